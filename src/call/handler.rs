@@ -14,6 +14,7 @@ use super::identity::CallerIdentity;
 use super::lookup::ResolvedContact;
 use super::service::{CallService, DialRequest};
 use super::{CallId, LegId};
+use b2b_sip::endpoint::Flow;
 use b2b_sip::msg::{Name, Request};
 
 /// A handler's work, as a future. It is polled on the thread of the calls: it
@@ -119,6 +120,8 @@ pub struct Party {
     pub number: String,
     /// Where its signalling comes from, as far as that is known.
     pub address: Option<SocketAddr>,
+    /// By which way its signalling comes or goes, as far as that is known.
+    pub flow: Option<Flow>,
 }
 
 /// A handler's work on an event; as for [`HandlerFuture`].

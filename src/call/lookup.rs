@@ -198,6 +198,9 @@ pub struct GatewayUse {
     /// By which settings of TLS connections with it are made, as
     /// [`Invite::tls`](b2b_sip::endpoint::Invite::tls); none: the usual ones.
     pub tls: Option<Arc<str>>,
+    /// By which listener of ours requests go to it, as
+    /// [`Invite::listener`](b2b_sip::endpoint::Invite::listener).
+    pub listener: Option<Arc<str>>,
 }
 
 /// A digest user and password. `Debug` does not show the password.

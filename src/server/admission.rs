@@ -1,6 +1,7 @@
 //! The server's admission control: trusted addresses, limits; `passwords`: who somebody is;
-//! `registering`: REGISTER; `watching`: SUBSCRIBE.
+//! `known`: who is known by the way that a request comes by; `registering`: REGISTER; `watching`: SUBSCRIBE.
 
+mod known;
 mod passwords;
 mod registering;
 mod watching;
@@ -145,24 +146,6 @@ impl ServerAdmission {
     /// Where a request comes from, as far as limits and belief go.
     fn source(&self, request: &Request, flow: &Flow) -> EffectiveSource {
         EffectiveSource::of(request, flow, &self.settings.origins)
-    }
-
-    /// The gateway whose certificate was shown on the connection that a request came by. A proxy of
-    /// ours shows its own, and not that of who sends through it.
-    fn certified(&self, flow: &Flow) -> Option<Arc<str>> {
-        let shows = flow.transport == Transport::Tls && !self.settings.origins.is_proxy(flow.remote.ip());
-        shows.then(|| self.parts.certified.peer(flow)).flatten()
-    }
-
-    /// The gateway that a connection is with, whatever its address: by the certificate that it has
-    /// shown, or since we have registered there by that connection, and a NAT or a CGNAT's pool lets
-    /// its calls come by no other way.
-    fn known_by(&self, flow: &Flow) -> Option<Arc<str>> {
-        let registered = || {
-            let one = flow.transport.is_reliable() && !self.settings.origins.is_proxy(flow.remote.ip());
-            one.then(|| self.parts.board.registered_by(flow)).flatten()
-        };
-        self.certified(flow).or_else(registered)
     }
 
     /// Who came by this flow has given a right password.
@@ -360,7 +343,8 @@ impl AdmissionControl for ServerAdmission {
         let user = party.user.as_deref().and_then(|name| self.settings.directory.user(name));
         let aor = user.and_then(|user| self.settings.directory.aor(user));
         let registered = aor.map(|aor| registrar(&self.parts.registrar).known_sources(now, &aor));
-        media_rules::of(&self.settings, party, &registered.unwrap_or_default())
+        let interface = media_rules::interface(&self.parts.current, &self.settings, &self.parts.board, party);
+        MediaRules { interface, ..media_rules::of(&self.settings, party, &registered.unwrap_or_default()) }
     }
 
     fn is_same(&self, one: &Party, other: &Party) -> bool {
@@ -389,11 +373,14 @@ impl AdmissionControl for ServerAdmission {
         self.known_by(flow)
     }
 
-    fn tls_of_caller(&self, identity: Option<&str>, flow: &Flow) -> Option<Arc<str>> {
+    fn way_to_caller(&self, identity: Option<&str>, flow: &Flow) -> (Option<Arc<str>>, Option<Arc<str>>) {
         let gateway = self.known_by(flow);
         match self.settings.caller(identity, gateway.as_deref(), flow.remote.ip()).0 {
-            Origin::Gateway(name) => self.settings.trunk(name)?.0.tls.clone(),
-            Origin::User(_) | Origin::Trusted | Origin::Unknown => None,
+            Origin::Gateway(name) => {
+                let trunk = self.settings.trunk(name).map(|(trunk, _)| trunk);
+                trunk.map(|it| (it.tls.clone(), it.listener.clone())).unwrap_or_default()
+            }
+            Origin::User(_) | Origin::Trusted | Origin::Unknown => (None, None),
         }
     }
 

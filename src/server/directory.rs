@@ -33,12 +33,12 @@ impl Directory {
             }
         }
         let server = &config.server;
-        let listen = server.listen.iter().map(|listener| bracketed(&listener.bind.ip().to_string()));
-        let advertise = server.advertise.iter().map(|advertise| bracketed(&advertise.host));
+        let listen = config.listening().map(|listener| bracketed(&listener.bind.ip().to_string()));
+        let advertise = config.advertised().map(|advertise| bracketed(&advertise.host));
         Directory {
             users,
             realm: server.realm.clone(),
-            wildcard: server.listen.iter().any(|listener| listener.bind.ip().is_unspecified()),
+            wildcard: config.listening().any(|listener| listener.bind.ip().is_unspecified()),
             home: server.domains.first().cloned().unwrap_or_else(|| "b2b".to_string()),
             domains: server
                 .domains

@@ -31,7 +31,10 @@ pub fn explain(config: &ServerConfig, question: &Question) -> Vec<String> {
     };
     let (origin, class) = match (user, question.address) {
         (Some(user), _) => (Origin::User(&user.name), Some(user.class.as_str())),
-        (None, Some(address)) => origins.of(address),
+        (None, Some(address)) => match origins.gateway_with(address) {
+            Some((name, class)) => (Origin::Gateway(name), Some(class)),
+            None => origins.of(address),
+        },
         (None, None) => (Origin::Unknown, None),
     };
     let address = question.address.unwrap_or(IpAddr::from([127, 0, 0, 1]));

@@ -233,10 +233,10 @@ impl Own<'_> {
             (None, Some((_, name))) => return Place::Gateway(name),
             (None, None) => {}
         }
-        match settings.origins.of(ip).0 {
-            Origin::Gateway(source) if Some(source) == name => return Place::Own,
-            Origin::Gateway(source) => return Place::Gateway(source),
-            _ => {}
+        match settings.origins.gateway_with(ip) {
+            Some((source, _)) if Some(source) == name => return Place::Own,
+            Some((source, _)) => return Place::Gateway(source),
+            None => {}
         }
         let inside = |ip: IpAddr| settings.config.server.inside.iter().any(|net| net.contains(&ip));
         let reach = |ip: IpAddr| if inside(ip) { Reach::Private } else { reach(ip) };

@@ -23,8 +23,9 @@ use b2b_call::resolver::{
     Binding, Bindings, BindingsFuture, ChainResolver, DirectPolicy, DirectResolver, Gateway, GatewayResolver,
     GroupResolver, UserResolver,
 };
+use b2b_sip::endpoint::Flow;
 use b2b_sip::msg::{Scheme, Uri};
-use b2b_sip::net::{Ban, local_addr};
+use b2b_sip::net::{Ban, Listening, listener_of, local_addr};
 use b2b_sip::networks::Networks;
 
 /// Where bindings are, for the calls' thread alone but for restarts.
@@ -205,13 +206,15 @@ struct InForce {
     settings: RwLock<Arc<Settings>>,
     /// Where we listen, with the real ports, once we do.
     listening: OnceLock<Vec<SocketAddr>>,
+    /// The same with the names of listeners, as bound.
+    sockets: OnceLock<Vec<Listening>>,
 }
 
 impl Current {
     /// These, for now.
     pub fn new(settings: Settings) -> Self {
         let settings = RwLock::new(Arc::new(settings));
-        Current(Arc::new(InForce { settings, listening: OnceLock::new() }))
+        Current(Arc::new(InForce { settings, listening: OnceLock::new(), sockets: OnceLock::new() }))
     }
 
     /// Those in force.
@@ -227,17 +230,24 @@ impl Current {
 
 impl Current {
     /// We listen here, whatever is configured later.
-    pub fn listens(&self, at: Vec<SocketAddr>) {
+    pub fn listens(&self, sockets: Vec<Listening>) {
+        let at = sockets.iter().map(|it| local_addr::concrete(it.bound)).collect();
         // The first time counts: listeners stay as they are.
         let _ = self.0.listening.set(at);
+        let _ = self.0.sockets.set(sockets);
+    }
+
+    /// The name of the listener that a flow is of, if it has one.
+    pub fn listener_of(&self, flow: &Flow) -> Option<Arc<str>> {
+        listener_of(self.0.sockets.get()?, flow)?.name.clone()
     }
 
     /// Whether we listen at this address, or are said to by `advertise`. Where ports are not
     /// known yet, it is as configured.
     pub fn listens_at(&self, settings: &Settings, at: SocketAddr) -> bool {
-        let (server, ip) = (&settings.config.server, at.ip().to_canonical());
+        let (config, ip) = (&settings.config, at.ip().to_canonical());
         let mut advertised =
-            server.advertise.iter().filter(|it| it.host.parse::<IpAddr>().is_ok_and(|it| it == ip));
+            config.advertised().filter(|it| it.host.parse::<IpAddr>().is_ok_and(|it| it == ip));
         if advertised.clone().any(|it| it.port == Some(at.port())) {
             return true;
         }
@@ -246,11 +256,11 @@ impl Current {
         let (any_port, any_bound) = match self.0.listening.get() {
             Some(listening) => (listening.iter().any(port), listening.iter().any(bound)),
             None => {
-                let mut binds = server.listen.iter().map(|it| it.bind);
+                let mut binds = config.listening().map(|it| it.bind);
                 (binds.clone().any(|it| port(&it)), binds.any(|it| bound(&it)))
             }
         };
-        let everywhere = server.listen.iter().any(|it| it.bind.ip().is_unspecified());
+        let everywhere = config.listening().any(|it| it.bind.ip().is_unspecified());
         any_bound || any_port && (advertised.next().is_some() || everywhere && is_of_this_machine(ip))
     }
 
@@ -270,7 +280,7 @@ impl Current {
         }
         let tls = uri.transport().is_some_and(|it| it.eq_ignore_ascii_case(b"tls"));
         let port = uri.port.unwrap_or(if uri.scheme == Scheme::Sips || tls { 5061 } else { 5060 });
-        let mut advertised = server.advertise.iter().filter(|it| named(&it.host));
+        let mut advertised = settings.config.advertised().filter(|it| named(&it.host));
         if advertised.clone().any(|it| it.port == Some(port)) {
             return true;
         }
@@ -281,7 +291,7 @@ impl Current {
         };
         match self.0.listening.get() {
             Some(listening) => listening.iter().any(here),
-            None => server.listen.iter().any(|listener| here(&listener.bind)),
+            None => settings.config.listening().any(|listener| here(&listener.bind)),
         }
     }
 }

@@ -9,7 +9,7 @@ use tokio::sync::mpsc;
 
 use super::descriptors::capacity;
 use super::queues;
-use crate::config::{Carrier, MediaServer, ServerConfig};
+use crate::config::{Advertise, Carrier, Listener, MediaServer, NamedListener, ServerConfig};
 use crate::controller::remote::{RemoteConfig, RemoteController, RemoteServer, ServerHealth, Transport};
 use crate::controller::rtpengine::{Interfaces, RtpengineConfig, RtpengineController};
 use b2b_call::controller::{
@@ -208,20 +208,55 @@ impl Media {
 
 fn embedded(config: &ServerConfig) -> EmbeddedConfig {
     let media = &config.media;
-    let mut addresses: Vec<(IpAddr, Option<IpAddr>)> = Vec::new();
-    let own = config.server.listen.iter().map(|it| local_addr::concrete(it.bind).ip());
-    let advertised: Vec<IpAddr> =
-        config.server.advertise.iter().filter_map(|it| it.host.parse().ok()).collect();
-    for ip in media.bind.map_or_else(|| own.collect::<Vec<_>>(), |ip| vec![ip]) {
-        if !addresses.iter().any(|(known, _)| known.is_ipv4() == ip.is_ipv4()) {
-            let told = media.advertise.iter().chain(&advertised).find(|it| it.is_ipv4() == ip.is_ipv4());
-            addresses.push((ip, told.copied()));
+    let ips = |advertise: &[Advertise]| -> Vec<IpAddr> {
+        advertise.iter().filter_map(|it| it.host.parse().ok()).collect()
+    };
+    let bound = |listen: &[Listener]| -> Vec<IpAddr> {
+        listen.iter().map(|it| local_addr::concrete(it.bind).ip()).collect()
+    };
+    // Where every listener has a name, the first one's serves those that are of none.
+    let usual = match (config.server.listen.as_slice(), config.listeners.first()) {
+        ([], Some(first)) => own(first, bound, ips),
+        (listen, _) => {
+            let bind = media.bind.map_or_else(|| bound(listen), |ip| vec![ip]);
+            let told = media.advertise.into_iter().chain(ips(&config.server.advertise)).collect();
+            (bind, told)
         }
-    }
+    };
+    let interfaces = config.listeners.iter().map(|it| {
+        let (bind, told) = own(it, bound, ips);
+        (it.name.clone(), one_of_each_family(bind, &told))
+    });
     EmbeddedConfig {
+        interfaces: interfaces.collect(),
         threads: Some(capacity(config).threads),
         recording_free_bytes: config.recording.free_bytes,
         music: queues::music(config),
-        ..EmbeddedConfig::new(addresses, media.ports.0..=media.ports.1, rand::random())
+        ..EmbeddedConfig::new(
+            one_of_each_family(usual.0, &usual.1),
+            media.ports.0..=media.ports.1,
+            rand::random(),
+        )
     }
+}
+
+/// Where RTP of a listener is bound, and what is told instead.
+fn own(
+    it: &NamedListener,
+    bound: impl Fn(&[Listener]) -> Vec<IpAddr>,
+    ips: impl Fn(&[Advertise]) -> Vec<IpAddr>,
+) -> (Vec<IpAddr>, Vec<IpAddr>) {
+    let bind = if it.media.is_empty() { bound(&it.listen) } else { it.media.clone() };
+    (bind, it.media_advertise.iter().copied().chain(ips(&it.advertise)).collect())
+}
+
+/// The first address of each family, and what is told instead of it.
+fn one_of_each_family(bind: Vec<IpAddr>, told: &[IpAddr]) -> Vec<(IpAddr, Option<IpAddr>)> {
+    let mut addresses: Vec<(IpAddr, Option<IpAddr>)> = Vec::new();
+    for ip in bind {
+        if !addresses.iter().any(|(known, _)| known.is_ipv4() == ip.is_ipv4()) {
+            addresses.push((ip, told.iter().find(|it| it.is_ipv4() == ip.is_ipv4()).copied()));
+        }
+    }
+    addresses
 }

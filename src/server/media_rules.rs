@@ -5,13 +5,51 @@ use std::net::IpAddr;
 
 use ipnet::IpNet;
 
-use super::in_force::Settings;
+use super::board::GatewayBoard;
+use super::in_force::{Current, Settings};
 use super::origin::Origin;
 use super::settings::srtp_rules;
 use crate::config::MediaAnswer;
 use b2b_call::controller::{Answering, Bound, NamedSources};
 use b2b_call::handler::Party;
 use b2b_call::switch::admission::MediaRules;
+use b2b_sip::net::local_addr;
+
+/// The network that a party's media is in; none: the usual one. It is that of the listener that its
+/// gateway names, else of the one that its signalling comes or goes by, else of the one where the route
+/// to it begins, by which its signalling will go.
+pub fn interface(
+    current: &Current,
+    settings: &Settings,
+    board: &GatewayBoard,
+    party: &Party,
+) -> Option<String> {
+    let config = &settings.config;
+    if config.listeners.is_empty() {
+        return None;
+    }
+    let gateway = match settings.party(party).0 {
+        Origin::Gateway(name) => config.gateway(name),
+        Origin::User(_) | Origin::Trusted | Origin::Unknown => None,
+    };
+    if let Some(name) = gateway.and_then(|it| it.listener.as_ref()) {
+        return Some(name.clone());
+    }
+    if let Some(flow) = &party.flow {
+        return current.listener_of(flow).as_deref().map(str::to_owned);
+    }
+    let host = || {
+        let host = gateway?.reached_by().next()?;
+        host.host.parse().ok().or_else(|| board.addresses(&host.host).last().copied())
+    };
+    let at = party.address.map(|address| address.ip()).or_else(host)?;
+    let from = local_addr::towards(at).ok()?;
+    if config.server.listen.iter().any(|it| it.bind.ip() == from) {
+        return None;
+    }
+    let of_route = config.listeners.iter().find(|it| it.listen.iter().any(|it| it.bind.ip() == from));
+    of_route.map(|it| it.name.clone())
+}
 
 /// The rules for a party: its own, and those for everybody. It is registered from these addresses.
 pub fn of(settings: &Settings, party: &Party, registered: &[IpAddr]) -> MediaRules {
@@ -56,7 +94,14 @@ pub fn of(settings: &Settings, party: &Party, registered: &[IpAddr]) -> MediaRul
         let ip = ip.to_canonical();
         config.server.inside.iter().any(|net| net.contains(&ip))
     });
-    MediaRules { party, sources, bound: Some(Bound { party: counted, spared }), inside, srtp }
+    MediaRules {
+        party,
+        sources,
+        bound: Some(Bound { party: counted, spared }),
+        inside,
+        interface: None,
+        srtp,
+    }
 }
 
 #[cfg(test)]
@@ -65,7 +110,6 @@ mod tests {
     use std::time::Instant;
 
     use super::*;
-    use crate::board::GatewayBoard;
     use crate::config::parse_alone;
     use crate::registrar::{MemoryStore, Registrar, RegistrarConfig};
 

@@ -24,10 +24,20 @@ pub enum Origin<'a> {
 #[derive(Debug, Clone)]
 pub struct Origins {
     /// The narrowest blocks first.
-    gateways: Vec<(IpNet, Arc<str>, Arc<str>)>,
+    gateways: Vec<Source>,
     trusted: Vec<IpNet>,
     /// Edge proxies of ours.
     proxies: Vec<IpNet>,
+}
+
+/// A block of a gateway.
+#[derive(Debug, Clone)]
+struct Source {
+    net: IpNet,
+    name: Arc<str>,
+    class: Arc<str>,
+    /// Where alone it counts; none: at every listener.
+    listener: Option<Arc<str>>,
 }
 
 impl Origins {
@@ -37,28 +47,50 @@ impl Origins {
             .gateways
             .iter()
             .flat_map(|gateway| {
-                let (name, class): (Arc<str>, Arc<str>) =
-                    (gateway.name.as_str().into(), gateway.class.as_str().into());
-                gateway.sources.iter().map(move |net| (*net, name.clone(), class.clone()))
+                let source = |net: &IpNet| Source {
+                    net: *net,
+                    name: gateway.name.as_str().into(),
+                    class: gateway.class.as_str().into(),
+                    listener: gateway.listener.as_deref().map(Into::into),
+                };
+                gateway.sources.iter().map(source).collect::<Vec<_>>()
             })
             .collect();
-        gateways.sort_by_key(|(net, ..)| std::cmp::Reverse(net.prefix_len()));
+        gateways.sort_by_key(|it| std::cmp::Reverse(it.net.prefix_len()));
         let (trusted, proxies) = (config.server.trusted.clone(), config.registrar.proxies.clone());
         Origins { gateways, trusted, proxies }
     }
 
-    /// Who sends from this address, and the class of such callers. A gateway's list
-    /// comes before the trusted one, a narrow block before a wide one.
+    /// Who sends from this address, by whatever listener, and the class of such callers. A gateway's
+    /// list comes before the trusted one, a narrow block before a wide one.
     pub fn of(&self, address: IpAddr) -> (Origin<'_>, Option<&str>) {
         // an IPv4 peer on an IPv6 socket
         let address = address.to_canonical();
-        if let Some((_, name, class)) = self.gateways.iter().find(|(net, ..)| net.contains(&address)) {
-            return (Origin::Gateway(name), Some(class));
+        let mut everywhere = self.gateways.iter().filter(|it| it.listener.is_none());
+        if let Some(it) = everywhere.find(|it| it.net.contains(&address)) {
+            return (Origin::Gateway(&it.name), Some(&it.class));
         }
         match self.trusted.iter().any(|net| net.contains(&address)) {
             true => (Origin::Trusted, Some(TRUSTED_CLASS)),
             false => (Origin::Unknown, None),
         }
+    }
+
+    /// The gateway that sends from this address to this listener, where it is known there alone.
+    pub fn at(&self, listener: Option<&str>, address: IpAddr) -> Option<&Arc<str>> {
+        let listener = listener?;
+        let address = address.to_canonical();
+        let mut here =
+            self.gateways.iter().filter(|it| it.listener.as_deref().is_none_or(|its| its == listener));
+        let found = here.find(|it| it.net.contains(&address))?;
+        found.listener.is_some().then_some(&found.name)
+    }
+
+    /// The gateway that has this address among its `sources`, wherever it is known.
+    pub fn gateway_with(&self, address: IpAddr) -> Option<(&str, &str)> {
+        let address = address.to_canonical();
+        let found = self.gateways.iter().find(|it| it.net.contains(&address))?;
+        Some((&found.name, &found.class))
     }
 
     /// Whether an edge proxy of ours sends from this address.
@@ -69,7 +101,7 @@ impl Origins {
 
     /// The first and last address of every block that is named.
     pub fn blocks(&self) -> Vec<(IpAddr, IpAddr)> {
-        let blocks = self.gateways.iter().map(|(net, ..)| net).chain(&self.trusted).chain(&self.proxies);
+        let blocks = self.gateways.iter().map(|it| &it.net).chain(&self.trusted).chain(&self.proxies);
         blocks.map(|net| (net.network(), net.broadcast())).collect()
     }
 
@@ -77,7 +109,7 @@ impl Origins {
     /// or from its IPv6 /64.
     pub fn knows_some(&self, address: IpAddr) -> bool {
         let network = network(address);
-        let blocks = self.gateways.iter().map(|(net, ..)| net).chain(&self.trusted).chain(&self.proxies);
+        let blocks = self.gateways.iter().map(|it| &it.net).chain(&self.trusted).chain(&self.proxies);
         blocks.into_iter().any(|net| net.contains(&network) || network.contains(net))
     }
 }

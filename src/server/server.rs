@@ -155,7 +155,7 @@ impl Server {
             media_events,
         )
         .map_err(|error| sip(error.to_string()))?;
-        current.listens(switch.listening().iter().map(|(_, address)| *address).collect());
+        current.listens(switch.sockets().to_vec());
         for (transport, address) in switch.listening() {
             let transport = transport.as_str().to_ascii_lowercase();
             let event = Event::Listening { transport, address: *address };

@@ -15,7 +15,7 @@ use b2b_sip::net::local_addr;
 /// What the switch is told.
 pub fn switch(config: &ServerConfig) -> SwitchConfig {
     let server = &config.server;
-    let listener = server.listen.first().map(|it| local_addr::concrete(it.bind).ip());
+    let listener = config.listening().next().map(|it| local_addr::concrete(it.bind).ip());
     let own = server.domains.first().cloned().or_else(|| server.advertise.first().map(|it| it.host.clone()));
     let domain = own.or_else(|| {
         listener.map(|ip| match ip {
@@ -40,7 +40,7 @@ pub fn endpoint(config: &ServerConfig, known: &KnownSources) -> EndpointConfig {
     let server = &config.server;
     EndpointConfig {
         user_agent: server.user_agent.clone(),
-        advertised: transports::advertised(server),
+        advertised: transports::advertised(config),
         // The dialling gives up first: this is for handlers that never decide.
         answer_timeout: Duration::from_secs(300)
             .max(settings::longest_ring(config) + Duration::from_secs(60)),

@@ -3,11 +3,11 @@
 use std::net::{IpAddr, Ipv4Addr, Ipv6Addr, SocketAddr};
 
 use super::settings;
-use crate::config::{HepCalls, Server, ServerConfig};
+use crate::config::{Advertise, HepCalls, Listener, NamedListener as NamedConfig, Server, ServerConfig};
 use b2b_sip::endpoint::{Advertised, Transport};
 use b2b_sip::known::KnownSources;
 use b2b_sip::net::trace::TraceSlot;
-use b2b_sip::net::{CertifiedPeers, NameService, NetConfig, Tls};
+use b2b_sip::net::{CertifiedPeers, NameService, NamedListener, NetConfig, Tls};
 
 /// For the sockets.
 pub fn net(
@@ -16,19 +16,18 @@ pub fn net(
     (known, certified): (KnownSources, CertifiedPeers),
     trace: &TraceSlot,
 ) -> NetConfig {
-    let (mut bind, mut bind_tls) = (Vec::new(), Vec::new());
-    for listener in &config.server.listen {
-        let list = if listener.transport == Transport::Tls { &mut bind_tls } else { &mut bind };
-        if !list.contains(&listener.bind) {
-            list.push(listener.bind);
-        }
-    }
+    let (bind, bind_tls) = sockets(&config.server.listen);
+    let named = config.listeners.iter().map(|it| {
+        let (bind, bind_tls) = sockets(&it.listen);
+        NamedListener { name: it.name.as_str().into(), bind, bind_tls }
+    });
     NetConfig {
         limits: settings::net_limits(config),
         known,
         certified,
         bind,
         bind_tls,
+        named: named.collect(),
         tls: Some(tls),
         names: NameService::Dns(config.server.resolver),
         trace: config.log.sip_trace.clone(),
@@ -38,15 +37,67 @@ pub fn net(
     }
 }
 
-/// What stands in Via and Contact instead of the listeners' own addresses.
-pub fn advertised(server: &Server) -> Vec<Advertised> {
+/// What is bound for UDP and TCP, and for TLS.
+fn sockets(listen: &[Listener]) -> (Vec<SocketAddr>, Vec<SocketAddr>) {
+    let (mut bind, mut bind_tls) = (Vec::new(), Vec::new());
+    for listener in listen {
+        let list = if listener.transport == Transport::Tls { &mut bind_tls } else { &mut bind };
+        if !list.contains(&listener.bind) {
+            list.push(listener.bind);
+        }
+    }
+    (bind, bind_tls)
+}
+
+/// What stands in Via and Contact instead of the listeners' own addresses. Those that have a name
+/// come first: where they say nothing it is their own address, and not what the others say.
+pub fn advertised(config: &ServerConfig) -> Vec<Advertised> {
+    let server = &config.server;
     let mut all = Vec::new();
-    for advertise in &server.advertise {
+    for named in &config.listeners {
+        for listener in sockets_of(config, named) {
+            all.extend(entries(server, &named.advertise, |family| {
+                (family.is_ipv4() == listener.is_ipv4()).then_some(listener)
+            }));
+            let own = (String::new(), None, Vec::new());
+            all.push(Advertised { listener, transport: None, host: own.0, port: own.1, inside: own.2 });
+        }
+    }
+    all.extend(entries(server, &server.advertise, |family| Some(SocketAddr::new(family, 0))));
+    all
+}
+
+/// The addresses whose flows are of a listener. One that no other listener has is its own whatever
+/// the port: connections of ours begin at others.
+fn sockets_of(config: &ServerConfig, named: &NamedConfig) -> Vec<SocketAddr> {
+    let elsewhere = |ip: IpAddr| {
+        let ours = named.listen.iter().filter(|it| it.bind.ip() == ip).count();
+        config.listening().filter(|it| it.bind.ip() == ip || it.bind.ip().is_unspecified()).count() > ours
+    };
+    let mut all: Vec<SocketAddr> = Vec::new();
+    for bind in named.listen.iter().map(|it| it.bind) {
+        let alone = !bind.ip().is_unspecified() && !elsewhere(bind.ip());
+        let at = if alone { SocketAddr::new(bind.ip(), 0) } else { bind };
+        if !all.contains(&at) {
+            all.push(at);
+        }
+    }
+    all
+}
+
+/// These, for the listener that `at` gives of a family.
+fn entries(
+    server: &Server,
+    advertise: &[Advertise],
+    at: impl Fn(IpAddr) -> Option<SocketAddr>,
+) -> Vec<Advertised> {
+    let mut all = Vec::new();
+    for advertise in advertise {
         let ip = advertise.host.parse::<IpAddr>().ok();
         let (v4, v6) = (Ipv4Addr::UNSPECIFIED.into(), Ipv6Addr::UNSPECIFIED.into());
         let families: [IpAddr; 2] = [v4, v6];
-        for family in families.into_iter().filter(|it| ip.is_none_or(|ip| ip.is_ipv4() == it.is_ipv4())) {
-            let listener = SocketAddr::new(family, 0);
+        let families = families.into_iter().filter(|it| ip.is_none_or(|ip| ip.is_ipv4() == it.is_ipv4()));
+        for listener in families.filter_map(&at) {
             let host = match ip {
                 Some(IpAddr::V6(ip)) => format!("[{ip}]"),
                 _ => advertise.host.clone(),

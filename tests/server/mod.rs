@@ -44,4 +44,5 @@ mod tls_gateways;
 mod tls_identities;
 mod transports;
 mod trunk_media;
+mod trunk_networks;
 mod trunk_ways;

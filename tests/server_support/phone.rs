@@ -376,6 +376,11 @@ impl Phone {
         self.rtp.local_addr().expect("an address")
     }
 
+    /// Where the next packet that it hears comes from, if one comes soon.
+    pub fn heard_from(&self) -> Option<SocketAddr> {
+        self.rtp.recv_from(&mut [0; 2_048]).ok().map(|(_, from)| from)
+    }
+
     /// The next so many packets that it hears.
     pub fn listen(&self, packets: usize) -> Vec<Vec<u8>> {
         let (start, mut buffer, mut heard) = (Instant::now(), [0; 2_048], Vec::new());

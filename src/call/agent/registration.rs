@@ -130,6 +130,7 @@ impl AgentService {
         }
         let account = Account {
             tls: None,
+            listener: None,
             digest: signalling.digest(),
             expires: config.expires_s,
             user: self.config.user.clone(),

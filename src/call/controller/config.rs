@@ -6,12 +6,17 @@ use std::ops::RangeInclusive;
 use super::sounding::MusicClass;
 use b2b_media::sounds::Limits;
 
+/// Addresses that are bound, and as what each is told to far ends, where that differs.
+pub type MediaAddresses = Vec<(IpAddr, Option<IpAddr>)>;
+
 /// What the embedded controller needs to start.
 #[derive(Debug, Clone)]
 pub struct EmbeddedConfig {
     /// Addresses to receive at: at most one IPv4 and one IPv6 address, no wildcards; and as
     /// what each is told to far ends, where that differs (a NAT before us).
-    pub addresses: Vec<(IpAddr, Option<IpAddr>)>,
+    pub addresses: MediaAddresses,
+    /// Further networks, by name, each as `addresses`. Their parties are told no address but theirs.
+    pub interfaces: Vec<(String, MediaAddresses)>,
     /// RTP takes even ports of this range, RTCP the odd ones behind them.
     pub ports: RangeInclusive<u16>,
     /// Media threads; none: one for each core but one. Each holds as many descriptors as
@@ -31,9 +36,10 @@ pub struct EmbeddedConfig {
 
 impl EmbeddedConfig {
     /// The usual settings.
-    pub fn new(addresses: Vec<(IpAddr, Option<IpAddr>)>, ports: RangeInclusive<u16>, seed: u64) -> Self {
+    pub fn new(addresses: MediaAddresses, ports: RangeInclusive<u16>, seed: u64) -> Self {
         EmbeddedConfig {
             addresses,
+            interfaces: Vec::new(),
             ports,
             threads: None,
             rtcp_sockets: true,

@@ -36,6 +36,8 @@ pub struct EmbeddedController {
     pub(super) recordings: Recordings,
     streams: Streams,
     told: Vec<(IpAddr, IpAddr)>,
+    /// The same of networks that have a name.
+    interfaces: HashMap<String, Vec<(IpAddr, IpAddr)>>,
     state: Mutex<State>,
 }
 
@@ -70,7 +72,12 @@ impl EmbeddedController {
     ) -> Result<(EmbeddedController, mpsc::UnboundedReceiver<MediaEvent>), StartError> {
         let sounding = Sounding::start(config.music, config.sounds).map_err(StartError::System)?;
         let mut rng = StdRng::seed_from_u64(config.seed);
-        let bind = config.addresses.iter().map(|(ip, _)| *ip).collect();
+        let mut bind: Vec<IpAddr> = Vec::new();
+        for (ip, _) in config.addresses.iter().chain(config.interfaces.iter().flat_map(|(_, all)| all)) {
+            if !bind.contains(ip) {
+                bind.push(*ip);
+            }
+        }
         let mut relay = RelayConfig::new(bind, config.ports, rng.random());
         relay.threads = config.threads.unwrap_or(relay.threads).max(1);
         relay.rtcp_sockets = config.rtcp_sockets;
@@ -79,14 +86,18 @@ impl EmbeddedController {
         let recordings =
             Recordings::start(told_events, config.recording_free_bytes).map_err(StartError::System)?;
         let streams = Streams::start().map_err(StartError::System)?;
-        let told = config.addresses.iter().map(|(ip, told)| (*ip, told.unwrap_or(*ip))).collect();
+        let told_of = |all: Vec<(IpAddr, Option<IpAddr>)>| {
+            all.into_iter().map(|(ip, told)| (ip, told.unwrap_or(ip))).collect::<Vec<_>>()
+        };
+        let told = told_of(config.addresses);
+        let interfaces = config.interfaces.into_iter().map(|(name, all)| (name, told_of(all))).collect();
         let state = Mutex::new(State {
             rng,
             endpoints: HashMap::new(),
             trunks: Trunks::default(),
             rooms: Rooms::default(),
         });
-        Ok((EmbeddedController { relay, sounding, recordings, streams, told, state }, events))
+        Ok((EmbeddedController { relay, sounding, recordings, streams, told, interfaces, state }, events))
     }
 
     /// Endpoints that are not released.
@@ -154,12 +165,17 @@ impl EmbeddedController {
     fn open(&self, spec: EndpointSpec) -> Result<Answer, MediaError> {
         let near = spec.near.map(relay_id);
         let config = EndpointConfig { rtp_timeout: spec.rtp_timeout, sources: spec.sources };
-        let opened = self.relay.open(spec.family == AddressFamily::V6, near, config);
+        // A network without an address of this family has none: another's would show.
+        let addresses = match &spec.interface {
+            Some(name) => self.interfaces.get(name).map(Vec::as_slice).unwrap_or_default(),
+            None => &self.told,
+        };
+        let found = addresses.iter().find(|(ip, _)| ip.is_ipv6() == (spec.family == AddressFamily::V6));
+        let (bind, told) = *found.ok_or(MediaError::Family(spec.family))?;
+        let opened = self.relay.open_at(bind, near, config);
         let (relay, local) = opened.map_err(|error| refused(error, spec.family))?;
         let id = endpoint_id(relay);
-        let told = self.told.iter().find(|(ip, _)| *ip == local.ip() && !spec.inside);
-        let told = told.map_or(local.ip(), |(_, told)| *told);
-        let rtp = SocketAddr::new(told, local.port());
+        let rtp = SocketAddr::new(if spec.inside { local.ip() } else { told }, local.port());
         let mut state = self.state();
         let mut side = Side::new(rtp, state.rng.random());
         if spec.srtp.encrypted {
@@ -168,7 +184,14 @@ impl EmbeddedController {
         }
         state.endpoints.insert(
             id,
-            Entry { side, joined: None, signalling: spec.signalling, bound: spec.bound, bound_to: None },
+            Entry {
+                side,
+                joined: None,
+                signalling: spec.signalling,
+                bound: spec.bound,
+                bound_to: None,
+                interface: spec.interface,
+            },
         );
         Ok(Answer::Allocated { endpoint: Some(id), rtp })
     }

@@ -27,6 +27,8 @@ pub(super) struct Entry {
     /// What is bounded, and towards which host it is now.
     pub bound: Option<Bound>,
     pub bound_to: Option<IpAddr>,
+    /// Its network, if it has a name.
+    pub interface: Option<String>,
 }
 
 impl Entry {

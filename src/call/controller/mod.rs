@@ -43,7 +43,7 @@ pub use b2b_media::relay::{
 };
 pub use b2b_media::transcode::TranscodeStats;
 pub use backend::MediaBackend;
-pub use config::EmbeddedConfig;
+pub use config::{EmbeddedConfig, MediaAddresses};
 pub use embedded::{EmbeddedController, StartError};
 pub use future::MediaFuture;
 pub use request::{MadeMut, Music, NameMut, Verb};

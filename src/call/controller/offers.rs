@@ -90,6 +90,9 @@ impl EmbeddedController {
     ) -> Result<Bytes, MediaError> {
         let mut state = self.state();
         let (from, to) = state.two(from, to)?;
+        if from.interface != to.interface {
+            return Err(MediaError::NotDirect("they are in different networks".to_owned()));
+        }
         Ok(octets(pair::direct(&from.side, &mut to.side, heard, policy)?))
     }
 

@@ -60,6 +60,11 @@ pub struct EndpointSpec {
     /// before do not know of it.
     #[serde(default, skip_serializing_if = "std::ops::Not::not")]
     pub inside: bool,
+    /// The network of the party: the name of one of
+    /// [`EmbeddedConfig::interfaces`](super::EmbeddedConfig::interfaces). None: the usual addresses. Media servers
+    /// have none.
+    #[serde(default, skip_serializing_if = "Option::is_none")]
+    pub interface: Option<String>,
 }
 
 /// Where a party has named an address that nothing has ever come from, a bounded amount is sent.
@@ -93,6 +98,7 @@ impl EndpointSpec {
             sources: NamedSources::default(),
             bound: None,
             inside: false,
+            interface: None,
         }
     }
 

@@ -42,6 +42,8 @@ pub struct Gateway {
     pub from: (Option<String>, Option<String>),
     /// By which settings of TLS connections with it are made; none: the usual ones.
     pub tls: Option<Arc<str>>,
+    /// By which listener of ours requests go to it; none: by the one where the route begins.
+    pub listener: Option<Arc<str>>,
     /// How it is told who calls: from the caller's number to the one that it is told, and more.
     pub outward: Arc<Outward>,
     /// From the number in the target to the number on the wire.
@@ -71,6 +73,7 @@ impl Gateway {
             credentials: None,
             from: (None, None),
             tls: None,
+            listener: None,
             outward: Arc::new(Outward { trusted: false, sends: None, number: Arc::new(str::to_owned) }),
             rewrite: Arc::new(str::to_owned),
             policy: None,
@@ -286,6 +289,7 @@ fn contact(gateway: &Gateway, host: &GatewayHost, user: &str, caller: &str) -> R
             channels: gateway.channels,
             credentials: gateway.credentials.clone(),
             tls: gateway.tls.clone(),
+            listener: gateway.listener.clone(),
         }),
         from: Some(format!("sip:{}@{domain}", escape_user(from))),
         told: Some(Arc::new(Told {

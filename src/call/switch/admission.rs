@@ -69,6 +69,8 @@ pub struct MediaRules {
     pub bound: Option<Bound>,
     /// It is on our side of the NAT.
     pub inside: bool,
+    /// Its network, as [`EndpointSpec::interface`](crate::controller::EndpointSpec::interface).
+    pub interface: Option<String>,
     /// Encryption; none: as the contact says, or the switch's configuration.
     pub srtp: Option<SrtpRules>,
 }
@@ -150,16 +152,18 @@ pub trait AdmissionControl: Send {
         party.gateway.is_none()
     }
 
-    /// The gateway whose certificate was shown on the connection that a call comes by. A gateway
-    /// that is known by its address is none here.
+    /// The gateway that a call is of by the way that it comes by: its certificate was shown on that
+    /// connection, or it is known at one listener. One that is known by its address alone is none
+    /// here.
     fn gateway_of_caller(&self, _flow: &Flow) -> Option<Arc<str>> {
         None
     }
 
-    /// By which settings of TLS connections with a caller are made, as
-    /// [`Invite::tls`](b2b_sip::endpoint::Invite::tls).
-    fn tls_of_caller(&self, _identity: Option<&str>, _flow: &Flow) -> Option<Arc<str>> {
-        None
+    /// By which settings of TLS connections with a caller are made, and from which listener, as
+    /// [`Invite::tls`](b2b_sip::endpoint::Invite::tls) and
+    /// [`Invite::listener`](b2b_sip::endpoint::Invite::listener).
+    fn way_to_caller(&self, _identity: Option<&str>, _flow: &Flow) -> (Option<Arc<str>>, Option<Arc<str>>) {
+        (None, None)
     }
 
     /// How the INVITE of an accepted call is read for who calls: `identity` is who the caller has proved

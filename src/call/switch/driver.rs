@@ -27,7 +27,7 @@ use b2b_base::util::panics;
 use b2b_base::util::vital::Vital;
 use b2b_sip::endpoint::{Endpoint, EndpointConfig, Extensions, SessionTimers, Transport};
 use b2b_sip::msg::Method;
-use b2b_sip::net::{NetConfig, NetCounters, NetError, SipStack};
+use b2b_sip::net::{Listening, NetConfig, NetCounters, NetError, SipStack};
 
 /// How long connections may take to write what is queued when we close.
 const CLOSE_PATIENCE: Duration = Duration::from_millis(200);
@@ -51,6 +51,7 @@ pub struct SwitchThread {
     vital: Vital,
     stop: Option<oneshot::Sender<()>>,
     listening: Vec<(Transport, SocketAddr)>,
+    sockets: Vec<Listening>,
     thread: Option<JoinHandle<()>>,
 }
 
@@ -98,7 +99,7 @@ impl SwitchThread {
                     Err(error) => return drop(ready.send(Err(StartError::Net(error)))),
                 };
                 stack.watch();
-                let _ = ready.send(Ok(stack.locals().collect()));
+                let _ = ready.send(Ok((stack.locals().collect(), stack.listening().collect())));
                 let (done, results) = mpsc::unbounded_channel();
                 let driver = Driver {
                     stack,
@@ -120,11 +121,11 @@ impl SwitchThread {
             });
         };
         let thread = std::thread::Builder::new().name("calls".into()).spawn(run)?;
-        let listening = match bound.recv() {
+        let (listening, sockets) = match bound.recv() {
             Ok(result) => result?,
             Err(_) => return Err(StartError::System(io::ErrorKind::BrokenPipe.into())),
         };
-        Ok(SwitchThread { service, jobs, vital, stop: Some(stop), listening, thread: Some(thread) })
+        Ok(SwitchThread { service, jobs, vital, stop: Some(stop), listening, sockets, thread: Some(thread) })
     }
 
     /// A switch at one address for any number of calls, with the media engine
@@ -163,6 +164,11 @@ impl SwitchThread {
     /// The bound addresses, with the real ports; never a wildcard. UDP comes first.
     pub fn listening(&self) -> &[(Transport, SocketAddr)] {
         &self.listening
+    }
+
+    /// The same with the names of listeners, as they are bound.
+    pub fn sockets(&self) -> &[Listening] {
+        &self.sockets
     }
 
     /// A handle for [`Jobs::run`].

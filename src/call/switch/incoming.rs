@@ -44,8 +44,8 @@ impl Switch {
         }
         // Before anything is answered.
         let hops = self.admission.hops_of_caller(identity.as_deref(), &flow);
-        let tls = self.admission.tls_of_caller(identity.as_deref(), &flow);
-        if let Err(error) = t.sip.set_hops(usage, hops).and_then(|()| t.sip.set_tls(usage, tls)) {
+        let (tls, listener) = self.admission.way_to_caller(identity.as_deref(), &flow);
+        if let Err(error) = t.sip.set_hops(usage, hops).and_then(|()| t.sip.set_way(usage, tls, listener)) {
             tracing::debug!("a call that has ended: {error}");
         }
         let gateway = self.admission.gateway_of_caller(&flow).filter(|_| identity.is_none());
@@ -65,6 +65,7 @@ impl Switch {
                 number: who.said.clone(),
                 address: Some(source),
                 gateway: gateway.clone(),
+                flow: Some(flow),
             }));
             it.invite = Some(Box::new(request.clone()));
             (it.who, it.called) = (Some(who.clone()), number.clone());

@@ -82,6 +82,7 @@ impl Switch {
             authorizes: contact
                 .is_some_and(|it| it.gateway.as_ref().is_some_and(|it| it.credentials.is_some())),
             tls: contact.and_then(|it| it.gateway.as_ref()?.tls.clone()),
+            listener: contact.and_then(|it| it.gateway.as_ref()?.listener.clone()),
             target: contact.map(|contact| Bytes::copy_from_slice(contact.uri.as_bytes())).unwrap_or_default(),
             from,
             route: contact.and_then(|contact| contact.path.as_deref()).map(routes).unwrap_or_default(),

@@ -35,11 +35,13 @@ impl Switch {
         let rtp_timeout = self.config.rtp_timeout;
         let party = self.party(leg);
         let signalling = [party.address.map(|address| address.ip()), it.signalling];
-        let MediaRules { sources, bound, inside, srtp, .. } = self.admission.media_rules(t.now, &party);
+        let MediaRules { sources, bound, inside, interface, srtp, .. } =
+            self.admission.media_rules(t.now, &party);
         let routed = || it.contact.as_deref()?.srtp.as_deref().cloned();
         let srtp = srtp.or_else(routed).unwrap_or_else(|| self.config.srtp.clone());
         let family = it.family;
-        let spec = EndpointSpec { family, near, rtp_timeout, srtp, signalling, sources, bound, inside };
+        let spec =
+            EndpointSpec { family, near, rtp_timeout, srtp, signalling, sources, bound, inside, interface };
         let opened = self.controller.open_endpoint(spec);
         self.media(t, opened, move |switch, t, result| {
             let endpoint = match result {

@@ -195,6 +195,7 @@ impl Switch {
             gateway: contact.gateway.as_ref().map(|gateway| gateway.name.clone()),
             number: contact.user.as_ref().map_or(user, ToString::to_string),
             address: contact.source.or(contact.flow.map(|flow| flow.remote)).or(literal),
+            flow: contact.flow,
         }
     }
 }

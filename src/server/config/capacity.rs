@@ -12,6 +12,8 @@ const DESCRIPTORS_A_CALL: usize = 4;
 /// Descriptors of a media thread that are not sockets of calls: sockets bound ahead for
 /// two addresses, and its own few.
 const SPARE: usize = 200;
+/// More of them for a network of its own: sockets bound ahead for its two addresses.
+const SPARE_A_LISTENER: usize = 128;
 /// More media threads than this are not started by themselves.
 const MOST_THREADS: usize = 64;
 
@@ -34,7 +36,8 @@ impl Capacity {
     pub fn of(config: &ServerConfig, descriptors: usize, cores: usize) -> Self {
         let (first, last) = config.media.ports;
         let ports = usize::from(last.saturating_sub(first)) + 1;
-        let calls_a_thread = descriptors.saturating_sub(SPARE) / DESCRIPTORS_A_CALL;
+        let spare = SPARE + SPARE_A_LISTENER * config.listeners.len();
+        let calls_a_thread = descriptors.saturating_sub(spare) / DESCRIPTORS_A_CALL;
         let needed = config.limits.calls.div_ceil(calls_a_thread.max(1));
         let own = cores.saturating_sub(1).max(needed).clamp(1, MOST_THREADS);
         let threads = config.media.threads.unwrap_or(own);

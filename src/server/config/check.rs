@@ -9,7 +9,8 @@ use ipnet::IpNet;
 use super::parties::Gateway;
 use super::tokens::MainToken;
 use super::{
-    Action, Carrier, ConfigError, ConfigProblem, MediaPath, Route, ServerConfig, Store, apps, keys, tls,
+    Action, Carrier, ConfigError, ConfigProblem, MediaPath, Route, ServerConfig, Store, apps, keys, listener,
+    tls,
 };
 use b2b_config::keys::nearest;
 use b2b_config::section::Section;
@@ -28,6 +29,7 @@ pub enum What {
     App,
     Agent,
     Music,
+    Listener,
 }
 
 impl What {
@@ -41,6 +43,7 @@ impl What {
             What::App => ("application", "the application"),
             What::Agent => ("agent", "the agent"),
             What::Music => ("music", "the music"),
+            What::Listener => ("listener", "the listener"),
         }
     }
 }
@@ -132,6 +135,19 @@ impl Names {
         (!is_there).then(|| no_such(key, what.words().0, name, names))
     }
 
+    /// Whether something has this name.
+    pub fn has(&self, what: What, name: &str) -> bool {
+        self.known.get(&what).is_some_and(|known| known.contains_key(name))
+    }
+
+    /// The names that there are, in their order.
+    pub fn all(&self, what: What) -> Vec<&str> {
+        let known = self.known.get(&what).into_iter().flat_map(HashMap::keys);
+        let mut known: Vec<&str> = known.map(String::as_str).collect();
+        known.sort_unstable();
+        known
+    }
+
     /// A gateway that has to be there in the end.
     pub fn wants_gateway(&mut self, key: String, name: &str, at: usize) {
         self.wanted.push((key, name.to_string(), at));
@@ -165,6 +181,7 @@ fn no_such<'a>(
 /// What one table needs from another and has not, with the table and key to point at.
 pub fn together(config: &ServerConfig) -> Vec<(&'static Table, &'static str, ConfigProblem)> {
     let mut problems = tls::together(config);
+    problems.extend(listener::together(config));
     let records = |route: &&Route| match &route.action {
         Action::Dial { policy, .. } => policy.record,
         Action::App { record, .. } => *record,
@@ -259,6 +276,13 @@ impl ServerConfig {
             warnings.push(
                 "recording.folder has no effect: rtpengine records for nobody, by code or over HTTP; take [recording] \
                  out, or choose another media.controller"
+                    .to_string(),
+            );
+        }
+        if !self.listeners.is_empty() && self.server.domains.is_empty() {
+            warnings.push(
+                "there is a [[listener]] and no server.domains: From of calls to phones has an address of one \
+                 network, and phones of another see it; name a domain"
                     .to_string(),
             );
         }

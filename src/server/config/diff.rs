@@ -116,6 +116,7 @@ const FIELDS: &[Field] = fields! {
     "media.rtp_timeout_s": media.rtp_timeout;
     "media.srtp": media.srtp;
     "http": http;
+    "listener": listeners;
     "recording": recording;
     "hep": hep;
     "music": apps.music;

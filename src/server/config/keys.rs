@@ -8,6 +8,7 @@ use b2b_config::{rows, text, texts};
 
 use super::apps::{self, ivr};
 pub use super::hep::HEP;
+pub use super::listener::LISTENER;
 pub use super::markdown::markdown;
 pub use super::party_keys::{GATEWAY, GROUP, HEADER, HOST, ROUTE, RULE, USER};
 use super::pattern::Pattern;
@@ -178,8 +179,9 @@ pub const LOG: Table = Table {
 };
 
 /// Every table, in the order of the documentation.
-pub const SECTIONS: [&Table; 32] = [
+pub const SECTIONS: [&Table; 33] = [
     &SERVER,
+    &LISTENER,
     &TLS,
     &CERTIFICATE,
     &MEDIA,

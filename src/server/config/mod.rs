@@ -5,6 +5,7 @@
 //! - `pattern`: patterns on numbers and the templates that use what they found
 //! - `keys`, `party_keys`: the table of every key; `markdown`: the same for `docs/server.md`; `schema`: the
 //!   same for editors
+//! - `listener`: networks of their own
 //! - `codecs`: what may be offered; `recording`: recordings; `tokens`: who may ask the control interface for what; `hep`: copies of messages
 //! - `overrides`: what flags change
 //! - `root`: the file's tables, sorted out
@@ -25,6 +26,7 @@ pub mod diff;
 pub mod hep;
 pub mod identity;
 pub mod keys;
+pub mod listener;
 pub mod load;
 mod markdown;
 mod overrides;
@@ -67,6 +69,7 @@ pub use check::TRUSTED_CLASS;
 pub use codecs::Codec;
 pub use hep::{Hep, HepCalls};
 pub use identity::{CalledFrom, GatewayIdentity, IdentityField, NumberFormat};
+pub use listener::NamedListener;
 pub use load::{LoadError, load};
 pub use parse::{Outside, parse};
 pub use parse_route::header_name;
@@ -90,6 +93,8 @@ pub(crate) use tests::parse_alone;
 pub struct ServerConfig {
     /// `[server]`.
     pub server: Server,
+    /// `[[listener]]`, in the order of the file.
+    pub listeners: Vec<NamedListener>,
     /// `[tls]`; there whenever a listener or a gateway needs it.
     pub tls: Option<Tls>,
     /// `[media]`.
@@ -123,7 +128,7 @@ pub struct ServerConfig {
 /// `[server]`.
 #[derive(Debug, Clone, PartialEq, Eq)]
 pub struct Server {
-    /// Where SIP listens; at least one.
+    /// Where SIP listens beside `[[listener]]`; empty only where there is one of those.
     pub listen: Vec<Listener>,
     /// The address that peers are told instead of the one that a socket is bound
     /// to, behind NAT: in Via, Contact and (unless `[media]` has its own) SDP.

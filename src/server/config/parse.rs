@@ -11,7 +11,7 @@ use super::pattern::Pattern;
 use super::root::Root;
 use super::srtp;
 use super::texts::{
-    REDACTION, advertise, domain, file_mode, http_listen, ip, listener, name_server, network, path, ports,
+    self, REDACTION, advertise, domain, file_mode, http_listen, ip, name_server, network, path, ports,
     quotable, reachable_ip, store,
 };
 use super::tokens::{self, MainToken};
@@ -19,7 +19,7 @@ use super::{
     Carrier, ConfigError, ConfigErrors, ConfigProblem, Http, KeepAlive, Limits, Log, Media, MinAlgorithm,
     Registrar, Secret, Server, ServerConfig, Store,
 };
-use super::{apps, codecs, hep, keys, parse_parties, parse_route, recording, tls};
+use super::{apps, codecs, hep, keys, listener, parse_parties, parse_route, recording, tls};
 use b2b_config::lines::Lines;
 use b2b_config::section::Section;
 use b2b_config::value::{LOG_FORMATS, LOG_LEVELS};
@@ -60,7 +60,9 @@ pub fn parse(text: &str, outside: &dyn Outside) -> Result<ServerConfig, ConfigEr
 
 /// Reads every table, whatever is wrong with others.
 fn read(root: &Root<'_>, outside: &dyn Outside) -> Result<ServerConfig, ConfigError> {
-    let server = root.one(&keys::SERVER, |section| server(section, outside));
+    let mut names = Names::default();
+    let listeners = root.each(&keys::LISTENER, |section| listener::named(section, &mut names));
+    let server = root.one(&keys::SERVER, |section| server(section, outside, root.has(&keys::LISTENER)));
     let tls =
         root.has(&keys::TLS).then(|| root.one(&keys::TLS, |section| tls::tls(section, outside))).transpose();
     let media = root.one(&keys::MEDIA, |section| media(section, outside));
@@ -71,7 +73,6 @@ fn read(root: &Root<'_>, outside: &dyn Outside) -> Result<ServerConfig, ConfigEr
     let recording = root.one(&keys::RECORDING, |section| recording::recording(section, outside));
     let hep = root.one(&keys::HEP, |section| hep::hep(section, outside));
     let log = root.one(&keys::LOG, |section| log(section, outside));
-    let mut names = Names::default();
     let users = root.each(&keys::USER, |section| parse_parties::user(section, outside, &mut names));
     let gateways = root.each(&keys::GATEWAY, |section| parse_parties::gateway(section, outside, &mut names));
     for (at, problem) in names.missing_gateways() {
@@ -87,6 +88,7 @@ fn read(root: &Root<'_>, outside: &dyn Outside) -> Result<ServerConfig, ConfigEr
     let apps = apps::parse(root, outside, &users, &mut names);
     let config = ServerConfig {
         server: server?,
+        listeners,
         tls: tls?,
         media: media?,
         http: http?,
@@ -108,9 +110,13 @@ fn read(root: &Root<'_>, outside: &dyn Outside) -> Result<ServerConfig, ConfigEr
     Ok(config)
 }
 
-fn server(section: &Section<'_>, outside: &dyn Outside) -> Result<Server, ConfigError> {
-    let listen = section.parsed_list("listen", listener)?;
-    if listen.is_empty() {
+/// `named`: there are listeners with a name, and the usual ones are not made beside them.
+fn server(section: &Section<'_>, outside: &dyn Outside, named: bool) -> Result<Server, ConfigError> {
+    let mut listen = section.parsed_list("listen", texts::listener)?;
+    if named && !section.has("listen") {
+        listen.clear();
+    }
+    if listen.is_empty() && !named {
         return Err(section.bad("listen", section.place("listen"), "", "no listener; name at least one"));
     }
     for (index, one) in listen.iter().enumerate() {

@@ -14,7 +14,7 @@ use super::parties::{
 use super::pattern::{Pattern, Rewrite, Template};
 use super::srtp;
 use super::texts::{self, TRANSPORTS, network, plain_name};
-use super::{ConfigError, MinAlgorithm, Secret, tls};
+use super::{ConfigError, MinAlgorithm, Secret, listener, tls};
 use b2b_config::lines::Text;
 use b2b_config::section::Section;
 use b2b_config::table::Named;
@@ -121,6 +121,7 @@ pub(super) fn gateway(
         name,
         hosts,
         transport,
+        listener: listener::of_gateway(section, names)?,
         outbound_proxy: section.parsed("outbound_proxy", host_port)?.map(|(host, port)| GatewayHost {
             host,
             port,

@@ -67,6 +67,8 @@ pub struct Gateway {
     pub hosts: Vec<GatewayHost>,
     /// The transport; none: as RFC 3263 finds it.
     pub transport: Option<Transport>,
+    /// The listener that requests to it leave by, and where alone it is known; none: any.
+    pub listener: Option<String>,
     /// Where requests to it go first.
     pub outbound_proxy: Option<GatewayHost>,
     /// Header fields that calls to it get.

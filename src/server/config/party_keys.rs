@@ -13,7 +13,7 @@ use super::parties::{MediaAnswer, Strategy};
 use super::pattern::Pattern;
 use super::route::{BridgeMode, HeaderOn, MediaPath};
 use super::srtp;
-use super::texts::{self, NAME, NETWORKS, PATH, TRANSPORTS};
+use super::texts::{self, NAME, NETWORKS, PATH, TRANSPORTS, plain_name};
 use super::tls::client_name;
 use super::{Codec, MinAlgorithm, parse_route};
 
@@ -56,6 +56,8 @@ pub const GATEWAY: Table = Table {
         hosts: TablesOrTexts("list of `host[:port]` or of tables", &HOST, |text| host_port(text).map(drop)),
             "Where it is reached, tried in this order. Needed.";
         transport: Choice(&TRANSPORTS), "Without it: as DNS says (RFC 3263).";
+        listener: text!("name of a `[[listener]]`", plain_name),
+            "The listener that its calls, REGISTER and OPTIONS leave by, with the address that its peers are told and where RTP is bound; by `sources` and `tls_client` it is known there alone. Without it: the listener where the route to it begins, and it is known at all.";
         outbound_proxy: text!("`host[:port]`", host_port),
             "Where REGISTER, OPTIONS and calls to it go first, in a `Route`; the Request-URI keeps the name of the host. For providers whose domain is not where their SIP is.";
         headers: Pairs("table of header fields and texts"),

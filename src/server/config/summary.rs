@@ -14,7 +14,17 @@ impl ServerConfig {
             Some(port) => format!(", advertised as {}:{port}", advertise.host),
             None => format!(", advertised as {}", advertise.host),
         });
-        let mut lines = vec![format!("listen    {}{}", listen.join(", "), advertise.collect::<String>())];
+        let mut lines = Vec::new();
+        if !listen.is_empty() {
+            lines.push(format!("listen    {}{}", listen.join(", "), advertise.collect::<String>()));
+        }
+        for it in &self.listeners {
+            let all: Vec<String> = it.listen.iter().map(ToString::to_string).collect();
+            let told: Vec<&str> = it.advertise.iter().map(|it| it.host.as_str()).collect();
+            let told =
+                if told.is_empty() { String::new() } else { format!(", advertised as {}", told.join(", ")) };
+            lines.push(format!("listener  {}: {}{told}", it.name, all.join(", ")));
+        }
         if !server.domains.is_empty() {
             lines.push(format!("domains   {}", server.domains.join(", ")));
         }

@@ -93,6 +93,7 @@ fn every_documented_key_is_read() {
 fn keys_become_what_they_say() {
     let ServerConfig {
         server,
+        listeners,
         tls,
         media,
         http,
@@ -117,6 +118,10 @@ fn keys_become_what_they_say() {
         (recording.code.as_str(), recording.pause_code.as_str(), recording.free_bytes),
         ("*9", "", 7_000_000)
     );
+    let [trunks] = listeners.as_slice() else { panic!("{listeners:?}") };
+    assert_eq!((trunks.name.as_str(), trunks.listen.len(), trunks.media.len()), ("trunks", 2, 2));
+    assert_eq!((trunks.advertise[0].port, trunks.media_advertise.len()), (Some(5090), 1));
+    assert_eq!(gateways[0].listener.as_deref(), Some("trunks"));
     let hep = hep.unwrap();
     assert_eq!((hep.capture_id, hep.calls, hep.password.is_some()), (7, HepCalls::Captured, true));
     let listen: Vec<String> = server.listen.iter().map(ToString::to_string).collect();
@@ -194,6 +199,7 @@ fn keys_become_what_they_say() {
 #[test]
 fn documented_defaults_are_the_defaults() {
     let base = |section: &str| match section {
+        "listener" => "[[listener]]\nname = \"a\"\nlisten = \"udp:127.0.0.1:1\"\n",
         "user" => "[[user]]\nname = \"a\"\npassword = \"x\"\n",
         "gateway" => "[[gateway]]\nname = \"a\"\nhosts = \"h\"\n",
         "group" => "[[group]]\nname = \"a\"\nmembers = \"sip:a@b\"\n",

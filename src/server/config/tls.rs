@@ -225,7 +225,7 @@ pub(super) fn client_name(text: &str) -> Read<String> {
 pub(super) fn together(config: &ServerConfig) -> Vec<(&'static Table, &'static str, ConfigProblem)> {
     let mut problems: Vec<(&'static Table, &'static str, ConfigProblem)> = Vec::new();
     let tls = config.tls.as_ref();
-    let listens = config.server.listen.iter().any(|listener| listener.transport == Transport::Tls);
+    let listens = config.listening().any(|listener| listener.transport == Transport::Tls);
     if listens && tls.is_none_or(|tls| tls.certificates.is_empty()) {
         let reason = "a tls: listener needs [tls] with certificate and key".to_string();
         let problem = ConfigProblem::Missing { key: "tls.certificate".to_string(), reason };
@@ -233,7 +233,7 @@ pub(super) fn together(config: &ServerConfig) -> Vec<(&'static Table, &'static s
     }
     let asking = tls.map(|tls| tls.asking.as_slice()).unwrap_or_default();
     for (listener, ask) in asking {
-        if !config.server.listen.contains(listener) {
+        if !config.listening().any(|it| it == listener) {
             let key = match ask {
                 AskClient::Request => "client_request",
                 AskClient::Require => "client_require",

@@ -41,6 +41,7 @@ impl Client {
             expires: u32::try_from(expires.as_secs()).unwrap_or(u32::MAX),
             user,
             tls: settings::tls_of(gateway),
+            listener: gateway.listener.as_deref().map(Into::into),
         };
         let schedule = Registration::new(gateway.hosts.len(), Pace::GATEWAY, seed);
         Some(Client {

@@ -235,6 +235,7 @@ impl Gateways {
         let options = OutOfDialog {
             route: it.config.proxy_route().into_iter().map(Bytes::from).collect(),
             tls: settings::tls_of(&it.config),
+            listener: it.config.listener.as_deref().map(Into::into),
             ..OutOfDialog::new(Method::Options, client::uri(&it.config, host))
         };
         match t.sip.request_outside(t.now, options) {
@@ -363,6 +364,7 @@ fn is_same(old: &Gateway, new: &Gateway) -> bool {
     (&old.name, &old.hosts, old.transport, old.register, old.options, &old.from_domain)
         == (&new.name, &new.hosts, new.transport, new.register, new.options, &new.from_domain)
         && old.outbound_proxy == new.outbound_proxy
+        && old.listener == new.listener
         && old.tls.outward == new.tls.outward
         && same_auth
         && same_answers

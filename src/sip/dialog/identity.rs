@@ -17,7 +17,8 @@ pub struct Advertised {
     pub listener: SocketAddr,
     /// Only of this transport; none: of all.
     pub transport: Option<Transport>,
-    /// Host as it stands in a URI: a name, an IPv4 address, an IPv6 address in brackets.
+    /// Host as it stands in a URI: a name, an IPv4 address, an IPv6 address in brackets. Empty: the
+    /// listener's own, whatever stands further down.
     pub host: String,
     /// None: the listener's.
     pub port: Option<u16>,
@@ -78,9 +79,11 @@ pub struct SentBy<'a> {
 impl fmt::Display for SentBy<'_> {
     fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
         match self.advertised {
-            Some(it) => write!(f, "{}:{}", it.host, it.port.unwrap_or(self.local.port())),
+            Some(it) if !it.host.is_empty() => {
+                write!(f, "{}:{}", it.host, it.port.unwrap_or(self.local.port()))
+            }
             // Without an IPv6 scope, which nobody else understands.
-            None => SocketAddr::new(self.local.ip(), self.local.port()).fmt(f),
+            _ => SocketAddr::new(self.local.ip(), self.local.port()).fmt(f),
         }
     }
 }

@@ -58,6 +58,8 @@ pub struct Dialog {
     pub hops: HopRule,
     /// By which settings of TLS connections for them are made; none: the usual ones.
     pub tls: Option<Arc<str>>,
+    /// From which listener of ours they go where no flow is there; none: where the route begins.
+    pub listener: Option<Arc<str>>,
     /// The peer has made it with a message of theirs: the rule holds.
     pub bound: bool,
     /// What the rule says of the target has been told.
@@ -153,6 +155,7 @@ impl Dialog {
         dialog.flow = self.flow;
         dialog.hops = self.hops.clone();
         dialog.tls.clone_from(&self.tls);
+        dialog.listener.clone_from(&self.listener);
         dialog.bound = true;
         dialog.large_by_udp = self.large_by_udp;
         dialog.offer_answer = self.offer_answer;
@@ -376,6 +379,7 @@ impl Builder {
             flow: None,
             hops: HopRule::Follow,
             tls: None,
+            listener: None,
             bound: false,
             hop_told: false,
             large_by_udp: false,

@@ -47,7 +47,7 @@ impl Endpoint {
         );
         origin.flow = invite.flow;
         origin.large_by_udp = invite.large.by_udp(invite.outbound.as_deref().unwrap_or(origin.leads()));
-        origin.tls = invite.tls;
+        (origin.tls, origin.listener) = (invite.tls, invite.listener);
         origin.hops = match (invite.hops, invite.flow) {
             (HopRule::Follow, Some(_)) => HopRule::Kept,
             (hops, _) => hops,

@@ -58,6 +58,9 @@ pub struct Invite {
     /// By which settings of TLS connections for the call are made: the name of one of
     /// `net::TlsFiles::peers`. None: the usual ones.
     pub tls: Option<Arc<str>>,
+    /// By which listener of ours it goes where there is no `flow`, and later requests of the call:
+    /// the name of one of `net::NetConfig::named`. None: the one that the route to the peer begins at.
+    pub listener: Option<Arc<str>>,
     /// Max-Forwards; none: 70. A B2BUA takes one off what its own INVITE had.
     pub max_forwards: Option<u8>,
     /// User part of our Contact; none: the endpoint's.
@@ -126,6 +129,8 @@ pub struct OutOfDialog {
     /// As for [`Invite`].
     pub tls: Option<Arc<str>>,
     /// As for [`Invite`].
+    pub listener: Option<Arc<str>>,
+    /// As for [`Invite`].
     pub max_forwards: Option<u8>,
     /// As for [`Invite`].
     pub contact_user: Option<Bytes>,
@@ -152,6 +157,7 @@ impl OutOfDialog {
             outbound: None,
             flow: None,
             tls: None,
+            listener: None,
             max_forwards: None,
             contact_user: None,
             contact: None,

@@ -103,15 +103,24 @@ impl Endpoint {
     }
 
     /// From now on connections for the requests of this call are made by these settings of TLS,
-    /// as for [`Invite::tls`](super::Invite::tls). For a call that comes in it is to be said before
+    /// as for [`Invite::tls`](super::Invite::tls), and from this listener, as for
+    /// [`Invite::listener`](super::Invite::listener). For a call that comes in it is to be said before
     /// it is answered.
     ///
     /// # Errors
     /// The call is gone.
-    pub fn set_tls(&mut self, usage: UsageId, tls: Option<Arc<str>>) -> Result<(), CommandError> {
+    pub fn set_way(
+        &mut self,
+        usage: UsageId,
+        tls: Option<Arc<str>>,
+        listener: Option<Arc<str>>,
+    ) -> Result<(), CommandError> {
         let it = self.usages.get_mut(usage).filter(|it| !it.is_over()).ok_or(CommandError::Gone)?;
         let origins = it.ours.iter_mut().filter_map(|ours| ours.origin.as_deref_mut());
-        it.dialogs.iter_mut().chain(origins).for_each(|dialog| dialog.tls.clone_from(&tls));
+        for dialog in it.dialogs.iter_mut().chain(origins) {
+            dialog.tls.clone_from(&tls);
+            dialog.listener.clone_from(&listener);
+        }
         Ok(())
     }
 

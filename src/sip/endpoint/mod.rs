@@ -223,6 +223,8 @@ pub enum Output {
         name: Option<Arc<str>>,
         /// The settings of TLS that the connection is to be made by; none: the usual ones.
         tls: Option<Arc<str>>,
+        /// The listener of ours at whose address it begins; none: where the route does.
+        listener: Option<Arc<str>>,
         /// A new connection may take no longer; none: as the sockets' limits say.
         within: Option<Duration>,
     },

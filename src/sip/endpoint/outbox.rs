@@ -46,29 +46,35 @@ impl Outbox {
         if self.is_usable(&path.flow) {
             return self.transmit(path.flow, data);
         }
-        let connect = self.connect(path.flow.transport, path.reconnect, None, None);
+        let connect = self.connect(path.flow.transport, path.reconnect, None, (None, None));
         self.responses.insert(connect, data);
     }
 
-    /// Asks for a way to `remote`, for TLS with a certificate for `name`, and by these settings.
+    /// Asks for a way to `remote`, for TLS with a certificate for `name`, and by these settings, from
+    /// this listener of ours.
     pub fn connect(
         &mut self,
         transport: Transport,
         remote: SocketAddr,
         name: Option<Arc<str>>,
-        tls: Option<Arc<str>>,
+        (tls, listener): (Option<Arc<str>>, Option<Arc<str>>),
     ) -> ConnectId {
         let (name, tls) = if transport == Transport::Tls { (name, tls) } else { (None, None) };
-        let connect = self.next_connect();
-        self.queue.push_back(Output::Connect { connect, transport, remote, name, tls, within: None });
+        let (connect, within) = (self.next_connect(), None);
+        self.queue.push_back(Output::Connect { connect, transport, remote, name, tls, listener, within });
         connect
     }
 
     /// Asks for a way over TCP that has to be there soon: there is another one.
-    pub fn connect_soon(&mut self, remote: SocketAddr, within: Duration) -> ConnectId {
-        let (connect, transport) = (self.next_connect(), Transport::Tcp);
-        let within = Some(within);
-        self.queue.push_back(Output::Connect { connect, transport, remote, name: None, tls: None, within });
+    pub fn connect_soon(
+        &mut self,
+        remote: SocketAddr,
+        within: Duration,
+        listener: Option<Arc<str>>,
+    ) -> ConnectId {
+        let (connect, transport, within) = (self.next_connect(), Transport::Tcp, Some(within));
+        let (name, tls) = (None, None);
+        self.queue.push_back(Output::Connect { connect, transport, remote, name, tls, listener, within });
         connect
     }
 

@@ -110,7 +110,7 @@ impl Endpoint {
             cseq,
         );
         dialog.flow = request.flow;
-        dialog.tls = request.tls;
+        (dialog.tls, dialog.listener) = (request.tls, request.listener);
         dialog.hops = if request.flow.is_some() { HopRule::Kept } else { HopRule::Follow };
         let draft = Draft {
             method,

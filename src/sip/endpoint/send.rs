@@ -144,8 +144,8 @@ impl Endpoint {
         waiting.trying = waiting.targets.pop_front();
         match waiting.trying {
             Some((transport, remote)) => {
-                let connect =
-                    self.out.connect(transport, remote, waiting.host.clone(), waiting.dialog.tls.clone());
+                let ours = (waiting.dialog.tls.clone(), waiting.dialog.listener.clone());
+                let connect = self.out.connect(transport, remote, waiting.host.clone(), ours);
                 self.connecting.insert(connect, waiting);
             }
             None => self.fall_back(now, *waiting),

@@ -52,7 +52,7 @@ impl Endpoint {
         if self.failover.avoids(now, (Transport::Tcp, flow.remote)) {
             return self.launch(now, flow, waiting);
         }
-        let connect = self.out.connect_soon(flow.remote, CONNECT);
+        let connect = self.out.connect_soon(flow.remote, CONNECT, waiting.dialog.listener.clone());
         self.connecting.insert(connect, Box::new(waiting));
     }
 

@@ -40,6 +40,9 @@ pub(super) struct Peer {
     /// For TLS, the number of the settings that the connection was made by: who shows another
     /// certificate, or trusts others, needs one of his own.
     pub settings: u64,
+    /// The listener that a connection of ours was made from, where one was named: it begins at an
+    /// address of its network.
+    pub listener: Option<Arc<str>>,
 }
 
 #[derive(Debug)]

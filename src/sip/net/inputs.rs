@@ -268,7 +268,7 @@ impl SipStack {
 
     fn accepted(&mut self, listener: usize, stream: TcpStream, remote: SocketAddr) {
         let Some(listener) = self.listeners.get(listener) else { return };
-        let (transport, configured) = (listener.transport, listener.configured);
+        let (transport, configured, name) = (listener.transport, listener.configured, listener.name.clone());
         // A stream without addresses is closed already.
         let local = stream.set_nodelay(true).and_then(|()| stream.local_addr());
         let beginning = match (transport, &self.tls) {
@@ -294,7 +294,7 @@ impl SipStack {
         }
         self.counters.connections_opened += 1;
         let opened = (Opened::ByPeer, acquaintance);
-        let peer = Peer { transport, remote, name: None, settings: 0 };
+        let peer = Peer { transport, remote, name: None, settings: 0, listener: name };
         self.connections.add(beginning, local, peer, opened);
     }
 
@@ -327,7 +327,7 @@ impl SipStack {
                 match opened {
                     Ok((local, halves)) => {
                         self.counters.connections_opened += 1;
-                        let local = self.reached_at(peer.transport, local);
+                        let local = self.reached_at(peer.transport, local, peer.listener.as_deref());
                         let flow = self.connections.add(
                             Beginning::Open(halves),
                             local,

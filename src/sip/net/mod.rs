@@ -11,6 +11,7 @@
 //!   name; `certified`: whom the configuration means by that
 //! - `budget`: messages per source, before parsing; `limits`: limits, counters
 //! - `bans`: sources that nothing is taken from
+//! - `listeners`: those that have a name
 //! - `local_addr`: the concrete local address of a flow
 //! - `resolve`: names to addresses; `locate`: RFC 3263; `dns`: the records for it
 //! - `trace`: the SIP trace file; `tap`: messages for whoever keeps them
@@ -30,6 +31,7 @@ mod inputs;
 #[cfg(feature = "tls")]
 mod inward;
 pub mod limits;
+mod listeners;
 pub mod local_addr;
 #[cfg(feature = "dns")]
 mod locate;
@@ -52,6 +54,7 @@ mod unverified;
 pub use bans::Ban;
 pub use certified::CertifiedPeers;
 pub use limits::{NetCounters, NetLimits, ProvenBy};
+pub use listeners::{Listening, NamedListener, listener_of};
 pub use resolve::NameService;
 pub use stack::{ConnectError, NetConfig, NetError, SipStack};
 pub use tls::Tls;

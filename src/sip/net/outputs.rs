@@ -22,8 +22,8 @@ impl SipStack {
         while let Some(output) = self.endpoint.poll_output() {
             match output {
                 Output::Transmit { flow, data } => self.transmit(flow, data),
-                Output::Connect { connect, transport, remote, name, tls, within } => {
-                    self.connect(connect, (transport, remote, within), name, tls.as_deref());
+                Output::Connect { connect, transport, remote, name, tls, listener, within } => {
+                    self.connect(connect, (transport, remote, within), name, (tls.as_deref(), listener));
                 }
                 Output::Resolve { resolve, host, port, transport } => {
                     let (results, names) = (self.results.0.clone(), self.names.clone());
@@ -89,7 +89,9 @@ impl SipStack {
         match transport {
             Transport::Udp => self.udp.iter().any(|port| port.bound.is_ipv4() == remote.is_ipv4()),
             Transport::Tls if self.tls.is_none() => false,
-            Transport::Tcp | Transport::Tls => self.bound().any(|bound| bound.is_ipv4() == remote.is_ipv4()),
+            Transport::Tcp | Transport::Tls => {
+                self.bound(None).any(|bound| bound.is_ipv4() == remote.is_ipv4())
+            }
             _ => false,
         }
     }
@@ -99,13 +101,17 @@ impl SipStack {
         connect: ConnectId,
         (transport, remote, within): (Transport, SocketAddr, Option<Duration>),
         name: Option<Arc<str>>,
-        settings: Option<&str>,
+        (settings, listener): (Option<&str>, Option<Arc<str>>),
     ) {
+        let within = (within, listener);
         match transport {
             Transport::Udp => {
-                let bound = self.udp.iter().map(|port| port.bound.ip());
-                let port = self.locals.nearest(bound, remote);
-                let flow = port.and_then(|index| self.udp_flow(index, remote).ok());
+                let of = |port: &UdpPort| within.1.is_none() || port.name == within.1;
+                let ports = self.udp.iter().enumerate().filter(|(_, port)| of(port));
+                let ports: Vec<(usize, IpAddr)> = ports.map(|(it, port)| (it, port.bound.ip())).collect();
+                let port = self.locals.nearest(ports.iter().map(|(_, ip)| *ip), remote);
+                let port = port.and_then(|place| ports.get(place));
+                let flow = port.and_then(|(index, _)| self.udp_flow(*index, remote).ok());
                 self.input(match flow {
                     Some(flow) => Input::Connected { connect, flow },
                     None => Input::ConnectFailed { connect },
@@ -132,13 +138,13 @@ impl SipStack {
         connect: ConnectId,
         remote: SocketAddr,
         tls: Option<(Outward, Option<Arc<str>>)>,
-        within: Option<Duration>,
+        (within, listener): (Option<Duration>, Option<Arc<str>>),
     ) {
         let (tls, peer) = match tls {
-            None => (None, Peer { transport: Transport::Tcp, remote, name: None, settings: 0 }),
+            None => (None, Peer { transport: Transport::Tcp, remote, name: None, settings: 0, listener }),
             Some((tls, name)) => {
                 let settings = tls.number();
-                (Some(tls), Peer { transport: Transport::Tls, remote, name, settings })
+                (Some(tls), Peer { transport: Transport::Tls, remote, name, settings, listener })
             }
         };
         match self.connections.to(&peer) {
@@ -150,7 +156,7 @@ impl SipStack {
     /// Opens a connection, in a task of its own.
     fn open(&mut self, connect: ConnectId, peer: Peer, tls: Option<Outward>, within: Option<Duration>) {
         let remote = peer.remote;
-        let bound: Vec<IpAddr> = self.bound().map(|bound| bound.ip()).collect();
+        let bound: Vec<IpAddr> = self.bound(peer.listener.as_deref()).map(|bound| bound.ip()).collect();
         let local = self.locals.nearest(bound.iter().copied(), remote).and_then(|index| bound.get(index));
         let room = self.connections.has_room();
         let (Some(&local), true) = (local, room) else {

@@ -2,6 +2,7 @@
 
 use std::io;
 use std::net::SocketAddr;
+use std::sync::Arc;
 
 use tokio::net::{TcpListener, TcpSocket, TcpStream};
 
@@ -21,15 +22,18 @@ pub(super) struct Listener {
     pub(super) bound: SocketAddr,
     /// As it was asked for: port 0 takes a free one.
     pub(super) configured: SocketAddr,
+    /// The listener that it is a part of, if that has a name.
+    pub(super) name: Option<Arc<str>>,
 }
 
 /// Binds UDP and TCP on the same port.
-pub(super) fn bind_both(addr: SocketAddr) -> io::Result<(UdpPort, Listener)> {
+pub(super) fn bind_both(addr: SocketAddr, name: Option<&Arc<str>>) -> io::Result<(UdpPort, Listener)> {
     let mut tries = 0;
     loop {
         tries += 1;
-        let udp = UdpPort::bind(addr)?;
-        match listen(Transport::Tcp, udp.bound) {
+        let mut udp = UdpPort::bind(addr)?;
+        udp.name = name.cloned();
+        match listen(Transport::Tcp, udp.bound, name) {
             Ok(listener) => return Ok((udp, listener)),
             Err(error)
                 if addr.port() == 0 && tries < PORT_TRIES && error.kind() == io::ErrorKind::AddrInUse => {}
@@ -39,14 +43,18 @@ pub(super) fn bind_both(addr: SocketAddr) -> io::Result<(UdpPort, Listener)> {
 }
 
 /// Listens for connections.
-pub(super) fn listen(transport: Transport, addr: SocketAddr) -> io::Result<Listener> {
+pub(super) fn listen(
+    transport: Transport,
+    addr: SocketAddr,
+    name: Option<&Arc<str>>,
+) -> io::Result<Listener> {
     let socket = tcp_socket(addr)?;
     // A restart must not wait for the last run's connections to time out.
     socket.set_reuseaddr(true)?;
     socket.bind(addr)?;
     let socket = socket.listen(1024)?;
     let bound = socket.local_addr()?;
-    Ok(Listener { socket, transport, bound, configured: addr })
+    Ok(Listener { socket, transport, bound, configured: addr, name: name.cloned() })
 }
 
 pub(super) async fn open(local: SocketAddr, remote: SocketAddr) -> io::Result<TcpStream> {

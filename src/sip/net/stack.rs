@@ -5,6 +5,7 @@ use std::io;
 use std::net::{IpAddr, SocketAddr};
 use std::path::PathBuf;
 use std::pin::Pin;
+use std::sync::Arc;
 use std::time::{Duration, Instant, SystemTime};
 
 use bytes::Bytes;
@@ -17,6 +18,7 @@ use super::certified::CertifiedPeers;
 use super::connection::{ConnectionEvent, Halves};
 use super::connections::{Connections, Peer};
 use super::limits::{NetCounters, NetLimits};
+use super::listeners::{Listening, NamedListener};
 use super::local_addr::{self, LocalAddresses};
 use super::resolve::{NameService, Resolver};
 use super::sockets::{self, Listener};
@@ -36,6 +38,8 @@ pub struct NetConfig {
     pub bind: Vec<SocketAddr>,
     /// Each is bound for TLS; with `bind` at least one.
     pub bind_tls: Vec<SocketAddr>,
+    /// Further ones, which requests may name.
+    pub named: Vec<NamedListener>,
     /// For TLS listeners, and for connections of ours over TLS.
     pub tls: Option<Tls>,
     /// Who knows where hosts are.
@@ -62,6 +66,7 @@ impl NetConfig {
         NetConfig {
             bind: vec![bind],
             bind_tls: Vec::new(),
+            named: Vec::new(),
             tls: None,
             names: NameService::System,
             limits: NetLimits::default(),
@@ -184,15 +189,19 @@ impl SipStack {
     pub fn bind(config: NetConfig, endpoint: Endpoint) -> Result<Self, NetError> {
         let mut udp = Vec::new();
         let mut listeners = Vec::new();
-        for addr in config.bind {
-            let (port, listener) =
-                sockets::bind_both(addr).map_err(|error| NetError::Bind { addr, error })?;
-            udp.push(port);
-            listeners.push(listener);
-        }
-        for addr in config.bind_tls {
-            let listener = sockets::listen(Transport::Tls, addr);
-            listeners.push(listener.map_err(|error| NetError::Bind { addr, error })?);
+        let unnamed = (None, config.bind, config.bind_tls);
+        let named = config.named.into_iter().map(|it| (Some(it.name), it.bind, it.bind_tls));
+        for (name, bind, bind_tls) in std::iter::once(unnamed).chain(named) {
+            for addr in bind {
+                let bound = sockets::bind_both(addr, name.as_ref());
+                let (port, listener) = bound.map_err(|error| NetError::Bind { addr, error })?;
+                udp.push(port);
+                listeners.push(listener);
+            }
+            for addr in bind_tls {
+                let listener = sockets::listen(Transport::Tls, addr, name.as_ref());
+                listeners.push(listener.map_err(|error| NetError::Bind { addr, error })?);
+            }
         }
         if let Some(path) = config.trace {
             let trace = SipTrace::create(&path).map_err(|error| NetError::Trace { path, error })?;
@@ -243,10 +252,19 @@ impl SipStack {
         udp.chain(listeners).map(|(transport, bound)| (transport, local_addr::concrete(bound)))
     }
 
-    /// Every address as it is bound, wildcards included.
-    pub(super) fn bound(&self) -> impl Iterator<Item = SocketAddr> {
-        let udp = self.udp.iter().map(|port| port.bound);
-        udp.chain(self.listeners.iter().map(|listener| listener.bound))
+    /// Every socket that listens, with the name of its listener.
+    pub fn listening(&self) -> impl Iterator<Item = Listening> {
+        let one =
+            |transport, bound, name: &Option<Arc<str>>| Listening { transport, bound, name: name.clone() };
+        let udp = self.udp.iter().map(move |port| one(Transport::Udp, port.bound, &port.name));
+        udp.chain(self.listeners.iter().map(move |it| one(it.transport, it.bound, &it.name)))
+    }
+
+    /// Every address as it is bound, wildcards included; of this listener, if one is named.
+    pub(super) fn bound(&self, name: Option<&str>) -> impl Iterator<Item = SocketAddr> {
+        let of = move |its: &Option<Arc<str>>| name.is_none_or(|name| its.as_deref() == Some(name));
+        let udp = self.udp.iter().filter(move |port| of(&port.name)).map(|port| port.bound);
+        udp.chain(self.listeners.iter().filter(move |it| of(&it.name)).map(|it| it.bound))
     }
 
     /// The endpoint, for commands.
@@ -380,11 +398,20 @@ impl SipStack {
     }
 
     /// Where peers reach us over `transport` who see a connection of ours come from
-    /// `local`: where we listen, and without a listener at the connection itself.
-    pub(super) fn reached_at(&self, transport: Transport, local: SocketAddr) -> SocketAddr {
+    /// `local`: where we listen, by the listener that the connection was made from if one was named,
+    /// and without a listener at the connection itself.
+    pub(super) fn reached_at(
+        &self,
+        transport: Transport,
+        local: SocketAddr,
+        name: Option<&str>,
+    ) -> SocketAddr {
         let listeners = || {
-            let of_family = |it: &&Listener| it.bound.is_ipv4() == local.is_ipv4();
-            self.listeners.iter().filter(move |it| it.transport == transport).filter(of_family)
+            let fits = |it: &&Listener| {
+                it.bound.is_ipv4() == local.is_ipv4()
+                    && name.is_none_or(|name| it.name.as_deref() == Some(name))
+            };
+            self.listeners.iter().filter(move |it| it.transport == transport).filter(fits)
         };
         let here = |it: &&Listener| it.bound.ip() == local.ip();
         let listener = listeners().find(here).or_else(|| listeners().next());

@@ -37,6 +37,8 @@ pub(super) struct UdpPort {
     reports: Watch,
     /// As bound: may be a wildcard.
     pub(super) bound: SocketAddr,
+    /// The listener that it is a part of, if that has a name.
+    pub(super) name: Option<Arc<str>>,
     buffer: Box<[u8]>,
 }
 
@@ -62,7 +64,7 @@ impl UdpPort {
         let socket = Arc::new(AsyncFd::with_interest(UdpSocket::from(socket), Interest::READABLE)?);
         let bound = socket.get_ref().local_addr()?;
         let reports = watch(&socket);
-        Ok(UdpPort { socket, reports, bound, buffer: vec![0; MAX_DATAGRAM].into() })
+        Ok(UdpPort { socket, reports, bound, name: None, buffer: vec![0; MAX_DATAGRAM].into() })
     }
 
     /// Ready when a datagram may wait.

@@ -39,6 +39,8 @@ pub struct Account {
     pub user: String,
     /// By which settings of TLS connections are made, as [`OutOfDialog::tls`].
     pub tls: Option<Arc<str>>,
+    /// From which listener of ours requests go, as [`OutOfDialog::listener`].
+    pub listener: Option<Arc<str>>,
 }
 
 /// Why we are not registered.
@@ -196,6 +198,7 @@ impl Registrant {
             contact_user: Some(self.account.user.clone().into()),
             contact: Some(Bytes::new()),
             tls: self.account.tls.clone(),
+            listener: self.account.listener.clone(),
             headers,
             ..OutOfDialog::new(Method::Register, place.registrar.clone())
         };

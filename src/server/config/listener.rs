@@ -1,0 +1,184 @@
+//! `[[listener]]`: a network of its own, which gateways name, with the address that its peers are told
+//! and the one that their RTP is bound to.
+
+use std::net::IpAddr;
+
+use super::check::{Names, What};
+use super::texts::{self, NAME, advertise, ip, listener, plain_name, reachable_ip};
+use super::{Advertise, Carrier, ConfigError, ConfigProblem, Listener, ServerConfig, keys};
+use b2b_config::section::Section;
+use b2b_config::table::Table;
+use b2b_config::{rows, texts};
+
+/// `[[listener]]`.
+#[derive(Debug, Clone, PartialEq, Eq)]
+pub struct NamedListener {
+    /// What gateways name.
+    pub name: String,
+    /// Where SIP listens; at least one.
+    pub listen: Vec<Listener>,
+    /// What its peers are told instead of the address that a socket is bound to.
+    pub advertise: Vec<Advertise>,
+    /// Where RTP of its parties is bound; empty: the addresses of `listen`.
+    pub media: Vec<IpAddr>,
+    /// What SDP names instead; empty: `advertise` where that is an address, else what is bound.
+    pub media_advertise: Vec<IpAddr>,
+}
+
+pub const LISTENER: Table = Table {
+    name: "listener",
+    written: "[[listener]]",
+    about: "A network of its own beside `server.listen`: listeners that a gateway names, the address that their peers are told, and where RTP is bound. See [gateways.md](gateways.md#several-networks).",
+    keys: rows! {
+        name: NAME, at_restart(), "What gateways name it by. Needed.";
+        listen: texts!("list of `udp:`, `tcp:` or `tls:` and an address with port", texts::listener), at_restart(),
+            "Where it listens, as in `server.listen`. Needed.";
+        advertise: texts!("host or `host:port`, or a list of them", texts::advertise) => [], at_restart(),
+            "The address that its peers are told instead of the bound one, as `server.advertise`, which does not hold here.";
+        media: texts!("IP address or a list of them", texts::ip) => [], at_restart(),
+            "Where RTP of its parties is bound, one address of each family. Without it: the addresses of `listen`. Only where b2b carries the media itself.";
+        media_advertise: texts!("IP address or a list of them", texts::reachable_ip) => [], at_restart(),
+            "The address that SDP names to its parties. Without it: `advertise` if that is an IP address, else the bound one.";
+    },
+};
+
+/// Reads `[[listener]]`.
+pub(super) fn named(section: &Section<'_>, names: &mut Names) -> Result<NamedListener, ConfigError> {
+    let reason = "a listener needs a name, like name = \"carrier\"";
+    let name = section.needed("name", plain_name, reason)?;
+    names.add(What::Listener, section, "name", &name)?;
+    let it = NamedListener {
+        name,
+        listen: section.parsed_list("listen", listener)?,
+        advertise: section.parsed_list("advertise", advertise)?,
+        media: section.parsed_list("media", ip)?,
+        media_advertise: section.parsed_list("media_advertise", reachable_ip)?,
+    };
+    if it.listen.is_empty() {
+        return Err(section.missing("listen", "say where it listens, like listen = \"udp:10.0.0.5:5060\""));
+    }
+    for (key, addresses) in [("media", &it.media), ("media_advertise", &it.media_advertise)] {
+        for (index, ip) in addresses.iter().enumerate() {
+            let reason = match ip.is_unspecified() {
+                true => "no single address; name the one of its network",
+                false if addresses.iter().take(index).any(|other| other.is_ipv4() == ip.is_ipv4()) => {
+                    "one IPv4 and one IPv6 address at most; keep one"
+                }
+                false => continue,
+            };
+            return Err(section.bad(key, section.place(key), &ip.to_string(), reason));
+        }
+    }
+    section.finish();
+    Ok(it)
+}
+
+/// The `listener` of a gateway.
+pub(super) fn of_gateway(section: &Section<'_>, names: &Names) -> Result<Option<String>, ConfigError> {
+    let Some(text) = section.text("listener")? else { return Ok(None) };
+    if names.has(What::Listener, &text.text) {
+        return Ok(Some(text.text));
+    }
+    let reason = match names.all(What::Listener).as_slice() {
+        [] => "there is no [[listener]] at all; write one with this name".to_owned(),
+        known => format!("no [[listener]] has this name; there is {}", known.join(", ")),
+    };
+    Err(section.bad("listener", text.at, &text.text, reason))
+}
+
+impl ServerConfig {
+    /// Every socket that listens, those without a name first.
+    pub fn listening(&self) -> impl Iterator<Item = &Listener> + Clone {
+        self.server.listen.iter().chain(self.listeners.iter().flat_map(|it| &it.listen))
+    }
+
+    /// Every address that any peer is told.
+    pub fn advertised(&self) -> impl Iterator<Item = &Advertise> + Clone {
+        self.server.advertise.iter().chain(self.listeners.iter().flat_map(|it| &it.advertise))
+    }
+}
+
+/// What listeners need of other tables, with the table and key to point at.
+pub(super) fn together(config: &ServerConfig) -> Vec<(&'static Table, &'static str, ConfigProblem)> {
+    let mut problems: Vec<(&'static Table, &'static str, ConfigProblem)> = Vec::new();
+    let all: Vec<&Listener> = config.listening().collect();
+    let again = |(index, it): (usize, &&Listener)| {
+        let is_again = it.bind.port() != 0 && all.iter().take(index).any(|other| other == it);
+        is_again.then(|| it.to_string())
+    };
+    if let Some(value) = all.iter().enumerate().find_map(again) {
+        let (key, reason) = ("listener.listen".to_owned(), "listed twice; keep one".to_owned());
+        let value = format!("{value:?}");
+        problems.push((&LISTENER, "listen", ConfigProblem::BadValue { key, value, reason }));
+    }
+    let has_media = |it: &&NamedListener| !it.media.is_empty() || !it.media_advertise.is_empty();
+    if config.media.controller != Carrier::Embedded
+        && let Some(it) = config.listeners.iter().find(has_media)
+    {
+        let reason = format!(
+            "listener {:?} has an address for RTP, and media.controller is another program, which has its \
+             own; take media and media_advertise out, or write controller = \"embedded\"",
+            it.name
+        );
+        let value = format!("{:?}", config.media.controller.to_string());
+        let key = "media.controller".to_owned();
+        problems.push((&keys::MEDIA, "controller", ConfigProblem::BadValue { key, value, reason }));
+    }
+    problems
+}
+
+#[cfg(test)]
+mod tests {
+    use crate::config::{parse_alone, tests::errors};
+
+    const TWO: &str = "[[listener]]\nname = \"lan\"\nlisten = \"udp:192.168.1.5:5060\"\n\
+        [[listener]]\nname = \"carrier\"\nlisten = [\"udp:10.0.0.5:5060\", \"tcp:10.0.0.5:5060\"]\n\
+        advertise = \"sbc.example.com\"\nmedia = [\"10.0.0.6\", \"fd00::6\"]\nmedia_advertise = \"10.1.0.6\"\n";
+
+    #[test]
+    fn a_configuration_with_named_listeners_alone_listens_there_alone() {
+        let config = parse_alone(TWO).unwrap();
+        let all: Vec<_> = config.listening().map(ToString::to_string).collect();
+        assert_eq!(all, ["udp:192.168.1.5:5060", "udp:10.0.0.5:5060", "tcp:10.0.0.5:5060"]);
+        assert_eq!(config.listeners[1].media.len(), 2);
+        let config = parse_alone(&format!("[server]\nlisten = \"udp:192.0.2.1:5060\"\n{TWO}")).unwrap();
+        assert_eq!(config.listening().count(), 4);
+        assert_eq!(parse_alone("").unwrap().listening().count(), 2, "the default");
+    }
+
+    #[test]
+    fn what_is_wrong_with_listeners_is_told() {
+        let gateway = "[[gateway]]\nname = \"a\"\nhosts = \"h\"\n";
+        for (text, told) in [
+            (
+                format!("{gateway}listener = \"lan\"\n"),
+                "line 4: `gateway.listener` = \"lan\": there is no [[listener]] at all; write one with this name",
+            ),
+            (
+                format!("{gateway}listener = \"carier\"\n{TWO}"),
+                "line 4: `gateway.listener` = \"carier\": no [[listener]] has this name; there is carrier, lan",
+            ),
+            (
+                "[[listener]]\nname = \"a\"\n".to_owned(),
+                "line 1: `listener.listen` is missing: say where it listens, like listen = \"udp:10.0.0.5:5060\"",
+            ),
+            (
+                "[[listener]]\nname = \"a\"\nlisten = \"udp:10.0.0.5:1\"\nmedia = [\"10.0.0.5\", \"10.0.0.6\"]\n"
+                    .to_owned(),
+                "line 4: `listener.media` = \"10.0.0.6\": one IPv4 and one IPv6 address at most; keep one",
+            ),
+            (
+                format!("[server]\nlisten = \"udp:10.0.0.5:5060\"\n{TWO}"),
+                "line 5: `listener.listen` = \"udp:10.0.0.5:5060\": listed twice; keep one",
+            ),
+            (
+                format!("[media]\ncontroller = \"rtpengine://127.0.0.1:2223\"\n{TWO}"),
+                "line 2: `media.controller` = \"rtpengine://127.0.0.1:2223\": listener \"carrier\" has an address \
+                 for RTP, and media.controller is another program, which has its own; take media and \
+                 media_advertise out, or write controller = \"embedded\"",
+            ),
+        ] {
+            assert_eq!(errors(&text), [told], "{text}");
+        }
+    }
+}
