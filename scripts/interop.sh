@@ -3,6 +3,7 @@
 # ends (scripts/interop/README.md). Writes what this run has seen; a whole run writes docs/interop.md.
 # usage: scripts/interop.sh [--quick] [--peers NAME,…] [--only SCENARIO,…] [--binary PATH] [--keep] [--write]
 #        scripts/interop.sh --list
+#        scripts/interop.sh --networks [--binary PATH] [--asterisk FOLDER]   one b2b in five networks (networks.py)
 #        scripts/interop.sh --get-asterisk FOLDER     Asterisk of Debian sid into a folder, for --asterisk
 # `--quick` is five minutes with what Debian 12 packages. Needs root (network namespaces), Python 3, iproute2,
 # iptables, tshark, openssl and the peers; a peer that is not here is "not tried".
@@ -19,4 +20,7 @@ if [[ " $* " != *" --list "* ]]; then
         command -v "$tool" >/dev/null || { echo "scripts/interop.sh: $tool is not here"; exit 2; }
     done
 fi
+case " $* " in
+    *" --networks "*) exec python3 -B scripts/interop/networks.py "$@" ;;
+esac
 exec python3 -B scripts/interop/run.py "$@"

@@ -7,6 +7,7 @@ mod capture;
 mod client;
 mod malformed;
 mod messages;
+mod networks;
 mod page;
 mod phones;
 mod sipp;
