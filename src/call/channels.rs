@@ -15,6 +15,8 @@ pub enum Holder {
     User(Arc<str>),
     /// A gateway, both ways: one of its channels.
     Gateway(Arc<str>),
+    /// Emergency calls that pass the limits of others.
+    Emergency,
 }
 
 /// All of its channels are taken.

@@ -3,6 +3,7 @@
 //! As JSON an event is flat: `{"seq":7,"time":"2026-…Z","type":"leg_state","call":3,…}`.
 //! Consumers skip types and fields that they do not know.
 
+mod emergency;
 mod kinds;
 
 use std::net::{IpAddr, SocketAddr};
@@ -18,6 +19,7 @@ use super::leg_fsm::{LegState, TerminationCause};
 use super::lookup::LookupKind;
 use super::{BridgeId, CallId, LegId};
 
+pub use emergency::EmergencyCall;
 pub use kinds::Event;
 
 /// An event with its place in the order of all events.
@@ -139,6 +141,7 @@ impl Event {
             | Event::Lookup { .. }
             | Event::LookupFailed { .. }
             | Event::Dialling { .. }
+            | Event::EmergencyCall(_)
             | Event::DialFailed { .. }
             | Event::DialWon { .. }
             | Event::Redirected { .. }
@@ -228,6 +231,7 @@ impl Event {
             | Event::HandlerStarted { call, .. }
             | Event::HandlerEnded { call, .. }
             | Event::HandlerFailed { call, .. } => Some(*call),
+            Event::EmergencyCall(it) => Some(it.call),
             Event::IllegalEvent { call, .. }
             | Event::Lookup { call, .. }
             | Event::LookupFailed { call, .. }

@@ -64,12 +64,14 @@ pub fn is_trouble(status: u16) -> bool {
 }
 
 /// After which failures of one target the next one is tried. Silence always leads on,
-/// 6xx never does.
+/// 6xx never does but for [`Failover::Whatever`].
 #[derive(Debug, Clone, PartialEq, Eq, Default)]
 pub enum Failover {
     /// After every failure below 600.
     #[default]
     Always,
+    /// After every failure, 6xx too: who calls means nobody in particular.
+    Whatever,
     /// After none that somebody gave.
     Never,
     /// After these: from the first status to the last, both included.
@@ -80,12 +82,14 @@ impl Failover {
     /// Whether this final status leads on. A target that rang without being answered
     /// counts as 408.
     pub fn leads_on(&self, status: u16) -> bool {
-        status < 600
-            && match self {
-                Failover::Always => true,
-                Failover::Never => false,
-                Failover::On(ranges) => ranges.iter().any(|(first, last)| (*first..=*last).contains(&status)),
+        match self {
+            Failover::Whatever => true,
+            Failover::Always => status < 600,
+            Failover::Never => false,
+            Failover::On(ranges) => {
+                status < 600 && ranges.iter().any(|(first, last)| (*first..=*last).contains(&status))
             }
+        }
     }
 }
 

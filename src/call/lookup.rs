@@ -125,6 +125,9 @@ pub struct ResolvedContact {
     pub srtp: Option<Arc<SrtpRules>>,
     /// Who has redirected a call here; none: it was called.
     pub diverted: Option<Arc<Diverted>>,
+    /// An emergency call: the number or service that was dialled. The contact is told who calls, whatever
+    /// the caller wants, and the call lasts for as long as its parties do. None: an ordinary call.
+    pub emergency: Option<Arc<str>>,
 }
 
 /// A party has redirected a call (3xx): from there on it is a call of that party.
@@ -171,6 +174,7 @@ impl ResolvedContact {
             policy: None,
             srtp: None,
             diverted: None,
+            emergency: None,
         }
     }
 }

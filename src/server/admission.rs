@@ -1,7 +1,10 @@
 //! The server's admission control: trusted addresses, limits; `passwords`: who somebody is;
-//! `known`: who is known by the way that a request comes by; `registering`: REGISTER; `watching`: SUBSCRIBE.
+//! `known`: who is known by the way that a request comes by; `calling`: INVITE; `outgoing`: calls
+//! that go out; `registering`: REGISTER; `watching`: SUBSCRIBE.
 
+mod calling;
 mod known;
+mod outgoing;
 mod passwords;
 mod registering;
 mod watching;
@@ -31,11 +34,11 @@ use b2b_call::channels::Channel;
 use b2b_call::event::Event;
 use b2b_call::handler::Party;
 use b2b_call::identity::Reads;
-use b2b_call::lookup::{Diverted, GatewayUse, ResolvedContact};
+use b2b_call::lookup::{GatewayUse, ResolvedContact};
 use b2b_call::reason::Reason;
 use b2b_call::switch::Turn;
 use b2b_call::switch::admission::{Admission, AdmissionControl, Fate, MediaRules, Outgoing};
-use b2b_sip::auth::{Authorized, DigestClient, DigestServer, Penalties, Side};
+use b2b_sip::auth::{Authorized, DigestClient, DigestServer, Penalties};
 use b2b_sip::endpoint::{
     Flow, HeaderFields, HopRule, Reply, RequestFailure, RequestId, ServerTransactionId, SubscriptionId,
     Transport,
@@ -155,26 +158,6 @@ impl ServerAdmission {
         }
     }
 
-    fn admit(
-        &mut self,
-        now: Instant,
-        request: &Request,
-        from: EffectiveSource,
-        gateway: Option<&str>,
-    ) -> Result<(Option<String>, Vec<Channel>), Turned> {
-        let source = from.ip();
-        let identity = match self.settings.sender(gateway, source).0 {
-            Origin::Unknown => Some(self.authenticate(now, request, from, Side::Proxy)?),
-            _ => None,
-        };
-        let settings = self.settings.clone();
-        let (origin, _) = settings.caller(identity.as_deref(), gateway, source);
-        match self.channel_limits.enter(now, &settings.config, origin, source) {
-            Ok(channels) => Ok((identity, channels)),
-            Err(why) => Err(Turned::Away(self.no_entry(why))),
-        }
-    }
-
     fn no_entry(&self, why: NoEntry) -> Reply {
         self.count(why);
         match why {
@@ -268,6 +251,14 @@ impl AdmissionControl for ServerAdmission {
         }
     }
 
+    fn is_urgent(&self, request: &Request, flow: &Flow) -> bool {
+        self.may_be_urgent(request, flow)
+    }
+
+    fn kept_calls(&self) -> usize {
+        usize::from(self.settings.config.emergency.is_some())
+    }
+
     fn request(&mut self, now: Instant, request: &Request, flow: &Flow) -> Fate {
         self.follow(now);
         match request.method() {
@@ -302,41 +293,7 @@ impl AdmissionControl for ServerAdmission {
         contact: &ResolvedContact,
         held: &[Channel],
     ) -> Result<Outgoing, (u16, &'static str)> {
-        let (mut channels, mut wait) = (Vec::new(), Duration::ZERO);
-        if let Some(gateway) = &contact.gateway {
-            let channel = self.channel_limits.through(&gateway.name, gateway.channels).map_err(|why| {
-                self.count(why);
-                (503, "All Channels In Use")
-            });
-            channels.push(channel?);
-            let per_s = self.settings.config.gateway(&gateway.name).and_then(|it| it.calls_per_s);
-            if let Some(per_s) = per_s {
-                wait = self.channel_limits.wait(now, &gateway.name, per_s).map_err(|why| {
-                    self.count(why);
-                    (503, "Too Many Calls In This Second")
-                })?;
-            }
-        }
-        let user = contact.user.as_ref().and_then(|name| self.settings.directory.user(name));
-        if let Some(user) = user {
-            let channel = self.channel_limits.to_user(&user.name, user.max_calls, held).map_err(|why| {
-                self.count(why);
-                (486, "Busy Here")
-            });
-            channels.push(channel?);
-        }
-        // Whoever redirects has one call more for it.
-        let diverted = contact.diverted.as_deref().into_iter().flat_map(Diverted::all);
-        for name in diverted.filter_map(|it| it.user.as_deref()) {
-            let Some(user) = self.settings.directory.user(name) else { continue };
-            let held: Vec<Channel> = held.iter().chain(&channels).cloned().collect();
-            let channel = self.channel_limits.to_user(&user.name, user.max_calls, &held).map_err(|why| {
-                self.count(why);
-                (486, "Busy Here")
-            });
-            channels.push(channel?);
-        }
-        Ok(Outgoing { channels, wait })
+        self.dialled(now, contact, held)
     }
 
     fn media_rules(&self, now: Instant, party: &Party) -> MediaRules {

@@ -35,7 +35,7 @@ pub fn reads<'a>(
     }
 }
 
-fn called_from(from: &CalledFrom) -> Where<'_> {
+pub fn called_from(from: &CalledFrom) -> Where<'_> {
     match from {
         CalledFrom::RequestUri => Where::RequestUri,
         CalledFrom::To => Where::To,

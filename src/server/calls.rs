@@ -5,6 +5,7 @@ use std::sync::Arc;
 use std::time::{Duration, Instant};
 
 use super::caller_policy::{self, Forwarding};
+use super::emergency;
 use super::in_force::{Current, Settings};
 use super::leading::{self, Claim, Led};
 use super::origin::Origin;
@@ -43,6 +44,11 @@ impl ApplicationHandler for Routes {
             let settings = current.get();
             let (origin, class) =
                 settings.caller(call.identity.as_deref(), call.gateway.as_deref(), call.source.ip());
+            if let Some(asked) = emergency::asked(&settings, &call.request, origin).filter(|_| !call.answered)
+                && let Some(action) = emergency::action(&settings, &call, asked, origin)
+            {
+                return action;
+            }
             let user = call.identity.as_deref().and_then(|name| settings.directory.user(name));
             let told = call.caller();
             let asking = Asking {
@@ -131,6 +137,7 @@ impl ApplicationHandler for Routes {
                 Led::Number(called, why) => (called, why),
                 Led::Contact(mut contact, why) => {
                     contact.diverted = dialled.diverted.clone();
+                    contact.emergency = dialled.emergency.clone();
                     return as_it_is(*contact, why);
                 }
                 Led::NotFollowed { why, line } => return HandlerAction::NotFollowed { why, line },

@@ -95,7 +95,7 @@ impl ChannelLimits {
         match origin {
             Origin::Trusted => {}
             Origin::Gateway(name) => {
-                let limit = config.gateway(name).and_then(|gateway| gateway.channels);
+                let limit = config.gateway(name).and_then(|gateway| config.channels_of(gateway));
                 channels.push(self.take(Holder::Gateway(name.into()), limit, NoEntry::Gateway)?);
             }
             Origin::User(name) => {
@@ -117,6 +117,19 @@ impl ChannelLimits {
         }
         self.calls.take(now, self.calls_rate).map_err(NoEntry::Rate)?;
         Ok(channels)
+    }
+
+    /// The same for an emergency call, past every limit but that of such calls. None: there are as many
+    /// as may pass.
+    pub fn enter_urgent(&self, most: usize, origin: Origin<'_>) -> Option<Vec<Channel>> {
+        let mut channels = vec![self.channels.take(Holder::Emergency, Some(most)).ok()?];
+        let holder = match origin {
+            Origin::Gateway(name) => Some(Holder::Gateway(name.into())),
+            Origin::User(name) => Some(Holder::User(name.into())),
+            Origin::Trusted | Origin::Unknown => None,
+        };
+        channels.extend(holder.and_then(|holder| self.channels.take(holder, None).ok()));
+        Some(channels)
     }
 
     fn pace(&mut self, now: Instant, user: &str) -> Result<(), NoEntry> {

@@ -55,6 +55,14 @@ pub fn explain(config: &ServerConfig, question: &Question) -> Vec<String> {
         lines.push(format!("        {known}"));
     }
     lines.push(String::new());
+    if let Some(emergency) = config.emergency.as_ref().filter(|it| it.number_of(&question.called).is_some()) {
+        lines.push(format!(
+            "        an emergency number: of users, trusted addresses and gateways with trust_identity it goes \
+             past the routes to {}; of others as follows",
+            emergency.gateways.join(", ")
+        ));
+        lines.push(String::new());
+    }
     let decision = Router::new(config).route(&request);
     lines.extend(table(config, &request, &decision));
     lines.push(String::new());

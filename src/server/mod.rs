@@ -34,6 +34,7 @@
 //! - `routing`: which route takes a call, and why the others do not
 //! - `outbox`: what waits to be written to a WebSocket
 //! - `control`: programs command calls; `http`: control and observation; `hep`: copies of messages
+//! - `emergency`: calls to emergency services, past the routes
 //! - `explain`: the same for people
 //! - `reload`: what becomes of a configuration that is read again
 //! - `transports`: listeners, and how they are reached
@@ -55,6 +56,7 @@ pub mod counters;
 pub mod descriptors;
 pub mod directory;
 pub mod effective_source;
+mod emergency;
 pub mod explain;
 pub mod flags;
 pub mod gateway;

@@ -147,7 +147,8 @@ pub fn gateways(config: &ServerConfig) -> Vec<Gateway> {
             gateway.trying = from.trying;
             gateway.tls = tls_of(from);
             gateway.listener = from.listener.as_deref().map(Into::into);
-            gateway.channels = from.channels.map(|channels| u32::try_from(channels).unwrap_or(u32::MAX));
+            gateway.channels =
+                config.channels_of(from).map(|channels| u32::try_from(channels).unwrap_or(u32::MAX));
             gateway
         })
         .collect()

@@ -4,7 +4,7 @@ use std::net::IpAddr;
 use std::sync::Arc;
 use std::time::Duration;
 
-use super::{recordings, settings, transports};
+use super::{emergency, recordings, settings, transports};
 use crate::config::ServerConfig;
 use b2b_call::switch::SwitchConfig;
 use b2b_sip::endpoint::{EndpointConfig, Extensions};
@@ -42,12 +42,14 @@ pub fn endpoint(config: &ServerConfig, known: &KnownSources) -> EndpointConfig {
         user_agent: server.user_agent.clone(),
         advertised: transports::advertised(config),
         // The dialling gives up first: this is for handlers that never decide.
-        answer_timeout: Duration::from_secs(300)
-            .max(settings::longest_ring(config) + Duration::from_secs(60)),
+        answer_timeout: Duration::from_secs(300).max(
+            settings::longest_ring(config).max(emergency::longest_ring(config)) + Duration::from_secs(60),
+        ),
         accept: vec![Method::Register, Method::Info, Method::Message, Method::Notify, Method::Subscribe],
         session_timers: Some(settings::session_timers(config)),
         extensions: Extensions { reliable: true, refer: true, replaces: true },
         known: known.clone(),
+        services: true,
         locates: true,
         ..EndpointConfig::new(rand::random())
     }

@@ -10,6 +10,7 @@ mod control;
 mod control_faults;
 mod digits;
 mod edges;
+mod emergency;
 mod faults;
 mod figures;
 mod file_modes;

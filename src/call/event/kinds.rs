@@ -131,6 +131,8 @@ pub enum Event {
         /// The gateway that it goes through; `None`: through none.
         gateway: Option<String>,
     },
+    /// An emergency call goes to a gateway.
+    EmergencyCall(EmergencyCall),
     /// A contact did not take the call.
     DialFailed {
         /// The call.

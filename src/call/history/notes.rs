@@ -44,6 +44,14 @@ pub(super) fn note(timeline: &mut Timeline, now: Instant, event: &Event) {
         Event::LookupFailed { target, status, error, .. } => {
             timeline.decision(now, None, "lookup failed", format_args!("{target}: {status} {error}"));
         }
+        Event::EmergencyCall(it) => {
+            timeline.decision(
+                now,
+                Some(it.leg),
+                "emergency call",
+                format_args!("{} by {}", it.number, it.gateway),
+            );
+        }
         Event::DialFailed { leg, status, reason, next, .. } => {
             let next = if *next { "; the next one is tried" } else { "" };
             timeline.decision(now, Some(*leg), "refused", format_args!("{status} {reason}{next}"));

@@ -83,7 +83,41 @@ impl Gateway {
     }
 }
 
+/// Where a gateway's hosts are reached for a number, those that are up and those that are not, each in the
+/// order of their priority.
+#[derive(Debug, Clone, Default, PartialEq, Eq)]
+pub struct Reached {
+    /// Up, or nobody has asked.
+    pub up: Vec<ResolvedContact>,
+    /// They do not answer, or our registration there has failed.
+    pub down: Vec<ResolvedContact>,
+}
+
 impl Gateway {
+    /// The contacts of this number, as it was dialled, for this caller.
+    pub fn reach(&self, status: &impl GatewayStatus, number: &str, caller: Option<&str>) -> Reached {
+        let user = escape_user(&(self.rewrite)(number));
+        let caller = self.number(caller);
+        let granted = status.granted_by(&self.name);
+        let mut reached = Reached::default();
+        for host in &self.hosts {
+            let usual = contact(self, host, &user, &caller);
+            let contact = match &granted {
+                None => usual,
+                Some(granted) if *granted.host == *host.host => granted.instead_of(usual),
+                // Behind it, whatever its own place is: of one place both would be dialled at once.
+                Some(_) => ResolvedContact { priority: usual.priority.saturating_add(1), ..usual },
+            };
+            match status.health(&self.name, &host.host) {
+                Health::Down => reached.down.push(contact),
+                Health::Up | Health::Unknown => reached.up.push(contact),
+            }
+        }
+        reached.up.sort_by_key(|contact| contact.priority);
+        reached.down.sort_by_key(|contact| contact.priority);
+        reached
+    }
+
     /// A caller's number as it is told, for one who is given as a number or as a URI.
     fn number(&self, caller: Option<&str>) -> String {
         (self.outward.number)(&caller_number(caller))
@@ -221,11 +255,11 @@ impl<S: GatewayStatus> GatewayResolver<S> {
     fn resolve(&self, request: &LookupRequest, rest: &str) -> Result<LookupResult, LookupError> {
         let target = request.target.as_str();
         let bad = |why: &'static str| LookupError::BadTarget { target: target.to_owned(), why: why.into() };
-        let (name, number) = rest.split_once('/').ok_or_else(|| bad("the number is missing"))?;
+        let (name, raw) = rest.split_once('/').ok_or_else(|| bad("the number is missing"))?;
         let unknown = || LookupError::UnknownGateway { gateway: name.to_owned() };
         let gateway = self.gateways.get(name).ok_or_else(unknown)?;
-        let number = (gateway.rewrite)(number.trim());
-        if number.is_empty() {
+        let raw = raw.trim();
+        if (gateway.rewrite)(raw).is_empty() {
             return Err(bad("the number is empty"));
         }
         if let Some(limit) = gateway.channels
@@ -233,20 +267,7 @@ impl<S: GatewayStatus> GatewayResolver<S> {
         {
             return Err(LookupError::GatewayFull { gateway: name.to_owned(), limit });
         }
-        let user = escape_user(&number);
-        let caller = gateway.number(request.caller.as_deref());
-        let up = |host: &&GatewayHost| self.status.health(name, &host.host) != Health::Down;
-        let granted = self.status.granted_by(name);
-        let reach = |host: &GatewayHost| {
-            let usual = contact(gateway, host, &user, &caller);
-            match &granted {
-                None => usual,
-                Some(granted) if *granted.host == *host.host => granted.instead_of(usual),
-                // Behind it, whatever its own place is: of one place both would be dialled at once.
-                Some(_) => ResolvedContact { priority: usual.priority.saturating_add(1), ..usual },
-            }
-        };
-        let contacts: Vec<_> = gateway.hosts.iter().filter(up).map(reach).collect();
+        let contacts = gateway.reach(&self.status, raw, request.caller.as_deref()).up;
         if contacts.is_empty() {
             let hosts: Vec<&str> = gateway.hosts.iter().map(|host| &*host.host).collect();
             return Err(LookupError::GatewayDown { gateway: name.to_owned(), hosts: hosts.join(", ") });

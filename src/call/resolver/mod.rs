@@ -14,7 +14,9 @@ pub mod user;
 
 pub use chain::ChainResolver;
 pub use direct::{DirectPolicy, DirectResolver, HostPattern};
-pub use gateway::{Gateway, GatewayHost, GatewayResolver, GatewayStatus, GrantedBy, Health, PrefixRule};
+pub use gateway::{
+    Gateway, GatewayHost, GatewayResolver, GatewayStatus, GrantedBy, Health, PrefixRule, Reached,
+};
 pub use group::{Group, GroupResolver, Member};
 pub use user::{Binding, Bindings, BindingsFuture, UserResolver};
 

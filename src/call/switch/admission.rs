@@ -89,6 +89,17 @@ pub trait AdmissionControl: Send {
     /// An INVITE that starts a call.
     fn invite(&mut self, now: Instant, request: &Request, flow: &Flow) -> Admission;
 
+    /// Whether an INVITE is to be looked at where no other is taken any more: an emergency call. It is taken
+    /// only if what it is to hold has [`Holder::Emergency`](crate::channels::Holder::Emergency).
+    fn is_urgent(&self, _request: &Request, _flow: &Flow) -> bool {
+        false
+    }
+
+    /// Calls for which there is to be room beside the ordinary ones.
+    fn kept_calls(&self) -> usize {
+        0
+    }
+
     /// A request outside any call, of a method that the endpoint accepts.
     fn request(&mut self, now: Instant, request: &Request, flow: &Flow) -> Fate;
 

@@ -334,7 +334,7 @@ impl<T> Dial<T> {
             self.note_said(&failure);
         }
         self.remember(failure);
-        if said && status >= 600 {
+        if said && status >= 600 && self.failover != Failover::Whatever {
             // It speaks for the callee wherever he is (RFC 3261 §21.6).
             self.cancel_all(WhyCancelled::Declined);
             self.rounds.clear();

@@ -268,10 +268,17 @@ impl Switch {
 
     /// The first leg of a call is answered: from now on it may last for so long.
     pub(super) fn limit_call(&mut self, t: &Turn<'_>, call: CallId) {
-        let Some(limit) = self.config.max_duration else { return };
+        let Some(limit) = self.config.max_duration.filter(|_| !self.is_emergency(call)) else { return };
         let Some(it) = self.calls.get_mut(call.0).filter(|it| it.ends_at.is_none()) else { return };
         it.ends_at = Some(t.now + limit);
         self.arm(t.now, call);
+    }
+
+    /// Whether a call is connected with an emergency service, or about to be: it ends with its parties only.
+    pub(super) fn is_emergency(&self, call: CallId) -> bool {
+        let legs = self.calls.get(call.0).map(|it| it.legs.as_slice()).unwrap_or_default();
+        let contacts = legs.iter().filter_map(|leg| self.legs.get(leg.0)?.contact.as_deref());
+        contacts.into_iter().any(|contact| contact.emergency.is_some())
     }
 
     /// A call has lasted for as long as it may.
@@ -290,6 +297,7 @@ impl Switch {
     /// Ends every leg.
     pub fn hang_up_all(&mut self, t: &mut Turn<'_>) {
         self.drain();
+        self.stopped = true;
         for leg in self.legs.keys() {
             self.hang_up(t, LegId(leg));
         }

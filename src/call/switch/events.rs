@@ -282,12 +282,17 @@ impl Switch {
         if self.is_past(leg) {
             return;
         }
-        let Some(it) = self.legs.get_mut(leg.0).filter(|it| it.is_up()) else { return };
-        it.cause = Some(TerminationCause::MediaTimeout);
-        it.reason = Some(recovered());
-        let call = it.call;
+        let Some(call) = self.legs.get(leg.0).filter(|it| it.is_up()).map(|it| it.call) else { return };
         let silent_ms = self.config.rtp_timeout.unwrap_or_default().as_millis() as u64;
         self.tell(t, News::MediaTimeout { call, leg, silent_ms });
+        // Who cannot speak may still be heard, or found.
+        if self.is_emergency(call) {
+            return;
+        }
+        if let Some(it) = self.legs.get_mut(leg.0) {
+            it.cause = Some(TerminationCause::MediaTimeout);
+            it.reason = Some(recovered());
+        }
         self.hang_up(t, leg);
         self.leave_bridge(t, call, leg, &TerminationCause::MediaTimeout, Some(recovered()));
     }

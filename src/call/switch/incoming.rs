@@ -3,6 +3,7 @@
 use std::sync::Arc;
 
 use crate::call_fsm::CallEvent;
+use crate::channels::Holder;
 use crate::controller::AddressFamily;
 use crate::handler::{IncomingCall, Party};
 use crate::identity::{self, CallerIdentity};
@@ -26,7 +27,8 @@ impl Switch {
         flow: Flow,
         replaces: Option<UsageId>,
     ) {
-        if self.draining || self.calls.len() >= self.config.max_calls {
+        let closed = self.takes_no_call();
+        if closed && (self.stopped || !self.admission.is_urgent(&request, &flow)) {
             self.counters.incoming += 1;
             self.counters.refused += 1;
             return self.refuse_once(t, usage, self.busy());
@@ -39,6 +41,11 @@ impl Switch {
             Admission::RefuseOnce(reply) => return self.refuse_once(t, usage, reply),
             Admission::Ignore => return drop(t.sip.ignore(t.now, usage)),
         };
+        // It has called an emergency number, and may not pass the limits.
+        if closed && !channels.iter().any(|it| *it.holder() == Holder::Emergency) {
+            self.counters.refused += 1;
+            return self.refuse_once(t, usage, self.busy());
+        }
         if !is_session(&request) {
             return self.refuse(t, usage, Reply::status(415));
         }
@@ -117,6 +124,14 @@ impl Switch {
                 switch.respond(t, transaction, reply);
             }),
         }
+    }
+
+    /// Whether ordinary calls are refused.
+    pub(super) fn takes_no_call(&self) -> bool {
+        let most = self.config.max_calls;
+        // Of one there is nothing to keep.
+        let kept = self.admission.kept_calls().min(most.saturating_sub(1));
+        self.draining || self.calls.len() >= most - kept
     }
 
     /// 503 with Retry-After.

@@ -29,6 +29,12 @@ impl Switch {
         offer: Option<Bytes>,
     ) -> Invite {
         let contact = leg.contact.as_deref();
+        let emergency = contact.is_some_and(|it| it.emergency.is_some());
+        // Who calls for help is not asked whether it may be told who calls (the override category
+        // of CLIR, 3GPP TS 22.081).
+        let shown = who.filter(|who| emergency && who.private);
+        let shown = shown.map(|who| CallerIdentity { private: false, ..who.clone() });
+        let who = shown.as_ref().or(who);
         let writing = Writing {
             who,
             told: contact.and_then(|it| it.told.as_deref()),

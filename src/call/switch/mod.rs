@@ -209,6 +209,8 @@ pub struct Switch {
     /// Listeners of calls that are over, and until when they may go on.
     parting: VecDeque<(Instant, listener::Ends)>,
     draining: bool,
+    /// Nor urgent calls are taken any more.
+    stopped: bool,
     counters: SwitchCounters,
 }
 
@@ -242,6 +244,7 @@ impl Switch {
             ended: VecDeque::new(),
             parting: VecDeque::new(),
             draining: false,
+            stopped: false,
             counters: SwitchCounters::default(),
         };
         (switch, receiver)

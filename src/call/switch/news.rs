@@ -5,7 +5,7 @@ use super::{Switch, Turn};
 use crate::bridge_fsm::{BridgeEvent, HeldBy};
 use crate::call_fsm::{CallDirection, CallEvent};
 use crate::controller::Hold;
-use crate::event::Event;
+use crate::event::{EmergencyCall, Event};
 use crate::leg_fsm::{LegEvent, LegState, TerminationCause};
 use crate::{CallId, LegId, bridge_fsm, call_fsm, leg_fsm};
 use b2b_media::session::Direction;
@@ -123,7 +123,24 @@ impl Switch {
         let Some(contact) = it.contact.as_deref() else { return };
         let gateway = contact.gateway.as_ref().map(|gateway| gateway.name.to_string());
         let (call, uri) = (it.call, contact.uri.clone());
+        let emergency = contact.emergency.as_ref().map(|number| EmergencyCall {
+            call,
+            leg,
+            caller: contact.told.as_ref().map(|told| told.number.clone()).unwrap_or_default(),
+            number: number.to_string(),
+            gateway: gateway.clone().unwrap_or_default(),
+        });
         self.tell(t, Event::Dialling { call, leg, uri, gateway });
+        if let Some(it) = emergency {
+            tracing::warn!(
+                "call {}: {} calls {}, an emergency number, by {}",
+                call.0,
+                it.caller,
+                it.number,
+                it.gateway
+            );
+            self.tell(t, Event::EmergencyCall(it));
+        }
     }
 
     /// Tells that a branch came to nothing, and whether the dialling goes on.

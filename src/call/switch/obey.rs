@@ -42,7 +42,7 @@ impl Switch {
                 let _ = reply.send(result);
             }
             Command::Dial { request, started, reply } => {
-                if self.draining || self.calls.len() >= self.config.max_calls {
+                if self.takes_no_call() {
                     return drop(reply.send(Err(DialError::Stopping)));
                 }
                 let call = CallId(self.calls.insert(|_| Call::new(t.now)));

@@ -298,6 +298,7 @@ impl ServerConfig {
                     .to_string(),
             );
         }
+        warnings.extend(self.emergency_warnings());
         if self.routes.is_empty() {
             warnings.push("there is no [[route]]: every call is answered with 404".to_string());
         }

@@ -185,6 +185,7 @@ impl Changes {
             ("[tls]: the certificates are read again", tls(old) != tls(now)),
             ("[registrar]: bindings that are there keep their time", old.registrar != now.registrar),
             ("[limits]: calls that are up stay", old.limits != now.limits),
+            ("[emergency]", old.emergency != now.emergency),
             ("log.redact", old.log.redact != now.log.redact),
         ];
         self.live =

@@ -7,6 +7,7 @@ use b2b_config::value::{LOG_FORMATS, LOG_LEVELS};
 use b2b_config::{rows, text, texts};
 
 use super::apps::{self, ivr};
+pub use super::emergency::EMERGENCY;
 pub use super::hep::HEP;
 pub use super::listener::LISTENER;
 pub use super::markdown::markdown;
@@ -179,7 +180,7 @@ pub const LOG: Table = Table {
 };
 
 /// Every table, in the order of the documentation.
-pub const SECTIONS: [&Table; 33] = [
+pub const SECTIONS: [&Table; 34] = [
     &SERVER,
     &LISTENER,
     &TLS,
@@ -189,6 +190,7 @@ pub const SECTIONS: [&Table; 33] = [
     &TOKENS,
     &REGISTRAR,
     &LIMITS,
+    &EMERGENCY,
     &RECORDING,
     &HEP,
     &LOG,

@@ -1,5 +1,6 @@
 //! What the server is told: TOML text → [`ServerConfig`], checked as a whole.
 //!
+//! - `emergency`: numbers of emergency services
 //! - `parties`: users, gateways, groups; `route`: routes and what they do
 //! - `apps`: applications, a file each
 //! - `pattern`: patterns on numbers and the templates that use what they found
@@ -23,6 +24,7 @@ mod carrier;
 mod check;
 mod codecs;
 pub mod diff;
+pub mod emergency;
 pub mod hep;
 pub mod identity;
 pub mod keys;
@@ -67,6 +69,7 @@ pub use b2b_config::problem::{ConfigError, ConfigErrors, ConfigProblem};
 pub use carrier::{Carrier, MediaServer};
 pub use check::TRUSTED_CLASS;
 pub use codecs::Codec;
+pub use emergency::Emergency;
 pub use hep::{Hep, HepCalls};
 pub use identity::{CalledFrom, GatewayIdentity, IdentityField, NumberFormat};
 pub use listener::NamedListener;
@@ -105,6 +108,8 @@ pub struct ServerConfig {
     pub registrar: Registrar,
     /// `[limits]`.
     pub limits: Limits,
+    /// `[emergency]`; none: no number is one.
+    pub emergency: Option<Emergency>,
     /// `[recording]`.
     pub recording: Recording,
     /// `[hep]`; none: nobody collects.

@@ -19,7 +19,7 @@ use super::{
     Carrier, ConfigError, ConfigErrors, ConfigProblem, Http, KeepAlive, Limits, Log, Media, MinAlgorithm,
     Registrar, Secret, Server, ServerConfig, Store,
 };
-use super::{apps, codecs, hep, keys, listener, parse_parties, parse_route, recording, tls};
+use super::{apps, codecs, emergency, hep, keys, listener, parse_parties, parse_route, recording, tls};
 use b2b_config::lines::Lines;
 use b2b_config::section::Section;
 use b2b_config::value::{LOG_FORMATS, LOG_LEVELS};
@@ -78,6 +78,7 @@ fn read(root: &Root<'_>, outside: &dyn Outside) -> Result<ServerConfig, ConfigEr
     for (at, problem) in names.missing_gateways() {
         root.report_at(at, problem);
     }
+    let emergency = root.one(&keys::EMERGENCY, |section| emergency::emergency(section, &names));
     let groups = root.each(&keys::GROUP, |section| parse_parties::group(section, &mut names));
     apps::names(root, &mut names);
     let mut index = 0;
@@ -94,6 +95,7 @@ fn read(root: &Root<'_>, outside: &dyn Outside) -> Result<ServerConfig, ConfigEr
         http: http?,
         registrar: registrar?,
         limits: limits?,
+        emergency: emergency?,
         recording: recording?,
         hep: hep?,
         log: log?,

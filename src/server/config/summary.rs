@@ -74,6 +74,13 @@ impl ServerConfig {
             let notes = if notes.is_empty() { String::new() } else { format!("; {}", notes.join("; ")) };
             lines.push(format!("gateway   {}: {}{notes}", gateway.name, hosts.join(", ")));
         }
+        if let Some(emergency) = &self.emergency {
+            lines.push(format!(
+                "emergency {} by {}",
+                emergency.numbers.join(", "),
+                emergency.gateways.join(", ")
+            ));
+        }
         for group in &self.groups {
             let members = listed(&group.members);
             lines.push(format!("group     {}: {}, {members}", group.name, group.strategy.as_str()));

@@ -99,6 +99,7 @@ fn keys_become_what_they_say() {
         http,
         registrar,
         limits,
+        emergency,
         recording,
         hep,
         log,
@@ -109,6 +110,10 @@ fn keys_become_what_they_say() {
         apps,
         asked: _,
     } = good(FULL);
+    let emergency = emergency.unwrap();
+    assert_eq!((emergency.numbers.len(), emergency.calls), (2, 6));
+    assert_eq!(emergency.gateways, ["carrier", "other"]);
+    assert_eq!(emergency.services[1], ("physician.dentist".to_owned(), "116".to_owned()));
     assert_eq!((recording.folder, recording.rate_hz), (Some("/etc/b2b/rec".into()), 16_000));
     assert_eq!(
         (recording.keep, recording.keep_bytes),

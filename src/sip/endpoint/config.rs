@@ -26,6 +26,9 @@ pub struct EndpointConfig {
     pub session_timers: Option<SessionTimers>,
     /// What it can do beyond RFC 3261, and says so.
     pub extensions: Extensions,
+    /// An INVITE may be for a service (`urn:service:sos`, RFC 5031): whoever gets it decides. Else it
+    /// gets 416.
+    pub services: bool,
     /// What names turn out to be comes as [`super::Event::Located`].
     pub locates: bool,
     /// T1, T2, T4 and when to send 100.
@@ -95,6 +98,7 @@ impl EndpointConfig {
             accept: Vec::new(),
             session_timers: None,
             extensions: Extensions::default(),
+            services: false,
             locates: false,
             timers: TimerLengths::default(),
             limits: EndpointLimits::default(),

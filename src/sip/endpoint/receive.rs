@@ -134,8 +134,11 @@ impl Endpoint {
         if !accepted && !OURS.contains(&method) {
             return self.not_allowed(now, &path, &request);
         }
-        // `tel` and `sips` can be meant for us; what else there is we do not know.
-        let scheme = Uri::parse(request.uri_bytes()).map(|uri| matches!(uri.scheme, Scheme::Other(_)));
+        // `tel` and `sips` can be meant for us, and services; what else there is we do not know.
+        let services = self.config.services && method == Method::Invite;
+        let unknown =
+            |uri: Uri<'_>| matches!(uri.scheme, Scheme::Other(_)) && !(services && uri.is_service());
+        let scheme = Uri::parse(request.uri_bytes()).map(unknown);
         match scheme {
             Ok(false) => {}
             Ok(true) => return self.refuse(now, &path, &request, 416),

@@ -182,6 +182,11 @@ impl<'a> Uri<'a> {
         }
     }
 
+    /// Whether it names a service: `urn:service:sos` (RFC 5031 §3).
+    pub fn is_service(&self) -> bool {
+        self.raw.get(..12).is_some_and(|start| start.eq_ignore_ascii_case(b"urn:service:"))
+    }
+
     fn opaque(raw: &'a [u8], scheme: Scheme<'a>) -> Uri<'a> {
         let params = Params::default();
         Uri { raw, scheme, user: None, password: None, host: None, port: None, params, headers: None }

@@ -2,6 +2,7 @@
 //! switch without sockets.
 pub mod bench;
 mod callers;
+mod emergency;
 mod gateways;
 mod hops;
 mod limits;

@@ -131,6 +131,7 @@ fn from_stage_to_stage_leads_what_the_rule_says_and_silence() {
     for (failover, status, leads) in [
         (Failover::Always, 486, true),
         (Failover::Always, 603, false),
+        (Failover::Whatever, 603, true),
         (Failover::Never, 503, false),
         (on(&[(500, 599)]), 503, true),
         (on(&[(500, 599)]), 486, false),

@@ -171,6 +171,11 @@ impl Board {
     /// Something happened.
     pub fn event(&mut self, time: SystemTime, event: &Event) {
         match event {
+            Event::EmergencyCall(it) => {
+                let text =
+                    format!("call {}: {} has called {} by {}", it.call.0, it.caller, it.number, it.gateway);
+                self.raise(time, Kind::EmergencyCall, it.caller.clone(), text, 1);
+            }
             Event::Banned { source, for_s, reason } => {
                 let text = format!("{reason}; refused for {for_s} s");
                 self.raise(time, Kind::Banned, source.to_string(), text, 1);

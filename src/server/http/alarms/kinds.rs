@@ -6,7 +6,7 @@ use std::time::Duration;
 #[derive(Debug, Clone, Copy, PartialEq, Eq, serde::Serialize, utoipa::ToSchema)]
 #[serde(rename_all = "snake_case")]
 pub enum Severity {
-    /// Calls are lost, or something that has to be kept is.
+    /// Calls are lost, something that has to be kept is, or somebody needs help.
     Critical,
     /// Somebody has to look at it.
     Warning,
@@ -15,6 +15,7 @@ pub enum Severity {
 /// What is wrong.
 #[derive(Debug, Clone, Copy, PartialEq, Eq, PartialOrd, Ord, Hash)]
 pub enum Kind {
+    EmergencyCall,
     NoMedia,
     MediaServerDown,
     GatewayDown,
@@ -62,7 +63,8 @@ const HOUR: Duration = Duration::from_secs(3_600);
 
 impl Kind {
     /// Every kind, the worst first.
-    pub const ALL: [Kind; 20] = [
+    pub const ALL: [Kind; 21] = [
+        Kind::EmergencyCall,
         Kind::NoMedia,
         Kind::MediaServerDown,
         Kind::GatewayDown,
@@ -88,6 +90,12 @@ impl Kind {
     const fn row(self) -> Row {
         use Severity::{Critical, Warning};
         match self {
+            Kind::EmergencyCall => Row {
+                name: "emergency_call",
+                severity: Critical,
+                ends: Ends::After(HOUR),
+                fix: "somebody has called for help: see who it is and where, and let the emergency services in",
+            },
             Kind::NoMedia => Row {
                 name: "no_media",
                 severity: Critical,

@@ -44,7 +44,7 @@ export function alarmsView() {
       drawn = sign;
       list.replaceChildren(...(all.length ? all.map(item) : [h('li', { class: 'calm' }, badge('good', 'nothing to look at'))]));
     },
-    wants: (event) => ['error', 'banned', 'proxy_not_named', 'gateway_health', 'gateway_registration', 'reloaded', 'draining', 'handler_failed', 'overload'].includes(event.type),
+    wants: (event) => ['emergency_call', 'error', 'banned', 'proxy_not_named', 'gateway_health', 'gateway_registration', 'reloaded', 'draining', 'handler_failed', 'overload'].includes(event.type),
     focus: () => list.focus(),
   };
 }

@@ -1,0 +1,59 @@
+//! INVITE at admission control: who may call, and what their calls hold.
+
+use std::time::Instant;
+
+use super::{ServerAdmission, Turned};
+use crate::effective_source::EffectiveSource;
+use crate::emergency;
+use crate::origin::Origin;
+use b2b_call::channels::Channel;
+use b2b_sip::auth::Side;
+use b2b_sip::endpoint::{Flow, Reply};
+use b2b_sip::msg::Request;
+
+impl ServerAdmission {
+    /// Who calls, if a password has told, and what the call holds.
+    pub(super) fn admit(
+        &mut self,
+        now: Instant,
+        request: &Request,
+        from: EffectiveSource,
+        gateway: Option<&str>,
+    ) -> Result<(Option<String>, Vec<Channel>), Turned> {
+        let settings = self.settings.clone();
+        let service = request.uri().is_ok_and(|uri| uri.is_service());
+        // RFC 3261 §8.2.2.1; nobody is asked for a password for that.
+        if service && emergency::dialled(&settings, request, Default::default()).is_none() {
+            return Err(Turned::Once(Reply::status(416)));
+        }
+        let source = from.ip();
+        let identity = match settings.sender(gateway, source).0 {
+            Origin::Unknown => Some(self.authenticate(now, request, from, Side::Proxy)?),
+            _ => None,
+        };
+        let (origin, _) = settings.caller(identity.as_deref(), gateway, source);
+        let urgent = emergency::asked(&settings, request, origin).zip(settings.config.emergency.as_ref());
+        if service && urgent.is_none() {
+            return Err(Turned::Away(Reply::status(416)));
+        }
+        let past_limits = urgent.and_then(|(_, it)| self.channel_limits.enter_urgent(it.calls, origin));
+        let entered = match past_limits {
+            Some(channels) => Ok(channels),
+            None => self.channel_limits.enter(now, &settings.config, origin, source),
+        };
+        match entered {
+            Ok(channels) => Ok((identity, channels)),
+            Err(why) => Err(Turned::Away(self.no_entry(why))),
+        }
+    }
+
+    /// Whether an INVITE may turn out to be an emergency call: for strangers that takes a password.
+    pub(super) fn may_be_urgent(&self, request: &Request, flow: &Flow) -> bool {
+        let settings = self.parts.current.get();
+        let (gateway, source) = (self.known_by(flow), self.source(request, flow));
+        match settings.sender(gateway.as_deref(), source.ip()).0 {
+            Origin::Unknown => emergency::dialled(&settings, request, Default::default()).is_some(),
+            origin => emergency::asked(&settings, request, origin).is_some(),
+        }
+    }
+}

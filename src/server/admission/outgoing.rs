@@ -1,0 +1,58 @@
+//! Calls that go out: what a contact's leg holds, and how long it waits.
+
+use std::time::{Duration, Instant};
+
+use super::ServerAdmission;
+use b2b_call::channels::{Channel, Holder};
+use b2b_call::lookup::{Diverted, ResolvedContact};
+use b2b_call::switch::admission::Outgoing;
+
+impl ServerAdmission {
+    /// What the leg of a contact is to hold, and how long its INVITE waits; an error is as if the contact
+    /// had said so.
+    pub(super) fn dialled(
+        &mut self,
+        now: Instant,
+        contact: &ResolvedContact,
+        held: &[Channel],
+    ) -> Result<Outgoing, (u16, &'static str)> {
+        let (mut channels, mut wait) = (Vec::new(), Duration::ZERO);
+        // Both: what it has become, by a transfer or a redirect, is an ordinary call.
+        let urgent = contact.emergency.is_some() && held.iter().any(|it| *it.holder() == Holder::Emergency);
+        if let Some(gateway) = &contact.gateway {
+            let most = gateway.channels.filter(|_| !urgent);
+            let channel = self.channel_limits.through(&gateway.name, most).map_err(|why| {
+                self.count(why);
+                (503, "All Channels In Use")
+            });
+            channels.push(channel?);
+            let per_s = self.settings.config.gateway(&gateway.name).and_then(|it| it.calls_per_s);
+            if let Some(per_s) = per_s.filter(|_| !urgent) {
+                wait = self.channel_limits.wait(now, &gateway.name, per_s).map_err(|why| {
+                    self.count(why);
+                    (503, "Too Many Calls In This Second")
+                })?;
+            }
+        }
+        let user = contact.user.as_ref().and_then(|name| self.settings.directory.user(name));
+        if let Some(user) = user {
+            let channel = self.channel_limits.to_user(&user.name, user.max_calls, held).map_err(|why| {
+                self.count(why);
+                (486, "Busy Here")
+            });
+            channels.push(channel?);
+        }
+        // Whoever redirects has one call more for it.
+        let diverted = contact.diverted.as_deref().into_iter().flat_map(Diverted::all);
+        for name in diverted.filter_map(|it| it.user.as_deref()) {
+            let Some(user) = self.settings.directory.user(name) else { continue };
+            let held: Vec<Channel> = held.iter().chain(&channels).cloned().collect();
+            let channel = self.channel_limits.to_user(&user.name, user.max_calls, &held).map_err(|why| {
+                self.count(why);
+                (486, "Busy Here")
+            });
+            channels.push(channel?);
+        }
+        Ok(Outgoing { channels, wait })
+    }
+}

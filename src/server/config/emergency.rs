@@ -1,0 +1,197 @@
+//! `[emergency]`: the numbers of emergency services, and who carries calls to them.
+
+use super::check::{Names, What};
+use super::parties::Gateway;
+use super::{ConfigError, ServerConfig};
+use b2b_config::lines::Text;
+use b2b_config::section::Section;
+use b2b_config::table::Takes::{Pairs, Texts, Whole};
+use b2b_config::table::{Table, any};
+use b2b_config::value::Read;
+use b2b_config::{rows, texts};
+
+/// `[emergency]`.
+#[derive(Debug, Clone, PartialEq, Eq)]
+pub struct Emergency {
+    /// As they are dialled; at least one.
+    pub numbers: Vec<String>,
+    /// Names of the gateways that take the calls, in this order; at least one.
+    pub gateways: Vec<String>,
+    /// Sub-services of `urn:service:sos` in lower case, and the number that gateways are called by for each.
+    pub services: Vec<(String, String)>,
+    /// Calls at once that pass the limits of others.
+    pub calls: usize,
+}
+
+/// The service of emergency calls (RFC 5031 §4.2); its sub-services follow behind a dot.
+const SOS: &str = "urn:service:sos";
+
+pub const EMERGENCY: Table = Table {
+    name: "emergency",
+    written: "[emergency]",
+    about: "Emergency calls. See `docs/emergency.md`.",
+    keys: rows! {
+        numbers: texts!("text or list of texts", number) => [],
+            "The numbers of emergency services as they are dialled, like `[\"112\", \"911\"]`; with one of them `urn:service:sos` counts, too. Users, trusted addresses and gateways with `trust_identity` reach them past routes and limits. Empty: no number is one.";
+        gateways: Texts("gateway or list of gateways", any) => [],
+            "The gateways that take these calls, tried in this order, those that are down after all others. One of their `channels` is kept for these calls, and one of `limits.calls`.";
+        services: Pairs("table of services and numbers"),
+            "The numbers that gateways are called by for `urn:service:sos.police` and others, like `{ police = \"110\", fire = \"112\" }`. Without it, and for `urn:service:sos` itself: the first of `numbers`.";
+        calls: Whole(1, 10_000) => 20,
+            "Emergency calls at once that pass every limit; those beyond it have their way all the same, within the limits of others.";
+    },
+};
+
+/// Reads it; none: no number is one. Every gateway is known by now.
+pub(super) fn emergency(section: &Section<'_>, names: &Names) -> Result<Option<Emergency>, ConfigError> {
+    let numbers = section.parsed_list("numbers", number)?;
+    let mut gateways = Vec::new();
+    for Text { text, at } in section.texts("gateways")? {
+        section.refer(at, names.no_such(What::Gateway, section.full("gateways"), &text));
+        gateways.push(text);
+    }
+    let services = section.pairs("services")?.into_iter().map(|(name, value)| {
+        let bad = |why: String| section.bad("services", value.at, &value.text, why);
+        Ok((service(&name).map_err(bad)?, number(&value.text).map_err(bad)?))
+    });
+    let services: Vec<(String, String)> = services.collect::<Result<_, ConfigError>>()?;
+    let calls = section.whole("calls")?;
+    section.finish();
+    match (numbers.is_empty(), gateways.is_empty()) {
+        (true, true) if services.is_empty() => Ok(None),
+        (false, false) => Ok(Some(Emergency { numbers, gateways, services, calls })),
+        (false, true) => {
+            Err(section.missing("gateways", "say who takes these calls, like gateways = [\"carrier\"]"))
+        }
+        (true, _) => Err(section.missing("numbers", "say what is dialled, like numbers = [\"112\"]")),
+    }
+}
+
+/// A number as it is dialled.
+fn number(text: &str) -> Read<String> {
+    let good = |c: char| c.is_ascii_digit() || "*#+".contains(c);
+    match (2..=15).contains(&text.len()) && text.chars().all(good) {
+        true => Ok(text.to_string()),
+        false => Err("no number as it is dialled; write 2 to 15 digits, like \"112\"".to_string()),
+    }
+}
+
+/// A sub-service (RFC 5031 §3: letters, digits and hyphens, with dots between).
+fn service(text: &str) -> Read<String> {
+    let label = |it: &str| !it.is_empty() && it.chars().all(|c| c.is_ascii_alphanumeric() || c == '-');
+    match text.split('.').all(label) {
+        true => Ok(text.to_ascii_lowercase()),
+        false => Err(format!("{text:?} is no service; write it like police, which is {SOS}.police")),
+    }
+}
+
+impl Emergency {
+    /// The number that gateways are called by for what was dialled: a number, or a service as a URI.
+    /// None: it is no emergency number.
+    pub fn number_of(&self, dialled: &str) -> Option<&str> {
+        if let Some(number) = self.numbers.iter().find(|number| *number == dialled) {
+            return Some(number);
+        }
+        let dialled = dialled.to_ascii_lowercase();
+        let mut rest = match dialled.strip_prefix(SOS)? {
+            "" => "",
+            sub => sub.strip_prefix('.').filter(|sub| !sub.is_empty())?,
+        };
+        // Of a service that is not named the one above it counts.
+        while !rest.is_empty() {
+            if let Some((_, number)) = self.services.iter().find(|(name, _)| name == rest) {
+                return Some(number);
+            }
+            rest = rest.rsplit_once('.').map_or("", |(above, _)| above);
+        }
+        self.numbers.first().map(String::as_str)
+    }
+
+    /// Whether a gateway takes emergency calls.
+    pub fn has(&self, gateway: &str) -> bool {
+        self.gateways.iter().any(|name| name == gateway)
+    }
+}
+
+impl ServerConfig {
+    /// The channels of a gateway that ordinary calls may take: of one that takes emergency calls all
+    /// but one, unless it is the only one.
+    pub fn channels_of(&self, gateway: &Gateway) -> Option<usize> {
+        let kept = self.emergency.as_ref().is_some_and(|it| it.has(&gateway.name));
+        gateway.channels.map(|channels| if kept && channels > 1 { channels - 1 } else { channels })
+    }
+
+    /// What of `[emergency]` is allowed but hardly meant, a line each.
+    pub(super) fn emergency_warnings(&self) -> Vec<String> {
+        let Some(emergency) = &self.emergency else { return Vec::new() };
+        let gateways = self.gateways.iter().filter(|it| emergency.has(&it.name));
+        let warnings = gateways.flat_map(|gateway| {
+            let name = &gateway.name;
+            let single = (gateway.channels == Some(1)).then(|| {
+                format!(
+                    "gateway {name} has one channel: none is kept for emergency calls, which go to it all the same"
+                )
+            });
+            let unknown = (gateway.from_user.is_some() && gateway.identity.sends.is_empty()).then(|| {
+                format!(
+                    "gateway {name} takes emergency calls and is not told who calls: From has its from_user; \
+                     write identity = [\"pai\"] or what the provider reads"
+                )
+            });
+            single.into_iter().chain(unknown)
+        });
+        warnings.collect()
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use super::super::parse_alone;
+
+    const CARRIER: &str = "[[gateway]]\nname = \"carrier\"\nhosts = [\"a\"]\nchannels = 3\n\
+                           [[gateway]]\nname = \"other\"\nhosts = [\"b\"]\nchannels = 3\n";
+
+    #[test]
+    fn a_number_counts_as_it_is_dialled_and_a_service_by_the_nearest_above_it() {
+        let text = "[emergency]\nnumbers = [\"112\", \"911\"]\ngateways = \"carrier\"\n\
+                    services = { police = \"110\", \"physician.dentist\" = \"116\" }\n";
+        let config = parse_alone(&format!("{text}{CARRIER}")).unwrap();
+        let emergency = config.emergency.as_ref().unwrap();
+        for (dialled, number) in [
+            ("112", Some("112")),
+            ("911", Some("911")),
+            ("1120", None),
+            ("+112", None),
+            ("", None),
+            ("urn:service:sos", Some("112")),
+            ("URN:service:SOS.Police", Some("110")),
+            ("urn:service:sos.police.municipal", Some("110")),
+            ("urn:service:sos.fire", Some("112")),
+            ("urn:service:sos.physician", Some("112")),
+            ("urn:service:sos.physician.dentist", Some("116")),
+            ("urn:service:sosx", None),
+            ("urn:service:sos.", None),
+            ("urn:service:counseling", None),
+        ] {
+            assert_eq!(emergency.number_of(dialled), number, "{dialled}");
+        }
+        let left: Vec<_> = config.gateways.iter().map(|it| config.channels_of(it)).collect();
+        assert_eq!(left, [Some(2), Some(3)], "one is kept where these calls go");
+    }
+
+    #[test]
+    fn numbers_and_gateways_need_each_other_and_the_gateways_are_there() {
+        assert_eq!(parse_alone("[emergency]\ncalls = 3\n").unwrap().emergency, None);
+        for (bad, told) in [
+            ("numbers = [\"112\"]", "say who takes these calls"),
+            ("gateways = [\"carrier\"]", "say what is dialled"),
+            ("services = { police = \"110\" }", "say what is dialled"),
+            ("numbers = [\"112\"]\ngateways = [\"carier\"]", "did you mean \"carrier\"?"),
+            ("numbers = [\"one\"]\ngateways = [\"carrier\"]", "no number as it is dialled"),
+            ("numbers = [\"112\"]\ngateways = [\"carrier\"]\nservices = { \"a b\" = \"1\" }", "no service"),
+        ] {
+            let error = parse_alone(&format!("[emergency]\n{bad}\n{CARRIER}")).unwrap_err().to_string();
+            assert!(error.contains(told), "{bad}: {error}");
+        }
+    }
+}

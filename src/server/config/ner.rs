@@ -1,0 +1,59 @@
+//! `ner` of a gateway: how many of its calls have to get through.
+
+use std::time::Duration;
+
+use super::ConfigError;
+use b2b_config::rows;
+use b2b_config::section::Section;
+use b2b_config::table::Takes::Whole;
+use b2b_config::table::{Named, Table};
+
+/// When a gateway is out of use for its network effectiveness ratio (ITU-T E.425).
+#[derive(Debug, Clone, PartialEq, Eq)]
+pub struct NerRules {
+    /// Below so many percent.
+    pub below: u8,
+    /// Of so many calls, the last ones.
+    pub calls: usize,
+    /// Those that were decided longer ago are not counted.
+    pub window: Duration,
+    /// For how long, before one call tries it.
+    pub out: Duration,
+}
+
+/// The word without a table.
+pub(super) const WORDS: Named<()> = Named { refusal: "no such choice; write", values: &[("off", ())] };
+
+pub const NER: Table = Table {
+    name: "ner",
+    written: "{ … } in `ner`",
+    about: "When a gateway is out of use since too few of its calls get through. See `docs/gateways.md`, Health.",
+    keys: rows! {
+        below: Whole(1, 100) => 50,
+            "In percent: it is out of use when fewer of its last calls have reached somebody.";
+        calls: Whole(3, 1_000) => 20, "How many of its last calls count; of fewer nothing is concluded.";
+        window_s: Whole(10, 86_400) => 300, "Calls that were decided longer ago do not count.";
+        out_s: Whole(1, 86_400) => 60, "How long it is out of use before one call tries it.";
+    },
+};
+
+/// A gateway's `ner`; none: off.
+pub(super) fn ner(section: &Section<'_>) -> Result<Option<NerRules>, ConfigError> {
+    match section.choice_or_table("ner")? {
+        None => Ok(None),
+        Some(Ok(word)) => {
+            let read = WORDS.read(&word.text).map_err(|why| section.bad("ner", word.at, &word.text, why));
+            read.map(|()| None)
+        }
+        Some(Err(table)) => {
+            let rules = NerRules {
+                below: table.whole("below")?,
+                calls: table.whole("calls")?,
+                window: table.seconds("window_s")?,
+                out: table.seconds("out_s")?,
+            };
+            table.finish();
+            Ok(Some(rules))
+        }
+    }
+}

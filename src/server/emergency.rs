@@ -1,0 +1,145 @@
+//! Emergency calls: who may make one, and by which gateways it goes, past the routes.
+//!
+//! Whoever dials an emergency number is believed that it is one only if they are known: a user by their
+//! password, an address or a gateway that the operator trusts. To all others the number is one like any
+//! other: what passes limits would be the best way to get past them.
+
+use std::sync::Arc;
+use std::time::Duration;
+
+use super::caller_policy;
+use super::in_force::Settings;
+use super::origin::Origin;
+use b2b_call::bridge_fsm::BridgeMode;
+use b2b_call::failure::Failover;
+use b2b_call::handler::{HandlerAction, IncomingCall};
+use b2b_call::headers::{HeaderChange, HeaderRule, RuledMessage};
+use b2b_call::identity::{CalledFrom, called_number};
+use b2b_call::lookup::ResolvedContact;
+use b2b_call::service::{DialOptions, DialOrder, DialRequest, DialStage, DialTo, RouteTaken};
+use b2b_sip::msg::{Request, Scheme};
+
+/// How long a gateway rings at least: emergency services have queues. Timer C of RFC 3261 §16.6 is longer
+/// than that, too.
+const RING: Duration = Duration::from_secs(180);
+
+/// A host that gives no response for so long is passed over, where nothing is configured: 100 Trying takes
+/// 200 ms (RFC 3261 §17.2.1), and five INVITEs have gone out by then.
+const TRYING: Duration = Duration::from_secs(6);
+
+/// Fields about where the caller is (RFC 6442), which go across.
+const LOCATION: [&str; 2] = ["Geolocation", "Geolocation-Routing"];
+
+/// An emergency call.
+#[derive(Debug, Clone, PartialEq, Eq)]
+pub struct Asked {
+    /// What was dialled: a number, or a service as a URI.
+    pub dialled: String,
+    /// The number that gateways are called by.
+    pub number: String,
+}
+
+/// What an INVITE asks for if it dials an emergency number, whoever sends it.
+pub fn dialled(settings: &Settings, request: &Request, from: CalledFrom<'_>) -> Option<Asked> {
+    let emergency = settings.config.emergency.as_ref()?;
+    let uri = request.uri().ok()?;
+    let dialled = match (called_number(request, from), uri.scheme) {
+        (Some(number), _) => number,
+        (None, Scheme::Other(_)) => String::from_utf8_lossy(uri.raw).into_owned(),
+        (None, scheme) => {
+            let user = String::from_utf8_lossy(&uri.user_unescaped()?).into_owned();
+            // Parameters and visual separators of a number (RFC 3966 §5.1.1).
+            let number = user.split(';').next().unwrap_or_default().chars();
+            number.filter(|c| scheme != Scheme::Tel || !"-.()".contains(*c)).collect()
+        }
+    };
+    let number = emergency.number_of(&dialled)?.to_owned();
+    Some(Asked { dialled, number })
+}
+
+/// The same if who sends it is somebody whose emergency calls are such.
+pub fn asked(settings: &Settings, request: &Request, origin: Origin<'_>) -> Option<Asked> {
+    let emergency = settings.config.emergency.as_ref()?;
+    let from = match origin {
+        Origin::User(_) | Origin::Trusted => CalledFrom::RequestUri,
+        Origin::Gateway(name) => {
+            let gateway = settings.config.gateway(name)?;
+            // Who carries such calls sends none: it would be a loop.
+            let believed = gateway.identity.trust && !emergency.has(name);
+            believed.then(|| caller_policy::called_from(&gateway.identity.called_from))?
+        }
+        Origin::Unknown => return None,
+    };
+    dialled(settings, request, from)
+}
+
+/// The call goes to every host of these gateways, one gateway after the other, and then to those hosts that
+/// are down as far as we know.
+pub fn action(
+    settings: &Settings,
+    call: &IncomingCall,
+    asked: Asked,
+    origin: Origin<'_>,
+) -> Option<HandlerAction> {
+    let emergency = settings.config.emergency.as_ref()?;
+    let limits = &settings.config.limits;
+    let (ring, caller) = (limits.ring.max(RING), &call.who.number);
+    let dialled: Arc<str> = asked.dialled.as_str().into();
+    let (mut up, mut down) = (Vec::new(), Vec::new());
+    for (gateway, _) in emergency.gateways.iter().filter_map(|name| settings.trunk(name)) {
+        let reached = gateway.reach(&settings.board, &asked.number, Some(caller));
+        up.push(reached.up);
+        down.push(reached.down);
+    }
+    let urgent = |contact: ResolvedContact| ResolvedContact {
+        emergency: Some(dialled.clone()),
+        ring: Some(ring),
+        trying: contact.trying.or(limits.trying).or(Some(TRYING)),
+        ..contact
+    };
+    let stages = up.into_iter().chain(down).filter(|contacts| !contacts.is_empty());
+    let stages: Vec<DialStage> = stages
+        .map(|contacts| DialStage {
+            contacts: contacts.into_iter().map(urgent).collect(),
+            lasts: None,
+            failover: Failover::Whatever,
+        })
+        .collect();
+    let contacts: u32 = stages.iter().map(|stage| u32::try_from(stage.contacts.len()).unwrap_or(1)).sum();
+    let user = call.identity.as_deref().and_then(|name| settings.directory.user(name));
+    let name = user.and_then(|user| user.display_name.as_ref());
+    let name = name.map(|name| format!("\"{}\" ", name.replace(['"', '\\'], ""))).unwrap_or_default();
+    let pass = |name: &str| HeaderRule {
+        to: RuledMessage::Request,
+        name: name.to_owned(),
+        change: HeaderChange::Pass,
+    };
+    let why = format!("emergency: {} to {}", asked.dialled, emergency.gateways.join(", "));
+    let options = DialOptions {
+        order: DialOrder::Parallel,
+        ring_timeout: ring,
+        trying_timeout: limits.trying,
+        total_timeout: ring * contacts,
+        max_redirects: limits.redirects,
+        // A private one would show a name, or that there is none.
+        caller: (call.who.private || !name.is_empty() || call.caller() != *caller)
+            .then(|| (name, caller.clone())),
+        caller_policy: match origin {
+            Origin::Gateway(name) => settings.gateway_policy(name),
+            _ => None,
+        },
+        mode: BridgeMode::Intercepting,
+        rules: LOCATION.map(pass).into(),
+        route: Some(RouteTaken { name: "emergency".to_owned(), why }),
+        ..DialOptions::default()
+    };
+    Some(HandlerAction::Dial(Box::new(DialRequest { to: DialTo::Stages(stages), options })))
+}
+
+/// How long all gateways together may ring.
+pub fn longest_ring(config: &crate::config::ServerConfig) -> Duration {
+    let Some(emergency) = &config.emergency else { return Duration::ZERO };
+    let gateways = config.gateways.iter().filter(|gateway| emergency.has(&gateway.name));
+    let hosts = gateways.map(|gateway| u32::try_from(gateway.hosts.len()).unwrap_or(1)).sum::<u32>();
+    config.limits.ring.max(RING) * hosts
+}
