@@ -10,6 +10,7 @@ use ipnet::IpNet;
 
 use super::caller_policy;
 use crate::config::parties::LargeMessages;
+use crate::config::sound::{Dtmf, GatewaySound};
 use crate::config::srtp::{Srtp, SrtpOffer};
 use crate::config::tls::GatewayOutward;
 use crate::config::{
@@ -17,7 +18,7 @@ use crate::config::{
     ServerConfig, Strategy, Target,
 };
 use crate::registrar::{KeepAliveKind, RegistrarConfig, Trusted};
-use b2b_call::controller::{PairPolicy, SrtpOffer as Offer, SrtpRules};
+use b2b_call::controller::{AudioRules, Digits, PairPolicy, SrtpOffer as Offer, SrtpRules};
 use b2b_call::failure::Failover;
 use b2b_call::lookup::{Credentials, Withheld};
 use b2b_call::policy::Redirects;
@@ -136,14 +137,7 @@ pub fn gateways(config: &ServerConfig) -> Vec<Gateway> {
             gateway.from = (from.from_user.clone(), from.from_domain.as_deref().map(bracketed));
             gateway.outward = caller_policy::outward(from);
             gateway.rewrite = caller_policy::rewrite(from, &from.called);
-            gateway.policy = match from.inband {
-                true => Some(Arc::new(PairPolicy {
-                    codecs: names(&from.codecs),
-                    tones: true,
-                    ..pair_policy(config)
-                })),
-                false => own_policy(config, &from.codecs),
-            };
+            gateway.policy = gateway_policy(config, from);
             gateway.trying = from.trying;
             gateway.tls = tls_of(from);
             gateway.listener = from.listener.as_deref().map(Into::into);
@@ -192,6 +186,29 @@ pub fn srtp_rules(srtp: &Srtp) -> SrtpRules {
         plain: srtp.plain,
         encrypted: srtp.encrypted,
         suites: srtp.suites.iter().filter_map(|name| name.parse().ok()).collect(),
+    }
+}
+
+/// What may be offered to a gateway, and how its audio is to be; none: nothing is said.
+fn gateway_policy(config: &ServerConfig, from: &crate::config::Gateway) -> Option<Arc<PairPolicy>> {
+    let audio = audio_rules(&from.sound);
+    if audio.is_default() {
+        return own_policy(config, &from.codecs);
+    }
+    let tones = audio.digits.has_tones();
+    let policy = PairPolicy { codecs: names(&from.codecs), tones, audio, ..pair_policy(config) };
+    Some(Arc::new(policy))
+}
+
+/// How a gateway's audio is to be, as the controller is told.
+fn audio_rules(sound: &GatewaySound) -> AudioRules {
+    AudioRules {
+        digits: match sound.dtmf {
+            Dtmf::Events => Digits::Events,
+            Dtmf::Inband => Digits::Tones,
+            Dtmf::Auto => Digits::Either,
+            Dtmf::Info => Digits::Info,
+        },
     }
 }
 

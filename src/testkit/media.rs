@@ -10,8 +10,8 @@ use bytes::Bytes;
 
 use super::stage::{Hears, Stage};
 use crate::controller::{
-    Answer, AudioStream, Capabilities, Capability, Descriptions, EndpointId, EndpointStats, Joined,
-    MediaBackend, MediaError, MediaEvent, MediaFuture, PacketTrace, Route, StreamSpec, Verb,
+    Answer, AudioStream, Capabilities, Capability, Descriptions, EndpointId, EndpointSpec, EndpointStats,
+    Joined, MediaBackend, MediaError, MediaEvent, MediaFuture, PacketTrace, Route, StreamSpec, Verb,
 };
 use crate::negotiate::NegotiateError;
 use crate::negotiate::pair::{self, Side};
@@ -176,7 +176,7 @@ impl FakeMedia {
         })
     }
 
-    fn open(&self) -> Result<Answer, MediaError> {
+    fn open(&self, spec: &EndpointSpec) -> Result<Answer, MediaError> {
         let mut state = self.state();
         if state.refuse {
             return Err(MediaError::NoPorts);
@@ -184,7 +184,7 @@ impl FakeMedia {
         state.last += 1;
         let endpoint = EndpointId(state.last);
         let rtp = SocketAddr::from(([192, 0, 2, 1], port(endpoint)));
-        let side = Side::new(rtp, state.last * 2);
+        let side = Side::new(rtp, state.last * 2).with_audio(spec.audio);
         state.held.insert(endpoint, side);
         Ok(Answer::Allocated { endpoint: Some(endpoint), rtp })
     }
@@ -237,7 +237,7 @@ impl MediaBackend for FakeMedia {
 
     fn request(&self, verb: Verb) -> MediaFuture<Answer> {
         match verb {
-            Verb::Allocate { .. } => return MediaFuture::ready(self.open()),
+            Verb::Allocate { spec, .. } => return MediaFuture::ready(self.open(&spec)),
             // There are no packets whose source would matter.
             Verb::SignalledFrom { .. } => {}
             Verb::Release { endpoint } => self.release(endpoint),

@@ -44,6 +44,7 @@ mod sigkill;
 mod tls_gateways;
 mod tls_identities;
 mod transports;
+mod trunk_digits;
 mod trunk_media;
 mod trunk_networks;
 mod trunk_ways;

@@ -177,7 +177,7 @@ impl EmbeddedController {
         let id = endpoint_id(relay);
         let rtp = SocketAddr::new(if spec.inside { local.ip() } else { told }, local.port());
         let mut state = self.state();
-        let mut side = Side::new(rtp, state.rng.random());
+        let mut side = Side::new(rtp, state.rng.random()).with_audio(spec.audio);
         if spec.srtp.encrypted {
             // Never from the seed that identifiers come from: those are for all to see.
             side = side.with_crypto(LocalCrypto::new(spec.srtp, rand::random()));
@@ -191,6 +191,7 @@ impl EmbeddedController {
                 bound: spec.bound,
                 bound_to: None,
                 interface: spec.interface,
+                hears_tones: false,
             },
         );
         Ok(Answer::Allocated { endpoint: Some(id), rtp })

@@ -29,6 +29,8 @@ pub(super) struct Entry {
     pub bound_to: Option<IpAddr>,
     /// Its network, if it has a name.
     pub interface: Option<String>,
+    /// Tones in its party's audio are looked for.
+    pub hears_tones: bool,
 }
 
 impl Entry {
@@ -81,6 +83,7 @@ impl EmbeddedController {
                 self.relay.protect(relay_id(id), side.keys());
             }
             self.relay.describe(relay_id(id), remote);
+            self.look_for_tones(id, state.get(id)?);
             state.rooms.follow(&self.relay, id, &remote);
         }
         Ok(())

@@ -11,6 +11,7 @@ use tokio::sync::oneshot;
 
 use super::convert::relay_id;
 use super::embedded::EmbeddedController;
+use super::joining::Entry;
 use super::{Collected, DigitPlan, EndpointId, MediaError, MediaFuture, Part, Played, Prompt};
 use b2b_media::sounds::{self, Fetched, Limits, SoundError, SoundStore, StoreStats, Want};
 use b2b_media::stage::{Act, Music, Program, Segment, Sound, Ticket, Tracks};
@@ -96,10 +97,18 @@ impl EmbeddedController {
         let mut state = self.state();
         let Ok(entry) = state.get(endpoint) else { return };
         entry.side.hear_tones(on);
-        self.relay.hear_tones(relay_id(endpoint), on);
+        self.look_for_tones(endpoint, entry);
         // What is joined already is joined otherwise now.
         if let Err(error) = self.rejoin(&mut state, endpoint) {
             tracing::debug!("{error}");
+        }
+    }
+
+    /// Begins or ceases to look for tones, as what its party has said makes them digits or not.
+    pub(super) fn look_for_tones(&self, endpoint: EndpointId, entry: &mut Entry) {
+        let on = entry.side.hears_tones();
+        if std::mem::replace(&mut entry.hears_tones, on) != on {
+            self.relay.hear_tones(relay_id(endpoint), on);
         }
     }
 

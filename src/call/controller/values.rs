@@ -12,7 +12,7 @@ use super::verbs::{ConferenceId, Recorded, RecordingId};
 use crate::negotiate::NegotiateError;
 pub use crate::negotiate::crypto::{SrtpOffer, SrtpPolicy, SrtpRules};
 use crate::negotiate::pair::{self, Agreed};
-pub use crate::negotiate::pair::{Hold, PairPolicy};
+pub use crate::negotiate::pair::{AudioRules, Digits, Hold, PairPolicy};
 use b2b_media::codec::Codec;
 use b2b_media::transport::lock::same_host;
 pub use b2b_media::transport::lock::{Answering, NamedSources, Signalling};
@@ -65,6 +65,9 @@ pub struct EndpointSpec {
     /// have none.
     #[serde(default, skip_serializing_if = "Option::is_none")]
     pub interface: Option<String>,
+    /// How the party's audio is to be. Media servers of before do not know of it.
+    #[serde(default, skip_serializing_if = "AudioRules::is_default")]
+    pub audio: AudioRules,
 }
 
 /// Where a party has named an address that nothing has ever come from, a bounded amount is sent.
@@ -99,6 +102,7 @@ impl EndpointSpec {
             bound: None,
             inside: false,
             interface: None,
+            audio: AudioRules::default(),
         }
     }
 

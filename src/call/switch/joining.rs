@@ -39,9 +39,19 @@ impl Switch {
             self.admission.media_rules(t.now, &party);
         let routed = || it.contact.as_deref()?.srtp.as_deref().cloned();
         let srtp = srtp.or_else(routed).unwrap_or_else(|| self.config.srtp.clone());
-        let family = it.family;
-        let spec =
-            EndpointSpec { family, near, rtp_timeout, srtp, signalling, sources, bound, inside, interface };
+        let (family, audio) = (it.family, self.policy_towards(leg).audio);
+        let spec = EndpointSpec {
+            family,
+            near,
+            rtp_timeout,
+            srtp,
+            signalling,
+            sources,
+            bound,
+            inside,
+            interface,
+            audio,
+        };
         let opened = self.controller.open_endpoint(spec);
         self.media(t, opened, move |switch, t, result| {
             let endpoint = match result {

@@ -4,7 +4,7 @@ use bytes::Bytes;
 
 use super::{Switch, Turn};
 use crate::bridge_fsm::BridgeMode;
-use crate::controller::EndpointId;
+use crate::controller::{Digits, EndpointId};
 use crate::event::{DigitBy, Event};
 use crate::negotiate::pair;
 use crate::{LegId, digits};
@@ -76,8 +76,10 @@ impl Switch {
             self.controller.feed_digit(endpoint, digit);
         }
         if other != leg {
+            let tones = self.policy_towards(other).audio.digits.has_tones();
             let other = self.legs.get(other.0);
-            match other.and_then(|it| it.media).filter(|endpoint| self.takes_events(*endpoint)) {
+            let endpoint = other.and_then(|it| it.media);
+            match endpoint.filter(|endpoint| tones || self.takes_events(*endpoint)) {
                 Some(endpoint) => self.controller.send_digit(endpoint, digit, duration_ms),
                 // It may be of a code for b2b, and goes on only to who says that they want it.
                 None if is_awaited && other.is_some_and(|it| !it.takes_info) => {}
@@ -118,8 +120,10 @@ impl Switch {
     /// A telephone event that did not reach the other party: it gets an INFO, if it takes no
     /// other digits.
     pub(super) fn digit_as_info(&mut self, t: &mut Turn<'_>, leg: LegId, digit: char, duration_ms: u32) {
-        let bridged = self.bridged(leg).filter(|(_, _, mode)| mode.intercepts());
-        let other = bridged.and_then(|(_, other, _)| self.legs.get(other.0)).filter(|it| it.takes_info);
+        let Some((_, other, mode)) = self.bridged(leg) else { return };
+        // Who is to have INFO by configuration has it, whatever else passes.
+        let always = self.policy_towards(other).audio.digits == Digits::Info;
+        let other = self.legs.get(other.0).filter(|it| always || mode.intercepts() && it.takes_info);
         let Some((usage, endpoint)) = other.and_then(|it| it.usage.zip(it.media)) else { return };
         if self.takes_events(endpoint) {
             return;

@@ -229,7 +229,8 @@ impl Endpoint {
             Heard::Taken => return true,
             Heard::Late => self.drops.stream += 1,
             Heard::Undecodable => self.drops.undecodable += 1,
-            Heard::Unknown => self.drops.payload_type += 1,
+            // Events that go no further have been taken all the same.
+            Heard::Unknown => self.drops.payload_type += u64::from(!self.is_event()),
         }
         false
     }

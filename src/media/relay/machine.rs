@@ -370,6 +370,7 @@ impl Machine {
 
     fn digit(&mut self, now: Now, slot: u32, digit: Option<Digit>, passed_on: bool) {
         let Some(Digit { digit, duration_ms }) = digit else { return };
+        let passed_on = self.event_as_tone(self.ns(now.at), slot, digit, duration_ms) || passed_on;
         self.typed(now, slot, digit);
         let Some(id) = self.at(slot).map(|endpoint| endpoint.id) else { return };
         self.events.push_back(RelayEvent::Digit { id, digit, duration_ms, passed_on, by_tone: false });

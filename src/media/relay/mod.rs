@@ -5,7 +5,7 @@
 //! - `endpoint`: one leg's place
 //! - `answer`: what the threads answer, on its way to who waits
 //! - `handle`: how the rest of the program speaks to the threads; `thread`: their driver
-//! - `inserted`: digits that we send to a leg; `tones`: those that it presses as sound
+//! - `inserted`: digits that we send to a leg as events; `tones`: those that it presses as sound
 //! - `pace`: the clock of what is received, and which gaps are no loss
 //! - `protection`: SRTP, between the sockets and all that
 //! - `reports`: RTCP, which ends at each leg
@@ -88,6 +88,8 @@ pub struct Remote {
     pub telephone_events: EventTypes,
     /// Payload type under which it takes `telephone-event`, and its clock rate.
     pub takes_event: Option<(u8, u32)>,
+    /// It takes digits as tones in its audio, and as no events.
+    pub takes_tones: bool,
     /// How it is spoken to by ourselves, and speaks to us.
     pub voice: Voice,
     /// Where its signalling comes from: RTP may, too.
@@ -105,6 +107,7 @@ impl Remote {
             sends: true,
             telephone_events: EventTypes::EMPTY,
             takes_event: None,
+            takes_tones: false,
             voice: Voice::NONE,
             signalling: [None; 2],
         }

@@ -1,12 +1,14 @@
 //! One party's stage: which of all that could be played to it is, who waits for its end, and
 //! who waits for digits.
 //!
-//! A prompt comes before a stream, a stream before music, and all before what the leg is joined to.
+//! A prompt comes before a stream, a stream before music, and all before what the leg is joined to;
+//! digits that are tones come before everything.
 //! What waits in a stream waits on while a prompt is played. Orders about
 //! prompts and music have tickets that grow, since what is played has to be fetched first: one
 //! that comes late, after a later order, is over before it has begun.
 
 use super::collect::Collector;
+use super::keys::Keys;
 use super::{
     CollectEnd, Collected, DigitPlan, Echo, Line, Music, Played, Program, PromptEncoder, Streaming,
     TICK_SAMPLES, Typed,
@@ -83,6 +85,7 @@ pub struct Stage {
     prompt: Option<Prompt>,
     music: Option<Box<Music>>,
     stream: Option<Box<Streaming>>,
+    keys: Option<Box<Keys>>,
     collection: Option<Collection>,
     /// Prompts and music of orders up to these are over.
     prompts_over: Ticket,
@@ -135,7 +138,16 @@ impl Stage {
 
     /// Whether something of ours is played to the party.
     pub fn is_playing(&self) -> bool {
-        self.prompt.is_some() || self.music.is_some() || self.stream.as_ref().is_some_and(|it| it.speaks())
+        self.prompt.is_some()
+            || self.music.is_some()
+            || self.keys.is_some()
+            || self.stream.as_ref().is_some_and(|it| it.speaks())
+    }
+
+    /// The party hears a digit as a tone, behind those that it hears already. `rate_hz`: samples a
+    /// second that are worth playing to it.
+    pub fn sound_digit(&mut self, digit: char, duration_ms: u32, rate_hz: u32) {
+        self.keys.get_or_insert_default().push(digit, duration_ms, rate_hz);
     }
 
     /// Whether it is to be ticked.
@@ -226,6 +238,11 @@ impl Stage {
         let mut frame = [0; TICK_SAMPLES];
         let mut finished = false;
         let (rate_hz, last) = match (&mut self.prompt, &mut self.stream, &mut self.music) {
+            _ if self.keys.is_some() => self.keys.as_mut().map_or((8_000, true), |keys| {
+                let rate_hz = keys.rate_hz();
+                keys.read(&mut frame[..samples(rate_hz)]);
+                (rate_hz, keys.is_over())
+            }),
             (Some(prompt), _, _) => {
                 let rate_hz = prompt.program.rate_hz();
                 prompt.program.read(&mut frame[..samples(rate_hz)]);
@@ -252,6 +269,9 @@ impl Stage {
         }
         if finished {
             self.end_stream(StreamEnd::Finished);
+        }
+        if self.keys.take_if(|keys| keys.is_over()).is_some() {
+            self.rest();
         }
         self.prompt_at_its_end(at, typed);
     }
@@ -347,6 +367,7 @@ impl Stage {
         self.stop_prompt(at, &mut typed);
         self.music = None;
         self.echo = None;
+        self.keys = None;
         self.end_stream(StreamEnd::Closed);
     }
 

@@ -7,7 +7,8 @@
 //! - `keys`, `party_keys`: the table of every key; `markdown`: the same for `docs/server.md`; `schema`: the
 //!   same for editors
 //! - `listener`: networks of their own
-//! - `codecs`: what may be offered; `recording`: recordings; `tokens`: who may ask the control interface for what; `hep`: copies of messages
+//! - `codecs`: what may be offered; `sound`: a gateway's digits; `recording`: recordings; `tokens`: who may ask the
+//!   control interface for what; `hep`: copies of messages
 //! - `overrides`: what flags change
 //! - `root`: the file's tables, sorted out
 //! - `parse`, `parse_parties`, `parse_route`, `check`: from text to types
@@ -43,6 +44,7 @@ pub mod recording;
 mod root;
 pub mod route;
 mod schema;
+pub mod sound;
 pub mod srtp;
 pub mod summary;
 mod texts;

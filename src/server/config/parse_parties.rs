@@ -12,6 +12,7 @@ use super::parties::{
     User,
 };
 use super::pattern::{Pattern, Rewrite, Template};
+use super::sound;
 use super::srtp;
 use super::texts::{self, TRANSPORTS, network, plain_name};
 use super::{ConfigError, MinAlgorithm, Secret, listener, tls};
@@ -23,10 +24,6 @@ use b2b_config::value::Read;
 /// Whether dialogs go to a gateway's own hosts only.
 pub(super) const DIALOG: Named<bool> =
     Named { refusal: "no such choice; choose", values: &[("any", false), ("own", true)] };
-
-/// Whether digits come as tones.
-pub(super) const DTMF: Named<bool> =
-    Named { refusal: "no such choice; choose", values: &[("events", false), ("inband", true)] };
 
 /// The way of large messages.
 pub(super) const LARGE: Named<LargeMessages> = Named {
@@ -150,7 +147,7 @@ pub(super) fn gateway(
         called: rewrites(section, "called")?,
         caller: rewrites(section, "caller")?,
         codecs: codecs::codecs(section)?,
-        inband: section.choice("dtmf", &DTMF)?,
+        sound: sound::of_gateway(section)?,
         srtp: srtp::srtp(section, Some(transport))?,
         dialog_own: section.choice("dialog", &DIALOG)?,
         identity: identity::gateway(section)?,

@@ -6,6 +6,7 @@ use std::time::Duration;
 use ipnet::IpNet;
 
 use super::identity::GatewayIdentity;
+use super::sound::GatewaySound;
 use super::{Codec, GatewayTls, MinAlgorithm, Rewrite, Secret, Srtp, Target};
 use b2b_config::table::Named;
 use b2b_sip::msg::Transport;
@@ -117,8 +118,8 @@ pub struct Gateway {
     pub caller: Vec<Rewrite>,
     /// What may be offered to it, best first; empty: as the route says.
     pub codecs: Vec<Codec>,
-    /// Its parties press keys as tones in their audio, and take no events.
-    pub inband: bool,
+    /// How its audio is to be.
+    pub sound: GatewaySound,
     /// Encryption of its media; none: as the route says, or everybody's.
     pub srtp: Option<Srtp>,
     /// Its dialogs go to its own hosts only.

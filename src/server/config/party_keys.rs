@@ -8,10 +8,11 @@ use b2b_config::table::{Table, Takes, any};
 use b2b_config::{rows, text, texts};
 
 use super::identity::{FORMAT, IDENTITY, called_from, country};
-use super::parse_parties::{DIALOG, DTMF, LARGE, class, display, host, host_port, user_name};
+use super::parse_parties::{DIALOG, LARGE, class, display, host, host_port, user_name};
 use super::parties::{MediaAnswer, Strategy};
 use super::pattern::Pattern;
 use super::route::{BridgeMode, HeaderOn, MediaPath};
+use super::sound::{self, DTMF};
 use super::srtp;
 use super::texts::{self, NAME, NETWORKS, PATH, TRANSPORTS, plain_name};
 use super::tls::client_name;
@@ -121,8 +122,8 @@ pub const GATEWAY: Table = Table {
         country: text!("country code", country), "The country code of numbers like 020…, for `number_format`.";
         called_from: text!("`request-uri`, `to`, `p-called-party-id` or `header:NAME`", called_from) => "request-uri",
             "Where the called number of its calls is. The Request-URI counts where there is none.";
-        dtmf: Choice(&DTMF) => "events", needs(&["inband"], "digit_events", "write dtmf = \"events\""),
-            "How its parties press keys: by RFC 4733 (and INFO), or as tones too. Those become events for the other party, and are cut out of what it hears, which is 60 ms later for that.";
+        dtmf: Choice(&DTMF) => "events", needs(&sound::ASKING, "digit_events", "write dtmf = \"events\""),
+            "How digits go to it and come from it: as telephone events (RFC 4733; `rfc4733` is the same), as tones in its audio (it is offered no events), as INFO (nor then), or with `auto` as events where it takes them, else as tones. Tones of its own become events for the other party and are cut out of what it hears, which is 60 ms later for that.";
     },
 };
 

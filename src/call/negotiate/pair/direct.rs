@@ -3,7 +3,7 @@
 
 use std::net::SocketAddr;
 
-use super::{Line, PairError, PairPolicy, Side, Wishes, across, formats};
+use super::{Digits, Line, PairError, PairPolicy, Side, Wishes, across, formats};
 use crate::negotiate::NegotiateError;
 
 /// Why two parties cannot send to each other.
@@ -21,6 +21,8 @@ pub enum DirectError {
     Encrypted,
     #[error("their numbers for payloads contradict each other")]
     Numbers,
+    #[error("one of them has digits as tones or INFO, which become events at b2b")]
+    Digits,
 }
 
 /// An offer to `to`'s party that names `from`'s party's address. `heard`: where the RTP of
@@ -42,6 +44,10 @@ pub fn direct(
     }
     if from.keys().is_some() || to.keys().is_some() {
         return Err(DirectError::Encrypted);
+    }
+    let turned = |side: &Side| side.audio.digits != Digits::Events;
+    if turned(from) != turned(to) {
+        return Err(DirectError::Digits);
     }
     if own.rtp() != heard {
         return Err(DirectError::Nat { told: own.rtp(), heard });

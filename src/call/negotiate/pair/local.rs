@@ -31,7 +31,8 @@ pub fn local_offer(
             across(&line, Wishes::default(), known, to, policy)?
         }
     };
-    if like.is_some_and(|like| like.tones || like.takes_info) && policy.telephone_event {
+    let turns = like.is_some_and(Side::turns_digits) && to.audio.digits.has_events();
+    if turns && policy.telephone_event {
         formats::offer_events(&mut audio.formats, &to.known_formats());
     }
     to.unknown_attributes = policy.unknown_attributes;
@@ -91,8 +92,9 @@ pub fn local_answer(side: &mut Side, body: &[u8], policy: &PairPolicy) -> Result
         formats.sort_by_cached_key(|format| place(format).unwrap_or(usize::MAX));
         formats
     });
-    let formats = kept.or_else(|| common(&ours));
-    let mut audio = AudioMedia::new(side.rtp, formats.ok_or(NegotiateError::NoCommonCodec)?);
+    let mut formats = kept.or_else(|| common(&ours)).ok_or(NegotiateError::NoCommonCodec)?;
+    side.without_events(&mut formats);
+    let mut audio = AudioMedia::new(side.rtp, formats);
     audio.protocol.clone_from(&offer.audio.protocol);
     let on_hold = policy.hold.is_on();
     let sends = receives(&offer.audio) && policy.hold != Hold::Silent;

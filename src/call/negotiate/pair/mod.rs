@@ -4,6 +4,7 @@
 //! - `formats`: payload types of two legs; `ways`: what becomes of packets between them
 //! - `line`: the audio line of a description; `local`: offers and answers of our own
 //! - `read`: descriptions that were read a moment ago; `agreed`: what was settled
+//! - `audio_rules`: a party's digits
 //! - `hold`: a party that we put on hold; `crypto`: SRTP, which ends at each leg
 //! - `direct`: descriptions that lead media past b2b; `wishes`: directions that are a party's own
 //! - `events`: every number that was an event in a session
@@ -17,6 +18,9 @@
 //! from who asked whom: [`join`] needs no memory of the exchange.
 
 mod agreed;
+mod audio_rules;
+#[cfg(test)]
+mod audio_tests;
 mod crypto;
 #[cfg(test)]
 mod crypto_tests;
@@ -33,6 +37,7 @@ mod ways;
 mod wishes;
 
 pub use agreed::{Agreed, agreed, spoken};
+pub use audio_rules::{AudioRules, Digits};
 
 use std::net::SocketAddr;
 
@@ -75,6 +80,9 @@ pub struct PairPolicy {
     /// Whether it is put on hold by us.
     #[serde(default)]
     pub hold: Hold,
+    /// How the party's audio is to be.
+    #[serde(default, skip_serializing_if = "AudioRules::is_default")]
+    pub audio: AudioRules,
 }
 
 impl Default for PairPolicy {
@@ -90,6 +98,7 @@ impl Default for PairPolicy {
             rtcp_mux: true,
             tones: false,
             hold: Hold::No,
+            audio: AudioRules::default(),
         }
     }
 }
@@ -113,6 +122,7 @@ pub struct Side {
     tones: bool,
     /// It takes digits by INFO.
     takes_info: bool,
+    audio: AudioRules,
     /// Nothing is heard of it; and what an offer without an answer would make of that.
     on_hold: bool,
     holding: Option<bool>,
@@ -158,6 +168,7 @@ impl Side {
             crypto: LocalCrypto::default(),
             tones: false,
             takes_info: false,
+            audio: AudioRules::default(),
             on_hold: false,
             holding: None,
             wishes: Wishes::default(),
@@ -172,7 +183,8 @@ impl Side {
         let Line { index, audio: told, .. } = Line::known(self.sent.as_deref()?)?;
         let own = read(self.remote.as_deref()?).ok()?.audio(index).ok()?;
         let events = self.told_events.beside(&told);
-        Some(ways::Leg { told, own, tones: self.tones, events })
+        let tones = self.tones_of(&told, &own);
+        Some(ways::Leg { told, own, tones, events })
     }
 
     /// What the far end said last, for the media machine: the addresses, directions.
@@ -195,6 +207,7 @@ impl Side {
             sends: audio.direction.has_send() && sent.rtp() == self.rtp,
             telephone_events: EventTypes::new(self.told_events.with(&sent)),
             takes_event: takes.map(|format| (format.payload_type, format.clock_rate)),
+            takes_tones: takes.is_none() && self.audio.digits.has_tones(),
             voice,
             signalling: [None; 2],
         })
@@ -271,7 +284,7 @@ pub fn offer(
 ) -> Result<Box<[u8]>, NegotiateError> {
     let line = Line::offered(body, from)?;
     let mut audio = across(&line, Wishes::of(&line.audio), formats::Numbers::Known, to, policy)?;
-    if (from.tones || from.takes_info) && policy.telephone_event {
+    if from.turns_digits() && to.audio.digits.has_events() && policy.telephone_event {
         // Its tones become events, or events become INFO for it.
         formats::offer_events(&mut audio.formats, &to.known_formats());
     }
@@ -295,9 +308,10 @@ pub fn answer(from: &mut Side, to: &mut Side, body: &[u8]) -> Result<Box<[u8]>, 
     let offer = to.theirs.as_deref().or(to.remote.as_deref()).ok_or(PairError::NoOffer)?;
     let offer = Line::offered(offer, to)?;
     let mut audio = AudioMedia::new(to.rtp, formats::shared(&offer.audio, &line.audio, &offered.audio)?);
-    if from.tones || from.takes_info {
+    if from.turns_digits() {
         formats::answer_events(&mut audio.formats, &offer.audio.formats);
     }
+    to.without_events(&mut audio.formats);
     audio.protocol.clone_from(&offer.audio.protocol);
     // Who is on hold does not send because we want it so: that is no business of the other one's.
     audio.direction = direction(
@@ -389,6 +403,7 @@ fn across(
     // Events last, in their order: they are no choice.
     let (speech, mut rest): (Vec<_>, Vec<_>) = wanted.into_iter().partition(formats::is_speech);
     rest.retain(|format| policy.telephone_event || !format.is_telephone_event());
+    to.without_events(&mut rest);
     let numbered = formats::number(speech.into_iter().chain(rest).collect(), &to.known_formats(), numbers);
     if !numbered.iter().any(formats::is_speech) {
         return Err(NegotiateError::NoCommonCodec);

@@ -1,8 +1,10 @@
 //! Digits by telephone events (RFC 4733): those that come without an end, and ours in
-//! what a leg is sent.
+//! what a leg is sent, as events or as tones.
 
 use super::{Channel, Digit, Endpoint, Gate, Header, Machine, Now, RelayEvent, RelayId, Transmit};
 
+/// By their event codes (RFC 4733 §3.2).
+const DIGITS: &str = "0123456789*#ABCD";
 /// An RTP header without extras, and an event.
 const PACKET: usize = 12 + 4;
 
@@ -47,7 +49,7 @@ impl Machine {
         let Some(Digit { digit, duration_ms }) = endpoint.admit(Some(digit), now.at) else { return };
         let (id, cut) = (endpoint.id, endpoint.plan.as_ref().is_some_and(|plan| plan.cuts_tones));
         let peer = self.pair(slot).filter(|_| cut).map(|(_, peer)| peer.id);
-        let code = "0123456789*#ABCD".find(digit).and_then(|code| u8::try_from(code).ok());
+        let code = DIGITS.find(digit).and_then(|code| u8::try_from(code).ok());
         if let (Some(peer), Some(code)) = (peer, code) {
             self.insert_digit(at, peer, code, duration_ms);
         }
@@ -62,7 +64,27 @@ impl Machine {
         if endpoint.takes_at().is_some() && endpoint.remote.is_some_and(|it| it.takes_event.is_some()) {
             endpoint.inserted.get_or_insert_default().push(at, code, duration_ms);
             self.arm(id.slot);
+        } else if let Some(digit) = DIGITS.chars().nth(usize::from(code)) {
+            self.sound_digit(at, id.slot, digit, duration_ms);
         }
+    }
+
+    /// A digit as a tone in what this party hears, if it takes no other. Whether it does.
+    fn sound_digit(&mut self, at: u64, slot: u32, digit: char, duration_ms: u32) -> bool {
+        let Some(endpoint) = self.at(slot) else { return false };
+        let takes = endpoint.remote.filter(|it| it.takes_tones && it.voice.gets.is_some());
+        let Some(remote) = takes.filter(|_| endpoint.takes_at().is_some()) else { return false };
+        let rate_hz = remote.voice.rate_hz();
+        endpoint.stage.get_or_insert_default().sound_digit(digit, duration_ms, rate_hz);
+        self.set_stage(at, slot);
+        true
+    }
+
+    /// An event of a party whose other party takes digits as tones: it hears one as long as the
+    /// event was, once that has ended. Whether it does.
+    pub(super) fn event_as_tone(&mut self, at: u64, slot: u32, digit: char, duration_ms: u32) -> bool {
+        let peer = self.at(slot).filter(|endpoint| !endpoint.held).and_then(|endpoint| endpoint.peer);
+        peer.is_some_and(|peer| self.sound_digit(at, peer, digit, duration_ms))
     }
 
     /// The next packet of a digit is due.

@@ -1,0 +1,84 @@
+//! What parties are offered and answered whose audio has rules.
+
+use super::*;
+
+const EVENT: &str = "a=rtpmap:101 telephone-event/8000\r\n";
+
+fn side(port: u16, rules: AudioRules) -> Side {
+    let mut side = Side::new(([192, 0, 2, 1], port).into(), 7).with_audio(rules);
+    side.hear_tones(rules.digits.has_tones());
+    side
+}
+
+fn digits(digits: Digits) -> AudioRules {
+    AudioRules { digits }
+}
+
+/// What a party says: payload types, and lines about them.
+fn said(types: &str, lines: &str) -> Vec<u8> {
+    format!(
+        "v=0\r\no=- 1 1 IN IP4 10.1.1.1\r\ns=-\r\nc=IN IP4 10.1.1.1\r\nt=0 0\r\n\
+         m=audio 4000 RTP/AVP {types}\r\n{lines}"
+    )
+    .into_bytes()
+}
+
+fn has_events(body: &[u8]) -> bool {
+    String::from_utf8_lossy(body).contains("telephone-event")
+}
+
+#[test]
+fn a_party_with_tones_is_told_of_no_events_and_the_other_may_send_them() {
+    for rules in [digits(Digits::Tones), digits(Digits::Info)] {
+        let (mut a, mut b) = (side(1, AudioRules::default()), side(2, rules));
+        let offered = offer(&mut a, &mut b, &said("8 101", EVENT), &PairPolicy::default()).unwrap();
+        assert!(!has_events(&offered));
+        // It says that it takes some all the same.
+        let answered = answer(&mut b, &mut a, &said("8 101", EVENT)).unwrap();
+        assert!(has_events(&answered), "they become tones");
+        let remote = b.remote().unwrap();
+        assert_eq!(remote.takes_event, None);
+        assert_eq!(remote.takes_tones, rules.digits == Digits::Tones);
+        assert!(a.remote().unwrap().takes_event.is_some());
+
+        // It calls.
+        let (mut a, mut b) = (side(1, rules), side(2, AudioRules::default()));
+        let offered = offer(&mut a, &mut b, &said("8 101", EVENT), &PairPolicy::default()).unwrap();
+        assert!(has_events(&offered));
+        let answered = answer(&mut b, &mut a, &said("8 101", EVENT)).unwrap();
+        assert!(!has_events(&answered), "{rules:?}");
+
+        // Nobody else is there.
+        let mut alone = side(3, rules);
+        assert!(!has_events(&local_offer(&mut alone, None, &PairPolicy::default()).unwrap()));
+        let mut alone = side(3, rules);
+        let answered = local_answer(&mut alone, &said("8 101", EVENT), &PairPolicy::default()).unwrap();
+        assert!(!has_events(&answered));
+    }
+}
+
+#[test]
+fn a_party_with_either_has_events_where_it_takes_them_and_else_tones() {
+    for (says, lines, events) in [("8 101", EVENT, true), ("8", "", false)] {
+        let (mut a, mut b) = (side(1, AudioRules::default()), side(2, digits(Digits::Either)));
+        let offered = offer(&mut a, &mut b, &said("8 101", EVENT), &PairPolicy::default()).unwrap();
+        assert!(has_events(&offered));
+        let answered = answer(&mut b, &mut a, &said(says, lines)).unwrap();
+        assert!(has_events(&answered));
+        let remote = b.remote().unwrap();
+        assert_eq!((remote.takes_event.is_some(), remote.takes_tones), (events, !events));
+        assert_eq!(b.hears_tones(), !events, "nobody looks for tones where there are events");
+        let cuts = join(&b, &a).unwrap().forward.0.transcode.is_some_and(|plan| plan.cuts_tones);
+        assert_eq!(cuts, !events);
+    }
+}
+
+#[test]
+fn digits_that_are_turned_are_not_led_past() {
+    let (mut a, mut b) = (side(1, AudioRules::default()), side(2, digits(Digits::Tones)));
+    offer(&mut a, &mut b, &said("8 101", EVENT), &PairPolicy::default()).unwrap();
+    answer(&mut b, &mut a, &said("8", "")).unwrap();
+    let heard = "10.1.1.1:4000".parse().unwrap();
+    assert_eq!(direct(&a, &mut b, heard, &PairPolicy::default()), Err(DirectError::Digits));
+    assert_eq!(direct(&b, &mut a, heard, &PairPolicy::default()), Err(DirectError::Digits));
+}

@@ -1,0 +1,176 @@
+//! Digits of gateways that take no telephone events: as tones in what they hear.
+
+use std::net::{Ipv4Addr, SocketAddr};
+use std::time::{Duration, Instant};
+
+use b2b_media::codec::g711::alaw_decode;
+use b2b_media::dtmf::{ROW_HZ, frequencies, goertzel};
+
+use crate::server_support::phone::{Phone, rtp_of};
+use crate::server_support::{server, until};
+
+fn phone(name: &'static str, last: u8) -> Phone {
+    Phone::at(name, [Ipv4Addr::new(127, 0, 0, last); 3])
+}
+
+/// A gateway at this phone, with these lines, to which 200 goes; 300 goes to the other phone.
+fn configuration(gateway: &Phone, lines: &str, other: &Phone) -> String {
+    let host = gateway.uri().rsplit('@').next().expect("a host").to_owned();
+    let address = host.split(':').next().expect("an address");
+    format!(
+        "[[gateway]]\nname = \"carrier\"\nhosts = [\"{host}\"]\nsources = [\"{address}\"]\noptions_s = 0\n\
+         transport = \"udp\"\n{lines}\n[[route]]\ncalled = \"200\"\nto = \"gateway/carrier\"\n\
+         [[route]]\ncalled = \"300\"\nto = [\"{}\"]\n",
+        other.uri()
+    )
+}
+
+/// Sends silence for so long, a packet each 20 ms, and gives what has come to the other one
+/// meanwhile, by its timestamps, in samples of A-law.
+fn talk(from: &Phone, to: SocketAddr, n: &mut u16, ms: u64, by: &Phone) -> Vec<(u32, Vec<i16>)> {
+    let (end, mut heard) = (Instant::now() + Duration::from_millis(ms), Vec::new());
+    while Instant::now() < end {
+        from.sound(to, *n, &[0xd5; 160]);
+        *n += 1;
+        std::thread::sleep(Duration::from_millis(20));
+        for packet in by.packets_by_now() {
+            assert_eq!((packet[1] & 0x7F, packet.len()), (8, 172), "nothing but its codec");
+            let timestamp = u32::from_be_bytes([packet[4], packet[5], packet[6], packet[7]]);
+            heard.push((timestamp, packet[12..].iter().map(|octet| alaw_decode(*octet)).collect()));
+        }
+    }
+    heard
+}
+
+/// Stretches in which a digit sounds, in ms: 5 ms of both its frequencies and of no other row.
+fn sounding(digit: char, samples: &[i16]) -> Vec<usize> {
+    let (row, column) = frequencies(digit).expect("a digit");
+    let (mut found, mut silence) = (Vec::new(), true);
+    for piece in samples.chunks_exact(80) {
+        let power = |hz| goertzel(piece, hz, 8_000);
+        let sounds = power(row) > 1e5 && power(column) > 1e5;
+        match (sounds, silence) {
+            (true, true) => found.push(10),
+            (true, false) => *found.last_mut().expect("one") += 10,
+            (false, _) => {}
+        }
+        silence = !sounds;
+    }
+    found
+}
+
+#[test]
+fn an_event_is_heard_as_one_tone_of_its_length_by_a_gateway_with_tones() {
+    let (mut caller, carrier, other) = (phone("caller", 2), phone("carrier", 3), phone("other", 4));
+    caller.events = Some(101);
+    let server = server(&configuration(&carrier, "dtmf = \"inband\"", &other));
+    let asked = caller.ask_for(server.sip, "200");
+    let (invite, peer) = carrier.hear("INVITE");
+    assert!(!invite.contains("telephone-event"), "{invite}");
+    carrier.answer_to(&invite, peer);
+    let (ok, _) = caller.hear("SIP/2.0 200");
+    assert!(ok.contains("a=rtpmap:101 telephone-event/8000"), "the caller may send events: {ok}");
+    let near = caller.confirmed(&ok, asked, server.sip);
+
+    let (to, mut n) = (rtp_of(&ok), 1);
+    until("sound", || (!talk(&caller, to, &mut n, 40, &carrier).is_empty()).then_some(()));
+    caller.press_event(to, n, 101, 5);
+    n += 4;
+    let mut heard = talk(&caller, to, &mut n, 500, &carrier);
+    // As a receiver plays it: by timestamps.
+    heard.sort_by_key(|(timestamp, _)| *timestamp);
+    let samples: Vec<i16> = heard.iter().flat_map(|(_, samples)| samples).copied().collect();
+    let five = sounding('5', &samples);
+    assert_eq!(five.len(), 1, "heard once: {five:?}");
+    assert!((90..=120).contains(&five[0]), "as long as it was pressed: {five:?}");
+    // The caller's silence is not mixed into it, and no other digit is there.
+    let strongest = samples.iter().map(|sample| sample.unsigned_abs()).max().expect("samples");
+    assert!((10_000..16_000).contains(&strongest), "-10 dBm0 each: {strongest}");
+    for hz in ROW_HZ.into_iter().filter(|hz| *hz != 770.0) {
+        let loudest = samples.chunks_exact(400).map(|piece| goertzel(piece, hz, 8_000)).fold(0.0, f64::max);
+        assert!(loudest < 1e6, "{hz} Hz: {loudest}");
+    }
+    let dropped = server.metric("b2b_media_dropped_total{reason=\"payload_type\"}");
+    assert_eq!(dropped, 0.0);
+    caller.hang_up(&near);
+    carrier.let_go();
+}
+
+#[test]
+fn a_gateway_that_takes_events_gets_events_and_one_that_does_not_gets_tones() {
+    for events in [Some(96), None] {
+        let (mut caller, mut carrier, other) = (phone("caller", 2), phone("carrier", 3), phone("other", 4));
+        (caller.events, carrier.events) = (Some(101), events);
+        let server = server(&configuration(&carrier, "dtmf = \"auto\"", &other));
+        // The gateway is called, and presses no key itself.
+        let asked = caller.ask_for(server.sip, "200");
+        let (invite, peer) = carrier.hear("INVITE");
+        assert!(invite.contains("telephone-event"), "{invite}");
+        carrier.answer_to(&invite, peer);
+        let (ok, _) = caller.hear("SIP/2.0 200");
+        let near = caller.confirmed(&ok, asked, server.sip);
+        let (to, mut n) = (rtp_of(&ok), 1);
+        until("the key", || {
+            caller.sound(to, n, &[0xd5; 160]);
+            caller.press_event(to, n + 1, 101, 5);
+            n += 5;
+            std::thread::sleep(Duration::from_millis(300));
+            let heard = carrier.packets_by_now();
+            let event = heard.iter().any(|packet| packet[1] & 0x7F == 96 && packet[12] == 5);
+            let samples: Vec<i16> = heard
+                .iter()
+                .filter(|packet| packet[1] & 0x7F == 8)
+                .flat_map(|packet| packet[12..].iter().map(|octet| alaw_decode(*octet)))
+                .collect();
+            let tone = !sounding('5', &samples).is_empty();
+            assert!(!(event && tone), "one of both");
+            (event || tone).then(|| assert_eq!(event, events.is_some()))
+        });
+        caller.hang_up(&near);
+        carrier.let_go();
+    }
+}
+
+#[test]
+fn an_info_becomes_a_tone_for_a_gateway_with_tones() {
+    let (caller, mut carrier, other) = (phone("caller", 2), phone("carrier", 3), phone("other", 4));
+    // It would take it as INFO, too.
+    carrier.allows = Some("INVITE, ACK, BYE, CANCEL, INFO");
+    let server = server(&configuration(&carrier, "dtmf = \"inband\"", &other));
+    let asked = caller.ask_for(server.sip, "200");
+    carrier.answer();
+    let (ok, _) = caller.hear("SIP/2.0 200");
+    let near = caller.confirmed(&ok, asked, server.sip);
+    let (to, mut n) = (rtp_of(&ok), 1);
+    until("sound", || (!talk(&caller, to, &mut n, 40, &carrier).is_empty()).then_some(()));
+    caller.press(&near, 2, '7');
+    let heard = talk(&caller, to, &mut n, 400, &carrier);
+    let samples: Vec<i16> = heard.into_iter().flat_map(|(_, samples)| samples).collect();
+    assert_eq!(sounding('7', &samples).len(), 1);
+    assert!(!carrier.has_heard("INFO"));
+    caller.hang_up(&near);
+    carrier.let_go();
+}
+
+#[test]
+fn a_gateway_with_info_gets_info() {
+    let (mut caller, carrier, other) = (phone("caller", 2), phone("carrier", 3), phone("other", 4));
+    caller.events = Some(101);
+    let server = server(&configuration(&carrier, "dtmf = \"info\"", &other));
+    let asked = caller.ask_for(server.sip, "200");
+    let (invite, peer) = carrier.hear("INVITE");
+    assert!(!invite.contains("telephone-event"), "{invite}");
+    carrier.answer_to(&invite, peer);
+    let (ok, _) = caller.hear("SIP/2.0 200");
+    let near = caller.confirmed(&ok, asked, server.sip);
+    let (to, mut n) = (rtp_of(&ok), 1);
+    let (info, peer) = until("an INFO", || {
+        caller.press_event(to, n, 101, 9);
+        n += 4;
+        carrier.next("INFO")
+    });
+    assert!(info.contains("Signal=9\r\n"), "{info}");
+    carrier.agree_to(&info, peer);
+    caller.hang_up(&near);
+    carrier.let_go();
+}
