@@ -108,6 +108,11 @@ fn serve(flags: &Flags) -> anyhow::Result<u8> {
         }
         Ask::DryRun { descriptors } => run.config.summary(*descriptors),
         Ask::Explain(question) => server::explain::explain(&run.config, question),
+        Ask::ExplainGateway(question) => {
+            let usage = |why: String| Failure::new(Exit::Usage, why);
+            let tls = server::certificates::load(&run.config).map_err(|error| usage(error.to_string()))?;
+            server::explain_gateway::explain(&run.config, question, tls).map_err(usage)?
+        }
     };
     print(lines.join("\n"));
     Ok(Exit::Ok as u8)

@@ -53,6 +53,7 @@ Examples:
     b2b --role b2bua --config plans/b2bua.toml
     b2b --role b2bua --config plans/b2bua.toml --dry-run
     b2b --role b2bua --config plans/b2bua.toml --explain +442083661177 --from 1001
+    b2b --role b2bua --config plans/b2bua.toml --explain-gateway carrier --to +442083661177
 
   A media server on another machine; its b2bua has
   media.controller = http://10.0.0.2:8090 (or grpc://…) and the same token in [media]:

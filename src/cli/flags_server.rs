@@ -30,7 +30,15 @@ pub struct ServerFlags {
     /// Start nothing; print a JSON Schema of the configuration, for editors
     #[arg(long, help_heading = "B2bua")]
     pub print_schema: bool,
-    /// With --explain: who calls, a user or a number
+    /// Start nothing and send nothing; print the REGISTER, OPTIONS and INVITE that would leave for
+    /// this gateway
+    #[arg(long, help_heading = "B2bua", value_name = "NAME", value_parser = value::number)]
+    pub explain_gateway: Option<String>,
+    /// With --explain-gateway: the number that is called; without it +442079460000
+    #[arg(long, help_heading = "B2bua", value_name = "NUMBER", value_parser = value::number)]
+    pub to: Option<String>,
+    /// With --explain: who calls, a user or a number; with --explain-gateway: a user, without it
+    /// the first one
     #[arg(long, help_heading = "B2bua", value_name = "NUMBER", value_parser = value::number)]
     pub from: Option<String>,
     /// With --explain: the address that the call comes from

@@ -9,6 +9,7 @@ use b2b_base::util::process;
 use b2b_server::config::tokens::MainToken;
 use b2b_server::config::{self, Http, Secret, ServerConfig};
 use b2b_server::explain::Question;
+use b2b_server::explain_gateway;
 use b2b_server::media_server::MediaServerConfig;
 use b2b_server::{Reload, capabilities, certificates};
 
@@ -31,6 +32,8 @@ pub enum Ask {
     DryRun { descriptors: usize },
     /// To say where a call would go.
     Explain(Question),
+    /// To say what a gateway would be sent.
+    ExplainGateway(explain_gateway::Question),
 }
 
 impl Flags {
@@ -43,20 +46,38 @@ impl Flags {
         let path = self.server.config.clone().ok_or_else(|| {
             usage("--config is missing; name a configuration, like --config plans/b2bua.toml".to_string())
         })?;
-        let ask = match &self.server.explain {
-            Some(_) if self.dry_run => {
+        let ask = match (&self.server.explain, &self.server.explain_gateway) {
+            (Some(_), Some(_)) => {
+                let one = "--explain and --explain-gateway are two questions; ask one";
+                return Err(usage(one.to_string()));
+            }
+            (None, Some(_)) if self.dry_run => {
+                return Err(usage("--dry-run and --explain-gateway are two questions; ask one".to_string()));
+            }
+            (None, Some(_)) if self.server.source.is_some() => {
+                return Err(usage("--source goes with --explain NUMBER".to_string()));
+            }
+            (None, Some(gateway)) => Ask::ExplainGateway(explain_gateway::Question {
+                gateway: gateway.clone(),
+                from: self.server.from.clone(),
+                to: self.server.to.clone(),
+            }),
+            _ if self.server.to.is_some() => {
+                return Err(usage("--to goes with --explain-gateway NAME".to_string()));
+            }
+            (Some(_), None) if self.dry_run => {
                 return Err(usage("--dry-run and --explain are two questions; ask one".to_string()));
             }
-            Some(called) => Ask::Explain(Question {
+            (Some(called), None) => Ask::Explain(Question {
                 called: called.clone(),
                 from: self.server.from.clone(),
                 address: self.server.source,
             }),
-            None if self.server.from.is_some() || self.server.source.is_some() => {
+            (None, None) if self.server.from.is_some() || self.server.source.is_some() => {
                 return Err(usage("--from and --source go with --explain NUMBER".to_string()));
             }
-            None if self.dry_run => Ask::DryRun { descriptors: process::descriptor_limit() },
-            None => Ask::Serve,
+            (None, None) if self.dry_run => Ask::DryRun { descriptors: process::descriptor_limit() },
+            (None, None) => Ask::Serve,
         };
         let flags = self.clone();
         let load = move || flags.server_config(&path);

@@ -14,6 +14,8 @@ keys! {
     print_schema &[B2bua], Switch, switch;
     from &[B2bua], Text, number;
     source &[B2bua], Text, address;
+    explain_gateway &[B2bua], Text, number;
+    to &[B2bua], Text, number;
 
     listen &[Media], Text, listen;
     token_file &[Media], InputPath, path;

@@ -206,7 +206,8 @@ impl Media {
     }
 }
 
-fn embedded(config: &ServerConfig) -> EmbeddedConfig {
+/// What the engine inside is started with.
+pub(super) fn embedded(config: &ServerConfig) -> EmbeddedConfig {
     let media = &config.media;
     let ips = |advertise: &[Advertise]| -> Vec<IpAddr> {
         advertise.iter().filter_map(|it| it.host.parse().ok()).collect()

@@ -35,7 +35,7 @@
 //! - `outbox`: what waits to be written to a WebSocket
 //! - `control`: programs command calls; `http`: control and observation; `hep`: copies of messages
 //! - `emergency`: calls to emergency services, past the routes
-//! - `explain`: the same for people
+//! - `explain`: the same for people; `explain_gateway`: what would leave for a gateway
 //! - `reload`: what becomes of a configuration that is read again
 //! - `transports`: listeners, and how they are reached
 
@@ -58,6 +58,7 @@ pub mod directory;
 pub mod effective_source;
 mod emergency;
 pub mod explain;
+pub mod explain_gateway;
 pub mod flags;
 pub mod gateway;
 pub mod hep;

@@ -1,4 +1,8 @@
-//! The switch at work: a thread with the SIP stack, the clock and the tasks.
+//! The switch at work: a thread with the SIP stack, the clock and the tasks. `unsent`: the same without
+//! sockets, for who wants to see what it would send.
+
+#[doc(hidden)]
+pub mod unsent;
 
 use std::future::poll_fn;
 use std::io;

@@ -21,7 +21,8 @@ pub const HOST_PLACEHOLDER: &str = "YOUR_HOST_IP";
 
 /// Flags that are no keys of a plan: they make no sense there. (Roles have `engine`; the
 /// orchestrator itself has none.)
-const NOT_IN_A_PLAN: [&str; 7] = ["plan", "dry_run", "engine", "explain", "from", "source", "print_schema"];
+const NOT_IN_A_PLAN: [&str; 9] =
+    ["plan", "dry_run", "engine", "explain", "explain_gateway", "from", "to", "source", "print_schema"];
 
 /// A plan, checked.
 #[derive(Debug, Clone, PartialEq)]

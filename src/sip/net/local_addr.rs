@@ -5,6 +5,8 @@ use std::collections::HashMap;
 use std::io;
 use std::net::{IpAddr, Ipv4Addr, Ipv6Addr, SocketAddr, UdpSocket};
 
+use crate::endpoint::Transport;
+
 /// The address that the kernel would send from to `remote`. Asks the routing
 /// table by connecting a UDP socket; nothing is sent.
 ///
@@ -36,6 +38,19 @@ pub fn concrete(bound: SocketAddr) -> SocketAddr {
     };
     let ip = towards(probe).ok().filter(|ip| !ip.is_unspecified()).unwrap_or(fallback);
     SocketAddr::new(ip, bound.port())
+}
+
+/// Where peers reach us over `transport` who see a connection of ours come from `local`: where we
+/// listen, and without a listener at the connection itself. `listeners` are as they are bound.
+pub(super) fn reached_at(
+    listeners: impl Iterator<Item = (Transport, SocketAddr)> + Clone,
+    transport: Transport,
+    local: SocketAddr,
+) -> SocketAddr {
+    let mut fits = listeners.filter(|(its, bound)| *its == transport && bound.is_ipv4() == local.is_ipv4());
+    let here = fits.clone().find(|(_, bound)| bound.ip() == local.ip());
+    let listener = here.or_else(|| fits.next());
+    SocketAddr::new(local.ip(), listener.map_or(local.port(), |(_, bound)| bound.port()))
 }
 
 /// Remembers [`towards`] per peer; bounded.

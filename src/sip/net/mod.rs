@@ -12,7 +12,7 @@
 //! - `budget`: messages per source, before parsing; `limits`: limits, counters
 //! - `bans`: sources that nothing is taken from
 //! - `listeners`: those that have a name
-//! - `local_addr`: the concrete local address of a flow
+//! - `local_addr`: the concrete local address of a flow; `unbound`: flows without sockets
 //! - `resolve`: names to addresses; `locate`: RFC 3263; `dns`: the records for it
 //! - `trace`: the SIP trace file; `tap`: messages for whoever keeps them
 
@@ -48,6 +48,8 @@ mod tls;
 mod tls_files;
 pub mod trace;
 mod udp;
+#[doc(hidden)]
+pub mod unbound;
 #[cfg(feature = "tls")]
 mod unverified;
 

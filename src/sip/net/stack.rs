@@ -406,15 +406,8 @@ impl SipStack {
         local: SocketAddr,
         name: Option<&str>,
     ) -> SocketAddr {
-        let listeners = || {
-            let fits = |it: &&Listener| {
-                it.bound.is_ipv4() == local.is_ipv4()
-                    && name.is_none_or(|name| it.name.as_deref() == Some(name))
-            };
-            self.listeners.iter().filter(move |it| it.transport == transport).filter(fits)
-        };
-        let here = |it: &&Listener| it.bound.ip() == local.ip();
-        let listener = listeners().find(here).or_else(|| listeners().next());
-        SocketAddr::new(local.ip(), listener.map_or(local.port(), |it| it.bound.port()))
+        let fits = |it: &&Listener| name.is_none_or(|name| it.name.as_deref() == Some(name));
+        let listeners = self.listeners.iter().filter(fits).map(|it| (it.transport, it.bound));
+        local_addr::reached_at(listeners, transport, local)
     }
 }

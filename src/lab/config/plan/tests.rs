@@ -65,6 +65,7 @@ fn a_b2bua_stands_before_the_sink_and_needs_its_configuration() {
     assert!(text.contains("`b2bua.config` is missing"), "{text}");
     for no_key in [
         "b2bua.explain = \"1\"",
+        "b2bua.explain_gateway = \"carrier\"",
         "b2bua.dry_run = true",
         "b2bua.print_schema = true",
         "b2bua.engine = \"native\"",

@@ -1,0 +1,195 @@
+//! `--explain-gateway`: what would leave for a gateway, for people. The switch, the endpoint and admission
+//! control of the server run as they do at work, but for the sockets ([`DryRun`]).
+//!
+//! - `sample`: the configuration with nobody else in it, and a user who calls
+//! - `shown`: messages as text
+
+mod sample;
+mod shown;
+
+use std::net::{IpAddr, UdpSocket};
+use std::sync::{Arc, Mutex};
+use std::time::{Duration, Instant, SystemTime};
+
+use super::admission::{AdmissionParts, ServerAdmission};
+use super::board::GatewayBoard;
+use super::calls::Routes;
+use super::counters::Counters;
+use super::in_force::{Current, PartyTargets, Settings};
+use super::notifier::state::NotifierState;
+use super::{media, settings, signalling, transports};
+use crate::config::ServerConfig;
+use crate::registrar::{MemoryStore, Registrar};
+use b2b_call::bus::EventBus;
+use b2b_call::controller::{EmbeddedConfig, EmbeddedController};
+use b2b_call::switch::SwitchParts;
+use b2b_call::switch::driver::unsent::{DryRun, Reaction, Unsent};
+use b2b_sip::known::KnownSources;
+use b2b_sip::msg::{Limits, Message, Method};
+use b2b_sip::net::trace::TraceSlot;
+use b2b_sip::net::{CertifiedPeers, Tls};
+use sample::Sample;
+
+/// How long REGISTER and OPTIONS may take to be due, and an INVITE: a gateway's pace is two seconds at most.
+const LASTS: Duration = Duration::from_secs(10);
+
+/// What somebody wants to see.
+#[derive(Debug, Clone, PartialEq, Eq)]
+pub struct Question {
+    /// The gateway's name.
+    pub gateway: String,
+    /// The user who calls; none: the first of the configuration.
+    pub from: Option<String>,
+    /// The number that the user calls; none: +44 20 7946 0000, which is nobody's.
+    pub to: Option<String>,
+}
+
+/// What was seen of each kind.
+#[derive(Default)]
+struct Seen {
+    register: Option<Unsent>,
+    options: Option<Unsent>,
+    invite: Option<Unsent>,
+    /// The first line of the last answer that the caller had.
+    answer: Option<String>,
+}
+
+/// The answer, line by line. `tls` are the certificates that the configuration names.
+///
+/// # Errors
+/// Nobody of that name, or no way to make a message: why, and what to do.
+pub fn explain(config: &ServerConfig, question: &Question, tls: Tls) -> Result<Vec<String>, String> {
+    let gateway = config.gateway(&question.gateway).ok_or_else(|| {
+        let names: Vec<_> = config.gateways.iter().map(|it| it.name.as_str()).collect();
+        format!("no gateway {:?}; there are: {}", question.gateway, names.join(", "))
+    })?;
+    let sample = Sample::new(config, gateway, question)?;
+    let seen = watch(&sample, tls)?;
+    let mut lines = shown::head(config, gateway, &sample);
+    let none = |is_off: bool, key: &str| match is_off {
+        true => format!("none: {key}"),
+        false => "none was due".to_owned(),
+    };
+    let why = none(gateway.register.is_none(), "register = false");
+    lines.extend(shown::message(gateway, "REGISTER", seen.register.as_ref(), &why));
+    let why = none(gateway.options.is_none(), "options_s = 0");
+    lines.extend(shown::message(gateway, "OPTIONS", seen.options.as_ref(), &why));
+    let why = seen.answer.map(|answer| format!("none: the caller is told {answer:?}"));
+    let why = why.unwrap_or_else(|| "none: the call went nowhere".to_owned());
+    lines.extend(shown::message(gateway, "INVITE", seen.invite.as_ref(), &why));
+    Ok(lines)
+}
+
+/// Lets b2b register and ask, and the user call.
+fn watch(sample: &Sample, tls: Tls) -> Result<Seen, String> {
+    let runtime = tokio::runtime::Builder::new_current_thread().enable_all().build();
+    let runtime = runtime.map_err(|error| format!("the system refused a runtime: {error}"))?;
+    let config = &sample.config;
+    // No media server is asked: what its SDP is made from is the same.
+    let (media, _events) = EmbeddedController::start(at_hand(media::embedded(config)))
+        .map_err(|error| format!("no media: {error}"))?;
+    let (media, known) = (Arc::new(media), KnownSources::default());
+    let sources = (known.clone(), CertifiedPeers::default());
+    let net = transports::net(config, tls, sources.clone(), &TraceSlot::default());
+    let mut dry_run =
+        DryRun::new(&net, signalling::endpoint(config, &known), signalling::switch(config), |now, wall| {
+            parts(config, media.clone(), sources, (now, wall))
+        })?;
+    let seen = runtime.block_on(see(&mut dry_run, sample));
+    media.shutdown();
+    seen
+}
+
+/// As a start of the server puts them together.
+fn parts(
+    config: &ServerConfig,
+    controller: Arc<EmbeddedController>,
+    (known, certified): (KnownSources, CertifiedPeers),
+    (now, wall): (Instant, SystemTime),
+) -> Result<SwitchParts, String> {
+    let store = Box::new(MemoryStore::new());
+    let registrar = Arc::new(Mutex::new(Registrar::new(settings::registrar(config), store, now)));
+    let board = GatewayBoard::default();
+    let in_force = Settings::new(config.clone(), registrar.clone(), board.clone());
+    let current = Current::new(in_force.map_err(|error| error.to_string())?);
+    let admission = AdmissionParts {
+        current: current.clone(),
+        registrar,
+        bus: EventBus::new(1, 0),
+        board,
+        counters: Counters::default(),
+        notifier: NotifierState::default(),
+        known,
+        certified,
+    };
+    Ok(SwitchParts {
+        controller,
+        resolver: Arc::new(PartyTargets(current.clone())),
+        handlers: vec![Arc::new(Routes(current))],
+        admission: Box::new(ServerAdmission::new(admission, rand::random(), now, wall)),
+        bus: None,
+        records: None,
+    })
+}
+
+/// The addresses of media, where this machine has them; where it has not, its loopback in their place, and
+/// they are told all the same.
+fn at_hand(mut media: EmbeddedConfig) -> EmbeddedConfig {
+    for (bind, told) in &mut media.addresses {
+        if UdpSocket::bind((*bind, 0)).is_err() {
+            told.get_or_insert(*bind);
+            *bind = match bind {
+                IpAddr::V4(_) => IpAddr::from([127, 0, 0, 1]),
+                IpAddr::V6(_) => IpAddr::from([0, 0, 0, 0, 0, 0, 0, 1]),
+            };
+        }
+    }
+    media.threads = Some(1);
+    media
+}
+
+async fn see(dry_run: &mut DryRun, sample: &Sample) -> Result<Seen, String> {
+    let mut seen = Seen::default();
+    let wanted = (sample.gateway().register.is_some(), sample.gateway().options.is_some());
+    if wanted != (false, false) {
+        let sees = &mut |message: &Unsent| {
+            let reply = take(&mut seen, message);
+            let is_enough = (seen.register.is_some(), seen.options.is_some()) == wanted;
+            // It is answered all the same: calls go by the registration.
+            Reaction { replies: reply.into_iter().collect(), is_enough: is_enough && seen.register.is_none() }
+        };
+        dry_run.run(LASTS, Vec::new(), sees).await;
+    }
+    let mut phone = sample::Phone::new(sample);
+    let flow = dry_run.flow_to(sample.transport(), sample::PHONE);
+    let flow =
+        flow.ok_or("nothing listens where a phone could call; name a listener of IPv4 in server.listen")?;
+    let invite = phone.invite(&flow);
+    let sees = &mut |message: &Unsent| {
+        if message.flow.remote == sample::PHONE {
+            let (replies, answer) = phone.answered(&flow, &message.data);
+            let is_over = answer.is_some() && replies.is_empty();
+            seen.answer = answer.or(seen.answer.take());
+            return Reaction { replies, is_enough: is_over };
+        }
+        let reply = take(&mut seen, message);
+        Reaction { replies: reply.into_iter().collect(), is_enough: seen.invite.is_some() }
+    };
+    dry_run.run(LASTS, vec![(flow, invite)], sees).await;
+    Ok(seen)
+}
+
+/// Keeps the first message of each kind, and answers those that are answered at once.
+fn take(seen: &mut Seen, message: &Unsent) -> Option<bytes::Bytes> {
+    let Ok(Message::Request(request)) = Message::parse(message.data.clone(), &Limits::default()) else {
+        return None;
+    };
+    let place = match request.method() {
+        Method::Register => &mut seen.register,
+        Method::Options => &mut seen.options,
+        Method::Invite => &mut seen.invite,
+        _ => return None,
+    };
+    place.get_or_insert_with(|| message.clone());
+    (*request.method() != Method::Invite).then(|| sample::ok(&message.data))
+}
