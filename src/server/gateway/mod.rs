@@ -233,6 +233,8 @@ impl Gateways {
     fn ask(&mut self, t: &mut Turn<'_>, index: usize, host: usize) {
         let Some(it) = self.watched.get_mut(index) else { return };
         let options = OutOfDialog {
+            // Some tell by its host who asks (RFC 3261 §11.1 lets it be there).
+            contact: Some(Bytes::new()),
             route: it.config.proxy_route().into_iter().map(Bytes::from).collect(),
             tls: settings::tls_of(&it.config),
             listener: it.config.listener.as_deref().map(Into::into),
