@@ -33,6 +33,7 @@ mod operations;
 mod page;
 mod policy_matrix;
 mod policy_matrix_replaces;
+mod profiles;
 mod records;
 mod register_again;
 mod registrar_sigkill;

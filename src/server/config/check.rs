@@ -238,7 +238,7 @@ impl ServerConfig {
 
     /// What is allowed but hardly meant, a line each.
     pub fn warnings(&self) -> Vec<String> {
-        let mut warnings = Vec::new();
+        let mut warnings: Vec<String> = self.gateways.iter().filter_map(super::profiles::warning).collect();
         for route in &self.routes {
             for (key, pattern) in [("called", &route.called), ("caller", &route.caller)] {
                 let Some(like) = pattern.as_ref().and_then(|it| it.of_a_dialplan()) else { continue };

@@ -7,6 +7,7 @@
 //! - `keys`, `party_keys`: the table of every key; `markdown`: the same for `docs/server.md`; `schema`: the
 //!   same for editors
 //! - `listener`: networks of their own
+//! - `profiles`: what providers want, with sources; `profile_pages`: the same as `docs/providers.md`
 //! - `codecs`: what may be offered; `sound`: a gateway's digits; `recording`: recordings; `tokens`: who may ask the
 //!   control interface for what; `hep`: copies of messages
 //! - `overrides`: what flags change
@@ -40,6 +41,8 @@ pub mod parties;
 mod party_keys;
 mod passwords;
 pub mod pattern;
+pub mod profile_pages;
+pub mod profiles;
 pub mod recording;
 mod root;
 pub mod route;

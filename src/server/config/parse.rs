@@ -19,7 +19,9 @@ use super::{
     Carrier, ConfigError, ConfigErrors, ConfigProblem, Http, KeepAlive, Limits, Log, Media, MinAlgorithm,
     Registrar, Secret, Server, ServerConfig, Store,
 };
-use super::{apps, codecs, emergency, hep, keys, listener, parse_parties, parse_route, recording, tls};
+use super::{
+    apps, codecs, emergency, hep, keys, listener, parse_parties, parse_route, profiles, recording, tls,
+};
 use b2b_config::lines::Lines;
 use b2b_config::section::Section;
 use b2b_config::value::{LOG_FORMATS, LOG_LEVELS};
@@ -49,10 +51,11 @@ pub trait Outside {
 /// files and of the environment it is the first of each table.
 pub fn parse(text: &str, outside: &dyn Outside) -> Result<ServerConfig, ConfigErrors> {
     let lines = Lines::of(text);
-    let root = DeTable::parse(text).map_err(|error| {
+    let mut root = DeTable::parse(text).map_err(|error| {
         let at = error.span().map_or(0, |span| span.start);
         lines.error(at, ConfigProblem::Syntax(b2b_config::syntax(error.message())))
     })?;
+    profiles::apply(root.get_mut());
     let config = read(&Root::open(&lines, root.get_ref()), outside);
     let (config, asked) = lines.finish(config)?;
     Ok(ServerConfig { asked, ..config })

@@ -12,6 +12,7 @@ use super::parties::{
     User,
 };
 use super::pattern::{Pattern, Rewrite, Template};
+use super::profiles;
 use super::sound;
 use super::srtp;
 use super::texts::{self, TRANSPORTS, network, plain_name};
@@ -116,6 +117,7 @@ pub(super) fn gateway(
     let transport = section.parsed("transport", |text| TRANSPORTS.read(text))?;
     let gateway = Gateway {
         name,
+        profile: profiles::of_gateway(section)?,
         hosts,
         transport,
         listener: listener::of_gateway(section, names)?,

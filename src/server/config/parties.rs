@@ -6,6 +6,7 @@ use std::time::Duration;
 use ipnet::IpNet;
 
 use super::identity::GatewayIdentity;
+use super::profiles::Profiled;
 use super::sound::GatewaySound;
 use super::{Codec, GatewayTls, MinAlgorithm, Rewrite, Secret, Srtp, Target};
 use b2b_config::table::Named;
@@ -64,6 +65,8 @@ pub enum Credentials {
 pub struct Gateway {
     /// Its name in routes, logs and records.
     pub name: String,
+    /// What it has of a profile.
+    pub profile: Option<Profiled>,
     /// Where it is reached, in order of priority; at least one.
     pub hosts: Vec<GatewayHost>,
     /// The transport; none: as RFC 3263 finds it.

@@ -11,6 +11,7 @@ use super::identity::{FORMAT, IDENTITY, called_from, country};
 use super::parse_parties::{DIALOG, LARGE, class, display, host, host_port, user_name};
 use super::parties::{MediaAnswer, Strategy};
 use super::pattern::Pattern;
+use super::profiles::PROFILE;
 use super::route::{BridgeMode, HeaderOn, MediaPath};
 use super::sound::{self, DTMF};
 use super::srtp;
@@ -54,8 +55,10 @@ pub const GATEWAY: Table = Table {
     about: "A trunk to a provider or another PBX.",
     keys: rows! {
         name: NAME, "Its name in routes and records. Needed.";
+        profile: Choice(&PROFILE),
+            "What its provider wants, or its kind of PBX, as defaults of the other keys; `docs/providers.md` has them. Every key that is written wins.";
         hosts: TablesOrTexts("list of `host[:port]` or of tables", &HOST, |text| host_port(text).map(drop)),
-            "Where it is reached, tried in this order. Needed.";
+            "Where it is reached, tried in this order. Needed, where no `profile` has it.";
         transport: Choice(&TRANSPORTS), "Without it: as DNS says (RFC 3263).";
         listener: text!("name of a `[[listener]]`", plain_name),
             "The listener that its calls, REGISTER and OPTIONS leave by, with the address that its peers are told and where RTP is bound; by `sources` and `tls_client` it is known there alone. Without it: the listener where the route to it begins, and it is known at all.";

@@ -61,6 +61,9 @@ impl ServerConfig {
         for gateway in &self.gateways {
             let hosts: Vec<String> = gateway.hosts.iter().map(ToString::to_string).collect();
             let mut notes = Vec::new();
+            if let Some(profiled) = &gateway.profile {
+                notes.push(format!("profile {}", profiled.profile.name()));
+            }
             if gateway.register.is_some() {
                 notes.push("registers".to_string());
             }

@@ -8,6 +8,10 @@ use b2b_sip::endpoint::Transport;
 /// What stands before the messages.
 pub fn head(config: &ServerConfig, gateway: &Gateway, sample: &Sample) -> Vec<String> {
     let mut lines = vec![format!("gateway  {} (line {})", gateway.name, gateway.line)];
+    if let Some(profiled) = &gateway.profile {
+        let keys = if profiled.keys.is_empty() { "nothing".to_owned() } else { profiled.keys.join(", ") };
+        lines.push(format!("profile  {}, which gives {keys}", profiled.profile.name()));
+    }
     let hosts: Vec<_> = gateway.hosts.iter().map(ToString::to_string).collect();
     lines.push(format!("hosts    {}", hosts.join(", then ")));
     if let Some(proxy) = &gateway.outbound_proxy {
