@@ -13,4 +13,5 @@ mod phones;
 mod sipp;
 mod srtp;
 mod support;
+mod trunks;
 mod tshark;

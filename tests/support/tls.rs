@@ -4,8 +4,8 @@ use std::fs;
 use std::io::{ErrorKind, Read, Write};
 use std::net::{SocketAddr, TcpListener, TcpStream};
 use std::path::{Path, PathBuf};
-use std::sync::Arc;
 use std::sync::atomic::{AtomicBool, Ordering};
+use std::sync::{Arc, Mutex};
 use std::time::{Duration, Instant};
 
 pub use rcgen::ExtendedKeyUsagePurpose as Purpose;
@@ -17,7 +17,7 @@ use rustls::pki_types::{CertificateDer, PrivateKeyDer, ServerName};
 use rustls::server::WebPkiClientVerifier;
 use rustls::sign::CertifiedKey;
 use rustls::{
-    ClientConfig, ClientConnection, RootCertStore, ServerConfig, ServerConnection, SignatureScheme,
+    ClientConfig, ClientConnection, KeyLog, RootCertStore, ServerConfig, ServerConnection, SignatureScheme,
     StreamOwned,
 };
 
@@ -170,6 +170,38 @@ pub fn accept_asking(listener: &TcpListener, pair: &(PathBuf, PathBuf), authorit
     accept_with(listener, pair, Some(authority))
 }
 
+/// Who speaks TLS on a connection that is there, and writes its secrets where tshark reads them.
+#[derive(Debug)]
+pub struct Keys(Mutex<fs::File>);
+
+impl Keys {
+    pub fn to(path: &Path) -> Arc<Self> {
+        Arc::new(Keys(Mutex::new(fs::File::create(path).expect("a file"))))
+    }
+}
+
+impl KeyLog for Keys {
+    /// A line of the key log that NSS had first.
+    fn log(&self, label: &str, client_random: &[u8], secret: &[u8]) {
+        let hex = |octets: &[u8]| octets.iter().map(|octet| format!("{octet:02x}")).collect::<String>();
+        let mut file = self.0.lock().expect("the file");
+        writeln!(file, "{label} {} {}", hex(client_random), hex(secret)).expect("written");
+    }
+}
+
+/// Speaks TLS on a connection that was accepted, whose secrets are written down. With an authority: who
+/// connects has to show a certificate of it. Reading waits for as long as the connection is there.
+pub fn secured(
+    stream: TcpStream,
+    pair: &(PathBuf, PathBuf),
+    authority: Option<&Path>,
+    keys: Arc<Keys>,
+) -> Callee {
+    let mut config = server_config(pair, authority);
+    config.key_log = keys;
+    StreamOwned::new(ServerConnection::new(Arc::new(config)).expect("server"), stream)
+}
+
 /// The next connection; nobody may come at all.
 fn next_of(listener: &TcpListener) -> TcpStream {
     let until = Instant::now() + PATIENCE;
@@ -189,11 +221,14 @@ fn next_of(listener: &TcpListener) -> TcpStream {
     }
 }
 
-fn accept_with(
-    listener: &TcpListener,
-    (certificate, key): &(PathBuf, PathBuf),
-    authority: Option<&Path>,
-) -> Callee {
+fn accept_with(listener: &TcpListener, pair: &(PathBuf, PathBuf), authority: Option<&Path>) -> Callee {
+    let config = server_config(pair, authority);
+    let stream = next_of(listener);
+    stream.set_read_timeout(Some(PATIENCE)).expect("timeout");
+    StreamOwned::new(ServerConnection::new(Arc::new(config)).expect("server"), stream)
+}
+
+fn server_config((certificate, key): &(PathBuf, PathBuf), authority: Option<&Path>) -> ServerConfig {
     let provider = Arc::new(ring::default_provider());
     let builder = ServerConfig::builder_with_provider(provider.clone())
         .with_safe_default_protocol_versions()
@@ -205,12 +240,9 @@ fn accept_with(
             builder.with_client_cert_verifier(verifier.build().expect("authorities"))
         }
     };
-    let config = builder
+    builder
         .with_single_cert(chain(certificate), PrivateKeyDer::from_pem_file(key).expect("key"))
-        .expect("a pair");
-    let stream = next_of(listener);
-    stream.set_read_timeout(Some(PATIENCE)).expect("timeout");
-    StreamOwned::new(ServerConnection::new(Arc::new(config)).expect("server"), stream)
+        .expect("a pair")
 }
 
 /// Reads one message: its head, and as much of a body as it says. Empty: closed.

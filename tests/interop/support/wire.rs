@@ -28,14 +28,19 @@ impl Capture {
         Capture { tshark, path }
     }
 
-    /// Ends it, and reads what was caught.
-    pub fn end(self) -> Wire {
+    /// Ends it, and gives the file.
+    pub fn stop(self) -> PathBuf {
         std::thread::sleep(std::time::Duration::from_millis(300));
         self.tshark.signal(Signal::SIGINT);
         let ended = self.tshark.wait();
         assert!(!ended.log.contains("dropped"), "the capture lost packets and proves nothing: {}", ended.log);
+        self.path
+    }
+
+    /// Ends it, and reads what was caught.
+    pub fn end(self) -> Wire {
         let mut command = Command::new("tshark");
-        command.arg("-r").arg(&self.path).args(["-T", "fields", "-E", "separator=|"]);
+        command.arg("-r").arg(self.stop()).args(["-T", "fields", "-E", "separator=|"]);
         for field in
             ["frame.time_epoch", "ip.src", "ipv6.src", "ip.dst", "ipv6.dst", "udp.srcport", "udp.dstport"]
         {
