@@ -12,7 +12,7 @@ use super::origin::Origin;
 use super::routing::{Dial, Outcome, RouteRequest};
 use super::settings::RouteParts;
 use crate::config::{
-    Action, BridgeMode as Mode, HeaderChange as Change, HeaderOn, MediaPath, Strategy, User,
+    Action, BridgeMode as Mode, HeaderChange as Change, HeaderOn, MediaPath, Strategy, User, Verstat,
 };
 use b2b_base::util::panics;
 use b2b_call::CallId;
@@ -61,6 +61,7 @@ impl ApplicationHandler for Routes {
                 origin,
                 class,
                 source: Some(call.source),
+                verstat: Verstat::of(call.who.verstat.as_deref()),
                 at: call.at,
             };
             let decided = route(&settings, &asking).await;
@@ -111,6 +112,7 @@ impl ApplicationHandler for Routes {
                 origin,
                 class,
                 source: by.address,
+                verstat: Verstat::None,
                 at: referral.at,
             };
             route(&settings, &asking).await.action
@@ -155,6 +157,7 @@ impl ApplicationHandler for Routes {
                 origin,
                 class,
                 source: by.address,
+                verstat: Verstat::None,
                 at: redirection.at,
             };
             let action = route(&settings, &asking).await.action;
@@ -239,6 +242,7 @@ struct Asking<'a> {
     origin: Origin<'a>,
     class: Option<&'a str>,
     source: Option<SocketAddr>,
+    verstat: Verstat,
     at: Instant,
 }
 
@@ -266,6 +270,7 @@ async fn route(settings: &Settings, asking: &Asking<'_>) -> Decided {
         class: asking.class,
         origin: asking.origin,
         address: asking.source.map_or(IpAddr::from([0, 0, 0, 0]), |source| source.ip()),
+        verstat: asking.verstat,
     };
     let decision = settings.router.route(&request);
     match &decision.name {

@@ -5,7 +5,7 @@ use std::net::IpAddr;
 use super::caller_policy;
 use super::origin::{Origin, Origins};
 use super::routing::{Miss, Outcome, RouteDecision, RouteRequest, Router};
-use crate::config::{Route, ServerConfig, Target};
+use crate::config::{Route, ServerConfig, Target, Verstat};
 use b2b_sip::msg::Method;
 
 /// A call that somebody asks about.
@@ -43,7 +43,9 @@ pub fn explain(config: &ServerConfig, question: &Question) -> Vec<String> {
         None => question.from.as_deref().unwrap_or("anonymous"),
     };
     let method = Method::Invite;
-    let request = RouteRequest { method: &method, called: &question.called, caller, class, origin, address };
+    let verstat = Verstat::None;
+    let request =
+        RouteRequest { method: &method, called: &question.called, caller, class, origin, address, verstat };
     lines.push(format!("call    {} -> {}", caller, question.called));
     lines.push(format!("from    {}", words_of_origin(&request)));
     if question.from.is_none() && question.address.is_none() {
@@ -115,6 +117,10 @@ pub fn why(route: &Route, request: &RouteRequest<'_>, miss: Miss) -> String {
         Miss::Source => {
             let sources = list(&mut route.sources.iter().map(ToString::to_string));
             format!("the call does not come from {sources}")
+        }
+        Miss::Verstat => {
+            let verstat = list(&mut route.verstat.iter().map(|it| it.as_str().to_owned()));
+            format!("the caller's number is verified as {}, it takes {verstat}", request.verstat.as_str())
         }
         Miss::Called => match &route.called {
             Some(pattern) => format!("{} does not match called = {pattern}", request.called),

@@ -12,6 +12,7 @@ use regex::Captures;
 use super::origin::Origin;
 use crate::config::{
     Action, HeaderChange, HeaderRule, Policy, Route, ServerConfig, SourceMatch, Strategy, Target, Template,
+    Verstat,
 };
 use b2b_sip::msg::Method;
 
@@ -30,6 +31,8 @@ pub struct RouteRequest<'a> {
     pub origin: Origin<'a>,
     /// The address that it came from.
     pub address: IpAddr,
+    /// What came of verifying the caller's number.
+    pub verstat: Verstat,
 }
 
 /// What is to be done with a call.
@@ -82,6 +85,8 @@ pub enum Miss {
     Class,
     /// From elsewhere.
     Source,
+    /// Another result of verifying the caller's number.
+    Verstat,
     /// Another called number.
     Called,
     /// Another caller.
@@ -152,6 +157,9 @@ fn matched<'a>(route: &Route, request: &RouteRequest<'a>) -> Result<Found<'a>, M
     }
     if !route.sources.is_empty() && !route.sources.iter().any(|source| comes_from(source, request)) {
         return Err(Miss::Source);
+    }
+    if !route.verstat.is_empty() && !route.verstat.contains(&request.verstat) {
+        return Err(Miss::Verstat);
     }
     // asking first is cheaper than looking for groups, and most routes do not match
     if route.called.as_ref().is_some_and(|pattern| !pattern.matches(request.called)) {

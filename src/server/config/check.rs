@@ -9,8 +9,8 @@ use ipnet::IpNet;
 use super::parties::Gateway;
 use super::tokens::MainToken;
 use super::{
-    Action, Carrier, ConfigError, ConfigProblem, MediaPath, Route, ServerConfig, Store, apps, keys, listener,
-    tls,
+    Action, Carrier, ConfigError, ConfigProblem, MediaPath, Route, ServerConfig, Store, Verstat, apps, keys,
+    listener, tls,
 };
 use b2b_config::keys::nearest;
 use b2b_config::section::Section;
@@ -249,6 +249,15 @@ impl ServerConfig {
                     route.name,
                     route.line,
                     pattern.as_ref().map(ToString::to_string).unwrap_or_default()
+                ));
+            }
+            let none = Verstat::None;
+            if route.verstat.iter().any(|it| *it != none) && !self.gateways.iter().any(|it| it.identity.trust)
+            {
+                warnings.push(format!(
+                    "route {} (line {}) has verstat: it is believed of gateways with trust_identity = true, and \
+                     there is none",
+                    route.name, route.line
                 ));
             }
             let Action::Dial { targets, policy } = &route.action else { continue };

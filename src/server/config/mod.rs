@@ -86,7 +86,7 @@ pub use pattern::{Pattern, Rewrite, Template};
 pub use recording::Recording;
 pub use route::{
     Action, BridgeMode, Failover, HeaderChange, HeaderOn, HeaderRule, MediaPath, Policy, Route, SourceMatch,
-    Target,
+    Target, Verstat,
 };
 pub use srtp::Srtp;
 pub use texts::field_value;

@@ -24,6 +24,7 @@ impl ServerConfig {
             caller: None,
             classes: Vec::new(),
             sources: Vec::new(),
+            verstat: Vec::new(),
             methods: vec![Method::Invite],
             action: Action::Dial { targets: vec![Target::Uri(uri)], policy: Box::new(Policy::default()) },
             line: 0,

@@ -7,7 +7,7 @@ use super::parties::Strategy;
 use super::pattern::{Pattern, Template};
 use super::route::{
     Action, BridgeMode, Failover, HeaderChange, HeaderOn, HeaderRule, MediaPath, Policy, Route, SourceMatch,
-    StatusRange, Target,
+    StatusRange, Target, Verstat,
 };
 use super::srtp;
 use super::texts::network;
@@ -45,6 +45,7 @@ pub(super) fn route(section: &Section<'_>, number: usize, names: &mut Names) -> 
     let classes = classes(section, names)?;
     let sources = sources(section, names)?;
     let methods = section.parsed_list("method", method)?;
+    let verstat = section.choices("verstat", &Verstat::NAMED)?;
     let action = action(section, called.as_ref(), caller.as_ref(), names)?;
     section.finish();
     Ok(Route {
@@ -53,6 +54,7 @@ pub(super) fn route(section: &Section<'_>, number: usize, names: &mut Names) -> 
         caller,
         classes,
         sources,
+        verstat,
         methods: if methods.is_empty() { vec![Method::Invite] } else { methods },
         action,
         line: section.line(),

@@ -12,7 +12,7 @@ use super::parse_parties::{DIALOG, LARGE, class, display, host, host_port, user_
 use super::parties::{MediaAnswer, Strategy};
 use super::pattern::Pattern;
 use super::profiles::PROFILE;
-use super::route::{BridgeMode, HeaderOn, MediaPath};
+use super::route::{BridgeMode, HeaderOn, MediaPath, Verstat};
 use super::sound::{self, DTMF};
 use super::srtp;
 use super::texts::{self, NAME, NETWORKS, PATH, TRANSPORTS, plain_name};
@@ -175,6 +175,8 @@ pub const ROUTE: Table = Table {
             "Classes of callers: of users, of gateways, or `trusted`. Empty: any.";
         source: Texts("text or list of texts", any) => [],
             "`gateway/name`, `user/name`, `users` (any that gave a password), `trusted`, an address, a CIDR block. Empty: any.";
+        verstat: Choices(&Verstat::NAMED) => [],
+            "What came of verifying the caller's number, as a gateway with `trust_identity` says it (`verstat`): `TN-Validation-Passed`, `TN-Validation-Failed`, or neither, which it is of all others, whatever they say. Empty: any.";
         method: texts!("text or list of texts", parse_route::method) => ["INVITE"],
             "`INVITE`, or `MESSAGE` and others that come outside of a call.";
         to: Texts("target or list of targets", any),

@@ -22,12 +22,51 @@ pub struct Route {
     pub classes: Vec<String>,
     /// From one of these; empty: from anywhere.
     pub sources: Vec<SourceMatch>,
+    /// One of these results of verifying the caller's number; empty: any.
+    pub verstat: Vec<Verstat>,
     /// One of these methods; never empty.
     pub methods: Vec<Method>,
     /// What becomes of the call.
     pub action: Action,
     /// Line in the file.
     pub line: usize,
+}
+
+/// What came of verifying the caller's number (`verstat`, 3GPP TS 24.229 §7.2A.20), as a gateway says that is
+/// trusted.
+#[derive(Debug, Clone, Copy, Default, PartialEq, Eq, Hash)]
+pub enum Verstat {
+    /// `TN-Validation-Passed`.
+    Passed,
+    /// `TN-Validation-Failed`.
+    Failed,
+    /// `No-TN-Validation`, or nobody says it who is believed.
+    #[default]
+    None,
+}
+
+impl Verstat {
+    /// As the configuration writes them.
+    pub(super) const NAMED: Named<Verstat> = Named {
+        refusal: "no such result; choose from",
+        values: &[("passed", Verstat::Passed), ("failed", Verstat::Failed), ("none", Verstat::None)],
+    };
+
+    /// Of the parameter's value. Some providers write the attestation behind it: `TN-Validation-Passed-A`.
+    pub fn of(value: Option<&str>) -> Verstat {
+        let value = value.unwrap_or_default().to_ascii_lowercase();
+        let is = |word: &str| value.strip_prefix(word).is_some_and(|it| it.is_empty() || it.starts_with('-'));
+        match (is("tn-validation-passed"), is("tn-validation-failed")) {
+            (true, _) => Verstat::Passed,
+            (_, true) => Verstat::Failed,
+            _ => Verstat::None,
+        }
+    }
+
+    /// As the configuration writes it.
+    pub fn as_str(self) -> &'static str {
+        Self::NAMED.name(&self)
+    }
 }
 
 /// Where a request comes from.

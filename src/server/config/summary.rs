@@ -131,6 +131,10 @@ fn words(route: &Route) -> String {
         let sources: Vec<String> = route.sources.iter().map(ToString::to_string).collect();
         conditions.push(format!("from {}", sources.join(" or ")));
     }
+    if !route.verstat.is_empty() {
+        let verstat: Vec<&str> = route.verstat.iter().map(|it| it.as_str()).collect();
+        conditions.push(format!("verstat {}", verstat.join(" or ")));
+    }
     if route.methods != [Method::Invite] {
         let methods: Vec<String> = route.methods.iter().map(ToString::to_string).collect();
         conditions.push(methods.join(" or "));

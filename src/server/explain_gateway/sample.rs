@@ -7,7 +7,7 @@ use bytes::Bytes;
 use super::Question;
 use crate::config::parties::Credentials;
 use crate::config::{
-    Action, Carrier, Gateway, Policy, Route, Secret, ServerConfig, Srtp, Store, Target, User,
+    Action, Carrier, Gateway, Policy, Route, Secret, ServerConfig, Srtp, Store, Target, User, Verstat,
 };
 use crate::origin::Origin;
 use crate::routing::{Outcome, RouteRequest, Router};
@@ -122,6 +122,7 @@ fn route(config: &ServerConfig, gateway: &Gateway, user: &User, called: &str) ->
         class: Some(&user.class),
         origin: Origin::User(&user.name),
         address: PHONE.ip(),
+        verstat: Verstat::None,
     };
     let decision = Router::new(config).route(&request);
     let (Outcome::Dial(dial), Some(index)) = (decision.outcome, decision.route) else { return None };
@@ -147,6 +148,7 @@ fn direct(gateway: &Gateway) -> Route {
         caller: None,
         classes: Vec::new(),
         sources: Vec::new(),
+        verstat: Vec::new(),
         methods: vec![Method::Invite],
         action: Action::Dial { targets, policy: Box::new(Policy::default()) },
         line: 0,

@@ -4,6 +4,7 @@ use std::net::IpAddr;
 
 use super::state::NotifierState;
 use super::subscribe_request::Package;
+use crate::config::Verstat;
 use crate::in_force::{Settings, own_user};
 use crate::routing::{Outcome, RouteRequest};
 use b2b_sip::msg::{Method, Request};
@@ -95,6 +96,7 @@ fn routed(settings: &Settings, called: &str, watcher: Watcher<'_>) -> Option<Res
         class,
         origin,
         address: watcher.address,
+        verstat: Verstat::None,
     };
     let Outcome::App(app) = settings.router.route(&request).outcome else { return None };
     let queue = Resource::Queue(app.strip_prefix("queue/")?.to_owned());

@@ -77,6 +77,7 @@ fn call(called: &str) -> RouteRequest<'_> {
         class: Some("internal"),
         origin: Origin::User("1001"),
         address: "198.51.100.1".parse().unwrap(),
+        verstat: Verstat::None,
     }
 }
 
@@ -201,5 +202,28 @@ proptest::proptest! {
     fn no_number_makes_it_panic(called in "\\PC{0,40}|[0-9+]{1,20}", caller in "\\PC{0,20}") {
         let router = Router::new(&parse_alone(CONFIG).unwrap());
         let _ = router.route(&RouteRequest { caller: &caller, ..call(&called) });
+    }
+}
+
+#[test]
+fn a_route_takes_callers_by_what_came_of_verifying_their_number() {
+    let config = parse_alone(
+        "[[route]]\nname = \"liars\"\nverstat = \"failed\"\nreject = 608\n\
+         [[route]]\nname = \"good\"\nverstat = [\"passed\"]\nto = \"sip:a@h\"\n\
+         [[route]]\nname = \"others\"\nverstat = [\"none\", \"passed\"]\nto = \"sip:b@h\"\n",
+    )
+    .unwrap();
+    let router = Router::new(&config);
+    for (value, name, misses) in [
+        (Some("TN-Validation-Failed"), "liars", 0),
+        (Some("TN-Validation-Passed"), "good", 1),
+        (Some("tn-validation-passed-a"), "good", 1),
+        (Some("TN-Validation-Passedish"), "others", 2),
+        (Some("No-TN-Validation"), "others", 2),
+        (None, "others", 2),
+    ] {
+        let decision = router.route(&RouteRequest { verstat: Verstat::of(value), ..call("1") });
+        assert_eq!(decision.name.as_deref(), Some(name), "{value:?}");
+        assert_eq!(decision.misses, vec![Miss::Verstat; misses], "{value:?}");
     }
 }

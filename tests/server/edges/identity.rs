@@ -128,6 +128,23 @@ impl World {
         panic!("no INVITE for {number} at {callee:?}");
     }
 
+    /// The final response that who made the latest call gets, but for a challenge.
+    fn refused(&mut self, caller: Who) -> u16 {
+        let (begun, call) = (Instant::now(), format!("call{}", self.calls));
+        let peer = self.peer(caller);
+        while begun.elapsed() < PATIENCE {
+            let Some(data) = peer.datagram(Duration::from_millis(200)) else { continue };
+            if let Ok(Message::Response(response)) = Message::parse(data, &Limits::default())
+                && response.call_id().is_ok_and(|it| it == call.as_bytes())
+                && response.status() >= 200
+                && response.status() != 407
+            {
+                return response.status();
+            }
+        }
+        panic!("no answer for {caller:?}");
+    }
+
     /// The INVITE that comes of a call; the callee is busy.
     fn told(&mut self, caller: Who, (callee, number): (Who, &str), fields: &str) -> String {
         self.call(caller, number, fields);
@@ -380,6 +397,39 @@ fn what_was_signed_goes_between_gateways_where_the_numbers_stay() {
     assert!(!invite.contains("verstat"), "{invite}");
     let records = records(folder.path(), "\"verstat\":\"TN-Validation-Passed\"");
     assert!(!records.contains("\"caller\":\"+4477;"), "{records}");
+}
+
+/// A robocaller would say `passed`, and who hates somebody would have it say `failed`.
+#[test]
+fn calls_go_by_what_a_trusted_gateway_has_verified_and_by_nobody_elses_word() {
+    let folder = tempfile::tempdir().expect("a folder");
+    let routes = "[[route]]\nname = \"spoofed\"\ncalled = \"8.*\"\nverstat = \"failed\"\nreject = 608\n\
+                  [[route]]\nname = \"good\"\ncalled = \"8.*\"\nverstat = \"passed\"\nto = \"user/bob\"\n\
+                  [[route]]\nname = \"unknown\"\ncalled = \"8.*\"\nverstat = \"none\"\nreject = 486\n";
+    let mut world = World::new(folder.path(), 97, ["", "trust_identity = true"], routes);
+    let (passed, failed) = ("TN-Validation-Passed", "TN-Validation-Failed");
+    let says = |verstat: &str| {
+        format!(
+            "From: <sip:+4477;verstat={verstat}@x;user=phone>;tag=1\r\n\
+             P-Asserted-Identity: <tel:+4477;verstat={verstat}>\r\n"
+        )
+    };
+    // The other gateway is trusted.
+    world.call(Who::Other, "81", &says(passed));
+    world.refuses(Who::Bob, "bob", 603, &[]);
+    assert_eq!(world.refused(Who::Other), 603);
+    for (who, verstat, status) in [
+        (Who::Other, failed, 608),
+        (Who::Other, "No-TN-Validation", 486),
+        (Who::Carrier, passed, 486),
+        (Who::Carrier, failed, 486),
+        (Who::Ann, passed, 486),
+    ] {
+        world.call(who, "82", &says(verstat));
+        assert_eq!(world.refused(who), status, "{who:?} says {verstat}");
+    }
+    let heard = std::iter::from_fn(|| world.bob.datagram(Duration::from_millis(200)));
+    assert_eq!(heard.filter(|it| it.starts_with(b"INVITE")).count(), 0, "nobody else reaches Bob");
 }
 
 /// The records, once this is among them.
