@@ -346,11 +346,8 @@ impl Phone {
 
     /// Tells who has sent it a REFER how its call goes (RFC 3515 §2.4.5).
     pub fn tell_of_refer(&self, dialog: &Dialog, cseq: u32, status: &str, state: &str) {
-        let more = format!(
-            "Contact: <{}>\r\nEvent: refer\r\nSubscription-State: {state}\r\n\
-             Content-Type: message/sipfrag\r\n",
-            self.uri()
-        );
+        let event = "Event: refer\r\nContent-Type: message/sipfrag\r\n";
+        let more = format!("Contact: <{}>\r\nSubscription-State: {state}\r\n{event}", self.uri());
         self.request_with(dialog, "NOTIFY", cseq, &more, &format!("SIP/2.0 {status}\r\n"));
         self.hear("SIP/2.0 200");
     }
