@@ -59,6 +59,7 @@ pub fn of(settings: &Settings, party: &Party, registered: &[IpAddr]) -> MediaRul
     let mut sources =
         NamedSources { networks: config.media.media_from.clone(), answer: Answering::default() };
     let (mut srtp, mut is_at) = (None, address.map(|address| address.ip()));
+    let mut no_reinvites = false;
     let party = match settings.party(party).0 {
         Origin::User(name) => {
             if let Some(user) = settings.directory.user(name) {
@@ -75,6 +76,7 @@ pub fn of(settings: &Settings, party: &Party, registered: &[IpAddr]) -> MediaRul
                 is_at = is_at.or_else(|| hosts.first().copied());
                 spared.extend(hosts.into_iter().map(IpNet::from));
                 srtp = gateway.srtp.as_ref().map(srtp_rules);
+                no_reinvites = !gateway.reinvites;
                 sources.answer = match gateway.media_answer {
                     MediaAnswer::Source => Answering::Source,
                     MediaAnswer::Signalled => Answering::Signalled,
@@ -101,6 +103,7 @@ pub fn of(settings: &Settings, party: &Party, registered: &[IpAddr]) -> MediaRul
         inside,
         interface: None,
         srtp,
+        no_reinvites,
     }
 }
 

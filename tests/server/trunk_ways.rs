@@ -3,9 +3,11 @@
 
 use std::net::{Ipv4Addr, SocketAddr, TcpListener, TcpStream};
 
+use crate::server::control::command;
 use crate::server_support::phone::{Phone, field};
 use crate::server_support::{configured, server, start, until};
 use b2b_test_support::tls::{PATIENCE, answer, read_message, send};
+use serde_json::json;
 use socket2::{Domain, Socket, Type};
 
 fn phone(name: &'static str, last: u8) -> Phone {
@@ -67,6 +69,41 @@ fn what_a_gateway_is_not_to_be_told_is_not_in_its_invite() {
     assert_eq!(run("session_timers = false\n"), (false, false, true, true));
     assert_eq!(run("reliable = false\n"), (true, true, false, true));
     assert_eq!(run("session_timers = false\nreliable = false\n"), (false, false, false, true));
+}
+
+/// Meta's WhatsApp ends a call that gets one.
+#[test]
+fn a_gateway_that_takes_no_reinvites_gets_none_when_the_other_party_holds_or_a_program_does() {
+    let (carrier, caller) = (phone("carrier", 3), phone("caller", 2));
+    for takes in [true, false] {
+        let server = server(&format!(
+            "[[gateway]]\nname = \"carrier\"\nhosts = [\"{}\"]\ntransport = \"udp\"\noptions_s = 0\n\
+             reinvites = {takes}\n[[route]]\ncalled = \"200\"\nto = \"gateway/carrier\"\nmode = \"transparent\"\n",
+            at(&carrier)
+        ));
+        let (from, call_id) = caller.ask_for(server.sip, "200");
+        let dialog = carrier.answer();
+        let (answer, _) = caller.hear("SIP/2.0 200");
+        let own = caller.confirmed(&answer, (from, call_id), server.sip);
+        std::thread::scope(|scope| {
+            let asked = takes.then(|| scope.spawn(|| carrier.answer_again("recvonly")));
+            let answer = caller.change(&own, 2, "sendonly");
+            assert!(answer.contains("a=recvonly"), "{answer}");
+            if let Some(asked) = asked {
+                assert!(asked.join().expect("a re-INVITE").contains("a=sendonly"));
+            }
+        });
+        if !takes {
+            let leg = server.get("/calls").json()["calls"][0]["legs"][1]["leg"].clone();
+            let hold = json!({ "command": "hold", "leg": leg });
+            assert_eq!(command(&server, &hold)["reason"], "wrong_state");
+            assert!(!carrier.has_heard("INVITE") && !carrier.has_heard("UPDATE"));
+        }
+        std::thread::scope(|scope| {
+            scope.spawn(|| caller.let_go());
+            carrier.hang_up(&dialog);
+        });
+    }
 }
 
 /// Behind a CGNAT nobody knows the addresses of a provider's pool: its connection says who it is.

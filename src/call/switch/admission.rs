@@ -73,6 +73,8 @@ pub struct MediaRules {
     pub interface: Option<String>,
     /// Encryption; none: as the contact says, or the switch's configuration.
     pub srtp: Option<SrtpRules>,
+    /// It takes no offer inside its call: its session stays as it was agreed.
+    pub no_reinvites: bool,
 }
 
 /// What a contact may be dialled with.

@@ -63,7 +63,7 @@ impl Switch {
         let leg = |leg: LegId| self.legs.get(leg.0).filter(|it| it.is_up() && it.on_ack == OnAck::Nothing);
         if let (true, Some(a), Some(b)) = (free, leg(legs.0), leg(legs.1)) {
             let heard = a.heard.is_some() && b.heard.is_some();
-            let wanted = active && settled && !refused && heard;
+            let wanted = active && settled && !refused && heard && !a.no_reinvites && !b.no_reinvites;
             match step((a.led_past, b.led_past), wanted) {
                 Step::Nothing => {}
                 Step::Tell(Party::A) => self.tell_the_others(t, call, (legs.1, legs.0), b.heard),

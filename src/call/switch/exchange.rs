@@ -39,11 +39,16 @@ impl Switch {
         };
         let other = bridge.other(leg).filter(|other| self.legs.get(other.0).is_some_and(|it| it.is_up()));
         match other {
-            Some(other) if !bridge.mode.intercepts() || offer.is_none() => {
+            Some(other) if (!bridge.mode.intercepts() || offer.is_none()) && !self.keeps_session(other) => {
                 self.ask_across(t, call, (leg, other), asked, offer);
             }
             _ => self.answer_here(t, leg, asked, offer),
         }
+    }
+
+    /// Whether no offer goes to a leg any more.
+    pub(super) fn keeps_session(&self, leg: LegId) -> bool {
+        self.legs.get(leg.0).is_some_and(|it| it.no_reinvites)
     }
 
     /// An offer that goes no further.

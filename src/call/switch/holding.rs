@@ -34,6 +34,10 @@ impl Switch {
         let (Some(endpoint), true) = (it.media, it.is_up()) else {
             return drop(reply.send(Err(CallError::WrongState("the leg has to be answered first"))));
         };
+        if it.no_reinvites {
+            let why = "its gateway takes no re-INVITE (reinvites = false)";
+            return drop(reply.send(Err(CallError::WrongState(why))));
+        }
         let busy = it.holding.is_some() || it.on_ack != OnAck::Nothing || self.is_asked(call);
         if busy {
             return drop(reply.send(Err(CallError::Busy)));

@@ -12,7 +12,7 @@ use super::invite::{escaped_user, name_before};
 use super::{Switch, Turn};
 use crate::LegId;
 use crate::identity::outward::ANONYMOUS;
-use b2b_sip::endpoint::{Body, CommandError, HeaderFields};
+use b2b_sip::endpoint::{Body, CommandError, HeaderFields, UsageId};
 use b2b_sip::msg::{Headers, Name, NameAddr, Response, elements};
 
 impl Switch {
@@ -110,13 +110,22 @@ impl Switch {
         leg: LegId,
         offer: Option<Bytes>,
     ) -> Result<(), CommandError> {
-        let usage = self.legs.get(leg.0).and_then(|it| it.usage).ok_or(CommandError::Gone)?;
+        let usage = self.usage_to_ask(leg)?;
         t.sip.reinvite_with(t.now, usage, self.connected_fields(leg), offer.map(Body::sdp))
     }
 
     /// The same as an UPDATE.
     pub(super) fn update(&self, t: &mut Turn<'_>, leg: LegId, offer: Bytes) -> Result<(), CommandError> {
-        let usage = self.legs.get(leg.0).and_then(|it| it.usage).ok_or(CommandError::Gone)?;
+        let usage = self.usage_to_ask(leg)?;
         t.sip.update_with(t.now, usage, self.connected_fields(leg), Some(Body::sdp(offer)))
+    }
+
+    /// The usage of a leg that may be sent an offer.
+    fn usage_to_ask(&self, leg: LegId) -> Result<UsageId, CommandError> {
+        let it = self.legs.get(leg.0).ok_or(CommandError::Gone)?;
+        match it.no_reinvites {
+            true => Err(CommandError::WrongState("the party takes no offer inside its call")),
+            false => it.usage.ok_or(CommandError::Gone),
+        }
     }
 }

@@ -35,7 +35,7 @@ impl Switch {
         let rtp_timeout = self.config.rtp_timeout;
         let party = self.party(leg);
         let signalling = [party.address.map(|address| address.ip()), it.signalling];
-        let MediaRules { sources, bound, inside, interface, srtp, .. } =
+        let MediaRules { sources, bound, inside, interface, srtp, no_reinvites, .. } =
             self.admission.media_rules(t.now, &party);
         let routed = || it.contact.as_deref()?.srtp.as_deref().cloned();
         let srtp = srtp.or_else(routed).unwrap_or_else(|| self.config.srtp.clone());
@@ -61,6 +61,7 @@ impl Switch {
             match switch.legs.get_mut(leg.0) {
                 Some(it) if it.media.is_none() => {
                     it.media = Some(endpoint);
+                    it.no_reinvites = no_reinvites;
                     switch.of_endpoint.insert(endpoint, leg);
                     if switch.policy_towards(leg).tones {
                         switch.controller.hear_tones(endpoint, true);

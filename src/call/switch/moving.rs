@@ -107,7 +107,7 @@ impl Switch {
     /// The party may have been held, or have sent its media elsewhere: it is offered a
     /// conversation with us.
     pub(super) fn talk_to_us(&mut self, t: &mut Turn<'_>, leg: LegId) {
-        let Some(it) = self.legs.get(leg.0) else { return };
+        let Some(it) = self.legs.get(leg.0).filter(|it| !it.no_reinvites) else { return };
         let (call, Some(endpoint)) = (it.call, it.media) else { return };
         let offer = self.controller.local_offer(endpoint, None, &self.policy_towards(leg));
         self.media(t, offer, move |switch, t, offer| {

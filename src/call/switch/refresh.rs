@@ -16,7 +16,7 @@ use b2b_sip::endpoint::{Body, Reply, Termination};
 impl Switch {
     /// The session timer wants a refresh. It asks again, should one be impossible now.
     pub(super) fn refresh_session(&mut self, t: &mut Turn<'_>, leg: LegId) {
-        let Some(it) = self.legs.get(leg.0).filter(|it| it.is_up()) else { return };
+        let Some(it) = self.legs.get(leg.0).filter(|it| it.is_up() && !it.no_reinvites) else { return };
         let (call, Some(endpoint)) = (it.call, it.media) else { return };
         if self.calls.get(call.0).is_none_or(|it| it.exchange.is_some()) {
             return;

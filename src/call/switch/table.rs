@@ -93,6 +93,8 @@ pub(super) struct Leg {
     pub led_past: bool,
     /// It says in Allow that it takes UPDATE.
     pub takes_update: bool,
+    /// No offer goes to it any more: re-INVITEs of the other party are answered here.
+    pub no_reinvites: bool,
     /// It says in Allow that it takes INFO, and b2b turns telephone events into that for it.
     pub takes_info: bool,
     /// Whom it is connected with now, as P-Asserted-Identity; none: whom it knows from its INVITE.
@@ -175,6 +177,7 @@ impl Leg {
             signalling: None,
             led_past: false,
             takes_update: false,
+            no_reinvites: false,
             takes_info: false,
             connected: None,
             ending: false,

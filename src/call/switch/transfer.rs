@@ -276,6 +276,13 @@ impl Switch {
     /// codec. `back`: then the same the other way round.
     pub(super) fn refresh(&mut self, t: &mut Turn<'_>, call: CallId, (like, to): (LegId, LegId), back: bool) {
         let Some((from, endpoint)) = self.endpoints(like, to) else { return };
+        if self.keeps_session(to) {
+            self.join_media(t, like, to);
+            if back {
+                self.refresh(t, call, (to, like), false);
+            }
+            return;
+        }
         let offer = self.controller.local_offer(endpoint, Some(from), &self.policy_towards(to));
         self.media(t, offer, move |switch, t, offer| {
             let (Ok(offer), Some(it)) = (offer, switch.calls.get_mut(call.0)) else { return };
@@ -329,6 +336,9 @@ impl Switch {
             return self.reject(t, leg, 488, "");
         };
         let busy = self.calls.get(call.0).is_none_or(|it| it.dialling.is_some() || it.exchange.is_some());
+        if self.keeps_session(stays) {
+            return self.reject(t, leg, 488, "");
+        }
         if busy || !self.advance_call(t, call, CallEvent::Transfer) {
             return self.reject(t, leg, 491, "");
         }

@@ -129,6 +129,7 @@ pub(super) fn gateway(
         headers: headers(section)?,
         session_timers: section.switch("session_timers")?,
         reliable: section.switch("reliable")?,
+        reinvites: section.switch("reinvites")?,
         large: section.choice_if_set("large", &LARGE)?,
         auth,
         realms: section.parsed_list("realm", texts::quotable)?,

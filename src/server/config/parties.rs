@@ -81,6 +81,8 @@ pub struct Gateway {
     pub session_timers: bool,
     /// PRACK is offered in calls to it.
     pub reliable: bool,
+    /// It may be asked for another session inside a call.
+    pub reinvites: bool,
     /// By which way large messages go; none: as the transport says.
     pub large: Option<LargeMessages>,
     /// How we answer its challenges.
