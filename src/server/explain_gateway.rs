@@ -132,14 +132,17 @@ fn parts(
     })
 }
 
-/// The addresses of media, where this machine has them; where it has not, its loopback in their place, and
-/// they are told all the same.
+/// The addresses of media, where this machine has them; where it has not, others of its loopback in their
+/// place, and they are told all the same.
 fn at_hand(mut media: EmbeddedConfig) -> EmbeddedConfig {
-    for (bind, told) in &mut media.addresses {
+    let mut last = 0;
+    let interfaces = media.interfaces.iter_mut().flat_map(|(_, addresses)| addresses);
+    for (bind, told) in media.addresses.iter_mut().chain(interfaces) {
         if UdpSocket::bind((*bind, 0)).is_err() {
             told.get_or_insert(*bind);
+            last += 1;
             *bind = match bind {
-                IpAddr::V4(_) => IpAddr::from([127, 0, 0, 1]),
+                IpAddr::V4(_) => IpAddr::from([127, 0, 0, last]),
                 IpAddr::V6(_) => IpAddr::from([0, 0, 0, 0, 0, 0, 0, 1]),
             };
         }

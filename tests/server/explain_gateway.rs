@@ -92,15 +92,31 @@ fn call(name: &'static str, server: SocketAddr, number: &str) -> Phone {
 
 #[test]
 fn what_is_printed_is_what_leaves() {
+    compare("", "");
+}
+
+#[test]
+fn what_is_printed_of_a_gateway_with_a_listener_of_its_own_is_what_leaves_by_that() {
+    let listener = format!(
+        "[[listener]]\nname = \"wan\"\nlisten = \"udp:127.0.0.11:{}\"\nadvertise = \"203.0.113.9\"\n",
+        free_port()
+    );
+    let text = compare(&listener, "listener = \"wan\"\n");
+    assert!(text.contains("\nINVITE   by udp, from 127.0.0.11:"), "{text}");
+    assert!(printed(&text, "INVITE").contains("c=IN IP4 203.0.113.9\r\n"), "{text}");
+}
+
+/// Compares what is printed, with these tables and these lines of the gateway; gives it.
+fn compare(tables: &str, of_gateway: &str) -> String {
     let carrier = phone("carrier", 3);
     let host = carrier.uri().split_once('@').expect("an address").1.to_owned();
     let lines = format!(
-        "[[user]]\nname = \"1001\"\npassword = \"correct horse\"\ncaller_id = \"02079460001\"\n\
+        "{tables}[[user]]\nname = \"1001\"\npassword = \"correct horse\"\ncaller_id = \"02079460001\"\n\
          [[user]]\nname = \"1002\"\npassword = \"correct horse\"\n\
          [[gateway]]\nname = \"carrier\"\nhosts = [\"{host}\"]\ntransport = \"udp\"\noptions_s = 1\n\
          username = \"acme\"\npassword = \"a good secret\"\nregister = true\nidentity = [\"pai\"]\n\
          number_format = \"e164\"\ncountry = \"44\"\nheaders = {{ X-Token = \"hush hush\" }}\n\
-         codecs = [\"pcma\", \"opus\"]\nsession_timers = false\n\
+         codecs = [\"pcma\", \"opus\"]\nsession_timers = false\n{of_gateway}\
          [[route]]\ncalled = '9(.*)'\nclass = \"internal\"\nto = [\"user/1002\", \"gateway/carrier/$1\"]\n\
          set_caller_name = \"The Office\"\n"
     );
@@ -136,6 +152,7 @@ fn what_is_printed_is_what_leaves() {
     for (method, left) in [("REGISTER", register), ("OPTIONS", options), ("INVITE", invite)] {
         assert_eq!(without_chance(&printed(&text, method)), without_chance(&left), "{method}");
     }
+    text
 }
 
 #[test]

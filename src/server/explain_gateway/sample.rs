@@ -62,7 +62,8 @@ impl Sample {
         sample.log.sip_trace = None;
         sample.media.controller = Carrier::Embedded;
         sample.recording.folder = None;
-        for listener in sample.server.listen.iter_mut().filter(|it| it.bind.port() == 0) {
+        let named = sample.listeners.iter_mut().flat_map(|it| &mut it.listen);
+        for listener in sample.server.listen.iter_mut().chain(named).filter(|it| it.bind.port() == 0) {
             listener.bind.set_port(if listener.transport == Transport::Tls { 5061 } else { 5060 });
         }
         Ok(Sample { config: sample, called, route: taken, is_made_up })
@@ -82,7 +83,7 @@ impl Sample {
 
     /// By which way the phone reaches b2b.
     pub fn transport(&self) -> Transport {
-        let only_tls = self.config.server.listen.iter().all(|it| it.transport == Transport::Tls);
+        let only_tls = self.config.listening().all(|it| it.transport == Transport::Tls);
         if only_tls { Transport::Tls } else { Transport::Udp }
     }
 }

@@ -77,7 +77,7 @@ impl DryRun {
 
     /// The way by which somebody at `remote` is reached.
     pub fn flow_to(&mut self, transport: Transport, remote: SocketAddr) -> Option<Flow> {
-        self.ways.flow_to(transport, remote)
+        self.ways.flow_to(transport, remote, None)
     }
 
     /// Takes these messages in, then lets time pass, this much at most, until `sees` has enough. `sees` gets
@@ -144,8 +144,8 @@ impl DryRun {
                         self.take(flow, reply);
                     }
                 }
-                Output::Connect { connect, transport, remote, .. } => {
-                    let input = match self.ways.flow_to(transport, remote) {
+                Output::Connect { connect, transport, remote, listener, .. } => {
+                    let input = match self.ways.flow_to(transport, remote, listener) {
                         Some(flow) => Input::Connected { connect, flow },
                         None => Input::ConnectFailed { connect },
                     };
