@@ -83,7 +83,7 @@ mod tests {
     #[test]
     fn ways_are_those_of_the_listeners() {
         let mut config = NetConfig::new(addr("127.0.0.2:5060"));
-        config.bind_tls = vec![addr("0.0.0.0:5061")];
+        config.bind_tls = vec![addr("127.0.0.2:5061")];
         let mut unbound = Unbound::new(&config);
         let mut local =
             |transport| unbound.flow_to(transport, addr("127.0.0.1:5060"), None).map(|it| it.local);
