@@ -296,6 +296,13 @@ impl AdmissionControl for ServerAdmission {
         self.dialled(now, contact, held)
     }
 
+    fn attempted(&mut self, now: Instant, gateway: &str, attempt: u64, effective: Option<bool>) {
+        self.gateways.decided(now, gateway, attempt, effective);
+        for event in self.gateways.take_events() {
+            self.publish(event);
+        }
+    }
+
     fn media_rules(&self, now: Instant, party: &Party) -> MediaRules {
         let user = party.user.as_deref().and_then(|name| self.settings.directory.user(name));
         let aor = user.and_then(|user| self.settings.directory.aor(user));

@@ -5,6 +5,7 @@ use std::collections::HashMap;
 use std::net::IpAddr;
 use std::sync::{Arc, Mutex, PoisonError, RwLock};
 
+use super::gateway::ner::{NerState, Out};
 use b2b_call::channels::{Channels, Holder};
 use b2b_call::resolver::{GatewayStatus, GrantedBy, Health};
 use b2b_sip::endpoint::Flow;
@@ -42,6 +43,8 @@ pub struct GatewayState {
     pub hosts: Vec<(String, Health)>,
     /// Where a registration of ours is in force, and by which way.
     pub granted_by: Option<GrantedBy>,
+    /// How many of its last calls got through; none: they are not counted.
+    pub ner: Option<NerState>,
 }
 
 impl GatewayState {
@@ -49,7 +52,7 @@ impl GatewayState {
     pub fn is_up(&self) -> bool {
         let lost = self.registration.as_ref().is_some_and(|it| it.failed && !it.registered);
         let down = !self.hosts.is_empty() && self.hosts.iter().all(|(_, health)| *health == Health::Down);
-        !lost && !down
+        !lost && !down && self.ner.is_none_or(|it| it.out.is_none())
     }
 }
 
@@ -150,6 +153,9 @@ impl GatewayStatus for GatewayBoard {
         if state.registration.as_ref().is_some_and(|it| it.failed && !it.registered) {
             return Health::Down;
         }
+        if state.ner.is_some_and(|it| it.out == Some(Out::Resting)) {
+            return Health::Down;
+        }
         state.hosts.iter().find(|(name, _)| name == host).map_or(Health::Unknown, |(_, health)| *health)
     }
 
@@ -176,6 +182,7 @@ mod tests {
             registration: Some(RegistrationState { registered, failed, ..RegistrationState::default() }),
             hosts: hosts.clone(),
             granted_by: None,
+            ner: None,
         };
         for (registered, failed, of_a) in [
             (true, false, Health::Up),

@@ -83,6 +83,7 @@ impl Console {
                     false => format!("gateway {gateway}: we are not registered there: {status}{reason}"),
                 })
             }
+            Event::GatewayHealth { host, .. } if host.is_empty() => None,
             Event::GatewayHealth { gateway, host, up, reason } => Some(match up {
                 true => format!("gateway {gateway}: {host} answers"),
                 false => format!("gateway {gateway}: {host} does not answer: {reason}"),

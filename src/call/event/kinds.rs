@@ -260,9 +260,9 @@ pub enum Event {
     GatewayHealth {
         /// The gateway's name.
         gateway: String,
-        /// The host, as the configuration has it.
+        /// The host, as the configuration has it; empty: all, since too few calls get through.
         host: String,
-        /// Whether it answers.
+        /// Whether it answers, or calls get through.
         up: bool,
         /// Why it is thought so, for people.
         reason: String,

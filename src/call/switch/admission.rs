@@ -84,6 +84,8 @@ pub struct Outgoing {
     pub channels: Vec<Channel>,
     /// Its INVITE has to wait so long: its gateway takes so many calls in a second.
     pub wait: Duration,
+    /// The number of the attempt, for [`AdmissionControl::attempted`]; none: nobody asks.
+    pub attempt: Option<u64>,
 }
 
 /// Decides on requests before they become calls.
@@ -134,6 +136,10 @@ pub trait AdmissionControl: Send {
     ) -> Result<Outgoing, (u16, &'static str)> {
         Ok(Outgoing::default())
     }
+
+    /// What became of an attempt at a gateway: whether the network has brought the call to somebody
+    /// (ITU-T E.425); none: it says nothing.
+    fn attempted(&mut self, _now: Instant, _gateway: &str, _attempt: u64, _effective: Option<bool>) {}
 
     /// From where else than the signalling names a party may send media.
     fn media_rules(&self, _now: Instant, _party: &Party) -> MediaRules {

@@ -239,9 +239,9 @@ impl Switch {
             }
         }
         match outgoing {
-            Ok(Outgoing { channels, wait }) => {
+            Ok(Outgoing { channels, wait, attempt }) => {
                 if let Some(it) = self.legs.get_mut(leg.0) {
-                    it.channels = channels;
+                    (it.channels, it.attempt) = (channels, attempt);
                 }
                 self.tell_leg(t, leg);
                 if wait.is_zero() {
@@ -381,6 +381,10 @@ impl Switch {
         let event = if session { LegEvent::EarlyMedia } else { LegEvent::Ring };
         self.advance_leg(t, leg, event, None);
         let status = response.status();
+        // 183 may be an announcement that there is no way.
+        if status == 180 {
+            self.attempted(t, leg, Some(true));
+        }
         self.with_dial(t, call, |dial| dial.provisional(branch, status, session));
     }
 
@@ -417,6 +421,8 @@ impl Switch {
             let call = it.call;
             self.history.decided(call, t.now, Some(leg), "given up", "no response in time");
         }
+        // Its end may take another 32 s.
+        self.attempted(t, leg, (why == WhyCancelled::Silent).then_some(false));
         self.hang_up(t, leg);
     }
 }

@@ -132,6 +132,9 @@ impl Switch {
         self.forget_referred(t, leg);
         let Some(it) = self.legs.get_mut(leg.0) else { return };
         let cause = it.cause.take().unwrap_or(cause);
+        // Without an INVITE nobody has failed but us.
+        let sent = it.usage.is_some();
+        self.attempted(t, leg, effective(&cause).filter(|_| sent));
         self.advance_leg(t, leg, cause.event(), Some(cause.clone()));
         let Some(mut it) = self.legs.remove(leg.0) else { return };
         self.part_with_handler(t, it.handled.take());
@@ -321,6 +324,15 @@ impl Switch {
         self.legs.keys().into_iter().map(LegId).collect()
     }
 
+    /// An attempt at a gateway is decided, if it was not before.
+    pub(super) fn attempted(&mut self, t: &Turn<'_>, leg: LegId, effective: Option<bool>) {
+        let Some(it) = self.legs.get_mut(leg.0) else { return };
+        let Some(attempt) = it.attempt.take() else { return };
+        if let Some(gateway) = it.contact.as_deref().and_then(|contact| contact.gateway.as_ref()) {
+            self.admission.attempted(t.now, &gateway.name, attempt, effective);
+        }
+    }
+
     /// A call without legs is over, unless one is about to be dialled.
     pub(super) fn drop_if_empty(&mut self, t: &mut Turn<'_>, id: CallId) {
         if self.calls.get(id.0).is_some_and(|call| call.legs.is_empty() && call.dialling.is_none()) {
@@ -338,6 +350,17 @@ impl Switch {
             // The other side's answer is still to come and has nobody to go to.
             exchange.asked = super::table::Asked::Nobody;
         }
+    }
+}
+
+/// Whether the network has brought a call to somebody that ended so without an answer (ITU-T E.425: busy, no
+/// answer and refusals count as answers); none: it says nothing. Challenges are a matter of passwords.
+fn effective(cause: &TerminationCause) -> Option<bool> {
+    match cause {
+        TerminationCause::Failed { status: 408 | 500 | 502 | 503 | 504, .. } => Some(false),
+        TerminationCause::Failed { status: 401 | 407, .. } => None,
+        TerminationCause::Failed { .. } => Some(true),
+        _ => None,
     }
 }
 

@@ -43,6 +43,7 @@ impl Switch {
                 it.state = to;
                 if to == LegState::Answered {
                     self.limit_call(t, call);
+                    self.attempted(t, leg, Some(true));
                 }
                 if to != from {
                     self.tell(t, Event::LegState { call, leg, from, to, cause });

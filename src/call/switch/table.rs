@@ -127,6 +127,8 @@ pub(super) struct Leg {
     pub beginning: Option<Box<Beginning>>,
     /// Places that it holds as long as it is there.
     pub channels: Vec<Channel>,
+    /// What admission control is to be told of this attempt at a gateway, once it is decided.
+    pub attempt: Option<u64>,
     /// Ends what is left of its handler.
     pub handled: Option<Ends>,
     /// The last digits of its party, where somebody listens for codes.
@@ -195,6 +197,7 @@ impl Leg {
             policy: None,
             beginning: None,
             channels: Vec::new(),
+            attempt: None,
             handled: None,
             keys: None,
             hidden: Hidden::No,

@@ -1,11 +1,30 @@
 //! Calls that go out: what a contact's leg holds, and how long it waits.
 
+use std::hash::{DefaultHasher, Hash, Hasher};
 use std::time::{Duration, Instant};
 
 use super::ServerAdmission;
+use crate::gateway::OutOfUse;
+use crate::gateway::ner::Ends;
 use b2b_call::channels::{Channel, Holder};
 use b2b_call::lookup::{Diverted, ResolvedContact};
 use b2b_call::switch::admission::Outgoing;
+
+/// Who calls a gateway: the user, else the number that the gateway is told; and what is called.
+fn ends(contact: &ResolvedContact, held: &[Channel]) -> Ends {
+    let user = held.iter().find_map(|it| match it.holder() {
+        Holder::User(name) => Some(&**name),
+        _ => None,
+    });
+    let number = contact.told.as_ref().map(|told| told.number.as_str());
+    let called = contact.uri.split_once('@').map_or(contact.uri.as_str(), |(user, _)| user);
+    let number_of = |text: &str| {
+        let mut hasher = DefaultHasher::new();
+        text.hash(&mut hasher);
+        hasher.finish()
+    };
+    Ends { caller: number_of(user.or(number).unwrap_or_default()), called: number_of(called) }
+}
 
 impl ServerAdmission {
     /// What the leg of a contact is to hold, and how long its INVITE waits; an error is as if the contact
@@ -53,6 +72,13 @@ impl ServerAdmission {
             });
             channels.push(channel?);
         }
-        Ok(Outgoing { channels, wait })
+        let attempt = match &contact.gateway {
+            Some(gateway) => {
+                let attempt = self.gateways.attempt(&gateway.name, ends(contact, held), urgent);
+                attempt.map_err(|OutOfUse| (503, "Gateway Out Of Use"))?
+            }
+            None => None,
+        };
+        Ok(Outgoing { channels, wait, attempt })
     }
 }

@@ -11,6 +11,7 @@ pub use super::emergency::EMERGENCY;
 pub use super::hep::HEP;
 pub use super::listener::LISTENER;
 pub use super::markdown::markdown;
+use super::ner;
 pub use super::party_keys::{GATEWAY, GROUP, HEADER, HOST, ROUTE, RULE, USER};
 use super::pattern::Pattern;
 pub use super::recording::RECORDING;
@@ -202,6 +203,7 @@ pub const SECTIONS: [&Table; 34] = [
     &ROUTE,
     &HEADER,
     &srtp::SRTP,
+    &ner::NER,
     &apps::PROMPTS,
     &ivr::IVR,
     &ivr::NODE,

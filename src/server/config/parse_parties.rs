@@ -16,7 +16,7 @@ use super::profiles;
 use super::sound;
 use super::srtp;
 use super::texts::{self, TRANSPORTS, network, plain_name};
-use super::{ConfigError, MinAlgorithm, Secret, listener, tls};
+use super::{ConfigError, MinAlgorithm, Secret, listener, ner, tls};
 use b2b_config::lines::Text;
 use b2b_config::section::Section;
 use b2b_config::table::Named;
@@ -138,6 +138,7 @@ pub(super) fn gateway(
         from_domain: section.parsed("from_domain", host)?,
         register: register.then_some(expires),
         options: section.seconds_unless_zero("options_s")?,
+        ner: ner::ner(section)?,
         sources: section.parsed_list("sources", network)?,
         tls: tls::of_gateway(section, outside)?,
         media_from: section.parsed_list("media_from", network)?,

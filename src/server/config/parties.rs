@@ -8,7 +8,7 @@ use ipnet::IpNet;
 use super::identity::GatewayIdentity;
 use super::profiles::Profiled;
 use super::sound::GatewaySound;
-use super::{Codec, GatewayTls, MinAlgorithm, Rewrite, Secret, Srtp, Target};
+use super::{Codec, GatewayTls, MinAlgorithm, NerRules, Rewrite, Secret, Srtp, Target};
 use b2b_config::table::Named;
 use b2b_sip::msg::Transport;
 
@@ -99,6 +99,8 @@ pub struct Gateway {
     pub register: Option<Duration>,
     /// OPTIONS this often; none: never.
     pub options: Option<Duration>,
+    /// How many of its calls have to get through; none: any number.
+    pub ner: Option<NerRules>,
     /// Calls from these addresses are calls from this gateway.
     pub sources: Vec<IpNet>,
     /// Certificates, ours for it and its own.

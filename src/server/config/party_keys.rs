@@ -8,6 +8,7 @@ use b2b_config::table::{Table, Takes, any};
 use b2b_config::{rows, text, texts};
 
 use super::identity::{FORMAT, IDENTITY, called_from, country};
+use super::ner;
 use super::parse_parties::{DIALOG, LARGE, class, display, host, host_port, user_name};
 use super::parties::{MediaAnswer, Strategy};
 use super::pattern::Pattern;
@@ -86,6 +87,8 @@ pub const GATEWAY: Table = Table {
         register: Switch => false, "Whether b2b registers there; needs `username`.";
         expires_s: Whole(60, 86_400) => 3600, "The expiry that it asks for.";
         options_s: Whole(0, 3_600) => 30, "OPTIONS this often tell whether it is alive; 0: never.";
+        ner: ChoiceOrTable(&ner::WORDS, &ner::NER),
+            "Whether it is out of use for a time when too few of its calls get through (network effectiveness ratio, ITU-T E.425): `off`, or a table. Without it: `off`.";
         sources: NETWORKS => [], "Calls from these addresses come from this gateway and need no password.";
         tls_client: texts!("name or list of names", client_name) => [],
             "Calls over a connection whose client certificate has one of these names come from this gateway and need no password, wherever the connection comes from; `*.example.com` is every name of one label more than `example.com`. `tls.client_request` or `tls.client_require` names the listeners that ask for certificates.";

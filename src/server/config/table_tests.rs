@@ -12,6 +12,7 @@ fn with(table: &Table, key: &str, value: &str) -> String {
         "host" => format!("[[gateway]]\nhosts = [{{ {key} = {value} }}]\n"),
         "rule" => format!("[[gateway]]\ncalled = [{{ {key} = {value} }}]\n"),
         "header" => format!("[[route]]\nheaders = [{{ {key} = {value} }}]\n"),
+        "ner" => format!("[[gateway]]\nner = {{ {key} = {value} }}\n"),
         "srtp" => format!("[media.srtp]\n{key} = {value}\n[wrong]\n"),
         "ivr.node" => format!("[[ivr]]\n[[ivr.node]]\n{key} = {value}\n"),
         _ => format!("{}\n{key} = {value}\n[wrong]\n", table.written),

@@ -219,6 +219,7 @@ fn documented_defaults_are_the_defaults() {
         "mailbox" => "[[mailbox]]\nname = \"a\"\npin = \"1111\"\n",
         "ivr" => "[[ivr]]\nname = \"a\"\nnode = [{ name = \"x\", kind = \"hangup\" }]\n",
         "srtp" => "[media.srtp]\n",
+        "ner" => "[[gateway]]\nname = \"a\"\nhosts = \"h\"\n[gateway.ner]\n",
         "ivr.node" => "[[ivr]]\nname = \"a\"\n[[ivr.node]]\nname = \"x\"\nkind = \"collect_input\"\n",
         _ => "",
     };

@@ -2,6 +2,7 @@
 //! answer.
 //!
 //! - `health_fsm`: a host's health as a table; `probe`: the same with its times
+//! - `ner`: whether its calls get through
 //! - `realms`: which challenges get a gateway's password
 //! - `client`: a registration (`sip::registration`) of a gateway
 //!
@@ -10,6 +11,7 @@
 
 mod client;
 pub mod health_fsm;
+pub mod ner;
 pub mod probe;
 pub mod realms;
 
@@ -30,6 +32,7 @@ use b2b_sip::endpoint::{Flow, OutOfDialog, RequestFailure, RequestId};
 use b2b_sip::msg::{Method, Response};
 use b2b_sip::registration::{Order, State};
 use client::Client;
+use ner::{Change, Ends, Ner};
 use probe::Probe;
 use realms::{Answerable, Realms};
 
@@ -46,6 +49,7 @@ pub struct Gateways {
     orders: VecDeque<(u64, Order)>,
     dice: StdRng,
     last_id: u64,
+    last_attempt: u64,
     events: Vec<Event>,
     stopped: bool,
 }
@@ -56,10 +60,16 @@ struct Watched {
     config: Gateway,
     client: Option<Client>,
     probes: Vec<Probe>,
+    /// Whether its calls get through; none: they are not counted.
+    ner: Option<Ner>,
     /// It is not in the configuration any more, or has changed: only the end of its
     /// registration is waited for.
     leaving: bool,
 }
+
+/// Too few of its calls have got through.
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+pub struct OutOfUse;
 
 /// Whose question a request was.
 #[derive(Debug, Clone, Copy)]
@@ -79,6 +89,7 @@ impl Gateways {
             orders: VecDeque::new(),
             dice: StdRng::from_seed(seed),
             last_id: 0,
+            last_attempt: 0,
             events: Vec::new(),
             stopped: false,
         }
@@ -97,10 +108,53 @@ impl Gateways {
             self.leave(now, *id);
         }
         for gateway in &config.gateways {
+            self.count_by(gateway);
             if !self.watched.iter().any(|it| !it.leaving && is_same(&it.config, gateway)) && !self.stopped {
                 self.begin(now, gateway);
             }
         }
+    }
+
+    /// Other rules on how many calls have to get through: what was counted by old ones is gone.
+    fn count_by(&mut self, gateway: &Gateway) {
+        let same = |it: &&mut Watched| !it.leaving && it.config.name == gateway.name;
+        let Some(it) = self.watched.iter_mut().find(same) else { return };
+        if it.ner.as_ref().map(Ner::rules) != gateway.ner.as_ref() {
+            it.ner = gateway.ner.clone().map(Ner::new);
+            let id = it.id;
+            self.show(id);
+        }
+    }
+
+    /// A call is about to go to a gateway: its number there, for [`Gateways::decided`]; none: nobody counts.
+    ///
+    /// # Errors
+    /// It is not to go there: too few have got through.
+    pub fn attempt(&mut self, gateway: &str, ends: Ends, urgent: bool) -> Result<Option<u64>, OutOfUse> {
+        let it = self.watched.iter_mut().find(|it| !it.leaving && it.config.name == gateway);
+        let Some(ner) = it.and_then(|it| it.ner.as_mut()) else { return Ok(None) };
+        self.last_attempt += 1;
+        ner.begin(self.last_attempt, ends, urgent).then_some(Some(self.last_attempt)).ok_or(OutOfUse)
+    }
+
+    /// What became of that call: whether it got through; none: it says nothing.
+    pub fn decided(&mut self, now: Instant, gateway: &str, number: u64, effective: Option<bool>) {
+        let it = self.watched.iter_mut().find(|it| !it.leaving && it.config.name == gateway);
+        let Some((id, ner)) = it.and_then(|it| Some((it.id, it.ner.as_mut()?))) else { return };
+        let (up, reason) = match ner.decided(now, number, effective) {
+            Change::Nothing => return self.show(id),
+            Change::In => (true, "a call got through".to_owned()),
+            Change::Out(effective, calls) => {
+                (false, format!("{effective} of its last {calls} calls got through"))
+            }
+        };
+        match up {
+            true => tracing::info!("gateway {gateway}: it is used again: {reason}"),
+            false => tracing::warn!("gateway {gateway}: it is out of use: {reason}"),
+        }
+        let gateway = gateway.to_owned();
+        self.events.push(Event::GatewayHealth { gateway, host: String::new(), up, reason });
+        self.show(id);
     }
 
     fn begin(&mut self, now: Instant, gateway: &Gateway) {
@@ -115,6 +169,7 @@ impl Gateways {
             config: gateway.clone(),
             client,
             probes: hosts.unwrap_or_default(),
+            ner: gateway.ner.clone().map(Ner::new),
             leaving: false,
         });
         // Begun with by `work`.
@@ -139,6 +194,7 @@ impl Gateways {
         let Some(it) = self.watched.iter_mut().find(|it| it.id == id) else { return };
         it.leaving = true;
         it.probes.clear();
+        it.ner = None;
         self.board.remove(&it.config.name);
         if let Some(client) = &mut it.client {
             let order = client.schedule().stop(now);
@@ -167,7 +223,8 @@ impl Gateways {
         }
         let clients = self.watched.iter().filter_map(|it| it.client.as_ref()?.next_timeout());
         let probes = self.watched.iter().flat_map(|it| it.probes.iter().map(Probe::next_timeout));
-        clients.chain(probes).min()
+        let ners = self.watched.iter().filter_map(|it| it.ner.as_ref()?.next_timeout());
+        clients.chain(probes).chain(ners).min()
     }
 
     /// Registrations that somebody wants at once.
@@ -211,7 +268,7 @@ impl Gateways {
             self.orders.push_back((id, order));
         }
         let mut asked = Vec::new();
-        let mut changed = false;
+        let mut changed = it.ner.as_mut().is_some_and(|ner| ner.timeout(t.now));
         for (host, probe) in it.probes.iter_mut().enumerate() {
             match probe.timeout(t.now, &mut self.dice) {
                 probe::Order::Nothing => {}
@@ -344,6 +401,7 @@ impl Gateways {
             registration: it.client.as_ref().map(|client| client.state.clone()),
             hosts: hosts.map(|(index, host)| (host.to_string(), health(index))).collect(),
             granted_by: it.client.as_ref().and_then(|client| client.granted_by(&it.config)),
+            ner: it.ner.as_ref().map(Ner::state),
         };
         self.board.set(&it.config.name, state);
     }

@@ -333,7 +333,7 @@ mod tests {
     #[test]
     fn who_calls_for_help_is_not_asked_to_wait_and_takes_no_turn_from_others() {
         let (mut ner, now) = ner();
-        (0..4).for_each(|_| drop(call(&mut ner, now, false)));
+        assert_eq!((0..4).map(|_| call(&mut ner, now, false)).last(), Some(Change::Out(0, 4)));
         let urgent = urgently(&mut ner).unwrap();
         ner.timeout(now + OUT);
         let number = begin(&mut ner).unwrap();

@@ -9,6 +9,7 @@ use utoipa::ToSchema;
 use super::Api;
 use super::answer::Problem;
 use crate::board::Wanted;
+use crate::gateway::ner::Out;
 use b2b_call::resolver::Health;
 
 /// Every gateway, in the order of the configuration.
@@ -27,6 +28,8 @@ pub struct Gateway {
     /// Our registration there; none: it asks for none.
     registration: Option<Registration>,
     hosts: Vec<Host>,
+    /// How many of its last calls got through; none: they are not counted.
+    ner: Option<Ner>,
     /// Calls now.
     channels: usize,
     /// Calls at most; none: any number.
@@ -40,6 +43,17 @@ pub struct Registration {
     /// Of the last attempt; none: no answer yet, or silence.
     status: Option<u16>,
     reason: String,
+}
+
+/// The network effectiveness ratio of a gateway (ITU-T E.425).
+#[derive(Debug, Serialize, ToSchema)]
+pub struct Ner {
+    /// None: no call is counted.
+    percent: Option<usize>,
+    /// How many calls that is of.
+    calls: usize,
+    /// `resting`: it is out of use; `trying`: the next call decides; none: it is in use.
+    out: Option<&'static str>,
 }
 
 /// A host of a gateway.
@@ -72,6 +86,14 @@ pub async fn list(State(api): State<Api>) -> Json<Gateways> {
                 .map(|host| host.to_string())
                 .map(|host| Host { health: health(&state.hosts, &host), host })
                 .collect(),
+            ner: state.ner.map(|it| Ner {
+                percent: it.percent(),
+                calls: it.calls,
+                out: it.out.map(|out| match out {
+                    Out::Resting => "resting",
+                    Out::Trying => "trying",
+                }),
+            }),
             channels,
             most: config.channels,
         }

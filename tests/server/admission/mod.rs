@@ -6,5 +6,6 @@ mod emergency;
 mod gateways;
 mod hops;
 mod limits;
+mod ner;
 mod phones;
 mod registrations;

@@ -7,6 +7,7 @@ use nix::sys::statvfs::statvfs;
 use super::board::{DiskLook, Look, QueueLook};
 use crate::board::GatewayState;
 use crate::console::Console;
+use crate::gateway::ner::Out;
 use crate::http::Api;
 use b2b_call::bus::{Received, Subscriber};
 
@@ -75,6 +76,10 @@ fn why(state: &GatewayState) -> Option<String> {
     if let Some(it) = state.registration.as_ref().filter(|it| it.failed && !it.registered) {
         let status = it.status.map(|status| format!("{status} ")).unwrap_or_default();
         return Some(format!("our registration there failed: {status}{}", it.reason));
+    }
+    if let Some(ner) = state.ner.filter(|it| it.out.is_some()) {
+        let next = if ner.out == Some(Out::Trying) { "; the next call tries it" } else { "" };
+        return Some(format!("{} of its last {} calls got through{next}", ner.effective, ner.calls));
     }
     let names = state.hosts.iter().map(|(name, _)| name.as_str()).collect::<Vec<_>>();
     Some(format!("no answer from {}", names.join(", ")))
