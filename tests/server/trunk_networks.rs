@@ -21,7 +21,8 @@ fn at(phone: &Phone) -> String {
 /// trusted by address.
 fn two_networks(about: &str, lines: &str) -> Server {
     let listener = format!("[[listener]]\nname = \"carrier\"\nlisten = \"udp:{CARRIERS_SIDE}:0\"\n{about}");
-    let folder = configured(&format!("{listener}{lines}"));
+    // Media servers have addresses of their own.
+    let folder = configured(&format!("[media]\ncontroller = \"embedded\"\n{listener}{lines}"));
     let path = folder.path().join("b2bua.toml");
     let text = std::fs::read_to_string(&path).expect("the file");
     std::fs::write(&path, text.replace("trusted = [\"127.0.0.0/8\"]", "trusted = [\"127.0.0.2\"]"))

@@ -206,6 +206,7 @@ impl ServerConfig {
         if let Some((.., problem)) = together(self).into_iter().next() {
             return Err(problem.to_string());
         }
+        listener::are_there(self)?;
         let queues = self.apps.queues.queues.iter().map(|it| ("queue", &*it.plan.name, &it.sounds.music));
         let rooms = self.apps.conferences.iter().map(|it| ("conference", it.name.as_str(), &it.music));
         let lots = self.apps.lots.iter().map(|it| ("park", it.name.as_str(), &it.music));

@@ -127,9 +127,26 @@ pub(super) fn together(config: &ServerConfig) -> Vec<(&'static Table, &'static s
     problems
 }
 
+/// Whether the listeners that gateways name listen, after a reload.
+///
+/// # Errors
+/// One waits for a restart.
+pub(super) fn are_there(config: &ServerConfig) -> Result<(), String> {
+    for gateway in &config.gateways {
+        let Some(name) = &gateway.listener else { continue };
+        if !config.listeners.iter().any(|it| it.name == *name) {
+            let gateway = &gateway.name;
+            return Err(format!(
+                "gateway {gateway:?} has listener {name:?}, which is not there without a restart"
+            ));
+        }
+    }
+    Ok(())
+}
+
 #[cfg(test)]
 mod tests {
-    use crate::config::{parse_alone, tests::errors};
+    use crate::config::{ServerConfig, parse_alone, tests::errors};
 
     const TWO: &str = "[[listener]]\nname = \"lan\"\nlisten = \"udp:192.168.1.5:5060\"\n\
         [[listener]]\nname = \"carrier\"\nlisten = [\"udp:10.0.0.5:5060\", \"tcp:10.0.0.5:5060\"]\n\
@@ -144,6 +161,16 @@ mod tests {
         let config = parse_alone(&format!("[server]\nlisten = \"udp:192.0.2.1:5060\"\n{TWO}")).unwrap();
         assert_eq!(config.listening().count(), 4);
         assert_eq!(parse_alone("").unwrap().listening().count(), 2, "the default");
+    }
+
+    #[test]
+    fn a_gateway_at_a_listener_that_waits_for_a_restart_is_refused_by_a_reload() {
+        let old = parse_alone("").unwrap();
+        let gateway = "[[gateway]]\nname = \"a\"\nhosts = \"h\"\nlistener = \"lan\"\n";
+        let new = parse_alone(&format!("{TWO}{gateway}")).unwrap();
+        assert_eq!(new.fits(), Ok(()));
+        let told = "gateway \"a\" has listener \"lan\", which is not there without a restart";
+        assert_eq!(ServerConfig::in_force(&old, new).fits(), Err(told.to_owned()));
     }
 
     #[test]
@@ -173,7 +200,7 @@ mod tests {
             ),
             (
                 format!("[media]\ncontroller = \"rtpengine://127.0.0.1:2223\"\n{TWO}"),
-                "line 2: `media.controller` = \"rtpengine://127.0.0.1:2223\": listener \"carrier\" has an address \
+                "line 2: `media.controller` = \"rtpengine at 127.0.0.1:2223\": listener \"carrier\" has an address \
                  for RTP, and media.controller is another program, which has its own; take media and \
                  media_advertise out, or write controller = \"embedded\"",
             ),
