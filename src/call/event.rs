@@ -174,6 +174,7 @@ impl Event {
             | Event::CommandCompleted { .. }
             | Event::CommandFailed { .. } => Plane::Application,
             Event::Listening { .. }
+            | Event::AddressSeen { .. }
             | Event::Reloaded { .. }
             | Event::Draining { .. }
             | Event::Overload { .. }
@@ -246,6 +247,7 @@ impl Event {
             | Event::Banned { .. }
             | Event::ProxyNotNamed { .. }
             | Event::Listening { .. }
+            | Event::AddressSeen { .. }
             | Event::Reloaded { .. }
             | Event::Draining { .. }
             | Event::Overload { .. }

@@ -28,6 +28,9 @@ use b2b_sip::msg::{Scheme, Uri};
 use b2b_sip::net::{Ban, Listening, listener_of, local_addr};
 use b2b_sip::networks::Networks;
 
+/// Addresses by which the outside has seen us that are remembered.
+const SEEN: usize = 4;
+
 /// Where bindings are, for the calls' thread alone but for restarts.
 pub type SharedRegistrar = Arc<Mutex<Registrar>>;
 
@@ -208,13 +211,20 @@ struct InForce {
     listening: OnceLock<Vec<SocketAddr>>,
     /// The same with the names of listeners, as bound.
     sockets: OnceLock<Vec<Listening>>,
+    /// By which addresses the outside sees us, as a STUN server says.
+    seen: RwLock<Vec<SocketAddr>>,
 }
 
 impl Current {
     /// These, for now.
     pub fn new(settings: Settings) -> Self {
         let settings = RwLock::new(Arc::new(settings));
-        Current(Arc::new(InForce { settings, listening: OnceLock::new(), sockets: OnceLock::new() }))
+        Current(Arc::new(InForce {
+            settings,
+            listening: OnceLock::new(),
+            sockets: OnceLock::new(),
+            seen: RwLock::default(),
+        }))
     }
 
     /// Those in force.
@@ -237,6 +247,22 @@ impl Current {
         let _ = self.0.sockets.set(sockets);
     }
 
+    /// The outside sees us by this address, too.
+    pub fn seen_as(&self, seen: SocketAddr) {
+        let mut all = self.0.seen.write().unwrap_or_else(PoisonError::into_inner);
+        all.retain(|it| *it != seen);
+        all.push(seen);
+        // What was ours a while ago may be another one's.
+        let surplus = all.len().saturating_sub(SEEN);
+        all.drain(..surplus);
+    }
+
+    /// Whether the outside sees us by this address.
+    fn is_seen_at(&self, at: SocketAddr) -> bool {
+        let all = self.0.seen.read().unwrap_or_else(PoisonError::into_inner);
+        all.iter().any(|it| it.ip() == at.ip().to_canonical() && it.port() == at.port())
+    }
+
     /// The name of the listener that a flow is of, if it has one.
     pub fn listener_of(&self, flow: &Flow) -> Option<Arc<str>> {
         listener_of(self.0.sockets.get()?, flow)?.name.clone()
@@ -245,6 +271,9 @@ impl Current {
     /// Whether we listen at this address, or are said to by `advertise`. Where ports are not
     /// known yet, it is as configured.
     pub fn listens_at(&self, settings: &Settings, at: SocketAddr) -> bool {
+        if self.is_seen_at(at) {
+            return true;
+        }
         let (config, ip) = (&settings.config, at.ip().to_canonical());
         let mut advertised =
             config.advertised().filter(|it| it.host.parse::<IpAddr>().is_ok_and(|it| it == ip));

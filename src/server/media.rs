@@ -196,6 +196,14 @@ impl Media {
         }
     }
 
+    /// The outside sees us by this address: descriptions of the usual network name it, unless
+    /// `media.advertise` says another. Other programs say what their own configuration says.
+    pub fn seen_as(&self, ip: IpAddr) {
+        if let Media::Embedded(it) = self {
+            it.set_told(ip);
+        }
+    }
+
     /// Ends every endpoint.
     pub fn shutdown(&self) {
         match self {

@@ -16,6 +16,7 @@
 //!   of the media controller; `media_server`: the role that carries media for others
 //! - `caller_policy`: what is believed of callers, and what gateways are told of them
 //! - `media_rules`: from where parties may send media
+//! - `seen`: what follows when the outside sees us by another address
 //! - `gateway`: our registrations at gateways, and their health
 //! - `board`: how gateways fare; `counters`: what admission control counted
 //! - `flags`, `value`: its flags
@@ -81,6 +82,7 @@ pub mod recordings;
 pub mod registrar;
 mod reload;
 pub mod routing;
+mod seen;
 pub mod server;
 pub mod settings;
 mod signalling;

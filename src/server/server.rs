@@ -30,7 +30,7 @@ use super::recordings::Keeper;
 use super::reload::{self, Reloaded};
 use super::voice::client::WebSocketAgents;
 use super::voice::{VoiceDesk, VoiceThreads};
-use super::{certificates, queues, settings, signalling, transports};
+use super::{certificates, queues, seen, settings, signalling, transports};
 use crate::config::capacity::Capacity;
 use crate::config::{ServerConfig, Store};
 use crate::registrar::{Durability, LocationStore, MemoryStore, Registrar, SqliteStore};
@@ -146,7 +146,8 @@ impl Server {
         };
         let log = Log::default();
         let sources = (admission.known.clone(), admission.certified.clone());
-        let net = transports::net(&config, tls.clone(), sources, &log.trace);
+        let (seen, seen_as) = std::sync::mpsc::channel();
+        let net = transports::net(&config, tls.clone(), sources, &log.trace, seen);
         let switch = SwitchThread::start(
             net,
             signalling::endpoint(&config, &admission.known),
@@ -160,6 +161,9 @@ impl Server {
             let transport = transport.as_str().to_ascii_lowercase();
             let event = Event::Listening { transport, address: *address };
             bus.publish(SystemTime::now(), event);
+        }
+        if config.server.stun.is_some() {
+            seen::follow(seen_as, media.clone(), admission.clone(), switch.jobs()).map_err(thread)?;
         }
         let hep_counters = HepCounters::default();
         let exporter = match &config.hep {

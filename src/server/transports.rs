@@ -1,13 +1,14 @@
 //! Listeners, and how they are reached, in the words of the SIP stack. Pure.
 
 use std::net::{IpAddr, Ipv4Addr, Ipv6Addr, SocketAddr};
+use std::sync::mpsc::Sender;
 
 use super::settings;
 use crate::config::{Advertise, HepCalls, Listener, NamedListener as NamedConfig, Server, ServerConfig};
 use b2b_sip::endpoint::{Advertised, Transport};
 use b2b_sip::known::KnownSources;
 use b2b_sip::net::trace::TraceSlot;
-use b2b_sip::net::{CertifiedPeers, NameService, NamedListener, NetConfig, Tls};
+use b2b_sip::net::{CertifiedPeers, NameService, NamedListener, NetConfig, SeenAs, StunConfig, Tls};
 
 /// For the sockets.
 pub fn net(
@@ -15,7 +16,16 @@ pub fn net(
     tls: Tls,
     (known, certified): (KnownSources, CertifiedPeers),
     trace: &TraceSlot,
+    seen: Sender<SeenAs>,
 ) -> NetConfig {
+    let server = &config.server;
+    let stun = server.stun.as_ref().map(|(host, port)| StunConfig {
+        host: host.clone(),
+        port: *port,
+        every: server.stun_every,
+        inside: server.inside.iter().map(|net| (net.addr(), net.prefix_len())).collect(),
+        seen,
+    });
     let (bind, bind_tls) = sockets(&config.server.listen);
     let named = config.listeners.iter().map(|it| {
         let (bind, bind_tls) = sockets(&it.listen);
@@ -28,6 +38,7 @@ pub fn net(
         bind,
         bind_tls,
         named: named.collect(),
+        stun,
         tls: Some(tls),
         names: NameService::Dns(config.server.resolver),
         trace: config.log.sip_trace.clone(),

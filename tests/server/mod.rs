@@ -43,6 +43,7 @@ mod remote_example;
 mod remote_faults;
 mod sent_away;
 mod sigkill;
+mod stun;
 mod tls_gateways;
 mod tls_identities;
 mod transports;

@@ -3,7 +3,7 @@
 
 use std::collections::HashMap;
 use std::net::{IpAddr, SocketAddr};
-use std::sync::{Arc, Mutex, MutexGuard, PoisonError};
+use std::sync::{Arc, Mutex, MutexGuard, PoisonError, RwLock, RwLockReadGuard};
 
 use crossbeam_channel::Receiver;
 use rand::rngs::StdRng;
@@ -35,7 +35,7 @@ pub struct EmbeddedController {
     pub(super) sounding: Sounding,
     pub(super) recordings: Recordings,
     streams: Streams,
-    told: Vec<(IpAddr, IpAddr)>,
+    told: RwLock<Vec<(IpAddr, IpAddr)>>,
     /// The same of networks that have a name.
     interfaces: HashMap<String, Vec<(IpAddr, IpAddr)>>,
     state: Mutex<State>,
@@ -89,7 +89,7 @@ impl EmbeddedController {
         let told_of = |all: Vec<(IpAddr, Option<IpAddr>)>| {
             all.into_iter().map(|(ip, told)| (ip, told.unwrap_or(ip))).collect::<Vec<_>>()
         };
-        let told = told_of(config.addresses);
+        let told = RwLock::new(told_of(config.addresses));
         let interfaces = config.interfaces.into_iter().map(|(name, all)| (name, told_of(all))).collect();
         let state = Mutex::new(State {
             rng,
@@ -152,7 +152,20 @@ impl EmbeddedController {
 
     /// Whether trunks are of IPv6.
     pub(super) fn is_ipv6(&self) -> bool {
-        self.told.first().is_some_and(|(ip, _)| ip.is_ipv6())
+        self.told().first().is_some_and(|(ip, _)| ip.is_ipv6())
+    }
+
+    fn told(&self) -> RwLockReadGuard<'_, Vec<(IpAddr, IpAddr)>> {
+        self.told.read().unwrap_or_else(PoisonError::into_inner)
+    }
+
+    /// From now on new descriptions of the usual network name this address in the place of the bound
+    /// one of its family, or of what was named before.
+    pub fn set_told(&self, ip: IpAddr) {
+        let mut told = self.told.write().unwrap_or_else(PoisonError::into_inner);
+        for (_, told) in told.iter_mut().filter(|(bound, _)| bound.is_ipv4() == ip.is_ipv4()) {
+            *told = ip;
+        }
     }
 
     pub(super) fn state(&self) -> MutexGuard<'_, State> {
@@ -166,12 +179,14 @@ impl EmbeddedController {
         let near = spec.near.map(relay_id);
         let config = EndpointConfig { rtp_timeout: spec.rtp_timeout, sources: spec.sources };
         // A network without an address of this family has none: another's would show.
-        let addresses = match &spec.interface {
-            Some(name) => self.interfaces.get(name).map(Vec::as_slice).unwrap_or_default(),
-            None => &self.told,
+        let of_family = |all: &[(IpAddr, IpAddr)]| {
+            all.iter().find(|(ip, _)| ip.is_ipv6() == (spec.family == AddressFamily::V6)).copied()
         };
-        let found = addresses.iter().find(|(ip, _)| ip.is_ipv6() == (spec.family == AddressFamily::V6));
-        let (bind, told) = *found.ok_or(MediaError::Family(spec.family))?;
+        let found = match &spec.interface {
+            Some(name) => self.interfaces.get(name).and_then(|all| of_family(all)),
+            None => of_family(&self.told()),
+        };
+        let (bind, told) = found.ok_or(MediaError::Family(spec.family))?;
         let opened = self.relay.open_at(bind, near, config);
         let (relay, local) = opened.map_err(|error| refused(error, spec.family))?;
         let id = endpoint_id(relay);

@@ -468,6 +468,13 @@ pub enum Event {
         /// Address and port.
         address: SocketAddr,
     },
+    /// The outside sees a listener by another address than before (STUN).
+    AddressSeen {
+        /// The listener.
+        local: SocketAddr,
+        /// As seen.
+        seen: SocketAddr,
+    },
     /// A new configuration is in force, or was refused.
     Reloaded {
         /// What is wrong with it; `None`: it is in force.

@@ -101,6 +101,8 @@ macro_rules! fields {
 const FIELDS: &[Field] = fields! {
     "server.listen": server.listen;
     "server.advertise": server.advertise;
+    "server.stun": server.stun;
+    "server.stun_s": server.stun_every;
     "server.resolver": server.resolver;
     "server.user_agent": server.user_agent;
     "server.store": server.store;

@@ -31,6 +31,9 @@ pub const SERVER: Table = Table {
             "Where SIP listens. Port 0 takes a free port; `[::]:5060` is every IPv6 address.";
         advertise: texts!("host or `host:port`, or a list of them", texts::advertise) => [], at_restart(),
             "The address that peers are told instead of the bound one, behind NAT: an IPv4 address those that are reached over IPv4, an IPv6 address those over IPv6, a name all. TLS keeps the listener's port. Without it: the address that a listener is bound to, or for a wildcard the one that the peer is reached from.";
+        stun: text!("host or `host:port`", texts::advertise), at_restart(),
+            "A STUN server (RFC 8489), port 3478 unless it says another, that tells by which address the outside sees the UDP listeners of `listen`: where that changes. It goes before `advertise`. See [gateways.md](gateways.md#an-address-that-changes).";
+        stun_s: Whole(10, 3_600) => 30, at_restart(), "How often each of them asks.";
         resolver: text!("IP address or `address:port`", texts::name_server), at_restart(),
             "The name server to ask. Without it: those of the system.";
         domains: texts!("list of host names", texts::domain) => [],

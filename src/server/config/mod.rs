@@ -145,6 +145,10 @@ pub struct Server {
     /// The address that peers are told instead of the one that a socket is bound
     /// to, behind NAT: in Via, Contact and (unless `[media]` has its own) SDP.
     pub advertise: Vec<Advertise>,
+    /// Who is asked, and at which port, by which address the outside sees us; none: nobody.
+    pub stun: Option<(String, u16)>,
+    /// How often.
+    pub stun_every: Duration,
     /// The name server to ask; none: those of the system.
     pub resolver: Option<SocketAddr>,
     /// Domains that are ours, in lower case. Ours are the listeners' addresses and

@@ -99,6 +99,11 @@ impl Client {
         self.registrant.request(order, t.sip)
     }
 
+    /// The request that takes back a contact of ours which the last one has replaced, if it has.
+    pub fn remove_stale(&mut self, t: &mut Turn<'_>) -> Option<OutOfDialog> {
+        self.registrant.remove_stale(t.sip)
+    }
+
     /// It could not be sent at all.
     pub fn unsent(&mut self, now: Instant, error: InviteError) -> Order {
         let order = self.registrant.unsent(now, error);

@@ -347,6 +347,15 @@ impl Gateways {
                 }
                 client.log(&it.config.name, now, it.leaving);
                 self.orders.push_back((id, order));
+                // We are reached elsewhere now, and who is called there would be somebody else.
+                if let Some(request) = client.remove_stale(t).filter(|_| !it.leaving)
+                    && let Err(error) = t.sip.request_outside(now, request)
+                {
+                    tracing::debug!(
+                        "gateway {}: an old contact stays until it lapses: {error}",
+                        it.config.name
+                    );
+                }
             }
             Asked::Probe(_, host) => {
                 let (event, why) = match result {

@@ -292,6 +292,16 @@ impl Endpoint {
         }
     }
 
+    /// What stands in Via and Contact instead of our listeners' addresses.
+    pub fn advertised(&self) -> &[Advertised] {
+        &self.identity.advertised
+    }
+
+    /// The same from now on; calls that are up are told with the next request.
+    pub fn set_advertised(&mut self, advertised: Vec<Advertised>) {
+        self.identity.advertised = advertised;
+    }
+
     /// Session timers of calls that begin from now on; none if they were off from the
     /// start.
     pub fn set_session_timers(&mut self, timers: SessionTimers) {

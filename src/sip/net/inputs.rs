@@ -44,6 +44,7 @@ impl SipStack {
             fed |= self.poll_udp(index, cx);
             fed |= self.poll_undelivered(index, cx);
         }
+        self.poll_stun(cx);
         fed |= self.poll_connections(cx);
         self.poll_listeners(cx);
         while let Poll::Ready(Some(result)) = self.results.1.poll_recv(cx) {
@@ -115,6 +116,13 @@ impl SipStack {
             }
             // A keep-alive: common on UDP too, although RFC 5626 has STUN there.
             if data.iter().all(|byte| matches!(byte, b'\r' | b'\n' | 0)) {
+                continue;
+            }
+            if self
+                .stun
+                .as_mut()
+                .is_some_and(|stun| stun.takes(now, index, (remote, data), &mut self.endpoint))
+            {
                 continue;
             }
             let data = Bytes::copy_from_slice(data);

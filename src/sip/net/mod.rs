@@ -14,6 +14,7 @@
 //! - `listeners`: those that have a name
 //! - `local_addr`: the concrete local address of a flow; `unbound`: flows without sockets
 //! - `resolve`: names to addresses; `locate`: RFC 3263; `dns`: the records for it
+//! - `stun`: by which address the outside sees us
 //! - `trace`: the SIP trace file; `tap`: messages for whoever keeps them
 
 mod bans;
@@ -41,6 +42,7 @@ mod outward;
 mod resolve;
 mod sockets;
 mod stack;
+mod stun;
 pub mod tap;
 #[cfg_attr(not(feature = "tls"), path = "no_tls.rs")]
 mod tls;
@@ -59,6 +61,7 @@ pub use limits::{NetCounters, NetLimits, ProvenBy};
 pub use listeners::{Listening, NamedListener, listener_of};
 pub use resolve::NameService;
 pub use stack::{ConnectError, NetConfig, NetError, SipStack};
+pub use stun::{SeenAs, StunConfig};
 pub use tls::Tls;
 #[cfg(feature = "tls")]
 pub use tls::{AskClient, CertificateFiles, PeerTls, TlsError, TlsFiles};

@@ -22,6 +22,7 @@ use super::listeners::{Listening, NamedListener};
 use super::local_addr::{self, LocalAddresses};
 use super::resolve::{NameService, Resolver};
 use super::sockets::{self, Listener};
+use super::stun::{Stun, StunConfig};
 use super::tap::{Seen, Tap};
 use super::tls::Tls;
 use super::trace::{Direction, Record, SipTrace, TraceSlot};
@@ -44,6 +45,8 @@ pub struct NetConfig {
     pub tls: Option<Tls>,
     /// Who knows where hosts are.
     pub names: NameService,
+    /// Who is asked by which address the outside sees the listeners without a name.
+    pub stun: Option<StunConfig>,
     /// Limits of the drivers.
     pub limits: NetLimits,
     /// For whom room is kept.
@@ -69,6 +72,7 @@ impl NetConfig {
             named: Vec::new(),
             tls: None,
             names: NameService::System,
+            stun: None,
             limits: NetLimits::default(),
             known: KnownSources::default(),
             certified: CertifiedPeers::default(),
@@ -147,6 +151,8 @@ pub struct SipStack {
     pub(super) closing: Vec<Flow>,
     pub(super) limits: NetLimits,
     pub(super) trace: TraceSlot,
+    /// Boxed: few have one.
+    pub(super) stun: Option<Box<Stun>>,
     /// None: nobody takes what passes.
     pub(super) tap: Option<Tap>,
     pub(super) counters: NetCounters,
@@ -212,7 +218,12 @@ impl SipStack {
         let budget = || SourceBudget::new(now, rate, sources, config.known.clone());
         let (connections, connection_events) =
             Connections::new(udp.len() as u64, config.limits.clone(), config.message, config.certified);
+        let asked = config.stun.map(|stun| {
+            let listening = listening(&udp, &listeners).collect();
+            Box::new(Stun::new(stun, listening, &endpoint))
+        });
         Ok(SipStack {
+            stun: asked,
             endpoint,
             udp,
             listeners,
@@ -254,10 +265,7 @@ impl SipStack {
 
     /// Every socket that listens, with the name of its listener.
     pub fn listening(&self) -> impl Iterator<Item = Listening> {
-        let one =
-            |transport, bound, name: &Option<Arc<str>>| Listening { transport, bound, name: name.clone() };
-        let udp = self.udp.iter().map(move |port| one(Transport::Udp, port.bound, &port.name));
-        udp.chain(self.listeners.iter().map(move |it| one(it.transport, it.bound, &it.name)))
+        listening(&self.udp, &self.listeners)
     }
 
     /// Every address as it is bound, wildcards included; of this listener, if one is named.
@@ -410,4 +418,11 @@ impl SipStack {
         let listeners = self.listeners.iter().filter(fits).map(|it| (it.transport, it.bound));
         local_addr::reached_at(listeners, transport, local)
     }
+}
+
+/// Those for UDP come first.
+fn listening(udp: &[UdpPort], listeners: &[Listener]) -> impl Iterator<Item = Listening> {
+    let one = |transport, bound, name: &Option<Arc<str>>| Listening { transport, bound, name: name.clone() };
+    let udp = udp.iter().map(move |port| one(Transport::Udp, port.bound, &port.name));
+    udp.chain(listeners.iter().map(move |it| one(it.transport, it.bound, &it.name)))
 }

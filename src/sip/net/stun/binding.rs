@@ -1,0 +1,312 @@
+//! What one UDP socket is told of the address by which the outside sees it: when it asks, and what of
+//! the answers counts. Pure.
+//!
+//! The answer is a claim, and what it says stands in Via, Contact and SDP: who forges one leads calls
+//! away. So it counts only from the very address that was asked, to a transaction of 96 random bits that
+//! is under way, and when a second one, asked anew, says the same.
+
+use std::net::{IpAddr, Ipv6Addr, SocketAddr};
+use std::time::{Duration, Instant};
+
+use super::message::{Transaction, answer, is_answer};
+
+/// The first wait for an answer, which doubles (RFC 8489 §6.2.1: RTO).
+const RTO: Duration = Duration::from_millis(500);
+/// How often a request is sent (Rc).
+const SENDS: u32 = 7;
+/// How soon a new address is asked for again.
+const CONFIRM: Duration = Duration::from_millis(500);
+/// An address that has just come stays at least so long: one that changes all the time is that of no
+/// NAT that anybody could be reached through.
+const HOLD: Duration = Duration::from_secs(60);
+
+/// What has come of a datagram or of time.
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+pub enum News {
+    /// It is none of ours: somebody else may read it.
+    NotOurs,
+    Nothing,
+    /// This is our address from now on.
+    Address(SocketAddr),
+    /// What was said does not count.
+    Refused(&'static str),
+    /// No answer has come. What was known stays.
+    Silence,
+}
+
+/// One socket.
+#[derive(Debug)]
+pub struct Binding {
+    local: SocketAddr,
+    server: SocketAddr,
+    every: Duration,
+    /// What is under way, how often it was sent, and when it is sent again.
+    asked: Option<(Transaction, u32)>,
+    due: Instant,
+    known: Option<SocketAddr>,
+    since: Option<Instant>,
+    /// What the last answer has said, if that is not known yet.
+    claimed: Option<SocketAddr>,
+}
+
+impl Binding {
+    /// Of a socket that is bound here, which asks this server at once, and then so often.
+    pub fn new(now: Instant, local: SocketAddr, server: SocketAddr, every: Duration) -> Self {
+        let (asked, known, since, claimed) = (None, None, None, None);
+        Binding { local, server, every, asked, due: now, known, since, claimed }
+    }
+
+    /// Whom it asks.
+    pub fn server(&self) -> SocketAddr {
+        self.server
+    }
+
+    /// Asks this server from now on: its name leads there.
+    pub fn set_server(&mut self, now: Instant, server: SocketAddr) {
+        if self.server != server {
+            (self.server, self.asked, self.due) = (server, None, now);
+        }
+    }
+
+    /// The address that counts.
+    pub fn known(&self) -> Option<SocketAddr> {
+        self.known
+    }
+
+    /// When to call [`Binding::timeout`].
+    pub fn due(&self) -> Instant {
+        self.due
+    }
+
+    /// The transaction to ask for now, if it is time; `fresh` is taken for a new one.
+    pub fn timeout(&mut self, now: Instant, fresh: Transaction) -> (Option<Transaction>, News) {
+        if now < self.due {
+            return (None, News::Nothing);
+        }
+        match self.asked {
+            Some((_, sends)) if sends >= SENDS => {
+                (self.asked, self.due) = (None, now + self.every);
+                (None, News::Silence)
+            }
+            Some((transaction, sends)) => {
+                self.asked = Some((transaction, sends + 1));
+                self.due = now + RTO * 2u32.pow(sends);
+                (Some(transaction), News::Nothing)
+            }
+            None => {
+                (self.asked, self.due) = (Some((fresh, 1)), now + RTO);
+                (Some(fresh), News::Nothing)
+            }
+        }
+    }
+
+    /// A datagram has come.
+    pub fn datagram(&mut self, now: Instant, from: SocketAddr, datagram: &[u8]) -> News {
+        if !is_answer(datagram) {
+            return News::NotOurs;
+        }
+        let Some((transaction, _)) = self.asked.filter(|_| from == self.server) else {
+            return News::Refused("it comes from somebody who was not asked");
+        };
+        let Some(said) = answer(datagram, &transaction) else {
+            return News::Refused("nothing was asked by that name");
+        };
+        (self.asked, self.due) = (None, now + self.every);
+        match said.and_then(|address| self.sound(address)) {
+            Ok(address) => self.said(now, address),
+            Err(why) => News::Refused(why),
+        }
+    }
+
+    fn said(&mut self, now: Instant, address: SocketAddr) -> News {
+        if self.known == Some(address) {
+            self.claimed = None;
+            return News::Nothing;
+        }
+        let held = self.since.map(|since| since + HOLD).filter(|until| *until > now);
+        let again = self.claimed.replace(address);
+        match (held, again) {
+            (Some(until), _) => self.due = until.min(self.due),
+            (None, Some(again)) if again == address => {
+                (self.claimed, self.known, self.since) = (None, Some(address), Some(now));
+                return News::Address(address);
+            }
+            (None, Some(_)) => return News::Refused("it says another address each time"),
+            (None, None) => self.due = now + CONFIRM,
+        }
+        News::Nothing
+    }
+
+    /// An address by which somebody outside could reach us.
+    fn sound(&self, address: SocketAddr) -> Result<SocketAddr, &'static str> {
+        let ip = address.ip().to_canonical();
+        let nowhere = match ip {
+            IpAddr::V4(ip) => ip.is_broadcast() || ip.octets()[0] == 0,
+            IpAddr::V6(ip) => ip.is_unspecified(),
+        };
+        if address.is_ipv4() != self.local.is_ipv4() {
+            return Err("the address that it says is of the other family");
+        }
+        if nowhere || ip.is_multicast() || address.port() == 0 {
+            return Err("the address that it says is nobody's");
+        }
+        // Whoever is asked on the Internet sees no private address, and nobody sees loopback from
+        // another machine.
+        if reach(ip) < reach(self.server.ip().to_canonical()) {
+            return Err("the address that it says cannot be reached from where it is");
+        }
+        Ok(address)
+    }
+}
+
+/// From how far an address can be reached: this machine, the link, a private network, everywhere.
+fn reach(ip: IpAddr) -> u8 {
+    match ip {
+        ip if ip.is_loopback() => 0,
+        IpAddr::V4(ip) if ip.is_link_local() => 1,
+        // RFC 1918, RFC 6598
+        IpAddr::V4(ip) if ip.is_private() || ip.octets()[0] == 100 && ip.octets()[1] & 0xc0 == 64 => 2,
+        IpAddr::V6(ip) if ip.is_unicast_link_local() => 1,
+        IpAddr::V6(ip) if Ipv6Addr::is_unique_local(&ip) => 2,
+        _ => 3,
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use super::super::message::tests_only::success;
+    use super::*;
+
+    const EVERY: Duration = Duration::from_secs(30);
+
+    fn at(text: &str) -> SocketAddr {
+        text.parse().unwrap()
+    }
+
+    struct Bench {
+        now: Instant,
+        it: Binding,
+        number: u8,
+    }
+
+    impl Bench {
+        fn new() -> Bench {
+            let (now, server) = (Instant::now(), at("198.51.100.3:3478"));
+            Bench { now, it: Binding::new(now, at("10.0.0.5:5060"), server, EVERY), number: 0 }
+        }
+
+        /// Waits until it asks.
+        fn asks(&mut self) -> Transaction {
+            self.now = self.now.max(self.it.due());
+            self.number += 1;
+            self.it.timeout(self.now, [self.number; 12]).0.expect("a request")
+        }
+
+        fn hears(&mut self, transaction: &Transaction, address: &str) -> News {
+            let server = self.it.server();
+            self.it.datagram(self.now, server, &success(transaction, at(address)))
+        }
+
+        /// Asks, and is told this.
+        fn told(&mut self, address: &str) -> News {
+            let transaction = self.asks();
+            self.hears(&transaction, address)
+        }
+    }
+
+    #[test]
+    fn an_address_counts_when_a_second_question_has_the_same_answer() {
+        let mut bench = Bench::new();
+        let start = bench.now;
+        assert_eq!(bench.told("203.0.113.7:40000"), News::Nothing);
+        assert_eq!(bench.it.known(), None);
+        assert_eq!(bench.told("203.0.113.7:40000"), News::Address(at("203.0.113.7:40000")));
+        assert_eq!(bench.now - start, CONFIRM);
+        assert_eq!(bench.told("203.0.113.7:40000"), News::Nothing);
+        assert_eq!(bench.now - start, CONFIRM + EVERY, "it is asked so often");
+    }
+
+    #[test]
+    fn a_change_waits_until_the_last_one_is_a_minute_old() {
+        let mut bench = Bench::new();
+        bench.told("203.0.113.7:40000");
+        bench.told("203.0.113.7:40000");
+        let start = bench.now;
+        loop {
+            match bench.told("203.0.113.8:40000") {
+                News::Nothing => assert_eq!(bench.it.known(), Some(at("203.0.113.7:40000"))),
+                news => break assert_eq!(news, News::Address(at("203.0.113.8:40000"))),
+            }
+        }
+        assert!(bench.now - start >= HOLD && bench.now - start <= HOLD + EVERY, "{:?}", bench.now - start);
+    }
+
+    #[test]
+    fn an_address_that_is_another_one_each_time_is_none() {
+        let mut bench = Bench::new();
+        assert_eq!(bench.told("203.0.113.7:1"), News::Nothing);
+        for port in 2..20 {
+            let news = bench.told(&format!("203.0.113.7:{port}"));
+            assert_eq!(news, News::Refused("it says another address each time"));
+        }
+        assert_eq!(bench.it.known(), None);
+    }
+
+    /// The liar answers from elsewhere, to nothing that was asked, too late, or what nobody can see.
+    #[test]
+    fn a_liar_is_not_believed() {
+        let mut bench = Bench::new();
+        let transaction = bench.asks();
+        let lie = success(&transaction, at("203.0.113.66:5060"));
+        for from in ["198.51.100.4:3478", "198.51.100.3:3479"] {
+            assert!(matches!(bench.it.datagram(bench.now, at(from), &lie), News::Refused(_)), "{from}");
+        }
+        assert!(matches!(bench.hears(&[99; 12], "203.0.113.66:5060"), News::Refused(_)), "a guess");
+        assert_eq!(
+            bench.hears(&transaction, "203.0.113.7:40000"),
+            News::Nothing,
+            "the true one still counts"
+        );
+        assert!(
+            matches!(bench.hears(&transaction, "203.0.113.66:5060"), News::Refused(_)),
+            "a second answer"
+        );
+        assert_eq!(bench.told("203.0.113.7:40000"), News::Address(at("203.0.113.7:40000")));
+        for nobody in [
+            "127.0.0.1:5060",
+            "10.0.0.66:5060",
+            "169.254.1.1:5060",
+            "100.64.0.1:5060",
+            "0.0.0.0:5060",
+            "255.255.255.255:5060",
+            "224.0.0.1:5060",
+            "203.0.113.7:0",
+            "[2001:db8::1]:5060",
+        ] {
+            assert!(matches!(bench.told(nobody), News::Refused(_)), "{nobody}");
+        }
+        assert_eq!(bench.it.known(), Some(at("203.0.113.7:40000")));
+        assert_eq!(
+            bench.it.datagram(bench.now, at("192.0.2.1:5060"), b"OPTIONS sip:x SIP/2.0"),
+            News::NotOurs
+        );
+    }
+
+    #[test]
+    fn a_server_that_is_silent_is_asked_seven_times_and_what_was_known_stays() {
+        let mut bench = Bench::new();
+        bench.told("203.0.113.7:40000");
+        bench.told("203.0.113.7:40000");
+        bench.now = bench.it.due();
+        let start = bench.now;
+        let first = bench.asks();
+        for _ in 1..SENDS {
+            assert_eq!(bench.asks(), first, "the same request");
+        }
+        bench.now = bench.it.due();
+        assert_eq!(bench.it.timeout(bench.now, [0; 12]), (None, News::Silence));
+        assert_eq!(bench.now - start, RTO * 127);
+        assert_eq!(bench.it.known(), Some(at("203.0.113.7:40000")));
+        assert_eq!(bench.told("203.0.113.7:40000"), News::Nothing);
+    }
+}
