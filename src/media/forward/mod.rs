@@ -388,6 +388,12 @@ impl ForwardState {
         self.payload_type = header.payload_type;
     }
 
+    /// The last packet, of so many octets, comes once more by the same way: it is counted then.
+    pub(crate) fn uncount(&mut self, len: usize) {
+        self.packets = self.packets.saturating_sub(1);
+        self.bytes = self.bytes.saturating_sub(len as u64);
+    }
+
     /// Packets that should have come in this stream so far.
     pub fn expected(&self) -> u32 {
         if self.highest == 0 { 0 } else { (self.highest + 1).saturating_sub(self.base) }

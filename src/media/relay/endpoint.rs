@@ -49,6 +49,8 @@ pub(super) struct Endpoint {
     pub remote: Option<Remote>,
     pub pace: Pace,
     pub recode: Option<Recode>,
+    /// The payload type of comfort noise that its other party does not know.
+    pub noise: Option<u8>,
     /// How packets that go up are transcoded, what does it once one has come, and what the
     /// ones before it have done.
     pub plan: Option<Box<Plan>>,
@@ -116,6 +118,7 @@ impl Endpoint {
             remote: None,
             pace: Pace::default(),
             recode: None,
+            noise: None,
             plan: None,
             held: false,
             transcoder: None,
@@ -200,6 +203,7 @@ impl Endpoint {
         self.set_looks();
         self.rule.extensions = way.extensions;
         self.recode = way.recode;
+        self.noise = way.noise;
         self.held = way.held;
         if self.plan.as_deref() != way.transcode.as_ref() {
             self.plan = way.transcode.map(Box::new);
@@ -229,10 +233,20 @@ impl Endpoint {
             Heard::Taken => return true,
             Heard::Late => self.drops.stream += 1,
             Heard::Undecodable => self.drops.undecodable += 1,
-            // Events that go no further have been taken all the same.
-            Heard::Unknown => self.drops.payload_type += u64::from(!self.is_event()),
+            // Events that go no further have been taken all the same, and so is comfort noise.
+            Heard::Unknown => {
+                let taken = self.is_event() || self.noise == Some(header.payload_type);
+                self.drops.payload_type += u64::from(!taken);
+            }
         }
         false
+    }
+
+    /// This packet of its stream was no sound: nothing is missing where it was.
+    pub fn pass_over(&mut self, sequence: u16) {
+        if let Some(transcoder) = &mut self.transcoder {
+            transcoder.pass_over(sequence);
+        }
     }
 
     /// Whether its far end takes packets now, and where.

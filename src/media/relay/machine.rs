@@ -9,6 +9,7 @@
 mod accounts;
 mod digits;
 mod joins;
+mod noise;
 mod rooms;
 mod staging;
 mod streams;
@@ -270,7 +271,10 @@ impl Machine {
                     if reason == Reason::PayloadType {
                         endpoint.refuse_payload_type();
                     }
-                    return endpoint.drops.count(reason);
+                    endpoint.drops.count(reason);
+                    if reason != Reason::Held || !self.hears_again(at, slot, datagram.len()) {
+                        return;
+                    }
                 }
                 Verdict::Malformed => {
                     match classify(datagram) {
@@ -339,18 +343,20 @@ impl Machine {
 
     /// A packet for the other leg that does not stay what it is.
     fn transcode(&mut self, now: Now, at: u64, slot: u32, datagram: &[u8], out: &mut impl Transmit) {
-        let mut passed_on = false;
+        let (mut passed_on, mut held) = (false, false);
         if let Some((endpoint, peer)) = self.pair(slot) {
             let (to, peer_slot) = (endpoint.rule.destination, peer.id.slot);
             let mut refused = 0;
-            if endpoint.rule.gate == Gate::Held {
-                endpoint.drops.held += 1;
-            } else {
+            held = endpoint.rule.gate == Gate::Held;
+            if !held {
                 passed_on = endpoint.transcode(at, datagram, &mut peer.out, |packet| {
                     refused += u64::from(!out.transmit(peer_slot, Channel::Rtp, to, packet));
                 });
             }
             endpoint.drops.send_failed += refused;
+        }
+        if !passed_on && self.unheard(at, slot, datagram, held) {
+            return self.transcode(now, at, slot, datagram, out);
         }
         if self.at(slot).is_some_and(|endpoint| endpoint.is_event()) {
             self.event(now, slot, datagram, false, passed_on);
@@ -358,6 +364,14 @@ impl Machine {
     }
 
     fn event(&mut self, now: Now, slot: u32, datagram: &[u8], rewritten: bool, passed_on: bool) {
+        let Some(endpoint) = self.at(slot) else { return };
+        if endpoint.noise.is_some() {
+            let at = self.ns(now.at);
+            if self.comfort_noise(at, slot, datagram) {
+                return;
+            }
+            self.end_noise(at, slot);
+        }
         let Some(endpoint) = self.at(slot) else { return };
         let was = endpoint.pressed;
         let digit = endpoint.event_packet(datagram, rewritten, now.at);

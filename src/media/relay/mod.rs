@@ -127,6 +127,9 @@ pub struct Way {
     pub extensions: ExtensionMap,
     /// Payloads of this type are written anew.
     pub recode: Option<Recode>,
+    /// The payload type of comfort noise (RFC 3389) that the other leg does not know: it goes up,
+    /// and is heard there as noise of ours.
+    pub noise: Option<u8>,
     /// Payload types that go up are decoded, and encoded for the other leg.
     pub transcode: Option<Plan>,
     /// Nothing passes, though both parties are there: whose packets these are is on hold.
@@ -138,13 +141,14 @@ impl Way {
     pub fn new(payload_types: PayloadMap, clock_rate: u32) -> Self {
         let extensions = ExtensionMap::EMPTY;
         let clocks = Clocks::default();
-        Way { payload_types, clock_rate, clocks, extensions, recode: None, transcode: None, held: false }
+        let (recode, noise, transcode) = (None, None, None);
+        Way { payload_types, clock_rate, clocks, extensions, recode, noise, transcode, held: false }
     }
 
     /// The same, of a party that is on hold: nothing passes but digits, which go up.
     pub fn hold(&mut self) {
         self.payload_types.hold();
-        (self.recode, self.transcode, self.held) = (None, None, true);
+        (self.recode, self.noise, self.transcode, self.held) = (None, None, None, true);
     }
 
     /// Ticks a second of what leaves.

@@ -4,7 +4,7 @@
 //! - `program`: what is played, part after part; `music`: what is played without an end
 //! - `prompt_encoder`: samples to packets, in the leg's own outgoing stream
 //! - `echo`: a party's own packets back to it
-//! - `keys`: digits as tones
+//! - `keys`: digits as tones; `noise`: comfort noise
 //! - `collect`: digits in, time in, what they come to out
 //! - `streaming`: sound to and from outside of the media threads
 //! - `stand`: all of these in one place, by orders with tickets
@@ -16,6 +16,7 @@ pub mod collect;
 mod echo;
 mod keys;
 mod music;
+mod noise;
 mod program;
 mod prompt_encoder;
 mod stand;

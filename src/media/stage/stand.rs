@@ -2,13 +2,14 @@
 //! who waits for digits.
 //!
 //! A prompt comes before a stream, a stream before music, and all before what the leg is joined to;
-//! digits that are tones come before everything.
+//! digits that are tones come before everything, comfort noise comes last.
 //! What waits in a stream waits on while a prompt is played. Orders about
 //! prompts and music have tickets that grow, since what is played has to be fetched first: one
 //! that comes late, after a later order, is over before it has begun.
 
 use super::collect::Collector;
 use super::keys::Keys;
+use super::noise::Noise;
 use super::{
     CollectEnd, Collected, DigitPlan, Echo, Line, Music, Played, Program, PromptEncoder, Streaming,
     TICK_SAMPLES, Typed,
@@ -86,6 +87,7 @@ pub struct Stage {
     music: Option<Box<Music>>,
     stream: Option<Box<Streaming>>,
     keys: Option<Box<Keys>>,
+    noise: Option<Noise>,
     collection: Option<Collection>,
     /// Prompts and music of orders up to these are over.
     prompts_over: Ticket,
@@ -141,6 +143,7 @@ impl Stage {
         self.prompt.is_some()
             || self.music.is_some()
             || self.keys.is_some()
+            || self.noise.is_some()
             || self.stream.as_ref().is_some_and(|it| it.speaks())
     }
 
@@ -148,6 +151,19 @@ impl Stage {
     /// second that are worth playing to it.
     pub fn sound_digit(&mut self, digit: char, duration_ms: u32, rate_hz: u32) {
         self.keys.get_or_insert_default().push(digit, duration_ms, rate_hz);
+    }
+
+    /// The other party's silence is this loud from now on: the payload of a CN packet.
+    pub fn hear_noise(&mut self, payload: &[u8]) {
+        match &mut self.noise {
+            Some(noise) => noise.set(payload),
+            None => self.noise = Some(Noise::new(payload)),
+        }
+    }
+
+    /// The other party is heard again. Whether there was noise.
+    pub fn end_noise(&mut self) -> bool {
+        self.noise.take().is_some()
     }
 
     /// Whether it is to be ticked.
@@ -261,7 +277,14 @@ impl Stage {
                 music.read(due, &mut frame[..samples(rate_hz)]);
                 (rate_hz, false)
             }
-            (None, _, None) => return,
+            (None, _, None) => match &mut self.noise {
+                Some(noise) => {
+                    let rate_hz = 8_000;
+                    noise.read(&mut frame[..samples(rate_hz)]);
+                    (rate_hz, false)
+                }
+                None => return,
+            },
         };
         match target {
             Some(target) => self.say(target, rate_hz, (&frame[..samples(rate_hz)], last), at, space, send),
@@ -367,7 +390,7 @@ impl Stage {
         self.stop_prompt(at, &mut typed);
         self.music = None;
         self.echo = None;
-        self.keys = None;
+        (self.keys, self.noise) = (None, None);
         self.end_stream(StreamEnd::Closed);
     }
 

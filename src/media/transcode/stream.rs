@@ -130,6 +130,13 @@ impl Transcoder {
         }
     }
 
+    /// The far end's packet of this number holds no sound, and is not lost.
+    pub fn pass_over(&mut self, sequence: u16) {
+        if let Some(expected) = self.expected.as_mut().filter(|expected| expected.sequence == sequence) {
+            expected.sequence = sequence.wrapping_add(1);
+        }
+    }
+
     /// The far end begins a new stream.
     pub fn restart(&mut self) {
         self.expected = None;

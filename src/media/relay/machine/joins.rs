@@ -55,6 +55,7 @@ impl Machine {
                 let known = endpoint.peer.replace(other.slot) == Some(other.slot);
                 endpoint.typed.clear();
                 if let Some(stage) = &mut endpoint.stage {
+                    stage.end_noise();
                     if !known {
                         stage.leave_to_others();
                     }
@@ -76,6 +77,9 @@ impl Machine {
     pub(super) fn part(&mut self, slot: u32) {
         if let Some((endpoint, peer)) = self.pair(slot) {
             peer.out.settle(&mut endpoint.rule, &mut endpoint.state);
+            if let Some(stage) = &mut peer.stage {
+                stage.end_noise();
+            }
         }
         let Some(endpoint) = self.at(slot) else { return };
         endpoint.peer = None;

@@ -14,6 +14,7 @@ use b2b_base::util::ntp::NtpTime;
 
 mod digits;
 mod measures;
+mod noise;
 mod rooms;
 mod sources;
 mod staging;
