@@ -47,6 +47,7 @@ mod stun;
 mod tls_gateways;
 mod tls_identities;
 mod transports;
+mod trunk_codecs;
 mod trunk_digits;
 mod trunk_media;
 mod trunk_networks;

@@ -349,10 +349,18 @@ impl Switch {
     pub(super) fn policy_towards(&self, leg: LegId) -> Cow<'_, PairPolicy> {
         let it = self.legs.get(leg.0);
         let own = it.and_then(|it| it.policy.as_deref()).unwrap_or(&self.config.policy);
+        let decodes = own.decodes || it.is_some_and(|it| self.is_recorded(it.call));
         match it.map_or(Hold::No, |it| it.on_hold) {
-            Hold::No => Cow::Borrowed(own),
-            hold => Cow::Owned(PairPolicy { hold, ..own.clone() }),
+            Hold::No if decodes == own.decodes => Cow::Borrowed(own),
+            hold => Cow::Owned(PairPolicy { hold, decodes, ..own.clone() }),
         }
+    }
+
+    /// Whether a call is recorded, or will be once it is answered.
+    fn is_recorded(&self, call: CallId) -> bool {
+        self.calls.get(call.0).is_some_and(|it| {
+            it.recording.is_some() || it.dialling.as_ref().is_some_and(|it| it.options.record)
+        })
     }
 
     /// What the response of a branch gives to the one that its caller gets.

@@ -5,20 +5,46 @@ use b2b_config::table::Named;
 
 use super::ConfigError;
 
-/// A codec that b2b can put into an offer by itself.
+/// A codec by its encoding name.
 #[derive(Debug, Clone, Copy, PartialEq, Eq, Hash)]
 pub enum Codec {
     Opus,
     G722,
     Pcmu,
     Pcma,
+    G729,
+    G726,
+    Gsm,
+    Amr,
+    AmrWb,
+    Ilbc,
+    Speex,
 }
 
 impl Codec {
-    /// As the configuration writes them.
+    /// Those that b2b can decode and encode, and put into an offer by itself.
+    pub(super) const OWN: Named<Codec> = Named {
+        refusal: "no such codec that b2b can encode; choose from",
+        values: &[("opus", Codec::Opus), ("g722", Codec::G722), ("pcmu", Codec::Pcmu), ("pcma", Codec::Pcma)],
+    };
+
+    /// As the configuration writes them: encoding names of SDP (RFC 3551 §6, RFC 4867, RFC 3952,
+    /// RFC 5574), in lower case.
     pub(super) const NAMED: Named<Codec> = Named {
         refusal: "no such codec; choose from",
-        values: &[("opus", Codec::Opus), ("g722", Codec::G722), ("pcmu", Codec::Pcmu), ("pcma", Codec::Pcma)],
+        values: &[
+            ("opus", Codec::Opus),
+            ("g722", Codec::G722),
+            ("pcmu", Codec::Pcmu),
+            ("pcma", Codec::Pcma),
+            ("g729", Codec::G729),
+            ("g726-32", Codec::G726),
+            ("gsm", Codec::Gsm),
+            ("amr", Codec::Amr),
+            ("amr-wb", Codec::AmrWb),
+            ("ilbc", Codec::Ilbc),
+            ("speex", Codec::Speex),
+        ],
     };
 
     /// As the configuration writes it.
@@ -27,9 +53,17 @@ impl Codec {
     }
 }
 
-/// A table's `codecs`, best first.
+/// A party's or a route's `codecs`, best first.
 pub(super) fn codecs(section: &Section<'_>) -> Result<Vec<Codec>, ConfigError> {
-    let codecs = section.choices("codecs", &Codec::NAMED)?;
+    once_each(section, section.choices("codecs", &Codec::NAMED)?)
+}
+
+/// The same of those that b2b adds.
+pub(super) fn own(section: &Section<'_>) -> Result<Vec<Codec>, ConfigError> {
+    once_each(section, section.choices("codecs", &Codec::OWN)?)
+}
+
+fn once_each(section: &Section<'_>, codecs: Vec<Codec>) -> Result<Vec<Codec>, ConfigError> {
     match codecs.iter().enumerate().find(|(index, codec)| codecs[..*index].contains(codec)) {
         Some((_, codec)) => {
             Err(section.bad("codecs", section.place("codecs"), codec.as_str(), "listed twice; keep one"))

@@ -86,7 +86,7 @@ pub const MEDIA: Table = Table {
             "Ports of RTP and RTCP. A leg takes two, a call four.";
         threads: Whole(1, 64), at_restart(),
             "Media threads. Without it: one for each core but one, and enough to hold the descriptors of `limits.calls`.";
-        codecs: Choices(&Codec::NAMED) => ["opus", "g722", "pcmu", "pcma"], at_restart(),
+        codecs: Choices(&Codec::OWN) => ["opus", "g722", "pcmu", "pcma"], at_restart(),
             "What b2b adds to an offer when it may transcode, best first.";
         rtp_timeout_s: Whole(0, 86_400) => 120, at_restart(),
             "A leg that is not held and gets no RTP for this long is ended; 0: never.";

@@ -189,7 +189,7 @@ fn media(section: &Section<'_>, outside: &dyn Outside) -> Result<Media, ConfigEr
         advertise: section.parsed("advertise", reachable_ip)?,
         ports: section.parsed_or_default("ports", ports)?,
         threads: section.whole_if_set("threads")?,
-        codecs: codecs::codecs(section)?,
+        codecs: codecs::own(section)?,
         rtp_timeout: section.seconds_unless_zero("rtp_timeout_s")?,
         media_from: section.parsed_list("media_from", network)?,
         srtp: srtp::srtp(section, None)?.unwrap_or_default(),

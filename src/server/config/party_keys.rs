@@ -115,7 +115,7 @@ pub const GATEWAY: Table = Table {
             "Rewrite the called number of calls to it; the first rule that matches applies.";
         caller: Tables("list of rules", &RULE) => [], "Rewrite the caller's number of calls to it.";
         codecs: Choices(&Codec::NAMED) => [],
-            "What may be offered to it, best first. Empty: as the route says.";
+            "What may be offered to it, best first. Empty: as the route says. b2b decodes and encodes the first four; all others are offered where the other party has them, pass as they come, and are never offered where the call is recorded.";
         srtp: ChoiceOrTable(&srtp::WORDS, &srtp::SRTP),
             needs(&srtp::ASKING, "encryption", "take srtp out"),
             "Encryption of its media; where keys are offered, `transport = \"tls\"` has to hide them. Without it: as the route says, else `media.srtp`.";

@@ -6,7 +6,7 @@ use b2b_config::table::Named;
 use super::ConfigError;
 
 /// Beside `codecs` and `srtp`.
-#[derive(Debug, Clone, Default, PartialEq, Eq)]
+#[derive(Debug, Clone, PartialEq, Eq)]
 pub struct GatewaySound {
     /// How digits go to it and come from it.
     pub dtmf: Dtmf,

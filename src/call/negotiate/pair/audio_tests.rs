@@ -82,3 +82,25 @@ fn digits_that_are_turned_are_not_led_past() {
     assert_eq!(direct(&a, &mut b, heard, &PairPolicy::default()), Err(DirectError::Digits));
     assert_eq!(direct(&b, &mut a, heard, &PairPolicy::default()), Err(DirectError::Digits));
 }
+
+#[test]
+fn what_has_to_be_decoded_is_offered_no_other_codec() {
+    const G729: &str = "a=fmtp:18 annexb=no\r\n";
+    for (types, offered_as) in [("18 8", Some("8 9 111 0")), ("18", None)] {
+        let (mut a, mut b) = (side(1, AudioRules::default()), side(2, AudioRules::default()));
+        let policy = PairPolicy { decodes: true, ..PairPolicy::default() };
+        let offered = offer(&mut a, &mut b, &said(types, G729), &policy);
+        let Some(wanted) = offered_as else {
+            assert_eq!(offered, Err(NegotiateError::NoCommonCodec));
+            continue;
+        };
+        let text = String::from_utf8(offered.unwrap().into()).unwrap();
+        let mut types: Vec<&str> =
+            text.split("RTP/AVP ").nth(1).unwrap().lines().next().unwrap().split(' ').collect();
+        assert_eq!(types[0], "8");
+        types.sort_unstable();
+        let mut wanted: Vec<&str> = wanted.split(' ').collect();
+        wanted.sort_unstable();
+        assert_eq!(types, wanted);
+    }
+}

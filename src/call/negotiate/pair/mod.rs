@@ -80,6 +80,9 @@ pub struct PairPolicy {
     /// Whether it is put on hold by us.
     #[serde(default)]
     pub hold: Hold,
+    /// Whatever is agreed on has to be decoded: nothing else is offered.
+    #[serde(default, skip_serializing_if = "std::ops::Not::not")]
+    pub decodes: bool,
     /// How the party's audio is to be.
     #[serde(default, skip_serializing_if = "AudioRules::is_default")]
     pub audio: AudioRules,
@@ -98,6 +101,7 @@ impl Default for PairPolicy {
             rtcp_mux: true,
             tones: false,
             hold: Hold::No,
+            decodes: false,
             audio: AudioRules::default(),
         }
     }
@@ -401,7 +405,8 @@ fn across(
         formats::add_ours(&mut wanted, &offered.formats, policy);
     }
     // Events last, in their order: they are no choice.
-    let (speech, mut rest): (Vec<_>, Vec<_>) = wanted.into_iter().partition(formats::is_speech);
+    let (mut speech, mut rest): (Vec<_>, Vec<_>) = wanted.into_iter().partition(formats::is_speech);
+    speech.retain(|format| !policy.decodes || formats::codec(format).is_some());
     rest.retain(|format| policy.telephone_event || !format.is_telephone_event());
     to.without_events(&mut rest);
     let numbered = formats::number(speech.into_iter().chain(rest).collect(), &to.known_formats(), numbers);

@@ -1,0 +1,95 @@
+//! What gateways are offered and sent: codecs that b2b only passes on, packet times, what comes
+//! before the answer.
+
+use crate::server_support::phone::{Phone, rtp_of};
+use crate::server_support::{server, until};
+use std::net::Ipv4Addr;
+
+const G729: &str = "a=rtpmap:18 G729/8000\r\na=fmtp:18 annexb=no\r\n";
+
+fn phone(name: &'static str, last: u8) -> Phone {
+    Phone::at(name, [Ipv4Addr::new(127, 0, 0, last); 3])
+}
+
+/// A gateway at this phone, with these lines, to which 200 goes, and 201 with a recording; 300 goes
+/// to an application, 400 to the other phone.
+fn configuration(gateway: &Phone, lines: &str, other: &Phone) -> String {
+    let host = gateway.uri().rsplit('@').next().expect("a host").to_owned();
+    let address = host.split(':').next().expect("an address");
+    format!(
+        "[recording]\nfolder = \"rec\"\n\
+         [[gateway]]\nname = \"carrier\"\nhosts = [\"{host}\"]\nsources = [\"{address}\"]\noptions_s = 0\n\
+         transport = \"udp\"\n{lines}\n[[route]]\ncalled = \"200\"\nto = \"gateway/carrier\"\n\
+         [[route]]\ncalled = \"201\"\nto = \"gateway/carrier\"\nrecord = true\n\
+         [[route]]\ncalled = \"300\"\napp = \"ivr/menu\"\n\
+         [[ivr]]\nname = \"menu\"\nnode = [{{ name = \"stay\", kind = \"play_prompt\", prompt = \"tone:440:60000\" }}]\n\
+         [[route]]\ncalled = \"400\"\nto = [\"{}\"]\n",
+        other.uri()
+    )
+}
+
+/// The payload types of the audio line.
+fn types(message: &str) -> Vec<u8> {
+    let line = message.lines().find_map(|line| line.strip_prefix("m=audio ")).expect("audio");
+    line.split(' ').skip(2).map(|number| number.parse().expect("a number")).collect()
+}
+
+#[test]
+fn a_codec_that_b2b_does_not_know_passes_by_its_name_as_it_is() {
+    let caller = phone("caller", 2).speaking("18 8", G729);
+    let (carrier, other) = (phone("carrier", 3).speaking("18", G729), phone("other", 4));
+    let server = server(&configuration(&carrier, "codecs = [\"pcma\", \"g729\"]", &other));
+    let asked = caller.ask_for(server.sip, "200");
+    let (invite, peer) = carrier.hear("INVITE");
+    assert_eq!(types(&invite), [8, 18], "in the order of the list: {invite}");
+    assert!(invite.contains(G729), "{invite}");
+    carrier.answer_to(&invite, peer);
+    let (ok, _) = caller.hear("SIP/2.0 200");
+    assert_eq!(types(&ok), [18], "{ok}");
+    assert!(ok.contains(G729), "{ok}");
+    let near = caller.confirmed(&ok, asked, server.sip);
+    let mut n = 0;
+    // 20 ms of it are 20 octets.
+    until("the packet as it is", || {
+        n += 1;
+        caller.other_packet(rtp_of(&ok), (18, n, u32::from(n) * 160), &[0x5A; 20]);
+        carrier.heard(|packet| packet[1] & 0x7F == 18 && packet[12..] == [0x5A; 20]).then_some(())
+    });
+    caller.hang_up(&near);
+    carrier.let_go();
+}
+
+#[test]
+fn who_has_nothing_else_is_refused_where_it_would_have_to_be_decoded() {
+    let lines = "codecs = [\"pcma\", \"g729\"]";
+    let (carrier, other) = (phone("carrier", 3).speaking("18 8", G729), phone("other", 4));
+    let first = server(&configuration(&carrier, lines, &other));
+    for number in ["300", "201"] {
+        let caller = phone("single", 2).speaking("18", G729);
+        caller.ask_for(first.sip, number);
+        caller.hear("SIP/2.0 488");
+    }
+    assert!(!carrier.has_heard("INVITE"));
+    // The next one of its list is taken.
+    let caller = phone("both", 2).speaking("18 8", G729);
+    let asked = caller.ask_for(first.sip, "300");
+    let (ok, _) = caller.hear("SIP/2.0 200");
+    assert_eq!(types(&ok), [8], "{ok}");
+    caller.hang_up(&caller.confirmed(&ok, asked, first.sip));
+    let caller = phone("recorded", 2).speaking("18 8", G729);
+    caller.ask_for(first.sip, "201");
+    let (invite, peer) = carrier.hear("INVITE");
+    assert_eq!(types(&invite), [8], "{invite}");
+    carrier.refuse_to("486 Busy Here", &invite, peer);
+}
+
+#[test]
+fn a_codec_of_the_list_that_the_caller_does_not_have_is_not_offered() {
+    let caller = phone("caller", 2);
+    let (carrier, other) = (phone("carrier", 3), phone("other", 4));
+    let server = server(&configuration(&carrier, "codecs = [\"g729\", \"gsm\", \"pcmu\"]", &other));
+    caller.ask_for(server.sip, "200");
+    let (invite, peer) = carrier.hear("INVITE");
+    assert_eq!(types(&invite), [0], "{invite}");
+    carrier.refuse_to("486 Busy Here", &invite, peer);
+}
