@@ -100,6 +100,8 @@ pub struct ResolvedContact {
     pub headers: Arc<[(Bytes, Bytes)]>,
     /// What it is not told that we can.
     pub withheld: Withheld,
+    /// What becomes of its session before it answers.
+    pub early_media: EarlyMedia,
     /// By which way large requests go.
     pub large: LargeRequests,
     /// Where the party's signalling comes from: what registered it, or a proxy in front of us
@@ -163,6 +165,7 @@ impl ResolvedContact {
             path: None,
             headers: Arc::default(),
             withheld: Withheld::default(),
+            early_media: EarlyMedia::default(),
             large: LargeRequests::default(),
             source: None,
             gateway: None,
@@ -365,4 +368,16 @@ pub trait Resolver: Send + Sync {
 
     /// Looks a target up. `Ok(None)` lets the next resolver of a chain try.
     fn lookup<'a>(&'a self, request: &'a LookupRequest) -> LookupFuture<'a>;
+}
+
+/// What becomes of a session that comes with a provisional response (RFC 3960).
+#[derive(Debug, Clone, Copy, PartialEq, Eq, Default)]
+pub enum EarlyMedia {
+    /// It goes to the caller, who hears it.
+    #[default]
+    Pass,
+    /// The caller is told that it rings.
+    Ringing,
+    /// The caller is told nothing of it; a 180 is one without it.
+    Ignore,
 }

@@ -10,7 +10,7 @@ use ipnet::IpNet;
 
 use super::caller_policy;
 use crate::config::parties::LargeMessages;
-use crate::config::sound::{Dtmf, GatewaySound};
+use crate::config::sound::{Dtmf, EarlyMedia as Early, GatewaySound};
 use crate::config::srtp::{Srtp, SrtpOffer};
 use crate::config::tls::GatewayOutward;
 use crate::config::{
@@ -20,7 +20,7 @@ use crate::config::{
 use crate::registrar::{KeepAliveKind, RegistrarConfig, Trusted};
 use b2b_call::controller::{AudioRules, Digits, PairPolicy, SrtpOffer as Offer, SrtpRules};
 use b2b_call::failure::Failover;
-use b2b_call::lookup::{Credentials, Withheld};
+use b2b_call::lookup::{Credentials, EarlyMedia, Withheld};
 use b2b_call::policy::Redirects;
 use b2b_call::resolver::{Gateway, GatewayHost, Group};
 use b2b_sip::auth::{Algorithm, DigestConfig, PenaltyConfig};
@@ -138,6 +138,11 @@ pub fn gateways(config: &ServerConfig) -> Vec<Gateway> {
             gateway.outward = caller_policy::outward(from);
             gateway.rewrite = caller_policy::rewrite(from, &from.called);
             gateway.policy = gateway_policy(config, from);
+            gateway.early_media = match from.sound.early_media {
+                Early::Pass => EarlyMedia::Pass,
+                Early::Ringing => EarlyMedia::Ringing,
+                Early::Ignore => EarlyMedia::Ignore,
+            };
             gateway.trying = from.trying;
             gateway.tls = tls_of(from);
             gateway.listener = from.listener.as_deref().map(Into::into);

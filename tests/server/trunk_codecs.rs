@@ -93,3 +93,43 @@ fn a_codec_of_the_list_that_the_caller_does_not_have_is_not_offered() {
     assert_eq!(types(&invite), [0], "{invite}");
     carrier.refuse_to("486 Busy Here", &invite, peer);
 }
+
+/// What the caller is told of a 183 with a session, and of a 180 with one.
+fn told(early_media: &str) -> (Option<String>, String) {
+    let (caller, carrier, other) = (phone("caller", 2), phone("carrier", 3), phone("other", 4));
+    let server = server(&configuration(&carrier, early_media, &other));
+    let asked = caller.ask_for(server.sip, "200");
+    let (invite, peer) = carrier.hear("INVITE");
+    carrier.progress_to(&invite, peer);
+    let mut provisional = None;
+    for _ in 0..5 {
+        provisional = caller.next("SIP/2.0 18").map(|(text, _)| text).or(provisional);
+    }
+    carrier.answer_to(&invite, peer);
+    let (ok, _) = caller.hear("SIP/2.0 200");
+    let near = caller.confirmed(&ok, asked, server.sip);
+    // The call has sound, whatever came before.
+    let mut n = 1;
+    until("sound", || {
+        for _ in 0..5 {
+            caller.sound(rtp_of(&ok), n, &[0xd5; 160]);
+            n += 1;
+        }
+        carrier.heard(|packet| packet.len() == 172).then_some(())
+    });
+    caller.hang_up(&near);
+    carrier.let_go();
+    (provisional, ok)
+}
+
+#[test]
+fn what_comes_before_the_answer_is_heard_or_is_ringing_or_is_nothing() {
+    let (passed, _) = told("");
+    let passed = passed.expect("a 183");
+    assert!(passed.starts_with("SIP/2.0 183") && passed.contains("m=audio"), "{passed}");
+    let (ringing, ok) = told("early_media = \"ringing\"");
+    let ringing = ringing.expect("a 180");
+    assert!(ringing.starts_with("SIP/2.0 180") && !ringing.contains("m=audio"), "{ringing}");
+    assert!(ok.contains("m=audio"), "{ok}");
+    assert_eq!(told("early_media = \"ignore\"").0, None);
+}

@@ -11,7 +11,7 @@ use super::{escape_user, ready, rest};
 use crate::identity::ANONYMOUS_USER;
 use crate::identity::outward::{Outward, Told};
 use crate::lookup::{
-    Credentials, GatewayUse, LookupError, LookupFuture, LookupKind, LookupRequest, LookupResult,
+    Credentials, EarlyMedia, GatewayUse, LookupError, LookupFuture, LookupKind, LookupRequest, LookupResult,
     ResolvedContact, Resolver, Withheld,
 };
 use crate::negotiate::pair::PairPolicy;
@@ -33,6 +33,8 @@ pub struct Gateway {
     pub headers: Arc<[(Bytes, Bytes)]>,
     /// What it is not told that we can.
     pub withheld: Withheld,
+    /// What becomes of its session before it answers.
+    pub early_media: EarlyMedia,
     /// By which way large requests go.
     pub large: LargeRequests,
     /// For its challenges.
@@ -69,6 +71,7 @@ impl Gateway {
             route: None,
             headers: Arc::default(),
             withheld: Withheld::default(),
+            early_media: EarlyMedia::default(),
             large: LargeRequests::default(),
             credentials: None,
             from: (None, None),
@@ -323,6 +326,7 @@ fn contact(gateway: &Gateway, host: &GatewayHost, user: &str, caller: &str) -> R
         policy: gateway.policy.clone(),
         large: gateway.large,
         withheld: gateway.withheld,
+        early_media: gateway.early_media,
         headers: gateway.headers.clone(),
         path: gateway.route.clone(),
         ..ResolvedContact::new(uri, host.priority)

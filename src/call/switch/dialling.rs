@@ -20,7 +20,7 @@ use crate::failure::cause;
 use crate::headers;
 use crate::identity::diversion;
 use crate::leg_fsm::{LegEvent, TerminationCause};
-use crate::lookup::{LookupError, LookupRequest, ResolvedContact};
+use crate::lookup::{EarlyMedia, LookupError, LookupRequest, ResolvedContact};
 use crate::reason::Reason;
 use crate::service::{DialError, DialOptions, DialOrder, DialRequest, DialStage, DialTo};
 use crate::{CallId, LegId};
@@ -378,9 +378,16 @@ impl Switch {
     pub(super) fn branch_provisional(&mut self, t: &mut Turn<'_>, leg: LegId, response: &Response) {
         let Some(it) = self.legs.get_mut(leg.0) else { return };
         let Some(branch) = it.branch else { return };
-        let session = !response.body().is_empty() && !it.ack_wanted;
+        let mut session = !response.body().is_empty() && !it.ack_wanted;
         if session {
             it.answer = Some(response.body());
+        }
+        let early = it.contact.as_ref().map_or(EarlyMedia::Pass, |contact| contact.early_media);
+        let mut status = response.status();
+        // Its answer is kept for the caller's 2xx.
+        let ignored = session && early == EarlyMedia::Ignore && status != 180;
+        if session && early != EarlyMedia::Pass {
+            (session, status) = (false, 180);
         }
         it.reliable = is_reliable(response);
         let call = it.call;
@@ -388,12 +395,13 @@ impl Switch {
         self.give_fields(call, response);
         let event = if session { LegEvent::EarlyMedia } else { LegEvent::Ring };
         self.advance_leg(t, leg, event, None);
-        let status = response.status();
         // 183 may be an announcement that there is no way.
         if status == 180 {
             self.attempted(t, leg, Some(true));
         }
-        self.with_dial(t, call, |dial| dial.provisional(branch, status, session));
+        if !ignored {
+            self.with_dial(t, call, |dial| dial.provisional(branch, status, session));
+        }
     }
 
     /// A branch came to nothing without a word from the far end, before or after

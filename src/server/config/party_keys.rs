@@ -14,7 +14,7 @@ use super::parties::{MediaAnswer, Strategy};
 use super::pattern::Pattern;
 use super::profiles::PROFILE;
 use super::route::{BridgeMode, HeaderOn, MediaPath, Verstat};
-use super::sound::{self, DTMF};
+use super::sound::{self, DTMF, EARLY_MEDIA};
 use super::srtp;
 use super::texts::{self, NAME, NETWORKS, PATH, TRANSPORTS, plain_name};
 use super::tls::client_name;
@@ -132,6 +132,8 @@ pub const GATEWAY: Table = Table {
             "Where the called number of its calls is. The Request-URI counts where there is none.";
         dtmf: Choice(&DTMF) => "events", needs(&sound::ASKING, "digit_events", "write dtmf = \"events\""),
             "How digits go to it and come from it: as telephone events (RFC 4733; `rfc4733` is the same), as tones in its audio (it is offered no events), as INFO (nor then), or with `auto` as events where it takes them, else as tones. Tones of its own become events for the other party and are cut out of what it hears, which is 60 ms later for that.";
+        early_media: Choice(&EARLY_MEDIA) => "pass",
+            "What becomes of its audio before it answers: the caller hears it, is told that it rings (180, and hears its own ringback), or is told nothing of a 183 with a session.";
     },
 };
 

@@ -1,4 +1,5 @@
-//! How the audio of a gateway is to be: its digits.
+//! How the audio of a gateway is to be: its digits, and what becomes of it
+//! before the answer.
 
 use b2b_config::section::Section;
 use b2b_config::table::Named;
@@ -10,7 +11,27 @@ use super::ConfigError;
 pub struct GatewaySound {
     /// How digits go to it and come from it.
     pub dtmf: Dtmf,
+    /// What becomes of its audio before it answers.
+    pub early_media: EarlyMedia,
 }
+
+/// What becomes of a session in a provisional response.
+#[derive(Debug, Clone, Copy, Default, PartialEq, Eq)]
+pub enum EarlyMedia {
+    /// The caller hears it.
+    #[default]
+    Pass,
+    /// The caller is told that it rings.
+    Ringing,
+    /// The caller is told nothing.
+    Ignore,
+}
+
+/// Asterisk and FreeSWITCH: `progressinband`, `ignore_early_media`.
+pub(super) const EARLY_MEDIA: Named<EarlyMedia> = Named {
+    refusal: "no such choice; choose",
+    values: &[("pass", EarlyMedia::Pass), ("ringing", EarlyMedia::Ringing), ("ignore", EarlyMedia::Ignore)],
+};
 
 /// How digits go to a party and come from it.
 #[derive(Debug, Clone, Copy, Default, PartialEq, Eq)]
@@ -43,5 +64,8 @@ pub(super) const ASKING: [&str; 3] = ["inband", "info", "auto"];
 
 /// Of a gateway's table.
 pub(super) fn of_gateway(section: &Section<'_>) -> Result<GatewaySound, ConfigError> {
-    Ok(GatewaySound { dtmf: section.choice("dtmf", &DTMF)? })
+    Ok(GatewaySound {
+        dtmf: section.choice("dtmf", &DTMF)?,
+        early_media: section.choice("early_media", &EARLY_MEDIA)?,
+    })
 }
