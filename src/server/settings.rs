@@ -2,6 +2,7 @@
 
 use std::collections::HashMap;
 use std::net::IpAddr;
+use std::num::NonZeroU8;
 use std::sync::Arc;
 use std::time::Duration;
 
@@ -18,7 +19,7 @@ use crate::config::{
     ServerConfig, Strategy, Target,
 };
 use crate::registrar::{KeepAliveKind, RegistrarConfig, Trusted};
-use b2b_call::controller::{AudioRules, Digits, PairPolicy, SrtpOffer as Offer, SrtpRules};
+use b2b_call::controller::{AudioRules, Digits, OpusRules, PairPolicy, SrtpOffer as Offer, SrtpRules};
 use b2b_call::failure::Failover;
 use b2b_call::lookup::{Credentials, EarlyMedia, Withheld};
 use b2b_call::policy::Redirects;
@@ -214,6 +215,8 @@ fn audio_rules(sound: &GatewaySound) -> AudioRules {
             Dtmf::Auto => Digits::Either,
             Dtmf::Info => Digits::Info,
         },
+        ptime_ms: sound.ptime.and_then(NonZeroU8::new),
+        opus: OpusRules::new(sound.opus_fec, sound.opus_kbps),
     }
 }
 

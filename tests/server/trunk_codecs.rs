@@ -1,9 +1,11 @@
 //! What gateways are offered and sent: codecs that b2b only passes on, packet times, what comes
 //! before the answer.
 
+use std::net::Ipv4Addr;
+use std::time::Duration;
+
 use crate::server_support::phone::{Phone, rtp_of};
 use crate::server_support::{server, until};
-use std::net::Ipv4Addr;
 
 const G729: &str = "a=rtpmap:18 G729/8000\r\na=fmtp:18 annexb=no\r\n";
 
@@ -32,6 +34,10 @@ fn configuration(gateway: &Phone, lines: &str, other: &Phone) -> String {
 fn types(message: &str) -> Vec<u8> {
     let line = message.lines().find_map(|line| line.strip_prefix("m=audio ")).expect("audio");
     line.split(' ').skip(2).map(|number| number.parse().expect("a number")).collect()
+}
+
+fn ptime(message: &str) -> Option<&str> {
+    message.lines().find_map(|line| line.strip_prefix("a=ptime:"))
 }
 
 #[test]
@@ -92,6 +98,55 @@ fn a_codec_of_the_list_that_the_caller_does_not_have_is_not_offered() {
     let (invite, peer) = carrier.hear("INVITE");
     assert_eq!(types(&invite), [0], "{invite}");
     carrier.refuse_to("486 Busy Here", &invite, peer);
+}
+
+#[test]
+fn a_gateway_gets_packets_of_its_time_where_they_are_made_for_it() {
+    let (caller, other) = (phone("caller", 2), phone("other", 4));
+    let carrier = phone("carrier", 3).speaking("0", "");
+    let server = server(&configuration(&carrier, "ptime = 30\ncodecs = [\"pcmu\"]", &other));
+    let asked = caller.ask_for(server.sip, "200");
+    let (invite, peer) = carrier.hear("INVITE");
+    assert_eq!(ptime(&invite), Some("30"), "{invite}");
+    carrier.answer_to(&invite, peer);
+    let (ok, _) = caller.hear("SIP/2.0 200");
+    let near = caller.confirmed(&ok, asked, server.sip);
+    let mut n = 1;
+    let sizes = until("packets", || {
+        for _ in 0..6 {
+            caller.sound(rtp_of(&ok), n, &[0xd5; 160]);
+            n += 1;
+            std::thread::sleep(Duration::from_millis(20));
+        }
+        let heard = carrier.packets_by_now();
+        (!heard.is_empty()).then(|| heard.iter().map(Vec::len).collect::<Vec<_>>())
+    });
+    assert!(sizes.iter().all(|size| *size == 12 + 240), "{sizes:?}");
+    caller.hang_up(&near);
+    carrier.let_go();
+
+    // It calls an application.
+    let carrier = phone("calls", 3).speaking("0", "");
+    let asked = carrier.ask_for(server.sip, "300");
+    let (ok, _) = carrier.hear("SIP/2.0 200");
+    assert_eq!(ptime(&ok), Some("30"), "{ok}");
+    let near = carrier.confirmed(&ok, asked, server.sip);
+    carrier.packets_by_now();
+    let heard = carrier.listen(3);
+    assert!(heard.iter().all(|packet| packet.len() == 12 + 240), "packets of the application");
+    carrier.hang_up(&near);
+
+    // One that asks for another one gets that.
+    let carrier = phone("insists", 3).speaking("0", "a=ptime:40\r\n");
+    let asked = carrier.ask_for(server.sip, "300");
+    let (ok, _) = carrier.hear("SIP/2.0 200");
+    let near = carrier.confirmed(&ok, asked, server.sip);
+    let heard = until("packets of 40 ms", || {
+        let heard = carrier.listen(3);
+        heard.iter().all(|packet| packet.len() == 12 + 320).then_some(heard)
+    });
+    assert_eq!(heard.len(), 3);
+    carrier.hang_up(&near);
 }
 
 /// What the caller is told of a 183 with a session, and of a 180 with one.

@@ -50,8 +50,8 @@ pub use request::{MadeMut, Music, NameMut, Verb};
 pub use sounding::{MusicClass, MusicSource, check_sound};
 pub use values::{
     AddressFamily, Answering, AudioRules, Bound, Capabilities, Capability, Descriptions, Digits, EndpointId,
-    EndpointSpec, Hold, Joined, LocalDescription, MediaError, MediaEvent, NamedSources, PairPolicy, Route,
-    Signalling, SrtpOffer, SrtpPolicy, SrtpRules, SrtpSuite,
+    EndpointSpec, Hold, Joined, LocalDescription, MediaError, MediaEvent, NamedSources, OpusRules,
+    PairPolicy, Route, Signalling, SrtpOffer, SrtpPolicy, SrtpRules, SrtpSuite,
 };
 pub use verbs::{
     AudioStream, CollectEnd, Collected, ConferenceId, ConferenceSpec, DigitPlan, Member, Part, Played,

@@ -1,8 +1,8 @@
 //! The keys of users, gateways, groups and routes.
 
 use b2b_config::table::Takes::{
-    Choice, ChoiceOrTable, Choices, Pairs, Secret, Switch, SwitchOrCodes, Tables, TablesOrTexts, Text, Texts,
-    Whole,
+    Choice, ChoiceOrTable, Choices, OneOf, Pairs, Secret, Switch, SwitchOrCodes, Tables, TablesOrTexts, Text,
+    Texts, Whole,
 };
 use b2b_config::table::{Table, Takes, any};
 use b2b_config::{rows, text, texts};
@@ -132,6 +132,12 @@ pub const GATEWAY: Table = Table {
             "Where the called number of its calls is. The Request-URI counts where there is none.";
         dtmf: Choice(&DTMF) => "events", needs(&sound::ASKING, "digit_events", "write dtmf = \"events\""),
             "How digits go to it and come from it: as telephone events (RFC 4733; `rfc4733` is the same), as tones in its audio (it is offered no events), as INFO (nor then), or with `auto` as events where it takes them, else as tones. Tones of its own become events for the other party and are cut out of what it hears, which is 60 ms later for that.";
+        ptime: OneOf(&sound::PTIMES), needs(&[], "transcoding", "take ptime out"),
+            "The packet time that it is asked for (`a=ptime`), ms, and that b2b sends where it makes its audio (applications, transcoding) and the gateway asks for none itself; its `a=maxptime` is kept in any case. Without it: as the other party has it, else 20 ms. Opus has 10, 20, 40 or 60.";
+        opus_fec: Switch => true,
+            "Whether it is told that redundancy is welcome (`useinbandfec`), where b2b decodes its Opus.";
+        opus_kbps: OneOf(&sound::OPUS_KBPS),
+            "Kbit/s that it may send at most (`maxaveragebitrate`), where b2b decodes its Opus. Without it: any.";
         early_media: Choice(&EARLY_MEDIA) => "pass",
             "What becomes of its audio before it answers: the caller hears it, is told that it rings (180, and hears its own ringback), or is told nothing of a 183 with a session.";
     },

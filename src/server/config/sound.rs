@@ -1,5 +1,5 @@
-//! How the audio of a gateway is to be: its digits, and what becomes of it
-//! before the answer.
+//! How the audio of a gateway is to be: its digits, packet time, what it is told of Opus, and what
+//! becomes of it before the answer.
 
 use b2b_config::section::Section;
 use b2b_config::table::Named;
@@ -11,6 +11,12 @@ use super::ConfigError;
 pub struct GatewaySound {
     /// How digits go to it and come from it.
     pub dtmf: Dtmf,
+    /// The packet time that it is asked for and gets, ms; none: as the other party has it.
+    pub ptime: Option<u8>,
+    /// It may send redundancy in Opus.
+    pub opus_fec: bool,
+    /// Kbit/s of its Opus at most; none: as it likes.
+    pub opus_kbps: Option<u16>,
     /// What becomes of its audio before it answers.
     pub early_media: EarlyMedia,
 }
@@ -32,6 +38,12 @@ pub(super) const EARLY_MEDIA: Named<EarlyMedia> = Named {
     refusal: "no such choice; choose",
     values: &[("pass", EarlyMedia::Pass), ("ringing", EarlyMedia::Ringing), ("ignore", EarlyMedia::Ignore)],
 };
+
+/// What Opus may be asked for, kbit/s (RFC 7587 §6.1).
+pub(super) const OPUS_KBPS: [u64; 9] = [8, 12, 16, 24, 32, 48, 64, 96, 128];
+
+/// Packet times that every codec of b2b's can have, and those of G.711 and G.722, ms.
+pub(super) const PTIMES: [u64; 6] = [10, 20, 30, 40, 50, 60];
 
 /// How digits go to a party and come from it.
 #[derive(Debug, Clone, Copy, Default, PartialEq, Eq)]
@@ -66,6 +78,9 @@ pub(super) const ASKING: [&str; 3] = ["inband", "info", "auto"];
 pub(super) fn of_gateway(section: &Section<'_>) -> Result<GatewaySound, ConfigError> {
     Ok(GatewaySound {
         dtmf: section.choice("dtmf", &DTMF)?,
+        ptime: section.whole_if_set("ptime")?,
+        opus_fec: section.switch("opus_fec")?,
+        opus_kbps: section.whole_if_set("opus_kbps")?,
         early_media: section.choice("early_media", &EARLY_MEDIA)?,
     })
 }

@@ -1,17 +1,77 @@
 //! How a party's audio is to be, beside its codecs, as the configuration has it.
 
-use super::Side;
+use std::num::NonZeroU8;
+
+use super::{Side, formats};
+use b2b_media::codec::Codec;
 use b2b_sdp::{AudioMedia, Format};
 
-/// What holds for one party, whoever it is joined with.
+/// What holds for one party, whoever it is joined with. A few octets: it goes about with verbs.
 #[derive(Debug, Clone, Copy, Default, PartialEq, Eq, serde::Serialize, serde::Deserialize)]
 #[serde(default)]
 pub struct AudioRules {
     /// How digits go to it and come from it.
     pub digits: Digits,
+    /// The packet time that it is told, and that it gets in audio of our making where it names
+    /// none itself, ms.
+    pub ptime_ms: Option<NonZeroU8>,
+    /// What it is told of Opus that b2b decodes.
+    pub opus: OpusRules,
+}
+
+/// What of Opus is welcome (RFC 7587 §6.1), in one octet.
+#[derive(Debug, Clone, Copy, Default, PartialEq, Eq, serde::Serialize, serde::Deserialize)]
+pub struct OpusRules(u8);
+
+impl OpusRules {
+    /// No redundancy for lost packets.
+    const NO_FEC: u8 = 0x80;
+    /// kbit/s that the rest counts.
+    const STEP: u16 = 4;
+
+    /// Whether redundancy for lost packets is welcome; how many kbit/s there may be at most, down
+    /// to a multiple of 4, of 508 at most.
+    pub fn new(fec: bool, kbps: Option<u16>) -> Self {
+        let steps = kbps.map_or(0, |kbps| (kbps / OpusRules::STEP).clamp(1, 127)) as u8;
+        OpusRules(steps | if fec { 0 } else { OpusRules::NO_FEC })
+    }
+
+    fn fmtp(self) -> String {
+        let fec = u8::from(self.0 & OpusRules::NO_FEC == 0);
+        match u16::from(self.0 & !OpusRules::NO_FEC) * OpusRules::STEP {
+            0 => format!("useinbandfec={fec}"),
+            kbps => format!("maxaveragebitrate={kbps}000;useinbandfec={fec}"),
+        }
+    }
 }
 
 impl AudioRules {
+    /// The parameters of a codec of ours, as this party is told them.
+    pub(super) fn fmtp(&self, codec: Codec) -> Option<String> {
+        if codec != Codec::Opus || self.opus == OpusRules::default() {
+            return codec.fmtp().map(str::to_owned);
+        }
+        Some(self.opus.fmtp())
+    }
+
+    /// The packet time, ms.
+    pub(super) fn ptime_ms(&self) -> Option<u32> {
+        self.ptime_ms.map(|ms| ms.get().into())
+    }
+
+    /// Puts the parameters of codecs of ours into an answer of ours, where something is said of
+    /// them.
+    pub(super) fn rewrite_fmtp(&self, formats: &mut [Format]) {
+        if self.opus == OpusRules::default() {
+            return;
+        }
+        for format in formats {
+            if let Some(codec) = formats::codec(format) {
+                format.fmtp = self.fmtp(codec);
+            }
+        }
+    }
+
     /// Whether nothing is said.
     pub fn is_default(&self) -> bool {
         *self == AudioRules::default()

@@ -1,5 +1,7 @@
 //! What parties are offered and answered whose audio has rules.
 
+use std::num::NonZeroU8;
+
 use super::*;
 
 const EVENT: &str = "a=rtpmap:101 telephone-event/8000\r\n";
@@ -11,7 +13,7 @@ fn side(port: u16, rules: AudioRules) -> Side {
 }
 
 fn digits(digits: Digits) -> AudioRules {
-    AudioRules { digits }
+    AudioRules { digits, ..AudioRules::default() }
 }
 
 /// What a party says: payload types, and lines about them.
@@ -103,4 +105,53 @@ fn what_has_to_be_decoded_is_offered_no_other_codec() {
         wanted.sort_unstable();
         assert_eq!(types, wanted);
     }
+}
+
+#[test]
+fn a_party_is_asked_for_its_packet_time_and_gets_it_where_it_names_none() {
+    let rules = AudioRules { ptime_ms: NonZeroU8::new(30), ..AudioRules::default() };
+    for (line, sent) in
+        [("", 30), ("a=ptime:40\r\n", 40), ("a=maxptime:20\r\n", 20), ("a=ptime:60\r\na=maxptime:30\r\n", 30)]
+    {
+        let (mut a, mut b) = (side(1, AudioRules::default()), side(2, rules));
+        let offered = offer(&mut a, &mut b, &said("8", "a=ptime:20\r\n"), &PairPolicy::default()).unwrap();
+        assert!(String::from_utf8_lossy(&offered).contains("a=ptime:30\r\n"));
+        // The other law: packets are made anew.
+        let answered = answer(&mut b, &mut a, &said("0", line)).unwrap();
+        let theirs = line.starts_with("a=ptime").then(|| &line[..10]);
+        let told = String::from_utf8_lossy(&answered).into_owned();
+        assert_eq!(told.lines().find(|line| line.starts_with("a=ptime")), theirs, "{told}");
+        let plan = join(&a, &b).unwrap().forward.0.transcode.expect("a transcoder");
+        assert_eq!(plan.to.ptime_ms, sent, "{line:?}");
+        assert_eq!(b.remote().unwrap().voice.gets.unwrap().ptime_ms, sent);
+        // Nothing is made anew for the other one: it has no such rule.
+        assert!(join(&a, &b).unwrap().backward.0.recode.is_some());
+    }
+    let answered = local_answer(&mut side(3, rules), &said("8", ""), &PairPolicy::default()).unwrap();
+    assert!(String::from_utf8_lossy(&answered).contains("a=ptime:30\r\n"));
+    let (mut a, mut b) = (side(1, rules), side(2, AudioRules::default()));
+    offer(&mut a, &mut b, &said("8", ""), &PairPolicy::default()).unwrap();
+    let answered = answer(&mut b, &mut a, &said("8", "a=ptime:20\r\n")).unwrap();
+    assert!(String::from_utf8_lossy(&answered).contains("a=ptime:30\r\n"));
+}
+
+#[test]
+fn a_party_is_told_of_our_opus_as_its_rules_say() {
+    let rules = AudioRules { opus: OpusRules::new(false, Some(16)), ..AudioRules::default() };
+    let line = "a=fmtp:111 maxaveragebitrate=16000;useinbandfec=0\r\n";
+    let (mut a, mut b) = (side(1, AudioRules::default()), side(2, rules));
+    let offered = offer(&mut a, &mut b, &said("8", ""), &PairPolicy::default()).unwrap();
+    assert!(String::from_utf8_lossy(&offered).contains(line));
+    // Another party's Opus passes with that party's own.
+    let theirs = "a=rtpmap:111 opus/48000/2\r\na=fmtp:111 stereo=1\r\n";
+    let (mut a, mut b) = (side(1, AudioRules::default()), side(2, rules));
+    let offered = offer(&mut a, &mut b, &said("111", theirs), &PairPolicy::default()).unwrap();
+    assert!(String::from_utf8_lossy(&offered).contains("a=fmtp:111 stereo=1\r\n"));
+    // It calls, and is answered.
+    let (mut a, mut b) = (side(1, rules), side(2, AudioRules::default()));
+    offer(&mut a, &mut b, &said("111", theirs), &PairPolicy::default()).unwrap();
+    let answered = answer(&mut b, &mut a, &said("8", "")).unwrap();
+    assert!(String::from_utf8_lossy(&answered).contains(line));
+    let answered = local_answer(&mut side(3, rules), &said("111", theirs), &PairPolicy::default()).unwrap();
+    assert!(String::from_utf8_lossy(&answered).contains(line));
 }

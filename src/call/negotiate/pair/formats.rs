@@ -2,7 +2,7 @@
 //! are offered; the same of header extensions.
 
 use super::super::{NegotiateError, TELEPHONE_EVENT_PT, telephone_event};
-use super::PairPolicy;
+use super::{AudioRules, PairPolicy};
 use b2b_media::codec::Codec;
 use b2b_sdp::{AudioMedia, ExtMap, Format};
 
@@ -43,28 +43,33 @@ pub(super) fn codec(format: &Format) -> Option<Codec> {
 }
 
 /// What we can transcode to.
-pub(super) fn ours() -> impl Iterator<Item = Format> {
+pub(super) fn ours(rules: &AudioRules) -> impl Iterator<Item = Format> {
     Codec::ALL.into_iter().map(|codec| Format {
         channels: codec.channels(),
-        fmtp: codec.fmtp().map(str::to_owned),
+        fmtp: rules.fmtp(codec),
         ..Format::new(codec.payload_type(), codec.name(), codec.clock_rate())
     })
 }
 
 /// The same with the events that go with it.
-pub(super) fn ours_with_events() -> Vec<Format> {
+pub(super) fn ours_with_events(rules: &AudioRules) -> Vec<Format> {
     let narrow = telephone_event(TELEPHONE_EVENT_PT);
     let wide = Format { payload_type: WIDE_EVENT_PT, clock_rate: 48_000, ..narrow.clone() };
-    ours().chain([narrow, wide]).collect()
+    ours(rules).chain([narrow, wide]).collect()
 }
 
 /// Adds to an offer what we can transcode to, as far as the policy lets us, best first.
-pub(super) fn add_ours(wanted: &mut Vec<Format>, offered: &[Format], policy: &PairPolicy) {
+pub(super) fn add_ours(
+    wanted: &mut Vec<Format>,
+    offered: &[Format],
+    policy: &PairPolicy,
+    rules: &AudioRules,
+) {
     let named = |names: &[String], format: &Format| {
         names.iter().position(|name| name.eq_ignore_ascii_case(&format.encoding))
     };
     let allowed = |names: &[String], format: &Format| names.is_empty() || named(names, format).is_some();
-    let mut missing: Vec<Format> = ours()
+    let mut missing: Vec<Format> = ours(rules)
         .filter(|ours| allowed(&policy.codecs, ours) && allowed(&policy.additions, ours))
         .filter(|ours| !wanted.iter().any(|format| same(format, ours)))
         .collect();
@@ -172,11 +177,13 @@ pub(super) fn number_extensions<'a>(
 }
 
 /// The formats of an answer: what was offered and is answered by the other leg, in that
-/// leg's order and under the offerer's numbers; else one that we can transcode.
+/// leg's order and under the offerer's numbers; else one that we can transcode, as the offerer's
+/// rules have it.
 pub(super) fn shared(
     offer: &AudioMedia,
     answer: &AudioMedia,
     asked: &AudioMedia,
+    rules: &AudioRules,
 ) -> Result<Vec<Format>, NegotiateError> {
     let was_asked = |format: &&Format| asked.formats.iter().any(|asked| same(asked, format));
     let both = |speech: bool| {
@@ -189,9 +196,8 @@ pub(super) fn shared(
     };
     let mut formats: Vec<Format> = both(true).collect();
     if formats.is_empty() {
-        let transcodable = |format: &Format| {
-            Some(Format { fmtp: codec(format)?.fmtp().map(str::to_owned), ..format.clone() })
-        };
+        let transcodable =
+            |format: &Format| Some(Format { fmtp: rules.fmtp(codec(format)?), ..format.clone() });
         let answered = answer.formats.iter().filter(was_asked).find_map(transcodable);
         let ours = answered.and(offer.formats.iter().find_map(transcodable));
         let ours = ours.ok_or(NegotiateError::NoCommonCodec)?;

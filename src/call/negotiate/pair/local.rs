@@ -24,7 +24,7 @@ pub fn local_offer(
         // itself is what goes on to another one.
         Some((wishes, line)) => across(&line, wishes, known, to, policy)?,
         None => {
-            let own = AudioMedia::new(to.rtp, formats::ours_with_events());
+            let own = AudioMedia::new(to.rtp, formats::ours_with_events(&to.audio));
             let description =
                 SessionDescription::offer(&Origin { session_id: 0, version: 0, address: to.rtp.ip() }, &own);
             let line = Line { description: Rc::new(description), index: 0, audio: own };
@@ -74,7 +74,7 @@ pub fn local_answer(side: &mut Side, body: &[u8], policy: &PairPolicy) -> Result
     }
     let offer = Line::offered(body, side)?;
     let before = side.sent.as_deref().and_then(Line::known).map(|line| line.audio);
-    let ours = AudioMedia::new(side.rtp, formats::ours_with_events());
+    let ours = AudioMedia::new(side.rtp, formats::ours_with_events(&side.audio));
     let common = |known: &AudioMedia| {
         let formats = offer.audio.formats.iter();
         let both: Vec<Format> = formats
@@ -94,12 +94,14 @@ pub fn local_answer(side: &mut Side, body: &[u8], policy: &PairPolicy) -> Result
     });
     let mut formats = kept.or_else(|| common(&ours)).ok_or(NegotiateError::NoCommonCodec)?;
     side.without_events(&mut formats);
+    side.audio.rewrite_fmtp(&mut formats);
     let mut audio = AudioMedia::new(side.rtp, formats);
     audio.protocol.clone_from(&offer.audio.protocol);
     let on_hold = policy.hold.is_on();
     let sends = receives(&offer.audio) && policy.hold != Hold::Silent;
     audio.direction = direction(sends, offer.audio.direction.has_send() && !on_hold);
-    audio.ptime_ms = policy.ptime_ms.or(before.and_then(|before| before.ptime_ms));
+    let before = before.and_then(|before| before.ptime_ms);
+    audio.ptime_ms = side.audio.ptime_ms().or(policy.ptime_ms).or(before);
     audio.rtcp_mux = offer.audio.rtcp_mux;
     side.encrypt_answer(&offer.audio, &mut audio)?;
     side.told_events.add(&audio);

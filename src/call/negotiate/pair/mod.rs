@@ -4,7 +4,7 @@
 //! - `formats`: payload types of two legs; `ways`: what becomes of packets between them
 //! - `line`: the audio line of a description; `local`: offers and answers of our own
 //! - `read`: descriptions that were read a moment ago; `agreed`: what was settled
-//! - `audio_rules`: a party's digits
+//! - `audio_rules`: a party's digits, packet time and parameters of codecs
 //! - `hold`: a party that we put on hold; `crypto`: SRTP, which ends at each leg
 //! - `direct`: descriptions that lead media past b2b; `wishes`: directions that are a party's own
 //! - `events`: every number that was an event in a session
@@ -37,7 +37,7 @@ mod ways;
 mod wishes;
 
 pub use agreed::{Agreed, agreed, spoken};
-pub use audio_rules::{AudioRules, Digits};
+pub use audio_rules::{AudioRules, Digits, OpusRules};
 
 use std::net::SocketAddr;
 
@@ -188,7 +188,7 @@ impl Side {
         let own = read(self.remote.as_deref()?).ok()?.audio(index).ok()?;
         let events = self.told_events.beside(&told);
         let tones = self.tones_of(&told, &own);
-        Some(ways::Leg { told, own, tones, events })
+        Some(ways::Leg { told, own, tones, events, ptime_ms: self.audio.ptime_ms() })
     }
 
     /// What the far end said last, for the media machine: the addresses, directions.
@@ -311,7 +311,8 @@ pub fn answer(from: &mut Side, to: &mut Side, body: &[u8]) -> Result<Box<[u8]>, 
     let line = Line::answered(body, &offered, from)?;
     let offer = to.theirs.as_deref().or(to.remote.as_deref()).ok_or(PairError::NoOffer)?;
     let offer = Line::offered(offer, to)?;
-    let mut audio = AudioMedia::new(to.rtp, formats::shared(&offer.audio, &line.audio, &offered.audio)?);
+    let mut audio =
+        AudioMedia::new(to.rtp, formats::shared(&offer.audio, &line.audio, &offered.audio, &to.audio)?);
     if from.turns_digits() {
         formats::answer_events(&mut audio.formats, &offer.audio.formats);
     }
@@ -322,7 +323,8 @@ pub fn answer(from: &mut Side, to: &mut Side, body: &[u8]) -> Result<Box<[u8]>, 
         (line.audio.direction.has_send() || from.is_put_on_hold()) && receives(&offer.audio),
         receives(&line.audio) && offer.audio.direction.has_send() && !to.on_hold,
     );
-    (audio.ptime_ms, audio.maxptime_ms) = (line.audio.ptime_ms, line.audio.maxptime_ms);
+    audio.ptime_ms = to.audio.ptime_ms().or(line.audio.ptime_ms);
+    audio.maxptime_ms = line.audio.maxptime_ms;
     audio.rtcp_mux = offer.audio.rtcp_mux;
     let agreed = |extension: &&ExtMap| {
         let id = line.audio.extension_id(&extension.uri);
@@ -402,7 +404,7 @@ fn across(
         }
     };
     if policy.transcode && offered.formats.iter().any(|format| formats::codec(format).is_some()) {
-        formats::add_ours(&mut wanted, &offered.formats, policy);
+        formats::add_ours(&mut wanted, &offered.formats, policy, &to.audio);
     }
     // Events last, in their order: they are no choice.
     let (mut speech, mut rest): (Vec<_>, Vec<_>) = wanted.into_iter().partition(formats::is_speech);
@@ -415,7 +417,7 @@ fn across(
     }
     let mut audio = AudioMedia::new(to.rtp, numbered);
     audio.direction = policy.hold.direction(direction(wishes.sends, wishes.receives));
-    audio.ptime_ms = policy.ptime_ms.or(offered.ptime_ms);
+    audio.ptime_ms = to.audio.ptime_ms().or(policy.ptime_ms).or(offered.ptime_ms);
     audio.maxptime_ms = offered.maxptime_ms;
     audio.rtcp_mux = policy.rtcp_mux;
     let passes = |extension: &&ExtMap| policy.extensions.contains(&extension.uri);

@@ -19,6 +19,8 @@ pub(super) struct Leg {
     pub own: AudioMedia,
     /// It presses keys as tones.
     pub tones: bool,
+    /// The packet time that is configured for it.
+    pub ptime_ms: Option<u32>,
     /// Numbers of events that it was told before.
     pub events: super::events::EventNumbers,
 }
@@ -78,8 +80,8 @@ pub(super) fn way(from: &Leg, to: &Leg) -> Result<(Way, String, Option<String>),
     };
     way.clock_rate = first.clock_rate;
     match (decoded.law(), target.codec.law()) {
-        // A packet stays what it is.
-        (Some(_), Some(to_law)) if alien.len() == 1 && !cuts => {
+        // A packet stays what it is, and as long as it is.
+        (Some(_), Some(to_law)) if alien.len() == 1 && !cuts && to.ptime_ms.is_none() => {
             way.payload_types = relay(from, to);
             way.payload_types.forward(first.payload_type, there.payload_type);
             way.recode = Some(Recode { payload_type: first.payload_type, to: to_law });
@@ -137,7 +139,10 @@ fn target<'a>(to: &'a Leg, relayed: Option<&Format>) -> Option<(&'a Format, Targ
 }
 
 fn encoded(to: &Leg, format: &Format, codec: Codec) -> Target {
-    let wanted = to.own.ptime_ms.unwrap_or(PTIME_MS).min(to.own.maxptime_ms.unwrap_or(u32::MAX));
+    // What it says goes before what is configured (RFC 3264 §5.1), and no packet is longer than it
+    // can take (RFC 8866 §6.4).
+    let wanted = to.own.ptime_ms.or(to.ptime_ms).unwrap_or(PTIME_MS);
+    let wanted = wanted.min(to.own.maxptime_ms.unwrap_or(u32::MAX));
     Target {
         payload_type: format.payload_type,
         codec,

@@ -17,6 +17,7 @@ fn leg(formats: &str, attributes: &[&str]) -> Leg {
         told: audio(formats, attributes),
         own: audio(formats, attributes),
         tones: false,
+        ptime_ms: None,
         events: [None; MOST_EVENTS],
     }
 }
