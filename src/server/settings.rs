@@ -217,6 +217,7 @@ fn audio_rules(sound: &GatewaySound) -> AudioRules {
         },
         ptime_ms: sound.ptime.and_then(NonZeroU8::new),
         opus: OpusRules::new(sound.opus_fec, sound.opus_kbps),
+        comfort_noise: sound.comfort_noise,
     }
 }
 

@@ -4,6 +4,8 @@
 use std::net::Ipv4Addr;
 use std::time::Duration;
 
+use b2b_media::codec::g711::alaw_decode;
+
 use crate::server_support::phone::{Phone, rtp_of};
 use crate::server_support::{server, until};
 
@@ -187,4 +189,82 @@ fn what_comes_before_the_answer_is_heard_or_is_ringing_or_is_nothing() {
     assert!(ringing.starts_with("SIP/2.0 180") && !ringing.contains("m=audio"), "{ringing}");
     assert!(ok.contains("m=audio"), "{ok}");
     assert_eq!(told("early_media = \"ignore\"").0, None);
+}
+
+/// One that knows comfort noise, among others under its static number.
+fn noisy(name: &'static str, last: u8) -> Phone {
+    phone(name, last).speaking("8 13", "a=rtpmap:13 CN/8000\r\n")
+}
+
+#[test]
+fn comfort_noise_of_a_gateway_is_soft_noise_for_who_knows_none() {
+    let (caller, other) = (phone("caller", 2), phone("other", 4));
+    let carrier = noisy("carrier", 3);
+    let server = server(&configuration(&carrier, "comfort_noise = true", &other));
+    let asked = caller.ask_for(server.sip, "200");
+    let (invite, peer) = carrier.hear("INVITE");
+    assert!(types(&invite).contains(&13) && invite.contains("a=rtpmap:13 CN/8000\r\n"), "{invite}");
+    carrier.answer_to(&invite, peer);
+    let (ok, _) = caller.hear("SIP/2.0 200");
+    assert!(!types(&ok).contains(&13), "{ok}");
+    let near = caller.confirmed(&ok, asked, server.sip);
+    // Sound, and then one packet of noise.
+    let (to, mut n) = (rtp_of(&invite), 1);
+    until("sound", || {
+        carrier.sound(to, n, &[0x55; 160]);
+        n += 1;
+        caller.heard(|packet| packet[1] & 0x7F == 8).then_some(())
+    });
+    carrier.other_packet(to, (13, n, u32::from(n) * 160), &[50]);
+    let heard: Vec<Vec<u8>> = caller.listen(10);
+    assert!(heard.iter().all(|packet| packet[1] & 0x7F == 8 && packet.len() == 172), "it knows no CN");
+    let samples = heard.iter().flat_map(|packet| &packet[12..]).map(|octet| alaw_decode(*octet));
+    let loudest = samples.map(i16::unsigned_abs).max().expect("samples");
+    assert!((30..400).contains(&loudest), "soft, and no silence: {loudest}");
+    // The next word ends it.
+    n += 20;
+    until("the word", || {
+        carrier.sound(to, n, &[0x77; 160]);
+        n += 1;
+        caller.heard(|packet| packet[12..] == [0x77; 160]).then_some(())
+    });
+    assert_eq!(server.metric("b2b_media_dropped_total{reason=\"payload_type\"}"), 0.0);
+    caller.hang_up(&near);
+    carrier.let_go();
+}
+
+#[test]
+fn comfort_noise_passes_between_two_who_know_it_and_is_answered() {
+    let (caller, other) = (noisy("caller", 2), phone("other", 4));
+    let carrier = noisy("carrier", 3);
+    let server = server(&configuration(&carrier, "comfort_noise = true", &other));
+    let asked = caller.ask_for(server.sip, "200");
+    let (invite, peer) = carrier.hear("INVITE");
+    carrier.answer_to(&invite, peer);
+    let (ok, _) = caller.hear("SIP/2.0 200");
+    assert!(types(&ok).contains(&13), "{ok}");
+    let near = caller.confirmed(&ok, asked, server.sip);
+    let mut n = 1;
+    until("the noise as it is", || {
+        carrier.sound(rtp_of(&invite), n, &[0xd5; 160]);
+        carrier.other_packet(rtp_of(&invite), (13, n + 1, u32::from(n + 1) * 160), &[50, 7]);
+        n += 2;
+        caller.heard(|packet| packet[1] & 0x7F == 13 && packet[12..] == [50, 7]).then_some(())
+    });
+    caller.hang_up(&near);
+    carrier.let_go();
+
+    // It calls somebody who knows none, and an application.
+    let carrier = noisy("calls", 3);
+    let asked = carrier.ask_for(server.sip, "400");
+    other.answer();
+    let (ok, _) = carrier.hear("SIP/2.0 200");
+    assert!(types(&ok).contains(&13), "{ok}");
+    carrier.hang_up(&carrier.confirmed(&ok, asked, server.sip));
+    other.let_go();
+    let carrier = noisy("again", 3);
+    let asked = carrier.ask_for(server.sip, "300");
+    let (ok, _) = carrier.hear("SIP/2.0 200");
+    assert!(types(&ok).contains(&13), "{ok}");
+    carrier.hang_up(&carrier.confirmed(&ok, asked, server.sip));
 }

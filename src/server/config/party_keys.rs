@@ -138,6 +138,8 @@ pub const GATEWAY: Table = Table {
             "Whether it is told that redundancy is welcome (`useinbandfec`), where b2b decodes its Opus.";
         opus_kbps: OneOf(&sound::OPUS_KBPS),
             "Kbit/s that it may send at most (`maxaveragebitrate`), where b2b decodes its Opus. Without it: any.";
+        comfort_noise: Switch => false, needs(&["true"], "transcoding", "take comfort_noise out"),
+            "Whether it is offered and answered comfort noise (CN/8000, RFC 3389). Its noise passes to who knows it, too; everybody else hears soft noise while it is silent. b2b sends it no noise of its own.";
         early_media: Choice(&EARLY_MEDIA) => "pass",
             "What becomes of its audio before it answers: the caller hears it, is told that it rings (180, and hears its own ringback), or is told nothing of a 183 with a session.";
     },

@@ -17,6 +17,8 @@ pub struct GatewaySound {
     pub opus_fec: bool,
     /// Kbit/s of its Opus at most; none: as it likes.
     pub opus_kbps: Option<u16>,
+    /// It is offered and answered comfort noise.
+    pub comfort_noise: bool,
     /// What becomes of its audio before it answers.
     pub early_media: EarlyMedia,
 }
@@ -81,6 +83,7 @@ pub(super) fn of_gateway(section: &Section<'_>) -> Result<GatewaySound, ConfigEr
         ptime: section.whole_if_set("ptime")?,
         opus_fec: section.switch("opus_fec")?,
         opus_kbps: section.whole_if_set("opus_kbps")?,
+        comfort_noise: section.switch("comfort_noise")?,
         early_media: section.choice("early_media", &EARLY_MEDIA)?,
     })
 }

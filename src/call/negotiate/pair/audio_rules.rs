@@ -15,6 +15,8 @@ pub struct AudioRules {
     /// The packet time that it is told, and that it gets in audio of our making where it names
     /// none itself, ms.
     pub ptime_ms: Option<NonZeroU8>,
+    /// It is offered comfort noise (RFC 3389), and answered with it.
+    pub comfort_noise: bool,
     /// What it is told of Opus that b2b decodes.
     pub opus: OpusRules,
 }
@@ -45,6 +47,9 @@ impl OpusRules {
     }
 }
 
+/// The static payload type of CN (RFC 3389 §4).
+const NOISE: u8 = 13;
+
 impl AudioRules {
     /// The parameters of a codec of ours, as this party is told them.
     pub(super) fn fmtp(&self, codec: Codec) -> Option<String> {
@@ -70,6 +75,23 @@ impl AudioRules {
                 format.fmtp = self.fmtp(codec);
             }
         }
+    }
+
+    /// Adds comfort noise beside speech of its clock, where this party is to have it: to an offer,
+    /// or to the answer to this one.
+    pub(super) fn add_noise(&self, formats: &mut Vec<Format>, offered: Option<&AudioMedia>) {
+        if !self.comfort_noise || formats.iter().any(formats::is_noise) {
+            return;
+        }
+        let noise = match offered {
+            Some(offer) => offer.formats.iter().find(|format| formats::is_noise(format)).cloned(),
+            None => Format::from_static(NOISE),
+        };
+        let beside = |noise: &Format| {
+            let clock = |format: &Format| formats::is_speech(format) && format.clock_rate == noise.clock_rate;
+            formats.iter().any(clock) && !formats.iter().any(|it| it.payload_type == noise.payload_type)
+        };
+        formats.extend(noise.filter(beside));
     }
 
     /// Whether nothing is said.

@@ -155,3 +155,48 @@ fn a_party_is_told_of_our_opus_as_its_rules_say() {
     let answered = local_answer(&mut side(3, rules), &said("111", theirs), &PairPolicy::default()).unwrap();
     assert!(String::from_utf8_lossy(&answered).contains(line));
 }
+
+const NOISE: &str = "a=rtpmap:13 CN/8000\r\n";
+
+fn noise() -> AudioRules {
+    AudioRules { comfort_noise: true, ..AudioRules::default() }
+}
+
+#[test]
+fn comfort_noise_is_offered_and_answered_to_who_is_to_have_it() {
+    let has = |body: &[u8]| String::from_utf8_lossy(body).contains(NOISE);
+    // It is called.
+    let (mut a, mut b) = (side(1, AudioRules::default()), side(2, noise()));
+    assert!(has(&offer(&mut a, &mut b, &said("8", ""), &PairPolicy::default()).unwrap()));
+    assert!(!has(&answer(&mut b, &mut a, &said("8 13", NOISE)).unwrap()), "the other one has none");
+    let joined = join(&a, &b).unwrap();
+    assert_eq!((joined.forward.0.noise, joined.backward.0.noise), (None, Some(13)));
+    // It calls.
+    for (theirs, answers) in [(NOISE, true), ("", false)] {
+        let (mut a, mut b) = (side(1, noise()), side(2, AudioRules::default()));
+        let types = if answers { "8 13" } else { "8" };
+        assert_eq!(
+            has(&offer(&mut a, &mut b, &said(types, theirs), &PairPolicy::default()).unwrap()),
+            answers
+        );
+        assert_eq!(has(&answer(&mut b, &mut a, &said("8", "")).unwrap()), answers);
+        assert_eq!(join(&a, &b).unwrap().forward.0.noise, answers.then_some(13));
+        let answered = local_answer(&mut side(3, noise()), &said(types, theirs), &PairPolicy::default());
+        assert_eq!(has(&answered.unwrap()), answers);
+    }
+    // Beside sound of another clock it means nothing.
+    let policy = PairPolicy { transcode: false, ..PairPolicy::default() };
+    let opus = said("111", "a=rtpmap:111 opus/48000/2\r\n");
+    let (mut a, mut b) = (side(1, AudioRules::default()), side(2, noise()));
+    assert!(!has(&offer(&mut a, &mut b, &opus, &policy).unwrap()));
+}
+
+#[test]
+fn comfort_noise_of_two_who_have_it_passes_as_it_is() {
+    let (mut a, mut b) = (side(1, noise()), side(2, noise()));
+    offer(&mut a, &mut b, &said("8 13", NOISE), &PairPolicy::default()).unwrap();
+    answer(&mut b, &mut a, &said("8 13", NOISE)).unwrap();
+    for way in [join(&a, &b).unwrap().forward.0, join(&a, &b).unwrap().backward.0] {
+        assert_eq!((way.payload_types.get(13), way.noise), (Some(13), None));
+    }
+}

@@ -35,6 +35,11 @@ pub(super) fn is_speech(format: &Format) -> bool {
     !format.is_telephone_event() && !format.encoding.eq_ignore_ascii_case("CN")
 }
 
+/// Whether this is comfort noise (RFC 3389) in the clock in which we make some.
+pub(super) fn is_noise(format: &Format) -> bool {
+    format.is("CN", 8_000)
+}
+
 /// What a format is, if we can decode and encode it.
 pub(super) fn codec(format: &Format) -> Option<Codec> {
     let named =

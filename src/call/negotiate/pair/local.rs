@@ -95,6 +95,7 @@ pub fn local_answer(side: &mut Side, body: &[u8], policy: &PairPolicy) -> Result
     let mut formats = kept.or_else(|| common(&ours)).ok_or(NegotiateError::NoCommonCodec)?;
     side.without_events(&mut formats);
     side.audio.rewrite_fmtp(&mut formats);
+    side.audio.add_noise(&mut formats, Some(&offer.audio));
     let mut audio = AudioMedia::new(side.rtp, formats);
     audio.protocol.clone_from(&offer.audio.protocol);
     let on_hold = policy.hold.is_on();

@@ -317,6 +317,7 @@ pub fn answer(from: &mut Side, to: &mut Side, body: &[u8]) -> Result<Box<[u8]>, 
         formats::answer_events(&mut audio.formats, &offer.audio.formats);
     }
     to.without_events(&mut audio.formats);
+    to.audio.add_noise(&mut audio.formats, Some(&offer.audio));
     audio.protocol.clone_from(&offer.audio.protocol);
     // Who is on hold does not send because we want it so: that is no business of the other one's.
     audio.direction = direction(
@@ -411,7 +412,9 @@ fn across(
     speech.retain(|format| !policy.decodes || formats::codec(format).is_some());
     rest.retain(|format| policy.telephone_event || !format.is_telephone_event());
     to.without_events(&mut rest);
-    let numbered = formats::number(speech.into_iter().chain(rest).collect(), &to.known_formats(), numbers);
+    let mut wanted: Vec<Format> = speech.into_iter().chain(rest).collect();
+    to.audio.add_noise(&mut wanted, None);
+    let numbered = formats::number(wanted, &to.known_formats(), numbers);
     if !numbered.iter().any(formats::is_speech) {
         return Err(NegotiateError::NoCommonCodec);
     }

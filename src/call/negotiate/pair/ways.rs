@@ -2,7 +2,7 @@
 
 use super::super::NegotiateError;
 use super::super::parameter;
-use super::formats::{codec, events, is_speech, same};
+use super::formats::{codec, events, is_noise, is_speech, same};
 use b2b_media::codec::Codec;
 use b2b_media::forward::{ExtensionMap, PayloadMap};
 use b2b_media::relay::{MOST_EVENTS, Recode, Way};
@@ -34,12 +34,29 @@ impl Leg {
 }
 
 /// What becomes of packets from one leg to another, and the encodings in words, two of
+/// them if they differ; with noise of ours where the other one knows none of theirs.
+///
+/// # Errors
+/// [`NegotiateError::NoCommonCodec`]: none of them can be carried.
+pub(super) fn way(from: &Leg, to: &Leg) -> Result<(Way, String, Option<String>), NegotiateError> {
+    let mut way = sound(from, to)?;
+    let agreed = |format: &&Format| from.own.formats.iter().any(|own| same(own, format));
+    let noise = from.told.formats.iter().filter(|format| is_noise(format)).find(agreed);
+    let numbers = &mut way.0.payload_types;
+    if let Some(noise) = noise.filter(|noise| numbers.get(noise.payload_type).is_none()) {
+        numbers.up(noise.payload_type);
+        way.0.noise = Some(noise.payload_type);
+    }
+    Ok(way)
+}
+
+/// What becomes of packets of sound from one leg to another, and the encodings in words, two of
 /// them if they differ. What a leg sends is what both of its lists have, though it may send
 /// all that it was told.
 ///
 /// # Errors
 /// [`NegotiateError::NoCommonCodec`]: none of them can be carried.
-pub(super) fn way(from: &Leg, to: &Leg) -> Result<(Way, String, Option<String>), NegotiateError> {
+fn sound(from: &Leg, to: &Leg) -> Result<(Way, String, Option<String>), NegotiateError> {
     let agreed = |format: &Format| from.own.formats.iter().any(|own| same(own, format));
     let place = |format: &Format| to.own.formats.iter().find(|there| same(there, format));
     let told = from.told.formats.iter();
