@@ -47,6 +47,26 @@ fn a_party_is_sent_away_by_refer_and_the_command_says_how_it_went() {
 }
 
 #[test]
+fn own_sends_no_party_of_a_bridge_away() {
+    let (ann, bob) = (Phone::new("ann"), Phone::new("bob"));
+    let server = leading_to(&bob);
+    let (call, _) = talk(&server, &ann, &bob);
+    // `own` is for a leg that is in no bridge.
+    let order =
+        json!({ "command": "transfer", "call": call, "to": "tel:+4930123", "by": "refer", "own": true });
+    assert_eq!(command(&server, &order)["reason"], "wrong_state");
+    assert!(!ann.has_heard("REFER") && !bob.has_heard("REFER"));
+    let over = std::sync::atomic::AtomicBool::new(false);
+    std::thread::scope(|scope| {
+        let _at_the_end = CallsOff(&over);
+        scope.spawn(|| ann.agree(&over));
+        scope.spawn(|| bob.agree(&over));
+        done(&server, &json!({ "command": "hangup", "call": call }));
+        all_quiet(&server);
+    });
+}
+
+#[test]
 fn who_takes_no_refer_is_called_for_from_here_by_the_fallback() {
     let (ann, bob, carol) = (Phone::new("ann"), Phone::new("bob"), Phone::new("carol"));
     let server = leading_to(&bob);

@@ -9,6 +9,8 @@ use crate::switch::command::Command;
 pub struct ReferRequest {
     /// What Refer-To says: a `sip:`, `sips:` (RFC 3261 §19.1) or `tel:` URI (RFC 3966).
     pub to: String,
+    /// The leg's own party is sent away, which is in no bridge; else its partner is.
+    pub own: bool,
     /// More header fields of the REFER.
     pub headers: Vec<(String, String)>,
 }
@@ -79,7 +81,7 @@ impl ReferError {
 }
 
 impl CallService {
-    /// Sends the party of a leg's other side away, or the party of a leg that is in no bridge: it is
+    /// Sends the party of a leg's other side away, or the leg's own ([`ReferRequest::own`]): it is
     /// asked to call somebody by itself (REFER, RFC 3515), and hung up when it has. Ready when that is
     /// known; until then all talk on. [`CallService::transfer`] calls from here instead.
     ///

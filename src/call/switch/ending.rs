@@ -129,7 +129,7 @@ impl Switch {
     ) {
         self.release_media(leg);
         self.forget_passed(t, leg);
-        self.forget_referred(t, leg);
+        self.forget_referred(t, leg, &cause);
         let Some(it) = self.legs.get_mut(leg.0) else { return };
         let cause = it.cause.take().unwrap_or(cause);
         // Without an INVITE nobody has failed but us.

@@ -23,8 +23,9 @@ impl Switch {
                 if check_headers(&headers).is_err() {
                     return drop(reply.send(Err(CallError::WrongState("a header field cannot be sent"))));
                 }
-                if let Some(it) = self.legs.get_mut(leg.0).filter(|it| it.is_waiting()) {
-                    it.given.extend(headers);
+                let waits = self.legs.get_mut(leg.0).filter(|it| it.is_waiting());
+                if let Some(it) = waits.filter(|_| !headers.is_empty()) {
+                    it.given = headers;
                 }
                 self.answer_here_and_now(t, leg, reply);
             }

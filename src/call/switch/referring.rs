@@ -4,9 +4,11 @@
 use bytes::Bytes;
 
 use super::command::Reply;
+use super::invite::escaped_user;
 use super::{Switch, Turn};
 use crate::LegId;
 use crate::event::{Event, TransferKind};
+use crate::leg_fsm::TerminationCause;
 use crate::service::{ReferError, ReferOutcome, ReferRequest};
 use b2b_sip::endpoint::{CommandError, ReferId, ReferTo, RequestFailure, UsageId};
 use b2b_sip::msg::{Name, NameAddr, Request, Response};
@@ -54,6 +56,8 @@ enum Heard {
     NoMore,
     /// The party has hung up.
     Left,
+    /// Its leg has ended in another way: by us, without its media, or with the call.
+    Ended,
 }
 
 impl Progress {
@@ -70,7 +74,7 @@ impl Progress {
             (_, Heard::NoMore) => Err(Err(ReferError::Unknown)),
             // Providers hang up as soon as they have taken it: it has gone over, as far as can be seen.
             (Progress::Taken(status), Heard::Left) => Err(Ok(ReferOutcome { status, confirmed: false })),
-            (Progress::Sent, Heard::Left) => Err(Err(ReferError::Gone)),
+            (Progress::Sent, Heard::Left) | (_, Heard::Ended) => Err(Err(ReferError::Gone)),
         }
     }
 }
@@ -103,7 +107,7 @@ impl Switch {
         }
     }
 
-    /// Asks the partner of a leg, or the party of a leg that has none, to call somebody by itself.
+    /// Asks the partner of a leg, or its own party, to call somebody by itself.
     pub(super) fn send_away(
         &mut self,
         t: &mut Turn<'_>,
@@ -134,7 +138,15 @@ impl Switch {
         request: ReferRequest,
     ) -> Result<(ReferId, LegId), ReferError> {
         let partner = self.bridged(by).map(|(_, partner, _)| partner);
-        let leg = partner.unwrap_or(by);
+        // Whom it is about is said, and not guessed: the partner may have hung up a moment ago.
+        let leg = match (request.own, partner) {
+            (false, Some(partner)) => partner,
+            (true, None) => by,
+            (false, None) => {
+                return Err(ReferError::WrongState("the leg is in no bridge; `own` sends its own party"));
+            }
+            (true, Some(_)) => return Err(ReferError::WrongState("the leg is in a bridge; leave `own` out")),
+        };
         let it = self.legs.get(leg.0).filter(|it| !it.ending).ok_or(ReferError::Gone)?;
         let busy = self.calls.get(it.call.0).is_none_or(|it| it.dialling.is_some());
         if busy || self.is_sent_away(leg) {
@@ -144,7 +156,14 @@ impl Switch {
         if !request.is_uri() {
             return Err(ReferError::BadTarget(request.to));
         }
-        let by_whom = partner.and_then(|_| self.referred_by(by)).map(|by| ("Referred-By".into(), by.into()));
+        // One Referred-By (RFC 3892 §3), and what the party may see of who sends it.
+        let is_by = |name: &str| Name::parse(name.as_bytes()) == Name::ReferredBy;
+        let said = request.headers.iter().any(|(name, _)| is_by(name));
+        let by_whom = partner.filter(|_| !said && !self.is_unknown(by)).and_then(|_| self.shown(by));
+        let by_whom = by_whom.map(|(_, number)| {
+            let value = format!("<sip:{}@{}>", escaped_user(&number), self.config.domain);
+            ("Referred-By".into(), value.into())
+        });
         let own = request.headers.into_iter().map(|(name, value)| (name.into(), value.into()));
         let headers = by_whom.into_iter().chain(own).collect();
         let value = format!("<{}>", request.to);
@@ -171,7 +190,13 @@ impl Switch {
         let Some(it) = self.referred.get(&id) else { return };
         let Told::Party(usage, refer) = it.told else {
             let status = result.as_ref().ok().map(|response| response.status());
-            return self.heard_of(t, id, Heard::Answer(status));
+            self.heard_of(t, id, Heard::Answer(status));
+            // No NOTIFY will come (RFC 4488 §4).
+            let is_false = |value: &[u8]| value.eq_ignore_ascii_case(b"false");
+            if result.as_ref().is_ok_and(|it| it.header(Name::ReferSub).is_some_and(is_false)) {
+                self.heard_of(t, id, Heard::NoMore);
+            }
+            return;
         };
         let status = match result {
             Ok(response) => response.status(),
@@ -213,7 +238,7 @@ impl Switch {
     }
 
     /// The leg that a REFER went to has ended.
-    pub(super) fn forget_referred(&mut self, t: &mut Turn<'_>, leg: LegId) {
+    pub(super) fn forget_referred(&mut self, t: &mut Turn<'_>, leg: LegId, cause: &TerminationCause) {
         if self.referred.is_empty() {
             return;
         }
@@ -226,7 +251,11 @@ impl Switch {
                 let _ = t.sip.notify_refer(t.now, *usage, *refer, 200, "");
                 self.referred.remove(&id);
             } else {
-                self.heard_of(t, id, Heard::Left);
+                let heard = match cause {
+                    TerminationCause::RemoteHangup => Heard::Left,
+                    _ => Heard::Ended,
+                };
+                self.heard_of(t, id, heard);
             }
         }
     }
@@ -252,7 +281,8 @@ impl Switch {
                     let status = result.as_ref().map_or_else(ReferError::status, |it| it.status);
                     self.tell(t, Event::TransferEnded { call, leg: by, status });
                 }
-                let gone_over = result.is_ok();
+                // Who has hung up is on its way out.
+                let gone_over = result.is_ok() && heard != Heard::Left;
                 // Who does not wait any more has lost interest.
                 let _ = commanded.reply.send(result);
                 if gone_over {

@@ -127,6 +127,9 @@ pub enum Command {
         to: String,
         #[serde(default, skip_serializing_if = "TransferBy::is_dial")]
         by: TransferBy,
+        /// With `refer`: the leg's own party goes, which is in no bridge.
+        #[serde(default, skip_serializing_if = "std::ops::Not::not")]
+        own: bool,
         /// A target as routes have it that is called from here when the party does not take the
         /// REFER, or its call is refused.
         #[serde(default, skip_serializing_if = "Option::is_none")]
@@ -458,8 +461,8 @@ impl Command {
                 .and_then(|()| ring(ring_s))
                 .and_then(|()| header_fields::check(headers)),
             Command::Answer { headers } => header_fields::check(headers),
-            Command::Transfer { to, by, fallback, headers } => {
-                by.check(to, fallback.is_some()).and_then(|()| header_fields::check(headers))
+            Command::Transfer { to, by, own, fallback, headers } => {
+                by.check(to, *own || fallback.is_some()).and_then(|()| header_fields::check(headers))
             }
             Command::Handle { number: called, .. } => number("number", called),
             Command::Reject { status, .. } if !(300..700).contains(status) => {

@@ -14,7 +14,9 @@ use b2b_app::queue::Change;
 use b2b_call::bridge_fsm::BridgeMode;
 use b2b_call::controller::{CollectEnd, Collected, DigitPlan, Played, Recorded};
 use b2b_call::lookup::LookupError;
-use b2b_call::service::{CallError, DialError, DialOptions, DialRequest, DialTo, Place, RouteTaken, Watched};
+use b2b_call::service::{
+    CallError, DialError, DialOptions, DialRequest, DialTo, Place, ReferRequest, RouteTaken, Watched,
+};
 use b2b_call::{CallId, LegId};
 
 /// Between two keys, ms: as RFC 4733 receivers want it.
@@ -151,8 +153,10 @@ impl Run<'_> {
             Command::Transfer { to, by: TransferBy::Dial, headers, .. } => {
                 return self.transfer(self.leg().await?, to, headers).await;
             }
-            Command::Transfer { to, by: TransferBy::Refer, fallback, headers } => {
-                return self.refer(self.leg().await?, to, fallback.as_deref(), headers).await;
+            Command::Transfer { to, by: TransferBy::Refer, own, fallback, headers } => {
+                let request =
+                    ReferRequest { to: to.clone(), own: *own, headers: header_fields::pairs(headers) };
+                return self.refer(self.leg().await?, request, fallback.as_deref(), headers).await;
             }
             Command::Play { sound, times } => {
                 let leg = self.leg().await?;

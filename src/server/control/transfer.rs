@@ -29,9 +29,9 @@ impl TransferBy {
     }
 
     /// What no type says.
-    pub(super) fn check(self, to: &str, falls_back: bool) -> Result<(), String> {
+    pub(super) fn check(self, to: &str, is_of_refer: bool) -> Result<(), String> {
         match self {
-            TransferBy::Dial if falls_back => Err("fallback: goes with by = \"refer\"".to_owned()),
+            TransferBy::Dial if is_of_refer => Err("own and fallback go with by = \"refer\"".to_owned()),
             TransferBy::Refer
                 if !(ReferRequest { to: to.to_owned(), ..ReferRequest::default() }.is_uri()) =>
             {
@@ -88,12 +88,11 @@ impl Run<'_> {
     pub(super) async fn refer(
         &self,
         leg: LegId,
-        to: &str,
+        request: ReferRequest,
         fallback: Option<&str>,
         headers: &HeaderFields,
     ) -> Done {
-        let service = &self.parts.service;
-        let request = ReferRequest { to: to.to_owned(), headers: header_fields::pairs(headers) };
+        let (service, own) = (&self.parts.service, request.own);
         let error = match service.refer(leg, request).await {
             Ok(outcome) => {
                 return Ok(
@@ -105,9 +104,10 @@ impl Run<'_> {
         match (fallback, &error) {
             (Some(to), ReferError::Refused(_) | ReferError::Failed(_)) => {
                 tracing::info!("leg {}: {error}; {to} is called from here", leg.0);
-                match service.is_joined(leg).await? {
-                    true => self.transfer(leg, to, headers).await,
-                    false => self.dial(leg, to, (None, None), headers).await,
+                // Of the party that was asked: where it has gone, both fail.
+                match own {
+                    false => self.transfer(leg, to, headers).await,
+                    true => self.dial(leg, to, (None, None), headers).await,
                 }
             }
             _ => Err(error.into()),

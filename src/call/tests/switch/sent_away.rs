@@ -39,7 +39,7 @@ impl Talk {
     fn ask(&mut self, to: &str, headers: &[(&str, &str)]) -> (Asks, Option<(ReferId, Request)>) {
         let headers = headers.iter().map(|(name, value)| (name.to_string(), value.to_string())).collect();
         let (service, leg) = (self.harness.service(), self.leg);
-        let request = ReferRequest { to: to.to_owned(), headers };
+        let request = ReferRequest { to: to.to_owned(), headers, own: false };
         let mut asks: Asks = Box::pin(async move { service.refer(leg, request).await });
         assert!(asks.as_mut().poll(&mut Context::from_waker(Waker::noop())).is_pending());
         self.harness.wait(Duration::from_secs(1), std::future::ready(()));
@@ -134,6 +134,32 @@ fn a_party_that_refuses_or_fails_stays_in_its_call() {
         assert!(asked.is_some(), "it may be asked again");
         talk.ends();
     }
+}
+
+#[test]
+fn a_party_whose_leg_ends_otherwise_has_not_gone_over() {
+    let mut talk = talk();
+    let (asks, asked) = talk.ask("sip:cat@example.com", &[]);
+    talk.answers(asked.expect("a REFER").0, 202);
+    // Who is left hangs up, and with that the call.
+    let (ann, a) = talk.ann;
+    talk.harness.hang_up(ann, a);
+    assert_eq!(talk.ended(asks), Err(ReferError::Gone));
+    talk.is_over();
+}
+
+#[test]
+fn a_party_that_will_not_tell_is_not_waited_for() {
+    let mut talk = talk();
+    let (asks, asked) = talk.ask("sip:cat@example.com", &[]);
+    let (now, (bob, b)) = (talk.harness.now(), talk.bob);
+    // RFC 4488 §4.
+    let silent = Reply { headers: vec![("Refer-Sub".into(), "false".into())], ..Reply::status(202) };
+    talk.harness.endpoint(bob).answer_refer(now, b, asked.expect("a REFER").0, silent).unwrap();
+    talk.harness.settle();
+    assert_eq!(talk.ended(asks), Err(ReferError::Unknown));
+    assert!(talk.both_are_up());
+    talk.ends();
 }
 
 #[test]
