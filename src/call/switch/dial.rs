@@ -216,6 +216,14 @@ impl<T> Dial<T> {
         ringing.chain(self.stage_ends).chain([self.ends]).min()
     }
 
+    /// The request of a branch goes out so much later: until then nobody is silent, and nothing rings.
+    pub fn waits(&mut self, branch: BranchNo, wait: Duration) {
+        if let Some(Branch::Open { ends, silent_until, .. }) = self.branches.get_mut(usize::from(branch)) {
+            *ends += wait;
+            *silent_until = silent_until.map(|until| until + wait);
+        }
+    }
+
     /// Some response has come on a branch, 100 included, or one need not come in time.
     pub fn not_silent(&mut self, branch: BranchNo) {
         if let Some(Branch::Open { silent_until, .. }) = self.branches.get_mut(usize::from(branch)) {

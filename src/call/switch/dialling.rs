@@ -247,6 +247,7 @@ impl Switch {
                 if wait.is_zero() {
                     return self.offer_to_branch(t, caller, leg);
                 }
+                self.with_dial(t, call, |dial| dial.waits(branch, wait));
                 self.after(t, wait, move |switch, t| {
                     let is_wanted = switch.legs.get(leg.0).is_some_and(|it| !it.ending);
                     if is_wanted {
@@ -396,7 +397,7 @@ impl Switch {
         let event = if session { LegEvent::EarlyMedia } else { LegEvent::Ring };
         self.advance_leg(t, leg, event, None);
         // 183 may be an announcement that there is no way.
-        if status == 180 {
+        if response.status() == 180 {
             self.attempted(t, leg, Some(true));
         }
         if !ignored {
