@@ -123,7 +123,8 @@ impl GatewayBoard {
         located.get(host).cloned().unwrap_or_default()
     }
 
-    /// The gateway at which a registration of ours is in force that went by this connection.
+    /// The gateway at which a registration of ours is in force that went by this connection; none where
+    /// several have one, since accounts at one host share it: the connection does not say whose call it is.
     pub fn registered_by(&self, flow: &Flow) -> Option<Arc<str>> {
         let states = self.states.read().unwrap_or_else(PoisonError::into_inner);
         let is_it = |state: &GatewayState| {
@@ -133,7 +134,8 @@ impl GatewayBoard {
                 .and_then(|by| by.flow)
                 .is_some_and(|by| by.id == flow.id && by.transport == flow.transport)
         };
-        states.iter().find(|(_, state)| is_it(state)).map(|(name, _)| name.as_str().into())
+        let mut names = states.iter().filter(|(_, state)| is_it(state)).map(|(name, _)| name.as_str());
+        names.next().filter(|_| names.next().is_none()).map(Into::into)
     }
 
     /// The gateway is gone.
