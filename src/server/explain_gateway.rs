@@ -8,7 +8,7 @@ mod sample;
 mod shown;
 
 use std::net::{IpAddr, UdpSocket};
-use std::sync::{Arc, Mutex};
+use std::sync::{Arc, Mutex, mpsc};
 use std::time::{Duration, Instant, SystemTime};
 
 use super::admission::{AdmissionParts, ServerAdmission};
@@ -66,17 +66,18 @@ pub fn explain(config: &ServerConfig, question: &Question, tls: Tls) -> Result<V
     let sample = Sample::new(config, gateway, question)?;
     let seen = watch(&sample, tls)?;
     let mut lines = shown::head(config, gateway, &sample);
+    let secret = shown::secret_fields(gateway, &sample.config.routes);
     let none = |is_off: bool, key: &str| match is_off {
         true => format!("none: {key}"),
         false => "none was due".to_owned(),
     };
     let why = none(gateway.register.is_none(), "register = false");
-    lines.extend(shown::message(gateway, "REGISTER", seen.register.as_ref(), &why));
+    lines.extend(shown::message(&secret, "REGISTER", seen.register.as_ref(), &why));
     let why = none(gateway.options.is_none(), "options_s = 0");
-    lines.extend(shown::message(gateway, "OPTIONS", seen.options.as_ref(), &why));
+    lines.extend(shown::message(&secret, "OPTIONS", seen.options.as_ref(), &why));
     let why = seen.answer.map(|answer| format!("none: the caller is told {answer:?}"));
     let why = why.unwrap_or_else(|| "none: the call went nowhere".to_owned());
-    lines.extend(shown::message(gateway, "INVITE", seen.invite.as_ref(), &why));
+    lines.extend(shown::message(&secret, "INVITE", seen.invite.as_ref(), &why));
     Ok(lines)
 }
 
@@ -90,7 +91,9 @@ fn watch(sample: &Sample, tls: Tls) -> Result<Seen, String> {
         .map_err(|error| format!("no media: {error}"))?;
     let (media, known) = (Arc::new(media), KnownSources::default());
     let sources = (known.clone(), CertifiedPeers::default());
-    let net = transports::net(config, tls, sources.clone(), &TraceSlot::default());
+    // Nobody is asked by STUN.
+    let (seen_as, _) = mpsc::channel();
+    let net = transports::net(config, tls, sources.clone(), &TraceSlot::default(), seen_as);
     let mut dry_run =
         DryRun::new(&net, signalling::endpoint(config, &known), signalling::switch(config), |now, wall| {
             parts(config, media.clone(), sources, (now, wall))

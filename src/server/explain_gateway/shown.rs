@@ -2,7 +2,7 @@
 
 use super::Unsent;
 use super::sample::Sample;
-use crate::config::{Carrier, Gateway, ServerConfig};
+use crate::config::{Action, Carrier, Gateway, HeaderChange, HeaderRule, Route, ServerConfig};
 use b2b_sip::endpoint::Transport;
 
 /// What stands before the messages.
@@ -43,7 +43,8 @@ pub fn head(config: &ServerConfig, gateway: &Gateway, sample: &Sample) -> Vec<St
 }
 
 /// A message, or why there is none.
-pub fn message(gateway: &Gateway, method: &str, message: Option<&Unsent>, why: &str) -> Vec<String> {
+/// Values of these fields are left out.
+pub fn message(secret: &[String], method: &str, message: Option<&Unsent>, why: &str) -> Vec<String> {
     let mut lines = vec![String::new()];
     let Some(message) = message else {
         lines.push(format!("{method:<8} {why}"));
@@ -64,12 +65,23 @@ pub fn message(gateway: &Gateway, method: &str, message: Option<&Unsent>, why: &
     lines.extend(
         text.trim_end()
             .lines()
-            .map(|line| format!("  {}", without_secrets(gateway, line)).trim_end().to_owned()),
+            .map(|line| format!("  {}", without_secrets(secret, line)).trim_end().to_owned()),
     );
     lines
 }
 
-fn without_secrets(gateway: &Gateway, line: &str) -> String {
+/// Fields whose values the configuration writes: they may be tokens.
+pub fn secret_fields(gateway: &Gateway, routes: &[Route]) -> Vec<String> {
+    let rules = routes.iter().filter_map(|route| match &route.action {
+        Action::Dial { policy, .. } => Some(&policy.headers),
+        _ => None,
+    });
+    let writes = |rule: &&HeaderRule| matches!(rule.change, HeaderChange::Add(_) | HeaderChange::Replace(_));
+    let of_routes = rules.flatten().filter(writes).map(|rule| rule.name.clone());
+    gateway.headers.iter().map(|(name, _)| name.clone()).chain(of_routes).collect()
+}
+
+fn without_secrets(secret: &[String], line: &str) -> String {
     if line.starts_with("a=crypto:")
         && let Some((before, key)) = line.split_once("inline:")
     {
@@ -77,7 +89,7 @@ fn without_secrets(gateway: &Gateway, line: &str) -> String {
         return format!("{before}inline:(a key){behind}");
     }
     let name = line.split_once(':').map_or("", |(name, _)| name);
-    if gateway.headers.iter().any(|(own, _)| own.eq_ignore_ascii_case(name)) {
+    if secret.iter().any(|own| own.eq_ignore_ascii_case(name)) {
         return format!("{name}: (as `headers` says)");
     }
     line.to_owned()
@@ -91,9 +103,12 @@ mod tests {
     #[test]
     fn keys_and_tokens_are_left_out_and_what_stands_beside_them_stays() {
         let config = parse_alone(
-            "[[gateway]]\nname = \"a\"\nhosts = [\"h\"]\nheaders = { X-Telnyx-Token = \"hush\" }\n",
+            "[[gateway]]\nname = \"a\"\nhosts = [\"h\"]\nheaders = { X-Telnyx-Token = \"hush\" }\n\
+             [[route]]\nto = \"gateway/a\"\nmode = \"translating\"\n\
+             headers = [{ add = \"X-Api-Key\", value = \"hush\" }, { pass = \"Subject\" }]\n",
         );
-        let gateway = config.unwrap().gateways.remove(0);
+        let config = config.unwrap();
+        let secret = secret_fields(&config.gateways[0], &config.routes);
         for (line, shown) in [
             (
                 "a=crypto:1 AES_CM_128_HMAC_SHA1_80 inline:hush",
@@ -101,9 +116,11 @@ mod tests {
             ),
             ("a=crypto:2 X inline:hush|2^31|1:1 Y", "a=crypto:2 X inline:(a key)|2^31|1:1 Y"),
             ("x-telnyx-token: hush", "x-telnyx-token: (as `headers` says)"),
+            ("X-API-Key: hush", "X-API-Key: (as `headers` says)"),
+            ("Subject: hush", "Subject: hush"),
             ("From: <sip:hush@h>", "From: <sip:hush@h>"),
         ] {
-            assert_eq!(without_secrets(&gateway, line), shown);
+            assert_eq!(without_secrets(&secret, line), shown);
         }
     }
 }
