@@ -203,7 +203,8 @@ const ROWS: &[Row] = &[
         names: &["wa.meta.vc"],
         lines: "username = \"442079460000\"\npassword = \"a good secret\"\nfrom_domain = \"sbc.example.com\"\n",
         to: "gateway/whatsapp/$1",
-        route: "",
+        // In which a phone's hold would go on.
+        route: "mode = \"transparent\"\n",
         must: &[
             WITH_PLUS,
             SECURED,

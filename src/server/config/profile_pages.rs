@@ -28,8 +28,8 @@ providers that it emulates, and no more.
 A profile has no password, no number and no network of a provider in it: `sources`, from where its calls may come without
 a password, is yours to write. Lists of networks change, and an old one lets strangers in.
 
-In no profile: the listener of a gateway (`listener`, which is yours to name), STUN, packet times, comfort noise, tones in
-place of telephone events, REFER towards the provider. What a provider wants of these is not asked of it here.
+In no profile, and yours to write: `listener`, `ptime`, `comfort_noise`, `dtmf`, `early_media`, and REFER towards the provider
+(the command `transfer`). What a provider wants of these is not known to us, or depends on what you have there.
 ";
 
 /// The page.
