@@ -42,6 +42,23 @@ fn talk(from: &Phone, to: SocketAddr, n: &mut u16, ms: u64, by: &Phone) -> Vec<(
     heard
 }
 
+/// Goes on until the other one has heard a digit, and what followed it, as a receiver plays it: by
+/// timestamps.
+fn hear(digit: char, from: &Phone, to: SocketAddr, n: &mut u16, by: &Phone) -> Vec<i16> {
+    let mut heard = Vec::new();
+    let mut played = || {
+        heard.extend(talk(from, to, n, 200, by));
+        heard.sort_by_key(|(timestamp, _): &(u32, Vec<i16>)| *timestamp);
+        heard.iter().flat_map(|(_, samples)| samples).copied().collect::<Vec<i16>>()
+    };
+    until("the digit", || (!sounding(digit, &played()).is_empty()).then_some(()));
+    until("silence behind it", || {
+        let samples = played();
+        let end = samples.get(samples.len().saturating_sub(800)..).unwrap_or_default();
+        sounding(digit, end).is_empty().then_some(samples)
+    })
+}
+
 /// Stretches in which a digit sounds, in ms: 5 ms of both its frequencies and of no other row.
 fn sounding(digit: char, samples: &[i16]) -> Vec<usize> {
     let (row, column) = frequencies(digit).expect("a digit");
@@ -76,10 +93,7 @@ fn an_event_is_heard_as_one_tone_of_its_length_by_a_gateway_with_tones() {
     until("sound", || (!talk(&caller, to, &mut n, 40, &carrier).is_empty()).then_some(()));
     caller.press_event(to, n, 101, 5);
     n += 4;
-    let mut heard = talk(&caller, to, &mut n, 500, &carrier);
-    // As a receiver plays it: by timestamps.
-    heard.sort_by_key(|(timestamp, _)| *timestamp);
-    let samples: Vec<i16> = heard.iter().flat_map(|(_, samples)| samples).copied().collect();
+    let samples = hear('5', &caller, to, &mut n, &carrier);
     let five = sounding('5', &samples);
     assert_eq!(five.len(), 1, "heard once: {five:?}");
     assert!((90..=120).contains(&five[0]), "as long as it was pressed: {five:?}");
@@ -144,8 +158,7 @@ fn an_info_becomes_a_tone_for_a_gateway_with_tones() {
     let (to, mut n) = (rtp_of(&ok), 1);
     until("sound", || (!talk(&caller, to, &mut n, 40, &carrier).is_empty()).then_some(()));
     caller.press(&near, 2, '7');
-    let heard = talk(&caller, to, &mut n, 400, &carrier);
-    let samples: Vec<i16> = heard.into_iter().flat_map(|(_, samples)| samples).collect();
+    let samples = hear('7', &caller, to, &mut n, &carrier);
     assert_eq!(sounding('7', &samples).len(), 1);
     assert!(!carrier.has_heard("INFO"));
     caller.hang_up(&near);
