@@ -9,7 +9,7 @@ use super::board::GatewayBoard;
 use super::in_force::{Current, Settings};
 use super::origin::Origin;
 use super::settings::srtp_rules;
-use crate::config::MediaAnswer;
+use crate::config::{Carrier, MediaAnswer};
 use b2b_call::controller::{Answering, Bound, NamedSources};
 use b2b_call::handler::Party;
 use b2b_call::switch::admission::MediaRules;
@@ -25,7 +25,8 @@ pub fn interface(
     party: &Party,
 ) -> Option<String> {
     let config = &settings.config;
-    if config.listeners.is_empty() {
+    // Other programs bind what they are told at their own start.
+    if config.listeners.is_empty() || config.media.controller != Carrier::Embedded {
         return None;
     }
     let gateway = match settings.party(party).0 {
@@ -147,5 +148,29 @@ mod tests {
         }
         let other = Party { address: Some(([192, 0, 2, 2], 5060).into()), ..Party::default() };
         assert_eq!(named(other), (String::new(), "198.51.100.0/24".into(), Answering::Source));
+    }
+
+    #[test]
+    fn a_network_is_that_of_the_gateways_listener_and_none_where_others_carry_the_media() {
+        let of = |media: &str, party: &Party| {
+            let config = parse_alone(&format!(
+                "[media]\n{media}\n[server]\nlisten = \"udp:127.0.0.1:5060\"\n\
+                 [[listener]]\nname = \"mpls\"\nlisten = \"udp:127.0.0.9:5060\"\n\
+                 [[gateway]]\nname = \"carrier\"\nhosts = [\"a\"]\nlistener = \"mpls\"\n"
+            ))
+            .unwrap();
+            let store = Box::new(MemoryStore::new());
+            let registrar = Registrar::new(RegistrarConfig::default(), store, Instant::now());
+            let registrar = Arc::new(Mutex::new(registrar));
+            let board = GatewayBoard::default();
+            let current = Current::new(Settings::new(config, registrar, board.clone()).unwrap());
+            interface(&current, &current.get(), &board, party)
+        };
+        let carrier = Party { gateway: Some("carrier".into()), ..Party::default() };
+        assert_eq!(of("", &carrier).as_deref(), Some("mpls"));
+        assert_eq!(of("controller = \"http://127.0.0.1:1\"", &carrier), None);
+        // The route to it begins at 127.0.0.1, which is no listener's with a name.
+        let other = Party { address: Some(([127, 0, 0, 7], 5060).into()), ..Party::default() };
+        assert_eq!(of("", &other), None);
     }
 }
