@@ -10,7 +10,7 @@ use std::path::{Path, PathBuf};
 use std::process::ExitCode;
 use std::time::Duration;
 
-use b2b::server::config::{Outside, parse};
+use b2b::server::config::{Outside, Verstat, parse};
 use b2b::server::origin::Origin;
 use b2b::server::routing::{RouteRequest, Router};
 use b2b::sip::msg::Method;
@@ -63,6 +63,7 @@ fn main() -> ExitCode {
         caller: "1001",
         class: Some("internal"),
         origin: Origin::User("1001"),
+        verstat: Verstat::None,
         address: [192, 0, 2, 7].into(),
     };
     let mut allocations = Vec::new();
