@@ -26,6 +26,7 @@ mod media_lock;
 mod media_servers;
 mod media_suite;
 mod media_wire;
+mod ner;
 mod ng_daemon;
 mod notifier;
 mod openapi;
