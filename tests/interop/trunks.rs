@@ -174,6 +174,7 @@ const ROWS: &[Row] = &[
             }),
             WITH_PLUS,
             SECURED,
+            ("comfort noise", |it| it.is("INVITE") && it.has("CN/8000")),
             ("our certificate", |it| it.handshakes.split(',').any(|it| it == "11")),
             ("the second name", |it| it.server_name == "sip2.pstnhub.microsoft.com"),
             ("the third name", |it| it.server_name == "sip3.pstnhub.microsoft.com"),

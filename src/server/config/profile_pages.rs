@@ -28,7 +28,7 @@ providers that it emulates, and no more.
 A profile has no password, no number and no network of a provider in it: `sources`, from where its calls may come without
 a password, is yours to write. Lists of networks change, and an old one lets strangers in.
 
-In no profile, and yours to write: `listener`, `ptime`, `comfort_noise`, `dtmf`, `early_media`, and REFER towards the provider
+In no profile, and yours to write: `listener`, `ptime`, `dtmf`, `early_media`, and REFER towards the provider
 (the command `transfer`). What a provider wants of these is not known to us, or depends on what you have there.
 ";
 

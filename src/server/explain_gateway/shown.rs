@@ -34,6 +34,9 @@ pub fn head(config: &ServerConfig, gateway: &Gateway, sample: &Sample) -> Vec<St
         let found = "is found by DNS (RFC 3263); shown is UDP, and TCP for what is large";
         lines.push(format!("way      transport is not set and {found}"));
     }
+    if let Some((host, port)) = &config.server.stun {
+        lines.push(format!("stun     {host}:{port} is not asked; shown is as before it has answered"));
+    }
     if config.media.controller != Carrier::Embedded {
         lines
             .push("media    SDP is as the engine inside writes it; media.controller is not asked".to_owned());
