@@ -73,6 +73,6 @@ mod tests {
         left.note(&Command::Resume {});
         left.note(&Command::Echo { on: false });
         assert_eq!(left, Left { tones: true, ..Left::default() }, "they may have been on by configuration");
-        assert!(!leaves(&Command::Answer {}));
+        assert!(!leaves(&Command::Answer { headers: Default::default() }));
     }
 }
