@@ -156,7 +156,7 @@ fn the_server_s_own_tables() {
             ),
             (
                 "[media]\ncodecs = [\"g729\"]",
-                "line 2: `media.codecs` = \"g729\": no such codec; choose from opus, g722, pcmu, pcma",
+                "line 2: `media.codecs` = \"g729\": no such codec that b2b can encode; choose from opus, g722, pcmu, pcma",
             ),
             (
                 "[media]\ncodecs = [\"pcmu\", \"pcmu\"]",

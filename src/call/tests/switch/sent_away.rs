@@ -71,7 +71,7 @@ impl Talk {
         self.harness.is_up(self.ann.0, self.ann.1) && self.harness.is_up(self.bob.0, self.bob.1)
     }
 
-    fn is_over(mut self) {
+    fn has_ended(mut self) {
         self.harness.run(Duration::from_secs(40));
         assert!(!self.harness.is_up(self.ann.0, self.ann.1) && !self.harness.is_up(self.bob.0, self.bob.1));
         self.harness.assert_nothing_left();
@@ -79,7 +79,7 @@ impl Talk {
 
     fn ends(mut self) {
         self.harness.hang_up(self.ann.0, self.ann.1);
-        self.is_over();
+        self.has_ended();
     }
 }
 
@@ -98,7 +98,7 @@ fn a_party_that_has_gone_over_is_hung_up_with_who_is_left() {
     assert!(talk.both_are_up(), "until it is known");
     talk.tells(refer, 200);
     assert_eq!(talk.ended(asks), Ok(ReferOutcome { status: 200, confirmed: true }));
-    talk.is_over();
+    talk.has_ended();
 }
 
 #[test]
@@ -110,7 +110,7 @@ fn a_party_that_hangs_up_once_it_has_taken_a_refer_has_gone_over() {
     talk.harness.hang_up(bob, b);
     let outcome = talk.ended(asks).expect("as far as can be seen");
     assert!(!outcome.confirmed && [100, 202].contains(&outcome.status), "{outcome:?}");
-    talk.is_over();
+    talk.has_ended();
 }
 
 #[test]
@@ -145,7 +145,7 @@ fn a_party_whose_leg_ends_otherwise_has_not_gone_over() {
     let (ann, a) = talk.ann;
     talk.harness.hang_up(ann, a);
     assert_eq!(talk.ended(asks), Err(ReferError::Gone));
-    talk.is_over();
+    talk.has_ended();
 }
 
 #[test]
