@@ -21,12 +21,13 @@ from case import Case
 from kamailio import Kamailio
 from linphone import Linphone
 from rtpengine import Rtpengine
+from scanner import Scanner
 from server import certificates
 from sipp import Sipp
 from world import Gone, World
 
 ROOT = Path(__file__).resolve().parents[2]
-PEERS = [Sipp, Baresip, Linphone, Kamailio, Asterisk, Rtpengine]
+PEERS = [Sipp, Baresip, Linphone, Kamailio, Asterisk, Rtpengine, Scanner]
 # A cell that is red is run once more: a machine that builds beside the run may have been too busy.
 TRIES = 2
 

@@ -50,10 +50,13 @@ ALL = [
     _row("nat-out", "call to a peer behind source NAT", quick=False),
     _row("edge-in", "call by a peer behind a Kamailio edge (Path)"),
     _row("edge-out", "call to a peer behind a Kamailio edge (Path)", quick=False),
+    _row("hops-in", "call by a carrier whose Record-Route has a hop that only it reaches"),
+    _row("media-elsewhere", "media of the peer come from another address than its SDP names"),
     _row("ipv6-in", "call by the peer over IPv6"),
     _row("ipv6-out", "call to the peer over IPv6", quick=False),
     _row("by-the-book", "as docs/asterisk.md and docs/kamailio.md say, calls both ways", quick=False),
     _row("direct", "re-INVITEs of the peer's direct media, both legs of a call"),
+    _row("scan", "who looks for servers, users and passwords finds none, and stops nobody"),
     _row("crowd", "100 phones behind one address", quick=False),
 ]
 BY_NAME = {it.name: it for it in ALL}

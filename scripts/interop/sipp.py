@@ -90,6 +90,27 @@ class Sipp:
     def nat_in(self, case):
         self._calls(case, Script(called="1002").invite().up().says("440.ulaw").over(), self.ANSWERS, net="home")
 
+    def hops_in(self, case):
+        """A gateway's dialog has a hop that b2b cannot reach: its requests go to the first one, with both in Route."""
+        hidden = "10.255.0.1"
+        carrier = '[[gateway]]\nname = "carrier"\nhosts = ["10.9.1.60"]\nsources = ["10.9.1.60"]\noptions_s = 0\n'
+        self._serve(case, more=carrier + 'class = "internal"\n')
+        ours = case.our("1002", self.ANSWERS)
+        hops = f"Record-Route: <sip:[local_ip]:[local_port];lr>\nRecord-Route: <sip:{hidden};lr>\n"
+        script = Script(called="1002").request("INVITE", hops, sdp(), uri=f"sip:1002@{DOMAIN}")
+        peer = Party(case, script.up().says("440.ulaw").over())
+        ours.done()
+        peer.done()
+        case.hears(peer.address, 600)
+        case.message("a 200 with both hops", f'sip.Status-Code == 200 && sip.Record-Route contains "{hidden}"')
+        case.message("a BYE by both hops", f'sip.Method == BYE && ip.dst == 10.9.1.60 && sip.Route contains "{hidden}"')
+        case.no_message("something to the hidden hop", f"ip.dst == {hidden}")
+
+    def media_elsewhere(self, case):
+        """b2b answers to where the media come from, which is the host that signals."""
+        body = sdp().replace("[media_ip]", "10.9.1.77")
+        self._calls(case, Script(called="1002").invite(body).up().says("440.ulaw").over(), self.ANSWERS)
+
     def ipv6_in(self, case):
         self._calls(case, Script(called="1002").invite().up().says("440.ulaw").over(), self.ANSWERS, six=True)
 
