@@ -3,6 +3,7 @@
 //! As JSON an event is flat: `{"seq":7,"time":"2026-…Z","type":"leg_state","call":3,…}`.
 //! Consumers skip types and fields that they do not know.
 
+mod address;
 mod emergency;
 mod kinds;
 
@@ -19,6 +20,7 @@ use super::leg_fsm::{LegState, TerminationCause};
 use super::lookup::LookupKind;
 use super::{BridgeId, CallId, LegId};
 
+pub use address::AddressSeen;
 pub use emergency::EmergencyCall;
 pub use kinds::Event;
 
@@ -174,7 +176,7 @@ impl Event {
             | Event::CommandCompleted { .. }
             | Event::CommandFailed { .. } => Plane::Application,
             Event::Listening { .. }
-            | Event::AddressSeen { .. }
+            | Event::AddressSeen(_)
             | Event::Reloaded { .. }
             | Event::Draining { .. }
             | Event::Overload { .. }
@@ -247,7 +249,7 @@ impl Event {
             | Event::Banned { .. }
             | Event::ProxyNotNamed { .. }
             | Event::Listening { .. }
-            | Event::AddressSeen { .. }
+            | Event::AddressSeen(_)
             | Event::Reloaded { .. }
             | Event::Draining { .. }
             | Event::Overload { .. }

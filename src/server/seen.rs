@@ -10,7 +10,7 @@ use super::admission::AdmissionParts;
 use super::board::Wanted;
 use super::media::Media;
 use crate::config::ServerConfig;
-use b2b_call::event::Event;
+use b2b_call::event::{AddressSeen, Event};
 use b2b_call::switch::driver::Jobs;
 use b2b_sip::net::SeenAs;
 
@@ -33,7 +33,7 @@ pub fn follow(seen: Receiver<SeenAs>, media: Media, admission: AdmissionParts, j
             }
             let bus = admission.bus.clone();
             jobs.run_blocking(move |switch, t, _| {
-                bus.publish(t.wall, Event::AddressSeen { local, seen });
+                bus.publish(t.wall, Event::AddressSeen(AddressSeen { local, seen }));
                 switch.wake_admission(t);
             });
         }

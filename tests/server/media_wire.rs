@@ -44,7 +44,7 @@ fn verbs() -> Vec<(Verb, &'static str)> {
     let class = MusicClass { name: "radio".to_owned(), source, shared: true };
     vec![
         (
-            Verb::Allocate { endpoint: Some(A), spec: EndpointSpec::new(AddressFamily::V4) },
+            Verb::Allocate { endpoint: Some(A), spec: Box::new(EndpointSpec::new(AddressFamily::V4)) },
             r#"{"allocate":{"endpoint":1,"spec":@SPEC}}"#,
         ),
         (

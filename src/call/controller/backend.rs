@@ -33,7 +33,7 @@ pub trait MediaBackend: Send + Sync {
     /// As `allocate_endpoint`.
     fn open_endpoint(&self, spec: EndpointSpec) -> MediaFuture<EndpointId> {
         let name = |answer: Answer| answer.allocated().map(|(endpoint, _)| endpoint);
-        self.request(Verb::Allocate { endpoint: None, spec }).read(name)
+        self.request(Verb::Allocate { endpoint: None, spec: Box::new(spec) }).read(name)
     }
 
     /// Whether the party says, to the octet, what it has said last: it refreshes, and wants

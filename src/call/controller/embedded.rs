@@ -260,7 +260,7 @@ impl MediaBackend for EmbeddedController {
 
     fn request(&self, verb: Verb) -> MediaFuture<Answer> {
         match verb {
-            Verb::Allocate { endpoint: _, spec } => return MediaFuture::ready(self.open(spec)),
+            Verb::Allocate { endpoint: _, spec } => return MediaFuture::ready(self.open(*spec)),
             Verb::SignalledFrom { endpoint, host } => {
                 self.with(endpoint, |entry| entry.signalling[1] = Some(host));
             }

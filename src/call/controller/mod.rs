@@ -80,7 +80,7 @@ pub trait MediaController: MediaBackend {
     /// # Errors
     /// `NoPorts`, `Family`, `Stopped`.
     fn allocate_endpoint(&self, spec: EndpointSpec) -> MediaFuture<(EndpointId, LocalDescription)> {
-        self.request(Verb::Allocate { endpoint: None, spec }).read(Answer::allocated)
+        self.request(Verb::Allocate { endpoint: None, spec: Box::new(spec) }).read(Answer::allocated)
     }
 
     /// The party's last message came from this host: media may, too, from its next description

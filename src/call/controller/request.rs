@@ -25,7 +25,7 @@ pub enum Verb {
         #[serde(deserialize_with = "named")]
         endpoint: Option<EndpointId>,
         /// What it is to be.
-        spec: EndpointSpec,
+        spec: Box<EndpointSpec>,
     },
     /// [`signalled_from`](super::MediaController::signalled_from).
     SignalledFrom {

@@ -469,12 +469,7 @@ pub enum Event {
         address: SocketAddr,
     },
     /// The outside sees a listener by another address than before (STUN).
-    AddressSeen {
-        /// The listener.
-        local: SocketAddr,
-        /// As seen.
-        seen: SocketAddr,
-    },
+    AddressSeen(AddressSeen),
     /// A new configuration is in force, or was refused.
     Reloaded {
         /// What is wrong with it; `None`: it is in force.

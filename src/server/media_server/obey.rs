@@ -94,7 +94,7 @@ impl Sessions {
             Verb::Allocate { endpoint: Some(endpoint), mut spec } => {
                 // One that is gone is near nothing.
                 spec.near = spec.near.and_then(|near| at(near).ok());
-                let allocated = media.allocate_endpoint(spec).now();
+                let allocated = media.allocate_endpoint(*spec).now();
                 let (there, local) = allocated.unwrap_or(Err(MediaError::Stopped))?;
                 let mut state = self.state();
                 let taken =

@@ -90,7 +90,10 @@ impl Table {
         let (endpoint, server) = state.place(spec.near, true)?;
         let id = state.number();
         if let Some(server) = state.servers.get_mut(server) {
-            server.held.push(Numbered { id, verb: Verb::Allocate { endpoint: Some(endpoint), spec } });
+            server.held.push(Numbered {
+                id,
+                verb: Verb::Allocate { endpoint: Some(endpoint), spec: Box::new(spec) },
+            });
             server.waiting.insert(id, Waiting { reply: None, allocates: Some(endpoint) });
         }
         Ok(endpoint)

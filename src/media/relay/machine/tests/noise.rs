@@ -34,7 +34,8 @@ fn speak(lab: &mut Lab, transcodes: bool, from: u16, at: u32, frames: u16) {
     let payload_type = if transcodes { 8 } else { 0 };
     for n in 0..frames {
         let timestamp = (at + u32::from(n)) * 160;
-        lab.put(0, party(0), packet(payload_type, from + n, timestamp, 70, &[0x55; 160]));
+        // Loud in either law: 0x55 is silence in A-law.
+        lab.put(0, party(0), packet(payload_type, from + n, timestamp, 70, &[0x0F; 160]));
         lab.run(FRAME);
     }
 }

@@ -25,8 +25,10 @@ impl Bench {
     fn endpoint(&mut self, near: Option<EndpointId>) -> Result<(EndpointId, usize), MediaError> {
         let endpoint = self.table.place(near)?;
         let spec = EndpointSpec::new(AddressFamily::V4);
-        let mut answer =
-            self.table.ask(&About::Endpoint(endpoint), Verb::Allocate { endpoint: Some(endpoint), spec })?;
+        let mut answer = self.table.ask(
+            &About::Endpoint(endpoint),
+            Verb::Allocate { endpoint: Some(endpoint), spec: Box::new(spec) },
+        )?;
         let (server, verbs) = self.request().expect("a verb");
         let [Numbered { id, .. }] = verbs[..] else { panic!("{verbs:?}") };
         self.answer(
@@ -72,7 +74,7 @@ fn endpoints_are_named_at_once_and_asked_for_with_what_is_asked_of_them() {
     let bridge = Verb::Bridge { a, b };
     drop(bench.table.ask(&About::Endpoint(a), bridge.clone()).expect("asked"));
     let (_, verbs) = bench.request().expect("one request");
-    let allocate = |endpoint, spec| Verb::Allocate { endpoint: Some(endpoint), spec };
+    let allocate = |endpoint, spec| Verb::Allocate { endpoint: Some(endpoint), spec: Box::new(spec) };
     let all = [allocate(a, spec()), tones.clone(), allocate(b, spec().near(a)), bridge];
     assert_eq!(verbs.iter().map(|it| it.verb.clone()).collect::<Vec<_>>(), all);
     // What is asked of an endpoint that has been asked for leaves at once.
