@@ -238,6 +238,7 @@ class Asterisk(PhonePeer):
         **{it: "a server with an address of its own" for it in ("nat-in", "nat-out", "edge-in", "edge-out", "crowd")},
         "timers-422": "asks for no interval below ours",
         "delayed-in": "always offers",
+        "long-call": "it calls by its address here",
         "hold-by-peer": "not written: it holds for a phone of its own, and there is none here",
         "glare": "its timing is its own",
     }

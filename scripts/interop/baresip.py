@@ -46,7 +46,7 @@ class Party:
         bind = f"[{at}]" if six else at
         self.folder = case.folder / f"baresip-{name}"
         self.folder.mkdir()
-        judge.write_tone(self.folder / "said.wav", hz)
+        judge.write_tone(self.folder / "said.wav", hz, seconds=90)
         parts = ["stdio", "g711", "g722", "opus", "aufile", "aubridge", "sndfile", *(["srtp"] if srtp else [])]
         (self.folder / "config").write_text(
             f"sip_listen {bind}:5060\nnet_interface eth0\nsip_cafile {case.world.folder}/ca.pem\n"

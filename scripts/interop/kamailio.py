@@ -69,6 +69,7 @@ class Kamailio(PhonePeer):
         "early-out": "not written: its phone is a plain baresip over UDP",
         "info-in": "not written: its phone is a plain baresip over UDP",
         "timers": "its phone has no RFC 4028",
+        "long-call": "a registrar",
     }
 
     @staticmethod

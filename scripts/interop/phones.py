@@ -159,6 +159,21 @@ class PhonePeer:
     def edge_out(self, case):
         self._edge(case, self._call_out)
 
+    def long_call(self, case):
+        """Registrations last a minute here: the peer's is refreshed while it talks, and changes nothing."""
+        self.serve(case, {"registrar": {"max_expires_s": 60}})
+        case.listen()
+        steps = ANSWERS + f"cue up; wait 70; hears {PEER} Hz within 5 s; hang up"
+        ours = case.our("1002", steps)
+        peer = self.Party(case)
+        peer.dial("1002")
+        ours.cue("up")
+        up = case.now()
+        ours.done(110)
+        case.hears(peer.address, FIRST, after=up + 62)
+        again = f"sip.Method == REGISTER && ip.src == {peer.address} && frame.time_epoch > {up}"
+        case.message("a REGISTER within the call", again)
+
     # ---- SRTP: the far side is always plain
 
     def srtp_in(self, case):

@@ -42,6 +42,7 @@ ALL = [
     _row("prack-in", "100rel required by the peer that calls (RFC 3262)"),
     _row("prack-out", "100rel required by the peer that is called"),
     _row("delayed-in", "delayed offer by the peer"),
+    _row("long-call", "a call of 70 s in which the peer registers again", quick=False),
     _row("srtp-in", "SRTP (SDES) by the peer, plain far side"),
     _row("srtp-out", "SRTP (SDES) to a peer that can, plain far side"),
     _row("srtp-must-in", "call by a peer that demands SRTP", quick=False),
