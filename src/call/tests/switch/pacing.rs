@@ -14,7 +14,7 @@ use b2b_sip::endpoint::{Flow, Reply, Termination};
 use b2b_sip::msg::Request;
 use b2b_testkit::{Handler, Harness, Network, SESSION};
 
-use crate::routed::{ANN, BOB, contacts};
+use crate::routed::{ANN, BOB, CAT, contacts};
 
 const WAIT: Duration = Duration::from_millis(700);
 
@@ -41,17 +41,46 @@ impl AdmissionControl for Pacing {
 }
 
 fn harness() -> Harness {
-    let handler = Handler(|_: IncomingCall, _: CallService| async {
+    harness_of(Handler(|_: IncomingCall, _: CallService| async {
         HandlerAction::Dial(Box::new(contacts(&[(BOB, 0)], DialOptions::default())))
-    });
+    }))
+}
+
+fn harness_of(handler: impl ApplicationHandler + 'static) -> Harness {
     let handlers: Vec<Arc<dyn ApplicationHandler>> = vec![Arc::new(handler)];
     let (resolver, admission) = (Arc::new(ChainResolver::new(Vec::new())), Box::new(Pacing));
     Harness::with(Instant::now(), handlers, resolver, admission, SwitchConfig::default(), Network::QUIET)
 }
 
 fn invited(harness: &Harness) -> usize {
-    let bob = BOB.parse().unwrap();
-    harness.wire.iter().filter(|it| it.to == bob && it.line().starts_with("INVITE")).count()
+    invited_at(harness, BOB)
+}
+
+fn invited_at(harness: &Harness, address: &str) -> usize {
+    let at = address.parse().unwrap();
+    harness.wire.iter().filter(|it| it.to == at && it.line().starts_with("INVITE")).count()
+}
+
+/// Its patience counts from when its INVITE left, or a slow gateway would never be waited for.
+#[test]
+fn a_host_is_silent_from_when_its_invite_left() {
+    let second = Duration::from_secs(1);
+    let handler = Handler(move |_: IncomingCall, _: CallService| async move {
+        let options = DialOptions { trying_timeout: Some(second), ..DialOptions::default() };
+        HandlerAction::Dial(Box::new(contacts(&[(BOB, 0), (CAT, 1)], options)))
+    });
+    let mut harness = harness_of(handler);
+    // Nobody is at Bob's address.
+    let (ann, cat) = (harness.party(ANN), harness.party(CAT));
+    harness.call(ann, "bob", Some(SESSION));
+    harness.run(WAIT + second - Duration::from_millis(200));
+    assert_ne!(invited(&harness), 0);
+    // Cat's own INVITE waits, too.
+    harness.run(WAIT + Duration::from_millis(100));
+    assert_eq!(invited_at(&harness, CAT), 0, "Bob had not had his second");
+    harness.run(second);
+    assert_ne!(invited_at(&harness, CAT), 0);
+    harness.answer_next(cat, SESSION);
 }
 
 #[test]

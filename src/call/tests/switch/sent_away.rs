@@ -1,15 +1,17 @@
 //! Parties that a command sends away by REFER, and what they say of it.
 
 use std::pin::Pin;
+use std::sync::Arc;
 use std::task::{Context, Waker};
-use std::time::Duration;
+use std::time::{Duration, Instant};
 
 use b2b_call::LegId;
 use b2b_call::bridge_fsm::BridgeMode;
-use b2b_call::service::{ReferError, ReferOutcome, ReferRequest};
+use b2b_call::handler::{HandlerAction, IncomingCall};
+use b2b_call::service::{CallService, ReferError, ReferOutcome, ReferRequest};
 use b2b_sip::endpoint::{Event, ReferId, Reply, UsageEvent, UsageId};
 use b2b_sip::msg::{Name, Request};
-use b2b_testkit::{Harness, PartyId, SESSION};
+use b2b_testkit::{Handler, Harness, PartyId, SESSION};
 
 use crate::routed::{ANN, BOB};
 use crate::transfers::harness;
@@ -40,7 +42,10 @@ impl Talk {
         let headers = headers.iter().map(|(name, value)| (name.to_string(), value.to_string())).collect();
         let (service, leg) = (self.harness.service(), self.leg);
         let request = ReferRequest { to: to.to_owned(), headers, own: false };
-        let mut asks: Asks = Box::pin(async move { service.refer(leg, request).await });
+        self.ask_for(Box::pin(async move { service.refer(leg, request).await }))
+    }
+
+    fn ask_for(&mut self, mut asks: Asks) -> (Asks, Option<(ReferId, Request)>) {
         assert!(asks.as_mut().poll(&mut Context::from_waker(Waker::noop())).is_pending());
         self.harness.wait(Duration::from_secs(1), std::future::ready(()));
         self.harness.settle();
@@ -175,6 +180,32 @@ fn a_party_is_sent_to_one_place_at_a_time() {
     assert!(transferred.is_err(), "nor is it transferred from here meanwhile");
     drop(first);
     talk.ends();
+}
+
+#[test]
+fn a_party_with_an_application_goes_by_its_own_wish_and_never_in_the_place_of_a_partner() {
+    let handler = Handler(|call: IncomingCall, service: CallService| async move {
+        service.answer(call.leg).await.expect("an answer");
+        service.sleep(Duration::from_secs(600)).await.expect("time");
+        HandlerAction::Complete
+    });
+    let mut harness = Harness::new(Instant::now(), vec![Arc::new(handler)]);
+    let ann = harness.party(ANN);
+    let a = harness.call(ann, "app", Some(SESSION));
+    harness.take(ann);
+    let leg = harness.snapshot()[0].legs[0].leg;
+    let mut talk = Talk { harness, ann: (ann, a), bob: (ann, a), leg };
+    // The partner that is meant may have hung up a moment ago.
+    let (asks, asked) = talk.ask("tel:+4930123", &[]);
+    assert!(asked.is_none());
+    assert!(matches!(talk.ended(asks), Err(ReferError::WrongState(_))));
+    let service = talk.harness.service();
+    let request = ReferRequest { to: "tel:+4930123".to_owned(), own: true, headers: Vec::new() };
+    let (asks, asked) = talk.ask_for(Box::pin(async move { service.refer(leg, request).await }));
+    talk.answers(asked.expect("a REFER").0, 202);
+    talk.harness.hang_up(ann, a);
+    assert!(talk.ended(asks).is_ok_and(|it| !it.confirmed));
+    talk.has_ended();
 }
 
 #[test]
