@@ -60,13 +60,14 @@ impl Switch {
         }
     }
 
-    /// Goes on with this until `ended`, then drops it.
+    /// Goes on with this until `ended`, then drops it: what it decides in that moment counts for nothing, since
+    /// it decides so because what it was at has been taken from it.
     pub(super) fn run_until(&mut self, task: Task, ended: oneshot::Receiver<()>) {
         self.tasks.push_back(Box::pin(async move {
             tokio::select! {
                 biased;
-                done = task => done,
                 _ = ended => Done(Box::new(|switch, _| switch.counters.late += 1)),
+                done = task => done,
             }
         }));
     }

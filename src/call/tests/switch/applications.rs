@@ -90,6 +90,29 @@ fn a_caller_that_is_answered_is_handed_on_and_dialled_for() {
 }
 
 #[test]
+fn who_is_taken_from_an_application_is_not_hung_up_by_what_that_decides_then() {
+    let menu = Named("ivr/main", |call: IncomingCall, service: CallService| async move {
+        service.answer(call.leg).await.expect("an answer");
+        // It is stopped when the caller is taken away.
+        let _ = service.play(call.leg, &Prompt::file("/welcome.wav")).await;
+        HandlerAction::Disconnect
+    });
+    let other = Named("app/other", |_: IncomingCall, service: CallService| async move {
+        let _ = service.sleep(Duration::from_secs(600)).await;
+        HandlerAction::Complete
+    });
+    let mut harness = Harness::new(Instant::now(), vec![to("ivr/main"), Arc::new(menu), Arc::new(other)]);
+    let ann = harness.party(ANN);
+    let a = harness.call(ann, "main", Some(SESSION));
+    let (service, leg) = (harness.service(), harness.snapshot()[0].legs[0].leg);
+    harness.wait(Duration::from_secs(2), service.hand_over(leg, "app/other", None)).expect("given");
+    harness.settle();
+    assert!(harness.is_up(ann, a));
+    assert_eq!(harness.snapshot()[0].application.as_deref(), Some("app/other"));
+    harness.hang_up(ann, a);
+}
+
+#[test]
 fn a_dial_of_an_answered_caller_that_fails_hangs_up() {
     let mut harness = with(|call: IncomingCall, service: CallService| async move {
         service.answer(call.leg).await.expect("an answer");
