@@ -10,7 +10,7 @@ use super::report::{Outcome, Report};
 use super::{PhoneConfig, Task, screen, script, stepwise};
 use b2b_base::util::exit::{Exit, Failure};
 use b2b_base::util::signal;
-use b2b_client::{BuildError, Events, RegistrationState, SipClient, Tls};
+use b2b_client::{BuildError, ClientEvent, Events, RegistrationState, SipClient, Tls};
 
 /// A phone that has not ended so long after a signal is cut off.
 const PATIENCE: Duration = Duration::from_secs(15);
@@ -44,8 +44,9 @@ pub fn run(config: PhoneConfig) -> anyhow::Result<u8> {
                 _ => None,
             };
             report.ready(&client);
+            let mut told = None;
             if config.account.registers_at().is_some() {
-                registered(&client, &mut events, &report).await.inspect_err(|failure| {
+                told = registered(&client, &mut events, &report).await.inspect_err(|failure| {
                     // The last line is the summary, also where it never came to a call.
                     let (exit, cause) = (failure.exit, failure.message.clone());
                     report.summary(&Outcome { exit, cause, ..Outcome::new("") });
@@ -67,7 +68,11 @@ pub fn run(config: PhoneConfig) -> anyhow::Result<u8> {
                 loop {
                     tokio::select! {
                         biased;
-                        Some(event) = events.next() => report.event(&event),
+                        Some(event) = events.next() => {
+                            if told.take_if(|told| *told == event).is_none() {
+                                report.event(&event);
+                            }
+                        }
                         ended = &mut work => break ended,
                     }
                 }
@@ -78,16 +83,32 @@ pub fn run(config: PhoneConfig) -> anyhow::Result<u8> {
         .map(|exit| exit as u8)
 }
 
-/// Waits for the outcome of the first registration.
-async fn registered(client: &SipClient, events: &mut Events, report: &Report) -> Result<(), Failure> {
+/// Waits for the outcome of the first registration, and tells it: its event may have come before anybody
+/// listened. The event of what was told that way may follow.
+async fn registered(
+    client: &SipClient,
+    events: &mut Events,
+    report: &Report,
+) -> Result<Option<ClientEvent>, Failure> {
+    let mut is_told = false;
     loop {
         match client.registration() {
-            RegistrationState::Registered { .. } => return Ok(()),
+            RegistrationState::Registered { .. } if is_told => return Ok(None),
+            state @ RegistrationState::Registered { .. } => {
+                let event = ClientEvent::Registration { state };
+                report.event(&event);
+                return Ok(Some(event));
+            }
             RegistrationState::Failed { error, .. } => {
                 return Err(Failure::new(Exit::Sip, error.to_string()));
             }
             _ => match events.next().await {
-                Some(event) => report.event(&event),
+                Some(event) => {
+                    let is_it =
+                        |state: &RegistrationState| matches!(state, RegistrationState::Registered { .. });
+                    is_told |= matches!(&event, ClientEvent::Registration { state } if is_it(state));
+                    report.event(&event);
+                }
                 None => return Err(Failure::new(Exit::Sip, "the client has stopped")),
             },
         }
