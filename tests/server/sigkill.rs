@@ -4,9 +4,9 @@
 
 use std::collections::HashSet;
 use std::fs;
-use std::net::{SocketAddr, UdpSocket};
+use std::net::{Ipv4Addr, SocketAddr, UdpSocket};
 use std::path::Path;
-use std::sync::atomic::{AtomicBool, Ordering};
+use std::sync::atomic::{AtomicBool, AtomicU8, Ordering};
 use std::sync::{Arc, Mutex};
 use std::thread;
 use std::time::{Duration, Instant};
@@ -48,10 +48,11 @@ fn start(folder: &Path) -> (B2b, SocketAddr) {
 fn configure(folder: &Path, drain_s: u32) {
     let users: String =
         (0..PHONES).map(|n| format!("[[user]]\nname = \"u{n}\"\npassword = \"secret\"\n")).collect();
-    // The port is free for the moment; the second server has to have the first one's.
-    let port = socket().1.port();
+    // The second server has to have the first one's address, which nobody else takes meanwhile.
+    static TAKEN: AtomicU8 = AtomicU8::new(0);
+    let ip = Ipv4Addr::new(127, 0, 77, 1 + TAKEN.fetch_add(1, Ordering::Relaxed));
     let text = format!(
-        "[server]\nlisten = [\"udp:127.0.0.1:{port}\", \"tcp:127.0.0.1:{port}\"]\ntrusted = [\"127.0.0.0/8\"]\n\
+        "[server]\nlisten = [\"udp:{ip}:5060\", \"tcp:{ip}:5060\"]\ntrusted = [\"127.0.0.0/8\"]\n\
          domains = [\"b2b.example\"]\nstore = \"sqlite:bindings.sqlite\"\ncdr = \"cdr.jsonl\"\ndrain_s = {drain_s}\n\
          [http]\nlisten = \"off\"\n[registrar]\nkeep_alive = \"off\"\n\
          [media]\nports = \"20000-39999\"\n\
