@@ -70,7 +70,8 @@ impl Format {
         let mut parts = rest.trim().split('/');
         let encoding = parts.next().filter(|name| !name.is_empty())?;
         let clock_rate = parts.next()?.parse().ok().filter(|rate| *rate > 0)?;
-        let channels = parts.next().and_then(|channels| channels.parse().ok()).unwrap_or(1);
+        let channels =
+            parts.next().and_then(|channels| channels.parse().ok()).filter(|it| *it > 0).unwrap_or(1);
         Some(Format { channels, ..Format::new(payload_type, encoding, clock_rate) })
     }
 
@@ -86,7 +87,9 @@ impl Format {
     /// Whether both mean the same encoding, whatever their payload types and
     /// parameters; names compare without regard to case (RFC 8866 §6.6).
     pub fn same_encoding(&self, other: &Format) -> bool {
-        self.is(&other.encoding, other.clock_rate) && self.channels == other.channels
+        // Events have no channels, whatever somebody writes (RFC 4733 §7.1.1).
+        let same_channels = self.channels == other.channels || self.is_telephone_event();
+        same_channels && self.is(&other.encoding, other.clock_rate)
     }
 
     /// Whether this is the encoding with this name and clock rate.
