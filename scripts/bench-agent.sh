@@ -9,7 +9,8 @@
 # Held to: late frames and packets (20 ms) at most B2B_BENCH_LATE (0.1) percent; from `clear` to
 # silence B2B_BENCH_CLEAR_MS (40), a command's round trip B2B_BENCH_COMMAND_MS (5), and the answer to
 # an INVITE at most B2B_BENCH_SETUP_MS (5) more with subscribers than without, each at the 99th
-# percentile; nothing lost, every call up until it is hung up, nothing left at the end.
+# percentile; nothing lost, every call up until it is hung up, nothing left at the end. The exit code is 3 where
+# only time was lost: look at what the machine by itself was late.
 set -euo pipefail
 cd "$(dirname "$0")/.."
 [ -n "${B2B_BINARY:-}" ] || cargo build -q --profile "${B2B_PROFILE:-dist}" --bin b2b --example voice_load

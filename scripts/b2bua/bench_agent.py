@@ -9,7 +9,7 @@ import time
 from pathlib import Path
 
 import app_house
-from machine import BUILT, LAST_CORE, House, ending, free_port, machine, wait_for
+from machine import BUILT, LAST_CORE, House, ending, free_port, machine, verdict, wait_for
 
 LOAD = Path(os.environ.get("B2B_VOICE_LOAD", BUILT / "examples/voice_load"))
 LATE = 'b2b_media_ticks_total{when="late"}'
@@ -39,7 +39,7 @@ class Bench:
     """The server, and what is found out about it."""
 
     def __init__(self, house, options):
-        self.house, self.options, self.rows, self.problems = house, options, {}, []
+        self.house, self.options, self.rows, self.problems, self.slow = house, options, {}, [], []
         self.port = free_port()
         self.server = house.server(
             CONFIG.format(port=self.port),
@@ -99,7 +99,7 @@ class Bench:
 
     def held(self, what, seen, limit, unit="ms"):
         if seen is None or seen > limit:
-            self.problems.append(f"{what}: {seen} {unit}, {limit} {unit} are allowed")
+            self.slow.append(f"{what}: {seen} {unit}, {limit} {unit} are allowed")
 
     def media(self, case, row, calls):
         """Whether calls were as they should be; in words."""
@@ -133,7 +133,8 @@ class Bench:
         print(f"    clear to silence, {clear['count']} times: median {clear['p50']} ms, 99 % {clear['p99']} ms, most {clear['max']} ms")
         self.held("streams: clear to silence", clear["p99"], self.limits["CLEAR_MS"])
         if told["unheard"]:
-            self.problems.append(f"streams: {told['unheard']} times nothing was heard before a clear")
+            # The load clears at its own times, whatever has come by then.
+            self.slow.append(f"streams: {told['unheard']} times nothing was heard before a clear")
 
     def commands(self):
         calls, seconds, rate = (50, 3, 100) if self.options.quick else (500, 20, 500)
@@ -191,11 +192,9 @@ def main():
         left = bench.server.stop()
         if left is None or any(left.values()):
             bench.problems.append(f"left at the end: {left}")
-    result = {"machine": machine(), "rows": bench.rows, "problems": bench.problems}
+    result = {"machine": machine(), "rows": bench.rows, "problems": bench.problems, "slow": bench.slow}
     Path(options.json).write_text(json.dumps(result, indent=1) + "\n")
-    for problem in bench.problems:
-        print(f"NOT HELD: {problem}")
-    sys.exit(1 if bench.problems else 0)
+    verdict(bench.problems, bench.slow)
 
 
 if __name__ == "__main__":

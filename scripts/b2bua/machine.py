@@ -288,6 +288,17 @@ def conclude(path, result, shown):
     sys.exit(1 if result["problems"] else 0)
 
 
+# The exit code where only figures of time or CPU were over their limits: nothing was lost, wrong or left.
+ONLY_SLOW = 3
+
+
+def verdict(problems, slow):
+    """Says what was not held, and exits: 0, 1 for a problem, ONLY_SLOW where the machine may be the cause."""
+    for words in problems + slow:
+        print(f"NOT HELD: {words}")
+    sys.exit(1 if problems else ONLY_SLOW if slow else 0)
+
+
 def wait_for(is_so, what, patience=20.0, pause=0.05):
     end = time.monotonic() + patience
     while not is_so():

@@ -21,8 +21,6 @@ BUSY = 0.2
 STOPPED_MS = 250
 # Attacks end within so long after the time is over.
 PATIENCE = 90
-# The exit code where nothing but time was lost.
-LATE = 3
 
 
 def run(options):
@@ -101,7 +99,7 @@ def run(options):
             subprocess.run(["cp", "-r", house.path, options.keep], check=False)
         show(found, honest, result)
         print(f"written: {path}")
-        return 1 if problems else LATE if timed and had_time(result) else 0
+        return 1 if problems else machine.ONLY_SLOW if timed and had_time(result) else 0
 
 
 def had_time(result):
