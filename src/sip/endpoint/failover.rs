@@ -93,6 +93,11 @@ impl Endpoint {
         outcome: &Outcome<User>,
         response: Option<&Response>,
     ) -> bool {
+        // Nothing came back from there, whatever led there: a BYE that was not answered tells the next
+        // INVITE where not to go first.
+        if let Some(flow) = outcome.flow.filter(|_| outcome.timeout) {
+            self.failover.failed(now, (flow.transport, flow.remote), AVOIDED);
+        }
         if self.failover.under_way.is_empty() {
             return false;
         }

@@ -22,7 +22,16 @@ pub struct Outbox {
     /// Responses whose connection is gone, waiting for a new one (RFC 3261 §18.2.2).
     responses: HashMap<ConnectId, Bytes>,
     last_connect: u64,
+    /// Settings of TLS and listeners of calls, by their [`Way`]s less one.
+    ways: Vec<Ours>,
 }
+
+/// By which settings of TLS connections are made, and from which listener of ours.
+type Ours = (Option<Arc<str>>, Option<Arc<str>>);
+
+/// The same as a number: there are few of them, and many requests. The default: the usual ones.
+#[derive(Debug, Clone, Copy, Default, PartialEq, Eq)]
+pub struct Way(u16);
 
 /// Where responses to a request go (RFC 3261 §18.2.2, RFC 3581 §4).
 #[derive(Debug, Clone, Copy)]
@@ -32,6 +41,8 @@ pub struct ReplyPath {
     /// Where to connect to when the connection is gone: the source address with
     /// the port of sent-by.
     pub reconnect: SocketAddr,
+    /// By which way: that of the call.
+    pub way: Way,
 }
 
 impl Outbox {
@@ -46,8 +57,24 @@ impl Outbox {
         if self.is_usable(&path.flow) {
             return self.transmit(path.flow, data);
         }
-        let connect = self.connect(path.flow.transport, path.reconnect, None, (None, None));
+        let ours = usize::from(path.way.0).checked_sub(1).and_then(|at| self.ways.get(at));
+        let ours = ours.cloned().unwrap_or_default();
+        let connect = self.connect(path.flow.transport, path.reconnect, None, ours);
         self.responses.insert(connect, data);
+    }
+
+    /// The way of these settings and this listener.
+    pub fn way(&mut self, tls: Option<&Arc<str>>, listener: Option<&Arc<str>>) -> Way {
+        if tls.is_none() && listener.is_none() {
+            return Way::default();
+        }
+        let known = self.ways.iter().position(|it| (it.0.as_ref(), it.1.as_ref()) == (tls, listener));
+        let at = known.unwrap_or_else(|| {
+            self.ways.push((tls.cloned(), listener.cloned()));
+            self.ways.len() - 1
+        });
+        // Names of the configuration: there are never so many.
+        Way(u16::try_from(at + 1).unwrap_or_default())
     }
 
     /// Asks for a way to `remote`, for TLS with a certificate for `name`, and by these settings, from
@@ -57,7 +84,7 @@ impl Outbox {
         transport: Transport,
         remote: SocketAddr,
         name: Option<Arc<str>>,
-        (tls, listener): (Option<Arc<str>>, Option<Arc<str>>),
+        (tls, listener): Ours,
     ) -> ConnectId {
         let (name, tls) = if transport == Transport::Tls { (name, tls) } else { (None, None) };
         let (connect, within) = (self.next_connect(), None);

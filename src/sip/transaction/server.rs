@@ -13,7 +13,7 @@ use super::timer::TimerTable;
 use super::timer_queue::{Queued, TimerQueue};
 use super::{Action, Timer, TimerLengths, invite_server, non_invite_server};
 use crate::endpoint::ServerTransactionId;
-use crate::endpoint::outbox::{Outbox, ReplyPath};
+use crate::endpoint::outbox::{Outbox, ReplyPath, Way};
 use crate::msg::{Method, Request, ResponseWriter, Via};
 
 enum Machine {
@@ -240,6 +240,14 @@ impl<U: Copy> ServerTransactions<U> {
     pub fn path(&self, id: ServerTransactionId) -> Option<ReplyPath> {
         let server = self.slab.get(id.slot as usize)?;
         (server.generation == id.generation).then_some(server.path)
+    }
+
+    /// By which way its responses go, should the connection of the request be gone.
+    pub fn set_way(&mut self, id: ServerTransactionId, way: Way) {
+        let server = self.slab.get_mut(id.slot as usize);
+        if let Some(server) = server.filter(|server| server.generation == id.generation) {
+            server.path.way = way;
+        }
     }
 
     /// Sends a response. `false`: too late.

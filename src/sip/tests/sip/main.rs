@@ -5,6 +5,7 @@
 
 mod endpoint;
 mod fuzz_corpus;
+mod held;
 mod net;
 mod net_out;
 mod net_udp;

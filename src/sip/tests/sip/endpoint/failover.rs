@@ -7,7 +7,7 @@ use b2b_sip::endpoint::{
     Body, Endpoint, EndpointConfig, Event, Flow, FlowId, Input, Invite, OutOfDialog, Output, Termination,
     Transport, UsageEvent, UsageId,
 };
-use b2b_sip::msg::Method;
+use b2b_sip::msg::{Limits, Message, Method};
 use bytes::Bytes;
 
 use super::hand::{field, reply};
@@ -58,6 +58,7 @@ impl One {
         while let Some(output) = self.endpoint.poll_output() {
             match output {
                 Output::Event(event) => self.events.push(event),
+                Output::KeepAlive { .. } => {}
                 Output::Transmit { flow, data } => {
                     self.by = Some(flow);
                     self.sent.push((flow.remote, String::from_utf8_lossy(&data).into_owned()));
@@ -273,4 +274,59 @@ fn a_large_invite_whose_connection_breaks_goes_by_udp() {
     one.answer(&invite, "486 Busy Here", "");
     assert!(matches!(one.ended(), Some(Termination::Failed { .. })));
     one.assert_nothing_is_held();
+}
+
+/// Ann is called by whatever address answers first, and hangs up.
+fn talk(one: &mut One) -> UsageId {
+    let usage = one.dial();
+    let (at, invite) = one.last("INVITE");
+    one.answer(&invite, "200 OK", &format!("Contact: <sip:far@{at}>\r\n"));
+    usage
+}
+
+#[test]
+fn an_address_that_left_a_bye_unanswered_is_tried_last_by_the_next_invite() {
+    let mut one = One::new();
+    let usage = talk(&mut one);
+    let (first, _) = one.last("INVITE");
+    one.endpoint.bye(one.now, usage).unwrap();
+    one.flush();
+    assert_eq!(one.last("BYE").0, first);
+    one.pass(Duration::from_secs(33));
+    assert!(matches!(one.ended(), Some(Termination::ByeUnanswered)));
+    one.dial();
+    let (second, invite) = one.last("INVITE");
+    assert_ne!(second, first, "nothing came from there");
+    one.answer(&invite, "486 Busy Here", "");
+    // Not for ever.
+    one.pass(Duration::from_secs(120));
+    one.dial();
+    assert_eq!(one.last("INVITE").0, first);
+}
+
+#[test]
+fn a_response_whose_connection_is_gone_goes_by_the_way_of_its_call() {
+    for (tls, listener) in [(None, None), (Some("carrier"), Some("wan"))] {
+        let mut one = One::new();
+        let flow = One::flow_by(Transport::Tls, FIRST.parse().unwrap());
+        let invite = format!(
+            "INVITE sip:b@192.0.2.1 SIP/2.0\r\nVia: SIP/2.0/TLS {FIRST};branch=z9hG4bKa\r\nMax-Forwards: 70\r\n\
+             From: <sip:a@{FIRST}>;tag=a\r\nTo: <sip:b@192.0.2.1>\r\nCall-ID: a\r\nCSeq: 1 INVITE\r\n\
+             Contact: <sip:a@{FIRST};transport=tls>\r\nContent-Length: 0\r\n\r\n"
+        );
+        let message = Message::parse(invite.into(), &Limits::default());
+        one.input(Input::Message { flow, message });
+        let Some(Event::Incoming { usage, .. }) = one.events.pop() else { panic!("{:?}", one.events) };
+        let name = |it: Option<&str>| it.map(std::sync::Arc::from);
+        one.endpoint.set_way(usage, name(tls), name(listener)).unwrap();
+        one.input(Input::FlowClosed { flow });
+        one.endpoint.reject(one.now, usage, 486, "").unwrap();
+        let mut asked = Vec::new();
+        while let Some(output) = one.endpoint.poll_output() {
+            if let Output::Connect { remote, tls, listener, .. } = output {
+                asked.push((remote.to_string(), tls, listener));
+            }
+        }
+        assert_eq!(asked, [(FIRST.to_owned(), name(tls), name(listener))]);
+    }
 }

@@ -246,6 +246,7 @@ impl Pair {
     fn output(&mut self, end: usize, output: Output) {
         match output {
             Output::Event(event) => self.events[end].push(event),
+            Output::KeepAlive { .. } => {}
             Output::Connect { connect, transport, remote, .. } => {
                 let mut flow = self.flow(end, transport);
                 flow.remote = remote;
