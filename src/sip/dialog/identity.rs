@@ -1,10 +1,11 @@
 //! What our messages say about us: sent-by of Via, our URI in Contact, Allow,
 //! Supported, User-Agent.
 
+use std::collections::HashSet;
 use std::fmt;
 use std::net::{IpAddr, SocketAddr};
 
-use crate::endpoint::Flow;
+use crate::endpoint::{Flow, FlowId};
 use crate::msg::Transport;
 use crate::networks::contains;
 
@@ -51,6 +52,8 @@ pub struct Identity {
     /// Supported; may be empty.
     pub supported: String,
     pub advertised: Vec<Advertised>,
+    /// Flows of registrations by RFC 5626: the requests of a dialog that is made on one come back by it.
+    pub outbound: HashSet<(FlowId, SocketAddr)>,
 }
 
 impl Identity {
@@ -65,7 +68,14 @@ impl Identity {
             Ok(user) if !user.is_empty() => user,
             _ => &self.user,
         };
-        OurUri { user, sent_by: self.sent_by(flow), transport: flow.transport, secure: false }
+        OurUri { user, sent_by: self.sent_by(flow), transport: flow.transport, secure: false, ob: "" }
+    }
+
+    /// The same as the remote target of a dialog: with `ob` on a flow of a registration by RFC 5626
+    /// (§4.3), whose proxy sends nothing by it else.
+    pub fn target<'a>(&'a self, flow: &Flow, user: &'a [u8]) -> OurUri<'a> {
+        let is_outbound = !self.outbound.is_empty() && self.outbound.contains(&(flow.id, flow.remote));
+        OurUri { ob: if is_outbound { ";ob" } else { "" }, ..self.uri(flow, user) }
     }
 }
 
@@ -95,6 +105,8 @@ pub struct OurUri<'a> {
     sent_by: SentBy<'a>,
     transport: Transport,
     secure: bool,
+    /// `;ob`, or nothing.
+    ob: &'static str,
 }
 
 impl OurUri<'_> {
@@ -108,7 +120,7 @@ impl fmt::Display for OurUri<'_> {
     fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
         let at = if self.user.is_empty() { "" } else { "@" };
         if self.secure {
-            return write!(f, "sips:{}{at}{}", self.user, self.sent_by);
+            return write!(f, "sips:{}{at}{}{}", self.user, self.sent_by, self.ob);
         }
         let transport = match self.transport {
             Transport::Udp => "",
@@ -118,7 +130,7 @@ impl fmt::Display for OurUri<'_> {
             Transport::Ws => ";transport=ws",
             Transport::Wss => ";transport=wss",
         };
-        write!(f, "sip:{}{at}{}{transport}", self.user, self.sent_by)
+        write!(f, "sip:{}{at}{}{transport}{}", self.user, self.sent_by, self.ob)
     }
 }
 
@@ -134,6 +146,7 @@ mod tests {
             allow: String::new(),
             supported: String::new(),
             advertised,
+            outbound: HashSet::new(),
         }
     }
 

@@ -16,6 +16,8 @@ pub enum StreamItem {
     Message(Message),
     /// CRLFCRLF between messages: answer with CRLF.
     Ping,
+    /// A CRLF alone, the answer to a CRLFCRLF of ours ([`StreamDecoder::awaits_pong`]).
+    Pong,
     /// A message that could not be parsed, but whose end is known: answer it
     /// and go on.
     Malformed(ParseError),
@@ -37,6 +39,8 @@ pub struct StreamDecoder {
     /// First byte that is not consumed.
     start: usize,
     state: State,
+    /// The next CRLF that stands alone is a pong.
+    pong: bool,
 }
 
 #[derive(Debug, Clone, Copy)]
@@ -55,7 +59,13 @@ enum State {
 impl StreamDecoder {
     /// A decoder at the beginning of a stream.
     pub fn new(limits: Limits) -> StreamDecoder {
-        StreamDecoder { limits, buffer: Vec::new(), start: 0, state: State::Between { line_ends: 0 } }
+        StreamDecoder {
+            limits,
+            buffer: Vec::new(),
+            start: 0,
+            state: State::Between { line_ends: 0 },
+            pong: false,
+        }
     }
 
     /// Takes bytes that were read.
@@ -70,6 +80,15 @@ impl StreamDecoder {
             self.start = 0;
         }
         self.buffer.extend_from_slice(bytes);
+    }
+
+    /// A ping of ours has gone out, and has not been answered. To be said before what may be the answer
+    /// is pushed. Line ends that came before have nothing to do with it.
+    pub fn awaits_pong(&mut self) {
+        self.pong = true;
+        if self.buffered() == 0 && matches!(self.state, State::Between { .. }) {
+            self.state = State::Between { line_ends: 0 };
+        }
     }
 
     /// Bytes that wait for the rest of their message.
@@ -99,7 +118,12 @@ impl StreamDecoder {
                             continue;
                         }
                     };
+                    // Two of them are the peer's own ping.
+                    let is_alone = line_ends == 0 && !matches!(pending.get(taken), Some(b'\r' | b'\n'));
                     self.start += taken;
+                    if is_alone && std::mem::take(&mut self.pong) {
+                        return Some(StreamItem::Pong);
+                    }
                     self.state = State::Between { line_ends: (line_ends + 1) % 2 };
                     if line_ends == 1 {
                         return Some(StreamItem::Ping);

@@ -29,6 +29,8 @@ pub(super) enum ConnectionEvent {
     /// A message. `last`: nothing that follows could be read as one, so the
     /// connection is to be closed once this one is answered.
     Message { id: u64, message: Result<Message, ParseError>, last: bool },
+    /// The peer has answered a ping of ours.
+    Pong { id: u64 },
     /// The peer sends no more; what it asked before is still to be answered.
     Ended { id: u64 },
     /// The last event of a connection.
@@ -92,6 +94,26 @@ impl Proof {
     }
 }
 
+/// Whether a ping of ours waits for its answer (RFC 5626 §4.4.1); the table of connections and the
+/// connection's task share it.
+#[derive(Debug, Clone, Default)]
+pub(super) struct Pinged(Arc<AtomicBool>);
+
+impl Pinged {
+    pub fn waits(&self) -> bool {
+        self.0.load(Ordering::Relaxed)
+    }
+
+    pub fn begin(&self) {
+        self.0.store(true, Ordering::Relaxed);
+    }
+
+    /// Something has come that answers it; whether one waited.
+    fn heard(&self) -> bool {
+        self.0.swap(false, Ordering::Relaxed)
+    }
+}
+
 /// How many times as long as a message a connection without a proof may last.
 const UNPROVEN: u32 = 3;
 
@@ -102,7 +124,7 @@ const CHUNK: usize = 16 * 1024;
 /// is gone and everything in it has been written.
 pub(super) async fn run(
     id: u64,
-    proof: Proof,
+    (proof, pinged): (Proof, Pinged),
     beginning: Beginning,
     queue: (mpsc::WeakSender<Bytes>, mpsc::Receiver<Bytes>),
     events: mpsc::Sender<ConnectionEvent>,
@@ -116,7 +138,7 @@ pub(super) async fn run(
                 // Without the stack there is nobody to read for, either.
                 let _ = events.send(ConnectionEvent::Certified { id, names }).await;
             }
-            let reader = Reader { id, proof, keep_alive, events: events.clone(), net: net.clone() };
+            let reader = Reader { id, proof, pinged, keep_alive, events: events.clone(), net: net.clone() };
             tokio::select! {
                 reason = reader.run(read, StreamDecoder::new(limits)) => reason,
                 reason = write(write_half, outgoing, net.write_stall) => reason,
@@ -181,6 +203,7 @@ async fn write(
 struct Reader {
     id: u64,
     proof: Proof,
+    pinged: Pinged,
     /// For the answer to keep-alives only: weak, so that the stack's sender
     /// alone keeps the connection open.
     keep_alive: mpsc::WeakSender<Bytes>,
@@ -222,6 +245,9 @@ impl Reader {
             };
             heard = Instant::now();
             let was_partial = decoder.buffered() > 0;
+            if self.pinged.waits() {
+                decoder.awaits_pong();
+            }
             decoder.push(data);
             let (mut complete, mut messages) = (false, false);
             while let Some(item) = decoder.next_item() {
@@ -233,12 +259,19 @@ impl Reader {
                     }
                     StreamItem::Malformed(error) => (Err(error), false),
                     StreamItem::Broken(error) => (Err(error), true),
-                    StreamItem::Ping => {
+                    ping_or_pong @ (StreamItem::Ping | StreamItem::Pong) => {
                         // RFC 5626 §4.4.1: a double CRLF is answered by one.
-                        if let Some(queue) = self.keep_alive.upgrade()
+                        if matches!(ping_or_pong, StreamItem::Ping)
+                            && let Some(queue) = self.keep_alive.upgrade()
                             && queue.try_send(Bytes::from_static(b"\r\n")).is_err()
                         {
                             return CloseReason::NotReading;
+                        }
+                        // One of its own that has crossed ours shows life as well.
+                        if self.pinged.heard()
+                            && self.events.send(ConnectionEvent::Pong { id: self.id }).await.is_err()
+                        {
+                            return CloseReason::Closed;
                         }
                         continue;
                     }

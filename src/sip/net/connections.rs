@@ -9,7 +9,7 @@ use tokio::sync::mpsc;
 use tokio::task::AbortHandle;
 
 use super::certified::CertifiedPeers;
-use super::connection::{self, Beginning, ConnectionEvent, Proof};
+use super::connection::{self, Beginning, ConnectionEvent, Pinged, Proof};
 use super::limits::{NetLimits, ProvenBy};
 use crate::endpoint::{Flow, FlowId, Transport};
 use crate::known::{Acquaintance, network};
@@ -52,6 +52,7 @@ struct Connection {
     peer: Peer,
     opened: Opened,
     proof: Proof,
+    pinged: Pinged,
     /// It stands among those that may go to make room.
     unproven: bool,
     queue: mpsc::Sender<Bytes>,
@@ -221,14 +222,14 @@ impl Connections {
         let id = self.next_id;
         self.next_id += 1;
         let (queue, outgoing) = mpsc::channel(self.limits.write_queue);
-        let proof = Proof::default();
+        let (proof, pinged) = (Proof::default(), Pinged::default());
         let unproven = opened == Opened::ByPeer && acquaintance != Acquaintance::Named;
         if !unproven {
             proof.give();
         }
         let task = tokio::spawn(connection::run(
             id,
-            proof.clone(),
+            (proof.clone(), pinged.clone()),
             beginning,
             (queue.downgrade(), outgoing),
             self.events.clone(),
@@ -250,8 +251,8 @@ impl Connections {
         if opened == Opened::ByUs || peer.transport == Transport::Tcp {
             self.by_peer.insert(peer.clone(), id);
         }
-        self.by_id
-            .insert(id, Connection { flow, peer, opened, proof, unproven, queue, task: task.abort_handle() });
+        let task = task.abort_handle();
+        self.by_id.insert(id, Connection { flow, peer, opened, proof, pinged, unproven, queue, task });
         flow
     }
 
@@ -283,6 +284,14 @@ impl Connections {
                 Queued::NotReading
             }
         }
+    }
+
+    /// Asks the peer for a sign of life (RFC 5626 §4.4.1), which comes as [`ConnectionEvent::Pong`].
+    pub(super) fn ping(&mut self, id: u64) -> Queued {
+        if let Some(connection) = self.by_id.get(&id) {
+            connection.pinged.begin();
+        }
+        self.send(id, Bytes::from_static(b"\r\n\r\n"))
     }
 
     /// Forgets a connection that has ended. False when it was gone already.

@@ -11,6 +11,7 @@ use tokio::net::TcpStream;
 
 use super::connection::{Beginning, CloseReason, ConnectionEvent, Halves};
 use super::connections::{Opened, Peer, Room};
+use super::held::Taken;
 use super::limits::ProvenBy;
 use super::stack::{SipStack, TaskResult};
 use super::trace::Direction;
@@ -46,6 +47,8 @@ impl SipStack {
         }
         self.poll_stun(cx);
         fed |= self.poll_connections(cx);
+        // Behind what may have brought signs of life: they move its timer.
+        fed |= self.poll_held(cx);
         self.poll_listeners(cx);
         while let Poll::Ready(Some(result)) = self.results.1.poll_recv(cx) {
             self.task_result(result);
@@ -118,6 +121,15 @@ impl SipStack {
             if data.iter().all(|byte| matches!(byte, b'\r' | b'\n' | 0)) {
                 continue;
             }
+            match self.held.takes(now, (index, remote), data) {
+                Taken::No => {}
+                Taken::Yes => continue,
+                Taken::Lost(flow) => {
+                    self.input(Input::FlowLost { flow });
+                    fed = true;
+                    continue;
+                }
+            }
             if self
                 .stun
                 .as_mut()
@@ -177,6 +189,10 @@ impl SipStack {
         match event {
             ConnectionEvent::Certified { id, names } => {
                 self.connections.certified(id, names);
+                false
+            }
+            ConnectionEvent::Pong { id } => {
+                self.held.pong(Instant::now(), id);
                 false
             }
             ConnectionEvent::Message { id, message, last } => {

@@ -14,6 +14,7 @@
 //! - `listeners`: those that have a name
 //! - `local_addr`: the concrete local address of a flow; `unbound`: flows without sockets
 //! - `resolve`: names to addresses; `locate`: RFC 3263; `dns`: the records for it
+//! - `held`: flows that are kept alive; `keep_alive`: when one is asked, and when it is gone
 //! - `stun`: by which address the outside sees us
 //! - `trace`: the SIP trace file; `tap`: messages for whoever keeps them
 
@@ -28,9 +29,11 @@ mod connection;
 mod connections;
 #[cfg(feature = "dns")]
 mod dns;
+mod held;
 mod inputs;
 #[cfg(feature = "tls")]
 mod inward;
+mod keep_alive;
 pub mod limits;
 mod listeners;
 pub mod local_addr;

@@ -3,7 +3,7 @@
 use std::io;
 use std::net::{IpAddr, SocketAddr};
 use std::sync::Arc;
-use std::time::Duration;
+use std::time::{Duration, Instant};
 
 use bytes::Bytes;
 
@@ -33,6 +33,7 @@ impl SipStack {
                         let _ = results.send(TaskResult::Resolved { resolve, targets });
                     });
                 }
+                Output::KeepAlive { flow, every } => self.held.set(Instant::now(), flow, every),
                 Output::Event(event) => return Some(event),
             }
         }

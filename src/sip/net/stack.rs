@@ -17,6 +17,7 @@ use super::budget::SourceBudget;
 use super::certified::CertifiedPeers;
 use super::connection::{ConnectionEvent, Halves};
 use super::connections::{Connections, Peer};
+use super::held::Held;
 use super::limits::{NetCounters, NetLimits};
 use super::listeners::{Listening, NamedListener};
 use super::local_addr::{self, LocalAddresses};
@@ -45,8 +46,8 @@ pub struct NetConfig {
     pub tls: Option<Tls>,
     /// Who knows where hosts are.
     pub names: NameService,
-    /// Who is asked by which address the outside sees the listeners without a name.
-    pub stun: Option<StunConfig>,
+    /// Who is asked by which address the outside sees listeners, one for each name.
+    pub stun: Vec<StunConfig>,
     /// Limits of the drivers.
     pub limits: NetLimits,
     /// For whom room is kept.
@@ -72,7 +73,7 @@ impl NetConfig {
             named: Vec::new(),
             tls: None,
             names: NameService::System,
-            stun: None,
+            stun: Vec::new(),
             limits: NetLimits::default(),
             known: KnownSources::default(),
             certified: CertifiedPeers::default(),
@@ -153,6 +154,8 @@ pub struct SipStack {
     pub(super) trace: TraceSlot,
     /// Boxed: few have one.
     pub(super) stun: Option<Box<Stun>>,
+    /// Flows that are kept alive.
+    pub(super) held: Held,
     /// None: nobody takes what passes.
     pub(super) tap: Option<Tap>,
     pub(super) counters: NetCounters,
@@ -218,12 +221,13 @@ impl SipStack {
         let budget = || SourceBudget::new(now, rate, sources, config.known.clone());
         let (connections, connection_events) =
             Connections::new(udp.len() as u64, config.limits.clone(), config.message, config.certified);
-        let asked = config.stun.map(|stun| {
+        let asked = (!config.stun.is_empty()).then(|| {
             let listening = listening(&udp, &listeners).collect();
-            Box::new(Stun::new(stun, listening, &endpoint))
+            Box::new(Stun::new(config.stun, listening, &endpoint))
         });
         Ok(SipStack {
             stun: asked,
+            held: Held::default(),
             endpoint,
             udp,
             listeners,

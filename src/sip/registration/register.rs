@@ -5,10 +5,12 @@ use std::time::{Duration, Instant};
 
 use bytes::Bytes;
 
+use super::outbound::{self, OutboundFlow};
 use super::schedule::{Answer, Order, Registration};
 use crate::auth::{Authorized, ChallengeError, DigestClient};
 use crate::dialog::hop::Hop;
 use crate::endpoint::{Endpoint, InviteError, OutOfDialog, RequestFailure, RequestIdentity};
+use crate::msg::contact_token::ContactToken;
 use crate::msg::{Method, Name, NameAddr, Response, Uri};
 
 /// An expiry that 423 may ask for at most, seconds.
@@ -41,6 +43,11 @@ pub struct Account {
     pub tls: Option<Arc<str>>,
     /// From which listener of ours requests go, as [`OutOfDialog::listener`].
     pub listener: Option<Arc<str>>,
+    /// The URN of this instance (RFC 5626 §4.1), by which the registrar is asked to reach us by the flow of
+    /// the REGISTER; none: it is not asked.
+    pub outbound: Option<Arc<str>>,
+    /// In the URI of our contact: calls that have it come of this registration.
+    pub token: Option<ContactToken>,
 }
 
 /// Why we are not registered.
@@ -93,6 +100,7 @@ pub struct Registrant {
     /// Of the place that has granted it last.
     granted_by: usize,
     service_route: Vec<Bytes>,
+    outbound: Option<OutboundFlow>,
 }
 
 impl Registrant {
@@ -111,12 +119,18 @@ impl Registrant {
             stale: None,
             granted_by: 0,
             service_route: Vec::new(),
+            outbound: None,
         }
     }
 
     /// User part of our contact.
     pub fn user(&self) -> &str {
         &self.account.user
+    }
+
+    /// Whether this is the token of our contact, and the registrar has that.
+    pub fn is_token(&self, token: ContactToken) -> bool {
+        self.account.token == Some(token) && self.schedule.state().is_in_force()
     }
 
     /// The registrar that is asked now.
@@ -143,6 +157,12 @@ impl Registrant {
     /// first one first; what is no list of SIP URIs, or a long one, counts as none.
     pub fn service_route(&self) -> &[Bytes] {
         &self.service_route
+    }
+
+    /// That the registrar reaches us by the flow of the last REGISTER (RFC 5626); none: it does not, or
+    /// nothing is in force.
+    pub fn outbound(&self) -> Option<OutboundFlow> {
+        self.outbound.filter(|_| self.schedule.state().is_in_force())
     }
 
     /// The contact that the registrar has; none: it has none of ours, as far as we know.
@@ -172,7 +192,7 @@ impl Registrant {
     pub fn remove_stale(&mut self, endpoint: &mut Endpoint) -> Option<OutOfDialog> {
         let stale = self.stale.take()?;
         let (request, _) = self.build(0, endpoint)?;
-        Some(OutOfDialog { contact_uri: Some(stale.into()), ..request })
+        Some(OutOfDialog { contact_uri: Some(stale.into()), contact: Some(Bytes::new()), ..request })
     }
 
     fn build(&mut self, expires: u32, endpoint: &mut Endpoint) -> Option<(OutOfDialog, Authorized)> {
@@ -188,6 +208,12 @@ impl Registrant {
         };
         let mut headers = sent.headers.clone();
         headers.push((Bytes::from_static(b"Expires"), Bytes::from(expires.to_string())));
+        let mut contact = Bytes::new();
+        if let Some(instance) = &self.account.outbound {
+            let (supported, params) = outbound::asks(instance);
+            headers.push(supported);
+            contact = params;
+        }
         let address = Bytes::from(place.address.clone());
         let request = OutOfDialog {
             from: Some(address.clone()),
@@ -196,7 +222,8 @@ impl Registrant {
             route: place.route.clone(),
             outbound: place.way.clone().map(Bytes::from),
             contact_user: Some(self.account.user.clone().into()),
-            contact: Some(Bytes::new()),
+            contact: Some(contact),
+            uri_params: self.account.token.map(ContactToken::param).unwrap_or_default(),
             tls: self.account.tls.clone(),
             listener: self.account.listener.clone(),
             headers,
@@ -228,7 +255,9 @@ impl Registrant {
         };
         if let (Answer::Accepted { .. }, Some(contact), false) = (answer, contact, leaves) {
             let old = self.contact.replace(contact.to_owned());
-            self.stale = old.filter(|old| old != contact);
+            // One of the same instance and flow is replaced by the new one (RFC 5626 §6): its end would
+            // be that of the new one.
+            self.stale = old.filter(|old| old != contact && self.outbound.is_none());
         }
         self.schedule.answered(now, answer)
     }
@@ -248,6 +277,7 @@ impl Registrant {
                 self.granted = Some(granted);
                 self.granted_by = self.place;
                 self.service_route = service_route(response);
+                self.outbound = self.account.outbound.as_ref().and_then(|_| OutboundFlow::of(response));
                 Answer::Accepted { granted }
             }
             401 | 407 => {
@@ -263,6 +293,8 @@ impl Registrant {
                     }
                 }
             }
+            // First Hop Lacks Outbound Support (RFC 5626 §11.6).
+            439 if self.account.outbound.take().is_some() => Answer::Again,
             423 => match response.number::<u32>(Name::MinExpires).ok().flatten() {
                 Some(least) if least > self.account.expires && least <= LONGEST => {
                     self.account.expires = least;

@@ -30,6 +30,9 @@ impl Pace {
     };
 }
 
+/// A flow that has been there for so long is one that works: when it goes, another one is made at once.
+const LASTING: Duration = Duration::from_secs(120);
+
 /// The longest wait that a provider may ask for with Retry-After.
 const MAX_ASKED: Duration = Duration::from_secs(3_600);
 
@@ -45,6 +48,12 @@ pub struct Registration {
     hosts: u32,
     due: Option<Instant>,
     lapses: Option<Instant>,
+    /// Since when the flow is there that it is in force by; none: it is gone.
+    flow_since: Option<Instant>,
+    /// Flows that have gone soon after they came, one after the other.
+    flows_lost: u32,
+    /// What the REGISTER says that is on its way is not true any more.
+    outdated: bool,
     dice: StdRng,
 }
 
@@ -84,6 +93,9 @@ impl Registration {
             hosts: u32::try_from(hosts).unwrap_or(u32::MAX).max(1),
             due: None,
             lapses: None,
+            flow_since: None,
+            flows_lost: 0,
+            outdated: false,
             dice: StdRng::from_seed(seed),
         }
     }
@@ -120,6 +132,31 @@ impl Registration {
         order
     }
 
+    /// As [`Registration::now`] for who has another contact: while an answer is still to come, once it has come.
+    pub fn renew(&mut self, now: Instant) -> Order {
+        let order = self.now(now);
+        self.outdated = matches!(self.state, State::Asking | State::Refreshing) && order == Order::Nothing;
+        order
+    }
+
+    /// The flow is gone that it is in force by (RFC 5626 §4.5): again at once if it has lasted, or is the
+    /// first one that has not; else after ever longer waits, since whoever drops us at once would do so for
+    /// ever.
+    pub fn lost(&mut self, now: Instant) -> Order {
+        let lasted = self.flow_since.take().is_some_and(|since| now.duration_since(since) >= LASTING);
+        if lasted {
+            self.flows_lost = 0;
+        }
+        self.flows_lost = self.flows_lost.saturating_add(1);
+        if self.flows_lost == 1 {
+            return self.now(now);
+        }
+        if self.state == State::Registered {
+            self.due = Some(now + self.backed_off(self.pace.base, self.flows_lost - 1));
+        }
+        Order::Nothing
+    }
+
     /// An answer.
     pub fn answered(&mut self, now: Instant, answer: Answer) -> Order {
         match answer {
@@ -128,7 +165,11 @@ impl Registration {
                 if self.state == State::Registered {
                     (self.failures, self.spare) = (0, self.hosts - 1);
                     self.lapses = Some(now + granted);
+                    self.flow_since.get_or_insert(now);
                     self.due = Some(now + self.refresh_after(granted));
+                    if std::mem::take(&mut self.outdated) {
+                        self.due = Some(now);
+                    }
                 }
                 order
             }
@@ -196,8 +237,7 @@ impl Registration {
         }
     }
 
-    /// When to try again: at once where another host is left, else after ever longer
-    /// waits, each anywhere in the second half of its length (RFC 5626 §4.5).
+    /// When to try again: at once where another host is left, else after ever longer waits.
     fn retry(&mut self, now: Instant, asked: Option<Duration>, refused: bool) {
         if !matches!(self.state, State::Waiting | State::Holding) {
             return;
@@ -214,14 +254,17 @@ impl Registration {
         }
         self.spare = self.hosts - 1;
         let rounds = self.failures.div_ceil(self.hosts);
-        let doubled = |first: Duration, times: u32| first.saturating_mul(2u32.saturating_pow(times));
-        let longest = match self.pace.refused.filter(|_| refused) {
-            Some(first) => doubled(first, self.failures - 1),
-            None => doubled(self.pace.base, rounds),
+        let wait = match self.pace.refused.filter(|_| refused) {
+            Some(first) => self.backed_off(first, self.failures - 1),
+            None => self.backed_off(self.pace.base, rounds),
         };
-        let longest = longest.min(self.pace.max);
-        let wait = longest.mul_f64(self.dice.random_range(0.5..=1.0));
         self.due = Some(now + wait.max(asked.unwrap_or_default()));
+    }
+
+    /// A wait that was doubled so often, anywhere in the second half of its length (RFC 5626 §4.5).
+    fn backed_off(&mut self, first: Duration, times: u32) -> Duration {
+        let longest = first.saturating_mul(2u32.saturating_pow(times)).min(self.pace.max);
+        longest.mul_f64(self.dice.random_range(0.5..=1.0))
     }
 
     /// Early enough that one or two attempts may fail: at half of a short time, ten
@@ -264,6 +307,18 @@ mod tests {
             assert_eq!(registration.timeout(at), Order::Register { next_host: false });
             assert!(registration.state().is_in_force());
         }
+    }
+
+    #[test]
+    fn a_contact_that_changes_while_an_answer_is_to_come_is_told_behind_it() {
+        let (mut registration, now) = begun(1);
+        assert_eq!(registration.renew(now), Order::Nothing);
+        registration.answered(now, Answer::Accepted { granted: HOUR });
+        assert_eq!(registration.timeout(now), Order::Register { next_host: false });
+        // once
+        registration.answered(now, Answer::Accepted { granted: HOUR });
+        assert_eq!(registration.timeout(now), Order::Nothing);
+        assert_eq!(registration.renew(now), Order::Register { next_host: false });
     }
 
     #[test]
@@ -312,6 +367,31 @@ mod tests {
         registration.answered(now, FAILED);
         assert_eq!(registration.timeout(now), Order::Nothing);
         assert!(wait(&registration, now) >= 5.0);
+    }
+
+    #[test]
+    fn a_flow_that_goes_is_made_anew_at_once_and_one_that_goes_again_and_again_ever_later() {
+        let (mut registration, mut now) = begun(1);
+        let granted = Answer::Accepted { granted: HOUR };
+        registration.answered(now, granted);
+        assert_eq!(registration.lost(now), Order::Register { next_host: false });
+        assert!(registration.state().is_in_force());
+        for longest in [10.0_f64, 20.0, 40.0, 80.0] {
+            registration.answered(now, granted);
+            now += Duration::from_secs(1);
+            assert_eq!(registration.lost(now), Order::Nothing);
+            let wait = wait(&registration, now);
+            assert!((longest / 2.0..=longest).contains(&wait), "{wait} of {longest}");
+            now = registration.next_timeout().unwrap();
+            assert_eq!(registration.timeout(now), Order::Register { next_host: false });
+        }
+        registration.answered(now, granted);
+        now += LASTING / 2;
+        assert_eq!(registration.now(now), Order::Register { next_host: false });
+        // A refresh is not another flow.
+        registration.answered(now, granted);
+        now += LASTING / 2;
+        assert_eq!(registration.lost(now), Order::Register { next_host: false });
     }
 
     #[test]

@@ -12,6 +12,7 @@ fn drain(decoder: &mut StreamDecoder) -> Vec<String> {
         .map(|item| match item {
             StreamItem::Message(message) => format!("message {}", text(message.call_id().unwrap())),
             StreamItem::Ping => "ping".to_owned(),
+            StreamItem::Pong => "pong".to_owned(),
             StreamItem::Malformed(error) => format!("malformed {}", error.kind.status()),
             StreamItem::Broken(error) => {
                 format!("broken {} {}", error.kind.status(), error.partial.is_some())
@@ -126,4 +127,33 @@ fn memory_stays_bounded_over_many_messages() {
         assert_eq!(drain(&mut decoder).len(), 1);
     }
     assert!(decoder.capacity() < 16_000, "{}", decoder.capacity());
+}
+
+#[test]
+fn a_line_end_alone_is_the_answer_to_a_ping_of_ours_and_two_are_a_ping() {
+    let taken = |pieces: &[&str]| {
+        let mut decoder = StreamDecoder::new(Limits::default());
+        // A line end of before says nothing.
+        decoder.push(b"\r\n");
+        assert!(decoder.next_item().is_none());
+        decoder.awaits_pong();
+        let mut items = Vec::new();
+        for piece in pieces {
+            decoder.push(piece.as_bytes());
+            while let Some(item) = decoder.next_item() {
+                items.push(match item {
+                    StreamItem::Ping => "ping",
+                    StreamItem::Pong => "pong",
+                    other => panic!("{other:?}"),
+                });
+            }
+        }
+        items
+    };
+    assert_eq!(taken(&["\r\n"]), ["pong"]);
+    assert_eq!(taken(&["\r", "\n"]), ["pong"]);
+    assert_eq!(taken(&["\r\n\r\n"]), ["ping"]);
+    assert_eq!(taken(&["\r\n\r\n\r\n"]), ["ping", "pong"]);
+    assert_eq!(taken(&["\r\n", "\r\n\r\n"]), ["pong", "ping"]);
+    assert_eq!(taken(&["\r\n", "\r\n", "\r\n"]), ["pong", "ping"]);
 }

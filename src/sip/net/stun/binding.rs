@@ -11,9 +11,9 @@ use std::time::{Duration, Instant};
 use super::message::{Transaction, answer, is_answer};
 
 /// The first wait for an answer, which doubles (RFC 8489 §6.2.1: RTO).
-const RTO: Duration = Duration::from_millis(500);
+pub const RTO: Duration = Duration::from_millis(500);
 /// How often a request is sent (Rc).
-const SENDS: u32 = 7;
+pub const SENDS: u32 = 7;
 /// How soon a new address is asked for again.
 const CONFIRM: Duration = Duration::from_millis(500);
 /// An address that has just come stays at least so long: one that changes all the time is that of no

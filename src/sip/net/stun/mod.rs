@@ -5,11 +5,12 @@
 //! - `binding`: what one socket knows, and when it asks
 
 mod binding;
-mod message;
+pub(super) mod message;
 
 use std::future::Future;
 use std::net::{IpAddr, SocketAddr};
 use std::pin::Pin;
+use std::sync::Arc;
 use std::sync::mpsc::Sender;
 use std::task::{Context, Poll};
 use std::time::{Duration, Instant};
@@ -24,13 +25,16 @@ use super::stack::SipStack;
 use super::udp::UdpPort;
 use crate::endpoint::{Advertised, Endpoint, Transport};
 use binding::{Binding, News};
+pub(super) use binding::{RTO, SENDS};
 
 /// How often trouble of a socket is told.
 const TOLD: Duration = Duration::from_secs(60);
 
-/// Whom to ask, and what becomes of the answers.
+/// Whom to ask for a listener, and what becomes of the answers.
 #[derive(Debug, Clone)]
 pub struct StunConfig {
+    /// The name of the listener; none: those that have none.
+    pub listener: Option<Arc<str>>,
     /// A name or an address, without brackets.
     pub host: String,
     /// Usually 3478.
@@ -44,17 +48,19 @@ pub struct StunConfig {
 }
 
 /// By which address the outside sees a listener from now on.
-#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+#[derive(Debug, Clone, PartialEq, Eq)]
 pub struct SeenAs {
+    /// The listener's name, if it has one.
+    pub listener: Option<Arc<str>>,
     /// As bound.
     pub local: SocketAddr,
     /// As seen.
     pub seen: SocketAddr,
 }
 
-/// What is asked for the listeners that have no name.
+/// What is asked for listeners, each by its own server.
 pub(super) struct Stun {
-    config: StunConfig,
+    servers: Vec<Server>,
     /// By the place of their sockets.
     sockets: Vec<Option<Asking>>,
     listening: Vec<Listening>,
@@ -63,12 +69,21 @@ pub(super) struct Stun {
     timer: Pin<Box<Sleep>>,
     /// For when that is.
     armed: Option<Instant>,
-    lookups: (mpsc::UnboundedSender<Vec<SocketAddr>>, mpsc::UnboundedReceiver<Vec<SocketAddr>>),
-    /// When to look the server up; none: a lookup is under way, or has found it.
+    lookups: (mpsc::UnboundedSender<Found>, mpsc::UnboundedReceiver<Found>),
+}
+
+/// The place of a server, and its addresses.
+type Found = (usize, Vec<SocketAddr>);
+
+struct Server {
+    config: StunConfig,
+    /// When to look it up; none: a lookup is under way, or has found it.
     look_up: Option<Instant>,
 }
 
 struct Asking {
+    /// The place of the server that it asks.
+    server: usize,
     bound: SocketAddr,
     /// None: nobody knows yet where the server is.
     binding: Option<Binding>,
@@ -78,74 +93,76 @@ struct Asking {
 
 impl Stun {
     /// For these sockets, of which the UDP sockets come first.
-    pub fn new(config: StunConfig, listening: Vec<Listening>, endpoint: &Endpoint) -> Stun {
+    pub fn new(servers: Vec<StunConfig>, listening: Vec<Listening>, endpoint: &Endpoint) -> Stun {
         let asking = |it: &Listening| {
-            let bound = it.bound;
-            it.name.is_none().then_some(Asking { bound, binding: None, told: None })
+            let server = servers.iter().position(|server| server.listener == it.name)?;
+            Some(Asking { server, bound: it.bound, binding: None, told: None })
         };
         let udp = listening.iter().filter(|it| it.transport == Transport::Udp);
         Stun {
             sockets: udp.map(asking).collect(),
             listening,
             base: endpoint.advertised().to_vec(),
-            config,
+            servers: {
+                let look_up = Some(Instant::now());
+                servers.into_iter().map(|config| Server { config, look_up }).collect()
+            },
             timer: Box::pin(tokio::time::sleep(Duration::ZERO)),
             armed: None,
             lookups: mpsc::unbounded_channel(),
-            look_up: Some(Instant::now()),
         }
     }
 
-    fn bindings(&mut self) -> impl Iterator<Item = (usize, &mut Asking)> {
-        self.sockets.iter_mut().enumerate().filter_map(|(index, it)| Some((index, it.as_mut()?)))
-    }
-
-    fn due(&mut self) -> Option<Instant> {
-        let look_up = self.look_up;
-        let bindings = self.bindings().filter_map(|(_, it)| Some(it.binding.as_ref()?.due()));
-        bindings.chain(look_up).min()
+    fn due(&self) -> Option<Instant> {
+        let look_ups = self.servers.iter().filter_map(|it| it.look_up);
+        let bindings = self.sockets.iter().flatten().filter_map(|it| Some(it.binding.as_ref()?.due()));
+        bindings.chain(look_ups).min()
     }
 
     fn look_up(&mut self, now: Instant, names: &Resolver) {
-        if self.look_up.is_none_or(|at| at > now) {
-            return;
+        for place in 0..self.servers.len() {
+            let Some(server) = self.servers.get_mut(place) else { return };
+            if server.look_up.take_if(|at| *at <= now).is_none() {
+                continue;
+            }
+            let (host, port) = (server.config.host.clone(), server.config.port);
+            if let Ok(ip) = host.parse::<IpAddr>() {
+                self.located(now, place, &[SocketAddr::new(ip, port)]);
+                continue;
+            }
+            let (found, names) = (self.lookups.0.clone(), names.clone());
+            tokio::spawn(async move {
+                let udp = Transport::Udp;
+                let targets = names.targets(&host, Some(port), Some(udp), &[udp]).await;
+                let _ = found.send((place, targets.into_iter().map(|(_, address)| address).collect()));
+            });
         }
-        self.look_up = None;
-        let (host, port) = (self.config.host.clone(), self.config.port);
-        if let Ok(ip) = host.parse::<IpAddr>() {
-            return self.located(now, &[SocketAddr::new(ip, port)]);
-        }
-        let (found, names) = (self.lookups.0.clone(), names.clone());
-        tokio::spawn(async move {
-            let udp = Transport::Udp;
-            let targets = names.targets(&host, Some(port), Some(udp), &[udp]).await;
-            let _ = found.send(targets.into_iter().map(|(_, address)| address).collect());
-        });
     }
 
     /// Each socket asks the first address of its family. One that it asks already stays, if it is
     /// still among them: names of large services have other addresses each time.
-    fn located(&mut self, now: Instant, found: &[SocketAddr]) {
-        let every = self.config.every;
-        for (_, it) in self.bindings() {
+    fn located(&mut self, now: Instant, place: usize, found: &[SocketAddr]) {
+        let Some(server) = self.servers.get_mut(place) else { return };
+        let every = server.config.every;
+        for it in self.sockets.iter_mut().flatten().filter(|it| it.server == place) {
             let of_family = |server: &&SocketAddr| server.is_ipv4() == it.bound.is_ipv4();
-            let Some(server) = found.iter().find(of_family) else { continue };
+            let Some(at) = found.iter().find(of_family) else { continue };
             match &mut it.binding {
                 Some(binding) if found.contains(&binding.server()) => {}
-                Some(binding) => binding.set_server(now, *server),
-                none => *none = Some(Binding::new(now, it.bound, *server, every)),
+                Some(binding) => binding.set_server(now, *at),
+                none => *none = Some(Binding::new(now, it.bound, *at, every)),
             }
         }
         if found.is_empty() {
-            tracing::warn!("no address of the STUN server {}; what was found out stays", self.config.host);
-            self.look_up = Some(now + every);
+            tracing::warn!("no address of the STUN server {}; what was found out stays", server.config.host);
+            server.look_up = Some(now + every);
         }
     }
 
     /// Sends what is due.
     fn ask(&mut self, now: Instant, udp: &[UdpPort]) {
-        let mut silent = None;
-        for (index, it) in self.bindings() {
+        for (index, it) in self.sockets.iter_mut().enumerate() {
+            let Some(it) = it else { continue };
             let Some(binding) = &mut it.binding else { continue };
             let (request, news) = binding.timeout(now, rand::random());
             if let (Some(transaction), Some(port)) = (request, udp.get(index)) {
@@ -153,12 +170,14 @@ impl Stun {
                 let _ = port.send(&Bytes::copy_from_slice(&message::request(&transaction)), binding.server());
             }
             if news == News::Silence {
-                silent = Some(now);
-                it.tell(now, "it does not answer", binding_server(it));
+                let at = binding.server();
+                it.tell(now, "it does not answer", at);
+                // It may have moved.
+                if let Some(server) = self.servers.get_mut(it.server) {
+                    server.look_up.get_or_insert(now);
+                }
             }
         }
-        // It may have moved.
-        self.look_up = self.look_up.or(silent);
     }
 
     /// A datagram that has come to a socket; whether it was an answer. What it says is in force then.
@@ -177,13 +196,15 @@ impl Stun {
             News::Nothing | News::Silence => {}
             News::Refused(why) => it.tell(now, why, from),
             News::Address(seen) => {
-                let (local, before) = (it.bound, before.map(|it| format!(", and no longer as {it}")));
-                let before = before.unwrap_or_default();
+                let (local, server) = (it.bound, it.server);
+                let before = before.map(|it| format!(", and no longer as {it}")).unwrap_or_default();
                 tracing::info!("udp {local} is seen from outside as {seen}{before} (STUN)");
                 it.told = None;
                 endpoint.set_advertised(self.advertised());
-                // Nobody listens any more when the program is on its way out.
-                let _ = self.config.seen.send(SeenAs { local, seen });
+                if let Some(Server { config, .. }) = self.servers.get(server) {
+                    // Nobody listens any more when the program is on its way out.
+                    let _ = config.seen.send(SeenAs { listener: config.listener.clone(), local, seen });
+                }
             }
         }
         true
@@ -194,30 +215,29 @@ impl Stun {
     fn advertised(&self) -> Vec<Advertised> {
         let mut all = Vec::new();
         for it in self.sockets.iter().flatten() {
-            let Some(seen) = it.binding.as_ref().and_then(Binding::known) else { continue };
+            let known = it.binding.as_ref().and_then(Binding::known).zip(self.servers.get(it.server));
+            let Some((seen, Server { config, .. })) = known else { continue };
             let host = match seen.ip() {
                 IpAddr::V4(ip) => ip.to_string(),
                 IpAddr::V6(ip) => format!("[{ip}]"),
             };
             let ours = self.listening.iter().filter(|other| {
                 let same = other.bound.ip() == it.bound.ip();
-                other.name.is_none() && same && (other.transport != Transport::Udp || other.bound == it.bound)
+                other.name == config.listener
+                    && same
+                    && (other.transport != Transport::Udp || other.bound == it.bound)
             });
             all.extend(ours.map(|other| Advertised {
                 listener: other.bound,
                 transport: Some(other.transport),
                 host: host.clone(),
                 port: (other.transport == Transport::Udp).then_some(seen.port()),
-                inside: self.config.inside.clone(),
+                inside: config.inside.clone(),
             }));
         }
         all.extend_from_slice(&self.base);
         all
     }
-}
-
-fn binding_server(it: &Asking) -> SocketAddr {
-    it.binding.as_ref().map_or(it.bound, Binding::server)
 }
 
 impl Asking {
@@ -235,8 +255,8 @@ impl SipStack {
     /// Asks what is due.
     pub(super) fn poll_stun(&mut self, cx: &mut Context<'_>) {
         let Some(stun) = &mut self.stun else { return };
-        while let Poll::Ready(Some(found)) = stun.lookups.1.poll_recv(cx) {
-            stun.located(Instant::now(), &found);
+        while let Poll::Ready(Some((place, found))) = stun.lookups.1.poll_recv(cx) {
+            stun.located(Instant::now(), place, &found);
         }
         loop {
             let now = Instant::now();
