@@ -58,7 +58,7 @@ fn messages(data: &[u8], size: usize) -> Vec<Bytes> {
         while let Some(item) = decoder.next_item() {
             match item {
                 StreamItem::Message(message) => out.push(message.as_bytes().clone()),
-                StreamItem::Ping => out.push(Bytes::new()),
+                StreamItem::Ping | StreamItem::Pong => out.push(Bytes::new()),
                 StreamItem::Malformed(error) => out.push(Bytes::from(format!("malformed {error}"))),
                 StreamItem::Broken(error) => out.push(Bytes::from(format!("broken {error}"))),
             }

@@ -11,6 +11,9 @@ use super::name_addr::NameAddr;
 use super::offsets::{NameAddrAt, Part, ViaAt};
 use super::via::Via;
 
+/// Header fields for a message, in order: name and value.
+pub type HeaderFields = Vec<(Bytes, Bytes)>;
+
 /// Header fields as spans into the message they came in.
 #[derive(Debug, Clone)]
 pub struct Headers {

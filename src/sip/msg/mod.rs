@@ -9,9 +9,11 @@
 //! - `writer`, `reply`: requests and responses to bytes
 //! - `framing`: messages from a byte stream
 //! - `chars`: character classes, quoting, folding, escapes
+//! - `contact_token`: by which calls of a registrar are known
 //! - `veil`: messages without what others may not see
 
 pub mod chars;
+pub mod contact_token;
 mod error;
 pub mod framing;
 mod headers;
@@ -37,9 +39,10 @@ use std::net::SocketAddr;
 use std::ops::Deref;
 
 use bytes::Bytes;
+use contact_token::ContactToken;
 
 pub use error::{ParseError, ParseErrorKind, PartialRequest};
-pub use headers::{CSeq, HeaderError, Headers, elements};
+pub use headers::{CSeq, HeaderError, HeaderFields, Headers, elements};
 pub use method::Method;
 pub use name::Name;
 pub use name_addr::NameAddr;
@@ -84,6 +87,7 @@ pub struct Request {
     headers: Headers,
     body: usize,
     source: Option<SocketAddr>,
+    token: Option<ContactToken>,
 }
 
 /// A response. Header accessors come from [`Headers`].
@@ -144,6 +148,11 @@ impl Request {
     /// request itself stays as it came.
     pub fn set_source(&mut self, source: SocketAddr) {
         self.source = Some(source);
+    }
+
+    /// The token that its Request-URI had, which is not there any more.
+    pub fn contact_token(&self) -> Option<ContactToken> {
+        self.token
     }
 
     /// Where the request came from.

@@ -10,7 +10,7 @@ use super::lines::{self, Line};
 use super::method::Method;
 use super::name::Name;
 use super::uri::Uri;
-use super::{Limits, Message, Request, Response};
+use super::{Limits, Message, Request, Response, contact_token};
 
 /// Where a message ends (RFC 3261 §18.3).
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
@@ -34,6 +34,7 @@ pub(super) fn message(data: Bytes, limits: &Limits, framing: Framing) -> Result<
     let Some(skip) = skip else { return Err(ParseError { kind: ParseErrorKind::Empty, partial: None }) };
     let mut raw = data;
     bytes::Buf::advance(&mut raw, skip);
+    let (mut raw, token) = contact_token::take(raw);
 
     let mut fault = Fault(None);
     if raw.len() > limits.message.min(u32::MAX as usize) {
@@ -67,7 +68,7 @@ pub(super) fn message(data: Bytes, limits: &Limits, framing: Framing) -> Result<
     match (start, fault.0) {
         (Some(StartLine::Request { method, uri }), None) => {
             headers.raw.truncate(body_end);
-            Ok(Message::Request(Request { method, uri, headers, body: head_end, source: None }))
+            Ok(Message::Request(Request { method, uri, headers, body: head_end, source: None, token }))
         }
         (Some(StartLine::Response { status, reason }), None) => {
             headers.raw.truncate(body_end);

@@ -1,17 +1,25 @@
 //! Messages as others may see them: in files, at a collector. Keys that were pressed (INFO) are never
-//! told, they may be a PIN; where it is said so neither is what proves a password or opens SRTP.
+//! told, they may be a PIN, nor is the token of a Contact of ours; where it is said so neither is what proves a password or opens SRTP.
 //! Octets are covered in their places, so that every length stays true.
 
 use std::borrow::Cow;
 
 use memchr::memmem;
 
+use super::contact_token;
+
 const COVER: u8 = b'x';
 
-/// The message without the keys that an INFO brings (`application/dtmf-relay`, `application/dtmf`).
+/// The message without the keys that an INFO brings (`application/dtmf-relay`, `application/dtmf`), and
+/// without tokens ([`ContactToken`](super::contact_token::ContactToken)).
 pub fn without_keys(message: &[u8]) -> Cow<'_, [u8]> {
-    let Some(body) = keys_in(message) else { return Cow::Borrowed(message) };
+    let (body, has_token) = (keys_in(message), contact_token::is_in(message));
+    if body.is_none() && !has_token {
+        return Cow::Borrowed(message);
+    }
     let mut shown = message.to_vec();
+    contact_token::cover(&mut shown);
+    let Some(body) = body else { return Cow::Owned(shown) };
     let mut lines = shown[body..].split_mut(|octet| *octet == b'\n');
     let cover =
         |part: &mut [u8]| part.iter_mut().filter(|it| !it.is_ascii_whitespace()).for_each(|it| *it = COVER);
@@ -83,6 +91,19 @@ mod tests {
         ] {
             assert!(matches!(without_keys(same.as_bytes()), Cow::Borrowed(_)), "{same:?}");
         }
+    }
+
+    #[test]
+    fn tokens_of_our_contacts_are_covered_in_the_head() {
+        let message =
+            "REGISTER sip:b SIP/2.0\r\nContact: <sip:a@b;b2b-token=00ff>;reg-id=1\r\n\r\n;b2b-token=1";
+        let expected = message.replacen("00ff", "xxxx", 1);
+        assert_eq!(shown(message), expected);
+        assert_eq!(without_keys(message.as_bytes()), expected.as_bytes());
+        assert_eq!(
+            shown("INVITE sip:a@b;b2b-token=00ff SIP/2.0\r\n"),
+            "INVITE sip:a@b;b2b-token=xxxx SIP/2.0\r\n"
+        );
     }
 
     #[test]
