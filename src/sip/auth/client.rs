@@ -9,8 +9,7 @@ use rand::{Rng, SeedableRng};
 use super::Side;
 use super::digest::{Algorithm, HexDigest, Qop, Signed};
 use super::fields::{Challenge, OfferedQop};
-use super::server::HeaderFields;
-use crate::msg::{Method, Response, chars};
+use crate::msg::{HeaderFields, Method, Response, chars};
 
 /// Realms that one account answers at most.
 const MAX_REALMS: usize = 8;
@@ -327,6 +326,12 @@ pub fn realms(response: &Response) -> Vec<String> {
         }
     }
     realms
+}
+
+/// Whether a 401 or 407 says that the credentials were good but for their nonce (RFC 7616 §3.3).
+pub fn is_stale(response: &Response) -> bool {
+    Side::of_status(response.status())
+        .is_some_and(|side| challenges(response, side).any(|challenge| challenge.stale))
 }
 
 /// The schemes that a response offers, for people.

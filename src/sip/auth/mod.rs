@@ -18,7 +18,7 @@ mod nonce_count;
 pub mod penalty;
 pub mod server;
 
-pub use client::{Authorized, ChallengeError, DigestClient, realms};
+pub use client::{Authorized, ChallengeError, DigestClient, is_stale, realms};
 pub use digest::{Algorithm, HexDigest};
 pub use penalty::{Failure, Penalties, PenaltyConfig, Standing};
 pub use server::{Asked, Claim, Credentials, DigestConfig, DigestServer, Secret, Verdict};

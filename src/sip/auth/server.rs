@@ -12,7 +12,7 @@ use super::digest::{Algorithm, HexDigest, Signed};
 use super::fields::DigestCredentials;
 use super::nonce::{NonceId, NonceMint};
 use super::nonce_count::NonceCounts;
-use crate::msg::{Method, Request, Uri};
+use crate::msg::{HeaderFields, Method, Request, Uri};
 
 /// Credentials looked at in one request at most: each costs up to three hashes.
 const MAX_CREDENTIALS: usize = 4;
@@ -65,9 +65,6 @@ impl Default for DigestConfig {
         }
     }
 }
-
-/// Header fields for a response, as `Reply::headers` takes them.
-pub type HeaderFields = Vec<(Bytes, Bytes)>;
 
 /// What to think of a request.
 #[derive(Debug, Clone, PartialEq, Eq)]

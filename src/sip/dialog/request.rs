@@ -28,10 +28,14 @@ pub struct Draft {
     pub contact: Option<Bytes>,
     /// Instead of our own URI in Contact.
     pub contact_uri: Option<Bytes>,
+    /// Parameters of the Contact's URI, with `contact`.
+    pub uri_params: Bytes,
     /// Session-Expires and Min-SE.
     pub session: Option<SessionFields>,
     /// Where to send it, if not where the dialog leads.
     pub outbound: Option<Hop>,
+    /// How often it has been sent again with credentials.
+    pub authorized: u8,
 }
 
 /// What a request says of session timers (RFC 4028).
@@ -53,8 +57,10 @@ impl Draft {
             body,
             contact: None,
             contact_uri: None,
+            uri_params: Bytes::new(),
             session: None,
             outbound: None,
+            authorized: 0,
         }
     }
 }
@@ -83,16 +89,22 @@ pub fn write(
     // Target refresh requests (§12.2, RFC 3311 §5.1), and those that make dialogs.
     let refreshes = matches!(draft.method, Method::Invite | Method::Update);
     if refreshes || draft.contact.is_some() || matches!(draft.method, Method::Refer | Method::Notify) {
-        let uri = identity.uri(flow, dialog.contact_user()).secure(dialog.is_secure());
         writer = match &draft.contact {
             Some(params) => {
+                let uri = identity.uri(flow, dialog.contact_user()).secure(dialog.is_secure());
                 let params = std::str::from_utf8(params).unwrap_or_default();
+                let within = std::str::from_utf8(&draft.uri_params).unwrap_or_default();
                 match draft.contact_uri.as_deref().map(std::str::from_utf8) {
-                    Some(Ok(uri)) => writer.header_fmt(Name::Contact, format_args!("<{uri}>{params}")),
-                    _ => writer.header_fmt(Name::Contact, format_args!("<{uri}>{params}")),
+                    Some(Ok(uri)) => {
+                        writer.header_fmt(Name::Contact, format_args!("<{uri}{within}>{params}"))
+                    }
+                    _ => writer.header_fmt(Name::Contact, format_args!("<{uri}{within}>{params}")),
                 }
             }
-            None => writer.header_fmt(Name::Contact, format_args!("<{uri}>")),
+            None => {
+                let uri = identity.target(flow, dialog.contact_user()).secure(dialog.is_secure());
+                writer.header_fmt(Name::Contact, format_args!("<{uri}>"))
+            }
         };
     }
     if refreshes {

@@ -3,8 +3,10 @@
 use std::net::SocketAddr;
 use std::sync::Arc;
 
+use bytes::Bytes;
+
 use super::{Flow, ReferId, RequestId, ServerTransactionId, SubscriptionId, Transport, UsageId};
-use crate::msg::{Request, Response};
+use crate::msg::{Method, Request, Response};
 
 /// What happened.
 #[derive(Debug)]
@@ -53,7 +55,8 @@ pub enum Event {
         /// `None`: it was not sent.
         flow: Option<Flow>,
     },
-    /// The connection of [`super::Endpoint::watch_flow`] is gone.
+    /// The connection of [`super::Endpoint::watch_flow`] is gone, or the flow of
+    /// [`super::Endpoint::hold_flow`].
     FlowClosed {
         /// The flow that was watched.
         flow: Flow,
@@ -86,6 +89,21 @@ pub enum RequestFailure {
     Unreachable,
 }
 
+/// A request of ours inside a call that was refused with 401 or 407.
+#[derive(Debug)]
+pub struct Challenge {
+    /// Its number, by which `authorize_request` and `leave_refused` know it.
+    pub cseq: u32,
+    /// Its method.
+    pub method: Method,
+    /// Its Request-URI: `uri` of the credentials.
+    pub uri: Bytes,
+    /// How often it has been sent with credentials already.
+    pub tries: u8,
+    /// The 401 or 407.
+    pub response: Response,
+}
+
 /// What happened inside a call. [`UsageEvent::Terminated`] comes exactly once
 /// and last.
 #[derive(Debug)]
@@ -107,6 +125,13 @@ pub enum UsageEvent {
     Challenged {
         /// The 401 or 407.
         response: Response,
+    },
+    /// 401 or 407 to a request of ours inside a call with [`super::Endpoint::authorizes_inside`]:
+    /// send it again with `authorize_request`, or take the refusal with `leave_refused`. Until
+    /// then nothing is told of what became of it.
+    RequestChallenged {
+        /// Which request, and what it was asked.
+        challenge: Box<Challenge>,
     },
     /// 2xx to our INVITE: the call is up. `ack_wanted`: the INVITE carried no
     /// offer, so the response does; send the answer with `ack`. Otherwise the

@@ -121,6 +121,11 @@ impl Endpoint {
             dialog.tls.clone_from(&tls);
             dialog.listener.clone_from(&listener);
         }
+        // The responses to their INVITE, too, should its connection break.
+        if let Some(theirs) = it.theirs.as_deref() {
+            let way = self.out.way(tls.as_ref(), listener.as_ref());
+            self.servers.set_way(theirs.transaction, way);
+        }
         Ok(())
     }
 

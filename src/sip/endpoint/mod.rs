@@ -10,8 +10,9 @@
 //! - `receive`, `refuse`: what comes in, and what is refused without state; `overload`: when there is too much
 //! - `caller`: our INVITE that starts a call; `callee`: theirs
 //! - `success`: 2xx to our INVITE, and ACK
-//! - `challenge`: our INVITE or BYE again, with credentials
+//! - `challenge`: our INVITE or BYE again, with credentials; `challenge_inside`: other requests inside a call
 //! - `requests`: other requests of ours, inside a call and outside
+//! - `outbound`: flows of registrations that are kept
 //! - `onward`: what one INVITE hands on to another; loops
 //! - `failover`: from one address of a name to the next
 //! - `hops`: where the requests of a dialog may go
@@ -27,6 +28,7 @@
 mod callee;
 mod caller;
 mod challenge;
+mod challenge_inside;
 pub mod command;
 pub mod config;
 pub mod counters;
@@ -35,6 +37,7 @@ mod failover;
 pub mod flow;
 mod hops;
 mod onward;
+mod outbound;
 pub mod outbox;
 mod overload;
 mod provisional;
@@ -55,7 +58,7 @@ mod success;
 mod udp_or_tcp;
 mod usages;
 
-use std::collections::HashMap;
+use std::collections::{HashMap, HashSet};
 use std::net::SocketAddr;
 use std::sync::Arc;
 use std::time::{Duration, Instant};
@@ -65,14 +68,14 @@ use bytes::Bytes;
 pub use crate::dialog::identity::Advertised;
 pub use crate::dialog::redirect::{RedirectTarget, redirect_targets};
 pub use crate::dialog::replaces::{ReferTo, Replaces};
-pub use crate::dialog::session_timer::SessionTimers;
+pub use crate::dialog::session_timer::{SessionRefresher, SessionTimers};
 pub use command::{
     Body, CommandError, HeaderFields, InDialog, Invite, InviteError, OutOfDialog, Reply, RequestIdentity,
     check_headers,
 };
 pub use config::{EndpointConfig, EndpointLimits, Extensions};
 pub use counters::{Counters, Holdings};
-pub use event::{Event, RequestFailure, Termination, UsageEvent};
+pub use event::{Challenge, Event, RequestFailure, Termination, UsageEvent};
 pub use flow::{Flow, FlowId, Transport};
 pub use hops::{HopJudge, HopRule, HopVerdict, NextHop, PeerWay, Whereabouts};
 pub use onward::Onward;
@@ -84,6 +87,7 @@ use crate::msg::{Message, ParseError};
 use crate::transaction::client::ClientTransactions;
 use crate::transaction::server::ServerTransactions;
 use b2b_base::ids::Mint;
+use challenge_inside::Challengeable;
 use failover::Failover;
 use outbox::Outbox;
 use refuse::Budget;
@@ -155,6 +159,12 @@ pub enum Input {
         /// The connection that was closed.
         flow: Flow,
     },
+    /// A flow that [`Output::KeepAlive`] asks to be kept has shown no life, or is another one now: of UDP,
+    /// where no connection could be closed.
+    FlowLost {
+        /// The flow that was kept.
+        flow: Flow,
+    },
     /// A message could not be sent: the kernel refused it. UDP: `flow.remote` is the destination.
     SendFailed {
         /// Where the message was to go.
@@ -209,6 +219,14 @@ pub enum Output {
         /// One whole message.
         data: Bytes,
     },
+    /// Keep this flow alive (RFC 5626 §4.4), or no longer: CRLFCRLF on a connection, which is to be closed
+    /// when no CRLF comes back, STUN on UDP.
+    KeepAlive {
+        /// The flow.
+        flow: Flow,
+        /// How long it may be silent at most; none: it is not kept any more.
+        every: Option<Duration>,
+    },
     /// Find or open a way to `remote`. An open connection is to be reused. `name`: the
     /// host as the URI had it, for which a TLS peer has to have a certificate; none:
     /// for its address.
@@ -258,6 +276,7 @@ pub struct Endpoint {
     connecting: HashMap<ConnectId, Box<Waiting>>,
     resolving: HashMap<ResolveId, Box<Waiting>>,
     failover: Failover,
+    challengeable: Challengeable,
     last_resolve: u64,
     last_request: u64,
     budget: Budget,
@@ -275,6 +294,7 @@ impl Endpoint {
                 allow: receive::allow(&config),
                 supported: config.supported(),
                 advertised: config.advertised.clone(),
+                outbound: HashSet::new(),
             },
             mint,
             out: Outbox::default(),
@@ -285,6 +305,7 @@ impl Endpoint {
             connecting: HashMap::new(),
             resolving: HashMap::new(),
             failover: Failover::default(),
+            challengeable: Challengeable::default(),
             last_resolve: 0,
             last_request: 0,
             budget: Budget::new(secret, config.limits.refusals_per_second, config.known.clone()),
@@ -318,7 +339,9 @@ impl Endpoint {
                 self.receive(now, flow, message);
             }
             Input::Message { flow, message } => self.receive(now, flow, message),
+            Input::FlowLost { flow } => self.flow_lost(&flow),
             Input::FlowClosed { flow } => {
+                self.identity.outbound.remove(&(flow.id, flow.remote));
                 self.out.closed(&flow);
                 self.transport_error(now, flow);
             }
@@ -383,7 +406,11 @@ impl Endpoint {
             usages: usages[0],
             subscriptions: self.subscriptions.len(),
             timer_entries: clients[1] + servers[1] + usages[1],
-            waiting: self.connecting.len() + self.resolving.len() + self.failover.len() + self.out.waiting(),
+            waiting: self.connecting.len()
+                + self.resolving.len()
+                + self.failover.len()
+                + self.challengeable.len()
+                + self.out.waiting(),
             map_entries: clients[2] + servers[2],
             slab_capacity: clients[3] + servers[3] + usages[2] + self.subscriptions.capacity(),
         }

@@ -8,7 +8,7 @@ use std::time::Instant;
 
 use bytes::Bytes;
 
-use super::outbox::ReplyPath;
+use super::outbox::{ReplyPath, Way};
 use super::{Endpoint, Flow};
 use crate::dialog::usage::PerSecond;
 use crate::known::{Acquaintance, KnownSources};
@@ -95,7 +95,7 @@ pub(super) fn reply_path(flow: Flow, via: &Via<'_>) -> ReplyPath {
     sent_by.set_port(via.port.unwrap_or(5060));
     let to_source = flow.transport.is_reliable() || via.rport != Rport::Absent;
     let remote = if to_source { flow.remote } else { sent_by };
-    ReplyPath { flow: Flow { remote, ..flow }, reconnect: sent_by }
+    ReplyPath { flow: Flow { remote, ..flow }, reconnect: sent_by, way: Way::default() }
 }
 
 impl Endpoint {
@@ -151,7 +151,7 @@ impl Endpoint {
         self.out.counters.malformed += 1;
         let Some(partial) = error.partial.as_deref() else { return };
         // A Via that tells nothing still came from somewhere.
-        let source = ReplyPath { flow, reconnect: flow.remote };
+        let source = ReplyPath { flow, reconnect: flow.remote, way: Way::default() };
         let path = partial.headers().top_via().map_or(source, |via| reply_path(flow, &via));
         if !self.budget.take(now, flow.remote.ip()) {
             self.out.counters.dropped += 1;

@@ -317,6 +317,7 @@ impl Endpoint {
         if let Some(transaction) = transaction {
             self.clients.abandon(now, &mut self.out, transaction);
             self.failover.forget(transaction);
+            self.challengeable.forget_one(id, transaction);
         }
         self.reinvite_over(now, id, cseq, Failure::Status(status));
     }

@@ -186,7 +186,7 @@ impl Endpoint {
         let mut writer = ResponseWriter::reply_to(request, reply.status, words, Some(tag.as_str()));
         if reply.status < 300 {
             let uri =
-                self.identity.uri(&flow, self.contact_user(Some(usage))).secure(answers_secure(request));
+                self.identity.target(&flow, self.contact_user(Some(usage))).secure(answers_secure(request));
             writer = writer
                 .record_routes(request)
                 .header_fmt(Name::Contact, format_args!("<{uri}>"))

@@ -92,6 +92,9 @@ impl Endpoint {
         if !request.contact_uri.iter().all(is_uri) {
             return Err(InviteError::BadHeader { name: "Contact".to_owned() });
         }
+        if !params(&request.uri_params) {
+            return Err(InviteError::BadHeader { name: "Contact".to_owned() });
+        }
         let RequestIdentity { call_id, from_tag, cseq } = match request.identity {
             Some(identity) => identity,
             None => self.identify(),
@@ -120,8 +123,10 @@ impl Endpoint {
             body: request.body,
             contact: request.contact,
             contact_uri: request.contact_uri,
+            uri_params: request.uri_params,
             session: None,
             outbound,
+            authorized: 0,
         };
         let id = self.next_request();
         self.dispatch(now, dialog, draft, User::Outside(id));
@@ -157,6 +162,19 @@ impl Endpoint {
     pub fn authorizes(&mut self, usage: UsageId) -> Result<(), CommandError> {
         let it = self.usages.get_mut(usage).filter(|it| !it.is_over()).ok_or(CommandError::Gone)?;
         it.authorizes = true;
+        Ok(())
+    }
+
+    /// The same, and 401 and 407 to any other request of ours inside the call come as
+    /// [`UsageEvent::RequestChallenged`], from now on. PRACK is none of them: nobody waits for its answer.
+    ///
+    /// # Errors
+    /// The call is gone.
+    pub fn authorizes_inside(&mut self, usage: UsageId) -> Result<(), CommandError> {
+        self.authorizes(usage)?;
+        if let Some(it) = self.usages.get_mut(usage) {
+            it.authorizes_inside = true;
+        }
         Ok(())
     }
 

@@ -241,6 +241,7 @@ impl Endpoint {
         }
         let method = &waiting.draft.method;
         let id = self.clients.start(now, &mut self.out, flow, method, (branch, data), waiting.user);
+        self.keep_for_challenge(id, &waiting);
         if let User::Invite(usage, cseq) = waiting.user {
             self.invite_sent(now, usage, cseq, id);
         }
@@ -300,9 +301,22 @@ impl Endpoint {
         response: Option<Response>,
     ) {
         let response = response.filter(|_| outcome.deliver);
+        let kept = self.kept_for_challenge(&outcome, response.as_ref());
         if self.goes_elsewhere(now, &outcome, response.as_ref()) {
             return;
         }
+        match (kept, response) {
+            (Some(kept), Some(response)) => {
+                if let Some((outcome, response)) = self.asks_for_credentials(kept, outcome, response) {
+                    self.tell_outcome(now, outcome, Some(response));
+                }
+            }
+            (_, response) => self.tell_outcome(now, outcome, response),
+        }
+    }
+
+    /// The same of one that nothing more can be done about.
+    pub(super) fn tell_outcome(&mut self, now: Instant, outcome: Outcome<User>, response: Option<Response>) {
         match outcome.user {
             User::Invite(usage, cseq) => {
                 if let Some(response) = response {

@@ -140,6 +140,7 @@ impl Endpoint {
         // What they still ask for inside a session that is over (§15.1.2).
         self.refuse_pending(now, id, 487);
         self.refers_after_end(now, id);
+        self.challengeable.forget(id);
         let Some(usage) = self.usages.get_mut(id) else { return };
         usage.theirs = None;
         usage.parting = None;

@@ -1,0 +1,204 @@
+//! Our requests inside a call again, with credentials after 401 or 407 (RFC 3261 §22.2, §22.3):
+//! re-INVITE, UPDATE, REFER, INFO … What became of them is told only when it is the last word, so
+//! whoever sent them need not know of challenges.
+
+use std::collections::HashMap;
+use std::time::Instant;
+
+use super::command::{CommandError, HeaderFields, check_headers};
+use super::event::Challenge;
+use super::send::{User, Waiting};
+use super::{Endpoint, UsageEvent, UsageId};
+use crate::dialog::request::Draft;
+use crate::dialog::state::Dialog;
+use crate::dialog::usage::{Phase, Usage};
+use crate::msg::{Method, Name, Response};
+use crate::transaction::client::{ClientTransactionId, Outcome};
+
+/// Requests of one call that may be challenged at once; of more a challenge is a refusal.
+const KEPT: usize = 8;
+/// How often one request is sent again: a far end could go on for ever.
+const TRIES: u8 = 8;
+
+/// Requests inside calls that it may take to send again, as long as they are under way.
+#[derive(Default)]
+pub(super) struct Challengeable(HashMap<UsageId, Vec<Kept>>);
+
+/// One of them.
+pub(super) struct Kept {
+    transaction: ClientTransactionId,
+    user: User,
+    draft: Draft,
+    /// It was challenged, and waits for our user.
+    refusal: Option<(Outcome<User>, Response)>,
+}
+
+impl Challengeable {
+    fn push(&mut self, usage: UsageId, kept: Kept) {
+        let all = self.0.entry(usage).or_default();
+        if all.len() < KEPT {
+            all.push(kept);
+        }
+    }
+
+    fn take(&mut self, usage: UsageId, which: impl Fn(&Kept) -> bool) -> Option<Kept> {
+        let all = self.0.get_mut(&usage)?;
+        let kept = all.iter().position(which).map(|at| all.swap_remove(at));
+        if all.is_empty() {
+            self.forget(usage);
+        }
+        kept
+    }
+
+    /// Nobody waits for what becomes of this one any more.
+    pub fn forget_one(&mut self, usage: UsageId, transaction: ClientTransactionId) {
+        self.take(usage, |it| it.transaction == transaction);
+    }
+
+    /// The call is over.
+    pub fn forget(&mut self, usage: UsageId) {
+        self.0.remove(&usage);
+        if self.0.is_empty() {
+            self.0.shrink_to(64);
+        }
+    }
+
+    /// Requests that are kept.
+    pub fn len(&self) -> usize {
+        self.0.values().map(Vec::len).sum()
+    }
+}
+
+impl Endpoint {
+    /// Sends the request of [`UsageEvent::RequestChallenged`] again, with the next number. `headers` are its
+    /// own and these: `Authorization`, `Proxy-Authorization`, or both.
+    ///
+    /// # Errors
+    /// It does not wait, or the call has ended.
+    pub fn authorize_request(
+        &mut self,
+        now: Instant,
+        usage: UsageId,
+        cseq: u32,
+        headers: HeaderFields,
+    ) -> Result<(), CommandError> {
+        check_headers(&headers)?;
+        let mut kept = self.waiting_for_credentials(usage, cseq)?;
+        let it = self.usages.get_mut(usage).filter(|it| may_ask(it)).ok_or(CommandError::Gone)?;
+        let Some(dialog) = it.dialogs.first_mut() else { return Err(CommandError::Gone) };
+        dialog.local_cseq += 1;
+        let (dialog, next) = (dialog.clone(), dialog.local_cseq);
+        let user = match kept.user {
+            User::Invite(usage, before) => {
+                let ours = it.ours(before).ok_or(CommandError::Gone)?;
+                ours.cseq = next;
+                User::Invite(usage, next)
+            }
+            User::Refer(_, id) => {
+                // Its NOTIFYs name the REFER that was taken.
+                if let Some(refer) = it.refers.iter_mut().find(|refer| refer.id == id) {
+                    refer.cseq = next;
+                }
+                kept.user
+            }
+            user => user,
+        };
+        let is_credentials =
+            |name: &[u8]| matches!(Name::parse(name), Name::Authorization | Name::ProxyAuthorization);
+        kept.draft.headers.retain(|(name, _)| !is_credentials(name));
+        kept.draft.headers.extend(headers);
+        kept.draft.cseq = next;
+        kept.draft.authorized += 1;
+        self.dispatch(now, dialog, kept.draft, user);
+        Ok(())
+    }
+
+    /// There are no credentials for the request of [`UsageEvent::RequestChallenged`], or they were not
+    /// good: its 401 or 407 comes as any other refusal does.
+    ///
+    /// # Errors
+    /// It does not wait.
+    pub fn leave_refused(&mut self, now: Instant, usage: UsageId, cseq: u32) -> Result<(), CommandError> {
+        if let Some((outcome, response)) = self.waiting_for_credentials(usage, cseq)?.refusal {
+            self.tell_outcome(now, outcome, Some(response));
+        }
+        Ok(())
+    }
+
+    fn waiting_for_credentials(&mut self, usage: UsageId, cseq: u32) -> Result<Kept, CommandError> {
+        let kept = self.challengeable.take(usage, |it| it.draft.cseq == cseq && it.refusal.is_some());
+        kept.ok_or(CommandError::WrongState("no challenge waits for an answer"))
+    }
+
+    /// A request goes out: where its user answers challenges, what it takes to send it again is kept.
+    pub(super) fn keep_for_challenge(&mut self, transaction: ClientTransactionId, waiting: &Waiting) {
+        let Some(usage) = waiting.user.inside() else { return };
+        let Some(it) = self.usages.get(usage).filter(|it| it.authorizes_inside) else { return };
+        // The INVITE that starts the call has a way of its own.
+        let begins = waiting.draft.method == Method::Invite && it.phase != Phase::Established;
+        if begins || waiting.draft.authorized >= TRIES {
+            return;
+        }
+        let (user, draft) = (waiting.user, waiting.draft.clone());
+        self.challengeable.push(usage, Kept { transaction, user, draft, refusal: None });
+    }
+
+    /// What was kept of a request that a transaction is done with.
+    pub(super) fn kept_for_challenge(
+        &mut self,
+        outcome: &Outcome<User>,
+        response: Option<&Response>,
+    ) -> Option<Kept> {
+        let final_response = response.is_some_and(|response| response.status() >= 200);
+        if !(final_response || outcome.timeout || outcome.transport_failed || outcome.ended) {
+            return None;
+        }
+        let (usage, id) = (outcome.user.inside()?, outcome.id?);
+        self.challengeable.take(usage, |it| it.transaction == id && it.refusal.is_none())
+    }
+
+    /// Asks for credentials, if that is what a response is about. Otherwise the outcome is given
+    /// back.
+    pub(super) fn asks_for_credentials(
+        &mut self,
+        kept: Kept,
+        outcome: Outcome<User>,
+        response: Response,
+    ) -> Option<(Outcome<User>, Response)> {
+        let usage = kept.user.inside().filter(|_| matches!(response.status(), 401 | 407));
+        let known = usage.and_then(|id| Some((id, self.usages.get_mut(id).filter(|it| may_ask(it))?)));
+        let Some((id, it)) = known else { return Some((outcome, response)) };
+        let uri = it.dialogs.first().map(Dialog::request_uri).map(|(uri, _)| uri.to_vec());
+        let Some(uri) = uri else { return Some((outcome, response)) };
+        if let User::Invite(_, cseq) = kept.user {
+            let Some(ours) = it.ours(cseq) else { return Some((outcome, response)) };
+            (ours.transaction, ours.deadline) = (None, None);
+        }
+        let Draft { cseq, ref method, authorized, .. } = kept.draft;
+        let (method, tries, uri) = (method.clone(), authorized, uri.into());
+        let challenge = Box::new(Challenge { cseq, method, uri, tries, response: response.clone() });
+        self.challengeable.push(id, Kept { refusal: Some((outcome, response)), ..kept });
+        self.usage_event(id, UsageEvent::RequestChallenged { challenge });
+        None
+    }
+}
+
+impl User {
+    /// The call that a request is inside of, if somebody waits for what becomes of it, and it is no BYE.
+    fn inside(self) -> Option<UsageId> {
+        match self {
+            User::Invite(usage, _)
+            | User::Update(usage, _)
+            | User::Request(usage, _)
+            | User::Refresh(usage)
+            | User::Refer(usage, _)
+            | User::Notify(usage, _) => Some(usage),
+            User::Bye(_) | User::Outside(_) | User::Nobody => None,
+        }
+    }
+}
+
+/// Whether requests can still be sent in a call.
+fn may_ask(usage: &Usage) -> bool {
+    !matches!(usage.phase, Phase::Ending | Phase::Over)
+}
