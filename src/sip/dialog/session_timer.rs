@@ -21,6 +21,29 @@ impl Default for SessionTimers {
     }
 }
 
+/// Who is to send the refreshes, where the far end has not said who does.
+#[derive(Debug, Clone, Copy, PartialEq, Eq, Default)]
+pub enum SessionRefresher {
+    /// Who has called, as far as we decide; of our calls the far end does.
+    #[default]
+    Either,
+    /// We are.
+    Us,
+    /// The far end is.
+    Them,
+}
+
+impl SessionRefresher {
+    /// Whether we are; none: either.
+    pub fn is_us(self) -> Option<bool> {
+        match self {
+            SessionRefresher::Either => None,
+            SessionRefresher::Us => Some(true),
+            SessionRefresher::Them => Some(false),
+        }
+    }
+}
+
 /// Who sends the refreshes, by the part in the transaction that said so.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
 pub enum Refresher {
@@ -91,7 +114,8 @@ pub struct Agreement {
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
 pub struct TooSmall;
 
-/// The answer of a UAS to an INVITE or UPDATE. `we_refresh`: what holds so far.
+/// The answer of a UAS to an INVITE or UPDATE. `we_refresh`: what holds so far, or is wished for; whom
+/// the request names does it (§9, table 2).
 /// Without a wish of theirs there is no timer: who does not know of it is left
 /// in peace.
 pub fn agree(

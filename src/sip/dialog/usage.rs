@@ -8,7 +8,7 @@ use bytes::Bytes;
 use super::hop::Hop;
 use super::refer_fsm::{notifier, subscriber};
 use super::request::SessionFields;
-use super::session_timer::SessionTimer;
+use super::session_timer::{SessionRefresher, SessionTimer};
 use super::state::Dialog;
 use super::{callee_fsm, caller_fsm, reliable_fsm};
 use crate::endpoint::{Body, Flow, HeaderFields, ReferId, ServerTransactionId};
@@ -39,8 +39,10 @@ pub struct Usage {
     pub local_tag: Tag,
     /// Whether the Call-ID is ours: decides who waits longer after glare (§14.1).
     pub owns_call_id: bool,
-    /// Whether our user answers challenges.
+    /// Whether our user answers challenges: those to our INVITE and BYE, and those to other
+    /// requests inside the call.
     pub authorizes: bool,
+    pub authorizes_inside: bool,
     /// Early dialogs, one per fork; once confirmed, the one that was.
     pub dialogs: Vec<Dialog>,
     /// INVITEs of ours: the one under way, and those whose 2xx may come again.
@@ -49,6 +51,8 @@ pub struct Usage {
     pub theirs: Option<Box<TheirInvite>>,
     /// How the call is to end, once our user has said so.
     pub parting: Option<Box<Parting>>,
+    /// Who is to refresh the session, where nobody does so far.
+    pub refresher: SessionRefresher,
     /// The session timer, once agreed on.
     pub timer: Option<Box<SessionTimer>>,
     /// REFERs that are not done with.

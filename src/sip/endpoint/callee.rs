@@ -7,7 +7,7 @@ use super::command::Reply;
 use super::outbox::ReplyPath;
 use super::send::User;
 use super::session::Addressee;
-use super::{Endpoint, Event, Flow, ServerTransactionId, Termination, UsageEvent, UsageId};
+use super::{Endpoint, Event, Flow, ServerTransactionId, SessionRefresher, Termination, UsageEvent, UsageId};
 use crate::dialog::callee_fsm::{self, Action, Cause};
 use crate::dialog::offer_answer::OfferAnswer;
 use crate::dialog::request::Draft;
@@ -49,6 +49,7 @@ impl Endpoint {
             local_tag: tag,
             owns_call_id: false,
             authorizes: false,
+            authorizes_inside: false,
             dialogs: vec![dialog],
             ours: Vec::new(),
             theirs: Some(Box::new(TheirInvite {
@@ -60,6 +61,7 @@ impl Endpoint {
                 reliable: None,
             })),
             parting: None,
+            refresher: SessionRefresher::Either,
             timer: None,
             refers: Vec::new(),
             requests: Default::default(),

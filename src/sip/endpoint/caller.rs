@@ -53,7 +53,7 @@ impl Endpoint {
             (hops, _) => hops,
         };
         let max_forwards = invite.max_forwards.unwrap_or(MAX_FORWARDS);
-        let session = self.session_wanted().filter(|_| !invite.no_session_timer);
+        let session = self.session_wanted(invite.refresher).filter(|_| !invite.no_session_timer);
         let again = (invite.authorizes || session.is_some()).then(|| {
             Box::new(Again {
                 headers: invite.headers.clone(),
@@ -76,6 +76,7 @@ impl Endpoint {
             local_tag: tag,
             owns_call_id: true,
             authorizes: invite.authorizes,
+            authorizes_inside: false,
             dialogs: Vec::new(),
             ours: vec![OurInvite {
                 origin: Some(Box::new(origin)),
@@ -85,6 +86,7 @@ impl Endpoint {
             }],
             theirs: None,
             parting: None,
+            refresher: invite.refresher,
             timer: None,
             refers: Vec::new(),
             requests: Default::default(),

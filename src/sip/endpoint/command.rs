@@ -5,13 +5,12 @@ use std::time::Duration;
 
 use bytes::Bytes;
 
-use super::{Flow, HopRule, LargeRequests};
+use super::{Flow, HopRule, LargeRequests, SessionRefresher};
 use crate::dialog::hop::Hop;
 use crate::msg::{Method, Name, NameAddr, Uri, chars};
 use b2b_base::ids::Tag;
 
-/// More header fields of a message, in order: name and value.
-pub type HeaderFields = Vec<(Bytes, Bytes)>;
+pub use crate::msg::HeaderFields;
 
 /// A message body, opaque here.
 #[derive(Debug, Clone, PartialEq, Eq)]
@@ -71,6 +70,8 @@ pub struct Invite {
     pub body: Option<Body>,
     /// Instead of the endpoint's `ring_timeout`.
     pub ring_timeout: Option<Duration>,
+    /// Who is to refresh the session, where it has a timer.
+    pub refresher: SessionRefresher,
     /// 401 and 407 come as [`super::UsageEvent::Challenged`] and wait for
     /// `authorize`; else they end the call like other refusals.
     pub authorizes: bool,
@@ -138,6 +139,8 @@ pub struct OutOfDialog {
     pub contact: Option<Bytes>,
     /// Stands in the place of our Contact's URI: one that is to be taken back.
     pub contact_uri: Option<Bytes>,
+    /// Parameters of our Contact's URI (`;a=b`, or empty).
+    pub uri_params: Bytes,
     /// More header fields.
     pub headers: HeaderFields,
     /// `None`: Content-Length is 0.
@@ -162,6 +165,7 @@ impl OutOfDialog {
             contact_user: None,
             contact: None,
             contact_uri: None,
+            uri_params: Bytes::new(),
             headers: Vec::new(),
             body: None,
         }

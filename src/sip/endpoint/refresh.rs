@@ -6,7 +6,7 @@ use std::time::{Duration, Instant};
 use bytes::Bytes;
 
 use super::send::User;
-use super::{Endpoint, Termination, UsageEvent, UsageId};
+use super::{CommandError, Endpoint, SessionRefresher, Termination, UsageEvent, UsageId};
 use crate::dialog::request::{Draft, SessionFields};
 use crate::dialog::session_timer::{
     self, Action, Agreement, Event, Refresher, SessionExpires, SessionTimer, TooSmall,
@@ -20,9 +20,10 @@ const TRY_LATER: Duration = Duration::from_secs(10);
 
 impl Endpoint {
     /// What an INVITE of ours that starts a call asks for.
-    pub(super) fn session_wanted(&self) -> Option<SessionFields> {
+    pub(super) fn session_wanted(&self, refresher: SessionRefresher) -> Option<SessionFields> {
         let wanted = self.config.session_timers?;
-        let expires = SessionExpires { seconds: wanted.expires, refresher: None };
+        let refresher = refresher.is_us().map(|we_refresh| Refresher::of(we_refresh, true));
+        let expires = SessionExpires { seconds: wanted.expires, refresher };
         Some(SessionFields { expires, min_se: if wanted.min_se > 90 { wanted.min_se } else { 0 } })
     }
 
@@ -41,13 +42,27 @@ impl Endpoint {
         request: &Request,
     ) -> Result<Option<Agreement>, TooSmall> {
         let Some(mut wanted) = self.config.session_timers else { return Ok(None) };
-        let timer = usage.and_then(|usage| self.usages.get(usage)).and_then(|it| it.timer.as_deref());
+        let usage = usage.and_then(|usage| self.usages.get(usage));
+        let timer = usage.and_then(|it| it.timer.as_deref());
         if let Some(timer) = timer {
             // What was agreed on stays so, whatever new calls are asked for.
             wanted.expires = wanted.expires.max(timer.seconds);
             wanted.min_se = wanted.min_se.min(timer.seconds);
         }
-        session_timer::agree(&wanted, request, timer.map(|timer| timer.we_refresh))
+        let we_refresh = timer.map(|timer| timer.we_refresh);
+        let we_refresh = we_refresh.or_else(|| usage.and_then(|it| it.refresher.is_us()));
+        session_timer::agree(&wanted, request, we_refresh)
+    }
+
+    /// Who is to refresh the session of a call, where the far end does not say it: for calls of theirs, as
+    /// [`super::Invite::refresher`] for ours.
+    ///
+    /// # Errors
+    /// The call is gone.
+    pub fn set_refresher(&mut self, usage: UsageId, refresher: SessionRefresher) -> Result<(), CommandError> {
+        let it = self.usages.get_mut(usage).filter(|it| !it.is_over()).ok_or(CommandError::Gone)?;
+        it.refresher = refresher;
+        Ok(())
     }
 
     /// Whether the interval of a request is too short for us; Min-SE of the 422.
@@ -196,13 +211,14 @@ impl Endpoint {
             Ok(response) => match response.status() {
                 408 | 481 => Event::RefreshRefused,
                 422 if self.session_longer(usage, &response) => return self.send_refresh(now, usage),
-                405 | 501 => {
+                491 | 500 | 503 | 504 => Event::RefreshFailed,
+                // Not by UPDATE, whatever its reason.
+                _ => {
                     if let Some(timer) = self.usages.get_mut(usage).and_then(|it| it.timer.as_deref_mut()) {
                         timer.by_update = false;
                     }
                     return self.send_refresh(now, usage);
                 }
-                _ => Event::RefreshFailed,
             },
             Err(_) => Event::RefreshRefused,
         };

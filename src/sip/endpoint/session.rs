@@ -28,7 +28,7 @@ impl Endpoint {
     pub(super) fn in_dialog(
         &mut self,
         now: Instant,
-        path: ReplyPath,
+        mut path: ReplyPath,
         flow: Flow,
         id: UsageId,
         request: Request,
@@ -41,6 +41,7 @@ impl Endpoint {
         let (Some(dialog), Ok(cseq)) = (usage.dialog(remote_tag), request.cseq()) else {
             return self.refuse(now, &path, &request, 481);
         };
+        path.way = self.out.way(dialog.tls.as_ref(), dialog.listener.as_ref());
         // §12.2.2: out of order.
         if dialog.remote_cseq.is_some_and(|last| cseq.number <= last) {
             return self.refuse(now, &path, &request, 500);
@@ -127,7 +128,7 @@ impl Endpoint {
             writer = write_agreement(writer, agreement);
             timer = usage.and_then(|usage| Some((usage, self.session_confirmed(now, usage, &request)?)));
             let secure = answers_secure(&request);
-            let uri = self.identity.uri(&path.flow, self.contact_user(usage)).secure(secure);
+            let uri = self.identity.target(&path.flow, self.contact_user(usage)).secure(secure);
             writer = writer.header_fmt(Name::Contact, format_args!("<{uri}>"));
         }
         let Ok(response) = self.served(writer).finish() else {
@@ -261,7 +262,7 @@ impl Endpoint {
             && let Some(path) = self.servers.path(transaction)
         {
             let secure = answers_secure(request);
-            let uri = self.identity.uri(&path.flow, self.contact_user(usage)).secure(secure);
+            let uri = self.identity.target(&path.flow, self.contact_user(usage)).secure(secure);
             writer = writer.header_fmt(Name::Contact, format_args!("<{uri}>"));
         }
         let mut timer = None;
