@@ -29,15 +29,23 @@ use b2b_media::{sounds::StoreStats, stage::Act, stream::Streams};
 /// Why it could not start.
 pub type StartError = SpawnError;
 
+/// Addresses of one family each, as bound and as told.
+type Told = Vec<(IpAddr, IpAddr)>;
+
+/// Where RTP is bound, and what parties are told instead.
+struct Networks {
+    /// Of parties that are of no network with a name.
+    usual: Told,
+    named: HashMap<String, Told>,
+}
+
 /// See the module's text.
 pub struct EmbeddedController {
     pub(super) relay: RelayHandle,
     pub(super) sounding: Sounding,
     pub(super) recordings: Recordings,
     streams: Streams,
-    told: RwLock<Vec<(IpAddr, IpAddr)>>,
-    /// The same of networks that have a name.
-    interfaces: HashMap<String, Vec<(IpAddr, IpAddr)>>,
+    networks: RwLock<Networks>,
     state: Mutex<State>,
 }
 
@@ -89,15 +97,17 @@ impl EmbeddedController {
         let told_of = |all: Vec<(IpAddr, Option<IpAddr>)>| {
             all.into_iter().map(|(ip, told)| (ip, told.unwrap_or(ip))).collect::<Vec<_>>()
         };
-        let told = RwLock::new(told_of(config.addresses));
-        let interfaces = config.interfaces.into_iter().map(|(name, all)| (name, told_of(all))).collect();
+        let networks = RwLock::new(Networks {
+            usual: told_of(config.addresses),
+            named: config.interfaces.into_iter().map(|(name, all)| (name, told_of(all))).collect(),
+        });
         let state = Mutex::new(State {
             rng,
             endpoints: HashMap::new(),
             trunks: Trunks::default(),
             rooms: Rooms::default(),
         });
-        Ok((EmbeddedController { relay, sounding, recordings, streams, told, interfaces, state }, events))
+        Ok((EmbeddedController { relay, sounding, recordings, streams, networks, state }, events))
     }
 
     /// Endpoints that are not released.
@@ -152,18 +162,23 @@ impl EmbeddedController {
 
     /// Whether trunks are of IPv6.
     pub(super) fn is_ipv6(&self) -> bool {
-        self.told().first().is_some_and(|(ip, _)| ip.is_ipv6())
+        self.networks().usual.first().is_some_and(|(ip, _)| ip.is_ipv6())
     }
 
-    fn told(&self) -> RwLockReadGuard<'_, Vec<(IpAddr, IpAddr)>> {
-        self.told.read().unwrap_or_else(PoisonError::into_inner)
+    fn networks(&self) -> RwLockReadGuard<'_, Networks> {
+        self.networks.read().unwrap_or_else(PoisonError::into_inner)
     }
 
-    /// From now on new descriptions of the usual network name this address in the place of the bound
-    /// one of its family, or of what was named before.
-    pub fn set_told(&self, ip: IpAddr) {
-        let mut told = self.told.write().unwrap_or_else(PoisonError::into_inner);
-        for (_, told) in told.iter_mut().filter(|(bound, _)| bound.is_ipv4() == ip.is_ipv4()) {
+    /// From now on new descriptions of this network (none: of the usual one) name this address in the
+    /// place of the bound one of its family, or of what was named before.
+    pub fn set_told(&self, network: Option<&str>, ip: IpAddr) {
+        let mut networks = self.networks.write().unwrap_or_else(PoisonError::into_inner);
+        let all = match network {
+            None => Some(&mut networks.usual),
+            Some(name) => networks.named.get_mut(name),
+        };
+        let of_family = |(bound, _): &&mut (IpAddr, IpAddr)| bound.is_ipv4() == ip.is_ipv4();
+        for (_, told) in all.into_iter().flatten().filter(of_family) {
             *told = ip;
         }
     }
@@ -183,8 +198,8 @@ impl EmbeddedController {
             all.iter().find(|(ip, _)| ip.is_ipv6() == (spec.family == AddressFamily::V6)).copied()
         };
         let found = match &spec.interface {
-            Some(name) => self.interfaces.get(name).and_then(|all| of_family(all)),
-            None => of_family(&self.told()),
+            Some(name) => self.networks().named.get(name).and_then(|all| of_family(all)),
+            None => of_family(&self.networks().usual),
         };
         let (bind, told) = found.ok_or(MediaError::Family(spec.family))?;
         let opened = self.relay.open_at(bind, near, config);

@@ -102,7 +102,8 @@ impl EmbeddedController {
         let pair::Join { forward, backward } = pair::join(&one.side, &other.side)?;
         let ipv6 = self.is_ipv6();
         let legs = [relay_id(a), relay_id(b)];
-        let joined = state.trunks.join(&self.relay, legs, ipv6, forward.0, backward.0);
+        let remotes = [one.side.remote(), other.side.remote()];
+        let joined = state.trunks.join(&self.relay, legs, remotes, ipv6, (forward.0, backward.0));
         joined.map_err(|error| refused(error, AddressFamily::V4))?;
         let route = |from: String, to: Option<String>| match to {
             Some(to) => Route::Transcode { from, to },

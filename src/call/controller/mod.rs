@@ -49,9 +49,9 @@ pub use future::MediaFuture;
 pub use request::{MadeMut, Music, NameMut, Verb};
 pub use sounding::{MusicClass, MusicSource, check_sound};
 pub use values::{
-    AddressFamily, Answering, AudioRules, Bound, Capabilities, Capability, Descriptions, Digits, EndpointId,
-    EndpointSpec, Hold, Joined, LocalDescription, MediaError, MediaEvent, NamedSources, OpusRules,
-    PairPolicy, Route, Signalling, SrtpOffer, SrtpPolicy, SrtpRules, SrtpSuite,
+    AddressFamily, Answering, AudioRules, Bound, Capabilities, Capability, Descriptions, DtmfMode,
+    EndpointId, EndpointSpec, Hold, Joined, LocalDescription, MediaError, MediaEvent, NamedSources,
+    OpusRules, PairPolicy, Route, Signalling, SrtpOffer, SrtpPolicy, SrtpRules, SrtpSuite,
 };
 pub use verbs::{
     AudioStream, CollectEnd, Collected, ConferenceId, ConferenceSpec, DigitPlan, Member, Part, Played,

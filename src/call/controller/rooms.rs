@@ -99,7 +99,8 @@ impl Across {
         ipv6: bool,
     ) -> Result<Across, MediaError> {
         let legs = [relay_id(endpoint), RelayId { thread, slot: 0, generation: 0 }];
-        let (ends, to) = trunk::open(relay, legs, ipv6).map_err(|error| refused(error, AddressFamily::V4))?;
+        let (ends, [to, _]) =
+            trunk::open(relay, legs, ipv6).map_err(|error| refused(error, AddressFamily::V4))?;
         Ok(Across { ends, to })
     }
 

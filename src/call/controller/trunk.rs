@@ -3,16 +3,22 @@
 //!
 //! It is the exception (an attended transfer between calls of different threads): legs of
 //! one call are allocated near each other.
+//!
+//! What is made for a leg by its other leg's thread (tones of digits, events, comfort noise) is made for
+//! the end that stands for it there, in the leg's own words, and passes the trunk as it is.
 
 use std::net::SocketAddr;
 
 use b2b_media::forward::{ExtensionMap, PayloadMap};
 use b2b_media::relay::{EndpointConfig, OpenError, RelayHandle, RelayId, Remote, Way};
+use b2b_media::stage::Voice;
 
 #[derive(Debug)]
 struct Trunk {
     legs: [RelayId; 2],
     ends: [RelayId; 2],
+    /// Where the ends receive.
+    at: [SocketAddr; 2],
 }
 
 /// The trunks of a controller.
@@ -20,15 +26,15 @@ struct Trunk {
 pub(super) struct Trunks(Vec<Trunk>);
 
 impl Trunks {
-    /// Joins two legs, over a trunk where they need one. Trunks that either of them had to
-    /// others are closed.
+    /// Joins two legs, of which this is known, over a trunk where they need one. Trunks that either of
+    /// them had to others are closed.
     pub fn join(
         &mut self,
         relay: &RelayHandle,
         legs: [RelayId; 2],
+        remotes: [Option<Remote>; 2],
         ipv6: bool,
-        forward: Way,
-        backward: Way,
+        (forward, backward): (Way, Way),
     ) -> Result<(), OpenError> {
         self.0.retain(|trunk| {
             let touched = legs.iter().any(|leg| trunk.legs.contains(leg));
@@ -39,15 +45,17 @@ impl Trunks {
             return Ok(());
         }
         let known = self.0.iter().find(|trunk| trunk.legs.contains(&legs[0]));
-        let ends = match known {
-            Some(trunk) if trunk.legs == legs => trunk.ends,
-            Some(trunk) => [trunk.ends[1], trunk.ends[0]],
+        let (ends, at) = match known {
+            Some(trunk) if trunk.legs == legs => (trunk.ends, trunk.at),
+            Some(trunk) => ([trunk.ends[1], trunk.ends[0]], [trunk.at[1], trunk.at[0]]),
             None => {
-                let (ends, _) = open(relay, legs, ipv6)?;
-                self.0.push(Trunk { legs, ends });
-                ends
+                let (ends, at) = open(relay, legs, ipv6)?;
+                self.0.push(Trunk { legs, ends, at });
+                (ends, at)
             }
         };
+        relay.describe(ends[0], standing_for(remotes[1], at[1]));
+        relay.describe(ends[1], standing_for(remotes[0], at[0]));
         // Numbers and codecs change where a packet enters the trunk.
         let through = |like: &Way| Way {
             extensions: ExtensionMap::all(),
@@ -84,17 +92,23 @@ fn keep(relay: &RelayHandle, trunk: &Trunk, keep: bool) -> bool {
     keep
 }
 
-/// Two endpoints that send to each other, each near its leg; and where the
-/// first one receives.
+/// An end whose other end receives here, with what the leg beyond takes. What that says has become
+/// something else before it comes.
+fn standing_for(beyond: Option<Remote>, at: SocketAddr) -> Remote {
+    let Some(Remote { takes_event, takes_tones, voice, .. }) = beyond else { return Remote::at(at) };
+    Remote { takes_event, takes_tones, voice: Voice { gets: voice.gets, ..Voice::NONE }, ..Remote::at(at) }
+}
+
+/// Two endpoints that send to each other, each near its leg; and where they receive.
 pub(super) fn open(
     relay: &RelayHandle,
     legs: [RelayId; 2],
     ipv6: bool,
-) -> Result<([RelayId; 2], SocketAddr), OpenError> {
+) -> Result<([RelayId; 2], [SocketAddr; 2]), OpenError> {
     let (one, here) = relay.open(ipv6, Some(legs[0]), EndpointConfig::default())?;
     let (other, there) =
         relay.open(ipv6, Some(legs[1]), EndpointConfig::default()).inspect_err(|_| relay.close(one))?;
     relay.describe(one, Remote::at(there));
     relay.describe(other, Remote::at(here));
-    Ok(([one, other], here))
+    Ok(([one, other], [here, there]))
 }

@@ -12,7 +12,7 @@ use super::verbs::{ConferenceId, Recorded, RecordingId};
 use crate::negotiate::NegotiateError;
 pub use crate::negotiate::crypto::{SrtpOffer, SrtpPolicy, SrtpRules};
 use crate::negotiate::pair::{self, Agreed};
-pub use crate::negotiate::pair::{AudioRules, Digits, Hold, OpusRules, PairPolicy};
+pub use crate::negotiate::pair::{AudioRules, DtmfMode, Hold, OpusRules, PairPolicy};
 use b2b_media::codec::Codec;
 use b2b_media::transport::lock::same_host;
 pub use b2b_media::transport::lock::{Answering, NamedSources, Signalling};

@@ -8,7 +8,7 @@ use bytes::Bytes;
 
 use super::*;
 use crate::controller::{
-    EndpointStats, Joined, LocalDescription, MediaController, PairPolicy, Prompt, Route,
+    AudioRules, EndpointStats, Joined, LocalDescription, MediaController, PairPolicy, Prompt, Route,
 };
 
 const LOCALHOST: IpAddr = IpAddr::V4(std::net::Ipv4Addr::LOCALHOST);
@@ -27,16 +27,27 @@ struct Party {
 
 impl Lab {
     fn new(ports: RangeInclusive<u16>) -> Self {
-        let config =
-            EmbeddedConfig { threads: Some(1), ..EmbeddedConfig::new(vec![(LOCALHOST, None)], ports, 3) };
+        Lab::with_threads(1, ports)
+    }
+
+    fn with_threads(threads: usize, ports: RangeInclusive<u16>) -> Self {
+        let config = EmbeddedConfig {
+            threads: Some(threads),
+            ..EmbeddedConfig::new(vec![(LOCALHOST, None)], ports, 3)
+        };
         let (controller, events) = EmbeddedController::start(config).unwrap();
         Lab { controller, events }
     }
 
     fn party(&self) -> Party {
+        self.party_with(AudioRules::default())
+    }
+
+    fn party_with(&self, audio: AudioRules) -> Party {
         let socket = UdpSocket::bind((LOCALHOST, 0)).unwrap();
         socket.set_read_timeout(Some(PATIENCE)).unwrap();
-        let allocated = self.controller.allocate_endpoint(EndpointSpec::new(AddressFamily::V4));
+        let spec = EndpointSpec { audio, ..EndpointSpec::new(AddressFamily::V4) };
+        let allocated = self.controller.allocate_endpoint(spec);
         let (id, LocalDescription { rtp }) = ready(allocated).unwrap();
         Party { socket, id, local: rtp }
     }
@@ -177,12 +188,7 @@ fn a_bridge_follows_a_new_answer_at_once() {
 
 #[test]
 fn legs_on_different_threads_are_joined_over_a_trunk() {
-    let config = EmbeddedConfig {
-        threads: Some(2),
-        ..EmbeddedConfig::new(vec![(LOCALHOST, None)], 23_600..=23_999, 3)
-    };
-    let (controller, events) = EmbeddedController::start(config).unwrap();
-    let lab = Lab { controller, events };
+    let lab = Lab::with_threads(2, 23_600..=23_999);
     let (a, b, c) = (lab.party(), lab.party(), lab.party());
     assert_ne!(a.id.0 >> 56, b.id.0 >> 56, "the emptiest thread takes the next");
     lab.pair_offer(&a, &b, a.session("0", "sendrecv")).unwrap();
@@ -267,3 +273,4 @@ fn digits_reach_the_other_party_under_its_own_payload_type_relayed_or_ours() {
 mod rooms;
 mod sounding;
 mod tones;
+mod trunks;

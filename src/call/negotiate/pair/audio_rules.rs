@@ -1,17 +1,18 @@
 //! How a party's audio is to be, beside its codecs, as the configuration has it.
 
+use std::borrow::Cow;
 use std::num::NonZeroU8;
 
 use super::{Side, formats};
 use b2b_media::codec::Codec;
-use b2b_sdp::{AudioMedia, Format};
+use b2b_sdp::{Attribute, AudioMedia, Format};
 
 /// What holds for one party, whoever it is joined with. A few octets: it goes about with verbs.
 #[derive(Debug, Clone, Copy, Default, PartialEq, Eq, serde::Serialize, serde::Deserialize)]
 #[serde(default)]
 pub struct AudioRules {
     /// How digits go to it and come from it.
-    pub digits: Digits,
+    pub digits: DtmfMode,
     /// The packet time that it is told, and that it gets in audio of our making where it names
     /// none itself, ms.
     pub ptime_ms: Option<NonZeroU8>,
@@ -19,6 +20,8 @@ pub struct AudioRules {
     pub comfort_noise: bool,
     /// What it is told of Opus that b2b decodes.
     pub opus: OpusRules,
+    /// It is offered the profile with feedback (RFC 4585).
+    pub avpf: bool,
 }
 
 /// What of Opus is welcome (RFC 7587 §6.1), in one octet.
@@ -49,6 +52,9 @@ impl OpusRules {
 
 /// The static payload type of CN (RFC 3389 §4).
 const NOISE: u8 = 13;
+
+/// Regular RTCP comes every four seconds, give or take half of that (§3.5.3), of every format.
+const FEEDBACK: &str = "* trr-int 4000";
 
 impl AudioRules {
     /// The parameters of a codec of ours, as this party is told them.
@@ -94,6 +100,24 @@ impl AudioRules {
         formats.extend(noise.filter(beside));
     }
 
+    /// Makes an offer of ours one of `RTP/AVPF` or `RTP/SAVPF` (RFC 4585 §4.1, RFC 5124), where this party is
+    /// to have that. b2b asks for no feedback and acts on none, and says no more than how often its
+    /// regular RTCP comes at most (§4.2, `trr-int`).
+    pub(super) fn with_feedback<'a>(&self, audio: Cow<'a, AudioMedia>) -> Cow<'a, AudioMedia> {
+        let profile = match &*audio.protocol {
+            "RTP/AVP" => "RTP/AVPF",
+            "RTP/SAVP" => "RTP/SAVPF",
+            _ => return audio,
+        };
+        if !self.avpf {
+            return audio;
+        }
+        let mut audio = audio.into_owned();
+        audio.protocol = profile.to_owned();
+        audio.others.push(Attribute { attribute: "rtcp-fb".to_owned(), value: Some(FEEDBACK.to_owned()) });
+        Cow::Owned(audio)
+    }
+
     /// Whether nothing is said.
     pub fn is_default(&self) -> bool {
         *self == AudioRules::default()
@@ -103,7 +127,7 @@ impl AudioRules {
 /// How digits go to a party and come from it.
 #[derive(Debug, Clone, Copy, Default, PartialEq, Eq, serde::Serialize, serde::Deserialize)]
 #[serde(rename_all = "snake_case")]
-pub enum Digits {
+pub enum DtmfMode {
     /// As telephone events (RFC 4733), and INFO where it has none.
     #[default]
     Events,
@@ -115,15 +139,15 @@ pub enum Digits {
     Info,
 }
 
-impl Digits {
+impl DtmfMode {
     /// Whether its party is told of events.
     pub fn has_events(self) -> bool {
-        matches!(self, Digits::Events | Digits::Either)
+        matches!(self, DtmfMode::Events | DtmfMode::Either)
     }
 
     /// Whether tones in its party's audio may be digits, and digits may go to it as tones.
     pub fn has_tones(self) -> bool {
-        matches!(self, Digits::Tones | Digits::Either)
+        matches!(self, DtmfMode::Tones | DtmfMode::Either)
     }
 }
 
@@ -131,7 +155,7 @@ impl Side {
     /// The same with these rules.
     pub fn with_audio(mut self, rules: AudioRules) -> Self {
         self.audio = rules;
-        self.takes_info |= rules.digits == Digits::Info;
+        self.takes_info |= rules.digits == DtmfMode::Info;
         self
     }
 
@@ -143,7 +167,7 @@ impl Side {
     /// The same, where it was told this and has said that.
     pub(super) fn tones_of(&self, told: &AudioMedia, own: &AudioMedia) -> bool {
         let has = |audio: &AudioMedia| audio.formats.iter().any(Format::is_telephone_event);
-        self.tones && !(self.audio.digits == Digits::Either && has(told) && has(own))
+        self.tones && !(self.audio.digits == DtmfMode::Either && has(told) && has(own))
     }
 
     /// Leaves events out that this party is not to be told of.

@@ -12,7 +12,7 @@ fn side(port: u16, rules: AudioRules) -> Side {
     side
 }
 
-fn digits(digits: Digits) -> AudioRules {
+fn digits(digits: DtmfMode) -> AudioRules {
     AudioRules { digits, ..AudioRules::default() }
 }
 
@@ -31,7 +31,7 @@ fn has_events(body: &[u8]) -> bool {
 
 #[test]
 fn a_party_with_tones_is_told_of_no_events_and_the_other_may_send_them() {
-    for rules in [digits(Digits::Tones), digits(Digits::Info)] {
+    for rules in [digits(DtmfMode::Tones), digits(DtmfMode::Info)] {
         let (mut a, mut b) = (side(1, AudioRules::default()), side(2, rules));
         let offered = offer(&mut a, &mut b, &said("8 101", EVENT), &PairPolicy::default()).unwrap();
         assert!(!has_events(&offered));
@@ -40,7 +40,7 @@ fn a_party_with_tones_is_told_of_no_events_and_the_other_may_send_them() {
         assert!(has_events(&answered), "they become tones");
         let remote = b.remote().unwrap();
         assert_eq!(remote.takes_event, None);
-        assert_eq!(remote.takes_tones, rules.digits == Digits::Tones);
+        assert_eq!(remote.takes_tones, rules.digits == DtmfMode::Tones);
         assert!(a.remote().unwrap().takes_event.is_some());
 
         // It calls.
@@ -49,6 +49,8 @@ fn a_party_with_tones_is_told_of_no_events_and_the_other_may_send_them() {
         assert!(has_events(&offered));
         let answered = answer(&mut b, &mut a, &said("8 101", EVENT)).unwrap();
         assert!(!has_events(&answered), "{rules:?}");
+        let way = join(&b, &a).unwrap().forward.0;
+        assert_eq!(way.payload_types.get(101), None, "{rules:?}: it has offered them, and gets none");
 
         // Nobody else is there.
         let mut alone = side(3, rules);
@@ -62,7 +64,7 @@ fn a_party_with_tones_is_told_of_no_events_and_the_other_may_send_them() {
 #[test]
 fn a_party_with_either_has_events_where_it_takes_them_and_else_tones() {
     for (says, lines, events) in [("8 101", EVENT, true), ("8", "", false)] {
-        let (mut a, mut b) = (side(1, AudioRules::default()), side(2, digits(Digits::Either)));
+        let (mut a, mut b) = (side(1, AudioRules::default()), side(2, digits(DtmfMode::Either)));
         let offered = offer(&mut a, &mut b, &said("8 101", EVENT), &PairPolicy::default()).unwrap();
         assert!(has_events(&offered));
         let answered = answer(&mut b, &mut a, &said(says, lines)).unwrap();
@@ -77,7 +79,7 @@ fn a_party_with_either_has_events_where_it_takes_them_and_else_tones() {
 
 #[test]
 fn digits_that_are_turned_are_not_led_past() {
-    let (mut a, mut b) = (side(1, AudioRules::default()), side(2, digits(Digits::Tones)));
+    let (mut a, mut b) = (side(1, AudioRules::default()), side(2, digits(DtmfMode::Tones)));
     offer(&mut a, &mut b, &said("8 101", EVENT), &PairPolicy::default()).unwrap();
     answer(&mut b, &mut a, &said("8", "")).unwrap();
     let heard = "10.1.1.1:4000".parse().unwrap();

@@ -3,7 +3,7 @@
 
 use std::net::SocketAddr;
 
-use super::{Digits, Line, PairError, PairPolicy, Side, Wishes, across, formats};
+use super::{DtmfMode, Line, PairError, PairPolicy, Side, Wishes, across, formats};
 use crate::negotiate::NegotiateError;
 
 /// Why two parties cannot send to each other.
@@ -45,7 +45,7 @@ pub fn direct(
     if from.keys().is_some() || to.keys().is_some() {
         return Err(DirectError::Encrypted);
     }
-    let turned = |side: &Side| side.audio.digits != Digits::Events;
+    let turned = |side: &Side| side.audio.digits != DtmfMode::Events;
     if turned(from) != turned(to) {
         return Err(DirectError::Digits);
     }

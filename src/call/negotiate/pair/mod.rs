@@ -37,7 +37,7 @@ mod ways;
 mod wishes;
 
 pub use agreed::{Agreed, agreed, spoken};
-pub use audio_rules::{AudioRules, Digits, OpusRules};
+pub use audio_rules::{AudioRules, DtmfMode, OpusRules};
 
 use std::net::SocketAddr;
 
@@ -185,7 +185,9 @@ impl Side {
     /// an offer with several lines does not show by itself.
     fn settled(&self) -> Option<ways::Leg> {
         let Line { index, audio: told, .. } = Line::known(self.sent.as_deref()?)?;
-        let own = read(self.remote.as_deref()?).ok()?.audio(index).ok()?;
+        let mut own = read(self.remote.as_deref()?).ok()?.audio(index).ok()?;
+        // Who calls may have offered events that it was not told of: it gets none.
+        self.without_events(&mut own.formats);
         let events = self.told_events.beside(&told);
         let tones = self.tones_of(&told, &own);
         Some(ways::Leg { told, own, tones, events, ptime_ms: self.audio.ptime_ms() })
@@ -265,7 +267,10 @@ impl Side {
     /// Writes an offer of this line, in the places of the last description.
     fn offer(&mut self, audio: &AudioMedia) -> Box<[u8]> {
         self.told_events.add(audio);
-        let audio = &*self.encrypt_offer(audio);
+        let ours = audio.rtp() == self.rtp;
+        let audio = self.encrypt_offer(audio);
+        // Whoever gets it past us is told what the other party can do.
+        let audio = &*if ours { self.audio.with_feedback(audio) } else { audio };
         let last = self.sent.as_deref().and_then(Line::known);
         let bytes = self.write(|origin| match &last {
             Some(last) => SessionDescription::reoffer(origin, &last.description, last.index, audio),

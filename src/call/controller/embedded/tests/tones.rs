@@ -23,8 +23,13 @@ fn packets(digits: &str) -> Vec<Vec<u8>> {
 }
 
 impl Party {
-    fn say(&self, sequence: u16, payload: &[u8]) {
-        let mut packet = vec![0x80, 8];
+    pub(super) fn say(&self, sequence: u16, payload: &[u8]) {
+        self.say_as(8, sequence, payload);
+    }
+
+    /// The same under another payload type.
+    pub(super) fn say_as(&self, payload_type: u8, sequence: u16, payload: &[u8]) {
+        let mut packet = vec![0x80, payload_type];
         packet.extend_from_slice(&sequence.to_be_bytes());
         packet.extend_from_slice(&(u32::from(sequence) * 160).to_be_bytes());
         packet.extend_from_slice(&[9, 9, 9, 9]);
