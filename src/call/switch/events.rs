@@ -10,12 +10,12 @@ use super::{Switch, Turn};
 use crate::agent::leg::termination;
 use crate::controller::{EndpointId, MediaEvent};
 use crate::event::{DigitBy, Event as News};
-use crate::leg_fsm::{LegEvent, LegState, TerminationCause};
+use crate::leg_fsm::{LegEvent, TerminationCause};
 use crate::verdict::media_from;
 use crate::{CallId, LegId};
 use b2b_base::util::unheard;
 use b2b_sip::endpoint::{Event, Reply, Termination, UsageEvent, UsageId};
-use b2b_sip::msg::{Method, Name, Response};
+use b2b_sip::msg::{Name, Response};
 
 impl Switch {
     /// Takes what the endpoint has to tell.
@@ -28,8 +28,10 @@ impl Switch {
                 self.admission.response(t, request, result, flow);
                 self.admission.work(t);
             }
-            // It watches none.
-            Event::FlowClosed { .. } => {}
+            Event::FlowClosed { flow } => {
+                self.admission.flow_closed(t.now, &flow);
+                self.admission.work(t);
+            }
             Event::Located { host, targets } => self.admission.located(&host, &targets),
             Event::Request { transaction, request, flow } => self.outside(t, transaction, &request, &flow),
             Event::Resubscribe { subscription, transaction, request } => {
@@ -54,6 +56,9 @@ impl Switch {
             UsageEvent::Answered { .. } => {
                 let _ = t.sip.bye(t.now, usage);
             }
+            UsageEvent::RequestChallenged { challenge } => {
+                let _ = t.sip.leave_refused(t.now, usage, challenge.cseq);
+            }
             _ => {}
         }
     }
@@ -77,6 +82,7 @@ impl Switch {
             UsageEvent::ReInviteFailed { status, reason, .. } => self.offer_failed(t, leg, status, reason),
             UsageEvent::Response { request, result } => self.passed_on(t, request, result),
             UsageEvent::Challenged { response } => self.challenged(t, leg, &response),
+            UsageEvent::RequestChallenged { challenge } => self.challenged_inside(t, leg, &challenge),
             UsageEvent::Refer { refer, request } => self.refer(t, leg, refer, &request),
             UsageEvent::ReferAnswered { refer, result } => self.refer_answered(t, refer, &result),
             UsageEvent::ReferProgress { refer, status, last } => self.refer_progress(t, refer, status, last),
@@ -135,32 +141,6 @@ impl Switch {
                     let _ = t.sip.bye(t.now, usage);
                 }
             }
-        }
-    }
-
-    /// 401 or 407 to an INVITE or BYE of ours.
-    fn challenged(&mut self, t: &mut Turn<'_>, leg: LegId, response: &Response) {
-        let Some(it) = self.legs.get(leg.0) else { return };
-        let Some(usage) = it.usage else { return };
-        let gateway = it.contact.as_ref().and_then(|contact| contact.gateway.as_ref());
-        let gateway = gateway.filter(|gateway| gateway.credentials.is_some());
-        let target = it.contact.as_ref().map(|contact| contact.uri.as_str()).unwrap_or_default();
-        let up = it.state == LegState::Answered;
-        // Whoever asks again has refused what he got.
-        let tried = if up { it.authorized.1 } else { it.authorized.0 };
-        let method = if up { Method::Bye } else { Method::Invite };
-        let answer = gateway
-            .filter(|_| !tried)
-            .and_then(|it| self.admission.credentials(response, &method, it, target));
-        if let Some(it) = self.legs.get_mut(leg.0) {
-            *(if up { &mut it.authorized.1 } else { &mut it.authorized.0 }) = true;
-        }
-        let Some(it) = self.legs.get(leg.0) else { return };
-        let sent = answer.is_some_and(|headers| t.sip.authorize(t.now, usage, headers).is_ok());
-        // Nobody cancels a BYE: it comes to nothing by itself.
-        if !sent && !up && it.branch.is_some() {
-            self.branch_refused(t, leg, response);
-            self.hang_up(t, leg);
         }
     }
 

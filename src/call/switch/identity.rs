@@ -1,10 +1,10 @@
 //! Who a party is, and whom the other one is told that it is connected with: connected line
 //! identity, as P-Asserted-Identity (RFC 3325, RFC 5876) in re-INVITE and UPDATE.
 //!
-//! A gateway is believed who its party is; of a user only the name is taken, since the number is
-//! what the password proves. A party is told at once where it takes UPDATE, else with the next
-//! re-INVITE that it gets anyway. A gateway is told nothing: which numbers it may be shown is its
-//! provider's business.
+//! A gateway that is trusted is believed who its party is, no other one; of a user only the name is
+//! taken, since the number is what the password proves. A party is told at once where it takes UPDATE,
+//! else with the next re-INVITE that it gets anyway. A gateway is told nothing: which numbers it may be
+//! shown is its provider's business.
 
 use bytes::Bytes;
 
@@ -33,10 +33,15 @@ impl Switch {
         if self.takes_identity(leg, response) {
             return;
         }
+        // One that is not believed names nobody.
+        let party = self.party(leg);
+        if party.gateway.is_some() && !self.admission.believes(&party) {
+            return;
+        }
         // Phones write their name into Contact.
         let contact = response.header(Name::Contact).and_then(NameAddr::parse);
         let name = contact.and_then(|it| it.display).map(|name| name_before(Some(name)));
-        let number = self.party(leg).number;
+        let number = party.number;
         if let Some(it) = self.legs.get_mut(leg.0).filter(|it| it.shown.is_none() && !it.inbound)
             && let Some(name) = name.filter(|name| !name.is_empty() && !number.is_empty())
         {

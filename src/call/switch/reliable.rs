@@ -7,6 +7,7 @@
 
 use bytes::Bytes;
 
+use super::admission::SessionRules;
 use super::table::{Asked, OnAck, Purpose};
 use super::{Switch, Turn};
 use crate::LegId;
@@ -33,13 +34,18 @@ pub(super) fn is_reliable(response: &Headers) -> bool {
 
 /// What the callee is not told that we can: what its gateway's configuration says, and reliable
 /// provisional responses where an offer in one could not go on to a caller who cannot take it.
-pub(super) fn withhold(t: &Turn<'_>, caller: Option<&Request>, withheld: Withheld, invite: &mut Invite) {
+pub(super) fn withhold(
+    t: &Turn<'_>,
+    caller: Option<&Request>,
+    (withheld, session): (Withheld, SessionRules),
+    invite: &mut Invite,
+) {
     let late = invite.body.is_none() && !caller.is_some_and(|invite| takes_reliable(invite));
-    let tags: Vec<&str> = [(withheld.reliable || late, RELIABLE), (withheld.session_timer, TIMER)]
+    let tags: Vec<&str> = [(withheld.reliable || late, RELIABLE), (!session.asks, TIMER)]
         .into_iter()
         .filter_map(|(is, tag)| is.then_some(tag))
         .collect();
-    invite.no_session_timer = withheld.session_timer;
+    (invite.no_session_timer, invite.refresher) = (!session.asks, session.refresher);
     if !tags.is_empty() {
         let supported = t.sip.supported_without(&tags);
         invite.headers.push((Bytes::from_static(b"Supported"), supported.into()));
