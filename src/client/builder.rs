@@ -14,7 +14,7 @@ use crate::audio::{Processing, processed};
 use crate::driver::Measuring;
 use crate::{Audio, AudioPipeline, FrameFormat, SipClient};
 use b2b_call::agent::{
-    AgentConfig, Attribute, Codec, ImpairConfig, RegistrationConfig, SrtpPolicy, may_add_attribute,
+    AgentConfig, Attribute, Codec, FEW_CALLS, ImpairConfig, RegistrationConfig, SrtpPolicy, may_add_attribute,
 };
 use b2b_sip::msg::{Host, Scheme, Uri};
 use calls::CallKeys;
@@ -310,6 +310,7 @@ impl ClientBuilder {
                     attributes: self.attributes.into_iter().map(attribute).collect(),
                     watch: self.call_logs.is_some(),
                     options: self.calls.options(),
+                    limits: FEW_CALLS,
                     seed: rand::random(),
                 },
                 registration,

@@ -114,7 +114,7 @@ impl SipClient {
     ) -> Result<Call, CallError> {
         let (reply, answer) = oneshot::channel();
         let target = target.into();
-        let how = DialAs { headers: headers.into_iter().collect() };
+        let how = DialAs { headers: headers.into_iter().collect(), ..DialAs::default() };
         let command = Command::Dial { target, how, reply };
         self.running().await?.commands.send(command).map_err(|_| CallError::Stopped)?;
         answer.await.map_err(|_| CallError::Stopped)?.map(Call)

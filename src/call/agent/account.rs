@@ -72,6 +72,10 @@ impl Roots {
 /// What one call of ours has beside its target.
 #[derive(Debug, Clone, Default)]
 pub struct DialAs {
+    /// The URI in From, in the place of the agent's.
+    pub identity: Option<String>,
+    /// For 401 and 407, in the place of the agent's.
+    pub credentials: Option<Credentials>,
     /// More header fields of its INVITE, behind those of every INVITE: names and values.
     pub headers: Vec<(String, String)>,
 }
@@ -93,16 +97,6 @@ impl Signalling {
             return NameService::Dns(None);
         }
         NameService::System
-    }
-
-    /// A client for challenges.
-    pub(super) fn digest(&self) -> Option<DigestClient> {
-        let Credentials { username, password, realm } = self.credentials.as_ref()?;
-        let client = DigestClient::new(username, password, rand::random());
-        Some(match realm {
-            Some(realm) => client.only_for(realm),
-            None => client,
-        })
     }
 
     /// From and To of ours: `"Alice" <sip:alice@example.com>`.
@@ -160,6 +154,15 @@ impl Signalling {
         }
         let port = target.port.map(|port| format!(":{port}")).unwrap_or_default();
         Some(format!("sip:{}{port};transport={}", host(target), transport.as_str().to_ascii_lowercase()))
+    }
+}
+
+/// A client for challenges.
+pub(super) fn digest(Credentials { username, password, realm }: &Credentials) -> DigestClient {
+    let client = DigestClient::new(username, password, rand::random());
+    match realm {
+        Some(realm) => client.only_for(realm),
+        None => client,
     }
 }
 

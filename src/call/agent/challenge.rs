@@ -3,7 +3,7 @@
 
 use bytes::Bytes;
 
-use super::account::Signalling;
+use super::account::{self, Credentials};
 use super::{AgentService, LegId};
 use crate::leg_fsm::TerminationCause;
 use b2b_sip::auth::{Authorized, ChallengeError, DigestClient};
@@ -21,10 +21,10 @@ pub(super) struct LegAuth {
 }
 
 impl LegAuth {
-    /// For a leg of an agent that has credentials.
-    pub(super) fn new(signalling: &Signalling) -> Option<Box<Self>> {
-        let digest = signalling.digest()?;
-        Some(Box::new(LegAuth { digest, sent: Authorized::default(), offered: None }))
+    /// For a leg that has credentials.
+    pub(super) fn new(credentials: &Credentials) -> Box<Self> {
+        let digest = account::digest(credentials);
+        Box::new(LegAuth { digest, sent: Authorized::default(), offered: None })
     }
 
     /// Credentials for a request, if this far end has asked before.

@@ -25,7 +25,7 @@ impl AgentService {
     /// # Errors
     /// As for `dial`, or a header field is not one.
     pub fn dial_as(&mut self, target: &str, audio: LegAudio, how: &DialAs) -> Result<LegId, AgentError> {
-        self.dial_with(target, audio, account::fields(&how.headers))
+        self.dial_with(target, audio, account::fields(&how.headers), how)
     }
 
     /// The same with header fields as the endpoint takes them.
@@ -34,6 +34,7 @@ impl AgentService {
         target: &str,
         audio: LegAudio,
         own: HeaderFields,
+        how: &DialAs,
     ) -> Result<LegId, AgentError> {
         let bad = |reason: String| AgentError::Target { uri: target.to_owned(), reason };
         let uri = Uri::parse(target.as_bytes()).map_err(|error| bad(error.to_string()))?;
@@ -44,7 +45,9 @@ impl AgentService {
         if ip_of(&uri).is_some_and(|ip| ip.is_unspecified()) {
             return Err(bad("a wildcard address reaches nobody".to_owned()));
         }
-        let way = self.config.signalling.way(&uri, self.config.identity.as_deref(), self.home());
+        let identity = how.identity.as_ref().or(self.config.identity.as_ref());
+        let way = self.config.signalling.way(&uri, identity.map(String::as_str), self.home());
+        let from = identity.map(|uri| Bytes::from(self.config.signalling.address(uri)));
         let home = way.home;
         let hop = first_hop(&way).map_or_else(|| ip_of(&uri), |hop| ip_of(&hop));
         if hop.is_some_and(|ip| ip.is_ipv4() != self.config.bind.is_ipv4()) {
@@ -57,20 +60,22 @@ impl AgentService {
         local.rtp.set_port(rtp.port());
         let (leg, offer) = Leg::outbound(local);
         let signalling = &self.config.signalling;
+        let credentials = how.credentials.as_ref().or(signalling.credentials.as_ref());
         let invite = Invite {
             target: Bytes::copy_from_slice(target.as_bytes()),
-            from: self.config.identity.as_ref().map(|uri| Bytes::from(signalling.address(uri))),
+            from,
             route: way.route,
             outbound: way.outbound,
             headers: account::fields(&signalling.headers).into_iter().chain(own).collect(),
-            authorizes: signalling.credentials.is_some(),
+            authorizes: credentials.is_some(),
             body: Some(Body::sdp(offer)),
             ..Invite::default()
         };
         let proxied = signalling.proxy.is_some();
+        let auth = credentials.map(LegAuth::new);
         let now = self.stack.now();
         let usage = self.stack.endpoint().invite(now, invite).map_err(|error| {
-            self.media.close(session);
+            session.into_iter().for_each(|session| self.media.close(session));
             match error {
                 InviteError::BadHeader { name } => AgentError::Header(name),
                 error => bad(error.to_string()),
@@ -81,8 +86,8 @@ impl AgentService {
         }
         let mut entry = Entry::new(leg, usage, true);
         entry.home = home;
-        entry.auth = LegAuth::new(&self.config.signalling);
-        entry.session = Some(session);
+        entry.auth = auth;
+        entry.session = session;
         entry.audio = Some(audio);
         entry.early_audio = self.config.options.early_media;
         Ok(self.legs.insert(entry))

@@ -87,9 +87,9 @@ impl AgentService {
         let done = act(&mut entry.leg, rtp.port());
         if done.is_ok() {
             entry.audio = Some(audio);
-            self.legs.set_session(id, session);
+            session.into_iter().for_each(|session| self.legs.set_session(id, session));
         } else {
-            self.media.close(session);
+            session.into_iter().for_each(|session| self.media.close(session));
         }
         self.perform(id);
         done.map_err(|_| AgentError::NoSuchLeg)

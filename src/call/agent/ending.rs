@@ -16,6 +16,7 @@ impl AgentService {
     pub fn drain(&mut self) {
         self.draining = true;
         self.unregister();
+        self.unregister_users();
         for id in self.legs.ids() {
             let _ = self.with_leg(id, Leg::hangup);
         }
@@ -23,7 +24,7 @@ impl AgentService {
 
     /// Whether nothing is left of any leg.
     pub fn is_idle(&self) -> bool {
-        self.legs.is_empty() && self.news.is_empty() && self.registering.is_none()
+        self.legs.is_empty() && self.news.is_empty() && self.registering.is_none() && self.no_users()
     }
 
     /// Waits for nobody any more: ends what is left, closes everything, and

@@ -34,9 +34,14 @@ impl AgentService {
                 self.perform(id);
             }
             Event::Response { request, result, flow } => {
-                self.register_response(request, &result, flow);
+                if !self.user_answered(request, &result, flow) {
+                    self.register_response(request, &result, flow);
+                }
             }
-            Event::FlowClosed { flow } => self.flow_closed(&flow),
+            Event::FlowClosed { flow } => {
+                self.flow_closed(&flow);
+                self.users_flow_closed(&flow);
+            }
             // It has none, and asks nobody where hosts are.
             Event::Resubscribe { .. } | Event::Located { .. } => {}
             Event::Request { transaction, .. } => {
@@ -80,7 +85,7 @@ impl AgentService {
         let mut entry = Entry::new(leg, usage, told);
         entry.early_audio = true;
         entry.signalling = Some(flow.remote.ip());
-        entry.auth = LegAuth::new(&self.config.signalling);
+        entry.auth = self.config.signalling.credentials.as_ref().map(LegAuth::new);
         if entry.auth.is_some() {
             let _ = self.stack.endpoint().authorizes(usage);
         }

@@ -7,6 +7,7 @@
 //! - `legs`: the table of legs
 //! - `account`: who we are, and by which way we reach others; `registration`: ours at a
 //!   registrar; `dial`: calls of ours; `challenge`: credentials for who asks inside calls
+//! - `users`: registrations of many users on one stack
 //! - `calls`: commands for legs that are up; `digits`: digits that they send; `audio`: what
 //!   they say and hear
 //! - `early`: commands for calls that are not answered yet
@@ -34,6 +35,7 @@ mod perform;
 mod registration;
 mod registration_error;
 mod transfer;
+mod users;
 
 use std::collections::VecDeque;
 use std::net::{IpAddr, SocketAddr};
@@ -50,13 +52,14 @@ use b2b_base::frame::{FrameSink, FrameSource};
 use b2b_base::metrics::UaStats;
 use b2b_media::session::SessionConfig;
 use b2b_media::worker::{MediaEvent, MediaHandle, MediaWorker, SessionId, SpawnError, WorkerConfig};
-use b2b_sip::endpoint::{Endpoint, EndpointConfig, EndpointLimits, Extensions};
+use b2b_sip::endpoint::{Endpoint, EndpointConfig, Extensions};
 use b2b_sip::msg::Method;
 use b2b_sip::net::{NetConfig, NetError, SipStack};
 use leg::Leg;
 use legs::Legs;
 use registration::Registering;
 use transfer::Transfers;
+use users::Users;
 
 pub use super::negotiate::crypto::SrtpPolicy;
 pub use account::{Credentials, DialAs, Roots, Signalling, Transport, may_add, sip_uri};
@@ -64,6 +67,7 @@ pub use b2b_media::codec::Codec;
 pub use b2b_media::impair::ImpairConfig;
 pub use b2b_media::session::{Adapt, Level, Levels, Reception};
 pub use b2b_sdp::{Attribute, may_add_attribute};
+pub use b2b_sip::endpoint::EndpointLimits;
 pub use b2b_sip::net::ConnectError;
 pub use digits::DtmfMode;
 pub use error::AgentError;
@@ -72,9 +76,10 @@ pub use measure::LegReport;
 pub use messages::{Direction, Seen, SessionDescriptions};
 pub use registration::{Pace, RegistrationConfig};
 pub use registration_error::RegistrationError;
+pub use users::{Registrations, UserAccount, UsersConfig};
 
-/// A lab role is in a few calls, and is to stay small under any flood.
-const LIMITS: EndpointLimits = EndpointLimits {
+/// For who is in a few calls, as a lab role or a phone, and is to stay small under any flood.
+pub const FEW_CALLS: EndpointLimits = EndpointLimits {
     server_transactions: 16_384,
     server_bytes: 32 << 20,
     usages: 2_048,
@@ -118,6 +123,8 @@ pub struct AgentConfig {
     pub watch: bool,
     /// How it takes part in calls.
     pub options: CallOptions,
+    /// How many at once; [`FEW_CALLS`] for a phone.
+    pub limits: EndpointLimits,
     /// Seeds of SIP identifiers and of RTP's random starts: from the operating
     /// system's generator, except in tests.
     pub seed: [u8; 32],
@@ -140,6 +147,9 @@ pub struct CallOptions {
     pub reliable: bool,
     /// REFER (RFC 3515) and Replaces (RFC 3891).
     pub transfers: bool,
+    /// There is no media: descriptions name a port that nobody reads, and legs have no session. For load
+    /// that is about signalling alone.
+    pub signalling_only: bool,
 }
 
 impl Default for CallOptions {
@@ -151,6 +161,7 @@ impl Default for CallOptions {
             start_exactly: false,
             reliable: false,
             transfers: false,
+            signalling_only: false,
         }
     }
 }
@@ -242,6 +253,7 @@ pub struct AgentService {
     news: VecDeque<AgentEvent>,
     config: AgentConfig,
     registering: Option<Registering>,
+    users: Option<Users>,
     draining: bool,
     /// Counters of closed sessions.
     closed: UaStats,
@@ -265,7 +277,7 @@ impl AgentService {
                 refer: config.options.transfers,
                 replaces: config.options.transfers,
             },
-            limits: LIMITS,
+            limits: config.limits,
             ..EndpointConfig::new(config.seed)
         });
         let signalling = &config.signalling;
@@ -305,6 +317,7 @@ impl AgentService {
             transfers: Transfers::default(),
             news: VecDeque::new(),
             registering: None,
+            users: None,
             draining: false,
             closed: UaStats::default(),
             // Below 2^63, as RFC 3264 §5 wants it.
@@ -325,9 +338,12 @@ impl AgentService {
             if let Some(event) = self.news.pop_front() {
                 return event;
             }
-            let due = self.registration_timeout();
+            let due = self.registration_timeout().into_iter().chain(self.users_timeout()).min();
             tokio::select! {
-                () = sleep_until(due) => self.registration_due(),
+                () = sleep_until(due) => {
+                    self.registration_due();
+                    self.users_due();
+                }
                 event = self.stack.next_event() => self.sip_event(event),
                 event = self.media_events.recv(), if !self.media_lost => match event {
                     Some(event) => self.media_event(event),
@@ -377,7 +393,12 @@ impl AgentService {
         result
     }
 
-    fn open_session(&self) -> Result<(SessionId, SocketAddr), AgentError> {
+    /// A media session for a new leg, and where it listens; no session where there are no media.
+    fn open_session(&self) -> Result<(Option<SessionId>, SocketAddr), AgentError> {
+        if self.config.options.signalling_only {
+            // the discard service: whoever sends there gets no answer that matters
+            return Ok((None, SocketAddr::new(self.config.bind.ip(), 9)));
+        }
         let session = SessionConfig {
             jitter_ms: self.config.jitter_ms,
             rate_hz: self.config.rate_hz,
@@ -386,7 +407,8 @@ impl AgentService {
             detect_digits: self.config.options.in_band_digits,
             start_exactly: self.config.options.start_exactly,
         };
-        Ok(self.media.open(session)?)
+        let (session, rtp) = self.media.open(session)?;
+        Ok((Some(session), rtp))
     }
 
     /// Our side of a new leg, its port not yet known. `towards_peer` is our

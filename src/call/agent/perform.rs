@@ -109,6 +109,9 @@ impl AgentService {
     }
 
     fn attach_now(&mut self, id: LegId) {
+        if self.config.options.signalling_only {
+            return;
+        }
         if let Err(error) = self.give_audio(id) {
             tracing::warn!("leg {}: the media session took no audio: {error}", id.0);
         }

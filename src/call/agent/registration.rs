@@ -4,7 +4,7 @@
 use std::net::IpAddr;
 use std::time::{Duration, Instant};
 
-use super::account::{host, sip_uri};
+use super::account::{digest, host, sip_uri};
 use super::registration_error::why;
 use super::{AgentError, AgentEvent, AgentService, RegistrationError};
 use b2b_sip::endpoint::{Flow, RequestFailure, RequestId};
@@ -131,7 +131,9 @@ impl AgentService {
         let account = Account {
             tls: None,
             listener: None,
-            digest: signalling.digest(),
+            outbound: None,
+            token: None,
+            digest: signalling.credentials.as_ref().map(digest),
             expires: config.expires_s,
             user: self.config.user.clone(),
         };
@@ -172,7 +174,7 @@ impl AgentService {
                 it.address = Some((registrar, ip));
                 // Its end is no news.
                 it.flow = None;
-                let order = it.registrant.schedule.now(now);
+                let order = it.registrant.schedule.renew(now);
                 self.stack.lost_address(ours);
                 self.news.push_back(AgentEvent::AddressChanged { from: ours, to: ip });
                 self.carry_out(order);

@@ -10,7 +10,7 @@ use std::collections::HashMap;
 use bytes::Bytes;
 
 use super::leg::Leg;
-use super::{AgentError, AgentEvent, AgentService, LegAudio, LegId};
+use super::{AgentError, AgentEvent, AgentService, DialAs, LegAudio, LegId};
 use crate::leg_fsm::TerminationCause;
 use b2b_sip::auth::Authorized;
 use b2b_sip::dialog::replaces::Replaces;
@@ -186,7 +186,7 @@ impl AgentService {
             headers.push((Bytes::from_static(b"Require"), Bytes::from_static(b"replaces")));
         }
         headers.extend(by.map(|by| (Bytes::from_static(b"Referred-By"), by)));
-        match self.dial_with(&String::from_utf8_lossy(&to.uri), audio, headers) {
+        match self.dial_with(&String::from_utf8_lossy(&to.uri), audio, headers, &DialAs::default()) {
             Ok(leg) => {
                 self.answer_refer(usage, refer, 202);
                 self.transfers.dialled.insert(leg, (usage, refer));

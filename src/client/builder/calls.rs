@@ -47,6 +47,7 @@ impl CallKeys {
             start_exactly: true,
             reliable: true,
             transfers: true,
+            signalling_only: false,
         }
     }
 }

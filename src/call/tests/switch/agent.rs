@@ -7,7 +7,7 @@ use std::time::Duration;
 
 use b2b_base::frame::{Fill, FrameKind, FrameSink, FrameSource, InFrame, OutFrame};
 use b2b_call::LegId;
-use b2b_call::agent::{
+use b2b_call::agent::{FEW_CALLS, 
     AgentConfig, AgentError, AgentEvent, AgentService, CallOptions, Codec, LegAudio, Signalling, SrtpPolicy,
 };
 
@@ -59,6 +59,7 @@ fn agent() -> AgentService {
         attributes: Vec::new(),
         watch: false,
         options: CallOptions::default(),
+        limits: FEW_CALLS,
         seed: rand::random(),
     };
     AgentService::start(config).expect("started")
