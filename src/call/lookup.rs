@@ -185,8 +185,6 @@ impl ResolvedContact {
 /// Extensions that a callee is not told of: some providers refuse or mistake them.
 #[derive(Debug, Clone, Copy, PartialEq, Eq, Default)]
 pub struct Withheld {
-    /// Session timers (RFC 4028): no refresh is asked for, none comes from us.
-    pub session_timer: bool,
     /// Reliable provisional responses (RFC 3262).
     pub reliable: bool,
 }

@@ -7,14 +7,13 @@ use std::time::Duration;
 
 use bytes::Bytes;
 
-use super::{escape_user, ready, rest};
+use super::{PartyAudio, escape_user, ready, rest};
 use crate::identity::ANONYMOUS_USER;
 use crate::identity::outward::{Outward, Told};
 use crate::lookup::{
-    Credentials, EarlyMedia, GatewayUse, LookupError, LookupFuture, LookupKind, LookupRequest, LookupResult,
+    Credentials, GatewayUse, LookupError, LookupFuture, LookupKind, LookupRequest, LookupResult,
     ResolvedContact, Resolver, Withheld,
 };
-use crate::negotiate::pair::PairPolicy;
 use crate::policy::{Asker, Decision, Party, Place, Redirects, Trunk, Way, decide};
 use b2b_sip::endpoint::{Flow, LargeRequests};
 use b2b_sip::msg::{Transport, Uri};
@@ -33,8 +32,6 @@ pub struct Gateway {
     pub headers: Arc<[(Bytes, Bytes)]>,
     /// What it is not told that we can.
     pub withheld: Withheld,
-    /// What becomes of its session before it answers.
-    pub early_media: EarlyMedia,
     /// By which way large requests go.
     pub large: LargeRequests,
     /// For its challenges.
@@ -50,8 +47,8 @@ pub struct Gateway {
     pub outward: Arc<Outward>,
     /// From the number in the target to the number on the wire.
     pub rewrite: Rewrite,
-    /// What may be offered to it; none: as the switch's configuration says.
-    pub policy: Option<Arc<PairPolicy>>,
+    /// How its audio is to be.
+    pub audio: PartyAudio,
     /// Calls at once; none: any number.
     pub channels: Option<u32>,
     /// How long a host may be without any response; none: as the dialling says.
@@ -71,7 +68,6 @@ impl Gateway {
             route: None,
             headers: Arc::default(),
             withheld: Withheld::default(),
-            early_media: EarlyMedia::default(),
             large: LargeRequests::default(),
             credentials: None,
             from: (None, None),
@@ -79,7 +75,7 @@ impl Gateway {
             listener: None,
             outward: Arc::new(Outward { trusted: false, sends: None, number: Arc::new(str::to_owned) }),
             rewrite: Arc::new(str::to_owned),
-            policy: None,
+            audio: PartyAudio::default(),
             channels: None,
             trying: None,
         }
@@ -323,10 +319,10 @@ fn contact(gateway: &Gateway, host: &GatewayHost, user: &str, caller: &str) -> R
             outward: gateway.outward.clone(),
         })),
         trying: gateway.trying,
-        policy: gateway.policy.clone(),
+        policy: gateway.audio.policy.clone(),
         large: gateway.large,
         withheld: gateway.withheld,
-        early_media: gateway.early_media,
+        early_media: gateway.audio.early_media,
         headers: gateway.headers.clone(),
         path: gateway.route.clone(),
         ..ResolvedContact::new(uri, host.priority)

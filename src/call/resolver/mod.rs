@@ -20,7 +20,19 @@ pub use gateway::{
 pub use group::{Group, GroupResolver, Member};
 pub use user::{Binding, Bindings, BindingsFuture, UserResolver};
 
-use super::lookup::{LookupError, LookupFuture, LookupResult};
+use std::sync::Arc;
+
+use super::lookup::{EarlyMedia, LookupError, LookupFuture, LookupResult};
+use crate::controller::PairPolicy;
+
+/// How the audio of a party is to be that is called.
+#[derive(Debug, Clone, Default, PartialEq, Eq)]
+pub struct PartyAudio {
+    /// What may be offered to it; none: as the switch's configuration says.
+    pub policy: Option<Arc<PairPolicy>>,
+    /// What becomes of its session before it answers.
+    pub early_media: EarlyMedia,
+}
 
 /// A lookup that is done.
 fn ready<'a>(result: Result<Option<LookupResult>, LookupError>) -> LookupFuture<'a> {

@@ -5,7 +5,7 @@ use std::pin::Pin;
 use std::sync::Arc;
 use std::time::Instant;
 
-use super::rest;
+use super::{PartyAudio, rest};
 use crate::lookup::{
     LookupError, LookupFuture, LookupKind, LookupRequest, LookupResult, ResolvedContact, Resolver,
 };
@@ -38,6 +38,11 @@ pub type BindingsFuture<'a> = Pin<Box<dyn Future<Output = Result<Option<Vec<Bind
 pub trait Bindings: Send + Sync {
     /// Where a user is now.
     fn bindings<'a>(&'a self, user: &'a str, now: Instant) -> BindingsFuture<'a>;
+
+    /// How a user's audio is to be; without it: as everybody's.
+    fn audio(&self, _user: &str) -> PartyAudio {
+        PartyAudio::default()
+    }
 }
 
 impl<F> Bindings for F
@@ -68,13 +73,15 @@ impl<B: Bindings> UserResolver<B> {
         if bindings.is_empty() {
             return Err(LookupError::NotRegistered { user: user.to_owned() });
         }
-        let name: Arc<str> = user.into();
+        let (name, audio): (Arc<str>, _) = (user.into(), self.bindings.audio(user));
         let contacts = bindings.into_iter().map(|binding| ResolvedContact {
             user: Some(name.clone()),
             flow: binding.flow,
             next_hop: binding.next_hop,
             path: binding.path,
             source: binding.source,
+            policy: audio.policy.clone(),
+            early_media: audio.early_media,
             ..ResolvedContact::new(binding.contact, 1_000 - binding.q.min(1_000))
         });
         Ok(LookupResult::new(LookupKind::User, &request.target, contacts.collect()))

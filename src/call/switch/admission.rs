@@ -11,10 +11,10 @@ use crate::channels::Channel;
 use crate::controller::{Bound, NamedSources, PairPolicy, SrtpRules};
 use crate::handler::Party;
 use crate::identity::Reads;
-use crate::lookup::{GatewayUse, ResolvedContact};
+use crate::lookup::ResolvedContact;
 use b2b_sip::endpoint::{
-    Flow, HeaderFields, HopRule, Reply, RequestFailure, RequestId, ServerTransactionId, SubscriptionId,
-    Transport,
+    Flow, HeaderFields, HopRule, Reply, RequestFailure, RequestId, ServerTransactionId, SessionRefresher,
+    SubscriptionId, Transport,
 };
 use b2b_sip::msg::{Method, Request, Response};
 use b2b_sip::net::Ban;
@@ -38,6 +38,15 @@ pub enum Admission {
     RefuseOnce(Reply),
     /// It is not answered.
     Ignore,
+}
+
+/// By which way requests inside of a call go to its caller.
+#[derive(Debug, Clone, Default, PartialEq, Eq)]
+pub struct WayToCaller {
+    /// By which settings of TLS connections are made, as [`Invite::tls`](b2b_sip::endpoint::Invite::tls).
+    pub tls: Option<Arc<str>>,
+    /// From which listener, as [`Invite::listener`](b2b_sip::endpoint::Invite::listener).
+    pub listener: Option<Arc<str>>,
 }
 
 impl Admission {
@@ -75,6 +84,21 @@ pub struct MediaRules {
     pub srtp: Option<SrtpRules>,
     /// It takes no offer inside its call: its session stays as it was agreed.
     pub no_reinvites: bool,
+}
+
+/// What the configuration says of a party's session timer (RFC 4028).
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+pub struct SessionRules {
+    /// Calls to it ask for one.
+    pub asks: bool,
+    /// Who refreshes it, where the party leaves that to us.
+    pub refresher: SessionRefresher,
+}
+
+impl Default for SessionRules {
+    fn default() -> Self {
+        SessionRules { asks: true, refresher: SessionRefresher::Either }
+    }
 }
 
 /// What a contact may be dialled with.
@@ -159,8 +183,8 @@ pub trait AdmissionControl: Send {
         }
     }
 
-    /// Whether a party is believed who it is or speaks for (RFC 3325 §6): gateways and trusted
-    /// addresses. Not a user, who is who its password says.
+    /// Whether a party is believed who it is or speaks for (RFC 3325 §6): gateways that are trusted, and
+    /// trusted addresses. Not a user, who is who its password says.
     fn believes(&self, party: &Party) -> bool {
         party.user.is_none() && party.gateway.is_some()
     }
@@ -172,17 +196,15 @@ pub trait AdmissionControl: Send {
     }
 
     /// The gateway that a call is of by the way that it comes by: its certificate was shown on that
-    /// connection, or it is known at one listener. One that is known by its address alone is none
-    /// here.
-    fn gateway_of_caller(&self, _flow: &Flow) -> Option<Arc<str>> {
+    /// connection, or it is known at one listener, or by the token of our contact. One that is known by
+    /// its address alone is none here.
+    fn gateway_of_caller(&self, _request: &Request, _flow: &Flow) -> Option<Arc<str>> {
         None
     }
 
-    /// By which settings of TLS connections with a caller are made, and from which listener, as
-    /// [`Invite::tls`](b2b_sip::endpoint::Invite::tls) and
-    /// [`Invite::listener`](b2b_sip::endpoint::Invite::listener).
-    fn way_to_caller(&self, _identity: Option<&str>, _flow: &Flow) -> (Option<Arc<str>>, Option<Arc<str>>) {
-        (None, None)
+    /// By which way requests inside of its call go to a caller.
+    fn way_to_caller(&self, _identity: Option<&str>, _request: &Request, _flow: &Flow) -> WayToCaller {
+        WayToCaller::default()
     }
 
     /// How the INVITE of an accepted call is read for who calls: `identity` is who the caller has proved
@@ -193,7 +215,7 @@ pub trait AdmissionControl: Send {
 
     /// Where the requests of a call may go that has been accepted: `identity` is who the
     /// caller has proved to be.
-    fn hops_of_caller(&mut self, _identity: Option<&str>, _flow: &Flow) -> HopRule {
+    fn hops_of_caller(&mut self, _identity: Option<&str>, _request: &Request, _flow: &Flow) -> HopRule {
         HopRule::Follow
     }
 
@@ -242,14 +264,28 @@ pub trait AdmissionControl: Send {
     ) {
     }
 
-    /// The answer to a challenge to a request of this method that went through this
-    /// gateway; none: it is of no kind that is known, or not for whoever asks.
+    /// A flow is gone that it has [held](b2b_sip::endpoint::Endpoint::hold_flow).
+    fn flow_closed(&mut self, _now: Instant, _flow: &Flow) {}
+
+    /// The session timer of a party's calls.
+    fn session_rules(&self, _party: &Party) -> SessionRules {
+        SessionRules::default()
+    }
+
+    /// Whether there are credentials for a party: it is a gateway with a password.
+    fn has_credentials(&self, _party: &Party) -> bool {
+        false
+    }
+
+    /// The answer to a challenge to a request of this method that went to this party; `uri` is its
+    /// Request-URI. None: there are no credentials for the party, its challenge is of no kind that
+    /// is known, or it is not for whoever asks.
     fn credentials(
         &mut self,
         _challenge: &Response,
         _method: &Method,
-        _gateway: &GatewayUse,
-        _target: &str,
+        _party: &Party,
+        _uri: &[u8],
     ) -> Option<HeaderFields> {
         None
     }

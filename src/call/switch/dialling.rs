@@ -325,7 +325,8 @@ impl Switch {
             invite.hops = self.admission.hops_of_contact(contact);
         }
         let withheld = it.contact.as_deref().map(|contact| contact.withheld).unwrap_or_default();
-        withhold(t, caller, withheld, &mut invite);
+        let session = self.admission.session_rules(&self.party(leg));
+        withhold(t, caller, (withheld, session), &mut invite);
         if let Some(caller) = caller {
             t.sip.onward(caller).apply(&mut invite);
         }
@@ -335,6 +336,7 @@ impl Switch {
                 if let Some(it) = self.legs.get_mut(leg.0) {
                     it.usage = Some(usage);
                 }
+                self.answers_challenges(t, leg, usage);
                 self.record_outgoing(t, leg, asks, shown);
                 self.tell_dialling(t, leg);
             }

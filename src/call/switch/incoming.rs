@@ -11,7 +11,7 @@ use crate::{CallId, LegId};
 use b2b_sip::endpoint::{Flow, Reply, ServerTransactionId, UsageId};
 use b2b_sip::msg::{Method, Name, Request};
 
-use super::admission::{Admission, Fate};
+use super::admission::{Admission, Fate, WayToCaller};
 use super::handing::Asked;
 use super::table::{Call, Leg};
 use super::tasks::Panicked;
@@ -50,12 +50,13 @@ impl Switch {
             return self.refuse(t, usage, Reply::status(415));
         }
         // Before anything is answered.
-        let hops = self.admission.hops_of_caller(identity.as_deref(), &flow);
-        let (tls, listener) = self.admission.way_to_caller(identity.as_deref(), &flow);
+        let hops = self.admission.hops_of_caller(identity.as_deref(), &request, &flow);
+        let WayToCaller { tls, listener } =
+            self.admission.way_to_caller(identity.as_deref(), &request, &flow);
         if let Err(error) = t.sip.set_hops(usage, hops).and_then(|()| t.sip.set_way(usage, tls, listener)) {
             tracing::debug!("a call that has ended: {error}");
         }
-        let gateway = self.admission.gateway_of_caller(&flow).filter(|_| identity.is_none());
+        let gateway = self.admission.gateway_of_caller(&request, &flow).filter(|_| identity.is_none());
         let reads = self.admission.reads(identity.as_deref(), gateway.as_deref(), source);
         let who = Arc::new(CallerIdentity::read(&request, &reads));
         let number: Option<Arc<str>> = identity::called_number(&request, reads.called).map(Arc::from);
@@ -76,6 +77,11 @@ impl Switch {
             }));
             it.invite = Some(Box::new(request.clone()));
             (it.who, it.called) = (Some(who.clone()), number.clone());
+        }
+        self.answers_challenges(t, leg, usage);
+        let session = self.admission.session_rules(&self.party(leg));
+        if let Err(error) = t.sip.set_refresher(usage, session.refresher) {
+            tracing::debug!("leg {}: {error}", leg.0);
         }
         if let Some(it) = self.calls.get_mut(call.0) {
             it.a = leg;

@@ -24,6 +24,7 @@
 //! - `identity`: who a party is, and whom it is told that it is connected with
 //! - `consult`: sending him to a call that still rings
 //! - `ending`: the end of legs, bridges and calls
+//! - `challenge`: credentials for who asks for them
 //! - `obey`: commands from outside; `command`: their values; `application`: what applications
 //!   ask beside dialling
 //! - `say`: responses and hang-ups on the endpoint
@@ -40,6 +41,7 @@ pub mod admission;
 mod answering;
 mod application;
 mod capturing;
+mod challenge;
 pub(crate) mod command;
 mod consult;
 mod counters;

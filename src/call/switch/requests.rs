@@ -4,7 +4,7 @@ use bytes::Bytes;
 
 use super::{Switch, Turn};
 use crate::bridge_fsm::BridgeMode;
-use crate::controller::{Digits, EndpointId};
+use crate::controller::{DtmfMode, EndpointId};
 use crate::event::{DigitBy, Event};
 use crate::negotiate::pair;
 use crate::{LegId, digits};
@@ -122,7 +122,7 @@ impl Switch {
     pub(super) fn digit_as_info(&mut self, t: &mut Turn<'_>, leg: LegId, digit: char, duration_ms: u32) {
         let Some((_, other, mode)) = self.bridged(leg) else { return };
         // Who is to have INFO by configuration has it, whatever else passes.
-        let always = self.policy_towards(other).audio.digits == Digits::Info;
+        let always = self.policy_towards(other).audio.digits == DtmfMode::Info;
         let other = self.legs.get(other.0).filter(|it| always || mode.intercepts() && it.takes_info);
         let Some((usage, endpoint)) = other.and_then(|it| it.usage.zip(it.media)) else { return };
         if self.takes_events(endpoint) {

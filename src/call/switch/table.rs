@@ -73,8 +73,8 @@ pub(super) struct Leg {
     pub prack_for: Option<LegId>,
     /// The response with an offer whose PRACK is to bring the answer.
     pub prack: Option<Box<Response>>,
-    /// Credentials have been sent in its INVITE, or in its BYE.
-    pub authorized: (bool, bool),
+    /// How often its INVITE, and its BYE, have been challenged.
+    pub authorized: (u8, u8),
     /// Whom its media is joined with.
     pub joined: Option<LegId>,
     /// The party does not want to hear.
@@ -168,7 +168,7 @@ impl Leg {
             told: None,
             prack_for: None,
             prack: None,
-            authorized: (false, false),
+            authorized: (0, 0),
             joined: None,
             holds: false,
             on_hold: Hold::No,

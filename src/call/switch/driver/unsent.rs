@@ -158,6 +158,8 @@ impl DryRun {
                     let input = Input::Resolved { resolve, targets: vec![(transport, at)] };
                     self.endpoint.handle_input(self.now, input);
                 }
+                // Nothing is there that could be kept.
+                Output::KeepAlive { .. } => {}
                 Output::Event(event) => self.turn(|switch, t| switch.sip_event(t, event)),
             }
         }

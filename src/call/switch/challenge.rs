@@ -1,0 +1,80 @@
+//! Challenges (RFC 3261 §22) to requests of ours: to an INVITE and BYE, and to what goes out inside a
+//! call (re-INVITE, UPDATE, REFER, INFO …), whoever called. Credentials are those of the gateway whose
+//! leg it is, and go to nobody else: admission control decides.
+
+use super::{Switch, Turn};
+use crate::LegId;
+use crate::handler::Party;
+use crate::leg_fsm::LegState;
+use b2b_sip::auth::is_stale;
+use b2b_sip::endpoint::{Challenge, HeaderFields, UsageId};
+use b2b_sip::msg::{Method, Response};
+
+impl Switch {
+    /// The dialog of a leg is there: where its gateway has credentials, challenges inside of it come here.
+    pub(super) fn answers_challenges(&self, t: &mut Turn<'_>, leg: LegId, usage: UsageId) {
+        if self.known_gateway(leg).is_some_and(|it| self.admission.has_credentials(&it))
+            && let Err(error) = t.sip.authorizes_inside(usage)
+        {
+            tracing::debug!("leg {}: {error}", leg.0);
+        }
+    }
+
+    /// 401 or 407 to an INVITE or BYE of ours.
+    pub(super) fn challenged(&mut self, t: &mut Turn<'_>, leg: LegId, response: &Response) {
+        let Some(it) = self.legs.get_mut(leg.0) else { return };
+        let Some(usage) = it.usage else { return };
+        let up = it.state == LegState::Answered;
+        let (of_invite, of_bye) = &mut it.authorized;
+        let tries = if up { of_bye } else { of_invite };
+        let tried = *tries;
+        *tries = tries.saturating_add(1);
+        let method = if up { Method::Bye } else { Method::Invite };
+        let uri = t.sip.dialog(usage).map(|dialog| dialog.remote_target.to_vec()).unwrap_or_default();
+        let answer = self.answer_to(leg, response, (&method, &uri), tried);
+        let Some(it) = self.legs.get(leg.0) else { return };
+        let sent = answer.is_some_and(|headers| t.sip.authorize(t.now, usage, headers).is_ok());
+        // Nobody cancels a BYE: it comes to nothing by itself.
+        if !sent && !up && it.branch.is_some() {
+            self.branch_refused(t, leg, response);
+            self.hang_up(t, leg);
+        }
+    }
+
+    /// The same to another request of ours inside its call.
+    pub(super) fn challenged_inside(&mut self, t: &mut Turn<'_>, leg: LegId, challenge: &Challenge) {
+        let Some(usage) = self.legs.get(leg.0).and_then(|it| it.usage) else { return };
+        let request = (&challenge.method, &challenge.uri[..]);
+        let done = match self.answer_to(leg, &challenge.response, request, challenge.tries) {
+            Some(headers) => t.sip.authorize_request(t.now, usage, challenge.cseq, headers),
+            None => t.sip.leave_refused(t.now, usage, challenge.cseq),
+        };
+        if let Err(error) = done {
+            tracing::debug!("leg {}: {error}", leg.0);
+        }
+    }
+
+    /// Credentials for a request that was asked for them, if its gateway has some that may be sent.
+    /// Whoever asks again has refused what he got, unless only its nonce was too old.
+    fn answer_to(
+        &mut self,
+        leg: LegId,
+        response: &Response,
+        (method, uri): (&Method, &[u8]),
+        tried: u8,
+    ) -> Option<HeaderFields> {
+        if tried > u8::from(is_stale(response)) {
+            return None;
+        }
+        let party = self.known_gateway(leg)?;
+        self.admission.credentials(response, method, &party, uri)
+    }
+
+    /// Whose password may go to the party of a leg. Who was called has the address of a gateway
+    /// perhaps, and is none unless it was called through it.
+    fn known_gateway(&self, leg: LegId) -> Option<Party> {
+        let party = self.party(leg);
+        let inbound = self.legs.get(leg.0).is_some_and(|it| it.inbound);
+        (inbound || party.gateway.is_some()).then_some(party)
+    }
+}
