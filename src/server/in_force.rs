@@ -21,7 +21,7 @@ use b2b_call::lookup::{LookupError, LookupFuture, LookupRequest, LookupResult, R
 use b2b_call::policy::Redirects;
 use b2b_call::resolver::{
     Binding, Bindings, BindingsFuture, ChainResolver, DirectPolicy, DirectResolver, Gateway, GatewayResolver,
-    GroupResolver, UserResolver,
+    GroupResolver, PartyAudio, UserResolver,
 };
 use b2b_sip::endpoint::Flow;
 use b2b_sip::msg::{Scheme, Uri};
@@ -48,6 +48,8 @@ pub struct Settings {
     /// By the place of the route.
     pub routes: Vec<RouteParts>,
     trunks: HashMap<Arc<str>, (Gateway, Redirects)>,
+    /// How the audio of users is to be of whom something is said.
+    audio: Arc<HashMap<String, PartyAudio>>,
     /// What is known of the hosts of gateways.
     pub board: GatewayBoard,
     /// What routes and groups name.
@@ -68,9 +70,11 @@ impl Settings {
     ) -> Result<Self, LookupError> {
         let config = Arc::new(config);
         let directory = Arc::new(Directory::new(&config));
+        let audio = Arc::new(settings::users_audio(&config));
         let users = Registered {
             directory: directory.clone(),
             registrar: bindings,
+            audio: audio.clone(),
             gateways: settings::gateway_addresses(&config),
         };
         let users = UserResolver::new(users);
@@ -86,12 +90,17 @@ impl Settings {
         let (origins, router) = (Origins::new(&config), Router::new(&config));
         let routes = settings::routes(&config);
         let apps = applications::applications();
-        Ok(Settings { config, directory, origins, router, routes, trunks, board, targets, apps })
+        Ok(Settings { config, directory, origins, router, routes, trunks, audio, board, targets, apps })
     }
 
-    /// What may be offered to a gateway that says so.
-    pub fn gateway_policy(&self, name: &str) -> Option<Arc<PairPolicy>> {
-        self.trunks.get(name)?.0.policy.clone()
+    /// What may be offered to a caller whose configuration says so.
+    pub fn caller_policy(&self, origin: Origin<'_>) -> Option<Arc<PairPolicy>> {
+        let audio = match origin {
+            Origin::User(name) => self.audio.get(name)?,
+            Origin::Gateway(name) => &self.trunks.get(name)?.0.audio,
+            Origin::Trusted | Origin::Unknown => return None,
+        };
+        audio.policy.clone()
     }
 
     /// A gateway as calls through it need it, and where its redirects may lead.
@@ -163,6 +172,7 @@ impl Settings {
 struct Registered {
     directory: Arc<Directory>,
     registrar: SharedRegistrar,
+    audio: Arc<HashMap<String, PartyAudio>>,
     /// Where no Contact leads, not even inside our networks: it would be a call past the routes.
     gateways: Networks,
 }
@@ -182,6 +192,11 @@ impl Bindings for Registered {
             bindings.iter().map(|binding| contact_of(binding, way(binding))).collect()
         });
         Box::pin(std::future::ready(Ok(found)))
+    }
+
+    fn audio(&self, user: &str) -> PartyAudio {
+        let user = self.directory.user(user);
+        user.and_then(|user| self.audio.get(&user.name)).cloned().unwrap_or_default()
     }
 }
 

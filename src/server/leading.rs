@@ -75,8 +75,9 @@ pub fn lead(current: &Current, settings: &Settings, claim: &Claim<'_>) -> Led {
             // The same way as before: what is known of a host goes on being so.
             _ => {
                 let contact = ResolvedContact::new(claim.target, 0);
-                let policy = claim.dialled.and_then(|dialled| dialled.policy.clone());
-                Led::Contact(Box::new(ResolvedContact { policy, ..contact }), verdict.why)
+                let audio = claim.dialled.map(|it| (it.policy.clone(), it.early_media));
+                let (policy, early_media) = audio.unwrap_or_default();
+                Led::Contact(Box::new(ResolvedContact { policy, early_media, ..contact }), verdict.why)
             }
         },
         Decision::Through(name) => through(settings, claim, &uri, name, verdict.why),

@@ -9,7 +9,7 @@ use tokio::sync::mpsc;
 
 use super::descriptors::capacity;
 use super::queues;
-use crate::config::{Advertise, Carrier, Listener, MediaServer, NamedListener, ServerConfig};
+use crate::config::{Advertise, Carrier, Listener, ListenerConfig, MediaServer, ServerConfig};
 use crate::controller::remote::{RemoteConfig, RemoteController, RemoteServer, ServerHealth, Transport};
 use crate::controller::rtpengine::{Interfaces, RtpengineConfig, RtpengineController};
 use b2b_call::controller::{
@@ -196,11 +196,11 @@ impl Media {
         }
     }
 
-    /// The outside sees us by this address: descriptions of the usual network name it, unless
-    /// `media.advertise` says another. Other programs say what their own configuration says.
-    pub fn seen_as(&self, ip: IpAddr) {
+    /// The outside sees us by this address: descriptions of this network name it from now on; none: of
+    /// the usual one. Other programs say what their own configuration says.
+    pub fn seen_as(&self, network: Option<&str>, ip: IpAddr) {
         if let Media::Embedded(it) = self {
-            it.set_told(ip);
+            it.set_told(network, ip);
         }
     }
 
@@ -223,10 +223,10 @@ pub(super) fn embedded(config: &ServerConfig) -> EmbeddedConfig {
     let bound = |listen: &[Listener]| -> Vec<IpAddr> {
         listen.iter().map(|it| local_addr::concrete(it.bind).ip()).collect()
     };
-    // Where every listener has a name, the first one's serves those that are of none.
-    let usual = match (config.server.listen.as_slice(), config.listeners.first()) {
-        ([], Some(first)) => own(first, bound, ips),
-        (listen, _) => {
+    let usual = match config.usual_listener() {
+        Some(first) => own(first, bound, ips),
+        None => {
+            let listen = config.server.listen.as_slice();
             let bind = media.bind.map_or_else(|| bound(listen), |ip| vec![ip]);
             let told = media.advertise.into_iter().chain(ips(&config.server.advertise)).collect();
             (bind, told)
@@ -251,7 +251,7 @@ pub(super) fn embedded(config: &ServerConfig) -> EmbeddedConfig {
 
 /// Where RTP of a listener is bound, and what is told instead.
 fn own(
-    it: &NamedListener,
+    it: &ListenerConfig,
     bound: impl Fn(&[Listener]) -> Vec<IpAddr>,
     ips: impl Fn(&[Advertise]) -> Vec<IpAddr>,
 ) -> (Vec<IpAddr>, Vec<IpAddr>) {

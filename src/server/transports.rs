@@ -4,7 +4,7 @@ use std::net::{IpAddr, Ipv4Addr, Ipv6Addr, SocketAddr};
 use std::sync::mpsc::Sender;
 
 use super::settings;
-use crate::config::{Advertise, HepCalls, Listener, NamedListener as NamedConfig, Server, ServerConfig};
+use crate::config::{Advertise, HepCalls, Listener, ListenerConfig, Server, ServerConfig};
 use b2b_sip::endpoint::{Advertised, Transport};
 use b2b_sip::known::KnownSources;
 use b2b_sip::net::trace::TraceSlot;
@@ -19,12 +19,13 @@ pub fn net(
     seen: Sender<SeenAs>,
 ) -> NetConfig {
     let server = &config.server;
-    let stun = server.stun.as_ref().map(|(host, port)| StunConfig {
+    let stun = config.stun_servers().map(|(listener, (host, port))| StunConfig {
+        listener: listener.map(Into::into),
         host: host.clone(),
         port: *port,
         every: server.stun_every,
         inside: server.inside.iter().map(|net| (net.addr(), net.prefix_len())).collect(),
-        seen,
+        seen: seen.clone(),
     });
     let (bind, bind_tls) = sockets(&config.server.listen);
     let named = config.listeners.iter().map(|it| {
@@ -38,7 +39,7 @@ pub fn net(
         bind,
         bind_tls,
         named: named.collect(),
-        stun,
+        stun: stun.collect(),
         tls: Some(tls),
         names: NameService::Dns(config.server.resolver),
         trace: config.log.sip_trace.clone(),
@@ -80,7 +81,7 @@ pub fn advertised(config: &ServerConfig) -> Vec<Advertised> {
 
 /// The addresses whose flows are of a listener. One that no other listener has is its own whatever
 /// the port: connections of ours begin at others.
-fn sockets_of(config: &ServerConfig, named: &NamedConfig) -> Vec<SocketAddr> {
+fn sockets_of(config: &ServerConfig, named: &ListenerConfig) -> Vec<SocketAddr> {
     let elsewhere = |ip: IpAddr| {
         let ours = named.listen.iter().filter(|it| it.bind.ip() == ip).count();
         config.listening().filter(|it| it.bind.ip() == ip || it.bind.ip().is_unspecified()).count() > ours

@@ -8,17 +8,19 @@ use super::texts::{self, NAME, advertise, ip, listener, plain_name, reachable_ip
 use super::{Advertise, Carrier, ConfigError, ConfigProblem, Listener, ServerConfig, keys};
 use b2b_config::section::Section;
 use b2b_config::table::Table;
-use b2b_config::{rows, texts};
+use b2b_config::{rows, text, texts};
 
 /// `[[listener]]`.
 #[derive(Debug, Clone, PartialEq, Eq)]
-pub struct NamedListener {
+pub struct ListenerConfig {
     /// What gateways name.
     pub name: String,
     /// Where SIP listens; at least one.
     pub listen: Vec<Listener>,
     /// What its peers are told instead of the address that a socket is bound to.
     pub advertise: Vec<Advertise>,
+    /// A STUN server that says so, with its port.
+    pub stun: Option<(String, u16)>,
     /// Where RTP of its parties is bound; empty: the addresses of `listen`.
     pub media: Vec<IpAddr>,
     /// What SDP names instead; empty: `advertise` where that is an address, else what is bound.
@@ -35,6 +37,8 @@ pub const LISTENER: Table = Table {
             "Where it listens, as in `server.listen`. Needed.";
         advertise: texts!("host or `host:port`, or a list of them", texts::advertise) => [], at_restart(),
             "The address that its peers are told instead of the bound one, as `server.advertise`, which does not hold here.";
+        stun: text!("host or `host:port`", texts::advertise), at_restart(),
+            "A STUN server that its UDP sockets ask, as `server.stun`, every `server.stun_s`; what it says is told here alone. It goes before `advertise`.";
         media: texts!("IP address or a list of them", texts::ip) => [], at_restart(),
             "Where RTP of its parties is bound, one address of each family. Without it: the addresses of `listen`. Only where b2b carries the media itself.";
         media_advertise: texts!("IP address or a list of them", texts::reachable_ip) => [], at_restart(),
@@ -43,14 +47,15 @@ pub const LISTENER: Table = Table {
 };
 
 /// Reads `[[listener]]`.
-pub(super) fn named(section: &Section<'_>, names: &mut Names) -> Result<NamedListener, ConfigError> {
+pub(super) fn named(section: &Section<'_>, names: &mut Names) -> Result<ListenerConfig, ConfigError> {
     let reason = "a listener needs a name, like name = \"carrier\"";
     let name = section.needed("name", plain_name, reason)?;
     names.add(What::Listener, section, "name", &name)?;
-    let it = NamedListener {
+    let it = ListenerConfig {
         name,
         listen: section.parsed_list("listen", listener)?,
         advertise: section.parsed_list("advertise", advertise)?,
+        stun: texts::stun(section)?,
         media: section.parsed_list("media", ip)?,
         media_advertise: section.parsed_list("media_advertise", reachable_ip)?,
     };
@@ -87,9 +92,20 @@ pub(super) fn of_gateway(section: &Section<'_>, names: &Names) -> Result<Option<
 }
 
 impl ServerConfig {
+    /// The STUN servers, each with the name of the listener that asks it, if that has one.
+    pub fn stun_servers(&self) -> impl Iterator<Item = (Option<&str>, &(String, u16))> {
+        let named = self.listeners.iter().filter_map(|it| Some((Some(it.name.as_str()), it.stun.as_ref()?)));
+        self.server.stun.iter().map(|server| (None, server)).chain(named)
+    }
+
     /// Every socket that listens, those without a name first.
     pub fn listening(&self) -> impl Iterator<Item = &Listener> + Clone {
         self.server.listen.iter().chain(self.listeners.iter().flat_map(|it| &it.listen))
+    }
+
+    /// Where every listener has a name, the one whose network serves those that are of none: the first.
+    pub fn usual_listener(&self) -> Option<&ListenerConfig> {
+        self.listeners.first().filter(|_| self.server.listen.is_empty())
     }
 
     /// Every address that any peer is told.
@@ -111,7 +127,7 @@ pub(super) fn together(config: &ServerConfig) -> Vec<(&'static Table, &'static s
         let value = format!("{value:?}");
         problems.push((&LISTENER, "listen", ConfigProblem::BadValue { key, value, reason }));
     }
-    let has_media = |it: &&NamedListener| !it.media.is_empty() || !it.media_advertise.is_empty();
+    let has_media = |it: &&ListenerConfig| !it.media.is_empty() || !it.media_advertise.is_empty();
     if config.media.controller != Carrier::Embedded
         && let Some(it) = config.listeners.iter().find(has_media)
     {

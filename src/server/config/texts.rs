@@ -5,9 +5,10 @@ use std::net::{IpAddr, SocketAddr};
 use ipnet::IpNet;
 
 use super::parse_parties;
-use super::{Advertise, Listener};
+use super::{Advertise, ConfigError, Listener};
 use b2b_base::util::file::FileMode;
 use b2b_base::util::redact::Redaction;
+use b2b_config::section::Section;
 use b2b_config::table::{Named, Takes};
 use b2b_config::value::{self, Read};
 use b2b_config::{text, texts};
@@ -54,6 +55,11 @@ pub(super) fn advertise(text: &str) -> Read<Advertise> {
         return Err("no address to be reached at; name the address that peers use".to_string());
     }
     Ok(Advertise { host, port })
+}
+
+/// The `stun` of a table, with its port (RFC 8489 §8.2).
+pub(super) fn stun(section: &Section<'_>) -> Result<Option<(String, u16)>, ConfigError> {
+    Ok(section.parsed("stun", advertise)?.map(|it| (it.host, it.port.unwrap_or(3478))))
 }
 
 pub(super) fn name_server(text: &str) -> Read<SocketAddr> {
