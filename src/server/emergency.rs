@@ -124,10 +124,7 @@ pub fn action(
         // A private one would show a name, or that there is none.
         caller: (call.who.private || !name.is_empty() || call.caller() != *caller)
             .then(|| (name, caller.clone())),
-        caller_policy: match origin {
-            Origin::Gateway(name) => settings.gateway_policy(name),
-            _ => None,
-        },
+        caller_policy: settings.caller_policy(origin),
         mode: BridgeMode::Intercepting,
         rules: LOCATION.map(pass).into(),
         route: Some(RouteTaken { name: "emergency".to_owned(), why }),

@@ -10,7 +10,7 @@ use b2b_sip::msg::Method;
 
 /// A call that somebody asks about.
 #[derive(Debug, Clone, PartialEq, Eq)]
-pub struct Question {
+pub struct RouteQuestion {
     /// The number that is called.
     pub called: String,
     /// A user, or a number.
@@ -20,7 +20,7 @@ pub struct Question {
 }
 
 /// The answer, line by line.
-pub fn explain(config: &ServerConfig, question: &Question) -> Vec<String> {
+pub fn explain(config: &ServerConfig, question: &RouteQuestion) -> Vec<String> {
     let origins = Origins::new(config);
     let mut lines = Vec::new();
     let user = match (&question.from, question.address) {

@@ -35,7 +35,7 @@ const LASTS: Duration = Duration::from_secs(10);
 
 /// What somebody wants to see.
 #[derive(Debug, Clone, PartialEq, Eq)]
-pub struct Question {
+pub struct GatewayQuestion {
     /// The gateway's name.
     pub gateway: String,
     /// The user who calls; none: the first of the configuration.
@@ -58,7 +58,7 @@ struct Seen {
 ///
 /// # Errors
 /// Nobody of that name, or no way to make a message: why, and what to do.
-pub fn explain(config: &ServerConfig, question: &Question, tls: Tls) -> Result<Vec<String>, String> {
+pub fn explain(config: &ServerConfig, question: &GatewayQuestion, tls: Tls) -> Result<Vec<String>, String> {
     let gateway = config.gateway(&question.gateway).ok_or_else(|| {
         let names: Vec<_> = config.gateways.iter().map(|it| it.name.as_str()).collect();
         format!("no gateway {:?}; there are: {}", question.gateway, names.join(", "))
@@ -75,7 +75,10 @@ pub fn explain(config: &ServerConfig, question: &Question, tls: Tls) -> Result<V
     lines.extend(shown::message(&secret, "REGISTER", seen.register.as_ref(), &why));
     let why = none(gateway.options.is_none(), "options_s = 0");
     lines.extend(shown::message(&secret, "OPTIONS", seen.options.as_ref(), &why));
-    let why = seen.answer.map(|answer| format!("none: the caller is told {answer:?}"));
+    let why = match sample.goes_elsewhere() {
+        Some(gateways) => Some(format!("none: an emergency call goes to {}", gateways.join(", then "))),
+        None => seen.answer.map(|answer| format!("none: the caller is told {answer:?}")),
+    };
     let why = why.unwrap_or_else(|| "none: the call went nowhere".to_owned());
     lines.extend(shown::message(&secret, "INVITE", seen.invite.as_ref(), &why));
     Ok(lines)

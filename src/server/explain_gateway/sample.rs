@@ -4,8 +4,9 @@ use std::net::{Ipv4Addr, SocketAddr, SocketAddrV4};
 
 use bytes::Bytes;
 
-use super::Question;
+use super::GatewayQuestion;
 use crate::config::parties::Credentials;
+use crate::config::sound::PartySound;
 use crate::config::{
     Action, Carrier, Gateway, Policy, Route, Secret, ServerConfig, Srtp, Store, Target, User, Verstat,
 };
@@ -29,20 +30,37 @@ pub struct Sample {
     pub config: ServerConfig,
     /// The number that is called.
     pub called: String,
-    /// The route by which the call goes: its name and line; none: no route leads there.
-    pub route: Option<(String, usize)>,
+    /// By which way the call goes.
+    pub way: Way,
     /// The user who calls is none of the configuration.
     pub is_made_up: bool,
+}
+
+/// By which way a call goes.
+#[derive(Debug, PartialEq, Eq)]
+pub enum Way {
+    /// It is one for help, which goes to these gateways, past the routes.
+    Emergency(Vec<String>),
+    /// By this route: its name and line.
+    Route(String, usize),
+    /// No route leads there.
+    Nowhere,
 }
 
 impl Sample {
     /// # Errors
     /// There is no such user.
-    pub fn new(config: &ServerConfig, gateway: &Gateway, question: &Question) -> Result<Self, String> {
+    pub fn new(config: &ServerConfig, gateway: &Gateway, question: &GatewayQuestion) -> Result<Self, String> {
         let (user, is_made_up) = caller(config, question.from.as_deref())?;
         let called = question.to.clone().unwrap_or_else(|| NUMBER.to_owned());
         let found = route(config, gateway, &user, &called);
-        let taken = found.as_ref().map(|route| (route.name.clone(), route.line));
+        // Whoever has a password may call for help (`emergency`).
+        let helps = config.emergency.as_ref().filter(|emergency| emergency.number_of(&called).is_some());
+        let way = match (helps, &found) {
+            (Some(emergency), _) => Way::Emergency(emergency.gateways.clone()),
+            (None, Some(route)) => Way::Route(route.name.clone(), route.line),
+            (None, None) => Way::Nowhere,
+        };
         let mut sample = ServerConfig {
             users: vec![User {
                 credentials: Credentials::Password(Secret::new(PASSWORD)),
@@ -66,13 +84,21 @@ impl Sample {
         for listener in sample.server.listen.iter_mut().chain(named).filter(|it| it.bind.port() == 0) {
             listener.bind.set_port(if listener.transport == Transport::Tls { 5061 } else { 5060 });
         }
-        Ok(Sample { config: sample, called, route: taken, is_made_up })
+        Ok(Sample { config: sample, called, way, is_made_up })
     }
 
     /// Whom it is about.
     #[expect(clippy::indexing_slicing, reason = "made with one")]
     pub fn gateway(&self) -> &Gateway {
         &self.config.gateways[0]
+    }
+
+    /// The gateways that take the call, where it is one for help and this gateway is none of them.
+    pub fn goes_elsewhere(&self) -> Option<&[String]> {
+        match &self.way {
+            Way::Emergency(gateways) if !gateways.contains(&self.gateway().name) => Some(gateways),
+            _ => None,
+        }
     }
 
     /// Who calls.
@@ -108,7 +134,9 @@ fn caller(config: &ServerConfig, name: Option<&str>) -> Result<(User, bool), Str
         weak_password: true,
         max_calls: None,
         media_from: Vec::new(),
+        sound: PartySound::default(),
         srtp: None,
+        session_timers: true,
         line: 0,
     };
     Ok((known.cloned().unwrap_or_else(made_up), known.is_none()))

@@ -1,9 +1,10 @@
 //! Messages as text, without what nobody else may know.
 
 use super::Unsent;
-use super::sample::Sample;
+use super::sample::{Sample, Way};
 use crate::config::{Action, Carrier, Gateway, HeaderChange, HeaderRule, Route, ServerConfig};
 use b2b_sip::endpoint::Transport;
+use b2b_sip::msg::veil::without_keys;
 
 /// What stands before the messages.
 pub fn head(config: &ServerConfig, gateway: &Gateway, sample: &Sample) -> Vec<String> {
@@ -20,9 +21,15 @@ pub fn head(config: &ServerConfig, gateway: &Gateway, sample: &Sample) -> Vec<St
     let user = &sample.user().name;
     let made_up = if sample.is_made_up { ", whom no [[user]] names" } else { "" };
     lines.push(format!("call     user {user}{made_up}, to {}", sample.called));
-    lines.push(match &sample.route {
-        Some((name, line)) => format!("route    {name} (line {line}), with this gateway alone"),
-        None => format!(
+    lines.push(match &sample.way {
+        Way::Emergency(gateways) => format!(
+            "route    emergency: {} goes to {}, past the routes{}",
+            sample.called,
+            gateways.join(", then "),
+            if sample.goes_elsewhere().is_some() { "; not to this gateway" } else { "" }
+        ),
+        Way::Route(name, line) => format!("route    {name} (line {line}), with this gateway alone"),
+        Way::Nowhere => format!(
             "route    none sends {} from {user} there; as to = \"gateway/{}\" would: --to and --from name others",
             sample.called, gateway.name
         ),
@@ -34,14 +41,15 @@ pub fn head(config: &ServerConfig, gateway: &Gateway, sample: &Sample) -> Vec<St
         let found = "is found by DNS (RFC 3263); shown is UDP, and TCP for what is large";
         lines.push(format!("way      transport is not set and {found}"));
     }
-    if let Some((host, port)) = &config.server.stun {
+    let mut servers = config.stun_servers();
+    if let Some((_, (host, port))) = servers.find(|(name, _)| *name == gateway.listener.as_deref()) {
         lines.push(format!("stun     {host}:{port} is not asked; shown is as before it has answered"));
     }
     if config.media.controller != Carrier::Embedded {
         lines
             .push("media    SDP is as the engine inside writes it; media.controller is not asked".to_owned());
     }
-    lines.push("secrets  keys of SRTP and values of `headers` are left out".to_owned());
+    lines.push("secrets  keys of SRTP, values of `headers` and the token of Contact are left out".to_owned());
     lines
 }
 
@@ -64,7 +72,8 @@ pub fn message(secret: &[String], method: &str, message: Option<&Unsent>, why: &
         _ => format!("from {}", flow.local.ip()),
     };
     lines.push(format!("{method:<8} by {transport}, {from}, to {remote}"));
-    let text = String::from_utf8_lossy(&message.data);
+    let covered = without_keys(&message.data);
+    let text = String::from_utf8_lossy(&covered);
     lines.extend(
         text.trim_end()
             .lines()
