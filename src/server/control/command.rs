@@ -8,7 +8,7 @@ use utoipa::ToSchema;
 
 pub use super::digits::Digits;
 use super::digits::MOST_DIGITS;
-use super::header_fields::{self, HeaderFields};
+use super::header_fields::{self, CommandHeaders};
 use super::sound::Sounds;
 pub use super::transfer::TransferBy;
 use crate::config::tokens::Scope;
@@ -65,7 +65,7 @@ pub enum Command {
         /// More header fields of the INVITEs, to both: names and values. They stand in the place of
         /// b2b's own.
         #[serde(default, skip_serializing_if = "BTreeMap::is_empty")]
-        headers: HeaderFields,
+        headers: CommandHeaders,
     },
     /// Calls somebody for this party, and joins both when he answers. Result: `bridge`.
     Dial {
@@ -78,13 +78,13 @@ pub enum Command {
         ring_s: Option<u64>,
         /// More header fields of the INVITE: names and values. They stand in the place of b2b's own.
         #[serde(default, skip_serializing_if = "BTreeMap::is_empty")]
-        headers: HeaderFields,
+        headers: CommandHeaders,
     },
     /// Answers a caller.
     Answer {
         /// More header fields of the 200: names and values.
         #[serde(default, skip_serializing_if = "BTreeMap::is_empty")]
-        headers: HeaderFields,
+        headers: CommandHeaders,
     },
     /// Refuses a caller who is not answered.
     Reject {
@@ -136,7 +136,7 @@ pub enum Command {
         fallback: Option<String>,
         /// More header fields of the INVITE, or of the REFER: names and values.
         #[serde(default, skip_serializing_if = "BTreeMap::is_empty")]
-        headers: HeaderFields,
+        headers: CommandHeaders,
     },
     /// Plays to its end, or until it is stopped. Result: `complete`.
     Play {

@@ -2,7 +2,7 @@
 
 use std::time::Duration;
 
-use super::header_fields::{self, HeaderFields};
+use super::header_fields::{self, CommandHeaders};
 use crate::in_force::Settings;
 use b2b_call::lookup::{LookupError, ResolvedContact};
 use b2b_call::service::{CallService, DialOptions, DialOrder};
@@ -22,7 +22,7 @@ pub fn options(
     caller: Option<&str>,
     shown: &str,
     ring_s: Option<u64>,
-    headers: &HeaderFields,
+    headers: &CommandHeaders,
 ) -> DialOptions {
     let ring = ring_s.map_or(settings.config.limits.ring, Duration::from_secs);
     DialOptions {

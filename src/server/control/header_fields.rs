@@ -7,14 +7,14 @@ use crate::config::{field_value, header_name};
 use b2b_call::headers::{HeaderChange, HeaderRule, RuledMessage};
 
 /// Names and values.
-pub type HeaderFields = BTreeMap<String, String>;
+pub type CommandHeaders = BTreeMap<String, String>;
 
 /// Most fields of one command.
 const MOST: usize = 32;
 
 /// # Errors
 /// What cannot be sent, in words.
-pub fn check(fields: &HeaderFields) -> Result<(), String> {
+pub fn check(fields: &CommandHeaders) -> Result<(), String> {
     if fields.len() > MOST {
         return Err(format!("headers: up to {MOST}"));
     }
@@ -26,7 +26,7 @@ pub fn check(fields: &HeaderFields) -> Result<(), String> {
 }
 
 /// For INVITEs of ours: each stands in the place of those of its name.
-pub fn rules(fields: &HeaderFields) -> Arc<[HeaderRule]> {
+pub fn rules(fields: &CommandHeaders) -> Arc<[HeaderRule]> {
     let rule = |(name, value): (&String, &String)| HeaderRule {
         to: RuledMessage::Request,
         name: name.clone(),
@@ -36,7 +36,7 @@ pub fn rules(fields: &HeaderFields) -> Arc<[HeaderRule]> {
 }
 
 /// For other messages of ours.
-pub fn pairs(fields: &HeaderFields) -> Vec<(String, String)> {
+pub fn pairs(fields: &CommandHeaders) -> Vec<(String, String)> {
     fields.iter().map(|(name, value)| (name.clone(), value.clone())).collect()
 }
 
@@ -46,7 +46,7 @@ mod tests {
 
     #[test]
     fn fields_of_the_dialog_and_lines_of_their_own_are_no_programs_business() {
-        let checked = |name: &str, value: &str| check(&HeaderFields::from([(name.into(), value.into())]));
+        let checked = |name: &str, value: &str| check(&CommandHeaders::from([(name.into(), value.into())]));
         assert_eq!(checked("X-Customer", "4711; vip"), Ok(()));
         for (name, value) in
             [("Via", "x"), ("contact", "<sip:h>"), ("X A", "b"), ("", "b"), ("X-A", "b\r\nTo: c")]

@@ -6,7 +6,7 @@ use serde_json::{Value, json};
 
 use super::command::{Command, Digits, Order, TransferBy, Whole};
 use super::dial::{contacts, options};
-use super::header_fields::{self, HeaderFields};
+use super::header_fields::{self, CommandHeaders};
 use super::memory::Failure;
 use super::{Parts, Running, hold};
 use b2b_app::conference::{Conference, NotDone, Order as RoomOrder};
@@ -352,7 +352,7 @@ impl Run<'_> {
         leg: LegId,
         to: &str,
         (caller, ring_s): (Option<&str>, Option<u64>),
-        headers: &HeaderFields,
+        headers: &CommandHeaders,
     ) -> Done {
         let settings = self.parts.current.get();
         let found = contacts(&self.parts.service, to).await?;

@@ -4,7 +4,7 @@ use serde::{Deserialize, Serialize};
 use serde_json::json;
 use utoipa::ToSchema;
 
-use super::header_fields::{self, HeaderFields};
+use super::header_fields::{self, CommandHeaders};
 use super::memory::Failure;
 use super::run::{Done, Run};
 use b2b_call::LegId;
@@ -58,7 +58,7 @@ impl From<ReferError> for Failure {
 
 impl Run<'_> {
     /// The partner of a leg is called a target for, from here.
-    pub(super) async fn transfer(&self, leg: LegId, to: &str, headers: &HeaderFields) -> Done {
+    pub(super) async fn transfer(&self, leg: LegId, to: &str, headers: &CommandHeaders) -> Done {
         let mut events = self.parts.bus.subscribe();
         self.parts.service.transfer_with(leg, to, header_fields::rules(headers)).await?;
         while let Some(received) = events.recv().await {
@@ -90,7 +90,7 @@ impl Run<'_> {
         leg: LegId,
         request: ReferRequest,
         fallback: Option<&str>,
-        headers: &HeaderFields,
+        headers: &CommandHeaders,
     ) -> Done {
         let (service, own) = (&self.parts.service, request.own);
         let error = match service.refer(leg, request).await {

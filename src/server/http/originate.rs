@@ -11,7 +11,7 @@ use super::Api;
 use super::answer::Problem;
 use super::body::{self, Body};
 use crate::control::dial;
-use crate::control::header_fields::{self, HeaderFields};
+use crate::control::header_fields::{self, CommandHeaders};
 use b2b_call::CallId;
 use b2b_call::lookup::LookupError;
 use b2b_call::service::{CallService, DialError, DialOptions, DialRequest, DialTo, RouteTaken};
@@ -31,7 +31,7 @@ pub struct OriginateRequest {
     ring_s: Option<u64>,
     /// More header fields of the INVITEs, to both: names and values.
     #[serde(default)]
-    headers: HeaderFields,
+    headers: CommandHeaders,
 }
 
 /// The call that has begun.

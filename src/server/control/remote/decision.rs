@@ -6,7 +6,7 @@ use utoipa::ToSchema;
 use std::collections::BTreeMap;
 
 use super::super::dial::{contacts, options};
-use super::super::header_fields::{self, HeaderFields};
+use super::super::header_fields::{self, CommandHeaders};
 use crate::control::Failure;
 use crate::in_force::Settings;
 use b2b_call::LegId;
@@ -30,7 +30,7 @@ pub enum Decision {
         ring_s: Option<u64>,
         /// More header fields of the INVITE: names and values. They stand in the place of b2b's own.
         #[serde(default, skip_serializing_if = "BTreeMap::is_empty")]
-        headers: HeaderFields,
+        headers: CommandHeaders,
     },
     /// Gives the caller to another application.
     Handle { app: String },
