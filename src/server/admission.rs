@@ -34,10 +34,12 @@ use b2b_call::channels::Channel;
 use b2b_call::event::Event;
 use b2b_call::handler::Party;
 use b2b_call::identity::Reads;
-use b2b_call::lookup::{GatewayUse, ResolvedContact};
+use b2b_call::lookup::{Credentials, ResolvedContact};
 use b2b_call::reason::Reason;
 use b2b_call::switch::Turn;
-use b2b_call::switch::admission::{Admission, AdmissionControl, Fate, MediaRules, Outgoing};
+use b2b_call::switch::admission::{
+    Admission, AdmissionControl, Fate, MediaRules, Outgoing, SessionRules, WayToCaller,
+};
 use b2b_sip::auth::{Authorized, DigestClient, DigestServer, Penalties};
 use b2b_sip::endpoint::{
     Flow, HeaderFields, HopRule, Reply, RequestFailure, RequestId, ServerTransactionId, SubscriptionId,
@@ -218,6 +220,14 @@ impl ServerAdmission {
         self.reloaded = true;
     }
 
+    /// The gateway that a party is, and its password. One that a reload took away while its call goes
+    /// on has none any more.
+    fn gateway_credentials(&self, party: &Party) -> Option<(Arc<str>, Arc<Credentials>)> {
+        let Origin::Gateway(name) = self.settings.party(party).0 else { return None };
+        let (trunk, _) = self.settings.trunk(name)?;
+        Some((trunk.name.clone(), trunk.credentials.clone()?))
+    }
+
     fn publish(&self, event: Event) {
         self.parts.bus.publish(self.wall, event);
     }
@@ -233,16 +243,14 @@ impl AdmissionControl for ServerAdmission {
     fn invite(&mut self, now: Instant, request: &Request, flow: &Flow) -> Admission {
         self.follow(now);
         let source = self.source(request, flow);
-        let gateway = self.known_by(flow);
+        let gateway = self.known_by(request, flow);
         match self.admit(now, request, source, gateway.as_deref()) {
             Ok((identity, channels)) => {
                 if identity.is_some() {
                     self.prove(flow);
                 }
-                let policy = match self.settings.sender(gateway.as_deref(), source.ip()).0 {
-                    Origin::Gateway(name) => self.settings.gateway_policy(name),
-                    _ => None,
-                };
+                let caller = self.settings.caller(identity.as_deref(), gateway.as_deref(), source.ip());
+                let policy = self.settings.caller_policy(caller.0);
                 Admission::Accept { identity, channels, policy, source: source.address }
             }
             Err(Turned::Away(reply)) => Admission::Refuse(reply),
@@ -311,6 +319,20 @@ impl AdmissionControl for ServerAdmission {
         MediaRules { interface, ..media_rules::of(&self.settings, party, &registered.unwrap_or_default()) }
     }
 
+    fn session_rules(&self, party: &Party) -> SessionRules {
+        let none = SessionRules::default();
+        match self.settings.party(party).0 {
+            Origin::User(name) => {
+                let user = self.settings.directory.user(name);
+                SessionRules { asks: user.is_none_or(|user| user.session_timers), ..none }
+            }
+            Origin::Gateway(name) => self.settings.config.gateway(name).map_or(none, |gateway| {
+                SessionRules { asks: gateway.session_timers, refresher: gateway.session_refresher }
+            }),
+            Origin::Trusted | Origin::Unknown => none,
+        }
+    }
+
     fn is_same(&self, one: &Party, other: &Party) -> bool {
         match (self.settings.party(one).0, self.settings.party(other).0) {
             (Origin::User(one), Origin::User(other)) | (Origin::Gateway(one), Origin::Gateway(other)) => {
@@ -326,25 +348,30 @@ impl AdmissionControl for ServerAdmission {
     }
 
     fn believes(&self, party: &Party) -> bool {
-        matches!(self.settings.party(party).0, Origin::Gateway(_) | Origin::Trusted)
+        match self.settings.party(party).0 {
+            Origin::Gateway(name) => self.settings.config.gateway(name).is_some_and(|it| it.identity.trust),
+            Origin::Trusted => true,
+            Origin::User(_) | Origin::Unknown => false,
+        }
     }
 
     fn is_told(&self, party: &Party) -> bool {
         !matches!(self.settings.party(party).0, Origin::Gateway(_))
     }
 
-    fn gateway_of_caller(&self, flow: &Flow) -> Option<Arc<str>> {
-        self.known_by(flow)
+    fn gateway_of_caller(&self, request: &Request, flow: &Flow) -> Option<Arc<str>> {
+        self.known_by(request, flow)
     }
 
-    fn way_to_caller(&self, identity: Option<&str>, flow: &Flow) -> (Option<Arc<str>>, Option<Arc<str>>) {
-        let gateway = self.known_by(flow);
+    fn way_to_caller(&self, identity: Option<&str>, request: &Request, flow: &Flow) -> WayToCaller {
+        let gateway = self.known_by(request, flow);
         match self.settings.caller(identity, gateway.as_deref(), flow.remote.ip()).0 {
             Origin::Gateway(name) => {
                 let trunk = self.settings.trunk(name).map(|(trunk, _)| trunk);
-                trunk.map(|it| (it.tls.clone(), it.listener.clone())).unwrap_or_default()
+                let way = trunk.map(|it| WayToCaller { tls: it.tls.clone(), listener: it.listener.clone() });
+                way.unwrap_or_default()
             }
-            Origin::User(_) | Origin::Trusted | Origin::Unknown => (None, None),
+            Origin::User(_) | Origin::Trusted | Origin::Unknown => WayToCaller::default(),
         }
     }
 
@@ -352,8 +379,8 @@ impl AdmissionControl for ServerAdmission {
         caller_policy::reads(&self.settings, identity, gateway, source.ip())
     }
 
-    fn hops_of_caller(&mut self, identity: Option<&str>, flow: &Flow) -> HopRule {
-        let gateway = self.known_by(flow);
+    fn hops_of_caller(&mut self, identity: Option<&str>, request: &Request, flow: &Flow) -> HopRule {
+        let gateway = self.known_by(request, flow);
         self.hops.of_caller(&self.settings, identity, gateway.as_deref(), flow)
     }
 
@@ -423,17 +450,24 @@ impl AdmissionControl for ServerAdmission {
         }
     }
 
+    fn flow_closed(&mut self, now: Instant, flow: &Flow) {
+        self.gateways.flow_closed(now, flow);
+    }
+
+    fn has_credentials(&self, party: &Party) -> bool {
+        self.gateway_credentials(party).is_some()
+    }
+
     fn credentials(
         &mut self,
         challenge: &Response,
         method: &Method,
-        gateway: &GatewayUse,
-        target: &str,
+        party: &Party,
+        uri: &[u8],
     ) -> Option<HeaderFields> {
-        let credentials = gateway.credentials.as_ref()?;
+        let (name, credentials) = self.gateway_credentials(party)?;
         let settings = self.settings.clone();
-        // One that a reload took away while its call goes on has no realms any more.
-        let configured = settings.config.gateway(&gateway.name)?;
+        let configured = settings.config.gateway(&name)?;
         let realms = self.gateways.answerable(configured, challenge);
         for event in self.gateways.take_events() {
             self.publish(event);
@@ -445,9 +479,9 @@ impl AdmissionControl for ServerAdmission {
         // The same numbers twice would be the same cnonce twice.
         self.seed = rand::random();
         if let Err(error) = client.challenged(challenge, &Authorized::default()) {
-            tracing::warn!("gateway {}: its challenge cannot be answered: {error}", gateway.name);
+            tracing::warn!("gateway {name}: its challenge cannot be answered: {error}");
             return None;
         }
-        Some(client.authorize(method, target.as_bytes()).headers)
+        Some(client.authorize(method, uri).headers)
     }
 }

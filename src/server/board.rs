@@ -67,6 +67,8 @@ pub struct RegistrationState {
     pub status: Option<u16>,
     /// What the last attempt came to, in words.
     pub reason: String,
+    /// The registrar reaches us by the flow of the REGISTER (RFC 5626), and that is there.
+    pub outbound: bool,
 }
 
 impl GatewayBoard {
@@ -174,6 +176,7 @@ impl GatewayStatus for GatewayBoard {
 #[cfg(test)]
 mod tests {
     use super::*;
+    use b2b_sip::endpoint::{FlowId, Transport};
 
     #[test]
     fn hosts_of_a_gateway_are_down_when_they_do_not_answer_or_our_registration_has_failed() {
@@ -199,5 +202,32 @@ mod tests {
         }
         board.remove("g");
         assert_eq!(board.health("g", "b"), Health::Unknown);
+    }
+
+    #[test]
+    fn a_connection_that_several_registrations_share_says_of_none_whose_call_it_is() {
+        let board = GatewayBoard::default();
+        let flow = |id| Flow {
+            transport: Transport::Tcp,
+            local: ([192, 0, 2, 1], 5060).into(),
+            remote: ([192, 0, 2, 21], 5060).into(),
+            id: FlowId(id),
+        };
+        let granted = |id| GatewayState {
+            registration: None,
+            hosts: Vec::new(),
+            granted_by: Some(GrantedBy { host: "a".to_owned(), flow: Some(flow(id)), service_route: None }),
+            ner: None,
+        };
+        board.set("one", granted(7));
+        assert_eq!(board.registered_by(&flow(7)).as_deref(), Some("one"));
+        assert_eq!(board.registered_by(&flow(8)), None);
+        assert_eq!(board.registered_by(&Flow { transport: Transport::Tls, ..flow(7) }), None);
+        board.set("two", granted(8));
+        assert_eq!(board.registered_by(&flow(7)).as_deref(), Some("one"), "it has one of its own");
+        board.set("two", granted(7));
+        assert_eq!(board.registered_by(&flow(7)), None);
+        board.remove("one");
+        assert_eq!(board.registered_by(&flow(7)).as_deref(), Some("two"));
     }
 }

@@ -355,7 +355,7 @@ async fn stages(
         };
         for contact in &mut contacts {
             forwarding.passes(target, contact);
-            // What a gateway can do is narrower than what a route wants.
+            // What a user or a gateway can do is narrower than what a route wants.
             contact.policy = match (contact.policy.take(), &parts.policy) {
                 (Some(own), Some(route)) if own.codecs.is_empty() => {
                     Some(Arc::new(PairPolicy { codecs: route.codecs.clone(), ..(*own).clone() }))
@@ -413,10 +413,7 @@ fn options(settings: &Settings, asking: &Asking<'_>, dial: &Dial, stages: &[Dial
         total_timeout: stages.iter().map(rings).sum(),
         max_redirects: limits.redirects,
         caller: (asking.told != dial.caller || !name.is_empty()).then(|| (name, dial.caller.clone())),
-        caller_policy: match asking.origin {
-            Origin::Gateway(name) => settings.gateway_policy(name),
-            _ => None,
-        },
+        caller_policy: settings.caller_policy(asking.origin),
         mode: match policy.mode {
             Mode::Transparent => BridgeMode::Transparent,
             Mode::Intercepting => BridgeMode::Intercepting,

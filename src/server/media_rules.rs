@@ -113,6 +113,8 @@ mod tests {
     use std::sync::{Arc, Mutex};
     use std::time::Instant;
 
+    use b2b_call::controller::SrtpPolicy;
+
     use super::*;
     use crate::config::parse_alone;
     use crate::registrar::{MemoryStore, Registrar, RegistrarConfig};
@@ -148,6 +150,26 @@ mod tests {
         }
         let other = Party { address: Some(([192, 0, 2, 2], 5060).into()), ..Party::default() };
         assert_eq!(named(other), (String::new(), "198.51.100.0/24".into(), Answering::Source));
+    }
+
+    #[test]
+    fn encryption_is_what_the_table_of_user_or_gateway_says_and_else_nothing() {
+        let config = parse_alone(
+            "[[user]]\nname = \"1001\"\npassword = \"x\"\nsrtp = \"required\"\n\
+             [[user]]\nname = \"1002\"\npassword = \"x\"\n\
+             [[gateway]]\nname = \"carrier\"\nhosts = [\"a\"]\ntransport = \"tls\"\nsrtp = \"offered\"\n",
+        )
+        .unwrap();
+        let store = Box::new(MemoryStore::new());
+        let registrar = Registrar::new(RegistrarConfig::default(), store, Instant::now());
+        let settings =
+            Settings::new(config, Arc::new(Mutex::new(registrar)), GatewayBoard::default()).unwrap();
+        let srtp = |party: Party| of(&settings, &party, &[]).srtp;
+        let user = |name: &str| Party { user: Some(name.to_owned()), ..Party::default() };
+        assert_eq!(srtp(user("1001")), Some(SrtpPolicy::Required.into()));
+        assert_eq!(srtp(user("1002")), None);
+        let carrier = Party { gateway: Some("carrier".into()), ..Party::default() };
+        assert_eq!(srtp(carrier), Some(SrtpPolicy::Offered.into()));
     }
 
     #[test]

@@ -162,7 +162,7 @@ impl Server {
             let event = Event::Listening { transport, address: *address };
             bus.publish(SystemTime::now(), event);
         }
-        if config.server.stun.is_some() {
+        if config.stun_servers().next().is_some() {
             seen::follow(seen_as, media.clone(), admission.clone(), switch.jobs()).map_err(thread)?;
         }
         let hep_counters = HepCounters::default();

@@ -8,10 +8,11 @@ use std::time::Duration;
 
 use bytes::Bytes;
 use ipnet::IpNet;
+use sha2::{Digest, Sha256};
 
 use super::caller_policy;
 use crate::config::parties::LargeMessages;
-use crate::config::sound::{Dtmf, EarlyMedia as Early, GatewaySound};
+use crate::config::sound::{Dtmf, EarlyMedia as Early, PartySound};
 use crate::config::srtp::{Srtp, SrtpOffer};
 use crate::config::tls::GatewayOutward;
 use crate::config::{
@@ -19,11 +20,11 @@ use crate::config::{
     ServerConfig, Strategy, Target,
 };
 use crate::registrar::{KeepAliveKind, RegistrarConfig, Trusted};
-use b2b_call::controller::{AudioRules, Digits, OpusRules, PairPolicy, SrtpOffer as Offer, SrtpRules};
+use b2b_call::controller::{AudioRules, DtmfMode, OpusRules, PairPolicy, SrtpOffer as Offer, SrtpRules};
 use b2b_call::failure::Failover;
 use b2b_call::lookup::{Credentials, EarlyMedia, Withheld};
 use b2b_call::policy::Redirects;
-use b2b_call::resolver::{Gateway, GatewayHost, Group};
+use b2b_call::resolver::{Gateway, GatewayHost, Group, PartyAudio};
 use b2b_sip::auth::{Algorithm, DigestConfig, PenaltyConfig};
 use b2b_sip::endpoint::LargeRequests;
 use b2b_sip::endpoint::SessionTimers;
@@ -126,7 +127,7 @@ pub fn gateways(config: &ServerConfig) -> Vec<Gateway> {
                 (Bytes::copy_from_slice(name.as_bytes()), Bytes::copy_from_slice(value.reveal().as_bytes()))
             };
             gateway.headers = from.headers.iter().map(field).collect();
-            gateway.withheld = Withheld { session_timer: !from.session_timers, reliable: !from.reliable };
+            gateway.withheld = Withheld { reliable: !from.reliable };
             gateway.route = from.proxy_route();
             gateway.credentials = from.auth.as_ref().map(|auth| {
                 Arc::new(Credentials {
@@ -138,12 +139,7 @@ pub fn gateways(config: &ServerConfig) -> Vec<Gateway> {
             gateway.from = (from.from_user.clone(), from.from_domain.as_deref().map(bracketed));
             gateway.outward = caller_policy::outward(from);
             gateway.rewrite = caller_policy::rewrite(from, &from.called);
-            gateway.policy = gateway_policy(config, from);
-            gateway.early_media = match from.sound.early_media {
-                Early::Pass => EarlyMedia::Pass,
-                Early::Ringing => EarlyMedia::Ringing,
-                Early::Ignore => EarlyMedia::Ignore,
-            };
+            gateway.audio = party_audio(config, &from.sound);
             gateway.trying = from.trying;
             gateway.tls = tls_of(from);
             gateway.listener = from.listener.as_deref().map(Into::into);
@@ -158,6 +154,28 @@ pub fn gateways(config: &ServerConfig) -> Vec<Gateway> {
 /// with everybody.
 pub fn tls_of(gateway: &crate::config::Gateway) -> Option<Arc<str>> {
     (gateway.tls.outward != GatewayOutward::default()).then(|| gateway.name.as_str().into())
+}
+
+/// By which URN a gateway tells our flows from those of others with the account (RFC 5626 §4.1), if it is asked
+/// for one. Made of names it is the same after each start: a UUID of our own kind (RFC 9562 §5.8).
+pub fn instance(realm: &str, gateway: &crate::config::Gateway) -> Option<Arc<str>> {
+    let asks = gateway.registering.outbound.then_some(&gateway.registering)?;
+    if let Some(written) = &asks.instance {
+        return Some(written.as_str().into());
+    }
+    let mut hash = Sha256::new();
+    for name in [realm, gateway.auth.as_ref().map_or("", |auth| &auth.username), &gateway.name] {
+        hash.update(name.as_bytes());
+        // No name has it.
+        hash.update([0]);
+    }
+    let mut octets = [0; 16];
+    octets.iter_mut().zip(hash.finalize()).for_each(|(octet, hashed)| *octet = hashed);
+    octets[6] = octets[6] & 0x0f | 0x80;
+    octets[8] = octets[8] & 0x3f | 0x80;
+    let hex: String = octets.iter().map(|octet| format!("{octet:02x}")).collect();
+    let (a, b, c, d, e) = (&hex[..8], &hex[8..12], &hex[12..16], &hex[16..20], &hex[20..]);
+    Some(format!("urn:uuid:{a}-{b}-{c}-{d}-{e}").into())
 }
 
 /// Where a gateway's redirects may lead.
@@ -195,29 +213,44 @@ pub fn srtp_rules(srtp: &Srtp) -> SrtpRules {
     }
 }
 
-/// What may be offered to a gateway, and how its audio is to be; none: nothing is said.
-fn gateway_policy(config: &ServerConfig, from: &crate::config::Gateway) -> Option<Arc<PairPolicy>> {
-    let audio = audio_rules(&from.sound);
-    if audio.is_default() {
-        return own_policy(config, &from.codecs);
-    }
-    let tones = audio.digits.has_tones();
-    let policy = PairPolicy { codecs: names(&from.codecs), tones, audio, ..pair_policy(config) };
-    Some(Arc::new(policy))
+/// How the audio of users is to be of whom something is said, by their names.
+pub fn users_audio(config: &ServerConfig) -> HashMap<String, PartyAudio> {
+    let said = config.users.iter().map(|user| (user.name.clone(), party_audio(config, &user.sound)));
+    said.filter(|(_, audio)| *audio != PartyAudio::default()).collect()
 }
 
-/// How a gateway's audio is to be, as the controller is told.
-fn audio_rules(sound: &GatewaySound) -> AudioRules {
+/// How a party's audio is to be.
+fn party_audio(config: &ServerConfig, sound: &PartySound) -> PartyAudio {
+    let audio = audio_rules(sound);
+    let policy = match audio.is_default() {
+        true => own_policy(config, &sound.codecs),
+        false => {
+            let tones = audio.digits.has_tones();
+            let codecs = names(&sound.codecs);
+            Some(Arc::new(PairPolicy { codecs, tones, audio, ..pair_policy(config) }))
+        }
+    };
+    let early_media = match sound.early_media {
+        Early::Pass => EarlyMedia::Pass,
+        Early::Ringing => EarlyMedia::Ringing,
+        Early::Ignore => EarlyMedia::Ignore,
+    };
+    PartyAudio { policy, early_media }
+}
+
+/// How a party's audio is to be, as the controller is told.
+fn audio_rules(sound: &PartySound) -> AudioRules {
     AudioRules {
         digits: match sound.dtmf {
-            Dtmf::Events => Digits::Events,
-            Dtmf::Inband => Digits::Tones,
-            Dtmf::Auto => Digits::Either,
-            Dtmf::Info => Digits::Info,
+            Dtmf::Events => DtmfMode::Events,
+            Dtmf::Inband => DtmfMode::Tones,
+            Dtmf::Auto => DtmfMode::Either,
+            Dtmf::Info => DtmfMode::Info,
         },
         ptime_ms: sound.ptime.and_then(NonZeroU8::new),
         opus: OpusRules::new(sound.opus_fec, sound.opus_kbps),
         comfort_noise: sound.comfort_noise,
+        avpf: sound.avpf,
     }
 }
 
@@ -353,7 +386,7 @@ mod tests {
         let caller = &gateway.outward.number;
         assert_eq!((caller("1001"), caller("2001")), ("+44208001".into(), "2001".into()));
         assert_eq!(gateway.transport, Some(b2b_sip::msg::Transport::Tcp));
-        assert_eq!(gateway.policy.unwrap().codecs, ["PCMA"]);
+        assert_eq!(gateway.audio.policy.unwrap().codecs, ["PCMA"]);
         assert_eq!((gateway.channels, gateway.credentials.unwrap().password.as_str()), (Some(3), "p"));
         assert_eq!((gateway.rewrite)("0208"), "+44208");
         assert_eq!((gateway.rewrite)("1001"), "1001");

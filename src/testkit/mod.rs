@@ -436,7 +436,7 @@ impl Harness {
             }
             Output::Connect { connect, .. } => Some(Input::ConnectFailed { connect }),
             Output::Resolve { resolve, .. } => Some(Input::ResolveFailed { resolve }),
-            Output::Event(_) => None,
+            Output::Event(_) | Output::KeepAlive { .. } => None,
         }
     }
 

@@ -50,7 +50,7 @@ impl ServerAdmission {
     /// Whether an INVITE may turn out to be an emergency call: for strangers that takes a password.
     pub(super) fn may_be_urgent(&self, request: &Request, flow: &Flow) -> bool {
         let settings = self.parts.current.get();
-        let (gateway, source) = (self.known_by(flow), self.source(request, flow));
+        let (gateway, source) = (self.known_by(request, flow), self.source(request, flow));
         match settings.sender(gateway.as_deref(), source.ip()).0 {
             Origin::Unknown => emergency::dialled(&settings, request, Default::default()).is_some(),
             origin => emergency::asked(&settings, request, origin).is_some(),

@@ -42,7 +42,7 @@ impl ServerAdmission {
     ) -> Result<(), Turned> {
         let source = self.source(request, flow);
         let address = source.ip();
-        let gateway = self.known_by(flow);
+        let gateway = self.known_by(request, flow);
         let user = match self.settings.sender(gateway.as_deref(), address).0 {
             Origin::Unknown => Some(self.authenticate(t.now, request, source, Side::Server)?),
             Origin::Gateway(_) => {

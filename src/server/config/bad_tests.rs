@@ -277,6 +277,10 @@ fn gateways_and_groups() {
                 "line 17: `gateway.sources` = \"192.0.2.1/32\": it is a source of the gateway \"b\" already; keep one",
             ),
             (
+                "[[gateway]]\nname = \"b\"\nhosts = \"a\"\nreinvites = false\nsession_refresher = \"us\"",
+                "line 14: `gateway.session_refresher` = \"us\": a refresh is a re-INVITE or UPDATE, and reinvites = false sends none; choose them or auto",
+            ),
+            (
                 "[[gateway]]\nname = \"b\"\nhosts = \"a\"\ntls_certificate = \"a.pem\"",
                 "line 10: `gateway.tls_key` is missing: a certificate needs its private key",
             ),

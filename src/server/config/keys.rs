@@ -40,7 +40,7 @@ pub const SERVER: Table = Table {
             "Domains that are ours besides the listeners' addresses. Phones register in them, calls to them are routed.";
         realm: text!("text", texts::quotable),
             "The realm of digest challenges. Without it: the first of `domains`, else `b2b`. `ha1` values belong to one realm.";
-        md5_only: texts!("list of patterns", Pattern::new) => ["baresip v[0-2]\\..*", "baresip v3\\.\\d\\..*", "baresip v3\\.1[01]\\..*"],
+        md5_only: texts!("list of patterns", Pattern::new) => ["baresip v[0-2]\\..*", "baresip v3\\.\\d\\..*", "baresip v3\\.1[01]\\..*", "Janus WebRTC .*"],
             // up to 3.11, libre fails at a challenge that is not MD5 (ENOSYS in `sip/auth.c`)
             "Phones, by their whole `User-Agent`, that are asked for an MD5 digest only. All others may use SHA-256; these do not register when they are given the choice.";
         min_algorithm: Choice(&MinAlgorithm::NAMED) => "md5",

@@ -12,7 +12,9 @@ pub fn markdown() -> String {
         let _ = write!(text, "### {}\n\n{}\n\n", heading(section.written), section.about);
         text.push_str("| key | takes | default | meaning |\n|---|---|---|---|\n");
         for key in section.keys {
-            let default = if key.default.is_empty() { String::new() } else { format!("`{}`", key.default) };
+            // A long one was broken into lines by the compiler.
+            let default = key.default.replace('\n', " ");
+            let default = if default.is_empty() { default } else { format!("`{default}`") };
             let restart = if key.applies == Applies::AtRestart { " *Takes a restart.*" } else { "" };
             let _ = writeln!(
                 text,

@@ -45,6 +45,7 @@ pub mod pattern;
 pub mod profile_pages;
 pub mod profiles;
 pub mod recording;
+mod registering;
 mod root;
 pub mod route;
 mod schema;
@@ -78,7 +79,7 @@ pub use codecs::Codec;
 pub use emergency::Emergency;
 pub use hep::{Hep, HepCalls};
 pub use identity::{CalledFrom, GatewayIdentity, IdentityField, NumberFormat};
-pub use listener::NamedListener;
+pub use listener::ListenerConfig;
 pub use load::{LoadError, load};
 pub use ner::NerRules;
 pub use parse::{Outside, parse};
@@ -104,7 +105,7 @@ pub struct ServerConfig {
     /// `[server]`.
     pub server: Server,
     /// `[[listener]]`, in the order of the file.
-    pub listeners: Vec<NamedListener>,
+    pub listeners: Vec<ListenerConfig>,
     /// `[tls]`; there whenever a listener or a gateway needs it.
     pub tls: Option<Tls>,
     /// `[media]`.

@@ -135,7 +135,7 @@ fn server(section: &Section<'_>, outside: &dyn Outside, named: bool) -> Result<S
     let server = Server {
         listen,
         advertise: section.parsed_list("advertise", advertise)?,
-        stun: section.parsed("stun", advertise)?.map(|it| (it.host, it.port.unwrap_or(3478))),
+        stun: texts::stun(section)?,
         stun_every: section.seconds("stun_s")?,
         resolver: section.parsed("resolver", name_server)?,
         realm: realm.or_else(|| domains.first().cloned()).unwrap_or_else(|| "b2b".to_string()),

@@ -3,7 +3,6 @@
 use std::net::IpAddr;
 
 use super::check::{Names, What};
-use super::codecs;
 use super::identity;
 use super::parse::{Outside, secret};
 use super::parse_route;
@@ -13,6 +12,7 @@ use super::parties::{
 };
 use super::pattern::{Pattern, Rewrite, Template};
 use super::profiles;
+use super::registering;
 use super::sound;
 use super::srtp;
 use super::texts::{self, TRANSPORTS, network, plain_name};
@@ -21,6 +21,7 @@ use b2b_config::lines::Text;
 use b2b_config::section::Section;
 use b2b_config::table::Named;
 use b2b_config::value::Read;
+use b2b_sip::endpoint::SessionRefresher;
 
 /// Whether dialogs go to a gateway's own hosts only.
 pub(super) const DIALOG: Named<bool> =
@@ -30,6 +31,16 @@ pub(super) const DIALOG: Named<bool> =
 pub(super) const LARGE: Named<LargeMessages> = Named {
     refusal: "no such choice; choose",
     values: &[("udp", LargeMessages::Udp), ("tcp", LargeMessages::Tcp)],
+};
+
+/// Who refreshes a session timer.
+pub(super) const REFRESHER: Named<SessionRefresher> = Named {
+    refusal: "no such choice; choose",
+    values: &[
+        ("auto", SessionRefresher::Either),
+        ("us", SessionRefresher::Us),
+        ("them", SessionRefresher::Them),
+    ],
 };
 
 pub(super) fn user(
@@ -59,7 +70,9 @@ pub(super) fn user(
         weak_password: section.switch("weak_password")?,
         max_calls: section.whole_if_set("max_calls")?,
         media_from: section.parsed_list("media_from", network)?,
+        sound: sound::of_party(section)?,
         srtp: srtp::srtp(section, None)?,
+        session_timers: section.switch("session_timers")?,
         line: section.line(),
     };
     section.finish();
@@ -115,6 +128,7 @@ pub(super) fn gateway(
     }
     let expires = section.seconds("expires_s")?;
     let transport = section.parsed("transport", |text| TRANSPORTS.read(text))?;
+    let reinvites = section.switch("reinvites")?;
     let gateway = Gateway {
         name,
         profile: profiles::of_gateway(section)?,
@@ -128,8 +142,9 @@ pub(super) fn gateway(
         }),
         headers: headers(section)?,
         session_timers: section.switch("session_timers")?,
+        session_refresher: session_refresher(section, reinvites)?,
         reliable: section.switch("reliable")?,
-        reinvites: section.switch("reinvites")?,
+        reinvites,
         large: section.choice_if_set("large", &LARGE)?,
         auth,
         realms: section.parsed_list("realm", texts::quotable)?,
@@ -137,6 +152,7 @@ pub(super) fn gateway(
         from_user: section.parsed("from_user", user_name)?,
         from_domain: section.parsed("from_domain", host)?,
         register: register.then_some(expires),
+        registering: registering::of_gateway(section, register)?,
         options: section.seconds_unless_zero("options_s")?,
         ner: ner::ner(section)?,
         sources: section.parsed_list("sources", network)?,
@@ -150,8 +166,7 @@ pub(super) fn gateway(
         trying: section.seconds_if_set("trying_s")?,
         called: rewrites(section, "called")?,
         caller: rewrites(section, "caller")?,
-        codecs: codecs::codecs(section)?,
-        sound: sound::of_gateway(section)?,
+        sound: sound::of_party(section)?,
         srtp: srtp::srtp(section, Some(transport))?,
         dialog_own: section.choice("dialog", &DIALOG)?,
         identity: identity::gateway(section)?,
@@ -161,6 +176,17 @@ pub(super) fn gateway(
     names.add_clients(section, &gateway)?;
     section.finish();
     Ok(gateway)
+}
+
+/// Who refreshes; not we, where nothing goes to the gateway inside its calls.
+fn session_refresher(section: &Section<'_>, reinvites: bool) -> Result<SessionRefresher, ConfigError> {
+    let refresher = section.choice("session_refresher", &REFRESHER)?;
+    if refresher == SessionRefresher::Us && !reinvites {
+        let reason =
+            "a refresh is a re-INVITE or UPDATE, and reinvites = false sends none; choose them or auto";
+        return Err(section.bad("session_refresher", section.place("session_refresher"), "us", reason));
+    }
+    Ok(refresher)
 }
 
 /// Header fields of calls to a gateway; no error shows a value, which may be a token.

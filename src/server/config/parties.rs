@@ -7,9 +7,11 @@ use ipnet::IpNet;
 
 use super::identity::GatewayIdentity;
 use super::profiles::Profiled;
-use super::sound::GatewaySound;
-use super::{Codec, GatewayTls, MinAlgorithm, NerRules, Rewrite, Secret, Srtp, Target};
+use super::registering::GatewayRegistering;
+use super::sound::PartySound;
+use super::{GatewayTls, MinAlgorithm, NerRules, Rewrite, Secret, Srtp, Target};
 use b2b_config::table::Named;
+use b2b_sip::endpoint::SessionRefresher;
 use b2b_sip::msg::Transport;
 
 /// `[[user]]`: someone who registers.
@@ -37,8 +39,12 @@ pub struct User {
     pub max_calls: Option<usize>,
     /// From where else their phones may send media.
     pub media_from: Vec<IpNet>,
+    /// How their audio is to be.
+    pub sound: PartySound,
     /// Encryption of their media; none: as the route says, or everybody's.
     pub srtp: Option<Srtp>,
+    /// Session timers are asked for in calls to their phones.
+    pub session_timers: bool,
     /// Line in the file.
     pub line: usize,
 }
@@ -79,6 +85,8 @@ pub struct Gateway {
     pub headers: Vec<(String, Secret)>,
     /// Session timers are asked for in calls to it.
     pub session_timers: bool,
+    /// Who is to refresh them, either way.
+    pub session_refresher: SessionRefresher,
     /// PRACK is offered in calls to it.
     pub reliable: bool,
     /// It may be asked for another session inside a call.
@@ -97,6 +105,8 @@ pub struct Gateway {
     pub from_domain: Option<String>,
     /// We register there, with this expiry.
     pub register: Option<Duration>,
+    /// How that registration reaches us.
+    pub registering: GatewayRegistering,
     /// OPTIONS this often; none: never.
     pub options: Option<Duration>,
     /// How many of its calls have to get through; none: any number.
@@ -123,10 +133,8 @@ pub struct Gateway {
     pub called: Vec<Rewrite>,
     /// The same on the caller's number.
     pub caller: Vec<Rewrite>,
-    /// What may be offered to it, best first; empty: as the route says.
-    pub codecs: Vec<Codec>,
     /// How its audio is to be.
-    pub sound: GatewaySound,
+    pub sound: PartySound,
     /// Encryption of its media; none: as the route says, or everybody's.
     pub srtp: Option<Srtp>,
     /// Its dialogs go to its own hosts only.
@@ -152,7 +160,7 @@ impl Gateway {
 
     /// Whether calls may come from it without a password.
     pub fn calls_in(&self) -> bool {
-        !self.sources.is_empty() || !self.tls.clients.is_empty()
+        !self.sources.is_empty() || !self.tls.clients.is_empty() || self.registering.contact_token
     }
 }
 

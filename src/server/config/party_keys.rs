@@ -4,15 +4,16 @@ use b2b_config::table::Takes::{
     Choice, ChoiceOrTable, Choices, OneOf, Pairs, Secret, Switch, SwitchOrCodes, Tables, TablesOrTexts, Text,
     Texts, Whole,
 };
-use b2b_config::table::{Table, Takes, any};
+use b2b_config::table::{Row, Table, Takes, any};
 use b2b_config::{rows, text, texts};
 
 use super::identity::{FORMAT, IDENTITY, called_from, country};
 use super::ner;
-use super::parse_parties::{DIALOG, LARGE, class, display, host, host_port, user_name};
+use super::parse_parties::{DIALOG, LARGE, REFRESHER, class, display, host, host_port, user_name};
 use super::parties::{MediaAnswer, Strategy};
 use super::pattern::Pattern;
 use super::profiles::PROFILE;
+use super::registering::instance;
 use super::route::{BridgeMode, HeaderOn, MediaPath, Verstat};
 use super::sound::{self, DTMF, EARLY_MEDIA};
 use super::srtp;
@@ -22,11 +23,32 @@ use super::{Codec, MinAlgorithm, parse_route};
 
 const HEADER_NAME: Takes = text!("header name", parse_route::header_name);
 
+/// How the audio of a party is to be, who is a user or a gateway: wherever a call has them.
+const AUDIO: &[Row] = rows! {
+    codecs: Choices(&Codec::NAMED) => [],
+        "What may be offered to the party, best first. Empty: as the route says. b2b decodes and encodes the first four; all others are offered where the other party has them, pass as they come, and are never offered where the call is recorded.";
+    dtmf: Choice(&DTMF) => "events", needs(&sound::ASKING, "digit_events", "write dtmf = \"events\""),
+        "How digits go to the party and come from it: as telephone events (RFC 4733; `rfc4733` is the same), as tones in its audio (it is offered no events), as INFO (nor then), or with `auto` as events where it takes them, else as tones. Tones of its own become events for the other party and are cut out of what it hears, which is 60 ms later for that.";
+    ptime: OneOf(&sound::PTIMES), needs(&[], "transcoding", "take ptime out"),
+        "The packet time that the party is asked for (`a=ptime`), ms, and that b2b sends where it makes its audio (applications, transcoding) and the party asks for none itself; its `a=maxptime` is kept in any case. Without it: as the other party has it, else 20 ms. Opus has 10, 20, 40 or 60.";
+    opus_fec: Switch => true,
+        "Whether the party is told that redundancy is welcome (`useinbandfec`), where b2b decodes its Opus.";
+    opus_kbps: OneOf(&sound::OPUS_KBPS),
+        "Kbit/s that the party may send at most (`maxaveragebitrate`), where b2b decodes its Opus. Without it: any.";
+    comfort_noise: Switch => false, needs(&["true"], "transcoding", "take comfort_noise out"),
+        "Whether the party is offered and answered comfort noise (CN/8000, RFC 3389). Its noise passes to who knows it, too; everybody else hears soft noise while it is silent. b2b sends it no noise of its own.";
+    avpf: Switch => false, needs(&["true"], "transcoding", "take avpf out"),
+        "Whether offers to the party have the profile with feedback, `RTP/AVPF` or with keys `RTP/SAVPF` (RFC 4585, RFC 5124), for who takes nothing else, as Asterisk with `use_avpf = yes`. What the party offers itself is answered in kind in any case.";
+    early_media: Choice(&EARLY_MEDIA) => "pass",
+        "What becomes of the audio of the party before it answers: the caller hears it, is told that it rings (180, and hears its own ringback), or is told nothing of a 183 with a session.";
+};
+
 pub const USER: Table = Table {
     name: "user",
     written: "[[user]]",
     about: "Someone who registers and calls. One of `password`, `password_file`, `ha1`, `ha1_sha256` is needed.",
     keys: rows! {
+        ..AUDIO;
         name: text!("text", user_name), "User part of the address and username of the password. Needed.";
         password: Secret("secret"), "The password.";
         password_file: PATH, "A file with the password in its first line.";
@@ -47,6 +69,8 @@ pub const USER: Table = Table {
         srtp: ChoiceOrTable(&srtp::WORDS, &srtp::SRTP),
             needs(&srtp::ASKING, "encryption", "take srtp out"),
             "Encryption of their media. Without it: as the route that calls them says, else `media.srtp`.";
+        session_timers: Switch => true,
+            "Whether calls to their phones ask for a session timer (RFC 4028). A phone that asks us gets one all the same.";
     },
 };
 
@@ -55,6 +79,7 @@ pub const GATEWAY: Table = Table {
     written: "[[gateway]]",
     about: "A trunk to a provider or another PBX.",
     keys: rows! {
+        ..AUDIO;
         name: NAME, "Its name in routes and records. Needed.";
         profile: Choice(&PROFILE),
             "What its provider wants, or its kind of PBX, as defaults of the other keys; `docs/providers.md` has them. Every key that is written wins.";
@@ -69,6 +94,8 @@ pub const GATEWAY: Table = Table {
             "Fields that calls to it get, like `{ X-Telnyx-Token = \"…\" }`. Not those that SIP itself needs.";
         session_timers: Switch => true,
             "Whether calls to it ask for a session timer (RFC 4028). Who asks us gets one all the same; who does not know of it is left in peace.";
+        session_refresher: Choice(&REFRESHER) => "auto",
+            "Who is to refresh the session timer of its calls, either way: as its side says or else who has called, b2b (`us`), or the gateway (`them`). It is what b2b asks for where the gateway leaves it open; a gateway that names somebody is followed (RFC 4028 §9).";
         reliable: Switch => true,
             "Whether calls to it offer reliable provisional responses (100rel, RFC 3262).";
         reinvites: Switch => true,
@@ -86,6 +113,12 @@ pub const GATEWAY: Table = Table {
         from_domain: text!("host name", host), "Host part of From. Without it: the host that is called.";
         register: Switch => false, "Whether b2b registers there; needs `username`.";
         expires_s: Whole(60, 86_400) => 3600, "The expiry that it asks for.";
+        outbound: Switch => false,
+            "Whether the registrar is asked to reach b2b by the flow of the REGISTER (RFC 5626), which is kept alive then: CRLF over TCP and TLS, STUN over UDP; where no answer comes b2b registers anew. One that knows nothing of it registers b2b as ever.";
+        instance: text!("`urn:uuid:…`", instance),
+            "The URN by which it tells flows of this server from those of others with the same account. Without it: one made from `server.realm`, `username` and `name`, the same after each start.";
+        contact_token: Switch => false,
+            "Whether the Contact of its REGISTER has a random parameter (`;b2b-token=…`), by which calls that come back to it are this gateway's and need no password, wherever they come from. It is a new one after each start, and is shown nowhere.";
         options_s: Whole(0, 3_600) => 30, "OPTIONS this often tell whether it is alive; 0: never.";
         ner: ChoiceOrTable(&ner::WORDS, &ner::NER),
             "Whether it is out of use for a time when too few of its calls get through (network effectiveness ratio, ITU-T E.425): `off`, or a table. Without it: `off`.";
@@ -114,8 +147,6 @@ pub const GATEWAY: Table = Table {
         called: Tables("list of rules", &RULE) => [],
             "Rewrite the called number of calls to it; the first rule that matches applies.";
         caller: Tables("list of rules", &RULE) => [], "Rewrite the caller's number of calls to it.";
-        codecs: Choices(&Codec::NAMED) => [],
-            "What may be offered to it, best first. Empty: as the route says. b2b decodes and encodes the first four; all others are offered where the other party has them, pass as they come, and are never offered where the call is recorded.";
         srtp: ChoiceOrTable(&srtp::WORDS, &srtp::SRTP),
             needs(&srtp::ASKING, "encryption", "take srtp out"),
             "Encryption of its media; where keys are offered, `transport = \"tls\"` has to hide them. Without it: as the route says, else `media.srtp`.";
@@ -130,18 +161,6 @@ pub const GATEWAY: Table = Table {
         country: text!("country code", country), "The country code of numbers like 020…, for `number_format`.";
         called_from: text!("`request-uri`, `to`, `p-called-party-id` or `header:NAME`", called_from) => "request-uri",
             "Where the called number of its calls is. The Request-URI counts where there is none.";
-        dtmf: Choice(&DTMF) => "events", needs(&sound::ASKING, "digit_events", "write dtmf = \"events\""),
-            "How digits go to it and come from it: as telephone events (RFC 4733; `rfc4733` is the same), as tones in its audio (it is offered no events), as INFO (nor then), or with `auto` as events where it takes them, else as tones. Tones of its own become events for the other party and are cut out of what it hears, which is 60 ms later for that.";
-        ptime: OneOf(&sound::PTIMES), needs(&[], "transcoding", "take ptime out"),
-            "The packet time that it is asked for (`a=ptime`), ms, and that b2b sends where it makes its audio (applications, transcoding) and the gateway asks for none itself; its `a=maxptime` is kept in any case. Without it: as the other party has it, else 20 ms. Opus has 10, 20, 40 or 60.";
-        opus_fec: Switch => true,
-            "Whether it is told that redundancy is welcome (`useinbandfec`), where b2b decodes its Opus.";
-        opus_kbps: OneOf(&sound::OPUS_KBPS),
-            "Kbit/s that it may send at most (`maxaveragebitrate`), where b2b decodes its Opus. Without it: any.";
-        comfort_noise: Switch => false, needs(&["true"], "transcoding", "take comfort_noise out"),
-            "Whether it is offered and answered comfort noise (CN/8000, RFC 3389). Its noise passes to who knows it, too; everybody else hears soft noise while it is silent. b2b sends it no noise of its own.";
-        early_media: Choice(&EARLY_MEDIA) => "pass",
-            "What becomes of its audio before it answers: the caller hears it, is told that it rings (180, and hears its own ringback), or is told nothing of a 183 with a session.";
     },
 };
 
@@ -220,7 +239,7 @@ pub const ROUTE: Table = Table {
             "The application that takes a caller whom none of these answers, however they fail: `voicemail/1001`, `voicemail/$0`.";
         headers: Tables("list of tables", &HEADER) => [], "Changes to headers, in `translating` mode only.";
         codecs: Choices(&Codec::NAMED) => [],
-            "What may be offered, best first; a gateway's own list wins. Empty: whatever the caller offers, and what `[media]` adds.";
+            "What may be offered, best first; the own list of a user or a gateway wins. Empty: whatever the caller offers, and what `[media]` adds.";
         srtp: ChoiceOrTable(&srtp::WORDS, &srtp::SRTP),
             needs(&srtp::ASKING, "encryption", "take srtp out"),
             "Encryption of the media of whom it calls, where they do not say it for themselves. Without it: `media.srtp`.";

@@ -1,14 +1,16 @@
-//! How the audio of a gateway is to be: its digits, packet time, what it is told of Opus, and what
-//! becomes of it before the answer.
+//! How the audio of a party is to be, who is a user or a gateway: its codecs, digits, packet time, what it
+//! is told of Opus, and what becomes of it before the answer.
 
 use b2b_config::section::Section;
 use b2b_config::table::Named;
 
-use super::ConfigError;
+use super::{Codec, ConfigError, codecs};
 
-/// Beside `codecs` and `srtp`.
+/// Beside `srtp`.
 #[derive(Debug, Clone, PartialEq, Eq)]
-pub struct GatewaySound {
+pub struct PartySound {
+    /// What may be offered to it, best first; empty: as the route says.
+    pub codecs: Vec<Codec>,
     /// How digits go to it and come from it.
     pub dtmf: Dtmf,
     /// The packet time that it is asked for and gets, ms; none: as the other party has it.
@@ -19,8 +21,25 @@ pub struct GatewaySound {
     pub opus_kbps: Option<u16>,
     /// It is offered and answered comfort noise.
     pub comfort_noise: bool,
+    /// It is offered the profile with feedback.
+    pub avpf: bool,
     /// What becomes of its audio before it answers.
     pub early_media: EarlyMedia,
+}
+
+impl Default for PartySound {
+    fn default() -> Self {
+        PartySound {
+            codecs: Vec::new(),
+            dtmf: Dtmf::default(),
+            ptime: None,
+            opus_fec: true,
+            opus_kbps: None,
+            comfort_noise: false,
+            avpf: false,
+            early_media: EarlyMedia::default(),
+        }
+    }
 }
 
 /// What becomes of a session in a provisional response.
@@ -76,14 +95,16 @@ pub(super) const DTMF: Named<Dtmf> = Named {
 /// Those that need events told by the media controller.
 pub(super) const ASKING: [&str; 3] = ["inband", "info", "auto"];
 
-/// Of a gateway's table.
-pub(super) fn of_gateway(section: &Section<'_>) -> Result<GatewaySound, ConfigError> {
-    Ok(GatewaySound {
+/// Of a table with these keys.
+pub(super) fn of_party(section: &Section<'_>) -> Result<PartySound, ConfigError> {
+    Ok(PartySound {
+        codecs: codecs::codecs(section)?,
         dtmf: section.choice("dtmf", &DTMF)?,
         ptime: section.whole_if_set("ptime")?,
         opus_fec: section.switch("opus_fec")?,
         opus_kbps: section.whole_if_set("opus_kbps")?,
         comfort_noise: section.switch("comfort_noise")?,
+        avpf: section.switch("avpf")?,
         early_media: section.choice("early_media", &EARLY_MEDIA)?,
     })
 }

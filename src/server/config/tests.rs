@@ -53,6 +53,7 @@ fn an_empty_configuration_is_the_defaults() {
     assert_eq!(config.server.realm, "b2b");
     let md5_only = |agent: &str| config.server.md5_only.iter().any(|it| it.matches(agent));
     assert!(md5_only("baresip v1.0.0 (x86_64/linux)") && md5_only("baresip v3.11.0 (x86_64/Linux)"));
+    assert!(md5_only("Janus WebRTC Server SIP Plugin 0.0.8"));
     assert!(!md5_only("baresip v3.12.0 (x86_64/Linux)") && !md5_only("Linphone/5.0"));
     assert_eq!(
         config.http,
@@ -125,6 +126,7 @@ fn keys_become_what_they_say() {
     );
     let [trunks] = listeners.as_slice() else { panic!("{listeners:?}") };
     assert_eq!((trunks.name.as_str(), trunks.listen.len(), trunks.media.len()), ("trunks", 2, 2));
+    assert_eq!(trunks.stun, Some(("stun.carrier.example".to_owned(), 3479)));
     assert_eq!((trunks.advertise[0].port, trunks.media_advertise.len()), (Some(5090), 1));
     assert_eq!(gateways[0].listener.as_deref(), Some("trunks"));
     let hep = hep.unwrap();
@@ -168,6 +170,12 @@ fn keys_become_what_they_say() {
     let parties::Credentials::Ha1 { md5: Some(md5), sha256: Some(_) } = secrets[2] else { panic!() };
     assert_eq!((first.reveal(), md5.reveal()), ("from the environment", "00112233445566778899aabbccddeeff"));
     assert_eq!(users[1].class, "internal");
+    let alice = &users[0].sound;
+    assert_eq!((alice.dtmf, alice.ptime, alice.opus_kbps), (sound::Dtmf::Inband, Some(40), Some(24)));
+    assert_eq!((alice.codecs.as_slice(), alice.opus_fec), (&[Codec::Pcma, Codec::Gsm][..], false));
+    assert_eq!((alice.comfort_noise, alice.early_media), (true, sound::EarlyMedia::Ignore));
+    let defaults = sound::PartySound::default();
+    assert_eq!([&users[1].sound, &gateways[1].sound], [&defaults; 2], "the same of both");
     let hosts: Vec<_> = gateways[0].hosts.iter().map(|host| (host.to_string(), host.priority)).collect();
     let expected = [("sip.example.com", 0), ("[2001:db8::1]:5060", 1), ("192.0.2.9", 3)];
     assert_eq!(hosts, expected.map(|(host, priority)| (host.to_string(), priority)));

@@ -1,6 +1,6 @@
 //! REGISTER to a provider, and its answers.
 
-use std::time::Instant;
+use std::time::{Duration, Instant};
 
 use bytes::Bytes;
 
@@ -14,6 +14,7 @@ use b2b_call::switch::Turn;
 use b2b_sip::auth::DigestClient;
 use b2b_sip::endpoint::{Flow, InviteError, OutOfDialog, RequestFailure};
 use b2b_sip::msg::Response;
+use b2b_sip::msg::contact_token::ContactToken;
 use b2b_sip::registration::{Account, Order, Pace, Place, Registrant, Registration, State};
 
 /// A registration at work.
@@ -22,11 +23,13 @@ pub(super) struct Client {
     pub state: RegistrationState,
     /// By which way the last registration was granted.
     flow: Option<Flow>,
+    /// The flow of RFC 5626 that is kept alive.
+    held: Option<Flow>,
 }
 
 impl Client {
-    /// For a gateway that asks for one.
-    pub fn new(gateway: &Gateway, seed: [u8; 32]) -> Option<Self> {
+    /// For a gateway that asks for one; `realm` is the server's.
+    pub fn new(gateway: &Gateway, realm: &str, (seed, token): ([u8; 32], ContactToken)) -> Option<Self> {
         let (expires, auth) = (gateway.register?, gateway.auth.as_ref()?);
         let user = escaped(&auth.username);
         let places = (0..gateway.hosts.len()).map(|host| place(gateway, host, &user)).collect();
@@ -42,18 +45,26 @@ impl Client {
             user,
             tls: settings::tls_of(gateway),
             listener: gateway.listener.as_deref().map(Into::into),
+            outbound: settings::instance(realm, gateway),
+            token: gateway.registering.contact_token.then_some(token),
         };
         let schedule = Registration::new(gateway.hosts.len(), Pace::GATEWAY, seed);
         Some(Client {
             registrant: Registrant::new(schedule, account, places),
             state: RegistrationState::default(),
             flow: None,
+            held: None,
         })
     }
 
     /// User part of our contact.
     pub fn user(&self) -> &str {
         self.registrant.user()
+    }
+
+    /// Whether this is the token of our contact, which is in force.
+    pub fn is_token(&self, token: ContactToken) -> bool {
+        self.registrant.is_token(token)
     }
 
     /// Where it is registered, and by which way: calls go there, too, since other hosts of a
@@ -96,7 +107,33 @@ impl Client {
 
     /// The request that an order asks for.
     pub fn request(&mut self, order: Order, t: &mut Turn<'_>) -> Option<OutOfDialog> {
-        self.registrant.request(order, t.sip)
+        let request = self.registrant.request(order, t.sip)?;
+        // The next one goes by the flow that is kept (RFC 5626 §4.2.2), unless that may be why it failed.
+        let flow = self.held.filter(|_| !self.state.failed);
+        Some(OutOfDialog { flow, ..request })
+    }
+
+    /// Whether this is the flow that is kept.
+    pub fn holds(&self, flow: &Flow) -> bool {
+        self.held.is_some_and(|held| (held.id, held.remote) == (flow.id, flow.remote))
+    }
+
+    /// The flow to be kept alive and how often it may be silent at most, and one that nobody has to keep any
+    /// more for this registration.
+    pub fn follow_flow(&mut self) -> (Option<(Flow, Duration)>, Option<Flow>) {
+        let granted = self.flow.zip(self.registrant.outbound());
+        let wanted = granted.map(|(flow, outbound)| (flow, outbound.every(flow.transport)));
+        let old = std::mem::replace(&mut self.held, wanted.map(|(flow, _)| flow));
+        self.show();
+        (wanted, old.filter(|old| !self.holds(old)))
+    }
+
+    /// The flow that was kept is gone: nothing goes there any more.
+    pub fn lost(&mut self, now: Instant) -> Order {
+        (self.flow, self.held) = (None, None);
+        let order = self.registrant.schedule.lost(now);
+        self.show();
+        order
     }
 
     /// The request that takes back a contact of ours which the last one has replaced, if it has.
@@ -134,6 +171,7 @@ impl Client {
             self.state.reason.clone_from(&last.reason);
         }
         self.state.registered = self.is_in_force();
+        self.state.outbound = self.state.registered && self.held.is_some();
     }
 
     /// How it stands.

@@ -16,6 +16,7 @@ pub mod probe;
 pub mod realms;
 
 use std::collections::{HashMap, VecDeque};
+use std::sync::Arc;
 use std::time::Instant;
 
 use bytes::Bytes;
@@ -29,6 +30,7 @@ use b2b_call::event::Event;
 use b2b_call::resolver::Health;
 use b2b_call::switch::Turn;
 use b2b_sip::endpoint::{Flow, OutOfDialog, RequestFailure, RequestId};
+use b2b_sip::msg::contact_token::ContactToken;
 use b2b_sip::msg::{Method, Response};
 use b2b_sip::registration::{Order, State};
 use client::Client;
@@ -110,7 +112,7 @@ impl Gateways {
         for gateway in &config.gateways {
             self.count_by(gateway);
             if !self.watched.iter().any(|it| !it.leaving && is_same(&it.config, gateway)) && !self.stopped {
-                self.begin(now, gateway);
+                self.begin(now, gateway, &config.server.realm);
             }
         }
     }
@@ -157,9 +159,9 @@ impl Gateways {
         self.show(id);
     }
 
-    fn begin(&mut self, now: Instant, gateway: &Gateway) {
+    fn begin(&mut self, now: Instant, gateway: &Gateway, realm: &str) {
         self.last_id += 1;
-        let client = Client::new(gateway, self.dice.random());
+        let client = Client::new(gateway, realm, (self.dice.random(), ContactToken::new(self.dice.random())));
         let hosts = gateway.options.map(|every| {
             gateway.hosts.iter().map(|_| Probe::new(now, every, &mut self.dice)).collect::<Vec<_>>()
         });
@@ -237,7 +239,7 @@ impl Gateways {
                     Wanted::At(name) => *name == it.config.name,
                 };
                 if is_wanted {
-                    self.orders.push_back((it.id, client.schedule().now(now)));
+                    self.orders.push_back((it.id, client.schedule().renew(now)));
                 }
             }
         }
@@ -356,6 +358,14 @@ impl Gateways {
                         it.config.name
                     );
                 }
+                let (held, old) = client.follow_flow();
+                if let Some((flow, every)) = held {
+                    t.sip.hold_flow(&flow, every);
+                }
+                // Accounts at one host share a connection.
+                if let Some(old) = old.filter(|old| !self.is_held(old)) {
+                    t.sip.let_flow_go(&old);
+                }
             }
             Asked::Probe(_, host) => {
                 let (event, why) = match result {
@@ -375,6 +385,38 @@ impl Gateways {
         }
         self.show(id);
         true
+    }
+
+    fn is_held(&self, flow: &Flow) -> bool {
+        self.watched.iter().filter_map(|it| it.client.as_ref()).any(|client| client.holds(flow))
+    }
+
+    /// The gateway at which a contact with this token is registered. All are compared.
+    pub fn with_token(&self, token: ContactToken) -> Option<Arc<str>> {
+        let mut found = None;
+        for it in self.watched.iter().filter(|it| !it.leaving) {
+            if it.client.as_ref().is_some_and(|client| client.is_token(token)) {
+                found = Some(it.config.name.as_str().into());
+            }
+        }
+        found
+    }
+
+    /// A flow that a registration of ours is in force by is gone (RFC 5626 §4.5): another one is made.
+    pub fn flow_closed(&mut self, now: Instant, flow: &Flow) {
+        let mut lost = Vec::new();
+        for it in &mut self.watched {
+            let Some(client) = it.client.as_mut().filter(|client| client.holds(flow)) else { continue };
+            self.orders.push_back((it.id, client.lost(now)));
+            tracing::warn!(
+                "gateway {}: the flow of its registration is gone; it is made anew",
+                it.config.name
+            );
+            lost.push(it.id);
+        }
+        for id in lost {
+            self.show(id);
+        }
     }
 
     /// Which realms of a challenge to a call may have the gateway's password. Of one that
@@ -434,6 +476,7 @@ fn is_same(old: &Gateway, new: &Gateway) -> bool {
         == (&new.name, &new.hosts, new.transport, new.register, new.options, &new.from_domain)
         && old.outbound_proxy == new.outbound_proxy
         && old.listener == new.listener
+        && old.registering == new.registering
         && old.tls.outward == new.tls.outward
         && same_auth
         && same_answers

@@ -43,6 +43,8 @@ pub struct Registration {
     /// Of the last attempt; none: no answer yet, or silence.
     status: Option<u16>,
     reason: String,
+    /// Whether its calls come by the flow of the REGISTER, which is kept alive (RFC 5626).
+    outbound: bool,
 }
 
 /// The network effectiveness ratio of a gateway (ITU-T E.425).
@@ -79,6 +81,7 @@ pub async fn list(State(api): State<Api>) -> Json<Gateways> {
                 registered: it.registered,
                 status: it.status,
                 reason: it.reason,
+                outbound: it.outbound,
             }),
             hosts: config
                 .hosts

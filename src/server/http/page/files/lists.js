@@ -164,7 +164,7 @@ export function gatewaysView() {
     absent(it, found, 'gateways');
     list.update((found?.gateways ?? []).map((gateway) => {
       const own = gateway.registration;
-      const registered = own === null ? 'asks for none' : own.registered ? 'registered' : `not registered: ${own.reason || own.status || 'no answer yet'}`;
+      const registered = own === null ? 'asks for none' : own.registered ? `registered${own.outbound ? ', by its flow' : ''}` : `not registered: ${own.reason || own.status || 'no answer yet'}`;
       return {
         key: gateway.name,
         cells: [gateway.name, { badge: () => badge(...fares(gateway)), sign: fares(gateway)[1] },
