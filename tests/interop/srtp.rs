@@ -15,7 +15,7 @@ use crate::interop::support::{
 };
 use crate::server_support::server;
 use b2b::call::agent::{
-    AgentConfig, AgentEvent, AgentService, CallOptions, Codec, LegAudio, Signalling, SrtpPolicy,
+    AgentConfig, AgentEvent, AgentService, CallOptions, Codec, FEW_CALLS, LegAudio, Signalling, SrtpPolicy,
 };
 use b2b::call::leg_fsm::TerminationCause;
 use b2b::frame::{Fill, FrameSink, FrameSource, InFrame, OutFrame};
@@ -63,6 +63,7 @@ fn agent(srtp: SrtpPolicy, trace: Option<PathBuf>) -> AgentService {
         attributes: Vec::new(),
         watch: false,
         options: CallOptions::default(),
+        limits: FEW_CALLS,
         seed: rand::random(),
     };
     AgentService::start(config).expect("started")

@@ -1,18 +1,15 @@
 //! Emergency calls at the real program: services in the Request-URI, the alarm, strangers.
 
-use std::net::{Ipv4Addr, SocketAddr, UdpSocket};
+use std::net::{SocketAddr, UdpSocket};
 use std::time::{Duration, Instant};
 
+use super::trunk::{at, phone};
 use crate::server_support::child::PATIENCE;
 use crate::server_support::phone::Phone;
 use crate::server_support::{configured, start, until};
 
-fn phone(name: &'static str, last: u8) -> Phone {
-    Phone::at(name, [Ipv4Addr::new(127, 0, 0, last); 3])
-}
-
 fn lines(carrier: &Phone) -> String {
-    let (_, at) = carrier.uri().split_once('@').map(|(_, at)| ((), at.to_owned())).expect("an address");
+    let at = at(carrier);
     format!(
         "[emergency]\nnumbers = \"112\"\ngateways = \"carrier\"\nservices = {{ police = \"110\" }}\n\
          [[gateway]]\nname = \"carrier\"\nhosts = [\"{at}\"]\ntransport = \"udp\"\noptions_s = 0\n"

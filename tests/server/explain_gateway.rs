@@ -103,6 +103,13 @@ fn what_is_printed_of_a_gateway_with_a_listener_of_its_own_is_what_leaves_by_tha
     assert!(printed(&text, "INVITE").contains("c=IN IP4 203.0.113.9\r\n"), "{text}");
 }
 
+#[test]
+fn what_is_printed_of_a_registration_by_its_flow_is_what_leaves() {
+    let text = compare("", "outbound = true\n");
+    let register = printed(&text, "REGISTER");
+    assert!(field(&register, "Contact").contains(">;reg-id=1;+sip.instance=\"<urn:uuid:"), "{register}");
+}
+
 /// Compares what is printed, with these tables and these lines of the gateway; gives it.
 fn compare(tables: &str, of_gateway: &str) -> String {
     let carrier = phone("carrier", 3);
@@ -190,4 +197,36 @@ fn a_question_that_cannot_be_answered_is_an_error_that_says_why() {
         let (good, text) = explained(&path, arguments);
         assert!(!good && text.contains(why), "{arguments:?}: {text}");
     }
+}
+
+#[test]
+fn an_emergency_number_is_shown_the_way_that_it_goes() {
+    let gateway = |name: &str, last: u8| {
+        format!(
+            "[[gateway]]\nname = \"{name}\"\nhosts = [\"127.0.0.{last}\"]\ntransport = \"udp\"\noptions_s = 0\n"
+        )
+    };
+    let folder = configured(&format!(
+        "[emergency]\nnumbers = \"112\"\ngateways = \"helpline\"\n{}{}\
+         [[user]]\nname = \"1001\"\npassword = \"correct horse\"\n[[route]]\nto = \"gateway/carrier\"\n",
+        gateway("carrier", 8),
+        gateway("helpline", 9)
+    ));
+    let path = folder.path().join("b2bua.toml");
+    let text = std::fs::read_to_string(&path).expect("the file");
+    std::fs::write(&path, text.replace("trusted = [\"127.0.0.0/8\"]\n", "")).expect("a file");
+    let asked = |name: &str, number: &str| {
+        let (good, text) = explained(&path, &["--explain-gateway", name, "--to", number]);
+        assert!(good, "{text}");
+        text
+    };
+    let way = "\nroute    emergency: 112 goes to helpline, past the routes";
+    let helpline = asked("helpline", "112");
+    assert!(helpline.contains(&format!("{way}\n")), "{helpline}");
+    assert!(printed(&helpline, "INVITE").starts_with("INVITE sip:112@127.0.0.9"), "{helpline}");
+    let carrier = asked("carrier", "112");
+    assert!(carrier.contains(&format!("{way}; not to this gateway\n")), "{carrier}");
+    assert!(carrier.contains("\nINVITE   none: an emergency call goes to helpline\n"), "{carrier}");
+    let ordinary = asked("carrier", "113");
+    assert!(ordinary.contains("\nroute    #1 (line "), "{ordinary}");
 }

@@ -1,15 +1,9 @@
 //! A gateway whose calls do not get through, at the real program: taken out of use, tried by one call, and back.
 
-use std::net::Ipv4Addr;
-
 use serde_json::Value;
 
-use crate::server_support::phone::Phone;
+use super::trunk::{at, phone};
 use crate::server_support::{Server, server, until};
-
-fn phone(name: &'static str, last: u8) -> Phone {
-    Phone::at(name, [Ipv4Addr::new(127, 0, 0, last); 3])
-}
 
 fn carrier_of(server: &Server) -> Value {
     server.get("/gateways").json()["gateways"][0].clone()
@@ -18,7 +12,7 @@ fn carrier_of(server: &Server) -> Value {
 #[test]
 fn a_gateway_that_brings_calls_to_nobody_is_out_of_use_until_one_gets_through() {
     let carrier = phone("carrier", 3);
-    let (_, at) = carrier.uri().split_once('@').map(|(_, at)| ((), at.to_owned())).expect("an address");
+    let at = at(&carrier);
     let server = server(&format!(
         "[[gateway]]\nname = \"carrier\"\nhosts = [\"{at}\"]\ntransport = \"udp\"\noptions_s = 0\n\
          ner = {{ below = 40, calls = 3, out_s = 1 }}\n[[route]]\nto = \"gateway/carrier\"\n"

@@ -1,44 +1,35 @@
 //! What gateways are offered and sent: codecs that b2b only passes on, packet times, what comes
 //! before the answer.
 
-use std::net::Ipv4Addr;
 use std::time::Duration;
 
 use b2b_media::codec::g711::alaw_decode;
 
+use super::trunk::{carrier, phone, route};
 use crate::server_support::phone::{Phone, rtp_of};
 use crate::server_support::{server, until};
 
 const G729: &str = "a=rtpmap:18 G729/8000\r\na=fmtp:18 annexb=no\r\n";
 
-fn phone(name: &'static str, last: u8) -> Phone {
-    Phone::at(name, [Ipv4Addr::new(127, 0, 0, last); 3])
-}
-
 /// A gateway at this phone, with these lines, to which 200 goes, and 201 with a recording; 300 goes
 /// to an application, 400 to the other phone.
 fn configuration(gateway: &Phone, lines: &str, other: &Phone) -> String {
-    let host = gateway.uri().rsplit('@').next().expect("a host").to_owned();
-    let address = host.split(':').next().expect("an address");
     format!(
-        "[recording]\nfolder = \"rec\"\n\
-         [[gateway]]\nname = \"carrier\"\nhosts = [\"{host}\"]\nsources = [\"{address}\"]\noptions_s = 0\n\
-         transport = \"udp\"\n{lines}\n[[route]]\ncalled = \"200\"\nto = \"gateway/carrier\"\n\
-         [[route]]\ncalled = \"201\"\nto = \"gateway/carrier\"\nrecord = true\n\
+        "[recording]\nfolder = \"rec\"\n{}[[route]]\ncalled = \"201\"\nto = \"gateway/carrier\"\nrecord = true\n\
          [[route]]\ncalled = \"300\"\napp = \"ivr/menu\"\n\
-         [[ivr]]\nname = \"menu\"\nnode = [{{ name = \"stay\", kind = \"play_prompt\", prompt = \"tone:440:60000\" }}]\n\
-         [[route]]\ncalled = \"400\"\nto = [\"{}\"]\n",
-        other.uri()
+         [[ivr]]\nname = \"menu\"\nnode = [{{ name = \"stay\", kind = \"play_prompt\", prompt = \"tone:440:60000\" }}]\n{}",
+        carrier(gateway, lines),
+        route("400", other)
     )
 }
 
 /// The payload types of the audio line.
-fn types(message: &str) -> Vec<u8> {
+pub fn types(message: &str) -> Vec<u8> {
     let line = message.lines().find_map(|line| line.strip_prefix("m=audio ")).expect("audio");
     line.split(' ').skip(2).map(|number| number.parse().expect("a number")).collect()
 }
 
-fn ptime(message: &str) -> Option<&str> {
+pub fn ptime(message: &str) -> Option<&str> {
     message.lines().find_map(|line| line.strip_prefix("a=ptime:"))
 }
 
@@ -192,7 +183,7 @@ fn what_comes_before_the_answer_is_heard_or_is_ringing_or_is_nothing() {
 }
 
 /// One that knows comfort noise, among others under its static number.
-fn noisy(name: &'static str, last: u8) -> Phone {
+pub fn noisy(name: &'static str, last: u8) -> Phone {
     phone(name, last).speaking("8 13", "a=rtpmap:13 CN/8000\r\n")
 }
 

@@ -1,33 +1,18 @@
 //! Digits of gateways that take no telephone events: as tones in what they hear.
 
-use std::net::{Ipv4Addr, SocketAddr};
+use std::net::SocketAddr;
 use std::time::{Duration, Instant};
 
 use b2b_media::codec::g711::alaw_decode;
 use b2b_media::dtmf::{ROW_HZ, frequencies, goertzel};
 
+use super::trunk::{configuration, phone};
 use crate::server_support::phone::{Phone, rtp_of};
 use crate::server_support::{server, until};
 
-fn phone(name: &'static str, last: u8) -> Phone {
-    Phone::at(name, [Ipv4Addr::new(127, 0, 0, last); 3])
-}
-
-/// A gateway at this phone, with these lines, to which 200 goes; 300 goes to the other phone.
-fn configuration(gateway: &Phone, lines: &str, other: &Phone) -> String {
-    let host = gateway.uri().rsplit('@').next().expect("a host").to_owned();
-    let address = host.split(':').next().expect("an address");
-    format!(
-        "[[gateway]]\nname = \"carrier\"\nhosts = [\"{host}\"]\nsources = [\"{address}\"]\noptions_s = 0\n\
-         transport = \"udp\"\n{lines}\n[[route]]\ncalled = \"200\"\nto = \"gateway/carrier\"\n\
-         [[route]]\ncalled = \"300\"\nto = [\"{}\"]\n",
-        other.uri()
-    )
-}
-
 /// Sends silence for so long, a packet each 20 ms, and gives what has come to the other one
 /// meanwhile, by its timestamps, in samples of A-law.
-fn talk(from: &Phone, to: SocketAddr, n: &mut u16, ms: u64, by: &Phone) -> Vec<(u32, Vec<i16>)> {
+pub fn talk(from: &Phone, to: SocketAddr, n: &mut u16, ms: u64, by: &Phone) -> Vec<(u32, Vec<i16>)> {
     let (end, mut heard) = (Instant::now() + Duration::from_millis(ms), Vec::new());
     while Instant::now() < end {
         from.sound(to, *n, &[0xd5; 160]);
@@ -44,7 +29,7 @@ fn talk(from: &Phone, to: SocketAddr, n: &mut u16, ms: u64, by: &Phone) -> Vec<(
 
 /// Goes on until the other one has heard a digit, and what followed it, as a receiver plays it: by
 /// timestamps.
-fn hear(digit: char, from: &Phone, to: SocketAddr, n: &mut u16, by: &Phone) -> Vec<i16> {
+pub fn hear(digit: char, from: &Phone, to: SocketAddr, n: &mut u16, by: &Phone) -> Vec<i16> {
     let mut heard = Vec::new();
     let mut played = || {
         heard.extend(talk(from, to, n, 200, by));
@@ -60,7 +45,7 @@ fn hear(digit: char, from: &Phone, to: SocketAddr, n: &mut u16, by: &Phone) -> V
 }
 
 /// Stretches in which a digit sounds, in ms: 5 ms of both its frequencies and of no other row.
-fn sounding(digit: char, samples: &[i16]) -> Vec<usize> {
+pub fn sounding(digit: char, samples: &[i16]) -> Vec<usize> {
     let (row, column) = frequencies(digit).expect("a digit");
     let (mut found, mut silence) = (Vec::new(), true);
     for piece in samples.chunks_exact(80) {

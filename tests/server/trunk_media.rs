@@ -1,8 +1,7 @@
 //! Encryption of media by party, in one process: a trunk that insists, plain phones, a route. What
 //! stands in descriptions on the wire.
 
-use std::net::Ipv4Addr;
-
+use super::trunk::{configuration, phone};
 use crate::server_support::phone::{Phone, field};
 use crate::server_support::server;
 
@@ -10,28 +9,12 @@ const SUITE: &str = "AES_CM_128_HMAC_SHA1_80";
 /// 30 octets 0xAB.
 const KEY: &str = "q6urq6urq6urq6urq6urq6urq6urq6urq6urq6ur";
 
-fn phone(name: &'static str, last: u8) -> Phone {
-    Phone::at(name, [Ipv4Addr::new(127, 0, 0, last); 3])
-}
-
 /// One that speaks SRTP, with this behind its key.
 fn secure(name: &'static str, last: u8, more: &str) -> Phone {
     let line = format!("a=crypto:1 {SUITE} inline:{KEY}{more}\r\n");
     let mut phone = phone(name, last).speaking("8", &line);
     phone.profile = "RTP/SAVP";
     phone
-}
-
-/// A gateway at this phone, with these lines, to which 200 goes; 300 goes to the other phone.
-fn configuration(gateway: &Phone, lines: &str, other: &Phone) -> String {
-    let host = gateway.uri().rsplit('@').next().expect("a host").to_owned();
-    let address = host.split(':').next().expect("an address");
-    format!(
-        "[[gateway]]\nname = \"carrier\"\nhosts = [\"{host}\"]\nsources = [\"{address}\"]\noptions_s = 0\n\
-         transport = \"udp\"\n{lines}\n[[route]]\ncalled = \"200\"\nto = \"gateway/carrier\"\n\
-         [[route]]\ncalled = \"300\"\nto = [\"{}\"]\n",
-        other.uri()
-    )
 }
 
 const INSISTS: &str =
@@ -123,5 +106,32 @@ fn a_route_says_how_those_are_called_who_do_not_say_it_themselves() {
         assert!(invite.contains(profile) && keys(&invite).len() == offered, "{called}: {invite}");
         callee.refuse_to("486 Busy Here", &invite, peer);
         caller.hear("SIP/2.0 486");
+    }
+}
+
+/// Asterisk with `use_avpf = yes` refuses what has another profile.
+#[test]
+fn a_gateway_with_avpf_is_offered_the_profile_with_feedback_and_nobody_else_hears_of_it() {
+    for (lines, profile, plain) in [
+        ("avpf = true".to_owned(), "RTP/AVPF", true),
+        (format!("avpf = true\n{INSISTS}"), "RTP/SAVPF", false),
+        ("avpf = false".to_owned(), "RTP/AVP", true),
+    ] {
+        let (caller, other) = (phone("caller", 2), phone("plain", 4));
+        let mut carrier = if plain { phone("carrier", 3) } else { secure("carrier", 3, "") };
+        carrier.profile = profile;
+        let server = server(&configuration(&carrier, &lines, &other));
+        let asked = caller.ask_for(server.sip, "200");
+        let (invite, peer) = carrier.hear("INVITE");
+        assert!(invite.contains(&format!(" {profile} ")), "{invite}");
+        let feedback: Vec<_> = invite.lines().filter(|line| line.starts_with("a=rtcp-fb:")).collect();
+        let said: &[&str] = if profile == "RTP/AVP" { &[] } else { &["a=rtcp-fb:* trr-int 4000"] };
+        assert_eq!(feedback, said, "{invite}");
+        carrier.answer_to(&invite, peer);
+        let (ok, _) = caller.hear("SIP/2.0 200");
+        assert!(ok.contains(" RTP/AVP ") && !ok.contains("rtcp-fb"), "{ok}");
+        let near = caller.confirmed(&ok, asked, server.sip);
+        caller.hang_up(&near);
+        carrier.let_go();
     }
 }

@@ -3,31 +3,19 @@
 
 use std::net::{IpAddr, Ipv4Addr, SocketAddr, TcpListener};
 
-use crate::server_support::phone::{Phone, field};
-use crate::server_support::{Server, configured, start, until};
+use super::trunk::{at, phone, trusting};
+use crate::server_support::phone::field;
+use crate::server_support::{Server, until};
 use b2b_test_support::tls::{PATIENCE, answer, read_message, send};
 
 const CARRIERS_SIDE: Ipv4Addr = Ipv4Addr::new(127, 0, 0, 11);
-
-fn phone(name: &'static str, last: u8) -> Phone {
-    Phone::at(name, [Ipv4Addr::new(127, 0, 0, last); 3])
-}
-
-fn at(phone: &Phone) -> String {
-    phone.uri().split_once('@').expect("an address").1.to_owned()
-}
 
 /// One that listens at 127.0.0.1 and, as `carrier`, at 127.0.0.11, with these lines about that. Nobody is
 /// trusted by address.
 fn two_networks(about: &str, lines: &str) -> Server {
     let listener = format!("[[listener]]\nname = \"carrier\"\nlisten = \"udp:{CARRIERS_SIDE}:0\"\n{about}");
     // Media servers have addresses of their own.
-    let folder = configured(&format!("[media]\ncontroller = \"embedded\"\n{listener}{lines}"));
-    let path = folder.path().join("b2bua.toml");
-    let text = std::fs::read_to_string(&path).expect("the file");
-    std::fs::write(&path, text.replace("trusted = [\"127.0.0.0/8\"]", "trusted = [\"127.0.0.2\"]"))
-        .expect("a file");
-    start(folder)
+    trusting("127.0.0.2", &format!("[media]\ncontroller = \"embedded\"\n{listener}{lines}"))
 }
 
 #[test]

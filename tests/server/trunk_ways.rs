@@ -1,22 +1,15 @@
 //! By which way requests go to a provider: the host and the flow that granted the registration, its
 //! Service-Route, an outbound proxy.
 
-use std::net::{Ipv4Addr, SocketAddr, TcpListener, TcpStream};
+use std::net::{SocketAddr, TcpListener, TcpStream};
 
+use super::trunk::{at, phone};
 use crate::server::control::command;
-use crate::server_support::phone::{Phone, field};
+use crate::server_support::phone::field;
 use crate::server_support::{configured, server, start, until};
 use b2b_test_support::tls::{PATIENCE, answer, read_message, send};
 use serde_json::json;
 use socket2::{Domain, Socket, Type};
-
-fn phone(name: &'static str, last: u8) -> Phone {
-    Phone::at(name, [Ipv4Addr::new(127, 0, 0, last); 3])
-}
-
-fn at(phone: &Phone) -> String {
-    phone.uri().split_once('@').expect("an address").1.to_owned()
-}
 
 const ACCOUNT: &str = "username = \"acme\"\npassword = \"a good secret\"\nregister = true\n";
 const TO_CARRIER: &str = "[[route]]\ncalled = \"200\"\nto = \"gateway/carrier\"\n";

@@ -6,6 +6,9 @@ use std::time::{Duration, Instant};
 
 use super::child::PATIENCE;
 
+mod refer;
+mod user;
+
 /// Calls off what [`Phone::agree`] does when it is dropped: also where its test fails, which would wait
 /// for ever for that thread.
 pub struct CallsOff<'a>(pub &'a AtomicBool);
@@ -146,8 +149,16 @@ impl Phone {
 
     /// The same with further header fields.
     pub fn ask_with(&self, server: SocketAddr, number: &str, more: &str) -> (String, String) {
+        self.ask_in(server, number, &format!("{}-{}", self.name, self.port()), more)
+    }
+
+    fn port(&self) -> u16 {
+        self.sip.local_addr().expect("an address").port()
+    }
+
+    fn ask_in(&self, server: SocketAddr, number: &str, call_id: &str, more: &str) -> (String, String) {
         let (at, body) = (self.sip.local_addr().expect("an address"), self.session());
-        let (name, call_id) = (self.name, format!("{}-{}", self.name, at.port()));
+        let (name, call_id) = (self.name, call_id.to_owned());
         let from = format!("<sip:{name}@{at}>;tag={name}");
         let more = format!("{}{more}", self.allow());
         let invite = format!(
@@ -214,8 +225,13 @@ impl Phone {
 
     /// Grants a registration, with further header fields.
     pub fn grant(&self, register: &str, peer: SocketAddr, more: &str) {
+        self.grant_for(600, register, peer, more);
+    }
+
+    /// The same for so many seconds.
+    pub fn grant_for(&self, seconds: u32, register: &str, peer: SocketAddr, more: &str) {
         let to = format!("{};tag={}", field(register, "To"), self.name);
-        let more = format!("Contact: {};expires=600\r\n{more}", field(register, "Contact"));
+        let more = format!("Contact: {};expires={seconds}\r\n{more}", field(register, "Contact"));
         self.respond(register, &to, &more, "", peer);
     }
 
@@ -326,29 +342,6 @@ impl Phone {
     pub fn press(&self, dialog: &Dialog, cseq: u32, key: char) {
         let body = format!("Signal={key}\r\nDuration=100\r\n");
         self.request_with(dialog, "INFO", cseq, "Content-Type: application/dtmf-relay\r\n", &body);
-        self.hear("SIP/2.0 200");
-    }
-
-    /// Wants the other party to call that one.
-    pub fn refer(&self, dialog: &Dialog, cseq: u32, to: &str) {
-        let more = format!("Contact: <{}>\r\nRefer-To: <{to}>\r\n", self.uri());
-        self.request_with(dialog, "REFER", cseq, &more, "");
-        self.hear("SIP/2.0 202");
-    }
-
-    /// Answers the next REFER so; gives it.
-    pub fn answer_refer(&self, status: &str) -> String {
-        let (refer, peer) = self.hear("REFER");
-        let more = format!("Contact: <{}>\r\n", self.uri());
-        self.respond_with(status, &refer, &field(&refer, "To"), &more, "", peer);
-        refer
-    }
-
-    /// Tells who has sent it a REFER how its call goes (RFC 3515 §2.4.5).
-    pub fn tell_of_refer(&self, dialog: &Dialog, cseq: u32, status: &str, state: &str) {
-        let event = "Event: refer\r\nContent-Type: message/sipfrag\r\n";
-        let more = format!("Contact: <{}>\r\nSubscription-State: {state}\r\n{event}", self.uri());
-        self.request_with(dialog, "NOTIFY", cseq, &more, &format!("SIP/2.0 {status}\r\n"));
         self.hear("SIP/2.0 200");
     }
 

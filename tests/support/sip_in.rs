@@ -134,6 +134,7 @@ impl Bench {
                     self.endpoint.handle_input(self.now, Input::ResolveFailed { resolve });
                 }
                 Output::Event(event) => self.decide(event),
+                Output::KeepAlive { .. } => {}
             }
         }
         panic!("output without end");

@@ -1,5 +1,9 @@
 //! Who calls: users by their password, gateways by their address.
 
+use std::task::{Context, Waker};
+use std::time::Duration;
+
+use b2b::call::service::ReferRequest;
 use b2b::sip::auth::{Authorized, DigestClient};
 use b2b::sip::endpoint::{Body, Invite, Termination};
 use b2b::sip::msg::Method;
@@ -76,5 +80,57 @@ fn records_name_the_gateway_that_a_leg_came_from_or_went_to() {
         let gateway = |party| (party == carrier).then(|| "carrier".to_owned());
         let named: Vec<_> = records.iter().map(|record| record.gateway.clone()).collect();
         assert_eq!(named, [gateway(from), gateway(to)], "who hangs up is over first");
+    }
+}
+
+#[test]
+fn a_user_may_say_another_name_for_those_he_talks_with_and_no_other_number() {
+    let mut bench = Bench::new(
+        "[server]\ntrusted = [\"192.0.2.11\"]\ndomains = [\"192.0.2.1\"]\n\
+         [[user]]\nname = \"1001\"\npassword = \"a good secret\"\n[[route]]\nto = \"user/1001\"\n",
+    );
+    let (ann, bob) = (bench.harness.party(ANN), bench.harness.party(BOB));
+    assert_eq!(bench.register(bob, "1001", "a good secret", 600), 200);
+    bench.harness.call(ann, "1001", Some(SESSION));
+    let theirs = bench.harness.answer_next(bob, SESSION);
+    let now = bench.harness.now();
+    let says = vec![("P-Asserted-Identity".into(), "\"The Boss\" <sip:110@police.example>".into())];
+    bench.harness.endpoint(bob).update_with(now, theirs, says, None).expect("it is up");
+    bench.harness.settle();
+    let told = bench.sent_to(ANN, "UPDATE ").pop().expect("an UPDATE");
+    let asserted =
+        told.lines().find_map(|line| line.strip_prefix("P-Asserted-Identity: ")).expect("who it is");
+    assert!(asserted.starts_with("\"The Boss\" <sip:1001@"), "{asserted}");
+}
+
+#[test]
+fn who_is_sent_away_by_refer_is_told_by_whom_unless_that_stays_unknown() {
+    for (privacy, told) in [("none", true), ("id", false)] {
+        let mut bench = Bench::new(&format!(
+            "[server]\ntrusted = [\"192.0.2.11\"]\n\
+             [[gateway]]\nname = \"carrier\"\nhosts = [\"{CARRIER}\"]\noptions_s = 0\n[[route]]\nto = \"gateway/carrier\"\n"
+        ));
+        let (ann, carrier) = (bench.harness.party(ANN), bench.harness.party(CARRIER));
+        let invite = Invite {
+            target: "sip:200@192.0.2.1".into(),
+            from: Some("<sip:1234@pbx.example>".into()),
+            body: Some(Body::sdp(SESSION)),
+            headers: vec![("Privacy".into(), privacy.into())],
+            ..Invite::default()
+        };
+        bench.harness.invite(ann, invite);
+        bench.harness.answer_next(carrier, SESSION);
+        let leg =
+            bench.harness.snapshot()[0].legs.iter().find(|leg| leg.contact.is_none()).expect("Ann's").leg;
+        let service = bench.harness.service();
+        let request = ReferRequest { to: "tel:+4930123".to_owned(), headers: Vec::new(), own: false };
+        let mut asks = Box::pin(async move { service.refer(leg, request).await });
+        assert!(asks.as_mut().poll(&mut Context::from_waker(Waker::noop())).is_pending());
+        bench.harness.wait(Duration::from_secs(1), std::future::ready(()));
+        bench.harness.settle();
+        let refer = bench.sent_to(CARRIER, "REFER ").pop().expect("a REFER");
+        let by = refer.lines().find(|line| line.starts_with("Referred-By: "));
+        assert_eq!(by.is_some_and(|it| it.contains("sip:1234@")), told, "{refer}");
+        assert_eq!(by.is_some(), told, "{refer}");
     }
 }

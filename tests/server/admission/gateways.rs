@@ -38,20 +38,20 @@ impl Credentials for Account {
 }
 
 /// A registrar of the provider's.
-struct Provider {
-    party: PartyId,
+pub struct Provider {
+    pub party: PartyId,
     digest: DigestServer,
-    seen: Vec<Request>,
+    pub seen: Vec<Request>,
 }
 
 impl Provider {
-    fn new(bench: &mut Bench, at: &str) -> Provider {
+    pub fn new(bench: &mut Bench, at: &str) -> Provider {
         let digest = DigestServer::new(DigestConfig::default(), [5; 32], bench.harness.now());
         Provider { party: bench.harness.party(at), digest, seen: Vec::new() }
     }
 
     /// Answers everything that has come: asks for a password, then grants so much.
-    fn serve(&mut self, bench: &mut Bench, granted: u32) {
+    pub fn serve(&mut self, bench: &mut Bench, granted: u32) {
         loop {
             let asked = bench.asked(self.party);
             if asked.is_empty() {

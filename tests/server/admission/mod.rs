@@ -2,10 +2,14 @@
 //! switch without sockets.
 pub mod bench;
 mod callers;
+mod challenged;
+mod connected;
 mod emergency;
 mod gateways;
 mod hops;
 mod limits;
 mod ner;
 mod phones;
+mod refreshers;
 mod registrations;
+mod tokens;
