@@ -1,7 +1,7 @@
 #!/usr/bin/env bash
 # b2b and programs of others: each peer in each scenario, as caller and as callee, with sound judged at both
 # ends (scripts/interop/README.md). Writes what this run has seen; a whole run writes docs/interop.md.
-# usage: scripts/interop.sh [--quick] [--peers NAME,…] [--only SCENARIO,…] [--binary PATH] [--keep] [--write]
+# usage: scripts/interop.sh [--quick] [--peers NAME,…] [--only SCENARIO,…] [--binary PATH] [--jobs N] [--keep] [--write]
 #        scripts/interop.sh --list
 #        scripts/interop.sh --networks [--binary PATH] [--asterisk FOLDER]   one b2b in five networks (networks.py)
 #        scripts/interop.sh --get-asterisk FOLDER     Asterisk of Debian sid into a folder, for --asterisk

@@ -9,151 +9,14 @@ import socket
 import subprocess
 from pathlib import Path
 
+import baresip
 import bythebook
 import judge
+from asteriskconf import DOES, EXTENSIONS, MAIN, OPTIONS, SRTP, endpoint
 from phones import PhonePeer
-from server import DOMAIN, password
-from world import SERVER, SERVER6, Gone
+from world import Gone
 
 ADDRESS, SIX, LAST = "10.9.1.20", "fd09:1::20", 20
-MAIN = """[directories]
-astetcdir => /mnt/etc
-astmoddir => /usr/lib/{triplet}/asterisk/modules
-astvarlibdir => /var/lib/asterisk
-astdbdir => /mnt/db
-astkeydir => /var/lib/asterisk
-astdatadir => /usr/share/asterisk
-astagidir => /usr/share/asterisk/agi-bin
-astspooldir => /mnt/spool
-astrundir => /mnt/run
-astlogdir => /mnt/log
-[options]
-verbose = 3
-"""
-# What it does when it is called as 1001, and the other side of calls of its own (`DOES@apps`).
-EXTENSIONS = """[globals]
-DOES=tone
-[from-b2b]
-exten => 1001,1,Goto(apps,${DOES},1)
-exten => 1011,1,Goto(apps,ring,1)
-exten => _3XXXX,1,Dial(PJSIP/${EXTEN:1}@b2b,30)
-[apps]
-exten => tone,1,Answer()
- same => n,MixMonitor(/mnt/both.wav,r(/mnt/heard.wav))
- same => n,Playtones(440)
- same => n,Wait(90)
-exten => ring,1,Ringing()
- same => n,Wait(30)
-exten => busy,1,Ringing()
- same => n,Wait(1)
- same => n,Busy(1)
-exten => early,1,Progress()
- same => n,Playtones(523)
- same => n,Wait(3)
- same => n,StopPlaytones()
- same => n,Goto(tone,1)
-exten => digits,1,Answer()
- same => n,Playtones(440)
- same => n,Wait(2)
- same => n,SendDTMF(159)
- same => n,Playtones(440)
- same => n,Wait(30)
-exten => redirect,1,Transfer(PJSIP/sip:1003@10.9.0.1)
-exten => transfer,1,Answer()
- same => n,Playtones(440)
- same => n,Wait(2)
- same => n,Transfer(PJSIP/sip:1003@10.9.0.1)
- same => n,Wait(5)
-"""
-TRANSPORTS = """[global]
-type=global
-endpoint_identifier_order=auth_username,username,ip
-[udp]
-type=transport
-protocol=udp
-bind=0.0.0.0:5060
-[tcp]
-type=transport
-protocol=tcp
-bind=0.0.0.0:5060
-[tls]
-type=transport
-protocol=tls
-bind=0.0.0.0:5061
-cert_file=/mnt/tls/cert.pem
-priv_key_file=/mnt/tls/key.pem
-ca_list_file=/mnt/tls/ca.pem
-method=tlsv1_2
-verify_server=yes
-[udp6]
-type=transport
-protocol=udp
-bind=[::]:5060
-"""
-# Of the scenario: what the extensions do.
-DOES = {
-    "transfer-by-peer": "transfer",
-    "dtmf-in": "digits",
-    "info-in": "digits",
-    "early-out": "early",
-    "prack-out": "early",
-    "busy-out": "busy",
-    "cancel-of-peer": "ring",
-    "redirect-out": "redirect",
-}
-# Of the scenario: options of the endpoint.
-OPTIONS = {
-    "info-in": {"dtmf_mode": "info"},
-    "info-out": {"dtmf_mode": "info"},
-    "prack-in": {"100rel": "required"},
-    "prack-out": {"100rel": "required"},
-    "direct": {"direct_media": "yes"},
-}
-SRTP = {
-    None: {},
-    "srtp": {"media_encryption": "sdes", "media_encryption_optimistic": "yes"},
-    "srtp-mand": {"media_encryption": "sdes"},
-}
-
-
-def endpoint(transport, allow, six, options, register):
-    """pjsip.conf: b2b as a trunk by its address."""
-    keys = {
-        "transport": "udp6" if six else transport,
-        "context": "from-b2b",
-        "disallow": "all",
-        "allow": allow,
-        "aors": "b2b",
-        "send_pai": "yes",
-        "trust_id_outbound": "yes",
-        "direct_media": "no",
-        "timers": "yes",
-        "rtp_symmetric": "yes",
-        **options,
-    }
-    if six:
-        keys["rtp_ipv6"] = "yes"
-    host = f"[{SERVER6}]" if six else SERVER
-    contact = f"sip:{host}:5061\\;transport=tls" if transport == "tls" else f"sip:{host}:5060\\;transport={transport}"
-    text = TRANSPORTS + "[b2b]\ntype=endpoint\n" + "".join(f"{key}={it}\n" for key, it in keys.items())
-    text += (
-        f"[b2b]\ntype=aor\ncontact={contact}\n[b2b]\ntype=identify\nendpoint=b2b\nmatch={SERVER6 if six else SERVER}\n"
-    )
-    # b2b registers here with a password.
-    text += (
-        "[trunk]\ntype=endpoint\ncontext=from-b2b\ndisallow=all\nallow=ulaw\nauth=trunk\naors=trunk\n"
-        "[trunk]\ntype=auth\nauth_type=digest\nusername=trunk\npassword=right-horse-trunk\n"
-        "[trunk]\ntype=aor\nmax_contacts=2\n"
-    )
-    if register:
-        text += (
-            f"[reg]\ntype=registration\ntransport={transport}\noutbound_auth=reg\nserver_uri={contact}\n"
-            f"client_uri=sip:1001@{DOMAIN}\ncontact_user=1001\nretry_interval=2\nexpiration=120\n"
-            f"[reg]\ntype=auth\nauth_type=digest\nusername=1001\npassword={password('1001')}\n"
-        )
-    return text
-
-
 class Party:
     """What a scenario of phones.py takes for a phone: the one Asterisk, told what to do."""
 
@@ -163,13 +26,25 @@ class Party:
         if name != "1001":
             return
         self.does = DOES.get(case.scenario, "tone")
+        self.phone = None
         options = {**SRTP[srtp], **OPTIONS.get(case.scenario, {})}
         register = case.scenario.startswith("register-")
         case.peer.configure(endpoint(transport, codecs, six, options, register), self.does)
         if register:
             case.registered(name)
+        if case.scenario == "hold-by-peer":
+            self.phone = baresip.Party(case, server=ADDRESS, register=False)
+
+    def hold(self):
+        self.phone.hold()
+
+    def resume(self):
+        self.phone.resume()
 
     def dial(self, number):
+        if self.phone:
+            self.phone.dial(number)
+            return
         self.peer.ask(f"channel originate PJSIP/{number}@b2b extension {self.does}@apps")
 
     def ringing(self):
@@ -237,10 +112,15 @@ class Asterisk(PhonePeer):
     NOT = {
         **{it: "a server with an address of its own" for it in ("nat-in", "nat-out", "edge-in", "edge-out", "crowd")},
         "timers-422": "asks for no interval below ours",
+        **{it: "there is one of it" for it in ("srv-in-call", "srv-next-call")},
         "delayed-in": "always offers",
+        "attended-by-peer": "joins two calls within itself, and sends no REFER with Replaces",
         "long-call": "it calls by its address here",
-        "hold-by-peer": "not written: it holds for a phone of its own, and there is none here",
-        "glare": "its timing is its own",
+        **{it: "its timing is its own" for it in ("glare", "cancel-race-in", "cancel-race-out")},
+        "hops-in": "a carrier's, which SIPp is",
+        "media-elsewhere": "its media are where it says",
+        "scan": "no scanner",
+        "codec-change": "keeps the codec of a call",
     }
 
     def __init__(self):
@@ -390,8 +270,9 @@ class Asterisk(PhonePeer):
         gateway = GATEWAY.format(
             host=f"[{SIX}]" if six else ADDRESS, port=5061 if tls else 5060, transport="tls" if tls else "udp"
         )
-        if case.scenario == "srtp-must-out":
-            gateway = gateway.replace("[[route]]", "srtp = { offer = 'savp', without_tls = true }\n[[route]]", 1)
+        further = {"srtp-must-out": "srtp = { offer = 'savp', without_tls = true }\n"}
+        further |= {it: "dtmf = 'inband'\n" for it in ("inband-in", "inband-out")}
+        gateway = gateway.replace("[[route]]", further.get(case.scenario, "") + "[[route]]", 1)
         case.serve(changes, more + ("" if case.scenario.startswith("register-") else gateway))
 
     def register_there(self, case):
@@ -437,8 +318,37 @@ class Asterisk(PhonePeer):
         other.done()
         case.message("302 of the peer", f"sip.Status-Code == 302 && ip.src == {ADDRESS}")
 
+    def hold_by_peer(self, case):
+        """It holds for a phone of its own: moh_passthrough."""
+        if not baresip.Baresip.here():
+            raise Gone("there is no baresip to be its phone")
+        PhonePeer.hold_by_peer(self, case)
+
+    def connected_line(self, case):
+        """It says that somebody else is talking, right after the ACK of its 200; nobody is worse off."""
+        self.serve(case)
+        case.listen()
+        self.Party(case)
+        steps = "dial 1001; say 600 Hz; wait 2; hears 440 Hz within 15 s; wait 1; hang up"
+        case.our("1002", steps).done()
+        case.hears(ADDRESS, 600)
+        told = f'(sip.Method == INVITE || sip.Method == UPDATE) && ip.src == {ADDRESS} && sip.P-Asserted-Identity contains "7777"'
+        case.message("who is connected", told + " && sip.to.tag")
+        agreed = "sip.CSeq.method == INVITE || sip.CSeq.method == UPDATE"
+        case.message("200 to it", f"sip.Status-Code == 200 && ({agreed}) && ip.dst == {ADDRESS}")
+
     def info_in(self, case):
         self._digits_in(case, True)
+
+    def inband_in(self, case):
+        self._digits_in(case, False)
+
+    def inband_out(self, case):
+        self.serve(case)
+        case.listen()
+        self.Party(case)
+        case.our("1002", "dial 1001; say 600 Hz; hears 440 Hz within 15 s; press 159#; wait 2; hang up").done()
+        case.hears_digits(ADDRESS, "159#")
 
     def info_out(self, case):
         self.serve(case)

@@ -7,9 +7,9 @@ import subprocess
 from pathlib import Path
 
 import judge
-from phones import NO_PHONE, PhonePeer
+from phones import NO_PHONE, PhonePeer, Place
 from server import DOMAIN, password
-from world import NAT, SERVER, SERVER6, Gone
+from world import Gone
 
 FOLDERS = ("/usr/lib/baresip/modules", "/usr/lib/x86_64-linux-gnu/baresip/modules")
 
@@ -40,10 +40,9 @@ class Party:
         domain=DOMAIN,
     ):
         self.case, self.name = case, name
-        place, last = ("home", 50) if home else ("peers", 50 + int(name) % 10 + int(name) % 100 // 10 * 4)
-        machine, at = case.world.host(place, last), case.world.address(place, last, six)
-        self.address = NAT if home else at
-        bind = f"[{at}]" if six else at
+        place = Place(case, 50, name, home, six, transport, server, proxy)
+        self.address = place.address
+        bind = f"[{place.at}]" if six else place.at
         self.folder = case.folder / f"baresip-{name}"
         self.folder.mkdir()
         judge.write_tone(self.folder / "said.wav", hz, seconds=90)
@@ -56,11 +55,8 @@ class Party:
             + "".join(f"module {it}.so\n" for it in parts)
             + "module_app account.so\nmodule_app menu.so\n"
         )
-        host = server or (f"[{SERVER6}]" if six else SERVER)
-        port = 5061 if transport == "tls" else 5060
-        out = proxy or f"sip:{host}:{port};transport={transport}"
         (self.folder / "accounts").write_text(
-            f'<sip:{name}@{domain}>;outbound="{out}";auth_user={name};auth_pass={password(name)};'
+            f'<sip:{name}@{domain}>;outbound="{place.proxy}";auth_user={name};auth_pass={password(name)};'
             f"regint={60 if register else 0};answermode={answer};audio_codecs={codecs}"
             + (f";mediaenc={srtp}" if srtp else "")
             + (";dtmfmode=info" if info else "")
@@ -68,7 +64,7 @@ class Party:
         )
         (self.folder / "contacts").write_text("")
         self.process = case.world.start(
-            machine,
+            place.machine,
             ["baresip", "-f", self.folder, "-6" if six else "-4"],
             case.folder / f"baresip-{name}.log",
             environment={"HOME": str(self.folder)},
@@ -132,6 +128,7 @@ class Baresip(PhonePeer):
     Party = Party
     NOT = {
         **NO_PHONE,
+        "attended-by-peer": "1.0 sends REFER without Replaces only",
         "timers": "1.0 has no RFC 4028",
         "prack-in": "1.0 has no 100rel",
         "prack-out": "1.0 has no 100rel",

@@ -77,6 +77,17 @@ class Case:
 
         self.later(check)
 
+    def hears_digits(self, address, digits):
+        """RTP (G.711) that b2b sends to this address has these digits as tones, and as no events."""
+
+        def check():
+            found = judge.digits(self.capture.samples(_ours(address), address))
+            events = self.capture.events(_ours(address), address, range(96, 128))
+            if found != digits or events:
+                raise Gone(f"the tones to {address} are the digits `{found}`, the events `{events}`, not {digits}")
+
+        self.later(check)
+
     def hears_before_answer(self, address, hz, at_least=0.4):
         """RTP to our phone at this address has this tone before the 200 to its INVITE."""
 

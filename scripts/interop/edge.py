@@ -1,9 +1,10 @@
-"""Kamailio's configuration and start: as an edge before phones (Path), or as a registrar with a dispatcher."""
+"""Kamailio's configuration and start: as an edge before phones (Path), as a registrar with a dispatcher, or as one of
+several servers that have one name."""
 
 import subprocess
 from pathlib import Path
 
-from world import Gone
+from world import SERVER, SERVER6, Gone
 
 ADDRESS, LAST = "10.9.1.30", 30
 FOLDERS = (
@@ -21,7 +22,9 @@ tcp_children=2
 auto_aliases=no
 listen=udp:{at}:5060
 listen=tcp:{at}:5060
+listen=udp:[{six}]:5060
 alias="kamailio.test"
+alias="trunk.test"
 mpath="{modules}"
 {load}
 modparam("rr","enable_full_lr",0)
@@ -29,6 +32,7 @@ modparam("rr","append_fromtag",1)
 modparam("path","use_received",1)
 modparam("usrloc","db_mode",0)
 modparam("registrar","use_path",1)
+modparam("nathelper|registrar","received_avp","$avp(received)")
 modparam("registrar","path_mode",0)
 modparam("dispatcher","list_file","{folder}/dispatcher.list")
 modparam("dispatcher","ds_ping_interval",5)
@@ -55,7 +59,13 @@ EDGE = """
   $du = "sip:10.9.0.1:5060"; t_relay(); exit;
 }
 """
+# Phones behind the NAT of the run are where their packets come from.
 REGISTRAR = """
+  if ($si=="10.9.3.2") {
+    force_rport();
+    if (is_method("REGISTER")) fix_nated_register(); else fix_nated_contact();
+  }
+  t_on_reply("1");
   if (is_method("REGISTER")) {
     if ($tU=="kamtrunk") {
       if (!pv_www_authenticate("$td","right-horse-kam","0")) { www_challenge("$td","0"); exit; }
@@ -64,11 +74,19 @@ REGISTRAR = """
     exit;
   }
   record_route();
-  if ($si=="10.9.0.1") {
+  if ($si=="10.9.0.1" || $si=="fd09::1") {
     if (!lookup("location")) { sl_send_reply("404","Not Found"); exit; }
     t_relay(); exit;
   }
   if (!ds_select_dst("1","4")) { sl_send_reply("503","No destination"); exit; }
+  t_relay(); exit;
+}
+onreply_route[1] { if ($si=="10.9.3.2") fix_nated_contact(); }
+"""
+# One of a set: what it puts into Record-Route is the name of all, so that each of them can have the next request.
+MEMBER = """
+  record_route_preset("trunk.test");
+  if ($si=="10.9.0.1") $du = "sip:10.9.1.51:5060"; else $du = "sip:10.9.0.1:5060";
   t_relay(); exit;
 }
 """
@@ -78,28 +96,33 @@ def modules():
     return next((it for it in FOLDERS if Path(it, "tm.so").exists()), None)
 
 
-def start(case, body):
-    """With this end of its configuration."""
-    folder = case.folder / "kamailio"
-    folder.mkdir()
-    (folder / "dispatcher.list").write_text("1 sip:10.9.0.1:5060\n")
+def start(case, body, last=LAST):
+    """With this end of its configuration, at this address of the peers."""
+    folder = _folder(case, last)
+    to = f"[{SERVER6}]" if case.scenario.startswith("ipv6") else SERVER
+    (folder / "dispatcher.list").write_text(f"1 sip:{to}:5060\n")
     load = "\n".join(f'loadmodule "{it}.so"' for it in MODULES.split())
-    return start_with(case, HEAD.format(at=ADDRESS, modules=modules(), load=load, folder=folder) + body)
+    return start_with(case, HEAD.format(at=case.world.address("peers", last), six=case.world.address("peers", last, six=True), modules=modules(), load=load, folder=folder) + body, last)
 
 
-def start_with(case, text):
-    """With this configuration."""
-    folder = case.folder / "kamailio"
+def _folder(case, last):
+    folder = case.folder / f"kamailio-{last}"
     folder.mkdir(exist_ok=True)
+    return folder
+
+
+def start_with(case, text, last=LAST):
+    """With this configuration."""
+    folder = _folder(case, last)
     config = folder / "kamailio.cfg"
     config.write_text(text)
     process = case.world.start(
-        case.world.host("peers", LAST),
+        case.world.host("peers", last),
         ["kamailio", "-f", config, "-Y", folder, "-P", folder / "pid", "-DD", "-E", "-m", "32", "-M", "4"],
-        case.folder / "kamailio.log",
+        case.folder / f"kamailio-{last}.log",
         cwd=folder,
     )
-    check = ["nsenter", f"--net=/run/netns/{case.world.space(f'peers-{LAST}')}", "ss", "-ltnH", "sport = :5060"]
+    check = ["nsenter", f"--net=/run/netns/{case.world.space(f'peers-{last}')}", "ss", "-ltnH", "sport = :5060"]
     for _ in range(100):
         if subprocess.run(check, capture_output=True, text=True, check=False).stdout.strip():
             return process

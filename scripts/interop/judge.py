@@ -1,6 +1,7 @@
 """What came over the wire and what was heard: tones in RTP and in WAV files, messages by tshark."""
 
 import array
+import bisect
 import collections
 import math
 import socket
@@ -82,17 +83,46 @@ def write_tone(path, hz, seconds=60, rate=RATE):
     return path
 
 
-def write_ulaw(path, hz, seconds=10):
-    """The same tone as PCMU without a header."""
+# ITU-T Q.23: a digit is one tone of its row and one of its column.
+ROWS, COLUMNS = (697, 770, 852, 941), (1209, 1336, 1477, 1633)
+KEYS = {it: (ROWS[n // 4], COLUMNS[n % 4]) for n, it in enumerate("123A456B789C*0#D")}
+
+
+def said(hz, seconds, digits=""):
+    """Samples of a tone, then of digits with 100 ms each and 100 ms between them, and of as much of the tone again."""
+
+    def sound(part, *tones):
+        return [int(sum(11000 * math.sin(2 * math.pi * it * n / RATE) for it in tones) / (len(tones) or 1)) for n in range(int(part * RATE))]
+
+    found = sound(seconds, hz)
+    for digit in digits:
+        found += sound(0.1) + sound(0.1, *KEYS[digit])
+    return found + sound(0.1) + (sound(seconds * 4, hz) if digits else [])
+
+
+def digits(samples):
+    """Digits that are tones in these samples, each once."""
+    found, last = "", None
+    for at in range(0, len(samples) - 239, 240):
+        piece = samples[at : at + 240]
+        now = next((it for it, tones in KEYS.items() if all(share(piece, hz) > 0.3 for hz in tones)), None)
+        if now and now != last:
+            found += now
+        last = now
+    return found
+
+
+def write_g711(path, samples, kind=0):
+    """Samples as PCMU (0) or PCMA (8) without a header: of each the code that is nearest."""
+    order = sorted((value, code) for code, value in enumerate(TABLES[kind]))
+    values = [it[0] for it in order]
 
     def code(sample):
-        sign, sample = (0x80, -sample) if sample < 0 else (0, sample)
-        sample = min(sample, 32635) + 0x84
-        exponent = max(0, sample.bit_length() - 8)
-        return ~(sign | exponent << 4 | sample >> exponent + 3 & 0x0F) & 0xFF
+        at = bisect.bisect_left(values, sample)
+        return min(order[max(0, at - 1) : at + 1], key=lambda it: abs(it[0] - sample))[1]
 
-    second = bytes(code(int(11000 * math.sin(2 * math.pi * hz * n / RATE))) for n in range(RATE))
-    Path(path).write_bytes(second * seconds)
+    codes = {it: code(it) for it in set(samples)}
+    Path(path).write_bytes(bytes(codes[it] for it in samples))
     return path
 
 

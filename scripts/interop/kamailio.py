@@ -6,23 +6,26 @@ b2b registers there as `kamtrunk`, and sends calls to it as to a gateway. Its ph
 import re
 import shutil
 import subprocess
+import sys
 from pathlib import Path
 
 import baresip
 import bythebook
-from edge import ADDRESS, REGISTRAR, modules, start, start_with
-from phones import PhonePeer
-from world import Gone
+from edge import ADDRESS, LAST, MEMBER, REGISTRAR, modules, start, start_with
+from phones import FIRST, PEER, PhonePeer
+from world import NAT, SERVER, Gone
 
+SIX = "fd09:1::30"
+SECOND_LAST, SECOND_ADDRESS = 31, "10.9.1.31"
 GATEWAY = f"""
 [[gateway]]
 name = "kamailio"
-hosts = ["{ADDRESS}:5060"]
+hosts = ["HOST:5060"]
 transport = "udp"
-sources = ["{ADDRESS}"]
+sources = ["{ADDRESS}", "{SIX}"]
 options_s = 5
 class = "internal"
-media_from = ["10.9.1.0/24"]
+media_from = ["10.9.1.0/24", "{NAT}", "fd09:1::/64"]
 [[route]]
 name = "kamailio"
 called = '1001|1011'
@@ -41,13 +44,38 @@ register = true
 expires_s = 60
 options_s = 0
 """
+# Two servers of one name: the first has all calls while it is there.
+RECORDS = f"""_sip._udp.trunk.test SRV 1 1 5060 one.trunk.test
+_sip._udp.trunk.test SRV 2 1 5060 two.trunk.test
+one.trunk.test A {ADDRESS}
+two.trunk.test A {SECOND_ADDRESS}
+"""
+SET = """
+[[gateway]]
+name = "set"
+hosts = ["trunk.test"]
+transport = "udp"
+options_s = 0
+class = "internal"
+media_from = ["10.9.1.0/24"]
+[[route]]
+name = "set"
+called = '1001'
+mode = "transparent"
+to = "gateway/set"
+"""
+
+
+# What it has besides its phone's.
+WRITTEN = ("register-there", "srv-in-call", "srv-next-call", "by-the-book")
 
 
 class Phone(baresip.Party):
     """A baresip that is registered at Kamailio."""
 
     def __init__(self, case, name="1001", **more):
-        super().__init__(case, name, server=ADDRESS, register_there=True, **more)
+        server = f"[{SIX}]" if more.get("six") else ADDRESS
+        super().__init__(case, name, server=server, register_there=True, **more)
 
 
 class Kamailio(PhonePeer):
@@ -57,18 +85,17 @@ class Kamailio(PhonePeer):
     Party = Phone
     TARGET = "gateway/kamailio"
     NOT = {
-        **{it: why for it, why in baresip.Baresip.NOT.items() if it != "register-there"},
+        **{it: why for it, why in baresip.Baresip.NOT.items() if it not in WRITTEN},
         "register-udp": "a registrar",
         "register-tcp": "a registrar",
         "register-tls": "a registrar",
         "call-tls": "not written: its phone is a plain baresip over UDP",
-        **{it: "not written: its configuration here does nothing about NAT" for it in ("nat-in", "nat-out")},
-        **{it: "not written: its configuration here has no IPv6" for it in ("ipv6-in", "ipv6-out")},
         "edge-in": "a registrar",
         "edge-out": "a registrar",
         "early-out": "not written: its phone is a plain baresip over UDP",
         "info-in": "not written: its phone is a plain baresip over UDP",
         "timers": "its phone has no RFC 4028",
+        **{it: "its phone has RFC 4733 only" for it in ("inband-in", "inband-out")},
         "long-call": "a registrar",
     }
 
@@ -84,7 +111,9 @@ class Kamailio(PhonePeer):
     def serve(self, case, changes=None, more=""):
         start(case, REGISTRAR)
         must = "srtp = { offer = 'savp', without_tls = true }\n" if case.scenario == "srtp-must-out" else ""
-        return case.serve(changes, more + GATEWAY.replace("[[route]]", must + "[[route]]", 1))
+        host = f"[{SIX}]" if case.scenario.startswith("ipv6") else ADDRESS
+        text = GATEWAY.replace("HOST", host).replace("[[route]]", must + "[[route]]", 1)
+        return case.serve(changes, more + text)
 
     def by_the_book(self, case):
         """The configuration that Debian ships, with the changes of docs/kamailio.md."""
@@ -104,3 +133,61 @@ class Kamailio(PhonePeer):
         self.serve(case, more=TRUNK)
         case.listen()
         case.server.process.says("(?i)gateway.*kamtrunk.*registered|registered.*kamtrunk", 15)
+
+    # ---- two servers of one name
+
+    def _set(self, case):
+        """Both, the name server that knows them, b2b, and the phone behind both: the first one's process, the phone."""
+        path = case.folder / "records"
+        path.write_text(RECORDS)
+        script = Path(__file__).with_name("names.py")
+        names = case.world.start("server", [sys.executable, "-B", script, SERVER, path], case.folder / "names.log")
+        names.says("ready")
+        first = start(case, MEMBER)
+        start(case, MEMBER, SECOND_LAST)
+        case.serve({"server": {"resolver": SERVER}}, SET)
+        case.listen()
+        return first, baresip.Party(case, register=False)
+
+    def srv_in_call(self, case):
+        """The first server ends in a call: the next requests of the call are for the name, which the second has."""
+        first, peer = self._set(case)
+        ours = case.our(
+            "1002",
+            f"dial 1001; say {FIRST} Hz; hears {PEER} Hz within 15 s; cue up; wait 1; hold; wait 1; "
+            f"resume; hears {PEER} Hz within 15 s; cue back; wait 2; hang up",
+        )
+        ours.cue("up")
+        first.vanish()
+        ended = case.now()
+        ours.cue("back")
+        back = case.now()
+        ours.done()
+        case.hears(peer.address, FIRST, after=back)
+        by_first = f"sip.Method == INVITE && ip.dst == {ADDRESS} && !sip.to.tag"
+        case.message("an INVITE to the first server", by_first)
+        case.no_message("an INVITE to the second one", f"sip.Method == INVITE && ip.dst == {SECOND_ADDRESS} && !sip.to.tag")
+        for method in ("INVITE", "BYE"):
+            case.message(
+                f"200 to {method} of the second server",
+                f"sip.Status-Code == 200 && sip.CSeq.method == {method} && ip.src == {SECOND_ADDRESS} && "
+                f"frame.time_epoch > {ended}",
+            )
+
+    def srv_next_call(self, case):
+        """The first server falls silent between two calls: the next one is the second server's, and so is the third."""
+        _, peer = self._set(case)
+        call = f"dial 1001 within 45 s; say {FIRST} Hz; hears {PEER} Hz within 15 s; "
+        ours = case.our("1002", call + "wait 1; hang up; cue silent; wait 1; " + call + "wait 1; hang up; " + call + "wait 1; hang up")
+        ours.cue("silent")
+        silent = case.now()
+        case.world.silence("peers", LAST)
+        try:
+            ours.done(120)
+        finally:
+            # Its machine is for the cells that follow, too.
+            case.world.end_silence("peers", LAST)
+        case.hears(peer.address, FIRST, after=silent)
+        case.message("a call by the first server", f"sip.Status-Code == 200 && sip.CSeq.method == INVITE && ip.src == {ADDRESS}")
+        answers = f"sip.Status-Code == 200 && sip.CSeq.method == INVITE && ip.src == {SECOND_ADDRESS}"
+        case.message("two calls by the second server", answers, 2)

@@ -5,9 +5,9 @@ import shutil
 import subprocess
 
 import judge
-from phones import NO_PHONE, PhonePeer
+from phones import NO_PHONE, PhonePeer, Place
 from server import DOMAIN, password
-from world import NAT, SERVER, SERVER6, Gone
+from world import Gone
 
 # SRTP as linphone says it: how, and whether nothing else will do.
 POLICIES = {None: ("none", 0), "srtp": ("srtp", 0), "srtp-mand": ("srtp", 1)}
@@ -37,16 +37,13 @@ class Party:
         reliable=False,
     ):
         self.case, self.name = case, name
-        place, last = ("home", 40) if home else ("peers", 40 + int(name) % 10 + int(name) % 100 // 10 * 4)
-        machine, at = case.world.host(place, last), case.world.address(place, last, six)
-        self.address = NAT if home else at
+        place = Place(case, 40, name, home, six, transport, server, proxy)
+        self.address = place.address
         self.folder = case.folder / f"linphone-{name}"
         # Its database is not made where its folder is not.
         (self.folder / ".local/share/linphone").mkdir(parents=True)
         said = judge.write_tone(self.folder / "said.wav", hz)
         self.wav = self.folder / "heard.wav"
-        host = server or (f"[{SERVER6}]" if six else SERVER)
-        route = proxy or f"sip:{host}:{5061 if transport == 'tls' else 5060};transport={transport}"
         encryption, mandatory = POLICIES[srtp]
         ports = {
             "udp": "sip_port=5060\nsip_tcp_port=-1\nsip_tls_port=-1",
@@ -83,7 +80,7 @@ class Party:
                 else ""
             )
             + ("100rel_support_level=2\n" if reliable else "")
-            + f"[proxy_0]\nreg_proxy={route}\nreg_route={route}\nreg_identity=sip:{name}@{DOMAIN}\nreg_expires=100\n"
+            + f"[proxy_0]\nreg_proxy={place.proxy}\nreg_route={place.proxy}\nreg_identity=sip:{name}@{DOMAIN}\nreg_expires=100\n"
             f"reg_sendregister={int(register)}\nquality_reporting_enabled=0\npublish=0\n"
             f"[auth_info_0]\nusername={name}\npasswd={password(name)}\nrealm={DOMAIN}\n{kinds}"
             "[rtp]\naudio_rtp_port=21000\n[net]\nfirewall_policy=0\n[sound]\nechocancellation=0\n"
@@ -92,7 +89,7 @@ class Party:
         words = ["linphonec", "-c", path, "-d", "3", "-l", self.folder / "log", *(["-a"] if answer == "auto" else [])]
         words += ["--real-early-media"] if early else []
         self.process = case.world.start(
-            machine,
+            place.machine,
             words,
             case.folder / f"linphone-{name}.log",
             cwd=self.folder,
@@ -119,6 +116,14 @@ class Party:
 
     def transfer(self, number):
         self.process.type(f"transfer sip:{number}@{DOMAIN}")
+
+    def consult(self, number):
+        self.hold()
+        self.process.says("is now paused", 10)
+        self.dial(number)
+
+    def hand_over(self):
+        self.process.type("transfer 1 --to-call 2")
 
     def press(self, digits):
         for digit in digits:
@@ -149,7 +154,11 @@ class Linphone(PhonePeer):
     Party = Party
     TIMERS = {"timers": True}
     PCMA, PCMU = ("PCMA",), ("PCMU",)
-    NOT = {**NO_PHONE, "redirect-out": "not written: it could", "prack-in": "supports 100rel and never requires it", "info-out": "always takes telephone-event"}
+    NOT = {
+        **{row: why for row, why in NO_PHONE.items() if row != "redirect-out"},
+        "prack-in": "supports 100rel and never requires it",
+        "info-out": "always takes telephone-event",
+    }
 
     @staticmethod
     def here():
@@ -165,6 +174,18 @@ class Linphone(PhonePeer):
         self._call_out(case, reliable=True)
         case.message("PRACK to the peer", "sip.Method == PRACK && ip.dst == 10.9.1.41")
         case.message("200 to PRACK", "sip.Status-Code == 200 && sip.CSeq.method == PRACK && ip.src == 10.9.1.41")
+
+    def redirect_out(self, case):
+        self.serve(case)
+        case.listen()
+        peer = self.Party(case, answer="manual")
+        other = case.our("1003", "answer; say 750 Hz; hears 600 Hz within 15 s; hung up within 20 s")
+        ours = case.our("1002", "dial 1001; say 600 Hz; hears 750 Hz within 15 s; wait 1; hang up")
+        peer.ringing()
+        peer.process.type(f"redirect all sip:1003@{DOMAIN}")
+        ours.done()
+        other.done()
+        case.message("302 of the peer", f"sip.Status-Code == 302 && ip.src == {peer.address}")
 
     def early_out(self, case):
         self.serve(case)

@@ -23,7 +23,8 @@ import time
 from pathlib import Path
 
 import asterisk
-from server import certificates, password
+import asteriskconf
+from server import base, certificates, password, sections, users
 from world import Gone, World
 
 LAN, CARRIER, SECURE, ASTERISK, HOME = "192.168.50.11", "10.20.0.9", "198.51.100.10", "198.51.100.18", "192.168.9.11"
@@ -39,22 +40,6 @@ ELSEWHERE = {
     "home": ({HOME, OURS["wan"]}, ["192.168.50.", "10.20.0.", SECURE, ASTERISK]),
 }
 SERVER = """
-[server]
-listen = ["udp:203.0.113.5:5060", "tcp:203.0.113.5:5060", "tls:203.0.113.5:5061"]
-domains = ["pbx.test"]
-inside = ["192.168.50.0/24", "10.20.0.0/16"]
-store = "memory"
-drain_s = 1
-[tls]
-certificate = "{certs}/cert.pem"
-key = "{certs}/key.pem"
-authorities = "{certs}/ca.pem"
-[media]
-threads = 1
-[http]
-listen = "off"
-[log]
-sip_trace = "trace.txt"
 [[listener]]
 name = "lan"
 listen = "udp:192.168.50.1:5060"
@@ -62,7 +47,6 @@ listen = "udp:192.168.50.1:5060"
 name = "mpls"
 listen = "udp:10.20.0.5:5060"
 media = "10.20.0.6"
-{users}
 [[gateway]]
 name = "secure"
 hosts = ["198.51.100.10:5061"]
@@ -134,30 +118,9 @@ to = "user/$0"
 """
 # A carrier: what is called 2... is a phone of its own, 1... goes to b2b.
 PROVIDER = """
-[server]
-listen = ["{listen}"]
-domains = ["provider.test"]
-trusted = ["{peer}"]
-store = "memory"
-drain_s = 1
-[tls]
-certificate = "{certs}/cert.pem"
-key = "{certs}/key.pem"
-authorities = "{certs}/ca.pem"
-[media]
-threads = 1
-srtp = "{srtp}"
-[http]
-listen = "off"
 [[listener]]
 name = "inner"
 listen = "udp:127.0.0.1:5060"
-[[user]]
-name = "2001"
-password = "right-horse-2001"
-[[user]]
-name = "2002"
-password = "right-horse-2002"
 [[gateway]]
 name = "b2b"
 hosts = ["{host}"]
@@ -205,9 +168,7 @@ class Networks(World):
                 ("carrier", OURS["carrier"]),
             ):
                 self._in(name, "ip", "route", "add", "default", "via", gateway)
-            for kind in ("udp", "tcp"):
-                rule = f"-t nat -A POSTROUTING -s 192.168.9.0/24 -p {kind} -j SNAT --to-source {NAT}:40000-49999 --random"
-                self._in("nat", "iptables", *rule.split())
+            self._snat("nat", NAT)
         except BaseException:
             self.__exit__()
             raise
@@ -276,6 +237,14 @@ class Run:
         listener.says("File: ", 15)
         self.captures[space] = (path, listener)
 
+    def provider(self, space, listen, host, certs, srtp, offer):
+        """A carrier, or the secure trunk: b2b is at that host."""
+        known = base(certs, [listen], "provider.test")
+        known["server"]["trusted"] = [host.rsplit(":", 1)[0]]
+        known["media"]["srtp"] = srtp
+        text = PROVIDER.format(host=host, transport=listen.split(":", 1)[0], offer=offer)
+        return self.server(space, space, sections(known) + text + users(("2001", "2002")))
+
     # ---- the run
 
     def start(self):
@@ -285,27 +254,14 @@ class Run:
         certificates(certs / "other")
         for space in ELSEWHERE:
             self.capture(space)
-        users = "".join(f'[[user]]\nname = "{it}"\npassword = "{password(it)}"\n' for it in USERS)
-        self.b2b = self.server("b2b", "b2b", SERVER.format(certs=certs, users=users))
-        secure = {
-            "listen": f"tls:{SECURE}:5061",
-            "peer": OURS["wan"],
-            "srtp": "required",
-            "host": OURS["wan"] + ":5061",
-            "transport": "tls",
-            "offer": "savp",
-        }
-        carrier = {
-            "listen": f"udp:{CARRIER}:5060",
-            "peer": OURS["carrier"],
-            "srtp": "off",
-            "host": OURS["carrier"] + ":5060",
-            "transport": "udp",
-            "offer": "none",
-        }
+        wan = OURS["wan"]
+        known = base(certs, [f"udp:{wan}:5060", f"tcp:{wan}:5060", f"tls:{wan}:5061"], "pbx.test")
+        known["server"]["inside"] = ["192.168.50.0/24", "10.20.0.0/16"]
+        known["log"] = {"sip_trace": "trace.txt"}
+        self.b2b = self.server("b2b", "b2b", sections(known) + SERVER.format(certs=certs) + users(USERS))
         self.providers = {
-            name: self.server(name, name, PROVIDER.format(certs=certs, **words))
-            for name, words in (("secure", secure), ("carrier", carrier))
+            "secure": self.provider("secure", f"tls:{SECURE}:5061", wan + ":5061", certs, "required", "savp"),
+            "carrier": self.provider("carrier", f"udp:{CARRIER}:5060", OURS["carrier"] + ":5060", certs, "off", "none"),
         }
         self.asterisk = None
         peer = asterisk.Asterisk()
@@ -314,12 +270,12 @@ class Run:
             print("not tried: Asterisk is not here (--asterisk FOLDER)", flush=True)
             return
         # Whoever shows no certificate of that authority gets no connection.
-        asterisk.TRANSPORTS = asterisk.TRANSPORTS.replace(
+        asteriskconf.TRANSPORTS = asteriskconf.TRANSPORTS.replace(
             "verify_server=yes", "verify_server=yes\nverify_client=yes\nrequire_client_cert=yes"
         )
-        asterisk.SERVER = OURS["wan"]
-        usual = asterisk.endpoint
-        asterisk.endpoint = lambda *_: usual("tls", "ulaw,alaw", False, asterisk.SRTP["srtp-mand"], False)
+        asteriskconf.SERVER = OURS["wan"]
+        usual = asteriskconf.endpoint
+        asterisk.endpoint = lambda *_: usual("tls", "ulaw,alaw", False, asteriskconf.SRTP["srtp-mand"], False)
         peer.prepare(self.world, certs)
         peer.ask("dialplan set global DOES tone")
         self.asterisk = peer

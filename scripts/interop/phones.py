@@ -4,7 +4,7 @@
 """
 
 import edge
-from world import Gone
+from world import NAT, SERVER, SERVER6, Gone
 
 PEER, FIRST, SECOND = 440, 600, 750
 ANSWERS = f"answer; say {FIRST} Hz; hears {PEER} Hz within 15 s; "
@@ -14,11 +14,64 @@ ANSWERS = f"answer; say {FIRST} Hz; hears {PEER} Hz within 15 s; "
 NO_PHONE = {
     "register-there": "a phone",
     "direct": "a phone has one leg",
+    "connected-line": "a phone is who it is",
+    "hops-in": "a carrier's, which SIPp is",
+    "media-elsewhere": "its media are where it says",
+    "by-the-book": "no page is about it",
+    "scan": "no scanner",
     "crowd": "SIPp is the crowd",
+    "srv-in-call": "one program is no set of servers",
+    "srv-next-call": "one program is no set of servers",
     "timers-422": "asks for no interval below ours",
     "redirect-out": "does not redirect",
-    "glare": "its timing is its own",
+    **{it: "its timing is its own" for it in ("glare", "cancel-race-in", "cancel-race-out")},
+    **{it: "`dtmf` is a key of gateways" for it in ("inband-in", "inband-out")},
+    "codec-change": "keeps the codec of a call",
 }
+
+
+class Place:
+    """Where a phone of a program is: among the peers or behind the NAT, from that number on; and where it registers."""
+
+    def __init__(self, case, base, name, home, six, transport, server=None, proxy=None):
+        net, last = ("home", base) if home else ("peers", base + int(name) % 10 + int(name) % 100 // 10 * 4)
+        self.machine, self.at = case.world.host(net, last), case.world.address(net, last, six)
+        # Where b2b sends RTP to.
+        self.address = NAT if home else self.at
+        host = server or (f"[{SERVER6}]" if six else SERVER)
+        self.proxy = proxy or f"sip:{host}:{5061 if transport == 'tls' else 5060};transport={transport}"
+
+
+def transferred(case, begin):
+    """1002 calls the peer, and sends it to 1003. `begin` makes the peer, which is given back."""
+    other = case.our("1003", f"answer; say {SECOND} Hz; hears {PEER} Hz within 15 s; cue here; wait 2; hang up")
+    peer = begin()
+    ours = case.our("1002", f"dial 1001; say {FIRST} Hz; hears {PEER} Hz within 15 s; transfer 1003")
+    other.cue("here")
+    ours.done()
+    other.done()
+    case.hears(peer.address, SECOND)
+    return peer
+
+
+def joined(case, begin, held, asked):
+    """1002 calls the first, asks the second, and joins the two: one is the peer, the other one 1003."""
+    steps = f"answer; say {SECOND} Hz; hears {FIRST} Hz within 15 s; hears {PEER} Hz within 30 s; cue here; wait 2; "
+    other = case.our("1003", steps + "hang up")
+    peer = begin()
+    tones = {"1001": PEER, "1003": SECOND}
+    ours = case.our(
+        "1002",
+        f"dial {held}; say {FIRST} Hz; hears {tones[held]} Hz within 15 s; wait 1; consult {asked}; "
+        f"say {FIRST} Hz; hears {tones[asked]} Hz within 15 s; wait 1; hand over",
+    )
+    other.cue("here")
+    here = case.now()
+    ours.done()
+    other.done()
+    case.hears(peer.address, FIRST)
+    case.hears(peer.address, SECOND, after=here)
+    return peer
 
 
 class PhonePeer:
@@ -264,13 +317,41 @@ class PhonePeer:
     def transfer_of_peer(self, case):
         self.serve(case)
         case.listen()
-        other = case.our("1003", f"answer; say {SECOND} Hz; hears {PEER} Hz within 15 s; cue here; wait 2; hang up")
+        transferred(case, lambda: self.Party(case))
+
+    def attended_by_peer(self, case):
+        """The peer calls 1002, asks 1003, and joins the two."""
+        self.serve(case)
+        case.listen()
+        steps = f"answer; say {SECOND} Hz; hears {PEER} Hz within 15 s; cue asked; hears {FIRST} Hz within 20 s; "
+        other = case.our("1003", steps + "hung up within 20 s")
+        ours = case.our("1002", ANSWERS + f"cue up; hears {SECOND} Hz within 30 s; wait 1; hang up")
         peer = self.Party(case)
-        ours = case.our("1002", f"dial 1001; say {FIRST} Hz; hears {PEER} Hz within 15 s; transfer 1003")
-        other.cue("here")
+        peer.dial("1002")
+        ours.cue("up")
+        case.pause(0.5)
+        peer.consult("1003")
+        other.cue("asked")
+        case.pause(0.5)
+        peer.hand_over()
         ours.done()
         other.done()
-        case.hears(peer.address, SECOND)
+        case.message(
+            "a REFER with Replaces", f'sip.Method == REFER && ip.src == {peer.address} && sip.Refer-To contains "Replaces"'
+        )
+        case.message("202 to REFER", f"sip.Status-Code == 202 && ip.dst == {peer.address}")
+        case.no_message("a REFER that goes on", "sip.Method == REFER && ip.src == 10.9.0.1")
+
+    def _attended(self, case, held, asked):
+        self.serve(case)
+        case.listen()
+        joined(case, lambda: self.Party(case), held, asked)
+
+    def attended_of_peer(self, case):
+        self._attended(case, "1001", "1003")
+
+    def attended_to_peer(self, case):
+        self._attended(case, "1003", "1001")
 
     def _digits_in(self, case, by_info, **party):
         self.serve(case)

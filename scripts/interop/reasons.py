@@ -14,8 +14,8 @@ REASONS = {
 
 REASONS["linphone", "prack-out"] = (
     "200 to PRACK: 0 messages",
-    "Linphone 5.1 with `100rel_support_level=2` sends its 180 reliably and answers the PRACK with 501; its 200 to the "
-    "INVITE comes all the same, the call is up and heard both ways. Linphone's.",
+    "Linphone 5.1 with `100rel_support_level=2` sends its 180 reliably and answers the PRACK with 501, where RFC 3262 §3 "
+    "wants a 2xx; its 200 to the INVITE comes all the same, the call is up and heard both ways. Linphone's.",
 )
 
 

@@ -7,7 +7,7 @@ import shutil
 import subprocess
 
 import baresip
-from world import SERVER
+from world import SERVER, SERVER6
 
 
 class Rtpengine(baresip.Baresip):
@@ -24,8 +24,6 @@ class Rtpengine(baresip.Baresip):
         },
         "codec-in": "b2b lets it relay only",
         "codec-out": "b2b lets it relay only",
-        "ipv6-in": "not written: its configuration here has no IPv6",
-        "ipv6-out": "not written: its configuration here has no IPv6",
     }
 
     @staticmethod
@@ -46,7 +44,8 @@ class Rtpengine(baresip.Baresip):
                 "--log-stderr",
                 "--config-file=none",
                 "--table=-1",
-                f"--interface={SERVER}",
+                f"--interface=default/{SERVER}",
+                f"--interface=default/{SERVER6}",
                 "--listen-ng=127.0.0.1:22222",
                 "--port-min=30000",
                 "--port-max=39999",

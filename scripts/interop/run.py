@@ -1,8 +1,10 @@
 """See scripts/interop.sh."""
 
 import argparse
+import functools
 import hashlib
 import json
+import multiprocessing
 import os
 import platform
 import signal
@@ -18,6 +20,7 @@ import scenarios
 from asterisk import Asterisk
 from baresip import Baresip
 from case import Case
+from janus import Janus
 from kamailio import Kamailio
 from linphone import Linphone
 from rtpengine import Rtpengine
@@ -27,7 +30,7 @@ from sipp import Sipp
 from world import Gone, World
 
 ROOT = Path(__file__).resolve().parents[2]
-PEERS = [Sipp, Baresip, Linphone, Kamailio, Asterisk, Rtpengine, Scanner]
+PEERS = [Sipp, Baresip, Linphone, Kamailio, Asterisk, Janus, Rtpengine, Scanner]
 # A cell that is red is run once more: a machine that builds beside the run may have been too busy.
 TRIES = 2
 
@@ -42,6 +45,7 @@ def options():
     parser.add_argument(
         "--asterisk", default=os.environ.get("B2B_ASTERISK"), help="the folder that --get-asterisk has made"
     )
+    parser.add_argument("--jobs", type=int, default=2, help="so many peers at once; 2")
     parser.add_argument("--keep", action="store_true", help="keep the captures of green cells, too")
     parser.add_argument("--write", action="store_true", help="write docs/interop.md whatever was run")
     parser.add_argument("--list", action="store_true", help="say which peers and scenarios there are")
@@ -81,6 +85,45 @@ def run_cell(world, chosen, peer, row, folder):
     return result
 
 
+def run_peer(chosen, wanted, top, peer):
+    """All cells of a peer, in namespaces of their own; and its version, where it is here."""
+    peer.options = chosen
+    if not peer.here():
+        print(f"{peer.name}: is not here; not tried", flush=True)
+        return {}, []
+    cells = {}
+    with World(top) as world:
+        trouble = None
+        try:
+            peer.prepare(world, top)
+        except Gone as gone:
+            trouble = str(gone)
+            print(f"{peer.name}: {gone}", flush=True)
+        for row in scenarios.ALL:
+            if row.name not in wanted or (chosen.quick and not row.quick):
+                continue
+            if trouble and hasattr(peer, row.method):
+                cell = {"state": "FAIL", "why": trouble, "message": "", "folder": "target/interop"}
+            else:
+                cell = tell(peer, row, run_cell(world, chosen, peer, row, top / f"{peer.name}-{row.name}"), chosen)
+            cells[peer.name, row.name] = cell
+    return cells, [peer.version()]
+
+
+def tell(peer, row, cell, chosen):
+    """Says how a cell went; a green one needs its capture no more."""
+    if cell["state"] in ("ok", "FAIL"):
+        tries = "" if cell["tries"] == 1 else f", try {cell['tries']}"
+        print(
+            f"{peer.name:10} {row.name:18} {cell['state']:5} {cell['seconds']:5.1f} s{tries}"
+            + (f"  {cell['why']} [{cell['message']}]" if cell["state"] == "FAIL" else ""),
+            flush=True,
+        )
+    if cell["state"] == "ok" and not chosen.keep:
+        (ROOT / "target/interop" / f"{peer.name}-{row.name}" / "capture.pcap").unlink(missing_ok=True)
+    return cell
+
+
 def main():
     chosen = options()
     peers = [it() for it in PEERS]
@@ -100,50 +143,13 @@ def main():
     top = ROOT / "target/interop"
     top.mkdir(parents=True, exist_ok=True)
     begun, cells, versions = time.monotonic(), {}, []
-    with World(top) as world:
-        certificates(top)
-        for peer in peers:
-            if peer.name not in names or (chosen.quick and not peer.quick):
-                continue
-            peer.options = chosen
-            if not peer.here():
-                print(f"{peer.name}: is not here; not tried")
-                continue
-            versions.append(peer.version())
-            try:
-                peer.prepare(world, top)
-            except Gone as gone:
-                print(f"{peer.name}: {gone}")
-                cells.update(
-                    {
-                        (peer.name, it.name): {
-                            "state": "FAIL",
-                            "why": str(gone),
-                            "message": "",
-                            "folder": "target/interop",
-                        }
-                        for it in scenarios.ALL
-                        if it.name in wanted and hasattr(peer, it.method)
-                    }
-                )
-                continue
-            for row in scenarios.ALL:
-                if row.name not in wanted or (chosen.quick and not row.quick):
-                    continue
-                folder = top / f"{peer.name}-{row.name}"
-                cell = run_cell(world, chosen, peer, row, folder)
-                cells[peer.name, row.name] = cell
-                if cell["state"] in ("ok", "FAIL"):
-                    tries = "" if cell["tries"] == 1 else f", try {cell['tries']}"
-                    print(
-                        f"{peer.name:10} {row.name:18} {cell['state']:5} {cell['seconds']:5.1f} s{tries}"
-                        + (f"  {cell['why']} [{cell['message']}]" if cell["state"] == "FAIL" else ""),
-                        flush=True,
-                    )
-                if cell["state"] == "ok" and not chosen.keep:
-                    for path in folder.glob("capture.pcap"):
-                        path.unlink()
-            world.end_all()
+    certificates(top)
+    tried = [it for it in peers if it.name in names and (it.quick or not chosen.quick)]
+    # A process each: most of the time both wait for calls.
+    with multiprocessing.get_context("fork").Pool(chosen.jobs) as pool:
+        for more, version in pool.imap(functools.partial(run_peer, chosen, wanted, top), tried, chunksize=1):
+            cells.update(more)
+            versions += version
     whole = not (chosen.quick or chosen.peers or chosen.only)
     words = " ".join(sys.argv[1:]).replace(str(chosen.binary), "…")
     what = "all peers and scenarios" if whole else f"a part, {words}"

@@ -74,31 +74,40 @@ def configuration(certs, changes, more):
     users; `more`: what follows the users, routes to peers for example."""
     changes = dict(changes)
     lines = changes.pop("users", {})
-    sections = {
-        "server": {
-            "listen": [f"udp:{SERVER}:5060", f"tcp:{SERVER}:5060", f"tls:{SERVER}:5061", f"udp:[{SERVER6}]:5060"],
-            "domains": [DOMAIN],
-            "store": "memory",
-            "cdr": "cdr.jsonl",
-            "drain_s": 1,
-            "session_expires_s": 90,
-        },
-        "tls": {"certificate": f"{certs}/cert.pem", "key": f"{certs}/key.pem", "authorities": f"{certs}/ca.pem"},
-        "media": {"threads": 1},
+    known = {
+        **base(certs, [f"udp:{SERVER}:5060", f"tcp:{SERVER}:5060", f"tls:{SERVER}:5061", f"udp:[{SERVER6}]:5060"], DOMAIN),
         "registrar": {"max_expires_s": 120},
         "http": {"listen": "127.0.0.1:8080", "token": "off"},
         "log": {"level": "info", "sip_trace": "trace.txt"},
     }
+    known["server"].update(cdr="cdr.jsonl", session_expires_s=90)
     for name, keys in changes.items():
-        sections.setdefault(name, {}).update(keys)
-    text = "".join(
-        f"[{name}]\n" + "".join(f"{key} = {toml(it)}\n" for key, it in keys.items()) + "\n"
-        for name, keys in sections.items()
+        known.setdefault(name, {}).update(keys)
+    return sections(known) + users(USERS, lines) + more + ROUTES
+
+
+def base(certs, listen, domain):
+    """The sections that every b2b of a run has."""
+    return {
+        "server": {"listen": listen, "domains": [domain], "store": "memory", "drain_s": 1},
+        "tls": {"certificate": f"{certs}/cert.pem", "key": f"{certs}/key.pem", "authorities": f"{certs}/ca.pem"},
+        "media": {"threads": 1},
+        "http": {"listen": "off"},
+    }
+
+
+def sections(known):
+    """Sections and their keys as text."""
+    return "".join(
+        f"[{name}]\n" + "".join(f"{key} = {toml(it)}\n" for key, it in keys.items()) + "\n" for name, keys in known.items()
     )
-    text += "".join(
-        f'[[user]]\nname = "{name}"\npassword = "{password(name)}"\n{lines.get(name, "")}' for name in USERS
+
+
+def users(names, lines=None):
+    """`lines`: what stands at a user besides."""
+    return "".join(
+        f'[[user]]\nname = "{it}"\npassword = "{password(it)}"\n{(lines or {}).get(it, "")}' for it in names
     )
-    return text + more + ROUTES
 
 
 def toml(value):

@@ -5,14 +5,22 @@ import shutil
 import subprocess
 
 from server import DOMAIN, password
+from sippextra import Extra
 from sippscript import Party, Script, sdp
 from world import Gone
 
 
-class Sipp:
+class Sipp(Extra):
     name, title, quick = "sipp", "SIPp", True
     NOT = {
         "direct": "a phone has one leg",
+        "connected-line": "a phone is who it is",
+        "srv-in-call": "one program is no set of servers",
+        "srv-next-call": "one program is no set of servers",
+        "attended-by-peer": "one script of it has one call",
+        "long-call": "one script of it has one dialog",
+        "by-the-book": "no page is about it",
+        "scan": "no scanner",
         "register-tls": "Debian's build has no TLS",
         "call-tls": "Debian's build has no TLS",
         "register-there": "a phone",
@@ -20,10 +28,6 @@ class Sipp:
         "srtp-out": "no SRTP",
         "srtp-must-in": "no SRTP",
         "srtp-must-out": "no SRTP",
-        "edge-in": "not written: its scripts know no outbound proxy",
-        "edge-out": "not written: its scripts know no outbound proxy",
-        "dtmf-in": "not written: it could play captures of digits",
-        "dtmf-out": "not written: it could play captures of digits",
     }
 
     @staticmethod
@@ -54,9 +58,9 @@ class Sipp:
         script.request("REGISTER", "Expires: 120\n", uri=uri).gets(response=401, auth="true")
         return script.request("REGISTER", f"Expires: 120\n{answer}\n", uri=uri).gets(response=200)
 
-    def _register(self, case, words=(), user="1001"):
+    def _register(self, case, words=(), user="1001", **place):
         script = self._registration(user, f"[authentication username={user} password={password(user)}]")
-        Party(case, script, "register", words=words).done()
+        Party(case, script, "register", words=words, **place).done()
         case.registered(user)
 
     def register_udp(self, case):
@@ -69,8 +73,8 @@ class Sipp:
 
     # ---- it calls
 
-    def _calls(self, case, script, steps, codecs="pcmu,pcma", hears=True, **more):
-        self._serve(case)
+    def _calls(self, case, script, steps, codecs="pcmu,pcma", hears=True, changes=None, **more):
+        self._serve(case, changes)
         ours = case.our("1002", steps, codecs=codecs, six=more.get("six", False))
         peer = Party(case, script, **more)
         ours.done()
@@ -203,14 +207,13 @@ class Sipp:
 
     # ---- it is called
 
-    def _called(self, case, script, steps=None, codecs="pcmu,pcma", hears=True, good=True, more=""):
-        self._serve(case, more=more)
-        self._register(case)
-        peer = Party(case, script)
+    def _called(self, case, script, steps=None, codecs="pcmu,pcma", hears=True, good=True, more="", changes=None, **place):
+        self._serve(case, changes, more=more)
+        self._register(case, **place)
+        peer = Party(case, script, **place)
         case.pause(0.5)
-        ours = case.our(
-            "1002", steps or "dial 1001; say 600 Hz; hears 440 Hz within 15 s; wait 2; hang up", codecs=codecs
-        )
+        steps = steps or "dial 1001; say 600 Hz; hears 440 Hz within 15 s; wait 2; hang up"
+        ours = case.our("1002", steps, codecs=codecs, six=place.get("six", False))
         if good:
             ours.done()
         elif ours.process.wait(30) == 0:
@@ -220,9 +223,9 @@ class Sipp:
             case.hears(peer.address, 600)
         return ours
 
-    def _answers(self, *kinds):
+    def _answers(self, *kinds, routes=False):
         return (
-            Script()
+            Script(routes=routes)
             .called_by()
             .respond("180 Ringing")
             .respond("200 OK", "", sdp(*kinds), lost=True)
@@ -231,6 +234,12 @@ class Sipp:
 
     def call_out(self, case):
         self._called(case, self._answers().says("440.ulaw").over())
+
+    def nat_out(self, case):
+        self._called(case, self._answers().says("440.ulaw").over(), net="home")
+
+    def ipv6_out(self, case):
+        self._called(case, self._answers().says("440.ulaw").over(), six=True)
 
     def codec_out(self, case):
         self._called(case, self._answers(0).says("440.ulaw").over(), codecs="opus")
@@ -310,7 +319,7 @@ class Sipp:
 
     def hold_of_peer(self, case):
         script = self._answers().says("440.ulaw")
-        self._reinvite(script, "recvonly", 2).steps.append('<nop><action><exec rtp_stream="pause"/></action></nop>')
+        self._reinvite(script, "recvonly", 2).says_no_more()
         self._reinvite(script, "sendrecv", 3).steps.append('<nop><action><exec rtp_stream="resume"/></action></nop>')
         self._called(case, script.over(), self.HOLDS, more=self.TRANSPARENT)
         case.message(

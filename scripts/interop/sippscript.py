@@ -13,7 +13,9 @@ m=audio [rtpstream_audio_port] RTP/AVP {kinds}
 {lines}a=ptime:20
 a={direction}
 """
-NAMES = {0: "PCMU/8000", 8: "PCMA/8000", 9: "G722/8000", 101: "telephone-event/8000"}
+EVENTS = "telephone-event/8000"
+# 96: the only one that SIPp sends digits with.
+NAMES = {0: "PCMU/8000", 8: "PCMA/8000", 9: "G722/8000", 96: EVENTS, 101: EVENTS}
 
 
 def sdp(*kinds, direction="sendrecv", version=1):
@@ -23,10 +25,11 @@ def sdp(*kinds, direction="sendrecv", version=1):
 
 
 class Script:
-    """A scenario of SIPp, put together step by step. `called`: whom it calls; none: it is called."""
+    """A scenario of SIPp, put together step by step. `called`: whom it calls; none: it is called. `routes`: it keeps to
+    Record-Route, which most scripts have no need to."""
 
-    def __init__(self, user="1001", called=None):
-        self.user, self.called, self.steps, self.count = user, called, [], 0
+    def __init__(self, user="1001", called=None, routes=False):
+        self.user, self.called, self.routes, self.steps, self.count = user, called, routes, [], 0
 
     def _send(self, text, body="", lost=True):
         head = text.strip() + "\n" + ("Content-Type: application/sdp\n" if body.startswith("v=0") else "")
@@ -54,7 +57,9 @@ class Script:
             f"Via: SIP/2.0/[transport] [local_ip]:[local_port];branch={branch};rport\nMax-Forwards: 70\n{ends}"
             f"Call-ID: [call_id]\nCSeq: {cseq or self.count} {method}\n"
             f"Contact: <sip:{self.user}@[local_ip]:[local_port];transport=[transport]>\n"
-            "User-Agent: SIPp\nAllow: INVITE, ACK, CANCEL, BYE, INFO, PRACK, REFER, NOTIFY\n" + more,
+            "User-Agent: SIPp\nAllow: INVITE, ACK, CANCEL, BYE, INFO, PRACK, REFER, NOTIFY\n"
+            + ("[routes]\n" if self.routes and uri == "[next_url]" else "")
+            + more,
             body,
             lost,
         )
@@ -63,7 +68,8 @@ class Script:
         """A response of one that is called, to the last request."""
         return self._send(
             f"SIP/2.0 {status}\n[last_Via:]\n[last_From:]\n[last_To:];tag=[pid]u[call_number]\n[last_Call-ID:]\n"
-            f"[last_CSeq:]\nContact: <sip:{self.user}@[local_ip]:[local_port];transport=[transport]>\n{more}",
+            + ("[last_Record-Route:]\n" if self.routes else "")
+            + f"[last_CSeq:]\nContact: <sip:{self.user}@[local_ip]:[local_port];transport=[transport]>\n{more}",
             body,
             lost,
         )
@@ -96,6 +102,15 @@ class Script:
     def says(self, name, kind="0,PCMU/8000"):
         self.steps.append(f'<nop><action><exec rtp_stream="{name},-1,{kind}"/></action></nop>')
         return self
+
+    def says_no_more(self):
+        self.steps.append('<nop><action><exec rtp_stream="pause"/></action></nop>')
+        return self
+
+    def press(self, digits):
+        """Telephone events, of payload type 96."""
+        self.steps.append(f'<nop><action><exec play_dtmf="{digits}"/></action></nop>')
+        return self.pause(0.6 * len(digits))
 
     # ---- the usual parts
 
@@ -142,7 +157,7 @@ class Script:
 class Party:
     """A SIPp that does one script."""
 
-    def __init__(self, case, script, name="script", net="peers", last=60, words=(), calls=1, six=False):
+    def __init__(self, case, script, name="script", net="peers", last=60, words=(), calls=1, six=False, server=None):
         self.case, self.name = case, name
         self.address = NAT if net == "home" else case.world.address(net, last, six)
         at = case.world.address(net, last, six)
@@ -150,12 +165,12 @@ class Party:
         path.write_text(script.text())
         for hz in (440, 523):
             if not (case.folder / f"{hz}.ulaw").exists():
-                judge.write_ulaw(case.folder / f"{hz}.ulaw", hz)
+                judge.write_g711(case.folder / f"{hz}.ulaw", judge.said(hz, 10))
         self.process = case.world.start(
             case.world.host(net, last),
             [
                 "sipp",
-                f"[{SERVER6}]:5060" if six else f"{SERVER}:5060",
+                f"[{SERVER6}]:5060" if six else f"{server or SERVER}:5060",
                 "-sf",
                 path,
                 "-i",

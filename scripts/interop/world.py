@@ -105,6 +105,11 @@ class Process:
         self.reader.join(1)
         return code
 
+    def vanish(self):
+        """It and its children are gone, at once and without a word."""
+        os.killpg(self.child.pid, signal.SIGKILL)
+        self.end()
+
     def end(self, how=signal.SIGTERM, patience=4.0):
         if self.alive():
             self.child.send_signal(how)
@@ -136,28 +141,17 @@ class World:
             self._in("server", "ip", "addr", "add", f"{SERVER}/32", "dev", "lo")
             self._in("server", "ip", "-6", "addr", "add", f"{SERVER6}/128", "dev", "lo", "nodad")
             nat = self.host("nat", 2)
-            for kind in ("udp", "tcp"):
-                self._in(
-                    nat,
-                    "iptables",
-                    "-t",
-                    "nat",
-                    "-A",
-                    "POSTROUTING",
-                    "-s",
-                    "192.168.9.0/24",
-                    "-p",
-                    kind,
-                    "-j",
-                    "SNAT",
-                    "--to-source",
-                    f"{NAT}:40000-49999",
-                    "--random",
-                )
+            self._snat(nat, NAT)
         except BaseException:
             self.__exit__()
             raise
         return self
+
+    def _snat(self, name, address):
+        """Who is at home has this address outside, with ports of its own choice."""
+        for kind in ("udp", "tcp"):
+            rule = f"-t nat -A POSTROUTING -s 192.168.9.0/24 -p {kind} -j SNAT --to-source {address}:40000-49999 --random"
+            self._in(name, "iptables", *rule.split())
 
     def __exit__(self, *_):
         self.end_all()
@@ -221,6 +215,13 @@ class World:
     @staticmethod
     def address(net, last, six=False):
         return f"{NETS[net][1]}:{last}" if six else f"{NETS[net][0]}.{last}"
+
+    def silence(self, net, last):
+        """What is for this machine is lost from now on, and nobody is told."""
+        self._in(f"{net}-{last}", "iptables", "-A", "INPUT", "-j", "DROP")
+
+    def end_silence(self, net, last):
+        self._in(f"{net}-{last}", "iptables", "-F", "INPUT")
 
     def start(self, name, command, log, **more):
         process = Process(self.space(name), command, log, **more)
