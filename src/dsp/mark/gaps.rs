@@ -1,0 +1,273 @@
+//! Where the mark was not, though it should have been.
+//!
+//! A word is judged when the next one was found or missed: how much of each symbol was silent, and how much of it was
+//! not its tones. Losses in a row are one gap.
+
+use super::history::{History, THERE, WORD};
+use super::reader::Clock;
+use super::tones::STEPS;
+use super::word::{SYMBOLS, Word};
+use super::{Gap, MarkEvent};
+
+/// A gap is told if it is so long, steps: 25 ms. A frame of 20 ms that was concealed is none. What conceals goes on with
+/// the symbol of before, to the end of which nothing is missing: of 40 ms, no more than 20 may be seen.
+const TOLD: f64 = 10.0;
+/// A gap that lasts is told after so many steps, 1.5 s: within that the first word is found, also where the stream
+/// begins in the middle of one,
+const LASTS: i64 = 600;
+/// and each second from then on.
+const AGAIN: i64 = 400;
+/// Steps of a symbol that make it part of a gap.
+const MISSING: f64 = 2.0;
+/// A symbol may be earlier or later than the others of its word by so many steps, 25 ms: a jitter buffer that left
+/// out or repeated something.
+const ASIDE: i64 = 10;
+/// A part of a word may have jumped by so many steps, 160 ms,
+const JUMP: i64 = 64;
+/// if it has so many symbols, or the next word has jumped as well.
+const JUMPED: usize = 4;
+/// Silence is this much less than the sound around it: 15 dB.
+const QUIETER: f32 = 32.0;
+/// The mean square of silence where nothing says what is quieter: −48 dBov.
+const SILENCE: f32 = 17_000.0;
+/// How far back it is looked whether there was silence where no word was, steps.
+const LOOKED_AT: i64 = 150;
+/// Words before the first one that are looked for: what the history has.
+const BEFORE: i64 = 2;
+
+/// A word and the step in which it begins.
+#[derive(Debug, Clone, Copy)]
+pub struct Found {
+    pub start: i64,
+    pub word: Word,
+}
+
+/// A gap under way, in steps.
+#[derive(Debug, Clone, Copy, Default)]
+struct Run {
+    from: f64,
+    missing: f64,
+    silent: f64,
+}
+
+/// What was judged so far.
+#[derive(Debug)]
+pub struct Gaps {
+    /// The step up to which it was.
+    judged: i64,
+    /// A word that is not judged yet.
+    waiting: Option<Found>,
+    run: Option<Run>,
+    /// The last word was not there, or there was none yet.
+    lost: bool,
+    /// How often it was told that this gap lasts.
+    told: i64,
+    /// The mean square of steps of a word that was there.
+    loudness: f32,
+}
+
+impl Gaps {
+    /// Nothing was heard.
+    pub fn new() -> Self {
+        Gaps { judged: 0, waiting: None, run: None, lost: true, told: 0, loudness: SILENCE * QUIETER }
+    }
+
+    /// A word was found: `before(0)`. `before` has the words before it as they would have been said.
+    pub fn found(
+        &mut self,
+        before: impl Fn(i64) -> Found,
+        history: &History,
+        clock: &Clock,
+        events: &mut Vec<MarkEvent>,
+    ) {
+        let found = before(0);
+        self.judge(Some(found), history, clock, events);
+        // a little before a word that follows others is a jump, which is judged with it
+        let least = if self.lost { 0 } else { JUMP };
+        for back in (1..=BEFORE).rev() {
+            if self.judged < found.start - (back - 1) * WORD - least {
+                self.waiting = Some(before(back));
+                self.judge(Some(before(back - 1)), history, clock, events);
+            }
+        }
+        self.waiting = Some(found);
+        self.lost = false;
+    }
+
+    /// A word was not found where it was due.
+    pub fn missed(&mut self, due: Found, history: &History, clock: &Clock, events: &mut Vec<MarkEvent>) {
+        self.judge(None, history, clock, events);
+        self.waiting = Some(due);
+        self.judge(None, history, clock, events);
+        self.lost = true;
+    }
+
+    /// After each step: tells of what lasts.
+    pub fn step(&mut self, history: &History, clock: &Clock, events: &mut Vec<MarkEvent>) {
+        if !self.lost {
+            return;
+        }
+        let from = self.run.map_or(self.judged as f64, |run| run.from);
+        let lasts = history.steps() - from as i64;
+        if lasts >= LASTS + AGAIN * self.told {
+            self.told += 1;
+            let silent = self.silent(history.steps() - LOOKED_AT, history.steps(), history);
+            events.push(told(from, lasts as f64, silent > LOOKED_AT / 2, clock));
+        }
+    }
+
+    /// Judges the word that waits, as far as it has come. `next` is the word after it.
+    fn judge(&mut self, next: Option<Found>, history: &History, clock: &Clock, events: &mut Vec<MarkEvent>) {
+        let Some(Found { start, word }) = self.waiting.take() else { return };
+        let place = |symbol: usize| start + (symbol * STEPS) as i64;
+        let share = |symbol: usize, shift: i64| {
+            let around = (-ASIDE..=ASIDE).step_by(2).map(|aside| place(symbol) + shift + aside);
+            let known = around.filter(|&window| window <= history.newest());
+            known.map(|window| history.share(window, word[symbol])).max().unwrap_or(0)
+        };
+        let mut shares: [u32; SYMBOLS] = std::array::from_fn(|symbol| share(symbol, 0));
+        // what the next word shows, or what this one shows against the one before
+        let jumped = match next.map_or(0, |next| next.start - start - WORD) {
+            0 => self.judged - start,
+            jumped => jumped,
+        };
+        let (shift, moved) = jump(&mut shares, jumped, share);
+        // where the first symbols are earlier, the sound jumped ahead behind them
+        let early = if shift < 0 && moved & 1 == 1 { moved.trailing_ones() as usize } else { SYMBOLS };
+        let late = if shift > 0 { moved.trailing_zeros() as usize } else { SYMBOLS };
+        self.between(if early < SYMBOLS { start + shift } else { start }, history);
+        self.measure(&shares, place, history);
+        for (symbol, &share) in shares.iter().enumerate() {
+            if place(symbol) < self.judged - STEPS as i64 / 2 || place(symbol) > history.newest() {
+                continue;
+            }
+            let aside = if moved >> symbol & 1 == 1 { shift } else { 0 };
+            let (mut missing, mut silent) = self.missing(place(symbol) + aside, share, history);
+            if symbol == early || symbol == late {
+                // what is before it now
+                let from = place(symbol) + shift.min(0);
+                missing += shift.abs() as f64;
+                silent += self.silent(from, from + shift.abs(), history) as f64;
+            }
+            if missing < MISSING {
+                self.close(clock, events);
+                continue;
+            }
+            let from = (place(symbol) + STEPS as i64) as f64 - missing.min(STEPS as f64);
+            let run = self.run.get_or_insert(Run { from, ..Run::default() });
+            run.missing += missing;
+            run.silent += silent;
+        }
+        self.judged = (start + WORD + shift.max(0)).min(history.steps());
+    }
+
+    /// The stream ends, in the word that is `due`. Where none is, what came after the last one is missing.
+    pub fn finish(
+        &mut self,
+        due: Option<Found>,
+        history: &History,
+        clock: &Clock,
+        events: &mut Vec<MarkEvent>,
+    ) {
+        self.judge(due, history, clock, events);
+        self.waiting = due;
+        self.judge(None, history, clock, events);
+        self.between(history.steps(), history);
+        self.close(clock, events);
+        self.judged = history.steps();
+    }
+
+    /// How many steps of a symbol are missing, and how many were silent.
+    fn missing(&self, place: i64, share: u32, history: &History) -> (f64, f64) {
+        let power = |n: i64| history.power(place + n);
+        let steps = STEPS as i64;
+        let mean = (0..steps).map(power).sum::<f32>() / STEPS as f32;
+        if share < THERE && mean < self.loudness / QUIETER {
+            return (STEPS as f64, STEPS as f64);
+        }
+        // against itself: the level may change from one symbol to the next
+        let loudest = (0..steps).map(power).fold(0.0, f32::max);
+        let silent = (0..steps).filter(|&n| power(n) <= loudest / QUIETER).count() as f64;
+        let other = if share < THERE { made_up(share) } else { 0.0 };
+        (silent.max(other), silent)
+    }
+
+    /// What is between the last word and one that begins at `start` is missing.
+    fn between(&mut self, start: i64, history: &History) {
+        let missing = start - self.judged;
+        if missing < MISSING as i64 {
+            return;
+        }
+        let looked_at = missing.min(LOOKED_AT);
+        let silent = self.silent(start - looked_at, start, history) * missing / looked_at;
+        let run = self.run.get_or_insert(Run { from: self.judged as f64, ..Run::default() });
+        run.missing += missing as f64;
+        run.silent += silent as f64;
+        self.judged = start;
+    }
+
+    /// How many of these steps were silent.
+    fn silent(&self, from: i64, to: i64, history: &History) -> i64 {
+        let silence = SILENCE.max(self.loudness / QUIETER);
+        (from..to).filter(|&step| history.power(step) < silence).count() as i64
+    }
+
+    /// Learns from the symbols that are there how loud they are.
+    fn measure(&mut self, shares: &[u32], place: impl Fn(usize) -> i64, history: &History) {
+        let there = || (0..SYMBOLS).filter(|&symbol| shares[symbol] >= THERE);
+        let steps = there().flat_map(|symbol| place(symbol)..place(symbol) + STEPS as i64);
+        let count = (there().count() * STEPS) as f32;
+        if count > 0.0 {
+            self.loudness = steps.map(|step| history.power(step)).sum::<f32>() / count;
+        }
+    }
+
+    fn close(&mut self, clock: &Clock, events: &mut Vec<MarkEvent>) {
+        let run = self.run.take();
+        if let Some(run) = run.filter(|run| run.missing >= TOLD) {
+            events.push(told(run.from, run.missing, run.silent > run.missing / 2.0, clock));
+        }
+        self.told = 0;
+    }
+}
+
+/// Finds symbols that are not at their places at another one, the same for all of them. Says how much later that is,
+/// and which they are, as bits. `jumped` is where they may be, as other words show.
+fn jump(shares: &mut [u32], jumped: i64, share: impl Fn(usize, i64) -> u32) -> (i64, u32) {
+    let at = |symbol: usize, shift: i64, now: u32| if now < THERE { share(symbol, shift) } else { 0 };
+    let there = |shift: i64| {
+        let shares = shares.iter().enumerate().map(|(symbol, &now)| at(symbol, shift, now));
+        shares.filter(|&share| share >= THERE).count()
+    };
+    let none = (0, 0);
+    let shift = if jumped != 0 && jumped.abs() <= JUMP {
+        jumped
+    } else if shares.iter().filter(|&&share| share < THERE).count() < JUMPED {
+        return none;
+    } else {
+        let places = (-JUMP..=JUMP).step_by(2 * ASIDE as usize).map(|shift| (there(shift), shift));
+        let Some((_, shift)) = places.max().filter(|(count, _)| *count >= JUMPED) else { return none };
+        shift
+    };
+    let mut moved = 0;
+    for (symbol, now) in shares.iter_mut().enumerate() {
+        let other = at(symbol, shift, *now);
+        if other >= THERE {
+            *now = other;
+            moved |= 1 << symbol;
+        }
+    }
+    if moved == 0 { none } else { (shift, moved) }
+}
+
+/// How many steps of a symbol were another sound: two that share a window have the squares of their lengths.
+fn made_up(share: u32) -> f64 {
+    let share = f64::from(share) / 510.0;
+    let (own, other) = (share.sqrt(), (1.0 - share).max(0.0).sqrt());
+    STEPS as f64 * other / (own + other)
+}
+
+fn told(from: f64, length: f64, silent: bool, clock: &Clock) -> MarkEvent {
+    let gap = Gap { from: clock.at(from), length: clock.samples(length.round() as i64) };
+    if silent { MarkEvent::Silence(gap) } else { MarkEvent::Noise(gap) }
+}
