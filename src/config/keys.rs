@@ -2,7 +2,7 @@
 //! plan key. A flag's name is its key with dashes for underscores. Here are the
 //! rows that roles of several products share; each product has those of its own.
 
-use crate::role_name::RoleName::{self, B2bua, Mixer, Orchestrator, Phone, Sink, Source};
+use crate::role_name::RoleName::{self, B2bua, Load, Mixer, Orchestrator, Phone, Sink, Source};
 use crate::value::{self, Read};
 
 /// How a value is written in TOML, and what it names.
@@ -81,7 +81,7 @@ macro_rules! keys {
 
 const ALL: &[RoleName] = &RoleName::ALL;
 const RECORDING: &[RoleName] = &[Source, Mixer, Sink, Phone];
-const SIP: &[RoleName] = &[Source, Mixer, Sink, B2bua, Phone];
+const SIP: &[RoleName] = &[Source, Mixer, Sink, B2bua, Phone, Load];
 
 keys! {
     /// What roles of several products have.
@@ -92,7 +92,7 @@ keys! {
 
     sip_bind SIP, Text, sip_bind;
     sip_trace SIP, OutputPath, path;
-    target &[Source, Mixer, B2bua], Text, target;
+    target &[Source, Mixer, B2bua, Load], Text, target;
     dry_run &[Orchestrator, B2bua], Switch, switch;
     record RECORDING, OutputPath, path;
 }

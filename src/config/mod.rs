@@ -8,6 +8,7 @@
 //! - `table`: the tables of a configuration file, a row a key
 //! - `section`: TOML with lines, read by those rows; `check`: held against them; `lines`: a file that
 //!   is read, and what is found in it; `problem`: what can be wrong
+//! - `step`: the steps by which a phone without hands, and a call under load, goes
 //! - `target`: host and port of a target; filling in a port known later
 
 mod check;
@@ -16,6 +17,7 @@ pub mod lines;
 pub mod problem;
 pub mod role_name;
 pub mod section;
+pub mod step;
 pub mod table;
 pub mod target;
 pub mod value;

@@ -20,11 +20,13 @@ pub enum RoleName {
     Phone,
     /// Carries media for b2buas elsewhere.
     Media,
+    /// Makes many calls at a rate, and takes them, and judges each by its sound.
+    Load,
 }
 
 impl RoleName {
     /// Every role.
-    pub const ALL: [RoleName; 7] = [
+    pub const ALL: [RoleName; 8] = [
         RoleName::Orchestrator,
         RoleName::Source,
         RoleName::Mixer,
@@ -32,6 +34,7 @@ impl RoleName {
         RoleName::B2bua,
         RoleName::Phone,
         RoleName::Media,
+        RoleName::Load,
     ];
     /// The roles that a plan starts, in call order.
     pub const CHAIN: [RoleName; 4] = [RoleName::Source, RoleName::Mixer, RoleName::B2bua, RoleName::Sink];
@@ -46,6 +49,7 @@ impl RoleName {
             RoleName::B2bua => "b2bua",
             RoleName::Phone => "phone",
             RoleName::Media => "media",
+            RoleName::Load => "load",
         }
     }
 }

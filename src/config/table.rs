@@ -31,7 +31,7 @@ impl Table {
 }
 
 /// A key of a table.
-#[derive(Debug)]
+#[derive(Debug, Clone, Copy)]
 pub struct Row {
     /// As written in the file.
     pub name: &'static str,
@@ -137,15 +137,33 @@ pub const fn any(_: &str) -> Read<()> {
 pub const TEXT: Takes = Takes::Text("text", any);
 
 /// Writes rows down: the key, what it takes, its default as TOML where it has one, [`Row::at_restart`] and
-/// [`Row::needs`] where that is so, and what it means.
+/// [`Row::needs`] where that is so, and what it means. `..ROWS;` before them: those of that list are keys of
+/// the table, too, behind its own.
 #[macro_export]
 macro_rules! rows {
+    (..$shared:path; $($own:tt)*) => {{
+        const OWN: &[$crate::table::Row] = $crate::rows! { $($own)* };
+        const ALL: [$crate::table::Row; OWN.len() + $shared.len()] = $crate::table::joined(OWN, $shared);
+        &ALL
+    }};
     ($($name:ident: $takes:expr $(=> $default:tt)?, $($method:ident $arguments:tt,)* $about:literal;)*) => {
         &[$($crate::table::Row::new(stringify!($name), $takes, $crate::rows!(@default $($default)?), $about)
             $(.$method $arguments)*),*]
     };
     (@default $default:tt) => { stringify!($default) };
     (@default) => { "" };
+}
+
+/// Both lists as one, of `N` rows; the second one is not empty.
+#[must_use]
+pub const fn joined<const N: usize>(first: &[Row], second: &[Row]) -> [Row; N] {
+    assert!(first.len() + second.len() == N);
+    let (mut all, mut place) = ([second[0]; N], 0);
+    while place < N {
+        all[place] = if place < first.len() { first[place] } else { second[place - first.len()] };
+        place += 1;
+    }
+    all
 }
 
 /// What a key takes whose texts a function reads: words, and that function.

@@ -3,7 +3,7 @@
 //! - `dialling`: what somebody types, as a URI
 //! - `script`: a phone without hands, a test tool; `report`: what it says
 //! - `loudness`: how loud its calls are
-//! - `step`, `stepwise`: one that goes by steps
+//! - `stepwise`: one that goes by steps
 //! - `screen`: a phone on a terminal
 //! - `flags`, `value`: its flags
 //! - `run`: the client of an account, and the one or the other with it
@@ -15,7 +15,6 @@ mod report;
 mod run;
 mod screen;
 mod script;
-pub mod step;
 mod stepwise;
 pub mod value;
 
@@ -73,7 +72,7 @@ pub enum Task {
     /// Nobody does.
     Scripted(Calls),
     /// Nobody does, and it does this.
-    Steps(Vec<step::Step>),
+    Steps(Vec<b2b_config::step::Step>),
 }
 
 /// Whose calls a phone without hands has.

@@ -8,9 +8,9 @@ use super::dialling::uri_of;
 use super::loudness::Loudness;
 use super::report::{Outcome, Report, in_figures};
 use super::script::{DIGIT, SETTLES, Stop, end, exit_of};
-use super::step::{Deed, Step};
 use b2b_base::util::exit::Exit;
 use b2b_client::{Call, CallError, EndCause, IncomingCalls, SipClient, Sound};
+use b2b_config::step::{Deed, Step};
 use b2b_media::dtmf::goertzel;
 
 /// A tone is looked for in pieces of a fifth of a second: shorter than any prompt.
@@ -32,6 +32,13 @@ struct Talk {
     loudness: Loudness,
 }
 
+/// The calls of a phone: that of the steps, and one that is held while another party is consulted.
+#[derive(Default)]
+struct Talks {
+    now: Option<Talk>,
+    held: Option<Talk>,
+}
+
 /// A step that failed: the exit code, and why.
 type Failed = (Exit, String);
 
@@ -44,7 +51,7 @@ pub async fn run(
     report: &Report,
     stop: &mut Stop,
 ) -> Exit {
-    let mut talk = None;
+    let mut talks = Talks::default();
     for (n, step) in steps.iter().enumerate() {
         let begun = Instant::now();
         let patience = match step.deed {
@@ -53,9 +60,9 @@ pub async fn run(
             _ => step.within,
         };
         let done = tokio::select! {
-            done = tokio::time::timeout(patience, one(client, identity, &mut incoming, step, &mut talk)) => done,
+            done = tokio::time::timeout(patience, one(client, identity, &mut incoming, step, &mut talks)) => done,
             _ = stop.recv() => {
-                over(&mut talk, None, report).await;
+                over(&mut talks, None, report).await;
                 return Exit::Ok;
             }
         };
@@ -80,14 +87,15 @@ pub async fn run(
             _ => {}
         }
         report.line("step", fields);
-        if failed.is_some() || matches!(step.deed, Deed::HangUp | Deed::HungUp | Deed::Transfer(_)) {
-            over(&mut talk, failed.as_ref(), report).await;
+        let ends = matches!(step.deed, Deed::HangUp | Deed::HungUp | Deed::Transfer(_) | Deed::HandOver);
+        if failed.is_some() || ends {
+            over(&mut talks, failed.as_ref(), report).await;
         }
         if let Some((exit, _)) = failed {
             return exit;
         }
     }
-    over(&mut talk, None, report).await;
+    over(&mut talks, None, report).await;
     Exit::Ok
 }
 
@@ -97,16 +105,21 @@ async fn one(
     identity: &str,
     incoming: &mut IncomingCalls,
     step: &Step,
-    talk: &mut Option<Talk>,
+    talks: &mut Talks,
 ) -> Result<(), Failed> {
     let refused = |error: CallError| (exit_of(&error), error.to_string());
-    match (&step.deed, &talk) {
-        (Deed::Dial(number), _) => {
-            let asked = Instant::now();
-            let call = client.call(uri_of(number, identity)).await.map_err(refused)?;
-            let talk = talk.insert(Talk::new(call.clone()));
-            call.wait_for_answer().await.map_err(refused)?;
-            talk.answered(asked);
+    match (&step.deed, &talks.now) {
+        (Deed::Dial(number), _) => dial(client, uri_of(number, identity), talks).await.map_err(refused)?,
+        (Deed::Consult(number), Some(talk)) => {
+            talk.call.hold().await.map_err(refused)?;
+            talks.held = talks.now.take();
+            dial(client, uri_of(number, identity), talks).await.map_err(refused)?;
+        }
+        (Deed::HandOver, Some(talk)) => {
+            let Some(held) = &talks.held else { return Err((Exit::Usage, "nobody is held".to_owned())) };
+            held.call.transfer_to(&talk.call).await.map_err(refused)?;
+            held.call.wait_for_end().await;
+            talk.call.wait_for_end().await;
         }
         (Deed::Answer, _) => loop {
             let Some(call) = incoming.next().await else {
@@ -115,7 +128,7 @@ async fn one(
             let asked = Instant::now();
             // Who has given up is not waited for: the next one.
             if let Ok(call) = call.answer().await {
-                talk.insert(Talk::new(call)).answered(asked);
+                talks.now.insert(Talk::new(call)).answered(asked);
                 return Ok(());
             }
         },
@@ -147,7 +160,18 @@ async fn one(
             EndCause::RemoteHangup => {}
             cause => return Err((Exit::Sip, cause.to_string())),
         },
+        (_, Some(_)) => return Err((Exit::Usage, "only --role load can do it".to_owned())),
     }
+    Ok(())
+}
+
+/// Calls, and waits for the answer.
+async fn dial(client: &SipClient, uri: String, talks: &mut Talks) -> Result<(), CallError> {
+    let asked = Instant::now();
+    let call = client.call(uri).await?;
+    let talk = talks.now.insert(Talk::new(call.clone()));
+    call.wait_for_answer().await?;
+    talk.answered(asked);
     Ok(())
 }
 
@@ -209,9 +233,15 @@ impl Talk {
     }
 }
 
-/// Ends the call, if there is one, and says how it went.
-async fn over(talk: &mut Option<Talk>, failed: Option<&Failed>, report: &Report) {
-    let Some(Talk { call, up, mut outcome, loudness }) = talk.take() else { return };
+/// Ends the calls, if there are any, and says how each went.
+async fn over(talks: &mut Talks, failed: Option<&Failed>, report: &Report) {
+    for talk in [talks.now.take(), talks.held.take()].into_iter().flatten() {
+        ended(talk, failed, report).await;
+    }
+}
+
+async fn ended(talk: Talk, failed: Option<&Failed>, report: &Report) {
+    let Talk { call, up, mut outcome, loudness } = talk;
     let ended = end(&call).await;
     if outcome.setup_ms.is_some() {
         outcome.duration_ms = up.elapsed().as_micros() as f64 / 1e3;

@@ -2,8 +2,8 @@
 
 pub use b2b_config::value::*;
 
-use crate::step::{self, Step};
 use b2b_client::{Codec, SrtpPolicy};
+use b2b_config::step::{self, Step};
 
 /// `--identity`, `--call`, `--registrar`, `--proxy`: a SIP URI in outline; the client library reads
 /// the rest and says what is wrong with it.

@@ -69,6 +69,19 @@ fn a_summary_says_how_loud_the_far_end_was_though_its_end_is_silent() {
 }
 
 #[test]
+fn steps_join_who_is_held_and_who_is_consulted() {
+    let [(mut bob, held), (mut carol, asked)] = [answering(&[]), answering(&[])];
+    let steps = format!("dial {held}; consult {asked}; cue asked; hand over within 10 s");
+    let mut alice = phone(&["--identity", "sip:alice@127.0.0.1", "--steps", &steps, "--json"]);
+    alice.assert_exit(0);
+    bob.wait_for_line("\"transfer_requested\"");
+    carol.wait_for_line("\"replaced\"");
+    let summaries = events(&alice, "summary");
+    assert_eq!(summaries.len(), 2, "{}", alice.output());
+    assert!(summaries.iter().all(|it| it["exit"] == 0 && it["answered"] == true), "{}", alice.output());
+}
+
+#[test]
 fn what_goes_wrong_has_its_exit_code_and_says_what_to_do() {
     let closed = UdpSocket::bind("127.0.0.1:0").expect("a socket").local_addr().expect("an address");
     let silent = UdpSocket::bind("127.0.0.1:0").expect("a socket");
