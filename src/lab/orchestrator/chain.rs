@@ -103,12 +103,7 @@ pub fn check(expect: &Expect, chain: &ChainFigures, latency_measured: bool) -> V
     rows.into_iter()
         .filter_map(|(name, limit, bound, measured, unit)| {
             let expected = limit?;
-            // a value that is no number meets nothing
             let measured = measured.filter(|value| value.is_finite());
-            let pass = measured.is_some_and(|measured| match bound {
-                AtMost => measured <= expected,
-                AtLeast => measured >= expected,
-            });
             let judged = latency_measured || measured.is_some() || !needs_latency(name);
             let unmeasured = measured.is_none().then(|| match name {
                 _ if !judged => "it takes the native engine in every role".to_string(),
@@ -118,16 +113,8 @@ pub fn check(expect: &Expect, chain: &ChainFigures, latency_measured: bool) -> V
                 }
                 _ => "nothing arrived".to_string(),
             });
-            Some(Expectation {
-                name: name.into(),
-                bound,
-                expected,
-                measured,
-                unit: unit.into(),
-                pass,
-                judged,
-                unmeasured,
-            })
+            let row = Expectation::of(name, bound, expected, measured, unit);
+            Some(Expectation { judged, unmeasured, ..row })
         })
         .collect()
 }
@@ -135,25 +122,6 @@ pub fn check(expect: &Expect, chain: &ChainFigures, latency_measured: bool) -> V
 /// Whether a limit is on something that is made of mouth-to-ear latency.
 fn needs_latency(name: &str) -> bool {
     matches!(name, "max_latency_ms" | "min_mos")
-}
-
-impl Expectation {
-    /// `max_loss_pct: expected at most 0 %, measured 0.42 %`
-    pub fn line(&self) -> String {
-        let bound = match self.bound {
-            Bound::AtMost => "at most",
-            Bound::AtLeast => "at least",
-        };
-        let unit = if self.unit.is_empty() { String::new() } else { format!(" {}", self.unit) };
-        let measured = match self.measured {
-            Some(value) => format!("measured {value:.2}{unit}"),
-            None => {
-                let word = if self.judged { "not measured" } else { "not judged" };
-                format!("{word}: {}", self.unmeasured.as_deref().unwrap_or("nothing arrived"))
-            }
-        };
-        format!("{}: expected {bound} {}{unit}, {measured}", self.name, self.expected)
-    }
 }
 
 #[cfg(test)]

@@ -6,10 +6,10 @@ use std::time::Instant;
 use serde_json::Value;
 use tracing::Level;
 
-use super::console::Console;
 use super::output::ChildLine;
 use super::record::{Event, EventKind};
 use super::tag;
+use crate::results::console::Console;
 use b2b_base::logging::{self, Format};
 use b2b_base::util::lines::is_unsafe;
 use b2b_config::RoleName;

@@ -4,7 +4,7 @@
 //! - `run`: the roles of a plan as such children; `slot`: one of them
 //! - `command`: command lines; `child`: processes; `output`: what they write
 //! - `ready`, `shutdown`, `stall`: the READY line, the table of the end, a watch
-//! - `signals`, `console`, `tag`, `journal`, `rollup`: in and out
+//! - `signals`, `tag`, `journal`, `rollup`: in and out
 //! - `chain`, `verdict`, `summary`: figures, exit code, final table
 //! - `record`: what a run leaves behind, for the final table and the report
 //! - `report`: `report.json` and `report.html`
@@ -13,7 +13,6 @@
 pub mod chain;
 pub mod child;
 pub mod command;
-pub mod console;
 mod driver;
 mod journal;
 pub mod output;
@@ -41,11 +40,11 @@ use std::time::Duration;
 use serde_json::json;
 
 use crate::config::files::LoadedPlan;
+use crate::results::console::Console;
 use b2b_base::logging::{self, Color, Format};
 use b2b_base::util::exit::{Exit, Failure};
 use b2b_config::RoleName;
 use command::Common;
-use console::Console;
 use record::RunRecord;
 use surroundings::Surroundings;
 
@@ -194,11 +193,6 @@ fn log_to(console: &Console, config: &OrchestratorConfig, color: bool) {
         });
     };
     logging::init_with(RoleName::Orchestrator.as_str(), config.level, format, Box::new(emit));
-}
-
-/// Columns of the terminal.
-fn columns() -> usize {
-    terminal_size::terminal_size().map_or(80, |(width, _)| width.0.into())
 }
 
 /// Writes the report. A run that went well and cannot say so has failed.

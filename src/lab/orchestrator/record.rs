@@ -9,6 +9,8 @@ use serde::Serialize;
 
 use b2b_base::metrics::MetricsLine;
 
+pub use crate::results::expectation::{Bound, Expectation};
+
 /// The layout of the record; counted up when a field changes its meaning.
 pub const SCHEMA: u32 = 1;
 
@@ -186,46 +188,6 @@ pub struct Hop {
     pub late: u64,
     /// 20 ms frames made up by concealment.
     pub concealed: u64,
-}
-
-/// One line of the plan's `[expect]`, checked.
-#[derive(Debug, Clone, PartialEq, Serialize)]
-pub struct Expectation {
-    /// Its key in the plan: `max_loss_pct`.
-    pub name: String,
-    /// Whether `expected` is an upper or a lower limit.
-    pub bound: Bound,
-    /// The limit.
-    pub expected: f64,
-    /// What was measured; none when nothing could be, which is a failure if it was
-    /// judged.
-    pub measured: Option<f64>,
-    /// `ms`, `%`, `s` or empty.
-    pub unit: String,
-    /// Whether it was met.
-    pub pass: bool,
-    /// False for what the engines of the chain cannot measure: neither met nor missed.
-    pub judged: bool,
-    /// Why nothing was measured.
-    #[serde(skip_serializing_if = "Option::is_none")]
-    pub unmeasured: Option<String>,
-}
-
-impl Expectation {
-    /// It was judged and not met.
-    pub fn missed(&self) -> bool {
-        self.judged && !self.pass
-    }
-}
-
-/// Which side of the limit is good.
-#[derive(Debug, Clone, Copy, PartialEq, Eq, Serialize)]
-#[serde(rename_all = "snake_case")]
-pub enum Bound {
-    /// Good at or below the limit.
-    AtMost,
-    /// Good at or above the limit.
-    AtLeast,
 }
 
 /// Impairment of what one role received.

@@ -4,7 +4,6 @@ use std::path::PathBuf;
 use std::time::{Duration, Instant};
 
 use super::child::Child;
-use super::console::Console;
 use super::journal::Journal;
 use super::output::DropWarnings;
 use super::ready::Ready;
@@ -12,6 +11,7 @@ use super::record::{EventKind, RoleEnd, RoleRecord};
 use super::rollup::Standing;
 use super::stall::Stall;
 use crate::config::plan::RolePlan;
+use crate::results::console::Console;
 use b2b_base::metrics::MetricsLine;
 use b2b_config::RoleName;
 

@@ -6,9 +6,8 @@ use std::path::PathBuf;
 use anyhow::Context;
 use crossbeam_channel::{Receiver, Sender, bounded};
 
-use super::columns;
-use super::console::Console;
 use super::signals::Interrupts;
+use crate::results::console::Console;
 use b2b_base::logging::Color;
 
 /// What a run works with.
@@ -42,7 +41,7 @@ impl Surroundings {
     pub fn of_this_process(program: PathBuf, color: Color) -> anyhow::Result<Self> {
         let terminal = std::io::stdout().is_terminal();
         let color = color.enabled(terminal, std::env::var_os("NO_COLOR").as_deref());
-        let console = Console::start(std::io::stdout(), terminal.then_some(columns))?;
+        let console = Console::of_stdout()?;
         let wake = bounded(1);
         let interrupts = Interrupts::catch(wake.0.clone())?;
         Ok(Surroundings { program, interrupts, console, color, wake })

@@ -14,6 +14,7 @@ pub fn plain(role: RoleName) -> &'static str {
         RoleName::B2bua => "[B2B ]",
         RoleName::Phone => "[TEL ]",
         RoleName::Media => "[RTP ]",
+        RoleName::Load => "[LOAD]",
     }
 }
 
@@ -31,6 +32,7 @@ pub fn tag(role: RoleName, color: bool) -> String {
         RoleName::B2bua => tag.cyan().to_string(),
         RoleName::Phone => tag.white().to_string(),
         RoleName::Media => tag.bright_black().to_string(),
+        RoleName::Load => tag.bright_cyan().to_string(),
     }
 }
 

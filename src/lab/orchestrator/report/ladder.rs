@@ -5,7 +5,7 @@ use std::net::SocketAddr;
 use std::time::{Duration, SystemTime};
 
 use super::trace::Traced;
-use super::visible;
+use crate::results::page::visible;
 
 /// Longest time that a message may take and still count as the same one.
 const SAME: Duration = Duration::from_secs(5);

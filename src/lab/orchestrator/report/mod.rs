@@ -65,8 +65,7 @@ pub fn write(folder: &Path, run: &RunRecord) -> Result<Written, ReportError> {
     };
     fs::create_dir_all(folder).map_err(failed(folder))?;
     fs::write(&written.json, json(run, &recordings, &analysis)).map_err(failed(&written.json))?;
-    fs::write(&written.html, visible(&html::page(run, &recordings, &analysis)))
-        .map_err(failed(&written.html))?;
+    fs::write(&written.html, html::page(run, &recordings, &analysis)).map_err(failed(&written.html))?;
     Ok(written)
 }
 
@@ -89,24 +88,6 @@ fn json(run: &RunRecord, recordings: &Recordings, analysis: &Analysis) -> Vec<u8
     let report = Report { run, analysis: analysis::summary(recordings, analysis) };
     // Plain values with string keys: this cannot fail.
     serde_json::to_vec_pretty(&report).unwrap_or_default()
-}
-
-/// Makes control characters visible, except line feeds and tabs, and takes out
-/// marks that turn the direction of text: peers and children wrote some of it.
-fn visible(text: &str) -> String {
-    text.chars()
-        .map(|c| match c {
-            '\n' | '\t' => c,
-            '\0'..='\x1f' => char::from_u32(0x2400 + c as u32).unwrap_or('\u{fffd}'),
-            '\x7f' => '\u{2421}',
-            '\u{80}'..='\u{9f}'
-            | '\u{200e}'
-            | '\u{200f}'
-            | '\u{202a}'..='\u{202e}'
-            | '\u{2066}'..='\u{2069}' => '\u{fffd}',
-            _ => c,
-        })
-        .collect()
 }
 
 #[cfg(test)]

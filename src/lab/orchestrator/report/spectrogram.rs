@@ -2,7 +2,7 @@
 
 use b2b_dsp::fft;
 
-use super::charts::{COLUMNS, Span};
+use crate::results::charts::{COLUMNS, Span};
 
 /// 32 ms at 8 kHz: separates speech harmonics and DTMF frequencies.
 const WINDOW: usize = 256;

@@ -58,25 +58,15 @@ pub fn judge(scene: &Scene, parties: &[Party], records: &Records, broken: Option
 fn expectations(scene: &Scene, parties: &[Party], records: &Records) -> Vec<Expectation> {
     let expect = &scene.expect;
     let figures = || parties.iter().map(|party| &party.figures);
-    let row = |name: &str, bound: Bound, expected: f64, measured: Option<f64>, unit: &str| {
-        let met = |measured: f64| match bound {
-            Bound::AtMost => measured <= expected,
-            Bound::AtLeast => measured >= expected,
-        };
-        Expectation {
-            name: name.to_owned(),
-            bound,
-            expected,
-            measured,
-            unit: unit.to_owned(),
-            pass: measured.is_some_and(met),
-            judged: true,
-            unmeasured: None,
-        }
-    };
     let mut rows = Vec::new();
     let failed = parties.iter().filter(|it| it.figures.failed.is_some() || it.child.is_none()).count();
-    rows.push(row("max_failed", Bound::AtMost, expect.max_failed as f64, Some(failed as f64), ""));
+    rows.push(Expectation::of(
+        "max_failed",
+        Bound::AtMost,
+        expect.max_failed as f64,
+        Some(failed as f64),
+        "",
+    ));
     let sums = [
         ("calls_completed", expect.calls_completed, figures().map(|it| it.completed).sum::<u64>()),
         ("positions_heard", expect.positions_heard, figures().map(|it| it.positions).sum()),
@@ -85,15 +75,15 @@ fn expectations(scene: &Scene, parties: &[Party], records: &Records) -> Vec<Expe
     ];
     for (name, expected, measured) in sums {
         let expected = expected.map(|expected| expected as f64);
-        rows.extend(expected.map(|it| row(name, Bound::AtLeast, it, Some(measured as f64), "")));
+        rows.extend(expected.map(|it| Expectation::of(name, Bound::AtLeast, it, Some(measured as f64), "")));
     }
     let loss = figures().filter_map(|it| it.loss_pct).reduce(f64::max);
-    rows.extend(expect.max_loss_pct.map(|it| row("max_loss_pct", Bound::AtMost, it, loss, "%")));
+    rows.extend(expect.max_loss_pct.map(|it| Expectation::of("max_loss_pct", Bound::AtMost, it, loss, "%")));
     let mos = figures().filter_map(|it| it.mos).reduce(f64::min);
-    rows.extend(expect.min_mos.map(|it| row("min_mos", Bound::AtLeast, it, mos, "")));
+    rows.extend(expect.min_mos.map(|it| Expectation::of("min_mos", Bound::AtLeast, it, mos, "")));
     for state in &expect.states {
         let times = figures().flat_map(|it| &it.states).filter(|seen| *seen == state).count();
-        rows.push(row(&format!("state {state}"), Bound::AtLeast, 1.0, Some(times as f64), ""));
+        rows.push(Expectation::of(&format!("state {state}"), Bound::AtLeast, 1.0, Some(times as f64), ""));
     }
     rows
 }

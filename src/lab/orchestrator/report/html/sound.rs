@@ -6,10 +6,11 @@ use maud::{Markup, PreEscaped, html};
 
 use super::super::RATE_HZ;
 use super::super::analysis::{Analysis, fault_word};
-use super::super::charts::{self, Span};
+use super::super::charts;
 use super::super::recordings::Recordings;
 use super::super::spectrogram;
-use super::one;
+use crate::results::charts::Span;
+use crate::results::page::one;
 use b2b_media::codec::g711::ulaw_encode;
 
 /// Recordings up to this long can be played on the page, seconds; longer ones

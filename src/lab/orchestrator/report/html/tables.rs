@@ -2,8 +2,8 @@
 
 use maud::{Markup, html};
 
-use super::{ms, one};
 use crate::orchestrator::record::{Hop, RoleRecord, RunRecord};
+use crate::results::page::{ms, one};
 
 /// Events listed.
 const EVENTS: usize = 200;

@@ -4,7 +4,7 @@
 //! A thread of its own writes, so a terminal that stands still (Ctrl-S, a pager)
 //! holds up no shutdown.
 
-use std::io::Write;
+use std::io::{IsTerminal, Write};
 use std::time::Duration;
 
 use crossbeam_channel::{Receiver, RecvTimeoutError, Sender, TrySendError, bounded};
@@ -34,6 +34,16 @@ pub struct Console {
 }
 
 impl Console {
+    /// Writes to standard output, with a status line where that is a terminal.
+    ///
+    /// # Errors
+    /// The thread could not be started.
+    pub fn of_stdout() -> std::io::Result<Self> {
+        let output = std::io::stdout();
+        let terminal = output.is_terminal();
+        Console::start(output, terminal.then_some(columns))
+    }
+
     /// Writes to `output`. `width` is asked for the terminal's columns, when the
     /// output is a terminal; a console without it shows no status line.
     ///
@@ -93,6 +103,11 @@ impl Console {
         self.put(Item::End, &may_wait);
         while self.done.recv_timeout(TICK) == Err(RecvTimeoutError::Timeout) && may_wait() {}
     }
+}
+
+/// Columns of the terminal.
+fn columns() -> usize {
+    terminal_size::terminal_size().map_or(80, |(width, _)| width.0.into())
 }
 
 fn write_all(mut output: impl Write, waiting: &Receiver<Item>, width: Option<fn() -> usize>) {

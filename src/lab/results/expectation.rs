@@ -1,0 +1,78 @@
+//! A limit of a plan's `[expect]`, and what was measured.
+
+use serde::Serialize;
+
+/// One line of the plan's `[expect]`, checked.
+#[derive(Debug, Clone, PartialEq, Serialize)]
+pub struct Expectation {
+    /// Its key in the plan: `max_loss_pct`.
+    pub name: String,
+    /// Whether `expected` is an upper or a lower limit.
+    pub bound: Bound,
+    /// The limit.
+    pub expected: f64,
+    /// What was measured; none when nothing could be, which is a failure if it was
+    /// judged.
+    pub measured: Option<f64>,
+    /// `ms`, `%`, `s` or empty.
+    pub unit: String,
+    /// Whether it was met.
+    pub pass: bool,
+    /// False for what the engines of the chain cannot measure: neither met nor missed.
+    pub judged: bool,
+    /// Why nothing was measured.
+    #[serde(skip_serializing_if = "Option::is_none")]
+    pub unmeasured: Option<String>,
+}
+
+impl Expectation {
+    /// A line that is judged. A value that is no number meets nothing.
+    pub fn of(name: &str, bound: Bound, expected: f64, measured: Option<f64>, unit: &str) -> Self {
+        let measured = measured.filter(|value| value.is_finite());
+        let pass = measured.is_some_and(|measured| match bound {
+            Bound::AtMost => measured <= expected,
+            Bound::AtLeast => measured >= expected,
+        });
+        let (name, unit) = (name.to_owned(), unit.to_owned());
+        Expectation { name, bound, expected, measured, unit, pass, judged: true, unmeasured: None }
+    }
+
+    /// It was judged and not met.
+    pub fn missed(&self) -> bool {
+        self.judged && !self.pass
+    }
+
+    /// `max_loss_pct: expected at most 0 %, measured 0.42 %`
+    pub fn line(&self) -> String {
+        let bound = self.bound.words();
+        let unit = if self.unit.is_empty() { String::new() } else { format!(" {}", self.unit) };
+        let measured = match self.measured {
+            Some(value) => format!("measured {value:.2}{unit}"),
+            None => {
+                let word = if self.judged { "not measured" } else { "not judged" };
+                format!("{word}: {}", self.unmeasured.as_deref().unwrap_or("nothing arrived"))
+            }
+        };
+        format!("{}: expected {bound} {}{unit}, {measured}", self.name, self.expected)
+    }
+}
+
+/// Which side of the limit is good.
+#[derive(Debug, Clone, Copy, PartialEq, Eq, Serialize)]
+#[serde(rename_all = "snake_case")]
+pub enum Bound {
+    /// Good at or below the limit.
+    AtMost,
+    /// Good at or above the limit.
+    AtLeast,
+}
+
+impl Bound {
+    /// For people.
+    pub fn words(self) -> &'static str {
+        match self {
+            Bound::AtMost => "at most",
+            Bound::AtLeast => "at least",
+        }
+    }
+}

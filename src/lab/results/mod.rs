@@ -1,0 +1,10 @@
+//! What a run says, be it of the orchestrator or of a load.
+//!
+//! - `expectation`: a limit and what was measured
+//! - `console`: lines, and a status line on a terminal
+//! - `page`, `charts`: a page with pictures
+
+pub mod charts;
+pub mod console;
+pub mod expectation;
+pub mod page;
