@@ -1,0 +1,234 @@
+//! The figures of a run: counters, and histograms of times.
+
+use std::collections::BTreeMap;
+use std::time::Duration;
+
+use hdrhistogram::Histogram;
+use serde_json::{Value, json};
+
+use super::hearing::Heard;
+use super::party::Outcome;
+use super::timeline::Timeline;
+use super::worst::Worst;
+use b2b_call::agent::Registrations;
+
+/// Three digits: a percentile is right to 0.1 %.
+const DIGITS: u8 = 3;
+/// The longest time that is told apart, µs.
+const LONGEST_US: u64 = 3_600_000_000;
+
+/// Times, µs, as a histogram.
+#[derive(Debug, Clone)]
+pub struct Times(Histogram<u64>);
+
+impl Default for Times {
+    fn default() -> Self {
+        // the bounds are constants that are right
+        let histogram = Histogram::new_with_max(LONGEST_US, DIGITS);
+        Times(histogram.unwrap_or_else(|error| unreachable!("{error}")))
+    }
+}
+
+impl Times {
+    /// Counts a time.
+    pub fn record(&mut self, time: Duration) {
+        self.0.saturating_record(u64::try_from(time.as_micros()).unwrap_or(LONGEST_US));
+    }
+
+    /// How many.
+    pub fn count(&self) -> u64 {
+        self.0.len()
+    }
+
+    /// What so many percent do not exceed, ms.
+    pub fn percentile_ms(&self, percent: f64) -> f64 {
+        self.0.value_at_percentile(percent) as f64 / 1e3
+    }
+
+    /// As JSON: percentiles in ms.
+    pub fn json(&self) -> Value {
+        json!({
+            "count": self.count(),
+            "min_ms": self.0.min() as f64 / 1e3,
+            "mean_ms": (self.0.mean()).round() / 1e3,
+            "p50_ms": self.percentile_ms(50.0),
+            "p90_ms": self.percentile_ms(90.0),
+            "p95_ms": self.percentile_ms(95.0),
+            "p99_ms": self.percentile_ms(99.0),
+            "p999_ms": self.percentile_ms(99.9),
+            "max_ms": self.0.max() as f64 / 1e3,
+        })
+    }
+}
+
+/// One side's calls: those of callers, or of callees.
+#[derive(Debug, Clone, Default)]
+pub struct Side {
+    /// Calls that began.
+    pub begun: u64,
+    /// Calls that were answered.
+    pub answered: u64,
+    /// Calls all of whose steps were done.
+    pub done: u64,
+    /// Others: by step and reason.
+    pub failed: BTreeMap<(String, String), u64>,
+    /// RTP packets sent, received, and lost on the way here.
+    pub packets: [u64; 3],
+    /// 20 ms frames that were made up.
+    pub concealed: u64,
+    /// Calls whose mark was judged; what was wrong with it is among the failures.
+    pub judged: u64,
+    /// Mouth to ear: each call's median.
+    pub delay: Times,
+    /// Each call's longest gap, of those that had one.
+    pub gaps: Times,
+    /// Listening quality of what was received: 0.01 MOS each.
+    mos: BTreeMap<u32, u64>,
+}
+
+impl Side {
+    /// A call is over.
+    pub fn over(&mut self, outcome: Outcome) {
+        match outcome {
+            Outcome::Done => self.done += 1,
+            Outcome::Failed { step, why } => *self.failed.entry((step, why)).or_default() += 1,
+        }
+    }
+
+    /// What a call has heard.
+    pub fn judged(&mut self, heard: &Heard) {
+        self.judged += 1;
+        if let Some(ms) = heard.delay_ms {
+            self.delay.record(Duration::from_secs_f64(ms.max(0.0) / 1e3));
+        }
+        if heard.longest_gap_ms > 0 {
+            self.gaps.record(Duration::from_millis(heard.longest_gap_ms.into()));
+        }
+    }
+
+    /// How many calls failed.
+    pub fn failures(&self) -> u64 {
+        self.failed.values().sum()
+    }
+
+    /// A call's sound had this MOS.
+    pub fn heard(&mut self, mos: f64) {
+        *self.mos.entry((mos * 100.0).round() as u32).or_default() += 1;
+    }
+
+    /// The MOS that so many percent of the calls reach at least; none: nothing was heard.
+    pub fn mos_of_worst(&self, percent: f64) -> Option<f64> {
+        let rank = (percent / 100.0 * self.mos.values().sum::<u64>() as f64).ceil().max(1.0) as u64;
+        let mut seen = 0;
+        let at = self.mos.iter().find(|(_, count)| {
+            seen += **count;
+            seen >= rank
+        });
+        at.map(|(mos, _)| f64::from(*mos) / 100.0)
+    }
+
+    fn json(&self) -> Value {
+        let failed: Vec<Value> = self
+            .failed
+            .iter()
+            .map(|((step, why), calls)| json!({"step": step, "why": why, "calls": calls}))
+            .collect();
+        let [sent, received, lost] = self.packets;
+        json!({
+            "begun": self.begun, "answered": self.answered, "done": self.done,
+            "failed": self.failures(), "failures": failed,
+            "packets": {"sent": sent, "received": received, "lost": lost},
+            "concealed_frames": self.concealed,
+            "ears": {"judged": self.judged, "mouth_to_ear": self.delay.json(), "longest_gaps": self.gaps.json()},
+            "mos": {"min": self.mos_of_worst(0.0), "p1": self.mos_of_worst(1.0), "p50": self.mos_of_worst(50.0)},
+        })
+    }
+}
+
+/// The figures of a run.
+#[derive(Debug, Clone, Default)]
+pub struct Figures {
+    /// Users that were registered to be called, at the end.
+    pub registrations: Registrations,
+    /// Callers.
+    pub callers: Side,
+    /// Callees.
+    pub callees: Side,
+    /// From when a call was due to its answer, so that a generator or target that stalls is seen in every
+    /// call that it delays (coordinated omission).
+    pub setup: Times,
+    /// From the INVITE to the first 18x (E.721's post-selection delay, without the dialling).
+    pub ringing: Times,
+    /// From BYE to its 200.
+    pub ending: Times,
+    /// How late calls began.
+    pub lateness: Times,
+    /// Calls under way at once, at the most.
+    pub at_once: usize,
+    /// Calls that were due and did not begin since too many were under way.
+    pub held_back: u64,
+    /// What happened when.
+    pub timeline: Timeline,
+    /// The worst calls.
+    pub worst: Worst,
+}
+
+impl Figures {
+    /// The sides that had calls.
+    pub fn sides(&self) -> impl Iterator<Item = (&'static str, &Side)> {
+        [("callers", &self.callers), ("callees", &self.callees)]
+            .into_iter()
+            .filter(|(_, side)| side.begun > 0)
+    }
+
+    /// The side whose calls are those of the run: callees, where there are no callers.
+    pub fn main(&self) -> &Side {
+        if self.callers.begun > 0 { &self.callers } else { &self.callees }
+    }
+
+    /// How many calls failed, of both sides.
+    pub fn failures(&self) -> u64 {
+        self.callers.failures() + self.callees.failures()
+    }
+
+    /// As JSON.
+    pub fn json(&self) -> Value {
+        json!({
+            "callers": self.callers.json(), "callees": self.callees.json(),
+            "setup": self.setup.json(), "ringing": self.ringing.json(), "ending": self.ending.json(),
+            "lateness": self.lateness.json(), "at_once": self.at_once, "held_back": self.held_back,
+            "over_time": self.timeline.json(), "worst_calls": self.worst.calls(),
+            "registrations": {
+                "users": self.registrations.users, "registered": self.registrations.registered,
+                "failures": self.registrations.failures,
+            },
+        })
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn percentiles_are_right_to_a_thousandth() {
+        let mut times = Times::default();
+        (1..=1_000).for_each(|ms| times.record(Duration::from_millis(ms)));
+        for (percent, ms) in [(50.0, 500.0), (99.0, 990.0), (100.0, 1_000.0)] {
+            let found = times.percentile_ms(percent);
+            assert!((found - ms).abs() <= ms / 1e3, "{percent}: {found}");
+        }
+        // what is beyond the scale counts as its end
+        times.record(Duration::from_secs(100_000));
+        assert_eq!(times.count(), 1_001);
+    }
+
+    #[test]
+    fn the_worst_calls_say_the_mos() {
+        let mut side = Side::default();
+        assert_eq!(side.mos_of_worst(1.0), None);
+        (0..99).for_each(|_| side.heard(4.4));
+        side.heard(2.0);
+        assert_eq!((side.mos_of_worst(1.0), side.mos_of_worst(50.0)), (Some(2.0), Some(4.4)));
+    }
+}

@@ -1,0 +1,96 @@
+//! A thread that only sleeps: how late the machine itself is. Where the generator was later than that, it
+//! says nothing about the target.
+
+use std::sync::Arc;
+use std::sync::atomic::{AtomicBool, AtomicU64, Ordering::Relaxed};
+use std::thread::JoinHandle;
+use std::time::{Duration, Instant};
+
+/// How long it sleeps at a time.
+pub const NAP: Duration = Duration::from_millis(2);
+/// What is later than this is late: a quarter of a packet time.
+pub const LATE: Duration = Duration::from_millis(5);
+
+/// In which share of the time something due would have been late.
+#[derive(Debug, Clone)]
+pub struct Lateness {
+    began: Instant,
+    last: Instant,
+    stalled: Duration,
+}
+
+impl Lateness {
+    /// From now on.
+    pub fn new(now: Instant) -> Self {
+        Lateness { began: now, last: now, stalled: Duration::ZERO }
+    }
+
+    /// It was to wake [`NAP`] after the last time.
+    pub fn woke(&mut self, now: Instant) {
+        self.stalled += now.saturating_duration_since(self.last).saturating_sub(NAP + LATE);
+        self.last = now;
+    }
+
+    /// Percent of the time so far.
+    pub fn percent(&self) -> f64 {
+        let span = self.last.saturating_duration_since(self.began).as_secs_f64();
+        if span > 0.0 { self.stalled.as_secs_f64() / span * 100.0 } else { 0.0 }
+    }
+}
+
+/// The thread.
+pub struct Sleeper {
+    over: Arc<AtomicBool>,
+    thread: Option<JoinHandle<()>>,
+    /// Percent, in millionths.
+    late: Arc<AtomicU64>,
+}
+
+impl Sleeper {
+    /// Begins to sleep.
+    ///
+    /// # Errors
+    /// There is no room for a thread.
+    pub fn start() -> std::io::Result<Self> {
+        let (over, late) = (Arc::new(AtomicBool::new(false)), Arc::new(AtomicU64::new(0)));
+        let (until, told) = (over.clone(), late.clone());
+        let thread = std::thread::Builder::new().name("sleeper".into()).spawn(move || {
+            let mut lateness = Lateness::new(Instant::now());
+            while !until.load(Relaxed) {
+                std::thread::sleep(NAP);
+                lateness.woke(Instant::now());
+                told.store((lateness.percent() * 1e6) as u64, Relaxed);
+            }
+        })?;
+        Ok(Sleeper { over, thread: Some(thread), late })
+    }
+
+    /// Percent of the time in which something due would have been late.
+    pub fn percent(&self) -> f64 {
+        self.late.load(Relaxed) as f64 / 1e6
+    }
+}
+
+impl Drop for Sleeper {
+    fn drop(&mut self) {
+        self.over.store(true, Relaxed);
+        if let Some(thread) = self.thread.take() {
+            let _ = thread.join();
+        }
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn a_stall_counts_for_what_it_was_longer_than_a_nap_and_the_grace() {
+        let began = Instant::now();
+        let mut lateness = Lateness::new(began);
+        lateness.woke(began + NAP);
+        assert_eq!(lateness.percent(), 0.0);
+        lateness.woke(began + NAP + NAP + LATE + Duration::from_millis(100));
+        assert!((lateness.percent() - 100.0 * 100.0 / 109.0).abs() < 0.01, "{}", lateness.percent());
+    }
+}

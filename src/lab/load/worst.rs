@@ -1,0 +1,146 @@
+//! The worst calls of a run: what went wrong, slowly or sounded bad, as far as there is room.
+
+use std::collections::BTreeSet;
+
+use serde::Serialize;
+
+/// Calls that are told of; and kept of each kind, since one call may be the worst of several.
+const KEPT: usize = 10;
+
+/// What is known of a leg whose call is over.
+#[derive(Debug, Clone, Default, PartialEq, Serialize)]
+pub struct Call {
+    /// In order of their beginning, from 1, callers and callees each.
+    pub number: u64,
+    /// `caller` or `callee`.
+    pub side: &'static str,
+    /// When it was due, from the beginning of the run, s.
+    pub at_s: f64,
+    /// The number in its mark; 0: a callee that heard no caller's.
+    pub mark: u32,
+    /// The step that failed.
+    pub step: Option<String>,
+    /// Why it did.
+    pub why: Option<String>,
+    /// From when it was due to its answer; of callers.
+    pub setup_ms: Option<f64>,
+    /// Listening quality of what it received.
+    pub mos: Option<f64>,
+    /// Mouth to ear.
+    pub mouth_to_ear_ms: Option<f64>,
+    /// The longest gap that it heard.
+    pub longest_gap_ms: Option<f64>,
+    /// The number of the mark that it should not have heard.
+    pub foreign_mark: Option<u32>,
+}
+
+impl Call {
+    /// How bad it is by setup, MOS, delay and gap: greater is worse.
+    fn badness(&self) -> [Option<f64>; 4] {
+        let gap = self.longest_gap_ms.filter(|gap| *gap > 0.0);
+        [self.setup_ms, self.mos.map(|mos| -mos), self.mouth_to_ear_ms, gap]
+    }
+
+    fn reason(&self) -> (&Option<String>, &Option<String>) {
+        (&self.step, &self.why)
+    }
+}
+
+/// The worst so far.
+#[derive(Debug, Clone, Default)]
+pub struct Worst {
+    failed: Vec<Call>,
+    /// By each of [`Call::badness`], the worst first.
+    by: [Vec<(f64, Call)>; 4],
+}
+
+impl Worst {
+    /// A call is over.
+    pub fn offer(&mut self, call: &Call) {
+        if call.why.is_some() {
+            self.offer_failed(call);
+        }
+        for (calls, badness) in self.by.iter_mut().zip(call.badness()) {
+            let Some(badness) = badness else { continue };
+            let full = calls.len() == KEPT;
+            if full && calls.last().is_some_and(|(least, _)| badness <= *least) {
+                continue;
+            }
+            calls.truncate(KEPT - 1);
+            let at = calls.partition_point(|(other, _)| *other >= badness);
+            calls.insert(at, (badness, call.clone()));
+        }
+    }
+
+    /// The first ones stay; but a reason that is not among them takes the place of one that is there more often.
+    fn offer_failed(&mut self, call: &Call) {
+        if self.failed.len() == KEPT {
+            let times = |of: &Call| self.failed.iter().filter(|it| it.reason() == of.reason()).count();
+            if times(call) > 0 {
+                return;
+            }
+            let Some(at) = (0..KEPT).rev().find(|at| times(&self.failed[*at]) > 1) else { return };
+            self.failed.remove(at);
+        }
+        self.failed.push(call.clone());
+    }
+
+    /// The worst calls: those that failed, then in turn those with the longest setup, the lowest MOS, the longest way
+    /// and the longest gap.
+    pub fn calls(&self) -> Vec<&Call> {
+        let in_turn = (0..KEPT).flat_map(|rank| self.by.iter().filter_map(move |calls| calls.get(rank)));
+        let mut seen = BTreeSet::new();
+        let all = self.failed.iter().chain(in_turn.map(|(_, call)| call));
+        all.filter(|call| seen.insert((call.side, call.number))).take(KEPT).collect()
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    fn failed(number: u64, why: &str) -> Call {
+        Call { number, step: Some("dial 1".to_owned()), why: Some(why.to_owned()), ..Call::default() }
+    }
+
+    fn numbers(worst: &Worst) -> Vec<u64> {
+        worst.calls().iter().map(|call| call.number).collect()
+    }
+
+    #[test]
+    fn failed_calls_come_first_and_a_rare_reason_is_among_them() {
+        let mut worst = Worst::default();
+        worst.offer(&Call { number: 900, setup_ms: Some(9_000.0), ..Call::default() });
+        (1..=500).for_each(|n| worst.offer(&failed(n, "refused: 503")));
+        worst.offer(&failed(501, "it heard another call"));
+        worst.offer(&failed(502, "refused: 503"));
+        assert_eq!(numbers(&worst), [1, 2, 3, 4, 5, 6, 7, 8, 9, 501]);
+    }
+
+    #[test]
+    fn a_caller_and_a_callee_of_one_number_are_two_calls() {
+        let mut worst = Worst::default();
+        for side in ["caller", "callee"] {
+            worst.offer(&Call { side, ..failed(1, "refused: 503") });
+        }
+        assert_eq!(numbers(&worst), [1, 1]);
+    }
+
+    #[test]
+    fn where_none_failed_each_figure_has_its_worst_calls_in_turn() {
+        let mut worst = Worst::default();
+        for n in 1..=1_000_u32 {
+            let known = Call {
+                number: n.into(),
+                setup_ms: Some(f64::from(n)),
+                mos: Some(4.4 - f64::from(n == 300)),
+                mouth_to_ear_ms: Some(100.0 + f64::from(n == 400) * 80.0),
+                longest_gap_ms: Some(f64::from(n == 500) * 60.0),
+                ..Call::default()
+            };
+            worst.offer(&known);
+        }
+        assert_eq!(numbers(&worst)[..5], [1_000, 300, 400, 500, 999]);
+        assert_eq!(numbers(&worst).len(), KEPT);
+    }
+}
