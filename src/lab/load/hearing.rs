@@ -1,0 +1,198 @@
+//! What a leg has heard of marks, told by the media thread to the generator: atomics, since nothing there waits.
+
+use std::sync::atomic::Ordering::Relaxed;
+use std::sync::atomic::{AtomicI32, AtomicU32, AtomicU64};
+use std::time::Duration;
+
+use super::sound::RATE_HZ;
+use b2b_dsp::mark::{Mark, MarkEvent, Side};
+
+/// Delays that are kept of a call, the last ones: 41 s.
+const DELAYS: usize = 64;
+/// A word of which less was there says nothing of the delay.
+const SURE: f32 = 0.75;
+/// No foreign mark.
+const NONE: u64 = u64::MAX;
+
+/// What legs that say their mark are to hear.
+#[derive(Debug, Clone, Copy, Default, PartialEq, Eq)]
+pub enum Ears {
+    /// The mark of the far end, which is a load as well: the other side of the same call.
+    #[default]
+    Mark,
+    /// Their own mark: the far end is an echo.
+    Echo,
+    /// Nothing of marks: the far end plays prompts, or mixes.
+    None,
+}
+
+impl std::str::FromStr for Ears {
+    type Err = String;
+
+    fn from_str(text: &str) -> Result<Self, String> {
+        match text {
+            "mark" => Ok(Ears::Mark),
+            "echo" => Ok(Ears::Echo),
+            "none" => Ok(Ears::None),
+            _ => Err("no such way to hear; choose mark, echo or none".to_owned()),
+        }
+    }
+}
+
+/// A call that was up for less is too short to be judged: two code words, and what a system needs to open its audio.
+pub const JUDGED: Duration = Duration::from_millis(3_000);
+
+/// What the media thread writes.
+#[derive(Debug)]
+pub(super) struct Hearing {
+    words: AtomicU32,
+    unheard: AtomicU32,
+    /// The last foreign mark: its call, shifted, and its side.
+    foreign: AtomicU64,
+    foreign_words: AtomicU32,
+    /// The longest gap so far, ms.
+    longest_gap: AtomicU32,
+    gaps: AtomicU32,
+    /// Where the last one began: one that lasts is told again.
+    last_gap: AtomicU64,
+    delays: [AtomicI32; DELAYS],
+    measured: AtomicU32,
+}
+
+impl Default for Hearing {
+    fn default() -> Self {
+        Hearing {
+            words: AtomicU32::new(0),
+            unheard: AtomicU32::new(0),
+            foreign: AtomicU64::new(NONE),
+            foreign_words: AtomicU32::new(0),
+            longest_gap: AtomicU32::new(0),
+            gaps: AtomicU32::new(0),
+            last_gap: AtomicU64::new(0),
+            delays: std::array::from_fn(|_| AtomicI32::new(0)),
+            measured: AtomicU32::new(0),
+        }
+    }
+}
+
+/// What the generator reads.
+#[derive(Debug, Clone, PartialEq)]
+pub struct Heard {
+    /// Code words of the far end's mark, 0.64 s each.
+    pub words: u32,
+    /// Code words of a callee that does not hear its caller.
+    pub unheard: u32,
+    /// The last mark that was neither of these.
+    pub foreign: Option<Mark>,
+    /// Its code words, and those of others.
+    pub foreign_words: u32,
+    /// Gaps between words that were heard, and the longest of them, ms.
+    pub gaps: u32,
+    /// See `gaps`.
+    pub longest_gap_ms: u32,
+    /// Mouth to ear, median of the last words, ms.
+    pub delay_ms: Option<f64>,
+}
+
+impl Hearing {
+    /// Takes an event of the reader of a leg that is to hear this side.
+    pub(super) fn take(&self, hears: Side, event: &MarkEvent) {
+        match event {
+            MarkEvent::Heard(word) if word.mark.side != hears => self.foreign(word.mark),
+            MarkEvent::Heard(word) => {
+                self.words.fetch_add(1, Relaxed);
+                if word.quality >= SURE {
+                    let at = self.measured.fetch_add(1, Relaxed) as usize % DELAYS;
+                    self.delays[at].store((word.delay_ms(0) * 100.0) as i32, Relaxed);
+                }
+            }
+            MarkEvent::Foreign(word) if word.mark == (Mark { call: 0, side: Side::Callee }) => {
+                self.unheard.fetch_add(1, Relaxed);
+            }
+            MarkEvent::Foreign(word) => self.foreign(word.mark),
+            // before the first word and after the last one nothing has to be there
+            MarkEvent::Silence(gap) | MarkEvent::Noise(gap) if self.words.load(Relaxed) > 0 => {
+                let ms = (gap.length * 1_000 / u64::from(RATE_HZ)) as u32;
+                let another = self.last_gap.swap(gap.from, Relaxed) != gap.from;
+                self.gaps.fetch_add(u32::from(another), Relaxed);
+                self.longest_gap.fetch_max(ms, Relaxed);
+            }
+            MarkEvent::Silence(_) | MarkEvent::Noise(_) => {}
+        }
+    }
+
+    fn foreign(&self, mark: Mark) {
+        self.foreign.store(u64::from(mark.call) << 1 | u64::from(mark.side == Side::Callee), Relaxed);
+        self.foreign_words.fetch_add(1, Relaxed);
+    }
+
+    /// Whether the far end's mark was heard.
+    pub(super) fn is_heard(&self) -> bool {
+        self.words.load(Relaxed) > 0
+    }
+
+    /// What was heard so far.
+    pub(super) fn read(&self) -> Heard {
+        let foreign = Some(self.foreign.load(Relaxed)).filter(|code| *code != NONE).map(|code| Mark {
+            call: (code >> 1) as u32,
+            side: if code & 1 == 1 { Side::Callee } else { Side::Caller },
+        });
+        let measured = (self.measured.load(Relaxed) as usize).min(DELAYS);
+        let mut delays: Vec<i32> = self.delays[..measured].iter().map(|delay| delay.load(Relaxed)).collect();
+        delays.sort_unstable();
+        Heard {
+            words: self.words.load(Relaxed),
+            unheard: self.unheard.load(Relaxed),
+            foreign,
+            foreign_words: self.foreign_words.load(Relaxed),
+            gaps: self.gaps.load(Relaxed),
+            longest_gap_ms: self.longest_gap.load(Relaxed),
+            delay_ms: delays.get(delays.len() / 2).map(|delay| f64::from(*delay) / 100.0),
+        }
+    }
+}
+
+impl Heard {
+    /// What is wrong with what a leg has heard, whose own mark is `own`; none: nothing. `is_under_way`: whether
+    /// a call of that number has not ended.
+    pub fn fault(&self, own: Mark, is_under_way: impl Fn(u32) -> bool) -> Option<&'static str> {
+        match self.foreign {
+            Some(mark) if mark == own => Some("it heard itself"),
+            Some(mark) if is_under_way(mark.call) => Some("it heard another call"),
+            Some(_) => Some("it heard a call that was over, or is of another load"),
+            None if self.words > 0 => None,
+            None if self.unheard > 0 => Some("the far end did not hear it"),
+            None => Some("it heard nothing"),
+        }
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn what_is_heard_says_what_is_wrong() {
+        let own = Mark { call: 7, side: Side::Caller };
+        let right = Heard {
+            words: 5,
+            unheard: 0,
+            foreign: None,
+            foreign_words: 0,
+            gaps: 0,
+            longest_gap_ms: 0,
+            delay_ms: Some(90.0),
+        };
+        let fault = |heard: &Heard| heard.fault(own, |call| call == 8);
+        assert_eq!(fault(&right), None);
+        let foreign = |call, side| Heard { foreign: Some(Mark { call, side }), ..right.clone() };
+        assert_eq!(fault(&foreign(7, Side::Caller)), Some("it heard itself"));
+        assert_eq!(fault(&foreign(8, Side::Callee)), Some("it heard another call"));
+        assert!(fault(&foreign(6, Side::Callee)).is_some_and(|fault| fault.contains("was over")));
+        assert_eq!(
+            fault(&Heard { words: 0, unheard: 3, ..right.clone() }),
+            Some("the far end did not hear it")
+        );
+        assert_eq!(fault(&Heard { words: 0, ..right }), Some("it heard nothing"));
+    }
+}

@@ -1,0 +1,306 @@
+//! What a leg says and hears: made and judged on the media thread, where frames are, and told to the
+//! generator through atomics. Nothing waits, locks or allocates here.
+
+use std::f64::consts::TAU;
+use std::sync::Arc;
+use std::sync::atomic::Ordering::Relaxed;
+use std::sync::atomic::{AtomicBool, AtomicU32};
+use std::time::SystemTime;
+
+use super::hearing::{Heard, Hearing};
+use super::party::{Said, Wanted};
+use b2b_base::frame::{Fill, FrameSink, FrameSource, InFrame, OutFrame};
+use b2b_base::util::ntp::NtpTime;
+use b2b_dsp::mark::{Mark, MarkEvent, MarkReader, MarkWriter, Side, WORD_MS};
+use b2b_media::dtmf::goertzel;
+
+/// Samples a second of every leg, whatever its codec: marks and tones are within a telephone's band.
+pub const RATE_HZ: u32 = 8_000;
+/// A tone is looked for in pieces of a fifth of a second: shorter than any prompt.
+const PIECE: usize = RATE_HZ as usize / 5;
+/// The mean square of a tone that is heard: 22 dB below that of one that is said.
+const AUDIBLE: f64 = 1e6;
+/// 16 dB below full scale, as a voice is.
+const AMPLITUDE: f64 = 8_000.0;
+/// Tones that are looked for at once: those that are wanted and those that are not.
+const TONES: usize = 8;
+
+/// Marks that one frame can tell of, and some more: no room is made for them on the media thread.
+const EVENTS: usize = 64;
+
+/// A leg's sound, between the generator and the media thread.
+#[derive(Debug)]
+pub struct LegSound {
+    /// The mark of this side. A callee's has the number of the call that it hears, 0 before it hears one.
+    side: Side,
+    call: AtomicU32,
+    /// The side whose mark it is to hear: the other one, or its own where it is echoed.
+    hears: Side,
+    hearing: Hearing,
+    /// [`Said`]: 0 nothing, 1 the mark, else a tone in tenths of a hertz.
+    said: AtomicU32,
+    /// Tones in tenths of a hertz; with the highest bit, such as must not be there. 0: none.
+    wanted: [AtomicU32; TONES],
+    /// They are heard, since they are wanted.
+    heard: AtomicBool,
+}
+
+/// A tone that must not be there.
+const NOT: u32 = 1 << 31;
+const MARK: u32 = 1;
+
+fn tenths(hz: f64) -> u32 {
+    (hz * 10.0).round() as u32
+}
+
+impl LegSound {
+    /// The sound of a caller of this call, which is not 0; or of a callee, whose call is. `echoed`: the far end
+    /// says what it hears.
+    pub fn new(side: Side, call: u32, echoed: bool) -> Self {
+        LegSound {
+            side,
+            call: AtomicU32::new(call),
+            hears: if echoed { side } else { side.other() },
+            hearing: Hearing::default(),
+            said: AtomicU32::new(0),
+            wanted: Default::default(),
+            heard: AtomicBool::new(false),
+        }
+    }
+
+    /// The mark that it says.
+    pub fn mark(&self) -> Mark {
+        Mark { call: self.call.load(Relaxed), side: self.side }
+    }
+
+    /// What it has heard of marks so far.
+    pub fn heard(&self) -> Heard {
+        self.hearing.read()
+    }
+
+    /// Says this from the next frame on.
+    pub fn say(&self, said: Said) {
+        let code = match said {
+            Said::Nothing => 0,
+            Said::Mark => MARK,
+            Said::Tone(hz) => tenths(hz),
+        };
+        self.said.store(code, Relaxed);
+    }
+
+    /// Looks for this from now on. What has no room is not looked for.
+    pub fn listen(&self, wanted: &Wanted) {
+        let (these, not): (&[f64], &[f64]) = match wanted {
+            Wanted::Mark => (&[], &[]),
+            Wanted::Tones { these, not } => (these, not),
+        };
+        let codes = these.iter().map(|hz| tenths(*hz)).chain(not.iter().map(|hz| tenths(*hz) | NOT));
+        for (slot, code) in self.wanted.iter().zip(codes.chain(std::iter::repeat(0))) {
+            slot.store(code, Relaxed);
+        }
+        self.heard.store(false, Relaxed);
+    }
+
+    /// Whether it is heard; with no tones, the mark.
+    pub fn is_heard(&self) -> bool {
+        match self.wanted[0].load(Relaxed) {
+            0 => self.hearing.is_heard(),
+            _ => self.heard.load(Relaxed),
+        }
+    }
+}
+
+/// The clock of marks: samples since 1900, the same in all processes of a machine.
+fn samples(time: NtpTime) -> u64 {
+    ((u128::from(time.0) * u128::from(RATE_HZ)) >> 32) as u64
+}
+
+/// Says what the leg says.
+pub struct Mouth {
+    sound: Arc<LegSound>,
+    phase: f64,
+    mark: Option<MarkWriter>,
+}
+
+impl Mouth {
+    /// A mouth for a leg.
+    pub fn new(sound: Arc<LegSound>) -> Self {
+        Mouth { sound, phase: 0.0, mark: None }
+    }
+
+    /// Goes on with the mark where it was, or begins it at this time. Another one begins with a code word: the
+    /// half of one would be a gap to who listens.
+    fn say_mark(&mut self, frame: &mut OutFrame<'_>) {
+        let mark = self.sound.mark();
+        let writer =
+            self.mark.get_or_insert_with(|| MarkWriter::new(mark, RATE_HZ, samples(frame.captured_at)));
+        let word = u64::from(WORD_MS * RATE_HZ / 1_000);
+        let left = (word - writer.clock() % word) as usize;
+        let at = if writer.mark() == mark { 0 } else { left.min(frame.samples.len()) };
+        let (before, after) = frame.samples.split_at_mut(at);
+        writer.write(before);
+        if writer.mark() != mark && writer.clock().is_multiple_of(word) {
+            *writer = MarkWriter::new(mark, RATE_HZ, writer.clock());
+        }
+        writer.write(after);
+    }
+}
+
+impl FrameSource for Mouth {
+    fn fill(&mut self, frame: &mut OutFrame<'_>) -> Fill {
+        let said = self.sound.said.load(Relaxed);
+        if said != MARK {
+            // after a pause it is another time
+            self.mark = None;
+        }
+        match said {
+            0 => return Fill::Silence,
+            MARK => self.say_mark(frame),
+            tenths => {
+                let step = TAU * f64::from(tenths) / 10.0 / f64::from(RATE_HZ);
+                for sample in frame.samples.iter_mut() {
+                    *sample = (AMPLITUDE * self.phase.sin()) as i16;
+                    self.phase = (self.phase + step) % TAU;
+                }
+            }
+        }
+        Fill::Audio
+    }
+}
+
+/// Judges what the leg hears.
+pub struct Ear {
+    sound: Arc<LegSound>,
+    piece: Box<[i16; PIECE]>,
+    filled: usize,
+    reader: MarkReader,
+    events: Vec<MarkEvent>,
+}
+
+impl Ear {
+    /// An ear for a leg: a caller expects its own call's callee, a callee whoever it hears first.
+    pub fn new(sound: Arc<LegSound>) -> Self {
+        let expected = match sound.side {
+            Side::Caller => Some(Mark { side: sound.hears, ..sound.mark() }),
+            Side::Callee => None,
+        };
+        let reader = MarkReader::new(expected, RATE_HZ);
+        Ear { sound, piece: Box::new([0; PIECE]), filled: 0, reader, events: Vec::with_capacity(EVENTS) }
+    }
+
+    /// Takes what the mark tells.
+    fn hear_mark(&mut self, played: &[i16]) {
+        let now = samples(NtpTime::from_system(SystemTime::now()));
+        self.reader.push(now, played, &mut self.events);
+        for event in self.events.drain(..) {
+            if let MarkEvent::Heard(word) = &event
+                && self.sound.side == Side::Callee
+                && word.mark.side == Side::Caller
+                && self.sound.call.load(Relaxed) == 0
+            {
+                self.sound.call.store(word.mark.call, Relaxed);
+                self.reader.expect(Some(word.mark));
+            }
+            self.sound.hearing.take(self.sound.hears, &event);
+        }
+    }
+
+    /// Whether the tones are there that are wanted, and no other of them.
+    fn judge(&self, wanted: &[AtomicU32]) -> bool {
+        wanted.iter().map(|slot| slot.load(Relaxed)).take_while(|code| *code != 0).all(|code| {
+            let hz = f64::from(code & !NOT) / 10.0;
+            (goertzel(&self.piece[..], hz, RATE_HZ) > AUDIBLE) == (code & NOT == 0)
+        })
+    }
+}
+
+impl FrameSink for Ear {
+    fn frame(&mut self, frame: &InFrame<'_>) {
+        self.hear_mark(frame.samples);
+        if self.sound.wanted[0].load(Relaxed) == 0 {
+            self.filled = 0;
+            return;
+        }
+        for sample in frame.samples {
+            self.piece[self.filled] = *sample;
+            self.filled += 1;
+            if self.filled == PIECE {
+                self.filled = 0;
+                if self.judge(&self.sound.wanted) {
+                    self.sound.heard.store(true, Relaxed);
+                }
+            }
+        }
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use std::time::Duration;
+
+    use super::*;
+    use b2b_base::frame::FrameKind;
+
+    /// What `from` says, heard by `to` for so many frames.
+    fn talk(from: &Arc<LegSound>, to: &Arc<LegSound>, frames: u32) {
+        let (mut mouth, mut ear) = (Mouth::new(from.clone()), Ear::new(to.clone()));
+        // frames are heard as fast as they come here, so a mark's delay means nothing
+        let began = NtpTime::from_system(SystemTime::now());
+        for n in 0..frames {
+            let mut samples = [0; 160];
+            let captured_at = began.plus(Duration::from_millis(20) * n);
+            mouth.fill(&mut OutFrame { samples: &mut samples, captured_at });
+            ear.frame(&InFrame { samples: &samples, captured_at: None, kind: FrameKind::Audio });
+        }
+    }
+
+    fn heard(said: Said, wanted: &Wanted) -> bool {
+        let (from, to) = (
+            Arc::new(LegSound::new(Side::Caller, 1, false)),
+            Arc::new(LegSound::new(Side::Callee, 0, false)),
+        );
+        from.say(said);
+        to.listen(wanted);
+        talk(&from, &to, 50);
+        to.is_heard()
+    }
+
+    #[test]
+    fn a_tone_is_heard_where_it_is_said_and_where_no_other_one_is() {
+        let wanted = |these: &[f64], not: &[f64]| Wanted::Tones { these: these.to_vec(), not: not.to_vec() };
+        assert!(heard(Said::Tone(440.0), &wanted(&[440.0], &[600.0])));
+        assert!(!heard(Said::Tone(600.0), &wanted(&[440.0], &[])));
+        assert!(!heard(Said::Tone(440.0), &wanted(&[440.0], &[440.0])));
+        assert!(heard(Said::Nothing, &wanted(&[], &[440.0])));
+    }
+
+    #[test]
+    fn a_callee_says_which_call_it_hears_and_the_caller_knows_whether_it_is_its_own() {
+        let sound = |side, call| Arc::new(LegSound::new(side, call, false));
+        let (caller, other) = (sound(Side::Caller, 7), sound(Side::Caller, 8));
+        let (callee, deaf) = (sound(Side::Callee, 0), sound(Side::Callee, 0));
+        [&caller, &other, &callee, &deaf].into_iter().for_each(|it| it.say(Said::Mark));
+        talk(&caller, &callee, 150);
+        assert!(callee.heard().words > 0 && callee.mark().call == 7);
+        talk(&callee, &caller, 150);
+        assert!(caller.heard().words > 0 && caller.heard().foreign.is_none());
+        // another caller that hears this callee is crossed with the first one
+        talk(&callee, &other, 250);
+        let foreign = Some(Mark { call: 7, side: Side::Callee });
+        assert_eq!((other.heard().words, other.heard().foreign), (0, foreign));
+        // a callee that hears nobody says so
+        let lonely = sound(Side::Caller, 9);
+        talk(&deaf, &lonely, 250);
+        assert!(lonely.heard().unheard > 0 && lonely.heard().foreign.is_none());
+        // and who hears their own voice has an echo
+        let echoed = sound(Side::Caller, 10);
+        echoed.say(Said::Mark);
+        talk(&echoed, &echoed, 250);
+        assert_eq!(echoed.heard().foreign, Some(Mark { call: 10, side: Side::Caller }));
+        // which is what an echo is for
+        let echoed = Arc::new(LegSound::new(Side::Caller, 11, true));
+        echoed.say(Said::Mark);
+        talk(&echoed, &echoed, 150);
+        assert!(echoed.heard().words > 0 && echoed.heard().foreign.is_none());
+    }
+}
