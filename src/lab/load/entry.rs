@@ -1,0 +1,122 @@
+//! A party of the generator, and its leg.
+
+use std::sync::Arc;
+use std::time::{Duration, Instant};
+
+use super::hearing::{Heard, JUDGED};
+use super::party::Party;
+use super::sound::LegSound;
+use super::worst::Call;
+use b2b_call::LegId;
+use b2b_config::step::Deed;
+use b2b_dsp::mark::Side;
+
+/// Which side of a call a party is.
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+pub enum Role {
+    /// It calls.
+    Caller,
+    /// It is called.
+    Callee,
+}
+
+/// A party and its leg.
+pub struct Entry {
+    /// Its steps.
+    pub party: Party,
+    /// Which side it is.
+    pub role: Role,
+    /// Which agent has its leg.
+    pub agent: usize,
+    /// Its leg; none: it has none yet, or could get none.
+    pub leg: Option<LegId>,
+    /// What it says and hears.
+    pub sound: Arc<LegSound>,
+    /// The number in its mark; of a callee 0.
+    pub mark: u32,
+    /// When it was answered; it has something to say.
+    pub speaks: Option<Instant>,
+    /// When its call was due; of a callee, when its INVITE came.
+    pub due: Instant,
+    /// When its INVITE left; none: it has not.
+    pub dialled: Option<Instant>,
+    /// There was a 18x.
+    pub rang: bool,
+    /// It was answered.
+    pub up: bool,
+    /// When it hung up.
+    pub hung_up: Option<Instant>,
+    /// Its last wish to be woken; earlier ones mean nothing.
+    pub wake: Option<Instant>,
+    /// It waits to hear something.
+    pub listens: bool,
+    /// It is through; its leg may not be.
+    pub over: bool,
+    /// What is told of it, if it is among the worst.
+    pub call: Call,
+}
+
+impl Role {
+    /// The side of its mark.
+    pub fn side(self) -> Side {
+        match self {
+            Role::Caller => Side::Caller,
+            Role::Callee => Side::Callee,
+        }
+    }
+
+    /// In reports.
+    fn name(self) -> &'static str {
+        match self {
+            Role::Caller => "caller",
+            Role::Callee => "callee",
+        }
+    }
+}
+
+impl Entry {
+    /// A party that begins. `number`: in order of beginning; `mark`: of a callee 0, who hears nobody; `due`: when its
+    /// call was due, and how long after the beginning of the run that was.
+    pub fn new(
+        party: Party,
+        role: Role,
+        (number, mark): (u64, u32),
+        (due, since): (Instant, Duration),
+        echoed: bool,
+    ) -> Self {
+        let at_s = (since.as_secs_f64() * 1e3).round() / 1e3;
+        Entry {
+            party,
+            role,
+            agent: 0,
+            leg: None,
+            sound: Arc::new(LegSound::new(role.side(), mark, echoed)),
+            mark,
+            speaks: None,
+            due,
+            dialled: None,
+            rang: false,
+            up: false,
+            hung_up: None,
+            wake: None,
+            listens: false,
+            over: false,
+            call: Call { number, side: role.name(), at_s, mark, ..Call::default() },
+        }
+    }
+
+    /// What it has heard of marks; none: it was up too briefly, or says none.
+    pub fn heard(&mut self) -> Option<Heard> {
+        let long = self.speaks.is_some_and(|since| since.elapsed() >= JUDGED);
+        if !long || !self.party.steps().iter().any(|step| step.deed == Deed::SayMark) {
+            return None;
+        }
+        let heard = self.sound.heard();
+        self.call.mouth_to_ear_ms = heard.delay_ms;
+        self.call.longest_gap_ms = Some(heard.longest_gap_ms.into());
+        self.call.foreign_mark = heard.foreign.map(|mark| mark.call);
+        // a callee has that of whom it hears
+        self.call.mark = self.sound.mark().call;
+        Some(heard)
+    }
+}

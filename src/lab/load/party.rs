@@ -1,0 +1,475 @@
+//! A party of a call under load: its leg goes by the steps of its scenario, as a machine. Events in with the
+//! time, effects out; no I/O, no clock.
+
+use std::sync::Arc;
+use std::time::{Duration, Instant};
+
+use rand::RngExt;
+use rand::rngs::SmallRng;
+
+use super::holding::Holding;
+use b2b_config::step::{Deed, Step};
+
+/// How often sound is looked at for which a step waits.
+const LOOK: Duration = Duration::from_millis(100);
+/// From one digit to the next: RFC 4733 §2.5.1.1 wants them apart.
+const DIGIT: Duration = Duration::from_millis(250);
+
+/// What a leg says.
+#[derive(Debug, Clone, Copy, PartialEq)]
+pub enum Said {
+    /// Silence.
+    Nothing,
+    /// The mark of its call and side.
+    Mark,
+    /// A tone, Hz.
+    Tone(f64),
+}
+
+/// What happens to a party.
+#[derive(Debug, Clone, PartialEq)]
+pub enum PartyEvent {
+    /// It begins: a caller is due, or a callee is called.
+    Begin,
+    /// The time it asked for has come.
+    Due,
+    /// The leg is up.
+    Answered,
+    /// The call is refused or cannot be placed; by whom and why is in the cause.
+    Refused {
+        /// Of the final response; none: there was none.
+        status: Option<u16>,
+    },
+    /// The leg is over after it was up: the far end, or the loss of it.
+    Ended {
+        /// The far end has hung up.
+        by_them: bool,
+    },
+    /// The far end has agreed to a hold or its end, or has not.
+    Changed {
+        /// It has.
+        agreed: bool,
+    },
+    /// What became of a transfer.
+    TransferEnded {
+        /// Somebody has answered.
+        arrived: bool,
+    },
+    /// What it waits to hear is heard.
+    Heard,
+}
+
+/// What a party wants.
+#[derive(Debug, Clone, PartialEq)]
+pub enum PartyEffect {
+    /// Call this number or URI, with these header fields.
+    Dial {
+        /// As it is written in the step.
+        to: String,
+        /// Names and values.
+        headers: Vec<(String, String)>,
+    },
+    /// 180.
+    Ring,
+    /// 200.
+    Answer,
+    /// This final response.
+    Refuse(u16),
+    /// BYE or CANCEL.
+    HangUp,
+    /// Say this from now on.
+    Say(Said),
+    /// Send a digit.
+    Press(char),
+    /// Hold the far end.
+    Hold,
+    /// Take it back.
+    Resume,
+    /// Send the far end there.
+    Transfer(String),
+    /// Tell [`PartyEvent::Due`] then. The last one counts.
+    WakeAt(Instant),
+    /// Tell [`PartyEvent::Heard`] as soon as this is heard; looked at with each [`PartyEvent::Due`].
+    Listen(Wanted),
+    /// It is through.
+    Over(Outcome),
+}
+
+/// What a step waits to hear.
+#[derive(Debug, Clone, PartialEq)]
+pub enum Wanted {
+    /// The mark of the far end.
+    Mark,
+    /// Tones, Hz: these and not those.
+    Tones {
+        /// All of them.
+        these: Vec<f64>,
+        /// None of them.
+        not: Vec<f64>,
+    },
+}
+
+/// How it went for a party.
+#[derive(Debug, Clone, PartialEq, Eq)]
+pub enum Outcome {
+    /// All steps are done.
+    Done,
+    /// A step failed.
+    Failed {
+        /// The step, as it is written.
+        step: String,
+        /// In words that do not differ from call to call.
+        why: String,
+    },
+}
+
+/// A party.
+#[derive(Debug)]
+pub struct Party {
+    steps: Arc<[Step]>,
+    /// The step that it is at.
+    at: usize,
+    /// That step is begun and waits for something.
+    waits: bool,
+    /// When that has to have come.
+    until: Instant,
+    /// Digits to come, the next one last.
+    digits: Vec<char>,
+    headers: Vec<(String, String)>,
+    /// The leg is there.
+    leg: Leg,
+    holding: Holding,
+    chance: SmallRng,
+}
+
+/// What it knows of its leg.
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+enum Leg {
+    None,
+    Waiting,
+    Up,
+    /// We have hung up, and wait for its end.
+    Ending,
+    Over,
+}
+
+impl Party {
+    /// A party that goes by these steps. Its decisions come from this seed.
+    pub fn new(steps: Arc<[Step]>, holding: Holding, chance: SmallRng, now: Instant) -> Self {
+        Party {
+            steps,
+            at: 0,
+            waits: false,
+            until: now,
+            digits: Vec::new(),
+            headers: Vec::new(),
+            leg: Leg::None,
+            holding,
+            chance,
+        }
+    }
+
+    /// What it goes by.
+    pub fn steps(&self) -> &[Step] {
+        &self.steps
+    }
+
+    /// Takes an event.
+    pub fn step(&mut self, now: Instant, event: &PartyEvent, effects: &mut Vec<PartyEffect>) {
+        if self.leg == Leg::Over {
+            return;
+        }
+        match event {
+            PartyEvent::Begin => {}
+            PartyEvent::Answered => self.leg = Leg::Up,
+            PartyEvent::Refused { .. } | PartyEvent::Ended { .. } => return self.ended(event, effects),
+            _ => {}
+        }
+        if self.waits && !self.is_met(now, event, effects) {
+            return;
+        }
+        self.go_on(now, effects);
+    }
+
+    /// Whether what the current step waits for has come.
+    fn is_met(&mut self, now: Instant, event: &PartyEvent, effects: &mut Vec<PartyEffect>) -> bool {
+        let late = now >= self.until;
+        let Some(deed) = self.steps.get(self.at).map(|step| &step.deed) else { return false };
+        let met = match (deed, event) {
+            (Deed::Wait | Deed::Stay, _) => late,
+            (Deed::Dial(_) | Deed::Answer, PartyEvent::Answered) => true,
+            (Deed::Hears { .. } | Deed::HearsMark, PartyEvent::Heard) => true,
+            (Deed::Hold | Deed::Resume, PartyEvent::Changed { agreed: true }) => true,
+            (Deed::Hold | Deed::Resume, PartyEvent::Changed { agreed: false }) => {
+                self.fail("the far end refused it", effects);
+                return false;
+            }
+            (Deed::Transfer(_), PartyEvent::TransferEnded { arrived: true }) => true,
+            (Deed::Transfer(_), PartyEvent::TransferEnded { arrived: false }) => {
+                self.fail("nobody answered there", effects);
+                return false;
+            }
+            (Deed::Press(_), PartyEvent::Due) if late => match self.digits.pop() {
+                Some(digit) => {
+                    effects.push(PartyEffect::Press(digit));
+                    self.until = now + DIGIT;
+                    effects.push(PartyEffect::WakeAt(self.until));
+                    false
+                }
+                None => true,
+            },
+            _ => false,
+        };
+        if met {
+            self.at += 1;
+            self.waits = false;
+        } else if late && !matches!(deed, Deed::Press(_)) {
+            self.fail("not in time", effects);
+        } else if matches!((deed, event), (Deed::Hears { .. } | Deed::HearsMark, PartyEvent::Due)) {
+            effects.push(PartyEffect::WakeAt((now + LOOK).min(self.until)));
+        }
+        met
+    }
+
+    /// Does steps until one waits.
+    fn go_on(&mut self, now: Instant, effects: &mut Vec<PartyEffect>) {
+        while let Some(step) = self.steps.get(self.at).cloned() {
+            if step.chance < 1.0 && self.chance.random::<f64>() >= step.chance {
+                self.at += 1;
+                continue;
+            }
+            let mut until = now + step.within;
+            let mut waits = true;
+            match step.deed {
+                Deed::Header { name, value } => {
+                    self.headers.push((name, value));
+                    waits = false;
+                }
+                Deed::Dial(to) => {
+                    self.leg = Leg::Waiting;
+                    effects.push(PartyEffect::Dial { to, headers: std::mem::take(&mut self.headers) });
+                }
+                Deed::Answer => {
+                    self.leg = Leg::Waiting;
+                    effects.push(PartyEffect::Answer);
+                }
+                Deed::Ring => {
+                    effects.push(PartyEffect::Ring);
+                    waits = false;
+                }
+                Deed::Refuse(status) => {
+                    effects.push(PartyEffect::Refuse(status));
+                    return self.over(Outcome::Done, effects);
+                }
+                Deed::Say(hz) => {
+                    effects.push(PartyEffect::Say(Said::Tone(hz)));
+                    waits = false;
+                }
+                Deed::SayMark => {
+                    effects.push(PartyEffect::Say(Said::Mark));
+                    waits = false;
+                }
+                Deed::SayNothing => {
+                    effects.push(PartyEffect::Say(Said::Nothing));
+                    waits = false;
+                }
+                Deed::HearsMark => {
+                    effects.push(PartyEffect::Listen(Wanted::Mark));
+                    effects.push(PartyEffect::WakeAt((now + LOOK).min(until)));
+                }
+                Deed::Hears { these, not } => {
+                    effects.push(PartyEffect::Listen(Wanted::Tones { these, not }));
+                    effects.push(PartyEffect::WakeAt((now + LOOK).min(until)));
+                }
+                Deed::Press(digits) => {
+                    self.digits = digits.chars().rev().collect();
+                    self.digits.pop().into_iter().for_each(|digit| effects.push(PartyEffect::Press(digit)));
+                    until = now + DIGIT;
+                }
+                Deed::Hold => effects.push(PartyEffect::Hold),
+                Deed::Resume => effects.push(PartyEffect::Resume),
+                Deed::Transfer(to) => effects.push(PartyEffect::Transfer(to)),
+                Deed::Stay => until = now + self.holding.draw(&mut self.chance),
+                Deed::HangUp => {
+                    self.leg = Leg::Ending;
+                    effects.push(PartyEffect::HangUp);
+                }
+                Deed::Wait | Deed::HungUp => {}
+                // a refusal ends the party, so the call was answered
+                Deed::Expect(_) => {
+                    return self.fail("answered", effects);
+                }
+                // for phones of a scene: refused where steps are read
+                Deed::Cue(_) | Deed::Consult(_) | Deed::HandOver => waits = false,
+            }
+            if waits {
+                self.waits = true;
+                self.until = until;
+                let listens = matches!(effects.last(), Some(PartyEffect::WakeAt(_)));
+                if !listens {
+                    effects.push(PartyEffect::WakeAt(until));
+                }
+                return;
+            }
+            self.at += 1;
+        }
+        // a caller whose steps end in a call hangs up; a callee too
+        if matches!(self.leg, Leg::Up | Leg::Waiting) {
+            effects.push(PartyEffect::HangUp);
+        }
+        self.over(Outcome::Done, effects);
+    }
+
+    /// The leg is gone.
+    fn ended(&mut self, event: &PartyEvent, effects: &mut Vec<PartyEffect>) {
+        let step = self.steps.get(self.at).map(|step| &step.deed);
+        let next = self.steps.get(self.at + 1).map(|step| &step.deed);
+        let outcome = match (event, step) {
+            // hung up by us, or by both at once
+            (_, Some(Deed::HangUp)) if self.leg == Leg::Ending => Outcome::Done,
+            (PartyEvent::Ended { by_them: true }, Some(Deed::HungUp)) => Outcome::Done,
+            // the far end has gone where it was sent to
+            (PartyEvent::Ended { by_them: true }, Some(Deed::Transfer(_))) => Outcome::Done,
+            (PartyEvent::Refused { status: Some(status) }, Some(Deed::Dial(_)))
+                if next == Some(&Deed::Expect(*status)) =>
+            {
+                Outcome::Done
+            }
+            (PartyEvent::Refused { status: Some(status) }, _) => {
+                return self.fail(&format!("refused: {status}"), effects);
+            }
+            (PartyEvent::Refused { status: None }, _) => return self.fail("no way to the far end", effects),
+            (PartyEvent::Ended { by_them: true }, _) => return self.fail("the far end hung up", effects),
+            _ => return self.fail("the call was lost", effects),
+        };
+        self.leg = Leg::Over;
+        effects.push(PartyEffect::Over(outcome));
+    }
+
+    /// The current step has failed: the leg is hung up.
+    fn fail(&mut self, why: &str, effects: &mut Vec<PartyEffect>) {
+        let step = self.steps.get(self.at).map(|step| step.text.clone()).unwrap_or_default();
+        if matches!(self.leg, Leg::Waiting | Leg::Up) {
+            effects.push(PartyEffect::HangUp);
+        }
+        self.over(Outcome::Failed { step, why: why.to_owned() }, effects);
+    }
+
+    fn over(&mut self, outcome: Outcome, effects: &mut Vec<PartyEffect>) {
+        self.leg = Leg::Over;
+        effects.push(PartyEffect::Over(outcome));
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+    use b2b_config::step;
+    use rand::SeedableRng;
+
+    struct Bench {
+        party: Party,
+        now: Instant,
+    }
+
+    impl Bench {
+        fn of(steps: Result<Vec<Step>, String>) -> Self {
+            let now = Instant::now();
+            let steps = steps.unwrap_or_else(|error| panic!("{error}")).into();
+            Bench { party: Party::new(steps, Holding::Fixed(10.0), SmallRng::seed_from_u64(1), now), now }
+        }
+
+        fn at(&mut self, after_ms: u64, event: PartyEvent) -> Vec<PartyEffect> {
+            self.now += Duration::from_millis(after_ms);
+            let mut effects = Vec::new();
+            self.party.step(self.now, &event, &mut effects);
+            effects
+        }
+    }
+
+    fn failed(effects: &[PartyEffect]) -> Option<(&str, &str)> {
+        match effects.last() {
+            Some(PartyEffect::Over(Outcome::Failed { step, why })) => Some((step, why)),
+            _ => None,
+        }
+    }
+
+    #[test]
+    fn a_caller_dials_says_and_hears_its_mark_presses_stays_and_hangs_up() {
+        let mut bench = Bench::of(step::caller(
+            "header A: b; dial 8000; say mark; hears mark within 2 s; press 12; stay; hang up",
+        ));
+        let dialled = bench.at(0, PartyEvent::Begin);
+        let headers = vec![("A".to_owned(), "b".to_owned())];
+        assert_eq!(dialled[0], PartyEffect::Dial { to: "8000".to_owned(), headers });
+        let answered = bench.at(100, PartyEvent::Answered);
+        assert_eq!(answered[..2], [PartyEffect::Say(Said::Mark), PartyEffect::Listen(Wanted::Mark)]);
+        assert_eq!(bench.at(100, PartyEvent::Due), [PartyEffect::WakeAt(bench.now + LOOK)]);
+        let heard = bench.at(10, PartyEvent::Heard);
+        assert_eq!(heard, [PartyEffect::Press('1'), PartyEffect::WakeAt(bench.now + DIGIT)]);
+        assert_eq!(bench.at(250, PartyEvent::Due)[0], PartyEffect::Press('2'));
+        let stays = bench.at(250, PartyEvent::Due);
+        assert_eq!(stays, [PartyEffect::WakeAt(bench.now + Duration::from_secs(10))]);
+        assert_eq!(bench.at(10_000, PartyEvent::Due)[0], PartyEffect::HangUp);
+        assert_eq!(bench.at(5, PartyEvent::Ended { by_them: false }), [PartyEffect::Over(Outcome::Done)]);
+        assert!(bench.at(5, PartyEvent::Due).is_empty());
+    }
+
+    #[test]
+    fn what_is_not_heard_in_time_fails_its_step_and_ends_the_call() {
+        let mut bench = Bench::of(step::caller("dial 1; hears mark within 2 s; hang up"));
+        bench.at(0, PartyEvent::Begin);
+        bench.at(0, PartyEvent::Answered);
+        let late = bench.at(2_000, PartyEvent::Due);
+        assert_eq!(late[0], PartyEffect::HangUp);
+        assert_eq!(failed(&late), Some(("hears mark within 2 s", "not in time")));
+    }
+
+    #[test]
+    fn a_refusal_is_a_failure_unless_it_is_expected() {
+        let mut bench = Bench::of(step::caller("dial 1; expect 486"));
+        bench.at(0, PartyEvent::Begin);
+        let refused = bench.at(0, PartyEvent::Refused { status: Some(486) });
+        assert_eq!(refused, [PartyEffect::Over(Outcome::Done)]);
+        for event in [PartyEvent::Refused { status: Some(404) }, PartyEvent::Answered] {
+            let mut bench = Bench::of(step::caller("dial 1; expect 486"));
+            bench.at(0, PartyEvent::Begin);
+            assert!(failed(&bench.at(0, event.clone())).is_some(), "{event:?}");
+        }
+    }
+
+    #[test]
+    fn a_callee_rings_answers_and_waits_for_the_far_end_to_hang_up() {
+        let mut bench = Bench::of(step::callee("ring; wait 1; answer; say mark; hung up"));
+        assert_eq!(bench.at(0, PartyEvent::Begin)[0], PartyEffect::Ring);
+        assert_eq!(bench.at(1_000, PartyEvent::Due)[0], PartyEffect::Answer);
+        assert_eq!(bench.at(1, PartyEvent::Answered)[0], PartyEffect::Say(Said::Mark));
+        assert_eq!(bench.at(9, PartyEvent::Ended { by_them: true }), [PartyEffect::Over(Outcome::Done)]);
+    }
+
+    #[test]
+    fn a_call_that_is_lost_under_a_step_names_the_step() {
+        let mut bench = Bench::of(step::caller("dial 1; stay; hang up"));
+        bench.at(0, PartyEvent::Begin);
+        bench.at(0, PartyEvent::Answered);
+        let lost = bench.at(500, PartyEvent::Ended { by_them: true });
+        assert_eq!(failed(&lost), Some(("stay", "the far end hung up")));
+    }
+
+    #[test]
+    fn a_share_of_calls_does_a_step_by_chance_and_each_seed_the_same() {
+        let steps: Arc<[Step]> = step::caller("dial 1; 30 %: press 1; stay; hang up").unwrap().into();
+        let pressed = |seed| {
+            let now = Instant::now();
+            let mut party =
+                Party::new(steps.clone(), Holding::Fixed(1.0), SmallRng::seed_from_u64(seed), now);
+            let mut effects = Vec::new();
+            party.step(now, &PartyEvent::Begin, &mut effects);
+            party.step(now, &PartyEvent::Answered, &mut effects);
+            effects.contains(&PartyEffect::Press('1'))
+        };
+        let share = (0..1_000).filter(|seed| pressed(*seed)).count();
+        assert!((250..350).contains(&share), "{share}");
+        assert!((0..50).all(|seed| pressed(seed) == pressed(seed)));
+    }
+}
