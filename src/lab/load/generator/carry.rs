@@ -1,0 +1,92 @@
+//! What parties want, carried out on the agent.
+
+use std::cmp::Reverse;
+use std::sync::Arc;
+use std::time::Instant;
+
+use super::{Entry, Generator, Role};
+use crate::load::config::LoadConfig;
+use crate::load::party::{PartyEffect, PartyEvent};
+use crate::load::sound::{Ear, LegSound, Mouth};
+use crate::load::users::{self, User};
+use b2b_call::agent::{DialAs, DtmfMode, LegAudio};
+
+/// How long a digit is.
+const DIGIT_MS: u32 = 100;
+
+impl Generator {
+    pub(super) fn carry_out(&mut self, id: u64, now: Instant, effect: PartyEffect) {
+        let Some(entry) = self.entries.get_mut(&id) else { return };
+        let (line, agent) = (entry.agent, self.agents.at(entry.agent));
+        let audio = |sound: &Arc<LegSound>| LegAudio {
+            source: Box::new(Mouth::new(sound.clone())),
+            sink: Box::new(Ear::new(sound.clone())),
+        };
+        match (effect, entry.leg) {
+            (PartyEffect::Dial { to, headers }, _) => {
+                let (user, n) = (user_of(&self.config, entry), entry.call.number);
+                let fill = |text: &str| users::fill(text, user, n);
+                let uri = self.config.uri_of(&fill(&to));
+                let headers = headers.iter().map(|(name, value)| (fill(name), fill(value))).collect();
+                let how = match user {
+                    Some(user) => user.dials(&self.config.domain, headers),
+                    None => DialAs { headers, ..DialAs::default() },
+                };
+                entry.dialled = Some(now);
+                match agent.dial_as(&uri, audio(&entry.sound), &how) {
+                    Ok(leg) => {
+                        entry.leg = Some(leg);
+                        self.of_leg.insert((line, leg), id);
+                    }
+                    Err(error) => {
+                        tracing::debug!("{uri}: {error}");
+                        self.tell_later(id, PartyEvent::Refused { status: None });
+                    }
+                }
+            }
+            (PartyEffect::WakeAt(at), _) => {
+                entry.wake = Some(at);
+                self.alarms.push(Reverse((at, id)));
+            }
+            (PartyEffect::Say(said), _) => entry.sound.say(said),
+            (PartyEffect::Listen(wanted), _) => {
+                entry.sound.listen(&wanted);
+                entry.listens = true;
+            }
+            (PartyEffect::Over(outcome), _) => self.over(id, outcome),
+            (_, None) => {}
+            (PartyEffect::Answer, Some(leg)) => {
+                if agent.answer(leg, audio(&entry.sound)).is_err() {
+                    self.tell_later(id, PartyEvent::Refused { status: None });
+                }
+            }
+            (PartyEffect::HangUp, Some(leg)) => {
+                entry.hung_up = entry.up.then_some(now);
+                let _ = agent.hangup(leg);
+            }
+            // what a far end that was faster makes impossible comes as an event
+            (PartyEffect::Ring, Some(leg)) => drop(agent.ring(leg)),
+            (PartyEffect::Refuse(status), Some(leg)) => drop(agent.reject(leg, status, "")),
+            (PartyEffect::Press(digit), Some(leg)) => {
+                drop(agent.digit(leg, digit, DIGIT_MS, DtmfMode::Rfc4733));
+            }
+            (PartyEffect::Hold, Some(leg)) => drop(agent.hold(leg)),
+            (PartyEffect::Resume, Some(leg)) => drop(agent.resume(leg)),
+            (PartyEffect::Transfer(to), Some(leg)) => {
+                let user = user_of(&self.config, entry);
+                let uri = self.config.uri_of(&users::fill(&to, user, entry.call.number));
+                if agent.refer(leg, &uri).is_err() {
+                    self.tell_later(id, PartyEvent::TransferEnded { arrived: false });
+                }
+            }
+        }
+    }
+}
+
+/// As whom a caller calls.
+fn user_of<'a>(config: &'a LoadConfig, entry: &Entry) -> Option<&'a User> {
+    let users = config.callers.as_ref()?.users.as_ref().filter(|_| entry.role == Role::Caller)?;
+    // in turn, the first call as the first one
+    let turn = usize::try_from(entry.call.number.saturating_sub(1)).unwrap_or(usize::MAX);
+    users.get(turn % users.len().max(1))
+}

@@ -1,0 +1,279 @@
+//! Users of a load, from a file: CSV, a line each, behind a line that names the columns.
+//!
+//! ```csv
+//! # whom they call is in the third column
+//! user,password,number
+//! 1001,secret,2001
+//! 1002,"a, ""b""",2002
+//! ```
+
+use std::path::{Path, PathBuf};
+use std::sync::Arc;
+
+use b2b_call::agent::{Credentials, DialAs, sip_uri};
+use b2b_config::step::{Deed, Step};
+
+/// What is wrong with a file of users.
+#[derive(Debug, thiserror::Error)]
+pub enum UsersError {
+    /// It cannot be read.
+    #[error("{path}: {error}; name a file of users that is there")]
+    Read {
+        /// The file.
+        path: PathBuf,
+        /// Why.
+        error: std::io::Error,
+    },
+    /// A line is wrong.
+    #[error("{path}:{line}: {reason}")]
+    Line {
+        /// The file.
+        path: PathBuf,
+        /// The first one is 1.
+        line: usize,
+        /// Why, and what to write.
+        reason: String,
+    },
+}
+
+/// A user.
+#[derive(Clone, PartialEq, Eq)]
+pub struct User {
+    /// User part of its URI, and name in digests.
+    pub name: String,
+    /// None: it has none, and answers no challenge.
+    pub password: Option<String>,
+    /// What `{number}` stands for.
+    pub number: Option<String>,
+}
+
+impl std::fmt::Debug for User {
+    fn fmt(&self, f: &mut std::fmt::Formatter<'_>) -> std::fmt::Result {
+        // a password is for nobody's eyes
+        f.debug_struct("User").field("name", &self.name).field("number", &self.number).finish_non_exhaustive()
+    }
+}
+
+/// Users, who take turns.
+pub type Users = Arc<[User]>;
+
+/// Reads a file of users.
+///
+/// # Errors
+/// See [`UsersError`].
+pub fn read(path: &Path) -> Result<Users, UsersError> {
+    let text =
+        std::fs::read_to_string(path).map_err(|error| UsersError::Read { path: path.to_owned(), error })?;
+    parse(&text).map_err(|(line, reason)| UsersError::Line { path: path.to_owned(), line, reason })
+}
+
+fn parse(text: &str) -> Result<Users, (usize, String)> {
+    let mut columns: Option<Vec<String>> = None;
+    let mut users = Vec::new();
+    let mut last = 1;
+    // editors of tables begin a file with a byte order mark
+    for (n, line) in text.trim_start_matches('\u{feff}').lines().enumerate() {
+        last = n + 1;
+        let bad = |reason: String| (n + 1, reason);
+        if line.trim().is_empty() || line.starts_with('#') {
+            continue;
+        }
+        let fields = fields(line).map_err(|reason| bad(reason.to_owned()))?;
+        let Some(columns) = &columns else {
+            if let Some(other) =
+                fields.iter().find(|it| !["user", "password", "number"].contains(&it.as_str()))
+            {
+                return Err(bad(format!(
+                    "there is no column {other:?}; the first line names them: user, password, number"
+                )));
+            }
+            let twice = fields.iter().enumerate().any(|(n, name)| fields[..n].contains(name));
+            if twice || !fields.iter().any(|it| it == "user") {
+                return Err(bad(
+                    "the first line names each column once: user, and password and number where there are some"
+                        .to_owned(),
+                ));
+            }
+            columns = Some(fields);
+            continue;
+        };
+        if fields.len() != columns.len() {
+            return Err(bad(format!(
+                "{} values for {} columns; write {}, and a value with a comma between quotes",
+                fields.len(),
+                columns.len(),
+                columns.join(",")
+            )));
+        }
+        let value = |name: &str| {
+            let at = columns.iter().position(|it| it == name);
+            at.and_then(|at| fields.get(at)).filter(|value| !value.is_empty()).cloned()
+        };
+        let name = value("user").ok_or_else(|| bad("no user; write its name or number".to_owned()))?;
+        for part in [Some(&name), value("number").as_ref()].into_iter().flatten() {
+            if part.contains(['@', '<', '>', ':']) || sip_uri(&format!("sip:{part}@127.0.0.1")).is_err() {
+                return Err(bad(format!(
+                    "{part:?} cannot stand before the @ of a SIP URI; write a name or number, and other \
+                     characters as %20"
+                )));
+            }
+        }
+        users.push(User { name, password: value("password"), number: value("number") });
+    }
+    if users.is_empty() {
+        return Err((last, "no user is named; write user,password,number and a line for each".to_owned()));
+    }
+    Ok(users.into())
+}
+
+/// The values of a line (RFC 4180, without line ends inside of quotes).
+fn fields(line: &str) -> Result<Vec<String>, &'static str> {
+    let mut fields = Vec::new();
+    let mut rest = line;
+    loop {
+        let mut field = String::new();
+        let begins = rest.trim_start();
+        if let Some(quoted) = begins.strip_prefix('"') {
+            rest = quoted;
+            loop {
+                let Some((before, after)) = rest.split_once('"') else {
+                    return Err("a quote is not closed; write \"\" for one inside of quotes");
+                };
+                field.push_str(before);
+                rest = after;
+                match rest.strip_prefix('"') {
+                    Some(after) => {
+                        field.push('"');
+                        rest = after;
+                    }
+                    None => break,
+                }
+            }
+            rest = rest.trim_start();
+            if !rest.is_empty() && !rest.starts_with(',') {
+                return Err("something follows a value in quotes; write a comma behind it");
+            }
+        } else {
+            let end = rest.find(',').unwrap_or(rest.len());
+            field.push_str(rest[..end].trim());
+            rest = &rest[end..];
+        }
+        fields.push(field);
+        match rest.strip_prefix(',') {
+            Some(after) => rest = after,
+            None => return Ok(fields),
+        }
+    }
+}
+
+impl User {
+    /// Who it is in a call: its URI at this domain, and what it answers challenges with.
+    pub fn dials(&self, domain: &str, headers: Vec<(String, String)>) -> DialAs {
+        DialAs { identity: Some(self.uri(domain)), credentials: self.credentials(), headers }
+    }
+
+    /// Its URI.
+    pub fn uri(&self, domain: &str) -> String {
+        format!("sip:{}@{domain}", self.name)
+    }
+
+    /// What it answers challenges with.
+    pub fn credentials(&self) -> Option<Credentials> {
+        let password = self.password.clone()?;
+        Some(Credentials { username: self.name.clone(), password, realm: None })
+    }
+}
+
+/// `{user}`, `{number}` and `{n}`, the number of the call, filled in.
+pub fn fill(text: &str, user: Option<&User>, n: u64) -> String {
+    if !text.contains('{') {
+        return text.to_owned();
+    }
+    let (name, number) = match user {
+        Some(user) => (user.name.as_str(), user.number.as_deref().unwrap_or_default()),
+        None => ("", ""),
+    };
+    text.replace("{user}", name).replace("{number}", number).replace("{n}", &n.to_string())
+}
+
+/// Checks that these users have what steps ask for.
+///
+/// # Errors
+/// The first step that asks for something else, and what to do.
+pub fn check(steps: &[Step], users: Option<&Users>) -> Result<(), String> {
+    for step in steps {
+        let texts: &[&String] = match &step.deed {
+            Deed::Dial(to) | Deed::Transfer(to) => &[to],
+            Deed::Header { name, value } => &[name, value],
+            _ => &[],
+        };
+        for text in texts {
+            let asks = |what: &str| text.contains(what);
+            let fault = match users {
+                None if asks("{user}") || asks("{number}") => "asks for users; name a file of them",
+                Some(users) if asks("{number}") && users.iter().any(|it| it.number.is_none()) => {
+                    "asks for a number, and not every user has one; write it into the column number"
+                }
+                _ => continue,
+            };
+            return Err(format!("the step `{}` {fault}", step.text));
+        }
+    }
+    Ok(())
+}
+
+#[cfg(test)]
+mod tests {
+    use b2b_config::step;
+
+    use super::*;
+
+    #[test]
+    fn columns_are_found_by_their_names_and_comments_are_none_of_them() {
+        let users =
+            parse("\u{feff}# who\nnumber, user,password\n\n2001,1001,\"a, \"\"b\"\"\"\r\n,1002,\n").unwrap();
+        let first = User {
+            name: "1001".to_owned(),
+            password: Some("a, \"b\"".to_owned()),
+            number: Some("2001".to_owned()),
+        };
+        let second = User { name: "1002".to_owned(), password: None, number: None };
+        assert_eq!(*users, [first, second]);
+        assert!(!format!("{users:?}").contains("a, "), "a password");
+    }
+
+    #[test]
+    fn what_is_wrong_says_its_line() {
+        for (text, line, said) in [
+            ("", 1, "no user is named"),
+            ("user\n# nobody\n", 2, "no user is named"),
+            ("name,password\n", 1, "no column \"name\""),
+            ("password\n", 1, "each column once"),
+            ("user,user\n", 1, "each column once"),
+            ("user,password\n1001\n", 2, "1 values for 2 columns; write user,password"),
+            ("user,password\n1001,x\n,x\n", 3, "no user"),
+            ("user,password\n1001,\"x\n", 2, "not closed"),
+            ("user,password\n1001,\"x\"y\n", 2, "follows a value in quotes"),
+            ("user\na@b\n", 2, "cannot stand before the @"),
+            ("user\na b\n", 2, "cannot stand before the @"),
+        ] {
+            let (at, reason) = parse(text).unwrap_err();
+            assert_eq!(at, line, "{text:?}: {reason}");
+            assert!(reason.contains(said), "{text:?}: {reason}");
+        }
+    }
+
+    #[test]
+    fn steps_are_filled_in_and_ask_for_nothing_that_is_not_there() {
+        let user = User { name: "1001".to_owned(), password: None, number: Some("2001".to_owned()) };
+        assert_eq!(fill("{user}-{number}-{n}-{x}", Some(&user), 7), "1001-2001-7-{x}");
+        let asking = step::caller("header X-Who: {user}; dial {number}; hang up").unwrap();
+        let counting = step::caller("dial 1{n}; hang up").unwrap();
+        let nobody = User { number: None, ..user.clone() };
+        assert!(check(&asking, Some(&[user.clone()].into())).is_ok());
+        assert!(check(&counting, None).is_ok());
+        assert!(check(&asking, None).unwrap_err().contains("`header X-Who: {user}` asks for users"));
+        let error = check(&asking, Some(&[user, nobody].into())).unwrap_err();
+        assert!(error.contains("`dial {number}` asks for a number"), "{error}");
+    }
+}
