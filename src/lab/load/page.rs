@@ -1,0 +1,268 @@
+//! `report.html`: a page that needs nothing else. The verdict first, then figures, what happened when, failures and
+//! the worst calls.
+
+use maud::{Markup, PreEscaped, html};
+use plotters::prelude::*;
+
+use super::expect::{Judged, Verdict};
+use super::figures::{Figures, Side, Times};
+use super::results::Late;
+use super::timeline::Timeline;
+use super::worst::Call;
+use crate::results::charts::{BAD, BOTTOM, LEFT, RECEIVED, RIGHT, SENT, WARN, svg, time_mesh};
+use crate::results::page::{self, figure, ms, one, tile};
+
+/// The page of a run. `began`: RFC 3339.
+pub fn page(figures: &Figures, late: Late, took_s: f64, judged: &Judged, began: &str) -> String {
+    let rows: Vec<_> = judged.rows().cloned().collect();
+    let body = html! {
+        (verdict(figures, took_s, judged, began))
+        (tiles(figures, judged))
+        (page::expectations(&rows))
+        (over_time(&figures.timeline))
+        (times(figures))
+        (sides(figures))
+        (failures(figures))
+        (worst(&figures.worst.calls()))
+        p.soft {
+            "The generator was late for " (figure(late.0)) " % of the time, a thread that only slept for " (figure(late.1))
+            " %. b2b " (env!("CARGO_PKG_VERSION")) "."
+        }
+    };
+    let title = if judged.verdict() == Verdict::Passed { "b2b load: passed" } else { "b2b load: not passed" };
+    page::document(title, &body)
+}
+
+fn verdict(figures: &Figures, took_s: f64, judged: &Judged, began: &str) -> Markup {
+    let verdict = judged.verdict();
+    let (word, reasons) = match &verdict {
+        Verdict::Passed => ("Passed", Vec::new()),
+        Verdict::Failed(why) => ("Not passed", why.clone()),
+        Verdict::Void(why) => ("Void", vec![why.clone()]),
+    };
+    let side = figures.main();
+    let headline =
+        format!("{} calls begun, {} answered, {} failed", side.begun, side.answered, figures.failures());
+    let about =
+        html! { (began) " · " (one(took_s)) " s · " (figures.at_once) " legs under way at once, at most" };
+    page::verdict(verdict == Verdict::Passed, word, &headline, &reasons, &about)
+}
+
+/// The figures that matter most, large.
+fn tiles(figures: &Figures, judged: &Judged) -> Markup {
+    let missed = |name: &str| judged.limits.iter().any(|row| row.name.starts_with(name) && row.missed());
+    let sides = [&figures.callers, &figures.callees];
+    let times = |times: &Times, percent| (times.count() > 0).then(|| ms(times.percentile_ms(percent)));
+    let mos = sides.into_iter().filter_map(|side| side.mos_of_worst(1.0)).reduce(f64::min);
+    let delay =
+        if figures.callers.delay.count() > 0 { &figures.callers.delay } else { &figures.callees.delay };
+    html! {
+        div.tiles {
+            (tile(Some(figures.failures().to_string()), "calls failed", missed("min_done_pct")))
+            (tile(times(&figures.setup, 50.0), "setup, half below", false))
+            (tile(times(&figures.setup, 99.0), "setup, 99 % below", missed("max_setup_p99_ms")))
+            (tile(mos.map(|mos| format!("{mos:.2}")), "MOS of the worst hundredth", missed("min_mos")))
+            (tile(times(delay, 95.0), "mouth to ear, 95 % below", missed("max_mouth_to_ear_p95_ms")))
+            (tile(Some(sides.iter().map(|side| side.packets[2]).sum::<u64>().to_string()), "packets lost", missed("max_loss_pct")))
+        }
+    }
+}
+
+fn over_time(timeline: &Timeline) -> Markup {
+    let length = timeline.length_s();
+    let per_second = |count: u64| count as f64 / length;
+    let line = |value: &dyn Fn(&super::timeline::Step) -> Option<f64>| -> Vec<(f64, f64)> {
+        timeline
+            .steps()
+            .filter_map(|(at, step)| value(step).map(|value| (at + length / 2.0, value)))
+            .collect()
+    };
+    let (begun, answered, failed) = (
+        line(&|step| Some(per_second(step.begun))),
+        line(&|step| Some(per_second(step.answered))),
+        line(&|step| Some(per_second(step.failed))),
+    );
+    let legs = line(&|step| Some(step.legs as f64));
+    let [p50, p99] = [50.0, 99.0].map(|percent| line(&move |step| step.setup_ms(percent)));
+    let end_s = timeline.steps().last().map_or(0.0, |(at, _)| at) + length;
+    let drawn = |name: &str, lines: &[(&[(f64, f64)], RGBColor)]| {
+        html! {
+            @if let Some(svg) = chart(name, end_s, lines) { div.scroll tabindex="0" { (PreEscaped(svg)) } }
+        }
+    };
+    let key = |colour: &str, name: &str| {
+        html! { span.key style={ "background:var(--" (colour) ")" } {} (name) }
+    };
+    html! {
+        h2 { "Over time" }
+        figure {
+            h3 { "Calls a second" }
+            figcaption { (key("sent", "begun")) (key("received", "answered")) (key("bad", "failed")) }
+            (drawn("1/s", &[(&begun, SENT), (&answered, RECEIVED), (&failed, BAD)]))
+        }
+        @if !p50.is_empty() {
+            figure {
+                h3 { "Setup" }
+                figcaption { (key("received", "half below")) (key("warn", "99 % below")) }
+                (drawn("ms", &[(&p50, RECEIVED), (&p99, WARN)]))
+            }
+        }
+        figure {
+            h3 { "Legs under way" }
+            (drawn("legs", &[(&legs, RECEIVED)]))
+        }
+        p.soft { "A point is " (figure(length)) " s." }
+    }
+}
+
+/// Lines over the time of a run; none when plotters refuses.
+fn chart(name: &str, end_s: f64, lines: &[(&[(f64, f64)], RGBColor)]) -> Option<String> {
+    let top =
+        lines.iter().flat_map(|(line, _)| line.iter()).map(|(_, value)| *value).fold(1.0, f64::max) * 1.1;
+    svg(200, |area| {
+        let mut chart = ChartBuilder::on(area)
+            .margin_top(8)
+            .margin_right(RIGHT)
+            .set_label_area_size(LabelAreaPosition::Left, LEFT)
+            .set_label_area_size(LabelAreaPosition::Bottom, BOTTOM)
+            .build_cartesian_2d(0.0..end_s.max(1.0), 0.0..top)?;
+        let decimals = usize::from(top < 5.0);
+        time_mesh(&mut chart, name, 5, |value| format!("{value:.decimals$}"), true)?;
+        for (line, colour) in lines {
+            chart.draw_series([PathElement::new(line.to_vec(), colour.stroke_width(2))])?;
+            // one point alone is no line
+            chart.draw_series(line.iter().map(|point| Circle::new(*point, 2, colour.filled())))?;
+        }
+        Ok(())
+    })
+}
+
+fn times(figures: &Figures) -> Markup {
+    let all = [
+        ("setup, from when a call was due to its answer", &figures.setup),
+        ("ringing, from INVITE to the first 18x", &figures.ringing),
+        ("ending, from BYE to its answer", &figures.ending),
+        ("mouth to ear, heard by callers", &figures.callers.delay),
+        ("mouth to ear, heard by callees", &figures.callees.delay),
+        ("longest gaps, heard by callers", &figures.callers.gaps),
+        ("longest gaps, heard by callees", &figures.callees.gaps),
+        ("how late calls began", &figures.lateness),
+    ];
+    html! {
+        h2 { "Times" }
+        div.scroll tabindex="0" { table {
+            tr {
+                th { "ms" } th { "p50" } th { "p90" } th { "p95" } th { "p99" } th { "p99.9" } th { "max" } th { "calls" }
+            }
+            @for (name, times) in all.into_iter().filter(|(_, times)| times.count() > 0) {
+                tr {
+                    td { (name) }
+                    @for percent in [50.0, 90.0, 95.0, 99.0, 99.9, 100.0] {
+                        td { (format!("{:.2}", times.percentile_ms(percent))) }
+                    }
+                    td { (times.count()) }
+                }
+            }
+        } }
+    }
+}
+
+fn sides(figures: &Figures) -> Markup {
+    let mos =
+        |side: &Side, percent| side.mos_of_worst(percent).map_or("–".to_owned(), |mos| format!("{mos:.2}"));
+    html! {
+        h2 { "Calls and packets" }
+        div.scroll tabindex="0" { table {
+            tr {
+                th { "" } th { "begun" } th { "answered" } th { "done" } th { "failed" } th { "judged by mark" }
+                th { "MOS p50" } th { "worst hundredth" } th { "RTP sent" } th { "received" } th { "lost" }
+                th { "concealed frames" }
+            }
+            @for (name, side) in figures.sides() {
+                tr {
+                    td { (name) } td { (side.begun) } td { (side.answered) } td { (side.done) } td { (side.failures()) }
+                    td { (side.judged) } td { (mos(side, 50.0)) } td { (mos(side, 1.0)) }
+                    @for packets in side.packets { td { (packets) } }
+                    td { (side.concealed) }
+                }
+            }
+        } }
+    }
+}
+
+fn failures(figures: &Figures) -> Markup {
+    let mut failed: Vec<_> = figures
+        .sides()
+        .flat_map(|(name, side)| {
+            side.failed.iter().map(move |((step, why), calls)| (*calls, name, step, why))
+        })
+        .collect();
+    failed.sort_by_key(|(calls, ..)| std::cmp::Reverse(*calls));
+    html! {
+        @if !failed.is_empty() {
+            h2 { "Failures" }
+            div.scroll tabindex="0" { table {
+                tr { th { "side" } th { "calls" } th.left { "step" } th.left { "why" } }
+                @for (calls, name, step, why) in failed {
+                    tr { td { (name) } td { (calls) } td.text { code { (step) } } td.text { (why) } }
+                }
+            } }
+        }
+    }
+}
+
+fn worst(calls: &[&Call]) -> Markup {
+    let time = |value: Option<f64>| value.map_or("–".to_owned(), ms);
+    html! {
+        @if !calls.is_empty() {
+            h2 { "The worst calls" }
+            div.scroll tabindex="0" { table {
+                tr {
+                    th { "call" } th.left { "side" } th { "due at" } th.left { "step" } th.left { "why" } th { "setup" }
+                    th { "MOS" } th { "mouth to ear" } th { "longest gap" } th { "its mark" } th { "foreign mark" }
+                }
+                @for call in calls {
+                    tr {
+                        td { (call.number) }
+                        td.left { (call.side) }
+                        td { (one(call.at_s)) " s" }
+                        td.text { @if let Some(step) = &call.step { code { (step) } } }
+                        td.text.bad-text { (call.why.as_deref().unwrap_or("")) }
+                        td { (time(call.setup_ms)) }
+                        td { (call.mos.map_or("–".to_owned(), |mos| format!("{mos:.2}"))) }
+                        td { (time(call.mouth_to_ear_ms)) }
+                        td { (time(call.longest_gap_ms)) }
+                        td { (call.mark) }
+                        td { (call.foreign_mark.map_or("–".to_owned(), |mark| mark.to_string())) }
+                    }
+                }
+            } }
+        }
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use std::time::Duration;
+
+    use super::super::expect::Expect;
+    use super::super::party::Outcome;
+    use super::*;
+
+    #[test]
+    fn a_page_tells_of_failures_and_leaves_no_word_of_a_far_end_unescaped() {
+        let mut figures = Figures::default();
+        (figures.callers.begun, figures.callers.answered, figures.callers.done) = (2, 1, 1);
+        let why = "refused: <script>".to_owned();
+        figures.callers.over(Outcome::Failed { step: "dial 1".to_owned(), why: why.clone() });
+        figures.worst.offer(&Call { number: 2, side: "caller", why: Some(why), ..Call::default() });
+        figures.timeline.at(Duration::from_secs(2)).set_up(Duration::from_millis(20));
+        let judged = Expect::default().judge(&figures, (0.0, 0.0));
+        let page = page(&figures, (0.0, 0.0), 3.0, &judged, "2026-01-01T00:00:00Z");
+        for part in ["Not passed", "min_done_pct of callers", "<svg", "var(--received)", "The worst calls"] {
+            assert!(page.contains(part), "{part}\n{page}");
+        }
+        assert_eq!(page.matches("refused: &lt;script&gt;").count(), 2, "{page}");
+        assert!(!page.contains("<script"), "{page}");
+    }
+}
