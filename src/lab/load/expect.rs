@@ -1,0 +1,215 @@
+//! `[expect]` of a load: limits, and what of a run is beyond them.
+
+use serde::Deserialize;
+
+use super::figures::{Figures, Times};
+use crate::results::expectation::{Bound, Expectation};
+
+/// Limits; none is checked that is not set.
+#[derive(Debug, Clone, Copy, PartialEq, Deserialize)]
+#[serde(deny_unknown_fields, default)]
+pub struct Expect {
+    /// Calls of callers whose steps were all done, at least, percent.
+    pub min_done_pct: f64,
+    /// Calls that were answered, at least, percent.
+    pub min_answered_pct: Option<f64>,
+    /// From when a call was due to its answer, 99th percentile, at most, ms.
+    pub max_setup_p99_ms: Option<f64>,
+    /// MOS of the worst hundredth, at least.
+    pub min_mos: Option<f64>,
+    /// Mouth to ear, 95th percentile of the calls that were judged, at most, ms.
+    pub max_mouth_to_ear_p95_ms: Option<f64>,
+    /// The longest gap of any call that was judged, at most, ms.
+    pub max_gap_ms: Option<f64>,
+    /// RTP packets lost, at most, percent.
+    pub max_loss_pct: Option<f64>,
+    /// How much more of the time than the idle sleeper the generator may have been late, percent.
+    pub max_late_pct: f64,
+}
+
+impl Default for Expect {
+    fn default() -> Self {
+        Expect {
+            min_done_pct: 100.0,
+            min_answered_pct: None,
+            max_setup_p99_ms: None,
+            min_mos: None,
+            max_mouth_to_ear_p95_ms: None,
+            max_gap_ms: None,
+            max_loss_pct: None,
+            max_late_pct: 0.1,
+        }
+    }
+}
+
+/// What a run proves.
+#[derive(Debug, Clone, PartialEq, Eq)]
+pub enum Verdict {
+    /// Every limit was kept.
+    Passed,
+    /// These were not.
+    Failed(Vec<String>),
+    /// The generator was late itself: times of this run say nothing about the target.
+    Void(String),
+}
+
+/// A run against its limits: lines, JSON and reports are made of this.
+#[derive(Debug, Clone, PartialEq)]
+pub struct Judged {
+    /// The limits, each with what was measured.
+    pub limits: Vec<Expectation>,
+    /// Percent of the time in which the generator was late, more than the idle sleeper. Where it is missed, limits on
+    /// times are not judged.
+    pub late: Expectation,
+    /// What that means; none: the generator was in time.
+    pub void: Option<String>,
+}
+
+impl Judged {
+    /// All of it in a word.
+    pub fn verdict(&self) -> Verdict {
+        let missed: Vec<_> = self.limits.iter().filter(|it| it.missed()).map(Expectation::line).collect();
+        match &self.void {
+            _ if !missed.is_empty() => Verdict::Failed(missed),
+            Some(why) => Verdict::Void(why.clone()),
+            None => Verdict::Passed,
+        }
+    }
+
+    /// Every line of it.
+    pub fn rows(&self) -> impl Iterator<Item = &Expectation> {
+        self.limits.iter().chain([&self.late])
+    }
+}
+
+/// What a limit is on.
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+enum On {
+    /// Counts.
+    Calls,
+    /// Times, of which a generator that was late says nothing.
+    Times,
+}
+
+impl Expect {
+    /// Judges a run. `late`: percent of the time in which the generator was late, and the idle sleeper.
+    pub fn judge(&self, figures: &Figures, late: (f64, f64)) -> Judged {
+        use Bound::{AtLeast, AtMost};
+        let (callers, callees) = (&figures.callers, &figures.callees);
+        let both = [callers, callees];
+        let over =
+            Expectation::of("max_late_pct", AtMost, self.max_late_pct, Some((late.0 - late.1).max(0.0)), "%");
+        let void = over.missed().then(|| {
+            format!(
+                "the generator was late for {:.2} % of the time, a thread that only slept for {:.2} %: this machine \
+                 cannot make this load, so its times say nothing about the target; lower the rate, or give it more cores",
+                late.0, late.1
+            )
+        });
+        let share = |part: u64, of: u64| (of > 0).then(|| part as f64 / of as f64 * 100.0);
+        let mut limits = Vec::new();
+        let mut check = |on, name, bound, limit: Option<f64>, measured: Option<f64>, unit, missing: &str| {
+            let Some(limit) = limit else { return };
+            let row = Expectation::of(name, bound, limit, measured, unit);
+            limits.push(match on {
+                On::Times if void.is_some() => Expectation {
+                    measured: None,
+                    pass: false,
+                    judged: false,
+                    unmeasured: Some("the generator was late itself".to_owned()),
+                    ..row
+                },
+                _ => Expectation { unmeasured: measured.is_none().then(|| missing.to_owned()), ..row },
+            });
+        };
+        for (name, side) in [("min_done_pct of callers", callers), ("min_done_pct of callees", callees)] {
+            let over = side.done + side.failures();
+            // a side that has no calls has no failed ones
+            let limit = (over > 0).then_some(self.min_done_pct);
+            check(On::Calls, name, AtLeast, limit, share(side.done, over), "%", "");
+        }
+        let (began, answered) = (callers.begun, share(callers.answered, callers.begun));
+        let limit = self.min_answered_pct.filter(|_| began > 0);
+        check(On::Calls, "min_answered_pct", AtLeast, limit, answered, "%", "");
+        let p99 = (figures.setup.count() > 0).then(|| figures.setup.percentile_ms(99.0));
+        let setup = self.max_setup_p99_ms;
+        check(On::Times, "max_setup_p99_ms", AtMost, setup, p99, "ms", "no call was answered");
+        let mos = both.into_iter().filter_map(|side| side.mos_of_worst(1.0)).reduce(f64::min);
+        check(On::Calls, "min_mos", AtLeast, self.min_mos, mos, "", "no call was heard");
+        let judged = callers.judged + callees.judged > 0;
+        let worst = |times: [&Times; 2], percent| {
+            judged.then(|| times.map(|it| it.percentile_ms(percent)).into_iter().fold(0.0, f64::max))
+        };
+        let unjudged = "no call was judged by its mark; let them stay longer, or leave the limit out";
+        let delay = worst(both.map(|side| &side.delay), 95.0);
+        let limit = self.max_mouth_to_ear_p95_ms;
+        check(On::Times, "max_mouth_to_ear_p95_ms", AtMost, limit, delay, "ms", unjudged);
+        let gap = worst(both.map(|side| &side.gaps), 100.0);
+        check(On::Times, "max_gap_ms", AtMost, self.max_gap_ms, gap, "ms", unjudged);
+        let [received, lost] = [1, 2].map(|n| callers.packets[n] + callees.packets[n]);
+        let loss = share(lost, received + lost).or(Some(0.0));
+        check(On::Calls, "max_loss_pct", AtMost, self.max_loss_pct, loss, "%", "");
+        Judged { limits, late: over, void }
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use std::time::Duration;
+
+    use super::super::party::Outcome;
+    use super::*;
+
+    fn run(done: u64, failed: u64) -> Figures {
+        let mut figures = Figures::default();
+        figures.callers.begun = done + failed;
+        figures.callers.answered = done;
+        (0..done).for_each(|_| figures.callers.over(Outcome::Done));
+        let outcome = Outcome::Failed { step: "dial 1".to_owned(), why: "refused: 503".to_owned() };
+        (0..failed).for_each(|_| figures.callers.over(outcome.clone()));
+        (0..done).for_each(|_| figures.setup.record(Duration::from_millis(20)));
+        figures
+    }
+
+    #[test]
+    fn one_failed_call_is_a_failed_run_unless_less_is_expected() {
+        assert_eq!(Expect::default().judge(&run(100, 0), (0.0, 0.0)).verdict(), Verdict::Passed);
+        let Verdict::Failed(why) = Expect::default().judge(&run(99, 1), (0.0, 0.0)).verdict() else {
+            panic!()
+        };
+        assert_eq!(why, ["min_done_pct of callers: expected at least 100 %, measured 99.00 %"]);
+        let expect = Expect { min_done_pct: 99.0, ..Expect::default() };
+        assert_eq!(expect.judge(&run(99, 1), (0.0, 0.0)).verdict(), Verdict::Passed);
+    }
+
+    #[test]
+    fn times_of_a_generator_that_was_late_prove_nothing_and_failures_stay_failures() {
+        let expect = Expect { max_setup_p99_ms: Some(10.0), ..Expect::default() };
+        let verdict = |run: &Figures, late| expect.judge(run, late).verdict();
+        assert!(matches!(verdict(&run(10, 0), (0.0, 0.0)), Verdict::Failed(_)));
+        assert!(matches!(verdict(&run(10, 0), (5.0, 0.5)), Verdict::Void(_)));
+        assert!(matches!(verdict(&run(10, 0), (5.0, 5.0)), Verdict::Failed(_)));
+        assert!(matches!(verdict(&run(9, 1), (5.0, 0.5)), Verdict::Failed(_)));
+    }
+
+    #[test]
+    fn each_limit_that_is_set_has_a_line_and_what_was_not_measured_misses_it() {
+        let expect = Expect {
+            min_answered_pct: Some(90.0),
+            max_setup_p99_ms: Some(10.0),
+            min_mos: Some(4.0),
+            max_mouth_to_ear_p95_ms: Some(200.0),
+            max_gap_ms: Some(100.0),
+            max_loss_pct: Some(0.0),
+            ..Expect::default()
+        };
+        let judged = expect.judge(&run(10, 0), (0.0, 0.0));
+        let missed: Vec<_> = judged.rows().filter(|row| row.missed()).map(|row| row.name.as_str()).collect();
+        assert_eq!(missed, ["max_setup_p99_ms", "min_mos", "max_mouth_to_ear_p95_ms", "max_gap_ms"]);
+        assert_eq!(judged.rows().count(), 8);
+        let late = expect.judge(&run(10, 0), (5.0, 0.5));
+        let unjudged: Vec<_> = late.rows().filter(|row| !row.judged).map(|row| row.name.as_str()).collect();
+        assert_eq!(unjudged, ["max_setup_p99_ms", "max_mouth_to_ear_p95_ms", "max_gap_ms"]);
+        assert!(late.late.missed());
+    }
+}

@@ -1,0 +1,37 @@
+//! Load that hears: thousands of calls at a rate against any SIP system, each judged by its sound.
+//!
+//! - `config`: what a run is told; `plan`: a file that says it
+//! - `users`: who calls, from a file
+//! - `pace`: when calls begin; `holding`: how long they last
+//! - `party`: one leg that goes by the steps of its scenario, as a machine
+//! - `sound`: what a leg says and hears; `hearing`: what that tells
+//! - `generator`: calls of all parties, on one thread
+//! - `entry`: a party of it and its leg
+//! - `figures`: what is counted and measured; `timeline`: when; `worst`: in which calls; `sleeper`: how late the machine itself is
+//! - `expect`: limits and verdict; `results`: what a run says; `junit`: to services that run tests; `page`: as a
+//!   page
+//! - `live`: what it says meanwhile
+//! - `run`: the life of the process
+
+pub mod config;
+mod entry;
+pub mod expect;
+mod figures;
+mod generator;
+pub mod hearing;
+pub mod holding;
+mod junit;
+mod live;
+pub mod pace;
+mod page;
+mod party;
+pub mod plan;
+mod results;
+mod run;
+mod sleeper;
+mod sound;
+mod timeline;
+pub mod users;
+mod worst;
+
+pub use run::run;

@@ -1,0 +1,362 @@
+//! A plan of a load: TOML, whose flags win over it.
+//!
+//! ```toml
+//! [load]
+//! target = "sip:1000@127.0.0.1:5060"
+//! at_once = 300
+//! hold_s = "exponential 20"
+//!
+//! [[stage]]          # one after the other
+//! rate = 50          # calls a second
+//! ramp_s = 10        # reached after
+//! hold_s = 60        # kept for; the last one without it: to the end
+//!
+//! [caller]
+//! steps = ["dial 1000", "say mark", "hears 440 within 3 s", "30 %: press 1", "stay", "hang up"]
+//!
+//! [expect]
+//! max_setup_p99_ms = 200
+//! ```
+
+use std::net::{IpAddr, SocketAddr};
+use std::path::{Path, PathBuf};
+use std::sync::Arc;
+use std::time::Duration;
+
+use serde::Deserialize;
+
+use super::expect::Expect;
+use super::hearing::Ears;
+use super::holding::Holding;
+use super::pace::Stage;
+use super::users::{self, Users};
+use b2b_call::agent::{Roots, Signalling, SrtpPolicy, Transport, sip_uri};
+use b2b_config::step::{self, Step};
+use b2b_media::codec::Codec;
+
+/// What is wrong with a plan of a load.
+#[derive(Debug, thiserror::Error)]
+pub enum PlanError {
+    /// It cannot be read.
+    #[error("{path}: {error}; name a plan that is there, like plans/load.plan.toml")]
+    Read {
+        /// The file.
+        path: PathBuf,
+        /// Why.
+        error: std::io::Error,
+    },
+    /// Its text is wrong, with the line.
+    #[error("{path}: {error}")]
+    Text {
+        /// The file.
+        path: PathBuf,
+        /// Why, with the line shown.
+        error: toml::de::Error,
+    },
+    /// A value is wrong.
+    #[error("{path}: {key}: {reason}")]
+    Value {
+        /// The file.
+        path: PathBuf,
+        /// As it is written.
+        key: String,
+        /// Why, and what to write.
+        reason: String,
+    },
+    /// A file of users is wrong.
+    #[error(transparent)]
+    Users(#[from] users::UsersError),
+}
+
+/// A plan, read.
+#[derive(Debug, Clone, Default)]
+pub struct LoadPlan {
+    /// `[load]`.
+    pub load: Table,
+    /// `[[stage]]`; none: what flags say.
+    pub stages: Vec<Stage>,
+    /// `[caller]`.
+    pub caller: Option<Arc<[Step]>>,
+    /// `[callee]`.
+    pub callee: Option<Arc<[Step]>>,
+    /// `[expect]`.
+    pub expect: Expect,
+    /// What legs that say their mark are to hear.
+    pub ears: Option<Ears>,
+    /// How long calls stay.
+    pub holding: Option<Holding>,
+    /// In order of priority.
+    pub codecs: Option<Vec<Codec>>,
+    /// By which way requests go.
+    pub signalling: Signalling,
+    /// Whether media are encrypted.
+    pub srtp: SrtpPolicy,
+    /// Who calls, in turn.
+    pub callers: Option<Users>,
+    /// Who is registered to be called.
+    pub callees: Option<Users>,
+    /// Where they are registered; none: at the target.
+    pub registrar: Option<String>,
+    /// How many a second, at most; none: 100.
+    pub register_per_s: Option<f64>,
+    /// For how long; none: ten minutes.
+    pub expires_s: Option<u32>,
+}
+
+/// `[load]`, as it is written.
+#[derive(Debug, Clone, Default, Deserialize)]
+#[serde(deny_unknown_fields, default)]
+pub struct Table {
+    /// Whom to call, and where numbers are.
+    pub target: Option<String>,
+    /// Where SIP listens.
+    pub sip_bind: Option<SocketAddr>,
+    /// Addresses in the place of that, with its port, which calls and users go by in turn.
+    pub addresses: Vec<IpAddr>,
+    /// Callers under way at once, at most.
+    pub at_once: Option<u32>,
+    /// Calls, at most.
+    pub calls: Option<u32>,
+    /// No call begins after this, s.
+    pub duration_s: Option<f64>,
+    /// There is no sound.
+    pub signalling_only: bool,
+    /// Seed of all chance.
+    pub seed: Option<u64>,
+    /// The target may be loaded, wherever it is.
+    pub target_is_mine: bool,
+    ears: Option<String>,
+    hold_s: Option<Length>,
+    codecs: Option<Vec<String>>,
+    /// The domain of users; none: the target's host.
+    pub domain: Option<String>,
+    transport: Option<Way>,
+    ca_file: Option<PathBuf>,
+    srtp: Option<Srtp>,
+}
+
+#[derive(Debug, Clone, Copy, Deserialize)]
+#[serde(rename_all = "lowercase")]
+enum Way {
+    Udp,
+    Tcp,
+    Tls,
+}
+
+#[derive(Debug, Clone, Copy, Deserialize)]
+#[serde(rename_all = "lowercase")]
+enum Srtp {
+    Off,
+    Offered,
+    Required,
+}
+
+/// Seconds, or a distribution in words.
+#[derive(Debug, Clone, Deserialize)]
+#[serde(untagged)]
+enum Length {
+    Seconds(f64),
+    Words(String),
+}
+
+#[derive(Debug, Deserialize)]
+#[serde(deny_unknown_fields)]
+struct StageTable {
+    rate: f64,
+    #[serde(default)]
+    ramp_s: f64,
+    hold_s: Option<f64>,
+}
+
+#[derive(Debug, Default, Deserialize)]
+#[serde(deny_unknown_fields, default)]
+struct CallerTable {
+    steps: Option<Vec<String>>,
+    users: Option<PathBuf>,
+}
+
+#[derive(Debug, Default, Deserialize)]
+#[serde(deny_unknown_fields, default)]
+struct CalleeTable {
+    steps: Option<Vec<String>>,
+    users: Option<PathBuf>,
+    registrar: Option<String>,
+    register_per_s: Option<f64>,
+    expires_s: Option<u32>,
+}
+
+#[derive(Debug, Default, Deserialize)]
+#[serde(deny_unknown_fields, default)]
+struct Written {
+    load: Table,
+    stage: Vec<StageTable>,
+    caller: CallerTable,
+    callee: CalleeTable,
+    expect: Expect,
+}
+
+impl LoadPlan {
+    /// Reads a file.
+    ///
+    /// # Errors
+    /// See [`PlanError`].
+    pub fn read(path: &Path) -> Result<LoadPlan, PlanError> {
+        let text = std::fs::read_to_string(path)
+            .map_err(|error| PlanError::Read { path: path.to_owned(), error })?;
+        LoadPlan::parse(path, &text)
+    }
+
+    fn parse(path: &Path, text: &str) -> Result<LoadPlan, PlanError> {
+        let written: Written =
+            toml::from_str(text).map_err(|error| PlanError::Text { path: path.to_owned(), error })?;
+        let bad = |key: &str, reason: String| PlanError::Value {
+            path: path.to_owned(),
+            key: key.to_owned(),
+            reason,
+        };
+        let seconds = |key: &str, value: f64| match Duration::try_from_secs_f64(value) {
+            Ok(duration) => Ok(duration),
+            Err(_) => Err(bad(key, format!("{value} is no length; write seconds, 0 or more"))),
+        };
+        let stage = |stage: &StageTable| {
+            if !(0.0..=100_000.0).contains(&stage.rate) {
+                return Err(bad(
+                    "stage.rate",
+                    format!("{} is no rate; write calls a second, 0 to 100000", stage.rate),
+                ));
+            }
+            let hold = stage.hold_s.map(|hold| seconds("stage.hold_s", hold)).transpose()?;
+            Ok(Stage { rate: stage.rate, ramp: seconds("stage.ramp_s", stage.ramp_s)?, hold })
+        };
+        let steps = |key: &str, steps: Option<Vec<String>>, read: fn(&str) -> Result<Vec<Step>, String>| {
+            let read = steps.map(|steps| read(&steps.join(";")));
+            read.transpose().map(|steps| steps.map(Arc::from)).map_err(|reason| bad(key, reason))
+        };
+        let holding = match &written.load.hold_s {
+            None => None,
+            Some(Length::Seconds(seconds)) => Some(seconds.to_string().parse()),
+            Some(Length::Words(words)) => Some(words.parse()),
+        };
+        let codec = |name: &String| {
+            let known = Codec::ALL.into_iter().find(|codec| codec.to_string().eq_ignore_ascii_case(name));
+            known.ok_or_else(|| {
+                bad("load.codecs", format!("there is no codec {name:?}; choose from opus, g722, pcmu, pcma"))
+            })
+        };
+        // beside the plan, wherever it is used from
+        let beside = |file: &Path| path.parent().unwrap_or(Path::new("")).join(file);
+        let signalling = Signalling {
+            transport: written.load.transport.map(|it| match it {
+                Way::Udp => Transport::Udp,
+                Way::Tcp => Transport::Tcp,
+                Way::Tls => Transport::Tls,
+            }),
+            tls: match (&written.load.ca_file, written.load.transport) {
+                (Some(file), _) => Some(Roots::File(beside(file))),
+                (None, Some(Way::Tls)) => Some(Roots::System),
+                (None, _) => None,
+            },
+            ..Signalling::default()
+        };
+        if let Some(rate) = written.callee.register_per_s.filter(|rate| !(0.1..=100_000.0).contains(rate)) {
+            return Err(bad("callee.register_per_s", format!("{rate} is no rate; write 0.1 to 100000")));
+        }
+        if let Some(uri) = written.callee.registrar.as_deref()
+            && let Err(error) = sip_uri(uri)
+        {
+            return Err(bad("callee.registrar", error.to_string()));
+        }
+        if let Some(duration) = written.load.duration_s {
+            seconds("load.duration_s", duration)?;
+        }
+        Ok(LoadPlan {
+            stages: written.stage.iter().map(stage).collect::<Result<_, _>>()?,
+            caller: steps("caller.steps", written.caller.steps, step::caller)?,
+            callee: steps("callee.steps", written.callee.steps, step::callee)?,
+            expect: written.expect,
+            ears: written
+                .load
+                .ears
+                .as_deref()
+                .map(str::parse)
+                .transpose()
+                .map_err(|reason| bad("load.ears", reason))?,
+            holding: holding.transpose().map_err(|reason| bad("load.hold_s", reason))?,
+            codecs: written
+                .load
+                .codecs
+                .as_ref()
+                .map(|names| names.iter().map(codec).collect())
+                .transpose()?,
+            signalling,
+            srtp: match written.load.srtp {
+                None | Some(Srtp::Off) => SrtpPolicy::Off,
+                Some(Srtp::Offered) => SrtpPolicy::Offered,
+                Some(Srtp::Required) => SrtpPolicy::Required,
+            },
+            callers: written.caller.users.as_deref().map(|file| users::read(&beside(file))).transpose()?,
+            callees: written.callee.users.as_deref().map(|file| users::read(&beside(file))).transpose()?,
+            registrar: written.callee.registrar,
+            register_per_s: written.callee.register_per_s,
+            expires_s: written.callee.expires_s,
+            load: written.load,
+        })
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    fn parse(text: &str) -> Result<LoadPlan, PlanError> {
+        LoadPlan::parse(Path::new("load.toml"), text)
+    }
+
+    #[test]
+    fn a_plan_says_what_flags_say_and_more() {
+        let plan = parse(
+            r#"
+            [load]
+            target = "sip:1000@127.0.0.1"
+            hold_s = "uniform 1 2"
+            codecs = ["opus", "PCMU"]
+            [[stage]]
+            rate = 10
+            ramp_s = 5
+            hold_s = 20
+            [[stage]]
+            rate = 0
+            ramp_s = 1
+            [caller]
+            steps = ["dial 1000", "30 %: press 1", "stay", "hang up"]
+            [expect]
+            max_setup_p99_ms = 200
+            "#,
+        )
+        .unwrap();
+        assert_eq!(plan.stages.len(), 2);
+        assert_eq!(plan.caller.unwrap().len(), 4);
+        assert_eq!(plan.holding, Some(Holding::Uniform(1.0, 2.0)));
+        assert_eq!(plan.codecs, Some(vec![Codec::Opus, Codec::Pcmu]));
+        assert_eq!((plan.expect.max_setup_p99_ms, plan.expect.min_done_pct), (Some(200.0), 100.0));
+    }
+
+    #[test]
+    fn what_is_wrong_says_where_and_what_to_write() {
+        for (text, said) in [
+            ("[load]\ntarge = 1", "unknown field `targe`"),
+            ("[load]\nhold_s = \"long\"", "load.hold_s: \"long\" is no length"),
+            ("[load]\ncodecs = [\"g729\"]", "choose from opus"),
+            ("[[stage]]\nrate = -1", "stage.rate: -1 is no rate"),
+            ("[caller]\nsteps = [\"jump\"]", "caller.steps: the step `jump`"),
+            ("[expect]\nmin_done = 3", "unknown field `min_done`"),
+            ("[load]\ntransport = \"sctp\"", "expected one of `udp`, `tcp`, `tls`"),
+            ("[load]\nsrtp = true", "srtp"),
+            ("[callee]\nregister_per_s = 0", "callee.register_per_s: 0 is no rate"),
+            ("[callee]\nregistrar = \"here\"", "callee.registrar: bad SIP URI"),
+        ] {
+            let error = parse(text).unwrap_err().to_string();
+            assert!(error.contains(said) && error.contains("load.toml"), "{text}: {error}");
+        }
+    }
+}

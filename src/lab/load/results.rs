@@ -1,0 +1,109 @@
+//! What a run says: a table for people, and JSON.
+
+use serde_json::{Value, json};
+
+use super::expect::{Judged, Verdict};
+use super::figures::{Figures, Side, Times};
+
+/// How late generator and idle sleeper were, percent of the time.
+pub type Late = (f64, f64);
+
+/// The run in JSON.
+pub fn json(figures: &Figures, late: Late, took_s: f64, judged: &Judged) -> Value {
+    let (word, why) = match judged.verdict() {
+        Verdict::Passed => ("passed", Vec::new()),
+        Verdict::Failed(why) => ("failed", why),
+        Verdict::Void(why) => ("void", vec![why]),
+    };
+    let mut run = figures.json();
+    run["version"] = json!(1);
+    run["took_s"] = json!((took_s * 1e3).round() / 1e3);
+    run["generator_late_pct"] = json!(late.0);
+    run["sleeper_late_pct"] = json!(late.1);
+    run["expectations"] = json!(judged.rows().collect::<Vec<_>>());
+    run["verdict"] = json!({"result": word, "why": why});
+    run
+}
+
+/// The run in lines.
+pub fn lines(figures: &Figures, late: Late, took_s: f64, judged: &Judged) -> Vec<String> {
+    let mut lines = Vec::new();
+    figures.sides().for_each(|(who, side)| lines.extend(of_side(who, side, took_s)));
+    if figures.callers.begun > 0 {
+        lines.push(format!(
+            "{:<9} {:>9} {:>9} {:>9} {:>9} {:>9}",
+            "ms", "p50", "p90", "p99", "p99.9", "calls"
+        ));
+        for (what, times) in
+            [("setup", &figures.setup), ("ringing", &figures.ringing), ("ending", &figures.ending)]
+        {
+            lines.extend((times.count() > 0).then(|| of_times(what, times)));
+        }
+    }
+    lines.push(format!(
+        "late      generator {:.2} % of the time, idle sleeper {:.2} %; calls began {:.1} ms late in the 99th percentile",
+        late.0,
+        late.1,
+        figures.lateness.percentile_ms(99.0)
+    ));
+    if figures.registrations.users > 0 {
+        let it = &figures.registrations;
+        let failures: u64 = it.failures.values().sum();
+        lines.push(format!(
+            "users     {} of {} registered at the end, {failures} attempts failed",
+            it.registered, it.users
+        ));
+    }
+    if figures.held_back > 0 {
+        lines.push(format!(
+            "held back {} times, since as many calls were under way as may be",
+            figures.held_back
+        ));
+    }
+    match judged.verdict() {
+        Verdict::Passed => lines.push("passed".to_owned()),
+        Verdict::Failed(why) => lines.extend(why.iter().map(|why| format!("failed    {why}"))),
+        Verdict::Void(why) => lines.push(format!("void      {why}")),
+    }
+    lines
+}
+
+fn of_side(who: &str, side: &Side, took_s: f64) -> Vec<String> {
+    let [sent, received, lost] = side.packets;
+    let mos = match (side.mos_of_worst(1.0), side.mos_of_worst(50.0)) {
+        (Some(worst), Some(usual)) => format!("MOS {usual:.2}, worst hundredth {worst:.2}"),
+        _ => "nothing heard".to_owned(),
+    };
+    let mut lines = vec![
+        format!(
+            "{who:<9} {} begun ({:.1}/s), {} answered, {} done, {} failed, {} at the end still under way",
+            side.begun,
+            side.begun as f64 / took_s.max(0.001),
+            side.answered,
+            side.done,
+            side.failures(),
+            side.begun - side.done - side.failures(),
+        ),
+        format!("{:<9} RTP {sent} sent, {received} received, {lost} lost; {mos}", ""),
+    ];
+    if side.judged > 0 {
+        let [p50, p95, max] = [50.0, 95.0, 100.0].map(|percent| side.delay.percentile_ms(percent));
+        let gaps = match side.gaps.count() {
+            0 => "no gap".to_owned(),
+            calls => format!("gaps in {calls} of them, the longest {:.0} ms", side.gaps.percentile_ms(100.0)),
+        };
+        lines.push(format!(
+            "{:<9} {} judged by their mark: mouth to ear {p50:.1} ms, p95 {p95:.1}, max {max:.1}; {gaps}",
+            "", side.judged
+        ));
+    }
+    let mut failed: Vec<_> = side.failed.iter().collect();
+    failed.sort_by_key(|(_, calls)| std::cmp::Reverse(**calls));
+    lines.extend(failed.iter().map(|((step, why), calls)| format!("{:<9} {calls} at `{step}`: {why}", "")));
+    lines
+}
+
+fn of_times(what: &str, times: &Times) -> String {
+    let [p50, p90, p99, p999] = [50.0, 90.0, 99.0, 99.9].map(|percent| times.percentile_ms(percent));
+    format!("{what:<9} {p50:>9.2} {p90:>9.2} {p99:>9.2} {p999:>9.2} {:>9}", times.count())
+}
