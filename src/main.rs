@@ -30,6 +30,8 @@ const ROLES: &[(RoleName, Run)] = &[
     (RoleName::Mixer, |flags| call_role(flags, Mixer::new(flags.mixer()?))),
     #[cfg(feature = "lab")]
     (RoleName::Sink, |flags| call_role(flags, Sink::new(flags.sink()?))),
+    #[cfg(feature = "lab")]
+    (RoleName::Load, |flags| Ok(b2b::lab::load::run(flags.load()?)? as u8)),
     #[cfg(feature = "server")]
     (RoleName::B2bua, serve),
     #[cfg(feature = "server")]
@@ -49,8 +51,8 @@ fn main() -> ExitCode {
         }
     };
     logging::identify(role.as_str(), flags.log_format);
-    // the orchestrator colours its lines; the b2bua's configuration has a say
-    if !matches!(role, RoleName::Orchestrator | RoleName::B2bua) {
+    // the orchestrator colours its lines, a load has a status line below them; the b2bua's configuration has a say
+    if !matches!(role, RoleName::Orchestrator | RoleName::Load | RoleName::B2bua) {
         logging::init(role.as_str(), flags.log_level, flags.log_format);
     }
     let Some((_, run)) = ROLES.iter().find(|(name, _)| *name == role) else {

@@ -24,7 +24,8 @@ a mixer adds DTMF tones, a sink plays and records what arrives, and an \
 orchestrator runs them from a plan and measures the result. And a server: a \
 b2bua, which people put in front of phones, trunks and voice applications. \
 And a phone, for a terminal or for a script. And a media server, which carries \
-the RTP of b2buas elsewhere.
+the RTP of b2buas elsewhere. And load: many calls at a rate against any SIP \
+system, measured and heard.
 
 The lab has no authentication and no TLS: whoever reaches its SIP port can call \
 it, and whoever sees its packets can listen. It binds to 127.0.0.1 unless told \
@@ -64,6 +65,10 @@ Examples:
     b2b --role phone --identity sip:test@127.0.0.1 --call sip:1001@127.0.0.1:5060 \\
         --play hello.wav --record heard.wav --dtmf 123# --hangup-after 10 --json
 
+  Fifty calls a second for a minute against a server of yours, and somebody who answers them:
+    b2b --role load --sip-bind 127.0.0.1:5070 --callee 'answer; say mark; hung up'
+    b2b --role load --target sip:1000@127.0.0.1:5060 --rate 50 --duration-s 60 --report target/load
+
 Exit codes:
   0 ok   1 an expectation of the plan was not met   64 arguments, plan or configuration
   65 SIP   66 audio   67 not ready or not ended in time   70 panic";
@@ -72,7 +77,7 @@ Exit codes:
 #[derive(Debug, Clone, Parser)]
 #[command(name = "b2b", version, about = ABOUT, after_help = EXAMPLES, max_term_width = 100)]
 pub struct Flags {
-    /// What to be: orchestrator, source, mixer, sink, b2bua, phone or media
+    /// What to be: orchestrator, source, mixer, sink, b2bua, phone, media or load
     #[arg(long, value_name = "ROLE")]
     pub role: Option<RoleName>,
 
@@ -94,14 +99,14 @@ pub struct Flags {
     /// Where SIP listens (source: its local address), over UDP and TCP; port 0
     /// takes a free one. RTP binds to the same IP address. The b2bua listens here
     /// instead of where its configuration says
-    #[arg(long, help_heading = "Source, mixer, sink, b2bua and phone", value_name = "IP:PORT", default_value = "127.0.0.1:0", value_parser = value::sip_bind)]
+    #[arg(long, help_heading = "Source, mixer, sink, b2bua, phone and load", value_name = "IP:PORT", default_value = "127.0.0.1:0", value_parser = value::sip_bind)]
     pub sip_bind: SocketAddr,
     /// Write every SIP message sent and received to this file
-    #[arg(long, help_heading = "Source, mixer, sink, b2bua and phone", value_name = "FILE", value_parser = value::path)]
+    #[arg(long, help_heading = "Source, mixer, sink, b2bua, phone and load", value_name = "FILE", value_parser = value::path)]
     pub sip_trace: Option<PathBuf>,
     /// Whom to call, like sip:sink@127.0.0.1:5070; with ;transport=tcp over TCP.
     /// The b2bua sends every call there, before it asks its routes: for the lab
-    #[arg(long, help_heading = "Source and mixer (required), b2bua", value_name = "SIP-URI", value_parser = value::target)]
+    #[arg(long, help_heading = "Source and mixer (required), b2bua and load", value_name = "SIP-URI", value_parser = value::target)]
     pub target: Option<String>,
     /// Start nothing; print the command lines of the roles, or what the b2bua's
     /// configuration says

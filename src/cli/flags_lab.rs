@@ -4,7 +4,9 @@ use std::path::PathBuf;
 
 use clap::Args;
 
-use b2b_lab::config::value;
+use b2b_lab::config::value::{self, Scenario};
+use b2b_lab::load::hearing::Ears;
+use b2b_lab::load::holding::Holding;
 use b2b_lab::role::player::PlayerCommand;
 use b2b_lab::role::sink::Output;
 use b2b_media::dtmf::Sequence;
@@ -34,7 +36,7 @@ pub struct LabFlags {
     #[arg(long, help_heading = "Source", value_name = "MS", default_value = "20", value_parser = value::ptime_ms)]
     pub ptime_ms: u32,
     /// The codec to offer first: pcmu or pcma
-    #[arg(long, help_heading = "Source", value_name = "CODEC", default_value = "pcmu", value_parser = value::codec)]
+    #[arg(long, help_heading = "Source and load", value_name = "CODEC", default_value = "pcmu", value_parser = value::codec)]
     pub codec: Codec,
     /// How to get to 8 kHz: sinc (band-limited) or linear (cheap, aliases)
     #[arg(long, help_heading = "Source", value_name = "METHOD", default_value = "sinc", value_parser = value::resampler)]
@@ -42,8 +44,8 @@ pub struct LabFlags {
     /// Begin again at the end of the file
     #[arg(long = "loop", id = "loop", help_heading = "Source")]
     pub repeat: bool,
-    /// Hang up after this much audio
-    #[arg(long, help_heading = "Source", value_name = "SECONDS", value_parser = value::seconds)]
+    /// Source: hang up after this much audio. Load: begin no call after this
+    #[arg(long, help_heading = "Source and load", value_name = "SECONDS", value_parser = value::seconds)]
     pub duration_s: Option<f64>,
 
     // sink
@@ -58,9 +60,9 @@ pub struct LabFlags {
     /// Write what is heard to this WAV file
     #[arg(long, help_heading = "Sink", value_name = "FILE", value_parser = value::path)]
     pub wav: Option<PathBuf>,
-    /// End after this many calls
-    #[arg(long, help_heading = "Sink", value_name = "NUMBER", default_value = "1", value_parser = value::calls)]
-    pub calls: u32,
+    /// Sink: end after this many calls, [default: 1]. Load: make so many at most
+    #[arg(long, help_heading = "Sink and load", value_name = "NUMBER", value_parser = value::calls)]
+    pub calls: Option<u32>,
 
     // mixer
     /// Digits to play: 0-9 * # A-D. Number punctuation (+ - . ( ) and spaces) is
@@ -90,8 +92,8 @@ pub struct LabFlags {
     pub impair: Option<Impairment>,
 
     // orchestrator
-    /// The plan to run, TOML (required)
-    #[arg(long, help_heading = "Orchestrator", value_name = "FILE", value_parser = value::path)]
+    /// The plan to run, TOML
+    #[arg(long, help_heading = "Orchestrator (required) and load", value_name = "FILE", value_parser = value::path)]
     pub plan: Option<PathBuf>,
     /// How long roles may take to end by themselves
     #[arg(long, help_heading = "Orchestrator", value_name = "MS", default_value = "5000", value_parser = value::wait_ms)]
@@ -102,7 +104,40 @@ pub struct LabFlags {
     /// How long a role may take until it is READY
     #[arg(long, help_heading = "Orchestrator", value_name = "MS", default_value = "10000", value_parser = value::wait_ms)]
     pub ready_ms: u64,
-    /// Write report.json and report.html into this folder
-    #[arg(long, help_heading = "Orchestrator", value_name = "FOLDER", value_parser = value::path)]
+    /// Write report.json and report.html (orchestrator), load.json (load) into this folder
+    #[arg(long, help_heading = "Orchestrator and load", value_name = "FOLDER", value_parser = value::path)]
     pub report: Option<PathBuf>,
+
+    // load
+    /// Calls that begin in a second
+    #[arg(long, help_heading = "Load", value_name = "CALLS", default_value = "1", value_parser = value::rate)]
+    pub rate: f64,
+    /// Reach that rate after so long, in a straight line
+    #[arg(long, help_heading = "Load", value_name = "SECONDS", value_parser = value::seconds)]
+    pub ramp_s: Option<f64>,
+    /// How long calls stay: 10, "uniform 5 15", "exponential 20"
+    #[arg(long, help_heading = "Load", value_name = "SECONDS", default_value = "10", value_parser = value::holding)]
+    pub hold_s: Holding,
+    /// So many callers are under way at most; others wait, and count from when they were due
+    #[arg(long, help_heading = "Load", value_name = "CALLS", value_parser = value::calls)]
+    pub at_once: Option<u32>,
+    /// What each caller does. Without it: "dial TARGET; say mark; stay; hang up". docs/load.md has every step
+    #[arg(long, help_heading = "Load", value_name = "STEPS", value_parser = value::caller)]
+    pub caller: Option<Scenario>,
+    /// What each callee does, like "ring; wait 1 s; answer; say mark; hung up". Without a --target it is that
+    #[arg(long, help_heading = "Load", value_name = "STEPS", value_parser = value::callee)]
+    pub callee: Option<Scenario>,
+    /// What legs that `say mark` are to hear: mark (that of the far end, a load as well; this is the default), echo
+    /// (their own: the far end echoes), none
+    #[arg(long, help_heading = "Load", value_name = "WHAT", value_parser = value::ears)]
+    pub ears: Option<Ears>,
+    /// Make no sound: descriptions name a port that nobody reads
+    #[arg(long, help_heading = "Load")]
+    pub signalling_only: bool,
+    /// What is left to chance is the same for the same number
+    #[arg(long, help_heading = "Load", value_name = "NUMBER", default_value = "1", value_parser = value::seed)]
+    pub seed: u64,
+    /// The target is neither this machine's loopback nor in a network namespace, and may be loaded
+    #[arg(long, help_heading = "Load")]
+    pub target_is_mine: bool,
 }

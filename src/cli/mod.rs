@@ -2,7 +2,7 @@
 //!
 //! - `flags`, `flags_lab`, `flags_server`, `flags_phone`: the flags, their help and defaults
 //! - `keys`: the table of them, with whose they are
-//! - `resolve_lab`, `resolve_server`, `resolve_phone`: flags → the typed configuration of a role
+//! - `resolve_lab`, `resolve_load`, `resolve_server`, `resolve_phone`: flags → the typed configuration of a role
 //!
 //! [`parse`] gives [`Flags`] in which every flag belongs to the chosen role.
 
@@ -16,6 +16,8 @@ mod flags_server;
 mod keys;
 #[cfg(feature = "lab")]
 mod resolve_lab;
+#[cfg(feature = "lab")]
+mod resolve_load;
 #[cfg(feature = "phone")]
 mod resolve_phone;
 #[cfg(feature = "server")]
@@ -65,7 +67,7 @@ fn missing_role(given: &[&'static Key]) -> String {
         RoleName::ALL.iter().filter(|role| fits(role)).map(|role| role.as_str()).collect();
     match fitting.as_slice() {
         [only] => format!("no role given; with these flags, add --role {only}"),
-        _ => "no role given; add --role orchestrator (with --plan <file>), or --role source, mixer, sink, b2bua, phone or media"
+        _ => "no role given; add --role orchestrator (with --plan <file>), or --role source, mixer, sink, b2bua, phone, media or load"
             .to_string(),
     }
 }

@@ -61,7 +61,7 @@ impl Flags {
             output: self.lab.output,
             player: self.lab.aplay_cmd.clone(),
             wav: self.lab.wav.clone(),
-            calls: self.lab.calls,
+            calls: self.lab.calls.unwrap_or(1),
         })
     }
 

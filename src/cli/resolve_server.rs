@@ -8,7 +8,7 @@ use b2b_base::util::exit::{Exit, Failure};
 use b2b_base::util::process;
 use b2b_server::config::tokens::MainToken;
 use b2b_server::config::{self, Http, Secret, ServerConfig};
-use b2b_server::explain::Question;
+use b2b_server::explain::RouteQuestion;
 use b2b_server::explain_gateway;
 use b2b_server::media_server::MediaServerConfig;
 use b2b_server::{Reload, capabilities, certificates};
@@ -31,9 +31,9 @@ pub enum Ask {
     /// To say what the configuration says; the process may have so many descriptors.
     DryRun { descriptors: usize },
     /// To say where a call would go.
-    Explain(Question),
+    Explain(RouteQuestion),
     /// To say what a gateway would be sent.
-    ExplainGateway(explain_gateway::Question),
+    ExplainGateway(explain_gateway::GatewayQuestion),
 }
 
 impl Flags {
@@ -57,7 +57,7 @@ impl Flags {
             (None, Some(_)) if self.server.source.is_some() => {
                 return Err(usage("--source goes with --explain NUMBER".to_string()));
             }
-            (None, Some(gateway)) => Ask::ExplainGateway(explain_gateway::Question {
+            (None, Some(gateway)) => Ask::ExplainGateway(explain_gateway::GatewayQuestion {
                 gateway: gateway.clone(),
                 from: self.server.from.clone(),
                 to: self.server.to.clone(),
@@ -68,7 +68,7 @@ impl Flags {
             (Some(_), None) if self.dry_run => {
                 return Err(usage("--dry-run and --explain are two questions; ask one".to_string()));
             }
-            (Some(called), None) => Ask::Explain(Question {
+            (Some(called), None) => Ask::Explain(RouteQuestion {
                 called: called.clone(),
                 from: self.server.from.clone(),
                 address: self.server.source,

@@ -90,7 +90,9 @@ fn what_is_missing_or_does_not_fit_is_exit_64() {
             RoleName::Mixer => flags.mixer().unwrap_err(),
             RoleName::Sink => flags.sink().unwrap_err(),
             RoleName::Orchestrator => flags.orchestrator().unwrap_err(),
-            RoleName::B2bua | RoleName::Phone | RoleName::Media => unreachable!("not a role of the lab"),
+            RoleName::B2bua | RoleName::Phone | RoleName::Media | RoleName::Load => {
+                unreachable!("not a role of a chain")
+            }
         }
     };
     for (line, text) in [

@@ -4,10 +4,14 @@
 //! - `role`: source, mixer, sink: one program each
 //! - `engine`: what is behind `ua`; `native`: our own SIP core and media engine
 //! - `orchestrator`: one process per role of a plan, verdict, report
+//! - `load`: many calls at a rate, each judged by its sound
+//! - `results`: what both say, on a terminal and as a page
 //! - `config`: plans and scenes
 
 pub mod config;
 pub mod engine;
+pub mod load;
 mod native;
 pub mod orchestrator;
+mod results;
 pub mod role;

@@ -134,7 +134,9 @@ fn every_shipped_plan_is_a_good_plan() {
     for folder in ["plans", "plans/strict"] {
         for entry in std::fs::read_dir(folder).expect("folder") {
             let path = entry.expect("entry").path();
-            if path.to_string_lossy().ends_with(".plan.toml") {
+            // a load's is no plan of the orchestrator
+            let of_load = path.file_name().is_some_and(|name| name == "load.plan.toml");
+            if path.to_string_lossy().ends_with(".plan.toml") && !of_load {
                 let output = b2b(&format!("--role orchestrator --plan '{}' --dry-run", path.display()));
                 assert_eq!(output.status.code(), Some(0), "{}", String::from_utf8_lossy(&output.stderr));
                 plans += 1;

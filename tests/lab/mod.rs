@@ -2,6 +2,8 @@
 
 mod chain;
 mod cli;
+mod load;
+mod load_users;
 mod orchestrator;
 mod orchestrator_roles;
 mod roles;

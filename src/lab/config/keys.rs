@@ -2,7 +2,7 @@
 
 use b2b_config::keys;
 use b2b_config::keys::{Keys, SHARED};
-use b2b_config::role_name::RoleName::{self, B2bua, Mixer, Orchestrator, Sink, Source};
+use b2b_config::role_name::RoleName::{self, B2bua, Load, Mixer, Orchestrator, Sink, Source};
 
 use super::value;
 
@@ -19,15 +19,15 @@ keys! {
     audio_file &[Source], InputPath, path;
     prebuffer_ms &[Source], Integer, prebuffer_ms;
     ptime_ms &[Source], Integer, ptime_ms;
-    codec &[Source], Text, codec;
+    codec &[Source, Load], Text, codec;
     resampler &[Source], Text, resampler;
     loop &[Source], Switch, switch;
-    duration_s &[Source], Number, seconds;
+    duration_s &[Source, Load], Number, seconds;
 
     aplay_cmd &[Sink], Text, command;
     output &[Sink], Text, output;
     wav &[Sink], OutputPath, path;
-    calls &[Sink], Integer, calls;
+    calls &[Sink, Load], Integer, calls;
 
     dtmf_seq &[Mixer], Text, dtmf_seq;
     dtmf_period_ms &[Mixer], Integer, dtmf_period_ms;
@@ -38,11 +38,22 @@ keys! {
     force &[Sink, Mixer], Switch, switch;
     impair &[Sink, Mixer], Text, impair;
 
-    plan &[Orchestrator], InputPath, path;
+    plan &[Orchestrator, Load], InputPath, path;
     grace_ms &[Orchestrator], Integer, wait_ms;
     kill_ms &[Orchestrator], Integer, wait_ms;
     ready_ms &[Orchestrator], Integer, wait_ms;
-    report &[Orchestrator], OutputPath, path;
+    report &[Orchestrator, Load], OutputPath, path;
+
+    rate &[Load], Number, rate;
+    ramp_s &[Load], Number, seconds;
+    hold_s &[Load], Text, holding;
+    at_once &[Load], Integer, calls;
+    caller &[Load], Text, caller;
+    callee &[Load], Text, callee;
+    signalling_only &[Load], Switch, switch;
+    ears &[Load], Text, ears;
+    seed &[Load], Integer, seed;
+    target_is_mine &[Load], Switch, switch;
 }
 
 /// Every setting that a plan may name, or that belongs to somebody else.

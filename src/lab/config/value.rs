@@ -2,8 +2,13 @@
 
 pub use b2b_config::value::*;
 
+use std::sync::Arc;
+
+use crate::load::hearing::Ears;
+use crate::load::holding::Holding;
 use crate::role::player::{PlayerCommand, PlayerCommandError};
 use crate::role::sink::Output;
+use b2b_config::step::{self, Step};
 use b2b_media::dtmf::{Sequence, SequenceError};
 use b2b_media::resample::Method;
 use b2b_ua::{Codec, Engine, Impairment};
@@ -82,6 +87,40 @@ pub fn impair(text: &str) -> Read<Impairment> {
 /// `--grace-ms`, `--kill-ms`, `--ready-ms`.
 pub fn wait_ms(text: &str) -> Read<u64> {
     whole(text, 1..=3_600_000, " ms")
+}
+
+/// `--rate`: calls a second.
+pub fn rate(text: &str) -> Read<f64> {
+    number_in(text, 0.001..=100_000.0, " (calls a second)")
+}
+
+/// `--ears`: what legs that say their mark are to hear.
+pub fn ears(text: &str) -> Read<Ears> {
+    text.parse()
+}
+
+/// `--hold-s`: a distribution.
+pub fn holding(text: &str) -> Read<Holding> {
+    text.parse()
+}
+
+/// Steps as one value.
+#[derive(Debug, Clone, PartialEq)]
+pub struct Scenario(pub Arc<[Step]>);
+
+/// `--caller`: the steps of each caller.
+pub fn caller(text: &str) -> Read<Scenario> {
+    step::caller(text).map(|steps| Scenario(steps.into()))
+}
+
+/// `--callee`: the steps of each callee.
+pub fn callee(text: &str) -> Read<Scenario> {
+    step::callee(text).map(|steps| Scenario(steps.into()))
+}
+
+/// `--seed`.
+pub fn seed(text: &str) -> Read<u64> {
+    whole(text, 0..=u64::MAX, "")
 }
 
 /// `--engine`: what is behind `ua`.

@@ -11,8 +11,8 @@ use super::Command;
 use b2b_base::frame::RATE_HZ;
 use b2b_call::LegId;
 use b2b_call::agent::{
-    AgentConfig, AgentError, AgentEvent, AgentService, CallOptions, Codec as ServiceCodec, ImpairConfig,
-    LegAudio, Signalling, SrtpPolicy,
+    AgentConfig, AgentError, AgentEvent, AgentService, CallOptions, Codec as ServiceCodec, FEW_CALLS,
+    ImpairConfig, LegAudio, Signalling, SrtpPolicy,
 };
 use b2b_ua::{Audio, CallId, Codec, UaConfig, UaError, UaEvent};
 
@@ -216,6 +216,7 @@ fn agent_config(config: UaConfig) -> AgentConfig {
         attributes: Vec::new(),
         watch: false,
         options: CallOptions::default(),
+        limits: FEW_CALLS,
         seed: rand::random(),
     }
 }

@@ -1,0 +1,200 @@
+//! Flags → what the load role is told.
+
+use std::net::SocketAddr;
+use std::time::Duration;
+
+use crate::cli::Flags;
+use b2b_base::util::exit::{Exit, Failure};
+use b2b_config::{step, target};
+use b2b_lab::load::config::{Callers, Enrolment, LoadConfig, host_of, place};
+use b2b_lab::load::pace::{Pace, Stage};
+use b2b_lab::load::plan::LoadPlan;
+use b2b_lab::load::users;
+use b2b_media::codec::Codec;
+
+impl Flags {
+    /// What the load is told.
+    ///
+    /// # Errors
+    /// A [`Failure`] with exit code 64: what is missing or must not be, and what to do.
+    pub fn load(&self) -> Result<LoadConfig, Failure> {
+        let usage = |message: String| Failure::new(Exit::Usage, message);
+        let lab = &self.lab;
+        let given = |key: &str| self.given.contains(&key);
+        let plan = match &lab.plan {
+            Some(path) => LoadPlan::read(path).map_err(|error| usage(error.to_string()))?,
+            None => LoadPlan::default(),
+        };
+        let target = self.target.clone().or(plan.load.target);
+        let callees = lab.callee.as_ref().map(|steps| steps.0.clone()).or(plan.callee);
+        if target.is_none() && callees.is_none() {
+            return Err(usage(
+                "--target or --callee is missing; say whom to call, like --target sip:1000@127.0.0.1:5060, \
+                 or what to do with calls, like --callee \"answer; say mark; hung up\""
+                    .to_owned(),
+            ));
+        }
+        if let (None, Some(flag)) = (&target, self.given.iter().find(|key| OF_CALLERS.contains(key))) {
+            let flag = flag.replace('_', "-");
+            return Err(usage(format!(
+                "--{flag} is for callers; add --target, like sip:1000@127.0.0.1:5060"
+            )));
+        }
+        let mine = lab.target_is_mine || plan.load.target_is_mine;
+        let places = [("--target", &target), ("registrar =", &plan.registrar)];
+        if let Some((key, place)) = places
+            .into_iter()
+            .filter_map(|(key, place)| Some((key, place.as_ref()?)))
+            .find(|(_, place)| !mine && !is_ours(place))
+        {
+            return Err(usage(format!(
+                "{key} {place} is neither this machine's loopback nor in a network namespace of its own; a load can \
+                 take a telephone system down. If it is yours, and may be loaded, add --target-is-mine"
+            )));
+        }
+        let registrar = plan.registrar.or_else(|| target.as_deref().map(|uri| format!("sip:{}", place(uri))));
+        let enrolment = match (plan.callees, &callees, &registrar) {
+            (None, ..) => None,
+            (_, None, _) => {
+                return Err(usage("[callee] has users, and nothing that they do; add steps".to_owned()));
+            }
+            (_, _, None) => {
+                return Err(usage("[callee] has users; add registrar = \"sip:127.0.0.1:5060\"".to_owned()));
+            }
+            (Some(users), Some(_), Some(registrar)) => Some(Enrolment {
+                users,
+                registrar: registrar.clone(),
+                per_second: plan.register_per_s.unwrap_or(100.0),
+                expires_s: plan.expires_s.unwrap_or(600),
+            }),
+        };
+        if let Some(steps) = &callees {
+            // who of them is called, nobody knows before
+            users::check(steps, None).map_err(usage)?;
+        }
+        let duration = lab.duration_s.or(plan.load.duration_s).map(Duration::from_secs_f64);
+        let calls = lab.calls.or(plan.load.calls).map(u64::from);
+        let callers = match &target {
+            None => None,
+            Some(target) => {
+                let steps = match lab.caller.as_ref().map(|steps| steps.0.clone()).or(plan.caller) {
+                    Some(steps) => steps,
+                    None => step::caller(&format!("dial {target}; say mark; stay; hang up"))
+                        .map_err(usage)?
+                        .into(),
+                };
+                let by_flags = plan.stages.is_empty() || given("rate") || given("ramp_s");
+                let ramp = lab.ramp_s.map_or(Duration::ZERO, Duration::from_secs_f64);
+                let one = vec![Stage { rate: lab.rate, ramp, hold: None }];
+                let ends = duration.is_some()
+                    || calls.is_some()
+                    || !by_flags && plan.stages.iter().all(|it| it.hold.is_some());
+                // one call, where nothing says how many
+                let calls = if ends { calls } else { Some(1) };
+                let stages = if by_flags { one } else { plan.stages };
+                users::check(&steps, plan.callers.as_ref()).map_err(usage)?;
+                Some(Callers { steps, pace: Pace::new(stages, calls, duration), users: plan.callers })
+            }
+        };
+        let codecs = match (lab.codec, plan.codecs) {
+            (_, Some(codecs)) if !given("codec") => codecs,
+            (b2b_ua::Codec::Pcma, _) => vec![Codec::Pcma, Codec::Pcmu],
+            _ => vec![Codec::Pcmu, Codec::Pcma],
+        };
+        let bind = plan.load.sip_bind.filter(|_| !given("sip_bind")).unwrap_or(self.sip_bind);
+        let binds = match plan.load.addresses.as_slice() {
+            [] => vec![bind],
+            _ if given("sip_bind") => vec![bind],
+            addresses => addresses.iter().map(|ip| SocketAddr::new(*ip, bind.port())).collect(),
+        };
+        let domain = plan.load.domain.unwrap_or_else(|| {
+            let place = registrar.as_deref().or(target.as_deref());
+            host_of(place.unwrap_or_default()).to_owned()
+        });
+        Ok(LoadConfig {
+            binds,
+            enrolment,
+            target,
+            domain,
+            signalling: plan.signalling,
+            srtp: plan.srtp,
+            callers,
+            callees,
+            signalling_only: lab.signalling_only || plan.load.signalling_only,
+            ears: lab.ears.or(plan.ears).unwrap_or_default(),
+            holding: plan.holding.filter(|_| !given("hold_s")).unwrap_or(lab.hold_s),
+            at_once: lab.at_once.or(plan.load.at_once).map(|most| most as usize),
+            codecs,
+            duration,
+            seed: plan.load.seed.filter(|_| !given("seed")).unwrap_or(lab.seed),
+            expect: plan.expect,
+            report: lab.report.clone(),
+            sip_trace: self.sip_trace.clone(),
+            log: (self.log_level, self.log_format),
+        })
+    }
+}
+
+/// Flags that mean nothing where nobody calls.
+const OF_CALLERS: [&str; 6] = ["rate", "ramp_s", "hold_s", "at_once", "caller", "calls"];
+
+/// Whether a target is on this machine's loopback, or this process in a network namespace of its own.
+fn is_ours(uri: &str) -> bool {
+    let rest = uri.split_once(':').map_or(uri, |(_, rest)| rest);
+    let host = target::host(target::host_port(rest)).trim_matches(['[', ']']);
+    let loopback = host.parse::<std::net::IpAddr>().map_or(host == "localhost", |ip| ip.is_loopback());
+    let namespace = |process: &str| std::fs::read_link(format!("/proc/{process}/ns/net")).ok();
+    loopback || namespace("self").zip(namespace("1")).is_some_and(|(own, first)| own != first)
+}
+
+#[cfg(test)]
+mod tests {
+    use std::ffi::OsString;
+
+    use super::*;
+
+    fn load(line: &str) -> Result<LoadConfig, Failure> {
+        let words = shlex::split(&format!("b2b --role load {line}")).unwrap();
+        crate::cli::parse(words.into_iter().map(OsString::from)).unwrap().1.load()
+    }
+
+    #[test]
+    fn a_target_alone_is_one_call() {
+        let config = load("--target sip:1000@127.0.0.1:5060").unwrap();
+        let mut pace = config.callers.unwrap().pace;
+        assert_eq!(pace.next_due(), Some(Duration::ZERO));
+        pace.begin();
+        assert_eq!(pace.next_due(), None);
+    }
+
+    #[test]
+    fn the_shipped_plan_is_a_load_and_flags_win_over_it() {
+        let plan = concat!("--plan ", env!("CARGO_MANIFEST_DIR"), "/plans/load.plan.toml");
+        let config = load(plan).unwrap();
+        assert_eq!((config.at_once, config.expect.max_setup_p99_ms), (Some(300), Some(500.0)));
+        let config = load(&format!("{plan} --at-once 5 --hold-s 3 --target sip:1@127.0.0.9")).unwrap();
+        assert_eq!((config.at_once, config.holding), (Some(5), "3".parse().unwrap()));
+        assert_eq!(config.target.as_deref(), Some("sip:1@127.0.0.9"));
+    }
+
+    #[test]
+    fn a_target_that_may_be_somebody_elses_needs_a_word() {
+        for target in ["sip:1000@192.0.2.1", "sip:1000@example.com:5060"] {
+            assert!(load(&format!("--target {target}")).unwrap_err().message.contains("--target-is-mine"));
+            assert!(load(&format!("--target {target} --target-is-mine")).is_ok());
+        }
+        assert!(load("--target sip:1000@[::1]:5060").is_ok());
+    }
+
+    #[test]
+    fn what_is_missing_or_means_nothing_is_exit_64() {
+        for (line, text) in
+            [("", "--target or --callee is missing"), ("--callee answer --rate 5", "--rate is for callers")]
+        {
+            let failure = load(line).unwrap_err();
+            assert_eq!(failure.exit, Exit::Usage);
+            assert!(failure.message.contains(text), "{}", failure.message);
+        }
+        assert!(load("--callee \"answer; hung up\"").unwrap().callers.is_none());
+    }
+}
