@@ -42,8 +42,8 @@ use b2b_call::switch::admission::{
 };
 use b2b_sip::auth::{Authorized, DigestClient, DigestServer, Penalties};
 use b2b_sip::endpoint::{
-    Flow, HeaderFields, HopRule, Reply, RequestFailure, RequestId, ServerTransactionId, SubscriptionId,
-    Transport,
+    Flow, HeaderFields, HopRule, Reply, RequestFailure, RequestId, ServerTransactionId, SessionRefresher,
+    SubscriptionId, Transport,
 };
 use b2b_sip::known::KnownSources;
 use b2b_sip::msg::{Method, Request, Response};
@@ -327,7 +327,10 @@ impl AdmissionControl for ServerAdmission {
                 SessionRules { asks: user.is_none_or(|user| user.session_timers), ..none }
             }
             Origin::Gateway(name) => self.settings.config.gateway(name).map_or(none, |gateway| {
-                SessionRules { asks: gateway.session_timers, refresher: gateway.session_refresher }
+                // Who gets no re-INVITE and no UPDATE gets no refresh either.
+                let refresher =
+                    if gateway.reinvites { gateway.session_refresher } else { SessionRefresher::Nobody };
+                SessionRules { asks: gateway.session_timers && gateway.reinvites, refresher }
             }),
             Origin::Trusted | Origin::Unknown => none,
         }

@@ -99,7 +99,7 @@ pub const GATEWAY: Table = Table {
         reliable: Switch => true,
             "Whether calls to it offer reliable provisional responses (100rel, RFC 3262).";
         reinvites: Switch => true,
-            "Whether it gets re-INVITEs and UPDATEs inside a call. Without them hold and codec changes of the other party end here, its media is never direct, and what would change its session is not done. Where it is off, `session_timers` should be, too.";
+            "Whether it gets re-INVITEs and UPDATEs inside a call. Without them hold and codec changes of the other party end here, its media is never direct, and what would change its session is not done. Its calls have no session timer then (`session_timers`).";
         large: Choice(&LARGE),
             "By which way messages of more than 1,300 octets go to it: over UDP in fragments, or over TCP where that comes within a second. Without it: over UDP where `transport = \"udp\"`, else over TCP (RFC 3261 §18.1.1).";
         username: text!("text", display), "The username for its challenges.";

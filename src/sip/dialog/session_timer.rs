@@ -31,13 +31,15 @@ pub enum SessionRefresher {
     Us,
     /// The far end is.
     Them,
+    /// Nobody: no timer is kept in this call, whatever the far end says.
+    Nobody,
 }
 
 impl SessionRefresher {
     /// Whether we are; none: either.
     pub fn is_us(self) -> Option<bool> {
         match self {
-            SessionRefresher::Either => None,
+            SessionRefresher::Either | SessionRefresher::Nobody => None,
             SessionRefresher::Us => Some(true),
             SessionRefresher::Them => Some(false),
         }

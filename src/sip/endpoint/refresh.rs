@@ -43,6 +43,9 @@ impl Endpoint {
     ) -> Result<Option<Agreement>, TooSmall> {
         let Some(mut wanted) = self.config.session_timers else { return Ok(None) };
         let usage = usage.and_then(|usage| self.usages.get(usage));
+        if usage.is_some_and(|it| it.refresher == SessionRefresher::Nobody) {
+            return Ok(None);
+        }
         let timer = usage.and_then(|it| it.timer.as_deref());
         if let Some(timer) = timer {
             // What was agreed on stays so, whatever new calls are asked for.
@@ -91,7 +94,9 @@ impl Endpoint {
 
     /// Starts the timer that a 2xx to a request of ours tells of.
     pub(super) fn session_answered(&mut self, now: Instant, usage: UsageId, response: &Response) {
-        if self.config.session_timers.is_none() {
+        let refused =
+            |usage| self.usages.get(usage).is_some_and(|it| it.refresher == SessionRefresher::Nobody);
+        if self.config.session_timers.is_none() || refused(usage) {
             return;
         }
         let by_update = self.takes_update(usage, response);

@@ -102,6 +102,17 @@ fn a_call_of_the_gateways_is_refreshed_by_whom_it_names_and_else_as_is_written()
 }
 
 #[test]
+fn a_gateway_that_gets_no_re_invites_gets_no_refreshes_either() {
+    let mut trunk = Trunk::new("reinvites = false");
+    assert_eq!(trunk.out(), None);
+    assert_eq!(trunk.refreshes().0, 0);
+    // It wants the callee to refresh, who keeps no timer then (RFC 4028 §9).
+    let mut trunk = Trunk::new("reinvites = false");
+    assert_eq!(trunk.inward(SessionRefresher::Them), None);
+    assert_eq!(trunk.refreshes().0, 0);
+}
+
+#[test]
 fn a_gateway_that_answers_for_itself_is_followed() {
     let mut trunk = Trunk::new("session_refresher = \"us\"");
     trunk.bench.harness.change_messages(|message| {
