@@ -23,19 +23,25 @@ pub struct Draft {
     /// More header fields.
     pub headers: HeaderFields,
     pub body: Option<Body>,
-    /// Parameters of our Contact, from the first `;` on; none: Contact stands
-    /// only where it is a matter of course.
-    pub contact: Option<Bytes>,
-    /// Instead of our own URI in Contact.
-    pub contact_uri: Option<Bytes>,
-    /// Parameters of the Contact's URI, with `contact`.
-    pub uri_params: Bytes,
+    /// What our Contact has besides our URI; none: it stands only where it is a matter of course.
+    pub contact: Option<Box<DraftContact>>,
     /// Session-Expires and Min-SE.
     pub session: Option<SessionFields>,
     /// Where to send it, if not where the dialog leads.
     pub outbound: Option<Hop>,
     /// How often it has been sent again with credentials.
     pub authorized: u8,
+}
+
+/// A Contact that is more than our own URI: of few requests, and kept apart for those that have none.
+#[derive(Debug, Clone)]
+pub struct DraftContact {
+    /// Its parameters, from the first `;` on.
+    pub params: Bytes,
+    /// Instead of our own URI.
+    pub uri: Option<Bytes>,
+    /// Parameters of the URI.
+    pub uri_params: Bytes,
 }
 
 /// What a request says of session timers (RFC 4028).
@@ -56,8 +62,6 @@ impl Draft {
             headers: Vec::new(),
             body,
             contact: None,
-            contact_uri: None,
-            uri_params: Bytes::new(),
             session: None,
             outbound: None,
             authorized: 0,
@@ -90,11 +94,11 @@ pub fn write(
     let refreshes = matches!(draft.method, Method::Invite | Method::Update);
     if refreshes || draft.contact.is_some() || matches!(draft.method, Method::Refer | Method::Notify) {
         writer = match &draft.contact {
-            Some(params) => {
+            Some(contact) => {
                 let uri = identity.uri(flow, dialog.contact_user()).secure(dialog.is_secure());
-                let params = std::str::from_utf8(params).unwrap_or_default();
-                let within = std::str::from_utf8(&draft.uri_params).unwrap_or_default();
-                match draft.contact_uri.as_deref().map(std::str::from_utf8) {
+                let params = std::str::from_utf8(&contact.params).unwrap_or_default();
+                let within = std::str::from_utf8(&contact.uri_params).unwrap_or_default();
+                match contact.uri.as_deref().map(std::str::from_utf8) {
                     Some(Ok(uri)) => {
                         writer.header_fmt(Name::Contact, format_args!("<{uri}{within}>{params}"))
                     }

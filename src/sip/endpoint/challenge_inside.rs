@@ -41,9 +41,9 @@ impl Challengeable {
         }
     }
 
-    fn take(&mut self, usage: UsageId, which: impl Fn(&Kept) -> bool) -> Option<Kept> {
+    fn take(&mut self, usage: UsageId, which: impl Fn(&Kept) -> bool) -> Option<Box<Kept>> {
         let all = self.0.get_mut(&usage)?;
-        let kept = all.iter().position(which).map(|at| all.swap_remove(at));
+        let kept = all.iter().position(which).map(|at| Box::new(all.swap_remove(at)));
         if all.is_empty() {
             self.forget(usage);
         }
@@ -125,7 +125,7 @@ impl Endpoint {
         Ok(())
     }
 
-    fn waiting_for_credentials(&mut self, usage: UsageId, cseq: u32) -> Result<Kept, CommandError> {
+    fn waiting_for_credentials(&mut self, usage: UsageId, cseq: u32) -> Result<Box<Kept>, CommandError> {
         let kept = self.challengeable.take(usage, |it| it.draft.cseq == cseq && it.refusal.is_some());
         kept.ok_or(CommandError::WrongState("no challenge waits for an answer"))
     }
@@ -148,7 +148,7 @@ impl Endpoint {
         &mut self,
         outcome: &Outcome<User>,
         response: Option<&Response>,
-    ) -> Option<Kept> {
+    ) -> Option<Box<Kept>> {
         let final_response = response.is_some_and(|response| response.status() >= 200);
         if !(final_response || outcome.timeout || outcome.transport_failed || outcome.ended) {
             return None;
@@ -161,7 +161,7 @@ impl Endpoint {
     /// back.
     pub(super) fn asks_for_credentials(
         &mut self,
-        kept: Kept,
+        kept: Box<Kept>,
         outcome: Outcome<User>,
         response: Response,
     ) -> Option<(Outcome<User>, Response)> {
@@ -177,7 +177,7 @@ impl Endpoint {
         let Draft { cseq, ref method, authorized, .. } = kept.draft;
         let (method, tries, uri) = (method.clone(), authorized, uri.into());
         let challenge = Box::new(Challenge { cseq, method, uri, tries, response: response.clone() });
-        self.challengeable.push(id, Kept { refusal: Some((outcome, response)), ..kept });
+        self.challengeable.push(id, Kept { refusal: Some((outcome, response)), ..*kept });
         self.usage_event(id, UsageEvent::RequestChallenged { challenge });
         None
     }

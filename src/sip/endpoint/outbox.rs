@@ -169,11 +169,13 @@ impl Outbox {
 
     /// The next output.
     pub fn pop(&mut self) -> Option<Output> {
-        let output = self.queue.pop_front();
-        if self.queue.is_empty() && self.queue.capacity() > 1_024 {
-            self.queue.shrink_to(64);
+        if self.queue.is_empty() {
+            if self.queue.capacity() > 1_024 {
+                self.queue.shrink_to(64);
+            }
+            return None;
         }
-        output
+        self.queue.pop_front()
     }
 
     /// Responses that wait for a connection.

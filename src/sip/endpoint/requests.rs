@@ -12,7 +12,7 @@ use super::command::{
 use super::send::User;
 use super::{Endpoint, Event, Flow, HopRule, RequestFailure, RequestId, UsageEvent, UsageId};
 use crate::dialog::caller_fsm::State;
-use crate::dialog::request::{Draft, MAX_FORWARDS};
+use crate::dialog::request::{Draft, DraftContact, MAX_FORWARDS};
 use crate::dialog::state::Dialog;
 use crate::dialog::usage::Phase;
 use crate::msg::{Method, NameAddr, Response, Uri};
@@ -115,15 +115,15 @@ impl Endpoint {
         dialog.flow = request.flow;
         (dialog.tls, dialog.listener) = (request.tls, request.listener);
         dialog.hops = if request.flow.is_some() { HopRule::Kept } else { HopRule::Follow };
+        let (uri, uri_params) = (request.contact_uri, request.uri_params);
+        let contact = request.contact.map(|params| Box::new(DraftContact { params, uri, uri_params }));
         let draft = Draft {
             method,
             cseq,
             max_forwards: request.max_forwards.unwrap_or(MAX_FORWARDS),
             headers: request.headers,
             body: request.body,
-            contact: request.contact,
-            contact_uri: request.contact_uri,
-            uri_params: request.uri_params,
+            contact,
             session: None,
             outbound,
             authorized: 0,

@@ -63,7 +63,7 @@ impl fmt::Debug for ContactToken {
 
 /// A message without the tokens in its Request-URI, and the one that was there. What other fields have of it
 /// (some copy the Request-URI into To) is covered in its place. Responses stay as they are.
-pub(super) fn take(raw: Bytes) -> (Bytes, Option<ContactToken>) {
+pub(super) fn take(raw: Bytes) -> (Bytes, Option<Box<ContactToken>>) {
     let end = memchr::memchr(b'\n', &raw).unwrap_or(raw.len());
     let line = raw.get(..end).unwrap_or_default();
     if line.starts_with(b"SIP/2.0 ") || !is_in(line) {
@@ -85,7 +85,7 @@ pub(super) fn take(raw: Bytes) -> (Bytes, Option<ContactToken>) {
     cover(without.get_mut(head..).unwrap_or_default());
     // Two of them are nobody's.
     let token = if let [one] = &found[..] { ContactToken::parse(one) } else { None };
-    (without.into(), token)
+    (without.into(), token.map(Box::new))
 }
 
 /// Covers the values of tokens in the head of a message.

@@ -87,7 +87,8 @@ pub struct Request {
     headers: Headers,
     body: usize,
     source: Option<SocketAddr>,
-    token: Option<ContactToken>,
+    /// Of few requests, so they do not all have the place for it.
+    token: Option<Box<ContactToken>>,
 }
 
 /// A response. Header accessors come from [`Headers`].
@@ -152,7 +153,7 @@ impl Request {
 
     /// The token that its Request-URI had, which is not there any more.
     pub fn contact_token(&self) -> Option<ContactToken> {
-        self.token
+        self.token.as_deref().copied()
     }
 
     /// Where the request came from.
