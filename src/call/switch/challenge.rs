@@ -2,6 +2,8 @@
 //! call (re-INVITE, UPDATE, REFER, INFO …), whoever called. Credentials are those of the gateway whose
 //! leg it is, and go to nobody else: admission control decides.
 
+use std::sync::Arc;
+
 use super::{Switch, Turn};
 use crate::LegId;
 use crate::handler::Party;
@@ -72,7 +74,7 @@ impl Switch {
 
     /// Whose password may go to the party of a leg. Who was called has the address of a gateway
     /// perhaps, and is none unless it was called through it.
-    fn known_gateway(&self, leg: LegId) -> Option<Party> {
+    fn known_gateway(&self, leg: LegId) -> Option<Arc<Party>> {
         let party = self.party(leg);
         let inbound = self.legs.get(leg.0).is_some_and(|it| it.inbound);
         (inbound || party.gateway.is_some()).then_some(party)

@@ -9,6 +9,7 @@ use super::admission::Outgoing;
 use super::dial::{BranchNo, Dial, DialFailure, DialLimits, DialOutput, DialTarget, Stage, WhyCancelled};
 use super::invite::shown_by;
 use super::redirect::of_reason;
+use super::referral::party_at;
 use super::reliable::{is_reliable, withhold};
 use super::say::reason_value;
 use super::table::{Dialling, Leg, Purpose};
@@ -230,6 +231,7 @@ impl Switch {
         if let Some(it) = self.legs.get_mut(leg.0) {
             it.branch = Some(branch);
             it.policy = contact.policy.clone();
+            it.party = Arc::new(party_at(&contact));
             it.contact = Some(Box::new(contact));
         }
         if let Some(it) = self.calls.get_mut(call.0) {

@@ -41,11 +41,11 @@ impl Switch {
         // Phones write their name into Contact.
         let contact = response.header(Name::Contact).and_then(NameAddr::parse);
         let name = contact.and_then(|it| it.display).map(|name| name_before(Some(name)));
-        let number = party.number;
+        let number = &party.number;
         if let Some(it) = self.legs.get_mut(leg.0).filter(|it| it.shown.is_none() && !it.inbound)
             && let Some(name) = name.filter(|name| !name.is_empty() && !number.is_empty())
         {
-            it.shown = Some(Box::new((name, number)));
+            it.shown = Some(Box::new((name, number.clone())));
         }
     }
 

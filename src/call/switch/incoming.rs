@@ -68,13 +68,13 @@ impl Switch {
             it.signalling = Some(flow.remote.ip());
             (it.channels, it.policy) = (channels, policy);
             it.takes_update = request.has_token(Name::Allow, "UPDATE");
-            it.party = Some(Box::new(Party {
+            it.party = Arc::new(Party {
                 user: identity.clone(),
                 number: who.said.clone(),
                 address: Some(source),
                 gateway: gateway.clone(),
                 flow: Some(flow),
-            }));
+            });
             it.invite = Some(Box::new(request.clone()));
             (it.who, it.called) = (Some(who.clone()), number.clone());
         }

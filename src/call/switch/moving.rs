@@ -42,10 +42,10 @@ impl Switch {
         }
         // The application may want to give it back.
         let by = self.party(leaves);
-        let by = match (by.user, by.address) {
+        let by = match (&by.user, by.address) {
             (Some(user), _) => format!("user/{user}"),
             (None, Some(address)) => format!("sip:{}@{address}", escaped_user(&by.number)),
-            (None, None) => by.number,
+            (None, None) => by.number.clone(),
         };
         let _ = self.set_variable(Watched::Call(call), TRANSFERRED_BY.to_owned(), by);
         self.part(t, call);
@@ -65,9 +65,9 @@ impl Switch {
         let request = as_invite(target, &name, &number)?;
         let source = party.address.unwrap_or_else(|| SocketAddr::from((Ipv4Addr::UNSPECIFIED, 0)));
         let who = self.who_moves(leg, &party, source, &request);
-        let (at, identity) = (t.now, party.user);
+        let (at, identity) = (t.now, party.user.clone());
         // One that was called is who it is by its address.
-        let gateway = self.legs.get(leg.0)?.party.as_ref().and_then(|party| party.gateway.clone());
+        let gateway = party.gateway.clone().filter(|_| self.legs.get(leg.0).is_some_and(|it| it.inbound));
         Some(IncomingCall {
             call,
             leg,

@@ -110,10 +110,7 @@ impl Switch {
             (None, contact) => contact.map(|contact| contact.uri.clone()).unwrap_or_default(),
         };
         let gateway = contact.and_then(|contact| contact.gateway.as_ref()).map(|it| it.name.to_string());
-        let user = match contact {
-            Some(contact) => contact.user.as_ref().map(|user| user.to_string()),
-            None => it.party.as_ref().and_then(|party| party.user.clone()),
-        };
+        let user = it.party.user.clone();
         let call = it.call;
         self.tell(t, Event::LegCreated { call, leg, direction, peer, gateway, user });
     }

@@ -246,10 +246,7 @@ impl Switch {
         };
         let Some(it) = self.legs.get_mut(leg.0) else { return false };
         // Whoever comes by a gateway is nobody of ours.
-        let by_gateway = |party: &crate::handler::Party| party.gateway.is_some();
-        let outside = it.contact.as_ref().is_some_and(|contact| contact.gateway.is_some())
-            || it.party.as_deref().is_some_and(by_gateway);
-        if outside {
+        if it.party.gateway.is_some() {
             return false;
         }
         let Some(request) = rules.digit(it.keys.get_or_insert_default(), digit, t.now) else { return true };

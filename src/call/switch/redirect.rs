@@ -70,7 +70,7 @@ impl Switch {
         let (Some(dialled), true) = (dialled, follows && !targets.is_empty()) else {
             return self.branch_failed(t, (call, leg, branch), failure);
         };
-        let (by, now) = (self.party(leg), t.now);
+        let (by, now) = (Party::clone(&self.party(leg)), t.now);
         let asked = Redirection { call, leg, by, dialled, target: String::new(), caller, at: now };
         let (handlers, resolver, caller) =
             (self.handlers.clone(), self.resolver.clone(), self.caller_uri(call));

@@ -1,6 +1,8 @@
 //! Where a transfer goes: a party names somebody, and whoever decides on its calls says
 //! whether and how he is reached.
 
+use std::sync::Arc;
+
 use super::command::Reply;
 use super::dial::DialFailure;
 use super::redirect::party_name;
@@ -11,6 +13,7 @@ use super::{Switch, Turn};
 use crate::event::Event;
 use crate::handler::{HandlerAction, Party, Referral};
 use crate::identity::ANONYMOUS_USER;
+use crate::lookup::ResolvedContact;
 use crate::service::{CallError, DialError, DialOptions, DialRequest};
 use crate::{CallId, LegId};
 use b2b_sip::msg::Uri;
@@ -28,7 +31,7 @@ impl Switch {
     ) {
         let purpose = Purpose::Transfer { leaves, stays, referrer };
         if self.begin_dial(call, DialOptions::default(), purpose) {
-            let by = self.party(leaves);
+            let by = Party::clone(&self.party(leaves));
             let referral = Referral { call, leg: leaves, by, target, hosts, at: t.now };
             self.ask_where(t, referral, replaces, 0);
         }
@@ -102,7 +105,7 @@ impl Switch {
                 if known { HandlerAction::Handle(target) } else { HandlerAction::TransferTo(target) };
             return drop(reply.send(Ok(action)));
         }
-        let (call, by) = (it.call, self.party(leg));
+        let (call, by) = (it.call, Party::clone(&self.party(leg)));
         let referral = Referral { call, leg, by, target, hosts: Vec::new(), at: t.now };
         self.ask_number(t, referral, 0, reply);
     }
@@ -175,27 +178,29 @@ impl Switch {
         let it = self.legs.get(leg.0)?;
         match &it.shown {
             Some(shown) => Some((**shown).clone()),
-            None => Some((String::new(), self.party(leg).number)).filter(|(_, number)| !number.is_empty()),
+            None => {
+                Some((String::new(), self.party(leg).number.clone())).filter(|(_, number)| !number.is_empty())
+            }
         }
     }
 
     /// What is known of the party of a leg.
-    pub(super) fn party(&self, leg: LegId) -> Party {
-        let Some(it) = self.legs.get(leg.0) else { return Party::default() };
-        if let Some(party) = &it.party {
-            return (**party).clone();
-        }
-        let Some(contact) = it.contact.as_deref() else { return Party::default() };
-        let uri = Uri::parse(contact.uri.as_bytes()).ok();
-        let user = uri.as_ref().and_then(|uri| uri.user_unescaped()).unwrap_or_default();
-        let user = String::from_utf8_lossy(&user).into_owned();
-        let literal = uri.and_then(|uri| Some((uri.host?.ip()?, uri.port.unwrap_or(5060)).into()));
-        Party {
-            user: contact.user.as_ref().map(ToString::to_string),
-            gateway: contact.gateway.as_ref().map(|gateway| gateway.name.clone()),
-            number: contact.user.as_ref().map_or(user, ToString::to_string),
-            address: contact.source.or(contact.flow.map(|flow| flow.remote)).or(literal),
-            flow: contact.flow,
-        }
+    pub(super) fn party(&self, leg: LegId) -> Arc<Party> {
+        self.legs.get(leg.0).map(|it| it.party.clone()).unwrap_or_default()
+    }
+}
+
+/// What is known of a party that is called at this contact.
+pub(super) fn party_at(contact: &ResolvedContact) -> Party {
+    let uri = Uri::parse(contact.uri.as_bytes()).ok();
+    let user = uri.as_ref().and_then(|uri| uri.user_unescaped()).unwrap_or_default();
+    let user = String::from_utf8_lossy(&user).into_owned();
+    let literal = uri.and_then(|uri| Some((uri.host?.ip()?, uri.port.unwrap_or(5060)).into()));
+    Party {
+        user: contact.user.as_ref().map(ToString::to_string),
+        gateway: contact.gateway.as_ref().map(|gateway| gateway.name.clone()),
+        number: contact.user.as_ref().map_or(user, ToString::to_string),
+        address: contact.source.or(contact.flow.map(|flow| flow.remote)).or(literal),
+        flow: contact.flow,
     }
 }

@@ -1,6 +1,7 @@
 //! Who may take the place of a party in its call, by Replaces in an INVITE or in a REFER
 //! (RFC 3891): what the dialog is to who asks. What becomes of that says `call::policy`.
 
+use std::sync::Arc;
 use std::time::{Duration, Instant};
 
 use super::redirect::party_name;
@@ -21,8 +22,8 @@ const REMEMBERED: usize = 256;
 pub(super) struct PassedRefer {
     at: Instant,
     /// Who was asked to go, and who has asked for it.
-    to: Named,
-    by: Named,
+    to: Arc<Named>,
+    by: Arc<Named>,
 }
 
 impl Switch {
@@ -89,8 +90,8 @@ impl Switch {
             return None;
         }
         let party = self.party(leg);
-        let user = party.user.unwrap_or(party.number);
-        let user = super::invite::escaped_user(&user);
+        let user = party.user.as_ref().unwrap_or(&party.number);
+        let user = super::invite::escaped_user(user);
         (!user.is_empty()).then(|| format!("<sip:{user}@{}>", self.config.domain))
     }
 }

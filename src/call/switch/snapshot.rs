@@ -159,10 +159,7 @@ impl Switch {
             callee: it.beginning.as_ref().map(|it| it.callee.clone()).unwrap_or_default(),
             contact: contact.map(|contact| contact.uri.clone()),
             gateway: contact.and_then(|contact| contact.gateway.as_ref()).map(|it| it.name.to_string()),
-            user: match contact {
-                Some(contact) => contact.user.as_ref().map(|user| user.to_string()),
-                None => it.party.as_ref().and_then(|party| party.user.clone()),
-            },
+            user: it.party.user.clone(),
             holds: it.holds,
             on_hold: it.on_hold != Hold::No,
             recording: it

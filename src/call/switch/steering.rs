@@ -109,8 +109,8 @@ impl Switch {
         }
         let as_it_came = it.invite.as_deref().filter(|_| number.is_none()).cloned();
         let it_called = it.called.clone();
-        let own = self.party(leg).number;
-        let target = format!("sip:{}@{}", escaped_user(number.unwrap_or(&own)), self.config.domain);
+        let own = &self.party(leg).number;
+        let target = format!("sip:{}@{}", escaped_user(number.unwrap_or(own)), self.config.domain);
         let moved = self.moved(leg, &target, t).ok_or(CallError::WrongState("it is no number"))?;
         let called = it_called.filter(|_| as_it_came.is_some());
         let request = as_it_came.unwrap_or_else(|| moved.request.clone());

@@ -108,8 +108,8 @@ pub(super) struct Leg {
     pub reason: Option<Bytes>,
     pub watchers: Vec<Reply<Result<CallEnd, CallError>>>,
     pub contact: Option<Box<ResolvedContact>>,
-    /// Who has called, as far as admission control knows; where from.
-    pub party: Option<Box<Party>>,
+    /// Who has called, as far as admission control knows, and where from; whom we call, and where.
+    pub party: Arc<Party>,
     /// Who has called, as its INVITE says and is believed; none: we called it.
     pub who: Option<Arc<CallerIdentity>>,
     /// The number that it has called, where that is not its Request-URI's.
@@ -188,7 +188,7 @@ impl Leg {
             reason: None,
             watchers: Vec::new(),
             contact: None,
-            party: None,
+            party: Arc::default(),
             who: None,
             called: None,
             shown: None,
