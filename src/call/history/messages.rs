@@ -220,8 +220,12 @@ pub(super) fn heading(data: &Bytes) -> Option<Heading<'_>> {
         if line.is_empty() {
             break;
         }
-        if !matches!(line[0], b'c' | b'C' | b'i' | b'I') {
-            continue;
+        // Call-ID, CSeq, Content-Type, and the short forms of the first and the last (RFC 3261 §7.3.3).
+        match line {
+            [b'c' | b'C', b'a' | b'A' | b's' | b'S' | b':' | b' ' | b'\t', ..] => {}
+            [b'c' | b'C', b'o' | b'O', b'n' | b'N', b't' | b'T', b'e' | b'E', ..] => {}
+            [b'i' | b'I', b':' | b' ' | b'\t', ..] => {}
+            _ => continue,
         }
         let Some(colon) = memchr::memchr(b':', line) else { continue };
         let (name, value) = (line[..colon].trim_ascii(), line[colon + 1..].trim_ascii());

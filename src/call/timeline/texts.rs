@@ -141,6 +141,13 @@ struct Bounded<'a> {
 
 impl Write for Bounded<'_> {
     fn write_str(&mut self, text: &str) -> fmt::Result {
+        // Nearly all there is: it stays as it is, and fits.
+        let is_plain = text.bytes().all(|byte| matches!(byte, b' '..=b'~'));
+        if is_plain && text.len() + '…'.len_utf8() <= self.room {
+            self.room -= text.len();
+            self.bytes.push_str(text);
+            return Ok(());
+        }
         for c in text.chars() {
             let c = if c.is_control() { ' ' } else { c };
             // The last three bytes are for the mark that something is missing.
