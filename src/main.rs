@@ -42,13 +42,14 @@ const ROLES: &[(RoleName, Run)] = &[
 
 fn main() -> ExitCode {
     logging::exit_on_panic(Exit::Panic as i32);
-    let (role, flags) = match cli::parse(std::env::args_os()) {
+    let words: Vec<_> = std::env::args_os().collect();
+    #[cfg(feature = "lab")]
+    if let Some(compare) = cli::Compare::parse(&words) {
+        return compare.map_or_else(|error| refused(&error), compared);
+    }
+    let (role, flags) = match cli::parse(words) {
         Ok(parsed) => parsed,
-        Err(error) => {
-            // a closed pipe is the only way for this to fail
-            let _ = error.print();
-            return if error.use_stderr() { Exit::Usage as u8 } else { Exit::Ok as u8 }.into();
-        }
+        Err(error) => return refused(&error),
     };
     logging::identify(role.as_str(), flags.log_format);
     // the orchestrator colours its lines, a load has a status line below them; the b2bua's configuration has a say
@@ -74,6 +75,29 @@ fn main() -> ExitCode {
             exit_of(&error).into()
         }
     }
+}
+
+/// What clap has to say instead of running something: help, or what is wrong.
+fn refused(error: &clap::Error) -> ExitCode {
+    // a closed pipe is the only way for this to fail
+    let _ = error.print();
+    if error.use_stderr() { Exit::Usage as u8 } else { Exit::Ok as u8 }.into()
+}
+
+/// Two loads, compared.
+#[cfg(feature = "lab")]
+fn compared(compare: cli::Compare) -> ExitCode {
+    use std::io::Write;
+    let found = match compare.run() {
+        Ok(found) => found,
+        Err(failure) => {
+            logging::emergency(&failure.to_string());
+            return (failure.exit as u8).into();
+        }
+    };
+    // a closed pipe has seen enough
+    let _ = std::io::stdout().write_all((found.lines().join("\n") + "\n").as_bytes());
+    if found.is_worse() { Exit::Expectation as u8 } else { Exit::Ok as u8 }.into()
 }
 
 /// A plan: a scene of phones, or a chain of calls.

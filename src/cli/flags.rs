@@ -69,13 +69,18 @@ Examples:
     b2b --role load --sip-bind 127.0.0.1:5070 --callee 'answer; say mark; hung up'
     b2b --role load --target sip:1000@127.0.0.1:5060 --rate 50 --duration-s 60 --report target/load
 
+  What a change of the server does to that, and how sure it is (more: b2b compare --help):
+    b2b compare before/load.json after/load.json
+
 Exit codes:
-  0 ok   1 an expectation of the plan was not met   64 arguments, plan or configuration
+  0 ok   1 an expectation of the plan was not met, or a load is worse than before   64 arguments, plan or configuration
   65 SIP   66 audio   67 not ready or not ended in time   70 panic";
+
+const USAGE: &str = "b2b --role <ROLE> [OPTIONS]\n       b2b compare <BEFORE> <AFTER>";
 
 /// Every flag of every role.
 #[derive(Debug, Clone, Parser)]
-#[command(name = "b2b", version, about = ABOUT, after_help = EXAMPLES, max_term_width = 100)]
+#[command(name = "b2b", version, override_usage = USAGE, about = ABOUT, after_help = EXAMPLES, max_term_width = 100)]
 pub struct Flags {
     /// What to be: orchestrator, source, mixer, sink, b2bua, phone, media or load
     #[arg(long, value_name = "ROLE")]

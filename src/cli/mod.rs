@@ -1,11 +1,14 @@
 //! The command line: flags, whose they are, and what they become.
 //!
 //! - `flags`, `flags_lab`, `flags_server`, `flags_phone`: the flags, their help and defaults
+//! - `compare`: what is asked for without a role
 //! - `keys`: the table of them, with whose they are
 //! - `resolve_lab`, `resolve_load`, `resolve_server`, `resolve_phone`: flags → the typed configuration of a role
 //!
 //! [`parse`] gives [`Flags`] in which every flag belongs to the chosen role.
 
+#[cfg(feature = "lab")]
+mod compare;
 mod flags;
 #[cfg(feature = "lab")]
 mod flags_lab;
@@ -32,6 +35,8 @@ use clap::{CommandFactory, FromArgMatches};
 use b2b_config::keys::Key;
 use b2b_config::role_name::RoleName;
 
+#[cfg(feature = "lab")]
+pub use compare::Compare;
 pub use flags::Flags;
 #[cfg(feature = "server")]
 pub use resolve_server::{Ask, ServerRun};

@@ -2,6 +2,7 @@
 
 mod chain;
 mod cli;
+mod compare;
 mod load;
 mod load_users;
 mod orchestrator;

@@ -7,6 +7,7 @@ use hdrhistogram::Histogram;
 use serde_json::{Value, json};
 
 use super::hearing::Heard;
+use super::histogram;
 use super::party::Outcome;
 use super::timeline::Timeline;
 use super::worst::Worst;
@@ -45,10 +46,11 @@ impl Times {
         self.0.value_at_percentile(percent) as f64 / 1e3
     }
 
-    /// As JSON: percentiles in ms.
+    /// As JSON: percentiles in ms, and all of it in µs.
     pub fn json(&self) -> Value {
         json!({
             "count": self.count(),
+            "histogram": histogram::text(&self.0),
             "min_ms": self.0.min() as f64 / 1e3,
             "mean_ms": (self.0.mean()).round() / 1e3,
             "p50_ms": self.percentile_ms(50.0),
@@ -76,6 +78,8 @@ pub struct Side {
     pub packets: [u64; 3],
     /// 20 ms frames that were made up.
     pub concealed: u64,
+    /// Calls that heard something and lost some of it.
+    pub lossy: u64,
     /// Calls whose mark was judged; what was wrong with it is among the failures.
     pub judged: u64,
     /// Mouth to ear: each call's median.
@@ -111,9 +115,10 @@ impl Side {
         self.failed.values().sum()
     }
 
-    /// A call's sound had this MOS.
-    pub fn heard(&mut self, mos: f64) {
+    /// A call's sound had this MOS; so many packets of it were lost.
+    pub fn heard(&mut self, mos: f64, lost: u64) {
         *self.mos.entry((mos * 100.0).round() as u32).or_default() += 1;
+        self.lossy += u64::from(lost > 0);
     }
 
     /// The MOS that so many percent of the calls reach at least; none: nothing was heard.
@@ -138,9 +143,13 @@ impl Side {
             "begun": self.begun, "answered": self.answered, "done": self.done,
             "failed": self.failures(), "failures": failed,
             "packets": {"sent": sent, "received": received, "lost": lost},
+            "calls_with_loss": self.lossy,
             "concealed_frames": self.concealed,
             "ears": {"judged": self.judged, "mouth_to_ear": self.delay.json(), "longest_gaps": self.gaps.json()},
-            "mos": {"min": self.mos_of_worst(0.0), "p1": self.mos_of_worst(1.0), "p50": self.mos_of_worst(50.0)},
+            "mos": {
+                "min": self.mos_of_worst(0.0), "p1": self.mos_of_worst(1.0), "p50": self.mos_of_worst(50.0),
+                "histogram": histogram::text(&histogram::of(&self.mos)),
+            },
         })
     }
 }
@@ -227,8 +236,9 @@ mod tests {
     fn the_worst_calls_say_the_mos() {
         let mut side = Side::default();
         assert_eq!(side.mos_of_worst(1.0), None);
-        (0..99).for_each(|_| side.heard(4.4));
-        side.heard(2.0);
+        (0..99).for_each(|_| side.heard(4.4, 0));
+        side.heard(2.0, 7);
+        assert_eq!(side.lossy, 1);
         assert_eq!((side.mos_of_worst(1.0), side.mos_of_worst(50.0)), (Some(2.0), Some(4.4)));
     }
 }

@@ -421,7 +421,7 @@ impl Generator {
         }
         side.concealed += stats.concealed;
         if let Some(mos) = mos {
-            side.heard(mos);
+            side.heard(mos, stats.lost);
         }
     }
 

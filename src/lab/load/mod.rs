@@ -10,15 +10,18 @@
 //! - `figures`: what is counted and measured; `timeline`: when; `worst`: in which calls; `sleeper`: how late the machine itself is
 //! - `expect`: limits and verdict; `results`: what a run says; `junit`: to services that run tests; `page`: as a
 //!   page
+//! - `histogram`: a histogram as text; `compare`: what two runs tell of a change
 //! - `live`: what it says meanwhile
 //! - `run`: the life of the process
 
+pub mod compare;
 pub mod config;
 mod entry;
 pub mod expect;
 mod figures;
 mod generator;
 pub mod hearing;
+mod histogram;
 pub mod holding;
 mod junit;
 mod live;

@@ -1,0 +1,231 @@
+//! A load.json, read for a comparison.
+
+use std::collections::BTreeMap;
+use std::path::{Path, PathBuf};
+
+use serde::Deserialize;
+
+use super::statistics::Distribution;
+use crate::load::histogram::{self, HistogramError};
+
+/// What is wrong with a file.
+#[derive(Debug, thiserror::Error)]
+pub enum RunError {
+    /// It cannot be read.
+    #[error("{path}: {error}; name the load.json of a --report folder")]
+    Read {
+        /// The file.
+        path: PathBuf,
+        /// Why.
+        error: std::io::Error,
+    },
+    /// It is none of a load.
+    #[error("{path}: {error}; name the load.json of a --report folder, made by this version of b2b")]
+    Form {
+        /// The file.
+        path: PathBuf,
+        /// Why, with line and column.
+        error: serde_json::Error,
+    },
+    /// It is of another version.
+    #[error("{path}: version {version} of load.json, and this b2b knows 1; make the run anew with this b2b")]
+    Version {
+        /// The file.
+        path: PathBuf,
+        /// What it says.
+        version: u64,
+    },
+    /// A histogram cannot be read.
+    #[error("{path}: {key}.histogram is {error}; make the run anew")]
+    Histogram {
+        /// The file.
+        path: PathBuf,
+        /// Whose histogram.
+        key: &'static str,
+        /// Why.
+        error: HistogramError,
+    },
+}
+
+/// A run.
+#[derive(Debug, Clone)]
+pub struct Run {
+    /// As it was named.
+    pub path: PathBuf,
+    /// The generator was late itself: its times say nothing.
+    pub is_void: bool,
+    /// How long it took, s.
+    pub took_s: f64,
+    /// How much of the time more than the idle sleeper the generator was late, percent.
+    pub late_pct: f64,
+    /// From when a call was due to its answer, ms.
+    pub setup: Distribution,
+    /// From INVITE to the first 18x, ms.
+    pub ringing: Distribution,
+    /// From BYE to its answer, ms.
+    pub ending: Distribution,
+    /// How late calls began, ms.
+    pub lateness: Distribution,
+    /// Callers and callees.
+    pub sides: [RunSide; 2],
+}
+
+/// One side's calls.
+#[derive(Debug, Clone)]
+pub struct RunSide {
+    /// See [`crate::load`]'s figures of the same names.
+    pub begun: u64,
+    /// Answered.
+    pub answered: u64,
+    /// Done.
+    pub done: u64,
+    /// By step and reason.
+    pub failures: BTreeMap<(String, String), u64>,
+    /// RTP packets received, and lost.
+    pub packets: (u64, u64),
+    /// Calls that lost some.
+    pub lossy: u64,
+    /// 20 ms frames made up.
+    pub concealed: u64,
+    /// Judged by their mark.
+    pub judged: u64,
+    /// Mouth to ear, ms.
+    pub delay: Distribution,
+    /// Longest gaps of calls that had one, ms.
+    pub gaps: Distribution,
+    /// MOS.
+    pub mos: Distribution,
+}
+
+#[derive(Deserialize)]
+struct Version {
+    version: u64,
+}
+
+#[derive(Deserialize)]
+struct Written {
+    took_s: f64,
+    generator_late_pct: f64,
+    sleeper_late_pct: f64,
+    setup: Times,
+    ringing: Times,
+    ending: Times,
+    lateness: Times,
+    callers: Side,
+    callees: Side,
+    expectations: Vec<Limit>,
+}
+
+#[derive(Deserialize)]
+struct Times {
+    histogram: String,
+}
+
+#[derive(Deserialize)]
+struct Side {
+    begun: u64,
+    answered: u64,
+    done: u64,
+    failures: Vec<Failure>,
+    packets: Packets,
+    calls_with_loss: u64,
+    concealed_frames: u64,
+    ears: Ears,
+    mos: Times,
+}
+
+#[derive(Deserialize)]
+struct Failure {
+    step: String,
+    why: String,
+    calls: u64,
+}
+
+#[derive(Deserialize)]
+struct Packets {
+    received: u64,
+    lost: u64,
+}
+
+#[derive(Deserialize)]
+struct Ears {
+    judged: u64,
+    mouth_to_ear: Times,
+    longest_gaps: Times,
+}
+
+#[derive(Deserialize)]
+struct Limit {
+    name: String,
+    pass: bool,
+}
+
+impl Run {
+    /// Reads a load.json.
+    ///
+    /// # Errors
+    /// See [`RunError`].
+    pub fn read(path: &Path) -> Result<Run, RunError> {
+        let at = || path.to_owned();
+        let text = std::fs::read_to_string(path).map_err(|error| RunError::Read { path: at(), error })?;
+        let form = |error| RunError::Form { path: at(), error };
+        let Version { version } = serde_json::from_str(&text).map_err(form)?;
+        if version != 1 {
+            return Err(RunError::Version { path: at(), version });
+        }
+        let run: Written = serde_json::from_str(&text).map_err(form)?;
+        let values = |key, times: &Times, unit: f64, range| {
+            let counts = histogram::counts(&times.histogram).map_err(|error| RunError::Histogram {
+                path: at(),
+                key,
+                error,
+            })?;
+            Ok(Distribution::new(
+                counts.into_iter().map(|(value, count)| (value as f64 / unit, count)),
+                range,
+            ))
+        };
+        // µs in the file
+        let ms = |key, times: &Times| values(key, times, 1e3, (0.0, f64::INFINITY));
+        let side = |side: Side| {
+            Ok(RunSide {
+                begun: side.begun,
+                answered: side.answered,
+                done: side.done,
+                failures: side.failures.into_iter().map(|it| ((it.step, it.why), it.calls)).collect(),
+                packets: (side.packets.received, side.packets.lost),
+                lossy: side.calls_with_loss,
+                concealed: side.concealed_frames,
+                judged: side.ears.judged,
+                delay: ms("mouth_to_ear", &side.ears.mouth_to_ear)?,
+                gaps: ms("longest_gaps", &side.ears.longest_gaps)?,
+                mos: values("mos", &side.mos, 1e2, (1.0, 5.0))?,
+            })
+        };
+        Ok(Run {
+            path: at(),
+            // a run with failures is not void as a whole, but its times are
+            is_void: run.expectations.iter().any(|it| it.name == "max_late_pct" && !it.pass),
+            took_s: run.took_s,
+            late_pct: (run.generator_late_pct - run.sleeper_late_pct).max(0.0),
+            setup: ms("setup", &run.setup)?,
+            ringing: ms("ringing", &run.ringing)?,
+            ending: ms("ending", &run.ending)?,
+            lateness: ms("lateness", &run.lateness)?,
+            sides: [side(run.callers)?, side(run.callees)?],
+        })
+    }
+
+    /// The side whose calls are those of the run.
+    pub fn main(&self) -> &RunSide {
+        let [callers, callees] = &self.sides;
+        if callers.begun > 0 { callers } else { callees }
+    }
+}
+
+impl RunSide {
+    /// Calls that are over.
+    pub fn over(&self) -> u64 {
+        self.done + self.failures.values().sum::<u64>()
+    }
+}
