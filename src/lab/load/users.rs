@@ -68,102 +68,87 @@ pub fn read(path: &Path) -> Result<Users, UsersError> {
 }
 
 fn parse(text: &str) -> Result<Users, (usize, String)> {
-    let mut columns: Option<Vec<String>> = None;
-    let mut users = Vec::new();
-    let mut last = 1;
     // editors of tables begin a file with a byte order mark
-    for (n, line) in text.trim_start_matches('\u{feff}').lines().enumerate() {
-        last = n + 1;
-        let bad = |reason: String| (n + 1, reason);
-        if line.trim().is_empty() || line.starts_with('#') {
-            continue;
+    let text = text.trim_start_matches('\u{feff}');
+    let mut reader = csv::ReaderBuilder::new()
+        .has_headers(false)
+        .flexible(true)
+        .comment(Some(b'#'))
+        .from_reader(text.as_bytes());
+    // where a record begins, from where it ends: one behind a comment is said to begin at that
+    let line_of = |record: &csv::StringRecord, end: u64| {
+        let read = text.get(..usize::try_from(end).unwrap_or(usize::MAX)).unwrap_or(text);
+        let inside: usize = record.iter().map(|value| value.trim_end().matches('\n').count()).sum();
+        read.trim_end().lines().count().saturating_sub(inside).max(1)
+    };
+    let mut columns: Option<csv::StringRecord> = None;
+    let mut users = Vec::new();
+    let mut record = csv::StringRecord::new();
+    loop {
+        let more = reader.read_record(&mut record);
+        let end = reader.position().byte();
+        let bad = |reason: String| (line_of(&record, end), reason);
+        if !more.map_err(|error| bad(error.to_string()))? {
+            break;
         }
-        let fields = fields(line).map_err(|reason| bad(reason.to_owned()))?;
+        // one that is not closed goes on to the end of the file
+        if record.iter().any(|value| value.contains('\n')) {
+            return Err(bad("a quote is not closed; write \"\" for one inside of quotes".to_owned()));
+        }
+        let mut record = record.clone();
+        record.trim();
         let Some(columns) = &columns else {
-            if let Some(other) =
-                fields.iter().find(|it| !["user", "password", "number"].contains(&it.as_str()))
-            {
-                return Err(bad(format!(
-                    "there is no column {other:?}; the first line names them: user, password, number"
-                )));
-            }
-            let twice = fields.iter().enumerate().any(|(n, name)| fields[..n].contains(name));
-            if twice || !fields.iter().any(|it| it == "user") {
-                return Err(bad(
-                    "the first line names each column once: user, and password and number where there are some"
-                        .to_owned(),
-                ));
-            }
-            columns = Some(fields);
+            check_columns(&record).map_err(bad)?;
+            columns = Some(record);
             continue;
         };
-        if fields.len() != columns.len() {
-            return Err(bad(format!(
-                "{} values for {} columns; write {}, and a value with a comma between quotes",
-                fields.len(),
-                columns.len(),
-                columns.join(",")
-            )));
-        }
-        let value = |name: &str| {
-            let at = columns.iter().position(|it| it == name);
-            at.and_then(|at| fields.get(at)).filter(|value| !value.is_empty()).cloned()
-        };
-        let name = value("user").ok_or_else(|| bad("no user; write its name or number".to_owned()))?;
-        for part in [Some(&name), value("number").as_ref()].into_iter().flatten() {
-            if part.contains(['@', '<', '>', ':']) || sip_uri(&format!("sip:{part}@127.0.0.1")).is_err() {
-                return Err(bad(format!(
-                    "{part:?} cannot stand before the @ of a SIP URI; write a name or number, and other \
-                     characters as %20"
-                )));
-            }
-        }
-        users.push(User { name, password: value("password"), number: value("number") });
+        users.push(user(columns, &record).map_err(bad)?);
     }
     if users.is_empty() {
-        return Err((last, "no user is named; write user,password,number and a line for each".to_owned()));
+        let reason = "no user is named; write user,password,number and a line for each".to_owned();
+        return Err((text.lines().count().max(1), reason));
     }
     Ok(users.into())
 }
 
-/// The values of a line (RFC 4180, without line ends inside of quotes).
-fn fields(line: &str) -> Result<Vec<String>, &'static str> {
-    let mut fields = Vec::new();
-    let mut rest = line;
-    loop {
-        let mut field = String::new();
-        let begins = rest.trim_start();
-        if let Some(quoted) = begins.strip_prefix('"') {
-            rest = quoted;
-            loop {
-                let Some((before, after)) = rest.split_once('"') else {
-                    return Err("a quote is not closed; write \"\" for one inside of quotes");
-                };
-                field.push_str(before);
-                rest = after;
-                match rest.strip_prefix('"') {
-                    Some(after) => {
-                        field.push('"');
-                        rest = after;
-                    }
-                    None => break,
-                }
-            }
-            rest = rest.trim_start();
-            if !rest.is_empty() && !rest.starts_with(',') {
-                return Err("something follows a value in quotes; write a comma behind it");
-            }
-        } else {
-            let end = rest.find(',').unwrap_or(rest.len());
-            field.push_str(rest[..end].trim());
-            rest = &rest[end..];
-        }
-        fields.push(field);
-        match rest.strip_prefix(',') {
-            Some(after) => rest = after,
-            None => return Ok(fields),
+fn check_columns(columns: &csv::StringRecord) -> Result<(), String> {
+    if let Some(other) = columns.iter().find(|it| !["user", "password", "number"].contains(it)) {
+        return Err(format!(
+            "there is no column {other:?}; the first line names them: user, password, number"
+        ));
+    }
+    let twice = columns.iter().enumerate().any(|(n, name)| columns.iter().take(n).any(|it| it == name));
+    if twice || !columns.iter().any(|it| it == "user") {
+        return Err(
+            "the first line names each column once: user, and password and number where there are some"
+                .to_owned(),
+        );
+    }
+    Ok(())
+}
+
+fn user(columns: &csv::StringRecord, record: &csv::StringRecord) -> Result<User, String> {
+    if record.len() != columns.len() {
+        return Err(format!(
+            "{} values for {} columns; write {}, and a value with a comma between quotes",
+            record.len(),
+            columns.len(),
+            columns.iter().collect::<Vec<_>>().join(",")
+        ));
+    }
+    let value = |name: &str| {
+        let at = columns.iter().position(|it| it == name);
+        at.and_then(|at| record.get(at)).filter(|value| !value.is_empty()).map(str::to_owned)
+    };
+    let name = value("user").ok_or_else(|| "no user; write its name or number".to_owned())?;
+    for part in [Some(&name), value("number").as_ref()].into_iter().flatten() {
+        if part.contains(['@', '<', '>', ':']) || sip_uri(&format!("sip:{part}@127.0.0.1")).is_err() {
+            return Err(format!(
+                "{part:?} cannot stand before the @ of a SIP URI; write a name or number, and other characters as %20"
+            ));
         }
     }
+    Ok(User { name, password: value("password"), number: value("number") })
 }
 
 impl User {
@@ -253,7 +238,8 @@ mod tests {
             ("user,password\n1001\n", 2, "1 values for 2 columns; write user,password"),
             ("user,password\n1001,x\n,x\n", 3, "no user"),
             ("user,password\n1001,\"x\n", 2, "not closed"),
-            ("user,password\n1001,\"x\"y\n", 2, "follows a value in quotes"),
+            ("user,password\n1001,\"x\n1002,y\n", 2, "not closed"),
+            ("# who\r\n\r\nuser,password\r\n1001,x\r\n# more\r\n,x\r\n", 6, "no user"),
             ("user\na@b\n", 2, "cannot stand before the @"),
             ("user\na b\n", 2, "cannot stand before the @"),
         ] {
