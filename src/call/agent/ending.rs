@@ -2,8 +2,9 @@
 
 use std::time::Duration;
 
+use super::{AgentError, LegId};
 use super::{AgentEvent, AgentService};
-use crate::agent::leg::Leg;
+use crate::agent::leg::{Leg, LegOutput};
 use crate::leg_fsm::TerminationCause;
 
 /// How long connections may take to write what is queued when we close.
@@ -20,6 +21,28 @@ impl AgentService {
         for id in self.legs.ids() {
             let _ = self.with_leg(id, Leg::hangup);
         }
+    }
+
+    /// Ends a leg without a word: nothing is sent for it any more, and what its far end sends gets no answer. For
+    /// tests of who has to notice.
+    ///
+    /// # Errors
+    /// There is no such leg.
+    pub fn vanish(&mut self, id: LegId) -> Result<(), AgentError> {
+        let now = self.stack.now();
+        let entry = self.legs.get(id).filter(|entry| entry.told).ok_or(AgentError::NoSuchLeg)?;
+        let (usage, up) = (entry.usage, entry.is_up());
+        entry.leg.hangup();
+        entry.leg.abandon(if up { TerminationCause::ByeUnanswered } else { TerminationCause::Cancelled });
+        let gone = self.stack.endpoint().vanish(now, usage);
+        while let Some(output) = self.legs.get(id).and_then(|entry| entry.leg.poll()) {
+            // what it would say stays unsaid
+            if matches!(output, LegOutput::CloseMedia | LegOutput::Ended(_)) {
+                self.perform_one(id, output);
+            }
+        }
+        self.finish(id);
+        gone.map_err(|_| AgentError::NoSuchLeg)
     }
 
     /// Whether nothing is left of any leg.

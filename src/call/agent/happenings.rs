@@ -22,6 +22,9 @@ impl AgentService {
                 let Some(entry) = self.legs.get(id) else { return };
                 entry.signalling = event.source().map(|source| source.ip()).or(entry.signalling);
                 entry.usage_over |= matches!(event, UsageEvent::Terminated { .. });
+                if let (true, UsageEvent::Answered { response, .. }) = (self.config.watch, &event) {
+                    entry.answer = Some(Box::new(response.clone()));
+                }
                 match event {
                     UsageEvent::Response { result, .. } => self.info_answered(id, &result),
                     UsageEvent::Refer { refer, request } => self.referred(id, usage, refer, &request),

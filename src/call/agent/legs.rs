@@ -13,6 +13,7 @@ use crate::leg_fsm::{LegState, TerminationCause};
 use b2b_base::metrics::{MediaStats, UaStats};
 use b2b_media::worker::SessionId;
 use b2b_sip::endpoint::UsageId;
+use b2b_sip::msg::Response;
 
 /// A leg with its dialog usage and its media session.
 pub(super) struct Entry {
@@ -41,6 +42,8 @@ pub(super) struct Entry {
     pub(super) auth: Option<Box<LegAuth>>,
     /// The endpoint has told the usage's end.
     pub(super) usage_over: bool,
+    /// The 2xx to our INVITE, where messages are kept.
+    pub(super) answer: Option<Box<Response>>,
 }
 
 impl Entry {
@@ -60,6 +63,7 @@ impl Entry {
             home: false,
             auth: None,
             usage_over: false,
+            answer: None,
         }
     }
 

@@ -31,6 +31,13 @@ impl AgentService {
         Some(self.stack.endpoint().dialog(usage)?.call_id.to_vec())
     }
 
+    /// Every header field of the 2xx to a call of ours, in order, where the configuration asks for messages.
+    pub fn answer_headers(&mut self, id: LegId) -> Option<Vec<(String, String)>> {
+        let answer = self.legs.get(id)?.answer.as_ref()?;
+        let text = |bytes: &[u8]| String::from_utf8_lossy(bytes).into_owned();
+        Some(answer.fields().map(|(name, value)| (name.to_string(), text(value))).collect())
+    }
+
     /// The next message of a dialog that passed, with its Call-ID, where the configuration asks
     /// for them; none of REGISTER, OPTIONS and SUBSCRIBE, and none that does not parse.
     pub fn take_message(&mut self) -> Option<(Vec<u8>, Seen)> {

@@ -119,7 +119,7 @@ pub struct AgentConfig {
     pub packet_log: Option<PathBuf>,
     /// More attributes of the audio line of each description of ours.
     pub attributes: Vec<Attribute>,
-    /// Keep the SIP messages of legs, for [`AgentService::take_message`].
+    /// Keep the SIP messages of legs, for [`AgentService::take_message`] and [`AgentService::answer_headers`].
     pub watch: bool,
     /// How it takes part in calls.
     pub options: CallOptions,

@@ -16,7 +16,7 @@ impl AgentService {
         self.finish(id);
     }
 
-    fn perform_one(&mut self, leg: LegId, output: LegOutput) {
+    pub(super) fn perform_one(&mut self, leg: LegId, output: LegOutput) {
         let credentials = match &output {
             LegOutput::ReInvite { sdp } => self.reinvite_credentials(leg, sdp),
             _ => Vec::new(),

@@ -57,7 +57,10 @@ pub fn check(path: &Path) -> Result<(), SoundError> {
 }
 
 /// Decodes a whole file, which may be so long.
-pub(super) fn load(path: &Path, rate_hz: u32, longest: Duration) -> Result<Sound, SoundError> {
+///
+/// # Errors
+/// It cannot be played, or is longer; the text names it and says why.
+pub fn load(path: &Path, rate_hz: u32, longest: Duration) -> Result<Sound, SoundError> {
     let most = longest.as_secs() as usize * rate_hz as usize;
     let mut decoder = Decoder::open(path).map_err(|error| failed(&error))?;
     let mut resampler: Option<Resampler> = None;

@@ -11,7 +11,7 @@ mod store;
 #[cfg(test)]
 mod tests;
 
-pub use load::check;
+pub use load::{check, load};
 pub use store::{Fetched, Limits, SoundStore, StoreStats, Want};
 
 /// Why something cannot be played: its name and the reason in words.

@@ -57,6 +57,7 @@ mod subscription;
 mod success;
 mod udp_or_tcp;
 mod usages;
+mod vanish;
 
 use std::collections::{HashMap, HashSet};
 use std::net::SocketAddr;
@@ -280,6 +281,7 @@ pub struct Endpoint {
     last_resolve: u64,
     last_request: u64,
     budget: Budget,
+    gone: vanish::Gone,
 }
 
 impl Endpoint {
@@ -309,6 +311,7 @@ impl Endpoint {
             last_resolve: 0,
             last_request: 0,
             budget: Budget::new(secret, config.limits.refusals_per_second, config.known.clone()),
+            gone: vanish::Gone::default(),
             config,
         }
     }

@@ -62,11 +62,19 @@ impl Endpoint {
         match message {
             Ok(Message::Request(mut request)) => {
                 self.out.counters.requests_in += 1;
+                if self.gone.is_of_request(&request) {
+                    self.out.counters.ignored += 1;
+                    return;
+                }
                 request.set_source(flow.remote);
                 self.incoming_request(now, flow, request);
             }
             Ok(Message::Response(mut response)) => {
                 self.out.counters.responses_in += 1;
+                if self.gone.is_of_response(&response) {
+                    self.out.counters.stray_responses += 1;
+                    return;
+                }
                 response.set_source(flow.remote);
                 self.response(now, response);
             }

@@ -23,3 +23,4 @@ mod schedules;
 mod session;
 mod session_timer;
 mod stranger;
+mod vanish;
