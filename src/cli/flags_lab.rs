@@ -128,7 +128,7 @@ pub struct LabFlags {
     #[arg(long, help_heading = "Load", value_name = "STEPS", value_parser = value::callee)]
     pub callee: Option<Scenario>,
     /// What legs that `say mark` are to hear: mark (that of the far end, a load as well; this is the default), echo
-    /// (their own: the far end echoes), none
+    /// (their own: the far end echoes), none; sample=10% behind it or alone: so many of a hundred calls listen
     #[arg(long, help_heading = "Load", value_name = "WHAT", value_parser = value::ears)]
     pub ears: Option<Ears>,
     /// Make no sound: descriptions name a port that nobody reads

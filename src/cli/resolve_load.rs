@@ -6,7 +6,7 @@ use std::time::Duration;
 use crate::cli::Flags;
 use b2b_base::util::exit::{Exit, Failure};
 use b2b_config::{step, target};
-use b2b_lab::load::config::{Callers, Enrolment, LoadConfig, host_of, place};
+use b2b_lab::load::config::{Callers, Enrolment, LoadConfig, host_of, place, sounds};
 use b2b_lab::load::pace::{Pace, Stage};
 use b2b_lab::load::plan::LoadPlan;
 use b2b_lab::load::users;
@@ -111,7 +111,11 @@ impl Flags {
             let place = registrar.as_deref().or(target.as_deref());
             host_of(place.unwrap_or_default()).to_owned()
         });
+        let steps =
+            callers.iter().flat_map(|it| it.steps.iter()).chain(callees.iter().flat_map(|it| it.iter()));
+        let sounds = sounds(steps).map_err(usage)?;
         Ok(LoadConfig {
+            sounds,
             binds,
             enrolment,
             target,

@@ -23,9 +23,12 @@
 //! |---|---|
 //! | `header NAME: VALUE` | adds a header field to the INVITE of the next `dial` |
 //! | `expect STATUS` | the `dial` before it is to be refused with this status |
+//! | `expect header NAME: VALUE` | the INVITE that came, or the answer to ours, has this header field; `*` at the end of VALUE stands for anything |
 //! | `ring` | 180, before `answer` or `refuse` |
 //! | `refuse STATUS` | refuses a call |
 //! | `say mark`, `say nothing` | says the mark of its call, or silence |
+//! | `play FILE` | plays a sound file once from now on |
+//! | `vanish` | from now on it sends nothing and answers nothing |
 //! | `hears mark` | waits until it hears the mark of the far end |
 //! | `stay` | stays for the holding time of the plan |
 //! | `N %: STEP` | does the step in so many of a hundred calls |
@@ -64,6 +67,9 @@ pub enum Deed {
     SayNothing,
     HearsMark,
     Stay,
+    ExpectHeader { name: String, value: String },
+    Play(String),
+    Vanish,
 }
 
 impl Deed {
@@ -79,6 +85,9 @@ impl Deed {
                 | Deed::SayNothing
                 | Deed::HearsMark
                 | Deed::Stay
+                | Deed::ExpectHeader { .. }
+                | Deed::Play(_)
+                | Deed::Vanish
         )
     }
 }
@@ -158,7 +167,10 @@ pub fn callee(text: &str) -> Result<Vec<Step>, String> {
     one_call(
         text,
         |deed| matches!(deed, Deed::Answer),
-        |deed| matches!(deed, Deed::Ring | Deed::Wait | Deed::Refuse(_) | Deed::HungUp),
+        |deed| {
+            let headers = matches!(deed, Deed::ExpectHeader { .. });
+            headers || matches!(deed, Deed::Ring | Deed::Wait | Deed::Refuse(_) | Deed::HungUp | Deed::Vanish)
+        },
     )
 }
 
@@ -174,7 +186,8 @@ fn one_call(text: &str, begins: fn(&Deed) -> bool, before: fn(&Deed) -> bool) ->
             }
             Deed::Dial(_) | Deed::Answer if up => "comes within the call; each scenario is one call",
             deed if begins(deed) => "",
-            deed if up == before(deed) && !matches!(deed, Deed::Wait | Deed::HungUp) => {
+            Deed::Wait | Deed::HungUp | Deed::Vanish if up => "",
+            deed if up == before(deed) => {
                 if up {
                     "comes too late; write it before dial or answer"
                 } else {
@@ -241,6 +254,16 @@ pub fn step(text: &str) -> Result<Step, String> {
             Ok(status @ 300..=699) => Deed::Refuse(status),
             _ => return fail("a refusal has a status of 300 to 699, like expect 486"),
         },
+        ["expect", "header", name, ..] if name.len() > 1 && name.ends_with(':') => {
+            let value = rest.split_once(':').map_or("", |(_, value)| value.trim());
+            Deed::ExpectHeader { name: name.trim_end_matches(':').to_owned(), value: value.to_owned() }
+        }
+        ["expect", "header", ..] => return fail("write it like expect header X-Account: 47*"),
+        ["play", ..] => match rest.trim().strip_prefix("play").map(str::trim) {
+            Some(file) if !file.is_empty() => Deed::Play(file.to_owned()),
+            _ => return fail("write it like play hello.wav"),
+        },
+        ["vanish"] => Deed::Vanish,
         ["header", name, ..] if name.len() > 1 && name.ends_with(':') => {
             let value = rest.split_once(':').map_or("", |(_, value)| value.trim());
             Deed::Header { name: name.trim_end_matches(':').to_owned(), value: value.to_owned() }
@@ -280,8 +303,8 @@ pub fn step(text: &str) -> Result<Step, String> {
         _ => {
             return fail(
                 "there is none like it; choose from dial, answer, say, hears, press, hold, resume, transfer, \
-                 consult, hand over, hang up, hung up, wait, cue; for --role load also from header, expect, ring, \
-                 refuse, stay, and 30 %: before a step",
+                 consult, hand over, hang up, hung up, wait, cue; for --role load also from header, expect, expect header, \
+                 ring, refuse, stay, play, vanish, and 30 %: before a step",
             );
         }
     };
@@ -362,6 +385,12 @@ mod tests {
         assert!(caller("dial 8000; expect 486").is_ok());
         assert!(callee("ring; wait 2; answer; say mark; hung up").is_ok());
         assert!(callee("ring; wait 2; refuse 486").is_ok());
+        let read = callee("expect header X-Account: 47*; answer; play a b.wav; wait 1; vanish").unwrap();
+        let (name, value) = ("X-Account".to_owned(), "47*".to_owned());
+        assert_eq!(read[0].deed, Deed::ExpectHeader { name, value });
+        assert_eq!(read[2].deed, Deed::Play("a b.wav".to_owned()));
+        assert!(callee("ring; vanish").is_ok());
+        assert!(caller("dial 1; expect header Server: *; 50 %: vanish; hang up").is_ok());
         for (reader, text, said) in [
             (caller as fn(&str) -> _, "answer; hung up", "callers dial"),
             (caller, "hears mark; dial 1", "needs a call"),
@@ -369,6 +398,12 @@ mod tests {
             (caller, "dial 1; hang up; dial 2", "each scenario is one call"),
             (caller, "dial 1; cue x", "phones of a scene"),
             (callee, "answer; refuse 486", "too late"),
+            (callee, "answer; expect header A: b", "too late"),
+            (caller, "expect header A: b; dial 1", "needs a call"),
+            (caller, "vanish; dial 1", "needs a call"),
+            (caller, "dial 1; expect header Server", "like expect header"),
+            (caller, "dial 1; play", "like play hello.wav"),
+            (steps, "dial 1; vanish", "--role load"),
             (callee, "press 1; answer", "needs a call"),
             (caller, "dial 1; 130 %: press 1", "0 to 100 %"),
             (caller, "dial 1; expect 200", "like expect 486"),

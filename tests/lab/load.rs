@@ -6,14 +6,14 @@ use tempfile::TempDir;
 use crate::common::child::{B2b, b2b};
 
 /// Callees that go by these steps, and where they are.
-fn callees(steps: &str) -> (B2b, String) {
+pub fn callees(steps: &str) -> (B2b, String) {
     let mut callees = b2b(&["--role", "load", "--sip-bind", "127.0.0.1:0", "--callee", steps]);
     let target = format!("sip:1000@{}", callees.ready());
     (callees, target)
 }
 
 /// Callers with these flags: the exit code, and what load.json says.
-fn run(target: &str, flags: &[&str]) -> (i32, Value) {
+pub fn run(target: &str, flags: &[&str]) -> (i32, Value) {
     let folder = TempDir::new().unwrap();
     let report = folder.path().to_str().unwrap();
     let mut words = vec!["--role", "load", "--target", target, "--report", report];
@@ -45,7 +45,7 @@ fn tells_the_same(run: &Value, junit: &str) {
 }
 
 /// Whether calls went wrong. A machine that is late makes a verdict void, and proves nothing here.
-fn failed(run: &Value) -> bool {
+pub fn failed(run: &Value) -> bool {
     run["verdict"]["result"] == "failed"
 }
 

@@ -1,7 +1,7 @@
 //! What a run of the load role is told.
 
 use std::net::SocketAddr;
-use std::path::PathBuf;
+use std::path::{Path, PathBuf};
 use std::sync::Arc;
 use std::time::Duration;
 
@@ -9,15 +9,20 @@ use super::expect::Expect;
 use super::hearing::Ears;
 use super::holding::Holding;
 use super::pace::Pace;
+use super::party::asks_for_headers;
 use super::sound::RATE_HZ;
 use super::users::Users;
 use b2b_base::logging::Format;
 use b2b_call::agent::{AgentConfig, CallOptions, Codec, EndpointLimits, Signalling, SrtpPolicy};
-use b2b_config::step::Step;
+use b2b_config::step::{Deed, Step};
 use b2b_config::target;
+use b2b_media::stage::Sound;
 
 /// No RTP for so long ends a leg that should hear some.
 const RTP_TIMEOUT: Duration = Duration::from_secs(20);
+
+/// Longer sounds are not played: they are held as samples.
+const LONGEST_SOUND: Duration = Duration::from_secs(600);
 
 /// As many calls as the generator can make: each is remembered for 32 s behind its end (RFC 3261 §17.2), and
 /// refusals are what some targets are asked for.
@@ -72,6 +77,8 @@ pub struct LoadConfig {
     pub enrolment: Option<Enrolment>,
     /// What a callee does; none: calls are refused with 480.
     pub callees: Option<Arc<[Step]>>,
+    /// What steps play, by the name that it has there.
+    pub sounds: Vec<(String, Sound)>,
     /// There is no sound: the load is signalling.
     pub signalling_only: bool,
     /// What legs that say their mark are to hear.
@@ -117,7 +124,7 @@ impl LoadConfig {
             }),
             packet_log: None,
             attributes: Vec::new(),
-            watch: false,
+            watch: self.callers.as_ref().is_some_and(|callers| asks_for_headers(&callers.steps)),
             options: CallOptions {
                 ring_at_once: false,
                 signalling_only: self.signalling_only,
@@ -136,6 +143,24 @@ impl LoadConfig {
         }
         format!("sip:{to}@{}", place(self.target.as_deref().unwrap_or_default()))
     }
+}
+
+/// Reads the files that steps play, once for all calls.
+///
+/// # Errors
+/// One that cannot be played, and why.
+pub fn sounds<'a>(steps: impl IntoIterator<Item = &'a Step>) -> Result<Vec<(String, Sound)>, String> {
+    let mut sounds: Vec<(String, Sound)> = Vec::new();
+    for step in steps {
+        let Deed::Play(file) = &step.deed else { continue };
+        if sounds.iter().any(|(name, _)| name == file) {
+            continue;
+        }
+        let sound = b2b_media::sounds::load(Path::new(file), RATE_HZ, LONGEST_SOUND);
+        let sound = sound.map_err(|error| format!("the step `{}`: {error}; name a sound file", step.text))?;
+        sounds.push((file.clone(), sound));
+    }
+    Ok(sounds)
 }
 
 /// The host of a URI.
@@ -164,8 +189,9 @@ mod tests {
             callers: None,
             enrolment: None,
             callees: None,
+            sounds: Vec::new(),
             signalling_only: false,
-            ears: Ears::Mark,
+            ears: Ears::default(),
             holding: Holding::Fixed(1.0),
             at_once: None,
             codecs: vec![Codec::Pcmu],

@@ -82,7 +82,7 @@ impl Entry {
         role: Role,
         (number, mark): (u64, u32),
         (due, since): (Instant, Duration),
-        echoed: bool,
+        sound: LegSound,
     ) -> Self {
         let at_s = (since.as_secs_f64() * 1e3).round() / 1e3;
         Entry {
@@ -90,7 +90,7 @@ impl Entry {
             role,
             agent: 0,
             leg: None,
-            sound: Arc::new(LegSound::new(role.side(), mark, echoed)),
+            sound: Arc::new(sound),
             mark,
             speaks: None,
             due,
@@ -105,18 +105,20 @@ impl Entry {
         }
     }
 
-    /// What it has heard of marks; none: it was up too briefly, or says none.
-    pub fn heard(&mut self) -> Option<Heard> {
+    /// Whether it was up for long enough to be judged by what it has heard of marks, and says one.
+    pub fn can_be_judged(&self) -> bool {
         let long = self.speaks.is_some_and(|since| since.elapsed() >= JUDGED);
-        if !long || !self.party.steps().iter().any(|step| step.deed == Deed::SayMark) {
-            return None;
-        }
+        long && self.party.steps().iter().any(|step| step.deed == Deed::SayMark)
+    }
+
+    /// What it has heard of marks.
+    pub fn heard(&mut self) -> Heard {
         let heard = self.sound.heard();
         self.call.mouth_to_ear_ms = heard.delay_ms;
         self.call.longest_gap_ms = Some(heard.longest_gap_ms.into());
         self.call.foreign_mark = heard.foreign.map(|mark| mark.call);
         // a callee has that of whom it hears
         self.call.mark = self.sound.mark().call;
-        Some(heard)
+        heard
     }
 }

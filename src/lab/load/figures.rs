@@ -82,6 +82,8 @@ pub struct Side {
     pub lossy: u64,
     /// Calls whose mark was judged; what was wrong with it is among the failures.
     pub judged: u64,
+    /// Calls that were long enough for it and not listened to, since they were not in the sample.
+    pub not_listened: u64,
     /// Mouth to ear: each call's median.
     pub delay: Times,
     /// Each call's longest gap, of those that had one.
@@ -145,7 +147,10 @@ impl Side {
             "packets": {"sent": sent, "received": received, "lost": lost},
             "calls_with_loss": self.lossy,
             "concealed_frames": self.concealed,
-            "ears": {"judged": self.judged, "mouth_to_ear": self.delay.json(), "longest_gaps": self.gaps.json()},
+            "ears": {
+                "judged": self.judged, "not_listened_to": self.not_listened,
+                "mouth_to_ear": self.delay.json(), "longest_gaps": self.gaps.json(),
+            },
             "mos": {
                 "min": self.mos_of_worst(0.0), "p1": self.mos_of_worst(1.0), "p50": self.mos_of_worst(50.0),
                 "histogram": histogram::text(&histogram::of(&self.mos)),

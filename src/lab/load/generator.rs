@@ -7,21 +7,23 @@ use std::sync::Arc;
 use std::time::Instant;
 
 use rand::rngs::{SmallRng, StdRng};
-use rand::{Rng, SeedableRng};
+use rand::{Rng, RngExt, SeedableRng};
 
 use super::config::LoadConfig;
 use super::entry::{Entry, Role};
 use super::figures::Figures;
-use super::hearing::Ears;
+use super::hearing::{Hears, next_mark};
 use super::pace::Pace;
-use super::party::{Outcome, Party, PartyEffect, PartyEvent};
+use super::party::{Outcome, Party, PartyEffect, PartyEvent, asks_for_headers};
 use super::sleeper::{Lateness, NAP};
+use super::sound::{LegSound, Listens};
 use super::timeline;
 use agents::{Agents, Line};
 use b2b_call::agent::{AgentError, AgentEvent, LegReport};
 use b2b_call::leg_fsm::TerminationCause;
-use b2b_config::step::Step;
+use b2b_config::step::{Deed, Step};
 use b2b_dsp::mark::Mark;
+use b2b_media::stage::Sound;
 
 mod agents;
 mod carry;
@@ -44,8 +46,12 @@ pub struct Generator {
     /// Callers under way.
     calling: usize,
     chance: StdRng,
+    /// Which calls are listened to. Of its own, so that what else calls do is the same with any share.
+    sample: StdRng,
     figures: Figures,
     lateness: Lateness,
+    /// Sounds that steps play.
+    files: Arc<[Sound]>,
     next_tick: Instant,
     /// No call begins any more, and no call is taken.
     stopping: bool,
@@ -75,8 +81,10 @@ impl Generator {
             marks: HashSet::new(),
             calling: 0,
             chance: StdRng::seed_from_u64(config.seed),
+            sample: StdRng::seed_from_u64(config.seed.wrapping_add(1)),
             figures: Figures::default(),
             lateness: Lateness::new(now),
+            files: config.sounds.iter().map(|(_, sound)| sound.clone()).collect(),
             next_tick: now + NAP,
             stopping: false,
             effects: Vec::new(),
@@ -222,24 +230,29 @@ impl Generator {
     fn enter(&mut self, role: Role, steps: Arc<[Step]>, line: Option<Line>, due: Instant) -> u64 {
         self.last += 1;
         let chance = SmallRng::seed_from_u64(self.chance.next_u64());
-        let mark = match role {
+        let ears = self.config.ears;
+        let waits = steps.iter().any(|step| step.deed == Deed::HearsMark);
+        let (mark, listens) = match role {
             Role::Caller => {
-                // 0 is who hears nobody
-                self.next_mark = self.next_mark.checked_add(1).unwrap_or(1);
+                let chosen = waits || ears.sample.is_none_or(|share| self.sample.random::<f64>() < share);
+                self.next_mark = next_mark(self.next_mark, chosen);
                 self.marks.insert(self.next_mark);
-                self.next_mark
+                (self.next_mark, if chosen { Listens::Always } else { Listens::Never })
             }
-            Role::Callee => 0,
+            // it says whom it hears, so it listens until it knows
+            Role::Callee if ears.sample.is_some() && !waits => (0, Listens::WhereChosen),
+            Role::Callee => (0, Listens::Always),
         };
         let party = Party::new(steps, self.config.holding, chance, due);
         let since = due.saturating_duration_since(self.began);
-        let echoed = self.config.ears == Ears::Echo;
+        let echoed = ears.hears == Hears::Echo;
         let number = match role {
             Role::Caller => self.figures.callers.begun,
             Role::Callee => self.figures.callees.begun,
         };
         let agent = line.map_or_else(|| self.agents.turn(number), |(agent, _)| agent);
-        let entry = Entry::new(party, role, (number, mark), (due, since), echoed);
+        let sound = LegSound::new(role.side(), mark, echoed, listens, self.files.clone());
+        let entry = Entry::new(party, role, (number, mark), (due, since), sound);
         self.entries.insert(self.last, Entry { agent, leg: line.map(|(_, leg)| leg), ..entry });
         if let Some(line) = line {
             self.of_leg.insert(line, self.last);
@@ -310,7 +323,7 @@ impl Generator {
     }
 
     /// Somebody calls: a callee, where there are some.
-    fn called(&mut self, line: Line, now: Instant) {
+    fn called(&mut self, line: Line, headers: Vec<(String, String)>, now: Instant) {
         let Some(steps) = self.config.callees.clone().filter(|_| !self.stopping) else {
             return drop(self.agents.at(line.0).reject(line.1, 480, ""));
         };
@@ -318,21 +331,33 @@ impl Generator {
         if self.answers_only() {
             self.happens(now).begun += 1;
         }
+        let asks = asks_for_headers(&steps);
         let id = self.enter(Role::Callee, steps, Some(line), now);
+        if asks {
+            self.tell(id, &PartyEvent::Received { headers });
+        }
         self.tell(id, &PartyEvent::Begin);
     }
 
     /// The outcome of a party, with what its mark tells: one that did all its steps may have heard somebody else.
     fn heard_of(&mut self, id: u64, outcome: Outcome) -> Outcome {
-        let deaf = self.config.ears == Ears::None || self.config.signalling_only;
+        let deaf = self.config.ears.hears == Hears::None || self.config.signalling_only;
         let Some(entry) = self.entries.get_mut(&id).filter(|_| !deaf) else { return outcome };
-        let Some(heard) = entry.heard() else { return outcome };
+        if !entry.can_be_judged() {
+            return outcome;
+        }
+        let side = match entry.role {
+            Role::Caller => &mut self.figures.callers,
+            Role::Callee => &mut self.figures.callees,
+        };
+        if !entry.sound.is_listened_to() {
+            side.not_listened += 1;
+            return outcome;
+        }
+        let heard = entry.heard();
+        side.judged(&heard);
         let own = Mark { call: entry.mark, side: entry.role.side() };
         let fault = heard.fault(own, |call| self.marks.contains(&call));
-        match entry.role {
-            Role::Caller => self.figures.callers.judged(&heard),
-            Role::Callee => self.figures.callees.judged(&heard),
-        }
         match (outcome, fault) {
             (Outcome::Done, Some(why)) => {
                 Outcome::Failed { step: "say mark".to_owned(), why: why.to_owned() }
@@ -345,7 +370,7 @@ impl Generator {
     fn happened(&mut self, agent: usize, event: AgentEvent) {
         let now = Instant::now();
         match event {
-            AgentEvent::Incoming { leg, .. } => self.called((agent, leg), now),
+            AgentEvent::Incoming { leg, headers, .. } => self.called((agent, leg), headers, now),
             AgentEvent::Progress { leg, .. } => {
                 let ringing = &mut self.figures.ringing;
                 if let Some(entry) = self.of_leg.get(&(agent, leg)).and_then(|id| self.entries.get_mut(id))
@@ -357,6 +382,11 @@ impl Generator {
             }
             AgentEvent::Answered { leg, .. } => {
                 self.answered((agent, leg), now);
+                let asks = |entry: &mut Entry| entry.role == Role::Caller && entry.party.asks_for_headers();
+                if self.entry_of((agent, leg)).is_some_and(asks) {
+                    let headers = self.agents.at(agent).answer_headers(leg).unwrap_or_default();
+                    self.tell_of((agent, leg), &PartyEvent::Received { headers });
+                }
                 self.tell_of((agent, leg), &PartyEvent::Answered);
             }
             AgentEvent::Changed { leg, .. } => {

@@ -16,7 +16,7 @@ const NONE: u64 = u64::MAX;
 
 /// What legs that say their mark are to hear.
 #[derive(Debug, Clone, Copy, Default, PartialEq, Eq)]
-pub enum Ears {
+pub enum Hears {
     /// The mark of the far end, which is a load as well: the other side of the same call.
     #[default]
     Mark,
@@ -26,17 +26,62 @@ pub enum Ears {
     None,
 }
 
+/// Which legs listen, and for what.
+#[derive(Debug, Clone, Copy, PartialEq)]
+pub struct Ears {
+    /// For what.
+    pub hears: Hears,
+    /// In which share of calls: callers choose, and say so in their mark. None: in all.
+    pub sample: Option<f64>,
+}
+
+impl Default for Ears {
+    fn default() -> Self {
+        Ears { hears: Hears::Mark, sample: None }
+    }
+}
+
 impl std::str::FromStr for Ears {
     type Err = String;
 
     fn from_str(text: &str) -> Result<Self, String> {
-        match text {
-            "mark" => Ok(Ears::Mark),
-            "echo" => Ok(Ears::Echo),
-            "none" => Ok(Ears::None),
-            _ => Err("no such way to hear; choose mark, echo or none".to_owned()),
+        let mut ears = Ears::default();
+        for word in text.split_whitespace() {
+            match (word, word.strip_prefix("sample=")) {
+                (_, Some(share)) => ears.sample = Some(sample(share)?),
+                ("mark", _) => ears.hears = Hears::Mark,
+                ("echo", _) => ears.hears = Hears::Echo,
+                ("none", _) => ears.hears = Hears::None,
+                _ => {
+                    return Err("no such way to hear; choose mark, echo or none, and in which part of the calls, like \
+                                sample=10%"
+                        .to_owned());
+                }
+            }
         }
+        Ok(ears)
     }
+}
+
+/// `10%`
+fn sample(text: &str) -> Result<f64, String> {
+    let percent = text.strip_suffix('%').and_then(|number| number.trim().parse::<f64>().ok());
+    match percent.filter(|percent| (0.0..=100.0).contains(percent)) {
+        Some(percent) => Ok(percent / 100.0),
+        None => Err("not a part of the calls; write 0 to 100 percent, like sample=10%".to_owned()),
+    }
+}
+
+/// Whether the caller whose mark has this number has chosen the call to be listened to.
+pub fn is_chosen(mark: u32) -> bool {
+    mark & 1 == 1
+}
+
+/// The number of a mark behind this one, of a call that is chosen to be listened to or not; never 0, which is who hears
+/// nobody.
+pub fn next_mark(before: u32, chosen: bool) -> u32 {
+    let counted = (before & !1).checked_add(2).unwrap_or(2);
+    counted | u32::from(chosen)
 }
 
 /// A call that was up for less is too short to be judged: two code words, and what a system needs to open its audio.
@@ -170,6 +215,29 @@ impl Heard {
 #[cfg(test)]
 mod tests {
     use super::*;
+
+    #[test]
+    fn ears_are_a_word_and_a_share_of_calls() {
+        let ears = |text: &str| text.parse::<Ears>();
+        assert_eq!(ears("echo"), Ok(Ears { hears: Hears::Echo, sample: None }));
+        assert_eq!(ears("sample=10%"), Ok(Ears { hears: Hears::Mark, sample: Some(0.1) }));
+        assert_eq!(ears("echo sample=2.5%"), Ok(Ears { hears: Hears::Echo, sample: Some(0.025) }));
+        for (text, said) in
+            [("all", "choose mark"), ("sample=10", "like sample=10%"), ("sample=101%", "0 to 100")]
+        {
+            assert!(ears(text).is_err_and(|error| error.contains(said)), "{text}");
+        }
+    }
+
+    #[test]
+    fn marks_say_whether_their_call_is_chosen_and_none_comes_twice() {
+        let mut mark = u32::MAX - 4;
+        let mut seen = std::collections::HashSet::new();
+        for n in 0..100 {
+            mark = next_mark(mark, n % 10 == 0);
+            assert!(mark > 1 && seen.insert(mark) && is_chosen(mark) == (n % 10 == 0), "{mark}");
+        }
+    }
 
     #[test]
     fn what_is_heard_says_what_is_wrong() {

@@ -181,7 +181,10 @@ fn sides(figures: &Figures) -> Markup {
             @for (name, side) in figures.sides() {
                 tr {
                     td { (name) } td { (side.begun) } td { (side.answered) } td { (side.done) } td { (side.failures()) }
-                    td { (side.judged) } td { (mos(side, 50.0)) } td { (mos(side, 1.0)) }
+                    td {
+                        (side.judged) @if side.not_listened > 0 { " of " (side.judged + side.not_listened) }
+                    }
+                    td { (mos(side, 50.0)) } td { (mos(side, 1.0)) }
                     @for packets in side.packets { td { (packets) } }
                     td { (side.concealed) }
                 }

@@ -24,6 +24,8 @@ pub enum Said {
     Mark,
     /// A tone, Hz.
     Tone(f64),
+    /// A sound file from its beginning, by its place among those of the run.
+    File(usize),
 }
 
 /// What happens to a party.
@@ -33,6 +35,12 @@ pub enum PartyEvent {
     Begin,
     /// The time it asked for has come.
     Due,
+    /// What the INVITE that came has, or the answer to ours: told before [`PartyEvent::Begin`] or
+    /// [`PartyEvent::Answered`] where a step asks for it.
+    Received {
+        /// Header fields.
+        headers: Vec<(String, String)>,
+    },
     /// The leg is up.
     Answered,
     /// The call is refused or cannot be placed; by whom and why is in the cause.
@@ -79,6 +87,10 @@ pub enum PartyEffect {
     HangUp,
     /// Say this from now on.
     Say(Said),
+    /// Play this file from now on.
+    Play(String),
+    /// Be gone without a word.
+    Vanish,
     /// Send a digit.
     Press(char),
     /// Hold the far end.
@@ -136,6 +148,8 @@ pub struct Party {
     /// Digits to come, the next one last.
     digits: Vec<char>,
     headers: Vec<(String, String)>,
+    /// What the far end's INVITE or answer has.
+    received: Vec<(String, String)>,
     /// The leg is there.
     leg: Leg,
     holding: Holding,
@@ -163,6 +177,7 @@ impl Party {
             until: now,
             digits: Vec::new(),
             headers: Vec::new(),
+            received: Vec::new(),
             leg: Leg::None,
             holding,
             chance,
@@ -174,6 +189,11 @@ impl Party {
         &self.steps
     }
 
+    /// Whether a step asks what the far end's INVITE or answer has.
+    pub fn asks_for_headers(&self) -> bool {
+        asks_for_headers(&self.steps)
+    }
+
     /// Takes an event.
     pub fn step(&mut self, now: Instant, event: &PartyEvent, effects: &mut Vec<PartyEffect>) {
         if self.leg == Leg::Over {
@@ -181,6 +201,10 @@ impl Party {
         }
         match event {
             PartyEvent::Begin => {}
+            PartyEvent::Received { headers } => {
+                self.received.clone_from(headers);
+                return;
+            }
             PartyEvent::Answered => self.leg = Leg::Up,
             PartyEvent::Refused { .. } | PartyEvent::Ended { .. } => return self.ended(event, effects),
             _ => {}
@@ -273,6 +297,20 @@ impl Party {
                     effects.push(PartyEffect::Say(Said::Nothing));
                     waits = false;
                 }
+                Deed::Play(file) => {
+                    effects.push(PartyEffect::Play(file));
+                    waits = false;
+                }
+                Deed::ExpectHeader { name, value } => {
+                    if let Err(why) = expect_header(&self.received, &name, &value) {
+                        return self.fail(why, effects);
+                    }
+                    waits = false;
+                }
+                Deed::Vanish => {
+                    effects.push(PartyEffect::Vanish);
+                    return self.over(Outcome::Done, effects);
+                }
                 Deed::HearsMark => {
                     effects.push(PartyEffect::Listen(Wanted::Mark));
                     effects.push(PartyEffect::WakeAt((now + LOOK).min(until)));
@@ -361,115 +399,23 @@ impl Party {
     }
 }
 
-#[cfg(test)]
-mod tests {
-    use super::*;
-    use b2b_config::step;
-    use rand::SeedableRng;
-
-    struct Bench {
-        party: Party,
-        now: Instant,
-    }
-
-    impl Bench {
-        fn of(steps: Result<Vec<Step>, String>) -> Self {
-            let now = Instant::now();
-            let steps = steps.unwrap_or_else(|error| panic!("{error}")).into();
-            Bench { party: Party::new(steps, Holding::Fixed(10.0), SmallRng::seed_from_u64(1), now), now }
-        }
-
-        fn at(&mut self, after_ms: u64, event: PartyEvent) -> Vec<PartyEffect> {
-            self.now += Duration::from_millis(after_ms);
-            let mut effects = Vec::new();
-            self.party.step(self.now, &event, &mut effects);
-            effects
-        }
-    }
-
-    fn failed(effects: &[PartyEffect]) -> Option<(&str, &str)> {
-        match effects.last() {
-            Some(PartyEffect::Over(Outcome::Failed { step, why })) => Some((step, why)),
-            _ => None,
-        }
-    }
-
-    #[test]
-    fn a_caller_dials_says_and_hears_its_mark_presses_stays_and_hangs_up() {
-        let mut bench = Bench::of(step::caller(
-            "header A: b; dial 8000; say mark; hears mark within 2 s; press 12; stay; hang up",
-        ));
-        let dialled = bench.at(0, PartyEvent::Begin);
-        let headers = vec![("A".to_owned(), "b".to_owned())];
-        assert_eq!(dialled[0], PartyEffect::Dial { to: "8000".to_owned(), headers });
-        let answered = bench.at(100, PartyEvent::Answered);
-        assert_eq!(answered[..2], [PartyEffect::Say(Said::Mark), PartyEffect::Listen(Wanted::Mark)]);
-        assert_eq!(bench.at(100, PartyEvent::Due), [PartyEffect::WakeAt(bench.now + LOOK)]);
-        let heard = bench.at(10, PartyEvent::Heard);
-        assert_eq!(heard, [PartyEffect::Press('1'), PartyEffect::WakeAt(bench.now + DIGIT)]);
-        assert_eq!(bench.at(250, PartyEvent::Due)[0], PartyEffect::Press('2'));
-        let stays = bench.at(250, PartyEvent::Due);
-        assert_eq!(stays, [PartyEffect::WakeAt(bench.now + Duration::from_secs(10))]);
-        assert_eq!(bench.at(10_000, PartyEvent::Due)[0], PartyEffect::HangUp);
-        assert_eq!(bench.at(5, PartyEvent::Ended { by_them: false }), [PartyEffect::Over(Outcome::Done)]);
-        assert!(bench.at(5, PartyEvent::Due).is_empty());
-    }
-
-    #[test]
-    fn what_is_not_heard_in_time_fails_its_step_and_ends_the_call() {
-        let mut bench = Bench::of(step::caller("dial 1; hears mark within 2 s; hang up"));
-        bench.at(0, PartyEvent::Begin);
-        bench.at(0, PartyEvent::Answered);
-        let late = bench.at(2_000, PartyEvent::Due);
-        assert_eq!(late[0], PartyEffect::HangUp);
-        assert_eq!(failed(&late), Some(("hears mark within 2 s", "not in time")));
-    }
-
-    #[test]
-    fn a_refusal_is_a_failure_unless_it_is_expected() {
-        let mut bench = Bench::of(step::caller("dial 1; expect 486"));
-        bench.at(0, PartyEvent::Begin);
-        let refused = bench.at(0, PartyEvent::Refused { status: Some(486) });
-        assert_eq!(refused, [PartyEffect::Over(Outcome::Done)]);
-        for event in [PartyEvent::Refused { status: Some(404) }, PartyEvent::Answered] {
-            let mut bench = Bench::of(step::caller("dial 1; expect 486"));
-            bench.at(0, PartyEvent::Begin);
-            assert!(failed(&bench.at(0, event.clone())).is_some(), "{event:?}");
-        }
-    }
-
-    #[test]
-    fn a_callee_rings_answers_and_waits_for_the_far_end_to_hang_up() {
-        let mut bench = Bench::of(step::callee("ring; wait 1; answer; say mark; hung up"));
-        assert_eq!(bench.at(0, PartyEvent::Begin)[0], PartyEffect::Ring);
-        assert_eq!(bench.at(1_000, PartyEvent::Due)[0], PartyEffect::Answer);
-        assert_eq!(bench.at(1, PartyEvent::Answered)[0], PartyEffect::Say(Said::Mark));
-        assert_eq!(bench.at(9, PartyEvent::Ended { by_them: true }), [PartyEffect::Over(Outcome::Done)]);
-    }
-
-    #[test]
-    fn a_call_that_is_lost_under_a_step_names_the_step() {
-        let mut bench = Bench::of(step::caller("dial 1; stay; hang up"));
-        bench.at(0, PartyEvent::Begin);
-        bench.at(0, PartyEvent::Answered);
-        let lost = bench.at(500, PartyEvent::Ended { by_them: true });
-        assert_eq!(failed(&lost), Some(("stay", "the far end hung up")));
-    }
-
-    #[test]
-    fn a_share_of_calls_does_a_step_by_chance_and_each_seed_the_same() {
-        let steps: Arc<[Step]> = step::caller("dial 1; 30 %: press 1; stay; hang up").unwrap().into();
-        let pressed = |seed| {
-            let now = Instant::now();
-            let mut party =
-                Party::new(steps.clone(), Holding::Fixed(1.0), SmallRng::seed_from_u64(seed), now);
-            let mut effects = Vec::new();
-            party.step(now, &PartyEvent::Begin, &mut effects);
-            party.step(now, &PartyEvent::Answered, &mut effects);
-            effects.contains(&PartyEffect::Press('1'))
-        };
-        let share = (0..1_000).filter(|seed| pressed(*seed)).count();
-        assert!((250..350).contains(&share), "{share}");
-        assert!((0..50).all(|seed| pressed(seed) == pressed(seed)));
-    }
+/// Whether one of these steps asks what the far end's INVITE or answer has.
+pub fn asks_for_headers(steps: &[Step]) -> bool {
+    steps.iter().any(|step| matches!(step.deed, Deed::ExpectHeader { .. }))
 }
+
+/// Looks for a field with this name and value, which may end in `*` for anything.
+fn expect_header(headers: &[(String, String)], name: &str, value: &str) -> Result<(), &'static str> {
+    let mut found = headers.iter().filter(|(it, _)| it.eq_ignore_ascii_case(name)).peekable();
+    if found.peek().is_none() {
+        return Err("there is no such header field");
+    }
+    let fits = |it: &str| match value.strip_suffix('*') {
+        Some(begin) => it.starts_with(begin),
+        None => it == value,
+    };
+    if found.any(|(_, it)| fits(it.trim())) { Ok(()) } else { Err("it has another value") }
+}
+
+#[cfg(test)]
+mod tests;

@@ -31,7 +31,7 @@ use super::holding::Holding;
 use super::pace::Stage;
 use super::users::{self, Users};
 use b2b_call::agent::{Roots, Signalling, SrtpPolicy, Transport, sip_uri};
-use b2b_config::step::{self, Step};
+use b2b_config::step::{self, Deed, Step};
 use b2b_media::codec::Codec;
 
 /// What is wrong with a plan of a load.
@@ -228,9 +228,17 @@ impl LoadPlan {
             let hold = stage.hold_s.map(|hold| seconds("stage.hold_s", hold)).transpose()?;
             Ok(Stage { rate: stage.rate, ramp: seconds("stage.ramp_s", stage.ramp_s)?, hold })
         };
+        // beside the plan, wherever it is used from
+        let beside = |file: &Path| path.parent().unwrap_or(Path::new("")).join(file);
         let steps = |key: &str, steps: Option<Vec<String>>, read: fn(&str) -> Result<Vec<Step>, String>| {
-            let read = steps.map(|steps| read(&steps.join(";")));
-            read.transpose().map(|steps| steps.map(Arc::from)).map_err(|reason| bad(key, reason))
+            let read = steps.map(|steps| read(&steps.join(";"))).transpose();
+            let mut steps = read.map_err(|reason| bad(key, reason))?;
+            for step in steps.iter_mut().flatten() {
+                if let Deed::Play(file) = &mut step.deed {
+                    *file = beside(Path::new(file)).to_string_lossy().into_owned();
+                }
+            }
+            Ok::<Option<Arc<[Step]>>, PlanError>(steps.map(Arc::from))
         };
         let holding = match &written.load.hold_s {
             None => None,
@@ -243,8 +251,6 @@ impl LoadPlan {
                 bad("load.codecs", format!("there is no codec {name:?}; choose from opus, g722, pcmu, pcma"))
             })
         };
-        // beside the plan, wherever it is used from
-        let beside = |file: &Path| path.parent().unwrap_or(Path::new("")).join(file);
         let signalling = Signalling {
             transport: written.load.transport.map(|it| match it {
                 Way::Udp => Transport::Udp,

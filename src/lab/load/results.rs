@@ -92,8 +92,12 @@ fn of_side(who: &str, side: &Side, took_s: f64) -> Vec<String> {
             0 => "no gap".to_owned(),
             calls => format!("gaps in {calls} of them, the longest {:.0} ms", side.gaps.percentile_ms(100.0)),
         };
+        let of = match side.not_listened {
+            0 => String::new(),
+            others => format!(" of {}", side.judged + others),
+        };
         lines.push(format!(
-            "{:<9} {} judged by their mark: mouth to ear {p50:.1} ms, p95 {p95:.1}, max {max:.1}; {gaps}",
+            "{:<9} {}{of} judged by their mark: mouth to ear {p50:.1} ms, p95 {p95:.1}, max {max:.1}; {gaps}",
             "", side.judged
         ));
     }

@@ -7,12 +7,13 @@ use std::sync::atomic::Ordering::Relaxed;
 use std::sync::atomic::{AtomicBool, AtomicU32};
 use std::time::SystemTime;
 
-use super::hearing::{Heard, Hearing};
+use super::hearing::{Heard, Hearing, is_chosen};
 use super::party::{Said, Wanted};
 use b2b_base::frame::{Fill, FrameSink, FrameSource, InFrame, OutFrame};
 use b2b_base::util::ntp::NtpTime;
 use b2b_dsp::mark::{Mark, MarkEvent, MarkReader, MarkWriter, Side, WORD_MS};
 use b2b_media::dtmf::goertzel;
+use b2b_media::stage::Sound;
 
 /// Samples a second of every leg, whatever its codec: marks and tones are within a telephone's band.
 pub const RATE_HZ: u32 = 8_000;
@@ -28,6 +29,17 @@ const TONES: usize = 8;
 /// Marks that one frame can tell of, and some more: no room is made for them on the media thread.
 const EVENTS: usize = 64;
 
+/// Whether a leg listens to marks.
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+pub enum Listens {
+    /// It does.
+    Always,
+    /// It does not, and says its own.
+    Never,
+    /// It does until it hears a caller, and goes on where that has chosen the call.
+    WhereChosen,
+}
+
 /// A leg's sound, between the generator and the media thread.
 #[derive(Debug)]
 pub struct LegSound {
@@ -36,9 +48,13 @@ pub struct LegSound {
     call: AtomicU32,
     /// The side whose mark it is to hear: the other one, or its own where it is echoed.
     hears: Side,
+    listens: Listens,
     hearing: Hearing,
-    /// [`Said`]: 0 nothing, 1 the mark, else a tone in tenths of a hertz.
+    /// [`Said`]: 0 nothing, 1 the mark; with [`FILE`] a file, its place, and how often one was begun; else a tone in
+    /// tenths of a hertz.
     said: AtomicU32,
+    /// What files there are.
+    files: Arc<[Sound]>,
     /// Tones in tenths of a hertz; with the highest bit, such as must not be there. 0: none.
     wanted: [AtomicU32; TONES],
     /// They are heard, since they are wanted.
@@ -48,6 +64,9 @@ pub struct LegSound {
 /// A tone that must not be there.
 const NOT: u32 = 1 << 31;
 const MARK: u32 = 1;
+/// A file; behind it its place and a count, so that it begins anew where it is said again.
+const FILE: u32 = 1 << 30;
+const PLACES: u32 = 1 << 16;
 
 fn tenths(hz: f64) -> u32 {
     (hz * 10.0).round() as u32
@@ -56,13 +75,15 @@ fn tenths(hz: f64) -> u32 {
 impl LegSound {
     /// The sound of a caller of this call, which is not 0; or of a callee, whose call is. `echoed`: the far end
     /// says what it hears.
-    pub fn new(side: Side, call: u32, echoed: bool) -> Self {
+    pub fn new(side: Side, call: u32, echoed: bool, listens: Listens, files: Arc<[Sound]>) -> Self {
         LegSound {
             side,
             call: AtomicU32::new(call),
             hears: if echoed { side } else { side.other() },
+            listens,
             hearing: Hearing::default(),
             said: AtomicU32::new(0),
+            files,
             wanted: Default::default(),
             heard: AtomicBool::new(false),
         }
@@ -71,6 +92,19 @@ impl LegSound {
     /// The mark that it says.
     pub fn mark(&self) -> Mark {
         Mark { call: self.call.load(Relaxed), side: self.side }
+    }
+
+    /// Whether what it hears of marks is told.
+    pub fn is_listened_to(&self) -> bool {
+        match self.listens {
+            Listens::Always => true,
+            Listens::Never => false,
+            // who hears nobody goes on listening, and that is told
+            Listens::WhereChosen => {
+                let call = self.call.load(Relaxed);
+                call == 0 || is_chosen(call)
+            }
+        }
     }
 
     /// What it has heard of marks so far.
@@ -84,6 +118,10 @@ impl LegSound {
             Said::Nothing => 0,
             Said::Mark => MARK,
             Said::Tone(hz) => tenths(hz),
+            Said::File(place) => {
+                let begun = (self.said.load(Relaxed) / PLACES).wrapping_add(1) % (FILE / PLACES);
+                FILE | begun * PLACES | (place as u32 % PLACES)
+            }
         };
         self.said.store(code, Relaxed);
     }
@@ -120,12 +158,14 @@ pub struct Mouth {
     sound: Arc<LegSound>,
     phase: f64,
     mark: Option<MarkWriter>,
+    /// What of [`LegSound`] the file stands for that is played, and how far.
+    file: (u32, usize),
 }
 
 impl Mouth {
     /// A mouth for a leg.
     pub fn new(sound: Arc<LegSound>) -> Self {
-        Mouth { sound, phase: 0.0, mark: None }
+        Mouth { sound, phase: 0.0, mark: None, file: (0, 0) }
     }
 
     /// Goes on with the mark where it was, or begins it at this time. Another one begins with a code word: the
@@ -146,6 +186,26 @@ impl Mouth {
     }
 }
 
+impl Mouth {
+    /// Goes on with a file; silence behind its end.
+    fn play(&mut self, said: u32, frame: &mut OutFrame<'_>) -> Fill {
+        if self.file.0 != said {
+            self.file = (said, 0);
+        }
+        let file = self.sound.files.get((said % PLACES) as usize);
+        let rest = file.and_then(|file| file.get(self.file.1..)).unwrap_or_default();
+        let count = rest.len().min(frame.samples.len());
+        if count == 0 {
+            return Fill::Silence;
+        }
+        let (played, silent) = frame.samples.split_at_mut(count);
+        played.copy_from_slice(&rest[..count]);
+        silent.fill(0);
+        self.file.1 += count;
+        Fill::Audio
+    }
+}
+
 impl FrameSource for Mouth {
     fn fill(&mut self, frame: &mut OutFrame<'_>) -> Fill {
         let said = self.sound.said.load(Relaxed);
@@ -156,6 +216,7 @@ impl FrameSource for Mouth {
         match said {
             0 => return Fill::Silence,
             MARK => self.say_mark(frame),
+            file if file & FILE != 0 => return self.play(file, frame),
             tenths => {
                 let step = TAU * f64::from(tenths) / 10.0 / f64::from(RATE_HZ);
                 for sample in frame.samples.iter_mut() {
@@ -173,7 +234,8 @@ pub struct Ear {
     sound: Arc<LegSound>,
     piece: Box<[i16; PIECE]>,
     filled: usize,
-    reader: MarkReader,
+    /// None: it listens to no marks.
+    reader: Option<Box<MarkReader>>,
     events: Vec<MarkEvent>,
 }
 
@@ -184,14 +246,15 @@ impl Ear {
             Side::Caller => Some(Mark { side: sound.hears, ..sound.mark() }),
             Side::Callee => None,
         };
-        let reader = MarkReader::new(expected, RATE_HZ);
+        let reader = (sound.listens != Listens::Never).then(|| Box::new(MarkReader::new(expected, RATE_HZ)));
         Ear { sound, piece: Box::new([0; PIECE]), filled: 0, reader, events: Vec::with_capacity(EVENTS) }
     }
 
     /// Takes what the mark tells.
     fn hear_mark(&mut self, played: &[i16]) {
+        let Some(reader) = self.reader.as_mut().filter(|_| self.sound.is_listened_to()) else { return };
         let now = samples(NtpTime::from_system(SystemTime::now()));
-        self.reader.push(now, played, &mut self.events);
+        reader.push(now, played, &mut self.events);
         for event in self.events.drain(..) {
             if let MarkEvent::Heard(word) = &event
                 && self.sound.side == Side::Callee
@@ -199,7 +262,7 @@ impl Ear {
                 && self.sound.call.load(Relaxed) == 0
             {
                 self.sound.call.store(word.mark.call, Relaxed);
-                self.reader.expect(Some(word.mark));
+                reader.expect(Some(word.mark));
             }
             self.sound.hearing.take(self.sound.hears, &event);
         }
@@ -256,8 +319,8 @@ mod tests {
 
     fn heard(said: Said, wanted: &Wanted) -> bool {
         let (from, to) = (
-            Arc::new(LegSound::new(Side::Caller, 1, false)),
-            Arc::new(LegSound::new(Side::Callee, 0, false)),
+            Arc::new(LegSound::new(Side::Caller, 1, false, Listens::Always, Arc::default())),
+            Arc::new(LegSound::new(Side::Callee, 0, false, Listens::Always, Arc::default())),
         );
         from.say(said);
         to.listen(wanted);
@@ -276,7 +339,7 @@ mod tests {
 
     #[test]
     fn a_callee_says_which_call_it_hears_and_the_caller_knows_whether_it_is_its_own() {
-        let sound = |side, call| Arc::new(LegSound::new(side, call, false));
+        let sound = |side, call| Arc::new(LegSound::new(side, call, false, Listens::Always, Arc::default()));
         let (caller, other) = (sound(Side::Caller, 7), sound(Side::Caller, 8));
         let (callee, deaf) = (sound(Side::Callee, 0), sound(Side::Callee, 0));
         [&caller, &other, &callee, &deaf].into_iter().for_each(|it| it.say(Said::Mark));
@@ -298,9 +361,47 @@ mod tests {
         talk(&echoed, &echoed, 250);
         assert_eq!(echoed.heard().foreign, Some(Mark { call: 10, side: Side::Caller }));
         // which is what an echo is for
-        let echoed = Arc::new(LegSound::new(Side::Caller, 11, true));
+        let echoed = Arc::new(LegSound::new(Side::Caller, 11, true, Listens::Always, Arc::default()));
         echoed.say(Said::Mark);
         talk(&echoed, &echoed, 150);
         assert!(echoed.heard().words > 0 && echoed.heard().foreign.is_none());
+    }
+
+    #[test]
+    fn a_call_that_is_not_chosen_says_its_marks_and_is_not_listened_to() {
+        let callee = || Arc::new(LegSound::new(Side::Callee, 0, false, Listens::WhereChosen, Arc::default()));
+        for (mark, chosen) in [(7, true), (8, false)] {
+            let listens = if chosen { Listens::Always } else { Listens::Never };
+            let caller = Arc::new(LegSound::new(Side::Caller, mark, false, listens, Arc::default()));
+            let callee = callee();
+            [&caller, &callee].into_iter().for_each(|it| it.say(Said::Mark));
+            talk(&caller, &callee, 250);
+            // it knows whom it hears, so that others can hear that
+            assert_eq!(callee.mark().call, mark);
+            assert_eq!((callee.is_listened_to(), callee.heard().words > 1), (chosen, chosen));
+            talk(&callee, &caller, 150);
+            assert_eq!((caller.is_listened_to(), caller.heard().words > 0), (chosen, chosen));
+        }
+    }
+
+    #[test]
+    fn a_file_is_played_once_and_again_when_it_is_said_again() {
+        let files: Arc<[Sound]> = vec![vec![1_000; 10].into(), (1..=200).collect::<Vec<i16>>().into()].into();
+        let sound = Arc::new(LegSound::new(Side::Caller, 7, false, Listens::Always, files));
+        let mut mouth = Mouth::new(sound.clone());
+        let mut frame = || {
+            let mut samples = [7; 160];
+            let captured_at = NtpTime::from_system(SystemTime::now());
+            let fill = mouth.fill(&mut OutFrame { samples: &mut samples, captured_at });
+            (fill, samples[0], samples[159])
+        };
+        for _ in 0..2 {
+            sound.say(Said::File(1));
+            assert_eq!(frame(), (Fill::Audio, 1, 160));
+            assert_eq!(frame(), (Fill::Audio, 161, 0));
+            assert_eq!(frame().0, Fill::Silence);
+        }
+        sound.say(Said::File(9));
+        assert_eq!(frame().0, Fill::Silence);
     }
 }

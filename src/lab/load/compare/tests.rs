@@ -129,7 +129,7 @@ fn a_file_that_is_none_says_what_to_do() {
             Some(
                 std::fs::read_to_string(&good).unwrap().replace("\"histogram\":\"H", "\"histogram\":\"AAAA"),
             ),
-            "setup.histogram is not a histogram",
+            "setup.histogram is not base64",
         ),
     ] {
         let path = folder.path().join(name);

@@ -6,7 +6,7 @@ use std::time::Instant;
 
 use super::{Entry, Generator, Role};
 use crate::load::config::LoadConfig;
-use crate::load::party::{PartyEffect, PartyEvent};
+use crate::load::party::{PartyEffect, PartyEvent, Said};
 use crate::load::sound::{Ear, LegSound, Mouth};
 use crate::load::users::{self, User};
 use b2b_call::agent::{DialAs, DtmfMode, LegAudio};
@@ -49,6 +49,10 @@ impl Generator {
                 self.alarms.push(Reverse((at, id)));
             }
             (PartyEffect::Say(said), _) => entry.sound.say(said),
+            (PartyEffect::Play(file), _) => {
+                let place = self.config.sounds.iter().position(|(name, _)| *name == file);
+                entry.sound.say(place.map_or(Said::Nothing, Said::File));
+            }
             (PartyEffect::Listen(wanted), _) => {
                 entry.sound.listen(&wanted);
                 entry.listens = true;
@@ -64,6 +68,7 @@ impl Generator {
                 entry.hung_up = entry.up.then_some(now);
                 let _ = agent.hangup(leg);
             }
+            (PartyEffect::Vanish, Some(leg)) => drop(agent.vanish(leg)),
             // what a far end that was faster makes impossible comes as an event
             (PartyEffect::Ring, Some(leg)) => drop(agent.ring(leg)),
             (PartyEffect::Refuse(status), Some(leg)) => drop(agent.reject(leg, status, "")),

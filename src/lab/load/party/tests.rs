@@ -1,0 +1,140 @@
+//! A party, event by event.
+
+use super::*;
+use b2b_config::step;
+use rand::SeedableRng;
+
+struct Bench {
+    party: Party,
+    now: Instant,
+}
+
+impl Bench {
+    fn of(steps: Result<Vec<Step>, String>) -> Self {
+        let now = Instant::now();
+        let steps = steps.unwrap_or_else(|error| panic!("{error}")).into();
+        Bench { party: Party::new(steps, Holding::Fixed(10.0), SmallRng::seed_from_u64(1), now), now }
+    }
+
+    fn at(&mut self, after_ms: u64, event: PartyEvent) -> Vec<PartyEffect> {
+        self.now += Duration::from_millis(after_ms);
+        let mut effects = Vec::new();
+        self.party.step(self.now, &event, &mut effects);
+        effects
+    }
+}
+
+fn failed(effects: &[PartyEffect]) -> Option<(&str, &str)> {
+    match effects.last() {
+        Some(PartyEffect::Over(Outcome::Failed { step, why })) => Some((step, why)),
+        _ => None,
+    }
+}
+
+#[test]
+fn a_caller_dials_says_and_hears_its_mark_presses_stays_and_hangs_up() {
+    let mut bench = Bench::of(step::caller(
+        "header A: b; dial 8000; say mark; hears mark within 2 s; press 12; stay; hang up",
+    ));
+    let dialled = bench.at(0, PartyEvent::Begin);
+    let headers = vec![("A".to_owned(), "b".to_owned())];
+    assert_eq!(dialled[0], PartyEffect::Dial { to: "8000".to_owned(), headers });
+    let answered = bench.at(100, PartyEvent::Answered);
+    assert_eq!(answered[..2], [PartyEffect::Say(Said::Mark), PartyEffect::Listen(Wanted::Mark)]);
+    assert_eq!(bench.at(100, PartyEvent::Due), [PartyEffect::WakeAt(bench.now + LOOK)]);
+    let heard = bench.at(10, PartyEvent::Heard);
+    assert_eq!(heard, [PartyEffect::Press('1'), PartyEffect::WakeAt(bench.now + DIGIT)]);
+    assert_eq!(bench.at(250, PartyEvent::Due)[0], PartyEffect::Press('2'));
+    let stays = bench.at(250, PartyEvent::Due);
+    assert_eq!(stays, [PartyEffect::WakeAt(bench.now + Duration::from_secs(10))]);
+    assert_eq!(bench.at(10_000, PartyEvent::Due)[0], PartyEffect::HangUp);
+    assert_eq!(bench.at(5, PartyEvent::Ended { by_them: false }), [PartyEffect::Over(Outcome::Done)]);
+    assert!(bench.at(5, PartyEvent::Due).is_empty());
+}
+
+#[test]
+fn what_is_not_heard_in_time_fails_its_step_and_ends_the_call() {
+    let mut bench = Bench::of(step::caller("dial 1; hears mark within 2 s; hang up"));
+    bench.at(0, PartyEvent::Begin);
+    bench.at(0, PartyEvent::Answered);
+    let late = bench.at(2_000, PartyEvent::Due);
+    assert_eq!(late[0], PartyEffect::HangUp);
+    assert_eq!(failed(&late), Some(("hears mark within 2 s", "not in time")));
+}
+
+#[test]
+fn a_refusal_is_a_failure_unless_it_is_expected() {
+    let mut bench = Bench::of(step::caller("dial 1; expect 486"));
+    bench.at(0, PartyEvent::Begin);
+    let refused = bench.at(0, PartyEvent::Refused { status: Some(486) });
+    assert_eq!(refused, [PartyEffect::Over(Outcome::Done)]);
+    for event in [PartyEvent::Refused { status: Some(404) }, PartyEvent::Answered] {
+        let mut bench = Bench::of(step::caller("dial 1; expect 486"));
+        bench.at(0, PartyEvent::Begin);
+        assert!(failed(&bench.at(0, event.clone())).is_some(), "{event:?}");
+    }
+}
+
+#[test]
+fn a_callee_rings_answers_and_waits_for_the_far_end_to_hang_up() {
+    let mut bench = Bench::of(step::callee("ring; wait 1; answer; say mark; hung up"));
+    assert_eq!(bench.at(0, PartyEvent::Begin)[0], PartyEffect::Ring);
+    assert_eq!(bench.at(1_000, PartyEvent::Due)[0], PartyEffect::Answer);
+    assert_eq!(bench.at(1, PartyEvent::Answered)[0], PartyEffect::Say(Said::Mark));
+    assert_eq!(bench.at(9, PartyEvent::Ended { by_them: true }), [PartyEffect::Over(Outcome::Done)]);
+}
+
+#[test]
+fn a_call_that_is_lost_under_a_step_names_the_step() {
+    let mut bench = Bench::of(step::caller("dial 1; stay; hang up"));
+    bench.at(0, PartyEvent::Begin);
+    bench.at(0, PartyEvent::Answered);
+    let lost = bench.at(500, PartyEvent::Ended { by_them: true });
+    assert_eq!(failed(&lost), Some(("stay", "the far end hung up")));
+}
+
+#[test]
+fn a_share_of_calls_does_a_step_by_chance_and_each_seed_the_same() {
+    let steps: Arc<[Step]> = step::caller("dial 1; 30 %: press 1; stay; hang up").unwrap().into();
+    let pressed = |seed| {
+        let now = Instant::now();
+        let mut party = Party::new(steps.clone(), Holding::Fixed(1.0), SmallRng::seed_from_u64(seed), now);
+        let mut effects = Vec::new();
+        party.step(now, &PartyEvent::Begin, &mut effects);
+        party.step(now, &PartyEvent::Answered, &mut effects);
+        effects.contains(&PartyEffect::Press('1'))
+    };
+    let share = (0..1_000).filter(|seed| pressed(*seed)).count();
+    assert!((250..350).contains(&share), "{share}");
+    assert!((0..50).all(|seed| pressed(seed) == pressed(seed)));
+}
+
+#[test]
+fn a_header_field_of_the_far_end_is_as_expected_or_fails_the_step() {
+    let headers =
+        vec![("X-Account".to_owned(), "4711".to_owned()), ("Server".to_owned(), "b2b/1".to_owned())];
+    for (steps, why) in [
+        ("expect header x-account: 4711; answer; hung up", None),
+        ("expect header X-Account: 47*; expect header Server: *; answer; hung up", None),
+        ("expect header X-Account: 47; answer", Some("it has another value")),
+        ("expect header X-Other: *; answer", Some("there is no such header field")),
+    ] {
+        let mut bench = Bench::of(step::callee(steps));
+        bench.at(0, PartyEvent::Received { headers: headers.clone() });
+        let effects = bench.at(0, PartyEvent::Begin);
+        match why {
+            None => assert_eq!(effects[0], PartyEffect::Answer, "{steps}"),
+            Some(why) => assert_eq!(failed(&effects).map(|(_, why)| why), Some(why), "{steps}"),
+        }
+    }
+}
+
+#[test]
+fn who_vanishes_is_done_and_says_no_more() {
+    let mut bench = Bench::of(step::caller("dial 1; play hello.wav; wait 1; vanish"));
+    bench.at(0, PartyEvent::Begin);
+    assert_eq!(bench.at(0, PartyEvent::Answered)[0], PartyEffect::Play("hello.wav".to_owned()));
+    let gone = bench.at(1_000, PartyEvent::Due);
+    assert_eq!(gone, [PartyEffect::Vanish, PartyEffect::Over(Outcome::Done)]);
+    assert!(bench.at(5, PartyEvent::Ended { by_them: false }).is_empty());
+}

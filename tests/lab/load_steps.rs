@@ -1,0 +1,75 @@
+//! Steps and ears of the load role, by one process that calls and one that answers.
+
+use tempfile::TempDir;
+
+use super::load::{callees, run};
+
+#[test]
+fn a_part_of_the_calls_is_listened_to_and_the_others_are_heard_to_say_their_marks() {
+    let mut words = vec!["--role", "load", "--sip-bind", "127.0.0.1:0", "--ears", "sample=1%"];
+    words.extend(["--callee", "answer; say mark; hung up"]);
+    let mut callees = crate::common::child::b2b(&words);
+    let target = format!("sip:1000@{}", callees.ready());
+    let flags = ["--ears", "sample=40%", "--rate", "10", "--calls", "20", "--hold-s", "4.5", "--seed", "3"];
+    let (_, run) = run(&target, &flags);
+    let ears = &run["callers"]["ears"];
+    let (judged, others) = (ears["judged"].as_u64().unwrap(), ears["not_listened_to"].as_u64().unwrap());
+    assert_eq!(judged + others, 20, "{run:#}");
+    // what is not listened to is not judged
+    assert!(run["callers"]["failed"].as_u64().unwrap() <= judged, "{run:#}");
+    assert!((3..=14).contains(&judged), "{run:#}");
+}
+
+#[test]
+fn header_fields_of_the_invite_and_of_its_answer_are_looked_at() {
+    let (_callees, target) = callees("expect header X-Account: 47*; answer; hung up");
+    let caller = "header X-Account: 4711; dial 1000; expect header Server: b2b/*; stay; hang up";
+    let (_, run_of) = run(&target, &["--caller", caller, "--calls", "3", "--rate", "10", "--hold-s", "0.1"]);
+    assert_eq!(run_of["callers"]["done"], 3, "{run_of:#}");
+    let caller = "header X-Account: 4711; dial 1000; expect header Server: other; stay; hang up";
+    let (code, run_of) = run(&target, &["--caller", caller, "--calls", "2", "--rate", "10"]);
+    let failure = &run_of["callers"]["failures"][0];
+    assert_eq!((code, &failure["why"]), (1, &"it has another value".into()), "{run_of:#}");
+    // and a callee that is called without it refuses nothing, but fails its step and ends the call
+    let caller = "dial 1000; stay; hang up";
+    let (code, run_of) = run(&target, &["--caller", caller, "--calls", "1"]);
+    assert_eq!((code, &run_of["callers"]["failed"]), (1, &1.into()), "{run_of:#}");
+}
+
+#[test]
+fn a_file_is_played_in_every_call() {
+    let folder = TempDir::new().unwrap();
+    let file = folder.path().join("tone.wav");
+    let spec = hound::WavSpec {
+        channels: 1,
+        sample_rate: 16_000,
+        bits_per_sample: 16,
+        sample_format: hound::SampleFormat::Int,
+    };
+    let mut wav = hound::WavWriter::create(&file, spec).unwrap();
+    for n in 0..48_000 {
+        let phase = f64::from(n) * 700.0 / 16_000.0 * std::f64::consts::TAU;
+        wav.write_sample((phase.sin() * 8_000.0) as i16).unwrap();
+    }
+    wav.finalize().unwrap();
+    let (_callees, target) = callees(&format!("answer; play {}; hung up", file.display()));
+    let caller = "dial 1000; hears 700 not 440; hang up";
+    let (_, run) = run(&target, &["--caller", caller, "--calls", "4", "--rate", "10"]);
+    assert_eq!(run["callers"]["done"], 4, "{run:#}");
+    let missing = ["--role", "load", "--callee", "answer; play /no/such.wav; hung up"];
+    let status = crate::common::child::b2b(&missing).wait();
+    assert_eq!(status.code(), Some(64));
+}
+
+#[test]
+fn a_callee_that_has_vanished_answers_no_bye_and_hears_of_no_refusal() {
+    let (_callees, target) = callees("answer; wait 0.3; vanish");
+    let caller = "dial 1000; stay; hang up";
+    let flags = ["--caller", caller, "--calls", "2", "--rate", "10", "--hold-s", "1", "--signalling-only"];
+    let (code, run) = run(&target, &flags);
+    // a 481 would have ended them at once; BYE is sent again until 64*T1 are over (RFC 3261 §17.1.2.2)
+    let failure = &run["callers"]["failures"][0];
+    let told = (&failure["step"], &failure["why"], &failure["calls"]);
+    assert_eq!((code, told), (1, (&"hang up".into(), &"not in time".into(), &2.into())), "{run:#}");
+    assert_eq!(run["ending"]["count"], 0, "{run:#}");
+}
