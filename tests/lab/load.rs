@@ -23,6 +23,8 @@ pub fn run(target: &str, flags: &[&str]) -> (i32, Value) {
     let run: Value = serde_json::from_str(&read("load.json")).unwrap();
     tells_the_same(&run, &read("junit.xml"));
     let page = read("report.html");
+    let worst = run["worst_calls"].as_array().unwrap().len();
+    assert_eq!(page.matches("aria-label=\"call ladder\"").count(), worst, "{page}");
     assert!(page.contains("Over time") && page.matches("<svg").count() >= 2, "{page}");
     (code, run)
 }
@@ -45,7 +47,7 @@ fn tells_the_same(run: &Value, junit: &str) {
 }
 
 /// Whether calls went wrong. A machine that is late makes a verdict void, and proves nothing here.
-pub fn failed(run: &Value) -> bool {
+fn failed(run: &Value) -> bool {
     run["verdict"]["result"] == "failed"
 }
 
@@ -71,6 +73,15 @@ fn what_is_not_heard_fails_its_step_and_the_run() {
     assert_eq!((code, failed(&run)), (1, true), "{run:#}");
     let worst = run["worst_calls"].as_array().unwrap();
     assert!(worst.len() == 5 && worst.iter().all(|call| call["why"] == "not in time"), "{run:#}");
+    for call in worst {
+        let messages = call["messages"].as_array().unwrap();
+        let begins = |message: &Value, with: &str| message["text"].as_str().unwrap().starts_with(with);
+        assert!(messages[0]["sent"] == true && begins(&messages[0], "INVITE "), "{call:#}");
+        // BYE and its answer
+        let last = messages.last().unwrap();
+        assert!(messages.len() >= 5 && last["sent"] == false && begins(last, "SIP/2.0 200"), "{call:#}");
+        assert!(call["sound"]["steps"].as_array().unwrap().len() > 1, "{call:#}");
+    }
     let failure = &run["callers"]["failures"][0];
     assert_eq!(
         (&failure["step"], &failure["calls"]),

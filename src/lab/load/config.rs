@@ -124,7 +124,8 @@ impl LoadConfig {
             }),
             packet_log: None,
             attributes: Vec::new(),
-            watch: self.callers.as_ref().is_some_and(|callers| asks_for_headers(&callers.steps)),
+            watch: self.report.is_some()
+                || self.callers.as_ref().is_some_and(|callers| asks_for_headers(&callers.steps)),
             options: CallOptions {
                 ring_at_once: false,
                 signalling_only: self.signalling_only,

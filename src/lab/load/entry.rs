@@ -4,6 +4,7 @@ use std::sync::Arc;
 use std::time::{Duration, Instant};
 
 use super::hearing::{Heard, JUDGED};
+use super::messages::{Dialog, Kept};
 use super::party::Party;
 use super::sound::LegSound;
 use super::worst::Call;
@@ -54,6 +55,10 @@ pub struct Entry {
     pub over: bool,
     /// What is told of it, if it is among the worst.
     pub call: Call,
+    /// Its dialog, where messages are kept.
+    pub dialog: Option<Dialog>,
+    /// What passed.
+    pub messages: Vec<Kept>,
 }
 
 impl Role {
@@ -102,6 +107,8 @@ impl Entry {
             listens: false,
             over: false,
             call: Call { number, side: role.name(), at_s, mark, ..Call::default() },
+            dialog: None,
+            messages: Vec::new(),
         }
     }
 

@@ -13,20 +13,20 @@ use super::config::LoadConfig;
 use super::entry::{Entry, Role};
 use super::figures::Figures;
 use super::hearing::{Hears, next_mark};
+use super::messages::Dialogs;
 use super::pace::Pace;
 use super::party::{Outcome, Party, PartyEffect, PartyEvent, asks_for_headers};
 use super::sleeper::{Lateness, NAP};
 use super::sound::{LegSound, Listens};
 use super::timeline;
 use agents::{Agents, Line};
-use b2b_call::agent::{AgentError, AgentEvent, LegReport};
-use b2b_call::leg_fsm::TerminationCause;
+use b2b_call::agent::{AgentError, AgentEvent};
 use b2b_config::step::{Deed, Step};
-use b2b_dsp::mark::Mark;
 use b2b_media::stage::Sound;
 
 mod agents;
 mod carry;
+mod legs;
 
 /// Makes and takes calls.
 pub struct Generator {
@@ -41,6 +41,9 @@ pub struct Generator {
     last: u64,
     /// The number of the next caller's mark. It begins at chance, so that two loads are told apart.
     next_mark: u32,
+    /// What passes is kept with the calls, for a report.
+    watches: bool,
+    dialogs: Dialogs,
     /// Numbers of the marks of callers under way.
     marks: HashSet<u32>,
     /// Callers under way.
@@ -78,6 +81,8 @@ impl Generator {
             alarms: BinaryHeap::new(),
             last: 0,
             next_mark: rand::random(),
+            watches: config.report.is_some(),
+            dialogs: Dialogs::default(),
             marks: HashSet::new(),
             calling: 0,
             chance: StdRng::seed_from_u64(config.seed),
@@ -171,6 +176,7 @@ impl Generator {
                 let step = self.happens(now);
                 step.legs = step.legs.max(legs);
                 self.next_tick = now + NAP;
+                self.dialogs.forget_strangers(now);
                 return Ok(());
             }
             let next = self.alarms.peek().map_or(tick, |Reverse((at, _))| (*at).min(tick));
@@ -323,7 +329,7 @@ impl Generator {
     }
 
     /// Somebody calls: a callee, where there are some.
-    fn called(&mut self, line: Line, headers: Vec<(String, String)>, now: Instant) {
+    fn called(&mut self, line: Line, call_id: Vec<u8>, headers: Vec<(String, String)>, now: Instant) {
         let Some(steps) = self.config.callees.clone().filter(|_| !self.stopping) else {
             return drop(self.agents.at(line.0).reject(line.1, 480, ""));
         };
@@ -333,44 +339,21 @@ impl Generator {
         }
         let asks = asks_for_headers(&steps);
         let id = self.enter(Role::Callee, steps, Some(line), now);
+        self.begin_dialog(id, line.0, Some(call_id));
         if asks {
             self.tell(id, &PartyEvent::Received { headers });
         }
         self.tell(id, &PartyEvent::Begin);
     }
 
-    /// The outcome of a party, with what its mark tells: one that did all its steps may have heard somebody else.
-    fn heard_of(&mut self, id: u64, outcome: Outcome) -> Outcome {
-        let deaf = self.config.ears.hears == Hears::None || self.config.signalling_only;
-        let Some(entry) = self.entries.get_mut(&id).filter(|_| !deaf) else { return outcome };
-        if !entry.can_be_judged() {
-            return outcome;
-        }
-        let side = match entry.role {
-            Role::Caller => &mut self.figures.callers,
-            Role::Callee => &mut self.figures.callees,
-        };
-        if !entry.sound.is_listened_to() {
-            side.not_listened += 1;
-            return outcome;
-        }
-        let heard = entry.heard();
-        side.judged(&heard);
-        let own = Mark { call: entry.mark, side: entry.role.side() };
-        let fault = heard.fault(own, |call| self.marks.contains(&call));
-        match (outcome, fault) {
-            (Outcome::Done, Some(why)) => {
-                Outcome::Failed { step: "say mark".to_owned(), why: why.to_owned() }
-            }
-            (outcome, _) => outcome,
-        }
-    }
-
     /// An event of a leg, taken to its party.
     fn happened(&mut self, agent: usize, event: AgentEvent) {
         let now = Instant::now();
+        self.take_messages(agent);
         match event {
-            AgentEvent::Incoming { leg, headers, .. } => self.called((agent, leg), headers, now),
+            AgentEvent::Incoming { leg, sip_call_id, headers, .. } => {
+                self.called((agent, leg), sip_call_id.into_bytes(), headers, now);
+            }
             AgentEvent::Progress { leg, .. } => {
                 let ringing = &mut self.figures.ringing;
                 if let Some(entry) = self.of_leg.get(&(agent, leg)).and_then(|id| self.entries.get_mut(id))
@@ -416,69 +399,5 @@ impl Generator {
 
     fn entry_of(&mut self, leg: Line) -> Option<&mut Entry> {
         self.entries.get_mut(self.of_leg.get(&leg)?)
-    }
-
-    fn answered(&mut self, leg: Line, now: Instant) {
-        let Some(entry) = self.entry_of(leg) else { return };
-        entry.up = true;
-        entry.speaks = Some(now);
-        let (role, took) = (entry.role, now.saturating_duration_since(entry.due));
-        entry.call.setup_ms = (role == Role::Caller).then_some(took.as_secs_f64() * 1e3);
-        if role == Role::Caller || self.answers_only() {
-            self.happens(now).answered += 1;
-        }
-        match role {
-            Role::Caller => {
-                self.figures.callers.answered += 1;
-                self.figures.setup.record(took);
-                self.happens(now).set_up(took);
-            }
-            Role::Callee => self.figures.callees.answered += 1,
-        }
-    }
-
-    fn media_closed(&mut self, leg: Line, report: &LegReport) {
-        let Some(entry) = self.entry_of(leg) else { return };
-        let (role, mos) = (entry.role, report.reception.mos().filter(|_| entry.up));
-        entry.call.mos = mos;
-        let side = match role {
-            Role::Caller => &mut self.figures.callers,
-            Role::Callee => &mut self.figures.callees,
-        };
-        let stats = &report.stats;
-        for (sum, packets) in side.packets.iter_mut().zip([stats.packets_tx, stats.packets_rx, stats.lost]) {
-            *sum += packets;
-        }
-        side.concealed += stats.concealed;
-        if let Some(mos) = mos {
-            side.heard(mos, stats.lost);
-        }
-    }
-
-    /// A leg is over.
-    fn ended(&mut self, leg: Line, cause: &TerminationCause, now: Instant) {
-        let Some(id) = self.of_leg.remove(&leg) else { return };
-        let Some(entry) = self.entries.get_mut(&id) else { return };
-        if let Some(hung_up) = entry.hung_up
-            && *cause == TerminationCause::LocalHangup
-        {
-            self.figures.ending.record(now.saturating_duration_since(hung_up));
-        }
-        let event = match cause {
-            TerminationCause::Failed { status, .. } if !entry.up => {
-                PartyEvent::Refused { status: Some(*status) }
-            }
-            cause => PartyEvent::Ended { by_them: *cause == TerminationCause::RemoteHangup },
-        };
-        self.tell(id, &event);
-        self.leave(id);
-    }
-
-    /// A party and its leg are over.
-    fn leave(&mut self, id: u64) {
-        if let Some(entry) = self.entries.remove(&id) {
-            self.marks.remove(&entry.mark);
-            self.figures.worst.offer(&entry.call);
-        }
     }
 }

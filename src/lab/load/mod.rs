@@ -5,6 +5,7 @@
 //! - `pace`: when calls begin; `holding`: how long they last
 //! - `party`: one leg that goes by the steps of its scenario, as a machine
 //! - `sound`: what a leg says and hears; `hearing`: what that tells
+//! - `course`: how a leg's sound went; `messages`: what was said of calls under way
 //! - `generator`: calls of all parties, on one thread
 //! - `entry`: a party of it and its leg
 //! - `figures`: what is counted and measured; `timeline`: when; `worst`: in which calls; `sleeper`: how late the machine itself is
@@ -16,6 +17,7 @@
 
 pub mod compare;
 pub mod config;
+mod course;
 mod entry;
 pub mod expect;
 mod figures;
@@ -25,6 +27,7 @@ mod histogram;
 pub mod holding;
 mod junit;
 mod live;
+mod messages;
 pub mod pace;
 mod page;
 mod party;

@@ -8,9 +8,10 @@ use super::expect::{Judged, Verdict};
 use super::figures::{Figures, Side, Times};
 use super::results::Late;
 use super::timeline::Timeline;
-use super::worst::Call;
 use crate::results::charts::{BAD, BOTTOM, LEFT, RECEIVED, RIGHT, SENT, WARN, svg, time_mesh};
 use crate::results::page::{self, figure, ms, one, tile};
+
+mod calls;
 
 /// The page of a run. `began`: RFC 3339.
 pub fn page(figures: &Figures, late: Late, took_s: f64, judged: &Judged, began: &str) -> String {
@@ -23,7 +24,7 @@ pub fn page(figures: &Figures, late: Late, took_s: f64, judged: &Judged, began: 
         (times(figures))
         (sides(figures))
         (failures(figures))
-        (worst(&figures.worst.calls()))
+        (calls::worst(&figures.worst.calls()))
         p.soft {
             "The generator was late for " (figure(late.0)) " % of the time, a thread that only slept for " (figure(late.1))
             " %. b2b " (env!("CARGO_PKG_VERSION")) "."
@@ -90,20 +91,17 @@ fn over_time(timeline: &Timeline) -> Markup {
             @if let Some(svg) = chart(name, end_s, lines) { div.scroll tabindex="0" { (PreEscaped(svg)) } }
         }
     };
-    let key = |colour: &str, name: &str| {
-        html! { span.key style={ "background:var(--" (colour) ")" } {} (name) }
-    };
     html! {
         h2 { "Over time" }
         figure {
             h3 { "Calls a second" }
-            figcaption { (key("sent", "begun")) (key("received", "answered")) (key("bad", "failed")) }
+            figcaption { (page::key("sent", "begun")) (page::key("received", "answered")) (page::key("bad", "failed")) }
             (drawn("1/s", &[(&begun, SENT), (&answered, RECEIVED), (&failed, BAD)]))
         }
         @if !p50.is_empty() {
             figure {
                 h3 { "Setup" }
-                figcaption { (key("received", "half below")) (key("warn", "99 % below")) }
+                figcaption { (page::key("received", "half below")) (page::key("warn", "99 % below")) }
                 (drawn("ms", &[(&p50, RECEIVED), (&p99, WARN)]))
             }
         }
@@ -214,42 +212,13 @@ fn failures(figures: &Figures) -> Markup {
     }
 }
 
-fn worst(calls: &[&Call]) -> Markup {
-    let time = |value: Option<f64>| value.map_or("–".to_owned(), ms);
-    html! {
-        @if !calls.is_empty() {
-            h2 { "The worst calls" }
-            div.scroll tabindex="0" { table {
-                tr {
-                    th { "call" } th.left { "side" } th { "due at" } th.left { "step" } th.left { "why" } th { "setup" }
-                    th { "MOS" } th { "mouth to ear" } th { "longest gap" } th { "its mark" } th { "foreign mark" }
-                }
-                @for call in calls {
-                    tr {
-                        td { (call.number) }
-                        td.left { (call.side) }
-                        td { (one(call.at_s)) " s" }
-                        td.text { @if let Some(step) = &call.step { code { (step) } } }
-                        td.text.bad-text { (call.why.as_deref().unwrap_or("")) }
-                        td { (time(call.setup_ms)) }
-                        td { (call.mos.map_or("–".to_owned(), |mos| format!("{mos:.2}"))) }
-                        td { (time(call.mouth_to_ear_ms)) }
-                        td { (time(call.longest_gap_ms)) }
-                        td { (call.mark) }
-                        td { (call.foreign_mark.map_or("–".to_owned(), |mark| mark.to_string())) }
-                    }
-                }
-            } }
-        }
-    }
-}
-
 #[cfg(test)]
 mod tests {
     use std::time::Duration;
 
     use super::super::expect::Expect;
     use super::super::party::Outcome;
+    use super::super::worst::Call;
     use super::*;
 
     #[test]
@@ -258,7 +227,7 @@ mod tests {
         (figures.callers.begun, figures.callers.answered, figures.callers.done) = (2, 1, 1);
         let why = "refused: <script>".to_owned();
         figures.callers.over(Outcome::Failed { step: "dial 1".to_owned(), why: why.clone() });
-        figures.worst.offer(&Call { number: 2, side: "caller", why: Some(why), ..Call::default() });
+        figures.worst.offer(&Call { number: 2, side: "caller", why: Some(why), ..Call::default() }, |_| ());
         figures.timeline.at(Duration::from_secs(2)).set_up(Duration::from_millis(20));
         let judged = Expect::default().judge(&figures, (0.0, 0.0));
         let page = page(&figures, (0.0, 0.0), 3.0, &judged, "2026-01-01T00:00:00Z");

@@ -7,9 +7,10 @@ use std::sync::atomic::Ordering::Relaxed;
 use std::sync::atomic::{AtomicBool, AtomicU32};
 use std::time::SystemTime;
 
+use super::course::{self, Course};
 use super::hearing::{Heard, Hearing, is_chosen};
 use super::party::{Said, Wanted};
-use b2b_base::frame::{Fill, FrameSink, FrameSource, InFrame, OutFrame};
+use b2b_base::frame::{Fill, FrameKind, FrameSink, FrameSource, InFrame, OutFrame};
 use b2b_base::util::ntp::NtpTime;
 use b2b_dsp::mark::{Mark, MarkEvent, MarkReader, MarkWriter, Side, WORD_MS};
 use b2b_media::dtmf::goertzel;
@@ -59,6 +60,7 @@ pub struct LegSound {
     wanted: [AtomicU32; TONES],
     /// They are heard, since they are wanted.
     heard: AtomicBool,
+    course: Course,
 }
 
 /// A tone that must not be there.
@@ -86,6 +88,7 @@ impl LegSound {
             files,
             wanted: Default::default(),
             heard: AtomicBool::new(false),
+            course: Course::default(),
         }
     }
 
@@ -110,6 +113,11 @@ impl LegSound {
     /// What it has heard of marks so far.
     pub fn heard(&self) -> Heard {
         self.hearing.read()
+    }
+
+    /// How what it heard went so far.
+    pub fn course(&self) -> Option<course::Told> {
+        self.course.told()
     }
 
     /// Says this from the next frame on.
@@ -137,6 +145,25 @@ impl LegSound {
             slot.store(code, Relaxed);
         }
         self.heard.store(false, Relaxed);
+    }
+
+    /// Where in the call something of marks is.
+    fn course_of(&self, now: u64, event: &MarkEvent) {
+        let frame = u64::from(RATE_HZ / 50);
+        let before = |at: u64| u32::try_from(now.saturating_sub(at) / frame).unwrap_or(u32::MAX);
+        match event {
+            MarkEvent::Heard(word) if word.mark.side == self.hears => {
+                self.course.mark(0, course::Mark::Heard)
+            }
+            MarkEvent::Heard(_) | MarkEvent::Foreign(_) => self.course.mark(0, course::Mark::Foreign),
+            // before the first word and after the last one nothing has to be there
+            MarkEvent::Silence(gap) | MarkEvent::Noise(gap) if self.hearing.is_heard() => {
+                let frames = u32::try_from(gap.length.div_ceil(frame)).unwrap_or(u32::MAX);
+                let first = before(gap.from);
+                (first.saturating_sub(frames)..=first).for_each(|at| self.course.mark(at, course::Mark::Gap));
+            }
+            MarkEvent::Silence(_) | MarkEvent::Noise(_) => {}
+        }
     }
 
     /// Whether it is heard; with no tones, the mark.
@@ -265,6 +292,7 @@ impl Ear {
                 reader.expect(Some(word.mark));
             }
             self.sound.hearing.take(self.sound.hears, &event);
+            self.sound.course_of(now, &event);
         }
     }
 
@@ -279,6 +307,7 @@ impl Ear {
 
 impl FrameSink for Ear {
     fn frame(&mut self, frame: &InFrame<'_>) {
+        self.sound.course.frame(frame.samples, frame.kind == FrameKind::Concealed);
         self.hear_mark(frame.samples);
         if self.sound.wanted[0].load(Relaxed) == 0 {
             self.filled = 0;
@@ -302,7 +331,6 @@ mod tests {
     use std::time::Duration;
 
     use super::*;
-    use b2b_base::frame::FrameKind;
 
     /// What `from` says, heard by `to` for so many frames.
     fn talk(from: &Arc<LegSound>, to: &Arc<LegSound>, frames: u32) {

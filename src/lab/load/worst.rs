@@ -4,6 +4,9 @@ use std::collections::BTreeSet;
 
 use serde::Serialize;
 
+use super::course;
+use super::messages::Message;
+
 /// Calls that are told of; and kept of each kind, since one call may be the worst of several.
 const KEPT: usize = 10;
 
@@ -32,6 +35,10 @@ pub struct Call {
     pub longest_gap_ms: Option<f64>,
     /// The number of the mark that it should not have heard.
     pub foreign_mark: Option<u32>,
+    /// What passed between it and others.
+    pub messages: Vec<Message>,
+    /// How what it heard went.
+    pub sound: Option<course::Told>,
 }
 
 impl Call {
@@ -55,34 +62,41 @@ pub struct Worst {
 }
 
 impl Worst {
-    /// A call is over.
-    pub fn offer(&mut self, call: &Call) {
-        if call.why.is_some() {
-            self.offer_failed(call);
+    /// A call is over; `tell` adds what is worth telling of it, if it is among the worst so far.
+    pub fn offer(&mut self, call: &Call, tell: impl FnOnce(&mut Call)) {
+        let place = call.why.is_some().then(|| self.place_of_failed(call)).flatten();
+        let places: Vec<Option<(usize, f64)>> =
+            self.by.iter().zip(call.badness()).map(|(calls, badness)| place_of(calls, badness?)).collect();
+        if place.is_none() && places.iter().all(Option::is_none) {
+            return;
         }
-        for (calls, badness) in self.by.iter_mut().zip(call.badness()) {
-            let Some(badness) = badness else { continue };
-            let full = calls.len() == KEPT;
-            if full && calls.last().is_some_and(|(least, _)| badness <= *least) {
-                continue;
+        let mut call = call.clone();
+        tell(&mut call);
+        for (calls, place) in self.by.iter_mut().zip(places) {
+            if let Some((at, badness)) = place {
+                calls.truncate(KEPT - 1);
+                calls.insert(at, (badness, call.clone()));
             }
-            calls.truncate(KEPT - 1);
-            let at = calls.partition_point(|(other, _)| *other >= badness);
-            calls.insert(at, (badness, call.clone()));
+        }
+        if let Some(at) = place {
+            if at < self.failed.len() {
+                self.failed.remove(at);
+            }
+            self.failed.push(call);
         }
     }
 
-    /// The first ones stay; but a reason that is not among them takes the place of one that is there more often.
-    fn offer_failed(&mut self, call: &Call) {
-        if self.failed.len() == KEPT {
-            let times = |of: &Call| self.failed.iter().filter(|it| it.reason() == of.reason()).count();
-            if times(call) > 0 {
-                return;
-            }
-            let Some(at) = (0..KEPT).rev().find(|at| times(&self.failed[*at]) > 1) else { return };
-            self.failed.remove(at);
+    /// The first ones stay; but a reason that is not among them takes the place of one that is there more often. None:
+    /// there is no place for it.
+    fn place_of_failed(&self, call: &Call) -> Option<usize> {
+        if self.failed.len() < KEPT {
+            return Some(self.failed.len());
         }
-        self.failed.push(call.clone());
+        let times = |of: &Call| self.failed.iter().filter(|it| it.reason() == of.reason()).count();
+        if times(call) > 0 {
+            return None;
+        }
+        (0..KEPT).rev().find(|at| times(&self.failed[*at]) > 1)
     }
 
     /// The worst calls: those that failed, then in turn those with the longest setup, the lowest MOS, the longest way
@@ -93,6 +107,15 @@ impl Worst {
         let all = self.failed.iter().chain(in_turn.map(|(_, call)| call));
         all.filter(|call| seen.insert((call.side, call.number))).take(KEPT).collect()
     }
+}
+
+/// Where a call with this badness has its place; none: it has none.
+fn place_of(calls: &[(f64, Call)], badness: f64) -> Option<(usize, f64)> {
+    let full = calls.len() == KEPT;
+    if full && calls.last().is_some_and(|(least, _)| badness <= *least) {
+        return None;
+    }
+    Some((calls.partition_point(|(other, _)| *other >= badness), badness))
 }
 
 #[cfg(test)]
@@ -110,10 +133,14 @@ mod tests {
     #[test]
     fn failed_calls_come_first_and_a_rare_reason_is_among_them() {
         let mut worst = Worst::default();
-        worst.offer(&Call { number: 900, setup_ms: Some(9_000.0), ..Call::default() });
-        (1..=500).for_each(|n| worst.offer(&failed(n, "refused: 503")));
-        worst.offer(&failed(501, "it heard another call"));
-        worst.offer(&failed(502, "refused: 503"));
+        let mut told = 0;
+        let mut offer = |call: &Call| worst.offer(call, |_| told += 1);
+        offer(&Call { number: 900, setup_ms: Some(9_000.0), ..Call::default() });
+        (1..=500).for_each(|n| offer(&failed(n, "refused: 503")));
+        offer(&failed(501, "it heard another call"));
+        offer(&failed(502, "refused: 503"));
+        // what is not kept costs nothing
+        assert_eq!(told, 12);
         assert_eq!(numbers(&worst), [1, 2, 3, 4, 5, 6, 7, 8, 9, 501]);
     }
 
@@ -121,7 +148,7 @@ mod tests {
     fn a_caller_and_a_callee_of_one_number_are_two_calls() {
         let mut worst = Worst::default();
         for side in ["caller", "callee"] {
-            worst.offer(&Call { side, ..failed(1, "refused: 503") });
+            worst.offer(&Call { side, ..failed(1, "refused: 503") }, |_| ());
         }
         assert_eq!(numbers(&worst), [1, 1]);
     }
@@ -138,7 +165,7 @@ mod tests {
                 longest_gap_ms: Some(f64::from(n == 500) * 60.0),
                 ..Call::default()
             };
-            worst.offer(&known);
+            worst.offer(&known, |_| ());
         }
         assert_eq!(numbers(&worst)[..5], [1_000, 300, 400, 500, 999]);
         assert_eq!(numbers(&worst).len(), KEPT);

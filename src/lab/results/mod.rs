@@ -2,9 +2,10 @@
 //!
 //! - `expectation`: a limit and what was measured
 //! - `console`: lines, and a status line on a terminal
-//! - `page`, `charts`: a page with pictures
+//! - `page`, `charts`: a page with pictures; `ladder`: the messages of a call as one
 
 pub mod charts;
 pub mod console;
 pub mod expectation;
+pub mod ladder;
 pub mod page;

@@ -91,6 +91,11 @@ pub fn visible(text: &str) -> String {
         .collect()
 }
 
+/// What a colour of the style sheet stands for.
+pub fn key(colour: &str, name: &str) -> Markup {
+    html! { span.key style={ "background:var(--" (colour) ")" } {} (name) }
+}
+
 /// Milliseconds for people.
 pub fn ms(value: f64) -> String {
     format!("{} ms", if value < 10.0 { one(value) } else { format!("{value:.0}") })

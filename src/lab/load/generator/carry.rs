@@ -37,6 +37,8 @@ impl Generator {
                     Ok(leg) => {
                         entry.leg = Some(leg);
                         self.of_leg.insert((line, leg), id);
+                        let call_id = agent.sip_call_id(leg);
+                        self.begin_dialog(id, line, call_id);
                     }
                     Err(error) => {
                         tracing::debug!("{uri}: {error}");

@@ -5,46 +5,12 @@ use std::net::SocketAddr;
 use std::time::{Duration, SystemTime};
 
 use super::trace::Traced;
-use crate::results::page::visible;
+use crate::results::ladder::{Ladder, Step, printable, title};
 
 /// Longest time that a message may take and still count as the same one.
 const SAME: Duration = Duration::from_secs(5);
 /// Clocks and two threads: it may seem to arrive a little before it was sent.
 const EARLY: Duration = Duration::from_millis(50);
-
-/// A message of the ladder.
-#[derive(Debug, Clone, PartialEq)]
-pub struct Step {
-    /// Since the first message, seconds.
-    pub at_s: f64,
-    /// Index of the sender in [`Ladder::parties`].
-    pub from: usize,
-    /// Index of the receiver.
-    pub to: usize,
-    /// `INVITE`, `200 OK`: what stands on the arrow, safe to show.
-    pub title: String,
-    /// `udp`, `tcp`.
-    pub transport: String,
-    /// From sending to receiving, ms, when both traces have it.
-    pub travel_ms: Option<f64>,
-    /// Sent by a role and not seen by the other, which has a trace.
-    pub vanished: bool,
-    /// The same bytes went the same way before.
-    pub repeated: bool,
-    /// A failure response (400 and above).
-    pub failure: bool,
-    /// The whole message, safe to show.
-    pub text: String,
-}
-
-/// The merged ladder.
-#[derive(Debug, Clone, Default, PartialEq)]
-pub struct Ladder {
-    /// Roles, then addresses of strangers, in order of the call.
-    pub parties: Vec<String>,
-    /// The messages in order of time.
-    pub steps: Vec<Step>,
-}
 
 /// Merges traces; each comes with the name of its role, in the order in which
 /// they shall stand.
@@ -139,29 +105,6 @@ fn apart(a: SystemTime, b: SystemTime) -> Duration {
 fn between_ms(message: &Traced, other: SystemTime) -> f64 {
     let (sent, received) = if message.sent { (message.at, other) } else { (other, message.at) };
     received.duration_since(sent).unwrap_or_default().as_secs_f64() * 1e3
-}
-
-/// Method or status of a message, for its arrow.
-fn title(bytes: &[u8]) -> String {
-    let start: Vec<u8> = bytes.iter().copied().skip_while(|b| matches!(b, b'\r' | b'\n')).take(200).collect();
-    if start.is_empty() {
-        return "keep-alive".to_string();
-    }
-    let line = printable(start.split(|b| matches!(b, b'\r' | b'\n')).next().unwrap_or(&[]));
-    let title = match line.strip_prefix("SIP/2.0 ") {
-        Some(status) => status.to_string(),
-        None => line.split(' ').next().unwrap_or("").to_string(),
-    };
-    let mut short: String = title.chars().take(40).collect();
-    if short.len() < title.len() {
-        short.push('…');
-    }
-    short
-}
-
-/// Text for people, whatever the bytes are.
-fn printable(bytes: &[u8]) -> String {
-    visible(&String::from_utf8_lossy(bytes).replace("\r\n", "\n"))
 }
 
 #[cfg(test)]

@@ -5,10 +5,11 @@ use std::fs::File;
 use std::io::{self, BufReader, Read};
 use std::path::Path;
 
-use super::ladder::{self, Ladder};
+use super::ladder;
 use super::packets::{self, PacketStory};
 use super::{RATE_HZ, trace};
 use crate::orchestrator::record::RunRecord;
+use crate::results::ladder::Ladder;
 
 /// Samples read from one recording: an hour.
 const MAX_SAMPLES: usize = 3_600 * RATE_HZ as usize;

@@ -5,10 +5,8 @@
 //! only pictures of our own making are put in as they are.
 //!
 //! - `sound`: waveforms and spectrograms
-//! - `ladder`: the call ladder
 //! - `tables`: figures, events, plan
 
-mod ladder;
 mod sound;
 mod tables;
 
@@ -18,6 +16,7 @@ use super::analysis::Analysis;
 use super::charts;
 use super::recordings::Recordings;
 use crate::orchestrator::record::RunRecord;
+use crate::results::ladder;
 use crate::results::page::{self, ms, one, tile};
 
 /// The page of a run.
@@ -35,7 +34,10 @@ pub fn page(run: &RunRecord, recordings: &Recordings, analysis: &Analysis) -> St
         (page::expectations(&run.expectations))
         (sound::section(recordings, analysis))
         (packets(recordings))
-        (ladder::section(&recordings.ladder))
+        @if !recordings.ladder.steps.is_empty() {
+            h2 { "Call" }
+            (ladder::picture(&recordings.ladder))
+        }
         (tables::figures(run))
         (tables::history(run))
         (notes(&recordings.notes))

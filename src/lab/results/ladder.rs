@@ -1,8 +1,8 @@
-//! The call ladder as a picture, and its messages in full.
+//! The messages of a call as a ladder: who sent what to whom and when, as a picture and in full.
 
 use maud::{Markup, html};
 
-use super::super::ladder::{Ladder, Step};
+use super::page::visible;
 
 /// Steps drawn; a longer trace is told in words.
 const DRAWN: usize = 120;
@@ -11,8 +11,65 @@ const STEP: usize = 34;
 const TIME: usize = 78;
 const LANE: usize = 280;
 
-/// The section about the call.
-pub fn section(ladder: &Ladder) -> Markup {
+/// A message of the ladder.
+#[derive(Debug, Clone, PartialEq)]
+pub struct Step {
+    /// Since the first message, seconds.
+    pub at_s: f64,
+    /// Index of the sender in [`Ladder::parties`].
+    pub from: usize,
+    /// Index of the receiver.
+    pub to: usize,
+    /// `INVITE`, `200 OK`: what stands on the arrow, safe to show.
+    pub title: String,
+    /// `udp`, `tcp`.
+    pub transport: String,
+    /// From sending to receiving, ms, when both traces have it.
+    pub travel_ms: Option<f64>,
+    /// Sent by a role and not seen by the other, which has a trace.
+    pub vanished: bool,
+    /// The same bytes went the same way before.
+    pub repeated: bool,
+    /// A failure response (400 and above).
+    pub failure: bool,
+    /// The whole message, safe to show.
+    pub text: String,
+}
+
+/// Messages between parties.
+#[derive(Debug, Clone, Default, PartialEq)]
+pub struct Ladder {
+    /// Roles, then addresses of strangers, in order of the call.
+    pub parties: Vec<String>,
+    /// The messages in order of time.
+    pub steps: Vec<Step>,
+}
+
+/// Method or status of a message, for its arrow.
+pub fn title(bytes: &[u8]) -> String {
+    let start: Vec<u8> = bytes.iter().copied().skip_while(|b| matches!(b, b'\r' | b'\n')).take(200).collect();
+    if start.is_empty() {
+        return "keep-alive".to_string();
+    }
+    let line = printable(start.split(|b| matches!(b, b'\r' | b'\n')).next().unwrap_or(&[]));
+    let title = match line.strip_prefix("SIP/2.0 ") {
+        Some(status) => status.to_string(),
+        None => line.split(' ').next().unwrap_or("").to_string(),
+    };
+    let mut short: String = title.chars().take(40).collect();
+    if short.len() < title.len() {
+        short.push('…');
+    }
+    short
+}
+
+/// Text for people, whatever the bytes are.
+pub fn printable(bytes: &[u8]) -> String {
+    visible(&String::from_utf8_lossy(bytes).replace("\r\n", "\n"))
+}
+
+/// A ladder as a picture, and its messages in full.
+pub fn picture(ladder: &Ladder) -> Markup {
     if ladder.steps.is_empty() {
         return html! {};
     }
@@ -20,7 +77,6 @@ pub fn section(ladder: &Ladder) -> Markup {
     let shown = &ladder.steps[..ladder.steps.len().min(DRAWN)];
     let height = TOP + STEP * shown.len() + 14;
     html! {
-        h2 { "Call" }
         div.scroll tabindex="0" {
             svg viewBox=(format!("0 0 {width} {height}")) style=(format!("max-width:{width}px")) role="img" aria-label="call ladder" {
                 @for (index, party) in ladder.parties.iter().enumerate() {

@@ -1,0 +1,139 @@
+//! What happens to legs: answers, ends, and what is told of them.
+
+use std::time::Instant;
+
+use super::agents::Line;
+use super::{Entry, Generator, Role};
+use crate::load::hearing::Hears;
+use crate::load::messages::{self, Kept};
+use crate::load::party::{Outcome, PartyEvent};
+use b2b_call::agent::LegReport;
+use b2b_call::leg_fsm::TerminationCause;
+use b2b_dsp::mark::Mark;
+
+impl Generator {
+    /// The outcome of a party, with what its mark tells: one that did all its steps may have heard somebody else.
+    pub(super) fn heard_of(&mut self, id: u64, outcome: Outcome) -> Outcome {
+        let deaf = self.config.ears.hears == Hears::None || self.config.signalling_only;
+        let Some(entry) = self.entries.get_mut(&id).filter(|_| !deaf) else { return outcome };
+        if !entry.can_be_judged() {
+            return outcome;
+        }
+        let side = match entry.role {
+            Role::Caller => &mut self.figures.callers,
+            Role::Callee => &mut self.figures.callees,
+        };
+        if !entry.sound.is_listened_to() {
+            side.not_listened += 1;
+            return outcome;
+        }
+        let heard = entry.heard();
+        side.judged(&heard);
+        let own = Mark { call: entry.mark, side: entry.role.side() };
+        let fault = heard.fault(own, |call| self.marks.contains(&call));
+        match (outcome, fault) {
+            (Outcome::Done, Some(why)) => {
+                Outcome::Failed { step: "say mark".to_owned(), why: why.to_owned() }
+            }
+            (outcome, _) => outcome,
+        }
+    }
+
+    pub(super) fn answered(&mut self, leg: Line, now: Instant) {
+        let Some(entry) = self.entry_of(leg) else { return };
+        entry.up = true;
+        entry.speaks = Some(now);
+        let (role, took) = (entry.role, now.saturating_duration_since(entry.due));
+        entry.call.setup_ms = (role == Role::Caller).then_some(took.as_secs_f64() * 1e3);
+        if role == Role::Caller || self.answers_only() {
+            self.happens(now).answered += 1;
+        }
+        match role {
+            Role::Caller => {
+                self.figures.callers.answered += 1;
+                self.figures.setup.record(took);
+                self.happens(now).set_up(took);
+            }
+            Role::Callee => self.figures.callees.answered += 1,
+        }
+    }
+
+    pub(super) fn media_closed(&mut self, leg: Line, report: &LegReport) {
+        let Some(entry) = self.entry_of(leg) else { return };
+        let (role, mos) = (entry.role, report.reception.mos().filter(|_| entry.up));
+        entry.call.mos = mos;
+        let side = match role {
+            Role::Caller => &mut self.figures.callers,
+            Role::Callee => &mut self.figures.callees,
+        };
+        let stats = &report.stats;
+        for (sum, packets) in side.packets.iter_mut().zip([stats.packets_tx, stats.packets_rx, stats.lost]) {
+            *sum += packets;
+        }
+        side.concealed += stats.concealed;
+        if let Some(mos) = mos {
+            side.heard(mos, stats.lost);
+        }
+    }
+
+    /// A leg is over.
+    pub(super) fn ended(&mut self, leg: Line, cause: &TerminationCause, now: Instant) {
+        let Some(id) = self.of_leg.remove(&leg) else { return };
+        let Some(entry) = self.entries.get_mut(&id) else { return };
+        if let Some(hung_up) = entry.hung_up
+            && *cause == TerminationCause::LocalHangup
+        {
+            self.figures.ending.record(now.saturating_duration_since(hung_up));
+        }
+        let event = match cause {
+            TerminationCause::Failed { status, .. } if !entry.up => {
+                PartyEvent::Refused { status: Some(*status) }
+            }
+            cause => PartyEvent::Ended { by_them: *cause == TerminationCause::RemoteHangup },
+        };
+        self.tell(id, &event);
+        self.leave(id);
+    }
+
+    /// A party and its leg are over.
+    pub(super) fn leave(&mut self, id: u64) {
+        let Some(agent) = self.entries.get(&id).map(|entry| entry.agent) else { return };
+        self.take_messages(agent);
+        let Some(Entry { mark, dialog, call, messages, due, sound, .. }) = self.entries.remove(&id) else {
+            return;
+        };
+        self.marks.remove(&mark);
+        if let Some(dialog) = dialog {
+            self.dialogs.end(&dialog, id);
+        }
+        self.figures.worst.offer(&call, |call| {
+            call.messages = messages::told(&messages, due);
+            call.sound = sound.course();
+        });
+    }
+
+    /// A party's leg has this dialog from now on.
+    pub(super) fn begin_dialog(&mut self, id: u64, agent: usize, call_id: Option<Vec<u8>>) {
+        let (Some(call_id), Some(entry)) = (call_id, self.entries.get_mut(&id)) else { return };
+        if self.watches {
+            let dialog = (agent, call_id);
+            entry.messages = self.dialogs.begin(&dialog, id);
+            entry.dialog = Some(dialog);
+        }
+    }
+
+    /// Gives what has passed at an agent to the calls that it is of.
+    pub(super) fn take_messages(&mut self, agent: usize) {
+        if !self.watches {
+            return;
+        }
+        while let Some((call_id, seen)) = self.agents.at(agent).take_message() {
+            let found = self.dialogs.call_of((agent, call_id), Kept::from(seen));
+            if let Some((id, message)) = found
+                && let Some(entry) = self.entries.get_mut(&id)
+            {
+                messages::keep(&mut entry.messages, message);
+            }
+        }
+    }
+}
