@@ -35,7 +35,7 @@ pub fn run(config: LoadConfig) -> anyhow::Result<Exit> {
     let answers_only = config.callers.is_none();
     let (mut began, at) = (Instant::now(), SystemTime::now());
     let mut live = Live::start(&config, began)?;
-    let (figures, late, took) = runtime.block_on(async {
+    let ended = runtime.block_on(async {
         let failed = |error: b2b_call::agent::AgentError| Failure::new(Exit::Sip, error.to_string());
         let mut generator = Generator::start(config).map_err(failed)?;
         let enrolled = generator.enrolled(|| signals.try_recv().is_ok()).await;
@@ -60,7 +60,9 @@ pub fn run(config: LoadConfig) -> anyhow::Result<Exit> {
         }
         let (late, took) = (generator.late_percent(), began.elapsed().as_secs_f64());
         anyhow::Ok((generator.close().await, late, took))
-    })?;
+    });
+    // the error is written behind what is on the terminal
+    let (figures, late, took) = ended.inspect_err(|_| live.finish(Vec::new()))?;
     let late = (late, sleeper.percent());
     let judged = expect.judge(&figures, late);
     live.finish(results::lines(&figures, late, took, &judged));
