@@ -75,7 +75,7 @@ pub struct Told {
 }
 
 fn merged(a: u32, b: u32) -> u32 {
-    (a & 0xff).max(b & 0xff) | (a | b) & !0xff
+    (a & 0xff).max(b & 0xff) | ((a | b) & !0xff)
 }
 
 impl Course {

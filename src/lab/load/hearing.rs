@@ -11,6 +11,8 @@ use b2b_dsp::mark::{Mark, MarkEvent, Side};
 const DELAYS: usize = 64;
 /// A word of which less was there says nothing of the delay.
 const SURE: f32 = 0.75;
+/// What a callee says that hears no caller.
+pub const NOBODY: Mark = Mark { call: 0, side: Side::Callee };
 /// No foreign mark.
 const NONE: u64 = u64::MAX;
 
@@ -151,7 +153,7 @@ impl Hearing {
                     self.delays[at].store((word.delay_ms(0) * 100.0) as i32, Relaxed);
                 }
             }
-            MarkEvent::Foreign(word) if word.mark == (Mark { call: 0, side: Side::Callee }) => {
+            MarkEvent::Foreign(word) if word.mark == NOBODY => {
                 self.unheard.fetch_add(1, Relaxed);
             }
             MarkEvent::Foreign(word) => self.foreign(word.mark),

@@ -312,10 +312,11 @@ impl LoadPlan {
 
 #[cfg(test)]
 mod tests {
+    use super::super::hearing::Hears;
     use super::*;
 
     fn parse(text: &str) -> Result<LoadPlan, PlanError> {
-        LoadPlan::parse(Path::new("load.toml"), text)
+        LoadPlan::parse(Path::new("plans/load.toml"), text)
     }
 
     #[test]
@@ -326,6 +327,7 @@ mod tests {
             target = "sip:1000@127.0.0.1"
             hold_s = "uniform 1 2"
             codecs = ["opus", "PCMU"]
+            ears = "echo sample=10%"
             [[stage]]
             rate = 10
             ramp_s = 5
@@ -334,14 +336,16 @@ mod tests {
             rate = 0
             ramp_s = 1
             [caller]
-            steps = ["dial 1000", "30 %: press 1", "stay", "hang up"]
+            steps = ["dial 1000", "30 %: press 1", "play a.wav", "stay", "hang up"]
             [expect]
             max_setup_p99_ms = 200
             "#,
         )
         .unwrap();
         assert_eq!(plan.stages.len(), 2);
-        assert_eq!(plan.caller.unwrap().len(), 4);
+        let steps = plan.caller.unwrap();
+        assert_eq!((steps.len(), &steps[2].deed), (5, &Deed::Play("plans/a.wav".to_owned())));
+        assert_eq!(plan.ears, Some(Ears { hears: Hears::Echo, sample: Some(0.1) }));
         assert_eq!(plan.holding, Some(Holding::Uniform(1.0, 2.0)));
         assert_eq!(plan.codecs, Some(vec![Codec::Opus, Codec::Pcmu]));
         assert_eq!((plan.expect.max_setup_p99_ms, plan.expect.min_done_pct), (Some(200.0), 100.0));
@@ -353,6 +357,7 @@ mod tests {
             ("[load]\ntarge = 1", "unknown field `targe`"),
             ("[load]\nhold_s = \"long\"", "load.hold_s: \"long\" is no length"),
             ("[load]\ncodecs = [\"g729\"]", "choose from opus"),
+            ("[load]\nears = \"sample=10\"", "load.ears: not a part of the calls"),
             ("[[stage]]\nrate = -1", "stage.rate: -1 is no rate"),
             ("[caller]\nsteps = [\"jump\"]", "caller.steps: the step `jump`"),
             ("[expect]\nmin_done = 3", "unknown field `min_done`"),

@@ -8,7 +8,7 @@ use std::sync::atomic::{AtomicBool, AtomicU32};
 use std::time::SystemTime;
 
 use super::course::{self, Course};
-use super::hearing::{Heard, Hearing, is_chosen};
+use super::hearing::{Heard, Hearing, NOBODY, is_chosen};
 use super::party::{Said, Wanted};
 use b2b_base::frame::{Fill, FrameKind, FrameSink, FrameSource, InFrame, OutFrame};
 use b2b_base::util::ntp::NtpTime;
@@ -128,7 +128,7 @@ impl LegSound {
             Said::Tone(hz) => tenths(hz),
             Said::File(place) => {
                 let begun = (self.said.load(Relaxed) / PLACES).wrapping_add(1) % (FILE / PLACES);
-                FILE | begun * PLACES | (place as u32 % PLACES)
+                FILE | (begun * PLACES) | (place as u32 % PLACES)
             }
         };
         self.said.store(code, Relaxed);
@@ -155,6 +155,8 @@ impl LegSound {
             MarkEvent::Heard(word) if word.mark.side == self.hears => {
                 self.course.mark(0, course::Mark::Heard)
             }
+            // it hears nobody yet: whoever's it is
+            MarkEvent::Foreign(word) if word.mark == NOBODY => {}
             MarkEvent::Heard(_) | MarkEvent::Foreign(_) => self.course.mark(0, course::Mark::Foreign),
             // before the first word and after the last one nothing has to be there
             MarkEvent::Silence(gap) | MarkEvent::Noise(gap) if self.hearing.is_heard() => {

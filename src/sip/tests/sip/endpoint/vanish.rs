@@ -17,9 +17,10 @@ fn who_vanishes_from_a_call_says_nothing_and_answers_nothing() {
         pair.settle();
         let gone = pair.take(who);
         assert!(
-            matches!(&gone[..], [Event::Usage {
-                event: UsageEvent::Terminated { cause: Termination::ByeUnanswered }, ..
-            }]),
+            matches!(
+                &gone[..],
+                [Event::Usage { event: UsageEvent::Terminated { cause: Termination::ByeUnanswered }, .. }]
+            ),
             "{gone:?}"
         );
         // the far end asks again and again, and finds nobody: not even one who says that there is no such call
