@@ -123,7 +123,7 @@ fn callees_are_registered_at_several_addresses_and_callers_call_from_several() {
     let callers = format!(
         "[load]\ntarget = \"sip:1@{}\"\naddresses = [\"127.0.0.4\", \"127.0.0.5\"]\ncalls = 12\n\
          domain = \"b2b.example\"\n[[stage]]\nrate = 20\n[caller]\nusers = \"callers.csv\"\n\
-         steps = [\"dial {{number}}\", \"say 600\", \"hears 440\", \"hang up\"]\n",
+         steps = [\"dial {{number}}\", \"say 600\", \"hears 440\", \"wait 2\", \"hang up\"]\n",
         server.sip
     );
     let (_, run) = run(folder.path(), &callers);
