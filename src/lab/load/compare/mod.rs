@@ -191,8 +191,8 @@ fn notes(sides: &[Vec<Run>; 2], question: &Question) -> Vec<String> {
             ),
         };
         notes.push(format!(
-            "one run a side: how far two runs of the same system differ is not known; {ignored}. Three runs of each tell: \
-             b2b compare --before a1.json a2.json a3.json --after b1.json b2.json b3.json"
+            "one run a side: how far two runs of the same system differ is not known; {ignored}. Five runs of each tell it: \
+             b2b compare --before a1.json a2.json … --after b1.json b2.json …"
         ));
     }
     notes
