@@ -154,7 +154,7 @@ fn row(figure: &Figure, sides: &[Vec<Run>; 2], margin: impl Fn(f64) -> f64, alph
             row.between = Some(change.interval(alpha));
             row.doubt = change.doubt(margin(change.before()));
         }
-        Some(_) => row.finding = Finding::NotJudged("one run a side does not tell"),
+        Some(_) => row.finding = Finding::NotJudged("the runs do not tell"),
         None if before.len() < any[0].len() || after.len() < any[1].len() => {
             row.finding = Finding::NotJudged("a run is void");
         }
