@@ -9,6 +9,7 @@ use super::expect::Expect;
 use super::hearing::Ears;
 use super::holding::Holding;
 use super::pace::Pace;
+use super::sipp::Scenario;
 use super::sound::RATE_HZ;
 use super::users::Users;
 use b2b_base::logging::Format;
@@ -53,6 +54,15 @@ pub struct Enrolment {
     pub expires_s: u32,
 }
 
+/// A scenario of SIPp in the place of steps.
+#[derive(Debug, Clone)]
+pub struct ScenarioRun {
+    /// What each call does.
+    pub scenario: Arc<Scenario>,
+    /// RTP that comes to `[media_port]` goes back.
+    pub rtp_echo: bool,
+}
+
 /// What a run is told.
 #[derive(Debug, Clone)]
 pub struct LoadConfig {
@@ -72,6 +82,8 @@ pub struct LoadConfig {
     pub enrolment: Option<Enrolment>,
     /// What a callee does; none: calls are refused with 480.
     pub callees: Option<Arc<[Step]>>,
+    /// What calls do in the place of steps; then `callers` say when, and `callees` is none.
+    pub scenario: Option<ScenarioRun>,
     /// There is no sound: the load is signalling.
     pub signalling_only: bool,
     /// What legs that say their mark are to hear.
@@ -164,6 +176,7 @@ mod tests {
             callers: None,
             enrolment: None,
             callees: None,
+            scenario: None,
             signalling_only: false,
             ears: Ears::Mark,
             holding: Holding::Fixed(1.0),

@@ -11,6 +11,7 @@
 //! - `expect`: limits and verdict; `results`: what a run says; `junit`: to services that run tests; `page`: as a
 //!   page
 //! - `live`: what it says meanwhile
+//! - `sipp`: scenarios of SIPp in the place of parties and their legs
 //! - `run`: the life of the process
 
 pub mod config;
@@ -28,6 +29,7 @@ mod party;
 pub mod plan;
 mod results;
 mod run;
+pub mod sipp;
 mod sleeper;
 mod sound;
 mod timeline;

@@ -18,6 +18,7 @@
 //! max_setup_p99_ms = 200
 //! ```
 
+use std::collections::BTreeMap;
 use std::net::{IpAddr, SocketAddr};
 use std::path::{Path, PathBuf};
 use std::sync::Arc;
@@ -119,6 +120,12 @@ pub struct Table {
     pub calls: Option<u32>,
     /// No call begins after this, s.
     pub duration_s: Option<f64>,
+    /// A scenario of SIPp in the place of steps.
+    pub scenario: Option<PathBuf>,
+    /// What keywords of it stand for that are not SIPp's own.
+    pub scenario_keys: BTreeMap<String, String>,
+    /// RTP that comes to `[media_port]` of a scenario goes back.
+    pub rtp_echo: bool,
     /// There is no sound.
     pub signalling_only: bool,
     /// Seed of all chance.
@@ -299,7 +306,7 @@ impl LoadPlan {
             registrar: written.callee.registrar,
             register_per_s: written.callee.register_per_s,
             expires_s: written.callee.expires_s,
-            load: written.load,
+            load: Table { scenario: written.load.scenario.as_deref().map(beside), ..written.load },
         })
     }
 }
