@@ -48,7 +48,11 @@ fn report(folder: &Path) -> Value {
 /// Wants all calls done, and none failed.
 fn all_done(run: &Value, side: &str, calls: u32) {
     let side = &run[side];
-    assert_eq!((&side["begun"], &side["done"], &side["failed"]), (&calls.into(), &calls.into(), &0.into()), "{run:#}");
+    assert_eq!(
+        (&side["begun"], &side["done"], &side["failed"]),
+        (&calls.into(), &calls.into(), &0.into()),
+        "{run:#}"
+    );
 }
 
 #[test]

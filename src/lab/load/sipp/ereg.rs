@@ -36,8 +36,8 @@ fn place<'a>(search_in: &SearchIn, message: &'a Message) -> Option<Cow<'a, [u8]>
         SearchIn::Body => Some(Cow::Owned(body_of(message).to_vec())),
         SearchIn::Header { name, occurrence, trimmed } => {
             let wanted = Name::parse(name.as_bytes());
-            let fields = message.fields().zip(message.lines()).filter(|((name, _), _)| *name == wanted);
-            let (_, line) = fields.skip(*occurrence).next()?;
+            let mut fields = message.fields().zip(message.lines()).filter(|((name, _), _)| *name == wanted);
+            let (_, line) = fields.nth(*occurrence)?;
             let at = memchr::memchr(b':', line)? + 1;
             let value = line.get(at..)?.trim_ascii_end();
             Some(Cow::Borrowed(if *trimmed { value.trim_ascii_start() } else { value }))

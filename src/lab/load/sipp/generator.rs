@@ -301,7 +301,7 @@ impl Generator {
         };
         let Ok(call_id) = message.call_id().map(Bytes::copy_from_slice) else { return };
         if let Some(id) = self.by_call_id.get(&call_id).copied() {
-            return self.tell(id, CallEvent::Received(message), now);
+            return self.tell(id, CallEvent::Received(Box::new(message)), now);
         }
         if let Some(past) = self.past.get(&call_id) {
             if let Some(Some(answer)) = past.seen.again(&message) {
@@ -318,7 +318,7 @@ impl Generator {
         }
         self.figures.callees.begun += 1;
         let id = self.enter(Role::Callee, Some(call_id), (came.port, came.from), now);
-        self.tell(id, CallEvent::Received(message), now);
+        self.tell(id, CallEvent::Received(Box::new(message)), now);
     }
 
     /// Tells a call, and carries out what it wants.

@@ -8,10 +8,12 @@ use bytes::Bytes;
 use rand::RngExt;
 use rand::rngs::SmallRng;
 
+use super::ending::Ending;
 use super::ereg;
 use super::known::{Known, Place};
+use super::retransmission::Retransmission;
 use super::scenario::{Action, Deed, Length, Media, Next, Optional, Receive, Scenario, Wanted};
-use super::seen::{self, Seen, cseq_of};
+use super::seen::{self, Seen};
 use super::template::{Start, Template};
 use crate::load::holding::Holding;
 use crate::load::party::Outcome;
@@ -20,10 +22,6 @@ use b2b_sip::msg::{Message, Method};
 /// How long a message is waited for that has no `timeout`: as long as a proxy waits for an answer (RFC 3261 §16.6,
 /// Timer C).
 pub const PATIENCE: Duration = Duration::from_secs(180);
-/// Retransmissions but those of INVITE come no slower than this (RFC 3261 §17.1.2.1, T2).
-const T2: Duration = Duration::from_secs(4);
-/// A transaction is given up after so many times T1 (RFC 3261 §17.1.1.2, Timer B).
-const GIVEN_UP: u32 = 64;
 /// Steps that may be done without waiting: more is a loop.
 const AT_A_TIME: u32 = 10_000;
 
@@ -33,7 +31,7 @@ pub enum CallEvent {
     /// It is due, or the message that begins it comes next.
     Begin,
     /// A message of its Call-ID.
-    Received(Message),
+    Received(Box<Message>),
     /// The time it asked for has come.
     Due,
 }
@@ -72,30 +70,6 @@ pub enum Happening {
     Ended,
 }
 
-/// A message that is sent until something comes.
-#[derive(Debug)]
-struct Retransmission {
-    message: Bytes,
-    step: usize,
-    /// When it is given up.
-    until: Instant,
-    every: Duration,
-    next: Instant,
-    /// No slower than that.
-    slowest: Duration,
-}
-
-impl Retransmission {
-    /// Whether nobody waits for it any more: a request is answered, or a request shows that a response has come.
-    fn ends_with(&self, came: &Message) -> bool {
-        let response = self.message.starts_with(b"SIP/2.0");
-        match came {
-            Message::Request(_) => response,
-            Message::Response(_) => !response && cseq_of(&self.message) == came.cseq().ok(),
-        }
-    }
-}
-
 /// A call.
 pub struct Instance {
     scenario: Arc<Scenario>,
@@ -108,6 +82,7 @@ pub struct Instance {
     deadline: Option<Instant>,
     again: Option<Retransmission>,
     seen: Seen,
+    ending: Ending,
     /// Methods of requests that were sent.
     asked: Vec<Method>,
     told: Vec<Happening>,
@@ -134,6 +109,7 @@ impl Instance {
             deadline: None,
             again: None,
             seen: Seen::default(),
+            ending: Ending::default(),
             asked: Vec::new(),
             told: Vec::new(),
             over: false,
@@ -158,7 +134,7 @@ impl Instance {
         }
         match event {
             CallEvent::Begin => self.go_on(now, out),
-            CallEvent::Received(message) => self.received(now, message, out),
+            CallEvent::Received(message) => self.received(now, *message, out),
             CallEvent::Due => self.due(now, out),
         }
         let wake = [self.deadline, self.again.as_ref().map(|it| it.next)].into_iter().flatten().min();
@@ -294,18 +270,15 @@ impl Instance {
     ) -> Result<(), String> {
         let message = self.known.write(template, self.at)?;
         self.seen.answered(&message);
-        let mut slowest = T2;
+        self.ending.sent(&message);
         if let Start::Request(method) = &template.start {
             let method = Method::from_bytes(method.as_bytes());
             let first = self.asked.is_empty();
             if method == Method::Invite || first && !self.scenario.has_invite {
                 self.tell(Happening::Dialled, out);
             }
-            match method {
-                Method::Bye => self.tell(Happening::HungUp, out),
-                // RFC 3261 §17.1.1.2: Timer A is doubled without end
-                Method::Invite => slowest = Duration::MAX,
-                _ => {}
+            if method == Method::Bye {
+                self.tell(Happening::HungUp, out);
             }
             if !self.asked.contains(&method) {
                 self.asked.push(method);
@@ -316,14 +289,7 @@ impl Instance {
         {
             self.tell(Happening::Answered, out);
         }
-        self.again = retransmit.map(|every| Retransmission {
-            message: message.clone(),
-            step: self.at,
-            until: now + every * GIVEN_UP,
-            every,
-            next: now + every,
-            slowest,
-        });
+        self.again = retransmit.map(|t1| Retransmission::new(message.clone(), self.at, t1, now));
         if lost == 0.0 || self.chance.random::<f64>() >= lost {
             out.push(CallEffect::Send(message));
         }
@@ -345,14 +311,13 @@ impl Instance {
     /// The time has come for something.
     fn due(&mut self, now: Instant, out: &mut Vec<CallEffect>) {
         if let Some(again) = self.again.as_mut().filter(|it| it.next <= now) {
-            if now >= again.until {
-                self.at = again.step;
-                self.again = None;
-                return self.fail("it was sent again and again, and nothing came".to_owned(), out);
+            match again.due(now) {
+                Some(message) => out.push(CallEffect::Send(message)),
+                None => {
+                    self.at = again.step;
+                    return self.fail("it was sent again and again, and nothing came".to_owned(), out);
+                }
             }
-            out.push(CallEffect::Send(again.message.clone()));
-            again.every = again.every.saturating_mul(2).min(again.slowest);
-            again.next = (now + again.every).min(again.until);
         }
         if self.deadline.is_none_or(|deadline| deadline > now) {
             return;
@@ -382,6 +347,7 @@ impl Instance {
         if self.over {
             return;
         }
+        self.ending.came(&message);
         let scenario = self.scenario.clone();
         let Some((at, receive)) = self.find(&scenario, &message) else {
             return self.unexpected(&scenario, message, out);
@@ -390,7 +356,6 @@ impl Instance {
             return;
         }
         self.seen.took(&message);
-        // by a provisional response, too: over UDP those of INVITE (RFC 3261 §17.1.1.2)
         if self.again.as_ref().is_some_and(|it| it.ends_with(&message)) {
             self.again = None;
         }
@@ -499,6 +464,8 @@ impl Instance {
     fn fail(&mut self, why: String, out: &mut Vec<CallEffect>) {
         if !std::mem::replace(&mut self.over, true) {
             let step = self.scenario.name_of(self.at);
+            let (via, branch) = self.known.via();
+            out.extend(self.ending.messages(&via, &branch).into_iter().map(CallEffect::Send));
             out.push(CallEffect::Over(Outcome::Failed { step, why }));
         }
         self.go(out);

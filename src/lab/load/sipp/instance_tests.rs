@@ -30,11 +30,13 @@ struct Scene {
 
 const HEAD: &str = "Via: SIP/2.0/UDP [local_ip]:[local_port];branch=[branch]\nFrom: <sip:a@[local_ip]>;tag=f\n\
                     To: <sip:b@[remote_ip]>[peer_tag_param]\nCall-ID: [call_id]\n";
-const REPLY: &str = "[last_Via:]\n[last_From:]\n[last_To:];tag=t\n[last_Call-ID:]\n[last_CSeq:]\n[last_Nothing:] X\n";
+const REPLY: &str =
+    "[last_Via:]\n[last_From:]\n[last_To:];tag=t\n[last_Call-ID:]\n[last_CSeq:]\n[last_Nothing:] X\n";
 
 impl Scene {
     fn new(steps: &str, call_id: Option<&str>) -> Scene {
-        let text = format!("<scenario>\n{}\n</scenario>", steps.replace("HEAD", HEAD).replace("REPLY", REPLY));
+        let text =
+            format!("<scenario>\n{}\n</scenario>", steps.replace("HEAD", HEAD).replace("REPLY", REPLY));
         let scenario = parse(Path::new("made.xml"), &text, &BTreeMap::new()).unwrap();
         let place = Place {
             number: 1,
@@ -88,7 +90,7 @@ impl Scene {
              To: <sip:b@x>;tag=far\r\nCall-ID: {call_id}\r\nCSeq: {cseq}\r\n{more}\r\n"
         );
         let message = Message::parse(Bytes::from(text), &Limits::default()).unwrap();
-        self.step(CallEvent::Received(message));
+        self.step(CallEvent::Received(Box::new(message)));
     }
 
     /// Time goes on until then, with what is due meanwhile.
@@ -138,7 +140,10 @@ HEADCSeq: 2 BYE
 fn a_caller_goes_by_its_steps_and_knows_the_dialog() {
     let mut scene = Scene::new(CALL, None);
     let invite = &scene.sent[0];
-    assert!(invite.starts_with("INVITE sip:1000@b.example:5060 SIP/2.0\r\nVia: SIP/2.0/UDP 127.0.0.1:5061;"), "{invite}");
+    assert!(
+        invite.starts_with("INVITE sip:1000@b.example:5060 SIP/2.0\r\nVia: SIP/2.0/UDP 127.0.0.1:5061;"),
+        "{invite}"
+    );
     assert!(invite.contains("Content-Length: 28\r\n\r\nv=0\r\nm=audio 6002 6002\r\n"), "{invite}");
     scene.comes("SIP/2.0 100 Trying", "1 INVITE", "");
     scene.comes("SIP/2.0 180 Ringing", "1 INVITE", "");
@@ -176,7 +181,8 @@ fn a_request_is_sent_again_until_something_comes_or_it_is_given_up() {
 #[test]
 fn what_comes_again_gets_the_answer_of_before() {
     let mut scene = Scene::new(CALL, None);
-    let answer = |scene: &mut Scene| scene.comes("SIP/2.0 200 OK", "1 INVITE", "Contact: <sip:b@127.0.0.9>\r\n");
+    let answer =
+        |scene: &mut Scene| scene.comes("SIP/2.0 200 OK", "1 INVITE", "Contact: <sip:b@127.0.0.9>\r\n");
     answer(&mut scene);
     answer(&mut scene);
     assert_eq!(scene.sent[1], scene.sent[2]);
@@ -189,7 +195,12 @@ fn what_comes_again_gets_the_answer_of_before() {
 fn an_unexpected_message_fails_the_call_by_its_step_and_a_late_one_does_not() {
     let mut scene = Scene::new(CALL, None);
     scene.comes("SIP/2.0 503 Service Unavailable", "1 INVITE", "");
-    assert_eq!(scene.failure(), ("line 10: recv 100", "unexpected 503"));
+    assert_eq!(scene.failure(), ("line 13: recv 100", "unexpected 503"));
+    let ack = &scene.sent[1];
+    assert!(
+        ack.starts_with("ACK sip:1000@b.example:5060 ") && ack.contains("To: <sip:b@x>;tag=far\r\n"),
+        "{ack}"
+    );
     let mut scene = Scene::new(CALL, None);
     scene.comes("SIP/2.0 200 OK", "1 INVITE", "Contact: <sip:b@127.0.0.9>\r\n");
     scene.comes("SIP/2.0 180 Ringing", "1 INVITE", "");
@@ -197,6 +208,42 @@ fn an_unexpected_message_fails_the_call_by_its_step_and_a_late_one_does_not() {
     scene.comes("BYE sip:a SIP/2.0", "1 BYE", "");
     assert_eq!(scene.failure().1, "unexpected BYE");
     assert!(scene.sent.last().unwrap().starts_with("SIP/2.0 200 OK\r\n"));
+}
+
+#[test]
+fn a_call_that_fails_is_ended_at_the_far_end() {
+    let begins = |scene: &Scene| {
+        scene.sent.iter().map(|it| it.split(' ').next().unwrap().to_owned()).collect::<Vec<_>>()
+    };
+    // neither answered nor refused
+    let mut scene = Scene::new(CALL, None);
+    scene.comes("SIP/2.0 180 Ringing", "1 INVITE", "");
+    scene.passes(180_000);
+    assert_eq!(begins(&scene), ["INVITE", "CANCEL"]);
+    let branch = |text: &str| text.split("branch=").nth(1).unwrap().lines().next().unwrap().to_owned();
+    assert_eq!(branch(&scene.sent[0]), branch(&scene.sent[1]));
+    // answered, with a step that fails behind it
+    let mut scene = Scene::new(CALL, None);
+    let dialog = "Record-Route: <sip:p1;lr>\r\nContact: <sip:b@127.0.0.9>\r\n";
+    scene.comes("SIP/2.0 200 OK", "1 INVITE", dialog);
+    scene.comes("INFO sip:a SIP/2.0", "7 INFO", "");
+    assert_eq!(begins(&scene), ["INVITE", "ACK", "BYE"]);
+    let bye = &scene.sent[2];
+    assert!(
+        bye.starts_with("BYE sip:b@127.0.0.9 SIP/2.0\r\n") && bye.contains("Route: <sip:p1;lr>\r\n"),
+        "{bye}"
+    );
+    assert!(bye.contains("To: <sip:b@x>;tag=far\r\n") && bye.contains("CSeq: 2 BYE\r\n"), "{bye}");
+    // a callee, before and behind its answer
+    let mut scene = Scene::new(&ANSWER.replace("sip:([a-z]+)", "tel:([0-9]+)"), Some("far-1"));
+    scene.comes("INVITE sip:b SIP/2.0", "1 INVITE", "");
+    assert!(scene.sent[0].starts_with("SIP/2.0 500 "), "{}", scene.sent[0]);
+    let mut scene = Scene::new(&ANSWER.replace(" ontimeout=\"lost\"", ""), Some("far-1"));
+    scene.comes("INVITE sip:b SIP/2.0", "1 INVITE", "Contact: <sip:a@127.0.0.8>\r\n");
+    scene.passes(3_000);
+    let bye = scene.sent.last().unwrap();
+    assert!(bye.starts_with("BYE sip:a@127.0.0.8 SIP/2.0\r\n"), "{bye}");
+    assert!(bye.contains("From: <sip:b@x>;tag=far;tag=t\r\nTo: <sip:a@x>;tag=f\r\n"), "{bye}");
 }
 
 #[test]
@@ -249,7 +296,10 @@ fn what_does_not_come_in_time_leads_elsewhere_or_fails_the_call() {
     let mut scene = Scene::new(&steps, Some("far-1"));
     scene.comes("INVITE sip:b SIP/2.0", "1 INVITE", "");
     scene.passes(3_000);
-    assert_eq!((&scene.outcome, scene.logged.last().map(String::as_str)), (&Some(Outcome::Done), Some("no ACK")));
+    assert_eq!(
+        (&scene.outcome, scene.logged.last().map(String::as_str)),
+        (&Some(Outcome::Done), Some("no ACK"))
+    );
     let mut scene = Scene::new(&steps.replace(" ontimeout=\"lost\"", ""), Some("far-1"));
     scene.comes("INVITE sip:b SIP/2.0", "1 INVITE", "");
     scene.passes(3_000);
@@ -282,7 +332,10 @@ CSeq: [cseq] REGISTER
     let challenge = "WWW-Authenticate: Digest realm=\"b\", nonce=\"n\", algorithm=MD5\r\n";
     scene.comes("SIP/2.0 401 Unauthorized", "1 REGISTER", challenge);
     let again = &scene.sent[1];
-    assert!(again.contains("CSeq: 2 REGISTER\r\nAuthorization: Digest username=\"ann\", realm=\"b\""), "{again}");
+    assert!(
+        again.contains("CSeq: 2 REGISTER\r\nAuthorization: Digest username=\"ann\", realm=\"b\""),
+        "{again}"
+    );
     let branch = |text: &str, field: &str| {
         let rest = text.split(field).nth(1).unwrap().to_owned();
         rest.lines().next().unwrap().to_owned()

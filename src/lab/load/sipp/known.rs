@@ -106,6 +106,12 @@ impl Known {
         self.last = Some(message);
     }
 
+    /// A Via of its own without its branch, and a branch that no step has.
+    pub fn via(&self) -> (String, String) {
+        let Place { number, run, local, .. } = &self.place;
+        (format!("SIP/2.0/UDP {local}"), format!("z9hG4bK-{}-{run:x}-{number}-end", std::process::id()))
+    }
+
     /// Writes a message, for the step of this number.
     pub fn write(&mut self, template: &Template, step: usize) -> Result<Bytes, Unwritten> {
         if let Start::Request(method) = &template.start

@@ -44,13 +44,15 @@ pub fn read(path: &Path, keys: &BTreeMap<String, String>) -> Result<Scenario, Sc
     })
 }
 
+/// Labels: their places among steps, and lines.
+type Labels = HashMap<String, (usize, u32)>;
+
 /// What is known while a scenario is read.
 pub(super) struct Reading<'a> {
     pub(super) names: Names<'a>,
     /// The scenario's folder.
     pub(super) folder: &'a Path,
-    labels: HashMap<String, usize>,
-    lines: HashMap<String, u32>,
+    labels: Labels,
 }
 
 /// Reads the text of a scenario.
@@ -65,9 +67,9 @@ pub(super) fn parse(path: &Path, text: &str, keys: &BTreeMap<String, String>) ->
     }
     root.only(&["name"])?;
     let (mut variables, folder) = (Vec::new(), path.parent().unwrap_or(Path::new("")));
-    let (labels, lines) = labels(root)?;
+    let labels = labels(root)?;
     let names = Names { keys, variables: &mut variables };
-    let mut reading = Reading { names, folder, labels, lines };
+    let mut reading = Reading { names, folder, labels };
     let mut steps = Vec::new();
     for element in root.elements() {
         match element.name() {
@@ -100,24 +102,23 @@ pub(super) fn parse(path: &Path, text: &str, keys: &BTreeMap<String, String>) ->
 }
 
 /// The places of labels: a step's number, or that behind the last one.
-fn labels(root: Element<'_, '_>) -> Result<(HashMap<String, usize>, HashMap<String, u32>), Fault> {
-    let (mut labels, mut lines, mut at) = (HashMap::new(), HashMap::new(), 0);
+fn labels(root: Element<'_, '_>) -> Result<Labels, Fault> {
+    let (mut labels, mut at) = (Labels::new(), 0);
     for element in root.elements() {
         match element.name() {
             "label" => {
                 element.only(&["id"])?;
                 let id = element.must("id", "1")?;
-                if let Some(line) = lines.insert(id.to_owned(), element.line()) {
+                if let Some((_, line)) = labels.insert(id.to_owned(), (at, element.line())) {
                     return Err(element
                         .fault(format!("the label {id} stands at line {line} already; write another id")));
                 }
-                labels.insert(id.to_owned(), at);
             }
             "send" | "recv" | "pause" | "timewait" | "nop" => at += 1,
             _ => {}
         }
     }
-    Ok((labels, lines))
+    Ok(labels)
 }
 
 /// What only the whole of it tells.
@@ -186,9 +187,9 @@ impl Reading<'_> {
     }
 
     fn label(&self, element: Element<'_, '_>, attribute: &str, label: &str) -> Result<usize, Fault> {
-        self.labels.get(label).copied().ok_or_else(|| {
+        self.labels.get(label).map(|(at, _)| *at).ok_or_else(|| {
             let mut known: Vec<_> =
-                self.lines.iter().map(|(id, line)| format!("{id} (line {line})")).collect();
+                self.labels.iter().map(|(id, (_, line))| format!("{id} (line {line})")).collect();
             known.sort();
             let known = if known.is_empty() { "none".to_owned() } else { known.join(", ") };
             element.fault(format!("{attribute}=\"{label}\": there is no such <label>; there are {known}"))
@@ -227,7 +228,9 @@ impl Reading<'_> {
             (None, Some(status)) => match status.parse() {
                 Ok(status @ 100..=699) => Wanted::Response(status),
                 _ => {
-                    return Err(element.fault(format!("response=\"{status}\" is no status; write 100 to 699")));
+                    return Err(
+                        element.fault(format!("response=\"{status}\" is no status; write 100 to 699"))
+                    );
                 }
             },
             _ => {

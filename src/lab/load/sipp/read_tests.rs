@@ -68,15 +68,27 @@ fn what_is_outside_of_the_subset_is_refused_by_its_line_and_says_what_to_write()
         ("<send start_txn=\"a\"><![CDATA[ACK sip:a SIP/2.0]]></send>", 1, "transactions are not named"),
         ("<send lost=\"101\"><![CDATA[ACK sip:a SIP/2.0]]></send>", 1, "write percent"),
         ("<send><![CDATA[ACK sip:a SIP/2.0]]><label/></send>", 1, "write an <action>"),
-        ("<recv request=\"A\">\n<action>\n<assign/></action></recv>", 3, "the action <assign> is not of the subset"),
+        (
+            "<recv request=\"A\">\n<action>\n<assign/></action></recv>",
+            3,
+            "the action <assign> is not of the subset",
+        ),
         ("<nop><action><exec command=\"ls\"/></action></nop>", 1, "programs are not started"),
         ("<nop><action>\n<exec play_pcap_audio=\"a.pcap\"/></action></nop>", 2, "write rtp_stream"),
         ("<nop><action><exec rtp_stream=\"no.ulaw\"/></action></nop>", 1, "beside the scenario"),
         ("<nop><action><exec rtp_stream=\"a,x\"/></action></nop>", 1, "write -1"),
         ("<nop><action><exec rtp_stream=\"a,1,18,G729/8000\"/></action></nop>", 1, "8,PCMA/8000"),
         ("<nop><action><ereg regexp=\"a\"/></action></nop>", 1, "does nothing with what it finds"),
-        ("<nop><action><ereg regexp=\"a\" search_in=\"hdr\" assign_to=\"1\"/></action></nop>", 1, "header=\"From:\""),
-        ("<nop><action><ereg regexp=\"a\" search_in=\"var\" assign_to=\"1\"/></action></nop>", 1, "msg, hdr or body"),
+        (
+            "<nop><action><ereg regexp=\"a\" search_in=\"hdr\" assign_to=\"1\"/></action></nop>",
+            1,
+            "header=\"From:\"",
+        ),
+        (
+            "<nop><action><ereg regexp=\"a\" search_in=\"var\" assign_to=\"1\"/></action></nop>",
+            1,
+            "msg, hdr or body",
+        ),
     ];
     for (steps, line, said) in cases {
         let (at, reason) = refused(steps);
@@ -89,7 +101,8 @@ fn a_file_that_is_no_scenario_is_refused() {
     let parse = |text: &str| parse(Path::new("made.xml"), text, &BTreeMap::new()).map(drop);
     assert!(parse("<plan/>").unwrap_err().1.contains("write <scenario>"));
     // what SIPp's own scenarios begin with
-    let begins = "<?xml version=\"1.0\" encoding=\"ISO-8859-1\" ?>\n<!DOCTYPE scenario SYSTEM \"sipp.dtd\">\n";
+    let begins =
+        "<?xml version=\"1.0\" encoding=\"ISO-8859-1\" ?>\n<!DOCTYPE scenario SYSTEM \"sipp.dtd\">\n";
     assert_eq!(parse(&format!("{begins}<scenario>{RECV}</scenario>")), Ok(()));
 }
 
