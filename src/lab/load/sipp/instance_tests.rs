@@ -144,7 +144,7 @@ fn a_caller_goes_by_its_steps_and_knows_the_dialog() {
         invite.starts_with("INVITE sip:1000@b.example:5060 SIP/2.0\r\nVia: SIP/2.0/UDP 127.0.0.1:5061;"),
         "{invite}"
     );
-    assert!(invite.contains("Content-Length: 28\r\n\r\nv=0\r\nm=audio 6002 6002\r\n"), "{invite}");
+    assert!(invite.contains("Content-Length: 24\r\n\r\nv=0\r\nm=audio 6002 6002\r\n"), "{invite}");
     scene.comes("SIP/2.0 100 Trying", "1 INVITE", "");
     scene.comes("SIP/2.0 180 Ringing", "1 INVITE", "");
     let dialog = "Record-Route: <sip:p1;lr>, <sip:p2;lr>\r\nContact: <sip:b@127.0.0.9>;x=y\r\n";
@@ -174,7 +174,8 @@ fn a_request_is_sent_again_until_something_comes_or_it_is_given_up() {
     assert_eq!((scene.sent.len(), &scene.outcome), (4, &None));
     let mut scene = Scene::new(CALL, None);
     scene.passes(32_000);
-    assert_eq!((scene.sent.len(), scene.failure().0), (7, "line 2: send INVITE"));
+    // seven of them, and CANCEL
+    assert_eq!((scene.sent.len(), scene.failure().0), (8, "line 2: send INVITE"));
     assert!(scene.failure().1.contains("nothing came") && scene.gone);
 }
 
@@ -195,7 +196,7 @@ fn what_comes_again_gets_the_answer_of_before() {
 fn an_unexpected_message_fails_the_call_by_its_step_and_a_late_one_does_not() {
     let mut scene = Scene::new(CALL, None);
     scene.comes("SIP/2.0 503 Service Unavailable", "1 INVITE", "");
-    assert_eq!(scene.failure(), ("line 13: recv 100", "unexpected 503"));
+    assert_eq!(scene.failure(), ("line 14: recv 100", "unexpected 503"));
     let ack = &scene.sent[1];
     assert!(
         ack.starts_with("ACK sip:1000@b.example:5060 ") && ack.contains("To: <sip:b@x>;tag=far\r\n"),
@@ -238,7 +239,7 @@ fn a_call_that_fails_is_ended_at_the_far_end() {
     let mut scene = Scene::new(&ANSWER.replace("sip:([a-z]+)", "tel:([0-9]+)"), Some("far-1"));
     scene.comes("INVITE sip:b SIP/2.0", "1 INVITE", "");
     assert!(scene.sent[0].starts_with("SIP/2.0 500 "), "{}", scene.sent[0]);
-    let mut scene = Scene::new(&ANSWER.replace(" ontimeout=\"lost\"", ""), Some("far-1"));
+    let mut scene = Scene::new(&ANSWER.replace("\"ACK\"", "\"ACK\" timeout=\"3000\""), Some("far-1"));
     scene.comes("INVITE sip:b SIP/2.0", "1 INVITE", "Contact: <sip:a@127.0.0.8>\r\n");
     scene.passes(3_000);
     let bye = scene.sent.last().unwrap();
@@ -260,7 +261,7 @@ const ANSWER: &str = "<recv request=\"INVITE\"><action>
 SIP/2.0 200 OK
 REPLYX: [$all]
 ]]></send>
-<recv request=\"ACK\" timeout=\"3000\" ontimeout=\"lost\"/>
+<recv request=\"ACK\"/>
 <recv request=\"BYE|INFO\" regexp_match=\"true\"/>
 <send><![CDATA[
 SIP/2.0 200 OK
@@ -270,7 +271,7 @@ REPLY
 
 #[test]
 fn a_callee_answers_with_what_came_and_stays_for_what_comes_again() {
-    let mut scene = Scene::new(&ANSWER.replace(" timeout=\"3000\" ontimeout=\"lost\"", ""), Some("far-1"));
+    let mut scene = Scene::new(ANSWER, Some("far-1"));
     scene.passes(10_000_000);
     scene.comes("INVITE sip:b SIP/2.0", "1 INVITE", "");
     let ok = &scene.sent[0];
@@ -293,6 +294,7 @@ fn what_does_not_come_in_time_leads_elsewhere_or_fails_the_call() {
     let lost = "<nop next=\"end\"/>\n<label id=\"lost\"/>\n<nop><action><log message=\"no ACK\"/></action></nop>\n\
                 <label id=\"end\"/>";
     let steps = ANSWER.replace("<timewait milliseconds=\"4000\"/>", lost);
+    let steps = steps.replace("\"ACK\"", "\"ACK\" timeout=\"3000\" ontimeout=\"lost\"");
     let mut scene = Scene::new(&steps, Some("far-1"));
     scene.comes("INVITE sip:b SIP/2.0", "1 INVITE", "");
     scene.passes(3_000);
@@ -303,7 +305,7 @@ fn what_does_not_come_in_time_leads_elsewhere_or_fails_the_call() {
     let mut scene = Scene::new(&steps.replace(" ontimeout=\"lost\"", ""), Some("far-1"));
     scene.comes("INVITE sip:b SIP/2.0", "1 INVITE", "");
     scene.passes(3_000);
-    assert_eq!(scene.failure(), ("line 9: recv ACK", "it did not come in time"));
+    assert_eq!(scene.failure(), ("line 15: recv ACK", "it did not come in time"));
 }
 
 #[test]

@@ -42,7 +42,7 @@ fn a_scenario_has_steps_with_their_lines_and_jumps_to_labels() {
 #[test]
 fn what_is_outside_of_the_subset_is_refused_by_its_line_and_says_what_to_write() {
     let cases = [
-        ("<recv request=\"INVITE\">", 1, "write well-formed XML"),
+        ("<recv request=\"INVITE\">", 2, "write well-formed XML"),
         ("<pause/>", 0, "nothing is sent or received"),
         ("<sendCmd/>", 1, "no 3PCC"),
         ("<recv request=\"INVITE\"/>\n<Global variables=\"a\"/>", 2, "--scenario-key"),
