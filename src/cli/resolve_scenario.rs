@@ -4,7 +4,6 @@ use std::sync::Arc;
 
 use crate::cli::Flags;
 use b2b_base::util::exit::{Exit, Failure};
-use b2b_call::agent::{SrtpPolicy, Transport};
 use b2b_lab::load::config::ScenarioRun;
 use b2b_lab::load::plan::LoadPlan;
 use b2b_lab::load::sipp;
@@ -41,13 +40,12 @@ impl Flags {
         }
         let target =
             self.target.as_deref().or(plan.load.target.as_deref()).unwrap_or_default().to_ascii_lowercase();
-        let by = |transport: Transport| plan.signalling.transport == Some(transport);
         let others = ["sips:", ";transport=tcp", ";transport=tls"];
-        if by(Transport::Tcp) || by(Transport::Tls) || others.iter().any(|word| target.contains(word)) {
+        if !plan.goes_over_udp() || others.iter().any(|word| target.contains(word)) {
             let message = "scenarios go over UDP; leave transport = and ;transport= out, or use steps: --caller, --callee";
             return Err(usage(message.to_owned()));
         }
-        if plan.srtp != SrtpPolicy::Off {
+        if plan.is_encrypted() {
             return Err(usage(
                 "scenarios have no SRTP; leave srtp = out, or use steps: --caller, --callee".to_owned(),
             ));

@@ -203,6 +203,16 @@ struct Written {
 }
 
 impl LoadPlan {
+    /// Whether it leaves requests to UDP.
+    pub fn goes_over_udp(&self) -> bool {
+        self.signalling.transport.is_none_or(|transport| transport == Transport::Udp)
+    }
+
+    /// Whether media may be encrypted.
+    pub fn is_encrypted(&self) -> bool {
+        self.srtp != SrtpPolicy::Off
+    }
+
     /// Reads a file.
     ///
     /// # Errors

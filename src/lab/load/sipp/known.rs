@@ -87,11 +87,12 @@ impl Known {
             self.peer_tag = Some(tag.to_vec());
         }
         if routes {
-            let set = message.headers(Name::RecordRoute).map(<[u8]>::to_vec);
-            self.routes = set.collect();
-            // RFC 3261 §12.1.2: a caller has them the other way round
-            if matches!(message, Message::Response(_)) {
-                self.routes.reverse();
+            // RFC 3261 §12.1: the routes of a dialog stay, its Contact may change; a caller has routes the other way round
+            if self.routes.is_empty() {
+                self.routes = message.headers(Name::RecordRoute).map(<[u8]>::to_vec).collect();
+                if matches!(message, Message::Response(_)) {
+                    self.routes.reverse();
+                }
             }
             if let Some(contact) = message.header(Name::Contact).and_then(NameAddr::parse) {
                 self.contact = Some(contact.uri.raw.to_vec());

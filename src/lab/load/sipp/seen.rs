@@ -6,6 +6,9 @@ use bytes::Bytes;
 
 use b2b_sip::msg::{CSeq, Message, Method, Request, ResponseWriter, phrase};
 
+/// How many messages are remembered: what comes again comes soon.
+const KEPT: usize = 64;
+
 /// Messages that were taken.
 #[derive(Debug, Clone, Default)]
 pub struct Seen {
@@ -26,6 +29,10 @@ impl Seen {
     pub fn took(&mut self, message: &Message) {
         let hash = self.hasher.hash_one(message.as_bytes());
         let is_request = matches!(message, Message::Request(_));
+        // a scenario may go in circles
+        if self.taken.len() == KEPT {
+            self.taken.remove(0);
+        }
         self.taken.push(One { hash, is_request, cseq: message.cseq().ok(), answer: None });
     }
 
