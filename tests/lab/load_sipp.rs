@@ -41,12 +41,14 @@ fn calls([caller, callee]: [&str; 2], more: [&[&str]; 2], server: bool, calls: u
     let mut callees = load(folders[1].path(), &flags);
     let mut at = callees.ready();
     let between = server.then(|| {
-        let config = "[server]\nlisten = [\"udp:127.0.0.1:0\", \"tcp:127.0.0.1:0\"]\ntrusted = [\"127.0.0.0/8\"]\n\
-                      store = \"memory\"\ndrain_s = 1\n[http]\nlisten = \"off\"\n";
+        let config = format!(
+            "[server]\nlisten = [\"udp:127.0.0.1:0\", \"tcp:127.0.0.1:0\"]\ntrusted = [\"127.0.0.0/8\"]\n\
+             store = \"memory\"\ndrain_s = 1\n[http]\nlisten = \"off\"\n\
+             [[route]]\ncalled = \"1000\"\nto = \"sip:1000@{at}\"\nmode = \"transparent\"\n"
+        );
         let path = folders[0].path().join("b2bua.toml");
         fs::write(&path, config).unwrap();
-        let target = format!("sip:1000@{at}");
-        let mut server = b2b(&["--role", "b2bua", "--config", path.to_str().unwrap(), "--target", &target]);
+        let mut server = b2b(&["--role", "b2bua", "--config", path.to_str().unwrap()]);
         at = server.ready();
         server
     });
@@ -80,17 +82,40 @@ fn scenarios_call_and_answer_each_other_with_a_server_between() {
     assert_eq!((&calling["callers"]["answered"], &called["callees"]["answered"]), (&50.into(), &50.into()));
 }
 
+/// What scenarios of `tests/interop` are told by SIPp's `-key`.
+const KEYS: [&str; 12] = [
+    "rtcp=a=rtcp-mux",
+    "more=",
+    "hops=70",
+    "mport=16000",
+    "formats=0",
+    "formats_then=8",
+    "hold=a=sendonly",
+    "hold_ip=127.0.0.1",
+    "answer=a=sendrecv",
+    "more_asked=\r\nContent-Type: application/dtmf-relay",
+    "body=Signal=1",
+    "reply_more=",
+];
+
 #[test]
 fn each_pair_of_scenarios_goes_to_its_end_with_a_server_between() {
+    let keys = KEYS.iter().chain(&["reply_body="]).flat_map(|key| ["--scenario-key", key]);
+    let flags: Vec<&str> = keys.chain(["--hold-s", "0.3"]).collect();
     for pair in [
         ["load/caller_refused.xml", "load/callee_busy.xml"],
         ["load/caller_gives_up.xml", "load/callee_cancelled.xml"],
         ["uac_100rel.xml", "uas_100rel.xml"],
+        ["caller_offers_late.xml", "callee_offers.xml"],
+        ["caller_holds.xml", "callee_held.xml"],
+        ["caller_held.xml", "callee_holds.xml"],
+        ["caller_changes_codec.xml", "callee_moved.xml"],
+        ["caller_asks_info.xml", "callee_asked.xml"],
+        ["caller_gives_way.xml", "callee_crosses.xml"],
     ] {
-        let flags = [&RTCP[..], &["--hold-s", "0.1"]].concat();
-        let [calling, called] = calls(pair, [&flags, &flags], true, 3);
-        all_done(&calling, "callers", 3);
-        all_done(&called, "callees", 3);
+        let [calling, called] = calls(pair, [&flags, &flags], true, 2);
+        all_done(&calling, "callers", 2);
+        all_done(&called, "callees", 2);
     }
 }
 

@@ -201,7 +201,9 @@ impl Generator {
         if now >= self.next_rtp {
             self.next_rtp = now + if self.scenario.own_media { NAP } else { PTIME };
             self.media.iter_mut().for_each(|rtp| rtp.turn(now));
-            self.calls.values_mut().filter_map(|call| call.rtp.as_mut()).for_each(|rtp| rtp.turn(now));
+            if self.scenario.own_media {
+                self.calls.values_mut().filter_map(|call| call.rtp.as_mut()).for_each(|rtp| rtp.turn(now));
+            }
         }
     }
 

@@ -17,7 +17,7 @@ use super::seen::{self, Seen};
 use super::template::{Start, Template};
 use crate::load::holding::Holding;
 use crate::load::party::Outcome;
-use b2b_sip::msg::{Message, Method};
+use b2b_sip::msg::{CSeq, Message, Method};
 
 /// How long a message is waited for that has no `timeout`: as long as a proxy waits for an answer (RFC 3261 §16.6,
 /// Timer C).
@@ -85,6 +85,8 @@ pub struct Instance {
     ending: Ending,
     /// Methods of requests that were sent.
     asked: Vec<Method>,
+    /// The last of them, as long as it has no final response.
+    current: Option<CSeq>,
     told: Vec<Happening>,
     over: bool,
     gone: bool,
@@ -111,6 +113,7 @@ impl Instance {
             seen: Seen::default(),
             ending: Ending::default(),
             asked: Vec::new(),
+            current: None,
             told: Vec::new(),
             over: false,
             gone: false,
@@ -277,6 +280,9 @@ impl Instance {
             if method == Method::Invite || first && !self.scenario.has_invite {
                 self.tell(Happening::Dialled, out);
             }
+            if !matches!(method, Method::Ack | Method::Cancel) {
+                self.current = seen::cseq_of(&message);
+            }
             if method == Method::Bye {
                 self.tell(Happening::HungUp, out);
             }
@@ -421,6 +427,9 @@ impl Instance {
     fn count(&mut self, message: &Message, out: &mut Vec<CallEffect>) {
         let Message::Response(response) = message else { return };
         let Ok(cseq) = response.cseq() else { return };
+        if response.status() >= 200 && self.current.as_ref() == Some(&cseq) {
+            self.current = None;
+        }
         let counted = cseq.method == Method::Invite || !self.scenario.has_invite;
         match (response.status(), cseq.method) {
             (180..=189, _) if counted => self.tell(Happening::Rang, out),
@@ -438,11 +447,15 @@ impl Instance {
             _ => None,
         });
         let (mut late, is) = (late, |receive: &Receive| self.wants(receive, &message));
-        let (response, what) = match &message {
-            Message::Response(response) => (true, response.status().to_string()),
+        let (may_be_late, what) = match &message {
+            // the final one to the last request is none of before, whatever earlier steps waited for
+            Message::Response(response) => {
+                let current = response.cseq().is_ok_and(|cseq| Some(cseq) == self.current);
+                (response.status() < 200 || !current, response.status().to_string())
+            }
             Message::Request(request) => (false, request.method().to_string()),
         };
-        if response && late.any(is) {
+        if may_be_late && late.any(is) {
             return;
         }
         self.seen.took(&message);

@@ -205,10 +205,23 @@ fn an_unexpected_message_fails_the_call_by_its_step_and_a_late_one_does_not() {
     let mut scene = Scene::new(CALL, None);
     scene.comes("SIP/2.0 200 OK", "1 INVITE", "Contact: <sip:b@127.0.0.9>\r\n");
     scene.comes("SIP/2.0 180 Ringing", "1 INVITE", "");
+    scene.comes("SIP/2.0 200 OK", "1 INVITE", "X-Other: 1\r\n");
     assert_eq!(scene.outcome, None);
     scene.comes("BYE sip:a SIP/2.0", "1 BYE", "");
     assert_eq!(scene.failure().1, "unexpected BYE");
     assert!(scene.sent.last().unwrap().starts_with("SIP/2.0 200 OK\r\n"));
+}
+
+#[test]
+fn an_answer_to_the_last_request_is_not_late_although_an_earlier_step_waited_for_its_like() {
+    let invite =
+        |n: u32| format!("<send><![CDATA[\nINVITE sip:b SIP/2.0\nHEADCSeq: {n} INVITE\n]]></send>\n");
+    let steps = format!("{}<recv response=\"200\"/>\n{}<recv response=\"491\"/>", invite(1), invite(2));
+    let mut scene = Scene::new(&steps, None);
+    scene.comes("SIP/2.0 200 OK", "1 INVITE", "");
+    assert_eq!((scene.sent.len(), &scene.outcome), (2, &None));
+    scene.comes("SIP/2.0 200 OK", "2 INVITE", "");
+    assert_eq!(scene.failure().1, "unexpected 200");
 }
 
 #[test]
