@@ -40,6 +40,11 @@ const BORDERS: &[(&str, &[&str])] = &[
     ("lab::engine", &["baresip", "lab::native", "ua"]),
     ("lab::role", &["base", "lab::engine", "media", "ua"]),
     ("lab::load", &["base", "call", "config", "dsp", "lab::results", "media"]),
+    // the engine of scenarios writes and reads messages itself
+    (
+        "lab::load::sipp",
+        &["base", "config", "lab::load", "media", "sdp", "sip::auth", "sip::msg", "sip::net::trace"],
+    ),
     (
         "lab::config",
         &[
@@ -107,6 +112,8 @@ const CLOCK: &[&str] = &[
     "media::worker::thread",
     "lab::load::generator",
     "lab::load::run",
+    "lab::load::sipp::generator",
+    "lab::load::sipp::ports",
     "lab::load::sleeper",
     "lab::load::sound",
     "lab::native",

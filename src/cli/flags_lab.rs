@@ -127,6 +127,15 @@ pub struct LabFlags {
     /// What each callee does, like "ring; wait 1 s; answer; say mark; hung up". Without a --target it is that
     #[arg(long, help_heading = "Load", value_name = "STEPS", value_parser = value::callee)]
     pub callee: Option<Scenario>,
+    /// A scenario of SIPp's XML in the place of --caller or --callee: it calls where its first message is a <send>
+    #[arg(long, help_heading = "Load", value_name = "FILE", value_parser = value::path)]
+    pub scenario: Option<PathBuf>,
+    /// What [NAME] stands for in the scenario, as SIPp's -key; may be repeated
+    #[arg(long = "scenario-key", help_heading = "Load", value_name = "NAME=VALUE", value_parser = value::scenario_key)]
+    pub scenario_key: Vec<(String, String)>,
+    /// Send RTP back that comes to the scenario's [media_port]
+    #[arg(long, help_heading = "Load")]
+    pub rtp_echo: bool,
     /// What legs that `say mark` are to hear: mark (that of the far end, a load as well; this is the default), echo
     /// (their own: the far end echoes), none; sample=10% behind it or alone: so many of a hundred calls listen
     #[arg(long, help_heading = "Load", value_name = "WHAT", value_parser = value::ears)]

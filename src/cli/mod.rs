@@ -23,6 +23,8 @@ mod resolve_lab;
 mod resolve_load;
 #[cfg(feature = "phone")]
 mod resolve_phone;
+#[cfg(feature = "lab")]
+mod resolve_scenario;
 #[cfg(feature = "server")]
 mod resolve_server;
 

@@ -1,6 +1,7 @@
 //! Flags → what the load role is told.
 
 use std::net::SocketAddr;
+use std::sync::Arc;
 use std::time::Duration;
 
 use crate::cli::Flags;
@@ -25,16 +26,20 @@ impl Flags {
             Some(path) => LoadPlan::read(path).map_err(|error| usage(error.to_string()))?,
             None => LoadPlan::default(),
         };
+        let scenario = self.scenario(&plan)?;
         let target = self.target.clone().or(plan.load.target);
         let callees = lab.callee.as_ref().map(|steps| steps.0.clone()).or(plan.callee);
-        if target.is_none() && callees.is_none() {
+        if target.is_none() && callees.is_none() && scenario.is_none() {
             return Err(usage(
                 "--target or --callee is missing; say whom to call, like --target sip:1000@127.0.0.1:5060, \
                  or what to do with calls, like --callee \"answer; say mark; hung up\""
                     .to_owned(),
             ));
         }
-        if let (None, Some(flag)) = (&target, self.given.iter().find(|key| OF_CALLERS.contains(key))) {
+        // pauses of a scenario that answers are as long as calls stay, too
+        let of_callers =
+            |key: &&&'static str| OF_CALLERS.contains(key) && !(scenario.is_some() && **key == "hold_s");
+        if let (None, Some(flag)) = (&target, self.given.iter().find(of_callers)) {
             let flag = flag.replace('_', "-");
             return Err(usage(format!(
                 "--{flag} is for callers; add --target, like sip:1000@127.0.0.1:5060"
@@ -74,11 +79,14 @@ impl Flags {
         }
         let duration = lab.duration_s.or(plan.load.duration_s).map(Duration::from_secs_f64);
         let calls = lab.calls.or(plan.load.calls).map(u64::from);
+        let answers = scenario.as_ref().is_some_and(|it| !it.scenario.calls());
         let callers = match &target {
             None => None,
+            Some(_) if answers => None,
             Some(target) => {
                 let steps = match lab.caller.as_ref().map(|steps| steps.0.clone()).or(plan.caller) {
                     Some(steps) => steps,
+                    None if scenario.is_some() => Arc::from([]),
                     None => step::caller(&format!("dial {target}; say mark; stay; hang up"))
                         .map_err(usage)?
                         .into(),
@@ -124,6 +132,7 @@ impl Flags {
             srtp: plan.srtp,
             callers,
             callees,
+            scenario,
             signalling_only: lab.signalling_only || plan.load.signalling_only,
             ears: lab.ears.or(plan.ears).unwrap_or_default(),
             holding: plan.holding.filter(|_| !given("hold_s")).unwrap_or(lab.hold_s),

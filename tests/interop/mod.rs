@@ -5,6 +5,7 @@ mod b2bua;
 mod baresip;
 mod capture;
 mod client;
+mod load;
 mod malformed;
 mod messages;
 mod networks;

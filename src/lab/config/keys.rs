@@ -50,6 +50,9 @@ keys! {
     at_once &[Load], Integer, calls;
     caller &[Load], Text, caller;
     callee &[Load], Text, callee;
+    scenario &[Load], InputPath, path;
+    scenario_key &[Load], Text, scenario_key;
+    rtp_echo &[Load], Switch, switch;
     signalling_only &[Load], Switch, switch;
     ears &[Load], Text, ears;
     seed &[Load], Integer, seed;

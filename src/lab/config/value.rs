@@ -108,6 +108,14 @@ pub fn holding(text: &str) -> Read<Holding> {
 #[derive(Debug, Clone, PartialEq)]
 pub struct Scenario(pub Arc<[Step]>);
 
+/// `--scenario-key NAME=VALUE`.
+pub fn scenario_key(text: &str) -> Read<(String, String)> {
+    match text.split_once('=') {
+        Some((name, value)) if !name.is_empty() => Ok((name.to_owned(), value.to_owned())),
+        _ => Err("no name; write NAME=VALUE, like mport=6000".to_string()),
+    }
+}
+
 /// `--caller`: the steps of each caller.
 pub fn caller(text: &str) -> Read<Scenario> {
     step::caller(text).map(|steps| Scenario(steps.into()))

@@ -10,6 +10,7 @@ use super::hearing::Ears;
 use super::holding::Holding;
 use super::pace::Pace;
 use super::party::asks_for_headers;
+use super::sipp::Scenario;
 use super::sound::RATE_HZ;
 use super::users::Users;
 use b2b_base::logging::Format;
@@ -58,6 +59,15 @@ pub struct Enrolment {
     pub expires_s: u32,
 }
 
+/// A scenario of SIPp in the place of steps.
+#[derive(Debug, Clone)]
+pub struct ScenarioRun {
+    /// What each call does.
+    pub scenario: Arc<Scenario>,
+    /// RTP that comes to `[media_port]` goes back.
+    pub rtp_echo: bool,
+}
+
 /// What a run is told.
 #[derive(Debug, Clone)]
 pub struct LoadConfig {
@@ -79,6 +89,8 @@ pub struct LoadConfig {
     pub callees: Option<Arc<[Step]>>,
     /// What steps play, by the name that it has there.
     pub sounds: Vec<(String, Sound)>,
+    /// What calls do in the place of steps; then `callers` say when, and `callees` is none.
+    pub scenario: Option<ScenarioRun>,
     /// There is no sound: the load is signalling.
     pub signalling_only: bool,
     /// What legs that say their mark are to hear.
@@ -191,6 +203,7 @@ mod tests {
             enrolment: None,
             callees: None,
             sounds: Vec::new(),
+            scenario: None,
             signalling_only: false,
             ears: Ears::default(),
             holding: Holding::Fixed(1.0),

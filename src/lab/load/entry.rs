@@ -71,7 +71,7 @@ impl Role {
     }
 
     /// In reports.
-    fn name(self) -> &'static str {
+    pub fn name(self) -> &'static str {
         match self {
             Role::Caller => "caller",
             Role::Callee => "callee",

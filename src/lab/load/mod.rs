@@ -13,6 +13,7 @@
 //!   page
 //! - `histogram`: a histogram as text; `compare`: what two runs tell of a change
 //! - `live`: what it says meanwhile
+//! - `sipp`: scenarios of SIPp in the place of parties and their legs
 //! - `run`: the life of the process
 
 pub mod compare;
@@ -34,6 +35,7 @@ mod party;
 pub mod plan;
 mod results;
 mod run;
+pub mod sipp;
 mod sleeper;
 mod sound;
 mod timeline;

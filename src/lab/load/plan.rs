@@ -18,6 +18,7 @@
 //! max_setup_p99_ms = 200
 //! ```
 
+use std::collections::BTreeMap;
 use std::net::{IpAddr, SocketAddr};
 use std::path::{Path, PathBuf};
 use std::sync::Arc;
@@ -119,6 +120,12 @@ pub struct Table {
     pub calls: Option<u32>,
     /// No call begins after this, s.
     pub duration_s: Option<f64>,
+    /// A scenario of SIPp in the place of steps.
+    pub scenario: Option<PathBuf>,
+    /// What keywords of it stand for that are not SIPp's own.
+    pub scenario_keys: BTreeMap<String, String>,
+    /// RTP that comes to `[media_port]` of a scenario goes back.
+    pub rtp_echo: bool,
     /// There is no sound.
     pub signalling_only: bool,
     /// Seed of all chance.
@@ -196,6 +203,16 @@ struct Written {
 }
 
 impl LoadPlan {
+    /// Whether it leaves requests to UDP.
+    pub fn goes_over_udp(&self) -> bool {
+        self.signalling.transport.is_none_or(|transport| transport == Transport::Udp)
+    }
+
+    /// Whether media may be encrypted.
+    pub fn is_encrypted(&self) -> bool {
+        self.srtp != SrtpPolicy::Off
+    }
+
     /// Reads a file.
     ///
     /// # Errors
@@ -305,7 +322,7 @@ impl LoadPlan {
             registrar: written.callee.registrar,
             register_per_s: written.callee.register_per_s,
             expires_s: written.callee.expires_s,
-            load: written.load,
+            load: Table { scenario: written.load.scenario.as_deref().map(beside), ..written.load },
         })
     }
 }

@@ -1,5 +1,6 @@
 //! The life of a load: signals, the loop, what is said and written at its end.
 
+use std::net::SocketAddr;
 use std::path::Path;
 use std::time::{Duration, Instant, SystemTime};
 
@@ -16,12 +17,87 @@ use super::junit;
 use super::live::Live;
 use super::page;
 use super::results::{self, Late};
+use super::sipp;
 use super::sleeper::Sleeper;
 
 /// How long calls under way have to end once the run is over.
 const GRACE: Duration = Duration::from_secs(35);
 /// A shutdown that takes longer is cut off.
 const PATIENCE: Duration = Duration::from_secs(15);
+
+/// What makes calls.
+enum Maker {
+    /// By steps.
+    Steps(Box<Generator>),
+    /// By a scenario of SIPp.
+    Scenario(Box<sipp::Generator>),
+}
+
+impl Maker {
+    /// Begins, once the users are registered that are to be called. `gives_up`: whether nobody waits any more.
+    async fn start(config: LoadConfig, gives_up: impl Fn() -> bool) -> Result<Self, Failure> {
+        let failed = |message: String| Failure::new(Exit::Sip, message);
+        if let Some(run) = config.scenario.clone() {
+            return Ok(Maker::Scenario(Box::new(sipp::Generator::start(config, &run).map_err(failed)?)));
+        }
+        let mut generator = Generator::start(config).map_err(|error| failed(error.to_string()))?;
+        generator.enrolled(gives_up).await.map_err(failed)?;
+        Ok(Maker::Steps(Box::new(generator)))
+    }
+
+    fn local(&self) -> Vec<SocketAddr> {
+        match self {
+            Maker::Steps(it) => it.local(),
+            Maker::Scenario(it) => it.local(),
+        }
+    }
+
+    fn is_over(&self) -> bool {
+        match self {
+            Maker::Steps(it) => it.is_over(),
+            Maker::Scenario(it) => it.is_over(),
+        }
+    }
+
+    async fn turn(&mut self) -> Result<(), Failure> {
+        match self {
+            Maker::Steps(it) => it.turn().await.map_err(|error| Failure::new(Exit::Sip, error.to_string())),
+            Maker::Scenario(it) => {
+                it.turn().await;
+                Ok(())
+            }
+        }
+    }
+
+    fn stop(&mut self) {
+        match self {
+            Maker::Steps(it) => it.stop(),
+            Maker::Scenario(it) => it.stop(),
+        }
+    }
+
+    fn late_percent(&self) -> f64 {
+        match self {
+            Maker::Steps(it) => it.late_percent(),
+            Maker::Scenario(it) => it.late_percent(),
+        }
+    }
+
+    fn tell(&self, live: &mut Live) {
+        let now = Instant::now();
+        match self {
+            Maker::Steps(it) => live.tell(now, it.figures(), it.under_way(), it.late_percent()),
+            Maker::Scenario(it) => live.tell(now, it.figures(), it.under_way(), it.late_percent()),
+        }
+    }
+
+    async fn close(self) -> Figures {
+        match self {
+            Maker::Steps(it) => it.close().await,
+            Maker::Scenario(it) => it.close(),
+        }
+    }
+}
 
 /// Makes the load, and says how it went; the exit code.
 ///
@@ -36,16 +112,13 @@ pub fn run(config: LoadConfig) -> anyhow::Result<Exit> {
     let (mut began, at) = (Instant::now(), SystemTime::now());
     let mut live = Live::start(&config, began)?;
     let ended = runtime.block_on(async {
-        let failed = |error: b2b_call::agent::AgentError| Failure::new(Exit::Sip, error.to_string());
-        let mut generator = Generator::start(config).map_err(failed)?;
-        let enrolled = generator.enrolled(|| signals.try_recv().is_ok()).await;
-        enrolled.map_err(|message| Failure::new(Exit::Sip, message))?;
-        let sip: Vec<String> = generator.local().iter().map(|local| format!("sip={local}")).collect();
+        let mut maker = Maker::start(config, || signals.try_recv().is_ok()).await?;
+        let sip: Vec<String> = maker.local().iter().map(|local| format!("sip={local}")).collect();
         live.say(format!("READY role=load {}", sip.join(" ")));
         began = Instant::now();
         let mut until = None;
-        while !generator.is_over() && until.is_none_or(|until| Instant::now() < until) {
-            generator.turn().await.map_err(failed)?;
+        while !maker.is_over() && until.is_none_or(|until| Instant::now() < until) {
+            maker.turn().await?;
             let asked = signals.try_recv().is_ok();
             if asked && until.is_some() {
                 // the second time: nobody waits for what is left
@@ -54,12 +127,12 @@ pub fn run(config: LoadConfig) -> anyhow::Result<Exit> {
             let due = answers_only && duration.is_some_and(|duration| began.elapsed() >= duration);
             if (asked || due) && until.is_none() {
                 until = Some(Instant::now() + GRACE);
-                generator.stop();
+                maker.stop();
             }
-            live.tell(Instant::now(), generator.figures(), generator.under_way(), generator.late_percent());
+            maker.tell(&mut live);
         }
-        let (late, took) = (generator.late_percent(), began.elapsed().as_secs_f64());
-        anyhow::Ok((generator.close().await, late, took))
+        let (late, took) = (maker.late_percent(), began.elapsed().as_secs_f64());
+        anyhow::Ok((maker.close().await, late, took))
     });
     // the error is written behind what is on the terminal
     let (figures, late, took) = ended.inspect_err(|_| live.finish(Vec::new()))?;

@@ -1,0 +1,62 @@
+//! Flags → the scenario of SIPp that a load goes by.
+
+use std::sync::Arc;
+
+use crate::cli::Flags;
+use b2b_base::util::exit::{Exit, Failure};
+use b2b_lab::load::config::ScenarioRun;
+use b2b_lab::load::plan::LoadPlan;
+use b2b_lab::load::sipp;
+
+impl Flags {
+    /// The scenario, if one is named.
+    ///
+    /// # Errors
+    /// A [`Failure`] with exit code 64: it is wrong, or something else is named that it excludes.
+    pub(super) fn scenario(&self, plan: &LoadPlan) -> Result<Option<ScenarioRun>, Failure> {
+        let usage = |message: String| Failure::new(Exit::Usage, message);
+        let lab = &self.lab;
+        let mut keys = plan.load.scenario_keys.clone();
+        keys.extend(lab.scenario_key.iter().cloned());
+        let rtp_echo = lab.rtp_echo || plan.load.rtp_echo;
+        let Some(path) = lab.scenario.as_ref().or(plan.load.scenario.as_ref()) else {
+            if !keys.is_empty() || rtp_echo {
+                return Err(usage(
+                    "--scenario-key and --rtp-echo are for scenarios; add --scenario FILE.xml".to_owned(),
+                ));
+            }
+            return Ok(None);
+        };
+        let steps =
+            [lab.caller.is_some(), lab.callee.is_some(), plan.caller.is_some(), plan.callee.is_some()];
+        if steps.contains(&true) {
+            let message = "--scenario stands in the place of steps; leave --caller and --callee out, in a plan steps = as well";
+            return Err(usage(message.to_owned()));
+        }
+        if plan.callees.is_some() {
+            return Err(usage(
+                "users of [callee] are for steps; write a scenario that sends REGISTER".to_owned(),
+            ));
+        }
+        let target =
+            self.target.as_deref().or(plan.load.target.as_deref()).unwrap_or_default().to_ascii_lowercase();
+        let others = ["sips:", ";transport=tcp", ";transport=tls"];
+        if !plan.goes_over_udp() || others.iter().any(|word| target.contains(word)) {
+            let message = "scenarios go over UDP; leave transport = and ;transport= out, or use steps: --caller, --callee";
+            return Err(usage(message.to_owned()));
+        }
+        if plan.is_encrypted() {
+            return Err(usage(
+                "scenarios have no SRTP; leave srtp = out, or use steps: --caller, --callee".to_owned(),
+            ));
+        }
+        let scenario = Arc::new(sipp::read(path, &keys).map_err(|error| usage(error.to_string()))?);
+        if scenario.calls() && target.is_empty() {
+            return Err(usage(format!(
+                "{}: it calls, as its first message is a <send>; add --target, like sip:1000@127.0.0.1:5060",
+                path.display()
+            )));
+        }
+        Ok(Some(ScenarioRun { scenario, rtp_echo }))
+    }
+}

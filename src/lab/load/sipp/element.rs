@@ -1,0 +1,144 @@
+//! An element of a scenario's XML, with the line of everything that is wrong with it.
+
+use std::path::PathBuf;
+
+use roxmltree::{Document, Node};
+
+/// What is wrong with a scenario.
+#[derive(Debug, thiserror::Error)]
+pub enum ScenarioError {
+    /// It cannot be read.
+    #[error("{path}: {error}; name a file of SIPp's XML that is there")]
+    Read {
+        /// The file.
+        path: PathBuf,
+        /// Why.
+        error: std::io::Error,
+    },
+    /// A line is wrong, or outside of the subset.
+    #[error("{path}: line {line}: {reason}")]
+    Line {
+        /// The file.
+        path: PathBuf,
+        /// From 1.
+        line: u32,
+        /// Why, and what to write instead.
+        reason: String,
+    },
+}
+
+/// A line, from 1, and what is wrong with it.
+pub type Fault = (u32, String);
+
+/// An element.
+#[derive(Clone, Copy)]
+pub struct Element<'a, 'input> {
+    document: &'a Document<'input>,
+    node: Node<'a, 'input>,
+}
+
+/// Attributes that are of SIPp's statistics and screens, and change nothing here.
+const IGNORED: [&str; 8] =
+    ["rtd", "start_rtd", "repeat_rtd", "crlf", "counter", "hide", "display", "sanity_check"];
+
+/// Attributes outside of the subset, and what to write instead.
+const REFUSED: [(&str, &str); 4] = [
+    ("start_txn", "transactions are not named; leave it out, a response belongs to a method that was sent"),
+    ("ack_txn", "transactions are not named; leave it out, and write [branch-N] for that of another message"),
+    (
+        "response_txn",
+        "transactions are not named; leave it out, a response belongs to a method that was sent",
+    ),
+    ("advance_state", "write optional=\"true\""),
+];
+
+impl<'a, 'input> Element<'a, 'input> {
+    /// The root.
+    pub fn root(document: &'a Document<'input>) -> Self {
+        Element { document, node: document.root_element() }
+    }
+
+    /// Its name.
+    pub fn name(self) -> &'a str {
+        self.node.tag_name().name()
+    }
+
+    /// The line at which it begins, from 1.
+    pub fn line(self) -> u32 {
+        self.document.text_pos_at(self.node.range().start).row
+    }
+
+    /// Elements within.
+    pub fn elements(self) -> impl Iterator<Item = Element<'a, 'input>> {
+        let document = self.document;
+        self.node.children().filter(Node::is_element).map(move |node| Element { document, node })
+    }
+
+    /// Text within, and the line at which it begins.
+    pub fn text(self) -> Result<(&'a str, u32), Fault> {
+        let mut texts = self.node.children().filter(Node::is_text);
+        let mut written = texts.by_ref().filter(|node| node.text().is_some_and(|it| !it.trim().is_empty()));
+        let Some(text) = written.next() else { return Ok(("", self.line())) };
+        if let Some(second) = written.next() {
+            let line = self.document.text_pos_at(second.range().start).row;
+            return Err((line, format!("a second message in <{}>; write an element for each", self.name())));
+        }
+        Ok((text.text().unwrap_or_default(), self.document.text_pos_at(text.range().start).row))
+    }
+
+    /// A fault of it.
+    pub fn fault(self, reason: impl Into<String>) -> Fault {
+        (self.line(), reason.into())
+    }
+
+    /// An attribute.
+    pub fn get(self, name: &str) -> Option<&'a str> {
+        self.node.attribute(name)
+    }
+
+    /// An attribute that it has to have; `like`: how it is written.
+    pub fn must(self, name: &str, like: &str) -> Result<&'a str, Fault> {
+        self.get(name).ok_or_else(|| {
+            self.fault(format!("<{}> has no attribute {name}; write {name}=\"{like}\"", self.name()))
+        })
+    }
+
+    /// An attribute that is true or false; false where it is missing.
+    pub fn is(self, name: &str) -> Result<bool, Fault> {
+        match self.get(name) {
+            None | Some("false") => Ok(false),
+            Some("true") => Ok(true),
+            Some(other) => Err(self.fault(format!("{name}=\"{other}\" is neither true nor false"))),
+        }
+    }
+
+    /// An attribute that is a number, no less than 0.
+    pub fn number(self, name: &str) -> Result<Option<f64>, Fault> {
+        let Some(text) = self.get(name) else { return Ok(None) };
+        match text.trim().parse::<f64>() {
+            Ok(number) if (0.0..=86_400_000.0).contains(&number) => Ok(Some(number)),
+            _ => Err(self.fault(format!("{name}=\"{text}\" is no number from 0 to 86400000"))),
+        }
+    }
+
+    /// Refuses attributes that are not among these.
+    pub fn only(self, known: &[&str]) -> Result<(), Fault> {
+        for attribute in self.node.attributes() {
+            let name = attribute.name();
+            if known.contains(&name) || IGNORED.contains(&name) {
+                continue;
+            }
+            let line = self.document.text_pos_at(attribute.range().start).row;
+            let instead = match REFUSED.iter().find(|(refused, _)| *refused == name) {
+                Some((_, instead)) => (*instead).to_owned(),
+                None if known.is_empty() => "leave it out".to_owned(),
+                None => format!("leave it out; there are {}", known.join(", ")),
+            };
+            return Err((
+                line,
+                format!("the attribute {name} of <{}> is not of the subset: {instead}", self.name()),
+            ));
+        }
+        Ok(())
+    }
+}

@@ -1,0 +1,174 @@
+//! What a call that failed still has to say, so that the far end does not keep it: ACK, CANCEL, BYE, or a refusal.
+
+use bytes::Bytes;
+
+use super::seen::reply;
+use b2b_sip::msg::{Limits, Message, Method, Name, NameAddr, Request, Response};
+
+/// What is known of the INVITEs of a call and of its dialog.
+#[derive(Debug, Default)]
+pub struct Ending {
+    /// An INVITE that was sent, and has no final response.
+    pending: Option<Request>,
+    /// An INVITE that was sent, its final response, and whether ACK is missing.
+    answered: Option<(Request, Response, bool)>,
+    /// An INVITE that came, and was sent no final response.
+    asked: Option<Request>,
+    /// An INVITE that came, and the 2xx that was sent.
+    accepted: Option<(Request, Response)>,
+    /// The highest CSeq that was sent.
+    cseq: u32,
+    /// There was a BYE.
+    closed: bool,
+}
+
+impl Ending {
+    /// A message is sent. One that nobody could read tells nothing.
+    pub fn sent(&mut self, message: &Bytes) {
+        let Ok(message) = Message::parse(message.clone(), &Limits::default()) else { return };
+        let Ok(cseq) = message.cseq() else { return };
+        match message {
+            Message::Request(request) => {
+                self.cseq = self.cseq.max(cseq.number);
+                match request.method() {
+                    Method::Invite => self.pending = Some(request),
+                    Method::Bye => self.closed = true,
+                    Method::Ack => {
+                        if let Some((_, _, unacknowledged)) = &mut self.answered {
+                            *unacknowledged = false;
+                        }
+                    }
+                    _ => {}
+                }
+            }
+            Message::Response(response) if cseq.method == Method::Invite && response.status() >= 200 => {
+                if let Some(request) = self.asked.take()
+                    && response.status() < 300
+                {
+                    self.accepted = Some((request, response));
+                }
+            }
+            Message::Response(_) => {}
+        }
+    }
+
+    /// A message has come, expected or not.
+    pub fn came(&mut self, message: &Message) {
+        match message {
+            Message::Request(request) => match request.method() {
+                Method::Invite => self.asked = Some(request.clone()),
+                Method::Bye => self.closed = true,
+                _ => {}
+            },
+            Message::Response(response) if response.status() >= 200 => {
+                let of_invite = response.cseq().is_ok_and(|cseq| cseq.method == Method::Invite);
+                if let Some(request) = self.pending.take_if(|_| of_invite) {
+                    // an INVITE within the call may be refused, and the call is still there
+                    let within = response.status() >= 300 && self.is_up();
+                    if !within {
+                        self.answered = Some((request, response.clone(), true));
+                    }
+                }
+            }
+            Message::Response(_) => {}
+        }
+    }
+
+    fn is_up(&self) -> bool {
+        self.accepted.is_some()
+            || self.answered.as_ref().is_some_and(|(_, response, _)| response.status() < 300)
+    }
+
+    /// The messages that are missing. `via`: without its branch; `branch`: one that was not used.
+    pub fn messages(&self, via: &str, branch: &str) -> Vec<Bytes> {
+        let mut messages = Vec::new();
+        if let Some(request) = &self.asked {
+            messages.push(reply(request, 500));
+        }
+        let own = |name: &str| format!("{via};branch={branch}{name}").into_bytes();
+        if let Some((request, response, unacknowledged)) = &self.answered {
+            let up = response.status() < 300;
+            let head = Head {
+                uri: if up { contact(response).unwrap_or(request.uri_bytes()) } else { request.uri_bytes() },
+                // RFC 3261 §12.1.2
+                routes: response
+                    .headers(Name::RecordRoute)
+                    .filter(|_| up)
+                    .collect::<Vec<_>>()
+                    .into_iter()
+                    .rev()
+                    .collect(),
+                from: request.header(Name::From).unwrap_or_default(),
+                to: response.header(Name::To).unwrap_or_default(),
+                call_id: request.header(Name::CallId).unwrap_or_default(),
+            };
+            if *unacknowledged {
+                // RFC 3261 §17.1.1.3: ACK to a refusal has the INVITE's branch
+                let via = if up { own("a") } else { request.header(Name::Via).unwrap_or_default().to_vec() };
+                messages.push(head.request("ACK", request.cseq().map_or(1, |cseq| cseq.number), &via));
+            }
+            if up && !self.closed {
+                messages.push(head.request("BYE", self.cseq + 1, &own("b")));
+            }
+        }
+        if let (Some(request), false) = (&self.pending, self.is_up()) {
+            let head = Head {
+                uri: request.uri_bytes(),
+                routes: request.headers(Name::Route).collect(),
+                from: request.header(Name::From).unwrap_or_default(),
+                to: request.header(Name::To).unwrap_or_default(),
+                call_id: request.header(Name::CallId).unwrap_or_default(),
+            };
+            let number = request.cseq().map_or(1, |cseq| cseq.number);
+            messages.push(head.request("CANCEL", number, request.header(Name::Via).unwrap_or_default()));
+        }
+        if let (Some((request, response)), false) = (&self.accepted, self.closed) {
+            let to = request.header(Name::From).unwrap_or_default();
+            let from_uri = NameAddr::parse(to).map_or(&b""[..], |it| it.uri.raw);
+            let head = Head {
+                uri: contact(request).unwrap_or(from_uri),
+                routes: request.headers(Name::RecordRoute).collect(),
+                from: response.header(Name::To).unwrap_or_default(),
+                to,
+                call_id: request.header(Name::CallId).unwrap_or_default(),
+            };
+            messages.push(head.request("BYE", self.cseq + 1, &own("b")));
+        }
+        messages
+    }
+}
+
+/// What requests of a dialog have in common.
+struct Head<'a> {
+    uri: &'a [u8],
+    routes: Vec<&'a [u8]>,
+    from: &'a [u8],
+    to: &'a [u8],
+    call_id: &'a [u8],
+}
+
+impl Head<'_> {
+    fn request(&self, method: &str, cseq: u32, via: &[u8]) -> Bytes {
+        let mut out = Vec::with_capacity(512);
+        let mut line = |parts: &[&[u8]]| {
+            parts.iter().for_each(|part| out.extend_from_slice(part));
+            out.extend_from_slice(b"\r\n");
+        };
+        line(&[method.as_bytes(), b" ", self.uri, b" SIP/2.0"]);
+        line(&[b"Via: ", via]);
+        self.routes.iter().for_each(|route| line(&[b"Route: ", route]));
+        line(&[b"Max-Forwards: 70"]);
+        line(&[b"From: ", self.from]);
+        line(&[b"To: ", self.to]);
+        line(&[b"Call-ID: ", self.call_id]);
+        line(&[b"CSeq: ", cseq.to_string().as_bytes(), b" ", method.as_bytes()]);
+        line(&[b"Content-Length: 0"]);
+        line(&[]);
+        Bytes::from(out)
+    }
+}
+
+/// The URI of the first Contact.
+fn contact(headers: &b2b_sip::msg::Headers) -> Option<&[u8]> {
+    headers.header(Name::Contact).and_then(NameAddr::parse).map(|contact| contact.uri.raw)
+}

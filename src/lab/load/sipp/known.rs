@@ -1,0 +1,344 @@
+//! What a call knows, and the messages that it writes with it.
+
+use std::net::SocketAddr;
+
+use bytes::Bytes;
+
+use super::template::{Keyword, Piece, Start, Template};
+use b2b_sdp::SessionDescription;
+use b2b_sip::auth::{Authorized, DigestClient};
+use b2b_sip::msg::{Message, Method, Name, NameAddr, Response};
+
+/// Where a call is, and as whom.
+#[derive(Debug, Clone)]
+pub struct Place {
+    /// Its number, from 1.
+    pub number: u64,
+    /// Differs from run to run.
+    pub run: u32,
+    /// Where its SIP is.
+    pub local: SocketAddr,
+    /// Where the far end's is.
+    pub remote: SocketAddr,
+    /// The far end as it is written in the target.
+    pub remote_host: String,
+    /// Whom it calls.
+    pub service: String,
+    /// Where all calls have RTP.
+    pub media: SocketAddr,
+    /// The port where it alone has RTP; none: it has no need of one.
+    pub own_media: Option<u16>,
+    /// User and password for `[authentication]`.
+    pub account: Option<(String, String)>,
+}
+
+/// What a call knows.
+pub struct Known {
+    pub(super) place: Place,
+    pub(super) call_id: Bytes,
+    pub(super) cseq: u32,
+    peer_tag: Option<Vec<u8>>,
+    routes: Vec<Vec<u8>>,
+    contact: Option<Vec<u8>>,
+    /// The last message that came.
+    pub(super) last: Option<Message>,
+    pub(super) variables: Vec<Option<Vec<u8>>>,
+    challenge: Option<Response>,
+    digest: Option<DigestClient>,
+    /// Where RTP goes.
+    pub(super) session: Option<SocketAddr>,
+    /// How often each step has sent its message.
+    pub(super) sent: Vec<u32>,
+}
+
+/// Why a message cannot be written, in words that do not differ from call to call.
+pub type Unwritten = String;
+
+impl Known {
+    /// A call that begins. `call_id`: that of the message that began it; none: its own.
+    pub fn new(place: Place, call_id: Option<Bytes>, steps: usize, variables: usize) -> Self {
+        let own = || {
+            let Place { number, run, local, .. } = &place;
+            Bytes::from(format!("{number}-{}-{run:x}@{}", std::process::id(), local.ip()))
+        };
+        Known {
+            call_id: call_id.unwrap_or_else(own),
+            place,
+            cseq: 0,
+            peer_tag: None,
+            routes: Vec::new(),
+            contact: None,
+            last: None,
+            variables: vec![None; variables],
+            challenge: None,
+            digest: None,
+            session: None,
+            sent: vec![0; steps],
+        }
+    }
+
+    /// A message has come that was waited for.
+    pub fn came(&mut self, message: Message, (routes, challenge, session): (bool, bool, bool)) {
+        let tag = match &message {
+            Message::Response(response) => response.to_tag(),
+            Message::Request(request) => request.from_tag(),
+        };
+        if let Some(tag) = tag {
+            self.peer_tag = Some(tag.to_vec());
+        }
+        if routes {
+            // RFC 3261 §12.1: the routes of a dialog stay, its Contact may change; a caller has routes the other way round
+            if self.routes.is_empty() {
+                self.routes = message.headers(Name::RecordRoute).map(<[u8]>::to_vec).collect();
+                if matches!(message, Message::Response(_)) {
+                    self.routes.reverse();
+                }
+            }
+            if let Some(contact) = message.header(Name::Contact).and_then(NameAddr::parse) {
+                self.contact = Some(contact.uri.raw.to_vec());
+            }
+        }
+        if let (true, Message::Response(response)) = (challenge, &message) {
+            self.challenge = Some(response.clone());
+        }
+        if session && let Some(at) = session_of(&message) {
+            self.session = Some(at);
+        }
+        self.last = Some(message);
+    }
+
+    /// A Via of its own without its branch, and a branch that no step has.
+    pub fn via(&self) -> (String, String) {
+        let Place { number, run, local, .. } = &self.place;
+        (format!("SIP/2.0/UDP {local}"), format!("z9hG4bK-{}-{run:x}-{number}-end", std::process::id()))
+    }
+
+    /// Writes a message, for the step of this number.
+    pub fn write(&mut self, template: &Template, step: usize) -> Result<Bytes, Unwritten> {
+        if let Start::Request(method) = &template.start
+            && !matches!(method.as_str(), "ACK" | "CANCEL")
+        {
+            self.cseq += 1;
+        }
+        if let Some(sent) = self.sent.get_mut(step) {
+            *sent += 1;
+        }
+        let head = template.body.map_or(template.lines.len(), |body| body - 1);
+        let mut body = Vec::new();
+        for line in template.lines.iter().skip(head + 1) {
+            self.line(line, (step, 0), &mut body)?;
+            body.extend(b"\r\n");
+        }
+        if body == b"\r\n" {
+            body.clear();
+        }
+        let mut out = Vec::with_capacity(1_024 + body.len());
+        for line in template.lines.iter().take(head) {
+            let begin = out.len();
+            self.line(line, (step, body.len()), &mut out)?;
+            if out.len() > begin {
+                out.extend(b"\r\n");
+            }
+        }
+        out.extend(b"\r\n");
+        out.extend(body);
+        Ok(Bytes::from(out))
+    }
+
+    /// Text of a log line.
+    pub fn text(&mut self, template: &Template, step: usize) -> Result<String, Unwritten> {
+        let mut out = Vec::new();
+        for line in &template.lines {
+            self.line(line, (step, 0), &mut out)?;
+        }
+        Ok(String::from_utf8_lossy(&out).into_owned())
+    }
+
+    /// One line. What is not there takes the rest of the line with it.
+    fn line(
+        &mut self,
+        line: &[Piece],
+        (step, len): (usize, usize),
+        out: &mut Vec<u8>,
+    ) -> Result<(), Unwritten> {
+        for piece in line {
+            let (keyword, offset) = match piece {
+                Piece::Text(text) => {
+                    out.extend(text.as_bytes());
+                    continue;
+                }
+                Piece::Keyword(keyword, offset) => (keyword, *offset),
+            };
+            if !self.keyword(keyword, offset, (step, len), out)? {
+                break;
+            }
+        }
+        Ok(())
+    }
+
+    /// One keyword; whether there is something for it.
+    fn keyword(
+        &mut self,
+        keyword: &Keyword,
+        offset: i64,
+        (step, len): (usize, usize),
+        out: &mut Vec<u8>,
+    ) -> Result<bool, Unwritten> {
+        let place = &self.place;
+        let number = |number: u64| (i128::from(number) + i128::from(offset)).to_string();
+        let ip_type = |at: SocketAddr| if at.is_ipv4() { "4" } else { "6" }.to_owned();
+        let text = match keyword {
+            Keyword::CallId => {
+                out.extend(&self.call_id);
+                return Ok(true);
+            }
+            Keyword::CallNumber => number(place.number),
+            Keyword::Branch(back) => {
+                let of = step.saturating_sub(*back);
+                let times = self.sent.get(of).copied().unwrap_or_default();
+                format!("z9hG4bK-{}-{:x}-{}-{of}-{times}", std::process::id(), place.run, place.number)
+            }
+            Keyword::LocalIp => host(place.local),
+            Keyword::LocalIpType => ip_type(place.local),
+            Keyword::LocalPort => number(place.local.port().into()),
+            Keyword::RemoteIp => host(place.remote),
+            Keyword::RemoteHost => place.remote_host.clone(),
+            Keyword::RemotePort => number(place.remote.port().into()),
+            Keyword::Transport => "UDP".to_owned(),
+            Keyword::Service => place.service.clone(),
+            Keyword::Pid => number(std::process::id().into()),
+            Keyword::CSeq => number(self.cseq.into()),
+            Keyword::Len => number(len as u64),
+            Keyword::MediaIp => place.media.ip().to_string(),
+            Keyword::MediaIpType => ip_type(place.media),
+            Keyword::MediaPort => number(place.media.port().into()),
+            Keyword::OwnMediaPort => number(place.own_media.unwrap_or(place.media.port()).into()),
+            Keyword::PeerTagParam => {
+                if let Some(tag) = &self.peer_tag {
+                    out.extend(b";tag=");
+                    out.extend(tag);
+                }
+                return Ok(true);
+            }
+            Keyword::Routes => {
+                if self.routes.is_empty() {
+                    return Ok(false);
+                }
+                out.extend(b"Route: ");
+                out.extend(self.routes.join(&b", "[..]));
+                return Ok(true);
+            }
+            Keyword::NextUrl => {
+                let missing = "[next_url]: no Contact has come; write rrs=\"true\" at the <recv> of a message that has one";
+                out.extend(self.contact.as_ref().ok_or(missing)?);
+                return Ok(true);
+            }
+            Keyword::Variable(at) => {
+                out.extend(self.variables.get(*at).and_then(Option::as_deref).unwrap_or_default());
+                return Ok(true);
+            }
+            Keyword::Authentication { user, password } => {
+                let account = match (user, password, &self.place.account) {
+                    (Some(user), Some(password), _) => (user.clone(), password.clone()),
+                    (user, _, Some((name, secret))) => {
+                        (user.clone().unwrap_or_else(|| name.clone()), secret.clone())
+                    }
+                    _ => return Err(NO_ACCOUNT.to_owned()),
+                };
+                return self.authentication(account, out);
+            }
+            Keyword::Last(_) | Keyword::LastCSeqNumber | Keyword::LastRequestUri | Keyword::LastMessage => {
+                return Ok(self.last(keyword, offset, out));
+            }
+        };
+        out.extend(text.as_bytes());
+        Ok(true)
+    }
+
+    /// What is taken of the last message.
+    fn last(&self, keyword: &Keyword, offset: i64, out: &mut Vec<u8>) -> bool {
+        let Some(last) = &self.last else { return false };
+        match (keyword, last) {
+            (Keyword::Last(name), _) => {
+                let wanted = Name::parse(name.as_bytes());
+                let lines = last.fields().zip(last.lines()).filter(|((name, _), _)| *name == wanted);
+                let lines: Vec<&[u8]> = lines.map(|(_, line)| line.trim_ascii_end()).collect();
+                out.extend(lines.join(&b"\r\n"[..]));
+                !lines.is_empty()
+            }
+            (Keyword::LastCSeqNumber, _) => {
+                let cseq = last.cseq().map_or(0, |cseq| i64::from(cseq.number));
+                out.extend((cseq + offset).to_string().as_bytes());
+                true
+            }
+            (Keyword::LastRequestUri, Message::Request(request)) => {
+                out.extend(request.uri_bytes());
+                true
+            }
+            (Keyword::LastMessage, _) => {
+                out.extend(last.as_bytes());
+                true
+            }
+            _ => false,
+        }
+    }
+
+    /// The header fields that answer a challenge; `out` begins with the first line of their message.
+    fn authentication(&mut self, account: (String, String), out: &mut Vec<u8>) -> Result<bool, Unwritten> {
+        let Some(challenge) = self.challenge.take() else {
+            return match &mut self.digest {
+                Some(digest) => Ok(authorize(digest, out)),
+                None => {
+                    Err("[authentication]: nobody has asked; write auth=\"true\" at the <recv> of 401 or 407"
+                        .to_owned())
+                }
+            };
+        };
+        let (user, password) = account;
+        let digest = self.digest.get_or_insert_with(|| DigestClient::new(user, password, rand::random()));
+        let answerable = digest.challenged(&challenge, &Authorized::default());
+        answerable.map_err(|error| format!("[authentication]: {error}"))?;
+        Ok(authorize(digest, out))
+    }
+}
+
+/// No password is known.
+const NO_ACCOUNT: &str = "[authentication]: no password is known; write [authentication username=… password=…], or [caller] users in the plan";
+
+fn authorize(digest: &mut DigestClient, out: &mut Vec<u8>) -> bool {
+    let mut words = out.split(|octet| octet.is_ascii_whitespace());
+    let method = Method::from_bytes(words.next().unwrap_or_default());
+    let uri = words.next().unwrap_or_default().to_vec();
+    let authorized = digest.authorize(&method, &uri);
+    let lines = authorized.headers.iter().map(|(name, value)| [name, &b": "[..], value].concat());
+    let lines = lines.collect::<Vec<_>>().join(&b"\r\n"[..]);
+    out.extend(&lines);
+    !lines.is_empty()
+}
+
+/// An IP address as it stands in URIs.
+fn host(at: SocketAddr) -> String {
+    match at {
+        SocketAddr::V4(at) => at.ip().to_string(),
+        SocketAddr::V6(at) => format!("[{}]", at.ip()),
+    }
+}
+
+/// Where the session of a message wants RTP.
+fn session_of(message: &Message) -> Option<SocketAddr> {
+    let body = body_of(message);
+    if !body.starts_with(b"v=0") {
+        return None;
+    }
+    let session = SessionDescription::parse(&body).ok()?;
+    let audio = session.audio(session.audio_index()?).ok()?;
+    (!audio.is_refused()).then(|| audio.rtp())
+}
+
+/// The body of a message.
+pub fn body_of(message: &Message) -> Bytes {
+    match message {
+        Message::Request(request) => request.body(),
+        Message::Response(response) => response.body(),
+    }
+}

@@ -1,0 +1,148 @@
+//! The UDP ports of a generator's SIP.
+
+use std::collections::HashMap;
+use std::future::poll_fn;
+use std::io;
+use std::net::{IpAddr, SocketAddr, UdpSocket as Blocking};
+use std::path::{Path, PathBuf};
+use std::task::Poll;
+use std::time::SystemTime;
+
+use bytes::Bytes;
+use nix::sys::socket::{setsockopt, sockopt};
+use tokio::net::UdpSocket;
+
+use b2b_sip::net::trace::{Direction, Record, SipTrace};
+
+/// Octets that may wait in the kernel: some thousand messages.
+const WAITING: usize = 4 << 20;
+/// A message is no longer.
+const LONGEST: usize = 65_535;
+/// Messages that are taken from a port at a time.
+const AT_A_TIME: usize = 256;
+
+/// A port.
+struct Port {
+    socket: UdpSocket,
+    local: SocketAddr,
+    trace: Option<SipTrace>,
+}
+
+/// Ports; there is at least one.
+pub struct Ports {
+    ports: Vec<Port>,
+    buffer: Vec<u8>,
+    /// Own addresses towards others, of ports that are bound to any.
+    towards: HashMap<IpAddr, IpAddr>,
+}
+
+/// A message, and which port it came to.
+pub struct Came {
+    /// The port.
+    pub port: usize,
+    /// Who sent it.
+    pub from: SocketAddr,
+    /// The message.
+    pub message: Bytes,
+}
+
+impl Ports {
+    /// Binds these addresses. `trace`: where messages are written; those of the second one with `.1` behind it.
+    ///
+    /// # Errors
+    /// One cannot be bound, or the trace not be written; in words.
+    pub fn bind(addresses: &[SocketAddr], trace: Option<&Path>) -> Result<Self, String> {
+        let mut ports = Vec::new();
+        for (n, address) in addresses.iter().enumerate() {
+            let bound = Blocking::bind(address).and_then(|socket| {
+                socket.set_nonblocking(true)?;
+                // the kernel gives what it may, which is enough for small loads
+                let _ = setsockopt(&socket, sockopt::RcvBuf, &WAITING);
+                let local = socket.local_addr()?;
+                Ok((UdpSocket::from_std(socket)?, local))
+            });
+            let (socket, local) =
+                bound.map_err(|error| format!("{address}/udp: {error}; choose another --sip-bind"))?;
+            let trace = trace.map(|path| match n {
+                0 => SipTrace::create(path),
+                n => SipTrace::create(&PathBuf::from(format!("{}.{n}", path.display()))),
+            });
+            let trace = trace.transpose().map_err(|error| format!("--sip-trace: {error}"))?;
+            ports.push(Port { socket, local, trace });
+        }
+        Ok(Ports { ports, buffer: vec![0; LONGEST], towards: HashMap::new() })
+    }
+
+    /// How many.
+    pub fn count(&self) -> usize {
+        self.ports.len()
+    }
+
+    /// Where they are.
+    pub fn local(&self) -> Vec<SocketAddr> {
+        self.ports.iter().map(|port| port.local).collect()
+    }
+
+    /// Where a port is for this peer: one that is bound to any address has that which leads there.
+    pub fn local_towards(&mut self, port: usize, peer: SocketAddr) -> SocketAddr {
+        let Some(local) = self.ports.get(port).map(|port| port.local) else { return peer };
+        if !local.ip().is_unspecified() {
+            return local;
+        }
+        let ip = *self.towards.entry(peer.ip()).or_insert_with(|| {
+            let own = Blocking::bind((local.ip(), 0)).and_then(|socket| {
+                socket.connect(peer)?;
+                socket.local_addr()
+            });
+            own.map_or(local.ip(), |own| own.ip())
+        });
+        SocketAddr::new(ip, local.port())
+    }
+
+    /// Waits until something has come. Nothing is lost when the future is dropped half way.
+    pub async fn readable(&self) {
+        poll_fn(|context| {
+            for port in &self.ports {
+                if port.socket.poll_recv_ready(context).is_ready() {
+                    return Poll::Ready(());
+                }
+            }
+            Poll::Pending
+        })
+        .await;
+    }
+
+    /// What has come; at most so many of each port, so that others have their turn.
+    pub fn take(&mut self, out: &mut Vec<Came>) {
+        for (n, port) in self.ports.iter().enumerate() {
+            for _ in 0..AT_A_TIME {
+                let (length, from) = match port.socket.try_recv_from(&mut self.buffer) {
+                    Ok(came) => came,
+                    Err(error) if error.kind() == io::ErrorKind::ConnectionRefused => continue,
+                    Err(_) => break,
+                };
+                let message = Bytes::copy_from_slice(&self.buffer[..length]);
+                port.tell(Direction::Received, from, &message);
+                out.push(Came { port: n, from, message });
+            }
+        }
+    }
+
+    /// Sends a message; over UDP it may be lost.
+    pub fn send(&self, port: usize, to: SocketAddr, message: Bytes) {
+        let Some(port) = self.ports.get(port) else { return };
+        if let Err(error) = port.socket.try_send_to(&message, to) {
+            tracing::debug!("{to}: {error}");
+        }
+        port.tell(Direction::Sent, to, &message);
+    }
+}
+
+impl Port {
+    fn tell(&self, direction: Direction, remote: SocketAddr, data: &Bytes) {
+        if let Some(trace) = &self.trace {
+            let (local, data) = (self.local, data.clone());
+            trace.write(Record { at: SystemTime::now(), direction, transport: "udp", local, remote, data });
+        }
+    }
+}

@@ -1,0 +1,331 @@
+//! SIPp's XML → a [`Scenario`]. What is outside of the subset is refused by its line.
+
+use std::collections::{BTreeMap, HashMap};
+use std::path::Path;
+use std::time::Duration;
+
+use regex::bytes::{Regex, RegexBuilder};
+use roxmltree::{Document, ParsingOptions};
+
+use super::element::{Element, Fault, ScenarioError};
+use super::read_actions::actions;
+use super::scenario::{
+    Action, Deed, Length, Media, Next, Optional, Receive, Scenario, Step, Variable, Wanted,
+};
+use super::template::{Keyword, Names, Start, Template};
+use crate::load::holding::Holding;
+
+/// Attributes of every step.
+const COMMON: [&str; 5] = ["next", "test", "chance", "condexec", "condexec_inverse"];
+
+/// Elements outside of the subset, and what to write instead.
+const REFUSED: [(&str, &str); 6] = [
+    ("sendCmd", "there is one party a scenario (no 3PCC); write a scenario for each"),
+    ("recvCmd", "there is one party a scenario (no 3PCC); write a scenario for each"),
+    ("Global", "variables are a call's own; write the value itself, or --scenario-key NAME=VALUE"),
+    ("User", "variables are a call's own; write [caller] users for [authentication]"),
+    ("init", "a scenario begins with its first step; write its actions into a <nop>"),
+    ("verifyAuth", "credentials of others are not checked"),
+];
+
+/// Reads a file.
+///
+/// # Errors
+/// See [`ScenarioError`].
+pub fn read(path: &Path, keys: &BTreeMap<String, String>) -> Result<Scenario, ScenarioError> {
+    let octets = std::fs::read(path).map_err(|error| ScenarioError::Read { path: path.to_owned(), error })?;
+    // SIPp's own say ISO-8859-1, whose octets are the first code points
+    let text = String::from_utf8(octets)
+        .unwrap_or_else(|error| error.as_bytes().iter().map(|octet| char::from(*octet)).collect());
+    parse(path, &text, keys).map_err(|(line, reason)| ScenarioError::Line {
+        path: path.to_owned(),
+        line,
+        reason,
+    })
+}
+
+/// Labels: their places among steps, and lines.
+type Labels = HashMap<String, (usize, u32)>;
+
+/// What is known while a scenario is read.
+pub(super) struct Reading<'a> {
+    pub(super) names: Names<'a>,
+    /// The scenario's folder.
+    pub(super) folder: &'a Path,
+    labels: Labels,
+}
+
+/// Reads the text of a scenario.
+pub(super) fn parse(path: &Path, text: &str, keys: &BTreeMap<String, String>) -> Result<Scenario, Fault> {
+    // SIPp's scenarios name sipp.dtd, which is not fetched
+    let options = ParsingOptions { allow_dtd: true, ..ParsingOptions::default() };
+    let document = Document::parse_with_options(text, options)
+        .map_err(|error| (error.pos().row, format!("{error}; write well-formed XML")))?;
+    let root = Element::root(&document);
+    if root.name() != "scenario" {
+        return Err(root.fault(format!("<{}> is no scenario; write <scenario>", root.name())));
+    }
+    root.only(&["name"])?;
+    let (mut variables, folder) = (Vec::new(), path.parent().unwrap_or(Path::new("")));
+    let labels = labels(root)?;
+    let names = Names { keys, variables: &mut variables };
+    let mut reading = Reading { names, folder, labels };
+    let mut steps = Vec::new();
+    for element in root.elements() {
+        match element.name() {
+            "send" | "recv" | "pause" | "timewait" | "nop" => steps.push(reading.step(element)?),
+            "label" | "ResponseTimeRepartition" | "CallLengthRepartition" | "Reference" => {}
+            other => {
+                let instead = REFUSED.iter().find(|(refused, _)| *refused == other);
+                let instead =
+                    instead.map_or("there are send, recv, pause, timewait, nop and label", |(_, it)| *it);
+                return Err(element.fault(format!("<{other}> is not of the subset: {instead}")));
+            }
+        }
+    }
+    let has = |wanted: &dyn Fn(&Step) -> bool| steps.iter().any(wanted);
+    let own_media = has(&|step| {
+        let plays =
+            step.actions.iter().any(|it| matches!(it, Action::Media(Media::Play(_) | Media::Echo(true))));
+        let names = |message: &Template| message.has(|it| *it == Keyword::OwnMediaPort);
+        plays || matches!(&step.deed, Deed::Send { message, .. } if names(message))
+    });
+    let has_invite = has(&|step| match &step.deed {
+        Deed::Send { message, .. } => message.start == Start::Request("INVITE".to_owned()),
+        Deed::Receive(receive) => matches!(&receive.wanted, Wanted::Request(method) if method == b"INVITE"),
+        _ => false,
+    });
+    let variables = variables.len();
+    let scenario = Scenario { path: path.to_owned(), steps, variables, own_media, has_invite };
+    check(&scenario, root)?;
+    Ok(scenario)
+}
+
+/// The places of labels: a step's number, or that behind the last one.
+fn labels(root: Element<'_, '_>) -> Result<Labels, Fault> {
+    let (mut labels, mut at) = (Labels::new(), 0);
+    for element in root.elements() {
+        match element.name() {
+            "label" => {
+                element.only(&["id"])?;
+                let id = element.must("id", "1")?;
+                if let Some((_, line)) = labels.insert(id.to_owned(), (at, element.line())) {
+                    return Err(element
+                        .fault(format!("the label {id} stands at line {line} already; write another id")));
+                }
+            }
+            "send" | "recv" | "pause" | "timewait" | "nop" => at += 1,
+            _ => {}
+        }
+    }
+    Ok(labels)
+}
+
+/// What only the whole of it tells.
+fn check(scenario: &Scenario, root: Element<'_, '_>) -> Result<(), Fault> {
+    if !scenario.steps.iter().any(|step| matches!(step.deed, Deed::Send { .. } | Deed::Receive(_))) {
+        return Err(root.fault("nothing is sent or received; write a <send> or <recv>"));
+    }
+    for (n, step) in scenario.steps.iter().enumerate() {
+        let optional = |step: &Step| matches!(&step.deed, Deed::Receive(it) if it.optional != Optional::No);
+        let after = scenario.steps[n + 1..].iter().find(|step| !optional(step));
+        if optional(step) && !matches!(after.map(|step| &step.deed), Some(Deed::Receive(_))) {
+            let reason = "an optional <recv> stands before something else than a <recv>: nobody could say how long to \
+                          wait for it; write a <recv> that is not optional behind it";
+            return Err((step.line, reason.to_owned()));
+        }
+        if matches!(step.deed, Deed::TimeWait(_)) && n + 1 < scenario.steps.len() {
+            return Err((step.line, "<timewait> is the last step; write <pause>".to_owned()));
+        }
+    }
+    Ok(())
+}
+
+impl Reading<'_> {
+    fn step(&mut self, element: Element<'_, '_>) -> Result<Step, Fault> {
+        if let Some(other) = element.elements().find(|it| it.name() != "action") {
+            return Err(other.fault(format!(
+                "<{}> in <{}>; write an <action>",
+                other.name(),
+                element.name()
+            )));
+        }
+        let deed = match element.name() {
+            "send" => self.send(element)?,
+            "recv" => self.receive(element)?,
+            "pause" => Deed::Pause(self.pause(element)?),
+            "timewait" => {
+                element.only(&["milliseconds"])?;
+                Deed::TimeWait(millis(element.number("milliseconds")?.unwrap_or(4_000.0)))
+            }
+            _ => {
+                only(element, &[])?;
+                Deed::Nop
+            }
+        };
+        let executed = [("condexec", true), ("condexec_inverse", false)];
+        let only_if = executed.into_iter().find_map(|(name, set)| Some((element.get(name)?, set)));
+        Ok(Step {
+            line: element.line(),
+            deed,
+            next: self.next(element)?,
+            only_if: only_if.map(|(name, set)| (self.names.variable(name), set)),
+            actions: actions(self, element)?,
+        })
+    }
+
+    fn next(&mut self, element: Element<'_, '_>) -> Result<Option<Next>, Fault> {
+        let Some(label) = element.get("next") else { return Ok(None) };
+        let chance = element.number("chance")?.unwrap_or(1.0);
+        if chance > 1.0 {
+            return Err(
+                element.fault(format!("chance=\"{chance}\" is more than all; write 0 to 1, like 0.5"))
+            );
+        }
+        let to = self.label(element, "next", label)?;
+        Ok(Some(Next { to, test: element.get("test").map(|it| self.names.variable(it)), chance }))
+    }
+
+    fn label(&self, element: Element<'_, '_>, attribute: &str, label: &str) -> Result<usize, Fault> {
+        self.labels.get(label).map(|(at, _)| *at).ok_or_else(|| {
+            let mut known: Vec<_> =
+                self.labels.iter().map(|(id, (_, line))| format!("{id} (line {line})")).collect();
+            known.sort();
+            let known = if known.is_empty() { "none".to_owned() } else { known.join(", ") };
+            element.fault(format!("{attribute}=\"{label}\": there is no such <label>; there are {known}"))
+        })
+    }
+
+    fn send(&mut self, element: Element<'_, '_>) -> Result<Deed, Fault> {
+        only(element, &["retrans", "lost"])?;
+        let (text, line) = element.text()?;
+        let message = Template::message(text, &mut self.names).map_err(|(at, reason)| (line + at, reason))?;
+        let retransmit = element.number("retrans")?.filter(|it| *it > 0.0).map(millis);
+        Ok(Deed::Send { message, retransmit, lost: share(element)? })
+    }
+
+    fn receive(&mut self, element: Element<'_, '_>) -> Result<Deed, Fault> {
+        only(
+            element,
+            &[
+                "request",
+                "response",
+                "regexp_match",
+                "optional",
+                "rrs",
+                "auth",
+                "ignoresdp",
+                "timeout",
+                "ontimeout",
+                "lost",
+            ],
+        )?;
+        let like = element.is("regexp_match")?;
+        let wanted = match (element.get("request"), element.get("response")) {
+            (Some(method), None) if like => Wanted::RequestLike(regex(element, method, false)?),
+            (Some(method), None) => Wanted::Request(method.as_bytes().to_vec()),
+            (None, Some(status)) if like => Wanted::ResponseLike(regex(element, status, false)?),
+            (None, Some(status)) => match status.parse() {
+                Ok(status @ 100..=699) => Wanted::Response(status),
+                _ => {
+                    return Err(
+                        element.fault(format!("response=\"{status}\" is no status; write 100 to 699"))
+                    );
+                }
+            },
+            _ => {
+                let reason = "<recv> waits for nothing, or for two things; write request=\"INVITE\" or response=\"200\"";
+                return Err(element.fault(reason));
+            }
+        };
+        let optional = match element.get("optional") {
+            None | Some("false") => Optional::No,
+            Some("true") => Optional::Yes,
+            Some("global") => Optional::Global,
+            Some(other) => {
+                return Err(element.fault(format!("optional=\"{other}\"; write true, global or false")));
+            }
+        };
+        let on_timeout =
+            element.get("ontimeout").map(|label| self.label(element, "ontimeout", label)).transpose()?;
+        Ok(Deed::Receive(Receive {
+            wanted,
+            optional,
+            routes: element.is("rrs")?,
+            challenge: element.is("auth")?,
+            session: !element.is("ignoresdp")?,
+            timeout: element.number("timeout")?.map(millis),
+            on_timeout,
+            lost: share(element)?,
+        }))
+    }
+
+    fn pause(&mut self, element: Element<'_, '_>) -> Result<Length, Fault> {
+        let known = ["milliseconds", "variable", "distribution", "value", "min", "max", "mean", "stdev"];
+        only(element, &known)?;
+        let number = |name: &str| {
+            let missing =
+                || element.fault(format!("<pause> has no attribute {name}; write {name}=\"500\" (ms)"));
+            element.number(name)?.ok_or_else(missing)
+        };
+        if let Some(name) = element.get("variable") {
+            return Ok(Length::Variable(self.variable(name)));
+        }
+        let drawn = |holding| Ok(Length::Drawn(holding));
+        match element.get("distribution") {
+            None if element.get("min").is_some() => {
+                drawn(Holding::Uniform(number("min")? / 1e3, number("max")? / 1e3))
+            }
+            None => Ok(match element.number("milliseconds")? {
+                Some(ms) => Length::Drawn(Holding::Fixed(ms / 1e3)),
+                None => Length::Hold,
+            }),
+            Some("fixed") => drawn(Holding::Fixed(number("value")? / 1e3)),
+            Some("uniform") => drawn(Holding::Uniform(number("min")? / 1e3, number("max")? / 1e3)),
+            Some("exponential") => drawn(Holding::Exponential(number("mean")? / 1e3)),
+            Some("normal") => Ok(Length::Normal(number("mean")?, number("stdev")?)),
+            Some(other) => Err(element.fault(format!(
+                "distribution=\"{other}\" is not of the subset: write fixed (value), uniform (min, max), normal \
+                 (mean, stdev) or exponential (mean)"
+            ))),
+        }
+    }
+
+    fn variable(&mut self, name: &str) -> Variable {
+        self.names.variable(name)
+    }
+}
+
+/// Refuses attributes that are neither these nor those of every step.
+fn only(element: Element<'_, '_>, known: &[&str]) -> Result<(), Fault> {
+    element.only(&[known, &COMMON].concat())
+}
+
+fn millis(ms: f64) -> Duration {
+    Duration::from_secs_f64(ms / 1e3)
+}
+
+/// `lost`: percent, as a share.
+fn share(element: Element<'_, '_>) -> Result<f64, Fault> {
+    match element.number("lost")? {
+        Some(percent) if percent > 100.0 => {
+            Err(element.fault(format!("lost=\"{percent}\" is more than all; write percent, 0 to 100")))
+        }
+        percent => Ok(percent.unwrap_or_default() / 100.0),
+    }
+}
+
+/// An expression as POSIX has it: a dot is any octet, and letters are those of ASCII.
+pub(super) fn regex(element: Element<'_, '_>, text: &str, any_case: bool) -> Result<Regex, Fault> {
+    let built = RegexBuilder::new(text)
+        .unicode(false)
+        .dot_matches_new_line(true)
+        .case_insensitive(any_case)
+        .size_limit(1 << 20)
+        .build();
+    built.map_err(|error| {
+        let why =
+            error.to_string().lines().last().unwrap_or_default().trim_start_matches("error: ").to_owned();
+        element.fault(format!("{text:?} is no regular expression that is understood here: {why}"))
+    })
+}

@@ -1,0 +1,130 @@
+//! What of scenarios is read, and what is refused by its line.
+
+use std::collections::BTreeMap;
+use std::path::Path;
+
+use super::element::Fault;
+use super::read::parse;
+use super::scenario::{Deed, Length, Optional, Scenario};
+
+/// Reads steps, which begin at line 2.
+fn read(steps: &str) -> Result<Scenario, Fault> {
+    parse(Path::new("made.xml"), &format!("<scenario>\n{steps}\n</scenario>"), &BTreeMap::new())
+}
+
+/// The reason for which steps are refused, and the line counted from the first of them.
+fn refused(steps: &str) -> (u32, String) {
+    match read(steps) {
+        Ok(_) => panic!("{steps}: it is read"),
+        Err((line, reason)) => (line - 1, reason),
+    }
+}
+
+const RECV: &str = "<recv request=\"INVITE\"/>\n";
+
+#[test]
+fn a_scenario_has_steps_with_their_lines_and_jumps_to_labels() {
+    let steps = "<recv request=\"INVITE\" rrs=\"true\"/>\n<label id=\"a\"/>\n<recv request=\"ACK\" optional=\"true\"/>\n\
+                 <recv request=\"BYE\" next=\"a\" test=\"x\" chance=\"0.5\"/>\n<pause milliseconds=\"20\"/>\n<pause/>\n\
+                 <pause distribution=\"normal\" mean=\"10\" stdev=\"2\"/>\n<timewait milliseconds=\"7\"/>\n\
+                 <ResponseTimeRepartition value=\"1\"/>\n<Reference variables=\"x\"/>";
+    let read = read(steps).unwrap();
+    let lines: Vec<_> = read.steps.iter().map(|step| step.line).collect();
+    assert_eq!(lines, [2, 4, 5, 6, 7, 8, 9]);
+    assert!(matches!(&read.steps[1].deed, Deed::Receive(it) if it.optional == Optional::Yes));
+    assert_eq!(read.steps[2].next.map(|next| (next.to, next.test)), Some((1, Some(0))));
+    assert!(matches!(read.steps[4].deed, Deed::Pause(Length::Hold)));
+    assert!(matches!(read.steps[5].deed, Deed::Pause(Length::Normal(mean, _)) if mean == 10.0));
+    assert!(!read.calls() && read.has_invite && !read.own_media);
+    assert_eq!(read.name_of(0), "line 2: recv INVITE");
+}
+
+#[test]
+fn what_is_outside_of_the_subset_is_refused_by_its_line_and_says_what_to_write() {
+    let cases = [
+        ("<recv request=\"INVITE\">", 2, "write well-formed XML"),
+        ("<pause/>", 0, "nothing is sent or received"),
+        ("<sendCmd/>", 1, "no 3PCC"),
+        ("<recv request=\"INVITE\"/>\n<Global variables=\"a\"/>", 2, "--scenario-key"),
+        ("<wait/>", 1, "<wait> is not of the subset: there are send"),
+        ("<recv/>", 1, "request=\"INVITE\" or response"),
+        ("<recv request=\"A\" response=\"200\"/>", 1, "or for two things"),
+        ("<recv response=\"20\"/>", 1, "is no status"),
+        ("<recv request=\"A\" optional=\"maybe\"/>", 1, "write true, global or false"),
+        ("<recv request=\"A\" timeout=\"soon\"/>", 1, "is no number"),
+        ("<recv\n request=\"A\"\n response_txn=\"a\"/>", 3, "transactions are not named"),
+        ("<recv request=\"A\" often=\"1\"/>", 1, "the attribute often of <recv>"),
+        ("<recv request=\"(\" regexp_match=\"true\"/>", 1, "is no regular expression"),
+        ("<recv request=\"A\" next=\"b\"/>\n<label id=\"a\"/>", 1, "there are a (line 3)"),
+        ("<recv request=\"A\" ontimeout=\"b\"/>", 1, "there are none"),
+        ("<label id=\"a\"/>\n<label id=\"a\"/>", 2, "stands at line 2 already"),
+        ("<recv request=\"A\" optional=\"true\"/>\n<pause/>", 1, "that is not optional behind it"),
+        ("<recv request=\"A\"/>\n<timewait/>\n<pause/>", 2, "<timewait> is the last step"),
+        ("<recv request=\"A\"/>\n<pause distribution=\"gamma\"/>", 2, "fixed (value), uniform"),
+        ("<recv request=\"A\"/>\n<pause distribution=\"uniform\" min=\"3\"/>", 2, "write max=\"500\""),
+        ("<recv request=\"A\" next=\"a\" chance=\"2\"/>\n<label id=\"a\"/>", 1, "is more than all"),
+        ("<send/>", 1, "a message is missing"),
+        ("<send>\n<![CDATA[\n\nINVITE sip:a SIP/2.0\nTo: [field1]\n]]></send>", 5, "[field1]"),
+        ("<send start_txn=\"a\"><![CDATA[ACK sip:a SIP/2.0]]></send>", 1, "transactions are not named"),
+        ("<send lost=\"101\"><![CDATA[ACK sip:a SIP/2.0]]></send>", 1, "write percent"),
+        ("<send><![CDATA[ACK sip:a SIP/2.0]]><label/></send>", 1, "write an <action>"),
+        (
+            "<recv request=\"A\">\n<action>\n<assign/></action></recv>",
+            3,
+            "the action <assign> is not of the subset",
+        ),
+        ("<nop><action><exec command=\"ls\"/></action></nop>", 1, "programs are not started"),
+        ("<nop><action>\n<exec play_pcap_audio=\"a.pcap\"/></action></nop>", 2, "write rtp_stream"),
+        ("<nop><action><exec rtp_stream=\"no.ulaw\"/></action></nop>", 1, "beside the scenario"),
+        ("<nop><action><exec rtp_stream=\"a,x\"/></action></nop>", 1, "write -1"),
+        ("<nop><action><exec rtp_stream=\"a,1,18,G729/8000\"/></action></nop>", 1, "8,PCMA/8000"),
+        ("<nop><action><ereg regexp=\"a\"/></action></nop>", 1, "does nothing with what it finds"),
+        (
+            "<nop><action><ereg regexp=\"a\" search_in=\"hdr\" assign_to=\"1\"/></action></nop>",
+            1,
+            "header=\"From:\"",
+        ),
+        (
+            "<nop><action><ereg regexp=\"a\" search_in=\"var\" assign_to=\"1\"/></action></nop>",
+            1,
+            "msg, hdr or body",
+        ),
+    ];
+    for (steps, line, said) in cases {
+        let (at, reason) = refused(steps);
+        assert!(at == line && reason.contains(said), "{steps}:\n{at}: {reason}");
+    }
+}
+
+#[test]
+fn a_file_that_is_no_scenario_is_refused() {
+    let parse = |text: &str| parse(Path::new("made.xml"), text, &BTreeMap::new()).map(drop);
+    assert!(parse("<plan/>").unwrap_err().1.contains("write <scenario>"));
+    // what SIPp's own scenarios begin with
+    let begins =
+        "<?xml version=\"1.0\" encoding=\"ISO-8859-1\" ?>\n<!DOCTYPE scenario SYSTEM \"sipp.dtd\">\n";
+    assert_eq!(parse(&format!("{begins}<scenario>{RECV}</scenario>")), Ok(()));
+}
+
+#[test]
+fn every_scenario_of_our_own_tests_is_read() {
+    let folder = tempfile::tempdir().unwrap();
+    std::fs::write(folder.path().join("tone.ulaw"), [0xff; 320]).unwrap();
+    let names = "rtcp mport formats formats_then more more_asked more_then more_update body reply_more reply_body hold \
+                 hold_ip hops answer refer_to";
+    let keys = names.split_whitespace().map(|name| (name.to_owned(), String::new())).collect();
+    let ours = Path::new(env!("CARGO_MANIFEST_DIR")).join("../../tests/sipp");
+    let mut count = 0;
+    for part in ["", "load"] {
+        for entry in std::fs::read_dir(ours.join(part)).unwrap() {
+            let path = entry.unwrap().path();
+            if path.extension().is_some_and(|it| it == "xml") {
+                let text = std::fs::read_to_string(&path).unwrap();
+                let read = parse(&folder.path().join("made.xml"), &text, &keys);
+                assert!(read.is_ok(), "{}: {:?}", path.display(), read.err());
+                count += 1;
+            }
+        }
+    }
+    assert!(count > 50, "{count}");
+}

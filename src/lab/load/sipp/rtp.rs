@@ -1,0 +1,145 @@
+//! RTP of scenarios: sound of a file, an echo, or nothing but a port that takes what comes. One thread, which is that
+//! of the generator; no allocation for a packet.
+
+use std::io;
+use std::net::{IpAddr, SocketAddr, UdpSocket};
+use std::sync::Arc;
+use std::time::{Duration, Instant};
+
+use super::read_actions::PACKET;
+use super::scenario::{Media, Stream};
+use b2b_media::rtp::RtpHeader;
+
+/// A packet is so long; ports are read as often.
+pub const PTIME: Duration = Duration::from_millis(20);
+/// Packets that are read at a time, at most: others have their turn.
+const AT_A_TIME: usize = 256;
+/// Tries for a port that is even (RFC 3550 §11).
+const TRIES: usize = 16;
+
+/// A port with RTP.
+pub struct Rtp {
+    socket: UdpSocket,
+    playing: Option<Playing>,
+    echo: bool,
+    /// When it has its next turn.
+    next: Instant,
+    /// Packets sent.
+    pub sent: u64,
+    /// Packets received.
+    pub received: u64,
+}
+
+struct Playing {
+    stream: Arc<Stream>,
+    to: SocketAddr,
+    /// The next octet of the file.
+    at: usize,
+    /// How often it was played to its end.
+    rounds: u32,
+    paused: bool,
+    header: RtpHeader,
+}
+
+impl Rtp {
+    /// A port at this address.
+    ///
+    /// # Errors
+    /// None is free.
+    pub fn bind(ip: IpAddr, echo: bool, now: Instant) -> io::Result<Self> {
+        let mut socket = UdpSocket::bind((ip, 0))?;
+        for _ in 0..TRIES {
+            if socket.local_addr()?.port().is_multiple_of(2) {
+                break;
+            }
+            socket = UdpSocket::bind((ip, 0))?;
+        }
+        socket.set_nonblocking(true)?;
+        Ok(Rtp { socket, playing: None, echo, next: now, sent: 0, received: 0 })
+    }
+
+    /// Its port.
+    ///
+    /// # Errors
+    /// The system does not say it.
+    pub fn port(&self) -> io::Result<u16> {
+        Ok(self.socket.local_addr()?.port())
+    }
+
+    /// What a scenario wants of it. `to`: where the far end wants RTP.
+    pub fn perform(&mut self, media: &Media, to: Option<SocketAddr>, now: Instant) {
+        match (media, &mut self.playing) {
+            (Media::Play(stream), _) => {
+                let Some(to) = to else { return };
+                let header = RtpHeader {
+                    marker: true,
+                    payload_type: stream.payload_type,
+                    sequence: rand::random(),
+                    timestamp: rand::random(),
+                    ssrc: rand::random(),
+                    abs_capture_time: None,
+                };
+                let stream = stream.clone();
+                self.playing = Some(Playing { stream, to, at: 0, rounds: 0, paused: false, header });
+                self.next = now;
+            }
+            (Media::Pause, Some(playing)) => playing.paused = true,
+            (Media::Resume, Some(playing)) => {
+                (playing.paused, playing.header.marker) = (false, true);
+                playing.to = to.unwrap_or(playing.to);
+            }
+            (Media::Echo(echo), _) => self.echo = *echo,
+            (Media::Pause | Media::Resume, None) => {}
+        }
+    }
+
+    /// Sends what is due, and reads what has come.
+    pub fn turn(&mut self, now: Instant) {
+        if now < self.next {
+            return;
+        }
+        // after a stall of the machine it does not send all that was due at once
+        self.next = (self.next + PTIME).max(now);
+        self.play();
+        self.read();
+    }
+
+    fn play(&mut self) {
+        let Some(playing) = self.playing.as_mut().filter(|it| !it.paused) else { return };
+        let octets = &playing.stream.octets;
+        if playing.at + PACKET > octets.len() {
+            (playing.at, playing.rounds) = (0, playing.rounds.saturating_add(1));
+            if playing.stream.times.is_some_and(|times| playing.rounds >= times) {
+                self.playing = None;
+                return;
+            }
+        }
+        let mut packet = [0_u8; RtpHeader::MAX_LEN + PACKET];
+        let mut head = [0_u8; RtpHeader::MAX_LEN];
+        let length = playing.header.write(&mut head);
+        packet[..length].copy_from_slice(&head[..length]);
+        packet[length..length + PACKET].copy_from_slice(&octets[playing.at..playing.at + PACKET]);
+        playing.at += PACKET;
+        playing.header.marker = false;
+        playing.header.sequence = playing.header.sequence.wrapping_add(1);
+        playing.header.timestamp = playing.header.timestamp.wrapping_add(PACKET as u32);
+        self.sent += u64::from(self.socket.send_to(&packet[..length + PACKET], playing.to).is_ok());
+    }
+
+    fn read(&mut self) {
+        let mut packet = [0_u8; 2_048];
+        for _ in 0..AT_A_TIME {
+            match self.socket.recv_from(&mut packet) {
+                Ok((length, from)) => {
+                    self.received += 1;
+                    if self.echo {
+                        self.sent += u64::from(self.socket.send_to(&packet[..length], from).is_ok());
+                    }
+                }
+                // nobody listens where it sent to
+                Err(error) if error.kind() == io::ErrorKind::ConnectionRefused => {}
+                Err(_) => return,
+            }
+        }
+    }
+}

@@ -1,0 +1,344 @@
+//! The text of a message with its keywords, as lines of pieces.
+
+use std::collections::BTreeMap;
+use std::fmt;
+
+use super::scenario::Variable;
+
+/// A message to be written.
+#[derive(Debug)]
+pub struct Template {
+    /// What its first line says.
+    pub start: Start,
+    /// Its lines, without indentation.
+    pub lines: Vec<Vec<Piece>>,
+    /// Where the body begins, as a line; none: it has none.
+    pub body: Option<usize>,
+}
+
+/// What the first line of a message says.
+#[derive(Debug, Clone, PartialEq, Eq)]
+pub enum Start {
+    /// The method.
+    Request(String),
+    /// The status.
+    Response(u16),
+    /// It is text of a log line.
+    Text,
+}
+
+/// A part of a line.
+#[derive(Debug, Clone, PartialEq, Eq)]
+pub enum Piece {
+    /// As it stands.
+    Text(String),
+    /// What is known when it is sent, with a number added where it is one.
+    Keyword(Keyword, i64),
+}
+
+/// A keyword.
+#[derive(Debug, Clone, PartialEq, Eq)]
+#[allow(missing_docs, reason = "they are SIPp's own names")]
+pub enum Keyword {
+    CallId,
+    CallNumber,
+    /// Of the message so many steps before.
+    Branch(usize),
+    LocalIp,
+    LocalIpType,
+    LocalPort,
+    RemoteIp,
+    RemoteHost,
+    RemotePort,
+    Transport,
+    Service,
+    Pid,
+    CSeq,
+    Len,
+    MediaIp,
+    MediaIpType,
+    MediaPort,
+    OwnMediaPort,
+    PeerTagParam,
+    Routes,
+    NextUrl,
+    /// A header field of the last message, or all of that name.
+    Last(String),
+    LastCSeqNumber,
+    LastRequestUri,
+    LastMessage,
+    Variable(Variable),
+    Authentication {
+        user: Option<String>,
+        password: Option<String>,
+    },
+}
+
+/// What keywords stand for that are not SIPp's own, and who numbers variables.
+pub struct Names<'a> {
+    /// `-key` of SIPp.
+    pub keys: &'a BTreeMap<String, String>,
+    /// Variables in the order in which they are first named.
+    pub variables: &'a mut Vec<String>,
+}
+
+impl Names<'_> {
+    /// The place of a variable.
+    pub fn variable(&mut self, name: &str) -> Variable {
+        match self.variables.iter().position(|known| known == name) {
+            Some(at) => at,
+            None => {
+                self.variables.push(name.to_owned());
+                self.variables.len() - 1
+            }
+        }
+    }
+}
+
+/// What of SIPp's keywords is outside of the subset, and what to write instead.
+const REFUSED: [(&str, &str); 11] = [
+    (
+        "field",
+        "values of a file are not read; write --scenario-key NAME=VALUE, or [caller] users for [authentication]",
+    ),
+    ("tdmmap", "there are no circuits; write the numbers themselves"),
+    ("users", "write the number itself"),
+    ("userid", "write [call_number]"),
+    ("fill", "write the text itself"),
+    ("file", "write the text itself, or --scenario-key NAME=VALUE"),
+    ("timestamp", "write a date of your own, or leave the line out"),
+    ("date", "write a date of your own, or leave the line out"),
+    ("dynamic_id", "write [call_number]"),
+    ("server_ip", "write [local_ip]"),
+    ("rtpstream_video_port", "there is audio only; leave the video line out"),
+];
+
+impl Template {
+    /// Reads the text of a message.
+    ///
+    /// # Errors
+    /// The line within the text, from 0, and what is wrong with it.
+    pub fn message(text: &str, names: &mut Names<'_>) -> Result<Self, (u32, String)> {
+        let mut template = Template::lines(text, names)?;
+        let first = text.lines().position(|line| !line.trim().is_empty()).unwrap_or_default() as u32;
+        let Some([Piece::Text(start), ..]) = template.lines.first().map(Vec::as_slice) else {
+            return Err((first, "a message is missing; write it into <![CDATA[ … ]]>".to_owned()));
+        };
+        let mut words = start.split(' ');
+        let method =
+            |word: &str| !word.is_empty() && word.bytes().all(|it| it.is_ascii_alphanumeric() || it == b'-');
+        template.start = match (words.next(), words.next().map(str::parse::<u16>)) {
+            (Some("SIP/2.0"), Some(Ok(status @ 100..=699))) => Start::Response(status),
+            (Some("SIP/2.0"), _) => {
+                return Err((first, format!("{start:?} has no status; write SIP/2.0 200 OK")));
+            }
+            (Some(word), Some(_)) if method(word) => Start::Request(word.to_owned()),
+            _ => {
+                return Err((
+                    first,
+                    format!("{start:?} is no first line; write INVITE sip:… SIP/2.0 or SIP/2.0 200 OK"),
+                ));
+            }
+        };
+        let empty = template.lines.iter().position(Vec::is_empty);
+        template.body = empty.map(|at| at + 1).filter(|at| *at < template.lines.len());
+        if template.body.is_none() {
+            template.lines.truncate(empty.unwrap_or(template.lines.len()));
+        }
+        Ok(template)
+    }
+
+    /// Reads text that is no message.
+    ///
+    /// # Errors
+    /// As [`Template::message`].
+    pub fn lines(text: &str, names: &mut Names<'_>) -> Result<Self, (u32, String)> {
+        let mut lines = Vec::new();
+        for (n, line) in text.lines().enumerate() {
+            let read = pieces(line.trim(), names).map_err(|reason| (n as u32, reason))?;
+            if !(lines.is_empty() && read.is_empty()) {
+                lines.push(read);
+            }
+        }
+        while lines.last().is_some_and(Vec::is_empty) {
+            lines.pop();
+        }
+        Ok(Template { start: Start::Text, lines, body: None })
+    }
+
+    /// Whether a keyword stands in it.
+    pub fn has(&self, wanted: impl Fn(&Keyword) -> bool) -> bool {
+        self.lines
+            .iter()
+            .flatten()
+            .any(|piece| matches!(piece, Piece::Keyword(keyword, _) if wanted(keyword)))
+    }
+}
+
+/// The pieces of a line.
+fn pieces(mut line: &str, names: &mut Names<'_>) -> Result<Vec<Piece>, String> {
+    let mut pieces = Vec::new();
+    while let Some((before, rest)) = line.split_once('[') {
+        let Some((inside, after)) = rest.split_once(']') else {
+            return Err("a [ is not closed; write ] behind the keyword".to_owned());
+        };
+        if !before.is_empty() {
+            pieces.push(Piece::Text(before.to_owned()));
+        }
+        pieces.push(keyword(inside, names)?);
+        line = after;
+    }
+    if !line.is_empty() {
+        pieces.push(Piece::Text(line.to_owned()));
+    }
+    Ok(pieces)
+}
+
+fn keyword(inside: &str, names: &mut Names<'_>) -> Result<Piece, String> {
+    if let Some(name) = inside.strip_prefix('$') {
+        return Ok(Piece::Keyword(Keyword::Variable(names.variable(name)), 0));
+    }
+    if let Some(name) = inside.strip_prefix("last_").and_then(|name| name.strip_suffix(':')) {
+        return Ok(Piece::Keyword(Keyword::Last(name.to_owned()), 0));
+    }
+    let mut words = inside.split_whitespace();
+    if words.next() == Some("authentication") {
+        return authentication(words);
+    }
+    let address =
+        inside.contains(':') && inside.bytes().all(|it| it.is_ascii_hexdigit() || b":.".contains(&it));
+    if address {
+        return Ok(Piece::Text(format!("[{inside}]")));
+    }
+    let (name, offset) = match inside.find(['+', '-']) {
+        None => (inside, 0),
+        Some(at) => match inside[at..].parse() {
+            Ok(offset) => (&inside[..at], offset),
+            Err(_) => (inside, 0),
+        },
+    };
+    let known = match name {
+        "call_id" => Keyword::CallId,
+        "call_number" => Keyword::CallNumber,
+        "branch" => Keyword::Branch(usize::try_from(-offset).map_err(|_| {
+            format!(
+                "[{inside}] is of a message that is to come; write [branch-1] for that of the message before"
+            )
+        })?),
+        "local_ip" => Keyword::LocalIp,
+        "local_ip_type" => Keyword::LocalIpType,
+        "local_port" => Keyword::LocalPort,
+        "remote_ip" => Keyword::RemoteIp,
+        "remote_host" => Keyword::RemoteHost,
+        "remote_port" => Keyword::RemotePort,
+        "transport" => Keyword::Transport,
+        "service" => Keyword::Service,
+        "pid" => Keyword::Pid,
+        "cseq" => Keyword::CSeq,
+        "len" => Keyword::Len,
+        "media_ip" => Keyword::MediaIp,
+        "media_ip_type" => Keyword::MediaIpType,
+        "media_port" => Keyword::MediaPort,
+        "auto_media_port" | "rtpstream_audio_port" => Keyword::OwnMediaPort,
+        "peer_tag_param" => Keyword::PeerTagParam,
+        "routes" => Keyword::Routes,
+        "next_url" => Keyword::NextUrl,
+        "last_cseq_number" => Keyword::LastCSeqNumber,
+        "last_Request_URI" => Keyword::LastRequestUri,
+        "last_message" => Keyword::LastMessage,
+        _ => {
+            // what a user says has its line ends as SIP has them
+            let value = names.keys.get(inside).map(|value| value.replace("\r\n", "\n").replace('\n', "\r\n"));
+            return value.map(Piece::Text).ok_or_else(|| refusal(inside));
+        }
+    };
+    Ok(Piece::Keyword(known, offset))
+}
+
+fn refusal(name: &str) -> String {
+    let plain = name.trim_end_matches(|it: char| it.is_ascii_digit());
+    let word = plain.split([' ', '-', '+']).next().unwrap_or_default();
+    match REFUSED.iter().find(|(refused, _)| *refused == word) {
+        Some((_, instead)) => format!("the keyword [{name}] is not of the subset: {instead}"),
+        None => format!("[{name}] is no keyword; add --scenario-key {name}=VALUE, or write its value here"),
+    }
+}
+
+fn authentication<'a>(words: impl Iterator<Item = &'a str>) -> Result<Piece, String> {
+    let (mut user, mut password) = (None, None);
+    for word in words {
+        let value = |value: &str| Some(value.trim_matches(['"', '\'']).to_owned());
+        match word.split_once('=') {
+            Some(("username", name)) => user = value(name),
+            Some(("password", secret)) => password = value(secret),
+            _ => {
+                return Err(format!(
+                    "{word:?} is not of the subset of [authentication]; write [authentication username=… password=…]"
+                ));
+            }
+        }
+    }
+    Ok(Piece::Keyword(Keyword::Authentication { user, password }, 0))
+}
+
+impl fmt::Display for Start {
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        match self {
+            Start::Request(method) => f.write_str(method),
+            Start::Response(status) => write!(f, "{status}"),
+            Start::Text => f.write_str("text"),
+        }
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    fn read(text: &str) -> Result<Template, (u32, String)> {
+        let keys = BTreeMap::from([("more".to_owned(), "\nX-A: 1".to_owned())]);
+        Template::message(text, &mut Names { keys: &keys, variables: &mut Vec::new() })
+    }
+
+    #[test]
+    fn a_message_has_lines_without_indentation_and_a_body() {
+        let read =
+            read("\n   INVITE sip:a SIP/2.0\n   Call-ID: [call_id][more]\n\n   v=0\n   o=[$a]\n\n").unwrap();
+        assert_eq!(read.start, Start::Request("INVITE".to_owned()));
+        assert_eq!((read.lines.len(), read.body), (5, Some(3)));
+        let line = [
+            Piece::Text("Call-ID: ".to_owned()),
+            Piece::Keyword(Keyword::CallId, 0),
+            Piece::Text("\r\nX-A: 1".to_owned()),
+        ];
+        assert_eq!(read.lines[1], line);
+    }
+
+    #[test]
+    fn keywords_have_offsets_and_addresses_are_none() {
+        let read = read("SIP/2.0 200 OK\nVia: [branch-3] [media_port+2] [::1] [last_Call-ID:]").unwrap();
+        assert_eq!(read.start, Start::Response(200));
+        let keywords: Vec<_> =
+            read.lines[1].iter().filter(|it| **it != Piece::Text(" ".to_owned())).collect();
+        assert_eq!(*keywords[1], Piece::Keyword(Keyword::Branch(3), -3));
+        assert_eq!(*keywords[2], Piece::Keyword(Keyword::MediaPort, 2));
+        assert!(read.has(|it| *it == Keyword::Last("Call-ID".to_owned())));
+    }
+
+    #[test]
+    fn what_is_no_message_says_the_line_and_what_to_write() {
+        for (text, line, said) in [
+            ("\n\n", 0, "a message is missing"),
+            ("\nhello\n", 1, "is no first line"),
+            ("SIP/2.0 OK\n", 0, "has no status"),
+            ("OPTIONS sip:a SIP/2.0\nFrom: [field0]", 1, "[caller] users"),
+            ("OPTIONS sip:a SIP/2.0\n\n[mine]", 2, "--scenario-key mine=VALUE"),
+            ("OPTIONS sip:a SIP/2.0\nVia: [branch", 1, "a [ is not closed"),
+            ("OPTIONS sip:a SIP/2.0\nVia: [branch+1]", 1, "[branch-1]"),
+            ("OPTIONS sip:a SIP/2.0\n[authentication aka_K=1]", 1, "username="),
+        ] {
+            let (at, reason) = read(text).unwrap_err();
+            assert!(at == line && reason.contains(said), "{text:?}: {at}: {reason}");
+        }
+    }
+}

@@ -1,0 +1,89 @@
+//! Scenarios of SIPp in the load role against SIPp itself.
+//! `cargo test --release --test program interop::load:: -- --ignored --test-threads 1`; needs `sipp` (Debian:
+//! sip-tester), whose own scenarios come from the program that is installed.
+
+use std::fs;
+use std::path::{Path, PathBuf};
+use std::process::Command;
+
+use nix::sys::signal::Signal;
+use serde_json::Value;
+use tempfile::TempDir;
+
+use crate::interop::support::{Running, bound, free_port, print_version};
+
+/// A scenario of SIPp's own, as a file.
+fn own(folder: &Path, name: &str) -> PathBuf {
+    let output = Command::new("sipp").args(["-sd", name]).output();
+    let text = output.unwrap_or_else(|error| panic!("sipp: {error}; .ci/run installs it")).stdout;
+    let path = folder.join(format!("{name}.xml"));
+    fs::write(&path, text).expect("a file");
+    path
+}
+
+/// SIPp with a scenario of its own.
+fn sipp(folder: &Path, name: &str, port: u16, more: &[&str]) -> Running {
+    print_version("sipp", "-v", "SIPp");
+    let mut command = Command::new("sipp");
+    command.current_dir(folder).args(["-sn", name, "-i", "127.0.0.1", "-mi", "127.0.0.1"]);
+    command.args(["-p", &port.to_string(), "-mp", &free_port().to_string(), "-nostdin", "-timeout", "40"]);
+    let running = Running::start("sipp", command.args(["-timeout_error", "-trace_err"]).args(more));
+    bound(port);
+    running
+}
+
+/// The load role with a scenario of SIPp's own.
+fn load(folder: &Path, name: &str, more: &[&str]) -> (Running, String) {
+    let (scenario, report) = (own(folder, name), folder.join("report"));
+    let words = ["--sip-bind", "127.0.0.1:0", "--scenario", scenario.to_str().expect("UTF-8"), "--report"];
+    Running::role("load", &[&words[..], &[report.to_str().expect("UTF-8")], more].concat())
+}
+
+/// What load.json says.
+fn report(folder: &Path) -> Value {
+    let text = fs::read_to_string(folder.join("report/load.json")).expect("a report");
+    serde_json::from_str(&text).expect("JSON")
+}
+
+/// Wants all calls done, and none failed.
+fn all_done(run: &Value, side: &str, calls: u32) {
+    let side = &run[side];
+    assert_eq!(
+        (&side["begun"], &side["done"], &side["failed"]),
+        (&calls.into(), &calls.into(), &0.into()),
+        "{run:#}"
+    );
+}
+
+#[test]
+#[ignore = "needs sipp; .ci/run installs it"]
+fn interop_the_load_role_calls_sipp_by_its_uac_and_branchc() {
+    for (caller, callee) in [("uac", "uas"), ("branchc", "branchs")] {
+        let folder = TempDir::new().expect("dir");
+        let port = free_port();
+        let callee = sipp(folder.path(), callee, port, &["-m", "30"]);
+        let target = format!("sip:service@127.0.0.1:{port}");
+        let flags = ["--target", &target, "--rate", "30", "--calls", "30", "--hold-s", "0.2"];
+        let (callers, _) = load(folder.path(), caller, &flags);
+        let ended = callers.wait();
+        let run = report(folder.path());
+        // branchs refuses whom branchc is not, which fails no call
+        all_done(&run, "callers", 30);
+        assert!(ended.code == Some(0) || run["verdict"]["result"] == "void", "{run:#}");
+        callee.wait_ok();
+    }
+}
+
+#[test]
+#[ignore = "needs sipp; .ci/run installs it"]
+fn interop_sipp_calls_the_load_role_by_its_uas_and_branchs() {
+    for (caller, callee) in [("uac", "uas"), ("branchc", "branchs")] {
+        let folder = TempDir::new().expect("dir");
+        let (callees, at) = load(folder.path(), callee, &[]);
+        let caller = sipp(folder.path(), caller, free_port(), &[&at, "-m", "30", "-r", "30", "-d", "200"]);
+        caller.wait_ok();
+        callees.signal(Signal::SIGTERM);
+        callees.wait();
+        all_done(&report(folder.path()), "callees", 30);
+    }
+}

@@ -1,0 +1,193 @@
+//! The load role by scenarios of SIPp, without SIPp: against itself, with a server between, and against a phone of the
+//! lab. With SIPp: tests/interop/load.rs.
+
+use std::fs;
+use std::path::{Path, PathBuf};
+
+use nix::sys::signal::Signal;
+use serde_json::Value;
+use tempfile::TempDir;
+
+use crate::common::child::{B2b, b2b};
+
+/// A scenario of `tests/sipp`, as flags.
+fn scenario(name: &str) -> [String; 2] {
+    let path = Path::new(env!("CARGO_MANIFEST_DIR")).join("tests/sipp").join(name);
+    ["--scenario".to_owned(), path.to_str().unwrap().to_owned()]
+}
+
+/// A load with these flags that writes a report into this folder, where its scenarios look for files.
+fn load(folder: &Path, flags: &[&str]) -> B2b {
+    let report = folder.join("report");
+    let mut command = std::process::Command::new(env!("CARGO_BIN_EXE_b2b"));
+    command.current_dir(folder).args(["--role", "load", "--sip-bind", "127.0.0.1:0", "--report"]).arg(report);
+    B2b::start(command.args(flags))
+}
+
+/// Waits for the end of a load: the exit code, and what load.json says.
+fn end(mut load: B2b, folder: &Path) -> (i32, Value) {
+    let code = load.wait().code().unwrap();
+    let text = fs::read_to_string(folder.join("report/load.json"));
+    let text = text.unwrap_or_else(|error| panic!("{error}: {}", load.stderr().join("\n")));
+    (code, serde_json::from_str(&text).unwrap())
+}
+
+/// Calls by scenarios on both sides, with a server between them where `server` says so: what each side says.
+fn calls([caller, callee]: [&str; 2], more: [&[&str]; 2], server: bool, calls: u32) -> [Value; 2] {
+    let folders = [TempDir::new().unwrap(), TempDir::new().unwrap()];
+    folders.iter().for_each(|folder| fs::write(folder.path().join("tone.ulaw"), [0x55_u8; 1_600]).unwrap());
+    let words = scenario(callee);
+    let flags = [&[words[0].as_str(), &words[1]], more[1]].concat();
+    let mut callees = load(folders[1].path(), &flags);
+    let mut at = callees.ready();
+    let between = server.then(|| {
+        let config = format!(
+            "[server]\nlisten = [\"udp:127.0.0.1:0\", \"tcp:127.0.0.1:0\"]\ntrusted = [\"127.0.0.0/8\"]\n\
+             store = \"memory\"\ndrain_s = 1\n[http]\nlisten = \"off\"\n\
+             [[route]]\ncalled = \"1000\"\nto = \"sip:1000@{at}\"\nmode = \"transparent\"\n"
+        );
+        let path = folders[0].path().join("b2bua.toml");
+        fs::write(&path, config).unwrap();
+        let mut server = b2b(&["--role", "b2bua", "--config", path.to_str().unwrap()]);
+        at = server.ready();
+        server
+    });
+    let (target, words, count) = (format!("sip:1000@{at}"), scenario(caller), calls.to_string());
+    let flags = ["--target", &target, &words[0], &words[1], "--calls", &count, "--rate", "50"];
+    let callers = load(folders[0].path(), &[&flags[..], more[0]].concat());
+    let (_, calling) = end(callers, folders[0].path());
+    callees.signal(Signal::SIGTERM);
+    let (_, called) = end(callees, folders[1].path());
+    drop(between);
+    [calling, called]
+}
+
+/// Whether all calls of a side were done.
+fn all_done(run: &Value, side: &str, calls: u32) {
+    let side = &run[side];
+    assert_eq!((&side["done"], &side["failed"]), (&calls.into(), &0.into()), "{run:#}");
+}
+
+const RTCP: [&str; 2] = ["--scenario-key", "rtcp=a=rtcp-mux"];
+
+#[test]
+fn scenarios_call_and_answer_each_other_with_a_server_between() {
+    let pause = [&RTCP[..], &["--hold-s", "0.1"]].concat();
+    let [calling, called] = calls(["load/caller.xml", "load/callee.xml"], [&pause, &RTCP], true, 50);
+    all_done(&calling, "callers", 50);
+    all_done(&called, "callees", 50);
+    for figure in ["setup", "ringing", "ending"] {
+        assert_eq!(calling[figure]["count"], 50, "{figure}: {calling:#}");
+    }
+    assert_eq!((&calling["callers"]["answered"], &called["callees"]["answered"]), (&50.into(), &50.into()));
+}
+
+/// What scenarios of `tests/interop` are told by SIPp's `-key`.
+const KEYS: [&str; 12] = [
+    "rtcp=a=rtcp-mux",
+    "more=",
+    "hops=70",
+    "mport=16000",
+    "formats=0",
+    "formats_then=8",
+    "hold=a=sendonly",
+    "hold_ip=127.0.0.1",
+    "answer=a=sendrecv",
+    "more_asked=\r\nContent-Type: application/dtmf-relay",
+    "body=Signal=1",
+    "reply_more=",
+];
+
+#[test]
+fn each_pair_of_scenarios_goes_to_its_end_with_a_server_between() {
+    let keys = KEYS.iter().chain(&["reply_body="]).flat_map(|key| ["--scenario-key", key]);
+    let flags: Vec<&str> = keys.chain(["--hold-s", "0.3"]).collect();
+    for pair in [
+        ["load/caller_refused.xml", "load/callee_busy.xml"],
+        ["load/caller_gives_up.xml", "load/callee_cancelled.xml"],
+        ["uac_100rel.xml", "uas_100rel.xml"],
+        ["caller_offers_late.xml", "callee_offers.xml"],
+        ["caller_holds.xml", "callee_held.xml"],
+        ["caller_held.xml", "callee_holds.xml"],
+        ["caller_changes_codec.xml", "callee_moved.xml"],
+        ["caller_asks_info.xml", "callee_asked.xml"],
+        ["caller_gives_way.xml", "callee_crosses.xml"],
+    ] {
+        let [calling, called] = calls(pair, [&flags, &flags], true, 2);
+        all_done(&calling, "callers", 2);
+        all_done(&called, "callees", 2);
+    }
+}
+
+#[test]
+fn a_stream_of_a_file_is_sent_as_rtp_and_echoed() {
+    let flags = ["--hold-s", "0.5"];
+    let [calling, called] = calls(["uac.xml", "uas.xml"], [&flags, &["--rtp-echo"]], false, 2);
+    all_done(&calling, "callers", 2);
+    let (sent, back) = (&calling["callers"]["packets"]["sent"], &calling["callers"]["packets"]["received"]);
+    assert!(sent.as_u64().unwrap() >= 40 && back.as_u64().unwrap() >= 20, "{calling:#}");
+    assert!(called["callees"]["packets"]["received"].as_u64().unwrap() >= 20, "{called:#}");
+}
+
+#[test]
+fn a_scenario_calls_a_sink() {
+    let folder = TempDir::new().unwrap();
+    fs::write(folder.path().join("tone.ulaw"), [0x55_u8; 1_600]).unwrap();
+    let mut sink = b2b(&["--role", "sink", "--sip-bind", "127.0.0.1:0", "--output", "null"]);
+    let (target, words) = (format!("sip:lab@{}", sink.ready()), scenario("uac.xml"));
+    let flags = ["--target", &target, &words[0], &words[1], "--hold-s", "0.5"];
+    let (_, run) = end(load(folder.path(), &flags), folder.path());
+    all_done(&run, "callers", 1);
+    assert!(sink.wait().success());
+}
+
+#[test]
+fn an_answer_that_no_step_waits_for_fails_the_call_by_its_line() {
+    let flags = [&RTCP[..], &["--hold-s", "0.1"]].concat();
+    let [calling, _] = calls(["load/caller.xml", "load/callee_busy.xml"], [&flags, &[]], false, 2);
+    let failure = &calling["callers"]["failures"][0];
+    assert_eq!((&failure["calls"], &failure["why"]), (&2.into(), &"unexpected 486".into()), "{calling:#}");
+    assert!(failure["step"].as_str().unwrap().starts_with("line "), "{calling:#}");
+    assert_eq!(calling["verdict"]["result"], "failed");
+}
+
+/// What the program says about these flags before it begins.
+fn refused(flags: &[&str]) -> String {
+    let mut load = b2b(&[&["--role", "load"], flags].concat());
+    assert_eq!(load.wait().code(), Some(64));
+    load.stderr().join("\n")
+}
+
+#[test]
+fn a_plan_names_a_scenario_and_its_keys() {
+    let folder = TempDir::new().unwrap();
+    let written = scenario("load/callee.xml");
+    fs::copy(PathBuf::from(&written[1]), folder.path().join("callee.xml")).unwrap();
+    let plan = folder.path().join("plan.toml");
+    let text = "[load]\nsip_bind = \"127.0.0.1:0\"\nscenario = \"callee.xml\"\n";
+    fs::write(&plan, text).unwrap();
+    let plan = plan.to_str().unwrap();
+    assert!(refused(&["--plan", plan]).contains("--scenario-key rtcp=VALUE"));
+    fs::write(plan, format!("{text}[load.scenario_keys]\nrtcp = \"a=rtcp-mux\"\n")).unwrap();
+    let mut callees = b2b(&["--role", "load", "--plan", plan]);
+    callees.ready();
+    callees.signal(Signal::SIGTERM);
+    callees.wait();
+}
+
+#[test]
+fn what_does_not_go_with_a_scenario_is_refused_before_it_begins() {
+    let [flag, path] = scenario("options.xml");
+    let target = "sip:1000@127.0.0.1:9";
+    for (flags, said) in [
+        (&[flag.as_str(), &path][..], "add --target"),
+        (&[&flag, &path, "--target", target, "--caller", "dial 1"], "in the place of steps"),
+        (&[&flag, &path, "--target", "sip:1000@127.0.0.1:9;transport=tcp"], "scenarios go over UDP"),
+        (&["--scenario", "none.xml", "--target", target], "none.xml: "),
+        (&["--target", target, "--rtp-echo"], "add --scenario FILE.xml"),
+        (&[&flag, &path, "--target", target, "--scenario-key", "more"], "write NAME=VALUE"),
+    ] {
+        let told = refused(flags);
+        assert!(told.contains(said), "{flags:?}: {told}");
+    }
+}
