@@ -9,6 +9,7 @@ use super::expect::Expect;
 use super::hearing::Ears;
 use super::holding::Holding;
 use super::pace::Pace;
+use super::routes::Routes;
 use super::sound::RATE_HZ;
 use super::users::Users;
 use b2b_base::logging::Format;
@@ -76,6 +77,8 @@ pub struct LoadConfig {
     pub signalling_only: bool,
     /// What legs that say their mark are to hear.
     pub ears: Ears,
+    /// Calls that have figures of their own, by their numbers.
+    pub routes: Routes,
     /// How long calls stay.
     pub holding: Holding,
     /// Callers under way at once, at most.
@@ -166,6 +169,7 @@ mod tests {
             callees: None,
             signalling_only: false,
             ears: Ears::Mark,
+            routes: Routes::default(),
             holding: Holding::Fixed(1.0),
             at_once: None,
             codecs: vec![Codec::Pcmu],

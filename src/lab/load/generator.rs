@@ -2,7 +2,7 @@
 //! carries out what parties want. One thread around an [`AgentService`]; sound is on its media worker.
 
 use std::cmp::Reverse;
-use std::collections::{BinaryHeap, HashMap, HashSet};
+use std::collections::{BinaryHeap, HashMap};
 use std::sync::Arc;
 use std::time::Instant;
 
@@ -11,10 +11,11 @@ use rand::{Rng, SeedableRng};
 
 use super::config::LoadConfig;
 use super::entry::{Entry, Role};
-use super::figures::Figures;
+use super::figures::{Figures, Route};
 use super::hearing::Ears;
 use super::pace::Pace;
 use super::party::{Outcome, Party, PartyEffect, PartyEvent};
+use super::routes;
 use super::sleeper::{Lateness, NAP};
 use super::timeline;
 use agents::{Agents, Line};
@@ -22,9 +23,15 @@ use b2b_call::agent::{AgentError, AgentEvent, LegReport};
 use b2b_call::leg_fsm::TerminationCause;
 use b2b_config::step::Step;
 use b2b_dsp::mark::Mark;
+use marks::Marks;
 
 mod agents;
 mod carry;
+mod marks;
+
+/// The header field of an INVITE with the number in the caller's mark. Where the target lets it through, a callee knows
+/// whom it is to hear.
+const MARK: &str = "X-B2B-Mark";
 
 /// Makes and takes calls.
 pub struct Generator {
@@ -37,10 +44,8 @@ pub struct Generator {
     /// Times at which parties want to be woken.
     alarms: BinaryHeap<Reverse<(Instant, u64)>>,
     last: u64,
-    /// The number of the next caller's mark. It begins at chance, so that two loads are told apart.
-    next_mark: u32,
-    /// Numbers of the marks of callers under way.
-    marks: HashSet<u32>,
+    /// Numbers of the marks of callers.
+    marks: Marks,
     /// Callers under way.
     calling: usize,
     chance: StdRng,
@@ -71,11 +76,15 @@ impl Generator {
             of_leg: HashMap::new(),
             alarms: BinaryHeap::new(),
             last: 0,
-            next_mark: rand::random(),
-            marks: HashSet::new(),
+            marks: Marks::behind(rand::random()),
             calling: 0,
             chance: StdRng::seed_from_u64(config.seed),
-            figures: Figures::default(),
+            figures: Figures {
+                routes: (config.routes.prefixes().iter())
+                    .map(|prefix| Route { prefix: prefix.clone(), ..Route::default() })
+                    .collect(),
+                ..Figures::default()
+            },
             lateness: Lateness::new(now),
             next_tick: now + NAP,
             stopping: false,
@@ -223,12 +232,7 @@ impl Generator {
         self.last += 1;
         let chance = SmallRng::seed_from_u64(self.chance.next_u64());
         let mark = match role {
-            Role::Caller => {
-                // 0 is who hears nobody
-                self.next_mark = self.next_mark.checked_add(1).unwrap_or(1);
-                self.marks.insert(self.next_mark);
-                self.next_mark
-            }
+            Role::Caller => self.marks.begin(),
             Role::Callee => 0,
         };
         let party = Party::new(steps, self.config.holding, chance, due);
@@ -280,13 +284,8 @@ impl Generator {
         if let Outcome::Failed { step, why } = &outcome {
             (entry.call.step, entry.call.why) = (Some(step.clone()), Some(why.clone()));
         }
-        match entry.role {
-            Role::Caller => {
-                self.calling -= 1;
-                self.figures.callers.over(outcome);
-            }
-            Role::Callee => self.figures.callees.over(outcome),
-        }
+        self.calling -= usize::from(entry.role == Role::Caller);
+        self.figures.of(entry.role, entry.route).for_each(|side| side.over(outcome.clone()));
         // a call that could not be placed has no leg whose end would be told
         if entry.leg.is_none() {
             self.leave(id);
@@ -304,13 +303,26 @@ impl Generator {
         self.figures.timeline.at(now.saturating_duration_since(self.began))
     }
 
+    /// It is known whom a party calls, or who is called by it: a route may count it.
+    pub(crate) fn goes_to(&mut self, id: u64, dialled: &str) {
+        let answers_only = self.answers_only();
+        let Some(entry) = self.entries.get_mut(&id) else { return };
+        dialled.clone_into(&mut entry.call.dialled);
+        if (entry.role == Role::Callee) == answers_only {
+            entry.route = self.config.routes.of(dialled);
+        }
+        if let Some(route) = entry.route.and_then(|n| self.figures.routes.get_mut(n)) {
+            route.side.begun += 1;
+        }
+    }
+
     /// It makes no calls, so that those of its callees are the calls of the run.
     fn answers_only(&self) -> bool {
         self.config.callers.is_none()
     }
 
     /// Somebody calls: a callee, where there are some.
-    fn called(&mut self, line: Line, now: Instant) {
+    fn called(&mut self, line: Line, to: &str, headers: &[(String, String)], now: Instant) {
         let Some(steps) = self.config.callees.clone().filter(|_| !self.stopping) else {
             return drop(self.agents.at(line.0).reject(line.1, 480, ""));
         };
@@ -319,6 +331,11 @@ impl Generator {
             self.happens(now).begun += 1;
         }
         let id = self.enter(Role::Callee, steps, Some(line), now);
+        let told = headers.iter().find(|(name, _)| name.eq_ignore_ascii_case(MARK));
+        if let Some(entry) = self.entries.get_mut(&id) {
+            entry.told = told.and_then(|(_, value)| value.trim().parse().ok());
+        }
+        self.goes_to(id, routes::number_of(to));
         self.tell(id, &PartyEvent::Begin);
     }
 
@@ -328,11 +345,14 @@ impl Generator {
         let Some(entry) = self.entries.get_mut(&id).filter(|_| !deaf) else { return outcome };
         let Some(heard) = entry.heard() else { return outcome };
         let own = Mark { call: entry.mark, side: entry.role.side() };
-        let fault = heard.fault(own, |call| self.marks.contains(&call));
-        match entry.role {
-            Role::Caller => self.figures.callers.judged(&heard),
-            Role::Callee => self.figures.callees.judged(&heard),
-        }
+        let (role, route, number) = (entry.role, entry.route, entry.call.number);
+        let since = entry.speaks.unwrap_or(self.began);
+        let fault = heard.fault(own, |call| {
+            // callees know of calls by what they hear
+            let others = || self.entries.iter().filter(|(other, _)| **other != id);
+            self.marks.was_under_way(call, since) || others().any(|(_, it)| it.call_in_mark() == call)
+        });
+        self.figures.of(role, route).for_each(|side| side.judged(number, &heard));
         match (outcome, fault) {
             (Outcome::Done, Some(why)) => {
                 Outcome::Failed { step: "say mark".to_owned(), why: why.to_owned() }
@@ -345,7 +365,7 @@ impl Generator {
     fn happened(&mut self, agent: usize, event: AgentEvent) {
         let now = Instant::now();
         match event {
-            AgentEvent::Incoming { leg, .. } => self.called((agent, leg), now),
+            AgentEvent::Incoming { leg, to, headers, .. } => self.called((agent, leg), &to, &headers, now),
             AgentEvent::Progress { leg, .. } => {
                 let ringing = &mut self.figures.ringing;
                 if let Some(entry) = self.of_leg.get(&(agent, leg)).and_then(|id| self.entries.get_mut(id))
@@ -392,36 +412,28 @@ impl Generator {
         let Some(entry) = self.entry_of(leg) else { return };
         entry.up = true;
         entry.speaks = Some(now);
-        let (role, took) = (entry.role, now.saturating_duration_since(entry.due));
+        let (role, route, took) = (entry.role, entry.route, now.saturating_duration_since(entry.due));
         entry.call.setup_ms = (role == Role::Caller).then_some(took.as_secs_f64() * 1e3);
         if role == Role::Caller || self.answers_only() {
             self.happens(now).answered += 1;
         }
-        match role {
-            Role::Caller => {
-                self.figures.callers.answered += 1;
-                self.figures.setup.record(took);
-                self.happens(now).set_up(took);
-            }
-            Role::Callee => self.figures.callees.answered += 1,
+        if role == Role::Caller {
+            self.figures.setup.record(took);
+            self.happens(now).set_up(took);
         }
+        self.figures.of(role, route).for_each(|side| side.answered += 1);
     }
 
     fn media_closed(&mut self, leg: Line, report: &LegReport) {
         let Some(entry) = self.entry_of(leg) else { return };
         let (role, mos) = (entry.role, report.reception.mos().filter(|_| entry.up));
         entry.call.mos = mos;
-        let side = match role {
-            Role::Caller => &mut self.figures.callers,
-            Role::Callee => &mut self.figures.callees,
-        };
-        let stats = &report.stats;
-        for (sum, packets) in side.packets.iter_mut().zip([stats.packets_tx, stats.packets_rx, stats.lost]) {
-            *sum += packets;
-        }
-        side.concealed += stats.concealed;
-        if let Some(mos) = mos {
-            side.heard(mos);
+        let (route, stats) = (entry.route, &report.stats);
+        for side in self.figures.of(role, route) {
+            let packets = [stats.packets_tx, stats.packets_rx, stats.lost];
+            side.packets.iter_mut().zip(packets).for_each(|(sum, packets)| *sum += packets);
+            side.concealed += stats.concealed;
+            mos.into_iter().for_each(|mos| side.heard(mos));
         }
     }
 
@@ -447,8 +459,8 @@ impl Generator {
     /// A party and its leg are over.
     fn leave(&mut self, id: u64) {
         if let Some(entry) = self.entries.remove(&id) {
-            self.marks.remove(&entry.mark);
-            self.figures.worst.offer(&entry.call);
+            self.marks.end(entry.call_in_mark(), Instant::now());
+            self.figures.left(&entry.call);
         }
     }
 }

@@ -8,6 +8,7 @@ use super::expect::{Judged, Verdict};
 use super::figures::{Figures, Side, Times};
 use super::results::Late;
 use super::timeline::Timeline;
+use super::ways::BEYOND_MS;
 use super::worst::Call;
 use crate::results::charts::{BAD, BOTTOM, LEFT, RECEIVED, RIGHT, SENT, WARN, svg, time_mesh};
 use crate::results::page::{self, figure, ms, one, tile};
@@ -170,6 +171,8 @@ fn times(figures: &Figures) -> Markup {
 fn sides(figures: &Figures) -> Markup {
     let mos =
         |side: &Side, percent| side.mos_of_worst(percent).map_or("–".to_owned(), |mos| format!("{mos:.2}"));
+    let routes = figures.routes().map(|it| (format!("route {}", it.prefix), &it.side));
+    let all = figures.sides().map(|(name, side)| (name.to_owned(), side)).chain(routes);
     html! {
         h2 { "Calls and packets" }
         div.scroll tabindex="0" { table {
@@ -178,7 +181,7 @@ fn sides(figures: &Figures) -> Markup {
                 th { "MOS p50" } th { "worst hundredth" } th { "RTP sent" } th { "received" } th { "lost" }
                 th { "concealed frames" }
             }
-            @for (name, side) in figures.sides() {
+            @for (name, side) in all {
                 tr {
                     td { (name) } td { (side.begun) } td { (side.answered) } td { (side.done) } td { (side.failures()) }
                     td { (side.judged) } td { (mos(side, 50.0)) } td { (mos(side, 1.0)) }
@@ -187,6 +190,9 @@ fn sides(figures: &Figures) -> Markup {
                 }
             }
         } }
+        @for (name, side) in figures.sides() {
+            @if let Some(slower) = side.ways.slower(BEYOND_MS) { p { "Of " (name) ", " (slower.to_string()) "." } }
+        }
     }
 }
 
@@ -218,13 +224,14 @@ fn worst(calls: &[&Call]) -> Markup {
             h2 { "The worst calls" }
             div.scroll tabindex="0" { table {
                 tr {
-                    th { "call" } th.left { "side" } th { "due at" } th.left { "step" } th.left { "why" } th { "setup" }
+                    th { "call" } th.left { "side" } th.left { "called" } th { "due at" } th.left { "step" } th.left { "why" } th { "setup" }
                     th { "MOS" } th { "mouth to ear" } th { "longest gap" } th { "its mark" } th { "foreign mark" }
                 }
                 @for call in calls {
                     tr {
                         td { (call.number) }
                         td.left { (call.side) }
+                        td.left { (call.dialled) }
                         td { (one(call.at_s)) " s" }
                         td.text { @if let Some(step) = &call.step { code { (step) } } }
                         td.text.bad-text { (call.why.as_deref().unwrap_or("")) }

@@ -12,6 +12,8 @@ use b2b_config::step::{Deed, Step};
 
 /// How often sound is looked at for which a step waits.
 const LOOK: Duration = Duration::from_millis(100);
+/// A callee's 200 is sent again until an ACK comes (RFC 3261 §13.3.1.4): a call without one is none.
+const NO_ACK: &str = "no ACK came for its 200";
 /// From one digit to the next: RFC 4733 §2.5.1.1 wants them apart.
 const DIGIT: Duration = Duration::from_millis(250);
 
@@ -224,7 +226,8 @@ impl Party {
             self.at += 1;
             self.waits = false;
         } else if late && !matches!(deed, Deed::Press(_)) {
-            self.fail("not in time", effects);
+            let why = if *deed == Deed::Answer { NO_ACK } else { "not in time" };
+            self.fail(why, effects);
         } else if matches!((deed, event), (Deed::Hears { .. } | Deed::HearsMark, PartyEvent::Due)) {
             effects.push(PartyEffect::WakeAt((now + LOOK).min(self.until)));
         }
@@ -339,6 +342,8 @@ impl Party {
                 return self.fail(&format!("refused: {status}"), effects);
             }
             (PartyEvent::Refused { status: None }, _) => return self.fail("no way to the far end", effects),
+            // whoever ended it: it is told that it is answered when the ACK comes
+            (PartyEvent::Ended { .. }, Some(Deed::Answer)) => return self.fail(NO_ACK, effects),
             (PartyEvent::Ended { by_them: true }, _) => return self.fail("the far end hung up", effects),
             _ => return self.fail("the call was lost", effects),
         };
@@ -445,6 +450,25 @@ mod tests {
         assert_eq!(bench.at(1_000, PartyEvent::Due)[0], PartyEffect::Answer);
         assert_eq!(bench.at(1, PartyEvent::Answered)[0], PartyEffect::Say(Said::Mark));
         assert_eq!(bench.at(9, PartyEvent::Ended { by_them: true }), [PartyEffect::Over(Outcome::Done)]);
+    }
+
+    #[test]
+    fn an_answer_without_an_ack_is_told_as_that() {
+        let answers = || {
+            let mut bench = Bench::of(step::callee("answer; say mark; hung up"));
+            assert_eq!(bench.at(0, PartyEvent::Begin)[0], PartyEffect::Answer);
+            bench
+        };
+        // the caller, to whom the call is up, hangs up; or the 200 is sent in vain for 32 s
+        for by_them in [true, false] {
+            let ended = answers().at(5_000, PartyEvent::Ended { by_them });
+            assert_eq!(failed(&ended), Some(("answer", "no ACK came for its 200")), "{by_them}");
+        }
+        let late = answers().at(30_000, PartyEvent::Due);
+        assert_eq!(
+            (failed(&late), &late[0]),
+            (Some(("answer", "no ACK came for its 200")), &PartyEffect::HangUp)
+        );
     }
 
     #[test]
