@@ -3,6 +3,7 @@
 mod chain;
 mod cli;
 mod load;
+mod load_faults;
 mod load_users;
 mod orchestrator;
 mod orchestrator_roles;
