@@ -135,6 +135,7 @@ impl Flags {
             scenario,
             signalling_only: lab.signalling_only || plan.load.signalling_only,
             ears: lab.ears.or(plan.ears).unwrap_or_default(),
+            routes: plan.routes,
             holding: plan.holding.filter(|_| !given("hold_s")).unwrap_or(lab.hold_s),
             at_once: lab.at_once.or(plan.load.at_once).map(|most| most as usize),
             codecs,

@@ -4,6 +4,7 @@ mod chain;
 mod cli;
 mod compare;
 mod load;
+mod load_faults;
 mod load_sipp;
 mod load_steps;
 mod load_users;

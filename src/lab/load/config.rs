@@ -10,6 +10,7 @@ use super::hearing::Ears;
 use super::holding::Holding;
 use super::pace::Pace;
 use super::party::asks_for_headers;
+use super::routes::Routes;
 use super::sipp::Scenario;
 use super::sound::RATE_HZ;
 use super::users::Users;
@@ -95,6 +96,8 @@ pub struct LoadConfig {
     pub signalling_only: bool,
     /// What legs that say their mark are to hear.
     pub ears: Ears,
+    /// Calls that have figures of their own, by their numbers.
+    pub routes: Routes,
     /// How long calls stay.
     pub holding: Holding,
     /// Callers under way at once, at most.
@@ -206,6 +209,7 @@ mod tests {
             scenario: None,
             signalling_only: false,
             ears: Ears::default(),
+            routes: Routes::default(),
             holding: Holding::Fixed(1.0),
             at_once: None,
             codecs: vec![Codec::Pcmu],

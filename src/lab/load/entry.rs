@@ -10,7 +10,7 @@ use super::sound::LegSound;
 use super::worst::Call;
 use b2b_call::LegId;
 use b2b_config::step::Deed;
-use b2b_dsp::mark::Side;
+use b2b_dsp::mark::{Mark, Side};
 
 /// Which side of a call a party is.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
@@ -35,6 +35,10 @@ pub struct Entry {
     pub sound: Arc<LegSound>,
     /// The number in its mark; of a callee 0.
     pub mark: u32,
+    /// The number in its caller's mark, as a header field of the INVITE says it; of a callee.
+    pub told: Option<u32>,
+    /// The route whose figures it counts for, too.
+    pub route: Option<usize>,
     /// When it was answered; it has something to say.
     pub speaks: Option<Instant>,
     /// When its call was due; of a callee, when its INVITE came.
@@ -97,6 +101,8 @@ impl Entry {
             leg: None,
             sound: Arc::new(sound),
             mark,
+            told: None,
+            route: None,
             speaks: None,
             due,
             dialled: None,
@@ -112,15 +118,29 @@ impl Entry {
         }
     }
 
+    /// The number in its caller's mark, as far as that is known; else 0.
+    pub fn call_in_mark(&self) -> u32 {
+        self.told.unwrap_or_else(|| self.sound.mark().call)
+    }
+
+    /// Whether it says its mark.
+    pub fn is_marked(&self) -> bool {
+        self.party.steps().iter().any(|step| step.deed == Deed::SayMark)
+    }
+
     /// Whether it was up for long enough to be judged by what it has heard of marks, and says one.
     pub fn can_be_judged(&self) -> bool {
-        let long = self.speaks.is_some_and(|since| since.elapsed() >= JUDGED);
-        long && self.party.steps().iter().any(|step| step.deed == Deed::SayMark)
+        self.speaks.is_some_and(|since| since.elapsed() >= JUDGED) && self.is_marked()
     }
 
     /// What it has heard of marks.
     pub fn heard(&mut self) -> Heard {
-        let heard = self.sound.heard();
+        let mut heard = self.sound.heard();
+        // a callee takes the first mark that it hears for its caller's
+        let other = self.told.is_some_and(|told| ![0, told].contains(&self.sound.mark().call));
+        if other && heard.foreign.is_none() {
+            heard.foreign = Some(Mark { call: self.sound.mark().call, side: Side::Caller });
+        }
         self.call.mouth_to_ear_ms = heard.delay_ms;
         self.call.longest_gap_ms = Some(heard.longest_gap_ms.into());
         self.call.foreign_mark = heard.foreign.map(|mark| mark.call);

@@ -19,6 +19,8 @@ pub struct Expect {
     pub min_mos: Option<f64>,
     /// Mouth to ear, 95th percentile of the calls that were judged, at most, ms.
     pub max_mouth_to_ear_p95_ms: Option<f64>,
+    /// How much longer than half of the calls that were judged any of them may be heard, ms.
+    pub max_above_median_ms: Option<f64>,
     /// The longest gap of any call that was judged, at most, ms.
     pub max_gap_ms: Option<f64>,
     /// RTP packets lost, at most, percent.
@@ -35,6 +37,7 @@ impl Default for Expect {
             max_setup_p99_ms: None,
             min_mos: None,
             max_mouth_to_ear_p95_ms: None,
+            max_above_median_ms: None,
             max_gap_ms: None,
             max_loss_pct: None,
             max_late_pct: 0.1,
@@ -87,7 +90,7 @@ impl Judged {
 enum On {
     /// Counts.
     Calls,
-    /// Times, of which a generator that was late says nothing.
+    /// Times, and MOS, which packets lower that are late: a generator that was late itself says nothing of them.
     Times,
 }
 
@@ -108,20 +111,21 @@ impl Expect {
         });
         let share = |part: u64, of: u64| (of > 0).then(|| part as f64 / of as f64 * 100.0);
         let mut limits = Vec::new();
-        let mut check = |on, name, bound, limit: Option<f64>, measured: Option<f64>, unit, missing: &str| {
-            let Some(limit) = limit else { return };
-            let row = Expectation::of(name, bound, limit, measured, unit);
-            limits.push(match on {
-                On::Times if void.is_some() => Expectation {
-                    measured: None,
-                    pass: false,
-                    judged: false,
-                    unmeasured: Some("the generator was late itself".to_owned()),
-                    ..row
-                },
-                _ => Expectation { unmeasured: measured.is_none().then(|| missing.to_owned()), ..row },
-            });
-        };
+        let mut check =
+            |on, name: &str, bound, limit: Option<f64>, measured: Option<f64>, unit, missing: &str| {
+                let Some(limit) = limit else { return };
+                let row = Expectation::of(name, bound, limit, measured, unit);
+                limits.push(match on {
+                    On::Times if void.is_some() => Expectation {
+                        measured: None,
+                        pass: false,
+                        judged: false,
+                        unmeasured: Some("the generator was late itself".to_owned()),
+                        ..row
+                    },
+                    _ => Expectation { unmeasured: measured.is_none().then(|| missing.to_owned()), ..row },
+                });
+            };
         for (name, side) in [("min_done_pct of callers", callers), ("min_done_pct of callees", callees)] {
             let over = side.done + side.failures();
             // a side that has no calls has no failed ones
@@ -135,7 +139,7 @@ impl Expect {
         let setup = self.max_setup_p99_ms;
         check(On::Times, "max_setup_p99_ms", AtMost, setup, p99, "ms", "no call was answered");
         let mos = both.into_iter().filter_map(|side| side.mos_of_worst(1.0)).reduce(f64::min);
-        check(On::Calls, "min_mos", AtLeast, self.min_mos, mos, "", "no call was heard");
+        check(On::Times, "min_mos", AtLeast, self.min_mos, mos, "", "no call was heard");
         let judged = callers.judged + callees.judged > 0;
         let worst = |times: [&Times; 2], percent| {
             judged.then(|| times.map(|it| it.percentile_ms(percent)).into_iter().fold(0.0, f64::max))
@@ -144,11 +148,24 @@ impl Expect {
         let delay = worst(both.map(|side| &side.delay), 95.0);
         let limit = self.max_mouth_to_ear_p95_ms;
         check(On::Times, "max_mouth_to_ear_p95_ms", AtMost, limit, delay, "ms", unjudged);
+        let beyond = both.into_iter().filter_map(|side| side.ways.beyond_median_ms()).reduce(f64::max);
+        check(On::Times, "max_above_median_ms", AtMost, self.max_above_median_ms, beyond, "ms", unjudged);
         let gap = worst(both.map(|side| &side.gaps), 100.0);
         check(On::Times, "max_gap_ms", AtMost, self.max_gap_ms, gap, "ms", unjudged);
         let [received, lost] = [1, 2].map(|n| callers.packets[n] + callees.packets[n]);
         let loss = share(lost, received + lost).or(Some(0.0));
         check(On::Calls, "max_loss_pct", AtMost, self.max_loss_pct, loss, "%", "");
+        for route in figures.routes() {
+            let (name, of) = (|limit: &str| format!("{limit} of route {}", route.prefix), &route.side);
+            let mos = of.mos_of_worst(1.0);
+            check(On::Times, &name("min_mos"), AtLeast, self.min_mos, mos, "", "no call was heard");
+            let delay = (of.delay.count() > 0).then(|| of.delay.percentile_ms(95.0));
+            let (key, limit) = ("max_mouth_to_ear_p95_ms", self.max_mouth_to_ear_p95_ms);
+            check(On::Times, &name(key), AtMost, limit, delay, "ms", unjudged);
+            let [_, received, lost] = of.packets;
+            let loss = share(lost, received + lost).or(Some(0.0));
+            check(On::Calls, &name("max_loss_pct"), AtMost, self.max_loss_pct, loss, "%", "");
+        }
         Judged { limits, late: over, void }
     }
 }
@@ -157,6 +174,8 @@ impl Expect {
 mod tests {
     use std::time::Duration;
 
+    use super::super::entry::Role;
+    use super::super::figures::Route;
     use super::super::party::Outcome;
     use super::*;
 
@@ -193,6 +212,19 @@ mod tests {
     }
 
     #[test]
+    fn a_route_that_is_bad_is_named_although_the_calls_of_all_are_good() {
+        let mut figures = run(1_000, 0);
+        figures.routes = ["1", "2", "3"].map(|it| Route { prefix: it.to_owned(), ..Route::default() }).into();
+        (0..999).for_each(|_| figures.of(Role::Caller, Some(0)).for_each(|side| side.heard(4.4, 0)));
+        figures.of(Role::Caller, Some(1)).for_each(|side| side.heard(3.2, 0));
+        (0..2).for_each(|n| figures.routes[n].side.begun = 1);
+        let expect = Expect { min_mos: Some(4.0), ..Expect::default() };
+        let judged = expect.judge(&figures, (0.0, 0.0));
+        let missed: Vec<_> = judged.rows().filter(|row| row.missed()).map(|row| row.name.as_str()).collect();
+        assert_eq!(missed, ["min_mos of route 2"]);
+    }
+
+    #[test]
     fn each_limit_that_is_set_has_a_line_and_what_was_not_measured_misses_it() {
         let expect = Expect {
             min_answered_pct: Some(90.0),
@@ -209,7 +241,7 @@ mod tests {
         assert_eq!(judged.rows().count(), 8);
         let late = expect.judge(&run(10, 0), (5.0, 0.5));
         let unjudged: Vec<_> = late.rows().filter(|row| !row.judged).map(|row| row.name.as_str()).collect();
-        assert_eq!(unjudged, ["max_setup_p99_ms", "max_mouth_to_ear_p95_ms", "max_gap_ms"]);
+        assert_eq!(unjudged, ["max_setup_p99_ms", "min_mos", "max_mouth_to_ear_p95_ms", "max_gap_ms"]);
         assert!(late.late.missed());
     }
 }

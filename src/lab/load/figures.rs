@@ -6,11 +6,13 @@ use std::time::Duration;
 use hdrhistogram::Histogram;
 use serde_json::{Value, json};
 
+use super::entry::Role;
 use super::hearing::Heard;
 use super::histogram;
 use super::party::Outcome;
 use super::timeline::Timeline;
-use super::worst::Worst;
+use super::ways::Ways;
+use super::worst::{Call, Failed, Worst};
 use b2b_call::agent::Registrations;
 
 /// Three digits: a percentile is right to 0.1 %.
@@ -86,6 +88,8 @@ pub struct Side {
     pub not_listened: u64,
     /// Mouth to ear: each call's median.
     pub delay: Times,
+    /// The same by call.
+    pub ways: Ways,
     /// Each call's longest gap, of those that had one.
     pub gaps: Times,
     /// Listening quality of what was received: 0.01 MOS each.
@@ -101,11 +105,12 @@ impl Side {
         }
     }
 
-    /// What a call has heard.
-    pub fn judged(&mut self, heard: &Heard) {
+    /// What the call of this number has heard.
+    pub fn judged(&mut self, number: u64, heard: &Heard) {
         self.judged += 1;
         if let Some(ms) = heard.delay_ms {
             self.delay.record(Duration::from_secs_f64(ms.max(0.0) / 1e3));
+            self.ways.record(number, ms);
         }
         if heard.longest_gap_ms > 0 {
             self.gaps.record(Duration::from_millis(heard.longest_gap_ms.into()));
@@ -149,7 +154,7 @@ impl Side {
             "concealed_frames": self.concealed,
             "ears": {
                 "judged": self.judged, "not_listened_to": self.not_listened,
-                "mouth_to_ear": self.delay.json(), "longest_gaps": self.gaps.json(),
+                "mouth_to_ear": self.delay.json(), "slower_calls": self.ways.json(), "longest_gaps": self.gaps.json(),
             },
             "mos": {
                 "min": self.mos_of_worst(0.0), "p1": self.mos_of_worst(1.0), "p50": self.mos_of_worst(50.0),
@@ -157,6 +162,15 @@ impl Side {
             },
         })
     }
+}
+
+/// The calls whose number begins like this.
+#[derive(Debug, Clone, Default)]
+pub struct Route {
+    /// The beginning.
+    pub prefix: String,
+    /// Their figures, of the side whose calls are those of the run.
+    pub side: Side,
 }
 
 /// The figures of a run.
@@ -185,9 +199,34 @@ pub struct Figures {
     pub timeline: Timeline,
     /// The worst calls.
     pub worst: Worst,
+    /// Those that failed.
+    pub failed: Failed,
+    /// The same calls by the routes of the plan.
+    pub routes: Vec<Route>,
 }
 
 impl Figures {
+    /// What counts the calls of a side and a route.
+    pub fn of(&mut self, role: Role, route: Option<usize>) -> impl Iterator<Item = &mut Side> {
+        let side = match role {
+            Role::Caller => &mut self.callers,
+            Role::Callee => &mut self.callees,
+        };
+        let route = route.and_then(|n| self.routes.get_mut(n));
+        std::iter::once(side).chain(route.map(|route| &mut route.side))
+    }
+
+    /// A leg is over; `more`: what a call among the worst has besides.
+    pub fn left(&mut self, call: &Call, more: impl FnOnce(&mut Call)) {
+        self.failed.offer(call);
+        self.worst.offer(call, more);
+    }
+
+    /// The routes that had calls.
+    pub fn routes(&self) -> impl Iterator<Item = &Route> {
+        self.routes.iter().filter(|route| route.side.begun > 0)
+    }
+
     /// The sides that had calls.
     pub fn sides(&self) -> impl Iterator<Item = (&'static str, &Side)> {
         [("callers", &self.callers), ("callees", &self.callees)]
@@ -211,7 +250,12 @@ impl Figures {
             "callers": self.callers.json(), "callees": self.callees.json(),
             "setup": self.setup.json(), "ringing": self.ringing.json(), "ending": self.ending.json(),
             "lateness": self.lateness.json(), "at_once": self.at_once, "held_back": self.held_back,
-            "over_time": self.timeline.json(), "worst_calls": self.worst.calls(),
+            "over_time": self.timeline.json(), "worst_calls": self.worst.calls(), "failed_calls": self.failed,
+            "routes": self.routes().map(|route| {
+                let mut of = route.side.json();
+                of["prefix"] = json!(route.prefix);
+                of
+            }).collect::<Vec<_>>(),
             "registrations": {
                 "users": self.registrations.users, "registered": self.registrations.registered,
                 "failures": self.registrations.failures,

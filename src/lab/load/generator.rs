@@ -2,7 +2,7 @@
 //! carries out what parties want. One thread around an [`AgentService`]; sound is on its media worker.
 
 use std::cmp::Reverse;
-use std::collections::{BinaryHeap, HashMap, HashSet};
+use std::collections::{BinaryHeap, HashMap};
 use std::sync::Arc;
 use std::time::Instant;
 
@@ -11,11 +11,12 @@ use rand::{Rng, RngExt, SeedableRng};
 
 use super::config::LoadConfig;
 use super::entry::{Entry, Role};
-use super::figures::Figures;
-use super::hearing::{Hears, next_mark};
+use super::figures::{Figures, Route};
+use super::hearing::Hears;
 use super::messages::Dialogs;
 use super::pace::Pace;
 use super::party::{Outcome, Party, PartyEffect, PartyEvent, asks_for_headers};
+use super::routes;
 use super::sleeper::{Lateness, NAP};
 use super::sound::{LegSound, Listens};
 use super::timeline;
@@ -23,10 +24,24 @@ use agents::{Agents, Line};
 use b2b_call::agent::{AgentError, AgentEvent};
 use b2b_config::step::{Deed, Step};
 use b2b_media::stage::Sound;
+use marks::Marks;
 
 mod agents;
 mod carry;
 mod legs;
+mod marks;
+
+/// The header field of an INVITE with the number in the caller's mark. Where the target lets it through, a callee knows
+/// whom it is to hear.
+const MARK: &str = "X-B2B-Mark";
+
+/// An INVITE that came.
+struct Incoming<'a> {
+    /// To, as a URI.
+    to: &'a str,
+    call_id: Vec<u8>,
+    headers: Vec<(String, String)>,
+}
 
 /// Makes and takes calls.
 pub struct Generator {
@@ -39,13 +54,11 @@ pub struct Generator {
     /// Times at which parties want to be woken.
     alarms: BinaryHeap<Reverse<(Instant, u64)>>,
     last: u64,
-    /// The number of the next caller's mark. It begins at chance, so that two loads are told apart.
-    next_mark: u32,
     /// What passes is kept with the calls, for a report.
     watches: bool,
     dialogs: Dialogs,
-    /// Numbers of the marks of callers under way.
-    marks: HashSet<u32>,
+    /// Numbers of the marks of callers.
+    marks: Marks,
     /// Callers under way.
     calling: usize,
     chance: StdRng,
@@ -80,14 +93,18 @@ impl Generator {
             of_leg: HashMap::new(),
             alarms: BinaryHeap::new(),
             last: 0,
-            next_mark: rand::random(),
             watches: config.report.is_some(),
             dialogs: Dialogs::default(),
-            marks: HashSet::new(),
+            marks: Marks::behind(rand::random()),
             calling: 0,
             chance: StdRng::seed_from_u64(config.seed),
             sample: StdRng::seed_from_u64(config.seed.wrapping_add(1)),
-            figures: Figures::default(),
+            figures: Figures {
+                routes: (config.routes.prefixes().iter())
+                    .map(|prefix| Route { prefix: prefix.clone(), ..Route::default() })
+                    .collect(),
+                ..Figures::default()
+            },
             lateness: Lateness::new(now),
             files: config.sounds.iter().map(|(_, sound)| sound.clone()).collect(),
             next_tick: now + NAP,
@@ -241,9 +258,7 @@ impl Generator {
         let (mark, listens) = match role {
             Role::Caller => {
                 let chosen = waits || ears.sample.is_none_or(|share| self.sample.random::<f64>() < share);
-                self.next_mark = next_mark(self.next_mark, chosen);
-                self.marks.insert(self.next_mark);
-                (self.next_mark, if chosen { Listens::Always } else { Listens::Never })
+                (self.marks.begin(chosen), if chosen { Listens::Always } else { Listens::Never })
             }
             // it says whom it hears, so it listens until it knows
             Role::Callee if ears.sample.is_some() && !waits => (0, Listens::WhereChosen),
@@ -299,13 +314,8 @@ impl Generator {
         if let Outcome::Failed { step, why } = &outcome {
             (entry.call.step, entry.call.why) = (Some(step.clone()), Some(why.clone()));
         }
-        match entry.role {
-            Role::Caller => {
-                self.calling -= 1;
-                self.figures.callers.over(outcome);
-            }
-            Role::Callee => self.figures.callees.over(outcome),
-        }
+        self.calling -= usize::from(entry.role == Role::Caller);
+        self.figures.of(entry.role, entry.route).for_each(|side| side.over(outcome.clone()));
         // a call that could not be placed has no leg whose end would be told
         if entry.leg.is_none() {
             self.leave(id);
@@ -323,13 +333,26 @@ impl Generator {
         self.figures.timeline.at(now.saturating_duration_since(self.began))
     }
 
+    /// It is known whom a party calls, or who is called by it: a route may count it.
+    pub(crate) fn goes_to(&mut self, id: u64, dialled: &str) {
+        let answers_only = self.answers_only();
+        let Some(entry) = self.entries.get_mut(&id) else { return };
+        dialled.clone_into(&mut entry.call.dialled);
+        if (entry.role == Role::Callee) == answers_only {
+            entry.route = self.config.routes.of(dialled);
+        }
+        if let Some(route) = entry.route.and_then(|n| self.figures.routes.get_mut(n)) {
+            route.side.begun += 1;
+        }
+    }
+
     /// It makes no calls, so that those of its callees are the calls of the run.
     fn answers_only(&self) -> bool {
         self.config.callers.is_none()
     }
 
     /// Somebody calls: a callee, where there are some.
-    fn called(&mut self, line: Line, call_id: Vec<u8>, headers: Vec<(String, String)>, now: Instant) {
+    fn called(&mut self, line: Line, incoming: Incoming<'_>, now: Instant) {
         let Some(steps) = self.config.callees.clone().filter(|_| !self.stopping) else {
             return drop(self.agents.at(line.0).reject(line.1, 480, ""));
         };
@@ -339,9 +362,14 @@ impl Generator {
         }
         let asks = asks_for_headers(&steps);
         let id = self.enter(Role::Callee, steps, Some(line), now);
-        self.begin_dialog(id, line.0, Some(call_id));
+        let told = incoming.headers.iter().find(|(name, _)| name.eq_ignore_ascii_case(MARK));
+        if let Some(entry) = self.entries.get_mut(&id) {
+            entry.told = told.and_then(|(_, value)| value.trim().parse().ok());
+        }
+        self.goes_to(id, routes::number_of(incoming.to));
+        self.begin_dialog(id, line.0, Some(incoming.call_id));
         if asks {
-            self.tell(id, &PartyEvent::Received { headers });
+            self.tell(id, &PartyEvent::Received { headers: incoming.headers });
         }
         self.tell(id, &PartyEvent::Begin);
     }
@@ -351,8 +379,9 @@ impl Generator {
         let now = Instant::now();
         self.take_messages(agent);
         match event {
-            AgentEvent::Incoming { leg, sip_call_id, headers, .. } => {
-                self.called((agent, leg), sip_call_id.into_bytes(), headers, now);
+            AgentEvent::Incoming { leg, to, sip_call_id, headers, .. } => {
+                let call_id = sip_call_id.into_bytes();
+                self.called((agent, leg), Incoming { to: &to, call_id, headers }, now);
             }
             AgentEvent::Progress { leg, .. } => {
                 let ringing = &mut self.figures.ringing;

@@ -8,6 +8,7 @@ use super::expect::{Judged, Verdict};
 use super::figures::{Figures, Side, Times};
 use super::results::Late;
 use super::timeline::Timeline;
+use super::ways::BEYOND_MS;
 use crate::results::charts::{BAD, BOTTOM, LEFT, RECEIVED, RIGHT, SENT, WARN, svg, time_mesh};
 use crate::results::page::{self, figure, ms, one, tile};
 
@@ -168,6 +169,8 @@ fn times(figures: &Figures) -> Markup {
 fn sides(figures: &Figures) -> Markup {
     let mos =
         |side: &Side, percent| side.mos_of_worst(percent).map_or("–".to_owned(), |mos| format!("{mos:.2}"));
+    let routes = figures.routes().map(|it| (format!("route {}", it.prefix), &it.side));
+    let all = figures.sides().map(|(name, side)| (name.to_owned(), side)).chain(routes);
     html! {
         h2 { "Calls and packets" }
         div.scroll tabindex="0" { table {
@@ -176,7 +179,7 @@ fn sides(figures: &Figures) -> Markup {
                 th { "MOS p50" } th { "worst hundredth" } th { "RTP sent" } th { "received" } th { "lost" }
                 th { "concealed frames" }
             }
-            @for (name, side) in figures.sides() {
+            @for (name, side) in all {
                 tr {
                     td { (name) } td { (side.begun) } td { (side.answered) } td { (side.done) } td { (side.failures()) }
                     td {
@@ -188,6 +191,9 @@ fn sides(figures: &Figures) -> Markup {
                 }
             }
         } }
+        @for (name, side) in figures.sides() {
+            @if let Some(slower) = side.ways.slower(BEYOND_MS) { p { "Of " (name) ", " (slower.to_string()) "." } }
+        }
     }
 }
 

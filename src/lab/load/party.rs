@@ -12,6 +12,8 @@ use b2b_config::step::{Deed, Step};
 
 /// How often sound is looked at for which a step waits.
 const LOOK: Duration = Duration::from_millis(100);
+/// A callee's 200 is sent again until an ACK comes (RFC 3261 §13.3.1.4): a call without one is none.
+const NO_ACK: &str = "no ACK came for its 200";
 /// From one digit to the next: RFC 4733 §2.5.1.1 wants them apart.
 const DIGIT: Duration = Duration::from_millis(250);
 
@@ -248,7 +250,8 @@ impl Party {
             self.at += 1;
             self.waits = false;
         } else if late && !matches!(deed, Deed::Press(_)) {
-            self.fail("not in time", effects);
+            let why = if *deed == Deed::Answer { NO_ACK } else { "not in time" };
+            self.fail(why, effects);
         } else if matches!((deed, event), (Deed::Hears { .. } | Deed::HearsMark, PartyEvent::Due)) {
             effects.push(PartyEffect::WakeAt((now + LOOK).min(self.until)));
         }
@@ -377,6 +380,8 @@ impl Party {
                 return self.fail(&format!("refused: {status}"), effects);
             }
             (PartyEvent::Refused { status: None }, _) => return self.fail("no way to the far end", effects),
+            // whoever ended it: it is told that it is answered when the ACK comes
+            (PartyEvent::Ended { .. }, Some(Deed::Answer)) => return self.fail(NO_ACK, effects),
             (PartyEvent::Ended { by_them: true }, _) => return self.fail("the far end hung up", effects),
             _ => return self.fail("the call was lost", effects),
         };

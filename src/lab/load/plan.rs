@@ -30,6 +30,7 @@ use super::expect::Expect;
 use super::hearing::Ears;
 use super::holding::Holding;
 use super::pace::Stage;
+use super::routes::Routes;
 use super::users::{self, Users};
 use b2b_call::agent::{Roots, Signalling, SrtpPolicy, Transport, sip_uri};
 use b2b_config::step::{self, Deed, Step};
@@ -84,6 +85,8 @@ pub struct LoadPlan {
     pub expect: Expect,
     /// What legs that say their mark are to hear.
     pub ears: Option<Ears>,
+    /// Calls that have figures of their own, by their numbers.
+    pub routes: Routes,
     /// How long calls stay.
     pub holding: Option<Holding>,
     /// In order of priority.
@@ -133,6 +136,7 @@ pub struct Table {
     /// The target may be loaded, wherever it is.
     pub target_is_mine: bool,
     ears: Option<String>,
+    routes: Vec<String>,
     hold_s: Option<Length>,
     codecs: Option<Vec<String>>,
     /// The domain of users; none: the target's host.
@@ -304,6 +308,7 @@ impl LoadPlan {
                 .map(str::parse)
                 .transpose()
                 .map_err(|reason| bad("load.ears", reason))?,
+            routes: Routes::new(written.load.routes.clone()).map_err(|reason| bad("load.routes", reason))?,
             holding: holding.transpose().map_err(|reason| bad("load.hold_s", reason))?,
             codecs: written
                 .load
@@ -378,6 +383,7 @@ mod tests {
             ("[[stage]]\nrate = -1", "stage.rate: -1 is no rate"),
             ("[caller]\nsteps = [\"jump\"]", "caller.steps: the step `jump`"),
             ("[expect]\nmin_done = 3", "unknown field `min_done`"),
+            ("[load]\nroutes = [\"\"]", "load.routes: \"\" is no route"),
             ("[load]\ntransport = \"sctp\"", "expected one of `udp`, `tcp`, `tls`"),
             ("[load]\nsrtp = true", "srtp"),
             ("[callee]\nregister_per_s = 0", "callee.register_per_s: 0 is no rate"),

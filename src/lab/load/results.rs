@@ -4,6 +4,7 @@ use serde_json::{Value, json};
 
 use super::expect::{Judged, Verdict};
 use super::figures::{Figures, Side, Times};
+use super::ways::BEYOND_MS;
 
 /// How late generator and idle sleeper were, percent of the time.
 pub type Late = (f64, f64);
@@ -29,6 +30,7 @@ pub fn json(figures: &Figures, late: Late, took_s: f64, judged: &Judged) -> Valu
 pub fn lines(figures: &Figures, late: Late, took_s: f64, judged: &Judged) -> Vec<String> {
     let mut lines = Vec::new();
     figures.sides().for_each(|(who, side)| lines.extend(of_side(who, side, took_s)));
+    lines.extend(figures.routes().map(|route| of_route(&route.prefix, &route.side)));
     if figures.callers.begun > 0 {
         lines.push(format!(
             "{:<9} {:>9} {:>9} {:>9} {:>9} {:>9}",
@@ -101,10 +103,28 @@ fn of_side(who: &str, side: &Side, took_s: f64) -> Vec<String> {
             "", side.judged
         ));
     }
+    lines.extend(side.ways.slower(BEYOND_MS).map(|slower| format!("{:<9} {slower}", "")));
     let mut failed: Vec<_> = side.failed.iter().collect();
     failed.sort_by_key(|(_, calls)| std::cmp::Reverse(**calls));
     lines.extend(failed.iter().map(|((step, why), calls)| format!("{:<9} {calls} at `{step}`: {why}", "")));
     lines
+}
+
+fn of_route(prefix: &str, side: &Side) -> String {
+    let mos = |percent| side.mos_of_worst(percent).map_or("–".to_owned(), |mos| format!("{mos:.2}"));
+    let delay = match side.delay.count() {
+        0 => "–".to_owned(),
+        _ => format!("{:.1} ms, p95 {:.1}", side.delay.percentile_ms(50.0), side.delay.percentile_ms(95.0)),
+    };
+    format!(
+        "route {prefix:<3} {} begun, {} done, {} failed; {} RTP lost; MOS {}, worst hundredth {}; mouth to ear {delay}",
+        side.begun,
+        side.done,
+        side.failures(),
+        side.packets[2],
+        mos(50.0),
+        mos(1.0)
+    )
 }
 
 fn of_times(what: &str, times: &Times) -> String {

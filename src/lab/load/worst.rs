@@ -9,6 +9,8 @@ use super::messages::Message;
 
 /// Calls that are told of; and kept of each kind, since one call may be the worst of several.
 const KEPT: usize = 10;
+/// Calls that failed and are all told of.
+const LISTED: usize = 1_000;
 
 /// What is known of a leg whose call is over.
 #[derive(Debug, Clone, Default, PartialEq, Serialize)]
@@ -17,6 +19,8 @@ pub struct Call {
     pub number: u64,
     /// `caller` or `callee`.
     pub side: &'static str,
+    /// The number or user that was called, as this side knows it.
+    pub dialled: String,
     /// When it was due, from the beginning of the run, s.
     pub at_s: f64,
     /// The number in its mark; 0: a callee that heard no caller's.
@@ -50,6 +54,24 @@ impl Call {
 
     fn reason(&self) -> (&Option<String>, &Option<String>) {
         (&self.step, &self.why)
+    }
+}
+
+/// Calls that failed, the first ones of them.
+#[derive(Debug, Clone, Default, Serialize)]
+pub struct Failed {
+    calls: Vec<Call>,
+    /// Others.
+    left_out: u64,
+}
+
+impl Failed {
+    /// A call is over.
+    pub fn offer(&mut self, call: &Call) {
+        match call.why.is_some() {
+            true if self.calls.len() < LISTED => self.calls.push(call.clone()),
+            failed => self.left_out += u64::from(failed),
+        }
     }
 }
 
@@ -142,6 +164,14 @@ mod tests {
         // what is not kept costs nothing
         assert_eq!(told, 12);
         assert_eq!(numbers(&worst), [1, 2, 3, 4, 5, 6, 7, 8, 9, 501]);
+    }
+
+    #[test]
+    fn a_thousand_failed_calls_are_listed_and_the_others_counted() {
+        let mut all = Failed::default();
+        all.offer(&Call::default());
+        (1..=1_234).for_each(|n| all.offer(&failed(n, "refused: 503")));
+        assert_eq!((all.calls.len(), all.left_out), (1_000, 234));
     }
 
     #[test]

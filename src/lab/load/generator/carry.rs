@@ -4,9 +4,11 @@ use std::cmp::Reverse;
 use std::sync::Arc;
 use std::time::Instant;
 
-use super::{Entry, Generator, Role};
+use super::{Entry, Generator, MARK, Role};
 use crate::load::config::LoadConfig;
+use crate::load::hearing::Hears;
 use crate::load::party::{PartyEffect, PartyEvent, Said};
+use crate::load::routes;
 use crate::load::sound::{Ear, LegSound, Mouth};
 use crate::load::users::{self, User};
 use b2b_call::agent::{DialAs, DtmfMode, LegAudio};
@@ -27,12 +29,16 @@ impl Generator {
                 let (user, n) = (user_of(&self.config, entry), entry.call.number);
                 let fill = |text: &str| users::fill(text, user, n);
                 let uri = self.config.uri_of(&fill(&to));
-                let headers = headers.iter().map(|(name, value)| (fill(name), fill(value))).collect();
+                let filled = headers.iter().map(|(name, value)| (fill(name), fill(value)));
+                let mark = (entry.is_marked() && self.config.ears.hears == Hears::Mark)
+                    .then(|| (MARK.to_owned(), entry.mark.to_string()));
+                let headers = filled.chain(mark).collect();
                 let how = match user {
                     Some(user) => user.dials(&self.config.domain, headers),
                     None => DialAs { headers, ..DialAs::default() },
                 };
                 entry.dialled = Some(now);
+                let dialled = routes::number_of(&uri).to_owned();
                 match agent.dial_as(&uri, audio(&entry.sound), &how) {
                     Ok(leg) => {
                         entry.leg = Some(leg);
@@ -45,6 +51,7 @@ impl Generator {
                         self.tell_later(id, PartyEvent::Refused { status: None });
                     }
                 }
+                self.goes_to(id, &dialled);
             }
             (PartyEffect::WakeAt(at), _) => {
                 entry.wake = Some(at);

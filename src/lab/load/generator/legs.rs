@@ -19,18 +19,20 @@ impl Generator {
         if !entry.can_be_judged() {
             return outcome;
         }
-        let side = match entry.role {
-            Role::Caller => &mut self.figures.callers,
-            Role::Callee => &mut self.figures.callees,
-        };
+        let (role, route, number) = (entry.role, entry.route, entry.call.number);
         if !entry.sound.is_listened_to() {
-            side.not_listened += 1;
+            self.figures.of(role, route).for_each(|side| side.not_listened += 1);
             return outcome;
         }
         let heard = entry.heard();
-        side.judged(&heard);
-        let own = Mark { call: entry.mark, side: entry.role.side() };
-        let fault = heard.fault(own, |call| self.marks.contains(&call));
+        let own = Mark { call: entry.mark, side: role.side() };
+        let since = entry.speaks.unwrap_or(self.began);
+        let fault = heard.fault(own, |call| {
+            // callees know of calls by what they hear
+            let others = || self.entries.iter().filter(|(other, _)| **other != id);
+            self.marks.was_under_way(call, since) || others().any(|(_, it)| it.call_in_mark() == call)
+        });
+        self.figures.of(role, route).for_each(|side| side.judged(number, &heard));
         match (outcome, fault) {
             (Outcome::Done, Some(why)) => {
                 Outcome::Failed { step: "say mark".to_owned(), why: why.to_owned() }
@@ -43,36 +45,28 @@ impl Generator {
         let Some(entry) = self.entry_of(leg) else { return };
         entry.up = true;
         entry.speaks = Some(now);
-        let (role, took) = (entry.role, now.saturating_duration_since(entry.due));
+        let (role, route, took) = (entry.role, entry.route, now.saturating_duration_since(entry.due));
         entry.call.setup_ms = (role == Role::Caller).then_some(took.as_secs_f64() * 1e3);
         if role == Role::Caller || self.answers_only() {
             self.happens(now).answered += 1;
         }
-        match role {
-            Role::Caller => {
-                self.figures.callers.answered += 1;
-                self.figures.setup.record(took);
-                self.happens(now).set_up(took);
-            }
-            Role::Callee => self.figures.callees.answered += 1,
+        if role == Role::Caller {
+            self.figures.setup.record(took);
+            self.happens(now).set_up(took);
         }
+        self.figures.of(role, route).for_each(|side| side.answered += 1);
     }
 
     pub(super) fn media_closed(&mut self, leg: Line, report: &LegReport) {
         let Some(entry) = self.entry_of(leg) else { return };
         let (role, mos) = (entry.role, report.reception.mos().filter(|_| entry.up));
         entry.call.mos = mos;
-        let side = match role {
-            Role::Caller => &mut self.figures.callers,
-            Role::Callee => &mut self.figures.callees,
-        };
-        let stats = &report.stats;
-        for (sum, packets) in side.packets.iter_mut().zip([stats.packets_tx, stats.packets_rx, stats.lost]) {
-            *sum += packets;
-        }
-        side.concealed += stats.concealed;
-        if let Some(mos) = mos {
-            side.heard(mos, stats.lost);
+        let (route, stats) = (entry.route, &report.stats);
+        for side in self.figures.of(role, route) {
+            let packets = [stats.packets_tx, stats.packets_rx, stats.lost];
+            side.packets.iter_mut().zip(packets).for_each(|(sum, packets)| *sum += packets);
+            side.concealed += stats.concealed;
+            mos.into_iter().for_each(|mos| side.heard(mos, stats.lost));
         }
     }
 
@@ -99,14 +93,13 @@ impl Generator {
     pub(super) fn leave(&mut self, id: u64) {
         let Some(agent) = self.entries.get(&id).map(|entry| entry.agent) else { return };
         self.take_messages(agent);
-        let Some(Entry { mark, dialog, call, messages, due, sound, .. }) = self.entries.remove(&id) else {
-            return;
-        };
-        self.marks.remove(&mark);
+        let Some(entry) = self.entries.remove(&id) else { return };
+        self.marks.end(entry.call_in_mark(), Instant::now());
+        let Entry { dialog, call, messages, due, sound, .. } = entry;
         if let Some(dialog) = dialog {
             self.dialogs.end(&dialog, id);
         }
-        self.figures.worst.offer(&call, |call| {
+        self.figures.left(&call, |call| {
             call.messages = messages::told(&messages, due);
             call.sound = sound.course();
         });

@@ -18,13 +18,14 @@ pub fn worst(calls: &[&Call]) -> Markup {
             h2 { "The worst calls" }
             div.scroll tabindex="0" { table {
                 tr {
-                    th { "call" } th.left { "side" } th { "due at" } th.left { "step" } th.left { "why" } th { "setup" }
+                    th { "call" } th.left { "side" } th.left { "called" } th { "due at" } th.left { "step" } th.left { "why" } th { "setup" }
                     th { "MOS" } th { "mouth to ear" } th { "longest gap" } th { "its mark" } th { "foreign mark" }
                 }
                 @for call in calls {
                     tr {
                         td { (call.number) }
                         td.left { (call.side) }
+                        td.left { (call.dialled) }
                         td { (one(call.at_s)) " s" }
                         td.text { @if let Some(step) = &call.step { code { (step) } } }
                         td.text.bad-text { (call.why.as_deref().unwrap_or("")) }

@@ -85,6 +85,25 @@ fn a_callee_rings_answers_and_waits_for_the_far_end_to_hang_up() {
 }
 
 #[test]
+fn an_answer_without_an_ack_is_told_as_that() {
+    let answers = || {
+        let mut bench = Bench::of(step::callee("answer; say mark; hung up"));
+        assert_eq!(bench.at(0, PartyEvent::Begin)[0], PartyEffect::Answer);
+        bench
+    };
+    // the caller, to whom the call is up, hangs up; or the 200 is sent in vain for 32 s
+    for by_them in [true, false] {
+        let ended = answers().at(5_000, PartyEvent::Ended { by_them });
+        assert_eq!(failed(&ended), Some(("answer", "no ACK came for its 200")), "{by_them}");
+    }
+    let late = answers().at(30_000, PartyEvent::Due);
+    assert_eq!(
+        (failed(&late), &late[0]),
+        (Some(("answer", "no ACK came for its 200")), &PartyEffect::HangUp)
+    );
+}
+
+#[test]
 fn a_call_that_is_lost_under_a_step_names_the_step() {
     let mut bench = Bench::of(step::caller("dial 1; stay; hang up"));
     bench.at(0, PartyEvent::Begin);

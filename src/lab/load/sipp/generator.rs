@@ -403,7 +403,7 @@ impl Generator {
     /// A call has nothing to do any more.
     fn leave(&mut self, id: u64, now: Instant) {
         let Some(call) = self.calls.remove(&id) else { return };
-        self.figures.worst.offer(&call.told);
+        self.figures.left(&call.told, |_| ());
         if let Some(rtp) = &call.rtp {
             let packets = &mut side(&mut self.figures, call.role).packets;
             packets[0] += rtp.sent;
