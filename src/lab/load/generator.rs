@@ -4,7 +4,7 @@
 use std::cmp::Reverse;
 use std::collections::{BinaryHeap, HashMap, HashSet};
 use std::sync::Arc;
-use std::time::Instant;
+use std::time::{Duration, Instant};
 
 use rand::rngs::{SmallRng, StdRng};
 use rand::{Rng, SeedableRng};
@@ -15,7 +15,7 @@ use super::figures::Figures;
 use super::hearing::Ears;
 use super::pace::Pace;
 use super::party::{Outcome, Party, PartyEffect, PartyEvent};
-use super::sleeper::{Lateness, NAP};
+use super::sleeper::Lateness;
 use super::timeline;
 use agents::{Agents, Line};
 use b2b_call::agent::{AgentError, AgentEvent, LegReport};
@@ -25,6 +25,9 @@ use b2b_dsp::mark::Mark;
 
 mod agents;
 mod carry;
+
+/// How often signals and the line on the screen are looked after; what is due in between is done when it is due.
+const TURN: Duration = Duration::from_millis(20);
 
 /// Makes and takes calls.
 pub struct Generator {
@@ -77,7 +80,7 @@ impl Generator {
             chance: StdRng::seed_from_u64(config.seed),
             figures: Figures::default(),
             lateness: Lateness::new(now),
-            next_tick: now + NAP,
+            next_tick: now + TURN,
             stopping: false,
             effects: Vec::new(),
             later: Vec::new(),
@@ -100,13 +103,13 @@ impl Generator {
             let now = Instant::now();
             let found = self.agents.registrations();
             if found.registered == found.users {
-                (self.began, self.lateness, self.next_tick) = (now, Lateness::new(now), now + NAP);
+                (self.began, self.lateness, self.next_tick) = (now, Lateness::new(now), now + TURN);
                 return Ok(());
             }
             if found.registered + found.given_up == found.users || now >= until || gives_up() {
                 return Err(agents::missing(&found));
             }
-            let event = tokio::time::timeout(NAP, self.agents.next_event()).await;
+            let event = tokio::time::timeout(TURN, self.agents.next_event()).await;
             if let Ok((agent, event)) = event {
                 self.happened(agent, event);
             }
@@ -147,6 +150,14 @@ impl Generator {
         figures
     }
 
+    /// When something is due next: a call, a party, or the end of the turn.
+    fn next_due(&self) -> Instant {
+        let alarm = self.alarms.peek().map(|Reverse((at, _))| *at);
+        let held = self.stopping || self.config.at_once.is_some_and(|most| self.calling >= most);
+        let call = self.pace.as_ref().filter(|_| !held).and_then(Pace::next_due).map(|due| self.began + due);
+        alarm.into_iter().chain(call).fold(self.next_tick, Instant::min)
+    }
+
     /// Goes on until the next tick is over.
     ///
     /// # Errors
@@ -154,19 +165,23 @@ impl Generator {
     pub async fn turn(&mut self) -> Result<(), AgentError> {
         let tick = self.next_tick;
         loop {
-            let now = Instant::now();
+            let (now, due) = (Instant::now(), self.next_due());
+            if due <= now {
+                self.lateness.done(due, now);
+            }
             self.begin_due(now);
             self.wake_due(now);
             if now >= tick {
-                self.lateness.woke(now);
                 let legs = self.entries.len();
                 let step = self.happens(now);
                 step.legs = step.legs.max(legs);
-                self.next_tick = now + NAP;
+                self.next_tick = now + TURN;
                 return Ok(());
             }
-            let next = self.alarms.peek().map_or(tick, |Reverse((at, _))| (*at).min(tick));
+            let next = self.next_due();
             let (agent, event) = tokio::select! {
+                // while there is news, no timer is set
+                biased;
                 event = self.agents.next_event() => event,
                 () = tokio::time::sleep_until(next.into()) => continue,
             };
