@@ -10,6 +10,8 @@ use std::net::UdpSocket;
 fn main() -> anyhow::Result<()> {
     let bind = std::env::args().nth(1).unwrap_or_else(|| "127.0.0.1:5060".to_owned());
     let socket = UdpSocket::bind(&bind)?;
+    // It repeats nothing: what finds no room while another program has the core is lost.
+    socket2::SockRef::from(&socket).set_recv_buffer_size(4 << 20)?;
     let local = socket.local_addr()?;
     println!("listening on {local}");
     let mut request = [0; 65_535];

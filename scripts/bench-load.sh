@@ -18,8 +18,8 @@ goal=${B2B_BENCH_CPS:-4000}
 built=target/${B2B_PROFILE:-dist}
 cargo build -q --profile "${B2B_PROFILE:-dist}" -p b2b --bin b2b --example uas_floor
 ulimit -Sn "$(ulimit -Hn)"
-# an address of its own: its ports are nobody else's
-at=127.79.$(($$ / 250 % 250 + 1)).$(($$ % 250 + 1))
+# addresses of its own: their ports are nobody else's
+at=127.79.$(($$ / 250 % 250 + 1)).$(($$ % 250 + 1)) media=127.80.${at#127.79.}
 out=$(mktemp -d)
 pids=()
 cleanup() { [ "${#pids[@]}" = 0 ] || kill "${pids[@]}" 2>/dev/null || true; wait; rm -rf "$out"; }
@@ -136,7 +136,7 @@ judged() { # name, calls, a second, target
     stop "$callees"
     for side in callers callees; do
         local part=".$side"
-        printf '%s: %s %s\n' "$name" "$side" "$(figure $side "\"\(.at_once) at once, \($part.judged // $part.ears.judged) judged, \($part.failed) failed, \
+        printf '%s: %s %s\n' "$name" "$side" "$(figure $side "\"\(.at_once) at once, \($part.ears.judged) judged, \($part.failed) failed, \
 RTP \($part.packets.sent) sent, \($part.packets.lost) lost, mouth to ear p50 \($part.ears.mouth_to_ear.p50_ms) ms, p95 \($part.ears.mouth_to_ear.p95_ms), \
 longest gap \($part.ears.longest_gaps.max_ms) ms, MOS \($part.mos.p1), \(.verdict.result)\"") ($(late $side))"
         case "$(figure $side .verdict.result)" in
@@ -160,7 +160,7 @@ store = "memory"
 [http]
 listen = "off"
 [media]
-bind = "$at"
+bind = "$media"
 ports = "20000-39999"
 [limits]
 source_messages_per_s = 1000000

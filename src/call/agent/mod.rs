@@ -337,11 +337,16 @@ impl AgentService {
         self.stack.local().unwrap_or(self.config.bind)
     }
 
+    /// News that is there already.
+    pub fn take_news(&mut self) -> Option<AgentEvent> {
+        self.news.pop_front()
+    }
+
     /// Moves everything until there is news. Nothing is lost when the future is
     /// dropped half way.
     pub async fn next_event(&mut self) -> AgentEvent {
         loop {
-            if let Some(event) = self.news.pop_front() {
+            if let Some(event) = self.take_news() {
                 return event;
             }
             let due = self.registration_timeout().into_iter().chain(self.users_timeout()).min();

@@ -26,6 +26,13 @@ use b2b_dsp::mark::Mark;
 mod agents;
 mod carry;
 
+/// Calls that begin before answers are taken again: after a stall many are due, and where all of them left at once they
+/// would find the target's socket full.
+const BURST: u32 = 16;
+
+/// What is taken of what happens before it is looked again what is due: more than so many calls can bring.
+const NEWS: u32 = 4 * BURST;
+
 /// How often signals and the line on the screen are looked after; what is due in between is done when it is due.
 const TURN: Duration = Duration::from_millis(20);
 
@@ -178,23 +185,34 @@ impl Generator {
                 self.next_tick = now + TURN;
                 return Ok(());
             }
-            let next = self.next_due();
+            self.take_news(self.next_due()).await?;
+        }
+    }
+
+    /// Takes what happens to its parties: waits for it until something is due, and goes on as long as there is more,
+    /// up to [`NEWS`] of it.
+    async fn take_news(&mut self, due: Instant) -> Result<(), AgentError> {
+        for taken in 0..NEWS {
             let (agent, event) = tokio::select! {
                 // while there is news, no timer is set
                 biased;
                 event = self.agents.next_event() => event,
-                () = tokio::time::sleep_until(next.into()) => continue,
+                () = std::future::ready(()), if taken > 0 => return Ok(()),
+                () = tokio::time::sleep_until(due.into()) => return Ok(()),
             };
             if event == AgentEvent::MediaLost {
                 return Err(AgentError::Media("the media worker has stopped".to_owned()));
             }
             self.happened(agent, event);
         }
+        Ok(())
     }
 
-    /// Begins the calls that are due.
+    /// Begins calls that are due, [`BURST`] at most.
     fn begin_due(&mut self, now: Instant) {
-        while !self.stopping
+        let mut left = BURST;
+        while left > 0
+            && !self.stopping
             && let Some(pace) = &mut self.pace
             && let Some(due) = pace.next_due()
             && self.began + due <= now
@@ -204,6 +222,7 @@ impl Generator {
                 // counted once a turn: it begins as soon as another one is over
                 return;
             }
+            left -= 1;
             pace.begin();
             let due = self.began + due;
             self.figures.lateness.record(now.saturating_duration_since(due));
