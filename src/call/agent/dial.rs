@@ -1,5 +1,7 @@
 //! Calls of ours.
 
+use std::net::IpAddr;
+
 use bytes::Bytes;
 
 use super::account::{self, DialAs, Way};
@@ -53,8 +55,7 @@ impl AgentService {
         if hop.is_some_and(|ip| ip.is_ipv4() != self.config.bind.is_ipv4()) {
             return Err(bad(format!("its address family is not that of our bind {}", self.config.bind)));
         }
-        let ip = hop.and_then(|ip| local_addr::towards(ip).ok());
-        let ip = ip.unwrap_or_else(|| local_addr::concrete(self.config.bind).ip());
+        let ip = self.address_towards(hop);
         let (session, rtp) = self.open_session()?;
         let mut local = self.local_media(ip);
         local.rtp.set_port(rtp.port());
@@ -91,6 +92,13 @@ impl AgentService {
         entry.audio = Some(audio);
         entry.early_audio = self.config.options.early_media;
         Ok(self.legs.insert(entry))
+    }
+
+    /// Our address as who is there sees it. A concrete bind is that, and the routing table need not be asked.
+    fn address_towards(&self, hop: Option<IpAddr>) -> IpAddr {
+        let bound = self.config.bind;
+        let routed = hop.filter(|_| bound.ip().is_unspecified()).and_then(|ip| local_addr::towards(ip).ok());
+        routed.unwrap_or_else(|| local_addr::concrete(bound).ip())
     }
 }
 

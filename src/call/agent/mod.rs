@@ -150,6 +150,8 @@ pub struct CallOptions {
     /// There is no media: descriptions name a port that nobody reads, and legs have no session. For load
     /// that is about signalling alone.
     pub signalling_only: bool,
+    /// So many messages a second of one address are taken at most; none: as many as suit a phone.
+    pub source_messages_per_s: Option<u32>,
 }
 
 impl Default for CallOptions {
@@ -162,6 +164,7 @@ impl Default for CallOptions {
             reliable: false,
             transfers: false,
             signalling_only: false,
+            source_messages_per_s: None,
         }
     }
 }
@@ -283,7 +286,10 @@ impl AgentService {
         let signalling = &config.signalling;
         let tls = signalling.tls.as_ref().map(Roots::load).transpose().map_err(AgentError::Tls)?;
         let (trace, names) = (config.sip_trace.clone(), signalling.names());
-        let net = NetConfig { trace, tls, names, ..NetConfig::new(config.bind) };
+        let mut net = NetConfig { trace, tls, names, ..NetConfig::new(config.bind) };
+        if let Some(most) = config.options.source_messages_per_s {
+            (net.limits.per_source.per_second, net.limits.per_source.burst) = (most, most.saturating_mul(2));
+        }
         let mut stack = SipStack::bind(net, endpoint).map_err(|error| match error {
             NetError::Bind { addr, error } => AgentError::Bind { addr, error },
             NetError::Trace { path, error } => AgentError::Trace { path, error },
@@ -331,11 +337,16 @@ impl AgentService {
         self.stack.local().unwrap_or(self.config.bind)
     }
 
+    /// News that is there already.
+    pub fn take_news(&mut self) -> Option<AgentEvent> {
+        self.news.pop_front()
+    }
+
     /// Moves everything until there is news. Nothing is lost when the future is
     /// dropped half way.
     pub async fn next_event(&mut self) -> AgentEvent {
         loop {
-            if let Some(event) = self.news.pop_front() {
+            if let Some(event) = self.take_news() {
                 return event;
             }
             let due = self.registration_timeout().into_iter().chain(self.users_timeout()).min();

@@ -48,6 +48,7 @@ impl CallKeys {
             reliable: true,
             transfers: true,
             signalling_only: false,
+            source_messages_per_s: None,
         }
     }
 }

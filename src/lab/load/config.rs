@@ -36,6 +36,9 @@ const LIMITS: EndpointLimits = EndpointLimits {
     ..EndpointLimits::DEFAULT
 };
 
+/// Everything comes from one address where a server is the target, and what it may send is nothing to judge it by.
+const MESSAGES_PER_S: u32 = 1 << 20;
+
 /// Who calls.
 #[derive(Debug, Clone)]
 pub struct Callers {
@@ -144,6 +147,7 @@ impl LoadConfig {
             options: CallOptions {
                 ring_at_once: false,
                 signalling_only: self.signalling_only,
+                source_messages_per_s: Some(MESSAGES_PER_S),
                 ..CallOptions::default()
             },
             limits: LIMITS,

@@ -4,7 +4,7 @@
 use std::cmp::Reverse;
 use std::collections::{BinaryHeap, HashMap};
 use std::sync::Arc;
-use std::time::Instant;
+use std::time::{Duration, Instant};
 
 use rand::rngs::{SmallRng, StdRng};
 use rand::{Rng, RngExt, SeedableRng};
@@ -17,7 +17,7 @@ use super::messages::Dialogs;
 use super::pace::Pace;
 use super::party::{Outcome, Party, PartyEffect, PartyEvent, asks_for_headers};
 use super::routes;
-use super::sleeper::{Lateness, NAP};
+use super::sleeper::Lateness;
 use super::sound::{LegSound, Listens};
 use super::timeline;
 use agents::{Agents, Line};
@@ -42,6 +42,16 @@ struct Incoming<'a> {
     call_id: Vec<u8>,
     headers: Vec<(String, String)>,
 }
+
+/// Calls that begin before answers are taken again: after a stall many are due, and where all of them left at once they
+/// would find the target's socket full.
+const BURST: u32 = 16;
+
+/// What is taken of what happens before it is looked again what is due: more than so many calls can bring.
+const NEWS: u32 = 4 * BURST;
+
+/// How often signals and the line on the screen are looked after; what is due in between is done when it is due.
+const TURN: Duration = Duration::from_millis(20);
 
 /// Makes and takes calls.
 pub struct Generator {
@@ -107,7 +117,7 @@ impl Generator {
             },
             lateness: Lateness::new(now),
             files: config.sounds.iter().map(|(_, sound)| sound.clone()).collect(),
-            next_tick: now + NAP,
+            next_tick: now + TURN,
             stopping: false,
             effects: Vec::new(),
             later: Vec::new(),
@@ -130,13 +140,13 @@ impl Generator {
             let now = Instant::now();
             let found = self.agents.registrations();
             if found.registered == found.users {
-                (self.began, self.lateness, self.next_tick) = (now, Lateness::new(now), now + NAP);
+                (self.began, self.lateness, self.next_tick) = (now, Lateness::new(now), now + TURN);
                 return Ok(());
             }
             if found.registered + found.given_up == found.users || now >= until || gives_up() {
                 return Err(agents::missing(&found));
             }
-            let event = tokio::time::timeout(NAP, self.agents.next_event()).await;
+            let event = tokio::time::timeout(TURN, self.agents.next_event()).await;
             if let Ok((agent, event)) = event {
                 self.happened(agent, event);
             }
@@ -177,6 +187,14 @@ impl Generator {
         figures
     }
 
+    /// When something is due next: a call, a party, or the end of the turn.
+    fn next_due(&self) -> Instant {
+        let alarm = self.alarms.peek().map(|Reverse((at, _))| *at);
+        let held = self.stopping || self.config.at_once.is_some_and(|most| self.calling >= most);
+        let call = self.pace.as_ref().filter(|_| !held).and_then(Pace::next_due).map(|due| self.began + due);
+        alarm.into_iter().chain(call).fold(self.next_tick, Instant::min)
+    }
+
     /// Goes on until the next tick is over.
     ///
     /// # Errors
@@ -184,33 +202,48 @@ impl Generator {
     pub async fn turn(&mut self) -> Result<(), AgentError> {
         let tick = self.next_tick;
         loop {
-            let now = Instant::now();
+            let (now, due) = (Instant::now(), self.next_due());
+            if due <= now {
+                self.lateness.done(due, now);
+            }
             self.begin_due(now);
             self.wake_due(now);
             if now >= tick {
-                self.lateness.woke(now);
                 let legs = self.entries.len();
                 let step = self.happens(now);
                 step.legs = step.legs.max(legs);
-                self.next_tick = now + NAP;
+                self.next_tick = now + TURN;
                 self.dialogs.forget_strangers(now);
                 return Ok(());
             }
-            let next = self.alarms.peek().map_or(tick, |Reverse((at, _))| (*at).min(tick));
+            self.take_news(self.next_due()).await?;
+        }
+    }
+
+    /// Takes what happens to its parties: waits for it until something is due, and goes on as long as there is more,
+    /// up to [`NEWS`] of it.
+    async fn take_news(&mut self, due: Instant) -> Result<(), AgentError> {
+        for taken in 0..NEWS {
             let (agent, event) = tokio::select! {
+                // while there is news, no timer is set
+                biased;
                 event = self.agents.next_event() => event,
-                () = tokio::time::sleep_until(next.into()) => continue,
+                () = std::future::ready(()), if taken > 0 => return Ok(()),
+                () = tokio::time::sleep_until(due.into()) => return Ok(()),
             };
             if event == AgentEvent::MediaLost {
                 return Err(AgentError::Media("the media worker has stopped".to_owned()));
             }
             self.happened(agent, event);
         }
+        Ok(())
     }
 
-    /// Begins the calls that are due.
+    /// Begins calls that are due, [`BURST`] at most.
     fn begin_due(&mut self, now: Instant) {
-        while !self.stopping
+        let mut left = BURST;
+        while left > 0
+            && !self.stopping
             && let Some(pace) = &mut self.pace
             && let Some(due) = pace.next_due()
             && self.began + due <= now
@@ -220,6 +253,7 @@ impl Generator {
                 // counted once a turn: it begins as soon as another one is over
                 return;
             }
+            left -= 1;
             pace.begin();
             let due = self.began + due;
             self.figures.lateness.record(now.saturating_duration_since(due));

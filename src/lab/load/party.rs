@@ -260,21 +260,23 @@ impl Party {
 
     /// Does steps until one waits.
     fn go_on(&mut self, now: Instant, effects: &mut Vec<PartyEffect>) {
-        while let Some(step) = self.steps.get(self.at).cloned() {
+        let steps = self.steps.clone();
+        while let Some(step) = steps.get(self.at) {
             if step.chance < 1.0 && self.chance.random::<f64>() >= step.chance {
                 self.at += 1;
                 continue;
             }
             let mut until = now + step.within;
             let mut waits = true;
-            match step.deed {
+            match &step.deed {
                 Deed::Header { name, value } => {
-                    self.headers.push((name, value));
+                    self.headers.push((name.clone(), value.clone()));
                     waits = false;
                 }
                 Deed::Dial(to) => {
                     self.leg = Leg::Waiting;
-                    effects.push(PartyEffect::Dial { to, headers: std::mem::take(&mut self.headers) });
+                    let headers = std::mem::take(&mut self.headers);
+                    effects.push(PartyEffect::Dial { to: to.clone(), headers });
                 }
                 Deed::Answer => {
                     self.leg = Leg::Waiting;
@@ -285,11 +287,11 @@ impl Party {
                     waits = false;
                 }
                 Deed::Refuse(status) => {
-                    effects.push(PartyEffect::Refuse(status));
+                    effects.push(PartyEffect::Refuse(*status));
                     return self.over(Outcome::Done, effects);
                 }
                 Deed::Say(hz) => {
-                    effects.push(PartyEffect::Say(Said::Tone(hz)));
+                    effects.push(PartyEffect::Say(Said::Tone(*hz)));
                     waits = false;
                 }
                 Deed::SayMark => {
@@ -301,7 +303,7 @@ impl Party {
                     waits = false;
                 }
                 Deed::Play(file) => {
-                    effects.push(PartyEffect::Play(file));
+                    effects.push(PartyEffect::Play(file.clone()));
                     waits = false;
                 }
                 Deed::ExpectHeader { name, value } => {
@@ -319,7 +321,8 @@ impl Party {
                     effects.push(PartyEffect::WakeAt((now + LOOK).min(until)));
                 }
                 Deed::Hears { these, not } => {
-                    effects.push(PartyEffect::Listen(Wanted::Tones { these, not }));
+                    effects
+                        .push(PartyEffect::Listen(Wanted::Tones { these: these.clone(), not: not.clone() }));
                     effects.push(PartyEffect::WakeAt((now + LOOK).min(until)));
                 }
                 Deed::Press(digits) => {
@@ -329,7 +332,7 @@ impl Party {
                 }
                 Deed::Hold => effects.push(PartyEffect::Hold),
                 Deed::Resume => effects.push(PartyEffect::Resume),
-                Deed::Transfer(to) => effects.push(PartyEffect::Transfer(to)),
+                Deed::Transfer(to) => effects.push(PartyEffect::Transfer(to.clone())),
                 Deed::Stay => until = now + self.holding.draw(&mut self.chance),
                 Deed::HangUp => {
                     self.leg = Leg::Ending;

@@ -9,7 +9,7 @@ use std::time::{Duration, Instant};
 /// How long it sleeps at a time.
 pub const NAP: Duration = Duration::from_millis(2);
 /// What is later than this is late: a quarter of a packet time.
-pub const LATE: Duration = Duration::from_millis(5);
+const LATE: Duration = Duration::from_millis(5);
 
 /// In which share of the time something due would have been late.
 #[derive(Debug, Clone)]
@@ -25,10 +25,10 @@ impl Lateness {
         Lateness { began: now, last: now, stalled: Duration::ZERO }
     }
 
-    /// It was to wake [`NAP`] after the last time.
-    pub fn woke(&mut self, now: Instant) {
-        self.stalled += now.saturating_duration_since(self.last).saturating_sub(NAP + LATE);
-        self.last = now;
+    /// What was due is done now. Of what is late the time counts once, however much was due in it.
+    pub fn done(&mut self, due: Instant, now: Instant) {
+        self.stalled += now.saturating_duration_since(self.last.max(due + LATE));
+        self.last = self.last.max(now);
     }
 
     /// Percent of the time so far.
@@ -57,8 +57,9 @@ impl Sleeper {
         let thread = std::thread::Builder::new().name("sleeper".into()).spawn(move || {
             let mut lateness = Lateness::new(Instant::now());
             while !until.load(Relaxed) {
+                let due = Instant::now() + NAP;
                 std::thread::sleep(NAP);
-                lateness.woke(Instant::now());
+                lateness.done(due, Instant::now());
                 told.store((lateness.percent() * 1e6) as u64, Relaxed);
             }
         })?;
@@ -84,13 +85,28 @@ impl Drop for Sleeper {
 mod tests {
     use super::*;
 
+    fn percent_of(lateness: &Lateness, late_ms: f64, of_ms: f64) {
+        let (is, should) = (lateness.percent(), 100.0 * late_ms / of_ms);
+        assert!((is - should).abs() < 0.01, "{is}, not {should}");
+    }
+
     #[test]
-    fn a_stall_counts_for_what_it_was_longer_than_a_nap_and_the_grace() {
+    fn a_stall_counts_for_what_it_was_longer_than_the_grace() {
         let began = Instant::now();
         let mut lateness = Lateness::new(began);
-        lateness.woke(began + NAP);
+        lateness.done(began + NAP, began + NAP);
         assert_eq!(lateness.percent(), 0.0);
-        lateness.woke(began + NAP + NAP + LATE + Duration::from_millis(100));
-        assert!((lateness.percent() - 100.0 * 100.0 / 109.0).abs() < 0.01, "{}", lateness.percent());
+        let due = began + NAP + NAP;
+        lateness.done(due, due + LATE + Duration::from_millis(100));
+        percent_of(&lateness, 100.0, 109.0);
+    }
+
+    #[test]
+    fn what_was_due_in_one_stall_is_late_once() {
+        let began = Instant::now();
+        let mut lateness = Lateness::new(began);
+        let now = began + Duration::from_millis(100) + LATE;
+        (0..50).for_each(|ms| lateness.done(began + Duration::from_millis(ms), now));
+        percent_of(&lateness, 100.0, 105.0);
     }
 }

@@ -182,6 +182,19 @@ fn samples(time: NtpTime) -> u64 {
     ((u128::from(time.0) * u128::from(RATE_HZ)) >> 32) as u64
 }
 
+/// What a leg without sound has in their place.
+pub struct Nothing;
+
+impl FrameSource for Nothing {
+    fn fill(&mut self, _: &mut OutFrame<'_>) -> Fill {
+        Fill::Silence
+    }
+}
+
+impl FrameSink for Nothing {
+    fn frame(&mut self, _: &InFrame<'_>) {}
+}
+
 /// Says what the leg says.
 pub struct Mouth {
     sound: Arc<LegSound>,

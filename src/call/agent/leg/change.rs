@@ -138,7 +138,7 @@ impl Leg {
         }
         let answer = description(response, response.body()).ok().flatten();
         let settled = match answer {
-            Some(answer) => self.apply_answer(&answer).map_err(|error| error.to_string()),
+            Some(answer) => self.apply_answer(&answer, &response.body()).map_err(|error| error.to_string()),
             None => Err("2xx to our re-INVITE without an answer".to_owned()),
         };
         match settled {

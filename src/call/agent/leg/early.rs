@@ -33,7 +33,7 @@ impl Leg {
         }
         let offer = offer.clone();
         self.local.rtp.set_port(rtp_port);
-        let answered = negotiate::parse(&offer).and_then(|offer| self.make_answer(&offer));
+        let answered = negotiate::parse(&offer).and_then(|read| self.make_answer(&read, &offer));
         // It was checked when it came.
         let Ok((sdp, params)) = answered else { return wrong };
         self.offer_answer = OfferAnswer::Stable;

@@ -44,7 +44,7 @@ impl Leg {
                 headers: vec![(Bytes::from_static(b"Retry-After"), Bytes::from_static(b"5"))],
                 ..Reply::default()
             },
-            Ok(Some(offer)) => match self.make_answer(&offer) {
+            Ok(Some(offer)) => match self.make_answer(&offer, &request.body()) {
                 Ok((sdp, params)) => {
                     self.configure(params);
                     Reply { status: 200, body: Some(Body::sdp(sdp)), ..Reply::default() }

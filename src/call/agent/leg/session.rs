@@ -15,7 +15,7 @@ impl Leg {
     pub(super) fn accept(&mut self) -> Result<(), NegotiateError> {
         match std::mem::replace(&mut self.offer_answer, OfferAnswer::Stable) {
             OfferAnswer::Theirs(offer) => {
-                let (sdp, params) = self.make_answer(&negotiate::parse(&offer)?)?;
+                let (sdp, params) = self.make_answer(&negotiate::parse(&offer)?, &offer)?;
                 self.outputs.push_back(LegOutput::Accept { sdp });
                 self.configure(params);
             }
@@ -39,9 +39,10 @@ impl Leg {
     pub(super) fn make_answer(
         &mut self,
         offer: &SessionDescription,
+        body: &[u8],
     ) -> Result<(Bytes, MediaParams), NegotiateError> {
         let (answer, params) = negotiate::make_answer(&self.local, self.version + 1, offer)?;
-        self.said = Some(offer.to_bytes().into());
+        self.said = Some(Bytes::copy_from_slice(body));
         self.version += 1;
         let sdp = answer.description.to_bytes().into();
         self.last = Some(answer);
@@ -51,10 +52,11 @@ impl Leg {
     pub(super) fn apply_answer(
         &mut self,
         answer: &SessionDescription,
+        body: &[u8],
     ) -> Result<MediaParams, NegotiateError> {
         let offer = self.last.as_ref().ok_or(NegotiateError::NoAudio)?;
         let params = negotiate::apply_answer(&self.local, offer, answer)?;
-        self.said = Some(answer.to_bytes().into());
+        self.said = Some(Bytes::copy_from_slice(body));
         Ok(params)
     }
 

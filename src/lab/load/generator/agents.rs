@@ -72,6 +72,11 @@ impl Agents {
         if self.others.is_empty() {
             return (0, self.first.next_event().await);
         }
+        // what one turn of an agent has brought is taken before all of them are asked again
+        let mut all = std::iter::once(&mut self.first).chain(&mut self.others).enumerate();
+        if let Some(news) = all.find_map(|(n, agent)| agent.take_news().map(|event| (n, event))) {
+            return news;
+        }
         let mut futures = Vec::with_capacity(self.count());
         for (n, agent) in std::iter::once(&mut self.first).chain(&mut self.others).enumerate() {
             futures.push((n, Box::pin(agent.next_event())));

@@ -9,7 +9,7 @@ use crate::load::config::LoadConfig;
 use crate::load::hearing::Hears;
 use crate::load::party::{PartyEffect, PartyEvent, Said};
 use crate::load::routes;
-use crate::load::sound::{Ear, LegSound, Mouth};
+use crate::load::sound::{Ear, LegSound, Mouth, Nothing};
 use crate::load::users::{self, User};
 use b2b_call::agent::{DialAs, DtmfMode, LegAudio};
 
@@ -20,9 +20,12 @@ impl Generator {
     pub(super) fn carry_out(&mut self, id: u64, now: Instant, effect: PartyEffect) {
         let Some(entry) = self.entries.get_mut(&id) else { return };
         let (line, agent) = (entry.agent, self.agents.at(entry.agent));
-        let audio = |sound: &Arc<LegSound>| LegAudio {
-            source: Box::new(Mouth::new(sound.clone())),
-            sink: Box::new(Ear::new(sound.clone())),
+        let audio = |sound: &Arc<LegSound>| match self.config.signalling_only {
+            true => LegAudio { source: Box::new(Nothing), sink: Box::new(Nothing) },
+            false => LegAudio {
+                source: Box::new(Mouth::new(sound.clone())),
+                sink: Box::new(Ear::new(sound.clone())),
+            },
         };
         match (effect, entry.leg) {
             (PartyEffect::Dial { to, headers }, _) => {

@@ -187,7 +187,7 @@ impl Generator {
     }
 
     fn tick(&mut self, now: Instant) {
-        self.lateness.woke(now);
+        self.lateness.done(self.next_tick, now);
         let legs = self.calls.len();
         let step = self.happens(now);
         step.legs = step.legs.max(legs);
