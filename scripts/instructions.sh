@@ -19,9 +19,11 @@ cleanup() {
 trap cleanup EXIT
 export CARGO_TARGET_DIR=${CARGO_TARGET_DIR:-$PWD/target}
 
-# The bench of this tree, built.
+# The bench of a tree, built. Each tree has a folder of its own: cargo takes a source for built that is older than
+# what another tree of the same crates has left there.
 build() { # tree, where to
     local built
+    [ "$1" = . ] || export CARGO_TARGET_DIR=$CARGO_TARGET_DIR/then
     built=$(cd "$1" && cargo bench -q --bench instructions --no-run --message-format=json |
         python3 -c 'import json, sys; print([it["executable"] for it in map(json.loads, sys.stdin) if it.get("executable")][-1])')
     cp "$built" "$2"
