@@ -307,7 +307,7 @@ impl Party {
                     waits = false;
                 }
                 Deed::ExpectHeader { name, value } => {
-                    if let Err(why) = expect_header(&self.received, &name, &value) {
+                    if let Err(why) = expect_header(&self.received, name, value) {
                         return self.fail(why, effects);
                     }
                     waits = false;
