@@ -22,8 +22,8 @@ use super::sleeper::Sleeper;
 
 /// How long calls under way have to end once the run is over.
 const GRACE: Duration = Duration::from_secs(35);
-/// A shutdown that takes longer is cut off.
-const PATIENCE: Duration = Duration::from_secs(15);
+/// A shutdown that takes longer is cut off: longer than calls have to end, and reports to be written.
+const PATIENCE: Duration = Duration::from_secs(45);
 
 /// What makes calls.
 enum Maker {
