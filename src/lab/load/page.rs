@@ -27,7 +27,7 @@ pub fn page(figures: &Figures, late: Late, took_s: f64, judged: &Judged, began: 
         (failures(figures))
         (calls::worst(&figures.worst.calls()))
         p.soft {
-            "The generator was late for " (figure(late.0)) " % of the time, a thread that only slept for " (figure(late.1))
+            "The generator was late for " (figure(late.generator_pct)) " % of the time, a thread that only slept for " (figure(late.sleeper_pct))
             " %. b2b " (env!("CARGO_PKG_VERSION")) "."
         }
     };
@@ -236,7 +236,7 @@ mod tests {
         figures.worst.offer(&Call { number: 2, side: "caller", why: Some(why), ..Call::default() }, |_| ());
         figures.timeline.at(Duration::from_secs(2)).set_up(Duration::from_millis(20));
         let judged = Expect::default().judge(&figures, (0.0, 0.0));
-        let page = page(&figures, (0.0, 0.0), 3.0, &judged, "2026-01-01T00:00:00Z");
+        let page = page(&figures, Late::default(), 3.0, &judged, "2026-01-01T00:00:00Z");
         for part in ["Not passed", "min_done_pct of callers", "<svg", "var(--received)", "The worst calls"] {
             assert!(page.contains(part), "{part}\n{page}");
         }

@@ -1,13 +1,23 @@
 //! What a run says: a table for people, and JSON.
 
+use std::time::Duration;
+
 use serde_json::{Value, json};
 
 use super::expect::{Judged, Verdict};
 use super::figures::{Figures, Side, Times};
 use super::ways::BEYOND_MS;
 
-/// How late generator and idle sleeper were, percent of the time.
-pub type Late = (f64, f64);
+/// How late a run was.
+#[derive(Debug, Clone, Copy, Default)]
+pub struct Late {
+    /// The generator, percent of the time.
+    pub generator_pct: f64,
+    /// The idle sleeper, percent of the time.
+    pub sleeper_pct: f64,
+    /// The longest that the idle sleeper overslept at once.
+    pub sleeper_longest: Duration,
+}
 
 /// The run in JSON.
 pub fn json(figures: &Figures, late: Late, took_s: f64, judged: &Judged) -> Value {
@@ -19,8 +29,9 @@ pub fn json(figures: &Figures, late: Late, took_s: f64, judged: &Judged) -> Valu
     let mut run = figures.json();
     run["version"] = json!(1);
     run["took_s"] = json!((took_s * 1e3).round() / 1e3);
-    run["generator_late_pct"] = json!(late.0);
-    run["sleeper_late_pct"] = json!(late.1);
+    run["generator_late_pct"] = json!(late.generator_pct);
+    run["sleeper_late_pct"] = json!(late.sleeper_pct);
+    run["sleeper_longest_ms"] = json!(late.sleeper_longest.as_millis());
     run["expectations"] = json!(judged.rows().collect::<Vec<_>>());
     run["verdict"] = json!({"result": word, "why": why});
     run
@@ -44,8 +55,8 @@ pub fn lines(figures: &Figures, late: Late, took_s: f64, judged: &Judged) -> Vec
     }
     lines.push(format!(
         "late      generator {:.2} % of the time, idle sleeper {:.2} %; calls began {:.1} ms late in the 99th percentile",
-        late.0,
-        late.1,
+        late.generator_pct,
+        late.sleeper_pct,
         figures.lateness.percentile_ms(99.0)
     ));
     if figures.registrations.users > 0 {

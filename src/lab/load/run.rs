@@ -136,8 +136,9 @@ pub fn run(config: LoadConfig) -> anyhow::Result<Exit> {
     });
     // the error is written behind what is on the terminal
     let (figures, late, took) = ended.inspect_err(|_| live.finish(Vec::new()))?;
-    let late = (late, sleeper.percent());
-    let judged = expect.judge(&figures, late);
+    let late =
+        Late { generator_pct: late, sleeper_pct: sleeper.percent(), sleeper_longest: sleeper.longest() };
+    let judged = expect.judge(&figures, (late.generator_pct, late.sleeper_pct));
     live.finish(results::lines(&figures, late, took, &judged));
     if let Some(folder) = report {
         let run = Ended { figures: &figures, late, took, judged: &judged, at };

@@ -17,18 +17,26 @@ pub struct Lateness {
     began: Instant,
     last: Instant,
     stalled: Duration,
+    /// The longest that something due was late.
+    longest: Duration,
 }
 
 impl Lateness {
     /// From now on.
     pub fn new(now: Instant) -> Self {
-        Lateness { began: now, last: now, stalled: Duration::ZERO }
+        Lateness { began: now, last: now, stalled: Duration::ZERO, longest: Duration::ZERO }
     }
 
     /// What was due is done now. Of what is late the time counts once, however much was due in it.
     pub fn done(&mut self, due: Instant, now: Instant) {
         self.stalled += now.saturating_duration_since(self.last.max(due + LATE));
         self.last = self.last.max(now);
+        self.longest = self.longest.max(now.saturating_duration_since(due));
+    }
+
+    /// The longest that something due was late.
+    pub fn longest(&self) -> Duration {
+        self.longest
     }
 
     /// Percent of the time so far.
@@ -44,6 +52,8 @@ pub struct Sleeper {
     thread: Option<JoinHandle<()>>,
     /// Percent, in millionths.
     late: Arc<AtomicU64>,
+    /// The longest nap beyond its time, µs.
+    longest: Arc<AtomicU64>,
 }
 
 impl Sleeper {
@@ -52,8 +62,9 @@ impl Sleeper {
     /// # Errors
     /// There is no room for a thread.
     pub fn start() -> std::io::Result<Self> {
-        let (over, late) = (Arc::new(AtomicBool::new(false)), Arc::new(AtomicU64::new(0)));
-        let (until, told) = (over.clone(), late.clone());
+        let over = Arc::new(AtomicBool::new(false));
+        let [late, longest] = std::array::from_fn(|_| Arc::new(AtomicU64::new(0)));
+        let (until, told, most) = (over.clone(), late.clone(), longest.clone());
         let thread = std::thread::Builder::new().name("sleeper".into()).spawn(move || {
             let mut lateness = Lateness::new(Instant::now());
             while !until.load(Relaxed) {
@@ -61,14 +72,20 @@ impl Sleeper {
                 std::thread::sleep(NAP);
                 lateness.done(due, Instant::now());
                 told.store((lateness.percent() * 1e6) as u64, Relaxed);
+                most.store(u64::try_from(lateness.longest().as_micros()).unwrap_or(u64::MAX), Relaxed);
             }
         })?;
-        Ok(Sleeper { over, thread: Some(thread), late })
+        Ok(Sleeper { over, thread: Some(thread), late, longest })
     }
 
     /// Percent of the time in which something due would have been late.
     pub fn percent(&self) -> f64 {
         self.late.load(Relaxed) as f64 / 1e6
+    }
+
+    /// The longest that it overslept at once.
+    pub fn longest(&self) -> Duration {
+        Duration::from_micros(self.longest.load(Relaxed))
     }
 }
 

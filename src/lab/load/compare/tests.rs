@@ -9,7 +9,7 @@ use super::*;
 use crate::load::expect::Expect;
 use crate::load::figures::Figures;
 use crate::load::party::Outcome;
-use crate::load::results;
+use crate::load::results::{self, Late};
 
 /// A run of 1,000 calls with these set-up times in ms, as a file; so many of them failed, and the generator was late for so
 /// much of the time.
@@ -29,7 +29,12 @@ fn run(folder: &TempDir, name: &str, setup: impl Fn(u64) -> f64, failed: u64, la
     let late = (late_pct, 0.0);
     let judged = Expect::default().judge(&figures, late);
     let path = folder.path().join(name);
-    std::fs::write(&path, results::json(&figures, late, 10.0, &judged).to_string()).unwrap();
+    std::fs::write(
+        &path,
+        results::json(&figures, Late { generator_pct: late_pct, ..Late::default() }, 10.0, &judged)
+            .to_string(),
+    )
+    .unwrap();
     path
 }
 
