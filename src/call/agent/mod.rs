@@ -150,6 +150,8 @@ pub struct CallOptions {
     /// There is no media: descriptions name a port that nobody reads, and legs have no session. For load
     /// that is about signalling alone.
     pub signalling_only: bool,
+    /// The address that descriptions have in the place of the one that RTP binds to.
+    pub rtp_advertise: Option<IpAddr>,
     /// So many messages a second of one address are taken at most; none: as many as suit a phone.
     pub source_messages_per_s: Option<u32>,
 }
@@ -164,6 +166,7 @@ impl Default for CallOptions {
             reliable: false,
             transfers: false,
             signalling_only: false,
+            rtp_advertise: None,
             source_messages_per_s: None,
         }
     }
@@ -427,7 +430,8 @@ impl AgentService {
     fn local_media(&mut self, towards_peer: IpAddr) -> LocalMedia {
         self.session_id += 1;
         let bound = self.config.bind.ip();
-        let ip = if bound.is_unspecified() { towards_peer } else { bound };
+        let own = if bound.is_unspecified() { towards_peer } else { bound };
+        let ip = self.config.options.rtp_advertise.unwrap_or(own);
         LocalMedia {
             rtp: SocketAddr::new(ip, 0),
             codecs: self.config.codecs.clone(),

@@ -41,6 +41,7 @@ impl CallKeys {
 
     pub fn options(&self) -> CallOptions {
         CallOptions {
+            rtp_advertise: None,
             ring_at_once: self.ring_at_once,
             early_media: true,
             in_band_digits: self.in_band_digits,
