@@ -29,6 +29,10 @@
 //! | `say mark`, `say nothing` | says the mark of its call, or silence |
 //! | `play FILE` | plays a sound file once from now on |
 //! | `vanish` | from now on it sends nothing and answers nothing |
+//! | `give up after SECONDS` | the `dial` before it is cancelled then, unless it is answered |
+//! | `may refuse` | the `dial` or `transfer` before it may be refused, by any status |
+//! | `may hang up` | from now on the far end may end the call |
+//! | `wait A to B` | waits for a time between these, by chance |
 //! | `hears mark` | waits until it hears the mark of the far end |
 //! | `stay` | stays for the holding time of the plan |
 //! | `N %: STEP` | does the step in so many of a hundred calls |
@@ -48,7 +52,10 @@ pub enum Deed {
     Dial(String),
     Answer,
     Say(f64),
-    Hears { these: Vec<f64>, not: Vec<f64> },
+    Hears {
+        these: Vec<f64>,
+        not: Vec<f64>,
+    },
     Press(String),
     Hold,
     Resume,
@@ -59,7 +66,10 @@ pub enum Deed {
     HungUp,
     Wait,
     Cue(String),
-    Header { name: String, value: String },
+    Header {
+        name: String,
+        value: String,
+    },
     Expect(u16),
     Ring,
     Refuse(u16),
@@ -67,9 +77,17 @@ pub enum Deed {
     SayNothing,
     HearsMark,
     Stay,
-    ExpectHeader { name: String, value: String },
+    ExpectHeader {
+        name: String,
+        value: String,
+    },
     Play(String),
     Vanish,
+    GiveUp(Duration),
+    MayRefuse,
+    MayHangUp,
+    /// [`Deed::Wait`] with a time by chance, up to this one.
+    WaitUpTo(Duration),
 }
 
 impl Deed {
@@ -88,6 +106,10 @@ impl Deed {
                 | Deed::ExpectHeader { .. }
                 | Deed::Play(_)
                 | Deed::Vanish
+                | Deed::GiveUp(_)
+                | Deed::MayRefuse
+                | Deed::MayHangUp
+                | Deed::WaitUpTo(_)
         )
     }
 }
@@ -155,7 +177,7 @@ pub fn caller(text: &str) -> Result<Vec<Step>, String> {
     one_call(
         text,
         |deed| matches!(deed, Deed::Dial(_)),
-        |deed| matches!(deed, Deed::Header { .. } | Deed::Wait),
+        |deed| matches!(deed, Deed::Header { .. } | Deed::Wait | Deed::WaitUpTo(_)),
     )
 }
 
@@ -168,8 +190,8 @@ pub fn callee(text: &str) -> Result<Vec<Step>, String> {
         text,
         |deed| matches!(deed, Deed::Answer),
         |deed| {
-            let headers = matches!(deed, Deed::ExpectHeader { .. });
-            headers || matches!(deed, Deed::Ring | Deed::Wait | Deed::Refuse(_) | Deed::HungUp | Deed::Vanish)
+            let waits = matches!(deed, Deed::Wait | Deed::WaitUpTo(_) | Deed::HungUp | Deed::MayHangUp);
+            waits || matches!(deed, Deed::ExpectHeader { .. } | Deed::Ring | Deed::Refuse(_) | Deed::Vanish)
         },
     )
 }
@@ -178,6 +200,7 @@ pub fn callee(text: &str) -> Result<Vec<Step>, String> {
 fn one_call(text: &str, begins: fn(&Deed) -> bool, before: fn(&Deed) -> bool) -> Result<Vec<Step>, String> {
     let steps = all(text)?;
     let mut up = false;
+    let mut before_it: Option<&Deed> = None;
     for step in &steps {
         let fault = match &step.deed {
             Deed::Cue(_) | Deed::Consult(_) | Deed::HandOver => "is for phones of a scene; leave it out",
@@ -186,7 +209,13 @@ fn one_call(text: &str, begins: fn(&Deed) -> bool, before: fn(&Deed) -> bool) ->
             }
             Deed::Dial(_) | Deed::Answer if up => "comes within the call; each scenario is one call",
             deed if begins(deed) => "",
-            Deed::Wait | Deed::HungUp | Deed::Vanish if up => "",
+            Deed::Wait | Deed::WaitUpTo(_) | Deed::HungUp | Deed::Vanish | Deed::MayHangUp if up => "",
+            Deed::GiveUp(_) if !matches!(before_it, Some(Deed::Dial(_))) => {
+                "is for a dial; write it right behind"
+            }
+            Deed::MayRefuse if !matches!(before_it, Some(Deed::Dial(_) | Deed::Transfer(_))) => {
+                "is for a dial or a transfer; write it right behind"
+            }
             deed if up == before(deed) => {
                 if up {
                     "comes too late; write it before dial or answer"
@@ -200,6 +229,10 @@ fn one_call(text: &str, begins: fn(&Deed) -> bool, before: fn(&Deed) -> bool) ->
             return Err(format!("the step `{}` {fault}", step.text));
         }
         up |= begins(&step.deed);
+        // a dial may have several of these behind it
+        if !matches!(step.deed, Deed::GiveUp(_) | Deed::MayRefuse) {
+            before_it = Some(&step.deed);
+        }
     }
     Ok(steps)
 }
@@ -235,8 +268,8 @@ pub fn step(text: &str) -> Result<Step, String> {
     }
     let mut within = None;
     if let [before @ .., "within", seconds] = words.as_slice() {
-        within = match number(seconds).filter(|seconds| (0.0..=3_600.0).contains(seconds)) {
-            Some(seconds) => Some(Duration::from_secs_f64(seconds)),
+        within = match length(seconds) {
+            Some(length) => Some(length),
             None => return fail("within takes seconds, like within 10 s"),
         };
         words = before.to_vec();
@@ -290,21 +323,34 @@ pub fn step(text: &str) -> Result<Step, String> {
         ["transfer", number] => Deed::Transfer(number.to_owned()),
         ["consult", number] => Deed::Consult(number.to_owned()),
         ["hand", "over"] => Deed::HandOver,
+        ["may", "hang", "up"] => Deed::MayHangUp,
+        ["may", "refuse"] => Deed::MayRefuse,
+        ["give", "up", "after", seconds] => match length(seconds) {
+            Some(length) => Deed::GiveUp(length),
+            None => return fail("write it like give up after 2 s"),
+        },
         ["hang", "up"] => Deed::HangUp,
         ["hung", "up"] => Deed::HungUp,
-        ["wait", seconds] => match number(seconds).filter(|seconds| (0.0..=3_600.0).contains(seconds)) {
-            Some(seconds) if within.is_none() => {
-                within = Some(Duration::from_secs_f64(seconds));
+        ["wait", seconds] => match length(seconds) {
+            Some(length) if within.is_none() => {
+                within = Some(length);
                 Deed::Wait
             }
             _ => return fail("wait takes seconds, like wait 2 s"),
+        },
+        ["wait", least, "to", most] => match length(least).zip(length(most)) {
+            Some((least, most)) if within.is_none() && least <= most => {
+                within = Some(least);
+                Deed::WaitUpTo(most)
+            }
+            _ => return fail("write it like wait 1 to 5 s, the shorter time first"),
         },
         ["cue", name] => Deed::Cue(name.to_owned()),
         _ => {
             return fail(
                 "there is none like it; choose from dial, answer, say, hears, press, hold, resume, transfer, \
                  consult, hand over, hang up, hung up, wait, cue; for --role load also from header, expect, expect header, \
-                 ring, refuse, stay, play, vanish, and 30 %: before a step",
+                 ring, refuse, stay, play, vanish, give up, may refuse, may hang up, wait A to B, and 30 %: before a step",
             );
         }
     };
@@ -319,6 +365,7 @@ pub fn step(text: &str) -> Result<Step, String> {
             | Deed::HandOver
             | Deed::HungUp
             | Deed::Wait
+            | Deed::WaitUpTo(_)
     );
     if within.is_some() && !waits {
         return fail("it waits for nothing, so it takes no within");
@@ -328,6 +375,11 @@ pub fn step(text: &str) -> Result<Step, String> {
 
 fn number(word: &str) -> Option<f64> {
     word.parse().ok().filter(|number: &f64| number.is_finite())
+}
+
+/// Seconds, up to an hour.
+fn length(word: &str) -> Option<Duration> {
+    number(word).filter(|seconds| (0.0..=3_600.0).contains(seconds)).map(Duration::from_secs_f64)
 }
 
 fn tone(word: &str) -> Option<f64> {
@@ -353,86 +405,4 @@ fn tones(words: &[&str]) -> Option<(Vec<f64>, Vec<f64>)> {
 }
 
 #[cfg(test)]
-mod tests {
-    use super::*;
-
-    fn deed(text: &str) -> Deed {
-        step(text).unwrap_or_else(|error| panic!("{error}")).deed
-    }
-
-    #[test]
-    fn steps_read_as_they_are_said() {
-        assert_eq!(deed("dial 8000"), Deed::Dial("8000".to_owned()));
-        assert_eq!(
-            deed("hears 440 Hz and 350 not 900 Hz within 2.5 s"),
-            Deed::Hears { these: vec![440.0, 350.0], not: vec![900.0] }
-        );
-        assert_eq!(deed("hears not 900"), Deed::Hears { these: vec![], not: vec![900.0] });
-        assert_eq!(step("hears 440 within 2.5 s").unwrap().within, Duration::from_millis(2_500));
-        assert_eq!(step("wait 2 s").unwrap().within, Duration::from_secs(2));
-        let all = steps("answer; say 700 Hz; hold; resume; press *1; transfer 700; cue parked").unwrap();
-        assert_eq!(all.len(), 7);
-        assert_eq!((&all[4].deed, all[4].text.as_str()), (&Deed::Press("*1".to_owned()), "press *1"));
-    }
-
-    #[test]
-    fn callers_and_callees_of_a_load_have_steps_of_their_own() {
-        let read = caller("header X-Account: 47 11; dial 8000; say mark; hears mark within 2 s; 30 %: press 1; stay; hang up")
-            .unwrap_or_else(|error| panic!("{error}"));
-        assert_eq!(read[0].deed, Deed::Header { name: "X-Account".to_owned(), value: "47 11".to_owned() });
-        assert_eq!((&read[4].deed, read[4].chance), (&Deed::Press("1".to_owned()), 0.3));
-        assert_eq!(read[3].within, Duration::from_secs(2));
-        assert!(caller("dial 8000; expect 486").is_ok());
-        assert!(callee("ring; wait 2; answer; say mark; hung up").is_ok());
-        assert!(callee("ring; wait 2; refuse 486").is_ok());
-        let read = callee("expect header X-Account: 47*; answer; play a b.wav; wait 1; vanish").unwrap();
-        let (name, value) = ("X-Account".to_owned(), "47*".to_owned());
-        assert_eq!(read[0].deed, Deed::ExpectHeader { name, value });
-        assert_eq!(read[2].deed, Deed::Play("a b.wav".to_owned()));
-        assert!(callee("ring; vanish").is_ok());
-        assert!(caller("dial 1; expect header Server: *; 50 %: vanish; hang up").is_ok());
-        for (reader, text, said) in [
-            (caller as fn(&str) -> _, "answer; hung up", "callers dial"),
-            (caller, "hears mark; dial 1", "needs a call"),
-            (caller, "dial 1; header A: b", "too late"),
-            (caller, "dial 1; hang up; dial 2", "each scenario is one call"),
-            (caller, "dial 1; cue x", "phones of a scene"),
-            (callee, "answer; refuse 486", "too late"),
-            (callee, "answer; expect header A: b", "too late"),
-            (caller, "expect header A: b; dial 1", "needs a call"),
-            (caller, "vanish; dial 1", "needs a call"),
-            (caller, "dial 1; expect header Server", "like expect header"),
-            (caller, "dial 1; play", "like play hello.wav"),
-            (steps, "dial 1; vanish", "--role load"),
-            (callee, "press 1; answer", "needs a call"),
-            (caller, "dial 1; 130 %: press 1", "0 to 100 %"),
-            (caller, "dial 1; expect 200", "like expect 486"),
-            (steps, "dial 1; say mark; hang up", "--role load"),
-        ] {
-            let error = reader(text).unwrap_err();
-            assert!(error.contains(said), "{text}: {error}");
-        }
-    }
-
-    #[test]
-    fn what_is_wrong_names_the_step_and_says_what_to_write() {
-        for (text, said) in [
-            ("jump", "choose from dial"),
-            ("hears 40", "100 to 3800 Hz"),
-            ("hears 440 and", "like hears"),
-            ("press 1-2", "like press 123#"),
-            ("hang up within 3", "takes no within"),
-            ("dial 8000 within long", "like within 10 s"),
-            ("wait 2 within 3", "like wait 2 s"),
-            ("hang up", "write dial or answer before"),
-            ("dial 1; hand over", "write consult before"),
-            ("dial 1; consult 2; hang up", "write hand over before"),
-            ("dial 1; consult 2; hand over; say 440", "write dial or answer before"),
-            ("dial 1; answer", "write hang up or hung up before"),
-            (";", "no steps"),
-        ] {
-            let error = steps(text).unwrap_err();
-            assert!(error.contains(said), "{text}: {error}");
-        }
-    }
-}
+mod tests;

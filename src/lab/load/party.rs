@@ -14,6 +14,9 @@ use b2b_config::step::{Deed, Step};
 const LOOK: Duration = Duration::from_millis(100);
 /// A callee's 200 is sent again until an ACK comes (RFC 3261 §13.3.1.4): a call without one is none.
 const NO_ACK: &str = "no ACK came for its 200";
+/// How long the end of a call that is given up may take: the far end may answer neither INVITE nor CANCEL (RFC 3261
+/// §17.1.1.2, Timer B).
+const GIVEN_UP: Duration = Duration::from_secs(35);
 /// From one digit to the next: RFC 4733 §2.5.1.1 wants them apart.
 const DIGIT: Duration = Duration::from_millis(250);
 
@@ -67,6 +70,8 @@ pub enum PartyEvent {
     },
     /// What it waits to hear is heard.
     Heard,
+    /// The run ends: times that it stays or waits for are over.
+    Leave,
 }
 
 /// What a party wants.
@@ -156,6 +161,10 @@ pub struct Party {
     leg: Leg,
     holding: Holding,
     chance: SmallRng,
+    /// Its dial is given up when its time is over.
+    gives_up: bool,
+    /// The far end may end the call.
+    may_end: bool,
 }
 
 /// What it knows of its leg.
@@ -183,6 +192,8 @@ impl Party {
             leg: Leg::None,
             holding,
             chance,
+            gives_up: false,
+            may_end: false,
         }
     }
 
@@ -207,6 +218,8 @@ impl Party {
                 self.received.clone_from(headers);
                 return;
             }
+            // the CANCEL came too late: the leg ends all the same
+            PartyEvent::Answered if self.leg == Leg::Ending => return,
             PartyEvent::Answered => self.leg = Leg::Up,
             PartyEvent::Refused { .. } | PartyEvent::Ended { .. } => return self.ended(event, effects),
             _ => {}
@@ -222,7 +235,7 @@ impl Party {
         let late = now >= self.until;
         let Some(deed) = self.steps.get(self.at).map(|step| &step.deed) else { return false };
         let met = match (deed, event) {
-            (Deed::Wait | Deed::Stay, _) => late,
+            (Deed::Wait | Deed::WaitUpTo(_) | Deed::Stay, event) => late || *event == PartyEvent::Leave,
             (Deed::Dial(_) | Deed::Answer, PartyEvent::Answered) => true,
             (Deed::Hears { .. } | Deed::HearsMark, PartyEvent::Heard) => true,
             (Deed::Hold | Deed::Resume, PartyEvent::Changed { agreed: true }) => true,
@@ -231,6 +244,7 @@ impl Party {
                 return false;
             }
             (Deed::Transfer(_), PartyEvent::TransferEnded { arrived: true }) => true,
+            (Deed::Transfer(_), PartyEvent::TransferEnded { arrived: false }) if self.may_refuse() => true,
             (Deed::Transfer(_), PartyEvent::TransferEnded { arrived: false }) => {
                 self.fail("nobody answered there", effects);
                 return false;
@@ -249,6 +263,11 @@ impl Party {
         if met {
             self.at += 1;
             self.waits = false;
+        } else if late && self.gives_up && self.leg == Leg::Waiting {
+            self.leg = Leg::Ending;
+            effects.push(PartyEffect::HangUp);
+            self.until = now + GIVEN_UP;
+            effects.push(PartyEffect::WakeAt(self.until));
         } else if late && !matches!(deed, Deed::Press(_)) {
             let why = if *deed == Deed::Answer { NO_ACK } else { "not in time" };
             self.fail(why, effects);
@@ -275,6 +294,9 @@ impl Party {
                 }
                 Deed::Dial(to) => {
                     self.leg = Leg::Waiting;
+                    if let Some(after) = self.gives_up_after(&steps) {
+                        (self.gives_up, until) = (true, now + after);
+                    }
                     let headers = std::mem::take(&mut self.headers);
                     effects.push(PartyEffect::Dial { to: to.clone(), headers });
                 }
@@ -338,6 +360,15 @@ impl Party {
                     self.leg = Leg::Ending;
                     effects.push(PartyEffect::HangUp);
                 }
+                Deed::WaitUpTo(most) => {
+                    until += most.saturating_sub(step.within).mul_f64(self.chance.random::<f64>());
+                }
+                Deed::MayHangUp => {
+                    self.may_end = true;
+                    waits = false;
+                }
+                // what they are about is over
+                Deed::GiveUp(_) | Deed::MayRefuse => waits = false,
                 Deed::Wait | Deed::HungUp => {}
                 // a refusal ends the party, so the call was answered
                 Deed::Expect(_) => {
@@ -364,6 +395,27 @@ impl Party {
         self.over(Outcome::Done, effects);
     }
 
+    /// After which time the dial of the present step is given up, if it is.
+    fn gives_up_after(&mut self, steps: &[Step]) -> Option<Duration> {
+        for step in steps.iter().skip(self.at + 1) {
+            match step.deed {
+                Deed::GiveUp(after) if step.chance >= 1.0 || self.chance.random::<f64>() < step.chance => {
+                    return Some(after);
+                }
+                Deed::GiveUp(_) | Deed::MayRefuse => {}
+                _ => break,
+            }
+        }
+        None
+    }
+
+    /// Whether what the present step asks for may be refused.
+    fn may_refuse(&self) -> bool {
+        let behind = self.steps.iter().skip(self.at + 1);
+        let mut terms = behind.take_while(|step| matches!(step.deed, Deed::GiveUp(_) | Deed::MayRefuse));
+        terms.any(|step| step.deed == Deed::MayRefuse)
+    }
+
     /// The leg is gone.
     fn ended(&mut self, event: &PartyEvent, effects: &mut Vec<PartyEffect>) {
         let step = self.steps.get(self.at).map(|step| &step.deed);
@@ -371,6 +423,11 @@ impl Party {
         let outcome = match (event, step) {
             // hung up by us, or by both at once
             (_, Some(Deed::HangUp)) if self.leg == Leg::Ending => Outcome::Done,
+            // given up
+            (_, Some(Deed::Dial(_))) if self.leg == Leg::Ending => Outcome::Done,
+            (PartyEvent::Refused { status: Some(_) }, Some(Deed::Dial(_))) if self.may_refuse() => {
+                Outcome::Done
+            }
             (PartyEvent::Ended { by_them: true }, Some(Deed::HungUp)) => Outcome::Done,
             // the far end has gone where it was sent to
             (PartyEvent::Ended { by_them: true }, Some(Deed::Transfer(_))) => Outcome::Done,
@@ -385,6 +442,7 @@ impl Party {
             (PartyEvent::Refused { status: None }, _) => return self.fail("no way to the far end", effects),
             // whoever ended it: it is told that it is answered when the ACK comes
             (PartyEvent::Ended { .. }, Some(Deed::Answer)) => return self.fail(NO_ACK, effects),
+            (PartyEvent::Ended { by_them: true }, _) if self.may_end => Outcome::Done,
             (PartyEvent::Ended { by_them: true }, _) => return self.fail("the far end hung up", effects),
             _ => return self.fail("the call was lost", effects),
         };

@@ -157,3 +157,69 @@ fn who_vanishes_is_done_and_says_no_more() {
     assert_eq!(gone, [PartyEffect::Vanish, PartyEffect::Over(Outcome::Done)]);
     assert!(bench.at(5, PartyEvent::Ended { by_them: false }).is_empty());
 }
+
+#[test]
+fn a_caller_gives_up_in_time_and_stays_where_it_is_answered_before() {
+    let steps = || Bench::of(step::caller("dial 1; give up after 2; say mark; hang up"));
+    let mut bench = steps();
+    assert!(
+        bench.at(0, PartyEvent::Begin).contains(&PartyEffect::WakeAt(bench.now + Duration::from_secs(2)))
+    );
+    assert_eq!(bench.at(2_000, PartyEvent::Due)[0], PartyEffect::HangUp);
+    // a 200 that crosses the CANCEL
+    assert!(bench.at(1, PartyEvent::Answered).is_empty());
+    assert_eq!(bench.at(1, PartyEvent::Ended { by_them: false }), [PartyEffect::Over(Outcome::Done)]);
+    let mut bench = steps();
+    bench.at(0, PartyEvent::Begin);
+    assert_eq!(bench.at(100, PartyEvent::Answered)[..2], [PartyEffect::Say(Said::Mark), PartyEffect::HangUp]);
+    // refused before that is no call that was given up
+    let mut bench = steps();
+    bench.at(0, PartyEvent::Begin);
+    let refused = bench.at(100, PartyEvent::Refused { status: Some(486) });
+    assert_eq!(failed(&refused), Some(("dial 1", "refused: 486")));
+}
+
+#[test]
+fn what_may_be_refused_or_ended_by_the_far_end_is_done_then() {
+    let done = [PartyEffect::Over(Outcome::Done)];
+    let mut bench = Bench::of(step::caller("dial 1; may refuse; say mark; hang up"));
+    bench.at(0, PartyEvent::Begin);
+    assert_eq!(bench.at(0, PartyEvent::Refused { status: Some(603) }), done);
+    let mut bench = Bench::of(step::caller("dial 1; wait 1; may hang up; stay; hang up"));
+    bench.at(0, PartyEvent::Begin);
+    bench.at(0, PartyEvent::Answered);
+    bench.at(1_000, PartyEvent::Due);
+    assert_eq!(bench.at(1, PartyEvent::Ended { by_them: true }), done);
+    // before that step it may not
+    let mut bench = Bench::of(step::caller("dial 1; wait 1; may hang up; stay; hang up"));
+    bench.at(0, PartyEvent::Begin);
+    bench.at(0, PartyEvent::Answered);
+    assert!(failed(&bench.at(1, PartyEvent::Ended { by_them: true })).is_some());
+    // a transfer that is refused goes on
+    let mut bench = Bench::of(step::callee("answer; transfer 700; may refuse; hang up"));
+    bench.at(0, PartyEvent::Begin);
+    bench.at(0, PartyEvent::Answered);
+    assert_eq!(bench.at(0, PartyEvent::TransferEnded { arrived: false })[0], PartyEffect::HangUp);
+}
+
+#[test]
+fn times_by_chance_are_within_their_limits_and_a_run_that_ends_ends_them() {
+    let mut lengths = std::collections::BTreeSet::new();
+    for seed in 0..200 {
+        let (steps, now) = (step::caller("dial 1; wait 1 to 3; hang up").unwrap().into(), Instant::now());
+        let mut party = Party::new(steps, Holding::Fixed(10.0), SmallRng::seed_from_u64(seed), now);
+        let mut effects = Vec::new();
+        party.step(now, &PartyEvent::Begin, &mut effects);
+        effects.clear();
+        party.step(now, &PartyEvent::Answered, &mut effects);
+        let Some(PartyEffect::WakeAt(at)) = effects.last() else { panic!("{effects:?}") };
+        lengths.insert((*at - now).as_millis());
+    }
+    assert!(lengths.len() > 100 && lengths.iter().all(|ms| (1_000..=3_000).contains(ms)), "{lengths:?}");
+    let mut bench = Bench::of(step::caller("dial 1; stay; press 1; hang up"));
+    bench.at(0, PartyEvent::Begin);
+    bench.at(0, PartyEvent::Answered);
+    assert_eq!(bench.at(5, PartyEvent::Leave)[0], PartyEffect::Press('1'));
+    // what else it waits for goes on
+    assert!(bench.at(5, PartyEvent::Leave).is_empty());
+}

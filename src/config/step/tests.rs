@@ -1,0 +1,97 @@
+//! Steps, read.
+
+use super::*;
+
+fn deed(text: &str) -> Deed {
+    step(text).unwrap_or_else(|error| panic!("{error}")).deed
+}
+
+#[test]
+fn steps_read_as_they_are_said() {
+    assert_eq!(deed("dial 8000"), Deed::Dial("8000".to_owned()));
+    assert_eq!(
+        deed("hears 440 Hz and 350 not 900 Hz within 2.5 s"),
+        Deed::Hears { these: vec![440.0, 350.0], not: vec![900.0] }
+    );
+    assert_eq!(deed("hears not 900"), Deed::Hears { these: vec![], not: vec![900.0] });
+    assert_eq!(step("hears 440 within 2.5 s").unwrap().within, Duration::from_millis(2_500));
+    assert_eq!(step("wait 2 s").unwrap().within, Duration::from_secs(2));
+    let all = steps("answer; say 700 Hz; hold; resume; press *1; transfer 700; cue parked").unwrap();
+    assert_eq!(all.len(), 7);
+    assert_eq!((&all[4].deed, all[4].text.as_str()), (&Deed::Press("*1".to_owned()), "press *1"));
+}
+
+#[test]
+fn callers_and_callees_of_a_load_have_steps_of_their_own() {
+    let read = caller(
+        "header X-Account: 47 11; dial 8000; say mark; hears mark within 2 s; 30 %: press 1; stay; hang up",
+    )
+    .unwrap_or_else(|error| panic!("{error}"));
+    assert_eq!(read[0].deed, Deed::Header { name: "X-Account".to_owned(), value: "47 11".to_owned() });
+    assert_eq!((&read[4].deed, read[4].chance), (&Deed::Press("1".to_owned()), 0.3));
+    assert_eq!(read[3].within, Duration::from_secs(2));
+    assert!(caller("dial 8000; expect 486").is_ok());
+    assert!(callee("ring; wait 2; answer; say mark; hung up").is_ok());
+    assert!(callee("ring; wait 2; refuse 486").is_ok());
+    let read = callee("expect header X-Account: 47*; answer; play a b.wav; wait 1; vanish").unwrap();
+    let (name, value) = ("X-Account".to_owned(), "47*".to_owned());
+    assert_eq!(read[0].deed, Deed::ExpectHeader { name, value });
+    assert_eq!(read[2].deed, Deed::Play("a b.wav".to_owned()));
+    assert!(callee("ring; vanish").is_ok());
+    let read =
+        caller("dial 1; may refuse; 10 %: give up after 0.5 s; may hang up; wait 1 to 5 s; hang up").unwrap();
+    assert_eq!((&read[2].deed, read[2].chance), (&Deed::GiveUp(Duration::from_millis(500)), 0.1));
+    assert_eq!(
+        (&read[4].deed, read[4].within),
+        (&Deed::WaitUpTo(Duration::from_secs(5)), Duration::from_secs(1))
+    );
+    assert!(callee("may hang up; wait 0 to 1.5; answer; transfer 700; may refuse; hang up").is_ok());
+    assert!(caller("dial 1; expect header Server: *; 50 %: vanish; hang up").is_ok());
+    for (reader, text, said) in [
+        (caller as fn(&str) -> _, "answer; hung up", "callers dial"),
+        (caller, "hears mark; dial 1", "needs a call"),
+        (caller, "dial 1; header A: b", "too late"),
+        (caller, "dial 1; hang up; dial 2", "each scenario is one call"),
+        (caller, "dial 1; cue x", "phones of a scene"),
+        (callee, "answer; refuse 486", "too late"),
+        (callee, "answer; expect header A: b", "too late"),
+        (caller, "expect header A: b; dial 1", "needs a call"),
+        (caller, "dial 1; say 440; give up after 2", "is for a dial"),
+        (callee, "answer; may refuse", "is for a dial or a transfer"),
+        (caller, "dial 1; wait 5 to 1", "the shorter time first"),
+        (steps, "dial 1; may hang up", "--role load"),
+        (caller, "vanish; dial 1", "needs a call"),
+        (caller, "dial 1; expect header Server", "like expect header"),
+        (caller, "dial 1; play", "like play hello.wav"),
+        (steps, "dial 1; vanish", "--role load"),
+        (callee, "press 1; answer", "needs a call"),
+        (caller, "dial 1; 130 %: press 1", "0 to 100 %"),
+        (caller, "dial 1; expect 200", "like expect 486"),
+        (steps, "dial 1; say mark; hang up", "--role load"),
+    ] {
+        let error = reader(text).unwrap_err();
+        assert!(error.contains(said), "{text}: {error}");
+    }
+}
+
+#[test]
+fn what_is_wrong_names_the_step_and_says_what_to_write() {
+    for (text, said) in [
+        ("jump", "choose from dial"),
+        ("hears 40", "100 to 3800 Hz"),
+        ("hears 440 and", "like hears"),
+        ("press 1-2", "like press 123#"),
+        ("hang up within 3", "takes no within"),
+        ("dial 8000 within long", "like within 10 s"),
+        ("wait 2 within 3", "like wait 2 s"),
+        ("hang up", "write dial or answer before"),
+        ("dial 1; hand over", "write consult before"),
+        ("dial 1; consult 2; hang up", "write hand over before"),
+        ("dial 1; consult 2; hand over; say 440", "write dial or answer before"),
+        ("dial 1; answer", "write hang up or hung up before"),
+        (";", "no steps"),
+    ] {
+        let error = steps(text).unwrap_err();
+        assert!(error.contains(said), "{text}: {error}");
+    }
+}
