@@ -7,9 +7,10 @@ use std::time::Duration;
 use crate::cli::Flags;
 use b2b_base::util::exit::{Exit, Failure};
 use b2b_config::{step, target};
-use b2b_lab::load::config::{Callers, Enrolment, LoadConfig, host_of, place, sounds};
+use b2b_lab::load::config::{Enrolment, LoadConfig, host_of, place, sounds};
+use b2b_lab::load::kinds::{CalleeKind, CallerKind, Callers};
 use b2b_lab::load::pace::{Pace, Stage};
-use b2b_lab::load::plan::LoadPlan;
+use b2b_lab::load::plan::{LoadPlan, PlannedCaller};
 use b2b_lab::load::users;
 use b2b_media::codec::Codec;
 
@@ -28,8 +29,13 @@ impl Flags {
         };
         let scenario = self.scenario(&plan)?;
         let target = self.target.clone().or(plan.load.target);
-        let callees = lab.callee.as_ref().map(|steps| steps.0.clone()).or(plan.callee);
-        if target.is_none() && callees.is_none() && scenario.is_none() {
+        let callees = match &lab.callee {
+            None => plan.callees,
+            Some(steps) => {
+                vec![CalleeKind { name: String::new(), called: Vec::new(), steps: steps.0.clone() }]
+            }
+        };
+        if target.is_none() && callees.is_empty() && scenario.is_none() {
             return Err(usage(
                 "--target or --callee is missing; say whom to call, like --target sip:1000@127.0.0.1:5060, \
                  or what to do with calls, like --callee \"answer; say mark; hung up\""
@@ -58,24 +64,21 @@ impl Flags {
             )));
         }
         let registrar = plan.registrar.or_else(|| target.as_deref().map(|uri| format!("sip:{}", place(uri))));
-        let enrolment = match (plan.callees, &callees, &registrar) {
-            (None, ..) => None,
-            (_, None, _) => {
-                return Err(usage("[callee] has users, and nothing that they do; add steps".to_owned()));
-            }
-            (_, _, None) => {
+        let enrolment = match (plan.registered, &registrar) {
+            (None, _) => None,
+            (_, None) => {
                 return Err(usage("[callee] has users; add registrar = \"sip:127.0.0.1:5060\"".to_owned()));
             }
-            (Some(users), Some(_), Some(registrar)) => Some(Enrolment {
+            (Some(users), Some(registrar)) => Some(Enrolment {
                 users,
                 registrar: registrar.clone(),
                 per_second: plan.register_per_s.unwrap_or(100.0),
                 expires_s: plan.expires_s.unwrap_or(600),
             }),
         };
-        if let Some(steps) = &callees {
+        for kind in &callees {
             // who of them is called, nobody knows before
-            users::check(steps, None).map_err(usage)?;
+            users::check(&kind.steps, None).map_err(usage)?;
         }
         let duration = lab.duration_s.or(plan.load.duration_s).map(Duration::from_secs_f64);
         let calls = lab.calls.or(plan.load.calls).map(u64::from);
@@ -84,24 +87,35 @@ impl Flags {
             None => None,
             Some(_) if answers => None,
             Some(target) => {
-                let steps = match lab.caller.as_ref().map(|steps| steps.0.clone()).or(plan.caller) {
-                    Some(steps) => steps,
+                let usual: Arc<[step::Step]> = match &lab.caller {
+                    Some(steps) => steps.0.clone(),
                     None if scenario.is_some() => Arc::from([]),
                     None => step::caller(&format!("dial {target}; say mark; stay; hang up"))
                         .map_err(usage)?
                         .into(),
                 };
+                let mut kinds: Vec<CallerKind> = Vec::new();
+                for planned in plan.callers {
+                    let steps =
+                        planned.steps.filter(|_| lab.caller.is_none()).unwrap_or_else(|| usual.clone());
+                    users::check(&steps, planned.users.as_ref()).map_err(usage)?;
+                    let PlannedCaller { name, share, users, .. } = planned;
+                    kinds.push(CallerKind { name, share, steps, users });
+                }
+                if kinds.is_empty() {
+                    users::check(&usual, None).map_err(usage)?;
+                    kinds.push(CallerKind { name: String::new(), share: 1.0, steps: usual, users: None });
+                }
                 let by_flags = plan.stages.is_empty() || given("rate") || given("ramp_s");
                 let ramp = lab.ramp_s.map_or(Duration::ZERO, Duration::from_secs_f64);
                 let one = vec![Stage { rate: lab.rate, ramp, hold: None }];
                 let ends = duration.is_some()
                     || calls.is_some()
                     || !by_flags && plan.stages.iter().all(|it| it.hold.is_some());
-                // one call, where nothing says how many
-                let calls = if ends { calls } else { Some(1) };
+                // one call, where nothing says how many; stages of a plan go on until they are asked to end
+                let calls = if ends || !by_flags { calls } else { Some(1) };
                 let stages = if by_flags { one } else { plan.stages };
-                users::check(&steps, plan.callers.as_ref()).map_err(usage)?;
-                Some(Callers { steps, pace: Pace::new(stages, calls, duration), users: plan.callers })
+                Some(Callers { kinds, pace: Pace::new(stages, calls, duration) })
             }
         };
         let codecs = match (lab.codec, plan.codecs) {
@@ -119,8 +133,8 @@ impl Flags {
             let place = registrar.as_deref().or(target.as_deref());
             host_of(place.unwrap_or_default()).to_owned()
         });
-        let steps =
-            callers.iter().flat_map(|it| it.steps.iter()).chain(callees.iter().flat_map(|it| it.iter()));
+        let of_callers = callers.iter().flat_map(|it| &it.kinds).flat_map(|kind| kind.steps.iter());
+        let steps = of_callers.chain(callees.iter().flat_map(|kind| kind.steps.iter()));
         let sounds = sounds(steps).map_err(usage)?;
         Ok(LoadConfig {
             sounds,
@@ -133,6 +147,7 @@ impl Flags {
             callers,
             callees,
             scenario,
+            rtp_advertise: plan.load.rtp_advertise,
             signalling_only: lab.signalling_only || plan.load.signalling_only,
             ears: lab.ears.or(plan.ears).unwrap_or_default(),
             routes: plan.routes,

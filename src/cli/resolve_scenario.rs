@@ -27,16 +27,13 @@ impl Flags {
             }
             return Ok(None);
         };
-        let steps =
-            [lab.caller.is_some(), lab.callee.is_some(), plan.caller.is_some(), plan.callee.is_some()];
-        if steps.contains(&true) {
+        let planned = plan.callers.iter().any(|it| it.steps.is_some()) || !plan.callees.is_empty();
+        if planned || lab.caller.is_some() || lab.callee.is_some() {
             let message = "--scenario stands in the place of steps; leave --caller and --callee out, in a plan steps = as well";
             return Err(usage(message.to_owned()));
         }
-        if plan.callees.is_some() {
-            return Err(usage(
-                "users of [callee] are for steps; write a scenario that sends REGISTER".to_owned(),
-            ));
+        if plan.callers.len() > 1 {
+            return Err(usage("a scenario is one kind of call; leave all but one [[caller]] out".to_owned()));
         }
         let target =
             self.target.as_deref().or(plan.load.target.as_deref()).unwrap_or_default().to_ascii_lowercase();

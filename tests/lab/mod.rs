@@ -5,6 +5,7 @@ mod cli;
 mod compare;
 mod load;
 mod load_faults;
+mod load_kinds;
 mod load_sipp;
 mod load_steps;
 mod load_users;

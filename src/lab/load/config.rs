@@ -1,6 +1,6 @@
 //! What a run of the load role is told.
 
-use std::net::SocketAddr;
+use std::net::{IpAddr, SocketAddr};
 use std::path::{Path, PathBuf};
 use std::sync::Arc;
 use std::time::Duration;
@@ -8,8 +8,7 @@ use std::time::Duration;
 use super::expect::Expect;
 use super::hearing::Ears;
 use super::holding::Holding;
-use super::pace::Pace;
-use super::party::asks_for_headers;
+use super::kinds::{CalleeKind, Callers};
 use super::routes::Routes;
 use super::sipp::Scenario;
 use super::sound::RATE_HZ;
@@ -38,17 +37,6 @@ const LIMITS: EndpointLimits = EndpointLimits {
 
 /// Everything comes from one address where a server is the target, and what it may send is nothing to judge it by.
 const MESSAGES_PER_S: u32 = 1 << 20;
-
-/// Who calls.
-#[derive(Debug, Clone)]
-pub struct Callers {
-    /// What each does.
-    pub steps: Arc<[Step]>,
-    /// When.
-    pub pace: Pace,
-    /// As whom, in turn; none: as nobody in particular.
-    pub users: Option<Users>,
-}
 
 /// Users to register.
 #[derive(Debug, Clone)]
@@ -89,12 +77,15 @@ pub struct LoadConfig {
     pub callers: Option<Callers>,
     /// Who is registered before anything else, to be called.
     pub enrolment: Option<Enrolment>,
-    /// What a callee does; none: calls are refused with 480.
-    pub callees: Option<Arc<[Step]>>,
+    /// What callees do; those of whom there is no kind are refused with 480.
+    pub callees: Vec<CalleeKind>,
     /// What steps play, by the name that it has there.
     pub sounds: Vec<(String, Sound)>,
     /// What calls do in the place of steps; then `callers` say when, and `callees` is none.
     pub scenario: Option<ScenarioRun>,
+    /// What descriptions say in the place of the address that RTP binds to, as of a party behind a NAT that knows nothing
+    /// of it.
+    pub rtp_advertise: Option<IpAddr>,
     /// There is no sound: the load is signalling.
     pub signalling_only: bool,
     /// What legs that say their mark are to hear.
@@ -142,10 +133,10 @@ impl LoadConfig {
             }),
             packet_log: None,
             attributes: Vec::new(),
-            watch: self.report.is_some()
-                || self.callers.as_ref().is_some_and(|callers| asks_for_headers(&callers.steps)),
+            watch: self.report.is_some() || self.callers.iter().any(Callers::ask_for_headers),
             options: CallOptions {
                 ring_at_once: false,
+                rtp_advertise: self.rtp_advertise,
                 signalling_only: self.signalling_only,
                 source_messages_per_s: Some(MESSAGES_PER_S),
                 ..CallOptions::default()
@@ -208,7 +199,8 @@ mod tests {
             srtp: SrtpPolicy::Off,
             callers: None,
             enrolment: None,
-            callees: None,
+            callees: Vec::new(),
+            rtp_advertise: None,
             sounds: Vec::new(),
             scenario: None,
             signalling_only: false,

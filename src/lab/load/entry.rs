@@ -3,6 +3,7 @@
 use std::sync::Arc;
 use std::time::{Duration, Instant};
 
+use super::figures::Counts;
 use super::hearing::{Heard, JUDGED};
 use super::messages::{Dialog, Kept};
 use super::party::Party;
@@ -39,6 +40,12 @@ pub struct Entry {
     pub told: Option<u32>,
     /// The route whose figures it counts for, too.
     pub route: Option<usize>,
+    /// The kind whose figures it counts for, too.
+    pub kind: Option<usize>,
+    /// Its kind's place among those of its side.
+    pub place: usize,
+    /// Which call of its kind it is, from 0 on.
+    pub turn: u64,
     /// When it was answered; it has something to say.
     pub speaks: Option<Instant>,
     /// When its call was due; of a callee, when its INVITE came.
@@ -103,6 +110,9 @@ impl Entry {
             mark,
             told: None,
             route: None,
+            kind: None,
+            place: 0,
+            turn: 0,
             speaks: None,
             due,
             dialled: None,
@@ -116,6 +126,11 @@ impl Entry {
             dialog: None,
             messages: Vec::new(),
         }
+    }
+
+    /// What it counts for.
+    pub fn counts(&self) -> Counts {
+        Counts { role: self.role, route: self.route, kind: self.kind }
     }
 
     /// The number in its caller's mark, as far as that is known; else 0.

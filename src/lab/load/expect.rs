@@ -175,7 +175,7 @@ mod tests {
     use std::time::Duration;
 
     use super::super::entry::Role;
-    use super::super::figures::Route;
+    use super::super::figures::{Counts, Route};
     use super::super::party::Outcome;
     use super::*;
 
@@ -215,8 +215,9 @@ mod tests {
     fn a_route_that_is_bad_is_named_although_the_calls_of_all_are_good() {
         let mut figures = run(1_000, 0);
         figures.routes = ["1", "2", "3"].map(|it| Route { prefix: it.to_owned(), ..Route::default() }).into();
-        (0..999).for_each(|_| figures.of(Role::Caller, Some(0)).for_each(|side| side.heard(4.4, 0)));
-        figures.of(Role::Caller, Some(1)).for_each(|side| side.heard(3.2, 0));
+        let on = |route| Counts { role: Role::Caller, route: Some(route), kind: None };
+        (0..999).for_each(|_| figures.of(on(0)).for_each(|side| side.heard(4.4, 0)));
+        figures.of(on(1)).for_each(|side| side.heard(3.2, 0));
         (0..2).for_each(|n| figures.routes[n].side.begun = 1);
         let expect = Expect { min_mos: Some(4.0), ..Expect::default() };
         let judged = expect.judge(&figures, (0.0, 0.0));

@@ -164,6 +164,26 @@ impl Side {
     }
 }
 
+/// What a party counts for.
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+pub struct Counts {
+    /// Its side.
+    pub role: Role,
+    /// The route, by its place in the plan.
+    pub route: Option<usize>,
+    /// The kind, by its place in [`Figures::kinds`].
+    pub kind: Option<usize>,
+}
+
+/// The calls of one kind of a plan.
+#[derive(Debug, Clone, Default)]
+pub struct Kind {
+    /// Its name there.
+    pub name: String,
+    /// Their figures.
+    pub side: Side,
+}
+
 /// The calls whose number begins like this.
 #[derive(Debug, Clone, Default)]
 pub struct Route {
@@ -203,17 +223,20 @@ pub struct Figures {
     pub failed: Failed,
     /// The same calls by the routes of the plan.
     pub routes: Vec<Route>,
+    /// And by its kinds of callers and callees.
+    pub kinds: Vec<Kind>,
 }
 
 impl Figures {
-    /// What counts the calls of a side and a route.
-    pub fn of(&mut self, role: Role, route: Option<usize>) -> impl Iterator<Item = &mut Side> {
-        let side = match role {
+    /// What counts a party's call.
+    pub fn of(&mut self, counts: Counts) -> impl Iterator<Item = &mut Side> {
+        let side = match counts.role {
             Role::Caller => &mut self.callers,
             Role::Callee => &mut self.callees,
         };
-        let route = route.and_then(|n| self.routes.get_mut(n));
-        std::iter::once(side).chain(route.map(|route| &mut route.side))
+        let route = counts.route.and_then(|n| self.routes.get_mut(n)).map(|route| &mut route.side);
+        let kind = counts.kind.and_then(|n| self.kinds.get_mut(n)).map(|kind| &mut kind.side);
+        std::iter::once(side).chain(route).chain(kind)
     }
 
     /// A leg is over; `more`: what a call among the worst has besides.
@@ -256,6 +279,7 @@ impl Figures {
                 of["prefix"] = json!(route.prefix);
                 of
             }).collect::<Vec<_>>(),
+            "kinds": self.kinds.iter().map(|kind| (kind.name.clone(), kind.side.json())).collect::<serde_json::Map<_, _>>(),
             "registrations": {
                 "users": self.registrations.users, "registered": self.registrations.registered,
                 "failures": self.registrations.failures,

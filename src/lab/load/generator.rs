@@ -11,8 +11,9 @@ use rand::{Rng, RngExt, SeedableRng};
 
 use super::config::LoadConfig;
 use super::entry::{Entry, Role};
-use super::figures::{Figures, Route};
+use super::figures::{Figures, Kind, Route};
 use super::hearing::Hears;
+use super::kinds;
 use super::messages::Dialogs;
 use super::pace::Pace;
 use super::party::{Outcome, Party, PartyEffect, PartyEvent, asks_for_headers};
@@ -28,6 +29,7 @@ use marks::Marks;
 
 mod agents;
 mod carry;
+mod counting;
 mod legs;
 mod marks;
 
@@ -74,6 +76,10 @@ pub struct Generator {
     chance: StdRng,
     /// Which calls are listened to. Of its own, so that what else calls do is the same with any share.
     sample: StdRng,
+    /// Of which kind the next call is. Of its own, for the same reason.
+    choice: StdRng,
+    /// Calls so far of each kind of caller.
+    turns: Vec<u64>,
     figures: Figures,
     lateness: Lateness,
     /// Sounds that steps play.
@@ -109,9 +115,14 @@ impl Generator {
             calling: 0,
             chance: StdRng::seed_from_u64(config.seed),
             sample: StdRng::seed_from_u64(config.seed.wrapping_add(1)),
+            choice: StdRng::seed_from_u64(config.seed.wrapping_add(2)),
+            turns: vec![0; config.callers.as_ref().map_or(0, |callers| callers.kinds.len())],
             figures: Figures {
                 routes: (config.routes.prefixes().iter())
                     .map(|prefix| Route { prefix: prefix.clone(), ..Route::default() })
+                    .collect(),
+                kinds: counting::names(&config)
+                    .map(|name| Kind { name: name.to_owned(), ..Kind::default() })
                     .collect(),
                 ..Figures::default()
             },
@@ -174,9 +185,15 @@ impl Generator {
         no_more && self.entries.is_empty()
     }
 
-    /// Begins no more calls. Those under way go on.
+    /// Begins no more calls. Those under way go on with what they do behind the times that they stay or wait for.
     pub fn stop(&mut self) {
         self.stopping = true;
+        let mut under_way: Vec<u64> = self.entries.keys().copied().collect();
+        under_way.sort_unstable();
+        for id in under_way {
+            self.tell(id, &PartyEvent::Leave);
+            self.tell_what_is_left();
+        }
     }
 
     /// Ends what is left.
@@ -258,11 +275,14 @@ impl Generator {
             let due = self.began + due;
             self.figures.lateness.record(now.saturating_duration_since(due));
             let Some(callers) = &self.config.callers else { return };
-            let steps = callers.steps.clone();
+            let place = callers.choose(&mut self.choice);
+            let Some(kind) = callers.kinds.get(place) else { return };
+            let steps = kind.steps.clone();
             self.calling += 1;
             self.figures.callers.begun += 1;
             self.happens(now).begun += 1;
             let id = self.enter(Role::Caller, steps, None, due);
+            self.is_of_kind(id, place);
             self.tell(id, &PartyEvent::Begin);
         }
     }
@@ -349,7 +369,7 @@ impl Generator {
             (entry.call.step, entry.call.why) = (Some(step.clone()), Some(why.clone()));
         }
         self.calling -= usize::from(entry.role == Role::Caller);
-        self.figures.of(entry.role, entry.route).for_each(|side| side.over(outcome.clone()));
+        self.figures.of(entry.counts()).for_each(|side| side.over(outcome.clone()));
         // a call that could not be placed has no leg whose end would be told
         if entry.leg.is_none() {
             self.leave(id);
@@ -367,19 +387,6 @@ impl Generator {
         self.figures.timeline.at(now.saturating_duration_since(self.began))
     }
 
-    /// It is known whom a party calls, or who is called by it: a route may count it.
-    pub(crate) fn goes_to(&mut self, id: u64, dialled: &str) {
-        let answers_only = self.answers_only();
-        let Some(entry) = self.entries.get_mut(&id) else { return };
-        dialled.clone_into(&mut entry.call.dialled);
-        if (entry.role == Role::Callee) == answers_only {
-            entry.route = self.config.routes.of(dialled);
-        }
-        if let Some(route) = entry.route.and_then(|n| self.figures.routes.get_mut(n)) {
-            route.side.begun += 1;
-        }
-    }
-
     /// It makes no calls, so that those of its callees are the calls of the run.
     fn answers_only(&self) -> bool {
         self.config.callers.is_none()
@@ -387,7 +394,10 @@ impl Generator {
 
     /// Somebody calls: a callee, where there are some.
     fn called(&mut self, line: Line, incoming: Incoming<'_>, now: Instant) {
-        let Some(steps) = self.config.callees.clone().filter(|_| !self.stopping) else {
+        let number = routes::number_of(incoming.to);
+        let found = kinds::callee_of(&self.config.callees, number).filter(|_| !self.stopping);
+        let Some((place, steps)) = found.and_then(|n| Some((n, self.config.callees.get(n)?.steps.clone())))
+        else {
             return drop(self.agents.at(line.0).reject(line.1, 480, ""));
         };
         self.figures.callees.begun += 1;
@@ -400,7 +410,8 @@ impl Generator {
         if let Some(entry) = self.entries.get_mut(&id) {
             entry.told = told.and_then(|(_, value)| value.trim().parse().ok());
         }
-        self.goes_to(id, routes::number_of(incoming.to));
+        self.is_of_kind(id, place);
+        self.goes_to(id, number);
         self.begin_dialog(id, line.0, Some(incoming.call_id));
         if asks {
             self.tell(id, &PartyEvent::Received { headers: incoming.headers });

@@ -1,7 +1,8 @@
 //! Load that hears: thousands of calls at a rate against any SIP system, each judged by its sound.
 //!
 //! - `config`: what a run is told; `plan`: a file that says it
-//! - `users`: who calls, from a file; `routes`: by which numbers calls are told apart
+//! - `kinds`: what callers and callees do; `users`: who calls, from a file; `routes`: by which numbers calls are told
+//!   apart
 //! - `pace`: when calls begin; `holding`: how long they last
 //! - `party`: one leg that goes by the steps of its scenario, as a machine
 //! - `sound`: what a leg says and hears; `hearing`: what that tells
@@ -28,6 +29,7 @@ pub mod hearing;
 mod histogram;
 pub mod holding;
 mod junit;
+pub mod kinds;
 mod live;
 mod messages;
 pub mod pace;

@@ -11,27 +11,32 @@
 //! ramp_s = 10        # reached after
 //! hold_s = 60        # kept for; the last one without it: to the end
 //!
-//! [caller]
+//! [caller]           # or several of them, [[caller]], each with a name and a share
 //! steps = ["dial 1000", "say mark", "hears 440 within 3 s", "30 %: press 1", "stay", "hang up"]
 //!
 //! [expect]
 //! max_setup_p99_ms = 200
 //! ```
 
-use std::collections::BTreeMap;
+use std::collections::{BTreeMap, BTreeSet};
+use std::fmt;
+use std::marker::PhantomData;
 use std::net::{IpAddr, SocketAddr};
 use std::path::{Path, PathBuf};
 use std::sync::Arc;
 use std::time::Duration;
 
 use serde::Deserialize;
+use serde::de::value::MapAccessDeserializer;
+use serde::de::{Deserializer, MapAccess, SeqAccess, Visitor};
 
 use super::expect::Expect;
 use super::hearing::Ears;
 use super::holding::Holding;
+use super::kinds::CalleeKind;
 use super::pace::Stage;
 use super::routes::Routes;
-use super::users::{self, Users};
+use super::users::{self, User, Users};
 use b2b_call::agent::{Roots, Signalling, SrtpPolicy, Transport, sip_uri};
 use b2b_config::step::{self, Deed, Step};
 use b2b_media::codec::Codec;
@@ -77,10 +82,10 @@ pub struct LoadPlan {
     pub load: Table,
     /// `[[stage]]`; none: what flags say.
     pub stages: Vec<Stage>,
-    /// `[caller]`.
-    pub caller: Option<Arc<[Step]>>,
-    /// `[callee]`.
-    pub callee: Option<Arc<[Step]>>,
+    /// `[caller]`, one or several; without steps: those of flags.
+    pub callers: Vec<PlannedCaller>,
+    /// `[callee]`, one or several.
+    pub callees: Vec<CalleeKind>,
     /// `[expect]`.
     pub expect: Expect,
     /// What legs that say their mark are to hear.
@@ -95,16 +100,27 @@ pub struct LoadPlan {
     pub signalling: Signalling,
     /// Whether media are encrypted.
     pub srtp: SrtpPolicy,
-    /// Who calls, in turn.
-    pub callers: Option<Users>,
     /// Who is registered to be called.
-    pub callees: Option<Users>,
+    pub registered: Option<Users>,
     /// Where they are registered; none: at the target.
     pub registrar: Option<String>,
     /// How many a second, at most; none: 100.
     pub register_per_s: Option<f64>,
     /// For how long; none: ten minutes.
     pub expires_s: Option<u32>,
+}
+
+/// A `[caller]`.
+#[derive(Debug, Clone)]
+pub struct PlannedCaller {
+    /// Empty, where it is the only one.
+    pub name: String,
+    /// See [`CallerKind::share`](super::kinds::CallerKind::share).
+    pub share: f64,
+    /// None: it says who calls, and flags what they do.
+    pub steps: Option<Arc<[Step]>>,
+    /// Who calls, in turn.
+    pub users: Option<Users>,
 }
 
 /// `[load]`, as it is written.
@@ -129,6 +145,8 @@ pub struct Table {
     pub scenario_keys: BTreeMap<String, String>,
     /// RTP that comes to `[media_port]` of a scenario goes back.
     pub rtp_echo: bool,
+    /// The address that descriptions name in the place of the one that RTP binds to.
+    pub rtp_advertise: Option<IpAddr>,
     /// There is no sound.
     pub signalling_only: bool,
     /// Seed of all chance.
@@ -182,6 +200,8 @@ struct StageTable {
 #[derive(Debug, Default, Deserialize)]
 #[serde(deny_unknown_fields, default)]
 struct CallerTable {
+    name: Option<String>,
+    share: Option<f64>,
     steps: Option<Vec<String>>,
     users: Option<PathBuf>,
 }
@@ -189,6 +209,8 @@ struct CallerTable {
 #[derive(Debug, Default, Deserialize)]
 #[serde(deny_unknown_fields, default)]
 struct CalleeTable {
+    name: Option<String>,
+    called: Vec<String>,
     steps: Option<Vec<String>>,
     users: Option<PathBuf>,
     registrar: Option<String>,
@@ -196,13 +218,49 @@ struct CalleeTable {
     expires_s: Option<u32>,
 }
 
+/// A table, or several of one name.
+#[derive(Debug)]
+struct Tables<T>(Vec<T>);
+
+impl<T> Default for Tables<T> {
+    fn default() -> Self {
+        Tables(Vec::new())
+    }
+}
+
+impl<'de, T: Deserialize<'de>> Deserialize<'de> for Tables<T> {
+    fn deserialize<D: Deserializer<'de>>(deserializer: D) -> Result<Self, D::Error> {
+        struct OneOrMore<T>(PhantomData<T>);
+        impl<'de, T: Deserialize<'de>> Visitor<'de> for OneOrMore<T> {
+            type Value = Vec<T>;
+
+            fn expecting(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+                f.write_str("a table, or several with [[ ]]")
+            }
+
+            fn visit_map<A: MapAccess<'de>>(self, map: A) -> Result<Vec<T>, A::Error> {
+                T::deserialize(MapAccessDeserializer::new(map)).map(|one| vec![one])
+            }
+
+            fn visit_seq<A: SeqAccess<'de>>(self, mut tables: A) -> Result<Vec<T>, A::Error> {
+                let mut all = Vec::new();
+                while let Some(one) = tables.next_element()? {
+                    all.push(one);
+                }
+                Ok(all)
+            }
+        }
+        deserializer.deserialize_any(OneOrMore(PhantomData)).map(Tables)
+    }
+}
+
 #[derive(Debug, Default, Deserialize)]
 #[serde(deny_unknown_fields, default)]
 struct Written {
     load: Table,
     stage: Vec<StageTable>,
-    caller: CallerTable,
-    callee: CalleeTable,
+    caller: Tables<CallerTable>,
+    callee: Tables<CalleeTable>,
     expect: Expect,
 }
 
@@ -285,21 +343,74 @@ impl LoadPlan {
             },
             ..Signalling::default()
         };
-        if let Some(rate) = written.callee.register_per_s.filter(|rate| !(0.1..=100_000.0).contains(rate)) {
-            return Err(bad("callee.register_per_s", format!("{rate} is no rate; write 0.1 to 100000")));
+        let (callers, callees) = (written.caller.0, written.callee.0);
+        for callee in &callees {
+            if let Some(rate) = callee.register_per_s.filter(|rate| !(0.1..=100_000.0).contains(rate)) {
+                return Err(bad("callee.register_per_s", format!("{rate} is no rate; write 0.1 to 100000")));
+            }
+            if let Some(uri) = callee.registrar.as_deref()
+                && let Err(error) = sip_uri(uri)
+            {
+                return Err(bad("callee.registrar", error.to_string()));
+            }
         }
-        if let Some(uri) = written.callee.registrar.as_deref()
-            && let Err(error) = sip_uri(uri)
+        check_names("caller", callers.iter().map(|it| it.name.as_deref()))
+            .and_then(|()| check_names("callee", callees.iter().map(|it| it.name.as_deref())))
+            .map_err(|(key, reason)| bad(key, reason))?;
+        let names = callers.iter().filter_map(|it| it.name.as_ref());
+        if let Some(name) =
+            callees.iter().filter_map(|it| it.name.as_ref()).find(|it| names.clone().any(|name| name == *it))
         {
-            return Err(bad("callee.registrar", error.to_string()));
+            return Err(bad(
+                "callee.name",
+                format!("{name:?} is a caller's name, too; give each kind its own"),
+            ));
+        }
+        if let Some(share) = callers.iter().filter_map(|it| it.share).find(|it| !(0.0..=1e6).contains(it)) {
+            return Err(bad("caller.share", format!("{share} is no share; write 0 or more")));
+        }
+        if !callers.is_empty() && callers.iter().all(|it| it.share == Some(0.0)) {
+            return Err(bad(
+                "caller.share",
+                "nobody calls; write a share of more than 0 somewhere".to_owned(),
+            ));
+        }
+        let mut registered: Vec<User> = Vec::new();
+        for file in callees.iter().filter_map(|it| it.users.as_deref()) {
+            registered.extend(users::read(&beside(file))?.iter().cloned());
         }
         if let Some(duration) = written.load.duration_s {
             seconds("load.duration_s", duration)?;
         }
         Ok(LoadPlan {
             stages: written.stage.iter().map(stage).collect::<Result<_, _>>()?,
-            caller: steps("caller.steps", written.caller.steps, step::caller)?,
-            callee: steps("callee.steps", written.callee.steps, step::callee)?,
+            registrar: callees.iter().find_map(|it| it.registrar.clone()),
+            register_per_s: callees.iter().find_map(|it| it.register_per_s),
+            expires_s: callees.iter().find_map(|it| it.expires_s),
+            registered: (!registered.is_empty()).then(|| registered.into()),
+            callers: callers
+                .into_iter()
+                .map(|it| {
+                    Ok(PlannedCaller {
+                        name: it.name.unwrap_or_default(),
+                        share: it.share.unwrap_or(1.0),
+                        steps: steps("caller.steps", it.steps, step::caller)?,
+                        users: it.users.as_deref().map(|file| users::read(&beside(file))).transpose()?,
+                    })
+                })
+                .collect::<Result<_, PlanError>>()?,
+            callees: callees
+                .into_iter()
+                .map(|it| {
+                    Ok(CalleeKind {
+                        name: it.name.unwrap_or_default(),
+                        called: it.called,
+                        steps: steps("callee.steps", it.steps, step::callee)?.ok_or_else(|| {
+                            bad("callee.steps", "there are none; write what it does".to_owned())
+                        })?,
+                    })
+                })
+                .collect::<Result<_, PlanError>>()?,
             expect: written.expect,
             ears: written
                 .load
@@ -322,75 +433,26 @@ impl LoadPlan {
                 Some(Srtp::Offered) => SrtpPolicy::Offered,
                 Some(Srtp::Required) => SrtpPolicy::Required,
             },
-            callers: written.caller.users.as_deref().map(|file| users::read(&beside(file))).transpose()?,
-            callees: written.callee.users.as_deref().map(|file| users::read(&beside(file))).transpose()?,
-            registrar: written.callee.registrar,
-            register_per_s: written.callee.register_per_s,
-            expires_s: written.callee.expires_s,
             load: Table { scenario: written.load.scenario.as_deref().map(beside), ..written.load },
         })
     }
 }
 
-#[cfg(test)]
-mod tests {
-    use super::super::hearing::Hears;
-    use super::*;
-
-    fn parse(text: &str) -> Result<LoadPlan, PlanError> {
-        LoadPlan::parse(Path::new("plans/load.toml"), text)
+/// Several tables of one kind need a name each.
+fn check_names<'a>(
+    table: &str,
+    names: impl ExactSizeIterator<Item = Option<&'a str>> + Clone,
+) -> Result<(), (&'static str, String)> {
+    let key = if table == "caller" { "caller.name" } else { "callee.name" };
+    if names.len() > 1 && names.clone().any(|name| name.is_none_or(str::is_empty)) {
+        return Err((key, format!("one of several [[{table}]] has none; name each, for its figures")));
     }
-
-    #[test]
-    fn a_plan_says_what_flags_say_and_more() {
-        let plan = parse(
-            r#"
-            [load]
-            target = "sip:1000@127.0.0.1"
-            hold_s = "uniform 1 2"
-            codecs = ["opus", "PCMU"]
-            ears = "echo sample=10%"
-            [[stage]]
-            rate = 10
-            ramp_s = 5
-            hold_s = 20
-            [[stage]]
-            rate = 0
-            ramp_s = 1
-            [caller]
-            steps = ["dial 1000", "30 %: press 1", "play a.wav", "stay", "hang up"]
-            [expect]
-            max_setup_p99_ms = 200
-            "#,
-        )
-        .unwrap();
-        assert_eq!(plan.stages.len(), 2);
-        let steps = plan.caller.unwrap();
-        assert_eq!((steps.len(), &steps[2].deed), (5, &Deed::Play("plans/a.wav".to_owned())));
-        assert_eq!(plan.ears, Some(Ears { hears: Hears::Echo, sample: Some(0.1) }));
-        assert_eq!(plan.holding, Some(Holding::Uniform(1.0, 2.0)));
-        assert_eq!(plan.codecs, Some(vec![Codec::Opus, Codec::Pcmu]));
-        assert_eq!((plan.expect.max_setup_p99_ms, plan.expect.min_done_pct), (Some(200.0), 100.0));
-    }
-
-    #[test]
-    fn what_is_wrong_says_where_and_what_to_write() {
-        for (text, said) in [
-            ("[load]\ntarge = 1", "unknown field `targe`"),
-            ("[load]\nhold_s = \"long\"", "load.hold_s: \"long\" is no length"),
-            ("[load]\ncodecs = [\"g729\"]", "choose from opus"),
-            ("[load]\nears = \"sample=10\"", "load.ears: not a part of the calls"),
-            ("[[stage]]\nrate = -1", "stage.rate: -1 is no rate"),
-            ("[caller]\nsteps = [\"jump\"]", "caller.steps: the step `jump`"),
-            ("[expect]\nmin_done = 3", "unknown field `min_done`"),
-            ("[load]\nroutes = [\"\"]", "load.routes: \"\" is no route"),
-            ("[load]\ntransport = \"sctp\"", "expected one of `udp`, `tcp`, `tls`"),
-            ("[load]\nsrtp = true", "srtp"),
-            ("[callee]\nregister_per_s = 0", "callee.register_per_s: 0 is no rate"),
-            ("[callee]\nregistrar = \"here\"", "callee.registrar: bad SIP URI"),
-        ] {
-            let error = parse(text).unwrap_err().to_string();
-            assert!(error.contains(said) && error.contains("load.toml"), "{text}: {error}");
-        }
+    let mut seen = BTreeSet::new();
+    match names.flatten().find(|name| !seen.insert(*name)) {
+        Some(name) => Err((key, format!("there are two {name:?}; give each its own"))),
+        None => Ok(()),
     }
 }
+
+#[cfg(test)]
+mod tests;

@@ -102,8 +102,9 @@ impl Generator {
 
 /// As whom a caller calls.
 fn user_of<'a>(config: &'a LoadConfig, entry: &Entry) -> Option<&'a User> {
-    let users = config.callers.as_ref()?.users.as_ref().filter(|_| entry.role == Role::Caller)?;
-    // in turn, the first call as the first one
-    let turn = usize::try_from(entry.call.number.saturating_sub(1)).unwrap_or(usize::MAX);
+    let kinds = &config.callers.as_ref().filter(|_| entry.role == Role::Caller)?.kinds;
+    let users = kinds.get(entry.place)?.users.as_ref()?;
+    // in turn, the first call of its kind as the first one
+    let turn = usize::try_from(entry.turn).unwrap_or(usize::MAX);
     users.get(turn % users.len().max(1))
 }

@@ -19,20 +19,20 @@ impl Generator {
         if !entry.can_be_judged() {
             return outcome;
         }
-        let (role, route, number) = (entry.role, entry.route, entry.call.number);
+        let (counts, number) = (entry.counts(), entry.call.number);
         if !entry.sound.is_listened_to() {
-            self.figures.of(role, route).for_each(|side| side.not_listened += 1);
+            self.figures.of(counts).for_each(|side| side.not_listened += 1);
             return outcome;
         }
         let heard = entry.heard();
-        let own = Mark { call: entry.mark, side: role.side() };
+        let own = Mark { call: entry.mark, side: counts.role.side() };
         let since = entry.speaks.unwrap_or(self.began);
         let fault = heard.fault(own, |call| {
             // callees know of calls by what they hear
             let others = || self.entries.iter().filter(|(other, _)| **other != id);
             self.marks.was_under_way(call, since) || others().any(|(_, it)| it.call_in_mark() == call)
         });
-        self.figures.of(role, route).for_each(|side| side.judged(number, &heard));
+        self.figures.of(counts).for_each(|side| side.judged(number, &heard));
         match (outcome, fault) {
             (Outcome::Done, Some(why)) => {
                 Outcome::Failed { step: "say mark".to_owned(), why: why.to_owned() }
@@ -45,7 +45,7 @@ impl Generator {
         let Some(entry) = self.entry_of(leg) else { return };
         entry.up = true;
         entry.speaks = Some(now);
-        let (role, route, took) = (entry.role, entry.route, now.saturating_duration_since(entry.due));
+        let (role, counts, took) = (entry.role, entry.counts(), now.saturating_duration_since(entry.due));
         entry.call.setup_ms = (role == Role::Caller).then_some(took.as_secs_f64() * 1e3);
         if role == Role::Caller || self.answers_only() {
             self.happens(now).answered += 1;
@@ -54,15 +54,15 @@ impl Generator {
             self.figures.setup.record(took);
             self.happens(now).set_up(took);
         }
-        self.figures.of(role, route).for_each(|side| side.answered += 1);
+        self.figures.of(counts).for_each(|side| side.answered += 1);
     }
 
     pub(super) fn media_closed(&mut self, leg: Line, report: &LegReport) {
         let Some(entry) = self.entry_of(leg) else { return };
-        let (role, mos) = (entry.role, report.reception.mos().filter(|_| entry.up));
+        let mos = report.reception.mos().filter(|_| entry.up);
         entry.call.mos = mos;
-        let (route, stats) = (entry.route, &report.stats);
-        for side in self.figures.of(role, route) {
+        let (counts, stats) = (entry.counts(), &report.stats);
+        for side in self.figures.of(counts) {
             let packets = [stats.packets_tx, stats.packets_rx, stats.lost];
             side.packets.iter_mut().zip(packets).for_each(|(sum, packets)| *sum += packets);
             side.concealed += stats.concealed;
@@ -83,6 +83,8 @@ impl Generator {
             TerminationCause::Failed { status, .. } if !entry.up => {
                 PartyEvent::Refused { status: Some(*status) }
             }
+            // a callee's caller has given up
+            TerminationCause::Cancelled if entry.role == Role::Callee => PartyEvent::Ended { by_them: true },
             cause => PartyEvent::Ended { by_them: *cause == TerminationCause::RemoteHangup },
         };
         self.tell(id, &event);

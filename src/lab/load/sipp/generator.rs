@@ -289,7 +289,7 @@ impl Generator {
 
     /// As whom a call is.
     fn account(&self, number: u64) -> Option<(String, String)> {
-        let users = self.config.callers.as_ref()?.users.as_ref()?;
+        let users = self.config.callers.as_ref()?.kinds.first()?.users.as_ref()?;
         let turn = usize::try_from(number.saturating_sub(1)).unwrap_or(usize::MAX);
         let user = users.get(turn % users.len().max(1))?;
         Some((user.name.clone(), user.password.clone()?))

@@ -1,0 +1,117 @@
+//! Kinds of callers and callees of one load: what each does, and which call is of which kind.
+
+use std::sync::Arc;
+
+use rand::{Rng, RngExt};
+
+use super::pace::Pace;
+use super::party::asks_for_headers;
+use super::users::Users;
+use b2b_config::step::Step;
+
+/// Callers that do the same.
+#[derive(Debug, Clone)]
+pub struct CallerKind {
+    /// In figures; empty: it is the only kind, and has none of its own.
+    pub name: String,
+    /// How many of the calls are of this kind, in proportion to the others.
+    pub share: f64,
+    /// What each does.
+    pub steps: Arc<[Step]>,
+    /// As whom, in turn; none: as nobody in particular.
+    pub users: Option<Users>,
+}
+
+/// Who calls.
+#[derive(Debug, Clone)]
+pub struct Callers {
+    /// At least one.
+    pub kinds: Vec<CallerKind>,
+    /// When, all of them together.
+    pub pace: Pace,
+}
+
+impl Callers {
+    /// The kind of the next call, by its place.
+    pub fn choose(&self, chance: &mut impl Rng) -> usize {
+        if self.kinds.len() < 2 {
+            return 0;
+        }
+        let mut left = chance.random::<f64>() * self.kinds.iter().map(|kind| kind.share).sum::<f64>();
+        let found = self.kinds.iter().position(|kind| {
+            left -= kind.share;
+            left < 0.0
+        });
+        found.unwrap_or_default()
+    }
+
+    /// Whether steps of them ask what an answer has.
+    pub fn ask_for_headers(&self) -> bool {
+        self.kinds.iter().any(|kind| asks_for_headers(&kind.steps))
+    }
+}
+
+/// Callees that do the same.
+#[derive(Debug, Clone)]
+pub struct CalleeKind {
+    /// In figures; empty: it is the only kind, and has none of its own.
+    pub name: String,
+    /// Numbers that it is called by; `*` at the end stands for anything. None: by all that no other kind has.
+    pub called: Vec<String>,
+    /// What each does.
+    pub steps: Arc<[Step]>,
+}
+
+/// The kind that a call to this number is for, by its place: the one that says most of the number.
+pub fn callee_of(kinds: &[CalleeKind], number: &str) -> Option<usize> {
+    let fits = |pattern: &String| match pattern.strip_suffix('*') {
+        Some(begin) if number.starts_with(begin) => Some(begin.len()),
+        None if pattern == number => Some(usize::MAX),
+        _ => None,
+    };
+    let how_well = |kind: &CalleeKind| match kind.called.is_empty() {
+        true => Some(0),
+        // one that has a number goes before one that takes the rest
+        false => kind.called.iter().filter_map(fits).max().map(|length| length.saturating_add(1)),
+    };
+    let known = kinds.iter().enumerate().filter_map(|(n, kind)| Some((how_well(kind)?, n)));
+    // of two that say as much, the first
+    known.max_by_key(|(well, n)| (*well, std::cmp::Reverse(*n))).map(|(_, n)| n)
+}
+
+#[cfg(test)]
+mod tests {
+    use rand::SeedableRng;
+    use rand::rngs::StdRng;
+
+    use super::*;
+
+    fn callees(called: &[&[&str]]) -> Vec<CalleeKind> {
+        let kind = |called: &&[&str]| CalleeKind {
+            name: String::new(),
+            called: called.iter().map(|it| (*it).to_owned()).collect(),
+            steps: Arc::from([]),
+        };
+        called.iter().map(kind).collect()
+    }
+
+    #[test]
+    fn a_call_is_for_the_kind_that_says_most_of_its_number() {
+        let kinds = callees(&[&["4*"], &[], &["41*", "7"], &["4100"]]);
+        for (number, kind) in [("4200", 0), ("9", 1), ("7", 2), ("4199", 2), ("4100", 3), ("", 1)] {
+            assert_eq!(callee_of(&kinds, number), Some(kind), "{number}");
+        }
+        assert_eq!(callee_of(&callees(&[&["4*"]]), "5"), None);
+    }
+
+    #[test]
+    fn calls_are_of_kinds_by_their_shares() {
+        let kind = |share| CallerKind { name: String::new(), share, steps: Arc::from([]), users: None };
+        let callers =
+            Callers { kinds: vec![kind(1.0), kind(0.0), kind(3.0)], pace: Pace::new(vec![], None, None) };
+        let mut chance = StdRng::seed_from_u64(1);
+        let mut found = [0; 3];
+        (0..4_000).for_each(|_| found[callers.choose(&mut chance)] += 1);
+        assert!((900..1_100).contains(&found[0]) && found[1] == 0, "{found:?}");
+    }
+}
