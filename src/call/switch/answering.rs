@@ -4,6 +4,7 @@ use bytes::Bytes;
 
 use super::command::Reply;
 use super::table::OnAck;
+use super::waiting::{OnApplied, OnEndpoint};
 use super::{Switch, Turn};
 use crate::LegId;
 use crate::controller::MediaError;
@@ -31,45 +32,32 @@ impl Switch {
         let Some(offer) = it.open_offer() else {
             return self.answer_with_offer(t, leg, reply);
         };
-        self.with_endpoint(t, leg, None, move |switch, t, endpoint| {
-            let done = move |switch: &mut Switch, t: &mut Turn<'_>, answer: Result<Bytes, MediaError>| {
-                let result = answer.and_then(|answer| switch.accept(t, leg, Some(answer)));
-                let _ = reply.send(result.map_err(|error| CallError::Media(error.to_string())));
-            };
-            match endpoint {
-                Ok(endpoint) => {
-                    let answer = switch.controller.local_answer(endpoint, offer, &switch.policy_towards(leg));
-                    switch.media(t, answer, done);
-                }
-                Err(error) => done(switch, t, Err(error)),
-            }
-        });
+        self.with_endpoint(t, leg, None, OnEndpoint::Answer { leg, offer, reply });
     }
 
     /// An INVITE without an offer: ours goes into the 2xx, and the answer comes with the
     /// ACK (RFC 3261 §13.2.1). Until then nothing can be played.
     fn answer_with_offer(&mut self, t: &mut Turn<'_>, leg: LegId, reply: Reply<Result<(), CallError>>) {
-        self.with_endpoint(t, leg, None, move |switch, t, endpoint| {
-            let done =
-                move |switch: &mut Switch, t: &mut Turn<'_>, offer: Result<Bytes, MediaError>| match offer
-                    .and_then(|offer| switch.accept(t, leg, Some(offer)))
-                {
-                    Ok(()) => {
-                        if let Some(it) = switch.legs.get_mut(leg.0) {
-                            it.on_ack = OnAck::Answer;
-                            it.answering = Some(reply);
-                        }
-                    }
-                    Err(error) => drop(reply.send(Err(CallError::Media(error.to_string())))),
-                };
-            match endpoint {
-                Ok(endpoint) => {
-                    let offer = switch.controller.local_offer(endpoint, None, &switch.policy_towards(leg));
-                    switch.media(t, offer, done);
+        self.with_endpoint(t, leg, None, OnEndpoint::AnswerWithOffer { leg, reply });
+    }
+
+    /// Our offer is there, or is not.
+    pub(super) fn answer_offers(
+        &mut self,
+        t: &mut Turn<'_>,
+        leg: LegId,
+        offer: Result<Bytes, MediaError>,
+        reply: Reply<Result<(), CallError>>,
+    ) {
+        match offer.and_then(|offer| self.accept(t, leg, Some(offer))) {
+            Ok(()) => {
+                if let Some(it) = self.legs.get_mut(leg.0) {
+                    it.on_ack = OnAck::Answer;
+                    it.answering = Some(reply);
                 }
-                Err(error) => done(switch, t, Err(error)),
             }
-        });
+            Err(error) => drop(reply.send(Err(CallError::Media(error.to_string())))),
+        }
     }
 
     /// The ACK to a 2xx of ours with an offer, of a leg that is in no bridge.
@@ -78,13 +66,18 @@ impl Switch {
             tracing::info!("leg {}: its ACK owes an answer", leg.0);
             return self.useless(t, leg, "ACK without an answer to our offer");
         }
-        self.apply(t, leg, answer, move |switch, t, applied| match applied {
-            Ok(()) => switch.tell_answering(leg, Ok(())),
+        self.apply(t, leg, answer, OnApplied::AnsweredAlone { leg });
+    }
+
+    /// Its answer is taken, or is of no use.
+    pub(super) fn is_answered_alone(&mut self, t: &mut Turn<'_>, leg: LegId, taken: Result<(), MediaError>) {
+        match taken {
+            Ok(()) => self.tell_answering(leg, Ok(())),
             Err(error) => {
                 tracing::info!("leg {}: {error}", leg.0);
-                switch.useless(t, leg, "an answer that is of no use");
+                self.useless(t, leg, "an answer that is of no use");
             }
-        });
+        }
     }
 
     fn useless(&mut self, t: &mut Turn<'_>, leg: LegId, why: &str) {

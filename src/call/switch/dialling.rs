@@ -12,8 +12,9 @@ use super::redirect::of_reason;
 use super::referral::party_at;
 use super::reliable::{is_reliable, withhold};
 use super::say::reason_value;
+use super::sleepers::Sleeper;
 use super::table::{Dialling, Leg, Purpose};
-use super::tasks::Panicked;
+use super::waiting::{Found, OnEndpoint, OnFound};
 use super::{Switch, Turn};
 use crate::channels::Channel;
 use crate::controller::{AddressFamily, Hold, MediaError, PairPolicy};
@@ -21,7 +22,7 @@ use crate::failure::cause;
 use crate::headers;
 use crate::identity::diversion;
 use crate::leg_fsm::{LegEvent, TerminationCause};
-use crate::lookup::{EarlyMedia, LookupError, LookupRequest, ResolvedContact};
+use crate::lookup::{EarlyMedia, LookupError, LookupRequest, LookupResult, ResolvedContact};
 use crate::reason::Reason;
 use crate::service::{DialError, DialOptions, DialOrder, DialRequest, DialStage, DialTo};
 use crate::{CallId, LegId};
@@ -76,16 +77,21 @@ impl Switch {
                         known: "it is not of a kind that is known here".to_owned(),
                     })
                 });
-                self.run(t, future, move |switch, t, found| match found {
-                    Ok(Ok(found)) => switch.dial_contacts(t, call, found.contacts),
-                    Ok(Err(error)) => switch.dial_over(t, call, Err(DialError::Lookup(error))),
-                    Err(Panicked) => {
-                        switch.counters.panics += 1;
-                        let error = DialError::Invalid("the resolver panicked".to_owned());
-                        switch.dial_over(t, call, Err(error));
-                    }
-                });
+                self.run(t, future, Found::Contacts, OnFound::Dial { call });
             }
+        }
+    }
+
+    /// It is known whom a target means, or that it means nobody.
+    pub(super) fn looked_up(
+        &mut self,
+        t: &mut Turn<'_>,
+        call: CallId,
+        found: Result<LookupResult, LookupError>,
+    ) {
+        match found {
+            Ok(found) => self.dial_contacts(t, call, found.contacts),
+            Err(error) => self.dial_over(t, call, Err(DialError::Lookup(error))),
         }
     }
 
@@ -250,12 +256,7 @@ impl Switch {
                     return self.offer_to_branch(t, caller, leg);
                 }
                 self.with_dial(t, call, |dial| dial.waits(branch, wait));
-                self.after(t, wait, move |switch, t| {
-                    let is_wanted = switch.legs.get(leg.0).is_some_and(|it| !it.ending);
-                    if is_wanted {
-                        switch.offer_to_branch(t, caller, leg);
-                    }
-                });
+                self.sleep_for(t, wait, Sleeper::Branch { caller, leg });
             }
             Err((status, reason)) => self.branch_over(t, leg, DialFailure::new(status, reason)),
         }
@@ -269,47 +270,36 @@ impl Switch {
     }
 
     /// The media of a branch, and what its INVITE offers.
-    fn offer_to_branch(&mut self, t: &mut Turn<'_>, caller: Option<LegId>, leg: LegId) {
+    pub(super) fn offer_to_branch(&mut self, t: &mut Turn<'_>, caller: Option<LegId>, leg: LegId) {
         let waiting = caller.and_then(|it| self.legs.get(it.0)).filter(|it| it.is_waiting());
         match (caller, waiting.map(Leg::open_offer)) {
             // The caller's offer goes across.
-            (Some(caller), Some(Some(offer))) => self.with_endpoint(t, caller, None, move |switch, t, a| {
-                let Ok(a) = a else { return switch.no_media(t, leg, a) };
-                switch.with_endpoint(t, leg, Some(a), move |switch, t, b| {
-                    let Ok(b) = b else { return switch.no_media(t, leg, b) };
-                    switch.may_send_events(caller);
-                    let offer = switch.controller.pair_offer(a, b, offer, &switch.policy_towards(leg));
-                    switch.media(t, offer, move |switch, t, offer| switch.invite(t, leg, offer.map(Some)));
-                });
-            }),
+            (Some(caller), Some(Some(offer))) => {
+                self.with_endpoint(t, caller, None, OnEndpoint::OfferOfCaller { caller, branch: leg, offer });
+            }
             // The caller made none: the callee is to.
             (Some(_), Some(None)) => self.invite(t, leg, Ok(None)),
             // We offer: to somebody for a caller who is up, or for ourselves.
             (caller, None) => {
                 let like = caller.and_then(|it| self.legs.get(it.0)?.media);
-                self.with_endpoint(t, leg, like, move |switch, t, b| {
-                    let Ok(b) = b else { return switch.no_media(t, leg, b) };
-                    let offer = switch.controller.local_offer(b, like, &switch.policy_towards(leg));
-                    switch.media(t, offer, move |switch, t, offer| switch.invite(t, leg, offer.map(Some)));
-                });
+                self.with_endpoint(t, leg, like, OnEndpoint::OwnOfferToBranch { branch: leg, like });
             }
             (None, Some(_)) => {}
         }
     }
 
-    fn no_media<T>(&mut self, t: &mut Turn<'_>, leg: LegId, result: Result<T, MediaError>) {
-        if let Err(error) = result {
-            tracing::warn!("leg {}: {error}", leg.0);
-            let (status, reason) = error.status();
-            self.branch_over(t, leg, DialFailure::of_ours(status, reason));
-        }
+    /// A branch cannot have media.
+    pub(super) fn no_media(&mut self, t: &mut Turn<'_>, leg: LegId, error: &MediaError) {
+        tracing::warn!("leg {}: {error}", leg.0);
+        let (status, reason) = error.status();
+        self.branch_over(t, leg, DialFailure::of_ours(status, reason));
     }
 
     /// Sends the INVITE of a branch.
-    fn invite(&mut self, t: &mut Turn<'_>, leg: LegId, offer: Result<Option<Bytes>, MediaError>) {
+    pub(super) fn invite(&mut self, t: &mut Turn<'_>, leg: LegId, offer: Result<Option<Bytes>, MediaError>) {
         let offer = match offer {
             Ok(offer) => offer,
-            Err(error) => return self.no_media::<()>(t, leg, Err(error)),
+            Err(error) => return self.no_media(t, leg, &error),
         };
         let Some(it) = self.legs.get(leg.0).filter(|it| !it.ending && it.usage.is_none()) else {
             self.counters.late += 1;

@@ -12,6 +12,7 @@ use std::time::{Duration, Instant};
 use bytes::Bytes;
 
 use super::table::{Asked, Exchange, OnAck};
+use super::waiting::{OnApplied, OnDescription, OnMedia};
 use super::{Switch, Turn};
 use crate::bridge_fsm::BridgeState;
 use crate::controller::{EndpointId, MediaError};
@@ -85,23 +86,19 @@ impl Switch {
     ) {
         let (Some((a, b)), Some(heard)) = (self.endpoints(from, to), heard) else { return };
         let offer = self.controller.direct_offer(a, b, heard, &self.policy_towards(to));
-        self.media(t, offer, move |switch, t, offer| {
-            if let Err(error) = &offer {
-                tracing::debug!("call {}: {error}", call.0);
-            }
-            switch.offer_path(t, call, (from, to), Asked::Direct, offer);
-        });
+        let then = OnDescription::Path { call, from, to, asked: Asked::Direct };
+        self.media(t, offer, OnMedia::Described(then));
     }
 
     fn take_back(&mut self, t: &mut Turn<'_>, call: CallId, (from, to): (LegId, LegId)) {
         let Some((_, endpoint)) = self.endpoints(from, to) else { return };
         let offer = self.controller.return_offer(endpoint, &self.policy_towards(to));
-        self.media(t, offer, move |switch, t, offer| {
-            switch.offer_path(t, call, (from, to), Asked::Return, offer);
-        });
+        let then = OnDescription::Path { call, from, to, asked: Asked::Return };
+        self.media(t, offer, OnMedia::Described(then));
     }
 
-    fn offer_path(
+    /// The description that leads a party's media past us, or back.
+    pub(super) fn offer_path(
         &mut self,
         t: &mut Turn<'_>,
         call: CallId,
@@ -115,7 +112,10 @@ impl Switch {
         let Some(it) = self.calls.get_mut(call.0).filter(|it| it.exchange.is_none()) else { return };
         let offer = match offer {
             Ok(offer) => offer,
-            Err(_) => return self.path_refused(t, call, to, asked, None),
+            Err(error) => {
+                tracing::debug!("call {}: {error}", call.0);
+                return self.path_refused(t, call, to, asked, None);
+            }
         };
         it.exchange = Some(Box::new(Exchange { from, to, asked, sent: true }));
         if let Err(error) = self.reinvite(t, to, Some(offer)) {
@@ -131,14 +131,7 @@ impl Switch {
         let (Some(endpoint), call) = (it.media, it.call) else { return };
         self.history.path(call, t.now, to, asked == Asked::Direct);
         let applied = self.controller.apply_remote(endpoint, answer);
-        self.media(t, applied, move |switch, t, applied| {
-            if let Err(error) = applied {
-                tracing::info!("leg {}: {error}", to.0);
-                switch.controller.withdraw_offer(endpoint);
-                switch.never_direct(call);
-            }
-            switch.lead(t, call);
-        });
+        self.media(t, applied, OnMedia::Applied(OnApplied::PathAgreed { call, to, endpoint }));
     }
 
     /// `to` has not: 491 is for now, everything else for good. None: it was not even asked.

@@ -4,6 +4,7 @@
 use bytes::Bytes;
 
 use super::table::{Asked, Exchange, OnAck};
+use super::waiting::{OnDescription, OnMedia};
 use super::{Switch, Turn};
 use crate::controller::MediaError;
 use crate::service::CallError;
@@ -57,15 +58,25 @@ impl Switch {
         let (Some(endpoint), Some(offer)) = (endpoint, offer) else {
             return self.answer_exchange(t, leg, asked, Err(Reply::status(488)));
         };
-        let refresh = self.controller.repeats(endpoint, &offer);
+        let repeats = self.controller.repeats(endpoint, &offer);
         let answer = self.controller.local_answer(endpoint, offer, &self.policy_towards(leg));
-        self.media(t, answer, move |switch, t, answer| {
-            if let (Ok(_), false, Some(it)) = (&answer, refresh, switch.legs.get(leg.0)) {
-                let call = it.call;
-                switch.led_here(t, call, &[leg]);
-            }
-            switch.answer_exchange(t, leg, asked, answer.map_err(|error| refusal(&error)));
-        });
+        let then = OnDescription::AnswerHere { leg, asked, repeats };
+        self.media(t, answer, OnMedia::Described(then));
+    }
+
+    /// Our answer to an offer that goes no further.
+    pub(super) fn answered_here(
+        &mut self,
+        t: &mut Turn<'_>,
+        leg: LegId,
+        (asked, repeats): (Asked, bool),
+        answer: Result<Bytes, MediaError>,
+    ) {
+        if let (Ok(_), false, Some(it)) = (&answer, repeats, self.legs.get(leg.0)) {
+            let call = it.call;
+            self.led_here(t, call, &[leg]);
+        }
+        self.answer_exchange(t, leg, asked, answer.map_err(|error| refusal(&error)));
     }
 
     pub(super) fn ask_across(
@@ -92,10 +103,20 @@ impl Switch {
             return self.exchange_refused(t, call, Reply::status(500));
         };
         let offer = self.controller.pair_offer(a, b, offer, &self.policy_towards(to));
-        self.media(t, offer, move |switch, t, offer| match offer {
-            Ok(offer) => switch.send_offer(t, call, Some(offer)),
-            Err(error) => switch.exchange_refused(t, call, refusal(&error)),
-        });
+        self.media(t, offer, OnMedia::Described(OnDescription::OfferAcross { call }));
+    }
+
+    /// The offer that goes across, or why it cannot.
+    pub(super) fn offered_across(
+        &mut self,
+        t: &mut Turn<'_>,
+        call: CallId,
+        offer: Result<Bytes, MediaError>,
+    ) {
+        match offer {
+            Ok(offer) => self.send_offer(t, call, Some(offer)),
+            Err(error) => self.exchange_refused(t, call, refusal(&error)),
+        }
     }
 
     /// A re-INVITE or an UPDATE to the other side.
@@ -151,19 +172,29 @@ impl Switch {
             true => self.controller.pair_offer(b, a, body, &self.policy_towards(from)),
             false => self.controller.pair_answer(b, a, body),
         };
-        self.media(t, session, move |switch, t, session| {
-            if ack_wanted && session.is_err() {
-                switch.answer_exchange(t, from, asked, Err(Reply::status(488)));
-                return switch.break_up(t, from, to, "a 2xx whose offer is of no use");
-            }
-            if ack_wanted && let Some(it) = switch.legs.get_mut(from.0) {
-                it.on_ack = OnAck::AnswerTo(to);
-            }
-            let told = [to, from];
-            switch.led_here(t, call, if session.is_ok() { &told } else { &told[..1] });
-            let session = session.map_err(|error| refusal(&error));
-            switch.answer_exchange(t, from, asked, session);
-        });
+        let then = OnDescription::AnswerAcross { call, from, to, asked, offers: ack_wanted };
+        self.media(t, session, OnMedia::Described(then));
+    }
+
+    /// What the other party has answered, for who has asked. `offers`: it was not asked with an offer, and makes one.
+    pub(super) fn answered_across(
+        &mut self,
+        t: &mut Turn<'_>,
+        call: CallId,
+        (from, to): (LegId, LegId),
+        (asked, offers): (Asked, bool),
+        session: Result<Bytes, MediaError>,
+    ) {
+        if offers && session.is_err() {
+            self.answer_exchange(t, from, asked, Err(Reply::status(488)));
+            return self.break_up(t, from, to, "a 2xx whose offer is of no use");
+        }
+        if offers && let Some(it) = self.legs.get_mut(from.0) {
+            it.on_ack = OnAck::AnswerTo(to);
+        }
+        let told = [to, from];
+        self.led_here(t, call, if session.is_ok() { &told } else { &told[..1] });
+        self.answer_exchange(t, from, asked, session.map_err(|error| refusal(&error)));
     }
 
     /// Our re-INVITE or UPDATE came to nothing.

@@ -4,13 +4,11 @@
 //! A handler's future is bound to the caller's leg: some time after its end what is left of
 //! it is dropped, so that one that hangs holds nothing for long.
 
-use std::pin::Pin;
 use std::sync::Arc;
 use std::time::Duration;
 
-use tokio::sync::oneshot;
-
 use super::tasks::Panicked;
+use super::waiting::OnFound;
 use super::{Switch, Turn};
 use crate::LegId;
 use crate::bridge_fsm::BridgeMode;
@@ -62,7 +60,12 @@ impl Switch {
         // What it does before there is a future is its own, too.
         let (handler, service) = (handler.clone(), self.service.clone());
         let future = Box::pin(async move { handler.handle_incoming_call(incoming, service).await });
-        self.run_bound(t, leg, future, move |switch, t, action| switch.decided(t, asked, action));
+        // What is left of it is dropped some time after the end of this leg.
+        if let Some(ends) = self.run_until(t, future, OnFound::Decide(Box::new(asked)))
+            && let Some(it) = self.legs.get_mut(leg.0)
+        {
+            it.handled = Some(ends);
+        }
     }
 
     /// The handler of this name, or the one that somebody knows by it.
@@ -110,7 +113,13 @@ impl Switch {
         self.tell(t, Event::HandlerEnded { call, handler, action });
     }
 
-    fn decided(&mut self, t: &mut Turn<'_>, asked: Asked, action: Result<HandlerAction, Panicked>) {
+    /// A handler has decided on a call.
+    pub(super) fn decided(
+        &mut self,
+        t: &mut Turn<'_>,
+        asked: Asked,
+        action: Result<HandlerAction, Panicked>,
+    ) {
         let leg = asked.call.leg;
         // It may have become part of another call since.
         let Some(call) = self.legs.get(leg.0).map(|it| it.call) else {
@@ -161,7 +170,6 @@ impl Switch {
                 self.decided(t, asked, Ok(*action));
             }
             Err(Panicked) => {
-                self.counters.panics += 1;
                 tracing::error!("the handler of call {} panicked: the call ends", call.0);
                 if let Some(handler) = asked.by_name {
                     let (handler, error) = (handler.to_string(), "it panicked".to_owned());
@@ -175,22 +183,6 @@ impl Switch {
     fn dial_for(&mut self, t: &mut Turn<'_>, caller: LegId, request: DialRequest) {
         let Some(call) = self.legs.get(caller.0).map(|leg| leg.call) else { return };
         self.dial(t, call, request, Purpose::Caller { caller, reply: None });
-    }
-
-    /// Runs a handler's future, and drops it some time after the end of this leg.
-    fn run_bound(
-        &mut self,
-        t: &mut Turn<'_>,
-        leg: LegId,
-        future: Pin<Box<dyn Future<Output = HandlerAction> + Send>>,
-        then: impl FnOnce(&mut Switch, &mut Turn<'_>, Result<HandlerAction, Panicked>) + Send + 'static,
-    ) {
-        let Some(waiting) = self.run_once(t, future, then) else { return };
-        let (ends, ended) = oneshot::channel();
-        if let Some(it) = self.legs.get_mut(leg.0) {
-            it.handled = Some(ends);
-        }
-        self.run_until(waiting, ended);
     }
 
     /// The leg is over: its handler may finish what it is at.

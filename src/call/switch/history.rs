@@ -1,5 +1,6 @@
 //! The accounts of the calls: what the switch writes into them, and what comes out.
 
+use super::waiting::OnMedia;
 use super::{Switch, Turn};
 use crate::controller::{Descriptions, EndpointStats, Joined, MediaError, MediaFuture, Route};
 use crate::history::{Outcome, Report, Unjudged};
@@ -83,14 +84,22 @@ impl Switch {
         for leg in legs {
             let Some(endpoint) = self.legs.get(leg.0).and_then(|it| it.media) else { continue };
             let stats = self.controller.stats(endpoint);
-            self.media(t, stats, move |switch, t, stats| {
-                // Released meanwhile: its last word says it.
-                let Ok(stats) = stats else { return };
-                let goes_on_in = switch.legs.get(leg.0).map(|it| it.call);
-                switch.history.counted(call, bridge, leg, goes_on_in, Box::new(stats), t.now);
-                switch.settle_history(t);
-            });
+            self.media(t, stats, OnMedia::Counted { call, bridge, leg });
         }
+        self.settle_history(t);
+    }
+
+    /// What a leg counted as its bridge ended.
+    pub(super) fn counted(
+        &mut self,
+        t: &mut Turn<'_>,
+        (call, bridge, leg): (CallId, BridgeId, LegId),
+        stats: Result<Box<EndpointStats>, MediaError>,
+    ) {
+        // Released meanwhile: its last word says it.
+        let Ok(stats) = stats else { return };
+        let goes_on_in = self.legs.get(leg.0).map(|it| it.call);
+        self.history.counted(call, bridge, leg, goes_on_in, stats, t.now);
         self.settle_history(t);
     }
 

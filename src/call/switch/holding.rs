@@ -9,8 +9,9 @@ use bytes::Bytes;
 
 use super::command::Reply;
 use super::table::{Asked, Exchange, OnAck};
+use super::waiting::{OnApplied, OnDescription, OnMedia};
 use super::{Switch, Turn};
-use crate::controller::{Hold, PairPolicy};
+use crate::controller::{EndpointId, Hold, MediaError, PairPolicy};
 use crate::event::Event;
 use crate::service::CallError;
 use crate::{CallId, LegId};
@@ -59,26 +60,36 @@ impl Switch {
         if let Some(it) = self.legs.get_mut(leg.0) {
             it.holding = Some(reply);
         }
-        self.media(t, offer, move |switch, t, offer| {
-            if switch.legs.get(leg.0).is_none_or(|it| !it.is_up() || it.usage.is_none()) {
-                return switch.tell_holding(leg, Err(CallError::Gone));
-            }
-            let offer = match offer {
-                Ok(offer) => offer,
-                Err(error) => return switch.tell_holding(leg, Err(error.into())),
-            };
-            if switch.is_asked(call) {
-                switch.controller.withdraw_offer(endpoint);
-                return switch.tell_holding(leg, Err(CallError::Busy));
-            }
-            let Some(it) = switch.calls.get_mut(call.0) else { return };
-            it.exchange =
-                Some(Box::new(Exchange { from: leg, to: leg, asked: Asked::Hold(hold), sent: true }));
-            if let Err(error) = switch.reinvite(t, leg, Some(offer)) {
-                tracing::debug!("leg {}: {error}", leg.0);
-                switch.exchange_refused(t, call, Response::status(491));
-            }
-        });
+        let then = OnDescription::Hold { call, leg, endpoint, hold };
+        self.media(t, offer, OnMedia::Described(then));
+    }
+
+    /// The offer that says so, to the party.
+    pub(super) fn offer_hold(
+        &mut self,
+        t: &mut Turn<'_>,
+        call: CallId,
+        (leg, endpoint): (LegId, EndpointId),
+        hold: Hold,
+        offer: Result<Bytes, MediaError>,
+    ) {
+        if self.legs.get(leg.0).is_none_or(|it| !it.is_up() || it.usage.is_none()) {
+            return self.tell_holding(leg, Err(CallError::Gone));
+        }
+        let offer = match offer {
+            Ok(offer) => offer,
+            Err(error) => return self.tell_holding(leg, Err(error.into())),
+        };
+        if self.is_asked(call) {
+            self.controller.withdraw_offer(endpoint);
+            return self.tell_holding(leg, Err(CallError::Busy));
+        }
+        let Some(it) = self.calls.get_mut(call.0) else { return };
+        it.exchange = Some(Box::new(Exchange { from: leg, to: leg, asked: Asked::Hold(hold), sent: true }));
+        if let Err(error) = self.reinvite(t, leg, Some(offer)) {
+            tracing::debug!("leg {}: {error}", leg.0);
+            self.exchange_refused(t, call, Response::status(491));
+        }
     }
 
     /// Whether an offer is under way in a call.
@@ -92,33 +103,42 @@ impl Switch {
             return self.tell_holding(leg, Err(CallError::Gone));
         };
         let applied = self.controller.apply_remote(endpoint, answer);
-        self.media(t, applied, move |switch, t, applied| {
-            if let Err(error) = applied {
-                switch.controller.withdraw_offer(endpoint);
-                return switch.tell_holding(leg, Err(error.into()));
-            }
-            let Some(it) = switch.legs.get_mut(leg.0) else { return };
-            let changed = (it.on_hold == Hold::No) != (hold == Hold::No);
-            it.on_hold = hold;
-            let (call, joined) = (it.call, it.joined);
-            // Who wanted it does not any more: it took too long.
-            let unwanted = hold != Hold::No && it.holding.as_ref().is_none_or(|it| it.is_closed());
-            if hold == Hold::No {
-                switch.controller.stop_moh(endpoint);
-            }
-            if changed {
-                switch.tell(t, Event::OnHold { call, leg, on: hold != Hold::No });
-                switch.hold_bridge(t, call);
-            }
-            if let Some(other) = joined {
-                switch.join_media(t, leg, other);
-            }
-            switch.led_here(t, call, &[leg]);
-            switch.tell_holding(leg, Ok(()));
-            if unwanted {
-                switch.put_on_hold(t, leg, Hold::No, tokio::sync::oneshot::channel().0);
-            }
-        });
+        self.media(t, applied, OnMedia::Applied(OnApplied::Held { leg, endpoint, hold }));
+    }
+
+    /// Its answer is taken, or is of no use.
+    pub(super) fn is_held(
+        &mut self,
+        t: &mut Turn<'_>,
+        (leg, endpoint): (LegId, EndpointId),
+        hold: Hold,
+        taken: Result<(), MediaError>,
+    ) {
+        if let Err(error) = taken {
+            self.controller.withdraw_offer(endpoint);
+            return self.tell_holding(leg, Err(error.into()));
+        }
+        let Some(it) = self.legs.get_mut(leg.0) else { return };
+        let changed = (it.on_hold == Hold::No) != (hold == Hold::No);
+        it.on_hold = hold;
+        let (call, joined) = (it.call, it.joined);
+        // Who wanted it does not any more: it took too long.
+        let unwanted = hold != Hold::No && it.holding.as_ref().is_none_or(|it| it.is_closed());
+        if hold == Hold::No {
+            self.controller.stop_moh(endpoint);
+        }
+        if changed {
+            self.tell(t, Event::OnHold { call, leg, on: hold != Hold::No });
+            self.hold_bridge(t, call);
+        }
+        if let Some(other) = joined {
+            self.join_media(t, leg, other);
+        }
+        self.led_here(t, call, &[leg]);
+        self.tell_holding(leg, Ok(()));
+        if unwanted {
+            self.put_on_hold(t, leg, Hold::No, tokio::sync::oneshot::channel().0);
+        }
     }
 
     /// Tells who has put a leg on hold, or taken it back, what became of it.

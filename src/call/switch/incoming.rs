@@ -14,7 +14,7 @@ use b2b_sip::msg::{Method, Name, Request};
 use super::admission::{Admission, Fate, WayToCaller};
 use super::handing::Asked;
 use super::table::{Call, Leg};
-use super::tasks::Panicked;
+use super::waiting::{Found, OnFound};
 use super::{Switch, Turn};
 
 impl Switch {
@@ -122,13 +122,7 @@ impl Switch {
                 }
             }
             Fate::Ignore => t.sip.ignore_request(transaction),
-            Fate::Later(future) => self.run(t, future, move |switch, t, reply| {
-                let reply = reply.unwrap_or_else(|Panicked| {
-                    switch.counters.panics += 1;
-                    Reply::status(500)
-                });
-                switch.respond(t, transaction, reply);
-            }),
+            Fate::Later(future) => self.run(t, future, Found::Reply, OnFound::Outside { transaction }),
         }
     }
 

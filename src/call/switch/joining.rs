@@ -4,33 +4,36 @@
 use bytes::Bytes;
 
 use super::admission::MediaRules;
+use super::command::Reply;
 use super::dial::{BranchNo, DialFailure};
 use super::dialling::refuse;
 use super::table::{Bridge, Leg, OnAck, Purpose};
+use super::waiting::{OnApplied, OnDescription, OnEndpoint, OnMedia, Won};
 use super::{Switch, Turn};
 use crate::bridge_fsm::{self, BridgeEvent, BridgeMode, BridgeState};
 use crate::call_fsm::CallEvent;
-use crate::controller::{EndpointId, EndpointSpec, MediaError};
+use crate::controller::{EndpointId, EndpointSpec, Joined, MediaError};
 use crate::event::Event;
 use crate::leg_fsm::{LegEvent, TerminationCause};
 use crate::negotiate;
 use crate::service::{CallError, DialError};
 use crate::{BridgeId, CallId, LegId};
-use b2b_sip::endpoint::{Body, Reply};
+use b2b_sip::endpoint::{Body, Reply as Response};
 
 impl Switch {
-    /// The media endpoint of a leg, made if there is none; `then` gets an error
-    /// too when the leg is gone.
+    /// The media endpoint of a leg, made if there is none; it is an error, too, where the leg is gone.
     pub(super) fn with_endpoint(
         &mut self,
         t: &mut Turn<'_>,
         leg: LegId,
         near: Option<EndpointId>,
-        then: impl FnOnce(&mut Switch, &mut Turn<'_>, Result<EndpointId, MediaError>) + Send + 'static,
+        then: OnEndpoint,
     ) {
-        let Some(it) = self.legs.get(leg.0) else { return then(self, t, Err(MediaError::Stopped)) };
+        let Some(it) = self.legs.get(leg.0) else {
+            return self.with_opened(t, then, Err(MediaError::Stopped));
+        };
         if let Some(endpoint) = it.media {
-            return then(self, t, Ok(endpoint));
+            return self.with_opened(t, then, Ok(endpoint));
         }
         let rtp_timeout = self.config.rtp_timeout;
         let party = self.party(leg);
@@ -53,31 +56,40 @@ impl Switch {
             audio,
         };
         let opened = self.controller.open_endpoint(spec);
-        self.media(t, opened, move |switch, t, result| {
-            let endpoint = match result {
-                Ok(endpoint) => endpoint,
-                Err(error) => return then(switch, t, Err(error)),
-            };
-            match switch.legs.get_mut(leg.0) {
-                Some(it) if it.media.is_none() => {
-                    it.media = Some(endpoint);
-                    it.no_reinvites = no_reinvites;
-                    switch.of_endpoint.insert(endpoint, leg);
-                    if switch.policy_towards(leg).tones {
-                        switch.controller.hear_tones(endpoint, true);
-                    }
-                    drop(switch.capture_endpoint(t, leg, endpoint));
-                    then(switch, t, Ok(endpoint));
+        self.media(t, opened, OnMedia::Endpoint { leg, no_reinvites, then });
+    }
+
+    /// An endpoint was made for a leg, or could not be.
+    pub(super) fn endpoint_opened(
+        &mut self,
+        t: &mut Turn<'_>,
+        (leg, no_reinvites): (LegId, bool),
+        then: OnEndpoint,
+        opened: Result<EndpointId, MediaError>,
+    ) {
+        let endpoint = match opened {
+            Ok(endpoint) => endpoint,
+            Err(error) => return self.with_opened(t, then, Err(error)),
+        };
+        match self.legs.get_mut(leg.0) {
+            Some(it) if it.media.is_none() => {
+                it.media = Some(endpoint);
+                it.no_reinvites = no_reinvites;
+                self.of_endpoint.insert(endpoint, leg);
+                if self.policy_towards(leg).tones {
+                    self.controller.hear_tones(endpoint, true);
                 }
-                // The leg ended, or somebody else was faster: nobody needs this one.
-                other => {
-                    let known = other.and_then(|it| it.media).ok_or(MediaError::Stopped);
-                    switch.counters.late += 1;
-                    switch.controller.release_endpoint(endpoint);
-                    then(switch, t, known);
-                }
+                drop(self.capture_endpoint(t, leg, endpoint));
+                self.with_opened(t, then, Ok(endpoint));
             }
-        });
+            // The leg ended, or somebody else was faster: nobody needs this one.
+            other => {
+                let known = other.and_then(|it| it.media).ok_or(MediaError::Stopped);
+                self.counters.late += 1;
+                self.controller.release_endpoint(endpoint);
+                self.with_opened(t, then, known);
+            }
+        }
     }
 
     /// Tells the caller what a branch's provisional response says.
@@ -99,22 +111,31 @@ impl Switch {
         let Some(answer) = answer else { return self.ring(t, caller, (status, reliable), None) };
         if self.legs.get(caller.0).is_some_and(|it| it.is_up()) {
             // He has his description already, and the callee answers to one of ours.
-            return self.apply(t, leg, answer, move |switch, t, applied| match applied {
-                Ok(()) => switch.join_media(t, caller, leg),
-                Err(error) => tracing::info!("leg {}: early media is of no use: {error}", leg.0),
-            });
+            return self.apply(t, leg, answer, OnApplied::EarlySession { caller, branch: leg });
         }
-        self.answer_across(t, leg, caller, answer, move |switch, t, answer| match answer {
+        let then = OnDescription::Progress { caller, branch: leg, status, reliable };
+        self.answer_across(t, leg, caller, answer, then);
+    }
+
+    /// A branch's early session, as the caller is to be told of it.
+    pub(super) fn early_session(
+        &mut self,
+        t: &mut Turn<'_>,
+        (caller, branch): (LegId, LegId),
+        said: (u16, bool),
+        answer: Result<Bytes, MediaError>,
+    ) {
+        match answer {
             Ok(answer) => {
-                switch.join_media(t, caller, leg);
-                switch.ring(t, caller, (status, reliable), Some(answer));
+                self.join_media(t, caller, branch);
+                self.ring(t, caller, said, Some(answer));
             }
             Err(error) => {
                 // Ringing at least; the 2xx may say it better.
-                tracing::info!("leg {}: early media is of no use: {error}", leg.0);
-                switch.ring(t, caller, (status, reliable), None);
+                tracing::info!("leg {}: early media is of no use: {error}", branch.0);
+                self.ring(t, caller, said, None);
             }
-        });
+        }
     }
 
     /// `from`'s answer to the offer of `to` that went across.
@@ -124,15 +145,11 @@ impl Switch {
         from: LegId,
         to: LegId,
         answer: Bytes,
-        then: impl FnOnce(&mut Switch, &mut Turn<'_>, Result<Bytes, MediaError>) + Send + 'static,
+        then: OnDescription,
     ) {
-        match self.endpoints(from, to) {
-            Some((from, to)) => {
-                let answer = self.controller.pair_answer(from, to, answer);
-                self.media(t, answer, then);
-            }
-            None => then(self, t, Err(MediaError::Stopped)),
-        }
+        let ends = self.endpoints(from, to).ok_or(MediaError::Stopped);
+        let answer = ends.map(|(from, to)| self.controller.pair_answer(from, to, answer));
+        self.describe(t, answer, then);
     }
 
     pub(super) fn endpoints(&self, a: LegId, b: LegId) -> Option<(EndpointId, EndpointId)> {
@@ -149,13 +166,21 @@ impl Switch {
             }
         }
         let joined = self.controller.bridge(from, to);
-        self.media(t, joined, move |switch, t, joined| {
-            switch.account_joined(t, (a, b), &joined);
-            match joined {
-                Ok(joined) => tracing::debug!("legs {} and {}: {joined}", a.0, b.0),
-                Err(error) => tracing::warn!("legs {} and {} cannot hear each other: {error}", a.0, b.0),
-            }
-        });
+        self.media(t, joined, OnMedia::Joined { a, b });
+    }
+
+    /// Media of two legs is joined, or cannot be.
+    pub(super) fn media_joined(
+        &mut self,
+        t: &Turn<'_>,
+        (a, b): (LegId, LegId),
+        joined: &Result<Joined, MediaError>,
+    ) {
+        self.account_joined(t, (a, b), joined);
+        match joined {
+            Ok(joined) => tracing::debug!("legs {} and {}: {joined}", a.0, b.0),
+            Err(error) => tracing::warn!("legs {} and {} cannot hear each other: {error}", a.0, b.0),
+        }
     }
 
     /// A branch has answered first.
@@ -171,64 +196,35 @@ impl Switch {
         let Some(winner) = self.legs.get_mut(leg.0) else { return };
         winner.branch = None;
         let answer = winner.answer.take();
-        let how = (options.mode, options.auto_hangup);
-        let (direct, record) = (options.direct, options.record);
+        let direct = options.direct;
         match purpose {
             Purpose::Caller { caller, reply } => {
                 let Some(it) = self.legs.get(caller.0) else {
                     self.hang_up(t, leg);
                     return refuse(Purpose::Caller { caller, reply }, DialError::CallerGone);
                 };
-                let done =
-                    move |switch: &mut Switch, t: &mut Turn<'_>, result: Result<(), MediaError>| match result
-                    {
-                        Ok(()) => {
-                            let bridge = switch.make_bridge(t, caller, leg, how.0, how.1);
-                            if record && let Err(error) = switch.record_call(t, call, None) {
-                                tracing::warn!("call {}: {error}", call.0);
-                            }
-                            if direct {
-                                switch.may_lead_past(t, call);
-                            }
-                            if let (Some(reply), Ok(bridge)) = (reply, bridge) {
-                                let _ = reply.send(Ok(bridge));
-                            }
-                        }
-                        Err(error) => {
-                            let (status, reason) = error.status();
-                            tracing::info!("legs {} and {}: {error}", caller.0, leg.0);
-                            switch.hang_up(t, leg);
-                            let error = DialError::Failed(DialFailure::new(status, reason));
-                            switch.caller_refused(t, Purpose::Caller { caller, reply }, error);
-                        }
-                    };
+                let won = Won {
+                    call,
+                    caller,
+                    callee: leg,
+                    mode: options.mode,
+                    auto_hangup: options.auto_hangup,
+                    direct,
+                    record: options.record,
+                    reply,
+                };
                 let waiting = it.is_waiting().then(|| it.open_offer().is_some());
                 match (waiting, answer) {
-                    (Some(false), offer) => self.offer_late(t, caller, leg, offer, done),
-                    (_, None) => done(self, t, Err(MediaError::NoOffer)),
+                    (Some(false), offer) => self.offer_late(t, won, offer),
+                    (_, None) => self.both_described(t, won, Err(MediaError::NoOffer)),
                     (Some(true), Some(answer)) => {
-                        self.answer_across(t, leg, caller, answer, move |switch, t, answer| {
-                            let result = answer.and_then(|answer| {
-                                switch.check_told(caller, leg, &answer);
-                                switch.accept(t, caller, Some(answer))
-                            });
-                            done(switch, t, result);
-                        });
+                        self.answer_across(t, leg, caller, answer, OnDescription::Accept { won });
                     }
-                    (None, Some(answer)) => self.apply(t, leg, answer, done),
+                    (None, Some(answer)) => self.apply(t, leg, answer, OnApplied::Won(won)),
                 }
             }
             Purpose::Originate { reply } => match answer {
-                Some(answer) => self.apply(t, leg, answer, move |switch, t, result| {
-                    let result = result.map(|()| leg).map_err(|error| {
-                        switch.hang_up(t, leg);
-                        DialError::Failed(DialFailure::new(error.status().0, error.status().1))
-                    });
-                    // Nobody waits for it: nobody would ever end it.
-                    if reply.send(result).is_err() {
-                        switch.hang_up(t, leg);
-                    }
-                }),
+                Some(answer) => self.apply(t, leg, answer, OnApplied::Originated { leg, reply }),
                 None => {
                     self.hang_up(t, leg);
                     refuse(Purpose::Originate { reply }, DialError::Failed(DialFailure::new(488, "")));
@@ -241,32 +237,65 @@ impl Switch {
                     let failure = DialFailure::new(488, "");
                     return self.transfer_failed(t, call, legs, referrer, &failure);
                 };
-                self.apply(t, leg, answer, move |switch, t, result| match result {
-                    Ok(()) => switch.transfer_answered(t, call, legs, referrer, (leg, direct)),
-                    Err(error) => {
-                        switch.hang_up(t, leg);
-                        let (status, reason) = error.status();
-                        let failure = DialFailure::new(status, reason);
-                        switch.transfer_failed(t, call, legs, referrer, &failure);
-                    }
-                });
+                let then = OnApplied::Transferred { call, legs, referrer, arrived: leg, direct };
+                self.apply(t, leg, answer, then);
             }
         }
     }
 
-    /// The callee's answer to an offer of ours.
-    pub(super) fn apply(
+    /// Caller and callee have each other's descriptions, or cannot have them.
+    pub(super) fn both_described(&mut self, t: &mut Turn<'_>, won: Won, result: Result<(), MediaError>) {
+        let Won { call, caller, callee, .. } = won;
+        match result {
+            Ok(()) => {
+                let bridge = self.make_bridge(t, caller, callee, won.mode, won.auto_hangup);
+                if won.record
+                    && let Err(error) = self.record_call(t, call, None)
+                {
+                    tracing::warn!("call {}: {error}", call.0);
+                }
+                if won.direct {
+                    self.may_lead_past(t, call);
+                }
+                if let (Some(reply), Ok(bridge)) = (won.reply, bridge) {
+                    let _ = reply.send(Ok(bridge));
+                }
+            }
+            Err(error) => {
+                let (status, reason) = error.status();
+                tracing::info!("legs {} and {}: {error}", caller.0, callee.0);
+                self.hang_up(t, callee);
+                let error = DialError::Failed(DialFailure::new(status, reason));
+                self.caller_refused(t, won.purpose(), error);
+            }
+        }
+    }
+
+    /// Whom we have called for ourselves has our answer, or cannot have it.
+    pub(super) fn originated(
         &mut self,
         t: &mut Turn<'_>,
         leg: LegId,
-        answer: Bytes,
-        done: impl FnOnce(&mut Switch, &mut Turn<'_>, Result<(), MediaError>) + Send + 'static,
+        result: Result<(), MediaError>,
+        reply: Reply<Result<LegId, DialError>>,
     ) {
+        let result = result.map(|()| leg).map_err(|error| {
+            self.hang_up(t, leg);
+            DialError::Failed(DialFailure::new(error.status().0, error.status().1))
+        });
+        // Nobody waits for it: nobody would ever end it.
+        if reply.send(result).is_err() {
+            self.hang_up(t, leg);
+        }
+    }
+
+    /// The callee's answer to an offer of ours.
+    pub(super) fn apply(&mut self, t: &mut Turn<'_>, leg: LegId, answer: Bytes, then: OnApplied) {
         let Some(endpoint) = self.legs.get(leg.0).and_then(|it| it.media) else {
-            return done(self, t, Err(MediaError::Stopped));
+            return self.applied(t, then, Err(MediaError::Stopped));
         };
         let applied = self.controller.apply_remote(endpoint, answer);
-        self.media(t, applied, done);
+        self.media(t, applied, OnMedia::Applied(then));
     }
 
     /// Our 2xx to a caller.
@@ -281,7 +310,7 @@ impl Switch {
         };
         let Some(usage) = it.usage else { return Err(MediaError::Stopped) };
         let headers = std::mem::take(&mut it.given);
-        let reply = Reply { headers, body: session.map(Body::sdp), ..Reply::status(200) };
+        let reply = Response { headers, body: session.map(Body::sdp), ..Response::status(200) };
         if let Err(error) = t.sip.reply(t.now, usage, reply) {
             // It was cancelled in this very moment: its end is on the way.
             tracing::debug!("leg {}: {error}", leg.0);

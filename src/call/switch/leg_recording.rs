@@ -4,11 +4,12 @@
 use std::path::{Path, PathBuf};
 
 use super::command::{RecordLeg, Reply};
+use super::waiting::OnMedia;
 use super::{Switch, Turn};
-use crate::LegId;
-use crate::controller::{Recorded, RecordingId};
+use crate::controller::{MediaError, Recorded, RecordingId};
 use crate::event::Event;
 use crate::service::CallError;
+use crate::{CallId, LegId};
 
 /// The recording of a leg.
 pub(super) struct LegRecording {
@@ -81,35 +82,44 @@ impl Switch {
         self.never_direct(call);
         self.lead(t, call);
         let begun = self.controller.start_recording(media.endpoint, &spec);
-        self.media(t, begun, move |switch, t, begun| {
-            let it = switch.legs.get_mut(leg.0);
-            let (call, recording) = it.map_or((call, None), |it| (it.call, it.recording.as_mut()));
-            let done = match (recording, begun) {
-                (Some(recording), Ok(id)) => {
-                    recording.id = Some(id);
-                    if recording.paused {
-                        switch.controller.pause_recording(id, true);
-                    }
-                    let path = recording.path.to_string_lossy().into_owned();
-                    switch.note_recording(call, "recording", &path);
-                    switch.tell(t, Event::Recording { call, leg: Some(leg), on: true });
-                    Ok(None)
+        self.media(t, begun, OnMedia::LegRecording { call, leg, reply });
+    }
+
+    /// It has begun, or could not.
+    pub(super) fn leg_recording_begun(
+        &mut self,
+        t: &mut Turn<'_>,
+        (call, leg): (CallId, LegId),
+        begun: Result<RecordingId, MediaError>,
+        reply: Reply<Result<Option<Recorded>, CallError>>,
+    ) {
+        let it = self.legs.get_mut(leg.0);
+        let (call, recording) = it.map_or((call, None), |it| (it.call, it.recording.as_mut()));
+        let done = match (recording, begun) {
+            (Some(recording), Ok(id)) => {
+                recording.id = Some(id);
+                if recording.paused {
+                    self.controller.pause_recording(id, true);
                 }
-                // Nobody wants it any more.
-                (None, Ok(id)) => {
-                    drop(switch.controller.stop_recording(id));
-                    Err(CallError::Gone)
+                let path = recording.path.to_string_lossy().into_owned();
+                self.note_recording(call, "recording", &path);
+                self.tell(t, Event::Recording { call, leg: Some(leg), on: true });
+                Ok(None)
+            }
+            // Nobody wants it any more.
+            (None, Ok(id)) => {
+                drop(self.controller.stop_recording(id));
+                Err(CallError::Gone)
+            }
+            (_, Err(error)) => {
+                if let Some(it) = self.legs.get_mut(leg.0) {
+                    it.recording = None;
                 }
-                (_, Err(error)) => {
-                    if let Some(it) = switch.legs.get_mut(leg.0) {
-                        it.recording = None;
-                    }
-                    switch.note_recording(call, "recording_error", &error.to_string());
-                    Err(error.into())
-                }
-            };
-            let _ = reply.send(done);
-        });
+                self.note_recording(call, "recording_error", &error.to_string());
+                Err(error.into())
+            }
+        };
+        let _ = reply.send(done);
     }
 
     fn stop_leg_recording(

@@ -6,7 +6,7 @@ use std::time::Duration;
 
 use tokio::sync::{mpsc, oneshot};
 
-use super::tasks::Panicked;
+use super::waiting::{Found, OnFound};
 use super::{Switch, Turn};
 use crate::CallId;
 use crate::event::Event;
@@ -54,16 +54,11 @@ impl Switch {
         if let Some(it) = self.calls.get_mut(call.0) {
             it.listener = Some(Box::new(Listener { events, ends }));
         }
-        self.run(t, listening, move |switch, t, result| {
-            if result == Err(Panicked) {
-                switch.deaf(t, call);
-            }
-        });
+        self.run(t, listening, |()| Found::Over, OnFound::Listened { call });
     }
 
     /// A handler panicked at an event: its call ends, as with any other panic of it.
-    fn deaf(&mut self, t: &mut Turn<'_>, call: CallId) {
-        self.counters.panics += 1;
+    pub(super) fn deaf(&mut self, t: &mut Turn<'_>, call: CallId) {
         tracing::error!("the handler of call {} panicked at an event: the call ends", call.0);
         let Some(it) = self.calls.get_mut(call.0) else { return };
         it.listener = None;

@@ -34,7 +34,8 @@
 //! - `records`: call detail records; `history`: what is kept of a call for readers;
 //!   `capturing`: its media, too
 //! - `admission`: who decides on requests before they become calls
-//! - `tasks`: what has to wait; `sleepers`: who waits for a moment
+//! - `tasks`: what has to wait; `waiting`: what is done then, as values; `resuming`: doing it
+//! - `sleepers`: who waits for a moment
 //! - `slots`: slabs whose keys are never used twice
 
 pub mod admission;
@@ -74,6 +75,7 @@ mod refresh;
 mod reliable;
 mod replacing;
 mod requests;
+mod resuming;
 mod say;
 mod sleepers;
 mod slots;
@@ -85,6 +87,7 @@ mod tasks;
 pub mod testkit;
 mod transfer;
 mod variables;
+mod waiting;
 
 use std::collections::{HashMap, VecDeque};
 use std::sync::Arc;
@@ -202,6 +205,8 @@ pub struct Switch {
     passed_refers: Vec<replacing::PassedRefer>,
     timers: TimerQueue<CallId>,
     tasks: VecDeque<Task>,
+    /// What is done once what has been asked is answered, by the number of the request.
+    waiting: Slots<waiting::Waits>,
     /// What belongs to no call.
     beside: VecDeque<Task>,
     sleepers: Sleepers,
@@ -240,6 +245,7 @@ impl Switch {
             passed_refers: Vec::new(),
             timers: TimerQueue::default(),
             tasks: VecDeque::new(),
+            waiting: Slots::default(),
             beside: VecDeque::new(),
             sleepers: Sleepers::default(),
             history: CallHistory::default(),

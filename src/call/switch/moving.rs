@@ -10,12 +10,14 @@ use super::dial::DialFailure;
 use super::handing::Asked;
 use super::invite::escaped_user;
 use super::table::{Asked as Wish, Exchange, Purpose};
+use super::waiting::{OnDescription, OnMedia};
 use super::{Switch, Turn};
-use crate::LegId;
+use crate::controller::MediaError;
 use crate::event::Event;
 use crate::handler::{IncomingCall, Party, Referral};
 use crate::identity::{CallerIdentity, Reads};
 use crate::service::{DialError, TRANSFERRED_BY, Watched};
+use crate::{CallId, LegId};
 use b2b_sip::endpoint::{Body, Reply};
 use b2b_sip::msg::{Limits, Message, Request};
 
@@ -110,22 +112,28 @@ impl Switch {
         let Some(it) = self.legs.get(leg.0).filter(|it| !it.no_reinvites) else { return };
         let (call, Some(endpoint)) = (it.call, it.media) else { return };
         let offer = self.controller.local_offer(endpoint, None, &self.policy_towards(leg));
-        self.media(t, offer, move |switch, t, offer| {
-            let (Ok(offer), Some(it)) = (offer, switch.calls.get_mut(call.0)) else { return };
-            if it.exchange.is_some() {
-                return tracing::info!(
-                    "leg {}: is not told of its application: an offer is under way",
-                    leg.0
-                );
-            }
-            let Some(usage) = switch.legs.get(leg.0).and_then(|it| it.usage) else { return };
-            let exchange = Exchange { from: leg, to: leg, asked: Wish::Timer, sent: true };
-            it.exchange = Some(Box::new(exchange));
-            if let Err(error) = t.sip.reinvite(t.now, usage, Some(Body::sdp(offer))) {
-                tracing::debug!("leg {}: {error}", leg.0);
-                switch.exchange_refused(t, call, Reply::status(491));
-            }
-        });
+        self.media(t, offer, OnMedia::Described(OnDescription::TalkToUs { call, leg }));
+    }
+
+    /// The description of ourselves, offered to a party.
+    pub(super) fn offer_ourselves(
+        &mut self,
+        t: &mut Turn<'_>,
+        call: CallId,
+        leg: LegId,
+        offer: Result<Bytes, MediaError>,
+    ) {
+        let (Ok(offer), Some(it)) = (offer, self.calls.get_mut(call.0)) else { return };
+        if it.exchange.is_some() {
+            return tracing::info!("leg {}: is not told of its application: an offer is under way", leg.0);
+        }
+        let Some(usage) = self.legs.get(leg.0).and_then(|it| it.usage) else { return };
+        let exchange = Exchange { from: leg, to: leg, asked: Wish::Timer, sent: true };
+        it.exchange = Some(Box::new(exchange));
+        if let Err(error) = t.sip.reinvite(t.now, usage, Some(Body::sdp(offer))) {
+            tracing::debug!("leg {}: {error}", leg.0);
+            self.exchange_refused(t, call, Reply::status(491));
+        }
     }
 }
 

@@ -3,7 +3,7 @@
 use super::command::Command;
 use super::dial::Dial;
 use super::table::{Call, Purpose};
-use super::tasks::Panicked;
+use super::waiting::{Found, OnFound};
 use super::{Switch, Turn};
 use crate::bridge_fsm::BridgeMode;
 use crate::call_fsm::CallEvent;
@@ -162,11 +162,7 @@ impl Switch {
             let known = "it is not of a kind that is known here".to_owned();
             found.and_then(|found| found.ok_or(LookupError::NoResolver { target: lookup.target, known }))
         });
-        self.run(t, future, move |switch, _, found| match found {
-            Ok(found) => drop(reply.send(found)),
-            // Dropping the reply tells that there is none.
-            Err(Panicked) => switch.counters.panics += 1,
-        });
+        self.run(t, future, Found::Contacts, OnFound::LookUp { reply });
     }
 
     /// Joins two answered legs, of one call or of two: the second one's call

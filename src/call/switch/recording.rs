@@ -5,6 +5,7 @@
 //! another one stays, the recording goes over to that one, which is the other side.
 
 use super::command::{Record, Reply};
+use super::waiting::OnMedia;
 use super::{Switch, Turn};
 use crate::controller::{MediaError, Recorded, RecordingId, RecordingSpec};
 use crate::event::Event;
@@ -86,10 +87,16 @@ impl Switch {
         let Some(it) = self.calls.get_mut(call.0).and_then(|it| it.recording.as_mut()) else { return };
         it.leg = Some(leg);
         let begun = self.controller.start_recording(endpoint, &it.spec);
-        self.media(t, begun, move |switch, t, begun| switch.recording_begun(t, call, begun));
+        self.media(t, begun, OnMedia::Recording { call });
     }
 
-    fn recording_begun(&mut self, t: &mut Turn<'_>, call: CallId, begun: Result<RecordingId, MediaError>) {
+    /// It has begun, or could not.
+    pub(super) fn recording_begun(
+        &mut self,
+        t: &mut Turn<'_>,
+        call: CallId,
+        begun: Result<RecordingId, MediaError>,
+    ) {
         let it = self.calls.get_mut(call.0).and_then(|it| it.recording.as_mut());
         match (it, begun) {
             (Some(it), Ok(id)) => {
@@ -157,13 +164,21 @@ impl Switch {
     ) {
         self.tell(t, Event::Recording { call, leg, on: false });
         let recorded = self.controller.stop_recording(id);
-        self.media(t, recorded, move |switch, _, recorded| {
-            if let Ok(Recorded { error: Some(error), .. }) = &recorded {
-                switch.note_recording(call, "recording_error", error);
-            }
-            // An answer that nobody waits for is no fault.
-            let _ = reply.send(recorded.map(Some).map_err(CallError::from));
-        });
+        self.media(t, recorded, OnMedia::Recorded { call, reply });
+    }
+
+    /// Its file is complete, or is not.
+    pub(super) fn recording_finished(
+        &mut self,
+        call: CallId,
+        recorded: Result<Recorded, MediaError>,
+        reply: Reply<Result<Option<Recorded>, CallError>>,
+    ) {
+        if let Ok(Recorded { error: Some(error), .. }) = &recorded {
+            self.note_recording(call, "recording_error", error);
+        }
+        // An answer that nobody waits for is no fault.
+        let _ = reply.send(recorded.map(Some).map_err(CallError::from));
     }
 
     /// A recording is over, whoever ended it.

@@ -8,6 +8,7 @@ use super::dialling::{rounds, target_of};
 use super::handing::Asked;
 use super::say::q850_of;
 use super::table::Purpose;
+use super::waiting::{Found, OnFound};
 use super::{Switch, Turn};
 use crate::event::Event;
 use crate::handler::{ApplicationHandler, HandlerAction, Party, Redirection};
@@ -36,7 +37,7 @@ enum Whither {
 }
 
 /// A contact, how much it is wanted, and what becomes of it.
-struct Answer {
+pub(super) struct Named {
     q: u16,
     to: String,
     whither: Whither,
@@ -81,21 +82,29 @@ impl Switch {
                 let Ok(to) = String::from_utf8(target.uri.to_vec()) else { continue };
                 let redirection = Redirection { target: to.clone(), ..asked.clone() };
                 let whither = whither(&handlers, &*resolver, caller.clone(), redirection).await;
-                answers.push(Answer { q: target.q, to, whither });
+                answers.push(Named { q: target.q, to, whither });
             }
             answers
         });
-        self.run(t, found, move |switch, t, answers| {
-            // Another dialling of this call has branches of its own.
-            if switch.branch(call, branch) != Some(leg) {
-                switch.counters.late += 1;
-                return;
-            }
-            if answers.is_err() {
-                switch.counters.panics += 1;
-            }
-            switch.redirected(t, (call, leg, branch), (failure, &party, reason), answers.unwrap_or_default());
-        });
+        let (failure, by) = (Box::new(failure), Box::new(party));
+        let then = OnFound::Redirect { call, leg, branch, failure, by, reason };
+        self.run(t, found, Found::Named, then);
+    }
+
+    /// Handlers have said where a redirection leads.
+    pub(super) fn redirected_by(
+        &mut self,
+        t: &mut Turn<'_>,
+        (call, leg, branch): (CallId, LegId, BranchNo),
+        (failure, by, reason): (DialFailure, &Party, &'static str),
+        named: Vec<Named>,
+    ) {
+        // Another dialling of this call has branches of its own.
+        if self.branch(call, branch) != Some(leg) {
+            self.counters.late += 1;
+            return;
+        }
+        self.redirected(t, (call, leg, branch), (failure, by, reason), named);
     }
 
     /// What a 3xx names is known: the first contacts take the place of the branch.
@@ -104,11 +113,11 @@ impl Switch {
         t: &mut Turn<'_>,
         (call, leg, branch): (CallId, LegId, BranchNo),
         (failure, party, reason): (DialFailure, &Party, &'static str),
-        answers: Vec<Answer>,
+        answers: Vec<Named>,
     ) {
         let mut called: Vec<(u16, usize, Vec<DialTarget<ResolvedContact>>)> = Vec::new();
         let mut room = CONTACTS;
-        for Answer { q, to, whither } in answers {
+        for Named { q, to, whither } in answers {
             match whither {
                 Whither::Call(rounds, why) => {
                     self.tell(t, Event::Redirected { call, leg, to });

@@ -9,6 +9,7 @@ use super::redirect::party_name;
 use super::table::Purpose;
 use super::tasks::Panicked;
 use super::transfer::Referrer;
+use super::waiting::{Found, OnFound};
 use super::{Switch, Turn};
 use crate::event::Event;
 use crate::handler::{HandlerAction, Party, Referral};
@@ -43,47 +44,54 @@ impl Switch {
             return self.dial_referred(t, referral.call, DialRequest::to(target), replaces);
         };
         let future = handler.handle_referral(referral.clone());
-        self.run(t, future, move |switch, t, action| {
-            let call = referral.call;
-            let action = match action {
-                // The call's own route is the one that it came by.
-                Ok(HandlerAction::Routed { why, action, .. }) => {
-                    switch.history.decided(call, t.now, Some(referral.leg), "route", &why);
-                    Ok(*action)
-                }
-                action => action,
-            };
-            let refused = match action {
-                Ok(HandlerAction::Continue) => return switch.ask_where(t, referral, replaces, next + 1),
-                Ok(HandlerAction::Dial(request)) => {
-                    return switch.dial_referred(t, call, *request, replaces);
-                }
-                Ok(HandlerAction::TransferTo(target)) => {
-                    return switch.dial_referred(t, call, DialRequest::to(target), replaces);
-                }
-                Ok(HandlerAction::Handle(name)) => {
-                    return switch.refer_to_application(t, &referral, &name);
-                }
-                Ok(HandlerAction::Reject { status, reason }) => DialFailure::new(status, &reason),
-                Ok(HandlerAction::NotFollowed { why, line }) => {
-                    let (leg, to) = (referral.leg, referral.target.clone());
-                    let (party, way) = (party_name(&referral.by), "refer".to_owned());
-                    switch.not_followed(t, Event::NotFollowed { call, leg, party, way, to, why, line });
-                    DialFailure::new(403, "")
-                }
-                Ok(
-                    HandlerAction::Complete
-                    | HandlerAction::Bridge(_)
-                    | HandlerAction::Disconnect
-                    | HandlerAction::Routed { .. },
-                ) => DialFailure::new(603, ""),
-                Err(Panicked) => {
-                    switch.counters.panics += 1;
-                    DialFailure::new(500, "")
-                }
-            };
-            switch.dial_over(t, call, Err(DialError::Failed(refused)));
-        });
+        let then = OnFound::Referral { referral: Box::new(referral), replaces, next };
+        self.run(t, future, Found::Action, then);
+    }
+
+    /// A handler says where a REFER leads.
+    pub(super) fn led_by_refer(
+        &mut self,
+        t: &mut Turn<'_>,
+        referral: Referral,
+        (replaces, next): (Option<String>, usize),
+        action: Result<HandlerAction, Panicked>,
+    ) {
+        let call = referral.call;
+        let action = match action {
+            // The call's own route is the one that it came by.
+            Ok(HandlerAction::Routed { why, action, .. }) => {
+                self.history.decided(call, t.now, Some(referral.leg), "route", &why);
+                Ok(*action)
+            }
+            action => action,
+        };
+        let refused = match action {
+            Ok(HandlerAction::Continue) => return self.ask_where(t, referral, replaces, next + 1),
+            Ok(HandlerAction::Dial(request)) => {
+                return self.dial_referred(t, call, *request, replaces);
+            }
+            Ok(HandlerAction::TransferTo(target)) => {
+                return self.dial_referred(t, call, DialRequest::to(target), replaces);
+            }
+            Ok(HandlerAction::Handle(name)) => {
+                return self.refer_to_application(t, &referral, &name);
+            }
+            Ok(HandlerAction::Reject { status, reason }) => DialFailure::new(status, &reason),
+            Ok(HandlerAction::NotFollowed { why, line }) => {
+                let (leg, to) = (referral.leg, referral.target.clone());
+                let (party, way) = (party_name(&referral.by), "refer".to_owned());
+                self.not_followed(t, Event::NotFollowed { call, leg, party, way, to, why, line });
+                DialFailure::new(403, "")
+            }
+            Ok(
+                HandlerAction::Complete
+                | HandlerAction::Bridge(_)
+                | HandlerAction::Disconnect
+                | HandlerAction::Routed { .. },
+            ) => DialFailure::new(603, ""),
+            Err(Panicked) => DialFailure::new(500, ""),
+        };
+        self.dial_over(t, call, Err(DialError::Failed(refused)));
     }
 
     /// What becomes of a target that an application has for a leg. A number is its party's
@@ -121,21 +129,29 @@ impl Switch {
             return drop(reply.send(Ok(HandlerAction::TransferTo(referral.target))));
         };
         let future = handler.handle_referral(referral.clone());
-        self.run(t, future, move |switch, t, action| {
-            let action = match action {
-                Ok(HandlerAction::Continue) => return switch.ask_number(t, referral, next + 1, reply),
-                Ok(HandlerAction::Routed { why, action, .. }) => {
-                    switch.history.decided(referral.call, t.now, Some(referral.leg), "route", &why);
-                    *action
-                }
-                Ok(action) => action,
-                Err(Panicked) => {
-                    switch.counters.panics += 1;
-                    HandlerAction::Reject { status: 500, reason: String::new() }
-                }
-            };
-            let _ = reply.send(Ok(action));
-        });
+        let then = OnFound::Number { referral: Box::new(referral), next, reply };
+        self.run(t, future, Found::Action, then);
+    }
+
+    /// A handler says what a number is, for an application.
+    pub(super) fn number_is(
+        &mut self,
+        t: &mut Turn<'_>,
+        referral: Referral,
+        next: usize,
+        action: Result<HandlerAction, Panicked>,
+        reply: Reply<Result<HandlerAction, CallError>>,
+    ) {
+        let action = match action {
+            Ok(HandlerAction::Continue) => return self.ask_number(t, referral, next + 1, reply),
+            Ok(HandlerAction::Routed { why, action, .. }) => {
+                self.history.decided(referral.call, t.now, Some(referral.leg), "route", &why);
+                *action
+            }
+            Ok(action) => action,
+            Err(Panicked) => HandlerAction::Reject { status: 500, reason: String::new() },
+        };
+        let _ = reply.send(Ok(action));
     }
 
     fn dial_referred(

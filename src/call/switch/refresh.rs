@@ -6,11 +6,13 @@ use bytes::Bytes;
 
 use super::say::reason_value;
 use super::table::{Asked, Exchange};
+use super::waiting::{OnApplied, OnDescription, OnMedia};
 use super::{Switch, Turn};
-use crate::LegId;
+use crate::controller::MediaError;
 use crate::failure::cause;
 use crate::leg_fsm::TerminationCause;
 use crate::reason::Reason;
+use crate::{CallId, LegId};
 use b2b_sip::endpoint::{Body, Reply, Termination};
 
 impl Switch {
@@ -22,32 +24,35 @@ impl Switch {
             return;
         }
         let offer = self.controller.repeat_offer(endpoint);
-        self.media(t, offer, move |switch, t, offer| {
-            let Some(usage) = switch.legs.get(leg.0).and_then(|it| it.usage) else { return };
-            let Some(it) = switch.calls.get_mut(call.0).filter(|it| it.exchange.is_none()) else { return };
-            let offer = match offer {
-                Ok(offer) => offer,
-                Err(error) => return tracing::warn!("leg {}: no refresh: {error}", leg.0),
-            };
-            it.exchange = Some(Box::new(Exchange { from: leg, to: leg, asked: Asked::Timer, sent: true }));
-            if let Err(error) = t.sip.reinvite(t.now, usage, Some(Body::sdp(offer))) {
-                tracing::debug!("leg {}: {error}", leg.0);
-                switch.exchange_refused(t, call, Reply::status(491));
-            }
-        });
+        self.media(t, offer, OnMedia::Described(OnDescription::RepeatOffer { call, leg }));
+    }
+
+    /// The session as it was, offered again.
+    pub(super) fn offer_again(
+        &mut self,
+        t: &mut Turn<'_>,
+        call: CallId,
+        leg: LegId,
+        offer: Result<Bytes, MediaError>,
+    ) {
+        let Some(usage) = self.legs.get(leg.0).and_then(|it| it.usage) else { return };
+        let Some(it) = self.calls.get_mut(call.0).filter(|it| it.exchange.is_none()) else { return };
+        let offer = match offer {
+            Ok(offer) => offer,
+            Err(error) => return tracing::warn!("leg {}: no refresh: {error}", leg.0),
+        };
+        it.exchange = Some(Box::new(Exchange { from: leg, to: leg, asked: Asked::Timer, sent: true }));
+        if let Err(error) = t.sip.reinvite(t.now, usage, Some(Body::sdp(offer))) {
+            tracing::debug!("leg {}: {error}", leg.0);
+            self.exchange_refused(t, call, Reply::status(491));
+        }
     }
 
     /// The answer to a refresh of ours.
     pub(super) fn session_refreshed(&mut self, t: &mut Turn<'_>, leg: LegId, answer: Bytes) {
         let Some(endpoint) = self.legs.get(leg.0).and_then(|it| it.media) else { return };
         let applied = self.controller.apply_remote(endpoint, answer);
-        self.media(t, applied, move |switch, _, applied| {
-            if let Err(error) = applied {
-                // The session is refreshed all the same, and stays as it was.
-                tracing::info!("leg {}: {error}", leg.0);
-                switch.controller.withdraw_offer(endpoint);
-            }
-        });
+        self.media(t, applied, OnMedia::Applied(OnApplied::SessionRefreshed { leg, endpoint }));
     }
 
     /// Our refresh came to nothing; 408 and 481 say that nobody is there, and the

@@ -9,6 +9,7 @@ use bytes::Bytes;
 
 use super::admission::SessionRules;
 use super::table::{Asked, OnAck, Purpose};
+use super::waiting::{OnApplied, OnDescription, OnEndpoint, Won};
 use super::{Switch, Turn};
 use crate::LegId;
 use crate::controller::MediaError;
@@ -112,18 +113,30 @@ impl Switch {
             return;
         }
         self.advance_leg(t, leg, LegEvent::EarlyMedia, None);
-        self.offer_across(t, leg, caller, offer, move |switch, t, offer| match offer {
+        let then = OnDescription::EarlyOffer { caller, branch: leg, status };
+        self.offer_across(t, leg, caller, offer, then);
+    }
+
+    /// A branch's early offer, as the caller is to have it.
+    pub(super) fn early_offer_across(
+        &mut self,
+        t: &mut Turn<'_>,
+        (caller, branch): (LegId, LegId),
+        status: u16,
+        offer: Result<Bytes, MediaError>,
+    ) {
+        match offer {
             Ok(offer) => {
-                if let Some(it) = switch.legs.get_mut(caller.0) {
-                    it.prack_for = Some(leg);
+                if let Some(it) = self.legs.get_mut(caller.0) {
+                    it.prack_for = Some(branch);
                 }
-                switch.ring(t, caller, (status, true), Some(offer));
+                self.ring(t, caller, (status, true), Some(offer));
             }
             Err(error) => {
-                tracing::info!("leg {}: {error}", leg.0);
-                switch.answer_early(t, leg);
+                tracing::info!("leg {}: {error}", branch.0);
+                self.answer_early(t, branch);
             }
-        });
+        }
     }
 
     /// The callee's offer to a caller, both with an endpoint.
@@ -131,23 +144,11 @@ impl Switch {
         &mut self,
         t: &mut Turn<'_>,
         from: LegId,
-        to: LegId,
+        caller: LegId,
         offer: Bytes,
-        then: impl FnOnce(&mut Switch, &mut Turn<'_>, Result<Bytes, MediaError>) + Send + 'static,
+        then: OnDescription,
     ) {
-        self.with_endpoint(t, from, None, move |switch, t, b| {
-            let b = match b {
-                Ok(b) => b,
-                Err(error) => return then(switch, t, Err(error)),
-            };
-            switch.with_endpoint(t, to, Some(b), move |switch, t, a| match a {
-                Ok(a) => {
-                    let offer = switch.controller.pair_offer(b, a, offer, &switch.policy_towards(to));
-                    switch.media(t, offer, then);
-                }
-                Err(error) => then(switch, t, Err(error)),
-            });
-        });
+        self.with_endpoint(t, from, None, OnEndpoint::OfferOfCallee { caller, offer, then });
     }
 
     /// The answer to an offer in a reliable provisional response, or to the one in a
@@ -155,29 +156,25 @@ impl Switch {
     fn answer_early(&mut self, t: &mut Turn<'_>, leg: LegId) {
         let offer = self.legs.get(leg.0).and_then(|it| Some(it.prack.as_ref()?.body()));
         let Some(offer) = offer else { return };
-        self.answer_alone(t, leg, offer, move |switch, t, answer| {
-            if let Err(error) = &answer {
-                tracing::info!("leg {}: {error}", leg.0);
-            }
-            switch.prack(t, leg, answer.ok());
-        });
+        self.answer_alone(t, leg, offer, OnDescription::AnswerEarly { branch: leg });
+    }
+
+    /// Our answer to a branch's early offer.
+    pub(super) fn answered_early(
+        &mut self,
+        t: &mut Turn<'_>,
+        branch: LegId,
+        answer: Result<Bytes, MediaError>,
+    ) {
+        if let Err(error) = &answer {
+            tracing::info!("leg {}: {error}", branch.0);
+        }
+        self.prack(t, branch, answer.ok());
     }
 
     /// Our own answer to a callee's offer.
-    fn answer_alone(
-        &mut self,
-        t: &mut Turn<'_>,
-        leg: LegId,
-        offer: Bytes,
-        then: impl FnOnce(&mut Switch, &mut Turn<'_>, Result<Bytes, MediaError>) + Send + 'static,
-    ) {
-        self.with_endpoint(t, leg, None, move |switch, t, endpoint| match endpoint {
-            Ok(endpoint) => {
-                let answer = switch.controller.local_answer(endpoint, offer, &switch.policy_towards(leg));
-                switch.media(t, answer, then);
-            }
-            Err(error) => then(switch, t, Err(error)),
-        });
+    fn answer_alone(&mut self, t: &mut Turn<'_>, leg: LegId, offer: Bytes, then: OnDescription) {
+        self.with_endpoint(t, leg, None, OnEndpoint::AnswerAlone { leg, offer, then });
     }
 
     fn prack(&mut self, t: &mut Turn<'_>, leg: LegId, answer: Option<Bytes>) {
@@ -208,104 +205,94 @@ impl Switch {
         let there = self.legs.get(branch.0).is_some_and(|it| !it.ending && it.prack.is_some());
         match there {
             true if !answer.is_empty() => {
-                self.answer_across(t, leg, branch, answer, move |switch, t, answer| match answer {
-                    Ok(answer) => {
-                        switch.prack(t, branch, Some(answer));
-                        switch.join_media(t, leg, branch);
-                    }
-                    Err(error) => {
-                        tracing::info!("leg {}: {error}", leg.0);
-                        switch.answer_early(t, branch);
-                    }
-                })
+                self.answer_across(t, leg, branch, answer, OnDescription::Prack { caller: leg, branch });
             }
             true => self.answer_early(t, branch),
             // Its branch has come to nothing meanwhile.
-            false => self.apply(t, leg, answer, |_, _, _| {}),
+            false => self.apply(t, leg, answer, OnApplied::Nothing),
+        }
+    }
+
+    /// The caller's answer to a branch's early offer, as the branch is to have it.
+    pub(super) fn prack_across(
+        &mut self,
+        t: &mut Turn<'_>,
+        (caller, branch): (LegId, LegId),
+        answer: Result<Bytes, MediaError>,
+    ) {
+        match answer {
+            Ok(answer) => {
+                self.prack(t, branch, Some(answer));
+                self.join_media(t, caller, branch);
+            }
+            Err(error) => {
+                tracing::info!("leg {}: {error}", caller.0);
+                self.answer_early(t, branch);
+            }
         }
     }
 
     /// A caller who made no offer, and the callee has answered. Its offer goes into our
     /// 2xx and the answer comes with the caller's ACK, unless both have passed before.
-    pub(super) fn offer_late(
-        &mut self,
-        t: &mut Turn<'_>,
-        caller: LegId,
-        leg: LegId,
-        offer: Option<Bytes>,
-        done: impl FnOnce(&mut Switch, &mut Turn<'_>, Result<(), MediaError>) + Send + 'static,
-    ) {
+    pub(super) fn offer_late(&mut self, t: &mut Turn<'_>, won: Won, offer: Option<Bytes>) {
+        let (caller, leg) = (won.caller, won.callee);
         let (Some(here), Some(it)) = (self.legs.get(caller.0), self.legs.get(leg.0)) else {
-            return done(self, t, Err(MediaError::Stopped));
+            return self.both_described(t, won, Err(MediaError::Stopped));
         };
         let together = here.joined == Some(leg) && here.settled && it.settled;
         match (here.told.is_some() || here.settled, it.settled, offer.filter(|_| it.ack_wanted)) {
             (true, true, _) if together => {
                 let result = self.accept(t, caller, None);
-                done(self, t, result);
+                self.both_described(t, won, result);
             }
             // The caller has been told of another branch: he hears of this one later.
-            (true, true, _) => self.accept_told(t, caller, leg, done),
+            (true, true, _) => self.accept_told(t, won),
             (true, false, Some(offer)) => {
-                self.answer_alone(t, leg, offer, move |switch, t, answer| match answer {
-                    Ok(answer) => {
-                        switch.ack(t, leg, answer);
-                        switch.accept_told(t, caller, leg, done);
-                    }
-                    Err(error) => done(switch, t, Err(error)),
-                })
+                self.answer_alone(t, leg, offer, OnDescription::AckAndAccept { won });
             }
-            (false, true, _) => self.offer_own(t, caller, leg, done),
+            (false, true, _) => self.offer_own(t, won),
             (false, false, Some(offer)) => {
-                self.offer_across(t, leg, caller, offer, move |switch, t, offer| {
-                    let result = offer.and_then(|offer| switch.accept(t, caller, Some(offer)));
-                    if let Some(it) = switch.legs.get_mut(caller.0) {
-                        it.on_ack = OnAck::AnswerTo(leg);
-                    }
-                    done(switch, t, result);
-                })
+                self.offer_across(t, leg, caller, offer, OnDescription::AcceptWithOffer { won });
             }
-            (_, false, None) => done(self, t, Err(MediaError::NoOffer)),
+            (_, false, None) => self.both_described(t, won, Err(MediaError::NoOffer)),
         }
     }
 
-    fn accept_told(
-        &mut self,
-        t: &mut Turn<'_>,
-        caller: LegId,
-        leg: LegId,
-        done: impl FnOnce(&mut Switch, &mut Turn<'_>, Result<(), MediaError>),
-    ) {
-        let result = self.accept(t, caller, None);
-        if let Some(it) = self.legs.get_mut(caller.0) {
-            it.on_ack = OnAck::Refresh(leg);
+    /// The callee's late offer, as the caller's 2xx is to bring it.
+    pub(super) fn accept_with_offer(&mut self, t: &mut Turn<'_>, won: Won, offer: Result<Bytes, MediaError>) {
+        let result = offer.and_then(|offer| self.accept(t, won.caller, Some(offer)));
+        if let Some(it) = self.legs.get_mut(won.caller.0) {
+            it.on_ack = OnAck::AnswerTo(won.callee);
         }
-        done(self, t, result);
+        self.both_described(t, won, result);
+    }
+
+    pub(super) fn accept_told(&mut self, t: &mut Turn<'_>, won: Won) {
+        let result = self.accept(t, won.caller, None);
+        if let Some(it) = self.legs.get_mut(won.caller.0) {
+            it.on_ack = OnAck::Refresh(won.callee);
+        }
+        self.both_described(t, won, result);
     }
 
     /// The callee has been answered by us: the caller is offered what it can do.
-    fn offer_own(
+    fn offer_own(&mut self, t: &mut Turn<'_>, won: Won) {
+        let like = self.legs.get(won.callee.0).and_then(|it| it.media);
+        self.with_endpoint(t, won.caller, like, OnEndpoint::OfferLate { like, won });
+    }
+
+    /// Our own offer, as the caller's 2xx is to bring it.
+    pub(super) fn accept_with_own_offer(
         &mut self,
         t: &mut Turn<'_>,
-        caller: LegId,
-        leg: LegId,
-        done: impl FnOnce(&mut Switch, &mut Turn<'_>, Result<(), MediaError>) + Send + 'static,
+        won: Won,
+        offer: Result<Bytes, MediaError>,
     ) {
-        let like = self.legs.get(leg.0).and_then(|it| it.media);
-        self.with_endpoint(t, caller, like, move |switch, t, endpoint| {
-            let endpoint = match endpoint {
-                Ok(endpoint) => endpoint,
-                Err(error) => return done(switch, t, Err(error)),
-            };
-            let offer = switch.controller.local_offer(endpoint, like, &switch.policy_towards(caller));
-            switch.media(t, offer, move |switch, t, offer| {
-                let result = offer.and_then(|offer| switch.accept(t, caller, Some(offer)));
-                if let Some(it) = switch.legs.get_mut(caller.0) {
-                    it.on_ack = OnAck::Answer;
-                }
-                done(switch, t, result);
-            });
-        });
+        let result = offer.and_then(|offer| self.accept(t, won.caller, Some(offer)));
+        if let Some(it) = self.legs.get_mut(won.caller.0) {
+            it.on_ack = OnAck::Answer;
+        }
+        self.both_described(t, won, result);
     }
 
     /// The caller was told of a session in a reliable response, and it is another one now.
@@ -317,7 +304,7 @@ impl Switch {
         }
     }
 
-    fn ack(&mut self, t: &mut Turn<'_>, leg: LegId, answer: Bytes) {
+    pub(super) fn ack(&mut self, t: &mut Turn<'_>, leg: LegId, answer: Bytes) {
         if let Some(usage) = self.legs.get(leg.0).and_then(|it| it.usage)
             && let Err(error) = t.sip.ack(t.now, usage, Some(Body::sdp(answer)))
         {
@@ -342,25 +329,31 @@ impl Switch {
             tracing::info!("leg {}: its ACK owes an answer", leg.0);
             return self.break_up(t, leg, other, "ACK without an answer to our offer");
         }
-        let of_no_use = move |switch: &mut Switch, t: &mut Turn<'_>, error: MediaError| {
-            tracing::info!("leg {}: {error}", leg.0);
-            switch.break_up(t, leg, other, "an answer that is of no use");
-        };
         match what {
-            OnAck::Answer => self.apply(t, leg, answer, move |switch, t, applied| match applied {
-                Ok(()) => {
-                    switch.tell_answering(leg, Ok(()));
-                    switch.join_media(t, leg, other);
-                }
-                Err(error) => of_no_use(switch, t, error),
-            }),
-            _ => self.answer_across(t, leg, other, answer, move |switch, t, answer| match answer {
-                Ok(answer) => {
-                    switch.ack(t, other, answer);
-                    switch.join_media(t, leg, other);
-                }
-                Err(error) => of_no_use(switch, t, error),
-            }),
+            OnAck::Answer => self.apply(t, leg, answer, OnApplied::Acknowledged { leg, other }),
+            _ => self.answer_across(t, leg, other, answer, OnDescription::Ack { caller: leg, callee: other }),
         }
+    }
+
+    /// The caller's answer to the callee's late offer, as its ACK is to bring it.
+    pub(super) fn ack_across(
+        &mut self,
+        t: &mut Turn<'_>,
+        (caller, callee): (LegId, LegId),
+        answer: Result<Bytes, MediaError>,
+    ) {
+        match answer {
+            Ok(answer) => {
+                self.ack(t, callee, answer);
+                self.join_media(t, caller, callee);
+            }
+            Err(error) => self.ack_of_no_use(t, caller, callee, &error),
+        }
+    }
+
+    /// The answer in an ACK cannot be taken.
+    pub(super) fn ack_of_no_use(&mut self, t: &mut Turn<'_>, leg: LegId, other: LegId, error: &MediaError) {
+        tracing::info!("leg {}: {error}", leg.0);
+        self.break_up(t, leg, other, "an answer that is of no use");
     }
 }

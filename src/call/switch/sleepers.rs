@@ -3,28 +3,45 @@
 use std::collections::BTreeMap;
 use std::time::{Duration, Instant};
 
-use tokio::sync::oneshot;
-
 use super::command::{Reply, Until};
 use super::{Switch, Turn};
+use crate::LegId;
 
 /// Those who wait, by the moment and the order in which they came.
 #[derive(Default)]
 pub(super) struct Sleepers {
-    waiting: BTreeMap<(Instant, u64), Reply<Instant>>,
+    waiting: BTreeMap<(Instant, u64), Sleeper>,
     came: u64,
     /// Who has lost interest is looked for when there are more than this.
     look_at: usize,
 }
 
+/// Who waits.
+pub(super) enum Sleeper {
+    /// An application.
+    Application(Reply<Instant>),
+    /// A branch whose INVITE is not to leave yet.
+    Branch { caller: Option<LegId>, leg: LegId },
+}
+
+impl Sleeper {
+    /// Whether anybody still waits.
+    fn waits(&self) -> bool {
+        match self {
+            Sleeper::Application(reply) => !reply.is_closed(),
+            Sleeper::Branch { .. } => true,
+        }
+    }
+}
+
 impl Sleepers {
-    fn add(&mut self, at: Instant, reply: Reply<Instant>) {
+    fn add(&mut self, at: Instant, sleeper: Sleeper) {
         if self.waiting.len() >= self.look_at {
-            self.waiting.retain(|_, reply| !reply.is_closed());
+            self.waiting.retain(|_, sleeper| sleeper.waits());
             self.look_at = self.waiting.len() * 2 + 64;
         }
         self.came += 1;
-        self.waiting.insert((at, self.came), reply);
+        self.waiting.insert((at, self.came), sleeper);
     }
 
     pub fn next(&self) -> Option<Instant> {
@@ -33,7 +50,7 @@ impl Sleepers {
 
     /// Those who still wait.
     pub fn len(&self) -> usize {
-        self.waiting.values().filter(|reply| !reply.is_closed()).count()
+        self.waiting.values().filter(|sleeper| sleeper.waits()).count()
     }
 }
 
@@ -50,28 +67,29 @@ impl Switch {
             let _ = reply.send(t.now);
             return;
         }
-        self.sleepers.add(at, reply);
+        self.sleepers.add(at, Sleeper::Application(reply));
     }
 
-    /// Does this when so much time has passed.
-    pub(super) fn after(
-        &mut self,
-        t: &mut Turn<'_>,
-        wait: Duration,
-        then: impl FnOnce(&mut Switch, &mut Turn<'_>) + Send + 'static,
-    ) {
-        let (reply, woken) = oneshot::channel();
-        self.sleep(t, Until::In(wait), reply);
-        self.run(t, Box::pin(woken), move |switch, t, _| then(switch, t));
+    /// Wakes this one when so much time has passed.
+    pub(super) fn sleep_for(&mut self, t: &Turn<'_>, wait: Duration, sleeper: Sleeper) {
+        self.sleepers.add(t.now.checked_add(wait).unwrap_or(t.now + FAR), sleeper);
     }
 
-    pub(super) fn wake(&mut self, t: &Turn<'_>) {
+    pub(super) fn wake(&mut self, t: &mut Turn<'_>) {
         while self.sleepers.next().is_some_and(|at| at <= t.now) {
-            let Some((_, reply)) = self.sleepers.waiting.pop_first() else { break };
-            // Who does not wait any more has lost interest.
-            let _ = reply.send(t.now);
+            let Some((_, sleeper)) = self.sleepers.waiting.pop_first() else { break };
+            match sleeper {
+                // Who does not wait any more has lost interest.
+                Sleeper::Application(reply) => drop(reply.send(t.now)),
+                Sleeper::Branch { caller, leg } => {
+                    let is_wanted = self.legs.get(leg.0).is_some_and(|it| !it.ending);
+                    if is_wanted {
+                        self.offer_to_branch(t, caller, leg);
+                    }
+                }
+            }
         }
     }
 }
 
-const FAR: std::time::Duration = std::time::Duration::from_secs(100 * 365 * 86_400);
+const FAR: Duration = Duration::from_secs(100 * 365 * 86_400);

@@ -5,6 +5,7 @@ use super::dial::Dial;
 use super::handing::Asked;
 use super::invite::escaped_user;
 use super::table::Purpose;
+use super::waiting::OnMedia;
 use super::{Switch, Turn};
 use crate::call_fsm::{CallDirection, CallEvent};
 use crate::controller::Hold;
@@ -86,7 +87,7 @@ impl Switch {
             self.controller.stop_collecting(endpoint);
             self.controller.stop_moh(endpoint);
             let silent = self.controller.echo(endpoint, false);
-            self.media(t, silent, |_, _, _| {});
+            self.media(t, silent, OnMedia::Nothing);
         }
         Ok(())
     }

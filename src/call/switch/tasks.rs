@@ -1,19 +1,29 @@
 //! What has to wait. Everything is polled once within the turn; only what is not
-//! ready then becomes a task.
+//! ready then becomes a task. What is done with its result: `waiting`.
 
 use std::panic::{AssertUnwindSafe, catch_unwind};
 use std::pin::Pin;
 use std::task::{Context, Poll, Waker};
 
-use tokio::sync::oneshot;
-
-use super::{Switch, Turn};
-use crate::controller::{MediaError, MediaFuture};
+use super::Switch;
+use super::slots::Key;
+use super::waiting::{Found, MediaAnswer};
+use crate::controller::MediaError;
 
 /// The result of a task: an input.
-pub struct Done(Input);
+pub struct Done(pub(super) Came);
 
-type Input = Box<dyn FnOnce(&mut Switch, &mut Turn<'_>) + Send>;
+/// What a task has brought, by the number of the request.
+pub(super) enum Came {
+    /// Media has answered.
+    Media(Key, Box<Result<MediaAnswer, MediaError>>),
+    /// A resolver or a handler has answered.
+    Found(Key, Box<Result<Found, Panicked>>),
+    /// A handler's time was over.
+    Dropped(Key),
+    /// What belongs to no call has ended.
+    Beside(Result<(), Panicked>),
+}
 
 /// What has to wait; the driver runs it and brings its result back.
 pub type Task = Pin<Box<dyn Future<Output = Done> + Send>>;
@@ -23,83 +33,21 @@ pub type Task = Pin<Box<dyn Future<Output = Done> + Send>>;
 pub(super) struct Panicked;
 
 impl Switch {
-    /// Takes the result of a task.
-    pub fn done(&mut self, t: &mut Turn<'_>, done: Done) {
-        (done.0)(self, t);
-    }
-
-    /// Runs a future of ours or a user's, and `then` with what it comes to.
-    pub(super) fn run<T: Send + 'static>(
-        &mut self,
-        t: &mut Turn<'_>,
-        future: Pin<Box<dyn Future<Output = T> + Send>>,
-        then: impl FnOnce(&mut Switch, &mut Turn<'_>, Result<T, Panicked>) + Send + 'static,
-    ) {
-        if let Some(task) = self.run_once(t, future, then) {
-            self.tasks.push_back(task);
-        }
-    }
-
-    /// The same as far as it comes within the turn; the rest of it is given back.
-    pub(super) fn run_once<T: Send + 'static>(
-        &mut self,
-        t: &mut Turn<'_>,
-        future: Pin<Box<dyn Future<Output = T> + Send>>,
-        then: impl FnOnce(&mut Switch, &mut Turn<'_>, Result<T, Panicked>) + Send + 'static,
-    ) -> Option<Task> {
-        let mut guarded = Guarded::new(future);
-        match Pin::new(&mut guarded).poll(&mut Context::from_waker(Waker::noop())) {
-            Poll::Ready(result) => {
-                then(self, t, result);
-                None
-            }
-            Poll::Pending => Some(Box::pin(async move {
-                let result = guarded.await;
-                Done(Box::new(move |switch, t| then(switch, t, result)))
-            })),
-        }
-    }
-
-    /// Goes on with this until `ended`, then drops it: what it decides in that moment counts for nothing, since
-    /// it decides so because what it was at has been taken from it.
-    pub(super) fn run_until(&mut self, task: Task, ended: oneshot::Receiver<()>) {
-        self.tasks.push_back(Box::pin(async move {
-            tokio::select! {
-                biased;
-                _ = ended => Done(Box::new(|switch, _| switch.counters.late += 1)),
-                done = task => done,
-            }
-        }));
-    }
-
     /// What belongs to no call: nobody waits for it.
     pub(super) fn run_beside(&mut self, work: Pin<Box<dyn Future<Output = ()> + Send>>) {
         let guarded = Guarded::new(work);
-        self.beside.push_back(Box::pin(async move {
-            let result = guarded.await;
-            Done(Box::new(move |switch, _| {
-                if result == Err(Panicked) {
-                    switch.counters.panics += 1;
-                    tracing::error!("what an application does beside its calls panicked: it has ended");
-                }
-            }))
-        }));
+        self.beside.push_back(Box::pin(async move { Done(Came::Beside(guarded.await)) }));
     }
+}
 
-    /// The same for what a media controller answers.
-    pub(super) fn media<T: Send + Unpin + 'static>(
-        &mut self,
-        t: &mut Turn<'_>,
-        future: MediaFuture<T>,
-        then: impl FnOnce(&mut Switch, &mut Turn<'_>, Result<T, MediaError>) + Send + 'static,
-    ) {
-        match future.now() {
-            Ok(result) => then(self, t, result),
-            Err(future) => self.tasks.push_back(Box::pin(async move {
-                let result = future.await;
-                Done(Box::new(move |switch, t| then(switch, t, result)))
-            })),
-        }
+/// What a future comes to at once; else what is left of it.
+pub(super) fn polled<T>(
+    future: Pin<Box<dyn Future<Output = T> + Send>>,
+) -> Result<Result<T, Panicked>, Guarded<'static, T>> {
+    let mut guarded = Guarded::new(future);
+    match Pin::new(&mut guarded).poll(&mut Context::from_waker(Waker::noop())) {
+        Poll::Ready(result) => Ok(result),
+        Poll::Pending => Err(guarded),
     }
 }
 

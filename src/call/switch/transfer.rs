@@ -8,9 +8,11 @@ use bytes::Bytes;
 
 use super::dial::DialFailure;
 use super::table::{Asked, Exchange, Leg, Purpose};
+use super::waiting::{OnApplied, OnDescription, OnEndpoint, OnMedia};
 use super::{Switch, Turn};
 use crate::bridge_fsm::{BridgeEvent, BridgeMode};
 use crate::call_fsm::CallEvent;
+use crate::controller::MediaError;
 use crate::event::{Event, TransferKind};
 use crate::headers::HeaderRule;
 use crate::leg_fsm::TerminationCause;
@@ -141,7 +143,7 @@ impl Switch {
         }
         if let Some((a, b)) = self.endpoints(old.a, old.b) {
             let parted = self.controller.unbridge(a, b);
-            self.media(t, parted, |_, _, _| {});
+            self.media(t, parted, OnMedia::Nothing);
         }
         self.account_talk_over(t, call, old.id, [old.a, old.b]);
         BridgeOptions { mode: old.mode, auto_hangup: old.auto_hangup, direct: old.direct.is_some() }
@@ -284,19 +286,29 @@ impl Switch {
             return;
         }
         let offer = self.controller.local_offer(endpoint, Some(from), &self.policy_towards(to));
-        self.media(t, offer, move |switch, t, offer| {
-            let (Ok(offer), Some(it)) = (offer, switch.calls.get_mut(call.0)) else { return };
-            if it.exchange.is_some() {
-                return tracing::info!("leg {}: is not told of leg {}: an offer is under way", to.0, like.0);
-            }
-            it.exchange =
-                Some(Box::new(Exchange { from: like, to, asked: Asked::Ourselves { back }, sent: true }));
-            switch.connects(to, like);
-            if let Err(error) = switch.reinvite(t, to, Some(offer)) {
-                tracing::debug!("leg {}: {error}", to.0);
-                switch.exchange_refused(t, call, Reply::status(491));
-            }
-        });
+        self.media(t, offer, OnMedia::Described(OnDescription::Refresh { call, like, to, back }));
+    }
+
+    /// What `like` can do, offered to `to`.
+    pub(super) fn offer_refresh(
+        &mut self,
+        t: &mut Turn<'_>,
+        call: CallId,
+        (like, to): (LegId, LegId),
+        back: bool,
+        offer: Result<Bytes, MediaError>,
+    ) {
+        let (Ok(offer), Some(it)) = (offer, self.calls.get_mut(call.0)) else { return };
+        if it.exchange.is_some() {
+            return tracing::info!("leg {}: is not told of leg {}: an offer is under way", to.0, like.0);
+        }
+        let exchange = Exchange { from: like, to, asked: Asked::Ourselves { back }, sent: true };
+        it.exchange = Some(Box::new(exchange));
+        self.connects(to, like);
+        if let Err(error) = self.reinvite(t, to, Some(offer)) {
+            tracing::debug!("leg {}: {error}", to.0);
+            self.exchange_refused(t, call, Reply::status(491));
+        }
     }
 
     /// `to` has answered our refreshing offer.
@@ -310,16 +322,28 @@ impl Switch {
         let Some(it) = self.legs.get(to.0) else { return };
         let (Some(endpoint), call) = (it.media, it.call) else { return };
         let applied = self.controller.apply_remote(endpoint, answer);
-        self.media(t, applied, move |switch, t, result| match result {
+        self.media(t, applied, OnMedia::Applied(OnApplied::Refreshed { call, from, to, back }));
+    }
+
+    /// Its answer is taken, or is of no use.
+    pub(super) fn took_refresh(
+        &mut self,
+        t: &mut Turn<'_>,
+        call: CallId,
+        (from, to): (LegId, LegId),
+        back: bool,
+        taken: Result<(), MediaError>,
+    ) {
+        match taken {
             Ok(()) => {
-                switch.join_media(t, from, to);
+                self.join_media(t, from, to);
                 if back {
-                    switch.refresh(t, call, (to, from), false);
+                    self.refresh(t, call, (to, from), false);
                 }
-                switch.led_here(t, call, &[to]);
+                self.led_here(t, call, &[to]);
             }
             Err(error) => tracing::info!("leg {}: {error}", to.0),
-        });
+        }
     }
 
     /// An INVITE that is to take the place of a leg in its bridge.
@@ -343,13 +367,13 @@ impl Switch {
             return self.reject(t, leg, 491, "");
         }
         self.move_leg(t, leg, call);
-        self.with_endpoint(t, leg, None, move |switch, t, endpoint| {
-            if endpoint.is_err() {
-                switch.advance_call(t, call, CallEvent::TransferFailed);
-                return switch.reject(t, leg, 500, "");
-            }
-            switch.ask_across(t, call, (leg, stays), Asked::Replacing(replaced), Some(offer));
-        });
+        self.with_endpoint(t, leg, None, OnEndpoint::Replace { call, leg, stays, replaced, offer });
+    }
+
+    /// Who was to take a place can have no media.
+    pub(super) fn not_replaced(&mut self, t: &mut Turn<'_>, call: CallId, leg: LegId) {
+        self.advance_call(t, call, CallEvent::TransferFailed);
+        self.reject(t, leg, 500, "");
     }
 
     /// The other side has agreed to the newcomer, or not.

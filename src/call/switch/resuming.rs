@@ -1,0 +1,271 @@
+//! Goes on with what has waited for an answer: which of the call's subjects is told what.
+
+use bytes::Bytes;
+
+use super::dial::DialFailure;
+use super::table;
+use super::tasks::Panicked;
+use super::waiting::{Found, MediaAnswer, OnApplied, OnDescription, OnEndpoint, OnFound, OnMedia};
+use super::{Switch, Turn};
+use crate::controller::{EndpointId, MediaError};
+use crate::handler::HandlerAction;
+use crate::service::{CallError, DialError};
+use b2b_sip::endpoint::Reply as Response;
+
+/// Reads an answer as one of its kinds. Another one than was asked for is of no controller of this version.
+macro_rules! of_kind {
+    ($result:expr, $kind:ident) => {
+        $result.and_then(|answer| match answer {
+            MediaAnswer::$kind(it) => Ok(it),
+            _ => Err(MediaError::Stopped),
+        })
+    };
+}
+
+impl Switch {
+    pub(super) fn media_answered(
+        &mut self,
+        t: &mut Turn<'_>,
+        then: OnMedia,
+        result: Result<MediaAnswer, MediaError>,
+    ) {
+        match then {
+            OnMedia::Nothing => {}
+            OnMedia::Endpoint { leg, no_reinvites, then } => {
+                self.endpoint_opened(t, (leg, no_reinvites), then, of_kind!(result, Endpoint));
+            }
+            OnMedia::Described(then) => self.described(t, then, of_kind!(result, Description)),
+            OnMedia::Applied(then) => self.applied(t, then, result.map(|_| ())),
+            OnMedia::Joined { a, b } => self.media_joined(t, (a, b), &of_kind!(result, Joined)),
+            OnMedia::Counted { call, bridge, leg } => {
+                self.counted(t, (call, bridge, leg), of_kind!(result, Stats));
+            }
+            OnMedia::Recording { call } => self.recording_begun(t, call, of_kind!(result, Recording)),
+            OnMedia::LegRecording { call, leg, reply } => {
+                self.leg_recording_begun(t, (call, leg), of_kind!(result, Recording), reply);
+            }
+            OnMedia::Recorded { call, reply } => {
+                self.recording_finished(call, of_kind!(result, Recorded), reply)
+            }
+        }
+    }
+
+    /// A leg has an endpoint, or could get none.
+    pub(super) fn with_opened(
+        &mut self,
+        t: &mut Turn<'_>,
+        then: OnEndpoint,
+        result: Result<EndpointId, MediaError>,
+    ) {
+        match then {
+            OnEndpoint::Answer { leg, offer, reply } => {
+                let answer =
+                    result.map(|it| self.controller.local_answer(it, offer, &self.policy_towards(leg)));
+                self.describe(t, answer, OnDescription::Answer { leg, reply });
+            }
+            OnEndpoint::AnswerWithOffer { leg, reply } => {
+                let offer = result.map(|it| self.controller.local_offer(it, None, &self.policy_towards(leg)));
+                self.describe(t, offer, OnDescription::AnswerWithOffer { leg, reply });
+            }
+            OnEndpoint::OfferOfCaller { caller, branch, offer } => match result {
+                Ok(near) => {
+                    let then = OnEndpoint::OfferToBranch { caller, near, branch, offer };
+                    self.with_endpoint(t, branch, Some(near), then);
+                }
+                Err(error) => self.no_media(t, branch, &error),
+            },
+            OnEndpoint::OfferToBranch { caller, near, branch, offer } => {
+                if result.is_ok() {
+                    self.may_send_events(caller);
+                }
+                let offer = result
+                    .map(|it| self.controller.pair_offer(near, it, offer, &self.policy_towards(branch)));
+                self.describe(t, offer, OnDescription::Invite { branch });
+            }
+            OnEndpoint::OwnOfferToBranch { branch, like } => {
+                let offer =
+                    result.map(|it| self.controller.local_offer(it, like, &self.policy_towards(branch)));
+                self.describe(t, offer, OnDescription::Invite { branch });
+            }
+            OnEndpoint::OfferOfCallee { caller, offer, then } => match result {
+                Ok(near) => {
+                    let then = OnEndpoint::OfferToCaller { near, caller, offer, then };
+                    self.with_endpoint(t, caller, Some(near), then);
+                }
+                Err(error) => self.described(t, then, Err(error)),
+            },
+            OnEndpoint::OfferToCaller { near, caller, offer, then } => {
+                let offer = result
+                    .map(|it| self.controller.pair_offer(near, it, offer, &self.policy_towards(caller)));
+                self.describe(t, offer, then);
+            }
+            OnEndpoint::AnswerAlone { leg, offer, then } => {
+                let answer =
+                    result.map(|it| self.controller.local_answer(it, offer, &self.policy_towards(leg)));
+                self.describe(t, answer, then);
+            }
+            OnEndpoint::OfferLate { like, won } => {
+                let offer =
+                    result.map(|it| self.controller.local_offer(it, like, &self.policy_towards(won.caller)));
+                self.describe(t, offer, OnDescription::AcceptWithOwnOffer { won });
+            }
+            OnEndpoint::Replace { call, leg, stays, replaced, offer } => match result {
+                Ok(_) => {
+                    let asked = table::Asked::Replacing(replaced);
+                    self.ask_across(t, call, (leg, stays), asked, Some(offer));
+                }
+                Err(_) => self.not_replaced(t, call, leg),
+            },
+        }
+    }
+
+    /// There is a description for a party, or none.
+    pub(super) fn described(
+        &mut self,
+        t: &mut Turn<'_>,
+        then: OnDescription,
+        result: Result<Bytes, MediaError>,
+    ) {
+        match then {
+            OnDescription::Answer { leg, reply } => {
+                let result = result.and_then(|answer| self.accept(t, leg, Some(answer)));
+                // An answer that nobody waits for is no fault.
+                let _ = reply.send(result.map_err(|error| CallError::Media(error.to_string())));
+            }
+            OnDescription::AnswerWithOffer { leg, reply } => self.answer_offers(t, leg, result, reply),
+            OnDescription::Invite { branch } => self.invite(t, branch, result.map(Some)),
+            OnDescription::Progress { caller, branch, status, reliable } => {
+                self.early_session(t, (caller, branch), (status, reliable), result);
+            }
+            OnDescription::EarlyOffer { caller, branch, status } => {
+                self.early_offer_across(t, (caller, branch), status, result);
+            }
+            OnDescription::AnswerEarly { branch } => self.answered_early(t, branch, result),
+            OnDescription::Prack { caller, branch } => self.prack_across(t, (caller, branch), result),
+            OnDescription::Accept { won } => {
+                let result = result.and_then(|answer| {
+                    self.check_told(won.caller, won.callee, &answer);
+                    self.accept(t, won.caller, Some(answer))
+                });
+                self.both_described(t, won, result);
+            }
+            OnDescription::AcceptWithOffer { won } => self.accept_with_offer(t, won, result),
+            OnDescription::AcceptWithOwnOffer { won } => self.accept_with_own_offer(t, won, result),
+            OnDescription::AckAndAccept { won } => match result {
+                Ok(answer) => {
+                    self.ack(t, won.callee, answer);
+                    self.accept_told(t, won);
+                }
+                Err(error) => self.both_described(t, won, Err(error)),
+            },
+            OnDescription::Ack { caller, callee } => self.ack_across(t, (caller, callee), result),
+            OnDescription::AnswerHere { leg, asked, repeats } => {
+                self.answered_here(t, leg, (asked, repeats), result);
+            }
+            OnDescription::OfferAcross { call } => self.offered_across(t, call, result),
+            OnDescription::AnswerAcross { call, from, to, asked, offers } => {
+                self.answered_across(t, call, (from, to), (asked, offers), result);
+            }
+            OnDescription::Refresh { call, like, to, back } => {
+                self.offer_refresh(t, call, (like, to), back, result);
+            }
+            OnDescription::RepeatOffer { call, leg } => self.offer_again(t, call, leg, result),
+            OnDescription::TalkToUs { call, leg } => self.offer_ourselves(t, call, leg, result),
+            OnDescription::Hold { call, leg, endpoint, hold } => {
+                self.offer_hold(t, call, (leg, endpoint), hold, result);
+            }
+            OnDescription::Path { call, from, to, asked } => {
+                self.offer_path(t, call, (from, to), asked, result);
+            }
+        }
+    }
+
+    /// A party's answer to an offer of ours is taken, or is of no use.
+    pub(super) fn applied(&mut self, t: &mut Turn<'_>, then: OnApplied, result: Result<(), MediaError>) {
+        match then {
+            OnApplied::Nothing => {}
+            OnApplied::EarlySession { caller, branch } => match result {
+                Ok(()) => self.join_media(t, caller, branch),
+                Err(error) => tracing::info!("leg {}: early media is of no use: {error}", branch.0),
+            },
+            OnApplied::Won(won) => self.both_described(t, won, result),
+            OnApplied::Originated { leg, reply } => self.originated(t, leg, result, reply),
+            OnApplied::Transferred { call, legs, referrer, arrived, direct } => match result {
+                Ok(()) => self.transfer_answered(t, call, legs, referrer, (arrived, direct)),
+                Err(error) => {
+                    self.hang_up(t, arrived);
+                    let (status, reason) = error.status();
+                    self.transfer_failed(t, call, legs, referrer, &DialFailure::new(status, reason));
+                }
+            },
+            OnApplied::Acknowledged { leg, other } => match result {
+                Ok(()) => {
+                    self.tell_answering(leg, Ok(()));
+                    self.join_media(t, leg, other);
+                }
+                Err(error) => self.ack_of_no_use(t, leg, other, &error),
+            },
+            OnApplied::AnsweredAlone { leg } => self.is_answered_alone(t, leg, result),
+            OnApplied::Refreshed { call, from, to, back } => {
+                self.took_refresh(t, call, (from, to), back, result);
+            }
+            OnApplied::SessionRefreshed { leg, endpoint } => {
+                if let Err(error) = result {
+                    // The session is refreshed all the same, and stays as it was.
+                    tracing::info!("leg {}: {error}", leg.0);
+                    self.controller.withdraw_offer(endpoint);
+                }
+            }
+            OnApplied::Held { leg, endpoint, hold } => self.is_held(t, (leg, endpoint), hold, result),
+            OnApplied::PathAgreed { call, to, endpoint } => {
+                if let Err(error) = result {
+                    tracing::info!("leg {}: {error}", to.0);
+                    self.controller.withdraw_offer(endpoint);
+                    self.never_direct(call);
+                }
+                self.lead(t, call);
+            }
+        }
+    }
+
+    /// A resolver or a handler has answered, or has panicked.
+    pub(super) fn answered_by(&mut self, t: &mut Turn<'_>, then: OnFound, result: Result<Found, Panicked>) {
+        self.counters.panics += u64::from(result.is_err());
+        match (then, result) {
+            (OnFound::Dial { call }, Ok(Found::Contacts(found))) => self.looked_up(t, call, found),
+            (OnFound::Dial { call }, _) => {
+                let error = DialError::Invalid("the resolver panicked".to_owned());
+                self.dial_over(t, call, Err(error));
+            }
+            (OnFound::Decide(asked), result) => self.decided(t, *asked, action(result)),
+            (OnFound::Referral { referral, replaces, next }, result) => {
+                self.led_by_refer(t, *referral, (replaces, next), action(result));
+            }
+            (OnFound::Number { referral, next, reply }, result) => {
+                self.number_is(t, *referral, next, action(result), reply);
+            }
+            (OnFound::Redirect { call, leg, branch, failure, by, reason }, result) => {
+                let named = if let Ok(Found::Named(named)) = result { named } else { Vec::new() };
+                self.redirected_by(t, (call, leg, branch), (*failure, &by, reason), named);
+            }
+            (OnFound::Listened { call }, Err(Panicked)) => self.deaf(t, call),
+            (OnFound::Listened { .. }, Ok(_)) => {}
+            // who asks is told by the drop of the reply that there is no answer
+            (OnFound::LookUp { reply }, Ok(Found::Contacts(found))) => drop(reply.send(found)),
+            (OnFound::LookUp { .. }, _) => {}
+            (OnFound::Outside { transaction }, Ok(Found::Reply(reply))) => {
+                self.respond(t, transaction, reply)
+            }
+            (OnFound::Outside { transaction }, _) => self.respond(t, transaction, Response::status(500)),
+        }
+    }
+}
+
+/// What a handler has decided.
+fn action(result: Result<Found, Panicked>) -> Result<HandlerAction, Panicked> {
+    match result {
+        Ok(Found::Action(action)) => Ok(action),
+        // nothing else is asked of handlers
+        _ => Err(Panicked),
+    }
+}

@@ -1,0 +1,364 @@
+//! What the calls wait for, as values: what media, a resolver, a handler has been asked, and what is done with the answer.
+//!
+//! A request that is not answered within the turn gets a number, and what is to be done stands in a table under it
+//! until the answer comes as an input. One that is answered at once goes the same way without the table. Who has gone
+//! meanwhile is found gone by what is done then; nothing is held but the value.
+
+use std::pin::Pin;
+
+use bytes::Bytes;
+use tokio::sync::oneshot;
+
+use super::command::Reply;
+use super::dial::{BranchNo, DialFailure};
+use super::handing::Asked;
+use super::redirect::Named;
+use super::slots::Key;
+use super::table::{self, Purpose};
+use super::tasks::{Came, Guarded, Panicked, polled};
+use super::transfer::Referrer;
+use super::{Done, Switch, Turn};
+use crate::bridge_fsm::BridgeMode;
+use crate::controller::{
+    EndpointId, EndpointStats, Hold, Joined, MediaError, MediaFuture, Recorded, RecordingId,
+};
+use crate::handler::{HandlerAction, Party, Referral};
+use crate::lookup::{LookupError, LookupResult};
+use crate::service::{CallError, DialError};
+use crate::{BridgeId, CallId, LegId};
+use b2b_sip::endpoint::{Reply as Response, ServerTransactionId};
+
+/// What is done once something is answered.
+pub(super) enum Waits {
+    /// By media.
+    Media(OnMedia),
+    /// By a resolver or a handler.
+    Found(OnFound),
+}
+
+/// What media has answered.
+pub(super) enum MediaAnswer {
+    Done,
+    Endpoint(EndpointId),
+    Description(Bytes),
+    Joined(Joined),
+    Stats(Box<EndpointStats>),
+    Recording(RecordingId),
+    Recorded(Recorded),
+}
+
+/// What is done once media has answered.
+pub(super) enum OnMedia {
+    /// Nothing: it is told, and that is all.
+    Nothing,
+    /// A leg has its endpoint.
+    Endpoint { leg: LegId, no_reinvites: bool, then: OnEndpoint },
+    /// There is a description for a party.
+    Described(OnDescription),
+    /// A party's answer to an offer of ours is taken.
+    Applied(OnApplied),
+    /// Two legs hear each other.
+    Joined { a: LegId, b: LegId },
+    /// A leg was counted as its bridge ended.
+    Counted { call: CallId, bridge: BridgeId, leg: LegId },
+    /// A call's recording has begun.
+    Recording { call: CallId },
+    /// The recording of a leg has begun.
+    LegRecording { call: CallId, leg: LegId, reply: Reply<Result<Option<Recorded>, CallError>> },
+    /// A recording is complete.
+    Recorded { call: CallId, reply: Reply<Result<Option<Recorded>, CallError>> },
+}
+
+/// What is done once a leg has an endpoint, or could get none.
+pub(super) enum OnEndpoint {
+    /// Its offer is answered by us.
+    Answer { leg: LegId, offer: Bytes, reply: Reply<Result<(), CallError>> },
+    /// Our answer to its INVITE brings an offer.
+    AnswerWithOffer { leg: LegId, reply: Reply<Result<(), CallError>> },
+    /// It is the caller, whose offer goes to a branch.
+    OfferOfCaller { caller: LegId, branch: LegId, offer: Bytes },
+    /// It is the branch, and the caller has its endpoint.
+    OfferToBranch { caller: LegId, near: EndpointId, branch: LegId, offer: Bytes },
+    /// It is a branch that we offer to, like this one can.
+    OwnOfferToBranch { branch: LegId, like: Option<EndpointId> },
+    /// It is the callee, whose offer goes to the caller.
+    OfferOfCallee { caller: LegId, offer: Bytes, then: OnDescription },
+    /// It is the caller, and the callee has its endpoint.
+    OfferToCaller { near: EndpointId, caller: LegId, offer: Bytes, then: OnDescription },
+    /// Its offer is answered by us, for this.
+    AnswerAlone { leg: LegId, offer: Bytes, then: OnDescription },
+    /// It is the caller of a callee that we have answered: it is offered what that can do.
+    OfferLate { like: Option<EndpointId>, won: Won },
+    /// It takes the place of another one.
+    Replace { call: CallId, leg: LegId, stays: LegId, replaced: LegId, offer: Bytes },
+}
+
+/// What is done once there is a description for a party.
+pub(super) enum OnDescription {
+    /// It is our answer to a caller of ours.
+    Answer { leg: LegId, reply: Reply<Result<(), CallError>> },
+    /// It is our offer in the answer to a caller without one.
+    AnswerWithOffer { leg: LegId, reply: Reply<Result<(), CallError>> },
+    /// It is the offer of a branch's INVITE.
+    Invite { branch: LegId },
+    /// It is a branch's early session, for the caller.
+    Progress { caller: LegId, branch: LegId, status: u16, reliable: bool },
+    /// It is a branch's offer in a reliable provisional response, for the caller.
+    EarlyOffer { caller: LegId, branch: LegId, status: u16 },
+    /// It is our answer to that.
+    AnswerEarly { branch: LegId },
+    /// It is the caller's answer to that, by PRACK.
+    Prack { caller: LegId, branch: LegId },
+    /// It is the callee's answer, for the 2xx to the caller.
+    Accept { won: Won },
+    /// It is the callee's late offer, for the 2xx to the caller.
+    AcceptWithOffer { won: Won },
+    /// It is our own offer in the 2xx to the caller.
+    AcceptWithOwnOffer { won: Won },
+    /// It is our answer to the callee's late offer, for its ACK.
+    AckAndAccept { won: Won },
+    /// It is the caller's answer to the callee's late offer, for its ACK.
+    Ack { caller: LegId, callee: LegId },
+    /// It is our answer to a later offer that goes no further.
+    AnswerHere { leg: LegId, asked: table::Asked, repeats: bool },
+    /// It is a later offer that goes across.
+    OfferAcross { call: CallId },
+    /// It is what came of that, for who has asked; `offers`: it is the late offer of the other one.
+    AnswerAcross { call: CallId, from: LegId, to: LegId, asked: table::Asked, offers: bool },
+    /// It is our offer after a transfer.
+    Refresh { call: CallId, like: LegId, to: LegId, back: bool },
+    /// It is the session as it was, for a session timer.
+    RepeatOffer { call: CallId, leg: LegId },
+    /// It is our offer to a party that is to talk with us.
+    TalkToUs { call: CallId, leg: LegId },
+    /// It puts a party on hold, or takes it back.
+    Hold { call: CallId, leg: LegId, endpoint: EndpointId, hold: Hold },
+    /// It leads a party's media past us, or back.
+    Path { call: CallId, from: LegId, to: LegId, asked: table::Asked },
+}
+
+/// What is done once a party's answer to an offer of ours is taken, or is of no use.
+pub(super) enum OnApplied {
+    /// Nothing.
+    Nothing,
+    /// It is a branch's early session, and its caller is up.
+    EarlySession { caller: LegId, branch: LegId },
+    /// It is the callee's, whose caller is up.
+    Won(Won),
+    /// It is that of whom we have called for ourselves.
+    Originated { leg: LegId, reply: Reply<Result<LegId, DialError>> },
+    /// It is that of whom a party is sent to.
+    Transferred { call: CallId, legs: (LegId, LegId), referrer: Referrer, arrived: LegId, direct: bool },
+    /// It came by the ACK of a party that is joined with this other one.
+    Acknowledged { leg: LegId, other: LegId },
+    /// It came by the ACK of a party that is with us.
+    AnsweredAlone { leg: LegId },
+    /// After a transfer.
+    Refreshed { call: CallId, from: LegId, to: LegId, back: bool },
+    /// For a session timer.
+    SessionRefreshed { leg: LegId, endpoint: EndpointId },
+    /// It agrees to be on hold, or to be taken back.
+    Held { leg: LegId, endpoint: EndpointId, hold: Hold },
+    /// It agrees to send its media past us, or to us again.
+    PathAgreed { call: CallId, to: LegId, endpoint: EndpointId },
+}
+
+/// A branch that has answered first, and who it is for: what is left to be done once both have their descriptions.
+pub(super) struct Won {
+    pub call: CallId,
+    pub caller: LegId,
+    pub callee: LegId,
+    pub mode: BridgeMode,
+    pub auto_hangup: bool,
+    pub direct: bool,
+    pub record: bool,
+    pub reply: Option<Reply<Result<BridgeId, DialError>>>,
+}
+
+impl Won {
+    /// Why it was dialled.
+    pub fn purpose(self) -> Purpose {
+        Purpose::Caller { caller: self.caller, reply: self.reply }
+    }
+}
+
+/// What a resolver or a handler has answered.
+pub(super) enum Found {
+    Action(HandlerAction),
+    Contacts(Result<LookupResult, LookupError>),
+    Named(Vec<Named>),
+    Reply(Response),
+    Over,
+}
+
+/// What is done once a resolver or a handler has answered.
+pub(super) enum OnFound {
+    /// What is dialled in a call.
+    Dial { call: CallId },
+    /// A handler decides on a call.
+    Decide(Box<Asked>),
+    /// A handler says where a REFER leads.
+    Referral { referral: Box<Referral>, replaces: Option<String>, next: usize },
+    /// A handler says what a number is, for an application.
+    Number { referral: Box<Referral>, next: usize, reply: Reply<Result<HandlerAction, CallError>> },
+    /// Handlers say where a redirection leads.
+    Redirect {
+        call: CallId,
+        leg: LegId,
+        branch: BranchNo,
+        failure: Box<DialFailure>,
+        by: Box<Party>,
+        reason: &'static str,
+    },
+    /// The listener of a call has ended.
+    Listened { call: CallId },
+    /// Somebody asks what a target is.
+    LookUp { reply: Reply<Result<LookupResult, LookupError>> },
+    /// A request outside any call is answered.
+    Outside { transaction: ServerTransactionId },
+}
+
+impl From<()> for MediaAnswer {
+    fn from((): ()) -> Self {
+        MediaAnswer::Done
+    }
+}
+
+impl From<EndpointId> for MediaAnswer {
+    fn from(it: EndpointId) -> Self {
+        MediaAnswer::Endpoint(it)
+    }
+}
+
+impl From<Bytes> for MediaAnswer {
+    fn from(it: Bytes) -> Self {
+        MediaAnswer::Description(it)
+    }
+}
+
+impl From<Joined> for MediaAnswer {
+    fn from(it: Joined) -> Self {
+        MediaAnswer::Joined(it)
+    }
+}
+
+impl From<EndpointStats> for MediaAnswer {
+    fn from(it: EndpointStats) -> Self {
+        MediaAnswer::Stats(Box::new(it))
+    }
+}
+
+impl From<RecordingId> for MediaAnswer {
+    fn from(it: RecordingId) -> Self {
+        MediaAnswer::Recording(it)
+    }
+}
+
+impl From<Recorded> for MediaAnswer {
+    fn from(it: Recorded) -> Self {
+        MediaAnswer::Recorded(it)
+    }
+}
+
+impl Switch {
+    /// Does this once media has answered.
+    pub(super) fn media<T>(&mut self, t: &mut Turn<'_>, future: MediaFuture<T>, then: OnMedia)
+    where
+        T: Into<MediaAnswer> + Send + Unpin + 'static,
+    {
+        match future.now() {
+            Ok(result) => self.media_answered(t, then, result.map(Into::into)),
+            Err(future) => {
+                let request = self.waiting.insert(|_| Waits::Media(then));
+                self.tasks.push_back(Box::pin(async move {
+                    Done(Came::Media(request, Box::new(future.await.map(Into::into))))
+                }));
+            }
+        }
+    }
+
+    /// Does this once there is a description for a party; there may be an error already.
+    pub(super) fn describe(
+        &mut self,
+        t: &mut Turn<'_>,
+        description: Result<MediaFuture<Bytes>, MediaError>,
+        then: OnDescription,
+    ) {
+        match description {
+            Ok(description) => self.media(t, description, OnMedia::Described(then)),
+            Err(error) => self.described(t, then, Err(error)),
+        }
+    }
+
+    /// Does this once a resolver or a handler has answered, which is looked at within the turn.
+    pub(super) fn run<T: Send + 'static>(
+        &mut self,
+        t: &mut Turn<'_>,
+        future: Pin<Box<dyn Future<Output = T> + Send>>,
+        found: fn(T) -> Found,
+        then: OnFound,
+    ) {
+        match polled(future) {
+            Ok(result) => self.answered_by(t, then, result.map(found)),
+            Err(future) => {
+                let request = self.waiting.insert(|_| Waits::Found(then));
+                self.tasks.push_back(Box::pin(found_by(request, future, found)));
+            }
+        }
+    }
+
+    /// The same, and what asks is dropped some time after `ends` is: what it decides in that moment counts for
+    /// nothing, since it decides so because what it was at has been taken from it. `None`: it has answered.
+    pub(super) fn run_until(
+        &mut self,
+        t: &mut Turn<'_>,
+        future: Pin<Box<dyn Future<Output = HandlerAction> + Send>>,
+        then: OnFound,
+    ) -> Option<oneshot::Sender<()>> {
+        match polled(future) {
+            Ok(result) => {
+                self.answered_by(t, then, result.map(Found::Action));
+                None
+            }
+            Err(future) => {
+                let request = self.waiting.insert(|_| Waits::Found(then));
+                let (ends, ended) = oneshot::channel();
+                self.tasks.push_back(Box::pin(async move {
+                    tokio::select! {
+                        biased;
+                        _ = ended => Done(Came::Dropped(request)),
+                        done = found_by(request, future, Found::Action) => done,
+                    }
+                }));
+                Some(ends)
+            }
+        }
+    }
+
+    /// Takes the result of a task.
+    pub fn done(&mut self, t: &mut Turn<'_>, done: Done) {
+        match done.0 {
+            Came::Media(request, result) => match self.waiting.remove(request) {
+                Some(Waits::Media(then)) => self.media_answered(t, then, *result),
+                _ => self.counters.late += 1,
+            },
+            Came::Found(request, result) => match self.waiting.remove(request) {
+                Some(Waits::Found(then)) => self.answered_by(t, then, *result),
+                _ => self.counters.late += 1,
+            },
+            Came::Dropped(request) => {
+                self.waiting.remove(request);
+                self.counters.late += 1;
+            }
+            Came::Beside(Ok(())) => {}
+            Came::Beside(Err(Panicked)) => {
+                self.counters.panics += 1;
+                tracing::error!("what an application does beside its calls panicked: it has ended");
+            }
+        }
+    }
+}
+
+async fn found_by<T>(request: Key, future: Guarded<'static, T>, found: fn(T) -> Found) -> Done {
+    Done(Came::Found(request, Box::new(future.await.map(found))))
+}
