@@ -3,6 +3,7 @@
 //! - `leg_fsm`, `bridge_fsm`, `call_fsm`: the states of a leg, a bridge and a call, as tables
 //! - `event`, `bus`: what b2b tells the world, and how it gets there
 //! - `failure`, `reason`: what a failed call is to the caller, SIP and Q.850
+//! - `initial_session`: the initial offer and answer, where they pass in provisional responses, as a table
 //! - `lookup`, `resolver`: from a target in words to the URIs to dial
 //! - `negotiate`: offer/answer (RFC 3264), pure functions on session descriptions
 //! - `digits`: digits that come as INFO
@@ -61,6 +62,7 @@ pub mod headers;
 pub mod history;
 #[doc(hidden)]
 pub mod identity;
+mod initial_session;
 pub mod leg_fsm;
 pub mod lookup;
 #[doc(hidden)]

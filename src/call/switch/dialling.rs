@@ -21,6 +21,7 @@ use crate::controller::{AddressFamily, Hold, MediaError, PairPolicy};
 use crate::failure::cause;
 use crate::headers;
 use crate::identity::diversion;
+use crate::initial_session::LateOffer;
 use crate::leg_fsm::{LegEvent, TerminationCause};
 use crate::lookup::{EarlyMedia, LookupError, LookupRequest, LookupResult, ResolvedContact};
 use crate::reason::Reason;
@@ -373,9 +374,9 @@ impl Switch {
     pub(super) fn branch_provisional(&mut self, t: &mut Turn<'_>, leg: LegId, response: &Response) {
         let Some(it) = self.legs.get_mut(leg.0) else { return };
         let Some(branch) = it.branch else { return };
-        let mut session = !response.body().is_empty() && !it.ack_wanted;
+        let mut session = !response.body().is_empty() && !matches!(it.callee.offer, LateOffer::InAnswer);
         if session {
-            it.answer = Some(response.body());
+            it.callee.said = Some(response.body());
         }
         let early = it.contact.as_ref().map_or(EarlyMedia::Pass, |contact| contact.early_media);
         let mut status = response.status();
@@ -384,7 +385,7 @@ impl Switch {
         if session && early != EarlyMedia::Pass {
             (session, status) = (false, 180);
         }
-        it.reliable = is_reliable(response);
+        it.callee.reliable = is_reliable(response);
         let call = it.call;
         self.takes_info(leg, response);
         self.give_fields(call, response);

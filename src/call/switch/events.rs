@@ -116,12 +116,8 @@ impl Switch {
         let now = t.now;
         let Some(it) = self.legs.get_mut(leg.0) else { return };
         it.answered_at = Some(now);
-        it.ack_wanted = ack_wanted;
         it.takes_update = response.has_token(Name::Allow, "UPDATE");
-        // The answer may have come in a reliable provisional response.
-        if !response.body().is_empty() {
-            it.answer = Some(response.body());
-        }
+        it.callee.answered(response.body(), ack_wanted);
         let (call, branch, ending) = (it.call, it.branch, it.ending);
         self.named_by(leg, response);
         self.takes_info(leg, response);

@@ -14,6 +14,7 @@ use crate::bridge_fsm::{self, BridgeEvent, BridgeMode, BridgeState};
 use crate::call_fsm::CallEvent;
 use crate::controller::{EndpointId, EndpointSpec, Joined, MediaError};
 use crate::event::Event;
+use crate::initial_session::CallerSession;
 use crate::leg_fsm::{LegEvent, TerminationCause};
 use crate::negotiate;
 use crate::service::{CallError, DialError};
@@ -106,8 +107,9 @@ impl Switch {
             return self.transfer_progress(t, call, status);
         };
         let Some(leg) = self.branch(call, branch) else { return };
-        let reliable = self.legs.get(leg.0).is_some_and(|it| it.reliable);
-        let answer = self.legs.get(leg.0).and_then(|it| it.answer.clone()).filter(|_| early_media);
+        let said = self.legs.get(leg.0).map(|it| &it.callee);
+        let reliable = said.is_some_and(|it| it.reliable);
+        let answer = said.and_then(|it| it.said.clone()).filter(|_| early_media);
         let Some(answer) = answer else { return self.ring(t, caller, (status, reliable), None) };
         if self.legs.get(caller.0).is_some_and(|it| it.is_up()) {
             // He has his description already, and the callee answers to one of ours.
@@ -195,7 +197,7 @@ impl Switch {
         let (purpose, options) = (dialling.purpose, dialling.options);
         let Some(winner) = self.legs.get_mut(leg.0) else { return };
         winner.branch = None;
-        let answer = winner.answer.take();
+        let answer = winner.callee.said.take();
         let direct = options.direct;
         match purpose {
             Purpose::Caller { caller, reply } => {
@@ -318,7 +320,7 @@ impl Switch {
         }
         it.answered_at = Some(t.now);
         it.invite = None;
-        it.told = None;
+        it.caller = CallerSession::Accepted;
         let call = it.call;
         self.advance_leg(t, leg, LegEvent::Answer, None);
         if let Some(it) = self.calls.get_mut(call.0) {

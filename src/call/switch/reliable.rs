@@ -13,6 +13,7 @@ use super::waiting::{OnApplied, OnDescription, OnEndpoint, Won};
 use super::{Switch, Turn};
 use crate::LegId;
 use crate::controller::MediaError;
+use crate::initial_session::{Acceptance, CallerSession, LateOffer};
 use crate::leg_fsm::LegEvent;
 use crate::lookup::Withheld;
 use b2b_sip::endpoint::{Body, Invite, Reply, ServerTransactionId};
@@ -65,7 +66,8 @@ impl Switch {
         let Some(it) = self.legs.get_mut(leg.0).filter(|it| it.is_waiting()) else { return };
         let (Some(usage), Some(invite)) = (it.usage, it.invite.as_deref()) else { return };
         let required = invite.has_token(Name::Require, RELIABLE);
-        if invite.body().is_empty() && session.is_none() && it.told.is_none() {
+        let told = it.caller.told().is_some();
+        if invite.body().is_empty() && session.is_none() && !told {
             // The first reliable one would have to bring an offer (§5): without one
             // there is nothing to send to who requires it.
             if required {
@@ -74,11 +76,13 @@ impl Switch {
             reliable = false;
         }
         let event = if session.is_some() { LegEvent::EarlyMedia } else { LegEvent::Ring };
-        if it.told.is_some() {
+        if told {
             // A second one would be a new offer.
             session = None;
-        } else if required || reliable && takes_reliable(invite) {
-            it.told.clone_from(&session);
+        } else if let Some(session) = &session
+            && (required || reliable && takes_reliable(invite))
+        {
+            it.caller.tell(session);
         }
         let headers = it.given.clone();
         self.advance_leg(t, leg, event, None);
@@ -93,14 +97,14 @@ impl Switch {
         let Some(it) = self.legs.get_mut(leg.0).filter(|it| !it.ending) else { return };
         let call = it.call;
         let (status, offer) = (response.status(), response.body());
-        it.reliable = true;
-        it.prack = Some(Box::new(response.clone()));
+        it.callee.reliable = true;
+        it.callee.offer = LateOffer::Early(Box::new(response));
         let dialling = self.calls.get(call.0).and_then(|it| it.dialling.as_ref());
         let caller = match dialling.map(|it| &it.purpose) {
             Some(Purpose::Caller { caller, .. }) => *caller,
             _ => return self.answer_early(t, leg),
         };
-        let takes = self.legs.get(caller.0).filter(|it| it.is_waiting() && it.told.is_none());
+        let takes = self.legs.get(caller.0).filter(|it| it.is_waiting() && it.caller.told().is_none());
         let takes = takes.and_then(|it| it.invite.as_deref()).is_some_and(|invite| takes_reliable(invite));
         if !takes {
             // Another branch's went to the caller.
@@ -128,7 +132,7 @@ impl Switch {
         match offer {
             Ok(offer) => {
                 if let Some(it) = self.legs.get_mut(caller.0) {
-                    it.prack_for = Some(branch);
+                    it.caller = CallerSession::Offering(branch);
                 }
                 self.ring(t, caller, (status, true), Some(offer));
             }
@@ -154,7 +158,7 @@ impl Switch {
     /// The answer to an offer in a reliable provisional response, or to the one in a
     /// 2xx, that goes to no caller: ours.
     fn answer_early(&mut self, t: &mut Turn<'_>, leg: LegId) {
-        let offer = self.legs.get(leg.0).and_then(|it| Some(it.prack.as_ref()?.body()));
+        let offer = self.legs.get(leg.0).and_then(|it| it.callee.early_offer());
         let Some(offer) = offer else { return };
         self.answer_alone(t, leg, offer, OnDescription::AnswerEarly { branch: leg });
     }
@@ -179,8 +183,8 @@ impl Switch {
 
     fn prack(&mut self, t: &mut Turn<'_>, leg: LegId, answer: Option<Bytes>) {
         let Some(it) = self.legs.get_mut(leg.0) else { return };
-        let (Some(response), Some(usage)) = (it.prack.take(), it.usage) else { return };
-        it.settled = answer.is_some();
+        let Some(response) = it.callee.answer_early(answer.is_some()) else { return };
+        let Some(usage) = it.usage else { return };
         if let Err(error) = t.sip.prack(t.now, usage, &response, answer.map(Body::sdp)) {
             tracing::debug!("leg {}: {error}", leg.0);
         }
@@ -199,10 +203,9 @@ impl Switch {
             return self.answer_here(t, leg, Asked::Update(transaction), Some(prack.body()));
         }
         let Some(it) = self.legs.get_mut(leg.0) else { return };
-        let Some(branch) = it.prack_for.take() else { return };
-        it.settled = true;
+        let Some(branch) = it.caller.settle() else { return };
         let answer = prack.body();
-        let there = self.legs.get(branch.0).is_some_and(|it| !it.ending && it.prack.is_some());
+        let there = self.legs.get(branch.0).is_some_and(|it| !it.ending && it.callee.early_offer().is_some());
         match there {
             true if !answer.is_empty() => {
                 self.answer_across(t, leg, branch, answer, OnDescription::Prack { caller: leg, branch });
@@ -239,22 +242,21 @@ impl Switch {
         let (Some(here), Some(it)) = (self.legs.get(caller.0), self.legs.get(leg.0)) else {
             return self.both_described(t, won, Err(MediaError::Stopped));
         };
-        let together = here.joined == Some(leg) && here.settled && it.settled;
-        match (here.told.is_some() || here.settled, it.settled, offer.filter(|_| it.ack_wanted)) {
-            (true, true, _) if together => {
+        match Acceptance::of(&here.caller, &it.callee, here.joined == Some(leg), offer) {
+            Acceptance::Plain => {
                 let result = self.accept(t, caller, None);
                 self.both_described(t, won, result);
             }
-            // The caller has been told of another branch: he hears of this one later.
-            (true, true, _) => self.accept_told(t, won),
-            (true, false, Some(offer)) => {
+            // The caller hears of this branch later.
+            Acceptance::Otherwise => self.accept_told(t, won),
+            Acceptance::OtherwiseAndAck(offer) => {
                 self.answer_alone(t, leg, offer, OnDescription::AckAndAccept { won });
             }
-            (false, true, _) => self.offer_own(t, won),
-            (false, false, Some(offer)) => {
+            Acceptance::OwnOffer => self.offer_own(t, won),
+            Acceptance::Offer(offer) => {
                 self.offer_across(t, leg, caller, offer, OnDescription::AcceptWithOffer { won });
             }
-            (_, false, None) => self.both_described(t, won, Err(MediaError::NoOffer)),
+            Acceptance::Nothing => self.both_described(t, won, Err(MediaError::NoOffer)),
         }
     }
 
@@ -298,7 +300,7 @@ impl Switch {
     /// The caller was told of a session in a reliable response, and it is another one now.
     pub(super) fn check_told(&mut self, caller: LegId, leg: LegId, answer: &Bytes) {
         if let Some(it) = self.legs.get_mut(caller.0)
-            && it.told.as_ref().is_some_and(|told| told != answer)
+            && it.caller.told().is_some_and(|told| told != answer)
         {
             it.on_ack = OnAck::Refresh(leg);
         }

@@ -22,13 +22,14 @@ use crate::controller::{AddressFamily, EndpointId, Hold, PairPolicy};
 use crate::handler::Party;
 use crate::headers::HeaderRule;
 use crate::identity::CallerIdentity;
+use crate::initial_session::{CalleeSession, CallerSession};
 use crate::leg_fsm::{LegState, TerminationCause};
 use crate::lookup::ResolvedContact;
 use crate::recording::Keys;
 use crate::service::{CallEnd, CallError, DialError, DialOptions};
 use crate::{BridgeId, CallId, LegId};
 use b2b_sip::endpoint::{HeaderFields, ServerTransactionId, UsageId};
-use b2b_sip::msg::{Request, Response};
+use b2b_sip::msg::Request;
 use b2b_sip::transaction::timer_queue::Queued;
 
 /// What the ACK for a 2xx of ours brings, or lets us do.
@@ -57,22 +58,12 @@ pub(super) struct Leg {
     pub branch: Option<BranchNo>,
     /// Their INVITE, until it is answered.
     pub invite: Option<Box<Request>>,
-    /// The far end's last description on the way to an answer of our INVITE.
-    pub answer: Option<Bytes>,
-    /// The 2xx to our INVITE brought the offer: the ACK has to bring the answer.
-    pub ack_wanted: bool,
+    /// What provisional responses have brought it, if it has called us.
+    pub caller: CallerSession,
+    /// What it has said on the way to its answer, if we call it.
+    pub callee: CalleeSession,
     /// What its ACK brings, and what is to be done then.
     pub on_ack: OnAck,
-    /// The last provisional response was reliable (RFC 3262).
-    pub reliable: bool,
-    /// Offer and answer have passed in its reliable provisional responses: the 2xx has none.
-    pub settled: bool,
-    /// The description that a reliable 18x of ours has brought it: later ones have none.
-    pub told: Option<Bytes>,
-    /// Its PRACK brings the answer to the offer of that leg.
-    pub prack_for: Option<LegId>,
-    /// The response with an offer whose PRACK is to bring the answer.
-    pub prack: Option<Box<Response>>,
     /// How often its INVITE, and its BYE, have been challenged.
     pub authorized: (u8, u8),
     /// Whom its media is joined with.
@@ -160,14 +151,9 @@ impl Leg {
             family,
             branch: None,
             invite: None,
-            answer: None,
-            ack_wanted: false,
+            caller: CallerSession::Open,
+            callee: CalleeSession::default(),
             on_ack: OnAck::Nothing,
-            reliable: false,
-            settled: false,
-            told: None,
-            prack_for: None,
-            prack: None,
             authorized: (0, 0),
             joined: None,
             holds: false,
