@@ -25,6 +25,12 @@ pub trait MediaBackend: Send + Sync {
     /// Those of the method of [`MediaController`](super::MediaController) that asks for it.
     fn request(&self, verb: Verb) -> MediaFuture<Answer>;
 
+    /// What is asked for until [`MediaBackend::end_turn`] belongs together: it may be begun then.
+    fn begin_turn(&self) {}
+
+    /// See [`MediaBackend::begin_turn`].
+    fn end_turn(&self) {}
+
     /// An endpoint where nobody asks for its address, which descriptions name. Who carries media in
     /// another program may give the name at once, and make the endpoint with the next request about
     /// it: that one is refused with the reason if there is none.

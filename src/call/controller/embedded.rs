@@ -273,6 +273,14 @@ impl MediaBackend for EmbeddedController {
         EmbeddedController::CAPABILITIES
     }
 
+    fn begin_turn(&self) {
+        self.relay.begin_turn();
+    }
+
+    fn end_turn(&self) {
+        self.relay.end_turn();
+    }
+
     fn request(&self, verb: Verb) -> MediaFuture<Answer> {
         match verb {
             Verb::Allocate { endpoint: _, spec } => return MediaFuture::ready(self.open(*spec)),

@@ -23,7 +23,7 @@ use super::admission::AdmitAll;
 use super::command::Command;
 use super::tasks::{Guarded, Panicked};
 use super::{Done, Switch, SwitchConfig, SwitchParts, Turn};
-use crate::controller::{EmbeddedConfig, EmbeddedController, MediaEvent};
+use crate::controller::{EmbeddedConfig, EmbeddedController, MediaController, MediaEvent};
 use crate::handler::ApplicationHandler;
 use crate::resolver::{DirectPolicy, DirectResolver};
 use crate::service::CallService;
@@ -341,7 +341,10 @@ impl Driver {
         }
         let now = self.stack.now();
         let mut turn = Turn { now, wall: SystemTime::now(), sip: self.stack.endpoint() };
+        let controller = self.switch.controller.clone();
+        let asked = Together::begin(&*controller);
         act(&mut self.switch, &mut turn);
+        drop(asked);
         while let Some(ban) = self.switch.poll_ban() {
             self.stack.ban(ban);
         }
@@ -362,6 +365,22 @@ impl Driver {
             Step::Media(None) => self.media_events = None,
             Step::Timeout => self.turn(|switch, t| switch.timeout(t)),
         }
+    }
+}
+
+/// What a turn asks of media: it belongs together, until this is dropped, also by a panic.
+struct Together<'a>(&'a dyn MediaController);
+
+impl<'a> Together<'a> {
+    fn begin(controller: &'a dyn MediaController) -> Self {
+        controller.begin_turn();
+        Together(controller)
+    }
+}
+
+impl Drop for Together<'_> {
+    fn drop(&mut self) {
+        self.0.end_turn();
     }
 }
 

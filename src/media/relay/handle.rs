@@ -15,7 +15,8 @@ use tokio::sync::{mpsc, oneshot};
 
 use super::answer::{Answer, Reply, between};
 use super::machine::Command;
-use super::thread::{AHEAD, Driver, Ready, Shared};
+use super::shared::{Shared, Turns};
+use super::thread::{AHEAD, Driver, Ready};
 use super::trace::{Gatherer, PacketTrace, tap};
 use super::unproven::Allowances;
 use super::{EndpointConfig, EndpointStats, Ports, RelayEvent, RelayId, Remote, Totals, Way};
@@ -101,7 +102,7 @@ impl Thread {
             Ok(ready) => ready,
             Err(_) if self.shared.exhausted.load(Ordering::Acquire) => return Err(OpenError::Ports),
             Err(_) => {
-                self.shared.wake();
+                self.shared.wake_now();
                 bound.recv_timeout(PATIENCE).map_err(|error| match error {
                     crossbeam_channel::RecvTimeoutError::Timeout => OpenError::Ports,
                     crossbeam_channel::RecvTimeoutError::Disconnected => OpenError::Stopped,
@@ -156,6 +157,7 @@ pub struct RelayHandle {
     /// What is bound.
     addresses: Vec<IpAddr>,
     own_tables: usize,
+    turns: Arc<Turns>,
     answers: Sender<Answer>,
     traces: Gatherer,
     vital: Vital,
@@ -194,12 +196,24 @@ impl RelayHandle {
         let answers = between(vital.clone()).map_err(SpawnError::System)?;
         let traces = Gatherer::start().map_err(SpawnError::System)?;
         let (threads, joins, addresses) = (Vec::new(), Mutex::default(), config.addresses.clone());
-        let mut handle = RelayHandle { threads, addresses, own_tables: 0, answers, traces, vital, joins };
+        let turns = Arc::<Turns>::default();
+        let mut handle = RelayHandle {
+            threads,
+            addresses,
+            own_tables: 0,
+            turns: turns.clone(),
+            answers,
+            traces,
+            vital,
+            joins,
+        };
         let allowances = Arc::new(Allowances::default());
         let (told_table, tables) = crossbeam_channel::unbounded();
         for (index, range) in ranges.into_iter().enumerate() {
             let shared = Arc::new(Shared {
                 wake: Wake::new().map_err(SpawnError::System)?,
+                turns: turns.clone(),
+                wanted: AtomicBool::new(false),
                 woken: AtomicBool::new(false),
                 stop: AtomicBool::new(false),
                 exhausted: AtomicBool::new(false),
@@ -294,6 +308,17 @@ impl RelayHandle {
         // Only a thread that has ended refuses, and that has closed everything.
         let _ = thread.commands.send(command);
         thread.shared.wake();
+    }
+
+    /// Commands from now on, of whoever gives some, wake their threads at the end of the turn: a wake-up costs more than
+    /// the rest of a command, and what one message of the far end brings about is several.
+    pub fn begin_turn(&self) {
+        self.turns.begin();
+    }
+
+    /// Wakes the threads that have got commands since.
+    pub fn end_turn(&self) {
+        self.turns.end(self.threads.iter().map(|thread| &*thread.shared));
     }
 
     /// What offer and answer settled of a far end.

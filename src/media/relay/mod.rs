@@ -4,7 +4,7 @@
 //! - `machine`: endpoints, joins and timers of one thread, without I/O
 //! - `endpoint`: one leg's place
 //! - `answer`: what the threads answer, on its way to who waits
-//! - `handle`: how the rest of the program speaks to the threads; `thread`: their driver
+//! - `handle`: how the rest of the program speaks to the threads; `thread`: their driver; `shared`: what both have
 //! - `inserted`: digits that we send to a leg as events; `tones`: those that it presses as sound
 //! - `pace`: the clock of what is received, and which gaps are no loss
 //! - `protection`: SRTP, between the sockets and all that
@@ -26,6 +26,7 @@ pub mod machine;
 mod pace;
 mod protection;
 mod reports;
+mod shared;
 mod stats;
 mod thread;
 mod tones;

@@ -8,7 +8,7 @@ use std::io;
 use std::net::{IpAddr, SocketAddr, UdpSocket};
 use std::os::fd::AsRawFd;
 use std::sync::Arc;
-use std::sync::atomic::{AtomicBool, Ordering};
+use std::sync::atomic::Ordering;
 use std::time::{Duration, Instant, SystemTime};
 
 use crossbeam_channel::{Receiver, Sender};
@@ -17,6 +17,7 @@ use tokio::sync::mpsc;
 
 use super::machine::{Command, Machine, Transmit};
 use super::protection::{Room, protect, unprotect};
+use super::shared::Shared;
 use super::trace::Tap;
 use super::unproven::{Allowances, Unproven};
 use super::{Ports, RelayEvent, RelayId, Remote};
@@ -29,7 +30,6 @@ use b2b_base::util::ntp::NtpTime;
 use b2b_base::util::panics;
 use b2b_sys::descriptors;
 use b2b_sys::relay::bind;
-use b2b_sys::wake::Wake;
 
 /// Endpoints bound ahead, of each address.
 pub(super) const AHEAD: usize = 64;
@@ -49,25 +49,6 @@ const WAKE: u64 = u64::MAX;
 pub(super) struct Ready {
     pub id: RelayId,
     pub local: SocketAddr,
-}
-
-/// What the handle and one thread share.
-pub(super) struct Shared {
-    pub wake: Wake,
-    /// A wake-up is under way already.
-    pub woken: AtomicBool,
-    pub stop: AtomicBool,
-    /// The thread could bind no more when it last tried.
-    pub exhausted: AtomicBool,
-}
-
-impl Shared {
-    /// Ends the thread's sleep, once for many commands.
-    pub fn wake(&self) {
-        if !self.woken.swap(true, Ordering::AcqRel) {
-            self.wake.wake();
-        }
-    }
 }
 
 /// What the thread is started with.
