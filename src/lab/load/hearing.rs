@@ -86,8 +86,10 @@ pub fn next_mark(before: u32, chosen: bool) -> u32 {
     counted | u32::from(chosen)
 }
 
-/// A call that was up for less is too short to be judged: two code words, and what a system needs to open its audio.
-pub const JUDGED: Duration = Duration::from_millis(3_000);
+/// A call that was up for less is too short to be judged. Before a caller hears its own number, a code word (0.64 s) has
+/// to begin, the callee to hear two of them, and to say the number in the one that begins then: five in all, twice the
+/// way between them, and what a system needs to open its audio.
+pub const JUDGED: Duration = Duration::from_millis(3_600);
 
 /// What the media thread writes.
 #[derive(Debug)]
