@@ -1,94 +1,85 @@
-"""Kinds of calls for the storm and the soak, and what the records have to say of them."""
+"""The loads of the storm and the soak (calls/*.toml), and what the records have to say of their calls."""
 
+import json
+import signal
 import socket
+import sys
+from pathlib import Path
 
-from machine import free_port
+from machine import BINARY, LAST_CORE, free_port, wait_for
 
-NOBODY = 'nobody'
-
-
-class Kind:
-    """Calls to `name`: who calls, who is called, and how the caller's leg ends."""
-
-    def __init__(self, name, share, caller, callee, disposition, **more):
-        self.name, self.share, self.caller, self.callee = name, share, caller, callee
-        self.disposition = disposition
-        self.hold_ms = more.get("hold_ms", 0)
-        self.words = more.get("words", [])
-        self.callee_words = more.get("callee_words", [])
-        self.route = more.get("route", "")
-
-
-ANSWERED = Kind("answered", 40, "caller.xml", "callee.xml", "ANSWERED", hold_ms=500)
-CANCELLED = Kind("cancelled", 15, "caller_gives_up.xml", "callee_cancelled.xml", "CANCELLED")
-REFUSED = Kind("refused", 15, "caller_refused.xml", "callee_busy.xml", "BUSY")
-# Rings until the route's time is over.
-UNANSWERED = Kind("unanswered", 10, "caller_unanswered.xml", "callee_cancelled.xml", "NO ANSWER", route="timeout_s = 2")
-# There is nobody at the address who would answer, and no ICMP says so.
-NOWHERE = Kind("nowhere", 5, "caller_unanswered.xml", NOBODY, "NO ANSWER", route="timeout_s = 2")
-# A peer that has crashed answers nothing more: its RTP has ended, BYE stays unanswered.
-CALLER_VANISHES = Kind("gone-caller", 8, "caller_vanishes.xml", "callee.xml", "ANSWERED")
-CALLEE_VANISHES = Kind("gone-callee", 7, "caller.xml", "callee_vanishes.xml", "ANSWERED", hold_ms=500)
+# A machine that is late for so much of the time says nothing of sound: percent, by a thread that only sleeps.
+LATE = 1.0
+PLANS = Path(__file__).parent / "calls"
+# How a caller's leg of each kind ends.
+ENDS = {
+    "answered": "ANSWERED", "lab": "ANSWERED", "cancelled": "CANCELLED", "refused": "BUSY", "unanswered": "NO ANSWER",
+    "nowhere": "NO ANSWER", "gone-caller": "ANSWERED", "gone-callee": "ANSWERED",
+}
 
 
 class Mix:
-    """Callees for these kinds; callers on demand."""
+    """Callees for a plan's kinds, callers on demand, and how many calls of each kind there were."""
 
-    def __init__(self, house, kinds):
-        self.house, self.kinds = house, kinds
-        self.routes = ""
-        self.deaf = []
-        total = sum(kind.share for kind in kinds)
-        self.shares = {kind.name: kind.share / total for kind in kinds}
-        for kind in kinds:
-            if kind.callee == NOBODY:
-                deaf = socket.socket(type=socket.SOCK_DGRAM)
-                deaf.bind(("127.0.0.1", free_port()))
-                self.deaf.append(deaf)
-                port = deaf.getsockname()[1]
-            else:
-                port = house.callee(f"{kind.name}-callee", kind.callee, *kind.callee_words).port
-            self.routes += (
-                f'[[route]]\ncalled = "{kind.name}"\nto = "sip:{kind.name}@127.0.0.1:{port}"\n{kind.route}\n'
-            )
+    def __init__(self, house, plan):
+        self.house, self.plan, self.counts, self.heard, self.unheard, self.runs = house, PLANS / plan, {}, 0, 0, 0
+        port = free_port()
+        flags = ["--sip-bind", f"127.0.0.1:{port}", *(["--signalling-only"] if "signalling_only" in self.plan.read_text() else [])]
+        self.callees = self._load("callees", PLANS / "callees.toml", *flags)
+        wait_for(lambda: "READY" in self.callees.log.read_text() or not self.callees.is_alive(), "the callees")
+        self.deaf = socket.socket(type=socket.SOCK_DGRAM)
+        self.deaf.bind(("127.0.0.1", free_port()))
+        ports = {"nowhere": self.deaf.getsockname()[1]}
+        short = {"unanswered": "timeout_s = 2", "nowhere": "timeout_s = 2"}
+        self.routes = "".join(
+            f'[[route]]\ncalled = "{kind}"\nto = "sip:{kind}@127.0.0.1:{ports.get(kind, port)}"\n{short.get(kind, "")}\n'
+            for kind in ENDS
+        )
 
-    def call(self, server, calls, rate, kinds=None):
-        """So many calls of these kinds, of all without any; returns how many of each."""
-        kinds = kinds or self.kinds
-        whole = sum(self.shares[kind.name] for kind in kinds)
-        counts = {kind.name: max(1, round(calls * self.shares[kind.name] / whole)) for kind in kinds}
-        callers = []
-        for kind in kinds:
-            count = counts[kind.name]
-            own_rate = max(0.5, rate * self.shares[kind.name] / whole)
-            caller = self.house.caller(
-                kind.name, kind.caller, server.address, kind.name, count, own_rate, *kind.words,
-                hold_ms=kind.hold_ms,
-            )
-            callers.append((caller, kind.name))
-        for caller, name in callers:
-            self.house.finish(caller, name, calls / rate * 2 + 90)
-        return counts
+    def _load(self, name, plan, *flags):
+        report = ["--report", self.house.path / name]
+        return self.house.start(name, [BINARY, "--role", "load", "--plan", plan, *report, *flags], LAST_CORE)
 
-    def wrong(self, records, counts):
-        """In words, where the records and SIPp differ."""
-        problems = []
-        for kind in self.kinds:
-            of_kind = [it for it in records if kind.name in (it["callee"], user_of(it["callee"]))]
+    def _told(self, name):
+        return json.loads((self.house.path / name / "load.json").read_text())
+
+    def call(self, server, calls, rate):
+        """So many calls, each as its plan says; who hears somebody else, or nobody, has failed."""
+        self.runs += 1
+        name = f"callers-{self.runs}"
+        flags = ["--target", f"sip:any@{server.address}", "--rate", rate, "--calls", calls, "--seed", self.runs]
+        caller = self._load(name, self.plan, "--sip-bind", "127.0.0.1:0", *flags)
+        wait_for(lambda: not caller.is_alive(), f"{calls} calls", calls / rate * 2 + 120, 0.2)
+        found = self._told(name)
+        late = found["sleeper_late_pct"]
+        failures = found["callers"]["failures"]
+        if failures and late >= LATE and all(it["step"] == "say mark" for it in failures):
+            self.unheard += found["callers"]["failed"]
+            print(f"{found['callers']['failed']} calls were not heard in time, on a machine late for {late:.2f} % of it", flush=True)
+        elif found["callers"]["done"] != calls:
+            sys.exit(f"{found['callers']['failed']} of {calls} calls failed (machine late for {late:.2f} %): {failures}")
+        self.heard += found["callers"]["ears"]["judged"]
+        for kind, of_kind in found["kinds"].items():
+            self.counts[kind] = self.counts.get(kind, 0) + of_kind["begun"]
+
+    def wrong(self, records):
+        """In words, where callees did not hear their callers, and where the records differ from the loads."""
+        self.callees.end(signal.SIGINT, 60)
+        callees = self._told("callees")["callees"]
+        # Where callers were not heard in time, callees may not be either.
+        unheard = [it for it in callees["failures"] if it["step"] == "say mark" and self.unheard]
+        problems = [f"callees: {it['calls']} at `{it['step']}`: {it['why']}" for it in callees["failures"] if it not in unheard]
+        for kind, count in self.counts.items():
+            of_kind = [it for it in records if kind in (it["callee"], user_of(it["callee"]))]
             for direction in ("inbound", "outbound"):
                 found = [it for it in of_kind if it["direction"] == direction]
-                if len(found) != counts[kind.name]:
-                    problems.append(f"{kind.name}: {len(found)} {direction} records of {counts[kind.name]} calls")
-            other = {}
-            for it in of_kind:
-                if it["direction"] == "inbound" and it["disposition"] != kind.disposition:
-                    other[it["disposition"]] = other.get(it["disposition"], 0) + 1
-            if other:
-                problems.append(f"{kind.name}: {other} instead of {kind.disposition}")
-        known = sum(2 * count for count in counts.values())
-        if len(records) != known:
-            problems.append(f"{len(records)} records of {known}")
-        return problems
+                if len(found) != count:
+                    problems.append(f"{kind}: {len(found)} {direction} records of {count} calls")
+            ends = [it["disposition"] for it in of_kind if it["direction"] == "inbound"]
+            if other := [end for end in ends if end != ENDS[kind]]:
+                problems.append(f"{kind}: {len(other)} ended with {set(other)} instead of {ENDS[kind]}")
+        known = 2 * sum(self.counts.values())
+        return problems if len(records) == known else [*problems, f"{len(records)} records of {known}"]
 
 
 def user_of(uri):

@@ -268,13 +268,13 @@ def ending(main):
         sys.exit(str(failed))
 
 
-def close(calls, server, counts, problems):
+def close(calls, server, problems):
     """Stops the server; what it says is left, and its records. Problems are added."""
     left = server.stop()
     if left is None or any(left.values()):
         problems.append(f"left at the end: {left}")
     records = server.cdrs()
-    problems += calls.wrong(records, counts)
+    problems += calls.wrong(records)
     return left, records
 
 

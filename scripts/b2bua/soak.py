@@ -10,17 +10,7 @@ import time
 import call_kinds
 from machine import House, close, conclude, ending, machine, median, wait_for
 
-TALK_MS = 1600
 WARM_UP_S = 45
-TALKS = call_kinds.Kind(
-    "lab", 94, "caller_talks.xml", "callee.xml", "ANSWERED", hold_ms=TALK_MS, callee_words=["-rtp_echo"],
-)
-KINDS = [
-    TALKS,
-    call_kinds.Kind("cancelled", 2, "caller_gives_up.xml", "callee_cancelled.xml", "CANCELLED"),
-    call_kinds.Kind("refused", 2, "caller_refused.xml", "callee_busy.xml", "BUSY"),
-    call_kinds.Kind("unanswered", 2, "caller_unanswered.xml", "callee_cancelled.xml", "NO ANSWER", route="timeout_s = 2"),
-]
 
 
 def slope(series):
@@ -44,9 +34,7 @@ def main():
     total = round(seconds * options.rate)
     problems, series, flowing = [], [], []
     with House() as house:
-        # A second of a sawtooth: any octets are PCMU.
-        (house.path / "tone.ulaw").write_bytes(bytes(n % 251 for n in range(8000)))
-        calls = call_kinds.Mix(house, KINDS)
+        calls = call_kinds.Mix(house, "soak.toml")
         server = house.server(
             calls.routes,
             media='ports = "10000-64999"\nthreads = 1\nrtp_timeout_s = 10',
@@ -56,7 +44,7 @@ def main():
         )
         # What is filled once is filled before the first look: the ring of events, and
         # dialogs and transactions that wait for stragglers (RFC 3261: 32 s).
-        counts = calls.call(server, options.rate * WARM_UP_S, options.rate)
+        calls.call(server, options.rate * WARM_UP_S, options.rate)
         baseline = server.descriptors()
         began, cpu = time.monotonic(), server.cpu()
         over = threading.Event()
@@ -70,19 +58,18 @@ def main():
 
         watcher = threading.Thread(target=watch, daemon=True)
         watcher.start()
-        for name, count in calls.call(server, total, options.rate).items():
-            counts[name] += count
+        calls.call(server, total, options.rate)
         took = time.monotonic() - began
         used = server.cpu() - cpu
         over.set()
         watcher.join()
         if not server.is_alive():
             sys.exit(f"the server has ended:\n{server.log.read_text()[-3000:]}")
-        legs = 2 * sum(counts.values())
+        legs = 2 * sum(calls.counts.values())
         wait_for(lambda: server.is_quiet(legs), "nothing to be held", 100, 0.5)
         held = server.holdings()
         problems += server.not_let_go(baseline)
-        # Between the two runs of SIPp some of it was given back.
+        # Between the two loads some of it was given back.
         late = [it for it in series if it[0] > min(took / 4, 120)]
         quarter = max(1, len(late) // 4)
         grown = median([y for _, y in late[-quarter:]]) - median([y for _, y in late[:quarter]])
@@ -91,11 +78,12 @@ def main():
         rising = slope(late)
         if grown > allowed:
             problems.append(f"memory grew by {grown / 1024:.0f} KB in {between:.0f} s, {allowed / 1024:.0f} are allowed")
-        left, records = close(calls, server, counts, problems)
+        left, records = close(calls, server, problems)
         result = {
             "machine": machine(),
             "minutes": options.minutes,
-            "calls": counts,
+            "calls": calls.counts,
+            "judged": calls.heard, "not_heard_in_time": calls.unheard,
             "records": len(records),
             "calls_per_s": round(total / took, 1),
             "cpu_percent": round(used / took * 100, 1),

@@ -7,9 +7,6 @@ import time
 import call_kinds
 from machine import House, close, conclude, ending, machine, wait_for
 
-KINDS = [
-    call_kinds.ANSWERED, call_kinds.CANCELLED, call_kinds.REFUSED, call_kinds.UNANSWERED, call_kinds.NOWHERE, call_kinds.CALLER_VANISHES, call_kinds.CALLEE_VANISHES,
-]
 # Timer B and F (RFC 3261): INVITE and BYE to a peer that is gone, one after the other.
 LONGEST = 32
 WARM_UP = 1_200
@@ -27,7 +24,7 @@ def main():
     options = words.parse_args()
     problems, resting = [], []
     with House() as house:
-        calls = call_kinds.Mix(house, KINDS)
+        calls = call_kinds.Mix(house, "storm.toml")
         server = house.server(
             calls.routes,
             media='ports = "10000-64999"\nthreads = 1\nrtp_timeout_s = 3',
@@ -36,13 +33,13 @@ def main():
             http="on",
         )
         # What is filled once is filled before: tables, arenas, the ring of events.
-        counts = calls.call(server, WARM_UP, options.rate, [call_kinds.ANSWERED, call_kinds.REFUSED])
+        calls.call(server, WARM_UP, options.rate)
+        wait_for(lambda: server.is_quiet(2 * WARM_UP), "the end of the first calls", 4 * LONGEST, 0.5)
         baseline = server.descriptors()
         share = options.calls // options.storms
         for storm in range(options.storms):
-            for name, count in calls.call(server, share, options.rate).items():
-                counts[name] = counts.get(name, 0) + count
-            legs = 2 * sum(counts.values())
+            calls.call(server, share, options.rate)
+            legs = 2 * sum(calls.counts.values())
             wait_for(lambda: server.is_quiet(legs), f"the end of storm {storm + 1}", 4 * LONGEST, 0.5)
             time.sleep(1)
             resting.append(server.rss())
@@ -54,12 +51,12 @@ def main():
         grown = resting[-1] - resting[0]
         if grown > options.bytes_per_call * after + options.noise_kb * 1024:
             problems.append(f"memory grew by {grown // 1024} KB with {after} calls: {[it // 1024 for it in resting]} KB")
-        left, _ = close(calls, server, counts, problems)
+        left, _ = close(calls, server, problems)
         if "calls may go on" in server.log.read_text():
             problems.append("calls were up at the end")
         result = {
             "machine": machine(),
-            "calls": counts,
+            "calls": calls.counts,
             "rss_kb_at_rest": [it // 1024 for it in resting],
             "grown_kb": grown // 1024,
             "holdings": held,
@@ -67,7 +64,7 @@ def main():
             "left": left,
             "problems": problems,
         }
-    shown = f"{sum(counts.values())} calls: {counts}; at rest {grown // 1024} KB more than after the first storm; left: {left}"
+    shown = f"{sum(calls.counts.values())} calls: {calls.counts}; at rest {grown // 1024} KB more than after the first storm; left: {left}"
     conclude(options.json, result, shown)
 
 
