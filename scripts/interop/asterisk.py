@@ -4,6 +4,7 @@ One Asterisk at 10.9.1.20 for all cells. A cell sets the endpoint's options, and
 global variable DOES; calls of its own are originated from the command line.
 """
 
+import contextlib
 import os
 import socket
 import subprocess
@@ -214,17 +215,28 @@ class Asterisk(PhonePeer):
 
     def by_the_book(self, case):
         """The configuration that Debian ships, with what docs/asterisk.md adds to it."""
+        with self._with_blocks(case, "asterisk.md"):
+            case.serve(text=bythebook.blocks("asterisk.md", "b2b.toml")[0])
+            bythebook.call_both_ways(case, ADDRESS, "6001", "1002")
+
+    def load_by_the_book(self, case):
+        """The same with what docs/load.md adds, and both loads at its machine; there is no b2bua."""
+        with self._with_blocks(case, "load.md"):
+            bythebook.load(case, case.world.host("peers", LAST), "the load on Asterisk")
+
+    @contextlib.contextmanager
+    def _with_blocks(self, case, document):
+        """Asterisk with the files that Debian ships and the blocks of this document behind them."""
         own = {name: (self.folder / "etc" / name).read_text() for name in ("pjsip.conf", "extensions.conf")}
         shared = case.world.processes.index(self.process)
         self.process.end()
         try:
             for name in own:
                 stock = (self.root / "etc/asterisk" / name).read_text()
-                book = "\n".join(bythebook.blocks("asterisk.md", name))
+                book = "\n".join(bythebook.blocks(document, name))
                 (self.folder / "etc" / name).write_text(stock + "\n" + book)
             self._start(case.world, case.folder / "asterisk.log")
-            case.serve(text=bythebook.blocks("asterisk.md", "b2b.toml")[0])
-            bythebook.call_both_ways(case, ADDRESS, "6001", "1002")
+            yield
         finally:
             self.process.end()
             for name, text in own.items():

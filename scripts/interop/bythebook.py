@@ -1,6 +1,9 @@
-"""What docs/asterisk.md and docs/kamailio.md say, done as they say it: their blocks, with the addresses of this run."""
+"""What docs/asterisk.md, docs/kamailio.md and docs/load.md say, done as they say it: their blocks, with the addresses of
+this run."""
 
+import json
 import re
+import shlex
 from pathlib import Path
 
 import baresip
@@ -42,3 +45,48 @@ def call_both_ways(case, address, number, of_ours):
     # Of each of the two calls.
     if found < 2:
         raise Gone(f"{number} has heard {FIRST} Hz for {found:.1f} s")
+
+
+def words(document, name):
+    """The command lines of a block, each as its words, without what a shell does with it."""
+    return [[it for it in shlex.split(line) if it != "&"] for line in blocks(document, name)[0].splitlines()]
+
+
+def load(case, machine, name):
+    """Both loads of this block of docs/load.md, with 20 calls in the place of its rate; all are judged by their sound."""
+    answers, calls = ([case.binary, *line[1:]] for line in words("load.md", name))
+    for flag, few in (("--rate", 5), ("--duration-s", 4)):
+        calls[calls.index(flag) + 1] = few
+    for line, folder in ((answers, "callee"), (calls, "caller")):
+        line[line.index("--report") + 1] = case.folder / folder
+    callee = case.world.start(machine, answers, case.folder / "callee.log")
+    callee.says("READY", 15)
+    caller = case.world.start(machine, calls, case.folder / "caller.log")
+    code = caller.wait(60)
+    callee.end(patience=30)
+    # 1: void, too, which a busy machine is enough for.
+    if code not in (0, 1):
+        raise Gone(f"the caller has ended with {code}: {caller.text[-300:]}")
+    for side in ("caller", "callee"):
+        _judge(case.folder / side, side)
+
+
+def _judge(folder, side):
+    """The report of one side of `load`."""
+    missing = [it for it in ("load.json", "junit.xml", "report.html") if not (folder / it).exists()]
+    if missing:
+        raise Gone(f"the {side} has not written {', '.join(missing)}")
+    found = json.loads((folder / "load.json").read_text())
+    of_side, verdict = found[f"{side}s"], found["verdict"]
+    counts = {"begun": of_side["begun"], "judged": of_side["ears"]["judged"], "failed": of_side["failed"]}
+    # On a machine that kept a thread waiting that only sleeps, sound has gaps; what is wrong in the page fails all.
+    may_fail = 0 if found["sleeper_late_pct"] <= 0.1 else 10
+    if counts["begun"] != 20 or counts["judged"] < 20 - may_fail or counts["failed"] > may_fail:
+        late = f"a thread that only slept was late for {found['sleeper_late_pct']:.1f} %"
+        raise Gone(f"of 20 calls the {side} has {counts}, {of_side['failures']}; {late}: {verdict}")
+    # Sound may come past the system that is tried: what it says of where RTP goes to must be its own address.
+    for call in found["worst_calls"]:
+        got = [it["text"] for it in call["messages"] if not it["sent"]]
+        to = {it for text in got for it in re.findall(r"^c=IN IP4 (\S+)", text, re.M)}
+        if to != {"127.0.0.1"}:
+            raise Gone(f"the {side} is told to send RTP to {', '.join(sorted(to)) or 'nowhere'}, not to 127.0.0.1 alone")

@@ -67,7 +67,7 @@ to = "gateway/set"
 
 
 # What it has besides its phone's.
-WRITTEN = ("register-there", "srv-in-call", "srv-next-call", "by-the-book")
+WRITTEN = ("register-there", "srv-in-call", "srv-next-call", "by-the-book", "load-by-the-book")
 
 
 class Phone(baresip.Party):
@@ -99,6 +99,10 @@ class Kamailio(PhonePeer):
         "long-call": "a registrar",
     }
 
+    def __init__(self):
+        if not shutil.which("rtpengine"):
+            self.NOT = {**self.NOT, "load-by-the-book": "not here: rtpengine"}
+
     @staticmethod
     def here():
         return bool(shutil.which("kamailio") and modules() and baresip.modules())
@@ -128,6 +132,17 @@ class Kamailio(PhonePeer):
         start_with(case, text)
         case.serve(text=bythebook.blocks("kamailio.md", "b2b.toml")[0])
         bythebook.call_both_ways(case, ADDRESS, "2001", "+49301002")
+
+    def load_by_the_book(self, case):
+        """rtpengine and Kamailio as docs/load.md starts them, and both loads, at one machine; there is no b2bua."""
+        machine = case.world.host("peers", LAST)
+        (case.folder / "kamailio.cfg").write_text("#!KAMAILIO\n" + bythebook.blocks("load.md", "kamailio.cfg")[0])
+        # Between the two is a line that waits.
+        media, _, proxy = bythebook.words("load.md", "rtpengine and Kamailio")
+        for command, port in ((media, 2223), (proxy, 5060)):
+            case.world.start(machine, command, case.folder / f"{command[0]}.log", cwd=case.folder)
+            case.world.listens(machine, port)
+        bythebook.load(case, machine, "the load on Kamailio")
 
     def register_there(self, case):
         self.serve(case, more=TRUNK)

@@ -18,6 +18,7 @@ NO_PHONE = {
     "hops-in": "a carrier's, which SIPp is",
     "media-elsewhere": "its media are where it says",
     "by-the-book": "no page is about it",
+    "load-by-the-book": "no page is about it",
     "scan": "no scanner",
     "crowd": "SIPp is the crowd",
     "srv-in-call": "one program is no set of servers",

@@ -58,7 +58,7 @@ def run_cell(world, chosen, peer, row, folder):
     if row.name in peer.NOT:
         why = peer.NOT[row.name]
         # What the program could do and nobody has written is no property of the program.
-        return {"state": "not tried" if why.startswith("not written") else "n/a", "why": why}
+        return {"state": "not tried" if why.startswith(("not written", "not here")) else "n/a", "why": why}
     if method is None:
         return {"state": "not tried"}
     for attempt in range(TRIES):

@@ -66,6 +66,7 @@ ALL = [
     _row("ipv6-in", "call by the peer over IPv6"),
     _row("ipv6-out", "call to the peer over IPv6", quick=False),
     _row("by-the-book", "as docs/asterisk.md and docs/kamailio.md say, calls both ways", quick=False),
+    _row("load-by-the-book", "`b2b --role load` through the peer (Kamailio: with rtpengine) as docs/load.md says"),
     _row("connected-line", "the peer says right after the answer that it is somebody else", quick=False),
     _row("direct", "re-INVITEs of the peer's direct media, both legs of a call"),
     _row("scan", "who looks for servers, users and passwords finds none, and stops nobody"),

@@ -20,6 +20,7 @@ class Sipp(Extra):
         "attended-by-peer": "one script of it has one call",
         "long-call": "one script of it has one dialog",
         "by-the-book": "no page is about it",
+        "load-by-the-book": "no page is about it",
         "scan": "no scanner",
         "register-tls": "Debian's build has no TLS",
         "call-tls": "Debian's build has no TLS",

@@ -228,6 +228,14 @@ class World:
         self.processes.append(process)
         return process
 
+    def listens(self, name, port):
+        """Waits until somebody has this UDP port there."""
+        check = ["nsenter", f"--net=/run/netns/{self.space(name)}", "ss", "-lunH", f"sport = :{port}"]
+        wait_for(
+            f"a program at UDP port {port}",
+            lambda: subprocess.run(check, capture_output=True, text=True, check=False).stdout.strip(),
+        )
+
     def end_all(self, after=0):
         """Ends the processes that were started, but the first `after`."""
         for process in reversed(self.processes[after:]):
