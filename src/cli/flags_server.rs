@@ -24,6 +24,9 @@ pub struct ServerFlags {
     /// Where the control interface listens, instead of where the configuration says
     #[arg(long, help_heading = "B2bua", value_name = "IP:PORT", value_parser = value::sip_bind)]
     pub http_bind: Option<SocketAddr>,
+    /// Send calls to this number there, before --target and the configuration's routes: for the lab. May be repeated
+    #[arg(long, help_heading = "B2bua", value_name = "NUMBER=SIP-URI", value_parser = value::route)]
+    pub route: Vec<(String, String)>,
     /// Start nothing; print which route a call to this number would take, and why
     #[arg(long, help_heading = "B2bua", value_name = "NUMBER", value_parser = value::number)]
     pub explain: Option<String>,

@@ -146,6 +146,11 @@ impl Flags {
         if let Some(target) = &self.target {
             config.send_all_to(target).map_err(|reason| usage(format!("--target {target}: {reason}")))?;
         }
+        for (number, uri) in self.server.route.iter().rev() {
+            config
+                .send_number_to(number, uri)
+                .map_err(|reason| usage(format!("--route {number}={uri}: {reason}")))?;
+        }
         if let Some(bind) = self.server.http_bind {
             let folder = path.parent().unwrap_or(Path::new(""));
             let off = || Http {

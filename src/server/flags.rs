@@ -10,6 +10,7 @@ keys! {
     SERVER:
     config &[B2bua], InputPath, path;
     http_bind &[B2bua], Text, sip_bind;
+    route &[B2bua], Text, route;
     explain &[B2bua], Text, number;
     print_schema &[B2bua], Switch, switch;
     from &[B2bua], Text, number;

@@ -4,6 +4,17 @@ use std::net::SocketAddr;
 
 pub use b2b_config::value::*;
 
+/// `--route`: a number, and where calls to it go.
+///
+/// # Errors
+/// As of all here: what is wrong, and what to write.
+pub fn route(text: &str) -> Read<(String, String)> {
+    match text.split_once('=') {
+        Some((number, uri)) if !number.is_empty() => Ok((self::number(number)?, target(uri)?)),
+        _ => Err("no number; write it like 1000=sip:1000@127.0.0.1:5070".to_string()),
+    }
+}
+
 /// `--listen`: where something other than SIP is reached.
 ///
 /// # Errors

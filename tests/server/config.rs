@@ -187,6 +187,14 @@ fn a_target_takes_every_call_before_the_routes_do() {
     assert!(summary.starts_with("listen    udp:127.0.0.1:0, tcp:127.0.0.1:0\n"), "{summary}");
 }
 
+#[test]
+fn calls_to_a_number_go_where_a_flag_says_and_other_calls_do_not() {
+    let flags = ["--target", "sip:sink@127.0.0.1:5070", "--route", "a.b=sip:crowd@127.0.0.1:5072"];
+    let dial = |number: &str| answer(&[&["--config", EXAMPLE, "--explain", number], &flags[..]].concat());
+    assert!(dial("a.b").contains("dial    sip:crowd@127.0.0.1:5072\n"), "{}", dial("a.b"));
+    assert!(dial("aab").contains("dial    sip:sink@127.0.0.1:5070\n"), "{}", dial("aab"));
+}
+
 /// The tables of docs/server.md are those of the code. With `B2B_WRITE_DOCS` set, this
 /// writes them.
 #[test]

@@ -2,7 +2,7 @@
 
 use std::net::SocketAddr;
 
-use super::{Action, Listener, Policy, Route, ServerConfig, Target, Template};
+use super::{Action, Listener, Pattern, Policy, Route, ServerConfig, Target, Template};
 use b2b_sip::msg::{Method, Transport};
 
 impl ServerConfig {
@@ -17,10 +17,22 @@ impl ServerConfig {
     /// # Errors
     /// What is wrong with the URI.
     pub fn send_all_to(&mut self, uri: &str) -> Result<(), String> {
+        self.route_first("--target", None, uri)
+    }
+
+    /// Sends calls to this number to this SIP URI: a route before all others.
+    ///
+    /// # Errors
+    /// What is wrong with the URI.
+    pub fn send_number_to(&mut self, number: &str, uri: &str) -> Result<(), String> {
+        self.route_first("--route", Some(Pattern::new(&regex::escape(number))?), uri)
+    }
+
+    fn route_first(&mut self, name: &str, called: Option<Pattern>, uri: &str) -> Result<(), String> {
         let uri = Template::new(&uri.replace('$', "$$"), None)?;
         let route = Route {
-            name: "--target".to_string(),
-            called: None,
+            name: name.to_string(),
+            called,
             caller: None,
             classes: Vec::new(),
             sources: Vec::new(),
