@@ -27,9 +27,6 @@ pub struct PhoneFlags {
     /// A file with the password in its first line
     #[arg(long, help_heading = "Phone", value_name = "FILE", value_parser = value::path)]
     pub password_file: Option<PathBuf>,
-    /// Where to register, instead of where the identity is
-    #[arg(long, help_heading = "Phone", value_name = "SIP-URI", value_parser = value::sip_uri)]
-    pub registrar: Option<String>,
     /// Do not register: the password is for calls only
     #[arg(long, help_heading = "Phone")]
     pub no_register: bool,

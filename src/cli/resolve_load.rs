@@ -52,7 +52,14 @@ impl Flags {
             )));
         }
         let mine = lab.target_is_mine || plan.load.target_is_mine;
-        let places = [("--target", &target), ("registrar =", &plan.registrar)];
+        let registrar = self.registrar.clone().or(plan.registrar);
+        if self.registrar.is_some() && plan.registered.is_none() {
+            return Err(usage(
+                "--registrar is where users of [callee] are registered; add a --plan that has them"
+                    .to_owned(),
+            ));
+        }
+        let places = [("--target", &target), ("registrar =", &registrar)];
         if let Some((key, place)) = places
             .into_iter()
             .filter_map(|(key, place)| Some((key, place.as_ref()?)))
@@ -63,7 +70,7 @@ impl Flags {
                  take a telephone system down. If it is yours, and may be loaded, add --target-is-mine"
             )));
         }
-        let registrar = plan.registrar.or_else(|| target.as_deref().map(|uri| format!("sip:{}", place(uri))));
+        let registrar = registrar.or_else(|| target.as_deref().map(|uri| format!("sip:{}", place(uri))));
         let enrolment = match (plan.registered, &registrar) {
             (None, _) => None,
             (_, None) => {
@@ -217,9 +224,11 @@ mod tests {
 
     #[test]
     fn what_is_missing_or_means_nothing_is_exit_64() {
-        for (line, text) in
-            [("", "--target or --callee is missing"), ("--callee answer --rate 5", "--rate is for callers")]
-        {
+        for (line, text) in [
+            ("", "--target or --callee is missing"),
+            ("--callee answer --rate 5", "--rate is for callers"),
+            ("--callee answer --registrar sip:127.0.0.1", "--registrar is where users of [callee]"),
+        ] {
             let failure = load(line).unwrap_err();
             assert_eq!(failure.exit, Exit::Usage);
             assert!(failure.message.contains(text), "{}", failure.message);

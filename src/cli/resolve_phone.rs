@@ -63,7 +63,7 @@ impl Flags {
                 identity,
                 display_name: flags.display_name.clone(),
                 password,
-                registrar: flags.registrar.clone(),
+                registrar: self.registrar.clone(),
                 register: !flags.no_register,
                 proxy: flags.proxy.clone(),
                 ca_file: flags.ca_file.clone(),

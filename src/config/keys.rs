@@ -92,6 +92,7 @@ keys! {
 
     sip_bind SIP, Text, sip_bind;
     sip_trace SIP, OutputPath, path;
+    registrar &[Phone, Load], Text, sip_uri;
     target &[Source, Mixer, B2bua, Load], Text, target;
     dry_run &[Orchestrator, B2bua], Switch, switch;
     record RECORDING, OutputPath, path;

@@ -105,6 +105,16 @@ pub fn number(text: &str) -> Read<String> {
     Ok(text.to_string())
 }
 
+/// `--identity`, `--call`, `--registrar`, `--proxy`: a SIP URI in outline; who uses it reads the
+/// rest and says what is wrong with it.
+pub fn sip_uri(text: &str) -> Read<String> {
+    let scheme = text.split_once(':').map(|(scheme, _)| scheme.to_ascii_lowercase());
+    if !matches!(scheme.as_deref(), Some("sip" | "sips")) || text.chars().any(char::is_whitespace) {
+        return Err("not a SIP URI; write it like sip:1001@127.0.0.1:5060".to_string());
+    }
+    Ok(text.to_string())
+}
+
 /// `--source`: an IP address.
 pub fn address(text: &str) -> Read<IpAddr> {
     text.parse().map_err(|_| "not an IP address; write it like 192.0.2.7".to_string())

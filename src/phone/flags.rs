@@ -11,7 +11,6 @@ keys! {
     identity &[Phone], Text, sip_uri;
     display_name &[Phone], Text, text;
     password_file &[Phone], InputPath, path;
-    registrar &[Phone], Text, sip_uri;
     no_register &[Phone], Switch, switch;
     proxy &[Phone], Text, sip_uri;
     ca_file &[Phone], InputPath, path;

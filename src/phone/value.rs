@@ -5,16 +5,6 @@ pub use b2b_config::value::*;
 use b2b_client::{Codec, SrtpPolicy};
 use b2b_config::step::{self, Step};
 
-/// `--identity`, `--call`, `--registrar`, `--proxy`: a SIP URI in outline; the client library reads
-/// the rest and says what is wrong with it.
-pub fn sip_uri(text: &str) -> Read<String> {
-    let scheme = text.split_once(':').map(|(scheme, _)| scheme.to_ascii_lowercase());
-    if !matches!(scheme.as_deref(), Some("sip" | "sips")) || text.chars().any(char::is_whitespace) {
-        return Err("not a SIP URI; write it like sip:1001@127.0.0.1:5060".to_string());
-    }
-    Ok(text.to_string())
-}
-
 /// `--display-name`.
 pub fn text(text: &str) -> Read<String> {
     Ok(text.to_string())
