@@ -9,7 +9,7 @@ use std::io::Read;
 use std::net::{IpAddr, Ipv4Addr, SocketAddr, UdpSocket};
 use std::path::{Path, PathBuf};
 
-use super::plan::{self, HOST_PLACEHOLDER, Plan};
+use super::plan::{self, HOST_PLACEHOLDER, Plan, Setting};
 use b2b_config::keys::Kind;
 use b2b_config::problem::ConfigErrors;
 
@@ -50,9 +50,18 @@ pub fn load(path: &Path) -> Result<LoadedPlan, LoadError> {
     let text = read(path).map_err(|error| LoadError::Read { path: path.to_path_buf(), error })?;
     let mut plan =
         plan::parse(&text).map_err(|errors| LoadError::Plan { path: path.to_path_buf(), errors })?;
+    resolve_all(path, plan.settings_mut())?;
+    Ok(LoadedPlan { path: path.to_path_buf(), text, plan })
+}
+
+/// Resolves what is relative in settings of the plan at `path`: paths, and the host's address.
+pub(super) fn resolve_all<'a>(
+    path: &Path,
+    settings: impl Iterator<Item = &'a mut Setting>,
+) -> Result<(), LoadError> {
     let folder = path.parent().unwrap_or(Path::new(""));
     let mut host = None;
-    for setting in plan.settings_mut() {
+    for setting in settings {
         if setting.value.contains(HOST_PLACEHOLDER) {
             let address = match host {
                 Some(address) => address,
@@ -68,7 +77,7 @@ pub fn load(path: &Path) -> Result<LoadedPlan, LoadError> {
             setting.value = resolved.to_string_lossy().into_owned();
         }
     }
-    Ok(LoadedPlan { path: path.to_path_buf(), text, plan })
+    Ok(())
 }
 
 /// The text of a plan; not more of it than a plan can have, whatever the path is.

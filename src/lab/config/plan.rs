@@ -15,6 +15,7 @@ use b2b_config::lines::Lines;
 use b2b_config::problem::{ConfigError, ConfigErrors, ConfigProblem};
 use b2b_config::role_name::RoleName;
 use b2b_ua::Engine;
+pub use loads::{LoadPart, loads};
 
 /// Stands in a value for the host's primary address.
 pub const HOST_PLACEHOLDER: &str = "YOUR_HOST_IP";
@@ -33,6 +34,8 @@ pub struct Plan {
     pub expect: Expect,
     /// Settings of the orchestrator itself; its flags win over them.
     pub orchestrator: Vec<Setting>,
+    /// Loads beside the chain.
+    pub loads: Vec<LoadPart>,
 }
 
 /// What a plan says about one role.
@@ -126,7 +129,8 @@ impl Plan {
 
     /// Every setting, to be resolved.
     pub fn settings_mut(&mut self) -> impl Iterator<Item = &mut Setting> {
-        self.roles.iter_mut().flat_map(|role| role.settings.iter_mut()).chain(self.orchestrator.iter_mut())
+        let roles = self.roles.iter_mut().chain(self.loads.iter_mut().map(|load| &mut load.plan));
+        roles.flat_map(|role| role.settings.iter_mut()).chain(self.orchestrator.iter_mut())
     }
 }
 
@@ -165,23 +169,37 @@ impl Reader<'_> {
         let mut roles = Err(self.missing(0, "topology".to_string(), reason));
         let mut expect = Ok(Expect::default());
         let mut orchestrator = Ok(Vec::new());
+        let mut loads = Ok(Vec::new());
         for (name, span, value) in entries(root.get_ref()) {
+            if name == "load" {
+                loads = self.kept(self.loads(value).and_then(|loads| self.without_cues(loads)));
+                continue;
+            }
             let table = self.table(name, value);
             match name {
                 "topology" => roles = self.kept(table.and_then(|table| self.topology(span, table))),
                 "expect" => expect = self.kept(table.and_then(|table| self.expect(table))),
                 "orchestrator" => {
-                    let read = table.and_then(|table| self.settings(RoleName::Orchestrator, table));
+                    let read = table.and_then(|table| self.settings(RoleName::Orchestrator, table, &[]));
                     orchestrator = self.kept(read);
                 }
                 _ => {
-                    let valid = ["topology", "expect", "orchestrator"];
+                    let valid = ["topology", "expect", "orchestrator", "load"];
                     // what is missing is likely this one, misspelt
                     roles = self.kept(Err(self.unknown("", name, span, valid.into_iter())));
                 }
             }
         }
-        Ok(Plan { roles: self.kept(roles)?, expect: expect?, orchestrator: orchestrator? })
+        Ok(Plan { roles: self.kept(roles)?, expect: expect?, orchestrator: orchestrator?, loads: loads? })
+    }
+
+    /// The same, where nobody gives a cue.
+    fn without_cues(&self, loads: Vec<LoadPart>) -> Result<Vec<LoadPart>, ConfigError> {
+        let reason = "nobody gives cues but the phones of a [scene]; start_after_s says when it starts";
+        match loads.iter().find(|load| load.on.is_some()) {
+            Some(load) => Err(load.error("on", reason)),
+            None => Ok(loads),
+        }
     }
 
     /// The same; an error is reported, and reading goes on.
@@ -215,7 +233,7 @@ impl Reader<'_> {
     }
 
     fn role(&self, role: RoleName, at: usize, table: &DeTable<'_>) -> Result<RolePlan, ConfigError> {
-        let plan = RolePlan { role, settings: self.settings(role, table)? };
+        let plan = RolePlan { role, settings: self.settings(role, table, &[])? };
         let together = Together {
             audio_file: plan.get("audio_file").is_some(),
             config: plan.get("config").is_some(),
@@ -236,16 +254,26 @@ impl Reader<'_> {
     }
 
     /// The settings of a role; those that are wrong are reported, and the first of them is the error.
-    fn settings(&self, role: RoleName, table: &DeTable<'_>) -> Result<Vec<Setting>, ConfigError> {
+    /// `others`: keys of its table that are none.
+    fn settings(
+        &self,
+        role: RoleName,
+        table: &DeTable<'_>,
+        others: &[&str],
+    ) -> Result<Vec<Setting>, ConfigError> {
         let mut written: Vec<(&'static str, String)> = Vec::new();
-        let read = entries(table).into_iter().map(|(name, span, value)| {
+        let own = entries(table).into_iter().filter(|(name, ..)| !others.contains(name));
+        let read = own.map(|(name, span, value)| {
             let full = format!("{role}.{name}");
             let key = self.key(role, name, span.clone())?;
             if let Some((_, first)) = written.iter().find(|(name, _)| *name == key.name) {
                 let problem = ConfigProblem::Twice { key: full, first: first.clone() };
                 return Err(self.error(span.start, problem));
             }
-            let text = self.text_of(&full, key.kind, value)?;
+            // a holding time is a number of seconds, or a distribution in words
+            let number = matches!(value.get_ref(), DeValue::Integer(_) | DeValue::Float(_));
+            let kind = if key.name == "hold_s" && number { Kind::Number } else { key.kind };
+            let text = self.text_of(&full, kind, value)?;
             // the placeholder becomes an address; any serves for the check
             (key.check)(&text.replace(HOST_PLACEHOLDER, "192.0.2.1")).map_err(|reason| {
                 let (key, value) = (full.clone(), format!("{text:?}"));
@@ -265,12 +293,14 @@ impl Reader<'_> {
         let in_plan = |key: &&'static Key| {
             key.roles.contains(&role)
                 && (!NOT_IN_A_PLAN.contains(&key.name)
-                    || (key.name == "engine" && role != RoleName::Orchestrator))
+                    || (key.name == "engine" && role != RoleName::Orchestrator)
+                    || (key.name == "plan" && role == RoleName::Load))
         };
         match keys::ALL.find(wanted) {
             Some(key) if in_plan(&key) => Ok(key),
             Some(key) if role != RoleName::Orchestrator && !key.roles.contains(&role) => {
-                let nearest = nearest(name, keys::ALL.of(role).map(plan_name)).unwrap_or_default();
+                let nearest = nearest(name, keys::ALL.of(role).map(|key| plan_name(role, key)));
+                let nearest = nearest.unwrap_or_default();
                 let problem = ConfigProblem::OtherRole {
                     key: name.to_string(),
                     role: role.to_string(),
@@ -280,7 +310,7 @@ impl Reader<'_> {
                 Err(self.error(span.start, problem))
             }
             _ => {
-                let valid = keys::ALL.of(role).filter(in_plan).map(plan_name);
+                let valid = keys::ALL.of(role).filter(in_plan).map(|key| plan_name(role, key));
                 Err(self.unknown(&format!("{role}."), name, span, valid))
             }
         }
@@ -368,9 +398,9 @@ impl Reader<'_> {
     }
 }
 
-/// A setting's name in plans.
-fn plan_name(key: &'static Key) -> &'static str {
-    if key.name == "target" { "sip_target" } else { key.name }
+/// A setting's name in plans; those of loads have it as it is.
+fn plan_name(role: RoleName, key: &'static Key) -> &'static str {
+    if key.name == "target" && role != RoleName::Load { "sip_target" } else { key.name }
 }
 
 /// A table's entries in the order of the file.
@@ -394,5 +424,6 @@ fn described(value: &DeValue<'_>) -> String {
     }
 }
 
+mod loads;
 #[cfg(test)]
 mod tests;

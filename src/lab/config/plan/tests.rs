@@ -217,3 +217,12 @@ proptest::proptest! {
         let _ = with(&text);
     }
 }
+
+#[test]
+fn a_load_stands_beside_the_chain_and_nobody_gives_it_a_cue() {
+    let load = "[[load]]\nname = \"crowd\"\ncallee = \"answer\"\n";
+    let plan = with(load).unwrap();
+    assert_eq!((plan.roles.len(), plan.loads[0].name.as_str()), (2, "crowd"));
+    let (line, text) = problem(with(&format!("{load}on = \"there\"")));
+    assert!(line == 7 && text.contains("start_after_s"), "{line}: {text}");
+}
