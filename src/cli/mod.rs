@@ -4,6 +4,7 @@
 //! - `compare`: what is asked for without a role
 //! - `keys`: the table of them, with whose they are
 //! - `resolve_lab`, `resolve_load`, `resolve_server`, `resolve_phone`: flags → the typed configuration of a role
+//! - `resolve_loads`: the loads of a plan → what each of them will be
 //!
 //! [`parse`] gives [`Flags`] in which every flag belongs to the chosen role.
 
@@ -21,6 +22,8 @@ mod keys;
 mod resolve_lab;
 #[cfg(feature = "lab")]
 mod resolve_load;
+#[cfg(feature = "lab")]
+mod resolve_loads;
 #[cfg(feature = "phone")]
 mod resolve_phone;
 #[cfg(feature = "lab")]

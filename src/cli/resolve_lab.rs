@@ -2,6 +2,7 @@
 
 use std::time::Duration;
 
+use super::resolve_loads::loads;
 use crate::cli::Flags;
 use b2b_base::util::exit::{Exit, Failure};
 use b2b_config::role_name::RoleName;
@@ -94,8 +95,11 @@ impl Flags {
                 "--kill-ms {kill} is below --grace-ms {grace}; make it the larger one"
             )));
         }
+        let server = loaded.plan.role(RoleName::B2bua).is_some();
+        let loads = loads(&loaded.plan.loads, path, server)?;
         Ok(OrchestratorConfig {
             plan: loaded,
+            loads,
             grace: Duration::from_millis(flags.lab.grace_ms),
             kill: Duration::from_millis(flags.lab.kill_ms),
             ready: Duration::from_millis(flags.lab.ready_ms),

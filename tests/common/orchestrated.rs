@@ -77,6 +77,14 @@ impl Scene {
         self
     }
 
+    /// With a load that has these keys, and behaves like this.
+    pub fn with_load(mut self, name: &str, keys: &str, behaviour: &str) -> Self {
+        let trace = self.folder.path().join(behaviour);
+        let trace = trace.display();
+        self.plan.push_str(&format!("[[load]]\nname = \"{name}\"\nsip_trace = \"{trace}\"\n{keys}\n"));
+        self
+    }
+
     fn command(&self, flags: &str) -> Command {
         let plan = self.folder.path().join("plan.toml");
         std::fs::write(&plan, &self.plan).expect("write");

@@ -10,6 +10,7 @@ mod load_sipp;
 mod load_steps;
 mod load_users;
 mod orchestrator;
+mod orchestrator_loads;
 mod orchestrator_roles;
 mod roles;
 mod scene;

@@ -25,6 +25,7 @@ pub struct Child {
     pub output: Output,
     /// When it was started.
     pub started: Instant,
+    role: RoleName,
     status: Option<ExitStatus>,
     terminated: bool,
     killed: bool,
@@ -59,6 +60,7 @@ impl Child {
                 process,
                 output,
                 started: Instant::now(),
+                role,
                 status: None,
                 terminated: false,
                 killed: false,
@@ -96,6 +98,13 @@ impl Child {
         if self.is_running() {
             self.terminated = true;
             let _ = nix::sys::signal::kill(self.group(), Signal::SIGTERM);
+        }
+    }
+
+    /// Asks again, where that means to hurry: a load waits for the calls under way, and then ends them.
+    pub fn remind(&mut self) {
+        if self.role == RoleName::Load {
+            self.terminate();
         }
     }
 

@@ -3,6 +3,9 @@
 use std::net::SocketAddr;
 use std::path::{Path, PathBuf};
 
+use super::OrchestratorConfig;
+use super::loads::{Start, folder};
+use super::slot;
 use crate::config::plan::{Plan, RolePlan};
 use b2b_base::logging::Format;
 use b2b_config::RoleName;
@@ -18,9 +21,6 @@ pub struct Common {
     /// Where they record for the report.
     pub recordings: Option<PathBuf>,
 }
-
-/// The order in which roles are started: who is called before who calls.
-pub const START_ORDER: [RoleName; 4] = [RoleName::Sink, RoleName::B2bua, RoleName::Mixer, RoleName::Source];
 
 /// Whom a role calls: the next one of the plan.
 pub fn next_of(plan: &Plan, role: RoleName) -> Option<RoleName> {
@@ -90,24 +90,49 @@ fn quote(word: &str) -> String {
 
 /// The command lines of a plan, in start order, with a comment where something
 /// is known only at run time.
-pub fn dry_run(program: &Path, plan: &Plan, common: &Common) -> Vec<String> {
+pub fn dry_run(program: &Path, config: &OrchestratorConfig) -> Vec<String> {
+    let (plan, common, reports) = (&config.plan.plan, config.common(), config.load_reports());
     let mut lines = Vec::new();
-    for name in START_ORDER {
-        let Some(role) = plan.role(name) else { continue };
+    for slot in slot::in_order(config) {
+        let name = slot.role();
+        if let Some(load) = &slot.load {
+            lines.push(format!("# {}", load.when()));
+            if load.wants_port() {
+                lines.push("# port 0 of the URIs becomes the port of the b2bua's READY line".to_owned());
+            }
+            let words = load.arguments((common.format, common.level), &folder::of(&reports, load), None);
+            lines.push(quoted(program, &words));
+            continue;
+        }
         if let Some(callee) = next_of(plan, name)
-            && role.get("target").is_none_or(target::wants_port)
+            && slot.plan.get("target").is_none_or(target::wants_port)
         {
             lines.push(format!("# port 0 of the target becomes the port of the {callee}'s READY line"));
         }
-        lines.push(quoted(program, &arguments(plan, role, common, None)));
+        let mut words = arguments(plan, &slot.plan, &common, None);
+        if name == RoleName::B2bua {
+            let routed = config.loads.iter().filter(|load| load.start() == Start::Before);
+            for load in routed {
+                let name = &load.part.name;
+                lines.push(format!(
+                    "# port 0 of the route becomes the port of the READY line of the load {name}"
+                ));
+                words.extend(load.route(SocketAddr::from(([127, 0, 0, 1], 0))));
+            }
+        }
+        lines.push(quoted(program, &words));
     }
     lines
 }
 
 #[cfg(test)]
 mod tests {
+    use std::time::Duration;
+
     use super::*;
+    use crate::config::files::LoadedPlan;
     use crate::config::plan::parse;
+    use b2b_base::logging::Color;
 
     fn common() -> Common {
         Common { format: Format::Text, level: tracing::Level::INFO, recordings: None }
@@ -162,8 +187,19 @@ mod tests {
 
     #[test]
     fn a_dry_run_is_quoted_and_in_start_order() {
-        let plan = parse(PLAN).unwrap();
-        let lines = dry_run(Path::new("/opt/b 2/b2b"), &plan, &common());
+        let config = OrchestratorConfig {
+            plan: LoadedPlan { path: "p.toml".into(), text: String::new(), plan: parse(PLAN).unwrap() },
+            loads: Vec::new(),
+            grace: Duration::ZERO,
+            kill: Duration::ZERO,
+            ready: Duration::ZERO,
+            dry_run: true,
+            report: None,
+            format: Format::Text,
+            color: Color::Never,
+            level: tracing::Level::INFO,
+        };
+        let lines = dry_run(Path::new("/opt/b 2/b2b"), &config);
         let roles: Vec<_> = lines.iter().filter(|line| !line.starts_with('#')).collect();
         assert!(
             roles[0].contains("--role sink") && roles[1].contains("mixer") && roles[2].contains("source")

@@ -26,6 +26,9 @@ pub trait Children {
     /// Those that run, by name.
     fn alive(&mut self) -> Vec<(String, &mut Child)>;
 
+    /// Those of them that are loads and only answer.
+    fn callees(&mut self) -> Vec<(String, &mut Child)>;
+
     /// We got a signal.
     fn interrupted(&mut self, signal: &'static str);
 
@@ -107,20 +110,25 @@ impl<'a> Driver<'a> {
     /// The next line of the shutdown table, done to those that run.
     pub fn on(&mut self, now: Instant, input: Input, children: &mut impl Children) {
         let Some(action) = self.shutdown.on(now, input) else { return };
-        let mut alive = children.alive();
+        let mut alive = match action {
+            Action::TerminateCallees => children.callees(),
+            Action::Terminate | Action::Remind | Action::Kill => children.alive(),
+        };
         if alive.is_empty() {
             return;
         }
         let names = alive.iter().map(|(name, _)| name.as_str()).collect::<Vec<_>>().join(" and ");
         for (_, child) in &mut alive {
             match action {
-                Action::Terminate => child.terminate(),
-                Action::Remind => {}
+                Action::Terminate | Action::TerminateCallees => child.terminate(),
+                Action::Remind => child.remind(),
                 Action::Kill => child.kill(),
             }
         }
         let (kind, text) = match action {
-            Action::Terminate => (EventKind::Signal, format!("SIGTERM to {names}")),
+            Action::Terminate | Action::TerminateCallees => {
+                (EventKind::Signal, format!("SIGTERM to {names}"))
+            }
             Action::Remind => {
                 let kill_ms = self.kill.as_millis();
                 (EventKind::Warning, format!("still running: {names}; SIGKILL {kill_ms} ms after SIGTERM"))

@@ -34,8 +34,8 @@ impl Journal {
         Journal { console, format, level, color, started, events: Vec::new() }
     }
 
-    /// Something happened: it is said, and kept.
-    pub fn event(&mut self, now: Instant, kind: EventKind, role: Option<RoleName>, text: String) {
+    /// Something happened: it is said, and kept. `name`: of the role or the load that it is about.
+    pub fn event(&mut self, now: Instant, kind: EventKind, name: Option<&str>, text: String) {
         let level = match kind {
             EventKind::Warning => Level::WARN,
             EventKind::Error => Level::ERROR,
@@ -44,7 +44,7 @@ impl Journal {
         self.say(level, &text);
         if self.events.len() < MAX_EVENTS {
             let at_s = now.saturating_duration_since(self.started).as_secs_f64();
-            self.events.push(Event { at_s, role: role.map(|role| role.to_string()), kind, text });
+            self.events.push(Event { at_s, role: name.map(str::to_string), kind, text });
         }
     }
 
@@ -57,12 +57,15 @@ impl Journal {
         }
     }
 
-    /// A line of a child.
-    pub fn child(&self, role: RoleName, pid: u32, line: ChildLine) {
-        match self.format {
-            Format::Text if line.metrics => {}
-            Format::Text => self.console.line(self.tagged(role, line.text)),
-            Format::Json => self.console.line(with_role_and_pid(role, pid, &line.text)),
+    /// A line of a child. `name`: of one that its role does not tell apart from others.
+    pub fn child(&self, role: RoleName, name: Option<&str>, pid: u32, line: ChildLine) {
+        match (self.format, name) {
+            (Format::Text, _) if line.metrics => {}
+            (Format::Text, None) => self.console.line(self.tagged(role, line.text)),
+            (Format::Text, Some(name)) => {
+                self.console.line(self.tagged(role, format!("{name}: {}", line.text)));
+            }
+            (Format::Json, _) => self.console.line(with_its_sender(role, name, pid, &line.text)),
         }
     }
 
@@ -79,9 +82,9 @@ impl Journal {
     }
 }
 
-/// A child's line as JSON: its own object with `role` and `pid` added, or an
+/// A child's line as JSON: its own object with `role`, `pid` and maybe `name` added, or an
 /// object around a line that is none.
-fn with_role_and_pid(role: RoleName, pid: u32, text: &str) -> String {
+fn with_its_sender(role: RoleName, name: Option<&str>, pid: u32, text: &str) -> String {
     let mut object = match serde_json::from_str::<Value>(text) {
         Ok(Value::Object(object)) => object,
         _ => {
@@ -92,6 +95,9 @@ fn with_role_and_pid(role: RoleName, pid: u32, text: &str) -> String {
     };
     object.insert("role".into(), role.as_str().into());
     object.insert("pid".into(), pid.into());
+    if let Some(name) = name {
+        object.insert("name".into(), name.into());
+    }
     harmless_json(&Value::Object(object).to_string())
 }
 
@@ -111,22 +117,23 @@ mod tests {
 
     #[test]
     fn json_lines_keep_their_fields_and_get_role_and_pid() {
-        let line = with_role_and_pid(RoleName::Sink, 42, r#"{"ts":"t","msg":"hello","n":1}"#);
+        let line = with_its_sender(RoleName::Load, Some("crowd"), 42, r#"{"ts":"t","msg":"hello","n":1}"#);
         let value: Value = serde_json::from_str(&line).unwrap();
         assert_eq!((&value["msg"], &value["n"]), (&"hello".into(), &1.into()));
-        assert_eq!((&value["role"], &value["pid"]), (&"sink".into(), &42.into()));
+        assert_eq!((&value["role"], &value["pid"]), (&"load".into(), &42.into()));
+        assert_eq!(value["name"], "crowd");
     }
 
     #[test]
     fn a_line_that_is_no_json_becomes_a_message() {
         let value: Value =
-            serde_json::from_str(&with_role_and_pid(RoleName::Mixer, 1, "READY \"x\"")).unwrap();
+            serde_json::from_str(&with_its_sender(RoleName::Mixer, None, 1, "READY \"x\"")).unwrap();
         assert_eq!((&value["msg"], &value["role"]), (&"READY \"x\"".into(), &"mixer".into()));
     }
 
     #[test]
     fn what_a_terminal_acts_on_is_escaped_in_json_too() {
-        let line = with_role_and_pid(RoleName::Sink, 1, "{\"msg\":\"\\u009b31m\u{202e}\"}");
+        let line = with_its_sender(RoleName::Sink, None, 1, "{\"msg\":\"\\u009b31m\u{202e}\"}");
         assert!(!line.contains(is_unsafe), "{line}");
         assert_eq!(serde_json::from_str::<Value>(&line).unwrap()["msg"], "\u{9b}31m\u{202e}");
     }

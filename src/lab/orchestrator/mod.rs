@@ -8,6 +8,7 @@
 //! - `chain`, `verdict`, `summary`: figures, exit code, final table
 //! - `record`: what a run leaves behind, for the final table and the report
 //! - `report`: `report.json` and `report.html`
+//! - `loads`: loads beside all that, and what they have measured
 //! - `scene`: a server and phones that go by steps, in place of a chain of calls
 
 pub mod chain;
@@ -15,6 +16,7 @@ pub mod child;
 pub mod command;
 mod driver;
 mod journal;
+pub mod loads;
 pub mod output;
 pub mod ready;
 pub mod record;
@@ -45,6 +47,7 @@ use b2b_base::logging::{self, Color, Format};
 use b2b_base::util::exit::{Exit, Failure};
 use b2b_config::RoleName;
 use command::Common;
+use loads::{Load, folder};
 use record::RunRecord;
 use surroundings::Surroundings;
 
@@ -53,6 +56,8 @@ use surroundings::Surroundings;
 pub struct OrchestratorConfig {
     /// The plan to run.
     pub plan: LoadedPlan,
+    /// Its loads.
+    pub loads: Vec<Load>,
     /// How long roles may take to end by themselves.
     pub grace: Duration,
     /// From SIGTERM to SIGKILL.
@@ -81,7 +86,12 @@ impl OrchestratorConfig {
     /// Where they record for a limit on the sound alone: nobody wants to keep that.
     fn passing_recordings(&self) -> Option<PathBuf> {
         let wanted = self.report.is_none() && self.plan.plan.expect.min_intact_pct.is_some();
-        wanted.then(|| std::env::temp_dir().join(format!("b2b-{}.recordings", std::process::id())))
+        wanted.then(|| passing("recordings"))
+    }
+
+    /// Where loads write their reports, each in a folder of its name.
+    fn load_reports(&self) -> PathBuf {
+        self.report.clone().unwrap_or_else(|| passing("loads"))
     }
 
     fn common(&self) -> Common {
@@ -119,7 +129,7 @@ impl Orchestrator {
             None => surroundings::this_program()?,
         };
         if config.dry_run {
-            let lines = command::dry_run(&program, &config.plan.plan, &config.common());
+            let lines = command::dry_run(&program, config);
             // a closed pipe has seen enough
             let _ = std::io::stdout().write_all((lines.join("\n") + "\n").as_bytes());
             return Ok(Exit::Ok as u8);
@@ -128,6 +138,7 @@ impl Orchestrator {
         if let Some(folder) = config.recordings().filter(|_| passing.is_none()) {
             prepare(&folder)?;
         }
+        let _passing = Passing::of_loads(config.report.as_deref(), &config.loads)?;
         let surroundings = Surroundings::of_this_process(program, config.color)?;
         log_to(&surroundings.console, config, surroundings.color);
         let mut run = run::run(config, &surroundings);
@@ -142,10 +153,27 @@ impl Orchestrator {
     }
 }
 
+/// The place of a folder that goes with the run.
+fn passing(what: &str) -> PathBuf {
+    std::env::temp_dir().join(format!("b2b-{}.{what}", std::process::id()))
+}
+
 /// A folder that is ours alone, and goes with this value.
 struct Passing(PathBuf);
 
 impl Passing {
+    /// One for the reports of loads, if there are any and nobody keeps them. Where they are kept, those of an
+    /// earlier run go.
+    fn of_loads(report: Option<&Path>, loads: &[Load]) -> Result<Option<Passing>, Failure> {
+        match report {
+            Some(report) => {
+                folder::clear(report, loads).map_err(|error| unwritable(report, &error))?;
+                Ok(None)
+            }
+            None => (!loads.is_empty()).then(|| Passing::make(passing("loads"))).transpose(),
+        }
+    }
+
     fn make(folder: PathBuf) -> Result<Passing, Failure> {
         // Where something is already, a link of somebody's for one, nothing is made.
         std::fs::DirBuilder::new()

@@ -1,7 +1,8 @@
 //! The READY line of a child: the whole contract in one line.
 //!
 //! `READY role=<role> sip=<ip:port> codec=pcmu ptime=20ms`; of a b2bua, which takes
-//! what comes, `READY role=b2bua sip=<ip:port>`, and ` http=<ip:port>` if it listens there.
+//! what comes, `READY role=b2bua sip=<ip:port>`, and ` http=<ip:port>` if it listens there; of a
+//! load `READY role=load sip=<ip:port>`, with a `sip=` for each of its addresses.
 
 use std::net::SocketAddr;
 
@@ -12,11 +13,11 @@ use b2b_config::RoleName;
 pub struct Ready {
     /// Who is ready.
     pub role: RoleName,
-    /// Where its UA is bound; a real address and a real port.
+    /// Where its UA is bound; a real address and a real port. Of a load's addresses the first.
     pub sip: SocketAddr,
     /// Where its control interface is; none: it is off, or the role has none.
     pub http: Option<SocketAddr>,
-    /// The audio it prefers; none of a b2bua.
+    /// The audio it prefers; none of a b2bua or a load.
     pub audio: Option<Audio>,
 }
 
@@ -33,7 +34,7 @@ pub struct Audio {
 #[derive(Debug, Clone, PartialEq, Eq, thiserror::Error)]
 #[error(
     "READY line not understood: {reason}; it should read READY role=<role> sip=<ip:port> codec=pcmu ptime=20ms \
-     (of a b2bua: READY role=b2bua sip=<ip:port>, and maybe http=<ip:port>)"
+     (of a b2bua: READY role=b2bua sip=<ip:port>, and maybe http=<ip:port>; of a load: READY role=load sip=<ip:port>)"
 )]
 pub struct ReadyError {
     reason: &'static str,
@@ -49,11 +50,16 @@ pub fn parse(line: &str, role: RoleName) -> Result<Ready, ReadyError> {
     let fail = |reason| ReadyError { reason };
     let words: Vec<&str> = line.split(' ').collect();
     let (role_word, sip, http, audio) = match *words.as_slice() {
+        ["READY", role_word, sip, ref more @ ..]
+            if role == RoleName::Load && more.iter().all(|word| address(word, "sip=").is_some()) =>
+        {
+            (role_word, sip, None, None)
+        }
         ["READY", role_word, sip] if role == RoleName::B2bua => (role_word, sip, None, None),
         ["READY", role_word, sip, http] if role == RoleName::B2bua && address(http, "http=").is_some() => {
             (role_word, sip, address(http, "http="), None)
         }
-        ["READY", role_word, sip, codec, ptime] if role != RoleName::B2bua => {
+        ["READY", role_word, sip, codec, ptime] if !matches!(role, RoleName::B2bua | RoleName::Load) => {
             (role_word, sip, None, Some((codec, ptime)))
         }
         _ => return Err(fail("not the right words with one space between them")),
@@ -115,6 +121,16 @@ mod tests {
         let line = "READY role=b2bua sip=127.0.0.1:5070 codec=pcmu ptime=20ms";
         assert!(parse(line, RoleName::B2bua).is_err());
         assert!(parse("READY role=sink sip=127.0.0.1:5070", RoleName::Sink).is_err());
+    }
+
+    #[test]
+    fn a_load_may_have_several_addresses() {
+        let line = "READY role=load sip=127.0.0.2:5070";
+        let ready =
+            |line: &str| parse(line, RoleName::Load).map(|ready| (ready.sip.to_string(), ready.audio));
+        assert_eq!(ready(line), Ok(("127.0.0.2:5070".to_owned(), None)));
+        assert_eq!(ready(&format!("{line} sip=127.0.0.3:5070")), ready(line));
+        assert!(ready(&format!("{line} sip=here")).is_err() && ready("READY role=load").is_err());
     }
 
     #[test]

@@ -9,6 +9,7 @@ use serde::Serialize;
 
 use b2b_base::metrics::MetricsLine;
 
+pub use super::loads::figures::{Calls, LoadFigures};
 pub use crate::results::expectation::{Bound, Expectation};
 
 /// The layout of the record; counted up when a field changes its meaning.
@@ -33,9 +34,12 @@ pub struct RunRecord {
     pub versions: Versions,
     /// In call order: source, mixer (if any), b2bua (if any), sink.
     pub roles: Vec<RoleRecord>,
+    /// Loads beside the chain, in the order of the plan.
+    #[serde(skip_serializing_if = "Vec::is_empty")]
+    pub loads: Vec<LoadRecord>,
     /// Figures of the whole chain.
     pub chain: ChainFigures,
-    /// The plan's `[expect]`, checked; empty when it has none, or when the run
+    /// The plan's `[expect]`, and the limits of its loads, checked; empty when it has none, or when the run
     /// was interrupted or failed before it could be judged.
     pub expectations: Vec<Expectation>,
     /// Impairment that was on, per receiving role.
@@ -114,6 +118,31 @@ pub struct RoleRecord {
     pub metrics: Option<MetricsLine>,
     /// Where it wrote its SIP trace, if it wrote one.
     pub sip_trace: Option<PathBuf>,
+}
+
+/// One load's part in a run.
+#[derive(Debug, Clone, PartialEq, Serialize)]
+pub struct LoadRecord {
+    /// Its name in the plan.
+    pub name: String,
+    /// Process id; none when it was never started.
+    pub pid: Option<u32>,
+    /// The command line, quoted for a shell.
+    pub command: String,
+    /// The SIP address of its READY line, the first one.
+    pub sip: Option<String>,
+    /// From its start to READY, ms.
+    pub ready_ms: Option<u64>,
+    /// How it ended.
+    pub end: RoleEnd,
+    /// Its last line of level error.
+    pub last_error: Option<String>,
+    /// Output lines dropped because they came faster than they could be shown.
+    pub lines_dropped: u64,
+    /// What it has measured; none when it did not come to that.
+    pub figures: Option<LoadFigures>,
+    /// The folder of its own report.
+    pub report: Option<PathBuf>,
 }
 
 /// How a role ended.
@@ -204,7 +233,7 @@ pub struct ImpairmentRecord {
 pub struct Event {
     /// Since the start of the run, seconds.
     pub at_s: f64,
-    /// The role it is about; none for the orchestrator itself.
+    /// The role or the load it is about; none for the orchestrator itself.
     pub role: Option<String>,
     /// What kind of thing it was.
     pub kind: EventKind,

@@ -12,6 +12,8 @@ use b2b_config::RoleName;
 pub struct Standing<'a> {
     /// Which role.
     pub role: RoleName,
+    /// Of a load.
+    pub name: Option<&'a str>,
     /// It is ready.
     pub ready: bool,
     /// It has ended.
@@ -27,7 +29,7 @@ pub struct Standing<'a> {
 pub fn line(elapsed: Duration, roles: &[Standing<'_>]) -> String {
     let mut text = format!("{} s", elapsed.as_secs());
     for standing in roles {
-        let name = tag::plain(standing.role).trim_matches(['[', ']', ' ']).to_string();
+        let name = standing.name.unwrap_or_else(|| tag::plain(standing.role).trim_matches(['[', ']', ' ']));
         text.push_str(&format!(" | {name} {}", part(standing)));
     }
     text
@@ -84,15 +86,18 @@ mod tests {
             latency_ms_p95: Some(160.9),
             ..MetricsLine::default()
         };
-        let standing = |role, metrics| Standing { role, ready: true, ended: false, stalled: false, metrics };
+        let standing =
+            |role, metrics| Standing { role, name: None, ready: true, ended: false, stalled: false, metrics };
         let roles = [
             standing(RoleName::Source, Some(&source)),
             Standing { stalled: true, ..standing(RoleName::Mixer, None) },
             standing(RoleName::Sink, Some(&sink)),
+            Standing { name: Some("crowd"), ..standing(RoleName::Load, None) },
         ];
         assert_eq!(
             line(Duration::from_millis(12_900), &roles),
-            "12 s | SRC tx 600 | MIX STALLED ready | SINK rx 595 lost 1 jitter 0.0/0.0 ms latency 151/161 ms"
+            "12 s | SRC tx 600 | MIX STALLED ready | SINK rx 595 lost 1 jitter 0.0/0.0 ms latency 151/161 ms \
+             | crowd ready"
         );
     }
 }

@@ -1,4 +1,5 @@
-//! The run of a plan: its roles start one after the other, each when those before it are READY.
+//! The run of a plan: its roles start one after the other, each when those before it are READY, and loads that call
+//! beside the chain when all of it is. It lasts as long as the chain and these loads, whichever is longer.
 
 use std::time::{Duration, Instant, SystemTime};
 
@@ -9,13 +10,14 @@ use super::child::Child;
 use super::command::{self, Common};
 use super::driver::{Children, Driver};
 use super::journal::Journal;
-use super::record::{EventKind, RoleEnd, RunRecord};
+use super::loads::{Load, folder};
+use super::record::{EventKind, LoadRecord, RoleEnd, RunRecord};
 use super::rollup;
 use super::shutdown::Input;
-use super::slot::{Slot, Timeline};
+use super::slot::{self, Slot, Timeline};
 use super::surroundings::Surroundings;
 use super::tag;
-use super::verdict::{self, Ending, Failed};
+use super::verdict::{self, Ended, Ending, Failed};
 use b2b_base::logging::Format;
 use b2b_base::util::exit::Exit;
 use b2b_config::RoleName;
@@ -30,19 +32,17 @@ const LAST_OUTPUT: Duration = Duration::from_secs(1);
 /// Runs the plan of `config` to its end.
 pub fn run(config: &OrchestratorConfig, surroundings: &Surroundings) -> RunRecord {
     let (now, started) = (Instant::now(), SystemTime::now());
-    let plan = &config.plan.plan;
-    let slots =
-        command::START_ORDER.iter().filter_map(|role| plan.role(*role)).cloned().map(Slot::new).collect();
     let console = surroundings.console.clone();
     let mut roles = Roles {
         config,
         surroundings,
         common: config.common(),
-        slots,
+        slots: slot::in_order(config),
         journal: Journal::new(console, config.format, config.level, surroundings.color, now),
         timeline: Timeline::default(),
         ending: Ending::default(),
         next_rollup: now + ROLLUP_EVERY + ROLLUP_LAG,
+        complete_since: None,
         over_since: None,
     };
     Driver::new(surroundings, now, config.grace, config.kill).run(&mut roles);
@@ -60,6 +60,8 @@ struct Roles<'a> {
     timeline: Timeline,
     ending: Ending,
     next_rollup: Instant,
+    /// Since when all are READY for whom nobody has to wait: loads that call may begin.
+    complete_since: Option<Instant>,
     over_since: Option<Instant>,
 }
 
@@ -68,9 +70,15 @@ impl Children for Roles<'_> {
         self.follow(now);
         self.reap(now, driver);
         self.start_next(now, driver);
+        self.start_callers(now, driver);
         self.check_ready(now, driver);
+        if self.is_ending() {
+            driver.on(now, Input::EndedWell, self);
+        }
         if self.only_servers() {
             driver.on(now, Input::OnlyServers, self);
+        } else if self.nobody_calls() {
+            driver.on(now, Input::NobodyCalls, self);
         }
         if now >= self.next_rollup {
             self.next_rollup = now + ROLLUP_EVERY;
@@ -81,7 +89,12 @@ impl Children for Roles<'_> {
 
     fn alive(&mut self) -> Vec<(String, &mut Child)> {
         let alive = self.slots.iter_mut().filter(|slot| slot.is_alive());
-        alive.filter_map(|slot| Some((slot.role().to_string(), slot.child.as_mut()?))).collect()
+        alive.filter_map(|slot| Some((slot.title(), slot.child.as_mut()?))).collect()
+    }
+
+    fn callees(&mut self) -> Vec<(String, &mut Child)> {
+        let callees = self.slots.iter_mut().filter(|slot| slot.is_alive() && slot.is_callee());
+        callees.filter_map(|slot| Some((slot.title(), slot.child.as_mut()?))).collect()
     }
 
     fn interrupted(&mut self, signal: &'static str) {
@@ -102,7 +115,8 @@ impl Children for Roles<'_> {
         // Lines wait that this turn left for others' sake.
         let has_lines = |slot: &Slot| slot.child.as_ref().is_some_and(|child| child.output.has_lines());
         let waiting = self.slots.iter().any(|slot| !slot.is_done() && has_lines(slot));
-        Some(if waiting { now } else { self.next_rollup })
+        let load = self.slots.iter().filter(|slot| slot.child.is_none()).filter_map(|slot| self.due_of(slot));
+        Some(if waiting { now } else { load.fold(self.next_rollup, Instant::min) })
     }
 
     fn is_over(&mut self, now: Instant, running: bool) -> bool {
@@ -123,19 +137,32 @@ impl Roles<'_> {
             && self.ending.interrupted.is_none()
             && let Some(slot) = self.slots.iter().find(|slot| slot.ready.is_none())
         {
-            let reason = format!("the {} never was READY", slot.role());
-            self.failed(Instant::now(), Some(slot.role()), Exit::Timeout as u8, reason);
+            let (name, reason) = (slot.name().to_owned(), format!("the {} never was READY", slot.title()));
+            self.failed(Instant::now(), Some(&name), Exit::Timeout as u8, reason);
+        }
+        let (reports, kept) = (self.config.load_reports(), self.config.report.is_some());
+        let of = |load: &Load| {
+            let slot = self.slots.iter().find(|slot| slot.load.as_ref() == Some(load));
+            slot.map(|slot| slot.load_record(&folder::of(&reports, load), kept))
+        };
+        let loads: Vec<LoadRecord> = self.config.loads.iter().filter_map(of).collect();
+        let unread = loads.iter().find(|load| load.figures.is_none()).map(|load| load.name.clone());
+        if let Some(name) = unread.filter(|_| self.ending == Ending::default()) {
+            let reason = format!("the load {name} has ended, and its load.json cannot be read");
+            self.failed(Instant::now(), Some(&name), Exit::Audio as u8, reason);
         }
         // in call order
         self.slots.reverse();
         let recordings = self.config.recordings();
-        let roles = self.slots.iter().map(|slot| slot.record(recordings.as_ref())).collect();
-        let events = self.journal.take_events();
-        verdict::record(self.config, started, roles, self.ending, events, self.timeline.lines)
+        let roles = self.slots.iter().filter(|slot| slot.load.is_none());
+        let roles = roles.map(|slot| slot.record(recordings.as_ref())).collect();
+        let ended = Ended { roles, loads, ending: self.ending, events: self.journal.take_events() };
+        verdict::record(self.config, started, ended, self.timeline.lines)
     }
 
     fn standings(&self) -> Vec<rollup::Standing<'_>> {
-        self.slots.iter().rev().map(Slot::standing).collect()
+        let chain = self.slots.iter().rev().filter(|slot| slot.load.is_none());
+        chain.chain(self.slots.iter().filter(|slot| slot.load.is_some())).map(Slot::standing).collect()
     }
 
     fn follow(&mut self, now: Instant) {
@@ -146,41 +173,96 @@ impl Roles<'_> {
 
     /// Starts the next role when everyone before it is READY.
     fn start_next(&mut self, now: Instant, driver: &mut Driver<'_>) {
-        if !driver.is_running() {
+        let waited_for = || self.slots.iter().enumerate().filter(|(_, slot)| !slot.is_caller());
+        let next = waited_for().find(|(_, slot)| slot.child.is_none()).map(|(index, _)| index);
+        let first = next.unwrap_or(self.slots.len());
+        if !driver.is_running() || waited_for().any(|(index, slot)| index < first && slot.ready.is_none()) {
             return;
         }
-        let Some(index) = self.slots.iter().position(|slot| slot.child.is_none()) else { return };
-        if self.slots.iter().take(index).any(|slot| slot.ready.is_none()) {
-            return;
+        match next {
+            Some(index) => self.start(index, now, driver),
+            None => {
+                self.complete_since.get_or_insert(now);
+            }
         }
-        let Some(plan) = self.slots.get(index).map(|slot| slot.plan.clone()) else { return };
-        let callee = command::next_of(&self.config.plan.plan, plan.role);
-        let next = self.slots.iter().find(|slot| Some(slot.role()) == callee);
-        let next = next.and_then(|slot| slot.ready.as_ref()).map(|(ready, _)| ready.sip);
-        let words = command::arguments(&self.config.plan.plan, &plan, &self.common, next);
+    }
+
+    /// Starts loads that call, each at its time.
+    fn start_callers(&mut self, now: Instant, driver: &mut Driver<'_>) {
+        for index in 0..self.slots.len() {
+            let slot = self.slots.get(index).filter(|slot| slot.child.is_none());
+            let due = slot.and_then(|slot| self.due_of(slot));
+            if driver.is_running() && due.is_some_and(|due| now >= due) {
+                self.start(index, now, driver);
+            }
+        }
+    }
+
+    /// When a load that calls is due; none: it is none, or not everybody else is READY.
+    fn due_of(&self, slot: &Slot) -> Option<Instant> {
+        let load = slot.load.as_ref().filter(|load| load.calls)?;
+        Some(self.complete_since? + load.part.start_after)
+    }
+
+    fn start(&mut self, index: usize, now: Instant, driver: &mut Driver<'_>) {
+        let Some(slot) = self.slots.get(index) else { return };
+        let (role, title, name) = (slot.role(), slot.title(), slot.name().to_owned());
+        let words = self.words(slot);
         let command = command::quoted(&self.surroundings.program, &words);
         let wake = self.surroundings.wake.0.clone();
-        let child = Child::spawn(plan.role, &self.surroundings.program, &words, wake);
-        let role = plan.role;
+        let child = Child::spawn(role, &self.surroundings.program, &words, wake);
         if let Some(slot) = self.slots.get_mut(index) {
             slot.command.clone_from(&command);
             match child {
                 Ok(child) => {
-                    let text = format!("started the {role} (pid {}): {command}", child.pid());
+                    let text = format!("started the {title} (pid {}): {command}", child.pid());
                     slot.child = Some(child);
-                    self.journal.event(now, EventKind::Started, Some(role), text);
+                    self.journal.event(now, EventKind::Started, Some(&name), text);
                 }
                 Err(error) => {
-                    let reason = format!("cannot start the {role}: {error}");
-                    self.fail(now, driver, Some(role), Exit::Timeout as u8, reason);
+                    let reason = format!("cannot start the {title}: {error}");
+                    self.fail(now, driver, Some(&name), Exit::Timeout as u8, reason);
                 }
             }
         }
     }
 
+    /// The arguments of a role or load, with the addresses of those that are READY.
+    fn words(&self, slot: &Slot) -> Vec<String> {
+        let plan = &self.config.plan.plan;
+        let at = |role: Option<RoleName>| {
+            let slot = self.slots.iter().find(|slot| Some(slot.role()) == role);
+            slot.and_then(Slot::address)
+        };
+        if let Some(load) = &slot.load {
+            let (log, server) = ((self.common.format, self.common.level), at(Some(RoleName::B2bua)));
+            return load.arguments(log, &folder::of(&self.config.load_reports(), load), server);
+        }
+        let next = at(command::next_of(plan, slot.role()));
+        let mut words = command::arguments(plan, &slot.plan, &self.common, next);
+        if slot.role() == RoleName::B2bua {
+            let answering = self.slots.iter().filter(|slot| slot.is_callee());
+            let routes = answering.filter_map(|slot| Some(slot.load.as_ref()?.route(slot.address()?)));
+            words.extend(routes.flatten());
+        }
+        words
+    }
+
+    /// Whether the end has begun: of the chain somebody has ended, and every load that calls has.
+    fn is_ending(&self) -> bool {
+        self.slots.iter().any(|slot| slot.load.is_none() && slot.has_ended())
+            && self.slots.iter().all(|slot| !slot.is_caller() || slot.has_ended())
+    }
+
     /// Whether nothing runs but what does not end by itself.
     fn only_servers(&self) -> bool {
         self.slots.iter().filter(|slot| slot.is_alive()).all(|slot| slot.role() == RoleName::B2bua)
+    }
+
+    /// The same, but for loads that only answer.
+    fn nobody_calls(&self) -> bool {
+        let mut alive = self.slots.iter().filter(|slot| slot.is_alive());
+        alive.all(|slot| slot.is_callee() || slot.role() == RoleName::B2bua)
     }
 
     fn check_ready(&mut self, now: Instant, driver: &mut Driver<'_>) {
@@ -191,73 +273,68 @@ impl Roles<'_> {
             let started = slot.child.as_ref().map(|child| child.started);
             slot.ready.is_none() && started.is_some_and(|started| now >= started + self.config.ready)
         });
-        if let Some(role) = late.map(Slot::role) {
-            let waiting =
-                self.slots.iter().filter(|slot| slot.child.is_none()).map(|slot| slot.role().as_str());
+        if let Some((title, name)) = late.map(|slot| (slot.title(), slot.name().to_owned())) {
+            let waiting = self.slots.iter().filter(|slot| slot.child.is_none()).map(Slot::name);
             let waiting: Vec<_> = waiting.collect();
             let rest = match waiting.as_slice() {
                 [] => String::new(),
                 names => format!(" (and so {} was not started)", names.join(" and ")),
             };
             let ms = self.config.ready.as_millis();
-            let reason = format!("the {role} was not READY within {ms} ms{rest}; --ready-ms gives it longer");
-            self.fail(now, driver, Some(role), Exit::Timeout as u8, reason);
+            let reason =
+                format!("the {title} was not READY within {ms} ms{rest}; --ready-ms gives it longer");
+            self.fail(now, driver, Some(&name), Exit::Timeout as u8, reason);
         }
     }
 
     fn reap(&mut self, now: Instant, driver: &mut Driver<'_>) {
-        let mut ends: Vec<(RoleName, RoleEnd, Option<String>, bool)> = Vec::new();
-        for slot in &mut self.slots {
+        let mut ends: Vec<(usize, RoleEnd)> = Vec::new();
+        for (index, slot) in self.slots.iter_mut().enumerate() {
             if let Some(end) = slot.reap(now) {
                 // its last lines before the news of its end
                 slot.follow(now, &mut self.journal, &self.surroundings.console, &mut self.timeline);
-                ends.push((slot.role(), end, slot.last_error(), slot.ready.is_some()));
+                ends.push((index, end));
             }
         }
         // several ends in one turn: what crashed comes before what missed it
-        ends.sort_by_key(|(_, end, ..)| verdict::severity(end));
-        for (role, end, last_error, was_ready) in ends {
-            let well = verdict::ended_well(&end);
-            let error = last_error
-                .filter(|_| !well)
-                .map(|line| format!("; its last error: {line}"))
-                .unwrap_or_default();
-            let text = format!("the {role} has ended: {}{error}", end.text);
-            let waiting = self.slots.iter().find(|slot| slot.child.is_none()).map(Slot::role);
+        ends.sort_by_key(|(_, end)| verdict::severity(end));
+        for (index, end) in ends {
+            let Some(slot) = self.slots.get(index) else { continue };
+            let (title, name, was_ready) = (slot.title(), slot.name().to_owned(), slot.ready.is_some());
+            // exit code 1 of a load is its verdict, which is judged with all others
+            let judged = slot.load.is_some() && end.code == Some(Exit::Expectation as u8);
+            let well = judged || verdict::ended_well(&end);
+            let error = slot.last_error().filter(|_| !well);
+            let error = error.map(|line| format!("; its last error: {line}")).unwrap_or_default();
+            let text = format!("the {title} has ended: {}{error}", end.text);
+            let waiting = self.slots.iter().find(|slot| slot.child.is_none() && !slot.is_caller());
+            let waiting = waiting.filter(|_| was_ready).map(Slot::title);
             if well
                 && driver.is_running()
-                && let Some(waiting) = waiting.filter(|_| was_ready)
+                && let Some(waiting) = waiting
             {
-                let reason = format!("the {role} has ended ({}) before the {waiting} was started", end.text);
-                self.fail(now, driver, Some(role), Exit::Timeout as u8, reason);
+                let reason = format!("the {title} has ended ({}) before the {waiting} was started", end.text);
+                self.fail(now, driver, Some(&name), Exit::Timeout as u8, reason);
             } else if well && (was_ready || driver.is_told()) {
-                self.journal.event(now, EventKind::Ended, Some(role), text);
-                driver.on(now, Input::EndedWell, self);
+                self.journal.event(now, EventKind::Ended, Some(&name), text);
             } else if well {
-                let reason = format!("the {role} has ended ({}) before it was READY", end.text);
-                self.fail(now, driver, Some(role), Exit::Timeout as u8, reason);
+                let reason = format!("the {title} has ended ({}) before it was READY", end.text);
+                self.fail(now, driver, Some(&name), Exit::Timeout as u8, reason);
             } else {
-                self.fail(now, driver, Some(role), verdict::code(&end), text);
+                self.fail(now, driver, Some(&name), verdict::code(&end), text);
             }
         }
     }
 
     /// Something failed, which ends the run.
-    fn fail(
-        &mut self,
-        now: Instant,
-        driver: &mut Driver<'_>,
-        role: Option<RoleName>,
-        code: u8,
-        reason: String,
-    ) {
-        self.failed(now, role, code, reason);
+    fn fail(&mut self, now: Instant, driver: &mut Driver<'_>, name: Option<&str>, code: u8, reason: String) {
+        self.failed(now, name, code, reason);
         driver.on(now, Input::Failed, self);
     }
 
     /// The first failure decides the exit code.
-    fn failed(&mut self, now: Instant, role: Option<RoleName>, code: u8, reason: String) {
-        self.journal.event(now, EventKind::Error, role, reason.clone());
+    fn failed(&mut self, now: Instant, name: Option<&str>, code: u8, reason: String) {
+        self.journal.event(now, EventKind::Error, name, reason.clone());
         let failed = Failed { code, reason };
         match &self.ending.failed {
             None => self.ending.failed = Some(failed),

@@ -1,15 +1,17 @@
 //! The end of a run, as a table. No clock and no process in here: `now` comes
 //! in, what to do goes out.
 //!
-//! | state | a role ended well | only servers left | a role failed | interrupt | time |
-//! |---|---|---|---|---|---|
-//! | Running | → Ending | | → Terminating, **terminate** | → Terminating, **terminate** | |
-//! | Ending | | → Terminating, **terminate** | → Terminating, **terminate** | → Terminating, **terminate** | grace: → Terminating, **terminate** |
-//! | Terminating | | | | second one: → Killing, **kill** | grace: **remind**, once; kill: → Killing, **kill** |
-//! | Killing | | | | | |
+//! | state | a role ended well | nobody calls | only servers left | a role failed | interrupt | time |
+//! |---|---|---|---|---|---|---|
+//! | Running | → Ending | | | → Terminating, **terminate** | → Terminating, **terminate** | |
+//! | Ending | | → Dismissing, **terminate callees** | → Terminating, **terminate** | → Terminating, **terminate** | → Terminating, **terminate** | grace: → Terminating, **terminate** |
+//! | Dismissing | | | as Ending | as Ending | as Ending | as Ending |
+//! | Terminating | | | | | second one: → Killing, **kill** | grace: **remind**, once; kill: → Killing, **kill** |
+//! | Killing | | | | | | |
 //!
 //! Ending is the normal end: the source has hung up, and the others follow by
-//! BYE; a server (the b2bua) follows nobody and is told when it is alone. Grace and kill are counted from the moment the state was entered.
+//! BYE; a server (the b2bua) follows nobody and is told when it is alone, loads that only answer are
+//! told before it, since they may take back what they have registered there. Grace and kill are counted from the moment the state was entered.
 
 use std::time::{Duration, Instant};
 
@@ -18,6 +20,8 @@ use std::time::{Duration, Instant};
 pub enum Input {
     /// A role exited with code 0.
     EndedWell,
+    /// What still runs are servers and loads that only answer, of these at least one.
+    NobodyCalls,
     /// What still runs would not end by itself.
     OnlyServers,
     /// A role failed, crashed or was not READY in time.
@@ -31,6 +35,8 @@ pub enum Input {
 /// What to do with the roles that still run.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
 pub enum Action {
+    /// Send SIGTERM to loads that only answer.
+    TerminateCallees,
     /// Send SIGTERM.
     Terminate,
     /// Say who is still there.
@@ -43,6 +49,7 @@ pub enum Action {
 enum State {
     Running,
     Ending { since: Instant },
+    Dismissing { since: Instant },
     Terminating { since: Instant, reminded: bool, interrupted: bool },
     Killing,
 }
@@ -76,12 +83,21 @@ impl Shutdown {
         let told = |interrupted| State::Terminating { since: now, reminded: false, interrupted };
         let (state, action) = match (self.state, input) {
             (State::Running, Input::EndedWell) => (State::Ending { since: now }, None),
-            (State::Running | State::Ending { .. }, Input::Failed) => (told(false), Some(Action::Terminate)),
-            (State::Running | State::Ending { .. }, Input::Interrupt) => {
+            (State::Running | State::Ending { .. } | State::Dismissing { .. }, Input::Failed) => {
+                (told(false), Some(Action::Terminate))
+            }
+            (State::Running | State::Ending { .. } | State::Dismissing { .. }, Input::Interrupt) => {
                 (told(true), Some(Action::Terminate))
             }
-            (State::Ending { .. }, Input::OnlyServers) => (told(false), Some(Action::Terminate)),
-            (State::Ending { since }, Input::Tick) if now >= since + self.grace => {
+            (State::Ending { .. }, Input::NobodyCalls) => {
+                (State::Dismissing { since: now }, Some(Action::TerminateCallees))
+            }
+            (State::Ending { .. } | State::Dismissing { .. }, Input::OnlyServers) => {
+                (told(false), Some(Action::Terminate))
+            }
+            (State::Ending { since } | State::Dismissing { since }, Input::Tick)
+                if now >= since + self.grace =>
+            {
                 (told(false), Some(Action::Terminate))
             }
             (State::Terminating { since, reminded, interrupted: false }, Input::Interrupt) => {
@@ -106,7 +122,7 @@ impl Shutdown {
     pub fn deadline(&self) -> Option<Instant> {
         match self.state {
             State::Running | State::Killing => None,
-            State::Ending { since } => Some(since + self.grace),
+            State::Ending { since } | State::Dismissing { since } => Some(since + self.grace),
             State::Terminating { since, reminded: false, .. } => Some(since + self.grace.min(self.kill)),
             State::Terminating { since, .. } => Some(since + self.kill),
         }
@@ -147,6 +163,20 @@ mod tests {
         assert_eq!(it.on(start, Input::OnlyServers), Some(Action::Terminate));
         assert_eq!(it.on(start, Input::OnlyServers), None);
         assert_eq!(it.on(start + KILL, Input::Tick), Some(Action::Kill));
+    }
+
+    #[test]
+    fn callees_are_told_before_the_servers_and_have_grace() {
+        let (mut it, start) = started();
+        assert_eq!(it.on(start, Input::NobodyCalls), None);
+        it.on(start, Input::EndedWell);
+        assert_eq!(it.on(start, Input::NobodyCalls), Some(Action::TerminateCallees));
+        assert_eq!(it.on(start, Input::NobodyCalls), None);
+        assert!(!it.is_told());
+        let mut alone = it.clone();
+        assert_eq!(alone.on(start, Input::OnlyServers), Some(Action::Terminate));
+        assert_eq!(it.deadline(), Some(start + GRACE));
+        assert_eq!(it.on(start + GRACE, Input::Tick), Some(Action::Terminate));
     }
 
     #[test]

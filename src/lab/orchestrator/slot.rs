@@ -1,13 +1,16 @@
-//! One role of a run: its child, and what is known of it.
+//! One role of a run, or one load: its child, and what is known of it.
 
-use std::path::PathBuf;
+use std::net::SocketAddr;
+use std::path::{Path, PathBuf};
 use std::time::{Duration, Instant};
 
+use super::OrchestratorConfig;
 use super::child::Child;
 use super::journal::Journal;
+use super::loads::{Load, Start, figures};
 use super::output::DropWarnings;
 use super::ready::Ready;
-use super::record::{EventKind, RoleEnd, RoleRecord};
+use super::record::{EventKind, LoadRecord, RoleEnd, RoleRecord};
 use super::rollup::Standing;
 use super::stall::Stall;
 use crate::config::plan::RolePlan;
@@ -20,11 +23,13 @@ const LINES_A_TURN: usize = 64;
 /// How long the output of a child that has ended may lag behind its end.
 const OUTPUT_LAG: Duration = Duration::from_millis(500);
 
-/// A role of a run.
+/// A role of a run, or a load.
 #[derive(Debug)]
 pub struct Slot {
     /// Its part of the plan.
     pub plan: RolePlan,
+    /// What more there is of a load.
+    pub load: Option<Load>,
     /// Its command line, quoted.
     pub command: String,
     /// Its process, once started.
@@ -42,11 +47,28 @@ pub struct Slot {
     ended: bool,
 }
 
+/// Roles and loads in the order in which they start: who is called before who calls.
+pub fn in_order(config: &OrchestratorConfig) -> Vec<Slot> {
+    let roles = |names: &'static [RoleName]| {
+        names.iter().filter_map(|name| config.plan.plan.role(*name)).cloned().map(Slot::new)
+    };
+    let loads = |start: Start| {
+        config.loads.iter().filter(move |load| load.start() == start).cloned().map(Slot::of_load)
+    };
+    loads(Start::Before)
+        .chain(roles(&[RoleName::Sink, RoleName::B2bua, RoleName::Mixer]))
+        .chain(loads(Start::WithServer))
+        .chain(roles(&[RoleName::Source]))
+        .chain(loads(Start::WithCalls))
+        .collect()
+}
+
 impl Slot {
     /// A role that has not started.
     pub fn new(plan: RolePlan) -> Self {
         Slot {
             plan,
+            load: None,
             command: String::new(),
             child: None,
             ready: None,
@@ -61,9 +83,47 @@ impl Slot {
         }
     }
 
+    /// A load that has not started.
+    pub fn of_load(load: Load) -> Self {
+        Slot { load: Some(load.clone()), ..Slot::new(load.part.plan) }
+    }
+
     /// Which role.
     pub fn role(&self) -> RoleName {
         self.plan.role
+    }
+
+    /// What the record calls it: its role, or a load's own name.
+    pub fn name(&self) -> &str {
+        self.load.as_ref().map_or(self.plan.role.as_str(), |load| &load.part.name)
+    }
+
+    /// What people call it: `sink`, `load crowd`.
+    pub fn title(&self) -> String {
+        match &self.load {
+            Some(load) => format!("load {}", load.part.name),
+            None => self.plan.role.to_string(),
+        }
+    }
+
+    /// Where it is, once it is READY.
+    pub fn address(&self) -> Option<SocketAddr> {
+        self.ready.as_ref().map(|(ready, _)| ready.sip)
+    }
+
+    /// It is a load that makes calls.
+    pub fn is_caller(&self) -> bool {
+        self.load.as_ref().is_some_and(|load| load.calls)
+    }
+
+    /// It is a load that only answers: it ends when it is told.
+    pub fn is_callee(&self) -> bool {
+        self.load.as_ref().is_some_and(|load| !load.calls)
+    }
+
+    /// It has ended, and its end has been looked at.
+    pub fn has_ended(&self) -> bool {
+        self.ended
     }
 
     /// Its process runs, or its end has not been looked at yet.
@@ -85,31 +145,32 @@ impl Slot {
         console: &Console,
         timeline: &mut Timeline,
     ) {
-        let role = self.plan.role;
+        let (role, title, name) = (self.plan.role, self.title(), self.name().to_owned());
+        let name = name.as_str();
         let Some(child) = &self.child else { return };
         while let Ok(ready) = child.output.ready.try_recv() {
             match ready {
                 Ok(ready) if self.ready.is_none() => {
                     let took = now.saturating_duration_since(child.started);
-                    let text = format!("the {role} is READY at {} after {} ms", ready.sip, took.as_millis());
-                    journal.event(now, EventKind::Ready, Some(role), text);
+                    let text = format!("the {title} is READY at {} after {} ms", ready.sip, took.as_millis());
+                    journal.event(now, EventKind::Ready, Some(name), text);
                     self.ready = Some((ready, took));
                 }
                 Ok(_) if self.second_ready => {}
                 Ok(_) => {
                     self.second_ready = true;
-                    let text = format!("the {role} printed READY more than once; only the first counts");
-                    journal.event(now, EventKind::Warning, Some(role), text);
+                    let text = format!("the {title} printed READY more than once; only the first counts");
+                    journal.event(now, EventKind::Warning, Some(name), text);
                 }
-                Err(error) => journal.event(now, EventKind::Warning, Some(role), format!("{role}: {error}")),
+                Err(error) => journal.event(now, EventKind::Warning, Some(name), format!("{title}: {error}")),
             }
         }
         while let Ok(line) = child.output.metrics.try_recv() {
             let stalled = self.stall.on(role, &line);
             if stalled && !self.stalled {
                 let text =
-                    format!("the {role} is stalled: no packet moved for two metrics periods of its call");
-                journal.event(now, EventKind::Warning, Some(role), text);
+                    format!("the {title} is stalled: no packet moved for two metrics periods of its call");
+                journal.event(now, EventKind::Warning, Some(name), text);
             }
             self.stalled = stalled;
             self.ever_stalled |= stalled;
@@ -121,12 +182,12 @@ impl Slot {
                 break;
             }
             let Some(line) = child.output.next_line() else { break };
-            journal.child(role, child.pid(), line);
+            journal.child(role, self.load.as_ref().map(|_| name), child.pid(), line);
         }
         if let Some(lines) = self.drops.on(now, child.output.dropped()) {
             let text =
-                format!("dropped {lines} lines of the {role}: it writes faster than they can be shown");
-            journal.event(now, EventKind::Warning, Some(role), text);
+                format!("dropped {lines} lines of the {title}: it writes faster than they can be shown");
+            journal.event(now, EventKind::Warning, Some(name), text);
         }
     }
 
@@ -155,6 +216,7 @@ impl Slot {
     pub fn standing(&self) -> Standing<'_> {
         Standing {
             role: self.plan.role,
+            name: self.load.as_ref().map(|load| load.part.name.as_str()),
             ready: self.ready.is_some(),
             ended: self.ended,
             stalled: self.stalled,
@@ -182,6 +244,25 @@ impl Slot {
             lines_dropped: self.child.as_ref().map_or(0, |child| child.output.dropped()),
             metrics: self.metrics.clone(),
             sip_trace: traced.or_else(|| recordings.map(|folder| folder.join(format!("{role}.sip")))),
+        }
+    }
+}
+
+impl Slot {
+    /// The same of a load, whose report is in this folder; `kept`: for longer than the run.
+    pub fn load_record(&self, folder: &Path, kept: bool) -> LoadRecord {
+        let record = self.record(None);
+        LoadRecord {
+            name: self.name().to_owned(),
+            pid: record.pid,
+            command: record.command,
+            sip: record.sip,
+            ready_ms: record.ready_ms,
+            end: record.end,
+            last_error: record.last_error,
+            lines_dropped: record.lines_dropped,
+            figures: figures::read(folder),
+            report: kept.then(|| folder.to_path_buf()),
         }
     }
 }

@@ -10,6 +10,7 @@ pub fn lines(run: &RunRecord) -> Vec<String> {
     lines.extend(table(&run.roles));
     lines.push(String::new());
     lines.extend(chain(&run.chain, &run.roles));
+    lines.extend(run.loads.iter().map(|load| format!("load      {}", load.line())));
     for impairment in &run.impairments {
         lines.push(format!("impaired  {}: {} (on purpose, --impair)", impairment.role, impairment.value));
     }
@@ -23,6 +24,13 @@ pub fn lines(run: &RunRecord) -> Vec<String> {
         lines.push(format!(
             "dropped   {}: {} lines came faster than they could be shown",
             role.role, role.lines_dropped
+        ));
+    }
+    for load in run.loads.iter().filter(|load| load.lines_dropped > 0) {
+        let lines_dropped = load.lines_dropped;
+        lines.push(format!(
+            "dropped   {}: {lines_dropped} lines came faster than they could be shown",
+            load.name
         ));
     }
     for expectation in &run.expectations {

@@ -4,7 +4,8 @@ use std::time::SystemTime;
 
 use super::OrchestratorConfig;
 use super::record::{
-    Event, ImpairmentRecord, PlanRecord, RoleEnd, RoleRecord, RunRecord, SCHEMA, Verdict, Versions,
+    ChainFigures, Event, ImpairmentRecord, LoadRecord, PlanRecord, RoleEnd, RoleRecord, RunRecord, SCHEMA,
+    Verdict, Versions,
 };
 use super::{chain, report};
 use crate::config::plan::RolePlan;
@@ -63,15 +64,27 @@ pub fn severity(end: &RoleEnd) -> u8 {
     }
 }
 
-/// Puts the record of a run together; `roles` in call order.
+/// What is left of a run.
+#[derive(Debug)]
+pub struct Ended {
+    /// In call order.
+    pub roles: Vec<RoleRecord>,
+    /// In the order of the plan.
+    pub loads: Vec<LoadRecord>,
+    /// What ended it.
+    pub ending: Ending,
+    /// What happened when.
+    pub events: Vec<Event>,
+}
+
+/// Puts the record of a run together.
 pub fn record(
     config: &OrchestratorConfig,
     started: SystemTime,
-    roles: Vec<RoleRecord>,
-    ending: Ending,
-    events: Vec<Event>,
+    run: Ended,
     timeline: Vec<MetricsLine>,
 ) -> RunRecord {
+    let Ended { roles, loads, ending, events } = run;
     let ended = SystemTime::now();
     let mut chain = chain::figures(&roles);
     let sink = config.plan.plan.role(RoleName::Sink);
@@ -85,7 +98,10 @@ pub fn record(
     if let Some(folder) = config.recordings().filter(|_| judged && expect.min_intact_pct.is_some()) {
         chain.intact_pct = report::intact_pct(&folder);
     }
-    let expectations = if judged { chain::check(expect, &chain, latency_measured) } else { Vec::new() };
+    let mut expectations = if judged { chain::check(expect, &chain, latency_measured) } else { Vec::new() };
+    for load in loads.iter().filter(|_| judged) {
+        expectations.extend(load.figures.iter().flat_map(|figures| figures.limits(&load.name)));
+    }
     let missed: Vec<String> =
         expectations.iter().filter(|expectation| expectation.missed()).map(|missed| missed.line()).collect();
     let (exit_code, headline, mut reasons) = match (ending.failed, ending.interrupted) {
@@ -97,7 +113,7 @@ pub fn record(
             let headline = format!("{} of {} expectations are not met", missed.len(), expectations.len());
             (Exit::Expectation as u8, headline, missed)
         }
-        (None, None) => (Exit::Ok as u8, good_headline(&chain), Vec::new()),
+        (None, None) => (Exit::Ok as u8, good_headline(&chain, &loads), Vec::new()),
     };
     reasons.extend(ending.also);
     let impairments = roles
@@ -126,6 +142,7 @@ pub fn record(
         plan: PlanRecord { path: config.plan.path.clone(), text: config.plan.text.clone() },
         versions: versions(),
         roles,
+        loads,
         chain,
         expectations,
         impairments,
@@ -135,7 +152,7 @@ pub fn record(
     }
 }
 
-fn good_headline(chain: &super::record::ChainFigures) -> String {
+fn good_headline(chain: &ChainFigures, loads: &[LoadRecord]) -> String {
     let mut parts = Vec::new();
     if let Some(seconds) = chain.duration_s {
         parts.push(format!("{seconds:.1} s of audio arrived"));
@@ -148,6 +165,11 @@ fn good_headline(chain: &super::record::ChainFigures) -> String {
     }
     if let Some(mos) = chain.mos {
         parts.push(format!("MOS {mos:.2}"));
+    }
+    let calls = loads.iter().filter_map(|load| load.figures.as_ref()?.callers.as_ref());
+    let calls: u64 = calls.map(|calls| calls.done).sum();
+    if calls > 0 {
+        parts.push(format!("{calls} calls beside it"));
     }
     if parts.is_empty() {
         "every role ended well, but nothing was measured".to_string()

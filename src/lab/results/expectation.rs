@@ -1,9 +1,9 @@
 //! A limit of a plan's `[expect]`, and what was measured.
 
-use serde::Serialize;
+use serde::{Deserialize, Serialize};
 
 /// One line of the plan's `[expect]`, checked.
-#[derive(Debug, Clone, PartialEq, Serialize)]
+#[derive(Debug, Clone, PartialEq, Serialize, Deserialize)]
 pub struct Expectation {
     /// Its key in the plan: `max_loss_pct`.
     pub name: String,
@@ -21,7 +21,7 @@ pub struct Expectation {
     /// False for what the engines of the chain cannot measure: neither met nor missed.
     pub judged: bool,
     /// Why nothing was measured.
-    #[serde(skip_serializing_if = "Option::is_none")]
+    #[serde(skip_serializing_if = "Option::is_none", default)]
     pub unmeasured: Option<String>,
 }
 
@@ -58,7 +58,7 @@ impl Expectation {
 }
 
 /// Which side of the limit is good.
-#[derive(Debug, Clone, Copy, PartialEq, Eq, Serialize)]
+#[derive(Debug, Clone, Copy, PartialEq, Eq, Serialize, Deserialize)]
 #[serde(rename_all = "snake_case")]
 pub enum Bound {
     /// Good at or below the limit.

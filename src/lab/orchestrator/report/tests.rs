@@ -46,6 +46,7 @@ fn run(folder: &Path) -> RunRecord {
             build: "debug".into(),
         },
         roles: vec![role("source"), role("sink")],
+        loads: vec![load("answers", 0), load("crowd", 80)],
         chain: ChainFigures { loss_pct: Some(0.0), latency_ms_p95: Some(93.0), ..ChainFigures::default() },
         expectations: vec![],
         impairments: vec![],
@@ -86,6 +87,42 @@ fn written(folder: &Path, run: &RunRecord) -> (serde_json::Value, String) {
     let written = write(&folder.join("report"), run).expect("written");
     let json = serde_json::from_slice(&fs::read(written.json).expect("json")).expect("JSON");
     (json, fs::read_to_string(written.html).expect("html"))
+}
+
+fn load(name: &str, begun: u64) -> LoadRecord {
+    let callers = Calls { begun, done: 79, failed: 1, mouth_to_ear_p95_ms: Some(97.2), mos: Some(4.41) };
+    LoadRecord {
+        name: name.into(),
+        pid: Some(7),
+        command: format!("b2b --role load --name {name}"),
+        sip: None,
+        ready_ms: None,
+        end: RoleEnd { code: Some(1), text: "exit 1".into(), ..RoleEnd::default() },
+        last_error: None,
+        lines_dropped: 0,
+        figures: Some(LoadFigures {
+            result: "failed".into(),
+            why: vec![],
+            callers: (begun > 0).then_some(callers),
+            callees: None,
+            setup_p99_ms: Some(12.3),
+            expectations: vec![],
+        }),
+        report: Some("report".into()),
+    }
+}
+
+#[test]
+fn each_load_has_a_row_with_the_way_to_its_own_report() {
+    let dir = tempfile::tempdir().expect("dir");
+    let (json, page) = written(dir.path(), &run(dir.path()));
+    assert_eq!(json["loads"][1]["name"], "crowd");
+    assert_eq!(json["loads"][1]["figures"]["callers"]["done"], 79);
+    let row = page.split("<tr>").find(|row| row.contains("href=\"crowd/report.html\"")).expect("a row");
+    for cell in ["<b>failed</b>", "callers", ">80<", ">79<", ">1<", "12 ms", "97 ms", "4.41", "exit 1"] {
+        assert!(row.contains(cell), "{cell}: {row}");
+    }
+    assert!(page.contains("b2b --role load --name answers") && page.contains("answers/report.html"));
 }
 
 #[test]

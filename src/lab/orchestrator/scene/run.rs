@@ -104,6 +104,10 @@ impl Children for Parties<'_> {
         phones.chain(server.map(|child| ("b2bua".to_owned(), child))).collect()
     }
 
+    fn callees(&mut self) -> Vec<(String, &mut Child)> {
+        Vec::new()
+    }
+
     fn interrupted(&mut self, signal: &'static str) {
         self.broken.get_or_insert(Broken::Interrupted(signal));
     }

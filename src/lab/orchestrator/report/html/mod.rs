@@ -15,6 +15,7 @@ use maud::{Markup, PreEscaped, html};
 use super::analysis::Analysis;
 use super::charts;
 use super::recordings::Recordings;
+use crate::orchestrator::loads::table;
 use crate::orchestrator::record::RunRecord;
 use crate::results::ladder;
 use crate::results::page::{self, ms, one, tile};
@@ -33,6 +34,7 @@ pub fn page(run: &RunRecord, recordings: &Recordings, analysis: &Analysis) -> St
         (tiles(run, analysis))
         (page::expectations(&run.expectations))
         (sound::section(recordings, analysis))
+        (table::section(&run.loads))
         (packets(recordings))
         @if !recordings.ladder.steps.is_empty() {
             h2 { "Call" }

@@ -112,8 +112,8 @@ pub fn origin(run: &RunRecord) -> Markup {
         pre { (run.plan.text) }
         details {
             summary { "Command lines" }
-            @for role in &run.roles {
-                pre { (role.command) }
+            @for command in run.roles.iter().map(|role| &role.command).chain(run.loads.iter().map(|load| &load.command)) {
+                pre { (command) }
             }
         }
         p.soft {
