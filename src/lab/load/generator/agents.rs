@@ -16,7 +16,9 @@ pub type Line = (usize, LegId);
 /// How long users may take to be registered beside the time that their number takes: a request without an
 /// answer is given up after 32 s (RFC 3261 §17.1.2.2).
 const PATIENCE: Duration = Duration::from_secs(40);
-/// How long it may take until all of them are gone.
+/// How often it is looked at whether all of them are gone.
+const LOOK: Duration = Duration::from_millis(50);
+/// How long that may take.
 const LEAVING: Duration = Duration::from_secs(5);
 
 /// Agents; there is at least one.
@@ -146,11 +148,9 @@ impl Agents {
         }
         let until = Instant::now() + LEAVING;
         let users = self.registrations().users > 0;
-        while users && !self.all().all(AgentService::is_idle) {
-            let next = tokio::time::timeout_at(until.into(), self.next_event());
-            if next.await.is_err() {
-                break;
-            }
+        while users && Instant::now() < until && !self.all().all(AgentService::is_idle) {
+            // that the last of them is gone is no event
+            let _ = tokio::time::timeout(LOOK, self.next_event()).await;
         }
         self.first.close().await;
         for agent in self.others {
