@@ -120,22 +120,14 @@ impl Flags {
         let Some(path) = self.lab.plan.as_deref() else { return Ok(None) };
         let loaded = b2b_lab::config::scene::load(path).map_err(|error| usage(error.to_string()))?;
         let Some(scene) = loaded else { return Ok(None) };
-        for (flag, given) in
-            [("engine", self.given.contains(&"engine")), ("report", self.lab.report.is_some())]
-        {
-            if given {
-                let instead = match flag {
-                    "report" => {
-                        "; its figures are in the table at the end, and for programs in the last line of \
-                                 --log-format json"
-                    }
-                    _ => "",
-                };
-                return Err(usage(format!("--{flag} is not for a scene; leave it out{instead}")));
-            }
+        if self.given.contains(&"engine") {
+            return Err(usage("--engine is not for a scene; leave it out"));
         }
+        let loads = loads(&scene.loads, path, true)?;
         Ok(Some(SceneConfig {
             scene,
+            loads,
+            report: self.lab.report.clone(),
             grace: Duration::from_millis(self.lab.grace_ms),
             kill: Duration::from_millis(self.lab.kill_ms.max(self.lab.grace_ms)),
             ready: Duration::from_millis(self.lab.ready_ms),

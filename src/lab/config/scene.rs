@@ -15,9 +15,11 @@ use std::path::{Path, PathBuf};
 use std::time::Duration;
 
 use serde::Deserialize;
+use serde::de::IgnoredAny;
 use toml::Spanned;
 
-use super::files::LoadError;
+use super::files::{self, LoadError};
+use super::plan::{self, LoadPart};
 use b2b_config::lines::Lines;
 use b2b_config::problem::ConfigProblem;
 use b2b_phone::value;
@@ -29,6 +31,8 @@ use b2b_server::config::{self, Outside, ServerConfig};
 pub struct Scene {
     /// Its file.
     pub path: PathBuf,
+    /// Its text.
+    pub text: String,
     /// The server's configuration.
     pub server: ServerConfig,
     /// Its file.
@@ -39,6 +43,8 @@ pub struct Scene {
     pub prompts: Vec<Prompt>,
     /// In the order of the file.
     pub phones: Vec<Phone>,
+    /// Loads beside them.
+    pub loads: Vec<LoadPart>,
     /// What it is judged by.
     pub expect: Expect,
 }
@@ -95,8 +101,11 @@ pub struct Expect {
 #[serde(deny_unknown_fields)]
 struct File {
     scene: Head,
-    #[serde(rename = "phone")]
+    #[serde(rename = "phone", default)]
     phones: Vec<PhoneTable>,
+    // read as in every plan
+    #[serde(rename = "load", default)]
+    _loads: IgnoredAny,
     #[serde(default)]
     expect: Expect,
 }
@@ -134,8 +143,7 @@ struct PhoneTable {
 /// # Errors
 /// What is wrong with the scene, or with the server's configuration, with its line.
 pub fn load(path: &Path) -> Result<Option<Scene>, LoadError> {
-    let text =
-        super::files::read(path).map_err(|error| LoadError::Read { path: path.to_path_buf(), error })?;
+    let text = files::read(path).map_err(|error| LoadError::Read { path: path.to_path_buf(), error })?;
     let is_scene = toml::de::DeTable::parse(&text).is_ok_and(|root| root.get_ref().contains_key("scene"));
     if !is_scene {
         return Ok(None);
@@ -192,13 +200,42 @@ impl Reader<'_> {
                 return Err(self.bad("phone.on", cue, reason));
             }
         }
-        if phones.iter().all(|phone| phone.on.is_some()) {
-            let reason = "every phone waits for a cue of another one; let one begin without `on`".to_owned();
-            return Err(self.error(0..0, ConfigProblem::Missing { key: "phone".to_owned(), reason }));
+        let loads = self.loads(&phones)?;
+        let missing = match phones.as_slice() {
+            [] if loads.is_empty() => Some("a scene has phones, or loads, or both; add a [[phone]]"),
+            [] => None,
+            all if all.iter().all(|phone| phone.on.is_some()) => {
+                Some("every phone waits for a cue of another one; let one begin without `on`")
+            }
+            _ => None,
+        };
+        if let Some(reason) = missing {
+            let (key, reason) = ("phone".to_owned(), reason.to_owned());
+            return Err(self.error(0..0, ConfigProblem::Missing { key, reason }));
         }
         let limit = Duration::from_secs(limit);
         let path = self.path.to_path_buf();
-        Ok(Scene { path, server, server_path, limit, prompts, phones, expect: file.expect })
+        let text = self.text.to_owned();
+        Ok(Scene { path, text, server, server_path, limit, prompts, phones, loads, expect: file.expect })
+    }
+
+    /// The loads; what they wait for, phones have to give.
+    fn loads(&self, phones: &[Phone]) -> Result<Vec<LoadPart>, LoadError> {
+        let at = |errors| LoadError::Plan { path: self.path.to_path_buf(), errors };
+        let mut loads = plan::loads(self.text).map_err(at)?;
+        for load in &loads {
+            if phones.iter().any(|phone| phone.name == load.name) {
+                return Err(at(load.error("name", "a phone has this name; choose another one").into()));
+            }
+            if let Some((cue, _)) =
+                load.on.as_ref().filter(|(cue, _)| !phones.iter().any(|it| gives(it, cue)))
+            {
+                let reason = format!("no phone gives this cue; one does with the step `cue {cue}`");
+                return Err(at(load.error("on", reason).into()));
+            }
+        }
+        files::resolve_all(self.path, loads.iter_mut().flat_map(|load| load.plan.settings.iter_mut()))?;
+        Ok(loads)
     }
 
     fn prompts(&self, folder: &Path, prompts: Option<&Prompts>) -> Result<Vec<Prompt>, LoadError> {
@@ -229,8 +266,7 @@ impl Reader<'_> {
 
     /// The server's configuration, as if the prompts were made.
     fn server(&self, path: &Path, prompts: &[Prompt]) -> Result<ServerConfig, LoadError> {
-        let text =
-            super::files::read(path).map_err(|error| LoadError::Read { path: path.to_path_buf(), error })?;
+        let text = files::read(path).map_err(|error| LoadError::Read { path: path.to_path_buf(), error })?;
         let folder = path.parent().unwrap_or(Path::new(""));
         config::parse(&text, &Beforehand { folder, prompts })
             .map_err(|errors| LoadError::Plan { path: path.to_path_buf(), errors })
@@ -307,7 +343,7 @@ impl Outside for Beforehand<'_> {
     }
 
     fn secret_file(&self, path: &Path) -> std::io::Result<String> {
-        super::files::read(path)
+        files::read(path)
     }
 
     fn is_file(&self, path: &Path) -> bool {
@@ -327,7 +363,8 @@ mod tests {
                          files = { \"position.wav\" = \"tone:760:400\" }\n\
                          [[phone]]\nname = \"ann\"\naccount = \"1001\"\nsteps = [\n\"dial 8000\",\n\"say 600 Hz\",\n\
                          \"cue there\",\n]\n[[phone]]\nname = \"bob\"\naccount = \"1001\"\non = \"there\"\n\
-                         steps = [\"answer\", \"hang up\"]\nrepeat = 2\n[expect]\ncalls_completed = 1\n";
+                         steps = [\"answer\", \"hang up\"]\nrepeat = 2\n[expect]\ncalls_completed = 1\n\
+                         [[load]]\nname = \"crowd\"\non = \"there\"\ntarget = \"sip:1001@127.0.0.1:0\"\n";
 
     fn load_text(text: &str) -> Result<Option<Scene>, LoadError> {
         let folder = tempfile::tempdir().unwrap();
@@ -345,6 +382,7 @@ mod tests {
         assert_eq!(scene.phones[1].steps, "answer; hang up; answer; hang up");
         assert_eq!((scene.prompts[0].hz, scene.prompts[0].ms), (760.0, 400));
         assert_eq!((scene.expect.calls_completed, scene.expect.max_failed), (Some(1), 0));
+        assert_eq!((scene.loads[0].name.as_str(), scene.loads[0].line), ("crowd", 23));
         assert!(load_text("[topology]\n").unwrap().is_none(), "another kind of plan");
     }
 
@@ -359,6 +397,9 @@ mod tests {
             ("tone:760:400", "760", 5, "tone:440:500"),
             ("\"answer\", ", "", 18, "needs a call"),
             ("calls_completed", "calls_complete", 21, "calls_complete"),
+            ("name = \"crowd\"", "name = \"bob\"", 23, "a phone has this name"),
+            ("\"crowd\"\non = \"there\"", "\"crowd\"\non = \"here\"", 24, "`cue here`"),
+            ("target", "targe", 25, "`load.target`"),
         ] {
             let text = SCENE.replacen(from, to, 1);
             assert_ne!(text, SCENE);

@@ -91,7 +91,7 @@ impl OrchestratorConfig {
 
     /// Where loads write their reports, each in a folder of its name.
     fn load_reports(&self) -> PathBuf {
-        self.report.clone().unwrap_or_else(|| passing("loads"))
+        folder::reports(self.report.as_deref())
     }
 
     fn common(&self) -> Common {
@@ -167,7 +167,7 @@ impl Passing {
     fn of_loads(report: Option<&Path>, loads: &[Load]) -> Result<Option<Passing>, Failure> {
         match report {
             Some(report) => {
-                folder::clear(report, loads).map_err(|error| unwritable(report, &error))?;
+                folder::prepare(report, loads).map_err(|error| unwritable(report, &error))?;
                 Ok(None)
             }
             None => (!loads.is_empty()).then(|| Passing::make(passing("loads"))).transpose(),

@@ -27,7 +27,12 @@ pub struct Standing<'a> {
 /// `12 s | SRC tx 600 | MIX rx 598 tx 597 lost 0 jitter 0.1/0.4 ms | SINK …`;
 /// `roles` in call order.
 pub fn line(elapsed: Duration, roles: &[Standing<'_>]) -> String {
-    let mut text = format!("{} s", elapsed.as_secs());
+    format!("{} s{}", elapsed.as_secs(), parts(roles))
+}
+
+/// The same without the time: ` | SRC tx 600 | crowd ready`.
+pub fn parts(roles: &[Standing<'_>]) -> String {
+    let mut text = String::new();
     for standing in roles {
         let name = standing.name.unwrap_or_else(|| tag::plain(standing.role).trim_matches(['[', ']', ' ']));
         text.push_str(&format!(" | {name} {}", part(standing)));

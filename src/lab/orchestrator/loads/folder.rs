@@ -5,15 +5,23 @@ use std::io;
 use std::path::{Path, PathBuf};
 
 use super::Load;
+use crate::orchestrator::passing;
 
 /// What a load writes.
 const FILES: [&str; 3] = ["load.json", "report.html", "junit.xml"];
 
-/// Takes away what an earlier run has left: nobody is to take it for what this one measures.
+/// The folder of all of them: that of the run's report, else one that goes with the run.
+pub fn reports(report: Option<&Path>) -> PathBuf {
+    report.map_or_else(|| passing("loads"), Path::to_path_buf)
+}
+
+/// Makes the folder of a report, and takes away what loads of an earlier run have left: nobody is to take it for what
+/// this one measures.
 ///
 /// # Errors
-/// A file that cannot be removed.
-pub fn clear(report: &Path, loads: &[Load]) -> io::Result<()> {
+/// The folder cannot be made, or a file not be removed.
+pub fn prepare(report: &Path, loads: &[Load]) -> io::Result<()> {
+    fs::create_dir_all(report)?;
     for load in loads {
         for name in FILES {
             match fs::remove_file(of(report, load).join(name)) {

@@ -9,6 +9,7 @@ use std::path::{Path, PathBuf};
 use super::SceneConfig;
 use crate::config::scene::Phone;
 use crate::orchestrator::command::quoted;
+use crate::orchestrator::loads::{Start, folder};
 use b2b_base::util::exit::{Exit, Failure};
 
 /// A folder with a file for each account, for our eyes only; gone when this is dropped.
@@ -87,12 +88,30 @@ pub fn dry_run(program: &Path, config: &SceneConfig) -> Vec<String> {
         .iter()
         .map(|prompt| format!("# {}: a tone of {} Hz, {} ms", prompt.path.display(), prompt.hz, prompt.ms))
         .collect();
-    lines.push(quoted(program, &server(config)));
+    let reports = folder::reports(config.report.as_deref());
+    let of = |start: Start, server: Option<SocketAddr>| {
+        let loads = config.loads.iter().filter(move |load| load.start() == start);
+        let reports = reports.clone();
+        loads.flat_map(move |load| {
+            let words = load.arguments((config.format, config.level), &folder::of(&reports, load), server);
+            [format!("# {}", load.when()), quoted(program, &words)]
+        })
+    };
+    lines.extend(of(Start::Before, None));
+    let mut words = server(config);
+    let unknown = SocketAddr::from(([127, 0, 0, 1], 0));
+    for load in config.loads.iter().filter(|load| load.start() == Start::Before) {
+        let name = &load.part.name;
+        lines.push(format!("# port 0 of the route becomes the port of the READY line of the load {name}"));
+        words.extend(load.route(unknown));
+    }
+    lines.push(quoted(program, &words));
     let at = config.scene.server.server.listen.first().map(|listener| listener.bind);
     let at = at.unwrap_or_else(|| SocketAddr::from(([127, 0, 0, 1], 5060)));
     if at.port() == 0 {
-        lines.push("# port 0 of the identities becomes the port of the b2bua's READY line".to_owned());
+        lines.push("# port 0 of the URIs becomes the port of the b2bua's READY line".to_owned());
     }
+    lines.extend(of(Start::WithServer, Some(at)));
     for it in &config.scene.phones {
         let when = match &it.on {
             Some(cue) => format!("when a phone gives the cue {cue}"),
@@ -105,5 +124,6 @@ pub fn dry_run(program: &Path, config: &SceneConfig) -> Vec<String> {
         let file = PathBuf::from(format!("{}.password", it.name));
         lines.push(quoted(program, &phone(config, it, &file, at)));
     }
+    lines.extend(of(Start::WithCalls, Some(at)));
     lines
 }

@@ -1,6 +1,6 @@
-//! The run of a scene: the server, then phones, each at its time or cue.
+//! The run of a scene: the server with loads that answer, then phones and loads that call, each at its time or cue.
 
-use std::time::{Duration, Instant};
+use std::time::{Duration, Instant, SystemTime};
 
 use crossbeam_channel::Receiver;
 use tracing::Level;
@@ -8,6 +8,7 @@ use tracing::Level;
 use super::SceneConfig;
 use super::command::{self, Passwords};
 use super::figures::News;
+use super::loads::Loads;
 use super::party::Party;
 use super::records::Records;
 use super::verdict::{self, Verdict};
@@ -15,8 +16,9 @@ use super::watch::{self, Seen};
 use crate::orchestrator::child::Child;
 use crate::orchestrator::command::quoted;
 use crate::orchestrator::driver::{Children, Driver};
+use crate::orchestrator::loads::Start;
 use crate::orchestrator::ready::Ready;
-use crate::orchestrator::record::{EventKind, RoleEnd};
+use crate::orchestrator::record::{EventKind, LoadRecord, RoleEnd};
 use crate::orchestrator::shutdown::Input;
 use crate::orchestrator::surroundings::Surroundings;
 use crate::orchestrator::tag;
@@ -32,8 +34,12 @@ const SETTLES: Duration = Duration::from_millis(300);
 #[derive(Debug)]
 pub struct Outcome {
     pub parties: Vec<Party>,
+    pub loads: Vec<LoadRecord>,
     pub records: Records,
     pub verdict: Verdict,
+    /// When it began.
+    pub started: SystemTime,
+    pub took: Duration,
 }
 
 /// What ended a scene before its time.
@@ -49,7 +55,7 @@ pub enum Broken {
 
 /// Runs it to its end.
 pub fn run(config: &SceneConfig, passwords: &Passwords, surroundings: &Surroundings) -> Outcome {
-    let now = Instant::now();
+    let (now, started) = (Instant::now(), SystemTime::now());
     let cdr = config.scene.server.server.cdr.clone();
     let before = cdr.as_ref().and_then(|path| std::fs::metadata(path).ok()).map_or(0, |file| file.len());
     let mut parties = Parties {
@@ -57,19 +63,23 @@ pub fn run(config: &SceneConfig, passwords: &Passwords, surroundings: &Surroundi
         passwords,
         surroundings,
         parties: config.scene.phones.iter().cloned().map(Party::new).collect(),
+        loads: Loads::new(config, surroundings, now),
         server: None,
         server_end: None,
         ready: None,
+        complete: false,
         seen: None,
         broken: None,
         quiet_since: None,
     };
-    let mut driver = Driver::new(surroundings, now, config.grace, config.kill);
-    parties.start_server(now, &mut driver);
+    let driver = Driver::new(surroundings, now, config.grace, config.kill);
+    parties.loads.begin(now, Start::Before);
     driver.run(&mut parties);
     let records = cdr.map(|path| Records::read(&path, before)).unwrap_or_default();
-    let verdict = verdict::judge(&config.scene, &parties.parties, &records, parties.broken);
-    Outcome { parties: parties.parties, records, verdict }
+    let loads = parties.loads.records();
+    let verdict = verdict::judge(config, &parties.parties, &loads, &records, parties.broken);
+    let took = now.elapsed();
+    Outcome { parties: parties.parties, loads, records, verdict, started, took }
 }
 
 /// The server and the phones.
@@ -78,9 +88,12 @@ struct Parties<'a> {
     passwords: &'a Passwords,
     surroundings: &'a Surroundings,
     parties: Vec<Party>,
+    loads: Loads<'a>,
     server: Option<Child>,
     server_end: Option<RoleEnd>,
     ready: Option<Ready>,
+    /// All are there whom somebody calls: phones and loads that call have begun.
+    complete: bool,
     seen: Option<Receiver<Vec<Seen>>>,
     broken: Option<Broken>,
     quiet_since: Option<Instant>,
@@ -88,6 +101,7 @@ struct Parties<'a> {
 
 impl Children for Parties<'_> {
     fn turn(&mut self, now: Instant, driver: &mut Driver<'_>) {
+        self.turn_of_loads(now, driver);
         self.follow_server(now, driver);
         self.look();
         for index in 0..self.parties.len() {
@@ -101,11 +115,11 @@ impl Children for Parties<'_> {
         let parties = self.parties.iter_mut().filter(|party| party.end.is_none());
         let phones = parties.filter_map(|party| Some((party.phone.name.clone(), party.child.as_mut()?)));
         let server = self.server.as_mut().filter(|_| self.server_end.is_none());
-        phones.chain(server.map(|child| ("b2bua".to_owned(), child))).collect()
+        phones.chain(self.loads.alive()).chain(server.map(|child| ("b2bua".to_owned(), child))).collect()
     }
 
     fn callees(&mut self) -> Vec<(String, &mut Child)> {
-        Vec::new()
+        self.loads.callees().collect()
     }
 
     fn interrupted(&mut self, signal: &'static str) {
@@ -126,15 +140,18 @@ impl Children for Parties<'_> {
         for party in &self.parties {
             text.push_str(&format!(" | {} {}", party.phone.name, party.standing()));
         }
+        text.push_str(&self.loads.standings());
         Some(text)
     }
 
     fn due(&self, _: Instant) -> Option<Instant> {
-        None
+        self.loads.next_due()
     }
 
-    fn is_over(&mut self, _: Instant, _: bool) -> bool {
-        !self.server_runs() && !self.parties.iter().any(Party::is_alive)
+    fn is_over(&mut self, _: Instant, running: bool) -> bool {
+        // loads that answer are there before the server
+        let begun = self.server.is_some() || !running;
+        begun && !self.server_runs() && !self.loads.any_alive() && !self.parties.iter().any(Party::is_alive)
     }
 }
 
@@ -143,8 +160,29 @@ impl Parties<'_> {
         self.server.is_some() && self.server_end.is_none()
     }
 
+    /// Loads, and who waits for them: the server for those that it is told of, phones for all that answer.
+    fn turn_of_loads(&mut self, now: Instant, driver: &mut Driver<'_>) {
+        let (running, told) = (driver.is_running(), driver.is_told());
+        let server = self.ready.as_ref().map(|ready| ready.sip);
+        if let Err((code, reason)) = self.loads.turn(now, server, running, told) {
+            self.fail(now, driver, code, reason);
+            return;
+        }
+        if running && self.server.is_none() && self.loads.are_ready(Start::Before) {
+            self.start_server(now, driver);
+        }
+        if running && server.is_some() && !self.complete && self.loads.are_ready(Start::WithServer) {
+            self.complete = true;
+            for party in self.parties.iter_mut().filter(|party| party.phone.on.is_none()) {
+                party.due = Some(now + party.phone.start_after);
+            }
+            self.loads.begin(now, Start::WithCalls);
+        }
+    }
+
     fn start_server(&mut self, now: Instant, driver: &mut Driver<'_>) {
-        let words = command::server(self.config);
+        let mut words = command::server(self.config);
+        words.extend(self.loads.routes());
         let line = quoted(&self.surroundings.program, &words);
         match Child::spawn(
             RoleName::B2bua,
@@ -200,7 +238,7 @@ impl Parties<'_> {
         }
     }
 
-    /// The server is there: whoever waits for no cue begins.
+    /// The server is there: loads may register with it.
     fn begin(&mut self, now: Instant, driver: &mut Driver<'_>, ready: Ready) {
         self.tell(Level::INFO, &format!("the b2bua is READY at {}", ready.sip));
         let token = self.config.scene.server.http.as_ref().and_then(|http| http.token.text());
@@ -213,9 +251,7 @@ impl Parties<'_> {
                 self.fail(now, driver, Exit::Timeout as u8, "the b2bua has no control interface".to_owned())
             }
         }
-        for party in self.parties.iter_mut().filter(|party| party.phone.on.is_none()) {
-            party.due = Some(now + party.phone.start_after);
-        }
+        self.loads.begin(now, Start::WithServer);
     }
 
     /// What the server shows.
@@ -304,16 +340,21 @@ impl Parties<'_> {
                 let due = now + party.phone.start_after;
                 party.due.get_or_insert(due);
             }
+            self.loads.cue(now, &cue);
         }
     }
 
     /// What ends the scene: all have ended, too many have failed, or it takes too long.
     fn check(&mut self, now: Instant, driver: &mut Driver<'_>) {
         if !driver.is_running() {
+            // its end has begun: loads that answer go before the server does
+            let answering = self.loads.any_alive();
+            driver.on(now, if answering { Input::NobodyCalls } else { Input::OnlyServers }, self);
             return;
         }
         if self.ready.is_none() {
-            if now >= driver.started() + self.config.ready {
+            let started = self.server.as_ref().map(|child| child.started);
+            if started.is_some_and(|started| now >= started + self.config.ready) {
                 let ms = self.config.ready.as_millis();
                 let text = format!("the b2bua was not READY within {ms} ms; --ready-ms gives it longer");
                 self.fail(now, driver, Exit::Timeout as u8, text);
@@ -333,13 +374,12 @@ impl Parties<'_> {
             return;
         }
         let busy = |party: &Party| party.is_alive() || (party.child.is_none() && party.due.is_some());
-        if self.parties.iter().any(busy) {
+        if self.parties.iter().any(busy) || self.loads.are_busy() || !self.complete {
             self.quiet_since = None;
             return;
         }
         if now >= *self.quiet_since.get_or_insert(now) + SETTLES {
             driver.on(now, Input::EndedWell, self);
-            driver.on(now, Input::OnlyServers, self);
         }
     }
 

@@ -7,7 +7,7 @@ use super::party::Party;
 use super::records::Records;
 use super::run::{Broken, Outcome};
 use crate::config::scene::Scene;
-use crate::orchestrator::record::{Bound, Expectation};
+use crate::orchestrator::record::{Bound, Expectation, LoadRecord};
 use b2b_base::logging::{self, Format};
 use b2b_base::util::exit::Exit;
 
@@ -25,7 +25,13 @@ pub struct Verdict {
 }
 
 /// Judges it.
-pub fn judge(scene: &Scene, parties: &[Party], records: &Records, broken: Option<Broken>) -> Verdict {
+pub fn judge(
+    config: &SceneConfig,
+    parties: &[Party],
+    loads: &[LoadRecord],
+    records: &Records,
+    broken: Option<Broken>,
+) -> Verdict {
     if let Some(Broken::Interrupted(signal)) = broken {
         let headline = format!("ended by {signal}, in order; nothing was judged");
         return Verdict { code: Exit::Ok as u8, headline, reasons: Vec::new(), expectations: Vec::new() };
@@ -41,14 +47,30 @@ pub fn judge(scene: &Scene, parties: &[Party], records: &Records, broken: Option
             });
         }
     }
+    for (load, record) in config.loads.iter().zip(loads).filter(|(_, record)| record.figures.is_none()) {
+        let name = &record.name;
+        reasons.push(match &load.part.on {
+            Some((cue, _)) if record.pid.is_none() => {
+                format!("{name} never was started: no phone gave the cue `{cue}`")
+            }
+            _ if record.pid.is_none() => format!("{name} never was started: the scene ended before"),
+            _ => format!("{name} has written no load.json that can be read: {}", record.end.text),
+        });
+    }
     if let Some(Broken::Failed(code, headline)) = broken {
         return Verdict { code, headline, reasons, expectations: Vec::new() };
     }
-    let expectations = expectations(scene, parties, records);
+    let mut expectations = expectations(&config.scene, parties, records);
+    expectations.extend(loads.iter().flat_map(of_load));
     let missed: Vec<&Expectation> = expectations.iter().filter(|it| it.missed()).collect();
     if missed.is_empty() {
         let calls: u64 = parties.iter().map(|party| party.figures.completed).sum();
-        let headline = format!("{} phones had {calls} calls, and all is as expected", parties.len());
+        let of_loads = loads.iter().filter_map(|load| load.figures.as_ref()?.callers.as_ref());
+        let beside = match of_loads.map(|calls| calls.done).sum() {
+            0_u64 => String::new(),
+            calls => format!(", loads {calls}"),
+        };
+        let headline = format!("{} phones had {calls} calls{beside}, and all is as expected", parties.len());
         return Verdict { code: Exit::Ok as u8, headline, reasons, expectations };
     }
     let headline = format!("{} of {} expectations are not met", missed.len(), expectations.len());
@@ -88,7 +110,18 @@ fn expectations(scene: &Scene, parties: &[Party], records: &Records) -> Vec<Expe
     rows
 }
 
-const COLUMNS: [&str; 12] = [
+/// Its own limits; that it has measured something, if it has not.
+fn of_load(load: &LoadRecord) -> Vec<Expectation> {
+    match &load.figures {
+        Some(figures) => figures.limits(&load.name).collect(),
+        None => {
+            vec![Expectation::of(&format!("{}: load.json", load.name), Bound::AtLeast, 1.0, Some(0.0), "")]
+        }
+    }
+}
+
+/// The columns of the table.
+pub const COLUMNS: [&str; 12] = [
     "phone",
     "calls",
     "answered",
@@ -105,34 +138,49 @@ const COLUMNS: [&str; 12] = [
 
 /// The table, the expectations and the verdict; in JSON one line.
 pub fn lines(config: &SceneConfig, outcome: &Outcome) -> Vec<String> {
-    let Outcome { parties, records, verdict } = outcome;
-    let rows: Vec<[String; COLUMNS.len()]> = parties.iter().map(|party| row(party, records)).collect();
+    let Outcome { loads, verdict, .. } = outcome;
     if config.format == Format::Json {
-        let phones: Vec<Value> = rows
-            .iter()
-            .map(|row| {
-                COLUMNS.iter().zip(row).map(|(name, cell)| ((*name).to_owned(), json!(cell))).collect()
-            })
-            .collect();
         let ts = logging::timestamp(std::time::SystemTime::now());
-        let line = json!({
-            "ts": ts, "level": "info", "role": "orchestrator", "msg": "summary", "phones": phones,
-            "expectations": verdict.expectations, "exit_code": verdict.code, "headline": verdict.headline,
-            "reasons": verdict.reasons,
-        });
+        let mut line = json!({ "ts": ts, "level": "info", "role": "orchestrator", "msg": "summary" });
+        if let (Value::Object(line), Value::Object(figures)) = (&mut line, figures(outcome)) {
+            line.extend(figures);
+        }
         return vec![line.to_string()];
     }
     let mut lines = vec![String::new()];
-    lines.extend(aligned(&rows));
+    lines.extend(aligned(&rows(outcome)));
     lines.push(String::new());
+    lines.extend(loads.iter().map(|load| format!("load      {}", load.line())));
     for expectation in &verdict.expectations {
-        let word = if expectation.pass { "met " } else { "NOT MET " };
+        let word = match expectation {
+            met if met.pass => "met ",
+            missed if missed.missed() => "NOT MET ",
+            _ => "",
+        };
         lines.push(format!("expected  {word}{}", expectation.line()));
     }
     lines.extend(verdict.reasons.iter().map(|reason| format!("reason    {reason}")));
     let word = if verdict.code == 0 { "OK" } else { "FAILED" };
     lines.push(format!("verdict   {word} (exit {}): {}", verdict.code, verdict.headline));
     lines
+}
+
+/// All that there is to say, for programs.
+pub fn figures(outcome: &Outcome) -> Value {
+    let Outcome { loads, verdict, .. } = outcome;
+    let phones: Vec<Value> = rows(outcome)
+        .iter()
+        .map(|row| COLUMNS.iter().zip(row).map(|(name, cell)| ((*name).to_owned(), json!(cell))).collect())
+        .collect();
+    json!({
+        "phones": phones, "loads": loads, "expectations": verdict.expectations, "exit_code": verdict.code,
+        "headline": verdict.headline, "reasons": verdict.reasons,
+    })
+}
+
+/// A row for each phone.
+pub fn rows(outcome: &Outcome) -> Vec<[String; COLUMNS.len()]> {
+    outcome.parties.iter().map(|party| row(party, &outcome.records)).collect()
 }
 
 fn row(party: &Party, records: &Records) -> [String; COLUMNS.len()] {
