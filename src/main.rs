@@ -16,6 +16,7 @@ use b2b::logging;
 use b2b::server;
 use b2b::ua::UaError;
 use b2b::util::exit::{Exit, Failure};
+use b2b::util::process;
 
 /// Runs one role from its flags; the number is the exit code of a run that ended.
 type Run = fn(&Flags) -> anyhow::Result<u8>;
@@ -62,6 +63,11 @@ fn main() -> ExitCode {
     };
     if matches!(role, RoleName::B2bua | RoleName::Media) {
         logging::report_panics();
+    }
+    // the children of an orchestrator end with it, whatever they are
+    if let Err(error) = process::follow_parent() {
+        logging::emergency(&error.to_string());
+        return (Exit::Sip as u8).into();
     }
     // With every other role the hook has ended the process. Nothing of the run is looked at again.
     let Ok(ended) = catch_unwind(AssertUnwindSafe(|| run(&flags))) else {

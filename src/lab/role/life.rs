@@ -10,7 +10,6 @@ use nix::sys::signal::Signal;
 
 use crate::role::UaOptions;
 use b2b_base::metrics::{MediaStats, MetricsLine, UaStats};
-use b2b_base::util::exit::{Exit, Failure};
 use b2b_base::util::{process, signal};
 use b2b_ua::{Codec, Ua, UaEvent};
 
@@ -72,10 +71,9 @@ struct Metrics {
 }
 
 impl Life {
-    /// Begins the life of a process: takes the signals and follows the parent.
+    /// Begins the life of a process: takes the signals.
     pub(super) fn begin(role: &'static str, options: &UaOptions) -> anyhow::Result<Life> {
         let signals = signal::take_over(PATIENCE).context("cannot take over the signals")?;
-        process::follow_parent().map_err(|error| Failure::new(Exit::Sip, error.to_string()))?;
         Ok(Life::new(role, options, signals, Box::new(std::io::stdout())))
     }
 
