@@ -1,6 +1,7 @@
 //! The call ladder: the traces of all roles merged into one list of messages,
 //! each once, although it stands in its sender's and in its receiver's trace.
 
+use std::collections::HashSet;
 use std::net::SocketAddr;
 use std::time::{Duration, SystemTime};
 
@@ -66,6 +67,16 @@ pub fn merge(traces: &[(String, Vec<Traced>)]) -> Ladder {
         });
     }
     ladder
+}
+
+/// Leaves the messages of a chain in its traces: those between its roles, whose READY addresses are `ready`. A server has the
+/// calls of loads in its trace as well, hundreds of them.
+pub fn of_chain(traces: &mut [(String, Vec<Traced>)], ready: impl IntoIterator<Item = SocketAddr>) {
+    let own = traces.iter().flat_map(|(_, messages)| messages.iter().map(Traced::local));
+    let own: HashSet<SocketAddr> = own.chain(ready).collect();
+    for (_, messages) in traces {
+        messages.retain(|message| own.contains(&message.from) && own.contains(&message.to));
+    }
 }
 
 struct Merged<'a> {
@@ -174,6 +185,28 @@ mod tests {
         assert_eq!(ladder.parties, ["sink", "127.0.0.1:7777"]);
         assert_eq!((ladder.steps[0].from, ladder.steps[0].to), (1, 0));
         assert!(ladder.steps.iter().all(|s| !s.vanished));
+    }
+
+    #[test]
+    fn of_a_chain_beside_loads_there_are_its_own_messages() {
+        const SERVER: &str = "127.0.0.1:5003";
+        const LOAD: &str = "127.0.0.1:6001";
+        let mut traces = [
+            ("source".into(), vec![message(0, true, SOURCE, SERVER, b"INVITE sip:a SIP/2.0\r\n")]),
+            (
+                "b2bua".into(),
+                vec![
+                    message(1, false, SOURCE, SERVER, b"INVITE sip:a SIP/2.0\r\n"),
+                    message(2, false, LOAD, SERVER, b"INVITE sip:c SIP/2.0\r\n"),
+                    message(3, true, SERVER, SINK, b"INVITE sip:b SIP/2.0\r\n"),
+                ],
+            ),
+        ];
+        of_chain(&mut traces, [SINK.parse().expect("an address")]);
+        let ladder = merge(&traces);
+        assert_eq!(ladder.parties, ["source", "b2bua", SINK]);
+        let texts: Vec<_> = ladder.steps.iter().map(|step| step.text.trim()).collect();
+        assert_eq!(texts, ["INVITE sip:a SIP/2.0", "INVITE sip:b SIP/2.0"]);
     }
 
     #[test]

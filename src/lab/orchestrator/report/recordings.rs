@@ -69,6 +69,10 @@ pub fn read(run: &RunRecord) -> Recordings {
             traces.push((name.to_string(), trace.messages));
         }
     }
+    if !run.loads.is_empty() {
+        let ready = run.roles.iter().filter_map(|role| role.sip.as_ref()?.parse().ok());
+        ladder::of_chain(&mut traces, ready);
+    }
     all.ladder = ladder::merge(&traces);
     all
 }

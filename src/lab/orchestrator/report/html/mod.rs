@@ -38,6 +38,9 @@ pub fn page(run: &RunRecord, recordings: &Recordings, analysis: &Analysis) -> St
         (packets(recordings))
         @if !recordings.ladder.steps.is_empty() {
             h2 { "Call" }
+            @if !run.loads.is_empty() {
+                p.soft { "Without the messages of the loads: the worst calls of each are in its own report." }
+            }
             (ladder::picture(&recordings.ladder))
         }
         (tables::figures(run))
