@@ -121,4 +121,5 @@ fn a_load_is_asked_to_hurry_before_it_is_killed() {
     assert_eq!(ended.code, Some(66));
     has(&ended, "still running: load crowd");
     has(&ended, "the load crowd has ended: exit 0");
+    has(&ended, "load      crowd not judged: callers 80 begun");
 }

@@ -84,7 +84,7 @@ pub fn record(
     run: Ended,
     timeline: Vec<MetricsLine>,
 ) -> RunRecord {
-    let Ended { roles, loads, ending, events } = run;
+    let Ended { roles, mut loads, ending, events } = run;
     let ended = SystemTime::now();
     let mut chain = chain::figures(&roles);
     let sink = config.plan.plan.role(RoleName::Sink);
@@ -99,8 +99,11 @@ pub fn record(
         chain.intact_pct = report::intact_pct(&folder);
     }
     let mut expectations = if judged { chain::check(expect, &chain, latency_measured) } else { Vec::new() };
-    for load in loads.iter().filter(|_| judged) {
-        expectations.extend(load.figures.iter().flat_map(|figures| figures.limits(&load.name)));
+    for load in &mut loads {
+        match judged {
+            true => expectations.extend(load.figures.iter().flat_map(|figures| figures.limits(&load.name))),
+            false => load.unjudged(),
+        }
     }
     let missed: Vec<String> =
         expectations.iter().filter(|expectation| expectation.missed()).map(|missed| missed.line()).collect();

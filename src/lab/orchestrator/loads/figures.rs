@@ -11,7 +11,7 @@ use crate::results::expectation::Expectation;
 /// The figures that matter most.
 #[derive(Debug, Clone, PartialEq, Serialize)]
 pub struct LoadFigures {
-    /// `passed`, `failed` or `void`.
+    /// `passed`, `failed` or `void`; `not judged` where something else has ended the run.
     pub result: String,
     /// What was not kept, or why it is void; empty when it passed.
     pub why: Vec<String>,
@@ -85,6 +85,14 @@ impl LoadFigures {
 }
 
 impl LoadRecord {
+    /// The run was ended before its time: what the load says of itself then is no verdict.
+    pub fn unjudged(&mut self) {
+        if let Some(figures) = &mut self.figures {
+            figures.result = "not judged".to_owned();
+            figures.why.clear();
+        }
+    }
+
     /// `crowd passed: callers 80 begun, 80 done, 0 failed; …`
     pub fn line(&self) -> String {
         let Some(figures) = &self.figures else {
