@@ -21,7 +21,8 @@ use super::flags_server::ServerFlags;
 const ABOUT: &str = "\
 Voice calls over SIP and RTP. A media lab: a source plays a file into a call, \
 a mixer adds DTMF tones, a sink plays and records what arrives, and an \
-orchestrator runs them from a plan and measures the result. And a server: a \
+orchestrator runs them from a plan, with phones and loads if it says so, and \
+measures the result. And a server: a \
 b2bua, which people put in front of phones, trunks and voice applications. \
 And a phone, for a terminal or for a script. And a media server, which carries \
 the RTP of b2buas elsewhere. And load: many calls at a rate against any SIP \
@@ -68,6 +69,9 @@ Examples:
   Fifty calls a second for a minute against a server of yours, and somebody who answers them:
     b2b --role load --sip-bind 127.0.0.1:5070 --callee 'answer; say mark; hung up'
     b2b --role load --target sip:1000@127.0.0.1:5060 --rate 50 --duration-s 60 --report target/load
+
+  A call through a server, measured while a hundred others go through it:
+    b2b --role orchestrator --plan plans/busy.plan.toml --report target/busy
 
   What a change of the server does to that, and how sure it is (more: b2b compare --help):
     b2b compare before/load.json after/load.json

@@ -9,6 +9,7 @@ mod load_kinds;
 mod load_sipp;
 mod load_steps;
 mod load_users;
+mod loads;
 mod orchestrator;
 mod orchestrator_loads;
 mod orchestrator_roles;

@@ -25,7 +25,7 @@ fn plans() -> Vec<PathBuf> {
     };
     let plans = paths.filter(|path| path.to_string_lossy().ends_with(".plan.toml")).filter(is_chain);
     let plans: Vec<PathBuf> = plans.collect();
-    assert_eq!(plans.len(), 6, "{plans:?}");
+    assert_eq!(plans.len(), 7, "{plans:?}");
     plans
 }
 
@@ -43,7 +43,8 @@ fn every_shipped_plan_loads_and_finds_its_recording() {
 #[test]
 fn every_shipped_plan_stays_on_loopback_and_takes_free_ports() {
     for path in plans() {
-        for role in load(&path).expect("loads").plan.roles {
+        let plan = load(&path).expect("loads").plan;
+        for role in plan.roles.into_iter().chain(plan.loads.into_iter().map(|load| load.plan)) {
             for setting in role.settings.iter().filter(|s| matches!(s.name, "sip_bind" | "target")) {
                 assert!(setting.value.ends_with("127.0.0.1:0"), "{}: {}", path.display(), setting.value);
             }
