@@ -177,7 +177,13 @@ fn loads_of_a_scene_call_while_its_phones_do() {
         "SIGTERM to b2bua",
     ];
     assert!(order.map(place).is_sorted(), "{}", run.output());
-    assert!(place("the load members is READY") < place("started the load crowd"), "{}", run.output());
+    for (before, after) in [
+        ("the load members is READY", "started the load crowd"),
+        ("the load crowd has ended", "SIGTERM to load members"),
+        ("the load later has ended", "SIGTERM to load members"),
+    ] {
+        assert!(place(before) < place(after), "{before}\n{}", run.output());
+    }
     assert!(lines.iter().any(|line| line.contains("1 phones had 1 calls, loads 12")), "{}", run.output());
     let page = fs::read_to_string(report.join("report.html")).unwrap();
     assert!(page.contains("href=\"crowd/report.html\"") && page.contains("they-talk"), "{page}");
