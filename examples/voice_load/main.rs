@@ -4,7 +4,7 @@
 //!
 //! ```text
 //! voice_load agents <server> <listen> <number> <calls> <seconds>    calls, and the agents at ws://<listen>/
-//! voice_load calls <server> <number> <calls> <seconds> <setups/s>   calls, and short ones beside them
+//! voice_load calls <server> <number> <calls> <seconds>              calls alone
 //! voice_load commands <http> <commands/s> <seconds>                 of every call in turn
 //! voice_load subscribers <http> <count>                             one more never reads; until standard input ends
 //! ```
@@ -20,7 +20,6 @@ mod counts;
 mod frame;
 mod http;
 mod party;
-mod setup;
 mod sip;
 mod subscriber;
 
@@ -46,11 +45,11 @@ fn main() -> Result<(), Failure> {
         ["agents", server, listen, number, calls, seconds] => {
             let counts = Counts::new(calls.parse()?);
             agent::start(listen.parse()?, counts.clone())?;
-            talk(server.parse()?, number, &counts, seconds.parse()?, 0)
+            talk(server.parse()?, number, &counts, seconds.parse()?)
         }
-        ["calls", server, number, calls, seconds, setups] => {
+        ["calls", server, number, calls, seconds] => {
             let counts = Counts::new(calls.parse()?);
-            talk(server.parse()?, number, &counts, seconds.parse()?, setups.parse()?)
+            talk(server.parse()?, number, &counts, seconds.parse()?)
         }
         ["commands", http, rate, seconds] => command::run(http.parse()?, rate.parse()?, seconds.parse()?),
         ["subscribers", http, count] => subscriber::run(http.parse()?, count.parse()?),
@@ -64,13 +63,7 @@ fn say(word: &str) {
     let _ = std::io::stdout().flush();
 }
 
-fn talk(
-    server: SocketAddr,
-    number: &str,
-    counts: &Arc<Counts>,
-    seconds: u64,
-    setups: u32,
-) -> Result<(), Failure> {
+fn talk(server: SocketAddr, number: &str, counts: &Arc<Counts>, seconds: u64) -> Result<(), Failure> {
     let mut parties = party::Parties::call(server, number, counts.calls())?;
     let seen = counts.clone();
     let media = std::thread::spawn(move || {
@@ -80,23 +73,14 @@ fn talk(
     std::thread::sleep(SETTLE);
     say("UP");
     let began = counts.measure(true);
-    let lasts = Duration::from_secs(seconds);
-    let setups = match setups {
-        0 => {
-            std::thread::sleep(lasts);
-            Vec::new()
-        }
-        rate => setup::run(server, number, rate, lasts)?,
-    };
+    std::thread::sleep(Duration::from_secs(seconds));
     let took = began.elapsed();
     counts.measure(false);
     let gone = counts.gone.load(Ordering::Relaxed);
     say("MEASURED");
     counts.over.store(true, Ordering::Relaxed);
     media.join().map_err(|_| "the parties' thread panicked")??;
-    let mut told = told(counts, took, gone);
-    told["setup_ms"] = counts::spread(setups);
-    println!("{told}");
+    println!("{}", told(counts, took, gone));
     Ok(())
 }
 

@@ -21,7 +21,7 @@ ROOT = Path(__file__).resolve().parents[2]
 # Figures come from what is shipped; CI has a quicker build.
 BUILT = ROOT / "target" / os.environ.get("B2B_PROFILE", "dist")
 BINARY = Path(os.environ.get("B2B_BINARY", BUILT / "b2b"))
-FLOOR = BUILT / "examples/b2bua_floor"
+FLOOR = Path(os.environ.get("B2B_FLOOR", BUILT / "examples/b2bua_floor"))
 LAST_CORE = (os.cpu_count() or 1) - 1
 # Media has an address of its own: tens of thousands of ports are nobody else's there.
 MEDIA = f"127.77.{os.getpid() // 250 % 250 + 1}.{os.getpid() % 250 + 1}"
