@@ -17,7 +17,6 @@ from machine import ONLY_SLOW, ROOT, CallsFailed, House, ending, machine, median
 ROUTE = '[[route]]\ncalled = "bench"\nto = "sip:bench@{}"\n'
 PORTS = 'ports = "10000-64999"\nthreads = 2\nrtp_timeout_s = 0'
 MUX, SOCKETS = "a=rtcp-mux", "a=sendrecv"
-SCENARIOS = ROOT / "tests/sipp/load"
 NUMBERS = itertools.count()
 PROBLEMS, SLOW = [], []
 # Calls before the first that count.
@@ -27,7 +26,7 @@ CURVE = [(10, MUX), (100, MUX), (1000, MUX), (1000, SOCKETS), (10_000, MUX)]
 
 def load(house, name, who, rtcp, *more):
     """A load by the scenario of a caller or callee: its messages say all that is in the capture and the descriptions."""
-    return Load(house, name, "--scenario", SCENARIOS / f"{who}.xml", "--scenario-key", f"rtcp={rtcp}", *more)
+    return Load(house, name, "--scenario", ROOT / f"tests/sipp/load/{who}.xml", "--scenario-key", f"rtcp={rtcp}", *more)
 
 
 def caller(house, watched, calls, rate, rtcp=MUX, hold_s=0):
@@ -46,12 +45,11 @@ def loaded(house, watched, calls, rate, rtcp=MUX):
 def call_cost(options):
     """Interleaved runs of the server and of the floor."""
     with House() as house:
-        callee = load(house, "callee", "callee", MUX)
-        floor_callee = load(house, "floor-callee", "callee", MUX)
+        callee, floor_callee = (load(house, name, "callee", MUX) for name in ("callee", "floor-callee"))
         server = house.server(ROUTE.format(callee.address), media=PORTS, limits="calls = 12000")
         floor = house.floor(floor_callee.address.rpartition(":")[2])
-        for warm in (server, floor):
-            loaded(house, warm, WARM_UP, options.rate)
+        loaded(house, server, WARM_UP, options.rate)
+        loaded(house, floor, WARM_UP, options.rate)
         runs, floors, threads = [], [], server.cpu_by_thread()
         for _ in range(options.runs):
             floors.append(floor_cost(house, floor, options))
@@ -64,8 +62,8 @@ def call_cost(options):
         callee.end(total + WARM_UP)
         left = server.stop()
         check(left is not None and not any(left.values()), f"left after the calls: {left}")
-        records, expected = len(server.cdrs()), 2 * (total + WARM_UP)
-        check(records == expected, f"{records} records of {expected}")
+        records = len(server.cdrs())
+        check(records == 2 * (total + WARM_UP), f"{records} records of {total + WARM_UP} calls")
         found = {"ms_per_call": round(median(runs), 4), "floor_ms_per_call": round(median(floors), 4)}
         found["ms_per_call_runs"] = [round(run, 4) for run in runs]
         found["ms_per_call_by_thread"] = {k: v for k, v in sorted(by_thread.items()) if v > 0.0001}
@@ -102,7 +100,7 @@ def latency(options):
 
 def slab():
     """Bytes that the kernel holds for sockets and what belongs to them."""
-    wanted = ("UDP", "sock_inode_cache", "filp", "dentry", "eventpoll_epi", "eventpoll_pwq", "kmalloc")
+    wanted = ("UDP", "sock_inode_cache", "filp", "dentry", "eventpoll_epi", "eventpoll_pwq")
     try:
         slabs = [line.split() for line in Path("/proc/slabinfo").read_text().splitlines()[2:]]
     except OSError:
@@ -132,7 +130,6 @@ def held(options, count, rtcp):
         began, cpu = time.monotonic(), server.cpu()
         loaded(house, server, options.curve_calls, 100, rtcp)
         cost = (server.cpu() - cpu - idle * (time.monotonic() - began)) * 1e3 / options.curve_calls
-        # Every held call ends by BYE and its 200, or it is not done.
         holder.finish(hold * 2 + 60, count)
         callee.end(400 + count + options.curve_calls)
         wait_for(lambda: server.sockets() <= sockets + 128, "the sockets to be closed", 40)
@@ -157,22 +154,22 @@ def check(holds, words, problems=PROBLEMS):
 
 
 def rows(found):
-    """The issue's table: what, figure, goal, whether it holds; none: not measured."""
+    """What, figure, goal, whether it holds; none: not measured."""
     cost, times = found.get("call", {}), found.get("latency", {})
-    curve, phones = found.get("held", []), found.get("registrations", {})
-    largest = max((row for row in curve if row["rtcp"] == "mux"), key=lambda row: row["held"], default={})
+    phones, muxed = found.get("registrations", {}), [row for row in found.get("held", []) if row["rtcp"] == "mux"]
+    largest = max(muxed, key=lambda row: row["held"], default={})
     wide = float(os.environ.get("B2B_BENCH_WIDE", "1"))
     # A machine that stands still for 50 ms once makes a hundredth of a thousand calls late.
     late = float(os.environ.get("B2B_BENCH_WIDE_LATENCY", wide))
     worst = max((row["p99_ms"] for row in times.values()), default=None)
-    listed = [
+    listed = (
         ("CPU per call, INVITE to BYE, no media, ms", cost.get("ms_per_call"), 0.4, wide),
         ("setup latency added, p99 of INVITE, 180, 200 at 200 calls/s, ms", worst, 2.0, late),
         ("resident memory per held call, KB", largest.get("rss_kb_per_call"), 25.0, wide),
         ("CPU per authenticated refresh, ms", phones.get("ms_per_refresh"), 0.1, wide),
         ("calls held at once", largest.get("held"), None, None),
         ("registrations held", phones.get("held"), None, None),
-    ]
+    )
     for what, figure, goal, most in listed:
         if figure is not None:
             yield what, figure, goal, goal is None or figure <= goal * most
@@ -203,7 +200,6 @@ def main():
         print("  " + json.dumps(found[part]), flush=True)
     found["machine"]["load_at_end"] = round(os.getloadavg()[0], 2)
     Path(options.json).write_text(json.dumps(found, indent=1) + "\n")
-    print()
     for what, figure, goal, holds in rows(found):
         print(f"{what:68} {figure:>10} {f'goal {goal}' if goal else '':10} {'' if holds else 'NOT HELD'}")
         check(holds, what, SLOW if what.endswith("ms") else PROBLEMS)
