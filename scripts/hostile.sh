@@ -1,7 +1,7 @@
 #!/usr/bin/env bash
 # Everybody who means harm at once (scripts/hostile/README.md): strangers, insiders with one password,
-# malicious gateways and web servers, RTP from third addresses, while 200 calls with checked audio go on
-# in turns. Fails unless no call of others is lost, late or overheard, nobody is billed, the process lives,
+# malicious gateways and web servers, RTP from third addresses, beside 200 calls of `b2b --role load`, which
+# hears each of them. Fails unless no call of others is lost, late or overheard, nobody is billed, the process lives,
 # its memory is bounded, and its counters say what happened.
 # usage: scripts/hostile.sh [MINUTES=60 | quick] [--calls N] [--json FILE]
 #        scripts/hostile.sh --list

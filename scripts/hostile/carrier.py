@@ -23,14 +23,16 @@ def diary(world, who):
     return write
 
 
-def echo(ear):
-    """What comes goes back to where it came from."""
+def echo(world, who, ear):
+    """What comes goes back to where it came from. What attackers say is known packet by packet."""
     while True:
         select.select([ear], [], [])
         with contextlib.suppress(OSError):
             while True:
                 octets, source = ear.recvfrom(2048)
                 ear.sendto(octets, source)
+                if sound.read(octets) is not None:
+                    world.note(who, method="RTP", uri=f"{source[0]}:{source[1]}", text="")
 
 
 def doors(world, who, ip):
@@ -48,7 +50,7 @@ def main():
     world = worlds.World.read(sys.argv[1])
     for who, last in (("carrier", 80), ("neighbour", 71), ("elsewhere", 91)):
         ear = sound.pair(world.at(last))
-        threading.Thread(target=echo, args=(ear,), daemon=True).start()
+        threading.Thread(target=echo, args=(world, who, ear), daemon=True).start()
         phone = sip.Phone(world.server, world.at(last), who, port=5060, media_port=ear.getsockname()[1])
         phone.on_request = diary(world, who)
         threading.Thread(target=doors, args=(world, who, world.at(last)), daemon=True).start()

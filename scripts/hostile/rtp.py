@@ -51,9 +51,9 @@ class Victims:
         return call, other
 
     def stolen(self):
-        """What the thief heard of both, what each heard of the other, and of the thief."""
+        """What the thief heard of anybody, honest calls, too; what each heard of the other, and of the thief."""
         one = self.one
-        heard = self.thief.count(one.who(5)) + self.thief.count(one.who(6))
+        heard = self.thief.all
         spoken = self.first.count(one.who(0)) + self.second.count(one.who(0))
         return heard, self.first.count(one.who(6)), self.second.count(one.who(5)), spoken
 

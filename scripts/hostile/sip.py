@@ -66,11 +66,6 @@ class Message:
         port = re.search(r"^m=audio (\d+)", self.body, re.M)
         return (host[1], int(port[1])) if host and port else None
 
-    @property
-    def user(self):
-        found = re.match(r"(?:sips?|tel):([^@;>]+)", self.uri)
-        return found[1] if found else ""
-
 
 def text(first, fields, body=""):
     lines = [first, *(f"{name}: {value}" for name, value in fields), f"Content-Length: {len(body.encode())}"]

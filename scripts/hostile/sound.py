@@ -1,4 +1,4 @@
-"""RTP whose octets say who sent it, when, and where in the stream: what arrives is known exactly."""
+"""RTP of attackers and their victims, whose octets say who sent it: what arrives is known exactly."""
 
 import contextlib
 import os
@@ -9,23 +9,22 @@ import threading
 import time
 
 MARK = b"b2bHOST1"
-# RTP header; mark, who, number, ns of the monotonic clock of this machine.
-HEADER, BODY = struct.Struct("!BBHII"), struct.Struct("!8sIIQ")
+# RTP header; mark, who.
+HEADER, BODY = struct.Struct("!BBHII"), struct.Struct("!8sI")
 SIZE = 160
 
 
-def packet(who, number, ssrc, kind=0):
+def packet(who, number, ssrc):
     """20 ms of PCMU that nobody would want to hear."""
-    body = BODY.pack(MARK, who, number, time.monotonic_ns())
-    return HEADER.pack(0x80, kind, number & 0xFFFF, number * SIZE & 0xFFFFFFFF, ssrc) + body.ljust(SIZE, b"\xff")
+    body = BODY.pack(MARK, who)
+    return HEADER.pack(0x80, 0, number & 0xFFFF, number * SIZE & 0xFFFFFFFF, ssrc) + body.ljust(SIZE, b"\xff")
 
 
 def read(octets):
-    """(who, number, seconds on the way); None: it is nobody's here."""
-    if len(octets) != HEADER.size + SIZE or octets[12:20] != MARK:
-        return None
-    _, who, number, sent = BODY.unpack_from(octets, HEADER.size)
-    return who, number, (time.monotonic_ns() - sent) / 1e9
+    """Who says it; None: it is nobody's here."""
+    if len(octets) == HEADER.size + SIZE and octets[12:20] == MARK:
+        return BODY.unpack_from(octets, HEADER.size)[1]
+    return None
 
 
 def event(digit, number, start, ssrc, end=False, length=800, kind=101):
@@ -91,9 +90,9 @@ class Sound:
             with contextlib.suppress(OSError):
                 while True:
                     octets = self.socket.recv(2048)
-                    found = read(octets)
+                    who = read(octets)
                     self.octets += len(octets)
-                    if found:
-                        self.heard[found[0]] = self.heard.get(found[0], 0) + 1
+                    if who is not None:
+                        self.heard[who] = self.heard.get(who, 0) + 1
                     elif len(octets) >= 12 and octets[1] & 0x7F < 72:
                         self.foreign += 1

@@ -1,8 +1,8 @@
 """All attacks at once beside honest calls, and the verdict."""
 
+import contextlib
 import json
 import os
-import signal
 import subprocess
 import sys
 import time
@@ -11,6 +11,8 @@ from pathlib import Path
 import attack as attacks
 import machine
 import run as runs
+import world as worlds
+from honest import GAP_MS, MOS, WAY_MS, Honest
 
 # What a debug build of the server may have more at the end than after the first minute, and beside that a minute.
 MEMORY_KB, MEMORY_KB_MINUTE = 48_000, 200
@@ -29,18 +31,18 @@ def run(options):
     seconds = options.minutes * 60
     house, world, server = runs.house_with(options, chosen, calls, together=True)
     with house:
-        load = house.start("calls", [sys.executable, "-B", runs.HERE / "calls.py", world.path], runs.CORES)
-        machine.wait_for(lambda: "UP" in words(load) or not load.is_alive() or not server.is_alive(), "the calls", 180, 0.2)
-        if not load.is_alive() or not server.is_alive():
-            sys.exit(f"no calls:\n{words(load)[-2000:]}\n{server.log.read_text()[-2000:]}")
+        honest = Honest(house, world, options.binary, runs.CORES)
+        honest.start()
+        machine.wait_for(lambda: up(server) >= 0.8 * calls or not honest.is_alive(), "the calls", 60, 0.5)
+        if not honest.is_alive():
+            sys.exit(f"no calls:\n{honest.words()}\n{server.log.read_text()[-2000:]}")
         print(f"{calls} calls are up; {len(chosen)} attacks for {seconds:.0f} s", flush=True)
-        sleeper = house.start("sleeper", [sys.executable, "-B", runs.HERE / "sleeper.py"], runs.CORES)
         before, waited, begun = server.counted(), server.waited(), time.monotonic()
         taken = stolen()
         series = [(0.0, server.rss())]
         working = {one.name: runs.attacker(house, world, one, seconds) for one in chosen}
         said = begun
-        while time.monotonic() < begun + seconds and server.is_alive() and load.is_alive():
+        while time.monotonic() < begun + seconds and server.is_alive() and honest.is_alive():
             time.sleep(1)
             series.append((time.monotonic() - begun, server.rss() if server.is_alive() else 0))
             if time.monotonic() > said + 60:
@@ -50,30 +52,20 @@ def run(options):
         end = time.monotonic() + PATIENCE
         for process in working.values():
             if server.is_alive():
-                try:
+                with contextlib.suppress(subprocess.TimeoutExpired):
                     process.child.wait(max(0.1, end - time.monotonic()))
-                except subprocess.TimeoutExpired:
-                    pass
             process.end()
         took = time.monotonic() - begun
         alive = server.is_alive()
         starved = max((it - waited.get(n, 0) for n, it in server.waited().items()), default=0) / took if alive else 0
         taken = stolen() - taken
-        sleeper.end()
-        slept = last(sleeper)
-        if load.is_alive():
-            os.kill(load.pid, signal.SIGTERM)
-            try:
-                load.child.wait(100)
-            except subprocess.TimeoutExpired:
-                load.end(signal.SIGKILL)
-        honest = last(load)
+        told = honest.end() if alive else honest.end(1)
         after = server.counted() if alive else {}
         quiet = alive and settles(server)
         left = server.holdings() if alive else {}
-        problems = judge(world, server, alive, honest, quiet, left, series, took)
+        problems = judge(world, server, alive, told, quiet, left, series, took)
         # What only a machine with time for all of it can be held to.
-        timed = late(honest)
+        timed = late(told)
         found = {}
         for one in chosen:
             it = runs.told(working[one.name]) or {"times": 0, "wins": 0, "got": "", "errors": 1, "error": "did not end"}
@@ -87,8 +79,8 @@ def run(options):
                 problems.append(f"{one.name}: no counter says so ({', '.join(one.counters)})")
         result = {
             "machine": machine.machine(), "binary": str(options.binary), "seconds": round(took), "calls": calls,
-            "honest": honest, "attacks": found, "left": left, "problems": problems,
-            "starved": round(starved, 2), "sleeper": slept, "stolen_s": round(taken, 1), "timed": timed,
+            "honest": told, "attacks": found, "left": left, "problems": problems,
+            "starved": round(starved, 2), "stolen_s": round(taken, 1), "timed": timed,
             "rss_kb": [series[0][1] // 1024, max(it for _, it in series) // 1024, series[-1][1] // 1024],
             "abuse": {k: v - before.get(k, 0) for k, v in after.items() if "abuse" in k and v > before.get(k, 0)},
         }
@@ -97,14 +89,14 @@ def run(options):
         path.write_text(json.dumps(result, indent=1) + "\n")
         if options.keep:
             subprocess.run(["cp", "-r", house.path, options.keep], check=False)
-        show(found, honest, result)
+        show(found, told, result)
         print(f"written: {path}")
         return 1 if problems else machine.ONLY_SLOW if timed and had_time(result) else 0
 
 
 def had_time(result):
     """Whether the machine left the server the time to be judged by it."""
-    return result["starved"] <= BUSY and result["sleeper"].get("most_ms", 0) < STOPPED_MS
+    return result["starved"] <= BUSY and result["honest"].get("sleeper_ms", 0) < STOPPED_MS
 
 
 def stolen():
@@ -112,16 +104,9 @@ def stolen():
     return int(Path("/proc/stat").read_text().split("\n", 1)[0].split()[8]) / os.sysconf("SC_CLK_TCK")
 
 
-def words(process):
-    return process.log.read_text(errors="replace")
-
-
-def last(load):
-    lines = words(load).strip().splitlines()
-    try:
-        return json.loads(lines[-1])
-    except (IndexError, json.JSONDecodeError):
-        return {"problem": "\n".join(lines[-15:]) or "the calls say nothing"}
+def up(server):
+    """Calls that the server has now."""
+    return sum(it for name, it in server.counted().items() if name.startswith("b2b_calls{"))
 
 
 def settles(server):
@@ -135,33 +120,41 @@ def settles(server):
     return False
 
 
-TIMED = (("lost", "calls were lost"), ("unheard", "directions were not heard"), ("late", "directions were late"),
-         ("bye_refused", "calls could not be hung up"), ("stuck", "calls did not end"))
-ALWAYS = (("overheard", "calls heard somebody else"), ("strange_calls", "phones were called by nobody honest"))
-
-
 def late(honest):
     """In words, what honest calls did not get, or not in time."""
-    return told_of(honest, TIMED)
+    if "problem" in honest:
+        return []
+    limits = [("gap_ms", GAP_MS, "ms of sound were missing at once"), ("way_ms", WAY_MS, "ms from mouth to ear")]
+    words = [f"{honest[name]:.0f} {what}, {most} are allowed" for name, most, what in limits if honest[name] > most]
+    words += [f"the worst call's MOS is {honest['mos']}, {MOS} is the least"] if honest["mos"] < MOS else []
+    words += failed(honest, lost="calls were lost", unheard="were not heard", stuck="did not end")
+    return [f"honest calls: {it}" for it in words]
 
 
-def told_of(honest, kinds):
-    why = {"lost": honest.get("reasons")}
-    return [f"honest calls: {honest[name]} {what}: {why.get(name) or honest['said'][:3]}" for name, what in kinds
-            if honest.get(name)]
+def failed(honest, **kinds):
+    """Those of these kinds, in words."""
+    found = ((what, honest["failed"].get(kind)) for kind, what in kinds.items())
+    return [f"{sum(whose.values())} {what}: {whose}" for what, whose in found if whose]
 
 
 def judge(world, server, alive, honest, quiet, left, series, took):
     """In words, what did not hold of everybody else, however busy the machine was."""
     problems = []
     if not alive:
-        problems.append("the process ended: " + words(server)[-500:])
+        problems.append("the process ended: " + server.log.read_text(errors="replace")[-500:])
     if "problem" in honest:
         return [*problems, f"the honest calls: {honest['problem']}"]
     if not honest.get("calls"):
         problems.append("no honest call came to its end")
-    problems += told_of(honest, ALWAYS)
-    bills = [it for it in world.notes("carrier") if it["method"] == "INVITE" and not is_paid(it["uri"])]
+    if honest["judged"] < 0.8 * honest["parties"]:
+        problems.append(f"only {honest['judged']} of {honest['parties']} parties were listened to")
+    problems += [f"honest calls: {it}" for it in failed(
+        honest, overheard="times somebody else was heard", strange_calls="phones were called by nobody honest")]
+    noted = world.notes("carrier")
+    foreign = sum(it["method"] == "RTP" for it in noted)
+    if foreign:
+        problems.append(f"the carrier heard {foreign} packets of attackers")
+    bills = [it for it in noted if it["method"] == "INVITE" and not it["uri"].startswith(f"sip:{worlds.PAID}")]
     if bills:
         problems.append(f"the carrier was called {len(bills)} times without a route: {bills[0]['uri']}")
     for who in ("neighbour", "elsewhere"):
@@ -181,22 +174,15 @@ def judge(world, server, alive, honest, quiet, left, series, took):
     return problems
 
 
-def is_paid(uri):
-    import world as worlds
-
-    return uri.startswith(f"sip:{worlds.PAID}")
-
-
 def show(found, honest, result):
     print(f"\n{'attack':18} {'times':>5} {'wins':>5}  {'counters':40} what it got")
     for name, it in found.items():
         counters = ", ".join(f"{k.removeprefix('b2b_')} +{v:.0f}" for k, v in list(it["counters"].items())[:2])
         print(f"{name:18} {it['times']:5} {it['wins']:5}  {counters[:40]:40} {it['got'] or it['error']}")
-    shown = {k: v for k, v in honest.items() if k not in ("said", "reasons")}
-    print(f"\nhonest calls: {shown}\nmemory: {result['rss_kb']} KB at first, most, at last\nrefused: {result['abuse']}")
-    busy, slept = not had_time(result), result["sleeper"]
+    print(f"\nhonest calls: {honest}\nmemory: {result['rss_kb']} KB at first, most, at last\nrefused: {result['abuse']}")
+    busy = not had_time(result)
     print(f"machine: the server waited for it {result['starved']:.0%} of the time, its host took {result['stolen_s']} s of CPU; "
-          f"a program that only sleeps overslept {slept.get('most_ms')} ms at most, {slept.get('stops')} times over 100 ms")
+          f"who only sleeps overslept {honest.get('sleeper_ms')} ms at most")
     if busy:
         print("so what is only late is not judged")
     for it in result["timed"]:

@@ -204,6 +204,13 @@ class = "office"
 to = "gateway/carrier"
 
 [[route]]
+name = "marked"
+called = '4\d\d[02468]'
+to = "user/$0"
+mode = "translating"
+headers = [{{ pass = "X-B2B-Mark" }}]
+
+[[route]]
 name = "phones"
 called = '[134]\d{{3}}'
 to = "user/$0"
