@@ -1,12 +1,12 @@
 """The loads of the storm and the soak (calls/*.toml), and what the records have to say of their calls."""
 
-import json
 import signal
 import socket
 import sys
 from pathlib import Path
 
-from machine import BINARY, LAST_CORE, free_port, wait_for
+from load import Load
+from machine import free_port
 
 # A machine that is late for so much of the time says nothing of sound: percent, by a thread that only sleeps.
 LATE = 1.0
@@ -23,34 +23,23 @@ class Mix:
 
     def __init__(self, house, plan):
         self.house, self.plan, self.counts, self.heard, self.unheard, self.runs = house, PLANS / plan, {}, 0, 0, 0
-        port = free_port()
-        flags = ["--sip-bind", f"127.0.0.1:{port}", *(["--signalling-only"] if "signalling_only" in self.plan.read_text() else [])]
-        self.callees = self._load("callees", PLANS / "callees.toml", *flags)
-        wait_for(lambda: "READY" in self.callees.log.read_text() or not self.callees.is_alive(), "the callees")
+        flags = ["--signalling-only"] if "signalling_only" in self.plan.read_text() else []
+        self.callees = Load(house, "callees", *flags, plan=(PLANS / "callees.toml").read_text())
         self.deaf = socket.socket(type=socket.SOCK_DGRAM)
         self.deaf.bind(("127.0.0.1", free_port()))
-        ports = {"nowhere": self.deaf.getsockname()[1]}
+        addresses = {"nowhere": "%s:%d" % self.deaf.getsockname()}
         short = {"unanswered": "timeout_s = 2", "nowhere": "timeout_s = 2"}
         self.routes = "".join(
-            f'[[route]]\ncalled = "{kind}"\nto = "sip:{kind}@127.0.0.1:{ports.get(kind, port)}"\n{short.get(kind, "")}\n'
+            f'[[route]]\ncalled = "{kind}"\nto = "sip:{kind}@{addresses.get(kind, self.callees.address)}"\n{short.get(kind, "")}\n'
             for kind in ENDS
         )
-
-    def _load(self, name, plan, *flags):
-        report = ["--report", self.house.path / name]
-        return self.house.start(name, [BINARY, "--role", "load", "--plan", plan, *report, *flags], LAST_CORE)
-
-    def _told(self, name):
-        return json.loads((self.house.path / name / "load.json").read_text())
 
     def call(self, server, calls, rate):
         """So many calls, each as its plan says; who hears somebody else, or nobody, has failed."""
         self.runs += 1
-        name = f"callers-{self.runs}"
         flags = ["--target", f"sip:any@{server.address}", "--rate", rate, "--calls", calls, "--seed", self.runs]
-        caller = self._load(name, self.plan, "--sip-bind", "127.0.0.1:0", *flags)
-        wait_for(lambda: not caller.is_alive(), f"{calls} calls", calls / rate * 2 + 120, 0.2)
-        found = self._told(name)
+        caller = Load(self.house, f"callers-{self.runs}", *flags, plan=self.plan.read_text())
+        found = caller.told(calls / rate * 2 + 120)
         late = found["sleeper_late_pct"]
         failures = found["callers"]["failures"]
         if failures and late >= LATE and all(it["step"] == "say mark" for it in failures):
@@ -64,8 +53,7 @@ class Mix:
 
     def wrong(self, records):
         """In words, where callees did not hear their callers, and where the records differ from the loads."""
-        self.callees.end(signal.SIGINT, 60)
-        callees = self._told("callees")["callees"]
+        callees = self.callees.told(60, signal.SIGINT)["callees"]
         # Where callers were not heard in time, callees may not be either.
         unheard = [it for it in callees["failures"] if it["step"] == "say mark" and self.unheard]
         problems = [f"callees: {it['calls']} at `{it['step']}`: {it['why']}" for it in callees["failures"] if it not in unheard]

@@ -26,25 +26,32 @@ class Load:
         ready = lambda: re.search(r"READY role=load sip=(\S+)", self.process.log.read_text())
         wait_for(lambda: ready() or not self.process.is_alive(), f"the load {name}", patience)
         if not ready():
-            raise CallsFailed(f"the load `{name}` did not start\n{self.process.log.read_text()[-2500:]}")
+            raise CallsFailed(f"the load `{name}` did not start\n{self.said()}")
         self.address = ready()[1]
 
-    def finish(self, patience, calls=None, side="callers"):
-        """Waits for its end, and reads load.json: each call has to be done, and so many of them, if they are counted."""
+    def told(self, patience, how=None):
+        """Waits for its end, after this signal, and reads load.json."""
+        if how:
+            self.process.child.send_signal(how)
         try:
             self.process.child.wait(patience)
         except subprocess.TimeoutExpired:
             self.process.end(signal.SIGKILL)
-        log = self.process.log.read_text(errors="replace")[-2500:]
         if not (self.report / "load.json").exists():
-            raise CallsFailed(f"the load `{self.name}` has written no load.json\n{log}")
-        told = json.loads((self.report / "load.json").read_text())
+            raise CallsFailed(f"the load `{self.name}` has written no load.json\n{self.said()}")
+        return json.loads((self.report / "load.json").read_text())
+
+    def said(self):
+        return self.process.log.read_text(errors="replace")[-2500:]
+
+    def finish(self, patience, calls=None, side="callers", how=None):
+        """As `told`: each call has to be done, and so many of them, if they are counted."""
+        told = self.told(patience, how)
         done = told[side]["done"]
         if done != told[side]["begun"] or calls is not None and done != calls:
-            raise CallsFailed(f"load `{self.name}`: {done} calls done of {told[side]['begun']} begun\n{log}")
+            raise CallsFailed(f"load `{self.name}`: {done} calls done of {told[side]['begun']} begun\n{self.said()}")
         return told
 
     def end(self, calls=None, side="callees", patience=PATIENCE):
         """SIGINT: calls that stay hang up, none begins."""
-        self.process.child.send_signal(signal.SIGINT)
-        return self.finish(patience, calls, side)
+        return self.finish(patience, calls, side, signal.SIGINT)
