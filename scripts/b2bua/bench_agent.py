@@ -8,7 +8,6 @@ import sys
 import time
 from pathlib import Path
 
-import app_house
 from machine import BUILT, LAST_CORE, House, ending, free_port, machine, verdict, wait_for
 
 LOAD = Path(os.environ.get("B2B_VOICE_LOAD", BUILT / "examples/voice_load"))
@@ -29,6 +28,22 @@ app = "voice_agent/load"
 called = "600"
 app = "echo"
 """
+
+
+def up(process, patience=120):
+    """Waits until the load says so."""
+    wait_for(lambda: "UP" in process.log.read_text() or not process.is_alive(), "the load", patience)
+    if not process.is_alive():
+        raise SystemExit(f"the load has ended:\n{process.log.read_text()[-3000:]}")
+
+
+def counted(process):
+    """What it printed last, as JSON."""
+    lines = process.log.read_text().splitlines()
+    try:
+        return json.loads(lines[-1])
+    except (IndexError, json.JSONDecodeError):
+        raise SystemExit(f"the load says nothing that can be read:\n{chr(10).join(lines[-30:])}") from None
 
 
 def percent(part, of):
@@ -60,7 +75,7 @@ class Bench:
 
     def measured(self, talks, seconds, *others):
         """While these calls are measured: CPU of both sides, ticks, what the machine alone is late."""
-        app_house.up(talks)
+        up(talks)
         others = [start() for start in others]
         server, processes = self.server, [talks, *others]
         idler = subprocess.Popen(
@@ -84,7 +99,7 @@ class Bench:
             if process.child.stdin:
                 process.child.stdin.close()
             process.child.wait(seconds + 90)
-        told = [app_house.counted(process) for process in processes]
+        told = [counted(process) for process in processes]
         ticks = {what: after[what] - before.get(what, 0) for what in (LATE, IN_TIME)}
         row = {
             "told": told,
@@ -158,7 +173,7 @@ class Bench:
         words = ("calls", self.server.address, 600, calls, seconds, rate)
         without = self.measured(self.load("calls", *words), seconds)
         listening = self.load("subscribers", "subscribers", self.server.http, count, stdin=subprocess.PIPE)
-        app_house.up(listening)
+        up(listening)
         row = self.measured(self.load("calls-heard", *words), seconds, lambda: listening)
         self.rows["subscribers"] = [without, row]
         for name, one in (("subscribers: none", without), (f"subscribers: {count}", row)):
