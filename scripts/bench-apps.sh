@@ -4,11 +4,12 @@
 # 200, 100 rooms of five, 200 recorded calls, and beside them 200 calls that are relayed.
 # usage: scripts/bench-apps.sh [quick] [--json file] [case …]
 # Cases: relay prompt prompt-opus queue room rooms recording; quick: a tenth of it, as CI does.
-# Needs taskset, sipp, python3 and two cores: the server has one, the load the other.
+# Calls are those of `b2b --role load`; the plans and the server's configuration are in scripts/b2bua/bench_apps.
+# Needs taskset, python3 and two cores: the server has one, the load the other.
 # Held to: late ticks at most B2B_BENCH_LATE (0.1) percent more than the time in which a process
 # that only sleeps on the server's core is woken so late; every call up until it is hung up.
 set -euo pipefail
 cd "$(dirname "$0")/.."
-[ -n "${B2B_BINARY:-}" ] || cargo build -q --profile "${B2B_PROFILE:-dist}" --bin b2b --example app_load
+[ -n "${B2B_BINARY:-}" ] || cargo build -q --profile "${B2B_PROFILE:-dist}" --bin b2b
 ulimit -Sn "$(ulimit -Hn)"
 exec python3 -B scripts/b2bua/bench_apps.py "$@"

@@ -21,6 +21,24 @@ def slope(series):
     return sum((t - mean_t) * (y - mean_y) for t, y in series) / below if below else 0.0
 
 
+def memory(series, warm_up, options, problems):
+    """Figures of (s, bytes), behind the warm-up; a problem where memory grew more than what calls and noise may take."""
+    late = [it for it in series if it[0] > warm_up]
+    quarter = max(1, len(late) // 4)
+    grown = median([y for _, y in late[-quarter:]]) - median([y for _, y in late[:quarter]])
+    between = (late[-1][0] - late[0][0]) * 0.75
+    allowed = options.noise_kb * 1024 + options.bytes_per_call * between * options.rate
+    if grown > allowed:
+        problems.append(f"memory grew by {grown / 1024:.0f} KB in {between:.0f} s, {allowed / 1024:.0f} are allowed")
+    return {
+        "rss_kb_first_last": [series[0][1] // 1024, series[-1][1] // 1024],
+        "rss_kb_per_hour": round(slope(late) * 3600 / 1024),
+        "grown_kb": grown // 1024,
+        "allowed_kb": math.floor(allowed / 1024),
+        "rss_kb_series": [[round(t, 1), y // 1024] for t, y in series],
+    }
+
+
 def main():
     words = argparse.ArgumentParser()
     words.add_argument("minutes", type=float, nargs="?", default=30)
@@ -70,14 +88,7 @@ def main():
         held = server.holdings()
         problems += server.not_let_go(baseline)
         # Between the two loads some of it was given back.
-        late = [it for it in series if it[0] > min(took / 4, 120)]
-        quarter = max(1, len(late) // 4)
-        grown = median([y for _, y in late[-quarter:]]) - median([y for _, y in late[:quarter]])
-        between = (late[-1][0] - late[0][0]) * 0.75
-        allowed = options.noise_kb * 1024 + options.bytes_per_call * between * options.rate
-        rising = slope(late)
-        if grown > allowed:
-            problems.append(f"memory grew by {grown / 1024:.0f} KB in {between:.0f} s, {allowed / 1024:.0f} are allowed")
+        figures = memory(series, min(took / 4, 120), options, problems)
         left, records = close(calls, server, problems)
         result = {
             "machine": machine(),
@@ -87,15 +98,11 @@ def main():
             "records": len(records),
             "calls_per_s": round(total / took, 1),
             "cpu_percent": round(used / took * 100, 1),
-            "rss_kb_first_last": [series[0][1] // 1024, series[-1][1] // 1024],
-            "rss_kb_per_hour": round(rising * 3600 / 1024),
-            "grown_kb": grown // 1024,
-            "allowed_kb": math.floor(allowed / 1024),
             "sockets_median": median(flowing),
             "holdings": held,
             "left": left,
             "problems": problems,
-            "rss_kb_series": [[round(t, 1), y // 1024] for t, y in series],
+            **figures,
         }
     shown = {key: value for key, value in result.items() if key != "rss_kb_series"}
     conclude(options.json, result, json.dumps(shown, indent=1))
