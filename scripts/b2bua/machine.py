@@ -1,4 +1,4 @@
-"""The server under test and the SIPps around it: started, watched, ended.
+"""The server under test and the loads around it: started, watched, ended.
 
 CPU time is what the scheduler counted for every thread of a process (schedstat, ns).
 The server has the first core, all load the last one.
@@ -29,7 +29,7 @@ MEDIA = f"127.77.{os.getpid() // 250 % 250 + 1}.{os.getpid() % 250 + 1}"
 
 def free_port():
     """A port that is free for UDP and TCP, below those that the system gives away; so are
-    the seven behind it, since SIPp takes some of them for media, too."""
+    the seven behind it."""
     for port in range(7000 + os.getpid() % 250 * 8, 16000, 8):
         with contextlib.suppress(OSError), socket.socket() as tcp:
             tcp.bind(("127.0.0.1", port))
@@ -143,40 +143,9 @@ class House:
         """A server that trusts this machine, with these lines in its configuration."""
         return Server(self, name, lines, **keys)
 
-    def sipp(self, name, scenario, arguments):
-        command = ["sipp", "-sf", ROOT / "tests/sipp/load" / scenario, "-i", "127.0.0.1", "-mi", "127.0.0.1"]
-        command += ["-nostdin", "-trace_err", "-error_file", f"{name}.err", *arguments]
-        return self.start(name, command, LAST_CORE)
-
-    def callee(self, name, scenario, *more, rtcp="a=rtcp-mux"):
-        port = free_port()
-        callee = self.sipp(name, scenario, ["-p", port, "-mp", free_port(), "-key", "rtcp", rtcp, *more])
-        wait_for(lambda: not _is_free(port), name)
-        callee.port = port
-        return callee
-
-    def caller(self, name, scenario, to, service, calls, rate, *more, hold_ms=0, rtcp="a=rtcp-mux"):
-        """A caller at work; `finish` waits for it."""
-        arguments = [to, "-s", service, "-p", free_port(), "-mp", free_port(), "-m", calls, "-r", rate]
-        arguments += ["-l", 100_000, "-d", hold_ms, "-key", "rtcp", rtcp, *more]
-        return self.sipp(name, scenario, arguments)
-
-    def finish(self, caller, name, patience):
-        """Waits for a caller; every call has to go as its scenario says."""
-        try:
-            code = caller.child.wait(patience)
-        except subprocess.TimeoutExpired:
-            code = "no end"
-            caller.end(signal.SIGKILL)
-        if code != 0:
-            errors = self.path / f"{name}.err"
-            text = errors.read_text(errors="replace")[:2000] if errors.exists() else ""
-            log = caller.log.read_text(errors="replace")[-2500:]
-            raise CallsFailed(f"SIPp `{name}` says {code}\n{log}\n{text}")
-
 
 class CallsFailed(Exception):
-    """A call did not go as its scenario says."""
+    """A call did not go as its plan or scenario says."""
 
 
 class Server(Process):

@@ -1,7 +1,6 @@
 """See scripts/storm-b2bua.sh."""
 
 import argparse
-import sys
 import time
 
 import call_kinds
