@@ -27,6 +27,7 @@ fn load(part: &LoadPart, server: bool) -> Result<Load, ConfigError> {
     let run = flags.load().map_err(|failure| part.error("plan", failure.message))?;
     let registrar = run.enrolment.as_ref().map(|enrolment| enrolment.registrar.clone());
     let calls = run.callers.is_some();
+    let ends = run.callers.as_ref().is_some_and(|callers| callers.pace.has_end());
     let target = run.target.filter(|_| calls);
     for (key, uri) in [("target", &target), ("registrar", &registrar)] {
         if !server && uri.as_deref().is_some_and(target::wants_port) {
@@ -40,7 +41,7 @@ fn load(part: &LoadPart, server: bool) -> Result<Load, ConfigError> {
         );
         return Err(part.error(key, reason));
     }
-    Ok(Load { part: part.clone(), calls, target, registrar })
+    Ok(Load { part: part.clone(), calls, ends, target, registrar })
 }
 
 /// What of a load says when it begins to call.
@@ -68,7 +69,7 @@ mod tests {
         assert!(!answers.calls && answers.target.is_none() && answers.registrar.is_none());
         let shipped = concat!("plan = \"", env!("CARGO_MANIFEST_DIR"), "/plans/load.plan.toml\"");
         let crowd = &read(&format!("{shipped}\nrate = 3"), false).unwrap()[0];
-        assert!(crowd.calls);
+        assert!(crowd.calls && crowd.ends);
         assert_eq!(crowd.target.as_deref(), Some("sip:1000@127.0.0.1:5070"));
     }
 

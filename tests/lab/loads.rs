@@ -108,6 +108,11 @@ calls = 10
 hold_s = 3.5
 
 [[load]]
+name = "steady"
+plan = "steady.load.toml"
+target = "sip:aside@127.0.0.1:0"
+
+[[load]]
 name = "aside"
 plan = "wide.load.toml"
 callee = "answer; say mark; hung up"
@@ -136,11 +141,12 @@ fn scene(folder: &Path, changes: &[(&str, &str)]) -> String {
     let write = |name: &str, text: &str| fs::write(folder.join(name), text).unwrap();
     write("b2bua.toml", SERVER);
     write("members.csv", "user,password,number\n2000,secret-of-2000,\n");
-    let wide = "[load]\nears = \"none\"\n[expect]\nmax_late_pct = 100\n";
+    let wide = "[expect]\nmax_late_pct = 100\n[load]\nears = \"none\"\n";
     let registered = "registrar = \"sip:127.0.0.1:0\"\nusers = \"members.csv\"";
     let steps = "steps = [\"ring\", \"answer\", \"say mark\", \"hung up\"]";
     write("members.load.toml", &format!("[callee]\n{registered}\n{steps}\n{wide}"));
     write("wide.load.toml", wide);
+    write("steady.load.toml", &format!("{wide}hold_s = 1\n[[stage]]\nrate = 2\n"));
     let plan = changes.iter().fold(PLAN.to_owned(), |plan, (from, to)| {
         assert!(plan.contains(from), "{from}");
         plan.replacen(from, to, 1)
@@ -158,7 +164,10 @@ fn loads_of_a_scene_call_while_its_phones_do() {
     let told = json(&report.join("report.json"));
     let done = |name: &str, side: &str| load(&told, &report, name)["figures"][side]["done"].as_u64();
     assert_eq!((done("crowd", "callers"), done("members", "callees")), (Some(10), Some(10)), "{told:#}");
-    assert_eq!((done("later", "callers"), done("aside", "callees")), (Some(2), Some(2)), "{told:#}");
+    assert_eq!(done("later", "callers"), Some(2), "{told:#}");
+    // it goes on as long as the others
+    let steady = done("steady", "callers").unwrap();
+    assert!(steady >= 2 && done("aside", "callees") == Some(2 + steady), "{told:#}");
     assert_eq!(told["phones"][0]["heard"], "ann", "{told:#}");
     let lines = run.stdout();
     let place = |text: &str| {
@@ -181,10 +190,13 @@ fn loads_of_a_scene_call_while_its_phones_do() {
         ("the load members is READY", "started the load crowd"),
         ("the load crowd has ended", "SIGTERM to load members"),
         ("the load later has ended", "SIGTERM to load members"),
+        ("the load crowd has ended", "SIGTERM to load steady"),
+        ("the load steady has ended", "SIGTERM to load members"),
     ] {
         assert!(place(before) < place(after), "{before}\n{}", run.output());
     }
-    assert!(lines.iter().any(|line| line.contains("1 phones had 1 calls, loads 12")), "{}", run.output());
+    let headline = format!("1 phones had 1 calls, loads {}", 12 + steady);
+    assert!(lines.iter().any(|line| line.contains(&headline)), "{}", run.output());
     let page = fs::read_to_string(report.join("report.html")).unwrap();
     assert!(page.contains("href=\"crowd/report.html\"") && page.contains("they-talk"), "{page}");
 }
@@ -208,7 +220,7 @@ fn a_cue_that_nobody_gives_is_an_error_of_the_plan() {
     let plan = scene(folder.path(), &[("on = \"they-talk\"", "on = \"they-sing\"")]);
     let mut run = b2b(&["--role", "orchestrator", "--plan", &plan]);
     run.assert_exit(64);
-    for part in ["a.plan.toml:26: ", "no phone gives this cue", "`cue they-sing`"] {
+    for part in ["a.plan.toml:31: ", "no phone gives this cue", "`cue they-sing`"] {
         assert!(run.output().contains(part), "{part}\n{}", run.output());
     }
 }

@@ -123,3 +123,15 @@ fn a_load_is_asked_to_hurry_before_it_is_killed() {
     has(&ended, "the load crowd has ended: exit 0");
     has(&ended, "load      crowd not judged: callers 80 begun");
 }
+
+#[test]
+fn calls_without_an_end_go_on_as_long_as_the_chain() {
+    let source = "ready+metrics=0+sleep=1000+done+exit=0";
+    let scene = Scene::new(SINK, "", source, "").with_load("crowd", "plan = \"open.toml\"", ANSWERS);
+    let plan = format!("[load]\n{ELSEWHERE}\n[[stage]]\nrate = 5\n");
+    std::fs::write(scene.folder.path().join("open.toml"), plan).expect("a plan");
+    let ended = scene.run("");
+    assert_eq!(ended.code, Some(0));
+    assert!(place(&ended, "the source has ended") < place(&ended, "SIGTERM to load crowd"));
+    has(&ended, "load      crowd passed");
+}

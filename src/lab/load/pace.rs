@@ -40,6 +40,12 @@ impl Pace {
         (self.duration.is_none_or(|duration| due < duration)).then_some(due)
     }
 
+    /// Whether it comes to an end by itself.
+    pub fn has_end(&self) -> bool {
+        let stages = || self.stages.iter().all(|stage| stage.hold.is_some() || stage.rate <= 0.0);
+        self.calls.is_some() || self.duration.is_some() || stages()
+    }
+
     /// A call has begun.
     pub fn begin(&mut self) {
         self.begun += 1;
@@ -101,6 +107,13 @@ mod tests {
         assert_eq!(all(&mut pace), [0.0, 0.1, 0.2, 0.3, 0.4]);
         let mut pace = Pace::new(vec![stage(10.0, 0, None)], None, Some(Duration::from_secs(2)));
         assert_eq!(all(&mut pace).len(), 20);
+    }
+
+    #[test]
+    fn a_last_stage_without_length_goes_on_for_ever() {
+        let pace = |hold, calls| Pace::new(vec![stage(10.0, 0, Some(1)), stage(5.0, 0, hold)], calls, None);
+        assert!(!pace(None, None).has_end());
+        assert!(pace(Some(1), None).has_end() && pace(None, Some(100)).has_end());
     }
 
     #[test]

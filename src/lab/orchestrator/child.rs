@@ -84,6 +84,11 @@ impl Child {
         self.status.is_none()
     }
 
+    /// Whether it got a SIGTERM from us.
+    pub fn is_told(&self) -> bool {
+        self.terminated
+    }
+
     /// Looks whether it has ended; true once, when it has.
     pub fn reap(&mut self) -> bool {
         if self.status.is_some() {

@@ -72,6 +72,7 @@ impl Children for Roles<'_> {
         self.start_next(now, driver);
         self.start_callers(now, driver);
         self.check_ready(now, driver);
+        self.end_calls(now, driver);
         if self.is_ending() {
             driver.on(now, Input::EndedWell, self);
         }
@@ -250,8 +251,25 @@ impl Roles<'_> {
 
     /// Whether the end has begun: of the chain somebody has ended, and every load that calls has.
     fn is_ending(&self) -> bool {
+        self.has_chain_ended() && self.slots.iter().all(|slot| !slot.is_caller() || slot.has_ended())
+    }
+
+    fn has_chain_ended(&self) -> bool {
         self.slots.iter().any(|slot| slot.load.is_none() && slot.has_ended())
-            && self.slots.iter().all(|slot| !slot.is_caller() || slot.has_ended())
+    }
+
+    /// Loads whose calls have no end of their own go on until the chain and all other calls have ended.
+    fn end_calls(&mut self, now: Instant, driver: &Driver<'_>) {
+        let waits = |slot: &Slot| slot.is_caller() && !slot.is_endless() && !slot.has_ended();
+        if !driver.is_running() || !self.has_chain_ended() || self.slots.iter().any(waits) {
+            return;
+        }
+        for slot in &mut self.slots {
+            if slot.end_calls() {
+                let text = format!("SIGTERM to {}: the chain has ended", slot.title());
+                self.journal.event(now, EventKind::Signal, Some(slot.name()), text);
+            }
+        }
     }
 
     /// Whether nothing runs but what does not end by itself.

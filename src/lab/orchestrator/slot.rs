@@ -116,6 +116,23 @@ impl Slot {
         self.load.as_ref().is_some_and(|load| load.calls)
     }
 
+    /// It is a load that makes calls until it is told to end.
+    pub fn is_endless(&self) -> bool {
+        self.load.as_ref().is_some_and(|load| load.calls && !load.ends)
+    }
+
+    /// Tells an endless load to end, once, if it makes calls by now: true, when it was told.
+    pub fn end_calls(&mut self) -> bool {
+        let endless = self.is_endless() && self.ready.is_some() && self.is_alive();
+        match self.child.as_mut().filter(|child| endless && !child.is_told()) {
+            Some(child) => {
+                child.terminate();
+                true
+            }
+            None => false,
+        }
+    }
+
     /// It is a load that only answers: it ends when it is told.
     pub fn is_callee(&self) -> bool {
         self.load.as_ref().is_some_and(|load| !load.calls)

@@ -22,8 +22,10 @@ use b2b_config::target;
 pub struct Load {
     /// What the plan says.
     pub part: LoadPart,
-    /// It makes calls, and ends by itself when they are over. Else it only answers, and ends when it is told.
+    /// It makes calls. Else it only answers, and ends when it is told.
     pub calls: bool,
+    /// Its calls come to an end by themselves. Else they go on until those of all others are over.
+    pub ends: bool,
     /// Whom it calls; port 0 stands for the server's.
     pub target: Option<String>,
     /// Where it registers users to be called; port 0 stands for the server's.
@@ -121,7 +123,7 @@ mod tests {
         let part = loads(&format!("[[load]]\nname = \"crowd\"\n{lines}")).unwrap().remove(0);
         assert_eq!(part.start_after, Duration::ZERO);
         let target = part.plan.get("target").map(str::to_owned);
-        Load { calls: target.is_some(), target, registrar: registrar.map(str::to_owned), part }
+        Load { calls: target.is_some(), ends: true, target, registrar: registrar.map(str::to_owned), part }
     }
 
     fn line(load: &Load, server: Option<&str>) -> String {

@@ -137,11 +137,24 @@ impl<'a> Loads<'a> {
         if late { Err((Exit::Timeout as u8, reason())) } else { Ok(()) }
     }
 
-    /// Whether calls go on or are due.
+    /// Whether calls go on that end by themselves, or are due.
     pub fn are_busy(&self) -> bool {
-        let waits = |(slot, due): (&Slot, &Option<Instant>)| slot.child.is_none() && due.is_some();
-        let callers = || self.slots.iter().zip(&self.due).filter(|(slot, _)| slot.is_caller());
-        callers().any(|(slot, due)| slot.is_alive() || waits((slot, due)))
+        let mut callers = self.slots.iter().zip(&self.due).filter(|(slot, _)| slot.is_caller());
+        callers.any(|(slot, due)| match slot.child {
+            Some(_) => slot.is_alive() && (!slot.is_endless() || slot.ready.is_none()),
+            None => due.is_some(),
+        })
+    }
+
+    /// All others have ended: calls that do not end by themselves are to end. True while some go on.
+    pub fn end_calls(&mut self, now: Instant) -> bool {
+        for slot in &mut self.slots {
+            if slot.end_calls() {
+                let text = format!("SIGTERM to {}: the phones have ended", slot.title());
+                self.journal.event(now, EventKind::Signal, Some(slot.name()), text);
+            }
+        }
+        self.slots.iter().any(|slot| slot.is_caller() && slot.is_alive())
     }
 
     /// Those that run.

@@ -377,7 +377,8 @@ impl Parties<'_> {
             return;
         }
         let busy = |party: &Party| party.is_alive() || (party.child.is_none() && party.due.is_some());
-        if self.parties.iter().any(busy) || self.loads.are_busy() || !self.complete {
+        let busy = self.parties.iter().any(busy) || self.loads.are_busy() || !self.complete;
+        if busy || self.loads.end_calls(now) {
             self.quiet_since = None;
             return;
         }
