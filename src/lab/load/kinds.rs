@@ -56,7 +56,7 @@ impl Callers {
 pub struct CalleeKind {
     /// In figures; empty: it is the only kind, and has none of its own.
     pub name: String,
-    /// Numbers that it is called by; `*` at the end stands for anything. None: by all that no other kind has.
+    /// Numbers that it is called by, as To has them; `*` at the end stands for anything. None: by all that no other kind has.
     pub called: Vec<String>,
     /// What each does.
     pub steps: Arc<[Step]>,
