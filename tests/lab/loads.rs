@@ -2,6 +2,7 @@
 
 use std::fs;
 use std::path::Path;
+use std::process::Command;
 
 use nix::sys::signal::Signal;
 use nix::unistd::Pid;
@@ -73,7 +74,11 @@ fn the_busy_plan_judges_the_chain_and_the_calls_beside_it() {
 
 #[test]
 fn nobody_outlives_an_orchestrator_that_is_killed() {
-    let mut run = b2b(&["--role", "orchestrator", "--plan", "plans/busy.plan.toml"]);
+    // it cannot take away what goes with its run
+    let folder = TempDir::new().unwrap();
+    let mut command = Command::new(env!("CARGO_BIN_EXE_b2b"));
+    command.args(["--role", "orchestrator", "--plan", "plans/busy.plan.toml"]).env("TMPDIR", folder.path());
+    let mut run = B2b::start(&mut command);
     run.wait_for_line("the load crowd is READY");
     let pid = |line: &String| line.split_once("(pid ")?.1.split_once(')')?.0.parse().ok();
     let children: Vec<i32> = run.stdout().iter().filter_map(pid).collect();
