@@ -11,7 +11,7 @@ from pathlib import Path
 from string import Template
 
 import app_house
-from machine import CallsFailed, House, ending, free_port, machine, verdict, wait_for
+from machine import PARTIES, CallsFailed, House, ending, machine, verdict, wait_for
 
 TICKS = ['b2b_media_ticks_total{when="late"}', 'b2b_media_ticks_total{when="in_time"}']
 PLANS = Path(__file__).with_name("bench_apps")
@@ -88,9 +88,10 @@ def main():
     problems, slow, rows = [], [], []
     with House() as house:
         app_house.prompt(house.path / "prompts/long.wav", 440, 30 if options.quick else 120)
-        app_house.load(house, "callee", PLANS / "callee.toml", port=(port := free_port()))
+        callee = f"{PARTIES}:5070"
+        app_house.load(house, "callee", PLANS / "callee.toml", callee=callee)
         media = 'ports = "10000-64999"\nthreads = 1\nrtp_timeout_s = 0'
-        server = house.server(config(port), media=media, limits="calls = 3000", http="on")
+        server = house.server(config(callee), media=media, limits="calls = 3000", http="on")
         for case in (case for case in CASES if case[0] in wanted):
             rows.append(row := measured(house, server, case, options))
             late = ""
@@ -104,8 +105,7 @@ def main():
         left = server.stop()
         if left is None or any(left.values()):
             problems.append(f"left at the end: {left}")
-    told = {"machine": machine(), "rows": rows, "problems": problems, "slow": slow}
-    Path(options.json).write_text(json.dumps(told, indent=1) + "\n")
+    Path(options.json).write_text(json.dumps({"machine": machine(), "rows": rows, "problems": problems, "slow": slow}, indent=1) + "\n")
     verdict(problems, slow)
 
 

@@ -25,6 +25,8 @@ FLOOR = Path(os.environ.get("B2B_FLOOR", BUILT / "examples/b2bua_floor"))
 LAST_CORE = (os.cpu_count() or 1) - 1
 # Media has an address of its own: tens of thousands of ports are nobody else's there.
 MEDIA = f"127.77.{os.getpid() // 250 % 250 + 1}.{os.getpid() % 250 + 1}"
+# So have parties whose port has to be theirs while they are gone, too.
+PARTIES = MEDIA.replace("127.77", "127.78")
 
 
 def free_port():

@@ -13,7 +13,7 @@ from pathlib import Path
 
 import app_house
 from call_kinds import user_of
-from machine import House, close, conclude, ending, free_port, machine, wait_for
+from machine import PARTIES, House, close, conclude, ending, machine, wait_for
 from soak import memory
 
 PLANS = Path(__file__).with_name("soak_apps")
@@ -49,9 +49,9 @@ class Loads:
 
     def comes_and_goes(self, user, over):
         """An agent who is ended again and again, and comes back at the same address."""
-        port, lives = free_port(), 0
+        lives = 0
         while not over.is_set():
-            agent = self.start(f"{user}-{lives}", "agents.toml", user=user, codec="pcma", port=port)
+            agent = self.start(f"{user}-{lives}", "agents.toml", user=user, codec="pcma", at=f"{PARTIES}:{user}")
             lives += 1
             over.wait(random.uniform(4, 20))
             self.ended(agent, GOES[user])
@@ -116,7 +116,7 @@ def main():
         media = 'ports = "10000-64999"\nthreads = 2\nrtp_timeout_s = 5'
         server = house.server((PLANS / "b2bua.toml").read_text(), media=media, **keys)
         baseline, loads, over = server.descriptors(), Loads(house, server, problems), threading.Event()
-        others = [loads.start(user, "agents.toml", user=user, codec=codec, port=0) for user, codec in AGENTS.items()]
+        others = [loads.start(user, "agents.toml", user=user, codec=codec, at="127.0.0.1:0") for user, codec in AGENTS.items()]
         others.append(loads.start("codes", "codes.toml"))
         going = [threading.Thread(target=loads.comes_and_goes, args=(user, over), daemon=True) for user in GOES]
         for thread in going:
