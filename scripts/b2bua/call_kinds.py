@@ -8,8 +8,10 @@ from pathlib import Path
 from load import Load
 from machine import free_port
 
-# A machine that is late for so much of the time says nothing of sound: percent, by a thread that only sleeps.
-LATE = 1.0
+# A machine that is late for so much of the time (percent, by a thread that only sleeps) may be why sound was not heard,
+# in so many times as much of the calls; never why somebody else was.
+LATE, TIMES = 1.0, 4
+NOT_HEARD = ("it heard nothing", "the far end did not hear it")
 PLANS = Path(__file__).parent / "calls"
 # How a caller's leg of each kind ends.
 ENDS = {
@@ -42,11 +44,12 @@ class Mix:
         found = caller.told(calls / rate * 2 + 120)
         late = found["sleeper_late_pct"]
         failures = found["callers"]["failures"]
-        if failures and late >= LATE and all(it["step"] == "say mark" for it in failures):
-            self.unheard += found["callers"]["failed"]
-            print(f"{found['callers']['failed']} calls were not heard in time, on a machine late for {late:.2f} % of it", flush=True)
-        elif found["callers"]["done"] != calls:
-            sys.exit(f"{found['callers']['failed']} of {calls} calls failed (machine late for {late:.2f} %): {failures}")
+        failed = calls - found["callers"]["done"]
+        if failed and late >= LATE and failed <= calls * late * TIMES / 100 and all(it["why"] in NOT_HEARD for it in failures):
+            self.unheard += failed
+            print(f"{failed} calls were not heard in time, on a machine late for {late:.2f} % of it", flush=True)
+        elif failed:
+            sys.exit(f"{failed} of {calls} calls failed (machine late for {late:.2f} %): {failures}")
         self.heard += found["callers"]["ears"]["judged"]
         for kind, of_kind in found["kinds"].items():
             self.counts[kind] = self.counts.get(kind, 0) + of_kind["begun"]
@@ -55,7 +58,7 @@ class Mix:
         """In words, where callees did not hear their callers, and where the records differ from the loads."""
         callees = self.callees.told(60, signal.SIGINT)["callees"]
         # Where callers were not heard in time, callees may not be either.
-        unheard = [it for it in callees["failures"] if it["step"] == "say mark" and self.unheard]
+        unheard = [it for it in callees["failures"] if it["why"] in NOT_HEARD and self.unheard]
         problems = [f"callees: {it['calls']} at `{it['step']}`: {it['why']}" for it in callees["failures"] if it not in unheard]
         for kind, count in self.counts.items():
             of_kind = [it for it in records if kind in (it["callee"], user_of(it["callee"]))]
