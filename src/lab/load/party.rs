@@ -53,6 +53,11 @@ pub enum PartyEvent {
         /// Of the final response; none: there was none.
         status: Option<u16>,
     },
+    /// The call could not even be placed, or not be answered, by ourselves.
+    NotPlaced {
+        /// In words.
+        why: String,
+    },
     /// The leg is over after it was up: the far end, or the loss of it.
     Ended {
         /// The far end has hung up.
@@ -222,6 +227,7 @@ impl Party {
             PartyEvent::Answered if self.leg == Leg::Ending => return,
             PartyEvent::Answered => self.leg = Leg::Up,
             PartyEvent::Refused { .. } | PartyEvent::Ended { .. } => return self.ended(event, effects),
+            PartyEvent::NotPlaced { why } => return self.fail(why, effects),
             _ => {}
         }
         if self.waits && !self.is_met(now, event, effects) {

@@ -50,8 +50,7 @@ impl Generator {
                         self.begin_dialog(id, line, call_id);
                     }
                     Err(error) => {
-                        tracing::debug!("{uri}: {error}");
-                        self.tell_later(id, PartyEvent::Refused { status: None });
+                        self.tell_later(id, PartyEvent::NotPlaced { why: error.to_string() });
                     }
                 }
                 self.goes_to(id, &dialled);
@@ -72,8 +71,8 @@ impl Generator {
             (PartyEffect::Over(outcome), _) => self.over(id, outcome),
             (_, None) => {}
             (PartyEffect::Answer, Some(leg)) => {
-                if agent.answer(leg, audio(&entry.sound)).is_err() {
-                    self.tell_later(id, PartyEvent::Refused { status: None });
+                if let Err(error) = agent.answer(leg, audio(&entry.sound)) {
+                    self.tell_later(id, PartyEvent::NotPlaced { why: error.to_string() });
                 }
             }
             (PartyEffect::HangUp, Some(leg)) => {

@@ -223,3 +223,11 @@ fn times_by_chance_are_within_their_limits_and_a_run_that_ends_ends_them() {
     // what else it waits for goes on
     assert!(bench.at(5, PartyEvent::Leave).is_empty());
 }
+
+#[test]
+fn a_call_that_could_not_be_placed_says_why() {
+    let mut bench = Bench::of(step::caller("dial 1; may refuse; hang up"));
+    bench.at(0, PartyEvent::Begin);
+    let failure = bench.at(0, PartyEvent::NotPlaced { why: "no free RTP port".to_owned() });
+    assert_eq!(failed(&failure), Some(("dial 1", "no free RTP port")));
+}
