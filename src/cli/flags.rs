@@ -117,7 +117,7 @@ pub struct Flags {
     /// The b2bua sends every call there, before it asks its routes: for the lab
     #[arg(long, help_heading = "Source and mixer (required), b2bua and load", value_name = "SIP-URI", value_parser = value::target)]
     pub target: Option<String>,
-    /// Where to register: the phone, instead of where its identity is; the load, users of its plan's [callee],
+    /// Where to register: the phone, instead of where its identity is; the load, users of its plan's `[callee]`,
     /// instead of where the plan says
     #[arg(long, help_heading = "Phone and load", value_name = "SIP-URI", value_parser = value::sip_uri)]
     pub registrar: Option<String>,
