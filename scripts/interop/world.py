@@ -113,11 +113,12 @@ class Process:
     def end(self, how=signal.SIGTERM, patience=4.0):
         if self.alive():
             self.child.send_signal(how)
-            try:
+            with contextlib.suppress(subprocess.TimeoutExpired):
                 self.child.wait(patience)
-            except subprocess.TimeoutExpired:
-                self.child.kill()
-                self.child.wait()
+            # With its children: those of a Kamailio that did not end in time would keep its port, and answer nobody.
+            with contextlib.suppress(ProcessLookupError):
+                os.killpg(self.child.pid, signal.SIGKILL)
+            self.child.wait()
         self.reader.join(1)
         with contextlib.suppress(OSError):
             os.close(self.terminal)
