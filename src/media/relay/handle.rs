@@ -6,7 +6,6 @@ use std::ops::RangeInclusive;
 use std::sync::atomic::{AtomicBool, AtomicUsize, Ordering};
 use std::sync::{Arc, Mutex, PoisonError};
 use std::thread::JoinHandle;
-use std::time::Duration;
 
 use crossbeam_channel::{Receiver, Sender};
 use rand::rngs::StdRng;
@@ -15,8 +14,9 @@ use tokio::sync::{mpsc, oneshot};
 
 use super::answer::{Answer, Reply, between};
 use super::machine::Command;
+use super::opening::{OpenError, Thread};
 use super::shared::{Shared, Turns};
-use super::thread::{AHEAD, Driver, Ready};
+use super::thread::Driver;
 use super::trace::{Gatherer, PacketTrace, tap};
 use super::unproven::Allowances;
 use super::{EndpointConfig, EndpointStats, Ports, RelayEvent, RelayId, Remote, Totals, Way};
@@ -27,12 +27,6 @@ use crate::stage::Act;
 use crate::transport::protection::Keys;
 use b2b_base::util::vital::Vital;
 use b2b_sys::wake::Wake;
-
-/// How long the caller waits when every endpoint bound ahead is taken: the thread is
-/// awake then and binds more. It takes microseconds, unless the machine stands still: a virtual one
-/// was seen to for 300 ms, and with 50 ms a call was refused then. The far end asks again after
-/// 500 ms (T1, RFC 3261 §17.1.1.1).
-const PATIENCE: Duration = Duration::from_millis(250);
 
 /// What relay threads need to start.
 #[derive(Debug, Clone)]
@@ -71,53 +65,6 @@ pub enum SpawnError {
     /// The range has too few ports for the threads.
     #[error("the media port range has no even port for each of {0} threads; widen it")]
     Ports(usize),
-}
-
-/// Why an endpoint could not be opened.
-#[derive(Debug, Clone, Copy, PartialEq, Eq, thiserror::Error)]
-pub enum OpenError {
-    /// Ports or descriptors are used up.
-    #[error("no free RTP port; widen the port range or end calls")]
-    Ports,
-    /// No address of this family, or not this one, is configured.
-    #[error("no media address of this family; add one")]
-    Family,
-    /// The threads are gone.
-    #[error("the relay has stopped")]
-    Stopped,
-}
-
-struct Thread {
-    shared: Arc<Shared>,
-    commands: Sender<Command>,
-    /// Endpoints bound ahead, of each address.
-    ready: Vec<Receiver<Ready>>,
-    open: AtomicUsize,
-}
-
-impl Thread {
-    fn open(&self, address: usize, config: &EndpointConfig) -> Result<(RelayId, SocketAddr), OpenError> {
-        let bound = self.ready.get(address).ok_or(OpenError::Family)?;
-        let Ready { id, local } = match bound.try_recv() {
-            Ok(ready) => ready,
-            Err(_) if self.shared.exhausted.load(Ordering::Acquire) => return Err(OpenError::Ports),
-            Err(_) => {
-                self.shared.wake_now();
-                bound.recv_timeout(PATIENCE).map_err(|error| match error {
-                    crossbeam_channel::RecvTimeoutError::Timeout => OpenError::Ports,
-                    crossbeam_channel::RecvTimeoutError::Disconnected => OpenError::Stopped,
-                })?
-            }
-        };
-        self.open.fetch_add(1, Ordering::Relaxed);
-        // Nothing is to be done before the endpoint is described, but for binding more
-        // ahead in time: a wake-up costs more than the rest of a command.
-        let _ = self.commands.send(Command::Open { id, config: config.clone() });
-        if bound.len() < AHEAD / 2 {
-            self.shared.wake();
-        }
-        Ok((id, local))
-    }
 }
 
 /// Tells one endpoint what to play and to collect, from any thread of the process's.
