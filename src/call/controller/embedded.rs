@@ -1,8 +1,8 @@
 //! The engine inside of this process: relay threads, and the descriptions of each leg.
-//! Everything is ready within the turn but for counters.
+//! Everything is ready within the turn but for counters, and endpoints where none that is bound ahead is left.
 
 use std::collections::HashMap;
-use std::net::{IpAddr, SocketAddr};
+use std::net::IpAddr;
 use std::sync::{Arc, Mutex, MutexGuard, PoisonError, RwLock, RwLockReadGuard};
 
 use crossbeam_channel::Receiver;
@@ -11,7 +11,7 @@ use rand::{RngExt, SeedableRng};
 use tokio::sync::mpsc;
 
 use super::config::EmbeddedConfig;
-use super::convert::{endpoint_id, refused, relay_id};
+use super::convert::relay_id;
 use super::joining::{Entry, State};
 use super::recordings::Recordings;
 use super::rooms::Rooms;
@@ -21,9 +21,7 @@ use super::{
     AddressFamily, Answer, AudioStream, Capabilities, Capability, Descriptions, EndpointId, EndpointSpec,
     MediaBackend, MediaError, MediaEvent, MediaFuture, Music, PacketTrace, StreamCounters, StreamSpec, Verb,
 };
-use crate::negotiate::crypto::LocalCrypto;
-use crate::negotiate::pair::Side;
-use b2b_media::relay::{EndpointConfig, Ports, RelayConfig, RelayHandle, SpawnError, Totals};
+use b2b_media::relay::{EndpointConfig, Opening, Ports, RelayConfig, RelayHandle, SpawnError, Totals};
 use b2b_media::{sounds::StoreStats, stage::Act, stream::Streams};
 
 /// Why it could not start.
@@ -46,7 +44,7 @@ pub struct EmbeddedController {
     pub(super) recordings: Recordings,
     streams: Streams,
     networks: RwLock<Networks>,
-    state: Mutex<State>,
+    state: Arc<Mutex<State>>,
 }
 
 impl EmbeddedController {
@@ -101,12 +99,12 @@ impl EmbeddedController {
             usual: told_of(config.addresses),
             named: config.interfaces.into_iter().map(|(name, all)| (name, told_of(all))).collect(),
         });
-        let state = Mutex::new(State {
+        let state = Arc::new(Mutex::new(State {
             rng,
             endpoints: HashMap::new(),
             trunks: Trunks::default(),
             rooms: Rooms::default(),
-        });
+        }));
         Ok((EmbeddedController { relay, sounding, recordings, streams, networks, state }, events))
     }
 
@@ -184,15 +182,20 @@ impl EmbeddedController {
     }
 
     pub(super) fn state(&self) -> MutexGuard<'_, State> {
-        // A panic elsewhere leaves nothing half done behind this lock.
-        self.state.lock().unwrap_or_else(PoisonError::into_inner)
+        locked(&self.state)
     }
 }
 
+fn locked(state: &Mutex<State>) -> MutexGuard<'_, State> {
+    // A panic elsewhere leaves nothing half done behind this lock.
+    state.lock().unwrap_or_else(PoisonError::into_inner)
+}
+
 impl EmbeddedController {
-    fn open(&self, spec: EndpointSpec) -> Result<Answer, MediaError> {
+    fn open(&self, mut spec: EndpointSpec) -> MediaFuture<Answer> {
         let near = spec.near.map(relay_id);
-        let config = EndpointConfig { rtp_timeout: spec.rtp_timeout, sources: spec.sources };
+        let config =
+            EndpointConfig { rtp_timeout: spec.rtp_timeout, sources: std::mem::take(&mut spec.sources) };
         // A network without an address of this family has none: another's would show.
         let of_family = |all: &[(IpAddr, IpAddr)]| {
             all.iter().find(|(ip, _)| ip.is_ipv6() == (spec.family == AddressFamily::V6)).copied()
@@ -201,30 +204,19 @@ impl EmbeddedController {
             Some(name) => self.networks().named.get(name).and_then(|all| of_family(all)),
             None => of_family(&self.networks().usual),
         };
-        let (bind, told) = found.ok_or(MediaError::Family(spec.family))?;
-        let opened = self.relay.open_at(bind, near, config);
-        let (relay, local) = opened.map_err(|error| refused(error, spec.family))?;
-        let id = endpoint_id(relay);
-        let rtp = SocketAddr::new(if spec.inside { local.ip() } else { told }, local.port());
-        let mut state = self.state();
-        let mut side = Side::new(rtp, state.rng.random()).with_audio(spec.audio);
-        if spec.srtp.encrypted {
-            // Never from the seed that identifiers come from: those are for all to see.
-            side = side.with_crypto(LocalCrypto::new(spec.srtp, rand::random()));
+        let Some((bind, told)) = found else {
+            return MediaFuture::ready(Err(MediaError::Family(spec.family)));
+        };
+        match self.relay.open_at(bind, near, config) {
+            Opening::Done(opened) => MediaFuture::ready(self.state().opened(opened, told, spec)),
+            soon => {
+                let state = self.state.clone();
+                MediaFuture::pending(async move {
+                    let opened = soon.done().await;
+                    locked(&state).opened(opened, told, spec)
+                })
+            }
         }
-        state.endpoints.insert(
-            id,
-            Entry {
-                side,
-                joined: None,
-                signalling: spec.signalling,
-                bound: spec.bound,
-                bound_to: None,
-                interface: spec.interface,
-                hears_tones: false,
-            },
-        );
-        Ok(Answer::Allocated { endpoint: Some(id), rtp })
     }
 
     fn close(&self, endpoint: EndpointId) {
@@ -283,7 +275,7 @@ impl MediaBackend for EmbeddedController {
 
     fn request(&self, verb: Verb) -> MediaFuture<Answer> {
         match verb {
-            Verb::Allocate { endpoint: _, spec } => return MediaFuture::ready(self.open(*spec)),
+            Verb::Allocate { endpoint: _, spec } => return self.open(*spec),
             Verb::SignalledFrom { endpoint, host } => {
                 self.with(endpoint, |entry| entry.signalling[1] = Some(host));
             }

@@ -7,7 +7,7 @@ use std::task::{Context, Poll, Waker};
 use super::{Answer, Capability, MediaError};
 
 /// What a controller answers. The embedded controller's answers are ready, but for
-/// counters; then nothing is allocated. A caller within a turn asks
+/// counters and for endpoints in a storm; then nothing is allocated. A caller within a turn asks
 /// [`MediaFuture::now`] and gives what is left to a task.
 #[must_use = "the answer may be an error"]
 pub struct MediaFuture<T>(State<T>);
@@ -56,6 +56,17 @@ impl<T> MediaFuture<T> {
             Poll::Ready(result) => Ok(result),
             Poll::Pending => Err(self),
         }
+    }
+
+    /// The answer, for who has to have it before anything else: blocks the thread.
+    ///
+    /// # Errors
+    /// The answer's own.
+    pub fn wait(self) -> Result<T, MediaError>
+    where
+        T: Unpin,
+    {
+        pollster::block_on(self)
     }
 }
 

@@ -1,23 +1,50 @@
 //! What endpoints were told and have said, and how that makes them join.
 
 use std::collections::HashMap;
-use std::net::IpAddr;
+use std::net::{IpAddr, SocketAddr};
 
+use rand::RngExt;
 use rand::rngs::StdRng;
 
-use super::convert::{refused, relay_id};
+use super::convert::{endpoint_id, refused, relay_id};
 use super::embedded::EmbeddedController;
 use super::rooms::Rooms;
 use super::trunk::Trunks;
-use super::{AddressFamily, Bound, EndpointId, Joined, MediaError, Route, Signalling};
+use super::{AddressFamily, Answer, Bound, EndpointId, EndpointSpec, Joined, MediaError, Route, Signalling};
+use crate::negotiate::crypto::LocalCrypto;
 use crate::negotiate::pair::{self, Side};
-use b2b_media::relay::Remote;
+use b2b_media::relay::{Opened, Remote};
 
 pub(super) struct State {
     pub rng: StdRng,
     pub endpoints: HashMap<EndpointId, Entry>,
     pub trunks: Trunks,
     pub rooms: Rooms,
+}
+
+impl State {
+    /// What is known of an endpoint from now on that the relay has opened: `told` is its address for parties.
+    pub fn opened(&mut self, opened: Opened, told: IpAddr, spec: EndpointSpec) -> Result<Answer, MediaError> {
+        let (relay, local) = opened.map_err(|error| refused(error, spec.family))?;
+        let id = endpoint_id(relay);
+        let rtp = SocketAddr::new(if spec.inside { local.ip() } else { told }, local.port());
+        let mut side = Side::new(rtp, self.rng.random()).with_audio(spec.audio);
+        if spec.srtp.encrypted {
+            // Never from the seed that identifiers come from: those are for all to see.
+            side = side.with_crypto(LocalCrypto::new(spec.srtp, rand::random()));
+        }
+        let entry = Entry {
+            side,
+            joined: None,
+            signalling: spec.signalling,
+            bound: spec.bound,
+            bound_to: None,
+            interface: spec.interface,
+            hears_tones: false,
+        };
+        self.endpoints.insert(id, entry);
+        Ok(Answer::Allocated { endpoint: Some(id), rtp })
+    }
 }
 
 pub(super) struct Entry {

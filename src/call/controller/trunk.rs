@@ -105,9 +105,9 @@ pub(super) fn open(
     legs: [RelayId; 2],
     ipv6: bool,
 ) -> Result<([RelayId; 2], [SocketAddr; 2]), OpenError> {
-    let (one, here) = relay.open(ipv6, Some(legs[0]), EndpointConfig::default())?;
-    let (other, there) =
-        relay.open(ipv6, Some(legs[1]), EndpointConfig::default()).inspect_err(|_| relay.close(one))?;
+    let config = EndpointConfig::default();
+    let (one, here) = relay.open_now(ipv6, legs[0], &config)?;
+    let (other, there) = relay.open_now(ipv6, legs[1], &config).inspect_err(|_| relay.close(one))?;
     relay.describe(one, Remote::at(there));
     relay.describe(other, Remote::at(here));
     Ok(([one, other], [here, there]))

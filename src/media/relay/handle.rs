@@ -3,7 +3,7 @@
 use std::io;
 use std::net::{IpAddr, SocketAddr};
 use std::ops::RangeInclusive;
-use std::sync::atomic::{AtomicBool, AtomicUsize, Ordering};
+use std::sync::atomic::Ordering;
 use std::sync::{Arc, Mutex, PoisonError};
 use std::thread::JoinHandle;
 
@@ -14,9 +14,9 @@ use tokio::sync::{mpsc, oneshot};
 
 use super::answer::{Answer, Reply, between};
 use super::machine::Command;
-use super::opening::{OpenError, Thread};
+use super::opening::{self, OpenError, Opened, Opening, Thread};
 use super::shared::{Shared, Turns};
-use super::thread::Driver;
+use super::thread::{Address, Driver};
 use super::trace::{Gatherer, PacketTrace, tap};
 use super::unproven::Allowances;
 use super::{EndpointConfig, EndpointStats, Ports, RelayEvent, RelayId, Remote, Totals, Way};
@@ -26,7 +26,6 @@ use crate::room::RoomAct;
 use crate::stage::Act;
 use crate::transport::protection::Keys;
 use b2b_base::util::vital::Vital;
-use b2b_sys::wake::Wake;
 
 /// What relay threads need to start.
 #[derive(Debug, Clone)]
@@ -157,28 +156,25 @@ impl RelayHandle {
         let allowances = Arc::new(Allowances::default());
         let (told_table, tables) = crossbeam_channel::unbounded();
         for (index, range) in ranges.into_iter().enumerate() {
-            let shared = Arc::new(Shared {
-                wake: Wake::new().map_err(SpawnError::System)?,
-                turns: turns.clone(),
-                wanted: AtomicBool::new(false),
-                woken: AtomicBool::new(false),
-                stop: AtomicBool::new(false),
-                exhausted: AtomicBool::new(false),
-            });
+            let shared = Arc::new(Shared::new(turns.clone()).map_err(SpawnError::System)?);
             let (commands, command_queue) = crossbeam_channel::unbounded();
-            let mut ready = Vec::new();
-            let mut addresses = Vec::new();
-            for &ip in &config.addresses {
-                let (told, bound) = crossbeam_channel::unbounded();
-                ready.push(bound);
-                let start = rng.random_range(0..usize::from(u16::MAX));
-                addresses.push((ip, told, PortPool::new(range.clone(), start)));
-            }
+            let (wanted, wanted_queue) = crossbeam_channel::unbounded();
+            let addresses: Vec<Address> = config
+                .addresses
+                .iter()
+                .map(|&ip| {
+                    let start = rng.random_range(0..usize::from(u16::MAX));
+                    let ports = PortPool::new(range.clone(), start);
+                    Address { ip, ready: crossbeam_channel::unbounded(), ports }
+                })
+                .collect();
+            let ready = addresses.iter().map(|address| address.ready.1.clone()).collect();
             let driver = Driver {
                 index: index as u16,
                 seed: rng.random(),
                 shared: shared.clone(),
                 commands: command_queue,
+                wanted: wanted_queue,
                 events: events.clone(),
                 addresses,
                 rtcp_sockets: config.rtcp_sockets,
@@ -196,7 +192,7 @@ impl RelayHandle {
                 let _ = lost.send(RelayEvent::Lost { reason }.into());
             };
             let join = thread.spawn(run);
-            handle.threads.push(Thread { shared, commands, ready, open: AtomicUsize::new(0) });
+            handle.threads.push(Thread { shared, commands, wanted, ready });
             handle.joins().push(join.map_err(SpawnError::System)?);
         }
         drop(told_table);
@@ -210,44 +206,31 @@ impl RelayHandle {
     }
 
     /// Opens an endpoint, on the thread of `near` if that is given, else where there are
-    /// fewest; says where it receives.
-    ///
-    /// # Errors
-    /// See [`OpenError`].
-    pub fn open(
-        &self,
-        ipv6: bool,
-        near: Option<RelayId>,
-        config: EndpointConfig,
-    ) -> Result<(RelayId, SocketAddr), OpenError> {
-        let usual = self.addresses.iter().find(|ip| ip.is_ipv6() == ipv6).ok_or(OpenError::Family)?;
-        self.open_at(*usual, near, config)
+    /// fewest, and says where it receives: at once where one is bound ahead, soon where not.
+    pub fn open(&self, ipv6: bool, near: Option<RelayId>, config: EndpointConfig) -> Opening {
+        match self.addresses.iter().find(|ip| ip.is_ipv6() == ipv6) {
+            Some(usual) => self.open_at(*usual, near, config),
+            None => Opening::Done(Err(OpenError::Family)),
+        }
     }
 
     /// The same at this address.
+    pub fn open_at(&self, ip: IpAddr, near: Option<RelayId>, config: EndpointConfig) -> Opening {
+        let Some(address) = self.addresses.iter().position(|it| *it == ip) else {
+            return Opening::Done(Err(OpenError::Family));
+        };
+        let near = near.and_then(|near| self.threads.get(usize::from(near.thread)));
+        opening::open(&self.threads, near, (address, config), &self.answers)
+    }
+
+    /// Opens an endpoint on the thread of `near`, for who cannot wait: some that are bound ahead are kept for that.
     ///
     /// # Errors
     /// See [`OpenError`].
-    pub fn open_at(
-        &self,
-        ip: IpAddr,
-        near: Option<RelayId>,
-        config: EndpointConfig,
-    ) -> Result<(RelayId, SocketAddr), OpenError> {
-        let address = self.addresses.iter().position(|it| *it == ip).ok_or(OpenError::Family)?;
-        if let Some(near) = near.and_then(|near| self.threads.get(usize::from(near.thread))) {
-            return near.open(address, &config);
-        }
-        let emptiest = self.threads.iter().min_by_key(|thread| thread.open.load(Ordering::Relaxed));
-        let emptiest = emptiest.ok_or(OpenError::Stopped)?;
-        match emptiest.open(address, &config) {
-            // Its ports rest; those of the others may not.
-            Err(OpenError::Ports) => {
-                let mut others = self.threads.iter().filter(|thread| !std::ptr::eq(*thread, emptiest));
-                others.find_map(|thread| thread.open(address, &config).ok()).ok_or(OpenError::Ports)
-            }
-            opened => opened,
-        }
+    pub fn open_now(&self, ipv6: bool, near: RelayId, config: &EndpointConfig) -> Opened {
+        let address = self.addresses.iter().position(|ip| ip.is_ipv6() == ipv6).ok_or(OpenError::Family)?;
+        let thread = self.threads.get(usize::from(near.thread)).ok_or(OpenError::Stopped)?;
+        thread.take(address, config, true).ok_or(OpenError::Ports)
     }
 
     fn command(&self, id: RelayId, command: Command) {
@@ -371,14 +354,14 @@ impl RelayHandle {
     /// Closes an endpoint: RTCP BYE, sockets closed, `Closed` follows. To be called once.
     pub fn close(&self, id: RelayId) {
         if let Some(thread) = self.threads.get(usize::from(id.thread)) {
-            thread.open.fetch_sub(1, Ordering::Relaxed);
+            thread.shared.open.fetch_sub(1, Ordering::Relaxed);
         }
         self.command(id, Command::Close { id });
     }
 
     /// Endpoints open now.
     pub fn open_endpoints(&self) -> usize {
-        self.threads.iter().map(|thread| thread.open.load(Ordering::Relaxed)).sum()
+        self.threads.iter().map(Thread::open).sum()
     }
 
     /// Threads that run, and how many of them have a descriptor table of their own.

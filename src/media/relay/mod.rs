@@ -6,7 +6,7 @@
 //! - `answer`: what the threads answer, on its way to who waits
 //! - `handle`: how the rest of the program speaks to the threads; `thread`: their driver; `shared`: what both have
 //! - `inserted`: digits that we send to a leg as events; `tones`: those that it presses as sound
-//! - `opening`: how an endpoint is opened
+//! - `opening`: how an endpoint is opened, and by whom it is bound
 //! - `pace`: the clock of what is received, and which gaps are no loss
 //! - `protection`: SRTP, between the sockets and all that
 //! - `reports`: RTCP, which ends at each leg
@@ -39,7 +39,7 @@ mod wheel;
 
 pub use answer::{Answer, Reply};
 pub use handle::{RelayConfig, RelayHandle, SpawnError, Stager};
-pub use opening::OpenError;
+pub use opening::{OpenError, Opened, Opening};
 pub use stats::{Drops, EndpointStats, Flow, RtcpStats, Sources};
 pub use totals::{Ports, Totals};
 pub use trace::{PacketTrace, Snap, TraceStats, TracedPacket, TracedPackets};

@@ -1,22 +1,21 @@
-//! How an endpoint is opened: one of those that its media thread has bound ahead.
+//! How an endpoint is opened: one of those that its media thread has bound ahead, or else one that the thread binds when
+//! it is asked. Nobody blocks for it: who gives commands to media has the calls.
 
 use std::net::SocketAddr;
 use std::sync::Arc;
-use std::sync::atomic::{AtomicUsize, Ordering};
-use std::time::Duration;
+use std::sync::atomic::Ordering;
 
 use crossbeam_channel::{Receiver, Sender};
+use tokio::sync::oneshot;
 
+use super::answer::{Answer, Reply};
 use super::machine::Command;
 use super::shared::Shared;
 use super::thread::{AHEAD, Ready};
 use super::{EndpointConfig, RelayId};
 
-/// How long the caller waits when every endpoint bound ahead is taken: the thread is
-/// awake then and binds more. It takes microseconds, unless the machine stands still: a virtual one
-/// was seen to for 300 ms, and with 50 ms a call was refused then. The far end asks again after
-/// 500 ms (T1, RFC 3261 §17.1.1.1).
-const PATIENCE: Duration = Duration::from_millis(250);
+/// Endpoints bound ahead, of each address, that are kept for who cannot wait while more can be bound.
+const KEPT: usize = 8;
 
 /// Why an endpoint could not be opened.
 #[derive(Debug, Clone, Copy, PartialEq, Eq, thiserror::Error)]
@@ -32,36 +31,119 @@ pub enum OpenError {
     Stopped,
 }
 
+/// An endpoint, and where it receives.
+pub type Opened = Result<(RelayId, SocketAddr), OpenError>;
+
+/// An endpoint that is opened, or will be.
+#[derive(Debug)]
+pub enum Opening {
+    /// It was bound ahead, or there is none.
+    Done(Opened),
+    /// All that were bound ahead are taken: its thread binds it and answers.
+    Soon(oneshot::Receiver<Opened>),
+}
+
+impl Opening {
+    /// The endpoint, once it is there.
+    ///
+    /// # Errors
+    /// See [`OpenError`].
+    pub async fn done(self) -> Opened {
+        match self {
+            Opening::Done(opened) => opened,
+            Opening::Soon(answer) => answer.await.unwrap_or(Err(OpenError::Stopped)),
+        }
+    }
+
+    /// The same for a thread that may block.
+    ///
+    /// # Errors
+    /// See [`OpenError`].
+    pub fn wait(self) -> Opened {
+        match self {
+            Opening::Done(opened) => opened,
+            Opening::Soon(answer) => answer.blocking_recv().unwrap_or(Err(OpenError::Stopped)),
+        }
+    }
+}
+
+/// What a thread is to bind, since nothing bound ahead is left.
+pub(super) struct Wanted {
+    pub address: usize,
+    pub config: EndpointConfig,
+    pub reply: Reply<Opened>,
+}
+
 /// A media thread, as the handle knows it.
 pub(super) struct Thread {
     pub shared: Arc<Shared>,
     pub commands: Sender<Command>,
+    pub wanted: Sender<Wanted>,
     /// Endpoints bound ahead, of each address.
     pub ready: Vec<Receiver<Ready>>,
-    pub open: AtomicUsize,
 }
 
 impl Thread {
-    pub fn open(&self, address: usize, config: &EndpointConfig) -> Result<(RelayId, SocketAddr), OpenError> {
-        let bound = self.ready.get(address).ok_or(OpenError::Family)?;
-        let Ready { id, local } = match bound.try_recv() {
-            Ok(ready) => ready,
-            Err(_) if self.shared.exhausted.load(Ordering::Acquire) => return Err(OpenError::Ports),
-            Err(_) => {
-                self.shared.wake_now();
-                bound.recv_timeout(PATIENCE).map_err(|error| match error {
-                    crossbeam_channel::RecvTimeoutError::Timeout => OpenError::Ports,
-                    crossbeam_channel::RecvTimeoutError::Disconnected => OpenError::Stopped,
-                })?
-            }
-        };
-        self.open.fetch_add(1, Ordering::Relaxed);
+    /// Endpoints that are open.
+    pub fn open(&self) -> usize {
+        self.shared.open.load(Ordering::Relaxed)
+    }
+
+    /// One that is bound ahead; `hurry`: one of those that are kept, too.
+    pub fn take(
+        &self,
+        address: usize,
+        config: &EndpointConfig,
+        hurry: bool,
+    ) -> Option<(RelayId, SocketAddr)> {
+        let bound = self.ready.get(address)?;
+        let kept = if hurry || self.is_exhausted() { 0 } else { KEPT };
+        let Ready { id, local } = (bound.len() > kept).then(|| bound.try_recv().ok()).flatten()?;
+        self.shared.open.fetch_add(1, Ordering::Relaxed);
         // Nothing is to be done before the endpoint is described, but for binding more
         // ahead in time: a wake-up costs more than the rest of a command.
         let _ = self.commands.send(Command::Open { id, config: config.clone() });
         if bound.len() < AHEAD / 2 {
             self.shared.wake();
         }
-        Ok((id, local))
+        Some((id, local))
+    }
+
+    /// Whether nothing more could be bound when that was last tried.
+    fn is_exhausted(&self) -> bool {
+        self.shared.exhausted.load(Ordering::Acquire)
+    }
+
+    /// Lets the thread bind one.
+    fn ask(&self, address: usize, config: EndpointConfig, answers: &Sender<Answer>) -> Opening {
+        let (to, answer) = oneshot::channel();
+        let _ = self.wanted.send(Wanted { address, config, reply: Reply::new(to, answers.clone()) });
+        self.shared.wake();
+        Opening::Soon(answer)
+    }
+}
+
+/// Opens an endpoint at this address of the threads': of this one, or of any, the one with the fewest first. A thread
+/// whose ports rest is passed over while another one has some.
+pub(super) fn open(
+    threads: &[Thread],
+    near: Option<&Thread>,
+    (address, config): (usize, EndpointConfig),
+    answers: &Sender<Answer>,
+) -> Opening {
+    let mut able = near.or_else(|| threads.iter().min_by_key(|thread| thread.open()));
+    let Some(first) = able else { return Opening::Done(Err(OpenError::Stopped)) };
+    if let Some(opened) = first.take(address, &config, false) {
+        return Opening::Done(Ok(opened));
+    }
+    if near.is_none() {
+        if let Some(opened) = threads.iter().find_map(|thread| thread.take(address, &config, false)) {
+            return Opening::Done(Ok(opened));
+        }
+        able = threads.iter().filter(|thread| !thread.is_exhausted()).min_by_key(|thread| thread.open());
+    }
+    match able.filter(|thread| !thread.is_exhausted()) {
+        Some(thread) => thread.ask(address, config, answers),
+        None => Opening::Done(Err(OpenError::Ports)),
     }
 }

@@ -1,7 +1,7 @@
 //! What the handle and a thread share: how a thread is woken, and what it says of itself.
 
 use std::sync::Arc;
-use std::sync::atomic::{AtomicBool, Ordering};
+use std::sync::atomic::{AtomicBool, AtomicUsize, Ordering};
 
 use b2b_sys::wake::Wake;
 
@@ -32,6 +32,22 @@ pub(super) struct Shared {
     pub stop: AtomicBool,
     /// The thread could bind no more when it last tried.
     pub exhausted: AtomicBool,
+    /// Endpoints that are open.
+    pub open: AtomicUsize,
+}
+
+impl Shared {
+    pub fn new(turns: Arc<Turns>) -> std::io::Result<Self> {
+        Ok(Shared {
+            wake: Wake::new()?,
+            turns,
+            wanted: AtomicBool::new(false),
+            woken: AtomicBool::new(false),
+            stop: AtomicBool::new(false),
+            exhausted: AtomicBool::new(false),
+            open: AtomicUsize::new(0),
+        })
+    }
 }
 
 impl Shared {
@@ -70,15 +86,7 @@ mod tests {
     #[test]
     fn commands_of_a_turn_end_a_sleep_once_at_its_end() {
         let turns = Arc::<Turns>::default();
-        let flag = || AtomicBool::new(false);
-        let shared = || Shared {
-            wake: Wake::new().unwrap(),
-            turns: turns.clone(),
-            wanted: flag(),
-            woken: flag(),
-            stop: flag(),
-            exhausted: flag(),
-        };
+        let shared = || Shared::new(turns.clone()).unwrap();
         let [busy, idle] = [shared(), shared()];
         busy.wake();
         assert!(is_woken(&busy), "outside of a turn at once");

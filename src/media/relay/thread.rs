@@ -16,6 +16,7 @@ use nix::sys::epoll::{Epoll, EpollCreateFlags, EpollEvent, EpollFlags, EpollTime
 use tokio::sync::mpsc;
 
 use super::machine::{Command, Machine, Transmit};
+use super::opening::{OpenError, Wanted};
 use super::protection::{Room, protect, unprotect};
 use super::shared::Shared;
 use super::trace::Tap;
@@ -57,15 +58,24 @@ pub(super) struct Driver<E> {
     pub seed: u64,
     pub shared: Arc<Shared>,
     pub commands: Receiver<Command>,
+    /// What is to be opened and was not bound ahead.
+    pub wanted: Receiver<Wanted>,
     pub events: mpsc::UnboundedSender<E>,
-    /// Per address: where bound endpoints are told, and which ports there are.
-    pub addresses: Vec<(IpAddr, Sender<Ready>, PortPool)>,
+    pub addresses: Vec<Address>,
     /// Whether far ends that do not multiplex get an RTCP socket.
     pub rtcp_sockets: bool,
     /// Shared by the threads.
     pub allowances: Arc<Allowances>,
     /// Told at once whether the thread has a descriptor table of its own.
     pub own_table: Sender<bool>,
+}
+
+/// An address to bind.
+pub(super) struct Address {
+    pub ip: IpAddr,
+    /// Where endpoints that are bound are told, and taken by who opens one.
+    pub ready: (Sender<Ready>, Receiver<Ready>),
+    pub ports: PortPool,
 }
 
 /// One endpoint's sockets.
@@ -271,6 +281,16 @@ impl<E: From<RelayEvent>> Driver<E> {
                     self.close_all(&mut machine, &mut sockets, now);
                     return Ok(());
                 }
+                while let Ok(Wanted { address, config, reply }) = self.wanted.try_recv() {
+                    let bound = self.bind_one(&epoll, &mut sockets, &mut generations, now.at, address);
+                    // The last ones are among those that are bound ahead.
+                    let bound = bound.or_else(|| self.addresses.get(address)?.ready.1.try_recv().ok());
+                    reply.give(bound.ok_or(OpenError::Ports).map(|Ready { id, local }| {
+                        self.shared.open.fetch_add(1, Ordering::Relaxed);
+                        machine.command(now, Command::Open { id, config }, &mut sockets);
+                        (id, local)
+                    }));
+                }
             }
             if woken || again.is_some_and(|again| again <= now.at) {
                 let enough = self.bind_ahead(&epoll, &mut sockets, &mut generations, now.at);
@@ -355,8 +375,8 @@ impl<E: From<RelayEvent>> Driver<E> {
     fn ports(&mut self, used: usize, sockets: &Sockets, now: Instant) -> Ports {
         let bound = sockets.places.len() - sockets.free.len();
         let mut ports = Ports { used, ready: bound.saturating_sub(used), free: 0, resting: 0 };
-        for (_, _, pool) in &mut self.addresses {
-            let (free, resting) = pool.count(now);
+        for address in &mut self.addresses {
+            let (free, resting) = address.ports.count(now);
             ports.free += free;
             ports.resting += resting;
         }
@@ -372,51 +392,60 @@ impl<E: From<RelayEvent>> Driver<E> {
         now: Instant,
     ) -> bool {
         let mut enough = true;
-        for (address, (ip, told, ports)) in self.addresses.iter_mut().enumerate() {
-            let mut tries = 0;
-            while told.len() < AHEAD {
-                tries += 1;
-                let port = ports.take(now).filter(|_| tries <= TRIES);
-                let Some(port) = port else {
+        for address in 0..self.addresses.len() {
+            while self.addresses[address].ready.0.len() < AHEAD {
+                let Some(ready) = self.bind_one(epoll, sockets, generations, now, address) else {
                     enough = false;
                     break;
                 };
-                let rtp = match bind(SocketAddr::new(*ip, port)) {
-                    Ok(rtp) => rtp,
-                    Err(error) => {
-                        ports.refused(port);
-                        if error.kind() == io::ErrorKind::AddrInUse {
-                            continue;
-                        }
-                        enough = false;
-                        break;
-                    }
-                };
-                let slot = sockets.free.pop().unwrap_or(sockets.places.len() as u32);
-                if slot as usize == sockets.places.len() {
-                    sockets.places.push(None);
-                    generations.push(0);
-                }
-                let generation = &mut generations[slot as usize];
-                *generation += 1;
-                let id = RelayId { thread: self.index, slot, generation: *generation };
-                if epoll.add(&rtp, EpollEvent::new(EpollFlags::EPOLLIN, token(slot, Channel::Rtp))).is_err() {
-                    ports.refused(port);
-                    sockets.free.push(slot);
-                    enough = false;
-                    break;
-                }
-                let (protection, tap, records, unproven) = (None, None, Vec::new(), None);
-                let local = SocketAddr::new(*ip, port);
-                sockets.places[slot as usize] =
-                    Some(Place { id, rtp, rtcp: None, protection, address, local, tap, records, unproven });
-                if told.send(Ready { id, local }).is_err() {
-                    return true;
-                }
-                tries = 0;
+                let _ = self.addresses[address].ready.0.send(ready);
             }
         }
         enough
+    }
+
+    /// Binds an endpoint at this address; none: no port is to be had, or no descriptor.
+    fn bind_one(
+        &mut self,
+        epoll: &Epoll,
+        sockets: &mut Sockets,
+        generations: &mut Vec<u32>,
+        now: Instant,
+        address: usize,
+    ) -> Option<Ready> {
+        let Address { ip, ports, .. } = self.addresses.get_mut(address)?;
+        for _ in 0..TRIES {
+            let port = ports.take(now)?;
+            let local = SocketAddr::new(*ip, port);
+            let rtp = match bind(local) {
+                Ok(rtp) => rtp,
+                Err(error) => {
+                    ports.refused(port);
+                    match error.kind() {
+                        io::ErrorKind::AddrInUse => continue,
+                        _ => return None,
+                    }
+                }
+            };
+            let slot = sockets.free.pop().unwrap_or(sockets.places.len() as u32);
+            if slot as usize == sockets.places.len() {
+                sockets.places.push(None);
+                generations.push(0);
+            }
+            let generation = &mut generations[slot as usize];
+            *generation += 1;
+            let id = RelayId { thread: self.index, slot, generation: *generation };
+            if epoll.add(&rtp, EpollEvent::new(EpollFlags::EPOLLIN, token(slot, Channel::Rtp))).is_err() {
+                ports.refused(port);
+                sockets.free.push(slot);
+                return None;
+            }
+            let (protection, tap, records, unproven) = (None, None, Vec::new(), None);
+            sockets.places[slot as usize] =
+                Some(Place { id, rtp, rtcp: None, protection, address, local, tap, records, unproven });
+            return Some(Ready { id, local });
+        }
+        None
     }
 
     /// A far end that does not multiplex sends RTCP to the port above; one that does
@@ -441,7 +470,7 @@ impl<E: From<RelayEvent>> Driver<E> {
             return;
         }
         if let Some(place) = sockets.places[id.slot as usize].take() {
-            self.addresses[place.address].2.give_back(now, place.local.port());
+            self.addresses[place.address].ports.give_back(now, place.local.port());
             sockets.free.push(id.slot);
         }
     }

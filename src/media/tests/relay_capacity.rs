@@ -20,7 +20,7 @@ const MOST_A_CALL: u64 = 6_000;
 
 fn endpoint(relay: &RelayHandle, near: Option<RelayId>) -> RelayId {
     let config = EndpointConfig { rtp_timeout: Some(Duration::from_secs(60)), ..EndpointConfig::default() };
-    let (id, local) = relay.open(false, near, config).expect("a free port");
+    let (id, local) = relay.open(false, near, config).wait().expect("a free port");
     let rtp = SocketAddr::new(IP, local.port());
     relay.describe(id, Remote::at(rtp));
     id

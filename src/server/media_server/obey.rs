@@ -94,8 +94,8 @@ impl Sessions {
             Verb::Allocate { endpoint: Some(endpoint), mut spec } => {
                 // One that is gone is near nothing.
                 spec.near = spec.near.and_then(|near| at(near).ok());
-                let allocated = media.allocate_endpoint(*spec).now();
-                let (there, local) = allocated.unwrap_or(Err(MediaError::Stopped))?;
+                // The verbs behind it are about it.
+                let (there, local) = media.allocate_endpoint(*spec).wait()?;
                 let mut state = self.state();
                 let taken =
                     state.session(key).is_none_or(|session| session.endpoints.contains_key(&endpoint));

@@ -1,6 +1,6 @@
 //! The embedded controller with parties on loopback.
 
-use std::net::UdpSocket;
+use std::net::{SocketAddr, UdpSocket};
 use std::ops::RangeInclusive;
 use std::time::Duration;
 
@@ -48,14 +48,13 @@ impl Lab {
         socket.set_read_timeout(Some(PATIENCE)).unwrap();
         let spec = EndpointSpec { audio, ..EndpointSpec::new(AddressFamily::V4) };
         let allocated = self.controller.allocate_endpoint(spec);
-        let (id, LocalDescription { rtp }) = ready(allocated).unwrap();
+        let (id, LocalDescription { rtp }) = allocated.wait().unwrap();
         Party { socket, id, local: rtp }
     }
 
     /// Waits until every command so far is obeyed.
     fn settle(&self, party: &Party) -> EndpointStats {
-        let stats = self.controller.stats(party.id);
-        tokio::runtime::Builder::new_current_thread().build().unwrap().block_on(stats).unwrap()
+        self.controller.stats(party.id).wait().unwrap()
     }
 
     fn pair_offer(&self, from: &Party, to: &Party, offer: Bytes) -> Result<Bytes, MediaError> {
@@ -106,6 +105,23 @@ impl Party {
         }
         panic!("RTCP only");
     }
+}
+
+#[test]
+fn a_turn_that_wants_more_endpoints_than_are_bound_ahead_does_not_wait_for_them() {
+    let lab = Lab::new(27_000..=31_999);
+    lab.controller.begin_turn();
+    let allocate = || lab.controller.allocate_endpoint(EndpointSpec::new(AddressFamily::V4));
+    let (there, later): (Vec<_>, Vec<_>) = (0..1_000).map(|_| allocate().now()).partition(Result::is_ok);
+    assert!(!later.is_empty(), "its media thread sleeps until the turn is over");
+    lab.controller.end_turn();
+    let later = later.into_iter().filter_map(Result::err).map(MediaFuture::wait);
+    let all: Vec<_> =
+        there.into_iter().filter_map(Result::ok).chain(later).collect::<Result<_, _>>().unwrap();
+    let ids: std::collections::HashSet<_> = all.iter().map(|(id, _)| *id).collect();
+    assert_eq!((ids.len(), lab.controller.endpoints()), (1_000, 1_000));
+    ids.into_iter().for_each(|id| lab.controller.release_endpoint(id));
+    assert_eq!((lab.controller.endpoints(), lab.controller.relay.open_endpoints()), (0, 0));
 }
 
 #[test]

@@ -34,7 +34,7 @@ impl Party {
     fn new(relay: &RelayHandle, ip: IpAddr, mux: bool, near: Option<RelayId>) -> Self {
         let socket = UdpSocket::bind((ip, 0)).unwrap();
         socket.set_read_timeout(Some(PATIENCE)).unwrap();
-        let (id, local) = relay.open(ip.is_ipv6(), near, EndpointConfig::default()).unwrap();
+        let (id, local) = relay.open(ip.is_ipv6(), near, EndpointConfig::default()).wait().unwrap();
         let rtp = socket.local_addr().unwrap();
         relay.describe(id, Remote { rtcp_mux: mux, ..Remote::at(rtp) });
         Party { socket, id, relay: local }
@@ -116,13 +116,13 @@ fn ports_are_even_with_a_neighbour_and_rest_while_others_are_free() {
     let (relay, _events) = relay(ip, 22_000..=22_019);
     let mut seen = std::collections::HashSet::new();
     for _ in 0..10 {
-        let (id, local) = relay.open(false, None, EndpointConfig::default()).unwrap();
+        let (id, local) = relay.open(false, None, EndpointConfig::default()).wait().unwrap();
         assert!(local.port().is_multiple_of(2) && (22_000..22_019).contains(&local.port()));
         assert!(seen.insert(local.port()));
         relay.close(id);
     }
     // None is free: one of those that rest is.
-    let again = (0..1_500).find_map(|_| match relay.open(false, None, EndpointConfig::default()) {
+    let again = (0..1_500).find_map(|_| match relay.open(false, None, EndpointConfig::default()).wait() {
         Err(OpenError::Ports) => {
             std::thread::sleep(Duration::from_millis(20));
             None
@@ -130,7 +130,35 @@ fn ports_are_even_with_a_neighbour_and_rest_while_others_are_free() {
         opened => Some(opened.unwrap().1.port()),
     });
     assert!(seen.contains(&again.expect("within half a minute")));
-    assert_eq!(relay.open(true, None, EndpointConfig::default()).err(), Some(OpenError::Family));
+    assert_eq!(relay.open(true, None, EndpointConfig::default()).wait().err(), Some(OpenError::Family));
+}
+
+#[test]
+fn nobody_waits_for_an_endpoint_that_is_not_bound_yet_and_joins_find_some_that_are_kept() {
+    let (relay, _events) = relay(own_address(), 26_000..=27_999);
+    // Once the second is answered, what is bound ahead is bound, and the thread sleeps.
+    for _ in 0..2 {
+        relay.totals().into_iter().for_each(|totals| assert!(totals.blocking_recv().is_ok()));
+    }
+    relay.begin_turn();
+    let openings: Vec<Opening> =
+        (0..200).map(|_| relay.open(false, None, EndpointConfig::default())).collect();
+    let at_once = openings.iter().filter(|it| matches!(it, Opening::Done(Ok(_)))).count();
+    let soon = openings.iter().filter(|it| matches!(it, Opening::Soon(_))).count();
+    assert!(at_once > 0 && soon > 0 && at_once + soon == 200, "{at_once} at once, {soon} soon");
+    let Some(Opening::Done(Ok((near, _)))) = openings.first() else { panic!("the first is bound ahead") };
+    let kept = (0..16).map_while(|_| relay.open_now(false, *near, &EndpointConfig::default()).ok()).count();
+    assert_eq!(kept, 8, "while its thread sleeps");
+    relay.end_turn();
+    let ports: std::collections::HashSet<u16> =
+        openings.into_iter().map(|it| it.wait().unwrap().1.port()).collect();
+    assert_eq!((ports.len(), relay.open_endpoints()), (200, 208), "each has a port of its own");
+    relay.shutdown();
+    let after = relay.open(false, None, EndpointConfig::default());
+    assert!(
+        matches!(after.wait(), Ok(_) | Err(OpenError::Stopped)),
+        "nobody waits for a thread that is gone"
+    );
 }
 
 #[test]
