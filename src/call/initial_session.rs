@@ -1,13 +1,13 @@
 //! The initial offer and answer of an INVITE, as far as they have passed in reliable provisional responses (RFC 3262
 //! §5): one machine for the leg that has called us, one for a leg that we call. Pure: no I/O, no clock.
 //!
-//! | caller \ event | its 18x brings an answer | its 18x brings a branch's offer | PRACK with the answer | our 2xx |
-//! |---|---|---|---|---|
-//! | `Open` | `Told` | – | – | `Accepted` |
-//! | `Offering` | `Told` | `Offered` | – | `Accepted` |
-//! | `Told` | – | – | – | `Accepted` |
-//! | `Offered` | – | – | `Settled` | `Accepted` |
-//! | `Settled` | – | – | – | `Accepted` |
+//! | caller \ event | its 18x brings an answer | its 18x brings a branch's offer | PRACK with the answer |
+//! |---|---|---|---|
+//! | `Open` | `Told` | – | – |
+//! | `Offering` | `Told` | `Offered` | – |
+//! | `Told` | – | – | – |
+//! | `Offered` | – | – | `Settled` |
+//! | `Settled` | – | – | – |
 
 use bytes::Bytes;
 
@@ -28,8 +28,6 @@ pub(crate) enum CallerSession {
     Offered { branch: LegId, offer: Bytes },
     /// That has come: the 2xx brings nothing.
     Settled(Bytes),
-    /// The 2xx has left.
-    Accepted,
 }
 
 impl CallerSession {
@@ -39,7 +37,7 @@ impl CallerSession {
             CallerSession::Told(session)
             | CallerSession::Offered { offer: session, .. }
             | CallerSession::Settled(session) => Some(session),
-            CallerSession::Open | CallerSession::Offering(_) | CallerSession::Accepted => None,
+            CallerSession::Open | CallerSession::Offering(_) => None,
         }
     }
 
@@ -50,10 +48,7 @@ impl CallerSession {
             CallerSession::Offering(branch) => {
                 *self = CallerSession::Offered { branch: *branch, offer: session.clone() };
             }
-            CallerSession::Told(_)
-            | CallerSession::Offered { .. }
-            | CallerSession::Settled(_)
-            | CallerSession::Accepted => {}
+            CallerSession::Told(_) | CallerSession::Offered { .. } | CallerSession::Settled(_) => {}
         }
     }
 
@@ -162,14 +157,13 @@ mod tests {
     const BRANCH: LegId = LegId(7);
     const SESSION: Bytes = Bytes::from_static(b"v=0");
 
-    fn callers() -> [CallerSession; 6] {
+    fn callers() -> [CallerSession; 5] {
         [
             CallerSession::Open,
             CallerSession::Offering(BRANCH),
             CallerSession::Told(SESSION),
             CallerSession::Offered { branch: BRANCH, offer: SESSION },
             CallerSession::Settled(SESSION),
-            CallerSession::Accepted,
         ]
     }
 

@@ -64,6 +64,7 @@ pub mod history;
 pub mod identity;
 mod initial_session;
 pub mod leg_fsm;
+mod leg_life;
 pub mod lookup;
 #[doc(hidden)]
 pub mod negotiate;

@@ -3,12 +3,12 @@
 use bytes::Bytes;
 
 use super::command::Reply;
-use super::table::OnAck;
 use super::waiting::{OnApplied, OnEndpoint};
 use super::{Switch, Turn};
 use crate::LegId;
 use crate::controller::MediaError;
 use crate::leg_fsm::TerminationCause;
+use crate::leg_life::OnAck;
 use crate::service::CallError;
 
 impl Switch {
@@ -19,7 +19,7 @@ impl Switch {
         leg: LegId,
         reply: Reply<Result<(), CallError>>,
     ) {
-        let Some(it) = self.legs.get(leg.0).filter(|it| !it.ending) else {
+        let Some(it) = self.legs.get(leg.0).filter(|it| !it.life.is_ending()) else {
             return drop(reply.send(Err(CallError::Gone)));
         };
         // Whoever had him before has answered.
@@ -29,7 +29,7 @@ impl Switch {
         if !it.is_waiting() {
             return drop(reply.send(Err(CallError::WrongState("the leg does not wait for an answer"))));
         }
-        let Some(offer) = it.open_offer() else {
+        let Some(offer) = it.life.open_offer() else {
             return self.answer_with_offer(t, leg, reply);
         };
         self.with_endpoint(t, leg, None, OnEndpoint::Answer { leg, offer, reply });
@@ -52,7 +52,7 @@ impl Switch {
         match offer.and_then(|offer| self.accept(t, leg, Some(offer))) {
             Ok(()) => {
                 if let Some(it) = self.legs.get_mut(leg.0) {
-                    it.on_ack = OnAck::Answer;
+                    it.life.expect_on_ack(OnAck::Answer);
                     it.answering = Some(reply);
                 }
             }

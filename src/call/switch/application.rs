@@ -15,7 +15,7 @@ const ON_ITS_WAY: Duration = Duration::from_secs(1);
 impl Switch {
     /// The endpoint of an answered leg.
     pub(crate) fn leg_media(&self, leg: LegId) -> Result<LegMedia, CallError> {
-        let it = self.legs.get(leg.0).filter(|it| !it.ending).ok_or(CallError::Gone)?;
+        let it = self.legs.get(leg.0).filter(|it| !it.life.is_ending()).ok_or(CallError::Gone)?;
         if !it.is_up() {
             return Err(CallError::WrongState("the leg has to be answered first"));
         }

@@ -26,7 +26,7 @@ impl Switch {
     pub(super) fn challenged(&mut self, t: &mut Turn<'_>, leg: LegId, response: &Response) {
         let Some(it) = self.legs.get_mut(leg.0) else { return };
         let Some(usage) = it.usage else { return };
-        let up = it.state == LegState::Answered;
+        let up = it.life.state() == LegState::Answered;
         let (of_invite, of_bye) = &mut it.authorized;
         let tries = if up { of_bye } else { of_invite };
         let tried = *tries;

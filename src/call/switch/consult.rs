@@ -21,7 +21,7 @@ impl Switch {
         (usage, refer): (UsageId, ReferId),
     ) {
         let Some(second) = self.legs.get(caller.0).map(|it| it.call) else { return };
-        let offers = self.legs.get(caller.0).is_some_and(|it| it.open_offer().is_some());
+        let offers = self.legs.get(caller.0).is_some_and(|it| it.life.open_offer().is_some());
         let dials =
             |purpose: &Purpose| matches!(purpose, Purpose::Caller { caller: it, .. } if *it == caller);
         let dialling = self.calls.get(second.0).and_then(|it| it.dialling.as_ref());

@@ -23,6 +23,7 @@ use crate::headers;
 use crate::identity::diversion;
 use crate::initial_session::LateOffer;
 use crate::leg_fsm::{LegEvent, TerminationCause};
+use crate::leg_life::Life;
 use crate::lookup::{EarlyMedia, LookupError, LookupRequest, LookupResult, ResolvedContact};
 use crate::reason::Reason;
 use crate::service::{DialError, DialOptions, DialOrder, DialRequest, DialStage, DialTo};
@@ -50,7 +51,7 @@ impl Switch {
         {
             it.policy = options.caller_policy.clone().or_else(|| it.policy.take());
             it.rules = Some(options.rules.clone()).filter(|rules| !rules.is_empty());
-            let shown = || shown_by(it.invite.as_deref()?, it.who.as_deref());
+            let shown = || shown_by(it.life.invite()?, it.who.as_deref());
             it.shown = options.caller.clone().or_else(shown).map(Box::new);
         }
         let dialling = Dialling { purpose, options, dial: None, branches: Vec::new() };
@@ -100,7 +101,7 @@ impl Switch {
     pub(super) fn caller_uri(&self, call: CallId) -> Option<String> {
         let caller = self.calls.get(call.0)?.dialling.as_ref()?.purpose.caller()?;
         let it = self.legs.get(caller.0)?;
-        let from = it.invite.as_deref()?.from().ok()?;
+        let from = it.life.invite()?.from().ok()?;
         match it.who.as_deref().filter(|who| who.corrects(&from)) {
             Some(who) => Some(who.said.clone()),
             None => Some(String::from_utf8_lossy(from.uri.raw).into_owned()),
@@ -234,7 +235,7 @@ impl Switch {
         let family = family_of(&contact)
             .or_else(|| caller.and_then(|leg| Some(self.legs.get(leg.0)?.family)))
             .unwrap_or(AddressFamily::V4);
-        let leg = LegId(self.legs.insert(|_| Leg::new(call, false, family)));
+        let leg = LegId(self.legs.insert(|_| Leg::new(call, Life::outgoing(), family)));
         if let Some(it) = self.legs.get_mut(leg.0) {
             it.branch = Some(branch);
             it.policy = contact.policy.clone();
@@ -273,7 +274,7 @@ impl Switch {
     /// The media of a branch, and what its INVITE offers.
     pub(super) fn offer_to_branch(&mut self, t: &mut Turn<'_>, caller: Option<LegId>, leg: LegId) {
         let waiting = caller.and_then(|it| self.legs.get(it.0)).filter(|it| it.is_waiting());
-        match (caller, waiting.map(Leg::open_offer)) {
+        match (caller, waiting.map(|it| it.life.open_offer())) {
             // The caller's offer goes across.
             (Some(caller), Some(Some(offer))) => {
                 self.with_endpoint(t, caller, None, OnEndpoint::OfferOfCaller { caller, branch: leg, offer });
@@ -302,14 +303,14 @@ impl Switch {
             Ok(offer) => offer,
             Err(error) => return self.no_media(t, leg, &error),
         };
-        let Some(it) = self.legs.get(leg.0).filter(|it| !it.ending && it.usage.is_none()) else {
+        let Some(it) = self.legs.get(leg.0).filter(|it| !it.life.is_ending() && it.usage.is_none()) else {
             self.counters.late += 1;
             return;
         };
         let Some(call) = self.calls.get(it.call.0) else { return };
         let Some(dialling) = &call.dialling else { return };
         let asks = dialling.purpose.caller();
-        let caller = asks.and_then(|leg| self.legs.get(leg.0)?.invite.as_deref());
+        let caller = asks.and_then(|leg| self.legs.get(leg.0)?.life.invite());
         // Nobody of ours asks where an application dials by itself.
         let shown = dialling.options.caller.clone().filter(|_| asks.is_none());
         let who = asks.and_then(|leg| self.legs.get(leg.0)?.who.as_deref());

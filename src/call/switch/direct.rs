@@ -11,12 +11,13 @@ use std::time::{Duration, Instant};
 
 use bytes::Bytes;
 
-use super::table::{Asked, Exchange, OnAck};
+use super::table::{Asked, Exchange};
 use super::waiting::{OnApplied, OnDescription, OnMedia};
 use super::{Switch, Turn};
 use crate::bridge_fsm::BridgeState;
 use crate::controller::{EndpointId, MediaError};
 use crate::direct::{Party, Step, step};
+use crate::leg_life::OnAck;
 use crate::{CallId, LegId};
 use b2b_sip::endpoint::Reply;
 
@@ -61,7 +62,8 @@ impl Switch {
         let settled = path.settled <= t.now;
         path.look = (!settled).then_some(path.settled);
         let refused = path.refused;
-        let leg = |leg: LegId| self.legs.get(leg.0).filter(|it| it.is_up() && it.on_ack == OnAck::Nothing);
+        let leg =
+            |leg: LegId| self.legs.get(leg.0).filter(|it| it.is_up() && it.life.on_ack() == OnAck::Nothing);
         if let (true, Some(a), Some(b)) = (free, leg(legs.0), leg(legs.1)) {
             let heard = a.heard.is_some() && b.heard.is_some();
             let wanted = active && settled && !refused && heard && !a.no_reinvites && !b.no_reinvites;

@@ -29,7 +29,7 @@ impl Switch {
 
     /// The same, with another status for a caller who is not answered.
     pub(super) fn hang_up_with(&mut self, t: &mut Turn<'_>, leg: LegId, status: u16, reason: &str) {
-        let Some(it) = self.legs.get(leg.0).filter(|it| !it.ending) else { return };
+        let Some(it) = self.legs.get(leg.0).filter(|it| !it.life.is_ending()) else { return };
         let Some(usage) = it.usage else {
             return self.forget_leg(t, leg, TerminationCause::Cancelled, None);
         };
@@ -37,7 +37,7 @@ impl Switch {
             return self.reject(t, leg, status, reason);
         }
         let headers = reason_field(it.reason.clone());
-        let result = match it.state {
+        let result = match it.life.state() {
             LegState::Answered => t.sip.bye_with(t.now, usage, headers),
             _ => t.sip.cancel_with(t.now, usage, headers),
         };
@@ -68,7 +68,7 @@ impl Switch {
 
     pub(super) fn is_ending(&mut self, leg: LegId) {
         if let Some(it) = self.legs.get_mut(leg.0) {
-            it.ending = true;
+            it.life.end();
         }
         self.release_media(leg);
     }
@@ -150,7 +150,7 @@ impl Switch {
         if let Some(usage) = it.usage {
             self.of_usage.remove(&usage);
         }
-        let end = CallEnd { cause: cause.clone(), talked: talked(it.answered_at, t.now) };
+        let end = CallEnd { cause: cause.clone(), talked: talked(it.life.answered_at(), t.now) };
         self.remember(Watched::Leg(leg), it.watchers, end);
         let id = it.call;
         let Some(call) = self.calls.get_mut(id.0) else { return };
@@ -213,7 +213,7 @@ impl Switch {
         if auto_hangup {
             it.reason = reason.or_else(|| it.reason.take());
             self.hang_up(t, other);
-        } else if !it.ending {
+        } else if !it.life.is_ending() {
             let direction = if it.inbound { CallDirection::Inbound } else { CallDirection::Outbound };
             let handled = it.handled.is_some();
             let named = self.calls.get(call.0).is_some_and(|it| it.application.is_some());
@@ -315,7 +315,7 @@ impl Switch {
 
     /// The same for one.
     pub(super) fn give_up(&mut self, t: &mut Turn<'_>, leg: LegId) {
-        let answered = self.legs.get(leg.0).is_some_and(|it| it.answered_at.is_some());
+        let answered = self.legs.get(leg.0).is_some_and(|it| it.life.answered_at().is_some());
         let cause = if answered { TerminationCause::ByeUnanswered } else { TerminationCause::Cancelled };
         self.forget_leg(t, leg, cause, None);
     }

@@ -115,10 +115,9 @@ impl Switch {
     fn answered(&mut self, t: &mut Turn<'_>, leg: LegId, response: &Response, ack_wanted: bool) {
         let now = t.now;
         let Some(it) = self.legs.get_mut(leg.0) else { return };
-        it.answered_at = Some(now);
         it.takes_update = response.has_token(Name::Allow, "UPDATE");
         it.callee.answered(response.body(), ack_wanted);
-        let (call, branch, ending) = (it.call, it.branch, it.ending);
+        let (call, branch, ending) = (it.call, it.branch, it.life.is_ending());
         self.named_by(leg, response);
         self.takes_info(leg, response);
         // A call that begins here has no caller: the first one who answers begins the talk.
@@ -142,7 +141,7 @@ impl Switch {
 
     /// The end of a leg's dialog.
     fn terminated(&mut self, t: &mut Turn<'_>, leg: LegId, cause: Termination) {
-        if let Some(it) = self.legs.get(leg.0).filter(|it| it.branch.is_some() && !it.ending) {
+        if let Some(it) = self.legs.get(leg.0).filter(|it| it.branch.is_some() && !it.life.is_ending()) {
             let (call, branch) = (it.call, it.branch);
             if let Termination::Failed { response } = &cause {
                 self.branch_refused(t, leg, response);
@@ -239,7 +238,10 @@ impl Switch {
 
     /// Who carried a leg's media is gone: it ends, answered or not.
     fn without_media(&mut self, t: &mut Turn<'_>, leg: LegId, reason: &str) {
-        let Some(it) = self.legs.get_mut(leg.0).filter(|it| !it.ending && it.media.is_some()) else { return };
+        let Some(it) = self.legs.get_mut(leg.0).filter(|it| !it.life.is_ending() && it.media.is_some())
+        else {
+            return;
+        };
         tracing::warn!("leg {}: its media is lost: {reason}", leg.0);
         it.cause = Some(TerminationCause::MediaLost);
         let (call, up) = (it.call, it.is_up());

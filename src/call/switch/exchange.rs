@@ -3,10 +3,11 @@
 
 use bytes::Bytes;
 
-use super::table::{Asked, Exchange, OnAck};
+use super::table::{Asked, Exchange};
 use super::waiting::{OnDescription, OnMedia};
 use super::{Switch, Turn};
 use crate::controller::MediaError;
+use crate::leg_life::OnAck;
 use crate::service::CallError;
 use crate::{CallId, LegId};
 use b2b_sip::endpoint::{Body, Reply, ServerTransactionId};
@@ -25,7 +26,7 @@ impl Switch {
         if let Some(offer) = &offer {
             self.note_direction(t, leg, offer);
         }
-        let Some(it) = self.legs.get(leg.0).filter(|it| !it.ending) else {
+        let Some(it) = self.legs.get(leg.0).filter(|it| !it.life.is_ending()) else {
             return self.answer_exchange(t, leg, asked, Err(Reply::status(481)));
         };
         let call = it.call;
@@ -190,7 +191,7 @@ impl Switch {
             return self.break_up(t, from, to, "a 2xx whose offer is of no use");
         }
         if offers && let Some(it) = self.legs.get_mut(from.0) {
-            it.on_ack = OnAck::AnswerTo(to);
+            it.life.expect_on_ack(OnAck::AnswerTo(to));
         }
         let told = [to, from];
         self.led_here(t, call, if session.is_ok() { &told } else { &told[..1] });

@@ -8,11 +8,12 @@
 use bytes::Bytes;
 
 use super::command::Reply;
-use super::table::{Asked, Exchange, OnAck};
+use super::table::{Asked, Exchange};
 use super::waiting::{OnApplied, OnDescription, OnMedia};
 use super::{Switch, Turn};
 use crate::controller::{EndpointId, Hold, MediaError, PairPolicy};
 use crate::event::Event;
+use crate::leg_life::OnAck;
 use crate::service::CallError;
 use crate::{CallId, LegId};
 use b2b_sip::endpoint::Reply as Response;
@@ -28,7 +29,7 @@ impl Switch {
         reply: Reply<Result<(), CallError>>,
     ) {
         // An answer that nobody waits for is no fault.
-        let Some(it) = self.legs.get(leg.0).filter(|it| !it.ending) else {
+        let Some(it) = self.legs.get(leg.0).filter(|it| !it.life.is_ending()) else {
             return drop(reply.send(Err(CallError::Gone)));
         };
         let call = it.call;
@@ -39,7 +40,7 @@ impl Switch {
             let why = "its gateway takes no re-INVITE (reinvites = false)";
             return drop(reply.send(Err(CallError::WrongState(why))));
         }
-        let busy = it.holding.is_some() || it.on_ack != OnAck::Nothing || self.is_asked(call);
+        let busy = it.holding.is_some() || it.life.on_ack() != OnAck::Nothing || self.is_asked(call);
         if busy {
             return drop(reply.send(Err(CallError::Busy)));
         }

@@ -7,6 +7,7 @@ use crate::channels::Holder;
 use crate::controller::AddressFamily;
 use crate::handler::{IncomingCall, Party};
 use crate::identity::{self, CallerIdentity};
+use crate::leg_life::Life;
 use crate::{CallId, LegId};
 use b2b_sip::endpoint::{Flow, Reply, ServerTransactionId, UsageId};
 use b2b_sip::msg::{Method, Name, Request};
@@ -62,7 +63,7 @@ impl Switch {
         let number: Option<Arc<str>> = identity::called_number(&request, reads.called).map(Arc::from);
         let call = CallId(self.calls.insert(|_| Call::new(t.now)));
         let family = AddressFamily::of(flow.remote);
-        let leg = LegId(self.legs.insert(|_| Leg::new(call, true, family)));
+        let leg = LegId(self.legs.insert(|_| Leg::new(call, Life::incoming(request.clone()), family)));
         if let Some(it) = self.legs.get_mut(leg.0) {
             it.usage = Some(usage);
             it.signalling = Some(flow.remote.ip());
@@ -75,7 +76,6 @@ impl Switch {
                 gateway: gateway.clone(),
                 flow: Some(flow),
             });
-            it.invite = Some(Box::new(request.clone()));
             (it.who, it.called) = (Some(who.clone()), number.clone());
         }
         self.answers_challenges(t, leg, usage);

@@ -7,15 +7,15 @@ use super::admission::MediaRules;
 use super::command::Reply;
 use super::dial::{BranchNo, DialFailure};
 use super::dialling::refuse;
-use super::table::{Bridge, Leg, OnAck, Purpose};
+use super::table::{Bridge, Leg, Purpose};
 use super::waiting::{OnApplied, OnDescription, OnEndpoint, OnMedia, Won};
 use super::{Switch, Turn};
 use crate::bridge_fsm::{self, BridgeEvent, BridgeMode, BridgeState};
 use crate::call_fsm::CallEvent;
 use crate::controller::{EndpointId, EndpointSpec, Joined, MediaError};
 use crate::event::Event;
-use crate::initial_session::CallerSession;
 use crate::leg_fsm::{LegEvent, TerminationCause};
+use crate::leg_life::OnAck;
 use crate::negotiate;
 use crate::service::{CallError, DialError};
 use crate::{BridgeId, CallId, LegId};
@@ -215,7 +215,7 @@ impl Switch {
                     record: options.record,
                     reply,
                 };
-                let waiting = it.is_waiting().then(|| it.open_offer().is_some());
+                let waiting = it.is_waiting().then(|| it.life.open_offer().is_some());
                 match (waiting, answer) {
                     (Some(false), offer) => self.offer_late(t, won, offer),
                     (_, None) => self.both_described(t, won, Err(MediaError::NoOffer)),
@@ -318,9 +318,6 @@ impl Switch {
             tracing::debug!("leg {}: {error}", leg.0);
             return Err(MediaError::Stopped);
         }
-        it.answered_at = Some(t.now);
-        it.invite = None;
-        it.caller = CallerSession::Accepted;
         let call = it.call;
         self.advance_leg(t, leg, LegEvent::Answer, None);
         if let Some(it) = self.calls.get_mut(call.0) {
@@ -350,11 +347,11 @@ impl Switch {
         auto_hangup: bool,
     ) -> Result<BridgeId, CallError> {
         let states = (self.legs.get(a.0).ok_or(CallError::Gone)?, self.legs.get(b.0).ok_or(CallError::Gone)?);
-        if !bridge_fsm::may_start(states.0.state, states.1.state) {
+        if !bridge_fsm::may_start(states.0.life.state(), states.1.life.state()) {
             return Err(CallError::WrongState("both legs have to be answered"));
         }
         let call = states.0.call;
-        let described = |leg: &Leg| matches!(leg.on_ack, OnAck::Nothing | OnAck::Refresh(_));
+        let described = |leg: &Leg| matches!(leg.life.on_ack(), OnAck::Nothing | OnAck::Refresh(_));
         if self.legs.get(a.0).is_none_or(described) {
             self.join_media(t, a, b);
         }

@@ -32,7 +32,7 @@ impl Switch {
             return;
         };
         let (leaves, stays, referrer) = (*leaves, *stays, *referrer);
-        let up = self.legs.get(stays.0).is_some_and(|it| it.is_up() && !it.ending);
+        let up = self.legs.get(stays.0).is_some_and(|it| it.is_up());
         if !up || self.handler_named(name).is_none() {
             return self.dial_over(t, call, Err(DialError::Failed(DialFailure::new(404, ""))));
         }

@@ -7,7 +7,7 @@ use crate::call_fsm::{CallDirection, CallEvent};
 use crate::controller::Hold;
 use crate::event::{EmergencyCall, Event};
 use crate::leg_fsm::{LegEvent, LegState, TerminationCause};
-use crate::{CallId, LegId, bridge_fsm, call_fsm, leg_fsm};
+use crate::{CallId, LegId, bridge_fsm, call_fsm};
 use b2b_media::session::Direction;
 
 impl Switch {
@@ -35,12 +35,11 @@ impl Switch {
         cause: Option<TerminationCause>,
     ) {
         let Some(it) = self.legs.get(leg.0) else { return };
-        let (call, from) = (it.call, it.state);
+        let call = it.call;
         self.record_step(t, leg, event);
         let Some(it) = self.legs.get_mut(leg.0) else { return };
-        match leg_fsm::next(from, event) {
-            Ok(to) => {
-                it.state = to;
+        match it.life.advance(event, t.now) {
+            Ok((from, to)) => {
                 if to == LegState::Answered {
                     self.limit_call(t, call);
                     self.attempted(t, leg, Some(true));
@@ -102,7 +101,7 @@ impl Switch {
         let Some(it) = self.legs.get(leg.0) else { return };
         let direction = if it.inbound { CallDirection::Inbound } else { CallDirection::Outbound };
         let contact = it.contact.as_deref();
-        let peer = match (&it.invite, contact) {
+        let peer = match (it.life.invite(), contact) {
             (Some(invite), _) => {
                 let from = invite.from().map(|from| String::from_utf8_lossy(from.uri.raw).into_owned());
                 from.unwrap_or_default()

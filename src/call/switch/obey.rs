@@ -56,7 +56,7 @@ impl Switch {
                 self.drop_if_empty(t, call);
             }
             Command::DialAndBridge { leg, request, reply } => {
-                let Some(it) = self.legs.get(leg.0).filter(|it| !it.ending) else {
+                let Some(it) = self.legs.get(leg.0).filter(|it| !it.life.is_ending()) else {
                     return drop(reply.send(Err(DialError::CallerGone)));
                 };
                 let call = it.call;
@@ -143,7 +143,7 @@ impl Switch {
     }
 
     fn adopt(&mut self, leg: LegId) -> Result<(), CallError> {
-        let it = self.legs.get(leg.0).filter(|it| !it.ending).ok_or(CallError::Gone)?;
+        let it = self.legs.get(leg.0).filter(|it| !it.life.is_ending()).ok_or(CallError::Gone)?;
         let call = self.calls.get_mut(it.call.0).ok_or(CallError::Gone)?;
         call.adopted = true;
         Ok(())

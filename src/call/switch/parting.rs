@@ -16,7 +16,7 @@ impl Switch {
         leg: LegId,
         kept: bool,
     ) -> Result<(CallId, LegId), CallError> {
-        let it = self.legs.get(leg.0).filter(|it| !it.ending).ok_or(CallError::Gone)?;
+        let it = self.legs.get(leg.0).filter(|it| !it.life.is_ending()).ok_or(CallError::Gone)?;
         let call = it.call;
         let (_, other, _) = self.bridged(leg).ok_or(CallError::WrongState("the leg is in no bridge"))?;
         let dialling = self.calls.get(call.0).and_then(|it| it.dialling.as_ref());
@@ -56,7 +56,7 @@ impl Switch {
         let inbound = self.legs.get(leg.0).is_some_and(|it| it.inbound);
         self.advance_call(t, own, if inbound { CallEvent::Incoming } else { CallEvent::Originate });
         self.advance_call(t, own, CallEvent::EnterProgram);
-        let answered_at = self.legs.get(leg.0).and_then(|it| it.answered_at);
+        let answered_at = self.legs.get(leg.0).and_then(|it| it.life.answered_at());
         let before = self.calls.get(from.0);
         let (linked, ends_at) = (before.and_then(|it| it.linked), before.and_then(|it| it.ends_at));
         if let Some(it) = self.calls.get_mut(own.0) {

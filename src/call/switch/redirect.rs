@@ -57,7 +57,8 @@ impl Switch {
         let (call, Some(branch), dialled) = (it.call, it.branch, it.contact.as_deref().cloned()) else {
             return;
         };
-        let reason = diverted_for(response, matches!(it.state, LegState::Ringing | LegState::EarlyMedia));
+        let reason =
+            diverted_for(response, matches!(it.life.state(), LegState::Ringing | LegState::EarlyMedia));
         let mut targets = match failure.status {
             300..400 => redirect_targets(response),
             _ => Vec::new(),

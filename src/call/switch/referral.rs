@@ -103,7 +103,7 @@ impl Switch {
         target: String,
         reply: Reply<Result<HandlerAction, CallError>>,
     ) {
-        let Some(it) = self.legs.get(leg.0).filter(|it| !it.ending) else {
+        let Some(it) = self.legs.get(leg.0).filter(|it| !it.life.is_ending()) else {
             return drop(reply.send(Err(CallError::Gone)));
         };
         let number = !target.is_empty() && target.chars().all(|c| c.is_ascii_digit() || "+*#".contains(c));

@@ -147,7 +147,7 @@ impl Switch {
             }
             (true, Some(_)) => return Err(ReferError::WrongState("the leg is in a bridge; leave `own` out")),
         };
-        let it = self.legs.get(leg.0).filter(|it| !it.ending).ok_or(ReferError::Gone)?;
+        let it = self.legs.get(leg.0).filter(|it| !it.life.is_ending()).ok_or(ReferError::Gone)?;
         let busy = self.calls.get(it.call.0).is_none_or(|it| it.dialling.is_some());
         if busy || self.is_sent_away(leg) {
             return Err(ReferError::WrongState("a transfer is under way"));

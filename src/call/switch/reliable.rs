@@ -8,13 +8,14 @@
 use bytes::Bytes;
 
 use super::admission::SessionRules;
-use super::table::{Asked, OnAck, Purpose};
+use super::table::{Asked, Purpose};
 use super::waiting::{OnApplied, OnDescription, OnEndpoint, Won};
 use super::{Switch, Turn};
 use crate::LegId;
 use crate::controller::MediaError;
 use crate::initial_session::{Acceptance, CallerSession, LateOffer};
 use crate::leg_fsm::LegEvent;
+use crate::leg_life::{Incoming, OnAck};
 use crate::lookup::Withheld;
 use b2b_sip::endpoint::{Body, Invite, Reply, ServerTransactionId};
 use b2b_sip::msg::{Headers, Name, Request, Response};
@@ -63,10 +64,11 @@ impl Switch {
         (status, mut reliable): (u16, bool),
         mut session: Option<Bytes>,
     ) {
-        let Some(it) = self.legs.get_mut(leg.0).filter(|it| it.is_waiting()) else { return };
-        let (Some(usage), Some(invite)) = (it.usage, it.invite.as_deref()) else { return };
+        let Some(it) = self.legs.get_mut(leg.0) else { return };
+        let (Some(usage), Some(incoming)) = (it.usage, it.life.as_incoming_mut()) else { return };
+        let Incoming { invite, session: said, .. } = incoming;
         let required = invite.has_token(Name::Require, RELIABLE);
-        let told = it.caller.told().is_some();
+        let told = said.told().is_some();
         if invite.body().is_empty() && session.is_none() && !told {
             // The first reliable one would have to bring an offer (§5): without one
             // there is nothing to send to who requires it.
@@ -82,7 +84,7 @@ impl Switch {
         } else if let Some(session) = &session
             && (required || reliable && takes_reliable(invite))
         {
-            it.caller.tell(session);
+            said.tell(session);
         }
         let headers = it.given.clone();
         self.advance_leg(t, leg, event, None);
@@ -94,7 +96,7 @@ impl Switch {
 
     /// A branch that was left to offer does so in a reliable provisional response.
     pub(super) fn early_offer(&mut self, t: &mut Turn<'_>, leg: LegId, response: Response) {
-        let Some(it) = self.legs.get_mut(leg.0).filter(|it| !it.ending) else { return };
+        let Some(it) = self.legs.get_mut(leg.0).filter(|it| !it.life.is_ending()) else { return };
         let call = it.call;
         let (status, offer) = (response.status(), response.body());
         it.callee.reliable = true;
@@ -104,8 +106,8 @@ impl Switch {
             Some(Purpose::Caller { caller, .. }) => *caller,
             _ => return self.answer_early(t, leg),
         };
-        let takes = self.legs.get(caller.0).filter(|it| it.is_waiting() && it.caller.told().is_none());
-        let takes = takes.and_then(|it| it.invite.as_deref()).is_some_and(|invite| takes_reliable(invite));
+        let takes = self.legs.get(caller.0).and_then(|it| it.life.as_incoming());
+        let takes = takes.is_some_and(|it| it.session.told().is_none() && takes_reliable(&it.invite));
         if !takes {
             // Another branch's went to the caller.
             self.answer_early(t, leg);
@@ -131,8 +133,8 @@ impl Switch {
     ) {
         match offer {
             Ok(offer) => {
-                if let Some(it) = self.legs.get_mut(caller.0) {
-                    it.caller = CallerSession::Offering(branch);
+                if let Some(it) = self.legs.get_mut(caller.0).and_then(|it| it.life.as_incoming_mut()) {
+                    it.session = CallerSession::Offering(branch);
                 }
                 self.ring(t, caller, (status, true), Some(offer));
             }
@@ -202,10 +204,13 @@ impl Switch {
             // A new offer: the callee need not be asked before it has answered.
             return self.answer_here(t, leg, Asked::Update(transaction), Some(prack.body()));
         }
-        let Some(it) = self.legs.get_mut(leg.0) else { return };
-        let Some(branch) = it.caller.settle() else { return };
+        let Some(it) = self.legs.get_mut(leg.0).and_then(|it| it.life.as_incoming_mut()) else { return };
+        let Some(branch) = it.session.settle() else { return };
         let answer = prack.body();
-        let there = self.legs.get(branch.0).is_some_and(|it| !it.ending && it.callee.early_offer().is_some());
+        let there = self
+            .legs
+            .get(branch.0)
+            .is_some_and(|it| !it.life.is_ending() && it.callee.early_offer().is_some());
         match there {
             true if !answer.is_empty() => {
                 self.answer_across(t, leg, branch, answer, OnDescription::Prack { caller: leg, branch });
@@ -242,7 +247,10 @@ impl Switch {
         let (Some(here), Some(it)) = (self.legs.get(caller.0), self.legs.get(leg.0)) else {
             return self.both_described(t, won, Err(MediaError::Stopped));
         };
-        match Acceptance::of(&here.caller, &it.callee, here.joined == Some(leg), offer) {
+        let Some(incoming) = here.life.as_incoming() else {
+            return self.both_described(t, won, Err(MediaError::Stopped));
+        };
+        match Acceptance::of(&incoming.session, &it.callee, here.joined == Some(leg), offer) {
             Acceptance::Plain => {
                 let result = self.accept(t, caller, None);
                 self.both_described(t, won, result);
@@ -264,7 +272,7 @@ impl Switch {
     pub(super) fn accept_with_offer(&mut self, t: &mut Turn<'_>, won: Won, offer: Result<Bytes, MediaError>) {
         let result = offer.and_then(|offer| self.accept(t, won.caller, Some(offer)));
         if let Some(it) = self.legs.get_mut(won.caller.0) {
-            it.on_ack = OnAck::AnswerTo(won.callee);
+            it.life.expect_on_ack(OnAck::AnswerTo(won.callee));
         }
         self.both_described(t, won, result);
     }
@@ -272,7 +280,7 @@ impl Switch {
     pub(super) fn accept_told(&mut self, t: &mut Turn<'_>, won: Won) {
         let result = self.accept(t, won.caller, None);
         if let Some(it) = self.legs.get_mut(won.caller.0) {
-            it.on_ack = OnAck::Refresh(won.callee);
+            it.life.expect_on_ack(OnAck::Refresh(won.callee));
         }
         self.both_described(t, won, result);
     }
@@ -292,18 +300,26 @@ impl Switch {
     ) {
         let result = offer.and_then(|offer| self.accept(t, won.caller, Some(offer)));
         if let Some(it) = self.legs.get_mut(won.caller.0) {
-            it.on_ack = OnAck::Answer;
+            it.life.expect_on_ack(OnAck::Answer);
         }
         self.both_described(t, won, result);
     }
 
-    /// The caller was told of a session in a reliable response, and it is another one now.
-    pub(super) fn check_told(&mut self, caller: LegId, leg: LegId, answer: &Bytes) {
-        if let Some(it) = self.legs.get_mut(caller.0)
-            && it.caller.told().is_some_and(|told| told != answer)
-        {
-            it.on_ack = OnAck::Refresh(leg);
+    /// The callee's answer, as the caller's 2xx is to bring it.
+    pub(super) fn accept_with_answer(
+        &mut self,
+        t: &mut Turn<'_>,
+        won: Won,
+        answer: Result<Bytes, MediaError>,
+    ) {
+        let told = self.legs.get(won.caller.0).and_then(|it| it.life.told()).cloned();
+        let otherwise = told.is_some_and(|told| answer.as_ref().is_ok_and(|answer| told != *answer));
+        let result = answer.and_then(|answer| self.accept(t, won.caller, Some(answer)));
+        // It was told of a session in a reliable response, and it is another one now.
+        if otherwise && let Some(it) = self.legs.get_mut(won.caller.0) {
+            it.life.expect_on_ack(OnAck::Refresh(won.callee));
         }
+        self.both_described(t, won, result);
     }
 
     pub(super) fn ack(&mut self, t: &mut Turn<'_>, leg: LegId, answer: Bytes) {
@@ -317,7 +333,7 @@ impl Switch {
     /// The ACK to our 2xx.
     pub(super) fn acknowledged(&mut self, t: &mut Turn<'_>, leg: LegId, ack: &Request) {
         let Some(it) = self.legs.get_mut(leg.0) else { return };
-        let (what, answer, call) = (std::mem::take(&mut it.on_ack), ack.body(), it.call);
+        let (what, answer, call) = (it.life.take_on_ack(), ack.body(), it.call);
         let other = match what {
             OnAck::Nothing => return,
             OnAck::Refresh(like) => return self.refresh(t, call, (like, leg), false),

@@ -138,7 +138,8 @@ impl Switch {
     }
 
     fn pass_on(&mut self, t: &mut Turn<'_>, to: LegId, transaction: ServerTransactionId, request: &Request) {
-        let Some(usage) = self.legs.get(to.0).filter(|it| !it.ending).and_then(|it| it.usage) else {
+        let Some(usage) = self.legs.get(to.0).filter(|it| !it.life.is_ending()).and_then(|it| it.usage)
+        else {
             return self.respond(t, transaction, Reply::status(480));
         };
         let passed = InDialog {

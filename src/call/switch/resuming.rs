@@ -142,13 +142,7 @@ impl Switch {
             }
             OnDescription::AnswerEarly { branch } => self.answered_early(t, branch, result),
             OnDescription::Prack { caller, branch } => self.prack_across(t, (caller, branch), result),
-            OnDescription::Accept { won } => {
-                let result = result.and_then(|answer| {
-                    self.check_told(won.caller, won.callee, &answer);
-                    self.accept(t, won.caller, Some(answer))
-                });
-                self.both_described(t, won, result);
-            }
+            OnDescription::Accept { won } => self.accept_with_answer(t, won, result),
             OnDescription::AcceptWithOffer { won } => self.accept_with_offer(t, won, result),
             OnDescription::AcceptWithOwnOffer { won } => self.accept_with_own_offer(t, won, result),
             OnDescription::AckAndAccept { won } => match result {

@@ -154,7 +154,7 @@ impl Switch {
         Some(LegSnapshot {
             leg,
             direction: if it.inbound { CallDirection::Inbound } else { CallDirection::Outbound },
-            state: it.state,
+            state: it.life.state(),
             caller: it.beginning.as_ref().map(|it| it.caller.clone()).unwrap_or_default(),
             callee: it.beginning.as_ref().map(|it| it.callee.clone()).unwrap_or_default(),
             contact: contact.map(|contact| contact.uri.clone()),

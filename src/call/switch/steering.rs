@@ -50,7 +50,7 @@ impl Switch {
     /// Takes a leg from its handler, from who is dialled for it, and out of its bridge, whose
     /// other party is hung up: it is nobody's then, and stays.
     pub(super) fn let_go_of(&mut self, t: &mut Turn<'_>, leg: LegId) -> Result<(), CallError> {
-        let it = self.legs.get(leg.0).filter(|it| !it.ending).ok_or(CallError::Gone)?;
+        let it = self.legs.get(leg.0).filter(|it| !it.life.is_ending()).ok_or(CallError::Gone)?;
         let (call, inbound) = (it.call, it.inbound);
         if !it.is_up() && !it.is_waiting() {
             return Err(CallError::WrongState("the leg is not answered yet"));
@@ -101,14 +101,14 @@ impl Switch {
         name: &str,
         number: Option<&str>,
     ) -> Result<(), CallError> {
-        let it = self.legs.get(leg.0).filter(|it| !it.ending).ok_or(CallError::Gone)?;
+        let it = self.legs.get(leg.0).filter(|it| !it.life.is_ending()).ok_or(CallError::Gone)?;
         if !it.is_up() && !it.is_waiting() {
             return Err(CallError::WrongState("the leg is not answered yet"));
         }
         if self.handler_named(name).is_none() {
             return Err(CallError::WrongState("there is no application of this name"));
         }
-        let as_it_came = it.invite.as_deref().filter(|_| number.is_none()).cloned();
+        let as_it_came = it.life.invite().filter(|_| number.is_none()).cloned();
         let it_called = it.called.clone();
         let own = &self.party(leg).number;
         let target = format!("sip:{}@{}", escaped_user(number.unwrap_or(own)), self.config.domain);

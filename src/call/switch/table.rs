@@ -22,48 +22,29 @@ use crate::controller::{AddressFamily, EndpointId, Hold, PairPolicy};
 use crate::handler::Party;
 use crate::headers::HeaderRule;
 use crate::identity::CallerIdentity;
-use crate::initial_session::{CalleeSession, CallerSession};
-use crate::leg_fsm::{LegState, TerminationCause};
+use crate::initial_session::CalleeSession;
+use crate::leg_fsm::TerminationCause;
+use crate::leg_life::Life;
 use crate::lookup::ResolvedContact;
 use crate::recording::Keys;
 use crate::service::{CallEnd, CallError, DialError, DialOptions};
 use crate::{BridgeId, CallId, LegId};
 use b2b_sip::endpoint::{HeaderFields, ServerTransactionId, UsageId};
-use b2b_sip::msg::Request;
 use b2b_sip::transaction::timer_queue::Queued;
-
-/// What the ACK for a 2xx of ours brings, or lets us do.
-#[derive(Debug, Clone, Copy, Default, PartialEq, Eq)]
-pub(super) enum OnAck {
-    #[default]
-    Nothing,
-    /// The answer to the offer of that leg, whose ACK waits for it.
-    AnswerTo(LegId),
-    /// The answer to an offer of our own.
-    Answer,
-    /// It was told of another branch's session: then it is offered this leg's.
-    Refresh(LegId),
-}
 
 /// One party's side.
 pub(super) struct Leg {
     pub call: CallId,
     pub inbound: bool,
-    pub state: LegState,
+    pub life: Life,
     /// None: its INVITE waits for media.
     pub usage: Option<UsageId>,
     pub media: Option<EndpointId>,
     pub family: AddressFamily,
     /// Which branch of its call's dialling it is.
     pub branch: Option<BranchNo>,
-    /// Their INVITE, until it is answered.
-    pub invite: Option<Box<Request>>,
-    /// What provisional responses have brought it, if it has called us.
-    pub caller: CallerSession,
     /// What it has said on the way to its answer, if we call it.
     pub callee: CalleeSession,
-    /// What its ACK brings, and what is to be done then.
-    pub on_ack: OnAck,
     /// How often its INVITE, and its BYE, have been challenged.
     pub authorized: (u8, u8),
     /// Whom its media is joined with.
@@ -90,9 +71,6 @@ pub(super) struct Leg {
     pub takes_info: bool,
     /// Whom it is connected with now, as P-Asserted-Identity; none: whom it knows from its INVITE.
     pub connected: Option<Bytes>,
-    /// BYE, CANCEL or a refusal is on its way.
-    pub ending: bool,
-    pub answered_at: Option<Instant>,
     /// Why we end it, where the dialog's end would not say so.
     pub cause: Option<TerminationCause>,
     /// Reason (RFC 3326) of the BYE, CANCEL or refusal that ends it.
@@ -141,19 +119,16 @@ pub(super) enum Hidden {
 }
 
 impl Leg {
-    pub fn new(call: CallId, inbound: bool, family: AddressFamily) -> Self {
+    pub fn new(call: CallId, life: Life, family: AddressFamily) -> Self {
         Leg {
             call,
-            inbound,
-            state: LegState::Created,
+            inbound: life.as_incoming().is_some(),
+            life,
             usage: None,
             media: None,
             family,
             branch: None,
-            invite: None,
-            caller: CallerSession::Open,
             callee: CalleeSession::default(),
-            on_ack: OnAck::Nothing,
             authorized: (0, 0),
             joined: None,
             holds: false,
@@ -168,8 +143,6 @@ impl Leg {
             no_reinvites: false,
             takes_info: false,
             connected: None,
-            ending: false,
-            answered_at: None,
             cause: None,
             reason: None,
             watchers: Vec::new(),
@@ -193,17 +166,12 @@ impl Leg {
 
     /// Whether their INVITE waits for a decision.
     pub fn is_waiting(&self) -> bool {
-        self.inbound && !self.ending && !self.state.is_over() && self.state != LegState::Answered
+        self.life.as_incoming().is_some()
     }
 
     /// Answered, and not about to end.
     pub fn is_up(&self) -> bool {
-        self.state == LegState::Answered && !self.ending
-    }
-
-    /// The offer in their INVITE that nobody has answered.
-    pub fn open_offer(&self) -> Option<Bytes> {
-        self.invite.as_ref().map(|invite| invite.body()).filter(|body| !body.is_empty())
+        self.life.is_up()
     }
 }
 

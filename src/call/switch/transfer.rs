@@ -350,10 +350,10 @@ impl Switch {
     pub(super) fn replace(&mut self, t: &mut Turn<'_>, leg: LegId, replaced: UsageId) {
         let replaced = self.of_usage.get(&replaced).copied();
         let bridged = replaced.and_then(|replaced| Some((replaced, self.bridged(replaced)?)));
-        let offer = self.legs.get(leg.0).and_then(Leg::open_offer);
+        let offer = self.legs.get(leg.0).and_then(|it| it.life.open_offer());
         // As if there were no such dialog: whose it is shows to nobody (RFC 3891 §3).
-        let invite = self.legs.get(leg.0).and_then(|it| it.invite.clone());
-        if !replaced.is_some_and(|of| self.may_replace(t, leg, of, invite.as_deref())) {
+        let invite = self.legs.get(leg.0).and_then(|it| it.life.invite()).cloned();
+        if !replaced.is_some_and(|of| self.may_replace(t, leg, of, invite.as_ref())) {
             return self.reject(t, leg, 481, "");
         }
         let (Some((replaced, (call, stays, _))), Some(offer)) = (bridged, offer) else {
