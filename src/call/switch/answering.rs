@@ -82,7 +82,7 @@ impl Switch {
 
     fn useless(&mut self, t: &mut Turn<'_>, leg: LegId, why: &str) {
         if let Some(it) = self.legs.get_mut(leg.0) {
-            it.cause = Some(TerminationCause::Protocol { message: why.to_owned() });
+            it.why.cause = Some(TerminationCause::Protocol { message: why.to_owned() });
         }
         self.tell_answering(leg, Err(CallError::Media(why.to_owned())));
         self.hang_up(t, leg);

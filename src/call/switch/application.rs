@@ -19,7 +19,7 @@ impl Switch {
         if !it.is_up() {
             return Err(CallError::WrongState("the leg has to be answered first"));
         }
-        let endpoint = it.media.ok_or(CallError::WrongState("the leg has no media"))?;
+        let endpoint = it.media.endpoint.ok_or(CallError::WrongState("the leg has no media"))?;
         let usual_tones = self.policy_towards(leg).tones;
         Ok(LegMedia { controller: self.controller.clone(), endpoint, usual_tones })
     }

@@ -78,7 +78,7 @@ impl Switch {
         let trace = Arc::new(PacketTrace::new(t.now, until, snap, CAPTURE_BYTES));
         let view = CaptureView::new(&trace, true, t.now);
         self.history.capture(call, t.now, trace);
-        let endpoints = legs.iter().filter_map(|leg| Some((*leg, self.legs.get(leg.0)?.media?)));
+        let endpoints = legs.iter().filter_map(|leg| Some((*leg, self.legs.get(leg.0)?.media.endpoint?)));
         let begun = endpoints.filter_map(|(leg, endpoint)| self.capture_endpoint(t, leg, endpoint));
         Ok(Capturing { view, begun: begun.collect() })
     }
@@ -106,7 +106,7 @@ impl Switch {
 
     /// A leg has gone over from one call to another, and its packets go with it.
     pub(super) fn move_capture(&self, t: &Turn<'_>, leg: LegId, from: CallId) {
-        let Some(endpoint) = self.legs.get(leg.0).and_then(|it| it.media) else { return };
+        let Some(endpoint) = self.legs.get(leg.0).and_then(|it| it.media.endpoint) else { return };
         // Nobody waits: both happen all the same.
         if self.history.trace(from, t.now).is_some() {
             drop(self.controller.capture(endpoint, None));

@@ -52,13 +52,13 @@ impl Switch {
         }
         for branch in branches {
             if let Some(it) = self.legs.get_mut(branch.0) {
-                it.joined = None;
+                it.media.joined = None;
                 self.move_leg(t, branch, call);
             }
         }
         self.arm(t.now, call);
         if let Some(it) = self.legs.get_mut(caller.0) {
-            it.cause = Some(TerminationCause::LocalHangup);
+            it.why.cause = Some(TerminationCause::LocalHangup);
         }
         self.hang_up_with(t, caller, 487, "");
         self.transfer_progress(t, call, 180);

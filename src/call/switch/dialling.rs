@@ -49,10 +49,10 @@ impl Switch {
         if let Purpose::Caller { caller, .. } = &purpose
             && let Some(it) = self.legs.get_mut(caller.0)
         {
-            it.policy = options.caller_policy.clone().or_else(|| it.policy.take());
-            it.rules = Some(options.rules.clone()).filter(|rules| !rules.is_empty());
-            let shown = || shown_by(it.life.invite()?, it.who.as_deref());
-            it.shown = options.caller.clone().or_else(shown).map(Box::new);
+            it.passing.policy = options.caller_policy.clone().or_else(|| it.passing.policy.take());
+            it.passing.rules = Some(options.rules.clone()).filter(|rules| !rules.is_empty());
+            let shown = || shown_by(it.life.invite()?, it.identity.who.as_deref());
+            it.identity.shown = options.caller.clone().or_else(shown).map(Box::new);
         }
         let dialling = Dialling { purpose, options, dial: None, branches: Vec::new() };
         it.dialling = Some(Box::new(dialling));
@@ -102,7 +102,7 @@ impl Switch {
         let caller = self.calls.get(call.0)?.dialling.as_ref()?.purpose.caller()?;
         let it = self.legs.get(caller.0)?;
         let from = it.life.invite()?.from().ok()?;
-        match it.who.as_deref().filter(|who| who.corrects(&from)) {
+        match it.identity.who.as_deref().filter(|who| who.corrects(&from)) {
             Some(who) => Some(who.said.clone()),
             None => Some(String::from_utf8_lossy(from.uri.raw).into_owned()),
         }
@@ -233,13 +233,13 @@ impl Switch {
         self.counters.dialled += u64::from(outgoing.is_ok());
         let caller = self.calls.get(call.0).and_then(|it| it.dialling.as_ref()?.purpose.caller());
         let family = family_of(&contact)
-            .or_else(|| caller.and_then(|leg| Some(self.legs.get(leg.0)?.family)))
+            .or_else(|| caller.and_then(|leg| Some(self.legs.get(leg.0)?.media.family)))
             .unwrap_or(AddressFamily::V4);
         let leg = LegId(self.legs.insert(|_| Leg::new(call, Life::outgoing(), family)));
         if let Some(it) = self.legs.get_mut(leg.0) {
             it.branch = Some(branch);
-            it.policy = contact.policy.clone();
-            it.party = Arc::new(party_at(&contact));
+            it.passing.policy = contact.policy.clone();
+            it.identity.party = Arc::new(party_at(&contact));
             it.contact = Some(Box::new(contact));
         }
         if let Some(it) = self.calls.get_mut(call.0) {
@@ -251,7 +251,7 @@ impl Switch {
         match outgoing {
             Ok(Outgoing { channels, wait, attempt }) => {
                 if let Some(it) = self.legs.get_mut(leg.0) {
-                    (it.channels, it.attempt) = (channels, attempt);
+                    (it.admitted.channels, it.admitted.attempt) = (channels, attempt);
                 }
                 self.tell_leg(t, leg);
                 if wait.is_zero() {
@@ -268,7 +268,7 @@ impl Switch {
     fn held_by_call(&self, call: CallId) -> Vec<Channel> {
         let legs = self.calls.get(call.0).map(|it| it.legs.as_slice()).unwrap_or_default();
         let legs = legs.iter().filter_map(|leg| self.legs.get(leg.0));
-        legs.flat_map(|leg| leg.channels.iter().cloned()).collect()
+        legs.flat_map(|leg| leg.admitted.channels.iter().cloned()).collect()
     }
 
     /// The media of a branch, and what its INVITE offers.
@@ -283,7 +283,7 @@ impl Switch {
             (Some(_), Some(None)) => self.invite(t, leg, Ok(None)),
             // We offer: to somebody for a caller who is up, or for ourselves.
             (caller, None) => {
-                let like = caller.and_then(|it| self.legs.get(it.0)?.media);
+                let like = caller.and_then(|it| self.legs.get(it.0)?.media.endpoint);
                 self.with_endpoint(t, leg, like, OnEndpoint::OwnOfferToBranch { branch: leg, like });
             }
             (None, Some(_)) => {}
@@ -313,7 +313,7 @@ impl Switch {
         let caller = asks.and_then(|leg| self.legs.get(leg.0)?.life.invite());
         // Nobody of ours asks where an application dials by itself.
         let shown = dialling.options.caller.clone().filter(|_| asks.is_none());
-        let who = asks.and_then(|leg| self.legs.get(leg.0)?.who.as_deref());
+        let who = asks.and_then(|leg| self.legs.get(leg.0)?.identity.who.as_deref());
         let mut invite = self.write_invite(it, (caller, who), &dialling.options, offer);
         if let Some(contact) = it.contact.as_deref() {
             invite.hops = self.admission.hops_of_contact(contact);
@@ -345,9 +345,9 @@ impl Switch {
     /// What may be offered to a leg.
     pub(super) fn policy_towards(&self, leg: LegId) -> Cow<'_, PairPolicy> {
         let it = self.legs.get(leg.0);
-        let own = it.and_then(|it| it.policy.as_deref()).unwrap_or(&self.config.policy);
+        let own = it.and_then(|it| it.passing.policy.as_deref()).unwrap_or(&self.config.policy);
         let decodes = own.decodes || it.is_some_and(|it| self.is_recorded(it.call));
-        match it.map_or(Hold::No, |it| it.on_hold) {
+        match it.map_or(Hold::No, |it| it.hold.ours) {
             Hold::No if decodes == own.decodes => Cow::Borrowed(own),
             hold => Cow::Owned(PairPolicy { hold, decodes, ..own.clone() }),
         }
@@ -365,9 +365,9 @@ impl Switch {
         let dialling = self.calls.get(call.0).and_then(|it| it.dialling.as_ref());
         let caller = dialling.and_then(|it| it.purpose.caller());
         let Some(it) = caller.and_then(|leg| self.legs.get_mut(leg.0)) else { return };
-        if let Some(rules) = &it.rules {
-            it.given.clear();
-            headers::apply(rules, true, &mut it.given, Some(response));
+        if let Some(rules) = &it.passing.rules {
+            it.passing.given.clear();
+            headers::apply(rules, true, &mut it.passing.given, Some(response));
         }
     }
 
@@ -425,9 +425,9 @@ impl Switch {
         let Some(it) = self.legs.get_mut(leg.0) else { return };
         match why {
             WhyCancelled::AnsweredElsewhere => {
-                it.reason = Some(reason_value(&Reason::completed_elsewhere()));
+                it.why.reason = Some(reason_value(&Reason::completed_elsewhere()));
             }
-            WhyCancelled::NoAnswer => it.reason = Some(reason_value(&Reason::q850(cause::NO_ANSWER))),
+            WhyCancelled::NoAnswer => it.why.reason = Some(reason_value(&Reason::q850(cause::NO_ANSWER))),
             WhyCancelled::Declined | WhyCancelled::CallerGone | WhyCancelled::Silent => {}
         }
         if why == WhyCancelled::Silent {

@@ -65,12 +65,13 @@ impl Switch {
         let leg =
             |leg: LegId| self.legs.get(leg.0).filter(|it| it.is_up() && it.life.on_ack() == OnAck::Nothing);
         if let (true, Some(a), Some(b)) = (free, leg(legs.0), leg(legs.1)) {
-            let heard = a.heard.is_some() && b.heard.is_some();
-            let wanted = active && settled && !refused && heard && !a.no_reinvites && !b.no_reinvites;
-            match step((a.led_past, b.led_past), wanted) {
+            let heard = a.media.heard.is_some() && b.media.heard.is_some();
+            let wanted =
+                active && settled && !refused && heard && !a.takes.no_reinvites && !b.takes.no_reinvites;
+            match step((a.media.led_past, b.media.led_past), wanted) {
                 Step::Nothing => {}
-                Step::Tell(Party::A) => self.tell_the_others(t, call, (legs.1, legs.0), b.heard),
-                Step::Tell(Party::B) => self.tell_the_others(t, call, (legs.0, legs.1), a.heard),
+                Step::Tell(Party::A) => self.tell_the_others(t, call, (legs.1, legs.0), b.media.heard),
+                Step::Tell(Party::B) => self.tell_the_others(t, call, (legs.0, legs.1), a.media.heard),
                 Step::TakeBack(Party::A) => self.take_back(t, call, (legs.1, legs.0)),
                 Step::TakeBack(Party::B) => self.take_back(t, call, legs),
             }
@@ -129,8 +130,8 @@ impl Switch {
     /// `to` has agreed.
     pub(super) fn path_agreed(&mut self, t: &mut Turn<'_>, to: LegId, asked: Asked, answer: Bytes) {
         let Some(it) = self.legs.get_mut(to.0) else { return };
-        it.led_past = asked == Asked::Direct;
-        let (Some(endpoint), call) = (it.media, it.call) else { return };
+        it.media.led_past = asked == Asked::Direct;
+        let (Some(endpoint), call) = (it.media.endpoint, it.call) else { return };
         self.history.path(call, t.now, to, asked == Asked::Direct);
         let applied = self.controller.apply_remote(endpoint, answer);
         self.media(t, applied, OnMedia::Applied(OnApplied::PathAgreed { call, to, endpoint }));
@@ -159,7 +160,7 @@ impl Switch {
             // It sends past b2b still, and is heard: nothing better can be had.
             let why = status.map_or_else(|| "it could not be asked".to_owned(), |status| status.to_string());
             tracing::warn!("leg {}: its media does not come back: {why}", to.0);
-            it.led_past = false;
+            it.media.led_past = false;
         }
         self.lead(t, call);
     }
@@ -175,7 +176,7 @@ impl Switch {
     pub(super) fn led_here(&mut self, t: &mut Turn<'_>, call: CallId, legs: &[LegId]) {
         for leg in legs {
             if let Some(it) = self.legs.get_mut(leg.0) {
-                it.led_past = false;
+                it.media.led_past = false;
             }
         }
         let path = self.calls.get_mut(call.0).and_then(|it| it.bridge.as_mut()?.direct.as_mut());
@@ -189,14 +190,14 @@ impl Switch {
     pub(super) fn heard_from(&mut self, t: &mut Turn<'_>, endpoint: EndpointId, from: SocketAddr) {
         let leg = self.of_endpoint.get(&endpoint).copied();
         let Some(it) = leg.and_then(|leg| self.legs.get_mut(leg.0)) else { return };
-        it.heard = Some(from);
+        it.media.heard = Some(from);
         let call = it.call;
         self.lead(t, call);
     }
 
     /// Whether no RTP is to be expected here: it goes past b2b, or is about to.
     pub(super) fn is_past(&self, leg: LegId) -> bool {
-        let past = |leg: LegId| self.legs.get(leg.0).is_some_and(|it| it.led_past);
+        let past = |leg: LegId| self.legs.get(leg.0).is_some_and(|it| it.media.led_past);
         let call = self.legs.get(leg.0).and_then(|it| self.calls.get(it.call.0));
         let other = call.and_then(|it| it.bridge.as_ref()?.other(leg));
         past(leg) || other.is_some_and(past)

@@ -36,7 +36,7 @@ impl Switch {
         if it.is_waiting() {
             return self.reject(t, leg, status, reason);
         }
-        let headers = reason_field(it.reason.clone());
+        let headers = reason_field(it.why.reason.clone());
         let result = match it.life.state() {
             LegState::Answered => t.sip.bye_with(t.now, usage, headers),
             _ => t.sip.cancel_with(t.now, usage, headers),
@@ -52,8 +52,8 @@ impl Switch {
     pub(super) fn reject(&mut self, t: &mut Turn<'_>, leg: LegId, status: u16, reason: &str) {
         let Some(it) = self.legs.get(leg.0).filter(|it| it.is_waiting()) else { return };
         let Some(usage) = it.usage else { return };
-        let mut headers = reason_field(it.reason.clone());
-        if let Some(rules) = &it.rules {
+        let mut headers = reason_field(it.why.reason.clone());
+        if let Some(rules) = &it.passing.rules {
             crate::headers::apply(rules, true, &mut headers, None);
         }
         if status == 503 {
@@ -75,7 +75,7 @@ impl Switch {
 
     pub(super) fn release_media(&mut self, leg: LegId) {
         self.recording_goes_over(leg);
-        let endpoint = self.legs.get_mut(leg.0).and_then(|it| it.media.take());
+        let endpoint = self.legs.get_mut(leg.0).and_then(|it| it.media.endpoint.take());
         if let Some(endpoint) = endpoint {
             self.of_endpoint.remove(&endpoint);
             if let Some(call) = self.legs.get(leg.0).map(|it| it.call) {
@@ -107,7 +107,7 @@ impl Switch {
         };
         let failure = failure(&error);
         if let (Some(cause), Some(it)) = (failure.q850, self.legs.get_mut(caller.0)) {
-            it.reason = Some(reason_value(&Reason::q850(cause)));
+            it.why.reason = Some(reason_value(&Reason::q850(cause)));
         }
         // What passes as it is keeps its words. A 503 of ours says the truth: the next server may
         // have what we lack.
@@ -131,7 +131,7 @@ impl Switch {
         self.forget_passed(t, leg);
         self.forget_referred(t, leg, &cause);
         let Some(it) = self.legs.get_mut(leg.0) else { return };
-        let cause = it.cause.take().unwrap_or(cause);
+        let cause = it.why.cause.take().unwrap_or(cause);
         // Without an INVITE nobody has failed but us.
         let sent = it.usage.is_some();
         self.attempted(t, leg, effective(&cause).filter(|_| sent));
@@ -142,10 +142,10 @@ impl Switch {
             // Who does not wait any more has lost interest.
             let _ = answering.send(Err(CallError::Gone));
         }
-        if let Some(holding) = it.holding.take() {
+        if let Some(holding) = it.hold.reply.take() {
             let _ = holding.send(Err(CallError::Gone));
         }
-        let said = reason.as_deref().or(it.reason.as_deref()).and_then(q850_in);
+        let said = reason.as_deref().or(it.why.reason.as_deref()).and_then(q850_in);
         self.record_end(t, leg, &mut it, &cause, said);
         if let Some(usage) = it.usage {
             self.of_usage.remove(&usage);
@@ -205,13 +205,13 @@ impl Switch {
         reason: Option<Bytes>,
     ) {
         let Some(it) = self.legs.get_mut(other.0) else { return };
-        it.joined = None;
+        it.media.joined = None;
         if self.is_being_replaced(call, leg) {
             return;
         }
         let Some(it) = self.legs.get_mut(other.0) else { return };
         if auto_hangup {
-            it.reason = reason.or_else(|| it.reason.take());
+            it.why.reason = reason.or_else(|| it.why.reason.take());
             self.hang_up(t, other);
         } else if !it.life.is_ending() {
             let direction = if it.inbound { CallDirection::Inbound } else { CallDirection::Outbound };
@@ -229,7 +229,7 @@ impl Switch {
         let Some(call) = self.calls.get(call.0) else { return };
         for leg in &call.legs {
             if let Some(it) = self.legs.get_mut(leg.0).filter(|it| it.branch.is_some()) {
-                it.reason = reason.cloned();
+                it.why.reason = reason.cloned();
             }
         }
     }
@@ -291,7 +291,7 @@ impl Switch {
         self.counters.too_long += 1;
         for leg in it.legs.clone() {
             if let Some(it) = self.legs.get_mut(leg.0) {
-                it.reason = Some(reason_value(&Reason::q850(cause::RECOVERY_ON_TIMER_EXPIRY)));
+                it.why.reason = Some(reason_value(&Reason::q850(cause::RECOVERY_ON_TIMER_EXPIRY)));
             }
             self.hang_up(t, leg);
         }
@@ -327,7 +327,7 @@ impl Switch {
     /// An attempt at a gateway is decided, if it was not before.
     pub(super) fn attempted(&mut self, t: &Turn<'_>, leg: LegId, effective: Option<bool>) {
         let Some(it) = self.legs.get_mut(leg.0) else { return };
-        let Some(attempt) = it.attempt.take() else { return };
+        let Some(attempt) = it.admitted.attempt.take() else { return };
         if let Some(gateway) = it.contact.as_deref().and_then(|contact| contact.gateway.as_ref()) {
             self.admission.attempted(t.now, &gateway.name, attempt, effective);
         }

@@ -104,8 +104,8 @@ impl Switch {
     /// A leg's message came from there: its media may, too.
     fn signalled_from(&mut self, leg: LegId, source: Option<SocketAddr>) {
         let (Some(it), Some(source)) = (self.legs.get_mut(leg.0), source) else { return };
-        if it.signalling.replace(source.ip()) != Some(source.ip())
-            && let Some(endpoint) = it.media
+        if it.media.signalling.replace(source.ip()) != Some(source.ip())
+            && let Some(endpoint) = it.media.endpoint
         {
             self.controller.signalled_from(endpoint, source.ip());
         }
@@ -115,7 +115,7 @@ impl Switch {
     fn answered(&mut self, t: &mut Turn<'_>, leg: LegId, response: &Response, ack_wanted: bool) {
         let now = t.now;
         let Some(it) = self.legs.get_mut(leg.0) else { return };
-        it.takes_update = response.has_token(Name::Allow, "UPDATE");
+        it.takes.update = response.has_token(Name::Allow, "UPDATE");
         it.callee.answered(response.body(), ack_wanted);
         let (call, branch, ending) = (it.call, it.branch, it.life.is_ending());
         self.named_by(leg, response);
@@ -238,15 +238,16 @@ impl Switch {
 
     /// Who carried a leg's media is gone: it ends, answered or not.
     fn without_media(&mut self, t: &mut Turn<'_>, leg: LegId, reason: &str) {
-        let Some(it) = self.legs.get_mut(leg.0).filter(|it| !it.life.is_ending() && it.media.is_some())
+        let Some(it) =
+            self.legs.get_mut(leg.0).filter(|it| !it.life.is_ending() && it.media.endpoint.is_some())
         else {
             return;
         };
         tracing::warn!("leg {}: its media is lost: {reason}", leg.0);
-        it.cause = Some(TerminationCause::MediaLost);
+        it.why.cause = Some(TerminationCause::MediaLost);
         let (call, up) = (it.call, it.is_up());
         if up {
-            it.reason = Some(recovered());
+            it.why.reason = Some(recovered());
         }
         self.history.decided(call, t.now, Some(leg), "media lost", reason);
         self.hang_up_with(t, leg, 503, "No Media Resources");
@@ -268,8 +269,8 @@ impl Switch {
             return;
         }
         if let Some(it) = self.legs.get_mut(leg.0) {
-            it.cause = Some(TerminationCause::MediaTimeout);
-            it.reason = Some(recovered());
+            it.why.cause = Some(TerminationCause::MediaTimeout);
+            it.why.reason = Some(recovered());
         }
         self.hang_up(t, leg);
         self.leave_bridge(t, call, leg, &TerminationCause::MediaTimeout, Some(recovered()));

@@ -31,7 +31,7 @@ impl Switch {
         };
         let call = it.call;
         // A refresh of theirs is no business of the other side's.
-        if let (Some(endpoint), Some(offer)) = (it.media, &offer)
+        if let (Some(endpoint), Some(offer)) = (it.media.endpoint, &offer)
             && self.controller.repeats(endpoint, offer)
         {
             return self.answer_here(t, leg, asked, Some(offer.clone()));
@@ -50,12 +50,12 @@ impl Switch {
 
     /// Whether no offer goes to a leg any more.
     pub(super) fn keeps_session(&self, leg: LegId) -> bool {
-        self.legs.get(leg.0).is_some_and(|it| it.no_reinvites)
+        self.legs.get(leg.0).is_some_and(|it| it.takes.no_reinvites)
     }
 
     /// An offer that goes no further.
     pub(super) fn answer_here(&mut self, t: &mut Turn<'_>, leg: LegId, asked: Asked, offer: Option<Bytes>) {
-        let endpoint = self.legs.get(leg.0).and_then(|it| it.media);
+        let endpoint = self.legs.get(leg.0).and_then(|it| it.media.endpoint);
         let (Some(endpoint), Some(offer)) = (endpoint, offer) else {
             return self.answer_exchange(t, leg, asked, Err(Reply::status(488)));
         };
@@ -125,7 +125,7 @@ impl Switch {
         let Some(exchange) = self.calls.get(call.0).and_then(|it| it.exchange.as_ref()) else { return };
         let (from, to, asked) = (exchange.from, exchange.to, exchange.asked);
         let Some(it) = self.legs.get(to.0) else { return };
-        let takes_update = it.takes_update;
+        let takes_update = it.takes.update;
         if matches!(asked, Asked::Replacing(_)) {
             self.connects(to, from);
         }
@@ -221,7 +221,7 @@ impl Switch {
     pub(super) fn exchange_refused(&mut self, t: &mut Turn<'_>, call: CallId, reply: Reply) {
         let Some(exchange) = self.calls.get_mut(call.0).and_then(|it| it.exchange.take()) else { return };
         for leg in [exchange.from, exchange.to] {
-            if let Some(endpoint) = self.legs.get(leg.0).and_then(|it| it.media) {
+            if let Some(endpoint) = self.legs.get(leg.0).and_then(|it| it.media.endpoint) {
                 self.controller.withdraw_offer(endpoint);
             }
         }

@@ -82,7 +82,7 @@ impl Switch {
     ) {
         self.history.talk_over(call, bridge, t.now);
         for leg in legs {
-            let Some(endpoint) = self.legs.get(leg.0).and_then(|it| it.media) else { continue };
+            let Some(endpoint) = self.legs.get(leg.0).and_then(|it| it.media.endpoint) else { continue };
             let stats = self.controller.stats(endpoint);
             self.media(t, stats, OnMedia::Counted { call, bridge, leg });
         }
@@ -130,7 +130,7 @@ impl Switch {
         let account = self.history.report(call, t.now)?;
         let legs = self.calls.get(call.0).map(|it| it.legs.as_slice()).unwrap_or_default();
         let counters = legs.iter().filter_map(|leg| {
-            let endpoint = self.legs.get(leg.0)?.media?;
+            let endpoint = self.legs.get(leg.0)?.media.endpoint?;
             Some((*leg, self.controller.stats(endpoint), self.controller.descriptions(endpoint)))
         });
         Some(Inquiry { account, counters: counters.collect() })

@@ -33,23 +33,23 @@ impl Switch {
             return drop(reply.send(Err(CallError::Gone)));
         };
         let call = it.call;
-        let (Some(endpoint), true) = (it.media, it.is_up()) else {
+        let (Some(endpoint), true) = (it.media.endpoint, it.is_up()) else {
             return drop(reply.send(Err(CallError::WrongState("the leg has to be answered first"))));
         };
-        if it.no_reinvites {
+        if it.takes.no_reinvites {
             let why = "its gateway takes no re-INVITE (reinvites = false)";
             return drop(reply.send(Err(CallError::WrongState(why))));
         }
-        let busy = it.holding.is_some() || it.life.on_ack() != OnAck::Nothing || self.is_asked(call);
+        let busy = it.hold.reply.is_some() || it.life.on_ack() != OnAck::Nothing || self.is_asked(call);
         if busy {
             return drop(reply.send(Err(CallError::Busy)));
         }
-        if it.on_hold == hold {
+        if it.hold.ours == hold {
             return drop(reply.send(Ok(())));
         }
         let bridge = self.calls.get(call.0).and_then(|it| it.bridge.as_ref());
         let other = bridge.and_then(|bridge| Some((bridge.other(leg)?, bridge.mode)));
-        let like = other.and_then(|(other, _)| self.legs.get(other.0)?.media);
+        let like = other.and_then(|(other, _)| self.legs.get(other.0)?.media.endpoint);
         // Where offers pass, the other party's direction is known here, and stands.
         let asked = match (hold, other) {
             (Hold::No, Some((_, mode))) if !mode.intercepts() => Hold::No,
@@ -59,7 +59,7 @@ impl Switch {
         let policy = PairPolicy { hold: asked, ..self.policy_towards(leg).into_owned() };
         let offer = self.controller.local_offer(endpoint, like, &policy);
         if let Some(it) = self.legs.get_mut(leg.0) {
-            it.holding = Some(reply);
+            it.hold.reply = Some(reply);
         }
         let then = OnDescription::Hold { call, leg, endpoint, hold };
         self.media(t, offer, OnMedia::Described(then));
@@ -100,7 +100,7 @@ impl Switch {
 
     /// The party has answered.
     pub(super) fn hold_agreed(&mut self, t: &mut Turn<'_>, leg: LegId, hold: Hold, answer: Bytes) {
-        let Some(endpoint) = self.legs.get(leg.0).and_then(|it| it.media) else {
+        let Some(endpoint) = self.legs.get(leg.0).and_then(|it| it.media.endpoint) else {
             return self.tell_holding(leg, Err(CallError::Gone));
         };
         let applied = self.controller.apply_remote(endpoint, answer);
@@ -120,11 +120,11 @@ impl Switch {
             return self.tell_holding(leg, Err(error.into()));
         }
         let Some(it) = self.legs.get_mut(leg.0) else { return };
-        let changed = (it.on_hold == Hold::No) != (hold == Hold::No);
-        it.on_hold = hold;
-        let (call, joined) = (it.call, it.joined);
+        let changed = (it.hold.ours == Hold::No) != (hold == Hold::No);
+        it.hold.ours = hold;
+        let (call, joined) = (it.call, it.media.joined);
         // Who wanted it does not any more: it took too long.
-        let unwanted = hold != Hold::No && it.holding.as_ref().is_none_or(|it| it.is_closed());
+        let unwanted = hold != Hold::No && it.hold.reply.as_ref().is_none_or(|it| it.is_closed());
         if hold == Hold::No {
             self.controller.stop_moh(endpoint);
         }
@@ -144,7 +144,7 @@ impl Switch {
 
     /// Tells who has put a leg on hold, or taken it back, what became of it.
     pub(super) fn tell_holding(&mut self, leg: LegId, result: Result<(), CallError>) {
-        if let Some(holding) = self.legs.get_mut(leg.0).and_then(|it| it.holding.take()) {
+        if let Some(holding) = self.legs.get_mut(leg.0).and_then(|it| it.hold.reply.take()) {
             // Who does not wait any more has lost interest.
             let _ = holding.send(result);
         }
@@ -153,10 +153,10 @@ impl Switch {
     /// A leg's hold is over with its bridge; the next offer to it says so.
     pub(super) fn hold_over(&mut self, t: &mut Turn<'_>, call: CallId, leg: LegId) {
         let Some(it) = self.legs.get_mut(leg.0) else { return };
-        if std::mem::take(&mut it.on_hold) == Hold::No {
+        if std::mem::take(&mut it.hold.ours) == Hold::No {
             return;
         }
-        if let Some(endpoint) = it.media {
+        if let Some(endpoint) = it.media.endpoint {
             self.controller.stop_moh(endpoint);
         }
         self.tell(t, Event::OnHold { call, leg, on: false });

@@ -66,17 +66,17 @@ impl Switch {
         let leg = LegId(self.legs.insert(|_| Leg::new(call, Life::incoming(request.clone()), family)));
         if let Some(it) = self.legs.get_mut(leg.0) {
             it.usage = Some(usage);
-            it.signalling = Some(flow.remote.ip());
-            (it.channels, it.policy) = (channels, policy);
-            it.takes_update = request.has_token(Name::Allow, "UPDATE");
-            it.party = Arc::new(Party {
+            it.media.signalling = Some(flow.remote.ip());
+            (it.admitted.channels, it.passing.policy) = (channels, policy);
+            it.takes.update = request.has_token(Name::Allow, "UPDATE");
+            it.identity.party = Arc::new(Party {
                 user: identity.clone(),
                 number: who.said.clone(),
                 address: Some(source),
                 gateway: gateway.clone(),
                 flow: Some(flow),
             });
-            (it.who, it.called) = (Some(who.clone()), number.clone());
+            (it.identity.who, it.identity.called) = (Some(who.clone()), number.clone());
         }
         self.answers_challenges(t, leg, usage);
         let session = self.admission.session_rules(&self.party(leg));

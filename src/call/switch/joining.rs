@@ -33,17 +33,17 @@ impl Switch {
         let Some(it) = self.legs.get(leg.0) else {
             return self.with_opened(t, then, Err(MediaError::Stopped));
         };
-        if let Some(endpoint) = it.media {
+        if let Some(endpoint) = it.media.endpoint {
             return self.with_opened(t, then, Ok(endpoint));
         }
         let rtp_timeout = self.config.rtp_timeout;
         let party = self.party(leg);
-        let signalling = [party.address.map(|address| address.ip()), it.signalling];
+        let signalling = [party.address.map(|address| address.ip()), it.media.signalling];
         let MediaRules { sources, bound, inside, interface, srtp, no_reinvites, .. } =
             self.admission.media_rules(t.now, &party);
         let routed = || it.contact.as_deref()?.srtp.as_deref().cloned();
         let srtp = srtp.or_else(routed).unwrap_or_else(|| self.config.srtp.clone());
-        let (family, audio) = (it.family, self.policy_towards(leg).audio);
+        let (family, audio) = (it.media.family, self.policy_towards(leg).audio);
         let spec = EndpointSpec {
             family,
             near,
@@ -73,9 +73,9 @@ impl Switch {
             Err(error) => return self.with_opened(t, then, Err(error)),
         };
         match self.legs.get_mut(leg.0) {
-            Some(it) if it.media.is_none() => {
-                it.media = Some(endpoint);
-                it.no_reinvites = no_reinvites;
+            Some(it) if it.media.endpoint.is_none() => {
+                it.media.endpoint = Some(endpoint);
+                it.takes.no_reinvites = no_reinvites;
                 self.of_endpoint.insert(endpoint, leg);
                 if self.policy_towards(leg).tones {
                     self.controller.hear_tones(endpoint, true);
@@ -85,7 +85,7 @@ impl Switch {
             }
             // The leg ended, or somebody else was faster: nobody needs this one.
             other => {
-                let known = other.and_then(|it| it.media).ok_or(MediaError::Stopped);
+                let known = other.and_then(|it| it.media.endpoint).ok_or(MediaError::Stopped);
                 self.counters.late += 1;
                 self.controller.release_endpoint(endpoint);
                 self.with_opened(t, then, known);
@@ -155,7 +155,7 @@ impl Switch {
     }
 
     pub(super) fn endpoints(&self, a: LegId, b: LegId) -> Option<(EndpointId, EndpointId)> {
-        Some((self.legs.get(a.0)?.media?, self.legs.get(b.0)?.media?))
+        Some((self.legs.get(a.0)?.media.endpoint?, self.legs.get(b.0)?.media.endpoint?))
     }
 
     /// Lets media flow between two legs.
@@ -164,7 +164,7 @@ impl Switch {
         for leg in [a, b] {
             let other = if leg == a { b } else { a };
             if let Some(it) = self.legs.get_mut(leg.0) {
-                it.joined = Some(other);
+                it.media.joined = Some(other);
             }
         }
         let joined = self.controller.bridge(from, to);
@@ -293,7 +293,7 @@ impl Switch {
 
     /// The callee's answer to an offer of ours.
     pub(super) fn apply(&mut self, t: &mut Turn<'_>, leg: LegId, answer: Bytes, then: OnApplied) {
-        let Some(endpoint) = self.legs.get(leg.0).and_then(|it| it.media) else {
+        let Some(endpoint) = self.legs.get(leg.0).and_then(|it| it.media.endpoint) else {
             return self.applied(t, then, Err(MediaError::Stopped));
         };
         let applied = self.controller.apply_remote(endpoint, answer);
@@ -311,7 +311,7 @@ impl Switch {
             return Err(MediaError::Stopped);
         };
         let Some(usage) = it.usage else { return Err(MediaError::Stopped) };
-        let headers = std::mem::take(&mut it.given);
+        let headers = std::mem::take(&mut it.passing.given);
         let reply = Response { headers, body: session.map(Body::sdp), ..Response::status(200) };
         if let Err(error) = t.sip.reply(t.now, usage, reply) {
             // It was cancelled in this very moment: its end is on the way.
@@ -331,7 +331,7 @@ impl Switch {
     pub(super) fn break_up(&mut self, t: &mut Turn<'_>, a: LegId, b: LegId, why: &str) {
         for leg in [a, b] {
             if let Some(it) = self.legs.get_mut(leg.0) {
-                it.cause = Some(TerminationCause::Protocol { message: why.to_owned() });
+                it.why.cause = Some(TerminationCause::Protocol { message: why.to_owned() });
             }
             self.hang_up(t, leg);
         }
@@ -381,8 +381,8 @@ impl Switch {
     /// What a party's description says about holding, told to its bridge.
     pub(super) fn note_direction(&mut self, t: &Turn<'_>, leg: LegId, description: &[u8]) {
         let Some(held) = holds(description) else { return };
-        let Some(it) = self.legs.get_mut(leg.0).filter(|it| it.holds != held) else { return };
-        it.holds = held;
+        let Some(it) = self.legs.get_mut(leg.0).filter(|it| it.hold.wanted != held) else { return };
+        it.hold.wanted = held;
         let call = it.call;
         self.tell(t, Event::Hold { call, leg, held });
         self.hold_bridge(t, call);

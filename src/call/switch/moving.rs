@@ -93,7 +93,7 @@ impl Switch {
         source: SocketAddr,
         as_now: &Request,
     ) -> Arc<CallerIdentity> {
-        let before = self.legs.get(leg.0).and_then(|it| it.who.clone());
+        let before = self.legs.get(leg.0).and_then(|it| it.identity.who.clone());
         match before {
             Some(who) if who.private || party.user.is_some() => who,
             before => {
@@ -109,8 +109,8 @@ impl Switch {
     /// The party may have been held, or have sent its media elsewhere: it is offered a
     /// conversation with us.
     pub(super) fn talk_to_us(&mut self, t: &mut Turn<'_>, leg: LegId) {
-        let Some(it) = self.legs.get(leg.0).filter(|it| !it.no_reinvites) else { return };
-        let (call, Some(endpoint)) = (it.call, it.media) else { return };
+        let Some(it) = self.legs.get(leg.0).filter(|it| !it.takes.no_reinvites) else { return };
+        let (call, Some(endpoint)) = (it.call, it.media.endpoint) else { return };
         let offer = self.controller.local_offer(endpoint, None, &self.policy_towards(leg));
         self.media(t, offer, OnMedia::Described(OnDescription::TalkToUs { call, leg }));
     }

@@ -88,10 +88,10 @@ impl Switch {
         let bridge = self.calls.get(call.0).and_then(|it| it.bridge.as_ref());
         let Some(bridge) = bridge else { return HeldBy::Nobody };
         let direction = |leg: LegId| {
-            let holds = self.legs.get(leg.0).is_some_and(|it| it.holds);
+            let holds = self.legs.get(leg.0).is_some_and(|it| it.hold.wanted);
             // Whom we have put on hold for it is as good as held by it.
             let other = bridge.other(leg).and_then(|other| self.legs.get(other.0));
-            let for_it = other.is_some_and(|it| it.on_hold != Hold::No);
+            let for_it = other.is_some_and(|it| it.hold.ours != Hold::No);
             Direction { send: !holds && !for_it, receive: true }
         };
         HeldBy::of(direction(bridge.a), direction(bridge.b))
@@ -109,7 +109,7 @@ impl Switch {
             (None, contact) => contact.map(|contact| contact.uri.clone()).unwrap_or_default(),
         };
         let gateway = contact.and_then(|contact| contact.gateway.as_ref()).map(|it| it.name.to_string());
-        let user = it.party.user.clone();
+        let user = it.identity.party.user.clone();
         let call = it.call;
         self.tell(t, Event::LegCreated { call, leg, direction, peer, gateway, user });
     }

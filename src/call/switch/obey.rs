@@ -25,7 +25,7 @@ impl Switch {
                 }
                 let waits = self.legs.get_mut(leg.0).filter(|it| it.is_waiting());
                 if let Some(it) = waits.filter(|_| !headers.is_empty()) {
-                    it.given = headers;
+                    it.passing.given = headers;
                 }
                 self.answer_here_and_now(t, leg, reply);
             }

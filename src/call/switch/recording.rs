@@ -213,7 +213,7 @@ impl Switch {
     }
 
     fn up_endpoint(&self, leg: LegId) -> Option<crate::controller::EndpointId> {
-        self.legs.get(leg.0).filter(|it| it.is_up())?.media
+        self.legs.get(leg.0).filter(|it| it.is_up())?.media.endpoint
     }
 
     /// The media of a leg is about to go: what is recorded of it goes on with who stays.
@@ -261,7 +261,7 @@ impl Switch {
         };
         let Some(it) = self.legs.get_mut(leg.0) else { return false };
         // Whoever comes by a gateway is nobody of ours.
-        if it.party.gateway.is_some() {
+        if it.identity.party.gateway.is_some() {
             return false;
         }
         let Some(request) = rules.digit(it.keys.get_or_insert_default(), digit, t.now) else { return true };

@@ -40,7 +40,7 @@ impl Switch {
     ) {
         let from = request.from().ok();
         let (who, called) = match self.legs.get(leg.0) {
-            Some(it) => (it.who.clone().unwrap_or_default(), it.called.clone()),
+            Some(it) => (it.identity.who.clone().unwrap_or_default(), it.identity.called.clone()),
             None => return,
         };
         let text = |bytes: &[u8]| String::from_utf8_lossy(bytes).into_owned();
@@ -128,7 +128,7 @@ impl Switch {
         let dialled = leg.contact.as_ref().and_then(|contact| contact.gateway.as_ref());
         let diverted = leg.contact.as_ref().and_then(|contact| contact.diverted.as_deref());
         // Who comes from a gateway holds one of its channels.
-        let held = leg.channels.iter().find_map(|channel| match channel.holder() {
+        let held = leg.admitted.channels.iter().find_map(|channel| match channel.holder() {
             Holder::Gateway(name) => Some(name),
             _ => None,
         });

@@ -186,13 +186,13 @@ impl Switch {
 
     /// Whether the party of a leg has called and stays unknown.
     pub(super) fn is_unknown(&self, leg: LegId) -> bool {
-        self.legs.get(leg.0).and_then(|it| it.who.as_deref()).is_some_and(|who| who.private)
+        self.legs.get(leg.0).and_then(|it| it.identity.who.as_deref()).is_some_and(|who| who.private)
     }
 
     /// Name and number of the party of a leg, whether or not others may see them.
     pub(super) fn caller_of(&self, leg: LegId) -> Option<(String, String)> {
         let it = self.legs.get(leg.0)?;
-        match &it.shown {
+        match &it.identity.shown {
             Some(shown) => Some((**shown).clone()),
             None => {
                 Some((String::new(), self.party(leg).number.clone())).filter(|(_, number)| !number.is_empty())
@@ -202,7 +202,7 @@ impl Switch {
 
     /// What is known of the party of a leg.
     pub(super) fn party(&self, leg: LegId) -> Arc<Party> {
-        self.legs.get(leg.0).map(|it| it.party.clone()).unwrap_or_default()
+        self.legs.get(leg.0).map(|it| it.identity.party.clone()).unwrap_or_default()
     }
 }
 

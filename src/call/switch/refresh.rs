@@ -18,8 +18,8 @@ use b2b_sip::endpoint::{Body, Reply, Termination};
 impl Switch {
     /// The session timer wants a refresh. It asks again, should one be impossible now.
     pub(super) fn refresh_session(&mut self, t: &mut Turn<'_>, leg: LegId) {
-        let Some(it) = self.legs.get(leg.0).filter(|it| it.is_up() && !it.no_reinvites) else { return };
-        let (call, Some(endpoint)) = (it.call, it.media) else { return };
+        let Some(it) = self.legs.get(leg.0).filter(|it| it.is_up() && !it.takes.no_reinvites) else { return };
+        let (call, Some(endpoint)) = (it.call, it.media.endpoint) else { return };
         if self.calls.get(call.0).is_none_or(|it| it.exchange.is_some()) {
             return;
         }
@@ -50,7 +50,7 @@ impl Switch {
 
     /// The answer to a refresh of ours.
     pub(super) fn session_refreshed(&mut self, t: &mut Turn<'_>, leg: LegId, answer: Bytes) {
-        let Some(endpoint) = self.legs.get(leg.0).and_then(|it| it.media) else { return };
+        let Some(endpoint) = self.legs.get(leg.0).and_then(|it| it.media.endpoint) else { return };
         let applied = self.controller.apply_remote(endpoint, answer);
         self.media(t, applied, OnMedia::Applied(OnApplied::SessionRefreshed { leg, endpoint }));
     }
@@ -64,7 +64,7 @@ impl Switch {
             return;
         }
         if let Some(it) = self.legs.get_mut(leg.0) {
-            it.cause = Some(TerminationCause::SessionExpired);
+            it.why.cause = Some(TerminationCause::SessionExpired);
         }
         self.is_ending(leg);
         // The other side does not wait for the end of that BYE.
@@ -72,7 +72,7 @@ impl Switch {
     }
 
     pub(super) fn has_expired(&self, leg: LegId, cause: &Termination) -> bool {
-        let said = self.legs.get(leg.0).and_then(|it| it.cause.as_ref());
+        let said = self.legs.get(leg.0).and_then(|it| it.why.cause.as_ref());
         matches!(cause, Termination::SessionExpired) || said == Some(&TerminationCause::SessionExpired)
     }
 }

@@ -86,7 +86,7 @@ impl Switch {
         {
             said.tell(session);
         }
-        let headers = it.given.clone();
+        let headers = it.passing.given.clone();
         self.advance_leg(t, leg, event, None);
         let reply = Reply { headers, body: session.map(Body::sdp), reliable, ..Reply::status(status) };
         if let Err(error) = t.sip.reply(t.now, usage, reply) {
@@ -250,7 +250,7 @@ impl Switch {
         let Some(incoming) = here.life.as_incoming() else {
             return self.both_described(t, won, Err(MediaError::Stopped));
         };
-        match Acceptance::of(&incoming.session, &it.callee, here.joined == Some(leg), offer) {
+        match Acceptance::of(&incoming.session, &it.callee, here.media.joined == Some(leg), offer) {
             Acceptance::Plain => {
                 let result = self.accept(t, caller, None);
                 self.both_described(t, won, result);
@@ -287,7 +287,7 @@ impl Switch {
 
     /// The callee has been answered by us: the caller is offered what it can do.
     fn offer_own(&mut self, t: &mut Turn<'_>, won: Won) {
-        let like = self.legs.get(won.callee.0).and_then(|it| it.media);
+        let like = self.legs.get(won.callee.0).and_then(|it| it.media.endpoint);
         self.with_endpoint(t, won.caller, like, OnEndpoint::OfferLate { like, won });
     }
 

@@ -72,17 +72,17 @@ impl Switch {
         let shown = self.shown_key(t, leg, digit);
         self.tell(t, Event::Digit { call, leg, digit: shown, duration_ms, by: DigitBy::Info });
         let is_awaited = self.feature_digit(t, leg, digit);
-        if let Some(endpoint) = self.legs.get(leg.0).and_then(|it| it.media) {
+        if let Some(endpoint) = self.legs.get(leg.0).and_then(|it| it.media.endpoint) {
             self.controller.feed_digit(endpoint, digit);
         }
         if other != leg {
             let tones = self.policy_towards(other).audio.digits.has_tones();
             let other = self.legs.get(other.0);
-            let endpoint = other.and_then(|it| it.media);
+            let endpoint = other.and_then(|it| it.media.endpoint);
             match endpoint.filter(|endpoint| tones || self.takes_events(*endpoint)) {
                 Some(endpoint) => self.controller.send_digit(endpoint, digit, duration_ms),
                 // It may be of a code for b2b, and goes on only to who says that they want it.
-                None if is_awaited && other.is_some_and(|it| !it.takes_info) => {}
+                None if is_awaited && other.is_some_and(|it| !it.takes.info) => {}
                 None => return None,
             }
         }
@@ -100,7 +100,7 @@ impl Switch {
     /// A message of a leg's party that says in Allow what it takes.
     pub(super) fn takes_info(&mut self, leg: LegId, message: &Headers) {
         if let Some(it) = self.legs.get_mut(leg.0).filter(|_| message.header(Name::Allow).is_some()) {
-            it.takes_info = message.has_token(Name::Allow, "INFO");
+            it.takes.info = message.has_token(Name::Allow, "INFO");
             self.may_send_events(leg);
         }
     }
@@ -108,11 +108,11 @@ impl Switch {
     /// Before the description of a party passes on that takes digits by INFO: where they end here,
     /// the other party may send events.
     pub(super) fn may_send_events(&mut self, leg: LegId) {
-        let Some(it) = self.legs.get(leg.0).filter(|it| it.takes_info) else { return };
+        let Some(it) = self.legs.get(leg.0).filter(|it| it.takes.info) else { return };
         let call = self.calls.get(it.call.0);
         let dialling = call.and_then(|it| it.dialling.as_ref()).map(|it| it.options.mode);
         let mode = dialling.or_else(|| call?.bridge.as_ref().map(|it| it.mode));
-        if let Some(endpoint) = it.media.filter(|_| mode.is_some_and(BridgeMode::intercepts)) {
+        if let Some(endpoint) = it.media.endpoint.filter(|_| mode.is_some_and(BridgeMode::intercepts)) {
             self.controller.takes_info(endpoint);
         }
     }
@@ -123,8 +123,8 @@ impl Switch {
         let Some((_, other, mode)) = self.bridged(leg) else { return };
         // Who is to have INFO by configuration has it, whatever else passes.
         let always = self.policy_towards(other).audio.digits == DtmfMode::Info;
-        let other = self.legs.get(other.0).filter(|it| always || mode.intercepts() && it.takes_info);
-        let Some((usage, endpoint)) = other.and_then(|it| it.usage.zip(it.media)) else { return };
+        let other = self.legs.get(other.0).filter(|it| always || mode.intercepts() && it.takes.info);
+        let Some((usage, endpoint)) = other.and_then(|it| it.usage.zip(it.media.endpoint)) else { return };
         if self.takes_events(endpoint) {
             return;
         }

@@ -159,9 +159,9 @@ impl Switch {
             callee: it.beginning.as_ref().map(|it| it.callee.clone()).unwrap_or_default(),
             contact: contact.map(|contact| contact.uri.clone()),
             gateway: contact.and_then(|contact| contact.gateway.as_ref()).map(|it| it.name.to_string()),
-            user: it.party.user.clone(),
-            holds: it.holds,
-            on_hold: it.on_hold != Hold::No,
+            user: it.identity.party.user.clone(),
+            holds: it.hold.wanted,
+            on_hold: it.hold.ours != Hold::No,
             recording: it
                 .recording
                 .as_ref()

@@ -71,7 +71,7 @@ impl Switch {
         }
         // Nobody need be dialled for it.
         let _ = self.stop_dialling(t, leg);
-        let held = self.legs.get(leg.0).is_some_and(|it| it.on_hold != Hold::No);
+        let held = self.legs.get(leg.0).is_some_and(|it| it.hold.ours != Hold::No);
         if let Some((_, other, _)) = self.bridged(leg) {
             self.part(t, call);
             let direction = if inbound { CallDirection::Inbound } else { CallDirection::Outbound };
@@ -82,7 +82,8 @@ impl Switch {
             self.hold_over(t, call, leg);
             self.talk_to_us(t, leg);
         }
-        if let Some(endpoint) = self.legs.get(leg.0).filter(|it| it.is_up()).and_then(|it| it.media) {
+        if let Some(endpoint) = self.legs.get(leg.0).filter(|it| it.is_up()).and_then(|it| it.media.endpoint)
+        {
             self.controller.stop_prompt(endpoint);
             self.controller.stop_collecting(endpoint);
             self.controller.stop_moh(endpoint);
@@ -109,7 +110,7 @@ impl Switch {
             return Err(CallError::WrongState("there is no application of this name"));
         }
         let as_it_came = it.life.invite().filter(|_| number.is_none()).cloned();
-        let it_called = it.called.clone();
+        let it_called = it.identity.called.clone();
         let own = &self.party(leg).number;
         let target = format!("sip:{}@{}", escaped_user(number.unwrap_or(own)), self.config.domain);
         let moved = self.moved(leg, &target, t).ok_or(CallError::WrongState("it is no number"))?;

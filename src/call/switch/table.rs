@@ -39,44 +39,75 @@ pub(super) struct Leg {
     pub life: Life,
     /// None: its INVITE waits for media.
     pub usage: Option<UsageId>,
-    pub media: Option<EndpointId>,
-    pub family: AddressFamily,
     /// Which branch of its call's dialling it is.
     pub branch: Option<BranchNo>,
     /// What it has said on the way to its answer, if we call it.
     pub callee: CalleeSession,
     /// How often its INVITE, and its BYE, have been challenged.
     pub authorized: (u8, u8),
-    /// Whom its media is joined with.
-    pub joined: Option<LegId>,
-    /// The party does not want to hear.
-    pub holds: bool,
-    /// We put it on hold, and who waits until it is, or is no more.
-    pub on_hold: Hold,
-    pub holding: Option<Reply<Result<(), CallError>>>,
+    pub media: LegEndpoint,
+    pub hold: LegHold,
+    pub takes: Takes,
+    pub identity: LegIdentity,
+    pub passing: Passing,
+    pub admitted: Admitted,
+    pub why: Why,
+    /// Whom we call, and where.
+    pub contact: Option<Box<ResolvedContact>>,
     /// Its own recording, and how many it has had.
     pub recording: Option<LegRecording>,
     pub recordings: u32,
+    /// For its record.
+    pub beginning: Option<Box<Beginning>>,
+    /// Ends what is left of its handler.
+    pub handled: Option<Ends>,
+    /// The last digits of its party, where somebody listens for codes.
+    pub keys: Option<Box<Keys>>,
+    /// Whether anybody is told which keys its party presses.
+    pub hidden: Hidden,
+    pub watchers: Vec<Reply<Result<CallEnd, CallError>>>,
+    /// Who waits until it is answered: our 2xx made an offer.
+    pub answering: Option<Reply<Result<(), CallError>>>,
+}
+
+/// What carries its media, and what is known of that.
+pub(super) struct LegEndpoint {
+    pub endpoint: Option<EndpointId>,
+    pub family: AddressFamily,
+    /// Whom it is joined with.
+    pub joined: Option<LegId>,
     /// Where its RTP comes from, once some has come.
     pub heard: Option<SocketAddr>,
-    /// Where its last message came from.
+    /// Where its last message came from: its RTP may, too.
     pub signalling: Option<IpAddr>,
     /// It was told to send to its other party itself.
     pub led_past: bool,
+}
+
+/// Who does not want to hear whom (RFC 6337 §5.3).
+#[derive(Default)]
+pub(super) struct LegHold {
+    /// The party does not want to hear.
+    pub wanted: bool,
+    /// We put it on hold, and who waits until it is, or is no more.
+    pub ours: Hold,
+    pub reply: Option<Reply<Result<(), CallError>>>,
+}
+
+/// What it may be sent inside of its dialog.
+#[derive(Default)]
+pub(super) struct Takes {
     /// It says in Allow that it takes UPDATE.
-    pub takes_update: bool,
+    pub update: bool,
+    /// It says in Allow that it takes INFO, and b2b turns telephone events into that for it.
+    pub info: bool,
     /// No offer goes to it any more: re-INVITEs of the other party are answered here.
     pub no_reinvites: bool,
-    /// It says in Allow that it takes INFO, and b2b turns telephone events into that for it.
-    pub takes_info: bool,
-    /// Whom it is connected with now, as P-Asserted-Identity; none: whom it knows from its INVITE.
-    pub connected: Option<Bytes>,
-    /// Why we end it, where the dialog's end would not say so.
-    pub cause: Option<TerminationCause>,
-    /// Reason (RFC 3326) of the BYE, CANCEL or refusal that ends it.
-    pub reason: Option<Bytes>,
-    pub watchers: Vec<Reply<Result<CallEnd, CallError>>>,
-    pub contact: Option<Box<ResolvedContact>>,
+}
+
+/// Who it is, to us and to others.
+#[derive(Default)]
+pub(super) struct LegIdentity {
     /// Who has called, as far as admission control knows, and where from; whom we call, and where.
     pub party: Arc<Party>,
     /// Who has called, as its INVITE says and is believed; none: we called it.
@@ -86,26 +117,37 @@ pub(super) struct Leg {
     /// Name and number of its party: of who has called, as the callee was told; of others, as
     /// they say, where they are believed.
     pub shown: Option<Box<(String, String)>>,
+    /// Whom it is connected with now, as P-Asserted-Identity; none: whom it knows from its INVITE.
+    pub connected: Option<Bytes>,
+}
+
+/// What passes from other legs to it.
+#[derive(Default)]
+pub(super) struct Passing {
     /// Changes to the responses that it gets, and the fields that another leg's response
     /// gave it.
     pub rules: Option<Arc<[HeaderRule]>>,
     pub given: HeaderFields,
     /// What may be offered to it; none: as the configuration says.
     pub policy: Option<Arc<PairPolicy>>,
-    /// For its record.
-    pub beginning: Option<Box<Beginning>>,
+}
+
+/// What admission control has given it.
+#[derive(Default)]
+pub(super) struct Admitted {
     /// Places that it holds as long as it is there.
     pub channels: Vec<Channel>,
     /// What admission control is to be told of this attempt at a gateway, once it is decided.
     pub attempt: Option<u64>,
-    /// Ends what is left of its handler.
-    pub handled: Option<Ends>,
-    /// The last digits of its party, where somebody listens for codes.
-    pub keys: Option<Box<Keys>>,
-    /// Whether anybody is told which keys its party presses.
-    pub hidden: Hidden,
-    /// Who waits until it is answered: our 2xx made an offer.
-    pub answering: Option<Reply<Result<(), CallError>>>,
+}
+
+/// Why we end it.
+#[derive(Default)]
+pub(super) struct Why {
+    /// Where the dialog's end would not say so.
+    pub cause: Option<TerminationCause>,
+    /// Reason (RFC 3326) of the BYE, CANCEL or refusal that ends it.
+    pub reason: Option<Bytes>,
 }
 
 /// Whether the keys that a party presses are told to nobody.
@@ -120,46 +162,30 @@ pub(super) enum Hidden {
 
 impl Leg {
     pub fn new(call: CallId, life: Life, family: AddressFamily) -> Self {
+        let (endpoint, joined, heard, signalling, led_past) = (None, None, None, None, false);
         Leg {
             call,
             inbound: life.as_incoming().is_some(),
             life,
             usage: None,
-            media: None,
-            family,
             branch: None,
             callee: CalleeSession::default(),
             authorized: (0, 0),
-            joined: None,
-            holds: false,
-            on_hold: Hold::No,
-            holding: None,
+            media: LegEndpoint { endpoint, family, joined, heard, signalling, led_past },
+            hold: LegHold::default(),
+            takes: Takes::default(),
+            identity: LegIdentity::default(),
+            passing: Passing::default(),
+            admitted: Admitted::default(),
+            why: Why::default(),
+            contact: None,
             recording: None,
             recordings: 0,
-            heard: None,
-            signalling: None,
-            led_past: false,
-            takes_update: false,
-            no_reinvites: false,
-            takes_info: false,
-            connected: None,
-            cause: None,
-            reason: None,
-            watchers: Vec::new(),
-            contact: None,
-            party: Arc::default(),
-            who: None,
-            called: None,
-            shown: None,
-            rules: None,
-            given: Vec::new(),
-            policy: None,
             beginning: None,
-            channels: Vec::new(),
-            attempt: None,
             handled: None,
             keys: None,
             hidden: Hidden::No,
+            watchers: Vec::new(),
             answering: None,
         }
     }

@@ -137,8 +137,8 @@ impl Switch {
         for leg in [old.a, old.b] {
             self.hold_over(t, call, leg);
             if let Some(it) = self.legs.get_mut(leg.0) {
-                it.joined = None;
-                it.led_past = false;
+                it.media.joined = None;
+                it.media.led_past = false;
             }
         }
         if let Some((a, b)) = self.endpoints(old.a, old.b) {
@@ -178,7 +178,7 @@ impl Switch {
     /// A leg that has been transferred away. `told`: it is to hear of that first.
     pub(super) fn leave(&mut self, t: &mut Turn<'_>, leg: LegId, told: bool) {
         let Some(it) = self.legs.get_mut(leg.0) else { return };
-        it.cause = Some(TerminationCause::LocalHangup);
+        it.why.cause = Some(TerminationCause::LocalHangup);
         let call = it.call;
         if !told {
             return self.hang_up(t, leg);
@@ -320,7 +320,7 @@ impl Switch {
         answer: Bytes,
     ) {
         let Some(it) = self.legs.get(to.0) else { return };
-        let (Some(endpoint), call) = (it.media, it.call) else { return };
+        let (Some(endpoint), call) = (it.media.endpoint, it.call) else { return };
         let applied = self.controller.apply_remote(endpoint, answer);
         self.media(t, applied, OnMedia::Applied(OnApplied::Refreshed { call, from, to, back }));
     }
