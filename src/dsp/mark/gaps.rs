@@ -45,6 +45,8 @@ pub struct Found {
 /// A gap under way, in steps.
 #[derive(Debug, Clone, Copy, Default)]
 struct Run {
+    /// It began with the stream: nothing has to be there before the first symbol.
+    leads: bool,
     from: f64,
     missing: f64,
     silent: f64,
@@ -58,6 +60,8 @@ pub struct Gaps {
     /// A word that is not judged yet.
     waiting: Option<Found>,
     run: Option<Run>,
+    /// A symbol of a word was there.
+    begun: bool,
     /// The last word was not there, or there was none yet.
     lost: bool,
     /// How often it was told that this gap lasts.
@@ -69,7 +73,15 @@ pub struct Gaps {
 impl Gaps {
     /// Nothing was heard.
     pub fn new() -> Self {
-        Gaps { judged: 0, waiting: None, run: None, lost: true, told: 0, loudness: SILENCE * QUIETER }
+        Gaps {
+            judged: 0,
+            waiting: None,
+            run: None,
+            begun: false,
+            lost: true,
+            told: 0,
+            loudness: SILENCE * QUIETER,
+        }
     }
 
     /// A word was found: `before(0)`. `before` has the words before it as they would have been said.
@@ -150,11 +162,12 @@ impl Gaps {
                 silent += self.silent(from, from + shift.abs(), history) as f64;
             }
             if missing < MISSING {
+                self.begun = true;
                 self.close(clock, events);
                 continue;
             }
             let from = (place(symbol) + STEPS as i64) as f64 - missing.min(STEPS as f64);
-            let run = self.run.get_or_insert(Run { from, ..Run::default() });
+            let run = self.run.get_or_insert(Run { leads: !self.begun, from, ..Run::default() });
             run.missing += missing;
             run.silent += silent;
         }
@@ -200,7 +213,8 @@ impl Gaps {
         }
         let looked_at = missing.min(LOOKED_AT);
         let silent = self.silent(start - looked_at, start, history) * missing / looked_at;
-        let run = self.run.get_or_insert(Run { from: self.judged as f64, ..Run::default() });
+        let run = Run { leads: !self.begun, from: self.judged as f64, ..Run::default() };
+        let run = self.run.get_or_insert(run);
         run.missing += missing as f64;
         run.silent += silent as f64;
         self.judged = start;
@@ -224,7 +238,7 @@ impl Gaps {
 
     fn close(&mut self, clock: &Clock, events: &mut Vec<MarkEvent>) {
         let run = self.run.take();
-        if let Some(run) = run.filter(|run| run.missing >= TOLD) {
+        if let Some(run) = run.filter(|run| run.missing >= TOLD && !(run.leads && self.begun)) {
             events.push(told(run.from, run.missing, run.silent > run.missing / 2.0, clock));
         }
         self.told = 0;

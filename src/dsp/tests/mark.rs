@@ -135,6 +135,20 @@ fn a_stream_that_begins_anywhere_in_a_word_has_no_gap() {
 }
 
 #[test]
+fn silence_before_a_mark_that_begins_anywhere_in_a_word_is_no_gap_once_it_is_heard() {
+    for silent_ms in [0, 20, 60, 100, 160, 300, 700, 1_600, 3_000] {
+        for phase_ms in (0..640).step_by(20) {
+            let mut samples = vec![0; silent_ms as usize * 8];
+            samples.extend(played(MARK, 8_000, phase_ms * 8, 4_000));
+            let events = told(Some(MARK), 8_000, 0, &samples);
+            let first = events.iter().position(|event| matches!(event, MarkEvent::Heard(_))).unwrap();
+            let after = &events[first..];
+            assert!(gaps(after).is_empty(), "{silent_ms} ms, then {phase_ms} ms in a word: {events:?}");
+        }
+    }
+}
+
+#[test]
 fn frames_have_any_length() {
     let samples = played(MARK, 8_000, 0, 3_000);
     let whole = told(Some(MARK), 8_000, 0, &samples);
