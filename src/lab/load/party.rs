@@ -12,6 +12,8 @@ use b2b_config::step::{Deed, Step};
 
 /// How often sound is looked at for which a step waits.
 const LOOK: Duration = Duration::from_millis(100);
+/// What a step waited for did not come within its time.
+pub const NOT_IN_TIME: &str = "not in time";
 /// A callee's 200 is sent again until an ACK comes (RFC 3261 §13.3.1.4): a call without one is none.
 const NO_ACK: &str = "no ACK came for its 200";
 /// How long the end of a call that is given up may take: the far end may answer neither INVITE nor CANCEL (RFC 3261
@@ -275,7 +277,7 @@ impl Party {
             self.until = now + GIVEN_UP;
             effects.push(PartyEffect::WakeAt(self.until));
         } else if late && !matches!(deed, Deed::Press(_)) {
-            let why = if *deed == Deed::Answer { NO_ACK } else { "not in time" };
+            let why = if *deed == Deed::Answer { NO_ACK } else { NOT_IN_TIME };
             self.fail(why, effects);
         } else if matches!((deed, event), (Deed::Hears { .. } | Deed::HearsMark, PartyEvent::Due)) {
             effects.push(PartyEffect::WakeAt((now + LOOK).min(self.until)));

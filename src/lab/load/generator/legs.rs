@@ -6,7 +6,7 @@ use super::agents::Line;
 use super::{Entry, Generator, Role};
 use crate::load::hearing::Hears;
 use crate::load::messages::{self, Kept};
-use crate::load::party::{Outcome, PartyEvent};
+use crate::load::party::{NOT_IN_TIME, Outcome, PartyEvent};
 use b2b_call::agent::LegReport;
 use b2b_call::leg_fsm::TerminationCause;
 use b2b_dsp::mark::Mark;
@@ -33,12 +33,7 @@ impl Generator {
             self.marks.was_under_way(call, since) || others().any(|(_, it)| it.call_in_mark() == call)
         });
         self.figures.of(counts).for_each(|side| side.judged(number, &heard));
-        match (outcome, fault) {
-            (Outcome::Done, Some(why)) => {
-                Outcome::Failed { step: "say mark".to_owned(), why: why.to_owned() }
-            }
-            (outcome, _) => outcome,
-        }
+        with_fault(outcome, fault)
     }
 
     pub(super) fn answered(&mut self, leg: Line, now: Instant) {
@@ -129,6 +124,40 @@ impl Generator {
             {
                 messages::keep(&mut entry.messages, message);
             }
+        }
+    }
+}
+
+/// What became of a party, with what is wrong with what it has heard: who waited in vain for a mark has perhaps heard
+/// another one.
+fn with_fault(outcome: Outcome, fault: Option<&'static str>) -> Outcome {
+    let why = fault.map(ToOwned::to_owned);
+    match (outcome, why) {
+        (Outcome::Done, Some(why)) => Outcome::Failed { step: "say mark".to_owned(), why },
+        (Outcome::Failed { step, why: late }, Some(why))
+            if late == NOT_IN_TIME && step.starts_with("hears mark") =>
+        {
+            Outcome::Failed { step, why }
+        }
+        (outcome, _) => outcome,
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn who_waited_in_vain_for_a_mark_is_told_of_with_what_was_heard() {
+        let failed = |step: &str, why: &str| Outcome::Failed { step: step.to_owned(), why: why.to_owned() };
+        let other = Some("it heard another call");
+        assert_eq!(with_fault(Outcome::Done, None), Outcome::Done);
+        assert_eq!(with_fault(Outcome::Done, other), failed("say mark", "it heard another call"));
+        let late = failed("hears mark within 6 s", NOT_IN_TIME);
+        assert_eq!(with_fault(late.clone(), other), failed("hears mark within 6 s", "it heard another call"));
+        assert_eq!(with_fault(late.clone(), None), late);
+        for else_why in [failed("hung up", NOT_IN_TIME), failed("hears mark", "refused: 486")] {
+            assert_eq!(with_fault(else_why.clone(), other), else_why);
         }
     }
 }
