@@ -19,7 +19,7 @@ impl Switch {
         leg: LegId,
         reply: Reply<Result<(), CallError>>,
     ) {
-        let Some(it) = self.legs.get(leg.0).filter(|it| !it.life.is_ending()) else {
+        let Some(it) = self.calls.leg(leg).filter(|it| !it.life.is_ending()) else {
             return drop(reply.send(Err(CallError::Gone)));
         };
         // Whoever had him before has answered.
@@ -51,7 +51,7 @@ impl Switch {
     ) {
         match offer.and_then(|offer| self.accept(t, leg, Some(offer))) {
             Ok(()) => {
-                if let Some(it) = self.legs.get_mut(leg.0) {
+                if let Some(it) = self.calls.leg_mut(leg) {
                     it.life.expect_on_ack(OnAck::Answer);
                     it.answering = Some(reply);
                 }
@@ -81,7 +81,7 @@ impl Switch {
     }
 
     fn useless(&mut self, t: &mut Turn<'_>, leg: LegId, why: &str) {
-        if let Some(it) = self.legs.get_mut(leg.0) {
+        if let Some(it) = self.calls.leg_mut(leg) {
             it.why.cause = Some(TerminationCause::Protocol { message: why.to_owned() });
         }
         self.tell_answering(leg, Err(CallError::Media(why.to_owned())));
@@ -90,7 +90,7 @@ impl Switch {
 
     /// Tells who has answered a leg what became of it.
     pub(super) fn tell_answering(&mut self, leg: LegId, result: Result<(), CallError>) {
-        if let Some(answering) = self.legs.get_mut(leg.0).and_then(|it| it.answering.take()) {
+        if let Some(answering) = self.calls.leg_mut(leg).and_then(|it| it.answering.take()) {
             // Who does not wait any more has lost interest.
             let _ = answering.send(result);
         }

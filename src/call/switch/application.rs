@@ -15,7 +15,7 @@ const ON_ITS_WAY: Duration = Duration::from_secs(1);
 impl Switch {
     /// The endpoint of an answered leg.
     pub(crate) fn leg_media(&self, leg: LegId) -> Result<LegMedia, CallError> {
-        let it = self.legs.get(leg.0).filter(|it| !it.life.is_ending()).ok_or(CallError::Gone)?;
+        let it = self.calls.leg(leg).filter(|it| !it.life.is_ending()).ok_or(CallError::Gone)?;
         if !it.is_up() {
             return Err(CallError::WrongState("the leg has to be answered first"));
         }
@@ -27,7 +27,7 @@ impl Switch {
     /// The same for a collection of digits: of a secret one nobody is told what was pressed.
     pub(super) fn collects(&mut self, t: &Turn<'_>, leg: LegId, secret: bool) -> Result<LegMedia, CallError> {
         let media = self.leg_media(leg)?;
-        if let Some(it) = self.legs.get_mut(leg.0) {
+        if let Some(it) = self.calls.leg_mut(leg) {
             it.hidden = match it.hidden {
                 _ if secret => Hidden::Yes,
                 Hidden::Yes => Hidden::Until(t.now + ON_ITS_WAY),
@@ -39,7 +39,7 @@ impl Switch {
 
     /// A key as others are told of it.
     pub(super) fn shown_key(&self, t: &Turn<'_>, leg: LegId, digit: char) -> Option<char> {
-        let hidden = self.legs.get(leg.0).is_some_and(|it| match it.hidden {
+        let hidden = self.calls.leg(leg).is_some_and(|it| match it.hidden {
             Hidden::No => false,
             Hidden::Yes => true,
             Hidden::Until(end) => t.now < end,
@@ -49,16 +49,16 @@ impl Switch {
 
     /// No program commands a call any more: it is again what it began as.
     pub(super) fn command_over(&mut self, t: &Turn<'_>, call: CallId) {
-        let Some(it) = self.calls.get(call.0).filter(|it| it.state == CallState::Commanded) else { return };
-        let inbound = it.legs.first().and_then(|leg| self.legs.get(leg.0)).is_none_or(|leg| leg.inbound);
+        let Some(it) = self.calls.get(call).filter(|it| it.state == CallState::Commanded) else { return };
+        let inbound = it.legs.iter().next().is_none_or(|(_, leg)| leg.inbound);
         let direction = if inbound { CallDirection::Inbound } else { CallDirection::Outbound };
         self.advance_call(t, call, CallEvent::Release(direction));
     }
 
     /// Says where a call is now. It may be there already.
     pub(super) fn enter(&mut self, t: &mut Turn<'_>, call: CallId, place: Place) -> Result<(), CallError> {
-        let it = self.calls.get(call.0).ok_or(CallError::Gone)?;
-        let inbound = it.legs.first().and_then(|leg| self.legs.get(leg.0)).is_none_or(|leg| leg.inbound);
+        let it = self.calls.get(call).ok_or(CallError::Gone)?;
+        let inbound = it.legs.iter().next().is_none_or(|(_, leg)| leg.inbound);
         let direction = if inbound { CallDirection::Inbound } else { CallDirection::Outbound };
         let event = match place {
             Place::Ivr => CallEvent::EnterIvr,

@@ -58,7 +58,7 @@ impl Switch {
         snap: Snap,
         longest: Option<Duration>,
     ) -> Result<Capturing, CaptureError> {
-        let Some(legs) = self.calls.get(call.0).map(|it| it.legs.clone()) else {
+        let Some(it) = self.calls.get(call) else {
             return Err(if self.history.knows(call) {
                 CaptureError::Over(call)
             } else {
@@ -78,8 +78,10 @@ impl Switch {
         let trace = Arc::new(PacketTrace::new(t.now, until, snap, CAPTURE_BYTES));
         let view = CaptureView::new(&trace, true, t.now);
         self.history.capture(call, t.now, trace);
-        let endpoints = legs.iter().filter_map(|leg| Some((*leg, self.legs.get(leg.0)?.media.endpoint?)));
-        let begun = endpoints.filter_map(|(leg, endpoint)| self.capture_endpoint(t, leg, endpoint));
+        let endpoints: Vec<_> =
+            it.legs.iter().filter_map(|(leg, it)| Some((leg, it.media.endpoint?))).collect();
+        let begun =
+            endpoints.into_iter().filter_map(|(leg, endpoint)| self.capture_endpoint(t, leg, endpoint));
         Ok(Capturing { view, begun: begun.collect() })
     }
 
@@ -99,14 +101,14 @@ impl Switch {
         leg: LegId,
         endpoint: EndpointId,
     ) -> Option<MediaFuture<()>> {
-        let call = self.legs.get(leg.0)?.call;
+        let call = self.calls.leg(leg)?.call;
         let trace = self.history.trace(call, t.now)?;
         Some(self.controller.capture(endpoint, Some(trace.clone())))
     }
 
     /// A leg has gone over from one call to another, and its packets go with it.
     pub(super) fn move_capture(&self, t: &Turn<'_>, leg: LegId, from: CallId) {
-        let Some(endpoint) = self.legs.get(leg.0).and_then(|it| it.media.endpoint) else { return };
+        let Some(endpoint) = self.calls.leg(leg).and_then(|it| it.media.endpoint) else { return };
         // Nobody waits: both happen all the same.
         if self.history.trace(from, t.now).is_some() {
             drop(self.controller.capture(endpoint, None));

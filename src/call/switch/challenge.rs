@@ -24,7 +24,7 @@ impl Switch {
 
     /// 401 or 407 to an INVITE or BYE of ours.
     pub(super) fn challenged(&mut self, t: &mut Turn<'_>, leg: LegId, response: &Response) {
-        let Some(it) = self.legs.get_mut(leg.0) else { return };
+        let Some(it) = self.calls.leg_mut(leg) else { return };
         let Some(usage) = it.usage else { return };
         let up = it.life.state() == LegState::Answered;
         let (of_invite, of_bye) = &mut it.authorized;
@@ -34,7 +34,7 @@ impl Switch {
         let method = if up { Method::Bye } else { Method::Invite };
         let uri = t.sip.dialog(usage).map(|dialog| dialog.remote_target.to_vec()).unwrap_or_default();
         let answer = self.answer_to(leg, response, (&method, &uri), tried);
-        let Some(it) = self.legs.get(leg.0) else { return };
+        let Some(it) = self.calls.leg(leg) else { return };
         let sent = answer.is_some_and(|headers| t.sip.authorize(t.now, usage, headers).is_ok());
         // Nobody cancels a BYE: it comes to nothing by itself.
         if !sent && !up && it.branch.is_some() {
@@ -45,7 +45,7 @@ impl Switch {
 
     /// The same to another request of ours inside its call.
     pub(super) fn challenged_inside(&mut self, t: &mut Turn<'_>, leg: LegId, challenge: &Challenge) {
-        let Some(usage) = self.legs.get(leg.0).and_then(|it| it.usage) else { return };
+        let Some(usage) = self.calls.leg(leg).and_then(|it| it.usage) else { return };
         let request = (&challenge.method, &challenge.uri[..]);
         let done = match self.answer_to(leg, &challenge.response, request, challenge.tries) {
             Some(headers) => t.sip.authorize_request(t.now, usage, challenge.cseq, headers),
@@ -76,7 +76,7 @@ impl Switch {
     /// perhaps, and is none unless it was called through it.
     fn known_gateway(&self, leg: LegId) -> Option<Arc<Party>> {
         let party = self.party(leg);
-        let inbound = self.legs.get(leg.0).is_some_and(|it| it.inbound);
+        let inbound = self.calls.leg(leg).is_some_and(|it| it.inbound);
         (inbound || party.gateway.is_some()).then_some(party)
     }
 }

@@ -20,22 +20,22 @@ impl Switch {
         caller: LegId,
         (usage, refer): (UsageId, ReferId),
     ) {
-        let Some(second) = self.legs.get(caller.0).map(|it| it.call) else { return };
-        let offers = self.legs.get(caller.0).is_some_and(|it| it.life.open_offer().is_some());
+        let Some(second) = self.calls.leg(caller).map(|it| it.call) else { return };
+        let offers = self.calls.leg(caller).is_some_and(|it| it.life.open_offer().is_some());
         let dials =
             |purpose: &Purpose| matches!(purpose, Purpose::Caller { caller: it, .. } if *it == caller);
-        let dialling = self.calls.get(second.0).and_then(|it| it.dialling.as_ref());
+        let dialling = self.calls.get(second).and_then(|it| it.dialling.as_ref());
         // One that is still looked up will ring in a moment; without our offer there is
         // none that who stays could be described by.
         let ready = offers && dialling.is_some_and(|it| dials(&it.purpose) && it.dial.is_some());
         if !ready || second == call {
             return t.answer_refer(usage, refer, 603);
         }
-        let busy = self.calls.get(call.0).is_none_or(|it| it.dialling.is_some() || it.exchange.is_some());
+        let busy = self.calls.get(call).is_none_or(|it| it.dialling.is_some() || it.exchange.is_some());
         if busy || !self.advance_call(t, call, CallEvent::Transfer) {
             return t.answer_refer(usage, refer, 491);
         }
-        let Some(mut dialling) = self.calls.get_mut(second.0).and_then(|it| it.dialling.take()) else {
+        let Some(mut dialling) = self.calls.get_mut(second).and_then(|it| it.dialling.take()) else {
             return;
         };
         let target = format!("call {}", second.0);
@@ -47,17 +47,17 @@ impl Switch {
             let _ = reply.send(Err(DialError::CallerGone));
         }
         let branches = dialling.branches.clone();
-        if let Some(it) = self.calls.get_mut(call.0) {
+        if let Some(it) = self.calls.get_mut(call) {
             it.dialling = Some(dialling);
         }
         for branch in branches {
-            if let Some(it) = self.legs.get_mut(branch.0) {
+            if let Some(it) = self.calls.leg_mut(branch) {
                 it.media.joined = None;
                 self.move_leg(t, branch, call);
             }
         }
         self.arm(t.now, call);
-        if let Some(it) = self.legs.get_mut(caller.0) {
+        if let Some(it) = self.calls.leg_mut(caller) {
             it.why.cause = Some(TerminationCause::LocalHangup);
         }
         self.hang_up_with(t, caller, 487, "");

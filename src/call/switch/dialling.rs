@@ -41,13 +41,13 @@ impl Switch {
 
     /// Says what is going to be dialled for. `false`: nothing can be.
     pub(super) fn begin_dial(&mut self, call: CallId, options: DialOptions, purpose: Purpose) -> bool {
-        let Some(it) = self.calls.get_mut(call.0) else { return false };
+        let Some(it) = self.calls.get(call) else { return false };
         if it.dialling.is_some() {
             refuse(purpose, DialError::Invalid("the call is dialling already".to_owned()));
             return false;
         }
         if let Purpose::Caller { caller, .. } = &purpose
-            && let Some(it) = self.legs.get_mut(caller.0)
+            && let Some(it) = self.calls.leg_mut(*caller)
         {
             it.passing.policy = options.caller_policy.clone().or_else(|| it.passing.policy.take());
             it.passing.rules = Some(options.rules.clone()).filter(|rules| !rules.is_empty());
@@ -55,13 +55,15 @@ impl Switch {
             it.identity.shown = options.caller.clone().or_else(shown).map(Box::new);
         }
         let dialling = Dialling { purpose, options, dial: None, branches: Vec::new() };
-        it.dialling = Some(Box::new(dialling));
+        if let Some(it) = self.calls.get_mut(call) {
+            it.dialling = Some(Box::new(dialling));
+        }
         true
     }
 
     /// Looks up, where that has to be done, and dials.
     pub(super) fn dial_to(&mut self, t: &mut Turn<'_>, call: CallId, to: DialTo) {
-        let dialling = self.calls.get(call.0).and_then(|it| it.dialling.as_ref());
+        let dialling = self.calls.get(call).and_then(|it| it.dialling.as_ref());
         if let Some(route) = dialling.and_then(|it| it.options.route.as_ref()) {
             self.history.route(call, t.now, &route.name, &route.why);
         }
@@ -99,8 +101,8 @@ impl Switch {
 
     /// Who a call dials for, as a URI.
     pub(super) fn caller_uri(&self, call: CallId) -> Option<String> {
-        let caller = self.calls.get(call.0)?.dialling.as_ref()?.purpose.caller()?;
-        let it = self.legs.get(caller.0)?;
+        let caller = self.calls.get(call)?.dialling.as_ref()?.purpose.caller()?;
+        let it = self.calls.leg(caller)?;
         let from = it.life.invite()?.from().ok()?;
         match it.identity.who.as_deref().filter(|who| who.corrects(&from)) {
             Some(who) => Some(who.said.clone()),
@@ -113,7 +115,7 @@ impl Switch {
     }
 
     fn dial_stages(&mut self, t: &mut Turn<'_>, call: CallId, stages: Vec<DialStage>) {
-        let dialling = self.calls.get_mut(call.0).and_then(|it| it.dialling.as_mut());
+        let dialling = self.calls.get_mut(call).and_then(|it| it.dialling.as_mut());
         let Some(dialling) = dialling.filter(|it| it.dial.is_none()) else {
             self.counters.late += 1;
             return;
@@ -141,7 +143,7 @@ impl Switch {
         call: CallId,
         act: impl FnOnce(&mut Dial<ResolvedContact>),
     ) {
-        let dialling = self.calls.get_mut(call.0).and_then(|it| it.dialling.as_mut());
+        let dialling = self.calls.get_mut(call).and_then(|it| it.dialling.as_mut());
         let Some(dialling) = dialling else { return };
         match &mut dialling.dial {
             Some(dial) => {
@@ -155,7 +157,7 @@ impl Switch {
 
     fn perform_dial(&mut self, t: &mut Turn<'_>, call: CallId) {
         loop {
-            let dialling = self.calls.get_mut(call.0).and_then(|it| it.dialling.as_mut());
+            let dialling = self.calls.get_mut(call).and_then(|it| it.dialling.as_mut());
             let Some(output) = dialling.and_then(|it| it.dial.as_mut()?.poll()) else { break };
             match output {
                 DialOutput::Start(branch, contact) => self.start_branch(t, call, branch, contact),
@@ -178,7 +180,7 @@ impl Switch {
 
     pub(super) fn call_timeout(&mut self, t: &mut Turn<'_>, call: CallId) {
         let now = t.now;
-        let Some(it) = self.calls.get_mut(call.0) else { return };
+        let Some(it) = self.calls.get_mut(call) else { return };
         let leaves = it.leaving.take_if(|(_, at)| *at <= now);
         let too_long = it.ends_at.take_if(|at| *at <= now).is_some();
         let dial = it.dialling.as_ref().and_then(|it| it.dial.as_ref()?.next_timeout());
@@ -203,10 +205,10 @@ impl Switch {
 
     /// Branches whose time to respond is over, and whether they have not.
     fn silent_branches(&self, t: &Turn<'_>, call: CallId) -> Vec<(BranchNo, bool)> {
-        let dial = self.calls.get(call.0).and_then(|it| it.dialling.as_ref()?.dial.as_ref());
+        let dial = self.calls.get(call).and_then(|it| it.dialling.as_ref()?.dial.as_ref());
         let due = dial.map(|dial| dial.silent_at(t.now)).unwrap_or_default();
         let silent = |branch: BranchNo| {
-            let usage = self.branch(call, branch).and_then(|leg| self.legs.get(leg.0)?.usage);
+            let usage = self.branch(call, branch).and_then(|leg| self.calls.leg(leg)?.usage);
             usage.is_some_and(|usage| t.sip.is_silent(usage))
         };
         due.into_iter().map(|branch| (branch, silent(branch))).collect()
@@ -214,7 +216,7 @@ impl Switch {
 
     /// The leg of a branch.
     pub(super) fn branch(&self, call: CallId, branch: BranchNo) -> Option<LegId> {
-        self.calls.get(call.0)?.dialling.as_ref()?.branches.get(usize::from(branch)).copied()
+        self.calls.get(call)?.dialling.as_ref()?.branches.get(usize::from(branch)).copied()
     }
 
     fn start_branch(
@@ -225,32 +227,28 @@ impl Switch {
         mut contact: ResolvedContact,
     ) {
         if contact.diverted.as_ref().is_some_and(|it| it.reason.is_empty()) {
-            let dial = self.calls.get(call.0).and_then(|it| it.dialling.as_ref()?.dial.as_ref());
+            let dial = self.calls.get(call).and_then(|it| it.dialling.as_ref()?.dial.as_ref());
             contact = of_reason(contact, diversion::after(dial.and_then(Dial::failed_with)));
         }
         let held = self.held_by_call(call);
         let outgoing = self.admission.outgoing(t.now, &contact, &held);
         self.counters.dialled += u64::from(outgoing.is_ok());
-        let caller = self.calls.get(call.0).and_then(|it| it.dialling.as_ref()?.purpose.caller());
+        let caller = self.calls.get(call).and_then(|it| it.dialling.as_ref()?.purpose.caller());
         let family = family_of(&contact)
-            .or_else(|| caller.and_then(|leg| Some(self.legs.get(leg.0)?.media.family)))
+            .or_else(|| caller.and_then(|leg| Some(self.calls.leg(leg)?.media.family)))
             .unwrap_or(AddressFamily::V4);
-        let leg = LegId(self.legs.insert(|_| Leg::new(call, Life::outgoing(), family)));
-        if let Some(it) = self.legs.get_mut(leg.0) {
-            it.branch = Some(branch);
-            it.passing.policy = contact.policy.clone();
-            it.identity.party = Arc::new(party_at(&contact));
-            it.contact = Some(Box::new(contact));
-        }
-        if let Some(it) = self.calls.get_mut(call.0) {
-            it.legs.push(leg);
-            if let Some(dialling) = &mut it.dialling {
-                dialling.branches.push(leg);
-            }
+        let mut it = Leg::new(Life::outgoing(), family);
+        it.branch = Some(branch);
+        it.passing.policy = contact.policy.clone();
+        it.identity.party = Arc::new(party_at(&contact));
+        it.contact = Some(Box::new(contact));
+        let Some(leg) = self.calls.add_leg(call, it) else { return };
+        if let Some(dialling) = self.calls.get_mut(call).and_then(|it| it.dialling.as_mut()) {
+            dialling.branches.push(leg);
         }
         match outgoing {
             Ok(Outgoing { channels, wait, attempt }) => {
-                if let Some(it) = self.legs.get_mut(leg.0) {
+                if let Some(it) = self.calls.leg_mut(leg) {
                     (it.admitted.channels, it.admitted.attempt) = (channels, attempt);
                 }
                 self.tell_leg(t, leg);
@@ -266,14 +264,13 @@ impl Switch {
 
     /// What the legs of a call hold.
     fn held_by_call(&self, call: CallId) -> Vec<Channel> {
-        let legs = self.calls.get(call.0).map(|it| it.legs.as_slice()).unwrap_or_default();
-        let legs = legs.iter().filter_map(|leg| self.legs.get(leg.0));
-        legs.flat_map(|leg| leg.admitted.channels.iter().cloned()).collect()
+        let legs = self.calls.get(call).into_iter().flat_map(|it| it.legs.iter());
+        legs.flat_map(|(_, leg)| leg.admitted.channels.iter().cloned()).collect()
     }
 
     /// The media of a branch, and what its INVITE offers.
     pub(super) fn offer_to_branch(&mut self, t: &mut Turn<'_>, caller: Option<LegId>, leg: LegId) {
-        let waiting = caller.and_then(|it| self.legs.get(it.0)).filter(|it| it.is_waiting());
+        let waiting = caller.and_then(|it| self.calls.leg(it)).filter(|it| it.is_waiting());
         match (caller, waiting.map(|it| it.life.open_offer())) {
             // The caller's offer goes across.
             (Some(caller), Some(Some(offer))) => {
@@ -283,7 +280,7 @@ impl Switch {
             (Some(_), Some(None)) => self.invite(t, leg, Ok(None)),
             // We offer: to somebody for a caller who is up, or for ourselves.
             (caller, None) => {
-                let like = caller.and_then(|it| self.legs.get(it.0)?.media.endpoint);
+                let like = caller.and_then(|it| self.calls.leg(it)?.media.endpoint);
                 self.with_endpoint(t, leg, like, OnEndpoint::OwnOfferToBranch { branch: leg, like });
             }
             (None, Some(_)) => {}
@@ -303,17 +300,17 @@ impl Switch {
             Ok(offer) => offer,
             Err(error) => return self.no_media(t, leg, &error),
         };
-        let Some(it) = self.legs.get(leg.0).filter(|it| !it.life.is_ending() && it.usage.is_none()) else {
+        let Some(it) = self.calls.leg(leg).filter(|it| !it.life.is_ending() && it.usage.is_none()) else {
             self.counters.late += 1;
             return;
         };
-        let Some(call) = self.calls.get(it.call.0) else { return };
+        let Some(call) = self.calls.get(it.call) else { return };
         let Some(dialling) = &call.dialling else { return };
         let asks = dialling.purpose.caller();
-        let caller = asks.and_then(|leg| self.legs.get(leg.0)?.life.invite());
+        let caller = asks.and_then(|leg| self.calls.leg(leg)?.life.invite());
         // Nobody of ours asks where an application dials by itself.
         let shown = dialling.options.caller.clone().filter(|_| asks.is_none());
-        let who = asks.and_then(|leg| self.legs.get(leg.0)?.identity.who.as_deref());
+        let who = asks.and_then(|leg| self.calls.leg(leg)?.identity.who.as_deref());
         let mut invite = self.write_invite(it, (caller, who), &dialling.options, offer);
         if let Some(contact) = it.contact.as_deref() {
             invite.hops = self.admission.hops_of_contact(contact);
@@ -327,7 +324,7 @@ impl Switch {
         match t.sip.invite(t.now, invite) {
             Ok(usage) => {
                 self.of_usage.insert(usage, leg);
-                if let Some(it) = self.legs.get_mut(leg.0) {
+                if let Some(it) = self.calls.leg_mut(leg) {
                     it.usage = Some(usage);
                 }
                 self.answers_challenges(t, leg, usage);
@@ -344,7 +341,7 @@ impl Switch {
 
     /// What may be offered to a leg.
     pub(super) fn policy_towards(&self, leg: LegId) -> Cow<'_, PairPolicy> {
-        let it = self.legs.get(leg.0);
+        let it = self.calls.leg(leg);
         let own = it.and_then(|it| it.passing.policy.as_deref()).unwrap_or(&self.config.policy);
         let decodes = own.decodes || it.is_some_and(|it| self.is_recorded(it.call));
         match it.map_or(Hold::No, |it| it.hold.ours) {
@@ -355,16 +352,16 @@ impl Switch {
 
     /// Whether a call is recorded, or will be once it is answered.
     fn is_recorded(&self, call: CallId) -> bool {
-        self.calls.get(call.0).is_some_and(|it| {
+        self.calls.get(call).is_some_and(|it| {
             it.recording.is_some() || it.dialling.as_ref().is_some_and(|it| it.options.record)
         })
     }
 
     /// What the response of a branch gives to the one that its caller gets.
     pub(super) fn give_fields(&mut self, call: CallId, response: &Response) {
-        let dialling = self.calls.get(call.0).and_then(|it| it.dialling.as_ref());
+        let dialling = self.calls.get(call).and_then(|it| it.dialling.as_ref());
         let caller = dialling.and_then(|it| it.purpose.caller());
-        let Some(it) = caller.and_then(|leg| self.legs.get_mut(leg.0)) else { return };
+        let Some(it) = caller.and_then(|leg| self.calls.leg_mut(leg)) else { return };
         if let Some(rules) = &it.passing.rules {
             it.passing.given.clear();
             headers::apply(rules, true, &mut it.passing.given, Some(response));
@@ -373,7 +370,7 @@ impl Switch {
 
     /// A branch got a provisional response.
     pub(super) fn branch_provisional(&mut self, t: &mut Turn<'_>, leg: LegId, response: &Response) {
-        let Some(it) = self.legs.get_mut(leg.0) else { return };
+        let Some(it) = self.calls.leg_mut(leg) else { return };
         let Some(branch) = it.branch else { return };
         let mut session = !response.body().is_empty() && !matches!(it.callee.offer, LateOffer::InAnswer);
         if session {
@@ -404,8 +401,7 @@ impl Switch {
     /// A branch came to nothing without a word from the far end, before or after
     /// its INVITE went out.
     pub(super) fn branch_over(&mut self, t: &mut Turn<'_>, leg: LegId, failure: DialFailure) {
-        let Some((call, branch, usage)) = self.legs.get(leg.0).map(|it| (it.call, it.branch, it.usage))
-        else {
+        let Some((call, branch, usage)) = self.calls.leg(leg).map(|it| (it.call, it.branch, it.usage)) else {
             return;
         };
         if usage.is_none() {
@@ -422,7 +418,7 @@ impl Switch {
 
     /// The dial machine does not want this branch any more.
     fn give_up_branch(&mut self, t: &mut Turn<'_>, leg: LegId, why: WhyCancelled) {
-        let Some(it) = self.legs.get_mut(leg.0) else { return };
+        let Some(it) = self.calls.leg_mut(leg) else { return };
         match why {
             WhyCancelled::AnsweredElsewhere => {
                 it.why.reason = Some(reason_value(&Reason::completed_elsewhere()));

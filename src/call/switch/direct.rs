@@ -45,7 +45,7 @@ impl Path {
 impl Switch {
     /// The bridge of a call may go direct.
     pub(super) fn may_lead_past(&mut self, t: &mut Turn<'_>, call: CallId) {
-        let open = self.calls.get_mut(call.0).filter(|it| it.recording.is_none());
+        let open = self.calls.get_mut(call).filter(|it| it.recording.is_none());
         if let Some(bridge) = open.and_then(|it| it.bridge.as_mut()) {
             bridge.direct = Some(Path::new(t.now));
             self.arm(t.now, call);
@@ -54,7 +54,7 @@ impl Switch {
 
     /// Something has changed, or it is time to look.
     pub(super) fn lead(&mut self, t: &mut Turn<'_>, call: CallId) {
-        let Some(it) = self.calls.get_mut(call.0) else { return };
+        let Some(it) = self.calls.get_mut(call) else { return };
         let free = it.exchange.is_none() && it.dialling.is_none();
         let Some(bridge) = it.bridge.as_mut() else { return };
         let (legs, active) = ((bridge.a, bridge.b), bridge.state == BridgeState::Active);
@@ -63,7 +63,7 @@ impl Switch {
         path.look = (!settled).then_some(path.settled);
         let refused = path.refused;
         let leg =
-            |leg: LegId| self.legs.get(leg.0).filter(|it| it.is_up() && it.life.on_ack() == OnAck::Nothing);
+            |leg: LegId| self.calls.leg(leg).filter(|it| it.is_up() && it.life.on_ack() == OnAck::Nothing);
         if let (true, Some(a), Some(b)) = (free, leg(legs.0), leg(legs.1)) {
             let heard = a.media.heard.is_some() && b.media.heard.is_some();
             let wanted =
@@ -109,10 +109,10 @@ impl Switch {
         asked: Asked,
         offer: Result<Bytes, MediaError>,
     ) {
-        if self.legs.get(to.0).is_none_or(|it| it.usage.is_none()) {
+        if self.calls.leg(to).is_none_or(|it| it.usage.is_none()) {
             return;
         }
-        let Some(it) = self.calls.get_mut(call.0).filter(|it| it.exchange.is_none()) else { return };
+        let Some(it) = self.calls.get_mut(call).filter(|it| it.exchange.is_none()) else { return };
         let offer = match offer {
             Ok(offer) => offer,
             Err(error) => {
@@ -129,7 +129,7 @@ impl Switch {
 
     /// `to` has agreed.
     pub(super) fn path_agreed(&mut self, t: &mut Turn<'_>, to: LegId, asked: Asked, answer: Bytes) {
-        let Some(it) = self.legs.get_mut(to.0) else { return };
+        let Some(it) = self.calls.leg_mut(to) else { return };
         it.media.led_past = asked == Asked::Direct;
         let (Some(endpoint), call) = (it.media.endpoint, it.call) else { return };
         self.history.path(call, t.now, to, asked == Asked::Direct);
@@ -147,7 +147,7 @@ impl Switch {
         status: Option<u16>,
     ) {
         if status == Some(491) {
-            let path = self.calls.get_mut(call.0).and_then(|it| it.bridge.as_mut()?.direct.as_mut());
+            let path = self.calls.get_mut(call).and_then(|it| it.bridge.as_mut()?.direct.as_mut());
             if let Some(path) = path {
                 path.look = Some(t.now + AGAIN);
             }
@@ -155,7 +155,7 @@ impl Switch {
         }
         self.never_direct(call);
         if asked == Asked::Return
-            && let Some(it) = self.legs.get_mut(to.0)
+            && let Some(it) = self.calls.leg_mut(to)
         {
             // It sends past b2b still, and is heard: nothing better can be had.
             let why = status.map_or_else(|| "it could not be asked".to_owned(), |status| status.to_string());
@@ -166,7 +166,7 @@ impl Switch {
     }
 
     pub(super) fn never_direct(&mut self, call: CallId) {
-        if let Some(path) = self.calls.get_mut(call.0).and_then(|it| it.bridge.as_mut()?.direct.as_mut()) {
+        if let Some(path) = self.calls.get_mut(call).and_then(|it| it.bridge.as_mut()?.direct.as_mut()) {
             path.refused = true;
         }
     }
@@ -175,11 +175,11 @@ impl Switch {
     /// the others were told of them is old.
     pub(super) fn led_here(&mut self, t: &mut Turn<'_>, call: CallId, legs: &[LegId]) {
         for leg in legs {
-            if let Some(it) = self.legs.get_mut(leg.0) {
+            if let Some(it) = self.calls.leg_mut(*leg) {
                 it.media.led_past = false;
             }
         }
-        let path = self.calls.get_mut(call.0).and_then(|it| it.bridge.as_mut()?.direct.as_mut());
+        let path = self.calls.get_mut(call).and_then(|it| it.bridge.as_mut()?.direct.as_mut());
         if let Some(path) = path {
             path.settled = t.now + SETTLE;
             self.lead(t, call);
@@ -189,7 +189,7 @@ impl Switch {
     /// Where the RTP of a party comes from.
     pub(super) fn heard_from(&mut self, t: &mut Turn<'_>, endpoint: EndpointId, from: SocketAddr) {
         let leg = self.of_endpoint.get(&endpoint).copied();
-        let Some(it) = leg.and_then(|leg| self.legs.get_mut(leg.0)) else { return };
+        let Some(it) = leg.and_then(|leg| self.calls.leg_mut(leg)) else { return };
         it.media.heard = Some(from);
         let call = it.call;
         self.lead(t, call);
@@ -197,8 +197,8 @@ impl Switch {
 
     /// Whether no RTP is to be expected here: it goes past b2b, or is about to.
     pub(super) fn is_past(&self, leg: LegId) -> bool {
-        let past = |leg: LegId| self.legs.get(leg.0).is_some_and(|it| it.media.led_past);
-        let call = self.legs.get(leg.0).and_then(|it| self.calls.get(it.call.0));
+        let past = |leg: LegId| self.calls.leg(leg).is_some_and(|it| it.media.led_past);
+        let call = self.calls.leg(leg).and_then(|it| self.calls.get(it.call));
         let other = call.and_then(|it| it.bridge.as_ref()?.other(leg));
         past(leg) || other.is_some_and(past)
     }

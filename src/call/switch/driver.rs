@@ -295,7 +295,7 @@ impl Driver {
     /// down, each by itself, so that the one that is broken costs no other its end.
     async fn break_up(&mut self) {
         tracing::error!("the calls' thread panicked: every call ends");
-        let legs = self.switch.leg_ids();
+        let legs = self.switch.legs();
         for leg in &legs {
             self.attempt(|switch, t| switch.hang_up(t, *leg));
         }
@@ -303,7 +303,7 @@ impl Driver {
         let sends = async { while tokio::time::timeout(FAREWELL, self.stack.next_event()).await.is_ok() {} };
         let sends = Box::pin(async { drop(tokio::time::timeout(FAREWELL, sends).await) });
         let _ = Guarded::new(sends).await;
-        for leg in self.switch.leg_ids() {
+        for leg in self.switch.legs() {
             self.attempt(|switch, t| switch.give_up(t, leg));
         }
     }

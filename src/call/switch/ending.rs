@@ -29,7 +29,7 @@ impl Switch {
 
     /// The same, with another status for a caller who is not answered.
     pub(super) fn hang_up_with(&mut self, t: &mut Turn<'_>, leg: LegId, status: u16, reason: &str) {
-        let Some(it) = self.legs.get(leg.0).filter(|it| !it.life.is_ending()) else { return };
+        let Some(it) = self.calls.leg(leg).filter(|it| !it.life.is_ending()) else { return };
         let Some(usage) = it.usage else {
             return self.forget_leg(t, leg, TerminationCause::Cancelled, None);
         };
@@ -50,7 +50,7 @@ impl Switch {
 
     /// Refuses a caller who is not answered.
     pub(super) fn reject(&mut self, t: &mut Turn<'_>, leg: LegId, status: u16, reason: &str) {
-        let Some(it) = self.legs.get(leg.0).filter(|it| it.is_waiting()) else { return };
+        let Some(it) = self.calls.leg(leg).filter(|it| it.is_waiting()) else { return };
         let Some(usage) = it.usage else { return };
         let mut headers = reason_field(it.why.reason.clone());
         if let Some(rules) = &it.passing.rules {
@@ -67,7 +67,7 @@ impl Switch {
     }
 
     pub(super) fn is_ending(&mut self, leg: LegId) {
-        if let Some(it) = self.legs.get_mut(leg.0) {
+        if let Some(it) = self.calls.leg_mut(leg) {
             it.life.end();
         }
         self.release_media(leg);
@@ -75,10 +75,10 @@ impl Switch {
 
     pub(super) fn release_media(&mut self, leg: LegId) {
         self.recording_goes_over(leg);
-        let endpoint = self.legs.get_mut(leg.0).and_then(|it| it.media.endpoint.take());
+        let endpoint = self.calls.leg_mut(leg).and_then(|it| it.media.endpoint.take());
         if let Some(endpoint) = endpoint {
             self.of_endpoint.remove(&endpoint);
-            if let Some(call) = self.legs.get(leg.0).map(|it| it.call) {
+            if let Some(call) = self.calls.leg(leg).map(|it| it.call) {
                 let described = self.controller.descriptions(endpoint);
                 self.history.releasing(call, leg, endpoint, described);
             }
@@ -88,7 +88,7 @@ impl Switch {
 
     /// A dialling is over without an answer.
     pub(super) fn dial_over(&mut self, t: &mut Turn<'_>, call: CallId, result: Result<(), DialError>) {
-        let Some(dialling) = self.calls.get_mut(call.0).and_then(|it| it.dialling.take()) else { return };
+        let Some(dialling) = self.calls.get_mut(call).and_then(|it| it.dialling.take()) else { return };
         let Err(error) = result else { return };
         match dialling.purpose {
             Purpose::Transfer { leaves, stays, referrer } => {
@@ -106,7 +106,7 @@ impl Switch {
             return refuse(purpose, error);
         };
         let failure = failure(&error);
-        if let (Some(cause), Some(it)) = (failure.q850, self.legs.get_mut(caller.0)) {
+        if let (Some(cause), Some(it)) = (failure.q850, self.calls.leg_mut(caller)) {
             it.why.reason = Some(reason_value(&Reason::q850(cause)));
         }
         // What passes as it is keeps its words. A 503 of ours says the truth: the next server may
@@ -130,13 +130,13 @@ impl Switch {
         self.release_media(leg);
         self.forget_passed(t, leg);
         self.forget_referred(t, leg, &cause);
-        let Some(it) = self.legs.get_mut(leg.0) else { return };
+        let Some(it) = self.calls.leg_mut(leg) else { return };
         let cause = it.why.cause.take().unwrap_or(cause);
         // Without an INVITE nobody has failed but us.
         let sent = it.usage.is_some();
         self.attempted(t, leg, effective(&cause).filter(|_| sent));
         self.advance_leg(t, leg, cause.event(), Some(cause.clone()));
-        let Some(mut it) = self.legs.remove(leg.0) else { return };
+        let Some(mut it) = self.calls.remove_leg(leg) else { return };
         self.part_with_handler(t, it.handled.take());
         if let Some(answering) = it.answering.take() {
             // Who does not wait any more has lost interest.
@@ -153,8 +153,7 @@ impl Switch {
         let end = CallEnd { cause: cause.clone(), talked: talked(it.life.answered_at(), t.now) };
         self.remember(Watched::Leg(leg), it.watchers, end);
         let id = it.call;
-        let Some(call) = self.calls.get_mut(id.0) else { return };
-        call.legs.retain(|other| *other != leg);
+        let Some(call) = self.calls.get_mut(id) else { return };
         // Nobody answers what only it was asked.
         call.exchange.take_if(|it| it.from == leg && it.to == leg);
         if call.a == leg || call.cause.is_none() && it.branch.is_none() {
@@ -178,16 +177,16 @@ impl Switch {
         cause: &TerminationCause,
         reason: Option<Bytes>,
     ) {
-        let bridge = self.calls.get(call.0).and_then(|it| it.bridge.as_ref());
+        let bridge = self.calls.get(call).and_then(|it| it.bridge.as_ref());
         let Some(other) = bridge.and_then(|bridge| bridge.other(leg)) else { return };
         // Whoever waits for the other side's answer gets one. What we have asked who stays for
         // ourselves goes on.
-        let exchange = self.calls.get(call.0).and_then(|it| it.exchange.as_ref());
+        let exchange = self.calls.get(call).and_then(|it| it.exchange.as_ref());
         if exchange.is_none_or(|it| it.from == leg || it.to == leg || it.from != it.to) {
             self.exchange_refused(t, call, Reply::status(480));
         }
         self.advance_bridge(t, call, BridgeEvent::End);
-        let Some(bridge) = self.calls.get_mut(call.0).and_then(|it| it.bridge.take()) else { return };
+        let Some(bridge) = self.calls.get_mut(call).and_then(|it| it.bridge.take()) else { return };
         self.bridges.remove(bridge.id.0);
         let end = CallEnd { cause: cause.clone(), talked: talked(bridge.started, t.now) };
         self.remember(Watched::Bridge(bridge.id), bridge.watchers, end);
@@ -204,19 +203,19 @@ impl Switch {
         auto_hangup: bool,
         reason: Option<Bytes>,
     ) {
-        let Some(it) = self.legs.get_mut(other.0) else { return };
+        let Some(it) = self.calls.leg_mut(other) else { return };
         it.media.joined = None;
         if self.is_being_replaced(call, leg) {
             return;
         }
-        let Some(it) = self.legs.get_mut(other.0) else { return };
+        let Some(it) = self.calls.leg_mut(other) else { return };
         if auto_hangup {
             it.why.reason = reason.or_else(|| it.why.reason.take());
             self.hang_up(t, other);
         } else if !it.life.is_ending() {
             let direction = if it.inbound { CallDirection::Inbound } else { CallDirection::Outbound };
             let handled = it.handled.is_some();
-            let named = self.calls.get(call.0).is_some_and(|it| it.application.is_some());
+            let named = self.calls.get(call).is_some_and(|it| it.application.is_some());
             // Who has no handler waits for somebody's command.
             let event =
                 if handled || named { CallEvent::Release(direction) } else { CallEvent::EnterProgram };
@@ -226,18 +225,16 @@ impl Switch {
 
     /// Why the caller gives up is told to those who are being dialled.
     fn pass_reason(&mut self, call: CallId, reason: Option<&Bytes>) {
-        let Some(call) = self.calls.get(call.0) else { return };
-        for leg in &call.legs {
-            if let Some(it) = self.legs.get_mut(leg.0).filter(|it| it.branch.is_some()) {
-                it.why.reason = reason.cloned();
-            }
+        let Some(call) = self.calls.get_mut(call) else { return };
+        for it in call.legs.iter_mut().filter(|it| it.branch.is_some()) {
+            it.why.reason = reason.cloned();
         }
     }
 
     fn call_over(&mut self, t: &mut Turn<'_>, id: CallId) {
         self.recording_over(t, id);
         self.advance_call(t, id, CallEvent::End);
-        let Some(mut call) = self.calls.remove(id.0) else { return };
+        let Some(mut call) = self.calls.remove(id) else { return };
         self.timers.disarm(&mut call.queued, id);
         self.counters.ended += 1;
         self.history.call_over(id, t.now);
@@ -272,25 +269,26 @@ impl Switch {
     /// The first leg of a call is answered: from now on it may last for so long.
     pub(super) fn limit_call(&mut self, t: &Turn<'_>, call: CallId) {
         let Some(limit) = self.config.max_duration.filter(|_| !self.is_emergency(call)) else { return };
-        let Some(it) = self.calls.get_mut(call.0).filter(|it| it.ends_at.is_none()) else { return };
+        let Some(it) = self.calls.get_mut(call).filter(|it| it.ends_at.is_none()) else { return };
         it.ends_at = Some(t.now + limit);
         self.arm(t.now, call);
     }
 
     /// Whether a call is connected with an emergency service, or about to be: it ends with its parties only.
     pub(super) fn is_emergency(&self, call: CallId) -> bool {
-        let legs = self.calls.get(call.0).map(|it| it.legs.as_slice()).unwrap_or_default();
-        let contacts = legs.iter().filter_map(|leg| self.legs.get(leg.0)?.contact.as_deref());
-        contacts.into_iter().any(|contact| contact.emergency.is_some())
+        let Some(it) = self.calls.get(call) else { return false };
+        it.legs
+            .iter()
+            .any(|(_, leg)| leg.contact.as_deref().is_some_and(|contact| contact.emergency.is_some()))
     }
 
     /// A call has lasted for as long as it may.
     pub(super) fn call_too_long(&mut self, t: &mut Turn<'_>, call: CallId) {
-        let Some(it) = self.calls.get(call.0) else { return };
+        let Some(it) = self.calls.get(call) else { return };
         tracing::info!("call {}: it has lasted for as long as [limits] call_s allows", call.0);
         self.counters.too_long += 1;
-        for leg in it.legs.clone() {
-            if let Some(it) = self.legs.get_mut(leg.0) {
+        for leg in it.legs.ids().collect::<Vec<_>>() {
+            if let Some(it) = self.calls.leg_mut(leg) {
                 it.why.reason = Some(reason_value(&Reason::q850(cause::RECOVERY_ON_TIMER_EXPIRY)));
             }
             self.hang_up(t, leg);
@@ -301,32 +299,28 @@ impl Switch {
     pub fn hang_up_all(&mut self, t: &mut Turn<'_>) {
         self.drain();
         self.stopped = true;
-        for leg in self.legs.keys() {
-            self.hang_up(t, LegId(leg));
+        for leg in self.calls.leg_ids() {
+            self.hang_up(t, leg);
         }
     }
 
     /// Waits for nobody's answer any more: every leg has its end, and its record.
     pub fn give_up_all(&mut self, t: &mut Turn<'_>) {
-        for leg in self.leg_ids() {
+        for leg in self.calls.leg_ids() {
             self.give_up(t, leg);
         }
     }
 
     /// The same for one.
     pub(super) fn give_up(&mut self, t: &mut Turn<'_>, leg: LegId) {
-        let answered = self.legs.get(leg.0).is_some_and(|it| it.life.answered_at().is_some());
+        let answered = self.calls.leg(leg).is_some_and(|it| it.life.answered_at().is_some());
         let cause = if answered { TerminationCause::ByeUnanswered } else { TerminationCause::Cancelled };
         self.forget_leg(t, leg, cause, None);
     }
 
-    pub(super) fn leg_ids(&self) -> Vec<LegId> {
-        self.legs.keys().into_iter().map(LegId).collect()
-    }
-
     /// An attempt at a gateway is decided, if it was not before.
     pub(super) fn attempted(&mut self, t: &Turn<'_>, leg: LegId, effective: Option<bool>) {
-        let Some(it) = self.legs.get_mut(leg.0) else { return };
+        let Some(it) = self.calls.leg_mut(leg) else { return };
         let Some(attempt) = it.admitted.attempt.take() else { return };
         if let Some(gateway) = it.contact.as_deref().and_then(|contact| contact.gateway.as_ref()) {
             self.admission.attempted(t.now, &gateway.name, attempt, effective);
@@ -335,15 +329,15 @@ impl Switch {
 
     /// A call without legs is over, unless one is about to be dialled.
     pub(super) fn drop_if_empty(&mut self, t: &mut Turn<'_>, id: CallId) {
-        if self.calls.get(id.0).is_some_and(|call| call.legs.is_empty() && call.dialling.is_none()) {
+        if self.calls.get(id).is_some_and(|call| call.legs.is_empty() && call.dialling.is_none()) {
             self.call_over(t, id);
         }
     }
 
     /// The far end does not want its re-INVITE answered any more.
     pub(super) fn asking_cancelled(&mut self, leg: LegId) {
-        let Some(call) = self.legs.get(leg.0).map(|it| it.call) else { return };
-        if let Some(exchange) = self.calls.get_mut(call.0).and_then(|it| it.exchange.as_mut())
+        let Some(call) = self.calls.leg(leg).map(|it| it.call) else { return };
+        if let Some(exchange) = self.calls.get_mut(call).and_then(|it| it.exchange.as_mut())
             && exchange.from == leg
             && exchange.asked == super::table::Asked::ReInvite
         {

@@ -91,7 +91,7 @@ impl Switch {
             }
             UsageEvent::RefreshWanted => self.refresh_session(t, leg),
             UsageEvent::NextHop { address, followed, why } => {
-                let Some(call) = self.legs.get(leg.0).map(|it| it.call) else { return };
+                let Some(call) = self.calls.leg(leg).map(|it| it.call) else { return };
                 let why = why.to_owned();
                 self.tell(t, News::NextHop { call, leg, address, followed, why });
             }
@@ -103,7 +103,7 @@ impl Switch {
 
     /// A leg's message came from there: its media may, too.
     fn signalled_from(&mut self, leg: LegId, source: Option<SocketAddr>) {
-        let (Some(it), Some(source)) = (self.legs.get_mut(leg.0), source) else { return };
+        let (Some(it), Some(source)) = (self.calls.leg_mut(leg), source) else { return };
         if it.media.signalling.replace(source.ip()) != Some(source.ip())
             && let Some(endpoint) = it.media.endpoint
         {
@@ -114,14 +114,14 @@ impl Switch {
     /// 2xx to an INVITE of ours.
     fn answered(&mut self, t: &mut Turn<'_>, leg: LegId, response: &Response, ack_wanted: bool) {
         let now = t.now;
-        let Some(it) = self.legs.get_mut(leg.0) else { return };
+        let Some(it) = self.calls.leg_mut(leg) else { return };
         it.takes.update = response.has_token(Name::Allow, "UPDATE");
         it.callee.answered(response.body(), ack_wanted);
         let (call, branch, ending) = (it.call, it.branch, it.life.is_ending());
         self.named_by(leg, response);
         self.takes_info(leg, response);
         // A call that begins here has no caller: the first one who answers begins the talk.
-        if let Some(call) = self.calls.get_mut(call.0).filter(|it| it.a == LegId(0)) {
+        if let Some(call) = self.calls.get_mut(call).filter(|it| it.a == LegId(0)) {
             call.answered_at.get_or_insert(now);
         }
         if branch.is_some() {
@@ -132,7 +132,7 @@ impl Switch {
             Some(branch) if !ending => self.with_dial(t, call, |dial| dial.answered(branch)),
             // It crossed our CANCEL.
             _ => {
-                if let Some(usage) = self.legs.get(leg.0).and_then(|it| it.usage) {
+                if let Some(usage) = self.calls.leg(leg).and_then(|it| it.usage) {
                     let _ = t.sip.bye(t.now, usage);
                 }
             }
@@ -141,7 +141,7 @@ impl Switch {
 
     /// The end of a leg's dialog.
     fn terminated(&mut self, t: &mut Turn<'_>, leg: LegId, cause: Termination) {
-        if let Some(it) = self.legs.get(leg.0).filter(|it| it.branch.is_some() && !it.life.is_ending()) {
+        if let Some(it) = self.calls.leg(leg).filter(|it| it.branch.is_some() && !it.life.is_ending()) {
             let (call, branch) = (it.call, it.branch);
             if let Termination::Failed { response } = &cause {
                 self.branch_refused(t, leg, response);
@@ -175,8 +175,8 @@ impl Switch {
             }
             MediaEvent::Lost { reason } => {
                 tracing::error!("the media controller is gone: {reason}; every call ends");
-                for leg in self.legs.keys() {
-                    self.without_media(t, LegId(leg), &reason);
+                for leg in self.calls.leg_ids() {
+                    self.without_media(t, leg, &reason);
                 }
             }
             MediaEvent::Failed { endpoint, reason } => {
@@ -230,7 +230,7 @@ impl Switch {
 
     fn tell_media(&mut self, t: &Turn<'_>, endpoint: EndpointId, news: impl FnOnce(CallId, LegId) -> News) {
         let leg = self.of_endpoint.get(&endpoint).copied();
-        if let Some((leg, it)) = leg.and_then(|leg| Some((leg, self.legs.get(leg.0)?))) {
+        if let Some((leg, it)) = leg.and_then(|leg| Some((leg, self.calls.leg(leg)?))) {
             let call = it.call;
             self.tell(t, news(call, leg));
         }
@@ -239,7 +239,7 @@ impl Switch {
     /// Who carried a leg's media is gone: it ends, answered or not.
     fn without_media(&mut self, t: &mut Turn<'_>, leg: LegId, reason: &str) {
         let Some(it) =
-            self.legs.get_mut(leg.0).filter(|it| !it.life.is_ending() && it.media.endpoint.is_some())
+            self.calls.leg_mut(leg).filter(|it| !it.life.is_ending() && it.media.endpoint.is_some())
         else {
             return;
         };
@@ -261,14 +261,14 @@ impl Switch {
         if self.is_past(leg) {
             return;
         }
-        let Some(call) = self.legs.get(leg.0).filter(|it| it.is_up()).map(|it| it.call) else { return };
+        let Some(call) = self.calls.leg(leg).filter(|it| it.is_up()).map(|it| it.call) else { return };
         let silent_ms = self.config.rtp_timeout.unwrap_or_default().as_millis() as u64;
         self.tell(t, News::MediaTimeout { call, leg, silent_ms });
         // Who cannot speak may still be heard, or found.
         if self.is_emergency(call) {
             return;
         }
-        if let Some(it) = self.legs.get_mut(leg.0) {
+        if let Some(it) = self.calls.leg_mut(leg) {
             it.why.cause = Some(TerminationCause::MediaTimeout);
             it.why.reason = Some(recovered());
         }

@@ -26,7 +26,7 @@ impl Switch {
         if let Some(offer) = &offer {
             self.note_direction(t, leg, offer);
         }
-        let Some(it) = self.legs.get(leg.0).filter(|it| !it.life.is_ending()) else {
+        let Some(it) = self.calls.leg(leg).filter(|it| !it.life.is_ending()) else {
             return self.answer_exchange(t, leg, asked, Err(Reply::status(481)));
         };
         let call = it.call;
@@ -36,10 +36,10 @@ impl Switch {
         {
             return self.answer_here(t, leg, asked, Some(offer.clone()));
         }
-        let Some(bridge) = self.calls.get(call.0).and_then(|it| it.bridge.as_ref()) else {
+        let Some(bridge) = self.calls.get(call).and_then(|it| it.bridge.as_ref()) else {
             return self.answer_here(t, leg, asked, offer);
         };
-        let other = bridge.other(leg).filter(|other| self.legs.get(other.0).is_some_and(|it| it.is_up()));
+        let other = bridge.other(leg).filter(|other| self.calls.leg(*other).is_some_and(|it| it.is_up()));
         match other {
             Some(other) if (!bridge.mode.intercepts() || offer.is_none()) && !self.keeps_session(other) => {
                 self.ask_across(t, call, (leg, other), asked, offer);
@@ -50,12 +50,12 @@ impl Switch {
 
     /// Whether no offer goes to a leg any more.
     pub(super) fn keeps_session(&self, leg: LegId) -> bool {
-        self.legs.get(leg.0).is_some_and(|it| it.takes.no_reinvites)
+        self.calls.leg(leg).is_some_and(|it| it.takes.no_reinvites)
     }
 
     /// An offer that goes no further.
     pub(super) fn answer_here(&mut self, t: &mut Turn<'_>, leg: LegId, asked: Asked, offer: Option<Bytes>) {
-        let endpoint = self.legs.get(leg.0).and_then(|it| it.media.endpoint);
+        let endpoint = self.calls.leg(leg).and_then(|it| it.media.endpoint);
         let (Some(endpoint), Some(offer)) = (endpoint, offer) else {
             return self.answer_exchange(t, leg, asked, Err(Reply::status(488)));
         };
@@ -73,7 +73,7 @@ impl Switch {
         (asked, repeats): (Asked, bool),
         answer: Result<Bytes, MediaError>,
     ) {
-        if let (Ok(_), false, Some(it)) = (&answer, repeats, self.legs.get(leg.0)) {
+        if let (Ok(_), false, Some(it)) = (&answer, repeats, self.calls.leg(leg)) {
             let call = it.call;
             self.led_here(t, call, &[leg]);
         }
@@ -89,11 +89,11 @@ impl Switch {
         offer: Option<Bytes>,
     ) {
         // Its own offer comes while ours to it is put off for glare: ours gives way.
-        let under_way = self.calls.get(call.0).and_then(|it| it.exchange.as_ref());
+        let under_way = self.calls.get(call).and_then(|it| it.exchange.as_ref());
         if under_way.is_some_and(|it| it.sent && it.to == from) {
             self.exchange_refused(t, call, Reply::status(491));
         }
-        let Some(it) = self.calls.get_mut(call.0) else { return };
+        let Some(it) = self.calls.get_mut(call) else { return };
         if it.exchange.is_some() {
             // The other side's is under way (RFC 3261 §14.2).
             return self.answer_exchange(t, from, asked, Err(Reply::status(491)));
@@ -122,9 +122,9 @@ impl Switch {
 
     /// A re-INVITE or an UPDATE to the other side.
     fn send_offer(&mut self, t: &mut Turn<'_>, call: CallId, offer: Option<Bytes>) {
-        let Some(exchange) = self.calls.get(call.0).and_then(|it| it.exchange.as_ref()) else { return };
+        let Some(exchange) = self.calls.get(call).and_then(|it| it.exchange.as_ref()) else { return };
         let (from, to, asked) = (exchange.from, exchange.to, exchange.asked);
-        let Some(it) = self.legs.get(to.0) else { return };
+        let Some(it) = self.calls.leg(to) else { return };
         let takes_update = it.takes.update;
         if matches!(asked, Asked::Replacing(_)) {
             self.connects(to, from);
@@ -137,7 +137,7 @@ impl Switch {
             tracing::debug!("leg {}: {error}", to.0);
             return self.exchange_refused(t, call, Reply::status(491));
         }
-        if let Some(it) = self.calls.get_mut(call.0).and_then(|it| it.exchange.as_mut()) {
+        if let Some(it) = self.calls.get_mut(call).and_then(|it| it.exchange.as_mut()) {
             it.sent = true;
         }
     }
@@ -150,12 +150,12 @@ impl Switch {
         response: &Response,
         ack_wanted: bool,
     ) {
-        let Some(call) = self.legs.get(leg.0).map(|it| it.call) else { return };
+        let Some(call) = self.calls.leg(leg).map(|it| it.call) else { return };
         let body = response.body();
         if !body.is_empty() {
             self.note_direction(t, leg, &body);
         }
-        let exchange = self.calls.get_mut(call.0).and_then(|it| it.exchange.take_if(|it| it.to == leg));
+        let exchange = self.calls.get_mut(call).and_then(|it| it.exchange.take_if(|it| it.to == leg));
         let Some(exchange) = exchange else {
             self.counters.late += 1;
             return;
@@ -190,7 +190,7 @@ impl Switch {
             self.answer_exchange(t, from, asked, Err(Reply::status(488)));
             return self.break_up(t, from, to, "a 2xx whose offer is of no use");
         }
-        if offers && let Some(it) = self.legs.get_mut(from.0) {
+        if offers && let Some(it) = self.calls.leg_mut(from) {
             it.life.expect_on_ack(OnAck::AnswerTo(to));
         }
         let told = [to, from];
@@ -200,8 +200,8 @@ impl Switch {
 
     /// Our re-INVITE or UPDATE came to nothing.
     pub(super) fn offer_failed(&mut self, t: &mut Turn<'_>, leg: LegId, status: u16, reason: String) {
-        let Some(call) = self.legs.get(leg.0).map(|it| it.call) else { return };
-        let exchange = self.calls.get(call.0).and_then(|it| it.exchange.as_ref()).filter(|it| it.to == leg);
+        let Some(call) = self.calls.leg(leg).map(|it| it.call) else { return };
+        let exchange = self.calls.get(call).and_then(|it| it.exchange.as_ref()).filter(|it| it.to == leg);
         if let Some(exchange) = exchange {
             if exchange.asked == Asked::Timer {
                 return self.session_not_refreshed(t, leg, status);
@@ -219,9 +219,9 @@ impl Switch {
 
     /// The offer under way is refused; everything stays as it was.
     pub(super) fn exchange_refused(&mut self, t: &mut Turn<'_>, call: CallId, reply: Reply) {
-        let Some(exchange) = self.calls.get_mut(call.0).and_then(|it| it.exchange.take()) else { return };
+        let Some(exchange) = self.calls.get_mut(call).and_then(|it| it.exchange.take()) else { return };
         for leg in [exchange.from, exchange.to] {
-            if let Some(endpoint) = self.legs.get(leg.0).and_then(|it| it.media.endpoint) {
+            if let Some(endpoint) = self.calls.leg(leg).and_then(|it| it.media.endpoint) {
                 self.controller.withdraw_offer(endpoint);
             }
         }
@@ -240,7 +240,7 @@ impl Switch {
 
     /// Answers whoever asked.
     fn answer_exchange(&mut self, t: &mut Turn<'_>, leg: LegId, asked: Asked, answer: Result<Bytes, Reply>) {
-        let Some(usage) = self.legs.get(leg.0).and_then(|it| it.usage) else { return };
+        let Some(usage) = self.calls.leg(leg).and_then(|it| it.usage) else { return };
         match (asked, answer) {
             (
                 Asked::Ourselves { .. }

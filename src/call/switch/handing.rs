@@ -55,14 +55,14 @@ impl Switch {
     fn ask(&mut self, t: &mut Turn<'_>, asked: Asked, handler: &Arc<dyn ApplicationHandler>) {
         let (call, leg) = (asked.call.call, asked.call.leg);
         self.listen(t, call, handler);
-        let answered = self.legs.get(leg.0).is_some_and(Leg::is_up);
+        let answered = self.calls.leg(leg).is_some_and(Leg::is_up);
         let incoming = IncomingCall { answered, ..asked.call.clone() };
         // What it does before there is a future is its own, too.
         let (handler, service) = (handler.clone(), self.service.clone());
         let future = Box::pin(async move { handler.handle_incoming_call(incoming, service).await });
         // What is left of it is dropped some time after the end of this leg.
         if let Some(ends) = self.run_until(t, future, OnFound::Decide(Box::new(asked)))
-            && let Some(it) = self.legs.get_mut(leg.0)
+            && let Some(it) = self.calls.leg_mut(leg)
         {
             it.handled = Some(ends);
         }
@@ -77,7 +77,7 @@ impl Switch {
     /// Gives a call to a handler by its name.
     pub(super) fn hand_to(&mut self, t: &mut Turn<'_>, mut asked: Asked, name: &str) {
         let leg = asked.call.leg;
-        let Some(call) = self.legs.get(leg.0).map(|it| it.call) else { return };
+        let Some(call) = self.calls.leg(leg).map(|it| it.call) else { return };
         self.let_go(t, &asked, "handle");
         let Some(handler) = self.handler_named(name) else {
             tracing::warn!("call {}: there is no application {name}: the call ends", call.0);
@@ -93,7 +93,7 @@ impl Switch {
         let name: Arc<str> = name.into();
         asked.by_name = Some(name.clone());
         self.tell(t, Event::HandlerStarted { call, handler: name.to_string() });
-        if let Some(it) = self.calls.get_mut(call.0) {
+        if let Some(it) = self.calls.get_mut(call) {
             it.application = Some(name);
             // Whoever held it has given it away.
             it.adopted = false;
@@ -104,8 +104,8 @@ impl Switch {
     /// The application that has a call by name has decided.
     fn let_go(&mut self, t: &Turn<'_>, asked: &Asked, action: &str) {
         let Some(name) = &asked.by_name else { return };
-        let Some(call) = self.legs.get(asked.call.leg.0).map(|it| it.call) else { return };
-        if let Some(it) = self.calls.get_mut(call.0) {
+        let Some(call) = self.calls.leg(asked.call.leg).map(|it| it.call) else { return };
+        if let Some(it) = self.calls.get_mut(call) {
             it.application = None;
         }
         self.command_over(t, call);
@@ -122,7 +122,7 @@ impl Switch {
     ) {
         let leg = asked.call.leg;
         // It may have become part of another call since.
-        let Some(call) = self.legs.get(leg.0).map(|it| it.call) else {
+        let Some(call) = self.calls.leg(leg).map(|it| it.call) else {
             self.counters.late += 1;
             return;
         };
@@ -136,7 +136,7 @@ impl Switch {
             Ok(HandlerAction::Complete) => {
                 let kept = self
                     .calls
-                    .get(call.0)
+                    .get(call)
                     .is_some_and(|it| it.adopted || it.dialling.is_some() || it.bridge.is_some());
                 if !kept {
                     self.hang_up_with(t, leg, 480, "");
@@ -181,7 +181,7 @@ impl Switch {
     }
 
     fn dial_for(&mut self, t: &mut Turn<'_>, caller: LegId, request: DialRequest) {
-        let Some(call) = self.legs.get(caller.0).map(|leg| leg.call) else { return };
+        let Some(call) = self.calls.leg(caller).map(|leg| leg.call) else { return };
         self.dial(t, call, request, Purpose::Caller { caller, reply: None });
     }
 

@@ -82,7 +82,7 @@ impl Switch {
     ) {
         self.history.talk_over(call, bridge, t.now);
         for leg in legs {
-            let Some(endpoint) = self.legs.get(leg.0).and_then(|it| it.media.endpoint) else { continue };
+            let Some(endpoint) = self.calls.leg(leg).and_then(|it| it.media.endpoint) else { continue };
             let stats = self.controller.stats(endpoint);
             self.media(t, stats, OnMedia::Counted { call, bridge, leg });
         }
@@ -98,7 +98,7 @@ impl Switch {
     ) {
         // Released meanwhile: its last word says it.
         let Ok(stats) = stats else { return };
-        let goes_on_in = self.legs.get(leg.0).map(|it| it.call);
+        let goes_on_in = self.calls.leg(leg).map(|it| it.call);
         self.history.counted(call, bridge, leg, goes_on_in, stats, t.now);
         self.settle_history(t);
     }
@@ -110,7 +110,7 @@ impl Switch {
         (a, b): (LegId, LegId),
         joined: &Result<Joined, MediaError>,
     ) {
-        let Some(call) = self.legs.get(a.0).map(|it| it.call) else { return };
+        let Some(call) = self.calls.leg(a).map(|it| it.call) else { return };
         match joined {
             Ok(Joined { forward, backward }) => {
                 let codec = |route: &Route| match route {
@@ -128,10 +128,10 @@ impl Switch {
     /// A call's account, live or of the latest ended ones.
     pub fn inquire(&self, t: &Turn<'_>, call: CallId) -> Option<Inquiry> {
         let account = self.history.report(call, t.now)?;
-        let legs = self.calls.get(call.0).map(|it| it.legs.as_slice()).unwrap_or_default();
-        let counters = legs.iter().filter_map(|leg| {
-            let endpoint = self.legs.get(leg.0)?.media.endpoint?;
-            Some((*leg, self.controller.stats(endpoint), self.controller.descriptions(endpoint)))
+        let legs = self.calls.get(call).into_iter().flat_map(|it| it.legs.iter());
+        let counters = legs.filter_map(|(leg, it)| {
+            let endpoint = it.media.endpoint?;
+            Some((leg, self.controller.stats(endpoint), self.controller.descriptions(endpoint)))
         });
         Some(Inquiry { account, counters: counters.collect() })
     }

@@ -29,7 +29,7 @@ impl Switch {
         reply: Reply<Result<(), CallError>>,
     ) {
         // An answer that nobody waits for is no fault.
-        let Some(it) = self.legs.get(leg.0).filter(|it| !it.life.is_ending()) else {
+        let Some(it) = self.calls.leg(leg).filter(|it| !it.life.is_ending()) else {
             return drop(reply.send(Err(CallError::Gone)));
         };
         let call = it.call;
@@ -47,9 +47,9 @@ impl Switch {
         if it.hold.ours == hold {
             return drop(reply.send(Ok(())));
         }
-        let bridge = self.calls.get(call.0).and_then(|it| it.bridge.as_ref());
+        let bridge = self.calls.get(call).and_then(|it| it.bridge.as_ref());
         let other = bridge.and_then(|bridge| Some((bridge.other(leg)?, bridge.mode)));
-        let like = other.and_then(|(other, _)| self.legs.get(other.0)?.media.endpoint);
+        let like = other.and_then(|(other, _)| self.calls.leg(other)?.media.endpoint);
         // Where offers pass, the other party's direction is known here, and stands.
         let asked = match (hold, other) {
             (Hold::No, Some((_, mode))) if !mode.intercepts() => Hold::No,
@@ -58,7 +58,7 @@ impl Switch {
         };
         let policy = PairPolicy { hold: asked, ..self.policy_towards(leg).into_owned() };
         let offer = self.controller.local_offer(endpoint, like, &policy);
-        if let Some(it) = self.legs.get_mut(leg.0) {
+        if let Some(it) = self.calls.leg_mut(leg) {
             it.hold.reply = Some(reply);
         }
         let then = OnDescription::Hold { call, leg, endpoint, hold };
@@ -74,7 +74,7 @@ impl Switch {
         hold: Hold,
         offer: Result<Bytes, MediaError>,
     ) {
-        if self.legs.get(leg.0).is_none_or(|it| !it.is_up() || it.usage.is_none()) {
+        if self.calls.leg(leg).is_none_or(|it| !it.is_up() || it.usage.is_none()) {
             return self.tell_holding(leg, Err(CallError::Gone));
         }
         let offer = match offer {
@@ -85,7 +85,7 @@ impl Switch {
             self.controller.withdraw_offer(endpoint);
             return self.tell_holding(leg, Err(CallError::Busy));
         }
-        let Some(it) = self.calls.get_mut(call.0) else { return };
+        let Some(it) = self.calls.get_mut(call) else { return };
         it.exchange = Some(Box::new(Exchange { from: leg, to: leg, asked: Asked::Hold(hold), sent: true }));
         if let Err(error) = self.reinvite(t, leg, Some(offer)) {
             tracing::debug!("leg {}: {error}", leg.0);
@@ -95,12 +95,12 @@ impl Switch {
 
     /// Whether an offer is under way in a call.
     pub(super) fn is_asked(&self, call: CallId) -> bool {
-        self.calls.get(call.0).is_none_or(|it| it.exchange.is_some())
+        self.calls.get(call).is_none_or(|it| it.exchange.is_some())
     }
 
     /// The party has answered.
     pub(super) fn hold_agreed(&mut self, t: &mut Turn<'_>, leg: LegId, hold: Hold, answer: Bytes) {
-        let Some(endpoint) = self.legs.get(leg.0).and_then(|it| it.media.endpoint) else {
+        let Some(endpoint) = self.calls.leg(leg).and_then(|it| it.media.endpoint) else {
             return self.tell_holding(leg, Err(CallError::Gone));
         };
         let applied = self.controller.apply_remote(endpoint, answer);
@@ -119,7 +119,7 @@ impl Switch {
             self.controller.withdraw_offer(endpoint);
             return self.tell_holding(leg, Err(error.into()));
         }
-        let Some(it) = self.legs.get_mut(leg.0) else { return };
+        let Some(it) = self.calls.leg_mut(leg) else { return };
         let changed = (it.hold.ours == Hold::No) != (hold == Hold::No);
         it.hold.ours = hold;
         let (call, joined) = (it.call, it.media.joined);
@@ -144,7 +144,7 @@ impl Switch {
 
     /// Tells who has put a leg on hold, or taken it back, what became of it.
     pub(super) fn tell_holding(&mut self, leg: LegId, result: Result<(), CallError>) {
-        if let Some(holding) = self.legs.get_mut(leg.0).and_then(|it| it.hold.reply.take()) {
+        if let Some(holding) = self.calls.leg_mut(leg).and_then(|it| it.hold.reply.take()) {
             // Who does not wait any more has lost interest.
             let _ = holding.send(result);
         }
@@ -152,7 +152,7 @@ impl Switch {
 
     /// A leg's hold is over with its bridge; the next offer to it says so.
     pub(super) fn hold_over(&mut self, t: &mut Turn<'_>, call: CallId, leg: LegId) {
-        let Some(it) = self.legs.get_mut(leg.0) else { return };
+        let Some(it) = self.calls.leg_mut(leg) else { return };
         if std::mem::take(&mut it.hold.ours) == Hold::No {
             return;
         }

@@ -42,7 +42,7 @@ impl Switch {
         let contact = response.header(Name::Contact).and_then(NameAddr::parse);
         let name = contact.and_then(|it| it.display).map(|name| name_before(Some(name)));
         let number = &party.number;
-        if let Some(it) = self.legs.get_mut(leg.0).filter(|it| it.identity.shown.is_none() && !it.inbound)
+        if let Some(it) = self.calls.leg_mut(leg).filter(|it| it.identity.shown.is_none() && !it.inbound)
             && let Some(name) = name.filter(|name| !name.is_empty() && !number.is_empty())
         {
             it.identity.shown = Some(Box::new((name, number.clone())));
@@ -73,7 +73,7 @@ impl Switch {
         if shown.1.is_empty() || self.shown(leg).as_ref() == Some(&shown) {
             return false;
         }
-        if let Some(it) = self.legs.get_mut(leg.0) {
+        if let Some(it) = self.calls.leg_mut(leg) {
             it.identity.shown = Some(Box::new(shown));
         }
         true
@@ -83,7 +83,7 @@ impl Switch {
     pub(super) fn connects(&mut self, leg: LegId, with: LegId) {
         let is_unknown = self.is_unknown(with);
         let shown = self.shown(with).filter(|_| self.admission.is_told(&self.party(leg)));
-        let Some(it) = self.legs.get_mut(leg.0) else { return };
+        let Some(it) = self.calls.leg_mut(leg) else { return };
         it.identity.connected = shown.map(|(name, number)| match is_unknown {
             true => ANONYMOUS.into(),
             false => format!("{name}<sip:{}@{}>", escaped_user(&number), self.config.domain).into(),
@@ -94,7 +94,7 @@ impl Switch {
     fn tell_connected(&mut self, t: &mut Turn<'_>, leg: LegId, with: LegId) {
         self.connects(leg, with);
         let fields = self.connected_fields(leg);
-        let usage = self.legs.get(leg.0).filter(|it| it.is_up() && it.takes.update).and_then(|it| it.usage);
+        let usage = self.calls.leg(leg).filter(|it| it.is_up() && it.takes.update).and_then(|it| it.usage);
         if let Some(usage) = usage.filter(|_| !fields.is_empty())
             && let Err(error) = t.sip.update_with(t.now, usage, fields, None)
         {
@@ -104,7 +104,7 @@ impl Switch {
 
     /// Header fields of a re-INVITE or an UPDATE of ours.
     fn connected_fields(&self, leg: LegId) -> HeaderFields {
-        let connected = self.legs.get(leg.0).and_then(|it| it.identity.connected.clone());
+        let connected = self.calls.leg(leg).and_then(|it| it.identity.connected.clone());
         connected.map(|it| (Bytes::from_static(b"P-Asserted-Identity"), it)).into_iter().collect()
     }
 
@@ -127,7 +127,7 @@ impl Switch {
 
     /// The usage of a leg that may be sent an offer.
     fn usage_to_ask(&self, leg: LegId) -> Result<UsageId, CommandError> {
-        let it = self.legs.get(leg.0).ok_or(CommandError::Gone)?;
+        let it = self.calls.leg(leg).ok_or(CommandError::Gone)?;
         match it.takes.no_reinvites {
             true => Err(CommandError::WrongState("the party takes no offer inside its call")),
             false => it.usage.ok_or(CommandError::Gone),

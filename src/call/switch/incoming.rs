@@ -8,7 +8,6 @@ use crate::controller::AddressFamily;
 use crate::handler::{IncomingCall, Party};
 use crate::identity::{self, CallerIdentity};
 use crate::leg_life::Life;
-use crate::{CallId, LegId};
 use b2b_sip::endpoint::{Flow, Reply, ServerTransactionId, UsageId};
 use b2b_sip::msg::{Method, Name, Request};
 
@@ -61,31 +60,28 @@ impl Switch {
         let reads = self.admission.reads(identity.as_deref(), gateway.as_deref(), source);
         let who = Arc::new(CallerIdentity::read(&request, &reads));
         let number: Option<Arc<str>> = identity::called_number(&request, reads.called).map(Arc::from);
-        let call = CallId(self.calls.insert(|_| Call::new(t.now)));
-        let family = AddressFamily::of(flow.remote);
-        let leg = LegId(self.legs.insert(|_| Leg::new(call, Life::incoming(request.clone()), family)));
-        if let Some(it) = self.legs.get_mut(leg.0) {
-            it.usage = Some(usage);
-            it.media.signalling = Some(flow.remote.ip());
-            (it.admitted.channels, it.passing.policy) = (channels, policy);
-            it.takes.update = request.has_token(Name::Allow, "UPDATE");
-            it.identity.party = Arc::new(Party {
-                user: identity.clone(),
-                number: who.said.clone(),
-                address: Some(source),
-                gateway: gateway.clone(),
-                flow: Some(flow),
-            });
-            (it.identity.who, it.identity.called) = (Some(who.clone()), number.clone());
-        }
+        let mut it = Leg::new(Life::incoming(request.clone()), AddressFamily::of(flow.remote));
+        it.usage = Some(usage);
+        it.media.signalling = Some(flow.remote.ip());
+        (it.admitted.channels, it.passing.policy) = (channels, policy);
+        it.takes.update = request.has_token(Name::Allow, "UPDATE");
+        it.identity.party = Arc::new(Party {
+            user: identity.clone(),
+            number: who.said.clone(),
+            address: Some(source),
+            gateway: gateway.clone(),
+            flow: Some(flow),
+        });
+        (it.identity.who, it.identity.called) = (Some(who.clone()), number.clone());
+        let call = self.calls.insert(Call::new(t.now));
+        let Some(leg) = self.calls.add_leg(call, it) else { return };
         self.answers_challenges(t, leg, usage);
         let session = self.admission.session_rules(&self.party(leg));
         if let Err(error) = t.sip.set_refresher(usage, session.refresher) {
             tracing::debug!("leg {}: {error}", leg.0);
         }
-        if let Some(it) = self.calls.get_mut(call.0) {
+        if let Some(it) = self.calls.get_mut(call) {
             it.a = leg;
-            it.legs.push(leg);
         }
         self.takes_info(leg, &request);
         self.of_usage.insert(usage, leg);

@@ -30,7 +30,7 @@ impl Switch {
         near: Option<EndpointId>,
         then: OnEndpoint,
     ) {
-        let Some(it) = self.legs.get(leg.0) else {
+        let Some(it) = self.calls.leg(leg) else {
             return self.with_opened(t, then, Err(MediaError::Stopped));
         };
         if let Some(endpoint) = it.media.endpoint {
@@ -72,7 +72,7 @@ impl Switch {
             Ok(endpoint) => endpoint,
             Err(error) => return self.with_opened(t, then, Err(error)),
         };
-        match self.legs.get_mut(leg.0) {
+        match self.calls.leg_mut(leg) {
             Some(it) if it.media.endpoint.is_none() => {
                 it.media.endpoint = Some(endpoint);
                 it.takes.no_reinvites = no_reinvites;
@@ -102,16 +102,16 @@ impl Switch {
         status: u16,
         early_media: bool,
     ) {
-        let Some(dialling) = self.calls.get(call.0).and_then(|it| it.dialling.as_ref()) else { return };
+        let Some(dialling) = self.calls.get(call).and_then(|it| it.dialling.as_ref()) else { return };
         let Purpose::Caller { caller, .. } = dialling.purpose else {
             return self.transfer_progress(t, call, status);
         };
         let Some(leg) = self.branch(call, branch) else { return };
-        let said = self.legs.get(leg.0).map(|it| &it.callee);
+        let said = self.calls.leg(leg).map(|it| &it.callee);
         let reliable = said.is_some_and(|it| it.reliable);
         let answer = said.and_then(|it| it.said.clone()).filter(|_| early_media);
         let Some(answer) = answer else { return self.ring(t, caller, (status, reliable), None) };
-        if self.legs.get(caller.0).is_some_and(|it| it.is_up()) {
+        if self.calls.leg(caller).is_some_and(|it| it.is_up()) {
             // He has his description already, and the callee answers to one of ours.
             return self.apply(t, leg, answer, OnApplied::EarlySession { caller, branch: leg });
         }
@@ -155,7 +155,7 @@ impl Switch {
     }
 
     pub(super) fn endpoints(&self, a: LegId, b: LegId) -> Option<(EndpointId, EndpointId)> {
-        Some((self.legs.get(a.0)?.media.endpoint?, self.legs.get(b.0)?.media.endpoint?))
+        Some((self.calls.leg(a)?.media.endpoint?, self.calls.leg(b)?.media.endpoint?))
     }
 
     /// Lets media flow between two legs.
@@ -163,7 +163,7 @@ impl Switch {
         let Some((from, to)) = self.endpoints(a, b) else { return };
         for leg in [a, b] {
             let other = if leg == a { b } else { a };
-            if let Some(it) = self.legs.get_mut(leg.0) {
+            if let Some(it) = self.calls.leg_mut(leg) {
                 it.media.joined = Some(other);
             }
         }
@@ -188,20 +188,20 @@ impl Switch {
     /// A branch has answered first.
     pub(super) fn won(&mut self, t: &mut Turn<'_>, call: CallId, branch: BranchNo) {
         let Some(leg) = self.branch(call, branch) else { return };
-        let Some(it) = self.calls.get_mut(call.0) else { return };
+        let Some(it) = self.calls.get_mut(call) else { return };
         let Some(dialling) = it.dialling.take() else { return };
         if dialling.branches.len() > 1 {
-            let cancelled = dialling.branches.iter().filter(|it| self.legs.get(it.0).is_some()).count() - 1;
+            let cancelled = dialling.branches.iter().filter(|it| self.calls.leg(**it).is_some()).count() - 1;
             self.tell(t, Event::DialWon { call, leg, cancelled });
         }
         let (purpose, options) = (dialling.purpose, dialling.options);
-        let Some(winner) = self.legs.get_mut(leg.0) else { return };
+        let Some(winner) = self.calls.leg_mut(leg) else { return };
         winner.branch = None;
         let answer = winner.callee.said.take();
         let direct = options.direct;
         match purpose {
             Purpose::Caller { caller, reply } => {
-                let Some(it) = self.legs.get(caller.0) else {
+                let Some(it) = self.calls.leg(caller) else {
                     self.hang_up(t, leg);
                     return refuse(Purpose::Caller { caller, reply }, DialError::CallerGone);
                 };
@@ -293,7 +293,7 @@ impl Switch {
 
     /// The callee's answer to an offer of ours.
     pub(super) fn apply(&mut self, t: &mut Turn<'_>, leg: LegId, answer: Bytes, then: OnApplied) {
-        let Some(endpoint) = self.legs.get(leg.0).and_then(|it| it.media.endpoint) else {
+        let Some(endpoint) = self.calls.leg(leg).and_then(|it| it.media.endpoint) else {
             return self.applied(t, then, Err(MediaError::Stopped));
         };
         let applied = self.controller.apply_remote(endpoint, answer);
@@ -307,7 +307,7 @@ impl Switch {
         leg: LegId,
         session: Option<Bytes>,
     ) -> Result<(), MediaError> {
-        let Some(it) = self.legs.get_mut(leg.0).filter(|it| it.is_waiting()) else {
+        let Some(it) = self.calls.leg_mut(leg).filter(|it| it.is_waiting()) else {
             return Err(MediaError::Stopped);
         };
         let Some(usage) = it.usage else { return Err(MediaError::Stopped) };
@@ -320,7 +320,7 @@ impl Switch {
         }
         let call = it.call;
         self.advance_leg(t, leg, LegEvent::Answer, None);
-        if let Some(it) = self.calls.get_mut(call.0) {
+        if let Some(it) = self.calls.get_mut(call) {
             it.answered_at.get_or_insert(t.now);
         }
         self.begin_recording(t, call);
@@ -330,7 +330,7 @@ impl Switch {
     /// The two cannot go on.
     pub(super) fn break_up(&mut self, t: &mut Turn<'_>, a: LegId, b: LegId, why: &str) {
         for leg in [a, b] {
-            if let Some(it) = self.legs.get_mut(leg.0) {
+            if let Some(it) = self.calls.leg_mut(leg) {
                 it.why.cause = Some(TerminationCause::Protocol { message: why.to_owned() });
             }
             self.hang_up(t, leg);
@@ -346,17 +346,17 @@ impl Switch {
         mode: BridgeMode,
         auto_hangup: bool,
     ) -> Result<BridgeId, CallError> {
-        let states = (self.legs.get(a.0).ok_or(CallError::Gone)?, self.legs.get(b.0).ok_or(CallError::Gone)?);
+        let states = (self.calls.leg(a).ok_or(CallError::Gone)?, self.calls.leg(b).ok_or(CallError::Gone)?);
         if !bridge_fsm::may_start(states.0.life.state(), states.1.life.state()) {
             return Err(CallError::WrongState("both legs have to be answered"));
         }
         let call = states.0.call;
         let described = |leg: &Leg| matches!(leg.life.on_ack(), OnAck::Nothing | OnAck::Refresh(_));
-        if self.legs.get(a.0).is_none_or(described) {
+        if self.calls.leg(a).is_none_or(described) {
             self.join_media(t, a, b);
         }
         let id = BridgeId(self.bridges.insert(|_| call));
-        let Some(it) = self.calls.get_mut(call.0) else { return Err(CallError::Gone) };
+        let Some(it) = self.calls.get_mut(call) else { return Err(CallError::Gone) };
         let bridge = Bridge {
             id,
             a,
@@ -381,7 +381,7 @@ impl Switch {
     /// What a party's description says about holding, told to its bridge.
     pub(super) fn note_direction(&mut self, t: &Turn<'_>, leg: LegId, description: &[u8]) {
         let Some(held) = holds(description) else { return };
-        let Some(it) = self.legs.get_mut(leg.0).filter(|it| it.hold.wanted != held) else { return };
+        let Some(it) = self.calls.leg_mut(leg).filter(|it| it.hold.wanted != held) else { return };
         it.hold.wanted = held;
         let call = it.call;
         self.tell(t, Event::Hold { call, leg, held });
@@ -390,7 +390,7 @@ impl Switch {
 
     /// Who holds whom has changed: so does the state of the bridge, perhaps.
     pub(super) fn hold_bridge(&mut self, t: &Turn<'_>, call: CallId) {
-        let state = self.calls.get(call.0).and_then(|it| it.bridge.as_ref()).map(|bridge| bridge.state);
+        let state = self.calls.get(call).and_then(|it| it.bridge.as_ref()).map(|bridge| bridge.state);
         if let Some(event) = state.and_then(|state| self.held_by(call).event(state)) {
             self.advance_bridge(t, call, event);
         }

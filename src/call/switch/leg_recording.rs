@@ -41,7 +41,7 @@ impl Switch {
         match what {
             RecordLeg::Begin { both } => self.record_leg(t, leg, both, reply),
             RecordLeg::Pause(paused) => {
-                let recording = self.legs.get_mut(leg.0).map(|it| it.recording.as_mut());
+                let recording = self.calls.leg_mut(leg).map(|it| it.recording.as_mut());
                 let done = recording.ok_or(CallError::Gone).and_then(|it| it.ok_or(NOT_RECORDED));
                 let done = done.map(|it| {
                     it.paused = paused;
@@ -67,7 +67,7 @@ impl Switch {
             Ok(media) => media,
             Err(error) => return drop(reply.send(Err(error))),
         };
-        let Some(it) = self.legs.get_mut(leg.0) else { return };
+        let Some(it) = self.calls.leg_mut(leg) else { return };
         if it.recording.is_some() {
             return drop(reply.send(Err(CallError::WrongState("the leg is recorded already"))));
         }
@@ -93,7 +93,7 @@ impl Switch {
         begun: Result<RecordingId, MediaError>,
         reply: Reply<Result<Option<Recorded>, CallError>>,
     ) {
-        let it = self.legs.get_mut(leg.0);
+        let it = self.calls.leg_mut(leg);
         let (call, recording) = it.map_or((call, None), |it| (it.call, it.recording.as_mut()));
         let done = match (recording, begun) {
             (Some(recording), Ok(id)) => {
@@ -112,7 +112,7 @@ impl Switch {
                 Err(CallError::Gone)
             }
             (_, Err(error)) => {
-                if let Some(it) = self.legs.get_mut(leg.0) {
+                if let Some(it) = self.calls.leg_mut(leg) {
                     it.recording = None;
                 }
                 self.note_recording(call, "recording_error", &error.to_string());
@@ -128,7 +128,7 @@ impl Switch {
         leg: LegId,
         reply: Reply<Result<Option<Recorded>, CallError>>,
     ) {
-        let Some(it) = self.legs.get_mut(leg.0) else { return drop(reply.send(Err(CallError::Gone))) };
+        let Some(it) = self.calls.leg_mut(leg) else { return drop(reply.send(Err(CallError::Gone))) };
         let Some(recording) = it.recording.take() else { return drop(reply.send(Err(NOT_RECORDED))) };
         let call = it.call;
         let Some(id) = recording.id else { return drop(reply.send(Ok(None))) };
@@ -138,11 +138,11 @@ impl Switch {
     /// A recording that is no call's is over, whoever ended it.
     pub(super) fn leg_recorded(&mut self, t: &mut Turn<'_>, id: RecordingId, recorded: &Recorded) {
         let its = |leg: &LegId| {
-            let it = self.legs.get(leg.0).and_then(|it| it.recording.as_ref());
+            let it = self.calls.leg(*leg).and_then(|it| it.recording.as_ref());
             it.is_some_and(|it| it.id == Some(id))
         };
-        let Some(leg) = self.legs.keys().into_iter().map(LegId).find(its) else { return };
-        let Some(it) = self.legs.get_mut(leg.0) else { return };
+        let Some(leg) = self.calls.leg_ids().into_iter().find(its) else { return };
+        let Some(it) = self.calls.leg_mut(leg) else { return };
         it.recording = None;
         let call = it.call;
         if let Some(error) = &recorded.error {

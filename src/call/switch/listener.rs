@@ -30,7 +30,7 @@ pub(super) struct Listener {
 impl Switch {
     /// From now on this handler hears of the call, and no other one.
     pub(super) fn listen(&mut self, t: &mut Turn<'_>, call: CallId, handler: &Arc<dyn ApplicationHandler>) {
-        if let Some(it) = self.calls.get_mut(call.0) {
+        if let Some(it) = self.calls.get_mut(call) {
             it.listener = None;
         }
         if !handler.wants_events() {
@@ -51,7 +51,7 @@ impl Switch {
                 () = hears => {}
             }
         });
-        if let Some(it) = self.calls.get_mut(call.0) {
+        if let Some(it) = self.calls.get_mut(call) {
             it.listener = Some(Box::new(Listener { events, ends }));
         }
         self.run(t, listening, |()| Found::Over, OnFound::Listened { call });
@@ -60,9 +60,9 @@ impl Switch {
     /// A handler panicked at an event: its call ends, as with any other panic of it.
     pub(super) fn deaf(&mut self, t: &mut Turn<'_>, call: CallId) {
         tracing::error!("the handler of call {} panicked at an event: the call ends", call.0);
-        let Some(it) = self.calls.get_mut(call.0) else { return };
+        let Some(it) = self.calls.get_mut(call) else { return };
         it.listener = None;
-        for leg in it.legs.clone() {
+        for leg in it.legs.ids().collect::<Vec<_>>() {
             self.hang_up_with(t, leg, 500, "");
         }
     }
@@ -70,7 +70,7 @@ impl Switch {
     /// Tells the call's handler.
     pub(super) fn tell_handler(&mut self, event: &Event) {
         let Some(call) = event.call() else { return };
-        let listener = self.calls.get(call.0).and_then(|it| it.listener.as_ref());
+        let listener = self.calls.get(call).and_then(|it| it.listener.as_ref());
         if let Some(listener) = listener
             && listener.events.try_send(event.clone()).is_err()
         {

@@ -41,6 +41,7 @@
 pub mod admission;
 mod answering;
 mod application;
+mod calls;
 mod capturing;
 mod challenge;
 pub(crate) mod command;
@@ -107,6 +108,7 @@ use admission::AdmissionControl;
 use b2b_sip::endpoint::{Endpoint, Flow, ReferId, RequestId, ServerTransactionId, UsageId};
 use b2b_sip::net::Ban;
 use b2b_sip::transaction::timer_queue::TimerQueue;
+use calls::Calls;
 pub use capturing::{CaptureError, Capturing};
 use command::Command;
 pub use counters::{SwitchCounters, SwitchHoldings};
@@ -116,7 +118,6 @@ pub use records::RecordSink;
 use sleepers::Sleepers;
 use slots::Slots;
 pub use snapshot::{BridgeSnapshot, CallSnapshot, LegSnapshot, RecordingSnapshot};
-use table::{Call, Leg};
 pub use tasks::{Done, Task};
 
 /// A deadline further away than this is looked at again on the way, so that the
@@ -191,8 +192,7 @@ pub struct Switch {
     records: Option<RecordSink>,
     mirror: Option<Mirror>,
     service: CallService,
-    calls: Slots<Call>,
-    legs: Slots<Leg>,
+    calls: Calls,
     /// The call of each bridge.
     bridges: Slots<CallId>,
     of_usage: HashMap<UsageId, LegId>,
@@ -235,8 +235,7 @@ impl Switch {
             records: parts.records,
             mirror: None,
             service: CallService::new(commands),
-            calls: Slots::default(),
-            legs: Slots::default(),
+            calls: Calls::default(),
             bridges: Slots::default(),
             of_usage: HashMap::new(),
             of_endpoint: HashMap::new(),
@@ -281,7 +280,7 @@ impl Switch {
         }
         self.wake(t);
         while let Some((at, id)) = self.timers.pop_due(t.now) {
-            let Some(call) = self.calls.get_mut(id.0) else { continue };
+            let Some(call) = self.calls.get_mut(id) else { continue };
             if !call.queued.matches(at) {
                 continue;
             }
@@ -336,11 +335,16 @@ impl Switch {
         self.counters
     }
 
+    /// Every leg.
+    pub(crate) fn legs(&self) -> Vec<LegId> {
+        self.calls.leg_ids()
+    }
+
     /// What is held.
     pub fn holdings(&self) -> SwitchHoldings {
         SwitchHoldings {
             calls: self.calls.len(),
-            legs: self.legs.len(),
+            legs: self.calls.legs(),
             bridges: self.bridges.len(),
             map_entries: self.of_usage.len()
                 + self.of_endpoint.len()
@@ -361,14 +365,13 @@ impl Switch {
     /// Whether nothing is left of any call.
     pub fn is_idle(&self) -> bool {
         self.calls.is_empty()
-            && self.legs.is_empty()
             && self.history.open_histories() == 0
             && (!self.draining || self.admission.is_idle())
     }
 
     /// Makes sure that the call wakes at its earliest deadline, or at the horizon to look again.
     fn arm(&mut self, now: Instant, id: CallId) {
-        if let Some(call) = self.calls.get_mut(id.0) {
+        if let Some(call) = self.calls.get_mut(id) {
             let deadline = call.next_timeout().map(|deadline| deadline.min(now + HORIZON));
             self.timers.arm(&mut call.queued, deadline, id);
         }

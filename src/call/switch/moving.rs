@@ -26,20 +26,20 @@ impl Switch {
     /// transfer is over with that.
     pub(super) fn refer_to_application(&mut self, t: &mut Turn<'_>, referral: &Referral, name: &str) {
         let call = referral.call;
-        let dialling = self.calls.get(call.0).and_then(|it| it.dialling.as_ref());
+        let dialling = self.calls.get(call).and_then(|it| it.dialling.as_ref());
         let Some(Purpose::Transfer { leaves, stays, referrer }) = dialling.map(|it| &it.purpose) else {
             self.counters.late += 1;
             return;
         };
         let (leaves, stays, referrer) = (*leaves, *stays, *referrer);
-        let up = self.legs.get(stays.0).is_some_and(|it| it.is_up());
+        let up = self.calls.leg(stays).is_some_and(|it| it.is_up());
         if !up || self.handler_named(name).is_none() {
             return self.dial_over(t, call, Err(DialError::Failed(DialFailure::new(404, ""))));
         }
         let Some(moved) = self.moved(stays, &referral.target, t) else {
             return self.dial_over(t, call, Err(DialError::Failed(DialFailure::new(484, ""))));
         };
-        if let Some(it) = self.calls.get_mut(call.0) {
+        if let Some(it) = self.calls.get_mut(call) {
             it.dialling = None;
         }
         // The application may want to give it back.
@@ -62,14 +62,14 @@ impl Switch {
 
     /// A party that is up, as if it had just called this target.
     pub(super) fn moved(&self, leg: LegId, target: &str, t: &Turn<'_>) -> Option<IncomingCall> {
-        let (call, party) = (self.legs.get(leg.0)?.call, self.party(leg));
+        let (call, party) = (self.calls.leg(leg)?.call, self.party(leg));
         let (name, number) = self.shown(leg).unwrap_or_default();
         let request = as_invite(target, &name, &number)?;
         let source = party.address.unwrap_or_else(|| SocketAddr::from((Ipv4Addr::UNSPECIFIED, 0)));
         let who = self.who_moves(leg, &party, source, &request);
         let (at, identity) = (t.now, party.user.clone());
         // One that was called is who it is by its address.
-        let gateway = party.gateway.clone().filter(|_| self.legs.get(leg.0).is_some_and(|it| it.inbound));
+        let gateway = party.gateway.clone().filter(|_| self.calls.leg(leg).is_some_and(|it| it.inbound));
         Some(IncomingCall {
             call,
             leg,
@@ -93,7 +93,7 @@ impl Switch {
         source: SocketAddr,
         as_now: &Request,
     ) -> Arc<CallerIdentity> {
-        let before = self.legs.get(leg.0).and_then(|it| it.identity.who.clone());
+        let before = self.calls.leg(leg).and_then(|it| it.identity.who.clone());
         match before {
             Some(who) if who.private || party.user.is_some() => who,
             before => {
@@ -109,7 +109,7 @@ impl Switch {
     /// The party may have been held, or have sent its media elsewhere: it is offered a
     /// conversation with us.
     pub(super) fn talk_to_us(&mut self, t: &mut Turn<'_>, leg: LegId) {
-        let Some(it) = self.legs.get(leg.0).filter(|it| !it.takes.no_reinvites) else { return };
+        let Some(it) = self.calls.leg(leg).filter(|it| !it.takes.no_reinvites) else { return };
         let (call, Some(endpoint)) = (it.call, it.media.endpoint) else { return };
         let offer = self.controller.local_offer(endpoint, None, &self.policy_towards(leg));
         self.media(t, offer, OnMedia::Described(OnDescription::TalkToUs { call, leg }));
@@ -123,11 +123,11 @@ impl Switch {
         leg: LegId,
         offer: Result<Bytes, MediaError>,
     ) {
-        let (Ok(offer), Some(it)) = (offer, self.calls.get_mut(call.0)) else { return };
+        let (Ok(offer), Some(it)) = (offer, self.calls.get_mut(call)) else { return };
         if it.exchange.is_some() {
             return tracing::info!("leg {}: is not told of its application: an offer is under way", leg.0);
         }
-        let Some(usage) = self.legs.get(leg.0).and_then(|it| it.usage) else { return };
+        let Some(usage) = it.legs.get(leg).and_then(|it| it.usage) else { return };
         let exchange = Exchange { from: leg, to: leg, asked: Wish::Timer, sent: true };
         it.exchange = Some(Box::new(exchange));
         if let Err(error) = t.sip.reinvite(t.now, usage, Some(Body::sdp(offer))) {

@@ -34,10 +34,10 @@ impl Switch {
         event: LegEvent,
         cause: Option<TerminationCause>,
     ) {
-        let Some(it) = self.legs.get(leg.0) else { return };
+        let Some(it) = self.calls.leg(leg) else { return };
         let call = it.call;
         self.record_step(t, leg, event);
-        let Some(it) = self.legs.get_mut(leg.0) else { return };
+        let Some(it) = self.calls.leg_mut(leg) else { return };
         match it.life.advance(event, t.now) {
             Ok((from, to)) => {
                 if to == LegState::Answered {
@@ -54,7 +54,7 @@ impl Switch {
 
     /// Moves a call. `false`: the event has no place in its state.
     pub(super) fn advance_call(&mut self, t: &Turn<'_>, call: CallId, event: CallEvent) -> bool {
-        let Some(it) = self.calls.get_mut(call.0) else { return false };
+        let Some(it) = self.calls.get_mut(call) else { return false };
         let from = it.state;
         match call_fsm::next(from, event) {
             Ok(to) => {
@@ -72,7 +72,7 @@ impl Switch {
     /// Moves the bridge of a call.
     pub(super) fn advance_bridge(&mut self, t: &Turn<'_>, call: CallId, event: BridgeEvent) {
         let held_by = self.held_by(call);
-        let Some(it) = self.calls.get_mut(call.0).and_then(|it| it.bridge.as_mut()) else { return };
+        let Some(it) = self.calls.get_mut(call).and_then(|it| it.bridge.as_mut()) else { return };
         let (bridge, from) = (it.id, it.state);
         match bridge_fsm::next(from, event) {
             Ok(to) => {
@@ -85,12 +85,12 @@ impl Switch {
 
     /// Whose wish it is that the bridge of a call is held.
     pub(super) fn held_by(&self, call: CallId) -> HeldBy {
-        let bridge = self.calls.get(call.0).and_then(|it| it.bridge.as_ref());
+        let bridge = self.calls.get(call).and_then(|it| it.bridge.as_ref());
         let Some(bridge) = bridge else { return HeldBy::Nobody };
         let direction = |leg: LegId| {
-            let holds = self.legs.get(leg.0).is_some_and(|it| it.hold.wanted);
+            let holds = self.calls.leg(leg).is_some_and(|it| it.hold.wanted);
             // Whom we have put on hold for it is as good as held by it.
-            let other = bridge.other(leg).and_then(|other| self.legs.get(other.0));
+            let other = bridge.other(leg).and_then(|other| self.calls.leg(other));
             let for_it = other.is_some_and(|it| it.hold.ours != Hold::No);
             Direction { send: !holds && !for_it, receive: true }
         };
@@ -98,7 +98,7 @@ impl Switch {
     }
 
     pub(super) fn tell_leg(&mut self, t: &Turn<'_>, leg: LegId) {
-        let Some(it) = self.legs.get(leg.0) else { return };
+        let Some(it) = self.calls.leg(leg) else { return };
         let direction = if it.inbound { CallDirection::Inbound } else { CallDirection::Outbound };
         let contact = it.contact.as_deref();
         let peer = match (it.life.invite(), contact) {
@@ -116,7 +116,7 @@ impl Switch {
 
     /// An INVITE of ours goes out.
     pub(super) fn tell_dialling(&mut self, t: &Turn<'_>, leg: LegId) {
-        let Some(it) = self.legs.get(leg.0) else { return };
+        let Some(it) = self.calls.leg(leg) else { return };
         let Some(contact) = it.contact.as_deref() else { return };
         let gateway = contact.gateway.as_ref().map(|gateway| gateway.name.to_string());
         let (call, uri) = (it.call, contact.uri.clone());
@@ -142,7 +142,7 @@ impl Switch {
 
     /// Tells that a branch came to nothing, and whether the dialling goes on.
     pub(super) fn tell_refused(&mut self, t: &Turn<'_>, call: CallId, leg: LegId, failure: DialFailure) {
-        let next = self.calls.get(call.0).is_some_and(|it| it.dialling.is_some());
+        let next = self.calls.get(call).is_some_and(|it| it.dialling.is_some());
         let DialFailure { status, reason, .. } = failure;
         self.tell(t, Event::DialFailed { call, leg, status, reason, next });
     }

@@ -23,14 +23,14 @@ impl Switch {
                 if check_headers(&headers).is_err() {
                     return drop(reply.send(Err(CallError::WrongState("a header field cannot be sent"))));
                 }
-                let waits = self.legs.get_mut(leg.0).filter(|it| it.is_waiting());
+                let waits = self.calls.leg_mut(leg).filter(|it| it.is_waiting());
                 if let Some(it) = waits.filter(|_| !headers.is_empty()) {
                     it.passing.given = headers;
                 }
                 self.answer_here_and_now(t, leg, reply);
             }
             Command::Reject { leg, status, reason, reply } => {
-                let waiting = self.legs.get(leg.0).map(|it| it.is_waiting());
+                let waiting = self.calls.leg(leg).map(|it| it.is_waiting());
                 let result = match waiting {
                     Some(true) if (300..700).contains(&status) => {
                         self.reject(t, leg, status, &reason);
@@ -46,7 +46,7 @@ impl Switch {
                 if self.takes_no_call() {
                     return drop(reply.send(Err(DialError::Stopping)));
                 }
-                let call = CallId(self.calls.insert(|_| Call::new(t.now)));
+                let call = self.calls.insert(Call::new(t.now));
                 self.history.open(call, t.now, t.wall);
                 if let Some(started) = started {
                     let _ = started.send(call);
@@ -56,11 +56,11 @@ impl Switch {
                 self.drop_if_empty(t, call);
             }
             Command::DialAndBridge { leg, request, reply } => {
-                let Some(it) = self.legs.get(leg.0).filter(|it| !it.life.is_ending()) else {
+                let Some(it) = self.calls.leg(leg).filter(|it| !it.life.is_ending()) else {
                     return drop(reply.send(Err(DialError::CallerGone)));
                 };
                 let call = it.call;
-                if let Some(it) = self.calls.get_mut(call.0) {
+                if let Some(it) = self.calls.get_mut(call) {
                     it.adopted = true;
                 }
                 self.dial(t, call, *request, Purpose::Caller { caller: leg, reply: Some(reply) });
@@ -76,13 +76,13 @@ impl Switch {
             Command::Unbridge { leg, kept, reply } => drop(reply.send(self.unbridge(t, leg, kept))),
             Command::RecordLeg { leg, what, reply } => self.obey_record_leg(t, leg, what, reply),
             Command::Hangup { leg, reply } => {
-                let known = self.legs.get(leg.0).is_some();
+                let known = self.calls.leg(leg).is_some();
                 self.hang_up(t, leg);
                 let _ = reply.send(if known { Ok(()) } else { Err(CallError::Gone) });
             }
             Command::HangupCall { call, reply } => {
-                let legs = self.calls.get(call.0).map(|it| it.legs.clone());
-                let dialling = self.calls.get(call.0).and_then(|it| it.dialling.as_ref());
+                let legs: Option<Vec<LegId>> = self.calls.get(call).map(|it| it.legs.ids().collect());
+                let dialling = self.calls.get(call).and_then(|it| it.dialling.as_ref());
                 if dialling.is_some_and(|it| it.purpose.caller().is_none()) {
                     // Else its next contact would be tried.
                     self.with_dial(t, call, Dial::cancel);
@@ -123,11 +123,11 @@ impl Switch {
             }
             Command::Watch { what, reply } => {
                 let watchers = match what {
-                    Watched::Leg(leg) => self.legs.get_mut(leg.0).map(|it| &mut it.watchers),
-                    Watched::Call(call) => self.calls.get_mut(call.0).map(|it| &mut it.watchers),
+                    Watched::Leg(leg) => self.calls.leg_mut(leg).map(|it| &mut it.watchers),
+                    Watched::Call(call) => self.calls.get_mut(call).map(|it| &mut it.watchers),
                     Watched::Bridge(bridge) => {
                         let call = self.bridges.get(bridge.0).copied();
-                        let call = call.and_then(|call| self.calls.get_mut(call.0));
+                        let call = call.and_then(|call| self.calls.get_mut(call));
                         call.and_then(|it| it.bridge.as_mut()).map(|it| &mut it.watchers)
                     }
                 };
@@ -143,8 +143,8 @@ impl Switch {
     }
 
     fn adopt(&mut self, leg: LegId) -> Result<(), CallError> {
-        let it = self.legs.get(leg.0).filter(|it| !it.life.is_ending()).ok_or(CallError::Gone)?;
-        let call = self.calls.get_mut(it.call.0).ok_or(CallError::Gone)?;
+        let it = self.calls.leg(leg).filter(|it| !it.life.is_ending()).ok_or(CallError::Gone)?;
+        let call = self.calls.get_mut(it.call).ok_or(CallError::Gone)?;
         call.adopted = true;
         Ok(())
     }
@@ -175,14 +175,13 @@ impl Switch {
         mode: BridgeMode,
         auto_hangup: bool,
     ) -> Result<BridgeId, CallError> {
-        let call_of = |leg: LegId| self.legs.get(leg.0).map(|it| it.call).ok_or(CallError::Gone);
+        let call_of = |leg: LegId| self.calls.leg(leg).map(|it| it.call).ok_or(CallError::Gone);
         let (into, from) = (call_of(a)?, call_of(b)?);
-        let busy = |call: CallId| self.calls.get(call.0).is_none_or(|it| it.bridge.is_some());
+        let busy = |call: CallId| self.calls.get(call).is_none_or(|it| it.bridge.is_some());
         if busy(into) || busy(from) || a == b {
             return Err(CallError::WrongState("a leg is in a bridge already"));
         }
-        if !(self.legs.get(a.0).is_some_and(|it| it.is_up())
-            && self.legs.get(b.0).is_some_and(|it| it.is_up()))
+        if !(self.calls.leg(a).is_some_and(|it| it.is_up()) && self.calls.leg(b).is_some_and(|it| it.is_up()))
         {
             return Err(CallError::WrongState("both legs have to be answered"));
         }
@@ -192,22 +191,13 @@ impl Switch {
 
     /// Takes a leg over into another call; its own ends if that was its last leg.
     pub(super) fn move_leg(&mut self, t: &mut Turn<'_>, leg: LegId, into: CallId) {
-        let Some(it) = self.legs.get_mut(leg.0) else { return };
-        let from = std::mem::replace(&mut it.call, into);
-        if from == into {
-            return;
-        }
+        let Some(from) = self.calls.leg(leg).map(|it| it.call).filter(|from| *from != into) else { return };
+        self.calls.move_leg(leg, into);
         self.link(from, into);
         self.history.move_leg(leg, from, into);
         self.move_capture(t, leg, from);
         self.move_recording(leg, from, into);
         self.hand_on_variables(from, into);
-        if let Some(call) = self.calls.get_mut(into.0) {
-            call.legs.push(leg);
-        }
-        if let Some(call) = self.calls.get_mut(from.0) {
-            call.legs.retain(|other| *other != leg);
-        }
         self.drop_if_empty(t, from);
     }
 }

@@ -16,10 +16,10 @@ impl Switch {
         leg: LegId,
         kept: bool,
     ) -> Result<(CallId, LegId), CallError> {
-        let it = self.legs.get(leg.0).filter(|it| !it.life.is_ending()).ok_or(CallError::Gone)?;
+        let it = self.calls.leg(leg).filter(|it| !it.life.is_ending()).ok_or(CallError::Gone)?;
         let call = it.call;
         let (_, other, _) = self.bridged(leg).ok_or(CallError::WrongState("the leg is in no bridge"))?;
-        let dialling = self.calls.get(call.0).and_then(|it| it.dialling.as_ref());
+        let dialling = self.calls.get(call).and_then(|it| it.dialling.as_ref());
         if let Some(Purpose::Transfer { .. } | Purpose::Caller { .. }) = dialling.map(|it| &it.purpose) {
             return Err(CallError::WrongState("somebody is called for the leg"));
         }
@@ -28,9 +28,9 @@ impl Switch {
         }
         // Their futures are dropped, and give back what they have.
         for taken in [leg, other].into_iter().filter(|it| !(kept && *it == leg)) {
-            drop(self.legs.get_mut(taken.0).and_then(|it| it.handled.take()));
+            drop(self.calls.leg_mut(taken).and_then(|it| it.handled.take()));
         }
-        let application = self.calls.get_mut(call.0).filter(|_| !kept).and_then(|it| it.application.take());
+        let application = self.calls.get_mut(call).filter(|_| !kept).and_then(|it| it.application.take());
         if let Some(handler) = application {
             let (handler, action) = (handler.to_string(), "taken".to_owned());
             self.tell(t, Event::HandlerEnded { call, handler, action });
@@ -40,7 +40,7 @@ impl Switch {
         self.part(t, call);
         self.advance_call(t, call, CallEvent::EnterProgram);
         let own = self.call_of_its_own(t, other, call);
-        if let Some(it) = self.calls.get_mut(call.0) {
+        if let Some(it) = self.calls.get_mut(call) {
             (it.a, it.adopted) = (leg, true);
         }
         for each in [leg, other] {
@@ -51,26 +51,20 @@ impl Switch {
 
     /// Moves a leg from its call into a new one.
     fn call_of_its_own(&mut self, t: &mut Turn<'_>, leg: LegId, from: CallId) -> CallId {
-        let own = CallId(self.calls.insert(|_| Call::new(t.now)));
+        let own = self.calls.insert(Call::new(t.now));
         self.history.open(own, t.now, t.wall);
-        let inbound = self.legs.get(leg.0).is_some_and(|it| it.inbound);
+        let inbound = self.calls.leg(leg).is_some_and(|it| it.inbound);
         self.advance_call(t, own, if inbound { CallEvent::Incoming } else { CallEvent::Originate });
         self.advance_call(t, own, CallEvent::EnterProgram);
-        let answered_at = self.legs.get(leg.0).and_then(|it| it.life.answered_at());
-        let before = self.calls.get(from.0);
+        let answered_at = self.calls.leg(leg).and_then(|it| it.life.answered_at());
+        let before = self.calls.get(from);
         let (linked, ends_at) = (before.and_then(|it| it.linked), before.and_then(|it| it.ends_at));
-        if let Some(it) = self.calls.get_mut(own.0) {
+        if let Some(it) = self.calls.get_mut(own) {
             (it.a, it.adopted) = (leg, true);
             (it.answered_at, it.ends_at) = (answered_at, ends_at);
             it.linked = Some(linked.unwrap_or(from));
-            it.legs.push(leg);
         }
-        if let Some(it) = self.legs.get_mut(leg.0) {
-            it.call = own;
-        }
-        if let Some(it) = self.calls.get_mut(from.0) {
-            it.legs.retain(|other| *other != leg);
-        }
+        self.calls.move_leg(leg, own);
         self.history.move_leg(leg, from, own);
         self.move_capture(t, leg, from);
         self.hand_on_variables(from, own);

@@ -60,7 +60,7 @@ impl Switch {
         call: CallId,
         spec: Option<RecordingSpec>,
     ) -> Result<(), CallError> {
-        let it = self.calls.get_mut(call.0).ok_or(CallError::Gone)?;
+        let it = self.calls.get_mut(call).ok_or(CallError::Gone)?;
         if it.recording.is_some() {
             return Err(CallError::WrongState("the call is recorded already"));
         }
@@ -75,16 +75,16 @@ impl Switch {
 
     /// Begins the recording that a call is to have, once one of its legs is up.
     pub(super) fn begin_recording(&mut self, t: &mut Turn<'_>, call: CallId) {
-        let Some(it) = self.calls.get(call.0) else { return };
+        let Some(it) = self.calls.get(call) else { return };
         if it.recording.as_ref().is_none_or(|recording| recording.leg.is_some()) {
             return;
         }
-        let mut legs = [it.a].into_iter().chain(it.legs.iter().copied());
-        let Some((leg, endpoint)) = legs.find_map(|leg| Some((leg, self.up_endpoint(leg)?))) else { return };
+        let up = |leg| Some((leg, self.up_endpoint(leg)?));
+        let Some((leg, endpoint)) = up(it.a).or_else(|| it.legs.ids().find_map(up)) else { return };
         // What goes past b2b cannot be recorded.
         self.never_direct(call);
         self.lead(t, call);
-        let Some(it) = self.calls.get_mut(call.0).and_then(|it| it.recording.as_mut()) else { return };
+        let Some(it) = self.calls.get_mut(call).and_then(|it| it.recording.as_mut()) else { return };
         it.leg = Some(leg);
         let begun = self.controller.start_recording(endpoint, &it.spec);
         self.media(t, begun, OnMedia::Recording { call });
@@ -97,7 +97,7 @@ impl Switch {
         call: CallId,
         begun: Result<RecordingId, MediaError>,
     ) {
-        let it = self.calls.get_mut(call.0).and_then(|it| it.recording.as_mut());
+        let it = self.calls.get_mut(call).and_then(|it| it.recording.as_mut());
         match (it, begun) {
             (Some(it), Ok(id)) => {
                 it.id = Some(id);
@@ -112,7 +112,7 @@ impl Switch {
             (None, Ok(id)) => drop(self.controller.stop_recording(id)),
             (_, Err(error)) => {
                 tracing::warn!("call {}: {error}", call.0);
-                if let Some(it) = self.calls.get_mut(call.0) {
+                if let Some(it) = self.calls.get_mut(call) {
                     it.recording = None;
                 }
                 self.note_recording(call, "recording_error", &error.to_string());
@@ -131,7 +131,7 @@ impl Switch {
     }
 
     fn pause_call_recording(&mut self, call: CallId, paused: bool) -> Result<(), CallError> {
-        let it = self.calls.get_mut(call.0).ok_or(CallError::Gone)?;
+        let it = self.calls.get_mut(call).ok_or(CallError::Gone)?;
         let it = it.recording.as_mut().ok_or(CallError::WrongState("the call is not recorded"))?;
         it.paused = paused;
         if let Some(id) = it.id {
@@ -146,7 +146,7 @@ impl Switch {
         call: CallId,
         reply: Reply<Result<Option<Recorded>, CallError>>,
     ) {
-        let Some(it) = self.calls.get_mut(call.0) else { return drop(reply.send(Err(CallError::Gone))) };
+        let Some(it) = self.calls.get_mut(call) else { return drop(reply.send(Err(CallError::Gone))) };
         let Some(recording) = it.recording.take() else {
             return drop(reply.send(Err(CallError::WrongState("the call is not recorded"))));
         };
@@ -188,13 +188,13 @@ impl Switch {
             self.tell(t, Event::Error { component: "recording".to_owned(), message: error.clone() });
         }
         let its = |call: &CallId| {
-            let it = self.calls.get(call.0).and_then(|it| it.recording.as_ref());
+            let it = self.calls.get(*call).and_then(|it| it.recording.as_ref());
             it.is_some_and(|it| it.id == Some(id))
         };
-        let Some(call) = self.calls.keys().into_iter().map(CallId).find(its) else {
+        let Some(call) = self.calls.ids().into_iter().find(its) else {
             return self.leg_recorded(t, id, recorded);
         };
-        if let Some(it) = self.calls.get_mut(call.0) {
+        if let Some(it) = self.calls.get_mut(call) {
             it.recording = None;
         }
         if let Some(error) = &recorded.error {
@@ -205,7 +205,7 @@ impl Switch {
 
     /// A call is about to be over; its file is completed in time.
     pub(super) fn recording_over(&mut self, t: &Turn<'_>, call: CallId) {
-        let recording = self.calls.get_mut(call.0).and_then(|it| it.recording.take());
+        let recording = self.calls.get_mut(call).and_then(|it| it.recording.take());
         if let Some(id) = recording.and_then(|it| it.id) {
             drop(self.controller.stop_recording(id));
             self.tell(t, Event::Recording { call, leg: None, on: false });
@@ -213,26 +213,25 @@ impl Switch {
     }
 
     fn up_endpoint(&self, leg: LegId) -> Option<crate::controller::EndpointId> {
-        self.legs.get(leg.0).filter(|it| it.is_up())?.media.endpoint
+        self.calls.leg(leg).filter(|it| it.is_up())?.media.endpoint
     }
 
     /// The media of a leg is about to go: what is recorded of it goes on with who stays.
     pub(super) fn recording_goes_over(&mut self, leg: LegId) {
-        let Some(call) = self.legs.get(leg.0).map(|it| it.call) else { return };
-        let Some(it) = self.calls.get(call.0) else { return };
+        let Some(call) = self.calls.leg(leg).map(|it| it.call) else { return };
+        let Some(it) = self.calls.get(call) else { return };
         let recorded = it.recording.as_ref().filter(|recording| recording.leg == Some(leg));
         let Some((id, swapped)) = recorded.and_then(|it| Some((it.id?, !it.swapped))) else { return };
         let bridge = it.bridge.as_ref();
         // After a transfer the first one of the bridge is who has stayed.
         let other = bridge.map(|bridge| bridge.other(leg).unwrap_or(bridge.a));
-        let mut stays = other.into_iter().chain(it.legs.iter().copied()).filter(|other| *other != leg);
-        let Some((stays, endpoint)) = stays.find_map(|leg| Some((leg, self.up_endpoint(leg)?))) else {
-            return;
-        };
+        let up = |other| Some((other, self.up_endpoint(other).filter(|_| other != leg)?));
+        let stays = other.and_then(up).or_else(|| it.legs.ids().find_map(up));
+        let Some((stays, endpoint)) = stays else { return };
         if let Err(error) = self.controller.follow_recording(id, endpoint, swapped) {
             return tracing::warn!("call {}: its recording ends with leg {}: {error}", call.0, leg.0);
         }
-        if let Some(it) = self.calls.get_mut(call.0).and_then(|it| it.recording.as_mut()) {
+        if let Some(it) = self.calls.get_mut(call).and_then(|it| it.recording.as_mut()) {
             (it.leg, it.swapped) = (Some(stays), swapped);
         }
     }
@@ -240,10 +239,10 @@ impl Switch {
     /// A leg has moved from one call to another: its recording goes with it, unless that call
     /// has one.
     pub(super) fn move_recording(&mut self, leg: LegId, from: CallId, into: CallId) {
-        let Some(it) = self.calls.get_mut(from.0) else { return };
+        let Some(it) = self.calls.get_mut(from) else { return };
         let moves = it.recording.as_ref().is_some_and(|recording| recording.leg == Some(leg));
         let Some(recording) = it.recording.take_if(|_| moves) else { return };
-        match self.calls.get_mut(into.0) {
+        match self.calls.get_mut(into) {
             Some(it) if it.recording.is_none() => it.recording = Some(recording),
             _ => {
                 if let Some(id) = recording.id {
@@ -259,13 +258,13 @@ impl Switch {
         let Some((call, ..)) = self.bridged(leg).filter(|(_, _, mode)| mode.intercepts()) else {
             return false;
         };
-        let Some(it) = self.legs.get_mut(leg.0) else { return false };
+        let Some(it) = self.calls.leg_mut(leg) else { return false };
         // Whoever comes by a gateway is nobody of ours.
         if it.identity.party.gateway.is_some() {
             return false;
         }
         let Some(request) = rules.digit(it.keys.get_or_insert_default(), digit, t.now) else { return true };
-        let running = self.calls.get(call.0).and_then(|it| it.recording.as_ref()).map(|it| it.paused);
+        let running = self.calls.get(call).and_then(|it| it.recording.as_ref()).map(|it| it.paused);
         let done = match (request, running) {
             (RecordingRequest::Toggle, None) => self.record_call(t, call, None),
             (RecordingRequest::Toggle, Some(_)) => {

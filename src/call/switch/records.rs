@@ -39,7 +39,7 @@ impl Switch {
         remote: SocketAddr,
     ) {
         let from = request.from().ok();
-        let (who, called) = match self.legs.get(leg.0) {
+        let (who, called) = match self.calls.leg(leg) {
             Some(it) => (it.identity.who.clone().unwrap_or_default(), it.identity.called.clone()),
             None => return,
         };
@@ -62,7 +62,7 @@ impl Switch {
             remote: Some(remote),
             verstat: who.verstat.clone(),
         };
-        let Some(it) = self.legs.get_mut(leg.0) else { return };
+        let Some(it) = self.calls.leg_mut(leg) else { return };
         it.beginning = Some(Box::new(beginning));
         let call = it.call;
         let party = request.from().map(|from| text(from.uri.raw)).unwrap_or_default();
@@ -78,7 +78,7 @@ impl Switch {
         caller: Option<LegId>,
         shown: Option<(String, String)>,
     ) {
-        let caller = caller.and_then(|leg| self.legs.get(leg.0)?.beginning.as_deref());
+        let caller = caller.and_then(|leg| self.calls.leg(leg)?.beginning.as_deref());
         let of_shown = |(name, number): (String, String)| {
             let name = name.trim().trim_matches('"').to_owned();
             (number, Some(name).filter(|name| !name.is_empty()))
@@ -87,7 +87,7 @@ impl Switch {
             Some(it) => (it.caller.clone(), it.caller_name.clone()),
             None => shown.map(of_shown).unwrap_or_default(),
         };
-        let Some(it) = self.legs.get_mut(leg.0) else { return };
+        let Some(it) = self.calls.leg_mut(leg) else { return };
         let call_id = it.usage.and_then(|usage| Some(t.sip.dialog(usage)?.call_id.to_vec()));
         let call_id = call_id.unwrap_or_default();
         self.history.leg(it.call, leg, &call_id, None);
@@ -106,7 +106,7 @@ impl Switch {
 
     /// The first 18x.
     pub(super) fn record_step(&mut self, t: &Turn<'_>, leg: LegId, event: LegEvent) {
-        let beginning = self.legs.get_mut(leg.0).and_then(|it| it.beginning.as_mut());
+        let beginning = self.calls.leg_mut(leg).and_then(|it| it.beginning.as_mut());
         if let (Some(beginning), LegEvent::Ring | LegEvent::EarlyMedia) = (beginning, event) {
             beginning.rang.get_or_insert(t.now);
         }
@@ -124,7 +124,7 @@ impl Switch {
         let Some(beginning) = leg.beginning.take() else { return };
         let direction = if leg.inbound { CallDirection::Inbound } else { CallDirection::Outbound };
         let since = |at: Instant| at.saturating_duration_since(beginning.began);
-        let linked = self.calls.get(leg.call.0).and_then(|call| call.linked).unwrap_or(leg.call);
+        let linked = self.calls.get(leg.call).and_then(|call| call.linked).unwrap_or(leg.call);
         let dialled = leg.contact.as_ref().and_then(|contact| contact.gateway.as_ref());
         let diverted = leg.contact.as_ref().and_then(|contact| contact.diverted.as_deref());
         // Who comes from a gateway holds one of its channels.
@@ -164,8 +164,8 @@ impl Switch {
 
     /// What is left of one call belongs to another one.
     pub(super) fn link(&mut self, from: CallId, into: CallId) {
-        let linked = self.calls.get(into.0).and_then(|call| call.linked).unwrap_or(into);
-        if let Some(call) = self.calls.get_mut(from.0) {
+        let linked = self.calls.get(into).and_then(|call| call.linked).unwrap_or(into);
+        if let Some(call) = self.calls.get_mut(from) {
             call.linked = Some(linked);
         }
     }

@@ -53,7 +53,7 @@ impl Switch {
             q850: q850_of(response),
             ours: false,
         };
-        let Some(it) = self.legs.get(leg.0) else { return };
+        let Some(it) = self.calls.leg(leg) else { return };
         let (call, Some(branch), dialled) = (it.call, it.branch, it.contact.as_deref().cloned()) else {
             return;
         };
@@ -64,7 +64,7 @@ impl Switch {
             _ => Vec::new(),
         };
         targets.truncate(CONTACTS);
-        let dialling = self.calls.get(call.0).and_then(|it| it.dialling.as_ref());
+        let dialling = self.calls.get(call).and_then(|it| it.dialling.as_ref());
         let follows = dialling.and_then(|it| it.dial.as_ref()).is_some_and(|dial| dial.follows_redirects());
         let caller = dialling.and_then(|it| it.purpose.caller());
         let caller = caller.and_then(|leg| self.caller_of(leg));
@@ -186,7 +186,7 @@ impl Switch {
         why: Option<&str>,
         failure: &DialFailure,
     ) -> bool {
-        let dialling = self.calls.get(call.0).and_then(|it| it.dialling.as_ref());
+        let dialling = self.calls.get(call).and_then(|it| it.dialling.as_ref());
         // What somebody waits for, that one has decided on.
         let caller = match dialling.map(|it| &it.purpose) {
             Some(Purpose::Caller { caller, reply: None }) => *caller,
@@ -203,7 +203,7 @@ impl Switch {
         }
         self.tell_refused(t, call, leg, failure.clone());
         self.with_dial(t, call, |dial| dial.given_away());
-        if let Some(it) = self.calls.get_mut(call.0) {
+        if let Some(it) = self.calls.get_mut(call) {
             it.dialling = None;
         }
         self.hand_to(t, Asked::new(moved), name);

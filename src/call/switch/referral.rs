@@ -103,7 +103,7 @@ impl Switch {
         target: String,
         reply: Reply<Result<HandlerAction, CallError>>,
     ) {
-        let Some(it) = self.legs.get(leg.0).filter(|it| !it.life.is_ending()) else {
+        let Some(it) = self.calls.leg(leg).filter(|it| !it.life.is_ending()) else {
             return drop(reply.send(Err(CallError::Gone)));
         };
         let number = !target.is_empty() && target.chars().all(|c| c.is_ascii_digit() || "+*#".contains(c));
@@ -161,10 +161,10 @@ impl Switch {
         request: DialRequest,
         replaces: Option<String>,
     ) {
-        let dialling = self.calls.get(call.0).and_then(|it| it.dialling.as_ref());
+        let dialling = self.calls.get(call).and_then(|it| it.dialling.as_ref());
         let stays = dialling.and_then(|it| it.purpose.caller());
         let shown = stays.and_then(|stays| self.shown(stays));
-        let dialling = self.calls.get_mut(call.0).and_then(|it| it.dialling.as_mut());
+        let dialling = self.calls.get_mut(call).and_then(|it| it.dialling.as_mut());
         let Some(dialling) = dialling.filter(|it| it.dial.is_none()) else {
             self.counters.late += 1;
             return;
@@ -186,12 +186,12 @@ impl Switch {
 
     /// Whether the party of a leg has called and stays unknown.
     pub(super) fn is_unknown(&self, leg: LegId) -> bool {
-        self.legs.get(leg.0).and_then(|it| it.identity.who.as_deref()).is_some_and(|who| who.private)
+        self.calls.leg(leg).and_then(|it| it.identity.who.as_deref()).is_some_and(|who| who.private)
     }
 
     /// Name and number of the party of a leg, whether or not others may see them.
     pub(super) fn caller_of(&self, leg: LegId) -> Option<(String, String)> {
-        let it = self.legs.get(leg.0)?;
+        let it = self.calls.leg(leg)?;
         match &it.identity.shown {
             Some(shown) => Some((**shown).clone()),
             None => {
@@ -202,7 +202,7 @@ impl Switch {
 
     /// What is known of the party of a leg.
     pub(super) fn party(&self, leg: LegId) -> Arc<Party> {
-        self.legs.get(leg.0).map(|it| it.identity.party.clone()).unwrap_or_default()
+        self.calls.leg(leg).map(|it| it.identity.party.clone()).unwrap_or_default()
     }
 }
 

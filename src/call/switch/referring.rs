@@ -91,7 +91,7 @@ impl Switch {
     ) {
         let value = request.header(Name::ReferTo).map(Bytes::copy_from_slice).unwrap_or_default();
         let value = without_headers(value, refer_to);
-        let Some(other) = self.legs.get(to.0).and_then(|it| it.usage) else {
+        let Some(other) = self.calls.leg(to).and_then(|it| it.usage) else {
             return t.answer_refer(usage, refer, 480);
         };
         let by_whom = self.referred_by(by).map(|by| ("Referred-By".into(), by.into()));
@@ -120,7 +120,7 @@ impl Switch {
             Ok((id, leg)) => {
                 let commanded = Commanded { by, progress: Progress::Sent, reply };
                 self.referred.insert(id, Referred { leg, told: Told::Command(Box::new(commanded)) });
-                if let Some(call) = self.legs.get(leg.0).map(|it| it.call) {
+                if let Some(call) = self.calls.leg(leg).map(|it| it.call) {
                     self.tell(
                         t,
                         Event::TransferRequested { call, leg: by, kind: TransferKind::Blind, target },
@@ -147,8 +147,8 @@ impl Switch {
             }
             (true, Some(_)) => return Err(ReferError::WrongState("the leg is in a bridge; leave `own` out")),
         };
-        let it = self.legs.get(leg.0).filter(|it| !it.life.is_ending()).ok_or(ReferError::Gone)?;
-        let busy = self.calls.get(it.call.0).is_none_or(|it| it.dialling.is_some());
+        let it = self.calls.leg(leg).filter(|it| !it.life.is_ending()).ok_or(ReferError::Gone)?;
+        let busy = self.calls.get(it.call).is_none_or(|it| it.dialling.is_some());
         if busy || self.is_sent_away(leg) {
             return Err(ReferError::WrongState("a transfer is under way"));
         }
@@ -265,7 +265,7 @@ impl Switch {
         let Some(it) = self.referred.get_mut(&id) else { return };
         let (leg, Told::Command(commanded)) = (it.leg, &mut it.told) else { return };
         let by = commanded.by;
-        let call = self.legs.get(leg.0).map(|it| it.call);
+        let call = self.calls.leg(leg).map(|it| it.call);
         match commanded.progress.step(heard) {
             Ok(progress) => {
                 commanded.progress = progress;

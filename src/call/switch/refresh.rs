@@ -18,9 +18,9 @@ use b2b_sip::endpoint::{Body, Reply, Termination};
 impl Switch {
     /// The session timer wants a refresh. It asks again, should one be impossible now.
     pub(super) fn refresh_session(&mut self, t: &mut Turn<'_>, leg: LegId) {
-        let Some(it) = self.legs.get(leg.0).filter(|it| it.is_up() && !it.takes.no_reinvites) else { return };
+        let Some(it) = self.calls.leg(leg).filter(|it| it.is_up() && !it.takes.no_reinvites) else { return };
         let (call, Some(endpoint)) = (it.call, it.media.endpoint) else { return };
-        if self.calls.get(call.0).is_none_or(|it| it.exchange.is_some()) {
+        if self.calls.get(call).is_none_or(|it| it.exchange.is_some()) {
             return;
         }
         let offer = self.controller.repeat_offer(endpoint);
@@ -35,8 +35,8 @@ impl Switch {
         leg: LegId,
         offer: Result<Bytes, MediaError>,
     ) {
-        let Some(usage) = self.legs.get(leg.0).and_then(|it| it.usage) else { return };
-        let Some(it) = self.calls.get_mut(call.0).filter(|it| it.exchange.is_none()) else { return };
+        let Some(usage) = self.calls.leg(leg).and_then(|it| it.usage) else { return };
+        let Some(it) = self.calls.get_mut(call).filter(|it| it.exchange.is_none()) else { return };
         let offer = match offer {
             Ok(offer) => offer,
             Err(error) => return tracing::warn!("leg {}: no refresh: {error}", leg.0),
@@ -50,7 +50,7 @@ impl Switch {
 
     /// The answer to a refresh of ours.
     pub(super) fn session_refreshed(&mut self, t: &mut Turn<'_>, leg: LegId, answer: Bytes) {
-        let Some(endpoint) = self.legs.get(leg.0).and_then(|it| it.media.endpoint) else { return };
+        let Some(endpoint) = self.calls.leg(leg).and_then(|it| it.media.endpoint) else { return };
         let applied = self.controller.apply_remote(endpoint, answer);
         self.media(t, applied, OnMedia::Applied(OnApplied::SessionRefreshed { leg, endpoint }));
     }
@@ -58,12 +58,12 @@ impl Switch {
     /// Our refresh came to nothing; 408 and 481 say that nobody is there, and the
     /// endpoint hangs up (§10).
     pub(super) fn session_not_refreshed(&mut self, t: &mut Turn<'_>, leg: LegId, status: u16) {
-        let Some(call) = self.legs.get(leg.0).map(|it| it.call) else { return };
+        let Some(call) = self.calls.leg(leg).map(|it| it.call) else { return };
         self.exchange_refused(t, call, Reply::status(status));
         if !matches!(status, 408 | 481) {
             return;
         }
-        if let Some(it) = self.legs.get_mut(leg.0) {
+        if let Some(it) = self.calls.leg_mut(leg) {
             it.why.cause = Some(TerminationCause::SessionExpired);
         }
         self.is_ending(leg);
@@ -72,7 +72,7 @@ impl Switch {
     }
 
     pub(super) fn has_expired(&self, leg: LegId, cause: &Termination) -> bool {
-        let said = self.legs.get(leg.0).and_then(|it| it.why.cause.as_ref());
+        let said = self.calls.leg(leg).and_then(|it| it.why.cause.as_ref());
         matches!(cause, Termination::SessionExpired) || said == Some(&TerminationCause::SessionExpired)
     }
 }

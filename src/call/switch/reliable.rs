@@ -64,7 +64,7 @@ impl Switch {
         (status, mut reliable): (u16, bool),
         mut session: Option<Bytes>,
     ) {
-        let Some(it) = self.legs.get_mut(leg.0) else { return };
+        let Some(it) = self.calls.leg_mut(leg) else { return };
         let (Some(usage), Some(incoming)) = (it.usage, it.life.as_incoming_mut()) else { return };
         let Incoming { invite, session: said, .. } = incoming;
         let required = invite.has_token(Name::Require, RELIABLE);
@@ -96,23 +96,23 @@ impl Switch {
 
     /// A branch that was left to offer does so in a reliable provisional response.
     pub(super) fn early_offer(&mut self, t: &mut Turn<'_>, leg: LegId, response: Response) {
-        let Some(it) = self.legs.get_mut(leg.0).filter(|it| !it.life.is_ending()) else { return };
+        let Some(it) = self.calls.leg_mut(leg).filter(|it| !it.life.is_ending()) else { return };
         let call = it.call;
         let (status, offer) = (response.status(), response.body());
         it.callee.reliable = true;
         it.callee.offer = LateOffer::Early(Box::new(response));
-        let dialling = self.calls.get(call.0).and_then(|it| it.dialling.as_ref());
+        let dialling = self.calls.get(call).and_then(|it| it.dialling.as_ref());
         let caller = match dialling.map(|it| &it.purpose) {
             Some(Purpose::Caller { caller, .. }) => *caller,
             _ => return self.answer_early(t, leg),
         };
-        let takes = self.legs.get(caller.0).and_then(|it| it.life.as_incoming());
+        let takes = self.calls.leg(caller).and_then(|it| it.life.as_incoming());
         let takes = takes.is_some_and(|it| it.session.told().is_none() && takes_reliable(&it.invite));
         if !takes {
             // Another branch's went to the caller.
             self.answer_early(t, leg);
             self.advance_leg(t, leg, LegEvent::Ring, None);
-            let branch = self.legs.get(leg.0).and_then(|it| it.branch);
+            let branch = self.calls.leg(leg).and_then(|it| it.branch);
             if let Some(branch) = branch {
                 self.with_dial(t, call, |dial| dial.provisional(branch, status, false));
             }
@@ -133,7 +133,7 @@ impl Switch {
     ) {
         match offer {
             Ok(offer) => {
-                if let Some(it) = self.legs.get_mut(caller.0).and_then(|it| it.life.as_incoming_mut()) {
+                if let Some(it) = self.calls.leg_mut(caller).and_then(|it| it.life.as_incoming_mut()) {
                     it.session = CallerSession::Offering(branch);
                 }
                 self.ring(t, caller, (status, true), Some(offer));
@@ -160,7 +160,7 @@ impl Switch {
     /// The answer to an offer in a reliable provisional response, or to the one in a
     /// 2xx, that goes to no caller: ours.
     fn answer_early(&mut self, t: &mut Turn<'_>, leg: LegId) {
-        let offer = self.legs.get(leg.0).and_then(|it| it.callee.early_offer());
+        let offer = self.calls.leg(leg).and_then(|it| it.callee.early_offer());
         let Some(offer) = offer else { return };
         self.answer_alone(t, leg, offer, OnDescription::AnswerEarly { branch: leg });
     }
@@ -184,7 +184,7 @@ impl Switch {
     }
 
     fn prack(&mut self, t: &mut Turn<'_>, leg: LegId, answer: Option<Bytes>) {
-        let Some(it) = self.legs.get_mut(leg.0) else { return };
+        let Some(it) = self.calls.leg_mut(leg) else { return };
         let Some(response) = it.callee.answer_early(answer.is_some()) else { return };
         let Some(usage) = it.usage else { return };
         if let Err(error) = t.sip.prack(t.now, usage, &response, answer.map(Body::sdp)) {
@@ -204,12 +204,12 @@ impl Switch {
             // A new offer: the callee need not be asked before it has answered.
             return self.answer_here(t, leg, Asked::Update(transaction), Some(prack.body()));
         }
-        let Some(it) = self.legs.get_mut(leg.0).and_then(|it| it.life.as_incoming_mut()) else { return };
+        let Some(it) = self.calls.leg_mut(leg).and_then(|it| it.life.as_incoming_mut()) else { return };
         let Some(branch) = it.session.settle() else { return };
         let answer = prack.body();
         let there = self
-            .legs
-            .get(branch.0)
+            .calls
+            .leg(branch)
             .is_some_and(|it| !it.life.is_ending() && it.callee.early_offer().is_some());
         match there {
             true if !answer.is_empty() => {
@@ -244,7 +244,7 @@ impl Switch {
     /// 2xx and the answer comes with the caller's ACK, unless both have passed before.
     pub(super) fn offer_late(&mut self, t: &mut Turn<'_>, won: Won, offer: Option<Bytes>) {
         let (caller, leg) = (won.caller, won.callee);
-        let (Some(here), Some(it)) = (self.legs.get(caller.0), self.legs.get(leg.0)) else {
+        let (Some(here), Some(it)) = (self.calls.leg(caller), self.calls.leg(leg)) else {
             return self.both_described(t, won, Err(MediaError::Stopped));
         };
         let Some(incoming) = here.life.as_incoming() else {
@@ -271,7 +271,7 @@ impl Switch {
     /// The callee's late offer, as the caller's 2xx is to bring it.
     pub(super) fn accept_with_offer(&mut self, t: &mut Turn<'_>, won: Won, offer: Result<Bytes, MediaError>) {
         let result = offer.and_then(|offer| self.accept(t, won.caller, Some(offer)));
-        if let Some(it) = self.legs.get_mut(won.caller.0) {
+        if let Some(it) = self.calls.leg_mut(won.caller) {
             it.life.expect_on_ack(OnAck::AnswerTo(won.callee));
         }
         self.both_described(t, won, result);
@@ -279,7 +279,7 @@ impl Switch {
 
     pub(super) fn accept_told(&mut self, t: &mut Turn<'_>, won: Won) {
         let result = self.accept(t, won.caller, None);
-        if let Some(it) = self.legs.get_mut(won.caller.0) {
+        if let Some(it) = self.calls.leg_mut(won.caller) {
             it.life.expect_on_ack(OnAck::Refresh(won.callee));
         }
         self.both_described(t, won, result);
@@ -287,7 +287,7 @@ impl Switch {
 
     /// The callee has been answered by us: the caller is offered what it can do.
     fn offer_own(&mut self, t: &mut Turn<'_>, won: Won) {
-        let like = self.legs.get(won.callee.0).and_then(|it| it.media.endpoint);
+        let like = self.calls.leg(won.callee).and_then(|it| it.media.endpoint);
         self.with_endpoint(t, won.caller, like, OnEndpoint::OfferLate { like, won });
     }
 
@@ -299,7 +299,7 @@ impl Switch {
         offer: Result<Bytes, MediaError>,
     ) {
         let result = offer.and_then(|offer| self.accept(t, won.caller, Some(offer)));
-        if let Some(it) = self.legs.get_mut(won.caller.0) {
+        if let Some(it) = self.calls.leg_mut(won.caller) {
             it.life.expect_on_ack(OnAck::Answer);
         }
         self.both_described(t, won, result);
@@ -312,18 +312,18 @@ impl Switch {
         won: Won,
         answer: Result<Bytes, MediaError>,
     ) {
-        let told = self.legs.get(won.caller.0).and_then(|it| it.life.told()).cloned();
+        let told = self.calls.leg(won.caller).and_then(|it| it.life.told()).cloned();
         let otherwise = told.is_some_and(|told| answer.as_ref().is_ok_and(|answer| told != *answer));
         let result = answer.and_then(|answer| self.accept(t, won.caller, Some(answer)));
         // It was told of a session in a reliable response, and it is another one now.
-        if otherwise && let Some(it) = self.legs.get_mut(won.caller.0) {
+        if otherwise && let Some(it) = self.calls.leg_mut(won.caller) {
             it.life.expect_on_ack(OnAck::Refresh(won.callee));
         }
         self.both_described(t, won, result);
     }
 
     pub(super) fn ack(&mut self, t: &mut Turn<'_>, leg: LegId, answer: Bytes) {
-        if let Some(usage) = self.legs.get(leg.0).and_then(|it| it.usage)
+        if let Some(usage) = self.calls.leg(leg).and_then(|it| it.usage)
             && let Err(error) = t.sip.ack(t.now, usage, Some(Body::sdp(answer)))
         {
             tracing::debug!("leg {}: {error}", leg.0);
@@ -332,7 +332,7 @@ impl Switch {
 
     /// The ACK to our 2xx.
     pub(super) fn acknowledged(&mut self, t: &mut Turn<'_>, leg: LegId, ack: &Request) {
-        let Some(it) = self.legs.get_mut(leg.0) else { return };
+        let Some(it) = self.calls.leg_mut(leg) else { return };
         let (what, answer, call) = (it.life.take_on_ack(), ack.body(), it.call);
         let other = match what {
             OnAck::Nothing => return,

@@ -33,7 +33,7 @@ impl Switch {
         transaction: ServerTransactionId,
         request: &Request,
     ) {
-        let bridge = self.legs.get(leg.0).and_then(|it| self.calls.get(it.call.0)?.bridge.as_ref());
+        let bridge = self.calls.leg(leg).and_then(|it| self.calls.get(it.call)?.bridge.as_ref());
         let mode = bridge.map(|it| it.mode);
         let other = bridge.and_then(|it| it.other(leg));
         let taken_here = mode.is_some_and(BridgeMode::intercepts);
@@ -68,16 +68,16 @@ impl Switch {
             let accept = vec![("Accept".into(), digits::CONTENT_TYPES.into())];
             return Some(Reply { headers: accept, ..Reply::status(415) });
         };
-        let Some(call) = self.legs.get(leg.0).map(|it| it.call) else { return Some(Reply::status(481)) };
+        let Some(call) = self.calls.leg(leg).map(|it| it.call) else { return Some(Reply::status(481)) };
         let shown = self.shown_key(t, leg, digit);
         self.tell(t, Event::Digit { call, leg, digit: shown, duration_ms, by: DigitBy::Info });
         let is_awaited = self.feature_digit(t, leg, digit);
-        if let Some(endpoint) = self.legs.get(leg.0).and_then(|it| it.media.endpoint) {
+        if let Some(endpoint) = self.calls.leg(leg).and_then(|it| it.media.endpoint) {
             self.controller.feed_digit(endpoint, digit);
         }
         if other != leg {
             let tones = self.policy_towards(other).audio.digits.has_tones();
-            let other = self.legs.get(other.0);
+            let other = self.calls.leg(other);
             let endpoint = other.and_then(|it| it.media.endpoint);
             match endpoint.filter(|endpoint| tones || self.takes_events(*endpoint)) {
                 Some(endpoint) => self.controller.send_digit(endpoint, digit, duration_ms),
@@ -99,7 +99,7 @@ impl Switch {
 
     /// A message of a leg's party that says in Allow what it takes.
     pub(super) fn takes_info(&mut self, leg: LegId, message: &Headers) {
-        if let Some(it) = self.legs.get_mut(leg.0).filter(|_| message.header(Name::Allow).is_some()) {
+        if let Some(it) = self.calls.leg_mut(leg).filter(|_| message.header(Name::Allow).is_some()) {
             it.takes.info = message.has_token(Name::Allow, "INFO");
             self.may_send_events(leg);
         }
@@ -108,8 +108,8 @@ impl Switch {
     /// Before the description of a party passes on that takes digits by INFO: where they end here,
     /// the other party may send events.
     pub(super) fn may_send_events(&mut self, leg: LegId) {
-        let Some(it) = self.legs.get(leg.0).filter(|it| it.takes.info) else { return };
-        let call = self.calls.get(it.call.0);
+        let Some(it) = self.calls.leg(leg).filter(|it| it.takes.info) else { return };
+        let call = self.calls.get(it.call);
         let dialling = call.and_then(|it| it.dialling.as_ref()).map(|it| it.options.mode);
         let mode = dialling.or_else(|| call?.bridge.as_ref().map(|it| it.mode));
         if let Some(endpoint) = it.media.endpoint.filter(|_| mode.is_some_and(BridgeMode::intercepts)) {
@@ -123,7 +123,7 @@ impl Switch {
         let Some((_, other, mode)) = self.bridged(leg) else { return };
         // Who is to have INFO by configuration has it, whatever else passes.
         let always = self.policy_towards(other).audio.digits == DtmfMode::Info;
-        let other = self.legs.get(other.0).filter(|it| always || mode.intercepts() && it.takes.info);
+        let other = self.calls.leg(other).filter(|it| always || mode.intercepts() && it.takes.info);
         let Some((usage, endpoint)) = other.and_then(|it| it.usage.zip(it.media.endpoint)) else { return };
         if self.takes_events(endpoint) {
             return;
@@ -138,8 +138,7 @@ impl Switch {
     }
 
     fn pass_on(&mut self, t: &mut Turn<'_>, to: LegId, transaction: ServerTransactionId, request: &Request) {
-        let Some(usage) = self.legs.get(to.0).filter(|it| !it.life.is_ending()).and_then(|it| it.usage)
-        else {
+        let Some(usage) = self.calls.leg(to).filter(|it| !it.life.is_ending()).and_then(|it| it.usage) else {
             return self.respond(t, transaction, Reply::status(480));
         };
         let passed = InDialog {

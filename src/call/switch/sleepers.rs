@@ -82,7 +82,7 @@ impl Switch {
                 // Who does not wait any more has lost interest.
                 Sleeper::Application(reply) => drop(reply.send(t.now)),
                 Sleeper::Branch { caller, leg } => {
-                    let is_wanted = self.legs.get(leg.0).is_some_and(|it| !it.life.is_ending());
+                    let is_wanted = self.calls.leg(leg).is_some_and(|it| !it.life.is_ending());
                     if is_wanted {
                         self.offer_to_branch(t, caller, leg);
                     }

@@ -95,19 +95,15 @@ fn by_name<S: Serializer>(variables: &[(String, String)], to: S) -> Result<S::Ok
 impl Switch {
     /// Every call; in no order.
     pub fn snapshot(&self, now: Instant) -> Vec<CallSnapshot> {
-        self.calls.keys().into_iter().filter_map(|call| self.call_snapshot(now, CallId(call))).collect()
+        self.calls.ids().into_iter().filter_map(|call| self.call_snapshot(now, call)).collect()
     }
 
     /// Calls behind that one, oldest first.
     pub fn page(&self, now: Instant, after: CallId, limit: usize) -> Vec<CallSnapshot> {
-        let mut keys = self.calls.keys();
-        keys.sort_unstable();
-        let first = keys.partition_point(|key| *key <= after.0);
-        keys.into_iter()
-            .skip(first)
-            .filter_map(|call| self.call_snapshot(now, CallId(call)))
-            .take(limit)
-            .collect()
+        let mut calls = self.calls.ids();
+        calls.sort_unstable();
+        let first = calls.partition_point(|call| *call <= after);
+        calls.into_iter().skip(first).filter_map(|call| self.call_snapshot(now, call)).take(limit).collect()
     }
 
     /// How many calls are in each state.
@@ -123,7 +119,7 @@ impl Switch {
 
     /// One call; none: it is over.
     pub fn call_snapshot(&self, now: Instant, call: CallId) -> Option<CallSnapshot> {
-        let it = self.calls.get(call.0)?;
+        let it = self.calls.get(call)?;
         Some(CallSnapshot {
             call,
             state: it.state,
@@ -131,7 +127,7 @@ impl Switch {
             talking: it.answered_at.map(|at| now.saturating_duration_since(at)),
             application: it.application.as_ref().map(ToString::to_string),
             variables: self.variables_of(call),
-            legs: it.legs.iter().filter_map(|leg| self.leg_snapshot(*leg)).collect(),
+            legs: it.legs.ids().filter_map(|leg| self.leg_snapshot(leg)).collect(),
             recording: it
                 .recording
                 .as_ref()
@@ -149,7 +145,7 @@ impl Switch {
 
     /// One leg; none: it is over.
     pub fn leg_snapshot(&self, leg: LegId) -> Option<LegSnapshot> {
-        let it = self.legs.get(leg.0)?;
+        let it = self.calls.leg(leg)?;
         let contact = it.contact.as_deref();
         Some(LegSnapshot {
             leg,

@@ -19,13 +19,11 @@ impl Switch {
     /// first one.
     pub(super) fn locate(&self, of: Watched) -> Result<(CallId, LegId), CallError> {
         let (call, leg) = match of {
-            Watched::Leg(leg) => (self.legs.get(leg.0).map(|it| it.call), Some(leg)),
-            Watched::Call(call) => {
-                (Some(call), self.calls.get(call.0).and_then(|it| it.legs.first().copied()))
-            }
+            Watched::Leg(leg) => (self.calls.leg(leg).map(|it| it.call), Some(leg)),
+            Watched::Call(call) => (Some(call), self.calls.get(call).and_then(|it| it.legs.ids().next())),
             Watched::Bridge(bridge) => {
                 let call = self.bridges.get(bridge.0).copied();
-                let leg = call.and_then(|call| Some(self.calls.get(call.0)?.bridge.as_ref()?.a));
+                let leg = call.and_then(|call| Some(self.calls.get(call)?.bridge.as_ref()?.a));
                 (call, leg)
             }
         };
@@ -34,8 +32,8 @@ impl Switch {
 
     /// Ends what is dialled for this leg; it stays.
     pub(super) fn stop_dialling(&mut self, t: &mut Turn<'_>, leg: LegId) -> Result<(), CallError> {
-        let call = self.legs.get(leg.0).map(|it| it.call).ok_or(CallError::Gone)?;
-        let dialling = self.calls.get_mut(call.0).and_then(|it| it.dialling.as_mut());
+        let call = self.calls.leg(leg).map(|it| it.call).ok_or(CallError::Gone)?;
+        let dialling = self.calls.get_mut(call).and_then(|it| it.dialling.as_mut());
         match dialling.map(|it| &mut it.purpose) {
             Some(Purpose::Caller { caller, reply }) if *caller == leg => {
                 // Else who waits unanswered would be refused.
@@ -50,28 +48,28 @@ impl Switch {
     /// Takes a leg from its handler, from who is dialled for it, and out of its bridge, whose
     /// other party is hung up: it is nobody's then, and stays.
     pub(super) fn let_go_of(&mut self, t: &mut Turn<'_>, leg: LegId) -> Result<(), CallError> {
-        let it = self.legs.get(leg.0).filter(|it| !it.life.is_ending()).ok_or(CallError::Gone)?;
+        let it = self.calls.leg(leg).filter(|it| !it.life.is_ending()).ok_or(CallError::Gone)?;
         let (call, inbound) = (it.call, it.inbound);
         if !it.is_up() && !it.is_waiting() {
             return Err(CallError::WrongState("the leg is not answered yet"));
         }
-        let dialling = self.calls.get(call.0).and_then(|it| it.dialling.as_ref());
+        let dialling = self.calls.get(call).and_then(|it| it.dialling.as_ref());
         if let Some(Purpose::Transfer { .. }) = dialling.map(|it| &it.purpose) {
             return Err(CallError::WrongState("a transfer is under way"));
         }
-        if let Some(it) = self.calls.get_mut(call.0) {
+        if let Some(it) = self.calls.get_mut(call) {
             it.adopted = true;
         }
         // Its future is dropped, and gives back what it has.
-        drop(self.legs.get_mut(leg.0).and_then(|it| it.handled.take()));
-        let application = self.calls.get_mut(call.0).and_then(|it| it.application.take());
+        drop(self.calls.leg_mut(leg).and_then(|it| it.handled.take()));
+        let application = self.calls.get_mut(call).and_then(|it| it.application.take());
         if let Some(handler) = application {
             let (handler, action) = (handler.to_string(), "taken".to_owned());
             self.tell(t, Event::HandlerEnded { call, handler, action });
         }
         // Nobody need be dialled for it.
         let _ = self.stop_dialling(t, leg);
-        let held = self.legs.get(leg.0).is_some_and(|it| it.hold.ours != Hold::No);
+        let held = self.calls.leg(leg).is_some_and(|it| it.hold.ours != Hold::No);
         if let Some((_, other, _)) = self.bridged(leg) {
             self.part(t, call);
             let direction = if inbound { CallDirection::Inbound } else { CallDirection::Outbound };
@@ -82,8 +80,7 @@ impl Switch {
             self.hold_over(t, call, leg);
             self.talk_to_us(t, leg);
         }
-        if let Some(endpoint) = self.legs.get(leg.0).filter(|it| it.is_up()).and_then(|it| it.media.endpoint)
-        {
+        if let Some(endpoint) = self.calls.leg(leg).filter(|it| it.is_up()).and_then(|it| it.media.endpoint) {
             self.controller.stop_prompt(endpoint);
             self.controller.stop_collecting(endpoint);
             self.controller.stop_moh(endpoint);
@@ -102,7 +99,7 @@ impl Switch {
         name: &str,
         number: Option<&str>,
     ) -> Result<(), CallError> {
-        let it = self.legs.get(leg.0).filter(|it| !it.life.is_ending()).ok_or(CallError::Gone)?;
+        let it = self.calls.leg(leg).filter(|it| !it.life.is_ending()).ok_or(CallError::Gone)?;
         if !it.is_up() && !it.is_waiting() {
             return Err(CallError::WrongState("the leg is not answered yet"));
         }

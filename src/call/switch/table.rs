@@ -6,6 +6,7 @@ use std::time::Instant;
 
 use bytes::Bytes;
 
+use super::calls::Legs;
 use super::command::Reply;
 use super::dial::{BranchNo, Dial};
 use super::direct::Path;
@@ -34,6 +35,7 @@ use b2b_sip::transaction::timer_queue::Queued;
 
 /// One party's side.
 pub(super) struct Leg {
+    /// Whose it is; [`Calls`](super::calls::Calls) says so.
     pub call: CallId,
     pub inbound: bool,
     pub life: Life,
@@ -161,10 +163,11 @@ pub(super) enum Hidden {
 }
 
 impl Leg {
-    pub fn new(call: CallId, life: Life, family: AddressFamily) -> Self {
+    /// Without a call: that gives it one.
+    pub fn new(life: Life, family: AddressFamily) -> Self {
         let (endpoint, joined, heard, signalling, led_past) = (None, None, None, None, false);
         Leg {
-            call,
+            call: CallId(0),
             inbound: life.as_incoming().is_some(),
             life,
             usage: None,
@@ -296,8 +299,7 @@ pub(super) struct Call {
     pub state: CallState,
     /// The leg that began it; 0: it began here.
     pub a: LegId,
-    /// All that are not over, branches included.
-    pub legs: Vec<LegId>,
+    pub legs: Legs,
     pub dialling: Option<Box<Dialling>>,
     pub bridge: Option<Box<Bridge>>,
     pub exchange: Option<Box<Exchange>>,
@@ -333,7 +335,7 @@ impl Call {
         Call {
             state: CallState::Idle,
             a: LegId(0),
-            legs: Vec::with_capacity(2),
+            legs: Legs::default(),
             dialling: None,
             bridge: None,
             exchange: None,

@@ -39,7 +39,7 @@ pub(super) struct BridgeOptions {
 impl Switch {
     /// A REFER inside a call.
     pub(super) fn refer(&mut self, t: &mut Turn<'_>, leg: LegId, refer: ReferId, request: &Request) {
-        let Some(usage) = self.legs.get(leg.0).and_then(|it| it.usage) else { return };
+        let Some(usage) = self.calls.leg(leg).and_then(|it| it.usage) else { return };
         let to = match ReferTo::of(request) {
             Some(to) if to.method == Method::Invite => to,
             other => return t.answer_refer(usage, refer, if other.is_some() { 501 } else { 400 }),
@@ -50,7 +50,7 @@ impl Switch {
             if !self.may_replace(t, leg, named, None) {
                 return t.answer_refer(usage, refer, 403);
             }
-            return match self.legs.get(named.0).is_some_and(Leg::is_waiting) {
+            return match self.calls.leg(named).is_some_and(Leg::is_waiting) {
                 true => self.attended_early(t, (call, leg, stays), named, (usage, refer)),
                 false => self.attended(t, (call, leg, stays), named, (usage, refer)),
             };
@@ -66,7 +66,7 @@ impl Switch {
             return self.pass_refer_on(t, (leg, stays), &to, request, (usage, refer));
         }
         let target = String::from_utf8_lossy(&to.uri).into_owned();
-        let busy = self.calls.get(call.0).is_none_or(|it| it.dialling.is_some());
+        let busy = self.calls.get(call).is_none_or(|it| it.dialling.is_some());
         if busy || !self.advance_call(t, call, CallEvent::Transfer) {
             return t.answer_refer(usage, refer, 491);
         }
@@ -88,10 +88,10 @@ impl Switch {
 
     /// The call, the other leg and the mode of a leg that is in a bridge.
     pub(super) fn bridged(&self, leg: LegId) -> Option<(CallId, LegId, BridgeMode)> {
-        let call = self.legs.get(leg.0)?.call;
-        let bridge = self.calls.get(call.0)?.bridge.as_ref()?;
+        let call = self.calls.leg(leg)?.call;
+        let bridge = self.calls.get(call)?.bridge.as_ref()?;
         let other = bridge.other(leg)?;
-        self.legs.get(other.0).filter(|it| it.is_up())?;
+        self.calls.leg(other).filter(|it| it.is_up())?;
         Some((call, other, bridge.mode))
     }
 
@@ -106,7 +106,7 @@ impl Switch {
         let other = self.bridged(replaced).filter(|(it, ..)| *it != call);
         let Some((second, arrives, _)) = other else { return t.answer_refer(usage, refer, 603) };
         let busy = |call: CallId| {
-            self.calls.get(call.0).is_none_or(|it| it.dialling.is_some() || it.exchange.is_some())
+            self.calls.get(call).is_none_or(|it| it.dialling.is_some() || it.exchange.is_some())
         };
         if busy(call) || busy(second) || !self.advance_call(t, call, CallEvent::Merge) {
             return t.answer_refer(usage, refer, 491);
@@ -130,13 +130,13 @@ impl Switch {
     /// Takes a call's bridge down without ending its legs; its options.
     pub(super) fn part(&mut self, t: &mut Turn<'_>, call: CallId) -> BridgeOptions {
         self.advance_bridge(t, call, BridgeEvent::End);
-        let Some(old) = self.calls.get_mut(call.0).and_then(|it| it.bridge.take()) else {
+        let Some(old) = self.calls.get_mut(call).and_then(|it| it.bridge.take()) else {
             return BridgeOptions { mode: BridgeMode::default(), auto_hangup: true, direct: false };
         };
         self.bridges.remove(old.id.0);
         for leg in [old.a, old.b] {
             self.hold_over(t, call, leg);
-            if let Some(it) = self.legs.get_mut(leg.0) {
+            if let Some(it) = self.calls.leg_mut(leg) {
                 it.media.joined = None;
                 it.media.led_past = false;
             }
@@ -177,13 +177,13 @@ impl Switch {
 
     /// A leg that has been transferred away. `told`: it is to hear of that first.
     pub(super) fn leave(&mut self, t: &mut Turn<'_>, leg: LegId, told: bool) {
-        let Some(it) = self.legs.get_mut(leg.0) else { return };
+        let Some(it) = self.calls.leg_mut(leg) else { return };
         it.why.cause = Some(TerminationCause::LocalHangup);
         let call = it.call;
         if !told {
             return self.hang_up(t, leg);
         }
-        if let Some(it) = self.calls.get_mut(call.0) {
+        if let Some(it) = self.calls.get_mut(call) {
             it.leaving = Some((leg, t.now + LEAVE));
         }
         self.arm(t.now, call);
@@ -198,7 +198,7 @@ impl Switch {
         rules: Arc<[HeaderRule]>,
     ) -> Result<(), CallError> {
         let (call, stays, _) = self.bridged(leg).ok_or(CallError::WrongState("the leg is in no bridge"))?;
-        let busy = self.calls.get(call.0).is_none_or(|it| it.dialling.is_some());
+        let busy = self.calls.get(call).is_none_or(|it| it.dialling.is_some());
         if busy || self.is_sent_away(stays) || !self.advance_call(t, call, CallEvent::Transfer) {
             return Err(CallError::WrongState("a transfer is under way"));
         }
@@ -215,7 +215,7 @@ impl Switch {
 
     /// A provisional response of the target.
     pub(super) fn transfer_progress(&mut self, t: &mut Turn<'_>, call: CallId, status: u16) {
-        let dialling = self.calls.get(call.0).and_then(|it| it.dialling.as_ref());
+        let dialling = self.calls.get(call).and_then(|it| it.dialling.as_ref());
         let Some(Purpose::Transfer { leaves, referrer, .. }) = dialling.map(|it| &it.purpose) else { return };
         let (leg, referrer) = (*leaves, *referrer);
         if let Some((usage, refer)) = referrer {
@@ -238,7 +238,7 @@ impl Switch {
             let _ = t.sip.notify_refer(t.now, usage, refer, status, &failure.reason);
         }
         self.tell(t, Event::TransferEnded { call, leg: leaves, status });
-        if self.calls.get(call.0).is_some_and(|it| it.bridge.is_some()) {
+        if self.calls.get(call).is_some_and(|it| it.bridge.is_some()) {
             self.advance_call(t, call, CallEvent::TransferFailed);
         } else {
             // Who asked for it has hung up meanwhile.
@@ -270,7 +270,7 @@ impl Switch {
     /// Whether the end of this leg ends nothing else: its other party is on its
     /// way to somebody.
     pub(super) fn is_being_replaced(&self, call: CallId, leg: LegId) -> bool {
-        let dialling = self.calls.get(call.0).and_then(|it| it.dialling.as_ref());
+        let dialling = self.calls.get(call).and_then(|it| it.dialling.as_ref());
         matches!(dialling.map(|it| &it.purpose), Some(Purpose::Transfer { leaves, .. }) if *leaves == leg)
     }
 
@@ -298,7 +298,7 @@ impl Switch {
         back: bool,
         offer: Result<Bytes, MediaError>,
     ) {
-        let (Ok(offer), Some(it)) = (offer, self.calls.get_mut(call.0)) else { return };
+        let (Ok(offer), Some(it)) = (offer, self.calls.get_mut(call)) else { return };
         if it.exchange.is_some() {
             return tracing::info!("leg {}: is not told of leg {}: an offer is under way", to.0, like.0);
         }
@@ -319,7 +319,7 @@ impl Switch {
         back: bool,
         answer: Bytes,
     ) {
-        let Some(it) = self.legs.get(to.0) else { return };
+        let Some(it) = self.calls.leg(to) else { return };
         let (Some(endpoint), call) = (it.media.endpoint, it.call) else { return };
         let applied = self.controller.apply_remote(endpoint, answer);
         self.media(t, applied, OnMedia::Applied(OnApplied::Refreshed { call, from, to, back }));
@@ -350,16 +350,16 @@ impl Switch {
     pub(super) fn replace(&mut self, t: &mut Turn<'_>, leg: LegId, replaced: UsageId) {
         let replaced = self.of_usage.get(&replaced).copied();
         let bridged = replaced.and_then(|replaced| Some((replaced, self.bridged(replaced)?)));
-        let offer = self.legs.get(leg.0).and_then(|it| it.life.open_offer());
+        let offer = self.calls.leg(leg).and_then(|it| it.life.open_offer());
         // As if there were no such dialog: whose it is shows to nobody (RFC 3891 §3).
-        let invite = self.legs.get(leg.0).and_then(|it| it.life.invite()).cloned();
+        let invite = self.calls.leg(leg).and_then(|it| it.life.invite()).cloned();
         if !replaced.is_some_and(|of| self.may_replace(t, leg, of, invite.as_ref())) {
             return self.reject(t, leg, 481, "");
         }
         let (Some((replaced, (call, stays, _))), Some(offer)) = (bridged, offer) else {
             return self.reject(t, leg, 488, "");
         };
-        let busy = self.calls.get(call.0).is_none_or(|it| it.dialling.is_some() || it.exchange.is_some());
+        let busy = self.calls.get(call).is_none_or(|it| it.dialling.is_some() || it.exchange.is_some());
         if self.keeps_session(stays) {
             return self.reject(t, leg, 488, "");
         }
@@ -384,7 +384,7 @@ impl Switch {
         replaced: LegId,
         answer: Result<Bytes, Reply>,
     ) {
-        let Some(call) = self.legs.get(leg.0).map(|it| it.call) else { return };
+        let Some(call) = self.calls.leg(leg).map(|it| it.call) else { return };
         let stays = self.bridged(replaced).map(|(_, stays, _)| stays);
         let session = answer.and_then(|answer| match (stays, self.accept(t, leg, Some(answer))) {
             (Some(stays), Ok(())) => Ok(stays),

@@ -15,16 +15,16 @@ impl Switch {
     /// The call that a leg or bridge belongs to, or itself.
     pub(super) fn call_of(&self, what: Watched) -> Option<CallId> {
         let call = match what {
-            Watched::Leg(leg) => self.legs.get(leg.0)?.call,
+            Watched::Leg(leg) => self.calls.leg(leg)?.call,
             Watched::Bridge(bridge) => *self.bridges.get(bridge.0)?,
             Watched::Call(call) => call,
         };
-        self.calls.get(call.0).map(|_| call)
+        self.calls.get(call).map(|_| call)
     }
 
     /// An empty value takes the variable away. What was to come of it at the end is forgotten.
     pub(super) fn set_variable(&mut self, of: Watched, name: String, value: String) -> Result<(), CallError> {
-        let call = self.call_of(of).and_then(|call| self.calls.get_mut(call.0)).ok_or(CallError::Gone)?;
+        let call = self.call_of(of).and_then(|call| self.calls.get_mut(call)).ok_or(CallError::Gone)?;
         if let Some(last) = call.last_variables.as_deref_mut() {
             last.retain(|(known, _)| *known != name);
         }
@@ -54,7 +54,7 @@ impl Switch {
         last: String,
     ) -> Result<(), CallError> {
         self.set_variable(of, name.clone(), value)?;
-        let call = self.call_of(of).and_then(|call| self.calls.get_mut(call.0)).ok_or(CallError::Gone)?;
+        let call = self.call_of(of).and_then(|call| self.calls.get_mut(call)).ok_or(CallError::Gone)?;
         call.last_variables.get_or_insert_default().push((name, last));
         Ok(())
     }
@@ -62,8 +62,8 @@ impl Switch {
     /// As they stand in the record of this leg, which is over.
     pub(super) fn recorded_variables(&self, call: CallId, leg: LegId) -> Variables {
         let mut variables = self.variables_of(call);
-        let Some(call) = self.calls.get(call.0) else { return variables };
-        let is_last = call.legs.iter().all(|other| *other == leg);
+        let Some(call) = self.calls.get(call) else { return variables };
+        let is_last = call.legs.ids().all(|other| other == leg);
         for (name, last) in call.last_variables.as_deref().filter(|_| is_last).into_iter().flatten() {
             if let Some((_, value)) = variables.iter_mut().find(|(known, _)| known == name) {
                 value.clone_from(last);
@@ -78,14 +78,14 @@ impl Switch {
     }
 
     pub(super) fn variables_of(&self, call: CallId) -> Variables {
-        let variables = self.calls.get(call.0).and_then(|it| it.variables.as_deref());
+        let variables = self.calls.get(call).and_then(|it| it.variables.as_deref());
         variables.cloned().unwrap_or_default()
     }
 
     /// What was noted on a call that becomes part of another one; that one's own stay.
     pub(super) fn hand_on_variables(&mut self, from: CallId, into: CallId) {
         for (name, value) in self.variables_of(from) {
-            let known = self.calls.get(into.0).and_then(|it| it.variables.as_ref());
+            let known = self.calls.get(into).and_then(|it| it.variables.as_ref());
             if !known.is_some_and(|known| known.iter().any(|(it, _)| *it == name)) {
                 // Beyond the limit it is left behind.
                 let _ = self.set_variable(Watched::Call(into), name, value);

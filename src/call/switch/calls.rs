@@ -1,0 +1,156 @@
+//! Calls, each with its legs in it, and the call of each leg.
+
+use super::slots::Slots;
+use super::table::{Call, Leg};
+use crate::{CallId, LegId};
+
+/// The legs of a call that are not over, branches included, in the order in which they came.
+#[derive(Default)]
+pub(super) struct Legs(Vec<(LegId, Leg)>);
+
+impl Legs {
+    pub fn ids(&self) -> impl Iterator<Item = LegId> {
+        self.0.iter().map(|(id, _)| *id)
+    }
+
+    pub fn iter(&self) -> impl Iterator<Item = (LegId, &Leg)> {
+        self.0.iter().map(|(id, leg)| (*id, leg))
+    }
+
+    pub fn iter_mut(&mut self) -> impl Iterator<Item = &mut Leg> {
+        self.0.iter_mut().map(|(_, leg)| leg)
+    }
+
+    pub fn is_empty(&self) -> bool {
+        self.0.is_empty()
+    }
+
+    pub fn get(&self, id: LegId) -> Option<&Leg> {
+        self.0.iter().find(|(one, _)| *one == id).map(|(_, leg)| leg)
+    }
+
+    fn get_mut(&mut self, id: LegId) -> Option<&mut Leg> {
+        self.0.iter_mut().find(|(one, _)| *one == id).map(|(_, leg)| leg)
+    }
+
+    fn remove(&mut self, id: LegId) -> Option<Leg> {
+        let place = self.0.iter().position(|(one, _)| *one == id)?;
+        Some(self.0.remove(place).1)
+    }
+}
+
+/// See the module's text.
+#[derive(Default)]
+pub(super) struct Calls {
+    calls: Slots<Call>,
+    of_leg: Slots<CallId>,
+}
+
+impl Calls {
+    pub fn insert(&mut self, call: Call) -> CallId {
+        CallId(self.calls.insert(|_| call))
+    }
+
+    pub fn get(&self, call: CallId) -> Option<&Call> {
+        self.calls.get(call.0)
+    }
+
+    pub fn get_mut(&mut self, call: CallId) -> Option<&mut Call> {
+        self.calls.get_mut(call.0)
+    }
+
+    /// Takes out a call that has no legs any more.
+    pub fn remove(&mut self, call: CallId) -> Option<Call> {
+        self.calls.remove(call.0)
+    }
+
+    pub fn iter(&self) -> impl Iterator<Item = &Call> {
+        self.calls.iter()
+    }
+
+    pub fn ids(&self) -> Vec<CallId> {
+        self.calls.keys().into_iter().map(CallId).collect()
+    }
+
+    pub fn len(&self) -> usize {
+        self.calls.len()
+    }
+
+    pub fn is_empty(&self) -> bool {
+        self.calls.is_empty() && self.of_leg.is_empty()
+    }
+
+    /// Legs of all calls.
+    pub fn legs(&self) -> usize {
+        self.of_leg.len()
+    }
+
+    pub fn leg_ids(&self) -> Vec<LegId> {
+        self.of_leg.keys().into_iter().map(LegId).collect()
+    }
+
+    pub fn leg(&self, leg: LegId) -> Option<&Leg> {
+        self.calls.get(self.of_leg.get(leg.0)?.0)?.legs.get(leg)
+    }
+
+    pub fn leg_mut(&mut self, leg: LegId) -> Option<&mut Leg> {
+        self.calls.get_mut(self.of_leg.get(leg.0)?.0)?.legs.get_mut(leg)
+    }
+
+    /// Gives a call a leg; none: there is no such call.
+    pub fn add_leg(&mut self, call: CallId, leg: Leg) -> Option<LegId> {
+        let it = self.calls.get_mut(call.0)?;
+        let id = LegId(self.of_leg.insert(|_| call));
+        it.legs.0.push((id, Leg { call, ..leg }));
+        Some(id)
+    }
+
+    pub fn remove_leg(&mut self, leg: LegId) -> Option<Leg> {
+        let call = self.of_leg.remove(leg.0)?;
+        self.calls.get_mut(call.0)?.legs.remove(leg)
+    }
+
+    /// A leg goes from its call into another one, if both are there.
+    pub fn move_leg(&mut self, leg: LegId, into: CallId) {
+        let Some(of_leg) = self.of_leg.get_mut(leg.0) else { return };
+        if self.calls.get(into.0).is_none() {
+            return;
+        }
+        let from = std::mem::replace(of_leg, into);
+        let moved = self.calls.get_mut(from.0).and_then(|it| it.legs.remove(leg));
+        if let (Some(mut moved), Some(it)) = (moved, self.calls.get_mut(into.0)) {
+            moved.call = into;
+            it.legs.0.push((leg, moved));
+        }
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use std::time::Instant;
+
+    use super::*;
+    use crate::controller::AddressFamily;
+    use crate::leg_life::Life;
+
+    fn leg() -> Leg {
+        Leg::new(Life::outgoing(), AddressFamily::V4)
+    }
+
+    #[test]
+    fn a_leg_is_in_the_call_that_it_was_moved_to_and_in_no_other() {
+        let (now, mut calls) = (Instant::now(), Calls::default());
+        let [one, other] = [calls.insert(Call::new(now)), calls.insert(Call::new(now))];
+        let [a, b] = [calls.add_leg(one, leg()).unwrap(), calls.add_leg(one, leg()).unwrap()];
+        let of = |calls: &Calls, call| calls.get(call).unwrap().legs.ids().collect::<Vec<_>>();
+        calls.move_leg(a, other);
+        assert_eq!((of(&calls, one), of(&calls, other)), (vec![b], vec![a]));
+        assert_eq!(calls.leg(a).map(|it| it.call), Some(other));
+        calls.move_leg(b, CallId(77));
+        assert_eq!((of(&calls, one), calls.legs()), (vec![b], 2), "there is no such call");
+        assert!(calls.remove_leg(a).is_some() && calls.remove_leg(a).is_none());
+        assert!(calls.leg(a).is_none() && calls.get(other).unwrap().legs.is_empty());
+        assert!(calls.remove(other).is_some() && calls.add_leg(other, leg()).is_none());
+        assert_eq!((calls.len(), calls.legs()), (1, 1));
+    }
+}
