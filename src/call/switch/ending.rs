@@ -4,7 +4,6 @@ use std::time::Instant;
 
 use bytes::Bytes;
 
-use super::command::Reply as Answer;
 use super::dialling::refuse;
 use super::say::{q850_in, reason_field, reason_value};
 use super::table::Purpose;
@@ -17,9 +16,6 @@ use crate::reason::Reason;
 use crate::service::{CallEnd, CallError, DialError, Watched};
 use crate::{CallId, LegId};
 use b2b_sip::endpoint::Reply;
-
-/// Ends that are remembered: of two legs, a bridge and a call each.
-const ENDS: usize = 4 * 1_024;
 
 impl Switch {
     /// Ends a leg: BYE, CANCEL or 480, whichever fits. A second time does nothing.
@@ -151,7 +147,7 @@ impl Switch {
             self.of_usage.remove(&usage);
         }
         let end = CallEnd { cause: cause.clone(), talked: talked(it.life.answered_at(), t.now) };
-        self.remember(Watched::Leg(leg), it.watchers, end);
+        self.watchers.ended(Watched::Leg(leg), end);
         let id = it.call;
         let Some(call) = self.calls.get_mut(id) else { return };
         // Nobody answers what only it was asked.
@@ -189,7 +185,7 @@ impl Switch {
         let Some(bridge) = self.calls.get_mut(call).and_then(|it| it.bridge.take()) else { return };
         self.bridges.remove(bridge.id.0);
         let end = CallEnd { cause: cause.clone(), talked: talked(bridge.started, t.now) };
-        self.remember(Watched::Bridge(bridge.id), bridge.watchers, end);
+        self.watchers.ended(Watched::Bridge(bridge.id), end);
         self.left_alone(t, call, (leg, other), bridge.auto_hangup, reason);
         // After its other leg's fate is known: who is released brings its counters himself.
         self.account_talk_over(t, call, bridge.id, [bridge.a, bridge.b]);
@@ -244,20 +240,8 @@ impl Switch {
         }
         let cause = call.cause.unwrap_or(TerminationCause::Cancelled);
         let end = CallEnd { cause, talked: talked(call.answered_at, t.now) };
-        self.remember(Watched::Call(id), call.watchers, end);
+        self.watchers.ended(Watched::Call(id), end);
         self.part_with(t, call.listener);
-    }
-
-    /// Tells whoever waits for this end, and whoever asks a little later.
-    fn remember(&mut self, what: Watched, watchers: Vec<Answer<Result<CallEnd, CallError>>>, end: CallEnd) {
-        for watcher in watchers {
-            // Who does not wait any more has lost interest.
-            let _ = watcher.send(Ok(end.clone()));
-        }
-        if self.ended.len() >= ENDS {
-            self.ended.pop_front();
-        }
-        self.ended.push_back((what, end));
     }
 
     /// Takes no new calls from now on: 503 with Retry-After.

@@ -366,7 +366,6 @@ impl Switch {
             auto_hangup,
             direct: None,
             started: Some(t.now),
-            watchers: Vec::new(),
         };
         it.bridge = Some(Box::new(bridge));
         self.tell(t, Event::BridgeCreated { call, bridge: id, a, b, mode });

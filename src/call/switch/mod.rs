@@ -35,7 +35,7 @@
 //!   `capturing`: its media, too
 //! - `admission`: who decides on requests before they become calls
 //! - `tasks`: what has to wait; `waiting`: what is done then, as values; `resuming`: doing it
-//! - `sleepers`: who waits for a moment
+//! - `watchers`: who waits for the end of a call, a leg or a bridge; `sleepers`: who waits for a moment
 //! - `slots`: slabs whose keys are never used twice
 
 pub mod admission;
@@ -89,6 +89,7 @@ pub mod testkit;
 mod transfer;
 mod variables;
 mod waiting;
+mod watchers;
 
 use std::collections::{HashMap, VecDeque};
 use std::sync::Arc;
@@ -102,7 +103,7 @@ use super::handler::ApplicationHandler;
 use super::history::CallHistory;
 use super::lookup::Resolver;
 use super::recording::RecordingRules;
-use super::service::{CallEnd, CallService, Watched};
+use super::service::CallService;
 use super::{CallId, LegId};
 use admission::AdmissionControl;
 use b2b_sip::endpoint::{Endpoint, Flow, ReferId, RequestId, ServerTransactionId, UsageId};
@@ -211,8 +212,7 @@ pub struct Switch {
     beside: VecDeque<Task>,
     sleepers: Sleepers,
     history: CallHistory,
-    /// How what was there before has ended, the latest last.
-    ended: VecDeque<(Watched, CallEnd)>,
+    watchers: watchers::Watchers,
     /// Listeners of calls that are over, and until when they may go on.
     parting: VecDeque<(Instant, listener::Ends)>,
     draining: bool,
@@ -248,7 +248,7 @@ impl Switch {
             beside: VecDeque::new(),
             sleepers: Sleepers::default(),
             history: CallHistory::default(),
-            ended: VecDeque::new(),
+            watchers: watchers::Watchers::default(),
             parting: VecDeque::new(),
             draining: false,
             stopped: false,
@@ -349,7 +349,8 @@ impl Switch {
             map_entries: self.of_usage.len()
                 + self.of_endpoint.len()
                 + self.passed.len()
-                + self.referred.len(),
+                + self.referred.len()
+                + self.watchers.len(),
             timer_entries: self.timers.len() + self.sleepers.len(),
             tasks: self.tasks.len(),
             accounts: self.history.open_histories(),

@@ -122,22 +122,12 @@ impl Switch {
                 drop(reply.send(self.give(t, leg, &name, number.as_deref())));
             }
             Command::Watch { what, reply } => {
-                let watchers = match what {
-                    Watched::Leg(leg) => self.calls.leg_mut(leg).map(|it| &mut it.watchers),
-                    Watched::Call(call) => self.calls.get_mut(call).map(|it| &mut it.watchers),
-                    Watched::Bridge(bridge) => {
-                        let call = self.bridges.get(bridge.0).copied();
-                        let call = call.and_then(|call| self.calls.get_mut(call));
-                        call.and_then(|it| it.bridge.as_mut()).map(|it| &mut it.watchers)
-                    }
+                let is_there = match what {
+                    Watched::Leg(leg) => self.calls.leg(leg).is_some(),
+                    Watched::Call(call) => self.calls.get(call).is_some(),
+                    Watched::Bridge(bridge) => self.bridges.get(bridge.0).is_some(),
                 };
-                match watchers {
-                    Some(watchers) => watchers.push(reply),
-                    None => {
-                        let ended = self.ended.iter().rev().find(|(it, _)| *it == what);
-                        let _ = reply.send(ended.map(|(_, end)| end.clone()).ok_or(CallError::Gone));
-                    }
-                }
+                self.watchers.watch(what, is_there, reply);
             }
         }
     }

@@ -28,7 +28,7 @@ use crate::leg_fsm::TerminationCause;
 use crate::leg_life::Life;
 use crate::lookup::ResolvedContact;
 use crate::recording::Keys;
-use crate::service::{CallEnd, CallError, DialError, DialOptions};
+use crate::service::{CallError, DialError, DialOptions};
 use crate::{BridgeId, CallId, LegId};
 use b2b_sip::endpoint::{HeaderFields, ServerTransactionId, UsageId};
 use b2b_sip::transaction::timer_queue::Queued;
@@ -67,7 +67,6 @@ pub(super) struct Leg {
     pub keys: Option<Box<Keys>>,
     /// Whether anybody is told which keys its party presses.
     pub hidden: Hidden,
-    pub watchers: Vec<Reply<Result<CallEnd, CallError>>>,
     /// Who waits until it is answered: our 2xx made an offer.
     pub answering: Option<Reply<Result<(), CallError>>>,
 }
@@ -188,7 +187,6 @@ impl Leg {
             handled: None,
             keys: None,
             hidden: Hidden::No,
-            watchers: Vec::new(),
             answering: None,
         }
     }
@@ -246,7 +244,6 @@ pub(super) struct Bridge {
     /// None: its media is to stay with b2b.
     pub direct: Option<Path>,
     pub started: Option<Instant>,
-    pub watchers: Vec<Reply<Result<CallEnd, CallError>>>,
 }
 
 impl Bridge {
@@ -327,7 +324,6 @@ pub(super) struct Call {
     pub ends_at: Option<Instant>,
     pub cause: Option<TerminationCause>,
     pub queued: Queued,
-    pub watchers: Vec<Reply<Result<CallEnd, CallError>>>,
 }
 
 impl Call {
@@ -353,7 +349,6 @@ impl Call {
             ends_at: None,
             cause: None,
             queued: Queued::default(),
-            watchers: Vec::new(),
         }
     }
 

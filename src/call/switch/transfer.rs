@@ -17,7 +17,7 @@ use crate::event::{Event, TransferKind};
 use crate::headers::HeaderRule;
 use crate::leg_fsm::TerminationCause;
 use crate::policy::{Asker, Party, Place, Way, decide};
-use crate::service::{CallError, DialRequest};
+use crate::service::{CallError, DialRequest, Watched};
 use crate::{BridgeId, CallId, LegId};
 use b2b_sip::endpoint::{ReferId, ReferTo, Reply, UsageId};
 use b2b_sip::msg::{Method, NameAddr, Request};
@@ -134,6 +134,7 @@ impl Switch {
             return BridgeOptions { mode: BridgeMode::default(), auto_hangup: true, direct: false };
         };
         self.bridges.remove(old.id.0);
+        self.watchers.replaced(Watched::Bridge(old.id));
         for leg in [old.a, old.b] {
             self.hold_over(t, call, leg);
             if let Some(it) = self.calls.leg_mut(leg) {

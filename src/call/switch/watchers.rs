@@ -1,0 +1,97 @@
+//! Who waits for the end of a leg, a bridge or a call, and the ends of before for who asks a little later.
+
+use std::collections::{HashMap, VecDeque};
+
+use super::command::Reply;
+use crate::service::{CallEnd, CallError, Watched};
+
+/// Ends that are remembered: of two legs, a bridge and a call each.
+const ENDS: usize = 4 * 1_024;
+
+/// See the module's text.
+#[derive(Default)]
+pub(super) struct Watchers {
+    waiting: HashMap<Watched, Vec<Reply<Result<CallEnd, CallError>>>>,
+    /// The latest last.
+    ended: VecDeque<(Watched, CallEnd)>,
+}
+
+impl Watchers {
+    /// Somebody wants to know how this ends. `is_there`: it has not ended yet.
+    pub fn watch(&mut self, what: Watched, is_there: bool, reply: Reply<Result<CallEnd, CallError>>) {
+        if is_there {
+            return self.waiting.entry(what).or_default().push(reply);
+        }
+        let ended = self.ended.iter().rev().find(|(it, _)| *it == what);
+        // Who does not wait any more has lost interest.
+        let _ = reply.send(ended.map(|(_, end)| end.clone()).ok_or(CallError::Gone));
+    }
+
+    /// It has ended so.
+    pub fn ended(&mut self, what: Watched, end: CallEnd) {
+        for watcher in self.waiting.remove(&what).into_iter().flatten() {
+            let _ = watcher.send(Ok(end.clone()));
+        }
+        if self.ended.len() >= ENDS {
+            self.ended.pop_front();
+        }
+        self.ended.push_back((what, end));
+    }
+
+    /// It is no more, and has not ended: something else has taken its place.
+    pub fn replaced(&mut self, what: Watched) {
+        for watcher in self.waiting.remove(&what).into_iter().flatten() {
+            let _ = watcher.send(Err(CallError::Gone));
+        }
+    }
+
+    /// What is watched and has not ended.
+    pub fn len(&self) -> usize {
+        self.waiting.len()
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use std::time::Duration;
+
+    use tokio::sync::oneshot;
+
+    use super::*;
+    use crate::leg_fsm::TerminationCause;
+    use crate::{BridgeId, CallId};
+
+    fn end() -> CallEnd {
+        CallEnd { cause: TerminationCause::RemoteHangup, talked: Some(Duration::from_secs(3)) }
+    }
+
+    #[test]
+    fn an_end_is_told_to_all_who_wait_and_to_who_asks_later() {
+        let (mut watchers, what) = (Watchers::default(), Watched::Call(CallId(1)));
+        let [(one, mut of_one), (other, mut of_other), (late, mut of_late)] =
+            std::array::from_fn(|_| oneshot::channel());
+        watchers.watch(what, true, one);
+        watchers.watch(what, true, other);
+        watchers.ended(Watched::Call(CallId(2)), end());
+        assert!(of_one.try_recv().is_err(), "that was another call");
+        watchers.ended(what, end());
+        watchers.watch(what, false, late);
+        for told in [&mut of_one, &mut of_other, &mut of_late] {
+            assert_eq!(told.try_recv(), Ok(Ok(end())));
+        }
+        assert_eq!(watchers.len(), 0);
+    }
+
+    #[test]
+    fn what_is_replaced_has_no_end_and_neither_has_what_never_was() {
+        let (mut watchers, what) = (Watchers::default(), Watched::Bridge(BridgeId(1)));
+        let [(one, mut of_one), (late, mut of_late)] = std::array::from_fn(|_| oneshot::channel());
+        watchers.watch(what, true, one);
+        watchers.replaced(what);
+        watchers.watch(what, false, late);
+        for told in [&mut of_one, &mut of_late] {
+            assert_eq!(told.try_recv(), Ok(Err(CallError::Gone)));
+        }
+        assert_eq!(watchers.len(), 0);
+    }
+}
