@@ -28,7 +28,7 @@ impl Switch {
     pub(super) fn collects(&mut self, t: &Turn<'_>, leg: LegId, secret: bool) -> Result<LegMedia, CallError> {
         let media = self.leg_media(leg)?;
         if let Some(it) = self.calls.leg_mut(leg) {
-            it.hidden = match it.hidden {
+            it.keys.hidden = match it.keys.hidden {
                 _ if secret => Hidden::Yes,
                 Hidden::Yes => Hidden::Until(t.now + ON_ITS_WAY),
                 hidden => hidden,
@@ -39,7 +39,7 @@ impl Switch {
 
     /// A key as others are told of it.
     pub(super) fn shown_key(&self, t: &Turn<'_>, leg: LegId, digit: char) -> Option<char> {
-        let hidden = self.calls.leg(leg).is_some_and(|it| match it.hidden {
+        let hidden = self.calls.leg(leg).is_some_and(|it| match it.keys.hidden {
             Hidden::No => false,
             Hidden::Yes => true,
             Hidden::Until(end) => t.now < end,

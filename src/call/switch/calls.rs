@@ -1,8 +1,12 @@
-//! Calls, each with its legs in it, and the call of each leg.
+//! Calls, each with its legs in it; and which call or leg it is whose leg, bridge, dialog or media something comes of.
+
+use std::collections::HashMap;
 
 use super::slots::Slots;
 use super::table::{Call, Leg};
-use crate::{CallId, LegId};
+use crate::controller::EndpointId;
+use crate::{BridgeId, CallId, LegId};
+use b2b_sip::endpoint::UsageId;
 
 /// The legs of a call that are not over, branches included, in the order in which they came.
 #[derive(Default)]
@@ -44,6 +48,9 @@ impl Legs {
 pub(super) struct Calls {
     calls: Slots<Call>,
     of_leg: Slots<CallId>,
+    of_bridge: Slots<CallId>,
+    of_usage: HashMap<UsageId, LegId>,
+    of_endpoint: HashMap<EndpointId, LegId>,
 }
 
 impl Calls {
@@ -105,9 +112,70 @@ impl Calls {
         Some(id)
     }
 
+    /// Takes a leg out of its call; its dialog is nobody's then.
     pub fn remove_leg(&mut self, leg: LegId) -> Option<Leg> {
         let call = self.of_leg.remove(leg.0)?;
-        self.calls.get_mut(call.0)?.legs.remove(leg)
+        let removed = self.calls.get_mut(call.0)?.legs.remove(leg)?;
+        if let Some(usage) = removed.usage {
+            self.of_usage.remove(&usage);
+        }
+        Some(removed)
+    }
+
+    /// Whose dialog this is.
+    pub fn of_usage(&self, usage: UsageId) -> Option<LegId> {
+        self.of_usage.get(&usage).copied()
+    }
+
+    /// A leg has a dialog.
+    pub fn set_usage(&mut self, leg: LegId, usage: UsageId) {
+        if let Some(it) = self.leg_mut(leg) {
+            it.usage = Some(usage);
+            self.of_usage.insert(usage, leg);
+        }
+    }
+
+    /// Whose media this is.
+    pub fn of_endpoint(&self, endpoint: EndpointId) -> Option<LegId> {
+        self.of_endpoint.get(&endpoint).copied()
+    }
+
+    /// A leg has media.
+    pub fn set_endpoint(&mut self, leg: LegId, endpoint: EndpointId) {
+        if let Some(it) = self.leg_mut(leg) {
+            it.media.endpoint = Some(endpoint);
+            self.of_endpoint.insert(endpoint, leg);
+        }
+    }
+
+    /// A leg has no media any more: what it had.
+    pub fn take_endpoint(&mut self, leg: LegId) -> Option<EndpointId> {
+        let endpoint = self.leg_mut(leg)?.media.endpoint.take()?;
+        self.of_endpoint.remove(&endpoint);
+        Some(endpoint)
+    }
+
+    /// Whose bridge this is.
+    pub fn of_bridge(&self, bridge: BridgeId) -> Option<CallId> {
+        self.of_bridge.get(bridge.0).copied()
+    }
+
+    /// A number for a bridge of this call.
+    pub fn add_bridge(&mut self, call: CallId) -> BridgeId {
+        BridgeId(self.of_bridge.insert(|_| call))
+    }
+
+    pub fn remove_bridge(&mut self, bridge: BridgeId) {
+        self.of_bridge.remove(bridge.0);
+    }
+
+    pub fn bridges(&self) -> usize {
+        self.of_bridge.len()
+    }
+
+    /// Dialogs and media of legs.
+    pub fn map_entries(&self) -> usize {
+        self.of_usage.len() + self.of_endpoint.len()
     }
 
     /// A leg goes from its call into another one, if both are there.

@@ -323,10 +323,7 @@ impl Switch {
         }
         match t.sip.invite(t.now, invite) {
             Ok(usage) => {
-                self.of_usage.insert(usage, leg);
-                if let Some(it) = self.calls.leg_mut(leg) {
-                    it.usage = Some(usage);
-                }
+                self.calls.set_usage(leg, usage);
                 self.answers_challenges(t, leg, usage);
                 self.record_outgoing(t, leg, asks, shown);
                 self.tell_dialling(t, leg);

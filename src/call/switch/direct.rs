@@ -188,7 +188,7 @@ impl Switch {
 
     /// Where the RTP of a party comes from.
     pub(super) fn heard_from(&mut self, t: &mut Turn<'_>, endpoint: EndpointId, from: SocketAddr) {
-        let leg = self.of_endpoint.get(&endpoint).copied();
+        let leg = self.calls.of_endpoint(endpoint);
         let Some(it) = leg.and_then(|leg| self.calls.leg_mut(leg)) else { return };
         it.media.heard = Some(from);
         let call = it.call;

@@ -7,7 +7,7 @@ use bytes::Bytes;
 use super::dialling::refuse;
 use super::say::{q850_in, reason_field, reason_value};
 use super::table::Purpose;
-use super::{Switch, Turn};
+use super::{Switch, TakesCalls, Turn};
 use crate::bridge_fsm::BridgeEvent;
 use crate::call_fsm::{CallDirection, CallEvent};
 use crate::failure::{cause, for_caller};
@@ -71,9 +71,7 @@ impl Switch {
 
     pub(super) fn release_media(&mut self, leg: LegId) {
         self.recording_goes_over(leg);
-        let endpoint = self.calls.leg_mut(leg).and_then(|it| it.media.endpoint.take());
-        if let Some(endpoint) = endpoint {
-            self.of_endpoint.remove(&endpoint);
+        if let Some(endpoint) = self.calls.take_endpoint(leg) {
             if let Some(call) = self.calls.leg(leg).map(|it| it.call) {
                 let described = self.controller.descriptions(endpoint);
                 self.history.releasing(call, leg, endpoint, described);
@@ -143,9 +141,6 @@ impl Switch {
         }
         let said = reason.as_deref().or(it.why.reason.as_deref()).and_then(q850_in);
         self.record_end(t, leg, &mut it, &cause, said);
-        if let Some(usage) = it.usage {
-            self.of_usage.remove(&usage);
-        }
         let end = CallEnd { cause: cause.clone(), talked: talked(it.life.answered_at(), t.now) };
         self.watchers.ended(Watched::Leg(leg), end);
         let id = it.call;
@@ -183,7 +178,7 @@ impl Switch {
         }
         self.advance_bridge(t, call, BridgeEvent::End);
         let Some(bridge) = self.calls.get_mut(call).and_then(|it| it.bridge.take()) else { return };
-        self.bridges.remove(bridge.id.0);
+        self.calls.remove_bridge(bridge.id);
         let end = CallEnd { cause: cause.clone(), talked: talked(bridge.started, t.now) };
         self.watchers.ended(Watched::Bridge(bridge.id), end);
         self.left_alone(t, call, (leg, other), bridge.auto_hangup, reason);
@@ -246,7 +241,9 @@ impl Switch {
 
     /// Takes no new calls from now on: 503 with Retry-After.
     pub fn drain(&mut self) {
-        self.draining = true;
+        if self.takes == TakesCalls::All {
+            self.takes = TakesCalls::Urgent;
+        }
         self.admission.drain();
     }
 
@@ -282,7 +279,7 @@ impl Switch {
     /// Ends every leg.
     pub fn hang_up_all(&mut self, t: &mut Turn<'_>) {
         self.drain();
-        self.stopped = true;
+        self.takes = TakesCalls::None;
         for leg in self.calls.leg_ids() {
             self.hang_up(t, leg);
         }

@@ -37,8 +37,8 @@ impl Switch {
             Event::Resubscribe { subscription, transaction, request } => {
                 self.admission.resubscribe(t, subscription, transaction, &request);
             }
-            Event::Usage { usage, event } => match self.of_usage.get(&usage) {
-                Some(leg) => self.usage_event(t, *leg, event),
+            Event::Usage { usage, event } => match self.calls.of_usage(usage) {
+                Some(leg) => self.usage_event(t, leg, event),
                 None => self.stray(t, usage, event),
             },
         }
@@ -170,7 +170,7 @@ impl Switch {
     pub fn media_event(&mut self, t: &mut Turn<'_>, event: MediaEvent) {
         match event {
             MediaEvent::Timeout { endpoint } => {
-                let Some(leg) = self.of_endpoint.get(&endpoint).copied() else { return };
+                let Some(leg) = self.calls.of_endpoint(endpoint) else { return };
                 self.silent(t, leg);
             }
             MediaEvent::Lost { reason } => {
@@ -180,7 +180,7 @@ impl Switch {
                 }
             }
             MediaEvent::Failed { endpoint, reason } => {
-                let Some(leg) = self.of_endpoint.get(&endpoint).copied() else { return };
+                let Some(leg) = self.calls.of_endpoint(endpoint) else { return };
                 self.without_media(t, leg, &reason);
             }
             MediaEvent::Started { endpoint, from } => {
@@ -192,7 +192,7 @@ impl Switch {
                 self.heard_from(t, endpoint, to);
             }
             MediaEvent::SourceRefused { endpoint, from } => {
-                let leg = self.of_endpoint.get(&endpoint).copied();
+                let leg = self.calls.of_endpoint(endpoint);
                 let party = leg
                     .map(|leg| self.admission.media_rules(t.now, &self.party(leg)).party)
                     .unwrap_or_default();
@@ -204,7 +204,7 @@ impl Switch {
             }
             MediaEvent::Digit { endpoint, digit, duration_ms, passed_on, by_tone } => {
                 let by = if by_tone { DigitBy::Tone } else { DigitBy::TelephoneEvent };
-                if let Some(leg) = self.of_endpoint.get(&endpoint).copied() {
+                if let Some(leg) = self.calls.of_endpoint(endpoint) {
                     let shown = self.shown_key(t, leg, digit);
                     self.tell_media(t, endpoint, |call, leg| News::Digit {
                         call,
@@ -229,7 +229,7 @@ impl Switch {
     }
 
     fn tell_media(&mut self, t: &Turn<'_>, endpoint: EndpointId, news: impl FnOnce(CallId, LegId) -> News) {
-        let leg = self.of_endpoint.get(&endpoint).copied();
+        let leg = self.calls.of_endpoint(endpoint);
         if let Some((leg, it)) = leg.and_then(|leg| Some((leg, self.calls.leg(leg)?))) {
             let call = it.call;
             self.tell(t, news(call, leg));

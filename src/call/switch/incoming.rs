@@ -15,7 +15,7 @@ use super::admission::{Admission, Fate, WayToCaller};
 use super::handing::Asked;
 use super::table::{Call, Leg};
 use super::waiting::{Found, OnFound};
-use super::{Switch, Turn};
+use super::{Switch, TakesCalls, Turn};
 
 impl Switch {
     /// An INVITE without a To tag.
@@ -28,7 +28,7 @@ impl Switch {
         replaces: Option<UsageId>,
     ) {
         let closed = self.takes_no_call();
-        if closed && (self.stopped || !self.admission.is_urgent(&request, &flow)) {
+        if closed && (self.takes == TakesCalls::None || !self.admission.is_urgent(&request, &flow)) {
             self.counters.incoming += 1;
             self.counters.refused += 1;
             return self.refuse_once(t, usage, self.busy());
@@ -61,7 +61,6 @@ impl Switch {
         let who = Arc::new(CallerIdentity::read(&request, &reads));
         let number: Option<Arc<str>> = identity::called_number(&request, reads.called).map(Arc::from);
         let mut it = Leg::new(Life::incoming(request.clone()), AddressFamily::of(flow.remote));
-        it.usage = Some(usage);
         it.media.signalling = Some(flow.remote.ip());
         (it.admitted.channels, it.passing.policy) = (channels, policy);
         it.takes.update = request.has_token(Name::Allow, "UPDATE");
@@ -75,6 +74,7 @@ impl Switch {
         (it.identity.who, it.identity.called) = (Some(who.clone()), number.clone());
         let call = self.calls.insert(Call::new(t.now));
         let Some(leg) = self.calls.add_leg(call, it) else { return };
+        self.calls.set_usage(leg, usage);
         self.answers_challenges(t, leg, usage);
         let session = self.admission.session_rules(&self.party(leg));
         if let Err(error) = t.sip.set_refresher(usage, session.refresher) {
@@ -84,7 +84,6 @@ impl Switch {
             it.a = leg;
         }
         self.takes_info(leg, &request);
-        self.of_usage.insert(usage, leg);
         self.history.open(call, t.now, t.wall);
         self.record_incoming(t, leg, &request, source);
         self.advance_call(t, call, CallEvent::Incoming);
@@ -127,7 +126,7 @@ impl Switch {
         let most = self.config.max_calls;
         // Of one there is nothing to keep.
         let kept = self.admission.kept_calls().min(most.saturating_sub(1));
-        self.draining || self.calls.len() >= most - kept
+        self.is_draining() || self.calls.len() >= most - kept
     }
 
     /// 503 with Retry-After.

@@ -74,9 +74,8 @@ impl Switch {
         };
         match self.calls.leg_mut(leg) {
             Some(it) if it.media.endpoint.is_none() => {
-                it.media.endpoint = Some(endpoint);
                 it.takes.no_reinvites = no_reinvites;
-                self.of_endpoint.insert(endpoint, leg);
+                self.calls.set_endpoint(leg, endpoint);
                 if self.policy_towards(leg).tones {
                     self.controller.hear_tones(endpoint, true);
                 }
@@ -355,7 +354,7 @@ impl Switch {
         if self.calls.leg(a).is_none_or(described) {
             self.join_media(t, a, b);
         }
-        let id = BridgeId(self.bridges.insert(|_| call));
+        let id = self.calls.add_bridge(call);
         let Some(it) = self.calls.get_mut(call) else { return Err(CallError::Gone) };
         let bridge = Bridge {
             id,

@@ -26,6 +26,13 @@ impl LegRecording {
     }
 }
 
+/// What is recorded of a leg, and how often something was.
+#[derive(Default)]
+pub(super) struct LegRecordings {
+    pub running: Option<LegRecording>,
+    begun: u32,
+}
+
 const NOT_RECORDED: CallError = CallError::WrongState("the leg is not recorded");
 
 impl Switch {
@@ -41,7 +48,7 @@ impl Switch {
         match what {
             RecordLeg::Begin { both } => self.record_leg(t, leg, both, reply),
             RecordLeg::Pause(paused) => {
-                let recording = self.calls.leg_mut(leg).map(|it| it.recording.as_mut());
+                let recording = self.calls.leg_mut(leg).map(|it| it.recordings.running.as_mut());
                 let done = recording.ok_or(CallError::Gone).and_then(|it| it.ok_or(NOT_RECORDED));
                 let done = done.map(|it| {
                     it.paused = paused;
@@ -68,16 +75,16 @@ impl Switch {
             Err(error) => return drop(reply.send(Err(error))),
         };
         let Some(it) = self.calls.leg_mut(leg) else { return };
-        if it.recording.is_some() {
+        if it.recordings.running.is_some() {
             return drop(reply.send(Err(CallError::WrongState("the leg is recorded already"))));
         }
         let Some(rules) = self.config.recording.as_deref() else {
             return drop(reply.send(Err(CallError::WrongState("there is no folder for recordings"))));
         };
-        it.recordings += 1;
+        it.recordings.begun += 1;
         let call = it.call;
-        let spec = rules.spec_of_leg(call, leg, it.recordings, both, t.wall);
-        it.recording = Some(LegRecording { path: spec.path.clone(), id: None, paused: false });
+        let spec = rules.spec_of_leg(call, leg, it.recordings.begun, both, t.wall);
+        it.recordings.running = Some(LegRecording { path: spec.path.clone(), id: None, paused: false });
         // What goes past b2b cannot be recorded.
         self.never_direct(call);
         self.lead(t, call);
@@ -94,7 +101,7 @@ impl Switch {
         reply: Reply<Result<Option<Recorded>, CallError>>,
     ) {
         let it = self.calls.leg_mut(leg);
-        let (call, recording) = it.map_or((call, None), |it| (it.call, it.recording.as_mut()));
+        let (call, recording) = it.map_or((call, None), |it| (it.call, it.recordings.running.as_mut()));
         let done = match (recording, begun) {
             (Some(recording), Ok(id)) => {
                 recording.id = Some(id);
@@ -113,7 +120,7 @@ impl Switch {
             }
             (_, Err(error)) => {
                 if let Some(it) = self.calls.leg_mut(leg) {
-                    it.recording = None;
+                    it.recordings.running = None;
                 }
                 self.note_recording(call, "recording_error", &error.to_string());
                 Err(error.into())
@@ -129,7 +136,9 @@ impl Switch {
         reply: Reply<Result<Option<Recorded>, CallError>>,
     ) {
         let Some(it) = self.calls.leg_mut(leg) else { return drop(reply.send(Err(CallError::Gone))) };
-        let Some(recording) = it.recording.take() else { return drop(reply.send(Err(NOT_RECORDED))) };
+        let Some(recording) = it.recordings.running.take() else {
+            return drop(reply.send(Err(NOT_RECORDED)));
+        };
         let call = it.call;
         let Some(id) = recording.id else { return drop(reply.send(Ok(None))) };
         self.finish_recording(t, (call, Some(leg)), id, reply);
@@ -138,12 +147,12 @@ impl Switch {
     /// A recording that is no call's is over, whoever ended it.
     pub(super) fn leg_recorded(&mut self, t: &mut Turn<'_>, id: RecordingId, recorded: &Recorded) {
         let its = |leg: &LegId| {
-            let it = self.calls.leg(*leg).and_then(|it| it.recording.as_ref());
+            let it = self.calls.leg(*leg).and_then(|it| it.recordings.running.as_ref());
             it.is_some_and(|it| it.id == Some(id))
         };
         let Some(leg) = self.calls.leg_ids().into_iter().find(its) else { return };
         let Some(it) = self.calls.leg_mut(leg) else { return };
-        it.recording = None;
+        it.recordings.running = None;
         let call = it.call;
         if let Some(error) = &recorded.error {
             self.note_recording(call, "recording_error", error);

@@ -98,7 +98,7 @@ use std::time::{Duration, Instant, SystemTime};
 use tokio::sync::mpsc;
 
 use super::bus::EventBus;
-use super::controller::{EndpointId, MediaController, PairPolicy, SrtpRules};
+use super::controller::{MediaController, PairPolicy, SrtpRules};
 use super::handler::ApplicationHandler;
 use super::history::CallHistory;
 use super::lookup::Resolver;
@@ -106,7 +106,7 @@ use super::recording::RecordingRules;
 use super::service::CallService;
 use super::{CallId, LegId};
 use admission::AdmissionControl;
-use b2b_sip::endpoint::{Endpoint, Flow, ReferId, RequestId, ServerTransactionId, UsageId};
+use b2b_sip::endpoint::{Endpoint, Flow, RequestId, ServerTransactionId};
 use b2b_sip::net::Ban;
 use b2b_sip::transaction::timer_queue::TimerQueue;
 use calls::Calls;
@@ -117,7 +117,6 @@ pub use history::Inquiry;
 pub use history::Mirror;
 pub use records::RecordSink;
 use sleepers::Sleepers;
-use slots::Slots;
 pub use snapshot::{BridgeSnapshot, CallSnapshot, LegSnapshot, RecordingSnapshot};
 pub use tasks::{Done, Task};
 
@@ -182,6 +181,15 @@ pub struct Turn<'a> {
     pub sip: &'a mut Endpoint,
 }
 
+/// Which new calls are taken.
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+enum TakesCalls {
+    All,
+    /// It drains: those to emergency numbers, and what else admission control says is urgent.
+    Urgent,
+    None,
+}
+
 /// The calls of one thread.
 pub struct Switch {
     config: SwitchConfig,
@@ -194,30 +202,17 @@ pub struct Switch {
     mirror: Option<Mirror>,
     service: CallService,
     calls: Calls,
-    /// The call of each bridge.
-    bridges: Slots<CallId>,
-    of_usage: HashMap<UsageId, LegId>,
-    of_endpoint: HashMap<EndpointId, LegId>,
     /// Requests that went across, and who waits for their answers.
     passed: HashMap<RequestId, (LegId, ServerTransactionId)>,
-    /// REFERs that went out, and who waits for news of them.
-    referred: HashMap<ReferId, referring::Referred>,
-    /// The same, for who comes with a Replaces afterwards; the latest last.
-    passed_refers: Vec<replacing::PassedRefer>,
+    referrals: referring::Referrals,
     timers: TimerQueue<CallId>,
-    tasks: VecDeque<Task>,
-    /// What is done once what has been asked is answered, by the number of the request.
-    waiting: Slots<waiting::Waits>,
-    /// What belongs to no call.
-    beside: VecDeque<Task>,
+    work: tasks::Work,
     sleepers: Sleepers,
     history: CallHistory,
     watchers: watchers::Watchers,
     /// Listeners of calls that are over, and until when they may go on.
     parting: VecDeque<(Instant, listener::Ends)>,
-    draining: bool,
-    /// Nor urgent calls are taken any more.
-    stopped: bool,
+    takes: TakesCalls,
     counters: SwitchCounters,
 }
 
@@ -236,22 +231,15 @@ impl Switch {
             mirror: None,
             service: CallService::new(commands),
             calls: Calls::default(),
-            bridges: Slots::default(),
-            of_usage: HashMap::new(),
-            of_endpoint: HashMap::new(),
             passed: HashMap::new(),
-            referred: HashMap::new(),
-            passed_refers: Vec::new(),
+            referrals: referring::Referrals::default(),
             timers: TimerQueue::default(),
-            tasks: VecDeque::new(),
-            waiting: Slots::default(),
-            beside: VecDeque::new(),
+            work: tasks::Work::default(),
             sleepers: Sleepers::default(),
             history: CallHistory::default(),
             watchers: watchers::Watchers::default(),
             parting: VecDeque::new(),
-            draining: false,
-            stopped: false,
+            takes: TakesCalls::All,
             counters: SwitchCounters::default(),
         };
         (switch, receiver)
@@ -311,13 +299,13 @@ impl Switch {
 
     /// Something that has to wait; its result comes back by [`Switch::done`].
     pub fn poll_task(&mut self) -> Option<Task> {
-        self.tasks.pop_front()
+        self.work.poll_task()
     }
 
     /// Something that runs beside the calls for as long as it likes; its result comes back
     /// in the same way.
     pub fn poll_beside(&mut self) -> Option<Task> {
-        self.beside.pop_front()
+        self.work.poll_beside()
     }
 
     /// A source that admission control has banned, or forgiven: for the sockets.
@@ -345,14 +333,13 @@ impl Switch {
         SwitchHoldings {
             calls: self.calls.len(),
             legs: self.calls.legs(),
-            bridges: self.bridges.len(),
-            map_entries: self.of_usage.len()
-                + self.of_endpoint.len()
+            bridges: self.calls.bridges(),
+            map_entries: self.calls.map_entries()
                 + self.passed.len()
-                + self.referred.len()
+                + self.referrals.len()
                 + self.watchers.len(),
             timer_entries: self.timers.len() + self.sleepers.len(),
-            tasks: self.tasks.len(),
+            tasks: self.work.tasks(),
             accounts: self.history.open_histories(),
             captures: self.history.captured_calls(),
         }
@@ -360,14 +347,14 @@ impl Switch {
 
     /// Whether new calls are refused.
     pub fn is_draining(&self) -> bool {
-        self.draining
+        self.takes != TakesCalls::All
     }
 
     /// Whether nothing is left of any call.
     pub fn is_idle(&self) -> bool {
         self.calls.is_empty()
             && self.history.open_histories() == 0
-            && (!self.draining || self.admission.is_idle())
+            && (!self.is_draining() || self.admission.is_idle())
     }
 
     /// Makes sure that the call wakes at its earliest deadline, or at the horizon to look again.

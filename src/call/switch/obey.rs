@@ -125,7 +125,7 @@ impl Switch {
                 let is_there = match what {
                     Watched::Leg(leg) => self.calls.leg(leg).is_some(),
                     Watched::Call(call) => self.calls.get(call).is_some(),
-                    Watched::Bridge(bridge) => self.bridges.get(bridge.0).is_some(),
+                    Watched::Bridge(bridge) => self.calls.of_bridge(bridge).is_some(),
                 };
                 self.watchers.watch(what, is_there, reply);
             }

@@ -263,7 +263,9 @@ impl Switch {
         if it.identity.party.gateway.is_some() {
             return false;
         }
-        let Some(request) = rules.digit(it.keys.get_or_insert_default(), digit, t.now) else { return true };
+        let Some(request) = rules.digit(it.keys.codes.get_or_insert_default(), digit, t.now) else {
+            return true;
+        };
         let running = self.calls.get(call).and_then(|it| it.recording.as_ref()).map(|it| it.paused);
         let done = match (request, running) {
             (RecordingRequest::Toggle, None) => self.record_call(t, call, None),

@@ -1,10 +1,13 @@
 //! REFERs that go out: a party is asked to call somebody by itself (RFC 3515), by another
 //! party's REFER that crosses or by a command.
 
+use std::collections::HashMap;
+
 use bytes::Bytes;
 
 use super::command::Reply;
 use super::invite::escaped_user;
+use super::replacing::PassedRefer;
 use super::{Switch, Turn};
 use crate::LegId;
 use crate::event::{Event, TransferKind};
@@ -14,7 +17,7 @@ use b2b_sip::endpoint::{CommandError, ReferId, ReferTo, RequestFailure, UsageId}
 use b2b_sip::msg::{Name, NameAddr, Request, Response};
 
 /// A REFER that went out, until it is known how it ended.
-pub(super) struct Referred {
+struct Referred {
     /// Who was asked to call.
     leg: LegId,
     told: Told,
@@ -79,6 +82,22 @@ impl Progress {
     }
 }
 
+/// REFERs that went out.
+#[derive(Default)]
+pub(super) struct Referrals {
+    /// Who waits for news of each.
+    sent: HashMap<ReferId, Referred>,
+    /// The same, for who comes with a Replaces afterwards; the latest last.
+    pub passed: Vec<PassedRefer>,
+}
+
+impl Referrals {
+    /// Those of which there is to be news.
+    pub fn len(&self) -> usize {
+        self.sent.len()
+    }
+}
+
 impl Switch {
     /// The far end is to be asked by the other side itself.
     pub(super) fn pass_refer_on(
@@ -97,7 +116,7 @@ impl Switch {
         let by_whom = self.referred_by(by).map(|by| ("Referred-By".into(), by.into()));
         match t.sip.refer(t.now, other, value, true, by_whom.into_iter().collect()) {
             Ok(id) => {
-                self.referred.insert(id, Referred { leg: to, told: Told::Party(usage, refer) });
+                self.referrals.sent.insert(id, Referred { leg: to, told: Told::Party(usage, refer) });
                 self.remember_refer(t, (by, to));
             }
             Err(error) => {
@@ -119,7 +138,7 @@ impl Switch {
         match self.begin_sending(t, by, request) {
             Ok((id, leg)) => {
                 let commanded = Commanded { by, progress: Progress::Sent, reply };
-                self.referred.insert(id, Referred { leg, told: Told::Command(Box::new(commanded)) });
+                self.referrals.sent.insert(id, Referred { leg, told: Told::Command(Box::new(commanded)) });
                 if let Some(call) = self.calls.leg(leg).map(|it| it.call) {
                     self.tell(
                         t,
@@ -177,7 +196,7 @@ impl Switch {
 
     /// Whether the party of a leg has been asked by a command to call somebody by itself.
     pub(super) fn is_sent_away(&self, leg: LegId) -> bool {
-        self.referred.values().any(|it| it.leg == leg && matches!(it.told, Told::Command(_)))
+        self.referrals.sent.values().any(|it| it.leg == leg && matches!(it.told, Told::Command(_)))
     }
 
     /// The answer to a REFER of ours.
@@ -187,7 +206,7 @@ impl Switch {
         id: ReferId,
         result: &Result<Response, RequestFailure>,
     ) {
-        let Some(it) = self.referred.get(&id) else { return };
+        let Some(it) = self.referrals.sent.get(&id) else { return };
         let Told::Party(usage, refer) = it.told else {
             let status = result.as_ref().ok().map(|response| response.status());
             self.heard_of(t, id, Heard::Answer(status));
@@ -204,7 +223,7 @@ impl Switch {
             Err(RequestFailure::Unreachable) => 480,
         };
         if status >= 300 {
-            self.referred.remove(&id);
+            self.referrals.sent.remove(&id);
         }
         t.answer_refer(usage, refer, status);
     }
@@ -217,7 +236,7 @@ impl Switch {
         status: Option<(u16, String)>,
         last: bool,
     ) {
-        let Some(it) = self.referred.get(&id) else { return };
+        let Some(it) = self.referrals.sent.get(&id) else { return };
         let Told::Party(usage, refer) = it.told else {
             if let Some((status, _)) = status {
                 self.heard_of(t, id, Heard::Status(status));
@@ -228,7 +247,7 @@ impl Switch {
             return;
         };
         if last {
-            self.referred.remove(&id);
+            self.referrals.sent.remove(&id);
         }
         // Nobody knows how it ended: as good as gone.
         let status = status.or_else(|| last.then(|| (503, String::new())));
@@ -239,17 +258,17 @@ impl Switch {
 
     /// The leg that a REFER went to has ended.
     pub(super) fn forget_referred(&mut self, t: &mut Turn<'_>, leg: LegId, cause: &TerminationCause) {
-        if self.referred.is_empty() {
+        if self.referrals.sent.is_empty() {
             return;
         }
         let waiting: Vec<_> =
-            self.referred.iter().filter(|(_, it)| it.leg == leg).map(|(id, _)| *id).collect();
+            self.referrals.sent.iter().filter(|(_, it)| it.leg == leg).map(|(id, _)| *id).collect();
         for id in waiting {
-            let told = self.referred.get(&id).map(|it| &it.told);
+            let told = self.referrals.sent.get(&id).map(|it| &it.told);
             if let Some(Told::Party(usage, refer)) = told {
                 // It has gone over to whom it was sent, as far as can be seen from here.
                 let _ = t.sip.notify_refer(t.now, *usage, *refer, 200, "");
-                self.referred.remove(&id);
+                self.referrals.sent.remove(&id);
             } else {
                 let heard = match cause {
                     TerminationCause::RemoteHangup => Heard::Left,
@@ -262,7 +281,7 @@ impl Switch {
 
     /// A commanded REFER goes on or ends. Who has gone over is hung up (RFC 5589 §6.1).
     fn heard_of(&mut self, t: &mut Turn<'_>, id: ReferId, heard: Heard) {
-        let Some(it) = self.referred.get_mut(&id) else { return };
+        let Some(it) = self.referrals.sent.get_mut(&id) else { return };
         let (leg, Told::Command(commanded)) = (it.leg, &mut it.told) else { return };
         let by = commanded.by;
         let call = self.calls.leg(leg).map(|it| it.call);
@@ -274,7 +293,8 @@ impl Switch {
                 }
             }
             Err(result) => {
-                let Some(Referred { told: Told::Command(commanded), .. }) = self.referred.remove(&id) else {
+                let Some(Referred { told: Told::Command(commanded), .. }) = self.referrals.sent.remove(&id)
+                else {
                     return;
                 };
                 if let Some(call) = call {

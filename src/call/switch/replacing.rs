@@ -30,11 +30,11 @@ impl Switch {
     /// A REFER has gone across: for a while, who got it may name a dialog of who sent it.
     pub(super) fn remember_refer(&mut self, t: &Turn<'_>, (by, to): (LegId, LegId)) {
         let (by, to) = (self.party(by), self.party(to));
-        self.passed_refers.retain(|it| t.now < it.at + REFERRED);
-        if self.passed_refers.len() >= REMEMBERED {
-            self.passed_refers.remove(0);
+        self.referrals.passed.retain(|it| t.now < it.at + REFERRED);
+        if self.referrals.passed.len() >= REMEMBERED {
+            self.referrals.passed.remove(0);
         }
-        self.passed_refers.push(PassedRefer { at: t.now, to, by });
+        self.referrals.passed.push(PassedRefer { at: t.now, to, by });
     }
 
     /// Whether the party of this leg may replace that one, which is told if it may not. `invite`: the
@@ -76,7 +76,7 @@ impl Switch {
         let Some(by) = invite.header(Name::ReferredBy).and_then(NameAddr::parse) else { return false };
         let user = by.uri.user_unescaped().unwrap_or_default();
         let user = String::from_utf8_lossy(&user);
-        let passed = self.passed_refers.iter().filter(|it| t.now < it.at + REFERRED);
+        let passed = self.referrals.passed.iter().filter(|it| t.now < it.at + REFERRED);
         passed.into_iter().any(|it| {
             let named = it.by.user.as_deref() == Some(&*user) || it.by.number == user;
             named && self.admission.is_same(&it.to, asker) && self.admission.is_same(&it.by, of)

@@ -159,7 +159,8 @@ impl Switch {
             holds: it.hold.wanted,
             on_hold: it.hold.ours != Hold::No,
             recording: it
-                .recording
+                .recordings
+                .running
                 .as_ref()
                 .and_then(|recording| recording.shown())
                 .map(RecordingSnapshot::of),

@@ -22,7 +22,7 @@ impl Switch {
             Watched::Leg(leg) => (self.calls.leg(leg).map(|it| it.call), Some(leg)),
             Watched::Call(call) => (Some(call), self.calls.get(call).and_then(|it| it.legs.ids().next())),
             Watched::Bridge(bridge) => {
-                let call = self.bridges.get(bridge.0).copied();
+                let call = self.calls.of_bridge(bridge);
                 let leg = call.and_then(|call| Some(self.calls.get(call)?.bridge.as_ref()?.a));
                 (call, leg)
             }

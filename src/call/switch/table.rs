@@ -10,7 +10,7 @@ use super::calls::Legs;
 use super::command::Reply;
 use super::dial::{BranchNo, Dial};
 use super::direct::Path;
-use super::leg_recording::LegRecording;
+use super::leg_recording::LegRecordings;
 use super::listener::{Ends, Listener};
 use super::recording::Recording;
 use super::records::Beginning;
@@ -56,17 +56,12 @@ pub(super) struct Leg {
     pub why: Why,
     /// Whom we call, and where.
     pub contact: Option<Box<ResolvedContact>>,
-    /// Its own recording, and how many it has had.
-    pub recording: Option<LegRecording>,
-    pub recordings: u32,
+    pub recordings: LegRecordings,
     /// For its record.
     pub beginning: Option<Box<Beginning>>,
     /// Ends what is left of its handler.
     pub handled: Option<Ends>,
-    /// The last digits of its party, where somebody listens for codes.
-    pub keys: Option<Box<Keys>>,
-    /// Whether anybody is told which keys its party presses.
-    pub hidden: Hidden,
+    pub keys: Pressed,
     /// Who waits until it is answered: our 2xx made an offer.
     pub answering: Option<Reply<Result<(), CallError>>>,
 }
@@ -151,9 +146,19 @@ pub(super) struct Why {
     pub reason: Option<Bytes>,
 }
 
+/// The keys that its party presses.
+#[derive(Default)]
+pub(super) struct Pressed {
+    /// The last ones, where somebody listens for codes.
+    pub codes: Option<Box<Keys>>,
+    /// Whether anybody is told which they are.
+    pub hidden: Hidden,
+}
+
 /// Whether the keys that a party presses are told to nobody.
-#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+#[derive(Debug, Clone, Copy, Default, PartialEq, Eq)]
 pub(super) enum Hidden {
+    #[default]
     No,
     /// From the beginning of a secret collection until the next one that is none.
     Yes,
@@ -181,12 +186,10 @@ impl Leg {
             admitted: Admitted::default(),
             why: Why::default(),
             contact: None,
-            recording: None,
-            recordings: 0,
+            recordings: LegRecordings::default(),
             beginning: None,
             handled: None,
-            keys: None,
-            hidden: Hidden::No,
+            keys: Pressed::default(),
             answering: None,
         }
     }

@@ -1,13 +1,14 @@
 //! What has to wait. Everything is polled once within the turn; only what is not
 //! ready then becomes a task. What is done with its result: `waiting`.
 
+use std::collections::VecDeque;
 use std::panic::{AssertUnwindSafe, catch_unwind};
 use std::pin::Pin;
 use std::task::{Context, Poll, Waker};
 
 use super::Switch;
-use super::slots::Key;
-use super::waiting::{Found, MediaAnswer};
+use super::slots::{Key, Slots};
+use super::waiting::{Found, MediaAnswer, Waits};
 use crate::controller::MediaError;
 
 /// The result of a task: an input.
@@ -28,6 +29,42 @@ pub(super) enum Came {
 /// What has to wait; the driver runs it and brings its result back.
 pub type Task = Pin<Box<dyn Future<Output = Done> + Send>>;
 
+/// What runs, and what is done then.
+#[derive(Default)]
+pub(super) struct Work {
+    tasks: VecDeque<Task>,
+    /// What is done once what has been asked is answered, by the number of the request.
+    waiting: Slots<Waits>,
+    /// What belongs to no call.
+    beside: VecDeque<Task>,
+}
+
+impl Work {
+    /// A task that brings the answer to this number, and what is done then.
+    pub fn ask(&mut self, then: Waits, task: impl FnOnce(Key) -> Task) {
+        let request = self.waiting.insert(|_| then);
+        self.tasks.push_back(task(request));
+    }
+
+    /// What is done now that this has been answered; none: nobody waits for it any more.
+    pub fn answered(&mut self, request: Key) -> Option<Waits> {
+        self.waiting.remove(request)
+    }
+
+    pub fn poll_task(&mut self) -> Option<Task> {
+        self.tasks.pop_front()
+    }
+
+    pub fn poll_beside(&mut self) -> Option<Task> {
+        self.beside.pop_front()
+    }
+
+    /// Tasks that were not taken yet.
+    pub fn tasks(&self) -> usize {
+        self.tasks.len()
+    }
+}
+
 /// The future panicked.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
 pub(super) struct Panicked;
@@ -36,7 +73,7 @@ impl Switch {
     /// What belongs to no call: nobody waits for it.
     pub(super) fn run_beside(&mut self, work: Pin<Box<dyn Future<Output = ()> + Send>>) {
         let guarded = Guarded::new(work);
-        self.beside.push_back(Box::pin(async move { Done(Came::Beside(guarded.await)) }));
+        self.work.beside.push_back(Box::pin(async move { Done(Came::Beside(guarded.await)) }));
     }
 }
 

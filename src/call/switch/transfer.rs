@@ -46,7 +46,7 @@ impl Switch {
         };
         let Some((call, stays, mode)) = self.bridged(leg) else { return t.answer_refer(usage, refer, 603) };
         let named = to.replaces.as_ref().and_then(|replaces| t.sip.named(replaces));
-        if let Some(named) = named.and_then(|usage| self.of_usage.get(&usage).copied()) {
+        if let Some(named) = named.and_then(|usage| self.calls.of_usage(usage)) {
             if !self.may_replace(t, leg, named, None) {
                 return t.answer_refer(usage, refer, 403);
             }
@@ -133,7 +133,7 @@ impl Switch {
         let Some(old) = self.calls.get_mut(call).and_then(|it| it.bridge.take()) else {
             return BridgeOptions { mode: BridgeMode::default(), auto_hangup: true, direct: false };
         };
-        self.bridges.remove(old.id.0);
+        self.calls.remove_bridge(old.id);
         self.watchers.replaced(Watched::Bridge(old.id));
         for leg in [old.a, old.b] {
             self.hold_over(t, call, leg);
@@ -349,7 +349,7 @@ impl Switch {
 
     /// An INVITE that is to take the place of a leg in its bridge.
     pub(super) fn replace(&mut self, t: &mut Turn<'_>, leg: LegId, replaced: UsageId) {
-        let replaced = self.of_usage.get(&replaced).copied();
+        let replaced = self.calls.of_usage(replaced);
         let bridged = replaced.and_then(|replaced| Some((replaced, self.bridged(replaced)?)));
         let offer = self.calls.leg(leg).and_then(|it| it.life.open_offer());
         // As if there were no such dialog: whose it is shows to nobody (RFC 3891 §3).

@@ -16,7 +16,7 @@ impl Switch {
     pub(super) fn call_of(&self, what: Watched) -> Option<CallId> {
         let call = match what {
             Watched::Leg(leg) => self.calls.leg(leg)?.call,
-            Watched::Bridge(bridge) => *self.bridges.get(bridge.0)?,
+            Watched::Bridge(bridge) => self.calls.of_bridge(bridge)?,
             Watched::Call(call) => call,
         };
         self.calls.get(call).map(|_| call)

@@ -269,10 +269,11 @@ impl Switch {
         match future.now() {
             Ok(result) => self.media_answered(t, then, result.map(Into::into)),
             Err(future) => {
-                let request = self.waiting.insert(|_| Waits::Media(then));
-                self.tasks.push_back(Box::pin(async move {
-                    Done(Came::Media(request, Box::new(future.await.map(Into::into))))
-                }));
+                self.work.ask(Waits::Media(then), |request| {
+                    Box::pin(
+                        async move { Done(Came::Media(request, Box::new(future.await.map(Into::into)))) },
+                    )
+                });
             }
         }
     }
@@ -301,8 +302,7 @@ impl Switch {
         match polled(future) {
             Ok(result) => self.answered_by(t, then, result.map(found)),
             Err(future) => {
-                let request = self.waiting.insert(|_| Waits::Found(then));
-                self.tasks.push_back(Box::pin(found_by(request, future, found)));
+                self.work.ask(Waits::Found(then), |request| Box::pin(found_by(request, future, found)));
             }
         }
     }
@@ -321,15 +321,16 @@ impl Switch {
                 None
             }
             Err(future) => {
-                let request = self.waiting.insert(|_| Waits::Found(then));
                 let (ends, ended) = oneshot::channel();
-                self.tasks.push_back(Box::pin(async move {
-                    tokio::select! {
-                        biased;
-                        _ = ended => Done(Came::Dropped(request)),
-                        done = found_by(request, future, Found::Action) => done,
-                    }
-                }));
+                self.work.ask(Waits::Found(then), |request| {
+                    Box::pin(async move {
+                        tokio::select! {
+                            biased;
+                            _ = ended => Done(Came::Dropped(request)),
+                            done = found_by(request, future, Found::Action) => done,
+                        }
+                    })
+                });
                 Some(ends)
             }
         }
@@ -338,16 +339,16 @@ impl Switch {
     /// Takes the result of a task.
     pub fn done(&mut self, t: &mut Turn<'_>, done: Done) {
         match done.0 {
-            Came::Media(request, result) => match self.waiting.remove(request) {
+            Came::Media(request, result) => match self.work.answered(request) {
                 Some(Waits::Media(then)) => self.media_answered(t, then, *result),
                 _ => self.counters.late += 1,
             },
-            Came::Found(request, result) => match self.waiting.remove(request) {
+            Came::Found(request, result) => match self.work.answered(request) {
                 Some(Waits::Found(then)) => self.answered_by(t, then, *result),
                 _ => self.counters.late += 1,
             },
             Came::Dropped(request) => {
-                self.waiting.remove(request);
+                drop(self.work.answered(request));
                 self.counters.late += 1;
             }
             Came::Beside(Ok(())) => {}
