@@ -46,6 +46,11 @@ impl Endpoint {
         if dialog.remote_cseq.is_some_and(|last| cseq.number <= last) {
             return self.refuse(now, &path, &request, 500);
         }
+        // Our BYE is under way: nothing can be asked of the call (RFC 5407 §3.2.2, §3.3.3). What tells of
+        // a transfer is none of it.
+        if usage.phase == Phase::Ending && !matches!(request.method(), Method::Bye | Method::Notify) {
+            return self.refuse(now, &path, &request, 481);
+        }
         let allowed = matches!(
             request.method(),
             Method::Bye | Method::Invite | Method::Update | Method::Info | Method::Options | Method::Prack
