@@ -273,7 +273,7 @@ impl Usage {
     pub fn is_needed(&self) -> bool {
         !self.is_over()
             || !self.refers.is_empty()
-            || self.ours.iter().any(|ours| ours.progress == Progress::Succeeded)
+            || self.ours.iter().any(|ours| matches!(ours.progress, Progress::Succeeded | Progress::Open))
     }
 
     /// Gives the dialogs back when nothing can be sent in them any more.

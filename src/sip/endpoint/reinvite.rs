@@ -242,6 +242,7 @@ impl Endpoint {
         let back_off = back_off(random, usage.owns_call_id);
         let Some(ours) = usage.ours(cseq) else { return };
         match status {
+            ..200 if phase == Phase::Over => {}
             ..200 => {
                 ours.deadline = Some(now + ours.ring_timeout);
                 self.usages.arm(now, id);
@@ -328,6 +329,8 @@ impl Endpoint {
         }
         self.offer_is_over(id);
         self.update_failed(now, id, true, failure);
+        // The call was over before.
+        self.usages.settle(id);
     }
 
     pub(super) fn offer_is_over(&mut self, id: UsageId) {

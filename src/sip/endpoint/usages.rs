@@ -141,25 +141,30 @@ impl Endpoint {
         self.refuse_pending(now, id, 487);
         self.refers_after_end(now, id);
         self.challengeable.forget(id);
+        let until = now + self.config.timers.give_up();
         let Some(usage) = self.usages.get_mut(id) else { return };
         usage.theirs = None;
         usage.parting = None;
         usage.timer = None;
         usage.ours.retain_mut(|ours| {
-            if let (Progress::Open, Some(transaction)) = (ours.progress, ours.transaction) {
+            let open = ours.transaction.filter(|_| ours.progress == Progress::Open);
+            // The 2xx to a re-INVITE wants its ACK all the same (RFC 5407 §3.2.3).
+            let awaited = open.is_some() && ours.origin.is_none();
+            if let (Some(transaction), false) = (open, awaited) {
                 self.clients.orphan(now, &mut self.out, transaction);
             }
-            ours.deadline = None;
+            ours.deadline = awaited.then_some(until);
             ours.body = None;
             ours.headers = Vec::new();
             ours.again = None;
-            ours.progress == Progress::Succeeded
+            ours.progress == Progress::Succeeded || awaited
         });
         self.usage_event(id, UsageEvent::Terminated { cause });
         if let Some(usage) = self.usages.get_mut(id) {
             usage.phase = Phase::Over;
             usage.forget_dialogs();
         }
+        self.usages.arm(now, id);
         self.usages.settle(id);
     }
 
