@@ -20,6 +20,7 @@ mod replacing;
 mod rfc5407;
 mod routed;
 mod sent_away;
+mod several_2xx;
 mod storm;
 mod timers;
 mod topology;

@@ -1,0 +1,157 @@
+//! Several 2xx to one INVITE of b2b's (RFC 3261 §13.2.2.4): the next hop is a proxy that forks, and more than
+//! one phone behind it answers. The first one stays; each further dialog gets its ACK and its BYE.
+//!
+//! Elsewhere: branches of b2b's own that answer at once are in `dialling`, the endpoint's bounds on forks in
+//! `src/sip/tests/sip/endpoint/caller.rs`.
+
+use std::time::Duration;
+
+use b2b_testkit::{Harness, SESSION};
+
+use crate::hand::{Hand, answered, asked, body, calling, hangs_up, last, nothing_left, told};
+use crate::routed::{ANN, BOB, CAT, DAN};
+
+/// Ann calls; behind Bob's address are three phones, of which the second and third have Cat's and Dan's.
+fn forked(offer: &str) -> (Harness, Hand, [Hand; 3]) {
+    let (harness, ann, bob) = calling(offer, "");
+    let (cat, dan) = (bob.fork("second", CAT), bob.fork("third", DAN));
+    (harness, ann, [bob, cat, dan])
+}
+
+/// Bob's INVITE is answered by a phone behind its address.
+fn answers(harness: &mut Harness, phone: &Hand) -> String {
+    let invite = last(harness, BOB, "INVITE");
+    phone.says(harness, &invite, "200 OK", "", SESSION)
+}
+
+fn acks(harness: &Harness, at: &str) -> usize {
+    told(harness, at, "ACK").len()
+}
+
+#[test]
+fn each_further_2xx_is_acknowledged_and_hung_up_in_its_own_dialog() {
+    let (mut harness, mut ann, [bob, cat, dan]) = forked(SESSION);
+    for phone in [&bob, &cat, &dan] {
+        let invite = last(&harness, BOB, "INVITE");
+        phone.says(&mut harness, &invite, "180 Ringing", "", "");
+    }
+    answers(&mut harness, &bob);
+    answers(&mut harness, &cat);
+    answers(&mut harness, &dan);
+    let invite = last(&harness, BOB, "INVITE");
+    for (phone, tag) in [(CAT, "second"), (DAN, "third")] {
+        assert_eq!(asked(&harness, phone), ["ACK", "BYE"]);
+        let (ack, bye) = (last(&harness, phone, "ACK"), last(&harness, phone, "BYE"));
+        for sent in [&ack, &bye] {
+            assert!(
+                sent.field("To").is_some_and(|to| to.ends_with(&format!(";tag={tag}"))),
+                "{}",
+                sent.text()
+            );
+            assert_eq!(sent.field("Call-ID"), invite.field("Call-ID"));
+            assert_eq!(sent.field("From"), invite.field("From"));
+            assert_eq!(sent.line().split(' ').nth(1), Some(format!("sip:hand@{phone}").as_str()));
+        }
+        let number = |cseq: Option<String>| cseq.and_then(|it| it.split(' ').next()?.parse::<u32>().ok());
+        assert_eq!(number(ack.field("CSeq")), number(invite.field("CSeq")));
+        assert_eq!(number(bye.field("CSeq")), number(invite.field("CSeq")).map(|it| it + 1));
+        assert!(body(&ack).is_empty());
+    }
+    let statuses = answered(&harness, ANN, "INVITE");
+    assert_eq!(statuses.iter().filter(|status| **status == 200).count(), 1, "{statuses:?}");
+    cat.answers(&mut harness, "BYE", "200 OK", "");
+    dan.answers(&mut harness, "BYE", "200 OK", "");
+    let number = ann.cseq;
+    ann.acks(&mut harness, number, "");
+    assert_eq!(asked(&harness, BOB), ["INVITE", "ACK"]);
+    harness.wire.clear();
+    harness.run(Duration::from_secs(40));
+    assert!(harness.wire.is_empty(), "{:?}", harness.wire);
+    hangs_up(harness, ann, &bob);
+}
+
+#[test]
+fn the_winners_2xx_gets_the_same_ack_each_time_and_the_others_no_second_bye() {
+    let (mut harness, mut ann, [bob, cat, _]) = forked(SESSION);
+    let first = answers(&mut harness, &bob);
+    let second = answers(&mut harness, &cat);
+    let number = ann.cseq;
+    ann.acks(&mut harness, number, "");
+    for _ in 0..3 {
+        harness.send_raw(BOB, &first);
+        harness.send_raw(BOB, &second);
+    }
+    let mine = told(&harness, BOB, "ACK");
+    assert_eq!(mine.len(), 4, "an ACK for each 2xx");
+    assert!(mine.iter().all(|ack| ack.data == mine[0].data), "the same one");
+    assert_eq!(acks(&harness, CAT), 4);
+    assert_eq!(asked(&harness, CAT).iter().filter(|method| *method == "BYE").count(), 1);
+    cat.answers(&mut harness, "BYE", "200 OK", "");
+    hangs_up(harness, ann, &bob);
+}
+
+#[test]
+fn the_winner_is_acknowledged_with_the_answer_and_the_others_without_where_they_offer() {
+    let (mut harness, mut ann, [bob, cat, _]) = forked("");
+    answers(&mut harness, &bob);
+    answers(&mut harness, &cat);
+    assert_eq!((acks(&harness, BOB), asked(&harness, CAT)), (0, vec!["ACK".to_owned(), "BYE".to_owned()]));
+    cat.answers(&mut harness, "BYE", "200 OK", "");
+    let number = ann.cseq;
+    ann.acks(&mut harness, number, SESSION);
+    assert!(body(&last(&harness, BOB, "ACK")).contains("m=audio"));
+    hangs_up(harness, ann, &bob);
+}
+
+#[test]
+fn a_second_2xx_after_the_call_has_ended_is_acknowledged_and_hung_up_too() {
+    let (mut harness, mut ann, [bob, cat, _]) = forked(SESSION);
+    answers(&mut harness, &bob);
+    let invite = last(&harness, BOB, "INVITE");
+    let number = ann.cseq;
+    ann.acks(&mut harness, number, "");
+    ann.asks(&mut harness, "BYE", "", "");
+    bob.answers(&mut harness, "BYE", "200 OK", "");
+    cat.says(&mut harness, &invite, "200 OK", "", SESSION);
+    assert_eq!(asked(&harness, CAT), ["ACK", "BYE"]);
+    cat.answers(&mut harness, "BYE", "200 OK", "");
+    assert!(asked(&harness, ANN).is_empty());
+    nothing_left(harness);
+}
+
+#[test]
+fn every_2xx_that_meets_our_cancel_is_acknowledged_and_hung_up() {
+    let (mut harness, ann, [bob, cat, dan]) = forked(SESSION);
+    let invite = last(&harness, BOB, "INVITE");
+    bob.says(&mut harness, &invite, "180 Ringing", "", "");
+    ann.cancels(&mut harness);
+    bob.answers(&mut harness, "CANCEL", "200 OK", "");
+    for phone in [&bob, &cat, &dan] {
+        phone.says(&mut harness, &invite, "200 OK", "", SESSION);
+    }
+    assert_eq!(asked(&harness, BOB), ["INVITE", "CANCEL", "ACK", "BYE"]);
+    assert_eq!(asked(&harness, CAT), ["ACK", "BYE"]);
+    assert_eq!(asked(&harness, DAN), ["ACK", "BYE"]);
+    for phone in [&bob, &cat, &dan] {
+        phone.answers(&mut harness, "BYE", "200 OK", "");
+    }
+    assert!(!answered(&harness, ANN, "INVITE").contains(&200));
+    nothing_left(harness);
+}
+
+#[test]
+fn the_winner_may_be_a_phone_whose_ringing_was_never_heard() {
+    let (mut harness, mut ann, [bob, cat, _]) = forked(SESSION);
+    let invite = last(&harness, BOB, "INVITE");
+    bob.says(&mut harness, &invite, "183 Session Progress", "", SESSION);
+    cat.says(&mut harness, &invite, "200 OK", "", SESSION);
+    assert_eq!(asked(&harness, CAT), ["ACK"], "in Cat's dialog");
+    assert_eq!(answered(&harness, ANN, "INVITE"), [183, 200]);
+    bob.says(&mut harness, &invite, "200 OK", "", SESSION);
+    assert_eq!(asked(&harness, BOB), ["INVITE", "ACK", "BYE"]);
+    bob.answers(&mut harness, "BYE", "200 OK", "");
+    let number = ann.cseq;
+    ann.acks(&mut harness, number, "");
+    harness.wire.clear();
+    hangs_up(harness, ann, &cat);
+}
