@@ -145,7 +145,6 @@ impl Endpoint {
         let Ok(cseq) = request.cseq() else { return };
         let cseq = cseq.number;
         if let Some(dialog) = usage.dialogs.first_mut() {
-            dialog.refresh_target(&request);
             dialog.offer_answer = OfferAnswer::after_request(has_body, false);
             dialog.settled = false;
         }
@@ -195,7 +194,6 @@ impl Endpoint {
         if let Some(status) = dialog.offer_answer.refuses_offer() {
             return self.answer_later(now, path, addressee, request, status);
         }
-        dialog.refresh_target(&request);
         dialog.offer_answer = OfferAnswer::RemoteOffer;
         self.give_way(id);
         let copy = request.clone();

@@ -152,10 +152,14 @@ impl Endpoint {
             interval: t1,
             give_up_at: now + give_up,
         });
-        if let Some(dialog) = it.dialogs.first_mut()
-            && !dialog.settled
-        {
-            dialog.offer_answer = dialog.offer_answer.after_success(has_body, true);
+        if let Some(dialog) = it.dialogs.first_mut() {
+            // Where they are is agreed on with the rest (RFC 6141 §4.4, §4.6).
+            if let Some(request) = self.servers.request(transaction).filter(|_| !initial) {
+                dialog.refresh_target(request);
+            }
+            if !dialog.settled {
+                dialog.offer_answer = dialog.offer_answer.after_success(has_body, true);
+            }
         }
         if initial {
             self.callee_event(now, usage, callee_fsm::Event::Answer, None);

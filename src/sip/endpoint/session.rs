@@ -288,6 +288,9 @@ impl Endpoint {
             if let Some(dialog) =
                 usage.and_then(|usage| self.usages.get_mut(usage)).and_then(|it| it.dialog(&remote_tag))
             {
+                if *request.method() == Method::Update && reply.status < 300 {
+                    dialog.refresh_target(request);
+                }
                 dialog.offer_answer = OfferAnswer::Idle;
             }
         }
