@@ -63,6 +63,13 @@ impl Endpoint {
             ..OurInvite::new(cseq, body.is_some())
         });
         let session = self.session_kept(usage);
+        let mut headers = headers;
+        // Of a provisional response to it nobody hears: a PRACK would answer for nobody (RFC 3262 §4).
+        if self.config.extensions.reliable
+            && !headers.iter().any(|(name, _)| Name::parse(name) == Name::Supported)
+        {
+            headers.push(("Supported".into(), self.supported_without(&["100rel"]).into()));
+        }
         let draft = Draft { headers, session, ..Draft::new(Method::Invite, cseq, body) };
         self.dispatch(now, dialog, draft, User::Invite(usage, cseq));
         Ok(())
