@@ -190,11 +190,11 @@ fn once(all: Vec<&Sent>) -> Vec<&Sent> {
     (0..all.len()).filter(|at| !said(*at)).map(|at| all[at]).collect()
 }
 
-/// The statuses that b2b has answered requests of this method there with, in order.
+/// The statuses above 100 that b2b has answered requests of this method there with, in order.
 pub fn answered(harness: &Harness, at: &str, method: &str) -> Vec<u16> {
     let of = |it: &&&Sent| it.field("CSeq").is_some_and(|cseq| cseq.ends_with(&format!(" {method}")));
     let status = |it: &&Sent| it.line().split(' ').nth(1).and_then(|it| it.parse().ok()).unwrap_or(0);
-    told(harness, at, "SIP/2.0").iter().filter(of).map(status).collect()
+    told(harness, at, "SIP/2.0").iter().filter(of).map(status).filter(|it| *it > 100).collect()
 }
 
 /// Body of a message.

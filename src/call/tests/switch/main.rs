@@ -18,6 +18,7 @@ mod pacing;
 mod reliable;
 mod replacing;
 mod rfc5407;
+mod rfc6141;
 mod routed;
 mod sent_away;
 mod several_2xx;
