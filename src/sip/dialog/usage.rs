@@ -49,6 +49,8 @@ pub struct Usage {
     pub ours: Vec<OurInvite>,
     /// The INVITE of theirs that is not answered or not acknowledged.
     pub theirs: Option<Box<TheirInvite>>,
+    /// RSeq and CSeq number of a reliable response whose PRACK had not come before the ACK.
+    pub prack_due: Option<(u32, u32)>,
     /// How the call is to end, once our user has said so.
     pub parting: Option<Box<Parting>>,
     /// Who is to refresh the session, where nobody does so far.

@@ -60,6 +60,7 @@ impl Endpoint {
                 success: None,
                 reliable: None,
             })),
+            prack_due: None,
             parting: None,
             refresher: SessionRefresher::Either,
             timer: None,
@@ -130,6 +131,8 @@ impl Endpoint {
             return false;
         }
         let initial = theirs.initial;
+        let unacknowledged = theirs.reliable.as_deref().and_then(|it| it.unacknowledged.as_ref());
+        usage.prack_due = unacknowledged.map(|it| (it.rseq, theirs.cseq)).or(usage.prack_due);
         usage.theirs = None;
         if let Some(dialog) = usage.dialogs.first_mut() {
             if !dialog.settled {

@@ -85,6 +85,7 @@ impl Endpoint {
                 ..OurInvite::new(cseq, offered)
             }],
             theirs: None,
+            prack_due: None,
             parting: None,
             refresher: invite.refresher,
             timer: None,

@@ -188,6 +188,11 @@ impl Endpoint {
             Some((it.rseq, theirs.cseq, it.has_body))
         });
         let named = request.header(Name::RAck).and_then(rack);
+        // It was overtaken by the ACK, and asks for nothing more (§3).
+        if named.is_some() && named == usage.prack_due && request.body().is_empty() {
+            usage.prack_due = None;
+            return self.answer_now(now, path, request, addressee, 200, &[]);
+        }
         let expected = expected.filter(|(rseq, cseq, _)| named == Some((*rseq, *cseq)));
         let Some((_, _, had_body)) = expected else {
             return self.answer_now(now, path, request, addressee, 481, &[]);
