@@ -17,6 +17,7 @@ mod in_call;
 mod pacing;
 mod reliable;
 mod replacing;
+mod rfc3262;
 mod rfc5407;
 mod rfc6141;
 mod routed;

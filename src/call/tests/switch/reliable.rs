@@ -1,10 +1,8 @@
 //! Reliable provisional responses through the switch (RFC 3262): PRACK on each leg,
-//! offers and answers in them.
-
-use std::time::Duration;
+//! offers and answers in them. What is lost of them is in `rfc3262`.
 
 use b2b_call::service::{DialOptions, DialOrder};
-use b2b_sip::endpoint::{Body, Event, Invite, Reply, Termination, UsageEvent, UsageId};
+use b2b_sip::endpoint::{Body, Event, Invite, Reply, UsageEvent, UsageId};
 use b2b_sip::msg::Response;
 use b2b_testkit::{Harness, PartyId, SESSION, Sent};
 
@@ -101,20 +99,6 @@ fn a_caller_who_cannot_gets_plain_responses_and_one_who_requires_gets_reliable_o
     harness.answer(bob, b, Some(SESSION));
     assert!(harness.is_up(ann, a));
     harness.hang_up(bob, b);
-    harness.assert_nothing_left();
-}
-
-#[test]
-fn a_caller_who_never_sends_prack_is_refused_and_the_callee_cancelled() {
-    let mut harness = to_bob();
-    let (ann, bob) = (harness.party(ANN), harness.party(BOB));
-    harness.call(ann, "bob", Some(SESSION));
-    let b = harness.next_call(bob);
-    harness.kill(ann);
-    ring(&mut harness, bob, b, 183, Some(SESSION));
-    harness.run(Duration::from_secs(33));
-    assert!(!sent(&harness, "SIP/2.0 504", ANN).is_empty());
-    assert!(matches!(harness.ended(bob, b), Some(Termination::RemoteCancel { .. })));
     harness.assert_nothing_left();
 }
 
