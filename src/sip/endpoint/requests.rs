@@ -246,13 +246,20 @@ impl Endpoint {
 
     pub(super) fn request_outcome(
         &mut self,
+        now: Instant,
         usage: UsageId,
         request: RequestId,
         outcome: &Outcome<User>,
         response: Option<Response>,
     ) {
-        if let Some(result) = result(outcome, response) {
-            self.usage_event(usage, UsageEvent::Response { request, result });
+        let Some(result) = result(outcome, response) else { return };
+        // The dialog is gone (§12.2.1.2); a NOTIFY's 481 is about its subscription alone (RFC 5057 §4).
+        let gone = result
+            .as_ref()
+            .is_ok_and(|it| it.status() == 481 && it.cseq().is_ok_and(|cseq| cseq.method != Method::Notify));
+        self.usage_event(usage, UsageEvent::Response { request, result });
+        if gone && self.usages.get(usage).is_some_and(|it| it.phase == Phase::Established) {
+            self.hang_up(now, usage);
         }
     }
 

@@ -350,7 +350,7 @@ impl Endpoint {
                 }
                 None => {}
             },
-            User::Request(usage, request) => self.request_outcome(usage, request, &outcome, response),
+            User::Request(usage, request) => self.request_outcome(now, usage, request, &outcome, response),
             User::Refresh(usage) => self.refresh_outcome(now, usage, &outcome, response),
             User::Refer(usage, refer) => self.refer_outcome(now, usage, refer, &outcome, response),
             User::Notify(usage, refer) => self.notify_outcome(now, usage, refer, &outcome, response),
