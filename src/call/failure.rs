@@ -114,6 +114,26 @@ pub fn for_caller(status: u16) -> (u16, &'static str) {
     (status, phrase(status))
 }
 
+/// What one party's refusal of a request inside of its dialog is in the dialog of the other one, who asked.
+///
+/// What would end that dialog or its usage (RFC 5057 §5.1) does not pass, nor what says nothing without a header
+/// field that stays behind: there it concerns the request alone. Of a method that the one does not know nothing
+/// depends but offers.
+pub(crate) fn inside(status: u16, offers: bool) -> u16 {
+    match status {
+        // The call ends.
+        481 => 480,
+        408 if offers => 480,
+        // RFC 4320 §4.1
+        408 => 504,
+        503 => 500,
+        405 | 489 | 501 if !offers => status,
+        300..=399 | 401 | 403..=405 | 407 | 410 | 416 | 420..=423 | 480 | 482..=485 | 489 => 488,
+        494 | 501 | 502 | 604 => 488,
+        _ => status,
+    }
+}
+
 /// The Q.850 cause of a SIP failure (RFC 3398 §8.2.6.1). Where the RFC has none: 487 is
 /// normal clearing, since the caller hung up; 488 and 606 are an incompatible
 /// destination; of what it does not list, each class has its general cause.

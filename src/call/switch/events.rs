@@ -79,7 +79,9 @@ impl Switch {
             }
             UsageEvent::UpdateAnswered { response } => self.offer_answered(t, leg, &response, false),
             UsageEvent::Identified { request } => self.identified(t, leg, &request),
-            UsageEvent::ReInviteFailed { status, reason, .. } => self.offer_failed(t, leg, status, reason),
+            UsageEvent::ReInviteFailed { status, reason, response } => {
+                self.offer_failed(t, leg, (status, reason), response.as_deref());
+            }
             UsageEvent::Response { request, result } => self.passed_on(t, request, result),
             UsageEvent::Challenged { response } => self.challenged(t, leg, &response),
             UsageEvent::RequestChallenged { challenge } => self.challenged_inside(t, leg, &challenge),

@@ -7,11 +7,12 @@ use super::table::{Asked, Exchange};
 use super::waiting::{OnDescription, OnMedia};
 use super::{Switch, Turn};
 use crate::controller::MediaError;
+use crate::failure::inside;
 use crate::leg_life::OnAck;
 use crate::service::CallError;
 use crate::{CallId, LegId};
 use b2b_sip::endpoint::{Body, Reply, ServerTransactionId};
-use b2b_sip::msg::{Request, Response};
+use b2b_sip::msg::{Name, Request, Response};
 
 use super::incoming::is_session;
 
@@ -199,22 +200,25 @@ impl Switch {
     }
 
     /// Our re-INVITE or UPDATE came to nothing.
-    pub(super) fn offer_failed(&mut self, t: &mut Turn<'_>, leg: LegId, status: u16, reason: String) {
+    pub(super) fn offer_failed(
+        &mut self,
+        t: &mut Turn<'_>,
+        leg: LegId,
+        (status, reason): (u16, String),
+        response: Option<&Response>,
+    ) {
         let Some(call) = self.calls.leg(leg).map(|it| it.call) else { return };
         let exchange = self.calls.get(call).and_then(|it| it.exchange.as_ref()).filter(|it| it.to == leg);
-        if let Some(exchange) = exchange {
-            if exchange.asked == Asked::Timer {
-                return self.session_not_refreshed(t, leg, status);
-            }
-            // What says that this dialog is gone does not say so of the other one.
-            let (status, reason) = match status {
-                408 | 481 => (480, reason),
-                // Nobody is led away in the middle of a call (RFC 3261 §14.1 knows no redirection).
-                300..400 => (488, String::new()),
-                status => (status, reason),
-            };
-            self.exchange_refused(t, call, Reply { reason, ..Reply::status(status) });
+        let Some(exchange) = exchange else { return };
+        if exchange.asked == Asked::Timer {
+            return self.session_not_refreshed(t, leg, status);
         }
+        let told = inside(status, true);
+        let reason = if told == status { reason } else { String::new() };
+        let wait = response.and_then(|it| it.header(Name::RetryAfter)).filter(|_| told >= 500);
+        let headers = wait.map(|wait| (Bytes::from_static(b"Retry-After"), Bytes::copy_from_slice(wait)));
+        let headers = headers.into_iter().collect();
+        self.exchange_refused(t, call, Reply { reason, headers, ..Reply::status(told) });
     }
 
     /// The offer under way is refused; everything stays as it was.

@@ -6,6 +6,7 @@ use super::{Switch, Turn};
 use crate::bridge_fsm::BridgeMode;
 use crate::controller::{DtmfMode, EndpointId};
 use crate::event::{DigitBy, Event};
+use crate::failure::inside;
 use crate::negotiate::pair;
 use crate::{LegId, digits};
 use b2b_sip::endpoint::{
@@ -175,14 +176,20 @@ impl Switch {
     ) {
         let Some((_, transaction)) = self.passed.remove(&request) else { return };
         let reply = match result {
-            Ok(response) => Reply {
-                reason: String::from_utf8_lossy(response.reason()).into_owned(),
-                headers: passed_on(&response),
-                body: body_of(&response, response.body()),
-                ..Reply::status(response.status())
-            },
-            Err(RequestFailure::NoResponse) => Reply::status(408),
-            Err(RequestFailure::Unreachable) => Reply::status(480),
+            Ok(response) => {
+                // A NOTIFY's subscription is the parties' own.
+                let notifies = response.cseq().is_ok_and(|cseq| cseq.method == Method::Notify);
+                let status = response.status();
+                let told = if notifies { status } else { inside(status, false) };
+                let reason = String::from_utf8_lossy(response.reason()).into_owned();
+                Reply {
+                    reason: if told == status { reason } else { String::new() },
+                    headers: passed_on(&response),
+                    body: body_of(&response, response.body()),
+                    ..Reply::status(told)
+                }
+            }
+            Err(RequestFailure::NoResponse | RequestFailure::Unreachable) => Reply::status(504),
         };
         self.respond(t, transaction, reply);
     }

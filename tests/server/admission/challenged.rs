@@ -334,7 +334,7 @@ fn a_nonce_that_is_too_old_costs_one_more_round_and_a_wrong_password_none() {
     }
     call.bench.harness.run(Duration::from_secs(5));
     assert!(call.find("INFO").is_none(), "once, and once more");
-    assert_eq!(call.ann_heard(), 401);
+    assert_eq!(call.ann_heard(), 488);
     // Who asks again says that the password is wrong.
     call.ann_says(Method::Info);
     for _ in 0..2 {
@@ -343,7 +343,7 @@ fn a_nonce_that_is_too_old_costs_one_more_round_and_a_wrong_password_none() {
     }
     call.bench.harness.run(Duration::from_secs(5));
     assert!(call.find("INFO").is_none());
-    assert_eq!(call.ann_heard(), 401);
+    assert_eq!(call.ann_heard(), 488);
     call.ends();
 }
 
@@ -354,14 +354,14 @@ fn nobody_else_gets_the_password() {
     call.realm = "evil.example";
     call.ann_reinvites();
     call.keeps_it("INVITE");
-    assert_eq!(call.ann_heard(), 401);
+    assert_eq!(call.ann_heard(), 488);
     call.ann_says(Method::Info);
     call.keeps_it("INFO");
     // A phone that is no gateway, though it knows the realm.
     let mut call = Call::out(PASSWORD, "300", TWO);
     call.ann_reinvites();
     call.keeps_it("INVITE");
-    assert_eq!(call.ann_heard(), 401);
+    assert_eq!(call.ann_heard(), 488);
     call.ann_says(Method::Info);
     call.keeps_it("INFO");
     // A gateway without a password.
