@@ -18,6 +18,7 @@ mod pacing;
 mod reliable;
 mod replacing;
 mod rfc3262;
+mod rfc5057;
 mod rfc5407;
 mod rfc6141;
 mod routed;
