@@ -128,6 +128,8 @@ pub struct OurInvite {
     pub again: Option<Box<Again>>,
     /// Whether it carried an offer.
     pub offered: bool,
+    /// Authorization and Proxy-Authorization that it carried: its ACK has them, too (§22.1).
+    pub credentials: HeaderFields,
     /// For another try after glare.
     pub headers: HeaderFields,
     pub body: Option<Body>,
@@ -154,6 +156,7 @@ impl OurInvite {
             origin: None,
             again: None,
             offered,
+            credentials: Vec::new(),
             headers: Vec::new(),
             body: None,
             superseded: false,

@@ -3,6 +3,7 @@
 
 use std::time::Instant;
 
+use super::challenge::credentials;
 use super::command::{CommandError, HeaderFields, Invite, InviteError, check_headers};
 use super::send::User;
 use super::{Endpoint, HopRule, Termination, UsageEvent, UsageId};
@@ -80,6 +81,7 @@ impl Endpoint {
             dialogs: Vec::new(),
             ours: vec![OurInvite {
                 origin: Some(Box::new(origin)),
+                credentials: credentials(&invite.headers),
                 again,
                 ring_timeout: invite.ring_timeout.unwrap_or(self.config.ring_timeout),
                 ..OurInvite::new(cseq, offered)

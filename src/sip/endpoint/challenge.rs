@@ -11,7 +11,7 @@ use crate::dialog::caller_fsm::{Event, State};
 use crate::dialog::request::Draft;
 use crate::dialog::session_timer::min_se;
 use crate::dialog::usage::Phase;
-use crate::msg::{Method, Response};
+use crate::msg::{Method, Name, Response};
 
 /// How often one INVITE or BYE is sent again: a far end could go on for ever.
 const TRIES: u8 = 8;
@@ -34,7 +34,12 @@ impl Endpoint {
         let ours = it.ours.first_mut().and_then(|ours| ours.again.as_deref_mut());
         match (it.phase, ours, it.parting.as_deref_mut()) {
             (Phase::Caller(State::Challenged), Some(again), _) => {
+                let mut carried = credentials(&again.headers);
+                carried.extend(headers.iter().cloned());
                 again.credentials = headers;
+                if let Some(ours) = it.ours.first_mut() {
+                    ours.credentials = carried;
+                }
                 self.caller_event(now, usage, Event::Again, None);
             }
             (Phase::Ending, _, Some(parting)) if parting.challenged_until.is_some() => {
@@ -157,4 +162,13 @@ impl Endpoint {
         }
         due
     }
+}
+
+/// Of these header fields those that have credentials.
+pub(super) fn credentials(headers: &HeaderFields) -> HeaderFields {
+    headers.iter().filter(|(name, _)| is_credentials(name)).cloned().collect()
+}
+
+pub(super) fn is_credentials(name: &[u8]) -> bool {
+    matches!(Name::parse(name), Name::Authorization | Name::ProxyAuthorization)
 }

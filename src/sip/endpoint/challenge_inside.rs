@@ -5,6 +5,7 @@
 use std::collections::HashMap;
 use std::time::Instant;
 
+use super::challenge::is_credentials;
 use super::command::{CommandError, HeaderFields, check_headers};
 use super::event::Challenge;
 use super::send::{User, Waiting};
@@ -12,7 +13,7 @@ use super::{Endpoint, UsageEvent, UsageId};
 use crate::dialog::request::Draft;
 use crate::dialog::state::Dialog;
 use crate::dialog::usage::{Phase, Usage};
-use crate::msg::{Method, Name, Response};
+use crate::msg::{Method, Response};
 use crate::transaction::client::{ClientTransactionId, Outcome};
 
 /// Requests of one call that may be challenged at once; of more a challenge is a refusal.
@@ -92,6 +93,7 @@ impl Endpoint {
             User::Invite(usage, before) => {
                 let ours = it.ours(before).ok_or(CommandError::Gone)?;
                 ours.cseq = next;
+                ours.credentials.clone_from(&headers);
                 User::Invite(usage, next)
             }
             User::Refer(_, id) => {
@@ -103,8 +105,6 @@ impl Endpoint {
             }
             user => user,
         };
-        let is_credentials =
-            |name: &[u8]| matches!(Name::parse(name), Name::Authorization | Name::ProxyAuthorization);
         kept.draft.headers.retain(|(name, _)| !is_credentials(name));
         kept.draft.headers.extend(headers);
         kept.draft.cseq = next;

@@ -3,6 +3,7 @@
 
 use std::time::{Duration, Instant};
 
+use super::challenge::credentials;
 use super::command::{Body, CommandError, HeaderFields, check_headers};
 use super::outbox::ReplyPath;
 use super::send::{Failure, User};
@@ -57,6 +58,7 @@ impl Endpoint {
         dialog.offer_answer = OfferAnswer::after_request(body.is_some(), true);
         let dialog = dialog.clone();
         it.ours.push(OurInvite {
+            credentials: credentials(&headers),
             headers: headers.clone(),
             body: body.clone(),
             ring_timeout,

@@ -128,7 +128,9 @@ impl Endpoint {
             None => ours.dismissed.push((Bytes::copy_from_slice(dialog.remote_tag()), 1)),
         }
         let bye_cseq = dialog.local_cseq + 1;
-        self.dispatch(now, dialog.clone(), Draft::new(Method::Ack, cseq, None), User::Nobody);
+        let headers = ours.credentials.clone();
+        let ack = Draft { headers, ..Draft::new(Method::Ack, cseq, None) };
+        self.dispatch(now, dialog.clone(), ack, User::Nobody);
         if is_new {
             let headers =
                 self.usages.get_mut(id).and_then(|it| it.parting.take()).unwrap_or_default().headers;
@@ -137,11 +139,12 @@ impl Endpoint {
         }
     }
 
-    /// The ACK for a 2xx (§13.2.2.4).
+    /// The ACK for a 2xx (§13.2.2.4), with the credentials of its INVITE.
     pub(super) fn send_ack(&mut self, now: Instant, id: UsageId, cseq: u32, body: Option<Body>) {
-        let Some(dialog) = self.usages.get(id).and_then(|usage| usage.dialogs.first()).cloned() else {
-            return;
-        };
-        self.dispatch(now, dialog, Draft::new(Method::Ack, cseq, body), User::Invite(id, cseq));
+        let Some(usage) = self.usages.get_mut(id) else { return };
+        let headers = usage.ours(cseq).map(|ours| ours.credentials.clone()).unwrap_or_default();
+        let Some(dialog) = usage.dialogs.first().cloned() else { return };
+        let draft = Draft { headers, ..Draft::new(Method::Ack, cseq, body) };
+        self.dispatch(now, dialog, draft, User::Invite(id, cseq));
     }
 }
