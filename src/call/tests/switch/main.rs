@@ -17,6 +17,7 @@ mod in_call;
 mod pacing;
 mod reliable;
 mod replacing;
+mod retry_after;
 mod rfc3262;
 mod rfc5057;
 mod rfc5407;
