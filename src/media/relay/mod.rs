@@ -4,7 +4,8 @@
 //! - `machine`: endpoints, joins and timers of one thread, without I/O
 //! - `endpoint`: one leg's place
 //! - `answer`: what the threads answer, on its way to who waits
-//! - `handle`: how the rest of the program speaks to the threads; `thread`: their driver; `shared`: what both have
+//! - `handle`: how the rest of the program speaks to the threads; `thread`: their driver; `sockets`: those of endpoints; `shared`: what
+//!   handle and thread have
 //! - `inserted`: digits that we send to a leg as events; `tones`: those that it presses as sound
 //! - `opening`: how an endpoint is opened, and by whom it is bound
 //! - `pace`: the clock of what is received, and which gaps are no loss
@@ -29,6 +30,7 @@ mod pace;
 mod protection;
 mod reports;
 mod shared;
+mod sockets;
 mod stats;
 mod thread;
 mod tones;

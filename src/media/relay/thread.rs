@@ -5,7 +5,7 @@
 //! and told to the handle.
 
 use std::io;
-use std::net::{IpAddr, SocketAddr, UdpSocket};
+use std::net::{IpAddr, SocketAddr};
 use std::os::fd::AsRawFd;
 use std::sync::Arc;
 use std::sync::atomic::Ordering;
@@ -15,18 +15,17 @@ use crossbeam_channel::{Receiver, Sender};
 use nix::sys::epoll::{Epoll, EpollCreateFlags, EpollEvent, EpollFlags, EpollTimeout};
 use tokio::sync::mpsc;
 
-use super::machine::{Command, Machine, Transmit};
+use super::machine::{Command, Machine};
 use super::opening::{OpenError, Wanted};
-use super::protection::{Room, protect, unprotect};
 use super::shared::Shared;
-use super::trace::Tap;
+use super::sockets::{Place, Sockets};
 use super::unproven::{Allowances, Unproven};
 use super::{Ports, RelayEvent, RelayId, Remote};
 use crate::Now;
 use crate::ports::PortPool;
-use crate::recording::{self, Side};
+use crate::recording::Side;
 use crate::session::Channel;
-use crate::transport::protection::{Keys, Protection, RTCP_OVERHEAD};
+use crate::transport::protection::RTCP_OVERHEAD;
 use b2b_base::util::ntp::NtpTime;
 use b2b_base::util::panics;
 use b2b_sys::descriptors;
@@ -76,134 +75,6 @@ pub(super) struct Address {
     /// Where endpoints that are bound are told, and taken by who opens one.
     pub ready: (Sender<Ready>, Receiver<Ready>),
     pub ports: PortPool,
-}
-
-/// One endpoint's sockets.
-struct Place {
-    id: RelayId,
-    rtp: UdpSocket,
-    rtcp: Option<UdpSocket>,
-    protection: Option<Box<Protection>>,
-    address: usize,
-    /// Where RTP is received.
-    local: SocketAddr,
-    /// Where its packets are copied, if anybody wants them.
-    tap: Option<Box<Tap>>,
-    /// Who records it.
-    records: Vec<recording::Tap>,
-    /// Where a bounded amount goes, until something comes from there.
-    unproven: Option<Box<Unproven>>,
-}
-
-impl Place {
-    /// The socket of a channel, and which one that is: without one of its own RTCP leaves
-    /// from the RTP port.
-    #[inline]
-    fn socket(&self, channel: Channel) -> (&UdpSocket, Channel) {
-        match (channel, &self.rtcp) {
-            (Channel::Rtcp, Some(rtcp)) => (rtcp, Channel::Rtcp),
-            _ => (&self.rtp, Channel::Rtp),
-        }
-    }
-
-    /// A datagram without its protection; `None`: it is to be dropped.
-    #[inline]
-    fn unprotect<'a>(&mut self, channel: Channel, datagram: &'a mut [u8]) -> Option<&'a mut [u8]> {
-        match &mut self.protection {
-            Some(protection) => {
-                let len = unprotect(protection, channel, datagram)?;
-                datagram.get_mut(..len)
-            }
-            None => Some(datagram),
-        }
-    }
-
-    fn protect_with(&mut self, keys: Option<Box<Keys>>) {
-        match (keys, &mut self.protection) {
-            (Some(keys), Some(protection)) => protection.rekey(*keys),
-            (Some(keys), None) => self.protection = Some(Box::new(Protection::new(*keys))),
-            (None, protection) => *protection = None,
-        }
-    }
-
-    /// Something has come while a bounded amount is sent.
-    #[cold]
-    fn prove(&mut self, source: SocketAddr, datagram: &[u8]) {
-        self.unproven.take_if(|it| it.is_proved_by(source, datagram));
-    }
-
-    /// Copies a plain RTP packet of a recorded endpoint.
-    #[cold]
-    #[inline(never)]
-    fn record(&mut self, side: Side, datagram: &[u8]) {
-        let at = Instant::now();
-        self.records.retain_mut(|tap| tap.take(at, side, datagram));
-    }
-
-    /// Copies a packet of a traced endpoint.
-    #[cold]
-    #[inline(never)]
-    fn trace(&mut self, sent: bool, channel: Channel, remote: SocketAddr, datagram: &[u8]) {
-        let port = self.local.port() + u16::from(channel == Channel::Rtcp);
-        let local = SocketAddr::new(self.local.ip(), port);
-        let way = (sent, self.protection.is_some());
-        // The moment of this packet: the loop's may be that of 255 packets before it.
-        let more =
-            self.tap.as_mut().is_some_and(|tap| tap.take(Instant::now(), way, local, remote, datagram));
-        if !more {
-            self.tap = None;
-        }
-    }
-}
-
-/// The table of sockets; its places are those of the machine's endpoints.
-struct Sockets {
-    places: Vec<Option<Place>>,
-    free: Vec<u32>,
-    /// Where packets are protected.
-    room: Box<Room>,
-    /// Endpoints to whose party no more may be sent, to be told.
-    withheld: Vec<(RelayId, SocketAddr)>,
-}
-
-impl Sockets {
-    fn get(&mut self, slot: u32) -> Option<&mut Place> {
-        self.places.get_mut(slot as usize)?.as_mut()
-    }
-
-    fn place(&mut self, id: RelayId) -> Option<&mut Place> {
-        self.places.get_mut(id.slot as usize)?.as_mut().filter(|place| place.id == id)
-    }
-}
-
-impl Transmit for Sockets {
-    #[inline]
-    fn transmit(&mut self, slot: u32, channel: Channel, to: SocketAddr, datagram: &[u8]) -> bool {
-        let Some(Some(place)) = self.places.get_mut(slot as usize) else { return false };
-        if !place.records.is_empty() && channel == Channel::Rtp {
-            place.record(Side::Heard, datagram);
-        }
-        let datagram = match &mut place.protection {
-            Some(protection) => protect(protection, channel, datagram, &mut self.room),
-            None => Some(datagram),
-        };
-        let Some(datagram) = datagram else { return false };
-        if let Some(unproven) = &mut place.unproven
-            && !unproven.admits(to, datagram.len())
-        {
-            if unproven.is_news() {
-                self.withheld.push((place.id, to));
-            }
-            return false;
-        }
-        let (socket, channel) = place.socket(channel);
-        // A full buffer, an unreachable peer: the network lost it.
-        let sent = socket.send_to(datagram, to).is_ok();
-        if place.tap.is_some() && sent {
-            place.trace(true, channel, to, datagram);
-        }
-        sent
-    }
 }
 
 fn now() -> Now {

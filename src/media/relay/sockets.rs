@@ -1,0 +1,142 @@
+//! The sockets of a relay thread's endpoints, with what stands between them and the machine: protection, traces,
+//! recordings, and the bound of what goes to who has proved nothing.
+
+use std::net::{SocketAddr, UdpSocket};
+use std::time::Instant;
+
+use super::RelayId;
+use super::machine::Transmit;
+use super::protection::{Room, protect, unprotect};
+use super::trace::Tap;
+use super::unproven::Unproven;
+use crate::recording::{self, Side};
+use crate::session::Channel;
+use crate::transport::protection::{Keys, Protection};
+
+/// One endpoint's sockets.
+pub(super) struct Place {
+    pub id: RelayId,
+    pub rtp: UdpSocket,
+    pub rtcp: Option<UdpSocket>,
+    pub protection: Option<Box<Protection>>,
+    pub address: usize,
+    /// Where RTP is received.
+    pub local: SocketAddr,
+    /// Where its packets are copied, if anybody wants them.
+    pub tap: Option<Box<Tap>>,
+    /// Who records it.
+    pub records: Vec<recording::Tap>,
+    /// Where a bounded amount goes, until something comes from there.
+    pub unproven: Option<Box<Unproven>>,
+}
+
+impl Place {
+    /// The socket of a channel, and which one that is: without one of its own RTCP leaves
+    /// from the RTP port.
+    #[inline]
+    pub fn socket(&self, channel: Channel) -> (&UdpSocket, Channel) {
+        match (channel, &self.rtcp) {
+            (Channel::Rtcp, Some(rtcp)) => (rtcp, Channel::Rtcp),
+            _ => (&self.rtp, Channel::Rtp),
+        }
+    }
+
+    /// A datagram without its protection; `None`: it is to be dropped.
+    #[inline]
+    pub fn unprotect<'a>(&mut self, channel: Channel, datagram: &'a mut [u8]) -> Option<&'a mut [u8]> {
+        match &mut self.protection {
+            Some(protection) => {
+                let len = unprotect(protection, channel, datagram)?;
+                datagram.get_mut(..len)
+            }
+            None => Some(datagram),
+        }
+    }
+
+    pub fn protect_with(&mut self, keys: Option<Box<Keys>>) {
+        match (keys, &mut self.protection) {
+            (Some(keys), Some(protection)) => protection.rekey(*keys),
+            (Some(keys), None) => self.protection = Some(Box::new(Protection::new(*keys))),
+            (None, protection) => *protection = None,
+        }
+    }
+
+    /// Something has come while a bounded amount is sent.
+    #[cold]
+    pub fn prove(&mut self, source: SocketAddr, datagram: &[u8]) {
+        self.unproven.take_if(|it| it.is_proved_by(source, datagram));
+    }
+
+    /// Copies a plain RTP packet of a recorded endpoint.
+    #[cold]
+    #[inline(never)]
+    pub fn record(&mut self, side: Side, datagram: &[u8]) {
+        let at = Instant::now();
+        self.records.retain_mut(|tap| tap.take(at, side, datagram));
+    }
+
+    /// Copies a packet of a traced endpoint.
+    #[cold]
+    #[inline(never)]
+    pub fn trace(&mut self, sent: bool, channel: Channel, remote: SocketAddr, datagram: &[u8]) {
+        let port = self.local.port() + u16::from(channel == Channel::Rtcp);
+        let local = SocketAddr::new(self.local.ip(), port);
+        let way = (sent, self.protection.is_some());
+        // The moment of this packet: the loop's may be that of 255 packets before it.
+        let more =
+            self.tap.as_mut().is_some_and(|tap| tap.take(Instant::now(), way, local, remote, datagram));
+        if !more {
+            self.tap = None;
+        }
+    }
+}
+
+/// The table of sockets; its places are those of the machine's endpoints.
+pub(super) struct Sockets {
+    pub places: Vec<Option<Place>>,
+    pub free: Vec<u32>,
+    /// Where packets are protected.
+    pub room: Box<Room>,
+    /// Endpoints to whose party no more may be sent, to be told.
+    pub withheld: Vec<(RelayId, SocketAddr)>,
+}
+
+impl Sockets {
+    pub fn get(&mut self, slot: u32) -> Option<&mut Place> {
+        self.places.get_mut(slot as usize)?.as_mut()
+    }
+
+    pub fn place(&mut self, id: RelayId) -> Option<&mut Place> {
+        self.places.get_mut(id.slot as usize)?.as_mut().filter(|place| place.id == id)
+    }
+}
+
+impl Transmit for Sockets {
+    #[inline]
+    fn transmit(&mut self, slot: u32, channel: Channel, to: SocketAddr, datagram: &[u8]) -> bool {
+        let Some(Some(place)) = self.places.get_mut(slot as usize) else { return false };
+        if !place.records.is_empty() && channel == Channel::Rtp {
+            place.record(Side::Heard, datagram);
+        }
+        let datagram = match &mut place.protection {
+            Some(protection) => protect(protection, channel, datagram, &mut self.room),
+            None => Some(datagram),
+        };
+        let Some(datagram) = datagram else { return false };
+        if let Some(unproven) = &mut place.unproven
+            && !unproven.admits(to, datagram.len())
+        {
+            if unproven.is_news() {
+                self.withheld.push((place.id, to));
+            }
+            return false;
+        }
+        let (socket, channel) = place.socket(channel);
+        // A full buffer, an unreachable peer: the network lost it.
+        let sent = socket.send_to(datagram, to).is_ok();
+        if place.tap.is_some() && sent {
+            place.trace(true, channel, to, datagram);
+        }
+        sent
+    }
+}
