@@ -116,9 +116,9 @@ pub fn for_caller(status: u16) -> (u16, &'static str) {
 
 /// What one party's refusal of a request inside of its dialog is in the dialog of the other one, who asked.
 ///
-/// What would end that dialog or its usage (RFC 5057 §5.1) does not pass, nor what says nothing without a header
-/// field that stays behind: there it concerns the request alone. Of a method that the one does not know nothing
-/// depends but offers.
+/// What would end that dialog or its usage (RFC 5057 §5.1) does not pass, nor what says nothing without a
+/// header field that stays behind: there it concerns the request alone. Of a method that the one does not
+/// know nothing depends but offers.
 pub(crate) fn inside(status: u16, offers: bool) -> u16 {
     match status {
         // The call ends.

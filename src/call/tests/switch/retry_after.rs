@@ -1,10 +1,11 @@
-//! Refusals that are not the last word, in the middle of dialling and of a re-INVITE: 401 and 407 with a stale nonce
-//! or a wrong password (RFC 3261 §22, RFC 7616 §3.3), 422 with Min-SE (RFC 4028 §7.3), 491 (RFC 3261 §14.1), 500
-//! with Retry-After (§14.2, §21.5.1). Bob is a gateway with a password; both write their messages by hand.
+//! Refusals that are not the last word, in the middle of dialling and of a re-INVITE: 401 and 407 with a
+//! stale nonce or a wrong password (RFC 3261 §22, RFC 7616 §3.3), 422 with Min-SE (RFC 4028 §7.3), 491 (RFC
+//! 3261 §14.1), 500 with Retry-After (§14.2, §21.5.1). Bob is a gateway with a password; both write their
+//! messages by hand.
 //!
-//! Elsewhere: 423 to the REGISTER of a gateway is in `tests/server/admission/gateways.rs`, with 401 to it and Retry-After;
-//! 503 by which the next address of a name is tried in `src/sip/tests/sip/endpoint/failover.rs`; 422 on either leg
-//! between endpoints of ours in `timers`.
+//! Elsewhere: 423 to the REGISTER of a gateway is in `tests/server/admission/gateways.rs`, with 401 to it
+//! and Retry-After; 503 by which the next address of a name is tried in
+//! `src/sip/tests/sip/endpoint/failover.rs`; 422 on either leg between endpoints of ours in `timers`.
 
 use std::sync::Arc;
 use std::time::{Duration, Instant};

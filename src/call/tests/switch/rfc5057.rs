@@ -1,10 +1,11 @@
-//! RFC 5057: what a final response to a request inside of a dialog ends. Ann asks, b2b asks Bob the same, and
-//! Bob's answer may end his dialog; Ann's is another one, and b2b says nothing to her that would end it while
-//! Bob's is up. Both write their messages by hand.
+//! RFC 5057: what a final response to a request inside of a dialog ends. Ann asks, b2b asks Bob the same,
+//! and Bob's answer may end his dialog; Ann's is another one, and b2b says nothing to her that would end it
+//! while Bob's is up. Both write their messages by hand.
 //!
-//! Ours differs from the table of §5.1 in one thing: a status by which only RFC 5057 has the far end's dialog or
-//! usage over (403, 404, 410, 480, 482 …) leaves the call up, as RFC 3261 §14.1 has it for a re-INVITE; 408 and
-//! 481 end it (RFC 3261 §12.2.1.2). No answer at all is 408 for a re-INVITE, and nothing for an INFO.
+//! Ours differs from the table of §5.1 in one thing: a status by which only RFC 5057 has the far end's
+//! dialog or usage over (403, 404, 410, 480, 482 …) leaves the call up, as RFC 3261 §14.1 has it for a
+//! re-INVITE; 408 and 481 end it (RFC 3261 §12.2.1.2). No answer at all is 408 for a re-INVITE, and nothing
+//! for an INFO.
 //!
 //! Elsewhere: 401 and 407 with a password, 422, 491 and Retry-After are in `retry_after`.
 

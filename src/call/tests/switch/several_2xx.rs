@@ -1,14 +1,15 @@
-//! Several 2xx to one INVITE of b2b's (RFC 3261 §13.2.2.4): the next hop is a proxy that forks, and more than
-//! one phone behind it answers. The first one stays; each further dialog gets its ACK and its BYE.
+//! Several 2xx to one INVITE of b2b's (RFC 3261 §13.2.2.4): the next hop is a proxy that forks, and more
+//! than one phone behind it answers. The first one stays; each further dialog gets its ACK and its BYE. And
+//! copies of one 2xx, of theirs and of ours.
 //!
-//! Elsewhere: branches of b2b's own that answer at once are in `dialling`, the endpoint's bounds on forks in
-//! `src/sip/tests/sip/endpoint/caller.rs`.
+//! Elsewhere: branches of b2b's own that answer at once are in `dialling`, the endpoint's bounds on forks
+//! in `src/sip/tests/sip/endpoint/caller.rs`.
 
 use std::time::Duration;
 
 use b2b_testkit::{Harness, SESSION};
 
-use crate::hand::{Hand, answered, asked, body, calling, hangs_up, last, nothing_left, told};
+use crate::hand::{Hand, answered, asked, body, calling, hangs_up, last, nothing_left, talking, told};
 use crate::routed::{ANN, BOB, CAT, DAN};
 
 /// Ann calls; behind Bob's address are three phones, of which the second and third have Cat's and Dan's.
@@ -154,4 +155,47 @@ fn the_winner_may_be_a_phone_whose_ringing_was_never_heard() {
     ann.acks(&mut harness, number, "");
     harness.wire.clear();
     hangs_up(harness, ann, &cat);
+}
+
+#[test]
+fn the_2xx_to_a_reinvite_gets_the_same_ack_each_time_it_comes() {
+    let (mut harness, mut ann, bob) = talking();
+    let held = format!("{SESSION}a=sendonly\r\n");
+    ann.asks(&mut harness, "INVITE", "", &held);
+    let answer = bob.answers(&mut harness, "INVITE", "200 OK", SESSION);
+    let number = ann.cseq;
+    ann.acks(&mut harness, number, "");
+    for _ in 0..3 {
+        harness.send_raw(BOB, &answer);
+    }
+    let all = told(&harness, BOB, "ACK");
+    assert_eq!(all.len(), 4);
+    assert!(all.iter().all(|ack| ack.data == all[0].data));
+    assert_eq!(answered(&harness, ANN, "INVITE"), [200], "Ann is answered once");
+    hangs_up(harness, ann, &bob);
+}
+
+#[test]
+fn a_2xx_of_ours_that_is_never_acknowledged_is_sent_for_64_t1_and_both_calls_are_ended() {
+    // To the INVITE, and to a re-INVITE (RFC 3261 §13.3.1.4, §14.2).
+    for reinvite in [false, true] {
+        let (mut harness, mut ann, bob) = if reinvite { talking() } else { calling(SESSION, "") };
+        if reinvite {
+            ann.asks(&mut harness, "INVITE", "", &format!("{SESSION}a=sendonly\r\n"));
+        }
+        bob.answers(&mut harness, "INVITE", "200 OK", SESSION);
+        let began = last(&harness, ANN, "SIP/2.0 200").at;
+        harness.run(Duration::from_millis(31_800));
+        let sent = told(&harness, ANN, "SIP/2.0 200").into_iter().map(|it| (it.at - began).as_millis());
+        // Doubled up to T2.
+        let expected = [0, 500, 1_500, 3_500, 7_500, 11_500, 15_500, 19_500, 23_500, 27_500, 31_500];
+        assert_eq!(sent.collect::<Vec<_>>(), expected, "a re-INVITE: {reinvite}");
+        assert!(asked(&harness, ANN).is_empty());
+        harness.run(Duration::from_secs(1));
+        assert_eq!(asked(&harness, ANN), ["BYE"]);
+        assert_eq!(asked(&harness, BOB), ["INVITE", "ACK", "BYE"]);
+        ann.answers(&mut harness, "BYE", "481 Call/Transaction Does Not Exist", "");
+        bob.answers(&mut harness, "BYE", "200 OK", "");
+        nothing_left(harness);
+    }
 }
