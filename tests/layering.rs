@@ -116,6 +116,7 @@ const CLOCK: &[&str] = &[
     "lab::load::sipp::ports",
     "lab::load::sleeper",
     "lab::load::sound",
+    "lab::load::watched",
     "lab::native",
     "lab::orchestrator",
     "lab::role",

@@ -143,6 +143,9 @@ pub struct LabFlags {
     /// Make no sound: descriptions name a port that nobody reads
     #[arg(long, help_heading = "Load")]
     pub signalling_only: bool,
+    /// A process of this machine, as the system under test: what it takes of CPU and memory is among the figures
+    #[arg(long, help_heading = "Load", value_name = "PID", value_parser = value::pid)]
+    pub watch_pid: Option<u32>,
     /// What is left to chance is the same for the same number
     #[arg(long, help_heading = "Load", value_name = "NUMBER", default_value = "1", value_parser = value::seed)]
     pub seed: u64,

@@ -164,6 +164,7 @@ impl Flags {
             duration,
             seed: plan.load.seed.filter(|_| !given("seed")).unwrap_or(lab.seed),
             expect: plan.expect,
+            watch_pid: lab.watch_pid.or(plan.load.watch_pid),
             report: lab.report.clone(),
             sip_trace: self.sip_trace.clone(),
             log: (self.log_level, self.log_format),

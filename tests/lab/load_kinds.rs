@@ -113,3 +113,32 @@ fn a_party_behind_a_nat_names_the_address_that_it_believes_to_have() {
     let sent = fs::read_to_string(trace).unwrap();
     assert!(sent.contains("c=IN IP4 127.9.9.9"), "{sent}");
 }
+
+#[test]
+fn what_a_watched_process_takes_is_among_the_figures_and_one_that_is_not_there_ends_the_load() {
+    let folder = TempDir::new().unwrap();
+    let mut callees = load(folder.path(), "callees", CALLEES, &[]);
+    let target = callees.ready();
+    let plan = |pid: i64| {
+        format!(
+            "[load]\ntarget = \"sip:1@{target}\"\nsip_bind = \"127.0.0.1:0\"\ncalls = 40\nwatch_pid = {pid}\n\
+             [[stage]]\nrate = 40\n[caller]\nsteps = [\"dial 1000\", \"hang up\"]\n\
+             [expect]\nmax_cpu_ms_per_call = 1000\nmax_late_pct = 100\n"
+        )
+    };
+    let mut callers = load(folder.path(), "callers", &plan(callees.pid().as_raw().into()), &[]);
+    callers.assert_exit(0);
+    let callers = told(callers, folder.path(), "callers");
+    let watched = &callers["watched"];
+    assert_eq!((&watched["name"], &watched["ended"]), (&"b2b".into(), &false.into()), "{watched:#}");
+    let of = |value: &Value| value.as_f64().unwrap_or_default();
+    let (each, all) = (of(&watched["cpu_ms_per_call"]), of(&watched["cpu_s"]));
+    assert!(each > 0.0 && (each * 40.0 / 1e3 - all).abs() < 0.01, "{watched:#}");
+    let memory = &watched["memory_kb"];
+    assert!(of(&memory["most"]) >= of(&memory["before"]) && of(&memory["before"]) > 0.0, "{watched:#}");
+    assert!(of(&watched["descriptors"]["end"]) > 0.0, "{watched:#}");
+
+    let mut nobody = load(folder.path(), "nobody", &plan(i64::from(u32::MAX)), &[]);
+    nobody.assert_exit(64);
+    assert!(nobody.output().contains("--watch-pid 4294967295"), "{}", nobody.output());
+}

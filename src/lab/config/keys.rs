@@ -55,6 +55,7 @@ keys! {
     rtp_echo &[Load], Switch, switch;
     signalling_only &[Load], Switch, switch;
     ears &[Load], Text, ears;
+    watch_pid &[Load], Integer, pid;
     seed &[Load], Integer, seed;
     target_is_mine &[Load], Switch, switch;
 }

@@ -131,6 +131,11 @@ pub fn seed(text: &str) -> Read<u64> {
     whole(text, 0..=u64::MAX, "")
 }
 
+/// `--watch-pid`.
+pub fn pid(text: &str) -> Read<u32> {
+    whole(text, 1..=u32::MAX, "")
+}
+
 /// `--engine`: what is behind `ua`.
 pub fn engine(text: &str) -> Read<Engine> {
     text.parse().map_err(|_| "no such engine; choose native or baresip".to_string())

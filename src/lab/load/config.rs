@@ -104,6 +104,8 @@ pub struct LoadConfig {
     pub seed: u64,
     /// What the run is judged by.
     pub expect: Expect,
+    /// A process of this machine that is watched.
+    pub watch_pid: Option<u32>,
     /// Write load.json into this folder.
     pub report: Option<PathBuf>,
     /// Write every SIP message here.
@@ -212,6 +214,7 @@ mod tests {
             duration: None,
             seed: 1,
             expect: Expect::default(),
+            watch_pid: None,
             report: None,
             sip_trace: None,
             log: (tracing::Level::INFO, Format::Text),

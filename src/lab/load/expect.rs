@@ -3,6 +3,7 @@
 use serde::Deserialize;
 
 use super::figures::{Figures, Times};
+use super::watched::Watched;
 use crate::results::expectation::{Bound, Expectation};
 
 /// Limits; none is checked that is not set.
@@ -25,6 +26,10 @@ pub struct Expect {
     pub max_gap_ms: Option<f64>,
     /// RTP packets lost, at most, percent.
     pub max_loss_pct: Option<f64>,
+    /// CPU of the process that is watched, for each call, at most, ms.
+    pub max_cpu_ms_per_call: Option<f64>,
+    /// How much more memory it may have at the end than behind the middle of the run, KB.
+    pub max_memory_grown_kb: Option<f64>,
     /// How much more of the time than the idle sleeper the generator may have been late, percent.
     pub max_late_pct: f64,
 }
@@ -40,6 +45,8 @@ impl Default for Expect {
             max_above_median_ms: None,
             max_gap_ms: None,
             max_loss_pct: None,
+            max_cpu_ms_per_call: None,
+            max_memory_grown_kb: None,
             max_late_pct: 0.1,
         }
     }
@@ -155,6 +162,12 @@ impl Expect {
         let [received, lost] = [1, 2].map(|n| callers.packets[n] + callees.packets[n]);
         let loss = share(lost, received + lost).or(Some(0.0));
         check(On::Calls, "max_loss_pct", AtMost, self.max_loss_pct, loss, "%", "");
+        let watched = figures.watched.as_ref();
+        let cpu = watched.and_then(|it| it.cpu_ms_per_call(figures.main().begun));
+        let unwatched = "no process was watched, or for too short a time; add --watch-pid";
+        check(On::Calls, "max_cpu_ms_per_call", AtMost, self.max_cpu_ms_per_call, cpu, "ms", unwatched);
+        let grown = watched.and_then(Watched::memory_grown_kb);
+        check(On::Calls, "max_memory_grown_kb", AtMost, self.max_memory_grown_kb, grown, "KB", unwatched);
         for route in figures.routes() {
             let (name, of) = (|limit: &str| format!("{limit} of route {}", route.prefix), &route.side);
             let mos = of.mos_of_worst(1.0);
@@ -177,6 +190,7 @@ mod tests {
     use super::super::entry::Role;
     use super::super::figures::{Counts, Route};
     use super::super::party::Outcome;
+    use super::super::watched::Watch;
     use super::*;
 
     fn run(done: u64, failed: u64) -> Figures {
@@ -223,6 +237,21 @@ mod tests {
         let judged = expect.judge(&figures, (0.0, 0.0));
         let missed: Vec<_> = judged.rows().filter(|row| row.missed()).map(|row| row.name.as_str()).collect();
         assert_eq!(missed, ["min_mos of route 2"]);
+    }
+
+    #[test]
+    fn limits_on_a_process_are_missed_where_none_was_watched() {
+        let expect =
+            Expect { max_cpu_ms_per_call: Some(1e6), max_memory_grown_kb: Some(0.0), ..Expect::default() };
+        let missed = |figures: &Figures| {
+            let judged = expect.judge(figures, (0.0, 0.0));
+            judged.rows().filter(|row| row.missed()).map(|row| row.name.clone()).collect::<Vec<_>>()
+        };
+        let mut figures = run(10, 0);
+        assert_eq!(missed(&figures), ["max_cpu_ms_per_call", "max_memory_grown_kb"]);
+        figures.watched = Watch::start(std::process::id()).unwrap().finish();
+        // for a moment, in which nothing is known of how its memory grows
+        assert_eq!(missed(&figures), ["max_memory_grown_kb"]);
     }
 
     #[test]

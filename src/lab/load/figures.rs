@@ -11,6 +11,7 @@ use super::hearing::Heard;
 use super::histogram;
 use super::party::Outcome;
 use super::timeline::Timeline;
+use super::watched::Watched;
 use super::ways::Ways;
 use super::worst::{Call, Failed, Worst};
 use b2b_call::agent::Registrations;
@@ -225,6 +226,8 @@ pub struct Figures {
     pub routes: Vec<Route>,
     /// And by its kinds of callers and callees.
     pub kinds: Vec<Kind>,
+    /// The process that was watched.
+    pub watched: Option<Watched>,
 }
 
 impl Figures {
@@ -284,6 +287,7 @@ impl Figures {
                 "users": self.registrations.users, "registered": self.registrations.registered,
                 "failures": self.registrations.failures,
             },
+            "watched": self.watched.as_ref().map(|it| it.json(self.main().begun)),
         })
     }
 }

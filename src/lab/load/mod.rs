@@ -10,7 +10,7 @@
 //! - `generator`: calls of all parties, on one thread
 //! - `entry`: a party of it and its leg
 //! - `figures`: what is counted and measured; `timeline`: when; `worst`: in which calls; `ways`: whose sound takes
-//!   longer than that of most; `sleeper`: how late the machine itself is
+//!   longer than that of most; `sleeper`: how late the machine itself is; `watched`: what the system under test takes
 //! - `expect`: limits and verdict; `results`: what a run says; `junit`: to services that run tests; `page`: as a
 //!   page
 //! - `histogram`: a histogram as text; `compare`: what two runs tell of a change
@@ -44,6 +44,7 @@ mod sleeper;
 mod sound;
 mod timeline;
 pub mod users;
+mod watched;
 mod ways;
 mod worst;
 

@@ -22,6 +22,7 @@ pub fn page(figures: &Figures, late: Late, took_s: f64, judged: &Judged, began: 
         (tiles(figures, judged))
         (page::expectations(&rows))
         (over_time(&figures.timeline))
+        (watched(figures))
         (times(figures))
         (sides(figures))
         (failures(figures))
@@ -111,6 +112,21 @@ fn over_time(timeline: &Timeline) -> Markup {
             (drawn("legs", &[(&legs, RECEIVED)]))
         }
         p.soft { "A point is " (figure(length)) " s." }
+    }
+}
+
+/// What the system under test took of the machine.
+fn watched(figures: &Figures) -> Markup {
+    let Some(watched) = &figures.watched else { return html! {} };
+    let memory: Vec<_> = watched.memory_over_time().map(|(at, kb)| (at, kb as f64 / 1024.0)).collect();
+    let end_s = memory.last().map_or(0.0, |(at, _)| *at);
+    html! {
+        h2 { "The process that was watched" }
+        p { (watched.words(figures.main().begun)) "." }
+        figure {
+            h3 { "Its memory" }
+            @if let Some(svg) = chart("MB", end_s, &[(&memory, RECEIVED)]) { div.scroll tabindex="0" { (PreEscaped(svg)) } }
+        }
     }
 }
 
@@ -224,6 +240,7 @@ mod tests {
 
     use super::super::expect::Expect;
     use super::super::party::Outcome;
+    use super::super::watched::Watch;
     use super::super::worst::Call;
     use super::*;
 
@@ -235,9 +252,17 @@ mod tests {
         figures.callers.over(Outcome::Failed { step: "dial 1".to_owned(), why: why.clone() });
         figures.worst.offer(&Call { number: 2, side: "caller", why: Some(why), ..Call::default() }, |_| ());
         figures.timeline.at(Duration::from_secs(2)).set_up(Duration::from_millis(20));
+        figures.watched = Watch::start(std::process::id()).unwrap().finish();
         let judged = Expect::default().judge(&figures, (0.0, 0.0));
         let page = page(&figures, Late::default(), 3.0, &judged, "2026-01-01T00:00:00Z");
-        for part in ["Not passed", "min_done_pct of callers", "<svg", "var(--received)", "The worst calls"] {
+        for part in [
+            "Not passed",
+            "min_done_pct of callers",
+            "<svg",
+            "var(--received)",
+            "The worst calls",
+            "was watched",
+        ] {
             assert!(page.contains(part), "{part}\n{page}");
         }
         assert_eq!(page.matches("refused: &lt;script&gt;").count(), 2, "{page}");

@@ -153,6 +153,8 @@ pub struct Table {
     pub seed: Option<u64>,
     /// The target may be loaded, wherever it is.
     pub target_is_mine: bool,
+    /// A process of this machine that is watched.
+    pub watch_pid: Option<u32>,
     ears: Option<String>,
     routes: Vec<String>,
     hold_s: Option<Length>,

@@ -67,6 +67,9 @@ pub fn lines(figures: &Figures, late: Late, took_s: f64, judged: &Judged) -> Vec
             it.registered, it.users
         ));
     }
+    if let Some(watched) = &figures.watched {
+        lines.push(format!("watched   {}", watched.words(figures.main().begun)));
+    }
     if figures.held_back > 0 {
         lines.push(format!(
             "held back {} times, since as many calls were under way as may be",

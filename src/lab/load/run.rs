@@ -19,6 +19,7 @@ use super::page;
 use super::results::{self, Late};
 use super::sipp;
 use super::sleeper::Sleeper;
+use super::watched::Watch;
 
 /// How long calls under way have to end once the run is over.
 const GRACE: Duration = Duration::from_secs(35);
@@ -108,11 +109,12 @@ pub fn run(config: LoadConfig) -> anyhow::Result<Exit> {
     let runtime = tokio::runtime::Builder::new_current_thread().enable_all().build()?;
     let sleeper = Sleeper::start()?;
     let (expect, report, duration) = (config.expect, config.report.clone(), config.duration);
-    let answers_only = config.callers.is_none();
+    let (answers_only, watch_pid) = (config.callers.is_none(), config.watch_pid);
     let (mut began, at) = (Instant::now(), SystemTime::now());
     let mut live = Live::start(&config, began)?;
     let ended = runtime.block_on(async {
         let mut maker = Maker::start(config, || signals.try_recv().is_ok()).await?;
+        let watch = watch_pid.map(watch).transpose()?;
         let sip: Vec<String> = maker.local().iter().map(|local| format!("sip={local}")).collect();
         live.say(format!("READY role=load {}", sip.join(" ")));
         began = Instant::now();
@@ -132,7 +134,8 @@ pub fn run(config: LoadConfig) -> anyhow::Result<Exit> {
             maker.tell(&mut live);
         }
         let (late, took) = (maker.late_percent(), began.elapsed().as_secs_f64());
-        anyhow::Ok((maker.close().await, late, took))
+        let watched = watch.and_then(Watch::finish);
+        anyhow::Ok((Figures { watched, ..maker.close().await }, late, took))
     });
     // the error is written behind what is on the terminal
     let (figures, late, took) = ended.inspect_err(|_| live.finish(Vec::new()))?;
@@ -148,6 +151,14 @@ pub fn run(config: LoadConfig) -> anyhow::Result<Exit> {
     Ok(match judged.verdict() {
         Verdict::Passed => Exit::Ok,
         Verdict::Failed(_) | Verdict::Void(_) => Exit::Expectation,
+    })
+}
+
+/// Watches a process.
+fn watch(pid: u32) -> Result<Watch, Failure> {
+    Watch::start(pid).map_err(|error| {
+        let hint = "name one that runs on this machine, as `pidof asterisk` says it";
+        Failure::new(Exit::Usage, format!("--watch-pid {pid}: {error}; {hint}"))
     })
 }
 
