@@ -9,4 +9,4 @@ set -euo pipefail
 cd "$(dirname "$0")/.."
 [ -n "${B2B_BINARY:-}" ] || cargo build -q --profile "${B2B_PROFILE:-dist}" --bin b2b
 ulimit -Sn "$(ulimit -Hn)"
-exec python3 -B scripts/b2bua/storm.py "$@"
+exec python3 -B scripts/b2bua/soak.py storm "$@"

@@ -7,32 +7,29 @@ import subprocess
 import time
 from collections import defaultdict
 
-from machine import LAST_CORE
+from machine import LAST_CORE, Process, wait_for
 
 FIELDS = ["frame.time_epoch", "udp.srcport", "sip.Method", "sip.Status-Code", "sip.Call-ID", "sip.Subject"]
 
 
-class Capture:
+class Capture(Process):
     """dumpcap on the loopback interface, for UDP of one port."""
 
     def __init__(self, house, port):
-        self.port = port
-        self.file = house.path / "latency.pcap"
+        self.port, self.file = port, house.path / "latency.pcap"
         command = ["dumpcap", "-q", "-P", "-i", "lo", "-f", f"udp port {port}", "-s", "1500", "-B", "16", "-w", self.file]
-        self.process = house.start("dumpcap", command, LAST_CORE)
-        end = time.monotonic() + 10
-        while not (self.file.exists() and self.file.stat().st_size >= 24) and time.monotonic() < end:
-            time.sleep(0.1)
-        self.works = self.process.is_alive() and self.file.exists()
+        super().__init__(house, "dumpcap", command, LAST_CORE)
+        is_there = lambda: self.file.exists() and self.file.stat().st_size >= 24
+        wait_for(lambda: is_there() or not self.is_alive(), "the capture", 10)
 
     def finish(self):
         """Milliseconds from in to out: of INVITE, 180 and 200 to INVITE."""
         time.sleep(1.5)
-        self.process.end()
+        self.end()
         command = ["tshark", "-r", self.file, "-d", f"udp.port=={self.port},sip", "-Y", 'sip.CSeq.method == "INVITE"', "-T", "fields"]
         command += [word for field in FIELDS for word in ("-e", field)]
         told = subprocess.run(command, stdout=subprocess.PIPE, stderr=subprocess.DEVNULL, text=True, check=True).stdout
-        return added([line.split("\t") for line in told.splitlines()], self.port)
+        return added([line.split("\t") for line in told.splitlines()], str(self.port))
 
 
 def added(found, port):
@@ -40,7 +37,7 @@ def added(found, port):
     first = {}  # (message, leg's Call-ID, direction) → when it was seen first
     legs = defaultdict(dict)  # Subject → Call-ID of the leg that came in, and of the one that went out
     for at, source, method, status, call, subject in found:
-        way = "out" if int(source) == port else "in"
+        way = "out" if source == port else "in"
         first.setdefault((method or status, call, way), float(at) * 1e3)
         if method:
             legs[subject].setdefault(way, call)

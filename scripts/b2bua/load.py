@@ -1,57 +1,95 @@
-"""A load at work: `b2b --role load` (docs/load.md), by flags or a plan."""
+"""Loads at work: `b2b --role load` (docs/load.md), by flags or a plan; and what a server takes meanwhile."""
 
+import contextlib
 import json
+import math
+import random
 import re
 import signal
+import struct
 import subprocess
+import time
+import wave
+from itertools import count
 
-from machine import BINARY, LAST_CORE, CallsFailed, wait_for
+from machine import BINARY, LAST_CORE, CallsFailed, Process, filled
 
 # A second signal would cut it off: so long calls under way have, and the report.
 PATIENCE = 90
+NUMBERS = count()
+TICKS = 'b2b_media_ticks_total{when="%s"}'
 
 
-class Load:
-    """It is ready once it is there; it ends with its house, by `end`, or when its calls are over, for `finish`."""
+def prompt(path, seconds):
+    """A tone as a prompt."""
+    path.parent.mkdir(parents=True, exist_ok=True)
+    period = struct.pack("<8h", *(int(6000 * math.sin(n * math.tau / 8)) for n in range(8)))
+    with wave.open(str(path), "wb") as file:
+        file.setparams((1, 2, 8000, 0, "NONE", ""))
+        file.writeframes(period * int(1000 * seconds))
 
-    def __init__(self, house, name, *flags, plan=None, core=LAST_CORE, patience=60):
-        self.name, self.report = name, house.path / name
-        command = [BINARY, "--role", "load", "--log-level", "warn", "--report", self.report]
-        if "--sip-bind" not in flags and "sip_bind" not in (plan or ""):
-            command += ["--sip-bind", "127.0.0.1:0"]
+
+class Load(Process):
+    """It is ready once it is there; it ends with its house, by `ended`, or when its calls are over, for `finish`.
+    A plan has what is here for its `$name`."""
+
+    def __init__(self, house, name, *flags, plan=None, core=LAST_CORE, patience=60, binary=BINARY, **words):
+        self.report = house.path / name
+        command = [binary, "--role", "load", "--log-level", "warn", "--report", self.report, *flags]
         if plan:
-            (house.path / f"{name}.plan.toml").write_text(plan)
-            command += ["--plan", house.path / f"{name}.plan.toml"]
-        self.process = house.start(name, [*command, *flags], core)
-        ready = lambda: re.search(r"READY role=load sip=(\S+)", self.process.log.read_text())
-        wait_for(lambda: ready() or not self.process.is_alive(), f"the load {name}", patience)
-        if not ready():
-            raise CallsFailed(f"the load `{name}` did not start\n{self.said()}")
-        self.address = ready()[1]
+            path = house.path / f"{name}.plan.toml"
+            command += ["--plan", filled(plan, path, seed=random.getrandbits(32), **words)]
+        super().__init__(house, name, command, core)
+        self.ready("READY role=load", patience)
+        self.address = re.search(r"READY role=load sip=(\S+)", self.said())[1]
 
-    def told(self, patience, how=None):
+    def told(self, patience=PATIENCE, how=None):
         """Waits for its end, after this signal, and reads load.json."""
         if how:
-            self.process.child.send_signal(how)
-        try:
-            self.process.child.wait(patience)
-        except subprocess.TimeoutExpired:
-            self.process.end(signal.SIGKILL)
+            self.child.send_signal(how)
+        with contextlib.suppress(subprocess.TimeoutExpired):
+            self.child.wait(patience)
+        self.end(signal.SIGKILL)
         if not (self.report / "load.json").exists():
-            raise CallsFailed(f"the load `{self.name}` has written no load.json\n{self.said()}")
+            raise CallsFailed(f"the load `{self.name}` has written no load.json\n{self.said()[-2500:]}")
         return json.loads((self.report / "load.json").read_text())
 
-    def said(self):
-        return self.process.log.read_text(errors="replace")[-2500:]
-
-    def finish(self, patience, calls=None, side="callers", how=None):
+    def finish(self, patience=PATIENCE, calls=None, how=None):
         """As `told`: each call has to be done, and so many of them, if they are counted."""
         told = self.told(patience, how)
-        done = told[side]["done"]
-        if done != told[side]["begun"] or calls is not None and done != calls:
-            raise CallsFailed(f"load `{self.name}`: {done} calls done of {told[side]['begun']} begun\n{self.said()}")
+        side = told["callers" if told["callers"]["begun"] else "callees"]
+        if side["done"] != side["begun"] or calls not in (None, side["done"]):
+            raise CallsFailed(f"load `{self.name}`: {side['done']} done of {side['begun']} begun\n{self.said()[-2500:]}")
         return told
 
-    def end(self, calls=None, side="callees", patience=PATIENCE):
+    def ended(self, calls=None):
         """SIGINT: calls that stay hang up, none begins."""
-        return self.finish(patience, calls, side, signal.SIGINT)
+        return self.finish(calls=calls, how=signal.SIGINT)
+
+
+class Measure:
+    """What a server and its loads take from now on until `row`; beside it, how late the machine itself is: a load
+    without calls sleeps on the server's core."""
+
+    def __init__(self, server, loads):
+        self.server, self.loads = server, loads
+        self.idler = Load(server.house, f"idler-{next(NUMBERS)}", "--callee", "answer", core=0)
+        self.before, self.began = self.now(), time.monotonic()
+
+    def now(self):
+        metrics = self.server.metrics()
+        late, in_time = (metrics.get(TICKS % when, 0) for when in ("late", "in_time"))
+        return self.server.cpu_by_thread(), sum(load.cpu() for load in self.loads), late, late + in_time
+
+    def row(self):
+        took = time.monotonic() - self.began
+        threads, load, late, ticks = (now - before for now, before in zip(self.now(), self.before))
+        percent = lambda seconds, digits=1: round(seconds / took * 100, digits)
+        return {
+            "cpu_percent": percent(threads.total(), 2),
+            "load_percent": percent(load),
+            "by_thread": {name: percent(used) for name, used in threads.most_common() if percent(used) > 0.5},
+            "ticks_per_s": round(ticks / took),
+            "late_percent": round(late / ticks * 100, 3) if ticks else None,
+            "stalled_percent": round(self.idler.told(how=signal.SIGINT)["sleeper_late_pct"], 3),
+        }

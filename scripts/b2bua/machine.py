@@ -4,44 +4,50 @@ CPU time is what the scheduler counted for every thread of a process (schedstat,
 The server has the first core, all load the last one.
 """
 
+import argparse
 import contextlib
 import json
 import os
 import re
 import signal
-import socket
 import subprocess
 import sys
 import tempfile
 import time
 import urllib.request
+from collections import Counter
+from itertools import count
 from pathlib import Path
+from string import Template
 
-ROOT = Path(__file__).resolve().parents[2]
+HERE = Path(__file__).resolve().parent
+ROOT = HERE.parents[1]
 # Figures come from what is shipped; CI has a quicker build.
 BUILT = ROOT / "target" / os.environ.get("B2B_PROFILE", "dist")
 BINARY = Path(os.environ.get("B2B_BINARY", BUILT / "b2b"))
-FLOOR = Path(os.environ.get("B2B_FLOOR", BUILT / "examples/b2bua_floor"))
 LAST_CORE = (os.cpu_count() or 1) - 1
-# Media has an address of its own: tens of thousands of ports are nobody else's there.
-MEDIA = f"127.77.{os.getpid() // 250 % 250 + 1}.{os.getpid() % 250 + 1}"
+# A server and its media have an address of their own: tens of thousands of ports are nobody else's there.
+AT = f"127.77.{os.getpid() // 250 % 250 + 1}.{os.getpid() % 250 + 1}"
 # So have parties whose port has to be theirs while they are gone, too.
-PARTIES = MEDIA.replace("127.77", "127.78")
+PARTIES = AT.replace("127.77", "127.78")
+PORTS = count(5060)
+NEVER = ("b2b_handler_panics_total", "b2b_panics_total", "b2b_illegal_events_total", 'b2b_records_total{result="lost"}')
+# The exit code where only figures of time or CPU were over their limits: nothing was lost, wrong or left.
+ONLY_SLOW = 3
 
 
-def free_port():
-    """A port that is free for UDP and TCP, below those that the system gives away; so are
-    the seven behind it."""
-    for port in range(7000 + os.getpid() % 250 * 8, 16000, 8):
-        with contextlib.suppress(OSError), socket.socket() as tcp:
-            tcp.bind(("127.0.0.1", port))
-            if port not in _given and all(_is_free(one) for one in range(port, port + 8)):
-                _given.add(port)
-                return port
-    sys.exit("no free port")
+class CallsFailed(SystemExit):
+    """A call did not go as its plan or scenario says; these words are the end of the run."""
 
 
-_given = set()
+def arguments(**usual):
+    """The command line: words, and flags with what they are without."""
+    parser = argparse.ArgumentParser()
+    parser.add_argument("words", nargs="*")
+    for name, value in usual.items():
+        kind = {"action": "store_true"} if value is False else {"type": type(value), "default": value}
+        parser.add_argument("--" + name.replace("_", "-"), **kind)
+    return parser.parse_intermixed_args()
 
 
 def median(values):
@@ -49,54 +55,55 @@ def median(values):
     return values[len(values) // 2]
 
 
-def percentile(values, share):
-    values = sorted(values)
-    return values[min(len(values) - 1, int(len(values) * share))]
+def filled(plan, path, **words):
+    """Writes a plan or configuration there, with these words for its `$name`."""
+    path.write_text(Template(plan.read_text()).substitute(words))
+    return path
 
 
 class Process:
-    """A process that is ended with this object."""
+    """A process of a house."""
 
-    def __init__(self, command, core, log, **more):
-        self.log = Path(log)
+    def __init__(self, house, name, command, core, **more):
+        self.house, self.name, self.log = house, name, house.path / f"{name}.log"
         words = ["taskset", "-c", str(core), *map(str, command)]
         more.setdefault("stdin", subprocess.DEVNULL)
         # What it costs is read from /proc under this pid: taskset becomes the program.
-        self.child = subprocess.Popen(words, stdout=self.log.open("w"), stderr=subprocess.STDOUT, **more)
+        self.child = subprocess.Popen(
+            words, stdout=self.log.open("w"), stderr=subprocess.STDOUT, cwd=house.path, **more)
         self.pid = self.child.pid
+        house.callback(self.end, signal.SIGKILL)
+
+    def ready(self, words="READY", patience=60):
+        """Waits until it says so."""
+        wait_for(lambda: words in self.said() or not self.is_alive(), self.name, patience)
+        if words not in self.said():
+            raise CallsFailed(f"{self.name} did not start:\n{self.said()[-3000:]}")
+        return self
+
+    def said(self):
+        return self.log.read_text(errors="replace")
+
+    def of_threads(self, tell, names=""):
+        """What `tell` says of the folder of each thread in /proc whose name begins so, by name."""
+        found = Counter()
+        for task in Path(f"/proc/{self.pid}").glob("task/*"):
+            with contextlib.suppress(OSError):
+                if re.match(names, name := (task / "comm").read_text().strip()):
+                    found[name] += tell(task)
+        return found
 
     def cpu_by_thread(self):
         """Seconds on a core so far, by name of the thread."""
-        found = {}
-        for task in Path(f"/proc/{self.pid}/task").iterdir():
-            with contextlib.suppress(OSError):
-                name = (task / "comm").read_text().strip()
-                spent = int((task / "schedstat").read_text().split()[0]) / 1e9
-                found[name] = found.get(name, 0) + spent
-        return found
+        return self.of_threads(lambda task: int((task / "schedstat").read_text().split()[0]) / 1e9)
 
     def cpu(self):
-        return sum(self.cpu_by_thread().values())
-
-    def status(self, field):
-        for line in Path(f"/proc/{self.pid}/status").read_text().splitlines():
-            if line.startswith(field + ":"):
-                return int(line.split()[1])
-        return 0
+        return self.cpu_by_thread().total()
 
     def rss(self):
         """Resident memory in bytes."""
-        return self.status("VmRSS") * 1024
-
-    def descriptors(self):
-        """Of the process, and of each thread with a table of its own."""
-        own = {}
-        for task in Path(f"/proc/{self.pid}/task").iterdir():
-            with contextlib.suppress(OSError):
-                name = (task / "comm").read_text().strip()
-                if name.startswith("relay-") or task.name == str(self.pid):
-                    own[name if name.startswith("relay-") else "process"] = len(os.listdir(task / "fd"))
-        return own
+        status = Path(f"/proc/{self.pid}/status").read_text()
+        return int(re.search(r"VmRSS:\s+(\d+)", status)[1]) * 1024
 
     def is_alive(self):
         return self.child.poll() is None
@@ -111,85 +118,62 @@ class Process:
         return self.child.wait()
 
 
-class House:
+class House(contextlib.ExitStack):
     """A folder, and every process that was started in it; all end with it."""
 
     def __init__(self):
+        super().__init__()
         # SIGTERM ends the house as an exception does: nothing is left running.
         signal.signal(signal.SIGTERM, lambda *_: sys.exit(143))
-        self.folder = tempfile.TemporaryDirectory(prefix="b2b-load-")
-        self.path = Path(self.folder.name)
-        self.processes = []
-
-    def __enter__(self):
-        return self
-
-    def __exit__(self, *_):
-        for process in reversed(self.processes):
-            process.end(signal.SIGKILL)
-        self.folder.cleanup()
-
-    def start(self, name, command, core, **more):
-        process = Process(command, core, self.path / f"{name}.log", cwd=self.path, **more)
-        self.processes.append(process)
-        return process
-
-    def floor(self, callee_port):
-        port = free_port()
-        floor = self.start("floor", [FLOOR, f"127.0.0.1:{port}", f"127.0.0.1:{callee_port}"], 0)
-        wait_for(lambda: "listening" in floor.log.read_text(), "the floor")
-        floor.address = f"127.0.0.1:{port}"
-        return floor
-
-    def server(self, lines, name="server", **keys):
-        """A server that trusts this machine, with these lines in its configuration."""
-        return Server(self, name, lines, **keys)
-
-
-class CallsFailed(Exception):
-    """A call did not go as its plan or scenario says."""
+        self.path = Path(self.enter_context(tempfile.TemporaryDirectory(prefix="b2b-load-")))
 
 
 class Server(Process):
-    def __init__(self, house, name, lines, media="", limits="", server="", http="off", core=0, trusted='"127.0.0.0/8"'):
-        self.house = house
-        self.port = free_port()
-        self.address = f"127.0.0.1:{self.port}"
-        self.records = house.path / f"{name}.cdr.jsonl"
-        self.http = None if http == "off" else f"127.0.0.1:{free_port()}"
-        config = house.path / f"{name}.toml"
-        config.write_text(
-            f'[server]\nlisten = ["udp:{self.address}", "tcp:{self.address}"]\ntrusted = [{trusted}]\n'
-            f'domains = ["b2b.example"]\ncdr = "{self.records}"\n{server or f"store = {chr(34)}memory{chr(34)}"}\n'
-            f'[http]\nlisten = "{self.http or "off"}"\ntoken = "off"\n'
-            f'[media]\nbind = "{MEDIA}"\n{media}\n[limits]\nsource_messages_per_s = 1000000\ncalls_per_s = 100000\n'
-            f"{limits}\n[log]\nlevel = \"info\"\n{lines}\n"
-        )
-        self.config = config
-        command = [BINARY, "--role", "b2bua", "--config", config]
-        super().__init__(command, core, house.path / f"{name}.log", cwd=house.path)
-        house.processes.append(self)
-        wait_for(lambda: "READY role=b2bua" in self.log.read_text() or not self.is_alive(), "the server", 60)
-        if not self.is_alive():
-            sys.exit(f"the server did not start:\n{self.log.read_text()}")
+    """A server by this configuration, in which `$at` and `$http` are its addresses and `$media` that of its media."""
+
+    def __init__(self, house, config, name="server", core=0, **words):
+        self.address, self.http = (f"{AT}:{next(PORTS)}" for _ in range(2))
+        self.records = house.path / "cdr.jsonl"
+        words |= {"at": self.address, "http": self.http, "media": AT}
+        config = filled(config, house.path / f"{name}.toml", **words)
+        super().__init__(house, name, [BINARY, "--role", "b2bua", "--config", config], core)
+        self.ready()
+
+    def rests(self):
+        """Remembers what it has without calls: media threads have some endpoints bound ahead."""
         wait_for(lambda: self.sockets() > 60, "the media threads", 60)
-        self.at_rest = self.sockets()
+        self.at_rest = self.descriptors()
+        return self
+
+    def descriptors(self):
+        """Of the process, and of each media thread, which has a table of its own."""
+        own = self.of_threads(lambda task: len(os.listdir(task / "fd")), "relay-")
+        own["process"] = len(os.listdir(f"/proc/{self.pid}/fd"))
+        return own
+
+    def sockets(self):
+        """Descriptors of the media threads."""
+        own = self.descriptors()
+        return own.total() - own["process"]
 
     def holdings(self):
         """What the server says that it holds for calls; all of it is 0 without any."""
-        try:
-            metrics = self.metrics()
-        except OSError:
-            return {}  # without its HTTP interface it says so only when it stops
         held = re.compile(r'b2b_held\{what="([^"]+)"\}')
-        return {held.match(name)[1]: int(value) for name, value in metrics.items() if held.match(name)}
+        return {held.match(name)[1]: int(value) for name, value in self.metrics().items() if held.match(name)}
+
+    def not_let_go(self):
+        """What is held now that should not be, in words; more descriptors than without calls, too. Media threads keep up
+        to 64 endpoints bound ahead."""
+        words = [f"{name} is {value}, not 0" for name, value in self.holdings().items() if value]
+        for name, n in self.descriptors().items():
+            if n > self.at_rest[name] + 2:
+                words.append(f"{name} had {self.at_rest[name]} descriptors and has {n}")
+        return words
 
     def is_quiet(self, legs):
-        """Whether so many legs have their records, and nothing is held of any call; media
-        has some endpoints bound ahead."""
+        """Whether so many legs have their records, and nothing is held of any call."""
         with contextlib.suppress(OSError):
-            written = self.records.read_bytes().count(b"\n")
-            return written >= legs and self.sockets() <= self.at_rest + 2 and not any(self.holdings().values())
+            return self.records.read_bytes().count(b"\n") >= legs and not self.not_let_go()
         return False
 
     def get(self, path):
@@ -198,75 +182,35 @@ class Server(Process):
 
     def metrics(self):
         """Every sample of /metrics: name with labels → value."""
-        found = {}
-        for line in self.get("/metrics").splitlines():
-            if line and not line.startswith("#"):
-                name, _, value = line.rpartition(" ")
-                found[name] = float(value)
-        return found
+        samples = (line.rpartition(" ") for line in self.get("/metrics").splitlines() if not line.startswith("#"))
+        return {name: float(value) for name, _, value in samples if name}
 
-    def sockets(self):
-        """Descriptors of the media threads."""
-        return sum(count for name, count in self.descriptors().items() if name != "process")
-
-    def not_let_go(self, baseline):
-        """What is held now that should not be, in words; more descriptors than at `baseline`,
-        too. Media threads keep up to 64 endpoints bound ahead."""
-        words = [f"{name} is {value}, not 0" for name, value in self.holdings().items() if value]
-        for name, count in self.descriptors().items():
-            if count > baseline.get(name, 0) + 2:
-                words.append(f"{name} had {baseline.get(name)} descriptors and has {count}")
-        return words
+    def never(self):
+        """What must never happen and did, in words."""
+        metrics = self.metrics()
+        return [f"{name} is {metrics[name]:.0f}" for name in NEVER if metrics.get(name)]
 
     def stop(self):
-        """SIGTERM; what the server says is left of its calls, as numbers."""
+        """SIGTERM; what is wrong with what the server says is left of its calls, in words."""
         self.end(signal.SIGTERM, 60)
-        last = re.search(r"left: (.*)", self.log.read_text())
-        return {name: int(n) for n, name in re.findall(r"(\d+) ([a-z ]+)", last[1])} if last else None
+        last = re.search(r"left: (.*)", self.said())
+        self.left = {name: int(n) for n, name in re.findall(r"(\d+) ([a-z ]+)", last[1])} if last else None
+        return [] if last and not any(self.left.values()) else [f"left at the end: {self.left}"]
 
     def cdrs(self):
         """Every record; a line that is no JSON is an error."""
-        if not self.records.exists():
-            return []
-        return [json.loads(line) for line in self.records.read_text().splitlines()]
+        return [json.loads(line) for line in self.records.read_text().splitlines()] if self.records.exists() else []
 
 
-def ending(main):
-    """Runs it; calls that failed are words and an exit code."""
-    try:
-        main()
-    except CallsFailed as failed:
-        sys.exit(str(failed))
-
-
-def close(calls, server, problems):
-    """Stops the server; what it says is left, and its records. Problems are added."""
-    left = server.stop()
-    if left is None or any(left.values()):
-        problems.append(f"left at the end: {left}")
-    records = server.cdrs()
-    problems += calls.wrong(records)
-    return left, records
-
-
-def conclude(path, result, shown):
-    """Writes the result, shows what is to be shown and every problem; exit code 1 if there is one."""
-    Path(path).write_text(json.dumps(result) + "\n")
-    print(shown)
-    for problem in result["problems"]:
-        print(f"NOT HELD: {problem}")
-    print(f"written: {path}")
-    sys.exit(1 if result["problems"] else 0)
-
-
-# The exit code where only figures of time or CPU were over their limits: nothing was lost, wrong or left.
-ONLY_SLOW = 3
-
-
-def verdict(problems, slow):
-    """Says what was not held, and exits: 0, 1 for a problem, ONLY_SLOW where the machine may be the cause."""
-    for words in problems + slow:
+def conclude(path, problems, slow=(), **found):
+    """Writes what was found, says what was not held, and exits: 0, 1 for a problem, ONLY_SLOW where the machine may be
+    the cause."""
+    result = {"machine": machine(), **found, "problems": problems, "slow": list(slow)}
+    Path(path).parent.mkdir(parents=True, exist_ok=True)
+    Path(path).write_text(json.dumps(result, indent=1) + "\n")
+    for words in [*problems, *slow]:
         print(f"NOT HELD: {words}")
+    print(f"written: {path}")
     sys.exit(1 if problems else ONLY_SLOW if slow else 0)
 
 
@@ -278,23 +222,9 @@ def wait_for(is_so, what, patience=20.0, pause=0.05):
         time.sleep(pause)
 
 
-def _is_free(port):
-    with socket.socket(type=socket.SOCK_DGRAM) as udp:
-        try:
-            udp.bind(("127.0.0.1", port))
-        except OSError:
-            return False
-    return True
-
-
 def machine():
     """What figures depend on."""
     cpu = re.search(r"model name\s*: (.*)", Path("/proc/cpuinfo").read_text())
     version = subprocess.run(["git", "rev-parse", "--short", "HEAD"], capture_output=True, text=True, cwd=ROOT)
-    return {
-        "cpu": cpu[1] if cpu else "unknown",
-        "cores": os.cpu_count(),
-        "kernel": os.uname().release,
-        "load": round(os.getloadavg()[0], 2),
-        "commit": version.stdout.strip(),
-    }
+    found = {"cpu": cpu[1] if cpu else "unknown", "cores": os.cpu_count(), "kernel": os.uname().release}
+    return found | {"load": round(os.getloadavg()[0], 2), "commit": version.stdout.strip()}

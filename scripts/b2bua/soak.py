@@ -1,112 +1,153 @@
-"""See scripts/soak-b2bua.sh."""
+"""See scripts/soak-b2bua.sh and scripts/storm-b2bua.sh: calls of the kinds in calls/*.toml through a server, and what its
+records have to say of them."""
 
-import argparse
 import json
-import math
+import signal
+import socket
 import sys
-import threading
 import time
+from collections import Counter
 
-import call_kinds
-from machine import House, close, conclude, ending, machine, median, wait_for
+from load import Load
+from machine import HERE, House, Server, arguments, conclude, wait_for
 
-WARM_UP_S = 45
-
-
-def slope(series):
-    """Bytes a second, by least squares, of (s, bytes)."""
-    mean_t = sum(t for t, _ in series) / len(series)
-    mean_y = sum(y for _, y in series) / len(series)
-    below = sum((t - mean_t) ** 2 for t, _ in series)
-    return sum((t - mean_t) * (y - mean_y) for t, y in series) / below if below else 0.0
-
-
-def memory(series, warm_up, options, problems):
-    """Figures of (s, bytes), behind the warm-up; a problem where memory grew more than what calls and noise may take."""
-    late = [it for it in series if it[0] > warm_up]
-    quarter = max(1, len(late) // 4)
-    grown = median([y for _, y in late[-quarter:]]) - median([y for _, y in late[:quarter]])
-    between = (late[-1][0] - late[0][0]) * 0.75
-    allowed = options.noise_kb * 1024 + options.bytes_per_call * between * options.rate
-    if grown > allowed:
-        problems.append(f"memory grew by {grown / 1024:.0f} KB in {between:.0f} s, {allowed / 1024:.0f} are allowed")
-    return {
-        "rss_kb_first_last": [series[0][1] // 1024, series[-1][1] // 1024],
-        "rss_kb_per_hour": round(slope(late) * 3600 / 1024),
-        "grown_kb": grown // 1024,
-        "allowed_kb": math.floor(allowed / 1024),
-        "rss_kb_series": [[round(t, 1), y // 1024] for t, y in series],
-    }
+# A machine that is late for so much of the time (percent, by a thread that only sleeps) may be why sound was not heard,
+# in so many times as much of the calls; never why somebody else was.
+LATE, TIMES = 1.0, 4
+NOT_HEARD = ("it heard nothing", "the far end did not hear it")
+PLANS = HERE / "calls"
+# How a caller's leg of each kind ends.
+ENDS = {
+    "answered": "ANSWERED", "lab": "ANSWERED", "cancelled": "CANCELLED", "refused": "BUSY", "unanswered": "NO ANSWER",
+    "nowhere": "NO ANSWER", "gone-caller": "ANSWERED", "gone-callee": "ANSWERED",
+}
+# What is filled once is filled by calls that do not count: tables, arenas, the ring of events, and dialogs and
+# transactions that wait for stragglers (RFC 3261: 32 s).
+WARM_UP, WARM_UP_S = 1_200, 45
 
 
-def main():
-    words = argparse.ArgumentParser()
-    words.add_argument("minutes", type=float, nargs="?", default=30)
-    words.add_argument("--rate", type=int, default=50)
-    words.add_argument("--json", default="target/soak-b2bua.json")
-    # Of memory that a call leaves behind; what the noise of a short run may add.
-    words.add_argument("--bytes-per-call", type=int, default=60)
-    words.add_argument("--noise-kb", type=int, default=1024)
-    options = words.parse_args()
-    seconds = options.minutes * 60
-    total = round(seconds * options.rate)
-    problems, series, flowing = [], [], []
+class Mix:
+    """A server, callees for the kinds of a plan, callers on demand, and how many calls of each kind there were."""
+
+    def __init__(self, house, plan, rtp_timeout_s, *flags):
+        self.house, self.plan, self.flags = house, PLANS / plan, flags
+        self.counts, self.runs, self.heard, self.unheard, self.problems = Counter(), 0, 0, 0, []
+        self.callees = Load(house, "callees", *flags, plan=PLANS / "callees.toml")
+        # There is nobody at this address who would answer, and no ICMP says so.
+        self.deaf = socket.socket(type=socket.SOCK_DGRAM)
+        self.deaf.bind(("127.0.0.1", 0))
+        addresses = {"callees": self.callees.address, "deaf": "%s:%d" % self.deaf.getsockname()}
+        self.server = Server(house, PLANS / "b2bua.toml", rtp_timeout_s=rtp_timeout_s, **addresses).rests()
+
+    def call(self, calls, rate, **limits):
+        """So many calls, each as its plan says; who hears somebody else, or nobody, has failed. What the load tells."""
+        self.runs += 1
+        flags = ["--target", f"sip:any@{self.server.address}", "--rate", rate, "--calls", calls, "--seed", self.runs]
+        flags += ["--watch-pid", self.server.pid, *self.flags]
+        found = Load(self.house, f"callers-{self.runs}", *flags, plan=self.plan, **limits).told(calls / rate * 2 + 120)
+        if not self.server.is_alive():
+            sys.exit(f"the server has ended:\n{self.server.said()[-3000:]}")
+        late, failures = found["sleeper_late_pct"], found["callers"]["failures"]
+        failed = calls - found["callers"]["done"]
+        if failed and late >= LATE and failed <= calls * late * TIMES / 100 and all(it["why"] in NOT_HEARD for it in failures):
+            self.unheard += failed
+            print(f"{failed} calls were not heard in time, on a machine late for {late:.2f} % of it", flush=True)
+        elif failed:
+            sys.exit(f"{failed} of {calls} calls failed (machine late for {late:.2f} %): {failures}")
+        self.heard += found["callers"]["ears"]["judged"]
+        self.counts.update({kind: of_kind["begun"] for kind, of_kind in found["kinds"].items()})
+        return found
+
+    def rest(self):
+        """Waits until every leg has its record and nothing is held: INVITE and BYE to a peer that is gone take 32 s each
+        (RFC 3261, Timers B and F), one after the other."""
+        legs = 2 * self.counts.total()
+        wait_for(lambda: self.server.is_quiet(legs), f"the end of run {self.runs}", 128, 0.5)
+
+    def end(self):
+        """Ends everything; what was held, is left, and is wrong."""
+        self.rest()
+        found = {"holdings": self.server.holdings(), "descriptors": self.server.descriptors()}
+        self.problems += self.server.not_let_go() + self.server.never() + self.server.stop()
+        if "calls may go on" in self.server.said():
+            self.problems.append("calls were up at the end")
+        records = self.server.cdrs()
+        self.problems += self.wrong(records)
+        return found | {"calls": self.counts, "records": len(records), "left": self.server.left}
+
+    def wrong(self, records):
+        """In words, where callees did not hear their callers, and where the records differ from the loads."""
+        callees = self.callees.told(how=signal.SIGINT)["callees"]
+        # Where callers were not heard in time, callees may not be either.
+        unheard = [it for it in callees["failures"] if it["why"] in NOT_HEARD and self.unheard]
+        problems = [f"callees: {it['calls']} at `{it['step']}`: {it['why']}" for it in callees["failures"] if it not in unheard]
+        ends = Counter((user_of(it["callee"]), it["direction"], it["disposition"]) for it in records)
+        for kind, count in self.counts.items():
+            inbound = ends[kind, "inbound", ENDS[kind]]
+            outbound = sum(found for (of, way, _), found in ends.items() if (of, way) == (kind, "outbound"))
+            if (inbound, outbound) != (count, count):
+                found = {key[1:]: it for key, it in ends.items() if key[0] == kind}
+                problems.append(f"{kind}: of {count} calls, all to end with {ENDS[kind]}, there are records {found}")
+        known = 2 * self.counts.total()
+        return problems if len(records) == known else [*problems, f"{len(records)} records of {known}"]
+
+
+def user_of(uri):
+    return uri.split(":", 1)[-1].split("@", 1)[0]
+
+
+def memory(told):
+    """Figures of the server's memory, as a load has watched it."""
+    kb = told["watched"]["memory_kb"]
+    series = [[it["at_s"], it["memory_kb"]] for it in told["watched"]["over_time"]]
+    return {"rss_kb_first_last": [kb["before"], kb["end"]], "grown_kb": kb["grown"], "rss_kb_series": series}
+
+
+def allowed_kb(options, calls):
+    """By how much memory may grow: what calls leave behind, and what the allocator and a short run may do besides."""
+    return options.noise_kb + round(options.bytes_per_call * calls / 1024)
+
+
+def storm():
+    options = arguments(calls=10_000, rate=150, storms=4, bytes_per_call=60, noise_kb=1024, json="target/storm-b2bua.json")
+    resting, share = [], options.calls // options.storms
     with House() as house:
-        calls = call_kinds.Mix(house, "soak.toml")
-        server = house.server(
-            calls.routes,
-            media='ports = "10000-64999"\nthreads = 1\nrtp_timeout_s = 10',
-            limits="calls = 1000",
-            server="drain_s = 5",
-            http="on",
-        )
-        # What is filled once is filled before the first look: the ring of events, and
-        # dialogs and transactions that wait for stragglers (RFC 3261: 32 s).
-        calls.call(server, options.rate * WARM_UP_S, options.rate)
-        baseline = server.descriptors()
-        began, cpu = time.monotonic(), server.cpu()
-        over = threading.Event()
+        mix = Mix(house, "storm.toml", 3, "--signalling-only")
+        mix.call(WARM_UP, options.rate)
+        mix.rest()
+        for storm in range(options.storms):
+            mix.call(share, options.rate)
+            mix.rest()
+            time.sleep(1)
+            resting.append(mix.server.rss() // 1024)
+            print(f"storm {storm + 1}: {share} calls, {resting[-1] / 1024:.1f} MB at rest", flush=True)
+        figures = mix.end()
+    after, grown = share * (options.storms - 1), resting[-1] - resting[0]
+    if grown > allowed_kb(options, after):
+        mix.problems.append(f"memory grew by {grown} KB with {after} calls: {resting} KB")
+    counts, left = dict(mix.counts), figures["left"]
+    print(f"{mix.counts.total()} calls: {counts}; at rest {grown} KB more than after the first storm; left: {left}")
+    conclude(options.json, mix.problems, rss_kb_at_rest=resting, grown_kb=grown, **figures)
 
-        def watch():
-            while not over.wait(1):
-                if not server.is_alive():
-                    return
-                series.append((time.monotonic() - began, server.rss()))
-                flowing.append(server.sockets())
 
-        watcher = threading.Thread(target=watch, daemon=True)
-        watcher.start()
-        calls.call(server, total, options.rate)
-        took = time.monotonic() - began
-        used = server.cpu() - cpu
-        over.set()
-        watcher.join()
-        if not server.is_alive():
-            sys.exit(f"the server has ended:\n{server.log.read_text()[-3000:]}")
-        legs = 2 * sum(calls.counts.values())
-        wait_for(lambda: server.is_quiet(legs), "nothing to be held", 100, 0.5)
-        held = server.holdings()
-        problems += server.not_let_go(baseline)
-        # Between the two loads some of it was given back.
-        figures = memory(series, min(took / 4, 120), options, problems)
-        left, records = close(calls, server, problems)
-        result = {
-            "machine": machine(),
-            "minutes": options.minutes,
-            "calls": calls.counts,
-            "judged": calls.heard, "not_heard_in_time": calls.unheard,
-            "records": len(records),
-            "calls_per_s": round(total / took, 1),
-            "cpu_percent": round(used / took * 100, 1),
-            "sockets_median": median(flowing),
-            "holdings": held,
-            "left": left,
-            "problems": problems,
-            **figures,
-        }
-    shown = {key: value for key, value in result.items() if key != "rss_kb_series"}
-    conclude(options.json, result, json.dumps(shown, indent=1))
+def soak():
+    options = arguments(rate=50, bytes_per_call=60, noise_kb=1024, json="target/soak-b2bua.json")
+    minutes = float((options.words or [30])[0])
+    total = round(minutes * 60 * options.rate)
+    # From the eighth behind the middle to the last one.
+    allowed = allowed_kb(options, total * 3 / 8)
+    with House() as house:
+        mix = Mix(house, "soak.toml", 10)
+        mix.call(options.rate * WARM_UP_S, options.rate, grown_kb=1_000_000)
+        told = mix.call(total, options.rate, grown_kb=allowed)
+        figures = mix.end()
+    mix.problems += [why for why in told["verdict"]["why"] if why.startswith("max_memory_grown_kb")]
+    figures |= {"minutes": minutes, "judged": mix.heard, "not_heard_in_time": mix.unheard, "at_once": told["at_once"]}
+    figures |= {"calls_per_s": round(told["callers"]["begun"] / told["took_s"], 1), "allowed_kb": allowed}
+    figures |= {"cpu_percent": told["watched"]["cpu_pct"], **memory(told)}
+    print(json.dumps({key: value for key, value in figures.items() if key != "rss_kb_series"}, indent=1))
+    conclude(options.json, mix.problems, **figures)
 
 
 if __name__ == "__main__":
-    ending(main)
+    {"storm": storm, "soak": soak}[sys.argv.pop(1)]()

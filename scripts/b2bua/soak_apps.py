@@ -1,22 +1,19 @@
 """See scripts/soak-apps.sh."""
 
-import argparse
 import json
 import random
 import signal
 import sys
 import threading
-import time
 from collections import Counter, defaultdict
+from concurrent.futures import ThreadPoolExecutor
 from datetime import datetime
-from pathlib import Path
 
-import app_house
-from call_kinds import user_of
-from machine import PARTIES, House, close, conclude, ending, machine, wait_for
-from soak import memory
+from load import Load, prompt
+from machine import HERE, PARTIES, House, Server, arguments, conclude, wait_for
+from soak import allowed_kb, memory, user_of
 
-PLANS = Path(__file__).with_name("soak_apps")
+PLANS = HERE / "soak_apps"
 # Opus costs twenty times as much: a call in ten.
 CODECS = {"pcma": 0.3, "pcmu": 0.3, "g722": 0.3, "opus": 0.1}
 # Who stays; 2004 comes and goes, 2005 is killed again and again.
@@ -24,7 +21,6 @@ AGENTS = {"1001": "pcma", "2001": "pcma", "2002": "opus", "2003": "pcma"}
 GOES = {"2004": signal.SIGTERM, "2005": signal.SIGKILL}
 # By then an agent's call is over for its queue, too, s.
 NOTICED = 0.5
-NEVER = ["b2b_handler_panics_total", "b2b_illegal_events_total", 'b2b_records_total{result="lost"}']
 
 
 class Loads:
@@ -33,25 +29,27 @@ class Loads:
     def __init__(self, house, server, problems):
         self.house, self.server, self.problems, self.told, self.killed = house, server, problems, {}, 0
 
-    def start(self, name, plan, **filled):
-        return app_house.load(self.house, name, PLANS / plan, server=self.server.address, **filled)
+    def start(self, name, plan, *flags, **words):
+        return Load(self.house, name, *flags, plan=PLANS / plan, server=self.server.address, **words)
 
-    def ended(self, process, how=signal.SIGTERM):
+    def agent(self, user, codec="pcma", at="127.0.0.1:0", life=""):
+        return self.start(user + life, "agents.toml", user=user, codec=codec, at=at)
+
+    def ended(self, load, how=signal.SIGINT, patience=60):
         """Ends it; a call that failed is a problem."""
-        code = process.end(how, 60)
-        self.house.processes.remove(process)
-        log, report = process.log, process.log.with_suffix("") / "load.json"
         self.killed += how == signal.SIGKILL
-        if report.exists():
-            self.told[log.stem] = json.loads(report.read_text())
-        if code and how != signal.SIGKILL:
-            self.problems.append(f"{log.stem}: exit code {code}: {' '.join(log.read_text().split())[-800:]}")
+        if how == signal.SIGKILL:
+            load.end(how)
+        else:
+            self.told[load.name] = load.told(patience, how)
+            if code := load.child.returncode:
+                self.problems.append(f"{load.name}: exit code {code}: {' '.join(load.said().split())[-800:]}")
 
     def comes_and_goes(self, user, over):
         """An agent who is ended again and again, and comes back at the same address."""
         lives = 0
         while not over.is_set():
-            agent = self.start(f"{user}-{lives}", "agents.toml", user=user, codec="pcma", at=f"{PARTIES}:{user}")
+            agent = self.agent(user, at=f"{PARTIES}:{user}", life=f"-{lives}")
             lives += 1
             over.wait(random.uniform(4, 20))
             self.ended(agent, GOES[user])
@@ -59,13 +57,12 @@ class Loads:
 
     def wrong(self, records):
         """In words, where records, recordings and the loads differ."""
-        folder = self.house.path / "recordings"
         problems, placed, answered, offered = [], Counter(), Counter(), Counter()
         for name, one in self.told.items():
-            for number, side in one.get("kinds", {}).items():
+            for number, side in one["kinds"].items():
                 placed[number] += side["begun"]
                 answered[number] += side["answered"]
-            offered[name.split("-")[0]] += one.get("callees", {}).get("begun", 0)
+            offered[name.split("-")[0]] += one["callees"]["begun"]
         found = {"inbound": defaultdict(list), "outbound": defaultdict(list)}
         for it in records:
             number = user_of(it["callee"])
@@ -89,83 +86,57 @@ class Loads:
             if name != "1001" and twice:
                 problems.append(f"{name}: was called {twice} times while it had a call")
         named = {it.get("variables", {}).get("recording") for it in records} - {None}
+        folder = self.house.path / "recordings"
         files, open_ones = list(folder.rglob("*.wav")), list(folder.rglob(".*.part"))
         if open_ones or len(named) > len(files):
             problems.append(f"{len(open_ones)} recordings are not finished; {len(named)} are named in records, {len(files)} are there")
-        self.counts = {"placed": placed, "answered": answered, "offered": offered, "recordings": len(files), "records": len(records)}
-        return problems
+        counts = {"placed": placed, "answered": answered, "offered": offered, "agents_killed": self.killed}
+        return problems, counts | {"recordings": len(files), "records": len(records)}
 
 
 def main():
-    words = argparse.ArgumentParser()
-    words.add_argument("minutes", type=float, nargs="?", default=30)
-    words.add_argument("--json", default="target/soak-apps.json")
-    for name, usual in (("--rate", 3.0), ("--bytes-per-call", 200), ("--noise-kb", 2048)):
-        words.add_argument(name, type=type(usual), default=usual)
-    options = words.parse_args()
-    seconds = round(options.minutes * 60)
-    problems, series = [], []
+    options = arguments(rate=3.0, bytes_per_call=200, noise_kb=2048, json="target/soak-apps.json")
+    minutes = float((options.words or [30])[0])
+    problems = []
     with House() as house:
         (house.path / "rooms").mkdir()
         for name, length in {"welcome": 1.0, "menu": 2.0, "position": 0.3, **{f"digits/{n}": 0.2 for n in range(10)}}.items():
-            app_house.prompt(house.path / f"prompts/{name}.wav", 500, length)
+            prompt(house.path / f"prompts/{name}.wav", length)
         (house.path / "slots.csv").write_text("\n".join(["user,number", *(f"caller,70{n}" for n in range(1, 9))]))
         for user in (*AGENTS, *GOES):
             (house.path / f"{user}.csv").write_text(f"user,password\n{user},secret-{user}\n")
-        keys = {"server": 'drain_s = 5\nstore = "memory"', "limits": "calls = 1000", "http": "on", "trusted": '"127.0.0.2"'}
-        media = 'ports = "10000-64999"\nthreads = 2\nrtp_timeout_s = 5'
-        server = house.server((PLANS / "b2bua.toml").read_text(), media=media, **keys)
-        baseline, loads, over = server.descriptors(), Loads(house, server, problems), threading.Event()
-        others = [loads.start(user, "agents.toml", user=user, codec=codec, at="127.0.0.1:0") for user, codec in AGENTS.items()]
+        server = Server(house, PLANS / "b2bua.toml").rests()
+        loads, over = Loads(house, server, problems), threading.Event()
+        others = [loads.agent(user, codec) for user, codec in AGENTS.items()]
         others.append(loads.start("codes", "codes.toml"))
-        going = [threading.Thread(target=loads.comes_and_goes, args=(user, over), daemon=True) for user in GOES]
-        for thread in going:
-            thread.start()
-        callers = [loads.start(codec, "callers.toml", codec=codec, rate=options.rate * share) for codec, share in CODECS.items()]
-        began, cpu, now = time.monotonic(), server.cpu(), 0
-        while now < seconds and server.is_alive():
-            time.sleep(1)
-            now = time.monotonic() - began
-            series.append((now, server.rss()))
-            percent = [round(used / now * 100, 1) for used in (server.cpu() - cpu, sum(load.cpu() for load in callers if load.is_alive()))]
-            if len(series) % 60 == 30:
-                calls = server.holdings()["calls"]
-                print(f"{now / 60:.1f} min: {calls} calls, {series[-1][1] // 1024} KB, CPU of server and callers: {percent} %", flush=True)
+        house.callback(over.set)
+        pool = ThreadPoolExecutor()
+        going = [pool.submit(loads.comes_and_goes, user, over) for user in GOES]
+        words = {"seconds": minutes * 60, "grown_kb": allowed_kb(options, minutes * 60 * options.rate * 3 / 8)}
+        callers = []
+        for codec, share in CODECS.items():
+            words |= {"codec": codec, "rate": options.rate * share}
+            callers.append(loads.start(codec, "callers.toml", "--watch-pid", server.pid, **words))
+        for load in callers:
+            loads.ended(load, None, minutes * 60 + 90)
         if not server.is_alive():
-            sys.exit(f"the server has ended:\n{server.log.read_text()[-3000:]}")
-        # A second signal would end one at once.
-        for load in callers:
-            load.child.send_signal(signal.SIGINT)
-        for load in callers:
-            load.child.wait(60)
-            loads.ended(load)
+            sys.exit(f"the server has ended:\n{server.said()[-3000:]}")
         over.set()
-        for thread in going:
-            thread.join()
+        for agent in going:
+            agent.result()
         for load in others:
             loads.ended(load)
         wait_for(lambda: server.is_quiet(0), "nothing to be held", 100, 0.5)
         metrics = server.metrics()
-        problems += server.not_let_go(baseline)
-        problems += [f"{name} is {metrics[name]:.0f}" for name in NEVER if metrics.get(name)]
-        # What is kept of ended calls, and of sounds, is filled first.
-        figures = memory(series, min(series[-1][0] / 2, 1500), options, problems)
-        close(loads, server, problems)
-        log = server.log.read_text().splitlines()
-        problems += [f"the server's log: {line[:300]}" for line in log if " ERROR " in line or "panicked" in line][:1]
-        result = {
-            "machine": machine(),
-            "minutes": options.minutes,
-            **loads.counts,
-            "agents_killed": loads.killed,
-            "cpu_percent_of_server_and_callers": percent,
-            "ticks": {k: v for k, v in metrics.items() if k.startswith("b2b_media_ticks")},
-            "problems": problems,
-            **figures,
-        }
-    shown = {key: value for key, value in result.items() if key != "rss_kb_series"}
-    conclude(options.json, result, json.dumps(shown, indent=1))
+        problems += server.not_let_go() + server.never() + server.stop()
+        problems += [f"the server's log: {line[:300]}" for line in server.said().splitlines() if " ERROR " in line or "panicked" in line][:1]
+        wrong, figures = loads.wrong(server.cdrs())
+    told = loads.told[callers[0].name]
+    figures |= {"minutes": minutes, "cpu_percent": told["watched"]["cpu_pct"], **memory(told)}
+    figures["ticks"] = {k: v for k, v in metrics.items() if k.startswith("b2b_media_ticks")}
+    print(json.dumps({key: value for key, value in figures.items() if key != "rss_kb_series"}, indent=1))
+    conclude(options.json, problems + wrong, **figures)
 
 
 if __name__ == "__main__":
-    ending(main)
+    main()

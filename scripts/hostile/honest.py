@@ -6,105 +6,61 @@ its sound back; all others call each other's phones. All give their passwords. `
 number was dialled: a phone that is called without it, or by the number of others, is called by nobody honest.
 """
 
-import collections
-import json
+import signal
+from collections import Counter, defaultdict
+from pathlib import Path
+from string import Template
 
 import world as worlds
-from machine import wait_for
+from load import Load
 
-# Calls last 4 to 8 s: two to three until both hear each other, and so long.
-STAY, MEAN = (2, 5), 6
-# What any party may be at worst: the longest gap in what it hears, and how long that takes from mouth to ear, ms;
-# and its MOS, which is lower where 5 % are missing.
-GAP_MS, WAY_MS, MOS = 500, 500, 3.8
+PLANS = Path(__file__).with_name("honest_plans")
+# How long a call lasts, s.
+MEAN = 6
 # A load that is asked to end waits for its calls for 35 s, and takes users back.
 PATIENCE = 60
-
-PLAN = """
-[load]
-sip_bind = "{first}:{port}"
-addresses = [{addresses}]
-domain = "{domain}"
-codecs = ["pcmu"]
-hold_s = "uniform {stay[0]} {stay[1]}"
-{more}
-"""
-CALLER = """
-[[stage]]
-rate = {rate}
-[caller]
-users = "{name}.csv"
-steps = ["header Subject: {{number}}", "dial {{number}}", "say mark", "hears mark within 5 s", "stay", "hang up"]
-"""
-PHONE = """
-[[callee]]
-name = "{tens}"
-called = ["{tens}*"]
-steps = ["expect header Subject: {tens}*", "ring", "answer", "say mark", "hears mark within 5 s", "hung up"]
-{more}
-"""
-# Whoever is not to be called at all.
-REST = '[[callee]]\nname = "rest"\nsteps = ["expect header Subject: none", "answer"]\n'
 
 
 class Honest:
     """All honest calls of a run."""
 
-    def __init__(self, house, world, binary, core):
-        self.house, self.world, self.binary, self.core, self.loads = house, world, binary, core, {}
-        self.callers = collections.defaultdict(list)
-        for n in range(world.calls):
+    def __init__(self, house, world, server, binary, core):
+        self.house, self.world, self.loads = house, world, {}
+        self.usual = {"binary": binary, "core": core, "patience": 120, "domain": worlds.DOMAIN}
+        callers, phones = defaultdict(list), [(str(4000 + n), "") for n in range(world.calls)]
+        for n, (phone, _) in enumerate(phones):
             nat, paid = n % 3 == 0, n % 10 == 9
-            self.callers[("paid" if paid else "calls") + ("-nat" if nat else "")].append(
-                (str(3000 + n), f"{worlds.PAID}{n:04d}" if paid else str(4000 + n)))
+            callers[("paid" if paid else "calls") + ("-nat" if nat else "")].append(
+                (str(3000 + n), f"{worlds.PAID}{n:04d}" if paid else phone))
+        # Phones are registered before anybody calls them.
+        phone = Template((PLANS / "phone.toml").read_text())
+        kinds = "".join(phone.substitute(tens=tens) for tens in sorted({name[:3] for name, _ in phones}))
+        self._load("phones", "phones.toml", 36, phones, kinds=kinds, pid=server.pid)
+        for port, (name, users) in enumerate(callers.items(), 5060):
+            nat = 'rtp_advertise = "10.1.0.5"' if "nat" in name else ""
+            words = {"rate": len(users) / MEAN, "ears": "echo" if "paid" in name else "mark", "nat": nat, "port": port}
+            self._load(name, "callers.toml", 20, users, **words)
 
-    def start(self):
-        """Phones are registered before anybody calls them."""
-        phones = [(str(4000 + n), "") for n in range(self.world.calls)]
-        registrar = f'users = "phones.csv"\nregistrar = "sip:{self.world.server[0]}"\nexpires_s = 7200'
-        tens = sorted({name[:3] for name, _ in phones})
-        more = "".join(PHONE.format(tens=it, more=registrar if it == tens[0] else "") for it in tens)
-        self._load("phones", 36, 5060, phones, "", more + REST)
-        for port, (name, users) in enumerate(self.callers.items()):
-            keys = f'target = "sip:{self.world.server[0]}"\n'
-            keys += 'rtp_advertise = "10.1.0.5"\n' if "nat" in name else ""
-            keys += 'ears = "echo"\n' if "paid" in name else ""
-            self._load(name, 20, 5060 + port, users, keys, CALLER.format(name=name, rate=len(users) / MEAN))
-
-    def _load(self, name, first, port, users, keys, tables):
-        folder = self.house.path
+    def _load(self, name, plan, first, users, **words):
         lines = [f"{user},{worlds.password(user)},{number}\n" for user, number in users]
-        (folder / f"{name}.csv").write_text("user,password,number\n" + "".join(lines))
-        plan = PLAN.format(first=self.world.at(first), port=port, domain=worlds.DOMAIN, stay=STAY, more=keys + tables,
-                           addresses=", ".join(f'"{self.world.at(first + n)}"' for n in range(16)))
-        (folder / f"{name}.toml").write_text(plan)
-        command = [self.binary, "--role", "load", "--plan", folder / f"{name}.toml", "--report", folder / name]
-        load = self.loads[name] = self.house.start(name, command, self.core)
-        wait_for(lambda: "READY role=load" in load.log.read_text() or not load.is_alive(), name, 120)
+        (self.house.path / f"{name}.csv").write_text("user,password,number\n" + "".join(lines))
+        words["addresses"] = ", ".join(f'"{self.world.at(first + n)}"' for n in range(16))
+        words |= {"first": self.world.at(first), "server": self.world.server[0], "users": f"{name}.csv"}
+        self.loads[name] = Load(self.house, name, plan=PLANS / plan, **self.usual, **words)
 
     def is_alive(self):
         return all(load.is_alive() for load in self.loads.values())
 
-    def words(self):
-        return "\n".join(load.log.read_text()[-1000:] for load in self.loads.values())
-
-    def end(self, patience=PATIENCE):
+    def end(self):
         """Callers first: phones answer until nobody calls any more. What became of all calls."""
-        for name in [*self.callers, "phones"]:
-            self.loads[name].end(patience=patience)
-        runs = {}
-        for name, load in self.loads.items():
-            file = self.house.path / name / "load.json"
-            if not file.exists():
-                return {"problem": f"{name} has no report: {load.log.read_text()[-800:]}"}
-            runs[name] = json.loads(file.read_text())
-        return told(runs)
+        order = [*list(self.loads)[1:], "phones"]
+        return told({name: self.loads[name].told(PATIENCE, signal.SIGINT) for name in order})
 
 
 def told(runs):
-    """Figures of all loads together; `failed` has those of each kind by reason."""
+    """Figures of all loads together; `failed` has those of each kind by reason, `late` limits that were not kept."""
     phones, callers = runs["phones"]["callees"], {name: run["callers"] for name, run in runs.items() if name != "phones"}
-    sides, failed = {"phones": phones, **callers}, collections.defaultdict(collections.Counter)
+    sides, failed = {"phones": phones, **callers}, defaultdict(Counter)
     for name, side in sides.items():
         for it in side["failures"]:
             failed[kind_of(it["step"], it["why"])][f"{name}, {it['step']}: {it['why']}"] += it["calls"]
@@ -125,6 +81,7 @@ def told(runs):
     return {
         "calls": sum(it["done"] + it["failed"] for it in callers.values()),
         "failed": {kind: dict(+whose) for kind, whose in failed.items() if +whose},
+        "late": [f"{name}, {why}" for name, run in runs.items() for why in run["verdict"]["why"]],
         "parties": sum(side["done"] for side in sides.values()), "judged": sum(it["judged"] for it in ears),
         "said": sum(side["packets"]["sent"] for side in sides.values()),
         "heard": sum(side["packets"]["received"] for side in sides.values()),
@@ -134,6 +91,7 @@ def told(runs):
         "mos": min((side["mos"]["min"] for side in sides.values() if side["mos"]["min"]), default=0),
         "setup_p99_ms": max(run["setup"]["p99_ms"] for run in runs.values()),
         "sleeper_ms": max(run["sleeper_longest_ms"] for run in runs.values()),
+        "watched": runs["phones"]["watched"],
     }
 
 

@@ -1,10 +1,11 @@
 """See scripts/hostile.sh."""
 
 import argparse
-import contextlib
 import json
 import os
 import secrets
+import signal
+import socket
 import subprocess
 import sys
 import time
@@ -15,7 +16,7 @@ HERE = Path(__file__).resolve().parent
 sys.path.insert(0, str(HERE.parent / "b2bua"))
 
 import machine  # noqa: E402
-from machine import House, Process, wait_for  # noqa: E402
+from machine import House, Process  # noqa: E402
 
 import attack as attacks  # noqa: E402
 import table  # noqa: E402
@@ -28,8 +29,7 @@ class Server(machine.Server):
     """The server under attack, with a token for those who judge."""
 
     def __init__(self, house, world, binary, chosen):
-        self.house, self.world, self.http = house, world, world.http
-        self.records = house.path / "cdr.jsonl"
+        self.world, self.http = world, world.http
         changes = {}
         for one in chosen:
             for section, lines in one.changes(world.base).items():
@@ -38,25 +38,14 @@ class Server(machine.Server):
         config.write_text(worlds.configuration(world, attacks.ALL.values(), changes))
         # As a service that nobody has told about files of its own.
         command = ["sh", "-c", 'umask 022; exec "$@"', "sh", binary, "--role", "b2bua", "--config", config]
-        Process.__init__(self, command, CORES, house.path / "server.log", cwd=house.path)
-        house.processes.append(self)
-        wait_for(lambda: "READY role=b2bua" in self.log.read_text() or not self.is_alive(), "the server", 120)
-        if not self.is_alive():
-            sys.exit(f"the server did not start:\n{self.log.read_text()[-3000:]}")
+        Process.__init__(self, house, "server", command, CORES)
+        self.ready("READY role=b2bua", 120)
 
     def get(self, path):
         fields = {"Authorization": f"Bearer {self.world.token}"} if self.world.token else {}
         request = urllib.request.Request(f"http://{self.http}{path}", headers=fields)
         with urllib.request.urlopen(request, timeout=20) as answer:
             return answer.read().decode()
-
-    def waited(self):
-        """Seconds that each thread was ready to run and the machine was busy with others."""
-        found = {}
-        for task in Path(f"/proc/{self.pid}/task").glob("*/schedstat"):
-            with contextlib.suppress(OSError):
-                found[task.parent.name] = int(task.read_text().split()[1]) / 1e9
-        return found
 
     def counted(self):
         """/metrics, or nothing: it may be that it cannot answer."""
@@ -70,18 +59,19 @@ def house_with(options, chosen, calls=0, token=True, together=False):
     """A folder, its world, the carrier and the server."""
     house = House()
     try:
-        world = worlds.World.new(house.path, machine.free_port(), calls, options.quick, options.base)
+        with socket.create_server(("127.0.0.1", 0)) as free:
+            http_port = free.getsockname()[1]
+        world = worlds.World.new(house.path, http_port, calls, options.quick, options.base)
         world.known["together"] = together
         world.known["gift"] = attacks.ALL["rtp-digits"].number(0)
         if token:
             world.known.update(token=secrets.token_hex(16), reader=secrets.token_hex(16))
         world = worlds.World(world.known)
         world.path = world.write()
-        carrier = house.start("carrier", [sys.executable, "-B", HERE / "carrier.py", world.path], CORES)
-        wait_for(lambda: "UP" in carrier.log.read_text() or not carrier.is_alive(), "the carrier")
+        Process(house, "carrier", [sys.executable, "-B", HERE / "carrier.py", world.path], CORES).ready("UP")
         server = Server(house, world, options.binary, chosen)
     except BaseException:
-        house.__exit__()
+        house.close()
         raise
     return house, world, server
 
@@ -94,7 +84,7 @@ def attacker(house, world, one, seconds):
     child = subprocess.Popen(list(map(str, command)), stdin=subprocess.DEVNULL, stdout=log.open("w"), stderr=errors)
     process = Process.__new__(Process)
     process.child, process.pid, process.log, process.errors = child, child.pid, log, Path(errors.name)
-    house.processes.append(process)
+    house.callback(process.end, signal.SIGKILL)
     return process
 
 

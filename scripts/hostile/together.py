@@ -1,24 +1,23 @@
 """All attacks at once beside honest calls, and the verdict."""
 
 import contextlib
-import json
-import os
 import subprocess
-import sys
 import time
-from pathlib import Path
 
 import attack as attacks
 import machine
 import run as runs
 import world as worlds
-from honest import GAP_MS, MOS, WAY_MS, Honest
+from honest import Honest
 
+# What any call may be at worst: how long its sound takes from mouth to ear, ms, and its MOS, which is lower where 5 %
+# are missing. The longest gap is in the plans.
+WAY_MS, MOS = 500, 3.8
 # What a debug build of the server may have more at the end than after the first minute, and beside that a minute.
 MEMORY_KB, MEMORY_KB_MINUTE = 48_000, 200
-# A thread of the server that waits for the machine for more of the time than this: what is late, or not answered in
-# time, says nothing about the server. All else does.
-BUSY = 0.2
+# A thread of the server that waits for the machine for more percent of the time than this: what is late, or not
+# answered in time, says nothing about the server. All else does.
+BUSY = 20
 # Nor does it where a program that only sleeps has overslept this much at once: half of what is late.
 STOPPED_MS = 250
 # Attacks end within so long after the time is over.
@@ -31,24 +30,14 @@ def run(options):
     seconds = options.minutes * 60
     house, world, server = runs.house_with(options, chosen, calls, together=True)
     with house:
-        honest = Honest(house, world, options.binary, runs.CORES)
-        honest.start()
-        machine.wait_for(lambda: up(server) >= 0.8 * calls or not honest.is_alive(), "the calls", 60, 0.5)
-        if not honest.is_alive():
-            sys.exit(f"no calls:\n{honest.words()}\n{server.log.read_text()[-2000:]}")
+        honest = Honest(house, world, server, options.binary, runs.CORES)
+        up = lambda: sum(it for name, it in server.counted().items() if name.startswith("b2b_calls{"))
+        machine.wait_for(lambda: up() >= 0.8 * calls or not honest.is_alive(), "the calls", 60, 0.5)
         print(f"{calls} calls are up; {len(chosen)} attacks for {seconds:.0f} s", flush=True)
-        before, waited, begun = server.counted(), server.waited(), time.monotonic()
-        taken = stolen()
-        series = [(0.0, server.rss())]
+        before, begun = server.counted(), time.monotonic()
         working = {one.name: runs.attacker(house, world, one, seconds) for one in chosen}
-        said = begun
         while time.monotonic() < begun + seconds and server.is_alive() and honest.is_alive():
             time.sleep(1)
-            series.append((time.monotonic() - begun, server.rss() if server.is_alive() else 0))
-            if time.monotonic() > said + 60:
-                said = time.monotonic()
-                print(f"{(said - begun) / 60:.0f} min: {series[-1][1] // 1024} KB", flush=True)
-        during = server.counted() if server.is_alive() else {}
         end = time.monotonic() + PATIENCE
         for process in working.values():
             if server.is_alive():
@@ -56,20 +45,20 @@ def run(options):
                     process.child.wait(max(0.1, end - time.monotonic()))
             process.end()
         took = time.monotonic() - begun
-        alive = server.is_alive()
-        starved = max((it - waited.get(n, 0) for n, it in server.waited().items()), default=0) / took if alive else 0
-        taken = stolen() - taken
-        told = honest.end() if alive else honest.end(1)
-        after = server.counted() if alive else {}
-        quiet = alive and settles(server)
-        left = server.holdings() if alive else {}
-        problems = judge(world, server, alive, told, quiet, left, series, took)
+        path = options.json or "target/hostile.json"
+        if options.keep:
+            subprocess.run(["cp", "-r", house.path, options.keep], check=False)
+        if not server.is_alive():
+            found = {name: runs.told(process) for name, process in working.items()}
+            machine.conclude(path, [f"the process ended: {server.said()[-1500:]}"], attacks=found)
+        told = honest.end()
+        after, left = server.counted(), held_after(server)
+        problems, timed = judge(world, told, left, took) + server.never(), late(told)
         # What only a machine with time for all of it can be held to.
-        timed = late(told)
         found = {}
         for one in chosen:
             it = runs.told(working[one.name]) or {"times": 0, "wins": 0, "got": "", "errors": 1, "error": "did not end"}
-            it["counters"] = runs.risen(before, after or during, one.counters)
+            it["counters"] = runs.risen(before, after, one.counters)
             found[one.name] = it
             if it["wins"]:
                 (timed if one.timed else problems).append(f"{one.name} has won {it['wins']} of {it['times']} times: {it['got']}")
@@ -77,55 +66,31 @@ def run(options):
                 timed.append(f"{one.name} never came to its point: {it['error']}")
             elif one.counters and not it["counters"]:
                 problems.append(f"{one.name}: no counter says so ({', '.join(one.counters)})")
-        result = {
-            "machine": machine.machine(), "binary": str(options.binary), "seconds": round(took), "calls": calls,
-            "honest": told, "attacks": found, "left": left, "problems": problems,
-            "starved": round(starved, 2), "stolen_s": round(taken, 1), "timed": timed,
-            "rss_kb": [series[0][1] // 1024, max(it for _, it in series) // 1024, series[-1][1] // 1024],
-            "abuse": {k: v - before.get(k, 0) for k, v in after.items() if "abuse" in k and v > before.get(k, 0)},
-        }
-        path = Path(options.json or "target/hostile.json")
-        path.parent.mkdir(exist_ok=True)
-        path.write_text(json.dumps(result, indent=1) + "\n")
-        if options.keep:
-            subprocess.run(["cp", "-r", house.path, options.keep], check=False)
-        show(found, told, result)
-        print(f"written: {path}")
-        return 1 if problems else machine.ONLY_SLOW if timed and had_time(result) else 0
+    abuse = {k: v - before.get(k, 0) for k, v in after.items() if "abuse" in k and v > before.get(k, 0)}
+    show(found, told, abuse)
+    # Whether the machine left the server the time to be judged by it.
+    had_time = told["watched"]["waited_pct"] <= BUSY and told["sleeper_ms"] < STOPPED_MS
+    for it in [] if had_time else timed:
+        print(f"not judged, on a machine that was so busy: {it}")
+    machine.conclude(
+        path, problems, timed if had_time else [], binary=str(options.binary), seconds=round(took), calls=calls,
+        honest=told, attacks=found, left=left, abuse=abuse, timed=timed)
 
 
-def had_time(result):
-    """Whether the machine left the server the time to be judged by it."""
-    return result["starved"] <= BUSY and result["honest"].get("sleeper_ms", 0) < STOPPED_MS
-
-
-def stolen():
-    """Seconds of CPU that the machine's host has given to others since the start (proc(5), steal)."""
-    return int(Path("/proc/stat").read_text().split("\n", 1)[0].split()[8]) / os.sysconf("SC_CLK_TCK")
-
-
-def up(server):
-    """Calls that the server has now."""
-    return sum(it for name, it in server.counted().items() if name.startswith("b2b_calls{"))
-
-
-def settles(server):
-    """Whether nothing is held any more of any call."""
+def held_after(server):
+    """What is held of any call, once that is nothing, or 80 s after the end."""
     end = time.monotonic() + 80
-    while time.monotonic() < end:
+    while True:
         held = {name: it for name, it in server.holdings().items() if it and name != "sip_subscriptions"}
-        if not held:
-            return True
+        if not held or time.monotonic() > end:
+            return held
         time.sleep(0.5)
-    return False
 
 
 def late(honest):
     """In words, what honest calls did not get, or not in time."""
-    if "problem" in honest:
-        return []
-    limits = [("gap_ms", GAP_MS, "ms of sound were missing at once"), ("way_ms", WAY_MS, "ms from mouth to ear")]
-    words = [f"{honest[name]:.0f} {what}, {most} are allowed" for name, most, what in limits if honest[name] > most]
+    words = list(honest["late"])
+    words += [f"{honest['way_ms']:.0f} ms from mouth to ear, {WAY_MS} are allowed"] if honest["way_ms"] > WAY_MS else []
     words += [f"the worst call's MOS is {honest['mos']}, {MOS} is the least"] if honest["mos"] < MOS else []
     words += failed(honest, lost="calls were lost", unheard="were not heard", stuck="did not end")
     return [f"honest calls: {it}" for it in words]
@@ -137,57 +102,35 @@ def failed(honest, **kinds):
     return [f"{sum(whose.values())} {what}: {whose}" for what, whose in found if whose]
 
 
-def judge(world, server, alive, honest, quiet, left, series, took):
+def judge(world, honest, left, took):
     """In words, what did not hold of everybody else, however busy the machine was."""
-    problems = []
-    if not alive:
-        problems.append("the process ended: " + server.log.read_text(errors="replace")[-500:])
-    if "problem" in honest:
-        return [*problems, f"the honest calls: {honest['problem']}"]
-    if not honest.get("calls"):
-        problems.append("no honest call came to its end")
-    if honest["judged"] < 0.8 * honest["parties"]:
-        problems.append(f"only {honest['judged']} of {honest['parties']} parties were listened to")
-    problems += [f"honest calls: {it}" for it in failed(
+    problems = [f"honest calls: {it}" for it in failed(
         honest, overheard="times somebody else was heard", strange_calls="phones were called by nobody honest")]
+    if not honest["calls"] or honest["judged"] < 0.8 * honest["parties"]:
+        problems.append(f"only {honest['judged']} of {honest['parties']} parties were listened to")
     noted = world.notes("carrier")
-    foreign = sum(it["method"] == "RTP" for it in noted)
-    if foreign:
+    if foreign := sum(it["method"] == "RTP" for it in noted):
         problems.append(f"the carrier heard {foreign} packets of attackers")
-    bills = [it for it in noted if it["method"] == "INVITE" and not it["uri"].startswith(f"sip:{worlds.PAID}")]
-    if bills:
+    if bills := [it for it in noted if it["method"] == "INVITE" and not it["uri"].startswith(f"sip:{worlds.PAID}")]:
         problems.append(f"the carrier was called {len(bills)} times without a route: {bills[0]['uri']}")
     for who in ("neighbour", "elsewhere"):
-        seen = [it for it in world.notes(who) if it["method"]]
-        if seen:
+        if seen := [it for it in world.notes(who) if it["method"]]:
             problems.append(f"{who} was sent {len(seen)} requests: {seen[0]['method']} {seen[0]['uri']}")
-    if alive and not quiet:
-        problems.append(f"still held: { {k: v for k, v in left.items() if v} }")
-    settled = [it for at, it in series if at >= min(60, took / 2)] or [series[-1][1]]
-    allowed = (MEMORY_KB + MEMORY_KB_MINUTE * took / 60) * 1024
-    if series[-1][1] - settled[0] > allowed:
-        problems.append(f"memory grew by {(series[-1][1] - settled[0]) // 1024} KB, {allowed // 1024:.0f} are allowed")
-    metrics = server.counted() if alive else {}
-    for name in ("b2b_handler_panics_total", "b2b_panics_total", "b2b_illegal_events_total", 'b2b_records_total{result="lost"}'):
-        if metrics.get(name):
-            problems.append(f"{name} is {metrics[name]:.0f}")
+    if left:
+        problems.append(f"still held: {left}")
+    series = [it["memory_kb"] for it in honest["watched"]["over_time"] if it["at_s"] >= min(60, took / 2)]
+    grown, allowed = series[-1] - series[0], MEMORY_KB + MEMORY_KB_MINUTE * took / 60
+    if grown > allowed:
+        problems.append(f"memory grew by {grown} KB, {allowed:.0f} are allowed")
     return problems
 
 
-def show(found, honest, result):
+def show(found, honest, abuse):
     print(f"\n{'attack':18} {'times':>5} {'wins':>5}  {'counters':40} what it got")
     for name, it in found.items():
         counters = ", ".join(f"{k.removeprefix('b2b_')} +{v:.0f}" for k, v in list(it["counters"].items())[:2])
         print(f"{name:18} {it['times']:5} {it['wins']:5}  {counters[:40]:40} {it['got'] or it['error']}")
-    print(f"\nhonest calls: {honest}\nmemory: {result['rss_kb']} KB at first, most, at last\nrefused: {result['abuse']}")
-    busy = not had_time(result)
-    print(f"machine: the server waited for it {result['starved']:.0%} of the time, its host took {result['stolen_s']} s of CPU; "
-          f"who only sleeps overslept {honest.get('sleeper_ms')} ms at most")
-    if busy:
-        print("so what is only late is not judged")
-    for it in result["timed"]:
-        print(f"{'not judged' if busy else 'LATE'}: {it}")
-    for it in result["problems"]:
-        print(f"NOT HELD: {it}")
-    bad = result["problems"] + ([] if busy else result["timed"])
-    print("held" if not bad else f"{len(bad)} things did not hold")
+    watched = {key: it for key, it in honest["watched"].items() if key in ("cpu_pct", "waited_pct", "memory_kb")}
+    print(f"\nhonest calls: {honest | {'watched': watched}}\nrefused: {abuse}")
+    print(f"machine: a thread of the server waited for it {watched['waited_pct']:.0f} % of the time; "
+          f"who only sleeps overslept {honest['sleeper_ms']} ms at most")
