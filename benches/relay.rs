@@ -39,7 +39,7 @@ fn relay(load: &mut Load, seconds: u32) -> Measured {
     for call in 0..load.calls() {
         let mut near = None;
         let ends = [0, 1].map(|side| {
-            let (id, local) = relay.open(false, near, EndpointConfig::default()).expect("an endpoint");
+            let (id, local) = relay.open(false, near, EndpointConfig::default()).wait().expect("an endpoint");
             near = Some(id);
             let rtp = load.party(call * 2 + side);
             relay.describe(id, Remote::at(rtp));
@@ -48,7 +48,7 @@ fn relay(load: &mut Load, seconds: u32) -> Measured {
         });
         assert!(relay.join(ends[0], ends[1], way, way));
     }
-    let last = relay.open(false, None, EndpointConfig::default()).expect("an endpoint").0;
+    let last = relay.open(false, None, EndpointConfig::default()).wait().expect("an endpoint").0;
     // Commands are obeyed in their order: all are joined when this is answered.
     relay.stats(last).blocking_recv().expect("counters");
     load.run(&servers, "relay-0", seconds)

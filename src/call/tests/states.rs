@@ -1,6 +1,6 @@
 //! The tables of designs/0024-call-states.md are those of the code.
 
-use std::fmt::{Debug, Write};
+use std::fmt::Debug;
 use std::fs;
 use std::path::Path;
 
@@ -17,13 +17,13 @@ fn table<S: Debug + Copy, E: Debug + Copy, X>(
     next: fn(S, E) -> Result<S, X>,
 ) -> String {
     let mut text = "|".to_owned();
-    events.iter().for_each(|event| write!(text, " | {event:?}").unwrap());
+    events.iter().for_each(|event| text += &format!(" | {event:?}"));
     text += &format!(" |\n|---{}|\n", "|---".repeat(events.len()));
     for state in states {
-        write!(text, "| **{state:?}**").unwrap();
+        text += &format!("| **{state:?}**");
         for event in events {
             match next(*state, *event) {
-                Ok(to) => write!(text, " | {to:?}").unwrap(),
+                Ok(to) => text += &format!(" | {to:?}"),
                 Err(_) => text += " |",
             }
         }
