@@ -99,6 +99,8 @@ def kind_of(step, why):
     """Of a failed call."""
     if step.startswith("expect header"):
         return "strange_calls"
-    if step == "say mark":
-        return "unheard" if why in ("it heard nothing", "the far end did not hear it") else "overheard"
-    return "unheard" if step.startswith("hears mark") and why == "not in time" else "lost"
+    if step.startswith(("say mark", "hears mark")):
+        if why in ("it heard nothing", "the far end did not hear it", "not in time"):
+            return "unheard"
+        return "overheard" if why.startswith("it heard") else "lost"
+    return "lost"
