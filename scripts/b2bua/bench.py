@@ -150,7 +150,8 @@ def held(options, count, rtcp):
             judged("resident memory per held call, KB", each, 25.0, problems=PROBLEMS)
             judged("calls held at once", count)
         kind = "mux" if rtcp == MUX else "sockets"
-        TABLE.append(f"  with {count:>5} held (RTCP: {kind}): {cost:.4f} ms a call, {each} KB each, kernel {kernel_each} KB, idle {idle} %")
+        held_so = f"  with {count:>5} held (RTCP: {kind}): {cost:.4f} ms a call, {each} KB each"
+        TABLE.append(f"{held_so}, kernel {kernel_each} KB, idle {idle} %")
         found = {"held": count, "rtcp": kind, "ms_per_call": round(cost, 4), "setup_ms_per_call": round(setup, 4)}
         found |= {"idle_percent": idle, "rss_mb": round(rss / 2**20, 1), "rss_kb_per_call": each}
         return found | {"kernel_kb_per_call": kernel_each}

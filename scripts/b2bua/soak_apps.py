@@ -129,7 +129,8 @@ def main():
         wait_for(lambda: server.is_quiet(0), "nothing to be held", 100, 0.5)
         metrics = server.metrics()
         problems += server.not_let_go() + server.never() + server.stop()
-        problems += [f"the server's log: {line[:300]}" for line in server.said().splitlines() if " ERROR " in line or "panicked" in line][:1]
+        bad = [line for line in server.said().splitlines() if " ERROR " in line or "panicked" in line]
+        problems += [f"the server's log: {line[:300]}" for line in bad[:1]]
         wrong, figures = loads.wrong(server.cdrs())
     told = loads.told[callers[0].name]
     figures |= {"minutes": minutes, "cpu_percent": told["watched"]["cpu_pct"], **memory(told)}
