@@ -107,6 +107,7 @@ const CLOCK: &[&str] = &[
     "main",
     "media::disk",
     "media::recording::thread",
+    "media::relay::sockets",
     "media::relay::thread",
     "media::worker::handle",
     "media::worker::thread",
