@@ -223,14 +223,15 @@ impl RelayHandle {
         opening::open(&self.threads, near, (address, config), &self.answers)
     }
 
-    /// Opens an endpoint on the thread of `near`, for who cannot wait: some that are bound ahead are kept for that.
+    /// Opens an endpoint on the thread of `near`, for who cannot go on without: some that are bound ahead are kept for
+    /// that. Blocks where even those are taken.
     ///
     /// # Errors
     /// See [`OpenError`].
     pub fn open_now(&self, ipv6: bool, near: RelayId, config: &EndpointConfig) -> Opened {
         let address = self.addresses.iter().position(|ip| ip.is_ipv6() == ipv6).ok_or(OpenError::Family)?;
         let thread = self.threads.get(usize::from(near.thread)).ok_or(OpenError::Stopped)?;
-        thread.take(address, config, true).ok_or(OpenError::Ports)
+        thread.take_or_wait(address, config)
     }
 
     fn command(&self, id: RelayId, command: Command) {

@@ -4,8 +4,9 @@
 use std::net::SocketAddr;
 use std::sync::Arc;
 use std::sync::atomic::Ordering;
+use std::time::Duration;
 
-use crossbeam_channel::{Receiver, Sender};
+use crossbeam_channel::{Receiver, RecvTimeoutError, Sender};
 use tokio::sync::oneshot;
 
 use super::answer::{Answer, Reply};
@@ -16,6 +17,9 @@ use super::{EndpointConfig, RelayId};
 
 /// Endpoints bound ahead, of each address, that are kept for who cannot wait while more can be bound.
 const KEPT: usize = 8;
+/// How long such a one waits where even those are taken: the thread is awake then and binds more. It takes
+/// microseconds, unless the machine stands still.
+const PATIENCE: Duration = Duration::from_millis(250);
 
 /// Why an endpoint could not be opened.
 #[derive(Debug, Clone, Copy, PartialEq, Eq, thiserror::Error)]
@@ -98,7 +102,33 @@ impl Thread {
     ) -> Option<(RelayId, SocketAddr)> {
         let bound = self.ready.get(address)?;
         let kept = if hurry || self.is_exhausted() { 0 } else { KEPT };
-        let Ready { id, local } = (bound.len() > kept).then(|| bound.try_recv().ok()).flatten()?;
+        let ready = (bound.len() > kept).then(|| bound.try_recv().ok()).flatten()?;
+        Some(self.used(bound, ready, config))
+    }
+
+    /// The same for who cannot go on without: waits where even those that are kept are taken.
+    pub fn take_or_wait(&self, address: usize, config: &EndpointConfig) -> Opened {
+        let bound = self.ready.get(address).ok_or(OpenError::Family)?;
+        if let Some(opened) = self.take(address, config, true) {
+            return Ok(opened);
+        }
+        if self.is_exhausted() {
+            return Err(OpenError::Ports);
+        }
+        self.shared.wake_now();
+        match bound.recv_timeout(PATIENCE) {
+            Ok(ready) => Ok(self.used(bound, ready, config)),
+            Err(RecvTimeoutError::Timeout) => Err(OpenError::Ports),
+            Err(RecvTimeoutError::Disconnected) => Err(OpenError::Stopped),
+        }
+    }
+
+    fn used(
+        &self,
+        bound: &Receiver<Ready>,
+        Ready { id, local }: Ready,
+        config: &EndpointConfig,
+    ) -> (RelayId, SocketAddr) {
         self.shared.open.fetch_add(1, Ordering::Relaxed);
         // Nothing is to be done before the endpoint is described, but for binding more
         // ahead in time: a wake-up costs more than the rest of a command.
@@ -106,7 +136,7 @@ impl Thread {
         if bound.len() < AHEAD / 2 {
             self.shared.wake();
         }
-        Some((id, local))
+        (id, local)
     }
 
     /// Whether nothing more could be bound when that was last tried.
