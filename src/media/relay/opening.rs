@@ -177,3 +177,36 @@ pub(super) fn open(
         None => Opening::Done(Err(OpenError::Ports)),
     }
 }
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn the_last_ones_bound_ahead_are_kept_for_joins_while_more_can_be_bound() {
+        let (commands, _obeyed) = crossbeam_channel::unbounded();
+        let (wanted, asked) = crossbeam_channel::unbounded();
+        let (bound, ready) = crossbeam_channel::unbounded();
+        let shared = Arc::new(Shared::new(Arc::default()).unwrap());
+        let thread = Thread { shared, commands, wanted, ready: vec![ready] };
+        let bind = |count: u16| {
+            for n in 0..count {
+                let id = RelayId { thread: 0, slot: n.into(), generation: 1 };
+                bound.send(Ready { id, local: SocketAddr::from(([127, 0, 0, 1], 2 * n)) }).unwrap();
+            }
+        };
+        let config = EndpointConfig::default();
+        let taken = |hurry| (0..100).map_while(|_| thread.take(0, &config, hurry)).count();
+        bind(20);
+        assert_eq!((taken(false), taken(true), taken(true)), (20 - KEPT, KEPT, 0));
+        let (answers, _) = crossbeam_channel::unbounded();
+        let none = open(std::slice::from_ref(&thread), None, (0, config.clone()), &answers);
+        assert!(matches!(none, Opening::Soon(_)) && asked.len() == 1, "its thread is asked");
+        // Nothing more can be bound: none is kept.
+        thread.shared.exhausted.store(true, Ordering::Release);
+        bind(5);
+        assert_eq!((taken(false), thread.open()), (5, 25));
+        let none = open(std::slice::from_ref(&thread), None, (0, config.clone()), &answers);
+        assert!(matches!(none, Opening::Done(Err(OpenError::Ports))) && asked.len() == 1);
+    }
+}
