@@ -65,7 +65,7 @@ pub fn is_trouble(status: u16) -> bool {
 
 /// After which failures of one target the next one is tried. Silence always leads on,
 /// 6xx never does but for [`Failover::Whatever`].
-#[derive(Debug, Clone, PartialEq, Eq, Default)]
+#[derive(Debug, Clone, PartialEq, Eq, Default, serde::Serialize, serde::Deserialize)]
 pub enum Failover {
     /// After every failure below 600.
     #[default]

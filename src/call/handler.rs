@@ -128,7 +128,7 @@ pub struct Party {
 pub type EventFuture = Pin<Box<dyn Future<Output = ()> + Send>>;
 
 /// What becomes of an incoming call when its handler has come back.
-#[derive(Debug, Clone)]
+#[derive(Debug, Clone, serde::Serialize, serde::Deserialize)]
 pub enum HandlerAction {
     /// Not for this handler: the next one is asked. Without a next one: 404.
     Continue,

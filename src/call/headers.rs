@@ -10,7 +10,7 @@ use b2b_sip::endpoint::HeaderFields;
 use b2b_sip::msg::{Headers, Name};
 
 /// One change.
-#[derive(Debug, Clone, PartialEq, Eq)]
+#[derive(Debug, Clone, PartialEq, Eq, serde::Serialize, serde::Deserialize)]
 pub struct HeaderRule {
     pub to: RuledMessage,
     /// Any case and form.
@@ -19,7 +19,7 @@ pub struct HeaderRule {
 }
 
 /// Which messages a rule is about.
-#[derive(Debug, Clone, Copy, PartialEq, Eq, Hash, Default)]
+#[derive(Debug, Clone, Copy, PartialEq, Eq, Hash, Default, serde::Serialize, serde::Deserialize)]
 pub enum RuledMessage {
     /// The INVITE to the callee.
     #[default]
@@ -31,7 +31,7 @@ pub enum RuledMessage {
 }
 
 /// What becomes of a field.
-#[derive(Debug, Clone, PartialEq, Eq)]
+#[derive(Debug, Clone, PartialEq, Eq, serde::Serialize, serde::Deserialize)]
 pub enum HeaderChange {
     /// The lines of the other leg's message go across as they came. Of responses: those
     /// of 1xx and 2xx.

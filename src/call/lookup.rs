@@ -57,7 +57,7 @@ pub enum LookupKind {
 }
 
 /// Where a target can be reached.
-#[derive(Debug, Clone, PartialEq, Eq)]
+#[derive(Debug, Clone, PartialEq, Eq, serde::Serialize, serde::Deserialize)]
 pub struct LookupResult {
     /// What the target turned out to be.
     pub kind: LookupKind,
@@ -81,7 +81,7 @@ impl LookupResult {
 }
 
 /// A URI to dial, and how.
-#[derive(Debug, Clone, PartialEq, Eq)]
+#[derive(Debug, Clone, PartialEq, Eq, serde::Serialize, serde::Deserialize)]
 pub struct ResolvedContact {
     /// The Request-URI.
     pub uri: String,
@@ -97,6 +97,7 @@ pub struct ResolvedContact {
     /// (RFC 3327). It goes before `flow` and `next_hop`.
     pub path: Option<String>,
     /// Header fields of its INVITE.
+    #[serde(with = "crate::controller::json::shared_fields")]
     pub headers: Arc<[(Bytes, Bytes)]>,
     /// What it is not told that we can.
     pub withheld: Withheld,
@@ -133,14 +134,15 @@ pub struct ResolvedContact {
 }
 
 /// A party has redirected a call (3xx): from there on it is a call of that party.
-#[derive(Debug, Clone, PartialEq, Eq, Default)]
+#[derive(Debug, Clone, PartialEq, Eq, Default, serde::Serialize, serde::Deserialize)]
 pub struct Diverted {
     /// The user who did: it counts as one of their calls.
     pub user: Option<Arc<str>>,
     /// The number that was called, for others to see.
     pub number: String,
     /// Why, as RFC 5806 has it.
-    pub reason: &'static str,
+    #[serde(deserialize_with = "crate::identity::diversion::known_word")]
+    pub reason: crate::identity::diversion::ReasonWord,
     /// The route that the call takes from there.
     pub route: Option<String>,
     /// Who has redirected it before.
@@ -183,14 +185,14 @@ impl ResolvedContact {
 }
 
 /// Extensions that a callee is not told of: some providers refuse or mistake them.
-#[derive(Debug, Clone, Copy, PartialEq, Eq, Default)]
+#[derive(Debug, Clone, Copy, PartialEq, Eq, Default, serde::Serialize, serde::Deserialize)]
 pub struct Withheld {
     /// Reliable provisional responses (RFC 3262).
     pub reliable: bool,
 }
 
 /// Through which host of which gateway a contact goes.
-#[derive(Debug, Clone, PartialEq, Eq)]
+#[derive(Debug, Clone, PartialEq, Eq, serde::Serialize, serde::Deserialize)]
 pub struct GatewayUse {
     /// The gateway's name in the configuration.
     pub name: Arc<str>,
@@ -199,6 +201,7 @@ pub struct GatewayUse {
     /// Calls that it takes at once; none: any number.
     pub channels: Option<u32>,
     /// For its challenges.
+    #[serde(skip)]
     pub credentials: Option<Arc<Credentials>>,
     /// By which settings of TLS connections with it are made, as
     /// [`Invite::tls`](b2b_sip::endpoint::Invite::tls); none: the usual ones.
@@ -230,7 +233,7 @@ impl fmt::Debug for Credentials {
 }
 
 /// Why a target cannot be dialled.
-#[derive(Debug, Clone, PartialEq, Eq, thiserror::Error)]
+#[derive(Debug, Clone, PartialEq, Eq, thiserror::Error, serde::Serialize, serde::Deserialize)]
 pub enum LookupError {
     /// The target has not the form of one.
     #[error(
@@ -369,7 +372,7 @@ pub trait Resolver: Send + Sync {
 }
 
 /// What becomes of a session that comes with a provisional response (RFC 3960).
-#[derive(Debug, Clone, Copy, PartialEq, Eq, Default)]
+#[derive(Debug, Clone, Copy, PartialEq, Eq, Default, serde::Serialize, serde::Deserialize)]
 pub enum EarlyMedia {
     /// It goes to the caller, who hears it.
     #[default]

@@ -8,7 +8,7 @@ pub(super) fn named<'de, T: Deserialize<'de>, D: Deserializer<'de>>(name: D) -> 
 }
 
 /// Octets: a text where they are one, else numbers.
-pub(super) mod octets {
+pub(crate) mod octets {
     use serde::{Deserialize, Deserializer, Serializer};
 
     #[derive(Deserialize)]
@@ -30,6 +30,52 @@ pub(super) mod octets {
             Octets::Text(text) => text.into_bytes(),
             Octets::Raw(octets) => octets,
         }))
+    }
+}
+
+/// Header fields, as pairs of octets.
+pub(crate) mod fields {
+    use b2b_sip::endpoint::HeaderFields;
+    use bytes::Bytes;
+    use serde::{Deserialize, Deserializer, Serialize, Serializer};
+
+    #[derive(Serialize)]
+    struct Field<'a>(#[serde(with = "super::octets")] &'a [u8], #[serde(with = "super::octets")] &'a [u8]);
+
+    #[derive(Deserialize)]
+    struct Read(
+        #[serde(deserialize_with = "super::octets::deserialize")] Bytes,
+        #[serde(deserialize_with = "super::octets::deserialize")] Bytes,
+    );
+
+    pub fn serialize<S: Serializer>(fields: &[(Bytes, Bytes)], serializer: S) -> Result<S::Ok, S::Error> {
+        serializer.collect_seq(fields.iter().map(|(name, value)| Field(name, value)))
+    }
+
+    pub fn deserialize<'de, D: Deserializer<'de>>(deserializer: D) -> Result<HeaderFields, D::Error> {
+        let read = Vec::<Read>::deserialize(deserializer)?;
+        Ok(read.into_iter().map(|Read(name, value)| (name, value)).collect())
+    }
+}
+
+/// The same where several have them.
+pub(crate) mod shared_fields {
+    use std::sync::Arc;
+
+    use bytes::Bytes;
+    use serde::{Deserializer, Serializer};
+
+    pub fn serialize<S: Serializer>(
+        fields: &Arc<[(Bytes, Bytes)]>,
+        serializer: S,
+    ) -> Result<S::Ok, S::Error> {
+        super::fields::serialize(fields, serializer)
+    }
+
+    pub fn deserialize<'de, D: Deserializer<'de>>(
+        deserializer: D,
+    ) -> Result<Arc<[(Bytes, Bytes)]>, D::Error> {
+        super::fields::deserialize(deserializer).map(Arc::from)
     }
 }
 

@@ -24,7 +24,7 @@ mod convert;
 mod embedded;
 mod future;
 mod joining;
-mod json;
+pub(crate) mod json;
 mod offers;
 mod recordings;
 mod request;

@@ -211,7 +211,7 @@ impl Joined {
 }
 
 /// What happens to media.
-#[derive(Debug, Clone, PartialEq)]
+#[derive(Debug, Clone, PartialEq, serde::Serialize, serde::Deserialize)]
 pub enum MediaEvent {
     /// The first RTP packet of the party was believed. Once.
     Started {
@@ -281,6 +281,7 @@ pub enum MediaEvent {
         on: bool,
     },
     /// An endpoint's last event: its ports rest.
+    #[serde(skip)]
     Closed {
         /// The endpoint, which is no more.
         endpoint: EndpointId,

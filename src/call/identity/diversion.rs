@@ -2,6 +2,7 @@
 //! the other (RFC 7544).
 
 use b2b_sip::msg::{Name, NameAddr, Request};
+use serde::{Deserialize, Deserializer};
 
 use super::number_of;
 
@@ -23,19 +24,28 @@ const REASONS: [(&str, u16); 11] = [
 /// Diversions that are read of one call, and written: more is a loop.
 pub const MOST: usize = 8;
 
+/// A word of RFC 5806 §4, one of those that are known. A name of its own, since `serde` would borrow a `&str`.
+pub type ReasonWord = &'static str;
+
 /// Somebody has forwarded a call.
-#[derive(Debug, Clone, PartialEq, Eq)]
+#[derive(Debug, Clone, PartialEq, Eq, serde::Serialize, serde::Deserialize)]
 pub struct Diversion {
     /// The number that was called.
     pub number: String,
     /// A word of RFC 5806 §4.
-    pub reason: &'static str,
+    #[serde(deserialize_with = "known_word")]
+    pub reason: ReasonWord,
 }
 
 /// A known word for why a call is diverted.
 pub fn reason(word: &str) -> Option<&'static str> {
     let word = word.split(',').next().unwrap_or_default().trim().trim_matches('"');
     REASONS.iter().find(|(known, _)| known.eq_ignore_ascii_case(word)).map(|(known, _)| *known)
+}
+
+/// A word that was written down.
+pub(crate) fn known_word<'de, D: Deserializer<'de>>(word: D) -> Result<&'static str, D::Error> {
+    Ok(reason(&String::deserialize(word)?).unwrap_or_default())
 }
 
 /// The word for a cause (RFC 4458 §6).

@@ -26,7 +26,7 @@ use diversion::Diversion;
 use signed::Signed;
 
 /// Who calls.
-#[derive(Debug, Clone, Default, PartialEq, Eq)]
+#[derive(Debug, Clone, Default, PartialEq, Eq, serde::Serialize, serde::Deserialize)]
 pub struct CallerIdentity {
     /// The number that the caller has, whether or not it may be shown; may be empty.
     pub number: String,

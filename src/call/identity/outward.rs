@@ -37,7 +37,7 @@ const NAMING: [&str; 12] = [
 ];
 
 /// What a gateway is sent of a caller.
-#[derive(Debug, Clone, Copy, Default, PartialEq, Eq)]
+#[derive(Debug, Clone, Copy, Default, PartialEq, Eq, serde::Serialize, serde::Deserialize)]
 pub struct Sends {
     /// P-Asserted-Identity (RFC 3325 §9.1).
     pub asserted: bool,
@@ -54,14 +54,20 @@ pub struct Sends {
 }
 
 /// How a gateway is told who calls.
-#[derive(Clone)]
+#[derive(Clone, serde::Serialize, serde::Deserialize)]
 pub struct Outward {
     /// It is in the trust domain (RFC 3325 §2.3, Spec(T)).
     pub trusted: bool,
     /// None: nothing but who has redirected the call, at our own address.
     pub sends: Option<Sends>,
-    /// From a number to the one that the gateway is told.
+    /// From a number to the one that the gateway is told. What is written down of it has no rule: numbers
+    /// are as they are.
+    #[serde(skip, default = "unchanged")]
     pub number: Rewrite,
+}
+
+fn unchanged() -> Rewrite {
+    Arc::new(str::to_owned)
 }
 
 impl PartialEq for Outward {
@@ -80,7 +86,7 @@ impl fmt::Debug for Outward {
 }
 
 /// What a host of a gateway is told of one caller.
-#[derive(Debug, Clone, PartialEq, Eq)]
+#[derive(Debug, Clone, PartialEq, Eq, serde::Serialize, serde::Deserialize)]
 pub struct Told {
     /// The number, as the gateway wants it; may be empty.
     pub number: String,

@@ -15,11 +15,12 @@ const SIGNED: [&str; 2] = ["Identity", "Date"];
 const ATTESTED: [&str; 2] = ["P-Attestation-Indicator", "P-Origination-ID"];
 
 /// Fields of an INVITE about its numbers.
-#[derive(Debug, Clone, Default, PartialEq, Eq)]
+#[derive(Debug, Clone, Default, PartialEq, Eq, serde::Serialize, serde::Deserialize)]
 pub struct Signed {
     /// The digits of From and To; none: a name.
     pub numbers: (Option<String>, Option<String>),
     /// The fields, as they came.
+    #[serde(with = "crate::controller::json::fields")]
     pub fields: HeaderFields,
 }
 

@@ -14,7 +14,7 @@ use crate::switch::command::{Command, Record, RecordLeg};
 use crate::{CallId, LegId};
 
 /// Where in the house a call is, for its state.
-#[derive(Debug, Clone, Copy, PartialEq, Eq, Hash)]
+#[derive(Debug, Clone, Copy, PartialEq, Eq, Hash, serde::Serialize, serde::Deserialize)]
 pub enum Place {
     /// A menu, a prompt, a mailbox.
     Ivr,

@@ -27,7 +27,7 @@ use super::handler::{HandlerAction, IncomingCall};
 use super::headers::HeaderRule;
 use super::leg_fsm::TerminationCause;
 use super::lookup::{LookupError, LookupResult, ResolvedContact};
-use super::switch::command::Command;
+use super::switch::command::{Command, Reply};
 pub use super::switch::dial::DialFailure;
 pub use super::switch::driver::{StartError, SwitchThread};
 use super::{BridgeId, CallId, LegId};
@@ -37,7 +37,7 @@ use super::{BridgeId, CallId, LegId};
 pub const TRANSFERRED_BY: &str = "transferred_by";
 
 /// Whom to dial.
-#[derive(Debug, Clone, PartialEq, Eq)]
+#[derive(Debug, Clone, PartialEq, Eq, serde::Serialize, serde::Deserialize)]
 pub enum DialTo {
     /// To be looked up: `user/1001`, `sip:bob@192.0.2.4`, …
     Target(String),
@@ -60,7 +60,7 @@ impl DialTo {
 
 /// A target that is tried before the next one: a user's phones, a gateway's hosts, a
 /// group.
-#[derive(Debug, Clone, PartialEq, Eq, Default)]
+#[derive(Debug, Clone, PartialEq, Eq, Default, serde::Serialize, serde::Deserialize)]
 pub struct DialStage {
     /// What to dial, each with its priority.
     pub contacts: Vec<ResolvedContact>,
@@ -71,7 +71,7 @@ pub struct DialStage {
 }
 
 /// In which order contacts are dialled.
-#[derive(Debug, Clone, Copy, PartialEq, Eq, Default)]
+#[derive(Debug, Clone, Copy, PartialEq, Eq, Default, serde::Serialize, serde::Deserialize)]
 pub enum DialOrder {
     /// One after the other, by priority.
     #[default]
@@ -81,7 +81,7 @@ pub enum DialOrder {
 }
 
 /// How to dial.
-#[derive(Debug, Clone, PartialEq, Eq)]
+#[derive(Debug, Clone, PartialEq, Eq, serde::Serialize, serde::Deserialize)]
 pub struct DialOptions {
     /// One after the other, or together.
     pub order: DialOrder,
@@ -118,7 +118,7 @@ pub struct DialOptions {
 }
 
 /// The route of a call: its name, and in words where it leads and why.
-#[derive(Debug, Clone, PartialEq, Eq)]
+#[derive(Debug, Clone, PartialEq, Eq, serde::Serialize, serde::Deserialize)]
 pub struct RouteTaken {
     /// The name of the route in the configuration.
     pub name: String,
@@ -149,7 +149,7 @@ impl Default for DialOptions {
 }
 
 /// Whom to dial, and how.
-#[derive(Debug, Clone, PartialEq, Eq)]
+#[derive(Debug, Clone, PartialEq, Eq, serde::Serialize, serde::Deserialize)]
 pub struct DialRequest {
     /// Whom.
     pub to: DialTo,
@@ -226,7 +226,7 @@ pub enum CallError {
 }
 
 /// What [`CallService::wait_for_termination`] waits for.
-#[derive(Debug, Clone, Copy, PartialEq, Eq, Hash)]
+#[derive(Debug, Clone, Copy, PartialEq, Eq, Hash, serde::Serialize, serde::Deserialize)]
 pub enum Watched {
     /// The end of a leg.
     Leg(LegId),
@@ -351,7 +351,8 @@ impl CallService {
         let (started, call) = oneshot::channel();
         let (reply, answer) = oneshot::channel();
         let request = Box::new(request);
-        let sent = self.commands.send(Command::Dial { request, started: Some(started), reply });
+        let sent =
+            self.commands.send(Command::Dial { request, started: Some(started.into()), reply: reply.into() });
         sent.map_err(|_| DialError::Stopping)?;
         let call = call.await.map_err(|_| DialError::Stopping)?;
         Ok((call, async move { answer.await.unwrap_or(Err(DialError::Stopping)) }))
@@ -485,15 +486,15 @@ impl CallService {
 
     async fn command(
         &self,
-        make: impl FnOnce(oneshot::Sender<Result<(), CallError>>) -> Command,
+        make: impl FnOnce(Reply<Result<(), CallError>>) -> Command,
     ) -> Result<(), CallError> {
         self.ask(make).await.unwrap_or(Err(CallError::Stopping))
     }
 
     /// None: the calls' thread has ended.
-    async fn ask<T>(&self, make: impl FnOnce(oneshot::Sender<T>) -> Command) -> Option<T> {
+    async fn ask<T>(&self, make: impl FnOnce(Reply<T>) -> Command) -> Option<T> {
         let (reply, answer) = oneshot::channel();
-        self.commands.send(make(reply)).ok()?;
+        self.commands.send(make(reply.into())).ok()?;
         answer.await.ok()
     }
 }

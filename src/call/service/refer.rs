@@ -5,7 +5,7 @@ use crate::LegId;
 use crate::switch::command::Command;
 
 /// Where a party is sent, by REFER.
-#[derive(Debug, Clone, PartialEq, Eq, Default)]
+#[derive(Debug, Clone, PartialEq, Eq, Default, serde::Serialize, serde::Deserialize)]
 pub struct ReferRequest {
     /// What Refer-To says: a `sip:`, `sips:` (RFC 3261 §19.1) or `tel:` URI (RFC 3966).
     pub to: String,

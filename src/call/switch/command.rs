@@ -20,7 +20,39 @@ use crate::{BridgeId, CallId, LegId};
 use b2b_sip::endpoint::HeaderFields;
 
 /// Where an answer goes. A receiver that is gone is no fault.
-pub(crate) type Reply<T> = oneshot::Sender<T>;
+/// The way back of an answer. One that leads nowhere stands in a command that was read from a journal.
+#[derive(Debug)]
+pub(crate) struct Reply<T>(Option<oneshot::Sender<T>>);
+
+impl<T> Default for Reply<T> {
+    fn default() -> Self {
+        Reply(None)
+    }
+}
+
+impl<T> From<oneshot::Sender<T>> for Reply<T> {
+    fn from(sender: oneshot::Sender<T>) -> Self {
+        Reply(Some(sender))
+    }
+}
+
+impl<T> Reply<T> {
+    /// Gives the answer.
+    ///
+    /// # Errors
+    /// Nobody waits for it.
+    pub fn send(self, answer: T) -> Result<(), T> {
+        match self.0 {
+            Some(sender) => sender.send(answer),
+            None => Err(answer),
+        }
+    }
+
+    /// Whether nobody waits for the answer any more.
+    pub fn is_closed(&self) -> bool {
+        self.0.as_ref().is_none_or(oneshot::Sender::is_closed)
+    }
+}
 
 /// When somebody wants to be woken.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
@@ -31,6 +63,7 @@ pub(crate) enum Until {
 }
 
 /// What is wanted of a call's recording.
+#[derive(serde::Serialize, serde::Deserialize)]
 pub(crate) enum Record {
     /// Into this file, or as the switch was told.
     Begin(Option<Box<RecordingSpec>>),
@@ -39,7 +72,7 @@ pub(crate) enum Record {
 }
 
 /// What is wanted of a leg's own recording.
-#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+#[derive(Debug, Clone, Copy, PartialEq, Eq, serde::Serialize, serde::Deserialize)]
 pub(crate) enum RecordLeg {
     /// What it says, or both sides.
     Begin {
@@ -50,36 +83,46 @@ pub(crate) enum RecordLeg {
 }
 
 /// One command.
+#[derive(serde::Serialize, serde::Deserialize)]
+#[serde(rename_all = "snake_case")]
 pub(crate) enum Command {
     Lookup {
         target: String,
+        #[serde(skip)]
         reply: Reply<Result<LookupResult, LookupError>>,
     },
     Adopt {
         leg: LegId,
+        #[serde(skip)]
         reply: Reply<Result<(), CallError>>,
     },
     Answer {
         leg: LegId,
         /// Header fields of the 200.
+        #[serde(with = "crate::controller::json::fields")]
         headers: HeaderFields,
+        #[serde(skip)]
         reply: Reply<Result<(), CallError>>,
     },
     Reject {
         leg: LegId,
         status: u16,
         reason: String,
+        #[serde(skip)]
         reply: Reply<Result<(), CallError>>,
     },
     Dial {
         request: Box<DialRequest>,
         /// Told at once which call it is.
+        #[serde(skip)]
         started: Option<Reply<CallId>>,
+        #[serde(skip)]
         reply: Reply<Result<LegId, DialError>>,
     },
     DialAndBridge {
         leg: LegId,
         request: Box<DialRequest>,
+        #[serde(skip)]
         reply: Reply<Result<BridgeId, DialError>>,
     },
     Bridge {
@@ -87,6 +130,7 @@ pub(crate) enum Command {
         b: LegId,
         mode: BridgeMode,
         auto_hangup: bool,
+        #[serde(skip)]
         reply: Reply<Result<BridgeId, CallError>>,
     },
     Transfer {
@@ -94,37 +138,44 @@ pub(crate) enum Command {
         target: String,
         /// Changes to the INVITE of the target.
         rules: Arc<[HeaderRule]>,
+        #[serde(skip)]
         reply: Reply<Result<(), CallError>>,
     },
     /// Asks a party to call somebody by itself.
     Refer {
         leg: LegId,
         request: ReferRequest,
+        #[serde(skip)]
         reply: Reply<Result<ReferOutcome, ReferError>>,
     },
     /// Puts a party on hold, with music for it or without a sound, or takes it back.
     Hold {
         leg: LegId,
         hold: Hold,
+        #[serde(skip)]
         reply: Reply<Result<(), CallError>>,
     },
     Unbridge {
         leg: LegId,
         /// Whoever has this leg keeps it.
         kept: bool,
+        #[serde(skip)]
         reply: Reply<Result<(CallId, LegId), CallError>>,
     },
     RecordLeg {
         leg: LegId,
         what: RecordLeg,
+        #[serde(skip)]
         reply: Reply<Result<Option<Recorded>, CallError>>,
     },
     Hangup {
         leg: LegId,
+        #[serde(skip)]
         reply: Reply<Result<(), CallError>>,
     },
     HangupCall {
         call: CallId,
+        #[serde(skip)]
         reply: Reply<Result<(), CallError>>,
     },
     SetVariable {
@@ -133,49 +184,60 @@ pub(crate) enum Command {
         value: String,
         /// What it becomes once the last leg is over, if that is another one.
         last: Option<String>,
+        #[serde(skip)]
         reply: Reply<Result<(), CallError>>,
     },
     Variables {
         of: Watched,
+        #[serde(skip)]
         reply: Reply<Result<Vec<(String, String)>, CallError>>,
     },
     /// The same for a collection of digits, which may be secret.
     Collect {
         leg: LegId,
         secret: bool,
+        #[serde(skip)]
         reply: Reply<Result<LegMedia, CallError>>,
     },
     /// The leg's endpoint, if it has been answered, and who carries it.
     Media {
         leg: LegId,
+        #[serde(skip)]
         reply: Reply<Result<LegMedia, CallError>>,
     },
+    #[serde(skip)]
     Controller {
+        #[serde(skip)]
         reply: Reply<Arc<dyn MediaController>>,
     },
     Record {
         call: CallId,
         what: Record,
+        #[serde(skip)]
         reply: Reply<Result<Option<Recorded>, CallError>>,
     },
     Enter {
         call: CallId,
         place: Place,
+        #[serde(skip)]
         reply: Reply<Result<(), CallError>>,
     },
     /// What becomes of a number that this leg's party could dial itself.
     WhereTo {
         leg: LegId,
         target: String,
+        #[serde(skip)]
         reply: Reply<Result<HandlerAction, CallError>>,
     },
+    #[serde(skip)]
     Sleep {
         until: Until,
+        #[serde(skip)]
         reply: Reply<Instant>,
     },
-    Spawn {
-        work: Pin<Box<dyn Future<Output = ()> + Send>>,
-    },
+    #[serde(skip)]
+    Spawn { work: Pin<Box<dyn Future<Output = ()> + Send>> },
+    #[serde(skip)]
     Tell {
         event: Box<Event>,
         /// What comes behind it.
@@ -184,24 +246,29 @@ pub(crate) enum Command {
     /// Which call and leg it is.
     Locate {
         of: Watched,
+        #[serde(skip)]
         reply: Reply<Result<(CallId, LegId), CallError>>,
     },
     StopDialling {
         leg: LegId,
+        #[serde(skip)]
         reply: Reply<Result<(), CallError>>,
     },
     LetGo {
         leg: LegId,
+        #[serde(skip)]
         reply: Reply<Result<(), CallError>>,
     },
     /// Whether it is in a bridge.
     Joined {
         leg: LegId,
+        #[serde(skip)]
         reply: Reply<bool>,
     },
     /// Whether there is an application of this name.
     Knows {
         name: String,
+        #[serde(skip)]
         reply: Reply<bool>,
     },
     /// To an application, as if this number had been called.
@@ -209,10 +276,12 @@ pub(crate) enum Command {
         leg: LegId,
         name: String,
         number: Option<String>,
+        #[serde(skip)]
         reply: Reply<Result<(), CallError>>,
     },
     Watch {
         what: Watched,
+        #[serde(skip)]
         reply: Reply<Result<CallEnd, CallError>>,
     },
 }

@@ -138,7 +138,7 @@ impl Switch {
         self.led_here(t, call, &[leg]);
         self.tell_holding(leg, Ok(()));
         if unwanted {
-            self.put_on_hold(t, leg, Hold::No, tokio::sync::oneshot::channel().0);
+            self.put_on_hold(t, leg, Hold::No, super::command::Reply::default());
         }
     }
 

@@ -270,8 +270,7 @@ impl Switch {
         let done = match (request, running) {
             (RecordingRequest::Toggle, None) => self.record_call(t, call, None),
             (RecordingRequest::Toggle, Some(_)) => {
-                let (reply, _) = tokio::sync::oneshot::channel();
-                self.stop_call_recording(t, call, reply);
+                self.stop_call_recording(t, call, Reply::default());
                 Ok(())
             }
             (RecordingRequest::Pause, Some(paused)) => self.pause_call_recording(call, !paused),

@@ -25,6 +25,7 @@ use b2b_sip::msg::{Name, Response};
 const CONTACTS: usize = 8;
 
 /// What becomes of one contact of a 3xx.
+#[derive(serde::Serialize, serde::Deserialize)]
 enum Whither {
     /// These are called, one round after the other.
     Call(Vec<Vec<ResolvedContact>>, Option<String>),
@@ -37,6 +38,7 @@ enum Whither {
 }
 
 /// A contact, how much it is wanted, and what becomes of it.
+#[derive(serde::Serialize, serde::Deserialize)]
 pub(super) struct Named {
     q: u16,
     to: String,

@@ -37,7 +37,7 @@ impl Switch {
         match dialling.map(|it| &mut it.purpose) {
             Some(Purpose::Caller { caller, reply }) if *caller == leg => {
                 // Else who waits unanswered would be refused.
-                reply.get_or_insert_with(|| tokio::sync::oneshot::channel().0);
+                reply.get_or_insert_default();
                 self.with_dial(t, call, Dial::cancel);
                 Ok(())
             }

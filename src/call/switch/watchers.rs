@@ -70,12 +70,12 @@ mod tests {
         let (mut watchers, what) = (Watchers::default(), Watched::Call(CallId(1)));
         let [(one, mut of_one), (other, mut of_other), (late, mut of_late)] =
             std::array::from_fn(|_| oneshot::channel());
-        watchers.watch(what, true, one);
-        watchers.watch(what, true, other);
+        watchers.watch(what, true, one.into());
+        watchers.watch(what, true, other.into());
         watchers.ended(Watched::Call(CallId(2)), end());
         assert!(of_one.try_recv().is_err(), "that was another call");
         watchers.ended(what, end());
-        watchers.watch(what, false, late);
+        watchers.watch(what, false, late.into());
         for told in [&mut of_one, &mut of_other, &mut of_late] {
             assert_eq!(told.try_recv(), Ok(Ok(end())));
         }
@@ -86,9 +86,9 @@ mod tests {
     fn what_is_replaced_has_no_end_and_neither_has_what_never_was() {
         let (mut watchers, what) = (Watchers::default(), Watched::Bridge(BridgeId(1)));
         let [(one, mut of_one), (late, mut of_late)] = std::array::from_fn(|_| oneshot::channel());
-        watchers.watch(what, true, one);
+        watchers.watch(what, true, one.into());
         watchers.replaced(what);
-        watchers.watch(what, false, late);
+        watchers.watch(what, false, late.into());
         for told in [&mut of_one, &mut of_late] {
             assert_eq!(told.try_recv(), Ok(Err(CallError::Gone)));
         }

@@ -7,7 +7,7 @@ use std::time::{Duration, Instant};
 use crate::msg::{Headers, Name, Request, Response, chars};
 
 /// What an endpoint wants of session timers.
-#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+#[derive(Debug, Clone, Copy, PartialEq, Eq, serde::Serialize, serde::Deserialize)]
 pub struct SessionTimers {
     /// The interval that it asks for, and the longest that it agrees to, seconds.
     pub expires: u32,
@@ -22,7 +22,7 @@ impl Default for SessionTimers {
 }
 
 /// Who is to send the refreshes, where the far end has not said who does.
-#[derive(Debug, Clone, Copy, PartialEq, Eq, Default)]
+#[derive(Debug, Clone, Copy, PartialEq, Eq, Default, serde::Serialize, serde::Deserialize)]
 pub enum SessionRefresher {
     /// Who has called, as far as we decide; of our calls the far end does.
     #[default]

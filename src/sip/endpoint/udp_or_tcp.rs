@@ -18,7 +18,7 @@ const CONNECT: Duration = Duration::from_secs(1);
 const REMEMBERED: Duration = Duration::from_secs(600);
 
 /// By which way requests of more than 1,300 octets go.
-#[derive(Debug, Clone, Copy, PartialEq, Eq, Default)]
+#[derive(Debug, Clone, Copy, PartialEq, Eq, Default, serde::Serialize, serde::Deserialize)]
 pub enum LargeRequests {
     /// Over UDP where the URI that leads there says `transport=udp`, else over TCP.
     #[default]

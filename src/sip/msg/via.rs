@@ -11,7 +11,7 @@ use super::uri::{Host, take_port};
 pub const MAGIC_COOKIE: &[u8] = b"z9hG4bK";
 
 /// A transport that we know.
-#[derive(Debug, Clone, Copy, PartialEq, Eq, Hash, PartialOrd, Ord)]
+#[derive(Debug, Clone, Copy, PartialEq, Eq, Hash, PartialOrd, Ord, serde::Serialize, serde::Deserialize)]
 #[allow(missing_docs)]
 pub enum Transport {
     Udp,
