@@ -2,10 +2,9 @@
 //!
 //! Each token starts with a shard byte, so that more than one signalling shard
 //! can share a port: responses route by branch, in-dialog requests by our tag.
-//! Tags and branches also carry the slab slot of what they name, so a lookup
-//! needs no map; their random part makes them unguessable (RFC 3261 §19.3) and
-//! tells a slot's owners apart. All randomness comes from one seeded
-//! cryptographic generator.
+//! The rest is random, which makes them unguessable (RFC 3261 §19.3), and says
+//! nothing of what else is there: what a token names is found by its bits in a
+//! map. All randomness comes from one seeded cryptographic generator.
 
 use std::fmt;
 
@@ -16,15 +15,15 @@ use rand::{Rng, SeedableRng};
 pub const MAGIC_COOKIE: &str = "z9hG4bK";
 
 const HEX: &[u8; 16] = b"0123456789abcdef";
-const TAG_LEN: usize = 2 + 8 + 16;
+const TAG_LEN: usize = 2 + 24;
 const BRANCH_LEN: usize = MAGIC_COOKIE.len() + TAG_LEN;
 const CALL_ID_LEN: usize = 2 + 32;
 
-/// A tag of ours (RFC 3261 §19.3): shard, slot, 64 random bits.
+/// A tag of ours (RFC 3261 §19.3): shard and 96 random bits.
 #[derive(Clone, Copy, PartialEq, Eq, Hash)]
 pub struct Tag([u8; TAG_LEN]);
 
-/// A branch of ours (RFC 3261 §8.1.1.7): magic cookie, shard, slot, 64 random bits.
+/// A branch of ours (RFC 3261 §8.1.1.7): magic cookie, shard, 96 random bits.
 #[derive(Clone, Copy, PartialEq, Eq, Hash)]
 pub struct Branch([u8; BRANCH_LEN]);
 
@@ -61,24 +60,18 @@ macro_rules! token_text {
     };
 }
 
-impl std::borrow::Borrow<[u8]> for Branch {
-    fn borrow(&self) -> &[u8] {
-        &self.0
-    }
-}
-
 token_text!(Tag);
 token_text!(Branch);
 token_text!(CallIdToken);
 
-/// Where a token of ours leads.
+/// What a token of ours says of itself.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
 pub struct Locator {
     /// The signalling shard that minted it.
     pub shard: u8,
-    /// The slab slot of the transaction or usage; compare the whole token
+    /// The last 64 of its random bits, for a map; compare the whole token
     /// before believing it.
-    pub slot: u32,
+    pub random: u64,
 }
 
 /// Reads a tag that came back to us. `None`: not a tag of our making.
@@ -86,7 +79,8 @@ pub fn locate_tag(tag: &[u8]) -> Option<Locator> {
     if tag.len() != TAG_LEN {
         return None;
     }
-    Some(Locator { shard: from_hex(tag.get(..2)?)? as u8, slot: from_hex(tag.get(2..10)?)? })
+    let (head, random) = tag.split_at(TAG_LEN - 16);
+    Some(Locator { shard: from_hex(head.get(..2)?)? as u8, random: from_hex(random)? })
 }
 
 /// Reads a branch that came back to us. `None`: not a branch of our making.
@@ -107,17 +101,21 @@ impl Mint {
         Mint { rng: StdRng::from_seed(seed), shard }
     }
 
-    /// A tag for the usage in `slot`.
-    pub fn tag(&mut self, slot: u32) -> Tag {
-        Tag(self.located(slot))
+    /// A tag.
+    pub fn tag(&mut self) -> Tag {
+        let mut bytes = [0; TAG_LEN];
+        to_hex(&mut bytes[..2], u64::from(self.shard));
+        to_hex(&mut bytes[2..10], u64::from(self.rng.next_u32()));
+        to_hex(&mut bytes[10..], self.rng.next_u64());
+        Tag(bytes)
     }
 
-    /// A branch for the client transaction in `slot`.
-    pub fn branch(&mut self, slot: u32) -> Branch {
+    /// A branch.
+    pub fn branch(&mut self) -> Branch {
         let mut bytes = [0; BRANCH_LEN];
         let (cookie, rest) = bytes.split_at_mut(MAGIC_COOKIE.len());
         cookie.copy_from_slice(MAGIC_COOKIE.as_bytes());
-        rest.copy_from_slice(&self.located(slot));
+        rest.copy_from_slice(self.tag().as_bytes());
         Branch(bytes)
     }
 
@@ -134,14 +132,6 @@ impl Mint {
     pub fn random(&mut self) -> u64 {
         self.rng.next_u64()
     }
-
-    fn located(&mut self, slot: u32) -> [u8; TAG_LEN] {
-        let mut bytes = [0; TAG_LEN];
-        to_hex(&mut bytes[..2], u64::from(self.shard));
-        to_hex(&mut bytes[2..10], u64::from(slot));
-        to_hex(&mut bytes[10..], self.rng.next_u64());
-        bytes
-    }
 }
 
 fn to_hex(out: &mut [u8], value: u64) {
@@ -151,14 +141,14 @@ fn to_hex(out: &mut [u8], value: u64) {
     }
 }
 
-fn from_hex(digits: &[u8]) -> Option<u32> {
-    digits.iter().try_fold(0u32, |value, byte| {
+fn from_hex(digits: &[u8]) -> Option<u64> {
+    digits.iter().try_fold(0u64, |value, byte| {
         let digit = match byte {
             b'0'..=b'9' => byte - b'0',
             b'a'..=b'f' => byte - b'a' + 10,
             _ => return None,
         };
-        Some(value << 4 | u32::from(digit))
+        Some(value << 4 | u64::from(digit))
     })
 }
 
@@ -167,13 +157,16 @@ mod tests {
     use super::*;
 
     #[test]
-    fn tags_and_branches_lead_back_to_shard_and_slot() {
+    fn tags_and_branches_lead_back_to_their_shard_and_random_bits() {
         let mut mint = Mint::new([7; 32], 0xa5);
-        let expected = Some(Locator { shard: 0xa5, slot: 0xdead_beef });
-        assert_eq!(locate_tag(mint.tag(0xdead_beef).as_bytes()), expected);
-        let branch = mint.branch(0xdead_beef);
+        let (tag, branch) = (mint.tag(), mint.branch());
+        for (token, located) in
+            [(tag.as_str(), locate_tag(tag.as_bytes())), (branch.as_str(), locate_branch(branch.as_bytes()))]
+        {
+            let random = u64::from_str_radix(&token[token.len() - 16..], 16).unwrap();
+            assert_eq!(located, Some(Locator { shard: 0xa5, random }), "{token}");
+        }
         assert!(branch.as_str().starts_with(MAGIC_COOKIE));
-        assert_eq!(locate_branch(branch.as_bytes()), expected);
     }
 
     #[test]
@@ -185,10 +178,10 @@ mod tests {
     }
 
     #[test]
-    fn the_same_slot_gets_a_new_token_each_time() {
+    fn no_token_comes_twice() {
         let mut mint = Mint::new([7; 32], 0);
-        assert_ne!(mint.tag(1), mint.tag(1));
-        assert_ne!(mint.branch(1), mint.branch(1));
+        assert_ne!(mint.tag(), mint.tag());
+        assert_ne!(mint.branch(), mint.branch());
         assert_ne!(mint.call_id(), mint.call_id());
     }
 

@@ -29,7 +29,7 @@ impl Endpoint {
             let headers = [(Name::MinSe, min_se.as_bytes())];
             return self.refuse_with(now, &path, &request, 422, phrase(422), &headers);
         }
-        let tag = self.mint.tag(self.usages.vacant_slot());
+        let tag = self.mint.tag();
         let cseq = (self.mint.random() & 0xffff) as u32;
         let mut dialog = match Dialog::from_request(&request, tag, cseq) {
             Ok(dialog) => dialog,

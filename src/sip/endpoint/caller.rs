@@ -28,7 +28,7 @@ impl Endpoint {
         if self.usages.len() >= limit {
             return Err(InviteError::TooMany { limit });
         }
-        let tag = self.mint.tag(self.usages.vacant_slot());
+        let tag = self.mint.tag();
         let call_id = self.mint.call_id();
         let to = match &invite.to {
             Some(to) => to.to_vec(),

@@ -414,8 +414,8 @@ impl Endpoint {
                 + self.failover.len()
                 + self.challengeable.len()
                 + self.out.waiting(),
-            map_entries: clients[2] + servers[2],
-            slab_capacity: clients[3] + servers[3] + usages[2] + self.subscriptions.capacity(),
+            map_entries: clients[2] + servers[2] + usages[2] + self.subscriptions.map_entries(),
+            slab_capacity: clients[3] + servers[3] + usages[3] + self.subscriptions.capacity(),
         }
     }
 }

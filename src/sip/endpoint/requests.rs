@@ -18,9 +18,6 @@ use crate::dialog::usage::Phase;
 use crate::msg::{Method, NameAddr, Response, Uri};
 use crate::transaction::client::{ClientTransactionId, Outcome};
 
-/// No usage is in this slot: the tags of requests outside any dialog lead nowhere.
-const NO_SLOT: u32 = u32::MAX;
-
 /// What is known of a call's dialog.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
 pub struct DialogFacts<'a> {
@@ -138,7 +135,7 @@ impl Endpoint {
     pub fn identify(&mut self) -> RequestIdentity {
         RequestIdentity {
             call_id: Bytes::copy_from_slice(self.mint.call_id().as_bytes()),
-            from_tag: self.mint.tag(NO_SLOT),
+            from_tag: self.mint.tag(),
             cseq: 1,
         }
     }

@@ -221,7 +221,7 @@ impl Endpoint {
             let local = format!("<{}>", self.identity.uri(&flow, b""));
             waiting.dialog.set_local(local.as_bytes());
         }
-        let branch = self.clients.branch(&mut self.mint);
+        let branch = self.mint.branch();
         let Waiting { dialog, draft, user, .. } = &waiting;
         let Ok(data) = request::write(dialog, draft, &flow, branch, &self.identity) else {
             self.out.counters.unbuildable += 1;

@@ -253,7 +253,7 @@ impl Endpoint {
         let usage = self.usages.of_request(request);
         let tag = match usage.and_then(|usage| self.usages.get(usage)) {
             Some(usage) => usage.local_tag,
-            None => self.mint.tag(transaction.slot),
+            None => self.mint.tag(),
         };
         let answers = matches!(request.method(), Method::Update | Method::Prack);
         let refreshes = matches!(request.method(), Method::Update | Method::Refer);

@@ -15,6 +15,7 @@ use crate::dialog::request::Draft;
 use crate::dialog::state::{Dialog, answers_secure};
 use crate::msg::{Method, Name, Request, ResponseWriter, phrase};
 use crate::transaction::slots::give_back;
+use crate::transaction::tokens::Tokens;
 use b2b_base::ids::{Tag, locate_tag};
 
 /// A dialog that a SUBSCRIBE of theirs made. Never used twice.
@@ -33,6 +34,7 @@ struct Subscription {
 #[derive(Default)]
 pub(super) struct Subscriptions {
     slab: Slab<Subscription>,
+    by_tag: Tokens,
     removals: usize,
     generation: u32,
 }
@@ -46,19 +48,25 @@ impl Subscriptions {
         self.slab.capacity()
     }
 
+    pub fn map_entries(&self) -> usize {
+        self.by_tag.len()
+    }
+
     /// Whether a tag is that of a subscription.
     pub fn has_tag(&self, tag: &[u8]) -> bool {
-        let found = locate_tag(tag).and_then(|it| self.slab.get(it.slot as usize));
-        found.is_some_and(|it| it.dialog.local_tag.as_bytes() == tag)
+        self.of_tag(tag).is_some()
+    }
+
+    fn of_tag(&self, tag: &[u8]) -> Option<(u32, &Subscription)> {
+        let slot = self.by_tag.get(locate_tag(tag)?.random)?;
+        let it = self.slab.get(slot as usize)?;
+        (it.dialog.local_tag.as_bytes() == tag).then_some((slot, it))
     }
 
     /// The one whose dialog a request belongs to (RFC 3261 §12.2.2).
     pub fn of_request(&self, request: &Request) -> Option<SubscriptionId> {
-        let tag = request.to_tag()?;
-        let slot = locate_tag(tag)?.slot;
-        let it = self.slab.get(slot as usize)?;
-        let known = it.dialog.local_tag.as_bytes() == tag
-            && request.call_id().is_ok_and(|id| id == it.dialog.call_id())
+        let (slot, it) = self.of_tag(request.to_tag()?)?;
+        let known = request.call_id().is_ok_and(|id| id == it.dialog.call_id())
             && request.from_tag().unwrap_or_default() == it.dialog.remote_tag();
         known.then_some(SubscriptionId { slot, generation: it.generation })
     }
@@ -66,7 +74,12 @@ impl Subscriptions {
     fn insert(&mut self, dialog: Dialog) -> SubscriptionId {
         self.generation = self.generation.wrapping_add(1);
         let generation = self.generation;
-        SubscriptionId { slot: self.slab.insert(Subscription { generation, dialog }) as u32, generation }
+        let tag = dialog.local_tag;
+        let slot = self.slab.insert(Subscription { generation, dialog }) as u32;
+        if let Some(it) = locate_tag(tag.as_bytes()) {
+            self.by_tag.insert(it.random, slot);
+        }
+        SubscriptionId { slot, generation }
     }
 
     fn get_mut(&mut self, id: SubscriptionId) -> Option<&mut Dialog> {
@@ -76,8 +89,13 @@ impl Subscriptions {
 
     fn remove(&mut self, id: SubscriptionId) {
         if self.get_mut(id).is_some() {
-            self.slab.remove(id.slot as usize);
-            give_back(&mut self.slab, &mut self.removals);
+            let gone = self.slab.remove(id.slot as usize);
+            if let Some(it) = locate_tag(gone.dialog.local_tag.as_bytes()) {
+                self.by_tag.remove(it.random, id.slot);
+            }
+            if give_back(&mut self.slab, &mut self.removals) {
+                self.by_tag.shrink();
+            }
         }
     }
 }
@@ -104,7 +122,7 @@ impl Endpoint {
         }
         check_headers(&reply.headers)?;
         let flow = self.servers.path(transaction).ok_or(CommandError::Gone)?.flow;
-        let tag = self.mint.tag(self.subscriptions.slab.vacant_key() as u32);
+        let tag = self.mint.tag();
         let cseq = (self.mint.random() & 0xffff) as u32;
         let mut dialog = Dialog::from_request(request, tag, cseq)
             .map_err(|_| CommandError::WrongState("this SUBSCRIBE makes no dialog"))?;

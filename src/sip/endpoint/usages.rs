@@ -11,6 +11,7 @@ use crate::dialog::usage::{Phase, Progress, Usage};
 use crate::msg::Request;
 use crate::transaction::slots::give_back;
 use crate::transaction::timer_queue::TimerQueue;
+use crate::transaction::tokens::Tokens;
 use b2b_base::ids::locate_tag;
 
 /// A deadline further away than this is looked at again on the way, so that the
@@ -21,17 +22,13 @@ const HORIZON: Duration = Duration::from_secs(16);
 #[derive(Default)]
 pub(super) struct Usages {
     slab: Slab<Usage>,
+    by_tag: Tokens,
     removals: usize,
     timers: TimerQueue<UsageId>,
     generation: u32,
 }
 
 impl Usages {
-    /// Where the next usage will be: its tag has to say so.
-    pub fn vacant_slot(&self) -> u32 {
-        self.slab.vacant_key() as u32
-    }
-
     pub fn len(&self) -> usize {
         self.slab.len()
     }
@@ -39,7 +36,12 @@ impl Usages {
     pub fn insert(&mut self, mut usage: Usage) -> UsageId {
         self.generation = self.generation.wrapping_add(1);
         usage.generation = self.generation;
-        UsageId { slot: self.slab.insert(usage) as u32, generation: self.generation }
+        let tag = usage.local_tag;
+        let slot = self.slab.insert(usage) as u32;
+        if let Some(it) = locate_tag(tag.as_bytes()) {
+            self.by_tag.insert(it.random, slot);
+        }
+        UsageId { slot, generation: self.generation }
     }
 
     pub fn get(&self, id: UsageId) -> Option<&Usage> {
@@ -59,16 +61,19 @@ impl Usages {
 
     /// Whether a tag is that of a call.
     pub fn has_tag(&self, tag: &[u8]) -> bool {
-        let usage = locate_tag(tag).and_then(|it| self.slab.get(it.slot as usize));
-        usage.is_some_and(|usage| usage.local_tag.as_bytes() == tag)
+        self.of_tag(tag).is_some()
+    }
+
+    fn of_tag(&self, tag: &[u8]) -> Option<(u32, &Usage)> {
+        let slot = self.by_tag.get(locate_tag(tag)?.random)?;
+        let usage = self.slab.get(slot as usize)?;
+        (usage.local_tag.as_bytes() == tag).then_some((slot, usage))
     }
 
     /// The usage with this dialog; `tag` is ours.
     pub fn of_dialog(&self, call_id: &[u8], tag: &[u8], remote_tag: &[u8]) -> Option<UsageId> {
-        let slot = locate_tag(tag)?.slot;
-        let usage = self.slab.get(slot as usize)?;
-        let known = usage.local_tag.as_bytes() == tag
-            && usage.dialogs.iter().any(|it| it.call_id() == call_id && it.remote_tag() == remote_tag);
+        let (slot, usage) = self.of_tag(tag)?;
+        let known = usage.dialogs.iter().any(|it| it.call_id() == call_id && it.remote_tag() == remote_tag);
         known.then_some(UsageId { slot, generation: usage.generation })
     }
 
@@ -108,13 +113,18 @@ impl Usages {
         if self.get(id).is_some_and(|usage| !usage.is_needed()) {
             let mut usage = self.slab.remove(id.slot as usize);
             self.timers.disarm(&mut usage.queued, id);
-            give_back(&mut self.slab, &mut self.removals);
+            if let Some(it) = locate_tag(usage.local_tag.as_bytes()) {
+                self.by_tag.remove(it.random, id.slot);
+            }
+            if give_back(&mut self.slab, &mut self.removals) {
+                self.by_tag.shrink();
+            }
         }
     }
 
-    /// Usages, timer entries, slab capacity.
-    pub fn holdings(&self) -> [usize; 3] {
-        [self.slab.len(), self.timers.len(), self.slab.capacity()]
+    /// Usages, timer entries, map entries, slab capacity.
+    pub fn holdings(&self) -> [usize; 4] {
+        [self.slab.len(), self.timers.len(), self.by_tag.len(), self.slab.capacity()]
     }
 }
 

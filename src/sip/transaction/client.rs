@@ -1,9 +1,9 @@
 //! The client transactions of an endpoint: a slab of machines and their timers.
 //!
-//! A response finds its transaction by the slot inside our branch (§17.1.3);
-//! only a CANCEL, which shares its INVITE's branch (§9.1), needs a map.
+//! A response finds its transaction by our branch (§17.1.3); a CANCEL, which
+//! shares its INVITE's (§9.1), has a map of its own.
 
-use std::collections::{BTreeSet, HashMap};
+use std::collections::BTreeSet;
 use std::net::SocketAddr;
 use std::time::Instant;
 
@@ -13,11 +13,12 @@ use slab::Slab;
 use super::slots::give_back;
 use super::timer::TimerTable;
 use super::timer_queue::{Queued, TimerQueue};
+use super::tokens::Tokens;
 use super::{Action, Timer, TimerLengths, ack_cancel, invite_client, non_invite_client};
 use crate::endpoint::outbox::Outbox;
 use crate::endpoint::{Flow, FlowId};
 use crate::msg::{Method, Response, chars};
-use b2b_base::ids::{Branch, Mint, locate_branch};
+use b2b_base::ids::{Branch, locate_branch};
 
 /// A client transaction. Never used twice.
 #[derive(Debug, Clone, Copy, PartialEq, Eq, PartialOrd, Ord, Hash)]
@@ -119,7 +120,8 @@ struct Client<U> {
 pub struct ClientTransactions<U> {
     slab: Slab<Client<U>>,
     removals: usize,
-    cancels: HashMap<Branch, u32>,
+    by_branch: Tokens,
+    cancels: Tokens,
     by_flow: BTreeSet<(FlowId, SocketAddr, u32)>,
     timers: TimerQueue<ClientTransactionId>,
     generation: u32,
@@ -131,17 +133,13 @@ impl<U: Copy> ClientTransactions<U> {
         ClientTransactions {
             slab: Slab::new(),
             removals: 0,
-            cancels: HashMap::new(),
+            by_branch: Tokens::default(),
+            cancels: Tokens::default(),
             by_flow: BTreeSet::new(),
             timers: TimerQueue::default(),
             generation: 0,
             lengths,
         }
-    }
-
-    /// A branch for the transaction that `start` makes next.
-    pub fn branch(&self, mint: &mut Mint) -> Branch {
-        mint.branch(self.slab.vacant_key() as u32)
     }
 
     /// Starts a transaction for a request that carries `branch`, and sends it.
@@ -179,8 +177,9 @@ impl<U: Copy> ClientTransactions<U> {
             ack: None,
             user,
         }) as u32;
-        if is_cancel {
-            self.cancels.insert(branch, slot);
+        let tokens = if is_cancel { &mut self.cancels } else { &mut self.by_branch };
+        if let Some(it) = locate_branch(branch.as_bytes()) {
+            tokens.insert(it.random, slot);
         }
         self.by_flow.insert((flow.id, flow.remote, slot));
         self.perform(now, out, slot, actions, None);
@@ -192,10 +191,8 @@ impl<U: Copy> ClientTransactions<U> {
         let via = response.top_via().ok()?;
         let cseq = response.cseq().ok()?;
         let branch = via.branch?;
-        let slot = match cseq.method {
-            Method::Cancel => *self.cancels.get(branch)?,
-            _ => locate_branch(branch)?.slot,
-        };
+        let tokens = if cseq.method == Method::Cancel { &self.cancels } else { &self.by_branch };
+        let slot = tokens.get(locate_branch(branch)?.random)?;
         let client = self.slab.get(slot as usize)?;
         let is_invite = matches!(client.machine, Machine::Invite(_));
         let matches = client.branch.as_bytes() == branch
@@ -271,7 +268,7 @@ impl<U: Copy> ClientTransactions<U> {
 
     /// The transaction that a branch of ours names; not CANCEL, which has its INVITE's.
     pub fn of_branch(&self, branch: &[u8]) -> Option<u32> {
-        let slot = locate_branch(branch)?.slot;
+        let slot = self.by_branch.get(locate_branch(branch)?.random)?;
         let client = self.slab.get(slot as usize)?;
         (client.branch.as_bytes() == branch).then_some(slot)
     }
@@ -283,7 +280,8 @@ impl<U: Copy> ClientTransactions<U> {
 
     /// Transactions, timer entries, map entries, slab capacity.
     pub fn holdings(&self) -> [usize; 4] {
-        [self.slab.len(), self.timers.len(), self.cancels.len() + self.by_flow.len(), self.slab.capacity()]
+        let maps = self.by_branch.len() + self.cancels.len() + self.by_flow.len();
+        [self.slab.len(), self.timers.len(), maps, self.slab.capacity()]
     }
 
     fn get(&self, id: ClientTransactionId) -> Option<&Client<U>> {
@@ -383,11 +381,13 @@ impl<U: Copy> ClientTransactions<U> {
         let id = ClientTransactionId { slot, generation: client.generation };
         self.timers.disarm(&mut client.queued, id);
         self.by_flow.remove(&(client.flow.id, client.flow.remote, slot));
-        if client.is_cancel {
-            self.cancels.remove(client.branch.as_bytes());
+        let tokens = if client.is_cancel { &mut self.cancels } else { &mut self.by_branch };
+        if let Some(it) = locate_branch(client.branch.as_bytes()) {
+            tokens.remove(it.random, slot);
         }
         if give_back(&mut self.slab, &mut self.removals) {
-            self.cancels.shrink_to_fit();
+            self.by_branch.shrink();
+            self.cancels.shrink();
         }
     }
 }

@@ -8,6 +8,7 @@
 //! - `client`, `server`: the slabs that run the machines
 //! - `ack_cancel`: the ACK for a non-2xx and the CANCEL, made from the INVITE
 //! - `slots`: slab house-keeping after a flood
+//! - `tokens`: slab slots by what is random in tags and branches
 
 pub mod ack_cancel;
 pub mod client;
@@ -20,6 +21,7 @@ pub mod server;
 pub mod slots;
 pub mod timer;
 pub mod timer_queue;
+pub mod tokens;
 
 #[cfg(test)]
 mod machine_tests;

@@ -1,0 +1,77 @@
+//! What tokens of ours name: slab slots by the random bits of a tag or branch.
+
+use std::collections::HashMap;
+use std::hash::{BuildHasherDefault, Hasher};
+
+/// Slots by the random bits of tokens. Only tokens of our own making are put in:
+/// nobody else can fill it, nor choose what lies where. What is found is a guess
+/// until the whole token has been compared.
+#[derive(Default)]
+pub struct Tokens(HashMap<u64, u32, BuildHasherDefault<AsItIs>>);
+
+impl Tokens {
+    /// Of two tokens with the same bits the newer one is found.
+    pub fn insert(&mut self, random: u64, slot: u32) {
+        self.0.insert(random, slot);
+    }
+
+    /// The slot of the token with these bits.
+    pub fn get(&self, random: u64) -> Option<u32> {
+        self.0.get(&random).copied()
+    }
+
+    /// Forgets a token, if it is still the one of this slot.
+    pub fn remove(&mut self, random: u64, slot: u32) {
+        if self.get(random) == Some(slot) {
+            self.0.remove(&random);
+        }
+    }
+
+    /// How many there are.
+    pub fn len(&self) -> usize {
+        self.0.len()
+    }
+
+    /// Gives memory back, when the slab does.
+    pub fn shrink(&mut self) {
+        self.0.shrink_to_fit();
+    }
+}
+
+/// Keys that are random are their own hash.
+#[derive(Default)]
+struct AsItIs(u64);
+
+impl Hasher for AsItIs {
+    fn finish(&self) -> u64 {
+        self.0
+    }
+
+    fn write(&mut self, bytes: &[u8]) {
+        bytes.iter().for_each(|byte| self.0 = self.0.rotate_left(8) ^ u64::from(*byte));
+    }
+
+    fn write_u64(&mut self, value: u64) {
+        self.0 = value;
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn a_token_is_forgotten_with_its_own_slot_only() {
+        let mut tokens = Tokens::default();
+        tokens.insert(5, 1);
+        tokens.insert(6, 2);
+        assert_eq!((tokens.get(5), tokens.get(6), tokens.get(7)), (Some(1), Some(2), None));
+        // The same token again, elsewhere: the end of the older one is not its end.
+        tokens.insert(5, 3);
+        tokens.remove(5, 1);
+        assert_eq!(tokens.get(5), Some(3));
+        tokens.remove(5, 3);
+        tokens.remove(6, 2);
+        assert_eq!((tokens.get(5), tokens.len()), (None, 0));
+    }
+}
