@@ -15,7 +15,7 @@ use crate::endpoint::{Body, Flow, HeaderFields, ReferId, ServerTransactionId};
 use crate::msg::Response;
 use crate::transaction::client::ClientTransactionId;
 use crate::transaction::timer_queue::Queued;
-use b2b_base::ids::Tag;
+use b2b_base::ids::{Chance, Tag};
 
 /// Where a usage is in its life.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
@@ -37,6 +37,8 @@ pub struct Usage {
     pub generation: u32,
     pub phase: Phase,
     pub local_tag: Tag,
+    /// Where the identifiers and the random choices of the call come from.
+    pub chance: Chance,
     /// Whether the Call-ID is ours: decides who waits longer after glare (§14.1).
     pub owns_call_id: bool,
     /// Whether our user answers challenges: those to our INVITE and BYE, and those to other

@@ -14,6 +14,7 @@ use crate::dialog::request::Draft;
 use crate::dialog::state::{Dialog, NoDialog};
 use crate::dialog::usage::{Phase, TheirInvite, Usage};
 use crate::msg::{Method, Name, Request, phrase};
+use b2b_base::ids::Beginning;
 
 impl Endpoint {
     /// An INVITE without a To tag that has passed every check.
@@ -29,8 +30,9 @@ impl Endpoint {
             let headers = [(Name::MinSe, min_se.as_bytes())];
             return self.refuse_with(now, &path, &request, 422, phrase(422), &headers);
         }
-        let tag = self.mint.tag();
-        let cseq = (self.mint.random() & 0xffff) as u32;
+        let mut chance = self.mint.chance();
+        let Beginning { tag, random, .. } = chance.begin();
+        let cseq = (random & 0xffff) as u32;
         let mut dialog = match Dialog::from_request(&request, tag, cseq) {
             Ok(dialog) => dialog,
             Err(error @ (NoDialog::Contact | NoDialog::RecordRoute | NoDialog::Identity)) => {
@@ -47,6 +49,7 @@ impl Endpoint {
             generation: 0,
             phase: Phase::Callee(callee_fsm::State::Incoming),
             local_tag: tag,
+            chance,
             owns_call_id: false,
             authorizes: false,
             authorizes_inside: false,
@@ -195,7 +198,7 @@ impl Endpoint {
                 self.callee_event(now, id, callee_fsm::Event::AckTimeout, None);
             } else {
                 // §14.2 with §13.3.1.4: no ACK for a re-INVITE ends the session too.
-                self.send_bye(now, id, User::Nobody);
+                self.send_bye(now, id, User::Nobody(id));
                 self.terminate(now, id, Termination::NoAck);
             }
         } else if success.resend_at <= now {
@@ -251,7 +254,7 @@ impl Endpoint {
                     if let Some(usage) = self.usages.get_mut(id).filter(|_| !ends) {
                         usage.phase = Phase::Ending;
                     }
-                    self.send_bye(now, id, if ends { User::Nobody } else { User::Bye(id) });
+                    self.send_bye(now, id, if ends { User::Nobody(id) } else { User::Bye(id) });
                 }
                 Action::End(cause) => {
                     let cause = match (cause, request.cloned()) {

@@ -15,6 +15,7 @@ use crate::dialog::usage::{Again, OurInvite, Phase, Progress, Usage};
 use crate::msg::{Method, Response};
 use crate::transaction::ack_cancel;
 use crate::transaction::client::ClientTransactionId;
+use b2b_base::ids::Beginning;
 
 impl Endpoint {
     /// Starts a call; everything else comes as events of the usage.
@@ -28,14 +29,14 @@ impl Endpoint {
         if self.usages.len() >= limit {
             return Err(InviteError::TooMany { limit });
         }
-        let tag = self.mint.tag();
-        let call_id = self.mint.call_id();
+        let mut chance = self.mint.chance();
+        let Beginning { tag, call_id, random } = chance.begin();
         let to = match &invite.to {
             Some(to) => to.to_vec(),
             None => [b"<", invite.target.as_ref(), b">"].concat(),
         };
         let from = invite.from.as_deref().unwrap_or_default();
-        let cseq = 1 + (self.mint.random() & 0xffff) as u32;
+        let cseq = 1 + (random & 0xffff) as u32;
         let contact_user = invite.contact_user.as_deref().unwrap_or_default();
         let mut origin = Dialog::outgoing(
             call_id.as_bytes(),
@@ -75,6 +76,7 @@ impl Endpoint {
             generation: 0,
             phase: Phase::Caller(caller_fsm::State::Connecting),
             local_tag: tag,
+            chance,
             owns_call_id: true,
             authorizes: invite.authorizes,
             authorizes_inside: false,
@@ -324,7 +326,7 @@ impl Endpoint {
         match ack_cancel::cancel(invite, headers) {
             Some(data) => {
                 let request = (branch, data);
-                self.clients.start(now, &mut self.out, flow, &Method::Cancel, request, User::Nobody);
+                self.clients.start(now, &mut self.out, flow, &Method::Cancel, request, User::Nobody(id));
             }
             None => self.out.counters.unbuildable += 1,
         }

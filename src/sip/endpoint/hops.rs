@@ -221,8 +221,8 @@ pub(super) fn keeps(dialog: &Dialog, flow: &Flow) -> bool {
     }
 }
 
-/// The call that a request is of.
-fn usage_of(user: User) -> Option<UsageId> {
+/// The call in which somebody waits for what becomes of a request.
+pub(super) fn usage_of(user: User) -> Option<UsageId> {
     match user {
         User::Invite(id, _)
         | User::Bye(id)
@@ -231,6 +231,6 @@ fn usage_of(user: User) -> Option<UsageId> {
         | User::Refresh(id)
         | User::Refer(id, _)
         | User::Notify(id, _) => Some(id),
-        User::Outside(_) | User::Nobody => None,
+        User::Outside(_) | User::Nobody(_) => None,
     }
 }

@@ -268,6 +268,7 @@ pub enum Output {
 pub struct Endpoint {
     config: EndpointConfig,
     identity: Identity,
+    /// For all that belongs to no usage, and for the seeds of usages.
     mint: Mint,
     out: Outbox,
     clients: ClientTransactions<User>,

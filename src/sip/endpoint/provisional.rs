@@ -37,11 +37,12 @@ impl Endpoint {
             self.servers.respond(now, &mut self.out, transaction, reply.status, response);
             return Ok(());
         }
-        // §3: from 1 to 2**31 - 1, chosen at random.
-        let first = 1 + (self.mint.random() & 0x3fff_ffff) as u32;
         let it = self.usages.get_mut(usage).ok_or(CommandError::Gone)?;
         let theirs = it.theirs.as_deref_mut().ok_or(CommandError::Gone)?;
-        let reliable = theirs.reliable.get_or_insert_with(|| Box::new(Reliable::new(first)));
+        let reliable = theirs.reliable.get_or_insert_with(|| {
+            // §3: from 1 to 2**31 - 1, chosen at random.
+            Box::new(Reliable::new(1 + (it.chance.random() & 0x3fff_ffff) as u32))
+        });
         if reliable.queue.len() >= QUEUED || !matches!(reliable.state, State::Open | State::Awaiting) {
             return Err(CommandError::WrongState("too many provisional responses wait for a PRACK"));
         }

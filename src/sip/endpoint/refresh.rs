@@ -170,7 +170,7 @@ impl Endpoint {
                 Action::SendBye if phase == Phase::Established => {
                     let reason = Bytes::from_static(b"SIP;cause=408;text=\"Session timer expired\"");
                     self.part_with(usage, vec![(Bytes::from_static(b"Reason"), reason)]);
-                    self.hang_up_for(now, usage, User::Nobody);
+                    self.hang_up_for(now, usage, User::Nobody(usage));
                     self.terminate(now, usage, Termination::SessionExpired);
                 }
                 // A hang-up is under way.

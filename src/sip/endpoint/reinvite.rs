@@ -234,19 +234,20 @@ impl Endpoint {
         request: Request,
         status: u16,
     ) {
-        let wait = (self.mint.random() % 11).to_string();
+        if status != 500 {
+            return self.answer_now(now, path, request, addressee, status, &[]);
+        }
+        let wait = (self.next_random(addressee.usage) % 11).to_string();
         let headers = [(Name::RetryAfter, wait.as_bytes())];
-        let headers = if status == 500 { &headers[..] } else { &[] };
-        self.answer_now(now, path, request, addressee, status, headers);
+        self.answer_now(now, path, request, addressee, status, &headers);
     }
 
     /// A response to a re-INVITE of ours.
     pub(super) fn reinvite_response(&mut self, now: Instant, id: UsageId, cseq: u32, response: Response) {
         let status = response.status();
-        let random = self.mint.random();
         let Some(usage) = self.usages.get_mut(id) else { return };
         let phase = usage.phase;
-        let back_off = back_off(random, usage.owns_call_id);
+        let back_off = (status == 491).then(|| back_off(usage.chance.random(), usage.owns_call_id));
         let Some(ours) = usage.ours(cseq) else { return };
         match status {
             ..200 if phase == Phase::Over => {}
@@ -277,7 +278,7 @@ impl Endpoint {
             }
             491 if phase == Phase::Established && !ours.superseded => {
                 ours.progress = Progress::BackOff;
-                ours.deadline = Some(now + back_off);
+                ours.deadline = back_off.map(|wait| now + wait);
                 self.usages.arm(now, id);
                 self.offer_is_over(id);
             }

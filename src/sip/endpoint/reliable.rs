@@ -105,6 +105,6 @@ impl Endpoint {
         }
         let mut draft = Draft::new(Method::Prack, dialog.local_cseq, body);
         draft.headers.push(("RAck".into(), format!("{rseq} {cseq} INVITE").into()));
-        self.dispatch(now, dialog, draft, User::Nobody);
+        self.dispatch(now, dialog, draft, User::Nobody(usage));
     }
 }

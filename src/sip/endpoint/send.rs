@@ -7,7 +7,7 @@ use std::sync::Arc;
 use std::time::Instant;
 
 use super::failover::Target;
-use super::hops::keeps;
+use super::hops::{keeps, usage_of};
 use super::udp_or_tcp::is_too_large;
 use super::{
     ConnectId, Endpoint, Event, Flow, HopRule, Output, ReferId, RequestId, ResolveId, Termination, Transport,
@@ -35,8 +35,18 @@ pub(super) enum User {
     Notify(UsageId, ReferId),
     /// A request outside any dialog.
     Outside(RequestId),
-    /// Nobody: CANCEL, PRACK, and BYE to a fork that lost.
-    Nobody,
+    /// Nobody: CANCEL, PRACK, and BYE to a fork that lost, of this call.
+    Nobody(UsageId),
+}
+
+impl User {
+    /// The call that the request is of, whoever waits for what becomes of it.
+    fn usage(self) -> Option<UsageId> {
+        match self {
+            User::Nobody(usage) => Some(usage),
+            user => usage_of(user),
+        }
+    }
 }
 
 /// Why a re-INVITE or UPDATE of ours came to nothing.
@@ -221,7 +231,7 @@ impl Endpoint {
             let local = format!("<{}>", self.identity.uri(&flow, b""));
             waiting.dialog.set_local(local.as_bytes());
         }
-        let branch = self.mint.branch();
+        let branch = self.next_branch(waiting.user.usage());
         let Waiting { dialog, draft, user, .. } = &waiting;
         let Ok(data) = request::write(dialog, draft, &flow, branch, &self.identity) else {
             self.out.counters.unbuildable += 1;
@@ -355,7 +365,7 @@ impl Endpoint {
             User::Refer(usage, refer) => self.refer_outcome(now, usage, refer, &outcome, response),
             User::Notify(usage, refer) => self.notify_outcome(now, usage, refer, &outcome, response),
             User::Outside(request) => self.outside_outcome(request, &outcome, response),
-            User::Nobody => {}
+            User::Nobody(_) => {}
         }
     }
 

@@ -130,12 +130,12 @@ impl Endpoint {
         let bye_cseq = dialog.local_cseq + 1;
         let headers = ours.credentials.clone();
         let ack = Draft { headers, ..Draft::new(Method::Ack, cseq, None) };
-        self.dispatch(now, dialog.clone(), ack, User::Nobody);
+        self.dispatch(now, dialog.clone(), ack, User::Nobody(id));
         if is_new {
             let headers =
                 self.usages.get_mut(id).and_then(|it| it.parting.take()).unwrap_or_default().headers;
             let draft = Draft { headers, ..Draft::new(Method::Bye, bye_cseq, None) };
-            self.dispatch(now, dialog, draft, User::Nobody);
+            self.dispatch(now, dialog, draft, User::Nobody(id));
         }
     }
 

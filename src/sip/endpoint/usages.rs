@@ -12,7 +12,7 @@ use crate::msg::Request;
 use crate::transaction::slots::give_back;
 use crate::transaction::timer_queue::TimerQueue;
 use crate::transaction::tokens::Tokens;
-use b2b_base::ids::locate_tag;
+use b2b_base::ids::{Branch, locate_tag};
 
 /// A deadline further away than this is looked at again on the way, so that the
 /// entries of calls that were answered meanwhile do not pile up.
@@ -129,6 +129,23 @@ impl Usages {
 }
 
 impl Endpoint {
+    /// A branch for a request of this usage; without one, or when it is gone, a
+    /// branch of the endpoint.
+    pub(super) fn next_branch(&mut self, usage: Option<UsageId>) -> Branch {
+        match usage.and_then(|usage| self.usages.get_mut(usage)) {
+            Some(usage) => usage.chance.branch(),
+            None => self.mint.branch(),
+        }
+    }
+
+    /// Random bits, as `next_branch`.
+    pub(super) fn next_random(&mut self, usage: Option<UsageId>) -> u64 {
+        match usage.and_then(|usage| self.usages.get_mut(usage)) {
+            Some(usage) => usage.chance.random(),
+            None => self.mint.random(),
+        }
+    }
+
     /// User part of our Contact in this call; empty: the endpoint's.
     pub(super) fn contact_user(&self, usage: Option<UsageId>) -> &[u8] {
         let dialog = usage.and_then(|usage| self.usages.get(usage)).and_then(|it| it.dialogs.first());
