@@ -132,6 +132,11 @@ impl Mint {
         Mint(Writer { rng: StdRng::from_seed(seed), shard })
     }
 
+    /// The signalling shard.
+    pub fn shard(&self) -> u8 {
+        self.0.shard
+    }
+
     /// A tag.
     pub fn tag(&mut self) -> Tag {
         self.0.tag()

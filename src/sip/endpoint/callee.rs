@@ -30,7 +30,7 @@ impl Endpoint {
             let headers = [(Name::MinSe, min_se.as_bytes())];
             return self.refuse_with(now, &path, &request, 422, phrase(422), &headers);
         }
-        let mut chance = self.mint.chance();
+        let mut chance = self.usages.chance(&mut self.mint);
         let Beginning { tag, random, .. } = chance.begin();
         let cseq = (random & 0xffff) as u32;
         let mut dialog = match Dialog::from_request(&request, tag, cseq) {

@@ -29,7 +29,7 @@ impl Endpoint {
         if self.usages.len() >= limit {
             return Err(InviteError::TooMany { limit });
         }
-        let mut chance = self.mint.chance();
+        let mut chance = self.usages.chance(&mut self.mint);
         let Beginning { tag, call_id, random } = chance.begin();
         let to = match &invite.to {
             Some(to) => to.to_vec(),

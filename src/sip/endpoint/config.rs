@@ -45,8 +45,8 @@ pub struct EndpointConfig {
     /// An incoming call that its user has not answered this long after the
     /// INVITE gets 480. Default 300 s.
     pub answer_timeout: Duration,
-    /// For tags, branches, Call-IDs and back-off times; from the operating
-    /// system's generator in production.
+    /// For tags, branches, Call-IDs and back-off times, of calls by way of
+    /// [`super::Endpoint::seed_of`]; from the operating system's generator in production.
     pub seed: [u8; 32],
     /// The shard byte of every identifier.
     pub shard: u8,

@@ -1,5 +1,6 @@
 //! The slab of usages, their timers and their end.
 
+use std::collections::VecDeque;
 use std::time::{Duration, Instant};
 
 use slab::Slab;
@@ -12,7 +13,7 @@ use crate::msg::Request;
 use crate::transaction::slots::give_back;
 use crate::transaction::timer_queue::TimerQueue;
 use crate::transaction::tokens::Tokens;
-use b2b_base::ids::{Branch, locate_tag};
+use b2b_base::ids::{Branch, Chance, Mint, locate_tag};
 
 /// A deadline further away than this is looked at again on the way, so that the
 /// entries of calls that were answered meanwhile do not pile up.
@@ -23,12 +24,22 @@ const HORIZON: Duration = Duration::from_secs(16);
 pub(super) struct Usages {
     slab: Slab<Usage>,
     by_tag: Tokens,
+    /// Seeds for usages to come, in place of the mint's.
+    foreseen: VecDeque<[u8; 32]>,
     removals: usize,
     timers: TimerQueue<UsageId>,
     generation: u32,
 }
 
 impl Usages {
+    /// The stream of the usage that is inserted next.
+    pub fn chance(&self, mint: &mut Mint) -> Chance {
+        match self.foreseen.front() {
+            Some(seed) => Chance::new(*seed, mint.shard()),
+            None => mint.chance(),
+        }
+    }
+
     pub fn len(&self) -> usize {
         self.slab.len()
     }
@@ -36,6 +47,8 @@ impl Usages {
     pub fn insert(&mut self, mut usage: Usage) -> UsageId {
         self.generation = self.generation.wrapping_add(1);
         usage.generation = self.generation;
+        // Its stream was made from it.
+        self.foreseen.pop_front();
         let tag = usage.local_tag;
         let slot = self.slab.insert(usage) as u32;
         if let Some(it) = locate_tag(tag.as_bytes()) {
@@ -129,6 +142,25 @@ impl Usages {
 }
 
 impl Endpoint {
+    /// The seed that the identifiers and random choices of a call come from: its
+    /// tag, Call-ID, branches, and first CSeq and RSeq, and how long it waits after
+    /// glare. Who knows it can forge requests in the call.
+    ///
+    /// With this seed, by [`Endpoint::foresee`], and the same input, another
+    /// endpoint of the same configuration sends the same bytes in that call,
+    /// whatever else either of them does.
+    pub fn seed_of(&self, usage: UsageId) -> Option<[u8; 32]> {
+        self.usages.get(usage).map(|it| it.chance.seed())
+    }
+
+    /// The next call that begins, ours or theirs, takes this seed in place of one
+    /// of the endpoint's. Several seeds are taken in the order in which they were
+    /// given. Calls with the same seed have the same tags and branches, so an
+    /// endpoint has room for one of them at a time.
+    pub fn foresee(&mut self, seed: [u8; 32]) {
+        self.usages.foreseen.push_back(seed);
+    }
+
     /// A branch for a request of this usage; without one, or when it is gone, a
     /// branch of the endpoint.
     pub(super) fn next_branch(&mut self, usage: Option<UsageId>) -> Branch {

@@ -18,6 +18,7 @@ mod refer;
 mod refusals;
 mod reliable;
 mod replaces;
+mod replay;
 mod requests;
 mod schedules;
 mod session;
