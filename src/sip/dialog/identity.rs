@@ -11,7 +11,7 @@ use crate::networks::contains;
 
 /// The address by which the outside reaches a listener of ours, instead of its
 /// own: behind a NAT, or by a name.
-#[derive(Debug, Clone, PartialEq, Eq)]
+#[derive(Debug, Clone, PartialEq, Eq, serde::Serialize, serde::Deserialize)]
 pub struct Advertised {
     /// The listener. An unspecified IP stands for every address of ours of its
     /// family, port 0 for every port.

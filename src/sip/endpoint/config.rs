@@ -2,6 +2,7 @@
 
 use std::time::Duration;
 
+use super::Endpoint;
 use crate::dialog::identity::Advertised;
 use crate::dialog::session_timer::SessionTimers;
 use crate::known::KnownSources;
@@ -9,7 +10,7 @@ use crate::msg::{Limits, Method};
 use crate::transaction::TimerLengths;
 
 /// Configuration of an endpoint.
-#[derive(Debug, Clone)]
+#[derive(Debug, Clone, serde::Serialize, serde::Deserialize)]
 pub struct EndpointConfig {
     /// User-Agent and Server header fields; empty: neither is sent.
     pub user_agent: String,
@@ -21,6 +22,7 @@ pub struct EndpointConfig {
     /// Methods other than those of a call that come up as requests to be answered
     /// with `respond`, inside dialogs and outside: INFO, MESSAGE, REGISTER, …
     /// Without INFO here an INFO in a call gets 200 and is forgotten.
+    #[serde(with = "methods")]
     pub accept: Vec<Method>,
     /// Session timers (RFC 4028); none: `timer` is not offered.
     pub session_timers: Option<SessionTimers>,
@@ -32,12 +34,16 @@ pub struct EndpointConfig {
     /// What names turn out to be comes as [`super::Event::Located`].
     pub locates: bool,
     /// T1, T2, T4 and when to send 100.
+    #[serde(skip)]
     pub timers: TimerLengths,
     /// What is held at most.
+    #[serde(skip)]
     pub limits: EndpointLimits,
     /// Who is answered whatever strangers ask.
+    #[serde(skip)]
     pub known: KnownSources,
     /// What the parser accepts.
+    #[serde(skip)]
     pub parse: Limits,
     /// No final response this long after the last provisional one: CANCEL
     /// (Timer C of RFC 3261 §16.6, for a UA). Default 180 s.
@@ -47,13 +53,37 @@ pub struct EndpointConfig {
     pub answer_timeout: Duration,
     /// For tags, branches, Call-IDs and back-off times, of calls by way of
     /// [`super::Endpoint::seed_of`]; from the operating system's generator in production.
+    #[serde(skip)]
     pub seed: [u8; 32],
     /// The shard byte of every identifier.
     pub shard: u8,
 }
 
+/// Methods by their names.
+mod methods {
+    use serde::{Deserialize, Deserializer, Serializer};
+
+    use crate::msg::Method;
+
+    pub fn serialize<S: Serializer>(methods: &[Method], serializer: S) -> Result<S::Ok, S::Error> {
+        serializer.collect_seq(methods.iter().map(ToString::to_string))
+    }
+
+    pub fn deserialize<'de, D: Deserializer<'de>>(deserializer: D) -> Result<Vec<Method>, D::Error> {
+        let names = Vec::<String>::deserialize(deserializer)?;
+        Ok(names.iter().map(|name| Method::from_bytes(name.as_bytes())).collect())
+    }
+}
+
+impl Endpoint {
+    /// What it was told when it was made.
+    pub fn config(&self) -> &EndpointConfig {
+        &self.config
+    }
+}
+
 /// Extensions that an endpoint offers and takes part in. All are off by default.
-#[derive(Debug, Clone, Copy, Default, PartialEq, Eq)]
+#[derive(Debug, Clone, Copy, Default, PartialEq, Eq, serde::Serialize, serde::Deserialize)]
 pub struct Extensions {
     /// Reliable provisional responses, both ways (RFC 3262). PRACKs for theirs go
     /// out with or without.
