@@ -63,6 +63,8 @@ pub mod history;
 #[doc(hidden)]
 pub mod identity;
 mod initial_session;
+#[doc(hidden)]
+pub mod journal;
 pub mod leg_fsm;
 mod leg_life;
 pub mod lookup;

@@ -1,0 +1,434 @@
+//! What has come into a call, in order: from it alone the call is run again, and sends what it has sent
+//! (`replay`).
+//!
+//! Lines of JSON. Each that begins a turn has its moment in `at`, in microseconds since the call began, and in `n`
+//! its place among the turns of all calls:
+//! a message (`received`), a command (`command`), what happened to media (`media`), an answer to what had to
+//! wait (`answered`), or nothing but that time has passed (`tick`). What a turn is told on its way follows
+//! it as `fact`, in the order in which it asks: what admission control, a handler, a resolver, media or chance
+//! have said. `begin` says what the call was configured with, `by` a way that messages take.
+//!
+//! A message of ours is no input. Of each a hash and its way are kept (`sent`), so that the run sees where it
+//! leaves what was; the way is also what the network has said where a name is looked up or a connection made.
+
+use std::collections::VecDeque;
+use std::hash::Hasher;
+use std::time::{Duration, Instant, SystemTime, UNIX_EPOCH};
+
+use bytes::Bytes;
+use serde::de::DeserializeOwned;
+use serde::{Deserialize, Serialize};
+use serde_json::Value;
+
+use super::controller::json::octets;
+use b2b_sip::endpoint::{EndpointConfig, Flow};
+
+/// Of the format; another one is not read.
+pub const VERSION: u32 = 1;
+
+/// What comes up so soon after something is of the same turn.
+const SAME_TURN: Duration = Duration::from_millis(1);
+
+/// Bytes of one journal. What comes later is left out, and the run ends there.
+const MOST: usize = 256 << 10;
+
+/// What a call began with.
+#[derive(Debug, Clone, Serialize, Deserialize)]
+pub struct Begin {
+    /// See [`VERSION`].
+    pub version: u32,
+    /// The program that wrote it.
+    pub program: String,
+    /// When the call began, microseconds since 1970.
+    pub wall_us: u64,
+    /// What its endpoint was told.
+    pub endpoint: EndpointConfig,
+    /// Host of the URIs that callers are named by.
+    pub domain: String,
+    /// How long it may last from its answer on; none: without end.
+    pub max_duration: Option<Duration>,
+    /// Whether calls are recorded where nobody names a file.
+    pub records: bool,
+}
+
+/// What began a turn.
+#[derive(Debug)]
+pub enum Input {
+    /// A message came.
+    Received {
+        /// By which way.
+        flow: Flow,
+        /// Of the INVITE of who calls: where the identifiers of its dialog come from.
+        seed: Option<[u8; 32]>,
+        /// As on the wire.
+        message: Bytes,
+    },
+    /// Somebody commands.
+    Command(Value),
+    /// Something happened to media.
+    Media(Value),
+    /// What had to wait is answered: the number of the request, and the answer.
+    Answered(u64, Value),
+    /// Time has passed.
+    Tick,
+}
+
+/// What was sent: where, and a hash of it.
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+pub struct Sent {
+    /// The way that it took.
+    pub flow: Flow,
+    /// See [`digest`].
+    pub digest: u64,
+}
+
+/// A hash of a message, to tell it from another one. It is the same in every build.
+pub fn digest(message: &[u8]) -> u64 {
+    #[allow(deprecated, reason = "the only hasher of the library whose result is the same everywhere")]
+    let mut hasher = std::hash::SipHasher::new();
+    hasher.write(message);
+    hasher.finish()
+}
+
+/// A journal that is written.
+#[derive(Debug, Clone)]
+pub(super) struct Pages {
+    start: Instant,
+    /// Of the last line that has one, and of what it has begun.
+    last: Instant,
+    /// The place of the turn among those of all calls.
+    pub turns: u64,
+    /// The last line was a message, of which nothing has come up yet.
+    fresh: bool,
+    lines: Vec<u8>,
+    flows: Vec<Flow>,
+    full: bool,
+}
+
+#[derive(Serialize)]
+struct ReceivedLine<'a> {
+    by: usize,
+    #[serde(skip_serializing_if = "Option::is_none")]
+    seed: Option<[u8; 32]>,
+    #[serde(with = "octets")]
+    message: &'a [u8],
+}
+
+#[derive(Deserialize)]
+struct ReceivedRead {
+    by: usize,
+    #[serde(default)]
+    seed: Option<[u8; 32]>,
+    #[serde(deserialize_with = "octets::deserialize")]
+    message: Bytes,
+}
+
+#[derive(Serialize, Deserialize)]
+struct SentLine {
+    by: usize,
+    digest: u64,
+}
+
+#[derive(Serialize, Deserialize)]
+struct AnsweredLine<T> {
+    request: u64,
+    answer: T,
+}
+
+impl Pages {
+    /// Of a call that begins now.
+    pub fn new(now: Instant, begin: &Begin) -> Self {
+        let (lines, flows) = (Vec::with_capacity(4_096), Vec::new());
+        let mut pages = Pages { start: now, last: now, turns: 0, fresh: false, lines, flows, full: false };
+        pages.line(None, "begin", begin);
+        pages
+    }
+
+    /// Something begins a turn now; it has a line of its own unless one that is there has begun it.
+    pub fn turn(&mut self, now: Instant) {
+        let is_told = std::mem::take(&mut self.fresh) || now.saturating_duration_since(self.last) < SAME_TURN;
+        match is_told {
+            true => self.last = now,
+            false => self.line(Some(now), "tick", &()),
+        }
+    }
+
+    pub fn received(&mut self, at: Instant, flow: &Flow, message: &[u8]) {
+        let by = self.way(flow);
+        self.line(Some(at), "received", &ReceivedLine { by, seed: None, message });
+        self.fresh = true;
+    }
+
+    /// The INVITE of who calls; `seed`: where the identifiers of its dialog come from.
+    pub fn began(&mut self, at: Instant, seed: Option<[u8; 32]>, flow: &Flow, invite: &[u8]) {
+        let by = self.way(flow);
+        self.line(Some(at), "received", &ReceivedLine { by, seed, message: invite });
+    }
+
+    /// Takes in what has come into another call, each turn at its place.
+    pub fn join(&mut self, other: &Pages) {
+        let start = self.start.min(other.start);
+        let mut turns: Vec<((u64, u64), Vec<Value>)> = Vec::new();
+        let mut begin = None;
+        for pages in [&*self, other] {
+            let later = pages.start.saturating_duration_since(start).as_micros() as u64;
+            let own = (pages.start == start).then_some(());
+            let before = if std::ptr::eq(pages, other) { self.flows.len() } else { 0 };
+            for mut line in pages.text().lines().filter_map(|line| serde_json::from_str::<Value>(line).ok()) {
+                let Some(fields) = line.as_object_mut() else { continue };
+                if fields.contains_key("begin") {
+                    begin = own.map_or(begin.take(), |()| Some(line));
+                    continue;
+                }
+                if fields.contains_key("by") {
+                    continue;
+                }
+                for kind in ["received", "sent"] {
+                    if let Some(by) = fields.get_mut(kind).and_then(|it| it.get_mut("by")) {
+                        *by = (by.as_u64().unwrap_or_default() + before as u64).into();
+                    }
+                }
+                match fields.get_mut("at") {
+                    Some(at) => {
+                        let moment = at.as_u64().unwrap_or_default() + later;
+                        *at = moment.into();
+                        let n = fields.get("n").and_then(Value::as_u64).unwrap_or_default();
+                        turns.push(((moment, n), vec![line]));
+                    }
+                    None => match turns.last_mut() {
+                        Some((_, lines)) => lines.push(line),
+                        None => turns.push(((later, 0), vec![line])),
+                    },
+                }
+            }
+        }
+        turns.sort_by_key(|(place, _)| *place);
+        self.start = start;
+        self.flows.extend_from_slice(&other.flows);
+        self.lines.clear();
+        let ways = self.flows.iter().map(|flow| serde_json::json!({ "by": flow }));
+        let head: Vec<Value> = begin.into_iter().chain(ways).collect();
+        for line in head.iter().chain(turns.iter().flat_map(|(_, lines)| lines)) {
+            if serde_json::to_writer(&mut self.lines, line).is_ok() {
+                self.lines.push(b'\n');
+            }
+        }
+        self.last = self.last.max(other.last);
+        self.full |= other.full;
+    }
+
+    pub fn sent(&mut self, flow: &Flow, message: &[u8]) {
+        let by = self.way(flow);
+        self.line(None, "sent", &SentLine { by, digest: digest(message) });
+    }
+
+    pub fn answered(&mut self, at: Instant, request: u64, answer: &impl Serialize) {
+        self.line(Some(at), "answered", &AnsweredLine { request, answer });
+    }
+
+    pub fn input(&mut self, at: Instant, kind: &str, value: &impl Serialize) {
+        self.line(Some(at), kind, value);
+    }
+
+    pub fn fact(&mut self, value: &impl Serialize) {
+        self.line(None, "fact", value);
+    }
+
+    pub fn bytes(&self) -> usize {
+        self.lines.capacity() + self.flows.capacity() * size_of::<Flow>()
+    }
+
+    pub fn shrink(&mut self) {
+        self.lines.shrink_to_fit();
+    }
+
+    /// What is written so far.
+    pub fn text(&self) -> String {
+        String::from_utf8_lossy(&self.lines).into_owned()
+    }
+
+    fn way(&mut self, flow: &Flow) -> usize {
+        if let Some(known) = self.flows.iter().position(|it| it == flow) {
+            return known;
+        }
+        self.flows.push(*flow);
+        self.line(None, "by", flow);
+        self.flows.len() - 1
+    }
+
+    fn line(&mut self, at: Option<Instant>, kind: &str, value: &impl Serialize) {
+        if self.full {
+            return;
+        }
+        if self.lines.len() > MOST {
+            self.full = true;
+            return self.lines.extend_from_slice(b"{\"left_out\":true}\n");
+        }
+        let before = self.lines.len();
+        self.lines.push(b'{');
+        if let Some(at) = at {
+            self.last = at;
+            let us = at.saturating_duration_since(self.start).as_micros();
+            self.lines.extend_from_slice(b"\"at\":");
+            self.lines.extend_from_slice(us.to_string().as_bytes());
+            self.lines.extend_from_slice(b",\"n\":");
+            self.lines.extend_from_slice(self.turns.to_string().as_bytes());
+            self.lines.push(b',');
+        }
+        self.lines.push(b'"');
+        self.lines.extend_from_slice(kind.as_bytes());
+        self.lines.extend_from_slice(b"\":");
+        match serde_json::to_writer(&mut self.lines, value) {
+            Ok(()) => self.lines.extend_from_slice(b"}\n"),
+            // What cannot be written was nothing that comes from outside: the run will miss it and say so.
+            Err(error) => {
+                self.lines.truncate(before);
+                tracing::debug!("a journal's {kind}: {error}");
+            }
+        }
+    }
+}
+
+/// Why a text is no journal.
+#[derive(Debug, thiserror::Error)]
+pub enum JournalError {
+    /// It is none at all, or damaged.
+    #[error("line {line} is no line of a journal ({why}); fetch the journal again")]
+    Line {
+        /// Counted from 1.
+        line: usize,
+        /// What is wrong with it.
+        why: String,
+    },
+    /// Its first line says nothing of how the call began.
+    #[error("the journal has no beginning: its first line has to be `begin`; fetch the whole journal")]
+    Begin,
+    /// Another program wrote it.
+    #[error("the journal has version {0}, and this program reads version {VERSION}; replay it with {1}")]
+    Version(u32, String),
+}
+
+/// A turn of a journal.
+#[derive(Debug)]
+pub(super) struct Recorded {
+    /// Since the call began.
+    pub at: Duration,
+    pub input: Input,
+    /// What it was told on its way.
+    pub facts: VecDeque<Value>,
+    /// Messages that had been sent before it.
+    pub sent: usize,
+}
+
+/// A journal that is read.
+#[derive(Debug)]
+pub struct Journal {
+    /// What the call began with.
+    pub begin: Begin,
+    /// In order.
+    pub(super) turns: VecDeque<Recorded>,
+    /// What was sent, in order.
+    pub sent: Vec<Sent>,
+    /// Its end was left out.
+    pub is_cut: bool,
+}
+
+impl Journal {
+    /// Reads one.
+    ///
+    /// # Errors
+    /// See [`JournalError`].
+    pub fn parse(text: &str) -> Result<Self, JournalError> {
+        let (mut begin, mut sent, mut flows) = (None, Vec::new(), Vec::new());
+        let mut turns = VecDeque::<Recorded>::new();
+        let mut is_cut = false;
+        for (index, line) in text.lines().enumerate() {
+            let bad = |why: String| JournalError::Line { line: index + 1, why };
+            let read: Value = serde_json::from_str(line).map_err(|error| bad(error.to_string()))?;
+            let Value::Object(mut fields) = read else { return Err(bad("no object".to_owned())) };
+            let at = fields.remove("at").and_then(|at| at.as_u64());
+            fields.remove("n");
+            let Some((kind, value)) = fields.into_iter().next() else {
+                return Err(bad("it says nothing".to_owned()));
+            };
+            let way = |flows: &[Flow], by: usize| {
+                flows.get(by).copied().ok_or_else(|| bad(format!("there is no way {by}")))
+            };
+            let input = match kind.as_str() {
+                "begin" => {
+                    begin = Some(of::<Begin>(value).map_err(bad)?);
+                    continue;
+                }
+                "by" => {
+                    flows.push(of::<Flow>(value).map_err(bad)?);
+                    continue;
+                }
+                "sent" => {
+                    let SentLine { by, digest } = of(value).map_err(bad)?;
+                    sent.push(Sent { flow: way(&flows, by)?, digest });
+                    continue;
+                }
+                "fact" => {
+                    let turn = turns.back_mut().ok_or_else(|| bad("no turn asks for it".to_owned()))?;
+                    turn.facts.push_back(value);
+                    continue;
+                }
+                "left_out" => {
+                    is_cut = true;
+                    continue;
+                }
+                "received" => {
+                    let ReceivedRead { by, seed, message } = of(value).map_err(bad)?;
+                    Input::Received { flow: way(&flows, by)?, seed, message }
+                }
+                "command" => Input::Command(value),
+                "media" => Input::Media(value),
+                "answered" => {
+                    let AnsweredLine { request, answer } = of(value).map_err(bad)?;
+                    Input::Answered(request, answer)
+                }
+                "tick" => Input::Tick,
+                other => return Err(bad(format!("'{other}' is not known"))),
+            };
+            let at = at.ok_or_else(|| bad("it has no moment".to_owned()))?;
+            let (at, facts, sent) = (Duration::from_micros(at), VecDeque::new(), sent.len());
+            turns.push_back(Recorded { at, input, facts, sent });
+        }
+        let begin = begin.ok_or(JournalError::Begin)?;
+        if begin.version != VERSION {
+            return Err(JournalError::Version(begin.version, begin.program));
+        }
+        Ok(Journal { begin, turns, sent, is_cut })
+    }
+
+    /// When the call began.
+    pub fn began(&self) -> SystemTime {
+        UNIX_EPOCH + Duration::from_micros(self.begin.wall_us)
+    }
+}
+
+fn of<T: DeserializeOwned>(value: Value) -> Result<T, String> {
+    serde_json::from_value(value).map_err(|error| error.to_string())
+}
+
+impl Begin {
+    /// A call that begins now, in this program.
+    pub(super) fn now(
+        wall: SystemTime,
+        endpoint: &EndpointConfig,
+        domain: &str,
+        max_duration: Option<Duration>,
+        records: bool,
+    ) -> Self {
+        let wall_us = wall.duration_since(UNIX_EPOCH).unwrap_or_default().as_micros();
+        Begin {
+            version: VERSION,
+            program: concat!("b2b ", env!("CARGO_PKG_VERSION")).to_owned(),
+            wall_us: u64::try_from(wall_us).unwrap_or(u64::MAX),
+            endpoint: endpoint.clone(),
+            domain: domain.to_owned(),
+            max_duration,
+            records,
+        }
+    }
+}
