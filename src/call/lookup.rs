@@ -201,7 +201,7 @@ pub struct GatewayUse {
     /// Calls that it takes at once; none: any number.
     pub channels: Option<u32>,
     /// For its challenges.
-    #[serde(skip)]
+    #[serde(with = "are_there")]
     pub credentials: Option<Arc<Credentials>>,
     /// By which settings of TLS connections with it are made, as
     /// [`Invite::tls`](b2b_sip::endpoint::Invite::tls); none: the usual ones.
@@ -209,6 +209,26 @@ pub struct GatewayUse {
     /// By which listener of ours requests go to it, as
     /// [`Invite::listener`](b2b_sip::endpoint::Invite::listener).
     pub listener: Option<Arc<str>>,
+}
+
+/// Whether there are credentials, which are written down nowhere.
+mod are_there {
+    use std::sync::Arc;
+
+    use serde::{Deserialize, Deserializer, Serializer};
+
+    use super::Credentials;
+
+    pub fn serialize<S: Serializer>(it: &Option<Arc<Credentials>>, serializer: S) -> Result<S::Ok, S::Error> {
+        serializer.serialize_bool(it.is_some())
+    }
+
+    pub fn deserialize<'de, D: Deserializer<'de>>(
+        deserializer: D,
+    ) -> Result<Option<Arc<Credentials>>, D::Error> {
+        let none = Credentials { username: String::new(), password: String::new(), realm: None };
+        Ok(bool::deserialize(deserializer)?.then(|| Arc::new(none)))
+    }
 }
 
 /// A digest user and password. `Debug` does not show the password.

@@ -8,6 +8,7 @@ use std::time::{Instant, SystemTime};
 use super::super::cdr::Cdr;
 use super::super::controller::{Descriptions, EndpointStats, PacketTrace};
 use super::super::event::Event;
+use super::super::journal::Pages;
 use super::super::negotiate::pair::Agreed;
 use super::super::timeline::{Body, Signal, Timeline};
 use super::super::verdict::{Audio, Verdict};
@@ -54,6 +55,10 @@ pub(super) struct Entry {
     pub over: Option<Instant>,
     /// It is among the ended ones.
     pub kept: bool,
+    /// What has come into it; of calls that have met one of them has it.
+    pub journal: Option<Box<Pages>>,
+    /// Which one, if it is not this.
+    pub journal_with: Option<CallId>,
 }
 
 impl Entry {
@@ -69,6 +74,8 @@ impl Entry {
             route: None,
             over: None,
             kept: false,
+            journal: None,
+            journal_with: None,
         }
     }
 
@@ -318,6 +325,9 @@ impl Entry {
     pub fn shrink(&mut self) {
         self.messages.shrink();
         self.legs.shrink_to_fit();
+        if let Some(pages) = &mut self.journal {
+            pages.shrink();
+        }
     }
 
     /// Memory that it takes.
@@ -332,5 +342,6 @@ impl Entry {
             + self.legs.capacity() * (size_of::<LegHistory>() + size_of::<EndpointStats>())
             + self.talks.iter().map(stats).sum::<usize>()
             + self.talks.capacity() * size_of::<Talk>()
+            + self.journal.as_ref().map_or(0, |it| it.bytes())
     }
 }

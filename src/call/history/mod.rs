@@ -15,6 +15,7 @@
 
 mod capturing;
 mod entry;
+mod journals;
 mod messages;
 mod notes;
 mod report;
@@ -72,6 +73,8 @@ pub struct CallHistory {
     ended: VecDeque<(CallId, usize)>,
     ended_bytes: usize,
     captures: Captures,
+    /// Lines of journals so far.
+    turns: u64,
     outcomes: VecDeque<Outcome>,
 }
 
@@ -96,7 +99,18 @@ impl CallHistory {
         self.of_call_id.insert(hash, (call, leg));
         if !self.unclaimed.is_empty() {
             let ours = self.unclaimed.iter().filter(|(it, _)| *it == hash);
-            ours.for_each(|(_, seen)| entry.message(leg, seen));
+            let mut answers = Vec::new();
+            for (_, seen) in ours {
+                entry.message(leg, seen);
+                match seen.direction {
+                    // What was said to an earlier one is of no call.
+                    Direction::Received => answers.clear(),
+                    Direction::Sent => answers.push(seen),
+                }
+            }
+            if let Some(pages) = &mut entry.journal {
+                answers.iter().for_each(|seen| pages.sent(&seen.flow, &seen.data));
+            }
             self.unclaimed.retain(|(it, _)| *it != hash);
         }
     }

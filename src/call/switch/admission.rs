@@ -87,7 +87,7 @@ pub struct MediaRules {
 }
 
 /// What the configuration says of a party's session timer (RFC 4028).
-#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+#[derive(Debug, Clone, Copy, PartialEq, Eq, serde::Serialize, serde::Deserialize)]
 pub struct SessionRules {
     /// Calls to it ask for one.
     pub asks: bool,

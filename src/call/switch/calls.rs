@@ -58,6 +58,21 @@ impl Calls {
         CallId(self.calls.insert(|_| call))
     }
 
+    /// The next call has this number, as where it was written down.
+    pub fn foresee_call(&mut self, call: CallId) {
+        self.calls.foresee(call.0);
+    }
+
+    /// The same of a leg.
+    pub fn foresee_leg(&mut self, leg: LegId) {
+        self.of_leg.foresee(leg.0);
+    }
+
+    /// The same of a bridge.
+    pub fn foresee_bridge(&mut self, bridge: BridgeId) {
+        self.of_bridge.foresee(bridge.0);
+    }
+
     pub fn get(&self, call: CallId) -> Option<&Call> {
         self.calls.get(call.0)
     }

@@ -4,6 +4,8 @@
 
 use std::sync::Arc;
 
+use serde::{Deserialize, Serialize};
+
 use super::{Switch, Turn};
 use crate::LegId;
 use crate::handler::Party;
@@ -12,10 +14,15 @@ use b2b_sip::auth::is_stale;
 use b2b_sip::endpoint::{Challenge, HeaderFields, UsageId};
 use b2b_sip::msg::{Method, Response};
 
+/// Header fields that prove who we are.
+#[derive(Serialize, Deserialize)]
+struct Credentials(#[serde(with = "crate::controller::json::fields")] HeaderFields);
+
 impl Switch {
     /// The dialog of a leg is there: where its gateway has credentials, challenges inside of it come here.
-    pub(super) fn answers_challenges(&self, t: &mut Turn<'_>, leg: LegId, usage: UsageId) {
-        if self.known_gateway(leg).is_some_and(|it| self.admission.has_credentials(&it))
+    pub(super) fn answers_challenges(&mut self, t: &mut Turn<'_>, leg: LegId, usage: UsageId) {
+        let Some(party) = self.known_gateway(leg) else { return };
+        if self.fact("has credentials", |it| it.admission.has_credentials(&party))
             && let Err(error) = t.sip.authorizes_inside(usage)
         {
             tracing::debug!("leg {}: {error}", leg.0);
@@ -69,7 +76,10 @@ impl Switch {
             return None;
         }
         let party = self.known_gateway(leg)?;
-        self.admission.credentials(response, method, &party, uri)
+        let credentials = self.fact("credentials", |it| {
+            it.admission.credentials(response, method, &party, uri).map(Credentials)
+        });
+        credentials.map(|Credentials(fields)| fields)
     }
 
     /// Whose password may go to the party of a leg. Who was called has the address of a gateway

@@ -4,10 +4,12 @@ use std::borrow::Cow;
 use std::sync::Arc;
 
 use bytes::Bytes;
+use serde::{Deserialize, Serialize};
 
 use super::admission::Outgoing;
 use super::dial::{BranchNo, Dial, DialFailure, DialLimits, DialOutput, DialTarget, Stage, WhyCancelled};
 use super::invite::shown_by;
+use super::journaling::Hops;
 use super::redirect::of_reason;
 use super::referral::party_at;
 use super::reliable::{is_reliable, withhold};
@@ -28,8 +30,12 @@ use crate::lookup::{EarlyMedia, LookupError, LookupRequest, LookupResult, Resolv
 use crate::reason::Reason;
 use crate::service::{DialError, DialOptions, DialOrder, DialRequest, DialStage, DialTo};
 use crate::{CallId, LegId};
-use b2b_sip::endpoint::InviteError;
+use b2b_sip::endpoint::{HeaderFields, HopRule, InviteError, Onward};
 use b2b_sip::msg::{Host, Response, Uri};
+
+/// What an INVITE inherits.
+#[derive(Serialize, Deserialize)]
+struct OnwardFields(#[serde(with = "crate::controller::json::fields")] HeaderFields);
 
 impl Switch {
     /// Begins to dial, once the target is known.
@@ -231,7 +237,7 @@ impl Switch {
             contact = of_reason(contact, diversion::after(dial.and_then(Dial::failed_with)));
         }
         let held = self.held_by_call(call);
-        let outgoing = self.admission.outgoing(t.now, &contact, &held);
+        let outgoing = self.admitted_outgoing(t, &contact, &held);
         self.counters.dialled += u64::from(outgoing.is_ok());
         let caller = self.calls.get(call).and_then(|it| it.dialling.as_ref()?.purpose.caller());
         let family = family_of(&contact)
@@ -242,7 +248,7 @@ impl Switch {
         it.passing.policy = contact.policy.clone();
         it.identity.party = Arc::new(party_at(&contact));
         it.contact = Some(Box::new(contact));
-        let Some(leg) = self.calls.add_leg(call, it) else { return };
+        let Some(leg) = self.new_leg(call, it) else { return };
         if let Some(dialling) = self.calls.get_mut(call).and_then(|it| it.dialling.as_mut()) {
             dialling.branches.push(leg);
         }
@@ -258,8 +264,26 @@ impl Switch {
                 self.with_dial(t, call, |dial| dial.waits(branch, wait));
                 self.sleep_for(t, wait, Sleeper::Branch { caller, leg });
             }
-            Err((status, reason)) => self.branch_over(t, leg, DialFailure::new(status, reason)),
+            Err((status, reason)) => self.branch_over(t, leg, DialFailure::new(status, &reason)),
         }
+    }
+
+    /// What a contact may be dialled with.
+    fn admitted_outgoing(
+        &mut self,
+        t: &Turn<'_>,
+        contact: &ResolvedContact,
+        held: &[Channel],
+    ) -> Result<Outgoing, (u16, String)> {
+        let mut outgoing = Outgoing::default();
+        let wait = self.fact("outgoing", |it| match it.admission.outgoing(t.now, contact, held) {
+            Ok(admitted) => {
+                outgoing = admitted;
+                Ok(outgoing.wait)
+            }
+            Err((status, reason)) => Err((status, reason.to_owned())),
+        });
+        wait.map(|wait| Outgoing { wait, ..outgoing })
     }
 
     /// What the legs of a call hold.
@@ -312,17 +336,24 @@ impl Switch {
         let shown = dialling.options.caller.clone().filter(|_| asks.is_none());
         let who = asks.and_then(|leg| self.calls.leg(leg)?.identity.who.as_deref());
         let mut invite = self.write_invite(it, (caller, who), &dialling.options, offer);
-        if let Some(contact) = it.contact.as_deref() {
-            invite.hops = self.admission.hops_of_contact(contact);
-        }
         let withheld = it.contact.as_deref().map(|contact| contact.withheld).unwrap_or_default();
-        let session = self.admission.session_rules(&self.party(leg));
-        withhold(t, caller, (withheld, session), &mut invite);
-        if let Some(caller) = caller {
-            t.sip.onward(caller).apply(&mut invite);
+        let onward = caller.map(|caller| t.sip.onward(caller));
+        let caller = caller.cloned();
+        let contact = it.contact.clone();
+        if let Some(contact) = contact.as_deref() {
+            invite.hops = self.hops_of_contact(contact);
         }
+        let session = self.fact("session timer", |it| it.admission.session_rules(&it.party(leg)));
+        withhold(t, caller.as_ref(), (withheld, session), &mut invite);
+        if let Some(onward) = onward {
+            // Our mark comes from a secret.
+            let told = self.fact("onward", |_| OnwardFields(onward.headers));
+            Onward { headers: told.0, ..onward }.apply(&mut invite);
+        }
+        self.foresee_seed(t);
         match t.sip.invite(t.now, invite) {
             Ok(usage) => {
+                self.write_seed(t, usage);
                 self.calls.set_usage(leg, usage);
                 self.answers_challenges(t, leg, usage);
                 self.record_outgoing(t, leg, asks, shown);
@@ -334,6 +365,16 @@ impl Switch {
                 self.branch_over(t, leg, DialFailure::new(status, ""));
             }
         }
+    }
+
+    /// Where the requests of a call to this contact may go.
+    fn hops_of_contact(&mut self, contact: &ResolvedContact) -> HopRule {
+        if let Some(hops) = self.reads::<Hops>("hops") {
+            return hops.rule();
+        }
+        let rule = self.admission.hops_of_contact(contact);
+        self.writes("hops", &Hops::of(&rule));
+        rule
     }
 
     /// What may be offered to a leg.

@@ -4,6 +4,7 @@ use std::time::Instant;
 
 use bytes::Bytes;
 
+use super::command::Command;
 use super::dialling::refuse;
 use super::say::{q850_in, reason_field, reason_value};
 use super::table::Purpose;
@@ -281,6 +282,7 @@ impl Switch {
         self.drain();
         self.takes = TakesCalls::None;
         for leg in self.calls.leg_ids() {
+            self.journal_command(t, &Command::Hangup { leg, reply: Default::default() });
             self.hang_up(t, leg);
         }
     }

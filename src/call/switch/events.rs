@@ -20,6 +20,7 @@ use b2b_sip::msg::{Name, Response};
 impl Switch {
     /// Takes what the endpoint has to tell.
     pub fn sip_event(&mut self, t: &mut Turn<'_>, event: Event) {
+        self.about(None);
         match event {
             Event::Incoming { usage, request, flow, replaces } => {
                 self.incoming(t, usage, request, flow, replaces);
@@ -38,7 +39,10 @@ impl Switch {
                 self.admission.resubscribe(t, subscription, transaction, &request);
             }
             Event::Usage { usage, event } => match self.calls.of_usage(usage) {
-                Some(leg) => self.usage_event(t, leg, event),
+                Some(leg) => {
+                    self.about_timer(t.now, self.calls.leg(leg).map(|it| it.call));
+                    self.usage_event(t, leg, event);
+                }
                 None => self.stray(t, usage, event),
             },
         }
@@ -170,6 +174,7 @@ impl Switch {
 
     /// Takes what happened to media.
     pub fn media_event(&mut self, t: &mut Turn<'_>, event: MediaEvent) {
+        self.journal_media(t, &event);
         match event {
             MediaEvent::Timeout { endpoint } => {
                 let Some(leg) = self.calls.of_endpoint(endpoint) else { return };

@@ -33,7 +33,7 @@ impl Switch {
         let call = it.call;
         // A refresh of theirs is no business of the other side's.
         if let (Some(endpoint), Some(offer)) = (it.media.endpoint, &offer)
-            && self.controller.repeats(endpoint, offer)
+            && self.fact("repeats", |it| it.controller.repeats(endpoint, offer))
         {
             return self.answer_here(t, leg, asked, Some(offer.clone()));
         }
@@ -60,7 +60,7 @@ impl Switch {
         let (Some(endpoint), Some(offer)) = (endpoint, offer) else {
             return self.answer_exchange(t, leg, asked, Err(Reply::status(488)));
         };
-        let repeats = self.controller.repeats(endpoint, &offer);
+        let repeats = self.fact("repeats", |it| it.controller.repeats(endpoint, &offer));
         let answer = self.controller.local_answer(endpoint, offer, &self.policy_towards(leg));
         let then = OnDescription::AnswerHere { leg, asked, repeats };
         self.media(t, answer, OnMedia::Described(then));

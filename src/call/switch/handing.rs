@@ -43,12 +43,13 @@ impl Asked {
 
 impl Switch {
     pub(super) fn ask_handlers(&mut self, t: &mut Turn<'_>, asked: Asked) {
-        let found = self.handlers.iter().enumerate().skip(asked.next);
-        let found = found.into_iter().find(|(_, it)| it.can_handle(&asked.call));
-        let Some((index, handler)) = found else {
+        let index = self.fact("handler", |it| {
+            let mut others = it.handlers.iter().enumerate().skip(asked.next);
+            others.find(|(_, it)| it.can_handle(&asked.call)).map(|(index, _)| index)
+        });
+        let Some((index, handler)) = index.and_then(|it| Some((it, self.next_of(it)?))) else {
             return self.hang_up_with(t, asked.call.leg, 404, "");
         };
-        let handler = handler.clone();
         self.ask(t, Asked { next: index + 1, ..asked }, &handler);
     }
 
@@ -68,8 +69,28 @@ impl Switch {
         }
     }
 
+    /// The handler at this place of the list. Where a journal is read, what they say is in it, and one stands
+    /// for all.
+    fn next_of(&self, index: usize) -> Option<Arc<dyn ApplicationHandler>> {
+        self.handlers.get(if self.is_replay() { 0 } else { index }).cloned()
+    }
+
+    /// The same for who asks one after the other.
+    pub(super) fn next_handler(&mut self, index: usize) -> Option<Arc<dyn ApplicationHandler>> {
+        let is_there = self.fact("handler", |it| it.handlers.get(index).is_some());
+        self.next_of(index).filter(|_| is_there)
+    }
+
     /// The handler of this name, or the one that somebody knows by it.
-    pub(super) fn handler_named(&self, name: &str) -> Option<Arc<dyn ApplicationHandler>> {
+    pub(super) fn handler_named(&mut self, name: &str) -> Option<Arc<dyn ApplicationHandler>> {
+        let found = self.find_handler(name);
+        match self.fact("handler named", |_| found.is_some()) {
+            true => found.or_else(|| self.next_of(0)),
+            false => None,
+        }
+    }
+
+    pub(super) fn find_handler(&self, name: &str) -> Option<Arc<dyn ApplicationHandler>> {
         let own = self.handlers.iter().find(|handler| handler.name() == name);
         own.cloned().or_else(|| self.handlers.iter().find_map(|handler| handler.application(name)))
     }

@@ -33,6 +33,9 @@ impl Switch {
     /// Messages have passed the sockets since this was last called.
     pub fn observe(&mut self, seen: &Seen) {
         let call = self.history.message(seen);
+        if let Some(call) = call {
+            self.journal_message(call, seen);
+        }
         if let Some(mirror) = &mut self.mirror {
             mirror(seen, call.is_some_and(|call| self.history.trace(call, seen.at).is_some()));
         }

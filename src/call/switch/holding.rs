@@ -119,12 +119,16 @@ impl Switch {
             self.controller.withdraw_offer(endpoint);
             return self.tell_holding(leg, Err(error.into()));
         }
+        // Who wanted it does not any more: it took too long.
+        let unwanted = hold != Hold::No
+            && self.fact("hold is unwanted", |it| {
+                let asked = it.calls.leg(leg).and_then(|it| it.hold.reply.as_ref());
+                asked.is_none_or(|it| it.is_closed())
+            });
         let Some(it) = self.calls.leg_mut(leg) else { return };
         let changed = (it.hold.ours == Hold::No) != (hold == Hold::No);
         it.hold.ours = hold;
         let (call, joined) = (it.call, it.media.joined);
-        // Who wanted it does not any more: it took too long.
-        let unwanted = hold != Hold::No && it.hold.reply.as_ref().is_none_or(|it| it.is_closed());
         if hold == Hold::No {
             self.controller.stop_moh(endpoint);
         }

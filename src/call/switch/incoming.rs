@@ -1,10 +1,13 @@
 //! Their INVITE that starts a call: admission, its leg and call.
 
+use std::net::SocketAddr;
 use std::sync::Arc;
 
+use serde::{Deserialize, Serialize};
+
 use crate::call_fsm::CallEvent;
-use crate::channels::Holder;
-use crate::controller::AddressFamily;
+use crate::channels::{Channel, Holder};
+use crate::controller::{AddressFamily, PairPolicy};
 use crate::handler::{IncomingCall, Party};
 use crate::identity::{self, CallerIdentity};
 use crate::leg_life::Life;
@@ -13,9 +16,21 @@ use b2b_sip::msg::{Method, Name, Request};
 
 use super::admission::{Admission, Fate, WayToCaller};
 use super::handing::Asked;
+use super::journaling::{Hops, Named};
 use super::table::{Call, Leg};
 use super::waiting::{Found, OnFound};
 use super::{Switch, TakesCalls, Turn};
+
+/// What admission control knows of a caller whom it lets in.
+#[derive(Clone, Serialize, Deserialize)]
+struct Admitted {
+    identity: Option<String>,
+    source: SocketAddr,
+    hops: Hops,
+    gateway: Option<Arc<str>>,
+    who: Arc<CallerIdentity>,
+    number: Option<Arc<str>>,
+}
 
 impl Switch {
     /// An INVITE without a To tag.
@@ -33,33 +48,10 @@ impl Switch {
             self.counters.refused += 1;
             return self.refuse_once(t, usage, self.busy());
         }
-        let admission = self.admission.invite(t.now, &request, &flow);
-        self.counters.incoming += u64::from(!admission.is_question());
-        let (identity, channels, policy, source) = match admission {
-            Admission::Accept { identity, channels, policy, source } => (identity, channels, policy, source),
-            Admission::Refuse(reply) => return self.refuse(t, usage, reply),
-            Admission::RefuseOnce(reply) => return self.refuse_once(t, usage, reply),
-            Admission::Ignore => return drop(t.sip.ignore(t.now, usage)),
+        let Some((admitted, channels, policy)) = self.admit(t, usage, (&request, &flow), closed) else {
+            return;
         };
-        // It has called an emergency number, and may not pass the limits.
-        if closed && !channels.iter().any(|it| *it.holder() == Holder::Emergency) {
-            self.counters.refused += 1;
-            return self.refuse_once(t, usage, self.busy());
-        }
-        if !is_session(&request) {
-            return self.refuse(t, usage, Reply::status(415));
-        }
-        // Before anything is answered.
-        let hops = self.admission.hops_of_caller(identity.as_deref(), &request, &flow);
-        let WayToCaller { tls, listener } =
-            self.admission.way_to_caller(identity.as_deref(), &request, &flow);
-        if let Err(error) = t.sip.set_hops(usage, hops).and_then(|()| t.sip.set_way(usage, tls, listener)) {
-            tracing::debug!("a call that has ended: {error}");
-        }
-        let gateway = self.admission.gateway_of_caller(&request, &flow).filter(|_| identity.is_none());
-        let reads = self.admission.reads(identity.as_deref(), gateway.as_deref(), source);
-        let who = Arc::new(CallerIdentity::read(&request, &reads));
-        let number: Option<Arc<str>> = identity::called_number(&request, reads.called).map(Arc::from);
+        let Admitted { identity, source, gateway, who, number, .. } = admitted.clone();
         let mut it = Leg::new(Life::incoming(request.clone()), AddressFamily::of(flow.remote));
         it.media.signalling = Some(flow.remote.ip());
         (it.admitted.channels, it.passing.policy) = (channels, policy);
@@ -72,11 +64,16 @@ impl Switch {
             flow: Some(flow),
         });
         (it.identity.who, it.identity.called) = (Some(who.clone()), number.clone());
-        let call = self.calls.insert(Call::new(t.now));
-        let Some(leg) = self.calls.add_leg(call, it) else { return };
+        let call = self.new_call(Call::new(t.now));
+        let seed = t.sip.seed_of(usage);
+        self.open_history(t, call, |pages| {
+            pages.began(t.now, seed, &flow, request.as_bytes());
+            pages.fact(&Named("admitted", &admitted));
+        });
+        let Some(leg) = self.new_leg(call, it) else { return };
         self.calls.set_usage(leg, usage);
         self.answers_challenges(t, leg, usage);
-        let session = self.admission.session_rules(&self.party(leg));
+        let session = self.fact("session timer", |it| it.admission.session_rules(&it.party(leg)));
         if let Err(error) = t.sip.set_refresher(usage, session.refresher) {
             tracing::debug!("leg {}: {error}", leg.0);
         }
@@ -84,7 +81,6 @@ impl Switch {
             it.a = leg;
         }
         self.takes_info(leg, &request);
-        self.history.open(call, t.now, t.wall);
         self.record_incoming(t, leg, &request, source);
         self.advance_call(t, call, CallEvent::Incoming);
         self.tell_leg(t, leg);
@@ -96,6 +92,59 @@ impl Switch {
         let incoming =
             IncomingCall { call, leg, request, source, at, identity, gateway, who, number, answered };
         self.ask_handlers(t, Asked::new(incoming));
+    }
+
+    /// Whether an INVITE becomes a call, and what is known of it then. Else it has its answer.
+    fn admit(
+        &mut self,
+        t: &mut Turn<'_>,
+        usage: UsageId,
+        (request, flow): (&Request, &Flow),
+        closed: bool,
+    ) -> Option<(Admitted, Vec<Channel>, Option<Arc<PairPolicy>>)> {
+        if let Some(admitted) = self.reads::<Admitted>("admitted") {
+            admitted.hops.set(t, usage);
+            return Some((admitted, Vec::new(), None));
+        }
+        let admission = self.admission.invite(t.now, request, flow);
+        self.counters.incoming += u64::from(!admission.is_question());
+        let (identity, channels, policy, source) = match admission {
+            Admission::Accept { identity, channels, policy, source } => (identity, channels, policy, source),
+            Admission::Refuse(reply) => {
+                self.refuse(t, usage, reply);
+                return None;
+            }
+            Admission::RefuseOnce(reply) => {
+                self.refuse_once(t, usage, reply);
+                return None;
+            }
+            Admission::Ignore => {
+                let _ = t.sip.ignore(t.now, usage);
+                return None;
+            }
+        };
+        // It has called an emergency number, and may not pass the limits.
+        if closed && !channels.iter().any(|it| *it.holder() == Holder::Emergency) {
+            self.counters.refused += 1;
+            self.refuse_once(t, usage, self.busy());
+            return None;
+        }
+        if !is_session(request) {
+            self.refuse(t, usage, Reply::status(415));
+            return None;
+        }
+        // Before anything is answered.
+        let hops = self.admission.hops_of_caller(identity.as_deref(), request, flow);
+        let kept = Hops::of(&hops);
+        let WayToCaller { tls, listener } = self.admission.way_to_caller(identity.as_deref(), request, flow);
+        if let Err(error) = t.sip.set_hops(usage, hops).and_then(|()| t.sip.set_way(usage, tls, listener)) {
+            tracing::debug!("a call that has ended: {error}");
+        }
+        let gateway = self.admission.gateway_of_caller(request, flow).filter(|_| identity.is_none());
+        let reads = self.admission.reads(identity.as_deref(), gateway.as_deref(), source);
+        let who = Arc::new(CallerIdentity::read(request, &reads));
+        let number = identity::called_number(request, reads.called).map(Arc::from);
+        Some((Admitted { identity, source, hops: kept, gateway, who, number }, channels, policy))
     }
 
     /// A request outside any call.

@@ -56,6 +56,7 @@ impl Switch {
             interface,
             audio,
         };
+        let no_reinvites = self.fact("no re-INVITEs", |_| no_reinvites);
         let opened = self.controller.open_endpoint(spec);
         self.media(t, opened, OnMedia::Endpoint { leg, no_reinvites, then });
     }
@@ -285,7 +286,7 @@ impl Switch {
             DialError::Failed(DialFailure::new(error.status().0, error.status().1))
         });
         // Nobody waits for it: nobody would ever end it.
-        if reply.send(result).is_err() {
+        if !self.fact("told", |_| reply.send(result).is_ok()) {
             self.hang_up(t, leg);
         }
     }
@@ -354,7 +355,7 @@ impl Switch {
         if self.calls.leg(a).is_none_or(described) {
             self.join_media(t, a, b);
         }
-        let id = self.calls.add_bridge(call);
+        let id = self.new_bridge(call);
         let Some(it) = self.calls.get_mut(call) else { return Err(CallError::Gone) };
         let bridge = Bridge {
             id,

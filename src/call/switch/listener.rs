@@ -33,7 +33,7 @@ impl Switch {
         if let Some(it) = self.calls.get_mut(call) {
             it.listener = None;
         }
-        if !handler.wants_events() {
+        if !self.fact("listens", |_| handler.wants_events()) {
             return;
         }
         let (events, mut queue) = mpsc::channel(QUEUE);

@@ -61,6 +61,7 @@ mod identity;
 mod incoming;
 mod invite;
 mod joining;
+mod journaling;
 mod leg_recording;
 mod listener;
 mod moving;
@@ -75,6 +76,7 @@ mod referring;
 mod refresh;
 mod reliable;
 mod replacing;
+
 mod requests;
 mod resuming;
 mod say;
@@ -143,6 +145,8 @@ pub struct SwitchConfig {
     pub srtp: SrtpRules,
     /// Where recordings go that nobody names a file for; none: there are none.
     pub recording: Option<Arc<RecordingRules>>,
+    /// What comes into calls is written down: [`Switch::journal`].
+    pub journal: bool,
 }
 
 impl Default for SwitchConfig {
@@ -156,6 +160,7 @@ impl Default for SwitchConfig {
             policy: PairPolicy::default(),
             srtp: SrtpRules::default(),
             recording: None,
+            journal: false,
         }
     }
 }
@@ -214,12 +219,17 @@ pub struct Switch {
     parting: VecDeque<(Instant, listener::Ends)>,
     takes: TakesCalls,
     counters: SwitchCounters,
+    journaling: journaling::Journaling,
 }
 
 impl Switch {
     /// A switch without calls, and the commands that its [`CallService`] will send.
     pub(crate) fn new(config: SwitchConfig, parts: SwitchParts) -> (Self, mpsc::UnboundedReceiver<Command>) {
         let (commands, receiver) = mpsc::unbounded_channel();
+        let journaling = match config.journal {
+            true => journaling::Journaling::Writes(None),
+            false => journaling::Journaling::Off,
+        };
         let switch = Switch {
             config,
             controller: parts.controller,
@@ -241,6 +251,7 @@ impl Switch {
             parting: VecDeque::new(),
             takes: TakesCalls::All,
             counters: SwitchCounters::default(),
+            journaling,
         };
         (switch, receiver)
     }
@@ -272,6 +283,7 @@ impl Switch {
             if !call.queued.matches(at) {
                 continue;
             }
+            self.about_timer(t.now, Some(id));
             self.call_timeout(t, id);
             self.arm(t.now, id);
         }

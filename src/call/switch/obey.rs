@@ -15,6 +15,7 @@ use b2b_sip::endpoint::check_headers;
 impl Switch {
     /// Carries a command out; its answer goes back when there is one.
     pub(crate) fn obey(&mut self, t: &mut Turn<'_>, command: Command) {
+        self.journal_command(t, &command);
         // An answer that nobody waits for is no fault.
         match command {
             Command::Lookup { target, reply } => self.look_up(t, target, reply),
@@ -46,8 +47,10 @@ impl Switch {
                 if self.takes_no_call() {
                     return drop(reply.send(Err(DialError::Stopping)));
                 }
-                let call = self.calls.insert(Call::new(t.now));
-                self.history.open(call, t.now, t.wall);
+                let told =
+                    self.is_journaled().then(|| serde_json::json!({ "dial": { "request": &*request } }));
+                let call = self.new_call(Call::new(t.now));
+                self.open_history(t, call, |pages| pages.input(t.now, "command", &told));
                 if let Some(started) = started {
                     let _ = started.send(call);
                 }
@@ -116,7 +119,7 @@ impl Switch {
             Command::Locate { of, reply } => drop(reply.send(self.locate(of))),
             Command::StopDialling { leg, reply } => drop(reply.send(self.stop_dialling(t, leg))),
             Command::Joined { leg, reply } => drop(reply.send(self.bridged(leg).is_some())),
-            Command::Knows { name, reply } => drop(reply.send(self.handler_named(&name).is_some())),
+            Command::Knows { name, reply } => drop(reply.send(self.find_handler(&name).is_some())),
             Command::LetGo { leg, reply } => drop(reply.send(self.let_go_of(t, leg))),
             Command::Give { leg, name, number, reply } => {
                 drop(reply.send(self.give(t, leg, &name, number.as_deref())));
@@ -185,6 +188,7 @@ impl Switch {
         self.calls.move_leg(leg, into);
         self.link(from, into);
         self.history.move_leg(leg, from, into);
+        self.history.join_journals(from, into);
         self.move_capture(t, leg, from);
         self.move_recording(leg, from, into);
         self.hand_on_variables(from, into);

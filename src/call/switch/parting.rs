@@ -51,8 +51,8 @@ impl Switch {
 
     /// Moves a leg from its call into a new one.
     fn call_of_its_own(&mut self, t: &mut Turn<'_>, leg: LegId, from: CallId) -> CallId {
-        let own = self.calls.insert(Call::new(t.now));
-        self.history.open(own, t.now, t.wall);
+        let own = self.new_call(Call::new(t.now));
+        self.open_history(t, own, |_| {});
         let inbound = self.calls.leg(leg).is_some_and(|it| it.inbound);
         self.advance_call(t, own, if inbound { CallEvent::Incoming } else { CallEvent::Originate });
         self.advance_call(t, own, CallEvent::EnterProgram);

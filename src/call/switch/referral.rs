@@ -39,7 +39,7 @@ impl Switch {
     }
 
     fn ask_where(&mut self, t: &mut Turn<'_>, referral: Referral, replaces: Option<String>, next: usize) {
-        let Some(handler) = self.handlers.get(next).cloned() else {
+        let Some(handler) = self.next_handler(next) else {
             let target = referral.target.clone();
             return self.dial_referred(t, referral.call, DialRequest::to(target), replaces);
         };
@@ -125,7 +125,7 @@ impl Switch {
         next: usize,
         reply: Reply<Result<HandlerAction, CallError>>,
     ) {
-        let Some(handler) = self.handlers.get(next).cloned() else {
+        let Some(handler) = self.next_handler(next) else {
             return drop(reply.send(Ok(HandlerAction::TransferTo(referral.target))));
         };
         let future = handler.handle_referral(referral.clone());

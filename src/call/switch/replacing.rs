@@ -47,10 +47,12 @@ impl Switch {
         invite: Option<&Request>,
     ) -> bool {
         let (asker, of) = (self.party(asks), self.party(replaced));
-        let own = self.admission.is_same(&asker, &of);
+        let own = self.fact("is same", |it| it.admission.is_same(&asker, &of));
         let place = match invite.filter(|_| !own) {
             _ if own => Place::Own,
-            Some(invite) if self.is_referred(t, &asker, &of, invite) => Place::Referred,
+            Some(invite) if self.fact("is referred", |it| it.is_referred(t, &asker, &of, invite)) => {
+                Place::Referred
+            }
             _ => Place::Elsewhere,
         };
         let party = match &asker.user {

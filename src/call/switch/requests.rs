@@ -78,9 +78,11 @@ impl Switch {
         }
         if other != leg {
             let tones = self.policy_towards(other).audio.digits.has_tones();
+            let endpoint = self.calls.leg(other).and_then(|it| it.media.endpoint);
+            let takes =
+                endpoint.is_some_and(|it| self.fact("takes events", |me| tones || me.takes_events(it)));
             let other = self.calls.leg(other);
-            let endpoint = other.and_then(|it| it.media.endpoint);
-            match endpoint.filter(|endpoint| tones || self.takes_events(*endpoint)) {
+            match endpoint.filter(|_| takes) {
                 Some(endpoint) => self.controller.send_digit(endpoint, digit, duration_ms),
                 // It may be of a code for b2b, and goes on only to who says that they want it.
                 None if is_awaited && other.is_some_and(|it| !it.takes.info) => {}
@@ -123,10 +125,10 @@ impl Switch {
     pub(super) fn digit_as_info(&mut self, t: &mut Turn<'_>, leg: LegId, digit: char, duration_ms: u32) {
         let Some((_, other, mode)) = self.bridged(leg) else { return };
         // Who is to have INFO by configuration has it, whatever else passes.
-        let always = self.policy_towards(other).audio.digits == DtmfMode::Info;
+        let always = self.fact("wants INFO", |it| it.policy_towards(other).audio.digits == DtmfMode::Info);
         let other = self.calls.leg(other).filter(|it| always || mode.intercepts() && it.takes.info);
         let Some((usage, endpoint)) = other.and_then(|it| it.usage.zip(it.media.endpoint)) else { return };
-        if self.takes_events(endpoint) {
+        if self.fact("takes events", |it| it.takes_events(endpoint)) {
             return;
         }
         let body =

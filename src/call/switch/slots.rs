@@ -14,17 +14,24 @@ pub(super) struct Slots<T> {
     slab: Slab<(u32, T)>,
     generation: u32,
     removals: usize,
+    /// The key of the next one.
+    foreseen: Option<Key>,
 }
 
 impl<T> Default for Slots<T> {
     fn default() -> Self {
-        Slots { slab: Slab::new(), generation: 0, removals: 0 }
+        Slots { slab: Slab::new(), generation: 0, removals: 0, foreseen: None }
     }
 }
 
 impl<T> Slots<T> {
     /// Puts in what `make` makes of its own key.
     pub fn insert(&mut self, make: impl FnOnce(Key) -> T) -> Key {
+        if let Some(key) = self.foreseen.take().filter(|key| !self.slab.contains(slot(*key))) {
+            let others = std::mem::take(&mut self.slab).into_iter();
+            self.slab = others.chain([(slot(key), (generation_of(key), make(key)))]).collect();
+            return key;
+        }
         // Zero is no generation: a key is never 0.
         self.generation = self.generation % GENERATIONS + 1;
         let generation = self.generation;
@@ -32,6 +39,11 @@ impl<T> Slots<T> {
         let key = key_of(generation, entry.key());
         entry.insert((generation, make(key)));
         key
+    }
+
+    /// What is put in next has this key, as it had where it was written down. Costs a copy of all.
+    pub fn foresee(&mut self, key: Key) {
+        self.foreseen = Some(key);
     }
 
     pub fn get(&self, key: Key) -> Option<&T> {

@@ -106,6 +106,7 @@ impl Switch {
         if self.handler_named(name).is_none() {
             return Err(CallError::WrongState("there is no application of this name"));
         }
+        let it = self.calls.leg(leg).ok_or(CallError::Gone)?;
         let as_it_came = it.life.invite().filter(|_| number.is_none()).cloned();
         let it_called = it.identity.called.clone();
         let own = &self.party(leg).number;

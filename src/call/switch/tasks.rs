@@ -9,6 +9,7 @@ use std::task::{Context, Poll, Waker};
 use super::Switch;
 use super::slots::{Key, Slots};
 use super::waiting::{Found, MediaAnswer, Waits};
+use crate::CallId;
 use crate::controller::MediaError;
 
 /// The result of a task: an input.
@@ -34,20 +35,27 @@ pub type Task = Pin<Box<dyn Future<Output = Done> + Send>>;
 pub(super) struct Work {
     tasks: VecDeque<Task>,
     /// What is done once what has been asked is answered, by the number of the request.
-    waiting: Slots<Waits>,
+    waiting: Slots<(Option<CallId>, Waits)>,
     /// What belongs to no call.
     beside: VecDeque<Task>,
 }
 
 impl Work {
-    /// A task that brings the answer to this number, and what is done then.
-    pub fn ask(&mut self, then: Waits, task: impl FnOnce(Key) -> Task) {
-        let request = self.waiting.insert(|_| then);
+    /// A task that brings the answer to this number, and what is done then in this call.
+    pub fn ask(&mut self, call: Option<CallId>, then: Waits, task: impl FnOnce(Key) -> Task) -> Key {
+        let request = self.waiting.insert(|_| (call, then));
         self.tasks.push_back(task(request));
+        request
     }
 
-    /// What is done now that this has been answered; none: nobody waits for it any more.
-    pub fn answered(&mut self, request: Key) -> Option<Waits> {
+    /// The answer comes from a journal, under the number that it has there.
+    pub fn ask_journal(&mut self, request: Key, then: Waits) {
+        self.waiting.foresee(request);
+        self.waiting.insert(|_| (None, then));
+    }
+
+    /// What is done now that this has been answered, and in which call; none: nobody waits for it any more.
+    pub fn answered(&mut self, request: Key) -> Option<(Option<CallId>, Waits)> {
         self.waiting.remove(request)
     }
 
@@ -66,7 +74,7 @@ impl Work {
 }
 
 /// The future panicked.
-#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+#[derive(Debug, Clone, Copy, PartialEq, Eq, serde::Serialize, serde::Deserialize)]
 pub(super) struct Panicked;
 
 impl Switch {

@@ -7,6 +7,7 @@
 use std::pin::Pin;
 
 use bytes::Bytes;
+use serde::{Deserialize, Serialize};
 use tokio::sync::oneshot;
 
 use super::command::Reply;
@@ -19,6 +20,7 @@ use super::tasks::{Came, Guarded, Panicked, polled};
 use super::transfer::Referrer;
 use super::{Done, Switch, Turn};
 use crate::bridge_fsm::BridgeMode;
+use crate::controller::json::octets;
 use crate::controller::{
     EndpointId, EndpointStats, Hold, Joined, MediaError, MediaFuture, Recorded, RecordingId,
 };
@@ -37,11 +39,14 @@ pub(super) enum Waits {
 }
 
 /// What media has answered.
+#[derive(Serialize, Deserialize)]
+#[serde(rename_all = "snake_case")]
 pub(super) enum MediaAnswer {
     Done,
     Endpoint(EndpointId),
-    Description(Bytes),
+    Description(#[serde(with = "octets")] Bytes),
     Joined(Joined),
+    #[serde(skip)]
     Stats(Box<EndpointStats>),
     Recording(RecordingId),
     Recorded(Recorded),
@@ -183,10 +188,14 @@ impl Won {
 }
 
 /// What a resolver or a handler has answered.
+#[derive(Serialize, Deserialize)]
+#[serde(rename_all = "snake_case")]
 pub(super) enum Found {
     Action(HandlerAction),
     Contacts(Result<LookupResult, LookupError>),
     Named(Vec<Named>),
+    /// To a request outside calls.
+    #[serde(skip)]
     Reply(Response),
     Over,
 }
@@ -216,6 +225,13 @@ pub(super) enum OnFound {
     LookUp { reply: Reply<Result<LookupResult, LookupError>> },
     /// A request outside any call is answered.
     Outside { transaction: ServerTransactionId },
+}
+
+impl OnFound {
+    /// Whether a call depends on it.
+    fn is_fact(&self) -> bool {
+        !matches!(self, OnFound::LookUp { .. } | OnFound::Outside { .. })
+    }
 }
 
 impl From<()> for MediaAnswer {
@@ -266,14 +282,53 @@ impl Switch {
     where
         T: Into<MediaAnswer> + Send + Unpin + 'static,
     {
+        // Counters change nothing in a call.
+        let is_fact = !matches!(then, OnMedia::Counted { .. });
+        if self.is_replay() {
+            return if is_fact {
+                self.media_told(t, then)
+            };
+        }
         match future.now() {
-            Ok(result) => self.media_answered(t, then, result.map(Into::into)),
+            Ok(result) => {
+                let result = result.map(Into::into);
+                if is_fact {
+                    self.writes("media", &result);
+                }
+                self.media_answered(t, then, result);
+            }
             Err(future) => {
-                self.work.ask(Waits::Media(then), |request| {
+                let call = self.is_about().filter(|_| is_fact);
+                let request = self.work.ask(call, Waits::Media(then), |request| {
                     Box::pin(
                         async move { Done(Came::Media(request, Box::new(future.await.map(Into::into)))) },
                     )
                 });
+                if is_fact {
+                    self.writes("later", &request);
+                }
+            }
+        }
+    }
+
+    /// Media's answer is in the journal, here or later.
+    fn media_told(&mut self, t: &mut Turn<'_>, then: OnMedia) {
+        match self.reads_next("later") {
+            Some(request) => self.work.ask_journal(request, Waits::Media(then)),
+            None => {
+                let result = self.reads("media").unwrap_or(Err(MediaError::Stopped));
+                self.media_answered(t, then, result);
+            }
+        }
+    }
+
+    /// The same of a resolver or a handler.
+    fn found_told(&mut self, t: &mut Turn<'_>, then: OnFound) {
+        match self.reads_next("later") {
+            Some(request) => self.work.ask_journal(request, Waits::Found(then)),
+            None => {
+                let result = self.reads("found").unwrap_or(Err(Panicked));
+                self.answered_by(t, then, result);
             }
         }
     }
@@ -299,10 +354,28 @@ impl Switch {
         found: fn(T) -> Found,
         then: OnFound,
     ) {
+        let is_fact = then.is_fact();
+        if self.is_replay() {
+            return if is_fact {
+                self.found_told(t, then)
+            };
+        }
         match polled(future) {
-            Ok(result) => self.answered_by(t, then, result.map(found)),
+            Ok(result) => {
+                let result = result.map(found);
+                if is_fact {
+                    self.writes("found", &result);
+                }
+                self.answered_by(t, then, result);
+            }
             Err(future) => {
-                self.work.ask(Waits::Found(then), |request| Box::pin(found_by(request, future, found)));
+                let call = self.is_about().filter(|_| is_fact);
+                let waits = Waits::Found(then);
+                let request =
+                    self.work.ask(call, waits, |request| Box::pin(found_by(request, future, found)));
+                if is_fact {
+                    self.writes("later", &request);
+                }
             }
         }
     }
@@ -315,14 +388,21 @@ impl Switch {
         future: Pin<Box<dyn Future<Output = HandlerAction> + Send>>,
         then: OnFound,
     ) -> Option<oneshot::Sender<()>> {
+        if self.is_replay() {
+            self.found_told(t, then);
+            return None;
+        }
         match polled(future) {
             Ok(result) => {
-                self.answered_by(t, then, result.map(Found::Action));
+                let result = result.map(Found::Action);
+                self.writes("found", &result);
+                self.answered_by(t, then, result);
                 None
             }
             Err(future) => {
                 let (ends, ended) = oneshot::channel();
-                self.work.ask(Waits::Found(then), |request| {
+                let call = self.is_about();
+                let request = self.work.ask(call, Waits::Found(then), |request| {
                     Box::pin(async move {
                         tokio::select! {
                             biased;
@@ -331,6 +411,7 @@ impl Switch {
                         }
                     })
                 });
+                self.writes("later", &request);
                 Some(ends)
             }
         }
@@ -340,11 +421,17 @@ impl Switch {
     pub fn done(&mut self, t: &mut Turn<'_>, done: Done) {
         match done.0 {
             Came::Media(request, result) => match self.work.answered(request) {
-                Some(Waits::Media(then)) => self.media_answered(t, then, *result),
+                Some((call, Waits::Media(then))) => {
+                    self.journal_answer(t, call, request, &*result);
+                    self.media_answered(t, then, *result);
+                }
                 _ => self.counters.late += 1,
             },
             Came::Found(request, result) => match self.work.answered(request) {
-                Some(Waits::Found(then)) => self.answered_by(t, then, *result),
+                Some((call, Waits::Found(then))) => {
+                    self.journal_answer(t, call, request, &*result);
+                    self.answered_by(t, then, *result);
+                }
                 _ => self.counters.late += 1,
             },
             Came::Dropped(request) => {

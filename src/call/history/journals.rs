@@ -1,0 +1,60 @@
+//! The journals of calls: each beside the call that it began with.
+
+use super::CallHistory;
+use crate::CallId;
+use crate::journal::Pages;
+
+impl CallHistory {
+    /// The journal of a call that is open.
+    pub(crate) fn keep_journal(&mut self, call: CallId, pages: Pages) {
+        if let Some(entry) = self.entries.get_mut(&call) {
+            entry.journal = Some(Box::new(pages));
+        }
+    }
+
+    /// A call has the journal of another one.
+    pub(crate) fn share_journal(&mut self, call: CallId, with: CallId) {
+        let with = self.journal_of(with);
+        if let Some(entry) = self.entries.get_mut(&call).filter(|_| call != with) {
+            entry.journal_with = Some(with);
+        }
+    }
+
+    /// The journal of a call, to be written on.
+    pub(crate) fn pages(&mut self, call: CallId) -> Option<&mut Pages> {
+        let call = self.journal_of(call);
+        let pages = self.entries.get_mut(&call)?.journal.as_deref_mut()?;
+        self.turns += 1;
+        pages.turns = self.turns;
+        Some(pages)
+    }
+
+    /// The same, as it is.
+    pub(crate) fn journal(&self, call: CallId) -> Option<String> {
+        self.entries.get(&self.journal_of(call))?.journal.as_ref().map(|pages| pages.text())
+    }
+
+    /// Two calls have met: what comes from now on is one journal, and so is what has come.
+    pub(crate) fn join_journals(&mut self, from: CallId, into: CallId) {
+        let (from, into) = (self.journal_of(from), self.journal_of(into));
+        if from == into {
+            return;
+        }
+        let came = self.entries.get_mut(&from).and_then(|entry| {
+            entry.journal_with = Some(into);
+            entry.journal.take()
+        });
+        if let (Some(came), Some(pages)) = (came, self.pages(into)) {
+            pages.join(&came);
+        }
+    }
+
+    fn journal_of(&self, call: CallId) -> CallId {
+        let mut call = call;
+        // One that has met another one may meet a third.
+        while let Some(with) = self.entries.get(&call).and_then(|entry| entry.journal_with) {
+            call = with;
+        }
+        call
+    }
+}

@@ -1,0 +1,368 @@
+//! Writes down what comes into calls, or gives it again in their place: see [`crate::journal`].
+//!
+//! A turn is about one call, and what it is told on its way by others than the call's own state goes through
+//! [`Switch::fact`]: asked and written down where a journal is written, and read where one is read. Calls that
+//! meet have one journal.
+
+use std::collections::VecDeque;
+use std::time::{Duration, Instant};
+
+use serde::de::DeserializeOwned;
+use serde::{Deserialize, Serialize};
+use serde_json::Value;
+
+use super::command::Command;
+use super::{Switch, Turn};
+use crate::controller::MediaEvent;
+use crate::journal::{Begin, Pages};
+use crate::service::Watched;
+use crate::{BridgeId, CallId, LegId};
+use b2b_sip::endpoint::{HopRule, UsageId};
+use b2b_sip::net::tap::{Direction, Seen};
+
+/// Whether what comes is written down.
+#[derive(Default)]
+pub(super) enum Journaling {
+    /// It is not.
+    #[default]
+    Off,
+    /// It is: the call that the turn is about; none: it is about no call.
+    Writes(Option<CallId>),
+    /// It comes from a journal.
+    Reads(Facts),
+}
+
+/// What a turn is told, from a journal.
+#[derive(Debug, Default)]
+pub(super) struct Facts {
+    pub told: VecDeque<Value>,
+    /// Those of the turns behind this one that no input begins: they may be of this one.
+    pub later: VecDeque<VecDeque<Value>>,
+    /// Where the turn has asked for something else than the journal has.
+    pub missed: Option<String>,
+}
+
+impl Facts {
+    fn next<T: DeserializeOwned>(&mut self, what: &'static str) -> Option<T> {
+        self.take_later();
+        let found = self.told.pop_front();
+        let is = match &found {
+            Some(Value::Object(fields)) => fields.keys().next().map_or("nothing", String::as_str),
+            _ => "nothing",
+        }
+        .to_owned();
+        let value = match found {
+            Some(Value::Object(mut fields)) if is == what => fields.remove(what),
+            _ => None,
+        };
+        let value = value.and_then(|value| serde_json::from_value(value).ok());
+        if value.is_none() && self.missed.is_none() {
+            self.missed = Some(format!("the call asks for '{what}' where the journal has '{is}'"));
+        }
+        value
+    }
+
+    fn take_later(&mut self) {
+        while self.told.is_empty()
+            && let Some(later) = self.later.pop_front()
+        {
+            self.told = later;
+        }
+    }
+
+    fn has(&mut self, what: &str) -> bool {
+        self.take_later();
+        matches!(self.told.front(), Some(Value::Object(fields)) if fields.contains_key(what))
+    }
+}
+
+/// A fact under its name.
+pub(super) struct Named<'a, T>(pub &'static str, pub &'a T);
+
+/// A rule for the way of requests, without who decides on it or knows where somebody is: what was sent says
+/// where it went.
+#[derive(Debug, Clone, Copy, Serialize, Deserialize)]
+#[serde(rename_all = "snake_case")]
+pub(super) enum Hops {
+    Follow,
+    Kept,
+    Flow,
+}
+
+impl Hops {
+    pub fn of(rule: &HopRule) -> Self {
+        match rule {
+            HopRule::Follow | HopRule::Judged(_) => Hops::Follow,
+            HopRule::Kept => Hops::Kept,
+            HopRule::Flow(_) => Hops::Flow,
+        }
+    }
+
+    pub fn rule(self) -> HopRule {
+        match self {
+            Hops::Follow => HopRule::Follow,
+            Hops::Kept => HopRule::Kept,
+            Hops::Flow => HopRule::Flow(None),
+        }
+    }
+
+    pub fn set(self, t: &mut Turn<'_>, usage: UsageId) {
+        if let Err(error) = t.sip.set_hops(usage, self.rule()) {
+            tracing::debug!("a call that has ended: {error}");
+        }
+    }
+}
+
+impl<T: Serialize> Serialize for Named<'_, T> {
+    fn serialize<S: serde::Serializer>(&self, serializer: S) -> Result<S::Ok, S::Error> {
+        serializer.collect_map([(self.0, self.1)])
+    }
+}
+
+impl Switch {
+    /// What others say of this, which is written down or read.
+    pub(super) fn fact<T: Serialize + DeserializeOwned>(
+        &mut self,
+        what: &'static str,
+        ask: impl FnOnce(&mut Self) -> T,
+    ) -> T {
+        if let Some(told) = self.reads(what) {
+            return told;
+        }
+        let told = ask(self);
+        self.writes(what, &told);
+        told
+    }
+
+    /// The same where a journal is read; none: it is not, or has something else.
+    pub(super) fn reads<T: DeserializeOwned>(&mut self, what: &'static str) -> Option<T> {
+        match &mut self.journaling {
+            Journaling::Reads(facts) => facts.next(what),
+            _ => None,
+        }
+    }
+
+    /// The same if it is the next one.
+    pub(super) fn reads_next<T: DeserializeOwned>(&mut self, what: &'static str) -> Option<T> {
+        match &mut self.journaling {
+            Journaling::Reads(facts) => match facts.has(what) {
+                true => facts.next(what),
+                false => None,
+            },
+            _ => None,
+        }
+    }
+
+    pub(super) fn writes<T: Serialize>(&mut self, what: &'static str, told: &T) {
+        if let Some(pages) = self.pages() {
+            pages.fact(&Named(what, told));
+        }
+    }
+
+    /// Whether what comes is written down.
+    pub(super) fn is_journaled(&self) -> bool {
+        matches!(self.journaling, Journaling::Writes(_))
+    }
+
+    /// Whether what happens comes from a journal.
+    pub(super) fn is_replay(&self) -> bool {
+        matches!(self.journaling, Journaling::Reads(_))
+    }
+
+    /// The journal of the call that the turn is about.
+    pub(super) fn pages(&mut self) -> Option<&mut Pages> {
+        let Journaling::Writes(Some(call)) = &self.journaling else { return None };
+        self.history.pages(*call)
+    }
+
+    /// The turn is about this call from here on.
+    pub(super) fn about(&mut self, call: Option<CallId>) {
+        if let Journaling::Writes(about) = &mut self.journaling {
+            *about = call;
+        }
+    }
+
+    /// The call that the turn is about.
+    pub(super) fn is_about(&self) -> Option<CallId> {
+        match self.journaling {
+            Journaling::Writes(about) => about,
+            _ => None,
+        }
+    }
+
+    /// The same, and no message has begun the turn.
+    pub(super) fn about_timer(&mut self, now: Instant, call: Option<CallId>) {
+        self.about(call);
+        if let Some(pages) = self.pages() {
+            pages.turn(now);
+        }
+    }
+
+    /// A new call has its history and its journal: its own, or that of the call that the turn is about.
+    /// `first` writes what has begun it.
+    pub(super) fn open_history(&mut self, t: &Turn<'_>, call: CallId, first: impl FnOnce(&mut Pages)) {
+        self.history.open(call, t.now, t.wall);
+        let Journaling::Writes(about) = &mut self.journaling else { return };
+        match *about {
+            Some(with) => self.history.share_journal(call, with),
+            None => {
+                *about = Some(call);
+                let (limit, records) = (self.config.max_duration, self.config.recording.is_some());
+                let begin = Begin::now(t.wall, t.sip.config(), &self.config.domain, limit, records);
+                let mut pages = Pages::new(t.now, &begin);
+                first(&mut pages);
+                self.history.keep_journal(call, pages);
+            }
+        }
+        self.writes("call", &call);
+    }
+
+    /// A call; where a journal is read, by the number that it has there.
+    pub(super) fn new_call(&mut self, call: super::table::Call) -> CallId {
+        if let Some(id) = self.reads("call") {
+            self.calls.foresee_call(id);
+        }
+        self.calls.insert(call)
+    }
+
+    /// The same of a leg.
+    pub(super) fn new_leg(&mut self, call: CallId, leg: super::table::Leg) -> Option<LegId> {
+        if let Some(id) = self.reads("leg") {
+            self.calls.foresee_leg(id);
+        }
+        let id = self.calls.add_leg(call, leg)?;
+        self.writes("leg", &id);
+        Some(id)
+    }
+
+    /// The same of a bridge.
+    pub(super) fn new_bridge(&mut self, call: CallId) -> BridgeId {
+        if let Some(id) = self.reads("bridge") {
+            self.calls.foresee_bridge(id);
+        }
+        let id = self.calls.add_bridge(call);
+        self.writes("bridge", &id);
+        id
+    }
+
+    /// What a dialog that begins takes its identifiers from: given to the endpoint before, or written down after.
+    pub(super) fn foresee_seed(&mut self, t: &mut Turn<'_>) {
+        if let Some(seed) = self.reads_next::<[u8; 32]>("seed") {
+            t.sip.foresee(seed);
+        }
+    }
+
+    pub(super) fn write_seed(&mut self, t: &Turn<'_>, usage: UsageId) {
+        if let Some(seed) = t.sip.seed_of(usage) {
+            self.writes("seed", &seed);
+        }
+    }
+
+    /// A message of a call has passed.
+    pub(super) fn journal_message(&mut self, call: CallId, seen: &Seen) {
+        if !self.is_journaled() {
+            return;
+        }
+        if let Some(pages) = self.history.pages(call) {
+            match seen.direction {
+                Direction::Received => pages.received(seen.at, &seen.flow, &seen.data),
+                Direction::Sent => pages.sent(&seen.flow, &seen.data),
+            }
+        }
+    }
+
+    /// A command begins a turn.
+    pub(super) fn journal_command(&mut self, t: &Turn<'_>, command: &Command) {
+        if !self.is_journaled() {
+            return;
+        }
+        let call = self.concerned(command);
+        self.about(call);
+        if let Some(pages) = self.pages() {
+            pages.input(t.now, "command", command);
+        }
+    }
+
+    /// Something that happened to media begins a turn.
+    pub(super) fn journal_media(&mut self, t: &Turn<'_>, event: &MediaEvent) {
+        let endpoint = match event {
+            MediaEvent::Timeout { endpoint }
+            | MediaEvent::Failed { endpoint, .. }
+            | MediaEvent::Started { endpoint, .. }
+            | MediaEvent::SourceChanged { endpoint, .. }
+            | MediaEvent::Digit { endpoint, .. } => *endpoint,
+            // What comes of these is told, and changes no call.
+            _ => return self.about(None),
+        };
+        let leg = self.calls.of_endpoint(endpoint);
+        self.about(leg.and_then(|leg| Some(self.calls.leg(leg)?.call)));
+        if let Some(pages) = self.pages() {
+            pages.input(t.now, "media", event);
+        }
+    }
+
+    /// What had to wait is answered, and begins a turn.
+    pub(super) fn journal_answer(
+        &mut self,
+        t: &Turn<'_>,
+        call: Option<CallId>,
+        request: u64,
+        answer: &impl Serialize,
+    ) {
+        self.about(call);
+        if let Some(pages) = self.pages() {
+            pages.answered(t.now, request, answer);
+        }
+    }
+
+    /// The call that a command changes; none: it changes none, or begins one.
+    fn concerned(&self, command: &Command) -> Option<CallId> {
+        let leg = match command {
+            Command::Adopt { leg, .. }
+            | Command::Answer { leg, .. }
+            | Command::Reject { leg, .. }
+            | Command::DialAndBridge { leg, .. }
+            | Command::Bridge { a: leg, .. }
+            | Command::Transfer { leg, .. }
+            | Command::Refer { leg, .. }
+            | Command::Hold { leg, .. }
+            | Command::Unbridge { leg, .. }
+            | Command::RecordLeg { leg, .. }
+            | Command::Hangup { leg, .. }
+            | Command::Collect { leg, .. }
+            | Command::WhereTo { leg, .. }
+            | Command::StopDialling { leg, .. }
+            | Command::LetGo { leg, .. }
+            | Command::Give { leg, .. } => *leg,
+            Command::HangupCall { call, .. }
+            | Command::Record { call, .. }
+            | Command::Enter { call, .. }
+            | Command::SetVariable { of: Watched::Call(call), .. } => return Some(*call),
+            Command::SetVariable { of: Watched::Leg(leg), .. } => *leg,
+            Command::SetVariable { of: Watched::Bridge(bridge), .. } => {
+                return self.calls.of_bridge(*bridge);
+            }
+            Command::Dial { .. }
+            | Command::Lookup { .. }
+            | Command::Variables { .. }
+            | Command::Media { .. }
+            | Command::Controller { .. }
+            | Command::Sleep { .. }
+            | Command::Spawn { .. }
+            | Command::Tell { .. }
+            | Command::Locate { .. }
+            | Command::Joined { .. }
+            | Command::Knows { .. }
+            | Command::Watch { .. } => return None,
+        };
+        Some(self.calls.leg(leg)?.call)
+    }
+
+    /// The journal of a call, live or of the latest ended ones; none: there is none of it.
+    pub fn journal(&self, call: CallId) -> Option<String> {
+        self.history.journal(call)
+    }
+}
+
+/// How far the moments of a journal are believed: a timer that is due longer than this before a turn had fired.
+pub(super) const SLACK: Duration = Duration::from_millis(100);
