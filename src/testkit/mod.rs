@@ -69,9 +69,11 @@ use b2b_call::bus::EventBus;
 use b2b_call::cdr::Cdr;
 use b2b_call::controller::MediaEvent;
 use b2b_call::handler::ApplicationHandler;
+use b2b_call::journal::{Journal, digest};
 use b2b_call::lookup::{LookupFuture, LookupKind, LookupRequest, LookupResult, ResolvedContact, Resolver};
 use b2b_call::service::CallService;
 use b2b_call::switch::admission::{AdmissionControl, AdmitAll};
+use b2b_call::switch::replay::{Replay, Shown};
 use b2b_call::switch::testkit::Commands;
 use b2b_call::switch::{
     CallSnapshot, Switch, SwitchConfig, SwitchCounters, SwitchHoldings, SwitchParts, Task, Turn,
@@ -115,6 +117,8 @@ pub struct Harness {
     parties: Vec<Party>,
     flights: Flights,
     middlebox: Option<Middlebox>,
+    /// Whether calls are replayed at the end.
+    replays: bool,
     /// Everything that was sent, lost or not.
     pub wire: Vec<Sent>,
 }
@@ -135,6 +139,7 @@ impl Harness {
         config: SwitchConfig,
         network: Network,
     ) -> Self {
+        let config = SwitchConfig { journal: true, ..config };
         let media = Arc::new(FakeMedia::new(start));
         let bus = EventBus::new(1_024, 0);
         let (sink, records) = mpsc::unbounded_channel();
@@ -169,6 +174,7 @@ impl Harness {
             parties: Vec::new(),
             flights: Flights::new(network),
             middlebox: None,
+            replays: true,
             wire: Vec::new(),
         }
     }
@@ -453,6 +459,54 @@ impl Harness {
         while self.flush() {}
     }
 
+    /// The calls of this test are not replayed at its end: what they send depends on what no journal has.
+    pub fn has_no_replay(&mut self) {
+        self.replays = false;
+    }
+
+    /// Every call that is up, or was among the latest ones, sends the same messages when its journal is replayed.
+    ///
+    /// # Panics
+    /// One does not.
+    pub fn assert_replays(&self) {
+        let calls = self.switch.ended_calls(usize::MAX).into_iter();
+        for call in calls.chain(self.snapshot().iter().map(|it| it.call)) {
+            let Some(journal_text) = self.switch.journal(call) else { continue };
+            let journal =
+                Journal::parse(&journal_text).unwrap_or_else(|error| panic!("{error}\n{journal_text}"));
+            if journal.is_cut {
+                continue;
+            }
+            let (was, mut other, mut count) = (journal.sent.clone(), None, 0);
+            let replayed = Replay::new(journal).run(&mut |shown| {
+                if let Shown::Sent { message, same, .. } = shown {
+                    if same == Some(false) {
+                        other.get_or_insert((message, count));
+                    }
+                    count += 1;
+                }
+            });
+            if replayed.differs.is_none() && replayed.unsent == 0 {
+                continue;
+            }
+            let differs = replayed.differs;
+            let text = |it: &[u8]| String::from_utf8_lossy(it).into_owned();
+            let (other, index) = other.unwrap_or_default();
+            let expected = was.get(index).map(|it| it.digest);
+            let expected = self.wire.iter().find(|sent| Some(digest(&sent.data)) == expected);
+            panic!(
+                "call {} is replayed otherwise: {differs:?}; {} messages as they were, {} not sent\n{}\n\
+                 was sent: {}\nis sent: {}",
+                call.0,
+                replayed.same,
+                replayed.unsent,
+                text(journal_text.as_bytes()),
+                expected.map(|it| text(&it.data)).unwrap_or_default(),
+                text(&other),
+            );
+        }
+    }
+
     /// After the longest timer nothing is held, here or at the parties.
     ///
     /// # Panics
@@ -468,6 +522,9 @@ impl Harness {
         assert_eq!(self.media.held(), 0, "media endpoints are left");
         assert_eq!(self.media.under_way(), 0, "prompts, digits, music, recordings or rooms are left");
         assert_eq!(self.counters().illegal, 0, "illegal events");
+        if self.replays {
+            self.assert_replays();
+        }
     }
 }
 

@@ -76,6 +76,7 @@ mod referring;
 mod refresh;
 mod reliable;
 mod replacing;
+pub mod replay;
 
 mod requests;
 mod resuming;
