@@ -49,10 +49,11 @@ impl Switch {
 
     /// No program commands a call any more: it is again what it began as.
     pub(super) fn command_over(&mut self, t: &Turn<'_>, call: CallId) {
-        let Some(it) = self.calls.get(call).filter(|it| it.state == CallState::Commanded) else { return };
-        let inbound = it.legs.iter().next().is_none_or(|(_, leg)| leg.inbound);
-        let direction = if inbound { CallDirection::Inbound } else { CallDirection::Outbound };
-        self.advance_call(t, call, CallEvent::Release(direction));
+        if let Some(it) = self.calls.get(call).filter(|it| it.state == CallState::Commanded) {
+            let inbound = it.legs.iter().next().is_none_or(|(_, leg)| leg.inbound);
+            let direction = if inbound { CallDirection::Inbound } else { CallDirection::Outbound };
+            self.advance_call(t, call, CallEvent::Release(direction));
+        }
     }
 
     /// Says where a call is now. It may be there already.

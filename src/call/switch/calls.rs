@@ -195,12 +195,9 @@ impl Calls {
 
     /// A leg goes from its call into another one, if both are there.
     pub fn move_leg(&mut self, leg: LegId, into: CallId) {
-        let Some(of_leg) = self.of_leg.get_mut(leg.0) else { return };
-        if self.calls.get(into.0).is_none() {
-            return;
-        }
-        let from = std::mem::replace(of_leg, into);
-        let moved = self.calls.get_mut(from.0).and_then(|it| it.legs.remove(leg));
+        let of_leg = self.of_leg.get_mut(leg.0).filter(|_| self.calls.get(into.0).is_some());
+        let from = of_leg.map(|of_leg| std::mem::replace(of_leg, into));
+        let moved = from.and_then(|from| self.calls.get_mut(from.0)?.legs.remove(leg));
         if let (Some(mut moved), Some(it)) = (moved, self.calls.get_mut(into.0)) {
             moved.call = into;
             it.legs.0.push((leg, moved));

@@ -108,11 +108,12 @@ impl Switch {
 
     /// A leg has gone over from one call to another, and its packets go with it.
     pub(super) fn move_capture(&self, t: &Turn<'_>, leg: LegId, from: CallId) {
-        let Some(endpoint) = self.calls.leg(leg).and_then(|it| it.media.endpoint) else { return };
-        // Nobody waits: both happen all the same.
-        if self.history.trace(from, t.now).is_some() {
-            drop(self.controller.capture(endpoint, None));
+        if let Some(endpoint) = self.calls.leg(leg).and_then(|it| it.media.endpoint) {
+            // Nobody waits: both happen all the same.
+            if self.history.trace(from, t.now).is_some() {
+                drop(self.controller.capture(endpoint, None));
+            }
+            drop(self.capture_endpoint(t, leg, endpoint));
         }
-        drop(self.capture_endpoint(t, leg, endpoint));
     }
 }

@@ -31,8 +31,8 @@ impl Switch {
 
     /// 401 or 407 to an INVITE or BYE of ours.
     pub(super) fn challenged(&mut self, t: &mut Turn<'_>, leg: LegId, response: &Response) {
-        let Some(it) = self.calls.leg_mut(leg) else { return };
-        let Some(usage) = it.usage else { return };
+        let of_leg = self.calls.leg_mut(leg).and_then(|it| Some((it.usage?, it)));
+        let Some((usage, it)) = of_leg else { return self.counters.impossible("challenged") };
         let up = it.life.state() == LegState::Answered;
         let (of_invite, of_bye) = &mut it.authorized;
         let tries = if up { of_bye } else { of_invite };
@@ -41,7 +41,7 @@ impl Switch {
         let method = if up { Method::Bye } else { Method::Invite };
         let uri = t.sip.dialog(usage).map(|dialog| dialog.remote_target.to_vec()).unwrap_or_default();
         let answer = self.answer_to(leg, response, (&method, &uri), tried);
-        let Some(it) = self.calls.leg(leg) else { return };
+        let Some(it) = self.calls.leg(leg) else { return self.counters.impossible("challenged") };
         let sent = answer.is_some_and(|headers| t.sip.authorize(t.now, usage, headers).is_ok());
         // Nobody cancels a BYE: it comes to nothing by itself.
         if !sent && !up && it.branch.is_some() {
@@ -52,7 +52,8 @@ impl Switch {
 
     /// The same to another request of ours inside its call.
     pub(super) fn challenged_inside(&mut self, t: &mut Turn<'_>, leg: LegId, challenge: &Challenge) {
-        let Some(usage) = self.calls.leg(leg).and_then(|it| it.usage) else { return };
+        let usage = self.calls.leg(leg).and_then(|it| it.usage);
+        let Some(usage) = usage else { return self.counters.impossible("challenged_inside") };
         let request = (&challenge.method, &challenge.uri[..]);
         let done = match self.answer_to(leg, &challenge.response, request, challenge.tries) {
             Some(headers) => t.sip.authorize_request(t.now, usage, challenge.cseq, headers),

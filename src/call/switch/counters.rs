@@ -19,12 +19,43 @@ pub struct SwitchCounters {
     pub too_long: u64,
     /// Events that a state had no place for.
     pub illegal: u64,
-    /// Results that came when nobody waited for them any more.
+    /// Answers, timers and commands whose call, leg or bridge was over meanwhile: races bring them.
     pub late: u64,
+    /// Events that need nothing in the state that they came in.
+    pub ignored: u64,
+    /// What cannot be, as far as we know: bugs.
+    pub impossible: u64,
+    /// Where the last of those was.
+    pub impossible_at: Option<&'static str>,
     /// Handlers that panicked.
     pub panics: u64,
     /// Events that a handler was too slow for.
     pub unheard: u64,
+}
+
+/// What becomes of nothing is counted by its meaning, and never dropped without a word.
+impl SwitchCounters {
+    /// What it was for is over meanwhile.
+    pub(super) fn late(&mut self) {
+        self.late += 1;
+    }
+
+    /// It is legal, and needs nothing here.
+    pub(super) fn ignored(&mut self) {
+        self.ignored += 1;
+    }
+
+    /// It cannot be: `place` says where it was all the same. Only the first one is in everybody's log,
+    /// since one that is possible comes again and again.
+    #[cold]
+    pub(super) fn impossible(&mut self, place: &'static str) {
+        self.impossible += 1;
+        self.impossible_at = Some(place);
+        match self.impossible {
+            1 => tracing::warn!("a bug: something that cannot be has happened in {place}"),
+            _ => tracing::debug!("something that cannot be has happened in {place}"),
+        }
+    }
 }
 
 /// What the switch holds at the moment.

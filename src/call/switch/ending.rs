@@ -26,7 +26,10 @@ impl Switch {
 
     /// The same, with another status for a caller who is not answered.
     pub(super) fn hang_up_with(&mut self, t: &mut Turn<'_>, leg: LegId, status: u16, reason: &str) {
-        let Some(it) = self.calls.leg(leg).filter(|it| !it.life.is_ending()) else { return };
+        let Some(it) = self.calls.leg(leg) else { return self.counters.late() };
+        if it.life.is_ending() {
+            return self.counters.ignored();
+        }
         let Some(usage) = it.usage else {
             return self.forget_leg(t, leg, TerminationCause::Cancelled, None);
         };
@@ -47,8 +50,9 @@ impl Switch {
 
     /// Refuses a caller who is not answered.
     pub(super) fn reject(&mut self, t: &mut Turn<'_>, leg: LegId, status: u16, reason: &str) {
-        let Some(it) = self.calls.leg(leg).filter(|it| it.is_waiting()) else { return };
-        let Some(usage) = it.usage else { return };
+        let waiting = self.calls.leg(leg).filter(|it| it.is_waiting());
+        let Some(it) = waiting else { return self.counters.late() };
+        let Some(usage) = it.usage else { return self.counters.impossible("reject") };
         let mut headers = reason_field(it.why.reason.clone());
         if let Some(rules) = &it.passing.rules {
             crate::headers::apply(rules, true, &mut headers, None);
@@ -83,8 +87,9 @@ impl Switch {
 
     /// A dialling is over without an answer.
     pub(super) fn dial_over(&mut self, t: &mut Turn<'_>, call: CallId, result: Result<(), DialError>) {
-        let Some(dialling) = self.calls.get_mut(call).and_then(|it| it.dialling.take()) else { return };
-        let Err(error) = result else { return };
+        let dialling = self.calls.get_mut(call).and_then(|it| it.dialling.take());
+        let Some(dialling) = dialling else { return self.counters.late() };
+        let Err(error) = result else { return self.counters.impossible("dial_over") };
         match dialling.purpose {
             Purpose::Transfer { leaves, stays, referrer } => {
                 self.transfer_failed(t, call, (leaves, stays), referrer, &failure(&error));
@@ -125,13 +130,15 @@ impl Switch {
         self.release_media(leg);
         self.forget_passed(t, leg);
         self.forget_referred(t, leg, &cause);
-        let Some(it) = self.calls.leg_mut(leg) else { return };
+        let Some(it) = self.calls.leg_mut(leg) else { return self.counters.late() };
         let cause = it.why.cause.take().unwrap_or(cause);
         // Without an INVITE nobody has failed but us.
         let sent = it.usage.is_some();
         self.attempted(t, leg, effective(&cause).filter(|_| sent));
         self.advance_leg(t, leg, cause.event(), Some(cause.clone()));
-        let Some(mut it) = self.calls.remove_leg(leg) else { return };
+        let Some(mut it) = self.calls.remove_leg(leg) else {
+            return self.counters.impossible("forget_leg");
+        };
         self.part_with_handler(t, it.handled.take());
         if let Some(answering) = it.answering.take() {
             // Who does not wait any more has lost interest.
@@ -145,7 +152,7 @@ impl Switch {
         let end = CallEnd { cause: cause.clone(), talked: talked(it.life.answered_at(), t.now) };
         self.watchers.ended(Watched::Leg(leg), end);
         let id = it.call;
-        let Some(call) = self.calls.get_mut(id) else { return };
+        let Some(call) = self.calls.get_mut(id) else { return self.counters.impossible("forget_leg") };
         // Nobody answers what only it was asked.
         call.exchange.take_if(|it| it.from == leg && it.to == leg);
         if call.a == leg || call.cause.is_none() && it.branch.is_none() {
@@ -170,15 +177,29 @@ impl Switch {
         reason: Option<Bytes>,
     ) {
         let bridge = self.calls.get(call).and_then(|it| it.bridge.as_ref());
-        let Some(other) = bridge.and_then(|bridge| bridge.other(leg)) else { return };
+        if let Some(other) = bridge.and_then(|bridge| bridge.other(leg)) {
+            self.bridge_left(t, call, (leg, other), cause, reason);
+        }
+    }
+
+    fn bridge_left(
+        &mut self,
+        t: &mut Turn<'_>,
+        call: CallId,
+        (leg, other): (LegId, LegId),
+        cause: &TerminationCause,
+        reason: Option<Bytes>,
+    ) {
         // Whoever waits for the other side's answer gets one. What we have asked who stays for
         // ourselves goes on.
         let exchange = self.calls.get(call).and_then(|it| it.exchange.as_ref());
-        if exchange.is_none_or(|it| it.from == leg || it.to == leg || it.from != it.to) {
+        if exchange.is_some_and(|it| it.from == leg || it.to == leg || it.from != it.to) {
             self.exchange_refused(t, call, Reply::status(480));
         }
         self.advance_bridge(t, call, BridgeEvent::End);
-        let Some(bridge) = self.calls.get_mut(call).and_then(|it| it.bridge.take()) else { return };
+        let Some(bridge) = self.calls.get_mut(call).and_then(|it| it.bridge.take()) else {
+            return self.counters.impossible("bridge_left");
+        };
         self.calls.remove_bridge(bridge.id);
         let end = CallEnd { cause: cause.clone(), talked: talked(bridge.started, t.now) };
         self.watchers.ended(Watched::Bridge(bridge.id), end);
@@ -195,12 +216,12 @@ impl Switch {
         auto_hangup: bool,
         reason: Option<Bytes>,
     ) {
-        let Some(it) = self.calls.leg_mut(other) else { return };
+        let is_replaced = self.is_being_replaced(call, leg);
+        let Some(it) = self.calls.leg_mut(other) else { return self.counters.impossible("left_alone") };
         it.media.joined = None;
-        if self.is_being_replaced(call, leg) {
+        if is_replaced {
             return;
         }
-        let Some(it) = self.calls.leg_mut(other) else { return };
         if auto_hangup {
             it.why.reason = reason.or_else(|| it.why.reason.take());
             self.hang_up(t, other);
@@ -217,7 +238,7 @@ impl Switch {
 
     /// Why the caller gives up is told to those who are being dialled.
     fn pass_reason(&mut self, call: CallId, reason: Option<&Bytes>) {
-        let Some(call) = self.calls.get_mut(call) else { return };
+        let Some(call) = self.calls.get_mut(call) else { return self.counters.impossible("pass_reason") };
         for it in call.legs.iter_mut().filter(|it| it.branch.is_some()) {
             it.why.reason = reason.cloned();
         }
@@ -226,7 +247,7 @@ impl Switch {
     fn call_over(&mut self, t: &mut Turn<'_>, id: CallId) {
         self.recording_over(t, id);
         self.advance_call(t, id, CallEvent::End);
-        let Some(mut call) = self.calls.remove(id) else { return };
+        let Some(mut call) = self.calls.remove(id) else { return self.counters.impossible("call_over") };
         self.timers.disarm(&mut call.queued, id);
         self.counters.ended += 1;
         self.history.call_over(id, t.now);
@@ -250,23 +271,24 @@ impl Switch {
 
     /// The first leg of a call is answered: from now on it may last for so long.
     pub(super) fn limit_call(&mut self, t: &Turn<'_>, call: CallId) {
-        let Some(limit) = self.config.max_duration.filter(|_| !self.is_emergency(call)) else { return };
-        let Some(it) = self.calls.get_mut(call).filter(|it| it.ends_at.is_none()) else { return };
-        it.ends_at = Some(t.now + limit);
-        self.arm(t.now, call);
+        let limit = self.config.max_duration.filter(|_| !self.is_emergency(call));
+        let it = self.calls.get_mut(call).filter(|it| it.ends_at.is_none());
+        if let (Some(limit), Some(it)) = (limit, it) {
+            it.ends_at = Some(t.now + limit);
+            self.arm(t.now, call);
+        }
     }
 
     /// Whether a call is connected with an emergency service, or about to be: it ends with its parties only.
     pub(super) fn is_emergency(&self, call: CallId) -> bool {
-        let Some(it) = self.calls.get(call) else { return false };
-        it.legs
-            .iter()
+        let legs = self.calls.get(call).into_iter().flat_map(|it| it.legs.iter());
+        legs.into_iter()
             .any(|(_, leg)| leg.contact.as_deref().is_some_and(|contact| contact.emergency.is_some()))
     }
 
     /// A call has lasted for as long as it may.
     pub(super) fn call_too_long(&mut self, t: &mut Turn<'_>, call: CallId) {
-        let Some(it) = self.calls.get(call) else { return };
+        let Some(it) = self.calls.get(call) else { return self.counters.late() };
         tracing::info!("call {}: it has lasted for as long as [limits] call_s allows", call.0);
         self.counters.too_long += 1;
         for leg in it.legs.ids().collect::<Vec<_>>() {
@@ -303,9 +325,10 @@ impl Switch {
 
     /// An attempt at a gateway is decided, if it was not before.
     pub(super) fn attempted(&mut self, t: &Turn<'_>, leg: LegId, effective: Option<bool>) {
-        let Some(it) = self.calls.leg_mut(leg) else { return };
-        let Some(attempt) = it.admitted.attempt.take() else { return };
-        if let Some(gateway) = it.contact.as_deref().and_then(|contact| contact.gateway.as_ref()) {
+        let Some(it) = self.calls.leg_mut(leg) else { return self.counters.impossible("attempted") };
+        if let Some(attempt) = it.admitted.attempt.take()
+            && let Some(gateway) = it.contact.as_deref().and_then(|contact| contact.gateway.as_ref())
+        {
             self.admission.attempted(t.now, &gateway.name, attempt, effective);
         }
     }
@@ -319,13 +342,18 @@ impl Switch {
 
     /// The far end does not want its re-INVITE answered any more.
     pub(super) fn asking_cancelled(&mut self, leg: LegId) {
-        let Some(call) = self.calls.leg(leg).map(|it| it.call) else { return };
+        let Some(call) = self.calls.leg(leg).map(|it| it.call) else {
+            return self.counters.impossible("asking_cancelled");
+        };
         if let Some(exchange) = self.calls.get_mut(call).and_then(|it| it.exchange.as_mut())
             && exchange.from == leg
             && exchange.asked == super::table::Asked::ReInvite
         {
             // The other side's answer is still to come and has nobody to go to.
             exchange.asked = super::table::Asked::Nobody;
+        } else {
+            // It is answered here, or was before.
+            self.counters.ignored();
         }
     }
 }

@@ -63,7 +63,10 @@ impl Switch {
             UsageEvent::RequestChallenged { challenge } => {
                 let _ = t.sip.leave_refused(t.now, usage, challenge.cseq);
             }
-            _ => {}
+            UsageEvent::Refer { refer, .. } => t.answer_refer(usage, refer, 481),
+            // What is refused ends so.
+            UsageEvent::Terminated { .. } | UsageEvent::Acknowledged { .. } => self.counters.ignored(),
+            _ => self.counters.late(),
         }
     }
 
@@ -97,7 +100,9 @@ impl Switch {
             }
             UsageEvent::RefreshWanted => self.refresh_session(t, leg),
             UsageEvent::NextHop { address, followed, why } => {
-                let Some(call) = self.calls.leg(leg).map(|it| it.call) else { return };
+                let Some(call) = self.calls.leg(leg).map(|it| it.call) else {
+                    return self.counters.impossible("usage_event");
+                };
                 let why = why.to_owned();
                 self.tell(t, News::NextHop { call, leg, address, followed, why });
             }
@@ -109,8 +114,8 @@ impl Switch {
 
     /// A leg's message came from there: its media may, too.
     fn signalled_from(&mut self, leg: LegId, source: Option<SocketAddr>) {
-        let (Some(it), Some(source)) = (self.calls.leg_mut(leg), source) else { return };
-        if it.media.signalling.replace(source.ip()) != Some(source.ip())
+        if let (Some(it), Some(source)) = (self.calls.leg_mut(leg), source)
+            && it.media.signalling.replace(source.ip()) != Some(source.ip())
             && let Some(endpoint) = it.media.endpoint
         {
             self.controller.signalled_from(endpoint, source.ip());
@@ -120,7 +125,7 @@ impl Switch {
     /// 2xx to an INVITE of ours.
     fn answered(&mut self, t: &mut Turn<'_>, leg: LegId, response: &Response, ack_wanted: bool) {
         let now = t.now;
-        let Some(it) = self.calls.leg_mut(leg) else { return };
+        let Some(it) = self.calls.leg_mut(leg) else { return self.counters.impossible("answered") };
         it.takes.update = response.has_token(Name::Allow, "UPDATE");
         it.callee.answered(response.body(), ack_wanted);
         let (call, branch, ending) = (it.call, it.branch, it.life.is_ending());
@@ -177,7 +182,7 @@ impl Switch {
         self.journal_media(t, &event);
         match event {
             MediaEvent::Timeout { endpoint } => {
-                let Some(leg) = self.calls.of_endpoint(endpoint) else { return };
+                let Some(leg) = self.calls.of_endpoint(endpoint) else { return self.counters.late() };
                 self.silent(t, leg);
             }
             MediaEvent::Lost { reason } => {
@@ -187,7 +192,7 @@ impl Switch {
                 }
             }
             MediaEvent::Failed { endpoint, reason } => {
-                let Some(leg) = self.calls.of_endpoint(endpoint) else { return };
+                let Some(leg) = self.calls.of_endpoint(endpoint) else { return self.counters.late() };
                 self.without_media(t, leg, &reason);
             }
             MediaEvent::Started { endpoint, from } => {
@@ -224,6 +229,8 @@ impl Switch {
                     if !passed_on && !by_tone {
                         self.digit_as_info(t, leg, digit, duration_ms);
                     }
+                } else {
+                    self.counters.late();
                 }
             }
             MediaEvent::Recorded { recording, recorded } => self.recorded(t, recording, &recorded),
@@ -240,6 +247,8 @@ impl Switch {
         if let Some((leg, it)) = leg.and_then(|leg| Some((leg, self.calls.leg(leg)?))) {
             let call = it.call;
             self.tell(t, news(call, leg));
+        } else {
+            self.counters.late();
         }
     }
 
@@ -248,7 +257,8 @@ impl Switch {
         let Some(it) =
             self.calls.leg_mut(leg).filter(|it| !it.life.is_ending() && it.media.endpoint.is_some())
         else {
-            return;
+            // It ends already, or has none yet.
+            return self.counters.ignored();
         };
         tracing::warn!("leg {}: its media is lost: {reason}", leg.0);
         it.why.cause = Some(TerminationCause::MediaLost);
@@ -268,7 +278,9 @@ impl Switch {
         if self.is_past(leg) {
             return;
         }
-        let Some(call) = self.calls.leg(leg).filter(|it| it.is_up()).map(|it| it.call) else { return };
+        // Before the answer nobody need speak.
+        let up = self.calls.leg(leg).filter(|it| it.is_up());
+        let Some(call) = up.map(|it| it.call) else { return self.counters.ignored() };
         let silent_ms = self.config.rtp_timeout.unwrap_or_default().as_millis() as u64;
         self.tell(t, News::MediaTimeout { call, leg, silent_ms });
         // Who cannot speak may still be heard, or found.

@@ -98,7 +98,9 @@ impl Switch {
     /// Gives a call to a handler by its name.
     pub(super) fn hand_to(&mut self, t: &mut Turn<'_>, mut asked: Asked, name: &str) {
         let leg = asked.call.leg;
-        let Some(call) = self.calls.leg(leg).map(|it| it.call) else { return };
+        let Some(call) = self.calls.leg(leg).map(|it| it.call) else {
+            return self.counters.impossible("hand_to");
+        };
         self.let_go(t, &asked, "handle");
         let Some(handler) = self.handler_named(name) else {
             tracing::warn!("call {}: there is no application {name}: the call ends", call.0);
@@ -124,14 +126,15 @@ impl Switch {
 
     /// The application that has a call by name has decided.
     fn let_go(&mut self, t: &Turn<'_>, asked: &Asked, action: &str) {
-        let Some(name) = &asked.by_name else { return };
-        let Some(call) = self.calls.leg(asked.call.leg).map(|it| it.call) else { return };
-        if let Some(it) = self.calls.get_mut(call) {
-            it.application = None;
+        let call = self.calls.leg(asked.call.leg).map(|it| it.call);
+        if let (Some(name), Some(call)) = (&asked.by_name, call) {
+            if let Some(it) = self.calls.get_mut(call) {
+                it.application = None;
+            }
+            self.command_over(t, call);
+            let (handler, action) = (name.to_string(), action.to_owned());
+            self.tell(t, Event::HandlerEnded { call, handler, action });
         }
-        self.command_over(t, call);
-        let (handler, action) = (name.to_string(), action.to_owned());
-        self.tell(t, Event::HandlerEnded { call, handler, action });
     }
 
     /// A handler has decided on a call.
@@ -144,8 +147,7 @@ impl Switch {
         let leg = asked.call.leg;
         // It may have become part of another call since.
         let Some(call) = self.calls.leg(leg).map(|it| it.call) else {
-            self.counters.late += 1;
-            return;
+            return self.counters.late();
         };
         match &action {
             // They come to something else, or say so themselves.
@@ -202,7 +204,9 @@ impl Switch {
     }
 
     fn dial_for(&mut self, t: &mut Turn<'_>, caller: LegId, request: DialRequest) {
-        let Some(call) = self.calls.leg(caller).map(|leg| leg.call) else { return };
+        let Some(call) = self.calls.leg(caller).map(|leg| leg.call) else {
+            return self.counters.impossible("dial_for");
+        };
         self.dial(t, call, request, Purpose::Caller { caller, reply: None });
     }
 

@@ -70,7 +70,10 @@ impl Switch {
             pages.began(t.now, seed, &flow, request.as_bytes());
             pages.fact(&Named("admitted", &admitted));
         });
-        let Some(leg) = self.new_leg(call, it) else { return };
+        let Some(leg) = self.new_leg(call, it) else {
+            self.counters.impossible("incoming");
+            return self.refuse(t, usage, Reply::status(500));
+        };
         self.calls.set_usage(leg, usage);
         self.answers_challenges(t, leg, usage);
         let session = self.fact("session timer", |it| it.admission.session_rules(&it.party(leg)));

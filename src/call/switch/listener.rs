@@ -60,7 +60,7 @@ impl Switch {
     /// A handler panicked at an event: its call ends, as with any other panic of it.
     pub(super) fn deaf(&mut self, t: &mut Turn<'_>, call: CallId) {
         tracing::error!("the handler of call {} panicked at an event: the call ends", call.0);
-        let Some(it) = self.calls.get_mut(call) else { return };
+        let Some(it) = self.calls.get_mut(call) else { return self.counters.late() };
         it.listener = None;
         for leg in it.legs.ids().collect::<Vec<_>>() {
             self.hang_up_with(t, leg, 500, "");
@@ -69,8 +69,7 @@ impl Switch {
 
     /// Tells the call's handler.
     pub(super) fn tell_handler(&mut self, event: &Event) {
-        let Some(call) = event.call() else { return };
-        let listener = self.calls.get(call).and_then(|it| it.listener.as_ref());
+        let listener = event.call().and_then(|call| self.calls.get(call)?.listener.as_ref());
         if let Some(listener) = listener
             && listener.events.try_send(event.clone()).is_err()
         {

@@ -34,10 +34,9 @@ impl Switch {
         event: LegEvent,
         cause: Option<TerminationCause>,
     ) {
-        let Some(it) = self.calls.leg(leg) else { return };
-        let call = it.call;
         self.record_step(t, leg, event);
-        let Some(it) = self.calls.leg_mut(leg) else { return };
+        let Some(it) = self.calls.leg_mut(leg) else { return self.counters.impossible("advance_leg") };
+        let call = it.call;
         match it.life.advance(event, t.now) {
             Ok((from, to)) => {
                 if to == LegState::Answered {
@@ -54,7 +53,10 @@ impl Switch {
 
     /// Moves a call. `false`: the event has no place in its state.
     pub(super) fn advance_call(&mut self, t: &Turn<'_>, call: CallId, event: CallEvent) -> bool {
-        let Some(it) = self.calls.get_mut(call) else { return false };
+        let Some(it) = self.calls.get_mut(call) else {
+            self.counters.late();
+            return false;
+        };
         let from = it.state;
         match call_fsm::next(from, event) {
             Ok(to) => {
@@ -72,7 +74,8 @@ impl Switch {
     /// Moves the bridge of a call.
     pub(super) fn advance_bridge(&mut self, t: &Turn<'_>, call: CallId, event: BridgeEvent) {
         let held_by = self.held_by(call);
-        let Some(it) = self.calls.get_mut(call).and_then(|it| it.bridge.as_mut()) else { return };
+        let bridge = self.calls.get_mut(call).and_then(|it| it.bridge.as_mut());
+        let Some(it) = bridge else { return self.counters.late() };
         let (bridge, from) = (it.id, it.state);
         match bridge_fsm::next(from, event) {
             Ok(to) => {
@@ -98,7 +101,7 @@ impl Switch {
     }
 
     pub(super) fn tell_leg(&mut self, t: &Turn<'_>, leg: LegId) {
-        let Some(it) = self.calls.leg(leg) else { return };
+        let Some(it) = self.calls.leg(leg) else { return self.counters.impossible("tell_leg") };
         let direction = if it.inbound { CallDirection::Inbound } else { CallDirection::Outbound };
         let contact = it.contact.as_deref();
         let peer = match (it.life.invite(), contact) {
@@ -116,8 +119,8 @@ impl Switch {
 
     /// An INVITE of ours goes out.
     pub(super) fn tell_dialling(&mut self, t: &Turn<'_>, leg: LegId) {
-        let Some(it) = self.calls.leg(leg) else { return };
-        let Some(contact) = it.contact.as_deref() else { return };
+        let of_leg = self.calls.leg(leg).and_then(|it| Some((it, it.contact.as_deref()?)));
+        let Some((it, contact)) = of_leg else { return self.counters.impossible("tell_dialling") };
         let gateway = contact.gateway.as_ref().map(|gateway| gateway.name.to_string());
         let (call, uri) = (it.call, contact.uri.clone());
         let emergency = contact.emergency.as_ref().map(|number| EmergencyCall {

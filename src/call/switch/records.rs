@@ -41,7 +41,7 @@ impl Switch {
         let from = request.from().ok();
         let (who, called) = match self.calls.leg(leg) {
             Some(it) => (it.identity.who.clone().unwrap_or_default(), it.identity.called.clone()),
-            None => return,
+            None => return self.counters.impossible("record_incoming"),
         };
         let text = |bytes: &[u8]| String::from_utf8_lossy(bytes).into_owned();
         let user = |user: Option<std::borrow::Cow<'_, [u8]>>| user.map(|it| text(&it)).unwrap_or_default();
@@ -62,7 +62,7 @@ impl Switch {
             remote: Some(remote),
             verstat: who.verstat.clone(),
         };
-        let Some(it) = self.calls.leg_mut(leg) else { return };
+        let Some(it) = self.calls.leg_mut(leg) else { return self.counters.impossible("record_incoming") };
         it.beginning = Some(Box::new(beginning));
         let call = it.call;
         let party = request.from().map(|from| text(from.uri.raw)).unwrap_or_default();
@@ -87,7 +87,7 @@ impl Switch {
             Some(it) => (it.caller.clone(), it.caller_name.clone()),
             None => shown.map(of_shown).unwrap_or_default(),
         };
-        let Some(it) = self.calls.leg_mut(leg) else { return };
+        let Some(it) = self.calls.leg_mut(leg) else { return self.counters.impossible("record_outgoing") };
         let call_id = it.usage.and_then(|usage| Some(t.sip.dialog(usage)?.call_id.to_vec()));
         let call_id = call_id.unwrap_or_default();
         self.history.leg(it.call, leg, &call_id, None);
@@ -121,7 +121,8 @@ impl Switch {
         cause: &TerminationCause,
         q850: Option<u8>,
     ) {
-        let Some(beginning) = leg.beginning.take() else { return };
+        // Its INVITE never went out: nobody was called.
+        let Some(beginning) = leg.beginning.take() else { return self.counters.ignored() };
         let direction = if leg.inbound { CallDirection::Inbound } else { CallDirection::Outbound };
         let since = |at: Instant| at.saturating_duration_since(beginning.began);
         let linked = self.calls.get(leg.call).and_then(|call| call.linked).unwrap_or(leg.call);

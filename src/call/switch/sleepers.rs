@@ -83,9 +83,12 @@ impl Switch {
                 Sleeper::Application(reply) => drop(reply.send(t.now)),
                 Sleeper::Branch { caller, leg } => {
                     let is_wanted = self.calls.leg(leg).is_some_and(|it| !it.life.is_ending());
-                    if is_wanted {
-                        self.about_timer(t.now, self.calls.leg(leg).map(|it| it.call));
-                        self.offer_to_branch(t, caller, leg);
+                    match is_wanted {
+                        true => {
+                            self.about_timer(t.now, self.calls.leg(leg).map(|it| it.call));
+                            self.offer_to_branch(t, caller, leg);
+                        }
+                        false => self.counters.late(),
                     }
                 }
             }
