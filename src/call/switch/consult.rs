@@ -20,7 +20,10 @@ impl Switch {
         caller: LegId,
         (usage, refer): (UsageId, ReferId),
     ) {
-        let Some(second) = self.calls.leg(caller).map(|it| it.call) else { return };
+        let Some(second) = self.calls.leg(caller).map(|it| it.call) else {
+            self.counters.impossible("attended_early");
+            return t.answer_refer(usage, refer, 603);
+        };
         let offers = self.calls.leg(caller).is_some_and(|it| it.life.open_offer().is_some());
         let dials =
             |purpose: &Purpose| matches!(purpose, Purpose::Caller { caller: it, .. } if *it == caller);
@@ -36,7 +39,8 @@ impl Switch {
             return t.answer_refer(usage, refer, 491);
         }
         let Some(mut dialling) = self.calls.get_mut(second).and_then(|it| it.dialling.take()) else {
-            return;
+            self.counters.impossible("attended_early");
+            return t.answer_refer(usage, refer, 603);
         };
         let target = format!("call {}", second.0);
         self.tell(t, Event::TransferRequested { call, leg: leaves, kind: TransferKind::Attended, target });

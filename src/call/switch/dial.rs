@@ -169,6 +169,8 @@ pub struct Dial<T> {
     best: Option<DialFailure>,
     over: bool,
     outputs: VecDeque<DialOutput<T>>,
+    /// What came of branches that were over, since [`Dial::take_late`].
+    late: u64,
 }
 
 impl<T> Dial<T> {
@@ -189,6 +191,7 @@ impl<T> Dial<T> {
             best: None,
             over: false,
             outputs: VecDeque::new(),
+            late: 0,
         };
         dial.next_round(now);
         dial
@@ -197,6 +200,11 @@ impl<T> Dial<T> {
     /// The next thing to do.
     pub fn poll(&mut self) -> Option<DialOutput<T>> {
         self.outputs.pop_front()
+    }
+
+    /// How much has come since this was last asked when its branch was over.
+    pub(super) fn take_late(&mut self) -> u64 {
+        std::mem::take(&mut self.late)
     }
 
     /// Whether `Won` or `Failed` has been decided.
@@ -244,11 +252,11 @@ impl<T> Dial<T> {
 
     /// 101 to 199 on a branch.
     pub fn provisional(&mut self, branch: BranchNo, status: u16, has_session: bool) {
-        if !self.is_open(branch) {
-            return;
-        }
-        if let Some(Branch::Open { rang, silent_until, .. }) = self.branches.get_mut(usize::from(branch)) {
-            (*rang, *silent_until) = (true, None);
+        match self.branches.get_mut(usize::from(branch)) {
+            Some(Branch::Open { rang, silent_until, .. }) if !self.over => {
+                (*rang, *silent_until) = (true, None);
+            }
+            _ => return self.late += 1,
         }
         // The caller hears the first branch that has something to hear.
         let early_media = has_session && self.early.is_none_or(|early| early == branch);
@@ -264,10 +272,9 @@ impl<T> Dial<T> {
 
     /// 2xx on a branch.
     pub fn answered(&mut self, branch: BranchNo) {
-        if !self.is_open(branch) {
-            return;
+        if self.close(branch).is_none() {
+            return self.late += 1;
         }
-        self.set_over(branch);
         self.cancel_all(WhyCancelled::AnsweredElsewhere);
         self.over = true;
         self.outputs.push_back(DialOutput::Won(branch));
@@ -294,14 +301,11 @@ impl<T> Dial<T> {
         failure: DialFailure,
         rounds: Vec<Vec<impl Into<DialTarget<T>>>>,
     ) {
-        if !self.is_open(branch) {
-            return;
-        }
         if rounds.is_empty() || !self.follows_redirects() {
             return self.failed(now, branch, failure);
         }
+        let Some((kin, ends)) = self.close(branch) else { return self.late += 1 };
         self.redirects += 1;
-        let Branch::Open { kin, ends, .. } = self.set_over(branch) else { return };
         self.remember(failure);
         let mut rounds = rounds.into_iter().map(|round| {
             let targets = round.into_iter().map(Into::<DialTarget<T>>::into);
@@ -330,10 +334,7 @@ impl<T> Dial<T> {
     }
 
     fn branch_over(&mut self, now: Instant, branch: BranchNo, failure: DialFailure, said: bool) {
-        if !self.is_open(branch) {
-            return;
-        }
-        let Branch::Open { kin, .. } = self.set_over(branch) else { return };
+        let Some((kin, _)) = self.close(branch) else { return self.late += 1 };
         if self.early == Some(branch) {
             self.early = None;
         }
@@ -371,7 +372,7 @@ impl<T> Dial<T> {
             return;
         }
         for number in self.silent_at(now) {
-            self.set_over(number);
+            self.close(number);
             self.outputs.push_back(DialOutput::Cancel(number, WhyCancelled::Silent));
             self.remember(DialFailure::new(408, unheard::SILENT));
         }
@@ -462,13 +463,14 @@ impl<T> Dial<T> {
         }
     }
 
-    fn is_open(&self, branch: BranchNo) -> bool {
-        !self.over && matches!(self.branches.get(usize::from(branch)), Some(Branch::Open { .. }))
-    }
-
-    fn set_over(&mut self, branch: BranchNo) -> Branch {
-        let it = self.branches.get_mut(usize::from(branch));
-        it.map_or(Branch::Over, |it| std::mem::replace(it, Branch::Over))
+    /// An open branch is over from now on: whose kin it was, and when it would have ended. None: it was
+    /// over before.
+    fn close(&mut self, branch: BranchNo) -> Option<(Option<Arc<str>>, Instant)> {
+        let it = self.branches.get_mut(usize::from(branch)).filter(|_| !self.over)?;
+        match std::mem::replace(it, Branch::Over) {
+            Branch::Open { kin, ends, .. } => Some((kin, ends)),
+            Branch::Over => None,
+        }
     }
 
     fn note_said(&mut self, failure: &DialFailure) {

@@ -47,7 +47,10 @@ impl Switch {
 
     /// Says what is going to be dialled for. `false`: nothing can be.
     pub(super) fn begin_dial(&mut self, call: CallId, options: DialOptions, purpose: Purpose) -> bool {
-        let Some(it) = self.calls.get(call) else { return false };
+        let Some(it) = self.calls.get(call) else {
+            self.counters.impossible("begin_dial");
+            return false;
+        };
         if it.dialling.is_some() {
             refuse(purpose, DialError::Invalid("the call is dialling already".to_owned()));
             return false;
@@ -123,8 +126,7 @@ impl Switch {
     fn dial_stages(&mut self, t: &mut Turn<'_>, call: CallId, stages: Vec<DialStage>) {
         let dialling = self.calls.get_mut(call).and_then(|it| it.dialling.as_mut());
         let Some(dialling) = dialling.filter(|it| it.dial.is_none()) else {
-            self.counters.late += 1;
-            return;
+            return self.counters.late();
         };
         let options = &dialling.options;
         let limits = DialLimits {
@@ -150,10 +152,11 @@ impl Switch {
         act: impl FnOnce(&mut Dial<ResolvedContact>),
     ) {
         let dialling = self.calls.get_mut(call).and_then(|it| it.dialling.as_mut());
-        let Some(dialling) = dialling else { return };
+        let Some(dialling) = dialling else { return self.counters.late() };
         match &mut dialling.dial {
             Some(dial) => {
                 act(dial);
+                self.counters.late += dial.take_late();
                 self.perform_dial(t, call);
             }
             // Still looking up: only the caller's end can come.
@@ -186,7 +189,7 @@ impl Switch {
 
     pub(super) fn call_timeout(&mut self, t: &mut Turn<'_>, call: CallId) {
         let now = t.now;
-        let Some(it) = self.calls.get_mut(call) else { return };
+        let Some(it) = self.calls.get_mut(call) else { return self.counters.impossible("call_timeout") };
         let leaves = it.leaving.take_if(|(_, at)| *at <= now);
         let too_long = it.ends_at.take_if(|at| *at <= now).is_some();
         let dial = it.dialling.as_ref().and_then(|it| it.dial.as_ref()?.next_timeout());
@@ -248,7 +251,9 @@ impl Switch {
         it.passing.policy = contact.policy.clone();
         it.identity.party = Arc::new(party_at(&contact));
         it.contact = Some(Box::new(contact));
-        let Some(leg) = self.new_leg(call, it) else { return };
+        let Some(leg) = self.new_leg(call, it) else {
+            return self.counters.impossible("start_branch");
+        };
         if let Some(dialling) = self.calls.get_mut(call).and_then(|it| it.dialling.as_mut()) {
             dialling.branches.push(leg);
         }
@@ -307,7 +312,7 @@ impl Switch {
                 let like = caller.and_then(|it| self.calls.leg(it)?.media.endpoint);
                 self.with_endpoint(t, leg, like, OnEndpoint::OwnOfferToBranch { branch: leg, like });
             }
-            (None, Some(_)) => {}
+            (None, Some(_)) => self.counters.impossible("offer_to_branch"),
         }
     }
 
@@ -325,11 +330,13 @@ impl Switch {
             Err(error) => return self.no_media(t, leg, &error),
         };
         let Some(it) = self.calls.leg(leg).filter(|it| !it.life.is_ending() && it.usage.is_none()) else {
-            self.counters.late += 1;
-            return;
+            return self.counters.late();
         };
-        let Some(call) = self.calls.get(it.call) else { return };
-        let Some(dialling) = &call.dialling else { return };
+        let Some(dialling) = self.calls.get(it.call).and_then(|call| call.dialling.as_ref()) else {
+            // Nobody else would ever end it.
+            self.counters.impossible("invite");
+            return self.hang_up(t, leg);
+        };
         let asks = dialling.purpose.caller();
         let caller = asks.and_then(|leg| self.calls.leg(leg)?.life.invite());
         // Nobody of ours asks where an application dials by itself.
@@ -399,8 +406,9 @@ impl Switch {
     pub(super) fn give_fields(&mut self, call: CallId, response: &Response) {
         let dialling = self.calls.get(call).and_then(|it| it.dialling.as_ref());
         let caller = dialling.and_then(|it| it.purpose.caller());
-        let Some(it) = caller.and_then(|leg| self.calls.leg_mut(leg)) else { return };
-        if let Some(rules) = &it.passing.rules {
+        if let Some(it) = caller.and_then(|leg| self.calls.leg_mut(leg))
+            && let Some(rules) = &it.passing.rules
+        {
             it.passing.given.clear();
             headers::apply(rules, true, &mut it.passing.given, Some(response));
         }
@@ -408,8 +416,11 @@ impl Switch {
 
     /// A branch got a provisional response.
     pub(super) fn branch_provisional(&mut self, t: &mut Turn<'_>, leg: LegId, response: &Response) {
-        let Some(it) = self.calls.leg_mut(leg) else { return };
-        let Some(branch) = it.branch else { return };
+        let Some(it) = self.calls.leg_mut(leg) else {
+            return self.counters.impossible("branch_provisional");
+        };
+        // It has won already, and its 2xx has overtaken this.
+        let Some(branch) = it.branch else { return self.counters.ignored() };
         let mut session = !response.body().is_empty() && !matches!(it.callee.offer, LateOffer::InAnswer);
         if session {
             it.callee.said = Some(response.body());
@@ -440,7 +451,7 @@ impl Switch {
     /// its INVITE went out.
     pub(super) fn branch_over(&mut self, t: &mut Turn<'_>, leg: LegId, failure: DialFailure) {
         let Some((call, branch, usage)) = self.calls.leg(leg).map(|it| (it.call, it.branch, it.usage)) else {
-            return;
+            return self.counters.late();
         };
         if usage.is_none() {
             let (status, reason) = (failure.status, failure.reason.clone());
@@ -456,7 +467,7 @@ impl Switch {
 
     /// The dial machine does not want this branch any more.
     fn give_up_branch(&mut self, t: &mut Turn<'_>, leg: LegId, why: WhyCancelled) {
-        let Some(it) = self.calls.leg_mut(leg) else { return };
+        let Some(it) = self.calls.leg_mut(leg) else { return self.counters.late() };
         match why {
             WhyCancelled::AnsweredElsewhere => {
                 it.why.reason = Some(reason_value(&Reason::completed_elsewhere()));

@@ -28,8 +28,7 @@ impl Switch {
         let call = referral.call;
         let dialling = self.calls.get(call).and_then(|it| it.dialling.as_ref());
         let Some(Purpose::Transfer { leaves, stays, referrer }) = dialling.map(|it| &it.purpose) else {
-            self.counters.late += 1;
-            return;
+            return self.counters.late();
         };
         let (leaves, stays, referrer) = (*leaves, *stays, *referrer);
         let up = self.calls.leg(stays).is_some_and(|it| it.is_up());
@@ -109,10 +108,11 @@ impl Switch {
     /// The party may have been held, or have sent its media elsewhere: it is offered a
     /// conversation with us.
     pub(super) fn talk_to_us(&mut self, t: &mut Turn<'_>, leg: LegId) {
-        let Some(it) = self.calls.leg(leg).filter(|it| !it.takes.no_reinvites) else { return };
-        let (call, Some(endpoint)) = (it.call, it.media.endpoint) else { return };
-        let offer = self.controller.local_offer(endpoint, None, &self.policy_towards(leg));
-        self.media(t, offer, OnMedia::Described(OnDescription::TalkToUs { call, leg }));
+        let it = self.calls.leg(leg).filter(|it| !it.takes.no_reinvites);
+        if let Some((call, endpoint)) = it.and_then(|it| Some((it.call, it.media.endpoint?))) {
+            let offer = self.controller.local_offer(endpoint, None, &self.policy_towards(leg));
+            self.media(t, offer, OnMedia::Described(OnDescription::TalkToUs { call, leg }));
+        }
     }
 
     /// The description of ourselves, offered to a party.
@@ -123,11 +123,16 @@ impl Switch {
         leg: LegId,
         offer: Result<Bytes, MediaError>,
     ) {
-        let (Ok(offer), Some(it)) = (offer, self.calls.get_mut(call)) else { return };
+        let Some(it) = self.calls.get_mut(call) else { return self.counters.late() };
+        let offer = match offer {
+            Ok(offer) => offer,
+            Err(error) => return tracing::info!("leg {}: is not told of its application: {error}", leg.0),
+        };
         if it.exchange.is_some() {
             return tracing::info!("leg {}: is not told of its application: an offer is under way", leg.0);
         }
-        let Some(usage) = it.legs.get(leg).and_then(|it| it.usage) else { return };
+        let usage = it.legs.get(leg).and_then(|it| it.usage);
+        let Some(usage) = usage else { return self.counters.late() };
         let exchange = Exchange { from: leg, to: leg, asked: Wish::Timer, sent: true };
         it.exchange = Some(Box::new(exchange));
         if let Err(error) = t.sip.reinvite(t.now, usage, Some(Body::sdp(offer))) {

@@ -55,10 +55,9 @@ impl Switch {
             q850: q850_of(response),
             ours: false,
         };
-        let Some(it) = self.calls.leg(leg) else { return };
-        let (call, Some(branch), dialled) = (it.call, it.branch, it.contact.as_deref().cloned()) else {
-            return;
-        };
+        let of_branch = self.calls.leg(leg).and_then(|it| Some((it, it.branch?)));
+        let Some((it, branch)) = of_branch else { return self.counters.impossible("branch_refused") };
+        let (call, dialled) = (it.call, it.contact.as_deref().cloned());
         let reason =
             diverted_for(response, matches!(it.life.state(), LegState::Ringing | LegState::EarlyMedia));
         let mut targets = match failure.status {
@@ -104,8 +103,7 @@ impl Switch {
     ) {
         // Another dialling of this call has branches of its own.
         if self.branch(call, branch) != Some(leg) {
-            self.counters.late += 1;
-            return;
+            return self.counters.late();
         }
         self.redirected(t, (call, leg, branch), (failure, by, reason), named);
     }

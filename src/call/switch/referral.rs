@@ -166,8 +166,7 @@ impl Switch {
         let shown = stays.and_then(|stays| self.shown(stays));
         let dialling = self.calls.get_mut(call).and_then(|it| it.dialling.as_mut());
         let Some(dialling) = dialling.filter(|it| it.dial.is_none()) else {
-            self.counters.late += 1;
-            return;
+            return self.counters.late();
         };
         dialling.options = request.options;
         // The new party sees whom it will talk to.

@@ -206,7 +206,7 @@ impl Switch {
         id: ReferId,
         result: &Result<Response, RequestFailure>,
     ) {
-        let Some(it) = self.referrals.sent.get(&id) else { return };
+        let Some(it) = self.referrals.sent.get(&id) else { return self.counters.late() };
         let Told::Party(usage, refer) = it.told else {
             let status = result.as_ref().ok().map(|response| response.status());
             self.heard_of(t, id, Heard::Answer(status));
@@ -236,7 +236,7 @@ impl Switch {
         status: Option<(u16, String)>,
         last: bool,
     ) {
-        let Some(it) = self.referrals.sent.get(&id) else { return };
+        let Some(it) = self.referrals.sent.get(&id) else { return self.counters.late() };
         let Told::Party(usage, refer) = it.told else {
             if let Some((status, _)) = status {
                 self.heard_of(t, id, Heard::Status(status));
@@ -281,8 +281,11 @@ impl Switch {
 
     /// A commanded REFER goes on or ends. Who has gone over is hung up (RFC 5589 §6.1).
     fn heard_of(&mut self, t: &mut Turn<'_>, id: ReferId, heard: Heard) {
-        let Some(it) = self.referrals.sent.get_mut(&id) else { return };
-        let (leg, Told::Command(commanded)) = (it.leg, &mut it.told) else { return };
+        // What ends it may say so in two ways at once.
+        let Some(it) = self.referrals.sent.get_mut(&id) else { return self.counters.ignored() };
+        let (leg, Told::Command(commanded)) = (it.leg, &mut it.told) else {
+            return self.counters.impossible("heard_of");
+        };
         let by = commanded.by;
         let call = self.calls.leg(leg).map(|it| it.call);
         match commanded.progress.step(heard) {
@@ -295,7 +298,7 @@ impl Switch {
             Err(result) => {
                 let Some(Referred { told: Told::Command(commanded), .. }) = self.referrals.sent.remove(&id)
                 else {
-                    return;
+                    return self.counters.impossible("heard_of");
                 };
                 if let Some(call) = call {
                     let status = result.as_ref().map_or_else(ReferError::status, |it| it.status);

@@ -60,7 +60,10 @@ impl Switch {
             None => Party::Gateway(Trunk { name: asker.gateway.as_deref(), ..Trunk::HOST }),
         };
         let verdict = decide(Asker::new(party), Way::Replaces, place);
-        let Some(call) = self.calls.leg(asks).map(|it| it.call) else { return false };
+        let Some(call) = self.calls.leg(asks).map(|it| it.call) else {
+            self.counters.impossible("may_replace");
+            return false;
+        };
         if verdict.decision == Decision::Follow {
             self.history.decided(call, t.now, Some(asks), "replaces", verdict.why);
             return true;
