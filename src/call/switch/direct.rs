@@ -54,11 +54,12 @@ impl Switch {
 
     /// Something has changed, or it is time to look.
     pub(super) fn lead(&mut self, t: &mut Turn<'_>, call: CallId) {
-        let Some(it) = self.calls.get_mut(call) else { return };
+        let Some(it) = self.calls.get_mut(call) else { return self.counters.late() };
         let free = it.exchange.is_none() && it.dialling.is_none();
-        let Some(bridge) = it.bridge.as_mut() else { return };
+        let Some(bridge) = it.bridge.as_mut() else { return self.counters.ignored() };
         let (legs, active) = ((bridge.a, bridge.b), bridge.state == BridgeState::Active);
-        let Some(path) = bridge.direct.as_mut() else { return };
+        // Its media is to stay with b2b.
+        let Some(path) = bridge.direct.as_mut() else { return self.counters.ignored() };
         let settled = path.settled <= t.now;
         path.look = (!settled).then_some(path.settled);
         let refused = path.refused;
@@ -87,14 +88,18 @@ impl Switch {
         (from, to): (LegId, LegId),
         heard: Option<SocketAddr>,
     ) {
-        let (Some((a, b)), Some(heard)) = (self.endpoints(from, to), heard) else { return };
+        let (Some((a, b)), Some(heard)) = (self.endpoints(from, to), heard) else {
+            return self.counters.impossible("tell_the_others");
+        };
         let offer = self.controller.direct_offer(a, b, heard, &self.policy_towards(to));
         let then = OnDescription::Path { call, from, to, asked: Asked::Direct };
         self.media(t, offer, OnMedia::Described(then));
     }
 
     fn take_back(&mut self, t: &mut Turn<'_>, call: CallId, (from, to): (LegId, LegId)) {
-        let Some((_, endpoint)) = self.endpoints(from, to) else { return };
+        let Some((_, endpoint)) = self.endpoints(from, to) else {
+            return self.counters.impossible("take_back");
+        };
         let offer = self.controller.return_offer(endpoint, &self.policy_towards(to));
         let then = OnDescription::Path { call, from, to, asked: Asked::Return };
         self.media(t, offer, OnMedia::Described(then));
@@ -110,9 +115,10 @@ impl Switch {
         offer: Result<Bytes, MediaError>,
     ) {
         if self.calls.leg(to).is_none_or(|it| it.usage.is_none()) {
-            return;
+            return self.counters.late();
         }
-        let Some(it) = self.calls.get_mut(call).filter(|it| it.exchange.is_none()) else { return };
+        let free = self.calls.get_mut(call).filter(|it| it.exchange.is_none());
+        let Some(it) = free else { return self.counters.late() };
         let offer = match offer {
             Ok(offer) => offer,
             Err(error) => {
@@ -129,9 +135,9 @@ impl Switch {
 
     /// `to` has agreed.
     pub(super) fn path_agreed(&mut self, t: &mut Turn<'_>, to: LegId, asked: Asked, answer: Bytes) {
-        let Some(it) = self.calls.leg_mut(to) else { return };
+        let Some(it) = self.calls.leg_mut(to) else { return self.counters.impossible("path_agreed") };
         it.media.led_past = asked == Asked::Direct;
-        let (Some(endpoint), call) = (it.media.endpoint, it.call) else { return };
+        let (Some(endpoint), call) = (it.media.endpoint, it.call) else { return self.counters.late() };
         self.history.path(call, t.now, to, asked == Asked::Direct);
         let applied = self.controller.apply_remote(endpoint, answer);
         self.media(t, applied, OnMedia::Applied(OnApplied::PathAgreed { call, to, endpoint }));
@@ -189,10 +195,12 @@ impl Switch {
     /// Where the RTP of a party comes from.
     pub(super) fn heard_from(&mut self, t: &mut Turn<'_>, endpoint: EndpointId, from: SocketAddr) {
         let leg = self.calls.of_endpoint(endpoint);
-        let Some(it) = leg.and_then(|leg| self.calls.leg_mut(leg)) else { return };
-        it.media.heard = Some(from);
-        let call = it.call;
-        self.lead(t, call);
+        // That nobody has it any more is counted where it is told.
+        if let Some(it) = leg.and_then(|leg| self.calls.leg_mut(leg)) {
+            it.media.heard = Some(from);
+            let call = it.call;
+            self.lead(t, call);
+        }
     }
 
     /// Whether no RTP is to be expected here: it goes past b2b, or is about to.

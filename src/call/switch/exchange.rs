@@ -94,7 +94,7 @@ impl Switch {
         if under_way.is_some_and(|it| it.sent && it.to == from) {
             self.exchange_refused(t, call, Reply::status(491));
         }
-        let Some(it) = self.calls.get_mut(call) else { return };
+        let Some(it) = self.calls.get_mut(call) else { return self.counters.late() };
         if it.exchange.is_some() {
             // The other side's is under way (RFC 3261 §14.2).
             return self.answer_exchange(t, from, asked, Err(Reply::status(491)));
@@ -123,9 +123,10 @@ impl Switch {
 
     /// A re-INVITE or an UPDATE to the other side.
     fn send_offer(&mut self, t: &mut Turn<'_>, call: CallId, offer: Option<Bytes>) {
-        let Some(exchange) = self.calls.get(call).and_then(|it| it.exchange.as_ref()) else { return };
+        let exchange = self.calls.get(call).and_then(|it| it.exchange.as_ref());
+        let Some(exchange) = exchange else { return self.counters.late() };
         let (from, to, asked) = (exchange.from, exchange.to, exchange.asked);
-        let Some(it) = self.calls.leg(to) else { return };
+        let Some(it) = self.calls.leg(to) else { return self.exchange_refused(t, call, Reply::status(480)) };
         let takes_update = it.takes.update;
         if matches!(asked, Asked::Replacing(_)) {
             self.connects(to, from);
@@ -151,14 +152,19 @@ impl Switch {
         response: &Response,
         ack_wanted: bool,
     ) {
-        let Some(call) = self.calls.leg(leg).map(|it| it.call) else { return };
+        let Some(call) = self.calls.leg(leg).map(|it| it.call) else {
+            return self.counters.impossible("offer_answered");
+        };
         let body = response.body();
         if !body.is_empty() {
             self.note_direction(t, leg, &body);
         }
         let exchange = self.calls.get_mut(call).and_then(|it| it.exchange.take_if(|it| it.to == leg));
         let Some(exchange) = exchange else {
-            self.counters.late += 1;
+            self.counters.late();
+            if ack_wanted && self.calls.leg(leg).is_some_and(|it| it.is_up()) {
+                self.answer_for_nobody(t, leg, body);
+            }
             return;
         };
         let Exchange { from, to, asked, .. } = *exchange;
@@ -169,13 +175,38 @@ impl Switch {
             Asked::Hold(hold) => return self.hold_agreed(t, to, hold, body),
             _ => {}
         }
-        let Some((a, b)) = self.endpoints(from, to) else { return };
+        let Some((a, b)) = self.endpoints(from, to) else {
+            return self.agreed_in_vain(t, call, (from, to), asked, ack_wanted.then_some(body));
+        };
         let session = match ack_wanted {
             true => self.controller.pair_offer(b, a, body, &self.policy_towards(from)),
             false => self.controller.pair_answer(b, a, body),
         };
         let then = OnDescription::AnswerAcross { call, from, to, asked, offers: ack_wanted };
         self.media(t, session, OnMedia::Described(then));
+    }
+
+    /// `to` has agreed, and who has asked for it has gone meanwhile. `offer`: its own, which waits for an answer.
+    fn agreed_in_vain(
+        &mut self,
+        t: &mut Turn<'_>,
+        call: CallId,
+        (from, to): (LegId, LegId),
+        asked: Asked,
+        offer: Option<Bytes>,
+    ) {
+        self.counters.late();
+        if let Some(offer) = offer {
+            return self.answer_for_nobody(t, to, offer);
+        }
+        if let Some(endpoint) = self.calls.leg(to).and_then(|it| it.media.endpoint) {
+            self.controller.withdraw_offer(endpoint);
+        }
+        self.answer_exchange(t, from, asked, Err(Reply::status(480)));
+        if let Asked::Replacing(replaced) = asked {
+            // It was told of the newcomer, and talks on with whom it talks.
+            self.refresh(t, call, (replaced, to), false);
+        }
     }
 
     /// What the other party has answered, for who has asked. `offers`: it was not asked with an offer, and makes one.
@@ -207,9 +238,11 @@ impl Switch {
         (status, reason): (u16, String),
         response: Option<&Response>,
     ) {
-        let Some(call) = self.calls.leg(leg).map(|it| it.call) else { return };
+        let Some(call) = self.calls.leg(leg).map(|it| it.call) else {
+            return self.counters.impossible("offer_failed");
+        };
         let exchange = self.calls.get(call).and_then(|it| it.exchange.as_ref()).filter(|it| it.to == leg);
-        let Some(exchange) = exchange else { return };
+        let Some(exchange) = exchange else { return self.counters.late() };
         if exchange.asked == Asked::Timer {
             return self.session_not_refreshed(t, leg, status);
         }
@@ -223,7 +256,8 @@ impl Switch {
 
     /// The offer under way is refused; everything stays as it was.
     pub(super) fn exchange_refused(&mut self, t: &mut Turn<'_>, call: CallId, reply: Reply) {
-        let Some(exchange) = self.calls.get_mut(call).and_then(|it| it.exchange.take()) else { return };
+        let exchange = self.calls.get_mut(call).and_then(|it| it.exchange.take());
+        let Some(exchange) = exchange else { return self.counters.late() };
         for leg in [exchange.from, exchange.to] {
             if let Some(endpoint) = self.calls.leg(leg).and_then(|it| it.media.endpoint) {
                 self.controller.withdraw_offer(endpoint);
@@ -244,7 +278,6 @@ impl Switch {
 
     /// Answers whoever asked.
     fn answer_exchange(&mut self, t: &mut Turn<'_>, leg: LegId, asked: Asked, answer: Result<Bytes, Reply>) {
-        let Some(usage) = self.calls.leg(leg).and_then(|it| it.usage) else { return };
         match (asked, answer) {
             (
                 Asked::Ourselves { .. }
@@ -256,13 +289,14 @@ impl Switch {
                 _,
             ) => {}
             (Asked::Replacing(replaced), answer) => self.replaced(t, leg, replaced, answer),
-            (Asked::ReInvite, Ok(session)) => {
-                if let Err(error) = t.sip.answer(t.now, usage, Some(Body::sdp(session))) {
-                    tracing::debug!("leg {}: {error}", leg.0);
-                }
-            }
-            (Asked::ReInvite, Err(reply)) => {
-                if let Err(error) = t.refuse(usage, reply) {
+            (Asked::ReInvite, answer) => {
+                let usage = self.calls.leg(leg).and_then(|it| it.usage);
+                let Some(usage) = usage else { return self.counters.late() };
+                let answered = match answer {
+                    Ok(session) => t.sip.answer(t.now, usage, Some(Body::sdp(session))),
+                    Err(reply) => t.refuse(usage, reply),
+                };
+                if let Err(error) = answered {
                     tracing::debug!("leg {}: {error}", leg.0);
                 }
             }

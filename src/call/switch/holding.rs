@@ -85,7 +85,7 @@ impl Switch {
             self.controller.withdraw_offer(endpoint);
             return self.tell_holding(leg, Err(CallError::Busy));
         }
-        let Some(it) = self.calls.get_mut(call) else { return };
+        let Some(it) = self.calls.get_mut(call) else { return self.counters.impossible("offer_hold") };
         it.exchange = Some(Box::new(Exchange { from: leg, to: leg, asked: Asked::Hold(hold), sent: true }));
         if let Err(error) = self.reinvite(t, leg, Some(offer)) {
             tracing::debug!("leg {}: {error}", leg.0);
@@ -125,7 +125,7 @@ impl Switch {
                 let asked = it.calls.leg(leg).and_then(|it| it.hold.reply.as_ref());
                 asked.is_none_or(|it| it.is_closed())
             });
-        let Some(it) = self.calls.leg_mut(leg) else { return };
+        let Some(it) = self.calls.leg_mut(leg) else { return self.counters.late() };
         let changed = (it.hold.ours == Hold::No) != (hold == Hold::No);
         it.hold.ours = hold;
         let (call, joined) = (it.call, it.media.joined);
@@ -156,7 +156,7 @@ impl Switch {
 
     /// A leg's hold is over with its bridge; the next offer to it says so.
     pub(super) fn hold_over(&mut self, t: &mut Turn<'_>, call: CallId, leg: LegId) {
-        let Some(it) = self.calls.leg_mut(leg) else { return };
+        let Some(it) = self.calls.leg_mut(leg) else { return self.counters.impossible("hold_over") };
         if std::mem::take(&mut it.hold.ours) == Hold::No {
             return;
         }

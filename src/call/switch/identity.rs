@@ -85,7 +85,7 @@ impl Switch {
         let shown = self.shown(with);
         let is_told = shown.is_some() && self.fact("is told", |it| it.admission.is_told(&it.party(leg)));
         let shown = shown.filter(|_| is_told);
-        let Some(it) = self.calls.leg_mut(leg) else { return };
+        let Some(it) = self.calls.leg_mut(leg) else { return self.counters.late() };
         it.identity.connected = shown.map(|(name, number)| match is_unknown {
             true => ANONYMOUS.into(),
             false => format!("{name}<sip:{}@{}>", escaped_user(&number), self.config.domain).into(),

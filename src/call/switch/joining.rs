@@ -86,7 +86,7 @@ impl Switch {
             // The leg ended, or somebody else was faster: nobody needs this one.
             other => {
                 let known = other.and_then(|it| it.media.endpoint).ok_or(MediaError::Stopped);
-                self.counters.late += 1;
+                self.counters.late();
                 self.controller.release_endpoint(endpoint);
                 self.with_opened(t, then, known);
             }
@@ -102,11 +102,13 @@ impl Switch {
         status: u16,
         early_media: bool,
     ) {
-        let Some(dialling) = self.calls.get(call).and_then(|it| it.dialling.as_ref()) else { return };
+        let Some(dialling) = self.calls.get(call).and_then(|it| it.dialling.as_ref()) else {
+            return self.counters.impossible("progress");
+        };
         let Purpose::Caller { caller, .. } = dialling.purpose else {
             return self.transfer_progress(t, call, status);
         };
-        let Some(leg) = self.branch(call, branch) else { return };
+        let Some(leg) = self.branch(call, branch) else { return self.counters.impossible("progress") };
         let said = self.calls.leg(leg).map(|it| &it.callee);
         let reliable = said.is_some_and(|it| it.reliable);
         let answer = said.and_then(|it| it.said.clone()).filter(|_| early_media);
@@ -160,7 +162,7 @@ impl Switch {
 
     /// Lets media flow between two legs.
     pub(super) fn join_media(&mut self, t: &mut Turn<'_>, a: LegId, b: LegId) {
-        let Some((from, to)) = self.endpoints(a, b) else { return };
+        let Some((from, to)) = self.endpoints(a, b) else { return self.counters.late() };
         for leg in [a, b] {
             let other = if leg == a { b } else { a };
             if let Some(it) = self.calls.leg_mut(leg) {
@@ -187,15 +189,20 @@ impl Switch {
 
     /// A branch has answered first.
     pub(super) fn won(&mut self, t: &mut Turn<'_>, call: CallId, branch: BranchNo) {
-        let Some(leg) = self.branch(call, branch) else { return };
-        let Some(it) = self.calls.get_mut(call) else { return };
-        let Some(dialling) = it.dialling.take() else { return };
+        let leg = self.branch(call, branch).filter(|leg| self.calls.leg(*leg).is_some());
+        let dialling = self.calls.get_mut(call).and_then(|it| it.dialling.take());
+        let Some(dialling) = dialling else { return self.counters.impossible("won") };
+        let Some(leg) = leg else {
+            self.counters.impossible("won");
+            let error = DialError::Failed(DialFailure::of_ours(500, ""));
+            return self.caller_refused(t, dialling.purpose, error);
+        };
         if dialling.branches.len() > 1 {
             let cancelled = dialling.branches.iter().filter(|it| self.calls.leg(**it).is_some()).count() - 1;
             self.tell(t, Event::DialWon { call, leg, cancelled });
         }
         let (purpose, options) = (dialling.purpose, dialling.options);
-        let Some(winner) = self.calls.leg_mut(leg) else { return };
+        let Some(winner) = self.calls.leg_mut(leg) else { return self.counters.impossible("won") };
         winner.branch = None;
         let answer = winner.callee.said.take();
         let direct = options.direct;
@@ -379,12 +386,14 @@ impl Switch {
 
     /// What a party's description says about holding, told to its bridge.
     pub(super) fn note_direction(&mut self, t: &Turn<'_>, leg: LegId, description: &[u8]) {
-        let Some(held) = holds(description) else { return };
-        let Some(it) = self.calls.leg_mut(leg).filter(|it| it.hold.wanted != held) else { return };
-        it.hold.wanted = held;
-        let call = it.call;
-        self.tell(t, Event::Hold { call, leg, held });
-        self.hold_bridge(t, call);
+        if let Some(held) = holds(description)
+            && let Some(it) = self.calls.leg_mut(leg).filter(|it| it.hold.wanted != held)
+        {
+            it.hold.wanted = held;
+            let call = it.call;
+            self.tell(t, Event::Hold { call, leg, held });
+            self.hold_bridge(t, call);
+        }
     }
 
     /// Who holds whom has changed: so does the state of the bridge, perhaps.

@@ -74,7 +74,7 @@ impl Switch {
             Ok(media) => media,
             Err(error) => return drop(reply.send(Err(error))),
         };
-        let Some(it) = self.calls.leg_mut(leg) else { return };
+        let Some(it) = self.calls.leg_mut(leg) else { return self.counters.impossible("record_leg") };
         if it.recordings.running.is_some() {
             return drop(reply.send(Err(CallError::WrongState("the leg is recorded already"))));
         }
@@ -150,8 +150,9 @@ impl Switch {
             let it = self.calls.leg(*leg).and_then(|it| it.recordings.running.as_ref());
             it.is_some_and(|it| it.id == Some(id))
         };
-        let Some(leg) = self.calls.leg_ids().into_iter().find(its) else { return };
-        let Some(it) = self.calls.leg_mut(leg) else { return };
+        // One that was ended on request is nobody's any more.
+        let Some(leg) = self.calls.leg_ids().into_iter().find(its) else { return self.counters.late() };
+        let Some(it) = self.calls.leg_mut(leg) else { return self.counters.impossible("leg_recorded") };
         it.recordings.running = None;
         let call = it.call;
         if let Some(error) = &recorded.error {

@@ -7,7 +7,7 @@
 use super::command::{Record, Reply};
 use super::waiting::OnMedia;
 use super::{Switch, Turn};
-use crate::controller::{MediaError, Recorded, RecordingId, RecordingSpec};
+use crate::controller::{EndpointId, MediaError, Recorded, RecordingId, RecordingSpec};
 use crate::event::Event;
 use crate::recording::RecordingRequest;
 use crate::service::{CallError, Watched};
@@ -75,16 +75,22 @@ impl Switch {
 
     /// Begins the recording that a call is to have, once one of its legs is up.
     pub(super) fn begin_recording(&mut self, t: &mut Turn<'_>, call: CallId) {
-        let Some(it) = self.calls.get(call) else { return };
+        let Some(it) = self.calls.get(call) else { return self.counters.impossible("begin_recording") };
         if it.recording.as_ref().is_none_or(|recording| recording.leg.is_some()) {
             return;
         }
         let up = |leg| Some((leg, self.up_endpoint(leg)?));
-        let Some((leg, endpoint)) = up(it.a).or_else(|| it.legs.ids().find_map(up)) else { return };
+        if let Some(of) = up(it.a).or_else(|| it.legs.ids().find_map(up)) {
+            self.record_endpoint(t, call, of);
+        }
+    }
+
+    fn record_endpoint(&mut self, t: &mut Turn<'_>, call: CallId, (leg, endpoint): (LegId, EndpointId)) {
         // What goes past b2b cannot be recorded.
         self.never_direct(call);
         self.lead(t, call);
-        let Some(it) = self.calls.get_mut(call).and_then(|it| it.recording.as_mut()) else { return };
+        let recording = self.calls.get_mut(call).and_then(|it| it.recording.as_mut());
+        let Some(it) = recording else { return self.counters.impossible("record_endpoint") };
         it.leg = Some(leg);
         let begun = self.controller.start_recording(endpoint, &it.spec);
         self.media(t, begun, OnMedia::Recording { call });
@@ -212,43 +218,52 @@ impl Switch {
         }
     }
 
-    fn up_endpoint(&self, leg: LegId) -> Option<crate::controller::EndpointId> {
+    fn up_endpoint(&self, leg: LegId) -> Option<EndpointId> {
         self.calls.leg(leg).filter(|it| it.is_up())?.media.endpoint
     }
 
     /// The media of a leg is about to go: what is recorded of it goes on with who stays.
     pub(super) fn recording_goes_over(&mut self, leg: LegId) {
-        let Some(call) = self.calls.leg(leg).map(|it| it.call) else { return };
-        let Some(it) = self.calls.get(call) else { return };
-        let recorded = it.recording.as_ref().filter(|recording| recording.leg == Some(leg));
-        let Some((id, swapped)) = recorded.and_then(|it| Some((it.id?, !it.swapped))) else { return };
+        if let Some((call, stays, endpoint)) = self.recorded_next(leg)
+            && let Some(it) = self.calls.get_mut(call).and_then(|it| it.recording.as_mut())
+            && let Some(id) = it.id
+        {
+            match self.controller.follow_recording(id, endpoint, !it.swapped) {
+                Ok(()) => (it.leg, it.swapped) = (Some(stays), !it.swapped),
+                Err(error) => {
+                    tracing::warn!("call {}: its recording ends with leg {}: {error}", call.0, leg.0);
+                }
+            }
+        }
+    }
+
+    /// With whom the recording of this leg goes on, if it is recorded and somebody stays.
+    fn recorded_next(&self, leg: LegId) -> Option<(CallId, LegId, EndpointId)> {
+        let call = self.calls.leg(leg)?.call;
+        let it = self.calls.get(call)?;
+        it.recording.as_ref().filter(|recording| recording.leg == Some(leg) && recording.id.is_some())?;
         let bridge = it.bridge.as_ref();
         // After a transfer the first one of the bridge is who has stayed.
         let other = bridge.map(|bridge| bridge.other(leg).unwrap_or(bridge.a));
         let up = |other| Some((other, self.up_endpoint(other).filter(|_| other != leg)?));
-        let stays = other.and_then(up).or_else(|| it.legs.ids().find_map(up));
-        let Some((stays, endpoint)) = stays else { return };
-        if let Err(error) = self.controller.follow_recording(id, endpoint, swapped) {
-            return tracing::warn!("call {}: its recording ends with leg {}: {error}", call.0, leg.0);
-        }
-        if let Some(it) = self.calls.get_mut(call).and_then(|it| it.recording.as_mut()) {
-            (it.leg, it.swapped) = (Some(stays), swapped);
-        }
+        let (stays, endpoint) = other.and_then(up).or_else(|| it.legs.ids().find_map(up))?;
+        Some((call, stays, endpoint))
     }
 
     /// A leg has moved from one call to another: its recording goes with it, unless that call
     /// has one.
     pub(super) fn move_recording(&mut self, leg: LegId, from: CallId, into: CallId) {
-        let Some(it) = self.calls.get_mut(from) else { return };
-        let moves = it.recording.as_ref().is_some_and(|recording| recording.leg == Some(leg));
-        let Some(recording) = it.recording.take_if(|_| moves) else { return };
-        match self.calls.get_mut(into) {
-            Some(it) if it.recording.is_none() => it.recording = Some(recording),
-            _ => {
+        let from = self.calls.get_mut(from);
+        let recording = from.and_then(|it| it.recording.take_if(|recording| recording.leg == Some(leg)));
+        let into = self.calls.get_mut(into).filter(|it| it.recording.is_none());
+        match (recording, into) {
+            (Some(recording), Some(into)) => into.recording = Some(recording),
+            (Some(recording), None) => {
                 if let Some(id) = recording.id {
                     drop(self.controller.stop_recording(id));
                 }
             }
+            (None, _) => {}
         }
     }
 
@@ -258,7 +273,10 @@ impl Switch {
         let Some((call, ..)) = self.bridged(leg).filter(|(_, _, mode)| mode.intercepts()) else {
             return false;
         };
-        let Some(it) = self.calls.leg_mut(leg) else { return false };
+        let Some(it) = self.calls.leg_mut(leg) else {
+            self.counters.impossible("feature_digit");
+            return false;
+        };
         // Whoever comes by a gateway is nobody of ours.
         if it.identity.party.gateway.is_some() {
             return false;

@@ -18,11 +18,11 @@ use b2b_sip::endpoint::{Body, Reply, Termination};
 impl Switch {
     /// The session timer wants a refresh. It asks again, should one be impossible now.
     pub(super) fn refresh_session(&mut self, t: &mut Turn<'_>, leg: LegId) {
-        let Some(it) = self.calls.leg(leg).filter(|it| it.is_up() && !it.takes.no_reinvites) else { return };
-        let (call, Some(endpoint)) = (it.call, it.media.endpoint) else { return };
-        if self.calls.get(call).is_none_or(|it| it.exchange.is_some()) {
-            return;
-        }
+        let it = self.calls.leg(leg).filter(|it| it.is_up() && !it.takes.no_reinvites);
+        let it = it.filter(|it| !self.is_asked(it.call));
+        let Some((call, endpoint)) = it.and_then(|it| Some((it.call, it.media.endpoint?))) else {
+            return self.counters.ignored();
+        };
         let offer = self.controller.repeat_offer(endpoint);
         self.media(t, offer, OnMedia::Described(OnDescription::RepeatOffer { call, leg }));
     }
@@ -35,8 +35,9 @@ impl Switch {
         leg: LegId,
         offer: Result<Bytes, MediaError>,
     ) {
-        let Some(usage) = self.calls.leg(leg).and_then(|it| it.usage) else { return };
-        let Some(it) = self.calls.get_mut(call).filter(|it| it.exchange.is_none()) else { return };
+        let usage = self.calls.leg(leg).and_then(|it| it.usage);
+        let free = self.calls.get_mut(call).filter(|it| it.exchange.is_none());
+        let (Some(usage), Some(it)) = (usage, free) else { return self.counters.late() };
         let offer = match offer {
             Ok(offer) => offer,
             Err(error) => return tracing::warn!("leg {}: no refresh: {error}", leg.0),
@@ -50,7 +51,8 @@ impl Switch {
 
     /// The answer to a refresh of ours.
     pub(super) fn session_refreshed(&mut self, t: &mut Turn<'_>, leg: LegId, answer: Bytes) {
-        let Some(endpoint) = self.calls.leg(leg).and_then(|it| it.media.endpoint) else { return };
+        let endpoint = self.calls.leg(leg).and_then(|it| it.media.endpoint);
+        let Some(endpoint) = endpoint else { return self.counters.late() };
         let applied = self.controller.apply_remote(endpoint, answer);
         self.media(t, applied, OnMedia::Applied(OnApplied::SessionRefreshed { leg, endpoint }));
     }
@@ -58,7 +60,9 @@ impl Switch {
     /// Our refresh came to nothing; 408 and 481 say that nobody is there, and the
     /// endpoint hangs up (§10).
     pub(super) fn session_not_refreshed(&mut self, t: &mut Turn<'_>, leg: LegId, status: u16) {
-        let Some(call) = self.calls.leg(leg).map(|it| it.call) else { return };
+        let Some(call) = self.calls.leg(leg).map(|it| it.call) else {
+            return self.counters.impossible("session_not_refreshed");
+        };
         self.exchange_refused(t, call, Reply::status(status));
         if !matches!(status, 408 | 481) {
             return;

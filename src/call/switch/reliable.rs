@@ -64,8 +64,11 @@ impl Switch {
         (status, mut reliable): (u16, bool),
         mut session: Option<Bytes>,
     ) {
-        let Some(it) = self.calls.leg_mut(leg) else { return };
-        let (Some(usage), Some(incoming)) = (it.usage, it.life.as_incoming_mut()) else { return };
+        let Some(it) = self.calls.leg_mut(leg) else { return self.counters.late() };
+        // Who is answered is told nothing of the kind any more.
+        let (Some(usage), Some(incoming)) = (it.usage, it.life.as_incoming_mut()) else {
+            return self.counters.ignored();
+        };
         let Incoming { invite, session: said, .. } = incoming;
         let required = invite.has_token(Name::Require, RELIABLE);
         let told = said.told().is_some();
@@ -73,7 +76,7 @@ impl Switch {
             // The first reliable one would have to bring an offer (§5): without one
             // there is nothing to send to who requires it.
             if required {
-                return;
+                return self.counters.ignored();
             }
             reliable = false;
         }
@@ -96,7 +99,8 @@ impl Switch {
 
     /// A branch that was left to offer does so in a reliable provisional response.
     pub(super) fn early_offer(&mut self, t: &mut Turn<'_>, leg: LegId, response: Response) {
-        let Some(it) = self.calls.leg_mut(leg).filter(|it| !it.life.is_ending()) else { return };
+        let it = self.calls.leg_mut(leg).filter(|it| !it.life.is_ending());
+        let Some(it) = it else { return self.counters.ignored() };
         let call = it.call;
         let (status, offer) = (response.status(), response.body());
         it.callee.reliable = true;
@@ -161,7 +165,7 @@ impl Switch {
     /// 2xx, that goes to no caller: ours.
     fn answer_early(&mut self, t: &mut Turn<'_>, leg: LegId) {
         let offer = self.calls.leg(leg).and_then(|it| it.callee.early_offer());
-        let Some(offer) = offer else { return };
+        let Some(offer) = offer else { return self.counters.late() };
         self.answer_alone(t, leg, offer, OnDescription::AnswerEarly { branch: leg });
     }
 
@@ -183,10 +187,16 @@ impl Switch {
         self.with_endpoint(t, leg, None, OnEndpoint::AnswerAlone { leg, offer, then });
     }
 
+    /// The offer in a 2xx whose ACK owes an answer (RFC 3261 §13.2.1), and who asked for it is gone: ours.
+    pub(super) fn answer_for_nobody(&mut self, t: &mut Turn<'_>, leg: LegId, offer: Bytes) {
+        let then = OnDescription::Ack { caller: LegId(0), callee: leg };
+        self.answer_alone(t, leg, offer, then);
+    }
+
     fn prack(&mut self, t: &mut Turn<'_>, leg: LegId, answer: Option<Bytes>) {
-        let Some(it) = self.calls.leg_mut(leg) else { return };
-        let Some(response) = it.callee.answer_early(answer.is_some()) else { return };
-        let Some(usage) = it.usage else { return };
+        let Some(it) = self.calls.leg_mut(leg) else { return self.counters.late() };
+        let Some(response) = it.callee.answer_early(answer.is_some()) else { return self.counters.late() };
+        let Some(usage) = it.usage else { return self.counters.impossible("prack") };
         if let Err(error) = t.sip.prack(t.now, usage, &response, answer.map(Body::sdp)) {
             tracing::debug!("leg {}: {error}", leg.0);
         }
@@ -204,8 +214,9 @@ impl Switch {
             // A new offer: the callee need not be asked before it has answered.
             return self.answer_here(t, leg, Asked::Update(transaction), Some(prack.body()));
         }
-        let Some(it) = self.calls.leg_mut(leg).and_then(|it| it.life.as_incoming_mut()) else { return };
-        let Some(branch) = it.session.settle() else { return };
+        let it = self.calls.leg_mut(leg).and_then(|it| it.life.as_incoming_mut());
+        // Nobody waits for it but where it brings the answer to an offer.
+        let Some(branch) = it.and_then(|it| it.session.settle()) else { return self.counters.ignored() };
         let answer = prack.body();
         let there = self
             .calls
@@ -332,7 +343,7 @@ impl Switch {
 
     /// The ACK to our 2xx.
     pub(super) fn acknowledged(&mut self, t: &mut Turn<'_>, leg: LegId, ack: &Request) {
-        let Some(it) = self.calls.leg_mut(leg) else { return };
+        let Some(it) = self.calls.leg_mut(leg) else { return self.counters.impossible("acknowledged") };
         let (what, answer, call) = (it.life.take_on_ack(), ack.body(), it.call);
         let other = match what {
             OnAck::Nothing => return,

@@ -111,11 +111,12 @@ impl Switch {
     /// Before the description of a party passes on that takes digits by INFO: where they end here,
     /// the other party may send events.
     pub(super) fn may_send_events(&mut self, leg: LegId) {
-        let Some(it) = self.calls.leg(leg).filter(|it| it.takes.info) else { return };
-        let call = self.calls.get(it.call);
+        let it = self.calls.leg(leg).filter(|it| it.takes.info);
+        let call = it.and_then(|it| self.calls.get(it.call));
         let dialling = call.and_then(|it| it.dialling.as_ref()).map(|it| it.options.mode);
         let mode = dialling.or_else(|| call?.bridge.as_ref().map(|it| it.mode));
-        if let Some(endpoint) = it.media.endpoint.filter(|_| mode.is_some_and(BridgeMode::intercepts)) {
+        let endpoint = it.and_then(|it| it.media.endpoint);
+        if let Some(endpoint) = endpoint.filter(|_| mode.is_some_and(BridgeMode::intercepts)) {
             self.controller.takes_info(endpoint);
         }
     }
@@ -123,11 +124,13 @@ impl Switch {
     /// A telephone event that did not reach the other party: it gets an INFO, if it takes no
     /// other digits.
     pub(super) fn digit_as_info(&mut self, t: &mut Turn<'_>, leg: LegId, digit: char, duration_ms: u32) {
-        let Some((_, other, mode)) = self.bridged(leg) else { return };
+        let Some((_, other, mode)) = self.bridged(leg) else { return self.counters.ignored() };
         // Who is to have INFO by configuration has it, whatever else passes.
         let always = self.fact("wants INFO", |it| it.policy_towards(other).audio.digits == DtmfMode::Info);
         let other = self.calls.leg(other).filter(|it| always || mode.intercepts() && it.takes.info);
-        let Some((usage, endpoint)) = other.and_then(|it| it.usage.zip(it.media.endpoint)) else { return };
+        let Some((usage, endpoint)) = other.and_then(|it| it.usage.zip(it.media.endpoint)) else {
+            return self.counters.ignored();
+        };
         if self.fact("takes events", |it| it.takes_events(endpoint)) {
             return;
         }
@@ -176,7 +179,8 @@ impl Switch {
         request: RequestId,
         result: Result<Response, RequestFailure>,
     ) {
-        let Some((_, transaction)) = self.passed.remove(&request) else { return };
+        // What we have asked for ourselves, as by the INFO of a digit, nobody waits for.
+        let Some((_, transaction)) = self.passed.remove(&request) else { return self.counters.ignored() };
         let reply = match result {
             Ok(response) => {
                 // A NOTIFY's subscription is the parties' own.

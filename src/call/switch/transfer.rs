@@ -39,7 +39,8 @@ pub(super) struct BridgeOptions {
 impl Switch {
     /// A REFER inside a call.
     pub(super) fn refer(&mut self, t: &mut Turn<'_>, leg: LegId, refer: ReferId, request: &Request) {
-        let Some(usage) = self.calls.leg(leg).and_then(|it| it.usage) else { return };
+        let usage = self.calls.leg(leg).and_then(|it| it.usage);
+        let Some(usage) = usage else { return self.counters.impossible("refer") };
         let to = match ReferTo::of(request) {
             Some(to) if to.method == Method::Invite => to,
             other => return t.answer_refer(usage, refer, if other.is_some() { 501 } else { 400 }),
@@ -178,7 +179,7 @@ impl Switch {
 
     /// A leg that has been transferred away. `told`: it is to hear of that first.
     pub(super) fn leave(&mut self, t: &mut Turn<'_>, leg: LegId, told: bool) {
-        let Some(it) = self.calls.leg_mut(leg) else { return };
+        let Some(it) = self.calls.leg_mut(leg) else { return self.counters.late() };
         it.why.cause = Some(TerminationCause::LocalHangup);
         let call = it.call;
         if !told {
@@ -217,7 +218,10 @@ impl Switch {
     /// A provisional response of the target.
     pub(super) fn transfer_progress(&mut self, t: &mut Turn<'_>, call: CallId, status: u16) {
         let dialling = self.calls.get(call).and_then(|it| it.dialling.as_ref());
-        let Some(Purpose::Transfer { leaves, referrer, .. }) = dialling.map(|it| &it.purpose) else { return };
+        // Who is called for ourselves rings for nobody.
+        let Some(Purpose::Transfer { leaves, referrer, .. }) = dialling.map(|it| &it.purpose) else {
+            return self.counters.ignored();
+        };
         let (leg, referrer) = (*leaves, *referrer);
         if let Some((usage, refer)) = referrer {
             let _ = t.sip.notify_refer(t.now, usage, refer, status, "");
@@ -278,7 +282,7 @@ impl Switch {
     /// Offers `to` what `like` can do: it may have been held, or speak another
     /// codec. `back`: then the same the other way round.
     pub(super) fn refresh(&mut self, t: &mut Turn<'_>, call: CallId, (like, to): (LegId, LegId), back: bool) {
-        let Some((from, endpoint)) = self.endpoints(like, to) else { return };
+        let Some((from, endpoint)) = self.endpoints(like, to) else { return self.counters.late() };
         if self.keeps_session(to) {
             self.join_media(t, like, to);
             if back {
@@ -299,7 +303,11 @@ impl Switch {
         back: bool,
         offer: Result<Bytes, MediaError>,
     ) {
-        let (Ok(offer), Some(it)) = (offer, self.calls.get_mut(call)) else { return };
+        let Some(it) = self.calls.get_mut(call) else { return self.counters.late() };
+        let offer = match offer {
+            Ok(offer) => offer,
+            Err(error) => return tracing::info!("leg {}: is not told of leg {}: {error}", to.0, like.0),
+        };
         if it.exchange.is_some() {
             return tracing::info!("leg {}: is not told of leg {}: an offer is under way", to.0, like.0);
         }
@@ -320,8 +328,8 @@ impl Switch {
         back: bool,
         answer: Bytes,
     ) {
-        let Some(it) = self.calls.leg(to) else { return };
-        let (Some(endpoint), call) = (it.media.endpoint, it.call) else { return };
+        let Some(it) = self.calls.leg(to) else { return self.counters.impossible("refreshed") };
+        let (Some(endpoint), call) = (it.media.endpoint, it.call) else { return self.counters.late() };
         let applied = self.controller.apply_remote(endpoint, answer);
         self.media(t, applied, OnMedia::Applied(OnApplied::Refreshed { call, from, to, back }));
     }
@@ -385,7 +393,9 @@ impl Switch {
         replaced: LegId,
         answer: Result<Bytes, Reply>,
     ) {
-        let Some(call) = self.calls.leg(leg).map(|it| it.call) else { return };
+        // Where the newcomer has gone meanwhile, the old parties talk on.
+        let of = self.calls.leg(leg).or_else(|| self.calls.leg(replaced));
+        let Some(call) = of.map(|it| it.call) else { return self.counters.late() };
         let stays = self.bridged(replaced).map(|(_, stays, _)| stays);
         let session = answer.and_then(|answer| match (stays, self.accept(t, leg, Some(answer))) {
             (Some(stays), Ok(())) => Ok(stays),
