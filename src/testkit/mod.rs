@@ -312,6 +312,7 @@ impl Harness {
         while self.step(end) {}
         self.now = end;
         self.media.advance(end);
+        debug_assert_eq!(self.counters().impossible_at, None, "a bug of the switch, in this place");
     }
 
     /// To the next thing that happens, at most until `end`.
