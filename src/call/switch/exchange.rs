@@ -173,6 +173,11 @@ impl Switch {
             Asked::Timer => return self.session_refreshed(t, to, body),
             Asked::Direct | Asked::Return => return self.path_agreed(t, to, asked, body),
             Asked::Hold(hold) => return self.hold_agreed(t, to, hold, body),
+            // Without a 2xx of ours there is no ACK of theirs that could bring an answer.
+            Asked::Nobody if ack_wanted => {
+                self.counters.late();
+                return self.answer_for_nobody(t, to, body);
+            }
             _ => {}
         }
         let Some((a, b)) = self.endpoints(from, to) else {

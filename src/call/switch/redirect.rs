@@ -196,7 +196,10 @@ impl Switch {
             }
         };
         let moved = self.handler_named(name).and_then(|_| self.moved(caller, to, t));
-        let Some(moved) = moved else { return false };
+        let Some(moved) = moved else {
+            self.history.decided(call, t.now, Some(leg), "not followed", name);
+            return false;
+        };
         self.tell(t, Event::Redirected { call, leg, to: to.to_owned() });
         if let Some(why) = why {
             self.history.decided(call, t.now, Some(leg), "route", why);

@@ -14,6 +14,7 @@ mod hand;
 mod handlers;
 mod identity;
 mod in_call;
+mod missed;
 mod pacing;
 mod reliable;
 mod replacing;
