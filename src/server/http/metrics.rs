@@ -101,7 +101,9 @@ fn calls(page: &mut Page, seen: &Seen) {
         ("b2b_legs_dialled_total", "Legs that were dialled.", counters.dialled),
         ("b2b_bridges_total", "Bridges that both parties answered.", counters.bridged),
         ("b2b_illegal_events_total", "Events that a state has no place for.", counters.illegal),
-        ("b2b_late_results_total", "Results that nobody waited for any more.", counters.late),
+        ("b2b_impossible_total", "What cannot be, as far as we know: bugs.", counters.impossible),
+        ("b2b_late_results_total", "Answers, timers and commands for what was over.", counters.late),
+        ("b2b_ignored_events_total", "Events that needed nothing in their state.", counters.ignored),
         ("b2b_handler_panics_total", "Handlers that panicked.", counters.panics),
     ] {
         page.one(name, Kind::Counter, help, value);

@@ -90,6 +90,7 @@ fn nothing_is_held(server: &Server) {
         let left: Vec<_> = page.lines().filter(gauge).filter(|line| !line.ends_with(" 0")).collect();
         if left.is_empty() {
             assert_eq!(server.metric("b2b_illegal_events_total"), 0.0);
+            assert_eq!(server.metric("b2b_impossible_total"), 0.0);
             return assert_eq!(server.metric("b2b_handler_panics_total"), 0.0);
         }
         assert!(start.elapsed() < PATIENCE, "still held: {left:#?}");

@@ -64,7 +64,7 @@ async fn look(api: &Api) -> Option<Look> {
         ticks: totals.ticks,
         records_lost: records.lost + records.failures,
         calls_refused: if draining { 0 } else { counters.refused },
-        bugs: counters.panics + counters.illegal,
+        bugs: counters.panics + counters.illegal + counters.impossible,
     })
 }
 
