@@ -312,7 +312,6 @@ impl Harness {
         while self.step(end) {}
         self.now = end;
         self.media.advance(end);
-        debug_assert_eq!(self.counters().impossible_at, None, "a bug of the switch, in this place");
     }
 
     /// To the next thing that happens, at most until `end`.
@@ -344,6 +343,7 @@ impl Harness {
 
     /// Carries everything out that can be now. `false`: there was nothing.
     fn flush(&mut self) -> bool {
+        debug_assert_eq!(self.counters().impossible_at, None, "a bug of the switch, in this place");
         let mut busy = false;
         while let Some(output) = self.endpoint.poll_output() {
             busy = true;

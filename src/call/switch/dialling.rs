@@ -170,11 +170,10 @@ impl Switch {
             let Some(output) = dialling.and_then(|it| it.dial.as_mut()?.poll()) else { break };
             match output {
                 DialOutput::Start(branch, contact) => self.start_branch(t, call, branch, contact),
-                DialOutput::Cancel(branch, why) => {
-                    if let Some(leg) = self.branch(call, branch) {
-                        self.give_up_branch(t, leg, why);
-                    }
-                }
+                DialOutput::Cancel(branch, why) => match self.branch(call, branch) {
+                    Some(leg) => self.give_up_branch(t, leg, why),
+                    None => self.counters.impossible("perform_dial"),
+                },
                 DialOutput::Progress { branch, status, early_media } => {
                     self.progress(t, call, branch, status, early_media);
                 }

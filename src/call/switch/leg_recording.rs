@@ -115,6 +115,7 @@ impl Switch {
             }
             // Nobody wants it any more.
             (None, Ok(id)) => {
+                self.counters.late();
                 drop(self.controller.stop_recording(id));
                 Err(CallError::Gone)
             }

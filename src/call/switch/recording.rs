@@ -115,7 +115,10 @@ impl Switch {
                 self.tell(t, Event::Recording { call, leg: None, on: true });
             }
             // Nobody wants it any more.
-            (None, Ok(id)) => drop(self.controller.stop_recording(id)),
+            (None, Ok(id)) => {
+                self.counters.late();
+                drop(self.controller.stop_recording(id));
+            }
             (_, Err(error)) => {
                 tracing::warn!("call {}: {error}", call.0);
                 if let Some(it) = self.calls.get_mut(call) {

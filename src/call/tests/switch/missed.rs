@@ -44,7 +44,7 @@ fn a_command_for_a_leg_that_is_gone_is_late_and_one_for_what_ends_is_ignored() {
 #[test]
 fn what_a_handler_decides_on_a_caller_who_has_gone_is_late() {
     let handler = Handler(|_: IncomingCall, service: CallService| async move {
-        service.sleep(Duration::from_secs(3)).await;
+        let _ = service.sleep(Duration::from_secs(3)).await;
         HandlerAction::Dial(Box::new(DialRequest::to(uri(BOB))))
     });
     let mut harness = Harness::new(Instant::now(), vec![Arc::new(handler)]);
