@@ -312,7 +312,9 @@ mod tests {
         let seed = ours.seed();
         let mut other = mint.chance();
         let among_others = leg(&mut ours, || {
-            (mint.tag(), mint.chance().begin(), other.branch());
+            mint.tag();
+            mint.chance().begin();
+            other.branch();
         });
         assert_eq!(leg(&mut Chance::new(seed, 3), || ()), among_others);
         assert_ne!(leg(&mut Chance::new(other.seed(), 3), || ()), among_others);

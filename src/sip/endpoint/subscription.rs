@@ -49,7 +49,7 @@ impl Subscriptions {
     }
 
     pub fn map_entries(&self) -> usize {
-        self.by_tag.len()
+        self.by_tag.entries()
     }
 
     /// Whether a tag is that of a subscription.

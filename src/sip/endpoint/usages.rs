@@ -137,7 +137,7 @@ impl Usages {
 
     /// Usages, timer entries, map entries, slab capacity.
     pub fn holdings(&self) -> [usize; 4] {
-        [self.slab.len(), self.timers.len(), self.by_tag.len(), self.slab.capacity()]
+        [self.slab.len(), self.timers.len(), self.by_tag.entries(), self.slab.capacity()]
     }
 }
 

@@ -280,7 +280,7 @@ impl<U: Copy> ClientTransactions<U> {
 
     /// Transactions, timer entries, map entries, slab capacity.
     pub fn holdings(&self) -> [usize; 4] {
-        let maps = self.by_branch.len() + self.cancels.len() + self.by_flow.len();
+        let maps = self.by_branch.entries() + self.cancels.entries() + self.by_flow.len();
         [self.slab.len(), self.timers.len(), maps, self.slab.capacity()]
     }
 

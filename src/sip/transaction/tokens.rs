@@ -28,7 +28,7 @@ impl Tokens {
     }
 
     /// How many there are.
-    pub fn len(&self) -> usize {
+    pub fn entries(&self) -> usize {
         self.0.len()
     }
 
@@ -72,6 +72,6 @@ mod tests {
         assert_eq!(tokens.get(5), Some(3));
         tokens.remove(5, 3);
         tokens.remove(6, 2);
-        assert_eq!((tokens.get(5), tokens.len()), (None, 0));
+        assert_eq!((tokens.get(5), tokens.entries()), (None, 0));
     }
 }

@@ -15,6 +15,10 @@ const CONTACT: &str = "Contact: <sip:fork@192.0.2.2>\r\n";
 
 /// What else happens meanwhile. It takes 300 ms.
 type Meanwhile = fn(&mut Pair);
+/// Of the call, at either end.
+type Seeds = [Option<[u8; 32]>; 2];
+/// What happens in the call; its Call-ID.
+type Script = fn(&mut Pair, Meanwhile) -> (String, Seeds);
 
 /// Calls come, go, and stay.
 fn others(pair: &mut Pair) {
@@ -49,12 +53,12 @@ fn sent(pair: &Pair, since: Duration, call_id: &str) -> Vec<String> {
     texts.map(|(it, text)| format!("{:?} {} {} {text}", it.at - since, it.from, it.to)).collect()
 }
 
-fn seeds(pair: &Pair, calls: [Option<UsageId>; 2]) -> [Option<[u8; 32]>; 2] {
+fn seeds(pair: &Pair, calls: [Option<UsageId>; 2]) -> Seeds {
     [A, B].map(|end| calls[end].and_then(|call| pair.ends[end].seed_of(call)))
 }
 
 /// Runs a script in ends full of other calls, and with its seeds in fresh ones. What it sent.
-fn twice(script: fn(&mut Pair, Meanwhile) -> (String, [Option<[u8; 32]>; 2])) -> Vec<String> {
+fn twice(script: Script) -> Vec<String> {
     let mut crowded = pair(10);
     (0..7).for_each(|_| others(&mut crowded));
     let since = crowded.now - crowded.start;
