@@ -101,15 +101,17 @@ use usages::Usages;
 /// used twice.
 #[derive(Debug, Clone, Copy, PartialEq, Eq, Hash, PartialOrd, Ord)]
 pub struct UsageId {
-    pub(crate) slot: u32,
+    // First, so that ids are in the order in which they were made.
     pub(crate) generation: u32,
+    pub(crate) slot: u32,
 }
 
 /// A request that waits for [`Endpoint::respond`]. Never used twice.
 #[derive(Debug, Clone, Copy, PartialEq, Eq, Hash, PartialOrd, Ord)]
 pub struct ServerTransactionId {
-    pub(crate) slot: u32,
+    // First, so that ids are in the order in which they were made.
     pub(crate) generation: u32,
+    pub(crate) slot: u32,
 }
 
 #[cfg(feature = "harness")]

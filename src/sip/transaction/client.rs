@@ -20,11 +20,12 @@ use crate::endpoint::{Flow, FlowId};
 use crate::msg::{Method, Response, chars};
 use b2b_base::ids::{Branch, locate_branch};
 
-/// A client transaction. Never used twice.
+/// A client transaction. Never used twice. What is due at once is done in the
+/// order of the ids, in which those of a call began, whatever slots were free.
 #[derive(Debug, Clone, Copy, PartialEq, Eq, PartialOrd, Ord, Hash)]
 pub struct ClientTransactionId {
-    slot: u32,
     generation: u32,
+    slot: u32,
 }
 
 /// What a step of a machine means to its user.
@@ -122,7 +123,7 @@ pub struct ClientTransactions<U> {
     removals: usize,
     by_branch: Tokens,
     cancels: Tokens,
-    by_flow: BTreeSet<(FlowId, SocketAddr, u32)>,
+    by_flow: BTreeSet<(FlowId, SocketAddr, ClientTransactionId)>,
     timers: TimerQueue<ClientTransactionId>,
     generation: u32,
     lengths: TimerLengths,
@@ -181,9 +182,10 @@ impl<U: Copy> ClientTransactions<U> {
         if let Some(it) = locate_branch(branch.as_bytes()) {
             tokens.insert(it.random, slot);
         }
-        self.by_flow.insert((flow.id, flow.remote, slot));
+        let id = ClientTransactionId { slot, generation };
+        self.by_flow.insert((flow.id, flow.remote, id));
         self.perform(now, out, slot, actions, None);
-        ClientTransactionId { slot, generation }
+        id
     }
 
     /// Takes a response. `None`: it matches no transaction.
@@ -244,8 +246,9 @@ impl<U: Copy> ClientTransactions<U> {
     /// A request on `flow` could not be sent, or the connection is gone.
     /// `None`: no more transactions on it.
     pub fn transport_error(&mut self, now: Instant, out: &mut Outbox, flow: Flow) -> Vec<Outcome<U>> {
-        let range = (flow.id, flow.remote, 0)..=(flow.id, flow.remote, u32::MAX);
-        let slots: Vec<u32> = self.by_flow.range(range).map(|(_, _, slot)| *slot).collect();
+        let [first, last] = [0, u32::MAX].map(|it| ClientTransactionId { slot: it, generation: it });
+        let range = (flow.id, flow.remote, first)..=(flow.id, flow.remote, last);
+        let slots: Vec<u32> = self.by_flow.range(range).map(|(_, _, id)| id.slot).collect();
         slots.into_iter().map(|slot| self.happen(now, out, slot, Happening::TransportError, None)).collect()
     }
 
@@ -380,7 +383,7 @@ impl<U: Copy> ClientTransactions<U> {
         let mut client = self.slab.remove(slot as usize);
         let id = ClientTransactionId { slot, generation: client.generation };
         self.timers.disarm(&mut client.queued, id);
-        self.by_flow.remove(&(client.flow.id, client.flow.remote, slot));
+        self.by_flow.remove(&(client.flow.id, client.flow.remote, id));
         let tokens = if client.is_cancel { &mut self.cancels } else { &mut self.by_branch };
         if let Some(it) = locate_branch(client.branch.as_bytes()) {
             tokens.remove(it.random, slot);

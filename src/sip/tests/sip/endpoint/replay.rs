@@ -163,6 +163,25 @@ fn forks_and_what_is_put_off_are_sent_again_byte_for_byte() {
     });
     assert_eq!((with(&cancelled, " CANCEL sip:"), with(&cancelled, " ACK sip:")), (1, 1), "{cancelled:#?}");
 
+    // Copies that are due at once go in the order of the first ones.
+    let unanswered = twice(|pair, meanwhile| {
+        let (a, b) = pair.connected(Transport::Udp);
+        let seeds = seeds(pair, [Some(a), Some(b)]);
+        meanwhile(pair);
+        // Transactions of others are gone, in this order: their slots are taken in the other one.
+        pair.run(Duration::from_secs(10));
+        pair.deaf[B] = true;
+        let now = pair.now;
+        for _ in 0..4 {
+            let info = InDialog { method: Method::Info, headers: Vec::new(), body: None };
+            pair.ends[A].request(now, a, info).unwrap();
+        }
+        pair.run(Duration::from_secs(2));
+        let call_id = field(&pair.last(A, "INFO"), "Call-ID").to_owned();
+        (call_id, seeds)
+    });
+    assert_eq!(with(&unanswered, " INFO sip:"), 12, "{unanswered:#?}");
+
     // A second INVITE before the first one is answered gets a random Retry-After.
     let put_off = twice(|pair, meanwhile| {
         meanwhile(pair);
