@@ -100,7 +100,7 @@ impl Switch {
         stats: Result<Box<EndpointStats>, MediaError>,
     ) {
         // Released meanwhile: its last word says it.
-        let Ok(stats) = stats else { return };
+        let Ok(stats) = stats else { return self.counters.late() };
         let goes_on_in = self.calls.leg(leg).map(|it| it.call);
         self.history.counted(call, bridge, leg, goes_on_in, stats, t.now);
         self.settle_history(t);
@@ -113,7 +113,7 @@ impl Switch {
         (a, b): (LegId, LegId),
         joined: &Result<Joined, MediaError>,
     ) {
-        let Some(call) = self.calls.leg(a).map(|it| it.call) else { return };
+        let Some(call) = self.calls.leg(a).map(|it| it.call) else { return self.counters.late() };
         match joined {
             Ok(Joined { forward, backward }) => {
                 let codec = |route: &Route| match route {

@@ -32,6 +32,9 @@ struct Admitted {
     number: Option<Arc<str>>,
 }
 
+/// The same, with what its leg holds, and what may be offered to it.
+type Admits = (Admitted, Vec<Channel>, Option<Arc<PairPolicy>>);
+
 impl Switch {
     /// An INVITE without a To tag.
     pub(super) fn incoming(
@@ -48,9 +51,19 @@ impl Switch {
             self.counters.refused += 1;
             return self.refuse_once(t, usage, self.busy());
         }
-        let Some((admitted, channels, policy)) = self.admit(t, usage, (&request, &flow), closed) else {
-            return;
-        };
+        if let Some(admitted) = self.admit(t, usage, (&request, &flow), closed) {
+            self.begin_call(t, (usage, request, flow), replaces, admitted);
+        }
+    }
+
+    /// It has become a call.
+    fn begin_call(
+        &mut self,
+        t: &mut Turn<'_>,
+        (usage, request, flow): (UsageId, Request, Flow),
+        replaces: Option<UsageId>,
+        (admitted, channels, policy): Admits,
+    ) {
         let Admitted { identity, source, gateway, who, number, .. } = admitted.clone();
         let mut it = Leg::new(Life::incoming(request.clone()), AddressFamily::of(flow.remote));
         it.media.signalling = Some(flow.remote.ip());
@@ -104,7 +117,7 @@ impl Switch {
         usage: UsageId,
         (request, flow): (&Request, &Flow),
         closed: bool,
-    ) -> Option<(Admitted, Vec<Channel>, Option<Arc<PairPolicy>>)> {
+    ) -> Option<Admits> {
         if let Some(admitted) = self.reads::<Admitted>("admitted") {
             admitted.hops.set(t, usage);
             return Some((admitted, Vec::new(), None));

@@ -184,7 +184,8 @@ impl Switch {
 
     /// Takes a leg over into another call; its own ends if that was its last leg.
     pub(super) fn move_leg(&mut self, t: &mut Turn<'_>, leg: LegId, into: CallId) {
-        let Some(from) = self.calls.leg(leg).map(|it| it.call).filter(|from| *from != into) else { return };
+        let from = self.calls.leg(leg).map(|it| it.call).filter(|from| *from != into);
+        let Some(from) = from else { return self.counters.ignored() };
         self.calls.move_leg(leg, into);
         self.link(from, into);
         self.history.move_leg(leg, from, into);
