@@ -48,6 +48,10 @@ fn main() -> ExitCode {
     if let Some(compare) = cli::Compare::parse(&words) {
         return compare.map_or_else(|error| refused(&error), compared);
     }
+    #[cfg(feature = "server")]
+    if let Some(replay) = cli::Replay::parse(&words) {
+        return replay.map_or_else(|error| refused(&error), replayed);
+    }
     let (role, flags) = match cli::parse(words) {
         Ok(parsed) => parsed,
         Err(error) => return refused(&error),
@@ -104,6 +108,23 @@ fn compared(compare: cli::Compare) -> ExitCode {
     // a closed pipe has seen enough
     let _ = std::io::stdout().write_all((found.lines().join("\n") + "\n").as_bytes());
     if found.is_worse() { Exit::Expectation as u8 } else { Exit::Ok as u8 }.into()
+}
+
+/// A call, run again from its journal.
+#[cfg(feature = "server")]
+fn replayed(replay: cli::Replay) -> ExitCode {
+    use std::io::Write;
+    match replay.run() {
+        Ok(said) => {
+            // a closed pipe has seen enough
+            let _ = std::io::stdout().write_all(said.text.as_bytes());
+            if said.is_same { Exit::Ok as u8 } else { Exit::Expectation as u8 }.into()
+        }
+        Err(failure) => {
+            logging::emergency(&failure.to_string());
+            (failure.exit as u8).into()
+        }
+    }
 }
 
 /// A plan: a scene of phones, or a chain of calls.

@@ -1,4 +1,4 @@
-//! `b2b compare`: the one thing that the program does without a role.
+//! `b2b compare`: what two loads tell of a change.
 
 use std::ffi::OsString;
 use std::path::PathBuf;

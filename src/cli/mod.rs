@@ -1,7 +1,7 @@
 //! The command line: flags, whose they are, and what they become.
 //!
 //! - `flags`, `flags_lab`, `flags_server`, `flags_phone`: the flags, their help and defaults
-//! - `compare`: what is asked for without a role
+//! - `compare`, `replay`: what is asked for without a role
 //! - `keys`: the table of them, with whose they are
 //! - `resolve_lab`, `resolve_load`, `resolve_server`, `resolve_phone`: flags → the typed configuration of a role
 //! - `resolve_loads`: the loads of a plan → what each of them will be
@@ -18,6 +18,8 @@ mod flags_phone;
 #[cfg(feature = "server")]
 mod flags_server;
 mod keys;
+#[cfg(feature = "server")]
+mod replay;
 #[cfg(feature = "lab")]
 mod resolve_lab;
 #[cfg(feature = "lab")]
@@ -43,6 +45,8 @@ use b2b_config::role_name::RoleName;
 #[cfg(feature = "lab")]
 pub use compare::Compare;
 pub use flags::Flags;
+#[cfg(feature = "server")]
+pub use replay::Replay;
 #[cfg(feature = "server")]
 pub use resolve_server::{Ask, ServerRun};
 

@@ -529,6 +529,25 @@ impl Harness {
     }
 }
 
+/// The call of a journal sends what it has sent, octet by octet; `b2b replay --as-test` writes a test that says so.
+///
+/// # Panics
+/// It does not, or `journal` is none.
+pub fn assert_replayed(journal: &str) {
+    let journal = Journal::parse(journal).unwrap_or_else(|error| panic!("{error}"));
+    let mut other = None;
+    let replayed = Replay::new(journal).run(&mut |shown| {
+        if let (None, Shown::Sent { message, same: Some(false), .. }) = (&other, &shown) {
+            other = Some(String::from_utf8_lossy(message).into_owned());
+        }
+    });
+    assert!(
+        replayed.differs.is_none() && replayed.unsent == 0,
+        "{replayed:?}\n{}",
+        other.as_deref().unwrap_or_default()
+    );
+}
+
 fn flow(local: SocketAddr, remote: SocketAddr) -> Flow {
     Flow { transport: Transport::Udp, local, remote, id: FlowId(1) }
 }

@@ -12,12 +12,12 @@ use super::admission::AdmitAll;
 use super::command::Command;
 use super::journaling::{Facts, Journaling, SLACK};
 use super::waiting::Waits;
-use super::{Inquiry, Switch, SwitchConfig, SwitchParts, Turn};
-use crate::CallId;
+use super::{Switch, SwitchConfig, SwitchParts, Turn};
 use crate::controller::{
     Answer, Capabilities, Descriptions, EndpointId, MediaBackend, MediaEvent, MediaFuture, Verb,
 };
 use crate::handler::{ApplicationHandler, HandlerAction, HandlerFuture, IncomingCall};
+use crate::history::Report;
 use crate::journal::{self, Input, Journal, Recorded, Sent};
 use crate::lookup::{LookupFuture, LookupRequest, Resolver};
 use crate::recording::RecordingRules;
@@ -160,17 +160,17 @@ impl Replay {
         Replayed { same: self.same, differs: self.differs.take(), unsent: self.missing.len() }
     }
 
-    /// The account of the call, as far as it has run.
-    pub fn inquire(&mut self) -> Option<Inquiry> {
-        let call = self.calls().into_iter().next()?;
-        let turn = Turn { now: self.now, wall: self.wall, sip: &mut self.endpoint };
-        self.switch.inquire(&turn, call)
-    }
-
-    fn calls(&self) -> Vec<CallId> {
+    /// The accounts of its calls, as far as they have run, in the order in which they began. Media was none: what
+    /// they say of it is empty.
+    pub fn reports(&mut self) -> Vec<Report> {
+        // No counters come.
+        self.turn(|switch, t| switch.finish_histories(t));
         let mut calls = self.switch.calls.ids();
         calls.extend(self.switch.ended_calls(usize::MAX));
-        calls
+        let reports = calls.into_iter().filter_map(|call| self.switch.history.report(call, self.now));
+        let mut reports: Vec<Report> = reports.map(|report| report.judged()).collect();
+        reports.sort_by_key(|report| report.began);
+        reports
     }
 
     fn due(&self) -> Option<Instant> {
