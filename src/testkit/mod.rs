@@ -465,14 +465,19 @@ impl Harness {
         self.replays = false;
     }
 
+    /// The journals of the latest calls that are over, latest first, and of those that are up.
+    pub fn journals(&self) -> Vec<String> {
+        let calls = self.switch.ended_calls(usize::MAX).into_iter();
+        let calls = calls.chain(self.snapshot().into_iter().map(|it| it.call));
+        calls.filter_map(|call| self.switch.journal(call)).collect()
+    }
+
     /// Every call that is up, or was among the latest ones, sends the same messages when its journal is replayed.
     ///
     /// # Panics
     /// One does not.
     pub fn assert_replays(&self) {
-        let calls = self.switch.ended_calls(usize::MAX).into_iter();
-        for call in calls.chain(self.snapshot().iter().map(|it| it.call)) {
-            let Some(journal_text) = self.switch.journal(call) else { continue };
+        for journal_text in self.journals() {
             let journal =
                 Journal::parse(&journal_text).unwrap_or_else(|error| panic!("{error}\n{journal_text}"));
             if journal.is_cut {
@@ -496,9 +501,8 @@ impl Harness {
             let expected = was.get(index).map(|it| it.digest);
             let expected = self.wire.iter().find(|sent| Some(digest(&sent.data)) == expected);
             panic!(
-                "call {} is replayed otherwise: {differs:?}; {} messages as they were, {} not sent\n{}\n\
+                "a call is replayed otherwise: {differs:?}; {} messages as they were, {} not sent\n{}\n\
                  was sent: {}\nis sent: {}",
-                call.0,
                 replayed.same,
                 replayed.unsent,
                 text(journal_text.as_bytes()),

@@ -30,6 +30,9 @@ pub const VERSION: u32 = 1;
 /// What comes up so soon after something is of the same turn.
 const SAME_TURN: Duration = Duration::from_millis(1);
 
+/// No call lasts for a month, in microseconds.
+const LONGEST_US: u64 = 30 * 86_400 * 1_000_000;
+
 /// Bytes of one journal. What comes later is left out, and the run ends there.
 const MOST: usize = 256 << 10;
 
@@ -392,7 +395,7 @@ impl Journal {
                 "tick" => Input::Tick,
                 other => return Err(bad(format!("'{other}' is not known"))),
             };
-            let at = at.ok_or_else(|| bad("it has no moment".to_owned()))?;
+            let at = at.filter(|at| *at < LONGEST_US).ok_or_else(|| bad("it has no moment".to_owned()))?;
             let (at, facts, sent) = (Duration::from_micros(at), VecDeque::new(), sent.len());
             turns.push_back(Recorded { at, input, facts, sent });
         }

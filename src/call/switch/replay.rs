@@ -318,6 +318,12 @@ impl Replay {
         };
         self.sent += 1;
         self.same += usize::from(same == Some(true));
+        // What it has asked for in vain says more than what came of that.
+        if let Journaling::Reads(facts) = &mut self.switch.journaling
+            && let Some(missed) = facts.missed.take()
+        {
+            self.differ(missed);
+        }
         if same == Some(false) {
             let line = String::from_utf8_lossy(message.split(|it| *it == b'\r').next().unwrap_or_default());
             let what =

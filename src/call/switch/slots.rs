@@ -10,6 +10,9 @@ pub(super) type Key = u64;
 const SLOT_BITS: u32 = 22;
 const GENERATIONS: u32 = (1 << 31) - 1;
 
+/// Slots that a key may name which was written down elsewhere: the slab has room for all that are below it.
+const FORESEEN: usize = 65_536;
+
 pub(super) struct Slots<T> {
     slab: Slab<(u32, T)>,
     generation: u32,
@@ -27,7 +30,8 @@ impl<T> Default for Slots<T> {
 impl<T> Slots<T> {
     /// Puts in what `make` makes of its own key.
     pub fn insert(&mut self, make: impl FnOnce(Key) -> T) -> Key {
-        if let Some(key) = self.foreseen.take().filter(|key| !self.slab.contains(slot(*key))) {
+        let is_free = |key: &Key| slot(*key) < FORESEEN && !self.slab.contains(slot(*key));
+        if let Some(key) = self.foreseen.take().filter(is_free) {
             let others = std::mem::take(&mut self.slab).into_iter();
             self.slab = others.chain([(slot(key), (generation_of(key), make(key)))]).collect();
             return key;

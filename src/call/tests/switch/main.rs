@@ -18,6 +18,7 @@ mod missed;
 mod pacing;
 mod reliable;
 mod replacing;
+mod replaying;
 mod retry_after;
 mod rfc3262;
 mod rfc5057;

@@ -1,0 +1,151 @@
+//! Journals of calls, replayed: also those that are not what a b2b has written. That what was written is replayed
+//! octet by octet is asserted at the end of every other test of calls (`Harness::assert_nothing_left`).
+
+use std::time::Duration;
+
+use b2b_call::controller::{EndpointId, MediaEvent};
+use b2b_call::journal::{Journal, JournalError};
+use b2b_call::switch::replay::{Replay, Replayed, Shown};
+use b2b_testkit::{Harness, SESSION};
+
+use crate::routed::{ANN, BOB, to_bob};
+
+/// A call that rings, is answered and hung up by the caller.
+fn journal() -> String {
+    let mut harness = to_bob();
+    talk(&mut harness);
+    harness.run(Duration::from_secs(40));
+    harness.journals().pop().expect("a journal")
+}
+
+fn talk(harness: &mut Harness) {
+    let (ann, bob) = (harness.party(ANN), harness.party(BOB));
+    let call = harness.call(ann, "bob", Some(SESSION));
+    harness.answer_next(bob, SESSION);
+    harness.run(Duration::from_secs(2));
+    harness.hang_up(ann, call);
+}
+
+/// What a run comes to, and the lines of what it has sent.
+fn run(text: &str) -> (Replayed, Vec<String>) {
+    let mut sent = Vec::new();
+    let replayed = Replay::new(Journal::parse(text).expect("a journal")).run(&mut |shown| {
+        if let Shown::Sent { message, .. } = shown {
+            let text = String::from_utf8_lossy(&message).into_owned();
+            sent.push(text.lines().next().unwrap_or_default().to_owned());
+        }
+    });
+    (replayed, sent)
+}
+
+fn difference(text: &str) -> String {
+    run(text).0.differs.map(|differs| differs.what).unwrap_or_default()
+}
+
+#[test]
+fn a_call_is_run_again_and_sends_the_same_messages() {
+    let (replayed, sent) = run(&journal());
+    assert!(replayed.differs.is_none() && replayed.unsent == 0, "{replayed:?}");
+    let begins = |line: &str| sent.iter().any(|it| it.starts_with(line));
+    assert!(begins("INVITE ") && begins("SIP/2.0 200") && begins("BYE ") && replayed.same == sent.len());
+}
+
+#[test]
+fn a_message_that_is_another_one_is_named() {
+    let other = journal().replace("a=rtpmap:8 PCMA/8000", "a=rtpmap:8 PCMA/8001");
+    let said = difference(&other);
+    assert!(said.contains("'INVITE sip:callee@") && said.contains("another one than was sent"), "{said}");
+}
+
+#[test]
+fn what_was_not_sent_again_is_counted() {
+    let text = journal();
+    // Nobody hangs up.
+    let cut = text.lines().position(|line| line.contains("\"BYE ")).expect("a BYE");
+    let lines: Vec<&str> = text.lines().collect();
+    let sent = lines[cut..].iter().filter(|line| line.starts_with("{\"sent\"")).copied();
+    let kept: Vec<&str> = lines[..cut].iter().copied().chain(sent).collect();
+    let (replayed, _) = run(&kept.join("\n"));
+    assert_eq!(replayed.unsent, 2, "our BYE and our 200: {replayed:?}");
+}
+
+#[test]
+fn a_fact_that_is_missing_or_too_many_is_named() {
+    let text = journal();
+    let without: Vec<&str> = text.lines().filter(|line| !line.contains("\"outgoing\"")).collect();
+    let said = difference(&without.join("\n"));
+    assert_eq!(said, "the call asks for 'outgoing' where the journal has 'leg'");
+    let twice = text.replace("{\"fact\":{\"bridge\"", "{\"fact\":{\"bridle\":1}}\n{\"fact\":{\"bridge\"");
+    assert_eq!(difference(&twice), "the call asks for 'bridge' where the journal has 'bridle'");
+    let more = text.trim_end().to_owned() + "\n{\"fact\":{\"leg\":1}}";
+    assert_eq!(difference(&more), "the journal has 'leg' where the call asks for nothing");
+}
+
+#[test]
+fn what_is_no_journal_is_refused_with_its_line() {
+    let text = journal();
+    let line = |text: &str| match Journal::parse(text) {
+        Err(JournalError::Line { line, .. }) => line,
+        other => panic!("{other:?}"),
+    };
+    assert_eq!(line("127.0.0.1 localhost"), 1);
+    let late =
+        text.lines().take(2).collect::<Vec<_>>().join("\n") + "\n{\"at\":99999999999999999,\"tick\":null}";
+    assert_eq!(line(&late), 3, "a moment that no call has");
+    assert_eq!(line(&text.replace("\"received\":{\"by\":0", "\"received\":{\"by\":77")), 3);
+    let rest = text.lines().skip(1).collect::<Vec<_>>().join("\n");
+    assert!(matches!(Journal::parse(&rest), Err(JournalError::Begin)));
+    let newer = text.replace("\"version\":1", "\"version\":2");
+    assert!(matches!(Journal::parse(&newer), Err(JournalError::Version(2, _))));
+}
+
+#[test]
+fn a_damaged_journal_ends_in_a_difference_and_in_nothing_worse() {
+    let text = journal();
+    let (mut differ, mut refused) = (0, 0);
+    for seed in 0..400_usize {
+        let mut octets = text.clone().into_bytes();
+        for n in 0..1 + seed % 3 {
+            let at = (seed * 7_919 + n * 104_729) % octets.len();
+            octets[at] = b'0' + (seed % 10) as u8;
+        }
+        let Ok(journal) = Journal::parse(&String::from_utf8_lossy(&octets)) else {
+            refused += 1;
+            continue;
+        };
+        let replayed = Replay::new(journal).run(&mut |_| {});
+        differ += usize::from(replayed.differs.is_some());
+    }
+    assert!(differ > 20 && refused > 20, "{differ} differ, {refused} are refused");
+}
+
+#[test]
+fn an_account_of_the_call_is_there_after_the_run() {
+    let mut replay = Replay::new(Journal::parse(&journal()).expect("a journal"));
+    replay.run(&mut |_| {});
+    let reports = replay.reports();
+    let ladder = reports.first().expect("a report").timeline.view().to_string();
+    assert!(ladder.contains("-- INVITE (offer)") && ladder.contains("bridged"), "{ladder}");
+}
+
+#[test]
+fn a_journal_that_is_too_long_is_cut_and_says_so() {
+    let mut harness = to_bob();
+    let (ann, bob) = (harness.party(ANN), harness.party(BOB));
+    let call = harness.call(ann, "bob", Some(SESSION));
+    harness.answer_next(bob, SESSION);
+    assert!(harness.is_up(ann, call));
+    let key = MediaEvent::Digit {
+        endpoint: EndpointId(1),
+        digit: '7',
+        duration_ms: 90,
+        passed_on: true,
+        by_tone: false,
+    };
+    (0..3_000).for_each(|_| harness.media_event(key.clone()));
+    let text = harness.journals().pop().expect("a journal");
+    assert!(text.len() < 300 << 10, "{}", text.len());
+    let journal = Journal::parse(&text).expect("a journal");
+    assert!(journal.is_cut);
+    assert!(Replay::new(journal).run(&mut |_| {}).differs.is_none());
+}
