@@ -63,7 +63,7 @@ impl Switch {
             let shown = || shown_by(it.life.invite()?, it.identity.who.as_deref());
             it.identity.shown = options.caller.clone().or_else(shown).map(Box::new);
         }
-        let dialling = Dialling { purpose, options, dial: None, branches: Vec::new() };
+        let dialling = Dialling { purpose, options, lookup: None, dial: None, branches: Vec::new() };
         if let Some(it) = self.calls.get_mut(call) {
             it.dialling = Some(Box::new(dialling));
         }
@@ -90,7 +90,11 @@ impl Switch {
                         known: "it is not of a kind that is known here".to_owned(),
                     })
                 });
-                self.run(t, future, Found::Contacts, OnFound::Dial { call });
+                let lookup = self.run(t, future, Found::Contacts, OnFound::Dial { call });
+                let dialling = self.calls.get_mut(call).and_then(|it| it.dialling.as_mut());
+                if let Some(dialling) = dialling.filter(|_| lookup.is_some()) {
+                    dialling.lookup = lookup;
+                }
             }
         }
     }

@@ -7,7 +7,7 @@ use bytes::Bytes;
 use super::command::Command;
 use super::dialling::refuse;
 use super::say::{q850_in, reason_field, reason_value};
-use super::table::Purpose;
+use super::table::{Dialling, Purpose};
 use super::{Switch, TakesCalls, Turn};
 use crate::bridge_fsm::BridgeEvent;
 use crate::call_fsm::{CallDirection, CallEvent};
@@ -87,8 +87,7 @@ impl Switch {
 
     /// A dialling is over without an answer.
     pub(super) fn dial_over(&mut self, t: &mut Turn<'_>, call: CallId, result: Result<(), DialError>) {
-        let dialling = self.calls.get_mut(call).and_then(|it| it.dialling.take());
-        let Some(dialling) = dialling else { return self.counters.late() };
+        let Some(dialling) = self.end_dialling(call) else { return self.counters.late() };
         let Err(error) = result else { return self.counters.impossible("dial_over") };
         match dialling.purpose {
             Purpose::Transfer { leaves, stays, referrer } => {
@@ -97,6 +96,15 @@ impl Switch {
             purpose => self.caller_refused(t, purpose, error),
         }
         self.drop_if_empty(t, call);
+    }
+
+    /// Nothing is dialled in a call any more; what its lookup finds is of no other dialling.
+    pub(super) fn end_dialling(&mut self, call: CallId) -> Option<Box<Dialling>> {
+        let dialling = self.calls.get_mut(call)?.dialling.take()?;
+        if let Some(request) = dialling.lookup {
+            drop(self.work.answered(request));
+        }
+        Some(dialling)
     }
 
     /// Nobody was reached: whoever waits is told; a caller whom nobody has adopted

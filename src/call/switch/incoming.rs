@@ -182,7 +182,9 @@ impl Switch {
                 }
             }
             Fate::Ignore => t.sip.ignore_request(transaction),
-            Fate::Later(future) => self.run(t, future, Found::Reply, OnFound::Outside { transaction }),
+            Fate::Later(future) => {
+                self.run(t, future, Found::Reply, OnFound::Outside { transaction });
+            }
         }
     }
 

@@ -38,9 +38,7 @@ impl Switch {
         let Some(moved) = self.moved(stays, &referral.target, t) else {
             return self.dial_over(t, call, Err(DialError::Failed(DialFailure::new(484, ""))));
         };
-        if let Some(it) = self.calls.get_mut(call) {
-            it.dialling = None;
-        }
+        drop(self.end_dialling(call));
         // The application may want to give it back.
         let by = self.party(leaves);
         let by = match (&by.user, by.address) {

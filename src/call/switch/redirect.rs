@@ -206,9 +206,7 @@ impl Switch {
         }
         self.tell_refused(t, call, leg, failure.clone());
         self.with_dial(t, call, |dial| dial.given_away());
-        if let Some(it) = self.calls.get_mut(call) {
-            it.dialling = None;
-        }
+        drop(self.end_dialling(call));
         self.hand_to(t, Asked::new(moved), name);
         true
     }

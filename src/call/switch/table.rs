@@ -14,6 +14,7 @@ use super::leg_recording::LegRecordings;
 use super::listener::{Ends, Listener};
 use super::recording::Recording;
 use super::records::Beginning;
+use super::slots::Key;
 use super::transfer::Referrer;
 use super::variables::Variables;
 use crate::bridge_fsm::{BridgeMode, BridgeState};
@@ -230,6 +231,8 @@ impl Purpose {
 pub(super) struct Dialling {
     pub purpose: Purpose,
     pub options: DialOptions,
+    /// The request that looks its target up, while it does.
+    pub lookup: Option<Key>,
     /// None: its target is being looked up.
     pub dial: Option<Dial<ResolvedContact>>,
     /// By branch number.

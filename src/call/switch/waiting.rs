@@ -323,14 +323,16 @@ impl Switch {
     }
 
     /// The same of a resolver or a handler.
-    fn found_told(&mut self, t: &mut Turn<'_>, then: OnFound) {
-        match self.reads_next("later") {
+    fn found_told(&mut self, t: &mut Turn<'_>, then: OnFound) -> Option<Key> {
+        let later = self.reads_next("later");
+        match later {
             Some(request) => self.work.ask_journal(request, Waits::Found(then)),
             None => {
                 let result = self.reads("found").unwrap_or(Err(Panicked));
                 self.answered_by(t, then, result);
             }
         }
+        later
     }
 
     /// Does this once there is a description for a party; there may be an error already.
@@ -346,19 +348,18 @@ impl Switch {
         }
     }
 
-    /// Does this once a resolver or a handler has answered, which is looked at within the turn.
+    /// Does this once a resolver or a handler has answered, which is looked at within the turn. The number of the
+    /// request; none: it is answered.
     pub(super) fn run<T: Send + 'static>(
         &mut self,
         t: &mut Turn<'_>,
         future: Pin<Box<dyn Future<Output = T> + Send>>,
         found: fn(T) -> Found,
         then: OnFound,
-    ) {
+    ) -> Option<Key> {
         let is_fact = then.is_fact();
         if self.is_replay() {
-            return if is_fact {
-                self.found_told(t, then)
-            };
+            return is_fact.then(|| self.found_told(t, then)).flatten();
         }
         match polled(future) {
             Ok(result) => {
@@ -367,6 +368,7 @@ impl Switch {
                     self.writes("found", &result);
                 }
                 self.answered_by(t, then, result);
+                None
             }
             Err(future) => {
                 let call = self.is_about().filter(|_| is_fact);
@@ -376,6 +378,7 @@ impl Switch {
                 if is_fact {
                     self.writes("later", &request);
                 }
+                Some(request)
             }
         }
     }

@@ -1,11 +1,17 @@
 //! What goes wrong between two parties: glare, loops, media that is lost.
 
-use std::time::Duration;
+use std::sync::{Arc, Mutex};
+use std::time::{Duration, Instant};
 
 use b2b_call::controller::{EndpointId, MediaEvent};
-use b2b_call::service::DialRequest;
+use b2b_call::handler::{ApplicationHandler, HandlerAction, IncomingCall};
+use b2b_call::lookup::{LookupFuture, LookupKind, LookupRequest, LookupResult, ResolvedContact, Resolver};
+use b2b_call::service::{CallService, DialRequest};
+use b2b_call::switch::SwitchConfig;
+use b2b_call::switch::admission::AdmitAll;
 use b2b_sip::endpoint::{Body, Event, Invite, UsageEvent};
-use b2b_testkit::{Harness, SESSION, Sent};
+use b2b_testkit::{Handler, Harness, Network, SESSION, Sent};
+use tokio::sync::oneshot;
 
 use crate::routed::{ANN, BOB, routed, to_bob};
 
@@ -140,5 +146,57 @@ fn legs_whose_media_is_lost_end_answered_or_not_and_no_other_call_does() {
     // A second word about the same is none.
     harness.media_event(MediaEvent::Failed { endpoint: EndpointId(1), reason: String::new() });
     harness.hang_up(ann, stays);
+    harness.assert_nothing_left();
+}
+
+/// Finds a target once the test lets it.
+struct Slow(Mutex<Vec<oneshot::Receiver<()>>>);
+
+impl Resolver for Slow {
+    fn name(&self) -> &str {
+        "slow"
+    }
+
+    fn lookup<'a>(&'a self, request: &'a LookupRequest) -> LookupFuture<'a> {
+        let gate = self.0.lock().unwrap().pop();
+        Box::pin(async move {
+            if let Some(gate) = gate {
+                let _ = gate.await;
+            }
+            let contact = ResolvedContact::new(request.target.clone(), 0);
+            Ok(Some(LookupResult::new(LookupKind::Direct, &request.target, vec![contact])))
+        })
+    }
+}
+
+#[test]
+fn what_a_lookup_finds_is_dialled_by_nobody_else_once_its_dialling_was_stopped() {
+    let (open, gates): (Vec<_>, Vec<_>) = (0..2).map(|_| oneshot::channel()).unzip();
+    let program = |call: IncomingCall, service: CallService| async move {
+        service.adopt_inbound_leg(&call).await.unwrap();
+        service.answer(call.leg).await.unwrap();
+        let dialled = service.dial_and_bridge(call.leg, DialRequest::to("sip:first@192.0.2.13"));
+        let (dialled, stopped) = tokio::join!(dialled, service.stop_dialling(call.leg));
+        assert!(dialled.is_err() && stopped.is_ok());
+        service.dial_and_bridge(call.leg, DialRequest::to("sip:second@192.0.2.12")).await.unwrap();
+        HandlerAction::Complete
+    };
+    let slow = Arc::new(Slow(Mutex::new(gates)));
+    let config = SwitchConfig::default();
+    let handlers: Vec<Arc<dyn ApplicationHandler>> = vec![Arc::new(Handler(program))];
+    let mut harness =
+        Harness::with(Instant::now(), handlers, slow, Box::new(AdmitAll), config, Network::QUIET);
+    let (ann, bob) = (harness.party(ANN), harness.party(BOB));
+    let a = harness.call(ann, "x", Some(SESSION));
+    let [second, first]: [oneshot::Sender<()>; 2] = open.try_into().unwrap();
+    first.send(()).unwrap();
+    harness.run(Duration::from_secs(1));
+    assert!(told(&harness, "INVITE", "192.0.2.13:5060").is_empty(), "nobody dials the first one any more");
+    assert_eq!(harness.counters().late, 1);
+    second.send(()).unwrap();
+    harness.run(Duration::from_secs(1));
+    harness.answer_next(bob, SESSION);
+    assert!(harness.is_up(ann, a));
+    harness.hang_up(ann, a);
     harness.assert_nothing_left();
 }
