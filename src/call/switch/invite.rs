@@ -3,14 +3,21 @@
 use std::time::Duration;
 
 use bytes::Bytes;
+use serde::{Deserialize, Serialize};
 
-use super::Switch;
+use super::dial::DialFailure;
+use super::journaling::Hops;
+use super::reliable::withhold;
 use super::table::Leg;
+use super::{Switch, Turn};
+use crate::LegId;
+use crate::controller::MediaError;
 use crate::headers::{self, HeaderRule};
 use crate::identity::outward::{Writing, quoted};
 use crate::identity::{CallerIdentity, number_of};
+use crate::lookup::ResolvedContact;
 use crate::service::DialOptions;
-use b2b_sip::endpoint::{Body, Invite};
+use b2b_sip::endpoint::{Body, HeaderFields, HopRule, Invite, InviteError, Onward};
 use b2b_sip::msg::{Name, NameAddr, Request, chars, elements};
 
 /// Header fields of their INVITE that go across as they are.
@@ -19,7 +26,72 @@ const PASSED_ON: [Name<'static>; 2] = [Name::Subject, Name::Priority];
 /// How much later than the dialling the endpoint would give up by itself.
 const GRACE: Duration = Duration::from_secs(10);
 
+/// What an INVITE inherits.
+#[derive(Serialize, Deserialize)]
+struct OnwardFields(#[serde(with = "crate::controller::json::fields")] HeaderFields);
+
 impl Switch {
+    /// Sends the INVITE of a branch.
+    pub(super) fn invite(&mut self, t: &mut Turn<'_>, leg: LegId, offer: Result<Option<Bytes>, MediaError>) {
+        let offer = match offer {
+            Ok(offer) => offer,
+            Err(error) => return self.no_media(t, leg, &error),
+        };
+        let Some(it) = self.calls.leg(leg).filter(|it| !it.life.is_ending() && it.usage.is_none()) else {
+            return self.counters.late();
+        };
+        let Some(dialling) = self.calls.get(it.call).and_then(|call| call.dialling.as_ref()) else {
+            // Nobody else would ever end it.
+            self.counters.impossible("invite");
+            return self.hang_up(t, leg);
+        };
+        let asks = dialling.purpose.caller();
+        let caller = asks.and_then(|leg| self.calls.leg(leg)?.life.invite());
+        // Nobody of ours asks where an application dials by itself.
+        let shown = dialling.options.caller.clone().filter(|_| asks.is_none());
+        let who = asks.and_then(|leg| self.calls.leg(leg)?.identity.who.as_deref());
+        let mut invite = self.write_invite(it, (caller, who), &dialling.options, offer);
+        let withheld = it.contact.as_deref().map(|contact| contact.withheld).unwrap_or_default();
+        let onward = caller.map(|caller| t.sip.onward(caller));
+        let caller = caller.cloned();
+        let contact = it.contact.clone();
+        if let Some(contact) = contact.as_deref() {
+            invite.hops = self.hops_of_contact(contact);
+        }
+        let session = self.fact("session timer", |it| it.admission.session_rules(&it.party(leg)));
+        withhold(t, caller.as_ref(), (withheld, session), &mut invite);
+        if let Some(onward) = onward {
+            // Our mark comes from a secret.
+            let told = self.fact("onward", |_| OnwardFields(onward.headers));
+            Onward { headers: told.0, ..onward }.apply(&mut invite);
+        }
+        self.foresee_seed(t);
+        match t.sip.invite(t.now, invite) {
+            Ok(usage) => {
+                self.write_seed(t, usage);
+                self.calls.set_usage(leg, usage);
+                self.answers_challenges(t, leg, usage);
+                self.record_outgoing(t, leg, asks, shown);
+                self.tell_dialling(t, leg);
+            }
+            Err(error) => {
+                tracing::warn!("leg {}: {error}", leg.0);
+                let status = if matches!(error, InviteError::TooMany { .. }) { 503 } else { 500 };
+                self.branch_over(t, leg, DialFailure::new(status, ""));
+            }
+        }
+    }
+
+    /// Where the requests of a call to this contact may go.
+    fn hops_of_contact(&mut self, contact: &ResolvedContact) -> HopRule {
+        if let Some(hops) = self.reads::<Hops>("hops") {
+            return hops.rule();
+        }
+        let rule = self.admission.hops_of_contact(contact);
+        self.writes("hops", &Hops::of(&rule));
+        rule
+    }
+
     /// What a branch is sent, for a caller or for ourselves.
     pub(super) fn write_invite(
         &self,
