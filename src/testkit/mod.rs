@@ -34,7 +34,7 @@
 //! ```
 //!
 //! - `network`: datagrams on their way; `party`: a user agent of the test's
-//! - `handlers`: handlers for tests; `accounts`: accounts and captures of calls
+//! - `handlers`: handlers for tests, and a resolver; `accounts`: accounts and captures of calls; `replays`: calls run again
 //! - `media`: a media controller without media; `stage`: prompts, digits, rooms of it;
 //!   `seen`: what the test sees of them; `keys`: what parties press
 
@@ -48,6 +48,7 @@ mod keys;
 mod media;
 mod network;
 mod party;
+mod replays;
 mod seen;
 mod stage;
 
@@ -60,20 +61,20 @@ use tokio::sync::mpsc;
 
 pub use b2b_sip::endpoint::{Body, Event, Invite, Termination, UsageEvent, UsageId};
 pub use handlers::Handler;
+use handlers::Uris;
 pub use media::FakeMedia;
 pub use network::{Network, Sent};
 pub use party::PartyId;
+pub use replays::assert_replayed;
 pub use stage::{FakeRecording, FakeRoom, Heard, Hears};
 
 use b2b_call::bus::EventBus;
 use b2b_call::cdr::Cdr;
 use b2b_call::controller::MediaEvent;
 use b2b_call::handler::ApplicationHandler;
-use b2b_call::journal::{Journal, digest};
-use b2b_call::lookup::{LookupFuture, LookupKind, LookupRequest, LookupResult, ResolvedContact, Resolver};
+use b2b_call::lookup::Resolver;
 use b2b_call::service::CallService;
 use b2b_call::switch::admission::{AdmissionControl, AdmitAll};
-use b2b_call::switch::replay::{Replay, Shown};
 use b2b_call::switch::testkit::Commands;
 use b2b_call::switch::{
     CallSnapshot, Switch, SwitchConfig, SwitchCounters, SwitchHoldings, SwitchParts, Task, Turn,
@@ -460,58 +461,6 @@ impl Harness {
         while self.flush() {}
     }
 
-    /// The calls of this test are not replayed at its end: what they send depends on what no journal has.
-    pub fn has_no_replay(&mut self) {
-        self.replays = false;
-    }
-
-    /// The journals of the latest calls that are over, latest first, and of those that are up.
-    pub fn journals(&self) -> Vec<String> {
-        let calls = self.switch.ended_calls(usize::MAX).into_iter();
-        let calls = calls.chain(self.snapshot().into_iter().map(|it| it.call));
-        calls.filter_map(|call| self.switch.journal(call)).collect()
-    }
-
-    /// Every call that is up, or was among the latest ones, sends the same messages when its journal is replayed.
-    ///
-    /// # Panics
-    /// One does not.
-    pub fn assert_replays(&self) {
-        for journal_text in self.journals() {
-            let journal =
-                Journal::parse(&journal_text).unwrap_or_else(|error| panic!("{error}\n{journal_text}"));
-            if journal.is_cut {
-                continue;
-            }
-            let (was, mut other, mut count) = (journal.sent.clone(), None, 0);
-            let replayed = Replay::new(journal).run(&mut |shown| {
-                if let Shown::Sent { message, same, .. } = shown {
-                    if same == Some(false) {
-                        other.get_or_insert((message, count));
-                    }
-                    count += 1;
-                }
-            });
-            if replayed.differs.is_none() && replayed.unsent == 0 {
-                continue;
-            }
-            let differs = replayed.differs;
-            let text = |it: &[u8]| String::from_utf8_lossy(it).into_owned();
-            let (other, index) = other.unwrap_or_default();
-            let expected = was.get(index).map(|it| it.digest);
-            let expected = self.wire.iter().find(|sent| Some(digest(&sent.data)) == expected);
-            panic!(
-                "a call is replayed otherwise: {differs:?}; {} messages as they were, {} not sent\n{}\n\
-                 was sent: {}\nis sent: {}",
-                replayed.same,
-                replayed.unsent,
-                text(journal_text.as_bytes()),
-                expected.map(|it| text(&it.data)).unwrap_or_default(),
-                text(&other),
-            );
-        }
-    }
-
     /// After the longest timer nothing is held, here or at the parties.
     ///
     /// # Panics
@@ -533,42 +482,8 @@ impl Harness {
     }
 }
 
-/// The call of a journal sends what it has sent, octet by octet; `b2b replay --as-test` writes a test that says so.
-///
-/// # Panics
-/// It does not, or `journal` is none.
-pub fn assert_replayed(journal: &str) {
-    let journal = Journal::parse(journal).unwrap_or_else(|error| panic!("{error}"));
-    let mut other = None;
-    let replayed = Replay::new(journal).run(&mut |shown| {
-        if let (None, Shown::Sent { message, same: Some(false), .. }) = (&other, &shown) {
-            other = Some(String::from_utf8_lossy(message).into_owned());
-        }
-    });
-    assert!(
-        replayed.differs.is_none() && replayed.unsent == 0,
-        "{replayed:?}\n{}",
-        other.as_deref().unwrap_or_default()
-    );
-}
-
 fn flow(local: SocketAddr, remote: SocketAddr) -> Flow {
     Flow { transport: Transport::Udp, local, remote, id: FlowId(1) }
-}
-
-/// Every target is a URI.
-struct Uris;
-
-impl Resolver for Uris {
-    fn name(&self) -> &str {
-        "uris"
-    }
-
-    fn lookup<'a>(&'a self, request: &'a LookupRequest) -> LookupFuture<'a> {
-        let contact = ResolvedContact::new(request.target.clone(), 0);
-        let found = LookupResult::new(LookupKind::Direct, &request.target, vec![contact]);
-        Box::pin(std::future::ready(Ok(Some(found))))
-    }
 }
 
 // its example is compiled

@@ -10,6 +10,10 @@
 //!
 //! A message of ours is no input. Of each a hash and its way are kept (`sent`), so that the run sees where it
 //! leaves what was; the way is also what the network has said where a name is looked up or a connection made.
+//!
+//! - `redaction`: the same for others to see
+
+pub mod redaction;
 
 use std::collections::VecDeque;
 use std::hash::Hasher;

@@ -124,9 +124,9 @@ fn digits(ann_says: &str, bob_says: &str, bob_allows: &'static str) -> (Harness,
     (harness, (ann, a), (bob, b))
 }
 
-type Party = (PartyId, UsageId);
+pub type Party = (PartyId, UsageId);
 
-fn press(
+pub fn press(
     harness: &mut Harness,
     (party, usage): Party,
     content_type: &'static str,

@@ -7,6 +7,7 @@
 mod account;
 mod applications;
 mod capture;
+mod codes;
 mod dialling;
 mod digits;
 mod direct;

@@ -1,0 +1,83 @@
+//! Calls run again from their journals.
+
+use super::Harness;
+use b2b_call::journal::redaction::redacted;
+use b2b_call::journal::{Journal, digest};
+use b2b_call::switch::replay::{Replay, Shown};
+
+impl Harness {
+    /// The calls of this test are not replayed at its end: what they send depends on what no journal has.
+    pub fn has_no_replay(&mut self) {
+        self.replays = false;
+    }
+
+    /// The journals of the latest calls that are over, latest first, and of those that are up.
+    pub fn journals(&self) -> Vec<String> {
+        let calls = self.switch.ended_calls(usize::MAX).into_iter();
+        let calls = calls.chain(self.snapshot().into_iter().map(|it| it.call));
+        calls.filter_map(|call| self.switch.journal(call)).collect()
+    }
+
+    /// Every call that is up, or was among the latest ones, sends the same messages when its journal is replayed,
+    /// as it is and without its secrets.
+    ///
+    /// # Panics
+    /// One does not.
+    pub fn assert_replays(&self) {
+        for journal in self.journals() {
+            self.assert_replays_from(&journal);
+            self.assert_replays_from(&redacted(&journal));
+        }
+    }
+
+    fn assert_replays_from(&self, journal_text: &str) {
+        let journal = Journal::parse(journal_text).unwrap_or_else(|error| panic!("{error}\n{journal_text}"));
+        if journal.is_cut {
+            return;
+        }
+        let (was, mut other, mut count) = (journal.sent.clone(), None, 0);
+        let replayed = Replay::new(journal).run(&mut |shown| {
+            if let Shown::Sent { message, same, .. } = shown {
+                if same == Some(false) {
+                    other.get_or_insert((message, count));
+                }
+                count += 1;
+            }
+        });
+        if replayed.differs.is_none() && replayed.unsent == 0 {
+            return;
+        }
+        let differs = replayed.differs;
+        let text = |it: &[u8]| String::from_utf8_lossy(it).into_owned();
+        let (other, index) = other.unwrap_or_default();
+        let expected = was.get(index).map(|it| it.digest);
+        let expected = self.wire.iter().find(|sent| Some(digest(&sent.data)) == expected);
+        panic!(
+            "a call is replayed otherwise: {differs:?}; {} messages as they were, {} not sent\n{journal_text}\n\
+             was sent: {}\nis sent: {}",
+            replayed.same,
+            replayed.unsent,
+            expected.map(|it| text(&it.data)).unwrap_or_default(),
+            text(&other),
+        );
+    }
+}
+
+/// The call of a journal sends what it has sent, octet by octet; `b2b replay --as-test` writes a test that says so.
+///
+/// # Panics
+/// It does not, or `journal` is none.
+pub fn assert_replayed(journal: &str) {
+    let journal = Journal::parse(journal).unwrap_or_else(|error| panic!("{error}"));
+    let mut other = None;
+    let replayed = Replay::new(journal).run(&mut |shown| {
+        if let (None, Shown::Sent { message, same: Some(false), .. }) = (&other, &shown) {
+            other = Some(String::from_utf8_lossy(message).into_owned());
+        }
+    });
+    assert!(
+        replayed.differs.is_none() && replayed.unsent == 0,
+        "{replayed:?}\n{}",
+        other.as_deref().unwrap_or_default()
+    );
+}
