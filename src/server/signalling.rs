@@ -31,6 +31,7 @@ pub fn switch(config: &ServerConfig) -> SwitchConfig {
         policy: settings::pair_policy(config),
         srtp: settings::srtp_rules(&config.media.srtp),
         recording: recordings::rules(&config.recording).map(Arc::new),
+        journal: config.log.call_journals,
         ..SwitchConfig::default()
     }
 }

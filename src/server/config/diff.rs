@@ -127,6 +127,7 @@ const FIELDS: &[Field] = fields! {
     "limits.connections": limits.connections;
     "limits.source_connections": limits.source_connections;
     "log.format": log.format;
+    "log.call_journals": log.call_journals;
 };
 
 impl Field {

@@ -180,6 +180,8 @@ pub const LOG: Table = Table {
             "`numbers` leaves the first three and last two digits of numbers of seven or more.";
         sip_trace: PATH,
             "Every SIP message is written to this file, unredacted. Without it: none. A reload begins and ends that.";
+        call_journals: Switch => true, at_restart(),
+            "Whether what comes into each call is kept in memory beside its account, 256 KiB at most, so that `b2b replay` can run the call again. See [operations.md](operations.md#a-call-run-again).";
     },
 };
 

@@ -366,6 +366,8 @@ pub struct Log {
     pub redact: Redaction,
     /// Every SIP message goes into this file.
     pub sip_trace: Option<PathBuf>,
+    /// What comes into calls is kept, so that they can be run again.
+    pub call_journals: bool,
 }
 
 impl ServerConfig {

@@ -279,6 +279,7 @@ fn log(section: &Section<'_>, outside: &dyn Outside) -> Result<Log, ConfigError>
         format: section.choice("format", &LOG_FORMATS)?,
         redact: section.choice("redact", &REDACTION)?,
         sip_trace: section.parsed("sip_trace", path)?.map(|path| outside.resolve(&path)),
+        call_journals: section.switch("call_journals")?,
     };
     section.finish();
     Ok(log)

@@ -46,6 +46,9 @@ impl ServerConfig {
             None => "records   none are written".to_string(),
             Some(path) => format!("records   {}", path.display()),
         });
+        if !self.log.call_journals {
+            lines.push("journals  none are kept: no call can be run again".to_string());
+        }
         if let Some(folder) = &self.recording.folder {
             lines.push(format!("recording {}", folder.display()));
         }

@@ -165,6 +165,10 @@ fn keys_become_what_they_say() {
     );
     assert_eq!((registrar.max_contacts, limits.redirects), (2, 0));
     assert_eq!((log.level, log.redact), (tracing::Level::DEBUG, Redaction::Numbers));
+    assert!(
+        !log.call_journals && good("").log.call_journals,
+        "journals are off, and on where nothing is said"
+    );
     let secrets: Vec<_> = users.iter().map(|user| &user.credentials).collect();
     let parties::Credentials::Password(first) = secrets[0] else { panic!() };
     let parties::Credentials::Ha1 { md5: Some(md5), sha256: Some(_) } = secrets[2] else { panic!() };
