@@ -200,6 +200,7 @@ impl Server {
             places: places.clone(),
             alarms: Alarms::default(),
             hep: hep_counters,
+            journals: config.log.call_journals,
             refused: Default::default(),
             web: web.clone(),
             started: now,

@@ -20,6 +20,7 @@ mod hold;
 mod http;
 mod http_lists;
 mod http_places;
+mod journal;
 mod keys;
 mod media_faults;
 mod media_lock;

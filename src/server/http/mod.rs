@@ -10,7 +10,7 @@
 //! - `calls`: what is up, accounts, ending one; `originate`: beginning one
 //! - `remote`: programs that calls are given to
 //! - `commands`: commanding calls; `control`: the same and all events, as a WebSocket
-//! - `capture`: what was on the wire; `recording`: what was said
+//! - `capture`: what was on the wire; `recording`: what was said; `journal`: what has come in, to run a call again
 //! - `queues`: who waits, and agents; `places`: rooms and parking; `gateways`: whether they are up
 //! - `events`: the bus as a WebSocket; `line`: one that is read and written at the same time
 //! - `registrations`: who is registered
@@ -32,6 +32,7 @@ mod control;
 mod events;
 mod gateways;
 pub(super) mod guard;
+mod journal;
 mod line;
 pub(super) mod listen;
 mod metrics;
@@ -108,6 +109,8 @@ pub struct Api {
     pub places: MeetingPlaces,
     pub alarms: alarms::Alarms,
     pub hep: HepCounters,
+    /// Whether calls have journals.
+    pub journals: bool,
     pub refused: refused::Refused,
     /// Menu trees ask URLs by it.
     pub web: HttpClient,

@@ -17,6 +17,7 @@ use utoipa::openapi::{Info, OpenApi, OpenApiBuilder, Ref, Required, ResponseBuil
 use utoipa::{PartialSchema, ToSchema};
 
 use super::answer::Problem;
+use super::journal;
 use super::routes::{Route, Schemas, routes};
 use crate::control::remote::decision::Decision;
 
@@ -111,6 +112,7 @@ fn values(path: &str, name: &str) -> Object {
         "id" | "leg" | "after" | "limit" | "call" | "rate" => of(Type::Integer).build(),
         "wait" => of(Type::Number).build(),
         "ended" | "listen" => of(Type::Boolean).build(),
+        "secrets" => of(Type::String).enum_values(Some([journal::KEEP])).build(),
         "verb" => of(Type::String).enum_values(Some(verbs(path.starts_with("/rooms")))).build(),
         _ => of(Type::String).build(),
     }

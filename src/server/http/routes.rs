@@ -8,8 +8,8 @@ use utoipa::openapi::RefOr;
 use utoipa::openapi::schema::Schema;
 
 use super::{
-    Api, alarms, calls, capture, commands, control, events, gateways, health, metrics, openapi, originate,
-    places, queues, recording, registrations, remote,
+    Api, alarms, calls, capture, commands, control, events, gateways, health, journal, metrics, openapi,
+    originate, places, queues, recording, registrations, remote,
 };
 use crate::config::tokens::Scope;
 use crate::control::{Order, Status};
@@ -155,6 +155,14 @@ pub fn routes() -> Vec<Route> {
             "What was on the wire, as a PCAP file.",
             get(capture::file),
         ),
+        Route::new(
+            Get,
+            "/calls/{id}/journal",
+            record,
+            "What has come into it, to run it again: JSON, a line each.",
+            get(journal::file),
+        )
+        .asks(&["secrets"]),
         Route::new(Get, "/calls/{id}/audio", audio, AUDIO, get(super::audio::of_call))
             .asks(&["rate", "listen"])
             .status(101),

@@ -81,6 +81,8 @@ export function callView(id) {
     ? done('The recording is complete', 'DELETE', `calls/${id}/recording`)
     : done('It is recorded from now on', 'POST', `calls/${id}/recording`));
 
+  const save = (path, name) => api.save(`calls/${id}/${path}`, name).catch((error) => say(error.message, true));
+
   function drawTools() {
     const now = report.now;
     const captured = report.media_captured;
@@ -91,7 +93,8 @@ export function callView(id) {
     const at = [...tools.children].indexOf(document.activeElement);
     tools.replaceChildren(...[
       now && button(captured?.running ? 'End capture' : 'Capture media', capture),
-      button('Save PCAP', () => api.save(`calls/${id}/pcap`, `call-${id}.pcap`).catch((error) => say(error.message, true))),
+      button('Save PCAP', () => save('pcap', `call-${id}.pcap`)),
+      button('Save journal', () => save('journal', `call-${id}.journal`)),
       now && button(now.recording ? 'End recording' : 'Record', record),
       now?.recording && button(now.recording.paused ? 'Go on recording' : 'Pause recording', () =>
         done(now.recording.paused ? 'It is recorded again' : 'The recording pauses', 'PATCH', `calls/${id}/recording`, { paused: !now.recording.paused })),
