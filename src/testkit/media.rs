@@ -7,6 +7,8 @@ use std::sync::{Arc, Mutex, MutexGuard, PoisonError};
 use std::time::Instant;
 
 use bytes::Bytes;
+use rand::rngs::StdRng;
+use rand::{RngExt, SeedableRng};
 
 use super::stage::{Hears, Stage};
 use crate::controller::{
@@ -31,6 +33,8 @@ pub(super) struct State {
     held: BTreeMap<EndpointId, Side>,
     bridges: Vec<(EndpointId, EndpointId)>,
     refuse: bool,
+    /// Which share of requests fails, and by which dice.
+    faults: Option<(f64, StdRng)>,
     /// What the test says that media counted.
     stats: HashMap<EndpointId, EndpointStats>,
     closed: VecDeque<(EndpointId, EndpointStats)>,
@@ -51,6 +55,7 @@ impl FakeMedia {
             held: BTreeMap::new(),
             bridges: Vec::new(),
             refuse: false,
+            faults: None,
             stats: HashMap::new(),
             closed: VecDeque::new(),
             silent: false,
@@ -139,6 +144,31 @@ impl FakeMedia {
     /// From now on there are no ports.
     pub fn run_out_of_ports(&self) {
         self.state().refuse = true;
+    }
+
+    /// From now on this share of requests fails, by the seed, as where who carries media does not answer;
+    /// none that gives something back.
+    pub fn fail(&self, share: f64, seed: u64) {
+        self.state().faults = Some((share, StdRng::seed_from_u64(seed)));
+    }
+
+    /// Whether this one does.
+    fn fails(&self, verb: &Verb) -> bool {
+        let gives_back = matches!(
+            verb,
+            Verb::Release { .. }
+                | Verb::Unbridge { .. }
+                | Verb::EndConference { .. }
+                | Verb::RemoveFromConference { .. }
+                | Verb::StopRecording { .. }
+                | Verb::WaitForRecording { .. }
+                | Verb::StopPrompt { .. }
+                | Verb::StopCollecting { .. }
+                | Verb::StopMoh { .. }
+        );
+        let mut state = self.state();
+        let fails = |(share, random): &mut (f64, StdRng)| random.random_bool(*share);
+        !gives_back && state.faults.as_mut().is_some_and(fails)
     }
 
     pub(super) fn state(&self) -> MutexGuard<'_, State> {
@@ -236,6 +266,9 @@ impl MediaBackend for FakeMedia {
     }
 
     fn request(&self, verb: Verb) -> MediaFuture<Answer> {
+        if self.fails(&verb) {
+            return MediaFuture::ready(Err(MediaError::Stopped));
+        }
         match verb {
             Verb::Allocate { spec, .. } => return MediaFuture::ready(self.open(&spec)),
             // There are no packets whose source would matter.

@@ -35,6 +35,7 @@
 //!
 //! - `network`: datagrams on their way; `party`: a user agent of the test's
 //! - `handlers`: handlers for tests, and a resolver; `accounts`: accounts and captures of calls; `replays`: calls run again
+//! - `tasks`: futures that wait; `checks`: what holds at the end
 //! - `media`: a media controller without media; `stage`: prompts, digits, rooms of it;
 //!   `seen`: what the test sees of them; `keys`: what parties press
 
@@ -43,6 +44,7 @@
 #![forbid(unsafe_code)]
 
 mod accounts;
+mod checks;
 mod handlers;
 mod keys;
 mod media;
@@ -51,6 +53,7 @@ mod party;
 mod replays;
 mod seen;
 mod stage;
+mod tasks;
 
 use std::net::SocketAddr;
 use std::sync::Arc;
@@ -59,7 +62,11 @@ use std::time::{Duration, Instant, SystemTime};
 
 use tokio::sync::mpsc;
 
-pub use b2b_sip::endpoint::{Body, Event, Invite, Termination, UsageEvent, UsageId};
+pub use b2b_call::switch::testkit::{Row, Rows};
+pub use b2b_sip::endpoint::{
+    Body, Event, InDialog, Invite, Replaces, Reply, Termination, UsageEvent, UsageId,
+};
+pub use b2b_sip::msg::Method;
 pub use handlers::Handler;
 use handlers::Uris;
 pub use media::FakeMedia;
@@ -77,18 +84,18 @@ use b2b_call::service::CallService;
 use b2b_call::switch::admission::{AdmissionControl, AdmitAll};
 use b2b_call::switch::testkit::Commands;
 use b2b_call::switch::{
-    CallSnapshot, Switch, SwitchConfig, SwitchCounters, SwitchHoldings, SwitchParts, Task, Turn,
+    CallSnapshot, Switch, SwitchConfig, SwitchCounters, SwitchHoldings, SwitchParts, Turn,
 };
 // By these names `media` and `stage` know them.
 use b2b_call::{controller, negotiate};
 use b2b_sip::endpoint::{
     Endpoint, EndpointConfig, Extensions, Flow, FlowId, Holdings, Input, Output, SessionTimers, Transport,
 };
-use b2b_sip::msg::Method;
 use b2b_sip::net::Ban;
 use b2b_sip::net::tap::{Direction, Seen};
 use network::Flights;
 use party::Party;
+use tasks::Tasks;
 
 /// Where the switch is.
 pub const B2B: &str = "192.0.2.1:5060";
@@ -108,9 +115,9 @@ pub struct Harness {
     endpoint: Endpoint,
     switch: Switch,
     commands: Commands,
-    tasks: Vec<Task>,
+    tasks: Tasks,
     /// What applications do beside calls.
-    beside: Vec<Task>,
+    beside: Tasks,
     address: SocketAddr,
     media: Arc<FakeMedia>,
     bus: EventBus,
@@ -166,8 +173,8 @@ impl Harness {
             endpoint: Endpoint::new(endpoint),
             switch,
             commands,
-            tasks: Vec::new(),
-            beside: Vec::new(),
+            tasks: Tasks::default(),
+            beside: Tasks::default(),
             address: SocketAddr::from(([192, 0, 2, 1], 5060)),
             media,
             bus,
@@ -315,8 +322,8 @@ impl Harness {
         self.media.advance(end);
     }
 
-    /// To the next thing that happens, at most until `end`.
-    fn step(&mut self, end: Instant) -> bool {
+    /// To the next thing that happens, at most until `end`. `false`: nothing happens until then.
+    pub fn step(&mut self, end: Instant) -> bool {
         while self.flush() {}
         let timeouts = self.parties.iter().map(|party| party.endpoint.next_timeout());
         let ours = [self.endpoint.next_timeout(), self.switch.next_timeout(), self.flights.next()];
@@ -326,7 +333,9 @@ impl Harness {
         self.now = self.now.max(next);
         self.wall = SystemTime::UNIX_EPOCH + (self.now - self.start);
         for party in &mut self.parties {
-            party.endpoint.handle_input(self.now, Input::Timeout);
+            if party.endpoint.next_timeout().is_some_and(|at| at <= self.now) {
+                party.endpoint.handle_input(self.now, Input::Timeout);
+            }
         }
         self.media.advance(self.now);
         self.endpoint.handle_input(self.now, Input::Timeout);
@@ -379,12 +388,10 @@ impl Harness {
         }
         self.tasks.extend(std::iter::from_fn(|| self.switch.poll_task()));
         self.beside.extend(std::iter::from_fn(|| self.switch.poll_beside()));
-        // What becomes of one may add others.
-        let (calls, beside) = (std::mem::take(&mut self.tasks), std::mem::take(&mut self.beside));
-        let calls = self.poll_tasks(calls, &mut busy);
-        self.tasks.extend(calls);
-        let beside = self.poll_tasks(beside, &mut busy);
-        self.beside.extend(beside);
+        for done in self.tasks.done().into_iter().chain(self.beside.done()) {
+            busy = true;
+            self.switch.done(&mut Turn { now: self.now, wall: self.wall, sip: &mut self.endpoint }, done);
+        }
         for index in 0..self.parties.len() {
             while let Some(output) =
                 self.parties.get_mut(index).and_then(|party| party.endpoint.poll_output())
@@ -406,22 +413,6 @@ impl Harness {
             }
         }
         busy
-    }
-
-    /// Those that still wait.
-    fn poll_tasks(&mut self, tasks: Vec<Task>, busy: &mut bool) -> Vec<Task> {
-        let mut waiting = Vec::new();
-        for mut task in tasks {
-            match task.as_mut().poll(&mut Context::from_waker(Waker::noop())) {
-                std::task::Poll::Ready(done) => {
-                    *busy = true;
-                    self.switch
-                        .done(&mut Turn { now: self.now, wall: self.wall, sip: &mut self.endpoint }, done);
-                }
-                std::task::Poll::Pending => waiting.push(task),
-            }
-        }
-        waiting
     }
 
     fn output(&mut self, from: SocketAddr, output: Output) -> Option<Input> {
@@ -459,26 +450,6 @@ impl Harness {
             party.endpoint.handle_input(self.now, input);
         }
         while self.flush() {}
-    }
-
-    /// After the longest timer nothing is held, here or at the parties.
-    ///
-    /// # Panics
-    /// Something is.
-    pub fn assert_nothing_left(&mut self) {
-        self.run(Duration::from_secs(400));
-        let (switch, sip) = self.holdings();
-        assert_eq!(switch, SwitchHoldings::default());
-        assert!(self.tasks.is_empty(), "{} tasks wait", self.tasks.len());
-        let held =
-            (sip.client_transactions, sip.server_transactions, sip.usages, sip.waiting, sip.map_entries);
-        assert_eq!(held, (0, 0, 0, 0, 0));
-        assert_eq!(self.media.held(), 0, "media endpoints are left");
-        assert_eq!(self.media.under_way(), 0, "prompts, digits, music, recordings or rooms are left");
-        assert_eq!(self.counters().illegal, 0, "illegal events");
-        if self.replays {
-            self.assert_replays();
-        }
     }
 }
 

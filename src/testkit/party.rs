@@ -14,6 +14,12 @@ use b2b_sip::msg::Method;
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
 pub struct PartyId(usize);
 
+impl PartyId {
+    pub(super) fn index(self) -> usize {
+        self.0
+    }
+}
+
 pub(super) struct Party {
     pub endpoint: Endpoint,
     pub address: SocketAddr,
@@ -192,6 +198,11 @@ impl Harness {
     /// Whether a call of a party's is answered and acknowledged, and not over.
     pub fn is_up(&self, party: PartyId, usage: UsageId) -> bool {
         self.parties[party.0].up.contains(&usage)
+    }
+
+    /// The calls of a party's that are answered, and not over.
+    pub fn up(&self, party: PartyId) -> Vec<UsageId> {
+        self.parties[party.0].up.clone()
     }
 
     /// The provisional responses that a caller has heard since he was last asked.

@@ -221,6 +221,8 @@ pub struct Switch {
     takes: TakesCalls,
     counters: SwitchCounters,
     journaling: journaling::Journaling,
+    #[cfg(feature = "testkit")]
+    rows: testkit::Rows,
 }
 
 impl Switch {
@@ -253,6 +255,8 @@ impl Switch {
             takes: TakesCalls::All,
             counters: SwitchCounters::default(),
             journaling,
+            #[cfg(feature = "testkit")]
+            rows: testkit::Rows::default(),
         };
         (switch, receiver)
     }

@@ -1,17 +1,119 @@
 //! What `b2b-testkit` drives a switch with, in place of `driver`: the commands of its service, which
 //! are carried out when the test lets them be (feature `testkit`).
 
+use std::fmt::Debug;
+
 use tokio::sync::mpsc;
 
 use super::command::Command;
 use super::{Switch, SwitchConfig, SwitchParts, Turn};
 use crate::LegId;
+use crate::bridge_fsm::{self, BridgeEvent, BridgeState};
+use crate::call_fsm::{self, CallEvent, CallState};
 use crate::controller::EndpointId;
+use crate::leg_fsm::{self, LegEvent, LegState};
 
 /// What a switch's [`CallService`](crate::service::CallService) has asked for and is not carried out.
 pub struct Commands(mpsc::UnboundedReceiver<Command>);
 
+/// How often each field of the tables of states was asked for. A build without this feature counts none.
+#[derive(Debug, Clone, Default, PartialEq, Eq)]
+pub struct Rows {
+    legs: [[u64; LegEvent::ALL.len()]; LegState::ALL.len()],
+    calls: [[u64; CallEvent::ALL.len()]; CallState::ALL.len()],
+    bridges: [[u64; BridgeEvent::ALL.len()]; BridgeState::ALL.len()],
+}
+
+/// One field of a table.
+#[derive(Debug, Clone, PartialEq, Eq)]
+pub struct Row {
+    /// `leg`, `call` or `bridge`.
+    pub table: &'static str,
+    /// What was in it.
+    pub state: String,
+    /// What came.
+    pub event: String,
+    /// Whether the event has a place in the state.
+    pub is_legal: bool,
+    /// How often.
+    pub count: u64,
+}
+
+impl Rows {
+    pub(super) fn leg(&mut self, state: LegState, event: LegEvent) {
+        count(&mut self.legs, (&LegState::ALL, &state), (&LegEvent::ALL, &event));
+    }
+
+    pub(super) fn call(&mut self, state: CallState, event: CallEvent) {
+        count(&mut self.calls, (&CallState::ALL, &state), (&CallEvent::ALL, &event));
+    }
+
+    pub(super) fn bridge(&mut self, state: BridgeState, event: BridgeEvent) {
+        count(&mut self.bridges, (&BridgeState::ALL, &state), (&BridgeEvent::ALL, &event));
+    }
+
+    /// Adds what another switch has counted.
+    pub fn add(&mut self, other: &Rows) {
+        let pairs = |one: &mut [u64], other: &[u64]| {
+            one.iter_mut().zip(other).for_each(|(one, other)| *one += other);
+        };
+        pairs(self.legs.as_flattened_mut(), other.legs.as_flattened());
+        pairs(self.calls.as_flattened_mut(), other.calls.as_flattened());
+        pairs(self.bridges.as_flattened_mut(), other.bridges.as_flattened());
+    }
+
+    /// Every field of the tables.
+    pub fn all(&self) -> Vec<Row> {
+        let mut rows = Vec::new();
+        list(&mut rows, "leg", (&LegState::ALL, &LegEvent::ALL), self.legs.as_flattened(), leg_fsm::next);
+        list(
+            &mut rows,
+            "call",
+            (&CallState::ALL, &CallEvent::ALL),
+            self.calls.as_flattened(),
+            call_fsm::next,
+        );
+        let bridges = (&BridgeState::ALL[..], &BridgeEvent::ALL[..]);
+        list(&mut rows, "bridge", bridges, self.bridges.as_flattened(), bridge_fsm::next);
+        rows
+    }
+}
+
+fn count<S: PartialEq, E: PartialEq, const M: usize, const N: usize>(
+    table: &mut [[u64; M]; N],
+    (states, state): (&[S], &S),
+    (events, event): (&[E], &E),
+) {
+    let row = states.iter().position(|it| it == state).and_then(|at| table.get_mut(at));
+    let column = events.iter().position(|it| it == event);
+    if let Some(field) = row.zip(column).and_then(|(row, at)| row.get_mut(at)) {
+        *field += 1;
+    }
+}
+
+fn list<S: Debug + Copy, E: Debug + Copy, X>(
+    rows: &mut Vec<Row>,
+    table: &'static str,
+    (states, events): (&[S], &[E]),
+    counts: &[u64],
+    next: fn(S, E) -> Result<S, X>,
+) {
+    let fields = states.iter().flat_map(|state| events.iter().map(move |event| (*state, *event)));
+    rows.extend(fields.zip(counts).map(|((state, event), count)| Row {
+        table,
+        state: format!("{state:?}"),
+        event: format!("{event:?}"),
+        is_legal: next(state, event).is_ok(),
+        count: *count,
+    }));
+}
+
 impl Switch {
+    /// How often each field of the tables of states was asked for.
+    pub fn rows(&self) -> &Rows {
+        &self.rows
+    }
+
     /// A switch without calls, and the commands that its service will send.
     pub fn in_hand(config: SwitchConfig, parts: SwitchParts) -> (Self, Commands) {
         let (switch, commands) = Switch::new(config, parts);

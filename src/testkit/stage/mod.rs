@@ -114,9 +114,9 @@ impl Collecting {
 pub(super) struct Stage {
     now: Instant,
     last: u64,
-    playing: HashMap<EndpointId, Playing>,
-    announcing: HashMap<ConferenceId, Playing>,
-    collecting: HashMap<EndpointId, Collecting>,
+    playing: BTreeMap<EndpointId, Playing>,
+    announcing: BTreeMap<ConferenceId, Playing>,
+    collecting: BTreeMap<EndpointId, Collecting>,
     /// Digits that nobody has collected.
     typed: HashMap<EndpointId, String>,
     heard: Vec<Heard>,
@@ -139,9 +139,9 @@ impl Stage {
         Stage {
             now,
             last: 0,
-            playing: HashMap::new(),
-            announcing: HashMap::new(),
-            collecting: HashMap::new(),
+            playing: BTreeMap::new(),
+            announcing: BTreeMap::new(),
+            collecting: BTreeMap::new(),
             typed: HashMap::new(),
             heard: Vec::new(),
             lengths: HashMap::new(),
