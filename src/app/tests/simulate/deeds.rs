@@ -1,0 +1,304 @@
+//! What parties do: how they ring and answer, what they do in calls, and how they take what the switch asks.
+
+use b2b_call::controller::MediaEvent;
+use b2b_call::service::ReferRequest;
+use b2b_testkit::{
+    B2B, Body, Event, InDialog, Invite, Method, PartyId, Replaces, Reply, SESSION, UsageEvent, UsageId,
+};
+
+use crate::house::{number, uri};
+use crate::plan::{APPS, Command, Deed, MORTAL, Side, Then, address, any_phone};
+use crate::program::PLACES;
+use crate::world::{Due, World};
+
+fn session(direction: &str) -> Body {
+    Body::sdp(format!("{SESSION}{direction}"))
+}
+
+impl World {
+    /// Parties take what has come.
+    pub fn react(&mut self) {
+        for index in 0..self.parties.len() {
+            let party = self.parties[index];
+            for event in self.harness.take(party) {
+                match event {
+                    Event::Incoming { usage, request, .. } => {
+                        let uri = request.uri().ok();
+                        let user = uri.and_then(|uri| uri.user).unwrap_or_default();
+                        let user = String::from_utf8_lossy(user).into_owned();
+                        self.comes_in(index, usage, &user);
+                    }
+                    Event::Usage { usage, event } => self.usage_event(index, usage, event),
+                    _ => {}
+                }
+            }
+        }
+    }
+
+    fn comes_in(&mut self, index: usize, usage: UsageId, user: &str) {
+        let of = number(user).filter(|(n, _)| *n < self.desk.plans.len());
+        let planned = of.and_then(|(n, rest)| {
+            let phone = rest.strip_prefix('p')?.parse::<usize>().ok()?;
+            Some((n, self.desk.plans[n].phones.get(phone)?.clone()))
+        });
+        let (call, phone) = match planned {
+            Some((n, phone)) => (Some(n), phone),
+            None => {
+                self.unplanned += 1;
+                (None, any_phone(self.desk.seed, self.unplanned, index))
+            }
+        };
+        let ringing = self.ringing.len();
+        let (rings, after) = (phone.rings, phone.after);
+        self.ringing.push((self.parties[index], usage, phone, call));
+        if let Some((ms, ..)) = rings {
+            self.later(ms, Due::Ring(ringing));
+        }
+        self.later(rings.map_or(0, |(ms, ..)| ms) + after, Due::Decide(ringing));
+    }
+
+    pub fn ring(&mut self, n: usize) {
+        let (party, usage, phone, _) = self.ringing[n].clone();
+        let Some((_, status, early, reliable)) = phone.rings else { return };
+        let body = early.then(|| Body::sdp(SESSION));
+        let now = self.harness.now();
+        let _ =
+            self.harness.endpoint(party).reply(now, usage, Reply { reliable, body, ..Reply::status(status) });
+    }
+
+    pub fn decide(&mut self, n: usize) {
+        let (party, usage, phone, call) = self.ringing[n].clone();
+        let now = self.harness.now();
+        match phone.then {
+            Then::Answer => {
+                let answered = self.harness.endpoint(party).answer(now, usage, Some(Body::sdp(SESSION)));
+                // The offer that was answered reliably needs no other answer.
+                if answered.is_err() {
+                    let _ = self.harness.endpoint(party).answer(now, usage, None);
+                }
+                if let Some(call) = call {
+                    self.ends[call].callee = Some((party, usage));
+                }
+            }
+            Then::Refuse(status) => drop(self.harness.endpoint(party).reject(now, usage, status, "")),
+            Then::Redirect => {
+                let to = uri(&self.desk.plans, call.unwrap_or_default(), 2);
+                let headers = vec![("Contact".into(), format!("<{to}>").into())];
+                let reply = Reply { headers, ..Reply::status(302) };
+                let _ = self.harness.endpoint(party).reply(now, usage, reply);
+            }
+            Then::Nothing => {}
+        }
+    }
+
+    fn usage_event(&mut self, index: usize, usage: UsageId, event: UsageEvent) {
+        let (now, party) = (self.harness.now(), self.parties[index]);
+        match event {
+            UsageEvent::Provisional { response, prack_wanted: true } => {
+                let _ = self.harness.endpoint(party).prack(now, usage, &response, Some(Body::sdp(SESSION)));
+            }
+            UsageEvent::Answered { ack_wanted, .. } => {
+                if ack_wanted {
+                    let _ = self.harness.endpoint(party).ack(now, usage, Some(Body::sdp(SESSION)));
+                }
+                self.is_up(index, usage);
+            }
+            UsageEvent::ReInviteAnswered { ack_wanted: true, .. } => {
+                let _ = self.harness.endpoint(party).ack(now, usage, Some(Body::sdp(SESSION)));
+            }
+            UsageEvent::ReInvite { .. } => {
+                let endpoint = self.harness.endpoint(party);
+                // Some do not like it.
+                let _ = match index {
+                    5 => endpoint.reject(now, usage, 488, ""),
+                    _ => endpoint.answer(now, usage, Some(Body::sdp(SESSION))),
+                };
+            }
+            UsageEvent::Update { transaction, request } => {
+                let body = (!request.body().is_empty()).then(|| Body::sdp(SESSION));
+                let reply = Reply { body, ..Reply::status(200) };
+                let _ = self.harness.endpoint(party).respond(now, transaction, reply);
+            }
+            UsageEvent::Request { transaction, .. } => {
+                let _ = self.harness.endpoint(party).respond(now, transaction, Reply::status(200));
+            }
+            UsageEvent::Refer { refer, .. } => {
+                let endpoint = self.harness.endpoint(party);
+                let status = if index % 2 == 0 { 202 } else { 603 };
+                let _ = endpoint.answer_refer(now, usage, refer, Reply::status(status));
+                let _ = endpoint.notify_refer(now, usage, refer, if index % 3 == 0 { 200 } else { 486 }, "");
+            }
+            UsageEvent::RefreshWanted => {
+                let _ = self.harness.endpoint(party).reinvite(now, usage, Some(Body::sdp(SESSION)));
+            }
+            _ => {}
+        }
+    }
+
+    /// A caller is answered: what is planned of the call begins.
+    fn is_up(&mut self, index: usize, usage: UsageId) {
+        let Some(n) = self.of_usage.get(&(index, usage)).copied() else { return };
+        if std::mem::replace(&mut self.ends[n].is_up, true) {
+            return;
+        }
+        let plans = self.desk.plans.clone();
+        for (deed, (ms, ..)) in plans[n].deeds.iter().enumerate() {
+            self.later(*ms, Due::Deed(n, deed));
+        }
+        self.later(plans[n].ends.0, Due::End(n));
+    }
+
+    pub fn deed(&mut self, n: usize, deed: usize) {
+        let Some((side, what)) = self.deed_of(n, deed) else { return };
+        let ends = self.ends[n].clone();
+        let who = if side == Side::Caller { ends.caller } else { ends.callee };
+        if let Deed::Command(command) = what {
+            return self.command(n, side, command);
+        }
+        let Some((party, usage)) = who.filter(|(party, usage)| self.harness.is_up(*party, *usage)) else {
+            return;
+        };
+        let now = self.harness.now();
+        // What its dialog does not take just now is not done.
+        match what {
+            Deed::Reinvite(way) => drop(self.harness.endpoint(party).reinvite(now, usage, way.map(session))),
+            Deed::Update(way) => drop(self.harness.endpoint(party).update(now, usage, session(way))),
+            Deed::Info(digit) => {
+                let data = format!("Signal={digit}\r\nDuration=160\r\n").into();
+                let body = Body { content_type: "application/dtmf-relay".into(), data };
+                self.request(party, usage, Method::Info, body);
+            }
+            Deed::Message => {
+                self.request(
+                    party,
+                    usage,
+                    Method::Message,
+                    Body { content_type: "text/plain".into(), data: "hi".into() },
+                );
+            }
+            Deed::ReferBlind => self.refer(party, usage, format!("<{}>", uri(&self.desk.plans, n, 2))),
+            Deed::ReferTo(app) => self.refer(party, usage, format!("<sip:a{app}@{B2B}>")),
+            Deed::ReferAttended(early) => self.consult(n, (party, usage), early),
+            Deed::Replace => self.replace(n, (party, usage)),
+            Deed::Keys(keys) => self.keys(n, &keys),
+            Deed::Silence => {
+                let endpoint = self.legs_of(n).and_then(|(_, leg)| self.harness.endpoint_of(leg));
+                if let Some(endpoint) = endpoint {
+                    self.harness.media_event(MediaEvent::Timeout { endpoint });
+                }
+            }
+            Deed::Kill => {
+                self.is_dead = true;
+                self.harness.kill(self.parties[MORTAL]);
+            }
+            Deed::Command(_) => {}
+        }
+    }
+
+    fn request(&mut self, party: PartyId, usage: UsageId, method: Method, body: Body) {
+        let now = self.harness.now();
+        let request = InDialog { method, headers: Vec::new(), body: Some(body) };
+        let _ = self.harness.endpoint(party).request(now, usage, request);
+    }
+
+    fn refer(&mut self, party: PartyId, usage: UsageId, to: String) {
+        let now = self.harness.now();
+        let _ = self.harness.endpoint(party).refer(now, usage, to.into(), true, Vec::new());
+    }
+
+    fn keys(&mut self, n: usize, keys: &str) {
+        for key in keys.chars() {
+            let endpoint = self.legs_of(n).and_then(|(_, leg)| self.harness.endpoint_of(leg));
+            if let Some(endpoint) = endpoint {
+                self.harness.press(endpoint, &key.to_string());
+            }
+        }
+    }
+
+    fn replaces(&mut self, party: PartyId, usage: UsageId) -> Option<Replaces> {
+        let dialog = self.harness.endpoint(party).dialog(usage)?;
+        Some(Replaces {
+            call_id: dialog.call_id.to_vec().into(),
+            to_tag: dialog.remote_tag.to_vec().into(),
+            from_tag: dialog.local_tag.as_bytes().to_vec().into(),
+            early_only: false,
+        })
+    }
+
+    /// The caller of a call calls somebody else; a while later it joins both.
+    fn consult(&mut self, n: usize, (party, usage): (PartyId, UsageId), early: bool) {
+        let now = self.harness.now();
+        match self.ends[n].consults {
+            None => {
+                let target = format!("sip:c{n}q@{B2B}").into();
+                let invite = Invite { target, body: Some(Body::sdp(SESSION)), ..Invite::default() };
+                let called = self.harness.endpoint(party).invite(now, invite);
+                self.ends[n].consults = called.ok().map(|called| (party, called));
+                let plans = self.desk.plans.clone();
+                let phone = &plans[n].phones[3];
+                let rings = phone.rings.map_or(0, |(ms, ..)| ms);
+                let then = if early { rings + phone.after / 2 + 50 } else { rings + phone.after + 300 };
+                if let Some(deed) =
+                    plans[n].deeds.iter().position(|(_, _, it)| *it == Deed::ReferAttended(early))
+                {
+                    self.later(then, Due::Deed(n, deed));
+                }
+            }
+            Some((party, consultation)) => {
+                let Some(replaces) = self.replaces(party, consultation) else { return };
+                self.refer(party, usage, format!("<sip:c{n}q@{B2B}?{}>", replaces.embedded()));
+            }
+        }
+    }
+
+    /// Another phone takes the call that this party has.
+    fn replace(&mut self, n: usize, (party, usage): (PartyId, UsageId)) {
+        let Some(replaces) = self.replaces(party, usage) else { return };
+        let now = self.harness.now();
+        let other = self.parties[(self.desk.plans[n].caller + 1) % crate::plan::CALLERS];
+        let invite = Invite {
+            target: format!("sip:c{n}q@{B2B}").into(),
+            headers: vec![("Replaces".into(), replaces.to_string().into())],
+            body: Some(Body::sdp(SESSION)),
+            ..Invite::default()
+        };
+        let _ = self.harness.endpoint(other).invite(now, invite);
+    }
+
+    /// A program outside does something to the leg of the caller, or to its other side.
+    fn command(&mut self, n: usize, side: Side, command: Command) {
+        let Some((call, leg)) = self.legs_of(n) else { return };
+        let service = self.harness.service();
+        let target = uri(&self.desk.plans, n, 2);
+        let other = self.harness.snapshot().into_iter().find_map(|it| {
+            let bridge = it.bridge?;
+            (bridge.a == leg).then_some(bridge.b).or((bridge.b == leg).then_some(bridge.a))
+        });
+        let leg = if side == Side::Callee { other.unwrap_or(leg) } else { leg };
+        let work = async move {
+            match command {
+                Command::Hold => drop(service.hold(leg, false).await),
+                Command::Resume => drop(service.resume(leg).await),
+                Command::Unbridge(kept) => drop(service.unbridge(leg, kept).await),
+                Command::Transfer => drop(service.transfer(leg, &target).await),
+                Command::HandOver(app) => drop(service.hand_over(leg, APPS[app], None).await),
+                Command::LetGo(app) => {
+                    let _ = service.let_go_of(leg).await;
+                    let _ = service.enter(call, PLACES[app % PLACES.len()]).await;
+                    let _ = service.sleep(std::time::Duration::from_secs(2)).await;
+                    let _ = service.hand_over(leg, APPS[app], Some("77")).await;
+                }
+                Command::Refer(own) => {
+                    let to = format!("sip:x@{}", address(0));
+                    drop(service.refer(leg, ReferRequest { to, own, headers: Vec::new() }).await);
+                }
+                Command::Record => drop(service.record_call(call, None).await),
+                Command::StopRecord => drop(service.stop_call_recording(call).await),
+                Command::Enter(place) => drop(service.enter(call, PLACES[place]).await),
+                Command::HangUpLeg => drop(service.hangup(leg).await),
+                Command::HangUpCall => drop(service.hangup_call(call).await),
+            }
+        };
+        let _ = self.harness.service().spawn(work);
+    }
+}

@@ -1,0 +1,333 @@
+//! The handlers of a world: a desk that knows the plans, and every application.
+
+use std::collections::{BTreeMap, HashMap};
+use std::path::Path;
+use std::sync::{Arc, Mutex, PoisonError};
+use std::time::{Duration, Instant, SystemTime};
+
+use b2b_app::Prompts;
+use b2b_app::conference::{self, Conference, RoomConfig, Rooms};
+use b2b_app::ivr::{AskFor, DigitPlan, Ivr, IvrFlow};
+use b2b_app::park::{LotConfig, Lots, Parking};
+use b2b_app::queue::machine::agent::Duty;
+use b2b_app::queue::machine::values::{AgentNo, AgentPlan, QueuePlan, Skills, Strategy};
+use b2b_app::queue::sounds::QueueSounds;
+use b2b_app::queue::{AgentSettings, Codes, DeskSettings, QueueDesk, QueueHandler, QueueSettings, WaysOut};
+use b2b_app::test_numbers::{EchoNumber, Milliwatt};
+use b2b_app::voice_agent::{AgentConfig, Connecting, Line, Parting, Reach, Talk, Talking, VoiceAgent};
+use b2b_app::voicemail::{
+    self, Age, FileWork, MailboxConfig, Mailboxes, Message, MessageFiles, VoicemailConfig,
+};
+use b2b_base::util::secret::SecretText;
+use b2b_base::util::wall::WallClock;
+use b2b_call::handler::{
+    ApplicationHandler, HandlerAction, HandlerFuture, IncomingCall, Redirection, Referral,
+};
+use b2b_call::lookup::{LookupFuture, LookupKind, LookupRequest, LookupResult, ResolvedContact, Resolver};
+use b2b_call::service::{CallService, DialOptions, DialOrder, DialRequest, DialTo};
+use b2b_call::{CallId, LegId};
+
+use crate::plan::{AGENTS, APPS, CALLERS, PHONES, Plan, Route, address};
+use crate::program::{self, steps};
+
+/// Plans of calls, and which call and leg they have become.
+#[derive(Clone)]
+pub struct Desk {
+    pub seed: u64,
+    pub plans: Arc<Vec<Plan>>,
+    pub legs: Arc<Mutex<HashMap<usize, (CallId, LegId)>>>,
+}
+
+/// The URI of a phone of a call.
+pub fn uri(plans: &[Plan], call: usize, phone: usize) -> String {
+    let party = plans.get(call).and_then(|plan| plan.phones.get(phone)).map_or(CALLERS, |it| it.party);
+    format!("sip:c{call}p{phone}@{}", address(party))
+}
+
+/// The call that a number is of, and what is behind that.
+pub fn number(text: &str) -> Option<(usize, &str)> {
+    let text = text.strip_prefix('c')?;
+    let end = text.find(|it: char| !it.is_ascii_digit()).unwrap_or(text.len());
+    let (digits, rest) = text.split_at(end);
+    Some((digits.parse().ok()?, rest))
+}
+
+fn user(uri: &str) -> &str {
+    let uri = uri.strip_prefix("sip:").unwrap_or(uri);
+    uri.split(['@', ';', '?']).next().unwrap_or(uri)
+}
+
+impl Desk {
+    fn decide(&self, call: &IncomingCall, service: CallService) -> HandlerFuture {
+        let called = call.called();
+        let action = |action| -> HandlerFuture { Box::pin(std::future::ready(action)) };
+        let Some((n, rest)) = number(&called).filter(|(n, _)| *n < self.plans.len()) else {
+            return action(HandlerAction::Continue);
+        };
+        let plans = self.plans.clone();
+        if rest == "q" {
+            // It is asked by whom it talks to: to the fourth phone.
+            return action(HandlerAction::TransferTo(uri(&plans, n, 3)));
+        }
+        let ids = (call.call, call.leg);
+        self.legs.lock().unwrap_or_else(PoisonError::into_inner).insert(n, ids);
+        let Some(plan) = plans.get(n) else { return action(HandlerAction::Continue) };
+        match &plan.route {
+            Route::Dial { phones, parallel, mode, record, direct, auto_hangup } => {
+                let contact = |phone: usize| {
+                    let priority = if *parallel { 0 } else { phone as u16 };
+                    ResolvedContact::new(uri(&plans, n, phone), priority)
+                };
+                let options = DialOptions {
+                    order: if *parallel { DialOrder::Parallel } else { DialOrder::Serial },
+                    ring_timeout: Duration::from_secs(8),
+                    mode: *mode,
+                    record: *record,
+                    direct: *direct,
+                    auto_hangup: *auto_hangup,
+                    ..DialOptions::default()
+                };
+                let to = DialTo::Contacts((0..*phones).map(contact).collect());
+                action(HandlerAction::Dial(Box::new(DialRequest { to, options })))
+            }
+            Route::Nowhere => action(HandlerAction::TransferTo("sip:nobody@203.0.113.9".to_owned())),
+            Route::App(app) => action(HandlerAction::Handle(APPS[*app].to_owned())),
+            Route::Program(steps) => {
+                Box::pin(program::run(steps.clone(), service, ids, move |phone| uri(&plans, n, phone)))
+            }
+            Route::Refuse(status) => action(HandlerAction::Reject { status: *status, reason: String::new() }),
+            Route::Panic => panic!("a handler's own mistake"),
+            Route::Originated(_) => action(HandlerAction::Disconnect),
+        }
+    }
+}
+
+impl ApplicationHandler for Desk {
+    fn name(&self) -> &str {
+        "desk"
+    }
+
+    fn handle_incoming_call(&self, call: IncomingCall, service: CallService) -> HandlerFuture {
+        self.decide(&call, service)
+    }
+
+    fn handle_referral(&self, referral: Referral) -> HandlerFuture {
+        let target = user(&referral.target);
+        let app = target.strip_prefix('a').and_then(|app| APPS.get(app.parse::<usize>().ok()?));
+        let action = match (app, number(target)) {
+            (Some(app), _) => HandlerAction::Handle((*app).to_owned()),
+            (None, Some(_)) => HandlerAction::TransferTo(referral.target),
+            (None, None) => HandlerAction::Reject { status: 403, reason: String::new() },
+        };
+        Box::pin(std::future::ready(action))
+    }
+
+    fn handle_redirect(&self, redirection: Redirection) -> HandlerFuture {
+        let contact = ResolvedContact::new(redirection.target, 0);
+        let dial = HandlerAction::Dial(Box::new(DialRequest::contacts(vec![contact])));
+        Box::pin(std::future::ready(dial))
+    }
+}
+
+/// `program/any`: what it does is rolled by the call's number.
+struct Program(Desk);
+
+impl ApplicationHandler for Program {
+    fn name(&self) -> &str {
+        "program/any"
+    }
+
+    fn can_handle(&self, _: &IncomingCall) -> bool {
+        false
+    }
+
+    fn handle_incoming_call(&self, call: IncomingCall, service: CallService) -> HandlerFuture {
+        let steps = steps(&mut crate::plan::dice(self.0.seed, call.leg.0 + 2_000_000));
+        let (plans, n) = (self.0.plans.clone(), number(&call.called()).map_or(0, |(n, _)| n));
+        Box::pin(program::run(steps, service, (call.call, call.leg), move |phone| uri(&plans, n, phone)))
+    }
+}
+
+/// Targets are URIs.
+pub struct Uris;
+
+impl Resolver for Uris {
+    fn name(&self) -> &str {
+        "uris"
+    }
+
+    fn lookup<'a>(&'a self, request: &'a LookupRequest) -> LookupFuture<'a> {
+        let found = request.target.starts_with("sip:").then(|| {
+            let contact = ResolvedContact::new(request.target.clone(), 0);
+            LookupResult::new(LookupKind::Direct, &request.target, vec![contact])
+        });
+        Box::pin(std::future::ready(Ok(found)))
+    }
+}
+
+/// A disk on which all works.
+struct Disk;
+
+impl MessageFiles for Disk {
+    fn rename(&self, _: &Path, _: &Path) -> FileWork {
+        Box::pin(std::future::ready(Ok(())))
+    }
+
+    fn remove(&self, _: &Path) -> FileWork {
+        Box::pin(std::future::ready(Ok(())))
+    }
+}
+
+/// A voice agent that is there, or not, and has enough after a while.
+struct Ada;
+
+impl Reach for Ada {
+    fn connect(&self, _: &Arc<AgentConfig>) -> Connecting {
+        let line: Box<dyn Line> = Box::new(Ada);
+        Box::pin(std::future::ready(Ok(line)))
+    }
+}
+
+impl Line for Ada {
+    fn talk(self: Box<Self>, talk: Talk) -> Talking {
+        Box::pin(async move {
+            let _ = talk.service.sleep(Duration::from_millis(500 + talk.leg.0 % 7 * 800)).await;
+            match talk.leg.0 % 3 {
+                0 => Parting::Stopped { transfer: None },
+                1 => Parting::Stopped { transfer: Some("queue/sales".to_owned()) },
+                _ => Parting::Failed("it has gone".to_owned()),
+            }
+        })
+    }
+}
+
+fn queue() -> QueueDesk {
+    let agent = |n: usize| AgentSettings {
+        plan: AgentPlan {
+            name: format!("agent{n}").into(),
+            skills: Skills::new(),
+            priority: 1,
+            duty: Duty::Available,
+            reachable: true,
+        },
+        target: format!("sip:agent{n}@{}", address(CALLERS + PHONES + n)),
+        user: None,
+    };
+    let s = Duration::from_secs;
+    let plan = QueuePlan {
+        name: "sales".into(),
+        priority: 1,
+        strategy: Strategy::LongestIdle,
+        agents: (0..AGENTS).map(AgentNo).collect(),
+        skills: Skills::new(),
+        ring: s(6),
+        wrap_up: s(2),
+        rest: s(1),
+        misses: 0,
+        announce: Some(s(10)),
+        patience: Some(s(20)),
+        most: 4,
+        goal: s(20),
+        digits: vec!['9'],
+        needs_agents: false,
+    };
+    let sounds = QueueSounds {
+        welcome: Some(Path::new("welcome.wav").into()),
+        music: Some("jazz".to_owned()),
+        ..QueueSounds::default()
+    };
+    let ways_out = WaysOut {
+        timeout: Some("voicemail/1001".to_owned()),
+        full: Some("milliwatt".to_owned()),
+        no_agents: None,
+        digits: BTreeMap::from([('9', "conference/blue".to_owned())]),
+    };
+    QueueDesk::new(DeskSettings {
+        agents: (0..AGENTS).map(agent).collect(),
+        queues: vec![QueueSettings { plan, sounds, ways_out }],
+        codes: Codes::default(),
+    })
+}
+
+fn menu(desk: &Desk) -> Ivr {
+    let prompts = Prompts::new("/p");
+    let ask = AskFor {
+        no_input: Some("bye".into()),
+        invalid: Some("bye".into()),
+        ..AskFor::new("menu.wav", DigitPlan::new(1))
+    };
+    let choices = [
+        ("1", "queue"),
+        ("2", "operator"),
+        ("3", "box"),
+        ("4", "room"),
+        ("5", "park"),
+        ("6", "program"),
+        ("7", "agent"),
+        ("8", "bye"),
+    ];
+    let flow = IvrFlow::builder("main")
+        .play_prompt("hello", &["hello.wav"], Some("menu"))
+        .menu_with("menu", ask, &choices)
+        .queue("queue", "sales")
+        .transfer("operator", &uri(&desk.plans, 0, 0), Some("bye"))
+        .voicemail("box", "1001")
+        .conference("room", "blue")
+        .application("park", "park/lot")
+        .application("program", "program/any")
+        .application("agent", "voice_agent/ada")
+        .play_prompt("bye", &["bye.wav"], None);
+    let flow = flow.build_unchecked(&prompts).unwrap_or_else(|error| panic!("{error}"));
+    Ivr::new(flow, prompts)
+}
+
+fn room(name: &str, pin: Option<&str>, rooms: &Rooms) -> Arc<dyn ApplicationHandler> {
+    let mut config = RoomConfig::new(name);
+    for word in conference::Word::ALL {
+        config.words.set(word, format!("{}.wav", word.as_str()));
+    }
+    config.pin = pin.map(SecretText::new);
+    config.moderator_pin = pin.map(|_| SecretText::new("9"));
+    config.then = pin.map(|_| "ivr/main".to_owned());
+    config.most = 6;
+    Arc::new(Conference::new(config, rooms))
+}
+
+/// Every handler, and the queues' desk, which is to be started.
+pub fn handlers(desk: &Desk, now: Instant) -> (Vec<Arc<dyn ApplicationHandler>>, QueueDesk) {
+    let queues = queue();
+    let rooms = Rooms::new("start");
+    let lot = LotConfig {
+        slots: 701..=703,
+        timeout: Duration::from_secs(10),
+        ring: Duration::from_secs(5),
+        music: Some("jazz".to_owned()),
+        ..LotConfig::new("lot")
+    };
+    let mut boxes = VoicemailConfig::new("/vm");
+    for word in voicemail::Word::ALL {
+        boxes.words.set(word, format!("{}.wav", word.as_str()));
+    }
+    boxes.mailboxes.push(MailboxConfig::new("1001", SecretText::new("4711")));
+    let mailboxes = Mailboxes::new();
+    mailboxes.set(["1001"], |_| vec![Message { file: "1.wav".to_owned(), age: Age::New }]);
+    let clock = WallClock::new(now, SystemTime::UNIX_EPOCH + Duration::from_secs(1_000));
+    let agent = AgentConfig {
+        fallback: Some("ivr/main".to_owned()),
+        ..AgentConfig::new("ada", "ws://127.0.0.1:1/".parse().unwrap_or_else(|_| panic!("a URL")))
+    };
+    let mut all: Vec<Arc<dyn ApplicationHandler>> = vec![
+        Arc::new(desk.clone()),
+        Arc::new(Program(desk.clone())),
+        Arc::new(menu(desk)),
+        room("blue", None, &rooms),
+        room("pin", Some("1"), &rooms),
+        Arc::new(Parking::new(lot, &Lots::new())),
+        Arc::new(VoiceAgent::new(agent, Arc::new(Ada))),
+        Arc::new(EchoNumber),
+        Arc::new(Milliwatt),
+    ];
+    all.extend(QueueHandler::all(&queues));
+    all.extend(voicemail::applications(boxes, &mailboxes, Arc::new(Disk), clock));
+    (all, queues)
+}

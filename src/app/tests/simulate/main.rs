@@ -1,0 +1,260 @@
+//! Simulated calls by seed, as many as there is time for: `scripts/simulate.sh` (designs/0023).
+
+mod deeds;
+mod house;
+mod plan;
+mod program;
+mod wire;
+mod world;
+
+use std::cell::RefCell;
+use std::panic::{AssertUnwindSafe, catch_unwind};
+use std::process::ExitCode;
+use std::sync::Mutex;
+use std::sync::atomic::{AtomicBool, AtomicU64, Ordering};
+use std::time::{Duration, Instant};
+
+use b2b_testkit::Rows;
+use plan::Mix;
+use world::{Outcome, Which, calls, live};
+
+const USAGE: &str = "\
+usage: simulate [--seed N] [--calls N] [--minutes N] [--jobs N] [--mix NAME] [--replay]
+                [--world N] [--only 3,7] [--twice]
+
+Runs worlds of 20 to 100 calls each in virtual time, from the first seed on, until so many calls
+are made or so many minutes are over; then says how often each field of the tables of states was
+asked for. What fails is printed with its seed and the fewest calls that fail as well: exit code 1.
+
+  --seed N      the first seed (1)
+  --calls N     so many calls, in all worlds together
+  --minutes N   so many minutes
+  --jobs N      on so many threads (2)
+  --mix NAME    all, basic, apps, transfers (all)
+  --replay      every world's calls are run again from their journals; else those of one in ten
+  --world N     one world, of the first seed, of N calls
+  --only LIST   of that world only these calls
+  --twice       every world is run twice and has to send as many messages
+";
+
+thread_local! {
+    /// The last panic of this thread, with its place.
+    static LAST: RefCell<String> = const { RefCell::new(String::new()) };
+}
+
+struct Args {
+    seed: u64,
+    calls: u64,
+    minutes: Option<f64>,
+    jobs: usize,
+    mix: Mix,
+    replays: bool,
+    world: Option<usize>,
+    only: Option<Vec<usize>>,
+    twice: bool,
+}
+
+fn args() -> Result<Args, String> {
+    // As a test, among others, it is brief.
+    let mut args = Args {
+        seed: 1,
+        calls: 1_000,
+        minutes: None,
+        jobs: 2,
+        mix: Mix::All,
+        replays: false,
+        world: None,
+        only: None,
+        twice: false,
+    };
+    let (mut given, mut has_calls) = (std::env::args().skip(1), false);
+    while let Some(name) = given.next() {
+        let mut value = || given.next().ok_or(format!("{name} takes a value"));
+        fn number<T: std::str::FromStr>(text: String) -> Result<T, String> {
+            text.parse().map_err(|_| format!("'{text}' is no number"))
+        }
+        match name.as_str() {
+            "--seed" => args.seed = number(value()?)?,
+            "--calls" => (args.calls, has_calls) = (number(value()?)?, true),
+            "--minutes" => args.minutes = Some(number(value()?)?),
+            "--jobs" => args.jobs = number::<usize>(value()?)?.max(1),
+            "--replay" => args.replays = true,
+            "--world" => args.world = Some(number(value()?)?),
+            "--twice" => args.twice = true,
+            "--only" => {
+                args.only =
+                    Some(value()?.split(',').map(|it| number(it.to_owned())).collect::<Result<_, _>>()?)
+            }
+            "--mix" => {
+                let name = value()?;
+                let mix = Mix::ALL.iter().find(|(it, _)| *it == name);
+                args.mix = mix.map(|(_, mix)| *mix).ok_or(format!("there is no mix '{name}'"))?;
+            }
+            "--help" => return Err(String::new()),
+            // What `cargo test` gives to every test.
+            "-q" | "--quiet" | "--nocapture" | "--ignored" | "--include-ignored" => {}
+            "--test-threads" | "--skip" | "--exact" => drop(value()),
+            other if other.starts_with('-') => return Err(format!("there is no {other}")),
+            _ => {}
+        }
+    }
+    if args.minutes.is_some() && !has_calls {
+        args.calls = u64::MAX;
+    }
+    Ok(args)
+}
+
+/// Why a world fails; none: it does not.
+fn fails(which: &Which) -> Result<Outcome, String> {
+    catch_unwind(AssertUnwindSafe(|| live(which))).map_err(|_| LAST.take())
+}
+
+/// The fewest calls of a world that fail too.
+fn shrunk(which: &Which, patience: Duration) -> Which {
+    let begun = Instant::now();
+    let of = |only: &[usize]| Which { calls: Some(calls(which)), only: Some(only.to_vec()), ..which.clone() };
+    let mut left: Vec<usize> = which.only.clone().unwrap_or_else(|| (0..calls(which)).collect());
+    let mut size = left.len().div_ceil(2);
+    while size > 0 && left.len() > 1 && begun.elapsed() < patience {
+        let mut at = 0;
+        while at < left.len() && left.len() > 1 {
+            let end = (at + size).min(left.len());
+            let fewer = [&left[..at], &left[end..]].concat();
+            if !fewer.is_empty() && fails(&of(&fewer)).is_err() {
+                left = fewer;
+            } else {
+                at = end;
+            }
+        }
+        size = if size == 1 { 0 } else { size / 2 };
+    }
+    of(&left)
+}
+
+fn command(which: &Which, name: &str) -> String {
+    let list = |only: &Vec<usize>| only.iter().map(ToString::to_string).collect::<Vec<_>>().join(",");
+    let only = which.only.as_ref().map(|only| format!(" --only {}", list(only))).unwrap_or_default();
+    let replay = if which.replays { " --replay" } else { "" };
+    format!("scripts/simulate.sh --seed {} --mix {name} --world {}{only}{replay}", which.seed, calls(which))
+}
+
+fn tell_failure(which: &Which, why: &str, name: &str) {
+    println!("seed {} failed: {why}", which.seed);
+    println!("  {}", command(which, name));
+    let least = shrunk(which, Duration::from_secs(60));
+    match fails(&least) {
+        Err(why) => {
+            println!("seed {} with the fewest calls: {why}", which.seed);
+            println!("  {}", command(&least, name));
+            for call in least.only.iter().flatten() {
+                println!("  call {call}: {:?}", plan::plan(which.seed, *call, which.mix));
+            }
+        }
+        Ok(_) => println!("  it does not fail again: what it depends on is not in the seed"),
+    }
+}
+
+fn tell_rows(rows: &Rows) {
+    println!("\nhow often each field of the tables (designs/0024) was asked for:");
+    for row in rows.all().iter().filter(|row| row.is_legal || row.count > 0) {
+        let word = if row.is_legal { "" } else { "  illegal" };
+        println!("  {:<6} {:<14} {:<18} {:>9}{word}", row.table, row.state, row.event, row.count);
+    }
+    let rows = rows.all();
+    let legal: Vec<_> = rows.iter().filter(|row| row.is_legal).collect();
+    let rare: Vec<String> = legal
+        .iter()
+        .filter(|row| row.count < 100)
+        .map(|row| format!("{} {} {} ({})", row.table, row.state, row.event, row.count))
+        .collect();
+    println!("{} of {} legal fields less than 100 times: {}", rare.len(), legal.len(), rare.join(", "));
+}
+
+fn main() -> ExitCode {
+    let args = match args() {
+        Ok(args) => args,
+        Err(why) => {
+            println!("{why}{}{USAGE}", if why.is_empty() { "" } else { "\n" });
+            return if why.is_empty() { ExitCode::SUCCESS } else { ExitCode::from(2) };
+        }
+    };
+    std::panic::set_hook(Box::new(|panic| {
+        let text = panic.payload_as_str().unwrap_or_default();
+        let place = panic.location().map(|it| format!("{}:{}", it.file(), it.line())).unwrap_or_default();
+        LAST.set(format!("{place}: {text}"));
+    }));
+    let name = Mix::ALL.iter().find(|(_, mix)| *mix == args.mix).map_or("all", |(name, _)| *name);
+    let which = |seed| Which {
+        seed,
+        mix: args.mix,
+        calls: args.world,
+        only: args.only.clone(),
+        replays: args.replays,
+    };
+    let begun = Instant::now();
+    let end = args.minutes.map(|minutes| begun + Duration::from_secs_f64(minutes * 60.0));
+    let (next, made, failed) = (AtomicU64::new(args.seed), AtomicU64::new(0), AtomicBool::new(false));
+    let total = Mutex::new((Outcome::default(), 0_usize, 0_usize));
+    std::thread::scope(|scope| {
+        for _ in 0..args.jobs {
+            scope.spawn(|| {
+                let is_over = || {
+                    let seeds = next.load(Ordering::Relaxed) > args.seed && args.world.is_some();
+                    let late = end.is_some_and(|end| Instant::now() >= end);
+                    failed.load(Ordering::Relaxed)
+                        || late
+                        || seeds
+                        || made.load(Ordering::Relaxed) >= args.calls
+                };
+                while !is_over() {
+                    let which = which(next.fetch_add(1, Ordering::Relaxed));
+                    if args.world.is_some() && which.seed > args.seed {
+                        break;
+                    }
+                    let mut outcome = fails(&which);
+                    if args.twice
+                        && let Ok(one) = &outcome
+                    {
+                        let again = fails(&which).map(|it| (it.messages, it.rows)).unwrap_or_default();
+                        if again != (one.messages, one.rows.clone()) {
+                            outcome = Err("it runs otherwise when it is run again".to_owned());
+                        }
+                    }
+                    match outcome {
+                        Ok(outcome) => {
+                            made.fetch_add(outcome.calls as u64, Ordering::Relaxed);
+                            let Ok(mut total) = total.lock() else { return };
+                            total.0.rows.add(&outcome.rows);
+                            total.0.calls += outcome.calls;
+                            total.0.legs += outcome.legs;
+                            total.0.messages += outcome.messages;
+                            total.0.panics += outcome.panics;
+                            total.0.late += outcome.late;
+                            total.1 += 1;
+                            total.2 += usize::from(outcome.replayed);
+                        }
+                        Err(why) => {
+                            failed.store(true, Ordering::Relaxed);
+                            let _one_at_a_time = total.lock();
+                            tell_failure(&which, &why, name);
+                        }
+                    }
+                }
+            });
+        }
+    });
+    let seconds = begun.elapsed().as_secs_f64();
+    let total = total.into_inner().unwrap_or_else(std::sync::PoisonError::into_inner);
+    tell_rows(&total.0.rows);
+    println!("\nmix {name}: {}", args.mix.words());
+    println!(
+        "{} calls, {} legs, {} messages, {} handlers panicked, {} late events, in {} worlds, of which {} were replayed",
+        total.0.calls, total.0.legs, total.0.messages, total.0.panics, total.0.late, total.1, total.2
+    );
+    println!(
+        "{seconds:.1} s: {:.0} calls a second, {:.0} a thread",
+        total.0.calls as f64 / seconds,
+        total.0.calls as f64 / seconds / args.jobs as f64
+    );
+    ExitCode::from(u8::from(failed.into_inner()))
+}

@@ -1,0 +1,328 @@
+//! What the calls of a world are to be: all of it is rolled ahead, so that the same seed gives the same calls, and
+//! leaving one out changes no other one.
+
+use rand::rngs::StdRng;
+use rand::seq::IndexedRandom;
+use rand::{RngExt, SeedableRng};
+
+use b2b_call::bridge_fsm::BridgeMode;
+
+use crate::program::{Step, steps};
+
+/// Parties that call.
+pub const CALLERS: usize = 4;
+/// Parties that are called; their numbers follow. The last of them dies.
+pub const PHONES: usize = 5;
+/// Agents of the queue; their numbers follow.
+pub const AGENTS: usize = 2;
+/// All of them.
+pub const PARTIES: usize = CALLERS + PHONES + AGENTS;
+/// The party that dies.
+pub const MORTAL: usize = CALLERS + PHONES - 1;
+
+/// What callers are given to by name.
+pub const APPS: [&str; 11] = [
+    "ivr/main",
+    "queue/sales",
+    "conference/blue",
+    "conference/pin",
+    "park/lot",
+    "voicemail/1001",
+    "voicemail",
+    "voice_agent/ada",
+    "echo",
+    "milliwatt",
+    "program/any",
+];
+
+/// Where a party is.
+pub fn address(party: usize) -> String {
+    format!("192.0.2.{}:5060", 20 + party)
+}
+
+/// Which calls there are.
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+pub enum Mix {
+    /// Everything.
+    All,
+    /// Two parties, or a caller whom nobody answers; on a quiet network.
+    Basic,
+    /// Applications.
+    Apps,
+    /// Transfers of all kinds.
+    Transfers,
+}
+
+impl Mix {
+    /// Every mix, by its name.
+    pub const ALL: [(&str, Mix); 4] =
+        [("all", Mix::All), ("basic", Mix::Basic), ("apps", Mix::Apps), ("transfers", Mix::Transfers)];
+
+    /// What it is made of, in words.
+    pub fn words(self) -> &'static str {
+        match self {
+            Mix::All => {
+                "56 % two parties (forks, redirects, refusals, early media, late offers), 22 % applications, \
+                 12 % programs, 7 % calls of our own, 3 % handlers that panic or refuse; in half of those that are \
+                 answered holds, offers, digits, transfers, deaths and commands; half of the networks lose or reorder, \
+                 a sixth of the worlds has media that fail"
+            }
+            Mix::Basic => "two parties: answered, cancelled, busy, unanswered, held; a quiet network",
+            Mix::Apps => "applications and programs, and callers that are sent from one to another",
+            Mix::Transfers => {
+                "two parties, of whom one transfers: blind, attended, early, by Replaces or by command"
+            }
+        }
+    }
+}
+
+/// Who does something in a call.
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+pub enum Side {
+    Caller,
+    Callee,
+}
+
+/// What happens to a call that is up.
+#[derive(Debug, Clone, PartialEq)]
+pub enum Deed {
+    /// A re-INVITE with this direction; none: without an offer.
+    Reinvite(Option<&'static str>),
+    Update(&'static str),
+    Info(char),
+    Message,
+    /// REFER to the third phone of the call.
+    ReferBlind,
+    /// REFER to an application.
+    ReferTo(usize),
+    /// A second call of the caller's to the fourth phone, and REFER with Replaces; `true`: before that answers.
+    ReferAttended(bool),
+    /// Another party takes the caller's place.
+    Replace,
+    Keys(String),
+    /// Media says that nothing comes.
+    Silence,
+    /// The party that is mortal dies.
+    Kill,
+    /// A program does something to a leg.
+    Command(Command),
+}
+
+/// What programs outside do to legs of others.
+#[derive(Debug, Clone, PartialEq, Eq)]
+pub enum Command {
+    Hold,
+    Resume,
+    Unbridge(bool),
+    Transfer,
+    HandOver(usize),
+    LetGo(usize),
+    Refer(bool),
+    Record,
+    StopRecord,
+    Enter(usize),
+    HangUpLeg,
+    HangUpCall,
+}
+
+/// What a phone does that is called.
+#[derive(Debug, Clone, PartialEq)]
+pub struct Phone {
+    pub party: usize,
+    /// After so many ms with this status; with a description, reliably.
+    pub rings: Option<(u64, u16, bool, bool)>,
+    /// So many ms later.
+    pub after: u64,
+    pub then: Then,
+}
+
+#[derive(Debug, Clone, PartialEq)]
+pub enum Then {
+    Answer,
+    Refuse(u16),
+    /// 302 to the third phone of the call.
+    Redirect,
+    Nothing,
+}
+
+/// What becomes of a call that comes in.
+#[derive(Debug, Clone, PartialEq)]
+pub enum Route {
+    Dial {
+        phones: usize,
+        parallel: bool,
+        mode: BridgeMode,
+        record: bool,
+        direct: bool,
+        auto_hangup: bool,
+    },
+    Nowhere,
+    App(usize),
+    Program(Vec<Step>),
+    /// Nobody calls: a program dials the first phone, and has it.
+    Originated(Vec<Step>),
+    Refuse(u16),
+    Panic,
+}
+
+/// A call.
+#[derive(Debug, Clone, PartialEq)]
+pub struct Plan {
+    /// When it begins, ms.
+    pub at: u64,
+    pub caller: usize,
+    /// Whether its INVITE has an offer.
+    pub offers: bool,
+    pub route: Route,
+    pub phones: Vec<Phone>,
+    /// The caller gives up after so many ms.
+    pub gives_up: Option<u64>,
+    /// So many ms after the answer.
+    pub deeds: Vec<(u64, Side, Deed)>,
+    pub ends: (u64, Side),
+}
+
+/// The dice of one thing of a world.
+pub fn dice(seed: u64, of: u64) -> StdRng {
+    StdRng::seed_from_u64(seed.wrapping_mul(0x9e37_79b9_7f4a_7c15) ^ of.wrapping_mul(0xd1b5_4a32_d192_ed03))
+}
+
+/// The n-th call of a world of this seed.
+pub fn plan(seed: u64, n: usize, mix: Mix) -> Plan {
+    let mut random = dice(seed, n as u64 + 1);
+    let it = &mut random;
+    let phones = (0..4).map(|_| phone(it, mix)).collect();
+    let route = route(it, mix);
+    let at = it.random_range(0..40_000);
+    let offers = mix == Mix::Basic || it.random_bool(0.85);
+    let gives_up = it.random_bool(0.12).then(|| it.random_range(20..5_000));
+    let busy = if mix == Mix::Basic { 0.2 } else { 0.6 };
+    let count = if it.random_bool(busy) { it.random_range(1..=4) } else { 0 };
+    let deeds = (0..count).map(|_| {
+        let side = if it.random_bool(0.5) { Side::Caller } else { Side::Callee };
+        (it.random_range(0..15_000), side, deed(it, mix, &route))
+    });
+    let deeds = deeds.collect();
+    let lasts = match it.random_range(0..20) {
+        0 => 0..50,
+        1..=15 => 1_000..20_000,
+        16..=18 => 20_000..60_000,
+        _ => 100_000..400_000,
+    };
+    let side = if it.random_bool(0.5) { Side::Caller } else { Side::Callee };
+    let ends = (it.random_range(lasts), side);
+    Plan { at, caller: it.random_range(0..CALLERS), offers, route, phones, gives_up, deeds, ends }
+}
+
+fn phone(it: &mut StdRng, mix: Mix) -> Phone {
+    let statuses = [180, 180, 180, 183, 183, 181, 182];
+    let rings = it.random_bool(0.85).then(|| {
+        let status = *statuses.choose(it).unwrap_or(&180);
+        let early = status == 183 && it.random_bool(0.8) || it.random_bool(0.1);
+        (it.random_range(0..800), status, early, it.random_bool(0.3))
+    });
+    let then = match it.random_range(0..20) {
+        0..=13 => Then::Answer,
+        14..=16 => Then::Refuse(*[486, 486, 480, 404, 603, 500, 503, 606, 488].choose(it).unwrap_or(&486)),
+        17 if mix != Mix::Basic => Then::Redirect,
+        17 => Then::Answer,
+        18 => Then::Nothing,
+        _ => Then::Answer,
+    };
+    let most = if it.random_bool(0.2) { 60 } else { 4_000 };
+    let mortal = it.random_bool(0.05) && mix != Mix::Basic;
+    let party = if mortal { MORTAL } else { it.random_range(CALLERS..MORTAL) };
+    Phone { party, rings, after: it.random_range(0..most), then }
+}
+
+/// A phone of which nothing is planned.
+pub fn any_phone(seed: u64, n: u64, party: usize) -> Phone {
+    let phone = phone(&mut dice(seed, n + 1_000_000), Mix::All);
+    let then = if phone.then == Then::Redirect { Then::Answer } else { phone.then };
+    Phone { party, then, ..phone }
+}
+
+fn dial(it: &mut StdRng, mix: Mix) -> Route {
+    let parallel = it.random_bool(0.5);
+    let intercepts = it.random_bool(if mix == Mix::Transfers { 0.8 } else { 0.5 });
+    Route::Dial {
+        phones: if mix == Mix::Basic || it.random_bool(0.7) { 1 } else { 2 },
+        parallel,
+        mode: if intercepts { BridgeMode::Intercepting } else { BridgeMode::Transparent },
+        record: mix == Mix::All && it.random_bool(0.1),
+        direct: mix == Mix::All && it.random_bool(0.05),
+        auto_hangup: mix == Mix::Basic || it.random_bool(0.9),
+    }
+}
+
+fn route(it: &mut StdRng, mix: Mix) -> Route {
+    let app = |it: &mut StdRng| Route::App(it.random_range(0..APPS.len()));
+    match (mix, it.random_range(0..100)) {
+        (Mix::Basic, _) => dial(it, mix),
+        (Mix::Transfers, 0..90) | (Mix::All, 0..56) => dial(it, mix),
+        (Mix::Transfers, _) => app(it),
+        (Mix::Apps, 0..65) | (Mix::All, 56..78) => app(it),
+        (Mix::Apps, 65..90) | (Mix::All, 78..90) => Route::Program(steps(it)),
+        (Mix::Apps, _) | (Mix::All, 90..97) => Route::Originated(steps(it)),
+        (_, 97) => Route::Nowhere,
+        (_, 98) => Route::Refuse(*[403, 404, 480, 486, 603].choose(it).unwrap_or(&403)),
+        _ => Route::Panic,
+    }
+}
+
+const WAYS: [&str; 4] = ["a=sendonly\r\n", "a=inactive\r\n", "a=sendrecv\r\n", ""];
+
+fn deed(it: &mut StdRng, mix: Mix, route: &Route) -> Deed {
+    let way = |it: &mut StdRng| *WAYS.choose(it).unwrap_or(&"");
+    let transfer = |it: &mut StdRng| match it.random_range(0..10) {
+        0..=2 => Deed::ReferBlind,
+        3..=4 => Deed::ReferTo(it.random_range(0..APPS.len())),
+        5..=6 => Deed::ReferAttended(false),
+        7 => Deed::ReferAttended(true),
+        8 => Deed::Replace,
+        _ => Deed::Command(Command::Transfer),
+    };
+    let keys = |it: &mut StdRng| {
+        let keys = [
+            "1", "2", "3", "4", "5", "6", "7", "8", "9", "0", "1#", "4711#", "9#", "*1", "*2", "*9", "#",
+            "1001#",
+        ];
+        Deed::Keys((*keys.choose(it).unwrap_or(&"1")).to_owned())
+    };
+    let with_app = !matches!(route, Route::Dial { .. } | Route::Nowhere);
+    match (mix, it.random_range(0..100)) {
+        (Mix::Basic, _) => Deed::Reinvite(Some(way(it))),
+        (Mix::Transfers, 0..60) => transfer(it),
+        (Mix::Apps, 0..50) => keys(it),
+        (_, 0..40) if with_app => keys(it),
+        (_, 0..20) => Deed::Reinvite(Some(way(it))),
+        (_, 20..25) => Deed::Reinvite(None),
+        (_, 25..32) => Deed::Update(way(it)),
+        (_, 32..36) => Deed::Info(*['1', '5', '#', '*'].choose(it).unwrap_or(&'1')),
+        (_, 36..38) => Deed::Message,
+        (_, 38..42) => keys(it),
+        (_, 42..64) => transfer(it),
+        (_, 64..67) => Deed::Silence,
+        (_, 67..69) => Deed::Kill,
+        _ => Deed::Command(command(it)),
+    }
+}
+
+fn command(it: &mut StdRng) -> Command {
+    let app = |it: &mut StdRng| it.random_range(0..APPS.len());
+    match it.random_range(0..20) {
+        0..=2 => Command::Hold,
+        3..=4 => Command::Resume,
+        5 => Command::Unbridge(true),
+        6..=7 => Command::Unbridge(false),
+        8 => Command::Transfer,
+        9..=11 => Command::HandOver(app(it)),
+        12..=13 => Command::LetGo(app(it)),
+        14 => Command::Refer(it.random_bool(0.5)),
+        15 => Command::Record,
+        16 => Command::StopRecord,
+        17 => Command::Enter(it.random_range(0..6)),
+        18 => Command::HangUpLeg,
+        _ => Command::HangUpCall,
+    }
+}

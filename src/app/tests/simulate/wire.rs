@@ -1,0 +1,122 @@
+//! Whether what the switch sends keeps to offer and answer (RFC 3264, RFC 6337), as a bystander sees it.
+
+use std::collections::{HashMap, HashSet};
+
+use b2b_testkit::Sent;
+
+/// What is known of one Call-ID.
+#[derive(Default)]
+struct Dialog {
+    /// INVITEs and UPDATEs by whether the switch sent them and their CSeq: media lines of their offers.
+    requests: HashMap<(bool, String), Option<usize>>,
+    /// The offer of the switch that has no final response yet.
+    ours: Option<String>,
+    /// Requests to which a provisional response has had a description.
+    early: HashSet<(bool, String)>,
+    /// INVITEs of the switch whose 2xx has had one.
+    offered_late: HashSet<String>,
+    /// An ACK that had to bring an answer, and did not.
+    bare_ack: bool,
+}
+
+struct Seen<'a> {
+    line: &'a str,
+    call_id: &'a str,
+    cseq: &'a str,
+    media: Option<usize>,
+}
+
+fn seen(text: &str) -> Option<Seen<'_>> {
+    let (head, body) = text.split_once("\r\n\r\n")?;
+    let mut lines = head.split("\r\n");
+    let line = lines.next()?;
+    let (mut call_id, mut cseq) = (None, None);
+    for field in lines {
+        if let Some(value) = field.strip_prefix("Call-ID: ") {
+            call_id = Some(value);
+        } else if let Some(value) = field.strip_prefix("CSeq: ") {
+            cseq = Some(value);
+        }
+    }
+    let media = body.starts_with("v=0").then(|| body.matches("\nm=").count());
+    Some(Seen { line, call_id: call_id?, cseq: cseq?, media })
+}
+
+/// The first message that does not keep to them, and why.
+pub fn fault(wire: &[Sent], ours: std::net::SocketAddr) -> Option<String> {
+    let mut dialogs: HashMap<String, Dialog> = HashMap::new();
+    for sent in wire {
+        let Ok(text) = std::str::from_utf8(&sent.data) else { continue };
+        let Some(it) = seen(text) else { continue };
+        let dialog = dialogs.entry(it.call_id.to_owned()).or_default();
+        if let Some(why) = dialog.takes(&it, sent.from == ours) {
+            return Some(format!("{:?} {} to {}: {why}\n{text}", sent.at, sent.from, sent.to));
+        }
+    }
+    let bare = dialogs.iter().find(|(_, it)| it.bare_ack);
+    bare.map(|(id, _)| format!("{id}: an offer in a 2xx is not answered in the ACK, and the call goes on"))
+}
+
+impl Dialog {
+    fn takes(&mut self, it: &Seen<'_>, ours: bool) -> Option<&'static str> {
+        match it.line.strip_prefix("SIP/2.0 ") {
+            None => self.request(it, ours),
+            Some(status) => self.response(it, status, ours),
+        }
+    }
+
+    fn request(&mut self, it: &Seen<'_>, ours: bool) -> Option<&'static str> {
+        let method = it.line.split(' ').next()?;
+        match method {
+            "INVITE" | "UPDATE" => {
+                let is_new = self.requests.insert((ours, it.cseq.to_owned()), it.media).is_none();
+                if ours && is_new && it.media.is_some() && self.ours.replace(it.cseq.to_owned()).is_some() {
+                    return Some("an offer, while another one of the switch's has no answer");
+                }
+            }
+            "ACK" if ours => {
+                let invite = it.cseq.replace("ACK", "INVITE");
+                let owed = self.offered_late.contains(&invite);
+                let key = (true, invite);
+                let late_offer = matches!(self.requests.get(&key), Some(None));
+                if owed && late_offer && !self.early.contains(&key) && it.media.is_none() {
+                    self.bare_ack = true;
+                }
+            }
+            "BYE" => self.bare_ack = false,
+            _ => {}
+        }
+        None
+    }
+
+    fn response(&mut self, it: &Seen<'_>, status: &str, ours: bool) -> Option<&'static str> {
+        let class = status.bytes().next()?;
+        let (by_us, key) = (!ours, (!ours, it.cseq.to_owned()));
+        let offered = self.requests.get(&key).copied()?;
+        match (class, by_us) {
+            (b'1', _) => {
+                if it.media.is_some() {
+                    self.early.insert(key);
+                }
+                None
+            }
+            (_, true) => {
+                if self.ours.as_deref() == Some(it.cseq) {
+                    self.ours = None;
+                }
+                if class == b'2' && it.media.is_some() {
+                    self.offered_late.insert(it.cseq.to_owned());
+                }
+                None
+            }
+            (b'2', false) => match (offered, it.media) {
+                (Some(offered), Some(answered)) if offered != answered => {
+                    Some("an answer with other media lines")
+                }
+                (Some(_), None) if !self.early.contains(&key) => Some("a 2xx without an answer"),
+                _ => None,
+            },
+            _ => None,
+        }
+    }
+}

@@ -1,0 +1,349 @@
+//! A world: a switch, its parties, a network and media by a seed, and the calls of their plans.
+
+use std::cmp::Reverse;
+use std::collections::{BinaryHeap, HashMap};
+use std::sync::{Arc, Mutex};
+use std::time::{Duration, Instant};
+
+use rand::RngExt;
+
+use b2b_call::recording::RecordingRules;
+use b2b_call::service::DialRequest;
+use b2b_call::switch::SwitchConfig;
+use b2b_call::switch::admission::AdmitAll;
+use b2b_call::{CallId, LegId};
+use b2b_testkit::{Body, Harness, Invite, Network, PartyId, Rows, SESSION, UsageId};
+
+use crate::house::{self, Desk, Uris, uri};
+use crate::plan::{Deed, MORTAL, Mix, PARTIES, Phone, Plan, Route, Side, address, dice, plan};
+use crate::program;
+use crate::wire;
+
+/// After so many ms whoever is still up hangs up.
+const DEADLINE: u64 = 480_000;
+/// Every so many ms it is looked at who hears nothing.
+const LOOK: u64 = 20_000;
+
+/// Which world.
+#[derive(Debug, Clone)]
+pub struct Which {
+    pub seed: u64,
+    pub mix: Mix,
+    /// How many calls; none: by the seed.
+    pub calls: Option<usize>,
+    /// Only these of them.
+    pub only: Option<Vec<usize>>,
+    /// Whether all calls are replayed; else of one world in ten.
+    pub replays: bool,
+}
+
+/// What it came to.
+#[derive(Debug, Default)]
+pub struct Outcome {
+    pub rows: Rows,
+    pub calls: usize,
+    pub legs: usize,
+    pub messages: usize,
+    pub replayed: bool,
+    pub panics: u64,
+    pub late: u64,
+}
+
+/// What is due.
+#[derive(Debug, Clone, PartialEq, Eq, PartialOrd, Ord)]
+pub enum Due {
+    Begin(usize),
+    GiveUp(usize),
+    /// A phone rings or decides: which of `World::ringing`.
+    Ring(usize),
+    Decide(usize),
+    Deed(usize, usize),
+    End(usize),
+    /// A party answers a REFER of the switch's.
+    Look,
+    Deadline,
+}
+
+/// The ends of a planned call, at its parties.
+#[derive(Debug, Default, Clone)]
+pub struct Ends {
+    pub caller: Option<(PartyId, UsageId)>,
+    pub callee: Option<(PartyId, UsageId)>,
+    pub consults: Option<(PartyId, UsageId)>,
+    pub is_up: bool,
+}
+
+pub struct World {
+    pub harness: Harness,
+    pub desk: Desk,
+    pub parties: Vec<PartyId>,
+    due: BinaryHeap<Reverse<(u64, u64, Due)>>,
+    order: u64,
+    start: Instant,
+    pub ends: Vec<Ends>,
+    /// Phones that ring: whose, for what, and of which call.
+    pub ringing: Vec<(PartyId, UsageId, Phone, Option<usize>)>,
+    /// Which planned call a usage of a caller is.
+    pub of_usage: HashMap<(usize, UsageId), usize>,
+    pub unplanned: u64,
+    pub is_dead: bool,
+    /// Calls whose parties heard nothing when it was last looked at.
+    silent: Vec<CallId>,
+    faults: bool,
+}
+
+/// How many calls a world of this seed has.
+pub fn calls(which: &Which) -> usize {
+    which.calls.unwrap_or_else(|| dice(which.seed, 0).random_range(20..=100))
+}
+
+fn network(which: &Which) -> Network {
+    let mut it = dice(which.seed, u64::MAX);
+    let seed = which.seed;
+    match it.random_range(0..4) {
+        _ if which.mix == Mix::Basic => Network { seed, ..Network::QUIET },
+        0 | 1 => Network { seed, ..Network::QUIET },
+        2 => Network { loss: 0.0, duplicate: 0.01, delay_ms: (1, 60), seed },
+        _ => Network { loss: 0.03, duplicate: 0.02, delay_ms: (1, 40), seed },
+    }
+}
+
+impl World {
+    fn new(which: &Which) -> World {
+        let start = Instant::now();
+        let plans: Vec<Plan> = (0..calls(which)).map(|n| plan(which.seed, n, which.mix)).collect();
+        let ends = vec![Ends::default(); plans.len()];
+        let desk = Desk { seed: which.seed, plans: Arc::new(plans), legs: Arc::new(Mutex::default()) };
+        let (handlers, queues) = house::handlers(&desk, start);
+        let mut rules = RecordingRules::new("/r");
+        rules.code = "*1".to_owned();
+        let config = SwitchConfig { recording: Some(Arc::new(rules)), ..SwitchConfig::default() };
+        let network = network(which);
+        let mut harness = Harness::with(start, handlers, Arc::new(Uris), Box::new(AdmitAll), config, network);
+        let parties = (0..PARTIES).map(|n| {
+            harness.party_with(&address(n), |config| match n % 4 {
+                1 => config.extensions.reliable = false,
+                2 => (config.extensions.refer, config.extensions.replaces) = (false, false),
+                3 => config.session_timers = Some(Default::default()),
+                _ => {}
+            })
+        });
+        let parties = parties.collect();
+        queues.start(&harness.service());
+        let mut it = dice(which.seed, u64::MAX - 1);
+        let faults = which.mix == Mix::All && it.random_range(0..6) == 0;
+        if faults {
+            harness.media().fail(it.random_range(0.005..0.05), which.seed);
+        }
+        World {
+            harness,
+            desk,
+            parties,
+            due: BinaryHeap::new(),
+            order: 0,
+            start,
+            ends,
+            ringing: Vec::new(),
+            of_usage: HashMap::new(),
+            unplanned: 0,
+            is_dead: false,
+            silent: Vec::new(),
+            faults,
+        }
+    }
+
+    /// Milliseconds since the start.
+    fn at(&self) -> u64 {
+        self.harness.now().duration_since(self.start).as_millis() as u64
+    }
+
+    pub fn later(&mut self, ms: u64, what: Due) {
+        self.order += 1;
+        self.due.push(Reverse((self.at() + ms, self.order, what)));
+    }
+
+    /// The calls, to their end.
+    fn run(&mut self, only: Option<&[usize]>) {
+        let plans = self.desk.plans.clone();
+        for (n, plan) in plans.iter().enumerate() {
+            if only.is_none_or(|only| only.contains(&n)) {
+                self.later(plan.at, Due::Begin(n));
+            }
+        }
+        for at in (LOOK..DEADLINE).step_by(LOOK as usize) {
+            self.later(at, Due::Look);
+        }
+        self.later(DEADLINE, Due::Deadline);
+        while let Some(Reverse((at, _, what))) = self.due.pop() {
+            let at = self.start + Duration::from_millis(at);
+            while self.harness.step(at) {
+                self.react();
+            }
+            if let Some(left) = at.checked_duration_since(self.harness.now()) {
+                self.harness.run(left);
+            }
+            self.does(&what);
+            self.react();
+            // Nobody is left: time need not pass.
+            if self.harness.is_idle() && self.due.iter().all(|it| matches!(it.0.2, Due::Look | Due::Deadline))
+            {
+                self.due.clear();
+            }
+        }
+    }
+
+    fn does(&mut self, what: &Due) {
+        let now = self.harness.now();
+        match what {
+            Due::Begin(n) => self.begin(*n),
+            Due::GiveUp(n) => {
+                if let Some((party, usage)) = self.ends[*n].caller {
+                    let _ = self.harness.endpoint(party).cancel(now, usage);
+                }
+            }
+            Due::Ring(n) => self.ring(*n),
+            Due::Decide(n) => self.decide(*n),
+            Due::Deed(n, deed) => self.deed(*n, *deed),
+            Due::End(n) => {
+                let plan = &self.desk.plans[*n];
+                let ends = &self.ends[*n];
+                let who = if plan.ends.1 == Side::Caller { ends.caller } else { ends.callee.or(ends.caller) };
+                // Who was moved elsewhere meanwhile stays, and the other one goes.
+                for (party, usage) in who.into_iter().chain(ends.caller).chain(ends.callee) {
+                    if self.harness.is_up(party, usage) {
+                        let _ = self.harness.endpoint(party).bye(now, usage);
+                        break;
+                    }
+                }
+            }
+            Due::Look => self.look(),
+            Due::Deadline => {
+                for party in self.parties.clone() {
+                    for usage in self.harness.up(party) {
+                        let _ = self.harness.endpoint(party).bye(now, usage);
+                    }
+                }
+                // Those that ring yet give up by themselves; who answers meanwhile hangs up, too.
+                let is_over = self.due.is_empty() && self.harness.is_idle();
+                if !is_over && self.at() < DEADLINE + 400_000 {
+                    self.later(10_000, Due::Deadline);
+                }
+            }
+        }
+    }
+
+    fn begin(&mut self, n: usize) {
+        let plan = self.desk.plans[n].clone();
+        if let Route::Originated(steps) = plan.route {
+            let (service, plans) = (self.harness.service(), self.desk.plans.clone());
+            let task = async move {
+                let dialled = service.originate(DialRequest::to(uri(&plans, n, 0))).await;
+                let Ok((call, answered)) = dialled else { return };
+                let Ok(leg) = answered.await else { return };
+                let (of, phones) = (service.clone(), plans.clone());
+                let action = program::run(steps, of, (call, leg), move |phone| uri(&phones, n, phone)).await;
+                if let b2b_call::handler::HandlerAction::Handle(name) = action {
+                    let _ = service.hand_over(leg, &name, None).await;
+                } else if !plans[n].offers {
+                    let _ = service.transfer(leg, &uri(&plans, n, 2)).await;
+                } else {
+                    let _ = service.hangup(leg).await;
+                }
+            };
+            let _ = self.harness.service().spawn(task);
+            return;
+        }
+        let party = self.parties[plan.caller];
+        let body = plan.offers.then(|| Body::sdp(SESSION));
+        let target = format!("sip:c{n}@{}", b2b_testkit::B2B).into();
+        let now = self.harness.now();
+        let invite = Invite { target, body, ..Invite::default() };
+        let Ok(usage) = self.harness.endpoint(party).invite(now, invite) else { return };
+        self.ends[n].caller = Some((party, usage));
+        self.of_usage.insert((plan.caller, usage), n);
+        if let Some(ms) = plan.gives_up {
+            self.later(ms, Due::GiveUp(n));
+        }
+    }
+
+    /// The legs that a program may do something to.
+    pub fn legs_of(&self, n: usize) -> Option<(CallId, LegId)> {
+        self.desk.legs.lock().ok()?.get(&n).copied()
+    }
+
+    pub fn deed_of(&self, n: usize, deed: usize) -> Option<(Side, Deed)> {
+        let (_, side, what) = self.desk.plans.get(n)?.deeds.get(deed)?;
+        Some((*side, what.clone()))
+    }
+
+    /// Who is joined hears the other one: a moment may pass in which media is not joined yet, and no more.
+    fn look(&mut self) {
+        if self.faults {
+            return;
+        }
+        let joined = self.harness.media().bridges();
+        let apart = |call: &b2b_call::switch::CallSnapshot| {
+            let bridge = call.bridge.as_ref()?;
+            if bridge.state != b2b_call::bridge_fsm::BridgeState::Active {
+                return None;
+            }
+            let ends = [bridge.a, bridge.b].map(|leg| self.harness.endpoint_of(leg));
+            let [Some(a), Some(b)] = ends else { return None };
+            let is_joined = joined.iter().any(|pair| *pair == (a, b) || *pair == (b, a));
+            (!is_joined).then_some(call.call)
+        };
+        let silent: Vec<CallId> = self.harness.snapshot().iter().filter_map(apart).collect();
+        let twice = silent.iter().find(|call| self.silent.contains(call));
+        assert_eq!(twice, None, "the parties of this call are joined and hear nothing");
+        self.silent = silent;
+    }
+}
+
+/// Lives through a world.
+///
+/// # Panics
+/// Something does not hold in it.
+pub fn live(which: &Which) -> Outcome {
+    let mut world = World::new(which);
+    world.run(which.only.as_deref());
+    let mut harness = world.harness;
+    harness.run(Duration::from_secs(400));
+    let wire = std::mem::take(&mut harness.wire);
+    harness.assert_nothing_held();
+    for (n, party) in world.parties.iter().enumerate() {
+        // Who is dead knows nothing of the end of its calls.
+        if n == MORTAL && world.is_dead {
+            continue;
+        }
+        let held = harness.held_by(*party);
+        assert_eq!((held.usages, harness.up(*party).len()), (0, 0), "calls are left at party {n}");
+    }
+    let counters = harness.counters();
+    assert_eq!(counters.incoming, counters.ended.min(counters.incoming), "a call has not ended");
+    assert_eq!((counters.unheard, counters.refused), (0, 0));
+    let records = harness.records();
+    let mut legs: Vec<u64> = records.iter().map(|record| record.leg.0).collect();
+    legs.sort_unstable();
+    let double = legs.windows(2).find(|pair| pair[0] == pair[1]);
+    assert_eq!(double, None, "two records of one leg");
+    let began = (counters.incoming + counters.dialled) as usize;
+    assert_eq!(legs.len(), began, "one record a leg");
+    let ours = b2b_testkit::B2B.parse().unwrap_or_else(|_| panic!("an address"));
+    if let Some(fault) = wire::fault(&wire, ours) {
+        panic!("offer and answer: {fault}");
+    }
+    let replayed = which.replays || which.seed % 10 == 0;
+    if replayed {
+        harness.wire = wire.clone();
+        harness.assert_replays();
+    }
+    Outcome {
+        rows: harness.rows().clone(),
+        calls: which.only.as_ref().map_or(world.ends.len(), Vec::len),
+        legs: legs.len(),
+        messages: wire.len(),
+        replayed,
+        panics: counters.panics,
+        late: counters.late,
+    }
+}
