@@ -69,7 +69,7 @@ impl Switch {
             Place::Parking => CallEvent::Park,
             Place::Handler => CallEvent::Release(direction),
         };
-        if place.state() == Some(it.state) || self.advance_call(t, call, event) {
+        if place.state() == Some(it.state) || self.advance_if_legal(t, call, event) {
             return Ok(());
         }
         Err(CallError::WrongState("the call cannot get there from where it is"))

@@ -35,7 +35,7 @@ impl Switch {
             return t.answer_refer(usage, refer, 603);
         }
         let busy = self.calls.get(call).is_none_or(|it| it.dialling.is_some() || it.exchange.is_some());
-        if busy || !self.advance_call(t, call, CallEvent::Transfer) {
+        if busy || !self.advance_if_legal(t, call, CallEvent::Transfer) {
             return t.answer_refer(usage, refer, 491);
         }
         let Some(mut dialling) = self.calls.get_mut(second).and_then(|it| it.dialling.take()) else {

@@ -240,7 +240,8 @@ impl Switch {
             // Who has no handler waits for somebody's command.
             let event =
                 if handled || named { CallEvent::Release(direction) } else { CallEvent::EnterProgram };
-            self.advance_call(t, call, event);
+            // It may be there already, by a program's word.
+            self.advance_if_legal(t, call, event);
         }
     }
 

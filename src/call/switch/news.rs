@@ -75,6 +75,13 @@ impl Switch {
         }
     }
 
+    /// Moves a call where the event has a place in its state. `false`: it has none, and nothing is said of it:
+    /// parties and programs may ask for anything at any moment, only what we do by ourselves is an illegal event.
+    pub(super) fn advance_if_legal(&mut self, t: &Turn<'_>, call: CallId, event: CallEvent) -> bool {
+        let state = self.calls.get(call).map(|it| it.state);
+        state.is_some_and(|state| call_fsm::next(state, event).is_ok()) && self.advance_call(t, call, event)
+    }
+
     /// Moves the bridge of a call.
     pub(super) fn advance_bridge(&mut self, t: &Turn<'_>, call: CallId, event: BridgeEvent) {
         let held_by = self.held_by(call);

@@ -38,7 +38,8 @@ impl Switch {
         // What is recorded of it goes on with who keeps the call.
         self.recording_goes_over(other);
         self.part(t, call);
-        self.advance_call(t, call, CallEvent::EnterProgram);
+        // It may be there already, by a program's word.
+        self.advance_if_legal(t, call, CallEvent::EnterProgram);
         let own = self.call_of_its_own(t, other, call);
         if let Some(it) = self.calls.get_mut(call) {
             (it.a, it.adopted) = (leg, true);

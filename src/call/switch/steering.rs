@@ -73,7 +73,7 @@ impl Switch {
         if let Some((_, other, _)) = self.bridged(leg) {
             self.part(t, call);
             let direction = if inbound { CallDirection::Inbound } else { CallDirection::Outbound };
-            self.advance_call(t, call, CallEvent::Release(direction));
+            self.advance_if_legal(t, call, CallEvent::Release(direction));
             self.leave(t, other, false);
             self.talk_to_us(t, leg);
         } else if held {

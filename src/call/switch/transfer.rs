@@ -68,7 +68,7 @@ impl Switch {
         }
         let target = String::from_utf8_lossy(&to.uri).into_owned();
         let busy = self.calls.get(call).is_none_or(|it| it.dialling.is_some());
-        if busy || !self.advance_call(t, call, CallEvent::Transfer) {
+        if busy || !self.advance_if_legal(t, call, CallEvent::Transfer) {
             return t.answer_refer(usage, refer, 491);
         }
         self.tell(
@@ -109,7 +109,7 @@ impl Switch {
         let busy = |call: CallId| {
             self.calls.get(call).is_none_or(|it| it.dialling.is_some() || it.exchange.is_some())
         };
-        if busy(call) || busy(second) || !self.advance_call(t, call, CallEvent::Merge) {
+        if busy(call) || busy(second) || !self.advance_if_legal(t, call, CallEvent::Merge) {
             return t.answer_refer(usage, refer, 491);
         }
         let target = format!("leg {} of call {}", arrives.0, second.0);
@@ -126,6 +126,12 @@ impl Switch {
         self.leave(t, leaves, true);
         self.leave(t, replaced, false);
         self.refresh(t, call, (arrives, stays), true);
+    }
+
+    /// A transfer has come to nothing: the old parties talk on. A program may have said meanwhile that their call
+    /// is elsewhere.
+    fn talk_on(&mut self, t: &Turn<'_>, call: CallId) {
+        self.advance_if_legal(t, call, CallEvent::TransferFailed);
     }
 
     /// Takes a call's bridge down without ending its legs; its options.
@@ -201,7 +207,7 @@ impl Switch {
     ) -> Result<(), CallError> {
         let (call, stays, _) = self.bridged(leg).ok_or(CallError::WrongState("the leg is in no bridge"))?;
         let busy = self.calls.get(call).is_none_or(|it| it.dialling.is_some());
-        if busy || self.is_sent_away(stays) || !self.advance_call(t, call, CallEvent::Transfer) {
+        if busy || self.is_sent_away(stays) || !self.advance_if_legal(t, call, CallEvent::Transfer) {
             return Err(CallError::WrongState("a transfer is under way"));
         }
         self.tell(
@@ -244,7 +250,7 @@ impl Switch {
         }
         self.tell(t, Event::TransferEnded { call, leg: leaves, status });
         if self.calls.get(call).is_some_and(|it| it.bridge.is_some()) {
-            self.advance_call(t, call, CallEvent::TransferFailed);
+            self.talk_on(t, call);
         } else {
             // Who asked for it has hung up meanwhile.
             self.hang_up(t, stays);
@@ -372,7 +378,7 @@ impl Switch {
         if self.keeps_session(stays) {
             return self.reject(t, leg, 488, "");
         }
-        if busy || !self.advance_call(t, call, CallEvent::Transfer) {
+        if busy || !self.advance_if_legal(t, call, CallEvent::Transfer) {
             return self.reject(t, leg, 491, "");
         }
         self.move_leg(t, leg, call);
@@ -381,7 +387,7 @@ impl Switch {
 
     /// Who was to take a place can have no media.
     pub(super) fn not_replaced(&mut self, t: &mut Turn<'_>, call: CallId, leg: LegId) {
-        self.advance_call(t, call, CallEvent::TransferFailed);
+        self.talk_on(t, call);
         self.reject(t, leg, 500, "");
     }
 
@@ -410,7 +416,7 @@ impl Switch {
                 self.leave(t, replaced, false);
             }
             Err(reply) => {
-                self.advance_call(t, call, CallEvent::TransferFailed);
+                self.talk_on(t, call);
                 self.hang_up_with(t, leg, reply.status, &reply.reason);
             }
         }
