@@ -2,7 +2,7 @@
 
 use std::time::Duration;
 
-use super::{Harness, PartyId, Rows};
+use super::{Harness, PartyId, Row, Rows};
 use b2b_call::switch::SwitchHoldings;
 use b2b_sip::endpoint::Holdings;
 
@@ -33,7 +33,9 @@ impl Harness {
         assert_eq!(self.media.held(), 0, "media endpoints are left");
         assert_eq!(self.media.under_way(), 0, "prompts, digits, music, recordings or rooms are left");
         let counters = self.counters();
-        assert_eq!(counters.illegal, 0, "illegal events");
+        let rows = self.rows().all().into_iter();
+        let illegal: Vec<Row> = rows.filter(|row| !row.is_legal && row.count > 0).collect();
+        assert_eq!(counters.illegal, 0, "illegal events: {illegal:?}");
         assert_eq!(counters.impossible_at, None, "a bug of the switch, in this place");
     }
 

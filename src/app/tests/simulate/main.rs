@@ -34,6 +34,8 @@ asked for. What fails is printed with its seed and the fewest calls that fail as
   --replay      every world's calls are run again from their journals; else those of one in ten
   --world N     one world, of the first seed, of N calls
   --only LIST   of that world only these calls
+  --go-on       a failure is told in a line, and the next world follows
+  --trace       every message is printed
   --twice       every world is run twice and has to send as many messages
 ";
 
@@ -52,6 +54,8 @@ struct Args {
     world: Option<usize>,
     only: Option<Vec<usize>>,
     twice: bool,
+    goes_on: bool,
+    traces: bool,
 }
 
 fn args() -> Result<Args, String> {
@@ -66,6 +70,8 @@ fn args() -> Result<Args, String> {
         world: None,
         only: None,
         twice: false,
+        goes_on: false,
+        traces: false,
     };
     let (mut given, mut has_calls) = (std::env::args().skip(1), false);
     while let Some(name) = given.next() {
@@ -81,6 +87,8 @@ fn args() -> Result<Args, String> {
             "--replay" => args.replays = true,
             "--world" => args.world = Some(number(value()?)?),
             "--twice" => args.twice = true,
+            "--trace" => args.traces = true,
+            "--go-on" => args.goes_on = true,
             "--only" => {
                 args.only =
                     Some(value()?.split(',').map(|it| number(it.to_owned())).collect::<Result<_, _>>()?)
@@ -109,9 +117,18 @@ fn fails(which: &Which) -> Result<Outcome, String> {
     catch_unwind(AssertUnwindSafe(|| live(which))).map_err(|_| LAST.take())
 }
 
-/// The fewest calls of a world that fail too.
-fn shrunk(which: &Which, patience: Duration) -> Which {
+/// What a failure is like, whatever the numbers in it; what is 0 is no failure.
+fn kind(why: &str) -> String {
+    let words = why.split(|it: char| !it.is_alphanumeric()).filter(|it| !it.is_empty());
+    let number = |word: &str| word.bytes().all(|it| it.is_ascii_digit());
+    let words = words.map(|word| if number(word) && word != "0" { "N" } else { word });
+    words.take(30).collect::<Vec<_>>().join(" ")
+}
+
+/// The fewest calls of a world that fail in the same way.
+fn shrunk(which: &Which, why: &str, patience: Duration) -> Which {
     let begun = Instant::now();
+    let same = |which: &Which| fails(which).is_err_and(|it| kind(&it) == kind(why));
     let of = |only: &[usize]| Which { calls: Some(calls(which)), only: Some(only.to_vec()), ..which.clone() };
     let mut left: Vec<usize> = which.only.clone().unwrap_or_else(|| (0..calls(which)).collect());
     let mut size = left.len().div_ceil(2);
@@ -120,7 +137,7 @@ fn shrunk(which: &Which, patience: Duration) -> Which {
         while at < left.len() && left.len() > 1 {
             let end = (at + size).min(left.len());
             let fewer = [&left[..at], &left[end..]].concat();
-            if !fewer.is_empty() && fails(&of(&fewer)).is_err() {
+            if !fewer.is_empty() && same(&of(&fewer)) {
                 left = fewer;
             } else {
                 at = end;
@@ -141,7 +158,7 @@ fn command(which: &Which, name: &str) -> String {
 fn tell_failure(which: &Which, why: &str, name: &str) {
     println!("seed {} failed: {why}", which.seed);
     println!("  {}", command(which, name));
-    let least = shrunk(which, Duration::from_secs(60));
+    let least = shrunk(which, why, Duration::from_secs(60));
     match fails(&least) {
         Err(why) => {
             println!("seed {} with the fewest calls: {why}", which.seed);
@@ -190,10 +207,12 @@ fn main() -> ExitCode {
         calls: args.world,
         only: args.only.clone(),
         replays: args.replays,
+        traces: args.traces,
     };
     let begun = Instant::now();
     let end = args.minutes.map(|minutes| begun + Duration::from_secs_f64(minutes * 60.0));
     let (next, made, failed) = (AtomicU64::new(args.seed), AtomicU64::new(0), AtomicBool::new(false));
+    let wrong = AtomicBool::new(false);
     let total = Mutex::new((Outcome::default(), 0_usize, 0_usize));
     std::thread::scope(|scope| {
         for _ in 0..args.jobs {
@@ -233,6 +252,11 @@ fn main() -> ExitCode {
                             total.1 += 1;
                             total.2 += usize::from(outcome.replayed);
                         }
+                        Err(why) if args.goes_on => {
+                            wrong.store(true, Ordering::Relaxed);
+                            let why = why.replace('\n', " ");
+                            println!("seed {} failed: {}", which.seed, why.get(..300).unwrap_or(&why));
+                        }
                         Err(why) => {
                             failed.store(true, Ordering::Relaxed);
                             let _one_at_a_time = total.lock();
@@ -245,7 +269,9 @@ fn main() -> ExitCode {
     });
     let seconds = begun.elapsed().as_secs_f64();
     let total = total.into_inner().unwrap_or_else(std::sync::PoisonError::into_inner);
-    tell_rows(&total.0.rows);
+    if !failed.load(Ordering::Relaxed) {
+        tell_rows(&total.0.rows);
+    }
     println!("\nmix {name}: {}", args.mix.words());
     println!(
         "{} calls, {} legs, {} messages, {} handlers panicked, {} late events, in {} worlds, of which {} were replayed",
@@ -256,5 +282,5 @@ fn main() -> ExitCode {
         total.0.calls as f64 / seconds,
         total.0.calls as f64 / seconds / args.jobs as f64
     );
-    ExitCode::from(u8::from(failed.into_inner()))
+    ExitCode::from(u8::from(failed.into_inner() || wrong.into_inner()))
 }

@@ -24,22 +24,36 @@ struct Seen<'a> {
     call_id: &'a str,
     cseq: &'a str,
     media: Option<usize>,
+    /// Whether To has a tag.
+    is_inside: bool,
 }
 
 fn seen(text: &str) -> Option<Seen<'_>> {
     let (head, body) = text.split_once("\r\n\r\n")?;
     let mut lines = head.split("\r\n");
     let line = lines.next()?;
-    let (mut call_id, mut cseq) = (None, None);
+    let (mut call_id, mut cseq, mut is_inside) = (None, None, false);
     for field in lines {
         if let Some(value) = field.strip_prefix("Call-ID: ") {
             call_id = Some(value);
         } else if let Some(value) = field.strip_prefix("CSeq: ") {
             cseq = Some(value);
+        } else if let Some(value) = field.strip_prefix("To: ") {
+            is_inside = value.contains(";tag=");
         }
     }
     let media = body.starts_with("v=0").then(|| body.matches("\nm=").count());
-    Some(Seen { line, call_id: call_id?, cseq: cseq?, media })
+    Some(Seen { line, call_id: call_id?, cseq: cseq?, media, is_inside })
+}
+
+/// How many calls the switch has sent an INVITE for.
+pub fn invited(wire: &[Sent], ours: std::net::SocketAddr) -> usize {
+    let of = |sent: &Sent| {
+        let text = std::str::from_utf8(&sent.data).ok()?;
+        let it = seen(text).filter(|it| it.line.starts_with("INVITE ") && !it.is_inside)?;
+        Some(it.call_id.to_owned())
+    };
+    wire.iter().filter(|sent| sent.from == ours).filter_map(of).collect::<HashSet<_>>().len()
 }
 
 /// The first message that does not keep to them, and why.

@@ -7,6 +7,7 @@ use std::time::{Duration, Instant};
 
 use rand::RngExt;
 
+use b2b_call::controller::MediaEvent;
 use b2b_call::recording::RecordingRules;
 use b2b_call::service::DialRequest;
 use b2b_call::switch::SwitchConfig;
@@ -22,7 +23,7 @@ use crate::wire;
 /// After so many ms whoever is still up hangs up.
 const DEADLINE: u64 = 480_000;
 /// Every so many ms it is looked at who hears nothing.
-const LOOK: u64 = 20_000;
+const LOOK: u64 = 40_000;
 
 /// Which world.
 #[derive(Debug, Clone)]
@@ -35,6 +36,8 @@ pub struct Which {
     pub only: Option<Vec<usize>>,
     /// Whether all calls are replayed; else of one world in ten.
     pub replays: bool,
+    /// Whether every message is printed.
+    pub traces: bool,
 }
 
 /// What it came to.
@@ -89,6 +92,8 @@ pub struct World {
     pub is_dead: bool,
     /// Calls whose parties heard nothing when it was last looked at.
     silent: Vec<CallId>,
+    /// Whether the switch knew of no call when it was last looked at.
+    was_idle: bool,
     faults: bool,
 }
 
@@ -148,6 +153,7 @@ impl World {
             unplanned: 0,
             is_dead: false,
             silent: Vec::new(),
+            was_idle: false,
             faults,
         }
     }
@@ -185,11 +191,17 @@ impl World {
             self.does(&what);
             self.react();
             // Nobody is left: time need not pass.
-            if self.harness.is_idle() && self.due.iter().all(|it| matches!(it.0.2, Due::Look | Due::Deadline))
-            {
+            if self.is_quiet() && self.due.iter().all(|it| matches!(it.0.2, Due::Look | Due::Deadline)) {
                 self.due.clear();
             }
         }
+    }
+
+    /// Whether neither the switch nor a living party knows of any call.
+    fn is_quiet(&self) -> bool {
+        let is_dead = |n: usize| n == MORTAL && self.is_dead;
+        let parties = self.parties.iter().enumerate().filter(|(n, _)| !is_dead(*n));
+        self.harness.is_idle() && parties.map(|(_, it)| self.harness.held_by(*it)).all(|it| it.usages == 0)
     }
 
     fn does(&mut self, what: &Due) {
@@ -221,6 +233,16 @@ impl World {
                 for party in self.parties.clone() {
                     for usage in self.harness.up(party) {
                         let _ = self.harness.endpoint(party).bye(now, usage);
+                    }
+                }
+                // Whose party is dead hears nothing of it: media does.
+                let legs: Vec<LegId> = match self.is_dead {
+                    true => self.harness.snapshot().iter().flat_map(|it| &it.legs).map(|it| it.leg).collect(),
+                    false => Vec::new(),
+                };
+                for leg in legs {
+                    if let Some(endpoint) = self.harness.endpoint_of(leg) {
+                        self.harness.media_event(MediaEvent::Timeout { endpoint });
                     }
                 }
                 // Those that ring yet give up by themselves; who answers meanwhile hangs up, too.
@@ -278,6 +300,16 @@ impl World {
 
     /// Who is joined hears the other one: a moment may pass in which media is not joined yet, and no more.
     fn look(&mut self) {
+        let is_idle = self.harness.is_idle();
+        if std::mem::replace(&mut self.was_idle, is_idle) && is_idle {
+            for (n, party) in self.parties.iter().enumerate().filter(|(n, _)| *n != MORTAL || !self.is_dead) {
+                assert_eq!(
+                    self.harness.up(*party),
+                    [],
+                    "party {n} is in a call that the switch knows nothing of"
+                );
+            }
+        }
         if self.faults {
             return;
         }
@@ -299,6 +331,11 @@ impl World {
     }
 }
 
+/// Where the switch is.
+fn ours() -> std::net::SocketAddr {
+    b2b_testkit::B2B.parse().unwrap_or_else(|_| panic!("an address"))
+}
+
 /// Lives through a world.
 ///
 /// # Panics
@@ -309,6 +346,20 @@ pub fn live(which: &Which) -> Outcome {
     let mut harness = world.harness;
     harness.run(Duration::from_secs(400));
     let wire = std::mem::take(&mut harness.wire);
+    if which.traces {
+        for sent in &wire {
+            let of = |name| sent.field(name).unwrap_or_default();
+            let sdp = if sent.text().contains("\r\n\r\nv=0") { "+sdp" } else { "" };
+            let (line, cseq, id) = (sent.line(), of("CSeq"), of("Call-ID"));
+            println!(
+                "{:>9.3} {} > {} {line} [{cseq}] {} {sdp}",
+                sent.at.as_secs_f64(),
+                sent.from,
+                sent.to,
+                &id[..8]
+            );
+        }
+    }
     harness.assert_nothing_held();
     for (n, party) in world.parties.iter().enumerate() {
         // Who is dead knows nothing of the end of its calls.
@@ -326,10 +377,11 @@ pub fn live(which: &Which) -> Outcome {
     legs.sort_unstable();
     let double = legs.windows(2).find(|pair| pair[0] == pair[1]);
     assert_eq!(double, None, "two records of one leg");
-    let began = (counters.incoming + counters.dialled) as usize;
-    assert_eq!(legs.len(), began, "one record a leg");
-    let ours = b2b_testkit::B2B.parse().unwrap_or_else(|_| panic!("an address"));
-    if let Some(fault) = wire::fault(&wire, ours) {
+    let invited = wire::invited(&wire, ours());
+    // Who was refused before an INVITE was sent has no leg on the wire.
+    assert!(legs.len() >= counters.incoming as usize + invited, "{} records", legs.len());
+    assert!(legs.len() <= (counters.incoming + counters.dialled) as usize, "{} records", legs.len());
+    if let Some(fault) = wire::fault(&wire, ours()) {
         panic!("offer and answer: {fault}");
     }
     let replayed = which.replays || which.seed % 10 == 0;
