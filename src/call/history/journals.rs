@@ -49,6 +49,11 @@ impl CallHistory {
         }
     }
 
+    /// Calls that there is a history of.
+    pub(crate) fn known(&self) -> Vec<CallId> {
+        self.entries.keys().copied().collect()
+    }
+
     fn journal_of(&self, call: CallId) -> CallId {
         let mut call = call;
         // One that has met another one may meet a third.

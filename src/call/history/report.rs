@@ -186,6 +186,11 @@ impl Unjudged {
         }
     }
 
+    /// Without verdicts: its media was none.
+    pub(crate) fn without_media(self) -> Report {
+        self.report
+    }
+
     /// With the verdicts.
     pub fn judged(self) -> Report {
         let Unjudged { now, start, mut report, talks } = self;

@@ -126,6 +126,7 @@ fn an_account_of_the_call_is_there_after_the_run() {
     let reports = replay.reports();
     let ladder = reports.first().expect("a report").timeline.view().to_string();
     assert!(ladder.contains("-- INVITE (offer)") && ladder.contains("bridged"), "{ladder}");
+    assert!(!ladder.contains("verdict"), "there was no media: {ladder}");
 }
 
 #[test]
