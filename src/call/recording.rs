@@ -12,9 +12,10 @@ pub use b2b_media::recording::recover;
 const APART: Duration = Duration::from_secs(3);
 
 /// What a switch is told of recordings.
-#[derive(Debug, Clone, PartialEq, Eq)]
+#[derive(Debug, Clone, PartialEq, Eq, serde::Serialize, serde::Deserialize)]
 pub struct RecordingRules {
-    /// Where files go: into a folder of the day.
+    /// Where files go: into a folder of the day. Written down nowhere.
+    #[serde(skip)]
     pub folder: PathBuf,
     /// Left and right; else what the party of leg A says.
     pub stereo: bool,

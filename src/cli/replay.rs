@@ -3,7 +3,7 @@
 use std::ffi::OsString;
 use std::fmt::Write as _;
 use std::path::PathBuf;
-use std::time::Duration;
+use std::time::{Duration, Instant};
 
 use clap::{CommandFactory, FromArgMatches, Parser};
 
@@ -78,7 +78,7 @@ impl Replay {
             return Ok(Said { text: as_test(&file.unwrap_or_default()), is_same: true });
         }
         let (is_cut, program) = (journal.is_cut, journal.begin.program.clone());
-        let (mut run, mut said, mut other) = (Run::new(journal), String::new(), None);
+        let (mut run, mut said, mut other) = (Run::new(journal, Instant::now()), String::new(), None);
         let replayed = run.run(&mut |shown| {
             if let (None, Shown::Sent { message, same: Some(false), .. }) = (&other, &shown) {
                 other = Some(String::from_utf8_lossy(message).into_owned());

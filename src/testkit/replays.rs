@@ -1,5 +1,7 @@
 //! Calls run again from their journals.
 
+use std::time::Instant;
+
 use super::Harness;
 use b2b_call::journal::redaction::redacted;
 use b2b_call::journal::{Journal, digest};
@@ -36,7 +38,7 @@ impl Harness {
             return;
         }
         let (was, mut other, mut count) = (journal.sent.clone(), None, 0);
-        let replayed = Replay::new(journal).run(&mut |shown| {
+        let replayed = Replay::new(journal, Instant::now()).run(&mut |shown| {
             if let Shown::Sent { message, same, .. } = shown {
                 if same == Some(false) {
                     other.get_or_insert((message, count));
@@ -70,7 +72,7 @@ impl Harness {
 pub fn assert_replayed(journal: &str) {
     let journal = Journal::parse(journal).unwrap_or_else(|error| panic!("{error}"));
     let mut other = None;
-    let replayed = Replay::new(journal).run(&mut |shown| {
+    let replayed = Replay::new(journal, Instant::now()).run(&mut |shown| {
         if let (None, Shown::Sent { message, same: Some(false), .. }) = (&other, &shown) {
             other = Some(String::from_utf8_lossy(message).into_owned());
         }

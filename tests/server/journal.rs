@@ -1,5 +1,7 @@
 //! Journals of calls: each is fetched from the real server, and the call is run again from it.
 
+use std::time::Instant;
+
 use b2b_call::journal::Journal;
 use b2b_call::switch::replay::Replay;
 
@@ -32,7 +34,7 @@ fn assert_replays(journal: &str) {
     let read = Journal::parse(journal).unwrap_or_else(|error| panic!("{error}\n{journal}"));
     assert!(!read.is_cut && !read.sent.is_empty());
     let sent = read.sent.len();
-    let replayed = Replay::new(read).run(&mut |_| ());
+    let replayed = Replay::new(read, Instant::now()).run(&mut |_| ());
     assert!(replayed.differs.is_none(), "{:?}\n{journal}", replayed.differs);
     assert_eq!((replayed.same, replayed.unsent), (sent, 0), "{journal}");
 }

@@ -4,7 +4,7 @@
 //! Lines of JSON. Each that begins a turn has its moment in `at`, in microseconds since the call began, and in `n`
 //! its place among the turns of all calls:
 //! a message (`received`), a command (`command`), what happened to media (`media`), an answer to what had to
-//! wait (`answered`), or nothing but that time has passed (`tick`). What a turn is told on its way follows
+//! wait (`answered`) or that it is waited for no more (`dropped`), or nothing but that time has passed (`tick`). What a turn is told on its way follows
 //! it as `fact`, in the order in which it asks: what admission control, a handler, a resolver, media or chance
 //! have said. `begin` says what the call was configured with, `by` a way that messages take.
 //!
@@ -25,14 +25,16 @@ use serde::{Deserialize, Serialize};
 use serde_json::Value;
 
 use super::controller::json::octets;
+use super::recording::RecordingRules;
+use super::switch::SwitchConfig;
 use b2b_sip::endpoint::{EndpointConfig, Flow};
 use b2b_sip::msg::veil::without_secrets;
 
 /// Of the format; another one is not read.
 pub const VERSION: u32 = 1;
 
-/// What comes up so soon after something is of the same turn.
-const SAME_TURN: Duration = Duration::from_millis(1);
+/// How long a message may take from the sockets to the calls. One of which nothing comes up (100) begins no turn.
+const COMES_UP: Duration = Duration::from_millis(20);
 
 /// No call lasts for a month, in microseconds.
 const LONGEST_US: u64 = 30 * 86_400 * 1_000_000;
@@ -55,8 +57,8 @@ pub struct Begin {
     pub domain: String,
     /// How long it may last from its answer on; none: without end.
     pub max_duration: Option<Duration>,
-    /// Whether calls are recorded where nobody names a file.
-    pub records: bool,
+    /// How calls are recorded where nobody names a file; none: they are not.
+    pub records: Option<RecordingRules>,
 }
 
 /// What began a turn.
@@ -70,13 +72,19 @@ pub enum Input {
         seed: Option<[u8; 32]>,
         /// As on the wire.
         message: Bytes,
+        /// What the endpoint tells of it comes up at once; else it has a line of its own.
+        up: bool,
     },
+    /// The endpoint tells something.
+    Event,
     /// Somebody commands.
     Command(Value),
     /// Something happened to media.
     Media(Value),
     /// What had to wait is answered: the number of the request, and the answer.
     Answered(u64, Value),
+    /// What had to wait is waited for no more: the number of the request.
+    Dropped(u64),
     /// Time has passed.
     Tick,
 }
@@ -107,8 +115,10 @@ pub(super) struct Pages {
     last: Instant,
     /// The place of the turn among those of all calls.
     pub turns: u64,
-    /// The last line was a message, of which nothing has come up yet.
+    /// A message has come, of which nothing has come up yet.
     fresh: bool,
+    /// No other turn has begun since.
+    alone: bool,
     lines: Vec<u8>,
     flows: Vec<Flow>,
     full: bool,
@@ -117,6 +127,9 @@ pub(super) struct Pages {
 #[derive(Serialize)]
 struct ReceivedLine<'a> {
     by: usize,
+    /// Nothing had come up of the one before it.
+    #[serde(skip_serializing_if = "std::ops::Not::not")]
+    with: bool,
     #[serde(skip_serializing_if = "Option::is_none")]
     seed: Option<[u8; 32]>,
     #[serde(with = "octets")]
@@ -127,9 +140,19 @@ struct ReceivedLine<'a> {
 struct ReceivedRead {
     by: usize,
     #[serde(default)]
+    with: bool,
+    #[serde(default)]
+    up: Option<bool>,
+    #[serde(default)]
     seed: Option<[u8; 32]>,
     #[serde(deserialize_with = "octets::deserialize")]
     message: Bytes,
+}
+
+#[derive(Serialize, Deserialize)]
+struct EventLine {
+    /// Nothing had come up of the message before it.
+    held: bool,
 }
 
 #[derive(Serialize, Deserialize)]
@@ -148,82 +171,112 @@ impl Pages {
     /// Of a call that begins now.
     pub fn new(now: Instant, begin: &Begin) -> Self {
         let (lines, flows) = (Vec::with_capacity(4_096), Vec::new());
-        let mut pages = Pages { start: now, last: now, turns: 0, fresh: false, lines, flows, full: false };
+        let mut pages =
+            Pages { start: now, last: now, turns: 0, fresh: false, alone: false, lines, flows, full: false };
         pages.line(None, "begin", begin);
         pages
     }
 
-    /// Something begins a turn now; it has a line of its own unless one that is there has begun it.
-    pub fn turn(&mut self, now: Instant) {
-        let is_told = std::mem::take(&mut self.fresh) || now.saturating_duration_since(self.last) < SAME_TURN;
-        match is_told {
-            true => self.last = now,
-            false => self.line(Some(now), "tick", &()),
+    /// The endpoint has something to tell. Mostly it comes of the message whose line is the last one, and needs none
+    /// of its own.
+    pub fn event(&mut self, now: Instant) {
+        let soon = now.saturating_duration_since(self.last) < COMES_UP;
+        let held = std::mem::take(&mut self.fresh);
+        if !(held && self.alone && soon) {
+            self.line(Some(now), "event", &EventLine { held });
         }
     }
 
+    /// A timer of the calls fires.
+    pub fn tick(&mut self, now: Instant) {
+        self.line(Some(now), "tick", &());
+    }
+
     pub fn received(&mut self, at: Instant, flow: &Flow, message: &[u8]) {
-        let by = self.way(flow);
-        self.line(Some(at), "received", &ReceivedLine { by, seed: None, message });
-        self.fresh = true;
+        self.message(at, None, flow, message);
     }
 
     /// The INVITE of who calls; `seed`: where the identifiers of its dialog come from.
     pub fn began(&mut self, at: Instant, seed: Option<[u8; 32]>, flow: &Flow, invite: &[u8]) {
-        let by = self.way(flow);
-        self.line(Some(at), "received", &ReceivedLine { by, seed, message: invite });
+        self.message(at, seed, flow, invite);
+        // It is told of already.
+        self.fresh = false;
+    }
+
+    fn message(&mut self, at: Instant, seed: Option<[u8; 32]>, flow: &Flow, message: &[u8]) {
+        let (by, with) = (self.way(flow), self.fresh);
+        self.line(Some(at), "received", &ReceivedLine { by, with, seed, message });
+        (self.fresh, self.alone) = (true, true);
     }
 
     /// Takes in what has come into another call, each turn at its place.
     pub fn join(&mut self, other: &Pages) {
         let start = self.start.min(other.start);
-        let mut turns: Vec<((u64, u64), Vec<Value>)> = Vec::new();
+        let mut turns: Vec<Joined> = Vec::new();
         let mut begin = None;
-        for pages in [&*self, other] {
-            let later = pages.start.saturating_duration_since(start).as_micros() as u64;
-            let own = (pages.start == start).then_some(());
-            let before = if std::ptr::eq(pages, other) { self.flows.len() } else { 0 };
-            for mut line in pages.text().lines().filter_map(|line| serde_json::from_str::<Value>(line).ok()) {
-                let Some(fields) = line.as_object_mut() else { continue };
-                if fields.contains_key("begin") {
-                    begin = own.map_or(begin.take(), |()| Some(line));
-                    continue;
-                }
-                if fields.contains_key("by") {
-                    continue;
-                }
-                for kind in ["received", "sent"] {
-                    if let Some(by) = fields.get_mut(kind).and_then(|it| it.get_mut("by")) {
-                        *by = (by.as_u64().unwrap_or_default() + before as u64).into();
-                    }
-                }
-                match fields.get_mut("at") {
-                    Some(at) => {
-                        let moment = at.as_u64().unwrap_or_default() + later;
-                        *at = moment.into();
-                        let n = fields.get("n").and_then(Value::as_u64).unwrap_or_default();
-                        turns.push(((moment, n), vec![line]));
-                    }
-                    None => match turns.last_mut() {
-                        Some((_, lines)) => lines.push(line),
-                        None => turns.push(((later, 0), vec![line])),
-                    },
-                }
+        for (pages, ways) in [(&*self, 0), (other, self.flows.len())] {
+            let own = pages.joined(start, ways, &mut turns);
+            if pages.start == start {
+                begin = own.or(begin);
             }
         }
-        turns.sort_by_key(|(place, _)| *place);
+        turns.sort_by_key(|turn| turn.place);
         self.start = start;
         self.flows.extend_from_slice(&other.flows);
         self.lines.clear();
         let ways = self.flows.iter().map(|flow| serde_json::json!({ "by": flow }));
         let head: Vec<Value> = begin.into_iter().chain(ways).collect();
-        for line in head.iter().chain(turns.iter().flat_map(|(_, lines)| lines)) {
+        for line in head.iter().chain(turns.iter().flat_map(|turn| &turn.lines)) {
             if serde_json::to_writer(&mut self.lines, line).is_ok() {
                 self.lines.push(b'\n');
             }
         }
         self.last = self.last.max(other.last);
         self.full |= other.full;
+        (self.fresh, self.alone) = (false, false);
+    }
+
+    /// Its turns as they stand among those of another one; gives its beginning. `ways`: how many ways that one has.
+    fn joined(&self, start: Instant, ways: usize, turns: &mut Vec<Joined>) -> Option<Value> {
+        let later = self.start.saturating_duration_since(start).as_micros() as u64;
+        let (mut begin, mut waits) = (None, None);
+        let text = self.text();
+        for mut line in text.lines().filter_map(|line| serde_json::from_str::<Value>(line).ok()) {
+            let Some(fields) = line.as_object_mut() else { continue };
+            if fields.contains_key("begin") {
+                begin = Some(line);
+                continue;
+            }
+            if fields.contains_key("by") {
+                continue;
+            }
+            for kind in ["received", "sent"] {
+                if let Some(by) = fields.get_mut(kind).and_then(|it| it.get_mut("by")) {
+                    *by = (by.as_u64().unwrap_or_default() + ways as u64).into();
+                }
+            }
+            // What follows a message is no longer what has followed it here.
+            let follows = [("received", "with"), ("event", "held")];
+            if let Some((kind, flag)) = follows.into_iter().find(|(kind, _)| fields.contains_key(*kind)) {
+                let held = fields.get(kind).and_then(|it| it.get(flag)).is_some_and(|it| *it == true);
+                came_up(turns, waits.take(), !held);
+                let is_known = fields.get(kind).is_some_and(|it| it.get("up").is_some());
+                waits = (kind == "received" && !is_known).then_some(turns.len());
+            }
+            let at = fields.get_mut("at").map(|at| {
+                let moment = at.as_u64().unwrap_or_default() + later;
+                *at = moment.into();
+                moment
+            });
+            let n = fields.get("n").and_then(Value::as_u64).unwrap_or_default();
+            match (at, turns.last_mut()) {
+                (Some(at), _) => turns.push(Joined { place: (at, n), lines: vec![line] }),
+                (None, Some(turn)) => turn.lines.push(line),
+                (None, None) => turns.push(Joined { place: (later, 0), lines: vec![line] }),
+            }
+        }
+        came_up(turns, waits, !self.fresh);
+        begin
     }
 
     pub fn sent(&mut self, flow: &Flow, message: &[u8]) {
@@ -276,7 +329,7 @@ impl Pages {
         let before = self.lines.len();
         self.lines.push(b'{');
         if let Some(at) = at {
-            self.last = at;
+            (self.last, self.alone) = (at, false);
             let us = at.saturating_duration_since(self.start).as_micros();
             self.lines.extend_from_slice(b"\"at\":");
             self.lines.extend_from_slice(us.to_string().as_bytes());
@@ -295,6 +348,22 @@ impl Pages {
                 tracing::debug!("a journal's {kind}: {error}");
             }
         }
+    }
+}
+
+/// A turn of one of two journals.
+struct Joined {
+    /// Its moment, and its place among the turns of all calls.
+    place: (u64, u64),
+    /// Its own, and what follows it.
+    lines: Vec<Value>,
+}
+
+/// Whether something came up of this message at once.
+fn came_up(turns: &mut [Joined], of: Option<usize>, up: bool) {
+    let line = of.and_then(|at| turns.get_mut(at)?.lines.first_mut()?.get_mut("received"));
+    if let Some(Value::Object(received)) = line {
+        received.insert("up".to_owned(), up.into());
     }
 }
 
@@ -350,6 +419,8 @@ impl Journal {
     pub fn parse(text: &str) -> Result<Self, JournalError> {
         let (mut begin, mut sent, mut flows) = (None, Vec::new(), Vec::new());
         let mut turns = VecDeque::<Recorded>::new();
+        // The place of the last message, until it is known whether something came up of it at once.
+        let mut waits = None;
         let mut is_cut = false;
         for (index, line) in text.lines().enumerate() {
             let bad = |why: String| JournalError::Line { line: index + 1, why };
@@ -387,14 +458,22 @@ impl Journal {
                     continue;
                 }
                 "received" => {
-                    let ReceivedRead { by, seed, message } = of(value).map_err(bad)?;
-                    Input::Received { flow: way(&flows, by)?, seed, message }
+                    let ReceivedRead { by, with, up, seed, message } = of(value).map_err(bad)?;
+                    settle(&mut turns, waits.take(), with);
+                    waits = up.is_none().then_some(turns.len());
+                    Input::Received { flow: way(&flows, by)?, seed, message, up: up.unwrap_or(true) }
                 }
                 "command" => Input::Command(value),
                 "media" => Input::Media(value),
                 "answered" => {
                     let AnsweredLine { request, answer } = of(value).map_err(bad)?;
                     Input::Answered(request, answer)
+                }
+                "dropped" => Input::Dropped(of(value).map_err(bad)?),
+                "event" => {
+                    let EventLine { held } = of(value).map_err(bad)?;
+                    settle(&mut turns, waits.take(), held);
+                    Input::Event
                 }
                 "tick" => Input::Tick,
                 other => return Err(bad(format!("'{other}' is not known"))),
@@ -416,28 +495,29 @@ impl Journal {
     }
 }
 
+/// Whether what the endpoint had to tell of a message came up at once is known by what came next.
+fn settle(turns: &mut VecDeque<Recorded>, of: Option<usize>, held: bool) {
+    if let Some(Recorded { input: Input::Received { up, .. }, .. }) = of.and_then(|at| turns.get_mut(at)) {
+        *up = !held;
+    }
+}
+
 fn of<T: DeserializeOwned>(value: Value) -> Result<T, String> {
     serde_json::from_value(value).map_err(|error| error.to_string())
 }
 
 impl Begin {
     /// A call that begins now, in this program.
-    pub(super) fn now(
-        wall: SystemTime,
-        endpoint: &EndpointConfig,
-        domain: &str,
-        max_duration: Option<Duration>,
-        records: bool,
-    ) -> Self {
+    pub(super) fn now(wall: SystemTime, endpoint: EndpointConfig, config: &SwitchConfig) -> Self {
         let wall_us = wall.duration_since(UNIX_EPOCH).unwrap_or_default().as_micros();
         Begin {
             version: VERSION,
             program: concat!("b2b ", env!("CARGO_PKG_VERSION")).to_owned(),
             wall_us: u64::try_from(wall_us).unwrap_or(u64::MAX),
-            endpoint: endpoint.clone(),
-            domain: domain.to_owned(),
-            max_duration,
-            records,
+            endpoint,
+            domain: config.domain.clone(),
+            max_duration: config.max_duration,
+            records: config.recording.as_deref().cloned(),
         }
     }
 }

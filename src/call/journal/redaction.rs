@@ -24,8 +24,9 @@ pub fn redacted(journal: &str) -> String {
             shown.push('\n');
             continue;
         };
-        let records = &value["begin"]["records"];
-        codes.awaited |= records.as_bool().unwrap_or(false);
+        if let Some(rules) = value.pointer("/begin/records") {
+            codes.rules = serde_json::from_value(rules.clone()).unwrap_or_default();
+        }
         match cover(&mut value, &mut codes) {
             true => shown.push_str(&value.to_string()),
             false => shown.push_str(line),
@@ -142,8 +143,8 @@ fn call_id(message: &[u8]) -> String {
 /// What parties press to have their call recorded is no secret, and the call would run another way without it.
 #[derive(Default)]
 struct Codes {
-    /// The call is one where it counts.
-    awaited: bool,
+    /// Where there are codes.
+    rules: Option<RecordingRules>,
     /// What each party has pressed last.
     pressed: HashMap<String, String>,
 }
@@ -161,12 +162,12 @@ impl Codes {
             (Some(mark), _) => pressed.push(mark),
             (None, key) => pressed.push_str(key),
         }
-        let rules = RecordingRules::new("");
         let is = |code: &str| {
             let before = code.get(..code.len().saturating_sub(1)).unwrap_or_default();
             pressed.ends_with(code) && before.chars().all(|key| matches!(key, '*' | '#'))
         };
-        if mark.is_some() || self.awaited && (is(&rules.code) || is(&rules.pause_code)) {
+        let awaited = self.rules.as_ref().is_some_and(|rules| is(&rules.code) || is(&rules.pause_code));
+        if mark.is_some() || awaited {
             return key.to_owned();
         }
         let is_key = |octet: u8| octet.is_ascii_digit() || matches!(octet.to_ascii_uppercase(), b'A'..=b'D');
@@ -228,7 +229,7 @@ mod tests {
 
     #[test]
     fn a_line_without_a_secret_stays_as_it_was_written() {
-        let text = "{\"begin\":{\"version\":1,\"domain\":\"b\",\"records\":false}}\n{\"at\":1,\"n\":2,\"tick\":null}\n\
+        let text = "{\"begin\":{\"version\":1,\"domain\":\"b\",\"records\":null}}\n{\"at\":1,\"n\":2,\"tick\":null}\n\
             {\"fact\":{\"seed\":[1,2,255]}}\n{\"fact\":{\"found\":[]}}\n{\"sent\":{\"by\":0,\"digest\":18446744073709551615}}\n";
         assert_eq!(redacted(text), text);
         assert_eq!(redacted("no line\n"), "{\"left_out\":true}\n");
@@ -264,7 +265,7 @@ mod tests {
 
     #[test]
     fn codes_for_recordings_stay_where_they_are_awaited() {
-        for (records, expected) in [(true, "*1*0"), (false, "*0*0")] {
+        for (records, expected) in [(Some(RecordingRules::new("")), "*1*0"), (None, "*0*0")] {
             let begin = json!({ "begin": { "version": 1, "records": records } });
             // Another party presses between them.
             let keys = [("a", "*"), ("b", "1"), ("a", "1"), ("a", "*"), ("a", "7")];

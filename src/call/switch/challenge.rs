@@ -21,8 +21,8 @@ struct Credentials(#[serde(with = "crate::controller::json::fields")] HeaderFiel
 impl Switch {
     /// The dialog of a leg is there: where its gateway has credentials, challenges inside of it come here.
     pub(super) fn answers_challenges(&mut self, t: &mut Turn<'_>, leg: LegId, usage: UsageId) {
-        let Some(party) = self.known_gateway(leg) else { return };
-        if self.fact("has credentials", |it| it.admission.has_credentials(&party))
+        if let Some(party) = self.known_gateway(leg)
+            && self.fact("has credentials", |it| it.admission.has_credentials(&party))
             && let Err(error) = t.sip.authorizes_inside(usage)
         {
             tracing::debug!("leg {}: {error}", leg.0);

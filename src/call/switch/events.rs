@@ -40,7 +40,7 @@ impl Switch {
             }
             Event::Usage { usage, event } => match self.calls.of_usage(usage) {
                 Some(leg) => {
-                    self.about_timer(t.now, self.calls.leg(leg).map(|it| it.call));
+                    self.about_event(t.now, self.calls.leg(leg).map(|it| it.call));
                     self.usage_event(t, leg, event);
                 }
                 None => self.stray(t, usage, event),

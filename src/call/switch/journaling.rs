@@ -5,7 +5,7 @@
 //! meet have one journal.
 
 use std::collections::VecDeque;
-use std::time::{Duration, Instant};
+use std::time::Instant;
 
 use serde::de::DeserializeOwned;
 use serde::{Deserialize, Serialize};
@@ -17,7 +17,7 @@ use crate::controller::MediaEvent;
 use crate::journal::{Begin, Pages};
 use crate::service::Watched;
 use crate::{BridgeId, CallId, LegId};
-use b2b_sip::endpoint::{HopRule, UsageId};
+use b2b_sip::endpoint::{EndpointConfig, HopRule, UsageId};
 use b2b_sip::net::tap::{Direction, Seen};
 
 /// Whether what comes is written down.
@@ -36,15 +36,12 @@ pub(super) enum Journaling {
 #[derive(Debug, Default)]
 pub(super) struct Facts {
     pub told: VecDeque<Value>,
-    /// Those of the turns behind this one that no input begins: they may be of this one.
-    pub later: VecDeque<VecDeque<Value>>,
     /// Where the turn has asked for something else than the journal has.
     pub missed: Option<String>,
 }
 
 impl Facts {
     fn next<T: DeserializeOwned>(&mut self, what: &'static str) -> Option<T> {
-        self.take_later();
         let found = self.told.pop_front();
         let is = match &found {
             Some(Value::Object(fields)) => fields.keys().next().map_or("nothing", String::as_str),
@@ -62,16 +59,7 @@ impl Facts {
         value
     }
 
-    fn take_later(&mut self) {
-        while self.told.is_empty()
-            && let Some(later) = self.later.pop_front()
-        {
-            self.told = later;
-        }
-    }
-
-    fn has(&mut self, what: &str) -> bool {
-        self.take_later();
+    fn has(&self, what: &str) -> bool {
         matches!(self.told.front(), Some(Value::Object(fields)) if fields.contains_key(what))
     }
 }
@@ -145,10 +133,7 @@ impl Switch {
     /// The same if it is the next one.
     pub(super) fn reads_next<T: DeserializeOwned>(&mut self, what: &'static str) -> Option<T> {
         match &mut self.journaling {
-            Journaling::Reads(facts) => match facts.has(what) {
-                true => facts.next(what),
-                false => None,
-            },
+            Journaling::Reads(facts) if facts.has(what) => facts.next(what),
             _ => None,
         }
     }
@@ -190,11 +175,19 @@ impl Switch {
         }
     }
 
-    /// The same, and no message has begun the turn.
+    /// The same, and the endpoint tells something.
+    pub(super) fn about_event(&mut self, now: Instant, call: Option<CallId>) {
+        self.about(call);
+        if let Some(pages) = self.pages() {
+            pages.event(now);
+        }
+    }
+
+    /// The same, and a timer of the calls has begun the turn.
     pub(super) fn about_timer(&mut self, now: Instant, call: Option<CallId>) {
         self.about(call);
         if let Some(pages) = self.pages() {
-            pages.turn(now);
+            pages.tick(now);
         }
     }
 
@@ -202,17 +195,18 @@ impl Switch {
     /// `first` writes what has begun it.
     pub(super) fn open_history(&mut self, t: &Turn<'_>, call: CallId, first: impl FnOnce(&mut Pages)) {
         self.history.open(call, t.now, t.wall);
-        let Journaling::Writes(about) = &mut self.journaling else { return };
-        match *about {
-            Some(with) => self.history.share_journal(call, with),
-            None => {
+        match &mut self.journaling {
+            Journaling::Writes(Some(with)) => self.history.share_journal(call, *with),
+            Journaling::Writes(about) => {
                 *about = Some(call);
-                let (limit, records) = (self.config.max_duration, self.config.recording.is_some());
-                let begin = Begin::now(t.wall, t.sip.config(), &self.config.domain, limit, records);
+                let advertised = t.sip.advertised().to_vec();
+                let endpoint = EndpointConfig { advertised, ..t.sip.config().clone() };
+                let begin = Begin::now(t.wall, endpoint, &self.config);
                 let mut pages = Pages::new(t.now, &begin);
                 first(&mut pages);
                 self.history.keep_journal(call, pages);
             }
+            Journaling::Off | Journaling::Reads(_) => {}
         }
         self.writes("call", &call);
     }
@@ -315,6 +309,14 @@ impl Switch {
         }
     }
 
+    /// What had to wait is waited for no more: its number is free.
+    pub(super) fn journal_drop(&mut self, t: &Turn<'_>, call: Option<CallId>, request: u64) {
+        self.about(call);
+        if let Some(pages) = self.pages() {
+            pages.input(t.now, "dropped", &request);
+        }
+    }
+
     /// The call that a command changes; none: it changes none, or begins one.
     fn concerned(&self, command: &Command) -> Option<CallId> {
         let leg = match command {
@@ -363,6 +365,3 @@ impl Switch {
         self.history.journal(call)
     }
 }
-
-/// How far the moments of a journal are believed: a timer that is due longer than this before a turn had fired.
-pub(super) const SLACK: Duration = Duration::from_millis(100);

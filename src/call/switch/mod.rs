@@ -288,7 +288,10 @@ impl Switch {
             if !call.queued.matches(at) {
                 continue;
             }
-            self.about_timer(t.now, Some(id));
+            // It may have been looked at on the way only.
+            if call.next_timeout().is_some_and(|at| at <= t.now) {
+                self.about_timer(t.now, Some(id));
+            }
             self.call_timeout(t, id);
             self.arm(t.now, id);
         }

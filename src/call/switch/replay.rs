@@ -10,7 +10,7 @@ use serde_json::Value;
 
 use super::admission::AdmitAll;
 use super::command::Command;
-use super::journaling::{Facts, Journaling, SLACK};
+use super::journaling::{Facts, Journaling};
 use super::waiting::Waits;
 use super::{Switch, SwitchConfig, SwitchParts, Turn};
 use crate::controller::{
@@ -20,14 +20,16 @@ use crate::handler::{ApplicationHandler, HandlerAction, HandlerFuture, IncomingC
 use crate::history::Report;
 use crate::journal::{self, Input, Journal, Recorded, Sent};
 use crate::lookup::{LookupFuture, LookupRequest, Resolver};
-use crate::recording::RecordingRules;
 use crate::service::CallService;
-use b2b_sip::endpoint::{Endpoint, EndpointConfig, Flow, Input as SipInput, Output};
+use b2b_sip::endpoint::{Endpoint, EndpointConfig, Event, Flow, Input as SipInput, Output};
 use b2b_sip::msg::{Limits, Message, Transport};
 use b2b_sip::net::tap::{Direction, Seen};
 
 /// How long after the last line what was sent may still come by itself: the longest retransmission.
 const AFTER: Duration = Duration::from_secs(64);
+
+/// A timer of the endpoint that was due so long before a turn has fired before it.
+const SLACK: Duration = Duration::from_millis(100);
 
 /// Something that the run has done, for who looks on.
 #[derive(Debug)]
@@ -91,6 +93,8 @@ pub struct Replay {
     now: Instant,
     wall: SystemTime,
     journal: Journal,
+    /// What the endpoint has to tell.
+    held: VecDeque<Event>,
     /// Of those that were sent, the ones that have not been sent again.
     missing: VecDeque<Sent>,
     /// Messages so far.
@@ -100,14 +104,13 @@ pub struct Replay {
 }
 
 impl Replay {
-    /// The call of this journal, before it begins.
-    pub fn new(journal: Journal) -> Self {
-        let start = Instant::now();
+    /// The call of this journal, before it begins; `start` is the moment that stands for its beginning.
+    pub fn new(journal: Journal, start: Instant) -> Self {
         let begin = &journal.begin;
         let config = SwitchConfig {
             domain: begin.domain.clone(),
             max_duration: begin.max_duration,
-            recording: begin.records.then(|| Arc::new(RecordingRules::new(""))),
+            recording: begin.records.clone().map(Arc::new),
             ..SwitchConfig::default()
         };
         let parts = SwitchParts {
@@ -123,7 +126,8 @@ impl Replay {
         let endpoint = Endpoint::new(EndpointConfig { timers: Default::default(), ..begin.endpoint.clone() });
         let (wall, missing) = (journal.began(), journal.sent.iter().copied().collect());
         let (sent, same, differs) = (0, 0, None);
-        Replay { endpoint, switch, start, now: start, wall, journal, missing, sent, same, differs }
+        let held = VecDeque::new();
+        Replay { endpoint, switch, start, now: start, wall, journal, held, missing, sent, same, differs }
     }
 
     /// Runs it to the end of its journal, or to where it leaves it.
@@ -141,13 +145,9 @@ impl Replay {
                 break;
             }
             self.now = self.now.max(moment);
-            let ticks = self.journal.turns.iter().take_while(|turn| matches!(turn.input, Input::Tick));
-            let later: VecDeque<_> = ticks.map(|turn| turn.facts.clone()).collect();
-            let ticks = later.len();
-            self.switch.journaling = Journaling::Reads(Facts { told: facts, later, missed: None });
+            self.switch.journaling = Journaling::Reads(Facts { told: facts, missed: None });
             self.take(input, sees);
-            self.drain(sees);
-            self.settle(ticks);
+            self.settle();
             if self.differs.is_some() {
                 break;
             }
@@ -172,28 +172,37 @@ impl Replay {
     }
 
     fn due(&self) -> Option<Instant> {
-        [self.endpoint.next_timeout(), self.switch.next_timeout()].into_iter().flatten().min()
+        self.endpoint.next_timeout()
     }
 
-    /// A timer fires that has no line: nothing is told in its turn.
+    /// A timer of the endpoint fires that has no line: nothing comes up of it.
     fn pass(&mut self, due: Instant, sees: &mut dyn FnMut(Shown)) {
         self.now = self.now.max(due);
-        self.switch.journaling = Journaling::Reads(Facts::default());
-        self.tick();
+        self.endpoint.handle_input(self.now, SipInput::Timeout);
         self.drain(sees);
-        self.settle(0);
     }
 
-    fn tick(&mut self) {
-        self.endpoint.handle_input(self.now, SipInput::Timeout);
-        self.turn(Switch::timeout);
+    /// The calls are told the next thing that the endpoint has to tell.
+    fn come_up(&mut self, sees: &mut dyn FnMut(Shown)) {
+        if let Some(event) = self.held.pop_front() {
+            self.turn(|switch, t| switch.sip_event(t, event));
+            self.drain(sees);
+        }
     }
 
     fn take(&mut self, input: Input, sees: &mut dyn FnMut(Shown)) {
         let at = self.now - self.start;
         match input {
-            Input::Tick => self.tick(),
-            Input::Received { flow, seed, message } => {
+            Input::Tick => self.turn(Switch::timeout),
+            Input::Event => {
+                if self.held.is_empty() {
+                    self.endpoint.handle_input(self.now, SipInput::Timeout);
+                    self.drain(sees);
+                }
+                self.come_up(sees);
+            }
+            Input::Dropped(request) => drop(self.switch.work.answered(request)),
+            Input::Received { flow, seed, message, up } => {
                 if let Some(seed) = seed {
                     self.endpoint.foresee(seed);
                 }
@@ -204,6 +213,10 @@ impl Replay {
                     _ => SipInput::Message { flow, message: Message::parse(message, &Limits::default()) },
                 };
                 self.endpoint.handle_input(self.now, input);
+                self.drain(sees);
+                if up {
+                    self.come_up(sees);
+                }
             }
             Input::Command(told) => {
                 sees(Shown::Input { at, kind: "command", told: told.clone() });
@@ -233,19 +246,19 @@ impl Replay {
                 }
             }
         }
+        self.drain(sees);
     }
 
     /// The turn is over: what it was told it has asked for.
-    fn settle(&mut self, ticks: usize) {
-        let Journaling::Reads(facts) = std::mem::take(&mut self.switch.journaling) else { return };
-        self.switch.journaling = Journaling::Reads(Facts::default());
-        for _ in facts.later.len()..ticks {
-            self.journal.turns.pop_front();
-        }
-        if let Some(missed) = facts.missed {
+    fn settle(&mut self) {
+        let facts = std::mem::replace(&mut self.switch.journaling, Journaling::Reads(Facts::default()));
+        let Journaling::Reads(Facts { told, missed }) = facts else {
+            return self.differ("the call is run by no journal".to_owned());
+        };
+        if let Some(missed) = missed {
             return self.differ(missed);
         }
-        if let Some(Value::Object(left)) = facts.told.front()
+        if let Some(Value::Object(left)) = told.front()
             && let Some(what) = left.keys().next()
         {
             self.differ(format!("the journal has '{what}' where the call asks for nothing"));
@@ -293,7 +306,7 @@ impl Replay {
                     self.endpoint.handle_input(self.now, input);
                 }
                 Output::KeepAlive { .. } => {}
-                Output::Event(event) => self.turn(|switch, t| switch.sip_event(t, event)),
+                Output::Event(event) => self.held.push_back(event),
             }
         }
     }

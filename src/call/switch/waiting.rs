@@ -438,7 +438,9 @@ impl Switch {
                 _ => self.counters.late += 1,
             },
             Came::Dropped(request) => {
-                drop(self.work.answered(request));
+                if let Some((call, _)) = self.work.answered(request) {
+                    self.journal_drop(t, call, request);
+                }
                 self.counters.late += 1;
             }
             Came::Beside(Ok(())) => {}

@@ -1,7 +1,7 @@
 //! Journals of calls, replayed: also those that are not what a b2b has written. That what was written is replayed
 //! octet by octet is asserted at the end of every other test of calls (`Harness::assert_nothing_left`).
 
-use std::time::Duration;
+use std::time::{Duration, Instant};
 
 use b2b_call::controller::{EndpointId, MediaEvent};
 use b2b_call::journal::{Journal, JournalError};
@@ -29,7 +29,7 @@ fn talk(harness: &mut Harness) {
 /// What a run comes to, and the lines of what it has sent.
 fn run(text: &str) -> (Replayed, Vec<String>) {
     let mut sent = Vec::new();
-    let replayed = Replay::new(Journal::parse(text).expect("a journal")).run(&mut |shown| {
+    let replayed = Replay::new(Journal::parse(text).expect("a journal"), Instant::now()).run(&mut |shown| {
         if let Shown::Sent { message, .. } = shown {
             let text = String::from_utf8_lossy(&message).into_owned();
             sent.push(text.lines().next().unwrap_or_default().to_owned());
@@ -113,7 +113,7 @@ fn a_damaged_journal_ends_in_a_difference_and_in_nothing_worse() {
             refused += 1;
             continue;
         };
-        let replayed = Replay::new(journal).run(&mut |_| {});
+        let replayed = Replay::new(journal, Instant::now()).run(&mut |_| {});
         differ += usize::from(replayed.differs.is_some());
     }
     assert!(differ > 20 && refused > 20, "{differ} differ, {refused} are refused");
@@ -121,7 +121,7 @@ fn a_damaged_journal_ends_in_a_difference_and_in_nothing_worse() {
 
 #[test]
 fn an_account_of_the_call_is_there_after_the_run() {
-    let mut replay = Replay::new(Journal::parse(&journal()).expect("a journal"));
+    let mut replay = Replay::new(Journal::parse(&journal()).expect("a journal"), Instant::now());
     replay.run(&mut |_| {});
     let reports = replay.reports();
     let ladder = reports.first().expect("a report").timeline.view().to_string();
@@ -148,5 +148,5 @@ fn a_journal_that_is_too_long_is_cut_and_says_so() {
     assert!(text.len() < 300 << 10, "{}", text.len());
     let journal = Journal::parse(&text).expect("a journal");
     assert!(journal.is_cut);
-    assert!(Replay::new(journal).run(&mut |_| {}).differs.is_none());
+    assert!(Replay::new(journal, Instant::now()).run(&mut |_| {}).differs.is_none());
 }
