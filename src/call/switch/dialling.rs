@@ -46,6 +46,15 @@ impl Switch {
             refuse(purpose, DialError::Invalid("the call is dialling already".to_owned()));
             return false;
         }
+        // A transfer has joined it meanwhile, or has joined others in its place and it is about to leave; and whoever
+        // has it wants somebody else for it.
+        if let Purpose::Caller { .. } = &purpose
+            && it.bridge.is_some()
+        {
+            self.counters.late();
+            refuse(purpose, DialError::Invalid("the call has a bridge".to_owned()));
+            return false;
+        }
         if let Purpose::Caller { caller, .. } = &purpose
             && let Some(it) = self.calls.leg_mut(*caller)
         {

@@ -4,15 +4,16 @@ use std::sync::{Arc, Mutex};
 use std::time::{Duration, Instant};
 
 use b2b_call::CallId;
+use b2b_call::bridge_fsm::BridgeMode;
 use b2b_call::call_fsm::CallState;
 use b2b_call::event::Event;
 use b2b_call::handler::{ApplicationHandler, EventFuture, HandlerAction, HandlerFuture, IncomingCall};
 use b2b_call::leg_fsm::TerminationCause;
-use b2b_call::service::{CallError, CallService, DialRequest};
+use b2b_call::service::{CallError, CallService, DialError, DialRequest, Place};
 use b2b_sip::endpoint::Termination;
 use b2b_testkit::{Handler, Harness, SESSION};
 
-use crate::routed::{ANN, BOB, uri};
+use crate::routed::{ANN, BOB, CAT, DAN, uri};
 
 type Heard = Arc<Mutex<Vec<(CallId, Event)>>>;
 
@@ -179,5 +180,67 @@ fn who_asks_for_an_end_too_late_still_hears_of_it() {
     let never =
         harness.wait(Duration::from_secs(1), async move { service.wait_for_termination(CallId(7)).await });
     assert_eq!(never, Err(CallError::Gone));
+    harness.assert_nothing_left();
+}
+
+/// Found by simulation: the bridge that the transfer had made was forgotten, and who was in it left in silence.
+#[test]
+fn whoever_was_transferred_is_not_dialled_for_by_his_handler_any_more() {
+    let handler = Handler(|call: IncomingCall, service: CallService| async move {
+        let leg = service.adopt_inbound_leg(&call).await.unwrap();
+        service.answer(leg).await.unwrap();
+        let mut request = DialRequest::to(uri(BOB));
+        request.options.mode = BridgeMode::Intercepting;
+        let bridge = service.dial_and_bridge(leg, request).await.unwrap();
+        let _replaced = service.wait_for_termination(bridge).await;
+        let asked = service.dial_and_bridge(leg, DialRequest::to(uri(CAT))).await;
+        assert!(matches!(asked, Err(DialError::Invalid(_))), "{asked:?}");
+        HandlerAction::TransferTo(uri(CAT))
+    });
+    let mut harness = Harness::new(Instant::now(), vec![Arc::new(handler)]);
+    let (ann, bob, cat) = (harness.party(ANN), harness.party(BOB), harness.party(CAT));
+    let dan = harness.party(DAN);
+    let a = harness.call(ann, "anybody", Some(SESSION));
+    let b = harness.answer_next(bob, SESSION);
+    harness.refer(bob, b, format!("<{}>", uri(DAN)));
+    let d = harness.answer_next(dan, SESSION);
+    harness.answer(ann, a, Some(SESSION));
+    harness.run(Duration::from_secs(3));
+    assert!(harness.incoming(cat).is_empty());
+    assert!(harness.is_up(ann, a) && harness.is_up(dan, d));
+    assert_eq!(harness.counters().panics, 0);
+    harness.hang_up(dan, d);
+    assert!(!harness.is_up(ann, a));
+    harness.assert_nothing_left();
+}
+
+#[test]
+fn what_a_program_asks_for_at_a_wrong_moment_is_refused_and_no_illegal_event() {
+    let handler = Handler(|_: IncomingCall, _: CallService| async move {
+        let mut request = DialRequest::to(uri(BOB));
+        request.options.mode = BridgeMode::Intercepting;
+        HandlerAction::Dial(Box::new(request))
+    });
+    let mut harness = Harness::new(Instant::now(), vec![Arc::new(handler)]);
+    let (ann, bob, cat) = (harness.party(ANN), harness.party(BOB), harness.party(CAT));
+    let a = harness.call(ann, "bob", Some(SESSION));
+    let b = harness.answer_next(bob, SESSION);
+    let (service, call) = (harness.service(), harness.snapshot()[0].call);
+    let second = Duration::from_secs(1);
+    // The transfer comes to nothing when its call is elsewhere by a program's word.
+    harness.refer(ann, a, format!("<{}>", uri(CAT)));
+    let c = harness.next_call(cat);
+    assert_eq!(harness.wait(second, service.enter(call, Place::Ivr)), Ok(()));
+    harness.reject(cat, c, 486);
+    assert_eq!(harness.wait(second, service.enter(call, Place::Handler)), Ok(()));
+    let again = harness.wait(second, service.enter(call, Place::Handler));
+    assert!(matches!(again, Err(CallError::WrongState(_))), "{again:?}");
+    assert_eq!(harness.wait(second, service.enter(call, Place::Program)), Ok(()));
+    let leg = harness.snapshot()[0].legs[0].leg;
+    harness.wait(second, service.unbridge(leg, false)).unwrap();
+    assert_eq!(harness.counters().illegal, 0);
+    for (party, usage) in [(ann, a), (bob, b)] {
+        harness.hang_up(party, usage);
+    }
     harness.assert_nothing_left();
 }
