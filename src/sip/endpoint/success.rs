@@ -108,7 +108,11 @@ impl Endpoint {
     /// only the ACK.
     pub(super) fn dismiss(&mut self, now: Instant, id: UsageId, cseq: u32, response: &Response) {
         let limit = self.config.limits.forks;
-        let Some(ours) = self.usages.get_mut(id).and_then(|usage| usage.ours(cseq)) else { return };
+        let Some(usage) = self.usages.get_mut(id) else { return };
+        // Requests inside the early dialog have counted on (PRACK, UPDATE).
+        let tag = response.to_tag().unwrap_or_default();
+        let counted = usage.dialogs.iter().find(|early| early.remote_tag() == tag).map(|it| it.local_cseq);
+        let Some(ours) = usage.ours(cseq) else { return };
         ours.deadline = None;
         if ours.progress == Progress::Open {
             ours.progress = Progress::Succeeded;
@@ -127,7 +131,7 @@ impl Endpoint {
             None if full => return,
             None => ours.dismissed.push((Bytes::copy_from_slice(dialog.remote_tag()), 1)),
         }
-        let bye_cseq = dialog.local_cseq + 1;
+        let bye_cseq = dialog.local_cseq.max(counted.unwrap_or_default()) + 1;
         let headers = ours.credentials.clone();
         let ack = Draft { headers, ..Draft::new(Method::Ack, cseq, None) };
         self.dispatch(now, dialog.clone(), ack, User::Nobody(id));

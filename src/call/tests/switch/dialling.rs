@@ -3,7 +3,7 @@
 use std::time::{Duration, Instant};
 
 use b2b_call::service::{DialOptions, DialOrder, DialRequest};
-use b2b_sip::endpoint::{Termination, UsageId};
+use b2b_sip::endpoint::{Body, Reply, Termination, UsageId};
 use b2b_testkit::{Harness, PartyId, SESSION};
 
 use crate::routed::{ANN, BOB, CAT, DAN, contacts, routed, to_bob, uri};
@@ -78,18 +78,23 @@ fn a_caller_who_gives_up_cancels_the_callee() {
 
 #[test]
 fn a_cancel_that_crosses_the_200_leaves_nobody_in_a_call() {
-    let mut harness = to_bob();
-    let (ann, bob) = (harness.party(ANN), harness.party(BOB));
-    let a = harness.call(ann, "bob", Some(SESSION));
-    let b = harness.next_call(bob);
-    harness.ring(bob, b, 180, None);
-    let now = harness.now();
-    // Both in the same millisecond.
-    harness.endpoint(ann).cancel(now, a).unwrap();
-    harness.endpoint(bob).answer(now, b, Some(b2b_sip::endpoint::Body::sdp(SESSION))).unwrap();
-    harness.run(Duration::from_secs(40));
-    assert!(!harness.is_up(ann, a) && !harness.is_up(bob, b));
-    harness.assert_nothing_left();
+    // Whose 180 was acknowledged has had a request inside of the early dialog: the BYE is a later one.
+    for reliable in [false, true] {
+        let mut harness = to_bob();
+        let (ann, bob) = (harness.party(ANN), harness.party(BOB));
+        let a = harness.call(ann, "bob", Some(SESSION));
+        let b = harness.next_call(bob);
+        let now = harness.now();
+        harness.endpoint(bob).reply(now, b, Reply { reliable, ..Reply::status(180) }).unwrap();
+        harness.settle();
+        let now = harness.now();
+        // Both in the same millisecond.
+        harness.endpoint(ann).cancel(now, a).unwrap();
+        harness.endpoint(bob).answer(now, b, Some(Body::sdp(SESSION))).unwrap();
+        harness.run(Duration::from_secs(40));
+        assert!(!harness.is_up(ann, a) && !harness.is_up(bob, b), "reliable: {reliable}");
+        harness.assert_nothing_left();
+    }
 }
 
 #[test]
