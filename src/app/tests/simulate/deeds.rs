@@ -18,6 +18,7 @@ fn session(direction: &str) -> Body {
 impl World {
     /// Parties take what has come.
     pub fn react(&mut self) {
+        self.trace();
         for index in 0..self.parties.len() {
             let party = self.parties[index];
             for event in self.harness.take(party) {
@@ -294,7 +295,15 @@ impl World {
                 }
                 Command::Record => drop(service.record_call(call, None).await),
                 Command::StopRecord => drop(service.stop_call_recording(call).await),
-                Command::Enter(place) => drop(service.enter(call, PLACES[place]).await),
+                Command::Wander(places) => {
+                    for place in places {
+                        let _ = match PLACES.get(place) {
+                            Some(place) => service.enter(call, *place).await,
+                            None => service.transfer(leg, &target).await,
+                        };
+                        let _ = service.sleep(std::time::Duration::from_millis(30)).await;
+                    }
+                }
                 Command::HangUpLeg => drop(service.hangup(leg).await),
                 Command::HangUpCall => drop(service.hangup_call(call).await),
             }

@@ -213,7 +213,7 @@ fn main() -> ExitCode {
     let end = args.minutes.map(|minutes| begun + Duration::from_secs_f64(minutes * 60.0));
     let (next, made, failed) = (AtomicU64::new(args.seed), AtomicU64::new(0), AtomicBool::new(false));
     let wrong = AtomicBool::new(false);
-    let total = Mutex::new((Outcome::default(), 0_usize, 0_usize));
+    let total = Mutex::new((Outcome::default(), 0_usize, 0_usize, 0_usize));
     std::thread::scope(|scope| {
         for _ in 0..args.jobs {
             scope.spawn(|| {
@@ -251,6 +251,7 @@ fn main() -> ExitCode {
                             total.0.late += outcome.late;
                             total.1 += 1;
                             total.2 += usize::from(outcome.replayed);
+                            total.3 += usize::from(outcome.otherwise);
                         }
                         Err(why) if args.goes_on => {
                             wrong.store(true, Ordering::Relaxed);
@@ -274,8 +275,16 @@ fn main() -> ExitCode {
     }
     println!("\nmix {name}: {}", args.mix.words());
     println!(
-        "{} calls, {} legs, {} messages, {} handlers panicked, {} late events, in {} worlds, of which {} were replayed",
-        total.0.calls, total.0.legs, total.0.messages, total.0.panics, total.0.late, total.1, total.2
+        "{} calls, {} legs, {} messages, {} handlers panicked, {} late events, in {} worlds; {} of them were replayed, \
+         {} in another way that is known",
+        total.0.calls,
+        total.0.legs,
+        total.0.messages,
+        total.0.panics,
+        total.0.late,
+        total.1,
+        total.2,
+        total.3
     );
     println!(
         "{seconds:.1} s: {:.0} calls a second, {:.0} a thread",

@@ -120,7 +120,8 @@ pub enum Command {
     Refer(bool),
     Record,
     StopRecord,
-    Enter(usize),
+    /// Says that the call is at these places, one after the other; 6: transfers it.
+    Wander(Vec<usize>),
     HangUpLeg,
     HangUpCall,
 }
@@ -310,7 +311,7 @@ fn deed(it: &mut StdRng, mix: Mix, route: &Route) -> Deed {
 
 fn command(it: &mut StdRng) -> Command {
     let app = |it: &mut StdRng| it.random_range(0..APPS.len());
-    match it.random_range(0..20) {
+    match it.random_range(0..22) {
         0..=2 => Command::Hold,
         3..=4 => Command::Resume,
         5 => Command::Unbridge(true),
@@ -321,8 +322,11 @@ fn command(it: &mut StdRng) -> Command {
         14 => Command::Refer(it.random_bool(0.5)),
         15 => Command::Record,
         16 => Command::StopRecord,
-        17 => Command::Enter(it.random_range(0..6)),
-        18 => Command::HangUpLeg,
+        17..=19 => {
+            let count = it.random_range(1..6);
+            Command::Wander((0..count).map(|_| it.random_range(0..7)).collect())
+        }
+        20 => Command::HangUpLeg,
         _ => Command::HangUpCall,
     }
 }

@@ -6,7 +6,7 @@ use rand::RngExt;
 use rand::rngs::StdRng;
 
 use b2b_call::bridge_fsm::BridgeMode;
-use b2b_call::controller::{ConferenceSpec, DigitPlan, Member, Prompt, RecordingSpec};
+use b2b_call::controller::{ConferenceId, ConferenceSpec, DigitPlan, Member, Prompt, RecordingSpec};
 use b2b_call::handler::HandlerAction;
 use b2b_call::service::{CallService, DialRequest, Place};
 use b2b_call::{CallId, LegId};
@@ -79,6 +79,16 @@ pub fn steps(it: &mut StdRng) -> Vec<Step> {
     all
 }
 
+/// A room that ends with who has made it, whatever ends that.
+struct Ends(CallService, ConferenceId);
+
+impl Drop for Ends {
+    fn drop(&mut self) {
+        let (service, room) = (self.0.clone(), self.1);
+        let _ = self.0.spawn(async move { drop(service.end_conference(room).await) });
+    }
+}
+
 /// Does it. What is refused is refused: a program goes on.
 pub async fn run(
     steps: Vec<Step>,
@@ -110,9 +120,9 @@ pub async fn run(
             Step::Room => {
                 let spec = ConferenceSpec { rate_hz: 8_000, most: 4 };
                 if let Ok(room) = service.create_conference(&spec).await {
+                    let _ends = Ends(service.clone(), room);
                     let _ = service.join_conference(room, leg, Member::default()).await;
                     let _ = service.announce(room, &prompt).await;
-                    let _ = service.end_conference(room).await;
                 }
             }
             Step::Hold => {

@@ -17,6 +17,7 @@ struct Dialog {
     offered_late: HashSet<String>,
     /// An ACK that had to bring an answer, and did not.
     bare_ack: bool,
+    is_over: bool,
 }
 
 struct Seen<'a> {
@@ -93,11 +94,11 @@ impl Dialog {
                 let owed = self.offered_late.contains(&invite);
                 let key = (true, invite);
                 let late_offer = matches!(self.requests.get(&key), Some(None));
-                if owed && late_offer && !self.early.contains(&key) && it.media.is_none() {
+                if owed && late_offer && !self.early.contains(&key) && it.media.is_none() && !self.is_over {
                     self.bare_ack = true;
                 }
             }
-            "BYE" => self.bare_ack = false,
+            "BYE" => (self.bare_ack, self.is_over) = (false, true),
             _ => {}
         }
         None
