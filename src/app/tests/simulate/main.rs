@@ -251,7 +251,7 @@ fn main() -> ExitCode {
                             total.0.late += outcome.late;
                             total.1 += 1;
                             total.2 += usize::from(outcome.replayed);
-                            total.3 += usize::from(outcome.otherwise);
+                            total.3 += outcome.otherwise;
                         }
                         Err(why) if args.goes_on => {
                             wrong.store(true, Ordering::Relaxed);
@@ -276,7 +276,7 @@ fn main() -> ExitCode {
     println!("\nmix {name}: {}", args.mix.words());
     println!(
         "{} calls, {} legs, {} messages, {} handlers panicked, {} late events, in {} worlds; {} of them were replayed, \
-         {} in another way that is known",
+         {} of their calls in another way that is known",
         total.0.calls,
         total.0.legs,
         total.0.messages,

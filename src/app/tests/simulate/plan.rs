@@ -63,7 +63,7 @@ impl Mix {
         match self {
             Mix::All => {
                 "56 % two parties (forks, redirects, refusals, early media, late offers), 22 % applications, \
-                 12 % programs, 7 % calls of our own, 3 % handlers that panic or refuse; in half of those that are \
+                 12 % programs, 7 % calls of our own, 3 % that reach nobody, are refused, or whose handler panics; in half of those that are \
                  answered holds, offers, digits, transfers, deaths and commands; half of the networks lose or reorder, \
                  a sixth of the worlds has media that fail"
             }

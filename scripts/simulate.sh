@@ -1,0 +1,13 @@
+#!/usr/bin/env bash
+# Simulated calls by seed, in virtual time: parties, every application, transfers, faults and a bad network,
+# with what has to hold checked after each world (designs/0023-call-value.md). What fails is printed with its
+# seed, the fewest calls that fail as well, and the line that runs them again: exit code 1.
+#
+# usage: scripts/simulate.sh [--seed N] [--calls N] [--minutes N] [--jobs N] [--mix NAME] [--replay] ...
+#        scripts/simulate.sh             a million calls
+#        scripts/simulate.sh --minutes 1 --seed 7
+#        scripts/simulate.sh --help      all options
+set -euo pipefail
+cd "$(dirname "$0")/.."
+[ $# -gt 0 ] || set -- --calls 1000000
+exec cargo test --quiet --release -p b2b-app --test simulate -- "$@"
