@@ -8,6 +8,7 @@ mod wire;
 mod world;
 
 use std::cell::RefCell;
+use std::collections::BTreeMap;
 use std::panic::{AssertUnwindSafe, catch_unwind};
 use std::process::ExitCode;
 use std::sync::Mutex;
@@ -31,7 +32,8 @@ asked for. What fails is printed with its seed and the fewest calls that fail as
   --minutes N   so many minutes
   --jobs N      on so many threads (2)
   --mix NAME    all, basic, apps, transfers (all)
-  --replay      every world's calls are run again from their journals; else those of one in ten
+  --replay      every world's calls are run again from their journals, and have to come to the same; else those of
+                one in ten, and what does not is told
   --world N     one world, of the first seed, of N calls
   --only LIST   of that world only these calls
   --go-on       a failure is told in a line, and the next world follows
@@ -213,7 +215,7 @@ fn main() -> ExitCode {
     let end = args.minutes.map(|minutes| begun + Duration::from_secs_f64(minutes * 60.0));
     let (next, made, failed) = (AtomicU64::new(args.seed), AtomicU64::new(0), AtomicBool::new(false));
     let wrong = AtomicBool::new(false);
-    let total = Mutex::new((Outcome::default(), 0_usize, 0_usize, 0_usize));
+    let total = Mutex::new((Outcome::default(), 0_usize, 0_usize, BTreeMap::<String, (usize, u64)>::new()));
     std::thread::scope(|scope| {
         for _ in 0..args.jobs {
             scope.spawn(|| {
@@ -251,7 +253,12 @@ fn main() -> ExitCode {
                             total.0.late += outcome.late;
                             total.1 += 1;
                             total.2 += usize::from(outcome.replayed);
-                            total.3 += outcome.otherwise;
+                            for why in outcome.otherwise {
+                                let (_, what) = why.split_once("what: \"").unwrap_or(("", &why));
+                                let what = what.split('"').next().unwrap_or(what);
+                                let seen = total.3.entry(kind(what)).or_insert((0, which.seed));
+                                seen.0 += 1;
+                            }
                         }
                         Err(why) if args.goes_on => {
                             wrong.store(true, Ordering::Relaxed);
@@ -276,7 +283,7 @@ fn main() -> ExitCode {
     println!("\nmix {name}: {}", args.mix.words());
     println!(
         "{} calls, {} legs, {} messages, {} handlers panicked, {} late events, in {} worlds; {} of them were replayed, \
-         {} of their calls in another way that is known",
+         {} of their calls otherwise",
         total.0.calls,
         total.0.legs,
         total.0.messages,
@@ -284,8 +291,11 @@ fn main() -> ExitCode {
         total.0.late,
         total.1,
         total.2,
-        total.3
+        total.3.values().map(|(count, _)| count).sum::<usize>()
     );
+    for (what, (count, seed)) in &total.3 {
+        println!("  replayed otherwise: {count} calls, the first of seed {seed} (--replay): {what}");
+    }
     println!(
         "{seconds:.1} s: {:.0} calls a second, {:.0} a thread",
         total.0.calls as f64 / seconds,
