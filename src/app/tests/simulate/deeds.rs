@@ -7,7 +7,7 @@ use b2b_testkit::{
 };
 
 use crate::house::{number, uri};
-use crate::plan::{APPS, Command, Deed, MORTAL, Side, Then, address, any_phone};
+use crate::plan::{APPS, Command, Deed, MORTAL, Route, Side, Then, address, any_phone};
 use crate::program::PLACES;
 use crate::world::{Due, World};
 
@@ -49,6 +49,11 @@ impl World {
                 (None, any_phone(self.desk.seed, self.unplanned, index))
             }
         };
+        if let Some((n, "p0")) = of
+            && matches!(self.desk.plans[n].route, Route::Originated(_))
+        {
+            self.of_usage.insert((index, usage), n);
+        }
         let ringing = self.ringing.len();
         let (rings, after) = (phone.rings, phone.after);
         self.ringing.push((self.parties[index], usage, phone, call));
@@ -104,6 +109,8 @@ impl World {
                 }
                 self.is_up(index, usage);
             }
+            // Whom we have called ourselves.
+            UsageEvent::Acknowledged { .. } => self.is_up(index, usage),
             UsageEvent::ReInviteAnswered { ack_wanted: true, .. } => {
                 let _ = self.harness.endpoint(party).ack(now, usage, Some(Body::sdp(SESSION)));
             }
@@ -247,6 +254,12 @@ impl World {
             }
             Some((party, consultation)) => {
                 let Some(replaces) = self.replaces(party, consultation) else { return };
+                // A program may have a word in it.
+                if let Some((call, _)) = self.legs_of(n).filter(|_| n % 3 == 0) {
+                    let service = self.harness.service();
+                    let says = async move { drop(service.enter(call, PLACES[3]).await) };
+                    let _ = self.harness.service().spawn(says);
+                }
                 self.refer(party, usage, format!("<sip:c{n}q@{B2B}?{}>", replaces.embedded()));
             }
         }

@@ -120,7 +120,7 @@ pub enum Command {
     Refer(bool),
     Record,
     StopRecord,
-    /// Says that the call is at these places, one after the other; 6: transfers it.
+    /// Says that the call is at these places, one after the other; 6 and above: transfers it.
     Wander(Vec<usize>),
     HangUpLeg,
     HangUpCall,
@@ -324,7 +324,7 @@ fn command(it: &mut StdRng) -> Command {
         16 => Command::StopRecord,
         17..=19 => {
             let count = it.random_range(1..6);
-            Command::Wander((0..count).map(|_| it.random_range(0..7)).collect())
+            Command::Wander((0..count).map(|_| it.random_range(0..9)).collect())
         }
         20 => Command::HangUpLeg,
         _ => Command::HangUpCall,

@@ -2,7 +2,7 @@
 
 use std::cmp::Reverse;
 use std::collections::{BinaryHeap, HashMap};
-use std::sync::{Arc, Mutex};
+use std::sync::{Arc, Mutex, PoisonError};
 use std::time::{Duration, Instant};
 
 use rand::RngExt;
@@ -270,10 +270,12 @@ impl World {
         let plan = self.desk.plans[n].clone();
         if let Route::Originated(steps) = plan.route {
             let (service, plans) = (self.harness.service(), self.desk.plans.clone());
+            let legs = self.desk.legs.clone();
             let task = async move {
                 let dialled = service.originate(DialRequest::to(uri(&plans, n, 0))).await;
                 let Ok((call, answered)) = dialled else { return };
                 let Ok(leg) = answered.await else { return };
+                legs.lock().unwrap_or_else(PoisonError::into_inner).insert(n, (call, leg));
                 let (of, phones) = (service.clone(), plans.clone());
                 let action = program::run(steps, of, (call, leg), move |phone| uri(&phones, n, phone)).await;
                 if let b2b_call::handler::HandlerAction::Handle(name) = action {
