@@ -46,6 +46,15 @@ impl Switch {
             refuse(purpose, DialError::Invalid("the call is dialling already".to_owned()));
             return false;
         }
+        // Its bridge has ended, and it is hung up for that or was transferred away; its handler hears of it, and wants
+        // somebody else for it.
+        if let Purpose::Caller { caller, .. } = &purpose
+            && (self.is_leaving(*caller) || self.calls.leg(*caller).is_none_or(|it| it.life.is_ending()))
+        {
+            self.counters.late();
+            refuse(purpose, DialError::CallerGone);
+            return false;
+        }
         // A transfer has joined it meanwhile, or has joined others in its place and it is about to leave; and whoever
         // has it wants somebody else for it.
         if let Purpose::Caller { .. } = &purpose

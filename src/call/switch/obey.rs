@@ -174,12 +174,29 @@ impl Switch {
         if busy(into) || busy(from) || a == b {
             return Err(CallError::WrongState("a leg is in a bridge already"));
         }
+        // Whoever answers would be joined with a leg that has a bridge by then.
+        let dials = |call: CallId| {
+            let dialling = self.calls.get(call).and_then(|it| it.dialling.as_ref());
+            dialling.is_some_and(|it| it.purpose.caller().is_some())
+        };
+        if dials(into) || dials(from) {
+            return Err(CallError::WrongState("somebody is called for a leg"));
+        }
+        if self.is_leaving(a) || self.is_leaving(b) {
+            return Err(CallError::Gone);
+        }
         if !(self.calls.leg(a).is_some_and(|it| it.is_up()) && self.calls.leg(b).is_some_and(|it| it.is_up()))
         {
             return Err(CallError::WrongState("both legs have to be answered"));
         }
         self.move_leg(t, b, into);
         self.make_bridge(t, a, b, mode, auto_hangup)
+    }
+
+    /// Whether a leg was transferred away, and is only told of it yet.
+    pub(super) fn is_leaving(&self, leg: LegId) -> bool {
+        let call = self.calls.leg(leg).and_then(|it| self.calls.get(it.call));
+        call.and_then(|it| it.leaving).is_some_and(|(leaving, _)| leaving == leg)
     }
 
     /// Takes a leg over into another call; its own ends if that was its last leg.
