@@ -132,9 +132,15 @@ impl World {
             }
             UsageEvent::Refer { refer, .. } => {
                 let endpoint = self.harness.endpoint(party);
-                let status = if index % 2 == 0 { 202 } else { 603 };
+                let status = if index.is_multiple_of(2) { 202 } else { 603 };
                 let _ = endpoint.answer_refer(now, usage, refer, Reply::status(status));
-                let _ = endpoint.notify_refer(now, usage, refer, if index % 3 == 0 { 200 } else { 486 }, "");
+                let _ = endpoint.notify_refer(
+                    now,
+                    usage,
+                    refer,
+                    if index.is_multiple_of(3) { 200 } else { 486 },
+                    "",
+                );
             }
             UsageEvent::RefreshWanted => {
                 let _ = self.harness.endpoint(party).reinvite(now, usage, Some(Body::sdp(SESSION)));
@@ -255,7 +261,7 @@ impl World {
             Some((party, consultation)) => {
                 let Some(replaces) = self.replaces(party, consultation) else { return };
                 // A program may have a word in it.
-                if let Some((call, _)) = self.legs_of(n).filter(|_| n % 3 == 0) {
+                if let Some((call, _)) = self.legs_of(n).filter(|_| n.is_multiple_of(3)) {
                     let service = self.harness.service();
                     let says = async move { drop(service.enter(call, PLACES[3]).await) };
                     let _ = self.harness.service().spawn(says);

@@ -406,7 +406,7 @@ pub fn live(which: &Which) -> Outcome {
         panic!("offer and answer: {fault}");
     }
     let mut otherwise = Vec::new();
-    let replayed = which.replays || which.seed % 10 == 0;
+    let replayed = which.replays || which.seed.is_multiple_of(10);
     if replayed {
         harness.wire = wire.clone();
         otherwise = harness.replayed_otherwise();
