@@ -244,3 +244,52 @@ fn what_a_program_asks_for_at_a_wrong_moment_is_refused_and_no_illegal_event() {
     }
     harness.assert_nothing_left();
 }
+
+/// Found by simulation: both of the following.
+#[test]
+fn whoever_is_hung_up_with_his_bridge_is_not_dialled_for_by_his_handler_any_more() {
+    let handler = Handler(|call: IncomingCall, service: CallService| async move {
+        let leg = service.adopt_inbound_leg(&call).await.unwrap();
+        let bridge = service.dial_and_bridge(leg, DialRequest::to(uri(BOB))).await.unwrap();
+        let _ended = service.wait_for_termination(bridge).await;
+        let asked = service.dial_and_bridge(leg, DialRequest::to(uri(CAT))).await;
+        assert!(matches!(asked, Err(DialError::CallerGone)), "{asked:?}");
+        HandlerAction::Complete
+    });
+    let mut harness = Harness::new(Instant::now(), vec![Arc::new(handler)]);
+    let (ann, bob, cat) = (harness.party(ANN), harness.party(BOB), harness.party(CAT));
+    let a = harness.call(ann, "anybody", Some(SESSION));
+    let b = harness.answer_next(bob, SESSION);
+    harness.hang_up(bob, b);
+    harness.run(Duration::from_secs(3));
+    assert!(harness.incoming(cat).is_empty() && !harness.is_up(ann, a));
+    assert_eq!(harness.counters().panics, 0);
+    harness.assert_nothing_left();
+}
+
+#[test]
+fn a_leg_that_somebody_is_called_for_is_not_joined_with_another_one_meanwhile() {
+    let handler = Handler(|call: IncomingCall, service: CallService| async move {
+        let leg = service.adopt_inbound_leg(&call).await.unwrap();
+        service.answer(leg).await.unwrap();
+        let other = service.dial(DialRequest::to(uri(BOB))).await.unwrap();
+        let dialling = service.clone();
+        let dials = async move { drop(dialling.dial_and_bridge(leg, DialRequest::to(uri(CAT))).await) };
+        service.spawn(dials).unwrap();
+        service.sleep(Duration::from_secs(1)).await.unwrap();
+        let joined = service.create_bridge(leg, other, BridgeMode::Intercepting, true).await;
+        assert!(matches!(joined, Err(CallError::WrongState(_))), "{joined:?}");
+        service.hangup(other).await.unwrap();
+        HandlerAction::Complete
+    });
+    let mut harness = Harness::new(Instant::now(), vec![Arc::new(handler)]);
+    let (ann, bob, cat) = (harness.party(ANN), harness.party(BOB), harness.party(CAT));
+    let a = harness.call(ann, "anybody", Some(SESSION));
+    let b = harness.answer_next(bob, SESSION);
+    harness.run(Duration::from_secs(2));
+    let c = harness.answer_next(cat, SESSION);
+    assert!(harness.is_up(ann, a) && harness.is_up(cat, c) && !harness.is_up(bob, b));
+    assert_eq!((harness.counters().panics, harness.media().bridges().len()), (0, 1));
+    harness.hang_up(ann, a);
+    harness.assert_nothing_left();
+}
