@@ -114,7 +114,7 @@ fn compared(compare: cli::Compare) -> ExitCode {
 #[cfg(feature = "server")]
 fn replayed(replay: cli::Replay) -> ExitCode {
     use std::io::Write;
-    match replay.run() {
+    match replay.run(std::time::Instant::now()) {
         Ok(said) => {
             // a closed pipe has seen enough
             let _ = std::io::stdout().write_all(said.text.as_bytes());

@@ -37,7 +37,7 @@
 //! - `control`: programs command calls; `http`: control and observation; `hep`: copies of messages
 //! - `emergency`: calls to emergency services, past the routes
 //! - `explain`: the same for people; `explain_gateway`: what would leave for a gateway
-//! - `reload`: what becomes of a configuration that is read again
+//! - `reload`: what becomes of a configuration that is read again; `replay`: a call run again from its journal, in words
 //! - `transports`: listeners, and how they are reached
 
 pub mod admission;
@@ -81,6 +81,7 @@ pub mod queues;
 pub mod recordings;
 pub mod registrar;
 mod reload;
+pub mod replay;
 pub mod routing;
 mod seen;
 pub mod server;

@@ -46,7 +46,7 @@ impl Harness {
             return None;
         }
         let (was, mut other, mut count) = (journal.sent.clone(), None, 0);
-        let replayed = Replay::new(journal, Instant::now()).run(&mut |shown| {
+        let replayed = Replay::new(journal, self.start).run(&mut |shown| {
             if let Shown::Sent { message, same, .. } = shown {
                 if same == Some(false) {
                     other.get_or_insert((message, count));
@@ -73,14 +73,14 @@ impl Harness {
     }
 }
 
-/// The call of a journal sends what it has sent, octet by octet; `b2b replay --as-test` writes a test that says so.
+/// The call of a journal sends what it has sent, octet by octet (`start` stands for the moment when it began); `b2b replay --as-test` writes a test that says so.
 ///
 /// # Panics
 /// It does not, or `journal` is none.
-pub fn assert_replayed(journal: &str) {
+pub fn assert_replayed(journal: &str, start: Instant) {
     let journal = Journal::parse(journal).unwrap_or_else(|error| panic!("{error}"));
     let mut other = None;
-    let replayed = Replay::new(journal, Instant::now()).run(&mut |shown| {
+    let replayed = Replay::new(journal, start).run(&mut |shown| {
         if let (None, Shown::Sent { message, same: Some(false), .. }) = (&other, &shown) {
             other = Some(String::from_utf8_lossy(message).into_owned());
         }
