@@ -25,7 +25,7 @@ build() { # tree, where to
     local built
     [ "$1" = . ] || export CARGO_TARGET_DIR=$CARGO_TARGET_DIR/then
     built=$(cd "$1" && cargo bench -q --bench instructions --no-run --message-format=json |
-        python3 -c 'import json, sys; print([it["executable"] for it in map(json.loads, sys.stdin) if it.get("executable")][-1])')
+        python3 -c 'import json, sys; print([it["executable"] for it in map(json.loads, sys.stdin) if it.get("executable") and it["target"]["name"] == "instructions"][-1])')
     cp "$built" "$2"
 }
 count() { # program, what, how many
