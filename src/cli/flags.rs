@@ -75,12 +75,15 @@ Examples:
 
   What a change of the server does to that, and how sure it is (more: b2b compare --help):
     b2b compare before/load.json after/load.json
+  A call of a b2bua, run again from what had come into it (more: b2b replay --help):
+    b2b replay call.journal
 
 Exit codes:
   0 ok   1 an expectation of the plan was not met, or a load is worse than before   64 arguments, plan or configuration
   65 SIP   66 audio   67 not ready or not ended in time   70 panic";
 
-const USAGE: &str = "b2b --role <ROLE> [OPTIONS]\n       b2b compare <BEFORE> <AFTER>";
+const USAGE: &str =
+    "b2b --role <ROLE> [OPTIONS]\n       b2b compare <BEFORE> <AFTER>\n       b2b replay <JOURNAL>";
 
 /// Every flag of every role.
 #[derive(Debug, Clone, Parser)]

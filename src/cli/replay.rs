@@ -29,7 +29,7 @@ Exit codes:
 
 /// A journal that is run.
 #[derive(Debug, Clone, Parser)]
-#[command(name = "b2b replay", about = ABOUT, after_help = AFTER, max_term_width = 100)]
+#[command(name = "b2b replay", bin_name = "b2b replay", about = ABOUT, after_help = AFTER, max_term_width = 100)]
 pub struct Replay {
     /// The journal of a call
     #[arg(value_name = "JOURNAL")]
@@ -86,6 +86,8 @@ mod tests {
     #[test]
     fn one_journal_is_replayed() {
         Replay::command().debug_assert();
+        let help = Replay::command().render_help().to_string();
+        assert!(help.contains("Usage: b2b replay [OPTIONS] <JOURNAL>"), "{help}");
         assert!(parsed("b2b --role load").is_none());
         assert!(parsed("b2b replay --messages call.journal").unwrap().unwrap().messages);
         for line in ["b2b replay", "b2b replay a b", "b2b replay --messages --as-test a"] {
