@@ -77,6 +77,9 @@ impl Switch {
             flow: Some(flow),
         });
         (it.identity.who, it.identity.called) = (Some(who.clone()), number.clone());
+        // Of another call's dialog nothing else is known where this one is run again.
+        let named = replaces.and_then(|replaced| self.calls.of_usage(replaced));
+        self.about(named.and_then(|leg| Some(self.calls.leg(leg)?.call)));
         let call = self.new_call(Call::new(t.now));
         let seed = t.sip.seed_of(usage);
         self.open_history(t, call, |pages| {

@@ -175,6 +175,14 @@ impl Switch {
         }
     }
 
+    /// The call that the turn is about names this leg of another one: from here on they have one journal.
+    pub(super) fn about_other(&mut self, named: LegId) {
+        let other = self.calls.leg(named).map(|it| it.call);
+        if let (Some(call), Some(other)) = (self.is_about(), other) {
+            self.history.join_journals(other, call);
+        }
+    }
+
     /// The same, and the endpoint tells something.
     pub(super) fn about_event(&mut self, now: Instant, call: Option<CallId>) {
         self.about(call);
@@ -196,7 +204,12 @@ impl Switch {
     pub(super) fn open_history(&mut self, t: &Turn<'_>, call: CallId, first: impl FnOnce(&mut Pages)) {
         self.history.open(call, t.now, t.wall);
         match &mut self.journaling {
-            Journaling::Writes(Some(with)) => self.history.share_journal(call, *with),
+            Journaling::Writes(Some(with)) => {
+                self.history.share_journal(call, *with);
+                if let Some(pages) = self.pages() {
+                    first(pages);
+                }
+            }
             Journaling::Writes(about) => {
                 *about = Some(call);
                 let advertised = t.sip.advertised().to_vec();

@@ -48,6 +48,7 @@ impl Switch {
         let Some((call, stays, mode)) = self.bridged(leg) else { return t.answer_refer(usage, refer, 603) };
         let named = to.replaces.as_ref().and_then(|replaces| t.sip.named(replaces));
         if let Some(named) = named.and_then(|usage| self.calls.of_usage(usage)) {
+            self.about_other(named);
             if !self.may_replace(t, leg, named, None) {
                 return t.answer_refer(usage, refer, 403);
             }
