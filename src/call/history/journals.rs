@@ -29,6 +29,12 @@ impl CallHistory {
         Some(pages)
     }
 
+    /// The place of what comes next among the turns of all calls.
+    pub(crate) fn next_turn(&mut self) -> u64 {
+        self.turns += 1;
+        self.turns
+    }
+
     /// The same, as it is.
     pub(crate) fn journal(&self, call: CallId) -> Option<String> {
         self.entries.get(&self.journal_of(call))?.journal.as_ref().map(|pages| pages.text())

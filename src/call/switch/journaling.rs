@@ -216,6 +216,7 @@ impl Switch {
                 let endpoint = EndpointConfig { advertised, ..t.sip.config().clone() };
                 let begin = Begin::now(t.wall, endpoint, &self.config);
                 let mut pages = Pages::new(t.now, &begin);
+                pages.turns = self.history.next_turn();
                 first(&mut pages);
                 self.history.keep_journal(call, pages);
             }
