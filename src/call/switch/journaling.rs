@@ -67,6 +67,12 @@ impl Facts {
 /// A fact under its name.
 pub(super) struct Named<'a, T>(pub &'static str, pub &'a T);
 
+impl<T: Serialize> Serialize for Named<'_, T> {
+    fn serialize<S: serde::Serializer>(&self, serializer: S) -> Result<S::Ok, S::Error> {
+        serializer.collect_map([(self.0, self.1)])
+    }
+}
+
 /// A rule for the way of requests, without who decides on it or knows where somebody is: what was sent says
 /// where it went.
 #[derive(Debug, Clone, Copy, Serialize, Deserialize)]
@@ -98,12 +104,6 @@ impl Hops {
         if let Err(error) = t.sip.set_hops(usage, self.rule()) {
             tracing::debug!("a call that has ended: {error}");
         }
-    }
-}
-
-impl<T: Serialize> Serialize for Named<'_, T> {
-    fn serialize<S: serde::Serializer>(&self, serializer: S) -> Result<S::Ok, S::Error> {
-        serializer.collect_map([(self.0, self.1)])
     }
 }
 

@@ -21,7 +21,7 @@ use crate::history::Report;
 use crate::journal::{self, Input, Journal, Recorded, Sent};
 use crate::lookup::{LookupFuture, LookupRequest, Resolver};
 use crate::service::CallService;
-use b2b_sip::endpoint::{Endpoint, EndpointConfig, Event, Flow, Input as SipInput, Output};
+use b2b_sip::endpoint::{Endpoint, Event, Flow, Input as SipInput, Output};
 use b2b_sip::msg::{Limits, Message, Transport};
 use b2b_sip::net::tap::{Direction, Seen};
 
@@ -123,7 +123,7 @@ impl Replay {
         };
         let (mut switch, _) = Switch::new(config, parts);
         switch.journaling = Journaling::Reads(Facts::default());
-        let endpoint = Endpoint::new(EndpointConfig { timers: Default::default(), ..begin.endpoint.clone() });
+        let endpoint = Endpoint::new(begin.endpoint.clone());
         let (wall, missing) = (journal.began(), journal.sent.iter().copied().collect());
         let (sent, same, differs) = (0, 0, None);
         let held = VecDeque::new();
