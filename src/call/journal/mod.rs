@@ -18,13 +18,13 @@ mod pages;
 pub mod redaction;
 
 use std::collections::VecDeque;
-use std::hash::Hasher;
 use std::time::{Duration, SystemTime, UNIX_EPOCH};
 
 use bytes::Bytes;
 use serde::de::DeserializeOwned;
 use serde::{Deserialize, Serialize};
 use serde_json::Value;
+use twox_hash::XxHash3_64;
 
 pub(super) use pages::Pages;
 
@@ -35,7 +35,7 @@ use b2b_sip::endpoint::{EndpointConfig, Flow};
 use b2b_sip::msg::veil::without_secrets;
 
 /// Of the format; another one is not read.
-pub const VERSION: u32 = 1;
+pub const VERSION: u32 = 2;
 
 /// No call lasts for a month, in microseconds.
 const LONGEST_US: u64 = 30 * 86_400 * 1_000_000;
@@ -99,13 +99,10 @@ pub struct Sent {
     pub digest: u64,
 }
 
-/// A hash of a message, to tell it from another one. It is the same in every build, and also where secrets (keys of
-/// SRTP, digests of passwords, keys pressed) are covered: a journal without them is replayed to the same hashes.
+/// A hash of a message (XXH3), to tell it from another one. It is the same in every build, and also where secrets (keys
+/// of SRTP, digests of passwords, keys pressed) are covered: a journal without them is replayed to the same hashes.
 pub fn digest(message: &[u8]) -> u64 {
-    #[allow(deprecated, reason = "the only hasher of the library whose result is the same everywhere")]
-    let mut hasher = std::hash::SipHasher::new();
-    hasher.write(&without_secrets(message));
-    hasher.finish()
+    XxHash3_64::oneshot(&without_secrets(message))
 }
 
 #[derive(Serialize)]
@@ -291,13 +288,12 @@ fn of<T: DeserializeOwned>(value: Value) -> Result<T, String> {
 }
 
 impl Begin {
-    /// A call that begins now, in this program.
-    pub(super) fn now(wall: SystemTime, endpoint: EndpointConfig, config: &SwitchConfig) -> Self {
-        let wall_us = wall.duration_since(UNIX_EPOCH).unwrap_or_default().as_micros();
+    /// Of calls that this program begins; when each of them does is told where it is written.
+    pub(super) fn of(endpoint: EndpointConfig, config: &SwitchConfig) -> Self {
         Begin {
             version: VERSION,
             program: concat!("b2b ", env!("CARGO_PKG_VERSION")).to_owned(),
-            wall_us: u64::try_from(wall_us).unwrap_or(u64::MAX),
+            wall_us: 0,
             endpoint,
             domain: config.domain.clone(),
             max_duration: config.max_duration,

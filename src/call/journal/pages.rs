@@ -1,9 +1,13 @@
-//! A journal that is written, line by line, and two that become one.
+//! A journal that is written, record by record, and two that become one.
+//!
+//! In memory a message is its octets, and all else MessagePack: a call writes some thirty records, and nearly always
+//! nobody reads them. Lines of JSON are made of them when somebody does.
 
-use std::time::{Duration, Instant};
+use std::sync::Arc;
+use std::time::{Duration, Instant, SystemTime, UNIX_EPOCH};
 
 use serde::Serialize;
-use serde_json::Value;
+use serde_json::{Value, json};
 
 use super::{AnsweredLine, Begin, EventLine, MOST, ReceivedLine, SentLine, digest};
 use b2b_sip::endpoint::Flow;
@@ -11,11 +15,17 @@ use b2b_sip::endpoint::Flow;
 /// How long a message may take from the sockets to the calls. One of which nothing comes up (100) begins no turn.
 const COMES_UP: Duration = Duration::from_millis(20);
 
+/// In what steps room is made: doubling would waste as much as a call's setup takes.
+const STEP: usize = 2_048;
+
 /// A journal that is written.
 #[derive(Debug, Clone)]
 pub(crate) struct Pages {
+    begin: Arc<Begin>,
     start: Instant,
-    /// Of the last line that has one, and of what it has begun.
+    /// The same by the clock on the wall.
+    wall: SystemTime,
+    /// Of the last record that has a moment, and of what it has begun.
     last: Instant,
     /// The place of the turn among those of all calls.
     pub turns: u64,
@@ -23,34 +33,60 @@ pub(crate) struct Pages {
     fresh: bool,
     /// No other turn has begun since.
     alone: bool,
-    lines: Vec<u8>,
+    records: Vec<u8>,
     flows: Vec<Flow>,
     full: bool,
 }
 
+/// What a record is: its first octet. Its length follows, then what it has.
+#[derive(Clone, Copy)]
+#[repr(u8)]
+enum Kind {
+    /// Moment, place, way, flags, seed, octets.
+    Received = 1,
+    /// Way, hash.
+    Sent,
+    /// Moment, place, a map.
+    Turn,
+    /// A map.
+    Line,
+}
+
+/// Of a message that came: nothing had come up of the one before it.
+const WITH: u8 = 1;
+/// The same: it has a seed.
+const SEEDED: u8 = 2;
+
 impl Pages {
     /// Of a call that begins now.
-    pub fn new(now: Instant, begin: &Begin) -> Self {
-        let (lines, flows) = (Vec::with_capacity(4_096), Vec::new());
-        let mut pages =
-            Pages { start: now, last: now, turns: 0, fresh: false, alone: false, lines, flows, full: false };
-        pages.line(None, "begin", begin);
-        pages
+    pub fn new(now: Instant, wall: SystemTime, begin: Arc<Begin>) -> Self {
+        Pages {
+            begin,
+            start: now,
+            wall,
+            last: now,
+            turns: 0,
+            fresh: false,
+            alone: false,
+            records: Vec::with_capacity(STEP),
+            flows: Vec::new(),
+            full: false,
+        }
     }
 
-    /// The endpoint has something to tell. Mostly it comes of the message whose line is the last one, and needs none
+    /// The endpoint has something to tell. Mostly it comes of the message whose record is the last one, and needs none
     /// of its own.
     pub fn event(&mut self, now: Instant) {
         let soon = now.saturating_duration_since(self.last) < COMES_UP;
         let held = std::mem::take(&mut self.fresh);
         if !(held && self.alone && soon) {
-            self.line(Some(now), "event", &EventLine { held });
+            self.input(now, "event", &EventLine { held });
         }
     }
 
     /// A timer of the calls fires.
     pub fn tick(&mut self, now: Instant) {
-        self.line(Some(now), "tick", &());
+        self.input(now, "tick", &());
     }
 
     pub fn received(&mut self, at: Instant, flow: &Flow, message: &[u8]) {
@@ -65,52 +101,59 @@ impl Pages {
     }
 
     fn message(&mut self, at: Instant, seed: Option<[u8; 32]>, flow: &Flow, message: &[u8]) {
-        let (by, with) = (self.way(flow), self.fresh);
-        self.line(Some(at), "received", &ReceivedLine { by, with, seed, message });
+        let way = self.way(flow).to_le_bytes();
+        let flags = if self.fresh { WITH } else { 0 } | if seed.is_some() { SEEDED } else { 0 };
+        let moment = self.moment(at);
+        let seed = seed.as_ref().map_or(&[][..], |seed| &seed[..]);
+        self.record(Kind::Received, &[&moment, &way, &[flags], seed, message]);
         (self.fresh, self.alone) = (true, true);
+    }
+
+    pub fn sent(&mut self, flow: &Flow, message: &[u8]) {
+        let way = self.way(flow).to_le_bytes();
+        self.record(Kind::Sent, &[&way, &digest(message).to_le_bytes()]);
+    }
+
+    pub fn answered(&mut self, at: Instant, request: u64, answer: &impl Serialize) {
+        self.input(at, "answered", &AnsweredLine { request, answer });
+    }
+
+    pub fn input(&mut self, at: Instant, kind: &'static str, value: &impl Serialize) {
+        let moment = self.moment(at);
+        self.map(Kind::Turn, &moment, &Named(kind, value));
+    }
+
+    /// What a turn is told on its way.
+    pub fn fact(&mut self, what: &'static str, told: &impl Serialize) {
+        self.map(Kind::Line, &[], &Named("fact", &Named(what, told)));
     }
 
     /// Takes in what has come into another call, each turn at its place.
     pub fn join(&mut self, other: &Pages) {
         let start = self.start.min(other.start);
         let mut turns: Vec<Joined> = Vec::new();
-        let mut begin = None;
-        for (pages, ways) in [(&*self, 0), (other, self.flows.len())] {
-            let own = pages.joined(start, ways, &mut turns);
-            if pages.start == start {
-                begin = own.or(begin);
-            }
-        }
+        self.joined(start, 0, &mut turns);
+        other.joined(start, self.flows.len(), &mut turns);
         turns.sort_by_key(|turn| turn.place);
-        self.start = start;
+        if other.start == start {
+            (self.start, self.wall, self.begin) = (start, other.wall, other.begin.clone());
+        }
         self.flows.extend_from_slice(&other.flows);
-        self.lines.clear();
-        let ways = self.flows.iter().map(|flow| serde_json::json!({ "by": flow }));
-        let head: Vec<Value> = begin.into_iter().chain(ways).collect();
-        for line in head.iter().chain(turns.iter().flat_map(|turn| &turn.lines)) {
-            if serde_json::to_writer(&mut self.lines, line).is_ok() {
-                self.lines.push(b'\n');
-            }
+        self.records.clear();
+        for line in turns.iter().flat_map(|turn| &turn.lines) {
+            self.map(Kind::Line, &[], line);
         }
         self.last = self.last.max(other.last);
         self.full |= other.full;
         (self.fresh, self.alone) = (false, false);
     }
 
-    /// Its turns as they stand among those of another one; gives its beginning. `ways`: how many ways that one has.
-    fn joined(&self, start: Instant, ways: usize, turns: &mut Vec<Joined>) -> Option<Value> {
+    /// Its turns as they stand among those of another one. `ways`: how many ways that one has.
+    fn joined(&self, start: Instant, ways: usize, turns: &mut Vec<Joined>) {
         let later = self.start.saturating_duration_since(start).as_micros() as u64;
-        let (mut begin, mut waits) = (None, None);
-        let text = self.text();
-        for mut line in text.lines().filter_map(|line| serde_json::from_str::<Value>(line).ok()) {
+        let mut waits = None;
+        for mut line in self.lines() {
             let Some(fields) = line.as_object_mut() else { continue };
-            if fields.contains_key("begin") {
-                begin = Some(line);
-                continue;
-            }
-            if fields.contains_key("by") {
-                continue;
-            }
             for kind in ["received", "sent"] {
                 if let Some(by) = fields.get_mut(kind).and_then(|it| it.get_mut("by")) {
                     *by = (by.as_u64().unwrap_or_default() + ways as u64).into();
@@ -137,79 +180,141 @@ impl Pages {
             }
         }
         came_up(turns, waits, !self.fresh);
-        begin
-    }
-
-    pub fn sent(&mut self, flow: &Flow, message: &[u8]) {
-        let by = self.way(flow);
-        self.line(None, "sent", &SentLine { by, digest: digest(message) });
-    }
-
-    pub fn answered(&mut self, at: Instant, request: u64, answer: &impl Serialize) {
-        self.line(Some(at), "answered", &AnsweredLine { request, answer });
-    }
-
-    pub fn input(&mut self, at: Instant, kind: &str, value: &impl Serialize) {
-        self.line(Some(at), kind, value);
-    }
-
-    pub fn fact(&mut self, value: &impl Serialize) {
-        self.line(None, "fact", value);
     }
 
     pub fn bytes(&self) -> usize {
-        self.lines.capacity() + self.flows.capacity() * size_of::<Flow>()
+        size_of::<Self>() + self.records.capacity() + self.flows.capacity() * size_of::<Flow>()
     }
 
     pub fn shrink(&mut self) {
-        self.lines.shrink_to_fit();
+        self.records.shrink_to_fit();
     }
 
-    /// What is written so far.
+    /// What is written so far: lines of JSON.
     pub fn text(&self) -> String {
-        String::from_utf8_lossy(&self.lines).into_owned()
-    }
-
-    fn way(&mut self, flow: &Flow) -> usize {
-        if let Some(known) = self.flows.iter().position(|it| it == flow) {
-            return known;
+        let wall_us = self.wall.duration_since(UNIX_EPOCH).unwrap_or_default().as_micros();
+        let wall_us = u64::try_from(wall_us).unwrap_or(u64::MAX);
+        let begin = Begin { wall_us, ..Begin::clone(&self.begin) };
+        let head =
+            std::iter::once(json!({ "begin": begin })).chain(self.flows.iter().map(|it| json!({ "by": it })));
+        let mut text = String::with_capacity(self.records.len() * 2);
+        for line in head.chain(self.lines()) {
+            text.push_str(&line.to_string());
+            text.push('\n');
         }
-        self.flows.push(*flow);
-        self.line(None, "by", flow);
-        self.flows.len() - 1
+        text
     }
 
-    fn line(&mut self, at: Option<Instant>, kind: &str, value: &impl Serialize) {
-        if self.full {
+    /// What is written so far, behind its beginning and its ways.
+    fn lines(&self) -> impl Iterator<Item = Value> {
+        let mut rest = &self.records[..];
+        let left_out = self.full.then(|| json!({ "left_out": true }));
+        let next = move || {
+            let ([kind, length @ ..], behind) = rest.split_first_chunk::<5>()?;
+            let (record, next) = behind.split_at_checked(u32::from_le_bytes(*length) as usize)?;
+            rest = next;
+            Some((*kind, record))
+        };
+        std::iter::from_fn(next).filter_map(|(kind, record)| line(kind, record)).chain(left_out)
+    }
+
+    fn way(&mut self, flow: &Flow) -> u16 {
+        let known = self.flows.iter().position(|it| it == flow);
+        let way = known.unwrap_or_else(|| {
+            self.flows.reserve_exact(2);
+            self.flows.push(*flow);
+            self.flows.len() - 1
+        });
+        u16::try_from(way).unwrap_or(u16::MAX)
+    }
+
+    /// A turn begins: its moment, and its place.
+    fn moment(&mut self, at: Instant) -> [u8; 16] {
+        (self.last, self.alone) = (at, false);
+        let us = at.saturating_duration_since(self.start).as_micros() as u64;
+        let mut moment = [0; 16];
+        moment[..8].copy_from_slice(&us.to_le_bytes());
+        moment[8..].copy_from_slice(&self.turns.to_le_bytes());
+        moment
+    }
+
+    fn map(&mut self, kind: Kind, moment: &[u8], value: &impl Serialize) {
+        let before = self.records.len();
+        if !self.record(kind, &[moment]) {
             return;
         }
-        if self.lines.len() > MOST {
-            self.full = true;
-            return self.lines.extend_from_slice(b"{\"left_out\":true}\n");
-        }
-        let before = self.lines.len();
-        self.lines.push(b'{');
-        if let Some(at) = at {
-            (self.last, self.alone) = (at, false);
-            let us = at.saturating_duration_since(self.start).as_micros();
-            self.lines.extend_from_slice(b"\"at\":");
-            self.lines.extend_from_slice(us.to_string().as_bytes());
-            self.lines.extend_from_slice(b",\"n\":");
-            self.lines.extend_from_slice(self.turns.to_string().as_bytes());
-            self.lines.push(b',');
-        }
-        self.lines.push(b'"');
-        self.lines.extend_from_slice(kind.as_bytes());
-        self.lines.extend_from_slice(b"\":");
-        match serde_json::to_writer(&mut self.lines, value) {
-            Ok(()) => self.lines.extend_from_slice(b"}\n"),
+        // As JSON has it: what is read is lines of JSON.
+        let mut into = rmp_serde::Serializer::new(&mut self.records).with_struct_map().with_human_readable();
+        match value.serialize(&mut into) {
+            Ok(()) => {
+                let length = (self.records.len() - before - 5) as u32;
+                self.records[before + 1..before + 5].copy_from_slice(&length.to_le_bytes());
+            }
             // What cannot be written was nothing that comes from outside: the run will miss it and say so.
             Err(error) => {
-                self.lines.truncate(before);
-                tracing::debug!("a journal's {kind}: {error}");
+                self.records.truncate(before);
+                tracing::debug!("a journal's line: {error}");
             }
         }
     }
+
+    /// `false`: the journal is full.
+    fn record(&mut self, kind: Kind, parts: &[&[u8]]) -> bool {
+        self.full |= self.records.len() > MOST;
+        if self.full {
+            return false;
+        }
+        let length: usize = parts.iter().map(|part| part.len()).sum();
+        if self.records.capacity() - self.records.len() < 5 + length {
+            self.records.reserve_exact((5 + length).next_multiple_of(STEP));
+        }
+        self.records.push(kind as u8);
+        self.records.extend_from_slice(&(length as u32).to_le_bytes());
+        parts.iter().for_each(|part| self.records.extend_from_slice(part));
+        true
+    }
+}
+
+/// A value under its name, as each line has it.
+struct Named<'a, T>(&'static str, &'a T);
+
+impl<T: Serialize> Serialize for Named<'_, T> {
+    fn serialize<S: serde::Serializer>(&self, serializer: S) -> Result<S::Ok, S::Error> {
+        serializer.collect_map([(self.0, self.1)])
+    }
+}
+
+/// A record as a line of JSON.
+fn line(kind: u8, record: &[u8]) -> Option<Value> {
+    let map = |octets: &[u8]| rmp_serde::from_slice::<Value>(octets).ok();
+    let moment = |octets: &[u8; 16]| {
+        let (us, turn) = octets.split_at(8);
+        let number = |octets: &[u8]| octets.try_into().map(u64::from_le_bytes).unwrap_or_default();
+        [("at", number(us)), ("n", number(turn))].map(|(name, value)| (name.to_owned(), Value::from(value)))
+    };
+    if kind == Kind::Line as u8 {
+        return map(record);
+    }
+    if kind == Kind::Sent as u8 {
+        let (way, digest) = record.split_first_chunk::<2>()?;
+        let (by, digest) = (u16::from_le_bytes(*way), u64::from_le_bytes(digest.try_into().ok()?));
+        return Some(json!({ "sent": SentLine { by: by.into(), digest } }));
+    }
+    let (at, rest) = record.split_first_chunk::<16>()?;
+    let mut line = if kind == Kind::Turn as u8 {
+        map(rest)?
+    } else {
+        let ([way @ .., flags], mut message) = rest.split_first_chunk::<3>()?;
+        let mut seed = None;
+        if flags & SEEDED != 0 {
+            let (first, behind) = message.split_first_chunk::<32>()?;
+            (seed, message) = (Some(*first), behind);
+        }
+        let (by, with) = (u16::from_le_bytes(*way).into(), flags & WITH != 0);
+        json!({ "received": ReceivedLine { by, with, seed, message } })
+    };
+    line.as_object_mut()?.extend(moment(at));
+    Some(line)
 }
 
 /// A turn of one of two journals.

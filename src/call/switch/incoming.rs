@@ -16,7 +16,7 @@ use b2b_sip::msg::{Method, Name, Request};
 
 use super::admission::{Admission, Fate, WayToCaller};
 use super::handing::Asked;
-use super::journaling::{Hops, Named};
+use super::journaling::Hops;
 use super::table::{Call, Leg};
 use super::waiting::{Found, OnFound};
 use super::{Switch, TakesCalls, Turn};
@@ -84,7 +84,7 @@ impl Switch {
         let seed = t.sip.seed_of(usage);
         self.open_history(t, call, |pages| {
             pages.began(t.now, seed, &flow, request.as_bytes());
-            pages.fact(&Named("admitted", &admitted));
+            pages.fact("admitted", &admitted);
         });
         let Some(leg) = self.new_leg(call, it) else {
             self.counters.impossible("incoming");

@@ -5,6 +5,7 @@
 //! meet have one journal.
 
 use std::collections::VecDeque;
+use std::sync::Arc;
 use std::time::Instant;
 
 use serde::de::DeserializeOwned;
@@ -26,8 +27,8 @@ pub(super) enum Journaling {
     /// It is not.
     #[default]
     Off,
-    /// It is: the call that the turn is about; none: it is about no call.
-    Writes(Option<CallId>),
+    /// It is: the call that the turn is about, or none; and how the latest call began, as most others do.
+    Writes(Option<CallId>, Option<Arc<Begin>>),
     /// It comes from a journal.
     Reads(Facts),
 }
@@ -61,15 +62,6 @@ impl Facts {
 
     fn has(&self, what: &str) -> bool {
         matches!(self.told.front(), Some(Value::Object(fields)) if fields.contains_key(what))
-    }
-}
-
-/// A fact under its name.
-pub(super) struct Named<'a, T>(pub &'static str, pub &'a T);
-
-impl<T: Serialize> Serialize for Named<'_, T> {
-    fn serialize<S: serde::Serializer>(&self, serializer: S) -> Result<S::Ok, S::Error> {
-        serializer.collect_map([(self.0, self.1)])
     }
 }
 
@@ -140,13 +132,13 @@ impl Switch {
 
     pub(super) fn writes<T: Serialize>(&mut self, what: &'static str, told: &T) {
         if let Some(pages) = self.pages() {
-            pages.fact(&Named(what, told));
+            pages.fact(what, told);
         }
     }
 
     /// Whether what comes is written down.
     pub(super) fn is_journaled(&self) -> bool {
-        matches!(self.journaling, Journaling::Writes(_))
+        matches!(self.journaling, Journaling::Writes(..))
     }
 
     /// Whether what happens comes from a journal.
@@ -156,13 +148,13 @@ impl Switch {
 
     /// The journal of the call that the turn is about.
     pub(super) fn pages(&mut self) -> Option<&mut Pages> {
-        let Journaling::Writes(Some(call)) = &self.journaling else { return None };
+        let Journaling::Writes(Some(call), _) = &self.journaling else { return None };
         self.history.pages(*call)
     }
 
     /// The turn is about this call from here on.
     pub(super) fn about(&mut self, call: Option<CallId>) {
-        if let Journaling::Writes(about) = &mut self.journaling {
+        if let Journaling::Writes(about, _) = &mut self.journaling {
             *about = call;
         }
     }
@@ -170,7 +162,7 @@ impl Switch {
     /// The call that the turn is about.
     pub(super) fn is_about(&self) -> Option<CallId> {
         match self.journaling {
-            Journaling::Writes(about) => about,
+            Journaling::Writes(about, _) => about,
             _ => None,
         }
     }
@@ -204,18 +196,25 @@ impl Switch {
     pub(super) fn open_history(&mut self, t: &Turn<'_>, call: CallId, first: impl FnOnce(&mut Pages)) {
         self.history.open(call, t.now, t.wall);
         match &mut self.journaling {
-            Journaling::Writes(Some(with)) => {
+            Journaling::Writes(Some(with), _) => {
                 self.history.share_journal(call, *with);
                 if let Some(pages) = self.pages() {
                     first(pages);
                 }
             }
-            Journaling::Writes(about) => {
+            Journaling::Writes(about, begin) => {
                 *about = Some(call);
-                let advertised = t.sip.advertised().to_vec();
-                let endpoint = EndpointConfig { advertised, ..t.sip.config().clone() };
-                let begin = Begin::now(t.wall, endpoint, &self.config);
-                let mut pages = Pages::new(t.now, &begin);
+                let same = |it: &Arc<Begin>| {
+                    it.endpoint.advertised == t.sip.advertised()
+                        && it.max_duration == self.config.max_duration
+                };
+                begin.take_if(|it| !same(it));
+                let begin = begin.get_or_insert_with(|| {
+                    let advertised = t.sip.advertised().to_vec();
+                    let endpoint = EndpointConfig { advertised, ..t.sip.config().clone() };
+                    Arc::new(Begin::of(endpoint, &self.config))
+                });
+                let mut pages = Pages::new(t.now, t.wall, begin.clone());
                 pages.turns = self.history.next_turn();
                 first(&mut pages);
                 self.history.keep_journal(call, pages);

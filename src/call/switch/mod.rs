@@ -230,7 +230,7 @@ impl Switch {
     pub(crate) fn new(config: SwitchConfig, parts: SwitchParts) -> (Self, mpsc::UnboundedReceiver<Command>) {
         let (commands, receiver) = mpsc::unbounded_channel();
         let journaling = match config.journal {
-            true => journaling::Journaling::Writes(None),
+            true => journaling::Journaling::Writes(None, None),
             false => journaling::Journaling::Off,
         };
         let switch = Switch {

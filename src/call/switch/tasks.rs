@@ -75,7 +75,18 @@ impl Work {
 
 /// The future panicked.
 #[derive(Debug, Clone, Copy, PartialEq, Eq, serde::Serialize, serde::Deserialize)]
+#[serde(from = "()", into = "()")]
 pub(super) struct Panicked;
+
+impl From<()> for Panicked {
+    fn from((): ()) -> Self {
+        Panicked
+    }
+}
+
+impl From<Panicked> for () {
+    fn from(_: Panicked) {}
+}
 
 impl Switch {
     /// What belongs to no call: nobody waits for it.

@@ -3,12 +3,16 @@
 //! Octets are covered in their places, so that every length stays true.
 
 use std::borrow::Cow;
+use std::sync::LazyLock;
 
-use memchr::memmem;
+use memchr::memmem::{self, Finder};
 
 use super::contact_token;
 
 const COVER: u8 = b'x';
+
+static RESPONSE: LazyLock<Finder<'static>> = LazyLock::new(|| Finder::new("response=\""));
+static INLINE: LazyLock<Finder<'static>> = LazyLock::new(|| Finder::new("inline:"));
 
 /// The message without the keys that an INFO brings (`application/dtmf-relay`, `application/dtmf`), and
 /// without tokens ([`ContactToken`](super::contact_token::ContactToken)).
@@ -35,8 +39,9 @@ pub fn without_keys(message: &[u8]) -> Cow<'_, [u8]> {
 /// (`a=crypto`, RFC 4568).
 pub fn without_secrets(message: &[u8]) -> Cow<'_, [u8]> {
     let mut shown = without_keys(message);
-    for (before, ends) in [(&b"response=\""[..], &b"\"\r\n"[..]), (b"inline:", b"|; \r\n")] {
-        let found: Vec<usize> = memmem::find_iter(&shown, before).map(|at| at + before.len()).collect();
+    for (before, ends) in [(&*RESPONSE, &b"\"\r\n"[..]), (&*INLINE, b"|; \r\n")] {
+        let length = before.needle().len();
+        let found: Vec<usize> = before.find_iter(&shown).map(|at| at + length).collect();
         for at in found {
             let length =
                 shown[at..].iter().position(|octet| ends.contains(octet)).unwrap_or(shown.len() - at);

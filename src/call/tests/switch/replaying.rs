@@ -92,11 +92,12 @@ fn what_is_no_journal_is_refused_with_its_line() {
     let late =
         text.lines().take(2).collect::<Vec<_>>().join("\n") + "\n{\"at\":99999999999999999,\"tick\":null}";
     assert_eq!(line(&late), 3, "a moment that no call has");
-    assert_eq!(line(&text.replace("\"received\":{\"by\":0", "\"received\":{\"by\":77")), 3);
+    let first = text.lines().position(|line| line.contains("\"received\"")).map(|at| at + 1);
+    assert_eq!(Some(line(&text.replace("\"received\":{\"by\":0", "\"received\":{\"by\":77"))), first);
     let rest = text.lines().skip(1).collect::<Vec<_>>().join("\n");
     assert!(matches!(Journal::parse(&rest), Err(JournalError::Begin)));
-    let newer = text.replace("\"version\":1", "\"version\":2");
-    assert!(matches!(Journal::parse(&newer), Err(JournalError::Version(2, _))));
+    let newer = text.replace("\"version\":2", "\"version\":3");
+    assert!(matches!(Journal::parse(&newer), Err(JournalError::Version(3, _))));
 }
 
 #[test]
@@ -143,9 +144,9 @@ fn a_journal_that_is_too_long_is_cut_and_says_so() {
         passed_on: true,
         by_tone: false,
     };
-    (0..3_000).for_each(|_| harness.media_event(key.clone()));
+    (0..5_000).for_each(|_| harness.media_event(key.clone()));
     let text = harness.journals().pop().expect("a journal");
-    assert!(text.len() < 300 << 10, "{}", text.len());
+    assert!(text.len() < 512 << 10, "{}", text.len());
     let journal = Journal::parse(&text).expect("a journal");
     assert!(journal.is_cut);
     assert!(Replay::new(journal, Instant::now()).run(&mut |_| {}).differs.is_none());
