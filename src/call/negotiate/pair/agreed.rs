@@ -57,8 +57,8 @@ impl Agreed {
 /// none for what is no speech.
 pub fn spoken(told: &[u8], payload_type: u8) -> Option<String> {
     let told = Line::known(told)?.audio;
-    let format = told.formats.into_iter().find(|format| format.payload_type == payload_type)?;
-    formats::is_speech(&format).then_some(format.encoding)
+    let format = told.formats.iter().find(|format| format.payload_type == payload_type)?;
+    formats::is_speech(format).then(|| format.encoding.clone())
 }
 
 /// From the description that a party was told last, and its own.

@@ -32,7 +32,7 @@ impl Side {
         let mut audio = Cow::Borrowed(audio);
         if self.encrypts() && audio.rtp() == self.rtp {
             let before = self.sent.as_deref().and_then(Line::known);
-            self.crypto.offer(audio.to_mut(), before.as_ref().map(|line| &line.audio));
+            self.crypto.offer(audio.to_mut(), before.as_ref().map(|line| &*line.audio));
         }
         audio
     }

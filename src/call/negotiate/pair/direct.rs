@@ -86,9 +86,9 @@ pub fn direct(
 /// It was told nothing yet.
 pub fn back(side: &mut Side, policy: &PairPolicy) -> Result<Box<[u8]>, PairError> {
     let told = side.sent.as_deref().and_then(Line::known).ok_or(PairError::Undescribed)?.audio;
-    let mut audio = b2b_sdp::AudioMedia::new(side.rtp, told.formats);
+    let mut audio = b2b_sdp::AudioMedia::new(side.rtp, told.formats.clone());
     (audio.ptime_ms, audio.maxptime_ms) = (told.ptime_ms, told.maxptime_ms);
-    audio.extensions = told.extensions;
+    audio.extensions.clone_from(&told.extensions);
     audio.rtcp_mux = policy.rtcp_mux;
     Ok(side.offer(&audio))
 }

@@ -5,15 +5,15 @@ use std::rc::Rc;
 
 use super::Side;
 use super::formats;
-use super::read::read;
+use super::read::{ReadDescription, read};
 use crate::negotiate::NegotiateError;
-use b2b_sdp::{AudioMedia, SessionDescription};
+use b2b_sdp::AudioMedia;
 
 /// An audio line and where it stands.
 pub(super) struct Line {
-    pub description: Rc<SessionDescription>,
+    pub description: Rc<ReadDescription>,
     pub index: usize,
-    pub audio: AudioMedia,
+    pub audio: Rc<AudioMedia>,
 }
 
 impl Line {
@@ -59,10 +59,10 @@ impl Line {
 }
 
 fn usable(
-    description: &SessionDescription,
+    description: &ReadDescription,
     index: usize,
     family: &SocketAddr,
-) -> Result<AudioMedia, NegotiateError> {
+) -> Result<Rc<AudioMedia>, NegotiateError> {
     let audio = description.audio(index)?;
     if audio.is_refused() || !(audio.is_plain_rtp() || audio.is_secure_rtp()) {
         return Err(NegotiateError::NoAudio);

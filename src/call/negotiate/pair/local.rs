@@ -1,7 +1,6 @@
 //! Offers of our own, and answers to offers that go no further.
 
-use std::rc::Rc;
-
+use super::read::ReadDescription;
 use super::{
     AudioMedia, Format, Hold, Line, NegotiateError, Origin, PairError, PairPolicy, SessionDescription, Side,
     Wishes, across, direction, formats, receives, settle_answer,
@@ -27,7 +26,7 @@ pub fn local_offer(
             let own = AudioMedia::new(to.rtp, formats::ours_with_events(&to.audio));
             let description =
                 SessionDescription::offer(&Origin { session_id: 0, version: 0, address: to.rtp.ip() }, &own);
-            let line = Line { description: Rc::new(description), index: 0, audio: own };
+            let line = Line { description: ReadDescription::made(description), index: 0, audio: own.into() };
             across(&line, Wishes::default(), known, to, policy)?
         }
     };
@@ -86,7 +85,7 @@ pub fn local_answer(side: &mut Side, body: &[u8], policy: &PairPolicy) -> Result
     // The codec in use stays the first: the other leg has it, and may have no other.
     let answered = if side.has_answered { side.remote.as_deref().and_then(Line::known) } else { None };
     let in_use = answered.map(|line| line.audio).or_else(|| before.clone());
-    let kept = before.as_ref().and_then(&common).map(|mut formats| {
+    let kept = before.as_deref().and_then(common).map(|mut formats| {
         let used = in_use.iter().flat_map(|audio| &audio.formats);
         let place = |format: &Format| used.clone().position(|used| formats::same(used, format));
         formats.sort_by_cached_key(|format| place(format).unwrap_or(usize::MAX));

@@ -40,6 +40,7 @@ pub use agreed::{Agreed, agreed, spoken};
 pub use audio_rules::{AudioRules, DtmfMode, OpusRules};
 
 use std::net::SocketAddr;
+use std::rc::Rc;
 
 pub use direct::{DirectError, back, direct};
 pub use hold::Hold;
@@ -187,7 +188,9 @@ impl Side {
         let Line { index, audio: told, .. } = Line::known(self.sent.as_deref()?)?;
         let mut own = read(self.remote.as_deref()?).ok()?.audio(index).ok()?;
         // Who calls may have offered events that it was not told of: it gets none.
-        self.without_events(&mut own.formats);
+        if !self.audio.digits.has_events() {
+            self.without_events(&mut Rc::make_mut(&mut own).formats);
+        }
         let events = self.told_events.beside(&told);
         let tones = self.tones_of(&told, &own);
         Some(ways::Leg { told, own, tones, events, ptime_ms: self.audio.ptime_ms() })
@@ -240,14 +243,14 @@ impl Side {
     fn known_formats(&self) -> Vec<Format> {
         let bodies = [&self.sent, &self.remote, &self.theirs];
         let lines = bodies.into_iter().filter_map(|body| Line::known(body.as_deref()?));
-        lines.flat_map(|line| line.audio.formats).chain(self.told_events.formats()).collect()
+        lines.flat_map(|line| line.audio.formats.clone()).chain(self.told_events.formats()).collect()
     }
 
     /// The same of header extensions.
     fn known_extensions(&self) -> Vec<ExtMap> {
         let bodies = [&self.sent, &self.remote, &self.theirs];
         let lines = bodies.into_iter().filter_map(|body| Line::known(body.as_deref()?));
-        lines.flat_map(|line| line.audio.extensions).collect()
+        lines.flat_map(|line| line.audio.extensions.clone()).collect()
     }
 
     /// Writes a description. One that says what the last one said is the last one, to the

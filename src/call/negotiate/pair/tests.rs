@@ -27,7 +27,7 @@ fn b() -> Side {
     Side::new("192.0.2.1:10002".parse().unwrap(), 4)
 }
 
-fn audio(body: &[u8]) -> AudioMedia {
+fn audio(body: &[u8]) -> Rc<AudioMedia> {
     Line::known(body).expect("an audio line").audio
 }
 
@@ -272,7 +272,7 @@ fn a_number_keeps_its_meaning_when_another_leg_comes() {
     let opus_96 = "a=rtpmap:96 opus/48000/2";
     let offer_c = session("10.3.3.3", 8_000, "96 0 101", &[opus_96, EVENT_101]);
     let offer_a = offer(&mut c, &mut a, &offer_c, &plain()).unwrap();
-    let formats = audio(&offer_a).formats;
+    let formats = audio(&offer_a).formats.clone();
     assert_eq!(formats[2].payload_type, 96, "events");
     assert_eq!((formats[0].encoding.as_str(), formats[0].payload_type), ("opus", 97));
     answer(&mut a, &mut c, &session("10.1.1.1", 4_000, "97 96", &["a=rtpmap:97 opus/48000/2", EVENT_96]))

@@ -1,5 +1,7 @@
 //! What becomes of packets between two legs, by what each was told and has said.
 
+use std::rc::Rc;
+
 use super::super::NegotiateError;
 use super::super::parameter;
 use super::formats::{codec, events, is_noise, is_speech, same};
@@ -15,8 +17,8 @@ const PTIME_MS: u32 = 20;
 
 /// One leg: what we have told it last, and what it has said.
 pub(super) struct Leg {
-    pub told: AudioMedia,
-    pub own: AudioMedia,
+    pub told: Rc<AudioMedia>,
+    pub own: Rc<AudioMedia>,
     /// It presses keys as tones.
     pub tones: bool,
     /// The packet time that is configured for it.

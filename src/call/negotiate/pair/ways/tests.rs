@@ -14,8 +14,8 @@ fn audio(formats: &str, attributes: &[&str]) -> AudioMedia {
 /// Told what it says itself.
 fn leg(formats: &str, attributes: &[&str]) -> Leg {
     Leg {
-        told: audio(formats, attributes),
-        own: audio(formats, attributes),
+        told: audio(formats, attributes).into(),
+        own: audio(formats, attributes).into(),
         tones: false,
         ptime_ms: None,
         events: [None; MOST_EVENTS],
@@ -102,7 +102,7 @@ fn header_extensions_pass_under_the_numbers_of_each_leg() {
     let extended = |id: u8, uri: &str| {
         let mut leg = leg("0", &[]);
         for audio in [&mut leg.told, &mut leg.own] {
-            audio.extensions.push(ExtMap::new(id, uri));
+            Rc::make_mut(audio).extensions.push(ExtMap::new(id, uri));
         }
         leg
     };
@@ -112,7 +112,7 @@ fn header_extensions_pass_under_the_numbers_of_each_leg() {
     assert_eq!(way(&one, &other).unwrap().0.extensions, expected);
     assert_eq!(way(&one, &extended(1, "urn:b")).unwrap().0.extensions, ExtensionMap::EMPTY, "another one");
     let mut refused = extended(5, "urn:a");
-    refused.own.extensions.clear();
+    Rc::make_mut(&mut refused.own).extensions.clear();
     assert_eq!(way(&one, &refused).unwrap().0.extensions, ExtensionMap::EMPTY, "not agreed there");
     assert_eq!(way(&refused, &one).unwrap().0.extensions, ExtensionMap::EMPTY, "nor here");
 }
