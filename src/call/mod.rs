@@ -70,6 +70,7 @@ mod leg_life;
 pub mod lookup;
 #[doc(hidden)]
 pub mod negotiate;
+mod octets;
 #[doc(hidden)]
 pub mod policy;
 pub mod reason;

@@ -21,6 +21,11 @@ impl Harness {
         self.switch.capture(call).map(|write| write())
     }
 
+    /// Memory that a call's account takes, its journal included.
+    pub fn history_bytes(&self, call: CallId) -> usize {
+        self.switch.history_bytes(call)
+    }
+
     /// Begins to capture a call's media, for so long at most.
     ///
     /// # Errors

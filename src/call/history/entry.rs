@@ -13,7 +13,7 @@ use super::super::negotiate::pair::Agreed;
 use super::super::timeline::{Body, Signal, Timeline};
 use super::super::verdict::{Audio, Verdict};
 use super::super::{BridgeId, CallId, LegId};
-use super::messages::{Messages, heading};
+use super::messages::{Heading, Messages};
 use super::talk::{self, Known, Talk};
 use super::{Outcome, notes, way};
 use b2b_sip::net::tap::{Direction, Seen};
@@ -53,6 +53,10 @@ pub(super) struct Entry {
     pub talks: Vec<Talk>,
     pub route: Option<Box<str>>,
     pub over: Option<Instant>,
+    /// When something was last said in it.
+    pub latest: Instant,
+    /// It is looked at when it may be quiet.
+    pub is_watched: bool,
     /// It is among the ended ones.
     pub kept: bool,
     /// What has come into it; of calls that have met one of them has it.
@@ -73,6 +77,8 @@ impl Entry {
             talks: Vec::new(),
             route: None,
             over: None,
+            latest: now,
+            is_watched: false,
             kept: false,
             journal: None,
             journal_with: None,
@@ -113,9 +119,8 @@ impl Entry {
     }
 
     /// A message of a leg.
-    pub fn message(&mut self, leg: LegId, seen: &Seen) {
+    pub fn message(&mut self, leg: LegId, seen: &Seen, heading: Heading<'_>) {
         let again = self.messages.push(seen);
-        let Some(heading) = heading(&seen.data) else { return };
         let Some(account) = self.legs.iter_mut().find(|account| account.leg == leg) else { return };
         let remote = seen.flow.remote;
         let news = account.signalling != Some(remote);

@@ -8,6 +8,7 @@ use bytes::Bytes;
 
 use super::super::capture::Capture;
 use super::super::controller::{TracedPacket, TracedPackets};
+use super::super::octets::Octets;
 use b2b_sip::msg::Transport;
 use b2b_sip::msg::veil::without_keys;
 use b2b_sip::net::tap::{Direction, Seen};
@@ -32,7 +33,7 @@ pub(super) struct Messages {
     start: Instant,
     began: SystemTime,
     ways: Vec<(Transport, SocketAddr, SocketAddr)>,
-    head: Vec<u8>,
+    head: Octets,
     tail: Vec<u8>,
     full: bool,
     /// Bytes of the latest ones.
@@ -54,7 +55,7 @@ impl Messages {
             start,
             began,
             ways: Vec::new(),
-            head: Vec::new(),
+            head: Octets::default(),
             tail: Vec::new(),
             full: false,
             room: TAIL as u32,
@@ -80,15 +81,16 @@ impl Messages {
             }
         };
         let sent = seen.direction == Direction::Sent;
-        let again = self.records().any(|it| it.way == way && it.sent == sent && it.data == data);
+        let known = [self.head.recent(), &self.tail].into_iter().flat_map(records);
+        let again = { known }.any(|it| it.way == way && it.sent == sent && it.data == data);
         let Ok(length) = u16::try_from(data.len()) else {
             self.left_out += 1;
             return again;
         };
         let needed = OWN + data.len();
         self.full |= self.head.len() + needed > HEAD;
-        let into = if self.full { &mut self.tail } else { &mut self.head };
-        if self.full {
+        let into = if self.full {
+            let into = &mut self.tail;
             while !into.is_empty() && into.len() + needed > self.room as usize {
                 let first = OWN + usize::from(u16::from_le_bytes([into[9], into[10]]));
                 into.drain(..first.min(into.len()));
@@ -98,12 +100,14 @@ impl Messages {
                 self.left_out += 1;
                 return again;
             }
-        }
-        if into.capacity() - into.len() < needed {
-            // In few steps, since each moves what is there; doubling would waste as much as
-            // a call's setup takes.
-            into.reserve_exact(needed.next_multiple_of(STEP));
-        }
+            if into.capacity() - into.len() < needed {
+                // In few steps, since each moves what is there.
+                into.reserve_exact(needed.next_multiple_of(STEP));
+            }
+            into
+        } else {
+            self.head.with_room(needed)
+        };
         let at = seen.at.saturating_duration_since(self.start).as_micros();
         into.extend_from_slice(&u64::try_from(at).unwrap_or(u64::MAX).to_le_bytes());
         into.push(way as u8 | if sent { SENT } else { 0 });
@@ -112,38 +116,24 @@ impl Messages {
         again
     }
 
-    fn records(&self) -> impl Iterator<Item = Record<'_>> {
-        [&self.head, &self.tail].into_iter().flat_map(|octets| {
-            let mut rest = octets.as_slice();
-            std::iter::from_fn(move || {
-                let (own, behind) = rest.split_first_chunk::<OWN>()?;
-                let [t0, t1, t2, t3, t4, t5, t6, t7, way, l0, l1] = *own;
-                let (data, next) = behind.split_at_checked(usize::from(u16::from_le_bytes([l0, l1])))?;
-                rest = next;
-                Some(Record {
-                    at_us: u64::from_le_bytes([t0, t1, t2, t3, t4, t5, t6, t7]),
-                    sent: way & SENT != 0,
-                    way: usize::from(way & !SENT),
-                    data,
-                })
-            })
-        })
+    /// Nobody looks at them soon, and no copy of the latest one comes any more.
+    pub fn pack(&mut self) {
+        self.head.pack();
     }
 
     /// Nothing more comes: room that was made ahead is given back.
     pub fn shrink(&mut self) {
         self.ways.shrink_to_fit();
-        for octets in [&mut self.head, &mut self.tail] {
-            // A little is not worth moving it.
-            if octets.capacity() - octets.len() > STEP / 4 {
-                octets.shrink_to_fit();
-            }
+        self.head.shrink();
+        // A little is not worth moving it.
+        if self.tail.capacity() - self.tail.len() > STEP / 4 {
+            self.tail.shrink_to_fit();
         }
     }
 
     /// Heap memory that it takes.
     pub fn heap_bytes(&self) -> usize {
-        self.head.capacity()
+        self.head.heap_bytes()
             + self.tail.capacity()
             + self.ways.capacity() * size_of::<(Transport, SocketAddr, SocketAddr)>()
     }
@@ -160,8 +150,10 @@ impl Messages {
 
     /// As a file that Wireshark opens, with packets of media in order of time.
     pub fn to_pcap(&self, media: Option<&TracedPackets>) -> Vec<u8> {
+        let head = self.head.all();
+        let messages = records(&head).chain(records(&self.tail));
         let mut items: Vec<(Duration, Item<'_>)> =
-            self.records().map(|it| (Duration::from_micros(it.at_us), Item::Message(it))).collect();
+            messages.map(|it| (Duration::from_micros(it.at_us), Item::Message(it))).collect();
         let packets = media.into_iter().flat_map(TracedPackets::iter);
         items.extend(packets.map(|it| (it.at.saturating_duration_since(self.start), Item::Packet(it))));
         // What came and left in the same turn stays in that order.
@@ -184,6 +176,22 @@ impl Messages {
         }
         capture.to_pcap()
     }
+}
+
+fn records(octets: &[u8]) -> impl Iterator<Item = Record<'_>> {
+    let mut rest = octets;
+    std::iter::from_fn(move || {
+        let (own, behind) = rest.split_first_chunk::<OWN>()?;
+        let [t0, t1, t2, t3, t4, t5, t6, t7, way, l0, l1] = *own;
+        let (data, next) = behind.split_at_checked(usize::from(u16::from_le_bytes([l0, l1])))?;
+        rest = next;
+        Some(Record {
+            at_us: u64::from_le_bytes([t0, t1, t2, t3, t4, t5, t6, t7]),
+            sent: way & SENT != 0,
+            way: usize::from(way & !SENT),
+            data,
+        })
+    })
 }
 
 enum Item<'a> {

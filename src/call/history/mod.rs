@@ -7,6 +7,7 @@
 //! - `talk`: two joined legs, and the verdict on their media
 //! - `entry`: one call's account
 //! - `report`: for readers
+//! - `packing`: calls that are up and quiet take less room
 //! - `capturing`: a call's media beside its messages, where somebody asked for it
 //!
 //! A leg's record is written when its dialog has ended and its media has said its last
@@ -18,14 +19,17 @@ mod entry;
 mod journals;
 mod messages;
 mod notes;
+mod packing;
 mod report;
 mod talk;
 
+use std::collections::VecDeque;
 use std::collections::hash_map::RandomState;
-use std::collections::{HashMap, VecDeque};
 use std::hash::BuildHasher;
 use std::net::SocketAddr;
 use std::time::{Duration, Instant, SystemTime};
+
+use foldhash::HashMap;
 
 use super::cdr::Cdr;
 use super::controller::{Descriptions, EndpointId, EndpointStats};
@@ -73,6 +77,8 @@ pub struct CallHistory {
     ended: VecDeque<(CallId, usize)>,
     ended_bytes: usize,
     captures: Captures,
+    /// Calls that may be quiet by then, about in this order.
+    quiet: VecDeque<(Instant, CallId)>,
     /// Lines of journals so far.
     turns: u64,
     outcomes: VecDeque<Outcome>,
@@ -82,6 +88,7 @@ impl CallHistory {
     /// A call begins.
     pub fn open(&mut self, call: CallId, now: Instant, wall: SystemTime) {
         self.entries.insert(call, Box::new(Entry::new(call, now, wall)));
+        self.will_be_quiet(call, now);
     }
 
     /// A leg of it has this party.
@@ -101,7 +108,7 @@ impl CallHistory {
             let ours = self.unclaimed.iter().filter(|(it, _)| *it == hash);
             let mut answers = Vec::new();
             for (_, seen) in ours {
-                entry.message(leg, seen);
+                heading(&seen.data).into_iter().for_each(|heading| entry.message(leg, seen, heading));
                 match seen.direction {
                     // What was said to an earlier one is of no call.
                     Direction::Received => answers.clear(),
@@ -131,10 +138,12 @@ impl CallHistory {
         let hash = self.hasher.hash_one(heading.call_id);
         match self.of_call_id.get(&hash) {
             Some((call, leg)) => {
-                if let Some(entry) = self.entries.get_mut(call) {
-                    entry.message(*leg, seen);
+                let call = *call;
+                if let Some(entry) = self.entries.get_mut(&call) {
+                    entry.message(*leg, seen, heading);
                 }
-                Some(*call)
+                self.will_be_quiet(call, seen.at);
+                Some(call)
             }
             None if heading.method == "INVITE" || heading.method == "ACK" => {
                 if self.unclaimed.len() == UNCLAIMED {
@@ -297,7 +306,7 @@ impl CallHistory {
 
     /// When to call [`CallHistory::timeout`].
     pub fn next_timeout(&self) -> Option<Instant> {
-        self.waiting.front().map(|(at, _)| *at)
+        self.waiting.front().map(|(at, _)| *at).into_iter().chain(self.next_quiet()).min()
     }
 
     /// Time has passed: who has waited long enough waits no more.
@@ -306,6 +315,7 @@ impl CallHistory {
             self.waiting.pop_front();
             self.settle(call, now, true);
         }
+        self.pack_quiet(now);
     }
 
     /// Nobody is to wait any more: the thread ends.

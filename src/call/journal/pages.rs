@@ -10,13 +10,14 @@ use serde::Serialize;
 use serde_json::{Value, json};
 
 use super::{AnsweredLine, Begin, EventLine, MOST, ReceivedLine, SentLine, digest};
+use crate::octets::Octets;
 use b2b_sip::endpoint::Flow;
 
 /// How long a message may take from the sockets to the calls. One of which nothing comes up (100) begins no turn.
 const COMES_UP: Duration = Duration::from_millis(20);
 
-/// In what steps room is made: doubling would waste as much as a call's setup takes.
-const STEP: usize = 2_048;
+/// What most maps take.
+const MAP: usize = 128;
 
 /// A journal that is written.
 #[derive(Debug, Clone)]
@@ -33,7 +34,7 @@ pub(crate) struct Pages {
     fresh: bool,
     /// No other turn has begun since.
     alone: bool,
-    records: Vec<u8>,
+    records: Octets,
     flows: Vec<Flow>,
     full: bool,
 }
@@ -68,7 +69,7 @@ impl Pages {
             turns: 0,
             fresh: false,
             alone: false,
-            records: Vec::with_capacity(STEP),
+            records: Octets::default(),
             flows: Vec::new(),
             full: false,
         }
@@ -183,11 +184,16 @@ impl Pages {
     }
 
     pub fn bytes(&self) -> usize {
-        size_of::<Self>() + self.records.capacity() + self.flows.capacity() * size_of::<Flow>()
+        size_of::<Self>() + self.records.heap_bytes() + self.flows.capacity() * size_of::<Flow>()
     }
 
     pub fn shrink(&mut self) {
-        self.records.shrink_to_fit();
+        self.records.shrink();
+    }
+
+    /// Nobody looks at it soon.
+    pub fn pack(&mut self) {
+        self.records.pack();
     }
 
     /// What is written so far: lines of JSON.
@@ -206,16 +212,18 @@ impl Pages {
     }
 
     /// What is written so far, behind its beginning and its ways.
-    fn lines(&self) -> impl Iterator<Item = Value> {
-        let mut rest = &self.records[..];
-        let left_out = self.full.then(|| json!({ "left_out": true }));
-        let next = move || {
-            let ([kind, length @ ..], behind) = rest.split_first_chunk::<5>()?;
-            let (record, next) = behind.split_at_checked(u32::from_le_bytes(*length) as usize)?;
+    fn lines(&self) -> Vec<Value> {
+        let records = self.records.all();
+        let (mut rest, mut lines) = (&records[..], Vec::new());
+        while let Some(([kind, length @ ..], behind)) = rest.split_first_chunk::<5>() {
+            let Some((record, next)) = behind.split_at_checked(u32::from_le_bytes(*length) as usize) else {
+                break;
+            };
+            lines.extend(line(*kind, record));
             rest = next;
-            Some((*kind, record))
-        };
-        std::iter::from_fn(next).filter_map(|(kind, record)| line(kind, record)).chain(left_out)
+        }
+        lines.extend(self.full.then(|| json!({ "left_out": true })));
+        lines
     }
 
     fn way(&mut self, flow: &Flow) -> u16 {
@@ -239,20 +247,21 @@ impl Pages {
     }
 
     fn map(&mut self, kind: Kind, moment: &[u8], value: &impl Serialize) {
-        let before = self.records.len();
+        let before = self.records.recent().len();
         if !self.record(kind, &[moment]) {
             return;
         }
         // As JSON has it: what is read is lines of JSON.
-        let mut into = rmp_serde::Serializer::new(&mut self.records).with_struct_map().with_human_readable();
+        let records = self.records.with_room(MAP);
+        let mut into = rmp_serde::Serializer::new(&mut *records).with_struct_map().with_human_readable();
         match value.serialize(&mut into) {
             Ok(()) => {
-                let length = (self.records.len() - before - 5) as u32;
-                self.records[before + 1..before + 5].copy_from_slice(&length.to_le_bytes());
+                let length = (records.len() - before - 5) as u32;
+                records[before + 1..before + 5].copy_from_slice(&length.to_le_bytes());
             }
             // What cannot be written was nothing that comes from outside: the run will miss it and say so.
             Err(error) => {
-                self.records.truncate(before);
+                records.truncate(before);
                 tracing::debug!("a journal's line: {error}");
             }
         }
@@ -265,12 +274,10 @@ impl Pages {
             return false;
         }
         let length: usize = parts.iter().map(|part| part.len()).sum();
-        if self.records.capacity() - self.records.len() < 5 + length {
-            self.records.reserve_exact((5 + length).next_multiple_of(STEP));
-        }
-        self.records.push(kind as u8);
-        self.records.extend_from_slice(&(length as u32).to_le_bytes());
-        parts.iter().for_each(|part| self.records.extend_from_slice(part));
+        let records = self.records.with_room(5 + length);
+        records.push(kind as u8);
+        records.extend_from_slice(&(length as u32).to_le_bytes());
+        parts.iter().for_each(|part| records.extend_from_slice(part));
         true
     }
 }

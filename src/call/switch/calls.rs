@@ -1,6 +1,6 @@
 //! Calls, each with its legs in it; and which call or leg it is whose leg, bridge, dialog or media something comes of.
 
-use std::collections::HashMap;
+use foldhash::HashMap;
 
 use super::slots::Slots;
 use super::table::{Call, Leg};

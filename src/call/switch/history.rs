@@ -144,6 +144,12 @@ impl Switch {
         self.history.pcap(call)
     }
 
+    /// Memory that a call's account takes, its journal included.
+    #[cfg(feature = "testkit")]
+    pub fn history_bytes(&self, call: CallId) -> usize {
+        self.history.bytes(call)
+    }
+
     /// The latest calls that are over and can still be inquired of, latest first.
     pub fn ended_calls(&self, limit: usize) -> Vec<CallId> {
         self.history.ended(limit)

@@ -6,6 +6,7 @@ use std::time::{Duration, Instant};
 use b2b_call::controller::{EndpointId, MediaEvent};
 use b2b_call::journal::{Journal, JournalError};
 use b2b_call::switch::replay::{Replay, Replayed, Shown};
+use b2b_sip::endpoint::Body;
 use b2b_testkit::{Harness, SESSION};
 
 use crate::routed::{ANN, BOB, to_bob};
@@ -150,4 +151,31 @@ fn a_journal_that_is_too_long_is_cut_and_says_so() {
     let journal = Journal::parse(&text).expect("a journal");
     assert!(journal.is_cut);
     assert!(Replay::new(journal, Instant::now()).run(&mut |_| {}).differs.is_none());
+}
+
+#[test]
+fn a_call_that_is_quiet_takes_less_room_and_is_told_of_as_before() {
+    let mut harness = to_bob();
+    let (ann, bob) = (harness.party(ANN), harness.party(BOB));
+    let call = harness.call(ann, "bob", Some(SESSION));
+    harness.answer_next(bob, SESSION);
+    let id = harness.snapshot()[0].call;
+    let told = |harness: &Harness| (harness.journals().pop(), harness.pcap(id));
+    let before = told(&harness);
+    let held = harness.history_bytes(id);
+    harness.run(Duration::from_secs(40));
+    assert_eq!(told(&harness), before);
+    assert!(harness.history_bytes(id) * 5 < held * 3, "{} of {held} bytes", harness.history_bytes(id));
+    // What comes later stands behind it, also where it is packed again.
+    for _ in 0..2 {
+        let now = harness.now();
+        harness.endpoint(ann).reinvite(now, call, Some(Body::sdp(SESSION))).unwrap();
+        harness.run(Duration::from_secs(40));
+    }
+    let (before, after) = (before.0.expect("a journal"), told(&harness).0.expect("a journal"));
+    let invites = |text: &str| text.matches("\"INVITE ").count();
+    assert!(after.starts_with(&before));
+    assert_eq!(invites(&after), invites(&before) + 2);
+    harness.hang_up(ann, call);
+    harness.assert_nothing_left();
 }
