@@ -110,7 +110,7 @@ impl Endpoint {
                 self.answer_now(now, path, request.clone(), Addressee { tag, usage }, 200, &[]);
             }
             // The call is over, and has been answered with another final response.
-            None => self.refuse(now, &path, &request, 200),
+            None => self.answer_overtaken(now, &path, &request, invite),
         }
         let Some(usage) = usage else { return };
         let theirs = self.usages.get(usage).and_then(|it| it.theirs.as_deref());

@@ -9,7 +9,7 @@ use std::time::Instant;
 use bytes::Bytes;
 
 use super::outbox::{ReplyPath, Way};
-use super::{Endpoint, Flow};
+use super::{Endpoint, Flow, ServerTransactionId};
 use crate::dialog::usage::PerSecond;
 use crate::known::{Acquaintance, KnownSources};
 use crate::msg::{Name, ParseError, ParseErrorKind, Request, ResponseWriter, Rport, Via, phrase};
@@ -119,7 +119,35 @@ impl Endpoint {
             return;
         }
         let tag = self.budget.tag(request);
-        let mut writer = ResponseWriter::reply_to(request, status, reason, Some(&tag));
+        self.refuse_as(path, request, &tag, (status, reason), headers);
+    }
+
+    /// The 200 to a CANCEL that our refusal has overtaken: it SHOULD have that one's To tag (§9.2).
+    pub(super) fn answer_overtaken(
+        &mut self,
+        now: Instant,
+        path: &ReplyPath,
+        cancel: &Request,
+        invite: ServerTransactionId,
+    ) {
+        let tag = self.servers.refused_as(invite).map(|tag| String::from_utf8_lossy(tag).into_owned());
+        let Some(tag) = tag else { return self.refuse(now, path, cancel, 200) };
+        if self.budget.take(now, path.flow.remote.ip()) {
+            self.refuse_as(path, cancel, &tag, (200, phrase(200)), &[]);
+        } else {
+            self.out.counters.dropped += 1;
+        }
+    }
+
+    fn refuse_as(
+        &mut self,
+        path: &ReplyPath,
+        request: &Request,
+        tag: &str,
+        (status, reason): (u16, &str),
+        headers: &[(Name<'_>, &[u8])],
+    ) {
+        let mut writer = ResponseWriter::reply_to(request, status, reason, Some(tag));
         for (name, value) in headers {
             writer = writer.header(*name, value);
         }

@@ -91,6 +91,8 @@ struct Server<U> {
     request: Option<Box<Request>>,
     /// The last response, as long as it may have to be sent again.
     response: Bytes,
+    /// Our To tag in a refusal whose ACK has come: the answer to a CANCEL that it overtook has the same.
+    tag: Option<Box<[u8]>>,
     /// What of `ServerTransactions::bytes` is its.
     weight: usize,
     user: U,
@@ -100,7 +102,7 @@ impl<U> Server<U> {
     /// Bytes of the messages that it keeps.
     fn weigh(&self) -> usize {
         let request = self.request.as_deref().map_or(0, |request| request.as_bytes().len());
-        self.key.len() + request + self.response.len()
+        self.key.len() + request + self.response.len() + self.tag.as_ref().map_or(0, |tag| tag.len())
     }
 }
 
@@ -212,6 +214,7 @@ impl<U: Copy> ServerTransactions<U> {
             path,
             request: Some(Box::new(request)),
             response: Bytes::new(),
+            tag: None,
             weight: 0,
             user,
         }) as u32;
@@ -234,6 +237,12 @@ impl<U: Copy> ServerTransactions<U> {
     pub fn request(&self, id: ServerTransactionId) -> Option<&Request> {
         let server = self.slab.get(id.slot as usize).filter(|server| server.generation == id.generation)?;
         server.request.as_deref().filter(|_| server.machine.is_undecided())
+    }
+
+    /// Our To tag in the refusal that it was answered with.
+    pub fn refused_as(&self, id: ServerTransactionId) -> Option<&[u8]> {
+        let server = self.slab.get(id.slot as usize).filter(|server| server.generation == id.generation)?;
+        server.tag.as_deref().or_else(|| to_tag(&server.response))
     }
 
     /// Where its responses go.
@@ -383,7 +392,10 @@ impl<U: Copy> ServerTransactions<U> {
         if let Machine::Invite(invite_server::State::Accepted | invite_server::State::Confirmed) =
             server.machine
         {
-            server.response = Bytes::new();
+            let response = std::mem::take(&mut server.response);
+            if matches!(server.machine, Machine::Invite(invite_server::State::Confirmed)) {
+                server.tag = server.tag.take().or_else(|| to_tag(&response).map(Box::from));
+            }
         }
         let weight = server.weigh();
         self.bytes = self.bytes + weight - std::mem::replace(&mut server.weight, weight);
@@ -408,6 +420,15 @@ impl<U: Copy> ServerTransactions<U> {
             self.merge_keys.shrink_to_fit();
         }
     }
+}
+
+/// The tag in To of a response of ours.
+fn to_tag(response: &[u8]) -> Option<&[u8]> {
+    let mut lines = response.split(|octet| *octet == b'\n');
+    let to = lines.find_map(|line| line.strip_prefix(b"To: "))?;
+    let (mark, to) = (b";tag=", to.trim_ascii_end());
+    let at = to.windows(mark.len()).rposition(|it| it == mark)?;
+    Some(&to[at + mark.len()..])
 }
 
 /// The 100 that stops the client's retransmissions (§8.2.6.1).

@@ -294,6 +294,24 @@ fn a_200_that_meets_our_cancel_gets_ack_and_bye_appendix_c() {
 }
 
 #[test]
+fn a_cancel_that_meets_our_refusal_gets_200_with_the_tag_of_that() {
+    for is_acknowledged in [false, true] {
+        let (mut harness, ann, bob) = calling(SESSION, "");
+        bob.answers(&mut harness, "INVITE", "486 Busy Here", "");
+        let refusal = last(&harness, ANN, "SIP/2.0 486");
+        if is_acknowledged {
+            // Of a refusal it belongs to the INVITE's transaction (RFC 3261 §17.1.1.3).
+            harness.send_raw(ANN, &ann.invite.replace("INVITE", "ACK"));
+        }
+        ann.cancels(&mut harness);
+        assert_eq!(answered(&harness, ANN, "CANCEL"), [200]);
+        assert_eq!(last(&harness, ANN, "SIP/2.0 200").field("To"), refusal.field("To"), "§9.2");
+        harness.run(Duration::from_secs(40));
+        nothing_left(harness);
+    }
+}
+
+#[test]
 fn a_prack_that_meets_the_487_of_a_cancel_gets_481() {
     let (mut harness, mut ann, bob) = calling(SESSION, "Supported: 100rel\r\n");
     let invite = last(&harness, BOB, "INVITE");
