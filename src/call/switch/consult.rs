@@ -34,7 +34,8 @@ impl Switch {
         if !ready || second == call {
             return t.answer_refer(usage, refer, 603);
         }
-        let busy = self.calls.get(call).is_none_or(|it| it.dialling.is_some() || it.exchange.is_some());
+        let busy =
+            self.calls.get(call).is_none_or(|it| it.dialling.is_some() || it.exchanges.under_way.is_some());
         if busy || !self.advance_if_legal(t, call, CallEvent::Transfer) {
             return t.answer_refer(usage, refer, 491);
         }

@@ -11,6 +11,7 @@ use std::time::{Duration, Instant};
 
 use bytes::Bytes;
 
+use super::exchanges::ExchangeNo;
 use super::table::{Asked, Exchange};
 use super::waiting::{OnApplied, OnDescription, OnMedia};
 use super::{Switch, Turn};
@@ -55,7 +56,7 @@ impl Switch {
     /// Something has changed, or it is time to look.
     pub(super) fn lead(&mut self, t: &mut Turn<'_>, call: CallId) {
         let Some(it) = self.calls.get_mut(call) else { return self.counters.late() };
-        let free = it.exchange.is_none() && it.dialling.is_none();
+        let free = it.exchanges.under_way.is_none() && it.dialling.is_none();
         let Some(bridge) = it.bridge.as_mut() else { return self.counters.ignored() };
         let (legs, active) = ((bridge.a, bridge.b), bridge.state == BridgeState::Active);
         // Its media is to stay with b2b.
@@ -91,8 +92,10 @@ impl Switch {
         let (Some((a, b)), Some(heard)) = (self.endpoints(from, to), heard) else {
             return self.counters.impossible("tell_the_others");
         };
+        let begun = self.calls.get_mut(call).and_then(|it| it.exchanges.begin(from, to, Asked::Direct));
+        let Some(exchange) = begun else { return self.counters.impossible("tell_the_others") };
         let offer = self.controller.direct_offer(a, b, heard, &self.policy_towards(to));
-        let then = OnDescription::Path { call, from, to, asked: Asked::Direct };
+        let then = OnDescription::Path { call, exchange };
         self.media(t, offer, OnMedia::Described(then));
     }
 
@@ -100,8 +103,10 @@ impl Switch {
         let Some((_, endpoint)) = self.endpoints(from, to) else {
             return self.counters.impossible("take_back");
         };
+        let begun = self.calls.get_mut(call).and_then(|it| it.exchanges.begin(from, to, Asked::Return));
+        let Some(exchange) = begun else { return self.counters.impossible("take_back") };
         let offer = self.controller.return_offer(endpoint, &self.policy_towards(to));
-        let then = OnDescription::Path { call, from, to, asked: Asked::Return };
+        let then = OnDescription::Path { call, exchange };
         self.media(t, offer, OnMedia::Described(then));
     }
 
@@ -109,38 +114,37 @@ impl Switch {
     pub(super) fn offer_path(
         &mut self,
         t: &mut Turn<'_>,
-        call: CallId,
-        (from, to): (LegId, LegId),
-        asked: Asked,
+        (call, no): (CallId, ExchangeNo),
         offer: Result<Bytes, MediaError>,
     ) {
-        if self.calls.leg(to).is_none_or(|it| it.usage.is_none()) {
-            return self.counters.late();
-        }
-        let free = self.calls.get_mut(call).filter(|it| it.exchange.is_none());
-        let Some(it) = free else { return self.counters.late() };
+        let Some(Exchange { to, asked, .. }) = self.exchange(call, no) else { return self.counters.late() };
         let offer = match offer {
             Ok(offer) => offer,
             Err(error) => {
                 tracing::debug!("call {}: {error}", call.0);
+                self.end_exchange(call, no);
                 return self.path_refused(t, call, to, asked, None);
             }
         };
-        it.exchange = Some(Box::new(Exchange { from, to, asked, sent: true }));
         if let Err(error) = self.reinvite(t, to, Some(offer)) {
             tracing::debug!("leg {}: {error}", to.0);
-            self.exchange_refused(t, call, Reply::status(491));
+            return self.exchange_refused(t, call, Reply::status(491));
         }
+        self.exchange_sent(call, no);
     }
 
     /// `to` has agreed.
-    pub(super) fn path_agreed(&mut self, t: &mut Turn<'_>, to: LegId, asked: Asked, answer: Bytes) {
+    pub(super) fn path_agreed(
+        &mut self,
+        t: &mut Turn<'_>,
+        (call, exchange): (CallId, Exchange),
+        answer: Bytes,
+    ) {
+        let Exchange { no, to, asked, .. } = exchange;
         let Some(it) = self.calls.leg_mut(to) else { return self.counters.impossible("path_agreed") };
         it.media.led_past = asked == Asked::Direct;
-        let (Some(endpoint), call) = (it.media.endpoint, it.call) else { return self.counters.late() };
         self.history.path(call, t.now, to, asked == Asked::Direct);
-        let applied = self.controller.apply_remote(endpoint, answer);
-        self.media(t, applied, OnMedia::Applied(OnApplied::PathAgreed { call, to, endpoint }));
+        self.apply(t, to, answer, OnApplied::PathAgreed { call, exchange: no, to });
     }
 
     /// `to` has not: 491 is for now, everything else for good. None: it was not even asked.

@@ -162,7 +162,7 @@ impl Switch {
         let id = it.call;
         let Some(call) = self.calls.get_mut(id) else { return self.counters.impossible("forget_leg") };
         // Nobody answers what only it was asked.
-        call.exchange.take_if(|it| it.from == leg && it.to == leg);
+        call.exchanges.under_way.take_if(|it| it.from == leg && it.to == leg);
         if call.a == leg || call.cause.is_none() && it.branch.is_none() {
             call.cause.get_or_insert_with(|| cause.clone());
         }
@@ -200,7 +200,7 @@ impl Switch {
     ) {
         // Whoever waits for the other side's answer gets one. What we have asked who stays for
         // ourselves goes on.
-        let exchange = self.calls.get(call).and_then(|it| it.exchange.as_ref());
+        let exchange = self.calls.get(call).and_then(|it| it.exchanges.under_way.as_ref());
         if exchange.is_some_and(|it| it.from == leg || it.to == leg || it.from != it.to) {
             self.exchange_refused(t, call, Reply::status(480));
         }
@@ -354,7 +354,7 @@ impl Switch {
         let Some(call) = self.calls.leg(leg).map(|it| it.call) else {
             return self.counters.impossible("asking_cancelled");
         };
-        if let Some(exchange) = self.calls.get_mut(call).and_then(|it| it.exchange.as_mut())
+        if let Some(exchange) = self.calls.get_mut(call).and_then(|it| it.exchanges.under_way.as_mut())
             && exchange.from == leg
             && exchange.asked == super::table::Asked::ReInvite
         {

@@ -3,6 +3,7 @@
 
 use bytes::Bytes;
 
+use super::exchanges::ExchangeNo;
 use super::table::{Asked, Exchange};
 use super::waiting::{OnDescription, OnMedia};
 use super::{Switch, Turn};
@@ -90,41 +91,42 @@ impl Switch {
         offer: Option<Bytes>,
     ) {
         // Its own offer comes while ours to it is put off for glare: ours gives way.
-        let under_way = self.calls.get(call).and_then(|it| it.exchange.as_ref());
-        if under_way.is_some_and(|it| it.sent && it.to == from) {
+        let under_way = self.calls.get(call).and_then(|it| it.exchanges.under_way.as_ref());
+        if under_way.is_some_and(|it| it.sent && !it.agreed && it.to == from) {
             self.exchange_refused(t, call, Reply::status(491));
         }
         let Some(it) = self.calls.get_mut(call) else { return self.counters.late() };
-        if it.exchange.is_some() {
+        let Some(exchange) = it.exchanges.begin(from, to, asked) else {
             // The other side's is under way (RFC 3261 §14.2).
             return self.answer_exchange(t, from, asked, Err(Reply::status(491)));
-        }
-        it.exchange = Some(Box::new(Exchange { from, to, asked, sent: false }));
-        let Some(offer) = offer else { return self.send_offer(t, call, None) };
+        };
+        let Some(offer) = offer else { return self.send_offer(t, (call, exchange), None) };
         let Some((a, b)) = self.endpoints(from, to) else {
             return self.exchange_refused(t, call, Reply::status(500));
         };
         let offer = self.controller.pair_offer(a, b, offer, &self.policy_towards(to));
-        self.media(t, offer, OnMedia::Described(OnDescription::OfferAcross { call }));
+        self.media(t, offer, OnMedia::Described(OnDescription::OfferAcross { call, exchange }));
     }
 
     /// The offer that goes across, or why it cannot.
     pub(super) fn offered_across(
         &mut self,
         t: &mut Turn<'_>,
-        call: CallId,
+        (call, exchange): (CallId, ExchangeNo),
         offer: Result<Bytes, MediaError>,
     ) {
+        if self.exchange(call, exchange).is_none() {
+            return self.counters.late();
+        }
         match offer {
-            Ok(offer) => self.send_offer(t, call, Some(offer)),
+            Ok(offer) => self.send_offer(t, (call, exchange), Some(offer)),
             Err(error) => self.exchange_refused(t, call, refusal(&error)),
         }
     }
 
     /// A re-INVITE or an UPDATE to the other side.
-    fn send_offer(&mut self, t: &mut Turn<'_>, call: CallId, offer: Option<Bytes>) {
-        let exchange = self.calls.get(call).and_then(|it| it.exchange.as_ref());
-        let Some(exchange) = exchange else { return self.counters.late() };
+    fn send_offer(&mut self, t: &mut Turn<'_>, (call, no): (CallId, ExchangeNo), offer: Option<Bytes>) {
+        let Some(exchange) = self.exchange(call, no) else { return self.counters.late() };
         let (from, to, asked) = (exchange.from, exchange.to, exchange.asked);
         let Some(it) = self.calls.leg(to) else { return self.exchange_refused(t, call, Reply::status(480)) };
         let takes_update = it.takes.update;
@@ -139,9 +141,7 @@ impl Switch {
             tracing::debug!("leg {}: {error}", to.0);
             return self.exchange_refused(t, call, Reply::status(491));
         }
-        if let Some(it) = self.calls.get_mut(call).and_then(|it| it.exchange.as_mut()) {
-            it.sent = true;
-        }
+        self.exchange_sent(call, no);
     }
 
     /// 2xx to a re-INVITE or UPDATE of ours.
@@ -159,7 +159,7 @@ impl Switch {
         if !body.is_empty() {
             self.note_direction(t, leg, &body);
         }
-        let exchange = self.calls.get_mut(call).and_then(|it| it.exchange.take_if(|it| it.to == leg));
+        let exchange = self.calls.get_mut(call).and_then(|it| it.exchanges.agree(leg));
         let Some(exchange) = exchange else {
             self.counters.late();
             if ack_wanted && self.calls.leg(leg).is_some_and(|it| it.is_up()) {
@@ -167,27 +167,30 @@ impl Switch {
             }
             return;
         };
-        let Exchange { from, to, asked, .. } = *exchange;
+        let Exchange { no, from, to, asked, .. } = exchange;
         match asked {
-            Asked::Ourselves { back } => return self.refreshed(t, (from, to), back, body),
-            Asked::Timer => return self.session_refreshed(t, to, body),
-            Asked::Direct | Asked::Return => return self.path_agreed(t, to, asked, body),
-            Asked::Hold(hold) => return self.hold_agreed(t, to, hold, body),
+            Asked::Ourselves { .. } => return self.refreshed(t, (call, exchange), body),
+            Asked::Timer => return self.session_refreshed(t, (call, exchange), body),
+            Asked::Direct | Asked::Return => return self.path_agreed(t, (call, exchange), body),
+            Asked::Hold(hold) => return self.hold_agreed(t, (call, exchange), hold, body),
             // Without a 2xx of ours there is no ACK of theirs that could bring an answer.
             Asked::Nobody if ack_wanted => {
                 self.counters.late();
+                self.end_exchange(call, no);
                 return self.answer_for_nobody(t, to, body);
             }
             _ => {}
         }
         let Some((a, b)) = self.endpoints(from, to) else {
+            self.end_exchange(call, no);
             return self.agreed_in_vain(t, call, (from, to), asked, ack_wanted.then_some(body));
         };
+        let offers = ack_wanted.then(|| body.clone());
         let session = match ack_wanted {
             true => self.controller.pair_offer(b, a, body, &self.policy_towards(from)),
             false => self.controller.pair_answer(b, a, body),
         };
-        let then = OnDescription::AnswerAcross { call, from, to, asked, offers: ack_wanted };
+        let then = OnDescription::AnswerAcross { call, exchange: no, to, offers };
         self.media(t, session, OnMedia::Described(then));
     }
 
@@ -214,15 +217,25 @@ impl Switch {
         }
     }
 
-    /// What the other party has answered, for who has asked. `offers`: it was not asked with an offer, and makes one.
+    /// What the other party has answered, for who has asked. `offers`: it was not asked with an offer, and makes this
+    /// one.
     pub(super) fn answered_across(
         &mut self,
         t: &mut Turn<'_>,
-        call: CallId,
-        (from, to): (LegId, LegId),
-        (asked, offers): (Asked, bool),
+        (call, exchange): (CallId, ExchangeNo),
+        (to, offers): (LegId, Option<Bytes>),
         session: Result<Bytes, MediaError>,
     ) {
+        let exchange = self.end_exchange(call, exchange);
+        let Some(Exchange { from, asked, .. }) = exchange.filter(|it| it.asked != Asked::Nobody) else {
+            // Who has asked was answered otherwise meanwhile; an offer waits for its ACK all the same.
+            self.counters.late();
+            if let Some(offer) = offers.filter(|_| self.calls.leg(to).is_some_and(|it| it.is_up())) {
+                self.answer_for_nobody(t, to, offer);
+            }
+            return;
+        };
+        let offers = offers.is_some();
         if offers && session.is_err() {
             self.answer_exchange(t, from, asked, Err(Reply::status(488)));
             return self.break_up(t, from, to, "a 2xx whose offer is of no use");
@@ -246,7 +259,8 @@ impl Switch {
         let Some(call) = self.calls.leg(leg).map(|it| it.call) else {
             return self.counters.impossible("offer_failed");
         };
-        let exchange = self.calls.get(call).and_then(|it| it.exchange.as_ref()).filter(|it| it.to == leg);
+        let exchange = self.calls.get(call).and_then(|it| it.exchanges.under_way.as_ref());
+        let exchange = exchange.filter(|it| it.to == leg && it.sent && !it.agreed);
         let Some(exchange) = exchange else { return self.counters.late() };
         if exchange.asked == Asked::Timer {
             return self.session_not_refreshed(t, leg, status);
@@ -261,7 +275,7 @@ impl Switch {
 
     /// The offer under way is refused; everything stays as it was.
     pub(super) fn exchange_refused(&mut self, t: &mut Turn<'_>, call: CallId, reply: Reply) {
-        let exchange = self.calls.get_mut(call).and_then(|it| it.exchange.take());
+        let exchange = self.calls.get_mut(call).and_then(|it| it.exchanges.under_way.take());
         let Some(exchange) = exchange else { return self.counters.late() };
         for leg in [exchange.from, exchange.to] {
             if let Some(endpoint) = self.calls.leg(leg).and_then(|it| it.media.endpoint) {

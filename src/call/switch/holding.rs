@@ -8,6 +8,7 @@
 use bytes::Bytes;
 
 use super::command::Reply;
+use super::exchanges::ExchangeNo;
 use super::table::{Asked, Exchange};
 use super::waiting::{OnApplied, OnDescription, OnMedia};
 use super::{Switch, Turn};
@@ -56,12 +57,17 @@ impl Switch {
             (Hold::No, _) => Hold::Over,
             (hold, _) => hold,
         };
+        let begun = self.calls.get_mut(call).and_then(|it| it.exchanges.begin(leg, leg, Asked::Hold(hold)));
+        let Some(exchange) = begun else {
+            self.counters.impossible("put_on_hold");
+            return drop(reply.send(Err(CallError::Busy)));
+        };
         let policy = PairPolicy { hold: asked, ..self.policy_towards(leg).into_owned() };
         let offer = self.controller.local_offer(endpoint, like, &policy);
         if let Some(it) = self.calls.leg_mut(leg) {
             it.hold.reply = Some(reply);
         }
-        let then = OnDescription::Hold { call, leg, endpoint, hold };
+        let then = OnDescription::Hold { call, exchange };
         self.media(t, offer, OnMedia::Described(then));
     }
 
@@ -69,52 +75,64 @@ impl Switch {
     pub(super) fn offer_hold(
         &mut self,
         t: &mut Turn<'_>,
-        call: CallId,
-        (leg, endpoint): (LegId, EndpointId),
-        hold: Hold,
+        (call, no): (CallId, ExchangeNo),
         offer: Result<Bytes, MediaError>,
     ) {
+        // Where its exchange is over, who waits has been told.
+        let Some(Exchange { to: leg, .. }) = self.exchange(call, no) else { return self.counters.late() };
         if self.calls.leg(leg).is_none_or(|it| !it.is_up() || it.usage.is_none()) {
+            self.end_exchange(call, no);
             return self.tell_holding(leg, Err(CallError::Gone));
         }
         let offer = match offer {
             Ok(offer) => offer,
-            Err(error) => return self.tell_holding(leg, Err(error.into())),
+            Err(error) => {
+                self.end_exchange(call, no);
+                return self.tell_holding(leg, Err(error.into()));
+            }
         };
-        if self.is_asked(call) {
-            self.controller.withdraw_offer(endpoint);
-            return self.tell_holding(leg, Err(CallError::Busy));
-        }
-        let Some(it) = self.calls.get_mut(call) else { return self.counters.impossible("offer_hold") };
-        it.exchange = Some(Box::new(Exchange { from: leg, to: leg, asked: Asked::Hold(hold), sent: true }));
         if let Err(error) = self.reinvite(t, leg, Some(offer)) {
             tracing::debug!("leg {}: {error}", leg.0);
-            self.exchange_refused(t, call, Response::status(491));
+            return self.exchange_refused(t, call, Response::status(491));
         }
+        self.exchange_sent(call, no);
     }
 
     /// Whether an offer is under way in a call.
     pub(super) fn is_asked(&self, call: CallId) -> bool {
-        self.calls.get(call).is_none_or(|it| it.exchange.is_some())
+        self.calls.get(call).is_none_or(|it| it.exchanges.under_way.is_some())
     }
 
     /// The party has answered.
-    pub(super) fn hold_agreed(&mut self, t: &mut Turn<'_>, leg: LegId, hold: Hold, answer: Bytes) {
+    pub(super) fn hold_agreed(
+        &mut self,
+        t: &mut Turn<'_>,
+        (call, exchange): (CallId, Exchange),
+        hold: Hold,
+        answer: Bytes,
+    ) {
+        let Exchange { no, to: leg, .. } = exchange;
         let Some(endpoint) = self.calls.leg(leg).and_then(|it| it.media.endpoint) else {
+            self.end_exchange(call, no);
             return self.tell_holding(leg, Err(CallError::Gone));
         };
         let applied = self.controller.apply_remote(endpoint, answer);
-        self.media(t, applied, OnMedia::Applied(OnApplied::Held { leg, endpoint, hold }));
+        let then = OnApplied::Held { call, exchange: no, leg, endpoint, hold };
+        self.media(t, applied, OnMedia::Applied(then));
     }
 
     /// Its answer is taken, or is of no use.
     pub(super) fn is_held(
         &mut self,
         t: &mut Turn<'_>,
+        (call, exchange): (CallId, ExchangeNo),
         (leg, endpoint): (LegId, EndpointId),
         hold: Hold,
         taken: Result<(), MediaError>,
     ) {
+        if self.end_exchange(call, exchange).is_none() {
+            return self.counters.late();
+        }
         if let Err(error) = taken {
             self.controller.withdraw_offer(endpoint);
             return self.tell_holding(leg, Err(error.into()));

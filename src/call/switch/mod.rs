@@ -13,7 +13,7 @@
 //! - `redirect`: refusals of branches, and whom a 3xx names
 //! - `events`: what happens in a leg's dialog
 //! - `joining`: the first offer and answer across, and bridges
-//! - `exchange`: later offers and answers across; `direct`: those that lead media past b2b
+//! - `exchange`, `exchanges`: later offers and answers across; `direct`: those that lead media past b2b
 //! - `holding`: parties that we put on hold; `parting`: bridges that are taken down for good
 //! - `answering`: callers that we answer ourselves
 //! - `reliable`: provisional responses with PRACK, and who offers late
@@ -54,6 +54,7 @@ pub mod driver;
 mod ending;
 mod events;
 mod exchange;
+mod exchanges;
 mod handing;
 mod history;
 mod holding;

@@ -7,6 +7,7 @@ use std::sync::Arc;
 use bytes::Bytes;
 
 use super::dial::DialFailure;
+use super::exchanges::ExchangeNo;
 use super::handing::Asked;
 use super::invite::escaped_user;
 use super::table::{Asked as Wish, Exchange, Purpose};
@@ -108,8 +109,15 @@ impl Switch {
     pub(super) fn talk_to_us(&mut self, t: &mut Turn<'_>, leg: LegId) {
         let it = self.calls.leg(leg).filter(|it| !it.takes.no_reinvites);
         if let Some((call, endpoint)) = it.and_then(|it| Some((it.call, it.media.endpoint?))) {
+            let begun = self.calls.get_mut(call).and_then(|it| it.exchanges.begin(leg, leg, Wish::Timer));
+            let Some(exchange) = begun else {
+                return tracing::info!(
+                    "leg {}: is not told of its application: an offer is under way",
+                    leg.0
+                );
+            };
             let offer = self.controller.local_offer(endpoint, None, &self.policy_towards(leg));
-            self.media(t, offer, OnMedia::Described(OnDescription::TalkToUs { call, leg }));
+            self.media(t, offer, OnMedia::Described(OnDescription::TalkToUs { call, exchange }));
         }
     }
 
@@ -117,26 +125,27 @@ impl Switch {
     pub(super) fn offer_ourselves(
         &mut self,
         t: &mut Turn<'_>,
-        call: CallId,
-        leg: LegId,
+        (call, no): (CallId, ExchangeNo),
         offer: Result<Bytes, MediaError>,
     ) {
-        let Some(it) = self.calls.get_mut(call) else { return self.counters.late() };
+        let Some(Exchange { to: leg, .. }) = self.exchange(call, no) else { return self.counters.late() };
         let offer = match offer {
             Ok(offer) => offer,
-            Err(error) => return tracing::info!("leg {}: is not told of its application: {error}", leg.0),
+            Err(error) => {
+                self.end_exchange(call, no);
+                return tracing::info!("leg {}: is not told of its application: {error}", leg.0);
+            }
         };
-        if it.exchange.is_some() {
-            return tracing::info!("leg {}: is not told of its application: an offer is under way", leg.0);
-        }
-        let usage = it.legs.get(leg).and_then(|it| it.usage);
-        let Some(usage) = usage else { return self.counters.late() };
-        let exchange = Exchange { from: leg, to: leg, asked: Wish::Timer, sent: true };
-        it.exchange = Some(Box::new(exchange));
+        let usage = self.calls.leg(leg).and_then(|it| it.usage);
+        let Some(usage) = usage else {
+            self.end_exchange(call, no);
+            return self.counters.late();
+        };
         if let Err(error) = t.sip.reinvite(t.now, usage, Some(Body::sdp(offer))) {
             tracing::debug!("leg {}: {error}", leg.0);
-            self.exchange_refused(t, call, Reply::status(491));
+            return self.exchange_refused(t, call, Reply::status(491));
         }
+        self.exchange_sent(call, no);
     }
 }
 

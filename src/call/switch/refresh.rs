@@ -4,6 +4,7 @@
 
 use bytes::Bytes;
 
+use super::exchanges::ExchangeNo;
 use super::say::reason_value;
 use super::table::{Asked, Exchange};
 use super::waiting::{OnApplied, OnDescription, OnMedia};
@@ -23,38 +24,46 @@ impl Switch {
         let Some((call, endpoint)) = it.and_then(|it| Some((it.call, it.media.endpoint?))) else {
             return self.counters.ignored();
         };
+        let begun = self.calls.get_mut(call).and_then(|it| it.exchanges.begin(leg, leg, Asked::Timer));
+        let Some(exchange) = begun else { return self.counters.impossible("refresh_session") };
         let offer = self.controller.repeat_offer(endpoint);
-        self.media(t, offer, OnMedia::Described(OnDescription::RepeatOffer { call, leg }));
+        self.media(t, offer, OnMedia::Described(OnDescription::RepeatOffer { call, exchange }));
     }
 
     /// The session as it was, offered again.
     pub(super) fn offer_again(
         &mut self,
         t: &mut Turn<'_>,
-        call: CallId,
-        leg: LegId,
+        (call, no): (CallId, ExchangeNo),
         offer: Result<Bytes, MediaError>,
     ) {
-        let usage = self.calls.leg(leg).and_then(|it| it.usage);
-        let free = self.calls.get_mut(call).filter(|it| it.exchange.is_none());
-        let (Some(usage), Some(it)) = (usage, free) else { return self.counters.late() };
+        let Some(Exchange { to: leg, .. }) = self.exchange(call, no) else { return self.counters.late() };
         let offer = match offer {
             Ok(offer) => offer,
-            Err(error) => return tracing::warn!("leg {}: no refresh: {error}", leg.0),
+            Err(error) => {
+                self.end_exchange(call, no);
+                return tracing::warn!("leg {}: no refresh: {error}", leg.0);
+            }
         };
-        it.exchange = Some(Box::new(Exchange { from: leg, to: leg, asked: Asked::Timer, sent: true }));
+        let usage = self.calls.leg(leg).and_then(|it| it.usage);
+        let Some(usage) = usage else { return self.counters.impossible("offer_again") };
         if let Err(error) = t.sip.reinvite(t.now, usage, Some(Body::sdp(offer))) {
             tracing::debug!("leg {}: {error}", leg.0);
-            self.exchange_refused(t, call, Reply::status(491));
+            return self.exchange_refused(t, call, Reply::status(491));
         }
+        self.exchange_sent(call, no);
     }
 
     /// The answer to a refresh of ours.
-    pub(super) fn session_refreshed(&mut self, t: &mut Turn<'_>, leg: LegId, answer: Bytes) {
-        let endpoint = self.calls.leg(leg).and_then(|it| it.media.endpoint);
-        let Some(endpoint) = endpoint else { return self.counters.late() };
-        let applied = self.controller.apply_remote(endpoint, answer);
-        self.media(t, applied, OnMedia::Applied(OnApplied::SessionRefreshed { leg, endpoint }));
+    pub(super) fn session_refreshed(
+        &mut self,
+        t: &mut Turn<'_>,
+        (call, exchange): (CallId, Exchange),
+        answer: Bytes,
+    ) {
+        let Exchange { no, to: leg, .. } = exchange;
+        let then = OnApplied::SessionRefreshed { call, exchange: no, leg };
+        self.apply(t, leg, answer, then);
     }
 
     /// Our refresh came to nothing; 408 and 481 say that nobody is there, and the

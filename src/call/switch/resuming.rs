@@ -7,6 +7,7 @@ use super::table;
 use super::tasks::Panicked;
 use super::waiting::{Found, MediaAnswer, OnApplied, OnDescription, OnEndpoint, OnFound, OnMedia};
 use super::{Switch, Turn};
+use crate::LegId;
 use crate::controller::{EndpointId, MediaError};
 use crate::handler::HandlerAction;
 use crate::service::{CallError, DialError};
@@ -156,21 +157,17 @@ impl Switch {
             OnDescription::AnswerHere { leg, asked, repeats } => {
                 self.answered_here(t, leg, (asked, repeats), result);
             }
-            OnDescription::OfferAcross { call } => self.offered_across(t, call, result),
-            OnDescription::AnswerAcross { call, from, to, asked, offers } => {
-                self.answered_across(t, call, (from, to), (asked, offers), result);
+            OnDescription::OfferAcross { call, exchange } => {
+                self.offered_across(t, (call, exchange), result);
             }
-            OnDescription::Refresh { call, like, to, back } => {
-                self.offer_refresh(t, call, (like, to), back, result);
+            OnDescription::AnswerAcross { call, exchange, to, offers } => {
+                self.answered_across(t, (call, exchange), (to, offers), result);
             }
-            OnDescription::RepeatOffer { call, leg } => self.offer_again(t, call, leg, result),
-            OnDescription::TalkToUs { call, leg } => self.offer_ourselves(t, call, leg, result),
-            OnDescription::Hold { call, leg, endpoint, hold } => {
-                self.offer_hold(t, call, (leg, endpoint), hold, result);
-            }
-            OnDescription::Path { call, from, to, asked } => {
-                self.offer_path(t, call, (from, to), asked, result);
-            }
+            OnDescription::Refresh { call, exchange } => self.offer_refresh(t, (call, exchange), result),
+            OnDescription::RepeatOffer { call, exchange } => self.offer_again(t, (call, exchange), result),
+            OnDescription::TalkToUs { call, exchange } => self.offer_ourselves(t, (call, exchange), result),
+            OnDescription::Hold { call, exchange } => self.offer_hold(t, (call, exchange), result),
+            OnDescription::Path { call, exchange } => self.offer_path(t, (call, exchange), result),
         }
     }
 
@@ -200,25 +197,36 @@ impl Switch {
                 Err(error) => self.ack_of_no_use(t, leg, other, &error),
             },
             OnApplied::AnsweredAlone { leg } => self.is_answered_alone(t, leg, result),
-            OnApplied::Refreshed { call, from, to, back } => {
-                self.took_refresh(t, call, (from, to), back, result);
-            }
-            OnApplied::SessionRefreshed { leg, endpoint } => {
-                if let Err(error) = result {
+            OnApplied::Refreshed { call, exchange } => self.took_refresh(t, (call, exchange), result),
+            OnApplied::SessionRefreshed { call, exchange, leg } => {
+                match (self.end_exchange(call, exchange), result) {
+                    (None, _) => self.counters.late(),
+                    (Some(_), Ok(())) => {}
                     // The session is refreshed all the same, and stays as it was.
-                    tracing::info!("leg {}: {error}", leg.0);
-                    self.controller.withdraw_offer(endpoint);
+                    (Some(_), Err(error)) => self.answer_of_no_use(leg, &error),
                 }
             }
-            OnApplied::Held { leg, endpoint, hold } => self.is_held(t, (leg, endpoint), hold, result),
-            OnApplied::PathAgreed { call, to, endpoint } => {
+            OnApplied::Held { call, exchange, leg, endpoint, hold } => {
+                self.is_held(t, (call, exchange), (leg, endpoint), hold, result);
+            }
+            OnApplied::PathAgreed { call, exchange, to } => {
+                if self.end_exchange(call, exchange).is_none() {
+                    return self.counters.late();
+                }
                 if let Err(error) = result {
-                    tracing::info!("leg {}: {error}", to.0);
-                    self.controller.withdraw_offer(endpoint);
+                    self.answer_of_no_use(to, &error);
                     self.never_direct(call);
                 }
                 self.lead(t, call);
             }
+        }
+    }
+
+    /// A party's answer to an offer of ours cannot be taken: its session stays as it was.
+    pub(super) fn answer_of_no_use(&mut self, leg: LegId, error: &MediaError) {
+        tracing::info!("leg {}: {error}", leg.0);
+        if let Some(endpoint) = self.calls.leg(leg).and_then(|it| it.media.endpoint) {
+            self.controller.withdraw_offer(endpoint);
         }
     }
 

@@ -10,6 +10,7 @@ use super::calls::Legs;
 use super::command::Reply;
 use super::dial::{BranchNo, Dial};
 use super::direct::Path;
+use super::exchanges::{ExchangeNo, Exchanges};
 use super::leg_recording::LegRecordings;
 use super::listener::{Ends, Listener};
 use super::recording::Recording;
@@ -287,7 +288,9 @@ pub(super) enum Asked {
 }
 
 /// An offer on its way across a bridge.
+#[derive(Clone, Copy)]
 pub(super) struct Exchange {
+    pub no: ExchangeNo,
     /// Whose offer it is, or who asked for one.
     pub from: LegId,
     /// Who is to answer it, or to make one.
@@ -295,6 +298,8 @@ pub(super) struct Exchange {
     pub asked: Asked,
     /// `to` has been asked.
     pub sent: bool,
+    /// `to` has answered with a 2xx, which media takes.
+    pub agreed: bool,
 }
 
 /// The whole conversation.
@@ -305,7 +310,7 @@ pub(super) struct Call {
     pub legs: Legs,
     pub dialling: Option<Box<Dialling>>,
     pub bridge: Option<Box<Bridge>>,
-    pub exchange: Option<Box<Exchange>>,
+    pub exchanges: Exchanges,
     /// A leg that has been transferred away, and when it is hung up if it has not
     /// done so itself: it is still to hear of its transfer (RFC 5589 §6.1).
     pub leaving: Option<(LegId, Instant)>,
@@ -340,7 +345,7 @@ impl Call {
             legs: Legs::default(),
             dialling: None,
             bridge: None,
-            exchange: None,
+            exchanges: Exchanges::default(),
             leaving: None,
             linked: None,
             application: None,

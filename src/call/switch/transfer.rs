@@ -7,6 +7,7 @@ use std::time::Duration;
 use bytes::Bytes;
 
 use super::dial::DialFailure;
+use super::exchanges::ExchangeNo;
 use super::table::{Asked, Exchange, Leg, Purpose};
 use super::waiting::{OnApplied, OnDescription, OnEndpoint, OnMedia};
 use super::{Switch, Turn};
@@ -108,7 +109,7 @@ impl Switch {
         let other = self.bridged(replaced).filter(|(it, ..)| *it != call);
         let Some((second, arrives, _)) = other else { return t.answer_refer(usage, refer, 603) };
         let busy = |call: CallId| {
-            self.calls.get(call).is_none_or(|it| it.dialling.is_some() || it.exchange.is_some())
+            self.calls.get(call).is_none_or(|it| it.dialling.is_some() || it.exchanges.under_way.is_some())
         };
         if busy(call) || busy(second) || !self.advance_if_legal(t, call, CallEvent::Merge) {
             return t.answer_refer(usage, refer, 491);
@@ -297,59 +298,58 @@ impl Switch {
             }
             return;
         }
+        let Some(it) = self.calls.get_mut(call) else { return self.counters.late() };
+        let Some(exchange) = it.exchanges.begin(like, to, Asked::Ourselves { back }) else {
+            return tracing::info!("leg {}: is not told of leg {}: an offer is under way", to.0, like.0);
+        };
         let offer = self.controller.local_offer(endpoint, Some(from), &self.policy_towards(to));
-        self.media(t, offer, OnMedia::Described(OnDescription::Refresh { call, like, to, back }));
+        self.media(t, offer, OnMedia::Described(OnDescription::Refresh { call, exchange }));
     }
 
     /// What `like` can do, offered to `to`.
     pub(super) fn offer_refresh(
         &mut self,
         t: &mut Turn<'_>,
-        call: CallId,
-        (like, to): (LegId, LegId),
-        back: bool,
+        (call, no): (CallId, ExchangeNo),
         offer: Result<Bytes, MediaError>,
     ) {
-        let Some(it) = self.calls.get_mut(call) else { return self.counters.late() };
+        let exchange = self.exchange(call, no);
+        let Some(Exchange { from: like, to, .. }) = exchange else { return self.counters.late() };
         let offer = match offer {
             Ok(offer) => offer,
-            Err(error) => return tracing::info!("leg {}: is not told of leg {}: {error}", to.0, like.0),
+            Err(error) => {
+                self.end_exchange(call, no);
+                return tracing::info!("leg {}: is not told of leg {}: {error}", to.0, like.0);
+            }
         };
-        if it.exchange.is_some() {
-            return tracing::info!("leg {}: is not told of leg {}: an offer is under way", to.0, like.0);
-        }
-        let exchange = Exchange { from: like, to, asked: Asked::Ourselves { back }, sent: true };
-        it.exchange = Some(Box::new(exchange));
         self.connects(to, like);
         if let Err(error) = self.reinvite(t, to, Some(offer)) {
             tracing::debug!("leg {}: {error}", to.0);
-            self.exchange_refused(t, call, Reply::status(491));
+            return self.exchange_refused(t, call, Reply::status(491));
         }
+        self.exchange_sent(call, no);
     }
 
     /// `to` has answered our refreshing offer.
     pub(super) fn refreshed(
         &mut self,
         t: &mut Turn<'_>,
-        (from, to): (LegId, LegId),
-        back: bool,
+        (call, exchange): (CallId, Exchange),
         answer: Bytes,
     ) {
-        let Some(it) = self.calls.leg(to) else { return self.counters.impossible("refreshed") };
-        let (Some(endpoint), call) = (it.media.endpoint, it.call) else { return self.counters.late() };
-        let applied = self.controller.apply_remote(endpoint, answer);
-        self.media(t, applied, OnMedia::Applied(OnApplied::Refreshed { call, from, to, back }));
+        self.apply(t, exchange.to, answer, OnApplied::Refreshed { call, exchange: exchange.no });
     }
 
     /// Its answer is taken, or is of no use.
     pub(super) fn took_refresh(
         &mut self,
         t: &mut Turn<'_>,
-        call: CallId,
-        (from, to): (LegId, LegId),
-        back: bool,
+        (call, exchange): (CallId, ExchangeNo),
         taken: Result<(), MediaError>,
     ) {
+        let ended = self.end_exchange(call, exchange);
+        let Some(Exchange { from, to, asked, .. }) = ended else { return self.counters.late() };
+        let back = asked == Asked::Ourselves { back: true };
         match taken {
             Ok(()) => {
                 self.join_media(t, from, to);
@@ -375,7 +375,8 @@ impl Switch {
         let (Some((replaced, (call, stays, _))), Some(offer)) = (bridged, offer) else {
             return self.reject(t, leg, 488, "");
         };
-        let busy = self.calls.get(call).is_none_or(|it| it.dialling.is_some() || it.exchange.is_some());
+        let busy =
+            self.calls.get(call).is_none_or(|it| it.dialling.is_some() || it.exchanges.under_way.is_some());
         if self.keeps_session(stays) {
             return self.reject(t, leg, 488, "");
         }

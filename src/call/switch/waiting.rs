@@ -12,6 +12,7 @@ use tokio::sync::oneshot;
 
 use super::command::Reply;
 use super::dial::{BranchNo, DialFailure};
+use super::exchanges::ExchangeNo;
 use super::handing::Asked;
 use super::redirect::Named;
 use super::slots::Key;
@@ -127,19 +128,19 @@ pub(super) enum OnDescription {
     /// It is our answer to a later offer that goes no further.
     AnswerHere { leg: LegId, asked: table::Asked, repeats: bool },
     /// It is a later offer that goes across.
-    OfferAcross { call: CallId },
-    /// It is what came of that, for who has asked; `offers`: it is the late offer of the other one.
-    AnswerAcross { call: CallId, from: LegId, to: LegId, asked: table::Asked, offers: bool },
+    OfferAcross { call: CallId, exchange: ExchangeNo },
+    /// It is what came of that, for who has asked; `offers`: it is made of this late offer of the other one.
+    AnswerAcross { call: CallId, exchange: ExchangeNo, to: LegId, offers: Option<Bytes> },
     /// It is our offer after a transfer.
-    Refresh { call: CallId, like: LegId, to: LegId, back: bool },
+    Refresh { call: CallId, exchange: ExchangeNo },
     /// It is the session as it was, for a session timer.
-    RepeatOffer { call: CallId, leg: LegId },
+    RepeatOffer { call: CallId, exchange: ExchangeNo },
     /// It is our offer to a party that is to talk with us.
-    TalkToUs { call: CallId, leg: LegId },
+    TalkToUs { call: CallId, exchange: ExchangeNo },
     /// It puts a party on hold, or takes it back.
-    Hold { call: CallId, leg: LegId, endpoint: EndpointId, hold: Hold },
+    Hold { call: CallId, exchange: ExchangeNo },
     /// It leads a party's media past us, or back.
-    Path { call: CallId, from: LegId, to: LegId, asked: table::Asked },
+    Path { call: CallId, exchange: ExchangeNo },
 }
 
 /// What is done once a party's answer to an offer of ours is taken, or is of no use.
@@ -159,13 +160,13 @@ pub(super) enum OnApplied {
     /// It came by the ACK of a party that is with us.
     AnsweredAlone { leg: LegId },
     /// After a transfer.
-    Refreshed { call: CallId, from: LegId, to: LegId, back: bool },
+    Refreshed { call: CallId, exchange: ExchangeNo },
     /// For a session timer.
-    SessionRefreshed { leg: LegId, endpoint: EndpointId },
+    SessionRefreshed { call: CallId, exchange: ExchangeNo, leg: LegId },
     /// It agrees to be on hold, or to be taken back.
-    Held { leg: LegId, endpoint: EndpointId, hold: Hold },
+    Held { call: CallId, exchange: ExchangeNo, leg: LegId, endpoint: EndpointId, hold: Hold },
     /// It agrees to send its media past us, or to us again.
-    PathAgreed { call: CallId, to: LegId, endpoint: EndpointId },
+    PathAgreed { call: CallId, exchange: ExchangeNo, to: LegId },
 }
 
 /// A branch that has answered first, and who it is for: what is left to be done once both have their descriptions.
