@@ -9,6 +9,7 @@ use std::time::Instant;
 use bytes::Bytes;
 use rand::rngs::StdRng;
 use rand::{RngExt, SeedableRng};
+use tokio::sync::oneshot;
 
 use super::stage::{Hears, Stage};
 use crate::controller::{
@@ -35,6 +36,8 @@ pub(super) struct State {
     refuse: bool,
     /// Which share of requests fails, and by which dice.
     faults: Option<(f64, StdRng)>,
+    /// Descriptions that wait until the test lets them go, while it wants that.
+    gates: Option<Vec<oneshot::Sender<()>>>,
     /// What the test says that media counted.
     stats: HashMap<EndpointId, EndpointStats>,
     closed: VecDeque<(EndpointId, EndpointStats)>,
@@ -56,6 +59,7 @@ impl FakeMedia {
             bridges: Vec::new(),
             refuse: false,
             faults: None,
+            gates: None,
             stats: HashMap::new(),
             closed: VecDeque::new(),
             silent: false,
@@ -152,6 +156,19 @@ impl FakeMedia {
         self.state().faults = Some((share, StdRng::seed_from_u64(seed)));
     }
 
+    /// From now on descriptions come when [`FakeMedia::describe`] says so, as where who carries media is far away.
+    pub fn hold_descriptions(&self) {
+        self.state().gates.get_or_insert_default();
+    }
+
+    /// Those that wait come now, and later ones at once.
+    pub fn describe(&self) {
+        self.state().gates.take().into_iter().flatten().for_each(|gate| {
+            // Nobody need wait for it any more.
+            let _ = gate.send(());
+        });
+    }
+
     /// Whether this one does.
     fn fails(&self, verb: &Verb) -> bool {
         let gives_back = matches!(
@@ -191,7 +208,20 @@ impl FakeMedia {
             second => with(&mut taken, second.and_then(|(_, side)| side)).map_err(Into::into),
         };
         state.held.insert(one, taken);
-        MediaFuture::ready(result.map(|octets| Answer::Description(octets.into())))
+        let gate = state.gates.as_mut().map(|gates| {
+            let (opens, gate) = oneshot::channel();
+            gates.push(opens);
+            gate
+        });
+        let answer = result.map(|octets| Answer::Description(octets.into()));
+        match gate {
+            // A test that is over lets everything come.
+            Some(gate) => MediaFuture::pending(async move {
+                let _ = gate.await;
+                answer
+            }),
+            None => MediaFuture::ready(answer),
+        }
     }
 
     fn between<T: Into<Bytes>, E: Into<MediaError> + From<NegotiateError>>(

@@ -7,7 +7,7 @@ use bytes::Bytes;
 use super::command::Command;
 use super::dialling::refuse;
 use super::say::{q850_in, reason_field, reason_value};
-use super::table::{Dialling, Purpose};
+use super::table::{Asked, Dialling, Purpose};
 use super::{Switch, TakesCalls, Turn};
 use crate::bridge_fsm::BridgeEvent;
 use crate::call_fsm::{CallDirection, CallEvent};
@@ -162,7 +162,7 @@ impl Switch {
         let id = it.call;
         let Some(call) = self.calls.get_mut(id) else { return self.counters.impossible("forget_leg") };
         // Nobody answers what only it was asked.
-        call.exchanges.under_way.take_if(|it| it.from == leg && it.to == leg);
+        call.exchanges.under_way.take_if(|it| it.to == leg && (it.from == leg || it.asked == Asked::Nobody));
         if call.a == leg || call.cause.is_none() && it.branch.is_none() {
             call.cause.get_or_insert_with(|| cause.clone());
         }
@@ -201,8 +201,10 @@ impl Switch {
         // Whoever waits for the other side's answer gets one. What we have asked who stays for
         // ourselves goes on.
         let exchange = self.calls.get(call).and_then(|it| it.exchanges.under_way.as_ref());
-        if exchange.is_some_and(|it| it.from == leg || it.to == leg || it.from != it.to) {
+        if exchange.is_some_and(|it| it.to == leg) {
             self.exchange_refused(t, call, Reply::status(480));
+        } else {
+            self.exchange_parted(t, call, 480);
         }
         self.advance_bridge(t, call, BridgeEvent::End);
         let Some(bridge) = self.calls.get_mut(call).and_then(|it| it.bridge.take()) else {
@@ -354,12 +356,10 @@ impl Switch {
         let Some(call) = self.calls.leg(leg).map(|it| it.call) else {
             return self.counters.impossible("asking_cancelled");
         };
-        if let Some(exchange) = self.calls.get_mut(call).and_then(|it| it.exchanges.under_way.as_mut())
-            && exchange.from == leg
-            && exchange.asked == super::table::Asked::ReInvite
-        {
+        let exchange = self.calls.get(call).and_then(|it| it.exchanges.under_way.as_ref());
+        if exchange.is_some_and(|it| it.from == leg && it.asked == Asked::ReInvite) {
             // The other side's answer is still to come and has nobody to go to.
-            exchange.asked = super::table::Asked::Nobody;
+            self.asked_by_nobody(call);
         } else {
             // It is answered here, or was before.
             self.counters.ignored();

@@ -4,8 +4,9 @@
 use bytes::Bytes;
 
 use super::exchanges::ExchangeNo;
+use super::owed::Owed;
 use super::table::{Asked, Exchange};
-use super::waiting::{OnDescription, OnMedia};
+use super::waiting::{OnApplied, OnDescription, OnMedia};
 use super::{Switch, Turn};
 use crate::controller::MediaError;
 use crate::failure::inside;
@@ -80,6 +81,9 @@ impl Switch {
             self.led_here(t, call, &[leg]);
         }
         self.answer_exchange(t, leg, asked, answer.map_err(|error| refusal(&error)));
+        if let Some(call) = self.calls.leg(leg).map(|it| it.call) {
+            self.pay(t, call);
+        }
     }
 
     pub(super) fn ask_across(
@@ -115,8 +119,10 @@ impl Switch {
         (call, exchange): (CallId, ExchangeNo),
         offer: Result<Bytes, MediaError>,
     ) {
-        if self.exchange(call, exchange).is_none() {
-            return self.counters.late();
+        let Some(Exchange { asked, .. }) = self.exchange(call, exchange) else { return self.counters.late() };
+        if asked == Asked::Nobody {
+            // It was cancelled before it went anywhere.
+            return self.exchange_refused(t, call, Reply::status(487));
         }
         match offer {
             Ok(offer) => self.send_offer(t, (call, exchange), Some(offer)),
@@ -179,6 +185,10 @@ impl Switch {
                 self.end_exchange(call, no);
                 return self.answer_for_nobody(t, to, body);
             }
+            Asked::Nobody => {
+                self.counters.late();
+                return self.apply(t, to, body, OnApplied::AgreedForNobody { call, exchange: no });
+            }
             _ => {}
         }
         let Some((a, b)) = self.endpoints(from, to) else {
@@ -230,8 +240,9 @@ impl Switch {
         let Some(Exchange { from, asked, .. }) = exchange.filter(|it| it.asked != Asked::Nobody) else {
             // Who has asked was answered otherwise meanwhile; an offer waits for its ACK all the same.
             self.counters.late();
-            if let Some(offer) = offers.filter(|_| self.calls.leg(to).is_some_and(|it| it.is_up())) {
-                self.answer_for_nobody(t, to, offer);
+            match offers.filter(|_| self.calls.leg(to).is_some_and(|it| it.is_up())) {
+                Some(offer) => self.answer_for_nobody(t, to, offer),
+                None => self.agreed_for_nobody(t, call, exchange, Ok(())),
             }
             return;
         };
@@ -246,6 +257,7 @@ impl Switch {
         let told = [to, from];
         self.led_here(t, call, if session.is_ok() { &told } else { &told[..1] });
         self.answer_exchange(t, from, asked, session.map_err(|error| refusal(&error)));
+        self.pay(t, call);
     }
 
     /// Our re-INVITE or UPDATE came to nothing.
@@ -285,18 +297,31 @@ impl Switch {
         if matches!(exchange.asked, Asked::Direct | Asked::Return) {
             return self.path_refused(t, call, exchange.to, exchange.asked, Some(reply.status));
         }
-        if matches!(exchange.asked, Asked::Ourselves { .. }) {
+        if let Asked::Ourselves { back } = exchange.asked {
             self.never_direct(call);
+            if reply.status == 491 {
+                // Something else is under way in its dialog: it is told after that.
+                self.owe(call, Owed { like: Some(exchange.from), to: exchange.to, back });
+            }
+            return;
         }
         if matches!(exchange.asked, Asked::Hold(_)) {
             let error = if reply.status == 491 { CallError::Busy } else { CallError::Refused(reply.status) };
-            return self.tell_holding(exchange.to, Err(error));
+            self.tell_holding(exchange.to, Err(error));
+        } else {
+            self.answer_exchange(t, exchange.from, exchange.asked, Err(reply));
         }
-        self.answer_exchange(t, exchange.from, exchange.asked, Err(reply));
+        self.pay(t, call);
     }
 
     /// Answers whoever asked.
-    fn answer_exchange(&mut self, t: &mut Turn<'_>, leg: LegId, asked: Asked, answer: Result<Bytes, Reply>) {
+    pub(super) fn answer_exchange(
+        &mut self,
+        t: &mut Turn<'_>,
+        leg: LegId,
+        asked: Asked,
+        answer: Result<Bytes, Reply>,
+    ) {
         match (asked, answer) {
             (
                 Asked::Ourselves { .. }

@@ -2,6 +2,7 @@
 //! answer is taken. Each has a number, by which what media answers late is known to be of an older one.
 
 use super::Switch;
+use super::owed::Owed;
 use super::table::{Asked, Exchange};
 use crate::{CallId, LegId};
 
@@ -14,6 +15,8 @@ pub(super) struct ExchangeNo(u32);
 pub(super) struct Exchanges {
     pub under_way: Option<Box<Exchange>>,
     last: ExchangeNo,
+    /// What waits for its end.
+    pub owed: Vec<Owed>,
 }
 
 impl Exchanges {

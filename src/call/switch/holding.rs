@@ -135,7 +135,8 @@ impl Switch {
         }
         if let Err(error) = taken {
             self.controller.withdraw_offer(endpoint);
-            return self.tell_holding(leg, Err(error.into()));
+            self.tell_holding(leg, Err(error.into()));
+            return self.pay(t, call);
         }
         // Who wanted it does not any more: it took too long.
         let unwanted = hold != Hold::No
@@ -159,6 +160,7 @@ impl Switch {
         }
         self.led_here(t, call, &[leg]);
         self.tell_holding(leg, Ok(()));
+        self.pay(t, call);
         if unwanted {
             self.put_on_hold(t, leg, Hold::No, super::command::Reply::default());
         }

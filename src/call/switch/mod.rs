@@ -68,6 +68,7 @@ mod listener;
 mod moving;
 mod news;
 mod obey;
+mod owed;
 mod parting;
 mod recording;
 mod records;

@@ -10,6 +10,7 @@ use super::dial::DialFailure;
 use super::exchanges::ExchangeNo;
 use super::handing::Asked;
 use super::invite::escaped_user;
+use super::owed::Owed;
 use super::table::{Asked as Wish, Exchange, Purpose};
 use super::waiting::{OnDescription, OnMedia};
 use super::{Switch, Turn};
@@ -111,10 +112,7 @@ impl Switch {
         if let Some((call, endpoint)) = it.and_then(|it| Some((it.call, it.media.endpoint?))) {
             let begun = self.calls.get_mut(call).and_then(|it| it.exchanges.begin(leg, leg, Wish::Timer));
             let Some(exchange) = begun else {
-                return tracing::info!(
-                    "leg {}: is not told of its application: an offer is under way",
-                    leg.0
-                );
+                return self.owe(call, Owed { like: None, to: leg, back: false });
             };
             let offer = self.controller.local_offer(endpoint, None, &self.policy_towards(leg));
             self.media(t, offer, OnMedia::Described(OnDescription::TalkToUs { call, exchange }));

@@ -8,6 +8,7 @@
 use bytes::Bytes;
 
 use super::admission::SessionRules;
+use super::owed::Owed;
 use super::table::{Asked, Purpose};
 use super::waiting::{OnApplied, OnDescription, OnEndpoint, Won};
 use super::{Switch, Turn};
@@ -344,10 +345,15 @@ impl Switch {
     /// The ACK to our 2xx.
     pub(super) fn acknowledged(&mut self, t: &mut Turn<'_>, leg: LegId, ack: &Request) {
         let Some(it) = self.calls.leg_mut(leg) else { return self.counters.impossible("acknowledged") };
-        let (what, answer, call) = (it.life.take_on_ack(), ack.body(), it.call);
+        let (what, answer, call, is_up) = (it.life.take_on_ack(), ack.body(), it.call, it.is_up());
         let other = match what {
-            OnAck::Nothing => return,
-            OnAck::Refresh(like) => return self.refresh(t, call, (like, leg), false),
+            OnAck::Nothing => return self.pay(t, call),
+            OnAck::Refresh(like) => {
+                if self.are_joined(leg, like) {
+                    self.owe(call, Owed { like: Some(like), to: leg, back: false });
+                }
+                return self.pay(t, call);
+            }
             OnAck::AnswerTo(other) => other,
             OnAck::Answer => match self.bridged(leg) {
                 Some((_, other, _)) => other,
@@ -360,6 +366,10 @@ impl Switch {
         }
         match what {
             OnAck::Answer => self.apply(t, leg, answer, OnApplied::Acknowledged { leg, other }),
+            // Another one has taken its place, and it has gone.
+            _ if self.endpoints(leg, other).is_none() && is_up => {
+                self.apply(t, leg, answer, OnApplied::AcknowledgedApart { call, leg });
+            }
             _ => self.answer_across(t, leg, other, answer, OnDescription::Ack { caller: leg, callee: other }),
         }
     }
@@ -374,7 +384,17 @@ impl Switch {
         match answer {
             Ok(answer) => {
                 self.ack(t, callee, answer);
-                self.join_media(t, caller, callee);
+                // Either may have been given to somebody else meanwhile, who is offered to it next.
+                if self.are_joined(caller, callee) {
+                    self.join_media(t, caller, callee);
+                } else {
+                    self.counters.late();
+                }
+                for leg in [caller, callee] {
+                    if let Some(call) = self.calls.leg(leg).map(|it| it.call) {
+                        self.pay(t, call);
+                    }
+                }
             }
             Err(error) => self.ack_of_no_use(t, caller, callee, &error),
         }

@@ -198,12 +198,25 @@ impl Switch {
             },
             OnApplied::AnsweredAlone { leg } => self.is_answered_alone(t, leg, result),
             OnApplied::Refreshed { call, exchange } => self.took_refresh(t, (call, exchange), result),
+            OnApplied::AgreedForNobody { call, exchange } => {
+                let ended = self.end_exchange(call, exchange);
+                self.agreed_for_nobody(t, call, ended, result);
+            }
+            OnApplied::AcknowledgedApart { call, leg } => {
+                if let Err(error) = result {
+                    self.answer_of_no_use(leg, &error);
+                }
+                self.pay(t, call);
+            }
             OnApplied::SessionRefreshed { call, exchange, leg } => {
                 match (self.end_exchange(call, exchange), result) {
                     (None, _) => self.counters.late(),
-                    (Some(_), Ok(())) => {}
+                    (Some(_), Ok(())) => self.pay(t, call),
                     // The session is refreshed all the same, and stays as it was.
-                    (Some(_), Err(error)) => self.answer_of_no_use(leg, &error),
+                    (Some(_), Err(error)) => {
+                        self.answer_of_no_use(leg, &error);
+                        self.pay(t, call);
+                    }
                 }
             }
             OnApplied::Held { call, exchange, leg, endpoint, hold } => {
@@ -217,6 +230,7 @@ impl Switch {
                     self.answer_of_no_use(to, &error);
                     self.never_direct(call);
                 }
+                self.pay(t, call);
                 self.lead(t, call);
             }
         }

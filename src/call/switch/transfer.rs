@@ -8,6 +8,7 @@ use bytes::Bytes;
 
 use super::dial::DialFailure;
 use super::exchanges::ExchangeNo;
+use super::owed::Owed;
 use super::table::{Asked, Exchange, Leg, Purpose};
 use super::waiting::{OnApplied, OnDescription, OnEndpoint, OnMedia};
 use super::{Switch, Turn};
@@ -138,6 +139,7 @@ impl Switch {
 
     /// Takes a call's bridge down without ending its legs; its options.
     pub(super) fn part(&mut self, t: &mut Turn<'_>, call: CallId) -> BridgeOptions {
+        self.exchange_parted(t, call, 491);
         self.advance_bridge(t, call, BridgeEvent::End);
         let Some(old) = self.calls.get_mut(call).and_then(|it| it.bridge.take()) else {
             return BridgeOptions { mode: BridgeMode::default(), auto_hangup: true, direct: false };
@@ -190,6 +192,11 @@ impl Switch {
         let Some(it) = self.calls.leg_mut(leg) else { return self.counters.late() };
         it.why.cause = Some(TerminationCause::LocalHangup);
         let call = it.call;
+        let exchange = self.calls.get(call).and_then(|it| it.exchanges.under_way.as_ref());
+        if exchange.is_some_and(|it| it.to == leg) {
+            // Who stays need not wait for its answer.
+            self.exchange_refused(t, call, Reply::status(491));
+        }
         if !told {
             return self.hang_up(t, leg);
         }
@@ -300,7 +307,7 @@ impl Switch {
         }
         let Some(it) = self.calls.get_mut(call) else { return self.counters.late() };
         let Some(exchange) = it.exchanges.begin(like, to, Asked::Ourselves { back }) else {
-            return tracing::info!("leg {}: is not told of leg {}: an offer is under way", to.0, like.0);
+            return self.owe(call, Owed { like: Some(like), to, back });
         };
         let offer = self.controller.local_offer(endpoint, Some(from), &self.policy_towards(to));
         self.media(t, offer, OnMedia::Described(OnDescription::Refresh { call, exchange }));
@@ -351,6 +358,8 @@ impl Switch {
         let Some(Exchange { from, to, asked, .. }) = ended else { return self.counters.late() };
         let back = asked == Asked::Ourselves { back: true };
         match taken {
+            // One of them may be in another bridge by now.
+            Ok(()) if !self.are_joined(from, to) => self.counters.late(),
             Ok(()) => {
                 self.join_media(t, from, to);
                 if back {
@@ -360,6 +369,7 @@ impl Switch {
             }
             Err(error) => tracing::info!("leg {}: {error}", to.0),
         }
+        self.pay(t, call);
     }
 
     /// An INVITE that is to take the place of a leg in its bridge.

@@ -161,6 +161,10 @@ pub(super) enum OnApplied {
     AnsweredAlone { leg: LegId },
     /// After a transfer.
     Refreshed { call: CallId, exchange: ExchangeNo },
+    /// Who has asked for it does not want it any more.
+    AgreedForNobody { call: CallId, exchange: ExchangeNo },
+    /// It came by the ACK of a party whose partner of then has left.
+    AcknowledgedApart { call: CallId, leg: LegId },
     /// For a session timer.
     SessionRefreshed { call: CallId, exchange: ExchangeNo, leg: LegId },
     /// It agrees to be on hold, or to be taken back.

@@ -118,6 +118,12 @@ impl Hand {
         harness.send_raw(self.from, &ack);
     }
 
+    /// ACK for the refusal of its last INVITE, of whose transaction it is (RFC 3261 §17.1.1.3).
+    pub fn takes_refusal(&self, harness: &mut Harness) {
+        let ack = self.invite.replacen("INVITE ", "ACK ", 1).replacen(" INVITE\r\n", " ACK\r\n", 1);
+        harness.send_raw(self.from, &ack);
+    }
+
     fn branch(&self, cseq: u32, of: &str) -> String {
         format!("{}{cseq}{of}", self.tag)
     }

@@ -16,6 +16,7 @@ mod handlers;
 mod identity;
 mod in_call;
 mod missed;
+mod owed;
 mod pacing;
 mod reliable;
 mod replacing;

@@ -300,8 +300,7 @@ fn a_cancel_that_meets_our_refusal_gets_200_with_the_tag_of_that() {
         bob.answers(&mut harness, "INVITE", "486 Busy Here", "");
         let refusal = last(&harness, ANN, "SIP/2.0 486");
         if is_acknowledged {
-            // Of a refusal it belongs to the INVITE's transaction (RFC 3261 §17.1.1.3).
-            harness.send_raw(ANN, &ann.invite.replace("INVITE", "ACK"));
+            ann.takes_refusal(&mut harness);
         }
         ann.cancels(&mut harness);
         assert_eq!(answered(&harness, ANN, "CANCEL"), [200]);

@@ -6,6 +6,7 @@
 
 use std::time::Duration;
 
+use b2b_call::controller::MediaBackend;
 use b2b_testkit::{Harness, SESSION};
 
 use crate::hand::{Hand, answered, asked, body, hangs_up, last, nothing_left, talking, told};
@@ -132,9 +133,19 @@ fn a_cancelled_reinvite_is_answered_with_487_and_leaves_the_call_up() {
         (answered(&harness, ANN, "CANCEL"), answered(&harness, ANN, "INVITE")),
         (vec![200], vec![487])
     );
+    ann.takes_refusal(&mut harness);
     bob.says(&mut harness, &reinvite, "200 OK", "", &changed("recvonly"));
     assert_eq!(told(&harness, BOB, "ACK").len(), 1, "an answer that nobody waits for is acknowledged");
     assert_eq!(answered(&harness, ANN, "INVITE"), [487]);
+    // Ann's session is what it was (§3), and Bob is offered that again.
+    let settled = harness.media().descriptions(harness.callers_endpoint()).expect("Ann's");
+    assert_eq!(String::from_utf8_lossy(&settled.said), SESSION);
+    assert_eq!(asked(&harness, BOB), ["INVITE", "ACK", "INVITE"]);
+    let (held, origin) = said(&body(&last(&harness, BOB, "INVITE")));
+    assert!(!held && origin != said(&body(&reinvite)).1, "{origin}");
+    bob.answers(&mut harness, "INVITE", "200 OK", SESSION);
+    assert_eq!(asked(&harness, BOB), ["INVITE", "ACK", "INVITE", "ACK"]);
+    assert_eq!(harness.media().bridges().len(), 1);
     // The next change finds the way free.
     asks(&mut harness, &mut ann, "sendonly");
     bob.answers(&mut harness, "INVITE", "200 OK", &changed("recvonly"));

@@ -1,0 +1,146 @@
+//! Offers that cross a transfer, a cancellation or the end of a party: nobody is left without media, and nobody is
+//! told of what is over.
+
+use std::sync::Arc;
+use std::time::{Duration, Instant};
+
+use b2b_call::bridge_fsm::BridgeMode;
+use b2b_call::handler::{HandlerAction, IncomingCall};
+use b2b_call::service::{CallService, DialOptions, DialRequest};
+use b2b_sip::endpoint::{Body, Event, UsageEvent, UsageId};
+use b2b_testkit::{Handler, Harness, PartyId, SESSION};
+
+use crate::hand::{answered, asked, body, last, told};
+use crate::routed::{ANN, BOB, CAT, contacts, uri};
+use crate::transfers::harness;
+
+/// Ann talks with Bob, who has sent her to Cat, whose phone rings.
+struct Sent {
+    harness: Harness,
+    ann: (PartyId, UsageId),
+    bob: (PartyId, UsageId),
+    cat: (PartyId, UsageId),
+}
+
+fn sent() -> Sent {
+    let mut harness = harness(BridgeMode::Intercepting);
+    let (ann, bob, cat) = (harness.party(ANN), harness.party(BOB), harness.party(CAT));
+    let a = harness.call(ann, "bob", Some(SESSION));
+    let b = harness.answer_next(bob, SESSION);
+    harness.refer(bob, b, format!("<{}>", uri(CAT)));
+    let c = harness.next_call(cat);
+    Sent { harness, ann: (ann, a), bob: (bob, b), cat: (cat, c) }
+}
+
+/// A re-INVITE of this party's; without an offer it wants one.
+fn reinvites(harness: &mut Harness, (party, usage): (PartyId, UsageId), offer: Option<&str>) {
+    let now = harness.now();
+    let body = offer.map(|offer| Body::sdp(offer.to_owned()));
+    harness.endpoint(party).reinvite(now, usage, body).expect("nothing is under way");
+    harness.settle();
+}
+
+/// How often this party was asked by re-INVITE since this was last asked.
+fn reinvited(harness: &mut Harness, party: PartyId) -> usize {
+    let of = |it: &Event| matches!(it, Event::Usage { event: UsageEvent::ReInvite { .. }, .. });
+    harness.take(party).iter().filter(|it| of(it)).count()
+}
+
+impl Sent {
+    /// Ann is offered what Cat can do, and from then on those two hear each other; both hang up.
+    fn ann_hears_cat(mut self) {
+        let Sent { harness, ann, bob, cat } = &mut self;
+        assert_eq!(reinvited(harness, ann.0), 1, "Ann is told of Cat");
+        harness.answer(ann.0, ann.1, Some(SESSION));
+        harness.run(Duration::from_secs(3));
+        assert!(!harness.is_up(bob.0, bob.1));
+        assert!(harness.is_up(ann.0, ann.1) && harness.is_up(cat.0, cat.1));
+        let snapshot = harness.snapshot();
+        let bridge = snapshot[0].bridge.as_ref().expect("they talk");
+        let ends = [bridge.a, bridge.b].map(|leg| harness.endpoint_of(leg).expect("media"));
+        assert_eq!(harness.media().bridges().len(), 1);
+        let (a, b) = harness.media().bridges()[0];
+        assert!(ends == [a, b] || ends == [b, a], "they hear each other");
+        harness.hang_up(ann.0, ann.1);
+        self.harness.assert_nothing_left();
+    }
+}
+
+#[test]
+fn who_leaves_may_have_asked_for_an_offer_when_the_target_answers() {
+    let mut it = sent();
+    reinvites(&mut it.harness, it.bob, None);
+    assert_eq!(reinvited(&mut it.harness, it.ann.0), 1, "it goes across");
+    it.harness.answer(it.cat.0, it.cat.1, Some(SESSION));
+    assert_eq!(answered(&it.harness, BOB, "INVITE").last(), Some(&491), "Bob is about to leave");
+    let acks = told(&it.harness, ANN, "ACK").len();
+    it.harness.answer(it.ann.0, it.ann.1, Some(SESSION));
+    assert_eq!(told(&it.harness, ANN, "ACK").len(), acks + 1);
+    assert!(!body(&last(&it.harness, ANN, "ACK")).is_empty(), "her offer has its answer (RFC 3261 §13.2.1)");
+    it.ann_hears_cat();
+}
+
+#[test]
+fn who_stays_may_owe_an_answer_when_the_target_answers() {
+    for bob_goes in [false, true] {
+        let mut it = sent();
+        reinvites(&mut it.harness, it.ann, None);
+        assert_eq!(reinvited(&mut it.harness, it.bob.0), 1);
+        it.harness.answer(it.bob.0, it.bob.1, Some(SESSION));
+        assert!(!body(&last(&it.harness, ANN, "SIP/2.0 200")).is_empty(), "Bob's offer");
+        it.harness.answer(it.cat.0, it.cat.1, Some(SESSION));
+        if bob_goes {
+            it.harness.hang_up(it.bob.0, it.bob.1);
+        }
+        assert_eq!(reinvited(&mut it.harness, it.ann.0), 0, "not before her ACK");
+        let now = it.harness.now();
+        let session = Some(Body::sdp(SESSION));
+        it.harness.endpoint(it.ann.0).ack(now, it.ann.1, session).expect("a 2xx without its ACK");
+        it.harness.settle();
+        it.ann_hears_cat();
+    }
+}
+
+#[test]
+fn who_stays_and_has_asked_is_put_off_and_told_of_the_target() {
+    let mut it = sent();
+    reinvites(&mut it.harness, it.ann, None);
+    assert_eq!(reinvited(&mut it.harness, it.bob.0), 1);
+    it.harness.answer(it.cat.0, it.cat.1, Some(SESSION));
+    assert_eq!(answered(&it.harness, ANN, "INVITE").last(), Some(&491), "it was for Bob");
+    it.ann_hears_cat();
+}
+
+#[test]
+fn what_media_answers_late_is_of_its_own_exchange_alone() {
+    let program = |call: IncomingCall, service: CallService| async move {
+        service.answer(call.leg).await.expect("an answer");
+        let options =
+            DialOptions { auto_hangup: false, mode: BridgeMode::Transparent, ..DialOptions::default() };
+        let DialRequest { to, .. } = contacts(&[(BOB, 0)], DialOptions::default());
+        let dialled = service.dial_and_bridge(call.leg, DialRequest { to, options }).await;
+        let _ = service.wait_for_termination(dialled.expect("Bob answers")).await;
+        let _ = service.hold(call.leg, false).await;
+        let _ = service.sleep(Duration::from_secs(60)).await;
+        HandlerAction::Complete
+    };
+    let mut harness = Harness::new(Instant::now(), vec![Arc::new(Handler(program))]);
+    let (ann, bob) = (harness.party(ANN), harness.party(BOB));
+    let a = harness.call(ann, "x", Some(SESSION));
+    let b = harness.answer_next(bob, SESSION);
+    harness.take(ann);
+    harness.wire.clear();
+    harness.media().hold_descriptions();
+    let opus = SESSION.replace("AVP 8 0 101", "AVP 0 101");
+    reinvites(&mut harness, (bob, b), Some(&opus));
+    harness.hang_up(bob, b);
+    assert!(asked(&harness, ANN).is_empty(), "both wait for media");
+    harness.media().describe();
+    harness.settle();
+    let holds = body(&last(&harness, ANN, "INVITE"));
+    assert!(holds.contains("a=sendonly") && holds.contains("opus"), "Bob's offer went with Bob: {holds}");
+    harness.answer(ann, a, Some(&format!("{SESSION}a=recvonly\r\n")));
+    assert_eq!(asked(&harness, ANN), ["INVITE", "ACK"]);
+    harness.hang_up(ann, a);
+    harness.assert_nothing_left();
+}
