@@ -2,7 +2,7 @@
 //!
 //! | state \ event | Start | Hold | Resume | End |
 //! |---|---|---|---|---|
-//! | Created | Active | | | Terminated |
+//! | Created | Active | | | |
 //! | Active | | Held | | Terminated |
 //! | Held | | | Active | Terminated |
 //! | Terminated | | | | |
@@ -98,8 +98,9 @@ pub fn next(state: BridgeState, event: BridgeEvent) -> Result<BridgeState, Illeg
     Ok(match (state, event) {
         (S::Created, E::Start) | (S::Held, E::Resume) => S::Active,
         (S::Active, E::Hold) => S::Held,
-        (S::Created | S::Active | S::Held, E::End) => S::Terminated,
-        (S::Created, E::Hold | E::Resume)
+        (S::Active | S::Held, E::End) => S::Terminated,
+        // It starts in the turn that makes it.
+        (S::Created, E::Hold | E::Resume | E::End)
         | (S::Active, E::Start | E::Resume)
         | (S::Held, E::Start | E::Hold)
         | (S::Terminated, _) => return Err(IllegalEvent { state, event }),
@@ -158,7 +159,7 @@ mod tests {
     #[test]
     fn every_state_and_event_is_as_the_table_says() {
         let table = [
-            (Created, [Some(Active), None, None, Some(Terminated)]),
+            (Created, [Some(Active), None, None, None]),
             (Active, [None, Some(Held), None, Some(Terminated)]),
             (Held, [None, None, Some(Active), Some(Terminated)]),
             (Terminated, [None; 4]),

@@ -7,14 +7,15 @@
 //! | Bridged | | | yes | yes | Transferring | Parking | Merging | Idle |
 //! | InIvr, InQueue, Commanded | | Bridged | yes | yes | Transferring | Parking | | Idle |
 //! | InConference | | Bridged | yes | yes | Transferring | Parking | Merging | Idle |
-//! | Transferring | | Bridged | yes | yes | | Parking | Merging | Idle |
+//! | Transferring | | Bridged | yes | yes | | Parking | | Idle |
 //! | Parking | | Bridged | yes | yes | Transferring | | | Idle |
-//! | Merging | | Bridged | yes | InConference | | | | Idle |
+//! | Merging | | Bridged | | | | | | |
 //!
 //! `Release` gives leg A back to its handler: the call is again what it began as.
-//! Nothing enters the state that it is in already. `TransferFailed` and
-//! `MergeFailed` lead back to `Bridged`: the old bridge stands until the new one
-//! does. Recording is a flag beside the state.
+//! Nothing enters the state that it is in already. `TransferFailed` leads back to
+//! `Bridged`: the old bridge stands until the new one does. Calls merge where both
+//! far ends are there, and at once: nothing comes between, nor fails. Recording is
+//! a flag beside the state.
 
 use serde::{Deserialize, Serialize};
 
@@ -120,15 +121,13 @@ pub enum CallEvent {
     Park,
     /// Another call is to become one with this one.
     Merge,
-    /// It did not: the old parties talk on.
-    MergeFailed,
     /// The last leg ended.
     End,
 }
 
 impl CallEvent {
     /// Every event.
-    pub const ALL: [CallEvent; 15] = [
+    pub const ALL: [CallEvent; 14] = [
         CallEvent::Incoming,
         CallEvent::Originate,
         CallEvent::Bridge,
@@ -142,7 +141,6 @@ impl CallEvent {
         CallEvent::TransferFailed,
         CallEvent::Park,
         CallEvent::Merge,
-        CallEvent::MergeFailed,
         CallEvent::End,
     ];
 }
@@ -169,14 +167,12 @@ pub fn next(state: CallState, event: CallEvent) -> Result<CallState, IllegalEven
         (S::Idle, E::Originate) => S::OutgoingCall,
         // Before a call begins and after it has ended there is nothing to do with it.
         (S::Idle, _) => return Err(IllegalEvent { state, event }),
+        // Merging ends in this way and in no other.
+        (S::Merging, E::Bridge) => S::Bridged,
+        (S::Merging, _) => return Err(IllegalEvent { state, event }),
         (_, E::End) => S::Idle,
 
-        (S::Transferring, E::TransferFailed) | (S::Merging, E::MergeFailed) => S::Bridged,
-        // Merging ends in one of these ways and in no other.
-        (S::Merging, E::EnterConference) => S::InConference,
-        (S::Merging, E::EnterIvr | E::EnterQueue | E::EnterProgram | E::Transfer | E::Park) => {
-            return Err(IllegalEvent { state, event });
-        }
+        (S::Transferring, E::TransferFailed) => S::Bridged,
         // With a handler already.
         (S::IncomingCall | S::OutgoingCall, E::Release(_)) => return Err(IllegalEvent { state, event }),
 
@@ -189,8 +185,9 @@ pub fn next(state: CallState, event: CallEvent) -> Result<CallState, IllegalEven
         (_, E::EnterConference) => S::InConference,
         (_, E::Transfer) => S::Transferring,
         (_, E::Park) => S::Parking,
-        (S::Bridged | S::InConference | S::Transferring, E::Merge) => S::Merging,
-        (_, E::Incoming | E::Originate | E::TransferFailed | E::Merge | E::MergeFailed) => {
+        // Who is on the way to somebody else is joined with nobody meanwhile.
+        (S::Bridged | S::InConference, E::Merge) => S::Merging,
+        (_, E::Incoming | E::Originate | E::TransferFailed | E::Merge) => {
             return Err(IllegalEvent { state, event });
         }
     };
@@ -205,18 +202,18 @@ mod tests {
     /// One letter a state, in the order of [`CallState::ALL`]; `-` is illegal. Columns
     /// in the order of [`CallEvent::ALL`].
     const TABLE: [&str; 11] = [
-        // I O B ri ro ivr que prg cnf T TF P M MF End
-        "io-------------", // Idle
-        "--b--vqxct-p--.", // IncomingCall
-        "--b--vqxct-p--.", // OutgoingCall
-        "---iovqxct-pm-.", // Bridged
-        "--bio-qxct-p--.", // InIvr
-        "--biov-xct-p--.", // InQueue
-        "--biovq-ct-p--.", // Commanded
-        "--biovqx-t-pm-.", // InConference
-        "--biovqxc-bpm-.", // Transferring
-        "--biovqxct----.", // Parking
-        "--bio---c----b.", // Merging
+        // I O B ri ro ivr que prg cnf T TF P M End
+        "io------------", // Idle
+        "--b--vqxct-p-.", // IncomingCall
+        "--b--vqxct-p-.", // OutgoingCall
+        "---iovqxct-pm.", // Bridged
+        "--bio-qxct-p-.", // InIvr
+        "--biov-xct-p-.", // InQueue
+        "--biovq-ct-p-.", // Commanded
+        "--biovqx-t-pm.", // InConference
+        "--biovqxc-bp-.", // Transferring
+        "--biovqxct---.", // Parking
+        "--b-----------", // Merging
     ];
 
     fn letter(state: CallState) -> char {
@@ -260,7 +257,8 @@ mod tests {
 
     #[test]
     fn only_a_beginning_leads_out_of_idle_and_the_end_leads_there_from_everywhere() {
-        for state in CallState::ALL.into_iter().filter(|state| *state != Idle) {
+        // Merging is over before anything else comes.
+        for state in CallState::ALL.into_iter().filter(|state| ![Idle, Merging].contains(state)) {
             assert_eq!(next(state, CallEvent::End), Ok(Idle));
         }
         let out = CallEvent::ALL.into_iter().filter(|event| next(Idle, *event).is_ok());

@@ -291,8 +291,10 @@ fn deed(it: &mut StdRng, mix: Mix, route: &Route) -> Deed {
         Deed::Keys((*keys.choose(it).unwrap_or(&"1")).to_owned())
     };
     let with_app = !matches!(route, Route::Dial { .. } | Route::Nowhere);
+    let is_ours = matches!(route, Route::Originated(_));
     match (mix, it.random_range(0..100)) {
         (Mix::Basic, _) => Deed::Reinvite(Some(way(it))),
+        (_, 0..20) if is_ours => Deed::Command(Command::Wander(astray(it))),
         (Mix::Transfers, 0..60) => transfer(it),
         (Mix::Apps, 0..50) => keys(it),
         (_, 0..40) if with_app => keys(it),
@@ -307,6 +309,14 @@ fn deed(it: &mut StdRng, mix: Mix, route: &Route) -> Deed {
         (_, 67..69) => Deed::Kill,
         _ => Deed::Command(command(it)),
     }
+}
+
+/// Where a call is said to be while it is transferred, or just before: by chance, one of our own is rarely there.
+fn astray(it: &mut StdRng) -> Vec<usize> {
+    let (handler, transfer) = (5, 6);
+    let place = it.random_range(0..6);
+    let ways = [vec![handler, transfer], vec![transfer, handler], vec![place, transfer, place, handler]];
+    ways.choose(it).cloned().unwrap_or_default()
 }
 
 fn command(it: &mut StdRng) -> Command {
