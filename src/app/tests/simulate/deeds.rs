@@ -15,6 +15,13 @@ fn session(direction: &str) -> Body {
     Body::sdp(format!("{SESSION}{direction}"))
 }
 
+/// How a party refuses what it is asked in this call.
+fn refusal(usage: UsageId) -> u16 {
+    let statuses = [488, 404, 410, 484, 488, 502, 604, 500];
+    let seed = format!("{usage:?}").bytes().fold(7_usize, |sum, it| sum.wrapping_mul(31) + usize::from(it));
+    statuses[seed % statuses.len()]
+}
+
 impl World {
     /// Parties take what has come.
     pub fn react(&mut self) {
@@ -116,9 +123,9 @@ impl World {
             }
             UsageEvent::ReInvite { .. } => {
                 let endpoint = self.harness.endpoint(party);
-                // Some do not like it.
+                // Some do not like it, and say so in words that end a dialog (RFC 5057 §5.1).
                 let _ = match index {
-                    5 => endpoint.reject(now, usage, 488, ""),
+                    5 => endpoint.reject(now, usage, refusal(usage), ""),
                     _ => endpoint.answer(now, usage, Some(Body::sdp(SESSION))),
                 };
             }
@@ -128,7 +135,8 @@ impl World {
                 let _ = self.harness.endpoint(party).respond(now, transaction, reply);
             }
             UsageEvent::Request { transaction, .. } => {
-                let _ = self.harness.endpoint(party).respond(now, transaction, Reply::status(200));
+                let status = if index == 6 { refusal(usage) } else { 200 };
+                let _ = self.harness.endpoint(party).respond(now, transaction, Reply::status(status));
             }
             UsageEvent::Refer { refer, .. } => {
                 let endpoint = self.harness.endpoint(party);
@@ -282,7 +290,14 @@ impl World {
             body: Some(Body::sdp(SESSION)),
             ..Invite::default()
         };
-        let _ = self.harness.endpoint(other).invite(now, invite);
+        let called = self.harness.endpoint(other).invite(now, invite);
+        // Some give up before the other side has agreed.
+        if let Ok(usage) = called
+            && n.is_multiple_of(2)
+        {
+            self.newcomers.push((other, usage));
+            self.later(n as u64 % 100, Due::Cancel(self.newcomers.len() - 1));
+        }
     }
 
     /// A program outside does something to the leg of the caller, or to its other side.

@@ -17,6 +17,12 @@ struct Dialog {
     offered_late: HashSet<String>,
     /// An ACK that had to bring an answer, and did not.
     bare_ack: bool,
+    /// How often INVITEs of the switch have got a 2xx, and those of them that it has acknowledged.
+    accepted: HashMap<String, usize>,
+    acknowledged: HashSet<String>,
+    /// The INVITE that begins it came to nothing, or is about to.
+    fails: bool,
+    is_up: bool,
     is_over: bool,
 }
 
@@ -68,8 +74,17 @@ pub fn fault(wire: &[Sent], ours: std::net::SocketAddr) -> Option<String> {
             return Some(format!("{:?} {} to {}: {why}\n{text}", sent.at, sent.from, sent.to));
         }
     }
-    let bare = dialogs.iter().find(|(_, it)| it.bare_ack);
-    bare.map(|(id, _)| format!("{id}: an offer in a 2xx is not answered in the ACK, and the call goes on"))
+    for (id, it) in &dialogs {
+        if it.bare_ack {
+            return Some(format!("{id}: an offer in a 2xx is not answered in the ACK, and the call goes on"));
+        }
+        // One or two may be lost, and whose they are may die.
+        let mut again = it.accepted.iter().filter(|(_, times)| **times > 3);
+        if let Some((cseq, _)) = again.find(|(cseq, _)| !it.acknowledged.contains(*cseq)) {
+            return Some(format!("{id}: the 2xx to {cseq} has no ACK (RFC 3261 §13.2.2.4)"));
+        }
+    }
+    None
 }
 
 impl Dialog {
@@ -89,8 +104,10 @@ impl Dialog {
                     return Some("an offer, while another one of the switch's has no answer");
                 }
             }
+            "CANCEL" => self.fails = true,
             "ACK" if ours => {
                 let invite = it.cseq.replace("ACK", "INVITE");
+                self.acknowledged.insert(invite.clone());
                 let owed = self.offered_late.contains(&invite);
                 let key = (true, invite);
                 let late_offer = matches!(self.requests.get(&key), Some(None));
@@ -106,7 +123,23 @@ impl Dialog {
 
     fn response(&mut self, it: &Seen<'_>, status: &str, ours: bool) -> Option<&'static str> {
         let class = status.bytes().next()?;
+        let code: u16 = status.get(..3)?.parse().ok()?;
         let (by_us, key) = (!ours, (!ours, it.cseq.to_owned()));
+        if by_us && class == b'2' && it.cseq.ends_with("INVITE") {
+            *self.accepted.entry(it.cseq.to_owned()).or_default() += 1;
+        }
+        if it.cseq.ends_with("INVITE") {
+            self.is_up |= class == b'2';
+            self.fails |= code >= 300 && !self.is_up;
+        }
+        if ours && it.cseq.ends_with("PRACK") && code == 481 && !self.is_over && !self.fails {
+            return Some("a PRACK that nobody knows (RFC 3262 §3)");
+        }
+        // Theirs would be of no dialog any more (RFC 5057 §5.1).
+        let ends = matches!(code, 404 | 410 | 416 | 482..=485 | 502 | 604);
+        if ours && ends && self.is_up && !self.is_over {
+            return Some("a refusal that ends the dialog of who asked");
+        }
         let offered = self.requests.get(&key).copied()?;
         match (class, by_us) {
             (b'1', _) => {

@@ -65,7 +65,9 @@ pub enum Due {
     Decide(usize),
     Deed(usize, usize),
     End(usize),
-    /// A party answers a REFER of the switch's.
+    /// A caller gives up who takes another one's place: which of `World::newcomers`.
+    Cancel(usize),
+    /// It is looked at who hears nothing.
     Look,
     Deadline,
 }
@@ -92,6 +94,8 @@ pub struct World {
     /// Which planned call a usage of a caller is.
     pub of_usage: HashMap<(usize, UsageId), usize>,
     pub unplanned: u64,
+    /// Who calls to take another one's place.
+    pub newcomers: Vec<(PartyId, UsageId)>,
     pub is_dead: bool,
     /// Calls whose parties heard nothing when it was last looked at.
     silent: Vec<CallId>,
@@ -158,6 +162,7 @@ impl World {
             ringing: Vec::new(),
             of_usage: HashMap::new(),
             unplanned: 0,
+            newcomers: Vec::new(),
             is_dead: false,
             silent: Vec::new(),
             events,
@@ -224,6 +229,10 @@ impl World {
                 if let Some((party, usage)) = self.ends[*n].caller {
                     let _ = self.harness.endpoint(party).cancel(now, usage);
                 }
+            }
+            Due::Cancel(n) => {
+                let (party, usage) = self.newcomers[*n];
+                let _ = self.harness.endpoint(party).cancel(now, usage);
             }
             Due::Ring(n) => self.ring(*n),
             Due::Decide(n) => self.decide(*n),
