@@ -9,6 +9,7 @@ use std::time::Instant;
 
 use bytes::Bytes;
 
+use super::application::Application;
 use super::event::Event;
 use super::identity::CallerIdentity;
 use super::lookup::ResolvedContact;
@@ -36,7 +37,15 @@ pub trait ApplicationHandler: Send + Sync {
 
     /// Decides on the call. A future that is ready when it is first polled costs
     /// no task.
-    fn handle_incoming_call(&self, call: IncomingCall, service: CallService) -> HandlerFuture;
+    fn handle_incoming_call(&self, _call: IncomingCall, _service: CallService) -> HandlerFuture {
+        Box::pin(std::future::ready(HandlerAction::Continue))
+    }
+
+    /// A machine that decides on the call, in the place of
+    /// [`ApplicationHandler::handle_incoming_call`], which is not asked then.
+    fn begin(&self, _call: &IncomingCall, _service: &CallService) -> Option<Box<dyn Application>> {
+        None
+    }
 
     /// A handler that this one knows by name, for [`HandlerAction::Handle`].
     fn application(&self, _name: &str) -> Option<Arc<dyn ApplicationHandler>> {

@@ -20,7 +20,7 @@
 //! - `service`: the library's front: a handle on the switch
 //! - `headers`: rules on the header fields of a dialled call
 //! - `identity`: who calls, read by what is believed and written as each party may see it
-//! - `handler`: the seam for applications
+//! - `handler`: the seam for applications; `application`: those that are machines
 //!
 //! Programs over calls are tested in virtual time with `b2b-testkit`.
 //!
@@ -40,6 +40,7 @@ use serde::{Deserialize, Serialize};
 
 #[doc(hidden)]
 pub mod agent;
+pub mod application;
 pub mod bridge_fsm;
 pub mod bus;
 pub mod call_fsm;

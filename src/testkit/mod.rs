@@ -383,7 +383,7 @@ impl Harness {
                 .media_event(&mut Turn { now: self.now, wall: self.wall, sip: &mut self.endpoint }, event);
         }
         let turn = &mut Turn { now: self.now, wall: self.wall, sip: &mut self.endpoint };
-        while self.switch.obey_next(turn, &mut self.commands) {
+        while self.switch.step_applications(turn) || self.switch.obey_next(turn, &mut self.commands) {
             busy = true;
         }
         self.tasks.extend(std::iter::from_fn(|| self.switch.poll_task()));

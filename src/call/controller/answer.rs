@@ -78,11 +78,11 @@ impl Answer {
         }
     }
 
-    pub(super) fn recording(self) -> Option<RecordingId> {
+    pub(crate) fn recording(self) -> Option<RecordingId> {
         if let Answer::Recording(it) = self { Some(it) } else { None }
     }
 
-    pub(super) fn conference(self) -> Option<ConferenceId> {
+    pub(crate) fn conference(self) -> Option<ConferenceId> {
         if let Answer::Conference(it) = self { Some(it) } else { None }
     }
 
@@ -102,11 +102,11 @@ impl Answer {
         if let Answer::Played(it) = self { Some(it) } else { None }
     }
 
-    pub(super) fn collected(self) -> Option<Collected> {
+    pub(crate) fn collected(self) -> Option<Collected> {
         if let Answer::Collected(it) = self { Some(it) } else { None }
     }
 
-    pub(super) fn recorded(self) -> Option<Recorded> {
+    pub(crate) fn recorded(self) -> Option<Recorded> {
         if let Answer::Recorded(it) = self { Some(it) } else { None }
     }
 }

@@ -12,6 +12,7 @@ mod steering;
 mod time;
 
 use std::sync::Arc;
+use std::sync::atomic::{AtomicU64, Ordering};
 use std::time::Duration;
 
 use tokio::sync::{mpsc, oneshot};
@@ -20,6 +21,7 @@ pub(super) use media::LegMedia;
 pub use media::Place;
 pub use refer::{ReferError, ReferOutcome, ReferRequest};
 
+use super::application::AppId;
 use super::bridge_fsm::BridgeMode;
 use super::controller::PairPolicy;
 pub use super::failure::Failover;
@@ -269,11 +271,13 @@ pub struct CallEnd {
 #[derive(Debug, Clone)]
 pub struct CallService {
     commands: mpsc::UnboundedSender<Command>,
+    /// Applications so far.
+    applications: Arc<AtomicU64>,
 }
 
 impl CallService {
     pub(super) fn new(commands: mpsc::UnboundedSender<Command>) -> Self {
-        CallService { commands }
+        CallService { commands, applications: Arc::default() }
     }
 
     /// Turns a target into the contacts to dial.
@@ -482,6 +486,11 @@ impl CallService {
     pub async fn wait_for_termination(&self, what: impl Into<Watched>) -> Result<CallEnd, CallError> {
         let what = what.into();
         self.ask(|reply| Command::Watch { what, reply }).await.unwrap_or(Err(CallError::Gone))
+    }
+
+    /// The number of an application that begins.
+    pub(super) fn new_application(&self) -> AppId {
+        AppId(self.applications.fetch_add(1, Ordering::Relaxed) + 1)
     }
 
     async fn command(

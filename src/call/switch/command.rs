@@ -6,6 +6,7 @@ use std::time::{Duration, Instant};
 
 use tokio::sync::oneshot;
 
+use crate::application::{AppId, Application, Message, ToApplication};
 use crate::bridge_fsm::BridgeMode;
 use crate::controller::{Hold, MediaController, Recorded, RecordingSpec};
 use crate::event::Event;
@@ -19,20 +20,33 @@ use crate::service::{
 use crate::{BridgeId, CallId, LegId};
 use b2b_sip::endpoint::HeaderFields;
 
-/// Where an answer goes. A receiver that is gone is no fault.
-/// The way back of an answer. One that leads nowhere stands in a command that was read from a journal.
+/// The way back of an answer. A receiver that is gone is no fault.
 #[derive(Debug)]
-pub(crate) struct Reply<T>(Option<oneshot::Sender<T>>);
+pub(crate) struct Reply<T>(Way<T>);
+
+#[derive(Debug)]
+enum Way<T> {
+    /// It stands in a command that was read from a journal.
+    Nowhere,
+    Waiter(oneshot::Sender<T>),
+    Application(ToApplication<T>),
+}
 
 impl<T> Default for Reply<T> {
     fn default() -> Self {
-        Reply(None)
+        Reply(Way::Nowhere)
     }
 }
 
 impl<T> From<oneshot::Sender<T>> for Reply<T> {
     fn from(sender: oneshot::Sender<T>) -> Self {
-        Reply(Some(sender))
+        Reply(Way::Waiter(sender))
+    }
+}
+
+impl<T> From<ToApplication<T>> for Reply<T> {
+    fn from(way: ToApplication<T>) -> Self {
+        Reply(Way::Application(way))
     }
 }
 
@@ -43,14 +57,22 @@ impl<T> Reply<T> {
     /// Nobody waits for it.
     pub fn send(self, answer: T) -> Result<(), T> {
         match self.0 {
-            Some(sender) => sender.send(answer),
-            None => Err(answer),
+            Way::Nowhere => Err(answer),
+            Way::Waiter(sender) => sender.send(answer),
+            Way::Application(way) => {
+                way.send(answer);
+                Ok(())
+            }
         }
     }
 
     /// Whether nobody waits for the answer any more.
     pub fn is_closed(&self) -> bool {
-        self.0.as_ref().is_none_or(oneshot::Sender::is_closed)
+        match &self.0 {
+            Way::Nowhere => true,
+            Way::Waiter(sender) => sender.is_closed(),
+            Way::Application(_) => false,
+        }
     }
 }
 
@@ -237,6 +259,12 @@ pub(crate) enum Command {
     },
     #[serde(skip)]
     Spawn { work: Pin<Box<dyn Future<Output = ()> + Send>> },
+    /// An application that belongs to no call begins.
+    #[serde(skip)]
+    Attend { app: AppId, machine: Box<dyn Application> },
+    /// Word for an application.
+    #[serde(skip)]
+    Inform { app: AppId, message: Message },
     #[serde(skip)]
     Tell {
         event: Box<Event>,

@@ -344,6 +344,7 @@ impl Driver {
         let controller = self.switch.controller.clone();
         let asked = Together::begin(&*controller);
         act(&mut self.switch, &mut turn);
+        self.switch.step_applications(&mut turn);
         drop(asked);
         while let Some(ban) = self.switch.poll_ban() {
             self.stack.ban(ban);

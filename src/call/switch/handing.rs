@@ -1,12 +1,12 @@
 //! Calls and their handlers: who is asked, what he decides, and how one hands a call to
 //! another.
 //!
-//! A handler's future is bound to the caller's leg: some time after its end what is left of
+//! A handler's machine or future is bound to the caller's leg: some time after its end what is left of
 //! it is dropped, so that one that hangs holds nothing for long.
 
 use std::sync::Arc;
-use std::time::Duration;
 
+use super::stepping::Handled;
 use super::tasks::Panicked;
 use super::waiting::OnFound;
 use super::{Switch, Turn};
@@ -19,9 +19,6 @@ use crate::switch::table::{Leg, Purpose};
 
 /// How often a call may be handed on by name.
 const HANDS: u16 = 100;
-
-/// How long a handler may go on after its caller's end.
-const PARTING: Duration = Duration::from_secs(32);
 
 /// A call on its way through its handlers.
 #[derive(Clone)]
@@ -58,14 +55,20 @@ impl Switch {
         self.listen(t, call, handler);
         let answered = self.calls.leg(leg).is_some_and(Leg::is_up);
         let incoming = IncomingCall { answered, ..asked.call.clone() };
-        // What it does before there is a future is its own, too.
-        let (handler, service) = (handler.clone(), self.service.clone());
-        let future = Box::pin(async move { handler.handle_incoming_call(incoming, service).await });
-        // What is left of it is dropped some time after the end of this leg.
-        if let Some(ends) = self.run_until(t, future, OnFound::Decide(Box::new(asked)))
-            && let Some(it) = self.calls.leg_mut(leg)
-        {
-            it.handled = Some(ends);
+        let decides = OnFound::Decide(Box::new(asked));
+        let handled = match self.machine_of(handler, &incoming) {
+            Ok(Some(machine)) => Some(self.attend(machine, decides)),
+            Ok(None) => {
+                // What it does before there is a future is its own, too.
+                let (handler, service) = (handler.clone(), self.service.clone());
+                let future = Box::pin(async move { handler.handle_incoming_call(incoming, service).await });
+                self.run_until(t, future, decides).map(Handled::Future)
+            }
+            Err(Panicked) => return self.answered_at_once(t, decides, Err(Panicked)),
+        };
+        if let (Some(handled), Some(it)) = (handled, self.calls.leg_mut(leg)) {
+            let before = it.handled.replace(handled);
+            self.handled_no_more(before);
         }
     }
 
@@ -208,12 +211,5 @@ impl Switch {
             return self.counters.impossible("dial_for");
         };
         self.dial(t, call, request, Purpose::Caller { caller, reply: None });
-    }
-
-    /// The leg is over: its handler may finish what it is at.
-    pub(super) fn part_with_handler(&mut self, t: &Turn<'_>, handled: Option<super::listener::Ends>) {
-        if let Some(ends) = handled {
-            self.parting.push_back((t.now + PARTING, ends));
-        }
     }
 }

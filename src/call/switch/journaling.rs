@@ -364,6 +364,8 @@ impl Switch {
             | Command::Controller { .. }
             | Command::Sleep { .. }
             | Command::Spawn { .. }
+            | Command::Attend { .. }
+            | Command::Inform { .. }
             | Command::Tell { .. }
             | Command::Locate { .. }
             | Command::Joined { .. }

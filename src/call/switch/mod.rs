@@ -36,6 +36,7 @@
 //! - `admission`: who decides on requests before they become calls
 //! - `tasks`: what has to wait; `waiting`: what is done then, as values; `resuming`: doing it
 //! - `watchers`: who waits for the end of a call, a leg or a bridge; `sleepers`: who waits for a moment
+//! - `stepping`: applications that are machines; `effects`: what they want
 //! - `slots`: slabs whose keys are never used twice
 
 pub mod admission;
@@ -51,6 +52,7 @@ pub mod dial;
 mod dialling;
 mod direct;
 pub mod driver;
+mod effects;
 mod ending;
 mod events;
 mod exchange;
@@ -87,6 +89,7 @@ mod sleepers;
 mod slots;
 mod snapshot;
 mod steering;
+mod stepping;
 mod table;
 mod tasks;
 #[cfg(feature = "testkit")]
@@ -215,6 +218,7 @@ pub struct Switch {
     referrals: referring::Referrals,
     timers: TimerQueue<CallId>,
     work: tasks::Work,
+    applications: stepping::Applications,
     sleepers: Sleepers,
     history: CallHistory,
     watchers: watchers::Watchers,
@@ -250,6 +254,7 @@ impl Switch {
             referrals: referring::Referrals::default(),
             timers: TimerQueue::default(),
             work: tasks::Work::default(),
+            applications: stepping::Applications::default(),
             sleepers: Sleepers::default(),
             history: CallHistory::default(),
             watchers: watchers::Watchers::default(),
@@ -276,7 +281,8 @@ impl Switch {
     /// When to call [`Switch::timeout`].
     pub fn next_timeout(&self) -> Option<Instant> {
         let own = [self.timers.next(), self.sleepers.next(), self.parting.front().map(|(at, _)| *at)];
-        own.into_iter().chain([self.admission.next_timeout(), self.history.next_timeout()]).flatten().min()
+        let others = [self.applications.next(), self.admission.next_timeout(), self.history.next_timeout()];
+        own.into_iter().chain(others).flatten().min()
     }
 
     /// Time has passed.
@@ -285,6 +291,7 @@ impl Switch {
             self.parting.pop_front();
         }
         self.wake(t);
+        self.wake_applications(t);
         while let Some((at, id)) = self.timers.pop_due(t.now) {
             let Some(call) = self.calls.get_mut(id) else { continue };
             if !call.queued.matches(at) {
@@ -359,8 +366,9 @@ impl Switch {
             map_entries: self.calls.map_entries()
                 + self.passed.len()
                 + self.referrals.len()
-                + self.watchers.len(),
-            timer_entries: self.timers.len() + self.sleepers.len(),
+                + self.watchers.len()
+                + self.applications.with_calls(),
+            timer_entries: self.timers.len() + self.sleepers.len() + self.applications.timers(),
             tasks: self.work.tasks(),
             accounts: self.history.open_histories(),
             captures: self.history.captured_calls(),

@@ -110,6 +110,8 @@ impl Switch {
             Command::WhereTo { leg, target, reply } => self.where_to(t, leg, target, reply),
             Command::Sleep { until, reply } => self.sleep(t, until, reply),
             Command::Spawn { work } => self.run_beside(work),
+            Command::Attend { app, machine } => self.attend_beside(app, machine),
+            Command::Inform { app, message } => self.inform(app, message),
             Command::Tell { event, then } => {
                 self.tell(t, *event);
                 if let Some(then) = then {

@@ -26,9 +26,8 @@ impl Switch {
         if self.is_asked(call) {
             return Err(CallError::Busy);
         }
-        // Their futures are dropped, and give back what they have.
         for taken in [leg, other].into_iter().filter(|it| !(kept && *it == leg)) {
-            drop(self.calls.leg_mut(taken).and_then(|it| it.handled.take()));
+            self.take_from_handler(taken);
         }
         let application = self.calls.get_mut(call).filter(|_| !kept).and_then(|it| it.application.take());
         if let Some(handler) = application {

@@ -60,8 +60,7 @@ impl Switch {
         if let Some(it) = self.calls.get_mut(call) {
             it.adopted = true;
         }
-        // Its future is dropped, and gives back what it has.
-        drop(self.calls.leg_mut(leg).and_then(|it| it.handled.take()));
+        self.take_from_handler(leg);
         let application = self.calls.get_mut(call).and_then(|it| it.application.take());
         if let Some(handler) = application {
             let (handler, action) = (handler.to_string(), "taken".to_owned());

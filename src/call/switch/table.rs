@@ -12,10 +12,11 @@ use super::dial::{BranchNo, Dial};
 use super::direct::Path;
 use super::exchanges::{ExchangeNo, Exchanges};
 use super::leg_recording::LegRecordings;
-use super::listener::{Ends, Listener};
+use super::listener::Listener;
 use super::recording::Recording;
 use super::records::Beginning;
 use super::slots::Key;
+use super::stepping::Handled;
 use super::transfer::Referrer;
 use super::variables::Variables;
 use crate::bridge_fsm::{BridgeMode, BridgeState};
@@ -61,8 +62,8 @@ pub(super) struct Leg {
     pub recordings: LegRecordings,
     /// For its record.
     pub beginning: Option<Box<Beginning>>,
-    /// Ends what is left of its handler.
-    pub handled: Option<Ends>,
+    /// What its handler has of it.
+    pub handled: Option<Handled>,
     pub keys: Pressed,
     /// Who waits until it is answered: our 2xx made an offer.
     pub answering: Option<Reply<Result<(), CallError>>>,

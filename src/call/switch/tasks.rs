@@ -10,6 +10,7 @@ use super::Switch;
 use super::slots::{Key, Slots};
 use super::waiting::{Found, MediaAnswer, Waits};
 use crate::CallId;
+use crate::application::{AppAnswer, AppId, WantId};
 use crate::controller::MediaError;
 
 /// The result of a task: an input.
@@ -23,6 +24,8 @@ pub(super) enum Came {
     Found(Key, Box<Result<Found, Panicked>>),
     /// A handler's time was over.
     Dropped(Key),
+    /// What an application wants has come to this.
+    Application(AppId, WantId, Box<Result<AppAnswer, Panicked>>),
     /// What belongs to no call has ended.
     Beside(Result<(), Panicked>),
 }
@@ -46,6 +49,19 @@ impl Work {
         let request = self.waiting.insert(|_| (call, then));
         self.tasks.push_back(task(request));
         request
+    }
+
+    /// The same where no task brings it: the number that it will have.
+    pub fn wait(&mut self, call: Option<CallId>, then: Waits) -> Key {
+        self.waiting.insert(|_| (call, then))
+    }
+
+    /// A task that belongs to a call, or to none.
+    pub fn push(&mut self, is_of_call: bool, task: Task) {
+        match is_of_call {
+            true => self.tasks.push_back(task),
+            false => self.beside.push_back(task),
+        }
     }
 
     /// The answer comes from a journal, under the number that it has there.

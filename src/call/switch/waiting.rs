@@ -425,6 +425,17 @@ impl Switch {
         }
     }
 
+    /// Who is asked has answered before there was a future.
+    pub(super) fn answered_at_once(
+        &mut self,
+        t: &mut Turn<'_>,
+        then: OnFound,
+        result: Result<Found, Panicked>,
+    ) {
+        self.writes("found", &result);
+        self.answered_by(t, then, result);
+    }
+
     /// Takes the result of a task.
     pub fn done(&mut self, t: &mut Turn<'_>, done: Done) {
         match done.0 {
@@ -448,6 +459,7 @@ impl Switch {
                 }
                 self.counters.late += 1;
             }
+            Came::Application(app, want, answer) => self.application_answered(t, app, want, *answer),
             Came::Beside(Ok(())) => {}
             Came::Beside(Err(Panicked)) => {
                 self.counters.panics += 1;

@@ -177,6 +177,7 @@ impl DryRun {
     fn turn(&mut self, act: impl FnOnce(&mut Switch, &mut Turn<'_>)) {
         let mut turn = Turn { now: self.now, wall: self.wall, sip: &mut self.endpoint };
         act(&mut self.switch, &mut turn);
+        self.switch.step_applications(&mut turn);
         while self.switch.poll_ban().is_some() || self.switch.poll_proven().is_some() {}
     }
 

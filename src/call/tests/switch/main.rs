@@ -15,6 +15,7 @@ mod hand;
 mod handlers;
 mod identity;
 mod in_call;
+mod machines;
 mod missed;
 mod owed;
 mod pacing;

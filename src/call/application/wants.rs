@@ -1,0 +1,335 @@
+//! What an application wants, as values, in the order in which it is to be done.
+
+use std::any::Any;
+use std::pin::Pin;
+use std::time::Instant;
+
+use super::{AppAnswer, AppId, Inbox, Message, ToApplication, WantId};
+use crate::bridge_fsm::BridgeMode;
+use crate::controller::{
+    ConferenceId, ConferenceSpec, DigitPlan, EndpointId, Member, Music, Prompt, RecordingId, RecordingSpec,
+    StreamSpec, Verb,
+};
+use crate::event::Event;
+use crate::handler::HandlerAction;
+use crate::service::{CallError, CallService, DialError, DialRequest, Place, Watched};
+use crate::switch::command::{Command, Reply};
+use crate::{CallId, LegId};
+
+/// Work on something outside of calls under way.
+pub(crate) type Work = Pin<Box<dyn Future<Output = Message> + Send>>;
+
+/// One of them.
+pub(crate) enum Want {
+    /// As programs ask.
+    Command(Box<Command>),
+    /// Of the media of an answered leg: `verb` gets its endpoint.
+    OfLeg { want: WantId, leg: LegId, verb: Box<Verb> },
+    /// Of who carries media.
+    OfMedia { want: WantId, verb: Box<Verb> },
+    /// A leg's sound.
+    Stream { want: WantId, leg: LegId, spec: StreamSpec },
+    /// Something outside.
+    Run { want: WantId, work: Box<dyn FnOnce(CallService) -> Work + Send> },
+    /// This is not waited for any more.
+    Forget(WantId),
+    /// Wakes the application then; `None`: no more.
+    Timer(u32, Option<Instant>),
+    /// Word for another application.
+    Tell(AppId, Message),
+}
+
+/// Collects what an application wants. The methods are those of [`CallService`]; what comes of it is told under
+/// the number that they give ([`AppEvent::Answered`](super::AppEvent::Answered)), once for each, and need not be
+/// looked at.
+pub struct Wants {
+    app: AppId,
+    inbox: Inbox,
+    last: u64,
+    wanted: Vec<Want>,
+    end: Option<HandlerAction>,
+}
+
+/// What the leg's endpoint takes the place of.
+const OF_LEG: EndpointId = EndpointId(0);
+
+impl Wants {
+    pub(crate) fn new(app: AppId, last: u64, inbox: Inbox) -> Self {
+        Wants { app, inbox, last, wanted: Vec::new(), end: None }
+    }
+
+    /// What is wanted, the last number, and the decision.
+    pub(crate) fn into_parts(self) -> (Vec<Want>, u64, Option<HandlerAction>) {
+        (self.wanted, self.last, self.end)
+    }
+
+    fn number(&mut self) -> WantId {
+        self.last += 1;
+        WantId(self.last)
+    }
+
+    fn reply<T>(&self, want: WantId, read: fn(Option<T>) -> Option<AppAnswer>) -> Reply<T> {
+        ToApplication::new(self.inbox.clone(), self.app, want, read).into()
+    }
+
+    fn command<T>(
+        &mut self,
+        read: fn(Option<T>) -> Option<AppAnswer>,
+        make: impl FnOnce(Reply<T>) -> Command,
+    ) -> WantId {
+        let want = self.number();
+        let reply = self.reply(want, read);
+        self.wanted.push(Want::Command(Box::new(make(reply))));
+        want
+    }
+
+    fn of_leg(&mut self, leg: LegId, verb: Verb) -> WantId {
+        let want = self.number();
+        self.wanted.push(Want::OfLeg { want, leg, verb: Box::new(verb) });
+        want
+    }
+
+    fn of_media(&mut self, verb: Verb) -> WantId {
+        let want = self.number();
+        self.wanted.push(Want::OfMedia { want, verb: Box::new(verb) });
+        want
+    }
+
+    /// The application that wants.
+    pub fn me(&self) -> AppId {
+        self.app
+    }
+
+    /// The application is over, after all that is wanted. What becomes of the caller; of one who has gone, and of
+    /// an application without a call, it is of no interest.
+    pub fn end(&mut self, action: HandlerAction) {
+        self.end = Some(action);
+    }
+
+    /// Wakes the application at this moment, by this number of its own; in the place of the moment that it had.
+    pub fn set_timer(&mut self, timer: u32, at: Instant) {
+        self.wanted.push(Want::Timer(timer, Some(at)));
+    }
+
+    /// Does not wake it by this number.
+    pub fn cancel_timer(&mut self, timer: u32) {
+        self.wanted.push(Want::Timer(timer, None));
+    }
+
+    /// What is asked under this number is not waited for any more. What waits outside of calls is dropped.
+    pub fn forget(&mut self, want: WantId) {
+        self.wanted.push(Want::Forget(want));
+    }
+
+    /// Tells another application something; one that is over hears nothing.
+    pub fn tell(&mut self, app: AppId, message: impl Any + Send) {
+        self.wanted.push(Want::Tell(app, Box::new(message)));
+    }
+
+    /// Publishes the application's own news, as [`CallService::publish`].
+    pub fn publish(&mut self, call: Option<CallId>, app: &str, name: &str, data: serde_json::Value) {
+        let (app, name) = (app.to_owned(), name.to_owned());
+        let event = Box::new(Event::Application { call, app, name, data });
+        self.wanted.push(Want::Command(Box::new(Command::Tell { event, then: None })));
+    }
+
+    /// Something outside of calls is done, by a future that others have made (a file, a web server):
+    /// [`AppAnswer::Own`]. A panic of it is the application's.
+    pub fn run<T: Any + Send>(
+        &mut self,
+        work: impl FnOnce(CallService) -> Pin<Box<dyn Future<Output = T> + Send>> + Send + 'static,
+    ) -> WantId {
+        let want = self.number();
+        let work = move |service| -> Work {
+            let work = work(service);
+            Box::pin(async move { Box::new(work.await) as Message })
+        };
+        self.wanted.push(Want::Run { want, work: Box::new(work) });
+        want
+    }
+
+    /// [`CallService::adopt_inbound_leg`]: [`AppAnswer::Done`].
+    pub fn adopt(&mut self, leg: LegId) -> WantId {
+        self.command(done, |reply| Command::Adopt { leg, reply })
+    }
+
+    /// [`CallService::answer`]: [`AppAnswer::Done`].
+    pub fn answer(&mut self, leg: LegId) -> WantId {
+        self.command(done, |reply| Command::Answer { leg, headers: Vec::new(), reply })
+    }
+
+    /// [`CallService::enter`]: [`AppAnswer::Done`].
+    pub fn enter(&mut self, call: CallId, place: Place) -> WantId {
+        self.command(done, |reply| Command::Enter { call, place, reply })
+    }
+
+    /// [`CallService::hangup`]: [`AppAnswer::Done`].
+    pub fn hangup(&mut self, leg: LegId) -> WantId {
+        self.command(done, |reply| Command::Hangup { leg, reply })
+    }
+
+    /// [`CallService::hangup_call`]: [`AppAnswer::Done`].
+    pub fn hangup_call(&mut self, call: CallId) -> WantId {
+        self.command(done, |reply| Command::HangupCall { call, reply })
+    }
+
+    /// [`CallService::set_variable`]: [`AppAnswer::Done`].
+    pub fn set_variable(&mut self, of: impl Into<Watched>, name: &str, value: &str) -> WantId {
+        let (of, name, value, last) = (of.into(), name.to_owned(), value.to_owned(), None);
+        self.command(done, |reply| Command::SetVariable { of, name, value, last, reply })
+    }
+
+    /// [`CallService::set_variable_until_the_end`]: [`AppAnswer::Done`].
+    pub fn set_variable_until_the_end(
+        &mut self,
+        of: impl Into<Watched>,
+        name: &str,
+        value: &str,
+        last: &str,
+    ) -> WantId {
+        let (of, name, value, last) = (of.into(), name.to_owned(), value.to_owned(), Some(last.to_owned()));
+        self.command(done, |reply| Command::SetVariable { of, name, value, last, reply })
+    }
+
+    /// [`CallService::variables`]: [`AppAnswer::Variables`].
+    pub fn variables(&mut self, of: impl Into<Watched>) -> WantId {
+        let of = of.into();
+        let read = |told: Option<_>| Some(AppAnswer::Variables(told.unwrap_or(Err(CallError::Stopping))));
+        self.command(read, |reply| Command::Variables { of, reply })
+    }
+
+    /// [`CallService::where_to`]: [`AppAnswer::Action`].
+    pub fn where_to(&mut self, leg: LegId, target: &str) -> WantId {
+        let target = target.to_owned();
+        let read = |told: Option<_>| Some(AppAnswer::Action(told.unwrap_or(Err(CallError::Stopping))));
+        self.command(read, |reply| Command::WhereTo { leg, target, reply })
+    }
+
+    /// [`CallService::create_bridge`]: [`AppAnswer::Bridged`].
+    pub fn create_bridge(&mut self, a: LegId, b: LegId, mode: BridgeMode, auto_hangup: bool) -> WantId {
+        let read = |told: Option<_>| Some(AppAnswer::Bridged(told.unwrap_or(Err(CallError::Stopping))));
+        self.command(read, |reply| Command::Bridge { a, b, mode, auto_hangup, reply })
+    }
+
+    /// [`CallService::dial_and_bridge`]: [`AppAnswer::Dialled`].
+    pub fn dial_and_bridge(&mut self, leg: LegId, request: DialRequest) -> WantId {
+        let read = |told: Option<_>| Some(AppAnswer::Dialled(told.unwrap_or(Err(DialError::Stopping))));
+        self.command(read, |reply| Command::DialAndBridge { leg, request: Box::new(request), reply })
+    }
+
+    /// [`CallService::originate`]: [`AppAnswer::Started`], unless no call begins, and [`AppAnswer::Reached`].
+    pub fn originate(&mut self, request: DialRequest) -> WantId {
+        let want = self.number();
+        let started = Some(self.reply(want, |told: Option<CallId>| told.map(AppAnswer::Started)));
+        let read = |told: Option<_>| Some(AppAnswer::Reached(told.unwrap_or(Err(DialError::Stopping))));
+        let reply = self.reply(want, read);
+        let dial = Command::Dial { request: Box::new(request), started, reply };
+        self.wanted.push(Want::Command(Box::new(dial)));
+        want
+    }
+
+    /// [`CallService::wait_for_termination`]: [`AppAnswer::Ended`].
+    pub fn wait_for_termination(&mut self, what: impl Into<Watched>) -> WantId {
+        let what = what.into();
+        let read = |told: Option<_>| Some(AppAnswer::Ended(told.unwrap_or(Err(CallError::Gone))));
+        self.command(read, |reply| Command::Watch { what, reply })
+    }
+
+    /// [`CallService::play`]: [`AppAnswer::Media`].
+    pub fn play(&mut self, leg: LegId, prompt: &Prompt) -> WantId {
+        self.of_leg(leg, Verb::Play { endpoint: OF_LEG, prompt: prompt.clone() })
+    }
+
+    /// [`CallService::stop_playing`]: [`AppAnswer::Media`].
+    pub fn stop_playing(&mut self, leg: LegId) -> WantId {
+        self.of_leg(leg, Verb::StopPrompt { endpoint: OF_LEG })
+    }
+
+    /// [`CallService::collect`]: [`AppAnswer::Media`].
+    pub fn collect(&mut self, leg: LegId, plan: &DigitPlan) -> WantId {
+        self.of_leg(leg, Verb::Collect { endpoint: OF_LEG, prompt: None, plan: plan.clone() })
+    }
+
+    /// [`CallService::play_and_collect`]: [`AppAnswer::Media`].
+    pub fn play_and_collect(&mut self, leg: LegId, prompt: &Prompt, plan: &DigitPlan) -> WantId {
+        let prompt = Some(prompt.clone());
+        self.of_leg(leg, Verb::Collect { endpoint: OF_LEG, prompt, plan: plan.clone() })
+    }
+
+    /// [`CallService::stop_collecting`]: [`AppAnswer::Media`].
+    pub fn stop_collecting(&mut self, leg: LegId) -> WantId {
+        self.of_leg(leg, Verb::StopCollecting { endpoint: OF_LEG })
+    }
+
+    /// [`CallService::start_moh`]: [`AppAnswer::Media`].
+    pub fn start_moh(&mut self, leg: LegId, class: &str) -> WantId {
+        let class = Music::Named(class.to_owned());
+        self.of_leg(leg, Verb::StartMoh { endpoint: OF_LEG, class })
+    }
+
+    /// [`CallService::stop_moh`]: [`AppAnswer::Media`].
+    pub fn stop_moh(&mut self, leg: LegId) -> WantId {
+        self.of_leg(leg, Verb::StopMoh { endpoint: OF_LEG })
+    }
+
+    /// [`CallService::echo`]: [`AppAnswer::Media`].
+    pub fn echo(&mut self, leg: LegId, on: bool) -> WantId {
+        self.of_leg(leg, Verb::Echo { endpoint: OF_LEG, on })
+    }
+
+    /// [`CallService::stream`]: [`AppAnswer::Stream`].
+    pub fn stream(&mut self, leg: LegId, spec: StreamSpec) -> WantId {
+        let want = self.number();
+        self.wanted.push(Want::Stream { want, leg, spec });
+        want
+    }
+
+    /// [`CallService::start_recording`]: [`AppAnswer::Media`].
+    pub fn start_recording(&mut self, leg: LegId, spec: &RecordingSpec) -> WantId {
+        self.of_leg(leg, Verb::Record { recording: None, endpoint: OF_LEG, spec: spec.clone() })
+    }
+
+    /// [`CallService::stop_recording`]: [`AppAnswer::Media`].
+    pub fn stop_recording(&mut self, recording: RecordingId) -> WantId {
+        self.of_media(Verb::StopRecording { recording })
+    }
+
+    /// [`CallService::wait_for_recording`]: [`AppAnswer::Media`].
+    pub fn wait_for_recording(&mut self, recording: RecordingId) -> WantId {
+        self.of_media(Verb::WaitForRecording { recording })
+    }
+
+    /// [`CallService::create_conference`]: [`AppAnswer::Media`].
+    pub fn create_conference(&mut self, spec: &ConferenceSpec) -> WantId {
+        self.of_media(Verb::CreateConference { conference: None, spec: *spec })
+    }
+
+    /// [`CallService::end_conference`]: [`AppAnswer::Media`].
+    pub fn end_conference(&mut self, conference: ConferenceId) -> WantId {
+        self.of_media(Verb::EndConference { conference })
+    }
+
+    /// [`CallService::join_conference`]: [`AppAnswer::Media`].
+    pub fn join_conference(&mut self, conference: ConferenceId, leg: LegId, member: Member) -> WantId {
+        self.of_leg(leg, Verb::AddToConference { conference, endpoint: OF_LEG, member })
+    }
+
+    /// [`CallService::leave_conference`]: [`AppAnswer::Media`].
+    pub fn leave_conference(&mut self, conference: ConferenceId, leg: LegId) -> WantId {
+        self.of_leg(leg, Verb::RemoveFromConference { conference, endpoint: OF_LEG })
+    }
+
+    /// [`CallService::announce`]: [`AppAnswer::Media`].
+    pub fn announce(&mut self, conference: ConferenceId, prompt: &Prompt) -> WantId {
+        self.of_media(Verb::PlayToConference { conference, prompt: prompt.clone() })
+    }
+
+    /// [`CallService::record_conference`]: [`AppAnswer::Media`].
+    pub fn record_conference(&mut self, conference: ConferenceId, spec: &RecordingSpec) -> WantId {
+        self.of_media(Verb::RecordConference { recording: None, conference, spec: spec.clone() })
+    }
+}
+
+fn done(told: Option<Result<(), CallError>>) -> Option<AppAnswer> {
+    Some(AppAnswer::Done(told.unwrap_or(Err(CallError::Stopping))))
+}

@@ -1,0 +1,123 @@
+//! Carries out what applications want: commands within the turn, as programs give them; what media says and what
+//! is done outside of calls by tasks, unless it is there at once.
+
+use tokio::sync::oneshot;
+
+use super::command::{Command, Reply};
+use super::stepping::Timer;
+use super::tasks::{Came, Guarded, Panicked};
+use super::{Done, Switch, Turn};
+use crate::LegId;
+use crate::application::{AppAnswer, AppEvent, AppId, Want, WantId};
+use crate::controller::{Answer, MediaFuture, NameMut, StreamSpec, Verb};
+use crate::service::{CallError, LegMedia};
+
+impl Switch {
+    pub(super) fn carry_out(&mut self, t: &mut Turn<'_>, app: AppId, want: Want) {
+        match want {
+            Want::Command(command) => self.obey(t, *command),
+            Want::OfLeg { want, leg, verb } => self.ask_of_leg(t, (app, want), leg, *verb),
+            Want::OfMedia { want, verb } => self.ask_of_media((app, want), *verb),
+            Want::Stream { want, leg, spec } => self.open_stream((app, want), leg, spec),
+            Want::Run { want, work } => {
+                let work = work(self.service.clone());
+                let work = Guarded::new(Box::pin(async move { AppAnswer::Own(work.await) }));
+                self.wait_for((app, want), work);
+            }
+            Want::Forget(want) => {
+                let running = self.applications.running.get_mut(&app);
+                // Its task ends; what is answered by a command is told all the same.
+                drop(running.and_then(|it| it.waits.remove(&want)));
+            }
+            Want::Timer(timer, at) => self.applications.set_timer(app, Timer::Own(timer), at),
+            Want::Tell(other, message) => self.inform(other, message),
+        }
+    }
+
+    fn answer_application(&self, (app, want): (AppId, WantId), answer: AppAnswer) {
+        self.applications.tell(app, AppEvent::Answered { want, answer });
+    }
+
+    /// A verb for the endpoint of an answered leg.
+    fn ask_of_leg(&mut self, t: &mut Turn<'_>, of: (AppId, WantId), leg: LegId, mut verb: Verb) {
+        let media = match &verb {
+            // Whether keys are to be seen is part of the call.
+            Verb::Collect { plan, .. } => {
+                let secret = plan.secret;
+                self.journal_command(t, &Command::Collect { leg, secret, reply: Reply::default() });
+                self.collects(t, leg, secret)
+            }
+            _ => self.leg_media(leg),
+        };
+        match media {
+            Ok(LegMedia { endpoint: found, .. }) => {
+                if let [Some(NameMut::Endpoint(endpoint)), _] = verb.names_mut() {
+                    *endpoint = found;
+                }
+                self.ask_of_media(of, verb);
+            }
+            Err(error) => self.answer_application(of, AppAnswer::Media(Err(error))),
+        }
+    }
+
+    fn ask_of_media(&mut self, of: (AppId, WantId), verb: Verb) {
+        let is_unread = matches!(
+            verb,
+            Verb::StopPrompt { .. }
+                | Verb::StopCollecting { .. }
+                | Verb::StopMoh { .. }
+                | Verb::EndConference { .. }
+                | Verb::RemoveFromConference { .. }
+        );
+        let asked = self.controller.request(verb);
+        match (asked.now(), is_unread) {
+            // What ends need not be waited for; who is told to end something may know nothing of it.
+            (_, true) => self.answer_application(of, AppAnswer::Media(Ok(Answer::Done))),
+            (Ok(result), false) => {
+                self.answer_application(of, AppAnswer::Media(result.map_err(CallError::from)));
+            }
+            (Err(later), false) => self.wait_for_media(of, later, AppAnswer::Media),
+        }
+    }
+
+    fn open_stream(&mut self, of: (AppId, WantId), leg: LegId, spec: StreamSpec) {
+        let opened = match self.leg_media(leg) {
+            Ok(media) => media.controller.open_stream(media.endpoint, spec),
+            Err(error) => return self.answer_application(of, AppAnswer::Stream(Err(error))),
+        };
+        match opened.now() {
+            Ok(result) => self.answer_application(of, AppAnswer::Stream(result.map_err(CallError::from))),
+            Err(later) => self.wait_for_media(of, later, AppAnswer::Stream),
+        }
+    }
+
+    fn wait_for_media<T: Send + Unpin + 'static>(
+        &mut self,
+        of: (AppId, WantId),
+        later: MediaFuture<T>,
+        read: fn(Result<T, CallError>) -> AppAnswer,
+    ) {
+        let answered = async move { read(later.await.map_err(CallError::from)) };
+        self.wait_for(of, Guarded::new(Box::pin(answered)));
+    }
+
+    /// An answer that comes later; who wants it may lose interest.
+    fn wait_for(&mut self, (app, want): (AppId, WantId), work: Guarded<'static, AppAnswer>) {
+        let (ends, ended) = oneshot::channel();
+        let Some(it) = self.applications.running.get_mut(&app) else { return self.counters.late() };
+        it.waits.insert(want, ends);
+        let is_of_call = it.is_of_call();
+        let task = Box::pin(async move {
+            tokio::select! {
+                biased;
+                _ = ended => Done(Came::Beside(Ok(()))),
+                answer = work => came(app, want, answer),
+            }
+        });
+        self.work.push(is_of_call, task);
+    }
+}
+
+fn came(app: AppId, want: WantId, answer: Result<AppAnswer, Panicked>) -> Done {
+    Done(Came::Application(app, want, Box::new(answer)))
+}

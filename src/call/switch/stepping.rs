@@ -1,0 +1,308 @@
+//! Applications that are machines: who has which caller, and what happens to whom.
+//!
+//! What happens is noted within the turn and told at its end ([`Switch::step_applications`]), so that a machine
+//! never acts amid what has made it act: what it wants are commands as any others, each with its line in the
+//! journal, and what it decides is the answer of a handler that had to wait.
+
+use std::collections::{BTreeMap, HashMap};
+use std::panic::{AssertUnwindSafe, catch_unwind};
+use std::sync::Arc;
+use std::time::{Duration, Instant};
+
+use tokio::sync::mpsc;
+
+use super::listener::Ends;
+use super::slots::Key;
+use super::tasks::{Came, Panicked};
+use super::waiting::{Found, OnFound, Waits};
+use super::{Done, Switch, Turn};
+use crate::LegId;
+use crate::application::{AppAnswer, AppEvent, AppId, Application, Inbox, Message, WantId, Wants};
+use crate::handler::{ApplicationHandler, IncomingCall};
+
+/// How long a handler may go on after its caller's end.
+const PARTING: Duration = Duration::from_secs(32);
+
+/// What a handler has of a leg.
+pub(super) enum Handled {
+    /// Ends what is left of its future.
+    Future(Ends),
+    Machine(AppId),
+}
+
+/// See the module's text.
+pub(super) struct Applications {
+    pub(super) running: HashMap<AppId, Running>,
+    pub(super) inbox: Inbox,
+    events: mpsc::UnboundedReceiver<(AppId, AppEvent)>,
+    timers: BTreeMap<(Instant, u64), (AppId, Timer)>,
+    /// Timers so far.
+    set: u64,
+}
+
+/// An application at work.
+pub(super) struct Running {
+    machine: Box<dyn Application>,
+    /// The request that it answers by its decision; `None`: it belongs to no call.
+    decides: Option<Key>,
+    /// The number of the last thing that it has wanted.
+    last: u64,
+    timers: HashMap<Timer, (Instant, u64)>,
+    /// What it waits for that is a task: dropped, the task ends.
+    pub(super) waits: HashMap<WantId, Ends>,
+    /// Somebody else has its caller.
+    is_taken: bool,
+}
+
+/// What a timer is for.
+#[derive(Debug, Clone, Copy, PartialEq, Eq, Hash)]
+pub(super) enum Timer {
+    Own(u32),
+    /// The caller has gone so long ago.
+    Parting,
+}
+
+impl Default for Applications {
+    fn default() -> Self {
+        let (inbox, events) = mpsc::unbounded_channel();
+        Applications { running: HashMap::new(), inbox, events, timers: BTreeMap::new(), set: 0 }
+    }
+}
+
+impl Running {
+    pub fn is_of_call(&self) -> bool {
+        self.decides.is_some()
+    }
+}
+
+impl Applications {
+    /// When a timer is due.
+    pub fn next(&self) -> Option<Instant> {
+        self.timers.first_key_value().map(|((at, _), _)| *at)
+    }
+
+    /// Timers that are set.
+    pub fn timers(&self) -> usize {
+        self.timers.len()
+    }
+
+    /// Applications that have a caller.
+    pub fn with_calls(&self) -> usize {
+        self.running.values().filter(|it| it.is_of_call()).count()
+    }
+
+    /// Something happens to it.
+    pub fn tell(&self, app: AppId, event: AppEvent) {
+        // The other end is held beside this one.
+        let _ = self.inbox.send((app, event));
+    }
+
+    fn begin(&mut self, app: AppId, machine: Box<dyn Application>, decides: Option<Key>) {
+        let (timers, waits) = (HashMap::new(), HashMap::new());
+        let running = Running { machine, decides, last: 0, timers, waits, is_taken: false };
+        self.running.insert(app, running);
+        self.tell(app, AppEvent::Begin);
+    }
+
+    /// Wakes it then; in the place of what it had been set to.
+    pub fn set_timer(&mut self, app: AppId, timer: Timer, at: Option<Instant>) {
+        self.set += 1;
+        let (entry, running) = (at.map(|at| (at, self.set)), self.running.get_mut(&app));
+        let before = running.and_then(|it| match entry {
+            Some(entry) => it.timers.insert(timer, entry),
+            None => it.timers.remove(&timer),
+        });
+        if let Some(before) = before {
+            self.timers.remove(&before);
+        }
+        if let Some(entry) = entry.filter(|_| self.running.contains_key(&app)) {
+            self.timers.insert(entry, (app, timer));
+        }
+    }
+
+    fn pop_due(&mut self, now: Instant) -> Option<(AppId, Timer)> {
+        let due = self.timers.first_entry().filter(|it| it.key().0 <= now)?;
+        let (app, timer) = due.remove();
+        if let Some(it) = self.running.get_mut(&app) {
+            it.timers.remove(&timer);
+        }
+        Some((app, timer))
+    }
+
+    /// It is over: what is left of it.
+    fn remove(&mut self, app: AppId) -> Option<Running> {
+        let it = self.running.remove(&app)?;
+        for entry in it.timers.values() {
+            self.timers.remove(entry);
+        }
+        Some(it)
+    }
+}
+
+impl Switch {
+    /// The machine by which a handler decides on a call; `None`: it has none.
+    pub(super) fn machine_of(
+        &self,
+        handler: &Arc<dyn ApplicationHandler>,
+        call: &IncomingCall,
+    ) -> Result<Option<Box<dyn Application>>, Panicked> {
+        // What it decides is in the journal.
+        if self.is_replay() {
+            return Ok(None);
+        }
+        catch_unwind(AssertUnwindSafe(|| handler.begin(call, &self.service))).map_err(|_| Panicked)
+    }
+
+    /// A machine has a caller from now on.
+    pub(super) fn attend(&mut self, machine: Box<dyn Application>, decides: OnFound) -> Handled {
+        let request = self.work.wait(self.is_about(), Waits::Found(decides));
+        self.writes("later", &request);
+        let app = self.service.new_application();
+        self.applications.begin(app, machine, Some(request));
+        Handled::Machine(app)
+    }
+
+    /// The same of one that belongs to no call.
+    pub(super) fn attend_beside(&mut self, app: AppId, machine: Box<dyn Application>) {
+        self.applications.begin(app, machine, None);
+    }
+
+    /// Word for an application.
+    pub(super) fn inform(&mut self, app: AppId, message: Message) {
+        match self.applications.running.contains_key(&app) {
+            true => self.applications.tell(app, AppEvent::Told(message)),
+            false => self.counters.late(),
+        }
+    }
+
+    /// A leg is taken from its handler, who gives back what it has.
+    pub(super) fn take_from_handler(&mut self, leg: LegId) {
+        let handled = self.calls.leg_mut(leg).and_then(|it| it.handled.take());
+        self.handled_no_more(handled);
+    }
+
+    /// The same where the leg is not with it any more.
+    pub(super) fn handled_no_more(&mut self, handled: Option<Handled>) {
+        match handled {
+            // It is dropped, and gives back what it has.
+            Some(Handled::Future(ends)) => drop(ends),
+            Some(Handled::Machine(app)) => self.take_from_application(app),
+            None => {}
+        }
+    }
+
+    fn take_from_application(&mut self, app: AppId) {
+        // One that has decided has nothing.
+        if let Some(it) = self.applications.running.get_mut(&app) {
+            it.is_taken = true;
+            self.applications.tell(app, AppEvent::Over);
+        }
+    }
+
+    /// The leg is over: its handler may finish what it is at.
+    pub(super) fn part_with_handler(&mut self, t: &Turn<'_>, handled: Option<Handled>) {
+        match handled {
+            Some(Handled::Future(ends)) => self.parting.push_back((t.now + PARTING, ends)),
+            Some(Handled::Machine(app)) if self.applications.running.contains_key(&app) => {
+                self.applications.tell(app, AppEvent::Gone);
+                self.applications.set_timer(app, Timer::Parting, Some(t.now + PARTING));
+            }
+            // One that has decided has nothing left to do.
+            Some(Handled::Machine(_)) | None => {}
+        }
+    }
+
+    /// Timers of applications.
+    pub(super) fn wake_applications(&mut self, t: &Turn<'_>) {
+        while let Some((app, timer)) = self.applications.pop_due(t.now) {
+            match timer {
+                Timer::Own(timer) => self.applications.tell(app, AppEvent::Timer(timer)),
+                Timer::Parting => self.take_from_application(app),
+            }
+        }
+    }
+
+    /// Something that an application has waited for is there.
+    pub(super) fn application_answered(
+        &mut self,
+        t: &mut Turn<'_>,
+        app: AppId,
+        want: WantId,
+        answer: Result<AppAnswer, Panicked>,
+    ) {
+        let waited = self.applications.running.get_mut(&app).and_then(|it| it.waits.remove(&want));
+        match (waited, answer) {
+            (None, _) => self.counters.late(),
+            (Some(_), Ok(answer)) => self.applications.tell(app, AppEvent::Answered { want, answer }),
+            (Some(_), Err(Panicked)) => self.application_breaks(t, app),
+        }
+    }
+
+    /// Steps every application to which something has happened, until nothing happens any more, and carries out
+    /// what they want. To be called after each turn. `false`: there was nothing.
+    pub fn step_applications(&mut self, t: &mut Turn<'_>) -> bool {
+        let mut has_stepped = false;
+        while let Ok((app, event)) = self.applications.events.try_recv() {
+            has_stepped = true;
+            self.step_application(t, app, event);
+        }
+        has_stepped
+    }
+
+    fn step_application(&mut self, t: &mut Turn<'_>, app: AppId, event: AppEvent) {
+        let is_over = matches!(event, AppEvent::Over);
+        let inbox = self.applications.inbox.clone();
+        let Some(it) = self.applications.running.get_mut(&app) else { return self.counters.late() };
+        if it.is_taken && !is_over {
+            return self.counters.late();
+        }
+        let mut wants = Wants::new(app, it.last, inbox);
+        let stepped = catch_unwind(AssertUnwindSafe(|| it.machine.step(t.now, event, &mut wants)));
+        if stepped.is_err() {
+            return self.application_breaks(t, app);
+        }
+        let (wanted, last, decision) = wants.into_parts();
+        it.last = last;
+        for want in wanted {
+            self.carry_out(t, app, want);
+        }
+        let decision = if is_over { None } else { decision };
+        if decision.is_none() && !is_over {
+            return;
+        }
+        let Some(it) = self.applications.remove(app) else { return self.counters.late() };
+        let decides = it.decides;
+        self.drop_application(it);
+        match (decides, decision) {
+            (Some(request), Some(action)) => {
+                self.done(t, Done(Came::Found(request, Box::new(Ok(Found::Action(action))))));
+            }
+            (Some(request), None) => self.done(t, Done(Came::Dropped(request))),
+            (None, _) => {}
+        }
+    }
+
+    /// An application has panicked: it is over, and so is the call that it has.
+    fn application_breaks(&mut self, t: &mut Turn<'_>, app: AppId) {
+        let Some(it) = self.applications.remove(app) else { return self.counters.late() };
+        let (decides, is_taken) = (it.decides, it.is_taken);
+        self.drop_application(it);
+        match decides {
+            Some(request) if is_taken => {
+                self.counters.panics += 1;
+                self.done(t, Done(Came::Dropped(request)));
+            }
+            Some(request) => self.done(t, Done(Came::Found(request, Box::new(Err(Panicked))))),
+            None => {
+                self.counters.panics += 1;
+                tracing::error!("an application that belongs to no call panicked: it has ended");
+            }
+        }
+    }
+
+    fn drop_application(&mut self, it: Running) {
+        if catch_unwind(AssertUnwindSafe(|| drop(it))).is_err() {
+            self.counters.panics += 1;
+        }
+    }
+}
