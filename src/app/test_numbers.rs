@@ -1,10 +1,11 @@
 //! Numbers to test lines with: one that says back what a caller says, and one that sends a
 //! tone of a level that is known.
 
-use std::time::Duration;
+use std::time::{Duration, Instant};
 
+use b2b_call::application::{AppAnswer, AppEvent, Application, WantId, Wants};
 use b2b_call::controller::{CollectEnd, DigitPlan, Part, Prompt};
-use b2b_call::handler::{ApplicationHandler, HandlerAction, HandlerFuture, IncomingCall};
+use b2b_call::handler::{ApplicationHandler, HandlerAction, IncomingCall};
 use b2b_call::service::{CallError, CallService, Place};
 
 /// Longer than any conversation.
@@ -46,16 +47,8 @@ impl ApplicationHandler for EchoNumber {
         false
     }
 
-    fn handle_incoming_call(&self, call: IncomingCall, service: CallService) -> HandlerFuture {
-        Box::pin(async move {
-            let run = async {
-                begin(&call, &service).await?;
-                service.echo(call.leg, true).await?;
-                until_hash(&call, &service).await?;
-                service.echo(call.leg, false).await
-            };
-            ended(&call, EchoNumber::NAME, run.await)
-        })
+    fn begin(&self, call: &IncomingCall, _: &CallService) -> Option<Box<dyn Application>> {
+        Some(Box::new(Line::new(call, Sounds::Echo)))
     }
 }
 
@@ -69,48 +62,111 @@ impl ApplicationHandler for Milliwatt {
         false
     }
 
-    fn handle_incoming_call(&self, call: IncomingCall, service: CallService) -> HandlerFuture {
-        Box::pin(async move {
-            let run = async {
-                begin(&call, &service).await?;
-                let tone = Milliwatt::tone();
-                tokio::select! {
-                    played = service.play(call.leg, &tone) => played.map(drop),
-                    pressed = until_hash(&call, &service) => pressed,
+    fn begin(&self, call: &IncomingCall, _: &CallService) -> Option<Box<dyn Application>> {
+        Some(Box::new(Line::new(call, Sounds::Tone)))
+    }
+}
+
+/// What a caller hears.
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+enum Sounds {
+    Echo,
+    Tone,
+}
+
+/// A caller of one of them.
+struct Line {
+    call: IncomingCall,
+    sounds: Sounds,
+    at: At,
+    waits: Option<WantId>,
+    /// The tone, which ends after a day at the latest.
+    plays: Option<WantId>,
+}
+
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+enum At {
+    Answering,
+    Entering,
+    Begins,
+    Listening,
+    Ends,
+}
+
+impl Application for Line {
+    fn step(&mut self, _: Instant, event: AppEvent, wants: &mut Wants) {
+        match event {
+            AppEvent::Begin => self.waits = Some(wants.answer(self.call.leg)),
+            AppEvent::Answered { want, answer } if Some(want) == self.waits => {
+                if let Err(error) = self.came(answer, wants) {
+                    self.ended(Err(error), wants);
                 }
-            };
-            ended(&call, Milliwatt::NAME, run.await)
-        })
-    }
-}
-
-async fn begin(call: &IncomingCall, service: &CallService) -> Result<(), CallError> {
-    service.answer(call.leg).await?;
-    service.enter(call.call, Place::Ivr).await
-}
-
-/// Other keys do nothing.
-async fn until_hash(call: &IncomingCall, service: &CallService) -> Result<(), CallError> {
-    let plan = DigitPlan { first: ALWAYS, total: ALWAYS, ..DigitPlan::new(1) };
-    loop {
-        match service.collect(call.leg, &plan).await?.end {
-            CollectEnd::Terminator(_) => return Ok(()),
-            CollectEnd::Stopped => return Err(CallError::Gone),
-            _ => {}
+            }
+            AppEvent::Answered { want, answer } if Some(want) == self.plays => {
+                self.ended(answer.done(), wants);
+            }
+            AppEvent::Gone => wants.end(HandlerAction::Complete),
+            AppEvent::Answered { .. } | AppEvent::Timer(_) | AppEvent::Told(_) | AppEvent::Over => {}
         }
     }
 }
 
-fn ended(call: &IncomingCall, name: &str, how: Result<(), CallError>) -> HandlerAction {
-    match how {
-        Ok(()) => HandlerAction::Disconnect,
-        // He has hung up, or everything ends.
-        Err(CallError::Gone | CallError::Stopping) => HandlerAction::Complete,
-        Err(error) => {
-            tracing::warn!("call {}: {name}: {error}", call.call.0);
-            HandlerAction::Reject { status: 488, reason: String::new() }
-        }
+impl Line {
+    fn new(call: &IncomingCall, sounds: Sounds) -> Self {
+        Line { call: call.clone(), sounds, at: At::Answering, waits: None, plays: None }
     }
+
+    fn came(&mut self, answer: AppAnswer, wants: &mut Wants) -> Result<(), CallError> {
+        let (call, leg) = (self.call.call, self.call.leg);
+        let next;
+        (self.at, next) = match (self.at, self.sounds) {
+            (At::Listening, sounds) => match (answer.collected()?.end, sounds) {
+                (CollectEnd::Terminator(_), Sounds::Echo) => (At::Ends, wants.echo(leg, false)),
+                (CollectEnd::Terminator(_), Sounds::Tone) => {
+                    self.ended(Ok(()), wants);
+                    return Ok(());
+                }
+                (CollectEnd::Stopped, _) => return Err(CallError::Gone),
+                // Other keys do nothing.
+                _ => (At::Listening, wants.collect(leg, &until_hash())),
+            },
+            (at, sounds) => {
+                answer.done()?;
+                match (at, sounds) {
+                    (At::Answering, _) => (At::Entering, wants.enter(call, Place::Ivr)),
+                    (At::Entering, Sounds::Echo) => (At::Begins, wants.echo(leg, true)),
+                    (At::Entering, Sounds::Tone) => {
+                        self.plays = Some(wants.play(leg, &Milliwatt::tone()));
+                        (At::Listening, wants.collect(leg, &until_hash()))
+                    }
+                    (At::Begins | At::Listening, _) => (At::Listening, wants.collect(leg, &until_hash())),
+                    (At::Ends, _) => {
+                        self.ended(Ok(()), wants);
+                        return Ok(());
+                    }
+                }
+            }
+        };
+        self.waits = Some(next);
+        Ok(())
+    }
+
+    fn ended(&self, how: Result<(), CallError>, wants: &mut Wants) {
+        wants.end(match how {
+            Ok(()) => HandlerAction::Disconnect,
+            // He has hung up, or everything ends.
+            Err(CallError::Gone | CallError::Stopping) => HandlerAction::Complete,
+            Err(error) => {
+                let name = if self.sounds == Sounds::Echo { EchoNumber::NAME } else { Milliwatt::NAME };
+                tracing::warn!("call {}: {name}: {error}", self.call.call.0);
+                HandlerAction::Reject { status: 488, reason: String::new() }
+            }
+        });
+    }
+}
+
+fn until_hash() -> DigitPlan {
+    DigitPlan { first: ALWAYS, total: ALWAYS, ..DigitPlan::new(1) }
 }
 
 #[cfg(test)]

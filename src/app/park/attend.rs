@@ -1,16 +1,36 @@
-//! Who is parked, and who picks up.
+//! Who is parked, and who picks up: a machine each.
+//!
+//! | `Parks` | is done | then |
+//! |---|---|---|
+//! | `Answering` | who is in no conversation is answered | `Asking` |
+//! | `Asking` | who has parked him? | a slot: `Entering`; none: over |
+//! | `Entering`, `Noting` | the call says where it is | `Waiting`, with music |
+//! | `Waiting` | nothing, for a while | picked up: over; time over: `GoingBack` |
+//! | `GoingBack` | who has parked him is called | joined: `Quieting`; else a slot again, three times |
+//! | `Quieting` | the music ends | over |
+//!
+//! | `PicksUp` | is done |
+//! |---|---|
+//! | `Adopting`, `Answering` | the caller is ours, and up |
+//! | `Quieting` | the music of who is parked ends |
+//! | `Joining` | both are joined |
 
 use std::sync::{Arc, Mutex};
+use std::time::Instant;
 
 use serde_json::json;
 
 use super::{Lot, LotConfig, Lots, NoSlot, Parked, lock};
+use b2b_call::LegId;
+use b2b_call::application::{AppAnswer, AppEvent, Application, WantId, Wants};
 use b2b_call::bridge_fsm::BridgeMode;
-use b2b_call::handler::{ApplicationHandler, HandlerAction, HandlerFuture, IncomingCall};
+use b2b_call::handler::{ApplicationHandler, HandlerAction, IncomingCall};
 use b2b_call::service::{CallError, CallService, DialRequest, Place, TRANSFERRED_BY};
 
 /// How often somebody goes back before the server gives him up.
 const ROUNDS: usize = 3;
+/// The timer of who waits in a slot.
+const PATIENCE: u32 = 1;
 
 /// The handler of one lot.
 #[derive(Debug, Clone)]
@@ -38,118 +58,248 @@ impl ApplicationHandler for Parking {
         false
     }
 
-    fn handle_incoming_call(&self, call: IncomingCall, service: CallService) -> HandlerFuture {
-        let attends = Attends { parking: self.clone(), service, call };
-        Box::pin(async move {
-            let slot = attends.call.called().parse().ok();
-            let slot = slot.filter(|slot| attends.parking.config.slots.contains(slot));
-            let action = match (attends.call.answered, slot) {
-                // Who is in no conversation yet has dialled.
-                (false, Some(slot)) => attends.pick_up(slot).await,
-                (_, slot) => attends.park(slot).await,
-            };
-            // He has gone, or there are no media: the call's account says which.
-            action.unwrap_or(HandlerAction::Disconnect)
+    fn begin(&self, call: &IncomingCall, _: &CallService) -> Option<Box<dyn Application>> {
+        let slot = call.called().parse().ok().filter(|slot| self.config.slots.contains(slot));
+        let (parking, call) = (self.clone(), call.clone());
+        Some(match (call.answered, slot) {
+            // Who is in no conversation yet has dialled.
+            (false, Some(slot)) => {
+                Box::new(PicksUp { parking, call, slot, at: Picking::Adopting, waits: None, parked: None })
+            }
+            (_, wanted) => {
+                let (at, by, slot) = (At::Answering, None, None);
+                Box::new(Parks { parking, call, wanted, at, waits: None, by, slot, rounds: 0 })
+            }
         })
     }
 }
 
-struct Attends {
+impl Parking {
+    fn tell(&self, wants: &mut Wants, call: &IncomingCall, what: &str, slot: u32) {
+        let data = json!({ "slot": slot, "leg": call.leg.0 });
+        wants.publish(Some(call.call), &self.name, what, data);
+    }
+}
+
+/// Joins who has dialled a slot with who is parked there.
+struct PicksUp {
     parking: Parking,
-    service: CallService,
     call: IncomingCall,
-}
-
-/// A slot that is given back whatever becomes of its caller.
-struct Taken<'a> {
-    attends: &'a Attends,
     slot: u32,
+    at: Picking,
+    waits: Option<WantId>,
+    parked: Option<LegId>,
 }
 
-impl Drop for Taken<'_> {
-    fn drop(&mut self) {
-        let Attends { parking, call, .. } = self.attends;
-        if lock(&parking.lot).leave(self.slot, call.leg) {
-            self.attends.tell("left", self.slot);
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+enum Picking {
+    Adopting,
+    Answering,
+    Quieting,
+    Joining,
+}
+
+impl Application for PicksUp {
+    fn step(&mut self, _: Instant, event: AppEvent, wants: &mut Wants) {
+        match event {
+            AppEvent::Begin => self.takes(wants),
+            AppEvent::Answered { want, answer } if Some(want) == self.waits => {
+                if self.came(answer, wants).is_err() {
+                    // He has gone, or there are no media: the call's account says which.
+                    wants.end(HandlerAction::Disconnect);
+                }
+            }
+            AppEvent::Gone => wants.end(HandlerAction::Complete),
+            AppEvent::Answered { .. } | AppEvent::Timer(_) | AppEvent::Told(_) | AppEvent::Over => {}
         }
     }
 }
 
-impl Attends {
-    /// Joins who has dialled a slot with who is parked there.
-    async fn pick_up(&self, slot: u32) -> Result<HandlerAction, CallError> {
-        let Some(Parked { leg: parked, .. }) = lock(&self.parking.lot).take(slot) else {
-            return Ok(HandlerAction::Reject { status: 404, reason: "Nobody Parked".to_owned() });
+impl PicksUp {
+    fn takes(&mut self, wants: &mut Wants) {
+        let Some(Parked { leg: parked, .. }) = lock(&self.parking.lot).take(self.slot) else {
+            return wants.end(HandlerAction::Reject { status: 404, reason: "Nobody Parked".to_owned() });
         };
-        self.tell("picked_up", slot);
-        let leg = self.service.adopt_inbound_leg(&self.call).await?;
-        self.service.answer(leg).await?;
-        self.service.stop_moh(parked).await?;
-        // One record of the conversation: from who was parked.
-        let joined = self.service.create_bridge(parked, leg, BridgeMode::Intercepting, true).await;
-        Ok(if joined.is_ok() { HandlerAction::Complete } else { HandlerAction::Disconnect })
+        self.parked = Some(parked);
+        self.parking.tell(wants, &self.call, "picked_up", self.slot);
+        self.waits = Some(wants.adopt(self.call.leg));
     }
 
-    /// Waits until somebody picks him up, he goes, or his time is over.
-    async fn park(&self, wanted: Option<u32>) -> Result<HandlerAction, CallError> {
-        let (service, config) = (&self.service, &self.parking.config);
+    fn came(&mut self, answer: AppAnswer, wants: &mut Wants) -> Result<(), CallError> {
+        let parked = self.parked.ok_or(CallError::Gone)?;
+        let next;
+        (self.at, next) = match self.at {
+            Picking::Joining => {
+                let joined = answer.done().is_ok();
+                wants.end(if joined { HandlerAction::Complete } else { HandlerAction::Disconnect });
+                return Ok(());
+            }
+            at => {
+                answer.done()?;
+                let leg = self.call.leg;
+                match at {
+                    Picking::Adopting => (Picking::Answering, wants.answer(leg)),
+                    Picking::Answering => (Picking::Quieting, wants.stop_moh(parked)),
+                    // One record of the conversation: from who was parked.
+                    Picking::Quieting | Picking::Joining => {
+                        let mode = BridgeMode::Intercepting;
+                        (Picking::Joining, wants.create_bridge(parked, leg, mode, true))
+                    }
+                }
+            }
+        };
+        self.waits = Some(next);
+        Ok(())
+    }
+}
+
+/// Waits until somebody picks him up, he goes, or his time is over.
+struct Parks {
+    parking: Parking,
+    call: IncomingCall,
+    wanted: Option<u32>,
+    at: At,
+    waits: Option<WantId>,
+    /// Who has parked him.
+    by: Option<String>,
+    /// His, until he leaves it or is picked up.
+    slot: Option<u32>,
+    /// How often he has been parked.
+    rounds: usize,
+}
+
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+enum At {
+    Answering,
+    Asking,
+    Entering,
+    Noting,
+    Waiting,
+    GoingBack,
+    Quieting,
+}
+
+impl Application for Parks {
+    fn step(&mut self, now: Instant, event: AppEvent, wants: &mut Wants) {
+        match event {
+            AppEvent::Begin if self.call.answered => self.asks(wants),
+            AppEvent::Begin => self.waits = Some(wants.answer(self.call.leg)),
+            AppEvent::Answered { want, answer } if Some(want) == self.waits => {
+                if self.came(now, answer, wants).is_err() {
+                    self.leaves(wants);
+                    // He has gone, or there are no media: the call's account says which.
+                    wants.end(HandlerAction::Disconnect);
+                }
+            }
+            AppEvent::Timer(_) => self.has_waited(wants),
+            AppEvent::Gone => {
+                self.leaves(wants);
+                wants.end(HandlerAction::Complete);
+            }
+            AppEvent::Over => self.leaves(wants),
+            AppEvent::Answered { .. } | AppEvent::Told(_) => {}
+        }
+    }
+}
+
+impl Parks {
+    fn goes(&mut self, at: At, waits: WantId) {
+        (self.at, self.waits) = (at, Some(waits));
+    }
+
+    fn asks(&mut self, wants: &mut Wants) {
+        let asked = wants.variables(self.call.call);
+        self.goes(At::Asking, asked);
+    }
+
+    fn came(&mut self, now: Instant, answer: AppAnswer, wants: &mut Wants) -> Result<(), CallError> {
         let (call, leg) = (self.call.call, self.call.leg);
-        if !self.call.answered {
-            service.answer(leg).await?;
+        match self.at {
+            At::Answering => {
+                answer.done()?;
+                self.asks(wants);
+            }
+            At::Asking => {
+                let noted = answer.variables()?.into_iter();
+                self.by = noted.into_iter().find(|(name, _)| name == TRANSFERRED_BY).map(|(_, by)| by);
+                self.parks(wants);
+            }
+            At::Entering => {
+                answer.done()?;
+                let slot = self.slot.unwrap_or_default().to_string();
+                let noted = wants.set_variable(call, "parked", &slot);
+                self.goes(At::Noting, noted);
+            }
+            At::Noting => {
+                answer.done()?;
+                if let Some(slot) = self.slot {
+                    self.parking.tell(wants, &self.call, "parked", slot);
+                }
+                wants.set_timer(PATIENCE, now + self.parking.config.timeout);
+                self.at = At::Waiting;
+                self.waits = self.parking.config.music.as_ref().map(|music| wants.start_moh(leg, music));
+            }
+            // The music.
+            At::Waiting => answer.done()?,
+            At::GoingBack => match answer.dialled() {
+                Ok(_) => {
+                    let stopped = wants.stop_moh(leg);
+                    self.goes(At::Quieting, stopped);
+                }
+                Err(_) => self.parks(wants),
+            },
+            At::Quieting => {
+                answer.done()?;
+                wants.end(HandlerAction::Complete);
+            }
         }
-        let by = service.variables(call).await?;
-        let by = by.into_iter().find(|(name, _)| name == TRANSFERRED_BY).map(|(_, by)| by);
-        for _ in 0..ROUNDS {
-            let parked = Parked { call, leg, by: by.clone() };
-            let slot = lock(&self.parking.lot).park(&config.slots, wanted, parked);
-            let slot = match slot {
-                Ok(slot) => slot,
-                Err(NoSlot::Taken | NoSlot::Unknown) => break,
-            };
-            let taken = Taken { attends: self, slot };
-            service.enter(call, Place::Parking).await?;
-            service.set_variable(call, "parked", &slot.to_string()).await?;
-            self.tell("parked", slot);
-            if let Some(music) = &config.music {
-                service.start_moh(leg, music).await?;
-            }
-            let over = service.within(config.timeout, service.wait_for_termination(leg)).await?;
-            if over.is_some() {
-                return Ok(HandlerAction::Complete);
-            }
-            if !lock(&self.parking.lot).leave(slot, leg) {
-                // Somebody is picking him up.
-                return Ok(HandlerAction::Complete);
-            }
-            self.tell("timed_out", slot);
-            drop(taken);
-            if self.goes_back(by.as_deref()).await? {
-                return Ok(HandlerAction::Complete);
-            }
-        }
-        // Nobody wants him: it is better to say so than to keep him.
-        Ok(HandlerAction::Disconnect)
+        Ok(())
     }
 
-    /// Calls whoever parked him; whether he has answered.
-    async fn goes_back(&self, by: Option<&str>) -> Result<bool, CallError> {
+    /// Into a slot, once more.
+    fn parks(&mut self, wants: &mut Wants) {
+        let (call, leg, by) = (self.call.call, self.call.leg, self.by.clone());
+        let parked = Parked { call, leg, by };
+        let slot = match self.rounds {
+            ROUNDS => Err(NoSlot::Taken),
+            _ => lock(&self.parking.lot).park(&self.parking.config.slots, self.wanted, parked),
+        };
+        self.rounds += 1;
+        match slot {
+            Ok(slot) => {
+                self.slot = Some(slot);
+                let entered = wants.enter(call, Place::Parking);
+                self.goes(At::Entering, entered);
+            }
+            // Nobody wants him: it is better to say so than to keep him.
+            Err(NoSlot::Taken | NoSlot::Unknown) => wants.end(HandlerAction::Disconnect),
+        }
+    }
+
+    /// Calls whoever parked him.
+    fn has_waited(&mut self, wants: &mut Wants) {
+        let Some(slot) = self.slot.take() else { return };
+        if !lock(&self.parking.lot).leave(slot, self.call.leg) {
+            // Somebody is picking him up.
+            return wants.end(HandlerAction::Complete);
+        }
+        self.parking.tell(wants, &self.call, "timed_out", slot);
         let back = self.parking.config.back_to.clone();
-        let Some(target) = back.or_else(|| by.map(str::to_owned)) else { return Ok(false) };
+        let Some(target) = back.or_else(|| self.by.clone()) else { return self.parks(wants) };
         let mut request = DialRequest::to(target);
         request.options.ring_timeout = self.parking.config.ring;
         request.options.total_timeout = self.parking.config.ring;
         request.options.mode = BridgeMode::Intercepting;
-        let joined = self.service.dial_and_bridge(self.call.leg, request).await;
-        let there = joined.is_ok();
-        if there {
-            self.service.stop_moh(self.call.leg).await?;
-        }
-        Ok(there)
+        let dialled = wants.dial_and_bridge(self.call.leg, request);
+        self.goes(At::GoingBack, dialled);
     }
 
-    fn tell(&self, what: &str, slot: u32) {
-        let data = json!({ "slot": slot, "leg": self.call.leg.0 });
-        // A service that has stopped has no readers.
-        let _ = self.service.publish(Some(self.call.call), &self.parking.name, what, data);
+    /// The slot is given back, if he still has it.
+    fn leaves(&mut self, wants: &mut Wants) {
+        if let Some(slot) = self.slot.take()
+            && lock(&self.parking.lot).leave(slot, self.call.leg)
+        {
+            self.parking.tell(wants, &self.call, "left", slot);
+        }
     }
 }

@@ -4,6 +4,7 @@ use std::sync::Arc;
 use std::time::Instant;
 
 use super::*;
+use b2b_call::handler::HandlerFuture;
 use b2b_testkit::{Harness, SESSION};
 
 /// Gives a caller to the number that he has dialled.
