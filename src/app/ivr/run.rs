@@ -1,18 +1,22 @@
-//! The handler: it carries out what the machine says, over the call model.
+//! A caller in a menu tree, as an application: it wants what the tree's machine says, over the call model.
 
 use std::sync::Arc;
-use std::time::Duration;
+use std::time::{Duration, Instant};
 
 use super::ask_url::{AskUrl, UrlQuestion, answer, question};
 use super::flow::IvrFlow;
-use super::machine::{Came, Do, Machine, Told};
+use super::machine::{Came, Do, Machine};
 use super::template::Variables;
 use crate::prompts::Prompts;
-use b2b_call::LegId;
+use b2b_call::application::{AppAnswer, AppEvent, Application, WantId, Wants};
 use b2b_call::bridge_fsm::BridgeMode;
-use b2b_call::controller::{CollectEnd, Collected, DigitPlan, Part, Prompt};
-use b2b_call::handler::{ApplicationHandler, HandlerAction, HandlerFuture, IncomingCall};
+use b2b_call::controller::{CollectEnd, Collected, Part, Prompt};
+use b2b_call::handler::{ApplicationHandler, HandlerAction, IncomingCall};
 use b2b_call::service::{CallError, CallService, DialError, DialOptions, DialRequest, Place};
+use b2b_call::{BridgeId, LegId};
+
+/// The timer of a URL's answer.
+const PATIENCE: u32 = 1;
 
 /// A menu tree as an application, `ivr/name`.
 #[derive(Clone)]
@@ -41,19 +45,9 @@ impl ApplicationHandler for Ivr {
         &self.name
     }
 
-    fn handle_incoming_call(&self, call: IncomingCall, service: CallService) -> HandlerFuture {
-        let running = Running { ivr: self.clone(), leg: call.leg, service };
-        Box::pin(async move {
-            match running.run(&call).await {
-                Ok(action) => action,
-                // He has hung up, or everything ends: nothing is left to be decided.
-                Err(CallError::Gone | CallError::Stopping) => HandlerAction::Complete,
-                Err(error) => {
-                    tracing::warn!("call {}: {}: {error}", call.call.0, running.ivr.name);
-                    HandlerAction::Reject { status: 488, reason: String::new() }
-                }
-            }
-        })
+    fn begin(&self, call: &IncomingCall, _: &CallService) -> Option<Box<dyn Application>> {
+        let (ivr, call, leg) = (self.clone(), call.clone(), call.leg);
+        Some(Box::new(Running { ivr, leg, call, at: At::Answering, waits: None, machine: None }))
     }
 }
 
@@ -64,173 +58,240 @@ fn ringing() -> Prompt {
     Prompt::new(vec![tone, Part::Silence(Duration::from_secs(4))]).forever()
 }
 
+/// One caller.
 struct Running {
     ivr: Ivr,
     leg: LegId,
-    service: CallService,
+    call: IncomingCall,
+    at: At,
+    waits: Option<WantId>,
+    /// From when the call's variables are known.
+    machine: Option<Machine>,
+}
+
+/// What is waited for.
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+enum At {
+    Answering,
+    Entering,
+    /// The flow's name is noted on the call.
+    Naming,
+    /// What was noted on the call before.
+    Reading,
+    Playing,
+    Asking,
+    /// Where a target leads; it may ring for so long.
+    Deciding(Duration),
+    Dialling,
+    /// A URL, for so long.
+    Fetching(Duration),
+}
+
+impl Application for Running {
+    fn step(&mut self, now: Instant, event: AppEvent, wants: &mut Wants) {
+        match event {
+            AppEvent::Begin => self.waits = Some(wants.answer(self.leg)),
+            AppEvent::Answered { want, answer } if Some(want) == self.waits => {
+                self.waits = None;
+                if let Err(error) = self.came(now, answer, wants) {
+                    self.fails(&error, wants);
+                }
+            }
+            AppEvent::Timer(_) => self.has_waited(now, wants),
+            AppEvent::Gone => wants.end(HandlerAction::Complete),
+            AppEvent::Answered { .. } | AppEvent::Told(_) | AppEvent::Over => {}
+        }
+    }
 }
 
 impl Running {
-    async fn run(&self, call: &IncomingCall) -> Result<HandlerAction, CallError> {
-        let (service, leg) = (&self.service, self.leg);
-        service.answer(leg).await?;
-        service.enter(call.call, Place::Ivr).await?;
-        service.set_variable(leg, "ivr", &self.ivr.flow.name).await?;
-        let variables = self.variables(call).await?;
-        let (mut machine, mut act) =
-            Machine::begin(self.ivr.flow.clone(), self.ivr.prompts.clone(), variables);
-        loop {
-            self.note(&mut machine).await?;
-            tracing::debug!("call {}: {} {} at {}", call.call.0, self.ivr.name, act.word(), machine.at());
-            let came = match act {
-                Do::Play(prompt) => self.play(&machine, &prompt).await?,
-                Do::Ask(prompt, plan) => self.ask(&machine, prompt.as_ref(), &plan).await?,
-                Do::Dial { to, ring } => match self.dial(&to, ring).await? {
-                    Dialled::Refused(status) => Came::Refused(status),
-                    Dialled::Over(action) => return Ok(action),
-                },
-                Do::Http { url, fields, timeout } => {
-                    let body = question(call.call.0, &self.ivr.flow.name, machine.at(), machine.variables());
-                    self.http(&machine, UrlQuestion { url, fields, body }, timeout).await?
-                }
-                Do::Hand(app) => return Ok(HandlerAction::Handle(app)),
-                Do::HangUp => return Ok(HandlerAction::Disconnect),
-            };
-            act = machine.came(came);
-        }
-    }
-
-    /// What the call has brought, and what was noted on it before.
-    async fn variables(&self, call: &IncomingCall) -> Result<Variables, CallError> {
-        let mut variables: Variables = self.service.variables(self.leg).await?.into_iter().collect();
-        variables.insert("caller".to_owned(), call.caller());
-        variables.insert("called".to_owned(), call.called());
-        variables.insert("ivr".to_owned(), self.ivr.flow.name.clone());
-        Ok(variables)
-    }
-
-    /// What the flow has set stands on the call, as far as there is room.
-    async fn note(&self, machine: &mut Machine) -> Result<(), CallError> {
-        for (name, value) in machine.take_changed() {
-            match self.service.set_variable(self.leg, &name, &value).await {
-                Ok(()) | Err(CallError::WrongState(_)) => {}
-                Err(error) => return Err(error),
+    fn came(&mut self, now: Instant, answer: AppAnswer, wants: &mut Wants) -> Result<(), CallError> {
+        let next;
+        (self.at, next) = match self.at {
+            At::Answering => {
+                answer.done()?;
+                (At::Entering, wants.enter(self.call.call, Place::Ivr))
             }
-        }
+            At::Entering => {
+                answer.done()?;
+                (At::Naming, wants.set_variable(self.leg, "ivr", &self.ivr.flow.name))
+            }
+            At::Naming => {
+                answer.done()?;
+                (At::Reading, wants.variables(self.leg))
+            }
+            At::Reading => {
+                let variables = self.variables(answer.variables()?);
+                let (machine, act) =
+                    Machine::begin(self.ivr.flow.clone(), self.ivr.prompts.clone(), variables);
+                self.machine = Some(machine);
+                self.does(now, act, wants);
+                return Ok(());
+            }
+            At::Playing => {
+                let came = match answer.done() {
+                    Ok(()) => Came::Played,
+                    Err(error) => self.not_played(error, wants)?,
+                };
+                self.goes_on(now, came, wants);
+                return Ok(());
+            }
+            At::Asking => {
+                let came = match answer.collected() {
+                    // He has gone, or another one has taken him away.
+                    Ok(Collected { end: CollectEnd::Stopped, .. }) => return Err(CallError::Gone),
+                    Ok(collected) => Came::Digits(collected),
+                    Err(error) => self.not_played(error, wants)?,
+                };
+                self.goes_on(now, came, wants);
+                return Ok(());
+            }
+            At::Deciding(ring) => {
+                self.decided(now, answer.action()?, ring, wants);
+                return Ok(());
+            }
+            At::Dialling => return self.dialled(now, answer.dialled(), wants),
+            At::Fetching(_) => {
+                wants.cancel_timer(PATIENCE);
+                let said = answer.own::<Result<Vec<u8>, String>>();
+                self.told(now, said.unwrap_or_else(|| Err("no answer".to_owned())), wants);
+                return Ok(());
+            }
+        };
+        self.waits = Some(next);
         Ok(())
     }
 
-    async fn play(&self, machine: &Machine, prompt: &Prompt) -> Result<Came, CallError> {
-        match self.service.play(self.leg, prompt).await {
-            Ok(_) => Ok(Came::Played),
-            Err(CallError::Media(why)) => {
-                self.complain(machine, &why);
-                Ok(Came::NotPlayed)
+    fn fails(&self, error: &CallError, wants: &mut Wants) {
+        wants.end(match error {
+            // He has hung up, or everything ends: nothing is left to be decided.
+            CallError::Gone | CallError::Stopping => HandlerAction::Complete,
+            error => {
+                tracing::warn!("call {}: {}: {error}", self.call.call.0, self.ivr.name);
+                HandlerAction::Reject { status: 488, reason: String::new() }
             }
-            Err(error) => Err(error),
-        }
+        });
     }
 
-    async fn ask(
-        &self,
-        machine: &Machine,
-        prompt: Option<&Prompt>,
-        plan: &DigitPlan,
-    ) -> Result<Came, CallError> {
-        let collected = match prompt {
-            Some(prompt) => self.service.play_and_collect(self.leg, prompt, plan).await,
-            None => self.service.collect(self.leg, plan).await,
+    /// What the call has brought, and what was noted on it before.
+    fn variables(&self, noted: Vec<(String, String)>) -> Variables {
+        let mut variables: Variables = noted.into_iter().collect();
+        variables.insert("caller".to_owned(), self.call.caller());
+        variables.insert("called".to_owned(), self.call.called());
+        variables.insert("ivr".to_owned(), self.ivr.flow.name.clone());
+        variables
+    }
+
+    fn node(&self) -> &str {
+        self.machine.as_ref().map(Machine::at).unwrap_or_default()
+    }
+
+    /// Tells the flow's machine what came, and does what it says then.
+    fn goes_on(&mut self, now: Instant, came: Came, wants: &mut Wants) {
+        let act = self.machine.as_mut().map_or(Do::HangUp, |machine| machine.came(came));
+        self.does(now, act, wants);
+    }
+
+    fn does(&mut self, now: Instant, act: Do, wants: &mut Wants) {
+        // What the flow has set stands on the call, as far as there is room.
+        for (name, value) in self.machine.as_mut().map(Machine::take_changed).unwrap_or_default() {
+            wants.set_variable(self.leg, &name, &value);
+        }
+        tracing::debug!("call {}: {} {} at {}", self.call.call.0, self.ivr.name, act.word(), self.node());
+        let next;
+        (self.at, next) = match act {
+            Do::Play(prompt) => (At::Playing, wants.play(self.leg, &prompt)),
+            Do::Ask(Some(prompt), plan) => (At::Asking, wants.play_and_collect(self.leg, &prompt, &plan)),
+            Do::Ask(None, plan) => (At::Asking, wants.collect(self.leg, &plan)),
+            Do::Dial { to, ring } => (At::Deciding(ring), wants.where_to(self.leg, &to)),
+            Do::Http { url, fields, timeout } => {
+                let (Some(urls), Some(machine)) = (self.ivr.urls.clone(), &self.machine) else {
+                    self.complain("nobody asks URLs here: give the application one who does", wants);
+                    return self.goes_on(now, Came::NotTold, wants);
+                };
+                let name = &self.ivr.flow.name;
+                let body = question(self.call.call.0, name, machine.at(), machine.variables());
+                let question = UrlQuestion { url, fields, body };
+                wants.set_timer(PATIENCE, now + timeout);
+                (At::Fetching(timeout), wants.run(move |_| urls.ask(question)))
+            }
+            Do::Hand(app) => return wants.end(HandlerAction::Handle(app)),
+            Do::HangUp => return wants.end(HandlerAction::Disconnect),
         };
-        match collected {
-            // He has gone, or another one has taken him away.
-            Ok(Collected { end: CollectEnd::Stopped, .. }) => Err(CallError::Gone),
-            Ok(collected) => Ok(Came::Digits(collected)),
-            Err(CallError::Media(why)) => {
-                self.complain(machine, &why);
-                Ok(Came::NotPlayed)
-            }
-            Err(error) => Err(error),
-        }
+        self.waits = Some(next);
     }
 
-    fn complain(&self, machine: &Machine, why: &str) {
-        let (name, at) = (&self.ivr.name, machine.at());
+    /// What cannot be played is another way out of the node.
+    fn not_played(&self, error: CallError, wants: &mut Wants) -> Result<Came, CallError> {
+        let CallError::Media(why) = error else { return Err(error) };
+        self.complain(&why, wants);
+        Ok(Came::NotPlayed)
+    }
+
+    fn complain(&self, why: &str, wants: &mut Wants) {
+        let (name, at) = (&self.ivr.name, self.node());
         tracing::error!("{name}: node {at}: {why}");
         let data = serde_json::json!({ "node": at, "error": why });
-        // Without a service nobody is left to be told.
-        let _ = self.service.publish(None, name, "failed", data);
+        wants.publish(None, name, "failed", data);
     }
 
-    async fn dial(&self, to: &str, ring: Duration) -> Result<Dialled, CallError> {
-        let request = match self.service.where_to(self.leg, to).await? {
+    /// Where the target of a transfer leads.
+    fn decided(&mut self, now: Instant, action: HandlerAction, ring: Duration, wants: &mut Wants) {
+        let mut request = match action {
             HandlerAction::Dial(request) => *request,
-            HandlerAction::Handle(app) => return Ok(Dialled::Over(HandlerAction::Handle(app))),
-            HandlerAction::Reject { status, .. } => return Ok(Dialled::Refused(status)),
+            HandlerAction::Handle(app) => return wants.end(HandlerAction::Handle(app)),
+            HandlerAction::Reject { status, .. } => return self.goes_on(now, Came::Refused(status), wants),
             HandlerAction::TransferTo(target) => {
                 let options = DialOptions { mode: BridgeMode::Intercepting, ..DialOptions::default() };
                 DialRequest { options, ..DialRequest::to(target) }
             }
-            _ => return Ok(Dialled::Refused(404)),
+            _ => return self.goes_on(now, Came::Refused(404), wants),
         };
-        let mut request = request;
         request.options.ring_timeout = ring;
         request.options.total_timeout =
             request.options.total_timeout.min(ring.max(Duration::from_secs(1)) * 4);
-        let tone = ringing();
-        let rings = async {
-            // A party that cannot hear it is dialled for all the same.
-            let _ = self.service.play(self.leg, &tone).await;
-            std::future::pending::<()>().await;
-        };
-        let dialled = tokio::select! {
-            biased;
-            dialled = self.service.dial_and_bridge(self.leg, request) => dialled,
-            () = rings => return Err(CallError::Gone),
-        };
-        let stopped = self.service.stop_playing(self.leg).await;
+        self.at = At::Dialling;
+        self.waits = Some(wants.dial_and_bridge(self.leg, request));
+        // A party that cannot hear it is dialled for all the same.
+        wants.play(self.leg, &ringing());
+    }
+
+    fn dialled(
+        &mut self,
+        now: Instant,
+        dialled: Result<BridgeId, DialError>,
+        wants: &mut Wants,
+    ) -> Result<(), CallError> {
+        wants.stop_playing(self.leg);
         match dialled {
             // The bridge has him now.
-            Ok(_) => Ok(Dialled::Over(HandlerAction::Complete)),
-            Err(DialError::CallerGone) => Err(CallError::Gone),
-            Err(DialError::Stopping) => Err(CallError::Stopping),
-            Err(error) => stopped.map(|()| Dialled::Refused(error.status())),
+            Ok(_) => wants.end(HandlerAction::Complete),
+            Err(DialError::CallerGone) => return Err(CallError::Gone),
+            Err(DialError::Stopping) => return Err(CallError::Stopping),
+            Err(error) => self.goes_on(now, Came::Refused(error.status()), wants),
+        }
+        Ok(())
+    }
+
+    /// A URL does not answer.
+    fn has_waited(&mut self, now: Instant, wants: &mut Wants) {
+        if let (At::Fetching(timeout), Some(asked)) = (self.at, self.waits.take()) {
+            wants.forget(asked);
+            self.told(now, Err(format!("no answer in {} ms", timeout.as_millis())), wants);
         }
     }
 
-    async fn http(
-        &self,
-        machine: &Machine,
-        question: UrlQuestion,
-        timeout: Duration,
-    ) -> Result<Came, CallError> {
-        let Some(urls) = &self.ivr.urls else {
-            self.complain(machine, "nobody asks URLs here: give the application one who does");
-            return Ok(Came::NotTold);
-        };
-        let told: Result<Told, String> = match self.service.within(timeout, urls.ask(question)).await? {
-            Some(Ok(body)) => answer(&body),
-            Some(Err(why)) => Err(why),
-            None => Err(format!("no answer in {} ms", timeout.as_millis())),
-        };
-        // While it was asked he may have gone.
-        self.service.variables(self.leg).await?;
-        match told {
-            Ok(told) => Ok(Came::Told(told)),
+    fn told(&mut self, now: Instant, said: Result<Vec<u8>, String>, wants: &mut Wants) {
+        let came = match said.and_then(|body| answer(&body)) {
+            Ok(told) => Came::Told(told),
             Err(why) => {
                 // Not the URL: what it was made of may be a secret.
-                self.complain(machine, &why);
-                Ok(Came::NotTold)
+                self.complain(&why, wants);
+                Came::NotTold
             }
-        }
+        };
+        self.goes_on(now, came, wants);
     }
-}
-
-/// What became of a transfer.
-enum Dialled {
-    /// Nobody took the call: a SIP status.
-    Refused(u16),
-    /// The flow is over.
-    Over(HandlerAction),
 }
 
 #[cfg(test)]
