@@ -3,17 +3,19 @@
 //! - `boxes`: which messages are where, for the rest of the program
 //! - `machine`: the two ways through a mailbox, without I/O
 //! - `words`: what a mailbox says
-//! - `attend`: a caller's way, over `CallService`
+//! - `leave`, `hear`: their callers, as applications; `visit`: what both have
 //!
 //! A message is a WAV file, `<folder>/<mailbox>/new/<time>-call-<number>.wav`, or below `old` once it
 //! was heard. While it is spoken it is below `tmp`: what is below `new` is complete. Who moves
 //! files is another one's business ([`MessageFiles`]): nothing here waits for a disk.
 
-mod attend;
 #[cfg(test)]
 mod attend_tests;
 mod boxes;
+mod hear;
+mod leave;
 mod machine;
+mod visit;
 mod words;
 
 use std::path::{Path, PathBuf};
@@ -168,9 +170,9 @@ pub fn applications(
     let pins = config.mailboxes.iter().map(|mailbox| (mailbox.name.clone(), mailbox.pin.clone()));
     let pins = Arc::new(pins.collect());
     let house = Arc::new(House { pins, mailboxes: mailboxes.clone(), files, clock, config });
-    let mut all: Vec<Arc<dyn ApplicationHandler>> = vec![Arc::new(attend::Hear(house.clone()))];
+    let mut all: Vec<Arc<dyn ApplicationHandler>> = vec![Arc::new(hear::Hear(house.clone()))];
     for mailbox in &house.config.mailboxes {
-        all.push(Arc::new(attend::Leave::new(house.clone(), mailbox.clone())));
+        all.push(Arc::new(leave::Leave::new(house.clone(), mailbox.clone())));
     }
     all
 }

@@ -1,0 +1,298 @@
+//! A caller who leaves a message: what the machine says is wanted of the call model.
+
+use std::path::PathBuf;
+use std::sync::Arc;
+use std::time::{Duration, Instant};
+
+use serde_json::json;
+
+use super::boxes::{Age, Message, Place as Reserved};
+use super::machine::{Came, Do, Leaving};
+use super::visit::{MAILBOX, Speech, Visit};
+use super::{House, MailboxConfig, VOICEMAIL};
+use b2b_call::application::{AppAnswer, AppEvent, Application, WantId, Wants};
+use b2b_call::controller::{CollectEnd, DigitPlan, Prompt, Recorded, RecordingId, RecordingSpec};
+use b2b_call::handler::{ApplicationHandler, HandlerAction, IncomingCall};
+use b2b_call::service::{CallError, CallService, Place};
+
+/// Longer than any message.
+const ALWAYS: Duration = Duration::from_secs(7 * 86_400);
+
+/// The application in which callers leave messages for one mailbox.
+pub(super) struct Leave {
+    name: String,
+    house: Arc<House>,
+    mailbox: MailboxConfig,
+}
+
+impl Leave {
+    pub fn new(house: Arc<House>, mailbox: MailboxConfig) -> Self {
+        Leave { name: format!("{VOICEMAIL}/{}", mailbox.name), house, mailbox }
+    }
+}
+
+impl ApplicationHandler for Leave {
+    fn name(&self) -> &str {
+        &self.name
+    }
+
+    /// Only by name.
+    fn can_handle(&self, _: &IncomingCall) -> bool {
+        false
+    }
+
+    fn begin(&self, call: &IncomingCall, _: &CallService) -> Option<Box<dyn Application>> {
+        let mut visit = Visit::new(&self.name, &self.house, call);
+        visit.mailbox = self.mailbox.name.clone();
+        visit.greeting = self.mailbox.greeting.clone().map(Prompt::file);
+        Some(Box::new(Leaves {
+            visit,
+            config: self.mailbox.clone(),
+            at: At::Answering(None),
+            place: None,
+            file: String::new(),
+            machine: Leaving::begin(false).0,
+            recorded: None,
+            has_gone: false,
+        }))
+    }
+}
+
+/// One caller.
+struct Leaves {
+    visit: Visit,
+    config: MailboxConfig,
+    at: At,
+    /// Kept for him while he speaks.
+    place: Option<Reserved>,
+    /// The name of his message.
+    file: String,
+    machine: Leaving,
+    recorded: Option<Recorded>,
+    has_gone: bool,
+}
+
+/// What is waited for.
+enum At {
+    Answering(Option<WantId>),
+    Entering(WantId),
+    /// The mailbox is noted on the call.
+    Naming(WantId),
+    Speaking(Speech),
+    /// A recording begins.
+    Beginning(WantId),
+    Recording(Recording),
+    Keeping(WantId),
+    Discarding(WantId),
+}
+
+/// A recording, until its end.
+struct Recording {
+    id: RecordingId,
+    ends: WantId,
+    /// Until `#` is pressed; none: it cannot be any more.
+    hash: Option<WantId>,
+}
+
+impl Application for Leaves {
+    fn step(&mut self, now: Instant, event: AppEvent, wants: &mut Wants) {
+        let went_on = match event {
+            AppEvent::Begin => {
+                self.at = At::Answering(Some(wants.answer(self.visit.call.leg)));
+                Ok(())
+            }
+            AppEvent::Answered { want, answer } => self.answered(now, want, answer, wants),
+            AppEvent::Gone => {
+                self.has_gone = true;
+                match &mut self.at {
+                    At::Recording(recording) => {
+                        recording.stop(wants);
+                        Ok(())
+                    }
+                    // What he has said is kept, or not.
+                    At::Beginning(_) | At::Keeping(_) | At::Discarding(_) => Ok(()),
+                    _ => Err(CallError::Gone),
+                }
+            }
+            AppEvent::Over => {
+                if let At::Recording(recording) = &mut self.at {
+                    recording.stop(wants);
+                }
+                self.place = None;
+                Ok(())
+            }
+            AppEvent::Timer(_) | AppEvent::Told(_) => Ok(()),
+        };
+        if let Err(error) = went_on {
+            self.visit.ended(Err(error), wants);
+        }
+    }
+}
+
+impl Recording {
+    fn stop(&mut self, wants: &mut Wants) {
+        self.hash = None;
+        self.ends = wants.stop_recording(self.id);
+    }
+}
+
+fn until_hash() -> DigitPlan {
+    DigitPlan { first: ALWAYS, total: ALWAYS, ..DigitPlan::new(1) }
+}
+
+impl Leaves {
+    fn written(&self) -> PathBuf {
+        self.visit.house.coming(&self.config.name, &self.file)
+    }
+
+    fn answered(
+        &mut self,
+        now: Instant,
+        want: WantId,
+        answer: AppAnswer,
+        wants: &mut Wants,
+    ) -> Result<(), CallError> {
+        let (call, leg) = (self.visit.call.call, self.visit.call.leg);
+        match &mut self.at {
+            At::Answering(Some(waits)) if *waits == want => {
+                answer.done()?;
+                self.at = At::Entering(wants.enter(call, Place::Ivr));
+            }
+            At::Entering(waits) if *waits == want => {
+                answer.done()?;
+                self.at = At::Naming(wants.set_variable(leg, MAILBOX, &self.config.name));
+            }
+            At::Naming(waits) if *waits == want => {
+                answer.done()?;
+                self.begins(now, wants);
+            }
+            At::Speaking(speech) if speech.waits_for(want) => {
+                if let Some(came) = speech.answered(&self.visit, answer, wants)? {
+                    self.goes_on(&came, wants);
+                }
+            }
+            At::Beginning(waits) if *waits == want => self.records(answer.recording(), wants)?,
+            At::Recording(recording) if recording.ends == want => {
+                self.recorded(answer.recorded(), wants)?;
+            }
+            At::Recording(recording) if recording.hash == Some(want) => {
+                match answer.collected().map(|it| it.end) {
+                    Ok(CollectEnd::Terminator(_)) => recording.stop(wants),
+                    Ok(CollectEnd::Stopped) | Err(_) => recording.hash = None,
+                    // Other keys do nothing.
+                    Ok(_) => recording.hash = Some(wants.collect(leg, &until_hash())),
+                }
+            }
+            At::Keeping(waits) if *waits == want => {
+                let came = self.visit.carried_out(answer, wants);
+                self.kept(&came, wants);
+                self.goes_on(&came, wants);
+            }
+            At::Discarding(waits) if *waits == want => {
+                let came = self.visit.carried_out(answer, wants);
+                self.goes_on(&came, wants);
+            }
+            // It is not waited for any more.
+            _ => {}
+        }
+        Ok(())
+    }
+
+    fn begins(&mut self, now: Instant, wants: &mut Wants) {
+        self.place = self.visit.house.mailboxes.reserve(&self.config.name, self.config.most);
+        if self.place.is_none() {
+            self.visit.tell("full", json!({ "mailbox": self.config.name }), wants);
+        }
+        self.file = self.visit.house.name_of(now, self.visit.call.call);
+        let (machine, act) = Leaving::begin(self.place.is_some());
+        self.machine = machine;
+        self.does(act, wants);
+    }
+
+    fn goes_on(&mut self, came: &Came, wants: &mut Wants) {
+        let act = self.machine.came(came);
+        self.does(act, wants);
+    }
+
+    fn does(&mut self, act: Do, wants: &mut Wants) {
+        let (house, leg) = (self.visit.house.clone(), self.visit.call.leg);
+        self.at = match act {
+            Do::Say(_) | Do::Ask(..) if self.has_gone => {
+                return self.visit.ended(Err(CallError::Gone), wants);
+            }
+            Do::Say(said) => At::Speaking(Speech::begin(&self.visit, &said, None, wants)),
+            Do::Ask(said, keys) => At::Speaking(Speech::begin(&self.visit, &said, Some(keys), wants)),
+            Do::Record => {
+                let (longest, silence) = (Some(self.config.longest), house.silence);
+                let path = self.written();
+                let spec = RecordingSpec { stereo: false, rate_hz: 8_000, longest, silence, path };
+                At::Beginning(wants.start_recording(leg, &spec))
+            }
+            Do::Keep => {
+                let (from, to) = (self.written(), house.path(&self.config.name, Age::New, &self.file));
+                At::Keeping(wants.run(move |_| house.files.rename(&from, &to)))
+            }
+            Do::Discard => {
+                self.visit.tell("discarded", json!({ "mailbox": self.config.name }), wants);
+                let written = self.written();
+                At::Discarding(wants.run(move |_| house.files.remove(&written)))
+            }
+            _ => return wants.end(HandlerAction::Disconnect),
+        };
+    }
+
+    fn records(&mut self, begun: Result<RecordingId, CallError>, wants: &mut Wants) -> Result<(), CallError> {
+        match begun {
+            Ok(id) => {
+                let ends = wants.wait_for_recording(id);
+                let hash = wants.collect(self.visit.call.leg, &until_hash());
+                let mut recording = Recording { id, ends, hash: Some(hash) };
+                if self.has_gone {
+                    recording.stop(wants);
+                }
+                self.at = At::Recording(recording);
+                Ok(())
+            }
+            Err(error) => self.not_recorded(error, wants),
+        }
+    }
+
+    fn not_recorded(&mut self, error: CallError, wants: &mut Wants) -> Result<(), CallError> {
+        let CallError::Media(why) = error else { return Err(error) };
+        self.visit.fails(&why, wants);
+        self.goes_on(&Came::NotRecorded, wants);
+        Ok(())
+    }
+
+    fn recorded(&mut self, over: Result<Recorded, CallError>, wants: &mut Wants) -> Result<(), CallError> {
+        match over {
+            Ok(recorded) => {
+                if let Some(error) = &recorded.error {
+                    self.visit.fails(error, wants);
+                }
+                let (lasts, spoken, cut) = (recorded.lasts, recorded.spoken, recorded.error.is_some());
+                self.recorded = Some(recorded);
+                self.goes_on(&Came::Recorded { lasts, spoken, cut }, wants);
+                Ok(())
+            }
+            Err(error) => self.not_recorded(error, wants),
+        }
+    }
+
+    fn kept(&self, came: &Came, wants: &mut Wants) {
+        if *came != Came::Done {
+            return;
+        }
+        let (house, mailbox) = (&self.visit.house, &self.config.name);
+        let message = Message { file: self.file.clone(), age: Age::New };
+        self.visit.changed(house.mailboxes.put(mailbox, message), wants);
+        let lasts = self.recorded.as_ref().map_or(Duration::ZERO, |it| it.lasts);
+        let data = json!({
+            "mailbox": mailbox,
+            "file": house.path(mailbox, Age::New, &self.file),
+            "lasts_s": lasts.as_secs_f64(),
+            "caller": self.visit.call.caller(),
+        });
+        self.visit.tell("message", data, wants);
+    }
+}
