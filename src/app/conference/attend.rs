@@ -1,15 +1,29 @@
 //! A caller's way through a room: the PIN, the participant, the keys, the way out.
+//!
+//! | state | is done | then |
+//! |---|---|---|
+//! | `Answering`, `Entering` | the caller is up, and the call says where it is | a PIN: `Asking`; none: `Arriving` |
+//! | `Asking` | a PIN is asked for | `Weighing` |
+//! | `Weighing` | nothing, until it may be looked at | right: `Arriving`; wrong: `Refusing`, three times |
+//! | `Refusing` | that it was wrong | `Asking` |
+//! | `Arriving` | what he alone is to hear, then what his coming changes | `Staying` |
+//! | `Staying` | keys | `*2`: out; `Doing` |
+//! | `Doing` | what a key does | `Staying` |
+//! | `Parting` | why he is not let in | out |
+//! | `Leaving` | what he has begun and others need | out |
 
+use std::collections::VecDeque;
 use std::sync::{Arc, Mutex};
-use std::time::Duration;
+use std::time::{Duration, Instant};
 
 use serde_json::json;
 
+use super::deeds::{Deeds, parts};
 use super::{Deed, Live, Refused, Role, RoomConfig, Rooms, Word, lock};
-use crate::wrong_pins::WrongPins;
-use b2b_call::LegId;
-use b2b_call::controller::{CollectEnd, ConferenceId, ConferenceSpec, DigitPlan, RecordingSpec};
-use b2b_call::handler::{ApplicationHandler, HandlerAction, HandlerFuture, IncomingCall};
+use crate::wrong_pins::{Attempt, WrongPins};
+use b2b_call::application::{AppAnswer, AppEvent, Application, WantId, Wants};
+use b2b_call::controller::{CollectEnd, Collected, DigitPlan};
+use b2b_call::handler::{ApplicationHandler, HandlerAction, IncomingCall};
 use b2b_call::service::{CallError, CallService, Place};
 
 /// How often a PIN may be wrong.
@@ -18,15 +32,17 @@ const TRIES: usize = 3;
 const PIN: usize = 16;
 /// Longer than any conversation.
 const ALWAYS: Duration = Duration::from_secs(7 * 86_400);
+/// The timer of a PIN that may not be looked at yet.
+const LATER: u32 = 1;
 
 /// The handler of one room.
 #[derive(Debug, Clone)]
 pub struct Conference {
-    name: String,
+    pub(super) name: String,
     pub(super) config: Arc<RoomConfig>,
     pub(super) live: Arc<Mutex<Live>>,
     /// What names of recordings begin with.
-    prefix: Arc<str>,
+    pub(super) prefix: Arc<str>,
     wrong_pins: WrongPins,
 }
 
@@ -54,158 +70,255 @@ impl ApplicationHandler for Conference {
         false
     }
 
-    fn handle_incoming_call(&self, call: IncomingCall, service: CallService) -> HandlerFuture {
-        let attends = Attends { room: self.clone(), service, call };
-        Box::pin(async move {
-            match attends.run().await {
-                Ok(action) => action,
-                // He has gone, or there are no media: the call's account says which.
-                Err(_) => HandlerAction::Disconnect,
-            }
-        })
+    fn begin(&self, call: &IncomingCall, _: &CallService) -> Option<Box<dyn Application>> {
+        Some(Box::new(Attends {
+            room: self.clone(),
+            call: call.clone(),
+            at: At::Answering,
+            waits: None,
+            tries: 0,
+            weighs: None,
+            is_member: false,
+            is_first: false,
+            hears: VecDeque::new(),
+            later: Vec::new(),
+            deeds: Deeds::new(self),
+        }))
     }
 }
 
 /// One caller in a room.
 struct Attends {
     room: Conference,
-    service: CallService,
     call: IncomingCall,
+    at: At,
+    waits: Option<WantId>,
+    /// PINs so far.
+    tries: usize,
+    /// What he has pressed, until it may be looked at.
+    weighs: Option<(String, Attempt)>,
+    /// He is a participant, which is given back whatever becomes of him.
+    is_member: bool,
+    /// The first one in the mix.
+    is_first: bool,
+    /// What he alone is to hear before he hears the others.
+    hears: VecDeque<Word>,
+    /// What his coming changes, behind that.
+    later: Vec<Deed>,
+    deeds: Deeds,
 }
 
-/// A participant that is given back whatever becomes of its caller.
-struct Taken {
-    room: Conference,
-    service: CallService,
-    leg: LegId,
+/// See the module's text.
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+enum At {
+    Answering,
+    Entering,
+    Asking,
+    Weighing,
+    Refusing,
+    Arriving,
+    Staying,
+    Doing,
+    Parting,
+    Leaving,
 }
 
-impl Drop for Taken {
-    fn drop(&mut self) {
-        let mut live = lock(&self.room.live);
-        let left = live.room.leave(self.leg, self.room.config.needs_moderator);
-        let over = left.last.then(|| (live.id.take(), live.recording.take()));
-        drop(live);
-        let (room, service, leg) = (self.room.clone(), self.service.clone(), self.leg);
-        let work = async move {
-            let id = lock(&room.live).id;
-            if let Some(id) = id {
-                let _ = service.leave_conference(id, leg).await;
+impl Application for Attends {
+    fn step(&mut self, now: Instant, event: AppEvent, wants: &mut Wants) {
+        let went_on = match event {
+            AppEvent::Begin if self.call.answered => {
+                self.enters(wants);
+                Ok(())
             }
-            let _ = service.stop_moh(leg).await;
-            room.carry_out(&service, left.deeds).await;
-            if let Some((id, recording)) = over {
-                if let Some(recording) = recording {
-                    let _ = service.stop_recording(recording).await;
-                }
-                if let Some(id) = id {
-                    let _ = service.end_conference(id).await;
-                }
+            AppEvent::Begin => {
+                self.waits = Some(wants.answer(self.call.leg));
+                Ok(())
             }
+            AppEvent::Answered { want, answer } if self.deeds.wait_for(want) => {
+                self.deeds.answered(answer, wants);
+                self.has_done(wants);
+                Ok(())
+            }
+            AppEvent::Answered { want, answer } if Some(want) == self.waits => {
+                self.waits = None;
+                self.came(now, answer, wants)
+            }
+            AppEvent::Timer(_) => {
+                if let Some((digits, attempt)) = self.weighs.take() {
+                    self.is_weighed(&digits, attempt, wants);
+                }
+                Ok(())
+            }
+            AppEvent::Gone => Err(CallError::Gone),
+            AppEvent::Over => {
+                self.leaves(wants);
+                Ok(())
+            }
+            AppEvent::Answered { .. } | AppEvent::Told(_) => Ok(()),
         };
-        // A service that has stopped has ended everything.
-        let _ = self.service.spawn(work);
+        // He has gone, or there are no media: the call's account says which.
+        if went_on.is_err() {
+            self.goes(false, wants);
+        }
     }
 }
 
 impl Attends {
-    async fn run(&self) -> Result<HandlerAction, CallError> {
-        let (call, leg) = (self.call.call, self.call.leg);
-        if !self.call.answered {
-            self.service.answer(leg).await?;
+    fn came(&mut self, now: Instant, answer: AppAnswer, wants: &mut Wants) -> Result<(), CallError> {
+        match self.at {
+            At::Answering => {
+                answer.done()?;
+                self.enters(wants);
+            }
+            At::Entering => {
+                answer.done()?;
+                match self.room.config.asks() {
+                    true => self.asks(wants),
+                    false => self.joins(Role::Moderator, wants),
+                }
+            }
+            At::Asking => match answer.collected()? {
+                Collected { end: CollectEnd::Stopped, .. } => return Err(CallError::Gone),
+                Collected { digits, .. } => self.weighs(now, digits, wants),
+            },
+            At::Refusing => {
+                answer.done()?;
+                match self.tries < TRIES {
+                    true => self.asks(wants),
+                    false => self.parts(Word::Goodbye, wants),
+                }
+            }
+            At::Arriving => {
+                answer.done()?;
+                self.arrives(wants);
+            }
+            At::Staying => match answer.collected()? {
+                Collected { end: CollectEnd::Stopped, .. } => return Err(CallError::Gone),
+                Collected { digits, .. } => self.pressed(&digits, wants),
+            },
+            At::Parting => {
+                answer.done()?;
+                wants.end(HandlerAction::Disconnect);
+            }
+            // Deeds and timers bring these on.
+            At::Doing | At::Weighing | At::Leaving => {}
         }
-        self.service.enter(call, Place::Conference).await?;
-        let config = self.room.config.clone();
-        let Some(role) = self.role().await? else {
-            self.say(Word::Goodbye).await?;
-            return Ok(HandlerAction::Disconnect);
-        };
+        Ok(())
+    }
+
+    fn enters(&mut self, wants: &mut Wants) {
+        self.at = At::Entering;
+        self.waits = Some(wants.enter(self.call.call, Place::Conference));
+    }
+
+    fn says(&mut self, at: At, word: Word, wants: &mut Wants) {
+        self.at = at;
+        self.waits = Some(wants.play(self.call.leg, &self.room.config.words.prompt(word)));
+    }
+
+    fn parts(&mut self, word: Word, wants: &mut Wants) {
+        self.says(At::Parting, word, wants);
+    }
+
+    fn asks(&mut self, wants: &mut Wants) {
+        self.tries += 1;
+        let plan = DigitPlan { type_ahead: true, secret: true, ..DigitPlan::new(PIN) };
+        let prompt = self.room.config.words.prompt(Word::AskPin);
+        self.at = At::Asking;
+        self.waits = Some(wants.play_and_collect(self.call.leg, &prompt, &plan));
+    }
+
+    /// A PIN, once it may be looked at.
+    fn weighs(&mut self, now: Instant, digits: String, wants: &mut Wants) {
+        if digits.is_empty() {
+            return self.is(self.room.config.role_for(""), wants);
+        }
+        let attempt = self.room.wrong_pins.attempt(now, &self.room.name, &self.call.who(), false);
+        match attempt.wait() {
+            Some(wait) if !wait.is_zero() => {
+                self.at = At::Weighing;
+                wants.set_timer(LATER, now + wait);
+                self.weighs = Some((digits, attempt));
+            }
+            _ => self.is_weighed(&digits, attempt, wants),
+        }
+    }
+
+    fn is_weighed(&mut self, digits: &str, attempt: Attempt, wants: &mut Wants) {
+        let config = &self.room.config;
+        // Where only moderators have a PIN, a wrong one lets somebody in, and is a wrong one.
+        let role = config.role_for(if attempt.wait().is_some() { digits } else { "" });
+        match role == Some(Role::Moderator) || role.is_some() && config.pin.is_some() {
+            true => attempt.right(),
+            false => self.tell("wrong_pin", json!({ "over_calls": attempt.wrong() }), wants),
+        }
+        self.is(role, wants);
+    }
+
+    /// What his PIN makes of him; none: nothing.
+    fn is(&mut self, role: Option<Role>, wants: &mut Wants) {
+        match role {
+            Some(role) => self.joins(role, wants),
+            None => self.says(At::Refusing, Word::WrongPin, wants),
+        }
+    }
+
+    fn joins(&mut self, role: Role, wants: &mut Wants) {
+        let (call, leg, config) = (self.call.call, self.call.leg, self.room.config.clone());
         let joined = lock(&self.room.live).room.join(call, leg, role, config.most, config.needs_moderator);
         let deeds = match joined {
             Ok(deeds) => deeds,
-            Err(refused) => {
-                self.say(if refused == Refused::Full { Word::Full } else { Word::Locked }).await?;
-                return Ok(HandlerAction::Disconnect);
-            }
+            Err(Refused::Full) => return self.parts(Word::Full, wants),
+            Err(Refused::Locked) => return self.parts(Word::Locked, wants),
         };
-        let taken = Taken { room: self.room.clone(), service: self.service.clone(), leg };
-        let _ = self.service.set_variable(call, "conference", &config.name).await;
-        self.tell("joined", &json!({ "leg": leg.0, "moderator": role == Role::Moderator }));
-        let first = self.arrive(deeds).await?;
-        if first && config.recorded {
-            lock(&self.room.live).room.records(true);
-            self.room.carry_out(&self.service, vec![Deed::Record(true)]).await;
-        }
-        let wants_out = self.stay().await;
-        drop(taken);
-        self.tell("left", &json!({ "leg": leg.0 }));
-        Ok(match &config.then {
-            Some(then) if wants_out => HandlerAction::Handle(then.clone()),
-            _ => HandlerAction::Disconnect,
-        })
-    }
-
-    /// What the caller's PIN makes of him; none: he knows none.
-    async fn role(&self) -> Result<Option<Role>, CallError> {
-        let config = &self.room.config;
-        if !config.asks() {
-            return Ok(Some(Role::Moderator));
-        }
-        let plan = DigitPlan { type_ahead: true, secret: true, ..DigitPlan::new(PIN) };
-        for _ in 0..TRIES {
-            let prompt = config.words.prompt(Word::AskPin);
-            let collected = self.service.play_and_collect(self.call.leg, &prompt, &plan).await?;
-            if collected.end == CollectEnd::Stopped {
-                return Err(CallError::Gone);
-            }
-            if let Some(role) = self.weigh(&collected.digits).await? {
-                return Ok(Some(role));
-            }
-            self.say(Word::WrongPin).await?;
-        }
-        Ok(None)
-    }
-
-    /// What these digits make of the caller, once they may be looked at.
-    async fn weigh(&self, digits: &str) -> Result<Option<Role>, CallError> {
-        let config = &self.room.config;
-        if digits.is_empty() {
-            return Ok(config.role_for(digits));
-        }
-        let now = self.service.now().await?;
-        let attempt = self.room.wrong_pins.attempt(now, &self.room.name, &self.call.who(), false);
-        let seen = attempt.wait();
-        self.service.sleep(seen.unwrap_or_default()).await?;
-        // Where only moderators have a PIN, a wrong one lets somebody in, and is a wrong one.
-        let role = config.role_for(if seen.is_some() { digits } else { "" });
-        match role == Some(Role::Moderator) || role.is_some() && config.pin.is_some() {
-            true => attempt.right(),
-            false => self.tell("wrong_pin", &json!({ "over_calls": attempt.wrong() })),
-        }
-        Ok(role)
-    }
-
-    /// Carries out what an arrival asks for; whether this is the first one in the mix.
-    async fn arrive(&self, deeds: Vec<Deed>) -> Result<bool, CallError> {
-        let mut first = false;
+        self.is_member = true;
+        wants.set_variable(call, "conference", &config.name);
+        self.tell("joined", json!({ "leg": leg.0, "moderator": role == Role::Moderator }), wants);
         let mut later = Vec::new();
         for deed in deeds {
             match deed {
                 // He hears it to its end before he hears the others.
-                Deed::Tell(leg, word) if leg == self.call.leg => {
-                    first |= word == Word::Alone;
-                    self.say(word).await?;
+                Deed::Tell(told, word) if told == leg => {
+                    self.is_first |= word == Word::Alone;
+                    self.hears.push_back(word);
                 }
                 deed => later.push(deed),
             }
         }
-        self.room.carry_out(&self.service, later).await;
-        Ok(first)
+        self.later = later;
+        self.arrives(wants);
     }
 
-    /// Until he goes; whether by his own key.
-    async fn stay(&self) -> bool {
-        let (service, leg) = (&self.service, self.call.leg);
+    /// The next thing that he alone hears; then what his coming changes.
+    fn arrives(&mut self, wants: &mut Wants) {
+        if let Some(word) = self.hears.pop_front() {
+            return self.says(At::Arriving, word, wants);
+        }
+        self.at = At::Doing;
+        let deeds = std::mem::take(&mut self.later);
+        self.deeds.add(deeds, wants);
+        self.has_done(wants);
+    }
+
+    /// Back to the keys, once all is done.
+    fn has_done(&mut self, wants: &mut Wants) {
+        if self.at == At::Leaving {
+            return self.goes(false, wants);
+        }
+        if self.at != At::Doing || !self.deeds.are_done() {
+            return;
+        }
+        if std::mem::take(&mut self.is_first) && self.room.config.recorded {
+            lock(&self.room.live).room.records(true);
+            self.deeds.add([Deed::Record(true)], wants);
+            if !self.deeds.are_done() {
+                return;
+            }
+        }
+        self.listens(wants);
+    }
+
+    fn listens(&mut self, wants: &mut Wants) {
         let plan = DigitPlan {
             max: 2,
             terminators: String::new(),
@@ -214,131 +327,46 @@ impl Attends {
             type_ahead: true,
             ..DigitPlan::new(2)
         };
-        loop {
-            let collected = tokio::select! {
-                _ = service.wait_for_termination(leg) => return false,
-                collected = service.collect(leg, &plan) => collected,
-            };
-            let Ok(collected) = collected else { return false };
-            if collected.end == CollectEnd::Stopped {
-                return false;
-            }
-            let mut keys = collected.digits.chars();
-            let (Some('*'), Some(key)) = (keys.next(), keys.next()) else { continue };
-            let deeds = lock(&self.room.live).room.key(leg, key);
-            if deeds.contains(&Deed::Leave(leg)) {
-                return true;
-            }
-            self.tell("key", &json!({ "leg": leg.0, "key": key.to_string() }));
-            self.room.carry_out(service, deeds).await;
+        self.at = At::Staying;
+        self.waits = Some(wants.collect(self.call.leg, &plan));
+    }
+
+    fn pressed(&mut self, digits: &str, wants: &mut Wants) {
+        let mut keys = digits.chars();
+        let (Some('*'), Some(key)) = (keys.next(), keys.next()) else { return self.listens(wants) };
+        let leg = self.call.leg;
+        let deeds = lock(&self.room.live).room.key(leg, key);
+        if deeds.contains(&Deed::Leave(leg)) {
+            return self.goes(true, wants);
+        }
+        self.tell("key", json!({ "leg": leg.0, "key": key.to_string() }), wants);
+        self.at = At::Doing;
+        self.deeds.add(deeds, wants);
+        self.has_done(wants);
+    }
+
+    /// The end, perhaps by his own key.
+    fn goes(&mut self, wants_out: bool, wants: &mut Wants) {
+        self.leaves(wants);
+        if !wants_out && self.deeds.is_one_under_way() {
+            (self.at, self.waits) = (At::Leaving, None);
+            return;
+        }
+        wants.end(match &self.room.config.then {
+            Some(then) if wants_out => HandlerAction::Handle(then.clone()),
+            _ => HandlerAction::Disconnect,
+        });
+    }
+
+    /// He is no participant any more.
+    fn leaves(&mut self, wants: &mut Wants) {
+        if std::mem::take(&mut self.is_member) {
+            parts(&self.room, self.call.leg, &mut self.deeds, wants);
+            self.tell("left", json!({ "leg": self.call.leg.0 }), wants);
         }
     }
 
-    async fn say(&self, word: Word) -> Result<(), CallError> {
-        let prompt = self.room.config.words.prompt(word);
-        self.service.play(self.call.leg, &prompt).await.map(drop)
-    }
-
-    fn tell(&self, what: &str, data: &serde_json::Value) {
-        // A service that has stopped has no readers.
-        let _ = self.service.publish(Some(self.call.call), &self.room.name, what, data.clone());
-    }
-}
-
-impl Conference {
-    /// The room's media, which are made for the first who comes.
-    async fn id(&self, service: &CallService) -> Result<ConferenceId, CallError> {
-        if let Some(id) = lock(&self.live).id {
-            return Ok(id);
-        }
-        let spec = ConferenceSpec { rate_hz: self.config.rate_hz, most: self.config.most };
-        let made = service.create_conference(&spec).await?;
-        let id = *lock(&self.live).id.get_or_insert(made);
-        if id != made {
-            service.end_conference(made).await?;
-        }
-        Ok(id)
-    }
-
-    /// Does what the room says. What cannot be done for one member is done for the others:
-    /// who has gone meanwhile is told of by his own end.
-    pub(super) async fn carry_out(&self, service: &CallService, deeds: Vec<Deed>) {
-        for deed in deeds {
-            if let Err(error) = self.does(service, deed).await {
-                tracing::debug!("{}: {deed:?}: {error}", self.name);
-            }
-        }
-    }
-
-    async fn does(&self, service: &CallService, deed: Deed) -> Result<(), CallError> {
-        match deed {
-            Deed::Mix(leg, member) => {
-                let id = self.id(service).await?;
-                service.join_conference(id, leg, member).await
-            }
-            Deed::Wait(leg) => match &self.config.music {
-                Some(music) => service.start_moh(leg, music).await,
-                None => Ok(()),
-            },
-            Deed::Admit(leg) => service.stop_moh(leg).await,
-            Deed::Tell(leg, word) => self.beside(service, leg, word, false),
-            Deed::SendAway(leg) => self.beside(service, leg, Word::Goodbye, true),
-            Deed::Say(word) if self.config.announced || !matches!(word, Word::Joined | Word::Gone) => {
-                let Some(id) = lock(&self.live).id else { return Ok(()) };
-                let prompt = self.config.words.prompt(word);
-                let announces = service.clone();
-                // Nobody waits for it.
-                service.spawn(async move { drop(announces.announce(id, &prompt).await) })
-            }
-            Deed::Say(_) | Deed::Leave(_) => Ok(()),
-            Deed::Record(true) => self.record(service).await,
-            Deed::Record(false) => {
-                let running = lock(&self.live).recording.take();
-                if let Some(running) = running {
-                    service.stop_recording(running).await?;
-                    Box::pin(self.does(service, Deed::Say(Word::RecordingEnds))).await?;
-                }
-                Ok(())
-            }
-        }
-    }
-
-    /// Plays something to one member while the others go on, and sends him away where that is
-    /// wanted.
-    fn beside(&self, service: &CallService, leg: LegId, word: Word, away: bool) -> Result<(), CallError> {
-        let (prompt, speaks) = (self.config.words.prompt(word), service.clone());
-        service.spawn(async move {
-            let _ = speaks.play(leg, &prompt).await;
-            if away {
-                let _ = speaks.hangup(leg).await;
-            }
-        })
-    }
-
-    async fn record(&self, service: &CallService) -> Result<(), CallError> {
-        let refused = |live: &Mutex<Live>| lock(live).room.records(false);
-        let Some(folder) = &self.config.recordings else {
-            refused(&self.live);
-            return Ok(());
-        };
-        let id = self.id(service).await?;
-        let number = {
-            let mut live = lock(&self.live);
-            live.recorded += 1;
-            live.recorded
-        };
-        let file = format!("{}-{}-{number}.wav", self.prefix, self.config.name);
-        let rate_hz = self.config.rate_hz;
-        let spec = RecordingSpec { stereo: false, rate_hz, ..RecordingSpec::new(folder.join(file)) };
-        let started = service.record_conference(id, &spec).await.inspect_err(|_| refused(&self.live))?;
-        let over = {
-            let mut live = lock(&self.live);
-            // The last one may have gone meanwhile, or a recording have been there already.
-            if live.id == Some(id) { live.recording.replace(started) } else { Some(started) }
-        };
-        if let Some(over) = over {
-            service.stop_recording(over).await?;
-        }
-        Box::pin(self.does(service, Deed::Say(Word::Recording))).await
+    fn tell(&self, what: &str, data: serde_json::Value, wants: &mut Wants) {
+        wants.publish(Some(self.call.call), &self.room.name, what, data);
     }
 }

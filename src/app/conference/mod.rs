@@ -2,14 +2,16 @@
 //!
 //! - `room`: who is in a room and what keys do there, without I/O
 //! - `words`: what a room says
-//! - `attend`: a caller's way through a room, over `CallService`; `orders`: what programs want of it
+//! - `attend`: a caller's way through a room; `deeds`: what is to be done there, one after the other;
+//!   `orders`: what programs want of it
 //!
-//! A room has no task of its own: what happens to it is carried out by the caller who made it
-//! happen. It begins with its first member and ends with its last one.
+//! What happens to a room is carried out by the caller who made it happen, or by itself where he may be
+//! gone before it is done. It begins with its first member and ends with its last one.
 
 mod attend;
 #[cfg(test)]
 mod attend_tests;
+mod deeds;
 mod orders;
 mod room;
 #[cfg(test)]

@@ -1,5 +1,8 @@
-//! What programs want of a room.
+//! What programs want of a room: a handle for who is no application, and waits for what comes of it.
 
+use tokio::sync::oneshot;
+
+use super::deeds::ByItself;
 use super::{Conference, Order, lock};
 use b2b_call::controller::{Played, Prompt};
 use b2b_call::service::{CallError, CallService};
@@ -25,7 +28,9 @@ impl Conference {
             return Err(NotDone::NoFolder);
         }
         let deeds = lock(&self.live).room.order(order).ok_or(NotDone::NoMember)?;
-        self.carry_out(service, deeds).await;
+        let (done, is_done) = oneshot::channel();
+        service.attend(Box::new(ByItself::ordered(self, deeds, done)))?;
+        is_done.await.map_err(|_| CallError::Stopping)?;
         Ok(())
     }
 

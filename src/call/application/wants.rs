@@ -4,7 +4,7 @@ use std::any::Any;
 use std::pin::Pin;
 use std::time::Instant;
 
-use super::{AppAnswer, AppId, Inbox, Message, ToApplication, WantId};
+use super::{AppAnswer, AppId, Application, Inbox, Message, ToApplication, WantId};
 use crate::bridge_fsm::BridgeMode;
 use crate::controller::{
     ConferenceId, ConferenceSpec, DigitPlan, EndpointId, Member, Music, Prompt, RecordingId, RecordingSpec,
@@ -37,6 +37,8 @@ pub(crate) enum Want {
     Timer(u32, Option<Instant>),
     /// Word for another application.
     Tell(AppId, Message),
+    /// Another application of no call begins.
+    Attend(Box<dyn Application>),
 }
 
 /// Collects what an application wants. The methods are those of [`CallService`]; what comes of it is told under
@@ -124,6 +126,12 @@ impl Wants {
     /// Tells another application something; one that is over hears nothing.
     pub fn tell(&mut self, app: AppId, message: impl Any + Send) {
         self.wanted.push(Want::Tell(app, Box::new(message)));
+    }
+
+    /// Another application begins that belongs to no call, as by [`CallService::attend`]: for what is to be done
+    /// even if this one is over before.
+    pub fn attend(&mut self, machine: Box<dyn Application>) {
+        self.wanted.push(Want::Attend(machine));
     }
 
     /// Publishes the application's own news, as [`CallService::publish`].

@@ -31,6 +31,7 @@ impl Switch {
             }
             Want::Timer(timer, at) => self.applications.set_timer(app, Timer::Own(timer), at),
             Want::Tell(other, message) => self.inform(other, message),
+            Want::Attend(machine) => self.attend_beside(self.service.new_application(), machine),
         }
     }
 
