@@ -2,22 +2,35 @@
 //!
 //! The agent is reached first and the caller answered then: whom no agent can talk to has not been
 //! answered, and whoever takes his place may still refuse him.
+//!
+//! | state | is done | then |
+//! |---|---|---|
+//! | `Connecting` | the agent is reached, in time | `Answering`; not: `FallingBack` |
+//! | `Answering`, `Entering` | the caller is up, and the call says where it is | `Reading` |
+//! | `Reading`, `Opening` | what the agent is told, and the caller's sound | `Talking` |
+//! | `Talking` | nothing, until one of them has enough | by the end: `Sending`, `Keeping`, `FallingBack`, over |
+//! | `Sending` | where the agent sends him | over |
+//! | `Keeping` | he is somebody else's, or nobody's | over |
+//! | `FallingBack` | where he goes whom the agent has failed | over |
 
 use std::collections::BTreeMap;
 use std::sync::Arc;
-use std::time::Duration;
+use std::time::{Duration, Instant};
 
 use serde_json::json;
 
 use super::{AgentConfig, Line, Parting, Reach, Talk};
-use b2b_call::controller::{StreamEnd, StreamSpec};
-use b2b_call::handler::{ApplicationHandler, HandlerAction, HandlerFuture, IncomingCall};
+use b2b_call::application::{AppAnswer, AppEvent, Application, WantId, Wants};
+use b2b_call::controller::{AudioStream, StreamEnd, StreamSpec};
+use b2b_call::handler::{ApplicationHandler, HandlerAction, IncomingCall};
 use b2b_call::service::{CallError, CallService, Place};
 
 /// Longer than an agent may take to be reached.
 const GRACE: Duration = Duration::from_secs(1);
 /// Header fields that an agent is told at most, and bytes of each.
 const HEADERS: (usize, usize) = (32, 1_024);
+/// The timer of an agent that is being reached.
+const PATIENCE: u32 = 1;
 
 /// The handler of one agent.
 #[derive(Clone)]
@@ -44,96 +57,191 @@ impl ApplicationHandler for VoiceAgent {
         false
     }
 
-    fn handle_incoming_call(&self, call: IncomingCall, service: CallService) -> HandlerFuture {
-        let attends = Attends { agent: self.clone(), service, call };
-        Box::pin(async move {
-            match attends.attend().await {
-                Ok(action) => action,
-                // He has hung up, or everything ends.
-                Err(CallError::Gone | CallError::Stopping) => HandlerAction::Complete,
-                Err(error) => attends.fall_back(&error.to_string()).await,
-            }
-        })
+    fn begin(&self, call: &IncomingCall, _: &CallService) -> Option<Box<dyn Application>> {
+        let (agent, call, variables) = (self.clone(), call.clone(), BTreeMap::new());
+        Some(Box::new(Attends { agent, call, at: At::Connecting, waits: None, line: None, variables }))
     }
 }
 
+/// One caller.
 struct Attends {
     agent: VoiceAgent,
-    service: CallService,
     call: IncomingCall,
+    at: At,
+    waits: Option<WantId>,
+    /// Dropped, it is closed.
+    line: Option<Box<dyn Line>>,
+    /// What has been noted on the call.
+    variables: BTreeMap<String, String>,
+}
+
+/// See the module's text.
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+enum At {
+    Connecting,
+    Answering,
+    Entering,
+    Reading,
+    Opening,
+    Talking,
+    Sending,
+    Keeping,
+    FallingBack,
+}
+
+impl Application for Attends {
+    fn step(&mut self, now: Instant, event: AppEvent, wants: &mut Wants) {
+        let went_on = match event {
+            AppEvent::Begin => {
+                self.connects(now, wants);
+                Ok(())
+            }
+            AppEvent::Answered { want, answer } if Some(want) == self.waits => {
+                self.waits = None;
+                self.came(answer, wants)
+            }
+            AppEvent::Timer(_) => {
+                self.is_not_reached(wants);
+                Ok(())
+            }
+            // The agent is told so by the end of the stream.
+            AppEvent::Gone if self.at == At::Talking => Ok(()),
+            AppEvent::Gone => Err(CallError::Gone),
+            AppEvent::Answered { .. } | AppEvent::Told(_) | AppEvent::Over => Ok(()),
+        };
+        match went_on {
+            Ok(()) => {}
+            // He has hung up, or everything ends.
+            Err(CallError::Gone | CallError::Stopping) => wants.end(HandlerAction::Complete),
+            Err(error) => self.falls_back(&error.to_string(), wants),
+        }
+    }
 }
 
 impl Attends {
-    async fn attend(&self) -> Result<HandlerAction, CallError> {
-        let (service, config) = (&self.service, &self.agent.config);
-        let (call, leg) = (self.call.call, self.call.leg);
-        // Who reaches gives up in time and says so; nobody waits for one who does not.
-        let patience = config.connect + GRACE;
-        let line = match service.within(patience, self.agent.reach.connect(config)).await? {
-            Some(Ok(line)) => line,
-            Some(Err(why)) => return Ok(self.fall_back(&why).await),
-            None => {
-                let why = format!("it was not there within {} s", patience.as_secs());
-                return Ok(self.fall_back(&why).await);
-            }
-        };
-        service.answer(leg).await?;
-        service.enter(call, Place::Ivr).await?;
-        self.tell("connected", json!({ "url": config.url.to_string() }));
-        let parting = self.talk(line).await?;
-        Ok(match parting {
-            Parting::Stopped { transfer: None } => {
-                self.tell("stopped", json!({}));
-                HandlerAction::Disconnect
-            }
-            Parting::Stopped { transfer: Some(target) } => {
-                self.tell("transferred", json!({ "to": target }));
-                service.where_to(leg, &target).await?
-            }
-            Parting::Ended(StreamEnd::Joined | StreamEnd::Replaced) => {
-                // Somebody else has him now; or he is nobody's, and stays until he hangs up.
-                service.adopt_inbound_leg(&self.call).await?;
-                HandlerAction::Complete
-            }
-            Parting::Ended(StreamEnd::Closed | StreamEnd::Finished) => HandlerAction::Complete,
-            Parting::Failed(why) => self.fall_back(&why).await,
-        })
+    /// Who reaches gives up in time and says so; nobody waits for one who does not.
+    fn patience(&self) -> Duration {
+        self.agent.config.connect + GRACE
     }
 
-    async fn talk(&self, line: Box<dyn Line>) -> Result<Parting, CallError> {
-        let (service, call) = (&self.service, &self.call);
-        let variables = service.variables(call.call).await?.into_iter().collect();
-        let stream = service.stream(call.leg, StreamSpec::new(self.agent.config.rate_hz)).await?;
-        let talk = Talk {
-            call: call.call,
-            leg: call.leg,
-            caller: call.caller(),
-            called: call.called(),
-            headers: headers(call),
-            variables,
-            stream,
-            service: service.clone(),
-        };
-        Ok(line.talk(talk).await)
+    fn goes(&mut self, at: At, waits: WantId) {
+        (self.at, self.waits) = (at, Some(waits));
     }
 
-    /// The agent is of no use: where the caller goes.
-    async fn fall_back(&self, why: &str) -> HandlerAction {
-        let AgentConfig { name, fallback, .. } = &*self.agent.config;
-        tracing::warn!("call {}: voice agent {name}: {why}", self.call.call.0);
-        self.tell("failed", json!({ "error": why, "fallback": fallback }));
-        let Some(target) = fallback else {
-            return HandlerAction::Reject { status: 480, reason: String::new() };
-        };
-        match self.service.where_to(self.call.leg, target).await {
-            Ok(action) => action,
-            Err(_) => HandlerAction::Complete,
+    fn connects(&mut self, now: Instant, wants: &mut Wants) {
+        wants.set_timer(PATIENCE, now + self.patience());
+        let agent = self.agent.clone();
+        let connected = wants.run(move |_| agent.reach.connect(&agent.config));
+        self.goes(At::Connecting, connected);
+    }
+
+    fn is_not_reached(&mut self, wants: &mut Wants) {
+        if let (At::Connecting, Some(connecting)) = (self.at, self.waits.take()) {
+            wants.forget(connecting);
+            let why = format!("it was not there within {} s", self.patience().as_secs());
+            self.falls_back(&why, wants);
         }
     }
 
-    fn tell(&self, what: &str, data: serde_json::Value) {
-        // A service that has stopped has no readers.
-        let _ = self.service.publish(Some(self.call.call), &self.agent.name, what, data);
+    fn came(&mut self, answer: AppAnswer, wants: &mut Wants) -> Result<(), CallError> {
+        let (call, leg) = (self.call.call, self.call.leg);
+        match self.at {
+            At::Connecting => {
+                wants.cancel_timer(PATIENCE);
+                match answer.own::<Result<Box<dyn Line>, String>>() {
+                    Some(Ok(line)) => {
+                        self.line = Some(line);
+                        let answered = wants.answer(leg);
+                        self.goes(At::Answering, answered);
+                    }
+                    Some(Err(why)) => self.falls_back(&why, wants),
+                    None => return Err(CallError::Gone),
+                }
+            }
+            At::Answering => {
+                answer.done()?;
+                let entered = wants.enter(call, Place::Ivr);
+                self.goes(At::Entering, entered);
+            }
+            At::Entering => {
+                answer.done()?;
+                self.tell("connected", json!({ "url": self.agent.config.url.to_string() }), wants);
+                let read = wants.variables(call);
+                self.goes(At::Reading, read);
+            }
+            At::Reading => {
+                self.variables = answer.variables()?.into_iter().collect();
+                let opened = wants.stream(leg, StreamSpec::new(self.agent.config.rate_hz));
+                self.goes(At::Opening, opened);
+            }
+            At::Opening => self.talks(answer.stream()?, wants),
+            At::Talking => self.has_talked(answer.own().ok_or(CallError::Gone)?, wants),
+            At::Sending => wants.end(answer.action()?),
+            At::Keeping => {
+                answer.done()?;
+                wants.end(HandlerAction::Complete);
+            }
+            At::FallingBack => wants.end(answer.action().unwrap_or(HandlerAction::Complete)),
+        }
+        Ok(())
+    }
+
+    fn talks(&mut self, stream: AudioStream, wants: &mut Wants) {
+        let Some(line) = self.line.take() else { return wants.end(HandlerAction::Complete) };
+        let (call, variables) = (self.call.clone(), std::mem::take(&mut self.variables));
+        let talked = wants.run(move |service| {
+            line.talk(Talk {
+                call: call.call,
+                leg: call.leg,
+                caller: call.caller(),
+                called: call.called(),
+                headers: headers(&call),
+                variables,
+                stream,
+                service,
+            })
+        });
+        self.goes(At::Talking, talked);
+    }
+
+    fn has_talked(&mut self, parting: Parting, wants: &mut Wants) {
+        let leg = self.call.leg;
+        match parting {
+            Parting::Stopped { transfer: None } => {
+                self.tell("stopped", json!({}), wants);
+                wants.end(HandlerAction::Disconnect);
+            }
+            Parting::Stopped { transfer: Some(target) } => {
+                self.tell("transferred", json!({ "to": target }), wants);
+                let led = wants.where_to(leg, &target);
+                self.goes(At::Sending, led);
+            }
+            Parting::Ended(StreamEnd::Joined | StreamEnd::Replaced) => {
+                // Somebody else has him now; or he is nobody's, and stays until he hangs up.
+                let adopted = wants.adopt(leg);
+                self.goes(At::Keeping, adopted);
+            }
+            Parting::Ended(StreamEnd::Closed | StreamEnd::Finished) => wants.end(HandlerAction::Complete),
+            Parting::Failed(why) => self.falls_back(&why, wants),
+        }
+    }
+
+    /// The agent is of no use: where the caller goes.
+    fn falls_back(&mut self, why: &str, wants: &mut Wants) {
+        let AgentConfig { name, fallback, .. } = &*self.agent.config;
+        tracing::warn!("call {}: voice agent {name}: {why}", self.call.call.0);
+        self.tell("failed", json!({ "error": why, "fallback": fallback }), wants);
+        match fallback {
+            Some(target) => {
+                let led = wants.where_to(self.call.leg, target);
+                self.goes(At::FallingBack, led);
+            }
+            None => wants.end(HandlerAction::Reject { status: 480, reason: String::new() }),
+        }
+    }
+
+    fn tell(&self, what: &str, data: serde_json::Value, wants: &mut Wants) {
+        wants.publish(Some(self.call.call), &self.agent.name, what, data);
     }
 }
 
