@@ -1,132 +1,138 @@
-//! The task that owns the machine of all queues: words in, the machine's outputs carried
-//! out. It waits for words and for the machine's next deadline, and for nothing else: what
-//! takes time is a task of its own.
+//! The machine of all queues as an application that belongs to no call: what callers, agents' calls and operators
+//! tell it goes in, and what it says is wanted.
 
 use std::collections::HashMap;
-use std::pin::Pin;
 use std::sync::Arc;
 use std::time::{Duration, Instant};
 
 use serde_json::json;
-use tokio::sync::mpsc;
 
-use super::desk::{Entry, Order, Word};
+use super::desk::{DutyReply, Entry, Order, Word};
 use super::machine::Floor;
 use super::machine::agent::Duty;
-use super::machine::values::{AgentNo, CallerId, Input, Left, OfferId, Output, QueueNo};
+use super::machine::values::{AgentNo, CallerId, Gone, Input, Left, OfferId, Output, QueueNo};
 use super::offer;
 use super::settings::DeskSettings;
-use b2b_call::service::CallService;
+use b2b_call::application::{AppAnswer, AppEvent, AppId, Application, WantId, Wants};
 use b2b_call::{CallId, LegId};
+
+/// The timer of the machine's next deadline.
+const DEADLINE: u32 = 1;
 
 /// Somebody who waits.
 struct Waiting {
     call: CallId,
     number: String,
-    orders: mpsc::UnboundedSender<Order>,
+    app: AppId,
 }
 
 /// An agent's call.
-#[derive(Default)]
 struct Calling {
     call: Option<CallId>,
     leg: Option<LegId>,
     /// It is to end as soon as there is something to be ended.
     cancelled: bool,
+    /// How it ends, as far as that is known.
+    why: Gone,
+}
+
+impl Default for Calling {
+    fn default() -> Self {
+        Calling { call: None, leg: None, cancelled: false, why: Gone::Unreachable }
+    }
+}
+
+impl Calling {
+    /// Ends it, if there is something to be ended yet. Over already: its end is told.
+    fn hang_up(&self, wants: &mut Wants) {
+        match (self.leg, self.call) {
+            (Some(leg), _) => Some(wants.hangup(leg)),
+            (None, Some(call)) => Some(wants.hangup_call(call)),
+            (None, None) => None,
+        };
+    }
+}
+
+/// See the module's text.
+pub(super) struct Queues {
+    settings: Arc<DeskSettings>,
+    /// From its beginning on.
+    attendant: Option<Attendant>,
+}
+
+impl Queues {
+    /// Queues of these settings, without callers.
+    pub fn new(settings: Arc<DeskSettings>) -> Self {
+        Queues { settings, attendant: None }
+    }
+}
+
+impl Application for Queues {
+    fn step(&mut self, now: Instant, event: AppEvent, wants: &mut Wants) {
+        let settings = &self.settings;
+        let it = self.attendant.get_or_insert_with(|| Attendant::new(now, settings.clone()));
+        match event {
+            AppEvent::Told(word) => {
+                if let Ok(word) = word.downcast() {
+                    it.hear(now, *word, wants);
+                }
+            }
+            AppEvent::Timer(_) => {
+                it.due = None;
+                it.handle(now, Input::Tick, wants);
+            }
+            AppEvent::Answered { want, answer } => it.answered(now, want, answer, wants),
+            AppEvent::Begin | AppEvent::Gone | AppEvent::Over => {}
+        }
+        it.wait(wants);
+    }
 }
 
 struct Attendant {
     settings: Arc<DeskSettings>,
-    words: mpsc::UnboundedSender<Word>,
-    service: CallService,
     floor: Floor,
     waiting: HashMap<CallerId, Waiting>,
     calling: HashMap<OfferId, Calling>,
-}
-
-/// A deadline, and who wakes us then.
-type Alarm = (Instant, Pin<Box<dyn Future<Output = bool> + Send>>);
-
-/// Attends to the queues until the service stops.
-pub(super) async fn attend(
-    settings: Arc<DeskSettings>,
-    mut heard: mpsc::UnboundedReceiver<Word>,
-    words: mpsc::UnboundedSender<Word>,
-    service: CallService,
-) {
-    let Ok(now) = service.now().await else { return };
-    let floor = Floor::new(now, settings.floor());
-    let (waiting, calling) = (HashMap::new(), HashMap::new());
-    let mut it = Attendant { settings, words, service, floor, waiting, calling };
-    let mut alarm: Option<Alarm> = None;
-    loop {
-        let due = it.floor.next_timeout();
-        if alarm.as_ref().map(|(at, _)| *at) != due {
-            alarm = due.map(|at| (at, it.alarm(at)));
-        }
-        let word = tokio::select! {
-            biased;
-            word = heard.recv() => word,
-            woken = ring(&mut alarm) => {
-                alarm = None;
-                if !woken {
-                    return;
-                }
-                Some(Word::Input(Input::Tick))
-            }
-        };
-        let Some(word) = word else { return };
-        let Ok(now) = it.service.now().await else { return };
-        it.hear(now, word);
-    }
-}
-
-/// When it is time; `false`: the service is stopping.
-async fn ring(alarm: &mut Option<Alarm>) -> bool {
-    match alarm {
-        Some((_, sleep)) => sleep.await,
-        None => std::future::pending().await,
-    }
+    /// Agents' calls, by what is waited for.
+    asked: HashMap<WantId, OfferId>,
+    /// The deadline that the timer is set to.
+    due: Option<Instant>,
 }
 
 impl Attendant {
-    fn alarm(&self, at: Instant) -> Pin<Box<dyn Future<Output = bool> + Send>> {
-        let service = self.service.clone();
-        Box::pin(async move { service.sleep_until(at).await.is_ok() })
+    fn new(now: Instant, settings: Arc<DeskSettings>) -> Self {
+        let floor = Floor::new(now, settings.floor());
+        let (waiting, calling, asked) = (HashMap::new(), HashMap::new(), HashMap::new());
+        Attendant { settings, floor, waiting, calling, asked, due: None }
     }
 
-    fn hear(&mut self, now: Instant, word: Word) {
+    /// Until the machine's next deadline.
+    fn wait(&mut self, wants: &mut Wants) {
+        let due = self.floor.next_timeout();
+        if self.due == due {
+            return;
+        }
+        self.due = due;
+        match due {
+            Some(at) => wants.set_timer(DEADLINE, at),
+            None => wants.cancel_timer(DEADLINE),
+        }
+    }
+
+    fn hear(&mut self, now: Instant, word: Word, wants: &mut Wants) {
         match word {
-            Word::Enter(entry) => self.enter(now, entry),
-            Word::Input(input) => {
-                if let Input::AgentGone { offer, .. } = &input {
-                    self.calling.remove(offer);
-                }
-                self.handle(now, input);
-            }
-            Word::Calling { offer, call } => {
-                let Some(it) = self.calling.get_mut(&offer) else { return };
-                it.call = Some(call);
-                if it.cancelled {
-                    self.hang_up(offer);
-                }
-            }
-            Word::Answered { offer, leg } => {
-                if let Some(it) = self.calling.get_mut(&offer) {
-                    it.leg = Some(leg);
-                }
-                self.handle(now, Input::AgentAnswered { offer });
-            }
+            Word::Enter(entry) => self.enter(now, entry, wants),
+            Word::Input(input) => self.handle(now, input, wants),
             Word::Settings(settings) => {
                 self.floor.reload(now, settings.floor());
                 self.settings = settings;
-                self.obey(now);
+                self.obey(now, wants);
             }
             Word::Phone { user, there } => {
                 let of_user = self.settings.agents.iter().filter(|it| it.user.as_deref() == Some(&*user));
                 let agents: Vec<_> = of_user.filter_map(|it| self.floor.agent_named(&it.plan.name)).collect();
                 for agent in agents {
-                    self.handle(now, Input::AgentReachable { agent, reachable: there });
+                    self.handle(now, Input::AgentReachable { agent, reachable: there }, wants);
                 }
             }
             Word::Duty { agent, change, reply } => {
@@ -134,10 +140,14 @@ impl Attendant {
                 let duty = agent.and_then(|agent| self.floor.duty(agent));
                 if let (Some(agent), Some(duty)) = (agent, duty) {
                     let duty: Duty = change.of(duty);
-                    self.handle(now, Input::AgentDuty { agent, duty });
+                    self.handle(now, Input::AgentDuty { agent, duty }, wants);
                 }
-                // Who does not wait any more has lost interest; below, too.
-                let _ = reply.send(agent.and_then(|agent| self.floor.agent_view(now, agent)));
+                let view = agent.and_then(|agent| self.floor.agent_view(now, agent));
+                match reply {
+                    // Who does not wait any more has lost interest; below, too.
+                    DutyReply::Program(reply) => drop(reply.send(view)),
+                    DutyReply::Application(app) => wants.tell(app, view),
+                }
             }
             Word::Queues { reply } => {
                 let mut views: Vec<_> =
@@ -157,108 +167,142 @@ impl Attendant {
         }
     }
 
-    fn enter(&mut self, now: Instant, entry: Entry) {
-        // Without this queue the entry is dropped, and its handler sees that.
-        let Some(queue) = self.floor.queue_named(&entry.queue) else { return };
-        let Entry { caller, call, number, priority, skills, orders, .. } = entry;
-        self.waiting.insert(caller, Waiting { call, number, orders });
-        self.handle(now, Input::CallerJoined { caller, queue, priority, skills });
+    fn enter(&mut self, now: Instant, entry: Entry, wants: &mut Wants) {
+        let Some(queue) = self.floor.queue_named(&entry.queue) else {
+            return wants.tell(entry.app, Order::NoQueue);
+        };
+        let Entry { caller, call, number, priority, skills, app, .. } = entry;
+        self.waiting.insert(caller, Waiting { call, number, app });
+        self.handle(now, Input::CallerJoined { caller, queue, priority, skills }, wants);
     }
 
-    fn handle(&mut self, now: Instant, input: Input) {
+    fn handle(&mut self, now: Instant, input: Input, wants: &mut Wants) {
         self.floor.handle(now, input);
-        self.obey(now);
+        self.obey(now, wants);
     }
 
     /// Does what the machine wants.
-    fn obey(&mut self, now: Instant) {
+    fn obey(&mut self, now: Instant, wants: &mut Wants) {
         while let Some(output) = self.floor.poll() {
-            if let Some(input) = self.carry_out(output) {
+            if let Some(input) = self.carry_out(output, wants) {
                 self.floor.handle(now, input);
             }
         }
     }
 
     /// Gives what is known of it at once.
-    fn carry_out(&mut self, output: Output) -> Option<Input> {
+    fn carry_out(&mut self, output: Output, wants: &mut Wants) -> Option<Input> {
         match output {
             Output::Welcome { caller, queue } => {
-                self.publish(Some(caller), "joined", json!({ "queue": self.queue(queue) }));
-                self.order(caller, Order::Welcome);
+                self.publish(Some(caller), "joined", json!({ "queue": self.queue(queue) }), wants);
+                self.order(caller, Order::Welcome, wants);
             }
             Output::Announce { caller, position, estimate } => {
-                self.order(caller, Order::Say { position, estimate });
+                self.order(caller, Order::Say { position, estimate }, wants);
             }
-            Output::Ring { offer, caller, agent, queue } => self.ring(offer, caller, agent, queue),
+            Output::Ring { offer, caller, agent, queue } => self.ring(offer, (caller, agent, queue), wants),
             Output::Cancel { offer, .. } => {
                 if let Some(it) = self.calling.get_mut(&offer) {
                     it.cancelled = true;
-                    self.hang_up(offer);
+                    it.hang_up(wants);
                 }
             }
             Output::Join { offer, caller, agent } => {
                 let leg = self.calling.get(&offer).and_then(|it| it.leg);
                 let name = self.agent(agent);
                 let ordered = leg.is_some_and(|leg| {
-                    self.order(caller, Order::Join { offer, leg, agent: name.clone().into() })
+                    self.order(caller, Order::Join { offer, leg, agent: name.clone().into() }, wants)
                 });
                 if !ordered {
                     return Some(Input::JoinFailed { offer });
                 }
             }
-            Output::Left { caller, queue, how, waited } => self.left(caller, queue, how, waited),
+            Output::Left { caller, queue, how, waited } => self.left(caller, queue, (how, waited), wants),
             Output::Agent { agent, from, to, why } => {
                 let data = json!({ "agent": self.agent(agent), "from": from, "to": to, "why": why });
-                self.publish(None, "agent", data);
+                self.publish(None, "agent", data, wants);
             }
         }
         None
     }
 
-    fn ring(&mut self, offer: OfferId, caller: CallerId, agent: AgentNo, queue: QueueNo) {
+    fn ring(
+        &mut self,
+        offer: OfferId,
+        (caller, agent, queue): (CallerId, AgentNo, QueueNo),
+        wants: &mut Wants,
+    ) {
         let (name, agent_name) = (self.queue(queue), self.agent(agent));
-        self.publish(Some(caller), "offered", json!({ "queue": name, "agent": agent_name }));
+        self.publish(Some(caller), "offered", json!({ "queue": name, "agent": agent_name }), wants);
         let number = self.waiting.get(&caller).map(|it| it.number.clone()).unwrap_or_default();
         let ring = self.floor.queue_plan(queue).map(|plan| plan.ring).unwrap_or_default();
         let settings = self.settings.agents.iter().find(|it| *it.plan.name == *agent_name);
         let target = settings.map(|it| it.target.clone()).unwrap_or_default();
+        let dials = wants.originate(offer::request(target, &name, number, ring));
+        self.asked.insert(dials, offer);
         self.calling.insert(offer, Calling::default());
-        let request = offer::request(target, &name, number, ring);
-        let call = offer::call(self.service.clone(), self.words.clone(), offer, request);
-        // If the service has stopped, so have we.
-        let _ = self.service.spawn(call);
     }
 
-    /// Ends an agent's call, if there is one yet.
-    fn hang_up(&self, offer: OfferId) {
-        let Some(it) = self.calling.get(&offer) else { return };
-        let (call, leg, service) = (it.call, it.leg, self.service.clone());
-        let end = async move {
-            // Over already: its own task tells of it.
-            match (leg, call) {
-                (Some(leg), _) => drop(service.hangup(leg).await),
-                (None, Some(call)) => drop(service.hangup_call(call).await),
-                (None, None) => {}
-            }
+    /// Something has become of an agent's call. Its end is told once, and last.
+    fn answered(&mut self, now: Instant, want: WantId, answer: AppAnswer, wants: &mut Wants) {
+        let offer = self.asked.get(&want).copied();
+        let Some((offer, it)) = offer.and_then(|offer| Some((offer, self.calling.get_mut(&offer)?))) else {
+            // That somebody was hung up needs no answer.
+            return;
         };
-        let _ = self.service.spawn(end);
+        match answer {
+            AppAnswer::Started(call) => {
+                it.call = Some(call);
+                if it.cancelled {
+                    it.hang_up(wants);
+                }
+            }
+            AppAnswer::Reached(reached) => {
+                self.asked.remove(&want);
+                let over = match &reached {
+                    Ok(leg) => Some(wants.wait_for_termination(*leg)),
+                    // A phone that was not told yet may still ring.
+                    Err(_) => it.call.map(|call| wants.wait_for_termination(call)),
+                };
+                it.leg = reached.as_ref().ok().copied();
+                it.why = reached.as_ref().map_or_else(offer::gone, |_| Gone::Ended);
+                let Some(over) = over else { return self.is_gone(now, offer, wants) };
+                self.asked.insert(over, offer);
+                if reached.is_ok() {
+                    self.handle(now, Input::AgentAnswered { offer }, wants);
+                }
+            }
+            _ => {
+                self.asked.remove(&want);
+                self.is_gone(now, offer, wants);
+            }
+        }
     }
 
-    fn left(&mut self, caller: CallerId, queue: QueueNo, how: Left, waited: Duration) {
+    fn is_gone(&mut self, now: Instant, offer: OfferId, wants: &mut Wants) {
+        let why = self.calling.remove(&offer).unwrap_or_default().why;
+        self.handle(now, Input::AgentGone { offer, why }, wants);
+    }
+
+    fn left(&mut self, caller: CallerId, queue: QueueNo, (how, waited): (Left, Duration), wants: &mut Wants) {
         let waited_s = waited.as_secs_f64();
         let mut data = json!({ "queue": self.queue(queue), "why": how.as_str(), "waited_s": waited_s });
         if let Left::Answered(agent) = how {
             data["agent"] = self.agent(agent).into();
-            self.publish(Some(caller), "answered", data.clone());
+            self.publish(Some(caller), "answered", data.clone(), wants);
         }
-        self.publish(Some(caller), "left", data);
-        self.order(caller, Order::Left { how, waited });
+        self.publish(Some(caller), "left", data, wants);
+        self.order(caller, Order::Left { how, waited }, wants);
         self.waiting.remove(&caller);
     }
 
-    /// `false`: the caller's handler is over.
-    fn order(&self, caller: CallerId, order: Order) -> bool {
-        self.waiting.get(&caller).is_some_and(|it| it.orders.send(order).is_ok())
+    /// `false`: the caller is over.
+    fn order(&self, caller: CallerId, order: Order, wants: &mut Wants) -> bool {
+        let app = self.waiting.get(&caller).map(|it| it.app);
+        if let Some(app) = app {
+            wants.tell(app, order);
+        }
+        app.is_some()
     }
 
     fn queue(&self, queue: QueueNo) -> String {
@@ -269,9 +313,8 @@ impl Attendant {
         self.floor.agent_plan(agent).map(|plan| plan.name.to_string()).unwrap_or_default()
     }
 
-    fn publish(&self, caller: Option<CallerId>, name: &str, data: serde_json::Value) {
+    fn publish(&self, caller: Option<CallerId>, name: &str, data: serde_json::Value, wants: &mut Wants) {
         let call = caller.and_then(|caller| self.waiting.get(&caller)).map(|it| it.call);
-        // If the service has stopped nobody listens.
-        let _ = self.service.publish(call, "queue", name, data);
+        wants.publish(call, "queue", name, data);
     }
 }

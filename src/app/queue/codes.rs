@@ -1,12 +1,14 @@
 //! Numbers by which agents log in and out and pause, from their own phones.
 
 use std::sync::Arc;
-use std::time::Duration;
+use std::time::{Duration, Instant};
 
-use super::desk::{Change, QueueDesk};
+use super::desk::{Change, DutyReply, QueueDesk, Word};
 use super::machine::agent::AgentState;
+use super::machine::view::AgentView;
+use b2b_call::application::{AppAnswer, AppEvent, Application, WantId, Wants};
 use b2b_call::controller::{Part, Prompt};
-use b2b_call::handler::{ApplicationHandler, HandlerAction, HandlerFuture, IncomingCall};
+use b2b_call::handler::{ApplicationHandler, HandlerAction, IncomingCall};
 use b2b_call::service::{CallService, Place};
 
 /// Takes calls to [`Codes`](super::Codes) of users who are agents; others go on to the
@@ -50,20 +52,68 @@ impl ApplicationHandler for AgentCodes {
         call.identity.is_some() && self.agent(call).is_some() && self.change(&call.called()).is_some()
     }
 
-    fn handle_incoming_call(&self, call: IncomingCall, service: CallService) -> HandlerFuture {
-        self.desk.start(&service);
-        let (desk, change, agent) = (self.desk.clone(), self.change(&call.called()), self.agent(&call));
-        Box::pin(async move {
-            let (Some(change), Some(agent)) = (change, agent) else { return HandlerAction::Continue };
-            let Some(view) = desk.change(&agent, change).await else { return HandlerAction::Disconnect };
-            if service.answer(call.leg).await.is_err() {
-                return HandlerAction::Disconnect;
+    fn begin(&self, call: &IncomingCall, service: &CallService) -> Option<Box<dyn Application>> {
+        self.desk.start(service);
+        let (change, agent) = (self.change(&call.called())?, self.agent(call)?);
+        let (desk, call) = (self.desk.clone(), call.clone());
+        Some(Box::new(Changes { desk, call, change, agent, at: At::Telling, waits: None, state: None }))
+    }
+}
+
+/// An agent who has dialled a code.
+struct Changes {
+    desk: QueueDesk,
+    call: IncomingCall,
+    change: Change,
+    agent: Arc<str>,
+    at: At,
+    waits: Option<WantId>,
+    /// What has come of it.
+    state: Option<AgentState>,
+}
+
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+enum At {
+    Telling,
+    Answering,
+    Entering,
+    Playing,
+}
+
+impl Application for Changes {
+    fn step(&mut self, _: Instant, event: AppEvent, wants: &mut Wants) {
+        match event {
+            AppEvent::Begin => {
+                let Some(desk) = self.desk.app() else { return wants.end(HandlerAction::Disconnect) };
+                let (agent, reply) = (self.agent.to_string(), DutyReply::Application(wants.me()));
+                wants.tell(desk, Word::Duty { agent, change: self.change, reply });
             }
-            let _ = service.enter(call.call, Place::Ivr).await;
+            AppEvent::Told(view) => match view.downcast::<Option<AgentView>>().map(|it| *it) {
+                Ok(Some(view)) => {
+                    (self.at, self.state) = (At::Answering, Some(view.state));
+                    self.waits = Some(wants.answer(self.call.leg));
+                }
+                Ok(None) | Err(_) => wants.end(HandlerAction::Disconnect),
+            },
+            AppEvent::Answered { want, answer } if Some(want) == self.waits => self.came(answer, wants),
+            AppEvent::Gone => wants.end(HandlerAction::Complete),
+            AppEvent::Answered { .. } | AppEvent::Timer(_) | AppEvent::Over => {}
+        }
+    }
+}
+
+impl Changes {
+    fn came(&mut self, answer: AppAnswer, wants: &mut Wants) {
+        let next;
+        (self.at, next) = match (self.at, self.state) {
+            (At::Answering, _) if answer.done().is_ok() => {
+                (At::Entering, wants.enter(self.call.call, Place::Ivr))
+            }
+            (At::Entering, Some(state)) => (At::Playing, wants.play(self.call.leg, &told(state))),
             // A party that cannot hear it has still got what it wanted.
-            let _ = service.play(call.leg, &told(view.state)).await;
-            HandlerAction::Disconnect
-        })
+            _ => return wants.end(HandlerAction::Disconnect),
+        };
+        self.waits = Some(next);
     }
 }
 

@@ -1,30 +1,33 @@
-//! The handle on all queues: what callers' handlers, agents' calls and operators tell the
-//! one task that owns the machine. No lock is held anywhere while somebody waits.
+//! The handle on all queues: what callers, agents and operators tell the one machine that has them all. No
+//! lock is held while anybody waits.
 
 use std::sync::atomic::{AtomicU64, Ordering};
-use std::sync::{Arc, Mutex, PoisonError, RwLock};
+use std::sync::{Arc, Mutex, MutexGuard, PoisonError, RwLock};
 
-use tokio::sync::{mpsc, oneshot};
+use tokio::sync::oneshot;
 
-use super::attendant;
+use super::attendant::Queues;
 use super::machine::agent::Duty;
 use super::machine::values::{CallerId, Input, Left, OfferId, Skills};
 use super::machine::view::{AgentView, QueueView};
 use super::settings::DeskSettings;
+use b2b_call::application::{AppHandle, AppId};
 use b2b_call::service::CallService;
 use b2b_call::{CallId, LegId};
 
-/// What a caller's handler is to do.
+/// What a caller is told.
 #[derive(Debug)]
 pub(super) enum Order {
-    /// Let the caller in.
+    /// It is let in.
     Welcome,
-    /// Say where it stands.
+    /// Where it stands.
     Say { position: usize, estimate: Option<std::time::Duration> },
-    /// Join it with this agent.
+    /// It is joined with this agent.
     Join { offer: OfferId, leg: LegId, agent: Arc<str> },
     /// Its wait is over.
     Left { how: Left, waited: std::time::Duration },
+    /// There is no such queue any more.
+    NoQueue,
 }
 
 /// Somebody who wants to wait.
@@ -38,23 +41,14 @@ pub(super) struct Entry {
     pub number: String,
     pub priority: u8,
     pub skills: Skills,
-    pub orders: mpsc::UnboundedSender<Order>,
+    /// Who is told [`Order`]s.
+    pub app: AppId,
 }
 
-/// What the machine's task is told.
+/// What the machine of all queues is told.
 pub(super) enum Word {
     Enter(Entry),
     Input(Input),
-    /// An agent is being called.
-    Calling {
-        offer: OfferId,
-        call: CallId,
-    },
-    /// An agent has answered.
-    Answered {
-        offer: OfferId,
-        leg: LegId,
-    },
     /// The phone of this user is there, or not.
     Phone {
         user: String,
@@ -64,7 +58,7 @@ pub(super) enum Word {
     Duty {
         agent: String,
         change: Change,
-        reply: oneshot::Sender<Option<AgentView>>,
+        reply: DutyReply,
     },
     Queues {
         reply: oneshot::Sender<Vec<QueueView>>,
@@ -72,6 +66,12 @@ pub(super) enum Word {
     Agents {
         reply: oneshot::Sender<Vec<AgentView>>,
     },
+}
+
+/// Who is told what came of it, as `Option<AgentView>`.
+pub(super) enum DutyReply {
+    Program(oneshot::Sender<Option<AgentView>>),
+    Application(AppId),
 }
 
 /// What an agent's state is to become.
@@ -100,21 +100,26 @@ impl Change {
 #[derive(Clone)]
 pub struct QueueDesk {
     settings: Arc<RwLock<Arc<DeskSettings>>>,
-    words: mpsc::UnboundedSender<Word>,
-    /// Until the task has begun.
-    unheard: Arc<Mutex<Option<mpsc::UnboundedReceiver<Word>>>>,
+    machine: Arc<Mutex<Machine>>,
     callers: Arc<AtomicU64>,
+}
+
+/// The machine of all queues.
+enum Machine {
+    /// What it will be told when it begins.
+    Unheard(Vec<Word>),
+    Runs(AppHandle),
+    /// The service had stopped before it began.
+    Over,
 }
 
 impl QueueDesk {
     /// Queues without callers. Nothing happens before [`QueueDesk::start`], or the first
     /// caller.
     pub fn new(settings: DeskSettings) -> Self {
-        let (words, unheard) = mpsc::unbounded_channel();
         QueueDesk {
             settings: Arc::new(RwLock::new(Arc::new(settings))),
-            words,
-            unheard: Arc::new(Mutex::new(Some(unheard))),
+            machine: Arc::new(Mutex::new(Machine::Unheard(Vec::new()))),
             callers: Arc::default(),
         }
     }
@@ -132,14 +137,31 @@ impl QueueDesk {
         self.tell(Word::Settings(settings));
     }
 
-    /// Begins the task that owns the machine, on the calls' thread. A second time does
-    /// nothing.
+    /// Begins the machine, on the calls' thread. A second time does nothing.
     pub fn start(&self, service: &CallService) {
-        let unheard = self.unheard.lock().unwrap_or_else(PoisonError::into_inner).take();
-        if let Some(words) = unheard {
-            let task = attendant::attend(self.settings(), words, self.words.clone(), service.clone());
-            // The service has stopped: so have the queues.
-            let _ = service.spawn(task);
+        let mut machine = self.machine();
+        if let Machine::Unheard(words) = &mut *machine {
+            let words = std::mem::take(words);
+            *machine = match service.attend(Box::new(Queues::new(self.settings()))) {
+                Ok(begun) => {
+                    words.into_iter().for_each(|word| begun.tell(word));
+                    Machine::Runs(begun)
+                }
+                Err(_) => Machine::Over,
+            };
+        }
+    }
+
+    fn machine(&self) -> MutexGuard<'_, Machine> {
+        // A panic elsewhere leaves nothing half done behind it.
+        self.machine.lock().unwrap_or_else(PoisonError::into_inner)
+    }
+
+    /// The machine, for applications; none: it has not begun, or is over.
+    pub(super) fn app(&self) -> Option<AppId> {
+        match &*self.machine() {
+            Machine::Runs(begun) => Some(begun.id()),
+            Machine::Unheard(_) | Machine::Over => None,
         }
     }
 
@@ -156,7 +178,7 @@ impl QueueDesk {
     /// Changes what an agent wants; gives what comes of it. None: there is no such agent.
     pub async fn change(&self, agent: &str, change: Change) -> Option<AgentView> {
         let agent = agent.to_owned();
-        self.ask(|reply| Word::Duty { agent, change, reply }).await.flatten()
+        self.ask(|reply| Word::Duty { agent, change, reply: DutyReply::Program(reply) }).await.flatten()
     }
 
     /// A user's phone has registered, or is gone.
@@ -171,14 +193,18 @@ impl QueueDesk {
         CallerId(self.callers.fetch_add(1, Ordering::Relaxed) + 1)
     }
 
-    pub(super) fn tell(&self, word: Word) {
-        // The task is over when the service is.
-        let _ = self.words.send(word);
+    fn tell(&self, word: Word) {
+        match &mut *self.machine() {
+            Machine::Unheard(words) => words.push(word),
+            Machine::Runs(begun) => begun.tell(word),
+            // Who waits for an answer sees that it is dropped.
+            Machine::Over => {}
+        }
     }
 
     async fn ask<T>(&self, make: impl FnOnce(oneshot::Sender<T>) -> Word) -> Option<T> {
         let (reply, answer) = oneshot::channel();
-        self.words.send(make(reply)).ok()?;
+        self.tell(make(reply));
         answer.await.ok()
     }
 }

@@ -3,8 +3,8 @@
 //! - `machine`: every queue and agent as one machine, without I/O or clock
 //! - `settings`: what the queues are told; `sounds`: what callers hear
 //! - `desk`: the handle on all of it, for handlers and operators
-//! - `attendant`: the task that owns the machine
-//! - `waiter`: a caller's handler; `offer`: an agent's call
+//! - `attendant`: the application that has the machine, and belongs to no call
+//! - `waiter`: a caller, as an application; `offer`: how an agent is called
 //! - `codes`: numbers by which agents log in and pause
 
 mod attendant;

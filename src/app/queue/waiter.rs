@@ -1,18 +1,16 @@
-//! A caller in a queue: one handler each. It carries out what the machine orders, and tells
-//! it what the caller does.
+//! A caller in a queue: he does what the machine of all queues orders, and tells it what he does.
 
-use std::pin::Pin;
+use std::collections::VecDeque;
 use std::sync::Arc;
-use std::time::Duration;
-
-use tokio::sync::mpsc;
+use std::time::{Duration, Instant};
 
 use super::desk::{Entry, Order, QueueDesk, Word};
 use super::machine::values::{CallerId, Input, Left, OfferId, Skills};
 use super::settings::QueueSettings;
+use b2b_call::application::{AppAnswer, AppEvent, AppId, Application, WantId, Wants};
 use b2b_call::bridge_fsm::BridgeMode;
 use b2b_call::controller::{CollectEnd, DigitPlan, Prompt};
-use b2b_call::handler::{ApplicationHandler, HandlerAction, HandlerFuture, IncomingCall};
+use b2b_call::handler::{ApplicationHandler, HandlerAction, IncomingCall};
 use b2b_call::service::{CallError, CallService, Place};
 use b2b_call::{CallId, LegId};
 
@@ -48,97 +46,214 @@ impl ApplicationHandler for QueueHandler {
         false
     }
 
-    fn handle_incoming_call(&self, call: IncomingCall, service: CallService) -> HandlerFuture {
-        self.desk.start(&service);
-        let desk = self.desk.clone();
-        let settings = desk.settings().queues.iter().find(|it| it.plan.name == self.queue).cloned();
-        Box::pin(async move {
-            match settings {
-                Some(settings) => wait(desk, settings, call, service).await,
-                None => HandlerAction::Disconnect,
-            }
-        })
+    fn begin(&self, call: &IncomingCall, service: &CallService) -> Option<Box<dyn Application>> {
+        self.desk.start(service);
+        let settings = self.desk.settings().queues.iter().find(|it| it.plan.name == self.queue).cloned();
+        let queues = self.desk.app();
+        let Some((settings, queues)) = settings.zip(queues) else { return Some(Box::new(NoQueue)) };
+        Some(Box::new(Waiter {
+            ear: Ear::new(call, settings),
+            queues,
+            caller: self.desk.new_caller(),
+            number: call.caller(),
+            at: At::Reading,
+            waits: None,
+            orders: VecDeque::new(),
+            is_answered: false,
+        }))
     }
 }
 
-/// Whatever becomes of the handler: the machine hears that its caller is gone.
-struct InLine {
-    desk: QueueDesk,
+/// A caller of a queue that is no more.
+struct NoQueue;
+
+impl Application for NoQueue {
+    fn step(&mut self, _: Instant, _: AppEvent, wants: &mut Wants) {
+        wants.end(HandlerAction::Disconnect);
+    }
+}
+
+/// One caller.
+struct Waiter {
+    ear: Ear,
+    /// The machine of all queues.
+    queues: AppId,
     caller: CallerId,
+    number: String,
+    at: At,
+    waits: Option<WantId>,
+    /// What he is to do when he is at nothing else.
+    orders: VecDeque<Order>,
+    is_answered: bool,
 }
 
-impl InLine {
-    fn tell(&self, input: Input) {
-        self.desk.tell(Word::Input(input));
-    }
+/// What he is at.
+#[derive(Debug, Clone, PartialEq, Eq)]
+enum At {
+    /// What was noted on the call before; the queues do not know him yet.
+    Reading,
+    Idle,
+    Answering,
+    Entering,
+    /// He is joined with this agent.
+    Joining {
+        offer: OfferId,
+        agent: Arc<str>,
+    },
 }
 
-impl Drop for InLine {
-    fn drop(&mut self) {
-        self.tell(Input::CallerLeft { caller: self.caller });
-    }
-}
-
-async fn wait(
-    desk: QueueDesk,
-    settings: QueueSettings,
-    call: IncomingCall,
-    service: CallService,
-) -> HandlerAction {
-    let (id, leg) = (call.call, call.leg);
-    let queue = settings.plan.name.clone();
-    let (priority, skills) = asked_for(&service.variables(id).await.unwrap_or_default());
-    let (orders, mut ordered) = mpsc::unbounded_channel();
-    let caller = desk.new_caller();
-    let entry = Entry { caller, queue, call: id, number: call.caller(), priority, skills, orders };
-    desk.tell(Word::Enter(entry));
-    let line = InLine { desk, caller };
-    let mut ear =
-        Ear { service, leg, call: id, settings, playing: None, digit: None, welcome: false, music: false };
-    let over = ear.service.clone();
-    let mut over = std::pin::pin!(over.wait_for_termination(leg));
-    let mut answered = false;
-    loop {
-        tokio::select! {
-            biased;
-            _ = &mut over => return HandlerAction::Complete,
-            order = ordered.recv() => match order {
-                Some(Order::Welcome) => {
-                    if let Err(error) = ear.let_in().await {
-                        tracing::info!("call {}: it cannot wait in a queue: {error}", id.0);
-                        return HandlerAction::Disconnect;
-                    }
-                    answered = true;
-                    if ear.playing.is_none() {
-                        ear.go_on().await;
-                        line.tell(Input::CallerReady { caller });
-                    }
-                }
-                Some(Order::Say { position, estimate }) => {
-                    ear.play(ear.settings.sounds.announcement(position, estimate));
-                }
-                Some(Order::Join { offer, leg, agent }) => ear.join(&line, offer, leg, &agent).await,
-                Some(Order::Left { how, waited }) => {
-                    return ear.leave(how, waited, answered).await;
-                }
-                // The queues have ended, or there is no such queue any more.
-                None => return HandlerAction::Disconnect,
-            },
-            () = done(&mut ear.playing) => {
-                ear.playing = None;
-                ear.go_on().await;
-                if std::mem::take(&mut ear.welcome) {
-                    line.tell(Input::CallerReady { caller });
+impl Application for Waiter {
+    fn step(&mut self, _: Instant, event: AppEvent, wants: &mut Wants) {
+        match event {
+            AppEvent::Begin => self.waits = Some(wants.variables(self.ear.call)),
+            AppEvent::Answered { want, answer } if Some(want) == self.waits => {
+                self.waits = None;
+                self.came(answer, wants);
+            }
+            AppEvent::Answered { want, answer } if Some(want) == self.ear.playing => {
+                self.ear.playing = None;
+                self.ear.complain(answer);
+                self.ear.go_on(wants);
+                if std::mem::take(&mut self.ear.welcome) {
+                    self.tell(Input::CallerReady { caller: self.caller }, wants);
                 }
             }
-            digit = done(&mut ear.digit) => {
-                ear.digit = None;
-                if let Some(digit) = digit {
-                    line.tell(Input::CallerPressed { caller, digit });
+            AppEvent::Answered { want, answer } if Some(want) == self.ear.digit => {
+                if let Some(digit) = self.ear.pressed(answer, wants) {
+                    self.tell(Input::CallerPressed { caller: self.caller, digit }, wants);
                 }
-                ear.listen();
             }
+            AppEvent::Answered { want, answer } if Some(want) == self.ear.begins => {
+                self.ear.complain(answer);
+            }
+            AppEvent::Told(order) => {
+                if let Ok(order) = order.downcast::<Order>() {
+                    self.orders.push_back(*order);
+                }
+            }
+            AppEvent::Gone => return self.ends(HandlerAction::Complete, wants),
+            AppEvent::Over => return self.leaves(wants),
+            AppEvent::Answered { .. } | AppEvent::Timer(_) => {}
         }
+        while self.at == At::Idle
+            && let Some(order) = self.orders.pop_front()
+        {
+            self.obeys(order, wants);
+        }
+    }
+}
+
+impl Waiter {
+    fn tell(&self, input: Input, wants: &mut Wants) {
+        wants.tell(self.queues, Word::Input(input));
+    }
+
+    /// Whatever becomes of him: the queues hear that he is gone.
+    fn leaves(&self, wants: &mut Wants) {
+        if self.at != At::Reading {
+            self.tell(Input::CallerLeft { caller: self.caller }, wants);
+        }
+    }
+
+    fn ends(&mut self, action: HandlerAction, wants: &mut Wants) {
+        self.orders.clear();
+        self.leaves(wants);
+        wants.end(action);
+    }
+
+    fn came(&mut self, answer: AppAnswer, wants: &mut Wants) {
+        match std::mem::replace(&mut self.at, At::Idle) {
+            At::Reading => {
+                let (priority, skills) = asked_for(&answer.variables().unwrap_or_default());
+                let (caller, queue) = (self.caller, self.ear.settings.plan.name.clone());
+                let (call, number, app) = (self.ear.call, self.number.clone(), wants.me());
+                let entry = Entry { caller, queue, call, number, priority, skills, app };
+                wants.tell(self.queues, Word::Enter(entry));
+            }
+            At::Answering => match answer.done() {
+                // Another application has answered.
+                Ok(()) | Err(CallError::WrongState(_)) => {
+                    self.at = At::Entering;
+                    self.waits = Some(wants.enter(self.ear.call, Place::Queue));
+                }
+                Err(error) => self.cannot_wait(&error, wants),
+            },
+            At::Entering => match answer.done() {
+                Ok(()) => self.is_in(wants),
+                Err(error) => self.cannot_wait(&error, wants),
+            },
+            At::Joining { offer, agent } => match answer.done() {
+                Ok(()) => {
+                    wants.set_variable(self.ear.call, "queue_agent", &agent);
+                    self.tell(Input::Joined { offer }, wants);
+                }
+                Err(error) => {
+                    tracing::info!("call {}: it cannot be joined with {agent}: {error}", self.ear.call.0);
+                    self.tell(Input::JoinFailed { offer }, wants);
+                    self.ear.go_on(wants);
+                    self.ear.listen(wants);
+                }
+            },
+            At::Idle => {}
+        }
+    }
+
+    fn cannot_wait(&mut self, error: &CallError, wants: &mut Wants) {
+        tracing::info!("call {}: it cannot wait in a queue: {error}", self.ear.call.0);
+        self.ends(HandlerAction::Disconnect, wants);
+    }
+
+    fn obeys(&mut self, order: Order, wants: &mut Wants) {
+        match order {
+            Order::Welcome => {
+                self.ear.note_arrival(wants);
+                self.at = At::Answering;
+                self.waits = Some(wants.answer(self.ear.leg));
+            }
+            Order::Say { position, estimate } => {
+                let said = self.ear.settings.sounds.announcement(position, estimate);
+                self.ear.play(said, wants);
+            }
+            Order::Join { offer, leg, agent } => {
+                self.ear.quiet(wants);
+                self.at = At::Joining { offer, agent };
+                self.waits = Some(wants.create_bridge(self.ear.leg, leg, BridgeMode::Intercepting, true));
+            }
+            Order::Left { how, waited } => self.waited(how, waited, wants),
+            Order::NoQueue => self.ends(HandlerAction::Disconnect, wants),
+        }
+    }
+
+    /// He is up, and hears the welcome.
+    fn is_in(&mut self, wants: &mut Wants) {
+        self.is_answered = true;
+        let welcome = self.ear.settings.sounds.welcome();
+        self.ear.welcome = welcome.is_some();
+        self.ear.play(welcome, wants);
+        self.ear.listen(wants);
+        if self.ear.playing.is_none() {
+            self.ear.go_on(wants);
+            self.tell(Input::CallerReady { caller: self.caller }, wants);
+        }
+    }
+
+    /// The end of the wait, and what comes behind it.
+    fn waited(&mut self, how: Left, waited: Duration, wants: &mut Wants) {
+        let waited_s = format!("{:.3}", waited.as_secs_f64());
+        wants.set_variable(self.ear.call, "queue_result", how.as_str());
+        wants.set_variable(self.ear.call, "queue_wait_s", &waited_s);
+        if matches!(how, Left::Answered(_) | Left::Abandoned) {
+            return self.ends(HandlerAction::Complete, wants);
+        }
+        if self.is_answered {
+            self.ear.quiet(wants);
+        }
+        let action = match self.ear.settings.ways_out.of(how) {
+            Some(target) => HandlerAction::TransferTo(target.to_owned()),
+            None if self.is_answered => HandlerAction::Disconnect,
+            None => HandlerAction::Reject { status: 486, reason: String::new() },
+        };
+        self.ends(action, wants);
     }
 }
 
@@ -155,158 +270,103 @@ fn asked_for(variables: &[(String, String)]) -> (u8, Skills) {
     (priority, value("queue_skills").unwrap_or_default().split(',').filter_map(skill).collect())
 }
 
-type Work<T> = Pin<Box<dyn Future<Output = T> + Send>>;
-
-async fn done<T>(work: &mut Option<Work<T>>) -> T {
-    match work {
-        Some(work) => work.await,
-        None => std::future::pending().await,
-    }
-}
-
 /// What a caller hears and presses.
 struct Ear {
-    service: CallService,
     leg: LegId,
     call: CallId,
     settings: QueueSettings,
-    playing: Option<Work<()>>,
-    digit: Option<Work<Option<char>>>,
+    playing: Option<WantId>,
+    digit: Option<WantId>,
     /// The welcome is being played.
     welcome: bool,
     /// There is music, while nothing else is played.
     music: bool,
+    /// It begins.
+    begins: Option<WantId>,
 }
 
 impl Ear {
-    /// Answers, if nobody has, and begins the welcome.
-    async fn let_in(&mut self) -> Result<(), CallError> {
-        // Before the answer, so that the record of who hangs up at once has it, too.
-        self.note("queue", &self.settings.plan.name.clone()).await;
+    fn new(call: &IncomingCall, settings: QueueSettings) -> Self {
+        let (leg, call) = (call.leg, call.call);
+        Ear { leg, call, settings, playing: None, digit: None, welcome: false, music: false, begins: None }
+    }
+
+    /// Before the answer, so that the record of who hangs up at once has it, too. Variables of the call are for
+    /// people: without room for one the call goes on.
+    fn note_arrival(&self, wants: &mut Wants) {
+        wants.set_variable(self.call, "queue", &self.settings.plan.name);
         // Who hangs up is gone before anybody could note it.
         let last = Left::Abandoned.as_str();
-        let noted = self.service.set_variable_until_the_end(self.call, "queue_result", "waiting", last).await;
-        self.is_noted("queue_result", noted);
-        self.note("queue_agent", "").await;
-        self.note("queue_wait_s", "").await;
-        match self.service.answer(self.leg).await {
-            // Another application has answered.
-            Ok(()) | Err(CallError::WrongState(_)) => {}
-            Err(error) => return Err(error),
-        }
-        self.service.enter(self.call, Place::Queue).await?;
-        let welcome = self.settings.sounds.welcome();
-        self.welcome = welcome.is_some();
-        self.play(welcome);
-        self.listen();
-        Ok(())
+        wants.set_variable_until_the_end(self.call, "queue_result", "waiting", last);
+        wants.set_variable(self.call, "queue_agent", "");
+        wants.set_variable(self.call, "queue_wait_s", "");
     }
 
-    /// Variables of the call are for people: without room for one the call goes on.
-    async fn note(&mut self, name: &str, value: &str) {
-        let noted = self.service.set_variable(self.call, name, value).await;
-        self.is_noted(name, noted);
-    }
-
-    fn is_noted(&self, name: &str, noted: Result<(), CallError>) {
-        if let Err(error) = noted {
-            tracing::debug!("call {}: {name}: {error}", self.call.0);
+    /// What cannot be played is not heard; the caller waits on.
+    fn complain(&self, answer: AppAnswer) {
+        if let Err(error) = answer.done()
+            && error != CallError::Gone
+        {
+            tracing::warn!("call {}: {error}", self.call.0);
         }
     }
 
-    fn play(&mut self, prompt: Option<Prompt>) {
-        let Some(prompt) = prompt else { return };
-        let (service, leg, call) = (self.service.clone(), self.leg, self.call);
-        self.playing = Some(Box::pin(async move {
-            // What cannot be played is not heard; the caller waits on.
-            if let Err(error) = service.play(leg, &prompt).await
-                && error != CallError::Gone
-            {
-                tracing::warn!("call {}: {error}", call.0);
-            }
-        }));
+    fn play(&mut self, prompt: Option<Prompt>, wants: &mut Wants) {
+        if let Some(prompt) = prompt {
+            self.playing = Some(wants.play(self.leg, &prompt));
+        }
     }
 
     /// Music, whenever nothing else is played.
-    async fn go_on(&mut self) {
-        let Some(music) = self.settings.sounds.music.as_ref().filter(|_| !self.music) else { return };
-        self.music = true;
-        match self.service.start_moh(self.leg, music).await {
-            Ok(()) | Err(CallError::Gone) => {}
-            Err(error) => tracing::warn!("call {}: {error}", self.call.0),
+    fn go_on(&mut self, wants: &mut Wants) {
+        if let Some(music) = self.settings.sounds.music.as_ref().filter(|_| !self.music) {
+            self.music = true;
+            self.begins = Some(wants.start_moh(self.leg, music));
         }
     }
 
-    fn listen(&mut self) {
+    fn listen(&mut self, wants: &mut Wants) {
         if self.settings.plan.digits.is_empty() {
             return;
         }
-        let (service, leg) = (self.service.clone(), self.leg);
-        self.digit = Some(Box::pin(async move {
-            let plan = DigitPlan {
-                terminators: String::new(),
-                first: LISTEN,
-                between: LISTEN,
-                total: LISTEN,
-                ..DigitPlan::new(1)
-            };
-            match service.collect(leg, &plan).await {
-                Ok(collected) if collected.end == CollectEnd::Stopped => std::future::pending().await,
-                Ok(collected) => collected.digits.chars().next(),
-                Err(error) => {
-                    if error != CallError::Gone {
-                        tracing::warn!("digits in a queue: {error}");
-                    }
-                    // Another try would not be better.
-                    std::future::pending().await
-                }
+        let plan = DigitPlan {
+            terminators: String::new(),
+            first: LISTEN,
+            between: LISTEN,
+            total: LISTEN,
+            ..DigitPlan::new(1)
+        };
+        self.digit = Some(wants.collect(self.leg, &plan));
+    }
+
+    /// What he has pressed, if that is a key.
+    fn pressed(&mut self, answer: AppAnswer, wants: &mut Wants) -> Option<char> {
+        match answer.collected() {
+            // Somebody else listens now.
+            Ok(collected) if collected.end == CollectEnd::Stopped => None,
+            Ok(collected) => {
+                self.listen(wants);
+                collected.digits.chars().next()
             }
-        }));
+            Err(error) => {
+                // Another try would not be better.
+                if error != CallError::Gone {
+                    tracing::warn!("digits in a queue: {error}");
+                }
+                None
+            }
+        }
     }
 
     /// Nothing of ours is heard any more. What fails here has ended by itself.
-    async fn quiet(&mut self) {
+    fn quiet(&mut self, wants: &mut Wants) {
         self.playing = None;
         if self.digit.take().is_some() {
-            let _ = self.service.stop_collecting(self.leg).await;
+            wants.stop_collecting(self.leg);
         }
-        let _ = self.service.stop_playing(self.leg).await;
+        wants.stop_playing(self.leg);
         if std::mem::take(&mut self.music) {
-            let _ = self.service.stop_moh(self.leg).await;
-        }
-    }
-
-    async fn join(&mut self, line: &InLine, offer: OfferId, agent_leg: LegId, agent: &str) {
-        self.quiet().await;
-        let (leg, mode) = (self.leg, BridgeMode::Intercepting);
-        match self.service.create_bridge(leg, agent_leg, mode, true).await {
-            Ok(_) => {
-                self.note("queue_agent", agent).await;
-                line.tell(Input::Joined { offer });
-            }
-            Err(error) => {
-                tracing::info!("call {}: it cannot be joined with {agent}: {error}", self.call.0);
-                line.tell(Input::JoinFailed { offer });
-                self.go_on().await;
-                self.listen();
-            }
-        }
-    }
-
-    /// The end of the wait, and what comes behind it.
-    async fn leave(&mut self, how: Left, waited: Duration, answered: bool) -> HandlerAction {
-        self.note("queue_result", how.as_str()).await;
-        self.note("queue_wait_s", &format!("{:.3}", waited.as_secs_f64())).await;
-        if matches!(how, Left::Answered(_) | Left::Abandoned) {
-            return HandlerAction::Complete;
-        }
-        if answered {
-            self.quiet().await;
-        }
-        match self.settings.ways_out.of(how) {
-            Some(target) => HandlerAction::TransferTo(target.to_owned()),
-            None if answered => HandlerAction::Disconnect,
-            None => HandlerAction::Reject { status: 486, reason: String::new() },
+            wants.stop_moh(self.leg);
         }
     }
 }

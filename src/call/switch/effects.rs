@@ -30,7 +30,8 @@ impl Switch {
                 drop(running.and_then(|it| it.waits.remove(&want)));
             }
             Want::Timer(timer, at) => self.applications.set_timer(app, Timer::Own(timer), at),
-            Want::Tell(other, message) => self.inform(other, message),
+            // As programs tell it, behind what they have told: it may not have begun yet.
+            Want::Tell(other, message) => self.service.inform(other, message),
             Want::Attend(machine) => self.attend_beside(self.service.new_application(), machine),
         }
     }
