@@ -1,5 +1,5 @@
-//! What answers calls by itself: applications as handlers over the call model. None of them
-//! knows SIP or RTP, and none has a clock but [`CallService::sleep`].
+//! What answers calls by itself: applications over the call model, as machines ([`Application`]) that the
+//! calls' thread steps. None of them knows SIP or RTP, and none has a clock but the moments that it is told.
 //!
 //! - `conference`: rooms
 //! - `ivr`: menus
@@ -11,10 +11,10 @@
 //! - `wrong_pins`: PINs that are guessed, over all calls
 //! - `registry`: which handler is meant by `ivr/main`; `prompts`: files by name
 //!
-//! A room each. An application has a machine without I/O, with time as an argument, and a
-//! handler that carries out what it says.
+//! A room each. Where a caller is stands in his machine, and in no future; what several callers share is a value
+//! behind a handle, or a machine that belongs to no call.
 //!
-//! [`CallService::sleep`]: b2b_call::service::CallService::sleep
+//! [`Application`]: b2b_call::application::Application
 //!
 //! Applications know no SIP: calls are all they see; this does not compile:
 //!

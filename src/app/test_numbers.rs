@@ -106,7 +106,11 @@ impl Application for Line {
                 self.ended(answer.done(), wants);
             }
             AppEvent::Gone => wants.end(HandlerAction::Complete),
-            AppEvent::Answered { .. } | AppEvent::Timer(_) | AppEvent::Told(_) | AppEvent::Over => {}
+            AppEvent::Answered { .. }
+            | AppEvent::Timer(_)
+            | AppEvent::Told(_)
+            | AppEvent::Lost(_)
+            | AppEvent::Over => {}
         }
     }
 }

@@ -154,7 +154,7 @@ impl Application for Attends {
                 self.leaves(wants);
                 Ok(())
             }
-            AppEvent::Answered { .. } | AppEvent::Told(_) => Ok(()),
+            AppEvent::Answered { .. } | AppEvent::Told(_) | AppEvent::Lost(_) => Ok(()),
         };
         // He has gone, or there are no media: the call's account says which.
         if went_on.is_err() {

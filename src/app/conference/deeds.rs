@@ -285,6 +285,7 @@ impl Application for ByItself {
             AppEvent::Answered { .. }
             | AppEvent::Timer(_)
             | AppEvent::Told(_)
+            | AppEvent::Lost(_)
             | AppEvent::Gone
             | AppEvent::Over => {}
         }

@@ -99,7 +99,7 @@ impl Application for Running {
             }
             AppEvent::Timer(_) => self.has_waited(now, wants),
             AppEvent::Gone => wants.end(HandlerAction::Complete),
-            AppEvent::Answered { .. } | AppEvent::Told(_) | AppEvent::Over => {}
+            AppEvent::Answered { .. } | AppEvent::Told(_) | AppEvent::Lost(_) | AppEvent::Over => {}
         }
     }
 }

@@ -110,7 +110,11 @@ impl Application for PicksUp {
                 }
             }
             AppEvent::Gone => wants.end(HandlerAction::Complete),
-            AppEvent::Answered { .. } | AppEvent::Timer(_) | AppEvent::Told(_) | AppEvent::Over => {}
+            AppEvent::Answered { .. }
+            | AppEvent::Timer(_)
+            | AppEvent::Told(_)
+            | AppEvent::Lost(_)
+            | AppEvent::Over => {}
         }
     }
 }
@@ -197,7 +201,7 @@ impl Application for Parks {
                 wants.end(HandlerAction::Complete);
             }
             AppEvent::Over => self.leaves(wants),
-            AppEvent::Answered { .. } | AppEvent::Told(_) => {}
+            AppEvent::Answered { .. } | AppEvent::Told(_) | AppEvent::Lost(_) => {}
         }
     }
 }

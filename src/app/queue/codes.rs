@@ -96,6 +96,8 @@ impl Application for Changes {
                 Ok(None) | Err(_) => wants.end(HandlerAction::Disconnect),
             },
             AppEvent::Answered { want, answer } if Some(want) == self.waits => self.came(answer, wants),
+            // The queues have ended.
+            AppEvent::Lost(_) => wants.end(HandlerAction::Disconnect),
             AppEvent::Gone => wants.end(HandlerAction::Complete),
             AppEvent::Answered { .. } | AppEvent::Timer(_) | AppEvent::Over => {}
         }

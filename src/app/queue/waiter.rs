@@ -131,9 +131,11 @@ impl Application for Waiter {
                     self.orders.push_back(*order);
                 }
             }
+            // The queues have ended.
+            AppEvent::Lost(app) if app == self.queues => return self.ends(HandlerAction::Disconnect, wants),
             AppEvent::Gone => return self.ends(HandlerAction::Complete, wants),
             AppEvent::Over => return self.leaves(wants),
-            AppEvent::Answered { .. } | AppEvent::Timer(_) => {}
+            AppEvent::Answered { .. } | AppEvent::Timer(_) | AppEvent::Lost(_) => {}
         }
         while self.at == At::Idle
             && let Some(order) = self.orders.pop_front()

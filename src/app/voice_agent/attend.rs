@@ -107,7 +107,7 @@ impl Application for Attends {
             // The agent is told so by the end of the stream.
             AppEvent::Gone if self.at == At::Talking => Ok(()),
             AppEvent::Gone => Err(CallError::Gone),
-            AppEvent::Answered { .. } | AppEvent::Told(_) | AppEvent::Over => Ok(()),
+            AppEvent::Answered { .. } | AppEvent::Told(_) | AppEvent::Lost(_) | AppEvent::Over => Ok(()),
         };
         match went_on {
             Ok(()) => {}

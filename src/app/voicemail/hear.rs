@@ -85,7 +85,7 @@ impl Application for Hears {
             // A file that is being moved is told of all the same.
             AppEvent::Gone if matches!(self.at, At::Ageing(..) | At::Deleting(..)) => Ok(()),
             AppEvent::Gone => Err(CallError::Gone),
-            AppEvent::Told(_) | AppEvent::Over => Ok(()),
+            AppEvent::Told(_) | AppEvent::Lost(_) | AppEvent::Over => Ok(()),
         };
         if let Err(error) = went_on {
             self.visit.ended(Err(error), wants);

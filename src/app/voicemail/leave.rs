@@ -121,7 +121,7 @@ impl Application for Leaves {
                 self.place = None;
                 Ok(())
             }
-            AppEvent::Timer(_) | AppEvent::Told(_) => Ok(()),
+            AppEvent::Timer(_) | AppEvent::Told(_) | AppEvent::Lost(_) => Ok(()),
         };
         if let Err(error) = went_on {
             self.visit.ended(Err(error), wants);

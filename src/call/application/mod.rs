@@ -48,11 +48,14 @@ pub enum AppEvent {
     Timer(u32),
     /// Another application has told it something ([`Wants::tell`]), or a program ([`AppHandle::tell`]).
     Told(Message),
+    /// Another application, one that belongs to no call, has panicked; or one that this one has told something was
+    /// over by then, and has not heard it.
+    Lost(AppId),
     /// The caller's leg has ended. What is left to do may still be done, for 32 seconds, until
     /// [`Wants::end`] says that nothing is.
     Gone,
-    /// Somebody else has the caller now, or the 32 seconds are over; always the last one. What the application
-    /// holds that others share it gives back; the call is none of its business any more.
+    /// Somebody else has the caller now, the 32 seconds are over, or it has panicked; always the last one. What the
+    /// application holds that others share it gives back; the call is none of its business any more.
     Over,
 }
 
@@ -85,7 +88,7 @@ impl AppHandle {
 
     /// Tells it something. Without a service nobody is left to be told.
     pub fn tell(&self, message: impl Any + Send) {
-        self.service.inform(self.app, Box::new(message));
+        self.service.inform(self.app, None, Box::new(message));
     }
 }
 

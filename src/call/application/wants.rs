@@ -123,7 +123,8 @@ impl Wants {
         self.wanted.push(Want::Forget(want));
     }
 
-    /// Tells another application something; one that is over hears nothing.
+    /// Tells another application something. One that is over hears nothing, and this one is told so
+    /// ([`AppEvent::Lost`](super::AppEvent::Lost)).
     pub fn tell(&mut self, app: AppId, message: impl Any + Send) {
         self.wanted.push(Want::Tell(app, Box::new(message)));
     }

@@ -71,10 +71,10 @@ impl CallService {
         Ok(AppHandle { app, service: self.clone() })
     }
 
-    /// Word for an application.
-    pub(crate) fn inform(&self, app: AppId, message: Message) {
+    /// Word for an application, of another one or of a program.
+    pub(crate) fn inform(&self, app: AppId, from: Option<AppId>, message: Message) {
         // A service that has stopped has no applications.
-        let _ = self.commands.send(Command::Inform { app, message });
+        let _ = self.commands.send(Command::Inform { app, from, message });
     }
 
     /// Publishes an application's own news, with the call that it is about if there is one:

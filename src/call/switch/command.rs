@@ -262,9 +262,9 @@ pub(crate) enum Command {
     /// An application that belongs to no call begins.
     #[serde(skip)]
     Attend { app: AppId, machine: Box<dyn Application> },
-    /// Word for an application.
+    /// Word for an application, of another one or of a program.
     #[serde(skip)]
-    Inform { app: AppId, message: Message },
+    Inform { app: AppId, from: Option<AppId>, message: Message },
     #[serde(skip)]
     Tell {
         event: Box<Event>,

@@ -31,7 +31,7 @@ impl Switch {
             }
             Want::Timer(timer, at) => self.applications.set_timer(app, Timer::Own(timer), at),
             // As programs tell it, behind what they have told: it may not have begun yet.
-            Want::Tell(other, message) => self.service.inform(other, message),
+            Want::Tell(other, message) => self.service.inform(other, Some(app), message),
             Want::Attend(machine) => self.attend_beside(self.service.new_application(), machine),
         }
     }

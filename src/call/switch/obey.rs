@@ -111,7 +111,7 @@ impl Switch {
             Command::Sleep { until, reply } => self.sleep(t, until, reply),
             Command::Spawn { work } => self.run_beside(work),
             Command::Attend { app, machine } => self.attend_beside(app, machine),
-            Command::Inform { app, message } => self.inform(app, message),
+            Command::Inform { app, from, message } => self.inform(app, from, message),
             Command::Tell { event, then } => {
                 self.tell(t, *event);
                 if let Some(then) = then {

@@ -91,6 +91,10 @@ impl Applications {
         self.running.values().filter(|it| it.is_of_call()).count()
     }
 
+    fn is_running(&self, app: AppId) -> bool {
+        self.running.contains_key(&app)
+    }
+
     /// Something happens to it.
     pub fn tell(&self, app: AppId, event: AppEvent) {
         // The other end is held beside this one.
@@ -115,7 +119,7 @@ impl Applications {
         if let Some(before) = before {
             self.timers.remove(&before);
         }
-        if let Some(entry) = entry.filter(|_| self.running.contains_key(&app)) {
+        if let Some(entry) = entry.filter(|_| self.is_running(app)) {
             self.timers.insert(entry, (app, timer));
         }
     }
@@ -168,10 +172,13 @@ impl Switch {
     }
 
     /// Word for an application.
-    pub(super) fn inform(&mut self, app: AppId, message: Message) {
-        match self.applications.running.contains_key(&app) {
-            true => self.applications.tell(app, AppEvent::Told(message)),
-            false => self.counters.late(),
+    pub(super) fn inform(&mut self, app: AppId, from: Option<AppId>, message: Message) {
+        if self.applications.is_running(app) {
+            return self.applications.tell(app, AppEvent::Told(message));
+        }
+        self.counters.late();
+        if let Some(from) = from.filter(|from| self.applications.is_running(*from)) {
+            self.applications.tell(from, AppEvent::Lost(app));
         }
     }
 
@@ -203,7 +210,7 @@ impl Switch {
     pub(super) fn part_with_handler(&mut self, t: &Turn<'_>, handled: Option<Handled>) {
         match handled {
             Some(Handled::Future(ends)) => self.parting.push_back((t.now + PARTING, ends)),
-            Some(Handled::Machine(app)) if self.applications.running.contains_key(&app) => {
+            Some(Handled::Machine(app)) if self.applications.is_running(app) => {
                 self.applications.tell(app, AppEvent::Gone);
                 self.applications.set_timer(app, Timer::Parting, Some(t.now + PARTING));
             }
@@ -282,11 +289,21 @@ impl Switch {
         }
     }
 
-    /// An application has panicked: it is over, and so is the call that it has.
+    /// An application has panicked: it is over, and so is the call that it has. What it holds that others share it
+    /// gives back, as far as it can.
     fn application_breaks(&mut self, t: &mut Turn<'_>, app: AppId) {
-        let Some(it) = self.applications.remove(app) else { return self.counters.late() };
+        let Some(mut it) = self.applications.remove(app) else { return self.counters.late() };
         let (decides, is_taken) = (it.decides, it.is_taken);
+        let mut wants = Wants::new(app, it.last, self.applications.inbox.clone());
+        let gives_back = || it.machine.step(t.now, AppEvent::Over, &mut wants);
+        let wanted = match catch_unwind(AssertUnwindSafe(gives_back)) {
+            Ok(()) => wants.into_parts().0,
+            Err(_) => Vec::new(),
+        };
         self.drop_application(it);
+        for want in wanted {
+            self.carry_out(t, app, want);
+        }
         match decides {
             Some(request) if is_taken => {
                 self.counters.panics += 1;
@@ -296,6 +313,9 @@ impl Switch {
             None => {
                 self.counters.panics += 1;
                 tracing::error!("an application that belongs to no call panicked: it has ended");
+                for other in self.applications.running.keys() {
+                    self.applications.tell(*other, AppEvent::Lost(app));
+                }
             }
         }
     }

@@ -18,6 +18,8 @@ type Happened = Arc<Mutex<Vec<String>>>;
 #[derive(Clone, Default)]
 struct Room {
     happened: Happened,
+    /// After so many keys the shared one is over.
+    most: usize,
     /// Told of every key.
     shared: Arc<Mutex<Option<AppHandle>>>,
 }
@@ -31,7 +33,7 @@ impl ApplicationHandler for Room {
         assert_ne!(call.called(), "none", "on purpose");
         let mut shared = self.shared.lock().unwrap();
         if shared.is_none() {
-            let counts = Counts { happened: self.happened.clone(), keys: 0 };
+            let counts = Counts { happened: self.happened.clone(), keys: 0, most: self.most };
             *shared = service.attend(Box::new(counts)).ok();
         }
         Some(Box::new(Attends { room: self.clone(), call: call.clone(), waits: None, plays: None }))
@@ -88,6 +90,7 @@ impl Application for Attends {
             AppEvent::Timer(1) => "timer 1",
             AppEvent::Timer(_) => "timer",
             AppEvent::Told(_) => "told",
+            AppEvent::Lost(_) => "lost",
             AppEvent::Gone => "gone",
             AppEvent::Over => "over",
         };
@@ -99,14 +102,17 @@ impl Application for Attends {
 struct Counts {
     happened: Happened,
     keys: usize,
+    /// After so many it is over.
+    most: usize,
 }
 
 impl Application for Counts {
     fn step(&mut self, _: Instant, event: AppEvent, wants: &mut Wants) {
         let AppEvent::Told(_) = event else { return };
         self.keys += 1;
+        assert!(self.keys < 3, "on purpose");
         self.happened.lock().unwrap().push(format!("{} keys", self.keys));
-        if self.keys == 2 {
+        if self.keys == self.most {
             wants.end(HandlerAction::Complete);
         }
     }
@@ -120,7 +126,11 @@ struct House {
 }
 
 fn called() -> House {
-    let room = Room::default();
+    called_with(2)
+}
+
+fn called_with(most: usize) -> House {
+    let room = Room { most, ..Room::default() };
     let mut harness = Harness::new(Instant::now(), vec![Arc::new(room.clone())]);
     let ann = harness.party(ANN);
     let call = harness.call(ann, "room", Some(SESSION));
@@ -153,7 +163,7 @@ fn a_machine_hears_of_answers_moments_and_others_and_has_32_s_when_its_caller_ha
     house.presses("11");
     assert_eq!(house.happened(), ["1 keys", "2 keys"]);
     house.presses("12");
-    assert_eq!(house.happened(), [""; 0], "who is over hears nothing");
+    assert_eq!(house.happened(), ["lost"], "who is over hears nothing");
     house.runs(6);
     assert_eq!(house.happened(), [""; 0], "the timer was set anew");
     house.runs(10);
@@ -176,7 +186,20 @@ fn a_machine_that_panics_ends_only_its_call() {
     assert!(house.harness.is_up(house.ann, house.call));
     house.presses("9");
     assert!(!house.harness.is_up(house.ann, house.call));
+    assert_eq!(house.happened().last().map(String::as_str), Some("over"), "it gives back what it has");
     assert_eq!(house.harness.counters().panics, 2);
+    house.harness.assert_nothing_left();
+}
+
+#[test]
+fn a_machine_that_belongs_to_no_call_and_panics_is_over_and_all_others_are_told() {
+    let mut house = called_with(9);
+    house.runs(6);
+    assert_eq!(house.happened(), ["begin", "played"]);
+    house.presses("111");
+    assert_eq!(house.happened(), ["1 keys", "2 keys", "lost"]);
+    assert!(house.harness.is_up(house.ann, house.call));
+    house.harness.hang_up(house.ann, house.call);
     house.harness.assert_nothing_left();
 }
 
