@@ -1,0 +1,288 @@
+//! Holds how large a set of methods of `Switch` may be that all reach each other: what follows from a step of a call
+//! is to be a value that the turn carries out, and not one more method that the others call in a circle.
+//!
+//! It reads the sources as text, without a compiler: a method calls another one by `self.name(…)`, by the name
+//! alone on another receiver where nothing else in the folder has a method of that name, by `Switch::name`, and
+//! through functions and closures that stand in the folder.
+
+mod rust_text;
+
+use std::collections::HashMap;
+use std::fs;
+use std::path::{Path, PathBuf};
+
+use rust_text::tokens;
+
+/// The most methods that may all reach each other.
+const MOST: usize = 84;
+
+/// The largest sets that are printed.
+const PRINTED: usize = 8;
+
+/// A function of the folder, and what it calls.
+struct Function {
+    /// The type whose method it is; none: it is no method.
+    of: Option<String>,
+    name: String,
+    /// A parameter is a switch, or it is a method of it.
+    has_switch: bool,
+    body: Vec<String>,
+}
+
+impl Function {
+    fn shown(&self) -> String {
+        match self.of.as_deref() {
+            Some("Switch") => self.name.clone(),
+            None => format!("::{}", self.name),
+            Some(of) => format!("{of}::{}", self.name),
+        }
+    }
+}
+
+#[test]
+fn methods_of_the_switch_do_not_call_each_other_in_large_circles() {
+    let functions = functions_of(&Path::new(env!("CARGO_MANIFEST_DIR")).join("src/call/switch"));
+    assert!(functions.len() > 300, "the sources of the switch were not found");
+    let calls = calls_among(&functions);
+    let mut sets = connected_sets(&calls);
+    sets.retain(|set| set.len() > 1);
+    sets.sort_by_key(|set| std::cmp::Reverse(set.len()));
+    for set in sets.iter().take(PRINTED) {
+        let mut names: Vec<String> = set.iter().map(|it| functions[*it].shown()).collect();
+        names.sort();
+        println!("{}: {}", set.len(), names.join(" "));
+    }
+    if std::env::var_os("B2B_PRINT_CALLS").is_some() {
+        for (from, targets) in calls.iter().enumerate() {
+            for to in targets {
+                println!("call {} -> {}", functions[from].shown(), functions[*to].shown());
+            }
+        }
+    }
+    let largest = sets.first().map_or(0, Vec::len);
+    assert!(largest <= MOST, "{largest} methods reach each other, and no more than {MOST} may: see above");
+}
+
+#[test]
+fn circles_are_found_through_functions_and_closures() {
+    let text = "
+        impl Switch {
+            fn a(&mut self) { self.fact(|it| it.b()); }
+            fn b(&mut self) { free(self) }
+            fn c(&mut self, next: fn(&mut Self)) { self.c(Switch::a); }
+            fn d(&self) { self.leg.c(); other.a::<u8>(); }
+        }
+        fn free(switch: &mut Switch) { switch.c() }
+        impl Other { fn e(&self) { self.e(); } }
+        #[cfg(test)]
+        mod tests { fn f(switch: &mut Switch) { switch.d(); } }
+    ";
+    let mut functions = Vec::new();
+    functions_in(&tokens(without_tests(text)), &mut functions);
+    assert_eq!(functions.len(), 6);
+    let mut sets = connected_sets(&calls_among(&functions));
+    sets.retain(|set| set.len() > 1);
+    let mut names: Vec<String> = sets.concat().into_iter().map(|it| functions[it].shown()).collect();
+    names.sort();
+    assert_eq!((sets.len(), names.join(" ")), (1, "::free a b c".to_owned()));
+}
+
+// ---- the functions
+
+fn functions_of(folder: &Path) -> Vec<Function> {
+    let (mut files, mut functions) = (Vec::new(), Vec::new());
+    rust_files(folder, &mut files);
+    files.sort();
+    for path in files {
+        let text = fs::read_to_string(&path).expect("readable source");
+        functions_in(&tokens(without_tests(&text)), &mut functions);
+    }
+    functions
+}
+
+/// Files of a folder that are no tests.
+fn rust_files(folder: &Path, files: &mut Vec<PathBuf>) {
+    for entry in fs::read_dir(folder).expect("readable folder") {
+        let path = entry.expect("readable folder").path();
+        let test = path.file_stem().is_some_and(|stem| stem == "tests");
+        if path.is_dir() && !test {
+            rust_files(&path, files);
+        } else if path.extension().is_some_and(|extension| extension == "rs") && !test {
+            files.push(path);
+        }
+    }
+}
+
+/// A source up to its inline test module, which stands at the end.
+fn without_tests(text: &str) -> &str {
+    let inline = text.match_indices("#[cfg(test)]").find(|(at, mark)| {
+        let next = text[at + mark.len()..].trim_start();
+        next.starts_with("mod ") && next.lines().next().is_some_and(|line| line.contains('{'))
+    });
+    inline.map_or(text, |(at, _)| &text[..at])
+}
+
+/// The functions of a source, each with its parameters and body; one inside of another one is part of it.
+fn functions_in(tokens: &[String], found: &mut Vec<Function>) {
+    let (mut at, mut of) = (0, None);
+    // Where the `impl` that is open has its end.
+    let mut end = 0;
+    while at < tokens.len() {
+        if at >= end {
+            of = None;
+        }
+        match tokens[at].as_str() {
+            "impl" => {
+                let open = position(tokens, at, "{");
+                of = implemented(&tokens[at + 1..open]);
+                end = behind(tokens, open);
+                at = open + 1;
+            }
+            "fn" if tokens.get(at + 1).is_some_and(|it| is_name(it)) => {
+                let stop = (at..tokens.len()).find(|it| matches!(tokens[*it].as_str(), "{" | ";"));
+                let open = stop.unwrap_or(tokens.len());
+                let close =
+                    if tokens.get(open).is_some_and(|it| it == "{") { behind(tokens, open) } else { open };
+                let has_switch =
+                    of.as_deref() == Some("Switch") || tokens[at..open].iter().any(|it| it == "Switch");
+                let body = tokens[open..close].to_vec();
+                found.push(Function { of: of.clone(), name: tokens[at + 1].clone(), has_switch, body });
+                at = close.max(at + 1);
+            }
+            _ => at += 1,
+        }
+    }
+}
+
+/// The type of an `impl`, of which these are the words up to its brace.
+fn implemented(words: &[String]) -> Option<String> {
+    let mut depth = 0_usize;
+    let mut outer = Vec::new();
+    for word in words {
+        match word.as_str() {
+            "<" => depth += 1,
+            ">" => depth = depth.saturating_sub(1),
+            word if depth == 0 => outer.push(word),
+            _ => {}
+        }
+    }
+    let from = outer.iter().position(|it| *it == "for").map_or(0, |at| at + 1);
+    let until = outer.iter().position(|it| *it == "where").unwrap_or(outer.len());
+    outer[from..until].iter().rfind(|it| is_name(it)).map(ToString::to_string)
+}
+
+fn is_name(token: &str) -> bool {
+    token.starts_with(|c: char| c.is_alphabetic() || c == '_')
+}
+
+fn position(tokens: &[String], from: usize, sign: &str) -> usize {
+    (from..tokens.len()).find(|it| tokens[*it] == sign).unwrap_or(tokens.len())
+}
+
+/// The place behind the brace that closes this one.
+fn behind(tokens: &[String], open: usize) -> usize {
+    let mut depth = 0_usize;
+    for (at, token) in tokens.iter().enumerate().skip(open) {
+        match token.as_str() {
+            "{" => depth += 1,
+            "}" if depth == 1 => return at + 1,
+            "}" => depth -= 1,
+            _ => {}
+        }
+    }
+    tokens.len()
+}
+
+// ---- who calls whom
+
+fn calls_among(functions: &[Function]) -> Vec<Vec<usize>> {
+    let mut by_name: HashMap<&str, Vec<usize>> = HashMap::new();
+    for (at, function) in functions.iter().enumerate() {
+        by_name.entry(&function.name).or_default().push(at);
+    }
+    let calls = |function: &Function| {
+        let mut called: Vec<usize> = (0..function.body.len())
+            .filter_map(|at| {
+                let named = by_name.get(function.body[at].as_str())?;
+                called_at(functions, function, at, named)
+            })
+            .flatten()
+            .collect();
+        called.sort_unstable();
+        called.dedup();
+        called
+    };
+    functions.iter().map(calls).collect()
+}
+
+/// Which of the functions of a name is called, or named as one, at this place of a body.
+fn called_at(functions: &[Function], caller: &Function, at: usize, named: &[usize]) -> Option<Vec<usize>> {
+    let before = |back: usize| at.checked_sub(back).map(|it| caller.body[it].as_str()).unwrap_or_default();
+    let after = |on: usize| caller.body.get(at + on).map(String::as_str).unwrap_or_default();
+    let of = |of: Option<&str>| -> Vec<usize> {
+        named.iter().copied().filter(|it| functions[*it].of.as_deref() == of).collect()
+    };
+    let is_call = after(1) == "(" || after(1) == "::" && after(2) == "<";
+    match before(1) {
+        "." if is_call && before(2) == "self" && before(3) != "." => Some(of(caller.of.as_deref())),
+        // Whatever else it is called on may be a switch where nothing else has a method of that name.
+        "." if is_call && is_name(before(2)) && before(3) != "." => {
+            let only = named.iter().all(|it| functions[*it].has_switch && functions[*it].of.is_some());
+            Some(named.iter().copied().filter(|_| only).collect())
+        }
+        "::" if before(2) == "Self" => Some(of(caller.of.as_deref())),
+        "::" => Some(of(Some(before(2)))),
+        "." => None,
+        _ => Some(of(None)),
+    }
+}
+
+// ---- strongly connected sets (Tarjan)
+
+struct Search<'a> {
+    calls: &'a [Vec<usize>],
+    /// When a node was met, and the earliest one that is reached from it.
+    met: Vec<Option<(usize, usize)>>,
+    open: Vec<usize>,
+    is_open: Vec<bool>,
+    next: usize,
+    sets: Vec<Vec<usize>>,
+}
+
+fn connected_sets(calls: &[Vec<usize>]) -> Vec<Vec<usize>> {
+    let (met, is_open) = (vec![None; calls.len()], vec![false; calls.len()]);
+    let mut search = Search { calls, met, open: Vec::new(), is_open, next: 0, sets: Vec::new() };
+    for node in 0..calls.len() {
+        if search.met[node].is_none() {
+            search.visit(node);
+        }
+    }
+    search.sets
+}
+
+impl Search<'_> {
+    /// Gives the earliest node that is reached from this one.
+    fn visit(&mut self, node: usize) -> usize {
+        let own = self.next;
+        self.next += 1;
+        self.met[node] = Some((own, own));
+        self.open.push(node);
+        self.is_open[node] = true;
+        let mut earliest = own;
+        for &to in &self.calls[node] {
+            earliest = earliest.min(match self.met[to] {
+                None => self.visit(to),
+                Some((at, _)) if self.is_open[to] => at,
+                Some(_) => continue,
+            });
+        }
+        self.met[node] = Some((own, earliest));
+        if earliest == own {
+            let from = self.open.iter().position(|it| *it == node).unwrap_or_default();
+            let set = self.open.split_off(from);
+            set.iter().for_each(|it| self.is_open[*it] = false);
+            self.sets.push(set);
+        }
+        earliest
+    }
+}
