@@ -307,7 +307,9 @@ mod tests {
             assert!(!messages.push(&seen(start, n, direction, data)));
             assert!(messages.heap_bytes() <= HEAD + TAIL + 4 * STEP, "{}", messages.heap_bytes());
         }
-        let kept: Vec<u64> = messages.records().map(|record| record.at_us / 1_000).collect();
+        let head = messages.head.all();
+        let kept = records(&head).chain(records(&messages.tail));
+        let kept: Vec<u64> = kept.map(|record| record.at_us / 1_000).collect();
         assert_eq!((kept.first(), kept.last()), (Some(&0), Some(&999)));
         assert_eq!(kept.len() as u64 + messages.left_out(), 1_000);
         assert!(messages.to_pcap(None).len() > 24 + kept.len() * 600);

@@ -6,6 +6,7 @@ use std::sync::Arc;
 
 use serde::{Deserialize, Serialize};
 
+use super::follow::Follow;
 use super::{Switch, Turn};
 use crate::LegId;
 use crate::handler::Party;
@@ -46,7 +47,7 @@ impl Switch {
         // Nobody cancels a BYE: it comes to nothing by itself.
         if !sent && !up && it.branch.is_some() {
             self.branch_refused(t, leg, response);
-            self.hang_up(t, leg);
+            self.follows.push(Follow::HangUp { leg });
         }
     }
 

@@ -5,6 +5,7 @@ use std::sync::Arc;
 
 use super::admission::Outgoing;
 use super::dial::{BranchNo, Dial, DialFailure, DialLimits, DialOutput, DialTarget, Stage, WhyCancelled};
+use super::follow::Follow;
 use super::invite::shown_by;
 use super::redirect::of_reason;
 use super::referral::party_at;
@@ -99,7 +100,7 @@ impl Switch {
                         known: "it is not of a kind that is known here".to_owned(),
                     })
                 });
-                let lookup = self.run(t, future, Found::Contacts, OnFound::Dial { call });
+                let lookup = self.run(future, Found::Contacts, OnFound::Dial { call });
                 let dialling = self.calls.get_mut(call).and_then(|it| it.dialling.as_mut());
                 if let Some(dialling) = dialling.filter(|_| lookup.is_some()) {
                     dialling.lookup = lookup;
@@ -117,7 +118,7 @@ impl Switch {
     ) {
         match found {
             Ok(found) => self.dial_contacts(t, call, found.contacts),
-            Err(error) => self.dial_over(t, call, Err(DialError::Lookup(error))),
+            Err(error) => self.dial_over(t, call, DialError::Lookup(error)),
         }
     }
 
@@ -154,49 +155,55 @@ impl Switch {
             failover: stage.failover,
         });
         dialling.dial = Some(Dial::new(t.now, stages.collect(), limits));
-        self.perform_dial(t, call);
+        self.follows.push(Follow::Dial { call });
     }
 
-    /// Acts on the dial machine, and carries out what it wants.
-    pub(super) fn with_dial(
-        &mut self,
-        t: &mut Turn<'_>,
-        call: CallId,
-        act: impl FnOnce(&mut Dial<ResolvedContact>),
-    ) {
+    /// Acts on the dial machine; what it wants then follows.
+    pub(super) fn with_dial(&mut self, call: CallId, act: impl FnOnce(&mut Dial<ResolvedContact>)) {
         let dialling = self.calls.get_mut(call).and_then(|it| it.dialling.as_mut());
         let Some(dialling) = dialling else { return self.counters.late() };
         match &mut dialling.dial {
             Some(dial) => {
                 act(dial);
                 self.counters.late += dial.take_late();
-                self.perform_dial(t, call);
+                self.follows.push(Follow::Dial { call });
             }
             // Still looking up: only the caller's end can come.
-            None => self.dial_over(t, call, Err(DialError::CallerGone)),
+            None => self.follows.push(Follow::DialOver { call, error: DialError::CallerGone }),
         }
     }
 
-    fn perform_dial(&mut self, t: &mut Turn<'_>, call: CallId) {
-        loop {
-            let dialling = self.calls.get_mut(call).and_then(|it| it.dialling.as_mut());
-            let Some(output) = dialling.and_then(|it| it.dial.as_mut()?.poll()) else { break };
-            match output {
-                DialOutput::Start(branch, contact) => self.start_branch(t, call, branch, contact),
-                DialOutput::Cancel(branch, why) => match self.branch(call, branch) {
-                    Some(leg) => self.give_up_branch(t, leg, why),
-                    None => self.counters.impossible("perform_dial"),
-                },
-                DialOutput::Progress { branch, status, early_media } => {
-                    self.progress(t, call, branch, status, early_media);
-                }
-                DialOutput::Won(branch) => self.won(t, call, branch),
-                DialOutput::Failed(failure) => {
-                    self.dial_over(t, call, Err(DialError::Failed(failure)));
-                }
+    /// Carries out the next thing that a dial machine wants, and then what else it wants.
+    pub(super) fn perform_dial(&mut self, t: &mut Turn<'_>, call: CallId) {
+        let dialling = self.calls.get_mut(call).and_then(|it| it.dialling.as_mut());
+        let Some(output) = dialling.and_then(|it| it.dial.as_mut()?.poll()) else {
+            return self.arm(t.now, call);
+        };
+        match output {
+            DialOutput::Start(branch, contact) => self.start_branch(t, call, branch, contact),
+            DialOutput::Cancel(branch, why) => match self.branch(call, branch) {
+                Some(leg) => self.give_up_branch(t, leg, why),
+                None => self.counters.impossible("perform_dial"),
+            },
+            DialOutput::Progress { branch, status, early_media } => {
+                self.progress(t, call, branch, status, early_media);
             }
+            DialOutput::Won(branch) => self.won(t, call, branch),
+            DialOutput::Failed(failure) => self.dial_over(t, call, DialError::Failed(failure)),
         }
-        self.arm(t.now, call);
+        self.follows.push(Follow::Dial { call });
+    }
+
+    /// A branch came to nothing: the dial machine is told, and then the world.
+    pub(super) fn branch_failed(
+        &mut self,
+        (call, leg): (CallId, LegId),
+        failure: DialFailure,
+        act: impl FnOnce(&mut Dial<ResolvedContact>, DialFailure),
+    ) {
+        let said = failure.clone();
+        self.with_dial(call, |dial| act(dial, failure));
+        self.follows.push(Follow::Refused { call, leg, failure: said });
     }
 
     pub(super) fn call_timeout(&mut self, t: &mut Turn<'_>, call: CallId) {
@@ -207,20 +214,20 @@ impl Switch {
         let dial = it.dialling.as_ref().and_then(|it| it.dial.as_ref()?.next_timeout());
         let path = it.bridge.as_ref().and_then(|bridge| bridge.direct.as_ref()?.look);
         if path.is_some_and(|at| at <= now) {
-            self.lead(t, call);
+            self.follows.push(Follow::Lead { call });
         }
         if let Some((leg, _)) = leaves {
-            self.hang_up(t, leg);
+            self.follows.push(Follow::HangUp { leg });
         }
         if dial.is_some_and(|at| at <= now) {
             let silent = self.silent_branches(t, call);
-            self.with_dial(t, call, |dial| {
+            self.with_dial(call, |dial| {
                 silent.into_iter().filter(|(_, silent)| !silent).for_each(|(it, _)| dial.not_silent(it));
                 dial.timeout(now);
             });
         }
         if too_long {
-            self.call_too_long(t, call);
+            self.follows.push(Follow::TooLong { call });
         }
     }
 
@@ -278,7 +285,7 @@ impl Switch {
                 if wait.is_zero() {
                     return self.offer_to_branch(t, caller, leg);
                 }
-                self.with_dial(t, call, |dial| dial.waits(branch, wait));
+                self.with_dial(call, |dial| dial.waits(branch, wait));
                 self.sleep_for(t, wait, Sleeper::Branch { caller, leg });
             }
             Err((status, reason)) => self.branch_over(t, leg, DialFailure::new(status, &reason)),
@@ -394,7 +401,7 @@ impl Switch {
             self.attempted(t, leg, Some(true));
         }
         if !ignored {
-            self.with_dial(t, call, |dial| dial.provisional(branch, status, session));
+            self.with_dial(call, |dial| dial.provisional(branch, status, session));
         }
     }
 
@@ -408,11 +415,9 @@ impl Switch {
             let (status, reason) = (failure.status, failure.reason.clone());
             self.forget_leg(t, leg, TerminationCause::Failed { status, reason }, None);
         }
-        let now = t.now;
         if let Some(branch) = branch {
-            let said = failure.clone();
-            self.with_dial(t, call, |dial| dial.silent(now, branch, failure));
-            self.tell_refused(t, call, leg, said);
+            let now = t.now;
+            self.branch_failed((call, leg), failure, |dial, it| dial.silent(now, branch, it));
         }
     }
 

@@ -12,6 +12,7 @@ use std::time::{Duration, Instant};
 use bytes::Bytes;
 
 use super::exchanges::ExchangeNo;
+use super::follow::Follow;
 use super::table::{Asked, Exchange};
 use super::waiting::{OnApplied, OnDescription, OnMedia};
 use super::{Switch, Turn};
@@ -192,7 +193,7 @@ impl Switch {
         let path = self.calls.get_mut(call).and_then(|it| it.bridge.as_mut()?.direct.as_mut());
         if let Some(path) = path {
             path.settled = t.now + SETTLE;
-            self.lead(t, call);
+            self.follows.push(Follow::Lead { call });
         }
     }
 

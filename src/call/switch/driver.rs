@@ -295,6 +295,7 @@ impl Driver {
     /// down, each by itself, so that the one that is broken costs no other its end.
     async fn break_up(&mut self) {
         tracing::error!("the calls' thread panicked: every call ends");
+        self.switch.forget_follows();
         let legs = self.switch.legs();
         for leg in &legs {
             self.attempt(|switch, t| switch.hang_up(t, *leg));
@@ -344,6 +345,7 @@ impl Driver {
         let controller = self.switch.controller.clone();
         let asked = Together::begin(&*controller);
         act(&mut self.switch, &mut turn);
+        self.switch.carry_out(&mut turn);
         self.switch.step_applications(&mut turn);
         drop(asked);
         while let Some(ban) = self.switch.poll_ban() {

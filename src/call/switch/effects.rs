@@ -13,7 +13,7 @@ use crate::controller::{Answer, MediaFuture, NameMut, StreamSpec, Verb};
 use crate::service::{CallError, LegMedia};
 
 impl Switch {
-    pub(super) fn carry_out(&mut self, t: &mut Turn<'_>, app: AppId, want: Want) {
+    pub(super) fn carry_out_want(&mut self, t: &mut Turn<'_>, app: AppId, want: Want) {
         match want {
             Want::Command(command) => self.obey(t, *command),
             Want::OfLeg { want, leg, verb } => self.ask_of_leg(t, (app, want), leg, *verb),

@@ -6,6 +6,7 @@ use bytes::Bytes;
 
 use super::command::Command;
 use super::dialling::refuse;
+use super::follow::Follow;
 use super::say::{q850_in, reason_field, reason_value};
 use super::table::{Asked, Dialling, Purpose};
 use super::{Switch, TakesCalls, Turn};
@@ -31,7 +32,8 @@ impl Switch {
             return self.counters.ignored();
         }
         let Some(usage) = it.usage else {
-            return self.forget_leg(t, leg, TerminationCause::Cancelled, None);
+            let cause = TerminationCause::Cancelled;
+            return self.follows.push(Follow::LegOver { leg, cause, reason: None });
         };
         if it.is_waiting() {
             return self.reject(t, leg, status, reason);
@@ -86,9 +88,8 @@ impl Switch {
     }
 
     /// A dialling is over without an answer.
-    pub(super) fn dial_over(&mut self, t: &mut Turn<'_>, call: CallId, result: Result<(), DialError>) {
+    pub(super) fn dial_over(&mut self, t: &mut Turn<'_>, call: CallId, error: DialError) {
         let Some(dialling) = self.end_dialling(call) else { return self.counters.late() };
-        let Err(error) = result else { return self.counters.impossible("dial_over") };
         match dialling.purpose {
             Purpose::Transfer { leaves, stays, referrer } => {
                 self.transfer_failed(t, call, (leaves, stays), referrer, &failure(&error));
@@ -169,10 +170,10 @@ impl Switch {
         let caller = call.dialling.as_ref().and_then(|dialling| dialling.purpose.caller());
         if caller == Some(leg) {
             self.pass_reason(id, reason.as_ref());
-            self.with_dial(t, id, super::dial::Dial::cancel);
+            self.with_dial(id, super::dial::Dial::cancel);
         }
-        self.leave_bridge(t, id, leg, &cause, reason);
-        self.drop_if_empty(t, id);
+        self.follows.push(Follow::BridgeLeft { call: id, leg, cause, reason });
+        self.follows.push(Follow::CallEmpty { call: id });
     }
 
     /// A leg is out of its bridge; the other one goes too, or back to its handler.
@@ -317,6 +318,7 @@ impl Switch {
         for leg in self.calls.leg_ids() {
             self.journal_command(t, &Command::Hangup { leg, reply: Default::default() });
             self.hang_up(t, leg);
+            self.carry_out(t);
         }
     }
 
@@ -324,6 +326,7 @@ impl Switch {
     pub fn give_up_all(&mut self, t: &mut Turn<'_>) {
         for leg in self.calls.leg_ids() {
             self.give_up(t, leg);
+            self.carry_out(t);
         }
     }
 

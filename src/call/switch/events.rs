@@ -3,6 +3,7 @@
 use std::net::SocketAddr;
 
 use super::dial::DialFailure;
+use super::follow::Follow;
 use super::refresh::recovered;
 use super::say::reason_of;
 use super::table::Asked;
@@ -46,6 +47,7 @@ impl Switch {
                 None => self.stray(t, usage, event),
             },
         }
+        self.carry_out(t);
     }
 
     /// Of a call that was refused, or of a leg that is forgotten.
@@ -140,7 +142,7 @@ impl Switch {
         }
         self.advance_leg(t, leg, LegEvent::Answer, None);
         match branch {
-            Some(branch) if !ending => self.with_dial(t, call, |dial| dial.answered(branch)),
+            Some(branch) if !ending => self.with_dial(call, |dial| dial.answered(branch)),
             // It crossed our CANCEL.
             _ => {
                 if let Some(usage) = self.calls.leg(leg).and_then(|it| it.usage) {
@@ -164,9 +166,7 @@ impl Switch {
                     _ => DialFailure::new(500, "The Far End Broke the Protocol"),
                 };
                 let now = t.now;
-                let said = failure.clone();
-                self.with_dial(t, call, |dial| dial.silent(now, branch, failure));
-                self.tell_refused(t, call, leg, said);
+                self.branch_failed((call, leg), failure, |dial, it| dial.silent(now, branch, it));
             }
         }
         let reason = match &cause {
@@ -174,7 +174,7 @@ impl Switch {
             _ if self.has_expired(leg, &cause) => Some(recovered()),
             _ => None,
         };
-        self.forget_leg(t, leg, termination(cause), reason);
+        self.follows.push(Follow::LegOver { leg, cause: termination(cause), reason });
     }
 
     /// Takes what happened to media.
@@ -240,6 +240,7 @@ impl Switch {
                 self.settle_history(t);
             }
         }
+        self.carry_out(t);
     }
 
     fn tell_media(&mut self, t: &Turn<'_>, endpoint: EndpointId, news: impl FnOnce(CallId, LegId) -> News) {

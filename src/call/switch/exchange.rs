@@ -5,6 +5,7 @@ use bytes::Bytes;
 
 use super::exchanges::ExchangeNo;
 use super::owed::Owed;
+use super::follow::Follow;
 use super::table::{Asked, Exchange};
 use super::waiting::{OnApplied, OnDescription, OnMedia};
 use super::{Switch, Turn};
@@ -80,9 +81,10 @@ impl Switch {
             let call = it.call;
             self.led_here(t, call, &[leg]);
         }
-        self.answer_exchange(t, leg, asked, answer.map_err(|error| refusal(&error)));
+        let answer = answer.map_err(|error| refusal(&error));
+        self.follows.push(Follow::Answered { leg, asked, answer });
         if let Some(call) = self.calls.leg(leg).map(|it| it.call) {
-            self.pay(t, call);
+            self.follows.push(Follow::Pay { call });
         }
     }
 
@@ -256,8 +258,9 @@ impl Switch {
         }
         let told = [to, from];
         self.led_here(t, call, if session.is_ok() { &told } else { &told[..1] });
-        self.answer_exchange(t, from, asked, session.map_err(|error| refusal(&error)));
-        self.pay(t, call);
+        let answer = session.map_err(|error| refusal(&error));
+        self.follows.push(Follow::Answered { leg: from, asked, answer });
+        self.follows.push(Follow::Pay { call });
     }
 
     /// Our re-INVITE or UPDATE came to nothing.

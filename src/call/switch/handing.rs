@@ -47,12 +47,12 @@ impl Switch {
         let Some((index, handler)) = index.and_then(|it| Some((it, self.next_of(it)?))) else {
             return self.hang_up_with(t, asked.call.leg, 404, "");
         };
-        self.ask(t, Asked { next: index + 1, ..asked }, &handler);
+        self.ask(Asked { next: index + 1, ..asked }, &handler);
     }
 
-    fn ask(&mut self, t: &mut Turn<'_>, asked: Asked, handler: &Arc<dyn ApplicationHandler>) {
+    fn ask(&mut self, asked: Asked, handler: &Arc<dyn ApplicationHandler>) {
         let (call, leg) = (asked.call.call, asked.call.leg);
-        self.listen(t, call, handler);
+        self.listen(call, handler);
         let answered = self.calls.leg(leg).is_some_and(Leg::is_up);
         let incoming = IncomingCall { answered, ..asked.call.clone() };
         let decides = OnFound::Decide(Box::new(asked));
@@ -62,9 +62,9 @@ impl Switch {
                 // What it does before there is a future is its own, too.
                 let (handler, service) = (handler.clone(), self.service.clone());
                 let future = Box::pin(async move { handler.handle_incoming_call(incoming, service).await });
-                self.run_until(t, future, decides).map(Handled::Future)
+                self.run_until(future, decides).map(Handled::Future)
             }
-            Err(Panicked) => return self.answered_at_once(t, decides, Err(Panicked)),
+            Err(Panicked) => return self.answered_at_once(decides, Err(Panicked)),
         };
         if let (Some(handled), Some(it)) = (handled, self.calls.leg_mut(leg)) {
             let before = it.handled.replace(handled);
@@ -124,7 +124,7 @@ impl Switch {
             // Whoever held it has given it away.
             it.adopted = false;
         }
-        self.ask(t, asked, &handler);
+        self.ask(asked, &handler);
     }
 
     /// The application that has a call by name has decided.

@@ -186,7 +186,7 @@ impl Switch {
             }
             Fate::Ignore => t.sip.ignore_request(transaction),
             Fate::Later(future) => {
-                self.run(t, future, Found::Reply, OnFound::Outside { transaction });
+                self.run(future, Found::Reply, OnFound::Outside { transaction });
             }
         }
     }

@@ -152,8 +152,11 @@ impl Switch {
         self.history.pages(*call)
     }
 
-    /// The turn is about this call from here on.
+    /// The turn is about this call from here on: what was about another one is carried out.
     pub(super) fn about(&mut self, call: Option<CallId>) {
+        if !self.follows.is_empty() {
+            self.counters.impossible("about");
+        }
         if let Journaling::Writes(about, _) = &mut self.journaling {
             *about = call;
         }

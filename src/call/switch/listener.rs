@@ -29,7 +29,7 @@ pub(super) struct Listener {
 
 impl Switch {
     /// From now on this handler hears of the call, and no other one.
-    pub(super) fn listen(&mut self, t: &mut Turn<'_>, call: CallId, handler: &Arc<dyn ApplicationHandler>) {
+    pub(super) fn listen(&mut self, call: CallId, handler: &Arc<dyn ApplicationHandler>) {
         if let Some(it) = self.calls.get_mut(call) {
             it.listener = None;
         }
@@ -54,7 +54,7 @@ impl Switch {
         if let Some(it) = self.calls.get_mut(call) {
             it.listener = Some(Box::new(Listener { events, ends }));
         }
-        self.run(t, listening, |()| Found::Over, OnFound::Listened { call });
+        self.run(listening, |()| Found::Over, OnFound::Listened { call });
     }
 
     /// A handler panicked at an event: its call ends, as with any other panic of it.

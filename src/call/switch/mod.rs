@@ -34,6 +34,7 @@
 //! - `records`: call detail records; `history`: what is kept of a call for readers;
 //!   `capturing`: its media, too
 //! - `admission`: who decides on requests before they become calls
+//! - `follow`: what follows from a step in the same turn
 //! - `tasks`: what has to wait; `waiting`: what is done then, as values; `resuming`: doing it
 //! - `watchers`: who waits for the end of a call, a leg or a bridge; `sleepers`: who waits for a moment
 //! - `stepping`: applications that are machines; `effects`: what they want
@@ -57,6 +58,7 @@ mod ending;
 mod events;
 mod exchange;
 mod exchanges;
+mod follow;
 mod handing;
 mod history;
 mod holding;
@@ -219,6 +221,7 @@ pub struct Switch {
     timers: TimerQueue<CallId>,
     work: tasks::Work,
     applications: stepping::Applications,
+    follows: follow::Follows,
     sleepers: Sleepers,
     history: CallHistory,
     watchers: watchers::Watchers,
@@ -255,6 +258,7 @@ impl Switch {
             timers: TimerQueue::default(),
             work: tasks::Work::default(),
             applications: stepping::Applications::default(),
+            follows: follow::Follows::default(),
             sleepers: Sleepers::default(),
             history: CallHistory::default(),
             watchers: watchers::Watchers::default(),
@@ -302,6 +306,7 @@ impl Switch {
                 self.about_timer(t.now, Some(id));
             }
             self.call_timeout(t, id);
+            self.carry_out(t);
             self.arm(t.now, id);
         }
         if self.history.next_timeout().is_some_and(|at| at <= t.now) {

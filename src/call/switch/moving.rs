@@ -35,10 +35,10 @@ impl Switch {
         let (leaves, stays, referrer) = (*leaves, *stays, *referrer);
         let up = self.calls.leg(stays).is_some_and(|it| it.is_up());
         if !up || self.handler_named(name).is_none() {
-            return self.dial_over(t, call, Err(DialError::Failed(DialFailure::new(404, ""))));
+            return self.dial_over(t, call, DialError::Failed(DialFailure::new(404, "")));
         }
         let Some(moved) = self.moved(stays, &referral.target, t) else {
-            return self.dial_over(t, call, Err(DialError::Failed(DialFailure::new(484, ""))));
+            return self.dial_over(t, call, DialError::Failed(DialFailure::new(484, "")));
         };
         drop(self.end_dialling(call));
         // The application may want to give it back.

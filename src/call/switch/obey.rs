@@ -2,6 +2,7 @@
 
 use super::command::Command;
 use super::dial::Dial;
+use super::follow::Follow;
 use super::table::{Call, Purpose};
 use super::waiting::{Found, OnFound};
 use super::{Switch, Turn};
@@ -88,10 +89,10 @@ impl Switch {
                 let dialling = self.calls.get(call).and_then(|it| it.dialling.as_ref());
                 if dialling.is_some_and(|it| it.purpose.caller().is_none()) {
                     // Else its next contact would be tried.
-                    self.with_dial(t, call, Dial::cancel);
+                    self.with_dial(call, Dial::cancel);
                 }
                 for leg in legs.iter().flatten() {
-                    self.hang_up(t, *leg);
+                    self.follows.push(Follow::HangUp { leg: *leg });
                 }
                 let _ = reply.send(legs.map(|_| ()).ok_or(CallError::Gone));
             }
@@ -119,7 +120,7 @@ impl Switch {
                 }
             }
             Command::Locate { of, reply } => drop(reply.send(self.locate(of))),
-            Command::StopDialling { leg, reply } => drop(reply.send(self.stop_dialling(t, leg))),
+            Command::StopDialling { leg, reply } => drop(reply.send(self.stop_dialling(leg))),
             Command::Joined { leg, reply } => drop(reply.send(self.bridged(leg).is_some())),
             Command::Knows { name, reply } => drop(reply.send(self.find_handler(&name).is_some())),
             Command::LetGo { leg, reply } => drop(reply.send(self.let_go_of(t, leg))),
@@ -135,6 +136,7 @@ impl Switch {
                 self.watchers.watch(what, is_there, reply);
             }
         }
+        self.carry_out(t);
     }
 
     fn adopt(&mut self, leg: LegId) -> Result<(), CallError> {
@@ -157,7 +159,7 @@ impl Switch {
             let known = "it is not of a kind that is known here".to_owned();
             found.and_then(|found| found.ok_or(LookupError::NoResolver { target: lookup.target, known }))
         });
-        self.run(t, future, Found::Contacts, OnFound::LookUp { reply });
+        self.run(future, Found::Contacts, OnFound::LookUp { reply });
     }
 
     /// Joins two answered legs, of one call or of two: the second one's call

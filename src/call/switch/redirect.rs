@@ -5,6 +5,7 @@ use std::sync::Arc;
 
 use super::dial::{BranchNo, DialFailure, DialTarget};
 use super::dialling::{rounds, target_of};
+use super::follow::Follow;
 use super::handing::Asked;
 use super::say::q850_of;
 use super::table::Purpose;
@@ -71,7 +72,8 @@ impl Switch {
         let caller = caller.and_then(|leg| self.caller_of(leg));
         let caller = caller.or_else(|| dialling?.options.caller.clone());
         let (Some(dialled), true) = (dialled, follows && !targets.is_empty()) else {
-            return self.branch_failed(t, (call, leg, branch), failure);
+            let now = t.now;
+            return self.branch_failed((call, leg), failure, |dial, it| dial.failed(now, branch, it));
         };
         let (by, now) = (Party::clone(&self.party(leg)), t.now);
         let asked = Redirection { call, leg, by, dialled, target: String::new(), caller, at: now };
@@ -90,7 +92,7 @@ impl Switch {
         });
         let (failure, by) = (Box::new(failure), Box::new(party));
         let then = OnFound::Redirect { call, leg, branch, failure, by, reason };
-        self.run(t, found, Found::Named, then);
+        self.run(found, Found::Named, then);
     }
 
     /// Handlers have said where a redirection leads.
@@ -155,24 +157,12 @@ impl Switch {
         }
         called.retain(|(.., round)| !round.is_empty());
         called.sort_by_key(|(q, place, _)| (std::cmp::Reverse(*q), *place));
+        let now = t.now;
         if called.is_empty() {
-            return self.branch_failed(t, (call, leg, branch), failure);
+            return self.branch_failed((call, leg), failure, |dial, it| dial.failed(now, branch, it));
         }
-        let (now, said) = (t.now, failure.clone());
         let rounds: Vec<_> = called.into_iter().map(|(.., round)| round).collect();
-        self.with_dial(t, call, |dial| dial.redirected(now, branch, failure, rounds));
-        self.tell_refused(t, call, leg, said);
-    }
-
-    fn branch_failed(
-        &mut self,
-        t: &mut Turn<'_>,
-        (call, leg, branch): (CallId, LegId, BranchNo),
-        failure: DialFailure,
-    ) {
-        let (now, said) = (t.now, failure.clone());
-        self.with_dial(t, call, |dial| dial.failed(now, branch, failure));
-        self.tell_refused(t, call, leg, said);
+        self.branch_failed((call, leg), failure, |dial, it| dial.redirected(now, branch, it, rounds));
     }
 
     /// The caller is given to an application: nobody else is called any more. `false`: nobody
@@ -205,9 +195,9 @@ impl Switch {
             self.history.decided(call, t.now, Some(leg), "route", why);
         }
         self.tell_refused(t, call, leg, failure.clone());
-        self.with_dial(t, call, |dial| dial.given_away());
-        drop(self.end_dialling(call));
-        self.hand_to(t, Asked::new(moved), name);
+        self.with_dial(call, |dial| dial.given_away());
+        let asked = Box::new(Asked::new(moved));
+        self.follows.push(Follow::Hand { call, asked, name: name.to_owned() });
         true
     }
 

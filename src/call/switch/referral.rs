@@ -45,7 +45,7 @@ impl Switch {
         };
         let future = handler.handle_referral(referral.clone());
         let then = OnFound::Referral { referral: Box::new(referral), replaces, next };
-        self.run(t, future, Found::Action, then);
+        self.run(future, Found::Action, then);
     }
 
     /// A handler says where a REFER leads.
@@ -91,7 +91,7 @@ impl Switch {
             ) => DialFailure::new(603, ""),
             Err(Panicked) => DialFailure::new(500, ""),
         };
-        self.dial_over(t, call, Err(DialError::Failed(refused)));
+        self.dial_over(t, call, DialError::Failed(refused));
     }
 
     /// What becomes of a target that an application has for a leg. A number is its party's
@@ -115,12 +115,11 @@ impl Switch {
         }
         let (call, by) = (it.call, Party::clone(&self.party(leg)));
         let referral = Referral { call, leg, by, target, hosts: Vec::new(), at: t.now };
-        self.ask_number(t, referral, 0, reply);
+        self.ask_number(referral, 0, reply);
     }
 
     fn ask_number(
         &mut self,
-        t: &mut Turn<'_>,
         referral: Referral,
         next: usize,
         reply: Reply<Result<HandlerAction, CallError>>,
@@ -130,7 +129,7 @@ impl Switch {
         };
         let future = handler.handle_referral(referral.clone());
         let then = OnFound::Number { referral: Box::new(referral), next, reply };
-        self.run(t, future, Found::Action, then);
+        self.run(future, Found::Action, then);
     }
 
     /// A handler says what a number is, for an application.
@@ -143,7 +142,7 @@ impl Switch {
         reply: Reply<Result<HandlerAction, CallError>>,
     ) {
         let action = match action {
-            Ok(HandlerAction::Continue) => return self.ask_number(t, referral, next + 1, reply),
+            Ok(HandlerAction::Continue) => return self.ask_number(referral, next + 1, reply),
             Ok(HandlerAction::Routed { why, action, .. }) => {
                 self.history.decided(referral.call, t.now, Some(referral.leg), "route", &why);
                 *action

@@ -119,7 +119,7 @@ impl Switch {
             self.advance_leg(t, leg, LegEvent::Ring, None);
             let branch = self.calls.leg(leg).and_then(|it| it.branch);
             if let Some(branch) = branch {
-                self.with_dial(t, call, |dial| dial.provisional(branch, status, false));
+                self.with_dial(call, |dial| dial.provisional(branch, status, false));
             }
             return;
         }

@@ -10,6 +10,7 @@ use serde_json::Value;
 
 use super::admission::AdmitAll;
 use super::command::Command;
+use super::follow::Follow;
 use super::journaling::{Facts, Journaling};
 use super::waiting::Waits;
 use super::{Switch, SwitchConfig, SwitchParts, Turn};
@@ -237,8 +238,9 @@ impl Replay {
                 let answered = match self.switch.work.answered(request) {
                     Some((_, Waits::Media(then))) => serde_json::from_value(told)
                         .map(|result| self.turn(|switch, t| switch.media_answered(t, then, result))),
-                    Some((_, Waits::Found(then))) => serde_json::from_value(told)
-                        .map(|result| self.turn(|switch, t| switch.answered_by(t, then, result))),
+                    Some((_, Waits::Found(then))) => serde_json::from_value(told).map(|found| {
+                        self.turn(|switch, _| switch.follows.push(Follow::Found { then, found }))
+                    }),
                     None => return self.differ(format!("the call does not wait for the answer {request}")),
                 };
                 if let Err(error) = answered {
@@ -274,6 +276,7 @@ impl Replay {
         let wall = self.wall + (self.now - self.start);
         let mut turn = Turn { now: self.now, wall, sip: &mut self.endpoint };
         act(&mut self.switch, &mut turn);
+        self.switch.carry_out(&mut turn);
         while self.switch.poll_ban().is_some() || self.switch.poll_proven().is_some() {}
         // None of them ends: answers are in the journal.
         while self.switch.poll_task().or_else(|| self.switch.poll_beside()).is_some() {}

@@ -3,6 +3,7 @@
 use bytes::Bytes;
 
 use super::dial::DialFailure;
+use super::follow::Follow;
 use super::table;
 use super::tasks::Panicked;
 use super::waiting::{Found, MediaAnswer, OnApplied, OnDescription, OnEndpoint, OnFound, OnMedia};
@@ -24,6 +25,7 @@ macro_rules! of_kind {
 }
 
 impl Switch {
+    /// Media has answered: what leads on follows, what is only noted is noted at once.
     pub(super) fn media_answered(
         &mut self,
         t: &mut Turn<'_>,
@@ -33,10 +35,16 @@ impl Switch {
         match then {
             OnMedia::Nothing => {}
             OnMedia::Endpoint { leg, no_reinvites, then } => {
-                self.endpoint_opened(t, (leg, no_reinvites), then, of_kind!(result, Endpoint));
+                let opened = of_kind!(result, Endpoint);
+                self.follows.push(Follow::Opened { leg, no_reinvites, then, opened });
             }
-            OnMedia::Described(then) => self.described(t, then, of_kind!(result, Description)),
-            OnMedia::Applied(then) => self.applied(t, then, result.map(|_| ())),
+            OnMedia::Described(then) => {
+                let description = of_kind!(result, Description);
+                self.follows.push(Follow::Described { then, description });
+            }
+            OnMedia::Applied(then) => {
+                self.follows.push(Follow::Applied { then, taken: result.map(|_| ()) });
+            }
             OnMedia::Joined { a, b } => self.media_joined(t, (a, b), &of_kind!(result, Joined)),
             OnMedia::Counted { call, bridge, leg } => {
                 self.counted(t, (call, bridge, leg), of_kind!(result, Stats));
@@ -93,7 +101,7 @@ impl Switch {
                     let then = OnEndpoint::OfferToCaller { near, caller, offer, then };
                     self.with_endpoint(t, caller, Some(near), then);
                 }
-                Err(error) => self.described(t, then, Err(error)),
+                Err(error) => self.describe(t, Err(error), then),
             },
             OnEndpoint::OfferToCaller { near, caller, offer, then } => {
                 let offer = result
@@ -251,7 +259,7 @@ impl Switch {
             (OnFound::Dial { call }, Ok(Found::Contacts(found))) => self.looked_up(t, call, found),
             (OnFound::Dial { call }, _) => {
                 let error = DialError::Invalid("the resolver panicked".to_owned());
-                self.dial_over(t, call, Err(error));
+                self.dial_over(t, call, error);
             }
             (OnFound::Decide(asked), result) => self.decided(t, *asked, action(result)),
             (OnFound::Referral { referral, replaces, next }, result) => {

@@ -87,6 +87,7 @@ impl Switch {
                         true => {
                             self.about_timer(t.now, self.calls.leg(leg).map(|it| it.call));
                             self.offer_to_branch(t, caller, leg);
+                            self.carry_out(t);
                         }
                         false => self.counters.late(),
                     }

@@ -31,14 +31,14 @@ impl Switch {
     }
 
     /// Ends what is dialled for this leg; it stays.
-    pub(super) fn stop_dialling(&mut self, t: &mut Turn<'_>, leg: LegId) -> Result<(), CallError> {
+    pub(super) fn stop_dialling(&mut self, leg: LegId) -> Result<(), CallError> {
         let call = self.calls.leg(leg).map(|it| it.call).ok_or(CallError::Gone)?;
         let dialling = self.calls.get_mut(call).and_then(|it| it.dialling.as_mut());
         match dialling.map(|it| &mut it.purpose) {
             Some(Purpose::Caller { caller, reply }) if *caller == leg => {
                 // Else who waits unanswered would be refused.
                 reply.get_or_insert_default();
-                self.with_dial(t, call, Dial::cancel);
+                self.with_dial(call, Dial::cancel);
                 Ok(())
             }
             _ => Err(CallError::WrongState("nobody is dialled for the leg")),
@@ -67,7 +67,7 @@ impl Switch {
             self.tell(t, Event::HandlerEnded { call, handler, action });
         }
         // Nobody need be dialled for it.
-        let _ = self.stop_dialling(t, leg);
+        let _ = self.stop_dialling(leg);
         let held = self.calls.leg(leg).is_some_and(|it| it.hold.ours != Hold::No);
         if let Some((_, other, _)) = self.bridged(leg) {
             self.part(t, call);

@@ -252,6 +252,7 @@ impl Switch {
         while let Ok((app, event)) = self.applications.events.try_recv() {
             has_stepped = true;
             self.step_application(t, app, event);
+            self.carry_out(t);
         }
         has_stepped
     }
@@ -271,7 +272,7 @@ impl Switch {
         let (wanted, last, decision) = wants.into_parts();
         it.last = last;
         for want in wanted {
-            self.carry_out(t, app, want);
+            self.carry_out_want(t, app, want);
         }
         let decision = if is_over { None } else { decision };
         if decision.is_none() && !is_over {
@@ -302,7 +303,7 @@ impl Switch {
         };
         self.drop_application(it);
         for want in wanted {
-            self.carry_out(t, app, want);
+            self.carry_out_want(t, app, want);
         }
         match decides {
             Some(request) if is_taken => {

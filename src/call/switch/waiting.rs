@@ -13,6 +13,7 @@ use tokio::sync::oneshot;
 use super::command::Reply;
 use super::dial::{BranchNo, DialFailure};
 use super::exchanges::ExchangeNo;
+use super::follow::Follow;
 use super::handing::Asked;
 use super::redirect::Named;
 use super::slots::Key;
@@ -328,13 +329,13 @@ impl Switch {
     }
 
     /// The same of a resolver or a handler.
-    fn found_told(&mut self, t: &mut Turn<'_>, then: OnFound) -> Option<Key> {
+    fn found_told(&mut self, then: OnFound) -> Option<Key> {
         let later = self.reads_next("later");
         match later {
             Some(request) => self.work.ask_journal(request, Waits::Found(then)),
             None => {
-                let result = self.reads("found").unwrap_or(Err(Panicked));
-                self.answered_by(t, then, result);
+                let found = self.reads("found").unwrap_or(Err(Panicked));
+                self.follows.push(Follow::Found { then, found });
             }
         }
         later
@@ -349,7 +350,7 @@ impl Switch {
     ) {
         match description {
             Ok(description) => self.media(t, description, OnMedia::Described(then)),
-            Err(error) => self.described(t, then, Err(error)),
+            Err(error) => self.follows.push(Follow::Described { then, description: Err(error) }),
         }
     }
 
@@ -357,14 +358,13 @@ impl Switch {
     /// request; none: it is answered.
     pub(super) fn run<T: Send + 'static>(
         &mut self,
-        t: &mut Turn<'_>,
         future: Pin<Box<dyn Future<Output = T> + Send>>,
         found: fn(T) -> Found,
         then: OnFound,
     ) -> Option<Key> {
         let is_fact = then.is_fact();
         if self.is_replay() {
-            return is_fact.then(|| self.found_told(t, then)).flatten();
+            return is_fact.then(|| self.found_told(then)).flatten();
         }
         match polled(future) {
             Ok(result) => {
@@ -372,7 +372,7 @@ impl Switch {
                 if is_fact {
                     self.writes("found", &result);
                 }
-                self.answered_by(t, then, result);
+                self.follows.push(Follow::Found { then, found: result });
                 None
             }
             Err(future) => {
@@ -392,19 +392,18 @@ impl Switch {
     /// nothing, since it decides so because what it was at has been taken from it. `None`: it has answered.
     pub(super) fn run_until(
         &mut self,
-        t: &mut Turn<'_>,
         future: Pin<Box<dyn Future<Output = HandlerAction> + Send>>,
         then: OnFound,
     ) -> Option<oneshot::Sender<()>> {
         if self.is_replay() {
-            self.found_told(t, then);
+            self.found_told(then);
             return None;
         }
         match polled(future) {
             Ok(result) => {
                 let result = result.map(Found::Action);
                 self.writes("found", &result);
-                self.answered_by(t, then, result);
+                self.follows.push(Follow::Found { then, found: result });
                 None
             }
             Err(future) => {
@@ -426,14 +425,9 @@ impl Switch {
     }
 
     /// Who is asked has answered before there was a future.
-    pub(super) fn answered_at_once(
-        &mut self,
-        t: &mut Turn<'_>,
-        then: OnFound,
-        result: Result<Found, Panicked>,
-    ) {
-        self.writes("found", &result);
-        self.answered_by(t, then, result);
+    pub(super) fn answered_at_once(&mut self, then: OnFound, found: Result<Found, Panicked>) {
+        self.writes("found", &found);
+        self.follows.push(Follow::Found { then, found });
     }
 
     /// Takes the result of a task.
@@ -449,7 +443,7 @@ impl Switch {
             Came::Found(request, result) => match self.work.answered(request) {
                 Some((call, Waits::Found(then))) => {
                     self.journal_answer(t, call, request, &*result);
-                    self.answered_by(t, then, *result);
+                    self.follows.push(Follow::Found { then, found: *result });
                 }
                 _ => self.counters.late += 1,
             },
@@ -466,6 +460,7 @@ impl Switch {
                 tracing::error!("what an application does beside its calls panicked: it has ended");
             }
         }
+        self.carry_out(t);
     }
 }
 
