@@ -14,6 +14,7 @@ use crate::bridge_fsm::BridgeEvent;
 use crate::call_fsm::{CallDirection, CallEvent};
 use crate::failure::{cause, for_caller};
 use crate::leg_fsm::{LegState, TerminationCause};
+use crate::leg_life::OnAck;
 use crate::reason::Reason;
 use crate::service::{CallEnd, CallError, DialError, Watched};
 use crate::{CallId, LegId};
@@ -173,6 +174,9 @@ impl Switch {
             self.with_dial(id, super::dial::Dial::cancel);
         }
         self.follows.push(Follow::BridgeLeft { call: id, leg, cause, reason });
+        if let OnAck::AnswerTo(leg) = it.life.on_ack() {
+            self.follows.push(Follow::AnswerInstead { leg });
+        }
         self.follows.push(Follow::CallEmpty { call: id });
     }
 

@@ -248,6 +248,9 @@ impl Switch {
             }
             return;
         };
+        if let Some(it) = self.calls.leg_mut(to).filter(|_| offers.is_some()) {
+            it.callee.said.clone_from(&offers);
+        }
         let offers = offers.is_some();
         if offers && session.is_err() {
             self.answer_exchange(t, from, asked, Err(Reply::status(488)));

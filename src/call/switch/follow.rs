@@ -42,6 +42,8 @@ pub(super) enum Follow {
     LegOver { leg: LegId, cause: TerminationCause, reason: Option<Bytes> },
     /// A leg is over, and its bridge without it.
     BridgeLeft { call: CallId, leg: LegId, cause: TerminationCause, reason: Option<Bytes> },
+    /// Whose ACK was to bring the answer to this one's offer has gone without it.
+    AnswerInstead { leg: LegId },
     /// A leg has left a call, which may have no other one.
     CallEmpty { call: CallId },
     /// A call has lasted for as long as it may.
@@ -113,6 +115,7 @@ impl Switch {
             Follow::BridgeLeft { call, leg, cause, reason } => {
                 self.leave_bridge(t, call, leg, &cause, reason);
             }
+            Follow::AnswerInstead { leg } => self.answer_instead(t, leg),
             Follow::CallEmpty { call } => self.drop_if_empty(t, call),
             Follow::TooLong { call } => self.call_too_long(t, call),
             Follow::Lead { call } => self.lead(t, call),

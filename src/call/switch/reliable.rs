@@ -194,6 +194,16 @@ impl Switch {
         self.answer_alone(t, leg, offer, then);
     }
 
+    /// Whose ACK was to bring the answer to this one's offer has gone without it: ours. Who stays is up, and sends its
+    /// 2xx until it has an ACK.
+    pub(super) fn answer_instead(&mut self, t: &mut Turn<'_>, leg: LegId) {
+        let it = self.calls.leg_mut(leg).filter(|it| it.is_up());
+        match it.and_then(|it| it.callee.said.take()) {
+            Some(offer) => self.answer_for_nobody(t, leg, offer),
+            None => self.counters.ignored(),
+        }
+    }
+
     fn prack(&mut self, t: &mut Turn<'_>, leg: LegId, answer: Option<Bytes>) {
         let Some(it) = self.calls.leg_mut(leg) else { return self.counters.late() };
         let Some(response) = it.callee.answer_early(answer.is_some()) else { return self.counters.late() };
@@ -274,6 +284,9 @@ impl Switch {
             }
             Acceptance::OwnOffer => self.offer_own(t, won),
             Acceptance::Offer(offer) => {
+                if let Some(it) = self.calls.leg_mut(leg) {
+                    it.callee.said = Some(offer.clone());
+                }
                 self.offer_across(t, leg, caller, offer, OnDescription::AcceptWithOffer { won });
             }
             Acceptance::Nothing => self.both_described(t, won, Err(MediaError::NoOffer)),
@@ -335,6 +348,9 @@ impl Switch {
     }
 
     pub(super) fn ack(&mut self, t: &mut Turn<'_>, leg: LegId, answer: Bytes) {
+        if let Some(it) = self.calls.leg_mut(leg) {
+            it.callee.said = None;
+        }
         if let Some(usage) = self.calls.leg(leg).and_then(|it| it.usage)
             && let Err(error) = t.sip.ack(t.now, usage, Some(Body::sdp(answer)))
         {

@@ -10,7 +10,7 @@ use b2b_call::service::{CallService, DialOptions, DialRequest};
 use b2b_sip::endpoint::{Body, Event, UsageEvent, UsageId};
 use b2b_testkit::{Handler, Harness, PartyId, SESSION};
 
-use crate::hand::{answered, asked, body, last, told};
+use crate::hand::{Hand, answered, asked, body, last, nothing_left, told};
 use crate::routed::{ANN, BOB, CAT, contacts, uri};
 use crate::transfers::harness;
 
@@ -143,4 +143,29 @@ fn what_media_answers_late_is_of_its_own_exchange_alone() {
     assert_eq!(asked(&harness, ANN), ["INVITE", "ACK"]);
     harness.hang_up(ann, a);
     harness.assert_nothing_left();
+}
+
+#[test]
+fn an_offer_in_a_2xx_is_answered_though_the_caller_hangs_up_before_its_ack() {
+    let program = |call: IncomingCall, service: CallService| async move {
+        let options = DialOptions { auto_hangup: false, ..DialOptions::default() };
+        let DialRequest { to, .. } = contacts(&[(BOB, 0)], DialOptions::default());
+        let _ = service.dial_and_bridge(call.leg, DialRequest { to, options }).await;
+        let _ = service.sleep(Duration::from_secs(60)).await;
+        HandlerAction::Complete
+    };
+    let mut harness = Harness::new(Instant::now(), vec![Arc::new(Handler(program))]);
+    let mut ann = Hand::caller(ANN);
+    ann.asks(&mut harness, "INVITE", "", "");
+    let bob = Hand::callee(&harness, BOB);
+    bob.answers(&mut harness, "INVITE", "200 OK", SESSION);
+    assert!(!body(&last(&harness, ANN, "SIP/2.0 200")).is_empty(), "Bob's offer");
+    assert_eq!(asked(&harness, BOB), ["INVITE"], "the answer is to come by Ann's ACK");
+    ann.asks(&mut harness, "BYE", "", "");
+    assert_eq!(asked(&harness, BOB), ["INVITE", "ACK"]);
+    assert!(!body(&last(&harness, BOB, "ACK")).is_empty(), "RFC 3261 §13.2.1");
+    let mut bob = bob;
+    bob.asks(&mut harness, "BYE", "", "");
+    assert_eq!(answered(&harness, BOB, "BYE"), [200]);
+    nothing_left(harness);
 }
