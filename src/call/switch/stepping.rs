@@ -260,10 +260,14 @@ impl Switch {
     fn step_application(&mut self, t: &mut Turn<'_>, app: AppId, event: AppEvent) {
         let is_over = matches!(event, AppEvent::Over);
         let inbox = self.applications.inbox.clone();
-        let Some(it) = self.applications.running.get_mut(&app) else { return self.counters.late() };
-        if it.is_taken && !is_over {
-            return self.counters.late();
-        }
+        let running = self.applications.running.get_mut(&app).filter(|it| is_over || !it.is_taken);
+        let Some(it) = running else {
+            return match event {
+                // What it has wanted last needs no answer.
+                AppEvent::Answered { .. } => self.counters.ignored(),
+                _ => self.counters.late(),
+            };
+        };
         let mut wants = Wants::new(app, it.last, inbox);
         let stepped = catch_unwind(AssertUnwindSafe(|| it.machine.step(t.now, event, &mut wants)));
         if stepped.is_err() {
