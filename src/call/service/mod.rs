@@ -5,29 +5,31 @@
 //! - `refer`: parties that are sent away by REFER
 //! - `media`: prompts, digits, recordings, rooms
 //! - `time`: the clock of applications, what they do beside calls, what they tell
+//! - `ends`: waiting for the end of a leg, a bridge or a call; `machines`: applications of no call
 
+mod ends;
+mod machines;
 mod media;
 mod refer;
 mod steering;
 mod time;
 
 use std::sync::Arc;
-use std::sync::atomic::{AtomicU64, Ordering};
+use std::sync::atomic::AtomicU64;
 use std::time::Duration;
 
 use tokio::sync::{mpsc, oneshot};
 
+pub use ends::{CallEnd, Watched};
 pub(super) use media::LegMedia;
 pub use media::Place;
 pub use refer::{ReferError, ReferOutcome, ReferRequest};
 
-use super::application::AppId;
 use super::bridge_fsm::BridgeMode;
 use super::controller::PairPolicy;
 pub use super::failure::Failover;
 use super::handler::{HandlerAction, IncomingCall};
 use super::headers::HeaderRule;
-use super::leg_fsm::TerminationCause;
 use super::lookup::{LookupError, LookupResult, ResolvedContact};
 use super::switch::command::{Command, Reply};
 pub use super::switch::dial::DialFailure;
@@ -225,44 +227,6 @@ pub enum CallError {
     /// The switch is stopping or has stopped.
     #[error("the service is stopping; nothing new begins")]
     Stopping,
-}
-
-/// What [`CallService::wait_for_termination`] waits for.
-#[derive(Debug, Clone, Copy, PartialEq, Eq, Hash, serde::Serialize, serde::Deserialize)]
-pub enum Watched {
-    /// The end of a leg.
-    Leg(LegId),
-    /// The end of a bridge.
-    Bridge(BridgeId),
-    /// The end of a whole call.
-    Call(CallId),
-}
-
-impl From<LegId> for Watched {
-    fn from(leg: LegId) -> Self {
-        Watched::Leg(leg)
-    }
-}
-
-impl From<BridgeId> for Watched {
-    fn from(bridge: BridgeId) -> Self {
-        Watched::Bridge(bridge)
-    }
-}
-
-impl From<CallId> for Watched {
-    fn from(call: CallId) -> Self {
-        Watched::Call(call)
-    }
-}
-
-/// How a leg, a bridge or a call ended.
-#[derive(Debug, Clone, PartialEq, Eq)]
-pub struct CallEnd {
-    /// Of a bridge or a call: the cause of the leg that ended first.
-    pub cause: TerminationCause,
-    /// From the answer to the end; none: it was never answered.
-    pub talked: Option<Duration>,
 }
 
 /// The handle of the outside on calls. Every method becomes a command to the
@@ -476,21 +440,6 @@ impl CallService {
     pub async fn variables(&self, of: impl Into<Watched>) -> Result<Vec<(String, String)>, CallError> {
         let of = of.into();
         self.ask(|reply| Command::Variables { of, reply }).await.unwrap_or(Err(CallError::Stopping))
-    }
-
-    /// Waits for the end of a leg, a bridge or a call. One that is over already: how it
-    /// ended, as long as it is among the latest thousand calls or so.
-    ///
-    /// # Errors
-    /// It ended long ago, or never was.
-    pub async fn wait_for_termination(&self, what: impl Into<Watched>) -> Result<CallEnd, CallError> {
-        let what = what.into();
-        self.ask(|reply| Command::Watch { what, reply }).await.unwrap_or(Err(CallError::Gone))
-    }
-
-    /// The number of an application that begins.
-    pub(super) fn new_application(&self) -> AppId {
-        AppId(self.applications.fetch_add(1, Ordering::Relaxed) + 1)
     }
 
     async fn command(

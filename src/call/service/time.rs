@@ -5,7 +5,6 @@ use std::time::{Duration, Instant};
 
 use super::{CallError, CallService};
 use crate::CallId;
-use crate::application::{AppHandle, AppId, Application, Message};
 use crate::event::Event;
 use crate::switch::command::{Command, Until};
 
@@ -58,23 +57,6 @@ impl CallService {
     /// The service has stopped.
     pub fn spawn(&self, work: impl Future<Output = ()> + Send + 'static) -> Result<(), CallError> {
         self.commands.send(Command::Spawn { work: Box::pin(work) }).map_err(|_| CallError::Stopping)
-    }
-
-    /// Has an application of no call attended to from now on, as those of calls are: what several of them
-    /// share. It ends when it says so, or with the service.
-    ///
-    /// # Errors
-    /// The service has stopped.
-    pub fn attend(&self, machine: Box<dyn Application>) -> Result<AppHandle, CallError> {
-        let app = self.new_application();
-        self.commands.send(Command::Attend { app, machine }).map_err(|_| CallError::Stopping)?;
-        Ok(AppHandle { app, service: self.clone() })
-    }
-
-    /// Word for an application, of another one or of a program.
-    pub(crate) fn inform(&self, app: AppId, from: Option<AppId>, message: Message) {
-        // A service that has stopped has no applications.
-        let _ = self.commands.send(Command::Inform { app, from, message });
     }
 
     /// Publishes an application's own news, with the call that it is about if there is one:
