@@ -3,6 +3,8 @@
 
 use std::time::{Duration, Instant};
 
+use tokio::sync::watch;
+
 use super::{CallError, CallService};
 use crate::CallId;
 use crate::event::Event;
@@ -80,16 +82,16 @@ impl CallService {
     /// # Errors
     /// The service has stopped.
     pub fn tell(&self, event: Event) -> Result<(), CallError> {
-        let tell = Command::Tell { event: Box::new(event), then: None };
+        let tell = Command::Tell { event: Box::new(event), told: None };
         self.commands.send(tell).map_err(|_| CallError::Stopping)
     }
 
-    /// The same, and does this when it is published.
+    /// The same, and says so to those who wait for it: `told` is true then.
     ///
     /// # Errors
-    /// The service has stopped; it is not done then.
-    pub fn tell_and_then(&self, event: Event, then: impl FnOnce() + Send + 'static) -> Result<(), CallError> {
-        let tell = Command::Tell { event: Box::new(event), then: Some(Box::new(then)) };
+    /// The service has stopped; it is not said then.
+    pub fn tell_watched(&self, event: Event, told: watch::Sender<bool>) -> Result<(), CallError> {
+        let tell = Command::Tell { event: Box::new(event), told: Some(told) };
         self.commands.send(tell).map_err(|_| CallError::Stopping)
     }
 }

@@ -4,7 +4,7 @@ use std::pin::Pin;
 use std::sync::Arc;
 use std::time::{Duration, Instant};
 
-use tokio::sync::oneshot;
+use tokio::sync::{oneshot, watch};
 
 use crate::application::{AppId, Application, Message, ToApplication};
 use crate::bridge_fsm::BridgeMode;
@@ -268,8 +268,8 @@ pub(crate) enum Command {
     #[serde(skip)]
     Tell {
         event: Box<Event>,
-        /// What comes behind it.
-        then: Option<Box<dyn FnOnce() + Send>>,
+        /// Who waits until it is told.
+        told: Option<watch::Sender<bool>>,
     },
     /// Which call and leg it is.
     Locate {

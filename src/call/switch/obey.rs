@@ -113,10 +113,10 @@ impl Switch {
             Command::Spawn { work } => self.run_beside(work),
             Command::Attend { app, machine } => self.attend_beside(app, machine),
             Command::Inform { app, from, message } => self.inform(app, from, message),
-            Command::Tell { event, then } => {
+            Command::Tell { event, told } => {
                 self.tell(t, *event);
-                if let Some(then) = then {
-                    then();
+                if let Some(told) = told {
+                    told.send_replace(true);
                 }
             }
             Command::Locate { of, reply } => drop(reply.send(self.locate(of))),

@@ -66,30 +66,17 @@ struct Entry {
     /// Of what was asked: another thing under the same id is a mistake.
     digest: [u8; 32],
     status: Status,
-    told: watch::Sender<State>,
-}
-
-/// The end of a command for those who wait for it.
-#[derive(Debug)]
-pub struct Telling {
-    told: watch::Sender<State>,
-    state: State,
-}
-
-impl Telling {
-    /// Tells them.
-    pub fn tell(self) {
-        self.told.send_replace(self.state);
-    }
+    /// Whether those who wait for its end may know of it.
+    told: watch::Sender<bool>,
 }
 
 /// What becomes of a command that has come.
 #[derive(Debug)]
 pub enum Begun {
     /// It is new: carry it out.
-    New(watch::Receiver<State>),
+    New(watch::Receiver<bool>),
     /// It has been here before: nothing is to be done.
-    Known(watch::Receiver<State>),
+    Known(watch::Receiver<bool>),
     /// Something else has been here by this name.
     Differs,
     /// Too many are under way.
@@ -130,12 +117,12 @@ impl Memory {
         if self.running >= self.most {
             return Begun::Full;
         }
-        let (told, telling) = watch::channel(State::Running);
+        let (told, waits) = watch::channel(false);
         let status =
             Status { id: id.to_string(), command, call, state: State::Running, result: None, failure: None };
         self.entries.insert(id.clone(), Entry { digest, status, told });
         self.running += 1;
-        Begun::New(telling)
+        Begun::New(waits)
     }
 
     /// It is about this call.
@@ -147,14 +134,18 @@ impl Memory {
 
     /// It is over; what is known of it then, and how who waits is told. None: it was over before,
     /// or never was.
-    pub fn end(&mut self, id: &Arc<str>, outcome: Result<Value, Failure>) -> Option<(Status, Telling)> {
+    pub fn end(
+        &mut self,
+        id: &Arc<str>,
+        outcome: Result<Value, Failure>,
+    ) -> Option<(Status, watch::Sender<bool>)> {
         let entry = self.entries.get_mut(id).filter(|it| it.status.state == State::Running)?;
         match outcome {
             Ok(result) => (entry.status.state, entry.status.result) = (State::Completed, Some(result)),
             Err(failure) => (entry.status.state, entry.status.failure) = (State::Failed, Some(failure)),
         }
         let status = entry.status.clone();
-        let telling = Telling { told: entry.told.clone(), state: status.state };
+        let told = entry.told.clone();
         self.running -= 1;
         self.over.push_back(id.clone());
         if self.over.len() > self.kept
@@ -162,11 +153,11 @@ impl Memory {
         {
             self.entries.remove(&oldest);
         }
-        Some((status, telling))
+        Some((status, told))
     }
 
     /// Is told of the end of one.
-    pub fn follow(&self, id: &str) -> Option<watch::Receiver<State>> {
+    pub fn follow(&self, id: &str) -> Option<watch::Receiver<bool>> {
         self.entries.get(id).map(|entry| entry.told.subscribe())
     }
 
@@ -246,8 +237,8 @@ mod tests {
         let failure = Failure { reason: "gone", error: "over".into(), status: None };
         let (_, telling) = memory.end(&"a".into(), Err(failure)).unwrap();
         assert!(!told.has_changed().unwrap(), "whoever ends it says when");
-        telling.tell();
-        assert_eq!(*told.borrow_and_update(), State::Failed);
+        telling.send_replace(true);
+        assert!(*told.borrow_and_update());
         let status = serde_json::to_value(memory.status("a").unwrap()).unwrap();
         assert_eq!(status["reason"], "gone", "{status}");
         assert_eq!(status["state"], "failed");

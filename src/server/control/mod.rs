@@ -93,7 +93,7 @@ pub enum Refused {
 #[derive(Debug, Clone)]
 pub struct Taken {
     pub id: Arc<str>,
-    told: watch::Receiver<State>,
+    told: watch::Receiver<bool>,
 }
 
 /// Commands so far.
@@ -221,7 +221,7 @@ impl Control {
     /// Waits for the end of a command that was taken; what is known of it then.
     pub async fn wait(&self, mut taken: Taken) -> Option<Status> {
         // Of one that has been forgotten nothing is known.
-        let _ = taken.told.wait_for(|state| *state != State::Running).await;
+        let _ = taken.told.wait_for(|told| *told).await;
         self.status(&taken.id)
     }
 
@@ -303,7 +303,7 @@ impl Control {
             book.cancels.remove(id);
             book.memory.end(id, outcome)
         };
-        let Some((status, telling)) = ended else { return };
+        let Some((status, told)) = ended else { return };
         let counter = match status.state {
             State::Failed => &self.0.failed,
             State::Completed | State::Running => &self.0.completed,
@@ -311,7 +311,7 @@ impl Control {
         counter.fetch_add(1, Ordering::Relaxed);
         let event = event(status);
         // Who has waited for the end, and listens to events then, hears of what comes later.
-        if self.0.parts.service.tell_and_then(event.clone(), || telling.tell()).is_err() {
+        if self.0.parts.service.tell_watched(event.clone(), told).is_err() {
             self.0.parts.bus.publish((self.0.parts.clock)(), event);
         }
     }
