@@ -273,12 +273,9 @@ impl Switch {
             return self.both_described(t, won, Err(MediaError::Stopped));
         };
         match Acceptance::of(&incoming.session, &it.callee, here.media.joined == Some(leg), offer) {
-            Acceptance::Plain => {
-                let result = self.accept(t, caller, None);
-                self.both_described(t, won, result);
-            }
+            Acceptance::Plain => self.accept_for(t, won, Ok(None), OnAck::Nothing),
             // The caller hears of this branch later.
-            Acceptance::Otherwise => self.accept_told(t, won),
+            Acceptance::Otherwise => self.accept_for(t, won, Ok(None), OnAck::Refresh(leg)),
             Acceptance::OtherwiseAndAck(offer) => {
                 self.answer_alone(t, leg, offer, OnDescription::AckAndAccept { won });
             }
@@ -293,19 +290,19 @@ impl Switch {
         }
     }
 
-    /// The callee's late offer, as the caller's 2xx is to bring it.
-    pub(super) fn accept_with_offer(&mut self, t: &mut Turn<'_>, won: Won, offer: Result<Bytes, MediaError>) {
-        let result = offer.and_then(|offer| self.accept(t, won.caller, Some(offer)));
-        if let Some(it) = self.calls.leg_mut(won.caller) {
-            it.life.expect_on_ack(OnAck::AnswerTo(won.callee));
-        }
-        self.both_described(t, won, result);
-    }
-
-    pub(super) fn accept_told(&mut self, t: &mut Turn<'_>, won: Won) {
-        let result = self.accept(t, won.caller, None);
-        if let Some(it) = self.calls.leg_mut(won.caller) {
-            it.life.expect_on_ack(OnAck::Refresh(won.callee));
+    /// The session that the caller's 2xx is to bring; none: it was told of it before. `on_ack`: what its ACK brings.
+    pub(super) fn accept_for(
+        &mut self,
+        t: &mut Turn<'_>,
+        won: Won,
+        session: Result<Option<Bytes>, MediaError>,
+        on_ack: OnAck,
+    ) {
+        let result = session.and_then(|session| self.accept(t, won.caller, session));
+        if result.is_ok()
+            && let Some(it) = self.calls.leg_mut(won.caller)
+        {
+            it.life.expect_on_ack(on_ack);
         }
         self.both_described(t, won, result);
     }
@@ -316,20 +313,6 @@ impl Switch {
         self.with_endpoint(t, won.caller, like, OnEndpoint::OfferLate { like, won });
     }
 
-    /// Our own offer, as the caller's 2xx is to bring it.
-    pub(super) fn accept_with_own_offer(
-        &mut self,
-        t: &mut Turn<'_>,
-        won: Won,
-        offer: Result<Bytes, MediaError>,
-    ) {
-        let result = offer.and_then(|offer| self.accept(t, won.caller, Some(offer)));
-        if let Some(it) = self.calls.leg_mut(won.caller) {
-            it.life.expect_on_ack(OnAck::Answer);
-        }
-        self.both_described(t, won, result);
-    }
-
     /// The callee's answer, as the caller's 2xx is to bring it.
     pub(super) fn accept_with_answer(
         &mut self,
@@ -337,14 +320,11 @@ impl Switch {
         won: Won,
         answer: Result<Bytes, MediaError>,
     ) {
-        let told = self.calls.leg(won.caller).and_then(|it| it.life.told()).cloned();
-        let otherwise = told.is_some_and(|told| answer.as_ref().is_ok_and(|answer| told != *answer));
-        let result = answer.and_then(|answer| self.accept(t, won.caller, Some(answer)));
+        let told = self.calls.leg(won.caller).and_then(|it| it.life.told());
         // It was told of a session in a reliable response, and it is another one now.
-        if otherwise && let Some(it) = self.calls.leg_mut(won.caller) {
-            it.life.expect_on_ack(OnAck::Refresh(won.callee));
-        }
-        self.both_described(t, won, result);
+        let otherwise = told.is_some_and(|told| answer.as_ref().is_ok_and(|answer| told != answer));
+        let on_ack = if otherwise { OnAck::Refresh(won.callee) } else { OnAck::Nothing };
+        self.accept_for(t, won, answer.map(Some), on_ack);
     }
 
     pub(super) fn ack(&mut self, t: &mut Turn<'_>, leg: LegId, answer: Bytes) {

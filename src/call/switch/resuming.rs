@@ -11,6 +11,7 @@ use super::{Switch, Turn};
 use crate::LegId;
 use crate::controller::{EndpointId, MediaError};
 use crate::handler::HandlerAction;
+use crate::leg_life::OnAck;
 use crate::service::{CallError, DialError};
 use b2b_sip::endpoint::Reply as Response;
 
@@ -152,15 +153,17 @@ impl Switch {
             OnDescription::AnswerEarly { branch } => self.answered_early(t, branch, result),
             OnDescription::Prack { caller, branch } => self.prack_across(t, (caller, branch), result),
             OnDescription::Accept { won } => self.accept_with_answer(t, won, result),
-            OnDescription::AcceptWithOffer { won } => self.accept_with_offer(t, won, result),
-            OnDescription::AcceptWithOwnOffer { won } => self.accept_with_own_offer(t, won, result),
-            OnDescription::AckAndAccept { won } => match result {
-                Ok(answer) => {
-                    self.ack(t, won.callee, answer);
-                    self.accept_told(t, won);
-                }
-                Err(error) => self.both_described(t, won, Err(error)),
-            },
+            OnDescription::AcceptWithOffer { won } => {
+                let on_ack = OnAck::AnswerTo(won.callee);
+                self.accept_for(t, won, result.map(Some), on_ack);
+            }
+            OnDescription::AcceptWithOwnOffer { won } => {
+                self.accept_for(t, won, result.map(Some), OnAck::Answer);
+            }
+            OnDescription::AckAndAccept { won } => {
+                let (acked, callee) = (result.map(|answer| self.ack(t, won.callee, answer)), won.callee);
+                self.accept_for(t, won, acked.map(|()| None), OnAck::Refresh(callee));
+            }
             OnDescription::Ack { caller, callee } => self.ack_across(t, (caller, callee), result),
             OnDescription::AnswerHere { leg, asked, repeats } => {
                 self.answered_here(t, leg, (asked, repeats), result);

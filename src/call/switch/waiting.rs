@@ -240,46 +240,25 @@ impl OnFound {
     }
 }
 
-impl From<()> for MediaAnswer {
-    fn from((): ()) -> Self {
-        MediaAnswer::Done
-    }
+/// What an answer of media is as one of its kinds.
+macro_rules! kinds {
+    ($($from:ty, $it:pat => $answer:expr;)*) => {
+        $(impl From<$from> for MediaAnswer {
+            fn from($it: $from) -> Self {
+                $answer
+            }
+        })*
+    };
 }
 
-impl From<EndpointId> for MediaAnswer {
-    fn from(it: EndpointId) -> Self {
-        MediaAnswer::Endpoint(it)
-    }
-}
-
-impl From<Bytes> for MediaAnswer {
-    fn from(it: Bytes) -> Self {
-        MediaAnswer::Description(it)
-    }
-}
-
-impl From<Joined> for MediaAnswer {
-    fn from(it: Joined) -> Self {
-        MediaAnswer::Joined(it)
-    }
-}
-
-impl From<EndpointStats> for MediaAnswer {
-    fn from(it: EndpointStats) -> Self {
-        MediaAnswer::Stats(Box::new(it))
-    }
-}
-
-impl From<RecordingId> for MediaAnswer {
-    fn from(it: RecordingId) -> Self {
-        MediaAnswer::Recording(it)
-    }
-}
-
-impl From<Recorded> for MediaAnswer {
-    fn from(it: Recorded) -> Self {
-        MediaAnswer::Recorded(it)
-    }
+kinds! {
+    (), () => MediaAnswer::Done;
+    EndpointId, it => MediaAnswer::Endpoint(it);
+    Bytes, it => MediaAnswer::Description(it);
+    Joined, it => MediaAnswer::Joined(it);
+    EndpointStats, it => MediaAnswer::Stats(Box::new(it));
+    RecordingId, it => MediaAnswer::Recording(it);
+    Recorded, it => MediaAnswer::Recorded(it);
 }
 
 impl Switch {
