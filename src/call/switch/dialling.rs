@@ -12,6 +12,7 @@ use super::referral::party_at;
 use super::reliable::is_reliable;
 use super::say::reason_value;
 use super::sleepers::Sleeper;
+use super::slots::Key;
 use super::table::{Dialling, Leg, Purpose};
 use super::waiting::{Found, OnEndpoint, OnFound};
 use super::{Switch, Turn};
@@ -92,21 +93,24 @@ impl Switch {
             DialTo::Target(target) => {
                 let caller = self.caller_uri(call);
                 let lookup = LookupRequest { caller, ..LookupRequest::new(target, t.now) };
-                let resolver = self.resolver.clone();
-                let future = Box::pin(async move {
-                    let found = resolver.lookup(&lookup).await?;
-                    found.ok_or(LookupError::NoResolver {
-                        target: lookup.target,
-                        known: "it is not of a kind that is known here".to_owned(),
-                    })
-                });
-                let lookup = self.run(future, Found::Contacts, OnFound::Dial { call });
+                let lookup = self.look_up(lookup, OnFound::Dial { call });
                 let dialling = self.calls.get_mut(call).and_then(|it| it.dialling.as_mut());
                 if let Some(dialling) = dialling.filter(|_| lookup.is_some()) {
                     dialling.lookup = lookup;
                 }
             }
         }
+    }
+
+    /// Asks whom a target means. The number of the request; none: it is answered.
+    pub(super) fn look_up(&mut self, lookup: LookupRequest, then: OnFound) -> Option<Key> {
+        let resolver = self.resolver.clone();
+        let future = Box::pin(async move {
+            let found = resolver.lookup(&lookup).await?;
+            let known = "it is not of a kind that is known here".to_owned();
+            found.ok_or(LookupError::NoResolver { target: lookup.target, known })
+        });
+        self.run(future, Found::Contacts, then)
     }
 
     /// It is known whom a target means, or that it means nobody.

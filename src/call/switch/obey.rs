@@ -4,11 +4,11 @@ use super::command::Command;
 use super::dial::Dial;
 use super::follow::Follow;
 use super::table::{Call, Purpose};
-use super::waiting::{Found, OnFound};
+use super::waiting::OnFound;
 use super::{Switch, Turn};
 use crate::bridge_fsm::BridgeMode;
 use crate::call_fsm::CallEvent;
-use crate::lookup::{LookupError, LookupRequest};
+use crate::lookup::LookupRequest;
 use crate::service::{CallError, DialError, Watched};
 use crate::{BridgeId, CallId, LegId};
 use b2b_sip::endpoint::check_headers;
@@ -19,7 +19,9 @@ impl Switch {
         self.journal_command(t, &command);
         // An answer that nobody waits for is no fault.
         match command {
-            Command::Lookup { target, reply } => self.look_up(t, target, reply),
+            Command::Lookup { target, reply } => {
+                self.look_up(LookupRequest::new(target, t.now), OnFound::LookUp { reply });
+            }
             Command::Adopt { leg, reply } => drop(reply.send(self.adopt(leg))),
             Command::Answer { leg, headers, reply } => {
                 if check_headers(&headers).is_err() {
@@ -144,22 +146,6 @@ impl Switch {
         let call = self.calls.get_mut(it.call).ok_or(CallError::Gone)?;
         call.adopted = true;
         Ok(())
-    }
-
-    fn look_up(
-        &mut self,
-        t: &mut Turn<'_>,
-        target: String,
-        reply: super::command::Reply<Result<crate::lookup::LookupResult, LookupError>>,
-    ) {
-        let lookup = LookupRequest::new(target, t.now);
-        let resolver = self.resolver.clone();
-        let future = Box::pin(async move {
-            let found = resolver.lookup(&lookup).await;
-            let known = "it is not of a kind that is known here".to_owned();
-            found.and_then(|found| found.ok_or(LookupError::NoResolver { target: lookup.target, known }))
-        });
-        self.run(future, Found::Contacts, OnFound::LookUp { reply });
     }
 
     /// Joins two answered legs, of one call or of two: the second one's call
