@@ -10,12 +10,12 @@ use super::stepping::Handled;
 use super::tasks::Panicked;
 use super::waiting::OnFound;
 use super::{Switch, Turn};
-use crate::LegId;
 use crate::bridge_fsm::BridgeMode;
 use crate::event::Event;
 use crate::handler::{ApplicationHandler, HandlerAction, IncomingCall};
 use crate::service::DialRequest;
 use crate::switch::table::{Leg, Purpose};
+use crate::{CallId, LegId};
 
 /// How often a call may be handed on by name.
 const HANDS: u16 = 100;
@@ -136,6 +136,14 @@ impl Switch {
             }
             self.command_over(t, call);
             let (handler, action) = (name.to_string(), action.to_owned());
+            self.tell(t, Event::HandlerEnded { call, handler, action });
+        }
+    }
+
+    /// Somebody else has the call from now on, and no application by name.
+    pub(super) fn application_taken(&mut self, t: &Turn<'_>, call: CallId) {
+        if let Some(handler) = self.calls.get_mut(call).and_then(|it| it.application.take()) {
+            let (handler, action) = (handler.to_string(), "taken".to_owned());
             self.tell(t, Event::HandlerEnded { call, handler, action });
         }
     }

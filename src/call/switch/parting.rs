@@ -3,7 +3,6 @@
 use super::table::{Call, Purpose};
 use super::{Switch, Turn};
 use crate::call_fsm::CallEvent;
-use crate::event::Event;
 use crate::service::CallError;
 use crate::{CallId, LegId};
 
@@ -29,10 +28,8 @@ impl Switch {
         for taken in [leg, other].into_iter().filter(|it| !(kept && *it == leg)) {
             self.take_from_handler(taken);
         }
-        let application = self.calls.get_mut(call).filter(|_| !kept).and_then(|it| it.application.take());
-        if let Some(handler) = application {
-            let (handler, action) = (handler.to_string(), "taken".to_owned());
-            self.tell(t, Event::HandlerEnded { call, handler, action });
+        if !kept {
+            self.application_taken(t, call);
         }
         // What is recorded of it goes on with who keeps the call.
         self.recording_goes_over(other);

@@ -9,7 +9,6 @@ use super::waiting::OnMedia;
 use super::{Switch, Turn};
 use crate::call_fsm::{CallDirection, CallEvent};
 use crate::controller::Hold;
-use crate::event::Event;
 use crate::handler::IncomingCall;
 use crate::service::{CallError, Watched};
 use crate::{CallId, LegId};
@@ -61,11 +60,7 @@ impl Switch {
             it.adopted = true;
         }
         self.take_from_handler(leg);
-        let application = self.calls.get_mut(call).and_then(|it| it.application.take());
-        if let Some(handler) = application {
-            let (handler, action) = (handler.to_string(), "taken".to_owned());
-            self.tell(t, Event::HandlerEnded { call, handler, action });
-        }
+        self.application_taken(t, call);
         // Nobody need be dialled for it.
         let _ = self.stop_dialling(leg);
         let held = self.calls.leg(leg).is_some_and(|it| it.hold.ours != Hold::No);
