@@ -139,7 +139,7 @@ impl Wants {
     pub fn publish(&mut self, call: Option<CallId>, app: &str, name: &str, data: serde_json::Value) {
         let (app, name) = (app.to_owned(), name.to_owned());
         let event = Box::new(Event::Application { call, app, name, data });
-        self.wanted.push(Want::Command(Box::new(Command::Tell { event, then: None })));
+        self.wanted.push(Want::Command(Box::new(Command::Tell { event, told: None })));
     }
 
     /// Something outside of calls is done, by a future that others have made (a file, a web server):

@@ -3,7 +3,7 @@
 use bytes::Bytes;
 
 use super::command::Reply;
-use super::waiting::{OnApplied, OnEndpoint};
+use super::waiting::{OnApplied, OnDescription, OnEndpoint};
 use super::{Switch, Turn};
 use crate::LegId;
 use crate::controller::MediaError;
@@ -29,16 +29,16 @@ impl Switch {
         if !it.is_waiting() {
             return drop(reply.send(Err(CallError::WrongState("the leg does not wait for an answer"))));
         }
-        let Some(offer) = it.life.open_offer() else {
-            return self.answer_with_offer(t, leg, reply);
+        let then = match it.life.open_offer() {
+            Some(offer) => OnEndpoint::LocalAnswer { leg, offer, then: OnDescription::Answer { leg, reply } },
+            // Ours goes into the 2xx, and the answer comes with the ACK (RFC 3261 §13.2.1). Until then nothing
+            // can be played.
+            None => {
+                let then = OnDescription::AnswerWithOffer { leg, reply };
+                OnEndpoint::LocalOffer { leg, like: None, then }
+            }
         };
-        self.with_endpoint(t, leg, None, OnEndpoint::Answer { leg, offer, reply });
-    }
-
-    /// An INVITE without an offer: ours goes into the 2xx, and the answer comes with the
-    /// ACK (RFC 3261 §13.2.1). Until then nothing can be played.
-    fn answer_with_offer(&mut self, t: &mut Turn<'_>, leg: LegId, reply: Reply<Result<(), CallError>>) {
-        self.with_endpoint(t, leg, None, OnEndpoint::AnswerWithOffer { leg, reply });
+        self.with_endpoint(t, leg, None, then);
     }
 
     /// Our offer is there, or is not.

@@ -12,9 +12,8 @@ use super::referral::party_at;
 use super::reliable::is_reliable;
 use super::say::reason_value;
 use super::sleepers::Sleeper;
-use super::slots::Key;
 use super::table::{Dialling, Leg, Purpose};
-use super::waiting::{Found, OnEndpoint, OnFound};
+use super::waiting::{OnDescription, OnEndpoint, OnFound};
 use super::{Switch, Turn};
 use crate::channels::Channel;
 use crate::controller::{AddressFamily, Hold, MediaError, PairPolicy};
@@ -100,17 +99,6 @@ impl Switch {
                 }
             }
         }
-    }
-
-    /// Asks whom a target means. The number of the request; none: it is answered.
-    pub(super) fn look_up(&mut self, lookup: LookupRequest, then: OnFound) -> Option<Key> {
-        let resolver = self.resolver.clone();
-        let future = Box::pin(async move {
-            let found = resolver.lookup(&lookup).await?;
-            let known = "it is not of a kind that is known here".to_owned();
-            found.ok_or(LookupError::NoResolver { target: lookup.target, known })
-        });
-        self.run(future, Found::Contacts, then)
     }
 
     /// It is known whom a target means, or that it means nobody.
@@ -326,14 +314,17 @@ impl Switch {
         match (caller, waiting.map(|it| it.life.open_offer())) {
             // The caller's offer goes across.
             (Some(caller), Some(Some(offer))) => {
-                self.with_endpoint(t, caller, None, OnEndpoint::OfferOfCaller { caller, branch: leg, offer });
+                let then = OnDescription::Invite { branch: leg };
+                let then = OnEndpoint::OfferFrom { from: caller, to: leg, offer, then };
+                self.with_endpoint(t, caller, None, then);
             }
             // The caller made none: the callee is to.
             (Some(_), Some(None)) => self.invite(t, leg, Ok(None)),
             // We offer: to somebody for a caller who is up, or for ourselves.
             (caller, None) => {
                 let like = caller.and_then(|it| self.calls.leg(it)?.media.endpoint);
-                self.with_endpoint(t, leg, like, OnEndpoint::OwnOfferToBranch { branch: leg, like });
+                let then = OnDescription::Invite { branch: leg };
+                self.with_endpoint(t, leg, like, OnEndpoint::LocalOffer { leg, like, then });
             }
             (None, Some(_)) => self.counters.impossible("offer_to_branch"),
         }

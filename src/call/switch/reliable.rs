@@ -159,7 +159,7 @@ impl Switch {
         offer: Bytes,
         then: OnDescription,
     ) {
-        self.with_endpoint(t, from, None, OnEndpoint::OfferOfCallee { caller, offer, then });
+        self.with_endpoint(t, from, None, OnEndpoint::OfferFrom { from, to: caller, offer, then });
     }
 
     /// The answer to an offer in a reliable provisional response, or to the one in a
@@ -185,7 +185,7 @@ impl Switch {
 
     /// Our own answer to a callee's offer.
     fn answer_alone(&mut self, t: &mut Turn<'_>, leg: LegId, offer: Bytes, then: OnDescription) {
-        self.with_endpoint(t, leg, None, OnEndpoint::AnswerAlone { leg, offer, then });
+        self.with_endpoint(t, leg, None, OnEndpoint::LocalAnswer { leg, offer, then });
     }
 
     /// The offer in a 2xx whose ACK owes an answer (RFC 3261 §13.2.1), and who asked for it is gone: ours.
@@ -310,7 +310,8 @@ impl Switch {
     /// The callee has been answered by us: the caller is offered what it can do.
     fn offer_own(&mut self, t: &mut Turn<'_>, won: Won) {
         let like = self.calls.leg(won.callee).and_then(|it| it.media.endpoint);
-        self.with_endpoint(t, won.caller, like, OnEndpoint::OfferLate { like, won });
+        let (leg, then) = (won.caller, OnDescription::AcceptWithOwnOffer { won });
+        self.with_endpoint(t, leg, like, OnEndpoint::LocalOffer { leg, like, then });
     }
 
     /// The callee's answer, as the caller's 2xx is to bring it.

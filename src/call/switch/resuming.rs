@@ -68,56 +68,29 @@ impl Switch {
         result: Result<EndpointId, MediaError>,
     ) {
         match then {
-            OnEndpoint::Answer { leg, offer, reply } => {
-                let answer =
-                    result.map(|it| self.controller.local_answer(it, offer, &self.policy_towards(leg)));
-                self.describe(t, answer, OnDescription::Answer { leg, reply });
-            }
-            OnEndpoint::AnswerWithOffer { leg, reply } => {
-                let offer = result.map(|it| self.controller.local_offer(it, None, &self.policy_towards(leg)));
-                self.describe(t, offer, OnDescription::AnswerWithOffer { leg, reply });
-            }
-            OnEndpoint::OfferOfCaller { caller, branch, offer } => match result {
-                Ok(near) => {
-                    let then = OnEndpoint::OfferToBranch { caller, near, branch, offer };
-                    self.with_endpoint(t, branch, Some(near), then);
-                }
-                Err(error) => self.no_media(t, branch, &error),
-            },
-            OnEndpoint::OfferToBranch { caller, near, branch, offer } => {
-                if result.is_ok() {
-                    self.may_send_events(caller);
-                }
-                let offer = result
-                    .map(|it| self.controller.pair_offer(near, it, offer, &self.policy_towards(branch)));
-                self.describe(t, offer, OnDescription::Invite { branch });
-            }
-            OnEndpoint::OwnOfferToBranch { branch, like } => {
-                let offer =
-                    result.map(|it| self.controller.local_offer(it, like, &self.policy_towards(branch)));
-                self.describe(t, offer, OnDescription::Invite { branch });
-            }
-            OnEndpoint::OfferOfCallee { caller, offer, then } => match result {
-                Ok(near) => {
-                    let then = OnEndpoint::OfferToCaller { near, caller, offer, then };
-                    self.with_endpoint(t, caller, Some(near), then);
-                }
-                Err(error) => self.describe(t, Err(error), then),
-            },
-            OnEndpoint::OfferToCaller { near, caller, offer, then } => {
-                let offer = result
-                    .map(|it| self.controller.pair_offer(near, it, offer, &self.policy_towards(caller)));
-                self.describe(t, offer, then);
-            }
-            OnEndpoint::AnswerAlone { leg, offer, then } => {
+            OnEndpoint::LocalAnswer { leg, offer, then } => {
                 let answer =
                     result.map(|it| self.controller.local_answer(it, offer, &self.policy_towards(leg)));
                 self.describe(t, answer, then);
             }
-            OnEndpoint::OfferLate { like, won } => {
+            OnEndpoint::LocalOffer { leg, like, then } => {
+                let offer = result.map(|it| self.controller.local_offer(it, like, &self.policy_towards(leg)));
+                self.describe(t, offer, then);
+            }
+            OnEndpoint::OfferFrom { from, to, offer, then } => match result {
+                Ok(near) => {
+                    let then = OnEndpoint::OfferTo { near, from, to, offer, then };
+                    self.with_endpoint(t, to, Some(near), then);
+                }
+                Err(error) => self.describe(t, Err(error), then),
+            },
+            OnEndpoint::OfferTo { near, from, to, offer, then } => {
+                if result.is_ok() && matches!(then, OnDescription::Invite { .. }) {
+                    self.may_send_events(from);
+                }
                 let offer =
-                    result.map(|it| self.controller.local_offer(it, like, &self.policy_towards(won.caller)));
-                self.describe(t, offer, OnDescription::AcceptWithOwnOffer { won });
+                    result.map(|it| self.controller.pair_offer(near, it, offer, &self.policy_towards(to)));
+                self.describe(t, offer, then);
             }
             OnEndpoint::Replace { call, leg, stays, replaced, offer } => match result {
                 Ok(_) => {

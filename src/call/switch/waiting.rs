@@ -27,7 +27,7 @@ use crate::controller::{
     EndpointId, EndpointStats, Hold, Joined, MediaError, MediaFuture, Recorded, RecordingId,
 };
 use crate::handler::{HandlerAction, Party, Referral};
-use crate::lookup::{LookupError, LookupResult};
+use crate::lookup::{LookupError, LookupRequest, LookupResult};
 use crate::service::{CallError, DialError};
 use crate::{BridgeId, CallId, LegId};
 use b2b_sip::endpoint::{Reply as Response, ServerTransactionId};
@@ -79,23 +79,13 @@ pub(super) enum OnMedia {
 /// What is done once a leg has an endpoint, or could get none.
 pub(super) enum OnEndpoint {
     /// Its offer is answered by us.
-    Answer { leg: LegId, offer: Bytes, reply: Reply<Result<(), CallError>> },
-    /// Our answer to its INVITE brings an offer.
-    AnswerWithOffer { leg: LegId, reply: Reply<Result<(), CallError>> },
-    /// It is the caller, whose offer goes to a branch.
-    OfferOfCaller { caller: LegId, branch: LegId, offer: Bytes },
-    /// It is the branch, and the caller has its endpoint.
-    OfferToBranch { caller: LegId, near: EndpointId, branch: LegId, offer: Bytes },
-    /// It is a branch that we offer to, like this one can.
-    OwnOfferToBranch { branch: LegId, like: Option<EndpointId> },
-    /// It is the callee, whose offer goes to the caller.
-    OfferOfCallee { caller: LegId, offer: Bytes, then: OnDescription },
-    /// It is the caller, and the callee has its endpoint.
-    OfferToCaller { near: EndpointId, caller: LegId, offer: Bytes, then: OnDescription },
-    /// Its offer is answered by us, for this.
-    AnswerAlone { leg: LegId, offer: Bytes, then: OnDescription },
-    /// It is the caller of a callee that we have answered: it is offered what that can do.
-    OfferLate { like: Option<EndpointId>, won: Won },
+    LocalAnswer { leg: LegId, offer: Bytes, then: OnDescription },
+    /// It is offered what we can do, or what this endpoint can.
+    LocalOffer { leg: LegId, like: Option<EndpointId>, then: OnDescription },
+    /// Its offer goes to another leg.
+    OfferFrom { from: LegId, to: LegId, offer: Bytes, then: OnDescription },
+    /// It gets the offer of another leg, which has its endpoint.
+    OfferTo { near: EndpointId, from: LegId, to: LegId, offer: Bytes, then: OnDescription },
     /// It takes the place of another one.
     Replace { call: CallId, leg: LegId, stays: LegId, replaced: LegId, offer: Bytes },
 }
@@ -407,6 +397,17 @@ impl Switch {
     pub(super) fn answered_at_once(&mut self, then: OnFound, found: Result<Found, Panicked>) {
         self.writes("found", &found);
         self.follows.push(Follow::Found { then, found });
+    }
+
+    /// Asks whom a target means. The number of the request; none: it is answered.
+    pub(super) fn look_up(&mut self, lookup: LookupRequest, then: OnFound) -> Option<Key> {
+        let resolver = self.resolver.clone();
+        let future = Box::pin(async move {
+            let found = resolver.lookup(&lookup).await?;
+            let known = "it is not of a kind that is known here".to_owned();
+            found.ok_or(LookupError::NoResolver { target: lookup.target, known })
+        });
+        self.run(future, Found::Contacts, then)
     }
 
     /// Takes the result of a task.
