@@ -21,7 +21,6 @@ use crate::controller::{EndpointId, MediaError};
 use crate::direct::{Party, Step, step};
 use crate::leg_life::OnAck;
 use crate::{CallId, LegId};
-use b2b_sip::endpoint::Reply;
 
 /// How long a bridge is left as it is after its parties have changed something.
 const SETTLE: Duration = Duration::from_secs(1);
@@ -127,11 +126,7 @@ impl Switch {
                 return self.path_refused(t, call, to, asked, None);
             }
         };
-        if let Err(error) = self.reinvite(t, to, Some(offer)) {
-            tracing::debug!("leg {}: {error}", to.0);
-            return self.exchange_refused(t, call, Reply::status(491));
-        }
-        self.exchange_sent(call, no);
+        self.send_offer(t, (call, no), Some(offer));
     }
 
     /// `to` has agreed.

@@ -4,8 +4,8 @@
 use bytes::Bytes;
 
 use super::exchanges::ExchangeNo;
-use super::owed::Owed;
 use super::follow::Follow;
+use super::owed::Owed;
 use super::table::{Asked, Exchange};
 use super::waiting::{OnApplied, OnDescription, OnMedia};
 use super::{Switch, Turn};
@@ -132,8 +132,13 @@ impl Switch {
         }
     }
 
-    /// A re-INVITE or an UPDATE to the other side.
-    fn send_offer(&mut self, t: &mut Turn<'_>, (call, no): (CallId, ExchangeNo), offer: Option<Bytes>) {
+    /// A re-INVITE or an UPDATE to who is to answer; where it cannot be sent, it is as if that one had refused it.
+    pub(super) fn send_offer(
+        &mut self,
+        t: &mut Turn<'_>,
+        (call, no): (CallId, ExchangeNo),
+        offer: Option<Bytes>,
+    ) {
         let Some(exchange) = self.exchange(call, no) else { return self.counters.late() };
         let (from, to, asked) = (exchange.from, exchange.to, exchange.asked);
         let Some(it) = self.calls.leg(to) else { return self.exchange_refused(t, call, Reply::status(480)) };

@@ -17,7 +17,6 @@ use crate::event::Event;
 use crate::leg_life::OnAck;
 use crate::service::CallError;
 use crate::{CallId, LegId};
-use b2b_sip::endpoint::Reply as Response;
 
 impl Switch {
     /// Puts a party on hold, or takes it back; the answer goes back with the party's. What is so
@@ -91,11 +90,7 @@ impl Switch {
                 return self.tell_holding(leg, Err(error.into()));
             }
         };
-        if let Err(error) = self.reinvite(t, leg, Some(offer)) {
-            tracing::debug!("leg {}: {error}", leg.0);
-            return self.exchange_refused(t, call, Response::status(491));
-        }
-        self.exchange_sent(call, no);
+        self.send_offer(t, (call, no), Some(offer));
     }
 
     /// Whether an offer is under way in a call.

@@ -330,11 +330,7 @@ impl Switch {
             }
         };
         self.connects(to, like);
-        if let Err(error) = self.reinvite(t, to, Some(offer)) {
-            tracing::debug!("leg {}: {error}", to.0);
-            return self.exchange_refused(t, call, Reply::status(491));
-        }
-        self.exchange_sent(call, no);
+        self.send_offer(t, (call, no), Some(offer));
     }
 
     /// `to` has answered our refreshing offer.
