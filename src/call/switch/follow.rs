@@ -72,8 +72,11 @@ impl Follows {
     }
 
     fn next(&mut self) -> Option<Follow> {
-        self.before.extend(self.left.drain(..).rev());
-        self.before.pop()
+        // Most steps leave one thing behind, or nothing.
+        if self.left.len() > 1 {
+            self.before.extend(self.left.drain(..).rev());
+        }
+        self.left.pop().or_else(|| self.before.pop())
     }
 
     /// Whether nothing is left: so it is between turns.
@@ -122,5 +125,28 @@ impl Switch {
             Follow::Answered { leg, asked, answer } => self.answer_exchange(t, leg, asked, answer),
             Follow::Pay { call } => self.pay(t, call),
         }
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn what_a_step_leaves_behind_comes_in_its_order_and_before_what_was_there() {
+        let call = |it: u64| Follow::Dial { call: CallId(it) };
+        let number = |it: Option<Follow>| match it {
+            Some(Follow::Dial { call }) => Some(call.0),
+            _ => None,
+        };
+        let mut follows = Follows::default();
+        [1, 2, 3].into_iter().for_each(|it| follows.push(call(it)));
+        assert_eq!(number(follows.next()), Some(1));
+        [11, 12].into_iter().for_each(|it| follows.push(call(it)));
+        assert_eq!(number(follows.next()), Some(11));
+        follows.push(call(111));
+        let rest: Vec<_> = std::iter::from_fn(|| number(follows.next())).collect();
+        assert_eq!(rest, [111, 12, 2, 3]);
+        assert!(follows.is_empty());
     }
 }
