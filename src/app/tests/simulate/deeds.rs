@@ -82,6 +82,9 @@ impl World {
     pub fn decide(&mut self, n: usize) {
         let (party, usage, phone, call) = self.ringing[n].clone();
         let now = self.harness.now();
+        if call.is_some_and(|call| self.desk.plans[call].crosses) {
+            self.later(0, Due::GiveUp(call.unwrap_or_default()));
+        }
         match phone.then {
             Then::Answer => {
                 let answered = self.harness.endpoint(party).answer(now, usage, Some(Body::sdp(SESSION)));
@@ -198,7 +201,15 @@ impl World {
                     Body { content_type: "text/plain".into(), data: "hi".into() },
                 );
             }
-            Deed::ReferBlind => self.refer(party, usage, format!("<{}>", uri(&self.desk.plans, n, 2))),
+            Deed::ReferBlind => {
+                self.refer(party, usage, format!("<{}>", uri(&self.desk.plans, n, 2)));
+                // One of the old parties wants an offer about when the target answers.
+                let phone = &self.desk.plans[n].phones[2];
+                let answers = phone.rings.map_or(0, |(ms, ..)| ms) + phone.after;
+                if n.is_multiple_of(3) {
+                    self.later((answers + n as u64 % 80).saturating_sub(40), Due::WantOffer(n));
+                }
+            }
             Deed::ReferTo(app) => self.refer(party, usage, format!("<sip:a{app}@{B2B}>")),
             Deed::ReferAttended(early) => self.consult(n, (party, usage), early),
             Deed::Replace => self.replace(n, (party, usage)),
@@ -214,6 +225,15 @@ impl World {
                 self.harness.kill(self.parties[MORTAL]);
             }
             Deed::Command(_) => {}
+        }
+    }
+
+    pub fn want_offer(&mut self, n: usize) {
+        let ends = &self.ends[n];
+        let who = if n.is_multiple_of(2) { ends.caller } else { ends.callee };
+        if let Some((party, usage)) = who {
+            let now = self.harness.now();
+            let _ = self.harness.endpoint(party).reinvite(now, usage, None);
         }
     }
 

@@ -178,6 +178,8 @@ pub struct Plan {
     pub phones: Vec<Phone>,
     /// The caller gives up after so many ms.
     pub gives_up: Option<u64>,
+    /// It gives up as its first phone answers: the two cross.
+    pub crosses: bool,
     /// So many ms after the answer.
     pub deeds: Vec<(u64, Side, Deed)>,
     pub ends: (u64, Side),
@@ -197,6 +199,7 @@ pub fn plan(seed: u64, n: usize, mix: Mix) -> Plan {
     let at = it.random_range(0..40_000);
     let offers = mix == Mix::Basic || it.random_bool(0.85);
     let gives_up = it.random_bool(0.12).then(|| it.random_range(20..5_000));
+    let crosses = it.random_bool(0.04);
     let busy = if mix == Mix::Basic { 0.2 } else { 0.6 };
     let count = if it.random_bool(busy) { it.random_range(1..=4) } else { 0 };
     let deeds = (0..count).map(|_| {
@@ -212,7 +215,7 @@ pub fn plan(seed: u64, n: usize, mix: Mix) -> Plan {
     };
     let side = if it.random_bool(0.5) { Side::Caller } else { Side::Callee };
     let ends = (it.random_range(lasts), side);
-    Plan { at, caller: it.random_range(0..CALLERS), offers, route, phones, gives_up, deeds, ends }
+    Plan { at, caller: it.random_range(0..CALLERS), offers, route, phones, gives_up, crosses, deeds, ends }
 }
 
 fn phone(it: &mut StdRng, mix: Mix) -> Phone {

@@ -67,6 +67,8 @@ pub enum Due {
     End(usize),
     /// A caller gives up who takes another one's place: which of `World::newcomers`.
     Cancel(usize),
+    /// A party of this call asks for an offer.
+    WantOffer(usize),
     /// It is looked at who hears nothing.
     Look,
     Deadline,
@@ -99,6 +101,8 @@ pub struct World {
     pub is_dead: bool,
     /// Calls whose parties heard nothing when it was last looked at.
     silent: Vec<CallId>,
+    /// Calls that were in a transfer then, though everybody in them was answered.
+    stuck: Vec<CallId>,
     /// Where what happens is printed.
     events: Option<Subscriber>,
     traced: usize,
@@ -165,6 +169,7 @@ impl World {
             newcomers: Vec::new(),
             is_dead: false,
             silent: Vec::new(),
+            stuck: Vec::new(),
             events,
             traced: 0,
             was_idle: false,
@@ -234,6 +239,7 @@ impl World {
                 let (party, usage) = self.newcomers[*n];
                 let _ = self.harness.endpoint(party).cancel(now, usage);
             }
+            Due::WantOffer(n) => self.want_offer(*n),
             Due::Ring(n) => self.ring(*n),
             Due::Decide(n) => self.decide(*n),
             Due::Deed(n, deed) => self.deed(*n, *deed),
@@ -354,6 +360,15 @@ impl World {
                 );
             }
         }
+        let is_stuck = |call: &b2b_call::switch::CallSnapshot| {
+            call.state == b2b_call::call_fsm::CallState::Transferring
+                && call.legs.iter().all(|leg| leg.state == b2b_call::leg_fsm::LegState::Answered)
+        };
+        let stuck: Vec<CallId> =
+            self.harness.snapshot().iter().filter(|it| is_stuck(it)).map(|it| it.call).collect();
+        let twice = stuck.iter().find(|call| self.stuck.contains(call));
+        assert_eq!(twice, None, "this call is in a transfer to nobody");
+        self.stuck = stuck;
         if self.faults {
             return;
         }
