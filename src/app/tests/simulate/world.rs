@@ -361,7 +361,9 @@ impl World {
             }
         }
         let is_stuck = |call: &b2b_call::switch::CallSnapshot| {
-            call.state == b2b_call::call_fsm::CallState::Transferring
+            // Where it has no bridge any more, its parties are about to go.
+            call.bridge.is_some()
+                && call.state == b2b_call::call_fsm::CallState::Transferring
                 && call.legs.iter().all(|leg| leg.state == b2b_call::leg_fsm::LegState::Answered)
         };
         let stuck: Vec<CallId> =
