@@ -29,6 +29,10 @@ pub enum AppAnswer {
     Started(CallId),
     /// Who was called has answered.
     Reached(Result<LegId, DialError>),
+    /// Whether it is so.
+    Truth(bool),
+    /// Which call and leg it is.
+    Located(Result<(CallId, LegId), CallError>),
     /// A leg, a bridge or a call is over.
     Ended(Result<CallEnd, CallError>),
     /// What [`Wants::run`](super::Wants::run) has come to.
@@ -48,6 +52,8 @@ impl fmt::Debug for AppAnswer {
             AppAnswer::Dialled(_) => "Dialled",
             AppAnswer::Started(_) => "Started",
             AppAnswer::Reached(_) => "Reached",
+            AppAnswer::Truth(_) => "Truth",
+            AppAnswer::Located(_) => "Located",
             AppAnswer::Ended(_) => "Ended",
             AppAnswer::Own(_) => "Own",
         })
@@ -71,9 +77,12 @@ impl AppAnswer {
             AppAnswer::Action(result) => result.map(drop),
             AppAnswer::Bridged(result) => result.map(drop),
             AppAnswer::Ended(result) => result.map(drop),
-            AppAnswer::Dialled(_) | AppAnswer::Started(_) | AppAnswer::Reached(_) | AppAnswer::Own(_) => {
-                Err(OTHER)
-            }
+            AppAnswer::Located(result) => result.map(drop),
+            AppAnswer::Truth(_)
+            | AppAnswer::Dialled(_)
+            | AppAnswer::Started(_)
+            | AppAnswer::Reached(_)
+            | AppAnswer::Own(_) => Err(OTHER),
         }
     }
 

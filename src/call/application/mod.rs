@@ -81,6 +81,11 @@ pub struct AppHandle {
 }
 
 impl AppHandle {
+    /// That of an application which knows itself ([`Wants::me`]), to be given to who is to tell it something.
+    pub fn new(service: &crate::service::CallService, app: AppId) -> Self {
+        AppHandle { app, service: service.clone() }
+    }
+
     /// The application, for [`Wants::tell`].
     pub fn id(&self) -> AppId {
         self.app

@@ -7,13 +7,13 @@ use std::time::Instant;
 use super::{AppAnswer, AppId, Application, Inbox, Message, ToApplication, WantId};
 use crate::bridge_fsm::BridgeMode;
 use crate::controller::{
-    ConferenceId, ConferenceSpec, DigitPlan, EndpointId, Member, Music, Prompt, RecordingId, RecordingSpec,
-    StreamSpec, Verb,
+    ConferenceId, ConferenceSpec, DigitPlan, EndpointId, Hold, Member, Music, Prompt, Recorded, RecordingId,
+    RecordingSpec, StreamSpec, Verb,
 };
 use crate::event::Event;
 use crate::handler::HandlerAction;
-use crate::service::{CallError, CallService, DialError, DialRequest, Place, Watched};
-use crate::switch::command::{Command, Reply};
+use crate::service::{CallError, CallService, DialError, DialRequest, LegMedia, Place, Watched};
+use crate::switch::command::{Command, Record, RecordLeg, Reply};
 use crate::{CallId, LegId};
 
 /// Work on something outside of calls under way.
@@ -27,6 +27,8 @@ pub(crate) enum Want {
     OfLeg { want: WantId, leg: LegId, verb: Box<Verb> },
     /// Of who carries media.
     OfMedia { want: WantId, verb: Box<Verb> },
+    /// Tones of a leg's party are digits as the configuration has it.
+    UsualTones { want: WantId, leg: LegId },
     /// A leg's sound.
     Stream { want: WantId, leg: LegId, spec: StreamSpec },
     /// Something outside.
@@ -237,6 +239,47 @@ impl Wants {
         want
     }
 
+    /// [`CallService::stop_dialling`]: [`AppAnswer::Done`].
+    pub fn stop_dialling(&mut self, leg: LegId) -> WantId {
+        self.command(done, |reply| Command::StopDialling { leg, reply })
+    }
+
+    /// [`CallService::resume`]: [`AppAnswer::Done`].
+    pub fn resume(&mut self, leg: LegId) -> WantId {
+        self.command(done, |reply| Command::Hold { leg, hold: Hold::No, reply })
+    }
+
+    /// [`CallService::is_joined`]: [`AppAnswer::Truth`].
+    pub fn is_joined(&mut self, leg: LegId) -> WantId {
+        let read = |told: Option<bool>| Some(AppAnswer::Truth(told.unwrap_or_default()));
+        self.command(read, |reply| Command::Joined { leg, reply })
+    }
+
+    /// [`CallService::is_up`]: [`AppAnswer::Truth`].
+    pub fn is_up(&mut self, leg: LegId) -> WantId {
+        let read = |told: Option<Result<LegMedia, CallError>>| {
+            Some(AppAnswer::Truth(told.is_some_and(|found| found.is_ok())))
+        };
+        self.command(read, |reply| Command::Media { leg, reply })
+    }
+
+    /// [`CallService::locate`]: [`AppAnswer::Located`].
+    pub fn locate(&mut self, of: impl Into<Watched>) -> WantId {
+        let of = of.into();
+        let read = |told: Option<_>| Some(AppAnswer::Located(told.unwrap_or(Err(CallError::Stopping))));
+        self.command(read, |reply| Command::Locate { of, reply })
+    }
+
+    /// [`CallService::stop_call_recording`]: [`AppAnswer::Done`].
+    pub fn stop_call_recording(&mut self, call: CallId) -> WantId {
+        self.command(recorded, |reply| Command::Record { call, what: Record::End, reply })
+    }
+
+    /// [`CallService::stop_leg_recording`]: [`AppAnswer::Done`].
+    pub fn stop_leg_recording(&mut self, leg: LegId) -> WantId {
+        self.command(recorded, |reply| Command::RecordLeg { leg, what: RecordLeg::End, reply })
+    }
+
     /// [`CallService::wait_for_termination`]: [`AppAnswer::Ended`].
     pub fn wait_for_termination(&mut self, what: impl Into<Watched>) -> WantId {
         let what = what.into();
@@ -284,6 +327,13 @@ impl Wants {
     /// [`CallService::echo`]: [`AppAnswer::Media`].
     pub fn echo(&mut self, leg: LegId, on: bool) -> WantId {
         self.of_leg(leg, Verb::Echo { endpoint: OF_LEG, on })
+    }
+
+    /// [`CallService::hear_tones_as_usual`]: [`AppAnswer::Media`].
+    pub fn hear_tones_as_usual(&mut self, leg: LegId) -> WantId {
+        let want = self.number();
+        self.wanted.push(Want::UsualTones { want, leg });
+        want
     }
 
     /// [`CallService::stream`]: [`AppAnswer::Stream`].
@@ -341,4 +391,8 @@ impl Wants {
 
 fn done(told: Option<Result<(), CallError>>) -> Option<AppAnswer> {
     Some(AppAnswer::Done(told.unwrap_or(Err(CallError::Stopping))))
+}
+
+fn recorded(told: Option<Result<Option<Recorded>, CallError>>) -> Option<AppAnswer> {
+    Some(AppAnswer::Done(told.unwrap_or(Err(CallError::Stopping)).map(drop)))
 }
