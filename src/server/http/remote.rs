@@ -13,7 +13,6 @@ use axum::http::StatusCode;
 use axum::response::{IntoResponse, Response};
 use serde::Serialize;
 use serde_json::{Map, Value, json};
-use tokio::sync::mpsc;
 use utoipa::ToSchema;
 
 use super::Api;
@@ -24,7 +23,7 @@ use super::guard::Keys;
 use super::line::{Heard, Line};
 use crate::config::apps::remote::RemoteConfig;
 use crate::control::remote::decision::Decision;
-use crate::control::remote::{News, Offer, Patience, Word};
+use crate::control::remote::{News, Offer, Patience, Word, Words};
 use crate::control::{Failure, Order, Refused, Who};
 use b2b_call::event::{Event, Published};
 use b2b_call::{CallId, LegId};
@@ -142,7 +141,7 @@ fn text_of(value: &Value) -> Message {
 /// A call that the program has.
 struct Held {
     call: CallId,
-    words: mpsc::Sender<Word>,
+    words: Words,
 }
 
 /// A program's side of the conversation.
@@ -198,8 +197,8 @@ impl Talk {
     /// It gives a sign of life.
     fn lives(&self) {
         for held in self.calls.values() {
-            // Signs that do not fit are behind others.
-            let _ = held.words.try_send(Word::Sign);
+            // One that it has no more is told of below.
+            held.words.tell(Word::Sign);
         }
     }
 
@@ -267,8 +266,8 @@ impl Talk {
             error => No::Wrong(error),
         })?;
         if let Some(held) = self.calls.get(&leg) {
-            // Whoever hears too much hears this later.
-            let _ = held.words.try_send(Word::Touch);
+            // One that it has no more is told of below.
+            held.words.tell(Word::Touch);
         }
         self.commands.insert(taken.id.to_string());
         Ok(json!({ "type": "accepted", "id": &*taken.id }))
@@ -291,10 +290,7 @@ impl Talk {
         let action = decision.action(&settings, &self.api.service, has).await.map_err(not_possible)?;
         let word_of = action.map_or(Word::Fallback, |action| Word::Decision(Box::new(action)));
         let held = self.calls.get(&leg).map(|held| held.words.clone());
-        let told = match held {
-            Some(words) => words.send(word_of).await.is_ok(),
-            None => false,
-        };
+        let told = held.is_some_and(|words| words.tell(word_of));
         match told {
             true => Ok(json!({ "type": "accepted", "id": id, "decision": word, "leg": leg.0 })),
             false => Err(No::Late(Problem::new(StatusCode::GONE, "the call is over", "forget it"))),

@@ -1,21 +1,36 @@
 //! The way of a call that is given to a program.
+//!
+//! | state | is done | then |
+//! |---|---|---|
+//! | `Reading` | what is noted on the call | offered: `Held`; nobody takes it: `Quieting` |
+//! | `Held` | nothing, until the program has decided or has it no longer | `Quieting` |
+//! | `Quieting` | what the program has begun with the party's ears ends | decided: over; else `Looking` |
+//! | `Looking` | is it in a conversation? | it is: over; else `Leading` |
+//! | `Leading` | where the fall-back leads; without one, is it answered? | over |
 
 use std::sync::atomic::{AtomicUsize, Ordering};
+use std::time::{Duration, Instant};
 
 use serde_json::{Value, json};
-use tokio::sync::mpsc;
 
 use super::hold::{Back, Hold, Limits};
+use super::words::{GivenUp, Line, Words};
 use super::{Chosen, News, Offer, Remotes, Word};
-use crate::control::{Control, hold as parties, left::Left};
-use b2b_call::handler::{ApplicationHandler, HandlerAction, HandlerFuture, IncomingCall};
+use crate::control::{Control, left::Left};
+use b2b_call::application::{AppAnswer, AppEvent, AppHandle, Application, WantId, Wants};
+use b2b_call::handler::{ApplicationHandler, HandlerAction, IncomingCall};
 use b2b_call::service::{CallError, CallService, Place};
 use b2b_call::{CallId, LegId};
 
-/// Words of a program about one call that wait to be heard.
-const WORDS: usize = 64;
 /// Octets of header fields that a program is told.
 const HEADERS: usize = 16 * 1_024;
+/// The timer of [`Hold::next_timeout`].
+const DEADLINE: u32 = 1;
+/// The timer of a party that cannot be taken back yet.
+const AGAIN: u32 = 2;
+/// How often it is tried, and after how long: as `control::hold` has it.
+const TRIES: u32 = 60;
+const PAUSE: Duration = Duration::from_millis(100);
 
 /// The application `remote/<name>`.
 #[derive(Clone)]
@@ -56,12 +71,19 @@ impl ApplicationHandler for Remote {
         false
     }
 
-    fn handle_incoming_call(&self, call: IncomingCall, service: CallService) -> HandlerFuture {
-        let remote = self.clone();
-        Box::pin(async move {
-            // He has gone, or the server stops.
-            remote.attend(&call, &service).await.unwrap_or(HandlerAction::Disconnect)
-        })
+    fn begin(&self, call: &IncomingCall, service: &CallService) -> Option<Box<dyn Application>> {
+        Some(Box::new(Attends {
+            remote: self.clone(),
+            call: call.clone(),
+            service: service.clone(),
+            at: At::Reading,
+            waits: None,
+            program: None,
+            held: None,
+            line: None,
+            end: End::Over,
+            left: Left::default(),
+        }))
     }
 }
 
@@ -71,6 +93,34 @@ enum End {
     Fallback,
     Back(Back),
     /// The call is over.
+    Over,
+}
+
+/// One call.
+struct Attends {
+    remote: Remote,
+    call: IncomingCall,
+    service: CallService,
+    at: At,
+    waits: Option<WantId>,
+    /// Whom it will be offered to.
+    program: Option<Chosen>,
+    held: Option<Held>,
+    /// The program's words about it.
+    line: Option<Line>,
+    end: End,
+    left: Left,
+}
+
+/// See the module's text.
+enum At {
+    Reading,
+    Held(Hold),
+    /// So often it was tried to take the party from hold.
+    Quieting(u32),
+    Looking,
+    Leading,
+    /// A recording of the call ends, wherever it is by now.
     Over,
 }
 
@@ -104,149 +154,250 @@ impl Drop for Held {
     }
 }
 
-impl Remote {
-    async fn attend(&self, call: &IncomingCall, service: &CallService) -> Result<HandlerAction, CallError> {
-        let Some(program) = self.remotes.choose(self.short()) else {
-            return self.take_back(call, service, Left::default(), Back::NotConnected).await;
+impl Application for Attends {
+    fn step(&mut self, now: Instant, event: AppEvent, wants: &mut Wants) {
+        let went_on = match event {
+            AppEvent::Begin => {
+                self.begins(wants);
+                Ok(())
+            }
+            AppEvent::Answered { want, answer } if Some(want) == self.waits => {
+                self.waits = None;
+                self.came(now, answer, wants)
+            }
+            AppEvent::Told(word) => {
+                match word.downcast::<Word>() {
+                    Ok(word) => self.hears(now, *word, wants),
+                    Err(other) if other.is::<GivenUp>() => self.is_held(End::Back(Back::Disconnected), wants),
+                    Err(_) => {}
+                }
+                Ok(())
+            }
+            AppEvent::Timer(AGAIN) => {
+                self.resumes(wants);
+                Ok(())
+            }
+            AppEvent::Timer(_) => {
+                self.has_waited(now, wants);
+                Ok(())
+            }
+            AppEvent::Gone => {
+                self.is_held(End::Over, wants);
+                Err(CallError::Gone)
+            }
+            // Somebody has taken the call from both.
+            AppEvent::Over => {
+                self.gives_back("taken");
+                Ok(())
+            }
+            AppEvent::Answered { .. } | AppEvent::Lost(_) => Ok(()),
         };
-        let (words, heard) = mpsc::channel(WORDS);
-        let known = self.known(call, &service.variables(call.call).await?);
-        let mut held = Held::new(self, program, call);
+        if went_on.is_err() {
+            // He has gone, or the server stops.
+            wants.end(match self.end {
+                End::Over => HandlerAction::Complete,
+                _ => HandlerAction::Disconnect,
+            });
+        }
+    }
+}
+
+impl Attends {
+    fn begins(&mut self, wants: &mut Wants) {
+        self.program = self.remote.remotes.choose(self.remote.short());
+        match self.program {
+            Some(_) => self.waits = Some(wants.variables(self.call.call)),
+            None => self.is_over(End::Back(Back::NotConnected), wants),
+        }
+    }
+
+    fn came(&mut self, now: Instant, answer: AppAnswer, wants: &mut Wants) -> Result<(), CallError> {
+        match self.at {
+            At::Reading => self.offers(now, &answer.variables()?, wants),
+            At::Quieting(tries) => match answer.done() {
+                Err(CallError::Busy) if tries < TRIES => wants.set_timer(AGAIN, now + PAUSE),
+                _ => self.is_quiet(wants),
+            },
+            At::Looking => match answer {
+                AppAnswer::Truth(true) => wants.end(HandlerAction::Complete),
+                _ => self.falls_back(wants),
+            },
+            At::Leading => wants.end(match answer {
+                AppAnswer::Truth(true) => HandlerAction::Disconnect,
+                AppAnswer::Truth(false) => HandlerAction::Reject { status: 480, reason: String::new() },
+                answer => answer.action()?,
+            }),
+            At::Held(_) | At::Over => {}
+        }
+        Ok(())
+    }
+
+    fn offers(&mut self, now: Instant, variables: &[(String, String)], wants: &mut Wants) {
+        let Some(program) = self.program.take() else { return };
+        let (call, leg) = (self.call.call, self.call.leg);
+        let known = self.remote.known(&self.call, variables);
+        let held = Held::new(&self.remote, program, &self.call);
         // A call that is over says so below.
-        let _ = service.enter(call.call, Place::Program).await;
-        let offer = Offer { call: call.call, leg: call.leg, known, words };
+        wants.enter(call, Place::Program);
+        let (words, line) = Words::new(AppHandle::new(&self.service, wants.me()));
         // Of one that is gone the words end.
-        let _ = held.program.news.send(News::Offer(offer));
-        let counters = &self.remotes.0.counters;
-        counters.offered.fetch_add(1, Ordering::Relaxed);
-        let end = self.listen(call, service, heard).await?;
-        held.why = match &end {
+        let _ = held.program.news.send(News::Offer(Offer { call, leg, known, words }));
+        self.remote.remotes.0.counters.offered.fetch_add(1, Ordering::Relaxed);
+        (self.held, self.line) = (Some(held), Some(line));
+        let hold = Hold::new(now, self.remote.limits);
+        wants.set_timer(DEADLINE, hold.next_timeout());
+        self.at = At::Held(hold);
+    }
+
+    fn hears(&mut self, now: Instant, word: Word, wants: &mut Wants) {
+        if let Some(line) = &self.line {
+            line.heard(&word);
+        }
+        let At::Held(hold) = &mut self.at else { return };
+        match word {
+            Word::Sign => hold.sign(now),
+            Word::Touch => hold.touch(now),
+            Word::Decision(action) => return self.is_held(End::Decided(*action), wants),
+            Word::Fallback => return self.is_held(End::Fallback, wants),
+        }
+        wants.set_timer(DEADLINE, hold.next_timeout());
+    }
+
+    fn has_waited(&mut self, now: Instant, wants: &mut Wants) {
+        let At::Held(hold) = &self.at else { return };
+        match hold.taken_back(now) {
+            Some(why) => self.is_held(End::Back(why), wants),
+            None => wants.set_timer(DEADLINE, hold.next_timeout()),
+        }
+    }
+
+    /// The program has it no longer, if it still had it.
+    fn is_held(&mut self, end: End, wants: &mut Wants) {
+        if let At::Held(_) = self.at {
+            wants.cancel_timer(DEADLINE);
+            self.is_over(end, wants);
+        }
+    }
+
+    fn gives_back(&mut self, why: &'static str) {
+        self.line = None;
+        if let Some(held) = &mut self.held {
+            held.why = why;
+            self.left = self.remote.control.take(self.call.leg);
+        }
+        self.held = None;
+    }
+
+    fn is_over(&mut self, end: End, wants: &mut Wants) {
+        self.gives_back(match &end {
             End::Decided(_) => "decided",
             End::Fallback => "fallback",
             End::Back(why) => why.as_str(),
             End::Over => "ended",
-        };
-        let left = self.control.take(call.leg);
-        drop(held);
-        match end {
-            End::Decided(action) => {
-                counters.decided.fetch_add(1, Ordering::Relaxed);
-                // What it plays ends with its part; what it records is recorded on.
-                self.quiet(call.leg, left, service).await;
-                Ok(action)
-            }
+        });
+        let counters = &self.remote.remotes.0.counters;
+        match &end {
+            End::Decided(_) | End::Fallback => drop(counters.decided.fetch_add(1, Ordering::Relaxed)),
             End::Over => {
                 counters.ended.fetch_add(1, Ordering::Relaxed);
-                Ok(HandlerAction::Complete)
+                (self.at, self.end) = (At::Over, end);
+                return wants.end(HandlerAction::Complete);
             }
-            End::Fallback => {
-                counters.decided.fetch_add(1, Ordering::Relaxed);
-                self.fall_back(call, service, left).await
-            }
-            End::Back(why) => self.take_back(call, service, left, why).await,
+            End::Back(why) => self.is_taken_back(*why, wants),
         }
+        self.end = end;
+        self.quiets(wants);
     }
 
-    /// Until the program has decided, or has it no longer.
-    async fn listen(
-        &self,
-        call: &IncomingCall,
-        service: &CallService,
-        mut heard: mpsc::Receiver<Word>,
-    ) -> Result<End, CallError> {
-        let mut hold = Hold::new(service.now().await?, self.limits);
-        let over = service.wait_for_termination(call.leg);
-        tokio::pin!(over);
-        loop {
-            let word = tokio::select! {
-                biased;
-                _ = &mut over => return Ok(End::Over),
-                word = heard.recv() => word,
-                now = service.sleep_until(hold.next_timeout()) => {
-                    match hold.taken_back(now?) {
-                        Some(why) => return Ok(End::Back(why)),
-                        None => continue,
-                    }
-                }
-            };
-            let now = service.now().await?;
-            match word {
-                Some(Word::Sign) => hold.sign(now),
-                Some(Word::Touch) => hold.touch(now),
-                Some(Word::Decision(action)) => return Ok(End::Decided(*action)),
-                Some(Word::Fallback) => return Ok(End::Fallback),
-                None => return Ok(End::Back(Back::Disconnected)),
-            }
-        }
+    fn is_taken_back(&self, why: Back, wants: &mut Wants) {
+        let Remote { remotes, name, fallback, .. } = &self.remote;
+        remotes.count_back(why);
+        tracing::info!("call {}: taken back from {name}: {}", self.call.call.0, why.as_str());
+        let data = json!({ "leg": self.call.leg.0, "reason": why.as_str(), "fallback": fallback });
+        wants.publish(Some(self.call.call), name, "taken_back", data);
     }
 
-    async fn take_back(
-        &self,
-        call: &IncomingCall,
-        service: &CallService,
-        left: Left,
-        why: Back,
-    ) -> Result<HandlerAction, CallError> {
-        self.remotes.count_back(why);
-        tracing::info!("call {}: taken back from {}: {}", call.call.0, self.name, why.as_str());
-        let data = json!({ "leg": call.leg.0, "reason": why.as_str(), "fallback": self.fallback });
-        service.publish(Some(call.call), &self.name, "taken_back", data)?;
-        self.fall_back(call, service, left).await
-    }
-
-    /// The call is with the fall-back, unless it is in a conversation.
-    async fn fall_back(
-        &self,
-        call: &IncomingCall,
-        service: &CallService,
-        left: Left,
-    ) -> Result<HandlerAction, CallError> {
-        self.quiet(call.leg, left, service).await;
-        if service.is_joined(call.leg).await? {
-            return Ok(HandlerAction::Complete);
-        }
-        if left.leg_recording {
-            let (all, leg) = (service.clone(), call.leg);
-            service.spawn(async move {
-                // It may be over.
-                let _ = all.stop_leg_recording(leg).await;
-            })?;
-        }
-        if left.recording {
-            let (all, leg) = (service.clone(), call.leg);
-            // Its file takes as long as the disk wants.
-            service.spawn(async move {
-                if let Ok((call, _)) = all.locate(leg).await {
-                    // It may be over.
-                    let _ = all.stop_call_recording(call).await;
-                }
-            })?;
-        }
-        match &self.fallback {
-            Some(target) => service.where_to(call.leg, target).await,
-            None if service.is_up(call.leg).await => Ok(HandlerAction::Disconnect),
-            None => Ok(HandlerAction::Reject { status: 480, reason: String::new() }),
-        }
-    }
-
-    /// Ends what a program has begun with a party's ears.
-    async fn quiet(&self, leg: LegId, left: Left, service: &CallService) {
+    /// Ends what a program has begun with a party's ears. What it records is recorded on.
+    fn quiets(&mut self, wants: &mut Wants) {
+        let leg = self.call.leg;
         // Who is not answered hears nothing; who is gone, too.
-        let _ = service.stop_dialling(leg).await;
-        let _ = service.stop_playing(leg).await;
-        let _ = service.stop_collecting(leg).await;
-        let _ = service.stop_moh(leg).await;
-        if left.hold {
-            let _ = parties::resume(service, leg).await;
-        }
-        if left.echo {
-            let _ = service.echo(leg, false).await;
-        }
-        if left.tones {
-            let _ = service.hear_tones_as_usual(leg).await;
+        wants.stop_dialling(leg);
+        wants.stop_playing(leg);
+        wants.stop_collecting(leg);
+        wants.stop_moh(leg);
+        self.at = At::Quieting(0);
+        match self.left.hold {
+            true => self.resumes(wants),
+            false => self.is_quiet(wants),
         }
     }
 
+    /// Takes the party from hold, with patience where an offer is under way.
+    fn resumes(&mut self, wants: &mut Wants) {
+        if let At::Quieting(tries) = &mut self.at {
+            *tries += 1;
+            self.waits = Some(wants.resume(self.call.leg));
+        }
+    }
+
+    fn is_quiet(&mut self, wants: &mut Wants) {
+        let leg = self.call.leg;
+        if self.left.echo {
+            wants.echo(leg, false);
+        }
+        if self.left.tones {
+            wants.hear_tones_as_usual(leg);
+        }
+        match std::mem::replace(&mut self.end, End::Fallback) {
+            End::Decided(action) => wants.end(action),
+            // The call is with the fall-back, unless it is in a conversation.
+            End::Fallback | End::Back(_) | End::Over => {
+                self.at = At::Looking;
+                self.waits = Some(wants.is_joined(leg));
+            }
+        }
+    }
+
+    fn falls_back(&mut self, wants: &mut Wants) {
+        let leg = self.call.leg;
+        if self.left.leg_recording {
+            // It may be over.
+            wants.stop_leg_recording(leg);
+        }
+        if self.left.recording {
+            // Its file takes as long as the disk wants.
+            wants.attend(Box::new(EndsRecording(leg)));
+        }
+        self.at = At::Leading;
+        self.waits = Some(match &self.remote.fallback {
+            Some(target) => wants.where_to(leg, target),
+            None => wants.is_up(leg),
+        });
+    }
+}
+
+/// Ends the recording of the call in which a leg is by now.
+struct EndsRecording(LegId);
+
+impl Application for EndsRecording {
+    fn step(&mut self, _: Instant, event: AppEvent, wants: &mut Wants) {
+        match event {
+            AppEvent::Begin => {
+                wants.locate(self.0);
+            }
+            AppEvent::Answered { answer: AppAnswer::Located(found), .. } => {
+                if let Ok((call, _)) = found {
+                    // It may be over.
+                    wants.stop_call_recording(call);
+                }
+                wants.end(HandlerAction::Complete);
+            }
+            _ => {}
+        }
+    }
+}
+
+impl Remote {
     /// What a program is told of a call.
     fn known(&self, call: &IncomingCall, variables: &[(String, String)]) -> Value {
         let (mut headers, mut room) = (Vec::new(), HEADERS);

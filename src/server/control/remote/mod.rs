@@ -3,13 +3,14 @@
 //!
 //! - `hold`: how long a program may have a call, without I/O
 //! - `handler`: the way of a call that is given to one
-//! - `decision`: what a program decides
+//! - `decision`: what a program decides; `words`: its way to who has the call
 //!
 //! Programs connect by their application's name. Several of one name take turns.
 
 pub mod decision;
 mod handler;
 mod hold;
+mod words;
 
 use std::collections::BTreeMap;
 use std::sync::atomic::{AtomicU64, AtomicUsize, Ordering};
@@ -25,6 +26,7 @@ use b2b_call::handler::HandlerAction;
 use b2b_call::{CallId, LegId};
 pub use handler::Remote;
 pub use hold::{Back, Limits, Patience};
+pub use words::Words;
 
 /// What a program tells of one call.
 #[derive(Debug)]
@@ -47,7 +49,7 @@ pub struct Offer {
     /// What is known of it.
     pub known: Value,
     /// How the program answers.
-    pub words: mpsc::Sender<Word>,
+    pub words: Words,
 }
 
 /// What a program is told.
@@ -68,7 +70,7 @@ pub struct Remotes(Arc<Shared>);
 
 #[derive(Debug, Default)]
 struct Shared {
-    programs: Mutex<BTreeMap<String, Line>>,
+    programs: Mutex<BTreeMap<String, Programs>>,
     last: AtomicU64,
     held: AtomicUsize,
     counters: Counters,
@@ -84,7 +86,7 @@ pub fn enlist(apps: &Applications, config: &ServerConfig, remotes: &Remotes, con
 
 /// Those of one name.
 #[derive(Debug, Default)]
-struct Line {
+struct Programs {
     programs: Vec<Program>,
     /// Whose turn it is.
     next: usize,
@@ -127,7 +129,7 @@ impl Remotes {
         Self::default()
     }
 
-    fn programs(&self) -> MutexGuard<'_, BTreeMap<String, Line>> {
+    fn programs(&self) -> MutexGuard<'_, BTreeMap<String, Programs>> {
         // Nothing panics while it holds it.
         self.0.programs.lock().unwrap_or_else(PoisonError::into_inner)
     }
@@ -156,7 +158,7 @@ impl Remotes {
     /// Names with programs, how many those are, and how many calls they have.
     pub fn view(&self) -> Vec<(String, usize, usize)> {
         let programs = self.programs();
-        let held = |line: &Line| line.programs.iter().map(|it| it.held.load(Ordering::Relaxed)).sum();
+        let held = |line: &Programs| line.programs.iter().map(|it| it.held.load(Ordering::Relaxed)).sum();
         programs.iter().map(|(name, line)| (name.clone(), line.programs.len(), held(line))).collect()
     }
 
