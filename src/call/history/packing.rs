@@ -34,7 +34,8 @@ impl CallHistory {
     }
 
     pub(super) fn pack_quiet(&mut self, now: Instant) {
-        while let Some((_, call)) = self.quiet.pop_front_if(|(at, _)| *at <= now) {
+        while let Some((_, call)) = self.quiet.front().copied().filter(|(at, _)| *at <= now) {
+            self.quiet.pop_front();
             let Some(entry) = self.entries.get_mut(&call).filter(|entry| !entry.kept) else { continue };
             match entry.latest + COPIES {
                 later if later > now => self.quiet.push_back((later, call)),
