@@ -122,7 +122,7 @@ impl Switch {
             Ok(offer) => offer,
             Err(error) => {
                 tracing::debug!("call {}: {error}", call.0);
-                self.end_exchange(call, no);
+                self.give_up_exchange(call, no);
                 return self.path_refused(t, call, to, asked, None);
             }
         };

@@ -189,7 +189,7 @@ impl Switch {
             // Without a 2xx of ours there is no ACK of theirs that could bring an answer.
             Asked::Nobody if ack_wanted => {
                 self.counters.late();
-                self.end_exchange(call, no);
+                self.give_up_exchange(call, no);
                 return self.answer_for_nobody(t, to, body);
             }
             Asked::Nobody => {
@@ -199,7 +199,7 @@ impl Switch {
             _ => {}
         }
         let Some((a, b)) = self.endpoints(from, to) else {
-            self.end_exchange(call, no);
+            self.give_up_exchange(call, no);
             return self.agreed_in_vain(t, call, (from, to), asked, ack_wanted.then_some(body));
         };
         let offers = ack_wanted.then(|| body.clone());
@@ -306,15 +306,16 @@ impl Switch {
             }
         }
         if matches!(exchange.asked, Asked::Direct | Asked::Return) {
-            return self.path_refused(t, call, exchange.to, exchange.asked, Some(reply.status));
+            self.path_refused(t, call, exchange.to, exchange.asked, Some(reply.status));
+            return self.pay(t, call);
         }
         if let Asked::Ourselves { back } = exchange.asked {
             self.never_direct(call);
-            if reply.status == 491 {
+            return match reply.status {
                 // Something else is under way in its dialog: it is told after that.
-                self.owe(call, Owed { like: Some(exchange.from), to: exchange.to, back });
-            }
-            return;
+                491 => self.owe(call, Owed { like: Some(exchange.from), to: exchange.to, back }),
+                _ => self.pay(t, call),
+            };
         }
         if matches!(exchange.asked, Asked::Hold(_)) {
             let error = if reply.status == 491 { CallError::Busy } else { CallError::Refused(reply.status) };

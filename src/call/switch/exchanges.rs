@@ -2,6 +2,7 @@
 //! answer is taken. Each has a number, by which what media answers late is known to be of an older one.
 
 use super::Switch;
+use super::follow::Follow;
 use super::owed::Owed;
 use super::table::{Asked, Exchange};
 use crate::{CallId, LegId};
@@ -54,6 +55,13 @@ impl Switch {
     pub(super) fn end_exchange(&mut self, call: CallId, no: ExchangeNo) -> Option<Exchange> {
         let exchange = self.calls.get_mut(call)?.exchanges.under_way.take_if(|it| it.no == no)?;
         Some(*exchange)
+    }
+
+    /// The same, and nothing has come of it: what had to wait for its end is done then.
+    pub(super) fn give_up_exchange(&mut self, call: CallId, no: ExchangeNo) {
+        if self.end_exchange(call, no).is_some() {
+            self.follows.push(Follow::Pay { call });
+        }
     }
 
     /// Its request is on its way to who is to answer it.

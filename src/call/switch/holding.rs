@@ -80,13 +80,13 @@ impl Switch {
         // Where its exchange is over, who waits has been told.
         let Some(Exchange { to: leg, .. }) = self.exchange(call, no) else { return self.counters.late() };
         if self.calls.leg(leg).is_none_or(|it| !it.is_up() || it.usage.is_none()) {
-            self.end_exchange(call, no);
+            self.give_up_exchange(call, no);
             return self.tell_holding(leg, Err(CallError::Gone));
         }
         let offer = match offer {
             Ok(offer) => offer,
             Err(error) => {
-                self.end_exchange(call, no);
+                self.give_up_exchange(call, no);
                 return self.tell_holding(leg, Err(error.into()));
             }
         };
@@ -108,7 +108,7 @@ impl Switch {
     ) {
         let Exchange { no, to: leg, .. } = exchange;
         let Some(endpoint) = self.calls.leg(leg).and_then(|it| it.media.endpoint) else {
-            self.end_exchange(call, no);
+            self.give_up_exchange(call, no);
             return self.tell_holding(leg, Err(CallError::Gone));
         };
         let applied = self.controller.apply_remote(endpoint, answer);

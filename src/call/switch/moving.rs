@@ -130,18 +130,20 @@ impl Switch {
         let offer = match offer {
             Ok(offer) => offer,
             Err(error) => {
-                self.end_exchange(call, no);
+                self.give_up_exchange(call, no);
                 return tracing::info!("leg {}: is not told of its application: {error}", leg.0);
             }
         };
         let usage = self.calls.leg(leg).and_then(|it| it.usage);
         let Some(usage) = usage else {
-            self.end_exchange(call, no);
+            self.give_up_exchange(call, no);
             return self.counters.late();
         };
         if let Err(error) = t.sip.reinvite(t.now, usage, Some(Body::sdp(offer))) {
             tracing::debug!("leg {}: {error}", leg.0);
-            return self.exchange_refused(t, call, Reply::status(491));
+            self.exchange_refused(t, call, Reply::status(491));
+            // Something else is under way in its dialog: it is told after that.
+            return self.owe(call, Owed { like: None, to: leg, back: false });
         }
         self.exchange_sent(call, no);
     }

@@ -41,7 +41,7 @@ impl Switch {
         let offer = match offer {
             Ok(offer) => offer,
             Err(error) => {
-                self.end_exchange(call, no);
+                self.give_up_exchange(call, no);
                 return tracing::warn!("leg {}: no refresh: {error}", leg.0);
             }
         };

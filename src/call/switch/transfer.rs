@@ -325,7 +325,7 @@ impl Switch {
         let offer = match offer {
             Ok(offer) => offer,
             Err(error) => {
-                self.end_exchange(call, no);
+                self.give_up_exchange(call, no);
                 return tracing::info!("leg {}: is not told of leg {}: {error}", to.0, like.0);
             }
         };
