@@ -6,14 +6,15 @@
 //! their results are inputs again. `driver` runs it on a thread, `b2b-testkit` in
 //! virtual time (`testkit`: what it needs for that).
 //!
-//! - `table`: what is known of a leg, a call, a bridge
+//! - `table`: what is known of a leg, a call, a bridge; `calls`: which call or leg something comes of
 //! - `incoming`: their INVITE; `handing`: its handlers, and what they decide
 //! - `dial`: dialling as a machine; `dialling`: the machine at work
 //! - `invite`: the INVITE of a leg that is dialled
 //! - `redirect`: refusals of branches, and whom a 3xx names
 //! - `events`: what happens in a leg's dialog
 //! - `joining`: the first offer and answer across, and bridges
-//! - `exchange`, `exchanges`: later offers and answers across; `direct`: those that lead media past b2b
+//! - `exchange`, `exchanges`: later offers and answers across; `owed`: who is told what after one;
+//!   `direct`: those that lead media past b2b
 //! - `holding`: parties that we put on hold; `parting`: bridges that are taken down for good
 //! - `answering`: callers that we answer ourselves
 //! - `reliable`: provisional responses with PRACK, and who offers late
@@ -25,8 +26,8 @@
 //! - `consult`: sending him to a call that still rings
 //! - `ending`: the end of legs, bridges and calls
 //! - `challenge`: credentials for who asks for them
-//! - `obey`: commands from outside; `command`: their values; `application`: what applications
-//!   ask beside dialling
+//! - `obey`: commands from outside; `command`: their values; `steering`: those that take a leg from who has it;
+//!   `application`: what applications ask beside dialling
 //! - `say`: responses and hang-ups on the endpoint
 //! - `listener`: the events of a call to its handler; `variables`: what is noted on it
 //! - `news`: steps of the state machines, and their events; `snapshot`: what can be seen
@@ -38,7 +39,8 @@
 //! - `tasks`: what has to wait; `waiting`: what is done then, as values; `resuming`: doing it
 //! - `watchers`: who waits for the end of a call, a leg or a bridge; `sleepers`: who waits for a moment
 //! - `stepping`: applications that are machines; `effects`: what they want
-//! - `slots`: slabs whose keys are never used twice
+//! - `slots`: slabs whose keys are never used twice; `counters`: what was late, ignored or impossible
+//! - `journaling`: what comes into calls is written down; `replay`: a switch that is fed from there
 
 pub mod admission;
 mod answering;
