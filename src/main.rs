@@ -18,6 +18,10 @@ use b2b::ua::UaError;
 use b2b::util::exit::{Exit, Failure};
 use b2b::util::process;
 
+/// See Cargo.toml.
+#[global_allocator]
+static ALLOCATOR: mimalloc::MiMalloc = mimalloc::MiMalloc;
+
 /// Runs one role from its flags; the number is the exit code of a run that ended.
 type Run = fn(&Flags) -> anyhow::Result<u8>;
 
