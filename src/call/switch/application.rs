@@ -21,7 +21,7 @@ impl Switch {
         }
         let endpoint = it.media.endpoint.ok_or(CallError::WrongState("the leg has no media"))?;
         let usual_tones = self.policy_towards(leg).tones;
-        Ok(LegMedia { controller: self.controller.clone(), endpoint, usual_tones })
+        Ok(LegMedia { controller: self.parts.controller.clone(), endpoint, usual_tones })
     }
 
     /// The same for a collection of digits: of a secret one nobody is told what was pressed.

@@ -65,7 +65,7 @@ impl Switch {
                 CaptureError::NoSuchCall(call)
             });
         };
-        if !self.controller.capabilities().has(Capability::Capture) {
+        if !self.parts.controller.capabilities().has(Capability::Capture) {
             return Err(CaptureError::Unsupported);
         }
         if self.history.trace(call, t.now).is_some() {
@@ -103,7 +103,7 @@ impl Switch {
     ) -> Option<MediaFuture<()>> {
         let call = self.calls.leg(leg)?.call;
         let trace = self.history.trace(call, t.now)?;
-        Some(self.controller.capture(endpoint, Some(trace.clone())))
+        Some(self.parts.controller.capture(endpoint, Some(trace.clone())))
     }
 
     /// A leg has gone over from one call to another, and its packets go with it.
@@ -111,7 +111,7 @@ impl Switch {
         if let Some(endpoint) = self.calls.leg(leg).and_then(|it| it.media.endpoint) {
             // Nobody waits: both happen all the same.
             if self.history.trace(from, t.now).is_some() {
-                drop(self.controller.capture(endpoint, None));
+                drop(self.parts.controller.capture(endpoint, None));
             }
             drop(self.capture_endpoint(t, leg, endpoint));
         }

@@ -23,7 +23,7 @@ impl Switch {
     /// The dialog of a leg is there: where its gateway has credentials, challenges inside of it come here.
     pub(super) fn answers_challenges(&mut self, t: &mut Turn<'_>, leg: LegId, usage: UsageId) {
         if let Some(party) = self.known_gateway(leg)
-            && self.fact("has credentials", |it| it.admission.has_credentials(&party))
+            && self.fact("has credentials", |it| it.parts.admission.has_credentials(&party))
             && let Err(error) = t.sip.authorizes_inside(usage)
         {
             tracing::debug!("leg {}: {error}", leg.0);
@@ -79,7 +79,7 @@ impl Switch {
         }
         let party = self.known_gateway(leg)?;
         let credentials = self.fact("credentials", |it| {
-            it.admission.credentials(response, method, &party, uri).map(Credentials)
+            it.parts.admission.credentials(response, method, &party, uri).map(Credentials)
         });
         credentials.map(|Credentials(fields)| fields)
     }

@@ -292,7 +292,7 @@ impl Switch {
         held: &[Channel],
     ) -> Result<Outgoing, (u16, String)> {
         let mut outgoing = Outgoing::default();
-        let wait = self.fact("outgoing", |it| match it.admission.outgoing(t.now, contact, held) {
+        let wait = self.fact("outgoing", |it| match it.parts.admission.outgoing(t.now, contact, held) {
             Ok(admitted) => {
                 outgoing = admitted;
                 Ok(outgoing.wait)

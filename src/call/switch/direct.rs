@@ -94,7 +94,7 @@ impl Switch {
         };
         let begun = self.calls.get_mut(call).and_then(|it| it.exchanges.begin(from, to, Asked::Direct));
         let Some(exchange) = begun else { return self.counters.impossible("tell_the_others") };
-        let offer = self.controller.direct_offer(a, b, heard, &self.policy_towards(to));
+        let offer = self.parts.controller.direct_offer(a, b, heard, &self.policy_towards(to));
         let then = OnDescription::Path { call, exchange };
         self.media(t, offer, OnMedia::Described(then));
     }
@@ -105,7 +105,7 @@ impl Switch {
         };
         let begun = self.calls.get_mut(call).and_then(|it| it.exchanges.begin(from, to, Asked::Return));
         let Some(exchange) = begun else { return self.counters.impossible("take_back") };
-        let offer = self.controller.return_offer(endpoint, &self.policy_towards(to));
+        let offer = self.parts.controller.return_offer(endpoint, &self.policy_towards(to));
         let then = OnDescription::Path { call, exchange };
         self.media(t, offer, OnMedia::Described(then));
     }

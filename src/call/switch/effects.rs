@@ -78,7 +78,7 @@ impl Switch {
                 | Verb::EndConference { .. }
                 | Verb::RemoveFromConference { .. }
         );
-        let asked = self.controller.request(verb);
+        let asked = self.parts.controller.request(verb);
         match (asked.now(), is_unread) {
             // What ends need not be waited for; who is told to end something may know nothing of it.
             (_, true) => self.answer_application(of, AppAnswer::Media(Ok(Answer::Done))),

@@ -81,10 +81,10 @@ impl Switch {
         self.recording_goes_over(leg);
         if let Some(endpoint) = self.calls.take_endpoint(leg) {
             if let Some(call) = self.calls.leg(leg).map(|it| it.call) {
-                let described = self.controller.descriptions(endpoint);
+                let described = self.parts.controller.descriptions(endpoint);
                 self.history.releasing(call, leg, endpoint, described);
             }
-            self.controller.release_endpoint(endpoint);
+            self.parts.controller.release_endpoint(endpoint);
         }
     }
 
@@ -282,7 +282,7 @@ impl Switch {
         if self.takes == TakesCalls::All {
             self.takes = TakesCalls::Urgent;
         }
-        self.admission.drain();
+        self.parts.admission.drain();
     }
 
     /// The first leg of a call is answered: from now on it may last for so long.
@@ -347,7 +347,7 @@ impl Switch {
         if let Some(attempt) = it.admitted.attempt.take()
             && let Some(gateway) = it.contact.as_deref().and_then(|contact| contact.gateway.as_ref())
         {
-            self.admission.attempted(t.now, &gateway.name, attempt, effective);
+            self.parts.admission.attempted(t.now, &gateway.name, attempt, effective);
         }
     }
 

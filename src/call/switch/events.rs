@@ -27,17 +27,17 @@ impl Switch {
                 self.incoming(t, usage, request, flow, replaces);
             }
             Event::Response { request, result, flow } => {
-                self.admission.response(t, request, result, flow);
-                self.admission.work(t);
+                self.parts.admission.response(t, request, result, flow);
+                self.parts.admission.work(t);
             }
             Event::FlowClosed { flow } => {
-                self.admission.flow_closed(t.now, &flow);
-                self.admission.work(t);
+                self.parts.admission.flow_closed(t.now, &flow);
+                self.parts.admission.work(t);
             }
-            Event::Located { host, targets } => self.admission.located(&host, &targets),
+            Event::Located { host, targets } => self.parts.admission.located(&host, &targets),
             Event::Request { transaction, request, flow } => self.outside(t, transaction, &request, &flow),
             Event::Resubscribe { subscription, transaction, request } => {
-                self.admission.resubscribe(t, subscription, transaction, &request);
+                self.parts.admission.resubscribe(t, subscription, transaction, &request);
             }
             Event::Usage { usage, event } => match self.calls.of_usage(usage) {
                 Some(leg) => {
@@ -120,7 +120,7 @@ impl Switch {
             && it.media.signalling.replace(source.ip()) != Some(source.ip())
             && let Some(endpoint) = it.media.endpoint
         {
-            self.controller.signalled_from(endpoint, source.ip());
+            self.parts.controller.signalled_from(endpoint, source.ip());
         }
     }
 
@@ -206,7 +206,7 @@ impl Switch {
             MediaEvent::SourceRefused { endpoint, from } => {
                 let leg = self.calls.of_endpoint(endpoint);
                 let party = leg
-                    .map(|leg| self.admission.media_rules(t.now, &self.party(leg)).party)
+                    .map(|leg| self.parts.admission.media_rules(t.now, &self.party(leg)).party)
                     .unwrap_or_default();
                 let line = media_from(from.ip());
                 self.tell_media(t, endpoint, |call, leg| News::MediaRefused { call, leg, from, party, line });

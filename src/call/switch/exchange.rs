@@ -36,7 +36,7 @@ impl Switch {
         let call = it.call;
         // A refresh of theirs is no business of the other side's.
         if let (Some(endpoint), Some(offer)) = (it.media.endpoint, &offer)
-            && self.fact("repeats", |it| it.controller.repeats(endpoint, offer))
+            && self.fact("repeats", |it| it.parts.controller.repeats(endpoint, offer))
         {
             return self.answer_here(t, leg, asked, Some(offer.clone()));
         }
@@ -63,8 +63,8 @@ impl Switch {
         let (Some(endpoint), Some(offer)) = (endpoint, offer) else {
             return self.answer_exchange(t, leg, asked, Err(Reply::status(488)));
         };
-        let repeats = self.fact("repeats", |it| it.controller.repeats(endpoint, &offer));
-        let answer = self.controller.local_answer(endpoint, offer, &self.policy_towards(leg));
+        let repeats = self.fact("repeats", |it| it.parts.controller.repeats(endpoint, &offer));
+        let answer = self.parts.controller.local_answer(endpoint, offer, &self.policy_towards(leg));
         let then = OnDescription::AnswerHere { leg, asked, repeats };
         self.media(t, answer, OnMedia::Described(then));
     }
@@ -110,7 +110,7 @@ impl Switch {
         let Some((a, b)) = self.endpoints(from, to) else {
             return self.exchange_refused(t, call, Reply::status(500));
         };
-        let offer = self.controller.pair_offer(a, b, offer, &self.policy_towards(to));
+        let offer = self.parts.controller.pair_offer(a, b, offer, &self.policy_towards(to));
         self.media(t, offer, OnMedia::Described(OnDescription::OfferAcross { call, exchange }));
     }
 
@@ -204,8 +204,8 @@ impl Switch {
         };
         let offers = ack_wanted.then(|| body.clone());
         let session = match ack_wanted {
-            true => self.controller.pair_offer(b, a, body, &self.policy_towards(from)),
-            false => self.controller.pair_answer(b, a, body),
+            true => self.parts.controller.pair_offer(b, a, body, &self.policy_towards(from)),
+            false => self.parts.controller.pair_answer(b, a, body),
         };
         let then = OnDescription::AnswerAcross { call, exchange: no, to, offers };
         self.media(t, session, OnMedia::Described(then));
@@ -225,7 +225,7 @@ impl Switch {
             return self.answer_for_nobody(t, to, offer);
         }
         if let Some(endpoint) = self.calls.leg(to).and_then(|it| it.media.endpoint) {
-            self.controller.withdraw_offer(endpoint);
+            self.parts.controller.withdraw_offer(endpoint);
         }
         self.answer_exchange(t, from, asked, Err(Reply::status(480)));
         if let Asked::Replacing(replaced) = asked {
@@ -302,7 +302,7 @@ impl Switch {
         let Some(exchange) = exchange else { return self.counters.late() };
         for leg in [exchange.from, exchange.to] {
             if let Some(endpoint) = self.calls.leg(leg).and_then(|it| it.media.endpoint) {
-                self.controller.withdraw_offer(endpoint);
+                self.parts.controller.withdraw_offer(endpoint);
             }
         }
         if matches!(exchange.asked, Asked::Direct | Asked::Return) {

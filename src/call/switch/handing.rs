@@ -41,7 +41,7 @@ impl Asked {
 impl Switch {
     pub(super) fn ask_handlers(&mut self, t: &mut Turn<'_>, asked: Asked) {
         let index = self.fact("handler", |it| {
-            let mut others = it.handlers.iter().enumerate().skip(asked.next);
+            let mut others = it.parts.handlers.iter().enumerate().skip(asked.next);
             others.find(|(_, it)| it.can_handle(&asked.call)).map(|(index, _)| index)
         });
         let Some((index, handler)) = index.and_then(|it| Some((it, self.next_of(it)?))) else {
@@ -75,12 +75,12 @@ impl Switch {
     /// The handler at this place of the list. Where a journal is read, what they say is in it, and one stands
     /// for all.
     fn next_of(&self, index: usize) -> Option<Arc<dyn ApplicationHandler>> {
-        self.handlers.get(if self.is_replay() { 0 } else { index }).cloned()
+        self.parts.handlers.get(if self.is_replay() { 0 } else { index }).cloned()
     }
 
     /// The same for who asks one after the other.
     pub(super) fn next_handler(&mut self, index: usize) -> Option<Arc<dyn ApplicationHandler>> {
-        let is_there = self.fact("handler", |it| it.handlers.get(index).is_some());
+        let is_there = self.fact("handler", |it| it.parts.handlers.get(index).is_some());
         self.next_of(index).filter(|_| is_there)
     }
 
@@ -94,8 +94,8 @@ impl Switch {
     }
 
     pub(super) fn find_handler(&self, name: &str) -> Option<Arc<dyn ApplicationHandler>> {
-        let own = self.handlers.iter().find(|handler| handler.name() == name);
-        own.cloned().or_else(|| self.handlers.iter().find_map(|handler| handler.application(name)))
+        let own = self.parts.handlers.iter().find(|handler| handler.name() == name);
+        own.cloned().or_else(|| self.parts.handlers.iter().find_map(|handler| handler.application(name)))
     }
 
     /// Gives a call to a handler by its name.
@@ -115,7 +115,7 @@ impl Switch {
             return self.hang_up_with(t, leg, 482, "");
         }
         self.command_over(t, call);
-        asked.next = self.handlers.len();
+        asked.next = self.parts.handlers.len();
         let name: Arc<str> = name.into();
         asked.by_name = Some(name.clone());
         self.tell(t, Event::HandlerStarted { call, handler: name.to_string() });

@@ -51,12 +51,12 @@ impl Switch {
         while let Some(outcome) = self.history.poll() {
             match outcome {
                 Outcome::Record(record) => {
-                    if let Some(sink) = &mut self.records {
+                    if let Some(sink) = &mut self.parts.records {
                         sink(*record);
                     }
                 }
                 Outcome::News(event) => {
-                    if let Some(bus) = &self.bus {
+                    if let Some(bus) = &self.parts.bus {
                         bus.publish(t.wall, event);
                     }
                 }
@@ -86,7 +86,7 @@ impl Switch {
         self.history.talk_over(call, bridge, t.now);
         for leg in legs {
             let Some(endpoint) = self.calls.leg(leg).and_then(|it| it.media.endpoint) else { continue };
-            let stats = self.controller.stats(endpoint);
+            let stats = self.parts.controller.stats(endpoint);
             self.media(t, stats, OnMedia::Counted { call, bridge, leg });
         }
         self.settle_history(t);
@@ -134,7 +134,7 @@ impl Switch {
         let legs = self.calls.get(call).into_iter().flat_map(|it| it.legs.iter());
         let counters = legs.filter_map(|(leg, it)| {
             let endpoint = it.media.endpoint?;
-            Some((leg, self.controller.stats(endpoint), self.controller.descriptions(endpoint)))
+            Some((leg, self.parts.controller.stats(endpoint), self.parts.controller.descriptions(endpoint)))
         });
         Some(Inquiry { account, counters: counters.collect() })
     }

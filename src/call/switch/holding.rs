@@ -62,7 +62,7 @@ impl Switch {
             return drop(reply.send(Err(CallError::Busy)));
         };
         let policy = PairPolicy { hold: asked, ..self.policy_towards(leg).into_owned() };
-        let offer = self.controller.local_offer(endpoint, like, &policy);
+        let offer = self.parts.controller.local_offer(endpoint, like, &policy);
         if let Some(it) = self.calls.leg_mut(leg) {
             it.hold.reply = Some(reply);
         }
@@ -111,7 +111,7 @@ impl Switch {
             self.give_up_exchange(call, no);
             return self.tell_holding(leg, Err(CallError::Gone));
         };
-        let applied = self.controller.apply_remote(endpoint, answer);
+        let applied = self.parts.controller.apply_remote(endpoint, answer);
         let then = OnApplied::Held { call, exchange: no, leg, endpoint, hold };
         self.media(t, applied, OnMedia::Applied(then));
     }
@@ -129,7 +129,7 @@ impl Switch {
             return self.counters.late();
         }
         if let Err(error) = taken {
-            self.controller.withdraw_offer(endpoint);
+            self.parts.controller.withdraw_offer(endpoint);
             self.tell_holding(leg, Err(error.into()));
             return self.pay(t, call);
         }
@@ -144,7 +144,7 @@ impl Switch {
         it.hold.ours = hold;
         let (call, joined) = (it.call, it.media.joined);
         if hold == Hold::No {
-            self.controller.stop_moh(endpoint);
+            self.parts.controller.stop_moh(endpoint);
         }
         if changed {
             self.tell(t, Event::OnHold { call, leg, on: hold != Hold::No });
@@ -176,7 +176,7 @@ impl Switch {
             return;
         }
         if let Some(endpoint) = it.media.endpoint {
-            self.controller.stop_moh(endpoint);
+            self.parts.controller.stop_moh(endpoint);
         }
         self.tell(t, Event::OnHold { call, leg, on: false });
     }

@@ -35,7 +35,7 @@ impl Switch {
         }
         // One that is not believed names nobody.
         let party = self.party(leg);
-        if party.gateway.is_some() && !self.fact("believes", |it| it.admission.believes(&party)) {
+        if party.gateway.is_some() && !self.fact("believes", |it| it.parts.admission.believes(&party)) {
             return;
         }
         // Phones write their name into Contact.
@@ -63,7 +63,7 @@ impl Switch {
         let party = self.party(leg);
         let number = match &party.user {
             Some(_) => party.number.clone(),
-            None if !self.fact("believes", |it| it.admission.believes(&party)) => return false,
+            None if !self.fact("believes", |it| it.parts.admission.believes(&party)) => return false,
             None => {
                 let user = asserted.uri.user_unescaped().unwrap_or_default();
                 String::from_utf8_lossy(&user).into_owned()
@@ -83,7 +83,8 @@ impl Switch {
     pub(super) fn connects(&mut self, leg: LegId, with: LegId) {
         let is_unknown = self.is_unknown(with);
         let shown = self.shown(with);
-        let is_told = shown.is_some() && self.fact("is told", |it| it.admission.is_told(&it.party(leg)));
+        let is_told =
+            shown.is_some() && self.fact("is told", |it| it.parts.admission.is_told(&it.party(leg)));
         let shown = shown.filter(|_| is_told);
         let Some(it) = self.calls.leg_mut(leg) else { return self.counters.late() };
         it.identity.connected = shown.map(|(name, number)| match is_unknown {

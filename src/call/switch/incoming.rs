@@ -46,7 +46,7 @@ impl Switch {
         replaces: Option<UsageId>,
     ) {
         let closed = self.takes_no_call();
-        if closed && (self.takes == TakesCalls::None || !self.admission.is_urgent(&request, &flow)) {
+        if closed && (self.takes == TakesCalls::None || !self.parts.admission.is_urgent(&request, &flow)) {
             self.counters.incoming += 1;
             self.counters.refused += 1;
             return self.refuse_once(t, usage, self.busy());
@@ -92,7 +92,7 @@ impl Switch {
         };
         self.calls.set_usage(leg, usage);
         self.answers_challenges(t, leg, usage);
-        let session = self.fact("session timer", |it| it.admission.session_rules(&it.party(leg)));
+        let session = self.fact("session timer", |it| it.parts.admission.session_rules(&it.party(leg)));
         if let Err(error) = t.sip.set_refresher(usage, session.refresher) {
             tracing::debug!("leg {}: {error}", leg.0);
         }
@@ -125,7 +125,7 @@ impl Switch {
             admitted.hops.set(t, usage);
             return Some((admitted, Vec::new(), None));
         }
-        let admission = self.admission.invite(t.now, request, flow);
+        let admission = self.parts.admission.invite(t.now, request, flow);
         self.counters.incoming += u64::from(!admission.is_question());
         let (identity, channels, policy, source) = match admission {
             Admission::Accept { identity, channels, policy, source } => (identity, channels, policy, source),
@@ -153,14 +153,15 @@ impl Switch {
             return None;
         }
         // Before anything is answered.
-        let hops = self.admission.hops_of_caller(identity.as_deref(), request, flow);
+        let hops = self.parts.admission.hops_of_caller(identity.as_deref(), request, flow);
         let kept = Hops::of(&hops);
-        let WayToCaller { tls, listener } = self.admission.way_to_caller(identity.as_deref(), request, flow);
+        let WayToCaller { tls, listener } =
+            self.parts.admission.way_to_caller(identity.as_deref(), request, flow);
         if let Err(error) = t.sip.set_hops(usage, hops).and_then(|()| t.sip.set_way(usage, tls, listener)) {
             tracing::debug!("a call that has ended: {error}");
         }
-        let gateway = self.admission.gateway_of_caller(request, flow).filter(|_| identity.is_none());
-        let reads = self.admission.reads(identity.as_deref(), gateway.as_deref(), source);
+        let gateway = self.parts.admission.gateway_of_caller(request, flow).filter(|_| identity.is_none());
+        let reads = self.parts.admission.reads(identity.as_deref(), gateway.as_deref(), source);
         let who = Arc::new(CallerIdentity::read(request, &reads));
         let number = identity::called_number(request, reads.called).map(Arc::from);
         Some((Admitted { identity, source, hops: kept, gateway, who, number }, channels, policy))
@@ -175,9 +176,9 @@ impl Switch {
         flow: &Flow,
     ) {
         if *request.method() == Method::Subscribe {
-            return self.admission.subscribe(t, transaction, request, flow);
+            return self.parts.admission.subscribe(t, transaction, request, flow);
         }
-        match self.admission.request(t.now, request, flow) {
+        match self.parts.admission.request(t.now, request, flow) {
             Fate::Reply(reply) => self.respond(t, transaction, reply),
             Fate::ReplyOnce(reply) => {
                 if let Err(error) = t.sip.respond_once(t.now, transaction, reply) {
@@ -195,7 +196,7 @@ impl Switch {
     pub(super) fn takes_no_call(&self) -> bool {
         let most = self.config.max_calls;
         // Of one there is nothing to keep.
-        let kept = self.admission.kept_calls().min(most.saturating_sub(1));
+        let kept = self.parts.admission.kept_calls().min(most.saturating_sub(1));
         self.is_draining() || self.calls.len() >= most - kept
     }
 

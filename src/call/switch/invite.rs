@@ -58,7 +58,7 @@ impl Switch {
         if let Some(contact) = contact.as_deref() {
             invite.hops = self.hops_of_contact(contact);
         }
-        let session = self.fact("session timer", |it| it.admission.session_rules(&it.party(leg)));
+        let session = self.fact("session timer", |it| it.parts.admission.session_rules(&it.party(leg)));
         withhold(t, caller.as_ref(), (withheld, session), &mut invite);
         if let Some(onward) = onward {
             // Our mark comes from a secret.
@@ -87,7 +87,7 @@ impl Switch {
         if let Some(hops) = self.reads::<Hops>("hops") {
             return hops.rule();
         }
-        let rule = self.admission.hops_of_contact(contact);
+        let rule = self.parts.admission.hops_of_contact(contact);
         self.writes("hops", &Hops::of(&rule));
         rule
     }

@@ -40,7 +40,7 @@ impl Switch {
         let party = self.party(leg);
         let signalling = [party.address.map(|address| address.ip()), it.media.signalling];
         let MediaRules { sources, bound, inside, interface, srtp, no_reinvites, .. } =
-            self.admission.media_rules(t.now, &party);
+            self.parts.admission.media_rules(t.now, &party);
         let routed = || it.contact.as_deref()?.srtp.as_deref().cloned();
         let srtp = srtp.or_else(routed).unwrap_or_else(|| self.config.srtp.clone());
         let (family, audio) = (it.media.family, self.policy_towards(leg).audio);
@@ -57,7 +57,7 @@ impl Switch {
             audio,
         };
         let no_reinvites = self.fact("no re-INVITEs", |_| no_reinvites);
-        let opened = self.controller.open_endpoint(spec);
+        let opened = self.parts.controller.open_endpoint(spec);
         self.media(t, opened, OnMedia::Endpoint { leg, no_reinvites, then });
     }
 
@@ -78,7 +78,7 @@ impl Switch {
                 it.takes.no_reinvites = no_reinvites;
                 self.calls.set_endpoint(leg, endpoint);
                 if self.policy_towards(leg).tones {
-                    self.controller.hear_tones(endpoint, true);
+                    self.parts.controller.hear_tones(endpoint, true);
                 }
                 drop(self.capture_endpoint(t, leg, endpoint));
                 self.with_opened(t, then, Ok(endpoint));
@@ -87,7 +87,7 @@ impl Switch {
             other => {
                 let known = other.and_then(|it| it.media.endpoint).ok_or(MediaError::Stopped);
                 self.counters.late();
-                self.controller.release_endpoint(endpoint);
+                self.parts.controller.release_endpoint(endpoint);
                 self.with_opened(t, then, known);
             }
         }
@@ -152,7 +152,7 @@ impl Switch {
         then: OnDescription,
     ) {
         let ends = self.endpoints(from, to).ok_or(MediaError::Stopped);
-        let answer = ends.map(|(from, to)| self.controller.pair_answer(from, to, answer));
+        let answer = ends.map(|(from, to)| self.parts.controller.pair_answer(from, to, answer));
         self.describe(t, answer, then);
     }
 
@@ -169,7 +169,7 @@ impl Switch {
                 it.media.joined = Some(other);
             }
         }
-        let joined = self.controller.bridge(from, to);
+        let joined = self.parts.controller.bridge(from, to);
         self.media(t, joined, OnMedia::Joined { a, b });
     }
 
@@ -303,7 +303,7 @@ impl Switch {
         let Some(endpoint) = self.calls.leg(leg).and_then(|it| it.media.endpoint) else {
             return self.applied(t, then, Err(MediaError::Stopped));
         };
-        let applied = self.controller.apply_remote(endpoint, answer);
+        let applied = self.parts.controller.apply_remote(endpoint, answer);
         self.media(t, applied, OnMedia::Applied(then));
     }
 

@@ -55,7 +55,7 @@ impl Switch {
                     it.id
                 });
                 if let Ok(Some(id)) = done {
-                    self.controller.pause_recording(id, paused);
+                    self.parts.controller.pause_recording(id, paused);
                 }
                 let _ = reply.send(done.map(|_| None));
             }
@@ -88,7 +88,7 @@ impl Switch {
         // What goes past b2b cannot be recorded.
         self.never_direct(call);
         self.lead(t, call);
-        let begun = self.controller.start_recording(media.endpoint, &spec);
+        let begun = self.parts.controller.start_recording(media.endpoint, &spec);
         self.media(t, begun, OnMedia::LegRecording { call, leg, reply });
     }
 
@@ -106,7 +106,7 @@ impl Switch {
             (Some(recording), Ok(id)) => {
                 recording.id = Some(id);
                 if recording.paused {
-                    self.controller.pause_recording(id, true);
+                    self.parts.controller.pause_recording(id, true);
                 }
                 let path = recording.path.to_string_lossy().into_owned();
                 self.note_recording(call, "recording", &path);
@@ -116,7 +116,7 @@ impl Switch {
             // Nobody wants it any more.
             (None, Ok(id)) => {
                 self.counters.late();
-                drop(self.controller.stop_recording(id));
+                drop(self.parts.controller.stop_recording(id));
                 Err(CallError::Gone)
             }
             (_, Err(error)) => {

@@ -208,12 +208,7 @@ enum TakesCalls {
 /// The calls of one thread.
 pub struct Switch {
     config: SwitchConfig,
-    controller: Arc<dyn MediaController>,
-    resolver: Arc<dyn Resolver>,
-    handlers: Vec<Arc<dyn ApplicationHandler>>,
-    admission: Box<dyn AdmissionControl>,
-    bus: Option<EventBus>,
-    records: Option<RecordSink>,
+    parts: SwitchParts,
     mirror: Option<Mirror>,
     service: CallService,
     calls: Calls,
@@ -246,12 +241,7 @@ impl Switch {
         };
         let switch = Switch {
             config,
-            controller: parts.controller,
-            resolver: parts.resolver,
-            handlers: parts.handlers,
-            admission: parts.admission,
-            bus: parts.bus,
-            records: parts.records,
+            parts,
             mirror: None,
             service: CallService::new(commands),
             calls: Calls::default(),
@@ -287,7 +277,8 @@ impl Switch {
     /// When to call [`Switch::timeout`].
     pub fn next_timeout(&self) -> Option<Instant> {
         let own = [self.timers.next(), self.sleepers.next(), self.parting.front().map(|(at, _)| *at)];
-        let others = [self.applications.next(), self.admission.next_timeout(), self.history.next_timeout()];
+        let others =
+            [self.applications.next(), self.parts.admission.next_timeout(), self.history.next_timeout()];
         own.into_iter().chain(others).flatten().min()
     }
 
@@ -315,8 +306,8 @@ impl Switch {
             self.history.timeout(t.now);
             self.settle_history(t);
         }
-        if self.admission.next_timeout().is_some_and(|at| at <= t.now) {
-            self.admission.work(t);
+        if self.parts.admission.next_timeout().is_some_and(|at| at <= t.now) {
+            self.parts.admission.work(t);
         }
     }
 
@@ -325,12 +316,12 @@ impl Switch {
     pub fn reconfigure(&mut self, t: &mut Turn<'_>, max_calls: usize, max_duration: Option<Duration>) {
         self.config.max_calls = max_calls;
         self.config.max_duration = max_duration;
-        self.admission.work(t);
+        self.parts.admission.work(t);
     }
 
     /// Something has changed that admission control is to look at.
     pub fn wake_admission(&mut self, t: &mut Turn<'_>) {
-        self.admission.work(t);
+        self.parts.admission.work(t);
     }
 
     /// Something that has to wait; its result comes back by [`Switch::done`].
@@ -346,12 +337,12 @@ impl Switch {
 
     /// A source that admission control has banned, or forgiven: for the sockets.
     pub fn poll_ban(&mut self) -> Option<Ban> {
-        self.admission.poll_ban()
+        self.parts.admission.poll_ban()
     }
 
     /// By which way somebody came whom admission control has recognized: for the sockets.
     pub fn poll_proven(&mut self) -> Option<Flow> {
-        self.admission.poll_proven()
+        self.parts.admission.poll_proven()
     }
 
     /// Counters so far.
@@ -391,7 +382,7 @@ impl Switch {
     pub fn is_idle(&self) -> bool {
         self.calls.is_empty()
             && self.history.open_histories() == 0
-            && (!self.is_draining() || self.admission.is_idle())
+            && (!self.is_draining() || self.parts.admission.is_idle())
     }
 
     /// Makes sure that the call wakes at its earliest deadline, or at the horizon to look again.

@@ -96,7 +96,8 @@ impl Switch {
         match before {
             Some(who) if who.private || party.user.is_some() => who,
             before => {
-                let reads = self.admission.reads(party.user.as_deref(), party.gateway.as_deref(), source);
+                let reads =
+                    self.parts.admission.reads(party.user.as_deref(), party.gateway.as_deref(), source);
                 let reads = Reads { believed: reads.believed.of_ours(), ..reads };
                 let CallerIdentity { number, said, .. } = CallerIdentity::read(as_now, &reads);
                 let before = before.as_deref().cloned().unwrap_or_default();
@@ -114,7 +115,7 @@ impl Switch {
             let Some(exchange) = begun else {
                 return self.owe(call, Owed { like: None, to: leg, back: false });
             };
-            let offer = self.controller.local_offer(endpoint, None, &self.policy_towards(leg));
+            let offer = self.parts.controller.local_offer(endpoint, None, &self.policy_towards(leg));
             self.media(t, offer, OnMedia::Described(OnDescription::TalkToUs { call, exchange }));
         }
     }

@@ -16,7 +16,7 @@ impl Switch {
     pub(super) fn tell(&mut self, t: &Turn<'_>, event: Event) {
         self.history.note(t.now, &event);
         self.tell_handler(&event);
-        if let Some(bus) = &self.bus {
+        if let Some(bus) = &self.parts.bus {
             bus.publish(t.wall, event);
         }
     }

@@ -107,7 +107,7 @@ impl Switch {
             Command::Variables { of, reply } => drop(reply.send(self.variables(of))),
             Command::Collect { leg, secret, reply } => drop(reply.send(self.collects(t, leg, secret))),
             Command::Media { leg, reply } => drop(reply.send(self.leg_media(leg))),
-            Command::Controller { reply } => drop(reply.send(self.controller.clone())),
+            Command::Controller { reply } => drop(reply.send(self.parts.controller.clone())),
             Command::Record { call, what, reply } => self.obey_record(t, call, what, reply),
             Command::Enter { call, place, reply } => drop(reply.send(self.enter(t, call, place))),
             Command::WhereTo { leg, target, reply } => self.where_to(t, leg, target, reply),

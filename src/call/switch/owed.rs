@@ -73,7 +73,7 @@ impl Switch {
         exchange.asked = Asked::Nobody;
         let from = exchange.from;
         if let Some(endpoint) = self.calls.leg(from).and_then(|it| it.media.endpoint) {
-            self.controller.withdraw_offer(endpoint);
+            self.parts.controller.withdraw_offer(endpoint);
         }
     }
 

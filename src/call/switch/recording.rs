@@ -92,7 +92,7 @@ impl Switch {
         let recording = self.calls.get_mut(call).and_then(|it| it.recording.as_mut());
         let Some(it) = recording else { return self.counters.impossible("record_endpoint") };
         it.leg = Some(leg);
-        let begun = self.controller.start_recording(endpoint, &it.spec);
+        let begun = self.parts.controller.start_recording(endpoint, &it.spec);
         self.media(t, begun, OnMedia::Recording { call });
     }
 
@@ -108,7 +108,7 @@ impl Switch {
             (Some(it), Ok(id)) => {
                 it.id = Some(id);
                 if it.paused {
-                    self.controller.pause_recording(id, true);
+                    self.parts.controller.pause_recording(id, true);
                 }
                 let path = it.spec.path.to_string_lossy().into_owned();
                 self.note_recording(call, "recording", &path);
@@ -117,7 +117,7 @@ impl Switch {
             // Nobody wants it any more.
             (None, Ok(id)) => {
                 self.counters.late();
-                drop(self.controller.stop_recording(id));
+                drop(self.parts.controller.stop_recording(id));
             }
             (_, Err(error)) => {
                 tracing::warn!("call {}: {error}", call.0);
@@ -144,7 +144,7 @@ impl Switch {
         let it = it.recording.as_mut().ok_or(CallError::WrongState("the call is not recorded"))?;
         it.paused = paused;
         if let Some(id) = it.id {
-            self.controller.pause_recording(id, paused);
+            self.parts.controller.pause_recording(id, paused);
         }
         Ok(())
     }
@@ -172,7 +172,7 @@ impl Switch {
         reply: Reply<Result<Option<Recorded>, CallError>>,
     ) {
         self.tell(t, Event::Recording { call, leg, on: false });
-        let recorded = self.controller.stop_recording(id);
+        let recorded = self.parts.controller.stop_recording(id);
         self.media(t, recorded, OnMedia::Recorded { call, reply });
     }
 
@@ -216,7 +216,7 @@ impl Switch {
     pub(super) fn recording_over(&mut self, t: &Turn<'_>, call: CallId) {
         let recording = self.calls.get_mut(call).and_then(|it| it.recording.take());
         if let Some(id) = recording.and_then(|it| it.id) {
-            drop(self.controller.stop_recording(id));
+            drop(self.parts.controller.stop_recording(id));
             self.tell(t, Event::Recording { call, leg: None, on: false });
         }
     }
@@ -231,7 +231,7 @@ impl Switch {
             && let Some(it) = self.calls.get_mut(call).and_then(|it| it.recording.as_mut())
             && let Some(id) = it.id
         {
-            match self.controller.follow_recording(id, endpoint, !it.swapped) {
+            match self.parts.controller.follow_recording(id, endpoint, !it.swapped) {
                 Ok(()) => (it.leg, it.swapped) = (Some(stays), !it.swapped),
                 Err(error) => {
                     tracing::warn!("call {}: its recording ends with leg {}: {error}", call.0, leg.0);
@@ -263,7 +263,7 @@ impl Switch {
             (Some(recording), Some(into)) => into.recording = Some(recording),
             (Some(recording), None) => {
                 if let Some(id) = recording.id {
-                    drop(self.controller.stop_recording(id));
+                    drop(self.parts.controller.stop_recording(id));
                 }
             }
             (None, _) => {}

@@ -158,7 +158,7 @@ impl Switch {
             diverted_by: diverted.map(|it| it.user.as_deref().unwrap_or(&it.number).to_owned()),
         };
         self.history.by_gateway(leg.call, id, record.gateway.as_deref());
-        let record = self.records.is_some().then(|| Box::new(record));
+        let record = self.parts.records.is_some().then(|| Box::new(record));
         self.history.leg_over(leg.call, id, record, t.now);
         self.settle_history(t);
     }

@@ -78,7 +78,7 @@ impl Switch {
         let (by, now) = (Party::clone(&self.party(leg)), t.now);
         let asked = Redirection { call, leg, by, dialled, target: String::new(), caller, at: now };
         let (handlers, resolver, caller) =
-            (self.handlers.clone(), self.resolver.clone(), self.caller_uri(call));
+            (self.parts.handlers.clone(), self.parts.resolver.clone(), self.caller_uri(call));
         let party = asked.by.clone();
         let found = Box::pin(async move {
             let mut answers = Vec::with_capacity(targets.len());

@@ -26,7 +26,7 @@ impl Switch {
         };
         let begun = self.calls.get_mut(call).and_then(|it| it.exchanges.begin(leg, leg, Asked::Timer));
         let Some(exchange) = begun else { return self.counters.impossible("refresh_session") };
-        let offer = self.controller.repeat_offer(endpoint);
+        let offer = self.parts.controller.repeat_offer(endpoint);
         self.media(t, offer, OnMedia::Described(OnDescription::RepeatOffer { call, exchange }));
     }
 

@@ -47,7 +47,7 @@ impl Switch {
         invite: Option<&Request>,
     ) -> bool {
         let (asker, of) = (self.party(asks), self.party(replaced));
-        let own = self.fact("is same", |it| it.admission.is_same(&asker, &of));
+        let own = self.fact("is same", |it| it.parts.admission.is_same(&asker, &of));
         let place = match invite.filter(|_| !own) {
             _ if own => Place::Own,
             Some(invite) if self.fact("is referred", |it| it.is_referred(t, &asker, &of, invite)) => {
@@ -84,7 +84,7 @@ impl Switch {
         let passed = self.referrals.passed.iter().filter(|it| t.now < it.at + REFERRED);
         passed.into_iter().any(|it| {
             let named = it.by.user.as_deref() == Some(&*user) || it.by.number == user;
-            named && self.admission.is_same(&it.to, asker) && self.admission.is_same(&it.by, of)
+            named && self.parts.admission.is_same(&it.to, asker) && self.parts.admission.is_same(&it.by, of)
         })
     }
 

@@ -74,7 +74,7 @@ impl Switch {
         self.tell(t, Event::Digit { call, leg, digit: shown, duration_ms, by: DigitBy::Info });
         let is_awaited = self.feature_digit(t, leg, digit);
         if let Some(endpoint) = self.calls.leg(leg).and_then(|it| it.media.endpoint) {
-            self.controller.feed_digit(endpoint, digit);
+            self.parts.controller.feed_digit(endpoint, digit);
         }
         if other != leg {
             let tones = self.policy_towards(other).audio.digits.has_tones();
@@ -83,7 +83,7 @@ impl Switch {
                 endpoint.is_some_and(|it| self.fact("takes events", |me| tones || me.takes_events(it)));
             let other = self.calls.leg(other);
             match endpoint.filter(|_| takes) {
-                Some(endpoint) => self.controller.send_digit(endpoint, digit, duration_ms),
+                Some(endpoint) => self.parts.controller.send_digit(endpoint, digit, duration_ms),
                 // It may be of a code for b2b, and goes on only to who says that they want it.
                 None if is_awaited && other.is_some_and(|it| !it.takes.info) => {}
                 None => return None,
@@ -94,7 +94,7 @@ impl Switch {
 
     /// Whether an endpoint's party takes telephone events, as far as the controller tells.
     fn takes_events(&self, endpoint: EndpointId) -> bool {
-        let described = self.controller.descriptions(endpoint);
+        let described = self.parts.controller.descriptions(endpoint);
         let agreed = described.and_then(|it| pair::agreed(&it.told, &it.said));
         let is_event = |(_, name): &(u8, String)| name.eq_ignore_ascii_case("telephone-event");
         agreed.is_none_or(|agreed| agreed.formats.iter().any(is_event))
@@ -117,7 +117,7 @@ impl Switch {
         let mode = dialling.or_else(|| call?.bridge.as_ref().map(|it| it.mode));
         let endpoint = it.and_then(|it| it.media.endpoint);
         if let Some(endpoint) = endpoint.filter(|_| mode.is_some_and(BridgeMode::intercepts)) {
-            self.controller.takes_info(endpoint);
+            self.parts.controller.takes_info(endpoint);
         }
     }
 

@@ -70,11 +70,12 @@ impl Switch {
         match then {
             OnEndpoint::LocalAnswer { leg, offer, then } => {
                 let answer =
-                    result.map(|it| self.controller.local_answer(it, offer, &self.policy_towards(leg)));
+                    result.map(|it| self.parts.controller.local_answer(it, offer, &self.policy_towards(leg)));
                 self.describe(t, answer, then);
             }
             OnEndpoint::LocalOffer { leg, like, then } => {
-                let offer = result.map(|it| self.controller.local_offer(it, like, &self.policy_towards(leg)));
+                let offer =
+                    result.map(|it| self.parts.controller.local_offer(it, like, &self.policy_towards(leg)));
                 self.describe(t, offer, then);
             }
             OnEndpoint::OfferFrom { from, to, offer, then } => match result {
@@ -88,8 +89,8 @@ impl Switch {
                 if result.is_ok() && matches!(then, OnDescription::Invite { .. }) {
                     self.may_send_events(from);
                 }
-                let offer =
-                    result.map(|it| self.controller.pair_offer(near, it, offer, &self.policy_towards(to)));
+                let offer = result
+                    .map(|it| self.parts.controller.pair_offer(near, it, offer, &self.policy_towards(to)));
                 self.describe(t, offer, then);
             }
             OnEndpoint::Replace { call, leg, stays, replaced, offer } => match result {
@@ -224,7 +225,7 @@ impl Switch {
     pub(super) fn answer_of_no_use(&mut self, leg: LegId, error: &MediaError) {
         tracing::info!("leg {}: {error}", leg.0);
         if let Some(endpoint) = self.calls.leg(leg).and_then(|it| it.media.endpoint) {
-            self.controller.withdraw_offer(endpoint);
+            self.parts.controller.withdraw_offer(endpoint);
         }
     }
 

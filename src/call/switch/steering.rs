@@ -75,10 +75,10 @@ impl Switch {
             self.talk_to_us(t, leg);
         }
         if let Some(endpoint) = self.calls.leg(leg).filter(|it| it.is_up()).and_then(|it| it.media.endpoint) {
-            self.controller.stop_prompt(endpoint);
-            self.controller.stop_collecting(endpoint);
-            self.controller.stop_moh(endpoint);
-            let silent = self.controller.echo(endpoint, false);
+            self.parts.controller.stop_prompt(endpoint);
+            self.parts.controller.stop_collecting(endpoint);
+            self.parts.controller.stop_moh(endpoint);
+            let silent = self.parts.controller.echo(endpoint, false);
             self.media(t, silent, OnMedia::Nothing);
         }
         Ok(())

@@ -154,7 +154,7 @@ impl Switch {
             }
         }
         if let Some((a, b)) = self.endpoints(old.a, old.b) {
-            let parted = self.controller.unbridge(a, b);
+            let parted = self.parts.controller.unbridge(a, b);
             self.media(t, parted, OnMedia::Nothing);
         }
         self.account_talk_over(t, call, old.id, [old.a, old.b]);
@@ -309,7 +309,7 @@ impl Switch {
         let Some(exchange) = it.exchanges.begin(like, to, Asked::Ourselves { back }) else {
             return self.owe(call, Owed { like: Some(like), to, back });
         };
-        let offer = self.controller.local_offer(endpoint, Some(from), &self.policy_towards(to));
+        let offer = self.parts.controller.local_offer(endpoint, Some(from), &self.policy_towards(to));
         self.media(t, offer, OnMedia::Described(OnDescription::Refresh { call, exchange }));
     }
 

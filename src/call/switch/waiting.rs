@@ -401,7 +401,7 @@ impl Switch {
 
     /// Asks whom a target means. The number of the request; none: it is answered.
     pub(super) fn look_up(&mut self, lookup: LookupRequest, then: OnFound) -> Option<Key> {
-        let resolver = self.resolver.clone();
+        let resolver = self.parts.resolver.clone();
         let future = Box::pin(async move {
             let found = resolver.lookup(&lookup).await?;
             let known = "it is not of a kind that is known here".to_owned();
