@@ -202,6 +202,26 @@ fn files_are_short() {
     report(long.map(told).collect());
 }
 
+/// What has more stands for several things.
+#[test]
+fn structs_of_calls_and_applications_have_at_most_twenty_fields() {
+    let mut files = Vec::new();
+    for folder in ["src/call/switch", "src/call/application", "src/app"] {
+        rust_files(&root().join(folder), &mut files);
+    }
+    let text: String = files.iter().map(|path| fs::read_to_string(path).expect("readable source")).collect();
+    let mut structs = text.split("struct ").skip(1).filter_map(|rest| rest.split("\n}").next()).peekable();
+    assert!(structs.peek().is_some(), "the sources were not found");
+    let is_field = |line: &&str| {
+        line.starts_with("    ") && !line.starts_with("     ") && line.ends_with(',') && line.contains(": ")
+    };
+    let fields = |body: &str| body.lines().skip(1).filter(is_field).count();
+    let named = |body: &str| body.lines().next().unwrap_or_default().to_owned();
+    let large = structs
+        .filter(|body| body.lines().next().is_some_and(|line| line.ends_with('{')) && fields(body) > 20);
+    report(large.map(|body| format!("{} has {} fields", named(body), fields(body))).collect());
+}
+
 fn report(faults: Vec<String>) {
     assert!(faults.is_empty(), "\n{}\n", faults.join("\n"));
 }
