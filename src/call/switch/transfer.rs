@@ -71,7 +71,8 @@ impl Switch {
         }
         let target = String::from_utf8_lossy(&to.uri).into_owned();
         let busy = self.calls.get(call).is_none_or(|it| it.dialling.is_some());
-        if busy || !self.advance_if_legal(t, call, CallEvent::Transfer) {
+        // Whom a command sends away may go by itself at any moment.
+        if busy || self.is_sent_away(stays) || !self.advance_if_legal(t, call, CallEvent::Transfer) {
             return t.answer_refer(usage, refer, 491);
         }
         self.tell(
@@ -112,7 +113,11 @@ impl Switch {
         let busy = |call: CallId| {
             self.calls.get(call).is_none_or(|it| it.dialling.is_some() || it.exchanges.under_way.is_some())
         };
-        if busy(call) || busy(second) || !self.advance_if_legal(t, call, CallEvent::Merge) {
+        if busy(call)
+            || busy(second)
+            || self.is_sent_away(stays)
+            || !self.advance_if_legal(t, call, CallEvent::Merge)
+        {
             return t.answer_refer(usage, refer, 491);
         }
         let target = format!("leg {} of call {}", arrives.0, second.0);

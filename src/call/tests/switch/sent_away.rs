@@ -13,8 +13,8 @@ use b2b_sip::endpoint::{Event, ReferId, Reply, UsageEvent, UsageId};
 use b2b_sip::msg::{Name, Request};
 use b2b_testkit::{Handler, Harness, PartyId, SESSION};
 
-use crate::routed::{ANN, BOB};
-use crate::transfers::harness;
+use crate::routed::{ANN, BOB, CAT, uri};
+use crate::transfers::{harness, told};
 
 type Asks = Pin<Box<dyn Future<Output = Result<ReferOutcome, ReferError>>>>;
 
@@ -104,6 +104,27 @@ fn a_party_that_has_gone_over_is_hung_up_with_who_is_left() {
     talk.tells(refer, 200);
     assert_eq!(talk.ended(asks), Ok(ReferOutcome { status: 200, confirmed: true }));
     talk.has_ended();
+}
+
+#[test]
+fn a_party_that_is_sent_away_is_transferred_by_nobody_else_meanwhile() {
+    let mut talk = talk();
+    let cat = talk.harness.party(CAT);
+    let (asks, asked) = talk.ask("tel:+4930123", &[]);
+    let (refer, _) = asked.expect("a REFER");
+    talk.answers(refer, 202);
+    let (ann, a) = talk.ann;
+    talk.harness.take(ann);
+    talk.harness.refer(ann, a, format!("<{}>", uri(CAT)));
+    assert_eq!(told(&mut talk.harness, ann).0, Some(491));
+    assert!(talk.harness.incoming(cat).is_empty(), "Bob is on his way elsewhere");
+    talk.tells(refer, 486);
+    assert_eq!(talk.ended(asks), Err(ReferError::Failed(486)));
+    talk.harness.refer(ann, a, format!("<{}>", uri(CAT)));
+    assert_eq!(told(&mut talk.harness, ann).0, Some(202), "Bob has stayed");
+    let called = talk.harness.next_call(cat);
+    talk.harness.reject(cat, called, 486);
+    talk.ends();
 }
 
 #[test]

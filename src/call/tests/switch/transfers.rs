@@ -23,7 +23,7 @@ pub fn harness(mode: BridgeMode) -> Harness {
 }
 
 /// What a referrer has been told.
-fn told(harness: &mut Harness, party: PartyId) -> (Option<u16>, Vec<(u16, bool)>) {
+pub fn told(harness: &mut Harness, party: PartyId) -> (Option<u16>, Vec<(u16, bool)>) {
     let mut answered = None;
     let mut progress = Vec::new();
     for event in harness.take(party) {
