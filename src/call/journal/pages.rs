@@ -228,7 +228,8 @@ impl Pages {
 
     fn way(&mut self, flow: &Flow) -> u16 {
         let known = self.flows.iter().position(|it| it == flow);
-        let way = known.unwrap_or_else(|| {
+        // A journal that is full has no line that would name another one.
+        let way = known.or(self.full.then_some(0)).unwrap_or_else(|| {
             self.flows.reserve_exact(2);
             self.flows.push(*flow);
             self.flows.len() - 1
