@@ -5,7 +5,7 @@ use bytes::Bytes;
 
 use super::exchanges::ExchangeNo;
 use super::follow::Follow;
-use super::owed::Owed;
+use super::pending_offers::PendingOffer;
 use super::table::{Asked, Exchange};
 use super::waiting::{OnApplied, OnDescription, OnMedia};
 use super::{Switch, Turn};
@@ -84,7 +84,7 @@ impl Switch {
         let answer = answer.map_err(|error| refusal(&error));
         self.follows.push(Follow::Answered { leg, asked, answer });
         if let Some(call) = self.calls.leg(leg).map(|it| it.call) {
-            self.follows.push(Follow::Pay { call });
+            self.follows.push(Follow::PendingOffers { call });
         }
     }
 
@@ -268,7 +268,7 @@ impl Switch {
         self.led_here(t, call, if session.is_ok() { &told } else { &told[..1] });
         let answer = session.map_err(|error| refusal(&error));
         self.follows.push(Follow::Answered { leg: from, asked, answer });
-        self.follows.push(Follow::Pay { call });
+        self.follows.push(Follow::PendingOffers { call });
     }
 
     /// Our re-INVITE or UPDATE came to nothing.
@@ -307,14 +307,15 @@ impl Switch {
         }
         if matches!(exchange.asked, Asked::Direct | Asked::Return) {
             self.path_refused(t, call, exchange.to, exchange.asked, Some(reply.status));
-            return self.pay(t, call);
+            return self.offer_pending(t, call);
         }
         if let Asked::Ourselves { back } = exchange.asked {
             self.never_direct(call);
             return match reply.status {
                 // Something else is under way in its dialog: it is told after that.
-                491 => self.owe(call, Owed { like: Some(exchange.from), to: exchange.to, back }),
-                _ => self.pay(t, call),
+                491 => self
+                    .postpone_offer(call, PendingOffer { like: Some(exchange.from), to: exchange.to, back }),
+                _ => self.offer_pending(t, call),
             };
         }
         if matches!(exchange.asked, Asked::Hold(_)) {
@@ -323,7 +324,7 @@ impl Switch {
         } else {
             self.answer_exchange(t, exchange.from, exchange.asked, Err(reply));
         }
-        self.pay(t, call);
+        self.offer_pending(t, call);
     }
 
     /// Answers whoever asked.

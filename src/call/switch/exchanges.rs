@@ -3,7 +3,7 @@
 
 use super::Switch;
 use super::follow::Follow;
-use super::owed::Owed;
+use super::pending_offers::PendingOffer;
 use super::table::{Asked, Exchange};
 use crate::{CallId, LegId};
 
@@ -17,7 +17,7 @@ pub(super) struct Exchanges {
     pub under_way: Option<Box<Exchange>>,
     last: ExchangeNo,
     /// What waits for its end.
-    pub owed: Vec<Owed>,
+    pub pending: Vec<PendingOffer>,
 }
 
 impl Exchanges {
@@ -60,7 +60,7 @@ impl Switch {
     /// The same, and nothing has come of it: what had to wait for its end is done then.
     pub(super) fn give_up_exchange(&mut self, call: CallId, no: ExchangeNo) {
         if self.end_exchange(call, no).is_some() {
-            self.follows.push(Follow::Pay { call });
+            self.follows.push(Follow::PendingOffers { call });
         }
     }
 

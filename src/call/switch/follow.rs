@@ -53,7 +53,7 @@ pub(super) enum Follow {
     /// Who has asked for another session has its answer.
     Answered { leg: LegId, asked: table::Asked, answer: Result<Bytes, Reply> },
     /// What had to wait for the exchange of a call that is over is done.
-    Pay { call: CallId },
+    PendingOffers { call: CallId },
 }
 
 /// What is left to be done in this turn.
@@ -123,7 +123,7 @@ impl Switch {
             Follow::TooLong { call } => self.call_too_long(t, call),
             Follow::Lead { call } => self.lead(t, call),
             Follow::Answered { leg, asked, answer } => self.answer_exchange(t, leg, asked, answer),
-            Follow::Pay { call } => self.pay(t, call),
+            Follow::PendingOffers { call } => self.offer_pending(t, call),
         }
     }
 }

@@ -131,7 +131,7 @@ impl Switch {
         if let Err(error) = taken {
             self.parts.controller.withdraw_offer(endpoint);
             self.tell_holding(leg, Err(error.into()));
-            return self.pay(t, call);
+            return self.offer_pending(t, call);
         }
         // Who wanted it does not any more: it took too long.
         let unwanted = hold != Hold::No
@@ -155,7 +155,7 @@ impl Switch {
         }
         self.led_here(t, call, &[leg]);
         self.tell_holding(leg, Ok(()));
-        self.pay(t, call);
+        self.offer_pending(t, call);
         if unwanted {
             self.put_on_hold(t, leg, Hold::No, super::command::Reply::default());
         }

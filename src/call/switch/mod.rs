@@ -13,7 +13,7 @@
 //! - `redirect`: refusals of branches, and whom a 3xx names
 //! - `events`: what happens in a leg's dialog
 //! - `joining`: the first offer and answer across, and bridges
-//! - `exchange`, `exchanges`: later offers and answers across; `owed`: who is told what after one;
+//! - `exchange`, `exchanges`: later offers and answers across; `pending_offers`: what a party is offered after one;
 //!   `direct`: those that lead media past b2b
 //! - `holding`: parties that we put on hold; `parting`: bridges that are taken down for good
 //! - `answering`: callers that we answer ourselves
@@ -74,8 +74,8 @@ mod listener;
 mod moving;
 mod news;
 mod obey;
-mod owed;
 mod parting;
+mod pending_offers;
 mod recording;
 mod records;
 mod redirect;

@@ -10,7 +10,7 @@ use super::dial::DialFailure;
 use super::exchanges::ExchangeNo;
 use super::handing::Asked;
 use super::invite::escaped_user;
-use super::owed::Owed;
+use super::pending_offers::PendingOffer;
 use super::table::{Asked as Wish, Exchange, Purpose};
 use super::waiting::{OnDescription, OnMedia};
 use super::{Switch, Turn};
@@ -113,7 +113,7 @@ impl Switch {
         if let Some((call, endpoint)) = it.and_then(|it| Some((it.call, it.media.endpoint?))) {
             let begun = self.calls.get_mut(call).and_then(|it| it.exchanges.begin(leg, leg, Wish::Timer));
             let Some(exchange) = begun else {
-                return self.owe(call, Owed { like: None, to: leg, back: false });
+                return self.postpone_offer(call, PendingOffer { like: None, to: leg, back: false });
             };
             let offer = self.parts.controller.local_offer(endpoint, None, &self.policy_towards(leg));
             self.media(t, offer, OnMedia::Described(OnDescription::TalkToUs { call, exchange }));
@@ -144,7 +144,7 @@ impl Switch {
             tracing::debug!("leg {}: {error}", leg.0);
             self.exchange_refused(t, call, Reply::status(491));
             // Something else is under way in its dialog: it is told after that.
-            return self.owe(call, Owed { like: None, to: leg, back: false });
+            return self.postpone_offer(call, PendingOffer { like: None, to: leg, back: false });
         }
         self.exchange_sent(call, no);
     }

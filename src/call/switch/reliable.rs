@@ -8,7 +8,7 @@
 use bytes::Bytes;
 
 use super::admission::SessionRules;
-use super::owed::Owed;
+use super::pending_offers::PendingOffer;
 use super::table::{Asked, Purpose};
 use super::waiting::{OnApplied, OnDescription, OnEndpoint, Won};
 use super::{Switch, Turn};
@@ -344,12 +344,12 @@ impl Switch {
         let Some(it) = self.calls.leg_mut(leg) else { return self.counters.impossible("acknowledged") };
         let (what, answer, call, is_up) = (it.life.take_on_ack(), ack.body(), it.call, it.is_up());
         let other = match what {
-            OnAck::Nothing => return self.pay(t, call),
+            OnAck::Nothing => return self.offer_pending(t, call),
             OnAck::Refresh(like) => {
                 if self.are_joined(leg, like) {
-                    self.owe(call, Owed { like: Some(like), to: leg, back: false });
+                    self.postpone_offer(call, PendingOffer { like: Some(like), to: leg, back: false });
                 }
-                return self.pay(t, call);
+                return self.offer_pending(t, call);
             }
             OnAck::AnswerTo(other) => other,
             OnAck::Answer => match self.bridged(leg) {
@@ -389,7 +389,7 @@ impl Switch {
                 }
                 for leg in [caller, callee] {
                     if let Some(call) = self.calls.leg(leg).map(|it| it.call) {
-                        self.pay(t, call);
+                        self.offer_pending(t, call);
                     }
                 }
             }

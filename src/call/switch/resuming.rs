@@ -191,16 +191,16 @@ impl Switch {
                 if let Err(error) = result {
                     self.answer_of_no_use(leg, &error);
                 }
-                self.pay(t, call);
+                self.offer_pending(t, call);
             }
             OnApplied::SessionRefreshed { call, exchange, leg } => {
                 match (self.end_exchange(call, exchange), result) {
                     (None, _) => self.counters.late(),
-                    (Some(_), Ok(())) => self.pay(t, call),
+                    (Some(_), Ok(())) => self.offer_pending(t, call),
                     // The session is refreshed all the same, and stays as it was.
                     (Some(_), Err(error)) => {
                         self.answer_of_no_use(leg, &error);
-                        self.pay(t, call);
+                        self.offer_pending(t, call);
                     }
                 }
             }
@@ -215,7 +215,7 @@ impl Switch {
                     self.answer_of_no_use(to, &error);
                     self.never_direct(call);
                 }
-                self.pay(t, call);
+                self.offer_pending(t, call);
                 self.lead(t, call);
             }
         }

@@ -8,7 +8,7 @@ use bytes::Bytes;
 
 use super::dial::DialFailure;
 use super::exchanges::ExchangeNo;
-use super::owed::Owed;
+use super::pending_offers::PendingOffer;
 use super::table::{Asked, Exchange, Leg, Purpose};
 use super::waiting::{OnApplied, OnDescription, OnEndpoint, OnMedia};
 use super::{Switch, Turn};
@@ -312,7 +312,7 @@ impl Switch {
         }
         let Some(it) = self.calls.get_mut(call) else { return self.counters.late() };
         let Some(exchange) = it.exchanges.begin(like, to, Asked::Ourselves { back }) else {
-            return self.owe(call, Owed { like: Some(like), to, back });
+            return self.postpone_offer(call, PendingOffer { like: Some(like), to, back });
         };
         let offer = self.parts.controller.local_offer(endpoint, Some(from), &self.policy_towards(to));
         self.media(t, offer, OnMedia::Described(OnDescription::Refresh { call, exchange }));
@@ -370,7 +370,7 @@ impl Switch {
             }
             Err(error) => tracing::info!("leg {}: {error}", to.0),
         }
-        self.pay(t, call);
+        self.offer_pending(t, call);
     }
 
     /// An INVITE that is to take the place of a leg in its bridge.

@@ -10,7 +10,7 @@ use b2b_sip::endpoint::Reply;
 
 /// An offer to `to` of what `like` can do.
 #[derive(Clone, Copy)]
-pub(super) struct Owed {
+pub(super) struct PendingOffer {
     /// None: b2b itself, with whom it is alone.
     pub like: Option<LegId>,
     pub to: LegId,
@@ -20,17 +20,17 @@ pub(super) struct Owed {
 
 impl Switch {
     /// What this party has to be told waits until it can be.
-    pub(super) fn owe(&mut self, call: CallId, owed: Owed) {
+    pub(super) fn postpone_offer(&mut self, call: CallId, offer: PendingOffer) {
         let Some(it) = self.calls.get_mut(call) else { return self.counters.late() };
-        it.exchanges.owed.retain(|it| it.to != owed.to);
-        it.exchanges.owed.push(owed);
+        it.exchanges.pending.retain(|it| it.to != offer.to);
+        it.exchanges.pending.push(offer);
     }
 
     /// An offer is over, or its ACK has come: who has to be told something is told it now, if that can be.
-    pub(super) fn pay(&mut self, t: &mut Turn<'_>, call: CallId) {
-        let owed = self.calls.get_mut(call).map(|it| std::mem::take(&mut it.exchanges.owed));
-        for owed in owed.into_iter().flatten() {
-            let Owed { like, to, back } = owed;
+    pub(super) fn offer_pending(&mut self, t: &mut Turn<'_>, call: CallId) {
+        let pending = self.calls.get_mut(call).map(|it| std::mem::take(&mut it.exchanges.pending));
+        for offer in pending.into_iter().flatten() {
+            let PendingOffer { like, to, back } = offer;
             // Whom it talked with has left, or it has itself.
             let of_this_call = self.calls.leg(to).is_some_and(|it| it.is_up() && it.call == call);
             if !of_this_call || self.bridged(to).map(|(_, like, _)| like) != like {
@@ -39,7 +39,7 @@ impl Switch {
             }
             let waits = self.calls.leg(to).is_none_or(|it| it.life.on_ack() != OnAck::Nothing);
             match like {
-                _ if waits || self.is_asked(call) => self.owe(call, owed),
+                _ if waits || self.is_asked(call) => self.postpone_offer(call, offer),
                 Some(like) => self.refresh(t, call, (like, to), back),
                 None => self.talk_to_us(t, to),
             }
@@ -91,11 +91,12 @@ impl Switch {
             self.answer_of_no_use(to, &error);
         }
         self.led_here(t, call, &[to]);
-        let is_owed = self.calls.get(call).is_some_and(|it| it.exchanges.owed.iter().any(|it| it.to == to));
-        if !is_owed {
+        let is_pending =
+            self.calls.get(call).is_some_and(|it| it.exchanges.pending.iter().any(|it| it.to == to));
+        if !is_pending {
             let like = self.bridged(to).map(|(_, like, _)| like);
-            self.owe(call, Owed { like, to, back: false });
+            self.postpone_offer(call, PendingOffer { like, to, back: false });
         }
-        self.pay(t, call);
+        self.offer_pending(t, call);
     }
 }
