@@ -315,7 +315,10 @@ impl Switch {
                 // Something else is under way in its dialog: it is told after that.
                 491 => self
                     .postpone_offer(call, PendingOffer { like: Some(exchange.from), to: exchange.to, back }),
-                _ => self.offer_pending(t, call),
+                _ => {
+                    self.join_as_they_are(t, exchange.from, exchange.to);
+                    self.offer_pending(t, call);
+                }
             };
         }
         if matches!(exchange.asked, Asked::Hold(_)) {

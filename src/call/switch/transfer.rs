@@ -373,6 +373,15 @@ impl Switch {
         self.offer_pending(t, call);
     }
 
+    /// `to` does not want to be told of whom it talks with now, and has the session that it has (RFC 3261 §14.1): that is
+    /// joined, where it waited for this offer.
+    pub(super) fn join_as_they_are(&mut self, t: &mut Turn<'_>, from: LegId, to: LegId) {
+        let waits = self.calls.leg(to).is_some_and(|it| it.media.joined != Some(from));
+        if waits && self.are_joined(from, to) {
+            self.join_media(t, from, to);
+        }
+    }
+
     /// An INVITE that is to take the place of a leg in its bridge.
     pub(super) fn replace(&mut self, t: &mut Turn<'_>, leg: LegId, replaced: UsageId) {
         let replaced = self.calls.of_usage(replaced);

@@ -49,9 +49,13 @@ fn reinvited(harness: &mut Harness, party: PartyId) -> usize {
 impl Sent {
     /// Ann is offered what Cat can do, and from then on those two hear each other; both hang up.
     fn ann_hears_cat(mut self) {
+        assert_eq!(reinvited(&mut self.harness, self.ann.0), 1, "Ann is told of Cat");
+        self.harness.answer(self.ann.0, self.ann.1, Some(SESSION));
+        self.they_hear_each_other();
+    }
+
+    fn they_hear_each_other(mut self) {
         let Sent { harness, ann, bob, cat } = &mut self;
-        assert_eq!(reinvited(harness, ann.0), 1, "Ann is told of Cat");
-        harness.answer(ann.0, ann.1, Some(SESSION));
         harness.run(Duration::from_secs(3));
         assert!(!harness.is_up(bob.0, bob.1));
         assert!(harness.is_up(ann.0, ann.1) && harness.is_up(cat.0, cat.1));
@@ -99,6 +103,25 @@ fn who_stays_may_owe_an_answer_when_the_target_answers() {
         it.harness.settle();
         it.ann_hears_cat();
     }
+}
+
+/// It has the session that it has, which is joined with the target's.
+#[test]
+fn who_stays_may_refuse_to_be_told_of_the_target_and_hears_it() {
+    let mut it = sent();
+    reinvites(&mut it.harness, it.ann, None);
+    it.harness.answer(it.bob.0, it.bob.1, Some(SESSION));
+    it.harness.answer(it.cat.0, it.cat.1, Some(SESSION));
+    reinvited(&mut it.harness, it.ann.0);
+    let now = it.harness.now();
+    it.harness
+        .endpoint(it.ann.0)
+        .ack(now, it.ann.1, Some(Body::sdp(SESSION)))
+        .expect("a 2xx without its ACK");
+    it.harness.settle();
+    assert_eq!(reinvited(&mut it.harness, it.ann.0), 1, "Ann is told of Cat");
+    it.harness.reject(it.ann.0, it.ann.1, 488);
+    it.they_hear_each_other();
 }
 
 #[test]
