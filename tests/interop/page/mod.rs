@@ -187,6 +187,8 @@ fn interop_page_goes_by_keyboard_alone_with_the_focus_in_sight() {
     tab.until("another second", "was.innerText !== text && document.activeElement === was");
     tab.press("Enter");
     tab.until("the call", &format!("location.hash === '#call/{id}'"));
+    // The hash is there before what it leads to, and keys are of what is there.
+    tab.reads(&format!("Call {id}"));
     tab.press("Escape");
     tab.until("all calls", "location.hash === '#calls'");
     // By Tab: first the way past the navigation, then everything that can be pressed.
