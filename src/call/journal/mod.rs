@@ -1,13 +1,15 @@
 //! What has come into a call, in order: from it alone the call is run again, and sends what it has sent
 //! (`replay`).
 //!
-//! Lines of JSON. Each that begins a turn has its moment in `at`, in microseconds since the call began, and in `n` its
-//! place among the turns of all calls: a message (`received`), a command (`command`), what happened to media (`media`),
+//! For readers it is lines of JSON; `pages` says what it is in memory.
+//!
+//! Each line that begins a turn has its moment in `at`, in microseconds since the call began, and in `n` its place
+//! among the turns of all calls: a message (`received`), a command (`command`), what happened to media (`media`),
 //! an answer to what had to wait (`answered`) or that it is waited for no more (`dropped`), a timer of the calls
-//! (`tick`), or something that the endpoint has to tell (`event`). What it tells of a message at once, as it mostly does,
-//! has no line of its own; `with` and `held` say of which messages it did not. What a turn is told on its way follows it
-//! as `fact`, in the order in which it asks: what admission control, a handler, a resolver, media or chance have said.
-//! `begin` says what the call was configured with, `by` a way that messages take.
+//! (`tick`), or something that the endpoint has to tell (`event`). What it tells of a message at once, as it mostly
+//! does, has no line of its own; `with` and `held` say of which messages it did not. What a turn is told on its way
+//! follows it as `fact`, in the order in which it asks: what admission control, a handler, a resolver, media or
+//! chance have said. `begin` says what the call was configured with, `by` a way that messages take.
 //!
 //! A message of ours is no input. Of each a hash and its way are kept (`sent`), so that the run sees where it
 //! leaves what was; the way is also what the network has said where a name is looked up or a connection made.
