@@ -9,7 +9,6 @@ use rand::rngs::StdRng;
 
 use super::inserted::Inserted;
 use super::pace::Pace;
-use super::reports::Reports;
 use super::tones::Tones;
 use super::{Drops, EndpointConfig, EndpointStats, Flow, Law, Recode, RelayId, Remote, Sources, Totals, Way};
 use crate::codec::g711;
@@ -19,6 +18,7 @@ use crate::session::digit_gate::DigitGate;
 use crate::stage::{Stage, Typed};
 use crate::transcode::{Heard, Plan, TranscodeStats, Transcoder};
 use crate::transport::lock::{Belief, SourceLock};
+use crate::transport::reports::{Receiving, Reports};
 
 /// A stream that has been silent for this long may be replaced by any other's first
 /// packet, ns.
@@ -247,6 +247,19 @@ impl Endpoint {
         if let Some(transcoder) = &mut self.transcoder {
             transcoder.pass_over(sequence);
         }
+    }
+
+    /// Its party's stream, as we report on it; none: there is none yet.
+    pub fn receiving(&self) -> Option<Receiving> {
+        let state = &self.state;
+        (state.highest != 0).then(|| Receiving {
+            ssrc: self.rule.ssrc,
+            expected: state.expected(),
+            received: state.received,
+            // One cycle is our own, for what comes before the first packet.
+            highest: state.highest.wrapping_sub(1 << 16),
+            jitter: state.jitter_ticks(),
+        })
     }
 
     /// Whether its far end takes packets now, and where.

@@ -397,7 +397,7 @@ impl Machine {
             return;
         }
         let ours = endpoint.out.ssrc;
-        endpoint.reports.received(now, at, datagram, ours);
+        endpoint.reports.received((now.wall, at), datagram, ours);
     }
 
     /// Puts an endpoint's next timer among the others.

@@ -10,7 +10,6 @@
 //! - `opening`: how an endpoint is opened, and by whom it is bound
 //! - `pace`: the clock of what is received, and which gaps are no loss
 //! - `protection`: SRTP, between the sockets and all that
-//! - `reports`: RTCP, which ends at each leg
 //! - `stats`: what an endpoint has seen and done, as a snapshot
 //! - `totals`: the same over all endpoints
 //! - `trace`: packets of endpoints, for captures
@@ -28,7 +27,6 @@ pub mod machine;
 mod opening;
 mod pace;
 mod protection;
-mod reports;
 mod shared;
 mod sockets;
 mod stats;
@@ -39,10 +37,11 @@ mod trace;
 mod unproven;
 mod wheel;
 
+pub use crate::transport::reports::RtcpStats;
 pub use answer::{Answer, Reply};
 pub use handle::{RelayConfig, RelayHandle, SpawnError, Stager};
 pub use opening::{OpenError, Opened, Opening};
-pub use stats::{Drops, EndpointStats, Flow, RtcpStats, Sources};
+pub use stats::{Drops, EndpointStats, Flow, Sources};
 pub use totals::{Ports, Totals};
 pub use trace::{PacketTrace, Snap, TraceStats, TracedPacket, TracedPackets};
 

@@ -5,6 +5,7 @@ use std::net::SocketAddr;
 use std::time::{Duration, Instant};
 
 use crate::transcode::TranscodeStats;
+use crate::transport::reports::RtcpStats;
 
 /// RTP of one direction at one endpoint.
 #[derive(Debug, Clone, Copy, Default, PartialEq, Eq)]
@@ -84,25 +85,6 @@ pub struct Sources {
     pub changes: u32,
     /// The last address that was not believed.
     pub refused: Option<SocketAddr>,
-}
-
-/// What RTCP said and did.
-#[derive(Debug, Clone, Copy, Default, PartialEq, serde::Serialize, serde::Deserialize)]
-pub struct RtcpStats {
-    /// Compound packets sent.
-    pub sent: u32,
-    /// Compound packets received and read.
-    pub received: u32,
-    /// Not compound RTCP, or from nowhere known.
-    pub refused: u32,
-    /// Round trip to the far end, ms.
-    pub rtt_ms: Option<f64>,
-    /// What the far end says it lost of what we sent, in 256ths of the last interval.
-    pub far_fraction_lost: Option<u8>,
-    /// The same since the start, packets.
-    pub far_lost: Option<i32>,
-    /// The far end said goodbye.
-    pub bye: bool,
 }
 
 /// One endpoint's counters.

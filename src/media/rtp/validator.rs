@@ -6,6 +6,8 @@
 //! a stream is accepted another SSRC goes through the same probation, and takes
 //! over if nothing of the old one came in between.
 
+use crate::transport::reports::Receiving;
+
 /// Packets in sequence before a source is valid.
 const MIN_SEQUENTIAL: u32 = 2;
 /// A larger step ahead is a restart of the source, unless two packets say so.
@@ -85,21 +87,6 @@ struct Source {
     window: u128,
     /// What the next number must be for a jump to be believed.
     bad: Option<u16>,
-    expected_prior: u64,
-    received_prior: u64,
-}
-
-/// The loss fields of a report block (RFC 3550 §6.4.1).
-#[derive(Debug, Clone, Copy, PartialEq, Eq)]
-pub struct LossReport {
-    /// Of whom it speaks.
-    pub ssrc: u32,
-    /// Lost since the last report, in 256ths.
-    pub fraction: u8,
-    /// Lost since the start, 24 bits signed.
-    pub cumulative: i32,
-    /// Highest sequence number received, with 16 bits of cycles.
-    pub highest: u32,
 }
 
 impl Validator {
@@ -176,22 +163,16 @@ impl Validator {
         self.expected().saturating_sub(received)
     }
 
-    /// The loss fields of the next report; begins the next interval.
-    pub fn report(&mut self) -> Option<LossReport> {
-        let source = self.current.as_mut()?;
-        let expected = source.expected();
-        let expected_interval = expected - source.expected_prior;
-        let received_interval = source.received - source.received_prior;
-        source.expected_prior = expected;
-        source.received_prior = source.received;
-        let lost_interval = expected_interval.saturating_sub(received_interval);
-        let fraction = (lost_interval * 256).checked_div(expected_interval).unwrap_or(0).min(255) as u8;
-        let cumulative = expected as i64 - source.received as i64;
-        Some(LossReport {
+    /// The accepted source as a report has it (§6.4.1), with its jitter in ticks.
+    pub fn receiving(&self, jitter: u32) -> Option<Receiving> {
+        let source = self.current.as_ref()?;
+        let highest = (source.max - CYCLE) as u32;
+        Some(Receiving {
             ssrc: source.ssrc,
-            fraction,
-            cumulative: cumulative.clamp(-0x80_0000, 0x7F_FFFF) as i32,
-            highest: (source.max - CYCLE) as u32,
+            expected: source.expected() as u32,
+            received: source.received as u32,
+            highest,
+            jitter,
         })
     }
 }
@@ -206,16 +187,7 @@ impl Source {
         if sequence == 0 {
             max += CYCLE; // the held one was 65535 of the cycle before
         }
-        Source {
-            ssrc,
-            base: max - 1,
-            max,
-            received: 2,
-            window: 0b11,
-            bad: None,
-            expected_prior: 0,
-            received_prior: 0,
-        }
+        Source { ssrc, base: max - 1, max, received: 2, window: 0b11, bad: None }
     }
 
     fn expected(&self) -> u64 {

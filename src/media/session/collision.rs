@@ -7,12 +7,12 @@
 
 use std::net::IpAddr;
 
+use rand::RngExt;
 use rand::rngs::StdRng;
-use rand::{RngExt, SeedableRng};
 
 /// What is known of collisions in one session.
+#[derive(Debug, Default)]
 pub(super) struct Collisions {
-    rng: StdRng,
     /// Packets that carried our SSRC.
     pub seen: u64,
     /// The host for which we changed.
@@ -21,10 +21,6 @@ pub(super) struct Collisions {
 }
 
 impl Collisions {
-    pub fn new(seed: u64) -> Self {
-        Collisions { rng: StdRng::seed_from_u64(seed), seen: 0, conflicting: None, change: false }
-    }
-
     /// Looks at the SSRC of a packet from an address that is believed.
     pub fn check(&mut self, theirs: u32, ours: u32, from: IpAddr) {
         if theirs == ours {
@@ -34,7 +30,7 @@ impl Collisions {
     }
 
     /// The SSRC to go on with, if ours must change; once.
-    pub fn take_new(&mut self) -> Option<u32> {
-        std::mem::take(&mut self.change).then(|| self.rng.random())
+    pub fn take_new(&mut self, rng: &mut StdRng) -> Option<u32> {
+        std::mem::take(&mut self.change).then(|| rng.random())
     }
 }

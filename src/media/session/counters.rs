@@ -95,7 +95,7 @@ impl Session {
         let receiver = &self.receiver;
         let recovered = receiver.buffer.decoded_and_recovered().1;
         let known_delay = || {
-            let network = self.reports.rtt_ms.unwrap_or(0.0) / 2.0;
+            let network = self.reports.stats.rtt_ms.unwrap_or(0.0) / 2.0;
             receiver.buffer.delay_ms(now).map(|playout| TICK.as_secs_f64() * 1_000.0 + network + playout)
         };
         Reception {
@@ -106,8 +106,8 @@ impl Session {
             bursts: self.bursts,
             jitter_ms: receiver.stats.jitter_now_ms(),
             delay_ms: self.delay_ms.or_else(known_delay),
-            remote_loss_pct: self.reports.remote_loss_pct,
-            remote_reports: self.reports.told,
+            remote_loss_pct: self.reports.stats.far_fraction_lost.map(|lost| f64::from(lost) / 2.56),
+            remote_reports: u64::from(self.reports.stats.blocks),
         }
     }
 
@@ -132,7 +132,7 @@ impl Session {
             jitter_ms_p95: receiver.stats.jitter_ms(95.0),
             rtp_gap_ms_max: receiver.stats.rtp_gap_ms(),
             arrival_gap_ms_max: receiver.stats.arrival_gap_ms(),
-            rtt_ms: self.reports.rtt_ms,
+            rtt_ms: self.reports.stats.rtt_ms,
             mos: self.reception(now).mos(),
             in_call: self.settled.is_some(),
         }
@@ -142,7 +142,7 @@ impl Session {
     pub fn diagnostics(&self) -> Diagnostics {
         let (decoded, recovered) = self.receiver.buffer.decoded_and_recovered();
         Diagnostics {
-            malformed: self.malformed + self.reports.malformed,
+            malformed: self.malformed + u64::from(self.reports.stats.refused),
             unknown_payload: self.unknown,
             skipped_packets: self.sender.skipped,
             skipped_ticks: self.skipped_ticks,

@@ -66,7 +66,8 @@ impl Session {
         }
         if self.lock.admits_rtcp(from) {
             // A bad report is counted in there; nothing else follows from it.
-            if let Ok(ssrc) = self.reports.received(now, arrival, datagram, self.sender.ssrc) {
+            let came = (now.wall_at(arrival), self.ns(arrival));
+            if let Some(ssrc) = self.reports.received(came, datagram, self.sender.ssrc) {
                 self.collisions.check(ssrc, self.sender.ssrc, from.ip());
             }
         } else {

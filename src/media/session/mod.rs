@@ -2,8 +2,7 @@
 //! time as an argument; no socket, no clock, no thread.
 //!
 //! - `params`: what offer and answer settled, as values
-//! - `inbound`: what arrives, judged; `receiver`: RTP in, `sender`: RTP out,
-//!   `reports`: RTCP
+//! - `inbound`: what arrives, judged; `receiver`: RTP in, `sender`: RTP out
 //! - `record`: what is kept of every received packet; `counters`: of all of them
 //! - `digits`: digits that we send; `inband`: digits heard in the sound; `meter`: levels;
 //!   `control`: commands in mid-call
@@ -27,7 +26,6 @@ mod params;
 mod protection;
 mod receiver;
 mod record;
-mod reports;
 mod sender;
 
 pub use counters::{Diagnostics, Reception};
@@ -51,13 +49,13 @@ use super::rtp::telephone_event::Digit;
 use super::transport::demux::Protocol;
 use super::transport::lock::SourceLock;
 use super::transport::protection::{Protection, RTCP_OVERHEAD};
+use super::transport::reports::Reports;
 use b2b_base::frame::{FrameKind, FrameSink, FrameSource, InFrame};
 use collision::Collisions;
 use digit_gate::DigitGate;
 use inband::InBand;
 use meter::Meter;
 use receiver::Receiver;
-use reports::Reports;
 use sender::{Format, Sender, Sent};
 
 /// Playout is one frame of 20 ms per tick.
@@ -107,6 +105,7 @@ pub trait Output {
 /// other codecs need is taken when they are agreed on.
 pub struct Session {
     config: SessionConfig,
+    rng: StdRng,
     /// Set by `configure`.
     settled: Option<Settled>,
     lock: SourceLock,
@@ -164,8 +163,6 @@ impl Session {
     /// first packet.
     pub fn new(config: SessionConfig, epoch: Instant, seed: u64) -> Self {
         let mut rng = StdRng::seed_from_u64(seed);
-        // RFC 7022 §4.2: a random CNAME says nothing about who or where we are.
-        let cname = format!("{:024x}", rng.random::<u128>() >> 32);
         let rate_hz = config.rate_hz();
         let receiver = Receiver::new(epoch, &config);
         Session {
@@ -180,8 +177,8 @@ impl Session {
             sender: Sender::new(rate_hz, rng.random(), rng.random::<u16>() >> 1, rng.random()),
             frame: vec![0; receiver.buffer.frame()].into_boxed_slice(),
             receiver,
-            reports: Reports::new(rng.random(), cname.as_bytes()),
-            collisions: Collisions::new(rng.random()),
+            reports: Reports::new(&mut rng),
+            collisions: Collisions::default(),
             impairer: config.impairment.map(Impairer::new),
             in_band: config.detect_digits.then(|| Box::new(InBand::new(rate_hz))),
             heard: Meter::default(),
@@ -204,6 +201,7 @@ impl Session {
             skipped_ticks: 0,
             overflowed: 0,
             config,
+            rng,
         }
     }
 
@@ -225,7 +223,7 @@ impl Session {
         let held = !params.direction.send && self.sender.packets > 0;
         let expects_rtp = params.direction.receive && !held;
         self.timeout_since = expects_rtp.then_some(now.at);
-        self.reports.start(now.at);
+        self.reports.start(at, &mut self.rng);
         self.receiver.configure(&params);
         self.protect_with(params.protection.as_ref());
         self.settled = Some(Settled { params, expects_rtp, since: now.at });
@@ -243,6 +241,11 @@ impl Session {
     /// A moment as the source lock counts, 0 being none.
     fn ns(&self, at: Instant) -> u64 {
         1 + at.saturating_duration_since(self.epoch).as_nanos() as u64
+    }
+
+    /// The reverse.
+    fn moment(&self, ns: u64) -> Instant {
+        self.epoch + Duration::from_nanos(ns - 1)
     }
 
     fn schedule(&mut self, tick: Instant) {
@@ -265,7 +268,8 @@ impl Session {
     /// When this session must be called next; `None` while it has nothing to do.
     pub fn next_wake(&self) -> Option<Instant> {
         let timeout = self.timeout_since.zip(self.config.rtp_timeout).map(|(since, timeout)| since + timeout);
-        [self.next_play, self.sender.deadline(), self.reports.due(), timeout].into_iter().flatten().min()
+        let report = (self.reports.due != 0).then(|| self.moment(self.reports.due));
+        [self.next_play, self.sender.deadline(), report, timeout].into_iter().flatten().min()
     }
 
     /// The earliest of playout and sending that is due at `now`: the moment of
@@ -353,12 +357,13 @@ impl Session {
             self.digits += 1;
             out.event(SessionEvent::Digit(digit));
         }
-        if let Some(ssrc) = self.collisions.take_new() {
+        if let Some(ssrc) = self.collisions.take_new(&mut self.rng) {
             // RFC 3550 §8.2: BYE under the old identifier, then a new one.
             self.report(now, true, out);
             self.sender.change_ssrc(ssrc);
+            self.reports.new_ssrc();
         }
-        if self.reports.due().is_some_and(|due| due <= now.at) {
+        if self.reports.due != 0 && self.reports.due <= self.ns(now.at) {
             self.report(now, false, out);
         }
         if let Some((since, timeout)) = self.timeout_since.zip(self.config.rtp_timeout)
@@ -402,7 +407,10 @@ impl Session {
         };
         let mut buffer = [0; rtcp::MAX_LEN + RTCP_OVERHEAD];
         let (room, _) = buffer.split_first_chunk_mut().expect("longer than a report");
-        let len = self.reports.report(now, bye, &mut self.sender, &mut self.receiver, room);
+        let at = self.ns(now.at);
+        self.reports.schedule(at, &mut self.rng);
+        let receiving = self.receiver.validator.receiving(self.receiver.stats.jitter_ticks());
+        let len = self.reports.write((now.wall, at), &self.sender.sending(now.at), receiving, bye, room);
         // Held from the start by the zero address: nobody is there yet.
         if to.ip().is_unspecified() {
             return;

@@ -11,6 +11,7 @@ use crate::conference::Participant;
 use crate::mix::apply_gain;
 use crate::rtp::RtpHeader;
 use crate::transport::protection::RTP_OVERHEAD;
+use crate::transport::reports::Sending;
 use b2b_base::frame::{Fill, FrameSource, OutFrame};
 
 /// The longest packet sent, ms.
@@ -49,8 +50,6 @@ pub(super) struct Sender {
     pub underruns: u64,
     /// Packets not sent because the thread was kept from running for too long.
     pub skipped: u64,
-    /// Packets since the last two reports (RFC 3550 §6.4).
-    pub since_report: u64,
     /// Packets and octets sent under SSRCs before this one.
     before: (u64, u64),
 }
@@ -114,7 +113,6 @@ impl Sender {
             octets: 0,
             underruns: 0,
             skipped: 0,
-            since_report: 0,
             before: (0, 0),
         }
     }
@@ -125,9 +123,23 @@ impl Sender {
         self.before = (self.packets, self.octets);
     }
 
-    /// Packets and octets under this SSRC: what a sender report counts (§6.4.1).
-    pub fn counts(&self) -> (u64, u64) {
-        (self.packets - self.before.0, self.octets - self.before.1)
+    /// The timestamp of a moment.
+    pub fn timestamp_at(&self, at: Instant) -> u32 {
+        self.origin.wrapping_add(ticks_between(self.origin_at.unwrap_or(at), at, self.ticks_hz))
+    }
+
+    /// The stream at this moment, as a sender report has it (RFC 3550 §6.4.1).
+    pub fn sending(&self, at: Instant) -> Sending {
+        Sending {
+            ssrc: self.ssrc,
+            timestamp: self.origin.wrapping_add(ticks_between(
+                self.origin_at.unwrap_or(at),
+                at,
+                self.ticks_hz,
+            )),
+            packets: (self.packets - self.before.0) as u32,
+            octets: (self.octets - self.before.1) as u32,
+        }
     }
 
     /// Sends in this format from `first` on; time that went by since the last
@@ -210,11 +222,6 @@ impl Sender {
             self.skipped += 1;
             self.marker = true;
         }
-    }
-
-    /// The timestamp of a moment, for sender reports.
-    pub fn timestamp_at(&self, at: Instant) -> u32 {
-        self.origin.wrapping_add(ticks_between(self.origin_at.unwrap_or(at), at, self.ticks_hz))
     }
 
     /// Makes the packet that is due next and hands its buffer and its length to `transmit`;
@@ -302,7 +309,6 @@ impl Sender {
             self.sequence = self.sequence.wrapping_add(1);
             self.packets += 1;
             self.octets += payload_len as u64;
-            self.since_report += 1;
         }
         match fill {
             Some((Fill::Underrun, _)) => self.underruns += 1,

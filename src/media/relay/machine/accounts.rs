@@ -8,6 +8,7 @@ use crate::forward::OutSpace;
 use crate::relay::{EndpointStats, Totals};
 use crate::rtp::rtcp;
 use crate::session::Channel;
+use crate::transport::reports::Sending;
 
 impl Machine {
     /// A datagram of an endpoint with SRTP was not from the holder of the key.
@@ -46,9 +47,11 @@ impl Machine {
         if to.ip().is_unspecified() || to.port() == 0 {
             return;
         }
-        let received = (endpoint.state.highest != 0).then_some((endpoint.rule.ssrc, &endpoint.state));
+        let (packets, octets) = (space.packets as u32, space.payload as u32);
+        let sending = Sending { ssrc: space.ssrc, timestamp, packets, octets };
+        let receiving = endpoint.receiving();
         let mut buffer = [0; rtcp::MAX_LEN];
-        let len = endpoint.reports.write((now, at), (&space, timestamp), received, bye, &mut buffer);
+        let len = endpoint.reports.write((now.wall, at), &sending, receiving, bye, &mut buffer);
         out.transmit(slot, channel, to, &buffer[..len]);
     }
 

@@ -1,0 +1,235 @@
+//! RTCP of one endpoint, which ends here (RFC 3550 §6): when reports are due, what is in them, and what
+//! those of the far end say. What we report is what we received from it, and sent to it.
+//!
+//! Moments are ns since whatever the owner counts from; 0 is none.
+
+use rand::RngExt;
+use rand::rngs::StdRng;
+
+use crate::rtp::rtcp::{self, MAX_LEN, Report, ReportBlock, SenderInfo};
+use b2b_base::util::ntp::NtpTime;
+
+/// Tmin, ns. With two parties the share of the bandwidth allows more than this, so it
+/// alone decides.
+const INTERVAL: f64 = 5e9;
+/// Timer reconsideration makes intervals shorter; this makes up for it (§6.3.1).
+const COMPENSATION: f64 = 1.218_28;
+/// The cumulative loss of a report block has 24 bits with a sign (§6.4.1).
+const MOST_LOST: i64 = 0x7F_FFFF;
+
+/// What RTCP said and did.
+#[derive(Debug, Clone, Copy, Default, PartialEq, serde::Serialize, serde::Deserialize)]
+pub struct RtcpStats {
+    /// Compound packets sent.
+    pub sent: u32,
+    /// Compound packets received and read.
+    pub received: u32,
+    /// Not compound RTCP, or from nowhere known.
+    pub refused: u32,
+    /// Round trip to the far end, ms.
+    pub rtt_ms: Option<f64>,
+    /// Report blocks about our stream.
+    #[serde(default)]
+    pub blocks: u32,
+    /// What the far end says it lost of what we sent, in 256ths of the last interval.
+    pub far_fraction_lost: Option<u8>,
+    /// The same since the start, packets.
+    pub far_lost: Option<i32>,
+    /// The far end said goodbye.
+    pub bye: bool,
+}
+
+/// Our stream, as a sender report has it.
+#[derive(Debug, Clone, Copy)]
+pub struct Sending {
+    /// Ours.
+    pub ssrc: u32,
+    /// What the stream's clock shows now.
+    pub timestamp: u32,
+    /// Packets sent under this SSRC.
+    pub packets: u32,
+    /// Payload octets of them.
+    pub octets: u32,
+}
+
+/// The far end's stream, as a report block has it.
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+pub struct Receiving {
+    /// Theirs.
+    pub ssrc: u32,
+    /// Packets of this stream that should have come.
+    pub expected: u32,
+    /// Those that came; duplicates are not counted.
+    pub received: u32,
+    /// Highest sequence number, with 16 bits of cycles above.
+    pub highest: u32,
+    /// Interarrival jitter, ticks (§6.4.1).
+    pub jitter: u32,
+}
+
+/// State of reporting.
+#[derive(Debug, Clone, Copy)]
+pub struct Reports {
+    /// When the next report is due; 0 before the first offer and answer.
+    pub due: u64,
+    /// What was said on both sides.
+    pub stats: RtcpStats,
+    /// RFC 7022 §4.2: a random CNAME says nothing about who or where we are.
+    cname: [u8; 24],
+    /// Packets sent up to the last report, and to the one before it.
+    sent: [u32; 2],
+    /// The far end's stream as the last report had it: SSRC, expected and received.
+    prior: (u32, u32, u32),
+    /// Last SR of the far end: middle of its NTP time, and when it came; 0: none has.
+    last_sr: u32,
+    last_sr_at: u64,
+}
+
+impl Reports {
+    /// Nothing is reported yet.
+    pub fn new(rng: &mut StdRng) -> Self {
+        let cname = std::array::from_fn(|_| b"0123456789abcdef"[usize::from(rng.random::<u8>() & 0x0F)]);
+        let stats = RtcpStats::default();
+        Reports { due: 0, stats, cname, sent: [0; 2], prior: (0, 0, 0), last_sr: 0, last_sr_at: 0 }
+    }
+
+    /// Begins to report; the first interval is half as long (§6.2).
+    pub fn start(&mut self, at: u64, rng: &mut StdRng) {
+        if self.due == 0 {
+            self.due = at + interval(rng) / 2;
+        }
+    }
+
+    /// The next report comes an interval after this moment.
+    pub fn schedule(&mut self, at: u64, rng: &mut StdRng) {
+        self.due = at + interval(rng);
+    }
+
+    /// The far end's stream begins anew, under its SSRC or another one.
+    pub fn new_stream(&mut self) {
+        self.prior = (0, 0, 0);
+    }
+
+    /// Our SSRC is another one (§8.2).
+    pub fn new_ssrc(&mut self) {
+        self.sent = [0; 2];
+    }
+
+    /// Writes a compound packet, and gives its length.
+    pub fn write(
+        &mut self,
+        (wall, at): (NtpTime, u64),
+        sending: &Sending,
+        receiving: Option<Receiving>,
+        bye: bool,
+        buffer: &mut [u8; MAX_LEN],
+    ) -> usize {
+        // A sender is who sent since the report before the last (§6.4).
+        let sender = (sending.packets > self.sent[1]).then_some(SenderInfo {
+            ntp: wall.0,
+            rtp: sending.timestamp,
+            packets: sending.packets,
+            octets: sending.octets,
+        });
+        self.sent = [sending.packets, self.sent[0]];
+        let block = receiving.map(|receiving| self.block(&receiving, at));
+        self.stats.sent += 1;
+        Report { ssrc: sending.ssrc, sender, block, cname: &self.cname, bye }.write(buffer)
+    }
+
+    fn block(&mut self, receiving: &Receiving, at: u64) -> ReportBlock {
+        let Receiving { ssrc, expected, received, .. } = *receiving;
+        let (_, expected_prior, received_prior) =
+            Some(self.prior).filter(|it| it.0 == ssrc).unwrap_or_default();
+        // Less than before: some of what was missing was forgiven.
+        let due = expected.saturating_sub(expected_prior);
+        let lost = due.saturating_sub(received.saturating_sub(received_prior));
+        self.prior = (ssrc, expected, received);
+        let since = if self.last_sr_at == 0 { 0 } else { at.saturating_sub(self.last_sr_at) };
+        let cumulative = (i64::from(expected) - i64::from(received)).clamp(-MOST_LOST - 1, MOST_LOST);
+        ReportBlock {
+            ssrc,
+            fraction_lost: (u64::from(lost) * 256).checked_div(u64::from(due)).unwrap_or(0).min(255) as u8,
+            cumulative_lost: cumulative as i32,
+            highest_sequence: receiving.highest,
+            jitter: receiving.jitter,
+            lsr: self.last_sr,
+            dlsr: (u128::from(since) * 65_536 / 1_000_000_000) as u32,
+        }
+    }
+
+    /// Takes a compound packet of the far end, which came at this moment; `ours` is our SSRC. The SSRC it is
+    /// from; none: it is no compound packet, which is counted.
+    pub fn received(&mut self, (wall, at): (NtpTime, u64), datagram: &[u8], ours: u32) -> Option<u32> {
+        let Ok(received) = rtcp::parse(datagram, ours) else {
+            self.stats.refused += 1;
+            return None;
+        };
+        self.stats.received += 1;
+        self.stats.bye |= received.bye;
+        if let Some(info) = received.sender {
+            (self.last_sr, self.last_sr_at) = (NtpTime(info.ntp).middle(), at);
+        }
+        if let Some(block) = received.block {
+            self.stats.rtt_ms = rtcp::round_trip_ms(&block, wall.middle()).or(self.stats.rtt_ms);
+            self.stats.blocks += 1;
+            self.stats.far_fraction_lost = Some(block.fraction_lost);
+            self.stats.far_lost = Some(block.cumulative_lost);
+        }
+        Some(received.ssrc)
+    }
+}
+
+fn interval(rng: &mut StdRng) -> u64 {
+    (INTERVAL * (0.5 + rng.random::<f64>()) / COMPENSATION) as u64
+}
+
+#[cfg(test)]
+mod tests {
+    use rand::SeedableRng;
+
+    use super::*;
+
+    const SENDING: Sending = Sending { ssrc: 9, timestamp: 7, packets: 0, octets: 0 };
+
+    fn report(reports: &mut Reports, sending: Sending, receiving: Option<Receiving>) -> rtcp::Received {
+        let mut buffer = [0; MAX_LEN];
+        let len = reports.write((NtpTime(1 << 40), 5_000_000_000), &sending, receiving, false, &mut buffer);
+        rtcp::parse(&buffer[..len], 7).expect("RTCP")
+    }
+
+    #[test]
+    fn a_block_has_the_loss_of_its_interval_and_of_all_time() {
+        let mut reports = Reports::new(&mut StdRng::seed_from_u64(1));
+        let stream = Receiving { ssrc: 7, expected: 7, received: 6, highest: 104, jitter: 3 };
+        let block = report(&mut reports, SENDING, Some(stream)).block.expect("a block");
+        assert_eq!((block.fraction_lost, block.cumulative_lost, block.highest_sequence), (36, 1, 104));
+        let stream = Receiving { expected: 8, received: 7, highest: 105, ..stream };
+        let block = report(&mut reports, SENDING, Some(stream)).block.expect("a block");
+        assert_eq!((block.fraction_lost, block.cumulative_lost), (0, 1), "the next interval");
+        let stream = Receiving { expected: 7, received: 8, ..stream };
+        let block = report(&mut reports, SENDING, Some(stream)).block.expect("a block");
+        assert_eq!((block.fraction_lost, block.cumulative_lost), (0, -1), "some of it was forgiven");
+        for next in [8, 7] {
+            let stream = Receiving { ssrc: next, expected: 4, received: 2, ..stream };
+            report(&mut reports, SENDING, Some(stream));
+            assert_eq!(reports.prior, (next, 4, 2), "each stream by itself");
+        }
+        reports.new_stream();
+        let stream = Receiving { expected: 4, received: 2, ..stream };
+        assert_eq!(report(&mut reports, SENDING, Some(stream)).block.expect("a block").fraction_lost, 128);
+    }
+
+    #[test]
+    fn who_has_sent_since_the_report_before_the_last_is_a_sender() {
+        let mut reports = Reports::new(&mut StdRng::seed_from_u64(1));
+        assert_eq!(report(&mut reports, SENDING, None).sender, None);
+        let sending = Sending { packets: 5, octets: 800, ..SENDING };
+        for sends in [true, true, false] {
+            assert_eq!(report(&mut reports, sending, None).sender.is_some(), sends);
+        }
+        reports.new_ssrc();
+        let sending = Sending { packets: 1, ..sending };
+        assert_eq!(report(&mut reports, sending, None).sender.map(|info| info.packets), Some(1));
+    }
+}
