@@ -8,7 +8,7 @@
 //! - `rtp`: packets, RTCP, receiver statistics; `jitter`, `conceal`, `pitch`: playout
 //! - `recording`: what a relayed party says and hears, to a file
 //! - `conference`: sessions that hear each other
-//! - `impair`: the lab's network impairer
+//! - `impair`: the lab's network impairer; `packet_ring`: packets from a media thread to another
 //! - `stage`: what applications play to a party of the relay, and collect of it; `sounds`:
 //!   the files for that; `room`: parties of the relay that hear each other; `stream`: a party's
 //!   sound to and from outside of the media threads
@@ -44,6 +44,7 @@ pub mod jitter;
 #[doc(hidden)]
 pub mod latency;
 pub mod mix;
+mod packet_ring;
 #[doc(hidden)]
 pub mod pitch;
 #[doc(hidden)]

@@ -1,7 +1,7 @@
 //! Recordings of relayed parties: what a party says and what it hears, side by side on one
 //! timeline, in a WAV file.
 //!
-//! - `ring`: packets on their way from a media thread
+//! - `tap`: packets on their way from a media thread
 //! - `line`: one direction, from packets to samples in their places
 //! - `sheet`: both directions and the pauses, to what is written
 //! - `file`: a file that has its name when it is complete
@@ -13,15 +13,15 @@
 
 mod file;
 mod line;
-mod ring;
 mod sheet;
+mod tap;
 mod thread;
 
 use std::path::PathBuf;
 use std::time::Duration;
 
 pub use file::{FileError, recover};
-pub use ring::{Tap, Tapped, tap};
+pub use tap::{Tap, Tapped, tap};
 pub use thread::{Recorder, Started};
 
 use super::codec::Codec;

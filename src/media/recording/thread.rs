@@ -14,8 +14,8 @@ use crossbeam_channel::{Receiver, RecvTimeoutError, Sender};
 use tokio::sync::oneshot;
 
 use super::file::{FileError, PartFile};
-use super::ring::{Tap, Tapped, tap};
 use super::sheet::{GoesOn, Sheet};
+use super::tap::{Tap, Tapped, tap};
 use super::{Finished, Formats, Plan, Side};
 use crate::disk::WavFormat;
 

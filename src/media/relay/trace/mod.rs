@@ -5,9 +5,9 @@
 //! [`PacketTrace`], ten times a second. So a media thread takes no memory and waits for
 //! nobody, and what does not fit is counted.
 //!
-//! - `ring`: both ends of a ring
+//! - `tap`: both ends of a ring
 
-mod ring;
+mod tap;
 #[cfg(test)]
 mod tests;
 
@@ -16,7 +16,7 @@ use std::sync::atomic::{AtomicBool, AtomicU64, Ordering};
 use std::sync::{Mutex, MutexGuard, PoisonError};
 use std::time::{Duration, Instant};
 
-pub(super) use ring::{Gatherer, Tap, tap};
+pub(super) use tap::{Gatherer, Tap, tap};
 
 /// Ways between an address of ours and one of theirs; packets of later ones are left out.
 const WAYS: usize = 128;

@@ -1,5 +1,4 @@
-//! The ring between a media thread and the thread that gathers: octets, a head of fixed
-//! length before each packet.
+//! A traced endpoint's packets on their way from a media thread to the thread that gathers.
 
 use std::io;
 use std::net::{IpAddr, Ipv6Addr, SocketAddr};
@@ -8,19 +7,16 @@ use std::sync::atomic::Ordering;
 use std::time::{Duration, Instant};
 
 use crossbeam_channel::{Receiver, RecvTimeoutError, Sender};
-use rtrb::{Consumer, Producer, RingBuffer};
 
 use super::{Packet, PacketTrace, Snap};
 use crate::forward::Header;
-use crate::relay::thread::SIZE;
+use crate::packet_ring::{PacketReader, PacketWriter, Pushed, packet_ring};
 
-/// Octets of a ring: 3 s of a leg's packets, 20 ms of G.711 each, both ways.
-const RING: usize = 64 * 1_024;
 /// How often rings are emptied.
 const PERIOD: Duration = Duration::from_millis(100);
-/// Octets of a packet's head: time, length and length on the wire, flags, port of ours and
-/// of theirs, our address and theirs.
-const HEAD: usize = 8 + 2 + 2 + 1 + 2 + 2 + 16 + 16;
+/// Octets of a packet's head: time, length on the wire, flags, port of ours and of theirs,
+/// our address and theirs.
+const HEAD: usize = 8 + 2 + 1 + 2 + 2 + 16 + 16;
 const SENT: u8 = 1;
 const IPV6: u8 = 2;
 /// What is kept of a packet that is neither RTP nor RTCP where headers are asked for.
@@ -28,20 +24,20 @@ const UNKNOWN: usize = 48;
 
 /// A media thread's end.
 pub struct Tap {
-    ring: Producer<u8>,
+    ring: PacketWriter<HEAD>,
     trace: Arc<PacketTrace>,
 }
 
 /// The other end.
 pub struct Tapped {
-    ring: Consumer<u8>,
+    ring: PacketReader<HEAD>,
     trace: Arc<PacketTrace>,
 }
 
 /// A ring into a trace.
 pub fn tap(trace: Arc<PacketTrace>) -> (Tap, Tapped) {
-    let (ring, drained) = RingBuffer::new(RING);
-    (Tap { ring, trace: trace.clone() }, Tapped { ring: drained, trace })
+    let (writer, reader) = packet_ring();
+    (Tap { ring: writer, trace: trace.clone() }, Tapped { ring: reader, trace })
 }
 
 impl std::fmt::Debug for Tap {
@@ -61,17 +57,10 @@ impl Tap {
         remote: SocketAddr,
         datagram: &[u8],
     ) -> bool {
-        if self.ring.is_abandoned() {
-            return false;
-        }
         let kept = match self.trace.snap {
             Snap::Whole if !is_key(datagram, secured) => datagram,
             Snap::Whole | Snap::Headers => &datagram[..header(datagram)],
         };
-        if self.ring.slots() < HEAD + kept.len() {
-            self.trace.missed.fetch_add(1, Ordering::Relaxed);
-            return true;
-        }
         let at = at.saturating_duration_since(self.trace.since).as_nanos() as u64;
         let mapped = |ip: IpAddr| match ip {
             IpAddr::V4(ip) => ip.to_ipv6_mapped().octets(),
@@ -80,17 +69,15 @@ impl Tap {
         let flag = if remote.is_ipv6() { IPV6 } else { 0 };
         let mut head = [0; HEAD];
         head[..8].copy_from_slice(&at.to_le_bytes());
-        head[8..10].copy_from_slice(&(kept.len() as u16).to_le_bytes());
-        head[10..12].copy_from_slice(&(datagram.len() as u16).to_le_bytes());
-        head[12] = flag | if sent { SENT } else { 0 };
-        head[13..15].copy_from_slice(&local.port().to_le_bytes());
-        head[15..17].copy_from_slice(&remote.port().to_le_bytes());
-        head[17..33].copy_from_slice(&mapped(local.ip()));
-        head[33..].copy_from_slice(&mapped(remote.ip()));
-        // There is room for both, and whoever reads waits for both.
-        let _ = self.ring.push_entire_slice(&head);
-        let _ = self.ring.push_entire_slice(kept);
-        true
+        head[8..10].copy_from_slice(&(datagram.len() as u16).to_le_bytes());
+        head[10] = flag | if sent { SENT } else { 0 };
+        head[11..13].copy_from_slice(&local.port().to_le_bytes());
+        head[13..15].copy_from_slice(&remote.port().to_le_bytes());
+        head[15..31].copy_from_slice(&mapped(local.ip()));
+        head[31..].copy_from_slice(&mapped(remote.ip()));
+        let pushed = self.ring.push(&head, kept);
+        self.trace.missed.fetch_add(u64::from(pushed == Pushed::Missed), Ordering::Relaxed);
+        pushed != Pushed::Abandoned
     }
 }
 
@@ -120,36 +107,12 @@ fn is_key(datagram: &[u8], secured: bool) -> bool {
 impl Tapped {
     /// Brings what is there into the trace. Whether more may come.
     pub(super) fn gather(&mut self) -> bool {
-        // Asked before the ring is emptied: what was pushed before it was left is then seen.
-        let left = self.ring.is_abandoned();
-        let mut buffer = [0; SIZE];
-        let mut kept = self.trace.kept();
-        loop {
-            let slots = self.ring.slots();
-            let Ok(chunk) = self.ring.read_chunk(slots) else { break };
-            let (first, second) = chunk.as_slices();
-            // The ring's end may lie anywhere in a packet.
-            let read = |at: usize, to: &mut [u8]| {
-                let (begin, rest) = (at.min(first.len()), at.saturating_sub(first.len()));
-                let from_first = (first.len() - begin).min(to.len());
-                let (one, two) = to.split_at_mut(from_first);
-                one.copy_from_slice(&first[begin..begin + from_first]);
-                two.copy_from_slice(&second[rest..rest + two.len()]);
-            };
-            let mut head = [0; HEAD];
-            if slots < HEAD {
-                break;
-            }
-            read(0, &mut head);
-            let [t0, t1, t2, t3, t4, t5, t6, t7, k0, k1, o0, o1, flags, p0, p1, q0, q1, ips @ ..] = head;
-            let length = usize::from(u16::from_le_bytes([k0, k1]));
-            if slots < HEAD + length {
-                break;
-            }
-            let Some(octets) = buffer.get_mut(..length) else { return false };
-            read(HEAD, octets);
+        let trace = &self.trace;
+        let mut kept = trace.kept();
+        let more = self.ring.drain(|head, octets| {
+            let [t0, t1, t2, t3, t4, t5, t6, t7, o0, o1, flags, p0, p1, q0, q1, ips @ ..] = *head;
             let at = u64::from_le_bytes([t0, t1, t2, t3, t4, t5, t6, t7]);
-            if !self.trace.takes(at) {
+            if !trace.takes(at) {
                 return false;
             }
             let v6 = flags & IPV6 != 0;
@@ -167,10 +130,10 @@ impl Tapped {
                 octets,
                 original: u16::from_le_bytes([o0, o1]),
             };
-            kept.push(self.trace.limit, &packet);
-            chunk.commit(HEAD + length);
-        }
-        !left && !self.trace.is_stopped()
+            kept.push(trace.limit, &packet);
+            true
+        });
+        more && !trace.is_stopped()
     }
 }
 

@@ -1,0 +1,70 @@
+//! A recorded endpoint's packets on their way from a media thread to the recorder.
+
+use std::sync::Arc;
+use std::sync::atomic::{AtomicU64, Ordering};
+use std::time::Instant;
+
+use super::Side;
+use crate::packet_ring::{PacketReader, PacketWriter, Pushed, packet_ring};
+
+/// Octets of a packet's head: time, direction.
+const HEAD: usize = 8 + 1;
+
+/// A media thread's end.
+pub struct Tap {
+    ring: PacketWriter<HEAD>,
+    since: Instant,
+    missed: Arc<AtomicU64>,
+}
+
+/// The other end.
+pub struct Tapped {
+    ring: PacketReader<HEAD>,
+    missed: Arc<AtomicU64>,
+}
+
+/// A ring whose moments count from `since`.
+pub fn tap(since: Instant) -> (Tap, Tapped) {
+    let (writer, reader) = packet_ring();
+    let missed = Arc::new(AtomicU64::new(0));
+    (Tap { ring: writer, since, missed: missed.clone() }, Tapped { ring: reader, missed })
+}
+
+impl std::fmt::Debug for Tap {
+    fn fmt(&self, f: &mut std::fmt::Formatter<'_>) -> std::fmt::Result {
+        f.debug_struct("Tap").finish_non_exhaustive()
+    }
+}
+
+impl Tap {
+    /// Copies a packet. Whether more are wanted.
+    pub fn take(&mut self, at: Instant, side: Side, packet: &[u8]) -> bool {
+        let [t0, t1, t2, t3, t4, t5, t6, t7] =
+            (at.saturating_duration_since(self.since).as_nanos() as u64).to_le_bytes();
+        let head = [t0, t1, t2, t3, t4, t5, t6, t7, u8::from(side == Side::Heard)];
+        let pushed = self.ring.push(&head, packet);
+        self.missed.fetch_add(u64::from(pushed == Pushed::Missed), Ordering::Relaxed);
+        pushed != Pushed::Abandoned
+    }
+
+    /// Whether nobody reads any more.
+    pub fn is_abandoned(&self) -> bool {
+        self.ring.is_abandoned()
+    }
+}
+
+impl Tapped {
+    /// Hands over what is there: moment in ns, direction, packet. Whether more may come.
+    pub fn drain(&mut self, mut each: impl FnMut(u64, Side, &[u8])) -> bool {
+        self.ring.drain(|&[t0, t1, t2, t3, t4, t5, t6, t7, side], packet| {
+            let side = if side == 0 { Side::Said } else { Side::Heard };
+            each(u64::from_le_bytes([t0, t1, t2, t3, t4, t5, t6, t7]), side, packet);
+            true
+        })
+    }
+
+    /// Packets that found the ring full.
+    pub fn missed(&self) -> u64 {
+        self.missed.load(Ordering::Relaxed)
+    }
+}
