@@ -3,47 +3,25 @@
 
 use std::collections::VecDeque;
 
-/// Between two packets of an event, ns; timers are not looked at more often.
-const STEP: u64 = 20_000_000;
+use crate::rtp::telephone_event::{EventPacket, SentEvent};
+
+/// Between two packets of an event, ms; timers are not looked at more often.
+const STEP_MS: u32 = 20;
 /// Between two events, ns: receivers tell them apart.
 const PAUSE: u64 = 60_000_000;
-/// An end is sent so often (RFC 4733 §2.5.1.4).
-const ENDS: u8 = 3;
 /// Digits that wait at most.
 const QUEUE: usize = 32;
 /// How long a digit may be, ms: what is shorter is missed, what is longer is a mistake.
 const LENGTH: (u32, u32) = (80, 6_000);
-/// E bit and volume of the payload: -10 dBm0.
-const END: u8 = 0x80;
-const VOLUME: u8 = 10;
 
 /// Digits on their way to one leg.
 #[derive(Debug, Default)]
 pub(super) struct Inserted {
     queue: VecDeque<(u8, u32)>,
-    current: Option<Event>,
+    /// With the timestamp of its first packet, once that has gone.
+    current: Option<(SentEvent, Option<u32>)>,
     /// When the next packet goes, ns; 0: nothing is left.
     pub due: u64,
-}
-
-#[derive(Debug)]
-struct Event {
-    code: u8,
-    /// Ticks.
-    length: u16,
-    sent: u16,
-    ends: u8,
-    /// None: its first packet has not gone.
-    timestamp: Option<u32>,
-}
-
-/// One packet's payload, and the part of its header that is its event's.
-#[derive(Debug, PartialEq, Eq)]
-pub(super) struct EventPacket {
-    pub payload: [u8; 4],
-    pub marker: bool,
-    /// None: this is the first one, and takes the moment's.
-    pub timestamp: Option<u32>,
 }
 
 impl Inserted {
@@ -57,34 +35,28 @@ impl Inserted {
         }
     }
 
-    /// The packet that is due. `clock_rate` is that of the events.
-    pub fn packet(&mut self, at: u64, clock_rate: u32) -> Option<EventPacket> {
+    /// The packet that is due, and its timestamp: none if it is the first one, which takes the moment's.
+    /// `clock_rate` is that of the events.
+    pub fn packet(&mut self, at: u64, clock_rate: u32) -> Option<(EventPacket, Option<u32>)> {
         if self.current.is_none() {
             let (code, duration_ms) = self.queue.pop_front()?;
-            let ticks = u64::from(duration_ms) * u64::from(clock_rate) / 1_000;
-            let length = u16::try_from(ticks).unwrap_or(u16::MAX);
-            self.current = Some(Event { code, length, sent: 0, ends: 0, timestamp: None });
+            self.current = Some((SentEvent::new(code, duration_ms, clock_rate), None));
         }
-        let event = self.current.as_mut()?;
-        let step = u16::try_from(clock_rate / 50).unwrap_or(u16::MAX);
-        event.sent = event.sent.saturating_add(step).min(event.length);
-        let end = event.sent == event.length;
-        event.ends += u8::from(end);
-        let [d0, d1] = event.sent.to_be_bytes();
-        let payload = [event.code, if end { END | VOLUME } else { VOLUME }, d0, d1];
-        let packet = EventPacket { payload, marker: event.timestamp.is_none(), timestamp: event.timestamp };
-        self.due = at + STEP;
-        if event.ends >= ENDS {
+        let (event, begun) = self.current.as_mut()?;
+        let packet = event.packet(STEP_MS);
+        let timestamp = begun.map(|begun| begun.wrapping_add(packet.segment));
+        self.due = at + u64::from(STEP_MS) * 1_000_000;
+        if event.is_over() {
             self.current = None;
             self.due = if self.queue.is_empty() { 0 } else { at + PAUSE };
         }
-        Some(packet)
+        Some((packet, timestamp))
     }
 
     /// The timestamp that the event's first packet was sent with.
     pub fn begun(&mut self, timestamp: u32) {
-        if let Some(event) = &mut self.current {
-            event.timestamp.get_or_insert(timestamp);
+        if let Some((_, begun)) = &mut self.current {
+            begun.get_or_insert(timestamp);
         }
     }
 }
@@ -102,10 +74,10 @@ mod tests {
         let mut seen = Vec::new();
         while inserted.due != 0 {
             let at = inserted.due;
-            let packet = inserted.packet(at, 8_000).expect("a packet");
+            let (packet, _) = inserted.packet(at, 8_000).expect("a packet");
             inserted.begun(77);
             let [code, flags, d0, d1] = packet.payload;
-            seen.push((at - 1_000, code, flags >= END, u16::from_be_bytes([d0, d1]), packet.marker));
+            seen.push((at - 1_000, code, flags >= 0x80, u16::from_be_bytes([d0, d1]), packet.first));
         }
         let ms = 1_000_000;
         assert_eq!(
@@ -125,13 +97,22 @@ mod tests {
     }
 
     #[test]
-    fn digits_do_not_pile_up_and_none_is_longer_than_a_packet_can_say() {
+    fn digits_do_not_pile_up_and_one_that_is_long_goes_on_in_segments() {
         let mut inserted = Inserted::default();
         for _ in 0..1_000 {
             inserted.push(1, 1, u32::MAX);
         }
         assert_eq!(inserted.queue.len(), QUEUE);
-        let packets = std::iter::from_fn(|| inserted.packet(1, 48_000)).take(200);
-        assert!(packets.last().is_some());
+        let mut timestamps = Vec::new();
+        for _ in 0..6_000 / 20 + 2 {
+            let (packet, timestamp) = inserted.packet(1, 48_000).expect("a packet");
+            inserted.begun(77);
+            timestamps.extend(timestamp);
+            assert_eq!(packet.first, timestamp.is_none());
+        }
+        timestamps.dedup();
+        assert_eq!(timestamps, [0, 1, 2, 3, 4].map(|segment| 77 + segment * 65_535), "288,000 ticks");
+        assert_eq!(inserted.queue.len(), QUEUE - 1);
+        assert!(inserted.packet(1, 48_000).expect("the next one").0.first);
     }
 }

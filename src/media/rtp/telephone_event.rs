@@ -1,10 +1,18 @@
-//! Receiving telephone events (RFC 4733): one digit per event, however many of
-//! its packets come, come twice or are lost.
+//! Telephone events (RFC 4733): received, one digit per event, however many of its packets come,
+//! come twice or are lost; and sent, packet by packet.
 
 use std::time::{Duration, Instant};
 
 /// An event whose packets stop without an end bit has ended after this time.
 const LOST_END: Duration = Duration::from_millis(120);
+
+/// An end is sent so often (§2.5.1.4).
+pub const ENDS: u8 = 3;
+/// E bit and volume of a payload that we send: -10 dBm0.
+const END: u8 = 0x80;
+const VOLUME: u8 = 10;
+/// Ticks of a segment of a long event (§2.5.1.3).
+const SEGMENT: u64 = u16::MAX as u64;
 
 /// A digit that was pressed.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
@@ -124,8 +132,55 @@ pub fn code(digit: char) -> Option<u8> {
 }
 
 /// The digit of a DTMF event code.
-fn digit(code: u8) -> Option<char> {
+pub fn digit(code: u8) -> Option<char> {
     b"0123456789*#ABCD".get(usize::from(code)).map(|&byte| char::from(byte))
+}
+
+/// An event on its way out.
+#[derive(Debug, Clone, Copy)]
+pub struct SentEvent {
+    code: u8,
+    clock_rate: u32,
+    ticks: u64,
+    sent: u64,
+    ends: u8,
+}
+
+/// One packet of an event.
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+pub struct EventPacket {
+    /// What is in it.
+    pub payload: [u8; 4],
+    /// It begins the event: the marker bit.
+    pub first: bool,
+    /// Ticks between the event's first timestamp and this packet's: it is of a later segment.
+    pub segment: u32,
+}
+
+impl SentEvent {
+    /// An event of this code and length, whose clock has so many ticks a second.
+    pub fn new(code: u8, duration_ms: u32, clock_rate: u32) -> Self {
+        let ticks = u64::from(duration_ms) * u64::from(clock_rate) / 1_000;
+        SentEvent { code, clock_rate, ticks, sent: 0, ends: 0 }
+    }
+
+    /// The next packet, which goes out so many ms after the one before.
+    pub fn packet(&mut self, step_ms: u32) -> EventPacket {
+        let first = self.sent == 0;
+        let step = u64::from(step_ms) * u64::from(self.clock_rate) / 1_000;
+        self.sent = (self.sent + step).min(self.ticks);
+        let end = self.sent == self.ticks;
+        self.ends += u8::from(end);
+        let segment = self.sent.saturating_sub(1) / SEGMENT * SEGMENT;
+        let [d0, d1] = ((self.sent - segment) as u16).to_be_bytes();
+        let payload = [self.code, if end { END | VOLUME } else { VOLUME }, d0, d1];
+        EventPacket { payload, first, segment: segment as u32 }
+    }
+
+    /// Whether its end is sent for the last time.
+    pub fn is_over(&self) -> bool {
+        self.ends >= ENDS
+    }
 }
 
 #[cfg(test)]

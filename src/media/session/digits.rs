@@ -5,7 +5,7 @@ use std::collections::VecDeque;
 
 use super::params::{DigitMode, EventFormat};
 use crate::dtmf::Tone;
-use crate::rtp::telephone_event::code;
+use crate::rtp::telephone_event::{ENDS, EventPacket, SentEvent, code};
 
 /// Digits that wait at most.
 const QUEUE: usize = 64;
@@ -13,13 +13,6 @@ const QUEUE: usize = 64;
 const LENGTH_MS: (u32, u32) = (50, 6_000);
 /// Between two digits at least, ms: receivers tell them apart.
 const PAUSE_MS: u32 = 60;
-/// An end is sent so often, one packet time apart (RFC 4733 §2.5.1.4).
-const ENDS: u8 = 3;
-/// E bit and volume of the payload: -10 dBm0.
-const END: u8 = 0x80;
-const VOLUME: u8 = 10;
-/// Ticks of a segment of a long event (§2.5.1.3).
-const SEGMENT: u64 = u16::MAX as u64;
 /// Of each tone of a digit in band: together -13 dBov.
 const RMS: f32 = 7_300.0;
 
@@ -58,7 +51,7 @@ pub(super) struct Digits {
 
 #[derive(Debug)]
 enum Current {
-    Event { format: EventFormat, code: u8, start: u32, ticks: u64, sent: u64, ends: u8 },
+    Event { payload_type: u8, start: u32, event: SentEvent },
     Sound { tone: Box<Tone>, left: usize },
 }
 
@@ -88,12 +81,9 @@ impl Digits {
             let Some((digit, duration_ms, mode)) = self.queue.pop_front() else { return Slot::Source };
             self.current = Some(match place.events.filter(|_| mode == DigitMode::Event) {
                 Some(format) => Current::Event {
-                    format,
-                    code: code(digit).unwrap_or(0),
+                    payload_type: format.payload_type,
                     start: place.timestamp,
-                    ticks: u64::from(duration_ms) * u64::from(format.clock_rate) / 1_000,
-                    sent: 0,
-                    ends: 0,
+                    event: SentEvent::new(code(digit).unwrap_or(0), duration_ms, format.clock_rate),
                 },
                 None => {
                     let ms = place.rate_hz as usize / 1_000;
@@ -103,26 +93,15 @@ impl Digits {
             });
         }
         match &mut self.current {
-            Some(Current::Event { format, code, start, ticks, sent, ends }) => {
-                let first = *sent == 0;
-                let step = u64::from(place.ptime_ms) * u64::from(format.clock_rate) / 1_000;
-                *sent = (*sent + step).min(*ticks);
-                let end = *sent == *ticks;
-                *ends += u8::from(end);
-                let segments = sent.saturating_sub(1) / SEGMENT;
-                let [d0, d1] = ((*sent - segments * SEGMENT) as u16).to_be_bytes();
-                let slot = Slot::Event {
-                    payload_type: format.payload_type,
-                    timestamp: start.wrapping_add((segments * SEGMENT) as u32),
-                    payload: [*code, if end { END | VOLUME } else { VOLUME }, d0, d1],
-                    first,
-                };
-                if *ends >= ENDS {
+            Some(Current::Event { payload_type, start, event }) => {
+                let EventPacket { payload, first, segment } = event.packet(place.ptime_ms);
+                let (payload_type, timestamp) = (*payload_type, start.wrapping_add(segment));
+                if event.is_over() {
                     // The repeated ends are part of the pause.
                     let past = u32::from(ENDS - 1) * place.ptime_ms;
                     (self.current, self.rest_ms) = (None, PAUSE_MS.saturating_sub(past));
                 }
-                slot
+                Slot::Event { payload_type, timestamp, payload, first }
             }
             Some(Current::Sound { tone, left }) => {
                 tone.fill(samples, RMS);
@@ -158,7 +137,7 @@ mod tests {
             if let Slot::Event { timestamp, payload: [code, flags, d0, d1], first, .. } =
                 digits.next(place(n, Some(EVENTS)), &mut [0; 160])
             {
-                seen.push((n, timestamp, code, flags >= END, u16::from_be_bytes([d0, d1]), first));
+                seen.push((n, timestamp, code, flags >= 0x80, u16::from_be_bytes([d0, d1]), first));
             }
         }
         assert_eq!(
@@ -189,8 +168,8 @@ mod tests {
         for n in 0..102 {
             last = Some(digits.next(place(n, Some(wide)), &mut [0; 160]));
         }
-        let [d0, d1] = (96_000u32 as u64 - SEGMENT).to_be_bytes()[6..] else { unreachable!() };
-        let payload = [1, END | VOLUME, d0, d1];
+        let [d0, d1] = (96_000 - u32::from(u16::MAX)).to_be_bytes()[2..] else { unreachable!() };
+        let payload = [1, 0x8A, d0, d1];
         assert_eq!(last, Some(Slot::Event { payload_type: 110, timestamp: 66_535, payload, first: false }));
     }
 

@@ -2,9 +2,8 @@
 //! what a leg is sent, as events or as tones.
 
 use super::{Channel, Digit, Endpoint, Gate, Header, Machine, Now, RelayEvent, RelayId, Transmit};
+use crate::rtp::telephone_event;
 
-/// By their event codes (RFC 4733 §3.2).
-const DIGITS: &str = "0123456789*#ABCD";
 /// An RTP header without extras, and an event.
 const PACKET: usize = 12 + 4;
 
@@ -49,8 +48,7 @@ impl Machine {
         let Some(Digit { digit, duration_ms }) = endpoint.admit(Some(digit), now.at) else { return };
         let (id, cut) = (endpoint.id, endpoint.plan.as_ref().is_some_and(|plan| plan.cuts_tones));
         let peer = self.pair(slot).filter(|_| cut).map(|(_, peer)| peer.id);
-        let code = DIGITS.find(digit).and_then(|code| u8::try_from(code).ok());
-        if let (Some(peer), Some(code)) = (peer, code) {
+        if let (Some(peer), Some(code)) = (peer, telephone_event::code(digit)) {
             self.insert_digit(at, peer, code, duration_ms);
         }
         self.typed(now, slot, digit);
@@ -64,7 +62,7 @@ impl Machine {
         if endpoint.takes_at().is_some() && endpoint.remote.is_some_and(|it| it.takes_event.is_some()) {
             endpoint.inserted.get_or_insert_default().push(at, code, duration_ms);
             self.arm(id.slot);
-        } else if let Some(digit) = DIGITS.chars().nth(usize::from(code)) {
+        } else if let Some(digit) = telephone_event::digit(code) {
             self.sound_digit(at, id.slot, digit, duration_ms);
         }
     }
@@ -94,7 +92,7 @@ impl Machine {
         let takes = endpoint.takes_at().zip(endpoint.remote.and_then(|remote| remote.takes_event));
         // Held meanwhile: what is left of them comes too late.
         let Some((to, (payload_type, rate))) = takes else { return };
-        let Some(packet) = inserted.packet(at, rate) else { return };
+        let Some((packet, timestamp)) = inserted.packet(at, rate) else { return };
         // The timeline is that of the audio; only an event's length counts in its own ticks.
         let voice = self.at(slot).and_then(|endpoint| endpoint.remote?.voice.gets);
         let rate = voice.map_or(rate, |voice| voice.codec.clock_rate());
@@ -109,11 +107,11 @@ impl Machine {
             },
         };
         let Some(endpoint) = self.at(slot) else { return };
-        let timestamp = packet.timestamp.unwrap_or(moment);
+        let timestamp = timestamp.unwrap_or(moment);
         inserted.begun(timestamp);
         let mut datagram = [0; PACKET];
         datagram[0] = 0x80;
-        datagram[1] = u8::from(packet.marker) << 7 | payload_type;
+        datagram[1] = u8::from(packet.first) << 7 | payload_type;
         datagram[2..4].copy_from_slice(&sequence.to_be_bytes());
         datagram[4..8].copy_from_slice(&timestamp.to_be_bytes());
         datagram[8..12].copy_from_slice(&endpoint.out.ssrc.to_be_bytes());
