@@ -15,7 +15,7 @@ use b2b::media::relay::machine::{Command, Machine, Transmit};
 use b2b::media::relay::{EndpointConfig, RelayId, Remote};
 use b2b::media::room::{Member, RoomAct};
 use b2b::media::session::Channel;
-use b2b::media::stage::{Act, Program, Segment, Sound, Voice};
+use b2b::media::stage::{Act, OpusMode, Program, Segment, Sound, Voice};
 use b2b::media::transcode::Target;
 use b2b::util::ntp::NtpTime;
 use nix::time::{ClockId, clock_gettime};
@@ -117,10 +117,14 @@ impl Hall {
     }
 }
 
-/// CPU time of a caller's 20 ms of a prompt.
-fn prompts(codec: Codec, seconds: u32) -> Duration {
+/// CPU time of a caller's 20 ms of a prompt, which has been encoded `before` for all.
+fn prompts(codec: Codec, before: bool, seconds: u32) -> Duration {
     let rate = codec.native_rate_hz();
     let sound: Sound = voice(rate).into();
+    let target = Target { payload_type: 0, codec, ptime_ms: 20, fec: false, bitrate: Target::BITRATE };
+    if let Some(mode) = OpusMode::of(&target, rate).filter(|_| before) {
+        sound.encode(mode);
+    }
     let mut hall = Hall::new(codec, CALLERS);
     for slot in 0..CALLERS {
         let program = Box::new(Program::new(rate, vec![Segment::Sound(sound.clone())], 0));
@@ -212,10 +216,12 @@ fn main() {
     }
     let mut rows = Vec::new();
     println!("us of CPU for 20 ms of a prompt, one caller of {CALLERS}; medians of {rounds} runs");
-    for codec in Codec::ALL {
-        let us = median(rounds, || prompts(codec, seconds));
-        println!("{:<8}{us:>8.2}    {:>6.3} % of a core a caller", codec.name(), us / 200.0);
-        rows.push(serde_json::json!({ "prompt": codec.name(), "cpu_us_per_tick": us }));
+    let live = Codec::ALL.map(|codec| (codec, false));
+    for (codec, before) in live.into_iter().chain([(Codec::Opus, true)]) {
+        let us = median(rounds, || prompts(codec, before, seconds));
+        let name = if before { "opus, encoded before" } else { codec.name() };
+        println!("{name:<22}{us:>8.2}    {:>6.3} % of a core a caller", us / 200.0);
+        rows.push(serde_json::json!({ "prompt": name, "cpu_us_per_tick": us }));
     }
     println!("us of CPU for 20 ms of a room, one member; {TALKERS} talk");
     println!("codec   rate  members    room  codecs alone  ratio");

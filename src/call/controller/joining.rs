@@ -14,6 +14,7 @@ use super::{AddressFamily, Answer, Bound, EndpointId, EndpointSpec, Joined, Medi
 use crate::negotiate::crypto::LocalCrypto;
 use crate::negotiate::pair::{self, Side};
 use b2b_media::relay::{Opened, Remote};
+use b2b_media::sounds::Listener;
 
 pub(super) struct State {
     pub rng: StdRng,
@@ -88,11 +89,11 @@ impl State {
 }
 
 impl EmbeddedController {
-    /// Samples a second that are worth playing to a party.
-    pub(super) fn rate_hz(&self, id: EndpointId) -> Result<u32, MediaError> {
+    /// For whom sounds are that are played to a party.
+    pub(super) fn listener(&self, id: EndpointId) -> Result<Listener, MediaError> {
         let mut state = self.state();
         let remote = state.get(id)?.side.remote();
-        Ok(remote.map_or(8_000, |remote| remote.voice.rate_hz()))
+        Ok(remote.map_or(Listener::plain(8_000), |remote| remote.voice.listener()))
     }
 
     /// Brings the media in line with what an endpoint was told and has said.

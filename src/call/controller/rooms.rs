@@ -15,6 +15,7 @@ use super::{
 use b2b_media::forward::{ExtensionMap, PayloadMap};
 use b2b_media::relay::{RelayHandle, RelayId, Remote, Way};
 use b2b_media::room::RoomAct;
+use b2b_media::sounds::Listener;
 use b2b_media::stage::Program;
 
 /// The rooms of a controller.
@@ -219,7 +220,7 @@ impl EmbeddedController {
         drop(state);
         let (reply, answer) = self.relay.reply();
         let times = prompt.times;
-        self.fetch(prompt, rate_hz, move |fetched| match fetched {
+        self.fetch(prompt, Listener::plain(rate_hz), move |fetched| match fetched {
             Ok(segments) => {
                 let program = Box::new(Program::new(rate_hz, segments, times));
                 roomer.act(RoomAct::Play { program, reply });

@@ -13,8 +13,8 @@ use super::convert::relay_id;
 use super::embedded::EmbeddedController;
 use super::joining::Entry;
 use super::{Collected, DigitPlan, EndpointId, MediaError, MediaFuture, Part, Played, Prompt};
-use b2b_media::sounds::{self, Fetched, Limits, SoundError, SoundStore, StoreStats, Want};
-use b2b_media::stage::{Act, Music, Program, Segment, Sound, Ticket, Tracks};
+use b2b_media::sounds::{self, Fetched, Limits, Listener, SoundError, SoundStore, StoreStats, Want};
+use b2b_media::stage::{Act, Music, Program, Segment, Sound, Ticket};
 
 /// A kind of music on hold.
 #[derive(Debug, Clone, PartialEq, Eq, serde::Serialize, serde::Deserialize)]
@@ -113,13 +113,18 @@ impl EmbeddedController {
     }
 
     /// Fetches what a prompt is made of.
-    pub(super) fn fetch(&self, prompt: &Prompt, rate_hz: u32, then: impl FnOnce(Fetched) + Send + 'static) {
-        self.sounding.store.fetch(wants(prompt, rate_hz), rate_hz, then);
+    pub(super) fn fetch(
+        &self,
+        prompt: &Prompt,
+        listener: Listener,
+        then: impl FnOnce(Fetched) + Send + 'static,
+    ) {
+        self.sounding.store.fetch(wants(prompt, listener.rate_hz), listener, then);
     }
 
     pub(super) fn play(&self, endpoint: EndpointId, prompt: &Prompt) -> MediaFuture<Played> {
-        let rate_hz = match self.rate_hz(endpoint) {
-            Ok(rate_hz) => rate_hz,
+        let listener = match self.listener(endpoint) {
+            Ok(listener) => listener,
             Err(error) => return MediaFuture::ready(Err(error)),
         };
         let Some(stager) = self.relay.stager(relay_id(endpoint)) else {
@@ -127,9 +132,9 @@ impl EmbeddedController {
         };
         let (reply, answer) = self.relay.reply();
         let (ticket, times) = (self.sounding.ticket(), prompt.times);
-        self.fetch(prompt, rate_hz, move |fetched| match fetched {
+        self.fetch(prompt, listener, move |fetched| match fetched {
             Ok(segments) => {
-                let program = Box::new(Program::new(rate_hz, segments, times));
+                let program = Box::new(listener.program(segments, times));
                 stager.act(Act::Play { ticket, program, reply: Some(reply) });
             }
             Err(error) => reply.give(Err(error)),
@@ -148,8 +153,8 @@ impl EmbeddedController {
         prompt: Option<&Prompt>,
         plan: DigitPlan,
     ) -> MediaFuture<Collected> {
-        let rate_hz = match self.rate_hz(endpoint) {
-            Ok(rate_hz) => rate_hz,
+        let listener = match self.listener(endpoint) {
+            Ok(listener) => listener,
             Err(error) => return MediaFuture::ready(Err(error)),
         };
         let Some(stager) = self.relay.stager(relay_id(endpoint)) else {
@@ -161,10 +166,10 @@ impl EmbeddedController {
         stager.act(Act::Collect { plan: Box::new(plan), prompt: awaited, reply });
         if let Some(prompt) = prompt {
             let times = prompt.times;
-            self.fetch(prompt, rate_hz, move |fetched| {
+            self.fetch(prompt, listener, move |fetched| {
                 stager.act(match fetched {
                     Ok(segments) => {
-                        let program = Box::new(Program::new(rate_hz, segments, times));
+                        let program = Box::new(listener.program(segments, times));
                         Act::Play { ticket, program, reply: None }
                     }
                     Err(error) => Act::FailCollect { prompt: ticket, error },
@@ -187,8 +192,8 @@ impl EmbeddedController {
     /// The same of a class that need not be among those that the controller was started with.
     pub(super) fn start_music_of(&self, endpoint: EndpointId, class: &MusicClass) -> MediaFuture<()> {
         let MusicClass { name, source, shared } = class;
-        let rate_hz = match self.rate_hz(endpoint) {
-            Ok(rate_hz) => rate_hz,
+        let listener = match self.listener(endpoint) {
+            Ok(listener) => listener,
             Err(error) => return MediaFuture::ready(Err(error)),
         };
         let Some(stager) = self.relay.stager(relay_id(endpoint)) else {
@@ -196,11 +201,12 @@ impl EmbeddedController {
         };
         let (reply, answer) = self.relay.reply();
         let (ticket, shared, name) = (self.sounding.ticket(), *shared, name.clone());
-        self.sounding.store.fetch(source.wants(rate_hz), rate_hz, move |fetched| {
+        let rate_hz = listener.rate_hz;
+        self.sounding.store.fetch(source.wants(rate_hz), listener, move |fetched| {
             let tracks = fetched.and_then(|segments| {
                 let tracks = segments.into_iter().map(|segment| track(rate_hz, segment)).collect();
                 let empty = || SoundError(format!("music class {name:?} (there is nothing to hear in it)"));
-                Tracks::new(rate_hz, tracks).ok_or_else(empty)
+                listener.tracks(tracks).ok_or_else(empty)
             });
             match tracks {
                 Ok(tracks) => {

@@ -3,7 +3,7 @@
 //!
 //! - `shelf`: what is kept, and which of it leaves first; no I/O
 //! - `load`: a file to samples
-//! - `store`: the thread that answers, and those that decode
+//! - `store`: the thread that answers, those that decode, and the one that encodes
 
 mod load;
 mod shelf;
@@ -12,7 +12,7 @@ mod store;
 mod tests;
 
 pub use load::{check, load};
-pub use store::{Fetched, Limits, SoundStore, StoreStats, Want};
+pub use store::{Fetched, Limits, Listener, SoundStore, StoreStats, Want};
 
 /// Why something cannot be played: its name and the reason in words.
 #[derive(Debug, Clone, PartialEq, Eq, thiserror::Error)]

@@ -1,7 +1,8 @@
 //! The thread that answers who wants sounds, and those that decode for it.
 //!
 //! All that touches the file system happens here, and not in who asks: a look at a file's time
-//! too, before anything that is kept of it is believed.
+//! too, before anything that is kept of it is believed. What several hear who take Opus is encoded once for all of
+//! them, by one more thread; nobody waits for that.
 
 use std::collections::{HashMap, VecDeque};
 use std::io;
@@ -14,7 +15,7 @@ use crossbeam_channel::{Receiver, Sender};
 use super::SoundError;
 use super::load::{Stamp, load};
 use super::shelf::{Key, Shelf};
-use crate::stage::{Segment, Sound};
+use crate::stage::{OpusMode, Program, Segment, Sound, Tracks};
 use b2b_base::util::panics;
 
 /// Bounds of what is kept and decoded.
@@ -45,6 +46,34 @@ pub enum Want {
     Made(Segment),
 }
 
+/// For whom sounds are fetched.
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+pub struct Listener {
+    /// Samples a second.
+    pub rate_hz: u32,
+    /// If it hears Opus: how.
+    pub opus: Option<OpusMode>,
+}
+
+impl Listener {
+    /// One that hears no Opus, so many samples a second.
+    pub const fn plain(rate_hz: u32) -> Self {
+        Listener { rate_hz, opus: None }
+    }
+
+    /// These segments for it, so many times; 0 is until it is stopped.
+    pub fn program(&self, segments: Vec<Segment>, times: u32) -> Program {
+        let program = Program::new(self.rate_hz, segments, times);
+        if self.opus.is_some() { program.in_whole_ticks() } else { program }
+    }
+
+    /// These tracks for it; none if there is nothing to hear in them.
+    pub fn tracks(&self, tracks: Vec<Sound>) -> Option<Tracks> {
+        let tracks = Tracks::new(self.rate_hz, tracks)?;
+        Some(if self.opus.is_some() { tracks.in_whole_ticks() } else { tracks })
+    }
+}
+
 /// What was fetched: a segment a file.
 pub type Fetched = Result<Vec<Segment>, SoundError>;
 
@@ -62,7 +91,7 @@ pub struct StoreStats {
 type Then = Box<dyn FnOnce(Fetched) + Send>;
 
 enum Job {
-    Fetch { wants: Vec<Want>, rate_hz: u32, then: Then },
+    Fetch { wants: Vec<Want>, listener: Listener, then: Then },
     Decoded { key: Key, stamp: Stamp, sound: Result<Sound, SoundError> },
 }
 
@@ -89,6 +118,7 @@ impl SoundStore {
             running: 0,
             waiting: VecDeque::new(),
             decoding: HashMap::new(),
+            encoder: None,
             asked: HashMap::new(),
             next: 0,
             stats: stats.clone(),
@@ -97,9 +127,9 @@ impl SoundStore {
         Ok(SoundStore { jobs, stats })
     }
 
-    /// Fetches all parts at a rate, and hands them to `then` on a thread of the store's: soon
+    /// Fetches all parts for a listener, and hands them to `then` on a thread of the store's: soon
     /// if all of them are kept, at once if none is a file.
-    pub fn fetch(&self, wants: Vec<Want>, rate_hz: u32, then: impl FnOnce(Fetched) + Send + 'static) {
+    pub fn fetch(&self, wants: Vec<Want>, listener: Listener, then: impl FnOnce(Fetched) + Send + 'static) {
         if wants.iter().all(|want| matches!(want, Want::Made(_))) {
             let made = |want| match want {
                 Want::Made(segment) => Some(segment),
@@ -108,7 +138,7 @@ impl SoundStore {
             return then(Ok(wants.into_iter().filter_map(made).collect()));
         }
         // The thread lives as long as this sender.
-        let _ = self.jobs.send(Job::Fetch { wants, rate_hz, then: Box::new(then) });
+        let _ = self.jobs.send(Job::Fetch { wants, listener, then: Box::new(then) });
     }
 
     /// What it has done, and holds.
@@ -120,6 +150,7 @@ impl SoundStore {
 /// Somebody who waits.
 struct Asked {
     wants: Vec<(Want, Option<Sound>)>,
+    opus: Option<OpusMode>,
     then: Then,
 }
 
@@ -132,6 +163,8 @@ struct Desk {
     waiting: VecDeque<(Key, Stamp)>,
     /// What is or will be decoded, and who waits for it.
     decoding: HashMap<Key, Vec<u64>>,
+    /// Who encodes, once there is something.
+    encoder: Option<Sender<(Sound, OpusMode)>>,
     asked: HashMap<u64, Asked>,
     next: u64,
     stats: Arc<Mutex<StoreStats>>,
@@ -150,21 +183,21 @@ impl Desk {
                 },
             };
             match job {
-                Some(Job::Fetch { wants, rate_hz, then }) => self.fetch(wants, rate_hz, then),
+                Some(Job::Fetch { wants, listener, then }) => self.fetch(wants, listener, then),
                 Some(Job::Decoded { key, stamp, sound }) => self.decoded(key, stamp, sound),
                 None => return,
             }
         }
     }
 
-    fn fetch(&mut self, wants: Vec<Want>, rate_hz: u32, then: Then) {
+    fn fetch(&mut self, wants: Vec<Want>, Listener { rate_hz, opus }: Listener, then: Then) {
         let wants = match unfold(wants) {
             Ok(wants) => wants,
             Err(error) => return then(Err(error)),
         };
         let (id, mut missing) = (self.next, Vec::new());
         self.next += 1;
-        let mut asked = Asked { wants: Vec::new(), then };
+        let mut asked = Asked { wants: Vec::new(), opus, then };
         for want in wants {
             let sound = match &want {
                 Want::File(path) => {
@@ -174,8 +207,9 @@ impl Desk {
                     };
                     let key = (path.clone(), rate_hz);
                     let kept = self.shelf.get(&key, stamp);
-                    if kept.is_none() {
-                        missing.push((key, stamp));
+                    match &kept {
+                        Some(sound) => self.encode(sound, opus),
+                        None => missing.push((key, stamp)),
                     }
                     kept
                 }
@@ -195,6 +229,21 @@ impl Desk {
         }
         self.asked.insert(id, asked);
         self.decode();
+    }
+
+    /// Somebody more hears this sound, in this mode of Opus: it is encoded for all who do.
+    fn encode(&mut self, sound: &Sound, opus: Option<OpusMode>) {
+        let Some(mode) = opus.filter(|mode| sound.lacks(mode)) else { return };
+        let encoder = self.encoder.get_or_insert_with(|| {
+            let (jobs, queue) = crossbeam_channel::unbounded::<(Sound, OpusMode)>();
+            let run = move || queue.iter().for_each(|(sound, mode)| sound.encode(mode));
+            if let Err(error) = std::thread::Builder::new().name("sound-encode".into()).spawn(run) {
+                // Each who hears it has an encoder of its own, as for what is heard once.
+                tracing::warn!("cannot start a thread that encodes prompts once for all: {error}");
+            }
+            jobs
+        });
+        let _ = encoder.send((sound.clone(), mode));
     }
 
     /// Starts decoders for what waits.
@@ -238,14 +287,17 @@ impl Desk {
         drop(stats);
         match sound {
             Ok(sound) => {
+                let several = waits.len() > 1;
                 for id in waits {
                     let Some(asked) = self.asked.get_mut(&id) else { continue };
+                    let opus = asked.opus.filter(|_| several);
                     asked.take(&key.0, &sound);
                     if asked.is_complete()
                         && let Some(asked) = self.asked.remove(&id)
                     {
                         asked.answer();
                     }
+                    self.encode(&sound, opus);
                 }
             }
             Err(error) => {

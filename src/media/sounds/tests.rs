@@ -1,11 +1,12 @@
 //! The store with files of a folder of the test's own.
 
 use std::path::{Path, PathBuf};
-use std::sync::Arc;
 use std::time::Duration;
 
 use super::*;
-use crate::stage::{Segment, Sound};
+use crate::codec::Codec;
+use crate::stage::{OpusMode, Segment, Sound};
+use crate::transcode::Target;
 
 const PATIENCE: Duration = Duration::from_secs(10);
 
@@ -36,8 +37,12 @@ impl Lab {
     }
 
     fn fetch(&self, wants: Vec<Want>, rate_hz: u32) -> Fetched {
+        self.fetch_for(wants, Listener::plain(rate_hz))
+    }
+
+    fn fetch_for(&self, wants: Vec<Want>, listener: Listener) -> Fetched {
         let (told, fetched) = crossbeam_channel::bounded(1);
-        self.store.fetch(wants, rate_hz, move |fetched| told.send(fetched).unwrap());
+        self.store.fetch(wants, listener, move |fetched| told.send(fetched).unwrap());
         fetched.recv_timeout(PATIENCE).expect("an answer in time")
     }
 
@@ -55,7 +60,7 @@ fn a_file_is_decoded_once_for_each_rate_and_shared() {
     let lab = Lab::new(Limits::default());
     wav(&lab.path("a.wav"), 48_000, &[1_000; 48_000]);
     let (one, other) = (lab.file("a.wav", 8_000).unwrap(), lab.file("a.wav", 8_000).unwrap());
-    assert!(Arc::ptr_eq(&one, &other));
+    assert!(std::ptr::eq(&*one, &*other));
     assert_eq!(one.len(), 8_000);
     assert_eq!(lab.file("a.wav", 16_000).unwrap().len(), 16_000);
     let stats = lab.store.stats();
@@ -70,7 +75,7 @@ fn who_asks_while_it_is_decoded_waits_for_the_same() {
     for _ in 0..10 {
         let told = told.clone();
         let wants = vec![Want::File(lab.path("long.wav").into()), Want::Made(Segment::Silence(5))];
-        lab.store.fetch(wants, 8_000, move |fetched| told.send(fetched).unwrap());
+        lab.store.fetch(wants, Listener::plain(8_000), move |fetched| told.send(fetched).unwrap());
     }
     for _ in 0..10 {
         let segments = fetched.recv_timeout(PATIENCE).unwrap().unwrap();
@@ -145,4 +150,26 @@ fn a_folder_is_its_sounds_by_name() {
     assert_eq!(lengths, [2, 1, 3]);
     std::fs::create_dir(lab.path("none")).unwrap();
     assert!(lab.fetch(folder("none"), 8_000).unwrap_err().0.contains("no WAV"));
+}
+
+#[test]
+fn what_is_heard_a_second_time_in_opus_is_encoded_for_all() {
+    let lab = Lab::new(Limits::default());
+    wav(&lab.path("a.wav"), 16_000, &[1_000; 16_000]);
+    let target = Target { payload_type: 96, codec: Codec::Opus, ptime_ms: 20, fec: false, bitrate: 24_000 };
+    let mode = OpusMode::of(&target, 16_000).unwrap();
+    let listener = Listener { rate_hz: 16_000, opus: Some(mode) };
+    let fetch = || match lab.fetch_for(vec![Want::File(lab.path("a.wav").into())], listener).unwrap().pop() {
+        Some(Segment::Sound(sound)) => sound,
+        other => panic!("{other:?}"),
+    };
+    let first = fetch();
+    assert!(first.lacks(&mode), "once is for one");
+    assert!(std::ptr::eq(&*first, &*fetch()));
+    let until = std::time::Instant::now() + PATIENCE;
+    while first.lacks(&mode) {
+        assert!(std::time::Instant::now() < until, "the second time it is encoded");
+        std::thread::sleep(Duration::from_millis(1));
+    }
+    assert!(first.packet(&mode, 49 * 320).is_some() && first.packet(&mode, 50 * 320).is_none());
 }

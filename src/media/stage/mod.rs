@@ -1,7 +1,7 @@
 //! What an application has to do with one party of the relay: it plays to it, and collects
 //! its digits. A [`Stage`] stands in a relay endpoint while there is anything of that.
 //!
-//! - `program`: what is played, part after part; `music`: what is played without an end
+//! - `sound`: samples, and their packets; `program`: what is played, part after part; `music`: what is played without an end
 //! - `prompt_encoder`: samples to packets, in the leg's own outgoing stream
 //! - `echo`: a party's own packets back to it
 //! - `keys`: digits as tones; `noise`: comfort noise
@@ -19,19 +19,22 @@ mod music;
 mod noise;
 mod program;
 mod prompt_encoder;
+mod sound;
 mod stand;
 mod streaming;
 
 pub use collect::{CollectEnd, Collected, DigitPlan, Typed};
 pub use echo::Echo;
 pub use music::{Music, Tracks};
-pub use program::{Program, Segment, Sound};
+pub use program::{Program, Segment};
 pub use prompt_encoder::{Line, PromptEncoder};
+pub use sound::{OpusMode, Place, Sound};
 pub use stand::{Act, Stage, Ticket};
 pub use streaming::Streaming;
 
 use super::codec::Codec;
 use super::forward::Clocks;
+use super::sounds::Listener;
 use super::transcode::{MOST_FORMATS, Target};
 
 /// Samples of the longest tick: 20 ms at 16 kHz.
@@ -58,6 +61,12 @@ impl Voice {
 
     /// Nothing that we can encode or decode.
     pub const NONE: Voice = Voice { gets: None, says: [None; MOST_FORMATS] };
+
+    /// For whom sounds are that are played to it.
+    pub fn listener(&self) -> Listener {
+        let rate_hz = self.rate_hz();
+        Listener { rate_hz, opus: self.gets.as_ref().and_then(|target| OpusMode::of(target, rate_hz)) }
+    }
 
     /// Samples a second that are worth playing to it.
     pub fn rate_hz(&self) -> u32 {

@@ -2,7 +2,7 @@
 
 use std::sync::Arc;
 
-use super::Sound;
+use super::{Place, Sound};
 
 /// What a class of music has, at one rate.
 #[derive(Debug, Clone)]
@@ -10,6 +10,8 @@ pub struct Tracks {
     pub rate_hz: u32,
     /// None is empty, and there is one at least.
     tracks: Arc<[Sound]>,
+    /// Each track is this many samples long, or a multiple, with silence behind it.
+    step: usize,
     samples: u64,
 }
 
@@ -17,8 +19,33 @@ impl Tracks {
     /// These; none if there is nothing to hear in them.
     pub fn new(rate_hz: u32, tracks: Vec<Sound>) -> Option<Self> {
         let tracks: Arc<[Sound]> = tracks.into_iter().filter(|track| !track.is_empty()).collect();
-        let samples = tracks.iter().map(|track| track.len() as u64).sum();
-        (samples > 0).then_some(Tracks { rate_hz, tracks, samples })
+        let tracks = Tracks { rate_hz, tracks, step: 1, samples: 0 }.in_steps(1);
+        (tracks.samples > 0).then_some(tracks)
+    }
+
+    /// Behind each track there is silence to the end of its last tick, so that it begins with a packet, and
+    /// those that it has been encoded to fit.
+    pub fn in_whole_ticks(self) -> Self {
+        let step = (self.rate_hz / 50) as usize;
+        self.in_steps(step)
+    }
+
+    fn in_steps(self, step: usize) -> Self {
+        let samples = self.tracks.iter().map(|track| track.len().next_multiple_of(step) as u64).sum();
+        Tracks { step, samples, ..self }
+    }
+
+    /// The track that has this sample, and where in it; silence may be there.
+    fn at(&self, position: u64) -> Option<(usize, usize)> {
+        let mut at = usize::try_from(position).ok()?;
+        for (n, track) in self.tracks.iter().enumerate() {
+            let length = track.len().next_multiple_of(self.step);
+            match at.checked_sub(length) {
+                Some(behind) => at = behind,
+                None => return Some((n, at)),
+            }
+        }
+        None
     }
 }
 
@@ -31,12 +58,14 @@ pub struct Music {
     shared: bool,
     /// The next sample.
     position: u64,
+    /// The track that all of the last frame was of, and where that began in it.
+    place: Option<(usize, usize)>,
 }
 
 impl Music {
     /// From its beginning, or `shared`: where all others are.
     pub fn new(tracks: Tracks, shared: bool) -> Self {
-        Music { tracks, shared, position: 0 }
+        Music { tracks, shared, position: 0, place: None }
     }
 
     /// Samples a second.
@@ -46,33 +75,36 @@ impl Music {
 
     /// The samples of the tick that was due at `due`.
     pub fn read(&mut self, due: u64, frame: &mut [i16]) {
-        let samples = self.tracks.samples;
+        let Tracks { rate_hz, step, samples, .. } = self.tracks;
         if self.shared {
-            let played = u128::from(due) * u128::from(self.tracks.rate_hz) / 1_000_000_000;
-            self.position = (played % u128::from(samples)) as u64;
+            let played = u128::from(due) * u128::from(rate_hz) / 1_000_000_000;
+            self.position = (played % u128::from(samples)) as u64 / step as u64 * step as u64;
         }
         let mut filled = 0;
+        self.place = None;
         while filled < frame.len() {
-            filled += self.read_track(&mut frame[filled..]);
+            // The position is always within the tracks.
+            let Some((track, at)) = self.tracks.at(self.position) else { return frame[filled..].fill(0) };
+            let sound = &self.tracks.tracks[track];
+            let rest = sound.len().next_multiple_of(step) - at;
+            let part = rest.min(frame.len() - filled);
+            let to = &mut frame[filled..filled + part];
+            let there = sound.get(at..).unwrap_or_default();
+            let (heard, silence) = to.split_at_mut(there.len().min(part));
+            heard.copy_from_slice(&there[..heard.len()]);
+            silence.fill(0);
+            if part == frame.len() {
+                self.place = Some((track, at));
+            }
+            self.position = (self.position + part as u64) % samples;
+            filled += part;
         }
     }
 
-    /// As much as one track has.
-    fn read_track(&mut self, frame: &mut [i16]) -> usize {
-        let mut before = 0;
-        for track in self.tracks.tracks.iter() {
-            let at = (self.position - before) as usize;
-            if let Some(rest) = track.get(at..).filter(|rest| !rest.is_empty()) {
-                let count = rest.len().min(frame.len());
-                frame[..count].copy_from_slice(&rest[..count]);
-                self.position = (self.position + count as u64) % self.tracks.samples;
-                return count;
-            }
-            before += track.len() as u64;
-        }
-        // Not reached: the position is always within the tracks.
-        self.position = 0;
-        0
+    /// Where the last frame was read, if all of it is of one track.
+    pub fn place(&self) -> Option<Place<'_>> {
+        let (track, at) = self.place?;
+        Some(Place { sound: self.tracks.tracks.get(track)?, at })
     }
 }
 
@@ -81,7 +113,7 @@ mod tests {
     use super::*;
 
     fn tracks() -> Tracks {
-        let track = |range: std::ops::Range<i16>| range.collect::<Vec<_>>().into();
+        let track = |range: std::ops::Range<i16>| Sound::from(range.collect::<Vec<_>>());
         Tracks::new(8_000, vec![track(0..100), track(0..0), track(100..350)]).unwrap()
     }
 
@@ -95,7 +127,7 @@ mod tests {
             heard.extend(frame);
         }
         assert!(heard.iter().enumerate().all(|(n, sample)| usize::from(*sample as u16) == n % 350));
-        assert!(Tracks::new(8_000, vec![Vec::new().into()]).is_none(), "nothing to hear");
+        assert!(Tracks::new(8_000, vec![Sound::from(Vec::new())]).is_none(), "nothing to hear");
     }
 
     #[test]
@@ -112,5 +144,22 @@ mod tests {
         let mut own = Music::new(tracks(), false);
         own.read(29 * 20_000_000, &mut other);
         assert_eq!(other[0], 0);
+    }
+
+    #[test]
+    fn in_whole_ticks_each_track_begins_with_one_and_says_where_it_is() {
+        for shared in [false, true] {
+            let mut music = Music::new(tracks().in_whole_ticks(), shared);
+            let mut heard = Vec::new();
+            for n in 0..7 {
+                let mut frame = [9; 160];
+                // Whoever joins later, and not at a moment of the beat.
+                music.read(n * 20_000_000 + 3_000_000, &mut frame);
+                let place = music.place().expect("of one track");
+                heard.push((place.sound.len(), place.at, frame[0], frame[159]));
+            }
+            let round = [(100, 0, 0, 0), (250, 0, 100, 259), (250, 160, 260, 0)];
+            assert_eq!(heard, [&round[..], &round, &round[..1]].concat(), "{shared}");
+        }
     }
 }

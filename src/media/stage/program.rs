@@ -1,12 +1,8 @@
 //! What is played: parts one after the other, once or more often.
 
-use std::sync::Arc;
-
+use super::{Place, Sound};
 use crate::mix::saturate;
 use crate::tone::Oscillator;
-
-/// Decoded samples that many may hear at once.
-pub type Sound = Arc<[i16]>;
 
 /// A full sine, dBm0 (ITU-T G.711 §4), give or take what A-law's has less.
 const FULL_DBM0: f64 = 3.17;
@@ -63,6 +59,10 @@ pub struct Program {
     times: Option<u32>,
     segment: usize,
     sample: usize,
+    /// Behind a sound there is silence to the end of the tick.
+    whole_ticks: bool,
+    /// The sound that all of the last frame was of, by its segment, and where that began in it.
+    place: Option<(usize, usize)>,
     tones: [Option<Oscillator>; 2],
     amplitude: f64,
 }
@@ -82,11 +82,19 @@ impl Program {
             times,
             segment: 0,
             sample: 0,
+            whole_ticks: false,
+            place: None,
             tones: [None, None],
             amplitude: 0.0,
         };
         program.begin_segment();
         program
+    }
+
+    /// Behind each sound there is silence to the end of the tick, so that it begins with a packet, and
+    /// those that it has been encoded to fit.
+    pub fn in_whole_ticks(self) -> Self {
+        Program { whole_ticks: true, ..self }
     }
 
     /// Samples a second.
@@ -102,10 +110,15 @@ impl Program {
     /// Reads the next samples and says how many there were; the rest of `frame` is silence.
     pub fn read(&mut self, frame: &mut [i16]) -> usize {
         let mut filled = 0;
+        self.place = None;
         while filled < frame.len() && !self.is_over() {
             let Some(segment) = self.segments.get(self.segment) else { break };
             let length = segment.len();
             let count = (length - self.sample).min(frame.len() - filled);
+            let is_sound = matches!(segment, Segment::Sound(_));
+            if filled == 0 && is_sound && (count == frame.len() || self.whole_ticks) {
+                self.place = Some((self.segment, self.sample));
+            }
             let part = &mut frame[filled..filled + count];
             match segment {
                 Segment::Sound(sound) => part.copy_from_slice(&sound[self.sample..self.sample + count]),
@@ -126,10 +139,22 @@ impl Program {
             self.sample += count;
             if self.sample == length {
                 self.next_segment();
+                if is_sound && self.whole_ticks {
+                    break;
+                }
             }
         }
         frame[filled..].fill(0);
         filled
+    }
+
+    /// Where the last frame was read, if all of it is of one sound.
+    pub fn place(&self) -> Option<Place<'_>> {
+        let (segment, at) = self.place?;
+        match self.segments.get(segment) {
+            Some(Segment::Sound(sound)) => Some(Place { sound, at }),
+            _ => None,
+        }
     }
 
     fn next_segment(&mut self) {
@@ -170,7 +195,7 @@ mod tests {
     const TONE_RMS: f64 = 32_768.0 * 0.110 / SQRT_2;
 
     fn sound(samples: &[i16]) -> Segment {
-        Segment::Sound(samples.into())
+        Segment::Sound(Sound::from(samples))
     }
 
     fn all(program: &mut Program, frame: usize) -> Vec<i16> {
@@ -195,6 +220,27 @@ mod tests {
             assert_eq!(all(&mut program, frame), [1, 2, 3, 0, 0, 4, 1, 2, 3, 0, 0, 4]);
             assert_eq!(program.read(&mut [0; 4]), 0);
         }
+    }
+
+    #[test]
+    fn in_whole_ticks_a_sound_begins_with_a_tick_and_says_where_it_is() {
+        let parts = vec![sound(&[1, 2, 3]), sound(&[4, 5]), Segment::Silence(1), sound(&[6, 7])];
+        let mut program = Program::new(8_000, parts, 1).in_whole_ticks();
+        let mut heard = Vec::new();
+        while !program.is_over() {
+            let mut frame = [9; 2];
+            program.read(&mut frame);
+            heard.push((frame, program.place().map(|place| (place.sound[0], place.at))));
+        }
+        let expected = [
+            ([1, 2], Some((1, 0))),
+            ([3, 0], Some((1, 2))),
+            ([4, 5], Some((4, 0))),
+            // Behind a silence it begins where it may.
+            ([0, 6], None),
+            ([7, 0], Some((6, 1))),
+        ];
+        assert_eq!(heard, expected);
     }
 
     #[test]

@@ -6,7 +6,7 @@ use crate::forward::OutSpace;
 use crate::rtp::packet::HEADER_LEN;
 use crate::transcode::{Target, tuning};
 
-use super::{TICK_NS, TICK_SAMPLES};
+use super::{OpusMode, Place, TICK_NS, TICK_SAMPLES};
 
 /// Samples of the longest packet: 60 ms at 16 kHz.
 const LONGEST: usize = 960;
@@ -15,11 +15,16 @@ const LONGEST: usize = 960;
 pub struct PromptEncoder {
     target: Target,
     rate_hz: u32,
-    encoder: Encoder,
+    /// Where it is Opus.
+    mode: Option<OpusMode>,
+    /// None: what is said was encoded before, or nothing was said.
+    encoder: Option<Encoder>,
     pending: [i16; LONGEST + TICK_SAMPLES],
     filled: usize,
     /// Samples of a packet.
     frame: usize,
+    /// What is pending is of one sound, from here on, and its packets may be taken.
+    place: Option<usize>,
     packet: [u8; HEADER_LEN + MAX_PAYLOAD],
 }
 
@@ -99,12 +104,20 @@ impl PromptEncoder {
         PromptEncoder {
             target: *target,
             rate_hz,
-            encoder: Encoder::new(target.codec, rate_hz, tuning(target)),
+            mode: OpusMode::of(target, rate_hz),
+            encoder: None,
             pending: [0; LONGEST + TICK_SAMPLES],
             filled: 0,
             frame: ((rate_hz / 1_000 * target.ptime_ms) as usize).clamp(1, LONGEST),
+            place: None,
             packet: [0; HEADER_LEN + MAX_PAYLOAD],
         }
+    }
+
+    /// What it needs to encode is taken now.
+    pub fn prepare(&mut self) {
+        let new = || Encoder::new(self.target.codec, self.rate_hz, tuning(&self.target));
+        self.encoder.get_or_insert_with(new);
     }
 
     /// Whether it says things so.
@@ -112,11 +125,11 @@ impl PromptEncoder {
         self.target == *target && self.rate_hz == rate_hz
     }
 
-    /// Says the samples of a tick; each packet that is full goes to `send`. `last`: what is
-    /// left over goes too, with silence behind it.
+    /// Says the samples of a tick, which are of this place; each packet that is full goes to `send`. `last`:
+    /// what is left over goes too, with silence behind it.
     pub fn say(
         &mut self,
-        samples: &[i16],
+        (samples, place): (&[i16], Option<Place<'_>>),
         last: bool,
         at: u64,
         line: &mut Line,
@@ -125,7 +138,10 @@ impl PromptEncoder {
     ) {
         if line.is_broken(space) {
             line.resume(at, self.target.codec.clock_rate(), space);
-            self.filled = 0;
+            (self.filled, self.place) = (0, None);
+            self.place = place.and_then(|place| self.begins(place));
+        } else {
+            self.place = place.and_then(|place| self.goes_on(place));
         }
         let end = (self.filled + samples.len()).min(self.pending.len());
         self.pending[self.filled..end].copy_from_slice(&samples[..end - self.filled]);
@@ -137,21 +153,40 @@ impl PromptEncoder {
         }
         let mut taken = 0;
         while self.filled - taken >= self.frame {
-            self.packet(taken, at, line, space, &mut send);
+            self.packet(taken, place, at, line, space, &mut send);
             taken += self.frame;
+            self.place = self.place.map(|place| place + self.frame);
         }
         self.pending.copy_within(taken..self.filled, 0);
         self.filled -= taken;
     }
 
+    /// Where in its sound what is pending begins, with a tick of this place behind it: the packets of that sound
+    /// go on, or begin. They begin with the sound, or where nothing else was encoded just before: who decodes
+    /// them is prepared for what was before.
+    fn goes_on(&self, place: Place<'_>) -> Option<usize> {
+        match self.place {
+            Some(begun) if begun + self.filled == place.at => Some(begun),
+            _ if self.filled == 0 && (place.at == 0 || self.encoder.is_none()) => self.begins(place),
+            _ => None,
+        }
+    }
+
+    /// The same where nothing is pending.
+    fn begins(&self, place: Place<'_>) -> Option<usize> {
+        place.sound.packet(self.mode.as_ref()?, place.at).map(|_| place.at)
+    }
+
     /// What was said and has not filled a packet is silence.
     pub fn hush(&mut self) {
+        self.place = None;
         self.pending[..self.filled].fill(0);
     }
 
     fn packet(
         &mut self,
         from: usize,
+        place: Option<Place<'_>>,
         at: u64,
         line: &mut Line,
         space: &mut OutSpace,
@@ -160,10 +195,22 @@ impl PromptEncoder {
         let clock = self.target.codec.clock_rate();
         let ticks = (self.frame as u64 * u64::from(clock) / u64::from(self.rate_hz)) as u32;
         let (header, payload) = self.packet.split_at_mut(HEADER_LEN);
-        let Some(octets) = self.encoder.encode(&self.pending[from..from + self.frame], payload) else {
-            // The codec has failed for good: the party hears nothing.
-            return line.interrupt();
+        let made = || place?.sound.packet(self.mode.as_ref()?, self.place?);
+        let octets = match made() {
+            Some(made) => {
+                payload[..made.len()].copy_from_slice(made);
+                self.encoder = None;
+                Some(made.len())
+            }
+            None => {
+                self.place = None;
+                let new = || Encoder::new(self.target.codec, self.rate_hz, tuning(&self.target));
+                let encoder = self.encoder.get_or_insert_with(new);
+                encoder.encode(&self.pending[from..from + self.frame], payload)
+            }
         };
+        // The codec has failed for good: the party hears nothing.
+        let Some(octets) = octets else { return line.interrupt() };
         line.write(header, self.target.payload_type, ticks, octets, at, space);
         send(&self.packet[..HEADER_LEN + octets]);
     }
@@ -180,6 +227,7 @@ mod tests {
     use super::*;
     use crate::codec::Codec;
     use crate::forward::Header;
+    use crate::stage::Sound;
 
     fn target(codec: Codec, ptime_ms: u32) -> Target {
         Target { payload_type: 8, codec, ptime_ms, fec: false, bitrate: 24_000 }
@@ -205,7 +253,7 @@ mod tests {
             space: &mut OutSpace,
             send: impl FnMut(&[u8]),
         ) {
-            self.0.say(samples, last, at, &mut self.1, space, send);
+            self.0.say((samples, None), last, at, &mut self.1, space, send);
         }
     }
 
@@ -281,6 +329,80 @@ mod tests {
             (false, 2_720),
         ];
         assert_eq!(said, expected);
+    }
+
+    /// What so many ticks from here on in a sound, or of no sound, come to: whether each packet is the sound's.
+    fn of_sound(
+        prompt: &mut Said,
+        space: &mut OutSpace,
+        sound: &Sound,
+        ticks: &[Option<usize>],
+    ) -> Vec<bool> {
+        let mut ours = Vec::new();
+        for at in ticks {
+            let place = at.map(|at| Place { sound, at });
+            let Said(encoder, line) = prompt;
+            let mode = encoder.mode.unwrap();
+            encoder.say((&[900; 320], place), false, 20_000_000, line, space, |packet| {
+                let packets = (0..50).filter_map(|n| sound.packet(&mode, n * 320));
+                ours.push(packets.into_iter().any(|made| made == &packet[HEADER_LEN..]));
+            });
+        }
+        ours
+    }
+
+    #[test]
+    fn packets_that_were_made_before_are_taken_from_a_beginning_on() {
+        let target = target(Codec::Opus, 20);
+        let samples: Vec<i16> = (0..16_000).map(|n| (f64::from(n * n % 7_919) * 3.0) as i16).collect();
+        let sound = Sound::from(samples);
+        let (mut prompt, mut space) = (Said::new(&target, 16_000), space());
+        assert_eq!(of_sound(&mut prompt, &mut space, &sound, &[Some(0)]), [false], "not made yet");
+        sound.encode(OpusMode::of(&target, 16_000).unwrap());
+        let at = |n: usize| Some(n * 320);
+        let ticks = [at(1), at(2), at(0), at(1), None, at(2), at(0), at(1), Some(645)];
+        let expected = [false, false, true, true, false, false, true, true, false];
+        assert_eq!(of_sound(&mut prompt, &mut space, &sound, &ticks), expected);
+        prompt.1.interrupt();
+        assert_eq!(
+            of_sound(&mut prompt, &mut space, &sound, &[at(30), at(31)]),
+            [true, true],
+            "behind a gap"
+        );
+        assert!(prompt.0.encoder.is_none(), "its memory is given back");
+    }
+
+    #[test]
+    fn who_decodes_hears_no_seam_where_packets_made_before_begin() {
+        let target = target(Codec::Opus, 20);
+        let at = |n: usize| {
+            let t = n as f64 / 16_000.0;
+            let pulse: f64 = (1..12).map(|h| (t * 880.0 * f64::from(h)).sin() / f64::from(h)).sum();
+            (pulse * 4_000.0 * (0.6 + 0.4 * (t * 9.0).sin())) as i16
+        };
+        let sound = Sound::from((0..16_000).map(at).collect::<Vec<_>>());
+        let (mut prompt, mut space) = (Said::new(&target, 16_000), space());
+        let mut decoder = crate::codec::Decoder::new(Codec::Opus, 16_000);
+        let mut heard = Vec::new();
+        for round in 0..3 {
+            for n in 0..50 {
+                let place = Place { sound: &sound, at: n * 320 };
+                let samples = &sound[place.at..][..320];
+                prompt.0.say((samples, Some(place)), false, 1, &mut prompt.1, &mut space, |packet| {
+                    let mut samples = [0; 1_920];
+                    let count = decoder.decode(&packet[HEADER_LEN..], &mut samples).expect("decoded");
+                    heard.extend_from_slice(&samples[..count]);
+                });
+            }
+            // The first round is encoded for this listener, the others are not.
+            assert_eq!(prompt.0.encoder.is_some(), round == 0);
+            sound.encode(prompt.0.mode.unwrap());
+        }
+        let level = |from: usize| crate::mix::Energy::of(&heard[from..from + 320]).rms();
+        for n in 0..50 {
+            let (live, made) = (level(n * 320), level((50 + n) * 320));
+            assert!((made / live.max(1.0)).log10().abs() * 20.0 < 3.0 || n == 0, "{n}: {live} {made}");
+        }
     }
 
     #[test]

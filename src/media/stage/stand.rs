@@ -253,16 +253,16 @@ impl Stage {
         self.line.tick(due);
         let mut frame = [0; TICK_SAMPLES];
         let mut finished = false;
-        let (rate_hz, last) = match (&mut self.prompt, &mut self.stream, &mut self.music) {
-            _ if self.keys.is_some() => self.keys.as_mut().map_or((8_000, true), |keys| {
+        let (rate_hz, last, place) = match (&mut self.prompt, &mut self.stream, &mut self.music) {
+            _ if self.keys.is_some() => self.keys.as_mut().map_or((8_000, true, None), |keys| {
                 let rate_hz = keys.rate_hz();
                 keys.read(&mut frame[..samples(rate_hz)]);
-                (rate_hz, keys.is_over())
+                (rate_hz, keys.is_over(), None)
             }),
             (Some(prompt), _, _) => {
                 let rate_hz = prompt.program.rate_hz();
                 prompt.program.read(&mut frame[..samples(rate_hz)]);
-                (rate_hz, prompt.program.is_over())
+                (rate_hz, prompt.program.is_over(), prompt.program.place())
             }
             (None, Some(stream), _) if stream.speaks() => {
                 let rate_hz = stream.rate_hz();
@@ -270,24 +270,28 @@ impl Stage {
                 if let Some(encoder) = self.encoder.as_mut().filter(|_| stream.is_cut()) {
                     encoder.hush();
                 }
-                (rate_hz, finished)
+                (rate_hz, finished, None)
             }
             (None, _, Some(music)) => {
                 let rate_hz = music.rate_hz();
                 music.read(due, &mut frame[..samples(rate_hz)]);
-                (rate_hz, false)
+                (rate_hz, false, music.place())
             }
             (None, _, None) => match &mut self.noise {
                 Some(noise) => {
                     let rate_hz = 8_000;
                     noise.read(&mut frame[..samples(rate_hz)]);
-                    (rate_hz, false)
+                    (rate_hz, false, None)
                 }
                 None => return,
             },
         };
         match target {
-            Some(target) => self.say(target, rate_hz, (&frame[..samples(rate_hz)], last), at, space, send),
+            Some(target) => {
+                let encoder = encoder(&mut self.encoder, target, rate_hz);
+                let said = (&frame[..samples(rate_hz)], place);
+                encoder.say(said, last, at, &mut self.line, space, send);
+            }
             None => self.line.interrupt(),
         }
         if finished {
@@ -324,7 +328,8 @@ impl Stage {
         send: impl FnMut(&[u8]),
     ) {
         self.share(false, target);
-        self.say(target, rate_hz, (frame, false), at, space, send);
+        let encoder = encoder(&mut self.encoder, target, rate_hz);
+        encoder.say((frame, None), false, at, &mut self.line, space, send);
     }
 
     /// What the party hears of a room with others.
@@ -356,30 +361,13 @@ impl Stage {
 
     /// What it needs to be spoken to is taken now.
     pub fn prepare(&mut self, target: &Target, rate_hz: u32) {
-        if !self.encoder.as_ref().is_some_and(|encoder| encoder.is_for(target, rate_hz)) {
-            self.encoder = Some(Box::new(PromptEncoder::new(target, rate_hz)));
-        }
+        encoder(&mut self.encoder, target, rate_hz).prepare();
     }
 
     /// Packets that are not of 20 ms stand elsewhere on the shared line than on its own.
     fn share(&mut self, shares: bool, target: &Target) {
         if std::mem::replace(&mut self.shares, shares) != shares && target.ptime_ms != 20 {
             self.line.interrupt();
-        }
-    }
-
-    fn say(
-        &mut self,
-        target: &Target,
-        rate_hz: u32,
-        (frame, last): (&[i16], bool),
-        at: u64,
-        space: &mut OutSpace,
-        send: impl FnMut(&[u8]),
-    ) {
-        self.prepare(target, rate_hz);
-        if let Some(encoder) = &mut self.encoder {
-            encoder.say(frame, last, at, &mut self.line, space, send);
         }
     }
 
@@ -467,6 +455,16 @@ impl Stage {
 }
 
 /// Answers, and lets who hears it take the program's memory away.
+/// The encoder for this listener, in the place of one for another.
+fn encoder<'a>(
+    slot: &'a mut Option<Box<PromptEncoder>>,
+    target: &Target,
+    rate_hz: u32,
+) -> &'a mut PromptEncoder {
+    slot.take_if(|encoder| !encoder.is_for(target, rate_hz));
+    slot.get_or_insert_with(|| Box::new(PromptEncoder::new(target, rate_hz)))
+}
+
 fn give(reply: Option<Reply<Result<Played, SoundError>>>, played: Played, program: Box<Program>) {
     if let Some(reply) = reply {
         reply.give_with(Ok(played), program);

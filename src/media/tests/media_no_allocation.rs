@@ -24,7 +24,7 @@ use b2b_media::room::{Member, RoomAct};
 use b2b_media::session::{
     Channel, Direction, EventFormat, MediaParams, PacketRecord, SendFormat, Session, SessionConfig,
 };
-use b2b_media::stage::{Act, Music, Program, Segment, Tracks, Voice};
+use b2b_media::stage::{Act, Music, OpusMode, Program, Segment, Sound, Tracks, Voice};
 use b2b_media::transcode::Target;
 use b2b_media::transport::protection::{Keys, MasterKey, Suite};
 use b2b_media::worker::machine::{Command, Link, Machine};
@@ -324,6 +324,16 @@ fn no_allocation_while_parties_are_played_to() {
             relay::Command::Stage { id, act: Box::new(act) }
         };
         assert_eq!(relay(codec, played), 0, "{codec}");
+        let encoded = |id| {
+            let sound: Vec<i16> = (0..rate_hz).map(|n| (n % 100 * 100) as i16).collect();
+            let target = Target { payload_type: 0, codec, ptime_ms: 20, fec: true, bitrate: 24_000 };
+            let sound = Sound::from(sound);
+            OpusMode::of(&target, rate_hz).into_iter().for_each(|mode| sound.encode(mode));
+            let program = Program::new(rate_hz, vec![Segment::Sound(sound)], 0).in_whole_ticks();
+            let act = Act::Play { ticket: 1, program: Box::new(program), reply: None };
+            relay::Command::Stage { id, act: Box::new(act) }
+        };
+        assert_eq!(relay(codec, encoded), 0, "{codec}");
         let music = |id| {
             let track: Vec<i16> = (0..rate_hz).map(|n| (n % 100 * 100) as i16).collect();
             let tracks = Tracks::new(rate_hz, vec![track.into()]).expect("something to hear");
