@@ -9,15 +9,11 @@
 use std::net::SocketAddr;
 use std::time::{Duration, Instant};
 
-use bytes::Bytes;
-
-use super::exchanges::ExchangeNo;
+use super::exchange::Origin;
 use super::follow::Follow;
-use super::table::{Asked, Exchange};
-use super::waiting::{OnApplied, OnDescription, OnMedia};
 use super::{Switch, Turn};
 use crate::bridge_fsm::BridgeState;
-use crate::controller::{EndpointId, MediaError};
+use crate::controller::EndpointId;
 use crate::direct::{Party, Step, step};
 use crate::leg_life::OnAck;
 use crate::{CallId, LegId};
@@ -70,89 +66,29 @@ impl Switch {
             let heard = a.media.heard.is_some() && b.media.heard.is_some();
             let wanted =
                 active && settled && !refused && heard && !a.takes.no_reinvites && !b.takes.no_reinvites;
-            match step((a.media.led_past, b.media.led_past), wanted) {
-                Step::Nothing => {}
-                Step::Tell(Party::A) => self.tell_the_others(t, call, (legs.1, legs.0), b.media.heard),
-                Step::Tell(Party::B) => self.tell_the_others(t, call, (legs.0, legs.1), a.media.heard),
-                Step::TakeBack(Party::A) => self.take_back(t, call, (legs.1, legs.0)),
-                Step::TakeBack(Party::B) => self.take_back(t, call, legs),
+            let (party, origin) = match step((a.media.led_past, b.media.led_past), wanted) {
+                Step::Nothing => return self.arm(t.now, call),
+                Step::Tell(party) => (party, Origin::Direct),
+                Step::TakeBack(party) => (party, Origin::Return),
+            };
+            let (from, to) = if party == Party::A { (legs.1, legs.0) } else { legs };
+            if !self.offer(t, call, (from, to), origin) {
+                self.counters.impossible("lead");
             }
         }
         self.arm(t.now, call);
     }
 
-    /// Offers `to` the address of `from`.
-    fn tell_the_others(
-        &mut self,
-        t: &mut Turn<'_>,
-        call: CallId,
-        (from, to): (LegId, LegId),
-        heard: Option<SocketAddr>,
-    ) {
-        let (Some((a, b)), Some(heard)) = (self.endpoints(from, to), heard) else {
-            return self.counters.impossible("tell_the_others");
-        };
-        let begun = self.calls.get_mut(call).and_then(|it| it.exchanges.begin(from, to, Asked::Direct));
-        let Some(exchange) = begun else { return self.counters.impossible("tell_the_others") };
-        let offer = self.parts.controller.direct_offer(a, b, heard, &self.policy_towards(to));
-        let then = OnDescription::Path { call, exchange };
-        self.media(t, offer, OnMedia::Described(then));
-    }
-
-    fn take_back(&mut self, t: &mut Turn<'_>, call: CallId, (from, to): (LegId, LegId)) {
-        let Some((_, endpoint)) = self.endpoints(from, to) else {
-            return self.counters.impossible("take_back");
-        };
-        let begun = self.calls.get_mut(call).and_then(|it| it.exchanges.begin(from, to, Asked::Return));
-        let Some(exchange) = begun else { return self.counters.impossible("take_back") };
-        let offer = self.parts.controller.return_offer(endpoint, &self.policy_towards(to));
-        let then = OnDescription::Path { call, exchange };
-        self.media(t, offer, OnMedia::Described(then));
-    }
-
-    /// The description that leads a party's media past us, or back.
-    pub(super) fn offer_path(
-        &mut self,
-        t: &mut Turn<'_>,
-        (call, no): (CallId, ExchangeNo),
-        offer: Result<Bytes, MediaError>,
-    ) {
-        let Some(Exchange { to, asked, .. }) = self.exchange(call, no) else { return self.counters.late() };
-        let offer = match offer {
-            Ok(offer) => offer,
-            Err(error) => {
-                tracing::debug!("call {}: {error}", call.0);
-                self.give_up_exchange(call, no);
-                return self.path_refused(t, call, to, asked, None);
-            }
-        };
-        self.send_offer(t, (call, no), Some(offer));
-    }
-
-    /// `to` has agreed.
-    pub(super) fn path_agreed(
-        &mut self,
-        t: &mut Turn<'_>,
-        (call, exchange): (CallId, Exchange),
-        answer: Bytes,
-    ) {
-        let Exchange { no, to, asked, .. } = exchange;
-        let Some(it) = self.calls.leg_mut(to) else { return self.counters.impossible("path_agreed") };
-        it.media.led_past = asked == Asked::Direct;
-        self.history.path(call, t.now, to, asked == Asked::Direct);
-        self.apply(t, to, answer, OnApplied::PathAgreed { call, exchange: no, to });
-    }
-
-    /// `to` has not: 491 is for now, everything else for good. None: it was not even asked.
+    /// `to` does not agree: 491 is for now, everything else for good.
     pub(super) fn path_refused(
         &mut self,
         t: &mut Turn<'_>,
         call: CallId,
         to: LegId,
-        asked: Asked,
-        status: Option<u16>,
+        origin: Origin,
+        status: u16,
     ) {
-        if status == Some(491) {
+        if status == 491 {
             let path = self.calls.get_mut(call).and_then(|it| it.bridge.as_mut()?.direct.as_mut());
             if let Some(path) = path {
                 path.look = Some(t.now + AGAIN);
@@ -160,12 +96,11 @@ impl Switch {
             return self.arm(t.now, call);
         }
         self.never_direct(call);
-        if asked == Asked::Return
+        if origin == Origin::Return
             && let Some(it) = self.calls.leg_mut(to)
         {
             // It sends past b2b still, and is heard: nothing better can be had.
-            let why = status.map_or_else(|| "it could not be asked".to_owned(), |status| status.to_string());
-            tracing::warn!("leg {}: its media does not come back: {why}", to.0);
+            tracing::warn!("leg {}: its media does not come back: {status}", to.0);
             it.media.led_past = false;
         }
         self.lead(t, call);

@@ -6,9 +6,10 @@ use bytes::Bytes;
 
 use super::command::Command;
 use super::dialling::refuse;
+use super::exchange::Origin;
 use super::follow::Follow;
 use super::say::{q850_in, reason_field, reason_value};
-use super::table::{Asked, Dialling, Purpose};
+use super::table::{Dialling, Purpose};
 use super::{Switch, TakesCalls, Turn};
 use crate::bridge_fsm::BridgeEvent;
 use crate::call_fsm::{CallDirection, CallEvent};
@@ -18,7 +19,7 @@ use crate::leg_life::OnAck;
 use crate::reason::Reason;
 use crate::service::{CallEnd, CallError, DialError, Watched};
 use crate::{CallId, LegId};
-use b2b_sip::endpoint::Reply;
+use b2b_sip::endpoint::{Reply, Termination};
 
 impl Switch {
     /// Ends a leg: BYE, CANCEL or 480, whichever fits. A second time does nothing.
@@ -164,7 +165,9 @@ impl Switch {
         let id = it.call;
         let Some(call) = self.calls.get_mut(id) else { return self.counters.impossible("forget_leg") };
         // Nobody answers what only it was asked.
-        call.exchanges.under_way.take_if(|it| it.to == leg && (it.from == leg || it.asked == Asked::Nobody));
+        call.exchanges
+            .under_way
+            .take_if(|it| it.to == leg && (it.from == leg || it.origin == Origin::Nobody));
         if call.a == leg || call.cause.is_none() && it.branch.is_none() {
             call.cause.get_or_insert_with(|| cause.clone());
         }
@@ -351,25 +354,25 @@ impl Switch {
         }
     }
 
+    /// Nobody has answered the refresh of a leg's session timer, and the endpoint hangs up (RFC 4028 §10).
+    pub(super) fn session_expired(&mut self, t: &mut Turn<'_>, leg: LegId) {
+        let Some(it) = self.calls.leg_mut(leg) else { return self.counters.impossible("session_expired") };
+        let call = it.call;
+        it.why.cause = Some(TerminationCause::SessionExpired);
+        self.is_ending(leg);
+        // The other side does not wait for the end of that BYE.
+        self.leave_bridge(t, call, leg, &TerminationCause::SessionExpired, Some(recovered()));
+    }
+
+    pub(super) fn has_expired(&self, leg: LegId, cause: &Termination) -> bool {
+        let said = self.calls.leg(leg).and_then(|it| it.why.cause.as_ref());
+        matches!(cause, Termination::SessionExpired) || said == Some(&TerminationCause::SessionExpired)
+    }
+
     /// A call without legs is over, unless one is about to be dialled.
     pub(super) fn drop_if_empty(&mut self, t: &mut Turn<'_>, id: CallId) {
         if self.calls.get(id).is_some_and(|call| call.legs.is_empty() && call.dialling.is_none()) {
             self.call_over(t, id);
-        }
-    }
-
-    /// The far end does not want its re-INVITE answered any more.
-    pub(super) fn asking_cancelled(&mut self, leg: LegId) {
-        let Some(call) = self.calls.leg(leg).map(|it| it.call) else {
-            return self.counters.impossible("asking_cancelled");
-        };
-        let exchange = self.calls.get(call).and_then(|it| it.exchanges.under_way.as_ref());
-        if exchange.is_some_and(|it| it.from == leg && it.asked == Asked::ReInvite) {
-            // The other side's answer is still to come and has nobody to go to.
-            self.asked_by_nobody(call);
-        } else {
-            // It is answered here, or was before.
-            self.counters.ignored();
         }
     }
 }
@@ -395,4 +398,9 @@ fn failure(error: &DialError) -> super::dial::DialFailure {
         DialError::Lookup(error) => super::dial::DialFailure::new(error.status().0, error.status().1),
         other => super::dial::DialFailure::new(other.status(), ""),
     }
+}
+
+/// Reason of both legs' BYE where a timer has ended the call, or its media was lost.
+pub(super) fn recovered() -> Bytes {
+    reason_value(&Reason::q850(cause::RECOVERY_ON_TIMER_EXPIRY))
 }

@@ -3,10 +3,10 @@
 use std::net::SocketAddr;
 
 use super::dial::DialFailure;
+use super::ending::recovered;
+use super::exchange::Origin;
 use super::follow::Follow;
-use super::refresh::recovered;
 use super::say::reason_of;
-use super::table::Asked;
 use super::{Switch, Turn};
 use crate::agent::leg::termination;
 use crate::controller::{EndpointId, MediaEvent};
@@ -79,9 +79,9 @@ impl Switch {
             UsageEvent::Provisional { response, .. } => self.branch_provisional(t, leg, &response),
             UsageEvent::Answered { response, ack_wanted } => self.answered(t, leg, &response, ack_wanted),
             UsageEvent::Acknowledged { request } => self.acknowledged(t, leg, &request),
-            UsageEvent::ReInvite { request } => self.asked(t, leg, Asked::ReInvite, &request),
+            UsageEvent::ReInvite { request } => self.asked(t, leg, Origin::ReInvite, &request),
             UsageEvent::Update { transaction, request } => {
-                self.asked(t, leg, Asked::Update(transaction), &request);
+                self.asked(t, leg, Origin::Update(transaction), &request);
             }
             UsageEvent::ReInviteAnswered { response, ack_wanted } => {
                 self.offer_answered(t, leg, &response, ack_wanted);

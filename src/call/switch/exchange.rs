@@ -1,134 +1,196 @@
-//! Later offers and answers: re-INVITE and UPDATE, across a bridge or answered
-//! here.
+//! Offers inside a call after its first ones, one at a time (RFC 3261 §14.1): from when one is wanted until its answer
+//! is taken, whoever wants it. A party's own, and what becomes of it: `across`.
+//!
+//! Each exchange has a number, by which what media answers late is known to be of an older one. What cannot be offered
+//! while another one is under way, or before the ACK that ends one, is a pending offer.
 
 use bytes::Bytes;
 
-use super::exchanges::ExchangeNo;
-use super::follow::Follow;
-use super::pending_offers::PendingOffer;
-use super::table::{Asked, Exchange};
-use super::waiting::{OnApplied, OnDescription, OnMedia};
+use super::across::refusal;
+use super::waiting::{OnApplied, OnDescription};
 use super::{Switch, Turn};
-use crate::controller::MediaError;
+use crate::controller::{Hold, MediaError, MediaFuture, PairPolicy};
 use crate::failure::inside;
 use crate::leg_life::OnAck;
 use crate::service::CallError;
 use crate::{CallId, LegId};
-use b2b_sip::endpoint::{Body, Reply, ServerTransactionId};
-use b2b_sip::msg::{Name, Request, Response};
+use b2b_sip::endpoint::{Body, CommandError, HeaderFields, Reply, ServerTransactionId};
+use b2b_sip::msg::{Name, Response};
 
-use super::incoming::is_session;
+/// Names an exchange among those of its call; none has it again.
+#[derive(Debug, Clone, Copy, Default, PartialEq, Eq)]
+pub(super) struct ExchangeNo(u32);
+
+/// Where an offer comes from, and so what becomes of its answer.
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+pub(super) enum Origin {
+    /// A re-INVITE.
+    ReInvite,
+    /// An UPDATE, or a PRACK with an offer.
+    Update(ServerTransactionId),
+    /// An INVITE that is to take the place of this leg.
+    Replacing(LegId),
+    /// Who asked does not wait for it any more.
+    Nobody,
+    /// We tell `to` whom it talks with now, which is `from`. `back`: then the other way round, too.
+    Refresh { back: bool },
+    /// We tell `to`, which is `from` too, that it talks with us.
+    TalkToUs,
+    /// We tell `to` to send to the party of `from` itself.
+    Direct,
+    /// We tell `to` to send to us again.
+    Return,
+    /// We repeat the session of `to`, which is `from` too, for its session timer.
+    Timer,
+    /// We put `to`, which is `from` too, on hold, or take it back.
+    Hold(Hold),
+}
+
+/// An offer under way.
+#[derive(Clone, Copy)]
+pub(super) struct Exchange {
+    pub no: ExchangeNo,
+    /// Whose offer it is, or who asked for one.
+    pub from: LegId,
+    /// Who is to answer it, or to make one.
+    pub to: LegId,
+    pub origin: Origin,
+    /// `to` has been asked.
+    pub sent: bool,
+    /// `to` has answered with a 2xx, which media takes.
+    pub agreed: bool,
+}
+
+/// An offer to `to` of what `like` can do, which waits.
+#[derive(Clone, Copy)]
+pub(super) struct PendingOffer {
+    /// None: b2b itself, with whom it is alone.
+    pub like: Option<LegId>,
+    pub to: LegId,
+    /// Then the same the other way round.
+    pub back: bool,
+}
+
+/// Those of a call.
+#[derive(Default)]
+pub(super) struct Exchanges {
+    pub under_way: Option<Box<Exchange>>,
+    last: ExchangeNo,
+    /// What waits for its end.
+    pub pending: Vec<PendingOffer>,
+}
+
+impl Exchanges {
+    /// One begins; none: another one is under way.
+    pub fn begin(&mut self, from: LegId, to: LegId, origin: Origin) -> Option<ExchangeNo> {
+        if self.under_way.is_some() {
+            return None;
+        }
+        self.last.0 += 1;
+        let (no, sent, agreed) = (self.last, false, false);
+        self.under_way = Some(Box::new(Exchange { no, from, to, origin, sent, agreed }));
+        Some(no)
+    }
+
+    /// This one, if it is still under way.
+    fn of(&mut self, no: ExchangeNo) -> Option<&mut Exchange> {
+        self.under_way.as_deref_mut().filter(|it| it.no == no)
+    }
+
+    /// This leg has answered with a 2xx.
+    fn agree(&mut self, leg: LegId) -> Option<Exchange> {
+        let it = self.under_way.as_deref_mut().filter(|it| it.to == leg && it.sent && !it.agreed)?;
+        it.agreed = true;
+        Some(*it)
+    }
+}
 
 impl Switch {
-    /// Their re-INVITE or UPDATE.
-    pub(super) fn asked(&mut self, t: &mut Turn<'_>, leg: LegId, asked: Asked, request: &Request) {
-        if !is_session(request) {
-            return self.answer_exchange(t, leg, asked, Err(Reply::status(415)));
-        }
-        let offer = Some(request.body()).filter(|body| !body.is_empty());
-        self.identified(t, leg, request);
-        if let Some(offer) = &offer {
-            self.note_direction(t, leg, offer);
-        }
-        let Some(it) = self.calls.leg(leg).filter(|it| !it.life.is_ending()) else {
-            return self.answer_exchange(t, leg, asked, Err(Reply::status(481)));
-        };
-        let call = it.call;
-        // A refresh of theirs is no business of the other side's.
-        if let (Some(endpoint), Some(offer)) = (it.media.endpoint, &offer)
-            && self.fact("repeats", |it| it.parts.controller.repeats(endpoint, offer))
-        {
-            return self.answer_here(t, leg, asked, Some(offer.clone()));
-        }
-        let Some(bridge) = self.calls.get(call).and_then(|it| it.bridge.as_ref()) else {
-            return self.answer_here(t, leg, asked, offer);
-        };
-        let other = bridge.other(leg).filter(|other| self.calls.leg(*other).is_some_and(|it| it.is_up()));
-        match other {
-            Some(other) if (!bridge.mode.intercepts() || offer.is_none()) && !self.keeps_session(other) => {
-                self.ask_across(t, call, (leg, other), asked, offer);
-            }
-            _ => self.answer_here(t, leg, asked, offer),
-        }
+    /// Whether an offer is under way in a call.
+    pub(super) fn is_asked(&self, call: CallId) -> bool {
+        self.calls.get(call).is_none_or(|it| it.exchanges.under_way.is_some())
     }
 
-    /// Whether no offer goes to a leg any more.
-    pub(super) fn keeps_session(&self, leg: LegId) -> bool {
-        self.calls.leg(leg).is_some_and(|it| it.takes.no_reinvites)
+    /// An exchange of a call that is over with this, if it was still under way.
+    pub(super) fn end_exchange(&mut self, call: CallId, no: ExchangeNo) -> Option<Exchange> {
+        let exchange = self.calls.get_mut(call)?.exchanges.under_way.take_if(|it| it.no == no)?;
+        Some(*exchange)
     }
 
-    /// An offer that goes no further.
-    pub(super) fn answer_here(&mut self, t: &mut Turn<'_>, leg: LegId, asked: Asked, offer: Option<Bytes>) {
-        let endpoint = self.calls.leg(leg).and_then(|it| it.media.endpoint);
-        let (Some(endpoint), Some(offer)) = (endpoint, offer) else {
-            return self.answer_exchange(t, leg, asked, Err(Reply::status(488)));
-        };
-        let repeats = self.fact("repeats", |it| it.parts.controller.repeats(endpoint, &offer));
-        let answer = self.parts.controller.local_answer(endpoint, offer, &self.policy_towards(leg));
-        let then = OnDescription::AnswerHere { leg, asked, repeats };
-        self.media(t, answer, OnMedia::Described(then));
-    }
-
-    /// Our answer to an offer that goes no further.
-    pub(super) fn answered_here(
-        &mut self,
-        t: &mut Turn<'_>,
-        leg: LegId,
-        (asked, repeats): (Asked, bool),
-        answer: Result<Bytes, MediaError>,
-    ) {
-        if let (Ok(_), false, Some(it)) = (&answer, repeats, self.calls.leg(leg)) {
-            let call = it.call;
-            self.led_here(t, call, &[leg]);
-        }
-        let answer = answer.map_err(|error| refusal(&error));
-        self.follows.push(Follow::Answered { leg, asked, answer });
-        if let Some(call) = self.calls.leg(leg).map(|it| it.call) {
-            self.follows.push(Follow::PendingOffers { call });
-        }
-    }
-
-    pub(super) fn ask_across(
+    /// Makes `to` an offer of ours; `false`: another one is under way.
+    pub(super) fn offer(
         &mut self,
         t: &mut Turn<'_>,
         call: CallId,
         (from, to): (LegId, LegId),
-        asked: Asked,
-        offer: Option<Bytes>,
-    ) {
-        // Its own offer comes while ours to it is put off for glare: ours gives way.
-        let under_way = self.calls.get(call).and_then(|it| it.exchanges.under_way.as_ref());
-        if under_way.is_some_and(|it| it.sent && !it.agreed && it.to == from) {
-            self.exchange_refused(t, call, Reply::status(491));
-        }
-        let Some(it) = self.calls.get_mut(call) else { return self.counters.late() };
-        let Some(exchange) = it.exchanges.begin(from, to, asked) else {
-            // The other side's is under way (RFC 3261 §14.2).
-            return self.answer_exchange(t, from, asked, Err(Reply::status(491)));
-        };
-        let Some(offer) = offer else { return self.send_offer(t, (call, exchange), None) };
-        let Some((a, b)) = self.endpoints(from, to) else {
-            return self.exchange_refused(t, call, Reply::status(500));
-        };
-        let offer = self.parts.controller.pair_offer(a, b, offer, &self.policy_towards(to));
-        self.media(t, offer, OnMedia::Described(OnDescription::OfferAcross { call, exchange }));
+        origin: Origin,
+    ) -> bool {
+        let begun = self.calls.get_mut(call).and_then(|it| it.exchanges.begin(from, to, origin));
+        let Some(exchange) = begun else { return false };
+        let description = self.description_of(call, (from, to), origin);
+        self.describe(t, description, OnDescription::Offer { call, exchange });
+        true
     }
 
-    /// The offer that goes across, or why it cannot.
-    pub(super) fn offered_across(
+    /// What is said in an offer of ours.
+    fn description_of(
+        &self,
+        call: CallId,
+        (from, to): (LegId, LegId),
+        origin: Origin,
+    ) -> Result<MediaFuture<Bytes>, MediaError> {
+        let (near, endpoint) = self.endpoints(from, to).ok_or(MediaError::Stopped)?;
+        let (media, policy) = (&self.parts.controller, self.policy_towards(to));
+        Ok(match origin {
+            Origin::Refresh { .. } => media.local_offer(endpoint, Some(near), &policy),
+            Origin::TalkToUs => media.local_offer(endpoint, None, &policy),
+            Origin::Timer => media.repeat_offer(endpoint),
+            Origin::Return => media.return_offer(endpoint, &policy),
+            Origin::Direct => {
+                let heard = self.calls.leg(from).and_then(|it| it.media.heard);
+                media.direct_offer(near, endpoint, heard.ok_or(MediaError::Stopped)?, &policy)
+            }
+            Origin::Hold(hold) => {
+                let bridge = self.calls.get(call).and_then(|it| it.bridge.as_ref());
+                let other = bridge.and_then(|bridge| Some((bridge.other(to)?, bridge.mode)));
+                let like = other.and_then(|(other, _)| self.calls.leg(other)?.media.endpoint);
+                // Where offers pass, the other party's direction is known here, and stands.
+                let hold = match (hold, other) {
+                    (Hold::No, Some((_, mode))) if !mode.intercepts() => Hold::No,
+                    (Hold::No, _) => Hold::Over,
+                    (hold, _) => hold,
+                };
+                let policy = PairPolicy { hold, ..policy.into_owned() };
+                media.local_offer(endpoint, like, &policy)
+            }
+            // Theirs go across.
+            Origin::ReInvite | Origin::Update(_) | Origin::Replacing(_) | Origin::Nobody => {
+                return Err(MediaError::NoOffer);
+            }
+        })
+    }
+
+    /// The description for who is to answer, ours or what goes across, or why there is none.
+    pub(super) fn offered(
         &mut self,
         t: &mut Turn<'_>,
-        (call, exchange): (CallId, ExchangeNo),
+        (call, no): (CallId, ExchangeNo),
         offer: Result<Bytes, MediaError>,
     ) {
-        let Some(Exchange { asked, .. }) = self.exchange(call, exchange) else { return self.counters.late() };
-        if asked == Asked::Nobody {
-            // It was cancelled before it went anywhere.
-            return self.exchange_refused(t, call, Reply::status(487));
-        }
+        let exchange = self.calls.get_mut(call).and_then(|it| it.exchanges.of(no).copied());
+        let Some(Exchange { to, origin, .. }) = exchange else { return self.counters.late() };
         match offer {
-            Ok(offer) => self.send_offer(t, (call, exchange), Some(offer)),
-            Err(error) => self.exchange_refused(t, call, refusal(&error)),
+            // It was cancelled before it went anywhere.
+            _ if origin == Origin::Nobody => self.exchange_refused(t, call, Reply::status(487)),
+            Ok(offer) => self.send_offer(t, (call, no), Some(offer)),
+            Err(error) => {
+                tracing::info!("leg {}: is made no offer: {error}", to.0);
+                let reply = refusal(&error);
+                if let Origin::Hold(_) = origin {
+                    self.tell_holding(to, Err(error.into()));
+                }
+                self.exchange_refused(t, call, reply);
+            }
         }
     }
 
@@ -139,22 +201,53 @@ impl Switch {
         (call, no): (CallId, ExchangeNo),
         offer: Option<Bytes>,
     ) {
-        let Some(exchange) = self.exchange(call, no) else { return self.counters.late() };
-        let (from, to, asked) = (exchange.from, exchange.to, exchange.asked);
-        let Some(it) = self.calls.leg(to) else { return self.exchange_refused(t, call, Reply::status(480)) };
-        let takes_update = it.takes.update;
-        if matches!(asked, Asked::Replacing(_)) {
-            self.connects(to, from);
-        }
-        let sent = match (asked, offer) {
-            (Asked::Update(_), Some(offer)) if takes_update => self.update(t, to, offer),
-            (_, offer) => self.reinvite(t, to, offer),
+        let exchange = self.calls.get_mut(call).and_then(|it| it.exchanges.of(no).copied());
+        let Some(Exchange { from, to, origin, .. }) = exchange else { return self.counters.late() };
+        let Some(it) = self.calls.leg(to) else {
+            return self.exchange_refused(t, call, Reply::status(480));
         };
-        if let Err(error) = sent {
+        let takes_update = it.takes.update;
+        match origin {
+            Origin::Refresh { .. } | Origin::Replacing(_) => self.connects(to, from),
+            _ => {}
+        }
+        let by_update = takes_update && matches!(origin, Origin::Update(_));
+        let is_named = !matches!(origin, Origin::Timer | Origin::TalkToUs);
+        if let Err(error) = self.send_session(t, to, offer, (by_update, is_named)) {
             tracing::debug!("leg {}: {error}", to.0);
             return self.exchange_refused(t, call, Reply::status(491));
         }
-        self.exchange_sent(call, no);
+        match self.calls.get_mut(call).and_then(|it| it.exchanges.of(no)) {
+            Some(it) => it.sent = true,
+            None => self.counters.late(),
+        }
+    }
+
+    /// A re-INVITE or an UPDATE to a leg, with whom it is connected with where that is named.
+    fn send_session(
+        &self,
+        t: &mut Turn<'_>,
+        leg: LegId,
+        offer: Option<Bytes>,
+        (by_update, is_named): (bool, bool),
+    ) -> Result<(), CommandError> {
+        let it = self.calls.leg(leg).ok_or(CommandError::Gone)?;
+        if it.takes.no_reinvites {
+            return Err(CommandError::WrongState("the party takes no offer inside its call"));
+        }
+        let usage = it.usage.ok_or(CommandError::Gone)?;
+        let fields = if is_named { self.connected_fields(leg) } else { Vec::new() };
+        let offer = offer.map(Body::sdp);
+        match by_update && offer.is_some() {
+            true => t.sip.update_with(t.now, usage, fields, offer),
+            false => t.sip.reinvite_with(t.now, usage, fields, offer),
+        }
+    }
+
+    /// Header fields of a re-INVITE or an UPDATE of ours.
+    pub(super) fn connected_fields(&self, leg: LegId) -> HeaderFields {
+        let connected = self.calls.leg(leg).and_then(|it| it.identity.connected.clone());
+        connected.map(|it| (Bytes::from_static(b"P-Asserted-Identity"), it)).into_iter().collect()
     }
 
     /// 2xx to a re-INVITE or UPDATE of ours.
@@ -180,95 +273,79 @@ impl Switch {
             }
             return;
         };
-        let Exchange { no, from, to, asked, .. } = exchange;
-        match asked {
-            Asked::Ourselves { .. } => return self.refreshed(t, (call, exchange), body),
-            Asked::Timer => return self.session_refreshed(t, (call, exchange), body),
-            Asked::Direct | Asked::Return => return self.path_agreed(t, (call, exchange), body),
-            Asked::Hold(hold) => return self.hold_agreed(t, (call, exchange), hold, body),
-            // Without a 2xx of ours there is no ACK of theirs that could bring an answer.
-            Asked::Nobody if ack_wanted => {
-                self.counters.late();
-                self.give_up_exchange(call, no);
-                return self.answer_for_nobody(t, to, body);
+        let Exchange { no, origin, .. } = exchange;
+        match origin {
+            Origin::ReInvite | Origin::Update(_) | Origin::Replacing(_) => {
+                return self.agreed_across(t, (call, exchange), body, ack_wanted);
             }
-            Asked::Nobody => {
+            Origin::Nobody => {
                 self.counters.late();
-                return self.apply(t, to, body, OnApplied::AgreedForNobody { call, exchange: no });
+                // Without a 2xx of ours there is no ACK of theirs that could bring an answer.
+                if ack_wanted {
+                    self.give_up_exchange(call, no);
+                    return self.answer_for_nobody(t, leg, body);
+                }
             }
+            Origin::Direct | Origin::Return => {
+                let is_past = origin == Origin::Direct;
+                if let Some(it) = self.calls.leg_mut(leg) {
+                    it.media.led_past = is_past;
+                }
+                self.history.path(call, t.now, leg, is_past);
+            }
+            Origin::Refresh { .. } | Origin::TalkToUs | Origin::Timer | Origin::Hold(_) => {}
+        }
+        self.apply(t, leg, body, OnApplied::Agreed { call, exchange: no });
+    }
+
+    /// The answer to an offer of ours is taken, or is of no use.
+    pub(super) fn offer_agreed(
+        &mut self,
+        t: &mut Turn<'_>,
+        (call, no): (CallId, ExchangeNo),
+        taken: Result<(), MediaError>,
+    ) {
+        let Some(exchange) = self.end_exchange(call, no) else { return self.counters.late() };
+        let Exchange { from, to, origin, .. } = exchange;
+        // Its session stays as it was.
+        if let Err(error) = &taken {
+            self.answer_of_no_use(to, error);
+        }
+        match origin {
+            // One of them may be in another bridge by now.
+            Origin::Refresh { .. } if taken.is_ok() && !self.are_joined(from, to) => self.counters.late(),
+            Origin::Refresh { back } if taken.is_ok() => {
+                self.join_media(t, from, to);
+                if back {
+                    self.refresh(t, call, (to, from), false);
+                }
+                self.led_here(t, call, &[to]);
+            }
+            Origin::Hold(hold) => return self.is_held(t, call, to, hold, taken),
+            Origin::Direct | Origin::Return => {
+                if taken.is_err() {
+                    self.never_direct(call);
+                }
+                self.offer_pending(t, call);
+                return self.lead(t, call);
+            }
+            Origin::Nobody => self.agreed_for_nobody(t, call, to),
             _ => {}
         }
-        let Some((a, b)) = self.endpoints(from, to) else {
-            self.give_up_exchange(call, no);
-            return self.agreed_in_vain(t, call, (from, to), asked, ack_wanted.then_some(body));
-        };
-        let offers = ack_wanted.then(|| body.clone());
-        let session = match ack_wanted {
-            true => self.parts.controller.pair_offer(b, a, body, &self.policy_towards(from)),
-            false => self.parts.controller.pair_answer(b, a, body),
-        };
-        let then = OnDescription::AnswerAcross { call, exchange: no, to, offers };
-        self.media(t, session, OnMedia::Described(then));
+        self.offer_pending(t, call);
     }
 
-    /// `to` has agreed, and who has asked for it has gone meanwhile. `offer`: its own, which waits for an answer.
-    fn agreed_in_vain(
-        &mut self,
-        t: &mut Turn<'_>,
-        call: CallId,
-        (from, to): (LegId, LegId),
-        asked: Asked,
-        offer: Option<Bytes>,
-    ) {
-        self.counters.late();
-        if let Some(offer) = offer {
-            return self.answer_for_nobody(t, to, offer);
-        }
-        if let Some(endpoint) = self.calls.leg(to).and_then(|it| it.media.endpoint) {
+    /// A party's answer to an offer of ours cannot be taken: its session stays as it was.
+    pub(super) fn answer_of_no_use(&mut self, leg: LegId, error: &MediaError) {
+        tracing::info!("leg {}: {error}", leg.0);
+        self.withdraw_offer(leg);
+    }
+
+    /// What waits for an answer of this leg, or was offered by it, is over.
+    pub(super) fn withdraw_offer(&self, leg: LegId) {
+        if let Some(endpoint) = self.calls.leg(leg).and_then(|it| it.media.endpoint) {
             self.parts.controller.withdraw_offer(endpoint);
         }
-        self.answer_exchange(t, from, asked, Err(Reply::status(480)));
-        if let Asked::Replacing(replaced) = asked {
-            // It was told of the newcomer, and talks on with whom it talks.
-            self.refresh(t, call, (replaced, to), false);
-        }
-    }
-
-    /// What the other party has answered, for who has asked. `offers`: it was not asked with an offer, and makes this
-    /// one.
-    pub(super) fn answered_across(
-        &mut self,
-        t: &mut Turn<'_>,
-        (call, exchange): (CallId, ExchangeNo),
-        (to, offers): (LegId, Option<Bytes>),
-        session: Result<Bytes, MediaError>,
-    ) {
-        let exchange = self.end_exchange(call, exchange);
-        let Some(Exchange { from, asked, .. }) = exchange.filter(|it| it.asked != Asked::Nobody) else {
-            // Who has asked was answered otherwise meanwhile; an offer waits for its ACK all the same.
-            self.counters.late();
-            match offers.filter(|_| self.calls.leg(to).is_some_and(|it| it.is_up())) {
-                Some(offer) => self.answer_for_nobody(t, to, offer),
-                None => self.agreed_for_nobody(t, call, exchange, Ok(())),
-            }
-            return;
-        };
-        if let Some(it) = self.calls.leg_mut(to).filter(|_| offers.is_some()) {
-            it.callee.said.clone_from(&offers);
-        }
-        let offers = offers.is_some();
-        if offers && session.is_err() {
-            self.answer_exchange(t, from, asked, Err(Reply::status(488)));
-            return self.break_up(t, from, to, "a 2xx whose offer is of no use");
-        }
-        if offers && let Some(it) = self.calls.leg_mut(from) {
-            it.life.expect_on_ack(OnAck::AnswerTo(to));
-        }
-        let told = [to, from];
-        self.led_here(t, call, if session.is_ok() { &told } else { &told[..1] });
-        let answer = session.map_err(|error| refusal(&error));
-        self.follows.push(Follow::Answered { leg: from, asked, answer });
-        self.follows.push(Follow::PendingOffers { call });
     }
 
     /// Our re-INVITE or UPDATE came to nothing.
@@ -285,98 +362,126 @@ impl Switch {
         let exchange = self.calls.get(call).and_then(|it| it.exchanges.under_way.as_ref());
         let exchange = exchange.filter(|it| it.to == leg && it.sent && !it.agreed);
         let Some(exchange) = exchange else { return self.counters.late() };
-        if exchange.asked == Asked::Timer {
-            return self.session_not_refreshed(t, leg, status);
-        }
+        // Nobody is there, and the endpoint hangs up (RFC 4028 §10).
+        let has_expired =
+            matches!(exchange.origin, Origin::Timer | Origin::TalkToUs) && matches!(status, 408 | 481);
         let told = inside(status, true);
         let reason = if told == status { reason } else { String::new() };
         let wait = response.and_then(|it| it.header(Name::RetryAfter)).filter(|_| told >= 500);
         let headers = wait.map(|wait| (Bytes::from_static(b"Retry-After"), Bytes::copy_from_slice(wait)));
         let headers = headers.into_iter().collect();
         self.exchange_refused(t, call, Reply { reason, headers, ..Reply::status(told) });
+        if has_expired {
+            self.session_expired(t, leg);
+        }
     }
 
     /// The offer under way is refused; everything stays as it was.
     pub(super) fn exchange_refused(&mut self, t: &mut Turn<'_>, call: CallId, reply: Reply) {
         let exchange = self.calls.get_mut(call).and_then(|it| it.exchanges.under_way.take());
         let Some(exchange) = exchange else { return self.counters.late() };
-        for leg in [exchange.from, exchange.to] {
-            if let Some(endpoint) = self.calls.leg(leg).and_then(|it| it.media.endpoint) {
-                self.parts.controller.withdraw_offer(endpoint);
+        let Exchange { from, to, origin, .. } = *exchange;
+        self.withdraw_offer(from);
+        self.withdraw_offer(to);
+        match origin {
+            Origin::Direct | Origin::Return => self.path_refused(t, call, to, origin, reply.status),
+            // Something else is under way in its dialog: it is told after that.
+            Origin::TalkToUs if reply.status == 491 => {
+                return self.postpone_offer(call, PendingOffer { like: None, to, back: false });
             }
-        }
-        if matches!(exchange.asked, Asked::Direct | Asked::Return) {
-            self.path_refused(t, call, exchange.to, exchange.asked, Some(reply.status));
-            return self.offer_pending(t, call);
-        }
-        if let Asked::Ourselves { back } = exchange.asked {
-            self.never_direct(call);
-            return match reply.status {
-                // Something else is under way in its dialog: it is told after that.
-                491 => self
-                    .postpone_offer(call, PendingOffer { like: Some(exchange.from), to: exchange.to, back }),
-                _ => {
-                    self.join_as_they_are(t, exchange.from, exchange.to);
-                    self.offer_pending(t, call);
+            Origin::Refresh { back } => {
+                self.never_direct(call);
+                if reply.status == 491 {
+                    return self.postpone_offer(call, PendingOffer { like: Some(from), to, back });
                 }
-            };
-        }
-        if matches!(exchange.asked, Asked::Hold(_)) {
-            let error = if reply.status == 491 { CallError::Busy } else { CallError::Refused(reply.status) };
-            self.tell_holding(exchange.to, Err(error));
-        } else {
-            self.answer_exchange(t, exchange.from, exchange.asked, Err(reply));
+                self.join_as_they_are(t, from, to);
+            }
+            Origin::Hold(_) => {
+                let busy = reply.status == 491;
+                let error = if busy { CallError::Busy } else { CallError::Refused(reply.status) };
+                self.tell_holding(to, Err(error));
+            }
+            _ => self.answer_exchange(t, from, origin, Err(reply)),
         }
         self.offer_pending(t, call);
     }
 
-    /// Answers whoever asked.
-    pub(super) fn answer_exchange(
-        &mut self,
-        t: &mut Turn<'_>,
-        leg: LegId,
-        asked: Asked,
-        answer: Result<Bytes, Reply>,
-    ) {
-        match (asked, answer) {
-            (
-                Asked::Ourselves { .. }
-                | Asked::Timer
-                | Asked::Nobody
-                | Asked::Direct
-                | Asked::Return
-                | Asked::Hold(_),
-                _,
-            ) => {}
-            (Asked::Replacing(replaced), answer) => self.replaced(t, leg, replaced, answer),
-            (Asked::ReInvite, answer) => {
-                let usage = self.calls.leg(leg).and_then(|it| it.usage);
-                let Some(usage) = usage else { return self.counters.late() };
-                let answered = match answer {
-                    Ok(session) => t.sip.answer(t.now, usage, Some(Body::sdp(session))),
-                    Err(reply) => t.refuse(usage, reply),
-                };
-                if let Err(error) = answered {
-                    tracing::debug!("leg {}: {error}", leg.0);
-                }
+    /// What this party has to be told waits until it can be.
+    pub(super) fn postpone_offer(&mut self, call: CallId, offer: PendingOffer) {
+        let Some(it) = self.calls.get_mut(call) else { return self.counters.late() };
+        it.exchanges.pending.retain(|it| it.to != offer.to);
+        it.exchanges.pending.push(offer);
+    }
+
+    /// An offer is over, or its ACK has come: who has to be told something is told it now, if that can be.
+    pub(super) fn offer_pending(&mut self, t: &mut Turn<'_>, call: CallId) {
+        let pending = self.calls.get_mut(call).map(|it| std::mem::take(&mut it.exchanges.pending));
+        for offer in pending.into_iter().flatten() {
+            let PendingOffer { like, to, back } = offer;
+            // Whom it talked with has left, or it has itself.
+            let of_this_call = self.calls.leg(to).is_some_and(|it| it.is_up() && it.call == call);
+            if !of_this_call || self.bridged(to).map(|(_, like, _)| like) != like {
+                self.counters.ignored();
+                continue;
             }
-            (Asked::Update(transaction), Ok(session)) => {
-                let reply = Reply { body: Some(Body::sdp(session)), ..Reply::status(200) };
-                self.respond(t, transaction, reply);
+            let waits = self.calls.leg(to).is_none_or(|it| it.life.on_ack() != OnAck::Nothing);
+            match like {
+                _ if waits || self.is_asked(call) => self.postpone_offer(call, offer),
+                Some(like) => self.refresh(t, call, (like, to), back),
+                None => self.talk_to_us(t, to),
             }
-            (Asked::Update(transaction), Err(reply)) => self.respond(t, transaction, reply),
         }
     }
 
-    /// Answers a request that waits.
-    pub(super) fn respond(&mut self, t: &mut Turn<'_>, transaction: ServerTransactionId, reply: Reply) {
-        if let Err(error) = t.sip.respond(t.now, transaction, reply) {
-            tracing::debug!("a request that waited: {error}");
+    /// Whether these two talk with each other, in one bridge.
+    pub(super) fn are_joined(&self, a: LegId, b: LegId) -> bool {
+        let is_up = self.calls.leg(a).is_some_and(|it| it.is_up());
+        is_up && self.bridged(a).is_some_and(|(_, other, _)| other == b)
+    }
+
+    /// Offers `to` what `like` can do: it may have been held, or speak another
+    /// codec. `back`: then the same the other way round.
+    pub(super) fn refresh(&mut self, t: &mut Turn<'_>, call: CallId, (like, to): (LegId, LegId), back: bool) {
+        if self.endpoints(like, to).is_none() {
+            return self.counters.late();
+        }
+        if self.keeps_session(to) {
+            self.join_media(t, like, to);
+            if back {
+                self.refresh(t, call, (to, like), false);
+            }
+        } else if !self.offer(t, call, (like, to), Origin::Refresh { back }) {
+            self.postpone_offer(call, PendingOffer { like: Some(like), to, back });
         }
     }
-}
 
-fn refusal(error: &MediaError) -> Reply {
-    let (status, reason) = error.status();
-    Reply { reason: reason.to_owned(), ..Reply::status(status) }
+    /// The party may have been held, or have sent its media elsewhere: it is offered a
+    /// conversation with us.
+    pub(super) fn talk_to_us(&mut self, t: &mut Turn<'_>, leg: LegId) {
+        let it = self.calls.leg(leg).filter(|it| !it.takes.no_reinvites && it.media.endpoint.is_some());
+        if let Some(call) = it.map(|it| it.call)
+            && !self.offer(t, call, (leg, leg), Origin::TalkToUs)
+        {
+            self.postpone_offer(call, PendingOffer { like: None, to: leg, back: false });
+        }
+    }
+
+    /// The session timer of a leg wants a refresh, and its far end takes no UPDATE: it is told again what it was told
+    /// last (RFC 4028 §7.4). The endpoint asks again, should that be impossible now.
+    pub(super) fn refresh_session(&mut self, t: &mut Turn<'_>, leg: LegId) {
+        let it = self.calls.leg(leg).filter(|it| it.is_up() && !it.takes.no_reinvites);
+        let call = it.filter(|it| it.media.endpoint.is_some()).map(|it| it.call);
+        if !call.is_some_and(|call| self.offer(t, call, (leg, leg), Origin::Timer)) {
+            self.counters.ignored();
+        }
+    }
+
+    /// `to` does not want to be told of whom it talks with now, and has the session that it has (RFC 3261 §14.1): that is
+    /// joined, where it waited for this offer.
+    fn join_as_they_are(&mut self, t: &mut Turn<'_>, from: LegId, to: LegId) {
+        let waits = self.calls.leg(to).is_some_and(|it| it.media.joined != Some(from));
+        if waits && self.are_joined(from, to) {
+            self.join_media(t, from, to);
+        }
+    }
 }

@@ -7,8 +7,8 @@
 use bytes::Bytes;
 
 use super::dial::DialFailure;
+use super::exchange::Origin;
 use super::handing::Asked;
-use super::table;
 use super::tasks::Panicked;
 use super::waiting::{Found, OnApplied, OnDescription, OnEndpoint, OnFound};
 use super::{Switch, Turn};
@@ -51,7 +51,7 @@ pub(super) enum Follow {
     /// Something has changed by which media of a bridge may go past b2b, or is to come back.
     Lead { call: CallId },
     /// Who has asked for another session has its answer.
-    Answered { leg: LegId, asked: table::Asked, answer: Result<Bytes, Reply> },
+    Answered { leg: LegId, origin: Origin, answer: Result<Bytes, Reply> },
     /// What had to wait for the exchange of a call that is over is done.
     PendingOffers { call: CallId },
 }
@@ -122,7 +122,7 @@ impl Switch {
             Follow::CallEmpty { call } => self.drop_if_empty(t, call),
             Follow::TooLong { call } => self.call_too_long(t, call),
             Follow::Lead { call } => self.lead(t, call),
-            Follow::Answered { leg, asked, answer } => self.answer_exchange(t, leg, asked, answer),
+            Follow::Answered { leg, origin, answer } => self.answer_exchange(t, leg, origin, answer),
             Follow::PendingOffers { call } => self.offer_pending(t, call),
         }
     }

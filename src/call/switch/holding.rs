@@ -5,14 +5,10 @@
 //! A hold belongs to a leg, and ends with its bridge: who is joined with somebody else is told so.
 //! What a party wants itself stands beside it (RFC 6337 §5.3): who holds us goes on with that.
 
-use bytes::Bytes;
-
 use super::command::Reply;
-use super::exchanges::ExchangeNo;
-use super::table::{Asked, Exchange};
-use super::waiting::{OnApplied, OnDescription, OnMedia};
+use super::exchange::Origin;
 use super::{Switch, Turn};
-use crate::controller::{EndpointId, Hold, MediaError, PairPolicy};
+use crate::controller::{Hold, MediaError};
 use crate::event::Event;
 use crate::leg_life::OnAck;
 use crate::service::CallError;
@@ -33,7 +29,7 @@ impl Switch {
             return drop(reply.send(Err(CallError::Gone)));
         };
         let call = it.call;
-        let (Some(endpoint), true) = (it.media.endpoint, it.is_up()) else {
+        let (Some(_), true) = (it.media.endpoint, it.is_up()) else {
             return drop(reply.send(Err(CallError::WrongState("the leg has to be answered first"))));
         };
         if it.takes.no_reinvites {
@@ -47,89 +43,25 @@ impl Switch {
         if it.hold.ours == hold {
             return drop(reply.send(Ok(())));
         }
-        let bridge = self.calls.get(call).and_then(|it| it.bridge.as_ref());
-        let other = bridge.and_then(|bridge| Some((bridge.other(leg)?, bridge.mode)));
-        let like = other.and_then(|(other, _)| self.calls.leg(other)?.media.endpoint);
-        // Where offers pass, the other party's direction is known here, and stands.
-        let asked = match (hold, other) {
-            (Hold::No, Some((_, mode))) if !mode.intercepts() => Hold::No,
-            (Hold::No, _) => Hold::Over,
-            (hold, _) => hold,
-        };
-        let begun = self.calls.get_mut(call).and_then(|it| it.exchanges.begin(leg, leg, Asked::Hold(hold)));
-        let Some(exchange) = begun else {
-            self.counters.impossible("put_on_hold");
-            return drop(reply.send(Err(CallError::Busy)));
-        };
-        let policy = PairPolicy { hold: asked, ..self.policy_towards(leg).into_owned() };
-        let offer = self.parts.controller.local_offer(endpoint, like, &policy);
         if let Some(it) = self.calls.leg_mut(leg) {
             it.hold.reply = Some(reply);
         }
-        let then = OnDescription::Hold { call, exchange };
-        self.media(t, offer, OnMedia::Described(then));
-    }
-
-    /// The offer that says so, to the party.
-    pub(super) fn offer_hold(
-        &mut self,
-        t: &mut Turn<'_>,
-        (call, no): (CallId, ExchangeNo),
-        offer: Result<Bytes, MediaError>,
-    ) {
-        // Where its exchange is over, who waits has been told.
-        let Some(Exchange { to: leg, .. }) = self.exchange(call, no) else { return self.counters.late() };
-        if self.calls.leg(leg).is_none_or(|it| !it.is_up() || it.usage.is_none()) {
-            self.give_up_exchange(call, no);
-            return self.tell_holding(leg, Err(CallError::Gone));
+        if !self.offer(t, call, (leg, leg), Origin::Hold(hold)) {
+            self.counters.impossible("put_on_hold");
+            self.tell_holding(leg, Err(CallError::Busy));
         }
-        let offer = match offer {
-            Ok(offer) => offer,
-            Err(error) => {
-                self.give_up_exchange(call, no);
-                return self.tell_holding(leg, Err(error.into()));
-            }
-        };
-        self.send_offer(t, (call, no), Some(offer));
-    }
-
-    /// Whether an offer is under way in a call.
-    pub(super) fn is_asked(&self, call: CallId) -> bool {
-        self.calls.get(call).is_none_or(|it| it.exchanges.under_way.is_some())
-    }
-
-    /// The party has answered.
-    pub(super) fn hold_agreed(
-        &mut self,
-        t: &mut Turn<'_>,
-        (call, exchange): (CallId, Exchange),
-        hold: Hold,
-        answer: Bytes,
-    ) {
-        let Exchange { no, to: leg, .. } = exchange;
-        let Some(endpoint) = self.calls.leg(leg).and_then(|it| it.media.endpoint) else {
-            self.give_up_exchange(call, no);
-            return self.tell_holding(leg, Err(CallError::Gone));
-        };
-        let applied = self.parts.controller.apply_remote(endpoint, answer);
-        let then = OnApplied::Held { call, exchange: no, leg, endpoint, hold };
-        self.media(t, applied, OnMedia::Applied(then));
     }
 
     /// Its answer is taken, or is of no use.
     pub(super) fn is_held(
         &mut self,
         t: &mut Turn<'_>,
-        (call, exchange): (CallId, ExchangeNo),
-        (leg, endpoint): (LegId, EndpointId),
+        call: CallId,
+        leg: LegId,
         hold: Hold,
         taken: Result<(), MediaError>,
     ) {
-        if self.end_exchange(call, exchange).is_none() {
-            return self.counters.late();
-        }
         if let Err(error) = taken {
-            self.parts.controller.withdraw_offer(endpoint);
             self.tell_holding(leg, Err(error.into()));
             return self.offer_pending(t, call);
         }
@@ -143,7 +75,7 @@ impl Switch {
         let changed = (it.hold.ours == Hold::No) != (hold == Hold::No);
         it.hold.ours = hold;
         let (call, joined) = (it.call, it.media.joined);
-        if hold == Hold::No {
+        if let Some(endpoint) = it.media.endpoint.filter(|_| hold == Hold::No) {
             self.parts.controller.stop_moh(endpoint);
         }
         if changed {

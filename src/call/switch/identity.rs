@@ -6,13 +6,10 @@
 //! else with the next re-INVITE that it gets anyway. A gateway is told nothing: which numbers it may be
 //! shown is its provider's business.
 
-use bytes::Bytes;
-
 use super::invite::{escaped_user, name_before};
 use super::{Switch, Turn};
 use crate::LegId;
 use crate::identity::outward::ANONYMOUS;
-use b2b_sip::endpoint::{Body, CommandError, HeaderFields, UsageId};
 use b2b_sip::msg::{Headers, Name, NameAddr, Response, elements};
 
 impl Switch {
@@ -102,38 +99,6 @@ impl Switch {
             && let Err(error) = t.sip.update_with(t.now, usage, fields, None)
         {
             tracing::debug!("leg {}: {error}", leg.0);
-        }
-    }
-
-    /// Header fields of a re-INVITE or an UPDATE of ours.
-    fn connected_fields(&self, leg: LegId) -> HeaderFields {
-        let connected = self.calls.leg(leg).and_then(|it| it.identity.connected.clone());
-        connected.map(|it| (Bytes::from_static(b"P-Asserted-Identity"), it)).into_iter().collect()
-    }
-
-    /// A re-INVITE to a leg, with whom it is connected with.
-    pub(super) fn reinvite(
-        &self,
-        t: &mut Turn<'_>,
-        leg: LegId,
-        offer: Option<Bytes>,
-    ) -> Result<(), CommandError> {
-        let usage = self.usage_to_ask(leg)?;
-        t.sip.reinvite_with(t.now, usage, self.connected_fields(leg), offer.map(Body::sdp))
-    }
-
-    /// The same as an UPDATE.
-    pub(super) fn update(&self, t: &mut Turn<'_>, leg: LegId, offer: Bytes) -> Result<(), CommandError> {
-        let usage = self.usage_to_ask(leg)?;
-        t.sip.update_with(t.now, usage, self.connected_fields(leg), Some(Body::sdp(offer)))
-    }
-
-    /// The usage of a leg that may be sent an offer.
-    fn usage_to_ask(&self, leg: LegId) -> Result<UsageId, CommandError> {
-        let it = self.calls.leg(leg).ok_or(CommandError::Gone)?;
-        match it.takes.no_reinvites {
-            true => Err(CommandError::WrongState("the party takes no offer inside its call")),
-            false => it.usage.ok_or(CommandError::Gone),
         }
     }
 }

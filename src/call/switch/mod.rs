@@ -13,12 +13,11 @@
 //! - `redirect`: refusals of branches, and whom a 3xx names
 //! - `events`: what happens in a leg's dialog
 //! - `joining`: the first offer and answer across, and bridges
-//! - `exchange`, `exchanges`: later offers and answers across; `pending_offers`: what a party is offered after one;
-//!   `direct`: those that lead media past b2b
+//! - `exchange`: later offers, one at a time, from when they are wanted until their answer is taken; `across`: those of
+//!   parties; `direct`: when media is led past b2b
 //! - `holding`: parties that we put on hold; `parting`: bridges that are taken down for good
 //! - `answering`: callers that we answer ourselves
 //! - `reliable`: provisional responses with PRACK, and who offers late
-//! - `refresh`: session timers
 //! - `requests`: other requests inside a call; `transfer`: sending a party elsewhere;
 //!   `referral`: where to; `referring`: REFERs that go out; `replacing`: who may take whose place
 //! - `moving`: a party that is given to an application
@@ -42,6 +41,7 @@
 //! - `slots`: slabs whose keys are never used twice; `counters`: what was late, ignored or impossible
 //! - `journaling`: what comes into calls is written down; `replay`: a switch that is fed from there
 
+mod across;
 pub mod admission;
 mod answering;
 mod application;
@@ -59,7 +59,6 @@ mod effects;
 mod ending;
 mod events;
 mod exchange;
-mod exchanges;
 mod follow;
 mod handing;
 mod history;
@@ -75,13 +74,11 @@ mod moving;
 mod news;
 mod obey;
 mod parting;
-mod pending_offers;
 mod recording;
 mod records;
 mod redirect;
 mod referral;
 mod referring;
-mod refresh;
 mod reliable;
 mod replacing;
 pub mod replay;

@@ -7,20 +7,15 @@ use std::sync::Arc;
 use bytes::Bytes;
 
 use super::dial::DialFailure;
-use super::exchanges::ExchangeNo;
 use super::handing::Asked;
 use super::invite::escaped_user;
-use super::pending_offers::PendingOffer;
-use super::table::{Asked as Wish, Exchange, Purpose};
-use super::waiting::{OnDescription, OnMedia};
+use super::table::Purpose;
 use super::{Switch, Turn};
-use crate::controller::MediaError;
+use crate::LegId;
 use crate::event::Event;
 use crate::handler::{IncomingCall, Party, Referral};
 use crate::identity::{CallerIdentity, Reads};
 use crate::service::{DialError, TRANSFERRED_BY, Watched};
-use crate::{CallId, LegId};
-use b2b_sip::endpoint::{Body, Reply};
 use b2b_sip::msg::{Limits, Message, Request};
 
 impl Switch {
@@ -104,49 +99,6 @@ impl Switch {
                 Arc::new(CallerIdentity { number, said, ..before })
             }
         }
-    }
-
-    /// The party may have been held, or have sent its media elsewhere: it is offered a
-    /// conversation with us.
-    pub(super) fn talk_to_us(&mut self, t: &mut Turn<'_>, leg: LegId) {
-        let it = self.calls.leg(leg).filter(|it| !it.takes.no_reinvites);
-        if let Some((call, endpoint)) = it.and_then(|it| Some((it.call, it.media.endpoint?))) {
-            let begun = self.calls.get_mut(call).and_then(|it| it.exchanges.begin(leg, leg, Wish::Timer));
-            let Some(exchange) = begun else {
-                return self.postpone_offer(call, PendingOffer { like: None, to: leg, back: false });
-            };
-            let offer = self.parts.controller.local_offer(endpoint, None, &self.policy_towards(leg));
-            self.media(t, offer, OnMedia::Described(OnDescription::TalkToUs { call, exchange }));
-        }
-    }
-
-    /// The description of ourselves, offered to a party.
-    pub(super) fn offer_ourselves(
-        &mut self,
-        t: &mut Turn<'_>,
-        (call, no): (CallId, ExchangeNo),
-        offer: Result<Bytes, MediaError>,
-    ) {
-        let Some(Exchange { to: leg, .. }) = self.exchange(call, no) else { return self.counters.late() };
-        let offer = match offer {
-            Ok(offer) => offer,
-            Err(error) => {
-                self.give_up_exchange(call, no);
-                return tracing::info!("leg {}: is not told of its application: {error}", leg.0);
-            }
-        };
-        let usage = self.calls.leg(leg).and_then(|it| it.usage);
-        let Some(usage) = usage else {
-            self.give_up_exchange(call, no);
-            return self.counters.late();
-        };
-        if let Err(error) = t.sip.reinvite(t.now, usage, Some(Body::sdp(offer))) {
-            tracing::debug!("leg {}: {error}", leg.0);
-            self.exchange_refused(t, call, Reply::status(491));
-            // Something else is under way in its dialog: it is told after that.
-            return self.postpone_offer(call, PendingOffer { like: None, to: leg, back: false });
-        }
-        self.exchange_sent(call, no);
     }
 }
 

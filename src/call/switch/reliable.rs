@@ -8,8 +8,8 @@
 use bytes::Bytes;
 
 use super::admission::SessionRules;
-use super::pending_offers::PendingOffer;
-use super::table::{Asked, Purpose};
+use super::exchange::{Origin, PendingOffer};
+use super::table::Purpose;
 use super::waiting::{OnApplied, OnDescription, OnEndpoint, Won};
 use super::{Switch, Turn};
 use crate::LegId;
@@ -223,7 +223,7 @@ impl Switch {
     ) {
         if let Some(transaction) = offer {
             // A new offer: the callee need not be asked before it has answered.
-            return self.answer_here(t, leg, Asked::Update(transaction), Some(prack.body()));
+            return self.answer_here(t, leg, Origin::Update(transaction), Some(prack.body()));
         }
         let it = self.calls.leg_mut(leg).and_then(|it| it.life.as_incoming_mut());
         // Nobody waits for it but where it brings the answer to an offer.

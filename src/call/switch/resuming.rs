@@ -3,12 +3,11 @@
 use bytes::Bytes;
 
 use super::dial::DialFailure;
+use super::exchange::Origin;
 use super::follow::Follow;
-use super::table;
 use super::tasks::Panicked;
 use super::waiting::{Found, MediaAnswer, OnApplied, OnDescription, OnEndpoint, OnFound, OnMedia};
 use super::{Switch, Turn};
-use crate::LegId;
 use crate::controller::{EndpointId, MediaError};
 use crate::handler::HandlerAction;
 use crate::leg_life::OnAck;
@@ -95,8 +94,8 @@ impl Switch {
             }
             OnEndpoint::Replace { call, leg, stays, replaced, offer } => match result {
                 Ok(_) => {
-                    let asked = table::Asked::Replacing(replaced);
-                    self.ask_across(t, call, (leg, stays), asked, Some(offer));
+                    let origin = Origin::Replacing(replaced);
+                    self.ask_across(t, call, (leg, stays), origin, Some(offer));
                 }
                 Err(_) => self.not_replaced(t, call, leg),
             },
@@ -139,20 +138,13 @@ impl Switch {
                 self.accept_for(t, won, acked.map(|()| None), OnAck::Refresh(callee));
             }
             OnDescription::Ack { caller, callee } => self.ack_across(t, (caller, callee), result),
-            OnDescription::AnswerHere { leg, asked, repeats } => {
-                self.answered_here(t, leg, (asked, repeats), result);
+            OnDescription::AnswerHere { leg, origin, repeats } => {
+                self.answered_here(t, leg, (origin, repeats), result);
             }
-            OnDescription::OfferAcross { call, exchange } => {
-                self.offered_across(t, (call, exchange), result);
-            }
+            OnDescription::Offer { call, exchange } => self.offered(t, (call, exchange), result),
             OnDescription::AnswerAcross { call, exchange, to, offers } => {
                 self.answered_across(t, (call, exchange), (to, offers), result);
             }
-            OnDescription::Refresh { call, exchange } => self.offer_refresh(t, (call, exchange), result),
-            OnDescription::RepeatOffer { call, exchange } => self.offer_again(t, (call, exchange), result),
-            OnDescription::TalkToUs { call, exchange } => self.offer_ourselves(t, (call, exchange), result),
-            OnDescription::Hold { call, exchange } => self.offer_hold(t, (call, exchange), result),
-            OnDescription::Path { call, exchange } => self.offer_path(t, (call, exchange), result),
         }
     }
 
@@ -182,50 +174,13 @@ impl Switch {
                 Err(error) => self.ack_of_no_use(t, leg, other, &error),
             },
             OnApplied::AnsweredAlone { leg } => self.is_answered_alone(t, leg, result),
-            OnApplied::Refreshed { call, exchange } => self.took_refresh(t, (call, exchange), result),
-            OnApplied::AgreedForNobody { call, exchange } => {
-                let ended = self.end_exchange(call, exchange);
-                self.agreed_for_nobody(t, call, ended, result);
-            }
             OnApplied::AcknowledgedApart { call, leg } => {
                 if let Err(error) = result {
                     self.answer_of_no_use(leg, &error);
                 }
                 self.offer_pending(t, call);
             }
-            OnApplied::SessionRefreshed { call, exchange, leg } => {
-                match (self.end_exchange(call, exchange), result) {
-                    (None, _) => self.counters.late(),
-                    (Some(_), Ok(())) => self.offer_pending(t, call),
-                    // The session is refreshed all the same, and stays as it was.
-                    (Some(_), Err(error)) => {
-                        self.answer_of_no_use(leg, &error);
-                        self.offer_pending(t, call);
-                    }
-                }
-            }
-            OnApplied::Held { call, exchange, leg, endpoint, hold } => {
-                self.is_held(t, (call, exchange), (leg, endpoint), hold, result);
-            }
-            OnApplied::PathAgreed { call, exchange, to } => {
-                if self.end_exchange(call, exchange).is_none() {
-                    return self.counters.late();
-                }
-                if let Err(error) = result {
-                    self.answer_of_no_use(to, &error);
-                    self.never_direct(call);
-                }
-                self.offer_pending(t, call);
-                self.lead(t, call);
-            }
-        }
-    }
-
-    /// A party's answer to an offer of ours cannot be taken: its session stays as it was.
-    pub(super) fn answer_of_no_use(&mut self, leg: LegId, error: &MediaError) {
-        tracing::info!("leg {}: {error}", leg.0);
-        if let Some(endpoint) = self.calls.leg(leg).and_then(|it| it.media.endpoint) {
-            self.parts.controller.withdraw_offer(endpoint);
+            OnApplied::Agreed { call, exchange } => self.offer_agreed(t, (call, exchange), result),
         }
     }
 

@@ -10,7 +10,7 @@ use super::calls::Legs;
 use super::command::Reply;
 use super::dial::{BranchNo, Dial};
 use super::direct::Path;
-use super::exchanges::{ExchangeNo, Exchanges};
+use super::exchange::Exchanges;
 use super::leg_recording::LegRecordings;
 use super::listener::Listener;
 use super::recording::Recording;
@@ -33,7 +33,7 @@ use crate::lookup::ResolvedContact;
 use crate::recording::Keys;
 use crate::service::{CallError, DialError, DialOptions};
 use crate::{BridgeId, CallId, LegId};
-use b2b_sip::endpoint::{HeaderFields, ServerTransactionId, UsageId};
+use b2b_sip::endpoint::{HeaderFields, UsageId};
 use b2b_sip::transaction::timer_queue::Queued;
 
 /// One party's side.
@@ -262,45 +262,6 @@ impl Bridge {
             _ => None,
         }
     }
-}
-
-/// How an offer came.
-#[derive(Debug, Clone, Copy, PartialEq, Eq)]
-pub(super) enum Asked {
-    ReInvite,
-    Update(ServerTransactionId),
-    /// By an INVITE that is to take the place of this leg.
-    Replacing(LegId),
-    /// Who asked has cancelled it since.
-    Nobody,
-    /// We did: we refresh `to` after a transfer.
-    /// `back`: then `from` too.
-    Ourselves {
-        back: bool,
-    },
-    /// We did: `to` is to send to the party of `from` itself.
-    Direct,
-    /// We did: `to` is to send to us again.
-    Return,
-    /// We did: the session timer of `to`, which is `from` too.
-    Timer,
-    /// We did: `to`, which is `from` too, is put on hold, or taken back.
-    Hold(Hold),
-}
-
-/// An offer on its way across a bridge.
-#[derive(Clone, Copy)]
-pub(super) struct Exchange {
-    pub no: ExchangeNo,
-    /// Whose offer it is, or who asked for one.
-    pub from: LegId,
-    /// Who is to answer it, or to make one.
-    pub to: LegId,
-    pub asked: Asked,
-    /// `to` has been asked.
-    pub sent: bool,
-    /// `to` has answered with a 2xx, which media takes.
-    pub agreed: bool,
 }
 
 /// The whole conversation.

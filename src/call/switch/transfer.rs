@@ -7,14 +7,11 @@ use std::time::Duration;
 use bytes::Bytes;
 
 use super::dial::DialFailure;
-use super::exchanges::ExchangeNo;
-use super::pending_offers::PendingOffer;
-use super::table::{Asked, Exchange, Leg, Purpose};
-use super::waiting::{OnApplied, OnDescription, OnEndpoint, OnMedia};
+use super::table::{Leg, Purpose};
+use super::waiting::{OnEndpoint, OnMedia};
 use super::{Switch, Turn};
 use crate::bridge_fsm::{BridgeEvent, BridgeMode};
 use crate::call_fsm::CallEvent;
-use crate::controller::MediaError;
 use crate::event::{Event, TransferKind};
 use crate::headers::HeaderRule;
 use crate::leg_fsm::TerminationCause;
@@ -297,89 +294,6 @@ impl Switch {
     pub(super) fn is_being_replaced(&self, call: CallId, leg: LegId) -> bool {
         let dialling = self.calls.get(call).and_then(|it| it.dialling.as_ref());
         matches!(dialling.map(|it| &it.purpose), Some(Purpose::Transfer { leaves, .. }) if *leaves == leg)
-    }
-
-    /// Offers `to` what `like` can do: it may have been held, or speak another
-    /// codec. `back`: then the same the other way round.
-    pub(super) fn refresh(&mut self, t: &mut Turn<'_>, call: CallId, (like, to): (LegId, LegId), back: bool) {
-        let Some((from, endpoint)) = self.endpoints(like, to) else { return self.counters.late() };
-        if self.keeps_session(to) {
-            self.join_media(t, like, to);
-            if back {
-                self.refresh(t, call, (to, like), false);
-            }
-            return;
-        }
-        let Some(it) = self.calls.get_mut(call) else { return self.counters.late() };
-        let Some(exchange) = it.exchanges.begin(like, to, Asked::Ourselves { back }) else {
-            return self.postpone_offer(call, PendingOffer { like: Some(like), to, back });
-        };
-        let offer = self.parts.controller.local_offer(endpoint, Some(from), &self.policy_towards(to));
-        self.media(t, offer, OnMedia::Described(OnDescription::Refresh { call, exchange }));
-    }
-
-    /// What `like` can do, offered to `to`.
-    pub(super) fn offer_refresh(
-        &mut self,
-        t: &mut Turn<'_>,
-        (call, no): (CallId, ExchangeNo),
-        offer: Result<Bytes, MediaError>,
-    ) {
-        let exchange = self.exchange(call, no);
-        let Some(Exchange { from: like, to, .. }) = exchange else { return self.counters.late() };
-        let offer = match offer {
-            Ok(offer) => offer,
-            Err(error) => {
-                self.give_up_exchange(call, no);
-                return tracing::info!("leg {}: is not told of leg {}: {error}", to.0, like.0);
-            }
-        };
-        self.connects(to, like);
-        self.send_offer(t, (call, no), Some(offer));
-    }
-
-    /// `to` has answered our refreshing offer.
-    pub(super) fn refreshed(
-        &mut self,
-        t: &mut Turn<'_>,
-        (call, exchange): (CallId, Exchange),
-        answer: Bytes,
-    ) {
-        self.apply(t, exchange.to, answer, OnApplied::Refreshed { call, exchange: exchange.no });
-    }
-
-    /// Its answer is taken, or is of no use.
-    pub(super) fn took_refresh(
-        &mut self,
-        t: &mut Turn<'_>,
-        (call, exchange): (CallId, ExchangeNo),
-        taken: Result<(), MediaError>,
-    ) {
-        let ended = self.end_exchange(call, exchange);
-        let Some(Exchange { from, to, asked, .. }) = ended else { return self.counters.late() };
-        let back = asked == Asked::Ourselves { back: true };
-        match taken {
-            // One of them may be in another bridge by now.
-            Ok(()) if !self.are_joined(from, to) => self.counters.late(),
-            Ok(()) => {
-                self.join_media(t, from, to);
-                if back {
-                    self.refresh(t, call, (to, from), false);
-                }
-                self.led_here(t, call, &[to]);
-            }
-            Err(error) => tracing::info!("leg {}: {error}", to.0),
-        }
-        self.offer_pending(t, call);
-    }
-
-    /// `to` does not want to be told of whom it talks with now, and has the session that it has (RFC 3261 §14.1): that is
-    /// joined, where it waited for this offer.
-    pub(super) fn join_as_they_are(&mut self, t: &mut Turn<'_>, from: LegId, to: LegId) {
-        let waits = self.calls.leg(to).is_some_and(|it| it.media.joined != Some(from));
-        if waits && self.are_joined(from, to) {
-            self.join_media(t, from, to);
-        }
     }
 
     /// An INVITE that is to take the place of a leg in its bridge.

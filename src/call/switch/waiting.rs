@@ -12,20 +12,18 @@ use tokio::sync::oneshot;
 
 use super::command::Reply;
 use super::dial::{BranchNo, DialFailure};
-use super::exchanges::ExchangeNo;
+use super::exchange::{ExchangeNo, Origin};
 use super::follow::Follow;
 use super::handing::Asked;
 use super::redirect::Named;
 use super::slots::Key;
-use super::table::{self, Purpose};
+use super::table::Purpose;
 use super::tasks::{Came, Guarded, Panicked, polled};
 use super::transfer::Referrer;
 use super::{Done, Switch, Turn};
 use crate::bridge_fsm::BridgeMode;
 use crate::controller::json::octets;
-use crate::controller::{
-    EndpointId, EndpointStats, Hold, Joined, MediaError, MediaFuture, Recorded, RecordingId,
-};
+use crate::controller::{EndpointId, EndpointStats, Joined, MediaError, MediaFuture, Recorded, RecordingId};
 use crate::handler::{HandlerAction, Party, Referral};
 use crate::lookup::{LookupError, LookupRequest, LookupResult};
 use crate::service::{CallError, DialError};
@@ -117,21 +115,11 @@ pub(super) enum OnDescription {
     /// It is the caller's answer to the callee's late offer, for its ACK.
     Ack { caller: LegId, callee: LegId },
     /// It is our answer to a later offer that goes no further.
-    AnswerHere { leg: LegId, asked: table::Asked, repeats: bool },
-    /// It is a later offer that goes across.
-    OfferAcross { call: CallId, exchange: ExchangeNo },
+    AnswerHere { leg: LegId, origin: Origin, repeats: bool },
+    /// It is a later offer, of ours or of another party.
+    Offer { call: CallId, exchange: ExchangeNo },
     /// It is what came of that, for who has asked; `offers`: it is made of this late offer of the other one.
     AnswerAcross { call: CallId, exchange: ExchangeNo, to: LegId, offers: Option<Bytes> },
-    /// It is our offer after a transfer.
-    Refresh { call: CallId, exchange: ExchangeNo },
-    /// It is the session as it was, for a session timer.
-    RepeatOffer { call: CallId, exchange: ExchangeNo },
-    /// It is our offer to a party that is to talk with us.
-    TalkToUs { call: CallId, exchange: ExchangeNo },
-    /// It puts a party on hold, or takes it back.
-    Hold { call: CallId, exchange: ExchangeNo },
-    /// It leads a party's media past us, or back.
-    Path { call: CallId, exchange: ExchangeNo },
 }
 
 /// What is done once a party's answer to an offer of ours is taken, or is of no use.
@@ -150,18 +138,10 @@ pub(super) enum OnApplied {
     Acknowledged { leg: LegId, other: LegId },
     /// It came by the ACK of a party that is with us.
     AnsweredAlone { leg: LegId },
-    /// After a transfer.
-    Refreshed { call: CallId, exchange: ExchangeNo },
-    /// Who has asked for it does not want it any more.
-    AgreedForNobody { call: CallId, exchange: ExchangeNo },
     /// It came by the ACK of a party whose partner of then has left.
     AcknowledgedApart { call: CallId, leg: LegId },
-    /// For a session timer.
-    SessionRefreshed { call: CallId, exchange: ExchangeNo, leg: LegId },
-    /// It agrees to be on hold, or to be taken back.
-    Held { call: CallId, exchange: ExchangeNo, leg: LegId, endpoint: EndpointId, hold: Hold },
-    /// It agrees to send its media past us, or to us again.
-    PathAgreed { call: CallId, exchange: ExchangeNo, to: LegId },
+    /// It agrees to a later offer of ours, or of whom nobody waits for any more.
+    Agreed { call: CallId, exchange: ExchangeNo },
 }
 
 /// A branch that has answered first, and who it is for: what is left to be done once both have their descriptions.

@@ -1,0 +1,297 @@
+//! Later offers of a party, by re-INVITE or UPDATE: across its bridge, or answered here.
+
+use bytes::Bytes;
+
+use super::exchange::{Exchange, ExchangeNo, Origin, PendingOffer};
+use super::follow::Follow;
+use super::incoming::is_session;
+use super::waiting::{OnDescription, OnMedia};
+use super::{Switch, Turn};
+use crate::controller::MediaError;
+use crate::leg_life::OnAck;
+use crate::{CallId, LegId};
+use b2b_sip::endpoint::{Body, Reply, ServerTransactionId};
+use b2b_sip::msg::Request;
+
+impl Switch {
+    /// Their re-INVITE or UPDATE.
+    pub(super) fn asked(&mut self, t: &mut Turn<'_>, leg: LegId, origin: Origin, request: &Request) {
+        if !is_session(request) {
+            return self.answer_exchange(t, leg, origin, Err(Reply::status(415)));
+        }
+        let offer = Some(request.body()).filter(|body| !body.is_empty());
+        self.identified(t, leg, request);
+        if let Some(offer) = &offer {
+            self.note_direction(t, leg, offer);
+        }
+        let Some(it) = self.calls.leg(leg).filter(|it| !it.life.is_ending()) else {
+            return self.answer_exchange(t, leg, origin, Err(Reply::status(481)));
+        };
+        let call = it.call;
+        // A refresh of theirs is no business of the other side's.
+        if let (Some(endpoint), Some(offer)) = (it.media.endpoint, &offer)
+            && self.fact("repeats", |it| it.parts.controller.repeats(endpoint, offer))
+        {
+            return self.answer_here(t, leg, origin, Some(offer.clone()));
+        }
+        let Some(bridge) = self.calls.get(call).and_then(|it| it.bridge.as_ref()) else {
+            return self.answer_here(t, leg, origin, offer);
+        };
+        let other = bridge.other(leg).filter(|other| self.calls.leg(*other).is_some_and(|it| it.is_up()));
+        match other {
+            Some(other) if (!bridge.mode.intercepts() || offer.is_none()) && !self.keeps_session(other) => {
+                self.ask_across(t, call, (leg, other), origin, offer);
+            }
+            _ => self.answer_here(t, leg, origin, offer),
+        }
+    }
+
+    /// Whether no offer goes to a leg any more.
+    pub(super) fn keeps_session(&self, leg: LegId) -> bool {
+        self.calls.leg(leg).is_some_and(|it| it.takes.no_reinvites)
+    }
+
+    /// An offer that goes no further.
+    pub(super) fn answer_here(&mut self, t: &mut Turn<'_>, leg: LegId, origin: Origin, offer: Option<Bytes>) {
+        let endpoint = self.calls.leg(leg).and_then(|it| it.media.endpoint);
+        let (Some(endpoint), Some(offer)) = (endpoint, offer) else {
+            return self.answer_exchange(t, leg, origin, Err(Reply::status(488)));
+        };
+        let repeats = self.fact("repeats", |it| it.parts.controller.repeats(endpoint, &offer));
+        let answer = self.parts.controller.local_answer(endpoint, offer, &self.policy_towards(leg));
+        let then = OnDescription::AnswerHere { leg, origin, repeats };
+        self.media(t, answer, OnMedia::Described(then));
+    }
+
+    /// Our answer to an offer that goes no further.
+    pub(super) fn answered_here(
+        &mut self,
+        t: &mut Turn<'_>,
+        leg: LegId,
+        (origin, repeats): (Origin, bool),
+        answer: Result<Bytes, MediaError>,
+    ) {
+        if let (Ok(_), false, Some(it)) = (&answer, repeats, self.calls.leg(leg)) {
+            let call = it.call;
+            self.led_here(t, call, &[leg]);
+        }
+        let answer = answer.map_err(|error| refusal(&error));
+        self.follows.push(Follow::Answered { leg, origin, answer });
+        if let Some(call) = self.calls.leg(leg).map(|it| it.call) {
+            self.follows.push(Follow::PendingOffers { call });
+        }
+    }
+
+    /// Asks the other party what this one asks of us.
+    pub(super) fn ask_across(
+        &mut self,
+        t: &mut Turn<'_>,
+        call: CallId,
+        (from, to): (LegId, LegId),
+        origin: Origin,
+        offer: Option<Bytes>,
+    ) {
+        // Its own offer comes while ours to it is put off for glare: ours gives way.
+        let under_way = self.calls.get(call).and_then(|it| it.exchanges.under_way.as_ref());
+        if under_way.is_some_and(|it| it.sent && !it.agreed && it.to == from) {
+            self.exchange_refused(t, call, Reply::status(491));
+        }
+        let Some(it) = self.calls.get_mut(call) else { return self.counters.late() };
+        let Some(exchange) = it.exchanges.begin(from, to, origin) else {
+            // The other side's is under way (RFC 3261 §14.2).
+            return self.answer_exchange(t, from, origin, Err(Reply::status(491)));
+        };
+        let Some(offer) = offer else { return self.send_offer(t, (call, exchange), None) };
+        let Some((a, b)) = self.endpoints(from, to) else {
+            return self.exchange_refused(t, call, Reply::status(500));
+        };
+        let offer = self.parts.controller.pair_offer(a, b, offer, &self.policy_towards(to));
+        self.media(t, offer, OnMedia::Described(OnDescription::Offer { call, exchange }));
+    }
+
+    /// `to` has agreed to what goes across. `ack_wanted`: it was not asked with an offer, and makes one.
+    pub(super) fn agreed_across(
+        &mut self,
+        t: &mut Turn<'_>,
+        (call, exchange): (CallId, Exchange),
+        body: Bytes,
+        ack_wanted: bool,
+    ) {
+        let Exchange { no, from, to, origin, .. } = exchange;
+        let Some((a, b)) = self.endpoints(from, to) else {
+            self.give_up_exchange(call, no);
+            return self.agreed_in_vain(t, call, (from, to), origin, ack_wanted.then_some(body));
+        };
+        let offers = ack_wanted.then(|| body.clone());
+        let session = match ack_wanted {
+            true => self.parts.controller.pair_offer(b, a, body, &self.policy_towards(from)),
+            false => self.parts.controller.pair_answer(b, a, body),
+        };
+        let then = OnDescription::AnswerAcross { call, exchange: no, to, offers };
+        self.media(t, session, OnMedia::Described(then));
+    }
+
+    /// An exchange is over, and nothing has come of it: what had to wait for its end is done then.
+    pub(super) fn give_up_exchange(&mut self, call: CallId, no: ExchangeNo) {
+        if self.end_exchange(call, no).is_some() {
+            self.follows.push(Follow::PendingOffers { call });
+        }
+    }
+
+    /// `to` has agreed, and who has asked for it has gone meanwhile. `offer`: its own, which waits for an answer.
+    fn agreed_in_vain(
+        &mut self,
+        t: &mut Turn<'_>,
+        call: CallId,
+        (from, to): (LegId, LegId),
+        origin: Origin,
+        offer: Option<Bytes>,
+    ) {
+        self.counters.late();
+        if let Some(offer) = offer {
+            return self.answer_for_nobody(t, to, offer);
+        }
+        self.withdraw_offer(to);
+        self.answer_exchange(t, from, origin, Err(Reply::status(480)));
+        if let Origin::Replacing(replaced) = origin {
+            // It was told of the newcomer, and talks on with whom it talks.
+            self.refresh(t, call, (replaced, to), false);
+        }
+    }
+
+    /// What the other party has answered, for who has asked. `offers`: it was not asked with an offer, and makes this
+    /// one.
+    pub(super) fn answered_across(
+        &mut self,
+        t: &mut Turn<'_>,
+        (call, exchange): (CallId, ExchangeNo),
+        (to, offers): (LegId, Option<Bytes>),
+        session: Result<Bytes, MediaError>,
+    ) {
+        let exchange = self.end_exchange(call, exchange);
+        let Some(Exchange { from, origin, .. }) = exchange.filter(|it| it.origin != Origin::Nobody) else {
+            // Who has asked was answered otherwise meanwhile; an offer waits for its ACK all the same.
+            self.counters.late();
+            match offers.filter(|_| self.calls.leg(to).is_some_and(|it| it.is_up())) {
+                Some(offer) => self.answer_for_nobody(t, to, offer),
+                None => {
+                    if let Some(Exchange { to, .. }) = exchange {
+                        self.agreed_for_nobody(t, call, to);
+                        self.offer_pending(t, call);
+                    }
+                }
+            }
+            return;
+        };
+        if let Some(it) = self.calls.leg_mut(to).filter(|_| offers.is_some()) {
+            it.callee.said.clone_from(&offers);
+        }
+        let offers = offers.is_some();
+        if offers && session.is_err() {
+            self.answer_exchange(t, from, origin, Err(Reply::status(488)));
+            return self.break_up(t, from, to, "a 2xx whose offer is of no use");
+        }
+        if offers && let Some(it) = self.calls.leg_mut(from) {
+            it.life.expect_on_ack(OnAck::AnswerTo(to));
+        }
+        let told = [to, from];
+        self.led_here(t, call, if session.is_ok() { &told } else { &told[..1] });
+        let answer = session.map_err(|error| refusal(&error));
+        self.follows.push(Follow::Answered { leg: from, origin, answer });
+        self.follows.push(Follow::PendingOffers { call });
+    }
+
+    /// Answers whoever asked.
+    pub(super) fn answer_exchange(
+        &mut self,
+        t: &mut Turn<'_>,
+        leg: LegId,
+        origin: Origin,
+        answer: Result<Bytes, Reply>,
+    ) {
+        match (origin, answer) {
+            (Origin::Replacing(replaced), answer) => self.replaced(t, leg, replaced, answer),
+            (Origin::ReInvite, answer) => {
+                let usage = self.calls.leg(leg).and_then(|it| it.usage);
+                let Some(usage) = usage else { return self.counters.late() };
+                let answered = match answer {
+                    Ok(session) => t.sip.answer(t.now, usage, Some(Body::sdp(session))),
+                    Err(reply) => t.refuse(usage, reply),
+                };
+                if let Err(error) = answered {
+                    tracing::debug!("leg {}: {error}", leg.0);
+                }
+            }
+            (Origin::Update(transaction), Ok(session)) => {
+                let reply = Reply { body: Some(Body::sdp(session)), ..Reply::status(200) };
+                self.respond(t, transaction, reply);
+            }
+            (Origin::Update(transaction), Err(reply)) => self.respond(t, transaction, reply),
+            // Nobody waits for it, or it is ours.
+            _ => {}
+        }
+    }
+
+    /// Answers a request that waits.
+    pub(super) fn respond(&mut self, t: &mut Turn<'_>, transaction: ServerTransactionId, reply: Reply) {
+        if let Err(error) = t.sip.respond(t.now, transaction, reply) {
+            tracing::debug!("a request that waited: {error}");
+        }
+    }
+
+    /// The bridge across which an offer goes is no more. Who asked is refused; who was asked may still answer, and
+    /// nothing else can be offered to it before.
+    pub(super) fn exchange_parted(&mut self, t: &mut Turn<'_>, call: CallId, status: u16) {
+        let exchange = self.calls.get(call).and_then(|it| it.exchanges.under_way.as_deref().copied());
+        let Some(Exchange { from, origin, sent, agreed, .. }) = exchange.filter(|it| it.from != it.to) else {
+            return self.counters.ignored();
+        };
+        if !sent || agreed || matches!(origin, Origin::Replacing(_)) {
+            return self.exchange_refused(t, call, Reply::status(status));
+        }
+        self.asked_by_nobody(call);
+        self.answer_exchange(t, from, origin, Err(Reply::status(status)));
+    }
+
+    /// Nobody waits for the answer to the offer under way any more.
+    pub(super) fn asked_by_nobody(&mut self, call: CallId) {
+        let under_way = self.calls.get_mut(call).and_then(|it| it.exchanges.under_way.as_mut());
+        let Some(exchange) = under_way else { return self.counters.impossible("asked_by_nobody") };
+        exchange.origin = Origin::Nobody;
+        let from = exchange.from;
+        self.withdraw_offer(from);
+    }
+
+    /// The far end does not want its re-INVITE answered any more.
+    pub(super) fn asking_cancelled(&mut self, leg: LegId) {
+        let Some(call) = self.calls.leg(leg).map(|it| it.call) else {
+            return self.counters.impossible("asking_cancelled");
+        };
+        let exchange = self.calls.get(call).and_then(|it| it.exchanges.under_way.as_ref());
+        if exchange.is_some_and(|it| it.from == leg && it.origin == Origin::ReInvite) {
+            // The other side's answer is still to come and has nobody to go to.
+            self.asked_by_nobody(call);
+        } else {
+            // It is answered here, or was before.
+            self.counters.ignored();
+        }
+    }
+
+    /// `to` has agreed to what nobody asks for any more. That is its session now, while who asked has the one from
+    /// before (RFC 3261 §14.1, RFC 6141 §3): it is offered that again.
+    pub(super) fn agreed_for_nobody(&mut self, t: &mut Turn<'_>, call: CallId, to: LegId) {
+        self.led_here(t, call, &[to]);
+        let is_pending =
+            self.calls.get(call).is_some_and(|it| it.exchanges.pending.iter().any(|it| it.to == to));
+        if !is_pending {
+            let like = self.bridged(to).map(|(_, like, _)| like);
+            self.postpone_offer(call, PendingOffer { like, to, back: false });
+        }
+    }
+}
+
+/// What a party is refused with whose offer media cannot take.
+pub(super) fn refusal(error: &MediaError) -> Reply {
+    let (status, reason) = error.status();
+    Reply { reason: reason.to_owned(), ..Reply::status(status) }
+}
