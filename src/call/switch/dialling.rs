@@ -351,7 +351,7 @@ impl Switch {
     /// Whether a call is recorded, or will be once it is answered.
     fn is_recorded(&self, call: CallId) -> bool {
         self.calls.get(call).is_some_and(|it| {
-            it.recording.is_some() || it.dialling.as_ref().is_some_and(|it| it.options.record)
+            it.recordings.running.is_some() || it.dialling.as_ref().is_some_and(|it| it.options.record)
         })
     }
 

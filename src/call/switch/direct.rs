@@ -42,7 +42,7 @@ impl Path {
 impl Switch {
     /// The bridge of a call may go direct.
     pub(super) fn may_lead_past(&mut self, t: &mut Turn<'_>, call: CallId) {
-        let open = self.calls.get_mut(call).filter(|it| it.recording.is_none());
+        let open = self.calls.get_mut(call).filter(|it| it.recordings.running.is_none());
         if let Some(bridge) = open.and_then(|it| it.bridge.as_mut()) {
             bridge.direct = Some(Path::new(t.now));
             self.arm(t.now, call);

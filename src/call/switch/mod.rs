@@ -30,7 +30,7 @@
 //! - `say`: responses and hang-ups on the endpoint
 //! - `listener`: the events of a call to its handler; `variables`: what is noted on it
 //! - `news`: steps of the state machines, and their events; `snapshot`: what can be seen
-//! - `recording`: their sound in files; `leg_recording`: that of one leg
+//! - `recording`: their sound in files, and that of single legs
 //! - `records`: call detail records; `history`: what is kept of a call for readers;
 //!   `capturing`: its media, too
 //! - `admission`: who decides on requests before they become calls
@@ -68,7 +68,6 @@ mod incoming;
 mod invite;
 mod joining;
 mod journaling;
-mod leg_recording;
 mod listener;
 mod moving;
 mod news;

@@ -49,9 +49,8 @@ impl Switch {
             OnMedia::Counted { call, bridge, leg } => {
                 self.counted(t, (call, bridge, leg), of_kind!(result, Stats));
             }
-            OnMedia::Recording { call } => self.recording_begun(t, call, of_kind!(result, Recording)),
-            OnMedia::LegRecording { call, leg, reply } => {
-                self.leg_recording_begun(t, (call, leg), of_kind!(result, Recording), reply);
+            OnMedia::Recording { call, subject, reply } => {
+                self.recording_begun(t, (call, subject), of_kind!(result, Recording), reply);
             }
             OnMedia::Recorded { call, reply } => {
                 self.recording_finished(call, of_kind!(result, Recorded), reply)

@@ -1,11 +1,11 @@
 //! What can be seen of calls at one moment.
 
-use std::path::Path;
 use std::time::{Duration, Instant};
 
 use serde::{Serialize, Serializer};
 
 use super::Switch;
+use super::recording::Recordings;
 use crate::bridge_fsm::{BridgeMode, BridgeState};
 use crate::call_fsm::{CallDirection, CallState};
 use crate::controller::Hold;
@@ -72,8 +72,9 @@ pub struct RecordingSnapshot {
 }
 
 impl RecordingSnapshot {
-    fn of((file, paused): (&Path, bool)) -> Self {
-        RecordingSnapshot { file: file.to_string_lossy().into_owned(), paused }
+    fn of(recordings: &Recordings) -> Option<Self> {
+        let (file, paused) = recordings.running.as_ref()?.shown()?;
+        Some(RecordingSnapshot { file: file.to_string_lossy().into_owned(), paused })
     }
 }
 
@@ -128,11 +129,7 @@ impl Switch {
             application: it.application.as_ref().map(ToString::to_string),
             variables: self.variables_of(call),
             legs: it.legs.ids().filter_map(|leg| self.leg_snapshot(leg)).collect(),
-            recording: it
-                .recording
-                .as_ref()
-                .and_then(|recording| recording.shown())
-                .map(RecordingSnapshot::of),
+            recording: RecordingSnapshot::of(&it.recordings),
             bridge: it.bridge.as_ref().map(|bridge| BridgeSnapshot {
                 bridge: bridge.id,
                 a: bridge.a,
@@ -158,12 +155,7 @@ impl Switch {
             user: it.identity.party.user.clone(),
             holds: it.hold.wanted,
             on_hold: it.hold.ours != Hold::No,
-            recording: it
-                .recordings
-                .running
-                .as_ref()
-                .and_then(|recording| recording.shown())
-                .map(RecordingSnapshot::of),
+            recording: RecordingSnapshot::of(&it.recordings),
         })
     }
 }

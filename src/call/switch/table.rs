@@ -11,9 +11,8 @@ use super::command::Reply;
 use super::dial::{BranchNo, Dial};
 use super::direct::Path;
 use super::exchange::Exchanges;
-use super::leg_recording::LegRecordings;
 use super::listener::Listener;
-use super::recording::Recording;
+use super::recording::Recordings;
 use super::records::Beginning;
 use super::slots::Key;
 use super::stepping::Handled;
@@ -59,7 +58,7 @@ pub(super) struct Leg {
     pub why: Why,
     /// Whom we call, and where.
     pub contact: Option<Box<ResolvedContact>>,
-    pub recordings: LegRecordings,
+    pub recordings: Recordings,
     /// For its record.
     pub beginning: Option<Box<Beginning>>,
     /// What its handler has of it.
@@ -189,7 +188,7 @@ impl Leg {
             admitted: Admitted::default(),
             why: Why::default(),
             contact: None,
-            recordings: LegRecordings::default(),
+            recordings: Recordings::default(),
             beginning: None,
             handled: None,
             keys: Pressed::default(),
@@ -287,8 +286,7 @@ pub(super) struct Call {
     /// What becomes of some of them once the last leg is over.
     pub last_variables: Option<Box<Variables>>,
     /// Who records it, or is to once it is answered; and how often it was recorded.
-    pub recording: Option<Box<Recording>>,
-    pub recordings: u32,
+    pub recordings: Recordings,
     /// A handler holds leg A: it is not refused when the handler returns.
     pub adopted: bool,
     pub began: Instant,
@@ -314,8 +312,7 @@ impl Call {
             listener: None,
             variables: None,
             last_variables: None,
-            recording: None,
-            recordings: 0,
+            recordings: Recordings::default(),
             adopted: false,
             began: now,
             answered_at: None,

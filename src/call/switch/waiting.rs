@@ -15,6 +15,7 @@ use super::dial::{BranchNo, DialFailure};
 use super::exchange::{ExchangeNo, Origin};
 use super::follow::Follow;
 use super::handing::Asked;
+use super::recording::{Asks, Subject};
 use super::redirect::Named;
 use super::slots::Key;
 use super::table::Purpose;
@@ -66,12 +67,10 @@ pub(super) enum OnMedia {
     Joined { a: LegId, b: LegId },
     /// A leg was counted as its bridge ended.
     Counted { call: CallId, bridge: BridgeId, leg: LegId },
-    /// A call's recording has begun.
-    Recording { call: CallId },
-    /// The recording of a leg has begun.
-    LegRecording { call: CallId, leg: LegId, reply: Reply<Result<Option<Recorded>, CallError>> },
+    /// A recording of this call, or of a leg in it, has begun.
+    Recording { call: CallId, subject: Subject, reply: Asks },
     /// A recording is complete.
-    Recorded { call: CallId, reply: Reply<Result<Option<Recorded>, CallError>> },
+    Recorded { call: CallId, reply: Asks },
 }
 
 /// What is done once a leg has an endpoint, or could get none.
