@@ -1,4 +1,4 @@
-//! What follows from a step within the same turn, as values: rooms of the switch do not call each other in a circle,
+//! What follows from a step within the same turn, and from an answer that was waited for, as values: rooms of the switch do not call each other in a circle,
 //! each leaves behind what is to be done next, and the turn carries it out until nothing is left.
 //!
 //! What a step leaves behind comes before what was there already, in the order in which it was left: as if the step
@@ -10,23 +10,21 @@ use super::dial::DialFailure;
 use super::exchange::Origin;
 use super::handing::Asked;
 use super::tasks::Panicked;
-use super::waiting::{Found, OnApplied, OnDescription, OnEndpoint, OnFound};
+use super::waiting::{Found, MediaAnswer, OnApplied, OnDescription, OnEndpoint, OnFound, OnMedia};
 use super::{Switch, Turn};
 use crate::controller::{EndpointId, MediaError};
+use crate::handler::HandlerAction;
 use crate::leg_fsm::TerminationCause;
-use crate::service::DialError;
+use crate::leg_life::OnAck;
+use crate::service::{CallError, DialError};
 use crate::{CallId, LegId};
 use b2b_sip::endpoint::Reply;
 
 /// What is done next in this turn.
 pub(super) enum Follow {
-    /// Media has answered at once: an endpoint was made for a leg, or could not be.
-    Opened { leg: LegId, no_reinvites: bool, then: OnEndpoint, opened: Result<EndpointId, MediaError> },
-    /// There is a description for a party, or none.
-    Described { then: OnDescription, description: Result<Bytes, MediaError> },
-    /// A party's answer to an offer of ours is taken, or is of no use.
-    Applied { then: OnApplied, taken: Result<(), MediaError> },
-    /// A resolver or a handler has answered at once.
+    /// Media has answered.
+    Media { then: OnMedia, result: Result<MediaAnswer, MediaError> },
+    /// A resolver or a handler has answered.
     Found { then: OnFound, found: Result<Found, Panicked> },
     /// The dial machine of a call may want something.
     Dial { call: CallId },
@@ -85,6 +83,16 @@ impl Follows {
     }
 }
 
+/// Reads an answer as one of its kinds. Another one than was asked for is of no controller of this version.
+macro_rules! of_kind {
+    ($result:expr, $kind:ident) => {
+        $result.and_then(|answer| match answer {
+            MediaAnswer::$kind(it) => Ok(it),
+            _ => Err(MediaError::Stopped),
+        })
+    };
+}
+
 impl Switch {
     /// Carries out what has followed, and what follows from that.
     pub(super) fn carry_out(&mut self, t: &mut Turn<'_>) {
@@ -100,11 +108,7 @@ impl Switch {
 
     fn follow(&mut self, t: &mut Turn<'_>, next: Follow) {
         match next {
-            Follow::Opened { leg, no_reinvites, then, opened } => {
-                self.endpoint_opened(t, (leg, no_reinvites), then, opened);
-            }
-            Follow::Described { then, description } => self.described(t, then, description),
-            Follow::Applied { then, taken } => self.applied(t, then, taken),
+            Follow::Media { then, result } => self.resume(t, then, result),
             Follow::Found { then, found } => self.answered_by(t, then, found),
             Follow::Dial { call } => self.perform_dial(t, call),
             Follow::DialOver { call, error } => self.dial_over(t, call, error),
@@ -125,6 +129,209 @@ impl Switch {
             Follow::Answered { leg, origin, answer } => self.answer_exchange(t, leg, origin, answer),
             Follow::PendingOffers { call } => self.offer_pending(t, call),
         }
+    }
+
+    /// Media has answered: what leads on follows, what is only noted is noted at once.
+    pub(super) fn media_answered(
+        &mut self,
+        t: &mut Turn<'_>,
+        then: OnMedia,
+        result: Result<MediaAnswer, MediaError>,
+    ) {
+        match then {
+            OnMedia::Endpoint { .. } | OnMedia::Described(_) | OnMedia::Applied(_) => {
+                self.follows.push(Follow::Media { then, result });
+            }
+            OnMedia::Nothing => {}
+            OnMedia::Joined { a, b } => self.media_joined(t, (a, b), &of_kind!(result, Joined)),
+            OnMedia::Counted { call, bridge, leg } => {
+                self.counted(t, (call, bridge, leg), of_kind!(result, Stats));
+            }
+            OnMedia::Recording { call, subject, reply } => {
+                self.recording_begun(t, (call, subject), of_kind!(result, Recording), reply);
+            }
+            OnMedia::Recorded { call, reply } => {
+                self.recording_finished(call, of_kind!(result, Recorded), reply)
+            }
+        }
+    }
+
+    /// Goes on with what has waited for media.
+    fn resume(&mut self, t: &mut Turn<'_>, then: OnMedia, result: Result<MediaAnswer, MediaError>) {
+        match then {
+            OnMedia::Endpoint { leg, no_reinvites, then } => {
+                self.endpoint_opened(t, (leg, no_reinvites), then, of_kind!(result, Endpoint));
+            }
+            OnMedia::Described(then) => self.described(t, then, of_kind!(result, Description)),
+            OnMedia::Applied(then) => self.applied(t, then, result.map(|_| ())),
+            _ => self.counters.impossible("resume"),
+        }
+    }
+
+    /// A leg has an endpoint, or could get none.
+    pub(super) fn with_opened(
+        &mut self,
+        t: &mut Turn<'_>,
+        then: OnEndpoint,
+        result: Result<EndpointId, MediaError>,
+    ) {
+        match then {
+            OnEndpoint::LocalAnswer { leg, offer, then } => {
+                let answer =
+                    result.map(|it| self.parts.controller.local_answer(it, offer, &self.policy_towards(leg)));
+                self.describe(t, answer, then);
+            }
+            OnEndpoint::LocalOffer { leg, like, then } => {
+                let offer =
+                    result.map(|it| self.parts.controller.local_offer(it, like, &self.policy_towards(leg)));
+                self.describe(t, offer, then);
+            }
+            OnEndpoint::OfferFrom { from, to, offer, then } => match result {
+                Ok(near) => {
+                    let then = OnEndpoint::OfferTo { near, from, to, offer, then };
+                    self.with_endpoint(t, to, Some(near), then);
+                }
+                Err(error) => self.describe(t, Err(error), then),
+            },
+            OnEndpoint::OfferTo { near, from, to, offer, then } => {
+                if result.is_ok() && matches!(then, OnDescription::Invite { .. }) {
+                    self.may_send_events(from);
+                }
+                let offer = result
+                    .map(|it| self.parts.controller.pair_offer(near, it, offer, &self.policy_towards(to)));
+                self.describe(t, offer, then);
+            }
+            OnEndpoint::Replace { call, leg, stays, replaced, offer } => match result {
+                Ok(_) => {
+                    let origin = Origin::Replacing(replaced);
+                    self.ask_across(t, call, (leg, stays), origin, Some(offer));
+                }
+                Err(_) => self.not_replaced(t, call, leg),
+            },
+        }
+    }
+
+    /// There is a description for a party, or none.
+    pub(super) fn described(
+        &mut self,
+        t: &mut Turn<'_>,
+        then: OnDescription,
+        result: Result<Bytes, MediaError>,
+    ) {
+        match then {
+            OnDescription::Answer { leg, reply } => {
+                let result = result.and_then(|answer| self.accept(t, leg, Some(answer)));
+                // An answer that nobody waits for is no fault.
+                let _ = reply.send(result.map_err(|error| CallError::Media(error.to_string())));
+            }
+            OnDescription::AnswerWithOffer { leg, reply } => self.answer_offers(t, leg, result, reply),
+            OnDescription::Invite { branch } => self.invite(t, branch, result.map(Some)),
+            OnDescription::Progress { caller, branch, status, reliable } => {
+                self.early_session(t, (caller, branch), (status, reliable), result);
+            }
+            OnDescription::EarlyOffer { caller, branch, status } => {
+                self.early_offer_across(t, (caller, branch), status, result);
+            }
+            OnDescription::AnswerEarly { branch } => self.answered_early(t, branch, result),
+            OnDescription::Prack { caller, branch } => self.prack_across(t, (caller, branch), result),
+            OnDescription::Accept { won } => self.accept_with_answer(t, won, result),
+            OnDescription::AcceptWithOffer { won } => {
+                let on_ack = OnAck::AnswerTo(won.callee);
+                self.accept_for(t, won, result.map(Some), on_ack);
+            }
+            OnDescription::AcceptWithOwnOffer { won } => {
+                self.accept_for(t, won, result.map(Some), OnAck::Answer);
+            }
+            OnDescription::AckAndAccept { won } => {
+                let (acked, callee) = (result.map(|answer| self.ack(t, won.callee, answer)), won.callee);
+                self.accept_for(t, won, acked.map(|()| None), OnAck::Refresh(callee));
+            }
+            OnDescription::Ack { caller, callee } => self.ack_across(t, (caller, callee), result),
+            OnDescription::AnswerHere { leg, origin, repeats } => {
+                self.answered_here(t, leg, (origin, repeats), result);
+            }
+            OnDescription::Offer { call, exchange } => self.offered(t, (call, exchange), result),
+            OnDescription::AnswerAcross { call, exchange, to, offers } => {
+                self.answered_across(t, (call, exchange), (to, offers), result);
+            }
+        }
+    }
+
+    /// A party's answer to an offer of ours is taken, or is of no use.
+    pub(super) fn applied(&mut self, t: &mut Turn<'_>, then: OnApplied, result: Result<(), MediaError>) {
+        match then {
+            OnApplied::Nothing => {}
+            OnApplied::EarlySession { caller, branch } => match result {
+                Ok(()) => self.join_media(t, caller, branch),
+                Err(error) => tracing::info!("leg {}: early media is of no use: {error}", branch.0),
+            },
+            OnApplied::Won(won) => self.both_described(t, won, result),
+            OnApplied::Originated { leg, reply } => self.originated(t, leg, result, reply),
+            OnApplied::Transferred { call, legs, referrer, arrived, direct } => match result {
+                Ok(()) => self.transfer_answered(t, call, legs, referrer, (arrived, direct)),
+                Err(error) => {
+                    self.hang_up(t, arrived);
+                    let (status, reason) = error.status();
+                    self.transfer_failed(t, call, legs, referrer, &DialFailure::new(status, reason));
+                }
+            },
+            OnApplied::Acknowledged { leg, other } => match result {
+                Ok(()) => {
+                    self.tell_answering(leg, Ok(()));
+                    self.join_media(t, leg, other);
+                }
+                Err(error) => self.ack_of_no_use(t, leg, other, &error),
+            },
+            OnApplied::AnsweredAlone { leg } => self.is_answered_alone(t, leg, result),
+            OnApplied::AcknowledgedApart { call, leg } => {
+                if let Err(error) = result {
+                    self.answer_of_no_use(leg, &error);
+                }
+                self.offer_pending(t, call);
+            }
+            OnApplied::Agreed { call, exchange } => self.offer_agreed(t, (call, exchange), result),
+        }
+    }
+
+    /// A resolver or a handler has answered, or has panicked.
+    pub(super) fn answered_by(&mut self, t: &mut Turn<'_>, then: OnFound, result: Result<Found, Panicked>) {
+        self.counters.panics += u64::from(result.is_err());
+        match (then, result) {
+            (OnFound::Dial { call }, Ok(Found::Contacts(found))) => self.looked_up(t, call, found),
+            (OnFound::Dial { call }, _) => {
+                let error = DialError::Invalid("the resolver panicked".to_owned());
+                self.dial_over(t, call, error);
+            }
+            (OnFound::Decide(asked), result) => self.decided(t, *asked, action(result)),
+            (OnFound::Referral { referral, replaces, next }, result) => {
+                self.led_by_refer(t, *referral, (replaces, next), action(result));
+            }
+            (OnFound::Number { referral, next, reply }, result) => {
+                self.number_is(t, *referral, next, action(result), reply);
+            }
+            (OnFound::Redirect { call, leg, branch, failure, by, reason }, result) => {
+                let named = if let Ok(Found::Named(named)) = result { named } else { Vec::new() };
+                self.redirected_by(t, (call, leg, branch), (*failure, &by, reason), named);
+            }
+            (OnFound::Listened { call }, Err(Panicked)) => self.deaf(t, call),
+            (OnFound::Listened { .. }, Ok(_)) => {}
+            // who asks is told by the drop of the reply that there is no answer
+            (OnFound::LookUp { reply }, Ok(Found::Contacts(found))) => drop(reply.send(found)),
+            (OnFound::LookUp { .. }, _) => {}
+            (OnFound::Outside { transaction }, Ok(Found::Reply(reply))) => {
+                self.respond(t, transaction, reply)
+            }
+            (OnFound::Outside { transaction }, _) => self.respond(t, transaction, Reply::status(500)),
+        }
+    }
+}
+
+/// What a handler has decided.
+fn action(result: Result<Found, Panicked>) -> Result<HandlerAction, Panicked> {
+    match result {
+        Ok(Found::Action(action)) => Ok(action),
+        // nothing else is asked of handlers
+        _ => Err(Panicked),
     }
 }
 

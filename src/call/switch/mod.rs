@@ -34,8 +34,8 @@
 //! - `records`: call detail records; `history`: what is kept of a call for readers;
 //!   `capturing`: its media, too
 //! - `admission`: who decides on requests before they become calls
-//! - `follow`: what follows from a step in the same turn
-//! - `tasks`: what has to wait; `waiting`: what is done then, as values; `resuming`: doing it
+//! - `tasks`: what has to wait; `waiting`: what is done then, as values
+//! - `follow`: doing it, and what follows from a step in the same turn
 //! - `watchers`: who waits for the end of a call, a leg or a bridge; `sleepers`: who waits for a moment
 //! - `stepping`: applications that are machines; `effects`: what they want
 //! - `slots`: slabs whose keys are never used twice; `counters`: what was late, ignored or impossible
@@ -83,7 +83,6 @@ mod replacing;
 pub mod replay;
 
 mod requests;
-mod resuming;
 mod say;
 mod sleepers;
 mod slots;

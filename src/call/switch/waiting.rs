@@ -298,7 +298,10 @@ impl Switch {
     ) {
         match description {
             Ok(description) => self.media(t, description, OnMedia::Described(then)),
-            Err(error) => self.follows.push(Follow::Described { then, description: Err(error) }),
+            Err(error) => {
+                let then = OnMedia::Described(then);
+                self.follows.push(Follow::Media { then, result: Err(error) });
+            }
         }
     }
 
