@@ -8,7 +8,7 @@ use bytes::Bytes;
 
 use super::dial::DialFailure;
 use super::exchange::Origin;
-use super::handing::Asked;
+use super::handing::Handing;
 use super::tasks::Panicked;
 use super::waiting::{Found, MediaAnswer, OnApplied, OnDescription, OnEndpoint, OnFound, OnMedia};
 use super::{Switch, Turn};
@@ -33,7 +33,7 @@ pub(super) enum Follow {
     /// A branch came to nothing, and the dial machine has gone on.
     Refused { call: CallId, leg: LegId, failure: DialFailure },
     /// A call that nobody is dialled for any more is given to the application of this name.
-    Hand { call: CallId, asked: Box<Asked>, name: String },
+    Hand { call: CallId, asked: Box<Handing>, name: String },
     /// A leg is to be hung up.
     HangUp { leg: LegId },
     /// Nothing is left of a leg's dialog.

@@ -22,7 +22,7 @@ const HANDS: u16 = 100;
 
 /// A call on its way through its handlers.
 #[derive(Clone)]
-pub(super) struct Asked {
+pub(super) struct Handing {
     call: IncomingCall,
     /// The place in the list of the handler to be asked next.
     next: usize,
@@ -32,14 +32,14 @@ pub(super) struct Asked {
     by_name: Option<Arc<str>>,
 }
 
-impl Asked {
+impl Handing {
     pub fn new(call: IncomingCall) -> Self {
-        Asked { call, next: 0, hands: 0, by_name: None }
+        Handing { call, next: 0, hands: 0, by_name: None }
     }
 }
 
 impl Switch {
-    pub(super) fn ask_handlers(&mut self, t: &mut Turn<'_>, asked: Asked) {
+    pub(super) fn ask_handlers(&mut self, t: &mut Turn<'_>, asked: Handing) {
         let index = self.fact("handler", |it| {
             let mut others = it.parts.handlers.iter().enumerate().skip(asked.next);
             others.find(|(_, it)| it.can_handle(&asked.call)).map(|(index, _)| index)
@@ -47,10 +47,10 @@ impl Switch {
         let Some((index, handler)) = index.and_then(|it| Some((it, self.next_of(it)?))) else {
             return self.hang_up_with(t, asked.call.leg, 404, "");
         };
-        self.ask(Asked { next: index + 1, ..asked }, &handler);
+        self.ask(Handing { next: index + 1, ..asked }, &handler);
     }
 
-    fn ask(&mut self, asked: Asked, handler: &Arc<dyn ApplicationHandler>) {
+    fn ask(&mut self, asked: Handing, handler: &Arc<dyn ApplicationHandler>) {
         let (call, leg) = (asked.call.call, asked.call.leg);
         self.listen(call, handler);
         let answered = self.calls.leg(leg).is_some_and(Leg::is_up);
@@ -99,7 +99,7 @@ impl Switch {
     }
 
     /// Gives a call to a handler by its name.
-    pub(super) fn hand_to(&mut self, t: &mut Turn<'_>, mut asked: Asked, name: &str) {
+    pub(super) fn hand_to(&mut self, t: &mut Turn<'_>, mut asked: Handing, name: &str) {
         let leg = asked.call.leg;
         let Some(call) = self.calls.leg(leg).map(|it| it.call) else {
             return self.counters.impossible("hand_to");
@@ -128,7 +128,7 @@ impl Switch {
     }
 
     /// The application that has a call by name has decided.
-    fn let_go(&mut self, t: &Turn<'_>, asked: &Asked, action: &str) {
+    fn let_go(&mut self, t: &Turn<'_>, asked: &Handing, action: &str) {
         let call = self.calls.leg(asked.call.leg).map(|it| it.call);
         if let (Some(name), Some(call)) = (&asked.by_name, call) {
             if let Some(it) = self.calls.get_mut(call) {
@@ -152,7 +152,7 @@ impl Switch {
     pub(super) fn decided(
         &mut self,
         t: &mut Turn<'_>,
-        asked: Asked,
+        asked: Handing,
         action: Result<HandlerAction, Panicked>,
     ) {
         let leg = asked.call.leg;

@@ -15,7 +15,7 @@ use b2b_sip::endpoint::{Flow, Reply, ServerTransactionId, UsageId};
 use b2b_sip::msg::{Method, Name, Request};
 
 use super::admission::{Admission, Fate, WayToCaller};
-use super::handing::Asked;
+use super::handing::Handing;
 use super::journaling::Hops;
 use super::table::{Call, Leg};
 use super::waiting::{Found, OnFound};
@@ -110,7 +110,7 @@ impl Switch {
         let answered = false;
         let incoming =
             IncomingCall { call, leg, request, source, at, identity, gateway, who, number, answered };
-        self.ask_handlers(t, Asked::new(incoming));
+        self.ask_handlers(t, Handing::new(incoming));
     }
 
     /// Whether an INVITE becomes a call, and what is known of it then. Else it has its answer.

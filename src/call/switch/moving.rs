@@ -7,7 +7,7 @@ use std::sync::Arc;
 use bytes::Bytes;
 
 use super::dial::DialFailure;
-use super::handing::Asked;
+use super::handing::Handing;
 use super::invite::escaped_user;
 use super::table::Purpose;
 use super::{Switch, Turn};
@@ -51,7 +51,7 @@ impl Switch {
         self.tell(t, Event::TransferEnded { call, leg: leaves, status: 200 });
         self.leave(t, leaves, referrer.is_some());
         self.talk_to_us(t, stays);
-        self.hand_to(t, Asked::new(moved), name);
+        self.hand_to(t, Handing::new(moved), name);
     }
 
     /// A party that is up, as if it had just called this target.

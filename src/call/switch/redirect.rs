@@ -6,7 +6,7 @@ use std::sync::Arc;
 use super::dial::{BranchNo, DialFailure, DialTarget};
 use super::dialling::{rounds, target_of};
 use super::follow::Follow;
-use super::handing::Asked;
+use super::handing::Handing;
 use super::say::q850_of;
 use super::table::Purpose;
 use super::waiting::{Found, OnFound};
@@ -196,7 +196,7 @@ impl Switch {
         }
         self.tell_refused(t, call, leg, failure.clone());
         self.with_dial(call, |dial| dial.given_away());
-        let asked = Box::new(Asked::new(moved));
+        let asked = Box::new(Handing::new(moved));
         self.follows.push(Follow::Hand { call, asked, name: name.to_owned() });
         true
     }

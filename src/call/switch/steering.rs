@@ -2,7 +2,7 @@
 //! an application.
 
 use super::dial::Dial;
-use super::handing::Asked;
+use super::handing::Handing;
 use super::invite::escaped_user;
 use super::table::Purpose;
 use super::waiting::OnMedia;
@@ -109,7 +109,7 @@ impl Switch {
         let called = it_called.filter(|_| as_it_came.is_some());
         let request = as_it_came.unwrap_or_else(|| moved.request.clone());
         let moved = IncomingCall { request, number: called, ..moved };
-        self.hand_to(t, Asked::new(moved), name);
+        self.hand_to(t, Handing::new(moved), name);
         Ok(())
     }
 }

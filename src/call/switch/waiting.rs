@@ -14,7 +14,7 @@ use super::command::Reply;
 use super::dial::{BranchNo, DialFailure};
 use super::exchange::{ExchangeNo, Origin};
 use super::follow::Follow;
-use super::handing::Asked;
+use super::handing::Handing;
 use super::recording::{Asks, Subject};
 use super::redirect::Named;
 use super::slots::Key;
@@ -180,7 +180,7 @@ pub(super) enum OnFound {
     /// What is dialled in a call.
     Dial { call: CallId },
     /// A handler decides on a call.
-    Decide(Box<Asked>),
+    Decide(Box<Handing>),
     /// A handler says where a REFER leads.
     Referral { referral: Box<Referral>, replaces: Option<String>, next: usize },
     /// A handler says what a number is, for an application.
