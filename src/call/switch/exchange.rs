@@ -203,17 +203,17 @@ impl Switch {
     ) {
         let exchange = self.calls.get_mut(call).and_then(|it| it.exchanges.of(no).copied());
         let Some(Exchange { from, to, origin, .. }) = exchange else { return self.counters.late() };
-        let Some(it) = self.calls.leg(to) else {
+        let Some(it) = self.calls.leg_mut(to) else {
             return self.exchange_refused(t, call, Reply::status(480));
         };
         let takes_update = it.takes.update;
         match origin {
             Origin::Refresh { .. } | Origin::Replacing(_) => self.connects(to, from),
+            Origin::TalkToUs => it.identity.connected = None,
             _ => {}
         }
         let by_update = takes_update && matches!(origin, Origin::Update(_));
-        let is_named = !matches!(origin, Origin::Timer | Origin::TalkToUs);
-        if let Err(error) = self.send_session(t, to, offer, (by_update, is_named)) {
+        if let Err(error) = self.send_session(t, to, offer, by_update) {
             tracing::debug!("leg {}: {error}", to.0);
             return self.exchange_refused(t, call, Reply::status(491));
         }
@@ -223,21 +223,20 @@ impl Switch {
         }
     }
 
-    /// A re-INVITE or an UPDATE to a leg, with whom it is connected with where that is named.
+    /// A re-INVITE or an UPDATE to a leg, with whom it is connected with.
     fn send_session(
         &self,
         t: &mut Turn<'_>,
         leg: LegId,
         offer: Option<Bytes>,
-        (by_update, is_named): (bool, bool),
+        by_update: bool,
     ) -> Result<(), CommandError> {
         let it = self.calls.leg(leg).ok_or(CommandError::Gone)?;
         if it.takes.no_reinvites {
             return Err(CommandError::WrongState("the party takes no offer inside its call"));
         }
         let usage = it.usage.ok_or(CommandError::Gone)?;
-        let fields = if is_named { self.connected_fields(leg) } else { Vec::new() };
-        let offer = offer.map(Body::sdp);
+        let (fields, offer) = (self.connected_fields(leg), offer.map(Body::sdp));
         match by_update && offer.is_some() {
             true => t.sip.update_with(t.now, usage, fields, offer),
             false => t.sip.reinvite_with(t.now, usage, fields, offer),
@@ -363,8 +362,7 @@ impl Switch {
         let exchange = exchange.filter(|it| it.to == leg && it.sent && !it.agreed);
         let Some(exchange) = exchange else { return self.counters.late() };
         // Nobody is there, and the endpoint hangs up (RFC 4028 §10).
-        let has_expired =
-            matches!(exchange.origin, Origin::Timer | Origin::TalkToUs) && matches!(status, 408 | 481);
+        let has_expired = exchange.origin == Origin::Timer && matches!(status, 408 | 481);
         let told = inside(status, true);
         let reason = if told == status { reason } else { String::new() };
         let wait = response.and_then(|it| it.header(Name::RetryAfter)).filter(|_| told >= 500);

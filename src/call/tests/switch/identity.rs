@@ -2,6 +2,7 @@
 //! goes on to the other party, and transfers say who has come.
 
 use std::sync::Arc;
+use std::task::{Context, Waker};
 use std::time::{Duration, Instant};
 
 use b2b_call::bridge_fsm::BridgeMode;
@@ -78,6 +79,37 @@ fn an_update_with_another_identity_is_passed_on_to_who_takes_update() {
             harness.assert_nothing_left();
         }
     }
+}
+
+#[test]
+fn who_is_alone_with_b2b_is_told_of_no_partner_of_before() {
+    let mut harness = harness(BridgeMode::Intercepting);
+    let (ann, bob) = (harness.party(ANN), harness.party(BOB));
+    harness.change_messages(|message| allowing(message, "party1", "INVITE, ACK, CANCEL, BYE"));
+    let a = harness.call(ann, "bob", Some(SESSION));
+    let b = harness.answer_next(bob, SESSION);
+    let (now, second) = (harness.now(), Duration::from_secs(1));
+    let fields = asserted("\"New Name\" <sip:7777@pbx.example>");
+    harness.endpoint(bob).update_with(now, b, fields, None).unwrap();
+    harness.settle();
+    let (from, service, leg) = (harness.wire.len(), harness.service(), harness.snapshot()[0].legs[0].leg);
+    harness.wait(second, service.unbridge(leg, false)).unwrap();
+    harness.settle();
+    harness.answer(ann, a, Some(SESSION));
+    harness.answer(bob, b, Some(SESSION));
+    harness.settle();
+    // Its next re-INVITE is of something else.
+    let mut hold = Box::pin(service.hold(leg, true));
+    assert!(hold.as_mut().poll(&mut Context::from_waker(Waker::noop())).is_pending());
+    harness.settle();
+    harness.answer(ann, a, Some(&format!("{SESSION}a=recvonly\r\n")));
+    harness.wait(second, hold).unwrap();
+    let to_ann = harness.wire[from..].iter().filter(|it| it.to == ANN.parse().unwrap());
+    assert_eq!(to_ann.filter(|it| it.line().starts_with("INVITE")).count(), 2);
+    assert_eq!(told(&harness, from, ANN), []);
+    harness.hang_up(ann, a);
+    harness.hang_up(bob, b);
+    harness.assert_nothing_left();
 }
 
 /// RFC 3323: who wants privacy is nobody's connected line.

@@ -99,6 +99,23 @@ fn a_far_end_without_update_is_refreshed_by_a_reinvite_that_changes_nothing() {
     harness.assert_nothing_left();
 }
 
+/// RFC 5876: who takes no UPDATE hears it with the next re-INVITE.
+#[test]
+fn a_refresh_by_reinvite_says_with_whom_the_far_end_is_connected() {
+    let (mut harness, [(ann, a), (bob, b)]) = connected(None, Some(600), false);
+    let (now, new) = (harness.now(), "\"New Name\" <sip:7777@phones.example>");
+    harness
+        .endpoint(ann)
+        .update_with(now, a, vec![("P-Asserted-Identity".into(), new.into())], None)
+        .unwrap();
+    harness.run(Duration::from_secs(301));
+    assert!(refreshed_by_b2b(&mut harness, (bob, b)), "no re-INVITE");
+    let told = sent(&harness, "INVITE", BOB).last().and_then(|it| it.field("P-Asserted-Identity"));
+    assert_eq!(told.as_deref(), Some("\"New Name\" <sip:7777@b2b.invalid>"));
+    harness.hang_up(ann, a);
+    harness.assert_nothing_left();
+}
+
 #[test]
 fn a_refresh_of_theirs_by_reinvite_is_answered_here() {
     for (refresher, other, caller) in [(ANN, BOB, true), (BOB, ANN, false)] {
