@@ -73,6 +73,9 @@ pub struct Parting {
     /// The BYE was challenged: until when its user may send credentials.
     pub challenged_until: Option<Instant>,
     pub challenges: u8,
+    /// The BYE was refused for now: when it is sent again.
+    pub again_at: Option<Instant>,
+    pub refusals: u8,
 }
 
 /// A REFER and its implicit subscription (RFC 3515).
@@ -83,6 +86,8 @@ pub struct Refer {
     pub cseq: u32,
     pub role: ReferRole,
     pub expires_at: Option<Instant>,
+    /// How often its NOTIFYs were sent again since a later request had come first.
+    pub overtaken: u8,
 }
 
 /// Who asked whom.
@@ -318,10 +323,11 @@ impl Usage {
         let answer_by = theirs.and_then(|theirs| theirs.answer_by);
         let resend = success.map(|success| success.resend_at.min(success.give_up_at));
         let reliable = theirs.and_then(|theirs| theirs.reliable.as_deref()?.deadline());
-        let challenged = self.parting.as_deref().and_then(|parting| parting.challenged_until);
+        let parting = self.parting.as_deref();
+        let parting = parting.and_then(|it| it.challenged_until.into_iter().chain(it.again_at).min());
         let ours = self.ours.iter().filter_map(|ours| ours.deadline);
         let timer = self.timer.as_deref().and_then(SessionTimer::deadline);
         let refers = self.refers.iter().filter_map(|refer| refer.expires_at);
-        ours.chain(refers).chain(answer_by).chain(resend).chain(reliable).chain(timer).chain(challenged).min()
+        ours.chain(refers).chain(answer_by).chain(resend).chain(reliable).chain(timer).chain(parting).min()
     }
 }

@@ -193,7 +193,7 @@ impl User {
             | User::Refresh(usage)
             | User::Refer(usage, _)
             | User::Notify(usage, _) => Some(usage),
-            User::Bye(_) | User::Outside(_) | User::Nobody(_) => None,
+            User::Bye(_) | User::Outside(_) | User::Prack(_) | User::Nobody(_) => None,
         }
     }
 }

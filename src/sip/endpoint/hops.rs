@@ -231,6 +231,6 @@ pub(super) fn usage_of(user: User) -> Option<UsageId> {
         | User::Refresh(id)
         | User::Refer(id, _)
         | User::Notify(id, _) => Some(id),
-        User::Outside(_) | User::Nobody(_) => None,
+        User::Outside(_) | User::Prack(_) | User::Nobody(_) => None,
     }
 }

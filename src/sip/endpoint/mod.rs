@@ -11,7 +11,7 @@
 //! - `caller`: our INVITE that starts a call; `callee`: theirs
 //! - `success`: 2xx to our INVITE, and ACK
 //! - `challenge`: our INVITE or BYE again, with credentials; `challenge_inside`: other requests inside a call
-//! - `requests`: other requests of ours, inside a call and outside
+//! - `requests`: other requests of ours, inside a call and outside; `overtaken`: those that come out of order
 //! - `outbound`: flows of registrations that are kept
 //! - `onward`: what one INVITE hands on to another; loops
 //! - `failover`: from one address of a name to the next
@@ -40,6 +40,7 @@ mod onward;
 mod outbound;
 pub mod outbox;
 mod overload;
+mod overtaken;
 mod provisional;
 mod receive;
 mod refer;

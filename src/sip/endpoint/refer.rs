@@ -57,7 +57,7 @@ impl Endpoint {
         let id = ReferId(self.next_request().0);
         if let Some(it) = self.usages.get_mut(usage) {
             let role = ReferRole::Subscriber(subscriber::State::Sent);
-            it.refers.push(Refer { id, cseq, role, expires_at: None });
+            it.refers.push(Refer { id, cseq, role, expires_at: None, overtaken: 0 });
         }
         let draft = Draft { headers: fields, ..Draft::new(Method::Refer, cseq, None) };
         self.dispatch(now, dialog, draft, User::Refer(usage, id));
@@ -161,7 +161,7 @@ impl Endpoint {
             let told = (100, "Trying".to_owned());
             let role = ReferRole::Notifier { state, transaction, silent, told };
             let expires_at = Some(now + wait);
-            usage.refers.push(Refer { id: refer, cseq, role, expires_at });
+            usage.refers.push(Refer { id: refer, cseq, role, expires_at, overtaken: 0 });
         }
         self.usages.arm(now, id);
         self.usage_event(id, UsageEvent::Refer { refer, request });
@@ -239,6 +239,7 @@ impl Endpoint {
     ) {
         let event = match super::requests::result(outcome, response) {
             Some(Ok(response)) if response.status() < 300 => notifier::Event::Told,
+            Some(Ok(response)) if self.notify_again(now, usage, refer, &response) => return,
             Some(_) => notifier::Event::Untold,
             None => return,
         };
@@ -295,6 +296,15 @@ impl Endpoint {
         }
         self.forget_refer(id, refer, next == notifier::State::Over);
         self.usages.arm(now, id);
+    }
+
+    /// The NOTIFY that is under way once more.
+    pub(super) fn repeat_notify(&mut self, now: Instant, id: UsageId, refer: ReferId) {
+        let known = self.usages.get_mut(id).and_then(|usage| usage.refer(refer));
+        if let Some(Refer { role: ReferRole::Notifier { state, .. }, .. }) = known {
+            let last = *state == notifier::State::Closing;
+            self.send_notify(now, id, refer, last);
+        }
     }
 
     fn send_notify(&mut self, now: Instant, id: UsageId, refer: ReferId, last: bool) {
@@ -382,7 +392,7 @@ fn sipfrag(body: &[u8]) -> Option<(u16, String)> {
 }
 
 impl Usage {
-    fn refer(&mut self, id: ReferId) -> Option<&mut Refer> {
+    pub(super) fn refer(&mut self, id: ReferId) -> Option<&mut Refer> {
         self.refers.iter_mut().find(|it| it.id == id)
     }
 }

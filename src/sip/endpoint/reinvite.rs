@@ -282,8 +282,11 @@ impl Endpoint {
                 self.usages.arm(now, id);
                 self.offer_is_over(id);
             }
-            // Again at once, with the interval that the 422 names.
-            422 if phase == Phase::Established && self.session_longer(id, &response) => {
+            // Again at once: with the interval that the 422 names, or since a later request has come first.
+            422 | 500
+                if phase == Phase::Established
+                    && (self.session_longer(id, &response) || self.may_follow(id, cseq, &response)) =>
+            {
                 if let Some(ours) = self.usages.get_mut(id).and_then(|usage| usage.ours(cseq)) {
                     ours.progress = Progress::BackOff;
                     ours.deadline = Some(now);
@@ -295,6 +298,12 @@ impl Endpoint {
                 self.reinvite_over(now, id, cseq, Failure::Response(Box::new(response)));
             }
         }
+    }
+
+    /// Whether a re-INVITE was overtaken, and its offer is still what the session needs.
+    fn may_follow(&mut self, id: UsageId, cseq: u32, response: &Response) -> bool {
+        let ours = self.usages.get_mut(id).and_then(|usage| usage.ours(cseq));
+        ours.is_some_and(|ours| !ours.superseded) && self.is_overtaken(id, response)
     }
 
     /// Theirs changes the session: ours are out of date. Those that wait for another try

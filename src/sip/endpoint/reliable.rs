@@ -103,8 +103,17 @@ impl Endpoint {
         if let Some(ours) = it.ours(cseq) {
             ours.pracks += 1;
         }
+        let user = if body.is_some() { User::Nobody(usage) } else { User::Prack(usage) };
         let mut draft = Draft::new(Method::Prack, dialog.local_cseq, body);
         draft.headers.push(("RAck".into(), format!("{rseq} {cseq} INVITE").into()));
-        self.dispatch(now, dialog, draft, User::Nobody(usage));
+        self.dispatch(now, dialog, draft, user);
+    }
+
+    /// The PRACK that was sent last, with the next number: it has no body.
+    pub(super) fn prack_again(&mut self, now: Instant, usage: UsageId, cseq: u32, tag: &[u8]) {
+        let Some(it) = self.usages.get_mut(usage) else { return };
+        if it.ours(cseq).is_some_and(|ours| ours.pracks < PRACKS) {
+            self.send_prack(now, usage, cseq, tag, None);
+        }
     }
 }

@@ -35,7 +35,9 @@ pub(super) enum User {
     Notify(UsageId, ReferId),
     /// A request outside any dialog.
     Outside(RequestId),
-    /// Nobody: CANCEL, PRACK, and BYE to a fork that lost, of this call.
+    /// PRACK without a body.
+    Prack(UsageId),
+    /// Nobody: CANCEL, other PRACKs, and BYE to a fork that lost, of this call.
     Nobody(UsageId),
 }
 
@@ -43,7 +45,7 @@ impl User {
     /// The call that the request is of, whoever waits for what becomes of it.
     fn usage(self) -> Option<UsageId> {
         match self {
-            User::Nobody(usage) => Some(usage),
+            User::Prack(usage) | User::Nobody(usage) => Some(usage),
             user => usage_of(user),
         }
     }
@@ -339,7 +341,10 @@ impl Endpoint {
                 }
             }
             User::Bye(usage) => {
-                if response.as_ref().is_some_and(|response| self.bye_challenged(now, usage, response)) {
+                let goes_on = response.as_ref().is_some_and(|response| {
+                    self.bye_challenged(now, usage, response) || self.bye_refused(now, usage, response)
+                });
+                if goes_on {
                     return;
                 }
                 if response.is_some_and(|response| response.status() >= 200) {
@@ -365,6 +370,11 @@ impl Endpoint {
             User::Refer(usage, refer) => self.refer_outcome(now, usage, refer, &outcome, response),
             User::Notify(usage, refer) => self.notify_outcome(now, usage, refer, &outcome, response),
             User::Outside(request) => self.outside_outcome(request, &outcome, response),
+            User::Prack(usage) => {
+                if let Some(response) = response {
+                    self.pracked(now, usage, &response);
+                }
+            }
             User::Nobody(_) => {}
         }
     }

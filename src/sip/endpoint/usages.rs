@@ -238,6 +238,7 @@ impl Endpoint {
                 _ => self.invite_deadline(now, id, cseq),
             }
         } else if !self.bye_challenge_deadline(now, id)
+            && !self.refused_bye_deadline(now, id)
             && !self.refer_deadline(now, id)
             && !self.session_deadline(now, id)
         {

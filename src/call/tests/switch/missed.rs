@@ -11,7 +11,7 @@ use b2b_call::call_fsm::CallState;
 use b2b_call::handler::{HandlerAction, IncomingCall};
 use b2b_call::service::{CallError, CallService, DialOptions, DialRequest};
 use b2b_sip::endpoint::{Body, Event, Invite, Replaces, UsageEvent};
-use b2b_testkit::{B2B, Handler, Harness, SESSION};
+use b2b_testkit::{B2B, Handler, Harness, SESSION, Sent};
 use bytes::Bytes;
 
 use crate::hand::{Hand, answered, asked, body, last, nothing_left, talking};
@@ -196,4 +196,33 @@ fn a_silent_return_is_found_in_one_line_and_in_three() {
     let counted = "let Some(it) = it else { return self.counters.late() };\nelse {\n    return false;\n}";
     assert!(silent(counted).is_empty());
     assert!(silent("fn it() {}\n#[cfg(test)]\nmod tests {\nlet Some(x) = y else { return };\n").is_empty());
+}
+
+#[test]
+fn a_bye_that_the_notify_behind_it_overtakes_is_sent_again() {
+    let mut harness = harness(BridgeMode::Intercepting);
+    let mut ann = Hand::caller(ANN);
+    ann.asks(&mut harness, "INVITE", "", SESSION);
+    let mut bob = Hand::callee(&harness, BOB);
+    bob.answers(&mut harness, "INVITE", "200 OK", SESSION);
+    let invite = ann.cseq;
+    ann.acks(&mut harness, invite, "");
+    bob.asks(&mut harness, "REFER", &format!("Refer-To: <{}>\r\n", uri(CAT)), "");
+    assert_eq!(answered(&harness, BOB, "REFER"), [202]);
+    let cat = Hand::callee(&harness, CAT);
+    cat.answers(&mut harness, "INVITE", "180 Ringing", "");
+    // Bob is told of the end of the transfer when he has answered what he was told before.
+    ann.asks(&mut harness, "BYE", "", "");
+    cat.answers(&mut harness, "CANCEL", "200 OK", "");
+    cat.answers(&mut harness, "INVITE", "487 Request Terminated", "");
+    let bye = last(&harness, BOB, "BYE");
+    bob.answers(&mut harness, "NOTIFY", "200 OK", "");
+    bob.answers(&mut harness, "NOTIFY", "200 OK", "");
+    let number = |sent: &Sent| sent.field("CSeq").unwrap().split(' ').next().unwrap().parse::<u32>().unwrap();
+    assert_eq!(number(&last(&harness, BOB, "NOTIFY")), number(&bye) + 1, "it goes out behind the BYE");
+    bob.says(&mut harness, &bye, "500 Server Internal Error", "", "");
+    let again = last(&harness, BOB, "BYE");
+    assert_eq!(number(&again), number(&bye) + 2);
+    bob.says(&mut harness, &again, "200 OK", "", "");
+    nothing_left(harness);
 }

@@ -145,9 +145,7 @@ fn a_408_to_another_request_or_no_answer_leaves_the_call_up_and_no_408_goes_back
 
 #[test]
 fn every_final_response_to_a_bye_ends_the_call() {
-    for status in
-        [200, 202, 302, 400, 401, 403, 404, 405, 407, 408, 480, 481, 482, 487, 500, 501, 503, 603, 604]
-    {
+    for status in [200, 202, 302, 400, 401, 403, 404, 405, 407, 408, 480, 481, 482, 487, 501, 503, 603, 604] {
         let (mut harness, mut ann, bob) = talking();
         ann.asks(&mut harness, "BYE", "", "");
         assert_eq!(answered(&harness, ANN, "BYE"), [200]);
@@ -157,6 +155,23 @@ fn every_final_response_to_a_bye_ends_the_call() {
         harness.wire.clear();
         harness.run(Duration::from_secs(40));
         assert!(harness.wire.is_empty(), "{status}: {:?}", harness.wire);
+        nothing_left(harness);
+    }
+}
+
+#[test]
+fn a_bye_that_is_refused_for_its_transaction_alone_is_sent_again_three_times() {
+    for status in [491, 500] {
+        let (mut harness, mut ann, bob) = talking();
+        ann.asks(&mut harness, "BYE", "", "");
+        for times in 1..=4 {
+            assert_eq!(asked(&harness, BOB), vec!["BYE"; times], "{status}");
+            assert_eq!(harness.holdings().0.legs, 1, "{status}");
+            bob.answers(&mut harness, "BYE", &format!("{status} Words"), "");
+            harness.run(Duration::from_secs(1));
+        }
+        assert_eq!(harness.holdings().0.legs, 0, "{status}");
+        assert_eq!(asked(&harness, BOB).len(), 4, "{status}");
         nothing_left(harness);
     }
 }

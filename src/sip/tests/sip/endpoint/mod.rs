@@ -13,6 +13,7 @@ mod hops;
 mod hostile;
 mod mangled;
 mod onward;
+mod overtaken;
 mod pair;
 mod refer;
 mod refusals;
