@@ -171,7 +171,8 @@ impl Attends {
             }
             At::Reading => {
                 self.variables = answer.variables()?.into_iter().collect();
-                let opened = wants.stream(leg, StreamSpec::new(self.agent.config.rate_hz));
+                let AgentConfig { rate_hz, frame_ms, .. } = *self.agent.config;
+                let opened = wants.stream(leg, StreamSpec { frame_ms, ..StreamSpec::new(rate_hz) });
                 self.goes(At::Opening, opened);
             }
             At::Opening => self.talks(answer.stream()?, wants),

@@ -20,7 +20,7 @@ use b2b_call::service::CallService;
 use b2b_call::{CallId, LegId};
 
 pub use attend::VoiceAgent;
-pub use url::AgentUrl;
+pub use url::{AgentUrl, AgentWay};
 
 /// A voice agent, as it is configured.
 #[derive(Debug, Clone, PartialEq, Eq)]
@@ -29,6 +29,8 @@ pub struct AgentConfig {
     pub url: AgentUrl,
     /// Of its sound: 8,000, 16,000 or 24,000.
     pub rate_hz: u32,
+    /// What is sent to it at once, ms: 20, 40 or 60.
+    pub frame_ms: u32,
     /// Sent as `Authorization: Bearer`.
     pub token: Option<SecretText>,
     /// Sent with the WebSocket's request: names, and values that may be secret.
@@ -48,6 +50,7 @@ impl AgentConfig {
             name: name.into(),
             url,
             rate_hz: 16_000,
+            frame_ms: 20,
             token: None,
             headers: Vec::new(),
             connect: Duration::from_secs(5),

@@ -1,17 +1,29 @@
-//! Where a voice agent is: `ws://host:port/path`, or `wss://…`.
+//! Where a voice agent is: `ws://host:port/path`, `wss://…`, or `ws+unix:///socket:/path`.
 
 use std::fmt;
+use std::path::PathBuf;
 use std::str::FromStr;
 
 /// A URL of a WebSocket (RFC 6455 §3), taken apart.
 #[derive(Debug, Clone, PartialEq, Eq)]
 pub struct AgentUrl {
     text: String,
-    /// By TLS.
-    pub secure: bool,
-    /// Without brackets.
-    pub host: String,
-    pub port: u16,
+    /// By which way.
+    pub way: AgentWay,
+}
+
+/// How an agent is connected to.
+#[derive(Debug, Clone, PartialEq, Eq)]
+pub enum AgentWay {
+    /// By TCP, and TLS where it is `secure`.
+    Tcp {
+        /// A name or an address, without brackets.
+        host: String,
+        port: u16,
+        secure: bool,
+    },
+    /// A Unix socket, and the URL that its request is for.
+    Unix { socket: PathBuf, request: String },
 }
 
 impl FromStr for AgentUrl {
@@ -19,30 +31,46 @@ impl FromStr for AgentUrl {
 
     fn from_str(text: &str) -> Result<Self, String> {
         let wrong = || "no URL of a WebSocket; write it like ws://127.0.0.1:9000/agent".to_owned();
-        let (secure, rest) = match (text.strip_prefix("ws://"), text.strip_prefix("wss://")) {
-            (Some(rest), _) => (false, rest),
-            (_, Some(rest)) => (true, rest),
-            _ => return Err(wrong()),
-        };
-        let end = rest.find(['/', '?']).unwrap_or(rest.len());
-        let authority = &rest[..end];
-        let (host, port) = match authority.rsplit_once(':').filter(|(_, port)| !port.ends_with(']')) {
-            Some((host, port)) => (host, port.parse().map_err(|_| wrong())?),
-            None => (authority, if secure { 443 } else { 80 }),
-        };
-        let host = host.trim_start_matches('[').trim_end_matches(']');
-        let plain = text.bytes().all(|byte| byte.is_ascii_graphic());
-        if host.is_empty() || port == 0 || !plain || authority.contains('@') || text.contains('#') {
+        if !text.bytes().all(|byte| byte.is_ascii_graphic()) || text.contains('#') {
             return Err(wrong());
         }
-        Ok(AgentUrl { text: text.to_owned(), secure, host: host.to_owned(), port })
+        let way = match text.split_once("://") {
+            Some(("ws", rest)) => tcp(rest, false).ok_or_else(wrong)?,
+            Some(("wss", rest)) => tcp(rest, true).ok_or_else(wrong)?,
+            Some(("ws+unix", rest)) => {
+                unix(rest).ok_or("no Unix socket; write it like ws+unix:///run/agent.sock:/path")?
+            }
+            _ => return Err(wrong()),
+        };
+        Ok(AgentUrl { text: text.to_owned(), way })
     }
 }
 
+fn tcp(rest: &str, secure: bool) -> Option<AgentWay> {
+    let end = rest.find(['/', '?']).unwrap_or(rest.len());
+    let authority = &rest[..end];
+    let (host, port) = match authority.rsplit_once(':').filter(|(_, port)| !port.ends_with(']')) {
+        Some((host, port)) => (host, port.parse().ok()?),
+        None => (authority, if secure { 443 } else { 80 }),
+    };
+    let host = host.trim_start_matches('[').trim_end_matches(']');
+    let good = !host.is_empty() && port != 0 && !authority.contains('@');
+    good.then(|| AgentWay::Tcp { host: host.to_owned(), port, secure })
+}
+
+fn unix(rest: &str) -> Option<AgentWay> {
+    let (socket, path) = rest.split_once(':').unwrap_or((rest, "/"));
+    let good = socket.len() > 1 && socket.starts_with('/') && path.starts_with('/');
+    good.then(|| AgentWay::Unix { socket: socket.into(), request: format!("ws://localhost{path}") })
+}
+
 impl AgentUrl {
-    /// As it was written.
-    pub fn as_str(&self) -> &str {
-        &self.text
+    /// What the WebSocket's request is for.
+    pub fn request(&self) -> &str {
+        match &self.way {
+            AgentWay::Tcp { .. } => &self.text,
+            AgentWay::Unix { request, .. } => request,
+        }
     }
 }
 
@@ -59,15 +87,23 @@ mod tests {
 
     #[test]
     fn urls_are_taken_apart_and_odd_ones_refused() {
-        let read = |text: &str| text.parse::<AgentUrl>().map(|url| (url.secure, url.host, url.port));
-        assert_eq!(read("ws://127.0.0.1:9000/agent?x=1"), Ok((false, "127.0.0.1".into(), 9_000)));
-        assert_eq!(read("wss://agent.example"), Ok((true, "agent.example".into(), 443)));
-        assert_eq!(read("ws://[::1]/a"), Ok((false, "::1".into(), 80)));
-        assert_eq!(read("ws://[::1]:81?a"), Ok((false, "::1".into(), 81)));
+        let read = |text: &str| text.parse::<AgentUrl>().map(|url| url.way);
+        let tcp = |host: &str, port, secure| Ok(AgentWay::Tcp { host: host.into(), port, secure });
+        assert_eq!(read("ws://127.0.0.1:9000/agent?x=1"), tcp("127.0.0.1", 9_000, false));
+        assert_eq!(read("wss://agent.example"), tcp("agent.example", 443, true));
+        assert_eq!(read("ws://[::1]/a"), tcp("::1", 80, false));
+        assert_eq!(read("ws://[::1]:81?a"), tcp("::1", 81, false));
+        let unix =
+            |request: &str| Ok(AgentWay::Unix { socket: "/run/a.sock".into(), request: request.into() });
+        assert_eq!(read("ws+unix:///run/a.sock"), unix("ws://localhost/"));
+        assert_eq!(read("ws+unix:///run/a.sock:/agent?x=1"), unix("ws://localhost/agent?x=1"));
         for text in ["http://h/", "ws://", "ws://u@h/", "ws://h:x/", "ws://h/a b", "ws://h/#a", "ws://h:0/"] {
             assert!(read(text).is_err(), "{text}");
         }
+        for text in ["ws+unix://", "ws+unix://run/a.sock", "ws+unix:///", "ws+unix:///run/a.sock:agent"] {
+            assert!(read(text).is_err(), "{text}");
+        }
         let url: AgentUrl = "ws://h/a?key=secret".parse().unwrap();
-        assert_eq!(url.to_string(), "ws://h/a");
+        assert_eq!((url.to_string().as_str(), url.request()), ("ws://h/a", "ws://h/a?key=secret"));
     }
 }

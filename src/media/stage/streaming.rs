@@ -65,7 +65,7 @@ impl Streaming {
     /// What the party says in this tick goes out.
     pub fn hear(&mut self, at: Instant) {
         let mut frame = [0; LONGEST];
-        let frame = &mut frame[..self.line.spec().frame()];
+        let frame = &mut frame[..self.line.spec().tick()];
         self.receiver.play(at, frame);
         self.line.hear(frame);
     }
@@ -79,7 +79,7 @@ impl Streaming {
     pub fn speak(&mut self, frame: &mut [i16]) -> Spoken {
         let Some(rates) = &mut self.rates else { return self.line.speak(frame) };
         let mut wide = [0; LONGEST];
-        let wide = &mut wide[..self.line.spec().frame()];
+        let wide = &mut wide[..self.line.spec().tick()];
         let spoken = self.line.speak(wide);
         let mut made = [0; TICK_SAMPLES];
         let count = rates.process(wide, &mut made).min(frame.len());

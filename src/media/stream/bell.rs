@@ -133,9 +133,10 @@ impl Streams {
     /// Both ends of a stream; none: there are as many as there may be.
     ///
     /// # Panics
-    /// If its rate is none of [`StreamSpec::RATES`].
+    /// If its rate is none of [`StreamSpec::RATES`], or its frames are none of [`StreamSpec::FRAMES_MS`].
     pub fn open(&self, spec: StreamSpec) -> Option<(Inside, AudioStream)> {
         assert!(StreamSpec::RATES.contains(&spec.rate_hz), "no stream at {} Hz", spec.rate_hz);
+        assert!(StreamSpec::FRAMES_MS.contains(&spec.frame_ms), "no stream of {} ms", spec.frame_ms);
         let counters = &self.counters;
         if counters.open.fetch_add(1, Ordering::Relaxed) >= MOST_STREAMS {
             counters.open.fetch_sub(1, Ordering::Relaxed);

@@ -56,12 +56,17 @@ impl Inside {
         self.bell.shared.finish.load(Ordering::Acquire)
     }
 
-    /// Takes what the party has said in 20 ms. What finds no room is lost as a whole, and counted.
-    pub fn hear(&mut self, frame: &[i16]) {
-        if self.said.push_entire_slice(frame).is_err() {
-            self.bell.shared.missed.fetch_add(frame.len() as u64, Ordering::Relaxed);
+    /// Takes what the party has said in 20 ms. What finds no room is lost as a whole, and counted. The outside is
+    /// woken once a frame of its is there.
+    pub fn hear(&mut self, tick: &[i16]) {
+        let lost = self.said.push_entire_slice(tick).is_err();
+        if lost {
+            self.bell.shared.missed.fetch_add(tick.len() as u64, Ordering::Relaxed);
         }
-        self.bell.ring();
+        let unread = self.said.buffer().capacity() - self.said.slots();
+        if lost || unread >= self.spec().frame() {
+            self.bell.ring();
+        }
     }
 
     /// The party has pressed this.

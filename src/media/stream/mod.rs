@@ -27,20 +27,29 @@ pub struct StreamSpec {
     /// The party hears the stream, in the place of whatever else it hears but prompts; else it is
     /// only listened to.
     pub speaks: bool,
+    /// What the outside reads at once, ms: 20, 40 or 60. It is woken once for each.
+    pub frame_ms: u32,
 }
 
 impl StreamSpec {
     /// The rates that there are.
     pub const RATES: [u32; 3] = [8_000, 16_000, 24_000];
+    /// The lengths of frames that there are, ms.
+    pub const FRAMES_MS: [u32; 3] = [20, 40, 60];
 
-    /// Both ways at this rate.
+    /// Both ways at this rate, in frames of 20 ms.
     pub fn new(rate_hz: u32) -> Self {
-        StreamSpec { rate_hz, speaks: true }
+        StreamSpec { rate_hz, speaks: true, frame_ms: 20 }
     }
 
     /// Samples of 20 ms.
-    pub fn frame(&self) -> usize {
+    pub fn tick(&self) -> usize {
         (self.rate_hz / 50) as usize
+    }
+
+    /// Samples of a frame.
+    pub fn frame(&self) -> usize {
+        (self.rate_hz / 1_000 * self.frame_ms) as usize
     }
 }
 

@@ -90,7 +90,7 @@ impl AudioStream {
         self.look();
     }
 
-    /// Reads what the party has said: whole frames of 20 ms, every one of them, silence too. How
+    /// Reads what the party has said: whole frames, every one of them, silence too. How
     /// many samples those are; 0: nothing more for now.
     pub fn read(&mut self, to: &mut [i16]) -> usize {
         let frame = self.spec().frame();

@@ -170,6 +170,26 @@ async fn the_outside_is_woken_by_sound_digits_and_the_end() {
     assert_eq!(streams.counters().opened(), 1);
 }
 
+#[tokio::test]
+async fn who_reads_longer_frames_is_woken_once_for_each() {
+    let streams = Streams::start().expect("a thread");
+    let spec = StreamSpec { frame_ms: 60, ..StreamSpec::new(16_000) };
+    let (mut inside, mut outside) = streams.open(spec).expect("room");
+    let mut heard = [0; 3 * FRAME];
+    for n in 0..9i16 {
+        inside.hear(&[n; FRAME]);
+        if n % 3 == 2 {
+            outside.changed().await;
+            assert_eq!(outside.read(&mut heard), 3 * FRAME);
+            assert_eq!([heard[0], heard[3 * FRAME - 1]], [n - 2, n]);
+        } else {
+            assert_eq!(outside.read(&mut heard), 0, "whole frames only");
+            let early = tokio::time::timeout(std::time::Duration::from_millis(20), outside.changed());
+            assert!(early.await.is_err(), "nothing is to be read");
+        }
+    }
+}
+
 #[test]
 fn who_drops_his_end_is_missed_by_the_other_one() {
     let (_streams, inside, outside) = pair();

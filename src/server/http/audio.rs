@@ -39,6 +39,8 @@ const USUAL: u32 = 16_000;
 pub struct Asked {
     /// Samples a second, both ways.
     rate: Option<u32>,
+    /// Sound of a binary message, ms.
+    frame_ms: Option<u32>,
     /// The party hears what it hears anyway.
     #[serde(default)]
     listen: bool,
@@ -79,11 +81,15 @@ async fn open(
     asked: AskedQuery,
     mut request: Request,
 ) -> Result<Response, Problem> {
-    let usage = "the query takes rate=8000, 16000 or 24000, and listen=true";
+    let usage = "the query takes rate=8000, 16000 or 24000, frame_ms=20, 40 or 60, and listen=true";
     let Query(asked) = asked.map_err(|error| Problem::bad(error.body_text(), usage))?;
     let rate_hz = asked.rate.unwrap_or(USUAL);
     if !StreamSpec::RATES.contains(&rate_hz) {
         return Err(Problem::bad(format!("no sound at {rate_hz} samples a second"), usage));
+    }
+    let frame_ms = asked.frame_ms.unwrap_or(20);
+    if !StreamSpec::FRAMES_MS.contains(&frame_ms) {
+        return Err(Problem::bad(format!("no frames of {frame_ms} ms"), usage));
     }
     if !asked.listen {
         // Who may hear a party may not therefore speak to it.
@@ -92,7 +98,7 @@ async fn open(
     let (response, upgrade) = upgrade(&mut request)?;
     drop(request);
     let (call, leg) = api.service.locate(of).await.map_err(|error| refused(&error))?;
-    let spec = StreamSpec { rate_hz, speaks: !asked.listen };
+    let spec = StreamSpec { rate_hz, speaks: !asked.listen, frame_ms };
     let stream = api.service.stream(leg, spec).await.map_err(|error| refused(&error))?;
     let start = start(&api, call, leg, spec).await?;
     tokio::spawn(async move {

@@ -109,7 +109,7 @@ fn values(path: &str, name: &str) -> Object {
     let of = |kind| ObjectBuilder::new().schema_type(SchemaType::Type(kind));
     match name {
         "id" if path.starts_with("/commands") => of(Type::String).build(),
-        "id" | "leg" | "after" | "limit" | "call" | "rate" => of(Type::Integer).build(),
+        "id" | "leg" | "after" | "limit" | "call" | "rate" | "frame_ms" => of(Type::Integer).build(),
         "wait" => of(Type::Number).build(),
         "ended" | "listen" => of(Type::Boolean).build(),
         "secrets" => of(Type::String).enum_values(Some([journal::KEEP])).build(),

@@ -164,10 +164,10 @@ pub fn routes() -> Vec<Route> {
         )
         .asks(&["secrets"]),
         Route::new(Get, "/calls/{id}/audio", audio, AUDIO, get(super::audio::of_call))
-            .asks(&["rate", "listen"])
+            .asks(&["rate", "frame_ms", "listen"])
             .status(101),
         Route::new(Get, "/legs/{leg}/audio", audio, AUDIO, get(super::audio::of_leg))
-            .asks(&["rate", "listen"])
+            .asks(&["rate", "frame_ms", "listen"])
             .status(101),
         Route::new(Post, "/commands", None, "Carries a command out.", post(commands::begin))
             .asks(&["wait"])

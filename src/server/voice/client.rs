@@ -2,7 +2,7 @@
 
 use std::sync::Arc;
 
-use tokio::net::TcpStream;
+use tokio::net::{TcpStream, UnixStream};
 use tokio::runtime::Handle;
 use tokio::sync::oneshot;
 use tokio_tungstenite::client_async_with_config;
@@ -14,7 +14,7 @@ use tokio_tungstenite::tungstenite::http::{HeaderName, HeaderValue};
 use super::message::{Format, Start};
 use super::talk::{self, Io, Outcome, Party, Socket};
 use super::{VERSION, VoiceDesk};
-use b2b_app::voice_agent::{AgentConfig, Connecting, Line, Parting, Reach, Talk, Talking};
+use b2b_app::voice_agent::{AgentConfig, AgentWay, Connecting, Line, Parting, Reach, Talk, Talking};
 use b2b_sip::net::Tls;
 
 /// Connects to agents.
@@ -58,18 +58,21 @@ impl Reach for WebSocketAgents {
 async fn connect(agent: &AgentConfig, tls: &Tls) -> Result<Socket, String> {
     let url = &agent.url;
     let failed = |error: std::io::Error| format!("{url}: {error}");
-    let stream = TcpStream::connect((url.host.as_str(), url.port)).await.map_err(failed)?;
-    let _ = stream.set_nodelay(true);
-    let stream: Box<dyn Io> = match url.secure {
-        false => Box::new(stream),
-        true => {
+    let stream: Box<dyn Io> = match &url.way {
+        AgentWay::Unix { socket, .. } => Box::new(UnixStream::connect(socket).await.map_err(failed)?),
+        AgentWay::Tcp { host, port, secure } => {
+            let stream = TcpStream::connect((host.as_str(), *port)).await.map_err(failed)?;
+            let _ = stream.set_nodelay(true);
             // An address has no name.
-            let name = url.host.parse::<std::net::IpAddr>().is_err().then_some(url.host.as_str());
-            Box::new(tls.open(stream, name).await.map_err(failed)?)
+            let name = host.parse::<std::net::IpAddr>().is_err().then_some(host.as_str());
+            match secure {
+                false => Box::new(stream),
+                true => Box::new(tls.open(stream, name).await.map_err(failed)?),
+            }
         }
     };
     let wrong = |error: &dyn std::fmt::Display| format!("{url}: {error}");
-    let mut request = url.as_str().into_client_request().map_err(|error| wrong(&error))?;
+    let mut request = url.request().into_client_request().map_err(|error| wrong(&error))?;
     let fields = request.headers_mut();
     fields.insert(USER_AGENT, HeaderValue::from_static(concat!("b2b/", env!("CARGO_PKG_VERSION"))));
     for (name, value) in &agent.headers {

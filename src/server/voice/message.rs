@@ -97,7 +97,7 @@ impl Format {
             byte_order: "little",
             channels: 1,
             rate_hz: spec.rate_hz,
-            frame_ms: 20,
+            frame_ms: spec.frame_ms,
             frame_octets: spec.frame() * 2,
         }
     }

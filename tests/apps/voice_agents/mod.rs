@@ -16,6 +16,7 @@ use std::time::Duration;
 use b2b::client::{Call, ClientEvent, SipClient, Sound};
 use futures_util::{SinkExt, StreamExt};
 use serde_json::{Value, json};
+use tokio::io::{AsyncRead, AsyncWrite};
 use tokio::net::TcpStream;
 use tokio::sync::mpsc;
 use tokio_tungstenite::tungstenite::Message;
@@ -29,8 +30,8 @@ use crate::server_support::{Server, server, until};
 const ROUTES: &str = "[[route]]\ncalled = \"600\"\napp = \"echo\"\n";
 
 /// A WebSocket with a party's sound, and what has come by it.
-pub struct Client {
-    socket: WebSocketStream<TcpStream>,
+pub struct Client<S = TcpStream> {
+    socket: WebSocketStream<S>,
     pub start: Value,
     pub heard: Vec<i16>,
     pub told: Vec<Value>,
@@ -45,9 +46,11 @@ impl Client {
         let (socket, _) = client_async(url, stream).await.expect("a WebSocket");
         Client::begin(socket).await
     }
+}
 
+impl<S: AsyncRead + AsyncWrite + Unpin> Client<S> {
     /// The first message says what it is about.
-    pub async fn begin(mut socket: WebSocketStream<TcpStream>) -> Client {
+    pub async fn begin(mut socket: WebSocketStream<S>) -> Self {
         let first = within("start", socket.next()).await.expect("a message").expect("whole");
         let start: Value = serde_json::from_str(first.to_text().expect("text")).expect("JSON");
         assert_eq!(start["type"], "start", "nothing comes before it");
@@ -76,7 +79,7 @@ impl Client {
         true
     }
 
-    pub async fn until<T>(&mut self, what: &str, mut look: impl FnMut(&mut Client) -> Option<T>) -> T {
+    pub async fn until<T>(&mut self, what: &str, mut look: impl FnMut(&mut Self) -> Option<T>) -> T {
         let search = async {
             loop {
                 if let Some(found) = look(self) {
@@ -125,7 +128,7 @@ impl Client {
     async fn hears(&mut self, voice: &[i16]) {
         let every = self.start["format"]["rate_hz"].as_u64().expect("a rate") as usize / 8_000;
         let mut from = 0;
-        let look = |it: &mut Client| {
+        let look = |it: &mut Self| {
             let heard: Vec<i16> = it.heard.iter().step_by(every).copied().collect();
             (heard.len() > from + PART + 4_000).then_some(())?;
             let end = heard.len() - PART;

@@ -1,7 +1,7 @@
 //! Agents that the server calls: what they are told, what becomes of their callers.
 
 use serde_json::json;
-use tokio::net::TcpListener;
+use tokio::net::{TcpListener, UnixListener};
 use tokio_tungstenite::accept_hdr_async;
 use tokio_tungstenite::tungstenite::handshake::server::{Request, Response};
 
@@ -60,6 +60,41 @@ async fn an_agent_hears_its_caller_speaks_to_him_and_ends_the_call() {
     assert_eq!(agent.reads_to_the_end().await.0, 1000);
     within("the end", ann.call.wait_for_end()).await;
     nothing_is_left(&house.server).await;
+}
+
+#[tokio::test(flavor = "multi_thread")]
+async fn an_agent_at_a_unix_socket_gets_frames_as_long_as_it_wants_them() {
+    let folder = tempfile::tempdir().expect("a folder");
+    let socket = folder.path().join("ada.sock");
+    let listener = UnixListener::bind(&socket).expect("a socket");
+    let server = server(&format!(
+        "[[route]]\ncalled = \"700\"\napp = \"voice_agent/ada\"\n{ROUTES}\
+         [[voice_agent]]\nname = \"ada\"\nurl = \"ws+unix://{}:/agent?key=1\"\nframe_ms = 40\n",
+        socket.display()
+    ));
+    let accepts = async {
+        let (stream, _) = within("a connection", listener.accept()).await.expect("a connection");
+        #[allow(clippy::result_large_err, reason = "the type is the crate's")]
+        let look = |request: &Request, response: Response| {
+            assert_eq!((request.uri().path(), request.uri().query()), ("/agent", Some("key=1")));
+            Ok(response)
+        };
+        Client::begin(accept_hdr_async(stream, look).await.expect("a WebSocket")).await
+    };
+    let (mut ann, mut agent) = tokio::join!(Caller::calls(&server, "700"), accepts);
+    let format = &agent.start["format"];
+    assert_eq!((&format["frame_ms"], &format["frame_octets"]), (&json!(40), &json!(1_280)));
+    let speech = speech_like(8_000, 6.0);
+    let _said = ann.says(&speech[..24_000]).await;
+    agent.hears(&speech[8_000..10_400]).await;
+    agent.say(&speech[24_000..].iter().flat_map(|it| [*it; 2]).collect::<Vec<_>>()).await;
+    agent.tell(json!({"type": "mark", "name": "said"})).await;
+    agent.beside(ann.hears(&speech[28_000..47_200])).await;
+    agent.is_told(json!({"type": "mark", "name": "said", "played": true})).await;
+    agent.tell(json!({"type": "stop"})).await;
+    assert_eq!(agent.reads_to_the_end().await.0, 1000);
+    within("the end", ann.call.wait_for_end()).await;
+    nothing_is_left(&server).await;
 }
 
 #[tokio::test(flavor = "multi_thread")]

@@ -17,9 +17,10 @@ pub const VOICE_AGENT: Table = Table {
     about: "A program that hears a caller and speaks to him, over a WebSocket: the application `voice_agent/` and its name. See [voice-agents.md](voice-agents.md).",
     keys: rows! {
         name: NAME, "Its name.";
-        url: text!("`ws://host:port/path` or `wss://…`", str::parse::<AgentUrl>),
-            "Where it is. With `wss` its certificate is checked against `tls.authorities`, or the system's.";
+        url: text!("`ws://host:port/path`, `wss://…` or `ws+unix:///socket:/path`", str::parse::<AgentUrl>),
+            "Where it is: by TCP, or at a Unix socket of this machine. With `wss` its certificate is checked against `tls.authorities`, or the system's.";
         rate_hz: OneOf(&[8_000, 16_000, 24_000]) => 16000, "Samples a second of the sound, both ways.";
+        frame_ms: OneOf(&[20, 40, 60]) => 20, "Sound of a message to it, ms. With 40 b2b and the agent have half as many to write and to read; each is 20 ms later.";
         token: Takes::Secret("text"), "Sent to it as `Authorization: Bearer`.";
         headers: Pairs("table of texts"),
             "Header fields that are sent to it with the request for the WebSocket: `{ X-Api-Key = \"…\" }`. 16 at most.";
@@ -42,6 +43,7 @@ pub(super) fn voice_agent(section: &Section<'_>, names: &Names) -> Result<AgentC
     let fallback = section.text("fallback")?;
     let config = AgentConfig {
         rate_hz: section.whole("rate_hz")?,
+        frame_ms: section.whole("frame_ms")?,
         token: section.text_of_secret("token")?.map(Secret::new),
         headers: header_fields(section, &OURS)?,
         connect: section.seconds("connect_s")?,

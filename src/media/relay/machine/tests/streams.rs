@@ -148,7 +148,7 @@ fn a_stream_ends_with_its_reader_its_party_and_its_successor() {
 fn a_join_ends_who_speaks_and_not_who_listens() {
     let mut lab = lab();
     let mut speaks = stream(&mut lab, 0, StreamSpec::new(8_000));
-    let mut listens = stream(&mut lab, 1, StreamSpec { rate_hz: 8_000, speaks: false });
+    let mut listens = stream(&mut lab, 1, StreamSpec { speaks: false, ..StreamSpec::new(8_000) });
     lab.run(FRAME * 2);
     lab.rtp();
     lab.join(0, 1);
