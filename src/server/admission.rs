@@ -37,9 +37,7 @@ use b2b_call::identity::Reads;
 use b2b_call::lookup::{Credentials, ResolvedContact};
 use b2b_call::reason::Reason;
 use b2b_call::switch::Turn;
-use b2b_call::switch::admission::{
-    Admission, AdmissionControl, Fate, MediaRules, Outgoing, SessionRules, WayToCaller,
-};
+use b2b_call::switch::admission::{Admission, AdmissionControl, Fate, MediaRules, Outgoing, SessionRules};
 use b2b_sip::auth::{Authorized, DigestClient, DigestServer, Penalties};
 use b2b_sip::endpoint::{
     Flow, HeaderFields, HopRule, Reply, RequestFailure, RequestId, ServerTransactionId, SessionRefresher,
@@ -242,17 +240,8 @@ fn retry_after(status: u16, reason: &str, wait: Duration) -> Reply {
 impl AdmissionControl for ServerAdmission {
     fn invite(&mut self, now: Instant, request: &Request, flow: &Flow) -> Admission {
         self.follow(now);
-        let source = self.source(request, flow);
-        let gateway = self.known_by(request, flow);
-        match self.admit(now, request, source, gateway.as_deref()) {
-            Ok((identity, channels)) => {
-                if identity.is_some() {
-                    self.prove(flow);
-                }
-                let caller = self.settings.caller(identity.as_deref(), gateway.as_deref(), source.ip());
-                let policy = self.settings.caller_policy(caller.0);
-                Admission::Accept { identity, channels, policy, source: source.address }
-            }
+        match self.caller(now, request, flow) {
+            Ok(caller) => Admission::Accept(Box::new(caller)),
             Err(Turned::Away(reply)) => Admission::Refuse(reply),
             Err(Turned::Once(reply)) => Admission::RefuseOnce(reply),
             Err(Turned::Ignored) => Admission::Ignore,
@@ -362,29 +351,8 @@ impl AdmissionControl for ServerAdmission {
         !matches!(self.settings.party(party).0, Origin::Gateway(_))
     }
 
-    fn gateway_of_caller(&self, request: &Request, flow: &Flow) -> Option<Arc<str>> {
-        self.known_by(request, flow)
-    }
-
-    fn way_to_caller(&self, identity: Option<&str>, request: &Request, flow: &Flow) -> WayToCaller {
-        let gateway = self.known_by(request, flow);
-        match self.settings.caller(identity, gateway.as_deref(), flow.remote.ip()).0 {
-            Origin::Gateway(name) => {
-                let trunk = self.settings.trunk(name).map(|(trunk, _)| trunk);
-                let way = trunk.map(|it| WayToCaller { tls: it.tls.clone(), listener: it.listener.clone() });
-                way.unwrap_or_default()
-            }
-            Origin::User(_) | Origin::Trusted | Origin::Unknown => WayToCaller::default(),
-        }
-    }
-
     fn reads(&self, identity: Option<&str>, gateway: Option<&str>, source: SocketAddr) -> Reads<'_> {
         caller_policy::reads(&self.settings, identity, gateway, source.ip())
-    }
-
-    fn hops_of_caller(&mut self, identity: Option<&str>, request: &Request, flow: &Flow) -> HopRule {
-        let gateway = self.known_by(request, flow);
-        self.hops.of_caller(&self.settings, identity, gateway.as_deref(), flow)
     }
 
     fn hops_of_contact(&mut self, contact: &ResolvedContact) -> HopRule {

@@ -22,16 +22,8 @@ use b2b_sip::net::Ban;
 /// What becomes of an INVITE.
 #[derive(Debug)]
 pub enum Admission {
-    /// It goes to the handlers; `identity` is who the caller has proved to be, `channels`
-    /// what he holds as long as his leg is there, `policy` what his media may be, if that is not
-    /// what everybody's may be. `source` is where the caller's signalling comes from: the other
-    /// end of the flow, or what a proxy in front of us saw.
-    Accept {
-        identity: Option<String>,
-        channels: Vec<Channel>,
-        policy: Option<Arc<PairPolicy>>,
-        source: SocketAddr,
-    },
+    /// It goes to the handlers.
+    Accept(Box<Caller>),
     /// It is refused.
     Refuse(Reply),
     /// It is refused and nothing is kept of it: a challenge to a stranger.
@@ -40,13 +32,43 @@ pub enum Admission {
     Ignore,
 }
 
-/// By which way requests inside of a call go to its caller.
-#[derive(Debug, Clone, Default, PartialEq, Eq)]
-pub struct WayToCaller {
-    /// By which settings of TLS connections are made, as [`Invite::tls`](b2b_sip::endpoint::Invite::tls).
+/// Who calls, and what follows from that.
+#[derive(Debug)]
+pub struct Caller {
+    /// Who the caller has proved to be.
+    pub identity: Option<String>,
+    /// The gateway that the call is of by the way that it comes by: its certificate was shown on that
+    /// connection, or it is known at one listener, or by the token of our contact. One that is known by
+    /// its address alone is none here.
+    pub gateway: Option<Arc<str>>,
+    /// Where the caller's signalling comes from: the other end of the flow, or what a proxy in front of us saw.
+    pub source: SocketAddr,
+    /// What is held as long as the caller's leg is there.
+    pub channels: Vec<Channel>,
+    /// What the caller's media may be, if that is not what everybody's may be.
+    pub policy: Option<Arc<PairPolicy>>,
+    /// Where requests inside of the call may go.
+    pub hops: HopRule,
+    /// By which settings of TLS connections for them are made, as [`Invite::tls`](b2b_sip::endpoint::Invite::tls).
     pub tls: Option<Arc<str>>,
-    /// From which listener, as [`Invite::listener`](b2b_sip::endpoint::Invite::listener).
+    /// From which listener they go, as [`Invite::listener`](b2b_sip::endpoint::Invite::listener).
     pub listener: Option<Arc<str>>,
+}
+
+impl Caller {
+    /// Somebody who has proved nothing, and is bound to nothing.
+    pub fn at(source: SocketAddr) -> Self {
+        Caller {
+            identity: None,
+            gateway: None,
+            source,
+            channels: Vec::new(),
+            policy: None,
+            hops: HopRule::Follow,
+            tls: None,
+            listener: None,
+        }
+    }
 }
 
 impl Admission {
@@ -195,31 +217,13 @@ pub trait AdmissionControl: Send {
         party.gateway.is_none()
     }
 
-    /// The gateway that a call is of by the way that it comes by: its certificate was shown on that
-    /// connection, or it is known at one listener, or by the token of our contact. One that is known by
-    /// its address alone is none here.
-    fn gateway_of_caller(&self, _request: &Request, _flow: &Flow) -> Option<Arc<str>> {
-        None
-    }
-
-    /// By which way requests inside of its call go to a caller.
-    fn way_to_caller(&self, _identity: Option<&str>, _request: &Request, _flow: &Flow) -> WayToCaller {
-        WayToCaller::default()
-    }
-
     /// How the INVITE of an accepted call is read for who calls: `identity` is who the caller has proved
     /// to be, `gateway` whose certificate the caller has shown, `source` where it comes from.
     fn reads(&self, _identity: Option<&str>, _gateway: Option<&str>, _source: SocketAddr) -> Reads<'_> {
         Reads::default()
     }
 
-    /// Where the requests of a call may go that has been accepted: `identity` is who the
-    /// caller has proved to be.
-    fn hops_of_caller(&mut self, _identity: Option<&str>, _request: &Request, _flow: &Flow) -> HopRule {
-        HopRule::Follow
-    }
-
-    /// The same of a call to this contact.
+    /// Where the requests of a call to this contact may go.
     fn hops_of_contact(&mut self, _contact: &ResolvedContact) -> HopRule {
         HopRule::Follow
     }
@@ -298,7 +302,7 @@ pub struct AdmitAll;
 
 impl AdmissionControl for AdmitAll {
     fn invite(&mut self, _: Instant, _: &Request, flow: &Flow) -> Admission {
-        Admission::Accept { identity: None, channels: Vec::new(), policy: None, source: flow.remote }
+        Admission::Accept(Box::new(Caller::at(flow.remote)))
     }
 
     fn request(&mut self, _: Instant, _: &Request, _: &Flow) -> Fate {

@@ -14,7 +14,7 @@ use crate::leg_life::Life;
 use b2b_sip::endpoint::{Flow, Reply, ServerTransactionId, UsageId};
 use b2b_sip::msg::{Method, Name, Request};
 
-use super::admission::{Admission, Fate, WayToCaller};
+use super::admission::{Admission, Caller, Fate};
 use super::handing::Handing;
 use super::journaling::Hops;
 use super::table::{Call, Leg};
@@ -127,8 +127,8 @@ impl Switch {
         }
         let admission = self.parts.admission.invite(t.now, request, flow);
         self.counters.incoming += u64::from(!admission.is_question());
-        let (identity, channels, policy, source) = match admission {
-            Admission::Accept { identity, channels, policy, source } => (identity, channels, policy, source),
+        let caller = match admission {
+            Admission::Accept(caller) => *caller,
             Admission::Refuse(reply) => {
                 self.refuse(t, usage, reply);
                 return None;
@@ -143,7 +143,7 @@ impl Switch {
             }
         };
         // It has called an emergency number, and may not pass the limits.
-        if closed && !channels.iter().any(|it| *it.holder() == Holder::Emergency) {
+        if closed && !caller.channels.iter().any(|it| *it.holder() == Holder::Emergency) {
             self.counters.refused += 1;
             self.refuse_once(t, usage, self.busy());
             return None;
@@ -152,15 +152,12 @@ impl Switch {
             self.refuse(t, usage, Reply::status(415));
             return None;
         }
-        // Before anything is answered.
-        let hops = self.parts.admission.hops_of_caller(identity.as_deref(), request, flow);
+        let Caller { identity, gateway, source, channels, policy, hops, tls, listener } = caller;
         let kept = Hops::of(&hops);
-        let WayToCaller { tls, listener } =
-            self.parts.admission.way_to_caller(identity.as_deref(), request, flow);
+        // Before anything is answered.
         if let Err(error) = t.sip.set_hops(usage, hops).and_then(|()| t.sip.set_way(usage, tls, listener)) {
             tracing::debug!("a call that has ended: {error}");
         }
-        let gateway = self.parts.admission.gateway_of_caller(request, flow).filter(|_| identity.is_none());
         let reads = self.parts.admission.reads(identity.as_deref(), gateway.as_deref(), source);
         let who = Arc::new(CallerIdentity::read(request, &reads));
         let number = identity::called_number(request, reads.called).map(Arc::from);

@@ -7,13 +7,33 @@ use crate::effective_source::EffectiveSource;
 use crate::emergency;
 use crate::origin::Origin;
 use b2b_call::channels::Channel;
+use b2b_call::switch::admission::Caller;
 use b2b_sip::auth::Side;
 use b2b_sip::endpoint::{Flow, Reply};
 use b2b_sip::msg::Request;
 
 impl ServerAdmission {
+    /// Who calls, and what follows from that.
+    pub(super) fn caller(&mut self, now: Instant, request: &Request, flow: &Flow) -> Result<Caller, Turned> {
+        let (from, gateway) = (self.source(request, flow), self.known_by(request, flow));
+        let (identity, channels) = self.admit(now, request, from, gateway.as_deref())?;
+        if identity.is_some() {
+            self.prove(flow);
+        }
+        let (user, known) = (identity.as_deref(), gateway.as_deref());
+        let policy = self.settings.caller_policy(self.settings.caller(user, known, from.ip()).0);
+        let trunk = match self.settings.caller(user, known, flow.remote.ip()).0 {
+            Origin::Gateway(name) => self.settings.trunk(name).map(|(trunk, _)| trunk),
+            Origin::User(_) | Origin::Trusted | Origin::Unknown => None,
+        };
+        let (tls, listener) = trunk.map(|it| (it.tls.clone(), it.listener.clone())).unwrap_or_default();
+        let hops = self.hops.of_caller(&self.settings, user, known, flow);
+        let gateway = gateway.filter(|_| identity.is_none());
+        Ok(Caller { identity, gateway, source: from.address, channels, policy, hops, tls, listener })
+    }
+
     /// Who calls, if a password has told, and what the call holds.
-    pub(super) fn admit(
+    fn admit(
         &mut self,
         now: Instant,
         request: &Request,

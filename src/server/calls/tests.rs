@@ -10,7 +10,7 @@ use crate::in_force::PartyTargets;
 use crate::registrar::{MemoryStore, Registrar};
 use crate::settings;
 use b2b_call::switch::SwitchConfig;
-use b2b_call::switch::admission::{Admission, AdmissionControl, Fate};
+use b2b_call::switch::admission::{Admission, AdmissionControl, Caller, Fate};
 use b2b_sip::endpoint::{Body, Flow, Invite, Reply, Termination, UsageId};
 use b2b_sip::msg::Request;
 use b2b_testkit::{B2B, Harness, Network, PartyId, SESSION};
@@ -26,7 +26,7 @@ impl AdmissionControl for Believing {
     fn invite(&mut self, _: Instant, request: &Request, flow: &Flow) -> Admission {
         let from = request.from().ok().and_then(|from| from.uri.user);
         let identity = from.map(|user| String::from_utf8_lossy(user).into_owned());
-        Admission::Accept { identity, channels: Vec::new(), policy: None, source: flow.remote }
+        Admission::Accept(Box::new(Caller { identity, ..Caller::at(flow.remote) }))
     }
 
     fn request(&mut self, _: Instant, _: &Request, _: &Flow) -> Fate {

@@ -9,7 +9,7 @@ use b2b_call::lookup::ResolvedContact;
 use b2b_call::resolver::ChainResolver;
 use b2b_call::service::{CallService, DialOptions};
 use b2b_call::switch::SwitchConfig;
-use b2b_call::switch::admission::{Admission, AdmissionControl, Fate, Outgoing};
+use b2b_call::switch::admission::{Admission, AdmissionControl, Caller, Fate, Outgoing};
 use b2b_sip::endpoint::{Flow, Reply, Termination};
 use b2b_sip::msg::Request;
 use b2b_testkit::{Handler, Harness, Network, SESSION};
@@ -23,7 +23,7 @@ struct Pacing;
 
 impl AdmissionControl for Pacing {
     fn invite(&mut self, _: Instant, _: &Request, flow: &Flow) -> Admission {
-        Admission::Accept { identity: None, channels: Vec::new(), policy: None, source: flow.remote }
+        Admission::Accept(Box::new(Caller::at(flow.remote)))
     }
 
     fn request(&mut self, _: Instant, _: &Request, _: &Flow) -> Fate {

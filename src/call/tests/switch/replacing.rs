@@ -9,7 +9,7 @@ use b2b_call::handler::{ApplicationHandler, HandlerAction, IncomingCall};
 use b2b_call::resolver::ChainResolver;
 use b2b_call::service::{CallService, DialOptions};
 use b2b_call::switch::SwitchConfig;
-use b2b_call::switch::admission::{Admission, AdmissionControl, Fate};
+use b2b_call::switch::admission::{Admission, AdmissionControl, Caller, Fate};
 use b2b_sip::endpoint::{Body, Event, Flow, Invite, Replaces, Reply, Termination, UsageEvent};
 use b2b_sip::msg::Request;
 use b2b_testkit::{B2B, Handler, Harness, Network, SESSION};
@@ -24,7 +24,7 @@ impl AdmissionControl for Believing {
     fn invite(&mut self, _: Instant, request: &Request, flow: &Flow) -> Admission {
         let from = request.from().ok().and_then(|from| from.uri.user);
         let identity = from.filter(|user| *user == b"ann").map(|_| "ann".to_owned());
-        Admission::Accept { identity, channels: Vec::new(), policy: None, source: flow.remote }
+        Admission::Accept(Box::new(Caller { identity, ..Caller::at(flow.remote) }))
     }
 
     fn request(&mut self, _: Instant, _: &Request, _: &Flow) -> Fate {
