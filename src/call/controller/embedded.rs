@@ -21,6 +21,7 @@ use super::{
     AddressFamily, Answer, AudioStream, Capabilities, Capability, Descriptions, EndpointId, EndpointSpec,
     MediaBackend, MediaError, MediaEvent, MediaFuture, Music, PacketTrace, StreamCounters, StreamSpec, Verb,
 };
+use crate::negotiate::pair;
 use b2b_media::relay::{EndpointConfig, Opening, Ports, RelayConfig, RelayHandle, SpawnError, Totals};
 use b2b_media::{sounds::StoreStats, stage::Act, stream::Streams};
 
@@ -231,6 +232,15 @@ impl EmbeddedController {
         self.relay.close(relay_id(endpoint));
     }
 
+    /// A description for a party; media of these endpoints follows it.
+    fn describes(
+        &self,
+        settled: &[EndpointId],
+        make: impl FnOnce(&mut State) -> Result<Box<[u8]>, MediaError>,
+    ) -> MediaFuture<Answer> {
+        at_once(self.settled(settled, make), |octets| Answer::Description(octets.into_vec().into()))
+    }
+
     /// Does this with an endpoint, if it is not released.
     fn with(&self, endpoint: EndpointId, act: impl FnOnce(&mut Entry)) {
         if let Ok(entry) = self.state().get(endpoint) {
@@ -281,28 +291,49 @@ impl MediaBackend for EmbeddedController {
             }
             Verb::Release { endpoint } => self.close(endpoint),
             Verb::PairOffer { from, to, offer, policy } => {
-                return at_once(self.offer_across(from, to, &offer, &policy), Answer::Description);
+                return self.describes(&[], |state| {
+                    let (from, to) = state.two(from, to)?;
+                    Ok(pair::offer(&mut from.side, &mut to.side, &offer, &policy)?)
+                });
             }
             Verb::PairAnswer { from, to, answer } => {
-                return at_once(self.answer_across(from, to, &answer), Answer::Description);
+                return self.describes(&[from, to], |state| {
+                    let (from, to) = state.two(from, to)?;
+                    Ok(pair::answer(&mut from.side, &mut to.side, &answer)?)
+                });
             }
             Verb::LocalOffer { endpoint, like, policy } => {
-                return at_once(self.own_offer(endpoint, like, &policy), Answer::Description);
+                return self.describes(&[], |state| match like.filter(|like| *like != endpoint) {
+                    Some(like) => {
+                        let (to, like) = state.two(endpoint, like)?;
+                        Ok(pair::local_offer(&mut to.side, Some(&like.side), &policy)?)
+                    }
+                    None => Ok(pair::local_offer(&mut state.get(endpoint)?.side, None, &policy)?),
+                });
             }
             Verb::ApplyRemote { endpoint, answer } => {
-                return at_once(self.take_answer(endpoint, &answer), |()| Answer::Done);
+                let take = |state: &mut State| Ok(pair::apply(&mut state.get(endpoint)?.side, &answer)?);
+                return at_once(self.settled(&[endpoint], take), |()| Answer::Done);
             }
             Verb::LocalAnswer { endpoint, offer, policy } => {
-                return at_once(self.own_answer(endpoint, &offer, &policy), Answer::Description);
+                return self.describes(&[endpoint], |state| {
+                    Ok(pair::local_answer(&mut state.get(endpoint)?.side, &offer, &policy)?)
+                });
             }
             Verb::RepeatOffer { endpoint } => {
-                return at_once(self.same_offer(endpoint), Answer::Description);
+                return self.describes(&[], |state| Ok(pair::repeat(&mut state.get(endpoint)?.side)?));
             }
             Verb::DirectOffer { from, to, heard, policy } => {
-                return at_once(self.offer_past(from, to, heard, &policy), Answer::Description);
+                return self.describes(&[], |state| {
+                    let (from, to) = state.two(from, to)?;
+                    if from.interface != to.interface {
+                        return Err(MediaError::NotDirect("they are in different networks".to_owned()));
+                    }
+                    Ok(pair::direct(&from.side, &mut to.side, heard, &policy)?)
+                });
             }
             Verb::ReturnOffer { endpoint, policy } => {
-                return at_once(self.offer_back(endpoint, &policy), Answer::Description);
+                return self.describes(&[], |state| Ok(pair::back(&mut state.get(endpoint)?.side, &policy)?));
             }
             Verb::SendDigit { endpoint, digit, duration_ms } => {
                 self.insert_digit(endpoint, digit, duration_ms);

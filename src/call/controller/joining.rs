@@ -96,8 +96,30 @@ impl EmbeddedController {
         Ok(remote.map_or(Listener::plain(8_000), |remote| remote.voice.listener()))
     }
 
+    /// Does this, which settles a session of these endpoints: their media follows it.
+    pub(super) fn settled<T>(
+        &self,
+        ids: &[EndpointId],
+        act: impl FnOnce(&mut State) -> Result<T, MediaError>,
+    ) -> Result<T, MediaError> {
+        let mut state = self.state();
+        let done = act(&mut state)?;
+        for id in ids {
+            self.describe(&mut state, *id)?;
+        }
+        let again = match ids {
+            // Joined with each other they are so once.
+            [one, other] if state.get(*one)?.joined == Some(*other) => &ids[..1],
+            ids => ids,
+        };
+        for id in again {
+            self.rejoin(&mut state, *id)?;
+        }
+        Ok(done)
+    }
+
     /// Brings the media in line with what an endpoint was told and has said.
-    pub(super) fn describe(&self, state: &mut State, id: EndpointId) -> Result<(), MediaError> {
+    fn describe(&self, state: &mut State, id: EndpointId) -> Result<(), MediaError> {
         let entry = state.get(id)?;
         self.recordings.described(id, &entry.side);
         if let Some(remote) = entry.side.remote() {
@@ -125,7 +147,7 @@ impl EmbeddedController {
         }
     }
 
-    pub(super) fn join(&self, state: &mut State, a: EndpointId, b: EndpointId) -> Result<Joined, MediaError> {
+    fn join(&self, state: &mut State, a: EndpointId, b: EndpointId) -> Result<Joined, MediaError> {
         let (one, other) = state.two(a, b)?;
         let pair::Join { forward, backward } = pair::join(&one.side, &other.side)?;
         let ipv6 = self.is_ipv6();

@@ -5,7 +5,6 @@
 //! - `backend`: what is written for each who carries media; [`MediaController`]: what callers have
 //! - `embedded`: the engine inside of this process; `trunk`: legs on different threads;
 //!   `convert`: its words and ours
-//! - `offers`: what passes between parties, and what we say ourselves
 //! - `recordings`: which of its endpoints are recorded; `sounding`: what is played to a party,
 //!   and collected of it; `rooms`: conferences; `joining`: endpoints and their joins
 //! - `future`: answers that are mostly there at once
@@ -25,7 +24,6 @@ mod embedded;
 mod future;
 mod joining;
 pub(crate) mod json;
-mod offers;
 mod recordings;
 mod request;
 mod rooms;
