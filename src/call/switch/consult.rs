@@ -34,9 +34,7 @@ impl Switch {
         if !ready || second == call {
             return t.answer_refer(usage, refer, 603);
         }
-        let busy =
-            self.calls.get(call).is_none_or(|it| it.dialling.is_some() || it.exchanges.under_way.is_some());
-        if busy || !self.advance_if_legal(t, call, CallEvent::Transfer) {
+        if self.is_busy(call) || !self.advance_if_legal(t, call, CallEvent::Transfer) {
             return t.answer_refer(usage, refer, 491);
         }
         let Some(mut dialling) = self.calls.get_mut(second).and_then(|it| it.dialling.take()) else {

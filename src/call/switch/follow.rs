@@ -235,12 +235,8 @@ impl Switch {
             OnDescription::AnswerEarly { branch } => self.answered_early(t, branch, result),
             OnDescription::Prack { caller, branch } => self.prack_across(t, (caller, branch), result),
             OnDescription::Accept { won } => self.accept_with_answer(t, won, result),
-            OnDescription::AcceptWithOffer { won } => {
-                let on_ack = OnAck::AnswerTo(won.callee);
+            OnDescription::AcceptWithOffer { won, on_ack } => {
                 self.accept_for(t, won, result.map(Some), on_ack);
-            }
-            OnDescription::AcceptWithOwnOffer { won } => {
-                self.accept_for(t, won, result.map(Some), OnAck::Answer);
             }
             OnDescription::AckAndAccept { won } => {
                 let (acked, callee) = (result.map(|answer| self.ack(t, won.callee, answer)), won.callee);
@@ -268,7 +264,7 @@ impl Switch {
             OnApplied::Won(won) => self.both_described(t, won, result),
             OnApplied::Originated { leg, reply } => self.originated(t, leg, result, reply),
             OnApplied::Transferred { call, legs, referrer, arrived, direct } => match result {
-                Ok(()) => self.transfer_answered(t, call, legs, referrer, (arrived, direct)),
+                Ok(()) => self.transfer_answered(t, call, legs, referrer, (arrived, direct, false)),
                 Err(error) => {
                     self.hang_up(t, arrived);
                     let (status, reason) = error.status();

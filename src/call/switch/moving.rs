@@ -45,9 +45,7 @@ impl Switch {
         };
         let _ = self.set_variable(Watched::Call(call), TRANSFERRED_BY.to_owned(), by);
         self.part(t, call);
-        if let Some((usage, refer)) = referrer {
-            let _ = t.sip.notify_refer(t.now, usage, refer, 200, "");
-        }
+        t.tell_referrer(referrer, 200, "");
         self.tell(t, Event::TransferEnded { call, leg: leaves, status: 200 });
         self.leave(t, leaves, referrer.is_some());
         self.talk_to_us(t, stays);

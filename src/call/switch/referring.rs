@@ -252,7 +252,7 @@ impl Switch {
         // Nobody knows how it ended: as good as gone.
         let status = status.or_else(|| last.then(|| (503, String::new())));
         if let Some((status, reason)) = status {
-            let _ = t.sip.notify_refer(t.now, usage, refer, status, &reason);
+            t.tell_referrer(Some((usage, refer)), status, &reason);
         }
     }
 
@@ -267,7 +267,7 @@ impl Switch {
             let told = self.referrals.sent.get(&id).map(|it| &it.told);
             if let Some(Told::Party(usage, refer)) = told {
                 // It has gone over to whom it was sent, as far as can be seen from here.
-                let _ = t.sip.notify_refer(t.now, *usage, *refer, 200, "");
+                t.tell_referrer(Some((*usage, *refer)), 200, "");
                 self.referrals.sent.remove(&id);
             } else {
                 let heard = match cause {

@@ -284,7 +284,8 @@ impl Switch {
                 if let Some(it) = self.calls.leg_mut(leg) {
                     it.callee.said = Some(offer.clone());
                 }
-                self.offer_across(t, leg, caller, offer, OnDescription::AcceptWithOffer { won });
+                let on_ack = OnAck::AnswerTo(leg);
+                self.offer_across(t, leg, caller, offer, OnDescription::AcceptWithOffer { won, on_ack });
             }
             Acceptance::Nothing => self.both_described(t, won, Err(MediaError::NoOffer)),
         }
@@ -310,7 +311,8 @@ impl Switch {
     /// The callee has been answered by us: the caller is offered what it can do.
     fn offer_own(&mut self, t: &mut Turn<'_>, won: Won) {
         let like = self.calls.leg(won.callee).and_then(|it| it.media.endpoint);
-        let (leg, then) = (won.caller, OnDescription::AcceptWithOwnOffer { won });
+        let (leg, on_ack) = (won.caller, OnAck::Answer);
+        let then = OnDescription::AcceptWithOffer { won, on_ack };
         self.with_endpoint(t, leg, like, OnEndpoint::LocalOffer { leg, like, then });
     }
 

@@ -97,6 +97,11 @@ impl Switch {
         Some((call, other, bridge.mode))
     }
 
+    /// Whether somebody is dialled in a call, or an offer is under way.
+    pub(super) fn is_busy(&self, call: CallId) -> bool {
+        self.calls.get(call).is_none_or(|it| it.dialling.is_some()) || self.is_asked(call)
+    }
+
     /// Both of a party's calls are here: its two far ends are joined.
     fn attended(
         &mut self,
@@ -107,11 +112,8 @@ impl Switch {
     ) {
         let other = self.bridged(replaced).filter(|(it, ..)| *it != call);
         let Some((second, arrives, _)) = other else { return t.answer_refer(usage, refer, 603) };
-        let busy = |call: CallId| {
-            self.calls.get(call).is_none_or(|it| it.dialling.is_some() || it.exchanges.under_way.is_some())
-        };
-        if busy(call)
-            || busy(second)
+        if self.is_busy(call)
+            || self.is_busy(second)
             || self.is_sent_away(stays)
             || !self.advance_if_legal(t, call, CallEvent::Merge)
         {
@@ -120,17 +122,12 @@ impl Switch {
         let target = format!("leg {} of call {}", arrives.0, second.0);
         self.tell(t, Event::TransferRequested { call, leg: leaves, kind: TransferKind::Attended, target });
         t.answer_refer(usage, refer, 202);
-        let options = self.part(t, call);
         let direct = self.part(t, second).direct;
         self.move_leg(t, arrives, call);
-        let joined = self.join_again(t, call, (stays, arrives), &options, direct);
-        let status = if joined.is_ok() { 200 } else { 503 };
-        let _ = t.sip.notify_refer(t.now, usage, refer, status, "");
-        self.tell(t, Event::TransferEnded { call, leg: leaves, status });
-        self.end_if_apart(t, joined, [stays, arrives]);
-        self.leave(t, leaves, true);
+        // Who arrives was told of somebody else, too.
+        let back = true;
+        self.transfer_answered(t, call, (leaves, stays), Some((usage, refer)), (arrives, direct, back));
         self.leave(t, replaced, false);
-        self.refresh(t, call, (arrives, stays), true);
     }
 
     /// A transfer has come to nothing: the old parties talk on. A program may have said meanwhile that their call
@@ -240,9 +237,7 @@ impl Switch {
             return self.counters.ignored();
         };
         let (leg, referrer) = (*leaves, *referrer);
-        if let Some((usage, refer)) = referrer {
-            let _ = t.sip.notify_refer(t.now, usage, refer, status, "");
-        }
+        t.tell_referrer(referrer, status, "");
         self.tell(t, Event::TransferProgress { call, leg, status });
     }
 
@@ -256,9 +251,7 @@ impl Switch {
         failure: &DialFailure,
     ) {
         let status = failure.status;
-        if let Some((usage, refer)) = referrer {
-            let _ = t.sip.notify_refer(t.now, usage, refer, status, &failure.reason);
-        }
+        t.tell_referrer(referrer, status, &failure.reason);
         self.tell(t, Event::TransferEnded { call, leg: leaves, status });
         if self.calls.get(call).is_some_and(|it| it.bridge.is_some()) {
             self.talk_on(t, call);
@@ -268,25 +261,24 @@ impl Switch {
         }
     }
 
-    /// The target has answered: it takes the place of the leg that leaves.
+    /// The target has answered: it takes the place of the leg that leaves. `direct`: it may talk past b2b; `back`: it
+    /// is to be told of whom it talks with, too.
     pub(super) fn transfer_answered(
         &mut self,
         t: &mut Turn<'_>,
         call: CallId,
         (leaves, stays): (LegId, LegId),
         referrer: Referrer,
-        (arrived, direct): (LegId, bool),
+        (arrived, direct, back): (LegId, bool, bool),
     ) {
         let options = self.part(t, call);
         let joined = self.join_again(t, call, (stays, arrived), &options, direct);
         let status = if joined.is_ok() { 200 } else { 503 };
-        if let Some((usage, refer)) = referrer {
-            let _ = t.sip.notify_refer(t.now, usage, refer, status, "");
-        }
+        t.tell_referrer(referrer, status, "");
         self.tell(t, Event::TransferEnded { call, leg: leaves, status });
         self.end_if_apart(t, joined, [stays, arrived]);
         self.leave(t, leaves, referrer.is_some());
-        self.refresh(t, call, (arrived, stays), false);
+        self.refresh(t, call, (arrived, stays), back);
     }
 
     /// Whether the end of this leg ends nothing else: its other party is on its
@@ -309,12 +301,10 @@ impl Switch {
         let (Some((replaced, (call, stays, _))), Some(offer)) = (bridged, offer) else {
             return self.reject(t, leg, 488, "");
         };
-        let busy =
-            self.calls.get(call).is_none_or(|it| it.dialling.is_some() || it.exchanges.under_way.is_some());
         if self.keeps_session(stays) {
             return self.reject(t, leg, 488, "");
         }
-        if busy || !self.advance_if_legal(t, call, CallEvent::Transfer) {
+        if self.is_busy(call) || !self.advance_if_legal(t, call, CallEvent::Transfer) {
             return self.reject(t, leg, 491, "");
         }
         self.move_leg(t, leg, call);
@@ -366,6 +356,13 @@ fn dialog_hosts(request: &Request) -> Vec<String> {
 }
 
 impl Turn<'_> {
+    /// A NOTIFY, to who wants to hear how a transfer goes. Whose subscription is over hears nothing.
+    pub(super) fn tell_referrer(&mut self, referrer: Referrer, status: u16, reason: &str) {
+        if let Some((usage, refer)) = referrer {
+            let _ = self.sip.notify_refer(self.now, usage, refer, status, reason);
+        }
+    }
+
     pub(super) fn answer_refer(&mut self, usage: UsageId, refer: ReferId, status: u16) {
         if let Err(error) = self.sip.answer_refer(self.now, usage, refer, Reply::status(status)) {
             tracing::debug!("a REFER: {error}");

@@ -26,6 +26,7 @@ use crate::bridge_fsm::BridgeMode;
 use crate::controller::json::octets;
 use crate::controller::{EndpointId, EndpointStats, Joined, MediaError, MediaFuture, Recorded, RecordingId};
 use crate::handler::{HandlerAction, Party, Referral};
+use crate::leg_life::OnAck;
 use crate::lookup::{LookupError, LookupRequest, LookupResult};
 use crate::service::{CallError, DialError};
 use crate::{BridgeId, CallId, LegId};
@@ -105,10 +106,8 @@ pub(super) enum OnDescription {
     Prack { caller: LegId, branch: LegId },
     /// It is the callee's answer, for the 2xx to the caller.
     Accept { won: Won },
-    /// It is the callee's late offer, for the 2xx to the caller.
-    AcceptWithOffer { won: Won },
-    /// It is our own offer in the 2xx to the caller.
-    AcceptWithOwnOffer { won: Won },
+    /// It is an offer for the 2xx to the caller, the callee's late one or ours. `on_ack`: what is done with its answer.
+    AcceptWithOffer { won: Won, on_ack: OnAck },
     /// It is our answer to the callee's late offer, for its ACK.
     AckAndAccept { won: Won },
     /// It is the caller's answer to the callee's late offer, for its ACK.
