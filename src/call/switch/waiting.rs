@@ -21,7 +21,7 @@ use super::slots::Key;
 use super::table::Purpose;
 use super::tasks::{Came, Guarded, Panicked, polled};
 use super::transfer::Referrer;
-use super::{Done, Switch, Turn};
+use super::{Done, Switch, Task, Turn};
 use crate::bridge_fsm::BridgeMode;
 use crate::controller::json::octets;
 use crate::controller::{EndpointId, EndpointStats, Joined, MediaError, MediaFuture, Recorded, RecordingId};
@@ -312,30 +312,7 @@ impl Switch {
         found: fn(T) -> Found,
         then: OnFound,
     ) -> Option<Key> {
-        let is_fact = then.is_fact();
-        if self.is_replay() {
-            return is_fact.then(|| self.found_told(then)).flatten();
-        }
-        match polled(future) {
-            Ok(result) => {
-                let result = result.map(found);
-                if is_fact {
-                    self.writes("found", &result);
-                }
-                self.follows.push(Follow::Found { then, found: result });
-                None
-            }
-            Err(future) => {
-                let call = self.is_about().filter(|_| is_fact);
-                let waits = Waits::Found(then);
-                let request =
-                    self.work.ask(call, waits, |request| Box::pin(found_by(request, future, found)));
-                if is_fact {
-                    self.writes("later", &request);
-                }
-                Some(request)
-            }
-        }
+        self.ask_for(future, found, then, |request, future| Box::pin(found_by(request, future, found)))
     }
 
     /// The same, and what asks is dropped some time after `ends` is: what it decides in that moment counts for
@@ -345,31 +322,46 @@ impl Switch {
         future: Pin<Box<dyn Future<Output = HandlerAction> + Send>>,
         then: OnFound,
     ) -> Option<oneshot::Sender<()>> {
+        let (ends, ended) = oneshot::channel();
+        let asked = self.ask_for(future, Found::Action, then, |request, future| {
+            Box::pin(async move {
+                tokio::select! {
+                    biased;
+                    _ = ended => Done(Came::Dropped(request)),
+                    done = found_by(request, future, Found::Action) => done,
+                }
+            })
+        });
+        asked.filter(|_| !self.is_replay()).map(|_| ends)
+    }
+
+    fn ask_for<T: Send + 'static>(
+        &mut self,
+        future: Pin<Box<dyn Future<Output = T> + Send>>,
+        found: fn(T) -> Found,
+        then: OnFound,
+        task: impl FnOnce(Key, Guarded<'static, T>) -> Task,
+    ) -> Option<Key> {
+        let is_fact = then.is_fact();
         if self.is_replay() {
-            self.found_told(then);
-            return None;
+            return is_fact.then(|| self.found_told(then)).flatten();
         }
         match polled(future) {
             Ok(result) => {
-                let result = result.map(Found::Action);
-                self.writes("found", &result);
-                self.follows.push(Follow::Found { then, found: result });
+                let found = result.map(found);
+                if is_fact {
+                    self.writes("found", &found);
+                }
+                self.follows.push(Follow::Found { then, found });
                 None
             }
             Err(future) => {
-                let (ends, ended) = oneshot::channel();
-                let call = self.is_about();
-                let request = self.work.ask(call, Waits::Found(then), |request| {
-                    Box::pin(async move {
-                        tokio::select! {
-                            biased;
-                            _ = ended => Done(Came::Dropped(request)),
-                            done = found_by(request, future, Found::Action) => done,
-                        }
-                    })
-                });
-                self.writes("later", &request);
-                Some(ends)
+                let call = self.is_about().filter(|_| is_fact);
+                let request = self.work.ask(call, Waits::Found(then), |request| task(request, future));
+                if is_fact {
+                    self.writes("later", &request);
+                }
+                Some(request)
             }
         }
     }
