@@ -23,7 +23,7 @@ use crate::identity::diversion;
 use crate::initial_session::LateOffer;
 use crate::leg_fsm::{LegEvent, TerminationCause};
 use crate::leg_life::Life;
-use crate::lookup::{EarlyMedia, LookupError, LookupRequest, LookupResult, ResolvedContact};
+use crate::lookup::{EarlyMedia, LookupRequest, ResolvedContact};
 use crate::reason::Reason;
 use crate::service::{DialError, DialOptions, DialOrder, DialRequest, DialStage, DialTo};
 use crate::{CallId, LegId};
@@ -101,19 +101,6 @@ impl Switch {
         }
     }
 
-    /// It is known whom a target means, or that it means nobody.
-    pub(super) fn looked_up(
-        &mut self,
-        t: &mut Turn<'_>,
-        call: CallId,
-        found: Result<LookupResult, LookupError>,
-    ) {
-        match found {
-            Ok(found) => self.dial_contacts(t, call, found.contacts),
-            Err(error) => self.dial_over(t, call, DialError::Lookup(error)),
-        }
-    }
-
     /// Who a call dials for, as a URI.
     pub(super) fn caller_uri(&self, call: CallId) -> Option<String> {
         let caller = self.calls.get(call)?.dialling.as_ref()?.purpose.caller()?;
@@ -125,7 +112,7 @@ impl Switch {
         }
     }
 
-    fn dial_contacts(&mut self, t: &mut Turn<'_>, call: CallId, contacts: Vec<ResolvedContact>) {
+    pub(super) fn dial_contacts(&mut self, t: &mut Turn<'_>, call: CallId, contacts: Vec<ResolvedContact>) {
         self.dial_stages(t, call, vec![DialStage { contacts, ..DialStage::default() }]);
     }
 

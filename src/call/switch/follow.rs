@@ -16,7 +16,7 @@ use crate::controller::{EndpointId, MediaError};
 use crate::handler::HandlerAction;
 use crate::leg_fsm::TerminationCause;
 use crate::leg_life::OnAck;
-use crate::service::{CallError, DialError};
+use crate::service::DialError;
 use crate::{CallId, LegId};
 use b2b_sip::endpoint::Reply;
 
@@ -219,12 +219,9 @@ impl Switch {
         result: Result<Bytes, MediaError>,
     ) {
         match then {
-            OnDescription::Answer { leg, reply } => {
-                let result = result.and_then(|answer| self.accept(t, leg, Some(answer)));
-                // An answer that nobody waits for is no fault.
-                let _ = reply.send(result.map_err(|error| CallError::Media(error.to_string())));
+            OnDescription::Answer { leg, offers, reply } => {
+                self.answered_by_us(t, (leg, offers), result, reply);
             }
-            OnDescription::AnswerWithOffer { leg, reply } => self.answer_offers(t, leg, result, reply),
             OnDescription::Invite { branch } => self.invite(t, branch, result.map(Some)),
             OnDescription::Progress { caller, branch, status, reliable } => {
                 self.early_session(t, (caller, branch), (status, reliable), result);
@@ -232,7 +229,10 @@ impl Switch {
             OnDescription::EarlyOffer { caller, branch, status } => {
                 self.early_offer_across(t, (caller, branch), status, result);
             }
-            OnDescription::AnswerEarly { branch } => self.answered_early(t, branch, result),
+            OnDescription::AnswerEarly { branch } => {
+                let answer = result.inspect_err(|error| tracing::info!("leg {}: {error}", branch.0));
+                self.prack(t, branch, answer.ok());
+            }
             OnDescription::Prack { caller, branch } => self.prack_across(t, (caller, branch), result),
             OnDescription::Accept { won } => self.accept_with_answer(t, won, result),
             OnDescription::AcceptWithOffer { won, on_ack } => {
@@ -274,11 +274,12 @@ impl Switch {
             OnApplied::Acknowledged { leg, other } => match result {
                 Ok(()) => {
                     self.tell_answering(leg, Ok(()));
-                    self.join_media(t, leg, other);
+                    if let Some(other) = other {
+                        self.join_media(t, leg, other);
+                    }
                 }
                 Err(error) => self.ack_of_no_use(t, leg, other, &error),
             },
-            OnApplied::AnsweredAlone { leg } => self.is_answered_alone(t, leg, result),
             OnApplied::AcknowledgedApart { call, leg } => {
                 if let Err(error) = result {
                     self.answer_of_no_use(leg, &error);
@@ -293,7 +294,12 @@ impl Switch {
     pub(super) fn answered_by(&mut self, t: &mut Turn<'_>, then: OnFound, result: Result<Found, Panicked>) {
         self.counters.panics += u64::from(result.is_err());
         match (then, result) {
-            (OnFound::Dial { call }, Ok(Found::Contacts(found))) => self.looked_up(t, call, found),
+            (OnFound::Dial { call }, Ok(Found::Contacts(Ok(found)))) => {
+                self.dial_contacts(t, call, found.contacts);
+            }
+            (OnFound::Dial { call }, Ok(Found::Contacts(Err(error)))) => {
+                self.dial_over(t, call, DialError::Lookup(error));
+            }
             (OnFound::Dial { call }, _) => {
                 let error = DialError::Invalid("the resolver panicked".to_owned());
                 self.dial_over(t, call, error);
@@ -307,7 +313,7 @@ impl Switch {
             }
             (OnFound::Redirect { call, leg, branch, failure, by, reason }, result) => {
                 let named = if let Ok(Found::Named(named)) = result { named } else { Vec::new() };
-                self.redirected_by(t, (call, leg, branch), (*failure, &by, reason), named);
+                self.redirected(t, (call, leg, branch), (*failure, &by, reason), named);
             }
             (OnFound::Listened { call }, Err(Panicked)) => self.deaf(t, call),
             (OnFound::Listened { .. }, Ok(_)) => {}

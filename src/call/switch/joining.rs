@@ -334,9 +334,10 @@ impl Switch {
         Ok(())
     }
 
-    /// The two cannot go on.
-    pub(super) fn break_up(&mut self, t: &mut Turn<'_>, a: LegId, b: LegId, why: &str) {
-        for leg in [a, b] {
+    /// Neither of the two can go on, or the one that is alone.
+    pub(super) fn break_up(&mut self, t: &mut Turn<'_>, leg: LegId, other: Option<LegId>, why: &str) {
+        self.tell_answering(leg, Err(CallError::Media(why.to_owned())));
+        for leg in [leg].into_iter().chain(other) {
             if let Some(it) = self.calls.leg_mut(leg) {
                 it.why.cause = Some(TerminationCause::Protocol { message: why.to_owned() });
             }

@@ -95,29 +95,18 @@ impl Switch {
         self.run(found, Found::Named, then);
     }
 
-    /// Handlers have said where a redirection leads.
-    pub(super) fn redirected_by(
-        &mut self,
-        t: &mut Turn<'_>,
-        (call, leg, branch): (CallId, LegId, BranchNo),
-        (failure, by, reason): (DialFailure, &Party, &'static str),
-        named: Vec<Named>,
-    ) {
-        // Another dialling of this call has branches of its own.
-        if self.branch(call, branch) != Some(leg) {
-            return self.counters.late();
-        }
-        self.redirected(t, (call, leg, branch), (failure, by, reason), named);
-    }
-
     /// What a 3xx names is known: the first contacts take the place of the branch.
-    fn redirected(
+    pub(super) fn redirected(
         &mut self,
         t: &mut Turn<'_>,
         (call, leg, branch): (CallId, LegId, BranchNo),
         (failure, party, reason): (DialFailure, &Party, &'static str),
         answers: Vec<Named>,
     ) {
+        // Another dialling of this call has branches of its own.
+        if self.branch(call, branch) != Some(leg) {
+            return self.counters.late();
+        }
         let mut called: Vec<(u16, usize, Vec<DialTarget<ResolvedContact>>)> = Vec::new();
         let mut room = CONTACTS;
         for Named { q, to, whither } in answers {

@@ -170,19 +170,6 @@ impl Switch {
         self.answer_alone(t, leg, offer, OnDescription::AnswerEarly { branch: leg });
     }
 
-    /// Our answer to a branch's early offer.
-    pub(super) fn answered_early(
-        &mut self,
-        t: &mut Turn<'_>,
-        branch: LegId,
-        answer: Result<Bytes, MediaError>,
-    ) {
-        if let Err(error) = &answer {
-            tracing::info!("leg {}: {error}", branch.0);
-        }
-        self.prack(t, branch, answer.ok());
-    }
-
     /// Our own answer to a callee's offer.
     fn answer_alone(&mut self, t: &mut Turn<'_>, leg: LegId, offer: Bytes, then: OnDescription) {
         self.with_endpoint(t, leg, None, OnEndpoint::LocalAnswer { leg, offer, then });
@@ -204,7 +191,7 @@ impl Switch {
         }
     }
 
-    fn prack(&mut self, t: &mut Turn<'_>, leg: LegId, answer: Option<Bytes>) {
+    pub(super) fn prack(&mut self, t: &mut Turn<'_>, leg: LegId, answer: Option<Bytes>) {
         let Some(it) = self.calls.leg_mut(leg) else { return self.counters.late() };
         let Some(response) = it.callee.answer_early(answer.is_some()) else { return self.counters.late() };
         let Some(usage) = it.usage else { return self.counters.impossible("prack") };
@@ -353,23 +340,22 @@ impl Switch {
                 }
                 return self.offer_pending(t, call);
             }
-            OnAck::AnswerTo(other) => other,
-            OnAck::Answer => match self.bridged(leg) {
-                Some((_, other, _)) => other,
-                None => return self.answered_alone(t, leg, answer),
-            },
+            OnAck::AnswerTo(other) => Some(other),
+            OnAck::Answer => self.bridged(leg).map(|(_, other, _)| other),
         };
         if answer.is_empty() {
             tracing::info!("leg {}: its ACK owes an answer", leg.0);
             return self.break_up(t, leg, other, "ACK without an answer to our offer");
         }
-        match what {
-            OnAck::Answer => self.apply(t, leg, answer, OnApplied::Acknowledged { leg, other }),
+        match (what, other) {
             // Another one has taken its place, and it has gone.
-            _ if self.endpoints(leg, other).is_none() && is_up => {
+            (OnAck::AnswerTo(other), _) if self.endpoints(leg, other).is_none() && is_up => {
                 self.apply(t, leg, answer, OnApplied::AcknowledgedApart { call, leg });
             }
-            _ => self.answer_across(t, leg, other, answer, OnDescription::Ack { caller: leg, callee: other }),
+            (OnAck::AnswerTo(callee), _) => {
+                self.answer_across(t, leg, callee, answer, OnDescription::Ack { caller: leg, callee });
+            }
+            _ => self.apply(t, leg, answer, OnApplied::Acknowledged { leg, other }),
         }
     }
 
@@ -395,12 +381,18 @@ impl Switch {
                     }
                 }
             }
-            Err(error) => self.ack_of_no_use(t, caller, callee, &error),
+            Err(error) => self.ack_of_no_use(t, caller, Some(callee), &error),
         }
     }
 
     /// The answer in an ACK cannot be taken.
-    pub(super) fn ack_of_no_use(&mut self, t: &mut Turn<'_>, leg: LegId, other: LegId, error: &MediaError) {
+    pub(super) fn ack_of_no_use(
+        &mut self,
+        t: &mut Turn<'_>,
+        leg: LegId,
+        other: Option<LegId>,
+        error: &MediaError,
+    ) {
         tracing::info!("leg {}: {error}", leg.0);
         self.break_up(t, leg, other, "an answer that is of no use");
     }

@@ -90,10 +90,8 @@ pub(super) enum OnEndpoint {
 
 /// What is done once there is a description for a party.
 pub(super) enum OnDescription {
-    /// It is our answer to a caller of ours.
-    Answer { leg: LegId, reply: Reply<Result<(), CallError>> },
-    /// It is our offer in the answer to a caller without one.
-    AnswerWithOffer { leg: LegId, reply: Reply<Result<(), CallError>> },
+    /// It is for our 2xx to a caller of ours: the answer, or an offer to a caller without one.
+    Answer { leg: LegId, offers: bool, reply: Reply<Result<(), CallError>> },
     /// It is the offer of a branch's INVITE.
     Invite { branch: LegId },
     /// It is a branch's early session, for the caller.
@@ -132,10 +130,8 @@ pub(super) enum OnApplied {
     Originated { leg: LegId, reply: Reply<Result<LegId, DialError>> },
     /// It is that of whom a party is sent to.
     Transferred { call: CallId, legs: (LegId, LegId), referrer: Referrer, arrived: LegId, direct: bool },
-    /// It came by the ACK of a party that is joined with this other one.
-    Acknowledged { leg: LegId, other: LegId },
-    /// It came by the ACK of a party that is with us.
-    AnsweredAlone { leg: LegId },
+    /// It came by the ACK of a party that is joined with this other one, or is with us.
+    Acknowledged { leg: LegId, other: Option<LegId> },
     /// It came by the ACK of a party whose partner of then has left.
     AcknowledgedApart { call: CallId, leg: LegId },
     /// It agrees to a later offer of ours, or of whom nobody waits for any more.
