@@ -4,7 +4,7 @@ use std::time::Duration;
 
 use super::table::Hidden;
 use super::{Switch, Turn};
-use crate::call_fsm::{CallDirection, CallEvent, CallState};
+use crate::call_fsm::{CallEvent, CallState};
 use crate::service::{CallError, LegMedia, Place};
 use crate::{CallId, LegId};
 
@@ -50,24 +50,21 @@ impl Switch {
     /// No program commands a call any more: it is again what it began as.
     pub(super) fn command_over(&mut self, t: &Turn<'_>, call: CallId) {
         if let Some(it) = self.calls.get(call).filter(|it| it.state == CallState::Commanded) {
-            let inbound = it.legs.iter().next().is_none_or(|(_, leg)| leg.inbound);
-            let direction = if inbound { CallDirection::Inbound } else { CallDirection::Outbound };
-            self.advance_call(t, call, CallEvent::Release(direction));
+            let began = it.began_as();
+            self.advance_call(t, call, CallEvent::Release(began));
         }
     }
 
     /// Says where a call is now. It may be there already.
     pub(super) fn enter(&mut self, t: &mut Turn<'_>, call: CallId, place: Place) -> Result<(), CallError> {
         let it = self.calls.get(call).ok_or(CallError::Gone)?;
-        let inbound = it.legs.iter().next().is_none_or(|(_, leg)| leg.inbound);
-        let direction = if inbound { CallDirection::Inbound } else { CallDirection::Outbound };
         let event = match place {
             Place::Ivr => CallEvent::EnterIvr,
             Place::Queue => CallEvent::EnterQueue,
             Place::Program => CallEvent::EnterProgram,
             Place::Conference => CallEvent::EnterConference,
             Place::Parking => CallEvent::Park,
-            Place::Handler => CallEvent::Release(direction),
+            Place::Handler => CallEvent::Release(it.began_as()),
         };
         if place.state() == Some(it.state) || self.advance_if_legal(t, call, event) {
             return Ok(());

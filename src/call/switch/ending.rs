@@ -12,7 +12,7 @@ use super::say::{q850_in, reason_field, reason_value};
 use super::table::{Dialling, Purpose};
 use super::{Switch, TakesCalls, Turn};
 use crate::bridge_fsm::BridgeEvent;
-use crate::call_fsm::{CallDirection, CallEvent};
+use crate::call_fsm::CallEvent;
 use crate::failure::{cause, for_caller};
 use crate::leg_fsm::{LegState, TerminationCause};
 use crate::leg_life::OnAck;
@@ -193,19 +193,10 @@ impl Switch {
         reason: Option<Bytes>,
     ) {
         let bridge = self.calls.get(call).and_then(|it| it.bridge.as_ref());
-        if let Some(other) = bridge.and_then(|bridge| bridge.other(leg)) {
-            self.bridge_left(t, call, (leg, other), cause, reason);
-        }
-    }
-
-    fn bridge_left(
-        &mut self,
-        t: &mut Turn<'_>,
-        call: CallId,
-        (leg, other): (LegId, LegId),
-        cause: &TerminationCause,
-        reason: Option<Bytes>,
-    ) {
+        // Most that end are in none any more.
+        let Some(other) = bridge.and_then(|bridge| bridge.other(leg)) else {
+            return self.counters.ignored();
+        };
         // Whoever waits for the other side's answer gets one. What we have asked who stays for
         // ourselves goes on.
         let exchange = self.calls.get(call).and_then(|it| it.exchanges.under_way.as_ref());
@@ -216,7 +207,7 @@ impl Switch {
         }
         self.advance_bridge(t, call, BridgeEvent::End);
         let Some(bridge) = self.calls.get_mut(call).and_then(|it| it.bridge.take()) else {
-            return self.counters.impossible("bridge_left");
+            return self.counters.impossible("leave_bridge");
         };
         self.calls.remove_bridge(bridge.id);
         let end = CallEnd { cause: cause.clone(), talked: talked(bridge.started, t.now) };
@@ -244,7 +235,7 @@ impl Switch {
             it.why.reason = reason.or_else(|| it.why.reason.take());
             self.hang_up(t, other);
         } else if !it.life.is_ending() {
-            let direction = if it.inbound { CallDirection::Inbound } else { CallDirection::Outbound };
+            let direction = it.direction();
             let handled = it.handled.is_some();
             let named = self.calls.get(call).is_some_and(|it| it.application.is_some());
             // Who has no handler waits for somebody's command.

@@ -3,7 +3,7 @@
 use super::dial::DialFailure;
 use super::{Switch, Turn};
 use crate::bridge_fsm::{BridgeEvent, HeldBy};
-use crate::call_fsm::{CallDirection, CallEvent};
+use crate::call_fsm::CallEvent;
 use crate::controller::Hold;
 use crate::event::{EmergencyCall, Event};
 use crate::leg_fsm::{LegEvent, LegState, TerminationCause};
@@ -115,7 +115,7 @@ impl Switch {
 
     pub(super) fn tell_leg(&mut self, t: &Turn<'_>, leg: LegId) {
         let Some(it) = self.calls.leg(leg) else { return self.counters.impossible("tell_leg") };
-        let direction = if it.inbound { CallDirection::Inbound } else { CallDirection::Outbound };
+        let direction = it.direction();
         let contact = it.contact.as_deref();
         let peer = match (it.life.invite(), contact) {
             (Some(invite), _) => {

@@ -5,7 +5,6 @@ use std::time::{Instant, SystemTime};
 
 use super::table::Leg;
 use super::{Switch, Turn};
-use crate::call_fsm::CallDirection;
 use crate::cdr::{Cdr, Ending};
 use crate::channels::Holder;
 use crate::leg_fsm::{LegEvent, TerminationCause};
@@ -123,7 +122,7 @@ impl Switch {
     ) {
         // Its INVITE never went out: nobody was called.
         let Some(beginning) = leg.beginning.take() else { return self.counters.ignored() };
-        let direction = if leg.inbound { CallDirection::Inbound } else { CallDirection::Outbound };
+        let direction = leg.direction();
         let since = |at: Instant| at.saturating_duration_since(beginning.began);
         let linked = self.calls.get(leg.call).and_then(|call| call.linked).unwrap_or(leg.call);
         let dialled = leg.contact.as_ref().and_then(|contact| contact.gateway.as_ref());

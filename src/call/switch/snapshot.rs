@@ -146,7 +146,7 @@ impl Switch {
         let contact = it.contact.as_deref();
         Some(LegSnapshot {
             leg,
-            direction: if it.inbound { CallDirection::Inbound } else { CallDirection::Outbound },
+            direction: it.direction(),
             state: it.life.state(),
             caller: it.beginning.as_ref().map(|it| it.caller.clone()).unwrap_or_default(),
             callee: it.beginning.as_ref().map(|it| it.callee.clone()).unwrap_or_default(),

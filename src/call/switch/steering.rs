@@ -7,7 +7,7 @@ use super::invite::escaped_user;
 use super::table::Purpose;
 use super::waiting::OnMedia;
 use super::{Switch, Turn};
-use crate::call_fsm::{CallDirection, CallEvent};
+use crate::call_fsm::CallEvent;
 use crate::controller::Hold;
 use crate::handler::IncomingCall;
 use crate::service::{CallError, Watched};
@@ -48,7 +48,7 @@ impl Switch {
     /// other party is hung up: it is nobody's then, and stays.
     pub(super) fn let_go_of(&mut self, t: &mut Turn<'_>, leg: LegId) -> Result<(), CallError> {
         let it = self.calls.leg(leg).filter(|it| !it.life.is_ending()).ok_or(CallError::Gone)?;
-        let (call, inbound) = (it.call, it.inbound);
+        let (call, direction) = (it.call, it.direction());
         if !it.is_up() && !it.is_waiting() {
             return Err(CallError::WrongState("the leg is not answered yet"));
         }
@@ -66,7 +66,6 @@ impl Switch {
         let held = self.calls.leg(leg).is_some_and(|it| it.hold.ours != Hold::No);
         if let Some((_, other, _)) = self.bridged(leg) {
             self.part(t, call);
-            let direction = if inbound { CallDirection::Inbound } else { CallDirection::Outbound };
             self.advance_if_legal(t, call, CallEvent::Release(direction));
             self.leave(t, other, false);
             self.talk_to_us(t, leg);

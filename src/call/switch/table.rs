@@ -19,7 +19,7 @@ use super::stepping::Handled;
 use super::transfer::Referrer;
 use super::variables::Variables;
 use crate::bridge_fsm::{BridgeMode, BridgeState};
-use crate::call_fsm::CallState;
+use crate::call_fsm::{CallDirection, CallState};
 use crate::channels::Channel;
 use crate::controller::{AddressFamily, EndpointId, Hold, PairPolicy};
 use crate::handler::Party;
@@ -196,6 +196,11 @@ impl Leg {
         }
     }
 
+    /// Who has called: its party, or we.
+    pub fn direction(&self) -> CallDirection {
+        if self.inbound { CallDirection::Inbound } else { CallDirection::Outbound }
+    }
+
     /// Whether their INVITE waits for a decision.
     pub fn is_waiting(&self) -> bool {
         self.life.as_incoming().is_some()
@@ -320,6 +325,11 @@ impl Call {
             cause: None,
             queued: Queued::default(),
         }
+    }
+
+    /// Who has called, by the first of its legs that is left.
+    pub fn began_as(&self) -> CallDirection {
+        self.legs.iter().next().map_or(CallDirection::Inbound, |(_, leg)| leg.direction())
     }
 
     /// When something of it is due.
