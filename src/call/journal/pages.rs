@@ -45,7 +45,7 @@ pub(crate) struct Pages {
 enum Kind {
     /// Moment, place, way, flags, seed, octets.
     Received = 1,
-    /// Way, hash.
+    /// Moment, place, way, hash.
     Sent,
     /// Moment, place, a map.
     Turn,
@@ -110,9 +110,10 @@ impl Pages {
         (self.fresh, self.alone) = (true, true);
     }
 
-    pub fn sent(&mut self, flow: &Flow, message: &[u8]) {
+    /// A message of ours. Where its endpoint sends it by a timer it is of no turn, so it has a place of its own.
+    pub fn sent(&mut self, at: Instant, flow: &Flow, message: &[u8]) {
         let way = self.way(flow).to_le_bytes();
-        self.record(Kind::Sent, &[&way, &digest(message).to_le_bytes()]);
+        self.record(Kind::Sent, &[&self.place(at), &way, &digest(message).to_le_bytes()]);
     }
 
     pub fn answered(&mut self, at: Instant, request: u64, answer: &impl Serialize) {
@@ -240,6 +241,10 @@ impl Pages {
     /// A turn begins: its moment, and its place.
     fn moment(&mut self, at: Instant) -> [u8; 16] {
         (self.last, self.alone) = (at, false);
+        self.place(at)
+    }
+
+    fn place(&self, at: Instant) -> [u8; 16] {
         let us = at.saturating_duration_since(self.start).as_micros() as u64;
         let mut moment = [0; 16];
         moment[..8].copy_from_slice(&us.to_le_bytes());
@@ -303,14 +308,13 @@ fn line(kind: u8, record: &[u8]) -> Option<Value> {
     if kind == Kind::Line as u8 {
         return map(record);
     }
-    if kind == Kind::Sent as u8 {
-        let (way, digest) = record.split_first_chunk::<2>()?;
-        let (by, digest) = (u16::from_le_bytes(*way), u64::from_le_bytes(digest.try_into().ok()?));
-        return Some(json!({ "sent": SentLine { by: by.into(), digest } }));
-    }
     let (at, rest) = record.split_first_chunk::<16>()?;
     let mut line = if kind == Kind::Turn as u8 {
         map(rest)?
+    } else if kind == Kind::Sent as u8 {
+        let (way, digest) = rest.split_first_chunk::<2>()?;
+        let (by, digest) = (u16::from_le_bytes(*way), u64::from_le_bytes(digest.try_into().ok()?));
+        json!({ "sent": SentLine { by: by.into(), digest } })
     } else {
         let ([way @ .., flags], mut message) = rest.split_first_chunk::<3>()?;
         let mut seed = None;

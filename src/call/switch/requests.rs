@@ -166,7 +166,9 @@ impl Switch {
         if self.passed.is_empty() {
             return;
         }
-        let waiting: Vec<_> = self.passed.extract_if(|_, (to, _)| *to == leg).collect();
+        let mut waiting: Vec<_> = self.passed.extract_if(|_, (to, _)| *to == leg).collect();
+        // In the order in which they came, as a replay does.
+        waiting.sort_unstable_by_key(|(request, _)| *request);
         for (_, (_, transaction)) in waiting {
             self.respond(t, transaction, Reply::status(480));
         }
