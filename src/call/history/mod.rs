@@ -116,7 +116,7 @@ impl CallHistory {
                 }
             }
             if let Some(pages) = &mut entry.journal {
-                answers.iter().for_each(|seen| pages.sent(&seen.flow, &seen.data));
+                answers.iter().for_each(|seen| pages.sent(seen.at, &seen.flow, &seen.data));
             }
             self.unclaimed.retain(|(it, _)| *it != hash);
         }

@@ -12,7 +12,8 @@
 //! chance have said. `begin` says what the call was configured with, `by` a way that messages take.
 //!
 //! A message of ours is no input. Of each a hash and its way are kept (`sent`), so that the run sees where it
-//! leaves what was; the way is also what the network has said where a name is looked up or a connection made.
+//! leaves what was; the way is also what the network has said where a name is looked up or a connection made. It has its
+//! moment and place as well: what a timer of the endpoint sends is of no turn.
 //!
 //! - `pages`: a journal that is written; `redaction`: one for others to see
 

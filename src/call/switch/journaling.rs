@@ -276,7 +276,7 @@ impl Switch {
         if let Some(pages) = self.history.pages(call) {
             match seen.direction {
                 Direction::Received => pages.received(seen.at, &seen.flow, &seen.data),
-                Direction::Sent => pages.sent(&seen.flow, &seen.data),
+                Direction::Sent => pages.sent(seen.at, &seen.flow, &seen.data),
             }
         }
     }

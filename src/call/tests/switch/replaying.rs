@@ -3,13 +3,17 @@
 
 use std::time::{Duration, Instant};
 
+use b2b_call::bridge_fsm::BridgeMode;
 use b2b_call::controller::{EndpointId, MediaEvent};
 use b2b_call::journal::{Journal, JournalError};
 use b2b_call::switch::replay::{Replay, Replayed, Shown};
-use b2b_sip::endpoint::Body;
-use b2b_testkit::{Harness, SESSION};
+use b2b_sip::endpoint::{Body, Replaces};
+use b2b_testkit::{B2B, Harness, SESSION, Sent};
+use bytes::Bytes;
 
-use crate::routed::{ANN, BOB, to_bob};
+use crate::hand::{answered, calling, nothing_left};
+use crate::routed::{ANN, BOB, CAT, to_bob};
+use crate::transfers::{harness, refresh};
 
 /// A call that rings, is answered and hung up by the caller.
 fn journal() -> String {
@@ -64,7 +68,7 @@ fn what_was_not_sent_again_is_counted() {
     // Nobody hangs up.
     let cut = text.lines().position(|line| line.contains("\"BYE ")).expect("a BYE");
     let lines: Vec<&str> = text.lines().collect();
-    let sent = lines[cut..].iter().filter(|line| line.starts_with("{\"sent\"")).copied();
+    let sent = lines[cut..].iter().filter(|line| line.contains("\"sent\":{")).copied();
     let kept: Vec<&str> = lines[..cut].iter().copied().chain(sent).collect();
     let (replayed, _) = run(&kept.join("\n"));
     assert_eq!(replayed.unsent, 2, "our BYE and our 200: {replayed:?}");
@@ -178,4 +182,51 @@ fn a_call_that_is_quiet_takes_less_room_and_is_told_of_as_before() {
     assert_eq!(invites(&after), invites(&before) + 2);
     harness.hang_up(ann, call);
     harness.assert_nothing_left();
+}
+
+#[test]
+fn calls_that_meet_are_replayed_where_a_timer_has_sent_between_their_turns() {
+    let mut harness = harness(BridgeMode::Intercepting);
+    let (ann, bob, cat) = (harness.party(ANN), harness.party(BOB), harness.party(CAT));
+    let a = harness.call(ann, "bob", Some(SESSION));
+    let b = harness.answer_next(bob, SESSION);
+    let consultation = harness.call(ann, "cat", Some(SESSION));
+    // Ann's first call has a turn before the second one's 100, which no turn sends.
+    let now = harness.now();
+    harness.endpoint(ann).reinvite(now, a, Some(Body::sdp(SESSION))).unwrap();
+    harness.run(Duration::from_millis(500));
+    let c = harness.answer_next(cat, SESSION);
+    let to_ann = harness.wire.iter().filter(|it| it.to == ANN.parse().unwrap()).map(Sent::line);
+    let to_ann: Vec<String> = to_ann.collect();
+    let trying = to_ann.iter().position(|it| it.starts_with("SIP/2.0 100"));
+    assert!(trying > to_ann.iter().rposition(|it| it.starts_with("INVITE")), "{to_ann:?}");
+    let dialog = harness.endpoint(ann).dialog(consultation).unwrap();
+    let replaces = Replaces {
+        call_id: Bytes::copy_from_slice(dialog.call_id),
+        to_tag: Bytes::copy_from_slice(dialog.remote_tag),
+        from_tag: Bytes::copy_from_slice(dialog.local_tag.as_bytes()),
+        early_only: false,
+    };
+    harness.refer(ann, a, format!("<sip:cat@{B2B}?{}>", replaces.embedded()));
+    refresh(&mut harness, bob, b);
+    refresh(&mut harness, cat, c);
+    harness.run(Duration::from_secs(3));
+    assert!(harness.is_up(bob, b) && harness.is_up(cat, c));
+    harness.hang_up(bob, b);
+    harness.assert_nothing_left();
+}
+
+#[test]
+fn what_is_refused_outside_of_any_dialog_is_refused_in_the_same_words_again() {
+    let (mut harness, mut ann, bob) = calling(SESSION, "");
+    bob.answers(&mut harness, "INVITE", "200 OK", SESSION);
+    let invite = ann.cseq;
+    ann.acks(&mut harness, invite, "");
+    ann.asks(&mut harness, "BYE", "", "");
+    bob.answers(&mut harness, "BYE", "200 OK", "");
+    // The CANCEL and the INFO come after the end.
+    ann.cancels(&mut harness);
+    ann.asks(&mut harness, "INFO", "", "");
+    assert_eq!((answered(&harness, ANN, "CANCEL"), answered(&harness, ANN, "INFO")), (vec![200], vec![481]));
+    nothing_left(harness);
 }
