@@ -261,8 +261,9 @@ impl Switch {
         if self.referrals.sent.is_empty() {
             return;
         }
-        let waiting: Vec<_> =
+        let mut waiting: Vec<_> =
             self.referrals.sent.iter().filter(|(_, it)| it.leg == leg).map(|(id, _)| *id).collect();
+        waiting.sort_unstable();
         for id in waiting {
             let told = self.referrals.sent.get(&id).map(|it| &it.told);
             if let Some(Told::Party(usage, refer)) = told {

@@ -318,8 +318,10 @@ impl Switch {
             None => {
                 self.counters.panics += 1;
                 tracing::error!("an application that belongs to no call panicked: it has ended");
-                for other in self.applications.running.keys() {
-                    self.applications.tell(*other, AppEvent::Lost(app));
+                let mut others: Vec<AppId> = self.applications.running.keys().copied().collect();
+                others.sort_unstable();
+                for other in others {
+                    self.applications.tell(other, AppEvent::Lost(app));
                 }
             }
         }

@@ -226,3 +226,17 @@ fn a_bye_that_the_notify_behind_it_overtakes_is_sent_again() {
     bob.says(&mut harness, &again, "200 OK", "", "");
     nothing_left(harness);
 }
+
+#[test]
+fn what_went_across_to_who_has_gone_is_refused_in_the_order_in_which_it_came() {
+    let (mut harness, mut ann, mut bob) = talking();
+    let body = "Content-Type: text/plain\r\n";
+    let sent: Vec<String> = (0..6).map(|_| ann.asks(&mut harness, "MESSAGE", body, "hi")).collect();
+    bob.asks(&mut harness, "BYE", "", "");
+    assert_eq!(answered(&harness, ANN, "MESSAGE"), [480; 6]);
+    let refused = harness.wire.iter().filter(|it| it.line().starts_with("SIP/2.0 480"));
+    let refused: Vec<String> = refused.filter_map(|it| it.field("CSeq")).collect();
+    assert!(sent.iter().zip(&refused).all(|(sent, cseq)| sent.contains(cseq.as_str())), "{refused:?}");
+    ann.answers(&mut harness, "BYE", "200 OK", "");
+    nothing_left(harness);
+}
