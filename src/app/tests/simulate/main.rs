@@ -38,7 +38,7 @@ asked for. What fails is printed with its seed and the fewest calls that fail as
   --only LIST   of that world only these calls
   --go-on       a failure is told in a line, and the next world follows
   --trace       every message is printed
-  --twice       every world is run twice and has to send as many messages
+  --twice       every world is run twice and has to send the same messages at the same moments
 ";
 
 thread_local! {
@@ -236,8 +236,8 @@ fn main() -> ExitCode {
                     if args.twice
                         && let Ok(one) = &outcome
                     {
-                        let again = fails(&which).map(|it| (it.messages, it.rows)).unwrap_or_default();
-                        if again != (one.messages, one.rows.clone()) {
+                        let again = fails(&which).map(|it| (it.digest, it.rows)).unwrap_or_default();
+                        if again != (one.digest, one.rows.clone()) {
                             outcome = Err("it runs otherwise when it is run again".to_owned());
                         }
                     }

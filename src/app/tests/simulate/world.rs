@@ -2,6 +2,7 @@
 
 use std::cmp::Reverse;
 use std::collections::{BinaryHeap, HashMap};
+use std::hash::{DefaultHasher, Hash, Hasher};
 use std::sync::{Arc, Mutex, PoisonError};
 use std::time::{Duration, Instant};
 
@@ -14,7 +15,7 @@ use b2b_call::service::DialRequest;
 use b2b_call::switch::SwitchConfig;
 use b2b_call::switch::admission::AdmitAll;
 use b2b_call::{CallId, LegId};
-use b2b_testkit::{Body, Harness, Invite, Network, PartyId, Rows, SESSION, UsageId};
+use b2b_testkit::{Body, Harness, Invite, Network, PartyId, Rows, SESSION, Sent, UsageId};
 
 use crate::house::{self, Desk, Uris, uri};
 use crate::plan::{Deed, MORTAL, Mix, PARTIES, Phone, Plan, Route, Side, address, dice, plan};
@@ -48,6 +49,8 @@ pub struct Outcome {
     pub calls: usize,
     pub legs: usize,
     pub messages: usize,
+    /// A hash of them all, in order, each with its moment and its way.
+    pub digest: u64,
     pub replayed: bool,
     /// Calls that were replayed otherwise: a failure with `--replay` only, since some are known to be.
     pub otherwise: Vec<String>,
@@ -397,6 +400,13 @@ fn ours() -> std::net::SocketAddr {
     b2b_testkit::B2B.parse().unwrap_or_else(|_| panic!("an address"))
 }
 
+/// What tells this wire from another one.
+fn digest(wire: &[Sent]) -> u64 {
+    let mut hasher = DefaultHasher::new();
+    wire.iter().for_each(|it| (it.at, it.from, it.to, &it.data).hash(&mut hasher));
+    hasher.finish()
+}
+
 /// Lives through a world.
 ///
 /// # Panics
@@ -443,6 +453,7 @@ pub fn live(which: &Which) -> Outcome {
         calls: which.only.as_ref().map_or(world.ends.len(), Vec::len),
         legs: legs.len(),
         messages: wire.len(),
+        digest: digest(&wire),
         replayed,
         otherwise,
         panics: counters.panics,
