@@ -25,7 +25,7 @@ static ALLOCATOR: mimalloc::MiMalloc = mimalloc::MiMalloc;
 /// Runs one role from its flags; the number is the exit code of a run that ended.
 type Run = fn(&Flags) -> anyhow::Result<u8>;
 
-/// What `--role` dispatches to.
+/// What the role dispatches to.
 const ROLES: &[(RoleName, Run)] = &[
     #[cfg(feature = "lab")]
     (RoleName::Orchestrator, direct),
@@ -55,6 +55,9 @@ fn main() -> ExitCode {
     #[cfg(feature = "server")]
     if let Some(replay) = cli::Replay::parse(&words) {
         return replay.map_or_else(|error| refused(&error), replayed);
+    }
+    if let Some(asked) = cli::ForShell::parse(&words) {
+        return asked.map_or_else(|error| refused(&error), for_shell);
     }
     let (role, flags) = match cli::parse(words) {
         Ok(parsed) => parsed,
@@ -96,6 +99,17 @@ fn refused(error: &clap::Error) -> ExitCode {
     // a closed pipe is the only way for this to fail
     let _ = error.print();
     if error.use_stderr() { Exit::Usage as u8 } else { Exit::Ok as u8 }.into()
+}
+
+/// Completions for a shell, or manual pages.
+fn for_shell(asked: cli::ForShell) -> ExitCode {
+    match asked.run() {
+        Ok(()) => (Exit::Ok as u8).into(),
+        Err(failure) => {
+            logging::emergency(&failure.to_string());
+            (failure.exit as u8).into()
+        }
+    }
 }
 
 /// Two loads, compared.

@@ -11,6 +11,7 @@ use b2b_base::logging::{Color, Format};
 use b2b_config::role_name::RoleName;
 use b2b_config::value;
 
+use super::examples;
 #[cfg(feature = "lab")]
 use super::flags_lab::LabFlags;
 #[cfg(feature = "phone")]
@@ -32,62 +33,11 @@ The lab has no authentication and no TLS: whoever reaches its SIP port can call 
 it, and whoever sees its packets can listen. It binds to 127.0.0.1 unless told \
 otherwise.";
 
-const EXAMPLES: &str = "\
-Examples:
-  Run a whole plan and write a report:
-    b2b --role orchestrator --plan plans/smk.plan.toml --report target/report
-
-  See what a plan would start:
-    b2b --role orchestrator --plan plans/smk.plan.toml --dry-run
-
-  The same by hand, in three terminals:
-    b2b --role sink   --sip-bind 127.0.0.1:5070 --output auto --wav heard.wav
-    b2b --role mixer  --sip-bind 127.0.0.1:5080 --target sip:sink@127.0.0.1:5070 --dtmf-seq 123
-    b2b --role source --target sip:mixer@127.0.0.1:5080 --audio-file assets/sample.mp3
-
-  The same plan on the other engine, in a build with the feature baresip:
-    b2b --role orchestrator --plan plans/smk.plan.toml --engine baresip
-
-  A bad network, the same each time:
-    b2b --role sink --sip-bind 127.0.0.1:5070 --output null --impair loss=5,jitter=20,seed=7
-
-  The server; what its configuration says; and where a call would go:
-    b2b --role b2bua --config plans/b2bua.toml
-    b2b --role b2bua --config plans/b2bua.toml --dry-run
-    b2b --role b2bua --config plans/b2bua.toml --explain +442083661177 --from 1001
-    b2b --role b2bua --config plans/b2bua.toml --explain-gateway carrier --to +442083661177
-
-  A media server on another machine; its b2bua has
-  media.controller = http://10.0.0.2:8090 (or grpc://…) and the same token in [media]:
-    b2b --role media --listen 10.0.0.2:8090 --token-file token --rtp-bind 192.0.2.10
-
-  A phone on the terminal; and one that a script runs:
-    b2b --role phone --identity sip:1001@127.0.0.1:5060 --password-file secret
-    b2b --role phone --identity sip:test@127.0.0.1 --call sip:1001@127.0.0.1:5060 \\
-        --play hello.wav --record heard.wav --dtmf 123# --hangup-after 10 --json
-
-  Fifty calls a second for a minute against a server of yours, and somebody who answers them:
-    b2b --role load --sip-bind 127.0.0.1:5070 --callee 'answer; say mark; hung up'
-    b2b --role load --target sip:1000@127.0.0.1:5060 --rate 50 --duration-s 60 --report target/load
-
-  A call through a server, measured while a hundred others go through it:
-    b2b --role orchestrator --plan plans/busy.plan.toml --report target/busy
-
-  What a change of the server does to that, and how sure it is (more: b2b compare --help):
-    b2b compare before/load.json after/load.json
-  A call of a b2bua, run again from what had come into it (more: b2b replay --help):
-    b2b replay call.journal
-
-Exit codes:
-  0 ok   1 an expectation of the plan was not met, or a load is worse than before   64 arguments, plan or configuration
-  65 SIP   66 audio   67 not ready or not ended in time   70 panic";
-
-const USAGE: &str =
-    "b2b --role <ROLE> [OPTIONS]\n       b2b compare <BEFORE> <AFTER>\n       b2b replay <JOURNAL>";
+const USAGE: &str = "b2b <ROLE> [OPTIONS]\n       b2b compare <BEFORE> <AFTER>\n       b2b replay <JOURNAL>\n       b2b completions <SHELL>\n       b2b man <FOLDER>";
 
 /// Every flag of every role.
 #[derive(Debug, Clone, Parser)]
-#[command(name = "b2b", version, override_usage = USAGE, about = ABOUT, after_help = EXAMPLES, max_term_width = 100)]
+#[command(name = "b2b", version, override_usage = USAGE, about = ABOUT, after_help = examples::after_help(None), max_term_width = 100)]
 pub struct Flags {
     /// What to be: orchestrator, source, mixer, sink, b2bua, phone, media or load
     #[arg(long, value_name = "ROLE")]

@@ -1,7 +1,8 @@
 //! The command line: flags, whose they are, and what they become.
 //!
 //! - `flags`, `flags_lab`, `flags_server`, `flags_phone`: the flags, their help and defaults
-//! - `compare`, `replay`: what is asked for without a role
+//! - `compare`, `replay`, `shell`: what is asked for without a role
+//! - `roles`: a role's command line by itself; `examples`: what help shows
 //! - `keys`: the table of them, with whose they are
 //! - `resolve_lab`, `resolve_load`, `resolve_server`, `resolve_phone`: flags → the typed configuration of a role
 //! - `resolve_loads`: the loads of a plan → what each of them will be
@@ -10,6 +11,7 @@
 
 #[cfg(feature = "lab")]
 mod compare;
+mod examples;
 mod flags;
 #[cfg(feature = "lab")]
 mod flags_lab;
@@ -32,6 +34,8 @@ mod resolve_phone;
 mod resolve_scenario;
 #[cfg(feature = "server")]
 mod resolve_server;
+mod roles;
+mod shell;
 
 use std::ffi::OsString;
 
@@ -49,13 +53,22 @@ pub use flags::Flags;
 pub use replay::Replay;
 #[cfg(feature = "server")]
 pub use resolve_server::{Ask, ServerRun};
+pub use shell::ForShell;
 
 /// Reads a command line; the first word is the program's name.
 ///
 /// # Errors
 /// A `clap` error: help and version (to be printed, success), or what is wrong.
 pub fn parse(words: impl IntoIterator<Item = OsString>) -> Result<(RoleName, Flags), clap::Error> {
-    let mut command = Flags::command();
+    let (named, words) = roles::named(words.into_iter().collect());
+    let mut command = named.map_or_else(Flags::command, roles::command);
+    if let Some(word) =
+        words.get(1).filter(|word| named.is_none() && !word.to_string_lossy().starts_with('-'))
+    {
+        let roles = RoleName::ALL.map(RoleName::as_str).join(", ");
+        let message = format!("there is no role {}; choose one of {roles}", word.display());
+        return Err(command.error(ErrorKind::InvalidSubcommand, message));
+    }
     let matches = command.try_get_matches_from_mut(words)?;
     let mut flags = Flags::from_arg_matches(&matches)?;
     let given: Vec<&'static Key> = matches
@@ -80,8 +93,8 @@ fn missing_role(given: &[&'static Key]) -> String {
     let fitting: Vec<&str> =
         RoleName::ALL.iter().filter(|role| fits(role)).map(|role| role.as_str()).collect();
     match fitting.as_slice() {
-        [only] => format!("no role given; with these flags, add --role {only}"),
-        _ => "no role given; add --role orchestrator (with --plan <file>), or --role source, mixer, sink, b2bua, phone, media or load"
+        [only] => format!("no role given; with these flags, write b2b {only} …"),
+        _ => "no role given; write b2b orchestrator --plan <file>, or another role: source, mixer, sink, b2bua, phone, media or load"
             .to_string(),
     }
 }

@@ -61,10 +61,11 @@ fn a_flag_of_another_role_names_its_owner() {
 
 #[test]
 fn a_missing_role_is_guessed_from_the_flags() {
-    assert!(refused("--plan x").contains("add --role orchestrator"));
-    assert!(refused("--wav x.wav").contains("add --role sink"));
+    assert!(refused("--plan x").contains("write b2b orchestrator"));
+    assert!(refused("--wav x.wav").contains("write b2b sink"));
     assert!(refused("").contains("no role given"));
     assert!(refused("--role snik").contains("choose one of"));
+    assert!(refused("snik").contains("there is no role snik; choose one of orchestrator, source"));
 }
 
 #[test]

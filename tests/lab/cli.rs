@@ -17,7 +17,7 @@ fn refused(line: &str) -> String {
 #[test]
 fn every_argument_error_is_exit_64_and_says_what_to_do() {
     for (line, text) in [
-        ("", "add --role"),
+        ("", "write b2b orchestrator"),
         ("--role", "value"),
         ("--role snik", "choose one of"),
         ("--role sink --no-such-flag", "unexpected argument"),
