@@ -3,6 +3,7 @@
 //! - `ntp`: wall-clock time as NTP timestamps (RFC 5905 §6)
 //! - `exit`: the process exit codes and the error that carries one
 //! - `file`: files that nobody else reads
+//! - `host`: IP addresses as text
 //! - `lines`: bounded lines from streams that nobody trusts
 //! - `signal`: SIGTERM, SIGINT and SIGHUP as values
 //! - `panics`: how many there were
@@ -16,6 +17,7 @@
 
 pub mod exit;
 pub mod file;
+pub mod host;
 pub mod lines;
 pub mod ntp;
 pub mod panics;

@@ -8,6 +8,7 @@ use std::net::{IpAddr, SocketAddr};
 use crate::endpoint::{Flow, FlowId};
 use crate::msg::Transport;
 use crate::networks::contains;
+use b2b_base::util::host::Host;
 
 /// The address by which the outside reaches a listener of ours, instead of its
 /// own: behind a NAT, or by a name.
@@ -93,7 +94,10 @@ impl fmt::Display for SentBy<'_> {
                 write!(f, "{}:{}", it.host, it.port.unwrap_or(self.local.port()))
             }
             // Without an IPv6 scope, which nobody else understands.
-            _ => SocketAddr::new(self.local.ip(), self.local.port()).fmt(f),
+            _ => match self.local.ip() {
+                IpAddr::V4(_) => write!(f, "{}:{}", Host(self.local.ip()), self.local.port()),
+                IpAddr::V6(ip) => write!(f, "[{ip}]:{}", self.local.port()),
+            },
         }
     }
 }

@@ -116,6 +116,6 @@ fn via_with_source(out: &mut Vec<u8>, via: &Via<'_>, source: SocketAddr) {
         host => host.ip() == Some(ip),
     };
     if !same || via.rport == Rport::Requested {
-        let _ = write!(out, ";received={ip}");
+        let _ = write!(out, ";received={}", b2b_base::util::host::Host(ip));
     }
 }
