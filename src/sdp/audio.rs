@@ -1,8 +1,9 @@
 //! An audio line with everything that belongs to it.
 
+use std::fmt::Write as _;
 use std::net::{IpAddr, SocketAddr};
 
-use sdp_types::{Attribute, Connection, Direction, ExtMap, Media, Session};
+use sdp_types::{Attribute, Direction, ExtMap, Media, Session};
 
 use super::{Crypto, Format, SdpError, connection_ip, crypto};
 
@@ -206,14 +207,19 @@ impl AudioMedia {
         self.extensions.iter().find(|extension| extension.uri == uri).map(|extension| extension.id)
     }
 
-    /// The line as `sdp-types` has it.
+    /// The line as `sdp-types` has it, without a connection line, which would only repeat the session's.
     pub(super) fn write(&self) -> Media {
-        let types: Vec<String> = self.formats.iter().map(|format| format.payload_type.to_string()).collect();
-        let mut attributes = Vec::new();
+        let mut types = String::with_capacity(4 * self.formats.len());
+        let mut attributes = Vec::with_capacity(2 * self.formats.len() + 4);
+        let with_value =
+            |name: &str, value: String| Attribute { attribute: name.to_owned(), value: Some(value) };
         for format in &self.formats {
-            attributes.push(Attribute::with_value("rtpmap", format.rtpmap()));
+            let payload_type = format.payload_type;
+            // Writing to a String cannot fail.
+            let _ = write!(types, "{}{payload_type}", if types.is_empty() { "" } else { " " });
+            attributes.push(with_value("rtpmap", format.rtpmap()));
             if let Some(fmtp) = &format.fmtp {
-                attributes.push(Attribute::with_value("fmtp", format!("{} {fmtp}", format.payload_type)));
+                attributes.push(with_value("fmtp", format!("{payload_type} {fmtp}")));
             }
         }
         attributes.extend(self.ptime_ms.map(|ms| Attribute::with_value("ptime", ms)));
@@ -224,7 +230,7 @@ impl AudioMedia {
                 let family = if ip.is_ipv4() { "IP4" } else { "IP6" };
                 format!(" IN {family} {ip}")
             });
-            Attribute::with_value("rtcp", format!("{port}{}", address.unwrap_or_default()))
+            with_value("rtcp", format!("{port}{}", address.unwrap_or_default()))
         }));
         attributes.extend(self.rtcp_mux.then(|| Attribute::new("rtcp-mux")));
         attributes.extend(self.extensions.iter().map(|extmap| Attribute::with_value("extmap", extmap)));
@@ -236,9 +242,9 @@ impl AudioMedia {
             port: self.port,
             num_ports: None,
             proto: self.protocol.clone(),
-            fmt: if types.is_empty() { "0".to_owned() } else { types.join(" ") },
+            fmt: if types.is_empty() { "0".to_owned() } else { types },
             media_title: None,
-            connections: vec![Connection::from_ip_addr(self.address)],
+            connections: Vec::new(),
             bandwidths: Vec::new(),
             key: None,
             attributes,

@@ -2,7 +2,8 @@
 
 use std::net::IpAddr;
 
-use sdp_types::{Media, Session, Time};
+use b2b_base::util::host::Host;
+use sdp_types::{Media, NetType, Session, Time};
 
 use super::{AudioMedia, SessionDescription};
 
@@ -20,9 +21,20 @@ pub struct Origin {
 impl Origin {
     /// A session whose lines are received at one address.
     fn session(&self, connection: IpAddr) -> Session {
-        let origin = sdp_types::Origin::with_ip_addr(self.session_id, self.version, self.address);
+        let origin = sdp_types::Origin {
+            username: None,
+            sess_id: self.session_id.to_string(),
+            sess_version: self.version,
+            nettype: NetType::In,
+            addrtype: self.address.into(),
+            unicast_address: Host(self.address).to_string(),
+        };
         let mut session = Session::new(origin, "-");
-        session.connection = Some(sdp_types::Connection::from_ip_addr(connection));
+        session.connection = Some(sdp_types::Connection {
+            nettype: NetType::In,
+            addrtype: connection.into(),
+            connection_address: Host(connection).to_string(),
+        });
         session.times.push(Time::new(0, 0));
         session
     }
@@ -32,7 +44,7 @@ impl SessionDescription {
     /// An offer with one audio line (RFC 3264 §5).
     pub fn offer(origin: &Origin, audio: &AudioMedia) -> SessionDescription {
         let mut session = origin.session(audio.address);
-        session.medias.push(line(audio));
+        session.medias.push(audio.write());
         SessionDescription { session }
     }
 
@@ -53,7 +65,7 @@ impl SessionDescription {
             .medias
             .iter()
             .enumerate()
-            .map(|(position, offered)| if position == index { line(audio) } else { refused(offered) })
+            .map(|(position, offered)| if position == index { audio.write() } else { refused(offered) })
             .collect();
         SessionDescription { session }
     }
@@ -68,13 +80,6 @@ impl SessionDescription {
     ) -> SessionDescription {
         SessionDescription::answer(origin, last, index, audio)
     }
-}
-
-/// The line, without a connection line, which would only repeat the session's.
-fn line(audio: &AudioMedia) -> Media {
-    let mut media = audio.write();
-    media.connections.clear();
-    media
 }
 
 fn refused(offered: &Media) -> Media {

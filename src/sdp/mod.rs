@@ -5,6 +5,7 @@
 //! - `crypto`: keys of SRTP (RFC 4568)
 //! - `format`: payload types, with the static ones of RFC 3551
 //! - `build`: offers and answers (RFC 3264 §5, §6: the lines and their order)
+//! - `write`: descriptions as octets
 
 mod audio;
 mod build;
@@ -12,6 +13,7 @@ mod crypto;
 mod format;
 #[cfg(test)]
 mod tests;
+mod write;
 
 use std::fmt;
 use std::net::IpAddr;
@@ -101,10 +103,7 @@ impl SessionDescription {
 
     /// The description as bytes, lines ended by CRLF.
     pub fn to_bytes(&self) -> Vec<u8> {
-        let mut out = Vec::with_capacity(512);
-        // Writing to a Vec cannot fail.
-        let _ = self.session.write(&mut out);
-        out
+        write::to_bytes(&self.session)
     }
 
     /// Session id and version of the `o=` line. A description with the version

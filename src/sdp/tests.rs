@@ -214,6 +214,9 @@ proptest! {
         let text = format!("{HEAD}{}\r\n", tail.join("\r\n"));
         for input in [text.as_bytes(), &bytes] {
             if let Ok(first) = SessionDescription::parse(input) {
+                let mut expected = Vec::new();
+                first.session.write(&mut expected).unwrap();
+                prop_assert_eq!(first.to_bytes(), expected);
                 let second = SessionDescription::parse(&first.to_bytes()).unwrap();
                 prop_assert_eq!(first.to_bytes(), second.to_bytes());
                 for index in 0..first.lines().count() {
@@ -255,5 +258,25 @@ fn keys_are_read_written_and_in_no_debug_output() {
     for shown in [format!("{:?}", parse(&text)), format!("{offer:?}"), format!("{audio:?}")] {
         assert!(!shown.contains(&key[4..12]) && !shown.contains("seen"), "{shown}");
         assert!(shown.contains("SAVP"), "{shown}");
+    }
+}
+
+#[test]
+fn descriptions_are_written_as_the_library_writes_them() {
+    let more = |text: &str| {
+        let mut description = parse(text);
+        description.session.medias[0].attributes.push(Attribute::with_value("x", "a\0\r\nb=c"));
+        description
+    };
+    for text in [
+        "v=0\r\no=ann 1 2 IN IP6 2001:db8::1\r\ns=a call\r\nc=IN IP4 192.0.2.1\r\nt=1 2\r\nt=3 4\r\na=sendonly\r\n\
+         m=audio 4000 RTP/AVP 0 8\r\nc=IN IP4 192.0.2.2\r\na=rtcp-mux\r\na=fmtp:101 0-15\r\nm=video 0 RTP/AVP 96\r\n",
+        // What few write.
+        "v=0\r\no=- 1 2 IN IP4 192.0.2.1\r\ns=-\r\ni=about\r\nu=http://x\r\ne=a@b\r\np=+1\r\nb=AS:64\r\nt=1 2\r\n\
+         r=604800 3600 0 90000\r\nz=2882844526 -1h\r\nk=prompt\r\nm=audio 4000/2 RTP/AVP 0\r\ni=title\r\nb=AS:32\r\n",
+    ] {
+        let (description, mut expected) = (more(text), Vec::new());
+        description.session.write(&mut expected).unwrap();
+        assert_eq!(String::from_utf8(description.to_bytes()).unwrap(), String::from_utf8(expected).unwrap());
     }
 }
