@@ -60,6 +60,12 @@ const fn build() -> [u8; 256] {
     class
 }
 
+/// Whether a control character other than HTAB is among them: [`CONTROL`], of many octets at once.
+pub fn has_control(bytes: &[u8]) -> bool {
+    let control = |byte: u8| (byte < b' ') & (byte != b'\t') | (byte == 0x7f);
+    bytes.iter().fold(false, |found, &byte| found | control(byte))
+}
+
 /// Whether `byte` is in one of `classes`.
 #[inline]
 pub const fn is(byte: u8, classes: u8) -> bool {
@@ -239,6 +245,18 @@ pub fn shown(name: &[u8]) -> Cow<'_, [u8]> {
 #[cfg(test)]
 mod tests {
     use super::*;
+
+    #[test]
+    fn a_control_character_is_found_wherever_it_stands() {
+        for byte in 0..=u8::MAX {
+            for place in [0, 17, 40] {
+                let mut value = [b'a'; 41];
+                value[place] = byte;
+                assert_eq!(has_control(&value), is(byte, CONTROL), "{byte} at {place}");
+            }
+        }
+        assert!(!has_control(b""));
+    }
 
     #[test]
     fn numbers_keep_to_digits_and_range() {

@@ -91,14 +91,14 @@ impl Buffer {
             return self.fail(WriteError::ContentLength);
         }
         let text = name.as_bytes();
-        if !chars::all(text, TOKEN) {
+        if name.id() == 0 && !chars::all(text, TOKEN) {
             return self.fail(WriteError::Name(name.to_string()));
         }
         self.bytes.extend_from_slice(text);
         self.bytes.extend_from_slice(b": ");
         let start = self.bytes.len();
         value(&mut self.bytes);
-        if self.bytes[start..].iter().any(|&byte| chars::is(byte, CONTROL)) {
+        if chars::has_control(&self.bytes[start..]) {
             self.fail(WriteError::Control(name.to_string()));
         }
         self.bytes.extend_from_slice(b"\r\n");
@@ -130,8 +130,12 @@ impl Buffer {
 /// every control character. Quoted strings may legally hold escaped ones
 /// (RFC 4475 §3.1.1.2), so refusing them would leave such a peer unanswered.
 pub(super) fn echo(out: &mut Vec<u8>, value: &[u8]) {
-    let clean = |byte: &u8| if chars::is(*byte, CONTROL) { b' ' } else { *byte };
-    out.extend(chars::unfold(value).iter().map(clean));
+    let value = chars::unfold(value);
+    if chars::has_control(&value) {
+        out.extend(value.iter().map(|&byte| if chars::is(byte, CONTROL) { b' ' } else { byte }));
+    } else {
+        out.extend_from_slice(&value);
+    }
 }
 
 /// The methods that requests and responses have in common.
