@@ -105,8 +105,9 @@ pub fn local_answer(side: &mut Side, body: &[u8], policy: &PairPolicy) -> Result
     audio.rtcp_mux = offer.audio.rtcp_mux;
     side.encrypt_answer(&offer.audio, &mut audio)?;
     side.told_events.add(&audio);
-    let bytes =
-        side.write(|origin| SessionDescription::answer(origin, &offer.description, offer.index, &audio));
+    let bytes = side.write((offer.index, &audio), |origin| {
+        SessionDescription::answer(origin, &offer.description, offer.index, &audio)
+    });
     side.withdraw();
     side.on_hold = on_hold;
     (side.wishes, side.has_answered) = (Wishes::of(&offer.audio), false);

@@ -52,7 +52,7 @@ use b2b_media::relay::{EventTypes, Remote, Way};
 use b2b_sdp::{AudioMedia, Direction, ExtMap, Format, Origin, SessionDescription};
 use events::ToldEvents;
 use line::Line;
-use read::read;
+use read::{read, remember};
 use wishes::Wishes;
 
 /// What may go across; see `call::controller::PairPolicy`.
@@ -255,16 +255,22 @@ impl Side {
 
     /// Writes a description. One that says what the last one said is the last one, to the
     /// octet; another one has the next version (RFC 3264 §8).
-    fn write(&mut self, build: impl Fn(&Origin) -> SessionDescription) -> Box<[u8]> {
+    /// `audio` is the line of it that is in use, at `index`.
+    fn write(
+        &mut self,
+        (index, audio): (usize, &AudioMedia),
+        build: impl Fn(&Origin) -> SessionDescription,
+    ) -> Box<[u8]> {
         let origin = |version| Origin { session_id: self.session_id, version, address: self.rtp.ip() };
-        let bytes = build(&origin(self.version)).to_bytes();
-        match self.ours.as_deref().or(self.sent.as_deref()) {
-            Some(last) if last != bytes => {
-                self.version += 1;
-                build(&origin(self.version)).to_bytes().into()
-            }
-            _ => bytes.into(),
+        let mut description = build(&origin(self.version));
+        let mut bytes = description.to_bytes();
+        if self.ours.as_deref().or(self.sent.as_deref()).is_some_and(|last| last != bytes) {
+            self.version += 1;
+            description = build(&origin(self.version));
+            bytes = description.to_bytes();
         }
+        remember(&bytes, description, index, audio);
+        bytes.into()
     }
 
     /// Writes an offer of this line, in the places of the last description.
@@ -275,7 +281,8 @@ impl Side {
         // Whoever gets it past us is told what the other party can do.
         let audio = &*if ours { self.audio.with_feedback(audio) } else { audio };
         let last = self.sent.as_deref().and_then(Line::known);
-        let bytes = self.write(|origin| match &last {
+        let index = last.as_ref().map_or(0, |last| last.index);
+        let bytes = self.write((index, audio), |origin| match &last {
             Some(last) => SessionDescription::reoffer(origin, &last.description, last.index, audio),
             None => SessionDescription::offer(origin, audio),
         });
@@ -345,8 +352,9 @@ pub fn answer(from: &mut Side, to: &mut Side, body: &[u8]) -> Result<Box<[u8]>, 
     }
     to.encrypt_answer(&offer.audio, &mut audio)?;
     to.told_events.add(&audio);
-    let bytes =
-        to.write(|origin| SessionDescription::answer(origin, &offer.description, offer.index, &audio));
+    let bytes = to.write((offer.index, &audio), |origin| {
+        SessionDescription::answer(origin, &offer.description, offer.index, &audio)
+    });
     settle_answer(from, &offered.audio, &line.audio, body);
     if let Some(theirs) = to.theirs.take() {
         to.remote = Some(theirs);

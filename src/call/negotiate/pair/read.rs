@@ -40,6 +40,13 @@ impl ReadDescription {
         Rc::new(ReadDescription { description, audio: OnceCell::new() })
     }
 
+    /// One that we write, with this line of it.
+    fn written(description: SessionDescription, index: usize, audio: &AudioMedia) -> Rc<Self> {
+        // Attributes that pass unread are no part of a line that is read.
+        let audio = if audio.others.is_empty() { Some((index, Rc::new(audio.clone()))) } else { None };
+        Rc::new(ReadDescription { description, audio: audio.map_or_else(OnceCell::new, OnceCell::from) })
+    }
+
     /// As [`SessionDescription::audio`]: nearly always it is the same line.
     pub fn audio(&self, index: usize) -> Result<Rc<AudioMedia>, SdpError> {
         match self.audio.get() {
@@ -65,12 +72,28 @@ pub fn read(body: &[u8]) -> Result<Rc<ReadDescription>, NegotiateError> {
             return Ok(known.clone());
         }
         let description = ReadDescription::made(negotiate::parse(body)?);
-        if body.len() <= LONGEST {
-            last.truncate(KEPT - 1);
-            last.push_front((body.into(), description.clone()));
-        }
+        keep(last, body, &description);
         Ok(description)
     })
+}
+
+/// A description of ours, `body` in octets, and its audio line: whoever reads it next, as the answer to it comes, finds it
+/// read.
+pub fn remember(body: &[u8], description: SessionDescription, index: usize, audio: &AudioMedia) {
+    let description = ReadDescription::written(description, index, audio);
+    debug_assert_eq!(
+        negotiate::parse(body).ok().and_then(|it| it.audio(index).ok()).as_ref(),
+        description.audio(index).ok().as_deref(),
+        "it reads as it was written"
+    );
+    LAST.with_borrow_mut(|last| keep(last, body, &description));
+}
+
+fn keep(last: &mut VecDeque<Read>, body: &[u8], description: &Rc<ReadDescription>) {
+    if body.len() <= LONGEST {
+        last.truncate(KEPT - 1);
+        last.push_front((body.into(), description.clone()));
+    }
 }
 
 #[cfg(test)]
@@ -94,5 +117,18 @@ mod tests {
         assert!(!Rc::ptr_eq(&first, &again) && **first == **again);
         assert!(read(b"nothing").is_err() && read(b"nothing").is_err());
         LAST.with_borrow(|last| assert_eq!(last.len(), KEPT));
+    }
+    #[test]
+    fn what_we_write_is_read_already_and_as_if_it_were_parsed() {
+        let audio = AudioMedia::new("192.0.2.1:4000".parse().unwrap(), vec![b2b_sdp::Format::pcma()]);
+        let origin = b2b_sdp::Origin { session_id: 1, version: 1, address: audio.address };
+        let description = SessionDescription::offer(&origin, &audio);
+        let body = description.to_bytes();
+        remember(&body, description, 0, &audio);
+        let kept = LAST.with_borrow(|last| last[0].1.clone());
+        let known = read(&body).unwrap();
+        assert!(Rc::ptr_eq(&known, &kept));
+        assert_eq!(known.description, negotiate::parse(&body).unwrap());
+        assert_eq!(*known.audio(0).unwrap(), negotiate::parse(&body).unwrap().audio(0).unwrap());
     }
 }
