@@ -430,8 +430,7 @@ impl MediaBackend for FakeMedia {
 
     fn descriptions(&self, endpoint: EndpointId) -> Option<Descriptions> {
         let state = self.state();
-        let (told, said) = state.held.get(&endpoint)?.described()?;
-        Some(Descriptions { told: told.into(), said: said.into() })
+        Descriptions::of(state.held.get(&endpoint)?)
     }
 
     fn open_stream(&self, endpoint: EndpointId, spec: StreamSpec) -> MediaFuture<AudioStream> {

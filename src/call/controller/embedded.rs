@@ -403,8 +403,7 @@ impl MediaBackend for EmbeddedController {
 
     fn descriptions(&self, endpoint: EndpointId) -> Option<Descriptions> {
         let mut state = self.state();
-        let (told, said) = state.get(endpoint).ok()?.side.described()?;
-        Some(Descriptions { told: told.into(), said: said.into() })
+        Descriptions::of(&state.get(endpoint).ok()?.side)
     }
 
     fn capture(&self, endpoint: EndpointId, trace: Option<Arc<PacketTrace>>) -> MediaFuture<()> {

@@ -11,9 +11,10 @@ use super::json::octets;
 use super::verbs::{ConferenceId, Recorded, RecordingId};
 use crate::negotiate::NegotiateError;
 pub use crate::negotiate::crypto::{SrtpOffer, SrtpPolicy, SrtpRules};
-use crate::negotiate::pair::{self, Agreed};
+use crate::negotiate::pair::{self, Side};
 pub use crate::negotiate::pair::{AudioRules, DtmfMode, Hold, OpusRules, PairPolicy};
 use b2b_media::codec::Codec;
+use b2b_media::session::Direction;
 use b2b_media::transport::lock::same_host;
 pub use b2b_media::transport::lock::{Answering, NamedSources, Signalling};
 pub use b2b_media::transport::protection::Suite as SrtpSuite;
@@ -135,12 +136,26 @@ pub struct Descriptions {
     /// What it has said last.
     #[serde(with = "octets")]
     pub said: Box<[u8]>,
+    /// Which way media goes by that, as seen from here, where it is known without reading it.
+    #[serde(skip)]
+    pub direction: Option<Direction>,
 }
 
 impl Descriptions {
-    /// What they come to; none: there is no audio in them.
-    pub fn agreed(&self) -> Option<Agreed> {
+    /// Those of a side; none: it has not described itself.
+    pub fn of(side: &Side) -> Option<Self> {
+        let (told, said) = side.described()?;
+        Some(Descriptions { told: told.into(), said: said.into(), direction: Some(side.direction()) })
+    }
+
+    /// The formats that both have; none: there is no audio in them.
+    pub fn agreed(&self) -> Option<Vec<(u8, String)>> {
         pair::agreed(&self.told, &self.said)
+    }
+
+    /// Which way media goes, as seen from here; none: there is no audio in them.
+    pub fn direction(&self) -> Option<Direction> {
+        self.direction.or_else(|| pair::direction_of(&self.said))
     }
 
     /// The encoding name of what the party sends under this payload type; `known` is the one that it
@@ -156,7 +171,7 @@ impl Descriptions {
     pub fn codec(&self) -> Option<String> {
         let speech =
             |name: &String| !["telephone-event", "CN"].iter().any(|it| name.eq_ignore_ascii_case(it));
-        self.agreed()?.formats.into_iter().map(|(_, name)| name).find(speech)
+        self.agreed()?.into_iter().map(|(_, name)| name).find(speech)
     }
 }
 

@@ -9,7 +9,6 @@ use super::super::cdr::Cdr;
 use super::super::controller::{Descriptions, EndpointStats, PacketTrace};
 use super::super::event::Event;
 use super::super::journal::Pages;
-use super::super::negotiate::pair::Agreed;
 use super::super::timeline::{Body, Signal, Timeline};
 use super::super::verdict::{Audio, Verdict};
 use super::super::{BridgeId, CallId, LegId};
@@ -254,11 +253,8 @@ impl Entry {
             let talk = &self.talks[at];
             if talk.is_complete() || force && talk.ended.is_some() && talk.verdict.is_none() {
                 let end = talk.ended.unwrap_or(now);
-                let verdict = talk::verdict(
-                    talk,
-                    end,
-                    talk.legs.map(|leg| self.known(leg, !talk::is_plain(talk, end))),
-                );
+                let verdict =
+                    talk::verdict(talk, end, talk.legs.map(|leg| self.known(leg, talk.has_strays())));
                 self.judged(now, &verdict, outcomes);
                 self.talks[at].verdict = Some(verdict);
             }
@@ -291,17 +287,17 @@ impl Entry {
         }
     }
 
-    /// What is known of a leg beside its counters. `all`: its descriptions are worth
-    /// reading.
-    pub fn known(&self, leg: LegId, all: bool) -> Known {
+    /// What is known of a leg beside its counters. `formats`: what was agreed on is worth reading its descriptions
+    /// again.
+    pub fn known(&self, leg: LegId, formats: bool) -> Known {
         let Some(account) = self.legs.iter().find(|account| account.leg == leg) else {
             return Known::default();
         };
-        let described = account.described.as_ref().filter(|_| all);
-        // Who talked plainly both sent and received.
-        let plain = (!all).then(Agreed::unknown);
+        let described = account.described.as_ref();
+        let agreed = described.filter(|_| formats).and_then(Descriptions::agreed);
         Known {
-            agreed: described.and_then(Descriptions::agreed).or(plain),
+            direction: described.and_then(Descriptions::direction),
+            formats: agreed.unwrap_or_default(),
             signalling: account
                 .signalling
                 .map(|remote| remote.ip())

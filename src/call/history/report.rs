@@ -181,7 +181,8 @@ impl Unjudged {
                 part.after.get_or_insert_with(|| Box::new(stats));
             }
             if let (Some(at), Some(described)) = (at, described) {
-                known[at].agreed = described.agreed();
+                known[at].direction = described.direction();
+                known[at].formats = described.agreed().unwrap_or_default();
             }
         }
     }

@@ -5,7 +5,6 @@ use std::time::{Duration, Instant};
 use serde::Serialize;
 
 use super::super::event::Quality;
-use super::super::negotiate::pair::Agreed;
 use super::super::verdict::{CallFacts, LegFacts, Verdict, judge};
 use super::super::{BridgeId, LegId};
 use b2b_base::metrics::quality::Rating;
@@ -52,6 +51,11 @@ impl Talk {
         Some(&mut self.parts[at])
     }
 
+    /// Whether packets have come whose payload type was not agreed on: the one thing for which a verdict says what was.
+    pub fn has_strays(&self) -> bool {
+        self.parts.iter().flat_map(|part| &part.after).any(|stats| stats.dropped.payload_type > 0)
+    }
+
     /// Whether its verdict only waits to be made.
     pub fn is_complete(&self) -> bool {
         self.ended.is_some() && self.verdict.is_none() && self.parts.iter().all(|part| part.after.is_some())
@@ -61,7 +65,10 @@ impl Talk {
 /// What is known of a leg beside its counters.
 #[derive(Debug, Clone, Default)]
 pub(super) struct Known {
-    pub agreed: Option<Agreed>,
+    /// As seen from here; none: it may well send and receive.
+    pub direction: Option<Direction>,
+    /// What was agreed on, where it was asked for.
+    pub formats: Vec<(u8, String)>,
     pub signalling: Option<std::net::IpAddr>,
 }
 
@@ -71,11 +78,10 @@ pub(super) fn verdict(talk: &Talk, end: Instant, known: [Known; 2]) -> Verdict {
     let mut sides = talk.legs.into_iter().zip(&talk.parts).zip(known).map(|((leg, part), known)| {
         let stats = part.after.as_deref().unwrap_or(&nothing);
         let stats = part.before.as_deref().map_or(*stats, |before| since(stats, before));
-        let agreed = known.agreed.unwrap_or_else(Agreed::unknown);
         LegFacts {
-            direction: Direction { send: agreed.receives, receive: agreed.sends },
+            direction: known.direction.unwrap_or(Direction::SEND_RECV),
             held: part.held,
-            formats: agreed.formats,
+            formats: known.formats,
             signalling: known.signalling,
             ..LegFacts::new(leg, stats)
         }
@@ -84,19 +90,6 @@ pub(super) fn verdict(talk: &Talk, end: Instant, known: [Known; 2]) -> Verdict {
         return Verdict { audio: super::super::verdict::Audio::NotJudged, findings: Vec::new() };
     };
     judge(&CallFacts { a, b, answered: Some(talk.began), end, direct: talk.direct })
-}
-
-/// Whether a talk without any hold plainly had audio both ways: half of what packets of
-/// 20 ms come to, received and sent on both legs.
-pub(super) fn is_plain(talk: &Talk, end: Instant) -> bool {
-    let expected = end.saturating_duration_since(talk.began).as_millis() as u64 / 40;
-    talk.parts.iter().all(|part| {
-        let Some(stats) = part.after.as_deref() else { return false };
-        part.held.is_none()
-            && part.before.is_none()
-            && stats.dropped.source == 0
-            && stats.received.packets.min(stats.sent.packets) >= expected.max(1)
-    })
 }
 
 /// What happened after a moment.
@@ -191,8 +184,7 @@ mod tests {
     }
 
     fn agreed() -> [Known; 2] {
-        let agreed = Agreed { formats: vec![(8, "PCMA".into())], receives: true, sends: true };
-        [(); 2].map(|()| Known { agreed: Some(agreed.clone()), signalling: None })
+        [(); 2].map(|()| Known { direction: None, formats: vec![(8, "PCMA".into())], signalling: None })
     }
 
     #[test]
@@ -204,24 +196,9 @@ mod tests {
         talk.parts[0].before = Some(stats(start, 3_000, 3_000));
         talk.parts[0].after = Some(stats(start, 3_000, 6_000));
         talk.parts[1].after = Some(stats(start, 3_000, 0));
-        assert!(!is_plain(&talk, end));
         let verdict = verdict(&talk, end, agreed());
         assert_eq!(verdict.audio, Audio::OnlyFromCallee);
         assert_eq!(verdict.findings.first().map(|it| it.cause), Some(Cause::NeverReceived));
-    }
-
-    #[test]
-    fn a_plain_talk_needs_no_second_look() {
-        let start = Instant::now();
-        let end = start + Duration::from_secs(60);
-        let mut talk = Talk::new(BridgeId(1), [LegId(1), LegId(2)], start);
-        for part in &mut talk.parts {
-            part.after = Some(stats(start, 2_990, 2_990));
-        }
-        assert!(is_plain(&talk, end));
-        assert_eq!(verdict(&talk, end, agreed()).audio, Audio::BothWays);
-        talk.parts[1].held = Some(Duration::from_secs(3));
-        assert!(!is_plain(&talk, end));
     }
 
     #[test]

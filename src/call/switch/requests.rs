@@ -97,7 +97,7 @@ impl Switch {
         let described = self.parts.controller.descriptions(endpoint);
         let agreed = described.and_then(|it| pair::agreed(&it.told, &it.said));
         let is_event = |(_, name): &(u8, String)| name.eq_ignore_ascii_case("telephone-event");
-        agreed.is_none_or(|agreed| agreed.formats.iter().any(is_event))
+        agreed.is_none_or(|agreed| agreed.iter().any(is_event))
     }
 
     /// A message of a leg's party that says in Allow what it takes.

@@ -1,7 +1,8 @@
 //! What offer and answer came to with one party.
 
-use super::{Line, Side, formats, receives};
+use super::{AudioMedia, Line, Side, formats, receives};
 use b2b_media::codec::Codec;
+use b2b_media::session::Direction;
 
 impl Side {
     /// Whether its keys come as tones: they are cut out of what goes to who takes events.
@@ -33,24 +34,21 @@ impl Side {
     pub fn described(&self) -> Option<(&[u8], &[u8])> {
         self.sent.as_deref().zip(self.remote.as_deref())
     }
-}
 
-/// What a party and we agreed on.
-#[derive(Debug, Clone, PartialEq, Eq)]
-pub struct Agreed {
-    /// Payload types as the party was told to use them, with their names.
-    pub formats: Vec<(u8, String)>,
-    /// The party wants to receive.
-    pub receives: bool,
-    /// It means to send.
-    pub sends: bool,
-}
-
-impl Agreed {
-    /// Of a party of whom nothing is known: it may well send and receive.
-    pub fn unknown() -> Self {
-        Agreed { formats: Vec::new(), receives: true, sends: true }
+    /// Which way media goes by what it has said last, as seen from here.
+    pub fn direction(&self) -> Direction {
+        self.direction
     }
+
+    /// This is what it has said last, with this audio line.
+    pub(super) fn has_said(&mut self, body: Box<[u8]>, audio: &AudioMedia) {
+        self.remote = Some(body);
+        self.direction = seen_from_here(audio);
+    }
+}
+
+fn seen_from_here(said: &AudioMedia) -> Direction {
+    Direction { send: receives(said), receive: said.direction.has_send() }
 }
 
 /// The encoding name of the sound that a party sends under this payload type, by what it was told;
@@ -61,13 +59,15 @@ pub fn spoken(told: &[u8], payload_type: u8) -> Option<String> {
     formats::is_speech(format).then(|| format.encoding.clone())
 }
 
-/// From the description that a party was told last, and its own.
-pub fn agreed(told: &[u8], said: &[u8]) -> Option<Agreed> {
+/// What a party and we agreed on, from the description that it was told last, and its own: payload types as it was told to
+/// use them, with their names.
+pub fn agreed(told: &[u8], said: &[u8]) -> Option<Vec<(u8, String)>> {
     let (told, said) = (Line::known(told)?.audio, Line::known(said)?.audio);
     let both = told.formats.iter().filter(|told| said.formats.iter().any(|it| formats::same(it, told)));
-    Some(Agreed {
-        formats: both.map(|format| (format.payload_type, format.encoding.clone())).collect(),
-        receives: receives(&said),
-        sends: said.direction.has_send(),
-    })
+    Some(both.map(|format| (format.payload_type, format.encoding.clone())).collect())
+}
+
+/// Which way media goes by the description of a party, as seen from here.
+pub fn direction_of(said: &[u8]) -> Option<Direction> {
+    Some(seen_from_here(&*Line::known(said)?.audio))
 }

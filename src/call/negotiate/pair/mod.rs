@@ -36,7 +36,7 @@ mod tests;
 mod ways;
 mod wishes;
 
-pub use agreed::{Agreed, agreed, spoken};
+pub use agreed::{agreed, direction_of, spoken};
 pub use audio_rules::{AudioRules, DtmfMode, OpusRules};
 
 use std::net::SocketAddr;
@@ -49,6 +49,7 @@ pub use local::{apply, local_answer, local_offer, repeat};
 use super::NegotiateError;
 use super::crypto::LocalCrypto;
 use b2b_media::relay::{EventTypes, Remote, Way};
+use b2b_media::session::Direction as MediaDirection;
 use b2b_sdp::{AudioMedia, Direction, ExtMap, Format, Origin, SessionDescription};
 use events::ToldEvents;
 use line::Line;
@@ -118,6 +119,8 @@ pub struct Side {
     /// What we told it last, and it told us.
     sent: Option<Box<[u8]>>,
     remote: Option<Box<[u8]>>,
+    /// Which way media goes by that, as seen from here.
+    direction: MediaDirection,
     /// Offers without an answer: ours to it, its to us.
     ours: Option<Box<[u8]>>,
     theirs: Option<Box<[u8]>>,
@@ -167,6 +170,7 @@ impl Side {
             version: 1,
             sent: None,
             remote: None,
+            direction: MediaDirection::SEND_RECV,
             ours: None,
             theirs: None,
             unknown_attributes: false,
@@ -357,7 +361,7 @@ pub fn answer(from: &mut Side, to: &mut Side, body: &[u8]) -> Result<Box<[u8]>, 
     });
     settle_answer(from, &offered.audio, &line.audio, body);
     if let Some(theirs) = to.theirs.take() {
-        to.remote = Some(theirs);
+        to.has_said(theirs, &offer.audio);
         to.wishes = Wishes::of(&offer.audio);
         to.has_answered = false;
     }
@@ -377,7 +381,7 @@ fn settle_answer(side: &mut Side, offered: &AudioMedia, answered: &AudioMedia, b
         side.on_hold = on_hold;
     }
     side.theirs = None;
-    side.remote = Some(body.into());
+    side.has_said(body.into(), answered);
     side.settle_crypto();
 }
 

@@ -426,8 +426,7 @@ impl MediaBackend for RtpengineController {
 
     fn descriptions(&self, endpoint: EndpointId) -> Option<Descriptions> {
         let mut state = self.shared.state();
-        let (told, said) = state.get(endpoint).ok()?.side.described()?;
-        Some(Descriptions { told: told.into(), said: said.into() })
+        Descriptions::of(&state.get(endpoint).ok()?.side)
     }
 }
 
