@@ -308,13 +308,13 @@ impl Entry {
     /// What somebody should look at is told.
     fn judged(&mut self, now: Instant, verdict: &Verdict, outcomes: &mut VecDeque<Outcome>) {
         if !verdict.is_fault() {
-            self.timeline.decision(now, None, "verdict", verdict.audio);
+            self.timeline.decision(now, None, "verdict", format_args!("{}", verdict.audio));
             return;
         }
         let worst = verdict.findings.first();
         let cause = worst.map_or_else(|| verdict.audio.to_string(), |finding| finding.cause.to_string());
         let event = Event::Verdict { call: self.call, cause, text: verdict.to_string() };
-        self.timeline.decision(now, None, "verdict", verdict.audio);
+        self.timeline.decision(now, None, "verdict", format_args!("{}", verdict.audio));
         for finding in &verdict.findings {
             let evidence = format_args!("{}: {}", finding.cause, finding.evidence);
             self.timeline.media(now, finding.leg, if finding.fault { "fault" } else { "remark" }, evidence);

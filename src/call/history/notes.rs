@@ -24,12 +24,12 @@ pub(super) fn note(timeline: &mut Timeline, now: Instant, event: &Event) {
         }
         Event::LegState { leg, to, cause, .. } => {
             let cause = cause.as_ref().map(words).unwrap_or_default();
-            timeline.state(now, Some(*leg), leg_state(*to), cause);
+            timeline.state(now, Some(*leg), leg_state(*to), &cause);
         }
-        Event::CallState { to, .. } => timeline.state(now, None, to.as_str().replace('_', " "), ""),
+        Event::CallState { to, .. } => timeline.state(now, None, &to.as_str().replace('_', " "), ""),
         Event::BridgeCreated { a, b, mode, .. } => {
             let mode = format!("legs {} and {}, {mode:?}", a.0, b.0).to_lowercase();
-            timeline.decision(now, None, "bridge", mode);
+            timeline.decision(now, None, "bridge", &mode);
         }
         Event::BridgeState { to, held_by, .. } => {
             let (state, by) = (bridge_state(*to), if *to == BridgeState::Held { by(*held_by) } else { "" });
@@ -75,10 +75,10 @@ pub(super) fn note(timeline: &mut Timeline, now: Instant, event: &Event) {
             timeline.decision(now, Some(*leg), kind, target);
         }
         Event::TransferProgress { leg, status, .. } => {
-            timeline.decision(now, Some(*leg), "transfer goes on", status);
+            timeline.decision(now, Some(*leg), "transfer goes on", format_args!("{status}"));
         }
         Event::TransferEnded { leg, status, .. } => {
-            timeline.decision(now, Some(*leg), "transfer ended", status);
+            timeline.decision(now, Some(*leg), "transfer ended", format_args!("{status}"));
         }
         Event::MediaNegotiated { leg, codec, transcoded, .. } => {
             let note = if *transcoded { "transcoded" } else { "" };
@@ -109,7 +109,7 @@ pub(super) fn note(timeline: &mut Timeline, now: Instant, event: &Event) {
             let key = digit.map_or_else(|| "hidden".to_owned(), String::from);
             timeline.media(now, *leg, DIGIT, format_args!("{key} {by} {duration_ms} ms"));
         }
-        Event::Quality { leg, quality, .. } => timeline.media(now, *leg, "counters", counters(quality)),
+        Event::Quality { leg, quality, .. } => timeline.media(now, *leg, "counters", &counters(quality)),
         Event::Verdict { text, .. } => timeline.decision(now, None, "verdict", text),
         Event::Recording { leg, on, .. } => {
             timeline.decision(now, *leg, if *on { "recording begins" } else { "recording ends" }, "");

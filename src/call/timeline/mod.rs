@@ -13,13 +13,12 @@ mod texts;
 mod view;
 
 use std::collections::VecDeque;
-use std::fmt::Display;
 use std::time::{Instant, SystemTime};
 
 use serde::{Deserialize, Serialize};
 
 use super::{CallId, LegId};
-use texts::{TextId, Texts};
+use texts::{Text, TextId, Texts};
 pub use view::{LegView, RecordView, TimelineView, What};
 
 /// Memory that a timeline takes at most, the value itself included.
@@ -135,7 +134,7 @@ impl Timeline {
     }
 
     /// Gives a leg its name: the party's URI or number. The first leg is leg A.
-    pub fn leg(&mut self, leg: LegId, name: impl Display) {
+    pub fn leg<'a>(&mut self, leg: LegId, name: impl Into<Text<'a>>) {
         if self.legs.len() < MAX_LEGS && !self.legs.iter().any(|(known, _)| *known == leg) {
             if self.legs.is_empty() {
                 self.legs.reserve_exact(2); // what nearly every call needs
@@ -146,7 +145,7 @@ impl Timeline {
     }
 
     /// A message came or went.
-    pub fn signal(&mut self, now: Instant, leg: LegId, signal: Signal<'_>, note: impl Display) {
+    pub fn signal<'a>(&mut self, now: Instant, leg: LegId, signal: Signal<'_>, note: impl Into<Text<'a>>) {
         let method = self.texts.add(signal.method);
         let status = signal.status.unwrap_or(0);
         let kind = Kind::Signal { way: signal.way, body: signal.body, method, status };
@@ -154,19 +153,19 @@ impl Timeline {
     }
 
     /// Something is known of a leg's media: `first packet`, `silence`, …
-    pub fn media(&mut self, now: Instant, leg: LegId, fact: &str, note: impl Display) {
+    pub fn media<'a>(&mut self, now: Instant, leg: LegId, fact: &str, note: impl Into<Text<'a>>) {
         let fact = self.texts.add(fact);
         self.push(now, Some(leg), Kind::Media(fact), note);
     }
 
     /// b2b decided something, and why: a route, the next contact, a refusal.
-    pub fn decision(&mut self, now: Instant, leg: Option<LegId>, what: &str, why: impl Display) {
+    pub fn decision<'a>(&mut self, now: Instant, leg: Option<LegId>, what: &str, why: impl Into<Text<'a>>) {
         let what = self.texts.add(what);
         self.push(now, leg, Kind::Decision(what), why);
     }
 
     /// A leg, or without one the call or bridge, is in a new state.
-    pub fn state(&mut self, now: Instant, leg: Option<LegId>, state: impl Display, note: impl Display) {
+    pub fn state<'a>(&mut self, now: Instant, leg: Option<LegId>, state: &str, note: impl Into<Text<'a>>) {
         let state = self.texts.add(state);
         self.push(now, leg, Kind::State(state), note);
     }
@@ -191,7 +190,7 @@ impl Timeline {
         records.filter(|it| it.kind == Kind::Media(fact)).for_each(|it| it.note = note);
     }
 
-    fn push(&mut self, now: Instant, leg: Option<LegId>, kind: Kind, note: impl Display) {
+    fn push<'a>(&mut self, now: Instant, leg: Option<LegId>, kind: Kind, note: impl Into<Text<'a>>) {
         let at = now.saturating_duration_since(self.start).as_micros();
         let leg = leg.map_or(NO_LEG, |leg| {
             let place = self.legs.iter().position(|(known, _)| *known == leg);

@@ -102,7 +102,7 @@ fn no_call_takes_more_than_4_kib_and_an_ordinary_one_half_of_it() {
     let (mut t, start) = timeline();
     for n in 0..5_000u64 {
         t.leg(LegId(n), format_args!("sip:{n}@{}", "x".repeat(300)));
-        t.decision(ms(start, n), Some(LegId(n)), "route", "y".repeat((n % 200) as usize));
+        t.decision(ms(start, n), Some(LegId(n)), "route", &"y".repeat((n % 200) as usize));
         t.signal(ms(start, n), LegId(n), Signal::request(Way::In, "INVITE"), format_args!("{n}"));
         assert!(t.bytes() <= MAX_BYTES, "{} bytes after {n}", t.bytes());
     }
@@ -122,7 +122,7 @@ fn texts_are_kept_once_and_cut_at_whole_characters() {
     let word = texts.add("INVITE");
     let empty = texts.add("");
     assert_eq!((texts.get(word), texts.get(empty), texts.heap_bytes()), ("INVITE", "", bytes));
-    let long = texts.add("é".repeat(100));
+    let long = texts.add(&"é".repeat(100));
     let long = texts.get(long);
     assert!(long.ends_with("é…") && long.len() <= 96, "{long}");
     let nasty = texts.add("a\r\nb\u{1b}[31m");

@@ -1,6 +1,6 @@
 //! The words of one timeline, each kept once: a call says the same things many times.
 
-use std::fmt::{self, Display, Write};
+use std::fmt::{self, Write};
 
 /// Names a text of a timeline.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
@@ -54,6 +54,31 @@ const STEP: usize = 160;
 /// What stands where there was no room left.
 const FULL: TextId = TextId(u16::MAX);
 
+/// A text that is there, or one that is still to be written.
+#[derive(Clone, Copy)]
+pub enum Text<'a> {
+    Said(&'a str),
+    Written(fmt::Arguments<'a>),
+}
+
+impl<'a> From<&'a str> for Text<'a> {
+    fn from(text: &'a str) -> Self {
+        Text::Said(text)
+    }
+}
+
+impl<'a> From<&'a String> for Text<'a> {
+    fn from(text: &'a String) -> Self {
+        Text::Said(text)
+    }
+}
+
+impl<'a> From<fmt::Arguments<'a>> for Text<'a> {
+    fn from(text: fmt::Arguments<'a>) -> Self {
+        Text::Written(text)
+    }
+}
+
 #[derive(Debug, Clone, Default)]
 pub struct Texts {
     bytes: String,
@@ -63,16 +88,27 @@ pub struct Texts {
 
 impl Texts {
     /// Keeps a text, if it is not kept already. Control characters become spaces.
-    pub fn add(&mut self, text: impl Display) -> TextId {
+    pub fn add<'a>(&mut self, text: impl Into<Text<'a>>) -> TextId {
         let start = self.bytes.len();
         let room = MAX_TEXT.min(MAX_BYTES.saturating_sub(start));
+        let text = text.into();
+        // Most are known, and stand as they are.
+        if let Text::Said(text) = text
+            && fits(text, room)
+            && let Some(known) = self.find(text, start)
+        {
+            return known;
+        }
         if self.bytes.capacity() - start < room {
             // In steps: doubling would waste as much as a whole call needs.
             self.bytes.reserve_exact(room.max(STEP).min(MAX_BYTES - start));
         }
         let mut writer = Bounded { bytes: &mut self.bytes, room, cut: false };
         // It only fails to stop a text that is too long.
-        let _ = write!(writer, "{text}");
+        let _ = match text {
+            Text::Said(text) => writer.write_str(text),
+            Text::Written(text) => writer.write_fmt(text),
+        };
         let cut = writer.cut;
         let added = &self.bytes[start..];
         let known = match cut && start + MAX_TEXT > MAX_BYTES {
@@ -132,6 +168,12 @@ impl Texts {
     }
 }
 
+/// Whether a text stays as it is, as nearly all do: ASCII without control characters, and room behind it for the mark that
+/// something is missing.
+fn fits(text: &str, room: usize) -> bool {
+    text.len() + '…'.len_utf8() <= room && text.bytes().all(|byte| matches!(byte, b' '..=b'~'))
+}
+
 /// Writes so many bytes and no more, whole characters only.
 struct Bounded<'a> {
     bytes: &'a mut String,
@@ -141,9 +183,7 @@ struct Bounded<'a> {
 
 impl Write for Bounded<'_> {
     fn write_str(&mut self, text: &str) -> fmt::Result {
-        // Nearly all there is: it stays as it is, and fits.
-        let is_plain = text.bytes().all(|byte| matches!(byte, b' '..=b'~'));
-        if is_plain && text.len() + '…'.len_utf8() <= self.room {
+        if fits(text, self.room) {
             self.room -= text.len();
             self.bytes.push_str(text);
             return Ok(());
