@@ -5,7 +5,7 @@
 use std::sync::Arc;
 
 use crate::endpoint::{Flow, HopRule};
-use crate::msg::{Headers, Name, NameAddr, Request, Response, Uri, chars};
+use crate::msg::{Headers, Name, NameAddr, Request, Response, Uri, echo};
 use b2b_base::ids::Tag;
 
 use super::hop::{Hop, is_secure};
@@ -89,7 +89,7 @@ impl Dialog {
         contact_user: &[u8],
         cseq: u32,
     ) -> Dialog {
-        let mut builder = Builder::default();
+        let mut builder = Builder::new();
         builder.part(Part::CallId, call_id);
         builder.local(local, local_tag);
         builder.part(Part::Remote, remote);
@@ -102,7 +102,7 @@ impl Dialog {
 
     /// The dialog of a UAS (§12.1.1).
     pub fn from_request(request: &Request, local_tag: Tag, cseq: u32) -> Result<Dialog, NoDialog> {
-        let mut builder = Builder::default();
+        let mut builder = Builder::new();
         builder.part(Part::CallId, request.call_id().map_err(|_| NoDialog::Identity)?);
         builder.local(request.header(Name::To).ok_or(NoDialog::Identity)?, local_tag);
         builder.remote(request, Name::From)?;
@@ -144,7 +144,7 @@ impl Dialog {
     }
 
     fn with(&self, response: &Response, target: &[u8], routes: &[&[u8]]) -> Result<Dialog, NoDialog> {
-        let mut builder = Builder::default();
+        let mut builder = Builder::new();
         builder.part(Part::CallId, self.call_id());
         builder.part(Part::Local, self.local());
         builder.remote(response, Name::To)?;
@@ -205,7 +205,7 @@ impl Dialog {
         if target == self.target() {
             return;
         }
-        let mut builder = Builder::default();
+        let mut builder = Builder::new();
         for part in [Part::CallId, Part::Local, Part::Remote, Part::RemoteTag] {
             builder.part(part, self.get(part));
         }
@@ -222,7 +222,7 @@ impl Dialog {
         if self.get(Part::FirstRoute).is_empty() {
             return;
         }
-        let mut builder = Builder::default();
+        let mut builder = Builder::new();
         for part in [Part::CallId, Part::Local, Part::Remote, Part::RemoteTag, Part::Target] {
             builder.part(part, self.get(part));
         }
@@ -235,7 +235,7 @@ impl Dialog {
 
     /// Gives the local side its URI when that was not known before the flow.
     pub fn set_local(&mut self, local: &[u8]) {
-        let mut builder = Builder::default();
+        let mut builder = Builder::new();
         builder.part(Part::CallId, self.call_id());
         builder.local(local, self.local_tag);
         for part in [
@@ -318,13 +318,19 @@ fn record_routes(message: &Headers) -> Result<Vec<&[u8]>, NoDialog> {
     Ok(message.headers(Name::RecordRoute).collect())
 }
 
-#[derive(Default)]
+/// What the texts of most dialogs take.
+const USUAL: usize = 384;
+
 struct Builder {
     text: Vec<u8>,
     ends: [u32; PARTS],
 }
 
 impl Builder {
+    fn new() -> Self {
+        Builder { text: Vec::with_capacity(USUAL), ends: [0; PARTS] }
+    }
+
     fn end(&mut self, part: Part) {
         self.ends[part as usize] = self.text.len() as u32;
     }
@@ -332,8 +338,7 @@ impl Builder {
     /// Appends a text; folds and control characters become spaces, so that it
     /// can be written again.
     fn append(&mut self, text: &[u8]) {
-        let clean = |byte: &u8| if chars::is(*byte, chars::CONTROL) { b' ' } else { *byte };
-        self.text.extend(chars::unfold(text).iter().map(clean));
+        echo(&mut self.text, text);
     }
 
     fn part(&mut self, part: Part, text: &[u8]) {
@@ -352,9 +357,9 @@ impl Builder {
 
     fn remote(&mut self, message: &Headers, name: Name<'static>) -> Result<(), NoDialog> {
         let value = message.header(name).ok_or(NoDialog::Identity)?;
-        let parsed = NameAddr::parse(value).ok_or(NoDialog::Identity)?;
+        let tag = if name == Name::From { message.from_tag() } else { message.to_tag() };
         self.part(Part::Remote, value);
-        self.part(Part::RemoteTag, parsed.tag().unwrap_or_default());
+        self.part(Part::RemoteTag, tag.unwrap_or_default());
         Ok(())
     }
 

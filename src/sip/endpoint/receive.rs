@@ -84,7 +84,7 @@ impl Endpoint {
 
     fn response(&mut self, now: Instant, response: Response) {
         // More than one Via: it was meant for somebody else (§8.1.3.3).
-        if response.vias().nth(1).is_some() {
+        if response.headers(Name::Via).nth(1).is_some() {
             self.out.counters.stray_responses += 1;
             return;
         }

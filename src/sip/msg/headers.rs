@@ -29,7 +29,7 @@ pub struct Headers {
 #[derive(Debug, Clone)]
 struct Checked {
     via: ViaAt,
-    from_tag: Option<Part>,
+    from: NameAddrAt,
     to_tag: Option<Part>,
     cseq: CSeq,
 }
@@ -131,11 +131,11 @@ impl Headers {
             return Err(HeaderError::Repeated(name));
         }
         let via = ViaAt::of(&self.raw, &self.top_via()?);
-        let from_tag = self.from()?.tag().map(|tag| Part::of(&self.raw, tag));
+        let from = NameAddrAt::of(&self.raw, &self.from()?);
         let to_tag = self.to()?.tag().map(|tag| Part::of(&self.raw, tag));
         self.call_id()?;
         let cseq = self.cseq()?;
-        self.checked = Some(Checked { via, from_tag, to_tag, cseq });
+        self.checked = Some(Checked { via, from, to_tag, cseq });
         Ok(())
     }
 
@@ -218,6 +218,9 @@ impl Headers {
 
     /// From.
     pub fn from(&self) -> Result<NameAddr<'_>, HeaderError> {
+        if let Some(checked) = &self.checked {
+            return Ok(checked.from.get(&self.raw));
+        }
         NameAddr::parse(self.required(Name::From)?).ok_or(HeaderError::Invalid(Name::From))
     }
 
@@ -229,7 +232,7 @@ impl Headers {
     /// The From tag; absent only from RFC 2543 clients.
     pub fn from_tag(&self) -> Option<&[u8]> {
         match &self.checked {
-            Some(checked) => checked.from_tag.map(|tag| tag.get(&self.raw)),
+            Some(checked) => checked.from.tag(&self.raw),
             None => self.from().ok()?.tag(),
         }
     }
@@ -240,6 +243,11 @@ impl Headers {
             Some(checked) => checked.to_tag.map(|tag| tag.get(&self.raw)),
             None => self.to().ok()?.tag(),
         }
+    }
+
+    /// Whether To is one.
+    pub(super) fn has_to(&self) -> bool {
+        self.checked.is_some() || self.to().is_ok()
     }
 
     /// Call-ID.

@@ -51,6 +51,7 @@ pub use phrase::phrase;
 pub use reply::ResponseWriter;
 pub use uri::{Host, Scheme, Uri, UriError};
 pub use via::{MAGIC_COOKIE, Rport, Transport, Via};
+pub(crate) use writer::echo;
 pub use writer::{Quoted, RequestWriter, WriteError};
 
 /// How large a message may be.

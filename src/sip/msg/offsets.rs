@@ -155,7 +155,7 @@ impl UriAt {
     }
 }
 
-/// The first Contact: parsing checks it, and the dialog needs it.
+/// From, or the first Contact: parsing checks them, and several layers need them.
 #[derive(Debug, Clone, Copy)]
 pub(super) struct NameAddrAt {
     display: Option<Part>,
@@ -175,12 +175,16 @@ impl NameAddrAt {
         }
     }
 
+    pub(super) fn tag<'a>(&self, whole: &'a [u8]) -> Option<&'a [u8]> {
+        self.tag.map(|tag| tag.get(whole))
+    }
+
     pub(super) fn get<'a>(&self, whole: &'a [u8]) -> NameAddr<'a> {
         NameAddr {
             display: self.display.map(|display| display.get(whole)),
             uri: self.uri.get(whole),
             params: Params::checked(self.params.get(whole)),
-            tag: self.tag.map(|tag| tag.get(whole)),
+            tag: self.tag(whole),
         }
     }
 }

@@ -65,16 +65,14 @@ fn copied(
 ) -> Buffer {
     let mut buffer = Buffer::response(status, reason.as_bytes());
     for (index, value) in headers.headers(Name::Via).enumerate() {
-        match (source, Via::parse(value)) {
-            (Some(source), Some(via)) if index == 0 => {
-                buffer.field(Name::Via, |out| via_with_source(out, &via, source));
-            }
-            _ => buffer.field(Name::Via, |out| echo(out, value)),
+        match source.filter(|_| index == 0).zip(headers.top_via().ok()) {
+            Some((source, via)) => buffer.field(Name::Via, |out| via_with_source(out, &via, source)),
+            None => buffer.field(Name::Via, |out| echo(out, value)),
         }
     }
     buffer.copy(headers, Name::From);
     if let Some(value) = headers.header(Name::To) {
-        let add = status != 100 && headers.to_tag().is_none() && headers.to().is_ok();
+        let add = status != 100 && headers.to_tag().is_none() && headers.has_to();
         buffer.field(Name::To, |out| {
             echo(out, value);
             let end = out.len();

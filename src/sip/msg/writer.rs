@@ -129,7 +129,7 @@ impl Buffer {
 /// Appends a value of a received message: folds become one space, and so does
 /// every control character. Quoted strings may legally hold escaped ones
 /// (RFC 4475 §3.1.1.2), so refusing them would leave such a peer unanswered.
-pub(super) fn echo(out: &mut Vec<u8>, value: &[u8]) {
+pub(crate) fn echo(out: &mut Vec<u8>, value: &[u8]) {
     let value = chars::unfold(value);
     if chars::has_control(&value) {
         out.extend(value.iter().map(|&byte| if chars::is(byte, CONTROL) { b' ' } else { byte }));
