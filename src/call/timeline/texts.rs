@@ -42,6 +42,16 @@ const COMMON: &[&str] = &[
     "silence",
 ];
 
+/// Bytes of the longest of them.
+const LONGEST_COMMON: usize = {
+    let (mut longest, mut n) = (0, 0);
+    while n < COMMON.len() {
+        longest = if COMMON[n].len() > longest { COMMON[n].len() } else { longest };
+        n += 1;
+    }
+    longest
+};
+
 /// Bytes of a text; longer ones are cut.
 const MAX_TEXT: usize = 96;
 /// Bytes of all texts.
@@ -92,11 +102,10 @@ impl Texts {
         let start = self.bytes.len();
         let room = MAX_TEXT.min(MAX_BYTES.saturating_sub(start));
         let text = text.into();
-        // Most are known, and stand as they are.
-        if let Text::Said(text) = text
-            && fits(text, room)
-            && let Some(known) = self.find(text, start)
-        {
+        // Most stand as they are, and are known.
+        let said =
+            if let Text::Said(text) = text { Some(text).filter(|text| fits(text, room)) } else { None };
+        if let Some(known) = said.and_then(|text| self.find(text, start)) {
             return known;
         }
         if self.bytes.capacity() - start < room {
@@ -113,6 +122,7 @@ impl Texts {
         let added = &self.bytes[start..];
         let known = match cut && start + MAX_TEXT > MAX_BYTES {
             true => Some(FULL), // not cut for its length
+            false if said.is_some() => None,
             false => self.find(added, start),
         };
         match known {
@@ -148,7 +158,8 @@ impl Texts {
     }
 
     fn find(&self, text: &str, limit: usize) -> Option<TextId> {
-        let common = COMMON.iter().position(|common| *common == text);
+        let common =
+            if text.len() <= LONGEST_COMMON { COMMON.iter().position(|it| *it == text) } else { None };
         let own = || {
             let mut start = 0;
             self.ends.iter().position(|end| {
