@@ -305,11 +305,8 @@ impl Switch {
                 self.dial_over(t, call, error);
             }
             (OnFound::Decide(asked), result) => self.decided(t, *asked, action(result)),
-            (OnFound::Referral { referral, replaces, next }, result) => {
-                self.led_by_refer(t, *referral, (replaces, next), action(result));
-            }
-            (OnFound::Number { referral, next, reply }, result) => {
-                self.number_is(t, *referral, next, action(result), reply);
+            (OnFound::Referral { referral, asked_by, next }, result) => {
+                self.led_by_handler(t, *referral, (asked_by, next), action(result));
             }
             (OnFound::Redirect { call, leg, branch, failure, by, reason }, result) => {
                 let named = if let Ok(Found::Named(named)) = result { named } else { Vec::new() };

@@ -19,6 +19,14 @@ use crate::service::{CallError, DialError, DialOptions, DialRequest};
 use crate::{CallId, LegId};
 use b2b_sip::msg::Uri;
 
+/// Who wants to know where a party's wish leads.
+pub(super) enum AskedBy {
+    /// A transfer, by a REFER.
+    Transfer { replaces: Option<String> },
+    /// An application, of a number.
+    Application(Reply<Result<HandlerAction, CallError>>),
+}
+
 impl Switch {
     /// `leaves` sends `stays` to a target, by its REFER.
     pub(super) fn referred_to(
@@ -34,39 +42,56 @@ impl Switch {
         if self.begin_dial(call, DialOptions::default(), purpose) {
             let by = Party::clone(&self.party(leaves));
             let referral = Referral { call, leg: leaves, by, target, hosts, at: t.now };
-            self.ask_where(t, referral, replaces, 0);
+            self.ask_where(t, referral, AskedBy::Transfer { replaces }, 0);
         }
     }
 
-    fn ask_where(&mut self, t: &mut Turn<'_>, referral: Referral, replaces: Option<String>, next: usize) {
+    fn ask_where(&mut self, t: &mut Turn<'_>, referral: Referral, asked_by: AskedBy, next: usize) {
         let Some(handler) = self.next_handler(next) else {
-            let target = referral.target.clone();
-            return self.dial_referred(t, referral.call, DialRequest::to(target), replaces);
+            let as_it_is = HandlerAction::TransferTo(referral.target.clone());
+            return self.led_by_handler(t, referral, (asked_by, next), Ok(as_it_is));
         };
         let future = handler.handle_referral(referral.clone());
-        let then = OnFound::Referral { referral: Box::new(referral), replaces, next };
+        let then = OnFound::Referral { referral: Box::new(referral), asked_by, next };
         self.run(future, Found::Action, then);
     }
 
-    /// A handler says where a REFER leads.
-    pub(super) fn led_by_refer(
+    /// A handler says where a party's wish leads.
+    pub(super) fn led_by_handler(
         &mut self,
         t: &mut Turn<'_>,
         referral: Referral,
-        (replaces, next): (Option<String>, usize),
+        (asked_by, next): (AskedBy, usize),
         action: Result<HandlerAction, Panicked>,
     ) {
-        let call = referral.call;
         let action = match action {
             // The call's own route is the one that it came by.
             Ok(HandlerAction::Routed { why, action, .. }) => {
-                self.history.decided(call, t.now, Some(referral.leg), "route", &why);
+                self.history.decided(referral.call, t.now, Some(referral.leg), "route", &why);
                 Ok(*action)
             }
             action => action,
         };
+        match (asked_by, action) {
+            (asked_by, Ok(HandlerAction::Continue)) => self.ask_where(t, referral, asked_by, next + 1),
+            (AskedBy::Transfer { replaces }, action) => self.led_by_refer(t, &referral, replaces, action),
+            (AskedBy::Application(reply), Ok(action)) => drop(reply.send(Ok(action))),
+            (AskedBy::Application(reply), Err(Panicked)) => {
+                let refused = HandlerAction::Reject { status: 500, reason: String::new() };
+                let _ = reply.send(Ok(refused));
+            }
+        }
+    }
+
+    fn led_by_refer(
+        &mut self,
+        t: &mut Turn<'_>,
+        referral: &Referral,
+        replaces: Option<String>,
+        action: Result<HandlerAction, Panicked>,
+    ) {
+        let call = referral.call;
         let refused = match action {
-            Ok(HandlerAction::Continue) => return self.ask_where(t, referral, replaces, next + 1),
             Ok(HandlerAction::Dial(request)) => {
                 return self.dial_referred(t, call, *request, replaces);
             }
@@ -74,7 +99,7 @@ impl Switch {
                 return self.dial_referred(t, call, DialRequest::to(target), replaces);
             }
             Ok(HandlerAction::Handle(name)) => {
-                return self.refer_to_application(t, &referral, &name);
+                return self.refer_to_application(t, referral, &name);
             }
             Ok(HandlerAction::Reject { status, reason }) => DialFailure::new(status, &reason),
             Ok(HandlerAction::NotFollowed { why, line }) => {
@@ -84,7 +109,8 @@ impl Switch {
                 DialFailure::new(403, "")
             }
             Ok(
-                HandlerAction::Complete
+                HandlerAction::Continue
+                | HandlerAction::Complete
                 | HandlerAction::Bridge(_)
                 | HandlerAction::Disconnect
                 | HandlerAction::Routed { .. },
@@ -115,42 +141,7 @@ impl Switch {
         }
         let (call, by) = (it.call, Party::clone(&self.party(leg)));
         let referral = Referral { call, leg, by, target, hosts: Vec::new(), at: t.now };
-        self.ask_number(referral, 0, reply);
-    }
-
-    fn ask_number(
-        &mut self,
-        referral: Referral,
-        next: usize,
-        reply: Reply<Result<HandlerAction, CallError>>,
-    ) {
-        let Some(handler) = self.next_handler(next) else {
-            return drop(reply.send(Ok(HandlerAction::TransferTo(referral.target))));
-        };
-        let future = handler.handle_referral(referral.clone());
-        let then = OnFound::Number { referral: Box::new(referral), next, reply };
-        self.run(future, Found::Action, then);
-    }
-
-    /// A handler says what a number is, for an application.
-    pub(super) fn number_is(
-        &mut self,
-        t: &mut Turn<'_>,
-        referral: Referral,
-        next: usize,
-        action: Result<HandlerAction, Panicked>,
-        reply: Reply<Result<HandlerAction, CallError>>,
-    ) {
-        let action = match action {
-            Ok(HandlerAction::Continue) => return self.ask_number(referral, next + 1, reply),
-            Ok(HandlerAction::Routed { why, action, .. }) => {
-                self.history.decided(referral.call, t.now, Some(referral.leg), "route", &why);
-                *action
-            }
-            Ok(action) => action,
-            Err(Panicked) => HandlerAction::Reject { status: 500, reason: String::new() },
-        };
-        let _ = reply.send(Ok(action));
+        self.ask_where(t, referral, AskedBy::Application(reply), 0);
     }
 
     fn dial_referred(

@@ -17,6 +17,7 @@ use super::follow::Follow;
 use super::handing::Handing;
 use super::recording::{Asks, Subject};
 use super::redirect::Named;
+use super::referral::AskedBy;
 use super::slots::Key;
 use super::table::Purpose;
 use super::tasks::{Came, Guarded, Panicked, polled};
@@ -176,10 +177,8 @@ pub(super) enum OnFound {
     Dial { call: CallId },
     /// A handler decides on a call.
     Decide(Box<Handing>),
-    /// A handler says where a REFER leads.
-    Referral { referral: Box<Referral>, replaces: Option<String>, next: usize },
-    /// A handler says what a number is, for an application.
-    Number { referral: Box<Referral>, next: usize, reply: Reply<Result<HandlerAction, CallError>> },
+    /// A handler says where a REFER leads, or what a number is.
+    Referral { referral: Box<Referral>, asked_by: AskedBy, next: usize },
     /// Handlers say where a redirection leads.
     Redirect {
         call: CallId,
