@@ -425,7 +425,8 @@ impl Harness {
                     Some(change) => change(&String::from_utf8_lossy(&data)).into(),
                     None => data,
                 };
-                self.wire.push(Sent { at: self.now - self.start, from, to: flow.remote, data: data.clone() });
+                let (at, from) = (self.now - self.start, flow.local);
+                self.wire.push(Sent { at, from, to: flow.remote, data: data.clone() });
                 self.flights.send(self.now, from, flow.remote, data);
                 None
             }
@@ -446,7 +447,7 @@ impl Harness {
         let input = Input::Datagram { flow: flow(to, from), data };
         if to == self.address {
             self.endpoint.handle_input(self.now, input);
-        } else if let Some(party) = self.parties.iter_mut().find(|party| party.address == to && !party.dead) {
+        } else if let Some(party) = self.parties.iter_mut().find(|party| party.is_at(to) && !party.dead) {
             party.endpoint.handle_input(self.now, input);
         }
         while self.flush() {}

@@ -23,10 +23,19 @@ impl PartyId {
 pub(super) struct Party {
     pub endpoint: Endpoint,
     pub address: SocketAddr,
+    /// Where it was before, and is still heard.
+    pub before: Vec<SocketAddr>,
     /// Sends nothing and hears nothing.
     pub dead: bool,
     events: Vec<Event>,
     up: Vec<UsageId>,
+}
+
+impl Party {
+    /// Whether it hears what is sent there.
+    pub fn is_at(&self, address: SocketAddr) -> bool {
+        self.address == address || self.before.contains(&address)
+    }
 }
 
 impl Harness {
@@ -53,7 +62,14 @@ impl Harness {
         set_up(&mut config);
         let address = address.parse().unwrap_or_else(|_| panic!("{address} is no address"));
         let endpoint = Endpoint::new(config);
-        self.parties.push(Party { endpoint, address, dead: false, events: Vec::new(), up: Vec::new() });
+        self.parties.push(Party {
+            endpoint,
+            address,
+            before: Vec::new(),
+            dead: false,
+            events: Vec::new(),
+            up: Vec::new(),
+        });
         PartyId(self.parties.len() - 1)
     }
 
@@ -69,6 +85,19 @@ impl Harness {
     /// The party's host goes down.
     pub fn kill(&mut self, party: PartyId) {
         self.at(party).dead = true;
+    }
+
+    /// The party is at this address from now on, and tells a call of it with its next request there. What is sent to the
+    /// old one still comes.
+    ///
+    /// # Panics
+    /// It is no address.
+    pub fn moves(&mut self, party: PartyId, usage: UsageId, address: &str) {
+        let address = address.parse().unwrap_or_else(|_| panic!("{address} is no address"));
+        let it = self.at(party);
+        let before = std::mem::replace(&mut it.address, address);
+        it.before.push(before);
+        it.endpoint.forget_flow(usage);
     }
 
     /// The party's host is back.

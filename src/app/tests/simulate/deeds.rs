@@ -2,17 +2,24 @@
 
 use b2b_call::controller::MediaEvent;
 use b2b_call::service::ReferRequest;
+use b2b_sip::msg::{Name, Request};
 use b2b_testkit::{
     B2B, Body, Event, InDialog, Invite, Method, PartyId, Replaces, Reply, SESSION, UsageEvent, UsageId,
 };
 
 use crate::house::{number, uri};
-use crate::plan::{APPS, Command, Deed, MORTAL, Route, Side, Then, address, any_phone};
+use crate::plan::{APPS, ASKING, Command, Deed, MORTAL, Route, Side, Then, address, any_phone, moved};
 use crate::program::PLACES;
 use crate::world::{Due, World};
 
 fn session(direction: &str) -> Body {
     Body::sdp(format!("{SESSION}{direction}"))
+}
+
+/// What a party asks for with a challenge in this dialog.
+fn nonce(request: &Request) -> String {
+    let call_id = request.call_id().unwrap_or_default();
+    format!("of-{}", String::from_utf8_lossy(call_id))
 }
 
 /// How a party refuses what it is asked in this call.
@@ -34,13 +41,39 @@ impl World {
                         let uri = request.uri().ok();
                         let user = uri.and_then(|uri| uri.user).unwrap_or_default();
                         let user = String::from_utf8_lossy(user).into_owned();
-                        self.comes_in(index, usage, &user);
+                        if ASKING[0] == index && !self.proves(&request) {
+                            self.asks_for_credentials(index, usage, &request);
+                        } else {
+                            self.comes_in(index, usage, &user);
+                        }
                     }
                     Event::Usage { usage, event } => self.usage_event(index, usage, event),
                     _ => {}
                 }
             }
         }
+    }
+
+    /// Whether a request has credentials; those of another challenge are none.
+    fn proves(&self, request: &Request) -> bool {
+        let Some(credentials) = request.header(Name::ProxyAuthorization) else { return false };
+        let (text, nonce) = (String::from_utf8_lossy(credentials), nonce(request));
+        assert!(
+            text.contains(&nonce) && text.contains("username=\"acme\""),
+            "credentials for {nonce}: {text}"
+        );
+        true
+    }
+
+    fn asks_for_credentials(&mut self, index: usize, usage: UsageId, request: &Request) {
+        let challenge = format!("Digest realm=\"carrier\", nonce=\"{}\", qop=\"auth\"", nonce(request));
+        let headers = vec![("Proxy-Authenticate".into(), challenge.into())];
+        let now = self.harness.now();
+        let _ = self.harness.endpoint(self.parties[index]).reply(
+            now,
+            usage,
+            Reply { headers, ..Reply::status(407) },
+        );
     }
 
     fn comes_in(&mut self, index: usize, usage: UsageId, user: &str) {
@@ -123,6 +156,9 @@ impl World {
             UsageEvent::Acknowledged { .. } => self.is_up(index, usage),
             UsageEvent::ReInviteAnswered { ack_wanted: true, .. } => {
                 let _ = self.harness.endpoint(party).ack(now, usage, Some(Body::sdp(SESSION)));
+            }
+            UsageEvent::ReInvite { request } if ASKING.contains(&index) && !self.proves(&request) => {
+                self.asks_for_credentials(index, usage, &request);
             }
             UsageEvent::ReInvite { .. } => {
                 let endpoint = self.harness.endpoint(party);
@@ -223,6 +259,17 @@ impl World {
             Deed::Kill => {
                 self.is_dead = true;
                 self.harness.kill(self.parties[MORTAL]);
+            }
+            Deed::Move(by_reinvite) => {
+                let Some(index) = self.parties.iter().position(|it| *it == party) else { return };
+                self.moves[index] += 1;
+                let to = moved(index, self.moves[index]);
+                self.harness.moves(party, usage, &to);
+                let endpoint = self.harness.endpoint(party);
+                let _ = match by_reinvite {
+                    true => endpoint.reinvite(now, usage, Some(Body::sdp(SESSION))),
+                    false => endpoint.update(now, usage, Body::sdp(SESSION)),
+                };
             }
             Deed::Command(_) => {}
         }

@@ -2,7 +2,7 @@
 
 use std::collections::{BTreeMap, HashMap};
 use std::path::Path;
-use std::sync::{Arc, Mutex, PoisonError};
+use std::sync::{Arc, Mutex, OnceLock, PoisonError};
 use std::time::{Duration, Instant, SystemTime};
 
 use b2b_app::Prompts;
@@ -21,13 +21,21 @@ use b2b_app::voicemail::{
 use b2b_base::util::secret::SecretText;
 use b2b_base::util::wall::WallClock;
 use b2b_call::handler::{
-    ApplicationHandler, HandlerAction, HandlerFuture, IncomingCall, Redirection, Referral,
+    ApplicationHandler, HandlerAction, HandlerFuture, IncomingCall, Party, Redirection, Referral,
 };
-use b2b_call::lookup::{LookupFuture, LookupKind, LookupRequest, LookupResult, ResolvedContact, Resolver};
+use b2b_call::lookup::{
+    Credentials, GatewayUse, LookupError, LookupFuture, LookupKind, LookupRequest, LookupResult,
+    ResolvedContact, Resolver,
+};
 use b2b_call::service::{CallService, DialOptions, DialOrder, DialRequest, DialTo};
+use b2b_call::switch::admission::{Admission, AdmissionControl, AdmitAll, Fate};
 use b2b_call::{CallId, LegId};
+use b2b_sip::auth::{Authorized, DigestClient};
+use b2b_sip::endpoint::{Flow, HeaderFields};
+use b2b_sip::msg::{Method, Request, Response};
+use rand::RngExt;
 
-use crate::plan::{AGENTS, APPS, CALLERS, PHONES, Plan, Route, address};
+use crate::plan::{AGENTS, APPS, ASKING, CALLERS, PHONES, Plan, Route, address, dice};
 use crate::program::{self, steps};
 
 /// Plans of calls, and which call and leg they have become.
@@ -76,7 +84,7 @@ impl Desk {
             Route::Dial { phones, parallel, mode, record, direct, auto_hangup } => {
                 let contact = |phone: usize| {
                     let priority = if *parallel { 0 } else { phone as u16 };
-                    ResolvedContact::new(uri(&plans, n, phone), priority)
+                    contact(&uri(&plans, n, phone), priority)
                 };
                 let options = DialOptions {
                     order: if *parallel { DialOrder::Parallel } else { DialOrder::Serial },
@@ -123,7 +131,7 @@ impl ApplicationHandler for Desk {
     }
 
     fn handle_redirect(&self, redirection: Redirection) -> HandlerFuture {
-        let contact = ResolvedContact::new(redirection.target, 0);
+        let contact = contact(&redirection.target, 0);
         let dial = HandlerAction::Dial(Box::new(DialRequest::contacts(vec![contact])));
         Box::pin(std::future::ready(dial))
     }
@@ -148,8 +156,26 @@ impl ApplicationHandler for Program {
     }
 }
 
-/// Targets are URIs.
-pub struct Uris;
+/// What is known of a URI: by the gateway, if it leads there.
+fn contact(uri: &str, priority: u16) -> ResolvedContact {
+    let host = address(ASKING[0]);
+    let password = Credentials { username: "acme".to_owned(), password: "secret".to_owned(), realm: None };
+    let gateway = uri.ends_with(&host).then(|| GatewayUse {
+        name: "carrier".into(),
+        host: host.as_str().into(),
+        channels: None,
+        credentials: Some(Arc::new(password)),
+        tls: None,
+        listener: None,
+    });
+    ResolvedContact { gateway, ..ResolvedContact::new(uri.to_owned(), priority) }
+}
+
+/// Targets are URIs. Most are found at once, others after a while, when nobody waits any more, or not at all.
+pub struct Uris {
+    pub seed: u64,
+    pub service: OnceLock<CallService>,
+}
 
 impl Resolver for Uris {
     fn name(&self) -> &str {
@@ -157,11 +183,63 @@ impl Resolver for Uris {
     }
 
     fn lookup<'a>(&'a self, request: &'a LookupRequest) -> LookupFuture<'a> {
-        let found = request.target.starts_with("sip:").then(|| {
-            let contact = ResolvedContact::new(request.target.clone(), 0);
-            LookupResult::new(LookupKind::Direct, &request.target, vec![contact])
-        });
-        Box::pin(std::future::ready(Ok(found)))
+        let target = &request.target;
+        let found = target
+            .starts_with("sip:")
+            .then(|| LookupResult::new(LookupKind::Direct, target, vec![contact(target, 0)]));
+        let salt = target.bytes().fold(3_000_000_u64, |sum, it| sum.wrapping_mul(31) + u64::from(it));
+        let mut it = dice(self.seed, salt);
+        let (ms, fails) = match it.random_range(0..20) {
+            0..=11 => return Box::pin(std::future::ready(Ok(found))),
+            12..=16 => (it.random_range(1..3_000), false),
+            17 => (it.random_range(3_000..15_000), false),
+            18 => (it.random_range(1..3_000), true),
+            _ => (30_000, true),
+        };
+        Box::pin(async move {
+            if let Some(service) = self.service.get() {
+                let _ = service.sleep(Duration::from_millis(ms)).await;
+            }
+            let error = || LookupError::BadTarget { target: target.clone(), why: "nobody answers".into() };
+            if fails { Err(error()) } else { Ok(found) }
+        })
+    }
+}
+
+/// Everybody may call, and there is a password for who asks.
+pub struct Passwords;
+
+impl AdmissionControl for Passwords {
+    fn invite(&mut self, now: Instant, request: &Request, flow: &Flow) -> Admission {
+        AdmitAll.invite(now, request, flow)
+    }
+
+    fn request(&mut self, now: Instant, request: &Request, flow: &Flow) -> Fate {
+        AdmitAll.request(now, request, flow)
+    }
+
+    fn is_same(&self, one: &Party, other: &Party) -> bool {
+        AdmitAll.is_same(one, other)
+    }
+
+    fn believes(&self, party: &Party) -> bool {
+        AdmitAll.believes(party)
+    }
+
+    fn has_credentials(&self, _: &Party) -> bool {
+        true
+    }
+
+    fn credentials(
+        &mut self,
+        challenge: &Response,
+        method: &Method,
+        _: &Party,
+        uri: &[u8],
+    ) -> Option<HeaderFields> {
+        let mut client = DigestClient::new("acme", "secret", [7; 32]);
+        client.challenged(challenge, &Authorized::default()).ok()?;
+        Some(client.authorize(method, uri).headers)
     }
 }
 

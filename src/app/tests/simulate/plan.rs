@@ -35,6 +35,17 @@ pub const APPS: [&str; 11] = [
     "program/any",
 ];
 
+/// The phone that is a gateway, and the caller, that ask for credentials.
+pub const ASKING: [usize; 2] = [7, 3];
+
+/// Where a party is after it has moved so often: at another port, or another host.
+pub fn moved(party: usize, times: usize) -> String {
+    match times % 2 {
+        1 => format!("192.0.2.{}:{}", 20 + party, 5_060 + 2 * times),
+        _ => format!("192.0.2.{}:5060", 120 + party + times % 8 * 16),
+    }
+}
+
 /// Where a party is.
 pub fn address(party: usize) -> String {
     format!("192.0.2.{}:5060", 20 + party)
@@ -91,6 +102,8 @@ pub enum Deed {
     Update(&'static str),
     Info(char),
     Message,
+    /// The party is somewhere else from now on, and says so with a re-INVITE; `false`: with an UPDATE.
+    Move(bool),
     /// REFER to the third phone of the call.
     ReferBlind,
     /// REFER to an application.
@@ -302,7 +315,8 @@ fn deed(it: &mut StdRng, mix: Mix, route: &Route) -> Deed {
         (Mix::Apps, 0..50) => keys(it),
         (_, 0..40) if with_app => keys(it),
         (_, 0..20) => Deed::Reinvite(Some(way(it))),
-        (_, 20..25) => Deed::Reinvite(None),
+        (_, 20..23) => Deed::Reinvite(None),
+        (_, 23..25) => Deed::Move(it.random_bool(0.7)),
         (_, 25..32) => Deed::Update(way(it)),
         (_, 32..36) => Deed::Info(*['1', '5', '#', '*'].choose(it).unwrap_or(&'1')),
         (_, 36..38) => Deed::Message,

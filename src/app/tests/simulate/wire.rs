@@ -1,4 +1,5 @@
-//! Whether what the switch sends keeps to offer and answer (RFC 3264, RFC 6337), as a bystander sees it.
+//! Whether what the switch sends keeps to offer and answer (RFC 3264, RFC 6337), goes where the party is and has the
+//! credentials that it has to have, as a bystander sees it.
 
 use std::collections::{HashMap, HashSet};
 
@@ -20,6 +21,12 @@ struct Dialog {
     /// How often INVITEs of the switch have got a 2xx, and those of them that it has acknowledged.
     accepted: HashMap<String, usize>,
     acknowledged: HashSet<String>,
+    /// Credentials of INVITEs of the switch.
+    credentials: HashMap<String, String>,
+    /// Where the party has said that it is, in requests that were not refused and in responses.
+    targets: HashSet<String>,
+    /// Contacts of its requests that have no response yet.
+    offered_targets: HashMap<String, String>,
     /// The INVITE that begins it came to nothing, or is about to.
     fails: bool,
     is_up: bool,
@@ -33,6 +40,8 @@ struct Seen<'a> {
     media: Option<usize>,
     /// Whether To has a tag.
     is_inside: bool,
+    contact: Option<&'a str>,
+    credentials: Option<&'a str>,
 }
 
 fn seen(text: &str) -> Option<Seen<'_>> {
@@ -40,6 +49,7 @@ fn seen(text: &str) -> Option<Seen<'_>> {
     let mut lines = head.split("\r\n");
     let line = lines.next()?;
     let (mut call_id, mut cseq, mut is_inside) = (None, None, false);
+    let (mut contact, mut credentials) = (None, None);
     for field in lines {
         if let Some(value) = field.strip_prefix("Call-ID: ") {
             call_id = Some(value);
@@ -47,10 +57,14 @@ fn seen(text: &str) -> Option<Seen<'_>> {
             cseq = Some(value);
         } else if let Some(value) = field.strip_prefix("To: ") {
             is_inside = value.contains(";tag=");
+        } else if let Some(value) = field.strip_prefix("Contact: <") {
+            contact = value.split('>').next();
+        } else if let Some(value) = field.strip_prefix("Proxy-Authorization: ") {
+            credentials = Some(value);
         }
     }
     let media = body.starts_with("v=0").then(|| body.matches("\nm=").count());
-    Some(Seen { line, call_id: call_id?, cseq: cseq?, media, is_inside })
+    Some(Seen { line, call_id: call_id?, cseq: cseq?, media, is_inside, contact, credentials })
 }
 
 /// How many calls the switch has sent an INVITE for.
@@ -96,7 +110,23 @@ impl Dialog {
     }
 
     fn request(&mut self, it: &Seen<'_>, ours: bool) -> Option<&'static str> {
-        let method = it.line.split(' ').next()?;
+        let mut words = it.line.split(' ');
+        let (method, uri) = (words.next()?, words.next()?);
+        if !ours && let Some(contact) = it.contact {
+            self.offered_targets.insert(it.cseq.to_owned(), contact.to_owned());
+        }
+        // CANCEL, and ACK for a refusal, go where the INVITE went.
+        let follows = method == "CANCEL"
+            || method == "ACK" && !self.accepted.contains_key(&it.cseq.replace("ACK", "INVITE"));
+        if ours && it.is_inside && !follows && !self.targets.is_empty() && !self.targets.contains(uri) {
+            return Some("a request to where the party has not moved (RFC 3261 §12.2.1.2, RFC 6141 §4.6)");
+        }
+        if ours
+            && method == "INVITE"
+            && let Some(credentials) = it.credentials
+        {
+            self.credentials.insert(it.cseq.to_owned(), credentials.to_owned());
+        }
         match method {
             "INVITE" | "UPDATE" => {
                 let is_new = self.requests.insert((ours, it.cseq.to_owned()), it.media).is_none();
@@ -107,6 +137,10 @@ impl Dialog {
             "CANCEL" => self.fails = true,
             "ACK" if ours => {
                 let invite = it.cseq.replace("ACK", "INVITE");
+                let of_success = self.accepted.contains_key(&invite);
+                if of_success && self.credentials.get(&invite).map(String::as_str) != it.credentials {
+                    return Some("an ACK without the credentials of its INVITE (RFC 3261 §13.2.2.4)");
+                }
                 self.acknowledged.insert(invite.clone());
                 let owed = self.offered_late.contains(&invite);
                 let key = (true, invite);
@@ -125,6 +159,16 @@ impl Dialog {
         let class = status.bytes().next()?;
         let code: u16 = status.get(..3)?.parse().ok()?;
         let (by_us, key) = (!ours, (!ours, it.cseq.to_owned()));
+        if !ours && let Some(contact) = it.contact {
+            self.targets.insert(contact.to_owned());
+        }
+        // Whose INVITE it is that begins the call, is where it says.
+        if ours
+            && (code < 300 || self.targets.is_empty())
+            && let Some(contact) = self.offered_targets.get(it.cseq)
+        {
+            self.targets.insert(contact.clone());
+        }
         if by_us && class == b'2' && it.cseq.ends_with("INVITE") {
             *self.accepted.entry(it.cseq.to_owned()).or_default() += 1;
         }

@@ -3,7 +3,7 @@
 use std::cmp::Reverse;
 use std::collections::{BinaryHeap, HashMap};
 use std::hash::{DefaultHasher, Hash, Hasher};
-use std::sync::{Arc, Mutex, PoisonError};
+use std::sync::{Arc, Mutex, OnceLock, PoisonError};
 use std::time::{Duration, Instant};
 
 use rand::RngExt;
@@ -13,11 +13,10 @@ use b2b_call::controller::MediaEvent;
 use b2b_call::recording::RecordingRules;
 use b2b_call::service::DialRequest;
 use b2b_call::switch::SwitchConfig;
-use b2b_call::switch::admission::AdmitAll;
 use b2b_call::{CallId, LegId};
 use b2b_testkit::{Body, Harness, Invite, Network, PartyId, Rows, SESSION, Sent, UsageId};
 
-use crate::house::{self, Desk, Uris, uri};
+use crate::house::{self, Desk, Passwords, Uris, uri};
 use crate::plan::{Deed, MORTAL, Mix, PARTIES, Phone, Plan, Route, Side, address, dice, plan};
 use crate::program;
 use crate::wire;
@@ -102,6 +101,8 @@ pub struct World {
     /// Who calls to take another one's place.
     pub newcomers: Vec<(PartyId, UsageId)>,
     pub is_dead: bool,
+    /// How often each party has moved.
+    pub moves: Vec<usize>,
     /// Calls whose parties heard nothing when it was last looked at.
     silent: Vec<CallId>,
     /// Calls that were in a transfer then, though everybody in them was answered.
@@ -141,7 +142,10 @@ impl World {
         rules.code = "*1".to_owned();
         let config = SwitchConfig { recording: Some(Arc::new(rules)), ..SwitchConfig::default() };
         let network = network(which);
-        let mut harness = Harness::with(start, handlers, Arc::new(Uris), Box::new(AdmitAll), config, network);
+        let uris = Arc::new(Uris { seed: which.seed, service: OnceLock::new() });
+        let admission = Box::new(Passwords);
+        let mut harness = Harness::with(start, handlers, uris.clone(), admission, config, network);
+        let _ = uris.service.set(harness.service());
         let parties = (0..PARTIES).map(|n| {
             harness.party_with(&address(n), |config| match n % 4 {
                 1 => config.extensions.reliable = false,
@@ -171,6 +175,7 @@ impl World {
             unplanned: 0,
             newcomers: Vec::new(),
             is_dead: false,
+            moves: vec![0; PARTIES],
             silent: Vec::new(),
             stuck: Vec::new(),
             events,
