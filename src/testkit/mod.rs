@@ -63,10 +63,11 @@ use std::time::{Duration, Instant, SystemTime};
 use tokio::sync::mpsc;
 
 pub use b2b_call::switch::testkit::{Row, Rows};
+pub use b2b_sip::auth::{Authorized, DigestClient};
 pub use b2b_sip::endpoint::{
-    Body, Event, InDialog, Invite, Replaces, Reply, Termination, UsageEvent, UsageId,
+    Body, Event, Flow, HeaderFields, InDialog, Invite, Replaces, Reply, Termination, UsageEvent, UsageId,
 };
-pub use b2b_sip::msg::Method;
+pub use b2b_sip::msg::{Method, Name, Request, Response};
 pub use handlers::Handler;
 use handlers::Uris;
 pub use media::FakeMedia;
@@ -89,7 +90,7 @@ use b2b_call::switch::{
 // By these names `media` and `stage` know them.
 use b2b_call::{controller, negotiate};
 use b2b_sip::endpoint::{
-    Endpoint, EndpointConfig, Extensions, Flow, FlowId, Holdings, Input, Output, SessionTimers, Transport,
+    Endpoint, EndpointConfig, Extensions, FlowId, Holdings, Input, Output, SessionTimers, Transport,
 };
 use b2b_sip::net::Ban;
 use b2b_sip::net::tap::{Direction, Seen};

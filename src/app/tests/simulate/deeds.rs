@@ -2,9 +2,9 @@
 
 use b2b_call::controller::MediaEvent;
 use b2b_call::service::ReferRequest;
-use b2b_sip::msg::{Name, Request};
 use b2b_testkit::{
-    B2B, Body, Event, InDialog, Invite, Method, PartyId, Replaces, Reply, SESSION, UsageEvent, UsageId,
+    B2B, Body, Event, InDialog, Invite, Method, Name, PartyId, Replaces, Reply, Request, SESSION, UsageEvent,
+    UsageId,
 };
 
 use crate::house::{number, uri};

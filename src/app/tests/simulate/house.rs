@@ -30,9 +30,7 @@ use b2b_call::lookup::{
 use b2b_call::service::{CallService, DialOptions, DialOrder, DialRequest, DialTo};
 use b2b_call::switch::admission::{Admission, AdmissionControl, AdmitAll, Fate};
 use b2b_call::{CallId, LegId};
-use b2b_sip::auth::{Authorized, DigestClient};
-use b2b_sip::endpoint::{Flow, HeaderFields};
-use b2b_sip::msg::{Method, Request, Response};
+use b2b_testkit::{Authorized, DigestClient, Flow, HeaderFields, Method, Request, Response};
 use rand::RngExt;
 
 use crate::plan::{AGENTS, APPS, ASKING, CALLERS, PHONES, Plan, Route, address, dice};
