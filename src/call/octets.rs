@@ -8,11 +8,30 @@ const STEP: usize = 2_048;
 /// Less is not worth packing.
 const LEAST: usize = 512;
 
+/// A block of LZ4.
+#[derive(Debug, Clone)]
+struct Packed {
+    octets: Box<[u8]>,
+    /// What it has in common with others that are like it is not in it.
+    alike: bool,
+}
+
+impl Packed {
+    fn unpacked(&self, like: &[u8]) -> Vec<u8> {
+        let like = if self.alike { like } else { &[] };
+        lz4_flex::block::decompress_size_prepended_with_dict(&self.octets, like).unwrap_or_else(|error| {
+            // It was packed here.
+            tracing::error!("octets of a call: {error}");
+            Vec::new()
+        })
+    }
+}
+
 /// They are added at the end.
 #[derive(Debug, Clone, Default)]
 pub(crate) struct Octets {
-    /// The first ones, in blocks of LZ4.
-    packed: Vec<Box<[u8]>>,
+    /// The first ones.
+    packed: Vec<Packed>,
     /// How many these are, unpacked.
     before: usize,
     recent: Vec<u8>,
@@ -37,28 +56,30 @@ impl Octets {
         &self.recent
     }
 
-    /// All of them. Unpacking takes some microseconds.
-    pub fn all(&self) -> Cow<'_, [u8]> {
+    /// All of them; `like` as they were packed. Unpacking takes some microseconds.
+    pub fn all(&self, like: &[u8]) -> Cow<'_, [u8]> {
         if self.packed.is_empty() {
             return Cow::Borrowed(&self.recent);
         }
         let mut all = Vec::with_capacity(self.len());
         for block in &self.packed {
-            match lz4_flex::decompress_size_prepended(block) {
-                Ok(octets) => all.extend_from_slice(&octets),
-                // It was packed here.
-                Err(error) => tracing::error!("octets of a call: {error}"),
-            }
+            all.extend_from_slice(&block.unpacked(like));
         }
         all.extend_from_slice(&self.recent);
         Cow::Owned(all)
     }
 
-    /// Nobody looks at them soon.
-    pub fn pack(&mut self) {
+    /// The first that were packed, which stay: others may be packed as like them. None: nothing is packed.
+    pub fn first_packed(&self) -> Vec<u8> {
+        self.packed.first().map(|block| block.unpacked(&[])).unwrap_or_default()
+    }
+
+    /// Nobody looks at them soon. They may be much like others that are kept, too, and are given again to unpack them.
+    pub fn pack(&mut self, like: &[u8]) {
         if self.recent.len() >= LEAST {
+            let octets = lz4_flex::block::compress_prepend_size_with_dict(&self.recent, like);
             self.packed.reserve_exact(1);
-            self.packed.push(lz4_flex::compress_prepend_size(&self.recent).into_boxed_slice());
+            self.packed.push(Packed { octets: octets.into_boxed_slice(), alike: !like.is_empty() });
             self.before += self.recent.len();
             self.recent = Vec::new();
         }
@@ -79,8 +100,8 @@ impl Octets {
 
     /// Heap memory that they take.
     pub fn heap_bytes(&self) -> usize {
-        let packed = self.packed.iter().map(|block| block.len()).sum::<usize>();
-        packed + self.packed.capacity() * size_of::<Box<[u8]>>() + self.recent.capacity()
+        let packed = self.packed.iter().map(|block| block.octets.len()).sum::<usize>();
+        packed + self.packed.capacity() * size_of::<Packed>() + self.recent.capacity()
     }
 }
 
@@ -98,12 +119,35 @@ mod tests {
                 octets.with_room(text.len()).extend_from_slice(text.as_bytes());
                 expected.extend_from_slice(text.as_bytes());
             }
-            octets.pack();
+            octets.pack(&[]);
             assert!(octets.recent().is_empty());
         }
         octets.with_room(3).extend_from_slice(b"end");
         expected.extend_from_slice(b"end");
-        assert_eq!((&*octets.all(), octets.len()), (&*expected, expected.len()));
+        assert_eq!((&*octets.all(&[]), octets.len()), (&*expected, expected.len()));
         assert!(octets.heap_bytes() < expected.len() / 2 + STEP, "{}", octets.heap_bytes());
+    }
+
+    #[test]
+    fn what_is_like_others_takes_little_and_needs_them_to_come_out() {
+        let text = |n: usize| -> Vec<u8> {
+            (0..60)
+                .flat_map(|line| format!("Via: {}\r\n", (line * 7_919 + n * 104_729) % 65_536).into_bytes())
+                .collect()
+        };
+        let (mut first, mut other) = (Octets::default(), Octets::default());
+        first.with_room(0).extend_from_slice(&text(1));
+        first.pack(&[]);
+        let like = first.first_packed();
+        assert_eq!(like, text(1));
+        // What comes later, and what came before the others were packed, is not mixed up with it.
+        let mut expected = Vec::new();
+        for (n, like) in [(2, &[][..]), (1, &like), (3, &like)] {
+            other.with_room(0).extend_from_slice(&text(n));
+            expected.extend_from_slice(&text(n));
+            other.pack(like);
+        }
+        assert_eq!(*other.all(&like), expected);
+        assert!(other.packed[1].octets.len() * 8 < first.packed[0].octets.len());
     }
 }

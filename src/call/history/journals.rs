@@ -37,7 +37,8 @@ impl CallHistory {
 
     /// The same, as it is.
     pub(crate) fn journal(&self, call: CallId) -> Option<String> {
-        self.entries.get(&self.journal_of(call))?.journal.as_ref().map(|pages| pages.text())
+        let entry = self.entries.get(&self.journal_of(call))?;
+        Some(entry.journal.as_ref()?.text(&entry.messages.first_packed()))
     }
 
     /// Two calls have met: what comes from now on is one journal, and so is what has come.
@@ -48,10 +49,11 @@ impl CallHistory {
         }
         let came = self.entries.get_mut(&from).and_then(|entry| {
             entry.journal_with = Some(into);
-            entry.journal.take()
+            Some((entry.journal.take()?, entry.messages.first_packed()))
         });
-        if let (Some(came), Some(pages)) = (came, self.pages(into)) {
-            pages.join(&came);
+        let like = self.entries.get(&into).map(|entry| entry.messages.first_packed());
+        if let (Some((came, came_like)), Some(like), Some(pages)) = (came, like, self.pages(into)) {
+            pages.join(&like, (&came, &came_like));
         }
     }
 

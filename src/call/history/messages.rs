@@ -118,7 +118,12 @@ impl Messages {
 
     /// Nobody looks at them soon, and no copy of the latest one comes any more.
     pub fn pack(&mut self) {
-        self.head.pack();
+        self.head.pack(&[]);
+    }
+
+    /// Those of the beginning that are packed: the journal of the call has what came of them, too.
+    pub fn first_packed(&self) -> Vec<u8> {
+        self.head.first_packed()
     }
 
     /// Nothing more comes: room that was made ahead is given back.
@@ -150,7 +155,7 @@ impl Messages {
 
     /// As a file that Wireshark opens, with packets of media in order of time.
     pub fn to_pcap(&self, media: Option<&TracedPackets>) -> Vec<u8> {
-        let head = self.head.all();
+        let head = self.head.all(&[]);
         let messages = records(&head).chain(records(&self.tail));
         let mut items: Vec<(Duration, Item<'_>)> =
             messages.map(|it| (Duration::from_micros(it.at_us), Item::Message(it))).collect();
@@ -307,7 +312,7 @@ mod tests {
             assert!(!messages.push(&seen(start, n, direction, data)));
             assert!(messages.heap_bytes() <= HEAD + TAIL + 4 * STEP, "{}", messages.heap_bytes());
         }
-        let head = messages.head.all();
+        let head = messages.head.all(&[]);
         let kept = records(&head).chain(records(&messages.tail));
         let kept: Vec<u64> = kept.map(|record| record.at_us / 1_000).collect();
         assert_eq!((kept.first(), kept.last()), (Some(&0), Some(&999)));

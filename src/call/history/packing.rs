@@ -52,7 +52,7 @@ impl Entry {
     fn pack(&mut self) {
         self.messages.pack();
         if let Some(pages) = &mut self.journal {
-            pages.pack();
+            pages.pack(&self.messages.first_packed());
         }
     }
 }

@@ -130,12 +130,12 @@ impl Pages {
         self.map(Kind::Line, &[], &Named("fact", &Named(what, told)));
     }
 
-    /// Takes in what has come into another call, each turn at its place.
-    pub fn join(&mut self, other: &Pages) {
+    /// Takes in what has come into another call, each turn at its place; both with what they were packed as like.
+    pub fn join(&mut self, like: &[u8], (other, others_like): (&Pages, &[u8])) {
         let start = self.start.min(other.start);
         let mut turns: Vec<Joined> = Vec::new();
-        self.joined(start, 0, &mut turns);
-        other.joined(start, self.flows.len(), &mut turns);
+        self.joined(start, like, 0, &mut turns);
+        other.joined(start, others_like, self.flows.len(), &mut turns);
         turns.sort_by_key(|turn| turn.place);
         if other.start == start {
             (self.start, self.wall, self.begin) = (start, other.wall, other.begin.clone());
@@ -151,10 +151,10 @@ impl Pages {
     }
 
     /// Its turns as they stand among those of another one. `ways`: how many ways that one has.
-    fn joined(&self, start: Instant, ways: usize, turns: &mut Vec<Joined>) {
+    fn joined(&self, start: Instant, like: &[u8], ways: usize, turns: &mut Vec<Joined>) {
         let later = self.start.saturating_duration_since(start).as_micros() as u64;
         let mut waits = None;
-        for mut line in self.lines() {
+        for mut line in self.lines(like) {
             let Some(fields) = line.as_object_mut() else { continue };
             for kind in ["received", "sent"] {
                 if let Some(by) = fields.get_mut(kind).and_then(|it| it.get_mut("by")) {
@@ -192,20 +192,20 @@ impl Pages {
         self.records.shrink();
     }
 
-    /// Nobody looks at it soon.
-    pub fn pack(&mut self) {
-        self.records.pack();
+    /// Nobody looks at it soon. `like`: the call's messages, which are most of it, as [`Octets::pack`] has it.
+    pub fn pack(&mut self, like: &[u8]) {
+        self.records.pack(like);
     }
 
     /// What is written so far: lines of JSON.
-    pub fn text(&self) -> String {
+    pub fn text(&self, like: &[u8]) -> String {
         let wall_us = self.wall.duration_since(UNIX_EPOCH).unwrap_or_default().as_micros();
         let wall_us = u64::try_from(wall_us).unwrap_or(u64::MAX);
         let begin = Begin { wall_us, ..Begin::clone(&self.begin) };
         let head =
             std::iter::once(json!({ "begin": begin })).chain(self.flows.iter().map(|it| json!({ "by": it })));
         let mut text = String::with_capacity(self.records.len() * 2);
-        for line in head.chain(self.lines()) {
+        for line in head.chain(self.lines(like)) {
             text.push_str(&line.to_string());
             text.push('\n');
         }
@@ -213,8 +213,8 @@ impl Pages {
     }
 
     /// What is written so far, behind its beginning and its ways.
-    fn lines(&self) -> Vec<Value> {
-        let records = self.records.all();
+    fn lines(&self, like: &[u8]) -> Vec<Value> {
+        let records = self.records.all(like);
         let (mut rest, mut lines) = (&records[..], Vec::new());
         while let Some(([kind, length @ ..], behind)) = rest.split_first_chunk::<5>() {
             let Some((record, next)) = behind.split_at_checked(u32::from_le_bytes(*length) as usize) else {
