@@ -69,5 +69,5 @@ pub fn agreed(told: &[u8], said: &[u8]) -> Option<Vec<(u8, String)>> {
 
 /// Which way media goes by the description of a party, as seen from here.
 pub fn direction_of(said: &[u8]) -> Option<Direction> {
-    Some(seen_from_here(&*Line::known(said)?.audio))
+    Some(seen_from_here(&Line::known(said)?.audio))
 }
