@@ -8,9 +8,13 @@ use b2b_testkit::{
 };
 
 use crate::house::{number, uri};
-use crate::plan::{APPS, ASKING, Command, Deed, MORTAL, Route, Side, Then, address, any_phone, moved};
+use crate::plan::{APPS, ASKING, Command, Deed, MORTAL, Route, Says, Side, Then, address, any_phone, moved};
 use crate::program::PLACES;
 use crate::world::{Due, World};
+
+/// An offer that nobody takes.
+const STRANGE: &str = "v=0\r\no=party 1 2 IN IP4 198.51.100.7\r\ns=-\r\nc=IN IP4 198.51.100.7\r\nt=0 0\r\n\
+                       m=audio 4000 RTP/AVP 96\r\na=rtpmap:96 STRANGE/8000\r\n";
 
 fn session(direction: &str) -> Body {
     Body::sdp(format!("{SESSION}{direction}"))
@@ -260,15 +264,16 @@ impl World {
                 self.is_dead = true;
                 self.harness.kill(self.parties[MORTAL]);
             }
-            Deed::Move(by_reinvite) => {
+            Deed::Move(says) => {
                 let Some(index) = self.parties.iter().position(|it| *it == party) else { return };
                 self.moves[index] += 1;
                 let to = moved(index, self.moves[index]);
                 self.harness.moves(party, usage, &to);
                 let endpoint = self.harness.endpoint(party);
-                let _ = match by_reinvite {
-                    true => endpoint.reinvite(now, usage, Some(Body::sdp(SESSION))),
-                    false => endpoint.update(now, usage, Body::sdp(SESSION)),
+                let _ = match says {
+                    Says::ByReinvite => endpoint.reinvite(now, usage, Some(Body::sdp(SESSION))),
+                    Says::ByUpdate => endpoint.update(now, usage, Body::sdp(SESSION)),
+                    Says::InVain => endpoint.reinvite(now, usage, Some(Body::sdp(STRANGE))),
                 };
             }
             Deed::Command(_) => {}

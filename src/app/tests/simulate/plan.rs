@@ -102,8 +102,8 @@ pub enum Deed {
     Update(&'static str),
     Info(char),
     Message,
-    /// The party is somewhere else from now on, and says so with a re-INVITE; `false`: with an UPDATE.
-    Move(bool),
+    /// The party is somewhere else from now on, and says so.
+    Move(Says),
     /// REFER to the third phone of the call.
     ReferBlind,
     /// REFER to an application.
@@ -119,6 +119,15 @@ pub enum Deed {
     Kill,
     /// A program does something to a leg.
     Command(Command),
+}
+
+/// By what a party says where it is.
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+pub enum Says {
+    ByReinvite,
+    ByUpdate,
+    /// A re-INVITE with an offer that nobody takes: it has not moved then (RFC 6141 §4.6).
+    InVain,
 }
 
 /// What programs outside do to legs of others.
@@ -316,7 +325,10 @@ fn deed(it: &mut StdRng, mix: Mix, route: &Route) -> Deed {
         (_, 0..40) if with_app => keys(it),
         (_, 0..20) => Deed::Reinvite(Some(way(it))),
         (_, 20..23) => Deed::Reinvite(None),
-        (_, 23..25) => Deed::Move(it.random_bool(0.7)),
+        (_, 23..25) => {
+            let says = [Says::ByReinvite, Says::ByReinvite, Says::ByUpdate, Says::InVain, Says::InVain];
+            Deed::Move(*says.choose(it).unwrap_or(&Says::InVain))
+        }
         (_, 25..32) => Deed::Update(way(it)),
         (_, 32..36) => Deed::Info(*['1', '5', '#', '*'].choose(it).unwrap_or(&'1')),
         (_, 36..38) => Deed::Message,
