@@ -10,7 +10,7 @@
 
 use std::fmt;
 
-use rand::rngs::{ChaCha12Rng, StdRng};
+use rand::rngs::ChaCha12Rng;
 use rand::{Rng, SeedableRng};
 
 /// The branch prefix of RFC 3261 §8.1.1.7.
@@ -123,13 +123,23 @@ impl<R: Rng> Writer<R> {
 }
 
 /// The identifiers and the randomness of a signalling shard that are no call's.
-pub struct Mint(Writer<StdRng>);
+pub struct Mint(Writer<ChaCha12Rng>);
 
 impl Mint {
     /// In production `seed` comes from the operating system's generator: who
     /// knows it knows every tag.
     pub fn new(seed: [u8; 32], shard: u8) -> Self {
-        Mint(Writer { rng: StdRng::from_seed(seed), shard })
+        Mint(Writer { rng: ChaCha12Rng::from_seed(seed), shard })
+    }
+
+    /// How far its stream is used: what [`Mint::skip_to`] takes.
+    pub fn position(&self) -> u64 {
+        self.0.rng.get_word_pos() as u64
+    }
+
+    /// Goes on where another one of the same seed has stopped.
+    pub fn skip_to(&mut self, position: u64) {
+        self.0.rng.set_word_pos(u128::from(position));
     }
 
     /// The signalling shard.

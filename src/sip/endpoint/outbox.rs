@@ -105,6 +105,11 @@ impl Outbox {
         connect
     }
 
+    /// Puts these before what waits already.
+    pub fn give_again(&mut self, outputs: Vec<Output>) {
+        outputs.into_iter().rev().for_each(|output| self.queue.push_front(output));
+    }
+
     fn next_connect(&mut self) -> ConnectId {
         self.last_connect += 1;
         ConnectId(self.last_connect)

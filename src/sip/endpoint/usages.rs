@@ -6,7 +6,7 @@ use std::time::{Duration, Instant};
 use slab::Slab;
 
 use super::outbox::Outbox;
-use super::{Endpoint, Event, Termination, UsageEvent, UsageId};
+use super::{Endpoint, Event, Output, Termination, UsageEvent, UsageId};
 use crate::dialog::state::Dialog;
 use crate::dialog::usage::{Phase, Progress, Usage};
 use crate::msg::Request;
@@ -159,6 +159,22 @@ impl Endpoint {
     /// endpoint has room for one of them at a time.
     pub fn foresee(&mut self, seed: [u8; 32]) {
         self.usages.foreseen.push_back(seed);
+    }
+
+    /// How much of what its seed gives is used: for [`Endpoint::go_on_from`].
+    pub fn position(&self) -> u64 {
+        self.mint.position()
+    }
+
+    /// Goes on with what the seed gives where another endpoint of the same seed has stopped ([`Endpoint::position`]):
+    /// else identifiers would come twice. What the endpoint knows its own loops and answers by is the same.
+    pub fn go_on_from(&mut self, position: u64) {
+        self.mint.skip_to(position);
+    }
+
+    /// Gives these outputs again, before all others: whoever took them could not carry them out.
+    pub fn give_again(&mut self, outputs: Vec<Output>) {
+        self.out.give_again(outputs);
     }
 
     /// A branch for a request of this usage; without one, or when it is gone, a
