@@ -32,8 +32,15 @@ impl<T> Slots<T> {
     pub fn insert(&mut self, make: impl FnOnce(Key) -> T) -> Key {
         let is_free = |key: &Key| slot(*key) < FORESEEN && !self.slab.contains(slot(*key));
         if let Some(key) = self.foreseen.take().filter(is_free) {
-            let others = std::mem::take(&mut self.slab).into_iter();
-            self.slab = others.chain([(slot(key), (generation_of(key), make(key)))]).collect();
+            let value = (generation_of(key), make(key));
+            // Those of its own are not used again either.
+            self.generation = self.generation.max(generation_of(key));
+            if self.slab.vacant_key() == slot(key) {
+                self.slab.insert(value);
+            } else {
+                let others = std::mem::take(&mut self.slab).into_iter();
+                self.slab = others.chain([(slot(key), value)]).collect();
+            }
             return key;
         }
         // Zero is no generation: a key is never 0.
@@ -45,7 +52,8 @@ impl<T> Slots<T> {
         key
     }
 
-    /// What is put in next has this key, as it had where it was written down. Costs a copy of all.
+    /// What is put in next has this key, as it had where it was written down. Costs a copy of all, unless it is the
+    /// slot that would be next in any case.
     pub fn foresee(&mut self, key: Key) {
         self.foreseen = Some(key);
     }
@@ -115,6 +123,16 @@ mod tests {
         assert_eq!(slots.get(first), None);
         assert_eq!(slots.remove(first), None);
         assert_eq!(slots.get(second), Some(&"second"));
+    }
+
+    #[test]
+    fn a_key_that_was_foreseen_is_not_given_again() {
+        let mut slots = Slots::default();
+        slots.foresee(key_of(7, 3));
+        assert_eq!(slots.insert(|_| "foreseen"), key_of(7, 3));
+        slots.remove(key_of(7, 3));
+        let later: Vec<Key> = (0..5).map(|_| slots.insert(|_| "later")).collect();
+        assert!(later.iter().all(|key| generation_of(*key) > 7), "{later:?}");
     }
 
     #[test]
