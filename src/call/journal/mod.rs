@@ -5,8 +5,7 @@
 //!
 //! Each line that begins a turn has its moment in `at`, in microseconds since the call began, and in `n` its place
 //! among the turns of all calls: a message (`received`), a command (`command`), what happened to media (`media`),
-//! an answer to what had to wait (`answered`) or that it is waited for no more (`dropped`), a timer of the calls
-//! (`tick`), or something that the endpoint has to tell (`event`). What it tells of a message at once, as it mostly
+//! an answer to what had to wait (`answered`) or that it is waited for no more (`dropped`), a timer of the calls (`tick`), or something that the endpoint has to tell (`event`). What it tells of a message at once, as it mostly
 //! does, has no line of its own; `with` and `held` say of which messages it did not. What a turn is told on its way
 //! follows it as `fact`, in the order in which it asks: what admission control, a handler, a resolver, media or
 //! chance have said. `begin` says what the call was configured with, `by` a way that messages take.
@@ -175,6 +174,8 @@ pub enum JournalError {
 pub(super) struct Recorded {
     /// Since the call began.
     pub at: Duration,
+    /// Its place among the turns of all calls of the program.
+    pub place: u64,
     pub input: Input,
     /// What it was told on its way.
     pub facts: VecDeque<Value>,
@@ -201,17 +202,21 @@ impl Journal {
     /// # Errors
     /// See [`JournalError`].
     pub fn parse(text: &str) -> Result<Self, JournalError> {
+        Journal::of(text.lines().map(serde_json::from_str))
+    }
+
+    fn of(lines: impl Iterator<Item = serde_json::Result<Value>>) -> Result<Self, JournalError> {
         let (mut begin, mut sent, mut flows) = (None, Vec::new(), Vec::new());
         let mut turns = VecDeque::<Recorded>::new();
         // The place of the last message, until it is known whether something came up of it at once.
         let mut waits = None;
         let mut is_cut = false;
-        for (index, line) in text.lines().enumerate() {
+        for (index, line) in lines.enumerate() {
             let bad = |why: String| JournalError::Line { line: index + 1, why };
-            let read: Value = serde_json::from_str(line).map_err(|error| bad(error.to_string()))?;
+            let read: Value = line.map_err(|error| bad(error.to_string()))?;
             let Value::Object(mut fields) = read else { return Err(bad("no object".to_owned())) };
             let at = fields.remove("at").and_then(|at| at.as_u64());
-            fields.remove("n");
+            let place = fields.remove("n").and_then(|n| n.as_u64()).unwrap_or_default();
             let Some((kind, value)) = fields.into_iter().next() else {
                 return Err(bad("it says nothing".to_owned()));
             };
@@ -264,7 +269,7 @@ impl Journal {
             };
             let at = at.filter(|at| *at < LONGEST_US).ok_or_else(|| bad("it has no moment".to_owned()))?;
             let (at, facts, sent) = (Duration::from_micros(at), VecDeque::new(), sent.len());
-            turns.push_back(Recorded { at, input, facts, sent });
+            turns.push_back(Recorded { at, place, input, facts, sent });
         }
         let begin = begin.ok_or(JournalError::Begin)?;
         if begin.version != VERSION {

@@ -32,6 +32,11 @@ impl Inquiry {
 impl Switch {
     /// Messages have passed the sockets since this was last called.
     pub fn observe(&mut self, seen: &Seen) {
+        self.sees(seen);
+    }
+
+    /// The same; gives the call that the message is of.
+    pub(super) fn sees(&mut self, seen: &Seen) -> Option<CallId> {
         let call = self.history.message(seen);
         if let Some(call) = call {
             self.journal_message(call, seen);
@@ -39,6 +44,7 @@ impl Switch {
         if let Some(mirror) = &mut self.mirror {
             mirror(seen, call.is_some_and(|call| self.history.trace(call, seen.at).is_some()));
         }
+        call
     }
 
     /// Shows every message that passes from now on to somebody else, too.

@@ -39,6 +39,8 @@ pub(super) struct Facts {
     pub told: VecDeque<Value>,
     /// Where the turn has asked for something else than the journal has.
     pub missed: Option<String>,
+    /// One of the calls whose journal it is.
+    pub call: Option<CallId>,
 }
 
 impl Facts {
@@ -144,6 +146,14 @@ impl Switch {
     /// Whether what happens comes from a journal.
     pub(super) fn is_replay(&self) -> bool {
         matches!(self.journaling, Journaling::Reads(_))
+    }
+
+    /// One of the calls whose journal is read.
+    pub(super) fn is_told_of(&self) -> Option<CallId> {
+        match &self.journaling {
+            Journaling::Reads(facts) => facts.call,
+            _ => None,
+        }
     }
 
     /// The journal of the call that the turn is about.

@@ -39,7 +39,9 @@
 //! - `watchers`: who waits for the end of a call, a leg or a bridge; `sleepers`: who waits for a moment
 //! - `stepping`: applications that are machines; `effects`: what they want
 //! - `slots`: slabs whose keys are never used twice; `counters`: what was late, ignored or impossible
-//! - `journaling`: what comes into calls is written down; `replay`: a switch that is fed from there
+//! - `journaling`: what comes into calls is written down; `run`: a switch that is fed from there, and works
+//!   with `nobody`; `replay`: one call
+//!   again, to be looked at
 
 mod across;
 pub mod admission;
@@ -71,6 +73,7 @@ mod journaling;
 mod listener;
 mod moving;
 mod news;
+mod nobody;
 mod obey;
 mod parting;
 mod recording;
@@ -81,8 +84,8 @@ mod referring;
 mod reliable;
 mod replacing;
 pub mod replay;
-
 mod requests;
+mod run;
 mod say;
 mod sleepers;
 mod slots;
@@ -293,9 +296,7 @@ impl Switch {
             if call.next_timeout().is_some_and(|at| at <= t.now) {
                 self.about_timer(t.now, Some(id));
             }
-            self.call_timeout(t, id);
-            self.carry_out(t);
-            self.arm(t.now, id);
+            self.fire(t, id);
         }
         if self.history.next_timeout().is_some_and(|at| at <= t.now) {
             self.history.timeout(t.now);
@@ -303,6 +304,25 @@ impl Switch {
         }
         if self.parts.admission.next_timeout().is_some_and(|at| at <= t.now) {
             self.parts.admission.work(t);
+        }
+    }
+
+    /// The timer of a call has fired.
+    fn fire(&mut self, t: &mut Turn<'_>, id: CallId) {
+        self.call_timeout(t, id);
+        self.carry_out(t);
+        self.arm(t.now, id);
+    }
+
+    /// The next timer of these calls fires, as their journal says: of a branch whose INVITE had to wait, or of a call.
+    fn tick_of(&mut self, t: &mut Turn<'_>, calls: &[CallId]) {
+        if self.wake_branch(t, calls) {
+            return;
+        }
+        let due = calls.iter().filter_map(|id| Some((self.calls.get(*id)?.next_timeout()?, *id)));
+        match due.min().filter(|(at, _)| *at <= t.now) {
+            Some((_, id)) => self.fire(t, id),
+            None => self.counters.late(),
         }
     }
 

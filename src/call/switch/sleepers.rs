@@ -5,7 +5,7 @@ use std::time::{Duration, Instant};
 
 use super::command::{Reply, Until};
 use super::{Switch, Turn};
-use crate::LegId;
+use crate::{CallId, LegId};
 
 /// Those who wait, by the moment and the order in which they came.
 #[derive(Default)]
@@ -81,17 +81,41 @@ impl Switch {
             match sleeper {
                 // Who does not wait any more has lost interest.
                 Sleeper::Application(reply) => drop(reply.send(t.now)),
-                Sleeper::Branch { caller, leg } => {
-                    let is_wanted = self.calls.leg(leg).is_some_and(|it| !it.life.is_ending());
-                    match is_wanted {
-                        true => {
-                            self.about_timer(t.now, self.calls.leg(leg).map(|it| it.call));
-                            self.offer_to_branch(t, caller, leg);
-                            self.carry_out(t);
-                        }
-                        false => self.counters.late(),
-                    }
-                }
+                Sleeper::Branch { caller, leg } => drop(self.branch_wakes(t, caller, leg)),
+            }
+        }
+    }
+
+    /// A branch's INVITE leaves; `false`: it is not wanted any more.
+    fn branch_wakes(&mut self, t: &mut Turn<'_>, caller: Option<LegId>, leg: LegId) -> bool {
+        let is_wanted = self.calls.leg(leg).is_some_and(|it| !it.life.is_ending());
+        match is_wanted {
+            true => {
+                self.about_timer(t.now, self.calls.leg(leg).map(|it| it.call));
+                self.offer_to_branch(t, caller, leg);
+                self.carry_out(t);
+            }
+            false => self.counters.late(),
+        }
+        is_wanted
+    }
+
+    /// The next branch of these calls whose moment has come wakes; `false`: there is none.
+    pub(super) fn wake_branch(&mut self, t: &mut Turn<'_>, calls: &[CallId]) -> bool {
+        loop {
+            let due = self.sleepers.waiting.range(..=(t.now, u64::MAX));
+            let next = due.filter_map(|(key, sleeper)| match sleeper {
+                Sleeper::Branch { caller, leg } => Some((*key, *caller, *leg)),
+                Sleeper::Application(_) => None,
+            });
+            // One that is gone is of no call any more.
+            let is_of = |leg| self.calls.leg(leg).is_none_or(|it| calls.contains(&it.call));
+            let Some((key, caller, leg)) = next.into_iter().find(|(_, _, leg)| is_of(*leg)) else {
+                return false;
+            };
+            self.sleepers.waiting.remove(&key);
+            if self.branch_wakes(t, caller, leg) {
+                return true;
             }
         }
     }

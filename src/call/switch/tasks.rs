@@ -65,9 +65,9 @@ impl Work {
     }
 
     /// The answer comes from a journal, under the number that it has there.
-    pub fn ask_journal(&mut self, request: Key, then: Waits) {
+    pub fn ask_journal(&mut self, call: Option<CallId>, request: Key, then: Waits) {
         self.waiting.foresee(request);
-        self.waiting.insert(|_| (None, then));
+        self.waiting.insert(|_| (call, then));
     }
 
     /// What is done now that this has been answered, and in which call; none: nobody waits for it any more.

@@ -262,7 +262,7 @@ impl Switch {
     /// Media's answer is in the journal, here or later.
     fn media_told(&mut self, t: &mut Turn<'_>, then: OnMedia) {
         match self.reads_next("later") {
-            Some(request) => self.work.ask_journal(request, Waits::Media(then)),
+            Some(request) => self.work.ask_journal(self.is_told_of(), request, Waits::Media(then)),
             None => {
                 let result = self.reads("media").unwrap_or(Err(MediaError::Stopped));
                 self.media_answered(t, then, result);
@@ -274,7 +274,7 @@ impl Switch {
     fn found_told(&mut self, then: OnFound) -> Option<Key> {
         let later = self.reads_next("later");
         match later {
-            Some(request) => self.work.ask_journal(request, Waits::Found(then)),
+            Some(request) => self.work.ask_journal(self.is_told_of(), request, Waits::Found(then)),
             None => {
                 let found = self.reads("found").unwrap_or(Err(Panicked));
                 self.follows.push(Follow::Found { then, found });
