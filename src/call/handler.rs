@@ -47,6 +47,13 @@ pub trait ApplicationHandler: Send + Sync {
         None
     }
 
+    /// Whether it takes a call again that it had when the process ended, and that was restored: it begins anew, with
+    /// [`IncomingCall::resumed`] set, since where it was is not known. Else a caller who talks to nobody gets 503, or
+    /// BYE.
+    fn resumes(&self, _call: &IncomingCall) -> bool {
+        false
+    }
+
     /// A handler that this one knows by name, for [`HandlerAction::Handle`].
     fn application(&self, _name: &str) -> Option<Arc<dyn ApplicationHandler>> {
         None
@@ -228,6 +235,8 @@ pub struct IncomingCall {
     /// It is in a conversation already: another handler has answered it, or it was sent here by
     /// a transfer.
     pub answered: bool,
+    /// It had this call already, before the call was restored: see [`ApplicationHandler::resumes`].
+    pub resumed: bool,
 }
 
 /// The user part of From, unescaped.

@@ -1,5 +1,7 @@
 //! The journals of calls: each beside the call that it began with.
 
+use std::time::{Duration, Instant};
+
 use super::CallHistory;
 use crate::CallId;
 use crate::journal::Pages;
@@ -37,8 +39,8 @@ impl CallHistory {
 
     /// The same, as it is.
     pub(crate) fn journal(&self, call: CallId) -> Option<String> {
-        let entry = self.entries.get(&self.journal_of(call))?;
-        Some(entry.journal.as_ref()?.text(&entry.messages.first_packed()))
+        let (pages, like) = self.written(call)?;
+        Some(pages.text(&like))
     }
 
     /// Two calls have met: what comes from now on is one journal, and so is what has come.
@@ -57,12 +59,52 @@ impl CallHistory {
         }
     }
 
+    /// The journal of a call, to be read with what it was packed as like.
+    pub(crate) fn written(&self, call: CallId) -> Option<(&Pages, Vec<u8>)> {
+        let entry = self.entries.get(&self.journal_of(call))?;
+        Some((entry.journal.as_deref()?, entry.messages.first_packed()))
+    }
+
+    /// These calls have been run from this journal, and it is written on: the first one has it.
+    pub(crate) fn go_on(&mut self, calls: &[CallId], pages: Pages) {
+        // The program that wrote it may have counted further than this one.
+        self.turns = self.turns.max(pages.turns);
+        let known: Vec<CallId> = calls.iter().copied().filter(|call| self.is_known(*call)).collect();
+        for call in &known {
+            if let Some(entry) = self.entries.get_mut(call) {
+                (entry.journal, entry.journal_with) =
+                    (None, known.first().copied().filter(|first| first != call));
+            }
+        }
+        if let Some(first) = known.first() {
+            self.keep_journal(*first, pages);
+        }
+    }
+
+    /// A call could not be restored: its account is closed.
+    pub(crate) fn is_lost(&mut self, call: CallId, now: Instant) {
+        if self.entries.get(&call).is_some_and(|entry| entry.over.is_none()) {
+            self.call_over(call, now);
+        }
+    }
+
+    /// Whether there is a history of it.
+    pub(crate) fn is_known(&self, call: CallId) -> bool {
+        self.entries.contains_key(&call)
+    }
+
+    /// How long a call has been over; none: it is up, or not known.
+    pub(crate) fn ended_since(&self, call: CallId, now: Instant) -> Option<Duration> {
+        Some(now.saturating_duration_since(self.entries.get(&call)?.over?))
+    }
+
     /// Calls that there is a history of.
     pub(crate) fn known(&self) -> Vec<CallId> {
         self.entries.keys().copied().collect()
     }
 
-    fn journal_of(&self, call: CallId) -> CallId {
+    /// The call that has the journal of this one.
+    pub(crate) fn journal_of(&self, call: CallId) -> CallId {
         let mut call = call;
         // One that has met another one may meet a third.
         while let Some(with) = self.entries.get(&call).and_then(|entry| entry.journal_with) {

@@ -5,7 +5,8 @@
 //!
 //! Each line that begins a turn has its moment in `at`, in microseconds since the call began, and in `n` its place
 //! among the turns of all calls: a message (`received`), a command (`command`), what happened to media (`media`),
-//! an answer to what had to wait (`answered`) or that it is waited for no more (`dropped`), a timer of the calls (`tick`), or something that the endpoint has to tell (`event`). What it tells of a message at once, as it mostly
+//! an answer to what had to wait (`answered`) or that it is waited for no more (`dropped`), a handler that has the
+//! call again after it was restored (`resumed`), a timer of the calls (`tick`), or something that the endpoint has to tell (`event`). What it tells of a message at once, as it mostly
 //! does, has no line of its own; `with` and `held` say of which messages it did not. What a turn is told on its way
 //! follows it as `fact`, in the order in which it asks: what admission control, a handler, a resolver, media or
 //! chance have said. `begin` says what the call was configured with, `by` a way that messages take.
@@ -14,10 +15,11 @@
 //! leaves what was; the way is also what the network has said where a name is looked up or a connection made. It has its
 //! moment and place as well: what a timer of the endpoint sends is of no turn.
 //!
-//! - `pages`: a journal that is written; `redaction`: one for others to see
+//! - `pages`: a journal that is written; `redaction`: one for others to see; `snapshot`: one to be written on elsewhere
 
 mod pages;
 pub mod redaction;
+mod snapshot;
 
 use std::collections::VecDeque;
 use std::time::{Duration, SystemTime, UNIX_EPOCH};
@@ -29,6 +31,7 @@ use serde_json::Value;
 use twox_hash::XxHash3_64;
 
 pub(super) use pages::Pages;
+pub use snapshot::{SNAPSHOT_VERSION, Snapshot, SnapshotError};
 
 use super::controller::json::octets;
 use super::recording::RecordingRules;
@@ -88,6 +91,8 @@ pub enum Input {
     Answered(u64, Value),
     /// What had to wait is waited for no more: the number of the request.
     Dropped(u64),
+    /// The call was restored, and its handler is given it again, who would have answered this.
+    Resumed(u64),
     /// Time has passed.
     Tick,
 }
@@ -205,6 +210,11 @@ impl Journal {
         Journal::of(text.lines().map(serde_json::from_str))
     }
 
+    /// The same of a journal that is written.
+    pub(super) fn of_pages(pages: &Pages) -> Result<Self, JournalError> {
+        Journal::of(pages.all(&[]).map(Ok))
+    }
+
     fn of(lines: impl Iterator<Item = serde_json::Result<Value>>) -> Result<Self, JournalError> {
         let (mut begin, mut sent, mut flows) = (None, Vec::new(), Vec::new());
         let mut turns = VecDeque::<Recorded>::new();
@@ -259,6 +269,7 @@ impl Journal {
                     Input::Answered(request, answer)
                 }
                 "dropped" => Input::Dropped(of(value).map_err(bad)?),
+                "resumed" => Input::Resumed(of(value).map_err(bad)?),
                 "event" => {
                     let EventLine { held } = of(value).map_err(bad)?;
                     settle(&mut turns, waits.take(), held);

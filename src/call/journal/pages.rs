@@ -6,7 +6,7 @@
 use std::sync::Arc;
 use std::time::{Duration, Instant, SystemTime, UNIX_EPOCH};
 
-use serde::Serialize;
+use serde::{Deserialize, Serialize};
 use serde_json::{Value, json};
 
 use super::{AnsweredLine, Begin, EventLine, MOST, ReceivedLine, SentLine, digest};
@@ -37,6 +37,16 @@ pub(crate) struct Pages {
     records: Octets,
     flows: Vec<Flow>,
     full: bool,
+}
+
+/// How a journal stands that is to be written on elsewhere.
+#[derive(Debug, Clone, Copy, Serialize, Deserialize)]
+pub(super) struct Standing {
+    /// The moment of the last record, since the journal began.
+    pub last: Duration,
+    turns: u64,
+    fresh: bool,
+    alone: bool,
 }
 
 /// What a record is: its first octet. Its length follows, then what it has.
@@ -73,6 +83,50 @@ impl Pages {
             flows: Vec::new(),
             full: false,
         }
+    }
+
+    /// How it stands, with its beginning, its ways and its records.
+    pub(super) fn stand(&self, like: &[u8]) -> (Begin, Standing, Vec<Flow>, Vec<u8>) {
+        let last = self.last.saturating_duration_since(self.start);
+        let standing = Standing { last, turns: self.turns, fresh: self.fresh, alone: self.alone };
+        let wall_us = self.began_us();
+        (
+            Begin { wall_us, ..Begin::clone(&self.begin) },
+            standing,
+            self.flows.clone(),
+            self.records.all(like).into_owned(),
+        )
+    }
+
+    /// One that stands so; `start`: when it began, by both clocks.
+    pub(super) fn standing(
+        begin: Begin,
+        Standing { last, turns, fresh, alone }: Standing,
+        flows: Vec<Flow>,
+        records: &[u8],
+        (start, wall): (Instant, SystemTime),
+    ) -> Self {
+        let mut octets = Octets::default();
+        octets.with_room(records.len()).extend_from_slice(records);
+        let last = start.checked_add(last).unwrap_or(start);
+        let (begin, full) = (Arc::new(begin), false);
+        Pages { begin, start, wall, last, turns, fresh, alone, records: octets, flows, full }
+    }
+
+    /// When it began.
+    pub fn start(&self) -> Instant {
+        self.start
+    }
+
+    /// Whether what came last was left out.
+    pub fn is_full(&self) -> bool {
+        self.full
+    }
+
+    /// When it began, microseconds since 1970.
+    fn began_us(&self) -> u64 {
+        let us = self.wall.duration_since(UNIX_EPOCH).unwrap_or_default().as_micros();
+        u64::try_from(us).unwrap_or(u64::MAX)
     }
 
     /// The endpoint has something to tell. Mostly it comes of the message whose record is the last one, and needs none
@@ -199,17 +253,20 @@ impl Pages {
 
     /// What is written so far: lines of JSON.
     pub fn text(&self, like: &[u8]) -> String {
-        let wall_us = self.wall.duration_since(UNIX_EPOCH).unwrap_or_default().as_micros();
-        let wall_us = u64::try_from(wall_us).unwrap_or(u64::MAX);
-        let begin = Begin { wall_us, ..Begin::clone(&self.begin) };
-        let head =
-            std::iter::once(json!({ "begin": begin })).chain(self.flows.iter().map(|it| json!({ "by": it })));
         let mut text = String::with_capacity(self.records.len() * 2);
-        for line in head.chain(self.lines(like)) {
+        for line in self.all(like) {
             text.push_str(&line.to_string());
             text.push('\n');
         }
         text
+    }
+
+    /// The same as values.
+    pub fn all(&self, like: &[u8]) -> impl Iterator<Item = Value> + use<> {
+        let begin = Begin { wall_us: self.began_us(), ..Begin::clone(&self.begin) };
+        let head =
+            std::iter::once(json!({ "begin": begin })).chain(self.flows.iter().map(|it| json!({ "by": it })));
+        head.chain(self.lines(like)).collect::<Vec<_>>().into_iter()
     }
 
     /// What is written so far, behind its beginning and its ways.

@@ -3,7 +3,9 @@
 use foldhash::HashMap;
 
 use super::slots::Slots;
+use super::stepping::Handled;
 use super::table::{Call, Leg};
+use crate::channels::Channel;
 use crate::controller::EndpointId;
 use crate::{BridgeId, CallId, LegId};
 use b2b_sip::endpoint::UsageId;
@@ -42,6 +44,9 @@ impl Legs {
         Some(self.0.remove(place).1)
     }
 }
+
+/// What a leg has that is a program at work, or of one: its handler, and the places that it holds.
+type Program = (Option<Handled>, Vec<Channel>);
 
 /// See the module's text.
 #[derive(Default)]
@@ -117,6 +122,12 @@ impl Calls {
 
     pub fn leg_mut(&mut self, leg: LegId) -> Option<&mut Leg> {
         self.calls.get_mut(self.of_leg.get(leg.0)?.0)?.legs.get_mut(leg)
+    }
+
+    /// What its legs have that is a program at work, or of one.
+    pub fn take_programs(&mut self, call: CallId) -> Vec<(LegId, Program)> {
+        let legs = self.calls.get_mut(call.0).into_iter().flat_map(|it| &mut it.legs.0);
+        legs.map(|(id, it)| (*id, (it.handled.take(), std::mem::take(&mut it.admitted.channels)))).collect()
     }
 
     /// Gives a call a leg; none: there is no such call.

@@ -72,6 +72,27 @@ impl Switch {
         }
     }
 
+    /// The call was restored, and its handler is not at work any more: it is given the call again, if it takes it so.
+    pub(super) fn hand_again(&mut self, t: &mut Turn<'_>, handing: Handing) {
+        let handler = match handing.by_name.clone() {
+            Some(name) => self.handler_named(&name),
+            None => handing.next.checked_sub(1).and_then(|index| self.next_handler(index)),
+        };
+        let leg = handing.call.leg;
+        let call = IncomingCall { resumed: true, ..handing.call.clone() };
+        let takes = self.fact("resumes", |_| handler.as_ref().is_some_and(|it| it.resumes(&call)));
+        if let Some(handler) = handler.filter(|_| takes) {
+            return self.ask(Handing { call, ..handing }, &handler);
+        }
+        let of_leg = self.calls.leg(leg).and_then(|it| self.calls.get(it.call));
+        // Who talks, or is about to, needs no handler.
+        match of_leg.map(|it| it.dialling.is_some() || it.bridge.is_some()) {
+            Some(true) => self.counters.ignored(),
+            Some(false) => self.hang_up_with(t, leg, 503, ""),
+            None => self.counters.late(),
+        }
+    }
+
     /// The handler at this place of the list. Where a journal is read, what they say is in it, and one stands
     /// for all.
     fn next_of(&self, index: usize) -> Option<Arc<dyn ApplicationHandler>> {

@@ -107,9 +107,20 @@ impl Switch {
             return self.replace(t, leg, replaced);
         }
         let at = t.now;
-        let answered = false;
-        let incoming =
-            IncomingCall { call, leg, request, source, at, identity, gateway, who, number, answered };
+        let (answered, resumed) = (false, false);
+        let incoming = IncomingCall {
+            call,
+            leg,
+            request,
+            source,
+            at,
+            identity,
+            gateway,
+            who,
+            number,
+            answered,
+            resumed,
+        };
         self.ask_handlers(t, Handing::new(incoming));
     }
 

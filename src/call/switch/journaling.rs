@@ -343,6 +343,14 @@ impl Switch {
         }
     }
 
+    /// A handler is given its call again, and begins a turn: it would have answered this.
+    pub(super) fn journal_resumed(&mut self, t: &Turn<'_>, call: Option<CallId>, request: u64) {
+        self.about(call);
+        if let Some(pages) = self.pages() {
+            pages.input(t.now, "resumed", &request);
+        }
+    }
+
     /// The call that a command changes; none: it changes none, or begins one.
     fn concerned(&self, command: &Command) -> Option<CallId> {
         let leg = match command {

@@ -40,8 +40,8 @@
 //! - `stepping`: applications that are machines; `effects`: what they want
 //! - `slots`: slabs whose keys are never used twice; `counters`: what was late, ignored or impossible
 //! - `journaling`: what comes into calls is written down; `run`: a switch that is fed from there, and works
-//!   with `nobody`; `replay`: one call
-//!   again, to be looked at
+//!   with `nobody`; `replay`: one call again, to be looked at
+//! - `export`: calls as octets; `restore`: calls that go on from them
 
 mod across;
 pub mod admission;
@@ -61,6 +61,7 @@ mod effects;
 mod ending;
 mod events;
 mod exchange;
+mod export;
 mod follow;
 mod handing;
 mod history;
@@ -85,6 +86,7 @@ mod reliable;
 mod replacing;
 pub mod replay;
 mod requests;
+pub mod restore;
 mod run;
 mod say;
 mod sleepers;
@@ -123,6 +125,7 @@ use calls::Calls;
 pub use capturing::{CaptureError, Capturing};
 use command::Command;
 pub use counters::{SwitchCounters, SwitchHoldings};
+pub use export::NotWhole;
 pub use history::Inquiry;
 pub use history::Mirror;
 pub use records::RecordSink;
@@ -324,6 +327,19 @@ impl Switch {
             Some((_, id)) => self.fire(t, id),
             None => self.counters.late(),
         }
+    }
+
+    /// Time has passed in which nothing was due, as its journals say: what was only to be looked at is.
+    fn look_on(&mut self, now: Instant) {
+        let mut looked_at = Vec::new();
+        while let Some((at, id)) = self.timers.pop_due(now) {
+            looked_at.extend(self.calls.get_mut(id).and_then(|call| call.queued.matches(at).then_some(id)));
+        }
+        for id in looked_at {
+            self.arm(now, id);
+        }
+        self.forget_branches(now);
+        self.history.timeout(now);
     }
 
     /// Other limits from now on, and another configuration that admission control may have to

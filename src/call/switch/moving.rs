@@ -73,6 +73,7 @@ impl Switch {
             who,
             number: None,
             answered: true,
+            resumed: false,
         })
     }
 

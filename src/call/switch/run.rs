@@ -17,7 +17,7 @@ use super::follow::Follow;
 use super::journaling::{Facts, Journaling};
 use super::nobody::nobody;
 use super::replay::{Difference, Shown};
-use super::waiting::Waits;
+use super::waiting::{OnFound, Waits};
 use super::{Switch, SwitchConfig, Turn};
 use crate::CallId;
 use crate::controller::MediaEvent;
@@ -186,6 +186,13 @@ impl Run {
         }
     }
 
+    /// What its endpoint would do next, were it not a run: to be given to it again.
+    pub fn unfinished(&mut self) -> Vec<Output> {
+        let sought = std::mem::take(&mut self.sought).into_iter().map(|(_, output)| output);
+        let held = std::mem::take(&mut self.held).into_iter().map(|(_, event)| Output::Event(event));
+        sought.chain(held).chain(std::mem::take(&mut self.unsent)).collect()
+    }
+
     fn due(&self) -> Option<Instant> {
         self.endpoint.next_timeout()
     }
@@ -276,6 +283,12 @@ impl Run {
                 self.come_up(group, sees);
             }
             Input::Dropped(request) => drop(self.switch.work.answered(request)),
+            Input::Resumed(request) => match self.switch.work.answered(request) {
+                Some((_, Waits::Found(OnFound::Decide(handing)))) => {
+                    self.turn(|switch, t| switch.hand_again(t, *handing));
+                }
+                _ => self.differ(group, format!("no handler has the call by {request}")),
+            },
             Input::Received { flow, seed, message, up } => {
                 if let Some(seed) = seed {
                     self.endpoint.foresee(seed);

@@ -48,6 +48,15 @@ impl Sleepers {
         self.waiting.first_key_value().map(|((at, _), _)| *at)
     }
 
+    /// Takes the programs of another one, which wait for no call.
+    pub fn carry_over(&mut self, from: &mut Sleepers) {
+        for ((at, _), sleeper) in std::mem::take(&mut from.waiting) {
+            if matches!(sleeper, Sleeper::Application(_)) {
+                self.add(at, sleeper);
+            }
+        }
+    }
+
     /// Those who still wait.
     pub fn len(&self) -> usize {
         self.waiting.values().filter(|sleeper| sleeper.waits()).count()
@@ -98,6 +107,16 @@ impl Switch {
             false => self.counters.late(),
         }
         is_wanted
+    }
+
+    /// Branches whose moment has come that are not wanted any more.
+    pub(super) fn forget_branches(&mut self, now: Instant) {
+        let calls = &self.calls;
+        let is_wanted = |leg| calls.leg(leg).is_some_and(|it| !it.life.is_ending());
+        self.sleepers.waiting.retain(|(at, _), sleeper| match sleeper {
+            Sleeper::Branch { leg, .. } => *at > now || is_wanted(*leg),
+            Sleeper::Application(_) => true,
+        });
     }
 
     /// The next branch of these calls whose moment has come wakes; `false`: there is none.

@@ -8,7 +8,7 @@ use std::task::{Context, Poll, Waker};
 
 use super::Switch;
 use super::slots::{Key, Slots};
-use super::waiting::{Found, MediaAnswer, Waits};
+use super::waiting::{Answerer, Found, MediaAnswer, Waits};
 use crate::CallId;
 use crate::application::{AppAnswer, AppId, WantId};
 use crate::controller::MediaError;
@@ -73,6 +73,12 @@ impl Work {
     /// What is done now that this has been answered, and in which call; none: nobody waits for it any more.
     pub fn answered(&mut self, request: Key) -> Option<(Option<CallId>, Waits)> {
         self.waiting.remove(request)
+    }
+
+    /// What is asked and not answered.
+    pub fn asked(&self) -> Vec<(Key, Answerer)> {
+        let keys = self.waiting.keys().into_iter();
+        keys.filter_map(|key| Some((key, self.waiting.get(key)?.1.answerer()))).collect()
     }
 
     pub fn poll_task(&mut self) -> Option<Task> {

@@ -6,7 +6,7 @@ use std::fmt::Debug;
 use tokio::sync::mpsc;
 
 use super::command::Command;
-use super::{Switch, SwitchConfig, SwitchParts, Turn};
+use super::{RecordSink, Switch, SwitchConfig, SwitchParts, Turn};
 use crate::LegId;
 use crate::bridge_fsm::{self, BridgeEvent, BridgeState};
 use crate::call_fsm::{self, CallEvent, CallState};
@@ -118,6 +118,12 @@ impl Switch {
     pub fn in_hand(config: SwitchConfig, parts: SwitchParts) -> (Self, Commands) {
         let (switch, commands) = Switch::new(config, parts);
         (switch, Commands(commands))
+    }
+
+    /// Who it works with, for a switch in its place; that one's records go there.
+    pub fn parts_again(&mut self, records: RecordSink) -> SwitchParts {
+        let parts = std::mem::replace(&mut self.parts, super::nobody::nobody());
+        SwitchParts { records: Some(records), ..parts }
     }
 
     /// Carries the next command out; `false`: there is none.

@@ -41,6 +41,36 @@ pub(super) enum Waits {
     Found(OnFound),
 }
 
+/// Who is to answer what is asked.
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+pub(super) enum Answerer {
+    Media,
+    /// A handler, what becomes of a call; where a referral leads, or a redirection.
+    Handler,
+    Target,
+    Redirection,
+    /// A resolver, for a call.
+    Contacts,
+    /// Nobody who would change a call.
+    Nothing,
+}
+
+impl Waits {
+    /// Who is to answer it.
+    pub fn answerer(&self) -> Answerer {
+        match self {
+            Waits::Media(_) => Answerer::Media,
+            Waits::Found(OnFound::Decide(_)) => Answerer::Handler,
+            Waits::Found(OnFound::Referral { .. }) => Answerer::Target,
+            Waits::Found(OnFound::Redirect { .. }) => Answerer::Redirection,
+            Waits::Found(OnFound::Dial { .. }) => Answerer::Contacts,
+            Waits::Found(OnFound::Listened { .. } | OnFound::LookUp { .. } | OnFound::Outside { .. }) => {
+                Answerer::Nothing
+            }
+        }
+    }
+}
+
 /// What media has answered.
 #[derive(Serialize, Deserialize)]
 #[serde(rename_all = "snake_case")]

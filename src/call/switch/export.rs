@@ -1,0 +1,116 @@
+//! Calls as octets: what each was told so far, which is all that a call is made of. `restore` makes calls of them.
+
+use std::collections::BTreeMap;
+use std::time::{Duration, Instant, SystemTime};
+
+use super::Switch;
+use crate::controller::EndpointId;
+use crate::journal::Snapshot;
+use crate::{CallId, LegId};
+
+/// A call that is over is still asked for: its messages may come again for 64 × T1 (RFC 3261 §17), and what it has
+/// sent last may be unacknowledged for as long.
+const LINGERS: Duration = Duration::from_secs(64);
+
+/// Why a call cannot be written.
+#[derive(Debug, Clone, Copy, PartialEq, Eq, thiserror::Error)]
+pub enum NotWhole {
+    /// There is no such call.
+    #[error("call {} is not known", .0.0)]
+    Unknown(CallId),
+    /// It has no journal.
+    #[error("call {} has no journal: [journal] is off, or was as it began", .0.0)]
+    NoJournal(CallId),
+    /// Its journal is longer than a journal may be, and cut.
+    #[error("the journal of call {} is cut: it had become too long", .0.0)]
+    Cut(CallId),
+}
+
+/// What carries the media of a leg.
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+pub struct LegMediaPoint {
+    /// Its call.
+    pub call: CallId,
+    /// The leg.
+    pub leg: LegId,
+    /// The name that the media backend has given.
+    pub endpoint: EndpointId,
+    /// Which other leg hears it, and is heard.
+    pub joined: Option<LegId>,
+}
+
+impl NotWhole {
+    /// Which call it is.
+    pub fn call(&self) -> CallId {
+        match self {
+            NotWhole::Unknown(call) | NotWhole::NoJournal(call) | NotWhole::Cut(call) => *call,
+        }
+    }
+}
+
+impl Switch {
+    /// A call as it stands between two turns, with those that share its journal.
+    ///
+    /// # Errors
+    /// See [`NotWhole`].
+    pub fn export(&self, now: Instant, wall: SystemTime, call: CallId) -> Result<Snapshot, NotWhole> {
+        let owner = self.history.journal_of(call);
+        let calls = self.history.known().into_iter().filter(|it| self.history.journal_of(*it) == owner);
+        self.export_group(now, wall, call, calls.collect())
+    }
+
+    /// Every call that is up, or whose messages may still come again: one snapshot for all that share a journal.
+    pub fn export_all(&self, now: Instant, wall: SystemTime) -> Vec<Result<Snapshot, NotWhole>> {
+        let mut groups = BTreeMap::<CallId, Vec<CallId>>::new();
+        for call in self.history.known() {
+            groups.entry(self.history.journal_of(call)).or_default().push(call);
+        }
+        // Of one whose account is gone nothing is known but that it is up.
+        let unknown = self.calls.ids().into_iter().filter(|call| !self.history.is_known(*call));
+        let lost: Vec<_> = unknown.map(|call| Err(NotWhole::NoJournal(call))).collect();
+        let lingers = |call: &CallId| {
+            self.calls.get(*call).is_some()
+                || self.history.ended_since(*call, now).is_some_and(|it| it < LINGERS)
+        };
+        let groups = groups.into_values().filter_map(|calls| {
+            let first = calls.iter().copied().find(lingers)?;
+            match self.export_group(now, wall, first, calls) {
+                // Nothing is to go on.
+                Err(_) if self.calls.get(first).is_none() => None,
+                exported => Some(exported),
+            }
+        });
+        groups.chain(lost).collect()
+    }
+
+    fn export_group(
+        &self,
+        now: Instant,
+        wall: SystemTime,
+        call: CallId,
+        mut calls: Vec<CallId>,
+    ) -> Result<Snapshot, NotWhole> {
+        if !self.history.is_known(call) {
+            return Err(NotWhole::Unknown(call));
+        }
+        let (pages, like) = self.history.written(call).ok_or(NotWhole::NoJournal(call))?;
+        if pages.is_full() {
+            return Err(NotWhole::Cut(call));
+        }
+        // One that is up has it then: those that are over are forgotten first.
+        calls.sort_by_key(|it| (self.calls.get(*it).is_none(), *it));
+        Ok(Snapshot::new((pages, &like), calls, now, wall))
+    }
+
+    /// The media endpoints that its legs have: what a media backend has to know again before calls go on with
+    /// another one.
+    pub fn media_points(&self) -> Vec<LegMediaPoint> {
+        let legs = self.calls.ids().into_iter().filter_map(|call| Some((call, self.calls.get(call)?)));
+        let points = legs.flat_map(|(call, it)| {
+            it.legs.iter().filter_map(move |(leg, it)| {
+                Some(LegMediaPoint { call, leg, endpoint: it.media.endpoint?, joined: it.media.joined })
+            })
+        });
+        points.collect()
+    }
+}
