@@ -34,7 +34,8 @@
 //! ```
 //!
 //! - `network`: datagrams on their way; `party`: a user agent of the test's
-//! - `handlers`: handlers for tests, and a resolver; `accounts`: accounts and captures of calls; `replays`: calls run again
+//! - `handlers`: handlers for tests, and a resolver; `accounts`: accounts and captures of calls; `replays`: calls run again;
+//!   `restarts`: calls that go on from snapshots
 //! - `tasks`: futures that wait; `checks`: what holds at the end
 //! - `media`: a media controller without media; `stage`: prompts, digits, rooms of it;
 //!   `seen`: what the test sees of them; `keys`: what parties press
@@ -51,6 +52,7 @@ mod media;
 mod network;
 mod party;
 mod replays;
+mod restarts;
 mod seen;
 mod stage;
 mod tasks;
@@ -74,6 +76,7 @@ pub use media::FakeMedia;
 pub use network::{Network, Sent};
 pub use party::PartyId;
 pub use replays::assert_replayed;
+use restarts::Restarts;
 pub use stage::{FakeRecording, FakeRoom, Heard, Hears};
 
 use b2b_call::bus::EventBus;
@@ -128,6 +131,8 @@ pub struct Harness {
     middlebox: Option<Middlebox>,
     /// Whether calls are replayed at the end.
     replays: bool,
+    restarts: Option<Restarts>,
+    restarted: usize,
     /// Everything that was sent, lost or not.
     pub wire: Vec<Sent>,
 }
@@ -184,6 +189,8 @@ impl Harness {
             flights: Flights::new(network),
             middlebox: None,
             replays: true,
+            restarts: None,
+            restarted: 0,
             wire: Vec::new(),
         }
     }
@@ -345,6 +352,7 @@ impl Harness {
         while let Some((to, from, data)) = self.flights.arrived(self.now) {
             self.deliver(to, from, data);
         }
+        self.restart_at_times();
         true
     }
 

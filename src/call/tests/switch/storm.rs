@@ -301,7 +301,15 @@ impl Storm {
 }
 
 fn storm(calls: usize, network: Network) {
+    storm_restored(calls, network, None);
+}
+
+/// The same, with all calls restored from their snapshots after every so many steps.
+fn storm_restored(calls: usize, network: Network, every: Option<usize>) {
     let mut storm = Storm::new(network);
+    if let Some(every) = every {
+        storm.harness.restart_every(every);
+    }
     let mut most = 0;
     for made in 0..calls {
         storm.call();
@@ -352,4 +360,10 @@ fn nothing_is_left_of_a_storm_of_calls_of_all_kinds() {
 #[test]
 fn nothing_is_left_of_a_storm_on_a_bad_network() {
     storm(1_000, Network { loss: 0.03, duplicate: 0.02, delay_ms: (1, 40), seed: 7 });
+}
+
+#[test]
+fn a_storm_whose_calls_are_restored_again_and_again_ends_the_same_way() {
+    let network = Network { loss: 0.03, duplicate: 0.02, delay_ms: (1, 40), seed: 11 };
+    storm_restored(200, network, Some(250));
 }
