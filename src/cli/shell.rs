@@ -68,12 +68,14 @@ impl ForShell {
 
 /// What is asked for without a role.
 fn others() -> Vec<Command> {
-    let mut all: Vec<Command> = ForShell::command().get_subcommands().cloned().collect();
-    #[cfg(feature = "lab")]
-    all.push(super::Compare::command().name("compare"));
-    #[cfg(feature = "server")]
-    all.push(super::Replay::command().name("replay"));
-    all
+    let shell = ForShell::command().get_subcommands().cloned().collect::<Vec<_>>();
+    let questions = [
+        #[cfg(feature = "lab")]
+        super::Compare::command().name("compare"),
+        #[cfg(feature = "server")]
+        super::Replay::command().name("replay"),
+    ];
+    shell.into_iter().chain(questions).collect()
 }
 
 #[cfg(test)]
