@@ -34,7 +34,7 @@
 //! ```
 //!
 //! - `network`: datagrams on their way; `party`: a user agent of the test's
-//! - `handlers`: handlers for tests, and a resolver; `accounts`: accounts and captures of calls; `replays`: calls run again;
+//! - `handlers`: handlers for tests, and a resolver; `passwords`: gateways that want one; `accounts`: accounts and captures of calls; `replays`: calls run again;
 //!   `restarts`: calls that go on from snapshots
 //! - `tasks`: futures that wait; `checks`: what holds at the end
 //! - `media`: a media controller without media; `stage`: prompts, digits, rooms of it;
@@ -51,6 +51,7 @@ mod keys;
 mod media;
 mod network;
 mod party;
+mod passwords;
 mod replays;
 mod restarts;
 mod seen;
@@ -65,16 +66,16 @@ use std::time::{Duration, Instant, SystemTime};
 use tokio::sync::mpsc;
 
 pub use b2b_call::switch::testkit::{Row, Rows};
-pub use b2b_sip::auth::{Authorized, DigestClient};
 pub use b2b_sip::endpoint::{
-    Body, Event, Flow, HeaderFields, InDialog, Invite, Replaces, Reply, Termination, UsageEvent, UsageId,
+    Body, Event, InDialog, Invite, Replaces, Reply, Termination, UsageEvent, UsageId,
 };
-pub use b2b_sip::msg::{Method, Name, Request, Response};
+pub use b2b_sip::msg::{Method, Name, Request};
 pub use handlers::Handler;
 use handlers::Uris;
 pub use media::FakeMedia;
 pub use network::{Network, Sent};
 pub use party::PartyId;
+pub use passwords::{Passwords, gateway};
 pub use replays::assert_replayed;
 use restarts::Restarts;
 pub use stage::{FakeRecording, FakeRoom, Heard, Hears};
@@ -93,7 +94,7 @@ use b2b_call::switch::{
 // By these names `media` and `stage` know them.
 use b2b_call::{controller, negotiate};
 use b2b_sip::endpoint::{
-    Endpoint, EndpointConfig, Extensions, FlowId, Holdings, Input, Output, SessionTimers, Transport,
+    Endpoint, EndpointConfig, Extensions, Flow, FlowId, Holdings, Input, Output, SessionTimers, Transport,
 };
 use b2b_sip::net::Ban;
 use b2b_sip::net::tap::{Direction, Seen};

@@ -6,7 +6,7 @@ use bytes::Bytes;
 
 use super::{B2B, Harness};
 use b2b_sip::endpoint::{
-    Body, Endpoint, EndpointConfig, Event, Extensions, Invite, Termination, UsageEvent, UsageId,
+    Body, Endpoint, EndpointConfig, Event, Extensions, Invite, Replaces, Termination, UsageEvent, UsageId,
 };
 use b2b_sip::msg::Method;
 
@@ -113,6 +113,17 @@ impl Harness {
         let target = Bytes::from(format!("sip:{number}@{B2B}"));
         let body = offer.map(|offer| Body::sdp(offer.to_owned()));
         self.invite(party, Invite { target, body, ..Invite::default() })
+    }
+
+    /// What a party tells who is to take its place in a call (RFC 3891); none: the call is over.
+    pub fn replaces(&mut self, party: PartyId, usage: UsageId) -> Option<Replaces> {
+        let dialog = self.endpoint(party).dialog(usage)?;
+        Some(Replaces {
+            call_id: Bytes::copy_from_slice(dialog.call_id),
+            to_tag: Bytes::copy_from_slice(dialog.remote_tag),
+            from_tag: Bytes::copy_from_slice(dialog.local_tag.as_bytes()),
+            early_only: false,
+        })
     }
 
     /// A party sends an INVITE of the test's own.

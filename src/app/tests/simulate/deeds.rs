@@ -3,8 +3,7 @@
 use b2b_call::controller::MediaEvent;
 use b2b_call::service::ReferRequest;
 use b2b_testkit::{
-    B2B, Body, Event, InDialog, Invite, Method, Name, PartyId, Replaces, Reply, Request, SESSION, UsageEvent,
-    UsageId,
+    B2B, Body, Event, InDialog, Invite, Method, Name, PartyId, Reply, Request, SESSION, UsageEvent, UsageId,
 };
 
 use crate::house::{number, uri};
@@ -309,16 +308,6 @@ impl World {
         }
     }
 
-    fn replaces(&mut self, party: PartyId, usage: UsageId) -> Option<Replaces> {
-        let dialog = self.harness.endpoint(party).dialog(usage)?;
-        Some(Replaces {
-            call_id: dialog.call_id.to_vec().into(),
-            to_tag: dialog.remote_tag.to_vec().into(),
-            from_tag: dialog.local_tag.as_bytes().to_vec().into(),
-            early_only: false,
-        })
-    }
-
     /// The caller of a call calls somebody else; a while later it joins both.
     fn consult(&mut self, n: usize, (party, usage): (PartyId, UsageId), early: bool) {
         let now = self.harness.now();
@@ -339,7 +328,7 @@ impl World {
                 }
             }
             Some((party, consultation)) => {
-                let Some(replaces) = self.replaces(party, consultation) else { return };
+                let Some(replaces) = self.harness.replaces(party, consultation) else { return };
                 // A program may have a word in it.
                 if let Some((call, _)) = self.legs_of(n).filter(|_| n.is_multiple_of(3)) {
                     let service = self.harness.service();
@@ -353,7 +342,7 @@ impl World {
 
     /// Another phone takes the call that this party has.
     fn replace(&mut self, n: usize, (party, usage): (PartyId, UsageId)) {
-        let Some(replaces) = self.replaces(party, usage) else { return };
+        let Some(replaces) = self.harness.replaces(party, usage) else { return };
         let now = self.harness.now();
         let other = self.parties[(self.desk.plans[n].caller + 1) % crate::plan::CALLERS];
         let invite = Invite {

@@ -21,16 +21,14 @@ use b2b_app::voicemail::{
 use b2b_base::util::secret::SecretText;
 use b2b_base::util::wall::WallClock;
 use b2b_call::handler::{
-    ApplicationHandler, HandlerAction, HandlerFuture, IncomingCall, Party, Redirection, Referral,
+    ApplicationHandler, HandlerAction, HandlerFuture, IncomingCall, Redirection, Referral,
 };
 use b2b_call::lookup::{
-    Credentials, GatewayUse, LookupError, LookupFuture, LookupKind, LookupRequest, LookupResult,
-    ResolvedContact, Resolver,
+    LookupError, LookupFuture, LookupKind, LookupRequest, LookupResult, ResolvedContact, Resolver,
 };
 use b2b_call::service::{CallService, DialOptions, DialOrder, DialRequest, DialTo};
-use b2b_call::switch::admission::{Admission, AdmissionControl, AdmitAll, Fate};
 use b2b_call::{CallId, LegId};
-use b2b_testkit::{Authorized, DigestClient, Flow, HeaderFields, Method, Request, Response};
+use b2b_testkit::gateway;
 use rand::RngExt;
 
 use crate::plan::{AGENTS, APPS, ASKING, CALLERS, PHONES, Plan, Route, address, dice};
@@ -157,15 +155,7 @@ impl ApplicationHandler for Program {
 /// What is known of a URI: by the gateway, if it leads there.
 fn contact(uri: &str, priority: u16) -> ResolvedContact {
     let host = address(ASKING[0]);
-    let password = Credentials { username: "acme".to_owned(), password: "secret".to_owned(), realm: None };
-    let gateway = uri.ends_with(&host).then(|| GatewayUse {
-        name: "carrier".into(),
-        host: host.as_str().into(),
-        channels: None,
-        credentials: Some(Arc::new(password)),
-        tls: None,
-        listener: None,
-    });
+    let gateway = uri.ends_with(&host).then(|| gateway(&host));
     ResolvedContact { gateway, ..ResolvedContact::new(uri.to_owned(), priority) }
 }
 
@@ -201,43 +191,6 @@ impl Resolver for Uris {
             let error = || LookupError::BadTarget { target: target.clone(), why: "nobody answers".into() };
             if fails { Err(error()) } else { Ok(found) }
         })
-    }
-}
-
-/// Everybody may call, and there is a password for who asks.
-pub struct Passwords;
-
-impl AdmissionControl for Passwords {
-    fn invite(&mut self, now: Instant, request: &Request, flow: &Flow) -> Admission {
-        AdmitAll.invite(now, request, flow)
-    }
-
-    fn request(&mut self, now: Instant, request: &Request, flow: &Flow) -> Fate {
-        AdmitAll.request(now, request, flow)
-    }
-
-    fn is_same(&self, one: &Party, other: &Party) -> bool {
-        AdmitAll.is_same(one, other)
-    }
-
-    fn believes(&self, party: &Party) -> bool {
-        AdmitAll.believes(party)
-    }
-
-    fn has_credentials(&self, _: &Party) -> bool {
-        true
-    }
-
-    fn credentials(
-        &mut self,
-        challenge: &Response,
-        method: &Method,
-        _: &Party,
-        uri: &[u8],
-    ) -> Option<HeaderFields> {
-        let mut client = DigestClient::new("acme", "secret", [7; 32]);
-        client.challenged(challenge, &Authorized::default()).ok()?;
-        Some(client.authorize(method, uri).headers)
     }
 }
 

@@ -14,9 +14,9 @@ use b2b_call::recording::RecordingRules;
 use b2b_call::service::DialRequest;
 use b2b_call::switch::SwitchConfig;
 use b2b_call::{CallId, LegId};
-use b2b_testkit::{Body, Harness, Invite, Network, PartyId, Rows, SESSION, Sent, UsageId};
+use b2b_testkit::{Body, Harness, Invite, Network, PartyId, Passwords, Rows, SESSION, Sent, UsageId};
 
-use crate::house::{self, Desk, Passwords, Uris, uri};
+use crate::house::{self, Desk, Uris, uri};
 use crate::plan::{Deed, MORTAL, Mix, PARTIES, Phone, Plan, Route, Side, address, dice, plan};
 use crate::program;
 use crate::wire;

@@ -7,9 +7,7 @@ use b2b_call::bridge_fsm::BridgeMode;
 use b2b_call::controller::EndpointId;
 use b2b_call::history::CAPTURES;
 use b2b_call::switch::CaptureError;
-use b2b_sip::endpoint::Replaces;
 use b2b_testkit::{B2B, Harness, SESSION};
-use bytes::Bytes;
 
 use crate::routed::{ANN, BOB, CAT, uri};
 use crate::transfers::{harness, refresh};
@@ -60,13 +58,7 @@ fn a_leg_that_goes_over_into_another_call_is_captured_as_that_call_is() {
         let call = calls(&harness)[asked];
         harness.capture(call, None).expect("it begins");
         assert_eq!(captured(&harness).len(), 2, "{what}");
-        let dialog = harness.endpoint(ann).dialog(consultation).expect("a dialog");
-        let replaces = Replaces {
-            call_id: Bytes::copy_from_slice(dialog.call_id),
-            to_tag: Bytes::copy_from_slice(dialog.remote_tag),
-            from_tag: Bytes::copy_from_slice(dialog.local_tag.as_bytes()),
-            early_only: false,
-        };
+        let replaces = harness.replaces(ann, consultation).expect("a dialog");
         harness.refer(ann, a, format!("<sip:cat@{B2B}?{}>", replaces.embedded()));
         refresh(&mut harness, bob, b);
         refresh(&mut harness, cat, c);

@@ -10,9 +10,8 @@ use b2b_call::resolver::{ChainResolver, DirectPolicy, DirectResolver};
 use b2b_call::service::{CallService, DialOptions};
 use b2b_call::switch::{SwitchConfig, admission::AdmitAll};
 use b2b_call::verdict::Audio;
-use b2b_sip::endpoint::{Body, Event, Replaces, UsageEvent, UsageId};
+use b2b_sip::endpoint::{Body, Event, UsageEvent, UsageId};
 use b2b_testkit::{B2B, Handler, Harness, Network, PartyId, SESSION};
-use bytes::Bytes;
 
 use crate::in_call::{answered, asked};
 use crate::routed::{ANN, BOB, CAT, contacts};
@@ -322,13 +321,7 @@ fn after_an_attended_transfer_media_goes_direct_again() {
     let cat = harness.party(CAT);
     let consultation = harness.call(bob, "cat", Some(&bob_says()));
     let c = harness.answer_next(cat, &cat_says());
-    let dialog = harness.endpoint(bob).dialog(consultation).unwrap();
-    let replaces = Replaces {
-        call_id: Bytes::copy_from_slice(dialog.call_id),
-        to_tag: Bytes::copy_from_slice(dialog.remote_tag),
-        from_tag: Bytes::copy_from_slice(dialog.local_tag.as_bytes()),
-        early_only: false,
-    };
+    let replaces = harness.replaces(bob, consultation).expect("a dialog");
     let to = format!("<sip:cat@{B2B}?{}>", replaces.embedded());
     let now = harness.now();
     harness.endpoint(bob).refer(now, b, to.into(), true, Vec::new()).unwrap();

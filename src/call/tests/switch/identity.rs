@@ -8,7 +8,7 @@ use std::time::{Duration, Instant};
 use b2b_call::bridge_fsm::BridgeMode;
 use b2b_call::handler::{HandlerAction, IncomingCall};
 use b2b_call::service::{CallService, DialOptions};
-use b2b_sip::endpoint::{Body, HeaderFields, Invite, Replaces, UsageId};
+use b2b_sip::endpoint::{Body, HeaderFields, Invite, UsageId};
 use b2b_testkit::{B2B, Handler, Harness, PartyId, SESSION};
 use bytes::Bytes;
 
@@ -151,13 +151,7 @@ fn who_is_connected_with_a_caller_who_stays_unknown_is_told_so() {
     let consultation = harness.call(bob, "cat", Some(SESSION));
     let c = harness.answer_next(cat, SESSION);
     let from = harness.wire.len();
-    let dialog = harness.endpoint(bob).dialog(consultation).unwrap();
-    let replaces = Replaces {
-        call_id: Bytes::copy_from_slice(dialog.call_id),
-        to_tag: Bytes::copy_from_slice(dialog.remote_tag),
-        from_tag: Bytes::copy_from_slice(dialog.local_tag.as_bytes()),
-        early_only: false,
-    };
+    let replaces = harness.replaces(bob, consultation).expect("a dialog");
     harness.refer(bob, b, format!("<sip:cat@{B2B}?{}>", replaces.embedded()));
     for (party, usage) in [(ann, a), (cat, c)] {
         harness.run(Duration::from_millis(500));

@@ -10,7 +10,7 @@ use b2b_call::bridge_fsm::BridgeMode;
 use b2b_call::call_fsm::CallState;
 use b2b_call::handler::{HandlerAction, IncomingCall};
 use b2b_call::service::{CallError, CallService, DialOptions, DialRequest};
-use b2b_sip::endpoint::{Body, Event, Invite, Replaces, UsageEvent};
+use b2b_sip::endpoint::{Body, Event, Invite, UsageEvent};
 use b2b_testkit::{B2B, Handler, Harness, SESSION, Sent};
 use bytes::Bytes;
 
@@ -64,13 +64,7 @@ fn a_newcomer_who_goes_before_the_other_side_agrees_leaves_the_call_as_it_was() 
         let (ann, bob, cat) = (harness.party(ANN), harness.party(BOB), harness.party(CAT));
         let a = harness.call(ann, "bob", Some(SESSION));
         let b = harness.answer_next(bob, SESSION);
-        let dialog = harness.endpoint(ann).dialog(a).unwrap();
-        let replaces = Replaces {
-            call_id: Bytes::copy_from_slice(dialog.call_id),
-            to_tag: Bytes::copy_from_slice(dialog.remote_tag),
-            from_tag: Bytes::copy_from_slice(dialog.local_tag.as_bytes()),
-            early_only: false,
-        };
+        let replaces = harness.replaces(ann, a).expect("a dialog");
         let invite = Invite {
             target: Bytes::from(format!("sip:bob@{B2B}")),
             headers: vec![("Replaces".into(), replaces.to_string().into())],

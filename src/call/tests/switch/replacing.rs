@@ -10,7 +10,7 @@ use b2b_call::resolver::ChainResolver;
 use b2b_call::service::{CallService, DialOptions};
 use b2b_call::switch::SwitchConfig;
 use b2b_call::switch::admission::{Admission, AdmissionControl, Caller, Fate};
-use b2b_sip::endpoint::{Body, Event, Flow, Invite, Replaces, Reply, Termination, UsageEvent};
+use b2b_sip::endpoint::{Body, Event, Flow, Invite, Reply, Termination, UsageEvent};
 use b2b_sip::msg::Request;
 use b2b_testkit::{B2B, Handler, Harness, Network, SESSION};
 use bytes::Bytes;
@@ -84,13 +84,7 @@ fn who_was_referred_takes_the_place_of_who_referred_them_in_time_and_by_name() {
         assert_eq!(sent.field("Refer-To").as_deref(), Some("<sip:cat@example.com>"));
         assert!(sent.field("Referred-By").is_some_and(|by| by.starts_with("<sip:ann@")), "{}", sent.text());
         harness.run(Duration::from_secs(waits));
-        let dialog = harness.endpoint(ann).dialog(consultation).unwrap();
-        let replaces = Replaces {
-            call_id: Bytes::copy_from_slice(dialog.call_id),
-            to_tag: Bytes::copy_from_slice(dialog.remote_tag),
-            from_tag: Bytes::copy_from_slice(dialog.local_tag.as_bytes()),
-            early_only: false,
-        };
+        let replaces = harness.replaces(ann, consultation).expect("a dialog");
         let replaces = replaces.to_string();
         let headers: Vec<_> = [("Replaces", &*replaces)].into_iter().chain(beside).collect();
         let asker = if who == BOB { bob } else { dan };

@@ -7,9 +7,8 @@ use b2b_call::bridge_fsm::BridgeMode;
 use b2b_call::controller::{EndpointId, MediaEvent};
 use b2b_call::journal::{Journal, JournalError};
 use b2b_call::switch::replay::{Replay, Replayed, Shown};
-use b2b_sip::endpoint::{Body, Replaces};
-use b2b_testkit::{B2B, Harness, PartyId, SESSION, Sent, UsageId};
-use bytes::Bytes;
+use b2b_sip::endpoint::Body;
+use b2b_testkit::{B2B, Harness, SESSION, Sent};
 
 use crate::hand::{answered, calling, nothing_left};
 use crate::routed::{ANN, BOB, CAT, to_bob};
@@ -184,17 +183,6 @@ fn a_call_that_is_quiet_takes_less_room_and_is_told_of_as_before() {
     harness.assert_nothing_left();
 }
 
-/// Of this dialog, for who refers somebody there.
-fn replaces(harness: &mut Harness, party: PartyId, usage: UsageId) -> Replaces {
-    let dialog = harness.endpoint(party).dialog(usage).unwrap();
-    Replaces {
-        call_id: Bytes::copy_from_slice(dialog.call_id),
-        to_tag: Bytes::copy_from_slice(dialog.remote_tag),
-        from_tag: Bytes::copy_from_slice(dialog.local_tag.as_bytes()),
-        early_only: false,
-    }
-}
-
 #[test]
 fn calls_that_meet_are_replayed_where_they_were_packed_before_and_are_again() {
     let mut harness = harness(BridgeMode::Intercepting);
@@ -204,7 +192,7 @@ fn calls_that_meet_are_replayed_where_they_were_packed_before_and_are_again() {
     let consultation = harness.call(ann, "cat", Some(SESSION));
     let c = harness.answer_next(cat, SESSION);
     harness.run(Duration::from_secs(40));
-    let replaces = replaces(&mut harness, ann, consultation);
+    let replaces = harness.replaces(ann, consultation).expect("a dialog");
     harness.refer(ann, a, format!("<sip:cat@{B2B}?{}>", replaces.embedded()));
     refresh(&mut harness, bob, b);
     refresh(&mut harness, cat, c);
@@ -230,7 +218,7 @@ fn calls_that_meet_are_replayed_where_a_timer_has_sent_between_their_turns() {
     let to_ann: Vec<String> = to_ann.collect();
     let trying = to_ann.iter().position(|it| it.starts_with("SIP/2.0 100"));
     assert!(trying > to_ann.iter().rposition(|it| it.starts_with("INVITE")), "{to_ann:?}");
-    let replaces = replaces(&mut harness, ann, consultation);
+    let replaces = harness.replaces(ann, consultation).expect("a dialog");
     harness.refer(ann, a, format!("<sip:cat@{B2B}?{}>", replaces.embedded()));
     refresh(&mut harness, bob, b);
     refresh(&mut harness, cat, c);

@@ -10,63 +10,18 @@
 use std::sync::Arc;
 use std::time::{Duration, Instant};
 
-use b2b_call::handler::Party;
-use b2b_call::lookup::{Credentials, GatewayUse};
 use b2b_call::resolver::ChainResolver;
 use b2b_call::service::{DialOptions, DialRequest, DialTo};
 use b2b_call::switch::SwitchConfig;
-use b2b_call::switch::admission::{Admission, AdmissionControl, AdmitAll, Fate};
-use b2b_sip::auth::{Authorized, DigestClient};
-use b2b_sip::endpoint::{Flow, HeaderFields};
-use b2b_sip::msg::{Method, Request, Response};
-use b2b_testkit::{Harness, Network, SESSION, Sent};
+use b2b_testkit::{Harness, Network, Passwords, SESSION, Sent, gateway};
 
 use crate::hand::{Hand, answered, asked, body, hangs_up, last, nothing_left, talking, told};
 use crate::routed::{ANN, BOB, CAT, Route, contacts};
-
-/// There is a password for everybody: who may have it is not admission's question.
-struct Passwords;
-
-impl AdmissionControl for Passwords {
-    fn invite(&mut self, now: Instant, request: &Request, flow: &Flow) -> Admission {
-        AdmitAll.invite(now, request, flow)
-    }
-
-    fn request(&mut self, now: Instant, request: &Request, flow: &Flow) -> Fate {
-        AdmitAll.request(now, request, flow)
-    }
-
-    fn has_credentials(&self, _: &Party) -> bool {
-        true
-    }
-
-    fn credentials(
-        &mut self,
-        challenge: &Response,
-        method: &Method,
-        _: &Party,
-        uri: &[u8],
-    ) -> Option<HeaderFields> {
-        let mut client = DigestClient::new("acme", "secret", [7; 32]);
-        client.challenged(challenge, &Authorized::default()).ok()?;
-        Some(client.authorize(method, uri).headers)
-    }
-}
 
 /// Ann calls these in order, Bob of them by a gateway that has a password.
 fn dialling(of: &[(&str, u16)]) -> (Harness, Hand, Hand) {
     let mut request = contacts(of, DialOptions::default());
     if let DialTo::Contacts(contacts) = &mut request.to {
-        let password =
-            Credentials { username: "acme".to_owned(), password: "secret".to_owned(), realm: None };
-        let gateway = |host: &str| GatewayUse {
-            name: "carrier".into(),
-            host: host.into(),
-            channels: None,
-            credentials: Some(Arc::new(password.clone())),
-            tls: None,
-            listener: None,
-        };
         contacts[0].gateway = Some(gateway(BOB));
     }
     let mut harness = with(request);

@@ -10,8 +10,7 @@ use b2b_call::service::{CallService, DialOptions, DialRequest};
 use b2b_call::switch::SwitchConfig;
 use b2b_call::switch::admission::AdmitAll;
 use b2b_sip::endpoint::Body;
-use b2b_testkit::{B2B, Handler, Harness, Network, PartyId, Replaces, SESSION, UsageId};
-use bytes::Bytes;
+use b2b_testkit::{B2B, Handler, Harness, Network, PartyId, SESSION, UsageId};
 
 use crate::routed::{ANN, BOB, CAT, Route, contacts, routed, to_bob, uri};
 
@@ -207,13 +206,7 @@ fn an_attended_transfer_makes_one_group_of_two_calls() {
             let consultation = harness.call(ann, "cat", Some(SESSION));
             let at_cat = harness.answer_next(cat, SESSION);
             harness.run(Duration::from_secs(1));
-            let dialog = harness.endpoint(ann).dialog(consultation).unwrap();
-            let replaces = Replaces {
-                call_id: Bytes::copy_from_slice(dialog.call_id),
-                to_tag: Bytes::copy_from_slice(dialog.remote_tag),
-                from_tag: Bytes::copy_from_slice(dialog.local_tag.as_bytes()),
-                early_only: false,
-            };
+            let replaces = harness.replaces(ann, consultation).expect("a dialog");
             harness.refer(ann, at_ann, format!("<sip:cat@{B2B}?{}>", replaces.embedded()));
             harness.run(Duration::from_secs(3));
             assert!(harness.is_up(cat, at_cat) && harness.is_up(bob, at_bob));

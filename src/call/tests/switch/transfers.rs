@@ -6,7 +6,7 @@ use std::time::{Duration, Instant};
 use b2b_call::bridge_fsm::BridgeMode;
 use b2b_call::handler::{HandlerAction, IncomingCall};
 use b2b_call::service::{CallService, DialOptions, DialRequest};
-use b2b_sip::endpoint::{Body, Event, Invite, Replaces, Termination, UsageEvent, UsageId};
+use b2b_sip::endpoint::{Body, Event, Invite, Termination, UsageEvent, UsageId};
 use b2b_testkit::{B2B, Handler, Harness, PartyId, SESSION};
 use bytes::Bytes;
 
@@ -123,13 +123,7 @@ fn an_attended_transfer_joins_the_far_ends_of_two_calls() {
         let consultation = harness.call(ann, "cat", Some(SESSION));
         let c = harness.answer_next(cat, SESSION);
         harness.take(ann);
-        let dialog = harness.endpoint(ann).dialog(consultation).unwrap();
-        let replaces = Replaces {
-            call_id: Bytes::copy_from_slice(dialog.call_id),
-            to_tag: Bytes::copy_from_slice(dialog.remote_tag),
-            from_tag: Bytes::copy_from_slice(dialog.local_tag.as_bytes()),
-            early_only: false,
-        };
+        let replaces = harness.replaces(ann, consultation).expect("a dialog");
         harness.refer(ann, a, format!("<sip:cat@{B2B}?{}>", replaces.embedded()));
         let (answered, progress) = told(&mut harness, ann);
         assert_eq!((answered, progress.last()), (Some(202), Some(&(200, true))), "{progress:?}");
@@ -161,13 +155,7 @@ fn an_attended_transfer_to_a_phone_that_still_rings_lets_who_stays_wait_for_it()
         let c = harness.next_call(cat);
         harness.ring(cat, c, 180, None);
         harness.take(ann);
-        let dialog = harness.endpoint(ann).dialog(consultation).unwrap();
-        let replaces = Replaces {
-            call_id: Bytes::copy_from_slice(dialog.call_id),
-            to_tag: Bytes::copy_from_slice(dialog.remote_tag),
-            from_tag: Bytes::copy_from_slice(dialog.local_tag.as_bytes()),
-            early_only: false,
-        };
+        let replaces = harness.replaces(ann, consultation).expect("a dialog");
         harness.refer(ann, a, format!("<sip:cat@{B2B}?{}>", replaces.embedded()));
         match harness.ended(ann, consultation) {
             Some(Termination::Failed { response }) => assert_eq!(response.status(), 487),
@@ -229,13 +217,7 @@ fn an_invite_with_replaces_takes_the_place_of_its_sender_s_other_phone() {
     let b = harness.answer_next(bob, SESSION);
     harness.take(bob);
     // Cat picks up what Ann holds.
-    let dialog = harness.endpoint(ann).dialog(a).unwrap();
-    let replaces = Replaces {
-        call_id: Bytes::copy_from_slice(dialog.call_id),
-        to_tag: Bytes::copy_from_slice(dialog.remote_tag),
-        from_tag: Bytes::copy_from_slice(dialog.local_tag.as_bytes()),
-        early_only: false,
-    };
+    let replaces = harness.replaces(ann, a).expect("a dialog");
     let c = harness.invite(
         cat,
         Invite {
@@ -414,13 +396,7 @@ fn an_attended_transfer_after_holds_lets_both_hear_each_other() {
         let consultation = harness.call(ann, "cat", Some(SESSION));
         let c = harness.answer_next(cat, SESSION);
         hold(&mut harness, consultation, (cat, c));
-        let dialog = harness.endpoint(ann).dialog(consultation).unwrap();
-        let replaces = Replaces {
-            call_id: Bytes::copy_from_slice(dialog.call_id),
-            to_tag: Bytes::copy_from_slice(dialog.remote_tag),
-            from_tag: Bytes::copy_from_slice(dialog.local_tag.as_bytes()),
-            early_only: false,
-        };
+        let replaces = harness.replaces(ann, consultation).expect("a dialog");
         let from = harness.wire.len();
         harness.refer(ann, a, format!("<sip:cat@{B2B}?{}>", replaces.embedded()));
         refresh(&mut harness, bob, b);
@@ -449,13 +425,7 @@ fn who_holds_itself_goes_on_with_that_after_a_transfer() {
     harness.endpoint(cat).reinvite(now, c, Some(Body::sdp(held.clone()))).unwrap();
     harness.settle();
     harness.answer(ann, consultation, Some(&format!("{SESSION}a=recvonly\r\n")));
-    let dialog = harness.endpoint(ann).dialog(consultation).unwrap();
-    let replaces = Replaces {
-        call_id: Bytes::copy_from_slice(dialog.call_id),
-        to_tag: Bytes::copy_from_slice(dialog.remote_tag),
-        from_tag: Bytes::copy_from_slice(dialog.local_tag.as_bytes()),
-        early_only: false,
-    };
+    let replaces = harness.replaces(ann, consultation).expect("a dialog");
     let from = harness.wire.len();
     harness.refer(ann, a, format!("<sip:cat@{B2B}?{}>", replaces.embedded()));
     harness.answer(bob, b, Some(&format!("{SESSION}a=recvonly\r\n")));

@@ -1,0 +1,65 @@
+//! Gateways that want a password, and an admission that knows it.
+
+use std::sync::Arc;
+use std::time::Instant;
+
+use b2b_call::handler::Party;
+use b2b_call::lookup::{Credentials, GatewayUse};
+use b2b_call::switch::admission::{Admission, AdmissionControl, AdmitAll, Fate};
+use b2b_sip::auth::{Authorized, DigestClient};
+use b2b_sip::endpoint::{Flow, HeaderFields};
+use b2b_sip::msg::{Method, Request, Response};
+
+const USER: &str = "acme";
+const PASSWORD: &str = "secret";
+
+/// A gateway by the name of `carrier` at this host; it knows b2b as `acme`, with the password `secret`.
+pub fn gateway(host: &str) -> GatewayUse {
+    let password = Credentials { username: USER.to_owned(), password: PASSWORD.to_owned(), realm: None };
+    GatewayUse {
+        name: "carrier".into(),
+        host: host.into(),
+        channels: None,
+        credentials: Some(Arc::new(password)),
+        tls: None,
+        listener: None,
+    }
+}
+
+/// Everybody may call, and the password of [`gateway`] answers whoever asks for one: who may have it is
+/// not this admission's question.
+pub struct Passwords;
+
+impl AdmissionControl for Passwords {
+    fn invite(&mut self, now: Instant, request: &Request, flow: &Flow) -> Admission {
+        AdmitAll.invite(now, request, flow)
+    }
+
+    fn request(&mut self, now: Instant, request: &Request, flow: &Flow) -> Fate {
+        AdmitAll.request(now, request, flow)
+    }
+
+    fn is_same(&self, one: &Party, other: &Party) -> bool {
+        AdmitAll.is_same(one, other)
+    }
+
+    fn believes(&self, party: &Party) -> bool {
+        AdmitAll.believes(party)
+    }
+
+    fn has_credentials(&self, _: &Party) -> bool {
+        true
+    }
+
+    fn credentials(
+        &mut self,
+        challenge: &Response,
+        method: &Method,
+        _: &Party,
+        uri: &[u8],
+    ) -> Option<HeaderFields> {
+        let mut client = DigestClient::new(USER, PASSWORD, [7; 32]);
+        client.challenged(challenge, &Authorized::default()).ok()?;
+        Some(client.authorize(method, uri).headers)
+    }
+}
