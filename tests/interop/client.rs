@@ -4,20 +4,16 @@
 //! `sipp` (sip-tester) and `tshark`.
 
 use std::fs;
-use std::net::UdpSocket;
-use std::path::{Path, PathBuf};
+use std::path::Path;
 use std::process::Command;
-use std::thread;
-use std::time::{Duration, Instant};
+use std::time::Duration;
 
+use crate::interop::support::baresip::{Baresip, Setup};
 use crate::interop::support::wire::{Capture, Sip};
-use crate::interop::support::{LIMIT, Running, free_port, print_version, sipp};
+use crate::interop::support::{LIMIT, Running, free_port, sipp};
 use b2b::client::{CallState, ClientEvent, Codec, SipClient, Sound, Tls};
 use b2b_test_support::tls::Authority;
-use nix::sys::signal::Signal;
 use serde_json::Value;
-
-const MODULES: &str = "/usr/lib/baresip/modules";
 
 /// What somebody says: ours is theirs backwards, so that neither is in the other.
 fn voices() -> (Vec<i16>, Vec<i16>) {
@@ -25,58 +21,14 @@ fn voices() -> (Vec<i16>, Vec<i16>) {
     (theirs[..6 * 8_000].iter().rev().copied().collect(), theirs)
 }
 
-/// baresip, which answers by itself, says `folder/said.wav` and records what it hears.
-struct Baresip {
-    running: Running,
-    folder: PathBuf,
-    port: u16,
+/// baresip with these codecs, and what else there is: parameters of its URI, lines of its configuration.
+fn baresip(folder: &Path, codecs: &str, uri: &str, config: &str, arguments: &[&str]) -> Baresip {
+    Baresip::start(folder, &Setup { codecs, uri, config, ..Setup::saying(&voices().1) }, arguments)
 }
 
-impl Baresip {
-    fn start(folder: &Path, codecs: &str, transport: &str, more: &str, arguments: &[&str]) -> Baresip {
-        print_version("baresip", "-h", "baresip v");
-        fs::create_dir_all(folder).expect("folder");
-        let (port, rtp) = (free_port(), free_port());
-        crate::common::audio::write_wav(&folder.join("said.wav"), 8_000, &voices().1);
-        let text = folder.display();
-        let config = format!(
-            "sip_listen 127.0.0.1:{port}\nnet_interface 127.0.0.1\n\
-             audio_source aufile,{text}/said.wav\naudio_player aubridge,x\naudio_alert aubridge,xa\n\
-             ausrc_srate 8000\nauplay_srate 8000\nausrc_channels 1\nauplay_channels 1\n\
-             rtp_ports {rtp}-{}\nmodule_path {MODULES}\n\
-             module g711.so\nmodule g722.so\nmodule opus.so\nmodule aufile.so\nmodule aubridge.so\n\
-             module sndfile.so\nsnd_path {text}\nmodule_app account.so\nmodule_app menu.so\n{more}",
-            rtp + 10
-        );
-        let account = format!(
-            "<sip:baresip@127.0.0.1:{port}{transport}>;regint=0;answermode=auto;audio_codecs={codecs}\n"
-        );
-        for (name, text) in [("config", &config), ("accounts", &account), ("contacts", &String::new())] {
-            fs::write(folder.join(name), text).expect(name);
-        }
-        let mut command = Command::new("baresip");
-        command.env("HOME", folder).arg("-f").arg(folder).args(["-4", "-t", "60"]).args(arguments);
-        let running = Running::interactive("baresip", &mut command);
-        let end = Instant::now() + LIMIT;
-        while UdpSocket::bind(("127.0.0.1", port)).is_ok() {
-            assert!(Instant::now() < end, "baresip does not listen");
-            thread::sleep(Duration::from_millis(50));
-        }
-        Baresip { running, folder: folder.to_owned(), port }
-    }
-
-    fn uri(&self) -> String {
-        format!("sip:baresip@127.0.0.1:{}", self.port)
-    }
-
-    /// Ends it; what it heard, at 8 kHz.
-    fn heard(self) -> Vec<i16> {
-        self.running.signal(Signal::SIGTERM);
-        self.running.wait();
-        let files = fs::read_dir(&self.folder).expect("folder").map(|entry| entry.expect("entry").path());
-        let dump = files.into_iter().find(|path| path.to_string_lossy().ends_with("-dec.wav"));
-        narrow(&dump.expect("baresip records"), 0)
-    }
+/// Ends it; what it heard, at 8 kHz.
+fn heard_by(baresip: Baresip) -> Vec<i16> {
+    narrow(&baresip.end().0.expect("baresip records"), 0)
 }
 
 /// One channel of a WAV at 8 kHz.
@@ -134,7 +86,7 @@ fn interop_the_phone_calls_baresip_in_each_codec_and_both_hear_each_other() {
     ];
     for (ours, theirs, least) in codecs {
         let folder = tempfile::tempdir().expect("dir");
-        let baresip = Baresip::start(&folder.path().join("b"), theirs, "", "", &[]);
+        let baresip = baresip(&folder.path().join("b"), theirs, "", "", &[]);
         let (said, said_there) = voices();
         let [voice, heard] = ["voice.wav", "heard.wav"].map(|name| folder.path().join(name));
         crate::common::audio::write_wav(&voice, 8_000, &said);
@@ -148,7 +100,7 @@ fn interop_the_phone_calls_baresip_in_each_codec_and_both_hear_each_other() {
         );
         assert_eq!(summary["quality"]["lost"], 0, "{summary}");
         assert_like(&said_there, &narrow(&heard, 1), least, ours);
-        assert_like(&said, &baresip.heard(), least, ours);
+        assert_like(&said, &heard_by(baresip), least, ours);
     }
 }
 
@@ -163,11 +115,11 @@ fn interop_baresip_calls_the_phone_and_both_hear_each_other() {
     let mut phone = phone(&answer);
     let ready: Value = serde_json::from_str(&phone.line("\"ready\"")).expect("JSON");
     let dial = format!("/dial {}", ready["uri"].as_str().expect("a URI"));
-    let baresip = Baresip::start(&folder.path().join("b"), "PCMA/8000/1", "", "", &["-e", &dial]);
+    let baresip = baresip(&folder.path().join("b"), "PCMA/8000/1", "", "", &["-e", &dial]);
     let summary = summary(phone);
     assert_eq!(summary["quality"]["codec"], "PCMA", "{summary}");
     assert_like(&said_there, &narrow(&heard, 1), 0.9, "heard here");
-    assert_like(&said, &baresip.heard(), 0.9, "heard there");
+    assert_like(&said, &heard_by(baresip), 0.9, "heard there");
 }
 
 fn on_a_runtime(test: impl Future<Output = ()>) {
@@ -184,8 +136,8 @@ fn ladder(messages: &[Sip]) -> Vec<String> {
 #[ignore = "needs baresip and tshark; .ci/run installs them"]
 fn interop_hold_resume_and_transfer_of_baresip_are_seen_on_the_wire() {
     let folder = tempfile::tempdir().expect("dir");
-    let first = Baresip::start(&folder.path().join("1"), "PCMA/8000/1", "", "", &[]);
-    let second = Baresip::start(&folder.path().join("2"), "PCMA/8000/1", "", "", &[]);
+    let first = baresip(&folder.path().join("1"), "PCMA/8000/1", "", "", &[]);
+    let second = baresip(&folder.path().join("2"), "PCMA/8000/1", "", "", &[]);
     let capture =
         Capture::start(folder.path(), &format!("udp port {} or udp port {}", first.port, second.port));
     on_a_runtime(async {
@@ -219,8 +171,8 @@ fn interop_hold_resume_and_transfer_of_baresip_are_seen_on_the_wire() {
     assert!(notified("SIP/2.0 200"), "{lines:#?}");
     assert!(wire.sip(second.port).iter().any(|sip| sip.is_request("INVITE")), "the transfer's call");
     let said = voices().1;
-    assert_like(&said, &second.heard(), 0.8, "the second hears the first");
-    first.heard();
+    assert_like(&said, &heard_by(second), 0.8, "the second hears the first");
+    first.end();
 }
 
 #[test]
@@ -228,8 +180,8 @@ fn interop_hold_resume_and_transfer_of_baresip_are_seen_on_the_wire() {
 fn interop_baresip_sends_the_client_to_another_baresip() {
     let folder = tempfile::tempdir().expect("dir");
     let keys = "module stdio.so\n";
-    let mut first = Baresip::start(&folder.path().join("1"), "PCMA/8000/1", "", keys, &[]);
-    let second = Baresip::start(&folder.path().join("2"), "PCMA/8000/1", "", "", &[]);
+    let mut first = baresip(&folder.path().join("1"), "PCMA/8000/1", "", keys, &[]);
+    let second = baresip(&folder.path().join("2"), "PCMA/8000/1", "", "", &[]);
     on_a_runtime(async {
         let client = SipClient::builder().identity("sip:tester@127.0.0.1").codecs([Codec::Pcma]).build();
         let client = client.expect("a client");
@@ -267,7 +219,7 @@ fn interop_baresip_over_tls_with_a_private_authority_and_not_with_a_stranger() {
     let pem = [certificate, key].map(|path| fs::read_to_string(path).expect("PEM")).concat();
     fs::write(&both, pem).expect("written");
     let more = format!("sip_certificate {}\n", both.display());
-    let baresip = Baresip::start(&folder.path().join("b"), "PCMU/8000/1", ";transport=tls", &more, &[]);
+    let baresip = baresip(&folder.path().join("b"), "PCMU/8000/1", ";transport=tls", &more, &[]);
     // baresip listens for TLS one port above.
     let target = format!("sip:baresip@127.0.0.1:{};transport=tls", baresip.port + 1);
     let stranger = Authority::new(folder.path(), "stranger");
@@ -293,8 +245,7 @@ fn interop_baresip_over_tls_with_a_private_authority_and_not_with_a_stranger() {
             }
         }
     });
-    baresip.running.signal(Signal::SIGTERM);
-    baresip.running.wait();
+    baresip.end();
 }
 
 #[test]

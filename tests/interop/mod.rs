@@ -5,6 +5,7 @@ mod b2bua;
 mod baresip;
 mod capture;
 mod client;
+mod journal;
 mod load;
 mod malformed;
 mod messages;

@@ -4,22 +4,19 @@
 //! `cargo test --release --test program interop::srtp:: -- --ignored` needs `baresip` (Debian: baresip-core).
 
 use std::fs;
-use std::net::{Ipv4Addr, SocketAddr, UdpSocket};
+use std::net::{Ipv4Addr, SocketAddr};
 use std::path::{Path, PathBuf};
-use std::process::Command;
 use std::sync::{Arc, Mutex};
 use std::time::{Duration, Instant};
 
-use crate::interop::support::{
-    LIMIT, Running, assert_arrived, free_port, print_version, samples, signal, write_wav,
-};
+use crate::interop::support::baresip::{Baresip, Setup};
+use crate::interop::support::{LIMIT, assert_arrived, samples, signal};
 use crate::server_support::server;
 use b2b::call::agent::{
     AgentConfig, AgentEvent, AgentService, CallOptions, Codec, FEW_CALLS, LegAudio, Signalling, SrtpPolicy,
 };
 use b2b::call::leg_fsm::TerminationCause;
 use b2b::frame::{Fill, FrameSink, FrameSource, InFrame, OutFrame};
-use nix::sys::signal::Signal;
 
 /// Says something, then is silent.
 struct Says(std::vec::IntoIter<i16>);
@@ -198,44 +195,17 @@ fn a_server_without_srtp_refuses_who_must_have_it_and_one_that_must_refuses_who_
 
 // ---- baresip
 
-fn modules() -> PathBuf {
-    let folders = ["/usr/lib/baresip/modules", "/usr/lib/x86_64-linux-gnu/baresip/modules"];
-    let found = folders.iter().map(PathBuf::from).find(|folder| folder.join("srtp.so").exists());
-    found.expect("baresip's module srtp; .ci/run installs it")
-}
-
-/// baresip, headless, with this kind of SRTP; it says `said`, and writes down what it hears.
-fn baresip(folder: &Path, kind: &str, said: &[i16], arguments: &[&str]) -> (Running, u16) {
-    print_version("baresip", "-h", "baresip v");
-    let (port, rtp) = (free_port(), free_port());
-    write_wav(&folder.join("said.wav"), said);
-    let text = folder.display();
-    let config = format!(
-        "sip_listen 127.0.0.1:{port}\nnet_interface 127.0.0.1\naudio_source aufile,{text}/said.wav\n\
-         audio_player aubridge,x\naudio_alert aubridge,xa\n\
-         ausrc_srate 8000\nauplay_srate 8000\nausrc_channels 1\nauplay_channels 1\n\
-         rtp_ports {rtp}-{}\nmodule_path {}\nmodule g711.so\nmodule aufile.so\nmodule aubridge.so\n\
-         module sndfile.so\nsnd_path {text}\nmodule srtp.so\nmodule_app account.so\nmodule_app menu.so\n",
-        rtp + 10,
-        modules().display()
-    );
-    let account = format!(
-        "<sip:baresip@127.0.0.1:{port}>;regint=0;answermode=auto;mediaenc={kind};audio_codecs=PCMU/8000/1\n"
-    );
-    fs::write(folder.join("config"), config).expect("config");
-    fs::write(folder.join("accounts"), account).expect("accounts");
-    fs::write(folder.join("contacts"), "").expect("contacts");
-    let mut command = Command::new("baresip");
-    command.env("HOME", folder).arg("-f").arg(folder).args(["-4", "-v", "-t", "40"]).args(arguments);
-    (Running::start("baresip", &mut command), port)
+/// baresip with this kind of SRTP.
+fn baresip(folder: &Path, kind: &str, said: &[i16], arguments: &[&str]) -> Baresip {
+    let account = format!(";mediaenc={kind}");
+    let setup =
+        Setup { codecs: "PCMU/8000/1", account: &account, config: "module srtp.so\n", ..Setup::saying(said) };
+    Baresip::start(folder, &setup, arguments)
 }
 
 /// Ends baresip; gives what it heard and what it printed.
-fn farewell(baresip: Running, folder: &Path) -> (Vec<i16>, String) {
-    baresip.signal(Signal::SIGTERM);
-    let ended = baresip.wait();
-    let mut files = fs::read_dir(folder).expect("folder").map(|entry| entry.expect("entry").path());
-    let dump = files.find(|path| path.to_string_lossy().ends_with("-dec.wav"));
+fn farewell(baresip: Baresip) -> (Vec<i16>, String) {
+    let (dump, ended) = baresip.end();
     let heard = dump.map(|dump| samples(&dump)).unwrap_or_default();
     (heard, format!("{}\n{}", ended.output.join("\n"), ended.log))
 }
@@ -256,11 +226,11 @@ fn interop_baresip_calls_with_srtp() {
             let agent = agent(policy, None);
             let (said, answered) = (signal(30), signal(4));
             let dial = format!("/dial sip:agent@{}", agent.local());
-            let (baresip, _) = baresip(folder.path(), kind, &said, &["-e", &dial]);
+            let baresip = baresip(folder.path(), kind, &said, &["-e", &dial]);
             let (ours, hears) = audio(&answered);
             let mut agents = [(agent, Some(ours))];
             let over = talk(&mut agents, Duration::from_secs(5)).await;
-            let (heard, printed) = farewell(baresip, folder.path());
+            let (heard, printed) = farewell(baresip);
             assert_eq!(over, None, "{kind} {policy:?}\n{printed}");
             assert!(printed.contains("SRTP is Enabled"), "{printed}");
             let stats = agents[0].0.stats().total();
@@ -284,18 +254,13 @@ fn interop_baresip_is_called_with_srtp() {
         on_a_runtime(async {
             let folder = tempfile::tempdir().expect("dir");
             let (said, answered) = (signal(4), signal(30));
-            let (baresip, port) = baresip(folder.path(), kind, &answered, &[]);
-            let end = Instant::now() + LIMIT;
-            while UdpSocket::bind(("127.0.0.1", port)).is_ok() {
-                assert!(Instant::now() < end, "baresip does not listen");
-                tokio::time::sleep(Duration::from_millis(50)).await;
-            }
+            let baresip = baresip(folder.path(), kind, &answered, &[]);
             let mut agent = agent(policy, None);
             let (ours, hears) = audio(&said);
-            agent.dial(&format!("sip:baresip@127.0.0.1:{port}"), ours).expect("dialled");
+            agent.dial(&baresip.uri(), ours).expect("dialled");
             let mut agents = [(agent, None)];
             let over = talk(&mut agents, Duration::from_secs(5)).await;
-            let (heard, printed) = farewell(baresip, folder.path());
+            let (heard, printed) = farewell(baresip);
             if (kind, policy) == ("srtp-mand", SrtpPolicy::Offered) {
                 // Keys under RTP/AVP are nothing to it.
                 assert!(matches!(over, Some(TerminationCause::Failed { status: 488, .. })), "{over:?}");

@@ -1,5 +1,6 @@
 //! Runs roles of `b2b` and other programs beside each other, on loopback.
 
+pub mod baresip;
 pub mod wire;
 
 use std::fs;
