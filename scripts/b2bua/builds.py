@@ -1,0 +1,105 @@
+"""See scripts/compare-builds.sh."""
+
+import json
+import statistics
+import sys
+from pathlib import Path
+
+from machine import AT, HERE, House, Process, Server, arguments, wait_for
+from bench import FLOOR, MUX, caller, load, loaded
+
+WARM_UP = 500
+
+
+class Build:
+    """A `b2b`, by its name in the table; `off` where it is to keep no journals."""
+
+    def __init__(self, words):
+        name, _, path = words.partition("=")
+        self.binary, _, how = path.partition(",")
+        if not name or not Path(self.binary).is_file() or how not in ("", "off"):
+            sys.exit(f"{words!r}: NAME=BINARY or NAME=BINARY,off")
+        self.name, self.journals = name, how != "off"
+        self.seen = []
+
+    def serves(self, house, callee):
+        config = house.path / f"{self.name}.template.toml"
+        words = (HERE / "bench/b2bua.toml").read_text()
+        if not self.journals:
+            words = words.replace("[log]\n", "[log]\ncall_journals = false\n")
+        config.write_text(words)
+        return Server(house, config, self.name, binary=self.binary, callee=callee.address, threads=2)
+
+
+def calls(build, options):
+    """CPU time of a call, ms, by a server of its own."""
+    with House() as house:
+        callee = load(house, "callee", "callee", MUX)
+        server = build.serves(house, callee)
+        loaded(house, server, WARM_UP, options.rate)
+        cost = loaded(house, server, options.calls, options.rate)["cpu_ms_per_call"]
+        callee.ended(options.calls + WARM_UP)
+        server.stop()
+        return cost
+
+
+def floor(options):
+    """That of a loop that hands each datagram to the other side."""
+    with House() as house:
+        callee = load(house, "callee", "callee", MUX)
+        bare = Process(house, "floor", [FLOOR, at := f"{AT}:5058", callee.address], 0).ready("listening")
+        bare.address = at
+        loaded(house, bare, WARM_UP, options.rate)
+        return loaded(house, bare, options.calls, options.rate)["cpu_ms_per_call"]
+
+
+def held(build, options):
+    """Resident KB of a call that is up, with `--held` of them."""
+    count = options.held
+    ramp = min(200.0, count / 5)
+    with House() as house:
+        callee = load(house, "callee", "callee", MUX)
+        server = build.serves(house, callee)
+        loaded(house, server, 400, 200)
+        before, sockets = server.rss(), server.sockets()
+        holder = caller(house, server, count, ramp, MUX, count / ramp + 20)
+        wait_for(lambda: server.sockets() - sockets >= count * 2, f"{count} calls", count / ramp * 2 + 20, 0.5)
+        each = (server.rss() - before) / 1024 / count
+        holder.finish(count / ramp * 3 + 80, count)
+        return each
+
+
+def main():
+    options = arguments(rate=500, calls=4000, runs=10, held=0, json="target/compare-builds.json")
+    builds = [Build(words) for words in options.words]
+    if not builds:
+        sys.exit("which builds? NAME=BINARY...")
+    floors = []
+    what, unit = (held, "KB a held call") if options.held else (calls, f"ms of CPU a call at {options.rate}/s")
+    for run in range(options.runs):
+        # Another one is first each time: what a machine does in turns with them is nobody's.
+        order = builds[run % len(builds):] + builds[: run % len(builds)]
+        for build in order:
+            build.seen.append(what(build, options))
+        if not options.held and FLOOR.exists():
+            floors.append(floor(options))
+        last = "  ".join(f"{build.name} {build.seen[-1]:.4f}" for build in builds)
+        print(f"  {run + 1:>3}: {last}" + (f"  floor {floors[-1]:.4f}" if floors else ""), flush=True)
+    print(f"{unit}, {options.runs} runs interleaved:")
+    found = {}
+    for build in builds:
+        ratios = [seen / first for seen, first in zip(build.seen, builds[0].seen)]
+        found[build.name] = {"seen": build.seen, "median": statistics.median(build.seen), "ratio": statistics.median(ratios)}
+        spread = f"{min(build.seen):.4f} to {max(build.seen):.4f}"
+        print(f"  {build.name:16} {found[build.name]['median']:.4f} ({spread}), {found[build.name]['ratio']:.3f} times "
+              f"{builds[0].name} ({min(ratios):.3f} to {max(ratios):.3f})")
+    if floors:
+        found["floor"] = {"seen": floors, "median": statistics.median(floors)}
+        print(f"  {'floor':16} {found['floor']['median']:.4f} ({min(floors):.4f} to {max(floors):.4f})")
+    out = Path(options.json)
+    out.parent.mkdir(parents=True, exist_ok=True)
+    out.write_text(json.dumps({"unit": unit, **found}, indent=1) + "\n")
+
+
+if __name__ == "__main__":
+    main()
