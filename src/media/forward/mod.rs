@@ -301,7 +301,7 @@ impl ForwardState {
         self.base = FIRST_CYCLE + u32::from(header.sequence);
         self.highest = self.base - 1;
         (self.highest_timestamp, self.highest_at) = (header.timestamp, at);
-        (self.received, self.window) = (0, 0);
+        (self.received, self.window, self.jitter) = (0, 0, 0);
         self.transit = ticks(at, clock_rate).wrapping_sub(header.timestamp);
     }
 
