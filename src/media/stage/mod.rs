@@ -39,8 +39,10 @@ use super::transcode::{MOST_FORMATS, Target};
 
 /// Samples of the longest tick: 20 ms at 16 kHz.
 pub const TICK_SAMPLES: usize = 320;
-/// A tick, ns.
-pub const TICK_NS: u64 = 20_000_000;
+/// A tick, ms and ns.
+pub const TICK_MS: u32 = 20;
+/// See [`TICK_MS`].
+pub const TICK_NS: u64 = TICK_MS as u64 * 1_000_000;
 
 /// How one party speaks and is spoken to, whoever it is joined to: plain data.
 #[derive(Debug, Clone, Copy, Default, PartialEq, Eq)]

@@ -36,6 +36,8 @@ pub struct Line {
     /// The last sequence number that was used here: another one in the leg's stream says
     /// that somebody else has sent since.
     used: Option<u16>,
+    /// What comes next has a gap before it.
+    interrupted: bool,
     mark: bool,
     /// When the last tick was due.
     ticked: u64,
@@ -44,20 +46,23 @@ pub struct Line {
 impl Default for Line {
     /// Nobody has sent yet.
     fn default() -> Self {
-        Line { next: 0, used: None, mark: true, ticked: 0 }
+        Line { next: 0, used: None, interrupted: false, mark: true, ticked: 0 }
     }
 }
 
 impl Line {
-    /// Whether somebody else has sent since, or nobody yet.
+    /// Whether there is a gap before what comes, or somebody else has sent since, or nobody yet.
     pub fn is_broken(&self, space: &OutSpace) -> bool {
-        self.used != Some(space.sequence)
+        self.interrupted || self.used != Some(space.sequence)
     }
 
-    /// Goes on at this moment.
+    /// Goes on at this moment; behind its own last packet, which may be longer than the gap.
     pub fn resume(&mut self, at: u64, clock_rate: u32, space: &OutSpace) {
-        (self.next, self.used) = (space.timestamp_at(at, clock_rate), Some(space.sequence));
-        self.mark = true;
+        let own = self.used.replace(space.sequence) == Some(space.sequence);
+        let now = space.timestamp_at(at, clock_rate);
+        let is_past = (now.wrapping_sub(self.next) as i32) < 0;
+        self.next = if own && is_past { self.next } else { now };
+        (self.interrupted, self.mark) = (false, true);
     }
 
     /// A tick that was due then is next: if ticks were left out since the last one, what comes
@@ -72,7 +77,7 @@ impl Line {
 
     /// What comes next has a gap before it.
     pub fn interrupt(&mut self) {
-        self.used = None;
+        self.interrupted = true;
     }
 
     /// Writes the header of the next packet, which has so many ticks and octets of payload,
@@ -304,6 +309,15 @@ mod tests {
         prompt.say(&[0; 160], false, 160_000_000, &mut space, |packet| seen = Header::read(packet));
         let header = seen.unwrap();
         assert_eq!((header.marker, header.sequence, header.timestamp), (true, 13, 50_320 + 800));
+    }
+
+    #[test]
+    fn what_follows_a_gap_stands_behind_the_last_packet_however_long_that_is() {
+        let (mut prompt, mut space) = (Said::new(&target(Codec::Pcma, 60), 8_000), space());
+        assert_eq!(say(&mut prompt, &mut space, 3, false), [(true, 10, 1_000, 480)]);
+        prompt.1.interrupt();
+        let next = say(&mut prompt, &mut space, 3, false);
+        assert_eq!(next, [(true, 11, 1_480, 480)], "20 ms later is within that packet");
     }
 
     #[test]

@@ -11,7 +11,7 @@ use super::collect::Collector;
 use super::keys::Keys;
 use super::noise::Noise;
 use super::{
-    CollectEnd, Collected, DigitPlan, Echo, Line, Music, Played, Program, PromptEncoder, Streaming,
+    CollectEnd, Collected, DigitPlan, Echo, Line, Music, Played, Program, PromptEncoder, Streaming, TICK_MS,
     TICK_SAMPLES, Typed,
 };
 use crate::codec::MAX_PAYLOAD;
@@ -364,9 +364,10 @@ impl Stage {
         encoder(&mut self.encoder, target, rate_hz).prepare();
     }
 
-    /// Packets that are not of 20 ms stand elsewhere on the shared line than on its own.
+    /// Packets of which a tick has no whole number stand elsewhere on the shared line than on its own.
     fn share(&mut self, shares: bool, target: &Target) {
-        if std::mem::replace(&mut self.shares, shares) != shares && target.ptime_ms != 20 {
+        let is_whole = TICK_MS.is_multiple_of(target.ptime_ms);
+        if std::mem::replace(&mut self.shares, shares) != shares && !is_whole {
             self.line.interrupt();
         }
     }

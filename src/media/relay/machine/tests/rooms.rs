@@ -54,6 +54,11 @@ impl Hall {
 
     /// These parties say their tones for so long; what everybody hears is kept.
     fn talk(&mut self, frames: usize, who: &[u32]) {
+        self.talk_and(frames, who, |_| {});
+    }
+
+    /// The same, and looks at all that is sent.
+    fn talk_and(&mut self, frames: usize, who: &[u32], mut look: impl FnMut(&Sent)) {
         for _ in 0..frames {
             for party in self.parties.iter_mut().filter(|party| who.contains(&party.slot)) {
                 let mut samples = [0; 320];
@@ -77,6 +82,7 @@ impl Hall {
             }
             self.lab.run(FRAME);
             let sent = self.lab.rtp();
+            sent.iter().for_each(&mut look);
             for party in &mut self.parties {
                 let own = super::party(party.slot);
                 for packet in sent.iter().filter(|sent| sent.to == own) {
@@ -110,6 +116,22 @@ impl Lab {
     fn room(&mut self, act: RoomAct) {
         self.command(Command::Room { number: ROOM, act: Box::new(act) });
     }
+}
+
+/// Who speaks is given other packets than who only listens.
+#[test]
+fn who_takes_packets_of_10_ms_is_sent_no_gap_when_they_begin_to_speak_or_cease() {
+    let mut hall = Hall::new(8_000, &[Codec::Pcma; 7]);
+    let short = Remote { voice: voice(Codec::Pcma, 10), ..remote(0) };
+    hall.lab.command(Command::Describe { id: id(0), remote: short });
+    let mut sent = Vec::new();
+    for n in 0..200 {
+        let who: &[u32] = if n / 50 % 2 == 0 { &[1, 2, 3, 4, 5] } else { &[0, 1, 2] };
+        hall.talk_and(1, who, |packet| sent.extend((packet.slot == 0).then(|| packet.rtp().timestamp)));
+    }
+    assert!(sent.len() > 390, "{}", sent.len());
+    let steps: Vec<u32> = sent.windows(2).map(|two| two[1].wrapping_sub(two[0])).collect();
+    assert!(steps[4..].iter().all(|step| *step == 80), "{steps:?}");
 }
 
 #[test]
