@@ -2,7 +2,7 @@
 
 use b2b_base::util::ntp::NtpTime;
 
-/// Packets held: 64 of 10 ms are more than the longest delay.
+/// Packets held: of 10 ms they are twice the longest delay wanted.
 pub(super) const SLOTS: usize = 64;
 
 /// What lies in a slot.
@@ -55,24 +55,24 @@ impl Line {
         &self.slots[..self.used]
     }
 
-    /// Says that something lies there, and in which slot.
-    pub fn take(&mut self, taken: Slot) -> usize {
+    /// Says that something lies there. In which slot, and what had to go for it.
+    pub fn take(&mut self, taken: Slot) -> (usize, Option<Slot>) {
         // The same start again replaces; else a free slot, or the one furthest back.
         let same = self.held().iter().position(|slot| slot.len > 0 && slot.start == taken.start);
         let free = || self.held().iter().position(|slot| slot.len == 0);
-        let slot = match same.or_else(free) {
-            Some(slot) => slot,
+        let (slot, gone) = match same.or_else(free) {
+            Some(slot) => (slot, None),
             None if self.used < SLOTS => {
                 self.used += 1;
-                self.used - 1
+                (self.used - 1, None)
             }
             None => {
                 let oldest = self.slots.iter().enumerate().min_by_key(|(_, slot)| slot.end());
-                oldest.map_or(0, |(slot, _)| slot)
+                oldest.map_or((0, None), |(slot, gone)| (slot, Some(*gone)))
             }
         };
         self.slots[slot] = taken;
-        slot
+        (slot, gone)
     }
 
     /// What a slot holds is something else now; `len` 0 frees it.

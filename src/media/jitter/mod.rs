@@ -44,6 +44,8 @@ const LATE_RUN: i64 = 100 * MS;
 /// The first frame waits this much longer than the least delay, so that a first
 /// packet which was a little fast needs no correction.
 const START_MARGIN: i64 = MS;
+/// More than this beside the delay wanted is a surplus: one tick is how playing starts.
+const SURPLUS: i64 = 22 * MS;
 /// Frames between two corrections.
 const CORRECTION_PAUSE: u32 = 5;
 
@@ -83,8 +85,11 @@ pub struct JitterBuffer {
     start_at: i64,
     playing: bool,
     exact: bool,
-    /// When the last frame was played.
+    /// When the last frame was played, and whether nothing was heard in it.
     last_tick: i64,
+    silent: bool,
+    /// What was next found no room since.
+    dropped: bool,
     delay: DelayEstimator,
     stretch: Stretch,
     /// A correction towards less delay is under way.
@@ -115,6 +120,8 @@ impl JitterBuffer {
             playing: false,
             exact: false,
             last_tick: 0,
+            silent: false,
+            dropped: false,
             delay: DelayEstimator::new(i64::from(jitter_ms) * MS),
             stretch: Stretch::new(clock.factor()),
             shrinking: false,
@@ -182,8 +189,9 @@ impl JitterBuffer {
             Err(fate) => return fate,
         };
         if let Some(pending) = self.pending.as_mut().filter(|_| len > 0) {
-            let slot = self.line.take(Slot { start, len, captured_at, content: Content::Payload });
+            let (slot, gone) = self.line.take(Slot { start, len, captured_at, content: Content::Payload });
             pending.keep(slot, codec, payload);
+            self.dropped |= gone.is_some();
         }
         Inserted::InTime
     }
@@ -202,8 +210,9 @@ impl JitterBuffer {
         let len = samples.len() as i64;
         match self.place(self.clock.rate_hz(), timestamp, self.nanos(arrival), len) {
             Ok(start) if len > 0 => {
-                self.line.take(Slot { start, len, captured_at, content: Content::Samples });
+                let (_, gone) = self.line.take(Slot { start, len, captured_at, content: Content::Samples });
                 self.line.write(start, samples);
+                self.dropped |= gone.is_some();
                 Inserted::InTime
             }
             Ok(_) => Inserted::InTime,
@@ -271,7 +280,7 @@ impl JitterBuffer {
             false if self.exact => now - self.start_at,
             false => 0,
         };
-        let position = position + self.clock.samples(missed.max(0));
+        let position = self.without_surplus(now, position + self.clock.samples(missed.max(0)));
         self.playing = true;
         self.last_tick = now;
         let next = position + frame.len() as i64;
@@ -294,7 +303,31 @@ impl JitterBuffer {
         if let Some(position) = self.position {
             self.line.release(position);
         }
+        self.silent = kind == FrameKind::Silence;
         Played { captured_at: captured_at.filter(|_| kind != FrameKind::Silence), kind }
+    }
+
+    /// Where playout goes on where nothing is. After silence, what of it is longer than the delay wanted is left
+    /// out, which nobody hears: so a stream that was late once is in time again after the next pause. And a delay
+    /// is never longer than what there is room for.
+    fn without_surplus(&mut self, now: i64, position: i64) -> i64 {
+        let dropped = std::mem::take(&mut self.dropped);
+        let Some(lowest) = self.delay.lowest_transit().filter(|_| self.silent || dropped) else {
+            return position;
+        };
+        if self.line.covering(position).is_some() {
+            return position;
+        }
+        let next = self.line.next_start(position);
+        if dropped {
+            return next.unwrap_or(position);
+        }
+        let surplus = now - self.clock.nanos(position) - lowest - self.delay.target();
+        if surplus <= SURPLUS {
+            return position;
+        }
+        let later = position + self.clock.samples(surplus);
+        next.map_or(later, |start| later.min(start))
     }
 
     fn decode_until(&mut self, position: i64, limit: i64) {
@@ -312,9 +345,8 @@ impl JitterBuffer {
         }
         let delay = now - self.clock.nanos(position) - self.delay.lowest_transit()?;
         let surplus = delay - self.delay.target();
-        // One tick of surplus is how playing starts; from there down a correction
-        // goes on until there is room for neither.
-        self.shrinking = surplus > if self.shrinking { 12 * MS } else { 22 * MS };
+        // A correction goes on until there is room for neither.
+        self.shrinking = surplus > if self.shrinking { 12 * MS } else { SURPLUS };
         let wanted = if surplus < 0 {
             Change::Repeat
         } else if self.shrinking {

@@ -258,6 +258,42 @@ fn a_burst_after_a_stall_goes_on_in_the_old_place() {
     assert_eq!(tail, (40_000..70_000).map(sine).collect::<Vec<_>>(), "the timeline did not move");
 }
 
+/// Packets of 10 ms; a number and when it comes, ms.
+fn short(lab: &mut Lab, comes: impl Fn(u64) -> Option<u64>, until: u64) {
+    for n in 0..until {
+        lab.packet(80, comes(n).map(|ms| ms * 1_000_000));
+    }
+    lab.run_until((until + 100) * 10_000_000);
+}
+
+#[test]
+fn what_two_stalls_have_delayed_is_in_time_again_after_the_silence() {
+    let mut lab = Lab::new(60);
+    // Some of the first stall are too late, the rest is lost; so the second one begins another timeline, which is as
+    // late as its first packet, and has more packets at once than there is room for.
+    let comes = |n| match n {
+        500..520 => Some(5_300),
+        520..530 => None,
+        530..600 => Some(6_000),
+        n => Some(n * 10),
+    };
+    short(&mut lab, comes, 1_000);
+    let silent = |kinds: &[Played]| kinds.iter().filter(|it| it.kind == FrameKind::Silence).count();
+    let (stalled, after) = (lab.kinds[250..340].to_vec(), lab.kinds[340..490].to_vec());
+    assert!(silent(&stalled) <= 45, "{} frames of the stalls are silent", silent(&stalled));
+    assert_eq!(silent(&after), 0, "of a voice that is there");
+    let delay = lab.buffer.delay_ms(lab.epoch + Duration::from_secs(10)).expect("it plays");
+    assert!(delay <= lab.buffer.target_ms() + 25.0, "{delay:.0} ms, {} wanted", lab.buffer.target_ms());
+}
+
+#[test]
+fn a_delay_that_there_is_no_room_for_is_a_shorter_one() {
+    let mut lab = Lab::new(700);
+    short(&mut lab, |n| Some(n * 10), 500);
+    let heard = lab.kinds[40..].iter().take(200).filter(|it| it.kind == FrameKind::Audio).count();
+    assert!(heard > 190, "{heard} of 200 frames are heard");
+}
+
 #[test]
 fn a_new_source_joins_without_a_hole() {
     let mut lab = Lab::new(60);
