@@ -99,6 +99,8 @@ pub struct ForwardState {
     window: u64,
     /// Arrival minus timestamp of the last packet, ticks.
     transit: u32,
+    /// The highest sequence number before the last rest, and the first that came after it.
+    pub rested: (u32, u32),
     /// Interarrival jitter (RFC 3550 A.8), sixteenths of a tick.
     jitter: u32,
     /// Sequence numbers left out since the anchor, because their packets were not
@@ -301,7 +303,7 @@ impl ForwardState {
         self.base = FIRST_CYCLE + u32::from(header.sequence);
         self.highest = self.base - 1;
         (self.highest_timestamp, self.highest_at) = (header.timestamp, at);
-        (self.received, self.window, self.jitter) = (0, 0, 0);
+        (self.received, self.window, self.jitter, self.rested) = (0, 0, 0, (0, 0));
         self.transit = ticks(at, clock_rate).wrapping_sub(header.timestamp);
     }
 
@@ -316,8 +318,9 @@ impl ForwardState {
     /// The stream has rested, or was elsewhere, until this packet, which is not counted yet: what is
     /// missing before it was not for us.
     pub fn resume(&mut self, header: &Header, at: u64, clock_rate: u32) {
-        if let Some(sequence) = self.extend(header.sequence) {
-            self.base += sequence.saturating_sub(self.highest).saturating_sub(1);
+        if let Some(sequence) = self.extend(header.sequence).filter(|sequence| *sequence > self.highest) {
+            self.base += sequence - self.highest - 1;
+            self.rested = (self.highest, sequence);
         }
         self.transit = ticks(at, clock_rate).wrapping_sub(header.timestamp);
     }
@@ -368,6 +371,9 @@ impl ForwardState {
             new = self.window & bit == 0;
             self.window |= bit;
             self.base = self.base.min(sequence);
+            // It was for us after all.
+            let (before, after) = self.rested;
+            self.base -= u32::from(new && (before + 1..after).contains(&sequence));
         }
         self.received += u32::from(new);
         if !event {

@@ -57,6 +57,21 @@ fn jitter_is_measured_in_the_clock_of_what_is_received() {
 }
 
 #[test]
+fn the_first_packets_after_a_rest_may_be_out_of_order_and_what_is_lost_then_is_told() {
+    let mut lab = Lab::joined();
+    lab.talk(0, 1, 50);
+    lab.command(Command::Describe { id: id(0), remote: Remote { sends: false, ..remote(0) } });
+    lab.run(Duration::from_secs(2));
+    lab.command(Command::Describe { id: id(0), remote: remote(0) });
+    for first in [153, 151, 152] {
+        lab.talk(0, first, 1);
+    }
+    lab.talk(0, 154, 10);
+    lab.talk(0, 166, 10);
+    assert_eq!(lab.stats(0).lost, 2);
+}
+
+#[test]
 fn what_a_party_on_hold_counts_on_is_no_loss() {
     let mut lab = Lab::joined();
     lab.talk(0, 1, 50);
