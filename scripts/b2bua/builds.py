@@ -3,12 +3,15 @@
 import json
 import statistics
 import sys
+import time
 from pathlib import Path
 
 from machine import AT, HERE, House, Process, Server, arguments, wait_for
 from bench import FLOOR, MUX, caller, load, loaded
 
 WARM_UP = 500
+# What is kept of a call is packed once nothing has happened to it for 32 s.
+QUIET = 40
 
 
 class Build:
@@ -62,10 +65,11 @@ def held(build, options):
         server = build.serves(house, callee)
         loaded(house, server, 400, 200)
         before, sockets = server.rss(), server.sockets()
-        holder = caller(house, server, count, ramp, MUX, count / ramp + 20)
+        holder = caller(house, server, count, ramp, MUX, count / ramp + QUIET + 20)
         wait_for(lambda: server.sockets() - sockets >= count * 2, f"{count} calls", count / ramp * 2 + 20, 0.5)
+        time.sleep(QUIET)
         each = (server.rss() - before) / 1024 / count
-        holder.finish(count / ramp * 3 + 80, count)
+        holder.finish(count / ramp * 3 + QUIET + 80, count)
         return each
 
 
