@@ -1,18 +1,26 @@
-//! The files and functions that designs/0027-walks.md names are there, and its headings count them.
+//! The files and functions that designs/0027-walks.md and 0029-media-walks.md name are there, and their headings count
+//! them.
 
 use std::collections::BTreeSet;
 use std::fs;
 use std::path::{Path, PathBuf};
 
-/// Where a file without a folder is.
-const USUAL: &str = "call/switch";
+/// The pages, and where a file without a folder is.
+const PAGES: [(&str, &str); 2] =
+    [("designs/0027-walks.md", "call/switch"), ("designs/0029-media-walks.md", "media")];
 
 #[test]
 fn what_the_walks_name_is_there() {
+    let faults: Vec<String> = PAGES.iter().flat_map(|(page, usual)| faults(page, usual)).collect();
+    assert!(faults.is_empty(), "\n{}\n", faults.join("\n"));
+}
+
+/// What a page says that is not so.
+fn faults(page: &str, usual: &str) -> Vec<String> {
     let root = Path::new(env!("CARGO_MANIFEST_DIR"));
-    let page = fs::read_to_string(root.join("designs/0027-walks.md")).expect("the page");
+    let text = fs::read_to_string(root.join(page)).expect("the page");
     let mut faults = Vec::new();
-    for walk in page.split("\n## ").skip(1) {
+    for walk in text.split("\n## ").skip(1) {
         let (heading, steps) = walk.split_once('\n').unwrap_or((walk, ""));
         let Some(count) = heading.split_once('(').and_then(|(_, rest)| rest.split_once(" files")) else {
             continue;
@@ -24,7 +32,7 @@ fn what_the_walks_name_is_there() {
             let mut file: Option<(PathBuf, String)> = None;
             for name in named.split('`').skip(1).step_by(2) {
                 if name.ends_with(".rs") {
-                    let usual = if name.contains('/') { "" } else { USUAL };
+                    let usual = if name.contains('/') { "" } else { usual };
                     let path = Path::new("src").join(usual).join(name);
                     let text = fs::read_to_string(root.join(&path)).unwrap_or_default();
                     files.insert(path.clone());
@@ -42,8 +50,8 @@ fn what_the_walks_name_is_there() {
             faults.push(format!("{heading}: there are {} files", files.len()));
         }
     }
-    assert!(page.matches("\n1. ").count() > 5, "the walks were not found");
-    assert!(faults.is_empty(), "\n{}\n", faults.join("\n"));
+    assert!(text.matches("\n1. ").count() >= 5, "the walks of {page} were not found");
+    faults
 }
 
 /// The steps of a list, each in one line.

@@ -1,0 +1,137 @@
+//! Media in virtual time, by seeds: relay machines with parties of all kinds around them, and jitter buffers, under
+//! networks that lose, delay, reorder and repeat, with clocks that differ (scripts/simulate-media.sh, designs/0004).
+
+mod joints;
+mod network;
+mod party;
+mod playout;
+mod queue;
+mod stream;
+mod wire;
+mod world;
+
+use std::panic::{AssertUnwindSafe, catch_unwind};
+use std::process::ExitCode;
+use std::sync::Mutex;
+use std::sync::atomic::{AtomicBool, AtomicU64, Ordering};
+use std::time::Instant;
+
+use network::SECOND;
+
+const USAGE: &str = "\
+usage: simulate-media [--seed N] [--hours N] [--jobs N] [--only] [--trace]
+
+Runs worlds of 2 to 6 endpoints and 10 minutes each in virtual time, and one listener of 10 minutes beside each, from
+the first seed on, until endpoints have lived so many hours. What fails is printed with its seed: exit code 1.
+
+  --seed N     the first seed (1)
+  --hours N    so many hours of endpoints (0.5)
+  --jobs N     on so many threads (2)
+  --only       the first seed alone
+  --trace      what parties are joined with is printed
+";
+
+/// A world's time.
+const SPAN: u64 = 600 * SECOND;
+const HOUR: f64 = 3_600.0 * SECOND as f64;
+
+struct Args {
+    seed: u64,
+    hours: f64,
+    jobs: usize,
+    only: bool,
+    traces: bool,
+}
+
+fn args() -> Result<Args, String> {
+    // As a test, among others, it is brief.
+    let mut args = Args { seed: 1, hours: 0.5, jobs: 2, only: false, traces: false };
+    let mut given = std::env::args().skip(1);
+    while let Some(name) = given.next() {
+        let mut number = || {
+            let value = given.next().ok_or(format!("{name} takes a value"))?;
+            value.parse::<f64>().map_err(|_| format!("'{value}' is no number"))
+        };
+        match name.as_str() {
+            "--seed" => args.seed = number()? as u64,
+            "--hours" => args.hours = number()?,
+            "--jobs" => args.jobs = (number()? as usize).max(1),
+            "--only" => args.only = true,
+            "--trace" => args.traces = true,
+            "--help" => return Err(String::new()),
+            // What `cargo test` gives to every test.
+            "-q" | "--quiet" | "--nocapture" | "--ignored" | "--include-ignored" => {}
+            "--test-threads" | "--skip" | "--exact" => drop(number()),
+            other if other.starts_with('-') => return Err(format!("there is no {other}")),
+            _ => {}
+        }
+    }
+    Ok(args)
+}
+
+fn main() -> ExitCode {
+    let args = match args() {
+        Ok(args) => args,
+        Err(why) => {
+            println!("{why}{}{USAGE}", if why.is_empty() { "" } else { "\n" });
+            return if why.is_empty() { ExitCode::SUCCESS } else { ExitCode::from(2) };
+        }
+    };
+    let begun = Instant::now();
+    let (next, failed) = (AtomicU64::new(args.seed), AtomicBool::new(false));
+    let total = Mutex::new((world::Outcome::default(), playout::Heard::default(), 0_u64));
+    let lived = || total.lock().map_or(0.0, |total| (total.0.lived + total.1.lived) as f64 / HOUR);
+    std::thread::scope(|scope| {
+        for _ in 0..args.jobs {
+            scope.spawn(|| {
+                while !failed.load(Ordering::Relaxed) && lived() < args.hours {
+                    let seed = next.fetch_add(1, Ordering::Relaxed);
+                    if args.only && seed > args.seed {
+                        break;
+                    }
+                    let run =
+                        || (world::World::new(seed, args.traces).live(SPAN), playout::listen(seed, SPAN));
+                    match catch_unwind(AssertUnwindSafe(run)) {
+                        Ok((world, heard)) => {
+                            let Ok(mut total) = total.lock() else { return };
+                            total.0.lived += world.lived;
+                            total.0.packets += world.packets;
+                            total.0.sent += world.sent;
+                            total.0.reports += world.reports;
+                            total.0.joins += world.joins;
+                            total.1.lived += heard.lived;
+                            total.1.frames += heard.frames;
+                            total.1.concealed += heard.concealed;
+                            total.1.corrections += heard.corrections;
+                            total.2 += 1;
+                        }
+                        Err(_) => {
+                            failed.store(true, Ordering::Relaxed);
+                            println!(
+                                "seed {seed} failed: scripts/simulate-media.sh --seed {seed} --only --trace"
+                            );
+                        }
+                    }
+                }
+            });
+        }
+    });
+    let hours = lived();
+    let (world, heard, worlds) = total.into_inner().unwrap_or_else(std::sync::PoisonError::into_inner);
+    let seconds = begun.elapsed().as_secs_f64();
+    println!(
+        "{hours:.1} hours of endpoints in {worlds} worlds, {seconds:.1} s: {:.0} a second",
+        hours / seconds
+    );
+    println!(
+        "{} packets came, {} left, {} reports, {} changes of what is joined; {} frames played, {} concealed, {} corrections",
+        world.packets,
+        world.sent,
+        world.reports,
+        world.joins,
+        heard.frames,
+        heard.concealed,
+        heard.corrections
+    );
+    ExitCode::from(u8::from(failed.into_inner()))
+}
