@@ -359,7 +359,7 @@ impl World {
                 assert!(silent < SECOND, "{n} has heard nothing for {} ms, {:?}", silent / MS, party.joint);
             }
         }
-        if at / SECOND % 30 == 0 {
+        if (at / SECOND).is_multiple_of(30) {
             for n in 0..self.parties.len() {
                 let (via, answers) = crossbeam_channel::unbounded::<Answer>();
                 let (to, mut stats) = tokio::sync::oneshot::channel();
