@@ -42,7 +42,7 @@ impl StreamStats {
         if ticks_hz == self.ticks_hz || ticks_hz == 0 {
             return;
         }
-        self.new_source();
+        self.forget_times();
         let scale = f64::from(ticks_hz) / f64::from(self.ticks_hz);
         self.jitter *= scale;
         self.gaps.settled.longest = (f64::from(self.gaps.settled.longest) * scale).round() as u32;
@@ -89,9 +89,14 @@ impl StreamStats {
         }
     }
 
-    /// The stream has a new timestamp origin: what is measured across the change
-    /// would mean nothing.
+    /// Another source: its timestamps have an origin of their own, and its jitter begins at zero (RFC 3550 A.8).
     pub fn new_source(&mut self) {
+        self.forget_times();
+        self.jitter = 0.0;
+    }
+
+    /// What is measured from the packet before to the next one would mean nothing.
+    fn forget_times(&mut self) {
         self.transit = None;
         self.gaps.new_source();
     }
@@ -99,7 +104,7 @@ impl StreamStats {
     /// Nothing is expected (hold): neither time nor timestamps count across it.
     pub fn pause(&mut self) {
         self.last_arrival = None;
-        self.new_source();
+        self.forget_times();
     }
 
     /// Jitter estimate, ticks: what a report block carries.
@@ -272,10 +277,11 @@ mod tests {
         let epoch = Instant::now();
         let mut stats = StreamStats::new(epoch);
         stats.media(1, 0, at(epoch, 0.0));
-        stats.media(2, 160, at(epoch, 20.0));
+        stats.media(2, 160, at(epoch, 30.0));
+        assert!(stats.jitter > 1.0);
         stats.new_source();
-        stats.media(70_000, 4_000_000, at(epoch, 40.0));
-        stats.media(70_001, 4_000_160, at(epoch, 60.0));
+        stats.media(70_000, 4_000_000, at(epoch, 50.0));
+        stats.media(70_001, 4_000_160, at(epoch, 70.0));
         assert_eq!(stats.rtp_gap_ms(), 20.0);
         assert!(stats.jitter < 1e-3);
     }
