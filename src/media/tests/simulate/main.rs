@@ -7,6 +7,8 @@ mod party;
 mod playout;
 mod queue;
 mod stream;
+mod talk;
+mod total;
 mod wire;
 mod world;
 
@@ -17,15 +19,16 @@ use std::sync::atomic::{AtomicBool, AtomicU64, Ordering};
 use std::time::Instant;
 
 use network::SECOND;
+use total::Total;
 
 const USAGE: &str = "\
 usage: simulate-media [--seed N] [--hours N] [--jobs N] [--only] [--trace]
 
-Runs worlds of 2 to 6 endpoints and 10 minutes each in virtual time, and one listener of 10 minutes beside each, from
-the first seed on, until endpoints have lived so many hours. What fails is printed with its seed: exit code 1.
+Runs worlds of 10 minutes in virtual time: 2 to 6 endpoints of a relay machine, a session and a jitter buffer each, from the
+first seed on, until they have lived so many hours. What fails is printed with its seed: exit code 1.
 
   --seed N     the first seed (1)
-  --hours N    so many hours of endpoints (0.5)
+  --hours N    so many hours (0.5)
   --jobs N     on so many threads (2)
   --only       the first seed alone
   --trace      what parties are joined with is printed
@@ -79,8 +82,8 @@ fn main() -> ExitCode {
     };
     let begun = Instant::now();
     let (next, failed) = (AtomicU64::new(args.seed), AtomicBool::new(false));
-    let total = Mutex::new((world::Outcome::default(), playout::Heard::default(), 0_u64));
-    let lived = || total.lock().map_or(0.0, |total| (total.0.lived + total.1.lived) as f64 / HOUR);
+    let total = Mutex::new((Total::default(), 0_u64));
+    let lived = || total.lock().map_or(0.0, |total| total.0.lived as f64 / HOUR);
     std::thread::scope(|scope| {
         for _ in 0..args.jobs {
             scope.spawn(|| {
@@ -89,23 +92,19 @@ fn main() -> ExitCode {
                     if args.only && seed > args.seed {
                         break;
                     }
-                    let run =
-                        || (world::World::new(seed, args.traces).live(SPAN), playout::listen(seed, SPAN));
-                    match catch_unwind(AssertUnwindSafe(run)) {
-                        Ok((world, heard)) => {
-                            let Ok(mut total) = total.lock() else { return };
-                            total.0.lived += world.lived;
-                            total.0.packets += world.packets;
-                            total.0.sent += world.sent;
-                            total.0.reports += world.reports;
-                            total.0.joins += world.joins;
-                            total.1.lived += heard.lived;
-                            total.1.frames += heard.frames;
-                            total.1.concealed += heard.concealed;
-                            total.1.corrections += heard.corrections;
-                            total.2 += 1;
+                    let all = || {
+                        [
+                            world::World::new(seed, args.traces).live(SPAN),
+                            talk::talk(seed, SPAN),
+                            playout::listen(seed, SPAN),
+                        ]
+                    };
+                    match (catch_unwind(AssertUnwindSafe(all)), total.lock()) {
+                        (Ok(all), Ok(mut total)) => {
+                            all.into_iter().for_each(|one| total.0 += one);
+                            total.1 += 1;
                         }
-                        Err(_) => {
+                        _ => {
                             failed.store(true, Ordering::Relaxed);
                             println!(
                                 "seed {seed} failed: scripts/simulate-media.sh --seed {seed} --only --trace"
@@ -117,21 +116,11 @@ fn main() -> ExitCode {
         }
     });
     let hours = lived();
-    let (world, heard, worlds) = total.into_inner().unwrap_or_else(std::sync::PoisonError::into_inner);
+    let (total, worlds) = total.into_inner().unwrap_or_else(std::sync::PoisonError::into_inner);
     let seconds = begun.elapsed().as_secs_f64();
-    println!(
-        "{hours:.1} hours of endpoints in {worlds} worlds, {seconds:.1} s: {:.0} a second",
-        hours / seconds
-    );
-    println!(
-        "{} packets came, {} left, {} reports, {} changes of what is joined; {} frames played, {} concealed, {} corrections",
-        world.packets,
-        world.sent,
-        world.reports,
-        world.joins,
-        heard.frames,
-        heard.concealed,
-        heard.corrections
-    );
+    println!("{hours:.1} hours in {worlds} worlds, {seconds:.1} s: {:.1} a second", hours / seconds);
+    let Total { packets, sent, reports, joins, frames, concealed, corrections, .. } = total;
+    println!("{packets} packets came, {sent} left, {reports} reports, {joins} changes of what is joined");
+    println!("{frames} frames played, {concealed} concealed, {corrections} corrections");
     ExitCode::from(u8::from(failed.into_inner()))
 }

@@ -31,19 +31,21 @@ pub enum Joint {
     Transcoded(u32),
     Room,
     Echo,
+    /// It is no endpoint of a relay: a session speaks to it.
+    Session,
 }
 
 impl Joint {
     pub fn peer(self) -> Option<u32> {
         match self {
             Joint::Relayed(peer) | Joint::Recoded(peer) | Joint::Transcoded(peer) => Some(peer),
-            Joint::Alone | Joint::Room | Joint::Echo => None,
+            Joint::Alone | Joint::Room | Joint::Echo | Joint::Session => None,
         }
     }
 
     /// What it hears is made by a clock of the machine's.
     fn is_ticked(self) -> bool {
-        self == Joint::Room
+        matches!(self, Joint::Room | Joint::Session)
     }
 }
 
@@ -116,8 +118,9 @@ pub struct Party {
     sent: (u32, u32),
     pub out: Path,
     back: Path,
-    /// When it moved or began a stream, last.
+    /// When it was first heard after it moved or began a stream, last.
     pub changed_at: u64,
+    changed: bool,
     /// Nothing of it was lost, late or refused since.
     pub clean_since: u64,
     /// What the machine has taken of its stream.
@@ -175,6 +178,7 @@ impl Party {
             out: Path::new(weather[0]),
             back: Path::new(weather[1]),
             changed_at: 0,
+            changed: false,
             clean_since: 0,
             accepted: Received::default(),
             accepted_packets: 0,
@@ -227,6 +231,9 @@ impl Party {
             self.marker = true;
             return Err(data);
         }
+        if std::mem::take(&mut self.changed) {
+            self.changed_at = at;
+        }
         let marker = u8::from(std::mem::take(&mut self.marker)) << 7;
         data.clear();
         data.extend_from_slice(&[0x80, marker | self.codec.payload_type()]);
@@ -244,14 +251,14 @@ impl Party {
     pub fn begins_anew(&mut self, rng: &mut StdRng, at: u64) {
         (self.ssrc, self.number) = (rng.random(), rng.random_range(0..65_536) + 65_536);
         self.timestamp = rng.random_range(0..1 << 32);
-        (self.changed_at, self.sent, self.marker) = (at, (0, 0), true);
+        (self.changed_at, self.changed, self.sent, self.marker) = (at, true, (0, 0), true);
     }
 
     /// A NAT has given it another port.
     pub fn moves(&mut self, at: u64) {
         let next = SocketAddr::new(self.at.ip(), self.at.port() + 2);
         self.before = Some(std::mem::replace(&mut self.at, next));
-        self.changed_at = at;
+        (self.changed_at, self.changed) = (at, true);
     }
 
     fn wall(&self, at: u64) -> NtpTime {
@@ -285,6 +292,13 @@ impl Party {
         }
     }
 
+    /// A report of its own has come to the machine.
+    pub fn report_comes(&mut self, at: u64, middle: Option<u32>, echoes: Option<u64>) {
+        self.reports.1 += 1;
+        self.told = middle.map(|middle| (middle, at)).or(self.told);
+        self.round_trip = echoes.map(|echoes| at - echoes).or(self.round_trip);
+    }
+
     /// RTP of the machine's.
     pub fn hears_rtp(&mut self, rng: &mut StdRng, at: u64, datagram: &[u8]) {
         let packet = RtpPacket::parse(datagram).expect("RTP");
@@ -305,6 +319,7 @@ impl Party {
                 let frame = (rate / 1_000 * self.ptime_ms) as i32;
                 // Where a tick has no whole number of packets, whoever begins to speak is given others.
                 let (most, late) = match self.ptime_ms {
+                    _ if self.joint == Joint::Session => (frame, 25),
                     10 | 20 => (frame, 25),
                     _ => (2 * frame, 65),
                 };

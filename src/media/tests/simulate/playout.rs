@@ -13,6 +13,7 @@ use rand::{RngExt, SeedableRng};
 
 use crate::network::{MS, Path, SECOND, Weather};
 use crate::party::voice;
+use crate::total::Total;
 
 const TICK: u64 = 20 * MS;
 /// Playout holds no more than a second.
@@ -20,22 +21,13 @@ const MOST_MS: f64 = 1_024.0;
 /// What came this long ago has been heard, most of it.
 const UNHEARD: u64 = SECOND;
 
-/// What a listener has come to.
-#[derive(Debug, Default, Clone, Copy)]
-pub struct Heard {
-    pub lived: u64,
-    pub frames: u64,
-    pub concealed: u64,
-    pub corrections: u64,
-}
-
 /// A packet that has been said: when it came, if it did, and was of use.
 #[derive(Debug, Clone, Copy)]
 struct Said {
     came: Option<u64>,
 }
 
-pub fn listen(seed: u64, span: u64) -> Heard {
+pub fn listen(seed: u64, span: u64) -> Total {
     let mut rng = StdRng::seed_from_u64(seed ^ 0x5EED);
     // The others take their time to decode.
     let codec = match rng.random_range(0..6) {
@@ -67,7 +59,7 @@ pub fn listen(seed: u64, span: u64) -> Heard {
     let (mut next, mut talks, mut turns) = (0_u64, true, rng.random_range(5..60) * SECOND);
     let mut tick = SECOND + rng.random_range(0..TICK);
     let mut frame = vec![0; buffer.frame()];
-    let (mut heard, mut played_to) = (Heard { lived: span, ..Heard::default() }, None::<u64>);
+    let (mut heard, mut played_to) = (Total { lived: span, ..Total::default() }, None::<u64>);
     // When packets came in time that are not heard yet.
     let mut unheard: VecDeque<u64> = VecDeque::new();
     // When something was made up that was there, and what.

@@ -15,14 +15,15 @@ use crate::network::{MS, SECOND, Weather};
 use crate::party::{Joint, Party, Reported, Sent};
 use crate::queue::Queue;
 use crate::stream::Received;
+use crate::total::Total;
 use crate::wire::Wire;
 
 /// After a move or a new stream some packets may be refused for so long, ns.
-const CHANGE: u64 = 4 * SECOND;
+pub const CHANGE: u64 = 4 * SECOND;
 /// Who has spoken without a loss for so long is heard.
-const CLEAN: u64 = 4 * SECOND;
+pub const CLEAN: u64 = 4 * SECOND;
 /// No RTP for so long is told.
-const TIMEOUT: u64 = 10 * SECOND;
+pub const TIMEOUT: u64 = 10 * SECOND;
 pub const ROOM: u64 = 1;
 
 /// What happens.
@@ -41,17 +42,6 @@ pub enum What {
     Looks,
 }
 
-/// What a world has come to.
-#[derive(Debug, Default, Clone, Copy)]
-pub struct Outcome {
-    /// Of endpoints, ns.
-    pub lived: u64,
-    pub packets: u64,
-    pub sent: u64,
-    pub reports: u64,
-    pub joins: u64,
-}
-
 pub struct World {
     pub(super) rng: StdRng,
     machine: Machine,
@@ -61,7 +51,7 @@ pub struct World {
     pub(super) parties: Vec<Party>,
     queue: Queue<What>,
     spare: Vec<Vec<u8>>,
-    pub(super) outcome: Outcome,
+    pub(super) outcome: Total,
     /// Nobody pauses, moves or is joined anew.
     pub(super) calm: bool,
     traces: bool,
@@ -85,7 +75,7 @@ impl World {
             parties,
             queue: Queue::new(),
             spare: Vec::new(),
-            outcome: Outcome::default(),
+            outcome: Total::default(),
             calm: rng.random_range(0..3) == 0,
             rng,
             traces,
@@ -117,7 +107,7 @@ impl World {
     }
 
     /// Lets so much time pass, and closes everything.
-    pub fn live(mut self, span: u64) -> Outcome {
+    pub fn live(mut self, span: u64) -> Total {
         while let Some((at, what)) = self.queue.take(span) {
             self.wakes_until(at);
             self.at = at;
@@ -232,10 +222,7 @@ impl World {
                 self.with(&[], |machine, now, wire| {
                     machine.packet(now, slot, Channel::Rtp, source, &mut data, wire);
                 });
-                let party = &mut self.parties[n];
-                party.reports.1 += 1;
-                party.told = middle.map(|middle| (middle, at)).or(party.told);
-                party.round_trip = echoes.map(|echoes| at - echoes).or(party.round_trip);
+                self.parties[n].report_comes(at, middle, echoes);
             }
             What::Turns(n) => {
                 let party = &mut self.parties[n];
@@ -350,7 +337,7 @@ impl World {
                 Joint::Room => (0..self.parties.len()).any(|other| {
                     other != n && self.parties[other].joint == Joint::Room && is_clean(&self.parties[other])
                 }),
-                Joint::Alone => false,
+                Joint::Alone | Joint::Session => false,
                 Joint::Echo => is_clean(party),
                 joint => joint.peer().is_some_and(|peer| is_clean(&self.parties[peer as usize])),
             };
