@@ -282,6 +282,8 @@ impl Talk {
         if taken > 0 {
             if party.accepted.ssrc != sent.ssrc || party.accepted_packets == 0 {
                 party.accepted = Received::new(sent.ssrc);
+                // Seed 39: of 315 that did not come a session tells 303 as lost. Not explained yet: held to less.
+                party.accepted.steady = false;
             }
             if taken == 2 {
                 let (number, at, timestamp) = self.probation.take().expect("one that waited");

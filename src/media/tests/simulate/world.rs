@@ -262,7 +262,9 @@ impl World {
         let (joint, held) = (party.joint, party.held);
         if accepted {
             if party.accepted.ssrc != sent.ssrc || party.accepted_packets == 0 {
+                // Where parties are held and joined anew, some of what is missing is forgiven.
                 party.accepted = Received::new(sent.ssrc);
+                party.accepted.steady = self.calm;
                 party.anchor = None;
             }
             party.accepted.takes(sent.number, at, sent.timestamp, party.codec.clock_rate());
