@@ -68,7 +68,7 @@ pub struct Hears {
 }
 
 /// A datagram on its way to the machine.
-#[derive(Debug)]
+#[derive(Debug, Clone)]
 pub struct Sent {
     pub ssrc: u32,
     pub number: u64,
@@ -221,8 +221,21 @@ impl Party {
         self.begun + (self.made as f64 * self.period) as u64
     }
 
-    /// The packet that is due; none: it is silent.
-    pub fn speak(&mut self, at: u64, mut data: Vec<u8>) -> Result<Sent, Vec<u8>> {
+    /// The packet that is due, and when it comes: once, never or twice. The buffer back: it is silent.
+    pub fn says(
+        &mut self,
+        rng: &mut StdRng,
+        at: u64,
+        data: Vec<u8>,
+    ) -> Result<(Sent, [Option<u64>; 2]), Vec<u8>> {
+        let said = self.speak(at, data).map(|sent| (sent, self.out.arrivals(rng, at)));
+        if !matches!(said, Ok((_, [Some(_), _]))) {
+            self.clean_since = at;
+        }
+        said
+    }
+
+    fn speak(&mut self, at: u64, mut data: Vec<u8>) -> Result<Sent, Vec<u8>> {
         let ticks = u64::from(self.codec.clock_rate() / 1_000 * self.ptime_ms);
         let payload = &self.voice[self.made as usize % LOOP];
         self.made += 1;
@@ -259,6 +272,8 @@ impl Party {
         let next = SocketAddr::new(self.at.ip(), self.at.port() + 2);
         self.before = Some(std::mem::replace(&mut self.at, next));
         (self.changed_at, self.changed) = (at, true);
+        // What is not believed before the other port is, is no loss.
+        self.accepted.steady = false;
     }
 
     fn wall(&self, at: u64) -> NtpTime {

@@ -182,30 +182,20 @@ impl World {
         match what {
             What::Speaks(n) => {
                 let data = self.spare.pop().unwrap_or_default();
-                let party = &mut self.parties[n];
-                let said = party.speak(at, data);
-                let due = party.due();
+                let said = self.parties[n].says(&mut self.rng, at, data);
                 match said {
-                    Ok(sent) => {
-                        let comes = party.out.arrivals(&mut self.rng, at);
-                        if comes[0].is_none() {
-                            party.clean_since = at;
-                        }
+                    Ok((sent, comes)) => {
                         if let Some(again) = comes[1] {
-                            let copy = Sent { data: sent.data.clone(), ..sent };
-                            self.put(again, What::Comes(n, copy));
+                            self.put(again, What::Comes(n, sent.clone()));
                         }
                         match comes[0] {
                             Some(comes) => self.put(comes, What::Comes(n, sent)),
                             None => self.spare.push(sent.data),
                         }
                     }
-                    Err(data) => {
-                        party.clean_since = at;
-                        self.spare.push(data);
-                    }
+                    Err(data) => self.spare.push(data),
                 }
-                self.put(due, What::Speaks(n));
+                self.put(self.parties[n].due(), What::Speaks(n));
             }
             What::Comes(n, sent) => self.comes(n, sent),
             What::Reports(n) => {
@@ -262,9 +252,7 @@ impl World {
         let (joint, held) = (party.joint, party.held);
         if accepted {
             if party.accepted.ssrc != sent.ssrc || party.accepted_packets == 0 {
-                // Where parties are held and joined anew, some of what is missing is forgiven.
                 party.accepted = Received::new(sent.ssrc);
-                party.accepted.steady = self.calm;
                 party.anchor = None;
             }
             party.accepted.takes(sent.number, at, sent.timestamp, party.codec.clock_rate());
