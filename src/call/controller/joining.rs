@@ -18,7 +18,8 @@ use b2b_media::sounds::Listener;
 
 pub(super) struct State {
     pub rng: StdRng,
-    pub endpoints: HashMap<EndpointId, Entry>,
+    /// Boxed: a half of the table's places is empty.
+    pub endpoints: HashMap<EndpointId, Box<Entry>>,
     pub trunks: Trunks,
     pub rooms: Rooms,
 }
@@ -43,7 +44,7 @@ impl State {
             interface: spec.interface,
             hears_tones: false,
         };
-        self.endpoints.insert(id, entry);
+        self.endpoints.insert(id, Box::new(entry));
         Ok(Answer::Allocated { endpoint: Some(id), rtp })
     }
 }
@@ -73,7 +74,7 @@ impl Entry {
 
 impl State {
     pub fn get(&mut self, id: EndpointId) -> Result<&mut Entry, MediaError> {
-        self.endpoints.get_mut(&id).ok_or(MediaError::NoSuchEndpoint(id))
+        self.endpoints.get_mut(&id).map(Box::as_mut).ok_or(MediaError::NoSuchEndpoint(id))
     }
 
     pub fn two(&mut self, a: EndpointId, b: EndpointId) -> Result<(&mut Entry, &mut Entry), MediaError> {
