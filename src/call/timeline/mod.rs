@@ -183,6 +183,12 @@ impl Timeline {
             + self.texts.heap_bytes()
     }
 
+    /// Nothing is added soon: room that was made ahead is given back.
+    pub fn shrink(&mut self) {
+        self.head.shrink_to_fit();
+        self.texts.shrink();
+    }
+
     /// Notes this in the place of whatever was noted with a fact of media.
     pub fn cover(&mut self, fact: &str, note: &str) {
         let (fact, note) = (self.texts.add(fact), self.texts.add(note));
