@@ -1,6 +1,7 @@
 //! Octets that are written at one time and read at another, mostly never: what is old is packed.
 
 use std::borrow::Cow;
+use std::sync::Arc;
 
 /// In what steps room is made: doubling would waste as much as a call's setup takes.
 const STEP: usize = 2_048;
@@ -12,18 +13,30 @@ const LEAST: usize = 512;
 #[derive(Debug, Clone)]
 struct Packed {
     octets: Box<[u8]>,
-    /// What it has in common with others that are like it is not in it.
+    /// What it has in common with these is not in it: many are packed as like them.
+    pattern: Option<Arc<[u8]>>,
+    /// Nor is what it has in common with others that are given again to unpack it.
     alike: bool,
 }
 
 impl Packed {
     fn unpacked(&self, like: &[u8]) -> Vec<u8> {
         let like = if self.alike { like } else { &[] };
-        lz4_flex::block::decompress_size_prepended_with_dict(&self.octets, like).unwrap_or_else(|error| {
+        let like = known(self.pattern.as_deref(), like);
+        lz4_flex::block::decompress_size_prepended_with_dict(&self.octets, &like).unwrap_or_else(|error| {
             // It was packed here.
             tracing::error!("octets of a call: {error}");
             Vec::new()
         })
+    }
+}
+
+/// What is known before a block is read.
+fn known<'a>(pattern: Option<&'a [u8]>, like: &'a [u8]) -> Cow<'a, [u8]> {
+    match pattern {
+        Some(pattern) if like.is_empty() => Cow::Borrowed(pattern),
+        Some(pattern) => Cow::Owned([pattern, like].concat()),
+        None => Cow::Borrowed(like),
     }
 }
 
@@ -74,12 +87,15 @@ impl Octets {
         self.packed.first().map(|block| block.unpacked(&[])).unwrap_or_default()
     }
 
-    /// Nobody looks at them soon. They may be much like others that are kept, too, and are given again to unpack them.
-    pub fn pack(&mut self, like: &[u8]) {
+    /// Nobody looks at them soon. They may be much like others that are kept, too, and are given again to unpack them;
+    /// and like `pattern`, which is kept for them.
+    pub fn pack(&mut self, like: &[u8], pattern: Option<&Arc<[u8]>>) {
         if self.recent.len() >= LEAST {
-            let octets = lz4_flex::block::compress_prepend_size_with_dict(&self.recent, like);
+            let like_all = known(pattern.map(|pattern| &**pattern), like);
+            let octets = lz4_flex::block::compress_prepend_size_with_dict(&self.recent, &like_all);
+            let (octets, alike, pattern) = (octets.into_boxed_slice(), !like.is_empty(), pattern.cloned());
             self.packed.reserve_exact(1);
-            self.packed.push(Packed { octets: octets.into_boxed_slice(), alike: !like.is_empty() });
+            self.packed.push(Packed { octets, pattern, alike });
             self.before += self.recent.len();
             self.recent = Vec::new();
         }
@@ -119,7 +135,7 @@ mod tests {
                 octets.with_room(text.len()).extend_from_slice(text.as_bytes());
                 expected.extend_from_slice(text.as_bytes());
             }
-            octets.pack(&[]);
+            octets.pack(&[], None);
             assert!(octets.recent().is_empty());
         }
         octets.with_room(3).extend_from_slice(b"end");
@@ -137,17 +153,25 @@ mod tests {
         };
         let (mut first, mut other) = (Octets::default(), Octets::default());
         first.with_room(0).extend_from_slice(&text(1));
-        first.pack(&[]);
+        first.pack(&[], None);
         let like = first.first_packed();
         assert_eq!(like, text(1));
         // What comes later, and what came before the others were packed, is not mixed up with it.
         let mut expected = Vec::new();
-        for (n, like) in [(2, &[][..]), (1, &like), (3, &like)] {
+        let pattern: Arc<[u8]> = text(4).into();
+        let none = &[][..];
+        let ways = [(2, none, None), (1, &like, None), (3, &like, None), (4, none, Some(&pattern))];
+        for (n, like, pattern) in
+            ways.into_iter().chain([(4, &*like, Some(&pattern)), (1, &*like, Some(&pattern))])
+        {
             other.with_room(0).extend_from_slice(&text(n));
             expected.extend_from_slice(&text(n));
-            other.pack(like);
+            other.pack(like, pattern);
         }
+        drop(pattern);
         assert_eq!(*other.all(&like), expected);
-        assert!(other.packed[1].octets.len() * 8 < first.packed[0].octets.len());
+        for alike in [1, 3, 4, 5] {
+            assert!(other.packed[alike].octets.len() * 8 < first.packed[0].octets.len(), "block {alike}");
+        }
     }
 }

@@ -3,6 +3,7 @@
 use std::time::Instant;
 
 use super::Harness;
+use b2b_call::CallId;
 use b2b_call::journal::redaction::redacted;
 use b2b_call::journal::{Journal, digest};
 use b2b_call::switch::replay::{Replay, Shown};
@@ -17,7 +18,12 @@ impl Harness {
     pub fn journals(&self) -> Vec<String> {
         let calls = self.ended_calls().into_iter();
         let calls = calls.chain(self.snapshot().into_iter().map(|it| it.call));
-        calls.filter_map(|call| self.switch.journal(call)).collect()
+        calls.filter_map(|call| self.journal(call)).collect()
+    }
+
+    /// That of this one.
+    pub fn journal(&self, call: CallId) -> Option<String> {
+        self.switch.journal(call)
     }
 
     /// Every call that is up, or was among the latest ones, sends the same messages when its journal is replayed,

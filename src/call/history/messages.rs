@@ -1,7 +1,9 @@
 //! The messages of one call as they were on the wire, packed into little room: the
 //! beginning, and the latest ones.
 
+use std::borrow::Cow;
 use std::net::SocketAddr;
+use std::sync::Arc;
 use std::time::{Duration, Instant, SystemTime};
 
 use bytes::Bytes;
@@ -10,7 +12,7 @@ use super::super::capture::Capture;
 use super::super::controller::{TracedPacket, TracedPackets};
 use super::super::octets::Octets;
 use b2b_sip::msg::Transport;
-use b2b_sip::msg::veil::without_keys;
+use b2b_sip::msg::veil::{without_keys, without_secrets};
 use b2b_sip::net::tap::{Direction, Seen};
 
 /// Bytes from the beginning: a call with two legs is set up within these.
@@ -117,8 +119,14 @@ impl Messages {
     }
 
     /// Nobody looks at them soon, and no copy of the latest one comes any more.
-    pub fn pack(&mut self) {
-        self.head.pack(&[]);
+    pub fn pack(&mut self, pattern: Option<&Arc<[u8]>>) {
+        self.head.pack(&[], pattern);
+        self.shrink();
+    }
+
+    /// Those of the beginning that are not packed, without what is secret.
+    pub fn usual(&self) -> impl Iterator<Item = Cow<'_, [u8]>> {
+        records(self.head.recent()).map(|it| without_secrets(it.data))
     }
 
     /// Those of the beginning that are packed: the journal of the call has what came of them, too.

@@ -40,6 +40,7 @@ use capturing::Captures;
 pub use capturing::{CAPTURE_BYTES, CAPTURES, CaptureView, KEPT_BYTES};
 use entry::Entry;
 use messages::heading;
+use packing::Pattern;
 pub use report::{LegReport, MediaReport, Report, Unjudged};
 pub use talk::TalkView;
 
@@ -79,6 +80,7 @@ pub struct CallHistory {
     captures: Captures,
     /// Calls that may be quiet by then, about in this order.
     quiet: VecDeque<(Instant, CallId)>,
+    pattern: Pattern,
     /// Lines of journals so far.
     turns: u64,
     outcomes: VecDeque<Outcome>,

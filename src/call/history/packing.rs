@@ -1,5 +1,6 @@
 //! Calls that are up and quiet: what was said in them is packed.
 
+use std::sync::Arc;
 use std::time::{Duration, Instant};
 
 use super::CallHistory;
@@ -11,6 +12,31 @@ const COPIES: Duration = Duration::from_secs(32);
 
 /// Calls that have been quiet for about as long are looked at together.
 const TOGETHER: Duration = Duration::from_secs(1);
+
+/// So many calls are packed as like one of them; what calls are like changes.
+const ALIKE: u32 = 256;
+
+/// Octets of a pattern: LZ4 looks back for 64 KB, and the messages of the call stand between.
+const LONGEST_PATTERN: usize = 32_768;
+
+/// What calls have in common, told by one of them: most of a message and of a journal is what others have, too.
+#[derive(Debug, Default)]
+pub(super) struct Pattern {
+    octets: Option<Arc<[u8]>>,
+    /// Calls that were packed as like it.
+    calls: u32,
+}
+
+impl Pattern {
+    /// For the next call.
+    fn for_next(&mut self, entry: &Entry) -> Option<&Arc<[u8]>> {
+        if self.calls == 0 {
+            self.octets = entry.usual().map(Arc::from).or(self.octets.take());
+        }
+        self.calls = (self.calls + 1) % ALIKE;
+        self.octets.as_ref()
+    }
+}
 
 impl CallHistory {
     /// Something was said in a call: what there is of it is packed when it has been quiet for long enough.
@@ -41,7 +67,8 @@ impl CallHistory {
                 later if later > now => self.quiet.push_back((later, call)),
                 _ => {
                     entry.is_watched = false;
-                    entry.pack();
+                    let pattern = self.pattern.for_next(entry);
+                    entry.pack(pattern);
                 }
             }
         }
@@ -49,10 +76,70 @@ impl CallHistory {
 }
 
 impl Entry {
-    fn pack(&mut self) {
-        self.messages.pack();
+    fn pack(&mut self, pattern: Option<&Arc<[u8]>>) {
+        self.messages.pack(pattern);
         if let Some(pages) = &mut self.journal {
-            pages.pack(&self.messages.first_packed());
+            pages.pack(&self.messages.first_packed(), pattern);
+        }
+        self.timeline.shrink();
+    }
+
+    /// What others have much like it: nothing that is kept longer than the call may be a secret.
+    fn usual(&self) -> Option<Vec<u8>> {
+        let mut usual = Vec::new();
+        self.journal
+            .iter()
+            .flat_map(|pages| pages.usual())
+            .for_each(|record| usual.extend_from_slice(record));
+        self.messages.usual().for_each(|message| usual.extend_from_slice(&message));
+        usual.truncate(LONGEST_PATTERN);
+        (!usual.is_empty()).then_some(usual)
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use std::time::SystemTime;
+
+    use bytes::Bytes;
+
+    use super::*;
+    use crate::journal::{Begin, Pages};
+    use b2b_sip::endpoint::{EndpointConfig, Flow, FlowId};
+    use b2b_sip::msg::Transport;
+    use b2b_sip::net::tap::{Direction, Seen};
+
+    #[test]
+    fn a_pattern_has_what_calls_have_in_common_and_no_secrets() {
+        let (now, wall) = (Instant::now(), SystemTime::now());
+        let mut entry = Entry::new(CallId(1), now, wall);
+        let at = ([127, 0, 0, 1], 5060).into();
+        let flow = Flow { id: FlowId(1), transport: Transport::Udp, local: at, remote: at };
+        let key = "a=crypto:1 AES_CM_128_HMAC_SHA1_80 inline:WVNfX19zZW1jdGwgKCkgewkyMjA7fQp9CnVubGVz\r\n";
+        let digest = "Authorization: Digest username=\"ann\", realm=\"b2b\", nonce=\"8f\", uri=\"sip:b\", response=\"5f21\"\r\n";
+        let message =
+            format!("INVITE sip:bob@b2b SIP/2.0\r\nCall-ID: 1\r\n{digest}\r\nm=audio 9 RTP/SAVP 0\r\n{key}");
+        let data = Bytes::from(message.clone());
+        entry.messages.push(&Seen { at: now, direction: Direction::Received, flow, data });
+        let begin = Begin {
+            version: 1,
+            program: String::new(),
+            wall_us: 0,
+            endpoint: EndpointConfig::new([7; 32]),
+            domain: String::new(),
+            max_duration: None,
+            records: None,
+        };
+        let mut pages = Pages::new(now, wall, Arc::new(begin));
+        pages.received(now, &flow, message.as_bytes());
+        pages.fact("found", &"sip:bob@192.0.2.7");
+        pages.answered(now, 1, &key);
+        pages.input(now, "command", &serde_json::json!({ "ask": { "pin": "4711" } }));
+        entry.journal = Some(Box::new(pages));
+        let usual = String::from_utf8_lossy(&entry.usual().unwrap()).into_owned();
+        assert!(usual.contains("INVITE sip:bob@b2b") && usual.contains("sip:bob@192.0.2.7"), "{usual}");
+        for secret in ["WVNfX19zZW1jdGwg", "5f21", "4711"] {
+            assert!(!usual.contains(secret), "{secret} in {usual}");
         }
     }
 }

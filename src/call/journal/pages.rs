@@ -9,6 +9,7 @@ use std::time::{Duration, Instant, SystemTime, UNIX_EPOCH};
 use serde::{Deserialize, Serialize};
 use serde_json::{Value, json};
 
+use super::redaction::has_secret;
 use super::{AnsweredLine, Begin, EventLine, MOST, ReceivedLine, SentLine, digest};
 use crate::octets::Octets;
 use b2b_sip::endpoint::Flow;
@@ -246,9 +247,19 @@ impl Pages {
         self.records.shrink();
     }
 
-    /// Nobody looks at it soon. `like`: the call's messages, which are most of it, as [`Octets::pack`] has it.
-    pub fn pack(&mut self, like: &[u8]) {
-        self.records.pack(like);
+    /// Nobody looks at it soon. `like`: the call's messages, which are most of it, as [`Octets::pack`] has it, and `pattern`.
+    pub fn pack(&mut self, like: &[u8], pattern: Option<&Arc<[u8]>>) {
+        self.records.pack(like, pattern);
+    }
+
+    /// The records that other calls have much like them, and no secrets: all that are not packed but messages.
+    pub fn usual(&self) -> impl Iterator<Item = &[u8]> {
+        records(self.records.recent()).filter_map(|(kind, record)| match line(kind, record) {
+            Some(Value::Object(fields)) if ["received", "sent"].iter().any(|it| fields.contains_key(*it)) => {
+                None
+            }
+            line => (!has_secret(line?)).then_some(record),
+        })
     }
 
     /// What is written so far: lines of JSON.
@@ -271,15 +282,8 @@ impl Pages {
 
     /// What is written so far, behind its beginning and its ways.
     fn lines(&self, like: &[u8]) -> Vec<Value> {
-        let records = self.records.all(like);
-        let (mut rest, mut lines) = (&records[..], Vec::new());
-        while let Some(([kind, length @ ..], behind)) = rest.split_first_chunk::<5>() {
-            let Some((record, next)) = behind.split_at_checked(u32::from_le_bytes(*length) as usize) else {
-                break;
-            };
-            lines.extend(line(*kind, record));
-            rest = next;
-        }
+        let all = self.records.all(like);
+        let mut lines: Vec<Value> = records(&all).filter_map(|(kind, record)| line(kind, record)).collect();
         lines.extend(self.full.then(|| json!({ "left_out": true })));
         lines
     }
@@ -352,6 +356,17 @@ impl<T: Serialize> Serialize for Named<'_, T> {
     fn serialize<S: serde::Serializer>(&self, serializer: S) -> Result<S::Ok, S::Error> {
         serializer.collect_map([(self.0, self.1)])
     }
+}
+
+/// What each record is, and what it has.
+fn records(octets: &[u8]) -> impl Iterator<Item = (u8, &[u8])> {
+    let mut rest = octets;
+    std::iter::from_fn(move || {
+        let ([kind, length @ ..], behind) = rest.split_first_chunk::<5>()?;
+        let (record, next) = behind.split_at_checked(u32::from_le_bytes(*length) as usize)?;
+        rest = next;
+        Some((*kind, record))
+    })
 }
 
 /// A record as a line of JSON.

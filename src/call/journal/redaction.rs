@@ -36,6 +36,11 @@ pub fn redacted(journal: &str) -> String {
     shown
 }
 
+/// Whether something of a line would be covered.
+pub(super) fn has_secret(mut line: Value) -> bool {
+    cover(&mut line, &mut Codes::default())
+}
+
 /// Whether something was covered.
 fn cover(value: &mut Value, codes: &mut Codes) -> bool {
     match value {

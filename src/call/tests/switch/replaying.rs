@@ -184,6 +184,28 @@ fn a_call_that_is_quiet_takes_less_room_and_is_told_of_as_before() {
 }
 
 #[test]
+fn calls_that_are_alike_take_less_room_and_are_told_of_when_the_others_are_gone() {
+    let mut harness = to_bob();
+    let (ann, bob) = (harness.party(ANN), harness.party(BOB));
+    let calls: Vec<_> = (0..3)
+        .map(|_| {
+            let call = harness.call(ann, "bob", Some(SESSION));
+            harness.answer_next(bob, SESSION);
+            call
+        })
+        .collect();
+    let last = harness.snapshot().iter().map(|it| it.call).max().unwrap();
+    let told = |harness: &Harness| (harness.journal(last), harness.pcap(last));
+    let (before, held) = (told(&harness), harness.history_bytes(last));
+    harness.run(Duration::from_secs(40));
+    assert!(harness.history_bytes(last) * 3 < held, "{} of {held} bytes", harness.history_bytes(last));
+    calls[..2].iter().for_each(|call| harness.hang_up(ann, *call));
+    assert_eq!(told(&harness), before);
+    harness.hang_up(ann, calls[2]);
+    harness.assert_nothing_left();
+}
+
+#[test]
 fn calls_that_meet_are_replayed_where_they_were_packed_before_and_are_again() {
     let mut harness = harness(BridgeMode::Intercepting);
     let (ann, bob, cat) = (harness.party(ANN), harness.party(BOB), harness.party(CAT));
