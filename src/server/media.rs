@@ -5,7 +5,6 @@ use std::sync::Arc;
 use std::time::Duration;
 
 use crossbeam_channel::Receiver;
-use tokio::sync::mpsc;
 
 use super::descriptors::capacity;
 use super::queues;
@@ -13,7 +12,7 @@ use crate::config::{Advertise, Carrier, Listener, ListenerConfig, MediaServer, S
 use crate::controller::remote::{RemoteConfig, RemoteController, RemoteServer, ServerHealth, Transport};
 use crate::controller::rtpengine::{Interfaces, RtpengineConfig, RtpengineController};
 use b2b_call::controller::{
-    Capabilities, EmbeddedConfig, EmbeddedController, MediaController, MediaEvent, Ports, Totals,
+    Capabilities, EmbeddedConfig, EmbeddedController, MediaController, MediaEvents, Ports, Totals,
 };
 use b2b_sip::net::local_addr;
 
@@ -59,7 +58,7 @@ impl Media {
     ///
     /// # Errors
     /// What is in the way.
-    pub fn start(config: &ServerConfig) -> Result<(Media, mpsc::UnboundedReceiver<MediaEvent>), String> {
+    pub fn start(config: &ServerConfig) -> Result<(Media, MediaEvents), String> {
         match &config.media.controller {
             Carrier::Embedded => {
                 let (controller, events) =
@@ -73,7 +72,7 @@ impl Media {
                     .map_err(|error| format!("no socket for rtpengine at {server}: {error}"))?;
                 Ok((
                     Media::Rtpengine(Rtpengine { server: *server, controller: Arc::new(controller) }),
-                    events,
+                    events.into(),
                 ))
             }
             Carrier::Remote { servers } => {
@@ -86,7 +85,7 @@ impl Media {
                 let config = RemoteConfig { servers, music: queues::music(config) };
                 let (controller, events) = RemoteController::start(config)
                     .map_err(|error| format!("no thread for media servers: {error}"))?;
-                Ok((Media::Remote(Arc::new(controller)), events))
+                Ok((Media::Remote(Arc::new(controller)), events.into()))
             }
         }
     }

@@ -225,6 +225,9 @@ impl Joined {
     }
 }
 
+/// What happens to media, in order.
+pub type MediaEvents = b2b_media::relay::Events<MediaEvent>;
+
 /// What happens to media.
 #[derive(Debug, Clone, PartialEq, serde::Serialize, serde::Deserialize)]
 pub enum MediaEvent {

@@ -8,7 +8,8 @@ use bytes::Bytes;
 
 use super::*;
 use crate::controller::{
-    AudioRules, EndpointStats, Joined, LocalDescription, MediaController, PairPolicy, Prompt, Route,
+    AudioRules, EndpointStats, Joined, LocalDescription, MediaController, MediaEvent, PairPolicy, Prompt,
+    Route,
 };
 
 const LOCALHOST: IpAddr = IpAddr::V4(std::net::Ipv4Addr::LOCALHOST);
@@ -16,7 +17,7 @@ const PATIENCE: Duration = Duration::from_secs(10);
 
 struct Lab {
     controller: EmbeddedController,
-    events: mpsc::UnboundedReceiver<MediaEvent>,
+    events: MediaEvents,
 }
 
 struct Party {
