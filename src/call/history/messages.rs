@@ -73,7 +73,9 @@ impl Messages {
         let way = match self.ways.iter().position(|known| *known == way) {
             Some(way) => way,
             None if self.ways.len() < WAYS => {
-                self.ways.reserve_exact(2);
+                if self.ways.len() == self.ways.capacity() {
+                    self.ways.reserve_exact(2);
+                }
                 self.ways.push(way);
                 self.ways.len() - 1
             }

@@ -13,8 +13,9 @@ const COPIES: Duration = Duration::from_secs(32);
 /// Calls that have been quiet for about as long are looked at together.
 const TOGETHER: Duration = Duration::from_secs(1);
 
-/// So many calls are packed as like one of them; what calls are like changes.
-const ALIKE: u32 = 256;
+/// So many calls are packed as like one of them. What calls are like changes with time; but a pattern, which takes what packing
+/// saves of a call, is kept until the last of these has ended.
+const ALIKE: u32 = 2_048;
 
 /// Octets of a pattern: LZ4 looks back for 64 KB, and the messages of the call stand between.
 const LONGEST_PATTERN: usize = 32_768;

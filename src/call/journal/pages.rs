@@ -292,7 +292,9 @@ impl Pages {
         let known = self.flows.iter().position(|it| it == flow);
         // A journal that is full has no line that would name another one.
         let way = known.or(self.full.then_some(0)).unwrap_or_else(|| {
-            self.flows.reserve_exact(2);
+            if self.flows.len() == self.flows.capacity() {
+                self.flows.reserve_exact(2);
+            }
             self.flows.push(*flow);
             self.flows.len() - 1
         });
