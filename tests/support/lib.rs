@@ -6,6 +6,7 @@
 //! - `tls`: certificates, and TLS on either side (feature `tls`)
 //! - `client`: clients of the client library, and their far ends (feature `client`)
 //! - `codecs`: the codecs of a far end (feature `codecs`)
+//! - `seeds`: simulations by seed
 //! - `sip_in`: datagrams at an endpoint in calls, as the fuzz target feeds them (feature `sip`)
 
 #![forbid(unsafe_code)]
@@ -16,6 +17,7 @@ pub mod client;
 pub mod codecs;
 pub mod dns;
 pub mod peer;
+pub mod seeds;
 #[cfg(feature = "sip")]
 pub mod sip_in;
 #[cfg(feature = "tls")]

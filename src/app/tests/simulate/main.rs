@@ -9,12 +9,14 @@ mod world;
 
 use std::cell::RefCell;
 use std::collections::BTreeMap;
+use std::ops::ControlFlow;
 use std::panic::{AssertUnwindSafe, catch_unwind};
 use std::process::ExitCode;
 use std::sync::Mutex;
 use std::sync::atomic::{AtomicBool, AtomicU64, Ordering};
 use std::time::{Duration, Instant};
 
+use b2b_test_support::seeds::{self, number};
 use b2b_testkit::Rows;
 use plan::Mix;
 use world::{Outcome, Which, calls, live};
@@ -60,7 +62,7 @@ struct Args {
     traces: bool,
 }
 
-fn args() -> Result<Args, String> {
+fn args() -> Result<Args, ExitCode> {
     // As a test, among others, it is brief.
     let mut args = Args {
         seed: 1,
@@ -75,13 +77,9 @@ fn args() -> Result<Args, String> {
         goes_on: false,
         traces: false,
     };
-    let (mut given, mut has_calls) = (std::env::args().skip(1), false);
-    while let Some(name) = given.next() {
-        let mut value = || given.next().ok_or(format!("{name} takes a value"));
-        fn number<T: std::str::FromStr>(text: String) -> Result<T, String> {
-            text.parse().map_err(|_| format!("'{text}' is no number"))
-        }
-        match name.as_str() {
+    let mut has_calls = false;
+    seeds::flags(USAGE, |name, value| {
+        match name {
             "--seed" => args.seed = number(value()?)?,
             "--calls" => (args.calls, has_calls) = (number(value()?)?, true),
             "--minutes" => args.minutes = Some(number(value()?)?),
@@ -100,14 +98,10 @@ fn args() -> Result<Args, String> {
                 let mix = Mix::ALL.iter().find(|(it, _)| *it == name);
                 args.mix = mix.map(|(_, mix)| *mix).ok_or(format!("there is no mix '{name}'"))?;
             }
-            "--help" => return Err(String::new()),
-            // What `cargo test` gives to every test.
-            "-q" | "--quiet" | "--nocapture" | "--ignored" | "--include-ignored" => {}
-            "--test-threads" | "--skip" | "--exact" => drop(value()),
-            other if other.starts_with('-') => return Err(format!("there is no {other}")),
-            _ => {}
+            _ => return Ok(false),
         }
-    }
+        Ok(true)
+    })?;
     if args.minutes.is_some() && !has_calls {
         args.calls = u64::MAX;
     }
@@ -192,10 +186,7 @@ fn tell_rows(rows: &Rows) {
 fn main() -> ExitCode {
     let args = match args() {
         Ok(args) => args,
-        Err(why) => {
-            println!("{why}{}{USAGE}", if why.is_empty() { "" } else { "\n" });
-            return if why.is_empty() { ExitCode::SUCCESS } else { ExitCode::from(2) };
-        }
+        Err(exit) => return exit,
     };
     std::panic::set_hook(Box::new(|panic| {
         let text = panic.payload_as_str().unwrap_or_default();
@@ -213,67 +204,57 @@ fn main() -> ExitCode {
     };
     let begun = Instant::now();
     let end = args.minutes.map(|minutes| begun + Duration::from_secs_f64(minutes * 60.0));
-    let (next, made, failed) = (AtomicU64::new(args.seed), AtomicU64::new(0), AtomicBool::new(false));
-    let wrong = AtomicBool::new(false);
+    let (made, failed, wrong) = (AtomicU64::new(0), AtomicBool::new(false), AtomicBool::new(false));
     let total = Mutex::new((Outcome::default(), 0_usize, 0_usize, BTreeMap::<String, (usize, u64)>::new()));
-    std::thread::scope(|scope| {
-        for _ in 0..args.jobs {
-            scope.spawn(|| {
-                let is_over = || {
-                    let seeds = next.load(Ordering::Relaxed) > args.seed && args.world.is_some();
-                    let late = end.is_some_and(|end| Instant::now() >= end);
-                    failed.load(Ordering::Relaxed)
-                        || late
-                        || seeds
-                        || made.load(Ordering::Relaxed) >= args.calls
-                };
-                while !is_over() {
-                    let which = which(next.fetch_add(1, Ordering::Relaxed));
-                    if args.world.is_some() && which.seed > args.seed {
-                        break;
-                    }
-                    let mut outcome = fails(&which);
-                    if args.twice
-                        && let Ok(one) = &outcome
-                    {
-                        let again = fails(&which).map(|it| (it.digest, it.rows)).unwrap_or_default();
-                        if again != (one.digest, one.rows.clone()) {
-                            outcome = Err("it runs otherwise when it is run again".to_owned());
-                        }
-                    }
-                    match outcome {
-                        Ok(outcome) => {
-                            made.fetch_add(outcome.calls as u64, Ordering::Relaxed);
-                            let Ok(mut total) = total.lock() else { return };
-                            total.0.rows.add(&outcome.rows);
-                            total.0.calls += outcome.calls;
-                            total.0.legs += outcome.legs;
-                            total.0.messages += outcome.messages;
-                            total.0.panics += outcome.panics;
-                            total.0.late += outcome.late;
-                            total.1 += 1;
-                            total.2 += usize::from(outcome.replayed);
-                            for why in outcome.otherwise {
-                                let (_, what) = why.split_once("what: \"").unwrap_or(("", &why));
-                                let what = what.split('"').next().unwrap_or(what);
-                                let seen = total.3.entry(kind(what)).or_insert((0, which.seed));
-                                seen.0 += 1;
-                            }
-                        }
-                        Err(why) if args.goes_on => {
-                            wrong.store(true, Ordering::Relaxed);
-                            let why = why.replace('\n', " ");
-                            println!("seed {} failed: {}", which.seed, why.get(..300).unwrap_or(&why));
-                        }
-                        Err(why) => {
-                            failed.store(true, Ordering::Relaxed);
-                            let _one_at_a_time = total.lock();
-                            tell_failure(&which, &why, name);
-                        }
-                    }
-                }
-            });
+    seeds::each(args.seed, args.jobs, |seed| {
+        let is_late = end.is_some_and(|end| Instant::now() >= end);
+        let is_other = args.world.is_some() && seed > args.seed;
+        let is_enough = failed.load(Ordering::Relaxed) || made.load(Ordering::Relaxed) >= args.calls;
+        if is_late || is_other || is_enough {
+            return ControlFlow::Break(());
         }
+        let which = which(seed);
+        let mut outcome = fails(&which);
+        if args.twice
+            && let Ok(one) = &outcome
+        {
+            let again = fails(&which).map(|it| (it.digest, it.rows)).unwrap_or_default();
+            if again != (one.digest, one.rows.clone()) {
+                outcome = Err("it runs otherwise when it is run again".to_owned());
+            }
+        }
+        match outcome {
+            Ok(outcome) => {
+                made.fetch_add(outcome.calls as u64, Ordering::Relaxed);
+                let Ok(mut total) = total.lock() else { return ControlFlow::Break(()) };
+                total.0.rows.add(&outcome.rows);
+                total.0.calls += outcome.calls;
+                total.0.legs += outcome.legs;
+                total.0.messages += outcome.messages;
+                total.0.panics += outcome.panics;
+                total.0.late += outcome.late;
+                total.1 += 1;
+                total.2 += usize::from(outcome.replayed);
+                for why in outcome.otherwise {
+                    let (_, what) = why.split_once("what: \"").unwrap_or(("", &why));
+                    let what = what.split('"').next().unwrap_or(what);
+                    let seen = total.3.entry(kind(what)).or_insert((0, which.seed));
+                    seen.0 += 1;
+                }
+            }
+            Err(why) if args.goes_on => {
+                wrong.store(true, Ordering::Relaxed);
+                let why = why.replace('\n', " ");
+                println!("seed {} failed: {}", which.seed, why.get(..300).unwrap_or(&why));
+            }
+            Err(why) => {
+                failed.store(true, Ordering::Relaxed);
+                let _one_at_a_time = total.lock();
+                tell_failure(&which, &why, name);
+                return ControlFlow::Break(());
+            }
+        }
+        ControlFlow::Continue(())
     });
     let seconds = begun.elapsed().as_secs_f64();
     let total = total.into_inner().unwrap_or_else(std::sync::PoisonError::into_inner);

@@ -12,12 +12,14 @@ mod total;
 mod wire;
 mod world;
 
+use std::ops::ControlFlow;
 use std::panic::{AssertUnwindSafe, catch_unwind};
 use std::process::ExitCode;
 use std::sync::Mutex;
-use std::sync::atomic::{AtomicBool, AtomicU64, Ordering};
+use std::sync::atomic::{AtomicBool, Ordering};
 use std::time::Instant;
 
+use b2b_test_support::seeds;
 use network::SECOND;
 use total::Total;
 
@@ -46,73 +48,53 @@ struct Args {
     traces: bool,
 }
 
-fn args() -> Result<Args, String> {
+fn args() -> Result<Args, ExitCode> {
     // As a test, among others, it is brief.
     let mut args = Args { seed: 1, hours: 0.5, jobs: 2, only: false, traces: false };
-    let mut given = std::env::args().skip(1);
-    while let Some(name) = given.next() {
-        let mut number = || {
-            let value = given.next().ok_or(format!("{name} takes a value"))?;
-            value.parse::<f64>().map_err(|_| format!("'{value}' is no number"))
-        };
-        match name.as_str() {
-            "--seed" => args.seed = number()? as u64,
-            "--hours" => args.hours = number()?,
-            "--jobs" => args.jobs = (number()? as usize).max(1),
+    seeds::flags(USAGE, |name, value| {
+        match name {
+            "--seed" => args.seed = seeds::number(value()?)?,
+            "--hours" => args.hours = seeds::number(value()?)?,
+            "--jobs" => args.jobs = seeds::number(value()?)?,
             "--only" => args.only = true,
             "--trace" => args.traces = true,
-            "--help" => return Err(String::new()),
-            // What `cargo test` gives to every test.
-            "-q" | "--quiet" | "--nocapture" | "--ignored" | "--include-ignored" => {}
-            "--test-threads" | "--skip" | "--exact" => drop(number()),
-            other if other.starts_with('-') => return Err(format!("there is no {other}")),
-            _ => {}
+            _ => return Ok(false),
         }
-    }
+        Ok(true)
+    })?;
     Ok(args)
 }
 
 fn main() -> ExitCode {
     let args = match args() {
         Ok(args) => args,
-        Err(why) => {
-            println!("{why}{}{USAGE}", if why.is_empty() { "" } else { "\n" });
-            return if why.is_empty() { ExitCode::SUCCESS } else { ExitCode::from(2) };
-        }
+        Err(exit) => return exit,
     };
-    let begun = Instant::now();
-    let (next, failed) = (AtomicU64::new(args.seed), AtomicBool::new(false));
+    let (begun, failed) = (Instant::now(), AtomicBool::new(false));
     let total = Mutex::new((Total::default(), 0_u64));
     let lived = || total.lock().map_or(0.0, |total| total.0.lived as f64 / HOUR);
-    std::thread::scope(|scope| {
-        for _ in 0..args.jobs {
-            scope.spawn(|| {
-                while !failed.load(Ordering::Relaxed) && lived() < args.hours {
-                    let seed = next.fetch_add(1, Ordering::Relaxed);
-                    if args.only && seed > args.seed {
-                        break;
-                    }
-                    let all = || {
-                        [
-                            world::World::new(seed, args.traces).live(SPAN),
-                            talk::talk(seed, SPAN),
-                            playout::listen(seed, SPAN),
-                        ]
-                    };
-                    match (catch_unwind(AssertUnwindSafe(all)), total.lock()) {
-                        (Ok(all), Ok(mut total)) => {
-                            all.into_iter().for_each(|one| total.0 += one);
-                            total.1 += 1;
-                        }
-                        _ => {
-                            failed.store(true, Ordering::Relaxed);
-                            println!(
-                                "seed {seed} failed: scripts/simulate-media.sh --seed {seed} --only --trace"
-                            );
-                        }
-                    }
-                }
-            });
+    seeds::each(args.seed, args.jobs, |seed| {
+        if lived() >= args.hours || args.only && seed > args.seed {
+            return ControlFlow::Break(());
+        }
+        let all = || {
+            [
+                world::World::new(seed, args.traces).live(SPAN),
+                talk::talk(seed, SPAN),
+                playout::listen(seed, SPAN),
+            ]
+        };
+        match (catch_unwind(AssertUnwindSafe(all)), total.lock()) {
+            (Ok(all), Ok(mut total)) => {
+                all.into_iter().for_each(|one| total.0 += one);
+                total.1 += 1;
+                ControlFlow::Continue(())
+            }
+            _ => {
+                failed.store(true, Ordering::Relaxed);
+                println!("seed {seed} failed: scripts/simulate-media.sh --seed {seed} --only --trace");
+                ControlFlow::Break(())
+            }
         }
     });
     let hours = lived();
