@@ -169,8 +169,7 @@ fn interop_rtpengine_does_what_every_media_controller_must() {
     let config = RtpengineConfig { server, interfaces: Interfaces::default(), seed: 7 };
     let (media, events) = RtpengineController::start(config).expect("it starts");
     let runtime = tokio::runtime::Builder::new_current_thread().enable_all().build().expect("a runtime");
-    runtime
-        .block_on(async { crate::media_support::Carried::new(&media, events, folder.path()).suite().await });
+    runtime.block_on(crate::media_support::Carried::new(&media, events, folder.path()).suite());
     assert_eq!(media.endpoints(), 0);
     media.shutdown();
     drop(rtpengine);

@@ -8,19 +8,19 @@ use std::time::{Duration, Instant};
 
 use b2b::call::controller::{
     AddressFamily, Capability, CollectEnd, ConferenceSpec, DigitPlan, EndpointId, EndpointSpec,
-    MediaController, MediaError, MediaEvent, MediaEvents, MediaFuture, Member, PairPolicy, Part, Played,
-    Prompt, RecordingSpec, StreamSpec,
+    MediaController, MediaError, MediaEvent, MediaFuture, Member, PairPolicy, Part, Played, Prompt,
+    RecordingSpec, StreamSpec,
 };
 use b2b::media::codec::g711::{ulaw_decode, ulaw_encode};
-use b2b::media::relay::Awaited;
 use bytes::Bytes;
+use tokio::sync::mpsc::UnboundedReceiver;
 
 const PATIENCE: Duration = Duration::from_secs(30);
 
 /// A controller, and what happens in it.
 pub struct Carried<'a> {
     pub media: &'a dyn MediaController,
-    events: Awaited<MediaEvent>,
+    pub events: UnboundedReceiver<MediaEvent>,
     /// A folder that the controller may write to.
     pub folder: &'a std::path::Path,
     seen: Vec<MediaEvent>,
@@ -123,13 +123,11 @@ fn falls_silent(from: &mut Party, to: SocketAddr, other: &Party, what: &str) {
 }
 
 impl<'a> Carried<'a> {
-    /// In a runtime.
     pub fn new(
         media: &'a dyn MediaController,
-        events: impl Into<MediaEvents>,
+        events: UnboundedReceiver<MediaEvent>,
         folder: &'a std::path::Path,
     ) -> Self {
-        let events = events.into().in_runtime().expect("a descriptor");
         Carried { media, events, folder, seen: Vec::new() }
     }
 

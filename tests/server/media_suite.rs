@@ -22,7 +22,16 @@ async fn the_engine_inside_does_what_every_media_controller_must() {
     let folder = tempfile::tempdir().expect("a folder");
     let loopback = vec![(IpAddr::V4(Ipv4Addr::LOCALHOST), None)];
     let config = EmbeddedConfig { music: music(), ..EmbeddedConfig::new(loopback, 20_000..=59_999, 7) };
-    let (media, events) = EmbeddedController::start(config).expect("it starts");
+    let (media, mut inside) = EmbeddedController::start(config).expect("it starts");
+    // Media threads have descriptors of their own: they must not wake a runtime.
+    let (told, events) = tokio::sync::mpsc::unbounded_channel();
+    std::thread::spawn(move || {
+        while let Some(event) = inside.blocking_recv() {
+            if told.send(event).is_err() {
+                return;
+            }
+        }
+    });
     Carried::new(&media, events, folder.path()).suite().await;
     media.shutdown();
 }

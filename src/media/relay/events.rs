@@ -3,7 +3,6 @@
 //! A media thread has a table of descriptors of its own, and what wakes a runtime is a write to a descriptor of the
 //! process's table. So the thread keeps one of those, an eventfd, and the runtime waits for that.
 
-use std::future::poll_fn;
 use std::io;
 use std::sync::Arc;
 use std::task::{Context, Poll, Waker};
@@ -100,11 +99,6 @@ impl std::task::Wake for Ring {
 
 impl<E> Awaited<E> {
     /// The next one; `None` once whoever tells is gone.
-    pub async fn recv(&mut self) -> Option<E> {
-        poll_fn(|context| self.poll_recv(context)).await
-    }
-
-    /// The same, polled: the next one; `None` once whoever tells is gone.
     pub fn poll_recv(&mut self, context: &mut Context<'_>) -> Poll<Option<E>> {
         let Some(Bell { fd, waker }) = &mut self.bell else { return self.queue.poll_recv(context) };
         loop {
@@ -122,6 +116,7 @@ impl<E> Awaited<E> {
 
 #[cfg(test)]
 mod tests {
+    use std::future::poll_fn;
     use std::os::fd::AsRawFd;
     use std::time::Duration;
 
@@ -146,10 +141,10 @@ mod tests {
         let told = async {
             for n in 0..1_000 {
                 asks.send(n).unwrap();
-                assert_eq!(events.recv().await, Some(n));
+                assert_eq!(poll_fn(|context| events.poll_recv(context)).await, Some(n));
             }
             drop(asks);
-            assert_eq!(events.recv().await, None);
+            assert_eq!(poll_fn(|context| events.poll_recv(context)).await, None);
         };
         // A wake-up that is lost is waited for in vain.
         tokio::time::timeout(PATIENCE, told).await.unwrap();
