@@ -27,7 +27,7 @@ impl Bare {
         let stopped = stop.clone();
         let serve = move || {
             let wake = Wake::new().expect("a descriptor");
-            let _ = descriptors::own_table(&[wake.as_raw_fd()]);
+            let _ = descriptors::own_table(wake.as_raw_fd());
             let epoll = Epoll::new(EpollCreateFlags::empty()).expect("epoll");
             let mut sockets: Vec<UdpSocket> = Vec::new();
             while sockets.len() < routes.len() {

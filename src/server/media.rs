@@ -5,6 +5,7 @@ use std::sync::Arc;
 use std::time::Duration;
 
 use crossbeam_channel::Receiver;
+use tokio::sync::mpsc;
 
 use super::descriptors::capacity;
 use super::queues;
@@ -12,7 +13,7 @@ use crate::config::{Advertise, Carrier, Listener, ListenerConfig, MediaServer, S
 use crate::controller::remote::{RemoteConfig, RemoteController, RemoteServer, ServerHealth, Transport};
 use crate::controller::rtpengine::{Interfaces, RtpengineConfig, RtpengineController};
 use b2b_call::controller::{
-    Capabilities, EmbeddedConfig, EmbeddedController, MediaController, MediaEvents, Ports, Totals,
+    Capabilities, EmbeddedConfig, EmbeddedController, MediaController, MediaEvent, Ports, Totals,
 };
 use b2b_sip::net::local_addr;
 
@@ -58,7 +59,7 @@ impl Media {
     ///
     /// # Errors
     /// What is in the way.
-    pub fn start(config: &ServerConfig) -> Result<(Media, MediaEvents), String> {
+    pub fn start(config: &ServerConfig) -> Result<(Media, mpsc::UnboundedReceiver<MediaEvent>), String> {
         match &config.media.controller {
             Carrier::Embedded => {
                 let (controller, events) =
@@ -72,7 +73,7 @@ impl Media {
                     .map_err(|error| format!("no socket for rtpengine at {server}: {error}"))?;
                 Ok((
                     Media::Rtpengine(Rtpengine { server: *server, controller: Arc::new(controller) }),
-                    events.into(),
+                    events,
                 ))
             }
             Carrier::Remote { servers } => {
@@ -85,7 +86,7 @@ impl Media {
                 let config = RemoteConfig { servers, music: queues::music(config) };
                 let (controller, events) = RemoteController::start(config)
                     .map_err(|error| format!("no thread for media servers: {error}"))?;
-                Ok((Media::Remote(Arc::new(controller)), events.into()))
+                Ok((Media::Remote(Arc::new(controller)), events))
             }
         }
     }

@@ -6,8 +6,8 @@ use std::os::fd::RawFd;
 
 use nix::libc;
 
-/// Gives the calling thread a descriptor table of its own, in which only those of `keep` and
-/// the standard streams are open. What others open from now on is not in it, and what it opens
+/// Gives the calling thread a descriptor table of its own, in which only `keep` and the
+/// standard streams are open. What others open from now on is not in it, and what it opens
 /// is in no other: neither may use the other's numbers.
 ///
 /// Without closing the rest, a connection that another thread closes would stay open here.
@@ -15,29 +15,21 @@ use nix::libc;
 /// # Errors
 /// The system refuses `unshare` (some containers do): the table is still shared then, and
 /// everything works but for the limit.
-pub fn own_table(keep: &[RawFd]) -> io::Result<()> {
+pub fn own_table(keep: RawFd) -> io::Result<()> {
     // SAFETY: no pointers; from here on this thread's descriptors are its own copies.
     if unsafe { libc::unshare(libc::CLONE_FILES) } != 0 {
         return Err(io::Error::last_os_error());
     }
-    let mut kept: Vec<libc::c_uint> = keep.iter().filter_map(|fd| (*fd).try_into().ok()).collect();
-    kept.sort_unstable();
-    let mut first = 3;
-    for fd in kept.into_iter().filter(|fd| *fd > 2) {
-        close_range(first, fd - 1);
-        first = fd + 1;
+    let keep = keep.max(2) as libc::c_uint;
+    for (first, last) in [(3, keep.saturating_sub(1)), (keep + 1, libc::c_uint::MAX)] {
+        if first <= last {
+            // SAFETY: no pointers; the table is this thread's alone, and of what others
+            // have opened it uses nothing but `keep`. Kernels before 5.9 refuse, and then
+            // the copies stay open until the thread ends.
+            unsafe { libc::syscall(libc::SYS_close_range, first, last, 0) };
+        }
     }
-    close_range(first, libc::c_uint::MAX);
     Ok(())
-}
-
-/// Closes these in a table that is this thread's alone; all that are open, both ends included.
-fn close_range(first: libc::c_uint, last: libc::c_uint) {
-    if first <= last {
-        // SAFETY: no pointers; of what others have opened the thread uses nothing but what it keeps. Kernels before
-        // 5.9 refuse, and then the copies stay open until the thread ends.
-        unsafe { libc::syscall(libc::SYS_close_range, first, last, 0) };
-    }
 }
 
 #[cfg(test)]
@@ -55,15 +47,13 @@ mod tests {
         let mut client = TcpStream::connect(listener.local_addr().unwrap()).unwrap();
         let (server, _) = listener.accept().unwrap();
         let wake = std::sync::Arc::new(Wake::new().unwrap());
-        let bell = std::sync::Arc::new(Wake::new().unwrap());
         let (ready, is_ready) = std::sync::mpsc::channel();
-        let (kept, rings) = (wake.clone(), bell.clone());
+        let kept = wake.clone();
         let thread = std::thread::spawn(move || {
-            let own = own_table(&[rings.as_raw_fd(), kept.as_raw_fd()]).is_ok();
+            let own = own_table(kept.as_raw_fd()).is_ok();
             let sockets: Vec<_> = (0..5).map(|_| std::net::UdpSocket::bind("127.0.0.1:0")).collect();
             ready.send(own).unwrap();
             assert!(kept.wait(None));
-            rings.wake();
             sockets.iter().filter(|socket| socket.is_ok()).count()
         });
         if is_ready.recv().unwrap() {
@@ -72,6 +62,5 @@ mod tests {
         }
         wake.wake();
         assert_eq!(thread.join().unwrap(), 5);
-        assert!(bell.wait(Some(std::time::Duration::ZERO)));
     }
 }

@@ -8,6 +8,7 @@ use std::sync::{Arc, Mutex, MutexGuard, PoisonError, RwLock, RwLockReadGuard};
 use crossbeam_channel::Receiver;
 use rand::rngs::StdRng;
 use rand::{RngExt, SeedableRng};
+use tokio::sync::mpsc;
 
 use super::config::EmbeddedConfig;
 use super::convert::relay_id;
@@ -18,7 +19,7 @@ use super::sounding::Sounding;
 use super::trunk::Trunks;
 use super::{
     AddressFamily, Answer, AudioStream, Capabilities, Capability, Descriptions, EndpointId, EndpointSpec,
-    MediaBackend, MediaError, MediaEvents, MediaFuture, Music, PacketTrace, StreamCounters, StreamSpec, Verb,
+    MediaBackend, MediaError, MediaEvent, MediaFuture, Music, PacketTrace, StreamCounters, StreamSpec, Verb,
 };
 use crate::negotiate::pair;
 use b2b_media::relay::{EndpointConfig, Opening, Ports, RelayConfig, RelayHandle, SpawnError, Totals};
@@ -73,7 +74,9 @@ impl EmbeddedController {
     ///
     /// # Errors
     /// See [`StartError`].
-    pub fn start(config: EmbeddedConfig) -> Result<(EmbeddedController, MediaEvents), StartError> {
+    pub fn start(
+        config: EmbeddedConfig,
+    ) -> Result<(EmbeddedController, mpsc::UnboundedReceiver<MediaEvent>), StartError> {
         let sounding = Sounding::start(config.music, config.sounds).map_err(StartError::System)?;
         let mut rng = StdRng::seed_from_u64(config.seed);
         let mut bind: Vec<IpAddr> = Vec::new();
@@ -85,8 +88,7 @@ impl EmbeddedController {
         let mut relay = RelayConfig::new(bind, config.ports, rng.random());
         relay.threads = config.threads.unwrap_or(relay.threads).max(1);
         relay.rtcp_sockets = config.rtcp_sockets;
-        let (told_events, events) = MediaEvents::with_bell().map_err(StartError::System)?;
-        relay.keeps = events.bell();
+        let (told_events, events) = mpsc::unbounded_channel();
         let relay = RelayHandle::spawn_with(relay, told_events.clone())?;
         let recordings =
             Recordings::start(told_events, config.recording_free_bytes).map_err(StartError::System)?;

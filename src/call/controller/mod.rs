@@ -48,8 +48,8 @@ pub use request::{MadeMut, Music, NameMut, Verb};
 pub use sounding::{MusicClass, MusicSource, check_sound};
 pub use values::{
     AddressFamily, Answering, AudioRules, Bound, Capabilities, Capability, Descriptions, DtmfMode,
-    EndpointId, EndpointSpec, Hold, Joined, LocalDescription, MediaError, MediaEvent, MediaEvents,
-    NamedSources, OpusRules, PairPolicy, Route, Signalling, SrtpOffer, SrtpPolicy, SrtpRules, SrtpSuite,
+    EndpointId, EndpointSpec, Hold, Joined, LocalDescription, MediaError, MediaEvent, NamedSources,
+    OpusRules, PairPolicy, Route, Signalling, SrtpOffer, SrtpPolicy, SrtpRules, SrtpSuite,
 };
 pub use verbs::{
     AudioStream, CollectEnd, Collected, ConferenceId, ConferenceSpec, DigitPlan, Member, Part, Played,

@@ -225,9 +225,6 @@ impl Joined {
     }
 }
 
-/// What happens to media, in order.
-pub type MediaEvents = b2b_media::relay::Events<MediaEvent>;
-
 /// What happens to media.
 #[derive(Debug, Clone, PartialEq, serde::Serialize, serde::Deserialize)]
 pub enum MediaEvent {

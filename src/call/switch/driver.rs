@@ -23,13 +23,12 @@ use super::admission::AdmitAll;
 use super::command::Command;
 use super::tasks::{Guarded, Panicked};
 use super::{Done, Switch, SwitchConfig, SwitchParts, Turn};
-use crate::controller::{EmbeddedConfig, EmbeddedController, MediaController, MediaEvent, MediaEvents};
+use crate::controller::{EmbeddedConfig, EmbeddedController, MediaController, MediaEvent};
 use crate::handler::ApplicationHandler;
 use crate::resolver::{DirectPolicy, DirectResolver};
 use crate::service::CallService;
 use b2b_base::util::panics;
 use b2b_base::util::vital::Vital;
-use b2b_media::relay::Awaited;
 use b2b_sip::endpoint::{Endpoint, EndpointConfig, Extensions, SessionTimers, Transport};
 use b2b_sip::msg::Method;
 use b2b_sip::net::{Listening, NetConfig, NetCounters, NetError, SipStack};
@@ -83,9 +82,9 @@ impl SwitchThread {
         endpoint: EndpointConfig,
         config: SwitchConfig,
         parts: SwitchParts,
-        media_events: impl Into<MediaEvents>,
+        media_events: mpsc::UnboundedReceiver<MediaEvent>,
     ) -> Result<Self, StartError> {
-        let media_events = media_events.into();
+        let media_events = forwarded(media_events)?;
         let (switch, commands) = Switch::new(config, parts);
         let service = switch.service();
         let (jobs, job_queue) = mpsc::unbounded_channel();
@@ -104,10 +103,6 @@ impl SwitchThread {
                     Err(error) => return drop(ready.send(Err(StartError::Net(error)))),
                 };
                 stack.watch();
-                let media_events = match media_events.in_runtime() {
-                    Ok(events) => events,
-                    Err(error) => return drop(ready.send(Err(StartError::System(error)))),
-                };
                 let _ = ready.send(Ok((stack.locals().collect(), stack.listening().collect())));
                 let (done, results) = mpsc::unbounded_channel();
                 let driver = Driver {
@@ -248,12 +243,28 @@ impl Jobs {
     }
 }
 
+/// Media threads may have descriptors of their own; what wakes a runtime is one of
+/// the process's. A thread that has those stands between.
+fn forwarded(
+    mut events: mpsc::UnboundedReceiver<MediaEvent>,
+) -> io::Result<mpsc::UnboundedReceiver<MediaEvent>> {
+    let (sender, receiver) = mpsc::unbounded_channel();
+    std::thread::Builder::new().name("media-events".into()).spawn(move || {
+        while let Some(event) = events.blocking_recv() {
+            if sender.send(event).is_err() {
+                return;
+            }
+        }
+    })?;
+    Ok(receiver)
+}
+
 struct Driver {
     stack: SipStack,
     switch: Switch,
     commands: mpsc::UnboundedReceiver<Command>,
     jobs: mpsc::UnboundedReceiver<Job>,
-    media_events: Option<Awaited<MediaEvent>>,
+    media_events: Option<mpsc::UnboundedReceiver<MediaEvent>>,
     done: mpsc::UnboundedSender<Done>,
     results: mpsc::UnboundedReceiver<Done>,
     timer: Pin<Box<Sleep>>,
@@ -380,7 +391,7 @@ type Queues<'a> = (
     &'a mut mpsc::UnboundedReceiver<Command>,
     &'a mut mpsc::UnboundedReceiver<Job>,
     &'a mut mpsc::UnboundedReceiver<Done>,
-    &'a mut Option<Awaited<MediaEvent>>,
+    &'a mut Option<mpsc::UnboundedReceiver<MediaEvent>>,
 );
 
 fn poll_step(

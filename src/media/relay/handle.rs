@@ -26,7 +26,6 @@ use crate::room::RoomAct;
 use crate::stage::Act;
 use crate::transport::protection::Keys;
 use b2b_base::util::vital::Vital;
-use b2b_sys::wake::Wake;
 
 /// What relay threads need to start.
 #[derive(Debug, Clone)]
@@ -43,17 +42,13 @@ pub struct RelayConfig {
     /// Seed of SSRCs, sequence numbers and timestamps: unpredictable in use (RFC 3550
     /// §5.1), fixed in tests.
     pub seed: u64,
-    /// A descriptor that the threads keep, whose table is their own: by it they may wake who waits for events in a
-    /// runtime.
-    pub keeps: Option<Arc<Wake>>,
 }
 
 impl RelayConfig {
     /// One thread for each core but one.
     pub fn new(addresses: Vec<IpAddr>, ports: RangeInclusive<u16>, seed: u64) -> Self {
         let cores = std::thread::available_parallelism().map_or(1, std::num::NonZero::get);
-        let threads = cores.saturating_sub(1).max(1);
-        RelayConfig { addresses, ports, threads, rtcp_sockets: true, seed, keeps: None }
+        RelayConfig { addresses, ports, threads: cores.saturating_sub(1).max(1), rtcp_sockets: true, seed }
     }
 }
 
@@ -113,8 +108,6 @@ pub struct RelayHandle {
     traces: Gatherer,
     vital: Vital,
     joins: Mutex<Vec<JoinHandle<()>>>,
-    /// Closed here, in the table in which it was opened.
-    _keeps: Option<Arc<Wake>>,
 }
 
 impl RelayHandle {
@@ -159,7 +152,6 @@ impl RelayHandle {
             traces,
             vital,
             joins,
-            _keeps: config.keeps.clone(),
         };
         let allowances = Arc::new(Allowances::default());
         let (told_table, tables) = crossbeam_channel::unbounded();
@@ -187,7 +179,6 @@ impl RelayHandle {
                 addresses,
                 rtcp_sockets: config.rtcp_sockets,
                 allowances: allowances.clone(),
-                keeps: config.keeps.clone(),
                 own_table: told_table.clone(),
             };
             let (lost, vital, name) = (events.clone(), handle.vital.clone(), format!("relay-{index}"));

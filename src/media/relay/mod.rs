@@ -3,7 +3,7 @@
 //!
 //! - `machine`: endpoints, joins and timers of one thread, without I/O
 //! - `endpoint`: one leg's place
-//! - `answer`: what the threads answer, `events`: what they tell, on its way to who waits
+//! - `answer`: what the threads answer, on its way to who waits
 //! - `handle`: how the rest of the program speaks to the threads; `thread`: their driver; `sockets`: those of endpoints; `shared`: what
 //!   handle and thread have
 //! - `inserted`: digits that we send to a leg as events; `tones`: those that it presses as sound
@@ -21,7 +21,6 @@
 
 mod answer;
 mod endpoint;
-mod events;
 mod handle;
 mod inserted;
 pub mod machine;
@@ -40,7 +39,6 @@ mod wheel;
 
 pub use crate::transport::reports::RtcpStats;
 pub use answer::{Answer, Reply};
-pub use events::{Awaited, Events};
 pub use handle::{RelayConfig, RelayHandle, SpawnError, Stager};
 pub use opening::{OpenError, Opened, Opening};
 pub use stats::{Drops, EndpointStats, Flow, Sources};

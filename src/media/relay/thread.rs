@@ -30,7 +30,6 @@ use b2b_base::util::ntp::NtpTime;
 use b2b_base::util::panics;
 use b2b_sys::descriptors;
 use b2b_sys::relay::bind;
-use b2b_sys::wake::Wake;
 
 /// Endpoints bound ahead, of each address.
 pub(super) const AHEAD: usize = 64;
@@ -66,8 +65,6 @@ pub(super) struct Driver<E> {
     pub rtcp_sockets: bool,
     /// Shared by the threads.
     pub allowances: Arc<Allowances>,
-    /// A descriptor of the process's that it keeps, beside what wakes itself.
-    pub keeps: Option<Arc<Wake>>,
     /// Told at once whether the thread has a descriptor table of its own.
     pub own_table: Sender<bool>,
 }
@@ -88,9 +85,7 @@ impl<E: From<RelayEvent>> Driver<E> {
     /// Runs until it is stopped; then every endpoint is closed.
     pub fn run(mut self) -> io::Result<()> {
         // Where it is refused, everything works but for the limit.
-        let kept: Vec<_> =
-            [&self.shared.wake].into_iter().chain(self.keeps.as_deref()).map(Wake::as_raw_fd).collect();
-        let own = descriptors::own_table(&kept).is_ok();
+        let own = descriptors::own_table(self.shared.wake.as_raw_fd()).is_ok();
         let _ = self.own_table.send(own);
         let epoll = Epoll::new(EpollCreateFlags::EPOLL_CLOEXEC)?;
         epoll.add(&self.shared.wake, EpollEvent::new(EpollFlags::EPOLLIN, WAKE))?;

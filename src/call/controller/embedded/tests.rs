@@ -8,8 +8,7 @@ use bytes::Bytes;
 
 use super::*;
 use crate::controller::{
-    AudioRules, EndpointStats, Joined, LocalDescription, MediaController, MediaEvent, PairPolicy, Prompt,
-    Route,
+    AudioRules, EndpointStats, Joined, LocalDescription, MediaController, PairPolicy, Prompt, Route,
 };
 
 const LOCALHOST: IpAddr = IpAddr::V4(std::net::Ipv4Addr::LOCALHOST);
@@ -17,7 +16,7 @@ const PATIENCE: Duration = Duration::from_secs(10);
 
 struct Lab {
     controller: EmbeddedController,
-    events: MediaEvents,
+    events: mpsc::UnboundedReceiver<MediaEvent>,
 }
 
 struct Party {

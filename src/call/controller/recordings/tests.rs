@@ -8,7 +8,7 @@ use bytes::Bytes;
 
 use super::*;
 use crate::controller::{
-    AddressFamily, EmbeddedConfig, EmbeddedController, EndpointSpec, MediaController, MediaEvents, PairPolicy,
+    AddressFamily, EmbeddedConfig, EmbeddedController, EndpointSpec, MediaController, PairPolicy,
 };
 use b2b_media::codec::g711::alaw_encode;
 use b2b_media::dtmf::goertzel;
@@ -61,7 +61,7 @@ impl Party {
 
 struct Call {
     controller: EmbeddedController,
-    events: MediaEvents,
+    events: mpsc::UnboundedReceiver<MediaEvent>,
     parties: [Party; 2],
 }
 
