@@ -7,7 +7,7 @@
 //! ([`CdrWriter::is_written`]): from then on the end of the process, SIGKILL
 //! included, does not lose it, and with [`WriterConfig::durable`] the end of the
 //! machine neither. What is still in the queue when the process is killed is lost:
-//! usually that is less than a millisecond's worth.
+//! usually that is what the last tenth of a second has brought.
 
 mod record;
 #[cfg(test)]

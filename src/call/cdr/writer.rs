@@ -22,11 +22,11 @@ use b2b_base::util::redact::Redaction;
 
 /// How long to wait before a failed write is tried again.
 const RETRY: Duration = Duration::from_secs(1);
-/// Records that are written together at most.
+/// Records that are written together at most; where so many were waiting, the next are written at once.
 const TOGETHER: usize = 64;
-/// How long the thread lets more records come after it has written some: to be woken costs more than to write. Half of
-/// [`ROOMY`] would take 25,000 records a second to come meanwhile.
-const PAUSE: Duration = Duration::from_millis(20);
+/// How long the thread lets more records come after it has written what there was: to be woken costs more than to
+/// write. Half of [`ROOMY`] would take 5,000 records a second to come meanwhile.
+const PAUSE: Duration = Duration::from_millis(100);
 /// A queue that has room for what comes in a pause.
 const ROOMY: usize = 1_000;
 
@@ -217,8 +217,9 @@ impl Appender {
         while let Ok(message) = queue.recv() {
             // What came meanwhile goes along: one write, and one look at the disk.
             let more = std::iter::from_fn(|| queue.try_recv().ok());
-            let mut count = 0;
+            let (mut taken, mut count) = (0, 0);
             for message in std::iter::once(message).chain(more).take(TOGETHER) {
+                taken += 1;
                 if let Message::Record(record) = message {
                     lines.extend_from_slice(&record.line(self.config.redaction));
                     count += 1;
@@ -231,7 +232,7 @@ impl Appender {
             lines.clear();
             self.sync();
             self.shared.written.fetch_add(count, Ordering::Release);
-            if self.config.queue >= ROOMY {
+            if self.config.queue >= ROOMY && taken < TOGETHER {
                 // Ended by whoever wants the writer to finish.
                 std::thread::park_timeout(PAUSE);
             }
