@@ -140,9 +140,6 @@ pub struct CallOptions {
     pub early_media: bool,
     /// Digits are looked for in the sound, too.
     pub in_band_digits: bool,
-    /// Sound is played as soon as the least delay allows, at the cost of up to 20 ms of its
-    /// beginning.
-    pub start_exactly: bool,
     /// Reliable provisional responses (RFC 3262).
     pub reliable: bool,
     /// REFER (RFC 3515) and Replaces (RFC 3891).
@@ -162,7 +159,6 @@ impl Default for CallOptions {
             ring_at_once: true,
             early_media: false,
             in_band_digits: false,
-            start_exactly: false,
             reliable: false,
             transfers: false,
             signalling_only: false,
@@ -419,7 +415,6 @@ impl AgentService {
             impairment: self.config.impairment,
             rtp_timeout: Some(self.config.rtp_timeout),
             detect_digits: self.config.options.in_band_digits,
-            start_exactly: self.config.options.start_exactly,
         };
         let (session, rtp) = self.media.open(session)?;
         Ok((Some(session), rtp))

@@ -45,7 +45,6 @@ impl CallKeys {
             ring_at_once: self.ring_at_once,
             early_media: true,
             in_band_digits: self.in_band_digits,
-            start_exactly: true,
             reliable: true,
             transfers: true,
             signalling_only: false,

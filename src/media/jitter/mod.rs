@@ -44,9 +44,9 @@ const LATE_RUN: i64 = 100 * MS;
 /// The first frame waits this much longer than the least delay, so that a first
 /// packet which was a little fast needs no correction.
 const START_MARGIN: i64 = MS;
-/// More than this beside the delay wanted is a surplus: one tick is how playing starts.
+/// More than this beside the delay wanted is a surplus.
 const SURPLUS: i64 = 22 * MS;
-/// Frames between two corrections.
+/// Frames between two corrections, and before the first one.
 const CORRECTION_PAUSE: u32 = 5;
 
 /// What became of a packet.
@@ -84,7 +84,6 @@ pub struct JitterBuffer {
     position: Option<i64>,
     start_at: i64,
     playing: bool,
-    exact: bool,
     /// When the last frame was played, and whether nothing was heard in it.
     last_tick: i64,
     silent: bool,
@@ -102,6 +101,8 @@ pub struct JitterBuffer {
     /// A position and its capture time.
     capture: Option<(i64, NtpTime)>,
     concealer: Concealer,
+    /// Samples made up that no frame was told of; less than 0: those told of too early.
+    made_up: i64,
 }
 
 impl JitterBuffer {
@@ -118,28 +119,20 @@ impl JitterBuffer {
             position: None,
             start_at: 0,
             playing: false,
-            exact: false,
             last_tick: 0,
             silent: false,
             dropped: false,
             delay: DelayEstimator::new(i64::from(jitter_ms) * MS),
             stretch: Stretch::new(clock.factor()),
             shrinking: false,
-            pause: 0,
+            pause: CORRECTION_PAUSE,
             corrections: 0,
             late_run: None,
             implausible: 0,
             capture: None,
             concealer: Concealer::new(rate_hz),
+            made_up: 0,
         }
-    }
-
-    /// Whether a stream begins with the least delay and no more: what the next tick is late for it
-    /// is left out of its beginning, up to 20 ms. Else it is played from its first sample on, and
-    /// up to 20 ms later for as long as it lasts.
-    pub fn start_exactly(mut self, exactly: bool) -> Self {
-        self.exact = exactly;
-        self
     }
 
     /// Samples of a frame: 20 ms.
@@ -271,18 +264,19 @@ impl JitterBuffer {
     /// [`JitterBuffer::frame`] says.
     pub fn play(&mut self, at: Instant, frame: &mut [i16]) -> Played {
         let now = self.nanos(at);
-        let Some(position) = self.position.filter(|_| self.playing || now >= self.start_at) else {
+        let Some(position) = self.position.filter(|_| self.playing || now + TICK_NS > self.start_at) else {
             frame.fill(0);
             return Played { captured_at: None, kind: FrameKind::Silence };
         };
-        let missed = match self.playing {
-            true => now - self.last_tick - TICK_NS,
-            false if self.exact => now - self.start_at,
-            false => 0,
-        };
+        let missed = if self.playing { now - self.last_tick - TICK_NS } else { 0 };
         let position = self.without_surplus(now, position + self.clock.samples(missed.max(0)));
-        self.playing = true;
         self.last_tick = now;
+        // The first sample is due within the frame: a stream is late by no part of a tick for as long as it lasts.
+        let before = if self.playing { 0 } else { self.clock.samples((self.start_at - now).max(0)) };
+        let (silence, frame) = frame.split_at_mut((before as usize).min(frame.len()));
+        silence.fill(0);
+        let (before, now) = (self.clock.nanos(before), now + self.clock.nanos(before));
+        self.playing = true;
         let next = position + frame.len() as i64;
         let kind = match self.correction(now, position) {
             Some((change, lag)) => {
@@ -299,7 +293,7 @@ impl JitterBuffer {
                 self.assemble(position, until, frame)
             }
         };
-        let captured_at = self.captured_at(position);
+        let captured_at = self.captured_at(position).map(|at| at.minus(Duration::from_nanos(before as u64)));
         if let Some(position) = self.position {
             self.line.release(position);
         }
@@ -380,41 +374,40 @@ impl JitterBuffer {
         if end < next { end.max(next - missing).max(position) } else { next }
     }
 
-    /// A frame from what is there up to `until`, concealed where nothing is.
+    /// A frame from what is there up to `until`, concealed where nothing is. Packets and frames begin at
+    /// different samples: what is made up for one packet is told of the frame that has most of it.
     fn assemble(&mut self, position: i64, until: i64, frame: &mut [i16]) -> FrameKind {
-        let (mut made_up, mut audible) = (false, false);
+        let (mut made_up, mut audible) = (0, false);
         let mut done = 0;
         while done < frame.len() {
             let here = position + done as i64;
-            if here >= until {
-                audible |= self.concealer.lost(&mut frame[done..]);
-                made_up = true;
-                break;
-            }
-            let left = until - here;
-            match self.line.covering(here) {
+            let slot = self.line.covering(here).filter(|_| here < until);
+            let end = match &slot {
+                Some(slot) => slot.end().min(until),
+                None if here < until => self.line.next_start(here).unwrap_or(until).min(until),
+                None => position + frame.len() as i64,
+            };
+            let part = &mut frame[done..(end - position) as usize];
+            done += part.len();
+            let (heard, genuine) = match slot {
                 Some(slot) => {
-                    let next = done + (slot.end() - here).min(left) as usize;
-                    made_up |= slot.content != Content::Samples;
-                    self.line.read(here, &mut frame[done..next]);
-                    self.concealer.good(&mut frame[done..next]);
-                    done = next;
-                    audible = true;
+                    self.line.read(here, part);
+                    self.concealer.good(part);
+                    (true, slot.content == Content::Samples)
                 }
-                None => {
-                    let next = self.line.next_start(here).map_or(left, |start| (start - here).min(left));
-                    let next = done + next as usize;
-                    audible |= self.concealer.lost(&mut frame[done..next]);
-                    done = next;
-                    made_up = true;
-                }
-            }
+                None => (self.concealer.lost(part), false),
+            };
+            audible |= heard;
+            made_up += if heard && !genuine { part.len() } else { 0 };
         }
-        match (made_up, audible) {
-            (false, _) => FrameKind::Audio,
-            (true, true) => FrameKind::Concealed,
-            (true, false) => FrameKind::Silence,
-        }
+        let (made_up, whole) = (self.made_up + made_up as i64, frame.len() as i64);
+        let (kind, left) = match (audible, 2 * made_up >= whole) {
+            (false, _) => (FrameKind::Silence, 0),
+            (true, true) => (FrameKind::Concealed, made_up - whole),
+            (true, false) => (FrameKind::Audio, made_up),
+        };
+        self.made_up = left;
+        kind
     }
 
     fn captured_at(&mut self, position: i64) -> Option<NtpTime> {

@@ -25,9 +25,6 @@ pub struct SessionConfig {
     /// Look for digits in the sound that is played (ITU-T Q.24), until one has come by
     /// RFC 4733. It costs as much as the rest of a G.711 session.
     pub detect_digits: bool,
-    /// Begin a stream with the least delay and no more, see
-    /// [`crate::jitter::JitterBuffer::start_exactly`].
-    pub start_exactly: bool,
 }
 
 impl SessionConfig {
@@ -50,7 +47,6 @@ impl Default for SessionConfig {
             rtp_timeout: Some(Duration::from_secs(20)),
             rate_hz: RATE_HZ,
             detect_digits: false,
-            start_exactly: false,
         }
     }
 }

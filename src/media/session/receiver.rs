@@ -66,11 +66,10 @@ pub(super) struct Receiver {
 
 impl Receiver {
     pub fn new(epoch: Instant, config: &SessionConfig) -> Self {
-        let buffer = JitterBuffer::new(epoch, config.jitter_ms, config.rate_hz());
         Receiver {
             validator: Validator::default(),
             stats: StreamStats::new(epoch),
-            buffer: buffer.start_exactly(config.start_exactly),
+            buffer: JitterBuffer::new(epoch, config.jitter_ms, config.rate_hz()),
             events: EventReceiver::default(),
             held: Held { arrival: epoch, len: 0, data: Box::new([0; MAX_HELD]) },
             packets: 0,
