@@ -12,7 +12,8 @@
 //! - `stage`: what applications play to a party of the relay, and collect of it; `sounds`:
 //!   the files for that; `room`: parties of the relay that hear each other; `stream`: a party's
 //!   sound to and from outside of the media threads
-//! - `codec` … `disk`: samples and files; `stereo`: both sides of a call, aligned
+//! - `codec` … `disk`: samples and files; `timeline`: where the sound of recorded calls stands;
+//!   `stereo`: both sides of a call, from a media thread to a timeline
 //!
 //! Modules that the documentation hides are for b2b's other crates and promise nothing
 //! (`cargo doc -- --document-hidden-items` shows them).
@@ -66,6 +67,7 @@ pub mod stereo;
 pub mod stream;
 #[doc(hidden)]
 pub mod tap;
+mod timeline;
 pub mod tone;
 #[doc(hidden)]
 pub mod transcode;

@@ -11,6 +11,8 @@ use std::sync::atomic::{AtomicBool, AtomicU64, Ordering};
 
 use rtrb::{Consumer, Producer, RingBuffer};
 
+use super::timeline::{self, Track};
+
 /// What the rings hold while the disk is slow, ms.
 const RING_MS: u32 = 2_000;
 /// Frames that a ring holds: each of 10 ms at least.
@@ -32,12 +34,12 @@ struct Piece {
 }
 
 #[derive(Debug)]
-struct Track {
+struct Tape {
     samples: Producer<i16>,
     pieces: Producer<Piece>,
 }
 
-impl Track {
+impl Tape {
     fn push(&mut self, at: u64, frame: &[i16], shared: &Shared) {
         let room = self.samples.slots() >= frame.len() && self.pieces.slots() > 0;
         if !room || self.samples.push_entire_slice(frame).is_err() {
@@ -51,7 +53,7 @@ impl Track {
 /// Takes what is received.
 #[derive(Debug)]
 pub struct ReceivedTape {
-    track: Track,
+    tape: Tape,
     shared: Arc<Shared>,
     at: u64,
 }
@@ -59,7 +61,7 @@ pub struct ReceivedTape {
 /// Takes what is sent.
 #[derive(Debug)]
 pub struct SentTape {
-    track: Track,
+    tape: Tape,
     shared: Arc<Shared>,
     /// Where the next frame stands, if it follows without a gap.
     next: u64,
@@ -73,10 +75,8 @@ pub struct SentTape {
 pub struct Joined {
     sides: [Side; 2],
     shared: Arc<Shared>,
-    /// Samples of each side that are joined.
-    done: u64,
     /// Samples of 20 ms.
-    tick: usize,
+    tick: i64,
 }
 
 #[derive(Debug)]
@@ -84,42 +84,36 @@ struct Side {
     samples: Consumer<i16>,
     pieces: Consumer<Piece>,
     /// What is not joined yet.
-    waiting: Vec<i16>,
+    track: Track,
 }
 
 /// Both tapes of a call at this rate, and their joining.
 pub fn tapes(rate_hz: u32) -> (SentTape, ReceivedTape, Joined) {
-    let track = || {
+    let tape = || {
         let (samples, there) = RingBuffer::new((rate_hz * RING_MS / 1_000) as usize);
         let (pieces, places) = RingBuffer::new(PIECES);
-        (Track { samples, pieces }, Side { samples: there, pieces: places, waiting: Vec::new() })
+        (Tape { samples, pieces }, Side { samples: there, pieces: places, track: Track::new(rate_hz) })
     };
-    let ((sent, left), (received, right)) = (track(), track());
+    let ((sent, left), (received, right)) = (tape(), tape());
     let shared = Arc::new(Shared::default());
     (
-        SentTape {
-            track: sent,
-            shared: shared.clone(),
-            next: 0,
-            tick: u64::from(rate_hz) / 50,
-            begun: false,
-        },
-        ReceivedTape { track: received, shared: shared.clone(), at: 0 },
-        Joined { sides: [left, right], shared, done: 0, tick: rate_hz as usize / 50 },
+        SentTape { tape: sent, shared: shared.clone(), next: 0, tick: u64::from(rate_hz) / 50, begun: false },
+        ReceivedTape { tape: received, shared: shared.clone(), at: 0 },
+        Joined { sides: [left, right], shared, tick: i64::from(rate_hz) / 50 },
     )
 }
 
 impl ReceivedTape {
     /// A frame of 20 ms is received.
     pub fn frame(&mut self, frame: &[i16]) {
-        self.track.push(self.at, frame, &self.shared);
+        self.tape.push(self.at, frame, &self.shared);
         self.at += frame.len() as u64;
         self.shared.clock.store(self.at, Ordering::Release);
     }
 
     /// Nobody reads any more.
     pub fn is_abandoned(&self) -> bool {
-        self.track.samples.is_abandoned()
+        self.tape.samples.is_abandoned()
     }
 
     /// Another one is in its place.
@@ -139,13 +133,13 @@ impl SentTape {
         if !self.begun || now > self.next + tolerance {
             (self.next, self.begun) = (now, true);
         }
-        self.track.push(self.next, frame, &self.shared);
+        self.tape.push(self.next, frame, &self.shared);
         self.next += frame.len() as u64;
     }
 
     /// Nobody reads any more.
     pub fn is_abandoned(&self) -> bool {
-        self.track.samples.is_abandoned()
+        self.tape.samples.is_abandoned()
     }
 
     /// Another one is in its place.
@@ -168,16 +162,13 @@ impl Drop for SentTape {
 
 impl Side {
     /// Takes what has come, and puts it where it stands.
-    fn take(&mut self, done: u64) {
+    fn take(&mut self) {
         while let Ok(Piece { at, length }) = self.pieces.pop() {
             let Ok(chunk) = self.samples.read_chunk(length) else { return };
-            let place = at.saturating_sub(done) as usize;
-            if self.waiting.len() < place {
-                self.waiting.resize(place, 0);
-            }
-            // What is behind its time is lost.
-            let late = done.saturating_sub(at) as usize;
-            self.waiting.extend(chunk.into_iter().skip(late));
+            let (first, second) = chunk.as_slices();
+            self.track.put(at as i64, first);
+            self.track.put(at as i64 + first.len() as i64, second);
+            chunk.commit_all();
         }
     }
 }
@@ -186,24 +177,11 @@ impl Joined {
     /// Adds what is complete on both sides to `samples`: left (sent), right (received), left …
     /// With `all`, what is there of one side only, too: nothing more comes.
     pub fn take(&mut self, all: bool, samples: &mut Vec<i16>) {
-        for side in &mut self.sides {
-            side.take(self.done);
-        }
-        let [left, right] = &mut self.sides;
-        let complete = if all {
-            left.waiting.len().max(right.waiting.len())
-        } else {
-            // What is sent in the last tick may come yet.
-            right.waiting.len().saturating_sub(self.tick)
-        };
-        for n in 0..complete {
-            let of = |side: &Side| side.waiting.get(n).copied().unwrap_or(0);
-            samples.extend([of(left), of(right)]);
-        }
-        for side in [left, right] {
-            side.waiting.drain(..complete.min(side.waiting.len()));
-        }
-        self.done += complete as u64;
+        self.sides.iter_mut().for_each(Side::take);
+        let [left, right] = self.sides.each_ref().map(|side| side.track.end());
+        // What is sent in the last tick may come yet.
+        let complete = if all { left.max(right) } else { right - self.tick };
+        timeline::take(self.sides.iter_mut().map(|side| &mut side.track), complete, samples);
     }
 
     /// Both tapes are gone: nothing more comes into them.

@@ -11,6 +11,7 @@ use super::Formats;
 use crate::codec::{Codec, Decoder, LONGEST_MS};
 use crate::conceal::Concealer;
 use crate::forward::Header;
+use crate::timeline::Track;
 
 /// Losses up to here are made up for; a longer one is a pause, ms.
 const CONCEALED_MS: i64 = 120;
@@ -26,8 +27,6 @@ const STEP_MS: i64 = 5;
 const PATIENCE: u64 = 1_000_000_000;
 /// Samples below this are silence.
 const QUIET: u16 = 100;
-/// Cross-fade where samples overlap, ms.
-const FADE_MS: i64 = 2;
 /// Numbers that may be missing before a stream counts as another one.
 const JUMP: i64 = 1_000;
 /// Packets that wait at most: more than a ring can bring.
@@ -77,9 +76,7 @@ pub struct Line {
     decoders: [Option<Decoder>; Codec::ALL.len()],
     concealer: Concealer,
     room: Box<[i16]>,
-    /// Place of the first sample of `samples`.
-    base: i64,
-    samples: Vec<i16>,
+    pub track: Track,
     /// The last packet was silence.
     was_quiet: bool,
     /// Packets that were decoded, and those of formats that nobody here can decode.
@@ -105,8 +102,7 @@ impl Line {
             decoders: [const { None }; Codec::ALL.len()],
             concealer: Concealer::new(rate_hz),
             room: vec![0; longest].into_boxed_slice(),
-            base: 0,
-            samples: Vec::new(),
+            track: Track::new(rate_hz),
             was_quiet: true,
             decoded: 0,
             undecodable: 0,
@@ -255,16 +251,14 @@ impl Line {
             begins += by;
         }
         self.decoded += 1;
-        let end = self.base + self.samples.len() as i64;
+        let end = self.track.end();
         if begins > end && begins - end <= self.ms(STEP_MS) && self.stream.is_some() {
             self.conceal(codec, end, begins - end);
         }
         if !self.decoders[place].as_ref().is_some_and(Decoder::conceals) {
             self.concealer.good(&mut self.room[..made]);
         }
-        let room = std::mem::take(&mut self.room);
-        self.put(begins, &room[..made]);
-        self.room = room;
+        self.track.put(begins, &self.room[..made]);
         begins + made as i64
     }
 
@@ -272,11 +266,11 @@ impl Line {
     fn conceal(&mut self, codec: Codec, from: i64, missing: i64) {
         let (mut at, mut missing) = (from, usize::try_from(missing).unwrap_or(0));
         let place = Codec::ALL.iter().position(|known| *known == codec).unwrap_or(0);
-        let mut room = std::mem::take(&mut self.room);
+        let room = &mut self.room;
         while missing > 0 {
             let wanted = missing.min(self.rate_hz as usize / 50);
             let own = self.decoders[place].as_mut().filter(|decoder| decoder.conceals());
-            let made = own.map_or(0, |decoder| decoder.conceal(wanted, &mut room));
+            let made = own.map_or(0, |decoder| decoder.conceal(wanted, room));
             let made = match made {
                 0 => {
                     self.concealer.lost(&mut room[..wanted]);
@@ -284,40 +278,9 @@ impl Line {
                 }
                 made => made.min(wanted),
             };
-            self.put(at, &room[..made]);
+            self.track.put(at, &room[..made]);
             at += made as i64;
             missing -= made;
         }
-        self.room = room;
-    }
-
-    /// Puts samples in their place; over what is there already with a short cross-fade.
-    fn put(&mut self, at: i64, samples: &[i16]) {
-        let late = usize::try_from(self.base - at).unwrap_or(0);
-        let Some(samples) = samples.get(late..).filter(|samples| !samples.is_empty()) else { return };
-        let at = usize::try_from(at - self.base).unwrap_or(0);
-        if self.samples.len() < at {
-            self.samples.resize(at, 0);
-        }
-        let overlap = self.samples.len().saturating_sub(at).min(samples.len());
-        let fade = overlap.min(self.ms(FADE_MS) as usize);
-        for (n, sample) in samples[..overlap].iter().enumerate() {
-            let there = &mut self.samples[at + n];
-            let rise = (n + 1).min(fade) as i32;
-            let span = fade as i32;
-            *there = ((i32::from(*sample) * rise + i32::from(*there) * (span - rise)) / span.max(1)) as i16;
-        }
-        // What was there and is not covered belongs to nobody.
-        self.samples.truncate(at + overlap);
-        self.samples.extend_from_slice(&samples[overlap..]);
-    }
-
-    /// Takes the samples before `until` off; where nothing is, there is silence.
-    pub fn take(&mut self, until: i64, mut each: impl FnMut(i16)) {
-        let count = usize::try_from(until - self.base).unwrap_or(0);
-        let there = count.min(self.samples.len());
-        self.samples.drain(..there).for_each(&mut each);
-        (there..count).for_each(|_| each(0));
-        self.base += count as i64;
     }
 }

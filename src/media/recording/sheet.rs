@@ -3,6 +3,7 @@
 
 use super::line::Line;
 use super::{Formats, Plan, Side};
+use crate::timeline;
 
 /// Packets that come later than this behind their followers are lost, ns.
 const ORDERED: u64 = 300_000_000;
@@ -17,8 +18,6 @@ pub struct Sheet {
     stereo: bool,
     lines: [Line; 2],
     clock: Clock,
-    /// Samples of each channel that were given out.
-    written: i64,
     longest: Option<i64>,
     silence: Silence,
 }
@@ -104,7 +103,6 @@ impl Sheet {
             rate_hz,
             stereo: plan.stereo,
             lines: [Line::new(rate_hz, said), Line::new(rate_hz, heard)],
-            written: 0,
             longest: plan.longest.map(samples),
             silence,
             clock,
@@ -173,33 +171,15 @@ impl Sheet {
 
     fn write(&mut self, until: i64, samples: &mut Vec<i16>) -> GoesOn {
         let until = self.longest.map_or(until, |longest| until.min(longest));
-        let [left, right] = &mut self.lines;
-        let channels = 1 + usize::from(self.stereo);
-        let begin = samples.len();
-        let count = usize::try_from(until - self.written).unwrap_or(0);
-        samples.resize(begin + count * channels, 0);
-        let mut places = samples[begin..].chunks_exact_mut(channels);
-        let mut heard = 0..count;
-        left.take(until, |sample| {
-            if let Some(place) = places.next() {
-                place[0] = sample;
-            }
-        });
-        if self.stereo {
-            let places = &mut samples[begin..];
-            right.take(until, |sample| {
-                if let Some(n) = heard.next() {
-                    places[n * channels + 1] = sample;
-                }
-            });
-        }
-        self.written += count as i64;
+        let (begin, channels) = (samples.len(), 1 + usize::from(self.stereo));
+        let lines = &mut self.lines[..channels];
+        timeline::take(lines.iter_mut().map(|line| &mut line.track), until, samples);
+        let full = self.longest.is_some_and(|longest| lines[0].track.begin() >= longest);
         let (silence, look) = (&mut self.silence, i64::from(self.rate_hz) / 50);
         let mut silent = false;
         for both in samples[begin..].chunks_exact(channels) {
             silent |= silence.is_too_long(both[0], look);
         }
-        let full = self.longest.is_some_and(|longest| self.written >= longest);
         if full || silent { GoesOn::No } else { GoesOn::Yes }
     }
 }
