@@ -33,41 +33,23 @@ struct Piece {
     length: usize,
 }
 
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+enum Way {
+    Sent,
+    Received,
+}
+
+/// Takes what is sent, or what is received.
 #[derive(Debug)]
-struct Tape {
+pub struct Tape {
+    way: Way,
     samples: Producer<i16>,
     pieces: Producer<Piece>,
-}
-
-impl Tape {
-    fn push(&mut self, at: u64, frame: &[i16], shared: &Shared) {
-        let room = self.samples.slots() >= frame.len() && self.pieces.slots() > 0;
-        if !room || self.samples.push_entire_slice(frame).is_err() {
-            shared.dropped.fetch_add(1, Ordering::Relaxed);
-            return;
-        }
-        let _ = self.pieces.push(Piece { at, length: frame.len() });
-    }
-}
-
-/// Takes what is received.
-#[derive(Debug)]
-pub struct ReceivedTape {
-    tape: Tape,
-    shared: Arc<Shared>,
-    at: u64,
-}
-
-/// Takes what is sent.
-#[derive(Debug)]
-pub struct SentTape {
-    tape: Tape,
     shared: Arc<Shared>,
     /// Where the next frame stands, if it follows without a gap.
-    next: u64,
+    next: Option<u64>,
     /// Samples of 20 ms.
     tick: u64,
-    begun: bool,
 }
 
 /// The other end.
@@ -87,74 +69,64 @@ struct Side {
     track: Track,
 }
 
-/// Both tapes of a call at this rate, and their joining.
-pub fn tapes(rate_hz: u32) -> (SentTape, ReceivedTape, Joined) {
-    let tape = || {
+/// The tapes of what a call sends and receives at this rate, and their joining.
+pub fn tapes(rate_hz: u32) -> (Tape, Tape, Joined) {
+    let shared = Arc::new(Shared::default());
+    let tape = |way| {
         let (samples, there) = RingBuffer::new((rate_hz * RING_MS / 1_000) as usize);
         let (pieces, places) = RingBuffer::new(PIECES);
-        (Tape { samples, pieces }, Side { samples: there, pieces: places, track: Track::new(rate_hz) })
+        let (shared, tick) = (shared.clone(), u64::from(rate_hz) / 50);
+        let side = Side { samples: there, pieces: places, track: Track::new(rate_hz) };
+        (Tape { way, samples, pieces, shared, next: None, tick }, side)
     };
-    let ((sent, left), (received, right)) = (tape(), tape());
-    let shared = Arc::new(Shared::default());
-    (
-        SentTape { tape: sent, shared: shared.clone(), next: 0, tick: u64::from(rate_hz) / 50, begun: false },
-        ReceivedTape { tape: received, shared: shared.clone(), at: 0 },
-        Joined { sides: [left, right], shared, tick: i64::from(rate_hz) / 50 },
-    )
+    let ((sent, left), (received, right)) = (tape(Way::Sent), tape(Way::Received));
+    (sent, received, Joined { sides: [left, right], shared, tick: i64::from(rate_hz) / 50 })
 }
 
-impl ReceivedTape {
-    /// A frame of 20 ms is received.
+impl Tape {
+    /// A frame of 20 ms is received; or one is sent, in the tick of the received frame before it.
     pub fn frame(&mut self, frame: &[i16]) {
-        self.tape.push(self.at, frame, &self.shared);
-        self.at += frame.len() as u64;
-        self.shared.clock.store(self.at, Ordering::Release);
-    }
-
-    /// Nobody reads any more.
-    pub fn is_abandoned(&self) -> bool {
-        self.tape.samples.is_abandoned()
-    }
-
-    /// Another one is in its place.
-    pub fn end(&self) {
-        self.shared.closed[1].store(true, Ordering::Release);
-    }
-}
-
-impl SentTape {
-    /// A frame is sent, in the tick of the received frame before it.
-    pub fn frame(&mut self, frame: &[i16]) {
-        let clock = self.shared.clock.load(Ordering::Acquire);
-        // Before the first tick there is no time.
-        let Some(now) = clock.checked_sub(self.tick) else { return };
-        // Packets of another length than a tick are early or late by up to their own.
-        let tolerance = self.tick.max(frame.len() as u64);
-        if !self.begun || now > self.next + tolerance {
-            (self.next, self.begun) = (now, true);
+        let length = frame.len() as u64;
+        let Some(at) = self.place(length) else { return };
+        self.push(at, frame);
+        self.next = Some(at + length);
+        if self.way == Way::Received {
+            self.shared.clock.store(at + length, Ordering::Release);
         }
-        self.tape.push(self.next, frame, &self.shared);
-        self.next += frame.len() as u64;
+    }
+
+    fn place(&self, length: u64) -> Option<u64> {
+        if self.way == Way::Received {
+            return self.next.or(Some(0));
+        }
+        // Before the first tick there is no time.
+        let now = self.shared.clock.load(Ordering::Acquire).checked_sub(self.tick)?;
+        // Packets of another length than a tick are early or late by up to their own.
+        let tolerance = self.tick.max(length);
+        self.next.filter(|next| now <= next + tolerance).or(Some(now))
+    }
+
+    fn push(&mut self, at: u64, frame: &[i16]) {
+        let room = self.samples.slots() >= frame.len() && self.pieces.slots() > 0;
+        if !room || self.samples.push_entire_slice(frame).is_err() {
+            self.shared.dropped.fetch_add(1, Ordering::Relaxed);
+            return;
+        }
+        let _ = self.pieces.push(Piece { at, length: frame.len() });
     }
 
     /// Nobody reads any more.
     pub fn is_abandoned(&self) -> bool {
-        self.tape.samples.is_abandoned()
+        self.samples.is_abandoned()
     }
 
     /// Another one is in its place.
     pub fn end(&self) {
-        self.shared.closed[0].store(true, Ordering::Release);
+        self.shared.closed[self.way as usize].store(true, Ordering::Release);
     }
 }
 
-impl Drop for ReceivedTape {
-    fn drop(&mut self) {
-        self.end();
-    }
-}
-
-impl Drop for SentTape {
+impl Drop for Tape {
     fn drop(&mut self) {
         self.end();
     }

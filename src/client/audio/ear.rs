@@ -4,14 +4,14 @@ use super::incoming::Listener;
 use super::pipeline::{AudioPipeline, Processors};
 use super::post::Desk;
 use b2b_base::frame::{FrameSink, InFrame};
-use b2b_media::stereo::ReceivedTape;
+use b2b_media::stereo::Tape;
 
 /// Received frames, through the pipeline's processors to its sink and to the program.
 pub(crate) struct Ear {
     listeners: Desk<Listener>,
     listener: Option<Listener>,
-    tapes: Desk<ReceivedTape>,
-    tape: Option<ReceivedTape>,
+    tapes: Desk<Tape>,
+    tape: Option<Tape>,
     sink: Option<Box<dyn FrameSink>>,
     processors: Processors,
     /// What is processed; empty without processors.
@@ -23,7 +23,7 @@ impl Ear {
     /// Takes the pipeline's receiving half out of it.
     pub(super) fn new(
         listeners: Desk<Listener>,
-        tapes: Desk<ReceivedTape>,
+        tapes: Desk<Tape>,
         pipeline: &mut AudioPipeline,
         rate_hz: u32,
     ) -> Self {
@@ -75,10 +75,10 @@ impl Ear {
     fn record(&mut self, samples: &[i16]) {
         while let Some(next) = self.tapes.take() {
             let last = self.tape.replace(next);
-            last.iter().for_each(ReceivedTape::end);
+            last.iter().for_each(Tape::end);
             self.tapes.give_back(last);
         }
-        if self.tape.as_ref().is_some_and(ReceivedTape::is_abandoned) {
+        if self.tape.as_ref().is_some_and(Tape::is_abandoned) {
             self.tapes.give_back(self.tape.take());
         }
         if let Some(tape) = &mut self.tape {

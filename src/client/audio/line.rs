@@ -9,15 +9,15 @@ use super::pipeline::AudioPipeline;
 use super::player::{Player, Talker, player};
 use super::post::{Desk, Post, post};
 use super::{CallAudio, Ear, Prepared, Progress, Voice};
-use b2b_media::stereo::{Joined, ReceivedTape, SentTape, tapes};
+use b2b_media::stereo::{Joined, Tape, tapes};
 
 /// The program's side of a call's sound.
 pub(crate) struct Program {
     player: Player,
     speech: Post<Speech>,
     listener: Post<Listener>,
-    sent: Post<SentTape>,
-    received: Post<ReceivedTape>,
+    sent: Post<Tape>,
+    received: Post<Tape>,
     muted: Arc<AtomicBool>,
 }
 
@@ -26,8 +26,8 @@ pub(crate) struct Media {
     pub(super) talker: Talker,
     pub(super) speech: Desk<Speech>,
     pub(super) listener: Desk<Listener>,
-    pub(super) sent: Desk<SentTape>,
-    pub(super) received: Desk<ReceivedTape>,
+    pub(super) sent: Desk<Tape>,
+    pub(super) received: Desk<Tape>,
     /// The session sends silence in place of what is said.
     pub(super) muted: Arc<AtomicBool>,
 }

@@ -8,7 +8,7 @@ use super::pipeline::{AudioPipeline, Processors};
 use super::player::Talker;
 use super::post::Desk;
 use b2b_base::frame::{Fill, FrameSource, OutFrame};
-use b2b_media::stereo::SentTape;
+use b2b_media::stereo::Tape;
 
 /// The sound that is played, else what the program writes, else the pipeline's source; through
 /// the pipeline's processors.
@@ -16,8 +16,8 @@ pub(crate) struct Voice {
     talker: Talker,
     speeches: Desk<Speech>,
     speech: Option<Speech>,
-    tapes: Desk<SentTape>,
-    tape: Option<SentTape>,
+    tapes: Desk<Tape>,
+    tape: Option<Tape>,
     muted: Arc<AtomicBool>,
     source: Option<Box<dyn FrameSource>>,
     source_ended: bool,
@@ -30,7 +30,7 @@ impl Voice {
     pub(super) fn new(
         talker: Talker,
         speeches: Desk<Speech>,
-        tapes: Desk<SentTape>,
+        tapes: Desk<Tape>,
         muted: Arc<AtomicBool>,
         pipeline: &mut AudioPipeline,
         rate_hz: u32,
@@ -108,10 +108,10 @@ impl Voice {
     fn record(&mut self, frame: &mut OutFrame<'_>) {
         while let Some(next) = self.tapes.take() {
             let last = self.tape.replace(next);
-            last.iter().for_each(SentTape::end);
+            last.iter().for_each(Tape::end);
             self.tapes.give_back(last);
         }
-        if self.tape.as_ref().is_some_and(SentTape::is_abandoned) {
+        if self.tape.as_ref().is_some_and(Tape::is_abandoned) {
             self.tapes.give_back(self.tape.take());
         }
         let Some(tape) = &mut self.tape else { return };
