@@ -9,9 +9,7 @@ use b2b_media::stereo::Tape;
 /// Received frames, through the pipeline's processors to its sink and to the program.
 pub(crate) struct Ear {
     listeners: Desk<Listener>,
-    listener: Option<Listener>,
     tapes: Desk<Tape>,
-    tape: Option<Tape>,
     sink: Option<Box<dyn FrameSink>>,
     processors: Processors,
     /// What is processed; empty without processors.
@@ -31,9 +29,7 @@ impl Ear {
         let samples = if processors.is_empty() { 0 } else { rate_hz as usize / 50 };
         Ear {
             listeners,
-            listener: None,
             tapes,
-            tape: None,
             sink: pipeline.sink.take(),
             processors,
             frame: vec![0; samples].into(),
@@ -44,15 +40,11 @@ impl Ear {
 
 impl FrameSink for Ear {
     fn frame(&mut self, heard: &InFrame<'_>) {
-        self.record(heard.samples);
-        while let Some(next) = self.listeners.take() {
-            let last = self.listener.replace(next);
-            last.iter().for_each(Listener::end);
-            self.listeners.give_back(last);
+        // Recorded is what is received, before anything is done to it.
+        if let Some(tape) = self.tapes.current() {
+            tape.frame(heard.samples);
         }
-        if self.listener.as_ref().is_some_and(Listener::is_abandoned) {
-            self.listeners.give_back(self.listener.take());
-        }
+        let listener = self.listeners.current();
         let mut heard = *heard;
         if let Some(frame) = self.frame.get_mut(..heard.samples.len()).filter(|frame| !frame.is_empty()) {
             frame.copy_from_slice(heard.samples);
@@ -64,25 +56,8 @@ impl FrameSink for Ear {
         if let Some(sink) = &mut self.sink {
             sink.frame(&heard);
         }
-        if let Some(listener) = &mut self.listener {
+        if let Some(listener) = listener {
             listener.frame(&heard);
-        }
-    }
-}
-
-impl Ear {
-    /// What is received, before anything is done to it.
-    fn record(&mut self, samples: &[i16]) {
-        while let Some(next) = self.tapes.take() {
-            let last = self.tape.replace(next);
-            last.iter().for_each(Tape::end);
-            self.tapes.give_back(last);
-        }
-        if self.tape.as_ref().is_some_and(Tape::is_abandoned) {
-            self.tapes.give_back(self.tape.take());
-        }
-        if let Some(tape) = &mut self.tape {
-            tape.frame(samples);
         }
     }
 }

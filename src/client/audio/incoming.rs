@@ -8,6 +8,7 @@ use std::sync::{Arc, Mutex, PoisonError};
 use rtrb::{Consumer, Producer, RingBuffer};
 
 use super::gate::Gate;
+use super::post::Used;
 use b2b_base::frame::{FrameKind, InFrame};
 use b2b_media::codec::rates::Rates;
 
@@ -174,14 +175,15 @@ impl Listener {
             }
         }
     }
+}
 
-    /// Another one is in its place.
-    pub fn end(&self) {
+impl Used for Listener {
+    fn end(&self) {
         self.line.gate.close();
     }
 
     /// The program's end is dropped.
-    pub fn is_abandoned(&self) -> bool {
+    fn is_abandoned(&self) -> bool {
         self.frames.is_abandoned()
     }
 }

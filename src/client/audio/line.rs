@@ -7,7 +7,7 @@ use super::incoming::{InLine, Listener, incoming};
 use super::outgoing::{OutLine, Speech, outgoing};
 use super::pipeline::AudioPipeline;
 use super::player::{Player, Talker, player};
-use super::post::{Desk, Post, post};
+use super::post::{Desk, Post, Used, post};
 use super::{CallAudio, Ear, Prepared, Progress, Voice};
 use b2b_media::stereo::{Joined, Tape, tapes};
 
@@ -35,8 +35,8 @@ pub(crate) struct Media {
 /// Both sides of a new call's sound.
 pub(crate) fn sides() -> (Program, Media) {
     let (player, talker) = player();
-    let ((speech, speeches), (listener, listeners)) = (post(1), post(1));
-    let ((sent, of_sent), (received, of_received)) = (post(1), post(1));
+    let ((speech, speeches), (listener, listeners)) = (post(), post());
+    let ((sent, of_sent), (received, of_received)) = (post(), post());
     let muted = Arc::new(AtomicBool::new(false));
     let program = Program { player, speech, listener, sent, received, muted: muted.clone() };
     let media =
@@ -73,6 +73,16 @@ impl Program {
     /// The session sends silence in place of what is said, or no longer.
     pub fn mute(&self, muted: bool) {
         self.muted.store(muted, Ordering::Relaxed);
+    }
+}
+
+impl Used for Tape {
+    fn end(&self) {
+        self.end();
+    }
+
+    fn is_abandoned(&self) -> bool {
+        self.is_abandoned()
     }
 }
 

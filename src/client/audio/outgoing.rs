@@ -8,6 +8,7 @@ use std::sync::{Arc, Mutex, MutexGuard, PoisonError};
 use rtrb::{Consumer, Producer, RingBuffer};
 
 use super::gate::Gate;
+use super::post::Used;
 use b2b_base::frame::{Fill, OutFrame};
 use b2b_media::codec::rates::Rates;
 
@@ -274,14 +275,15 @@ impl Speech {
         self.at += samples as u64;
         self.line.gate.reach(self.at);
     }
+}
 
-    /// Another one is in its place.
-    pub fn end(&self) {
+impl Used for Speech {
+    fn end(&self) {
         self.line.gate.close();
     }
 
     /// The program's end is dropped, and all it has written is sent.
-    pub fn is_abandoned(&self) -> bool {
+    fn is_abandoned(&self) -> bool {
         self.ring.is_abandoned() && self.ring.is_empty()
     }
 }

@@ -8,7 +8,7 @@ use std::sync::atomic::{AtomicU8, Ordering};
 use tokio::sync::oneshot;
 
 use super::Prepared;
-use super::post::{Desk, Post, post};
+use super::post::{Desk, Post, Used, post};
 use b2b_base::frame::{Fill, OutFrame};
 
 /// How playing ended.
@@ -78,14 +78,11 @@ pub(super) struct Playing {
 pub(super) struct Player(Post<Playing>);
 
 /// The media thread's end.
-pub(super) struct Talker {
-    desk: Desk<Playing>,
-    current: Option<Playing>,
-}
+pub(super) struct Talker(Desk<Playing>);
 
 pub(super) fn player() -> (Player, Talker) {
-    let (player, desk) = post(1);
-    (Player(player), Talker { desk, current: None })
+    let (player, desk) = post();
+    (Player(player), Talker(desk))
 }
 
 impl Player {
@@ -97,29 +94,26 @@ impl Player {
     }
 }
 
-impl Talker {
-    fn retire(&mut self, end: u8) {
-        if let Some(playing) = &self.current {
-            playing.progress.set(end);
-            self.desk.give_back(self.current.take());
-        }
+impl Used for Playing {
+    fn end(&self) {
+        self.progress.set(REPLACED);
+    }
+
+    /// It was to stop, and it is told that it has.
+    fn is_abandoned(&self) -> bool {
+        self.progress.0.compare_exchange(STOP, REPLACED, Ordering::AcqRel, Ordering::Relaxed).is_ok()
     }
 }
 
 impl Talker {
     /// Fills a frame with the sound that is played; `None`: none is, or it has just ended.
     pub(super) fn play(&mut self, frame: &mut OutFrame<'_>) -> Option<Fill> {
-        while let Some(next) = self.desk.take() {
-            self.retire(REPLACED);
-            self.current = Some(next);
-        }
-        if self.current.as_ref().is_some_and(|playing| playing.progress.0.load(Ordering::Acquire) == STOP) {
-            self.retire(REPLACED);
-        }
-        match self.current.as_mut()?.source.fill(frame) {
+        let playing = self.0.current()?;
+        match playing.source.fill(frame) {
             // The call goes on without it.
             Fill::End => {
-                self.retire(FINISHED);
+                playing.progress.set(FINISHED);
+                self.0.give_back();
                 None
             }
             fill => Some(fill),

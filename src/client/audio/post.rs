@@ -16,18 +16,27 @@ struct Ends<T> {
     back: Consumer<T>,
 }
 
-/// The media thread's end.
+/// The media thread's end, with what is in use there.
 pub(super) struct Desk<T> {
     arrived: Consumer<T>,
     back: Producer<T>,
+    current: Option<T>,
 }
 
-/// A way to the media thread, which holds at most `held` of what has arrived.
-pub(super) fn post<T>(held: usize) -> (Post<T>, Desk<T>) {
+/// What the media thread may use.
+pub(super) trait Used {
+    /// Another one is in its place.
+    fn end(&self);
+    /// Nobody wants it any more.
+    fn is_abandoned(&self) -> bool;
+}
+
+/// A way to the media thread.
+pub(super) fn post<T>() -> (Post<T>, Desk<T>) {
     let (there, arrived) = RingBuffer::new(ROOM);
     // Room for all that there can be: giving back never fails.
-    let (back, used) = RingBuffer::new(ROOM + held);
-    (Post(Mutex::new(Ends { there, back: used })), Desk { arrived, back })
+    let (back, used) = RingBuffer::new(ROOM + 1);
+    (Post(Mutex::new(Ends { there, back: used })), Desk { arrived, back, current: None })
 }
 
 impl<T> Post<T> {
@@ -39,15 +48,23 @@ impl<T> Post<T> {
     }
 }
 
-impl<T> Desk<T> {
-    /// What has arrived next.
-    pub fn take(&mut self) -> Option<T> {
-        self.arrived.pop().ok()
+impl<T: Used> Desk<T> {
+    /// What has arrived last, until it is given back.
+    pub fn current(&mut self) -> Option<&mut T> {
+        while let Ok(next) = self.arrived.pop() {
+            self.current.iter().for_each(T::end);
+            self.give_back();
+            self.current = Some(next);
+        }
+        if self.current.as_ref().is_some_and(T::is_abandoned) {
+            self.give_back();
+        }
+        self.current.as_mut()
     }
 
-    /// Hands over what is to be dropped.
-    pub fn give_back(&mut self, thing: Option<T>) {
-        if let Some(thing) = thing {
+    /// Hands over what is in use, to be dropped.
+    pub fn give_back(&mut self) {
+        if let Some(thing) = self.current.take() {
             let _ = self.back.push(thing);
         }
     }
@@ -57,19 +74,24 @@ impl<T> Desk<T> {
 mod tests {
     use super::*;
 
+    impl Used for std::sync::Arc<()> {
+        fn end(&self) {}
+
+        fn is_abandoned(&self) -> bool {
+            false
+        }
+    }
+
     #[test]
     fn all_that_arrives_comes_back_and_is_dropped_at_the_programs_side() {
         let thing = std::sync::Arc::new(());
-        let (post, mut desk) = post(1);
-        let mut held = None;
+        let (post, mut desk) = post();
         for round in 0..100 {
             for _ in 0..ROOM {
                 assert!(post.send(thing.clone()).is_ok(), "round {round}");
             }
             assert!(post.send(thing.clone()).is_err());
-            while let Some(next) = desk.take() {
-                desk.give_back(held.replace(next));
-            }
+            assert!(desk.current().is_some());
         }
         assert_eq!(std::sync::Arc::strong_count(&thing), 1 + ROOM + 1);
         assert!(post.send(thing.clone()).is_ok());

@@ -15,9 +15,7 @@ use b2b_media::stereo::Tape;
 pub(crate) struct Voice {
     talker: Talker,
     speeches: Desk<Speech>,
-    speech: Option<Speech>,
     tapes: Desk<Tape>,
-    tape: Option<Tape>,
     muted: Arc<AtomicBool>,
     source: Option<Box<dyn FrameSource>>,
     source_ended: bool,
@@ -38,9 +36,7 @@ impl Voice {
         Voice {
             talker,
             speeches,
-            speech: None,
             tapes,
-            tape: None,
             muted,
             source: pipeline.source.take(),
             source_ended: false,
@@ -50,21 +46,14 @@ impl Voice {
     }
 
     fn say(&mut self, frame: &mut OutFrame<'_>) -> Fill {
-        while let Some(next) = self.speeches.take() {
-            let last = self.speech.replace(next);
-            last.iter().for_each(Speech::end);
-            self.speeches.give_back(last);
-        }
-        if self.speech.as_ref().is_some_and(Speech::is_abandoned) {
-            self.speeches.give_back(self.speech.take());
-        }
-        if let Some(speech) = &mut self.speech {
+        let mut speech = self.speeches.current();
+        if let Some(speech) = &mut speech {
             speech.discard();
         }
         if let Some(fill) = self.talker.play(frame) {
             return fill;
         }
-        if let Some(fill) = self.speech.as_mut().and_then(|speech| speech.fill(frame)) {
+        if let Some(fill) = speech.and_then(|speech| speech.fill(frame)) {
             return fill;
         }
         match &mut self.source {
@@ -106,15 +95,7 @@ impl Voice {
     }
 
     fn record(&mut self, frame: &mut OutFrame<'_>) {
-        while let Some(next) = self.tapes.take() {
-            let last = self.tape.replace(next);
-            last.iter().for_each(Tape::end);
-            self.tapes.give_back(last);
-        }
-        if self.tape.as_ref().is_some_and(Tape::is_abandoned) {
-            self.tapes.give_back(self.tape.take());
-        }
-        let Some(tape) = &mut self.tape else { return };
+        let Some(tape) = self.tapes.current() else { return };
         if self.muted.load(Ordering::Relaxed) {
             // The session does the same behind this.
             frame.samples.fill(0);
