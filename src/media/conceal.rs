@@ -3,6 +3,7 @@
 //! cross-fade where real samples return. No delay is added: where the period does
 //! not quite follow the last sample, the step between them is spread.
 
+use super::mix::clip;
 use super::pitch::{self, BASE_HZ};
 
 /// Samples kept, 48.75 ms: two windows of the pitch search and the longest lag. This and all
@@ -105,8 +106,7 @@ impl Concealer {
         let step = self.step * join.saturating_sub(n) as i32 / (join + 1) as i32;
         let sample = i32::from(self.period[n % self.lag]) + step;
         // A sample and its step have 17 bits, a level at 48 kHz twelve.
-        let sample = sample * level / (end - start) as i32;
-        sample.clamp(i32::from(i16::MIN), i32::from(i16::MAX)) as i16
+        clip(sample * level / (end - start) as i32)
     }
 
     fn find_period(&mut self) {

@@ -9,7 +9,7 @@
 
 use rtrb::{Consumer, Producer, RingBuffer};
 
-use super::mix::saturate;
+use super::mix::{add, clip};
 
 /// The longest packet, ms.
 const LONGEST_MS: u32 = 60;
@@ -20,7 +20,7 @@ const RING_MS: u32 = 2 * LONGEST_MS;
 /// side hears is more than what that far end says.
 pub struct Participant {
     others: Vec<Other>,
-    mixed: Box<[f32]>,
+    mixed: Box<[i32]>,
 }
 
 /// What goes to another participant, and what comes from there.
@@ -51,7 +51,7 @@ struct Inlet {
 
 impl Inlet {
     /// Adds what has come; what is missing is silence.
-    fn add_to(&mut self, mixed: &mut [f32]) {
+    fn add_to(&mut self, mixed: &mut [i32]) {
         let there = self.ring.slots();
         if there > mixed.len() + self.limit
             && let Ok(old) = self.ring.read_chunk(there - mixed.len())
@@ -61,9 +61,7 @@ impl Inlet {
         let wanted = mixed.len().min(self.ring.slots());
         let Ok(chunk) = self.ring.read_chunk(wanted) else { return };
         let (first, second) = chunk.as_slices();
-        for (sum, sample) in mixed.iter_mut().zip(first.iter().chain(second)) {
-            *sum += f32::from(*sample);
-        }
+        add(mixed, first.iter().chain(second));
         chunk.commit_all();
     }
 }
@@ -71,7 +69,7 @@ impl Inlet {
 /// Participants for so many sessions of one rate, each for one of them.
 pub fn participants(count: usize, rate_hz: u32) -> Vec<Participant> {
     let longest = (rate_hz / 1_000 * LONGEST_MS) as usize;
-    let participant = |_| Participant { others: Vec::with_capacity(count), mixed: vec![0.0; longest].into() };
+    let participant = |_| Participant { others: Vec::with_capacity(count), mixed: vec![0; longest].into() };
     let mut participants: Vec<Participant> = (0..count).map(participant).collect();
     for one in 0..count {
         for another in one + 1..count {
@@ -102,37 +100,33 @@ impl Participant {
     /// 60 ms.
     pub fn sent(&mut self, samples: &mut [i16]) {
         let Some(mixed) = self.mixed.get_mut(..samples.len()) else { return };
-        mixed.fill(0.0);
+        mixed.fill(0);
+        add(mixed, &*samples);
         for other in &mut self.others {
             push(&mut other.outlets.near_to_far, samples);
             other.inlets.far_to_far.add_to(mixed);
             other.inlets.near_to_far.add_to(mixed);
         }
-        add(samples, mixed);
+        samples.iter_mut().zip(mixed).for_each(|(sample, sum)| *sample = clip(*sum));
     }
 
     /// A frame that is played, as the far end says it; it becomes what our side is to hear.
     pub fn heard(&mut self, samples: &mut [i16]) {
         let Some(mixed) = self.mixed.get_mut(..samples.len()) else { return };
-        mixed.fill(0.0);
+        mixed.fill(0);
+        add(mixed, &*samples);
         for other in &mut self.others {
             push(&mut other.outlets.far_to_far, samples);
             push(&mut other.outlets.far_to_near, samples);
             other.inlets.far_to_near.add_to(mixed);
         }
-        add(samples, mixed);
+        samples.iter_mut().zip(mixed).for_each(|(sample, sum)| *sample = clip(*sum));
     }
 }
 
 /// A full ring: nobody reads it, or too slowly. Its reader drops what is old.
 fn push(ring: &mut Producer<i16>, samples: &[i16]) {
     let _ = ring.push_partial_slice(samples);
-}
-
-fn add(samples: &mut [i16], mixed: &[f32]) {
-    for (sample, sum) in samples.iter_mut().zip(mixed) {
-        *sample = saturate(f32::from(*sample) + sum);
-    }
 }
 
 #[cfg(test)]

@@ -1,4 +1,4 @@
-//! Mixing: gains, saturation, and how loud a signal is.
+//! Mixing: sums, gains, saturation, and how loud a signal is.
 
 /// 0 dBov: the RMS of a full-scale square wave (RFC 6465 §3, after G.100.1).
 const FULL_SCALE: f64 = 32_768.0;
@@ -22,6 +22,17 @@ pub fn mix(samples: &mut [i16], own_gain: f32, other: &[f32], gain: f32) {
 pub fn saturate(value: f32) -> i16 {
     // A cast from float to integer saturates, and makes NaN zero.
     value.round_ties_even() as i16
+}
+
+/// Adds what one more says to a sum.
+pub(crate) fn add<'a>(sum: &mut [i32], samples: impl IntoIterator<Item = &'a i16>) {
+    sum.iter_mut().zip(samples).for_each(|(sum, sample)| *sum += i32::from(*sample));
+}
+
+/// A sum as a sample; what lies outside stays at the rail.
+#[inline]
+pub(crate) fn clip(sum: i32) -> i16 {
+    sum.clamp(i32::from(i16::MIN), i32::from(i16::MAX)) as i16
 }
 
 /// The loudness of a signal, as a running sum.

@@ -7,7 +7,7 @@ use super::Member;
 use super::record::RoomTap;
 use super::speakers::{Speaker, choose};
 use crate::codec::{Encoder, MAX_PAYLOAD};
-use crate::mix::saturate;
+use crate::mix::{add, clip, saturate};
 use crate::recording::Tap;
 use crate::relay::{RelayId, Reply};
 use crate::sounds::SoundError;
@@ -213,13 +213,13 @@ impl Room {
         sum.fill(0);
         for (chair, said) in self.chairs.iter().zip(self.frames.chunks_exact(frame)) {
             if chair.speaker.mixed && chair.heard {
-                sum.iter_mut().zip(said).for_each(|(sum, sample)| *sum += i32::from(*sample));
+                add(sum, said);
             }
         }
         if let Some(announcement) = self.announcements.front_mut() {
             let mut said = [0; TICK_SAMPLES];
             announcement.program.read(&mut said[..frame]);
-            sum.iter_mut().zip(&said).for_each(|(sum, sample)| *sum += i32::from(*sample));
+            add(sum, &said);
             if announcement.program.is_over()
                 && let Some(Announcement { program, reply }) = self.announcements.pop_front()
             {
@@ -315,10 +315,6 @@ impl Shared {
         self.pending.copy_within(taken..self.filled, 0);
         self.filled -= taken;
     }
-}
-
-fn clip(sum: i32) -> i16 {
-    sum.clamp(i32::from(i16::MIN), i32::from(i16::MAX)) as i16
 }
 
 impl std::fmt::Debug for Room {
