@@ -216,7 +216,7 @@ impl Recorder {
     /// recording ends when the tap is dropped or [`Recorder::finish`] is called.
     pub fn start(path: &Path, writing: Writing) -> Result<(Recorder, Tap), DiskError> {
         let file = WavFile::create(path, WavFormat::MONO)?;
-        let (tap, tapped) = tap(RING);
+        let (tap, tapped) = tap(RING, RATE_HZ);
         let shared = Arc::new(Shared::default());
         let thread = std::thread::Builder::new()
             .name("disk".into())
@@ -282,9 +282,8 @@ fn write_until_over(
         let stopping = shared.stop.load(Ordering::Acquire);
         samples.clear();
         captured.clear();
-        while let Some(chunk) = frames.take() {
-            samples.extend_from_slice(chunk.samples());
-            captured.extend(chunk.captured_at);
+        while let Some(captured_at) = frames.take(&mut samples) {
+            captured.extend(captured_at);
         }
         let found = !samples.is_empty();
         if found {
@@ -387,7 +386,7 @@ mod tests {
 
         let dir = tempfile::tempdir().unwrap();
         let file = WavFile::on_a_full_disk(&dir.path().join("call.wav"), WavFormat::MONO);
-        let (mut tap, tapped) = tap(RING);
+        let (mut tap, tapped) = tap(RING, RATE_HZ);
         (0..300).for_each(|_| tap.push(&[1; 160], None));
         let shared = Shared::default();
         // Returns although the tap is still open, and the tap goes on without harm.

@@ -10,39 +10,22 @@ use std::time::{Duration, Instant};
 
 use rtrb::{Consumer, Producer, RingBuffer};
 
-use b2b_base::frame::RATE_HZ;
 use b2b_base::util::ntp::NtpTime;
 
-/// Samples of a chunk at most: 20 ms.
-const CHUNK: usize = 160;
-
-/// Up to 20 ms of sound.
-#[derive(Debug, Clone, Copy)]
-pub struct Chunk {
-    samples: [i16; CHUNK],
-    length: usize,
-    /// When the first sample was captured, if that is known.
-    pub captured_at: Option<NtpTime>,
-}
-
-impl Chunk {
-    /// The samples.
-    pub fn samples(&self) -> &[i16] {
-        &self.samples[..self.length]
-    }
-}
-
-/// The media thread's end.
+/// The media thread's end. Each frame has a mark: when its first sample was captured, if that is
+/// known, or what else its reader is to know.
 #[derive(Debug)]
-pub struct Tap {
-    ring: Producer<Chunk>,
+pub struct Tap<M = Option<NtpTime>> {
+    samples: Producer<i16>,
+    marks: Producer<(usize, M)>,
     shared: Arc<Shared>,
 }
 
 /// The other end.
 #[derive(Debug)]
-pub struct Tapped {
-    ring: Consumer<Chunk>,
+pub struct Tapped<M = Option<NtpTime>> {
+    samples: Consumer<i16>,
+    marks: Consumer<(usize, M)>,
     shared: Arc<Shared>,
 }
 
@@ -52,47 +35,59 @@ struct Shared {
     dropped: AtomicU64,
 }
 
-/// A ring that holds `length` of 20 ms frames.
-pub fn tap(length: Duration) -> (Tap, Tapped) {
-    let chunks = (length.as_millis() as usize / 20).max(1);
-    let (producer, consumer) = RingBuffer::new(chunks);
+/// A ring that holds `length` of frames of 10 ms or more.
+pub fn tap<M>(length: Duration, rate_hz: u32) -> (Tap<M>, Tapped<M>) {
+    let ms = length.as_millis() as usize;
+    let (samples, their_samples) = RingBuffer::new(rate_hz as usize * ms / 1_000);
+    let (marks, their_marks) = RingBuffer::new(ms / 10);
     let shared = Arc::new(Shared::default());
-    (Tap { ring: producer, shared: shared.clone() }, Tapped { ring: consumer, shared })
+    let tapped = Tapped { samples: their_samples, marks: their_marks, shared: shared.clone() };
+    (Tap { samples, marks, shared }, tapped)
 }
 
-impl Tap {
+impl<M> Tap<M> {
     /// Hands a frame over. A full ring drops it and counts: nobody waits.
-    pub fn push(&mut self, samples: &[i16], captured_at: Option<NtpTime>) {
-        for (index, piece) in samples.chunks(CHUNK).enumerate() {
-            let offset = Duration::from_micros((index * CHUNK) as u64 * 1_000_000 / u64::from(RATE_HZ));
-            let mut chunk = Chunk {
-                samples: [0; CHUNK],
-                length: piece.len(),
-                captured_at: captured_at.map(|time| time.plus(offset)),
-            };
-            chunk.samples[..piece.len()].copy_from_slice(piece);
-            if self.ring.push(chunk).is_err() {
-                self.shared.dropped.fetch_add(1, Ordering::Relaxed);
-            }
+    pub fn push(&mut self, samples: &[i16], mark: M) {
+        if self.marks.is_full() || self.samples.push_entire_slice(samples).is_err() {
+            self.shared.dropped.fetch_add(1, Ordering::Relaxed);
+            return;
         }
+        let _ = self.marks.push((samples.len(), mark));
     }
-}
 
-impl Drop for Tap {
-    fn drop(&mut self) {
+    /// Nobody reads any more.
+    pub fn is_abandoned(&self) -> bool {
+        self.samples.is_abandoned()
+    }
+
+    /// Nothing more comes.
+    pub fn end(&self) {
         self.shared.closed.store(true, Ordering::Release);
     }
 }
 
-impl Tapped {
-    /// The next chunk, if one is there.
-    pub fn take(&mut self) -> Option<Chunk> {
-        self.ring.pop().ok()
+impl<M> Drop for Tap<M> {
+    fn drop(&mut self) {
+        self.end();
+    }
+}
+
+impl<M> Tapped<M> {
+    /// Adds the next frame to `samples`, if one is there; gives its mark.
+    pub fn take(&mut self, samples: &mut Vec<i16>) -> Option<M> {
+        let (length, mark) = self.marks.pop().ok()?;
+        samples.extend(self.samples.read_chunk(length).ok()?);
+        Some(mark)
     }
 
-    /// No chunk is there, and none will ever be.
+    /// Nothing more comes than what is there.
+    pub fn is_closed(&self) -> bool {
+        self.shared.closed.load(Ordering::Acquire)
+    }
+
+    /// No frame is there, and none will ever be.
     pub fn is_over(&self) -> bool {
-        self.shared.closed.load(Ordering::Acquire) && self.ring.is_empty()
+        self.is_closed() && self.marks.is_empty()
     }
 
     /// Frames that found the ring full.
@@ -156,33 +151,35 @@ mod tests {
     use super::*;
 
     #[test]
-    fn frames_arrive_in_order_and_long_ones_in_pieces() {
-        let (mut tap, mut tapped) = tap(Duration::from_millis(200));
+    fn frames_of_any_length_arrive_in_order_with_their_marks() {
+        let (mut tap, mut tapped) = tap(Duration::from_millis(200), 8_000);
         let long: Vec<i16> = (0..400).collect();
-        let captured = NtpTime(1 << 40);
-        tap.push(&long, Some(captured));
-        let chunks: Vec<Chunk> = std::iter::from_fn(|| tapped.take()).collect();
-        let joined: Vec<i16> = chunks.iter().flat_map(|chunk| chunk.samples().to_vec()).collect();
-        assert_eq!(joined, long);
-        let delay = chunks[2].captured_at.unwrap().millis_since(captured);
-        assert!((delay - 40.0).abs() < 0.01, "{delay}");
+        let mut samples = Vec::new();
+        for n in 0..10 {
+            tap.push(&long, n);
+            tap.push(&long[..160], -n);
+            assert_eq!([(); 3].map(|()| tapped.take(&mut samples)), [Some(n), Some(-n), None]);
+            assert_eq!((&samples[..400], &samples[400..]), (&long[..], &long[..160]));
+            samples.clear();
+        }
     }
 
     #[test]
     fn a_full_ring_drops_and_counts() {
-        let (mut tap, mut tapped) = tap(Duration::from_millis(100));
-        (0..8).for_each(|n| tap.push(&[n; 160], None));
+        let (mut tap, mut tapped) = tap(Duration::from_millis(100), 8_000);
+        (0..8).for_each(|n| tap.push(&[n; 160], ()));
         assert_eq!(tapped.dropped(), 3);
-        assert_eq!(tapped.take().unwrap().samples()[0], 0);
+        let mut samples = Vec::new();
+        assert_eq!((tapped.take(&mut samples), samples[0]), (Some(()), 0));
     }
 
     #[test]
     fn it_is_over_when_the_tap_is_gone_and_all_is_taken() {
-        let (mut tap, mut tapped) = tap(Duration::from_millis(100));
-        tap.push(&[1; 160], None);
+        let (mut tap, mut tapped) = tap(Duration::from_millis(100), 8_000);
+        tap.push(&[1; 160], ());
         assert!(!tapped.is_over());
         drop(tap);
-        assert!(!tapped.is_over() && tapped.take().is_some() && tapped.is_over());
+        assert!(!tapped.is_over() && tapped.take(&mut Vec::new()).is_some() && tapped.is_over());
     }
 
     /// Looks until `end`, with frames every 20 ms (and `drift` more) from `first`;

@@ -19,6 +19,7 @@ use nix::poll::{PollFd, PollFlags, PollTimeout, poll};
 use nix::sys::signal::{Signal, kill};
 use nix::unistd::Pid;
 
+use b2b_base::frame::RATE_HZ;
 use b2b_media::latency::Latency;
 use b2b_media::tap::{Pace, Tap, Tapped, tap};
 
@@ -151,7 +152,7 @@ impl Player {
             }
             std::thread::sleep(Duration::from_millis(10));
         }
-        let (tap, tapped) = tap(RING);
+        let (tap, tapped) = tap(RING, RATE_HZ);
         let thread = std::thread::Builder::new()
             .name("player".into())
             .spawn(move || writer.play(tapped))
@@ -203,15 +204,15 @@ impl Writer {
     fn play(mut self, mut frames: Tapped) {
         let mut pace = Pace::new(Instant::now());
         let mut checked = Instant::now();
-        let (mut lost, mut stop_at) = (0, None);
+        let (mut lost, mut stop_at, mut samples) = (0, None, Vec::new());
         loop {
             if stop_at.is_none() && self.shared.stop.load(Ordering::Acquire) {
                 stop_at = Some(Instant::now() + DRAIN);
             }
             let mut found = false;
-            while let Some(chunk) = frames.take() {
+            while let Some(captured_at) = frames.take(&mut samples) {
                 found = true;
-                let bytes: Vec<u8> = chunk.samples().iter().flat_map(|sample| sample.to_le_bytes()).collect();
+                let bytes: Vec<u8> = samples.drain(..).flat_map(i16::to_le_bytes).collect();
                 match self.write(&bytes, stop_at) {
                     Ok(true) => {}
                     // Told to stop while the player did not read.
@@ -224,7 +225,7 @@ impl Writer {
                     }
                     Err(_) => return self.fail(),
                 }
-                if let Some(captured_at) = chunk.captured_at {
+                if let Some(captured_at) = captured_at {
                     self.shared.latency.record(captured_at, SystemTime::now());
                 }
             }
