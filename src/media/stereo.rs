@@ -7,31 +7,14 @@
 //! not a shift.
 
 use std::sync::Arc;
-use std::sync::atomic::{AtomicBool, AtomicU64, Ordering};
+use std::sync::atomic::{AtomicU64, Ordering};
+use std::time::Duration;
 
-use rtrb::{Consumer, Producer, RingBuffer};
-
+use super::tap::{Tap, Tapped, tap};
 use super::timeline::{self, Track};
 
-/// What the rings hold while the disk is slow, ms.
-const RING_MS: u32 = 2_000;
-/// Frames that a ring holds: each of 10 ms at least.
-const PIECES: usize = RING_MS as usize / 10;
-
-#[derive(Debug, Default)]
-struct Shared {
-    /// Samples received since the start.
-    clock: AtomicU64,
-    dropped: AtomicU64,
-    closed: [AtomicBool; 2],
-}
-
-/// Where a frame stands, and how long it is.
-#[derive(Debug, Clone, Copy)]
-struct Piece {
-    at: u64,
-    length: usize,
-}
+/// What the rings hold while the disk is slow.
+const RING: Duration = Duration::from_secs(2);
 
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
 enum Way {
@@ -43,9 +26,10 @@ enum Way {
 #[derive(Debug)]
 pub struct Tape {
     way: Way,
-    samples: Producer<i16>,
-    pieces: Producer<Piece>,
-    shared: Arc<Shared>,
+    /// Frames, and where they stand.
+    tap: Tap<u64>,
+    /// Samples received since the start.
+    clock: Arc<AtomicU64>,
     /// Where the next frame stands, if it follows without a gap.
     next: Option<u64>,
     /// Samples of 20 ms.
@@ -55,32 +39,23 @@ pub struct Tape {
 /// The other end.
 #[derive(Debug)]
 pub struct Joined {
-    sides: [Side; 2],
-    shared: Arc<Shared>,
+    sides: [(Tapped<u64>, Track); 2],
+    /// One that is on its way to its track.
+    frame: Vec<i16>,
     /// Samples of 20 ms.
     tick: i64,
 }
 
-#[derive(Debug)]
-struct Side {
-    samples: Consumer<i16>,
-    pieces: Consumer<Piece>,
-    /// What is not joined yet.
-    track: Track,
-}
-
 /// The tapes of what a call sends and receives at this rate, and their joining.
 pub fn tapes(rate_hz: u32) -> (Tape, Tape, Joined) {
-    let shared = Arc::new(Shared::default());
+    let (clock, tick) = (Arc::new(AtomicU64::new(0)), rate_hz / 50);
     let tape = |way| {
-        let (samples, there) = RingBuffer::new((rate_hz * RING_MS / 1_000) as usize);
-        let (pieces, places) = RingBuffer::new(PIECES);
-        let (shared, tick) = (shared.clone(), u64::from(rate_hz) / 50);
-        let side = Side { samples: there, pieces: places, track: Track::new(rate_hz) };
-        (Tape { way, samples, pieces, shared, next: None, tick }, side)
+        let (tap, tapped) = tap(RING, rate_hz);
+        let tape = Tape { way, tap, clock: clock.clone(), next: None, tick: tick.into() };
+        (tape, (tapped, Track::new(rate_hz)))
     };
     let ((sent, left), (received, right)) = (tape(Way::Sent), tape(Way::Received));
-    (sent, received, Joined { sides: [left, right], shared, tick: i64::from(rate_hz) / 50 })
+    (sent, received, Joined { sides: [left, right], frame: Vec::new(), tick: tick.into() })
 }
 
 impl Tape {
@@ -88,10 +63,10 @@ impl Tape {
     pub fn frame(&mut self, frame: &[i16]) {
         let length = frame.len() as u64;
         let Some(at) = self.place(length) else { return };
-        self.push(at, frame);
+        self.tap.push(frame, at);
         self.next = Some(at + length);
         if self.way == Way::Received {
-            self.shared.clock.store(at + length, Ordering::Release);
+            self.clock.store(at + length, Ordering::Release);
         }
     }
 
@@ -100,48 +75,20 @@ impl Tape {
             return self.next.or(Some(0));
         }
         // Before the first tick there is no time.
-        let now = self.shared.clock.load(Ordering::Acquire).checked_sub(self.tick)?;
+        let now = self.clock.load(Ordering::Acquire).checked_sub(self.tick)?;
         // Packets of another length than a tick are early or late by up to their own.
         let tolerance = self.tick.max(length);
         self.next.filter(|next| now <= next + tolerance).or(Some(now))
     }
 
-    fn push(&mut self, at: u64, frame: &[i16]) {
-        let room = self.samples.slots() >= frame.len() && self.pieces.slots() > 0;
-        if !room || self.samples.push_entire_slice(frame).is_err() {
-            self.shared.dropped.fetch_add(1, Ordering::Relaxed);
-            return;
-        }
-        let _ = self.pieces.push(Piece { at, length: frame.len() });
-    }
-
     /// Nobody reads any more.
     pub fn is_abandoned(&self) -> bool {
-        self.samples.is_abandoned()
+        self.tap.is_abandoned()
     }
 
     /// Another one is in its place.
     pub fn end(&self) {
-        self.shared.closed[self.way as usize].store(true, Ordering::Release);
-    }
-}
-
-impl Drop for Tape {
-    fn drop(&mut self) {
-        self.end();
-    }
-}
-
-impl Side {
-    /// Takes what has come, and puts it where it stands.
-    fn take(&mut self) {
-        while let Ok(Piece { at, length }) = self.pieces.pop() {
-            let Ok(chunk) = self.samples.read_chunk(length) else { return };
-            let (first, second) = chunk.as_slices();
-            self.track.put(at as i64, first);
-            self.track.put(at as i64 + first.len() as i64, second);
-            chunk.commit_all();
-        }
+        self.tap.end();
     }
 }
 
@@ -149,21 +96,26 @@ impl Joined {
     /// Adds what is complete on both sides to `samples`: left (sent), right (received), left …
     /// With `all`, what is there of one side only, too: nothing more comes.
     pub fn take(&mut self, all: bool, samples: &mut Vec<i16>) {
-        self.sides.iter_mut().for_each(Side::take);
-        let [left, right] = self.sides.each_ref().map(|side| side.track.end());
+        for (tapped, track) in &mut self.sides {
+            while let Some(at) = tapped.take(&mut self.frame) {
+                track.put(at as i64, &self.frame);
+                self.frame.clear();
+            }
+        }
+        let [left, right] = self.sides.each_ref().map(|(_, track)| track.end());
         // What is sent in the last tick may come yet.
         let complete = if all { left.max(right) } else { right - self.tick };
-        timeline::take(self.sides.iter_mut().map(|side| &mut side.track), complete, samples);
+        timeline::take(self.sides.iter_mut().map(|(_, track)| track), complete, samples);
     }
 
     /// Both tapes are gone: nothing more comes into them.
     pub fn is_closed(&self) -> bool {
-        self.shared.closed.iter().all(|closed| closed.load(Ordering::Acquire))
+        self.sides.iter().all(|(tapped, _)| tapped.is_closed())
     }
 
     /// Frames that found a ring full.
     pub fn dropped(&self) -> u64 {
-        self.shared.dropped.load(Ordering::Relaxed)
+        self.sides.iter().map(|(tapped, _)| tapped.dropped()).sum()
     }
 }
 
