@@ -96,7 +96,8 @@ impl Joined {
     /// Adds what is complete on both sides to `samples`: left (sent), right (received), left …
     /// With `all`, what is there of one side only, too: nothing more comes.
     pub fn take(&mut self, all: bool, samples: &mut Vec<i16>) {
-        for (tapped, track) in &mut self.sides {
+        // Received sound first, since it says what is complete: what is sent beside it is there by then.
+        for (tapped, track) in self.sides.iter_mut().rev() {
             while let Some(at) = tapped.take(&mut self.frame) {
                 track.put(at as i64, &self.frame);
                 self.frame.clear();
@@ -169,6 +170,27 @@ mod tests {
         drop((sent, received));
         assert_eq!(joined(&mut tapes, true).1, [1; 160]);
         assert!(tapes.is_closed());
+    }
+
+    #[test]
+    fn nothing_is_lost_of_ticks_that_pass_while_their_tapes_are_read() {
+        for _ in 0..200 {
+            let (mut sent, mut received, mut tapes) = tapes(8_000);
+            let calls = std::thread::spawn(move || {
+                for tick in 1..=90 {
+                    received.frame(&[tick; 160]);
+                    sent.frame(&[tick; 160]);
+                }
+            });
+            let mut samples = Vec::new();
+            while !tapes.is_closed() {
+                tapes.take(false, &mut samples);
+            }
+            tapes.take(true, &mut samples);
+            calls.join().expect("no panic");
+            assert_eq!(samples.len(), 2 * 90 * 160);
+            assert!(samples.chunks_exact(2).all(|both| both[0] == both[1]));
+        }
     }
 
     #[test]
