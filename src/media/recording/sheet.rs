@@ -3,6 +3,7 @@
 
 use super::line::Line;
 use super::{Formats, Plan, Side};
+use crate::mix::Energy;
 use crate::timeline;
 
 /// Packets that come later than this behind their followers are lost, ns.
@@ -30,9 +31,8 @@ struct Silence {
     samples: i64,
     /// Samples that were none.
     spoken: i64,
-    /// Samples of the 20 ms that are looked at, and the sum of their squares.
-    looked_at: i64,
-    energy: f64,
+    /// Of the 20 ms that are looked at.
+    energy: Energy,
 }
 
 /// Moments to places: what passes while nothing is recorded takes none.
@@ -98,7 +98,7 @@ impl Sheet {
         let clock = Clock { rate_hz, pauses: Vec::new() };
         let samples = |duration: std::time::Duration| clock.samples(duration.as_nanos() as u64);
         let most = plan.silence.map(samples);
-        let silence = Silence { most, samples: 0, spoken: 0, looked_at: 0, energy: 0.0 };
+        let silence = Silence { most, samples: 0, spoken: 0, energy: Energy::default() };
         Sheet {
             rate_hz,
             stereo: plan.stereo,
@@ -188,13 +188,11 @@ impl Silence {
     /// Takes a sample; whether the silence has lasted for too long. `look` samples are judged
     /// together.
     fn is_too_long(&mut self, sample: i16, look: i64) -> bool {
-        self.energy += f64::from(sample) * f64::from(sample);
-        self.looked_at += 1;
-        if self.looked_at == look {
-            let silent = self.energy < SILENT * SILENT * look as f64;
+        self.energy.add(&[sample]);
+        if self.energy.samples == look as u64 {
+            let silent = std::mem::take(&mut self.energy).rms() < SILENT;
             self.samples = if silent { self.samples + look } else { 0 };
             self.spoken += if silent { 0 } else { look };
-            (self.looked_at, self.energy) = (0, 0.0);
         }
         self.most.is_some_and(|most| self.samples >= most)
     }
