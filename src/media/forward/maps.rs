@@ -1,7 +1,9 @@
 //! What becomes of numbers that mean something else on the other leg.
 
+use std::ops::Range;
+
 use super::MOST_EVENTS;
-use crate::rtp::packet::HEADER_LEN;
+use crate::rtp::header::extension;
 
 /// What becomes of each payload type of a direction.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
@@ -170,13 +172,10 @@ impl ExtensionMap {
     /// [`Header::read`](super::Header::read) has taken, with its extension bit set.
     pub fn apply(&self, packet: &mut [u8]) -> usize {
         let len = packet.len();
-        let Some(first) = packet.first().copied() else { return len };
-        let start = HEADER_LEN + usize::from(first & 0x0F) * 4;
-        let Some(&[p0, p1, l0, l1]) = packet.get(start..).and_then(|rest| rest.first_chunk::<4>()) else {
+        let Ok(Range { start, end }) = extension(packet) else { return len };
+        let Some((&mut [p0, p1, ..], elements)) = packet[start..end].split_first_chunk_mut::<4>() else {
             return len;
         };
-        let end = start + 4 + usize::from(u16::from_be_bytes([l0, l1])) * 4;
-        let Some(elements) = packet.get_mut(start + 4..end) else { return len };
         let kept = match u16::from_be_bytes([p0, p1]) {
             ONE_BYTE => self.elements(elements, false),
             profile if profile >> 4 == 0x100 => self.elements(elements, true),

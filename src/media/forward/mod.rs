@@ -21,6 +21,7 @@ mod space;
 use std::net::SocketAddr;
 
 use super::relay::Drops;
+pub use super::rtp::header::Header;
 use super::rtp::packet::HEADER_LEN;
 pub use maps::{Clocks, EventTypes, ExtensionMap, PayloadMap};
 pub use space::OutSpace;
@@ -173,57 +174,6 @@ pub enum Reason {
     PayloadType,
     /// It is older than what the other leg has from us.
     Stale,
-}
-
-/// The fields of an RTP header that matter here, every length checked.
-#[derive(Debug, Clone, Copy, PartialEq, Eq)]
-pub struct Header {
-    /// Marker bit.
-    pub marker: bool,
-    /// Seven bits.
-    pub payload_type: u8,
-    /// Sequence number.
-    pub sequence: u16,
-    /// Timestamp.
-    pub timestamp: u32,
-    /// SSRC.
-    pub ssrc: u32,
-    /// Where the payload begins.
-    pub payload: usize,
-    /// Octets of the payload, padding left out.
-    pub payload_len: usize,
-}
-
-impl Header {
-    /// Reads and checks a packet (RFC 3550 §5.1, A.1); `None` when it is none.
-    #[inline]
-    pub fn read(packet: &[u8]) -> Option<Header> {
-        let &[first, second, s0, s1, t0, t1, t2, t3, i0, i1, i2, i3] = packet.first_chunk::<HEADER_LEN>()?;
-        if first >> 6 != 2 {
-            return None;
-        }
-        let (mut payload, mut end) = (HEADER_LEN, packet.len());
-        if first & 0x3F != 0 {
-            payload += usize::from(first & 0x0F) * 4;
-            if first & 0x10 != 0 {
-                let &[_, _, l0, l1] = packet.get(payload..)?.first_chunk::<4>()?;
-                payload += 4 + usize::from(u16::from_be_bytes([l0, l1])) * 4;
-            }
-            if first & 0x20 != 0 {
-                let padding = usize::from(*packet.last()?);
-                end = end.checked_sub(padding).filter(|_| padding != 0)?;
-            }
-        }
-        Some(Header {
-            marker: second & 0x80 != 0,
-            payload_type: second & 0x7F,
-            sequence: u16::from_be_bytes([s0, s1]),
-            timestamp: u32::from_be_bytes([t0, t1, t2, t3]),
-            ssrc: u32::from_be_bytes([i0, i1, i2, i3]),
-            payload,
-            payload_len: end.checked_sub(payload)?,
-        })
-    }
 }
 
 /// Applies a rule to a packet that came from `source` at `at`: checks, counts, and

@@ -1,6 +1,7 @@
 //! One RTP packet (RFC 3550 §5.1), read without copying and written in place.
 
 use super::extension::{self, Extensions};
+use super::header::{self, Header};
 
 /// Octets of the fixed header.
 pub const HEADER_LEN: usize = 12;
@@ -48,38 +49,15 @@ impl<'a> RtpPacket<'a> {
     /// Reads a datagram. Every length in it is checked against what is there
     /// (RFC 3550 A.1).
     pub fn parse(datagram: &'a [u8]) -> Result<Self, PacketError> {
-        let (header, mut rest) = datagram.split_first_chunk::<HEADER_LEN>().ok_or(PacketError::Short)?;
-        let [first, second, s0, s1, t0, t1, t2, t3, i0, i1, i2, i3] = *header;
-        if first >> 6 != 2 {
-            return Err(PacketError::Version(first >> 6));
-        }
-        let csrc_len = usize::from(first & 0x0F) * 4;
-        rest = rest.get(csrc_len..).ok_or(PacketError::Csrc)?;
-
-        let mut extensions = Extensions::default();
-        if first & 0x10 != 0 {
-            let (&[p0, p1, l0, l1], after) = rest.split_first_chunk::<4>().ok_or(PacketError::Extension)?;
-            let len = usize::from(u16::from_be_bytes([l0, l1])) * 4;
-            let data = after.get(..len).ok_or(PacketError::Extension)?;
-            extensions = Extensions::new(u16::from_be_bytes([p0, p1]), data);
-            rest = &after[len..];
-        }
-        if first & 0x20 != 0 {
-            let padding = usize::from(*rest.last().ok_or(PacketError::Padding)?);
-            if padding == 0 || padding > rest.len() {
-                return Err(PacketError::Padding);
-            }
-            rest = &rest[..rest.len() - padding];
-        }
-        Ok(RtpPacket {
-            marker: second & 0x80 != 0,
-            payload_type: second & 0x7F,
-            sequence: u16::from_be_bytes([s0, s1]),
-            timestamp: u32::from_be_bytes([t0, t1, t2, t3]),
-            ssrc: u32::from_be_bytes([i0, i1, i2, i3]),
-            extensions,
-            payload: rest,
-        })
+        let Header { marker, payload_type, sequence, timestamp, ssrc, payload, payload_len } =
+            Header::parse(datagram)?;
+        let extension = &datagram[header::extension(datagram)?];
+        let extensions = match extension.split_first_chunk::<4>() {
+            Some((&[p0, p1, ..], data)) => Extensions::new(u16::from_be_bytes([p0, p1]), data),
+            None => Extensions::default(),
+        };
+        let payload = &datagram[payload..payload + payload_len];
+        Ok(RtpPacket { marker, payload_type, sequence, timestamp, ssrc, extensions, payload })
     }
 }
 

@@ -5,7 +5,8 @@ use super::outbound::{associated, rollovers};
 use super::streams::{Streams, estimate};
 use super::suite::MasterKey;
 use super::transform::{Forged, Transform};
-use super::{ENCRYPTED, Header, RTCP_CLEAR, RTCP_WORD, rtcp_ssrc};
+use super::{ENCRYPTED, RTCP_CLEAR, RTCP_WORD, rtcp_ssrc};
+use crate::rtp::header::Header;
 
 /// Why a packet is to be dropped. Its octets are as they came.
 #[derive(Debug, Clone, Copy, PartialEq, Eq, thiserror::Error)]
@@ -66,7 +67,7 @@ impl Inbound {
     pub fn rtp(&mut self, packet: &mut [u8]) -> Result<usize, UnprotectError> {
         let trailer = self.rtp.tag_len() + self.mki;
         let len = packet.len().checked_sub(trailer).ok_or(UnprotectError::Malformed)?;
-        let header = Header::read(&packet[..len]).ok_or(UnprotectError::Malformed)?;
+        let header = Header::clear(&packet[..len]).map_err(|_| UnprotectError::Malformed)?;
         let Header { ssrc, sequence, .. } = header;
         let index = match self.rtp_streams.highest(ssrc) {
             Some(highest) => {
@@ -99,12 +100,12 @@ impl Inbound {
         let (packet, trailer) = packet.split_at_mut(len);
         if self.rtp.is_aead() {
             let tag = trailer.first_chunk().copied().ok_or(Forged)?;
-            let (clear, payload) = packet.split_at_mut(header.len);
+            let (clear, payload) = packet.split_at_mut(header.payload);
             self.rtp.open(header.ssrc, index, clear, payload, tag)
         } else {
             let tag = trailer.get(self.mki..).ok_or(Forged)?;
             self.rtp.verify(packet, &rollovers(index), tag)?;
-            self.rtp.crypt(header.ssrc, index, &mut packet[header.len..]);
+            self.rtp.crypt(header.ssrc, index, &mut packet[header.payload..]);
             Ok(())
         }
     }

@@ -25,8 +25,6 @@ pub use inbound::{Inbound, UnprotectError};
 pub use outbound::{Outbound, ProtectError};
 pub use suite::{MasterKey, Suite};
 
-use super::super::rtp::packet::HEADER_LEN;
-
 /// Octets that [`Outbound::rtp`] adds at most.
 pub const RTP_OVERHEAD: usize = 16;
 /// Octets that [`Outbound::rtcp`] adds at most.
@@ -73,30 +71,6 @@ impl Protection {
             self.inbound.rekey(&keys.remote);
         }
         self.keys = keys;
-    }
-}
-
-/// What SRTP needs of an RTP header.
-struct Header {
-    ssrc: u32,
-    sequence: u16,
-    /// Octets up to the payload: with CSRCs and the extension, which stay readable.
-    len: usize,
-}
-
-impl Header {
-    /// Reads the header of an RTP packet, protected or not. `None`: it is none.
-    fn read(packet: &[u8]) -> Option<Header> {
-        let (fixed, rest) = packet.split_first_chunk::<HEADER_LEN>()?;
-        let [first, _, s0, s1, _, _, _, _, i0, i1, i2, i3] = *fixed;
-        let csrc_len = usize::from(first & 0x0F) * 4;
-        let mut len = HEADER_LEN + csrc_len;
-        if first & 0x10 != 0 {
-            let words = rest.get(csrc_len + 2..csrc_len + 4)?;
-            len += 4 + usize::from(u16::from_be_bytes([words[0], words[1]])) * 4;
-        }
-        let (ssrc, sequence) = (u32::from_be_bytes([i0, i1, i2, i3]), u16::from_be_bytes([s0, s1]));
-        (first >> 6 == 2 && len <= packet.len()).then_some(Header { ssrc, sequence, len })
     }
 }
 

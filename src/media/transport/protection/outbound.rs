@@ -3,7 +3,8 @@
 use super::streams::{Refused, Streams, estimate};
 use super::suite::MasterKey;
 use super::transform::Transform;
-use super::{ENCRYPTED, Header, RTCP_CLEAR, RTCP_WORD, rtcp_ssrc};
+use super::{ENCRYPTED, RTCP_CLEAR, RTCP_WORD, rtcp_ssrc};
+use crate::rtp::header::Header;
 
 /// Why a packet was not protected. It must not be sent then.
 #[derive(Debug, Clone, Copy, PartialEq, Eq, thiserror::Error)]
@@ -65,8 +66,8 @@ impl Outbound {
     /// # Errors
     /// See [`ProtectError`].
     pub fn rtp(&mut self, buffer: &mut [u8], len: usize) -> Result<usize, ProtectError> {
-        let Header { ssrc, sequence, len: header_len } =
-            buffer.get(..len).and_then(Header::read).ok_or(ProtectError::Malformed)?;
+        let Header { ssrc, sequence, payload, .. } =
+            buffer.get(..len).and_then(|packet| Header::clear(packet).ok()).ok_or(ProtectError::Malformed)?;
         let transform = &self.rtp;
         let end = len + transform.tag_len();
         let (packet, tag) = split(buffer, len, end)?;
@@ -76,7 +77,7 @@ impl Outbound {
             None => u64::from(sequence),
         };
         self.rtp_streams.check(ssrc, index)?;
-        let (header, payload) = packet.split_at_mut(header_len);
+        let (header, payload) = packet.split_at_mut(payload);
         if transform.is_aead() {
             let sum = transform.seal(ssrc, index, header, payload).map_err(|_| ProtectError::Malformed)?;
             tag.copy_from_slice(&sum);
