@@ -23,14 +23,14 @@ const RING_MS: usize = 1_000;
 /// Who rings this soon after others is told with the next ones: readers are woken together, and
 /// the media thread finds nobody asleep whom it would have to wake. A lone stream never waits.
 const GATHER: Duration = Duration::from_millis(1);
-/// Pieces of news that wait at most.
-const NEWS: usize = 64;
+/// Digits that wait at most.
+const DIGITS: usize = 64;
 
 /// What both ends of a stream share.
 #[derive(Debug)]
 pub(super) struct Shared {
     pub spec: StreamSpec,
-    /// How far the line has been played.
+    /// How far the line has come: what lies before it is played or thrown away.
     pub played: AtomicU64,
     /// What lies before this place is not to be played any more.
     pub clear_to: AtomicU64,
@@ -156,9 +156,9 @@ impl Streams {
         });
         let samples = spec.rate_hz as usize * RING_MS / 1_000;
         let (said, heard) = RingBuffer::new(samples);
-        let (tell, news) = RingBuffer::new(NEWS);
+        let (tell, digits) = RingBuffer::new(DIGITS);
         let (queue, queued) = RingBuffer::new(if spec.speaks { samples } else { 1 });
         let bell = Bell { shared: shared.clone(), via: self.via.clone() };
-        Some((Inside::new(bell, said, queued, tell), AudioStream::new(shared, heard, queue, news)))
+        Some((Inside::new(bell, said, queued, tell), AudioStream::new(shared, heard, queue, digits)))
     }
 }

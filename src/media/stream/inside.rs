@@ -5,7 +5,7 @@ use std::sync::atomic::Ordering;
 use rtrb::{Consumer, Producer};
 
 use super::bell::Bell;
-use super::{News, StreamEnd, StreamSpec};
+use super::{StreamEnd, StreamSpec};
 
 /// What a frame of the line was.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
@@ -23,11 +23,9 @@ pub struct Inside {
     bell: Bell,
     said: Producer<i16>,
     queue: Consumer<i16>,
-    news: Producer<News>,
+    digits: Producer<char>,
     /// The next place on the line.
     next: u64,
-    /// What was thrown away and not told yet.
-    cleared: Option<(u64, u64)>,
     /// The last frame was full.
     speaking: bool,
     /// What is too short for a frame waits for the next one.
@@ -37,8 +35,8 @@ pub struct Inside {
 }
 
 impl Inside {
-    pub(super) fn new(bell: Bell, said: Producer<i16>, queue: Consumer<i16>, news: Producer<News>) -> Self {
-        Inside { bell, said, queue, news, next: 0, cleared: None, speaking: false, waits: false, cut: false }
+    pub(super) fn new(bell: Bell, said: Producer<i16>, queue: Consumer<i16>, digits: Producer<char>) -> Self {
+        Inside { bell, said, queue, digits, next: 0, speaking: false, waits: false, cut: false }
     }
 
     /// What it is to be.
@@ -72,7 +70,7 @@ impl Inside {
     /// The party has pressed this.
     pub fn digit(&mut self, digit: char) {
         // Who has not read for so long has lost more than digits.
-        let _ = self.news.push(News::Digit(digit));
+        let _ = self.digits.push(digit);
         self.bell.ring();
     }
 
@@ -81,10 +79,9 @@ impl Inside {
     /// A frame that would be cut short waits once where nothing was said before it, so that who
     /// writes little by little has a word in one piece; in the middle of a word nothing waits.
     pub fn speak(&mut self, frame: &mut [i16]) -> Spoken {
-        let shared = &self.bell.shared;
         // Before the ring is looked at: what was written before is in it then.
-        let finish = shared.finish.load(Ordering::Acquire);
-        let clear_to = shared.clear_to.load(Ordering::Acquire);
+        let finish = self.bell.shared.finish.load(Ordering::Acquire);
+        let clear_to = self.bell.shared.clear_to.load(Ordering::Acquire);
         self.clear(clear_to);
         let there = self.queue.slots();
         let waits = there < frame.len() && !finish && !self.speaking && !self.waits;
@@ -95,7 +92,7 @@ impl Inside {
         let _ = self.queue.pop_entire_slice(played);
         rest.fill(0);
         self.next += count as u64;
-        self.tell();
+        self.bell.shared.played.store(self.next, Ordering::Release);
         if finish && there == 0 { Spoken::Last } else { Spoken::More }
     }
 
@@ -108,26 +105,13 @@ impl Inside {
         if let Ok(chunk) = self.queue.read_chunk(count as usize) {
             chunk.commit_all();
         }
-        let from = self.cleared.map_or(self.next, |(from, _)| from);
         self.next += count;
-        self.cleared = Some((from, self.next));
         (self.speaking, self.cut) = (false, true);
     }
 
     /// Whether the line was cut before the last frame: what of it waits to be sent is not to be.
     pub fn is_cut(&mut self) -> bool {
         std::mem::take(&mut self.cut)
-    }
-
-    /// Publishes how far the line has come, news first: who reads the place has the news then.
-    fn tell(&mut self) {
-        if let Some((from, to)) = self.cleared {
-            if self.news.push(News::Cleared { from, to }).is_err() {
-                return;
-            }
-            self.cleared = None;
-        }
-        self.bell.shared.played.store(self.next, Ordering::Release);
     }
 
     /// Ends the stream, unless it has ended.

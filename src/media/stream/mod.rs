@@ -1,13 +1,14 @@
 //! A party's sound to and from somebody outside of the media threads: samples go through rings
-//! without a lock, both ways, and news through a third one.
+//! without a lock, both ways, and digits through a third one.
 //!
 //! - `inside`: the media thread's end; `outside`: the other one, with marks and what waits
 //! - `bell`: how the outside is woken without a system call of the media thread's own table
 //! - `tests`: both ends in virtual time
 //!
 //! **The line.** What the outside writes is a line of samples that never breaks; a place on it is
-//! the number of samples before it. The media thread says how far it has played and what it has
-//! thrown away, and nothing else: marks are places on the line, and live outside.
+//! the number of samples before it. The media thread says how far it has come and nothing else: marks are places
+//! on the line, and live outside. Who clears the line knows there which of them are not played. One whose last
+//! sample goes out in the same moment may be among those.
 
 mod bell;
 mod inside;
@@ -82,13 +83,4 @@ impl StreamEnd {
         let all = [StreamEnd::Finished, StreamEnd::Closed, StreamEnd::Joined, StreamEnd::Replaced];
         all.into_iter().find(|end| *end as u8 == number)
     }
-}
-
-/// What the media thread tells beside sound and places.
-#[derive(Debug, Clone, Copy, PartialEq, Eq)]
-enum News {
-    /// The party has pressed this.
-    Digit(char),
-    /// Of the line this was thrown away: from here, where nothing more is played, to there.
-    Cleared { from: u64, to: u64 },
 }

@@ -7,7 +7,7 @@ use std::sync::atomic::Ordering;
 use rtrb::{Consumer, Producer};
 
 use super::bell::Shared;
-use super::{News, StreamEnd, StreamSpec};
+use super::{StreamEnd, StreamSpec};
 
 /// What happens in a stream beside sound.
 #[derive(Debug, Clone, PartialEq, Eq)]
@@ -26,11 +26,8 @@ pub enum StreamEvent {
 struct Mark {
     at: u64,
     name: String,
-    /// The line was cleared behind it: whether what is before it is played is the media thread's
-    /// to say.
-    cleared: bool,
-    /// Some of what is before it never reached the media thread.
-    cut: bool,
+    /// Some of what is before it is not played.
+    lost: bool,
 }
 
 /// A party's sound, as somebody has it who is no media thread. It ends when it is dropped, when the
@@ -44,7 +41,7 @@ pub struct AudioStream {
     shared: Arc<Shared>,
     heard: Consumer<i16>,
     queue: Producer<i16>,
-    news: Consumer<News>,
+    digits: Consumer<char>,
     /// What waits for room in the ring.
     backlog: VecDeque<i16>,
     /// Samples that are, or were, in the ring.
@@ -62,13 +59,13 @@ impl AudioStream {
         shared: Arc<Shared>,
         heard: Consumer<i16>,
         queue: Producer<i16>,
-        news: Consumer<News>,
+        digits: Consumer<char>,
     ) -> Self {
         AudioStream {
             shared,
             heard,
             queue,
-            news,
+            digits,
             backlog: VecDeque::new(),
             written: 0,
             marks: VecDeque::new(),
@@ -124,7 +121,7 @@ impl AudioStream {
     /// Puts a mark behind what is to be said; it is reported when its last sample before is played.
     pub fn mark(&mut self, name: impl Into<String>) {
         let at = self.written + self.backlog.len() as u64;
-        self.marks.push_back(Mark { at, name: name.into(), cleared: false, cut: false });
+        self.marks.push_back(Mark { at, name: name.into(), lost: false });
         self.look();
     }
 
@@ -137,9 +134,10 @@ impl AudioStream {
     /// Marks in it are reported as not played.
     pub fn clear(&mut self) {
         self.backlog.clear();
+        // Before the line is cleared: what is thrown away counts as passed then.
+        let played = self.shared.played.load(Ordering::Acquire);
         for mark in &mut self.marks {
-            (mark.cleared, mark.cut) = (true, mark.cut || mark.at > self.written);
-            mark.at = mark.at.min(self.written);
+            mark.lost |= mark.at > played;
         }
         self.shared.clear_to.store(self.written, Ordering::Release);
     }
@@ -153,20 +151,12 @@ impl AudioStream {
     /// Moves what waits into the ring, and reads what the media thread tells.
     fn look(&mut self) {
         self.feed();
-        // The end first: all that was told before it is there then. The place before the news, for
-        // the same reason.
+        // The end first: all that was told before it is there then.
         let ended = StreamEnd::of(self.shared.ended.load(Ordering::Acquire));
-        let played = self.shared.played.load(Ordering::Acquire);
-        while let Ok(news) = self.news.pop() {
-            match news {
-                News::Digit(digit) => self.events.push_back(StreamEvent::Digit(digit)),
-                News::Cleared { from, to } => {
-                    self.pass(from, |_| true);
-                    self.pass(to, |mark| !mark.cleared);
-                }
-            }
+        while let Ok(digit) = self.digits.pop() {
+            self.events.push_back(StreamEvent::Digit(digit));
         }
-        self.pass(played, |_| true);
+        self.pass(self.shared.played.load(Ordering::Acquire));
         let missed = self.shared.missed.load(Ordering::Relaxed);
         if missed > self.missed {
             self.events.push_back(StreamEvent::Lost { samples: missed - self.missed });
@@ -174,7 +164,8 @@ impl AudioStream {
         }
         if let Some(why) = ended.filter(|_| !self.ended) {
             self.ended = true;
-            self.pass(u64::MAX, |_| false);
+            self.clear();
+            self.pass(u64::MAX);
             self.events.push_back(StreamEvent::Ended(why));
         }
     }
@@ -202,12 +193,11 @@ impl AudioStream {
         rest
     }
 
-    /// Every mark up to here has been passed.
-    fn pass(&mut self, place: u64, played: impl Fn(&Mark) -> bool) {
-        while self.marks.front().is_some_and(|mark| mark.at <= place) {
-            let Some(mark) = self.marks.pop_front() else { return };
-            let played = played(&mark) && !mark.cut;
-            self.events.push_back(StreamEvent::Mark { name: mark.name, played });
+    /// The line has come to here.
+    fn pass(&mut self, place: u64) {
+        while self.marks.front().is_some_and(|mark| mark.lost || mark.at <= place) {
+            let Some(Mark { name, lost, .. }) = self.marks.pop_front() else { return };
+            self.events.push_back(StreamEvent::Mark { name, played: !lost });
         }
     }
 }
