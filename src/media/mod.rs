@@ -8,7 +8,8 @@
 //! - `rtp`: packets, RTCP, receiver statistics; `jitter`, `conceal`, `pitch`: playout
 //! - `recording`: what a relayed party says and hears, to a file
 //! - `conference`: sessions that hear each other
-//! - `impair`: the lab's network impairer; `packet_ring`: packets from a media thread to another
+//! - `impair`: the lab's network impairer; `packet_ring`: packets from a media thread to another;
+//!   `ring`: samples to and from one
 //! - `stage`: what applications play to a party of the relay, and collect of it; `sounds`:
 //!   the files for that; `room`: parties of the relay that hear each other; `stream`: a party's
 //!   sound to and from outside of the media threads
@@ -53,6 +54,8 @@ pub mod ports;
 pub mod recording;
 #[doc(hidden)]
 pub mod relay;
+#[doc(hidden)]
+pub mod ring;
 #[doc(hidden)]
 pub mod room;
 pub mod rtp;

@@ -1,5 +1,5 @@
-//! How far the media thread is, for who waits for it. That thread stores a number and wakes
-//! nobody; the client's thread looks, right after each tick, and wakes who waits.
+//! Waiting for the media thread. That thread stores how far it is and wakes nobody; the client's thread looks,
+//! right after each tick, and wakes who waits.
 
 use std::sync::atomic::{AtomicBool, AtomicU64, Ordering};
 
@@ -7,8 +7,7 @@ use tokio::sync::{Notify, futures::Notified};
 
 #[derive(Debug, Default)]
 pub(super) struct Gate {
-    at: AtomicU64,
-    /// What the last look found.
+    /// How far it was at the last look.
     seen: AtomicU64,
     closed: AtomicBool,
     /// Nobody waits any more.
@@ -17,16 +16,6 @@ pub(super) struct Gate {
 }
 
 impl Gate {
-    /// The media thread is this far: what it has done before can be seen.
-    pub fn reach(&self, at: u64) {
-        self.at.store(at, Ordering::Release);
-    }
-
-    /// How far the media thread is.
-    pub fn at(&self) -> u64 {
-        self.at.load(Ordering::Acquire)
-    }
-
     /// Nothing will happen any more.
     pub fn close(&self) {
         self.closed.store(true, Ordering::Release);
@@ -57,10 +46,8 @@ impl Gate {
         self.notify.notify_waiters();
     }
 
-    /// The client's thread: wakes who waits if there is something new, and says whether the
-    /// media thread has gone on.
-    pub fn look(&self) -> bool {
-        let at = self.at();
+    /// The client's thread: wakes who waits if the media thread is further than it was, and says whether it is.
+    pub fn look(&self, at: u64) -> bool {
         let moved = self.seen.swap(at, Ordering::Relaxed) != at;
         if moved || self.is_closed() {
             self.wake();

@@ -104,8 +104,8 @@ pub(crate) struct Lines {
 impl Lines {
     /// Wakes who waits for what is there now, and says whether the media thread has gone on.
     pub fn look(&self) -> bool {
-        let heard = self.incoming.gate.look();
-        self.outgoing.gate.look() || heard
+        let heard = self.incoming.look();
+        self.outgoing.look() || heard
     }
 
     /// Whether looks may end.

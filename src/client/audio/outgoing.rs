@@ -1,16 +1,14 @@
 //! What a call says, as samples of the program.
 
-use std::collections::VecDeque;
 use std::fmt;
 use std::sync::atomic::{AtomicBool, AtomicU64, Ordering};
 use std::sync::{Arc, Mutex, MutexGuard, PoisonError};
-
-use rtrb::{Consumer, Producer, RingBuffer};
 
 use super::gate::Gate;
 use super::post::Used;
 use b2b_base::frame::{Fill, OutFrame};
 use b2b_media::codec::rates::Rates;
+use b2b_media::ring::{LineReader, LineWriter, Marks, Progress, line};
 
 /// A place in what a call says, see [`Outgoing::mark`].
 #[derive(Debug, Clone, Copy, PartialEq, Eq, Hash, PartialOrd, Ord)]
@@ -28,41 +26,37 @@ pub enum WriteError {
     Over,
 }
 
-/// What both ends know. Places are counted in samples at the call's rate.
-#[derive(Debug, Default)]
+/// What both ends know.
+#[derive(Debug)]
 pub(crate) struct OutLine {
-    /// Samples that are sent or dropped.
     pub(super) gate: Gate,
-    /// What lies before this place is not to be sent.
-    flushed_to: AtomicU64,
+    /// Samples that are sent or dropped.
+    progress: Arc<Progress>,
     speaks: AtomicBool,
     underruns: AtomicU64,
-    marks: Mutex<VecDeque<Mark>>,
-}
-
-#[derive(Debug)]
-struct Mark {
-    id: MarkId,
-    place: u64,
-    flushed: bool,
+    marks: Mutex<Marks<MarkId>>,
 }
 
 impl OutLine {
     /// The next mark that is passed, or flushed (`false`).
     pub(crate) fn passed(&self) -> Option<(MarkId, bool)> {
-        let at = self.gate.at();
-        let mut marks = self.marks.lock().unwrap_or_else(PoisonError::into_inner);
-        marks.front().filter(|mark| mark.flushed || mark.place <= at)?;
-        let Mark { id, flushed, .. } = marks.pop_front()?;
-        Some((id, !flushed))
+        self.marks().pass(self.progress.played())
+    }
+
+    /// Wakes who waits for room, and says whether something was sent.
+    pub(super) fn look(&self) -> bool {
+        self.gate.look(self.progress.played())
+    }
+
+    fn marks(&self) -> MutexGuard<'_, Marks<MarkId>> {
+        self.marks.lock().unwrap_or_else(PoisonError::into_inner)
     }
 }
 
 /// The media thread's end.
 pub(super) struct Speech {
-    ring: Consumer<i16>,
+    samples: LineReader,
     line: Arc<OutLine>,
-    at: u64,
 }
 
 /// What a call says: samples go into a ring that holds a second, and out of it with each packet.
@@ -77,8 +71,7 @@ struct Mouth {
 }
 
 struct Ends {
-    ring: Producer<i16>,
-    written: u64,
+    samples: LineWriter,
     flushes: u64,
     marks: u64,
     convert: Option<Convert>,
@@ -97,33 +90,36 @@ const PIECE_MS: u32 = 10;
 
 /// Both ends of a line: samples are written at `rate_hz` and sent at `call_hz`.
 pub(super) fn outgoing(call_hz: u32, rate_hz: u32) -> (Outgoing, Speech, Arc<OutLine>) {
-    let (ring, consumer) = RingBuffer::new(call_hz as usize);
-    let line = Arc::new(OutLine::default());
+    let (samples, played) = line(call_hz as usize);
+    let line = Arc::new(OutLine {
+        gate: Gate::default(),
+        progress: samples.progress().clone(),
+        speaks: AtomicBool::new(false),
+        underruns: AtomicU64::new(0),
+        marks: Mutex::default(),
+    });
     let convert = (call_hz != rate_hz).then(|| Convert {
         rates: Rates::new(rate_hz, call_hz),
         // A piece of another length may make one more than its share.
         made: vec![0; (call_hz * PIECE_MS / 1_000) as usize + 1].into(),
         piece: (rate_hz * PIECE_MS / 1_000) as usize,
     });
-    let ends = Mutex::new(Ends { ring, written: 0, flushes: 0, marks: 0, convert });
+    let ends = Mutex::new(Ends { samples, flushes: 0, marks: 0, convert });
     let outgoing = Outgoing(Arc::new(Mouth { ends, line: line.clone(), rate_hz }));
-    (outgoing, Speech { ring: consumer, line: line.clone(), at: 0 }, line)
+    (outgoing, Speech { samples: played, line: line.clone() }, line)
 }
 
 impl Ends {
     /// Takes as many samples as there is room for.
     fn write(&mut self, mut samples: &[i16]) -> usize {
         let Some(Convert { rates, made, piece }) = &mut self.convert else {
-            let (taken, _) = self.ring.push_partial_slice(samples);
-            self.written += taken.len() as u64;
-            return taken.len();
+            return self.samples.write(samples);
         };
         let before = samples.len();
-        while !samples.is_empty() && self.ring.slots() >= made.len() {
+        while !samples.is_empty() && self.samples.room() >= made.len() {
             let (next, rest) = samples.split_at(samples.len().min(*piece));
             let count = rates.process(next, made);
-            let _ = self.ring.push_partial_slice(&made[..count]);
-            self.written += count as u64;
+            self.samples.write(&made[..count]);
             samples = rest;
         }
         before - samples.len()
@@ -180,9 +176,8 @@ impl Outgoing {
     pub fn mark(&self) -> MarkId {
         let mut ends = self.ends();
         ends.marks += 1;
-        let mark = Mark { id: MarkId(ends.marks), place: ends.written, flushed: false };
-        let id = mark.id;
-        self.0.line.marks.lock().unwrap_or_else(PoisonError::into_inner).push_back(mark);
+        let id = MarkId(ends.marks);
+        self.0.line.marks().push(id, ends.samples.place());
         id
     }
 
@@ -192,17 +187,12 @@ impl Outgoing {
     pub fn flush(&self) {
         let mut ends = self.ends();
         ends.flushes += 1;
-        let line = &self.0.line;
-        line.flushed_to.store(ends.written, Ordering::Release);
-        let at = line.gate.at();
-        for mark in &mut *line.marks.lock().unwrap_or_else(PoisonError::into_inner) {
-            mark.flushed |= mark.place > at;
-        }
+        ends.samples.clear(&mut self.0.line.marks());
         if let Some(Convert { rates, .. }) = &mut ends.convert {
             rates.forget();
         }
         drop(ends);
-        line.gate.wake();
+        self.0.line.gate.wake();
     }
 
     /// Says whether there is something to say without a pause: from then on an empty ring counts
@@ -219,9 +209,7 @@ impl Outgoing {
 
     /// Samples that are written and not sent yet, at the call's rate.
     pub fn waiting(&self) -> u64 {
-        let ends = self.ends();
-        let done = self.0.line.gate.at().max(self.0.line.flushed_to.load(Ordering::Relaxed));
-        ends.written.saturating_sub(done)
+        self.ends().samples.waiting()
     }
 }
 
@@ -243,24 +231,13 @@ impl fmt::Debug for Outgoing {
 impl Speech {
     /// Drops what is flushed; before each packet.
     pub fn discard(&mut self) {
-        let flushed_to = self.line.flushed_to.load(Ordering::Acquire);
-        if flushed_to > self.at {
-            // What was written before the flush is in the ring now.
-            let count = (flushed_to - self.at) as usize;
-            if let Ok(chunk) = self.ring.read_chunk(count.min(self.ring.slots())) {
-                let count = chunk.len();
-                chunk.commit_all();
-                self.pass(count);
-            }
-        }
+        self.samples.clear();
     }
 
     /// Fills a frame with what is written; `None`: nothing is.
     pub fn fill(&mut self, frame: &mut OutFrame<'_>) -> Option<Fill> {
-        let (said, rest) = self.ring.pop_partial_slice(frame.samples);
-        let said = said.len();
-        rest.fill(0);
-        self.pass(said);
+        let said = self.samples.read(frame.samples);
+        frame.samples[said..].fill(0);
         if said > 0 {
             Some(Fill::Audio)
         } else if self.line.speaks.load(Ordering::Relaxed) {
@@ -269,11 +246,6 @@ impl Speech {
         } else {
             None
         }
-    }
-
-    fn pass(&mut self, samples: usize) {
-        self.at += samples as u64;
-        self.line.gate.reach(self.at);
     }
 }
 
@@ -284,7 +256,7 @@ impl Used for Speech {
 
     /// The program's end is dropped, and all it has written is sent.
     fn is_abandoned(&self) -> bool {
-        self.ring.is_abandoned() && self.ring.is_empty()
+        self.samples.is_abandoned() && self.samples.waiting() == 0
     }
 }
 
@@ -350,7 +322,7 @@ mod tests {
         tokio::task::yield_now().await;
         assert!(!patient.is_finished());
         said(&mut speech);
-        line.gate.look();
+        line.look();
         assert_eq!(patient.await.expect("no panic"), Ok(()));
         let interrupted = write(8_000);
         tokio::task::yield_now().await;

@@ -14,6 +14,7 @@ use rtrb::RingBuffer;
 use tokio::sync::Notify;
 
 use super::{AudioStream, Inside, StreamSpec};
+use crate::ring::line;
 
 /// Streams at once.
 pub const MOST_STREAMS: usize = 4_096;
@@ -30,10 +31,6 @@ const DIGITS: usize = 64;
 #[derive(Debug)]
 pub(super) struct Shared {
     pub spec: StreamSpec,
-    /// How far the line has come: what lies before it is played or thrown away.
-    pub played: AtomicU64,
-    /// What lies before this place is not to be played any more.
-    pub clear_to: AtomicU64,
     /// Nothing more will be written.
     pub finish: AtomicBool,
     /// Samples of the party's that found no room.
@@ -145,8 +142,6 @@ impl Streams {
         counters.opened.fetch_add(1, Ordering::Relaxed);
         let shared = Arc::new(Shared {
             spec,
-            played: AtomicU64::new(0),
-            clear_to: AtomicU64::new(0),
             finish: AtomicBool::new(false),
             missed: AtomicU64::new(0),
             ended: AtomicU8::new(0),
@@ -157,8 +152,8 @@ impl Streams {
         let samples = spec.rate_hz as usize * RING_MS / 1_000;
         let (said, heard) = RingBuffer::new(samples);
         let (tell, digits) = RingBuffer::new(DIGITS);
-        let (queue, queued) = RingBuffer::new(if spec.speaks { samples } else { 1 });
+        let (line, played) = line(if spec.speaks { samples } else { 1 });
         let bell = Bell { shared: shared.clone(), via: self.via.clone() };
-        Some((Inside::new(bell, said, queued, tell), AudioStream::new(shared, heard, queue, digits)))
+        Some((Inside::new(bell, said, played, tell), AudioStream::new(shared, heard, line, digits)))
     }
 }

@@ -2,10 +2,11 @@
 
 use std::sync::atomic::Ordering;
 
-use rtrb::{Consumer, Producer};
+use rtrb::Producer;
 
 use super::bell::Bell;
 use super::{StreamEnd, StreamSpec};
+use crate::ring::LineReader;
 
 /// What a frame of the line was.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
@@ -22,10 +23,8 @@ pub enum Spoken {
 pub struct Inside {
     bell: Bell,
     said: Producer<i16>,
-    queue: Consumer<i16>,
+    line: LineReader,
     digits: Producer<char>,
-    /// The next place on the line.
-    next: u64,
     /// The last frame was full.
     speaking: bool,
     /// What is too short for a frame waits for the next one.
@@ -35,8 +34,8 @@ pub struct Inside {
 }
 
 impl Inside {
-    pub(super) fn new(bell: Bell, said: Producer<i16>, queue: Consumer<i16>, digits: Producer<char>) -> Self {
-        Inside { bell, said, queue, digits, next: 0, speaking: false, waits: false, cut: false }
+    pub(super) fn new(bell: Bell, said: Producer<i16>, line: LineReader, digits: Producer<char>) -> Self {
+        Inside { bell, said, line, digits, speaking: false, waits: false, cut: false }
     }
 
     /// What it is to be.
@@ -81,32 +80,16 @@ impl Inside {
     pub fn speak(&mut self, frame: &mut [i16]) -> Spoken {
         // Before the ring is looked at: what was written before is in it then.
         let finish = self.bell.shared.finish.load(Ordering::Acquire);
-        let clear_to = self.bell.shared.clear_to.load(Ordering::Acquire);
-        self.clear(clear_to);
-        let there = self.queue.slots();
+        if self.line.clear() {
+            (self.speaking, self.cut) = (false, true);
+        }
+        let there = self.line.waiting();
         let waits = there < frame.len() && !finish && !self.speaking && !self.waits;
         self.waits = waits && there > 0;
-        let count = if waits { 0 } else { there.min(frame.len()) };
+        let count = if waits { 0 } else { self.line.read(frame) };
+        frame[count..].fill(0);
         self.speaking = count == frame.len();
-        let (played, rest) = frame.split_at_mut(count);
-        let _ = self.queue.pop_entire_slice(played);
-        rest.fill(0);
-        self.next += count as u64;
-        self.bell.shared.played.store(self.next, Ordering::Release);
         if finish && there == 0 { Spoken::Last } else { Spoken::More }
-    }
-
-    /// Throws away what lies before this place.
-    fn clear(&mut self, to: u64) {
-        let count = to.saturating_sub(self.next).min(self.queue.slots() as u64);
-        if count == 0 {
-            return;
-        }
-        if let Ok(chunk) = self.queue.read_chunk(count as usize) {
-            chunk.commit_all();
-        }
-        self.next += count;
-        (self.speaking, self.cut) = (false, true);
     }
 
     /// Whether the line was cut before the last frame: what of it waits to be sent is not to be.

@@ -4,10 +4,11 @@ use std::collections::VecDeque;
 use std::sync::Arc;
 use std::sync::atomic::Ordering;
 
-use rtrb::{Consumer, Producer};
+use rtrb::Consumer;
 
 use super::bell::Shared;
 use super::{StreamEnd, StreamSpec};
+use crate::ring::{LineWriter, Marks};
 
 /// What happens in a stream beside sound.
 #[derive(Debug, Clone, PartialEq, Eq)]
@@ -22,14 +23,6 @@ pub enum StreamEvent {
     Ended(StreamEnd),
 }
 
-#[derive(Debug)]
-struct Mark {
-    at: u64,
-    name: String,
-    /// Some of what is before it is not played.
-    lost: bool,
-}
-
 /// A party's sound, as somebody has it who is no media thread. It ends when it is dropped, when the
 /// party goes or is joined with another one, or after [`AudioStream::finish`].
 ///
@@ -40,14 +33,12 @@ struct Mark {
 pub struct AudioStream {
     shared: Arc<Shared>,
     heard: Consumer<i16>,
-    queue: Producer<i16>,
+    line: LineWriter,
     digits: Consumer<char>,
     /// What waits for room in the ring.
     backlog: VecDeque<i16>,
-    /// Samples that are, or were, in the ring.
-    written: u64,
-    /// Not reported yet, by their places.
-    marks: VecDeque<Mark>,
+    /// Not reported yet.
+    marks: Marks<String>,
     events: VecDeque<StreamEvent>,
     missed: u64,
     finishing: bool,
@@ -58,17 +49,16 @@ impl AudioStream {
     pub(super) fn new(
         shared: Arc<Shared>,
         heard: Consumer<i16>,
-        queue: Producer<i16>,
+        line: LineWriter,
         digits: Consumer<char>,
     ) -> Self {
         AudioStream {
             shared,
             heard,
-            queue,
+            line,
             digits,
             backlog: VecDeque::new(),
-            written: 0,
-            marks: VecDeque::new(),
+            marks: Marks::default(),
             events: VecDeque::new(),
             missed: 0,
             finishing: false,
@@ -109,37 +99,31 @@ impl AudioStream {
         if self.finishing || !self.spec().speaks {
             return;
         }
-        let rest = if self.backlog.is_empty() { self.push(samples) } else { samples };
-        self.backlog.extend(rest);
+        let taken = if self.backlog.is_empty() { self.line.write(samples) } else { 0 };
+        self.backlog.extend(&samples[taken..]);
     }
 
     /// Samples that are not played yet.
     pub fn queued(&self) -> usize {
-        self.queue.buffer().capacity() - self.queue.slots() + self.backlog.len()
+        self.line.waiting() as usize + self.backlog.len()
     }
 
     /// Puts a mark behind what is to be said; it is reported when its last sample before is played.
     pub fn mark(&mut self, name: impl Into<String>) {
-        let at = self.written + self.backlog.len() as u64;
-        self.marks.push_back(Mark { at, name: name.into(), lost: false });
+        self.marks.push(name.into(), self.line.place() + self.backlog.len() as u64);
         self.look();
     }
 
     /// Marks that are not reported yet.
     pub fn marks(&self) -> usize {
-        self.marks.len()
+        self.marks.waiting()
     }
 
     /// Drops everything that waits to be said: the party hears silence from its next packet on.
     /// Marks in it are reported as not played.
     pub fn clear(&mut self) {
         self.backlog.clear();
-        // Before the line is cleared: what is thrown away counts as passed then.
-        let played = self.shared.played.load(Ordering::Acquire);
-        for mark in &mut self.marks {
-            mark.lost |= mark.at > played;
-        }
-        self.shared.clear_to.store(self.written, Ordering::Release);
+        self.line.clear(&mut self.marks);
     }
 
     /// Nothing more will be said. What waits is played to its end; then the stream ends.
@@ -156,7 +140,7 @@ impl AudioStream {
         while let Ok(digit) = self.digits.pop() {
             self.events.push_back(StreamEvent::Digit(digit));
         }
-        self.pass(self.shared.played.load(Ordering::Acquire));
+        self.tell_marks();
         let missed = self.shared.missed.load(Ordering::Relaxed);
         if missed > self.missed {
             self.events.push_back(StreamEvent::Lost { samples: missed - self.missed });
@@ -165,7 +149,7 @@ impl AudioStream {
         if let Some(why) = ended.filter(|_| !self.ended) {
             self.ended = true;
             self.clear();
-            self.pass(u64::MAX);
+            self.tell_marks();
             self.events.push_back(StreamEvent::Ended(why));
         }
     }
@@ -173,12 +157,10 @@ impl AudioStream {
     fn feed(&mut self) {
         while !self.backlog.is_empty() {
             let (first, _) = self.backlog.as_slices();
-            let (taken, _) = self.queue.push_partial_slice(first);
-            let count = taken.len();
+            let count = self.line.write(first);
             if count == 0 {
                 return;
             }
-            self.written += count as u64;
             self.backlog.drain(..count);
         }
         if self.finishing {
@@ -186,18 +168,10 @@ impl AudioStream {
         }
     }
 
-    /// What of this found no room.
-    fn push<'a>(&mut self, samples: &'a [i16]) -> &'a [i16] {
-        let (taken, rest) = self.queue.push_partial_slice(samples);
-        self.written += taken.len() as u64;
-        rest
-    }
-
-    /// The line has come to here.
-    fn pass(&mut self, place: u64) {
-        while self.marks.front().is_some_and(|mark| mark.lost || mark.at <= place) {
-            let Some(Mark { name, lost, .. }) = self.marks.pop_front() else { return };
-            self.events.push_back(StreamEvent::Mark { name, played: !lost });
+    /// Those that the line has come to.
+    fn tell_marks(&mut self) {
+        while let Some((name, played)) = self.marks.pass(self.line.progress().played()) {
+            self.events.push_back(StreamEvent::Mark { name, played });
         }
     }
 }
