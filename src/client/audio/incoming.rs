@@ -4,95 +4,59 @@ use std::fmt;
 use std::ops::Deref;
 use std::sync::atomic::{AtomicU64, Ordering};
 use std::sync::{Arc, Mutex, PoisonError};
-
-use rtrb::{Consumer, Producer, RingBuffer};
+use std::time::Duration;
 
 use super::gate::Gate;
 use super::post::Used;
 use b2b_base::frame::{FrameKind, InFrame};
 use b2b_media::codec::rates::Rates;
+use b2b_media::tap::{Tap, Tapped, tap};
 
-/// Frames on their way to the program, or in its hands: a second of sound.
+/// What may be on its way to the program.
+const RING: Duration = Duration::from_secs(1);
+/// The same in frames.
 const FRAMES: usize = 50;
 
 /// What both ends know.
 #[derive(Debug, Default)]
 pub(crate) struct InLine {
     pub(super) gate: Gate,
-    /// Frames that were handed over.
-    given: AtomicU64,
-    overruns: AtomicU64,
-}
-
-/// A frame's samples, from the ring of those that are free.
-type Samples = Box<[i16]>;
-
-struct Slot {
-    samples: Samples,
-    number: u64,
-    kind: FrameKind,
+    /// Frames up to now.
+    heard: AtomicU64,
 }
 
 impl InLine {
     /// Wakes who waits for a frame, and says whether one has come.
     pub(super) fn look(&self) -> bool {
-        self.gate.look(self.given.load(Ordering::Acquire))
+        self.gate.look(self.heard.load(Ordering::Acquire))
     }
 }
 
 /// The media thread's end.
 pub(super) struct Listener {
-    frames: Producer<Slot>,
-    free: Consumer<Samples>,
+    frames: Tap<(u64, FrameKind)>,
     line: Arc<InLine>,
-    number: u64,
 }
 
 /// What a call hears: a frame every 20 ms, from the moment on at which it is answered. While the
 /// far end is silent, frames are, too.
 pub struct Incoming {
-    frames: Consumer<Slot>,
-    ring: Arc<Pool>,
-    convert: Option<Convert>,
+    frames: Tapped<(u64, FrameKind)>,
+    /// The frame that is read.
+    heard: Vec<i16>,
+    rates: Option<Rates>,
+    pool: Arc<Pool>,
     line: Arc<InLine>,
     rate_hz: u32,
 }
 
-struct Convert {
-    rates: Rates,
-    frame: usize,
-    pool: Arc<Pool>,
-}
-
-/// Where the samples of a frame go when it is dropped. Locked by the program's side alone.
-enum Pool {
-    Ring(Mutex<Producer<Samples>>),
-    List(Mutex<Vec<Samples>>),
-}
-
-impl Pool {
-    fn take_back(&self, samples: Samples) {
-        match self {
-            Pool::Ring(ring) => {
-                // It has room for all there are.
-                let _ = ring.lock().unwrap_or_else(PoisonError::into_inner).push(samples);
-            }
-            Pool::List(list) => list.lock().unwrap_or_else(PoisonError::into_inner).push(samples),
-        }
-    }
-
-    fn spare(&self) -> Option<Samples> {
-        match self {
-            Pool::Ring(_) => None,
-            Pool::List(list) => list.lock().unwrap_or_else(PoisonError::into_inner).pop(),
-        }
-    }
-}
+/// Where the samples of a frame go when it is dropped.
+type Pool = Mutex<Vec<Vec<i16>>>;
 
 /// 20 ms of received sound: mono samples, to be read as a slice. It is one of a pool: dropped, it
-/// is used again. Who keeps 50 of them gets no more.
+/// is used again.
 pub struct AudioFrame {
-    samples: Samples,
+    samples: Vec<i16>,
     number: u64,
     kind: FrameKind,
     rate_hz: u32,
@@ -131,7 +95,11 @@ impl Deref for AudioFrame {
 
 impl Drop for AudioFrame {
     fn drop(&mut self) {
-        self.pool.take_back(std::mem::take(&mut self.samples));
+        let samples = std::mem::take(&mut self.samples);
+        let mut pool = self.pool.lock().unwrap_or_else(PoisonError::into_inner);
+        if pool.len() < FRAMES {
+            pool.push(samples);
+        }
     }
 }
 
@@ -147,40 +115,25 @@ impl fmt::Debug for AudioFrame {
 
 /// Both ends of a line: frames come at `call_hz` and are given at `rate_hz`.
 pub(super) fn incoming(call_hz: u32, rate_hz: u32) -> (Incoming, Listener, Arc<InLine>) {
-    let (frames, ready) = RingBuffer::new(FRAMES);
-    let (mut give_back, free) = RingBuffer::new(FRAMES);
-    for _ in 0..FRAMES {
-        let _ = give_back.push(vec![0; call_hz as usize / 50].into_boxed_slice());
-    }
+    let (writer, reader) = tap(RING, call_hz);
     let line = Arc::new(InLine::default());
-    let convert = (call_hz != rate_hz).then(|| Convert {
-        rates: Rates::new(call_hz, rate_hz),
-        frame: rate_hz as usize / 50,
-        pool: Arc::new(Pool::List(Mutex::default())),
-    });
-    let ring = Arc::new(Pool::Ring(Mutex::new(give_back)));
-    let incoming = Incoming { frames: ready, ring, convert, line: line.clone(), rate_hz };
-    (incoming, Listener { frames, free, line: line.clone(), number: 0 }, line)
+    let incoming = Incoming {
+        frames: reader,
+        heard: Vec::with_capacity(call_hz as usize / 50),
+        rates: (call_hz != rate_hz).then(|| Rates::new(call_hz, rate_hz)),
+        pool: Arc::default(),
+        line: line.clone(),
+        rate_hz,
+    };
+    (incoming, Listener { frames: writer, line: line.clone() }, line)
 }
 
 impl Listener {
     /// Hands a frame over, or counts it where the program has not taken those before.
     pub fn frame(&mut self, heard: &InFrame<'_>) {
-        let number = self.number;
-        self.number += 1;
-        match self.free.pop() {
-            Ok(mut samples) => {
-                // All frames of a call have the same length.
-                let length = samples.len().min(heard.samples.len());
-                samples[..length].copy_from_slice(&heard.samples[..length]);
-                // As many places as there are frames.
-                let _ = self.frames.push(Slot { samples, number, kind: heard.kind });
-                self.line.given.fetch_add(1, Ordering::Release);
-            }
-            Err(_) => {
-                self.line.overruns.fetch_add(1, Ordering::Relaxed);
-            }
-        }
+        let number = self.line.heard.load(Ordering::Relaxed);
+        self.frames.push(heard.samples, (number, heard.kind));
+        self.line.heard.store(number + 1, Ordering::Release);
     }
 }
 
@@ -222,15 +175,18 @@ impl Incoming {
 
     /// The next frame, if it is there.
     pub fn try_next(&mut self) -> Option<AudioFrame> {
-        let Slot { samples, number, kind } = self.frames.pop().ok()?;
-        let rate_hz = self.rate_hz;
-        let Some(Convert { rates, frame, pool }) = &mut self.convert else {
-            return Some(AudioFrame { samples, number, kind, rate_hz, pool: self.ring.clone() });
-        };
-        let mut converted = pool.spare().unwrap_or_else(|| vec![0; *frame].into_boxed_slice());
-        rates.process(&samples, &mut converted);
-        self.ring.take_back(samples);
-        Some(AudioFrame { samples: converted, number, kind, rate_hz, pool: pool.clone() })
+        self.heard.clear();
+        let (number, kind) = self.frames.take(&mut self.heard)?;
+        let spare = self.pool.lock().unwrap_or_else(PoisonError::into_inner).pop();
+        let mut samples = spare.unwrap_or_default();
+        match &mut self.rates {
+            None => std::mem::swap(&mut samples, &mut self.heard),
+            Some(rates) => {
+                samples.resize(self.rate_hz as usize / 50, 0);
+                rates.process(&self.heard, &mut samples);
+            }
+        }
+        Some(AudioFrame { samples, number, kind, rate_hz: self.rate_hz, pool: self.pool.clone() })
     }
 
     /// Samples a second of all frames.
@@ -240,7 +196,7 @@ impl Incoming {
 
     /// Frames that are lost since this reader was more than a second behind.
     pub fn overruns(&self) -> u64 {
-        self.line.overruns.load(Ordering::Relaxed)
+        self.frames.dropped()
     }
 }
 
@@ -274,13 +230,12 @@ mod tests {
         assert_eq!(incoming.overruns(), 10);
         let first = incoming.try_next().expect("a frame");
         assert_eq!((first.number(), first[159]), (0, 0));
-        // While a frame is held it is not used again.
         heard(&mut listener, 60);
-        drop(first);
         heard(&mut listener, 61);
         let frames: Vec<_> = std::iter::from_fn(|| incoming.try_next()).collect();
         assert_eq!((frames.len(), incoming.overruns()), (50, 11));
-        assert_eq!((frames[49].number(), frames[49][0]), (61, 61));
+        assert_eq!((frames[49].number(), frames[49][0]), (60, 60));
+        assert_eq!(first[159], 0, "while a frame is held it is not used again");
     }
 
     #[test]
