@@ -60,9 +60,7 @@ impl SoundSystem for Cpal {
         let failed = gone.clone();
         let take = move |samples: &[i16], _: &cpal::InputCallbackInfo| {
             // Nobody reads: what comes later counts more.
-            if let Ok(chunk) = heard.write_chunk_uninit(samples.len()) {
-                chunk.fill_from_iter(samples.iter().copied());
-            }
+            let _ = heard.push_entire_slice(samples);
         };
         let fail = move |error: cpal::Error| note(&error, &failed);
         let stream = device.build_input_stream(config(rate_hz), take, fail, None).map_err(other)?;
@@ -117,10 +115,7 @@ struct Input {
 impl Microphone for Input {
     fn read(&mut self, frame: &mut [i16]) -> io::Result<()> {
         wait(&self.gone, || self.ring.slots() >= frame.len())?;
-        for sample in frame {
-            *sample = self.ring.pop().unwrap_or(0);
-        }
-        Ok(())
+        self.ring.pop_entire_slice(frame).map_err(other)
     }
 }
 
@@ -133,9 +128,6 @@ struct Output {
 impl Loudspeaker for Output {
     fn write(&mut self, frame: &[i16]) -> io::Result<()> {
         wait(&self.gone, || self.ring.slots() >= frame.len())?;
-        for sample in frame {
-            let _ = self.ring.push(*sample);
-        }
-        Ok(())
+        self.ring.push_entire_slice(frame).map_err(other)
     }
 }

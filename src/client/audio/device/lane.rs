@@ -9,6 +9,7 @@ use std::time::Duration;
 
 use rtrb::{Consumer, Producer, RingBuffer};
 
+use super::super::detour::{pop, push};
 use super::{DeviceSide, Loudspeaker, Microphone, SoundSystem};
 use crate::ClientEvent;
 use b2b_base::frame::{Fill, FrameSink, FrameSource, InFrame, OutFrame};
@@ -136,9 +137,7 @@ fn capture(
         let opens = |name: Option<&str>| system.microphone(name, rate_hz);
         if slot.with(opens, |device| device.read(&mut frame)) {
             // Without room the call does not take it: what is said now counts more than that.
-            if let Ok(chunk) = ring.write_chunk_uninit(frame.len()) {
-                chunk.fill_from_iter(frame.iter().copied());
-            }
+            push(&mut ring, &frame);
         } else {
             slot.rest(|| ring.is_abandoned());
         }
@@ -161,7 +160,7 @@ impl FrameSource for Captured {
             return if std::mem::take(&mut self.flows) { Fill::Underrun } else { Fill::Silence };
         }
         self.flows = true;
-        take(&mut self.ring, frame.samples);
+        pop(&mut self.ring, frame.samples);
         Fill::Audio
     }
 }
@@ -206,7 +205,7 @@ fn play(
             skip(&mut ring, waiting - START * frame.len());
         }
         let opens = |name: Option<&str>| system.loudspeaker(name, rate_hz);
-        take(&mut ring, &mut frame);
+        pop(&mut ring, &mut frame);
         if !slot.with(opens, |device| device.write(&frame)) {
             slot.rest(|| ring.is_abandoned());
         }
@@ -216,25 +215,13 @@ fn play(
 impl FrameSink for Played {
     fn frame(&mut self, frame: &InFrame<'_>) {
         // Without room the device does not take it.
-        if let Ok(chunk) = self.ring.write_chunk_uninit(frame.samples.len()) {
-            chunk.fill_from_iter(frame.samples.iter().copied());
-        }
+        push(&mut self.ring, frame.samples);
     }
 }
 
 /// Leaves samples out.
 fn skip(ring: &mut Consumer<i16>, samples: usize) {
     if let Ok(chunk) = ring.read_chunk(samples) {
-        chunk.commit_all();
-    }
-}
-
-/// Fills all of it, if there is enough.
-fn take(ring: &mut Consumer<i16>, samples: &mut [i16]) {
-    if let Ok(chunk) = ring.read_chunk(samples.len()) {
-        let (a, b) = chunk.as_slices();
-        samples[..a.len()].copy_from_slice(a);
-        samples[a.len()..].copy_from_slice(b);
         chunk.commit_all();
     }
 }
