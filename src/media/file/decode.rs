@@ -27,7 +27,7 @@ const LONGEST_GAP_S: i64 = 10;
 /// Reads one file from its start to its end. Delay and padding that an encoder
 /// added are cut off where the file says so.
 pub struct Decoder {
-    path: PathBuf,
+    pub(super) path: PathBuf,
     file: File,
     format_name: &'static str,
     reader: Box<dyn FormatReader>,

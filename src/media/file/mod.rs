@@ -2,8 +2,10 @@
 //!
 //! - `sniff`: names a format by its first bytes, for errors
 //! - `decode`: MP3, WAV, FLAC and Ogg Vorbis to mono samples at the file's rate
-//! - `stream`: the thread: decode, resample, keep the ring full
+//! - `convert`: the same at any rate
+//! - `stream`: the thread that keeps the ring full
 
+mod convert;
 mod decode;
 mod sniff;
 mod stream;
@@ -15,6 +17,7 @@ mod stream_tests;
 
 use std::path::PathBuf;
 
+pub(crate) use convert::Converter;
 pub use decode::Decoder;
 pub use sniff::format_name;
 pub use stream::{FileStream, Read, Samples, StreamEnd, StreamOptions};

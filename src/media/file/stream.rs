@@ -4,7 +4,7 @@
 //! than that is ever missing from it. Nobody wakes it from the reading side, which
 //! is a media thread and makes no system call.
 
-use std::path::{Path, PathBuf};
+use std::path::Path;
 use std::sync::Arc;
 use std::sync::atomic::{AtomicBool, AtomicU64, Ordering};
 use std::thread::JoinHandle;
@@ -12,9 +12,8 @@ use std::time::Duration;
 
 use rtrb::{Consumer, Producer, RingBuffer};
 
-use super::{Decoder, FileError};
-use crate::mix::saturate;
-use crate::resample::{Method, ResampleError, Resampler};
+use super::{Converter, FileError};
+use crate::resample::Method;
 use b2b_base::frame::RATE_HZ;
 
 /// What the ring holds at most.
@@ -98,10 +97,10 @@ impl FileStream {
     /// Opens a file, starts decoding it, and returns when the prebuffer is full.
     ///
     /// # Errors
-    /// What [`Decoder::open`] says, and rates that cannot be resampled.
+    /// What [`Decoder::open`](super::Decoder::open) says, and rates that cannot be resampled.
     pub fn open(path: &Path, options: StreamOptions) -> Result<(FileStream, Samples), FileError> {
         let (mut pump, consumer) = Pump::open(path, options)?;
-        let (format_name, rate_hz) = (pump.decoder.format_name(), pump.decoder.rate_hz());
+        let (format_name, rate_hz) = (pump.file.decoder().format_name(), pump.file.decoder().rate_hz());
         let wanted = samples_in(options.prebuffer.min(RING), options.rate_hz);
         let shared = pump.shared.clone();
         // What is needed before anything starts is decoded here and now.
@@ -187,16 +186,11 @@ fn samples_in(time: Duration, rate_hz: u32) -> usize {
 
 /// The work of the thread.
 struct Pump {
-    path: PathBuf,
-    options: StreamOptions,
-    decoder: Decoder,
-    resampler: Option<Resampler>,
-    resampled: Vec<f32>,
+    file: Converter,
+    repeat: bool,
     /// Converted samples that did not fit into the ring, from `written` on.
     converted: Vec<i16>,
     written: usize,
-    /// Corrupt packets of the rounds before this one.
-    corrupt_before: u64,
     /// The file is through; only `converted` is left.
     drained: bool,
     ring: Producer<i16>,
@@ -213,22 +207,16 @@ enum Step {
 
 impl Pump {
     fn open(path: &Path, options: StreamOptions) -> Result<(Self, Consumer<i16>), FileError> {
-        let decoder = Decoder::open(path)?;
         let (ring, consumer) = RingBuffer::new(samples_in(RING, options.rate_hz));
-        let mut pump = Pump {
-            path: path.to_path_buf(),
-            options,
-            decoder,
-            resampler: None,
-            resampled: Vec::new(),
+        let pump = Pump {
+            file: Converter::open(path, options.resampler, options.rate_hz)?,
+            repeat: options.repeat,
             converted: Vec::new(),
             written: 0,
-            corrupt_before: 0,
             drained: false,
             ring,
             shared: Arc::default(),
         };
-        pump.follow_rate()?;
         Ok((pump, consumer))
     }
 
@@ -257,8 +245,12 @@ impl Pump {
         if self.drained {
             return Step::End(self.end(None));
         }
-        match self.decode() {
-            Ok(()) => Step::More,
+        match self.file.advance(self.repeat, &mut self.converted) {
+            Ok(more) => {
+                self.drained = !more;
+                self.shared.corrupt.store(self.file.corrupt(), Ordering::Relaxed);
+                Step::More
+            }
             Err(error) => Step::End(self.end(Some(error))),
         }
     }
@@ -266,46 +258,5 @@ impl Pump {
     fn end(&mut self, error: Option<FileError>) -> StreamEnd {
         self.shared.ended.store(true, Ordering::Release);
         StreamEnd { corrupt: self.shared.corrupt.load(Ordering::Relaxed), error }
-    }
-
-    fn decode(&mut self) -> Result<(), FileError> {
-        self.resampled.clear();
-        if self.decoder.advance()? {
-            self.follow_rate()?;
-            if let Some(resampler) = &mut self.resampler {
-                let pushed = resampler.push(self.decoder.samples(), &mut self.resampled);
-                pushed.map_err(|error| self.resample_error(error))?;
-            }
-        } else if self.options.repeat {
-            // The resampler runs on, so that the seam is like any other place.
-            self.corrupt_before += self.decoder.corrupt();
-            self.decoder = self.decoder.reopen()?;
-        } else {
-            self.drained = true;
-            if let Some(resampler) = self.resampler.take() {
-                resampler.finish(&mut self.resampled).map_err(|error| self.resample_error(error))?;
-            }
-        }
-        self.shared.corrupt.store(self.corrupt_before + self.decoder.corrupt(), Ordering::Relaxed);
-        self.converted.extend(self.resampled.iter().map(|&sample| saturate(sample * 32_768.0)));
-        Ok(())
-    }
-
-    /// Starts a new resampler when the rate of the file is a new one.
-    fn follow_rate(&mut self) -> Result<(), FileError> {
-        let rate_hz = self.decoder.rate_hz();
-        if self.resampler.as_ref().is_some_and(|resampler| resampler.rate_hz() == rate_hz) {
-            return Ok(());
-        }
-        let next = Resampler::between(self.options.resampler, rate_hz, self.options.rate_hz)
-            .map_err(|error| self.resample_error(error))?;
-        if let Some(last) = self.resampler.replace(next) {
-            last.finish(&mut self.resampled).map_err(|error| self.resample_error(error))?;
-        }
-        Ok(())
-    }
-
-    fn resample_error(&self, error: ResampleError) -> FileError {
-        FileError::Resample { path: self.path.clone(), error }
     }
 }

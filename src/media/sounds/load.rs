@@ -4,9 +4,8 @@ use std::path::Path;
 use std::time::{Duration, SystemTime};
 
 use super::SoundError;
-use crate::file::{Decoder, FileError};
-use crate::mix::saturate;
-use crate::resample::{Method, Resampler};
+use crate::file::{Converter, Decoder, FileError};
+use crate::resample::Method;
 use crate::stage::Sound;
 
 /// What tells one state of a file from another.
@@ -62,27 +61,10 @@ pub fn check(path: &Path) -> Result<(), SoundError> {
 /// It cannot be played, or is longer; the text names it and says why.
 pub fn load(path: &Path, rate_hz: u32, longest: Duration) -> Result<Sound, SoundError> {
     let most = longest.as_secs() as usize * rate_hz as usize;
-    let mut decoder = Decoder::open(path).map_err(|error| failed(&error))?;
-    let mut resampler: Option<Resampler> = None;
-    let (mut floats, mut samples): (Vec<f32>, Vec<i16>) = (Vec::new(), Vec::new());
-    let resample = |error| named(path, &error);
+    let mut file = Converter::open(path, Method::Sinc, rate_hz).map_err(|error| failed(&error))?;
+    let mut samples = Vec::new();
     loop {
-        let more = decoder.advance().map_err(|error| failed(&error))?;
-        let from_hz = decoder.rate_hz();
-        // The next file of a chain may have another rate.
-        let other = resampler.take_if(|before| !more || before.rate_hz() != from_hz);
-        if let Some(before) = other {
-            before.finish(&mut floats).map_err(resample)?;
-        }
-        if more {
-            if resampler.is_none() {
-                resampler = Some(Resampler::between(Method::Sinc, from_hz, rate_hz).map_err(resample)?);
-            }
-            if let Some(resampler) = &mut resampler {
-                resampler.push(decoder.samples(), &mut floats).map_err(resample)?;
-            }
-        }
-        samples.extend(floats.drain(..).map(|sample| saturate(sample * 32_768.0)));
+        let more = file.advance(false, &mut samples).map_err(|error| failed(&error))?;
         if samples.len() > most {
             return Err(named(path, &format!("longer than {} s", longest.as_secs())));
         }
