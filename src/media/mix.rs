@@ -17,11 +17,11 @@ pub fn mix(samples: &mut [i16], own_gain: f32, other: &[f32], gain: f32) {
     }
 }
 
-/// The nearest 16-bit value; what lies outside stays at the rail.
+/// The nearest 16-bit value; what lies outside stays at the rail, and NaN becomes zero. `f32::round` is a call on
+/// most machines, and there is no vector instruction for a cast to 16 bits that saturates.
 #[inline]
 pub fn saturate(value: f32) -> i16 {
-    // A cast from float to integer saturates, and makes NaN zero.
-    value.round_ties_even() as i16
+    (value + 0.5f32.copysign(value)).clamp(-32_768.0, 32_767.0) as i32 as i16
 }
 
 /// Adds what one more says to a sum.

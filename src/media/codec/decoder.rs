@@ -7,8 +7,9 @@ use audio_codec::Decoder as _;
 use audio_codec::g722::G722Decoder;
 use rusty_opus::OpusDecoder;
 
-use super::rates::{Rates, whole};
+use super::rates::Rates;
 use super::{Codec, LONGEST_MS, Law, opus_packet};
+use crate::mix::saturate;
 use b2b_base::util::panics;
 
 /// Octets of G.711 or G.722 that are converted at once: 20 ms.
@@ -133,7 +134,7 @@ impl Decoder {
         };
         let samples = decoded.map_err(|_| Undecodable)?.min(most);
         for (sample, float) in to.iter_mut().zip(&floats[..samples]) {
-            *sample = whole(float * 32_768.0);
+            *sample = saturate(float * 32_768.0);
         }
         Ok(samples)
     }

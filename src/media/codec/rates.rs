@@ -6,6 +6,8 @@
 
 use std::f64::consts::PI;
 
+use crate::mix::saturate;
+
 /// Samples of the lower rate on each side.
 const REACH: usize = 16;
 /// Of the Kaiser window: about 70 dB.
@@ -130,7 +132,7 @@ impl Rates {
             for done in (0..count).step_by(LANES) {
                 let sums = sums(filter, bases, &strands[at / down + done..]);
                 let to = to[first + done * up..].chunks_mut(up).zip(sums);
-                to.take(count - done).for_each(|(to, sum)| to[0] = whole(sum));
+                to.take(count - done).for_each(|(to, sum)| to[0] = saturate(sum));
             }
         }
         assert!(made <= to.len(), "no room for {made} samples");
@@ -170,13 +172,6 @@ fn bessel(x: f64) -> f64 {
         sum += term;
     }
     sum
-}
-
-/// The nearest 16-bit value; `f32::round` is a call on most machines, and there is no vector
-/// instruction for a cast to 16 bits that saturates.
-#[inline]
-pub(super) fn whole(value: f32) -> i16 {
-    (value + 0.5f32.copysign(value)).clamp(-32_768.0, 32_767.0) as i32 as i16
 }
 
 #[cfg(test)]
