@@ -16,12 +16,11 @@ use crate::{Audio, AudioPipeline, FrameFormat, SipClient};
 use b2b_call::agent::{
     AgentConfig, Attribute, Codec, FEW_CALLS, ImpairConfig, RegistrationConfig, SrtpPolicy, may_add_attribute,
 };
+use b2b_media::codec::rates::Rates;
 use b2b_sip::msg::{Host, Scheme, Uri};
 use calls::CallKeys;
 pub(super) use calls::CallSettings;
 
-/// Rates that sessions have, Hz.
-pub(super) const RATES: [u32; 4] = [8_000, 16_000, 24_000, 48_000];
 /// Packet times that every codec can send, ms.
 const PTIMES: [u32; 4] = [10, 20, 40, 60];
 
@@ -263,7 +262,7 @@ impl ClientBuilder {
         let bind = self.bind.as_deref().map_or(Ok(any), bind);
         let bind = mistakes.take("bind", bind).unwrap_or(any);
         mistakes.take("codecs", codecs(&self.codecs));
-        mistakes.take("rate_hz", one_of("samples a second", self.rate_hz, &RATES));
+        mistakes.take("rate_hz", one_of("samples a second", self.rate_hz, &Rates::ALL));
         mistakes.take("ptime_ms", one_of("ms a packet", self.ptime_ms, &PTIMES));
         mistakes.take("jitter_ms", at_most("ms", self.jitter_ms as usize, 0, 500));
         let seconds = usize::try_from(self.rtp_timeout.as_secs()).unwrap_or(usize::MAX);

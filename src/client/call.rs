@@ -8,7 +8,6 @@ use std::sync::{Arc, Mutex, PoisonError};
 use tokio::sync::{broadcast, mpsc, oneshot, watch};
 
 use crate::audio::{CallAudio, Outcome, Playback, Program, Recording, Sound, ToRecord, record};
-use crate::builder::RATES;
 use crate::driver::Command;
 use crate::{
     AudioError, CallError, CallState, ClientEvent, EndCause, Events, PlayError, Quality, RecordError,
@@ -16,6 +15,7 @@ use crate::{
 use b2b_base::metrics::MediaStats;
 use b2b_call::LegId;
 use b2b_call::agent::{Codec, DtmfMode, SessionDescriptions};
+use b2b_media::codec::rates::Rates;
 use b2b_media::stereo::Joined;
 
 /// A call of one client. Never used twice.
@@ -229,7 +229,7 @@ impl Call {
     /// # Errors
     /// See [`AudioError`].
     pub fn audio_at(&self, rate_hz: u32) -> Result<CallAudio, AudioError> {
-        if !RATES.contains(&rate_hz) {
+        if !Rates::ALL.contains(&rate_hz) {
             return Err(AudioError::Rate(rate_hz));
         }
         if let Some(cause) = self.0.end() {

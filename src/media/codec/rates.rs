@@ -47,12 +47,15 @@ struct Tap {
 }
 
 impl Rates {
-    /// From one rate to another, each 8,000, 16,000, 24,000 or 48,000 Hz.
+    /// The rates that there are, Hz.
+    pub const ALL: [u32; 4] = [8_000, 16_000, 24_000, 48_000];
+
+    /// From one of [`Rates::ALL`] to another one.
     ///
     /// # Panics
-    /// If a rate is another one.
+    /// If a rate is none of them.
     pub fn new(from_hz: u32, to_hz: u32) -> Self {
-        let known = |rate_hz: u32| [8_000, 16_000, 24_000, 48_000].contains(&rate_hz);
+        let known = |rate_hz: u32| Self::ALL.contains(&rate_hz);
         assert!(known(from_hz) && known(to_hz), "no converter from {from_hz} to {to_hz} Hz");
         let (from, to) = (from_hz as usize / 8_000, to_hz as usize / 8_000);
         let common = gcd(from, to);
@@ -178,8 +181,6 @@ fn bessel(x: f64) -> f64 {
 mod tests {
     use super::*;
 
-    const ALL: [u32; 4] = [8_000, 16_000, 24_000, 48_000];
-
     fn tone(hz: f64, rate: u32, samples: usize) -> Vec<i16> {
         let at = |n: usize| (n as f64 * hz * std::f64::consts::TAU / f64::from(rate)).sin() * 10_000.0;
         (0..samples).map(|n| at(n) as i16).collect()
@@ -199,7 +200,10 @@ mod tests {
     }
 
     fn pairs() -> impl Iterator<Item = (u32, u32)> {
-        ALL.into_iter().flat_map(|from| ALL.map(|to| (from, to))).filter(|(from, to)| from != to)
+        Rates::ALL
+            .into_iter()
+            .flat_map(|from| Rates::ALL.map(|to| (from, to)))
+            .filter(|(from, to)| from != to)
     }
 
     #[test]
