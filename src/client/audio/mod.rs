@@ -9,8 +9,8 @@
 //! - `pipeline`: processors, sources and sinks of the program's own
 //! - `detour`: processing on another thread
 //! - `voice`, `ear`: the media thread's side of a call: what it says, what it hears
-//! - `line`: both sides of a call's sound; `post`: how things get to the media thread; `gate`: how
-//!   far it is
+//! - `line`: both sides of a call's sound; `post`: how things get to the media thread; `gate`:
+//!   waiting for it
 
 mod detour;
 mod device;
