@@ -37,12 +37,15 @@ impl Header {
     /// See [`PacketError`].
     #[inline]
     pub fn parse(packet: &[u8]) -> Result<Header, PacketError> {
-        let mut header = Header::clear(packet)?;
-        if let [first, .., padding] = packet
-            && first & 0x20 != 0
-        {
-            let left = header.payload_len.checked_sub(usize::from(*padding));
-            header.payload_len = left.filter(|_| *padding != 0).ok_or(PacketError::Padding)?;
+        let (first, mut header) = Header::fixed(packet)?;
+        // Most packets have none of all this.
+        if first & 0x3F != 0 {
+            header.extend(packet)?;
+            if first & 0x20 != 0 {
+                let padding = usize::from(*packet.last().ok_or(PacketError::Short)?);
+                let left = header.payload_len.checked_sub(padding).filter(|_| padding != 0);
+                header.payload_len = left.ok_or(PacketError::Padding)?;
+            }
         }
         Ok(header)
     }
@@ -53,21 +56,37 @@ impl Header {
     /// See [`PacketError`].
     #[inline]
     pub fn clear(packet: &[u8]) -> Result<Header, PacketError> {
+        let (_, mut header) = Header::fixed(packet)?;
+        header.extend(packet)?;
+        Ok(header)
+    }
+
+    /// The fixed part, behind its first octet.
+    #[inline]
+    fn fixed(packet: &[u8]) -> Result<(u8, Header), PacketError> {
         let &[first, second, s0, s1, t0, t1, t2, t3, i0, i1, i2, i3] =
             packet.first_chunk::<HEADER_LEN>().ok_or(PacketError::Short)?;
         if first >> 6 != 2 {
             return Err(PacketError::Version(first >> 6));
         }
-        let payload = if first & 0x1F == 0 { HEADER_LEN } else { extension(packet)?.end };
-        Ok(Header {
+        let header = Header {
             marker: second & 0x80 != 0,
             payload_type: second & 0x7F,
             sequence: u16::from_be_bytes([s0, s1]),
             timestamp: u32::from_be_bytes([t0, t1, t2, t3]),
             ssrc: u32::from_be_bytes([i0, i1, i2, i3]),
-            payload,
-            payload_len: packet.len() - payload,
-        })
+            payload: HEADER_LEN,
+            payload_len: packet.len() - HEADER_LEN,
+        };
+        Ok((first, header))
+    }
+
+    /// CSRCs and extension are header, too.
+    #[inline]
+    fn extend(&mut self, packet: &[u8]) -> Result<(), PacketError> {
+        self.payload = extension(packet)?.end;
+        self.payload_len = packet.len() - self.payload;
+        Ok(())
     }
 }
 
