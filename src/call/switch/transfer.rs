@@ -7,6 +7,7 @@ use std::time::Duration;
 use bytes::Bytes;
 
 use super::dial::DialFailure;
+use super::exchange::Origin;
 use super::table::{Leg, Purpose};
 use super::waiting::{OnEndpoint, OnMedia};
 use super::{Switch, Turn};
@@ -67,7 +68,7 @@ impl Switch {
             return self.pass_refer_on(t, (leg, stays), &to, request, (usage, refer));
         }
         let target = String::from_utf8_lossy(&to.uri).into_owned();
-        let busy = self.calls.get(call).is_none_or(|it| it.dialling.is_some());
+        let busy = self.is_changing_parties(call);
         // Whom a command sends away may go by itself at any moment.
         if busy || self.is_sent_away(stays) || !self.advance_if_legal(t, call, CallEvent::Transfer) {
             return t.answer_refer(usage, refer, 491);
@@ -95,6 +96,14 @@ impl Switch {
         let other = bridge.other(leg)?;
         self.calls.leg(other).filter(|it| it.is_up())?;
         Some((call, other, bridge.mode))
+    }
+
+    /// Whether somebody is dialled in a call, or about to take a party's place. Commands may have brought it to
+    /// another state since.
+    fn is_changing_parties(&self, call: CallId) -> bool {
+        let Some(it) = self.calls.get(call) else { return true };
+        let asked = it.exchanges.under_way.as_ref();
+        it.dialling.is_some() || asked.is_some_and(|it| matches!(it.origin, Origin::Replacing(_)))
     }
 
     /// Whether somebody is dialled in a call, or an offer is under way.
@@ -214,7 +223,7 @@ impl Switch {
         rules: Arc<[HeaderRule]>,
     ) -> Result<(), CallError> {
         let (call, stays, _) = self.bridged(leg).ok_or(CallError::WrongState("the leg is in no bridge"))?;
-        let busy = self.calls.get(call).is_none_or(|it| it.dialling.is_some());
+        let busy = self.is_changing_parties(call);
         if busy || self.is_sent_away(stays) || !self.advance_if_legal(t, call, CallEvent::Transfer) {
             return Err(CallError::WrongState("a transfer is under way"));
         }

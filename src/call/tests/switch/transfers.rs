@@ -5,7 +5,7 @@ use std::time::{Duration, Instant};
 
 use b2b_call::bridge_fsm::BridgeMode;
 use b2b_call::handler::{HandlerAction, IncomingCall};
-use b2b_call::service::{CallService, DialOptions, DialRequest};
+use b2b_call::service::{CallError, CallService, DialOptions, DialRequest, Place};
 use b2b_sip::endpoint::{Body, Event, Invite, Termination, UsageEvent, UsageId};
 use b2b_testkit::{B2B, Handler, Harness, PartyId, SESSION};
 use bytes::Bytes;
@@ -233,6 +233,41 @@ fn an_invite_with_replaces_takes_the_place_of_its_sender_s_other_phone() {
     assert_eq!(harness.holdings().0.calls, 1);
     harness.hang_up(cat, c);
     assert!(!harness.is_up(bob, b));
+    harness.assert_nothing_left();
+}
+
+#[test]
+fn nobody_is_transferred_from_a_call_in_which_a_place_is_being_taken() {
+    let mut harness = harness(BridgeMode::Intercepting);
+    let (ann, bob, cat) = (harness.party(ANN), harness.party(BOB), harness.party(CAT));
+    let a = harness.call(ann, "bob", Some(SESSION));
+    let b = harness.answer_next(bob, SESSION);
+    harness.take(bob);
+    let (call, second) = (harness.snapshot()[0].call, Duration::from_secs(1));
+    let replaces = harness.replaces(ann, a).expect("a dialog");
+    let c = harness.invite(
+        cat,
+        Invite {
+            target: Bytes::from(format!("sip:bob@{B2B}")),
+            headers: vec![("Replaces".into(), replaces.to_string().into())],
+            body: Some(Body::sdp(SESSION)),
+            ..Invite::default()
+        },
+    );
+    harness.settle();
+    // A program may say at any moment where a call is: it is not on its way to anybody any more then.
+    let service = harness.service();
+    for place in [Place::Queue, Place::Handler] {
+        assert_eq!(harness.wait(second, service.enter(call, place)), Ok(()));
+    }
+    harness.refer(ann, a, format!("<{}>", uri(CAT)));
+    assert_eq!(told(&mut harness, ann).0, Some(491));
+    let leg = harness.snapshot().iter().find(|it| it.call == call).unwrap().legs[0].leg;
+    let transfer = harness.wait(second, service.transfer(leg, &uri(CAT)));
+    assert_eq!(transfer, Err(CallError::WrongState("a transfer is under way")));
+    harness.answer(bob, b, Some(SESSION));
+    assert!(harness.is_up(cat, c) && harness.is_up(bob, b) && !harness.is_up(ann, a));
+    harness.hang_up(cat, c);
     harness.assert_nothing_left();
 }
 
