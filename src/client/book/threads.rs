@@ -20,7 +20,7 @@
 //!   send. It takes no lock, allocates nothing and wakes nobody per packet.
 //! - **media-events** moves what the media thread has to say to the signalling thread.
 //! - Files are read by a thread of their own ahead of time, recordings are written by one; a call
-//!   with [processing](crate::ClientBuilder::processing) has one for that; devices have
+//!   with `ClientBuilder::processing` has one for that; devices have
 //!   one each way.
 //!
 //! # What runs on the media thread

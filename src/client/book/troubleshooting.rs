@@ -55,7 +55,7 @@
 //! - [`underruns`](crate::Outgoing::underruns) grows: the program writes too slowly; write
 //!   further ahead. [`overruns`](crate::Incoming::overruns) grows: it reads too slowly.
 //! - Echo: [`softphone`](crate::ClientBuilder::softphone) or
-//!   [`processing`](crate::ClientBuilder::processing) cancels it.
+//!   `processing` (with the feature of that name) cancels it.
 //!
 //! # A call ends by itself
 //!
