@@ -293,7 +293,8 @@ impl JitterBuffer {
                 self.assemble(position, until, frame)
             }
         };
-        let captured_at = self.captured_at(position).map(|at| at.minus(Duration::from_nanos(before as u64)));
+        let captured_at =
+            self.captured_at(position, next).map(|at| at.minus(Duration::from_nanos(before as u64)));
         if let Some(position) = self.position {
             self.line.release(position);
         }
@@ -410,8 +411,18 @@ impl JitterBuffer {
         kind
     }
 
-    fn captured_at(&mut self, position: i64) -> Option<NtpTime> {
-        if let Some(slot) = self.line.first_covering(position) {
+    /// When the sample at `position` was captured, by the first packet up to `until`: what is made up before one
+    /// may stand on another timeline.
+    fn captured_at(&mut self, position: i64, until: i64) -> Option<NtpTime> {
+        let behind = || {
+            let slots = self
+                .line
+                .held()
+                .iter()
+                .filter(|slot| slot.len > 0 && (position..until).contains(&slot.start));
+            slots.min_by_key(|slot| slot.start)
+        };
+        if let Some(slot) = self.line.first_covering(position).or_else(behind) {
             self.capture = slot.captured_at.map(|time| (slot.start, time));
         }
         let (start, time) = self.capture?;
