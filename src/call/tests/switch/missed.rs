@@ -10,13 +10,12 @@ use b2b_call::bridge_fsm::BridgeMode;
 use b2b_call::call_fsm::CallState;
 use b2b_call::handler::{HandlerAction, IncomingCall};
 use b2b_call::service::{CallError, CallService, DialOptions, DialRequest};
-use b2b_sip::endpoint::{Body, Event, Invite, UsageEvent};
-use b2b_testkit::{B2B, Handler, Harness, SESSION, Sent};
-use bytes::Bytes;
+use b2b_sip::endpoint::{Event, UsageEvent};
+use b2b_testkit::{Handler, Harness, SESSION, Sent};
 
 use crate::hand::{Hand, answered, asked, body, last, nothing_left, talking};
 use crate::routed::{ANN, BOB, CAT, contacts, uri};
-use crate::transfers::harness;
+use crate::transfers::{harness, replacing};
 
 /// Silent places that are still to be counted, by file.
 const LEFT: [(&str, usize); 1] = [("driver/unsent.rs", 1)];
@@ -64,13 +63,7 @@ fn a_newcomer_who_goes_before_the_other_side_agrees_leaves_the_call_as_it_was() 
         let (ann, bob, cat) = (harness.party(ANN), harness.party(BOB), harness.party(CAT));
         let a = harness.call(ann, "bob", Some(SESSION));
         let b = harness.answer_next(bob, SESSION);
-        let replaces = harness.replaces(ann, a).expect("a dialog");
-        let invite = Invite {
-            target: Bytes::from(format!("sip:bob@{B2B}")),
-            headers: vec![("Replaces".into(), replaces.to_string().into())],
-            body: Some(Body::sdp(SESSION)),
-            ..Invite::default()
-        };
+        let invite = replacing(&mut harness, ann, a);
         let c = harness.invite(cat, invite);
         // Before the 100 nobody may cancel (RFC 3261 §9.1).
         harness.run(Duration::from_secs(1));

@@ -40,6 +40,17 @@ pub fn told(harness: &mut Harness, party: PartyId) -> (Option<u16>, Vec<(u16, bo
     (answered, progress)
 }
 
+/// An INVITE that is to take the place of a party in its call.
+pub fn replacing(harness: &mut Harness, party: PartyId, usage: UsageId) -> Invite {
+    let replaces = harness.replaces(party, usage).expect("a dialog");
+    Invite {
+        target: Bytes::from(format!("sip:bob@{B2B}")),
+        headers: vec![("Replaces".into(), replaces.to_string().into())],
+        body: Some(Body::sdp(SESSION)),
+        ..Invite::default()
+    }
+}
+
 /// A party answers the re-INVITE that it was asked with.
 pub fn refresh(harness: &mut Harness, party: PartyId, usage: UsageId) {
     harness.answer(party, usage, Some(SESSION));
@@ -217,16 +228,8 @@ fn an_invite_with_replaces_takes_the_place_of_its_sender_s_other_phone() {
     let b = harness.answer_next(bob, SESSION);
     harness.take(bob);
     // Cat picks up what Ann holds.
-    let replaces = harness.replaces(ann, a).expect("a dialog");
-    let c = harness.invite(
-        cat,
-        Invite {
-            target: Bytes::from(format!("sip:bob@{B2B}")),
-            headers: vec![("Replaces".into(), replaces.to_string().into())],
-            body: Some(b2b_sip::endpoint::Body::sdp(SESSION)),
-            ..Invite::default()
-        },
-    );
+    let invite = replacing(&mut harness, ann, a);
+    let c = harness.invite(cat, invite);
     harness.answer(bob, b, Some(SESSION));
     assert!(harness.is_up(cat, c) && harness.is_up(bob, b));
     assert!(matches!(harness.ended(ann, a), Some(Termination::RemoteBye { .. })));
@@ -244,16 +247,8 @@ fn nobody_is_transferred_from_a_call_in_which_a_place_is_being_taken() {
     let b = harness.answer_next(bob, SESSION);
     harness.take(bob);
     let (call, second) = (harness.snapshot()[0].call, Duration::from_secs(1));
-    let replaces = harness.replaces(ann, a).expect("a dialog");
-    let c = harness.invite(
-        cat,
-        Invite {
-            target: Bytes::from(format!("sip:bob@{B2B}")),
-            headers: vec![("Replaces".into(), replaces.to_string().into())],
-            body: Some(Body::sdp(SESSION)),
-            ..Invite::default()
-        },
-    );
+    let invite = replacing(&mut harness, ann, a);
+    let c = harness.invite(cat, invite);
     harness.settle();
     // A program may say at any moment where a call is: it is not on its way to anybody any more then.
     let service = harness.service();
