@@ -21,7 +21,8 @@ use std::net::{IpAddr, Ipv4Addr, SocketAddr};
 use std::process::{Command, ExitCode};
 
 use b2b::media::forward::PayloadMap;
-use b2b::media::relay::{EndpointConfig, RelayConfig, RelayEvent, RelayHandle, Remote, Way};
+use b2b::media::relay::{EndpointConfig, RelayConfig, RelayEvent, RelayHandle, Way};
+use b2b::media::remote::Remote;
 use support::load::{Load, Measured};
 
 /// The ports of the forwarder under test.

@@ -12,7 +12,8 @@ use std::time::{Duration, Instant};
 
 use b2b::frame::{Fill, FrameSink, FrameSource, InFrame, OutFrame};
 use b2b::media::codec::Codec;
-use b2b::media::session::{Direction, MediaParams, SendFormat, SessionConfig};
+use b2b::media::remote::{Remote, SendFormat, Voice};
+use b2b::media::session::{MediaParams, SessionConfig};
 use b2b::media::worker::{MediaWorker, WorkerConfig};
 use nix::sys::epoll::{Epoll, EpollCreateFlags, EpollEvent, EpollFlags, EpollTimeout};
 
@@ -144,20 +145,10 @@ fn worker(count: usize, span: Duration) -> Measured {
     measured
 }
 
-fn params(remote_rtp: SocketAddr) -> MediaParams {
-    MediaParams {
-        remote_rtp,
-        signalling: None,
-        remote_rtcp: None,
-        send: SendFormat::new(0, Codec::Pcmu, 20),
-        receive: vec![(0, Codec::Pcmu)],
-        receive_events: Vec::new(),
-        send_events: None,
-        abs_capture_time_id: Some(1),
-        direction: Direction::SEND_RECV,
-        rtcp_mux: true,
-        protection: None,
-    }
+fn params(rtp: SocketAddr) -> MediaParams {
+    let voice = Voice::new(Some(SendFormat::new(0, Codec::Pcmu, 20)), [(0, Codec::Pcmu)]);
+    let remote = Remote { voice, ..Remote::at(rtp) };
+    MediaParams { remote, abs_capture_time_id: Some(1), protection: None }
 }
 
 fn main() {

@@ -10,9 +10,9 @@ use std::time::{Duration, Instant};
 use b2b::frame::{Fill, FrameSink, FrameSource, InFrame, OutFrame};
 use b2b::media::Now;
 use b2b::media::codec::Codec;
-use b2b::media::session::{
-    Channel, Direction, MediaParams, Output, PacketRecord, SendFormat, Session, SessionConfig, SessionEvent,
-};
+use b2b::media::remote::{Remote, SendFormat, Voice as Speech};
+use b2b::media::session::{MediaParams, Output, PacketRecord, Session, SessionConfig, SessionEvent};
+use b2b::media::transport::Channel;
 use b2b::util::ntp::NtpTime;
 use nix::time::{ClockId, clock_gettime};
 
@@ -74,19 +74,11 @@ impl Output for Wire {
 }
 
 fn params(codec: Codec) -> MediaParams {
-    MediaParams {
-        remote_rtp: (Ipv4Addr::LOCALHOST, 4_000).into(),
-        signalling: None,
-        remote_rtcp: None,
-        send: SendFormat { fec: true, ..SendFormat::new(codec.payload_type(), codec, 20) },
-        receive: vec![(codec.payload_type(), codec)],
-        receive_events: Vec::new(),
-        send_events: None,
-        abs_capture_time_id: None,
-        direction: Direction::SEND_RECV,
-        rtcp_mux: true,
-        protection: None,
-    }
+    let number = codec.payload_type();
+    let gets = SendFormat { fec: true, ..SendFormat::new(number, codec, 20) };
+    let rtp = (Ipv4Addr::LOCALHOST, 4_000).into();
+    let remote = Remote { voice: Speech::new(Some(gets), [(number, codec)]), ..Remote::at(rtp) };
+    MediaParams { remote, abs_capture_time_id: None, protection: None }
 }
 
 fn cpu() -> Duration {

@@ -12,11 +12,11 @@ use std::time::{Duration, Instant};
 use b2b::media::Now;
 use b2b::media::codec::{Codec, Decoder, Encoder, MAX_PAYLOAD, OpusTuning};
 use b2b::media::relay::machine::{Command, Machine, Transmit};
-use b2b::media::relay::{EndpointConfig, RelayId, Remote};
+use b2b::media::relay::{EndpointConfig, RelayId};
+use b2b::media::remote::{Remote, SendFormat, Voice};
 use b2b::media::room::{Member, RoomAct};
-use b2b::media::session::Channel;
-use b2b::media::stage::{Act, OpusMode, Program, Segment, Sound, Voice};
-use b2b::media::transcode::Target;
+use b2b::media::stage::{Act, OpusMode, Program, Segment, Sound};
+use b2b::media::transport::Channel;
 use b2b::util::ntp::NtpTime;
 use nix::time::{ClockId, clock_gettime};
 
@@ -85,7 +85,7 @@ impl Hall {
         let start = Now { at: Instant::now(), wall: NtpTime(0xE000_0000_0000_0000) };
         let mut hall = Hall { machine: Machine::new(start.at, 1), wire: Wire(0), start, now: start };
         let payload_type = codec.payload_type();
-        let target = Target { payload_type, codec, ptime_ms: 20, fec: false, bitrate: Target::BITRATE };
+        let target = SendFormat { payload_type, codec, ptime_ms: 20, fec: false, max_bitrate: None };
         let voice = Voice { gets: Some(target), says: [Some((payload_type, codec)), None, None, None] };
         for slot in 0..parties {
             hall.command(Command::Open { id: id(slot), config: EndpointConfig::default() });
@@ -121,7 +121,7 @@ impl Hall {
 fn prompts(codec: Codec, before: bool, seconds: u32) -> Duration {
     let rate = codec.native_rate_hz();
     let sound: Sound = voice(rate).into();
-    let target = Target { payload_type: 0, codec, ptime_ms: 20, fec: false, bitrate: Target::BITRATE };
+    let target = SendFormat { payload_type: 0, codec, ptime_ms: 20, fec: false, max_bitrate: None };
     if let Some(mode) = OpusMode::of(&target, rate).filter(|_| before) {
         sound.encode(mode);
     }

@@ -12,9 +12,10 @@ use b2b::media::Now;
 use b2b::media::codec::{Codec, g711};
 use b2b::media::forward::PayloadMap;
 use b2b::media::relay::machine::{Command, Machine, Transmit};
-use b2b::media::relay::{EndpointConfig, RelayId, Remote, Way};
-use b2b::media::session::Channel;
-use b2b::media::transcode::{Plan, Target};
+use b2b::media::relay::{EndpointConfig, RelayId, Way};
+use b2b::media::remote::{Remote, SendFormat};
+use b2b::media::transcode::Plan;
+use b2b::media::transport::Channel;
 use b2b::util::ntp::NtpTime;
 use nix::time::{ClockId, clock_gettime};
 use rusty_opus::{Application, OpusEncoder};
@@ -92,12 +93,12 @@ fn way(from: Codec, to: Codec) -> Way {
         payload_types.forward(from.payload_type(), to.payload_type());
     } else {
         payload_types.up(from.payload_type());
-        let to = Target {
+        let to = SendFormat {
             payload_type: to.payload_type(),
             codec: to,
             ptime_ms: 20,
             fec: true,
-            bitrate: Target::BITRATE,
+            max_bitrate: None,
         };
         way.transcode = Some(Plan {
             from: [Some((from.payload_type(), from)), None, None, None],

@@ -7,11 +7,12 @@ use std::time::{Duration, Instant};
 
 use b2b::media::Now;
 use b2b::media::codec::Codec;
-use b2b::media::forward::{EventTypes, ExtensionMap, Header, PayloadMap};
+use b2b::media::forward::{ExtensionMap, Header, PayloadMap};
 use b2b::media::relay::machine::{Command, Machine, Transmit};
-use b2b::media::relay::{EndpointConfig, Law, Recode, RelayId, Remote, Way};
-use b2b::media::session::Channel;
-use b2b::media::transcode::{Events, Plan, Target};
+use b2b::media::relay::{EndpointConfig, Law, Recode, RelayId, Way};
+use b2b::media::remote::{EventTypes, Remote, SendFormat};
+use b2b::media::transcode::{Events, Plan};
+use b2b::media::transport::Channel;
 use b2b::util::ntp::NtpTime;
 use libfuzzer_sys::fuzz_target;
 
@@ -58,7 +59,7 @@ fn way(how: u8) -> Way {
             payload_types.up(from.payload_type());
             let ptime_ms = to.ptime_ms(u32::from(how & 0x0F) * 10);
             let target =
-                Target { payload_type: to.payload_type(), codec: to, ptime_ms, fec: true, bitrate: 0 };
+                SendFormat { payload_type: to.payload_type(), codec: to, ptime_ms, fec: true, max_bitrate: Some(0) };
             let events = Events { from: [Some((101, 8_000)), Some((96, 48_000)), None, None], to: (110, to.clock_rate()) };
             way.transcode = Some(Plan {
                 from: [Some((from.payload_type(), from)), Some((0, Codec::Pcmu)), None, None],

@@ -7,9 +7,10 @@ use std::time::{Duration, Instant};
 
 use b2b::media::Now;
 use b2b::media::relay::machine::{Command, Machine, Transmit};
-use b2b::media::relay::{EndpointConfig, RelayId, Remote};
+use b2b::media::relay::{EndpointConfig, RelayId};
+use b2b::media::remote::Remote;
 use b2b::media::rtp::rtcp;
-use b2b::media::session::Channel;
+use b2b::media::transport::Channel;
 use b2b::util::ntp::NtpTime;
 use libfuzzer_sys::fuzz_target;
 

@@ -10,7 +10,7 @@ fuzz_target!(|data: &[u8]| {
     assert_eq!(first.to_bytes(), second.to_bytes());
     for index in 0..first.lines().count() {
         if let Ok(audio) = first.audio(index) {
-            let _ = (audio.rtp(), audio.rtcp(true), audio.rtcp(false), audio.is_hold(), audio.telephone_event(8_000));
+            let _ = (audio.rtp(), audio.named_rtcp(), audio.is_hold(), audio.telephone_event(8_000));
         }
     }
     let origin = Origin { session_id: 1, version: 1, address: "192.0.2.1".parse().unwrap() };

@@ -11,10 +11,11 @@ use b2b::media::Now;
 use b2b::media::codec::Codec;
 use b2b::media::forward::Header;
 use b2b::media::impair::ImpairConfig;
+use b2b::media::remote::{EventTypes, Remote, SendFormat, Voice};
 use b2b::media::session::{
-    Adapt, Channel, DigitMode, Direction, EventFormat, MediaParams, Output, PacketRecord, SendFormat, Session,
-    SessionConfig, SessionEvent, TICK,
+    Adapt, DigitMode, MediaParams, Output, PacketRecord, Session, SessionConfig, SessionEvent, TICK,
 };
+use b2b::media::transport::Channel;
 use b2b::ua::{Fill, FrameSink, FrameSource, InFrame, OutFrame};
 use b2b::util::ntp::NtpTime;
 use libfuzzer_sys::fuzz_target;
@@ -66,20 +67,18 @@ fn address(port: u8) -> SocketAddr {
 
 fn params(how: u8) -> MediaParams {
     let codec = Codec::ALL[usize::from(how & 3)];
-    let events = EventFormat { payload_type: 101, clock_rate: codec.clock_rate() };
-    MediaParams {
-        remote_rtp: address(how >> 2 & 1),
-        signalling: None,
-        remote_rtcp: None,
-        send: SendFormat::new(codec.payload_type(), codec, codec.ptime_ms(u32::from(how >> 3 & 3) * 20)),
-        receive: Codec::ALL.map(|codec| (codec.payload_type(), codec)).to_vec(),
-        receive_events: vec![events],
-        send_events: (how & 0x20 == 0).then_some(events),
-        abs_capture_time_id: Some(1),
-        direction: Direction { send: how & 0x40 == 0, receive: how & 0x80 == 0 },
-        rtcp_mux: true,
-        protection: None,
-    }
+    let events = (101, codec.clock_rate());
+    let ptime_ms = codec.ptime_ms(u32::from(how >> 3 & 3) * 20);
+    let gets = SendFormat::new(codec.payload_type(), codec, ptime_ms);
+    let remote = Remote {
+        telephone_events: EventTypes::new([events]),
+        takes_event: (how & 0x20 == 0).then_some(events),
+        receives: how & 0x40 == 0,
+        sends: how & 0x80 == 0,
+        voice: Voice::new(Some(gets), Codec::ALL.map(|codec| (codec.payload_type(), codec))),
+        ..Remote::at(address(how >> 2 & 1))
+    };
+    MediaParams { remote, abs_capture_time_id: Some(1), protection: None }
 }
 
 fuzz_target!(|data: &[u8]| {

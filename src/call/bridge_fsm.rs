@@ -13,7 +13,6 @@
 use serde::{Deserialize, Serialize};
 
 use super::leg_fsm::LegState;
-use b2b_media::session::Direction;
 
 /// Where a bridge is in its life.
 #[derive(Debug, Clone, Copy, PartialEq, Eq, Hash, Serialize, Deserialize)]
@@ -34,6 +33,20 @@ impl BridgeState {
     /// Every state.
     pub const ALL: [BridgeState; 4] =
         [BridgeState::Created, BridgeState::Active, BridgeState::Held, BridgeState::Terminated];
+}
+
+/// Which ways media flow with a party, seen from here (RFC 3264 §5.1).
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+pub struct Direction {
+    /// It is sent media.
+    pub send: bool,
+    /// It sends media.
+    pub receive: bool,
+}
+
+impl Direction {
+    /// `a=sendrecv`.
+    pub const SEND_RECV: Direction = Direction { send: true, receive: true };
 }
 
 /// What b2b does with requests inside of a bridged call.

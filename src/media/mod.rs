@@ -2,7 +2,7 @@
 //! Neither this room nor `sip` knows the other.
 //!
 //! - `worker`: the media machine, the thread that drives it and its handle
-//! - `session`: one RTP stream pair; `transport`: what lies under RTP
+//! - `session`: one RTP stream pair; `transport`: what lies under RTP; `remote`: what a far end says of itself
 //! - `relay`: legs joined without decoding; `forward`: a relayed packet's fate as data;
 //!   `transcode`: for legs that share no codec
 //! - `rtp`: packets, RTCP, receiver statistics; `jitter`, `conceal`, `pitch`: playout
@@ -54,6 +54,7 @@ pub mod ports;
 pub mod recording;
 #[doc(hidden)]
 pub mod relay;
+pub mod remote;
 #[doc(hidden)]
 pub mod ring;
 #[doc(hidden)]

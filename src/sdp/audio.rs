@@ -159,16 +159,12 @@ impl AudioMedia {
         (self.address, self.port).into()
     }
 
-    /// Where RTCP goes if both sides agree on mux or not: the RTP address, the port
-    /// of `a=rtcp`, or the one after RTP (RFC 3550 §11, RFC 3605, RFC 5761). Another host
-    /// that `a=rtcp` names gets nothing: nobody there has asked for reports.
-    pub fn rtcp(&self, mux: bool) -> SocketAddr {
-        if mux {
-            return self.rtp();
-        }
+    /// Where RTCP is wanted by `a=rtcp` (RFC 3605); none: at the port after that of RTP, or at that of RTP with mux.
+    /// Another host that it names gets nothing: nobody there has asked for reports.
+    pub fn named_rtcp(&self) -> Option<SocketAddr> {
         let here = |named: &IpAddr| named.to_canonical() == self.address.to_canonical();
-        let port = self.rtcp_port.filter(|_| self.rtcp_address.as_ref().is_none_or(here));
-        (self.address, port.unwrap_or(self.port.saturating_add(1))).into()
+        let port = self.rtcp_port.filter(|_| self.rtcp_address.as_ref().is_none_or(here))?;
+        (!self.address.is_unspecified()).then(|| (self.address, port).into())
     }
 
     /// Whether the line is RTP without encryption.

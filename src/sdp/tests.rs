@@ -62,21 +62,14 @@ fn hold_is_understood_in_the_old_and_the_new_way() {
 }
 
 #[test]
-fn rtcp_goes_where_the_description_says() {
-    let with = |lines: &str| audio(&format!("{HEAD}m=audio 4000 RTP/AVP 0\r\n{lines}"));
-    let address = |text: &str| text.parse::<SocketAddr>().unwrap();
-    assert_eq!(with("").rtcp(false), address("192.0.2.1:4001"));
-    assert_eq!(with("a=rtcp:5000\r\n").rtcp(false), address("192.0.2.1:5000"));
-    assert_eq!(with("a=rtcp:5000 IN IP4 192.0.2.1\r\n").rtcp(false), address("192.0.2.1:5000"));
-    assert_eq!(
-        with("a=rtcp:5000 IN IP4 192.0.2.9\r\n").rtcp(false),
-        address("192.0.2.1:4001"),
-        "nobody asked"
-    );
-    let muxed = with("a=rtcp-mux\r\n");
-    assert!(muxed.rtcp_mux);
-    assert_eq!(muxed.rtcp(true), address("192.0.2.1:4000"));
-    assert_eq!(audio(&format!("{HEAD}m=audio 65535 RTP/AVP 0\r\n")).rtcp(false).port(), 65_535);
+fn rtcp_goes_to_a_port_that_is_named_at_the_same_host_and_nowhere_else() {
+    let with = |lines: &str| audio(&format!("{HEAD}m=audio 4000 RTP/AVP 0\r\n{lines}")).named_rtcp();
+    let there = Some("192.0.2.1:5000".parse().unwrap());
+    assert_eq!(with("a=rtcp:5000\r\n"), there);
+    assert_eq!(with("a=rtcp:5000 IN IP4 192.0.2.1\r\n"), there);
+    assert_eq!(with("a=rtcp:5000 IN IP4 192.0.2.9\r\n"), None, "nobody asked");
+    assert_eq!(with("c=IN IP4 0.0.0.0\r\na=rtcp:5000\r\n"), None, "an old hold");
+    assert_eq!(with(""), None);
 }
 
 #[test]

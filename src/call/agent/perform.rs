@@ -1,8 +1,12 @@
 //! What a leg wants, carried out: on the endpoint, on the media worker, and as
 //! news for the application.
 
+use std::net::SocketAddr;
+
 use super::{AgentEvent, AgentService, LegId};
 use crate::agent::leg::LegOutput;
+use b2b_media::codec::Codec;
+use b2b_media::remote::Remote;
 use b2b_media::session::MediaParams;
 use b2b_sip::endpoint::{Body, CommandError, Reply};
 
@@ -60,14 +64,12 @@ impl AgentService {
                 self.open_gate(leg);
                 self.tell_referrer(leg, 200, "");
                 self.attach_now(leg);
-                let (codec, ptime_ms) = (params.send.codec, params.send.ptime_ms);
-                let remote_rtp = params.remote_rtp;
+                let (codec, ptime_ms, remote_rtp) = agreed(&params.remote);
                 return self.tell(told, AgentEvent::Answered { leg, codec, ptime_ms, remote_rtp });
             }
             LegOutput::Hold { held } => return self.tell(told, AgentEvent::Hold { leg, held }),
             LegOutput::Changed { change, params } => {
-                let (codec, ptime_ms) = (params.send.codec, params.send.ptime_ms);
-                let remote_rtp = params.remote_rtp;
+                let (codec, ptime_ms, remote_rtp) = agreed(&params.remote);
                 return self.tell(told, AgentEvent::Changed { leg, change, codec, ptime_ms, remote_rtp });
             }
             LegOutput::ChangeRefused { change, status, reason } => {
@@ -92,9 +94,9 @@ impl AgentService {
 
     fn configure(&mut self, id: LegId, mut params: MediaParams) {
         let Some(entry) = self.legs.get(id) else { return };
-        params.signalling = entry.signalling;
+        params.remote.signalling = [entry.signalling, None];
         let (early, told, up) = (entry.early_audio, entry.told, entry.is_up());
-        let (codec, ptime_ms, remote_rtp) = (params.send.codec, params.send.ptime_ms, params.remote_rtp);
+        let (codec, ptime_ms, remote_rtp) = agreed(&params.remote);
         if let Some(session) = entry.session
             && let Err(error) = self.media.configure(session, params)
         {
@@ -138,4 +140,11 @@ impl AgentService {
             self.news.push_back(event);
         }
     }
+}
+
+/// Our codec, its packet time in ms, and where RTP goes: what applications are told. No codec is agreed on without a
+/// far end that takes one; if it were so, they would be told of the one that everybody has (RFC 3551 §6).
+fn agreed(remote: &Remote) -> (Codec, u32, SocketAddr) {
+    let (codec, ptime_ms) = remote.voice.gets.map_or((Codec::Pcmu, 20), |it| (it.codec, it.ptime_ms));
+    (codec, ptime_ms, remote.rtp)
 }

@@ -13,7 +13,8 @@ use super::trunk::Trunks;
 use super::{AddressFamily, Answer, Bound, EndpointId, EndpointSpec, Joined, MediaError, Route, Signalling};
 use crate::negotiate::crypto::LocalCrypto;
 use crate::negotiate::pair::{self, Side};
-use b2b_media::relay::{Opened, Remote};
+use b2b_media::relay::Opened;
+use b2b_media::remote::Remote;
 use b2b_media::sounds::Listener;
 
 pub(super) struct State {

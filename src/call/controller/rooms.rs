@@ -13,7 +13,8 @@ use super::{
     RecordingId, RecordingSpec,
 };
 use b2b_media::forward::{ExtensionMap, PayloadMap};
-use b2b_media::relay::{RelayHandle, RelayId, Remote, Way};
+use b2b_media::relay::{RelayHandle, RelayId, Way};
+use b2b_media::remote::Remote;
 use b2b_media::room::RoomAct;
 use b2b_media::sounds::Listener;
 use b2b_media::stage::Program;

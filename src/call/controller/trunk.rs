@@ -10,8 +10,8 @@
 use std::net::SocketAddr;
 
 use b2b_media::forward::{ExtensionMap, PayloadMap};
-use b2b_media::relay::{EndpointConfig, OpenError, RelayHandle, RelayId, Remote, Way};
-use b2b_media::stage::Voice;
+use b2b_media::relay::{EndpointConfig, OpenError, RelayHandle, RelayId, Way};
+use b2b_media::remote::{Remote, Voice};
 
 #[derive(Debug)]
 struct Trunk {

@@ -7,10 +7,10 @@ use serde::Serialize;
 use super::super::event::Quality;
 use super::super::verdict::{CallFacts, LegFacts, Verdict, judge};
 use super::super::{BridgeId, LegId};
+use crate::bridge_fsm::Direction;
 use b2b_base::metrics::quality::Rating;
 use b2b_media::codec::Codec;
 use b2b_media::relay::{Drops, EndpointStats, Flow};
-use b2b_media::session::Direction;
 
 /// What a packet of 20 ms and a phone's buffer add to the delay of the way, ms.
 const PLAYOUT_MS: f64 = 60.0;

@@ -24,3 +24,13 @@ pub(super) fn description(lines: &str) -> SessionDescription {
     let text = format!("v=0\r\no=a 1 1 IN IP4 127.0.0.9\r\ns=-\r\nc=IN IP4 127.0.0.9\r\nt=0 0\r\n{lines}");
     parse(text.as_bytes()).expect("test description")
 }
+
+/// What the far end may send.
+pub(super) fn says(params: &MediaParams) -> Vec<(u8, Codec)> {
+    params.remote.voice.says.into_iter().flatten().collect()
+}
+
+/// Under which numbers it may send events, and in which clocks.
+pub(super) fn events(params: &MediaParams) -> Vec<(u8, u32)> {
+    params.remote.telephone_events.iter().collect()
+}

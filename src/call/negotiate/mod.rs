@@ -23,7 +23,8 @@ mod wide_tests;
 use std::net::SocketAddr;
 
 use b2b_media::codec::Codec;
-use b2b_media::session::{Direction, EventFormat, MediaParams, SendFormat};
+use b2b_media::remote::{EventTypes, Remote, SendFormat, Voice};
+use b2b_media::session::MediaParams;
 use b2b_sdp::{Attribute, AudioMedia, ExtMap, Format, Origin, SdpError, SessionDescription};
 use crypto::LocalCrypto;
 use remote::RemoteAudio;
@@ -38,9 +39,9 @@ const ABS_CAPTURE_TIME_ID: u8 = 1;
 pub const TELEPHONE_EVENT_PT: u8 = 101;
 
 /// The same in the clock of Opus, beside which it is offered too (RFC 4733 §2.1).
-const WIDE_EVENT: EventFormat = EventFormat { payload_type: 110, clock_rate: 48_000 };
+const WIDE_EVENT: (u8, u32) = (110, 48_000);
 /// The one that everybody takes.
-const EVENT: EventFormat = EventFormat { payload_type: TELEPHONE_EVENT_PT, clock_rate: 8_000 };
+const EVENT: (u8, u32) = (TELEPHONE_EVENT_PT, 8_000);
 
 /// Media lines that a description may have; more is hostile.
 const MAX_MEDIA_LINES: usize = 32;
@@ -177,23 +178,25 @@ pub fn make_answer(
     let mut params = settle(local, &remote, &theirs, &remote.events)?;
     let chosen = local.crypto.choose(remote.secure, &remote.crypto)?;
 
-    let mut formats: Vec<Format> = params.receive.iter().map(|(pt, codec)| format(*pt, *codec)).collect();
-    formats.extend(params.receive_events.iter().copied().map(event));
+    let agreed = &params.remote;
+    let says = agreed.voice.says.iter().flatten();
+    let mut formats: Vec<Format> = says.map(|(pt, codec)| format(*pt, *codec)).collect();
+    formats.extend(agreed.telephone_events.iter().map(event));
     let mut audio = AudioMedia::new(local.rtp, formats);
     audio.protocol.clone_from(&remote.protocol);
-    audio.ptime_ms = Some(params.send.ptime_ms);
-    audio.rtcp_mux = params.rtcp_mux;
+    audio.ptime_ms = agreed.voice.gets.map(|format| format.ptime_ms);
+    audio.rtcp_mux = agreed.rtcp_mux;
     audio.extensions =
         params.abs_capture_time_id.map(|id| ExtMap::new(id, ABS_CAPTURE_TIME)).into_iter().collect();
     audio.crypto = chosen.iter().map(crypto::Chosen::line).collect();
     audio.others.clone_from(&local.attributes);
-    params.protection = chosen.map(|chosen| chosen.keys);
-    audio.direction = match (params.direction.send, params.direction.receive) {
+    audio.direction = match (agreed.receives, agreed.sends) {
         (true, true) => b2b_sdp::Direction::SendRecv,
         (true, false) => b2b_sdp::Direction::SendOnly,
         (false, true) => b2b_sdp::Direction::RecvOnly,
         (false, false) => b2b_sdp::Direction::Inactive,
     };
+    params.protection = chosen.map(|chosen| chosen.keys);
     let description = SessionDescription::answer(&origin(local, version), offer, index, &audio);
     Ok((Described { description, audio: index }, params))
 }
@@ -244,7 +247,7 @@ fn usable(
     description: &SessionDescription,
     index: usize,
 ) -> Result<RemoteAudio, NegotiateError> {
-    let remote = RemoteAudio::new(&description.audio(index)?)?;
+    let remote = RemoteAudio::new(&description.audio(index)?, local.ptime_ms)?;
     if remote.rtp.is_ipv4() != local.rtp.is_ipv4() {
         let (theirs, ours) = (remote.rtp.ip(), local.rtp.ip());
         return Err(NegotiateError::Address(format!("{theirs} is not of our address family ({ours})")));
@@ -260,53 +263,42 @@ fn settle(
     local: &LocalMedia,
     remote: &RemoteAudio,
     receive_as: &[(u8, Codec)],
-    events: &[EventFormat],
+    events: &[(u8, u32)],
 ) -> Result<MediaParams, NegotiateError> {
     let usable = remote.formats.iter().find(|format| local.codecs.contains(&format.codec));
     let send = *usable.ok_or(NegotiateError::NoCommonCodec)?;
     let common = |codec: &Codec| {
         local.codecs.contains(codec) && remote.formats.iter().any(|theirs| theirs.codec == *codec)
     };
-    let receive: Vec<_> = receive_as.iter().filter(|(_, codec)| common(codec)).copied().collect();
+    let says: Vec<_> = receive_as.iter().filter(|(_, codec)| common(codec)).copied().collect();
     // Events have the clock of the audio beside them; some that speak Opus have only the old one.
-    let both =
-        |format: &&EventFormat| remote.events.iter().any(|theirs| theirs.clock_rate == format.clock_rate);
-    let beside =
-        |format: &&EventFormat| receive.iter().any(|(_, codec)| codec.clock_rate() == format.clock_rate);
-    let mut receive_events: Vec<_> = events.iter().filter(both).filter(beside).copied().collect();
-    if receive_events.is_empty() {
-        receive_events.extend(events.iter().filter(both).find(|format| format.clock_rate == 8_000));
+    let both = |event: &&(u8, u32)| remote.events.iter().any(|theirs| theirs.1 == event.1);
+    let beside = |event: &&(u8, u32)| says.iter().any(|(_, codec)| codec.clock_rate() == event.1);
+    let mut told: Vec<_> = events.iter().filter(both).filter(beside).copied().collect();
+    if told.is_empty() {
+        told.extend(events.iter().filter(both).find(|event| event.1 == 8_000));
     }
-    let clock_rate = send.codec.clock_rate();
-    let agreed =
-        |format: &&EventFormat| receive_events.iter().any(|ours| ours.clock_rate == format.clock_rate);
+    let agreed = |event: &&(u8, u32)| told.iter().any(|ours| ours.1 == event.1);
     let mut theirs = remote.events.iter().filter(agreed);
-    let send_events = theirs.clone().find(|format| format.clock_rate == clock_rate).or_else(|| theirs.next());
-    Ok(MediaParams {
-        remote_rtp: remote.rtp,
-        signalling: None,
-        remote_rtcp: remote.rtcp,
-        send: SendFormat {
-            fec: send.fec,
-            max_bitrate: send.max_bitrate,
-            ..SendFormat::new(
-                send.payload_type,
-                send.codec,
-                send.codec.ptime_ms(remote.ptime_for(local.ptime_ms)),
-            )
-        },
-        receive,
-        send_events: send_events.copied(),
-        receive_events,
-        abs_capture_time_id: remote.abs_capture_time,
-        direction: Direction { send: remote.receives, receive: remote.sends && receives(local) },
+    let takes_event =
+        theirs.clone().find(|event| event.1 == send.codec.clock_rate()).or_else(|| theirs.next());
+    let remote_now = Remote {
+        rtp: remote.rtp,
+        rtcp: remote.rtcp,
         rtcp_mux: remote.rtcp_mux,
-        protection: None,
-    })
+        receives: remote.receives,
+        sends: remote.sends && receives(local),
+        telephone_events: EventTypes::new(told.iter().copied()),
+        takes_event: takes_event.copied(),
+        takes_tones: false,
+        voice: Voice::new(Some(send), says),
+        signalling: [None; 2],
+    };
+    Ok(MediaParams { remote: remote_now, abs_capture_time_id: remote.abs_capture_time, protection: None })
 }
 
 /// The events that we offer.
-fn our_events(local: &LocalMedia) -> impl Iterator<Item = EventFormat> {
+fn our_events(local: &LocalMedia) -> impl Iterator<Item = (u8, u32)> {
     let wide = local.codecs.contains(&Codec::Opus).then_some(WIDE_EVENT);
     [EVENT].into_iter().chain(wide)
 }
@@ -323,8 +315,8 @@ fn format(payload_type: u8, codec: Codec) -> Format {
     }
 }
 
-fn event(format: EventFormat) -> Format {
-    Format { clock_rate: format.clock_rate, ..telephone_event(format.payload_type) }
+fn event((payload_type, clock_rate): (u8, u32)) -> Format {
+    Format { clock_rate, ..telephone_event(payload_type) }
 }
 
 /// Every DTMF event and flash (RFC 4733 §3.2).
@@ -332,8 +324,17 @@ fn telephone_event(payload_type: u8) -> Format {
     Format { fmtp: Some("0-16".to_owned()), ..Format::telephone_event(payload_type) }
 }
 
+/// What is encoded for who has said this format, in packets as long as that where the codec can.
+fn encoded(format: &Format, codec: Codec, ptime_ms: u32) -> SendFormat {
+    SendFormat {
+        fec: parameter(format, "useinbandfec") == Some(1),
+        max_bitrate: parameter(format, "maxaveragebitrate"),
+        ..SendFormat::new(format.payload_type, codec, codec.ptime_ms(ptime_ms))
+    }
+}
+
 /// A number among the parameters of a format (RFC 7587 §6.1).
-pub(in crate::negotiate) fn parameter(format: &Format, name: &str) -> Option<u32> {
+fn parameter(format: &Format, name: &str) -> Option<u32> {
     let parameters = format.fmtp.as_deref()?.split(';');
     let mut pairs = parameters.filter_map(|parameter| parameter.trim().split_once('='));
     pairs.find(|(key, _)| key.eq_ignore_ascii_case(name))?.1.trim().parse().ok()

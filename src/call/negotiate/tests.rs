@@ -1,4 +1,4 @@
-use super::fixtures::{description as offer, text};
+use super::fixtures::{description as offer, events, says, text};
 use super::*;
 
 fn local() -> LocalMedia {
@@ -38,16 +38,16 @@ fn two_of_us_agree_on_everything() {
     let sent = make_offer(&caller, 1, None);
     let (answer, at_callee) = make_answer(&callee, 1, &sent.description).expect("answer");
     let at_caller = apply_answer(&caller, &sent, &answer.description).expect("applied");
-    assert_eq!(at_callee.remote_rtp, caller.rtp);
-    assert_eq!(at_caller.remote_rtp, callee.rtp);
+    assert_eq!(at_callee.remote.rtp, caller.rtp);
+    assert_eq!(at_caller.remote.rtp, callee.rtp);
     for params in [&at_callee, &at_caller] {
-        assert_eq!(params.send, SendFormat::new(0, Codec::Pcmu, 20));
-        assert_eq!(params.receive, [(0, Codec::Pcmu), (8, Codec::Pcma)]);
-        assert_eq!(params.receive_events, [EVENT]);
-        assert_eq!(params.send_events, Some(EVENT));
+        assert_eq!(params.remote.voice.gets, Some(SendFormat::new(0, Codec::Pcmu, 20)));
+        assert_eq!(says(params), [(0, Codec::Pcmu), (8, Codec::Pcma)]);
+        assert_eq!(events(params), [EVENT]);
+        assert_eq!(params.remote.takes_event, Some(EVENT));
         assert_eq!(params.abs_capture_time_id, Some(1));
-        assert_eq!(params.direction, Direction::SEND_RECV);
-        assert!(params.rtcp_mux);
+        assert_eq!((params.remote.sends, params.remote.receives), (true, true));
+        assert!(params.remote.rtcp_mux);
     }
 }
 
@@ -55,10 +55,10 @@ fn two_of_us_agree_on_everything() {
 fn the_answer_keeps_the_offerers_order_of_codecs() {
     let (text, params) = answer_to("m=audio 4000 RTP/AVP 8 0\r\n").expect("answer");
     assert!(text.contains("m=audio 20000 RTP/AVP 8 0\r\n"), "{text}");
-    assert_eq!(params.send.codec, Codec::Pcma);
-    assert_eq!((params.receive_events, params.send_events), (vec![], None));
+    assert_eq!(params.remote.voice.gets.unwrap().codec, Codec::Pcma);
+    assert_eq!((events(&params), params.remote.takes_event), (vec![], None));
     assert_eq!(params.abs_capture_time_id, None);
-    assert!(!params.rtcp_mux && !text.contains("rtcp-mux"));
+    assert!(!params.remote.rtcp_mux && !text.contains("rtcp-mux"));
 }
 
 #[test]
@@ -68,10 +68,10 @@ fn dynamic_numbers_are_theirs_and_a_map_beats_the_static_meaning() {
          a=rtpmap:96 telephone-event/8000\r\na=rtpmap:98 telephone-event/48000\r\n",
     )
     .expect("answer");
-    assert_eq!(params.send.payload_type, 97);
-    assert_eq!(params.receive, [(97, Codec::Pcma)]);
-    let event = EventFormat { payload_type: 96, clock_rate: 8_000 };
-    assert_eq!((params.receive_events, params.send_events), (vec![event], Some(event)));
+    assert_eq!(params.remote.voice.gets.unwrap().payload_type, 97);
+    assert_eq!(says(&params), [(97, Codec::Pcma)]);
+    let event = (96, 8_000);
+    assert_eq!((events(&params), params.remote.takes_event), (vec![event], Some(event)));
     assert!(text.contains("m=audio 20000 RTP/AVP 97 96\r\n"), "{text}");
 }
 
@@ -80,20 +80,23 @@ fn our_numbers_stay_ours_when_the_answer_numbers_otherwise() {
     let answer =
         offer("m=audio 4000 RTP/AVP 8 96\r\na=rtpmap:8 PCMA/8000\r\na=rtpmap:96 telephone-event/8000\r\n");
     let params = apply_answer(&local(), &make_offer(&local(), 1, None), &answer).expect("applied");
-    assert_eq!(params.send.payload_type, 8);
-    assert_eq!(params.receive, [(8, Codec::Pcma)]);
-    assert_eq!(params.receive_events, [EVENT], "they send under the number of our offer");
-    assert_eq!(
-        params.send_events,
-        Some(EventFormat { payload_type: 96, clock_rate: 8_000 }),
-        "we under theirs"
-    );
+    assert_eq!(params.remote.voice.gets.unwrap().payload_type, 8);
+    assert_eq!(says(&params), [(8, Codec::Pcma)]);
+    assert_eq!(events(&params), [EVENT], "they send under the number of our offer");
+    assert_eq!(params.remote.takes_event, Some((96, 8_000)), "we under theirs");
 }
 
 #[test]
 fn packet_time_follows_the_far_end_within_its_limits() {
     let ptime = |lines: &str| {
-        answer_to(&format!("m=audio 4000 RTP/AVP 0\r\n{lines}")).expect("answer").1.send.ptime_ms
+        answer_to(&format!("m=audio 4000 RTP/AVP 0\r\n{lines}"))
+            .expect("answer")
+            .1
+            .remote
+            .voice
+            .gets
+            .unwrap()
+            .ptime_ms
     };
     assert_eq!(ptime(""), 20);
     for ms in [10, 20, 30, 40, 50, 60] {
@@ -118,7 +121,7 @@ fn directions_are_turned_round_on_both_levels() {
     ];
     for (line, (send, receive), written) in cases {
         let (text, params) = answer_to(&format!("m=audio 4000 RTP/AVP 0\r\n{line}")).expect("answer");
-        assert_eq!(params.direction, Direction { send, receive }, "{line}");
+        assert_eq!((params.remote.receives, params.remote.sends), (send, receive), "{line}");
         assert!(text.contains(written), "{text}");
     }
     let session_level = parse(
@@ -127,13 +130,13 @@ fn directions_are_turned_round_on_both_levels() {
     )
     .expect("parses");
     let (_, params) = make_answer(&local(), 1, &session_level).expect("answer");
-    assert_eq!(params.direction, Direction { send: false, receive: true });
+    assert_eq!((params.remote.receives, params.remote.sends), (false, true));
 }
 
 #[test]
 fn a_zero_address_is_the_old_hold() {
     let (text, params) = answer_to("m=audio 4000 RTP/AVP 0\r\nc=IN IP4 0.0.0.0\r\n").expect("answer");
-    assert!(!params.direction.send);
+    assert!(!params.remote.receives);
     assert!(text.contains("a=recvonly"), "{text}");
 }
 
@@ -156,7 +159,7 @@ fn the_first_usable_line_is_taken_and_the_others_are_refused_in_place() {
             "m=application 0 TCP/BFCP *"
         ]
     );
-    assert_eq!(params.remote_rtp.port(), 5006);
+    assert_eq!(params.remote.rtp.port(), 5006);
 }
 
 #[test]
@@ -173,12 +176,12 @@ fn the_answer_repeats_the_times_of_the_offer() {
 #[test]
 fn rtcp_goes_to_the_port_that_the_attribute_says_and_to_no_other_host() {
     let rtcp =
-        |line: &str| answer_to(&format!("m=audio 4000 RTP/AVP 0\r\n{line}")).expect("answer").1.remote_rtcp;
+        |line: &str| answer_to(&format!("m=audio 4000 RTP/AVP 0\r\n{line}")).expect("answer").1.remote.rtcp;
     assert_eq!(rtcp(""), None);
     assert_eq!(rtcp("a=rtcp:4009\r\n"), "127.0.0.9:4009".parse().ok());
     assert_eq!(rtcp("a=rtcp:4009 IN IP4 127.0.0.9\r\n"), "127.0.0.9:4009".parse().ok());
-    assert_eq!(rtcp("a=rtcp:4009 IN IP4 127.0.0.8\r\n"), "127.0.0.9:4001".parse().ok(), "somebody else");
-    assert_eq!(rtcp("a=rtcp:4009 IN IP4 224.0.0.1\r\n"), "127.0.0.9:4001".parse().ok());
+    assert_eq!(rtcp("a=rtcp:4009 IN IP4 127.0.0.8\r\n"), None, "somebody else");
+    assert_eq!(rtcp("a=rtcp:4009 IN IP4 224.0.0.1\r\n"), None);
     assert_eq!(rtcp("a=rtcp:0\r\n"), None);
 }
 
@@ -238,7 +241,7 @@ fn ipv6_is_written_and_read_as_such() {
     let text = text(&sent);
     assert!(text.contains("c=IN IP6 ::1\r\n"), "{text}");
     let (_, params) = make_answer(&v6, 1, &parse(text.as_bytes()).expect("parses")).expect("answer");
-    assert_eq!(params.remote_rtp, v6.rtp);
+    assert_eq!(params.remote.rtp, v6.rtp);
 }
 
 #[test]
@@ -251,5 +254,5 @@ fn an_offer_inside_the_call_keeps_the_lines_in_their_places() {
     let lines: Vec<_> = text.lines().filter(|line| line.starts_with("m=")).collect();
     assert_eq!(lines, ["m=video 0 RTP/AVP 31", "m=audio 20000 RTP/AVP 0 8 101"]);
     let params = apply_answer(&local(), &again, &theirs).expect("applied");
-    assert_eq!(params.remote_rtp.port(), 5002);
+    assert_eq!(params.remote.rtp.port(), 5002);
 }

@@ -1,15 +1,11 @@
 //! Offer and answer with Opus and G.722: dynamic numbers, parameters, events in two clocks.
 
-use super::fixtures::{description as described, local, text};
+use super::fixtures::{description as described, events, local, says, text};
 use super::*;
 
 fn answer_to(lines: &str) -> (String, MediaParams) {
     let (answer, params) = make_answer(&local(&Codec::ALL), 1, &described(lines)).expect("answer");
     (text(&answer), params)
-}
-
-fn event(payload_type: u8, clock_rate: u32) -> EventFormat {
-    EventFormat { payload_type, clock_rate }
 }
 
 #[test]
@@ -34,10 +30,10 @@ fn two_of_us_agree_on_opus_with_redundancy() {
     let at_caller = apply_answer(&caller, &sent, &answer.description).expect("applied");
     for params in [&at_callee, &at_caller] {
         let send = SendFormat { fec: true, ..SendFormat::new(111, Codec::Opus, 20) };
-        assert_eq!(params.send, send);
-        assert_eq!(params.receive, [(111, Codec::Opus), (8, Codec::Pcma)]);
-        assert_eq!(params.receive_events, [event(101, 8_000), event(110, 48_000)]);
-        assert_eq!(params.send_events, Some(event(110, 48_000)));
+        assert_eq!(params.remote.voice.gets, Some(send));
+        assert_eq!(says(params), [(111, Codec::Opus), (8, Codec::Pcma)]);
+        assert_eq!(events(params), [(101, 8_000), (110, 48_000)]);
+        assert_eq!(params.remote.takes_event, Some((110, 48_000)));
         assert_eq!(params.validate(), Ok(()));
     }
 }
@@ -52,9 +48,9 @@ fn numbers_and_parameters_of_the_far_end_are_honoured() {
     assert!(text.contains("m=audio 20000 RTP/AVP 96 0 98 97\r\n"), "{text}");
     assert!(text.contains("a=rtpmap:96 opus/48000/2\r\na=fmtp:96 useinbandfec=1\r\n"), "{text}");
     let send = SendFormat { max_bitrate: Some(16_000), ..SendFormat::new(96, Codec::Opus, 20) };
-    assert_eq!(params.send, send, "Opus has no 30 ms");
-    assert_eq!(params.receive, [(96, Codec::Opus), (0, Codec::Pcmu)]);
-    assert_eq!(params.send_events, Some(event(97, 48_000)));
+    assert_eq!(params.remote.voice.gets, Some(send), "Opus has no 30 ms");
+    assert_eq!(says(&params), [(96, Codec::Opus), (0, Codec::Pcmu)]);
+    assert_eq!(params.remote.takes_event, Some((97, 48_000)));
 
     // In an answer: theirs to send, ours to receive.
     let local = local(&Codec::ALL);
@@ -63,24 +59,30 @@ fn numbers_and_parameters_of_the_far_end_are_honoured() {
          a=rtpmap:126 telephone-event/48000\r\n",
     );
     let params = apply_answer(&local, &make_offer(&local, 1, None), &answer).expect("applied");
-    assert_eq!((params.send.payload_type, params.send.fec), (120, true));
-    assert_eq!(params.receive, [(111, Codec::Opus)]);
-    assert_eq!(params.receive_events, [event(110, 48_000)]);
-    assert_eq!(params.send_events, Some(event(126, 48_000)));
+    assert_eq!(
+        (params.remote.voice.gets.unwrap().payload_type, params.remote.voice.gets.unwrap().fec),
+        (120, true)
+    );
+    assert_eq!(says(&params), [(111, Codec::Opus)]);
+    assert_eq!(events(&params), [(110, 48_000)]);
+    assert_eq!(params.remote.takes_event, Some((126, 48_000)));
 }
 
 #[test]
 fn events_follow_the_codec_that_is_sent_and_an_old_clock_is_better_than_none() {
     let (text, params) = answer_to("m=audio 4000 RTP/AVP 9 101\r\na=rtpmap:101 telephone-event/8000\r\n");
     assert!(text.contains("m=audio 20000 RTP/AVP 9 101\r\na=rtpmap:9 G722/8000\r\n"), "{text}");
-    assert_eq!((params.send.codec, params.send_events), (Codec::G722, Some(event(101, 8_000))));
+    assert_eq!(
+        (params.remote.voice.gets.unwrap().codec, params.remote.takes_event),
+        (Codec::G722, Some((101, 8_000)))
+    );
     let (_, params) = answer_to(
         "m=audio 4000 RTP/AVP 111 101\r\na=rtpmap:111 opus/48000/2\r\na=rtpmap:101 telephone-event/8000\r\n",
     );
-    assert_eq!(params.receive_events, [event(101, 8_000)]);
-    assert_eq!(params.send_events, Some(event(101, 8_000)));
+    assert_eq!(events(&params), [(101, 8_000)]);
+    assert_eq!(params.remote.takes_event, Some((101, 8_000)));
     let (_, params) = answer_to("m=audio 4000 RTP/AVP 0 101\r\na=rtpmap:101 telephone-event/48000\r\n");
-    assert_eq!((params.receive_events, params.send_events), (vec![], None), "not the clock of PCMU");
+    assert_eq!((events(&params), params.remote.takes_event), (vec![], None), "not the clock of PCMU");
 }
 
 #[test]

@@ -2,13 +2,13 @@
 
 use super::dial::DialFailure;
 use super::{Switch, Turn};
+use crate::bridge_fsm::Direction;
 use crate::bridge_fsm::{BridgeEvent, HeldBy};
 use crate::call_fsm::CallEvent;
 use crate::controller::Hold;
 use crate::event::{EmergencyCall, Event};
 use crate::leg_fsm::{LegEvent, LegState, TerminationCause};
 use crate::{CallId, LegId, bridge_fsm, call_fsm};
-use b2b_media::session::Direction;
 
 impl Switch {
     /// Writes an event down in its call's account, tells its handler, and publishes it if

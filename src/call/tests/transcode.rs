@@ -13,7 +13,7 @@ use b2b_media::Now;
 use b2b_media::forward::Header;
 use b2b_media::relay::machine::{Command, Machine, Transmit};
 use b2b_media::relay::{EndpointConfig, EndpointStats, RelayEvent, RelayId, Reply};
-use b2b_media::session::Channel;
+use b2b_media::transport::Channel;
 use b2b_sdp::SessionDescription;
 
 use b2b_test_support::codecs::{ALL, Codecs, Has, purity, rms};

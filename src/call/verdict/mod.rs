@@ -19,8 +19,8 @@ use std::time::{Duration, Instant};
 use serde::Serialize;
 
 use super::LegId;
+use crate::bridge_fsm::Direction;
 use b2b_media::relay::EndpointStats;
-use b2b_media::session::Direction;
 pub use cause::Cause;
 pub use judge::judge;
 

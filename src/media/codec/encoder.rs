@@ -18,7 +18,7 @@ const FRAME_MS: u32 = 60;
 const PIECE: usize = 320;
 
 /// How Opus is encoded; the other codecs have nothing to choose.
-#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+#[derive(Debug, Clone, Copy, PartialEq, Eq, Hash)]
 pub struct OpusTuning {
     /// Bits a second: 6,000 to 64,000, so that 60 ms fit into [`MAX_PAYLOAD`].
     pub bitrate: u32,

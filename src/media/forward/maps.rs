@@ -2,7 +2,6 @@
 
 use std::ops::Range;
 
-use super::MOST_EVENTS;
 use crate::rtp::header::extension;
 
 /// What becomes of each payload type of a direction.
@@ -71,31 +70,6 @@ impl PayloadMap {
     /// Whether a type is `telephone-event`.
     pub fn is_event(&self, from: u8) -> bool {
         self.event >> (from & 0x7F) & 1 == 1
-    }
-}
-
-/// Payload types that are `telephone-event`, and their clock rates in kHz: a few octets, since every
-/// endpoint has them.
-#[derive(Debug, Clone, Copy, PartialEq, Eq)]
-pub struct EventTypes([(u8, u8); MOST_EVENTS]);
-
-impl EventTypes {
-    /// There are none.
-    pub const EMPTY: EventTypes = EventTypes([(NONE, 0); MOST_EVENTS]);
-
-    /// The first of these, with their clock rates in Hz.
-    pub fn new(events: impl IntoIterator<Item = (u8, u32)>) -> Self {
-        let mut types = EventTypes::EMPTY;
-        for (place, (payload_type, rate)) in types.0.iter_mut().zip(events) {
-            *place = (payload_type, u8::try_from(rate / 1_000).unwrap_or(u8::MAX));
-        }
-        types
-    }
-
-    /// All of them, with their clock rates in Hz.
-    pub fn iter(&self) -> impl Iterator<Item = (u8, u32)> + use<> {
-        let known = self.0.into_iter().filter(|(payload_type, _)| *payload_type != NONE);
-        known.map(|(payload_type, rate)| (payload_type, u32::from(rate) * 1_000))
     }
 }
 

@@ -23,7 +23,7 @@ use std::net::SocketAddr;
 use super::relay::Drops;
 pub use super::rtp::header::Header;
 use super::rtp::packet::HEADER_LEN;
-pub use maps::{Clocks, EventTypes, ExtensionMap, PayloadMap};
+pub use maps::{Clocks, ExtensionMap, PayloadMap};
 pub use space::OutSpace;
 
 /// A larger step ahead is a restart of the stream (RFC 3550 A.1).
@@ -34,9 +34,6 @@ const MAX_MISORDER: u16 = 100;
 const COMFORT_NOISE: u8 = 13;
 /// Where extended sequence numbers begin: room for what came before the first one.
 const FIRST_CYCLE: u32 = 1 << 16;
-
-/// Numbers that are `telephone-event` in one direction, at most.
-pub const MOST_EVENTS: usize = 4;
 
 /// Whether packets are forwarded at all.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]

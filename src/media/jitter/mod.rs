@@ -142,8 +142,8 @@ impl JitterBuffer {
 
     /// What may come from now on: what its decoders need is taken here. G.711 at 8 kHz has no
     /// memory and is decoded when it comes.
-    pub fn receive(&mut self, codecs: &[Codec]) {
-        let plain = self.clock.factor() == 1 && codecs.iter().all(|codec| codec.law().is_some());
+    pub fn receive(&mut self, codecs: impl Iterator<Item = Codec> + Clone) {
+        let plain = self.clock.factor() == 1 && codecs.clone().all(|codec| codec.law().is_some());
         match &mut self.pending {
             Some(pending) => pending.receive(codecs),
             None if plain => {}

@@ -34,7 +34,7 @@ pub(super) struct Pending {
 }
 
 impl Pending {
-    pub fn new(rate_hz: u32, codecs: &[Codec]) -> Self {
+    pub fn new(rate_hz: u32, codecs: impl Iterator<Item = Codec>) -> Self {
         let mut pending = Pending {
             rate_hz: rate_hz as usize,
             decoders: Vec::new(),
@@ -52,10 +52,10 @@ impl Pending {
     }
 
     /// Makes the decoders that are missing; others stay, with what they remember.
-    pub fn receive(&mut self, codecs: &[Codec]) {
+    pub fn receive(&mut self, codecs: impl Iterator<Item = Codec>) {
         for codec in codecs {
-            if !self.decoders.iter().any(|decoder| decoder.codec() == *codec) {
-                self.decoders.push(Decoder::new(*codec, self.rate_hz as u32));
+            if !self.decoders.iter().any(|decoder| decoder.codec() == codec) {
+                self.decoders.push(Decoder::new(codec, self.rate_hz as u32));
             }
         }
     }

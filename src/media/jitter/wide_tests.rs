@@ -71,7 +71,7 @@ impl Heard {
 fn play(rate_hz: u32, jitter_ms: u32, mut packets: Vec<Packet>, ticks: u64) -> Heard {
     let epoch = Instant::now();
     let mut buffer = JitterBuffer::new(epoch, jitter_ms, rate_hz);
-    buffer.receive(&Codec::ALL);
+    buffer.receive(Codec::ALL.into_iter());
     packets.sort_by_key(|packet| packet.arrival);
     let mut packets = packets.into_iter().peekable();
     let mut heard = Heard { buffer, kinds: Vec::new(), samples: Vec::new(), fates: Vec::new() };

@@ -10,9 +10,10 @@ use rand::rngs::StdRng;
 use super::inserted::Inserted;
 use super::pace::Pace;
 use super::tones::Tones;
-use super::{Drops, EndpointConfig, EndpointStats, Flow, Law, Recode, RelayId, Remote, Sources, Totals, Way};
+use super::{Drops, EndpointConfig, EndpointStats, Flow, Law, Recode, RelayId, Sources, Totals, Way};
 use crate::codec::g711;
 use crate::forward::{ExtensionMap, ForwardRule, ForwardState, Gate, Header, OutSpace, PayloadMap};
+use crate::remote::Remote;
 use crate::rtp::telephone_event::{Digit, EventReceiver};
 use crate::session::digit_gate::DigitGate;
 use crate::stage::{Stage, Typed};
@@ -85,7 +86,7 @@ pub(super) struct Endpoint {
     /// A stream that has to send one packet more.
     candidate: Option<(u32, u16)>,
     started: bool,
-    lost_before: u64,
+    lost_before: u32,
     ssrc_changes: u32,
     events: EventReceiver,
     digit_gate: DigitGate,
@@ -324,7 +325,7 @@ impl Endpoint {
     pub fn begin_stream(&mut self, header: &Header, at: u64) -> bool {
         if self.state.highest != 0 {
             let missing = self.pace.missing_at_rest.as_mut().map(std::mem::take);
-            self.lost_before += u64::from(missing.unwrap_or(self.state.lost()));
+            self.lost_before = self.lost_before.saturating_add(missing.unwrap_or(self.state.lost()));
             self.ssrc_changes += u32::from(self.rule.ssrc != header.ssrc);
         }
         self.rule.ssrc = header.ssrc;
@@ -383,8 +384,8 @@ impl Endpoint {
 
     /// Ticks a second of an event: those of audio beside it may be others.
     fn event_rate(&self) -> u32 {
-        let mut events = self.remote.iter().flat_map(|remote| remote.telephone_events.iter());
-        events.find(|event| event.0 == self.state.payload_type).map_or(self.rule.clock_rate, |event| event.1)
+        let events = self.remote.as_ref().map(|remote| &remote.telephone_events);
+        events.and_then(|events| events.rate(self.state.payload_type)).unwrap_or(self.rule.clock_rate)
     }
 
     /// An event whose packets have stopped.
@@ -463,7 +464,7 @@ impl Endpoint {
             },
             ssrc: (state.highest != 0).then_some(self.rule.ssrc),
             ssrc_changes: self.ssrc_changes,
-            lost: self.lost_before + u64::from(state.lost()),
+            lost: u64::from(self.lost_before) + u64::from(state.lost()),
             jitter: Duration::from_micros(jitter),
             payload_type: state.sound,
             payload_type_refused: self.refused_payload_type,

@@ -50,10 +50,8 @@ use std::time::Duration;
 
 pub use super::codec::Law;
 use super::forward::{Clocks, ExtensionMap, PayloadMap};
-pub use super::forward::{EventTypes, MOST_EVENTS};
-use super::stage::Voice;
 use super::transcode::Plan;
-use super::transport::lock::{NamedSources, Signalling};
+use super::transport::lock::NamedSources;
 
 /// An endpoint: which thread has it, where, and which one it is of all that were there.
 #[derive(Debug, Clone, Copy, PartialEq, Eq, Hash, PartialOrd, Ord)]
@@ -73,50 +71,6 @@ pub struct EndpointConfig {
     pub rtp_timeout: Option<Duration>,
     /// From where its far end may send beside what the signalling names, and what is answered.
     pub sources: NamedSources,
-}
-
-/// What the far end has said of itself, as offer and answer settled it.
-#[derive(Debug, Clone, Copy, PartialEq, Eq)]
-pub struct Remote {
-    /// Where it wants RTP. Unspecified: nowhere for now (RFC 2543's hold).
-    pub rtp: SocketAddr,
-    /// Where it wants RTCP.
-    pub rtcp: SocketAddr,
-    /// RTCP shares the RTP ports (RFC 5761).
-    pub rtcp_mux: bool,
-    /// It wants to receive.
-    pub receives: bool,
-    /// It means to send, and to us: not so on hold, or while its media goes past us.
-    pub sends: bool,
-    /// Payload types under which it was told to send `telephone-event` in this session, and their
-    /// clock rates; those of the last description first.
-    pub telephone_events: EventTypes,
-    /// Payload type under which it takes `telephone-event`, and its clock rate.
-    pub takes_event: Option<(u8, u32)>,
-    /// It takes digits as tones in its audio, and as no events.
-    pub takes_tones: bool,
-    /// How it is spoken to by ourselves, and speaks to us.
-    pub voice: Voice,
-    /// Where its signalling comes from: RTP may, too.
-    pub signalling: Signalling,
-}
-
-impl Remote {
-    /// RTP and RTCP at one address, both ways, without `telephone-event`.
-    pub fn at(rtp: SocketAddr) -> Self {
-        Remote {
-            rtp,
-            rtcp: rtp,
-            rtcp_mux: true,
-            receives: true,
-            sends: true,
-            telephone_events: EventTypes::EMPTY,
-            takes_event: None,
-            takes_tones: false,
-            voice: Voice::NONE,
-            signalling: [None; 2],
-        }
-    }
 }
 
 /// What becomes of packets on their way from one endpoint to another.

@@ -1,9 +1,10 @@
 //! What is measured of a stream by its clock and its sequence numbers: which clock that is, and which
 //! gaps are no loss.
 
+use super::Way;
 use super::endpoint::Endpoint;
-use super::{Remote, Way};
 use crate::forward::{Clocks, Header};
+use crate::remote::Remote;
 
 /// What is known of that at one endpoint.
 pub(super) struct Pace {

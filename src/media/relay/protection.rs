@@ -1,7 +1,7 @@
 //! SRTP of relay endpoints, between their sockets and the machine, which sees plain packets
 //! only. Each leg has its own keys: what comes under one's leaves under the other's.
 
-use crate::session::Channel;
+use crate::transport::Channel;
 use crate::transport::protection::{Protection, RTCP_OVERHEAD};
 
 /// Room for a datagram and what protection adds.

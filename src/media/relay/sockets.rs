@@ -10,7 +10,7 @@ use super::protection::{Room, protect, unprotect};
 use super::trace::Tap;
 use super::unproven::Unproven;
 use crate::recording::{self, Side};
-use crate::session::Channel;
+use crate::transport::Channel;
 use crate::transport::protection::{Keys, Protection};
 
 /// One endpoint's sockets.

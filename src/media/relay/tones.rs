@@ -4,8 +4,8 @@
 use crate::codec::{Codec, Decoder, LONGEST_MS};
 use crate::dtmf::LineDetector;
 use crate::forward::Header;
+use crate::remote::Voice;
 use crate::rtp::telephone_event::Digit;
-use crate::stage::Voice;
 
 /// Samples of the longest packet at 8 kHz.
 const LONGEST: usize = 8 * LONGEST_MS as usize;

@@ -10,9 +10,10 @@ use crate::codec::{Encoder, MAX_PAYLOAD};
 use crate::mix::{add, clip, saturate};
 use crate::recording::Tap;
 use crate::relay::{RelayId, Reply};
+use crate::remote::SendFormat;
 use crate::sounds::SoundError;
 use crate::stage::{Played, Program, TICK_SAMPLES};
-use crate::transcode::{Target, tuning};
+use crate::transcode::tuning;
 
 /// Samples of the longest packet: 60 ms at 16 kHz.
 const LONGEST: usize = 960;
@@ -60,7 +61,7 @@ impl<'a> Payloads<'a> {
 /// What is encoded once for all whose wishes are the same.
 struct Shared {
     /// Its payload type counts for nothing.
-    target: Target,
+    target: SendFormat,
     deaf: bool,
     encoder: Encoder,
     pending: [i16; LONGEST + TICK_SAMPLES],
@@ -246,12 +247,13 @@ impl Room {
     }
 
     /// What this one hears with others; encoded when the first of them asks in a tick.
-    pub fn shared(&mut self, chair: usize, target: &Target) -> Option<Payloads<'_>> {
+    pub fn shared(&mut self, chair: usize, target: &SendFormat) -> Option<Payloads<'_>> {
         let rate_hz = self.rate_hz;
         let chair = self.chairs.get_mut(chair)?;
         let deaf = chair.member.deaf;
         let fits = |shared: &Shared| {
-            shared.deaf == deaf && Target { payload_type: target.payload_type, ..shared.target } == *target
+            shared.deaf == deaf
+                && SendFormat { payload_type: target.payload_type, ..shared.target } == *target
         };
         let known = chair.shared.filter(|n| self.shared.get(*n).is_some_and(fits));
         let place = known.or_else(|| self.shared.iter().position(fits)).unwrap_or(self.shared.len());
@@ -272,7 +274,7 @@ impl Room {
 }
 
 impl Shared {
-    fn new(target: &Target, deaf: bool, rate_hz: u32) -> Self {
+    fn new(target: &SendFormat, deaf: bool, rate_hz: u32) -> Self {
         let frame = ((rate_hz / 1_000 * target.ptime_ms) as usize).clamp(1, LONGEST);
         Shared {
             target: *target,
@@ -332,8 +334,8 @@ mod tests {
         RelayId { thread: 0, slot, generation: 1 }
     }
 
-    fn target(payload_type: u8) -> Target {
-        Target { payload_type, codec: Codec::Pcma, ptime_ms: 20, fec: false, bitrate: 24_000 }
+    fn target(payload_type: u8) -> SendFormat {
+        SendFormat { payload_type, codec: Codec::Pcma, ptime_ms: 20, fec: false, max_bitrate: None }
     }
 
     /// What each hears of these, and whether it was encoded with others.

@@ -2,10 +2,9 @@
 
 use std::time::Instant;
 
-use crate::codec::Codec;
 use crate::forward::Header;
 use crate::jitter::JitterBuffer;
-use crate::stage::Voice;
+use crate::remote::Voice;
 use b2b_base::frame::FrameKind;
 
 /// The least delay, ms: what most networks do to packets.
@@ -26,20 +25,13 @@ impl RoomReceiver {
 
     /// What the party may say from now on.
     pub fn listen(&mut self, voice: &Voice) {
-        let mut codecs = [Codec::Pcmu; 4];
-        let mut count = 0;
-        for (place, (_, codec)) in codecs.iter_mut().zip(voice.says.iter().flatten()) {
-            *place = *codec;
-            count += 1;
-        }
-        self.buffer.receive(&codecs[..count]);
+        self.buffer.receive(voice.codecs());
     }
 
     /// Takes a packet; whether it was of use.
     pub fn packet(&mut self, now: Instant, voice: &Voice, header: &Header, payload: &[u8]) -> bool {
-        let codec = voice.says.iter().flatten().find(|said| said.0 == header.payload_type);
-        let Some((_, codec)) = codec else { return false };
-        let taken = self.buffer.payload(*codec, header.timestamp, now, payload, None);
+        let Some(codec) = voice.codec(header.payload_type) else { return false };
+        let taken = self.buffer.payload(codec, header.timestamp, now, payload, None);
         taken == crate::jitter::Inserted::InTime
     }
 

@@ -3,7 +3,7 @@
 
 use std::collections::VecDeque;
 
-use super::params::{DigitMode, EventFormat};
+use super::params::DigitMode;
 use crate::dtmf::Tone;
 use crate::rtp::telephone_event::{ENDS, EventPacket, SentEvent, code};
 
@@ -34,8 +34,8 @@ pub(super) struct Place {
     pub timestamp: u32,
     pub ptime_ms: u32,
     pub rate_hz: u32,
-    /// What the far end takes.
-    pub events: Option<EventFormat>,
+    /// Payload type and clock rate of events that the far end takes.
+    pub events: Option<(u8, u32)>,
 }
 
 /// See the module's text.
@@ -80,10 +80,10 @@ impl Digits {
         if self.current.is_none() {
             let Some((digit, duration_ms, mode)) = self.queue.pop_front() else { return Slot::Source };
             self.current = Some(match place.events.filter(|_| mode == DigitMode::Event) {
-                Some(format) => Current::Event {
-                    payload_type: format.payload_type,
+                Some((payload_type, clock_rate)) => Current::Event {
+                    payload_type,
                     start: place.timestamp,
-                    event: SentEvent::new(code(digit).unwrap_or(0), duration_ms, format.clock_rate),
+                    event: SentEvent::new(code(digit).unwrap_or(0), duration_ms, clock_rate),
                 },
                 None => {
                     let ms = place.rate_hz as usize / 1_000;
@@ -120,10 +120,10 @@ impl Digits {
 mod tests {
     use super::*;
 
-    const EVENTS: EventFormat = EventFormat { payload_type: 101, clock_rate: 8_000 };
+    const EVENTS: (u8, u32) = (101, 8_000);
 
-    fn place(n: u32, events: Option<EventFormat>) -> Place {
-        let ticks = events.map_or(160, |events| events.clock_rate / 50);
+    fn place(n: u32, events: Option<(u8, u32)>) -> Place {
+        let ticks = events.map_or(160, |(_, clock_rate)| clock_rate / 50);
         Place { timestamp: 1_000 + n * ticks, ptime_ms: 20, rate_hz: 8_000, events }
     }
 
@@ -161,7 +161,7 @@ mod tests {
 
     #[test]
     fn what_lasts_longer_than_a_packet_can_say_goes_on_in_a_segment() {
-        let wide = EventFormat { payload_type: 110, clock_rate: 48_000 };
+        let wide = (110, 48_000);
         let mut digits = Digits::default();
         digits.push('1', 2_000, DigitMode::Event);
         let mut last = None;

@@ -4,9 +4,10 @@ use std::net::SocketAddr;
 use std::time::{Duration, Instant};
 
 use super::receiver::Payload;
-use super::{Channel, Output, PacketRecord, Session, SessionEvent, Verdict};
+use super::{Output, PacketRecord, Session, SessionEvent, Verdict};
 use crate::Now;
 use crate::rtp::RtpPacket;
+use crate::transport::Channel;
 use crate::transport::demux::{Protocol, classify};
 use crate::transport::lock::Belief;
 
@@ -106,7 +107,7 @@ impl Session {
                 self.injected += 1;
                 return Verdict::Injected;
             };
-            if before.is_some() && settled.params.direction.receive {
+            if before.is_some() && settled.params.remote.sends {
                 self.receiver.validator.afresh();
             }
         }
@@ -126,7 +127,7 @@ impl Session {
         if settled.expects_rtp {
             self.timeout_since = Some(self.timeout_since.map_or(arrival, |since| since.max(arrival)));
         }
-        if !settled.params.direction.receive {
+        if !settled.params.remote.sends {
             self.receiver.stats.pause();
         }
         verdict

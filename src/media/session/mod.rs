@@ -30,9 +30,7 @@ mod sender;
 
 pub use counters::{Diagnostics, Reception};
 pub use meter::{Level, Levels};
-pub use params::{
-    Adapt, DigitMode, Direction, EventFormat, MediaParams, ParamsError, SendFormat, SessionConfig,
-};
+pub use params::{Adapt, DigitMode, MediaParams, ParamsError, SessionConfig};
 pub use record::{PacketRecord, Verdict};
 
 use std::net::SocketAddr;
@@ -46,6 +44,7 @@ use super::impair::Impairer;
 use super::mix::apply_gain;
 use super::rtp::rtcp;
 use super::rtp::telephone_event::Digit;
+use super::transport::Channel;
 use super::transport::demux::Protocol;
 use super::transport::lock::SourceLock;
 use super::transport::protection::{Protection, RTCP_OVERHEAD};
@@ -68,15 +67,6 @@ const CATCH_UP: Duration = Duration::from_secs(1);
 const LAST_FRAMES: u32 = 20;
 /// A capture time further away than this is a clock that is not ours.
 const BELIEVABLE_DELAY_MS: f64 = 10_000.0;
-
-/// Which of a session's two sockets.
-#[derive(Debug, Clone, Copy, PartialEq, Eq)]
-pub enum Channel {
-    /// The socket of RTP; of RTCP as well where both are multiplexed (RFC 5761).
-    Rtp,
-    /// The socket of RTCP, one port above.
-    Rtcp,
-}
 
 /// What happens in a session.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
@@ -208,20 +198,21 @@ impl Session {
     /// What offer and answer settled. `tick` is the next tick of the worker.
     pub fn configure(&mut self, now: Now, tick: Instant, params: MediaParams) {
         let before = self.settled.as_ref().map(|settled| &settled.params);
-        let received = before.is_none_or(|before| before.direction.receive);
-        if !received || !params.direction.receive {
+        let remote = params.remote;
+        let received = before.is_none_or(|before| before.remote.sends);
+        if !received || !remote.sends {
             self.receiver.stats.pause();
         }
-        if !params.direction.receive {
+        if !remote.sends {
             self.receiver.validator.rest();
-        } else if !received || before.is_some_and(|before| before.remote_rtp != params.remote_rtp) {
+        } else if !received || before.is_some_and(|before| before.remote.rtp != remote.rtp) {
             self.receiver.validator.afresh();
         }
         let at = self.ns(now.at);
-        self.lock.signal(params.remote_rtp, [params.signalling, None], at);
+        self.lock.signal(remote.rtp, remote.signalling, at);
         self.lock.authenticates(params.protection.is_some());
-        let held = !params.direction.send && self.sender.packets > 0;
-        let expects_rtp = params.direction.receive && !held;
+        let held = !remote.receives && self.sender.packets > 0;
+        let expects_rtp = remote.sends && !held;
         self.timeout_since = expects_rtp.then_some(now.at);
         self.reports.start(at, &mut self.rng);
         self.receiver.configure(&params);
@@ -252,11 +243,12 @@ impl Session {
         let Some(settled) = &self.settled else { return };
         // Without a sink too: what arrives is judged and played to nobody.
         self.next_play.get_or_insert(tick);
-        if settled.params.direction.send && self.source.is_some() {
-            let MediaParams { send, send_events: events, abs_capture_time_id, .. } = settled.params;
-            self.sender.start(tick, Format { send, events, abs_capture_time_id });
-        } else {
-            self.sender.stop();
+        let MediaParams { remote, abs_capture_time_id, .. } = settled.params;
+        match remote.voice.gets.filter(|_| remote.receives && self.source.is_some()) {
+            Some(send) => {
+                self.sender.start(tick, Format { send, events: remote.takes_event, abs_capture_time_id });
+            }
+            None => self.sender.stop(),
         }
     }
 
@@ -324,7 +316,7 @@ impl Session {
     pub fn send(&mut self, now: Now, tick: Instant, out: &mut impl Output) {
         let Some(settled) = &self.settled else { return };
         let Some(source) = &mut self.source else { return };
-        let to = self.lock.destination().unwrap_or(settled.params.remote_rtp);
+        let to = self.lock.destination().unwrap_or(settled.params.remote.rtp);
         while self.sender.deadline().is_some_and(|deadline| deadline <= tick) {
             let transmit = |buffer: &mut [u8], len| match protection::protect(
                 &mut self.protection,
@@ -398,23 +390,15 @@ impl Session {
 
     fn report(&mut self, now: Now, bye: bool, out: &mut impl Output) {
         let Some(settled) = &self.settled else { return };
-        let rtp = self.lock.destination().unwrap_or(settled.params.remote_rtp);
-        let (channel, to) = if settled.params.rtcp_mux {
-            (Channel::Rtp, rtp)
-        } else {
-            let next_port = SocketAddr::new(rtp.ip(), rtp.port().saturating_add(1));
-            (Channel::Rtcp, settled.params.remote_rtcp.unwrap_or(next_port))
-        };
+        let remote = &settled.params.remote;
+        let way = remote.rtcp_at(self.lock.destination().unwrap_or(remote.rtp));
         let mut buffer = [0; rtcp::MAX_LEN + RTCP_OVERHEAD];
         let (room, _) = buffer.split_first_chunk_mut().expect("longer than a report");
         let at = self.ns(now.at);
         self.reports.schedule(at, &mut self.rng);
         let receiving = self.receiver.validator.receiving(self.receiver.stats.jitter_ticks());
         let len = self.reports.write((now.wall, at), &self.sender.sending(now.at), receiving, bye, room);
-        // Held from the start by the zero address: nobody is there yet.
-        if to.ip().is_unspecified() {
-            return;
-        }
+        let Some((channel, to)) = way else { return };
         match protection::protect(&mut self.protection, Protocol::Rtcp, &mut buffer, len) {
             Some(report) => out.transmit(channel, to, report),
             None => self.unprotected += 1,

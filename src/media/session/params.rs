@@ -1,11 +1,11 @@
 //! What a session is told: once at its start, and again with each offer and
 //! answer.
 
-use std::net::{IpAddr, SocketAddr};
 use std::time::Duration;
 
 use crate::codec::Codec;
 use crate::impair::ImpairConfig;
+use crate::remote::{Remote, SendFormat};
 use crate::transport::protection::Keys;
 use b2b_base::frame::RATE_HZ;
 
@@ -51,52 +51,6 @@ impl Default for SessionConfig {
     }
 }
 
-/// Which ways media flow, seen from here (RFC 3264 §5.1).
-#[derive(Debug, Clone, Copy, PartialEq, Eq)]
-pub struct Direction {
-    /// We send.
-    pub send: bool,
-    /// We expect to receive. While this is off, and while we are held, no RTP
-    /// timeout runs; what arrives all the same is played.
-    pub receive: bool,
-}
-
-impl Direction {
-    /// `a=sendrecv`.
-    pub const SEND_RECV: Direction = Direction { send: true, receive: true };
-}
-
-/// How we encode.
-#[derive(Debug, Clone, Copy, PartialEq, Eq)]
-pub struct SendFormat {
-    /// RTP payload type, as the far end numbered it.
-    pub payload_type: u8,
-    /// Its codec.
-    pub codec: Codec,
-    /// Packet time, ms: 10 to 60 in steps of 10; Opus: 10, 20, 40 or 60.
-    pub ptime_ms: u32,
-    /// Opus: the far end makes use of redundancy for lost packets (`useinbandfec`).
-    pub fec: bool,
-    /// Opus: bits a second that the far end wants at most (`maxaveragebitrate`).
-    pub max_bitrate: Option<u32>,
-}
-
-impl SendFormat {
-    /// A format that nothing more was said of.
-    pub const fn new(payload_type: u8, codec: Codec, ptime_ms: u32) -> Self {
-        SendFormat { payload_type, codec, ptime_ms, fec: false, max_bitrate: None }
-    }
-}
-
-/// A number for `telephone-event` (RFC 4733).
-#[derive(Debug, Clone, Copy, PartialEq, Eq)]
-pub struct EventFormat {
-    /// RTP payload type.
-    pub payload_type: u8,
-    /// Ticks a second: those of the audio beside it (§2.1), 8,000 or 48,000.
-    pub clock_rate: u32,
-}
-
 /// How a digit is sent.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
 pub enum DigitMode {
@@ -120,28 +74,12 @@ pub struct Adapt {
 /// sequence numbers and timestamps go on.
 #[derive(Debug, Clone, PartialEq)]
 pub struct MediaParams {
-    /// Where the far end wants RTP. With symmetric RTP the source address of what it sends
-    /// replaces this, where that is of the same host or of `signalling`.
-    pub remote_rtp: SocketAddr,
-    /// Where its signalling comes from: RTP may, too, which a NAT has changed.
-    pub signalling: Option<IpAddr>,
-    /// Where the far end wants RTCP; `None` is the RTP port plus one.
-    pub remote_rtcp: Option<SocketAddr>,
-    /// How we encode.
-    pub send: SendFormat,
-    /// Payload types that the far end may send, as we numbered them.
-    pub receive: Vec<(u8, Codec)>,
-    /// `telephone-event` (RFC 4733) that the far end may send, as we numbered it.
-    pub receive_events: Vec<EventFormat>,
-    /// `telephone-event` that the far end takes beside what we send, as it is numbered there.
-    pub send_events: Option<EventFormat>,
+    /// What is known of the far end. While it does not mean to send, and while it holds us, no
+    /// RTP timeout runs; what arrives all the same is played.
+    pub remote: Remote,
     /// Local identifier of the abs-capture-time header extension (RFC 8285), 1
     /// to 14.
     pub abs_capture_time_id: Option<u8>,
-    /// Which ways media flow.
-    pub direction: Direction,
-    /// RTCP goes to the RTP port (RFC 5761).
-    pub rtcp_mux: bool,
     /// Keys of SRTP (RFC 3711). With them nothing is sent plain, and what is not under
     /// the far end's key is dropped. The same keys again: the streams go on.
     pub protection: Option<Keys>,
@@ -164,16 +102,17 @@ pub enum ParamsError {
 impl MediaParams {
     /// Refuses what a session cannot do.
     pub fn validate(&self) -> Result<(), ParamsError> {
-        let (ptime, codec) = (self.send.ptime_ms, self.send.codec);
-        if codec.ptime_ms(ptime) != ptime {
-            return Err(ParamsError::Ptime(ptime, codec));
+        let Remote { voice, telephone_events, takes_event, .. } = &self.remote;
+        if let Some(SendFormat { ptime_ms, codec, .. }) = voice.gets
+            && codec.ptime_ms(ptime_ms) != ptime_ms
+        {
+            return Err(ParamsError::Ptime(ptime_ms, codec));
         }
-        let types = self.receive.iter().map(|(payload_type, _)| *payload_type);
-        let events = self.receive_events.iter().chain(&self.send_events).map(|format| format.payload_type);
-        for payload_type in types.chain([self.send.payload_type]).chain(events) {
-            if payload_type > 127 {
-                return Err(ParamsError::PayloadType(payload_type));
-            }
+        let said = voice.says.iter().flatten().map(|said| said.0);
+        let events = telephone_events.iter().chain(*takes_event).map(|event| event.0);
+        let gets = voice.gets.map(|format| format.payload_type);
+        if let Some(payload_type) = said.chain(events).chain(gets).find(|payload_type| *payload_type > 127) {
+            return Err(ParamsError::PayloadType(payload_type));
         }
         match self.abs_capture_time_id {
             Some(id) if !(1..=14).contains(&id) => Err(ParamsError::ExtensionId(id)),

@@ -28,12 +28,11 @@ pub(super) enum Payload {
 
 impl Payload {
     pub fn of(payload_type: u8, params: &MediaParams) -> Option<Payload> {
-        if let Some(format) = params.receive_events.iter().find(|format| format.payload_type == payload_type)
-        {
-            return Some(Payload::TelephoneEvent(format.clock_rate));
+        if let Some(clock_rate) = params.remote.telephone_events.rate(payload_type) {
+            return Some(Payload::TelephoneEvent(clock_rate));
         }
-        match params.receive.iter().find(|(known, _)| *known == payload_type) {
-            Some(&(_, codec)) => Some(Payload::Audio(codec)),
+        match params.remote.voice.codec(payload_type) {
+            Some(codec) => Some(Payload::Audio(codec)),
             None if payload_type == COMFORT_NOISE => Some(Payload::ComfortNoise),
             None => None,
         }
@@ -84,8 +83,7 @@ impl Receiver {
 
     /// What offer and answer settled: makes the decoders.
     pub fn configure(&mut self, params: &MediaParams) {
-        let codecs: Vec<Codec> = params.receive.iter().map(|(_, codec)| *codec).collect();
-        self.buffer.receive(&codecs);
+        self.buffer.receive(params.remote.voice.codecs());
     }
 
     /// Takes a packet whose source address is believed; digits go to `digit`.

@@ -4,11 +4,12 @@ use std::time::{Duration, Instant};
 
 use super::digits::{Digits, Place, Slot};
 use super::meter::Meter;
-use super::params::{Adapt, EventFormat, SendFormat};
+use super::params::Adapt;
 use crate::Now;
 use crate::codec::{Encoder, MAX_PAYLOAD, OpusTuning};
 use crate::conference::Participant;
 use crate::mix::apply_gain;
+use crate::remote::SendFormat;
 use crate::rtp::RtpHeader;
 use crate::transport::protection::RTP_OVERHEAD;
 use crate::transport::reports::Sending;
@@ -58,7 +59,7 @@ pub(super) struct Sender {
 #[derive(Debug, Clone, Copy)]
 pub(super) struct Format {
     pub send: SendFormat,
-    pub events: Option<EventFormat>,
+    pub events: Option<(u8, u32)>,
     pub abs_capture_time_id: Option<u8>,
 }
 
@@ -192,10 +193,7 @@ impl Sender {
     fn tuning(&self, format: &SendFormat) -> OpusTuning {
         let unknown = Adapt { expected_loss_pct: EXPECTED_LOSS, bitrate: OpusTuning::bitrate(self.rate_hz) };
         let Adapt { expected_loss_pct, bitrate } = self.adapt.unwrap_or(unknown);
-        OpusTuning {
-            bitrate: bitrate.min(format.max_bitrate.unwrap_or(u32::MAX)),
-            expected_loss_pct: if format.fec { expected_loss_pct } else { 0 },
-        }
+        format.tuning(bitrate, expected_loss_pct)
     }
 
     /// Whether packets go out.

@@ -2,8 +2,9 @@
 
 use std::net::{IpAddr, SocketAddr};
 
-use super::tests::{Bench, Script, address, audio, packet, params};
+use super::tests::{Bench, Script, address, audio, directed, packet, params};
 use super::*;
+use crate::remote::Remote;
 
 const STRANGER: [u8; 4] = [127, 0, 0, 66];
 const SIGNALLING: [u8; 4] = [127, 0, 0, 7];
@@ -15,6 +16,12 @@ fn far(host: [u8; 4]) -> SocketAddr {
 fn put(bench: &mut Bench, ms: u64, source: SocketAddr, mut octets: Vec<u8>) {
     let now = bench.now(ms);
     bench.session.datagram(now, now.at, Channel::Rtp, source, &mut octets, &mut bench.out);
+}
+
+/// A far end whose signalling comes from there.
+fn signalled(signalling: Option<IpAddr>) -> MediaParams {
+    let remote = Remote { signalling: [signalling, None], ..params(20).remote };
+    MediaParams { remote, ..params(20) }
 }
 
 /// Where its RTP goes.
@@ -29,7 +36,7 @@ fn a_stranger_is_neither_heard_nor_answered_whenever_they_come() {
     let public = (SocketAddr::from(([127, 0, 0, 1], 4_000)), None);
     let behind = (SocketAddr::from((SIGNALLING, 31_000)), Some(IpAddr::from(SIGNALLING)));
     for (source, signalling) in [public, behind] {
-        let there = MediaParams { signalling, ..params(20) };
+        let there = signalled(signalling);
         let mut bench = Bench::new(SessionConfig::default(), there.clone(), Script(Vec::new()));
         let mut n = 0u32;
         let mut window = |bench: &mut Bench, with_party: bool| {
@@ -50,12 +57,12 @@ fn a_stranger_is_neither_heard_nor_answered_whenever_they_come() {
         let answered = window(&mut bench, true);
         assert_eq!((answered.packets_rx, answered.injected), (25, 100));
         // Hold, and back, and a re-INVITE to another port.
-        let held = Direction { send: false, receive: false };
-        let moved = SocketAddr::new(there.remote_rtp.ip(), 4_100);
+        let rtp = SocketAddr::new(there.remote.rtp.ip(), 4_100);
+        let moved = MediaParams { remote: Remote { rtp, ..there.remote }, ..there.clone() };
         for (at, change, hears) in [
-            (1_000, MediaParams { direction: held, ..there.clone() }, false),
+            (1_000, directed(false, false, there.clone()), false),
             (1_500, there.clone(), true),
-            (2_000, MediaParams { remote_rtp: moved, ..there.clone() }, true),
+            (2_000, moved, true),
         ] {
             let now = bench.now(at);
             bench.session.configure(now, now.at, change);
@@ -75,7 +82,7 @@ fn a_source_that_nobody_names_is_not_learned_and_the_host_of_the_signalling_is()
     put(&mut bench, 0, far(SIGNALLING), audio(9, 0));
     assert_eq!(bench.session.stats(bench.epoch).injected, 1);
     let now = bench.now(10);
-    let known = MediaParams { signalling: Some(SIGNALLING.into()), ..params(20) };
+    let known = signalled(Some(SIGNALLING.into()));
     bench.session.configure(now, now.at, known);
     put(&mut bench, 20, far(SIGNALLING), audio(9, 1));
     put(&mut bench, 40, far(SIGNALLING), audio(9, 2));
@@ -95,7 +102,7 @@ fn what_a_far_end_counts_on_while_it_is_held_or_elsewhere_is_no_loss() {
         at
     };
     let now = hear(&mut bench, 4_000, 0);
-    let held = MediaParams { direction: Direction { send: true, receive: false }, ..params(20) };
+    let held = directed(false, true, params(20));
     bench.session.configure(bench.now(now), bench.now(now).at, held);
     // A second of it; then some packets come before the answer is read.
     for n in 100..103 {
@@ -106,7 +113,8 @@ fn what_a_far_end_counts_on_while_it_is_held_or_elsewhere_is_no_loss() {
     let whole = bench.session.reception(bench.now(now).at);
     assert_eq!((bench.session.stats(bench.now(now).at).lost, whole.expected), (0, 103));
     // It has another address from now on, and was elsewhere meanwhile.
-    let moved = MediaParams { remote_rtp: address(4_002), ..params(20) };
+    let remote = Remote { rtp: address(4_002), ..params(20).remote };
+    let moved = MediaParams { remote, ..params(20) };
     bench.session.configure(bench.now(now), bench.now(now).at, moved);
     hear(&mut bench, 4_002, 300);
     assert_eq!(bench.session.stats(bench.now(now).at).lost, 0);

@@ -5,6 +5,7 @@ use proptest::prelude::*;
 use super::*;
 use crate::codec::Codec;
 use crate::impair::ImpairConfig;
+use crate::remote::{EventTypes, Remote, SendFormat, Voice};
 use crate::rtp::RtpHeader;
 use crate::rtp::RtpPacket;
 use b2b_base::frame::{Fill, OutFrame};
@@ -67,19 +68,20 @@ pub(super) fn address(port: u16) -> SocketAddr {
 }
 
 pub(super) fn params(ptime_ms: u32) -> MediaParams {
-    MediaParams {
-        remote_rtp: address(4_000),
-        signalling: None,
-        remote_rtcp: None,
-        send: SendFormat::new(0, Codec::Pcmu, ptime_ms),
-        receive: vec![(0, Codec::Pcmu), (8, Codec::Pcma)],
-        receive_events: vec![EventFormat { payload_type: 101, clock_rate: 8_000 }],
-        send_events: Some(EventFormat { payload_type: 97, clock_rate: 8_000 }),
-        abs_capture_time_id: Some(1),
-        direction: Direction::SEND_RECV,
+    let gets = SendFormat::new(0, Codec::Pcmu, ptime_ms);
+    let remote = Remote {
         rtcp_mux: false,
-        protection: None,
-    }
+        telephone_events: EventTypes::new([(101, 8_000)]),
+        takes_event: Some((97, 8_000)),
+        voice: Voice::new(Some(gets), [(0, Codec::Pcmu), (8, Codec::Pcma)]),
+        ..Remote::at(address(4_000))
+    };
+    MediaParams { remote, abs_capture_time_id: Some(1), protection: None }
+}
+
+/// The same of a far end that means to send, and to receive.
+pub(super) fn directed(sends: bool, receives: bool, params: MediaParams) -> MediaParams {
+    MediaParams { remote: Remote { sends, receives, ..params.remote }, ..params }
 }
 
 impl Bench {
@@ -165,7 +167,10 @@ fn a_late_wake_does_not_disturb_timestamps() {
 fn an_hour_of_packets_ends_on_its_deadline() {
     let mut sender = Sender::new(8_000, 1, 2, 3);
     let start = Instant::now();
-    sender.start(start, Format { send: params(20).send, events: None, abs_capture_time_id: None });
+    sender.start(
+        start,
+        Format { send: SendFormat::new(0, Codec::Pcmu, 20), events: None, abs_capture_time_id: None },
+    );
     let mut source = Script(Vec::new());
     for n in 0..180_000u64 {
         let deadline = sender.deadline().unwrap();
@@ -240,7 +245,7 @@ fn the_end_of_the_source_is_reported_once_and_silence_goes_on() {
 fn sequence_and_timestamps_go_on_through_hold_and_a_new_ptime() {
     let mut bench = Bench::plain();
     (0..10).for_each(|n| bench.wake(n * 20));
-    let hold = MediaParams { direction: Direction { send: false, receive: false }, ..params(20) };
+    let hold = directed(false, false, params(20));
     let now = bench.now(190);
     bench.session.configure(now, bench.now(200).at, hold);
     (10..20).for_each(|n| bench.wake(n * 20));
@@ -340,7 +345,7 @@ fn the_timeout_runs_while_rtp_is_expected_and_is_armed_again() {
     assert_eq!(timeouts(&bench), 1);
     bench.wake(11_000);
     assert_eq!(timeouts(&bench), 2, "armed by a packet");
-    let hold = MediaParams { direction: Direction { send: true, receive: false }, ..params(20) };
+    let hold = directed(false, true, params(20));
     bench.session.configure(bench.now(11_000), bench.now(11_000).at, hold);
     bench.wake(60_000);
     assert_eq!(timeouts(&bench), 2, "not while held");
@@ -353,12 +358,9 @@ fn the_timeout_runs_while_rtp_is_expected_and_is_armed_again() {
 
 #[test]
 fn nothing_is_sent_to_the_zero_address_of_an_old_hold() {
-    let hold = MediaParams {
-        remote_rtp: SocketAddr::from(([0, 0, 0, 0], 4_000)),
-        signalling: None,
-        direction: Direction { send: false, receive: true },
-        ..params(20)
-    };
+    let nowhere = SocketAddr::from(([0, 0, 0, 0], 4_000));
+    let remote = Remote { rtp: nowhere, receives: false, ..params(20).remote };
+    let hold = MediaParams { remote, ..params(20) };
     let mut bench = Bench::new(SessionConfig::default(), hold, Script(Vec::new()));
     (0..1_000).for_each(|n| bench.wake(n * 20));
     bench.session.bye(bench.now(20_000), &mut bench.out);

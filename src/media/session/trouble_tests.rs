@@ -1,6 +1,6 @@
 //! Collisions, floods of digits, holds and stopped processes.
 
-use super::tests::{Bench, Script, address, audio, packet, params};
+use super::tests::{Bench, Script, address, audio, directed, packet, params};
 use super::*;
 use crate::impair::ImpairConfig;
 use crate::rtp::RtpPacket;
@@ -102,7 +102,7 @@ fn a_hold_leaves_no_gap_in_the_figures_and_ours_goes_on_with_time() {
         }
     };
     talk(&mut bench, 0, 0);
-    let held = MediaParams { direction: Direction { send: false, receive: false }, ..params(20) };
+    let held = directed(false, false, params(20));
     bench.session.configure(bench.now(1_000), bench.now(1_000).at, held);
     // One more was under way.
     bench.receive(1_010, 4_000, &audio(9, 50));
@@ -129,8 +129,7 @@ fn a_hold_leaves_no_gap_in_the_figures_and_ours_goes_on_with_time() {
 
 #[test]
 fn a_hold_without_music_is_no_timeout_but_an_announcement_that_stops_is() {
-    let direction = Direction { send: false, receive: true };
-    let only_receiving = MediaParams { direction, ..params(20) };
+    let only_receiving = directed(true, false, params(20));
     let timed_out = |bench: &Bench| bench.out.events.contains(&SessionEvent::RtpTimeout);
     let mut bench = Bench::plain();
     bench.wake(0);

@@ -2,16 +2,17 @@
 
 use std::sync::{Arc, Mutex};
 
-use super::tests::{Bench, Collected, Script, address, packet, params};
+use super::tests::{Bench, Collected, Script, address, directed, packet, params};
 use super::*;
 use crate::codec::Codec;
+use crate::remote::{EventTypes, Remote, SendFormat, Voice as Speech};
 use crate::rtp::RtpPacket;
 use b2b_base::frame::{Fill, OutFrame};
 use b2b_base::util::ntp::NtpTime;
 
 const WALL: NtpTime = NtpTime(0xE000_0000_0000_0000);
-const NARROW: EventFormat = EventFormat { payload_type: 101, clock_rate: 8_000 };
-const WIDE: EventFormat = EventFormat { payload_type: 110, clock_rate: 48_000 };
+const NARROW: (u8, u32) = (101, 8_000);
+const WIDE: (u8, u32) = (110, 48_000);
 
 /// Harmonics of a pitch that glides, in syllables.
 struct Voice(usize, u32);
@@ -45,14 +46,17 @@ impl FrameSink for Tape {
 }
 
 fn wide(codec: Codec, ptime_ms: u32) -> MediaParams {
-    MediaParams {
-        send: SendFormat { fec: true, ..SendFormat::new(codec.payload_type(), codec, ptime_ms) },
-        receive: Codec::ALL.map(|codec| (codec.payload_type(), codec)).to_vec(),
-        receive_events: vec![NARROW, WIDE],
-        send_events: Some(if codec == Codec::Opus { WIDE } else { NARROW }),
-        abs_capture_time_id: None,
-        ..params(20)
-    }
+    let gets = SendFormat { fec: true, ..SendFormat::new(codec.payload_type(), codec, ptime_ms) };
+    with(Remote {
+        telephone_events: EventTypes::new([NARROW, WIDE]),
+        takes_event: Some(if codec == Codec::Opus { WIDE } else { NARROW }),
+        voice: Speech::new(Some(gets), Codec::ALL.map(|codec| (codec.payload_type(), codec))),
+        ..params(20).remote
+    })
+}
+
+fn with(remote: Remote) -> MediaParams {
+    MediaParams { remote, abs_capture_time_id: None, protection: None }
 }
 
 /// One sends, the other plays; every 20 ms what the wire lets through.
@@ -257,8 +261,9 @@ fn the_bit_rate_adapts_in_mid_call_and_stays_below_what_the_far_end_wants() {
     let low = octets(&pair, 150);
     assert!(low * 3 < high * 2, "{high}, then {low}");
     pair.near.adapt(Adapt { expected_loss_pct: 0, bitrate: 32_000 });
-    let wanted = SendFormat { max_bitrate: Some(10_000), ..wide(Codec::Opus, 20).send };
-    pair.configure(MediaParams { send: wanted, ..wide(Codec::Opus, 20) });
+    let remote = wide(Codec::Opus, 20).remote;
+    let gets = remote.voice.gets.map(|format| SendFormat { max_bitrate: Some(10_000), ..format });
+    pair.configure(with(Remote { voice: Speech { gets, ..remote.voice }, ..remote }));
     pair.run(100, |_| false);
     assert!(octets(&pair, 250) < low * 5 / 4);
 }
@@ -274,10 +279,9 @@ fn a_digit_suspends_the_audio_and_is_heard_once() {
         pair.run(30, |n| n == 24 || n == 25);
         assert_eq!(pair.digits(), [('7', 100), ('#', 60)], "{codec}");
         let packets = pair.packets();
-        let event: Vec<_> =
-            packets.iter().filter(|packet| packet.payload_type == events.payload_type).collect();
+        let event: Vec<_> = packets.iter().filter(|packet| packet.payload_type == events.0).collect();
         assert_eq!(event.len(), 7 + 5);
-        let step = (events.clock_rate / 50) as u16;
+        let step = (events.1 / 50) as u16;
         for (n, packet) in event[..7].iter().enumerate() {
             assert_eq!(packet.timestamp, packets[19].timestamp.wrapping_add(u32::from(step)));
             assert_eq!(packet.marker, n == 0);
@@ -288,7 +292,7 @@ fn a_digit_suspends_the_audio_and_is_heard_once() {
         for (n, packet) in packets.iter().enumerate() {
             assert_eq!(packet.sequence, packets[0].sequence.wrapping_add(n as u16));
             let is_event = (20..27).contains(&n) || (28..33).contains(&n);
-            assert_eq!(packet.payload_type == events.payload_type, is_event, "{n}");
+            assert_eq!(packet.payload_type == events.0, is_event, "{n}");
             if !is_event {
                 let ticks = n as u32 * u32::from(step);
                 assert_eq!(packet.timestamp, packets[0].timestamp.wrapping_add(ticks), "time goes on");
@@ -320,7 +324,7 @@ fn digits_in_band_are_heard_where_that_is_asked_for() {
 
 #[test]
 fn a_far_end_without_events_gets_the_sound_and_one_with_both_is_heard_once() {
-    let without = MediaParams { send_events: None, ..wide(Codec::Pcmu, 20) };
+    let without = with(Remote { takes_event: None, ..wide(Codec::Pcmu, 20).remote });
     let config = SessionConfig { detect_digits: true, ..at(8_000) };
     let mut pair = Pair::new(config, 8_000, without);
     pair.run(10, |_| false);
@@ -339,7 +343,7 @@ fn a_far_end_without_events_gets_the_sound_and_one_with_both_is_heard_once() {
 fn digits_that_cannot_be_sent_are_counted() {
     let mut pair = Pair::new(at(8_000), 8_000, wide(Codec::Pcmu, 20));
     pair.run(5, |_| false);
-    let held = MediaParams { direction: Direction { send: false, receive: false }, ..wide(Codec::Pcmu, 20) };
+    let held = directed(false, false, wide(Codec::Pcmu, 20));
     pair.near.digit('1', 100, DigitMode::Event);
     pair.configure(held);
     pair.near.digit('2', 100, DigitMode::Event);

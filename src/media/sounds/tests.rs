@@ -5,8 +5,8 @@ use std::time::Duration;
 
 use super::*;
 use crate::codec::Codec;
+use crate::remote::SendFormat;
 use crate::stage::{OpusMode, Segment, Sound};
-use crate::transcode::Target;
 
 const PATIENCE: Duration = Duration::from_secs(10);
 
@@ -156,7 +156,8 @@ fn a_folder_is_its_sounds_by_name() {
 fn what_is_heard_a_second_time_in_opus_is_encoded_for_all() {
     let lab = Lab::new(Limits::default());
     wav(&lab.path("a.wav"), 16_000, &[1_000; 16_000]);
-    let target = Target { payload_type: 96, codec: Codec::Opus, ptime_ms: 20, fec: false, bitrate: 24_000 };
+    let target =
+        SendFormat { payload_type: 96, codec: Codec::Opus, ptime_ms: 20, fec: false, max_bitrate: None };
     let mode = OpusMode::of(&target, 16_000).unwrap();
     let listener = Listener { rate_hz: 16_000, opus: Some(mode) };
     let fetch = || match lab.fetch_for(vec![Want::File(lab.path("a.wav").into())], listener).unwrap().pop() {

@@ -32,10 +32,9 @@ pub use sound::{OpusMode, Place, Sound};
 pub use stand::{Act, Stage, Ticket};
 pub use streaming::Streaming;
 
-use super::codec::Codec;
 use super::forward::Clocks;
+use super::remote::Voice;
 use super::sounds::Listener;
-use super::transcode::{MOST_FORMATS, Target};
 
 /// Samples of the longest tick: 20 ms at 16 kHz.
 pub const TICK_SAMPLES: usize = 320;
@@ -44,15 +43,6 @@ pub const TICK_MS: u32 = 20;
 /// See [`TICK_MS`].
 pub const TICK_NS: u64 = TICK_MS as u64 * 1_000_000;
 
-/// How one party speaks and is spoken to, whoever it is joined to: plain data.
-#[derive(Debug, Clone, Copy, Default, PartialEq, Eq)]
-pub struct Voice {
-    /// What is encoded for it. None: it takes nothing that we can encode.
-    pub gets: Option<Target>,
-    /// What it may send, by payload type.
-    pub says: [Option<(u8, Codec)>; MOST_FORMATS],
-}
-
 impl Voice {
     /// Ticks a second of what the party says.
     pub fn clocks(&self) -> Clocks {
@@ -60,9 +50,6 @@ impl Voice {
         self.says.iter().flatten().for_each(|(number, codec)| clocks.set(*number, codec.clock_rate()));
         clocks
     }
-
-    /// Nothing that we can encode or decode.
-    pub const NONE: Voice = Voice { gets: None, says: [None; MOST_FORMATS] };
 
     /// For whom sounds are that are played to it.
     pub fn listener(&self) -> Listener {

@@ -3,8 +3,9 @@
 
 use crate::codec::{Encoder, MAX_PAYLOAD};
 use crate::forward::OutSpace;
+use crate::remote::SendFormat;
 use crate::rtp::packet::HEADER_LEN;
-use crate::transcode::{Target, tuning};
+use crate::transcode::tuning;
 
 use super::{OpusMode, Place, TICK_NS, TICK_SAMPLES};
 
@@ -13,7 +14,7 @@ const LONGEST: usize = 960;
 
 /// See the module's text. About 3.5 KB, and what the codec needs.
 pub struct PromptEncoder {
-    target: Target,
+    target: SendFormat,
     rate_hz: u32,
     /// Where it is Opus.
     mode: Option<OpusMode>,
@@ -105,7 +106,7 @@ impl Line {
 
 impl PromptEncoder {
     /// A prompt that has said nothing, for samples at 8,000 or 16,000 Hz.
-    pub fn new(target: &Target, rate_hz: u32) -> Self {
+    pub fn new(target: &SendFormat, rate_hz: u32) -> Self {
         PromptEncoder {
             target: *target,
             rate_hz,
@@ -126,7 +127,7 @@ impl PromptEncoder {
     }
 
     /// Whether it says things so.
-    pub fn is_for(&self, target: &Target, rate_hz: u32) -> bool {
+    pub fn is_for(&self, target: &SendFormat, rate_hz: u32) -> bool {
         self.target == *target && self.rate_hz == rate_hz
     }
 
@@ -234,8 +235,8 @@ mod tests {
     use crate::forward::Header;
     use crate::stage::Sound;
 
-    fn target(codec: Codec, ptime_ms: u32) -> Target {
-        Target { payload_type: 8, codec, ptime_ms, fec: false, bitrate: 24_000 }
+    fn target(codec: Codec, ptime_ms: u32) -> SendFormat {
+        SendFormat { payload_type: 8, codec, ptime_ms, fec: false, max_bitrate: None }
     }
 
     fn space() -> OutSpace {
@@ -246,7 +247,7 @@ mod tests {
     struct Said(PromptEncoder, Line);
 
     impl Said {
-        fn new(target: &Target, rate_hz: u32) -> Self {
+        fn new(target: &SendFormat, rate_hz: u32) -> Self {
             Said(PromptEncoder::new(target, rate_hz), Line::default())
         }
 

@@ -4,8 +4,9 @@
 use std::ops::Deref;
 use std::sync::{Arc, OnceLock};
 
-use crate::codec::{Codec, Encoder, MAX_PAYLOAD};
-use crate::transcode::{Target, tuning};
+use crate::codec::{Codec, Encoder, MAX_PAYLOAD, OpusTuning};
+use crate::remote::SendFormat;
+use crate::transcode::tuning;
 
 /// Modes that the packets of one sound are kept for.
 const MODES: usize = 4;
@@ -18,15 +19,14 @@ pub struct OpusMode {
     /// Samples a second.
     rate_hz: u32,
     ptime_ms: u32,
-    fec: bool,
-    bitrate: u32,
+    tuning: OpusTuning,
 }
 
 impl OpusMode {
     /// That of this listener; none: it hears another codec.
-    pub fn of(target: &Target, rate_hz: u32) -> Option<OpusMode> {
-        let Target { codec, ptime_ms, fec, bitrate, .. } = *target;
-        (codec == Codec::Opus).then_some(OpusMode { rate_hz, ptime_ms, fec, bitrate })
+    pub fn of(target: &SendFormat, rate_hz: u32) -> Option<OpusMode> {
+        let (ptime_ms, tuning) = (target.ptime_ms, tuning(target));
+        (target.codec == Codec::Opus).then_some(OpusMode { rate_hz, ptime_ms, tuning })
     }
 
     /// Samples of a packet.
@@ -76,14 +76,7 @@ impl Sound {
         if !self.lacks(&mode) {
             return;
         }
-        let target = Target {
-            payload_type: 0,
-            codec: Codec::Opus,
-            ptime_ms: mode.ptime_ms,
-            fec: mode.fec,
-            bitrate: mode.bitrate,
-        };
-        let mut encoder = Encoder::new(Codec::Opus, mode.rate_hz, tuning(&target));
+        let mut encoder = Encoder::new(Codec::Opus, mode.rate_hz, mode.tuning);
         let (mut octets, mut ends) = (Vec::new(), Vec::new());
         let (mut frame, mut payload) = (vec![0; mode.frame()], [0; MAX_PAYLOAD]);
         for samples in self.chunks(mode.frame().max(1)) {
@@ -133,7 +126,11 @@ impl<T: Into<Box<[i16]>>> From<T> for Sound {
 mod tests {
     use super::*;
 
-    const MODE: OpusMode = OpusMode { rate_hz: 16_000, ptime_ms: 20, fec: false, bitrate: 24_000 };
+    const fn mode(expected_loss_pct: u8, bitrate: u32) -> OpusMode {
+        OpusMode { rate_hz: 16_000, ptime_ms: 20, tuning: OpusTuning { bitrate, expected_loss_pct } }
+    }
+
+    const MODE: OpusMode = mode(0, 24_000);
 
     fn sound(samples: usize) -> Sound {
         (0..samples).map(|n| ((n % 80) * 200) as i16).collect::<Vec<_>>().into()
@@ -146,9 +143,9 @@ mod tests {
         sound.encode(MODE);
         assert!(!sound.lacks(&MODE));
         let target =
-            Target { payload_type: 9, codec: Codec::Opus, ptime_ms: 20, fec: false, bitrate: 24_000 };
+            SendFormat { payload_type: 9, codec: Codec::Opus, ptime_ms: 20, fec: false, max_bitrate: None };
         assert_eq!(OpusMode::of(&target, 16_000), Some(MODE));
-        assert_eq!(OpusMode::of(&Target { codec: Codec::G722, ..target }, 16_000), None);
+        assert_eq!(OpusMode::of(&SendFormat { codec: Codec::G722, ..target }, 16_000), None);
         let mut encoder = Encoder::new(Codec::Opus, 16_000, tuning(&target));
         for at in [0, 320, 640, 960] {
             let mut frame = [0; 320];
@@ -159,16 +156,16 @@ mod tests {
             assert_eq!(sound.packet(&MODE, at), Some(&payload[..length]), "at {at}");
         }
         assert!(sound.packet(&MODE, 1_280).is_none() && sound.packet(&MODE, 100).is_none());
-        assert!(sound.packet(&OpusMode { fec: true, ..MODE }, 0).is_none());
+        assert!(sound.packet(&mode(5, 24_000), 0).is_none());
     }
 
     #[test]
     fn a_sound_has_packets_for_some_modes_and_none_if_it_is_long() {
         let sound = sound(320);
         for n in 0..6 {
-            sound.encode(OpusMode { bitrate: 10_000 + n, ..MODE });
+            sound.encode(mode(0, 10_000 + n));
         }
-        let has = |n: u32| sound.packet(&OpusMode { bitrate: 10_000 + n, ..MODE }, 0).is_some();
+        let has = |n: u32| sound.packet(&mode(0, 10_000 + n), 0).is_some();
         assert_eq!([0, 1, 2, 3, 4, 5].map(has), [true, true, true, true, false, false]);
         assert!(!sound.lacks(&MODE), "no room for another mode");
         let long: Sound = vec![0; LONGEST_S * 16_000 + 1].into();

@@ -17,11 +17,11 @@ use super::{
 use crate::codec::MAX_PAYLOAD;
 use crate::forward::OutSpace;
 use crate::relay::Reply;
+use crate::remote::SendFormat;
 use crate::room::{Payloads, RoomReceiver};
 use crate::rtp::packet::HEADER_LEN;
 use crate::sounds::SoundError;
 use crate::stream::{Inside, Spoken, StreamEnd};
-use crate::transcode::Target;
 
 /// The order of orders.
 pub type Ticket = u64;
@@ -242,7 +242,7 @@ impl Stage {
         &mut self,
         due: u64,
         at: u64,
-        target: Option<&Target>,
+        target: Option<&SendFormat>,
         space: &mut OutSpace,
         typed: &mut Typed,
         send: impl FnMut(&[u8]),
@@ -320,7 +320,7 @@ impl Stage {
     /// What the party alone hears of the room.
     pub fn say_room(
         &mut self,
-        target: &Target,
+        target: &SendFormat,
         rate_hz: u32,
         frame: &[i16],
         at: u64,
@@ -335,7 +335,7 @@ impl Stage {
     /// What the party hears of a room with others.
     pub fn say_shared(
         &mut self,
-        target: &Target,
+        target: &SendFormat,
         payloads: &Payloads<'_>,
         at: u64,
         space: &mut OutSpace,
@@ -360,12 +360,12 @@ impl Stage {
     }
 
     /// What it needs to be spoken to is taken now.
-    pub fn prepare(&mut self, target: &Target, rate_hz: u32) {
+    pub fn prepare(&mut self, target: &SendFormat, rate_hz: u32) {
         encoder(&mut self.encoder, target, rate_hz).prepare();
     }
 
     /// Packets of which a tick has no whole number stand elsewhere on the shared line than on its own.
-    fn share(&mut self, shares: bool, target: &Target) {
+    fn share(&mut self, shares: bool, target: &SendFormat) {
         let is_whole = TICK_MS.is_multiple_of(target.ptime_ms);
         if std::mem::replace(&mut self.shares, shares) != shares && !is_whole {
             self.line.interrupt();
@@ -459,7 +459,7 @@ impl Stage {
 /// The encoder for this listener, in the place of one for another.
 fn encoder<'a>(
     slot: &'a mut Option<Box<PromptEncoder>>,
-    target: &Target,
+    target: &SendFormat,
     rate_hz: u32,
 ) -> &'a mut PromptEncoder {
     slot.take_if(|encoder| !encoder.is_for(target, rate_hz));

@@ -3,9 +3,10 @@
 
 use std::time::Instant;
 
-use super::{TICK_SAMPLES, Voice};
+use super::TICK_SAMPLES;
 use crate::codec::rates::Rates;
 use crate::forward::Header;
+use crate::remote::Voice;
 use crate::room::RoomReceiver;
 use crate::stream::{Inside, Spoken, StreamEnd};
 

@@ -19,13 +19,12 @@ use b2b_media::codec::{Codec, Encoder, OpusTuning};
 use b2b_media::conference::participants;
 use b2b_media::impair::ImpairConfig;
 use b2b_media::relay::machine::{self as relay, Transmit};
-use b2b_media::relay::{EndpointConfig, RelayId, Remote};
+use b2b_media::relay::{EndpointConfig, RelayId};
+use b2b_media::remote::{EventTypes, Remote, SendFormat, Voice};
 use b2b_media::room::{Member, RoomAct};
-use b2b_media::session::{
-    Channel, Direction, EventFormat, MediaParams, PacketRecord, SendFormat, Session, SessionConfig,
-};
-use b2b_media::stage::{Act, Music, OpusMode, Program, Segment, Sound, Tracks, Voice};
-use b2b_media::transcode::Target;
+use b2b_media::session::{MediaParams, PacketRecord, Session, SessionConfig};
+use b2b_media::stage::{Act, Music, OpusMode, Program, Segment, Sound, Tracks};
+use b2b_media::transport::Channel;
 use b2b_media::transport::protection::{Keys, MasterKey, Suite};
 use b2b_media::worker::machine::{Command, Link, Machine};
 use b2b_media::worker::{MediaEvent, Published, SessionId};
@@ -149,19 +148,15 @@ fn run_with(
             .command(start, Command::Open { id, session, link, published: Arc::new(Published::default()) });
         let (source, sink) = (Box::new(Noise(n as u32)), Box::new(Sum(0)));
         machine.command(start, Command::Attach { id, source, sink });
-        let params = MediaParams {
-            remote_rtp: address(remote),
-            signalling: None,
-            remote_rtcp: None,
-            send: SendFormat { fec: true, ..SendFormat::new(codec.payload_type(), codec, 20) },
-            receive: vec![(codec.payload_type(), codec)],
-            receive_events: vec![EventFormat { payload_type: 101, clock_rate: codec.clock_rate() }],
-            send_events: None,
-            abs_capture_time_id: Some(1),
-            direction: Direction::SEND_RECV,
+        let number = codec.payload_type();
+        let gets = SendFormat { fec: true, ..SendFormat::new(number, codec, 20) };
+        let remote = Remote {
             rtcp_mux: false,
-            protection,
+            telephone_events: EventTypes::new([(101, codec.clock_rate())]),
+            voice: Voice::new(Some(gets), [(number, codec)]),
+            ..Remote::at(address(remote))
         };
+        let params = MediaParams { remote, abs_capture_time_id: Some(1), protection };
         machine.command(start, Command::Configure { id, params: Box::new(params) });
     }
 
@@ -270,7 +265,7 @@ fn relay(codec: Codec, begin: impl Fn(RelayId) -> relay::Command) -> u64 {
     let start = Now { at: Instant::now(), wall: NtpTime(0xE000_0000_0000_0000) };
     let (mut relay, mut out) = (relay::Machine::new(start.at, 1), Out::default());
     let payload_type = codec.payload_type();
-    let target = Target { payload_type, codec, ptime_ms: 20, fec: true, bitrate: 24_000 };
+    let target = SendFormat { payload_type, codec, ptime_ms: 20, fec: true, max_bitrate: None };
     let voice = Voice { gets: Some(target), says: [Some((payload_type, codec)), None, None, None] };
     let open = RoomAct::Open { rate_hz: 16_000 };
     relay.command(start, relay::Command::Room { number: 1, act: Box::new(open) }, &mut out);
@@ -326,7 +321,7 @@ fn no_allocation_while_parties_are_played_to() {
         assert_eq!(relay(codec, played), 0, "{codec}");
         let encoded = |id| {
             let sound: Vec<i16> = (0..rate_hz).map(|n| (n % 100 * 100) as i16).collect();
-            let target = Target { payload_type: 0, codec, ptime_ms: 20, fec: true, bitrate: 24_000 };
+            let target = SendFormat { payload_type: 0, codec, ptime_ms: 20, fec: true, max_bitrate: None };
             let sound = Sound::from(sound);
             OpusMode::of(&target, rate_hz).into_iter().for_each(|mode| sound.encode(mode));
             let program = Program::new(rate_hz, vec![Segment::Sound(sound)], 0).in_whole_ticks();

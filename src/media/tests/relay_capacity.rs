@@ -8,7 +8,8 @@ use std::time::Duration;
 
 use b2b_base::util::process;
 use b2b_media::forward::PayloadMap;
-use b2b_media::relay::{EndpointConfig, RelayConfig, RelayEvent, RelayHandle, RelayId, Remote, Way};
+use b2b_media::relay::{EndpointConfig, RelayConfig, RelayEvent, RelayHandle, RelayId, Way};
+use b2b_media::remote::Remote;
 
 const CALLS: usize = 10_000;
 /// Descriptors that a table must hold for the threads below.

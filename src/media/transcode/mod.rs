@@ -20,28 +20,7 @@ pub(crate) use stream::tuning;
 pub use stream::{Heard, Transcoder};
 
 use super::codec::Codec;
-use super::forward::MOST_EVENTS;
-
-/// Formats that a leg may change between within a direction.
-pub const MOST_FORMATS: usize = 4;
-
-/// What is encoded.
-#[derive(Debug, Clone, Copy, PartialEq, Eq)]
-pub struct Target {
-    pub payload_type: u8,
-    pub codec: Codec,
-    /// Audio of a packet, ms.
-    pub ptime_ms: u32,
-    /// Opus: the far end makes use of redundancy for lost packets (`useinbandfec`).
-    pub fec: bool,
-    /// Opus: bits a second at most (`maxaveragebitrate`).
-    pub bitrate: u32,
-}
-
-impl Target {
-    /// Bits a second of speech, where the far end does not want less.
-    pub const BITRATE: u32 = 24_000;
-}
+use super::remote::{MOST_EVENTS, MOST_FORMATS, SendFormat};
 
 /// `telephone-event` beside transcoded audio: payload types and clock rates.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
@@ -55,7 +34,7 @@ pub struct Events {
 pub struct Plan {
     /// What comes in, by payload type.
     pub from: [Option<(u8, Codec)>; MOST_FORMATS],
-    pub to: Target,
+    pub to: SendFormat,
     pub events: Option<Events>,
     /// Tones of digits are taken out, and sound is 60 ms later for it.
     pub cuts_tones: bool,

@@ -8,12 +8,15 @@
 
 use super::codec::{Decoders, EXPECTED_LOSS, LONGEST, PIECE};
 use super::event::{self, Event};
-use super::{Plan, Target, TranscodeStats};
+use super::{Plan, TranscodeStats};
 use crate::codec::{Codec, Encoder, MAX_PAYLOAD as PAYLOAD, OpusTuning};
 use crate::dtmf::ToneCutter;
 use crate::forward::{Header, OutSpace};
+use crate::remote::SendFormat;
 use crate::rtp::packet::HEADER_LEN;
 
+/// Bits a second of speech, where the far end does not want less.
+const BITRATE: u32 = 24_000;
 /// Losses up to here are made up for; a longer one is a pause.
 const CONCEALED_MS: u32 = 120;
 /// A timestamp may be ahead of the time that has passed by so much.
@@ -339,11 +342,8 @@ impl Transcoder {
 }
 
 /// How Opus is encoded for who listens.
-pub fn tuning(to: &Target) -> OpusTuning {
-    OpusTuning {
-        bitrate: to.bitrate.min(Target::BITRATE),
-        expected_loss_pct: if to.fec { EXPECTED_LOSS } else { 0 },
-    }
+pub fn tuning(to: &SendFormat) -> OpusTuning {
+    to.tuning(BITRATE, EXPECTED_LOSS)
 }
 
 fn ticks(ns: u64, clock: u32) -> u32 {

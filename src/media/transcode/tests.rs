@@ -3,16 +3,17 @@
 use super::*;
 use crate::codec::{Codec, g711};
 use crate::forward::{Header, OutSpace};
+use crate::remote::SendFormat;
 
 const FRAME_NS: u64 = 20_000_000;
 const START: u64 = 1_000_000_000;
 
-fn target(codec: Codec, ptime_ms: u32) -> Target {
-    Target { payload_type: 96, codec, ptime_ms, fec: true, bitrate: Target::BITRATE }
+fn target(codec: Codec, ptime_ms: u32) -> SendFormat {
+    SendFormat { payload_type: 96, codec, ptime_ms, fec: true, max_bitrate: None }
 }
 
 /// PCMU and G.722 in, events as 101.
-fn plan(to: Target) -> Plan {
+fn plan(to: SendFormat) -> Plan {
     let events = Events { from: [Some((101, 8_000)), None, None, None], to: (110, to.codec.clock_rate()) };
     Plan {
         from: [Some((0, Codec::Pcmu)), Some((9, Codec::G722)), None, None],
@@ -30,7 +31,7 @@ struct Lab {
 }
 
 impl Lab {
-    fn new(to: Target) -> Self {
+    fn new(to: SendFormat) -> Self {
         Lab {
             transcoder: Transcoder::new(&plan(to)),
             space: OutSpace::new(7, 1_000, 50_000),

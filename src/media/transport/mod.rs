@@ -9,3 +9,12 @@ pub mod demux;
 pub mod lock;
 pub mod protection;
 pub mod reports;
+
+/// Which of the two sockets of an endpoint.
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+pub enum Channel {
+    /// The socket of RTP; of RTCP as well where both are multiplexed (RFC 5761).
+    Rtp,
+    /// The socket of RTCP, one port above.
+    Rtcp,
+}

@@ -8,9 +8,8 @@ use super::published::Published;
 use super::{MediaEvent, SessionId};
 use crate::Now;
 use crate::conference::Participant;
-use crate::session::{
-    Adapt, Channel, DigitMode, MediaParams, Output, PacketRecord, Session, SessionEvent, TICK,
-};
+use crate::session::{Adapt, DigitMode, MediaParams, Output, PacketRecord, Session, SessionEvent, TICK};
+use crate::transport::Channel;
 use b2b_base::frame::{FrameSink, FrameSource};
 use b2b_sys::udp::Received;
 

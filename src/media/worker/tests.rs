@@ -7,9 +7,8 @@ use std::time::{Duration, Instant};
 
 use super::*;
 use crate::codec::Codec;
-use crate::session::{
-    Adapt, DigitMode, Direction, EventFormat, Levels, MediaParams, SendFormat, SessionConfig,
-};
+use crate::remote::{EventTypes, Remote, SendFormat, Voice};
+use crate::session::{Adapt, DigitMode, Levels, MediaParams, SessionConfig};
 use b2b_base::frame::{Fill, FrameKind, FrameSink, FrameSource, InFrame, OutFrame};
 
 const LONG: Duration = Duration::from_secs(20);
@@ -42,20 +41,19 @@ fn worker(seed: u64) -> (MediaHandle, Receiver<MediaEvent>) {
     MediaWorker::spawn(WorkerConfig::new(Ipv4Addr::LOCALHOST.into(), seed)).unwrap()
 }
 
-fn params(remote_rtp: SocketAddr) -> MediaParams {
-    MediaParams {
-        remote_rtp,
-        signalling: None,
-        remote_rtcp: None,
-        send: SendFormat::new(8, Codec::Pcma, 20),
-        receive: vec![(8, Codec::Pcma)],
-        receive_events: vec![EventFormat { payload_type: 101, clock_rate: 8_000 }],
-        send_events: None,
-        abs_capture_time_id: Some(3),
-        direction: Direction::SEND_RECV,
-        rtcp_mux: true,
-        protection: None,
-    }
+fn params(rtp: SocketAddr) -> MediaParams {
+    speaking(rtp, 8, Codec::Pcma, (101, 8_000))
+}
+
+fn speaking(rtp: SocketAddr, payload_type: u8, codec: Codec, event: (u8, u32)) -> MediaParams {
+    let gets = SendFormat::new(payload_type, codec, 20);
+    let remote = Remote {
+        telephone_events: EventTypes::new([event]),
+        takes_event: Some(event),
+        voice: Voice::new(Some(gets), [(payload_type, codec)]),
+        ..Remote::at(rtp)
+    };
+    MediaParams { remote, abs_capture_time_id: Some(3), protection: None }
 }
 
 fn until(events: &Receiver<MediaEvent>, wanted: impl Fn(&MediaEvent) -> bool) -> MediaEvent {
@@ -122,13 +120,7 @@ fn a_wide_session_is_muted_measured_and_sends_digits_by_command() {
     let config = SessionConfig { rate_hz: 48_000, ..SessionConfig::default() };
     let (a, a_rtp) = handle.open(config.clone()).unwrap();
     let (b, b_rtp) = handle.open(config).unwrap();
-    let wide = |remote_rtp: SocketAddr| MediaParams {
-        send: SendFormat::new(111, Codec::Opus, 20),
-        receive: vec![(111, Codec::Opus)],
-        receive_events: vec![EventFormat { payload_type: 110, clock_rate: 48_000 }],
-        send_events: Some(EventFormat { payload_type: 110, clock_rate: 48_000 }),
-        ..params(remote_rtp)
-    };
+    let wide = |rtp: SocketAddr| speaking(rtp, 111, Codec::Opus, (110, 48_000));
     for (id, remote) in [(a, b_rtp), (b, a_rtp)] {
         handle.attach(id, Box::new(Frames(u64::MAX)), Box::new(Count::default())).unwrap();
         handle.configure(id, wide(remote)).unwrap();
@@ -190,7 +182,7 @@ fn what_cannot_be_served_is_refused() {
     let (handle, _events) = worker(14);
     let (id, local) = handle.open(SessionConfig::default()).unwrap();
     let mut bad = params(local);
-    bad.send.ptime_ms = 25;
+    bad.remote.voice.gets = Some(SendFormat::new(8, Codec::Pcma, 25));
     assert!(matches!(handle.configure(id, bad), Err(CommandError::Params(_))));
     let gone = SessionId(99);
     assert_eq!(handle.configure(gone, params(local)), Err(CommandError::NoSuchSession));

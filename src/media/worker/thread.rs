@@ -12,7 +12,7 @@ use super::packet_log::PacketLog;
 use super::{MediaEvent, SessionId};
 use crate::Now;
 use crate::ports::PortPool;
-use crate::session::Channel;
+use crate::transport::Channel;
 use b2b_base::util::ntp::NtpTime;
 use b2b_sys::udp::{Batch, Received};
 use b2b_sys::wake::Wake;

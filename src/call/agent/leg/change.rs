@@ -144,7 +144,7 @@ impl Leg {
         match settled {
             Ok(params) => {
                 // Who answers a hold with "inactive" need not hold us.
-                let held = if self.on_hold() { self.held } else { !params.direction.send };
+                let held = if self.on_hold() { self.held } else { !params.remote.receives };
                 self.configure_as(params.clone(), held);
                 if let Some(change) = asked.wish.change {
                     self.outputs.push_back(LegOutput::Changed { change, params: Box::new(params) });

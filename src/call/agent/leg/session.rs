@@ -5,7 +5,7 @@ use bytes::Bytes;
 
 use super::{Leg, LegOutput, OfferAnswer};
 use crate::negotiate::{self, NegotiateError};
-use b2b_media::forward::MOST_EVENTS;
+use b2b_media::remote::EventTypes;
 use b2b_media::session::MediaParams;
 use b2b_sdp::SessionDescription;
 use b2b_sip::msg::{Headers, Name};
@@ -71,27 +71,24 @@ impl Leg {
     }
 
     pub(super) fn configure(&mut self, params: MediaParams) {
-        let held = !params.direction.send;
+        let held = !params.remote.receives;
         self.configure_as(params, held);
     }
 
     /// The same, when whether they hold us does not follow from it.
     pub(super) fn configure_as(&mut self, mut params: MediaParams, held: bool) {
-        // A number that was an event stays one (RFC 3264 §8.3.2): far ends send under one of before.
-        let known = self.media.iter().flat_map(|before| &before.receive_events);
-        for event in known.take(MOST_EVENTS) {
-            let is_taken = params.receive_events.iter().any(|it| it.payload_type == event.payload_type)
-                || params.receive.iter().any(|(payload_type, _)| *payload_type == event.payload_type);
-            if !is_taken {
-                params.receive_events.push(*event);
+        let now = &mut params.remote;
+        if let Some(before) = self.media.as_ref().map(|media| media.remote) {
+            // A number that was an event stays one (RFC 3264 §8.3.2): far ends send under one of before.
+            let is_free = |event: &(u8, u32)| {
+                now.telephone_events.rate(event.0).is_none() && now.voice.codec(event.0).is_none()
+            };
+            let known: Vec<_> = before.telephone_events.iter().filter(is_free).collect();
+            now.telephone_events = EventTypes::new(now.telephone_events.iter().chain(known));
+            // The old hold gives no address: RTCP goes on to the one before.
+            if now.rtp.ip().is_unspecified() {
+                (now.rtp, now.rtcp) = (before.rtp, before.rtcp);
             }
-        }
-        // The old hold gives no address: RTCP goes on to the one before.
-        if let Some(before) = &self.media
-            && params.remote_rtp.ip().is_unspecified()
-        {
-            params.remote_rtp = before.remote_rtp;
-            params.remote_rtcp = before.remote_rtcp;
         }
         self.local.crypto.settled(params.protection.as_ref());
         self.media = Some(params.clone());
@@ -107,7 +104,7 @@ impl Leg {
             self.configure(params.clone());
         }
         self.confirmed = true;
-        let held = !params.direction.send;
+        let held = !params.remote.receives;
         self.outputs.push_back(LegOutput::Answered(Box::new(params)));
         self.tell_hold(held);
     }

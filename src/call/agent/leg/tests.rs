@@ -57,6 +57,10 @@ fn offered(sdp: &[u8]) -> String {
     format!("{} {}", direction.unwrap_or("sendrecv"), audio.split(' ').next().unwrap_or_default())
 }
 
+fn codec(params: &MediaParams) -> Codec {
+    params.remote.voice.gets.expect("a format").codec
+}
+
 /// Everything that a leg wants now, one word each.
 fn outputs(leg: &mut Leg) -> Vec<String> {
     let word = |output: LegOutput| match output {
@@ -67,17 +71,17 @@ fn outputs(leg: &mut Leg) -> Vec<String> {
         LegOutput::Reject { status, .. } => format!("reject {status}"),
         LegOutput::Ack { .. } => "ack".into(),
         LegOutput::ReInvite { sdp } => format!("reinvite {}", offered(&sdp)),
-        LegOutput::Changed { change, params } => format!("changed {change:?} {}", params.send.codec),
+        LegOutput::Changed { change, params } => format!("changed {change:?} {}", codec(&params)),
         LegOutput::ChangeRefused { change, status, .. } => format!("refused {change:?} {status}"),
         LegOutput::Bye => "bye".into(),
         LegOutput::Cancel => "cancel".into(),
         LegOutput::Respond { reply, .. } => format!("respond {}", reply.status),
         LegOutput::ConfigureMedia(params) => {
-            format!("media {} {:?}", params.remote_rtp, (params.direction.send, params.direction.receive))
+            format!("media {} {:?}", params.remote.rtp, (params.remote.receives, params.remote.sends))
         }
         LegOutput::CloseMedia => "close media".into(),
         LegOutput::Progress { status, .. } => format!("progress {status}"),
-        LegOutput::Answered(params) => format!("answered {}", params.send.codec),
+        LegOutput::Answered(params) => format!("answered {}", codec(&params)),
         LegOutput::Hold { held } => format!("hold {held}"),
         LegOutput::Digit { digit, .. } => format!("digit {digit}"),
         LegOutput::Ended(cause) => format!("ended {cause:?}"),
@@ -310,8 +314,8 @@ fn a_reinvite_may_change_codec_port_and_address() {
         _ => None,
     });
     let params = params.expect("settled");
-    assert_eq!(params.remote_rtp, "127.0.0.7:4010".parse().expect("address"));
-    assert_eq!(params.send.codec, Codec::Pcmu);
+    assert_eq!(params.remote.rtp, "127.0.0.7:4010".parse().expect("address"));
+    assert_eq!(codec(&params), Codec::Pcmu);
     assert_eq!(leg.state(), LegState::Answered);
 }
 
@@ -418,6 +422,6 @@ fn a_number_that_was_an_event_in_a_session_stays_one() {
         LegOutput::ConfigureMedia(params) => Some(params),
         _ => None,
     });
-    let numbers: Vec<u8> = params.unwrap().receive_events.iter().map(|it| it.payload_type).collect();
+    let numbers: Vec<u8> = params.unwrap().remote.telephone_events.iter().map(|event| event.0).collect();
     assert_eq!(numbers, [113, 101]);
 }

@@ -1,8 +1,8 @@
 //! What offer and answer came to with one party.
 
 use super::{AudioMedia, Line, Side, formats, receives};
+use crate::bridge_fsm::Direction;
 use b2b_media::codec::Codec;
-use b2b_media::session::Direction;
 
 impl Side {
     /// Whether its keys come as tones: they are cut out of what goes to who takes events.

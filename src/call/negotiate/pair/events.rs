@@ -2,7 +2,7 @@
 //! session lasts (RFC 3264 §8.3.2), and a far end may use one of an earlier description.
 
 use super::super::telephone_event;
-use b2b_media::relay::MOST_EVENTS;
+use b2b_media::remote::MOST_EVENTS;
 use b2b_sdp::{AudioMedia, Format};
 
 /// Payload types and clock rates.

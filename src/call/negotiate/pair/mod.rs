@@ -48,8 +48,9 @@ pub use local::{apply, local_answer, local_offer, repeat};
 
 use super::NegotiateError;
 use super::crypto::LocalCrypto;
-use b2b_media::relay::{EventTypes, Remote, Way};
-use b2b_media::session::Direction as MediaDirection;
+use crate::bridge_fsm::Direction as MediaDirection;
+use b2b_media::relay::Way;
+use b2b_media::remote::{EventTypes, Remote};
 use b2b_sdp::{AudioMedia, Direction, ExtMap, Format, Origin, SessionDescription};
 use events::ToldEvents;
 use line::Line;
@@ -208,13 +209,9 @@ impl Side {
         let rtcp_mux = sent.rtcp_mux && audio.rtcp_mux;
         let rate = audio.formats.iter().find(|format| formats::is_speech(format))?.clock_rate;
         let takes = formats::shared_events(&sent, &audio, rate);
-        let rtcp = Some(audio.rtcp(rtcp_mux)).filter(|rtcp| {
-            let ip = rtcp.ip();
-            ip.is_ipv4() == audio.address.is_ipv4() && !ip.is_multicast() && !ip.is_unspecified()
-        });
         Some(Remote {
             rtp: audio.rtp(),
-            rtcp: rtcp.unwrap_or(SocketAddr::new(audio.address, audio.port.saturating_add(1))),
+            rtcp: audio.named_rtcp(),
             rtcp_mux,
             receives: !audio.is_hold(),
             sends: audio.direction.has_send() && sent.rtp() == self.rtp,

@@ -2,14 +2,13 @@
 
 use std::rc::Rc;
 
-use super::super::NegotiateError;
-use super::super::parameter;
+use super::super::{NegotiateError, encoded};
 use super::formats::{codec, events, is_noise, is_speech, same};
 use b2b_media::codec::Codec;
 use b2b_media::forward::{ExtensionMap, PayloadMap};
-use b2b_media::relay::{MOST_EVENTS, Recode, Way};
-use b2b_media::stage::Voice;
-use b2b_media::transcode::{Events, MOST_FORMATS, Plan, Target};
+use b2b_media::relay::{Recode, Way};
+use b2b_media::remote::{MOST_EVENTS, MOST_FORMATS, SendFormat, Voice};
+use b2b_media::transcode::{Events, Plan};
 use b2b_sdp::{AudioMedia, Format};
 
 /// Packet time where the far end asks for none, ms (RFC 3551 §4.2).
@@ -141,7 +140,7 @@ fn relay(from: &Leg, to: &Leg) -> PayloadMap {
     payload_types
 }
 
-fn plan(from: &[(&Format, Codec)], to: Target) -> Plan {
+fn plan(from: &[(&Format, Codec)], to: SendFormat) -> Plan {
     let mut plan = Plan { from: [None; MOST_FORMATS], to, events: None, cuts_tones: false };
     for (place, (format, codec)) in plan.from.iter_mut().zip(from) {
         *place = Some((format.payload_type, *codec));
@@ -150,25 +149,19 @@ fn plan(from: &[(&Format, Codec)], to: Target) -> Plan {
 }
 
 /// What is encoded for a leg: what is relayed to it anyway, else the first that it has.
-fn target<'a>(to: &'a Leg, relayed: Option<&Format>) -> Option<(&'a Format, Target)> {
+fn target<'a>(to: &'a Leg, relayed: Option<&Format>) -> Option<(&'a Format, SendFormat)> {
     let mut known = to.own.formats.iter().filter_map(|format| Some((format, codec(format)?)));
     let relayed = relayed.and_then(|relayed| known.clone().find(|(format, _)| same(format, relayed)));
     let (format, codec) = relayed.or_else(|| known.next())?;
-    Some((format, encoded(to, format, codec)))
+    Some((format, spoken(to, format, codec)))
 }
 
-fn encoded(to: &Leg, format: &Format, codec: Codec) -> Target {
+fn spoken(to: &Leg, format: &Format, codec: Codec) -> SendFormat {
     // What it says goes before what is configured (RFC 3264 §5.1), and no packet is longer than it
     // can take (RFC 8866 §6.4).
     let wanted = to.own.ptime_ms.or(to.ptime_ms).unwrap_or(PTIME_MS);
     let wanted = wanted.min(to.own.maxptime_ms.unwrap_or(u32::MAX));
-    Target {
-        payload_type: format.payload_type,
-        codec,
-        ptime_ms: codec.ptime_ms(wanted),
-        fec: parameter(format, "useinbandfec") == Some(1),
-        bitrate: parameter(format, "maxaveragebitrate").unwrap_or(Target::BITRATE),
-    }
+    encoded(format, codec, wanted)
 }
 
 /// How a leg is spoken to, and speaks, whoever it is joined to. It gets the first that both of
@@ -177,10 +170,8 @@ pub(super) fn voice(leg: &Leg) -> Voice {
     let own = leg.own.formats.iter().filter_map(|format| Some((format, codec(format)?)));
     let told = |format: &Format| leg.told.formats.iter().any(|told| same(told, format));
     let gets = own.clone().find(|(format, _)| told(format)).or_else(|| own.clone().next());
-    let mut voice = Voice { gets: gets.map(|(format, codec)| encoded(leg, format, codec)), ..Voice::NONE };
     let says = leg.told.formats.iter().filter_map(|format| Some((format.payload_type, codec(format)?)));
-    voice.says.iter_mut().zip(says).for_each(|(place, said)| *place = Some(said));
-    voice
+    Voice::new(gets.map(|(format, codec)| spoken(leg, format, codec)), says)
 }
 
 /// Extensions that both legs have agreed to, each by its own number.

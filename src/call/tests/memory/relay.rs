@@ -9,7 +9,7 @@ use b2b_call::negotiate::pair::{self, PairPolicy, Side};
 use b2b_media::Now;
 use b2b_media::relay::machine::{Command, Machine, Transmit};
 use b2b_media::relay::{EndpointConfig, RelayId};
-use b2b_media::session::Channel;
+use b2b_media::transport::Channel;
 
 /// Counts what leaves.
 struct Wire(u64);

@@ -7,7 +7,6 @@ use crate::Now;
 use crate::forward::OutSpace;
 use crate::relay::{EndpointStats, Totals};
 use crate::rtp::rtcp;
-use crate::session::Channel;
 use crate::transport::reports::Sending;
 
 impl Machine {
@@ -42,11 +41,7 @@ impl Machine {
         let Some((space, timestamp)) = self.sending(at, slot) else { return };
         let Some(endpoint) = self.at(slot) else { return };
         let Some((remote, rtp)) = endpoint.remote.zip(endpoint.lock.destination()) else { return };
-        let (channel, to) = if remote.rtcp_mux { (Channel::Rtp, rtp) } else { (Channel::Rtcp, remote.rtcp) };
-        // Held from the start by the zero address, or refused: nobody is there.
-        if to.ip().is_unspecified() || to.port() == 0 {
-            return;
-        }
+        let Some((channel, to)) = remote.rtcp_at(rtp) else { return };
         let (packets, octets) = (space.packets as u32, space.payload as u32);
         let sending = Sending { ssrc: space.ssrc, timestamp, packets, octets };
         let receiving = endpoint.receiving();

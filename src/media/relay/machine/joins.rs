@@ -1,7 +1,8 @@
 //! What far ends have said of themselves, and who is joined to whom.
 
-use super::{Machine, RelayId, Remote, Way};
+use super::{Machine, RelayId, Way};
 use crate::forward::Gate;
+use crate::remote::Remote;
 
 impl Machine {
     pub(super) fn describe(&mut self, at: u64, id: RelayId, remote: Remote) {

@@ -6,8 +6,9 @@ use super::{BEFORE, Channel, Machine, Now, RelayId, Transmit};
 use crate::forward::Header;
 use crate::relay::RelayEvent;
 use crate::relay::endpoint::{Endpoint, takes_at};
+use crate::remote::Voice;
 use crate::room::{Room, RoomAct, RoomReceiver};
-use crate::stage::{TICK_SAMPLES, Voice};
+use crate::stage::TICK_SAMPLES;
 
 /// A number on the wheel that is a room's place and not an endpoint's.
 const ROOM: u32 = 1 << 31;

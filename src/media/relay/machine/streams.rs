@@ -5,7 +5,8 @@ use std::net::SocketAddr;
 use std::time::Duration;
 
 use super::{BEFORE, Endpoint, Header, Machine, Now, RelayId, Transmit};
-use crate::stage::{Streaming, Voice};
+use crate::remote::Voice;
+use crate::stage::Streaming;
 use crate::stream::Inside;
 
 impl Machine {

@@ -6,8 +6,9 @@ use proptest::prelude::*;
 
 use super::super::EndpointStats;
 use super::*;
-use crate::forward::{EventTypes, PayloadMap};
+use crate::forward::PayloadMap;
 use crate::relay::{Law, Recode};
+use crate::remote::EventTypes;
 use crate::rtp::packet::RtpPacket;
 use crate::rtp::rtcp::{self, Report, ReportBlock, SenderInfo};
 use b2b_base::util::ntp::NtpTime;
@@ -72,7 +73,6 @@ struct Lab {
 
 fn remote(slot: u32) -> Remote {
     Remote {
-        rtcp: SocketAddr::new(party(slot).ip(), party(slot).port() + 1),
         rtcp_mux: false,
         telephone_events: EventTypes::new([(101, 8_000)]),
         takes_event: Some((96, 8_000)),

@@ -5,6 +5,7 @@ use std::time::Duration;
 
 use crate::forward::{Header, PayloadMap};
 use crate::relay::*;
+use crate::remote::Remote;
 use crate::transport::protection::{Inbound, Keys, MasterKey, Outbound, RTP_OVERHEAD, Suite};
 
 const PATIENCE: Duration = Duration::from_secs(10);

@@ -3,9 +3,10 @@
 use b2b_media::forward::PayloadMap;
 use b2b_media::relay::machine::Command;
 use b2b_media::relay::{Recode, Way};
+use b2b_media::remote::MOST_FORMATS;
 use b2b_media::room::{Member, RoomAct};
 use b2b_media::stage::Act;
-use b2b_media::transcode::{MOST_FORMATS, Plan};
+use b2b_media::transcode::Plan;
 use rand::RngExt;
 
 use crate::party::Joint;

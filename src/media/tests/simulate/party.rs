@@ -4,11 +4,10 @@ use std::net::SocketAddr;
 
 use b2b_base::util::ntp::NtpTime;
 use b2b_media::codec::{Codec, Encoder, MAX_PAYLOAD, OpusTuning, g711};
-use b2b_media::relay::{RelayId, Remote};
+use b2b_media::relay::RelayId;
+use b2b_media::remote::{Remote, SendFormat, Voice};
 use b2b_media::rtp::RtpPacket;
 use b2b_media::rtp::rtcp::{self, Report, ReportBlock, SenderInfo};
-use b2b_media::stage::Voice;
-use b2b_media::transcode::Target;
 use rand::RngExt;
 use rand::rngs::StdRng;
 
@@ -206,13 +205,13 @@ impl Party {
         Voice { gets: Some(self.target()), says }
     }
 
-    pub fn target(&self) -> Target {
-        Target {
+    pub fn target(&self) -> SendFormat {
+        SendFormat {
             payload_type: self.codec.payload_type(),
             codec: self.codec,
             ptime_ms: self.ptime_ms,
             fec: false,
-            bitrate: Target::BITRATE,
+            max_bitrate: None,
         }
     }
 

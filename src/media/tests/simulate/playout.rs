@@ -47,7 +47,7 @@ pub fn listen(seed: u64, span: u64) -> Total {
     let epoch = Instant::now();
     let wall = NtpTime::from_system(SystemTime::UNIX_EPOCH + Duration::from_secs(1_800_000_000));
     let mut buffer = JitterBuffer::new(epoch, jitter_ms, rate_hz);
-    buffer.receive(&[codec]);
+    buffer.receive(std::iter::once(codec));
     let payloads = voice(codec, ptime_ms, 440.0);
     let (ticks, first) = (codec.clock_rate() / 1_000 * ptime_ms, rng.random::<u32>());
     let mut path = Path::new(weather);

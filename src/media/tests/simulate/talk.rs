@@ -8,10 +8,9 @@ use std::time::{Duration, Instant, SystemTime};
 
 use b2b_base::frame::{Fill, FrameSink, FrameSource, InFrame, OutFrame};
 use b2b_base::util::ntp::{Now, NtpTime};
-use b2b_media::session::{
-    Channel, Direction, MediaParams, Output, PacketRecord, SendFormat, Session, SessionConfig, SessionEvent,
-    Verdict,
-};
+use b2b_media::remote::{Remote, SendFormat, Voice};
+use b2b_media::session::{MediaParams, Output, PacketRecord, Session, SessionConfig, SessionEvent, Verdict};
+use b2b_media::transport::Channel;
 use rand::rngs::StdRng;
 use rand::{RngExt, SeedableRng};
 
@@ -153,19 +152,9 @@ impl Talk {
     fn begin(&mut self) {
         let Party { at, codec, ptime_ms, .. } = self.party;
         let number = codec.payload_type();
-        let params = MediaParams {
-            remote_rtp: at,
-            signalling: None,
-            remote_rtcp: Some(at),
-            send: SendFormat::new(number, codec, ptime_ms),
-            receive: vec![(number, codec)],
-            receive_events: Vec::new(),
-            send_events: None,
-            abs_capture_time_id: None,
-            direction: Direction::SEND_RECV,
-            rtcp_mux: true,
-            protection: None,
-        };
+        let gets = SendFormat::new(number, codec, ptime_ms);
+        let remote = Remote { voice: Voice::new(Some(gets), [(number, codec)]), ..Remote::at(at) };
+        let params = MediaParams { remote, abs_capture_time_id: None, protection: None };
         let now = self.now();
         self.session.configure(now, now.at, params);
         let rate_hz = if codec.law().is_some() { 8_000 } else { 16_000 };

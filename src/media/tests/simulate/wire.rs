@@ -4,7 +4,7 @@ use std::net::SocketAddr;
 
 use b2b_base::util::ntp::NtpTime;
 use b2b_media::relay::machine::Transmit;
-use b2b_media::session::Channel;
+use b2b_media::transport::Channel;
 use rand::rngs::StdRng;
 
 use crate::party::{Joint, Party};

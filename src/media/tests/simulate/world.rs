@@ -5,9 +5,10 @@ use std::time::{Duration, Instant, SystemTime};
 
 use b2b_base::util::ntp::{Now, NtpTime};
 use b2b_media::relay::machine::{Command, Machine};
-use b2b_media::relay::{Answer, EndpointConfig, EndpointStats, RelayEvent, Remote, Reply};
+use b2b_media::relay::{Answer, EndpointConfig, EndpointStats, RelayEvent, Reply};
+use b2b_media::remote::Remote;
 use b2b_media::room::RoomAct;
-use b2b_media::session::Channel;
+use b2b_media::transport::Channel;
 use rand::rngs::StdRng;
 use rand::{RngExt, SeedableRng};
 

@@ -10,8 +10,9 @@ use rand::{RngExt, SeedableRng};
 
 use super::*;
 use crate::codec::Codec;
+use crate::remote::{Remote, SendFormat, Voice as Speech};
 use crate::rtp::{RtpPacket, rtcp};
-use crate::session::{Direction, SendFormat, SessionConfig};
+use crate::session::SessionConfig;
 use b2b_base::frame::{Fill, FrameKind, InFrame, OutFrame};
 use b2b_base::metrics::MediaStats;
 use b2b_base::util::ntp::NtpTime;
@@ -157,19 +158,9 @@ impl Lab {
         let source = Box::new(Voice { order: self.order.clone(), level: party.level.clone() });
         let sink = Box::new(Ear { order: self.order.clone(), heard: party.heard.clone() });
         self.machine.command(now, Command::Attach { id, source, sink });
-        let params = MediaParams {
-            remote_rtp: address(remote),
-            signalling: None,
-            remote_rtcp: None,
-            send: SendFormat::new(0, Codec::Pcmu, 20),
-            receive: vec![(0, Codec::Pcmu)],
-            receive_events: Vec::new(),
-            send_events: None,
-            abs_capture_time_id: Some(1),
-            direction: Direction::SEND_RECV,
-            rtcp_mux: false,
-            protection: None,
-        };
+        let voice = Speech::new(Some(SendFormat::new(0, Codec::Pcmu, 20)), [(0, Codec::Pcmu)]);
+        let remote = Remote { rtcp_mux: false, voice, ..Remote::at(address(remote)) };
+        let params = MediaParams { remote, abs_capture_time_id: Some(1), protection: None };
         self.machine.command(now, Command::Configure { id, params: Box::new(params) });
         party
     }

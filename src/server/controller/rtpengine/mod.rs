@@ -110,7 +110,7 @@ impl State {
         let inner = other.map_or(End::nowhere(entry.inner.is_ipv6()), |other| End::at(other.inner));
         let remote = entry.side.remote()?;
         let party = match remote.receives && remote.rtp.port() != 0 {
-            true => End { rtp: remote.rtp, rtcp_mux: remote.rtcp_mux, rtcp: Some(remote.rtcp) },
+            true => End { rtp: remote.rtp, rtcp_mux: remote.rtcp_mux, rtcp: remote.rtcp },
             false => End::nowhere(remote.rtp.is_ipv6()),
         };
         Some(Wanted { party, inner, expects: remote.sends && other.is_some() })

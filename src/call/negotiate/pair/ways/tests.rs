@@ -35,7 +35,13 @@ fn what_the_listener_asks_for_is_in_the_plan() {
         ("PCMA", Some("opus"), 8_000, 48_000)
     );
     let plan = way.transcode.unwrap();
-    let target = Target { payload_type: 111, codec: Codec::Opus, ptime_ms: 40, fec: true, bitrate: 16_000 };
+    let target = SendFormat {
+        payload_type: 111,
+        codec: Codec::Opus,
+        ptime_ms: 40,
+        fec: true,
+        max_bitrate: Some(16_000),
+    };
     assert_eq!(plan.to, target);
     assert_eq!(plan.from, [Some((8, Codec::Pcma)), None, None, None]);
     assert_eq!(plan.events, Some(Events { from: [Some((101, 8_000)), None, None, None], to: (100, 48_000) }));

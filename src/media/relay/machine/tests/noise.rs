@@ -3,11 +3,11 @@
 use super::*;
 use crate::codec::Codec;
 use crate::codec::g711::ulaw_decode;
-use crate::stage::Voice;
-use crate::transcode::{MOST_FORMATS, Plan, Target};
+use crate::remote::{MOST_FORMATS, SendFormat, Voice};
+use crate::transcode::Plan;
 
-const LAW: Target =
-    Target { payload_type: 0, codec: Codec::Pcmu, ptime_ms: 20, fec: false, bitrate: Target::BITRATE };
+const LAW: SendFormat =
+    SendFormat { payload_type: 0, codec: Codec::Pcmu, ptime_ms: 20, fec: false, max_bitrate: None };
 
 /// 0 speaks G.711, relayed or transcoded, and CN; 1 knows no CN.
 fn joined(transcodes: bool) -> Lab {

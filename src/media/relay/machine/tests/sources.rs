@@ -42,6 +42,21 @@ fn packets_go_back_to_where_they_come_from() {
 }
 
 #[test]
+fn reports_go_to_the_port_after_the_one_that_is_believed_or_to_the_one_that_is_named() {
+    let source = SocketAddr::from(([127, 9, 9, 9], 1_234));
+    let named = SocketAddr::from(([127, 0, 0, 1], 4_999));
+    for (rtcp, expected) in [(None, SocketAddr::new(source.ip(), 1_235)), (Some(named), named)] {
+        let mut lab = Lab::joined();
+        let there = Remote { rtcp, signalling: [Some(source.ip()), None], ..remote(1) };
+        lab.command(Command::Describe { id: id(1), remote: there });
+        lab.put(1, source, packet(0, 1, 160, 71, &[1; 160]));
+        lab.talk(0, 1, 400);
+        let to: Vec<_> = lab.rtcp().iter().filter(|sent| sent.slot == 1).map(|sent| sent.to).collect();
+        assert!(!to.is_empty() && to.iter().all(|to| *to == expected), "{to:?}, not {expected}");
+    }
+}
+
+#[test]
 fn a_stranger_is_neither_heard_nor_answered_whenever_they_come() {
     for public in [true, false] {
         let mut lab = Lab::joined();

@@ -4,14 +4,15 @@ use tokio::sync::oneshot;
 
 use super::*;
 use crate::codec::{Codec, g711};
+use crate::remote::{SendFormat, Voice};
 use crate::sounds::SoundError;
-use crate::stage::{Act, CollectEnd, Collected, DigitPlan, Music, Played, Program, Segment, Tracks, Voice};
-use crate::transcode::Target;
+use crate::stage::{Act, CollectEnd, Collected, DigitPlan, Music, Played, Program, Segment, Tracks};
 
 const MS: Duration = Duration::from_millis(1);
 
 pub(super) fn voice(codec: Codec, ptime_ms: u32) -> Voice {
-    let target = Target { payload_type: codec.payload_type(), codec, ptime_ms, fec: false, bitrate: 24_000 };
+    let target =
+        SendFormat { payload_type: codec.payload_type(), codec, ptime_ms, fec: false, max_bitrate: None };
     Voice { gets: Some(target), says: [Some((codec.payload_type(), codec)), None, None, None] }
 }
 
