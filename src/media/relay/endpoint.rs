@@ -321,8 +321,15 @@ impl Endpoint {
         false
     }
 
-    /// Begins to receive a stream with this packet. Whether it is the very first one.
-    pub fn begin_stream(&mut self, header: &Header, at: u64) -> bool {
+    /// Begins to receive a stream with this packet. Whether it is the very first one, and the digit of a key that
+    /// was down in the one before.
+    pub fn begin_stream(&mut self, header: &Header, now: Instant, at: u64) -> (bool, Option<Digit>) {
+        let mut digit = None;
+        // Another source has another clock, which says nothing of events before.
+        if self.state.highest != 0 && self.rule.ssrc != header.ssrc {
+            digit = self.events.new_source();
+            self.pressed = false;
+        }
         if self.state.highest != 0 {
             let missing = self.pace.missing_at_rest.as_mut().map(std::mem::take);
             self.lost_before = self.lost_before.saturating_add(missing.unwrap_or(self.state.lost()));
@@ -343,7 +350,7 @@ impl Endpoint {
         if let Some(stream) = self.stage.as_mut().and_then(|stage| stage.stream()) {
             stream.new_stream();
         }
-        !std::mem::replace(&mut self.started, true)
+        (!std::mem::replace(&mut self.started, true), self.admit(digit, now))
     }
 
     /// Whether the last packet was of an event.
@@ -386,6 +393,11 @@ impl Endpoint {
     fn event_rate(&self) -> u32 {
         let events = self.remote.as_ref().map(|remote| &remote.telephone_events);
         events.and_then(|events| events.rate(self.state.payload_type)).unwrap_or(self.rule.clock_rate)
+    }
+
+    /// Whether events go to the party that it is joined with, as far as that takes them.
+    pub fn passes_events(&self) -> bool {
+        self.rule.gate == Gate::Open || self.plan.is_some() && self.rule.gate == Gate::Unanchored
     }
 
     /// An event whose packets have stopped.

@@ -286,7 +286,7 @@ impl Machine {
                 }
                 Verdict::Unknown(what) => {
                     let Some(header) = Header::read(datagram) else { return };
-                    if !self.learn(what, slot, at, source, &header) {
+                    if !self.learn(what, slot, now, source, &header) {
                         return;
                     }
                 }
@@ -297,7 +297,8 @@ impl Machine {
     /// Changes a rule that did not cover a packet. Whether there is a point in applying it
     /// again.
     #[cold]
-    fn learn(&mut self, what: Unknown, slot: u32, at: u64, source: SocketAddr, header: &Header) -> bool {
+    fn learn(&mut self, what: Unknown, slot: u32, now: Now, source: SocketAddr, header: &Header) -> bool {
+        let at = self.ns(now.at);
         let Some(endpoint) = self.at(slot) else { return false };
         let id = endpoint.id;
         match what {
@@ -323,9 +324,13 @@ impl Machine {
                 if let Some((endpoint, peer)) = self.pair(slot) {
                     peer.out.settle(&mut endpoint.rule, &mut endpoint.state);
                 }
-                if self.at(slot).is_some_and(|endpoint| endpoint.begin_stream(header, at)) {
+                let Some(endpoint) = self.at(slot) else { return false };
+                let (first, digit) = endpoint.begin_stream(header, now.at, at);
+                let passed_on = endpoint.passes_events();
+                if first {
                     self.events.push_back(RelayEvent::Started { id, from: source });
                 }
+                self.digit(now, slot, digit, passed_on);
                 true
             }
             Unknown::Pace => {

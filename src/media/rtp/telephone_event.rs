@@ -6,6 +6,9 @@ use std::time::{Duration, Instant};
 /// An event whose packets stop without an end bit has ended after this time.
 const LOST_END: Duration = Duration::from_millis(120);
 
+/// A packet of an event before the last one comes no later than this after it.
+const UNDER_WAY: Duration = Duration::from_secs(2);
+
 /// An end is sent so often (§2.5.1.4).
 pub const ENDS: u8 = 3;
 /// E bit and volume of a payload that we send: -10 dBm0.
@@ -62,7 +65,13 @@ impl EventReceiver {
                 event.duration = event.duration.max(duration);
                 event.last_arrival = arrival;
             }
-            Some(event) if (timestamp.wrapping_sub(event.timestamp) as i32) < 0 => return None,
+            // Nothing is under way for so long: it is of another clock, which a far end may go on with.
+            Some(event)
+                if (timestamp.wrapping_sub(event.timestamp) as i32) < 0
+                    && arrival.saturating_duration_since(event.last_arrival) < UNDER_WAY =>
+            {
+                return None;
+            }
             // A long event goes on in a new segment where the last one ended.
             Some(event)
                 if event.code == code
@@ -225,6 +234,8 @@ mod tests {
         let mut receiver = EventReceiver::default();
         assert!(receiver.packet(5_000, &payload(1, true, 160), 8_000, now).is_some());
         assert_eq!(receiver.packet(4_000, &payload(2, true, 160), 8_000, now), None);
+        let later = now + Duration::from_secs(3);
+        assert!(receiver.packet(4_000, &payload(1, true, 160), 8_000, later).is_some(), "of another clock");
     }
 
     #[test]

@@ -1,7 +1,7 @@
 //! Digits by telephone events (RFC 4733): those that come without an end, and ours in
 //! what a leg is sent, as events or as tones.
 
-use super::{Channel, Digit, Endpoint, Gate, Header, Machine, Now, RelayEvent, RelayId, Transmit};
+use super::{Channel, Digit, Endpoint, Header, Machine, Now, RelayEvent, RelayId, Transmit};
 use crate::rtp::telephone_event;
 
 /// An RTP header without extras, and an event.
@@ -16,8 +16,7 @@ impl Machine {
         let mut pressed = std::mem::take(&mut self.pressed);
         pressed.retain(|&slot| {
             let Some(endpoint) = self.at(slot) else { return false };
-            let passed_on = endpoint.rule.gate == Gate::Open
-                || endpoint.plan.is_some() && endpoint.rule.gate == Gate::Unanchored;
+            let passed_on = endpoint.passes_events();
             let digit = endpoint.expire_event(now.at);
             let pressed = endpoint.pressed;
             self.digit(now, slot, digit, passed_on);

@@ -52,3 +52,26 @@ fn who_takes_no_events_or_is_held_gets_none() {
         assert!(lab.rtp().is_empty());
     }
 }
+
+#[test]
+fn a_digit_of_a_stream_that_begins_anew_is_told_whatever_its_clock_shows() {
+    for joined in [true, false] {
+        let mut lab = if joined { Lab::joined() } else { Lab::new(2) };
+        let mut press = |ssrc: u32, timestamp: u32, code: u8, flags: u8| {
+            lab.put(0, party(0), packet(101, 500, timestamp, ssrc, &[code, flags, 3, 32]));
+            lab.run(FRAME * 5);
+        };
+        press(70, 100_000, 5, 0x8A);
+        // A carrier has another machine take over, with a clock of its own; a key is down as it does.
+        press(70, 101_000, 6, 0x0A);
+        press(71, 50_000, 7, 0x8A);
+        press(72, 40_000, 7, 0x8A);
+        let told = |event| match event {
+            RelayEvent::Digit { digit, .. } => Some(digit),
+            _ => None,
+        };
+        let digits: String = lab.events().into_iter().filter_map(told).collect();
+        assert_eq!(digits, "5677", "joined: {joined}");
+        assert_eq!(lab.stats(0).digits, 4);
+    }
+}
