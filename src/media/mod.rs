@@ -2,7 +2,8 @@
 //! Neither this room nor `sip` knows the other.
 //!
 //! - `worker`: the media machine, the thread that drives it and its handle
-//! - `session`: one RTP stream pair; `transport`: what lies under RTP; `remote`: what a far end says of itself
+//! - `session`: one RTP stream pair; `transport`: what lies under RTP; `remote`: what a far end says of itself;
+//!   `far_end`: what is known of it
 //! - `relay`: legs joined without decoding; `forward`: a relayed packet's fate as data;
 //!   `transcode`: for legs that share no codec
 //! - `rtp`: packets, RTCP, receiver statistics; `jitter`, `conceal`, `pitch`: playout
@@ -37,6 +38,7 @@ pub mod conference;
 #[doc(hidden)]
 pub mod disk;
 pub mod dtmf;
+mod far_end;
 pub mod file;
 #[doc(hidden)]
 pub mod forward;

@@ -12,14 +12,13 @@ use super::pace::Pace;
 use super::tones::Tones;
 use super::{Drops, EndpointConfig, EndpointStats, Flow, Law, Recode, RelayId, Sources, Totals, Way};
 use crate::codec::g711;
+use crate::far_end::FarEnd;
 use crate::forward::{ExtensionMap, ForwardRule, ForwardState, Gate, Header, OutSpace, PayloadMap};
-use crate::remote::Remote;
-use crate::rtp::telephone_event::{Digit, EventReceiver};
-use crate::session::digit_gate::DigitGate;
+use crate::rtp::telephone_event::Digit;
 use crate::stage::{Stage, Typed};
 use crate::transcode::{Heard, Plan, TranscodeStats, Transcoder};
-use crate::transport::lock::{Belief, SourceLock};
-use crate::transport::reports::{Receiving, Reports};
+use crate::transport::lock::Belief;
+use crate::transport::reports::Receiving;
 
 /// A stream that has been silent for this long may be replaced by any other's first
 /// packet, ns.
@@ -46,8 +45,7 @@ pub(super) struct Endpoint {
     pub rule: ForwardRule,
     pub state: ForwardState,
     pub out: OutSpace,
-    pub lock: SourceLock,
-    pub remote: Option<Remote>,
+    pub far: FarEnd,
     pub pace: Pace,
     pub recode: Option<Recode>,
     /// The payload type of comfort noise that its other party does not know.
@@ -63,16 +61,11 @@ pub(super) struct Endpoint {
     pub peer: Option<u32>,
     pub drops: Drops,
     pub refused: Refused,
-    pub reports: Reports,
     /// What of its counters is in the thread's totals.
     pub added_up: Totals,
     pub timeouts: u32,
-    pub timeout: Option<Duration>,
-    /// From when silence counts, ns; 0 when it does not, or has been reported.
-    pub timeout_since: u64,
     /// When this endpoint's entry among the timers is due, ns; 0 for none.
     pub armed: u64,
-    pub pressed: bool,
     /// Digits of ours that its party is being sent.
     pub inserted: Option<Box<Inserted>>,
     /// What an application has to do with its party.
@@ -88,9 +81,6 @@ pub(super) struct Endpoint {
     started: bool,
     lost_before: u32,
     ssrc_changes: u32,
-    events: EventReceiver,
-    digit_gate: DigitGate,
-    digits: u32,
 }
 
 impl Endpoint {
@@ -115,8 +105,7 @@ impl Endpoint {
             state: ForwardState::default(),
             // A first number in the lower half: RFC 3711 §3.3.1.
             out: OutSpace::new(rng.random(), rng.random::<u16>() >> 1, rng.random()),
-            lock: SourceLock::new(config.sources),
-            remote: None,
+            far: FarEnd::new(config.sources, config.rtp_timeout, since, rng),
             pace: Pace::default(),
             recode: None,
             noise: None,
@@ -127,13 +116,9 @@ impl Endpoint {
             peer: None,
             drops: Drops::default(),
             refused: Refused::default(),
-            reports: Reports::new(rng),
             added_up: Totals::default(),
             timeouts: 0,
-            timeout: config.rtp_timeout,
-            timeout_since: 0,
             armed: 0,
-            pressed: false,
             inserted: None,
             stage: None,
             tones: None,
@@ -144,9 +129,6 @@ impl Endpoint {
             started: false,
             lost_before: 0,
             ssrc_changes: 0,
-            events: EventReceiver::default(),
-            digit_gate: DigitGate::new(since),
-            digits: 0,
         }
     }
 
@@ -175,14 +157,14 @@ impl Endpoint {
     pub fn idle_way(&self) -> Way {
         let mut payload_types = PayloadMap::EMPTY;
         let mut clock_rate = 8_000;
-        let mut events = self.remote.iter().flat_map(|remote| remote.telephone_events.iter());
+        let mut events = self.far.remote.iter().flat_map(|remote| remote.telephone_events.iter());
         if let Some((payload_type, rate)) = events.next() {
             payload_types.telephone_event(payload_type);
             clock_rate = rate;
         }
         events.for_each(|(payload_type, _)| payload_types.telephone_event(payload_type));
         if let Some(remote) =
-            self.remote.filter(|_| self.has_receiver() || self.has_echo() || self.has_stream())
+            self.far.remote.filter(|_| self.has_receiver() || self.has_echo() || self.has_stream())
         {
             for (payload_type, codec) in remote.voice.says.into_iter().flatten() {
                 payload_types.up(payload_type);
@@ -190,7 +172,7 @@ impl Endpoint {
             }
         }
         let mut way = Way::new(payload_types, clock_rate);
-        if let Some(remote) = self.remote {
+        if let Some(remote) = self.far.remote {
             way.clocks = remote.voice.clocks();
         }
         way
@@ -263,20 +245,15 @@ impl Endpoint {
         })
     }
 
-    /// Whether its far end takes packets now, and where.
-    pub fn takes_at(&self) -> Option<SocketAddr> {
-        takes_at(self.remote.as_ref(), &self.lock)
-    }
-
     /// The same for what it is joined to: not while we speak to it ourselves.
     pub fn hears_at(&self) -> Option<SocketAddr> {
         let spoken_to = self.stage.as_ref().is_some_and(|stage| stage.has_encoder);
-        self.takes_at().filter(|_| !spoken_to)
+        self.far.rtp_at().filter(|_| !spoken_to)
     }
 
     /// Looks at a packet from another source than the rule's.
     pub fn believes_source(&mut self, source: SocketAddr, at: u64) -> Belief {
-        let belief = self.lock.consider(source, at, self.state.last_at);
+        let belief = self.far.lock.consider(source, at, self.state.last_at);
         match belief {
             Belief::Believed { before } => {
                 self.rule.source = source;
@@ -288,7 +265,7 @@ impl Endpoint {
             Belief::Refused => {
                 self.drops.source += 1;
                 // Whoever is heard has found the way: what comes beside is noise, or an attack.
-                let in_vain = self.lock.believed().is_none() && self.refused.source == Some(source);
+                let in_vain = self.far.lock.believed().is_none() && self.refused.source == Some(source);
                 self.refused.in_vain = if in_vain { self.refused.in_vain.saturating_add(1) } else { 1 };
                 self.refused.source = Some(source);
             }
@@ -298,14 +275,14 @@ impl Endpoint {
 
     /// The address that is to be told as one that is refused: nobody else sends. Once.
     pub fn refused_to_tell(&mut self) -> Option<SocketAddr> {
-        let due = self.refused.in_vain >= REFUSED && !self.refused.told && self.lock.believed().is_none();
+        let due = self.refused.in_vain >= REFUSED && !self.refused.told && self.far.lock.believed().is_none();
         self.refused.told |= due;
         self.refused.source.filter(|_| due)
     }
 
     /// Who is believed may have changed without a packet.
     pub fn follow_lock(&mut self) {
-        self.rule.source = self.lock.believed().unwrap_or(NOWHERE);
+        self.rule.source = self.far.lock.believed().unwrap_or(NOWHERE);
     }
 
     /// Whether a stream that the rule does not know, or a jump in it, is believed with
@@ -327,8 +304,7 @@ impl Endpoint {
         let mut digit = None;
         // Another source has another clock, which says nothing of events before.
         if self.state.highest != 0 && self.rule.ssrc != header.ssrc {
-            digit = self.events.new_source();
-            self.pressed = false;
+            digit = self.far.digits.new_source(now);
         }
         if self.state.highest != 0 {
             let missing = self.pace.missing_at_rest.as_mut().map(std::mem::take);
@@ -340,7 +316,7 @@ impl Endpoint {
         self.measure_in(self.pace.clocks.get(header.payload_type).filter(|_| speech), header, at);
         self.set_looks();
         self.state.begin(header, at, self.rule.clock_rate);
-        self.reports.new_stream();
+        self.far.reports.new_stream();
         if let Some(transcoder) = &mut self.transcoder {
             transcoder.restart();
         }
@@ -350,7 +326,7 @@ impl Endpoint {
         if let Some(stream) = self.stage.as_mut().and_then(|stage| stage.stream()) {
             stream.new_stream();
         }
-        (!std::mem::replace(&mut self.started, true), self.admit(digit, now))
+        (!std::mem::replace(&mut self.started, true), digit)
     }
 
     /// Whether the last packet was of an event.
@@ -369,7 +345,7 @@ impl Endpoint {
     /// Ticks a second of what we say to it ourselves, while we do.
     pub fn spoken_clock_rate(&self) -> Option<u32> {
         self.stage.as_ref().filter(|stage| stage.has_encoder)?;
-        Some(self.remote?.voice.gets?.codec.clock_rate())
+        Some(self.far.remote?.voice.gets?.codec.clock_rate())
     }
 
     /// The last payload type was refused.
@@ -384,33 +360,18 @@ impl Endpoint {
         // An event's key is its timestamp, and must not change in its middle.
         let offset = if rewritten { self.rule.timestamp_offset } else { 0 };
         let clock_rate = self.event_rate();
-        let digit = self.events.packet(header.timestamp.wrapping_sub(offset), payload, clock_rate, now);
-        self.pressed = self.events.is_pressed();
-        self.admit(digit, now)
+        self.far.digits.packet(header.timestamp.wrapping_sub(offset), payload, clock_rate, now)
     }
 
     /// Ticks a second of an event: those of audio beside it may be others.
     fn event_rate(&self) -> u32 {
-        let events = self.remote.as_ref().map(|remote| &remote.telephone_events);
+        let events = self.far.remote.as_ref().map(|remote| &remote.telephone_events);
         events.and_then(|events| events.rate(self.state.payload_type)).unwrap_or(self.rule.clock_rate)
     }
 
     /// Whether events go to the party that it is joined with, as far as that takes them.
     pub fn passes_events(&self) -> bool {
         self.rule.gate == Gate::Open || self.plan.is_some() && self.rule.gate == Gate::Unanchored
-    }
-
-    /// An event whose packets have stopped.
-    pub fn expire_event(&mut self, now: Instant) -> Option<Digit> {
-        let digit = self.events.expire(now);
-        self.pressed = self.events.is_pressed();
-        self.admit(digit, now)
-    }
-
-    pub fn admit(&mut self, digit: Option<Digit>, now: Instant) -> Option<Digit> {
-        let digit = digit.filter(|_| self.digit_gate.admit(now))?;
-        self.digits += 1;
-        Some(digit)
     }
 
     /// Writes the payload anew, if it is of that kind; `packet` is rewritten already, so
@@ -433,20 +394,10 @@ impl Endpoint {
         }
     }
 
-    /// When silence will have lasted for too long, ns; 0 for never.
-    pub fn timeout_due(&self) -> u64 {
-        match self.timeout {
-            Some(timeout) if self.timeout_since != 0 => {
-                self.timeout_since.max(self.state.last_at) + timeout.as_nanos() as u64
-            }
-            _ => 0,
-        }
-    }
-
     /// Silence counts from now on, if anything is to be expected.
     pub fn expect(&mut self, at: u64) {
-        let expected = self.remote.is_some_and(|remote| remote.sends && remote.receives);
-        self.timeout_since = if expected { at } else { 0 };
+        let expects = self.far.remote.is_some_and(|remote| remote.sends && remote.receives);
+        self.far.silence.expect(at, expects);
     }
 
     /// Its counters; `out` is its outgoing stream with what runs now, `sent_at` the last
@@ -469,9 +420,9 @@ impl Endpoint {
             },
             dropped: self.drops,
             sources: Sources {
-                signalled: self.lock.signalled(),
-                locked: self.lock.believed(),
-                changes: self.lock.changes(),
+                signalled: self.far.lock.signalled(),
+                locked: self.far.lock.believed(),
+                changes: self.far.lock.changes(),
                 refused: self.refused.source,
             },
             ssrc: (state.highest != 0).then_some(self.rule.ssrc),
@@ -480,21 +431,14 @@ impl Endpoint {
             jitter: Duration::from_micros(jitter),
             payload_type: state.sound,
             payload_type_refused: self.refused_payload_type,
-            digits: self.digits,
+            digits: self.far.digits.count,
             transcoded: match &self.transcoder {
                 Some(transcoder) => self.transcoded.plus(&transcoder.stats),
                 None => self.transcoded,
             },
             timeouts: self.timeouts,
-            rtcp: self.reports.stats,
+            rtcp: self.far.reports.stats,
             ..EndpointStats::new(self.since)
         }
     }
-}
-
-/// See [`Endpoint::takes_at`].
-pub(super) fn takes_at(remote: Option<&Remote>, lock: &SourceLock) -> Option<SocketAddr> {
-    let remote = remote.filter(|remote| remote.receives && !remote.rtp.ip().is_unspecified())?;
-    // Port 0 refuses the stream, wherever packets may have come from.
-    lock.destination().filter(|to| remote.rtp.port() != 0 && to.port() != 0)
 }

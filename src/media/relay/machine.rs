@@ -204,7 +204,7 @@ impl Machine {
     /// Whether what comes to an endpoint has proved itself before (SRTP).
     pub fn authenticates(&mut self, id: RelayId, on: bool) {
         if let Some(endpoint) = self.get(id) {
-            endpoint.lock.authenticates(on);
+            endpoint.far.lock.authenticates(on);
         }
     }
 
@@ -379,9 +379,9 @@ impl Machine {
             self.end_noise(at, slot);
         }
         let Some(endpoint) = self.at(slot) else { return };
-        let was = endpoint.pressed;
+        let was = endpoint.far.digits.is_pressed();
         let digit = endpoint.event_packet(datagram, rewritten, now.at);
-        if endpoint.pressed && !was {
+        if endpoint.far.digits.is_pressed() && !was {
             self.pressed.push(slot);
             self.key_down(now, slot);
         }
@@ -396,23 +396,15 @@ impl Machine {
         self.events.push_back(RelayEvent::Digit { id, digit, duration_ms, passed_on, by_tone: false });
     }
 
-    fn rtcp(&mut self, now: Now, at: u64, slot: u32, source: SocketAddr, datagram: &[u8]) {
-        let Some(endpoint) = self.at(slot) else { return };
-        if !endpoint.lock.admits_rtcp(source) {
-            endpoint.reports.stats.refused += 1;
-            return;
-        }
-        let ours = endpoint.out.ssrc;
-        endpoint.reports.received((now.wall, at), datagram, ours);
-    }
-
     /// Puts an endpoint's next timer among the others.
     fn arm(&mut self, slot: u32) {
         let Some(endpoint) = self.at(slot) else { return };
         let inserted = endpoint.inserted.as_ref().map_or(0, |it| it.due);
         let stage = endpoint.stage.as_ref().map_or(0, |it| it.due());
-        let all = [endpoint.reports.due, endpoint.timeout_due(), inserted, stage, endpoint.lock.due()];
-        let due = all.into_iter().filter(|due| *due != 0).min();
+        let due = [endpoint.far.due(endpoint.state.last_at), inserted, stage]
+            .into_iter()
+            .filter(|due| *due != 0)
+            .min();
         let Some(due) = due.map(|due| due.div_ceil(GRAIN) * GRAIN) else { return };
         if endpoint.armed != due {
             endpoint.armed = due;
@@ -442,7 +434,7 @@ impl Machine {
             return;
         };
         endpoint.armed = 0;
-        if endpoint.lock.expire(at) {
+        if endpoint.far.lock.expire(at) {
             endpoint.follow_lock();
             let peer = endpoint.peer;
             if let Some(peer) = peer {
@@ -456,18 +448,15 @@ impl Machine {
         if endpoint.stage.as_ref().is_some_and(|it| (1..=at).contains(&it.due())) {
             return self.stage_time(at, slot);
         }
-        let silence = endpoint.timeout_due();
-        if silence != 0 && silence <= at {
-            // Counted on from the next packet.
-            endpoint.timeout_since = 0;
+        if endpoint.far.silence.is_over(at, endpoint.state.last_at) {
             endpoint.timeouts += 1;
             self.events.push_back(RelayEvent::Timeout { id: endpoint.id });
         }
-        if endpoint.reports.due != 0 && endpoint.reports.due <= at {
-            endpoint.reports.schedule(at, rng);
+        if endpoint.far.reports.due != 0 && endpoint.far.reports.due <= at {
+            endpoint.far.reports.schedule(at, rng);
             // Packets have come since the last timeout: the next silence counts again.
-            if endpoint.timeout_since == 0 && at.saturating_sub(endpoint.state.last_at) < BEFORE {
-                endpoint.expect(at);
+            if at.saturating_sub(endpoint.state.last_at) < BEFORE {
+                endpoint.far.silence.heard(at);
             }
             self.report(now, at, slot, false, out);
             self.add_up(slot);

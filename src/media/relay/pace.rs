@@ -1,6 +1,8 @@
 //! What is measured of a stream by its clock and its sequence numbers: which clock that is, and which
 //! gaps are no loss.
 
+use rand::rngs::StdRng;
+
 use super::Way;
 use super::endpoint::Endpoint;
 use crate::forward::{Clocks, Header};
@@ -37,12 +39,12 @@ impl Endpoint {
 
     /// The far end has said anew what it does: while it is not to send nothing is missing, and
     /// whatever else has changed, what comes next begins a count of its own.
-    pub(super) fn describe(&mut self, remote: Remote) {
+    pub(super) fn describe(&mut self, at: u64, remote: Remote, rng: &mut StdRng) {
         let missing = self.pace.missing_at_rest.take();
         if let Some(missing) = missing {
             self.state.forgive(self.state.lost().saturating_sub(missing));
         }
-        if self.remote.replace(remote).is_some_and(|before| before != remote) || missing.is_some() {
+        if self.far.describe(at, remote, rng).is_some_and(|before| before != remote) || missing.is_some() {
             self.count_afresh();
         }
         self.pace.missing_at_rest = (!remote.sends).then(|| self.state.lost());

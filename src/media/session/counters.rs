@@ -95,7 +95,7 @@ impl Session {
         let receiver = &self.receiver;
         let recovered = receiver.buffer.decoded_and_recovered().1;
         let known_delay = || {
-            let network = self.reports.stats.rtt_ms.unwrap_or(0.0) / 2.0;
+            let network = self.far.reports.stats.rtt_ms.unwrap_or(0.0) / 2.0;
             receiver.buffer.delay_ms(now).map(|playout| TICK.as_secs_f64() * 1_000.0 + network + playout)
         };
         Reception {
@@ -106,8 +106,8 @@ impl Session {
             bursts: self.bursts,
             jitter_ms: receiver.stats.jitter_now_ms(),
             delay_ms: self.delay_ms.or_else(known_delay),
-            remote_loss_pct: self.reports.stats.far_fraction_lost.map(|lost| f64::from(lost) / 2.56),
-            remote_reports: u64::from(self.reports.stats.blocks),
+            remote_loss_pct: self.far.reports.stats.far_fraction_lost.map(|lost| f64::from(lost) / 2.56),
+            remote_reports: u64::from(self.far.reports.stats.blocks),
         }
     }
 
@@ -127,14 +127,14 @@ impl Session {
             unauthenticated: self.unauthenticated,
             concealed: self.concealed,
             underruns: self.sender.underruns,
-            digits: self.digits,
+            digits: self.far.digits.count.into(),
             jitter_ms_p50: receiver.stats.jitter_ms(50.0),
             jitter_ms_p95: receiver.stats.jitter_ms(95.0),
             rtp_gap_ms_max: receiver.stats.rtp_gap_ms(),
             arrival_gap_ms_max: receiver.stats.arrival_gap_ms(),
-            rtt_ms: self.reports.stats.rtt_ms,
+            rtt_ms: self.far.reports.stats.rtt_ms,
             mos: self.reception(now).mos(),
-            in_call: self.settled.is_some(),
+            in_call: self.far.remote.is_some(),
         }
     }
 
@@ -142,13 +142,13 @@ impl Session {
     pub fn diagnostics(&self) -> Diagnostics {
         let (decoded, recovered) = self.receiver.buffer.decoded_and_recovered();
         Diagnostics {
-            malformed: self.malformed + u64::from(self.reports.stats.refused),
+            malformed: self.malformed + u64::from(self.far.reports.stats.refused),
             unknown_payload: self.unknown,
             skipped_packets: self.sender.skipped,
             skipped_ticks: self.skipped_ticks,
             corrections: self.receiver.buffer.corrections(),
             collisions: self.collisions.seen,
-            refused_digits: self.digit_gate.refused,
+            refused_digits: self.far.digits.refused(),
             unsent_digits: self.sender.digits.refused,
             undecodable: self.receiver.undecodable,
             decoded,

@@ -3,7 +3,7 @@
 use std::net::SocketAddr;
 use std::time::{Duration, Instant};
 
-use super::receiver::Payload;
+use super::receiver::{Payload, Terms};
 use super::{Output, PacketRecord, Session, SessionEvent, Verdict};
 use crate::Now;
 use crate::rtp::RtpPacket;
@@ -27,7 +27,7 @@ impl Session {
         out: &mut impl Output,
     ) {
         // Takes neither room nor luck from the stream that is impaired.
-        let injected = self.lock.objection(from, self.ns(arrival), self.heard_at).is_some();
+        let injected = self.far.lock.objection(from, self.ns(arrival), self.heard_at).is_some();
         let protocol = match channel {
             Channel::Rtp => classify(datagram),
             Channel::Rtcp => Protocol::Rtcp,
@@ -62,13 +62,13 @@ impl Session {
     }
 
     fn rtcp(&mut self, now: Now, arrival: Instant, from: SocketAddr, datagram: &[u8]) {
-        if self.settled.is_none() {
+        if self.far.remote.is_none() {
             return;
         }
-        if self.lock.admits_rtcp(from) {
+        if self.far.lock.admits_rtcp(from) {
             // A bad report is counted in there; nothing else follows from it.
             let came = (now.wall_at(arrival), self.ns(arrival));
-            if let Some(ssrc) = self.reports.received(came, datagram, self.sender.ssrc) {
+            if let Some(ssrc) = self.far.reports.received(came, datagram, self.sender.ssrc) {
                 self.collisions.check(ssrc, self.sender.ssrc, from.ip());
             }
         } else {
@@ -89,45 +89,43 @@ impl Session {
         out: &mut impl Output,
     ) -> Verdict {
         let at = self.ns(arrival);
-        let Some(settled) = &self.settled else { return Verdict::Unexpected };
+        let (Some(remote), Some(since)) = (&self.far.remote, self.settled_at) else {
+            return Verdict::Unexpected;
+        };
         let Ok(packet) = RtpPacket::parse(datagram) else {
             self.malformed += 1;
             return Verdict::Malformed;
         };
-        if arrival + STALE < settled.since && !self.started {
+        if arrival + STALE < since && !self.started {
             return Verdict::Unexpected;
         }
-        if Payload::of(packet.payload_type, &settled.params).is_none() {
+        if Payload::of(packet.payload_type, remote).is_none() {
             self.unknown += 1;
             return Verdict::UnknownPayload;
         }
-        let believed = self.lock.believed() == Some(from);
+        let believed = self.far.lock.believed() == Some(from);
         if !believed {
-            let Belief::Believed { before } = self.lock.consider(from, at, self.heard_at) else {
+            let Belief::Believed { before } = self.far.lock.consider(from, at, self.heard_at) else {
                 self.injected += 1;
                 return Verdict::Injected;
             };
-            if before.is_some() && settled.params.remote.sends {
+            if before.is_some() && remote.sends {
                 self.receiver.validator.afresh();
             }
         }
         self.heard_at = self.heard_at.max(at);
         self.collisions.check(packet.ssrc, self.sender.ssrc, from.ip());
-        let (digits, gate) = (&mut self.digits, &mut self.digit_gate);
-        let verdict = self.receiver.packet(arrival, &packet, datagram, &settled.params, |digit| {
-            if gate.admit(arrival) {
-                *digits += 1;
-                out.event(SessionEvent::Digit(digit));
-            }
+        self.far.silence.heard(at);
+        let mut terms =
+            Terms { remote, abs_capture_time_id: self.abs_capture_time_id, digits: &mut self.far.digits };
+        let verdict = self.receiver.packet(arrival, &packet, datagram, &mut terms, |digit| {
+            out.event(SessionEvent::Digit(digit));
         });
         if self.receiver.packets > 0 && !self.started {
             self.started = true;
             out.event(SessionEvent::Started);
         }
-        if settled.expects_rtp {
-            self.timeout_since = Some(self.timeout_since.map_or(arrival, |since| since.max(arrival)));
-        }
-        if !settled.params.remote.sends {
+        if !remote.sends {
             self.receiver.stats.pause();
         }
         verdict

@@ -7,7 +7,7 @@
 //! - `digits`: digits that we send; `inband`: digits heard in the sound; `meter`: levels;
 //!   `control`: commands in mid-call
 //! - `protection`: SRTP between all that and the sockets
-//! - `collision`: our SSRC from the far end; `digit_gate`: digits, but no flood
+//! - `collision`: our SSRC from the far end
 //!
 //! Who drives a session hands it datagrams with the time of their arrival, then,
 //! at [`Session::next_wake`], calls [`Session::play`] and after that
@@ -17,7 +17,6 @@
 mod collision;
 mod control;
 mod counters;
-pub(crate) mod digit_gate;
 mod digits;
 mod inband;
 mod inbound;
@@ -40,18 +39,17 @@ use rand::rngs::StdRng;
 use rand::{RngExt, SeedableRng};
 
 use super::Now;
+use super::far_end::FarEnd;
 use super::impair::Impairer;
 use super::mix::apply_gain;
 use super::rtp::rtcp;
 use super::rtp::telephone_event::Digit;
 use super::transport::Channel;
 use super::transport::demux::Protocol;
-use super::transport::lock::SourceLock;
+use super::transport::lock::NamedSources;
 use super::transport::protection::{Protection, RTCP_OVERHEAD};
-use super::transport::reports::Reports;
 use b2b_base::frame::{FrameKind, FrameSink, FrameSource, InFrame};
 use collision::Collisions;
-use digit_gate::DigitGate;
 use inband::InBand;
 use meter::Meter;
 use receiver::Receiver;
@@ -94,11 +92,11 @@ pub trait Output {
 /// See the module's text. About 30 KB at 8 kHz with G.711, all taken at its start; what
 /// other codecs need is taken when they are agreed on.
 pub struct Session {
-    config: SessionConfig,
     rng: StdRng,
-    /// Set by `configure`.
-    settled: Option<Settled>,
-    lock: SourceLock,
+    far: FarEnd,
+    /// When offer and answer settled something for the last time.
+    settled_at: Option<Instant>,
+    abs_capture_time_id: Option<u8>,
     /// Any moment before the first packet.
     epoch: Instant,
     /// When the source that is believed was heard last, ns since `epoch`.
@@ -109,7 +107,6 @@ pub struct Session {
     sink: Option<Box<dyn FrameSink>>,
     sender: Sender,
     receiver: Receiver,
-    reports: Reports,
     collisions: Collisions,
     impairer: Option<Impairer<SocketAddr>>,
     in_band: Option<Box<InBand>>,
@@ -118,8 +115,6 @@ pub struct Session {
     heard: Meter,
     heard_gain: f32,
     next_play: Option<Instant>,
-    /// When RTP was last a reason to be content; `None` when no timeout runs.
-    timeout_since: Option<Instant>,
     started: bool,
     /// PromptEncoder to ear, smoothed, ms.
     delay_ms: Option<f64>,
@@ -134,18 +129,8 @@ pub struct Session {
     /// Times that concealment began.
     bursts: u64,
     concealing: bool,
-    digits: u64,
-    digit_gate: DigitGate,
     skipped_ticks: u64,
     overflowed: u64,
-}
-
-struct Settled {
-    params: MediaParams,
-    /// No RTP would mean that the far end is gone. Not so when it holds us: with
-    /// `sendonly` too, many send no music.
-    expects_rtp: bool,
-    since: Instant,
 }
 
 impl Session {
@@ -156,8 +141,8 @@ impl Session {
         let rate_hz = config.rate_hz();
         let receiver = Receiver::new(epoch, &config);
         Session {
-            settled: None,
-            lock: SourceLock::default(),
+            settled_at: None,
+            abs_capture_time_id: None,
             epoch,
             heard_at: 0,
             protection: None,
@@ -167,14 +152,13 @@ impl Session {
             sender: Sender::new(rate_hz, rng.random(), rng.random::<u16>() >> 1, rng.random()),
             frame: vec![0; receiver.buffer.frame()].into_boxed_slice(),
             receiver,
-            reports: Reports::new(&mut rng),
+            far: FarEnd::new(NamedSources::default(), config.rtp_timeout, epoch, &mut rng),
             collisions: Collisions::default(),
             impairer: config.impairment.map(Impairer::new),
             in_band: config.detect_digits.then(|| Box::new(InBand::new(rate_hz))),
             heard: Meter::default(),
             heard_gain: 1.0,
             next_play: None,
-            timeout_since: None,
             started: false,
             delay_ms: None,
             injected: 0,
@@ -186,38 +170,33 @@ impl Session {
             concealed: 0,
             bursts: 0,
             concealing: false,
-            digits: 0,
-            digit_gate: DigitGate::new(epoch),
             skipped_ticks: 0,
             overflowed: 0,
-            config,
             rng,
         }
     }
 
     /// What offer and answer settled. `tick` is the next tick of the worker.
     pub fn configure(&mut self, now: Now, tick: Instant, params: MediaParams) {
-        let before = self.settled.as_ref().map(|settled| &settled.params);
-        let remote = params.remote;
-        let received = before.is_none_or(|before| before.remote.sends);
+        let (at, remote) = (self.ns(now.at), params.remote);
+        let before = self.far.describe(at, remote, &mut self.rng);
+        let received = before.is_none_or(|before| before.sends);
         if !received || !remote.sends {
             self.receiver.stats.pause();
         }
         if !remote.sends {
             self.receiver.validator.rest();
-        } else if !received || before.is_some_and(|before| before.remote.rtp != remote.rtp) {
+        } else if !received || before.is_some_and(|before| before.rtp != remote.rtp) {
             self.receiver.validator.afresh();
         }
-        let at = self.ns(now.at);
-        self.lock.signal(remote.rtp, remote.signalling, at);
-        self.lock.authenticates(params.protection.is_some());
-        let held = !remote.receives && self.sender.packets > 0;
-        let expects_rtp = remote.sends && !held;
-        self.timeout_since = expects_rtp.then_some(now.at);
-        self.reports.start(at, &mut self.rng);
-        self.receiver.configure(&params);
+        self.far.lock.authenticates(params.protection.is_some());
+        // Who holds us may be silent: with `sendonly` too, many send no music.
+        let holds = !remote.receives && self.sender.packets > 0;
+        self.far.silence.expect(at, remote.sends && !holds);
+        self.receiver.buffer.receive(remote.voice.codecs());
         self.protect_with(params.protection.as_ref());
-        self.settled = Some(Settled { params, expects_rtp, since: now.at });
+        self.abs_capture_time_id = params.abs_capture_time_id;
+        self.settled_at = Some(now.at);
         self.schedule(tick);
     }
 
@@ -240,13 +219,14 @@ impl Session {
     }
 
     fn schedule(&mut self, tick: Instant) {
-        let Some(settled) = &self.settled else { return };
+        let Some(remote) = &self.far.remote else { return };
         // Without a sink too: what arrives is judged and played to nobody.
         self.next_play.get_or_insert(tick);
-        let MediaParams { remote, abs_capture_time_id, .. } = settled.params;
-        match remote.voice.gets.filter(|_| remote.receives && self.source.is_some()) {
+        let speaks = self.source.is_some() && self.far.rtp_at().is_some();
+        match remote.voice.gets.filter(|_| speaks) {
             Some(send) => {
-                self.sender.start(tick, Format { send, events: remote.takes_event, abs_capture_time_id });
+                let (events, abs_capture_time_id) = (remote.takes_event, self.abs_capture_time_id);
+                self.sender.start(tick, Format { send, events, abs_capture_time_id });
             }
             None => self.sender.stop(),
         }
@@ -254,14 +234,14 @@ impl Session {
 
     /// Whether datagrams can be judged. Before, they are best left where they are.
     pub fn listens(&self) -> bool {
-        self.settled.is_some()
+        self.far.remote.is_some()
     }
 
     /// When this session must be called next; `None` while it has nothing to do.
     pub fn next_wake(&self) -> Option<Instant> {
-        let timeout = self.timeout_since.zip(self.config.rtp_timeout).map(|(since, timeout)| since + timeout);
-        let report = (self.reports.due != 0).then(|| self.moment(self.reports.due));
-        [self.next_play, self.sender.deadline(), report, timeout].into_iter().flatten().min()
+        let far = self.far.due(self.heard_at);
+        let far = (far != 0).then(|| self.moment(far));
+        [self.next_play, self.sender.deadline(), far].into_iter().flatten().min()
     }
 
     /// The earliest of playout and sending that is due at `now`: the moment of
@@ -314,9 +294,10 @@ impl Session {
 
     /// Sends the packets due at `tick`.
     pub fn send(&mut self, now: Now, tick: Instant, out: &mut impl Output) {
-        let Some(settled) = &self.settled else { return };
-        let Some(source) = &mut self.source else { return };
-        let to = self.lock.destination().unwrap_or(settled.params.remote.rtp);
+        let (Some(source), Some(to)) = (&mut self.source, self.far.rtp_at()) else {
+            // Nobody takes packets any more, without a word of signalling.
+            return self.sender.stop();
+        };
         while self.sender.deadline().is_some_and(|deadline| deadline <= tick) {
             let transmit = |buffer: &mut [u8], len| match protection::protect(
                 &mut self.protection,
@@ -335,33 +316,28 @@ impl Session {
 
     /// What is due beside audio: reports, the timeout, digits without an end.
     pub fn maintain(&mut self, now: Now, out: &mut impl Output) {
-        self.lock.expire(self.ns(now.at));
-        let ended = self.receiver.events.expire(now.at);
-        if let Some(digit) = ended.filter(|_| self.digit_gate.admit(now.at)) {
-            self.digits += 1;
+        let at = self.ns(now.at);
+        self.far.lock.expire(at);
+        if let Some(digit) = self.far.digits.expire(now.at) {
             out.event(SessionEvent::Digit(digit));
         }
         while let Some(digit) = self.in_band.as_mut().and_then(|in_band| in_band.take()) {
             // A gateway that sends events too has left the sound in.
-            if self.receiver.events.has_heard() || !self.digit_gate.admit(now.at) {
-                continue;
+            let heard = Some(digit).filter(|_| !self.far.digits.has_heard());
+            if let Some(digit) = self.far.digits.admit(heard, now.at) {
+                out.event(SessionEvent::Digit(digit));
             }
-            self.digits += 1;
-            out.event(SessionEvent::Digit(digit));
         }
         if let Some(ssrc) = self.collisions.take_new(&mut self.rng) {
             // RFC 3550 §8.2: BYE under the old identifier, then a new one.
             self.report(now, true, out);
             self.sender.change_ssrc(ssrc);
-            self.reports.new_ssrc();
+            self.far.reports.new_ssrc();
         }
-        if self.reports.due != 0 && self.reports.due <= self.ns(now.at) {
+        if self.far.reports.due != 0 && self.far.reports.due <= at {
             self.report(now, false, out);
         }
-        if let Some((since, timeout)) = self.timeout_since.zip(self.config.rtp_timeout)
-            && since + timeout <= now.at
-        {
-            self.timeout_since = None;
+        if self.far.silence.is_over(at, self.heard_at) {
             out.event(SessionEvent::RtpTimeout);
         }
     }
@@ -389,16 +365,13 @@ impl Session {
     }
 
     fn report(&mut self, now: Now, bye: bool, out: &mut impl Output) {
-        let Some(settled) = &self.settled else { return };
-        let remote = &settled.params.remote;
-        let way = remote.rtcp_at(self.lock.destination().unwrap_or(remote.rtp));
         let mut buffer = [0; rtcp::MAX_LEN + RTCP_OVERHEAD];
         let (room, _) = buffer.split_first_chunk_mut().expect("longer than a report");
         let at = self.ns(now.at);
-        self.reports.schedule(at, &mut self.rng);
+        self.far.reports.schedule(at, &mut self.rng);
         let receiving = self.receiver.validator.receiving(self.receiver.stats.jitter_ticks());
-        let len = self.reports.write((now.wall, at), &self.sender.sending(now.at), receiving, bye, room);
-        let Some((channel, to)) = way else { return };
+        let streams = (&self.sender.sending(now.at), receiving);
+        let Some((channel, to, len)) = self.far.report(now, at, streams, bye, room) else { return };
         match protection::protect(&mut self.protection, Protocol::Rtcp, &mut buffer, len) {
             Some(report) => out.transmit(channel, to, report),
             None => self.unprotected += 1,

@@ -2,12 +2,14 @@
 
 use std::time::Instant;
 
-use super::params::{MediaParams, SessionConfig};
+use super::params::SessionConfig;
 use super::record::Verdict;
 use crate::codec::Codec;
+use crate::far_end::Digits;
 use crate::jitter::{Inserted, JitterBuffer};
+use crate::remote::Remote;
 use crate::rtp::RtpPacket;
-use crate::rtp::telephone_event::{Digit, EventReceiver};
+use crate::rtp::telephone_event::Digit;
 use crate::rtp::validator::{Accepted, Validator, Verdict as Sequence};
 use b2b_base::metrics::stream::StreamStats;
 use b2b_base::util::ntp::NtpTime;
@@ -27,11 +29,11 @@ pub(super) enum Payload {
 }
 
 impl Payload {
-    pub fn of(payload_type: u8, params: &MediaParams) -> Option<Payload> {
-        if let Some(clock_rate) = params.remote.telephone_events.rate(payload_type) {
+    pub fn of(payload_type: u8, remote: &Remote) -> Option<Payload> {
+        if let Some(clock_rate) = remote.telephone_events.rate(payload_type) {
             return Some(Payload::TelephoneEvent(clock_rate));
         }
-        match params.remote.voice.codec(payload_type) {
+        match remote.voice.codec(payload_type) {
             Some(codec) => Some(Payload::Audio(codec)),
             None if payload_type == COMFORT_NOISE => Some(Payload::ComfortNoise),
             None => None,
@@ -46,11 +48,17 @@ struct Held {
     data: Box<[u8; MAX_HELD]>,
 }
 
+/// By what packets are taken.
+pub(super) struct Terms<'a> {
+    pub remote: &'a Remote,
+    pub abs_capture_time_id: Option<u8>,
+    pub digits: &'a mut Digits,
+}
+
 pub(super) struct Receiver {
     pub validator: Validator,
     pub stats: StreamStats,
     pub buffer: JitterBuffer,
-    pub events: EventReceiver,
     held: Held,
     pub packets: u64,
     pub octets: u64,
@@ -69,7 +77,6 @@ impl Receiver {
             validator: Validator::default(),
             stats: StreamStats::new(epoch),
             buffer: JitterBuffer::new(epoch, config.jitter_ms, config.rate_hz()),
-            events: EventReceiver::default(),
             held: Held { arrival: epoch, len: 0, data: Box::new([0; MAX_HELD]) },
             packets: 0,
             octets: 0,
@@ -81,18 +88,13 @@ impl Receiver {
         }
     }
 
-    /// What offer and answer settled: makes the decoders.
-    pub fn configure(&mut self, params: &MediaParams) {
-        self.buffer.receive(params.remote.voice.codecs());
-    }
-
     /// Takes a packet whose source address is believed; digits go to `digit`.
     pub fn packet(
         &mut self,
         arrival: Instant,
         packet: &RtpPacket<'_>,
         datagram: &[u8],
-        params: &MediaParams,
+        terms: &mut Terms<'_>,
         mut digit: impl FnMut(Digit),
     ) -> Verdict {
         match self.validator.check(packet.ssrc, packet.sequence) {
@@ -108,13 +110,13 @@ impl Receiver {
             Sequence::NewSource(place) => {
                 self.stats.new_source();
                 self.buffer.new_source();
-                if let Some(found) = self.events.new_source() {
+                if let Some(found) = terms.digits.new_source(arrival) {
                     digit(found);
                 }
-                self.take_held(place, params, &mut digit);
-                self.accepted(arrival, packet, place, params, &mut digit)
+                self.take_held(place, terms, &mut digit);
+                self.accepted(arrival, packet, place, terms, &mut digit)
             }
-            Sequence::Accept(place) => self.accepted(arrival, packet, place, params, &mut digit),
+            Sequence::Accept(place) => self.accepted(arrival, packet, place, terms, &mut digit),
         }
     }
 
@@ -128,11 +130,11 @@ impl Receiver {
     }
 
     /// The packet before the one that made its source valid.
-    fn take_held(&mut self, next: Accepted, params: &MediaParams, digit: &mut impl FnMut(Digit)) {
+    fn take_held(&mut self, next: Accepted, terms: &mut Terms<'_>, digit: &mut impl FnMut(Digit)) {
         let data = *self.held.data;
         if let Ok(packet) = RtpPacket::parse(&data[..self.held.len]) {
             let place = Accepted { sequence: next.sequence - 1, reordered: false };
-            self.accepted(self.held.arrival, &packet, place, params, digit);
+            self.accepted(self.held.arrival, &packet, place, terms, digit);
         }
     }
 
@@ -141,18 +143,18 @@ impl Receiver {
         arrival: Instant,
         packet: &RtpPacket<'_>,
         place: Accepted,
-        params: &MediaParams,
+        terms: &mut Terms<'_>,
         digit: &mut impl FnMut(Digit),
     ) -> Verdict {
         self.packets += 1;
         self.octets += packet.payload.len() as u64;
         self.reordered += u64::from(place.reordered);
-        match Payload::of(packet.payload_type, params) {
+        match Payload::of(packet.payload_type, terms.remote) {
             Some(Payload::Audio(codec)) => {
                 self.codec = Some(codec);
                 self.stats.clock(codec.clock_rate());
                 self.stats.media(place.sequence, packet.timestamp, arrival);
-                let captured_at = params
+                let captured_at = terms
                     .abs_capture_time_id
                     .and_then(|id| packet.extensions.abs_capture_time(id))
                     .map(NtpTime);
@@ -176,8 +178,8 @@ impl Receiver {
                 };
                 let until = packet.timestamp.wrapping_add(duration.saturating_sub(clock_rate / 50));
                 self.stats.event(place.sequence, until, arrival);
-                if let Some(found) = self.events.packet(packet.timestamp, packet.payload, clock_rate, arrival)
-                {
+                let digits = &mut *terms.digits;
+                if let Some(found) = digits.packet(packet.timestamp, packet.payload, clock_rate, arrival) {
                     digit(found);
                 }
                 Verdict::Event

@@ -1,5 +1,6 @@
 //! What a leg is told of its streams, and what is told of the leg: reports and counters.
 
+use std::net::SocketAddr;
 use std::time::Duration;
 
 use super::{BEFORE, Machine, Transmit};
@@ -37,17 +38,27 @@ impl Machine {
         Some((space, timestamp))
     }
 
+    pub(super) fn rtcp(&mut self, now: Now, at: u64, slot: u32, source: SocketAddr, datagram: &[u8]) {
+        let Some(endpoint) = self.at(slot) else { return };
+        if !endpoint.far.lock.admits_rtcp(source) {
+            endpoint.far.reports.stats.refused += 1;
+            return;
+        }
+        let ours = endpoint.out.ssrc;
+        endpoint.far.reports.received((now.wall, at), datagram, ours);
+    }
+
     pub(super) fn report(&mut self, now: Now, at: u64, slot: u32, bye: bool, out: &mut impl Transmit) {
         let Some((space, timestamp)) = self.sending(at, slot) else { return };
         let Some(endpoint) = self.at(slot) else { return };
-        let Some((remote, rtp)) = endpoint.remote.zip(endpoint.lock.destination()) else { return };
-        let Some((channel, to)) = remote.rtcp_at(rtp) else { return };
         let (packets, octets) = (space.packets as u32, space.payload as u32);
         let sending = Sending { ssrc: space.ssrc, timestamp, packets, octets };
         let receiving = endpoint.receiving();
         let mut buffer = [0; rtcp::MAX_LEN];
-        let len = endpoint.reports.write((now.wall, at), &sending, receiving, bye, &mut buffer);
-        out.transmit(slot, channel, to, &buffer[..len]);
+        let report = endpoint.far.report(now, at, (&sending, receiving), bye, &mut buffer);
+        if let Some((channel, to, length)) = report {
+            out.transmit(slot, channel, to, &buffer[..length]);
+        }
     }
 
     /// What all endpoints have come to, each as far as it has been added up.

@@ -17,8 +17,8 @@ impl Machine {
         pressed.retain(|&slot| {
             let Some(endpoint) = self.at(slot) else { return false };
             let passed_on = endpoint.passes_events();
-            let digit = endpoint.expire_event(now.at);
-            let pressed = endpoint.pressed;
+            let digit = endpoint.far.digits.expire(now.at);
+            let pressed = endpoint.far.digits.is_pressed();
             self.digit(now, slot, digit, passed_on);
             pressed
         });
@@ -29,10 +29,11 @@ impl Machine {
     #[cold]
     pub(super) fn hear_tones(&mut self, now: Now, slot: u32, header: &Header, datagram: &[u8]) {
         let Some(endpoint) = self.at(slot) else { return };
-        let Endpoint { tones: Some(tones), remote: Some(remote), pressed, .. } = endpoint else { return };
+        let Endpoint { tones: Some(tones), far, .. } = endpoint else { return };
+        let Some(remote) = &far.remote else { return };
         let payload = datagram.get(header.payload..header.payload + header.payload_len).unwrap_or_default();
         // Who sends events presses no tones meanwhile: what sounds then is the same digit.
-        if *pressed {
+        if far.digits.is_pressed() {
             return;
         }
         for digit in tones.packet(&remote.voice, header, payload).into_iter().flatten() {
@@ -44,7 +45,9 @@ impl Machine {
     fn tone_digit(&mut self, now: Now, slot: u32, digit: Digit) {
         let at = self.ns(now.at);
         let Some(endpoint) = self.at(slot) else { return };
-        let Some(Digit { digit, duration_ms }) = endpoint.admit(Some(digit), now.at) else { return };
+        let Some(Digit { digit, duration_ms }) = endpoint.far.digits.admit(Some(digit), now.at) else {
+            return;
+        };
         let (id, cut) = (endpoint.id, endpoint.plan.as_ref().is_some_and(|plan| plan.cuts_tones));
         let peer = self.pair(slot).filter(|_| cut).map(|(_, peer)| peer.id);
         if let (Some(peer), Some(code)) = (peer, telephone_event::code(digit)) {
@@ -58,7 +61,7 @@ impl Machine {
     /// A digit for this endpoint's party, by its event code.
     pub(super) fn insert_digit(&mut self, at: u64, id: RelayId, code: u8, duration_ms: u32) {
         let Some(endpoint) = self.get(id) else { return };
-        if endpoint.takes_at().is_some() && endpoint.remote.is_some_and(|it| it.takes_event.is_some()) {
+        if endpoint.far.rtp_at().is_some() && endpoint.far.remote.is_some_and(|it| it.takes_event.is_some()) {
             endpoint.inserted.get_or_insert_default().push(at, code, duration_ms);
             self.arm(id.slot);
         } else if let Some(digit) = telephone_event::digit(code) {
@@ -69,8 +72,8 @@ impl Machine {
     /// A digit as a tone in what this party hears, if it takes no other. Whether it does.
     fn sound_digit(&mut self, at: u64, slot: u32, digit: char, duration_ms: u32) -> bool {
         let Some(endpoint) = self.at(slot) else { return false };
-        let takes = endpoint.remote.filter(|it| it.takes_tones && it.voice.gets.is_some());
-        let Some(remote) = takes.filter(|_| endpoint.takes_at().is_some()) else { return false };
+        let takes = endpoint.far.remote.filter(|it| it.takes_tones && it.voice.gets.is_some());
+        let Some(remote) = takes.filter(|_| endpoint.far.rtp_at().is_some()) else { return false };
         let rate_hz = remote.voice.rate_hz();
         endpoint.stage.get_or_insert_default().sound_digit(digit, duration_ms, rate_hz);
         self.set_stage(at, slot);
@@ -88,12 +91,12 @@ impl Machine {
     pub(super) fn send_digit(&mut self, at: u64, slot: u32, out: &mut impl Transmit) {
         let Some(endpoint) = self.at(slot) else { return };
         let Some(mut inserted) = endpoint.inserted.take() else { return };
-        let takes = endpoint.takes_at().zip(endpoint.remote.and_then(|remote| remote.takes_event));
+        let takes = endpoint.far.rtp_at().zip(endpoint.far.remote.and_then(|remote| remote.takes_event));
         // Held meanwhile: what is left of them comes too late.
         let Some((to, (payload_type, rate))) = takes else { return };
         let Some((packet, timestamp)) = inserted.packet(at, rate) else { return };
         // The timeline is that of the audio; only an event's length counts in its own ticks.
-        let voice = self.at(slot).and_then(|endpoint| endpoint.remote?.voice.gets);
+        let voice = self.at(slot).and_then(|endpoint| endpoint.far.remote?.voice.gets);
         let rate = voice.map_or(rate, |voice| voice.codec.clock_rate());
         let size = (PACKET as u64, 4);
         let (sequence, moment) = match self.pair(slot) {

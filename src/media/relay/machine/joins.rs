@@ -9,18 +9,14 @@ impl Machine {
         let rng = &mut self.rng;
         let found = self.endpoints.get_mut(id.slot as usize).and_then(Option::as_deref_mut);
         let Some(endpoint) = found.filter(|endpoint| endpoint.id == id) else { return };
-        if remote.rtp.port() != 0 {
-            endpoint.lock.signal(remote.rtp, remote.signalling, at);
-            endpoint.follow_lock();
-        }
-        endpoint.describe(remote);
+        endpoint.describe(at, remote, rng);
+        endpoint.follow_lock();
         if let Some(receiver) = endpoint.stage.as_mut().and_then(|stage| stage.receiver.as_mut()) {
             receiver.listen(&remote.voice);
         }
         if let Some(stream) = endpoint.stage.as_mut().and_then(|stage| stage.stream()) {
             stream.listen(&remote.voice);
         }
-        endpoint.reports.start(at, rng);
         endpoint.expect(at);
         let peer = endpoint.peer;
         if peer.is_none() {

@@ -15,8 +15,8 @@ impl Machine {
         endpoint.pass_over(header.sequence);
         let level = datagram.get(header.payload..header.payload + header.payload_len).unwrap_or_default();
         let Some((endpoint, peer)) = self.pair(slot) else { return true };
-        let target = peer.remote.and_then(|remote| remote.voice.gets);
-        let hears = peer.takes_at().is_some() && !endpoint.held;
+        let target = peer.far.remote.and_then(|remote| remote.voice.gets);
+        let hears = peer.far.rtp_at().is_some() && !endpoint.held;
         if hears && target.is_some_and(|target| target.codec.clock_rate() == 8_000) {
             let peer_slot = peer.id.slot;
             peer.stage.get_or_insert_default().hear_noise(level);

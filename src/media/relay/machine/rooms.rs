@@ -5,7 +5,7 @@ use std::time::Duration;
 use super::{BEFORE, Channel, Machine, Now, RelayId, Transmit};
 use crate::forward::Header;
 use crate::relay::RelayEvent;
-use crate::relay::endpoint::{Endpoint, takes_at};
+use crate::relay::endpoint::Endpoint;
 use crate::remote::Voice;
 use crate::room::{Room, RoomAct, RoomReceiver};
 use crate::stage::TICK_SAMPLES;
@@ -86,7 +86,7 @@ impl Machine {
         }
         let epoch = self.epoch;
         let Some(endpoint) = self.get(id) else { return };
-        let voice = endpoint.remote.map_or(Voice::NONE, |remote| remote.voice);
+        let voice = endpoint.far.remote.map_or(Voice::NONE, |remote| remote.voice);
         let stage = endpoint.stage.get_or_insert_default();
         stage.leave_to_others();
         stage.room = Some(place);
@@ -138,8 +138,9 @@ impl Machine {
         if endpoint.is_event() {
             return self.event(now, slot, datagram, false, false);
         }
-        let Endpoint { stage: Some(stage), remote: Some(remote), drops, .. } = endpoint else { return };
-        let (Some(receiver), Some(header)) = (&mut stage.receiver, Header::read(datagram)) else { return };
+        let Endpoint { stage: Some(stage), far, drops, .. } = endpoint else { return };
+        let (Some(receiver), Some(remote)) = (&mut stage.receiver, &far.remote) else { return };
+        let Some(header) = Header::read(datagram) else { return };
         let payload = datagram.get(header.payload..header.payload + header.payload_len).unwrap_or_default();
         let taken = receiver.packet(now.at, &remote.voice, &header, payload);
         drops.undecodable += u64::from(!taken);
@@ -169,16 +170,15 @@ impl Machine {
         let frame = room.frame();
         for n in 0..count {
             let id = room.chairs()[n].id;
-            let Some(Endpoint { stage: Some(stage), out: space, remote, lock, inserted, drops, .. }) =
-                self.get(id)
+            let Some(Endpoint { stage: Some(stage), out: space, far, inserted, drops, .. }) = self.get(id)
             else {
                 continue;
             };
             if stage.is_playing() {
                 continue;
             }
-            let takes = takes_at(remote.as_ref(), lock).filter(|_| inserted.is_none());
-            let target = remote.as_ref().and_then(|remote| remote.voice.gets).zip(takes);
+            let takes = far.rtp_at().filter(|_| inserted.is_none());
+            let target = far.remote.and_then(|remote| remote.voice.gets).zip(takes);
             let Some((target, to)) = target else {
                 stage.say_nothing();
                 continue;

@@ -48,14 +48,14 @@ impl Machine {
     /// Whether there will be another one.
     fn tick_stage(&mut self, due: u64, at: u64, slot: u32, out: &mut impl Transmit) -> bool {
         self.stream_tick(due, slot);
-        let Some(Endpoint { stage: Some(stage), typed, out: space, remote, lock, inserted, drops, .. }) =
+        let Some(Endpoint { stage: Some(stage), typed, out: space, far, inserted, drops, .. }) =
             self.at(slot)
         else {
             return false;
         };
         // A digit of ours is in the place of sound.
-        let takes = super::super::endpoint::takes_at(remote.as_ref(), lock).filter(|_| inserted.is_none());
-        let target = remote.as_ref().and_then(|remote| remote.voice.gets).filter(|_| takes.is_some());
+        let takes = far.rtp_at().filter(|_| inserted.is_none());
+        let target = far.remote.and_then(|remote| remote.voice.gets).filter(|_| takes.is_some());
         let streams = stage.has_stream();
         stage.tick(due, at, target.as_ref(), space, typed, |packet| {
             let sent = takes.is_some_and(|to| out.transmit(slot, Channel::Rtp, to, packet));

@@ -14,7 +14,7 @@ impl Machine {
     pub(super) fn begin_stream(&mut self, at: u64, id: RelayId, line: Inside) {
         let epoch = self.epoch;
         let Some(endpoint) = self.get(id) else { return };
-        let voice = endpoint.remote.map_or(Voice::NONE, |remote| remote.voice);
+        let voice = endpoint.far.remote.map_or(Voice::NONE, |remote| remote.voice);
         let stage = endpoint.stage.get_or_insert_default();
         let stream = Streaming::new(line, epoch, &voice);
         if let Some(target) = voice.gets.as_ref().filter(|_| stream.speaks()) {
@@ -90,8 +90,8 @@ impl Machine {
 impl Endpoint {
     /// What is no sound that the party may send is none of a stream's.
     fn hear_stream(&mut self, now: Now, header: &Header, datagram: &[u8]) {
-        let Endpoint { stage: Some(stage), remote: Some(remote), .. } = self else { return };
-        let Some(stream) = stage.stream() else { return };
+        let Endpoint { stage: Some(stage), far, .. } = self else { return };
+        let (Some(stream), Some(remote)) = (stage.stream(), &far.remote) else { return };
         let payload = datagram.get(header.payload..header.payload + header.payload_len).unwrap_or_default();
         stream.packet(now.at, &remote.voice, header, payload);
     }

@@ -14,7 +14,7 @@ pub(crate) struct DigitGate {
     tokens: u32,
     filled: Instant,
     /// Digits that found it empty.
-    pub refused: u64,
+    pub refused: u32,
 }
 
 impl DigitGate {

@@ -1,0 +1,76 @@
+//! A far end that should send RTP, and is silent.
+
+use std::time::Duration;
+
+/// Counts from the moment at which RTP is expected, or from the last that came.
+#[derive(Debug, Clone, Copy)]
+pub struct Silence {
+    /// From when it counts; 0 when it does not, or has been told.
+    since: u64,
+    /// How long it may last, ms; 0 for ever.
+    timeout_ms: u32,
+    expects: bool,
+}
+
+impl Silence {
+    /// Nothing is expected yet.
+    pub fn new(timeout: Option<Duration>) -> Self {
+        let timeout_ms = timeout.map_or(0, |timeout| u32::try_from(timeout.as_millis()).unwrap_or(u32::MAX));
+        Silence { since: 0, timeout_ms, expects: false }
+    }
+
+    /// From now on RTP is expected, or is not.
+    pub fn expect(&mut self, at: u64, expects: bool) {
+        (self.expects, self.since) = (expects, if expects { at } else { 0 });
+    }
+
+    /// RTP has come: what is silent next counts again.
+    pub fn heard(&mut self, at: u64) {
+        if self.expects && self.since == 0 {
+            self.since = at;
+        }
+    }
+
+    /// When it will have lasted for too long, if RTP came last at `last`; 0 for never.
+    pub fn due(&self, last: u64) -> u64 {
+        match (self.timeout_ms, self.since) {
+            (0, _) | (_, 0) => 0,
+            (timeout_ms, since) => since.max(last) + u64::from(timeout_ms) * 1_000_000,
+        }
+    }
+
+    /// Whether it has lasted for too long; told once.
+    pub fn is_over(&mut self, at: u64, last: u64) -> bool {
+        let due = self.due(last);
+        let over = due != 0 && due <= at;
+        if over {
+            self.since = 0;
+        }
+        over
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn a_silence_is_told_once_and_counts_again_with_what_is_heard() {
+        let ms = |ms: u64| ms * 1_000_000;
+        let mut silence = Silence::new(Some(Duration::from_millis(100)));
+        assert_eq!(silence.due(0), 0, "nothing is expected");
+        silence.expect(ms(10), true);
+        assert_eq!(silence.due(0), ms(110));
+        assert_eq!(silence.due(ms(50)), ms(150));
+        assert!(!silence.is_over(ms(149), ms(50)) && silence.is_over(ms(150), ms(50)));
+        assert!(!silence.is_over(ms(1_000), ms(50)));
+        silence.heard(ms(1_000));
+        assert!(silence.is_over(ms(1_100), ms(1_000)));
+        silence.expect(ms(1_200), false);
+        silence.heard(ms(1_300));
+        assert_eq!(silence.due(ms(1_300)), 0);
+        let mut endless = Silence::new(None);
+        endless.expect(1, true);
+        assert_eq!(endless.due(1), 0);
+    }
+}
