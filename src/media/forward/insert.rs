@@ -15,7 +15,7 @@ impl OutSpace {
         size: (u64, u64),
     ) -> (u16, u32) {
         if let Some((rule, state)) = feeder.filter(|(rule, _)| rule.gate == Gate::Open) {
-            let last = (state.highest as u16).wrapping_add(rule.sequence_offset);
+            let last = (state.numbers.highest() as u16).wrapping_add(rule.sequence_offset);
             let sequence = last.wrapping_sub(state.withheld).wrapping_add(1);
             // One more that was not theirs, where `withheld` counts those that were not ours.
             state.withheld = state.withheld.wrapping_sub(1);

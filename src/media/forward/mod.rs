@@ -23,18 +23,12 @@ use std::net::SocketAddr;
 use super::relay::Drops;
 pub use super::rtp::header::Header;
 use super::rtp::packet::HEADER_LEN;
+use super::rtp::sequence::Sequence;
 pub use maps::{Clocks, ExtensionMap, PayloadMap};
 pub use space::OutSpace;
 
-/// A larger step ahead is a restart of the stream (RFC 3550 A.1).
-const MAX_DROPOUT: u16 = 3_000;
-/// A packet this far behind is reordered, not a restart.
-const MAX_MISORDER: u16 = 100;
 /// A static payload type (RFC 3389).
 const COMFORT_NOISE: u8 = 13;
-/// Where extended sequence numbers begin: room for what came before the first one.
-const FIRST_CYCLE: u32 = 1 << 16;
-
 /// Whether packets are forwarded at all.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
 pub enum Gate {
@@ -82,23 +76,14 @@ pub struct ForwardRule {
 /// any fixed moment.
 #[derive(Debug, Clone, Copy, Default, PartialEq, Eq)]
 pub struct ForwardState {
-    /// Extended sequence numbers of the stream: the first and the highest; 0 when
-    /// there was none yet.
-    pub base: u32,
-    /// See `base`.
-    pub highest: u32,
+    /// Its sequence numbers.
+    pub numbers: Sequence,
     /// Timestamp of the highest one that had a place on the other leg, and when it came.
     pub highest_timestamp: u32,
     /// See `highest_timestamp`.
     pub highest_at: u64,
-    /// Packets of the stream, duplicates not counted.
-    pub received: u32,
-    /// Bit n: `highest - n` was received.
-    window: u64,
     /// Arrival minus timestamp of the last packet, ticks.
     transit: u32,
-    /// The highest sequence number before the last rest, and the first that came after it.
-    pub rested: (u32, u32),
     /// Interarrival jitter (RFC 3550 A.8), sixteenths of a tick.
     jitter: u32,
     /// Sequence numbers left out since the anchor, because their packets were not
@@ -187,10 +172,12 @@ pub fn apply(
     if source != rule.source {
         return Verdict::Unknown(Unknown::Source);
     }
-    if header.ssrc != rule.ssrc || state.highest == 0 {
+    if header.ssrc != rule.ssrc || state.numbers.highest() == 0 {
         return Verdict::Unknown(Unknown::Stream);
     }
-    let Some(sequence) = state.extend(header.sequence) else { return Verdict::Unknown(Unknown::Jump) };
+    let Some(sequence) = state.numbers.extend(header.sequence) else {
+        return Verdict::Unknown(Unknown::Jump);
+    };
     if rule.looks != 0 && rule.looks >> header.payload_type & 1 == 1 {
         return Verdict::Unknown(Unknown::Pace);
     }
@@ -199,7 +186,7 @@ pub fn apply(
         return Verdict::Unknown(Unknown::Anchor);
     }
     let event = rule.payload_types.is_event(header.payload_type);
-    let in_order = sequence > state.highest;
+    let in_order = sequence > state.numbers.highest();
     let timed = !event && to.is_some();
     state.count(sequence, &header, at, packet.len(), rule.clock_rate, (event, timed));
 
@@ -247,10 +234,9 @@ fn rewrite(rule: &ForwardRule, withheld: u16, header: &Header, to: u8, mark: boo
 impl ForwardState {
     /// A new stream begins with this packet, which is not counted yet.
     pub fn begin(&mut self, header: &Header, at: u64, clock_rate: u32) {
-        self.base = FIRST_CYCLE + u32::from(header.sequence);
-        self.highest = self.base - 1;
+        self.numbers.begin(header.sequence);
         (self.highest_timestamp, self.highest_at) = (header.timestamp, at);
-        (self.received, self.window, self.jitter, self.rested) = (0, 0, 0, (0, 0));
+        self.jitter = 0;
         self.transit = ticks(at, clock_rate).wrapping_sub(header.timestamp);
     }
 
@@ -265,34 +251,13 @@ impl ForwardState {
     /// The stream has rested, or was elsewhere, until this packet, which is not counted yet: what is
     /// missing before it was not for us.
     pub fn resume(&mut self, header: &Header, at: u64, clock_rate: u32) {
-        if let Some(sequence) = self.extend(header.sequence).filter(|sequence| *sequence > self.highest) {
-            self.base += sequence - self.highest - 1;
-            self.rested = (self.highest, sequence);
-        }
+        self.numbers.resume(header.sequence);
         self.transit = ticks(at, clock_rate).wrapping_sub(header.timestamp);
-    }
-
-    /// So many packets are missing of which nobody was to expect any.
-    pub fn forgive(&mut self, packets: u32) {
-        self.base += packets.min(self.lost());
     }
 
     /// The offsets of `rule` hold from this packet on, which is not counted yet.
     pub fn anchored(&mut self) {
         (self.withheld, self.mark) = (0, true);
-    }
-
-    /// The sequence number with its cycles; `None` if it is too far from the others.
-    #[inline]
-    pub fn extend(&self, sequence: u16) -> Option<u32> {
-        let ahead = sequence.wrapping_sub(self.highest as u16);
-        if ahead < MAX_DROPOUT {
-            Some(self.highest.wrapping_add(u32::from(ahead)))
-        } else if ahead > u16::MAX - MAX_MISORDER {
-            Some(self.highest.wrapping_sub(u32::from(ahead.wrapping_neg())))
-        } else {
-            None
-        }
     }
 
     #[inline]
@@ -305,24 +270,10 @@ impl ForwardState {
         clock_rate: u32,
         (event, timed): (bool, bool),
     ) {
-        let mut new = true;
-        if sequence > self.highest {
-            let ahead = sequence - self.highest;
-            self.window = self.window.checked_shl(ahead).unwrap_or(0) | 1;
-            self.highest = sequence;
-            if timed {
-                (self.highest_timestamp, self.highest_at) = (header.timestamp, at);
-            }
-        } else {
-            let bit = 1u64.checked_shl(self.highest - sequence).unwrap_or(0);
-            new = self.window & bit == 0;
-            self.window |= bit;
-            self.base = self.base.min(sequence);
-            // It was for us after all.
-            let (before, after) = self.rested;
-            self.base -= u32::from(new && (before + 1..after).contains(&sequence));
+        if timed && sequence > self.numbers.highest() {
+            (self.highest_timestamp, self.highest_at) = (header.timestamp, at);
         }
-        self.received += u32::from(new);
+        self.numbers.count(sequence);
         if !event {
             if header.payload_type != COMFORT_NOISE {
                 self.sound = Some(header.payload_type);
@@ -345,16 +296,6 @@ impl ForwardState {
     pub(crate) fn uncount(&mut self, len: usize) {
         self.packets = self.packets.saturating_sub(1);
         self.bytes = self.bytes.saturating_sub(len as u64);
-    }
-
-    /// Packets that should have come in this stream so far.
-    pub fn expected(&self) -> u32 {
-        if self.highest == 0 { 0 } else { (self.highest + 1).saturating_sub(self.base) }
-    }
-
-    /// Packets of this stream that did not come.
-    pub fn lost(&self) -> u32 {
-        self.expected().saturating_sub(self.received)
     }
 
     /// Interarrival jitter, ticks.

@@ -55,7 +55,7 @@ impl OutSpace {
         rule.out_ssrc = self.ssrc;
         rule.sequence_offset = self.sequence.wrapping_add(1).wrapping_sub(header.sequence);
         rule.timestamp_offset = self.timestamp_at(at, rule.clock_rate).wrapping_sub(header.timestamp);
-        rule.anchor = state.extend(header.sequence).unwrap_or(state.highest);
+        rule.anchor = state.numbers.extend(header.sequence).unwrap_or(state.numbers.highest());
         rule.gate = Gate::Open;
         if self.first_at == 0 {
             self.first_at = at;
@@ -73,7 +73,7 @@ impl OutSpace {
     /// A feeder's offsets hold no longer: remembers how far it has come.
     pub fn settle(&mut self, rule: &mut ForwardRule, state: &mut ForwardState) {
         if rule.gate == Gate::Open {
-            let last = state.highest as u16;
+            let last = state.numbers.highest() as u16;
             self.sequence = last.wrapping_add(rule.sequence_offset).wrapping_sub(state.withheld);
             self.timestamp = state.highest_timestamp.wrapping_add(rule.timestamp_offset);
             self.at = state.highest_at;

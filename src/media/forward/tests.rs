@@ -89,7 +89,7 @@ fn a_stream_moves_into_the_legs_own_space() {
         assert_eq!(seen.marker, n == 0);
         assert_eq!((seen.payload_type, seen.payload_len), (0, 160));
     }
-    assert_eq!((way.state.packets, way.state.lost(), way.state.jitter_ticks()), (20, 0, 0));
+    assert_eq!((way.state.packets, way.state.numbers.lost(), way.state.jitter_ticks()), (20, 0, 0));
 }
 
 #[test]
@@ -101,7 +101,11 @@ fn losses_and_reordering_pass_through_and_are_counted() {
     let first = seen[0];
     let distance: Vec<u16> = seen.iter().map(|sequence| sequence.wrapping_sub(first)).collect();
     assert_eq!(distance, [0, 1, 3, 2, 6, 6, 5]);
-    assert_eq!((way.state.expected(), way.state.lost()), (7, 1), "14 is missing, 16 came twice");
+    assert_eq!(
+        (way.state.numbers.expected(), way.state.numbers.lost()),
+        (7, 1),
+        "14 is missing, 16 came twice"
+    );
 }
 
 #[test]
@@ -132,7 +136,7 @@ fn packets_that_are_left_out_leave_no_gap() {
     }
     assert_eq!(way.forwarded(0, packet(0, 5, 800, 7)).sequence, first.wrapping_add(1));
     assert_eq!(way.forwarded(0, packet(0, 7, 1_120, 7)).sequence, first.wrapping_add(3), "6 was lost");
-    assert_eq!(way.state.lost(), 1);
+    assert_eq!(way.state.numbers.lost(), 1);
 }
 
 #[test]
@@ -151,7 +155,7 @@ fn a_held_leg_gets_nothing_and_then_goes_on_in_its_space() {
     assert_eq!(after.sequence, before.sequence.wrapping_add(1));
     assert_eq!(after.timestamp, before.timestamp.wrapping_add(50 * 160), "time has gone on");
     assert!(after.marker);
-    assert_eq!(way.state.lost(), 0);
+    assert_eq!(way.state.numbers.lost(), 0);
     assert_eq!(way.out.packets + way.state.forwarded, 2);
 }
 

@@ -234,18 +234,10 @@ impl Endpoint {
 
     /// Its party's stream, as we report on it; none: there is none yet.
     pub fn receiving(&self) -> Option<Receiving> {
-        let state = &self.state;
-        (state.highest != 0).then(|| Receiving {
-            ssrc: self.rule.ssrc,
-            expected: state.expected(),
-            received: state.received,
-            // One cycle is our own, for what comes before the first packet.
-            highest: state.highest.wrapping_sub(1 << 16),
-            jitter: state.jitter_ticks(),
-        })
+        self.state.numbers.receiving(self.rule.ssrc, self.state.jitter_ticks())
     }
 
-    /// The same for what it is joined to: not while we speak to it ourselves.
+    /// Where packets of what it is joined to go: nowhere while we speak to it ourselves.
     pub fn hears_at(&self) -> Option<SocketAddr> {
         let spoken_to = self.stage.as_ref().is_some_and(|stage| stage.has_encoder);
         self.far.rtp_at().filter(|_| !spoken_to)
@@ -289,7 +281,10 @@ impl Endpoint {
     /// this packet: at once after silence, else with its second packet in sequence.
     pub fn believes_stream(&mut self, header: &Header, at: u64) -> bool {
         let silent = at.saturating_sub(self.state.last_at) >= STREAM_SILENCE;
-        if self.state.highest == 0 || silent || self.candidate == Some((header.ssrc, header.sequence)) {
+        if self.state.numbers.highest() == 0
+            || silent
+            || self.candidate == Some((header.ssrc, header.sequence))
+        {
             self.candidate = None;
             return true;
         }
@@ -303,12 +298,12 @@ impl Endpoint {
     pub fn begin_stream(&mut self, header: &Header, now: Instant, at: u64) -> (bool, Option<Digit>) {
         let mut digit = None;
         // Another source has another clock, which says nothing of events before.
-        if self.state.highest != 0 && self.rule.ssrc != header.ssrc {
+        if self.state.numbers.highest() != 0 && self.rule.ssrc != header.ssrc {
             digit = self.far.digits.new_source(now);
         }
-        if self.state.highest != 0 {
+        if self.state.numbers.highest() != 0 {
             let missing = self.pace.missing_at_rest.as_mut().map(std::mem::take);
-            self.lost_before = self.lost_before.saturating_add(missing.unwrap_or(self.state.lost()));
+            self.lost_before = self.lost_before.saturating_add(missing.unwrap_or(self.state.numbers.lost()));
             self.ssrc_changes += u32::from(self.rule.ssrc != header.ssrc);
         }
         self.rule.ssrc = header.ssrc;
@@ -425,9 +420,9 @@ impl Endpoint {
                 changes: self.far.lock.changes(),
                 refused: self.refused.source,
             },
-            ssrc: (state.highest != 0).then_some(self.rule.ssrc),
+            ssrc: (state.numbers.highest() != 0).then_some(self.rule.ssrc),
             ssrc_changes: self.ssrc_changes,
-            lost: u64::from(self.lost_before) + u64::from(state.lost()),
+            lost: u64::from(self.lost_before) + u64::from(state.numbers.lost()),
             jitter: Duration::from_micros(jitter),
             payload_type: state.sound,
             payload_type_refused: self.refused_payload_type,

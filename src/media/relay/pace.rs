@@ -42,12 +42,12 @@ impl Endpoint {
     pub(super) fn describe(&mut self, at: u64, remote: Remote, rng: &mut StdRng) {
         let missing = self.pace.missing_at_rest.take();
         if let Some(missing) = missing {
-            self.state.forgive(self.state.lost().saturating_sub(missing));
+            self.state.numbers.forgive(self.state.numbers.lost().saturating_sub(missing));
         }
         if self.far.describe(at, remote, rng).is_some_and(|before| before != remote) || missing.is_some() {
             self.count_afresh();
         }
-        self.pace.missing_at_rest = (!remote.sends).then(|| self.state.lost());
+        self.pace.missing_at_rest = (!remote.sends).then(|| self.state.numbers.lost());
     }
 
     /// What is missing before the next packet is no loss.

@@ -3,13 +3,14 @@
 //! - `header`: the header of a received packet; `packet`: one packet, read and written
 //! - `extension`: header extensions (RFC 8285) and abs-capture-time
 //! - `rtcp`: SR, RR, SDES and BYE, read and written
-//! - `validator`: sequence numbers, loss and SSRC probation (A.1, A.3)
+//! - `sequence`: sequence numbers and loss of a stream (A.1, A.3); `validator`: SSRC probation before it
 //! - `telephone_event`: RFC 4733 digits
 
 pub mod extension;
 pub(crate) mod header;
 pub mod packet;
 pub mod rtcp;
+pub(crate) mod sequence;
 pub mod telephone_event;
 pub mod validator;
 

@@ -6,14 +6,11 @@
 //! a stream is accepted another SSRC goes through the same probation, and takes
 //! over if nothing of the old one came in between.
 
+use super::sequence::Sequence;
 use crate::transport::reports::Receiving;
 
 /// Packets in sequence before a source is valid.
 const MIN_SEQUENTIAL: u32 = 2;
-/// A larger step ahead is a restart of the source, unless two packets say so.
-const MAX_DROPOUT: u16 = 3_000;
-/// A packet this far behind is reordered, not a restart.
-const MAX_MISORDER: u16 = 100;
 
 /// What the validator says of a packet.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
@@ -78,13 +75,7 @@ struct Candidate {
 #[derive(Debug, Clone)]
 struct Source {
     ssrc: u32,
-    /// Extended; starts at one cycle, so that a packet from before the first
-    /// one has a number too.
-    base: u64,
-    max: u64,
-    received: u64,
-    /// Bit n: `max - n` was received.
-    window: u128,
+    numbers: Sequence,
     /// What the next number must be for a jump to be believed.
     bad: Option<u16>,
 }
@@ -116,11 +107,11 @@ impl Validator {
                     return Verdict::Hold;
                 }
                 if let Some(old) = &self.current {
-                    self.past.expected += old.expected();
-                    self.past.received += old.received;
+                    self.past.expected += u64::from(old.numbers.expected());
+                    self.past.received += u64::from(old.numbers.received());
                 }
                 let source = Source::new(ssrc, sequence);
-                let accepted = Accepted { sequence: source.max, reordered: false };
+                let accepted = Accepted { sequence: source.numbers.highest().into(), reordered: false };
                 self.current = Some(source);
                 self.candidate = None;
                 Verdict::NewSource(accepted)
@@ -153,85 +144,60 @@ impl Validator {
 
     /// Packets expected so far, over all sources.
     pub fn expected(&self) -> u64 {
-        self.past.expected + self.current.as_ref().map_or(0, Source::expected)
+        self.past.expected + self.current.as_ref().map_or(0, |source| source.numbers.expected().into())
     }
 
     /// Packets expected but not received so far (A.3), over all sources;
     /// duplicates do not hide losses.
     pub fn lost(&self) -> u64 {
-        let received = self.past.received + self.current.as_ref().map_or(0, |source| source.received);
-        self.expected().saturating_sub(received)
+        let current = self.current.as_ref().map_or(0, |source| source.numbers.received().into());
+        self.expected().saturating_sub(self.past.received + current)
     }
 
     /// The accepted source as a report has it (§6.4.1), with its jitter in ticks.
     pub fn receiving(&self, jitter: u32) -> Option<Receiving> {
         let source = self.current.as_ref()?;
-        let highest = (source.max - CYCLE) as u32;
-        Some(Receiving {
-            ssrc: source.ssrc,
-            expected: source.expected() as u32,
-            received: source.received as u32,
-            highest,
-            jitter,
-        })
+        source.numbers.receiving(source.ssrc, jitter)
     }
 }
-
-const CYCLE: u64 = 1 << 16;
 
 impl Source {
     /// A source whose second packet in sequence is `sequence`; the first, which
     /// was held, counts too.
     fn new(ssrc: u32, sequence: u16) -> Self {
-        let mut max = CYCLE + u64::from(sequence);
-        if sequence == 0 {
-            max += CYCLE; // the held one was 65535 of the cycle before
-        }
-        Source { ssrc, base: max - 1, max, received: 2, window: 0b11, bad: None }
-    }
-
-    fn expected(&self) -> u64 {
-        self.max - self.base + 1
+        let mut numbers = Sequence::default();
+        numbers.begin(sequence.wrapping_sub(1));
+        let held = numbers.highest() + 1;
+        numbers.count(held);
+        numbers.count(held + 1);
+        Source { ssrc, numbers, bad: None }
     }
 
     /// `rested`: what is missing before this packet is not lost.
     fn update(&mut self, sequence: u16, rested: bool) -> Verdict {
-        let ahead = sequence.wrapping_sub(self.max as u16);
-        if ahead == 0 {
-            return Verdict::Duplicate;
-        }
-        if ahead < MAX_DROPOUT {
-            self.max += u64::from(ahead);
-            self.base += if rested { u64::from(ahead) - 1 } else { 0 };
-            self.window = self.window.checked_shl(u32::from(ahead)).unwrap_or(0) | 1;
-        } else if ahead <= u16::MAX - MAX_MISORDER {
+        let before = self.numbers.highest();
+        let extended = match self.numbers.extend(sequence) {
+            Some(extended) => {
+                if rested {
+                    self.numbers.resume(sequence);
+                }
+                extended
+            }
             // A large jump: believed when the next packet goes on from it.
-            if self.bad != Some(sequence) {
+            None if self.bad == Some(sequence) => self.numbers.jump(sequence),
+            None => {
                 self.bad = Some(sequence.wrapping_add(1));
                 return Verdict::Implausible;
             }
-            // The jump is a gap of nobody knows how many: A.1 starts the counts
-            // anew, here the count of what came before is kept without a gap.
-            let (expected, received) = (self.expected(), self.received);
-            let max = (self.max / CYCLE + 1) * CYCLE + u64::from(sequence);
-            *self =
-                Source { base: max - expected, max, received: received + 1, window: 1, bad: None, ..*self };
-            return Verdict::Accept(Accepted { sequence: max, reordered: false });
-        } else {
-            let behind = (self.max as u16).wrapping_sub(sequence);
-            let bit = 1u128 << behind;
-            if self.window & bit != 0 {
-                return Verdict::Duplicate;
-            }
-            self.window |= bit;
-            self.received += 1;
-            let number = self.max - u64::from(behind);
-            self.base = self.base.min(number);
-            return Verdict::Accept(Accepted { sequence: number, reordered: true });
+        };
+        if !self.numbers.count(extended) {
+            return Verdict::Duplicate;
         }
-        self.bad = None;
-        self.received += 1;
-        Verdict::Accept(Accepted { sequence: self.max, reordered: false })
+        let reordered = extended < before;
+        if !reordered {
+            self.bad = None;
+        }
+        Verdict::Accept(Accepted { sequence: extended.into(), reordered })
     }
 }
 
