@@ -25,7 +25,7 @@ impl Session {
     /// are looked for at theirs.
     pub fn volume(&mut self, sent: Option<f32>, heard: Option<f32>) {
         self.sender.gain = sent.unwrap_or(self.sender.gain);
-        self.heard_gain = heard.unwrap_or(self.heard_gain);
+        self.playout.gain = heard.unwrap_or(self.playout.gain);
     }
 
     /// A place in a conference of sessions of this rate and thread; `None`: none any more. The
@@ -41,6 +41,6 @@ impl Session {
 
     /// How loud both directions are.
     pub fn levels(&self) -> Levels {
-        Levels { sent: self.sender.meter.level, heard: self.heard.level }
+        Levels { sent: self.sender.meter.level, heard: self.playout.heard.level }
     }
 }

@@ -93,19 +93,19 @@ impl Session {
     /// What is heard, so far.
     pub fn reception(&self, now: Instant) -> Reception {
         let receiver = &self.receiver;
-        let recovered = receiver.buffer.decoded_and_recovered().1;
+        let recovered = self.playout.buffer.decoded_and_recovered().1;
         let known_delay = || {
             let network = self.far.reports.stats.rtt_ms.unwrap_or(0.0) / 2.0;
-            receiver.buffer.delay_ms(now).map(|playout| TICK.as_secs_f64() * 1_000.0 + network + playout)
+            self.playout.buffer.delay_ms(now).map(|playout| TICK.as_secs_f64() * 1_000.0 + network + playout)
         };
         Reception {
-            codec: receiver.codec,
+            codec: self.playout.codec,
             expected: receiver.validator.expected(),
             // What was made good is not heard as a loss.
-            missing: (receiver.validator.lost() + receiver.late).saturating_sub(recovered),
-            bursts: self.bursts,
+            missing: (receiver.validator.lost() + self.playout.late).saturating_sub(recovered),
+            bursts: self.playout.bursts,
             jitter_ms: receiver.stats.jitter_now_ms(),
-            delay_ms: self.delay_ms.or_else(known_delay),
+            delay_ms: self.playout.delay_ms.or_else(known_delay),
             remote_loss_pct: self.far.reports.stats.far_fraction_lost.map(|lost| f64::from(lost) / 2.56),
             remote_reports: u64::from(self.far.reports.stats.blocks),
         }
@@ -120,12 +120,12 @@ impl Session {
             bytes_tx: self.sender.octets,
             bytes_rx: receiver.octets,
             lost: receiver.validator.lost(),
-            late: receiver.late,
+            late: self.playout.late,
             duplicates: receiver.duplicates + self.replayed,
             reordered: receiver.reordered,
             injected: self.injected,
             unauthenticated: self.unauthenticated,
-            concealed: self.concealed,
+            concealed: self.playout.concealed,
             underruns: self.sender.underruns,
             digits: self.far.digits.count.into(),
             jitter_ms_p50: receiver.stats.jitter_ms(50.0),
@@ -140,17 +140,17 @@ impl Session {
 
     /// Counters that [`MediaStats`] has no room for.
     pub fn diagnostics(&self) -> Diagnostics {
-        let (decoded, recovered) = self.receiver.buffer.decoded_and_recovered();
+        let (decoded, recovered) = self.playout.buffer.decoded_and_recovered();
         Diagnostics {
             malformed: self.malformed + u64::from(self.far.reports.stats.refused),
             unknown_payload: self.unknown,
             skipped_packets: self.sender.skipped,
-            skipped_ticks: self.skipped_ticks,
-            corrections: self.receiver.buffer.corrections(),
+            skipped_ticks: self.playout.skipped_ticks,
+            corrections: self.playout.buffer.corrections(),
             collisions: self.collisions.seen,
             refused_digits: self.far.digits.refused(),
             unsent_digits: self.sender.digits.refused,
-            undecodable: self.receiver.undecodable,
+            undecodable: self.playout.undecodable,
             decoded,
             recovered,
             unprotected: self.unprotected,

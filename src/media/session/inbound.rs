@@ -116,8 +116,12 @@ impl Session {
         self.heard_at = self.heard_at.max(at);
         self.collisions.check(packet.ssrc, self.sender.ssrc, from.ip());
         self.far.silence.heard(at);
-        let mut terms =
-            Terms { remote, abs_capture_time_id: self.abs_capture_time_id, digits: &mut self.far.digits };
+        let mut terms = Terms {
+            remote,
+            abs_capture_time_id: self.abs_capture_time_id,
+            digits: &mut self.far.digits,
+            playout: &mut self.playout,
+        };
         let verdict = self.receiver.packet(arrival, &packet, datagram, &mut terms, |digit| {
             out.event(SessionEvent::Digit(digit));
         });

@@ -2,7 +2,7 @@
 //! time as an argument; no socket, no clock, no thread.
 //!
 //! - `params`: what offer and answer settled, as values
-//! - `inbound`: what arrives, judged; `receiver`: RTP in, `sender`: RTP out
+//! - `inbound`: what arrives, judged; `receiver`: RTP in; `playout`: what is heard of it; `sender`: RTP out
 //! - `record`: what is kept of every received packet; `counters`: of all of them
 //! - `digits`: digits that we send; `inband`: digits heard in the sound; `meter`: levels;
 //!   `control`: commands in mid-call
@@ -22,6 +22,7 @@ mod inband;
 mod inbound;
 mod meter;
 mod params;
+mod playout;
 mod protection;
 mod receiver;
 mod record;
@@ -41,17 +42,15 @@ use rand::{RngExt, SeedableRng};
 use super::Now;
 use super::far_end::FarEnd;
 use super::impair::Impairer;
-use super::mix::apply_gain;
 use super::rtp::rtcp;
 use super::rtp::telephone_event::Digit;
 use super::transport::Channel;
 use super::transport::demux::Protocol;
 use super::transport::lock::NamedSources;
 use super::transport::protection::{Protection, RTCP_OVERHEAD};
-use b2b_base::frame::{FrameKind, FrameSink, FrameSource, InFrame};
+use b2b_base::frame::{FrameSink, FrameSource};
 use collision::Collisions;
-use inband::InBand;
-use meter::Meter;
+use playout::Playout;
 use receiver::Receiver;
 use sender::{Format, Sender, Sent};
 
@@ -61,10 +60,6 @@ pub const TICK: Duration = Duration::from_millis(20);
 /// packet. One that came later (a stopped process) gives up all but the tick that is
 /// due, instead of bursting.
 const CATCH_UP: Duration = Duration::from_secs(1);
-/// Frames played out at most when a session closes.
-const LAST_FRAMES: u32 = 20;
-/// A capture time further away than this is a clock that is not ours.
-const BELIEVABLE_DELAY_MS: f64 = 10_000.0;
 
 /// What happens in a session.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
@@ -103,21 +98,12 @@ pub struct Session {
     heard_at: u64,
     /// With keys: nothing goes out plain, nothing plain is taken.
     protection: Option<Box<Protection>>,
-    source: Option<Box<dyn FrameSource>>,
-    sink: Option<Box<dyn FrameSink>>,
     sender: Sender,
     receiver: Receiver,
+    playout: Playout,
     collisions: Collisions,
     impairer: Option<Impairer<SocketAddr>>,
-    in_band: Option<Box<InBand>>,
-    /// The frame that is played.
-    frame: Box<[i16]>,
-    heard: Meter,
-    heard_gain: f32,
-    next_play: Option<Instant>,
     started: bool,
-    /// PromptEncoder to ear, smoothed, ms.
-    delay_ms: Option<f64>,
     injected: u64,
     unauthenticated: u64,
     replayed: u64,
@@ -125,11 +111,6 @@ pub struct Session {
     unprotected: u64,
     unknown: u64,
     malformed: u64,
-    concealed: u64,
-    /// Times that concealment began.
-    bursts: u64,
-    concealing: bool,
-    skipped_ticks: u64,
     overflowed: u64,
 }
 
@@ -139,38 +120,26 @@ impl Session {
     pub fn new(config: SessionConfig, epoch: Instant, seed: u64) -> Self {
         let mut rng = StdRng::seed_from_u64(seed);
         let rate_hz = config.rate_hz();
-        let receiver = Receiver::new(epoch, &config);
         Session {
             settled_at: None,
             abs_capture_time_id: None,
             epoch,
             heard_at: 0,
             protection: None,
-            source: None,
-            sink: None,
             // A first number in the lower half: RFC 3711 §3.3.1.
             sender: Sender::new(rate_hz, rng.random(), rng.random::<u16>() >> 1, rng.random()),
-            frame: vec![0; receiver.buffer.frame()].into_boxed_slice(),
-            receiver,
+            receiver: Receiver::new(epoch),
+            playout: Playout::new(epoch, &config),
             far: FarEnd::new(NamedSources::default(), config.rtp_timeout, epoch, &mut rng),
             collisions: Collisions::default(),
             impairer: config.impairment.map(Impairer::new),
-            in_band: config.detect_digits.then(|| Box::new(InBand::new(rate_hz))),
-            heard: Meter::default(),
-            heard_gain: 1.0,
-            next_play: None,
             started: false,
-            delay_ms: None,
             injected: 0,
             unauthenticated: 0,
             replayed: 0,
             unprotected: 0,
             unknown: 0,
             malformed: 0,
-            concealed: 0,
-            bursts: 0,
-            concealing: false,
-            skipped_ticks: 0,
             overflowed: 0,
             rng,
         }
@@ -193,7 +162,7 @@ impl Session {
         // Who holds us may be silent: with `sendonly` too, many send no music.
         let holds = !remote.receives && self.sender.packets > 0;
         self.far.silence.expect(at, remote.sends && !holds);
-        self.receiver.buffer.receive(remote.voice.codecs());
+        self.playout.buffer.receive(remote.voice.codecs());
         self.protect_with(params.protection.as_ref());
         self.abs_capture_time_id = params.abs_capture_time_id;
         self.settled_at = Some(now.at);
@@ -202,9 +171,8 @@ impl Session {
 
     /// New audio in place of what there was, which is dropped here.
     pub fn attach(&mut self, tick: Instant, source: Box<dyn FrameSource>, sink: Box<dyn FrameSink>) {
-        self.sender.new_source();
-        self.source = Some(source);
-        self.sink = Some(sink);
+        self.sender.new_source(source);
+        self.playout.sink = Some(sink);
         self.schedule(tick);
     }
 
@@ -220,10 +188,8 @@ impl Session {
 
     fn schedule(&mut self, tick: Instant) {
         let Some(remote) = &self.far.remote else { return };
-        // Without a sink too: what arrives is judged and played to nobody.
-        self.next_play.get_or_insert(tick);
-        let speaks = self.source.is_some() && self.far.rtp_at().is_some();
-        match remote.voice.gets.filter(|_| speaks) {
+        self.playout.start(tick);
+        match remote.voice.gets.filter(|_| self.far.rtp_at().is_some()) {
             Some(send) => {
                 let (events, abs_capture_time_id) = (remote.takes_event, self.abs_capture_time_id);
                 self.sender.start(tick, Format { send, events, abs_capture_time_id });
@@ -241,60 +207,31 @@ impl Session {
     pub fn next_wake(&self) -> Option<Instant> {
         let far = self.far.due(self.heard_at);
         let far = (far != 0).then(|| self.moment(far));
-        [self.next_play, self.sender.deadline(), far].into_iter().flatten().min()
+        [self.playout.deadline(), self.sender.deadline(), far].into_iter().flatten().min()
     }
 
     /// The earliest of playout and sending that is due at `now`: the moment of
     /// one tick. What is overdue for too long is given up here.
     pub fn next_due(&mut self, now: Instant) -> Option<Instant> {
         if let Some(limit) = now.checked_sub(TICK) {
-            let too_late = |due: Option<Instant>| due.is_some_and(|due| due + CATCH_UP < now);
-            if too_late(self.sender.deadline()) {
-                self.sender.skip_before(limit);
-            }
-            let stood_still = too_late(self.next_play);
-            while let Some(tick) = self.next_play.filter(|tick| stood_still && *tick < limit) {
-                self.next_play = Some(tick + TICK);
-                self.skipped_ticks += 1;
-            }
+            self.sender.skip_before(limit, now);
+            self.playout.skip_before(limit, now);
         }
-        [self.next_play, self.sender.deadline()].into_iter().flatten().min().filter(|due| *due <= now)
+        [self.playout.deadline(), self.sender.deadline()]
+            .into_iter()
+            .flatten()
+            .min()
+            .filter(|due| *due <= now)
     }
 
     /// Plays the frame of the tick at `tick`, if it is this session's turn.
     pub fn play(&mut self, now: Now, tick: Instant) {
-        if self.next_play.is_none_or(|next| next > tick) {
-            return;
-        }
-        self.next_play = Some(tick + TICK);
-        let played = self.receiver.buffer.play(tick, &mut self.frame);
-        if let Some(in_band) = &mut self.in_band {
-            in_band.frame(&self.frame);
-        }
-        let concealed = played.kind == FrameKind::Concealed;
-        self.concealed += u64::from(concealed);
-        self.bursts += u64::from(concealed && !self.concealing);
-        self.concealing = concealed;
-        if self.heard_gain != 1.0 {
-            apply_gain(&mut self.frame, self.heard_gain);
-        }
-        if let Some(participant) = &mut self.sender.participant {
-            participant.heard(&mut self.frame);
-        }
-        self.heard.add(&self.frame, TICK.as_millis() as u32);
-        if let Some(captured_at) = played.captured_at.filter(|_| played.kind == FrameKind::Audio) {
-            let delay = now.wall_at(tick).millis_since(captured_at);
-            if (0.0..BELIEVABLE_DELAY_MS).contains(&delay) {
-                self.delay_ms = Some(self.delay_ms.map_or(delay, |mean| mean + (delay - mean) / 64.0));
-            }
-        }
-        let Some(sink) = &mut self.sink else { return };
-        sink.frame(&InFrame { samples: &self.frame, captured_at: played.captured_at, kind: played.kind });
+        self.playout.play(now, tick, self.sender.participant.as_deref_mut());
     }
 
     /// Sends the packets due at `tick`.
     pub fn send(&mut self, now: Now, tick: Instant, out: &mut impl Output) {
-        let (Some(source), Some(to)) = (&mut self.source, self.far.rtp_at()) else {
+        let Some(to) = self.far.rtp_at() else {
             // Nobody takes packets any more, without a word of signalling.
             return self.sender.stop();
         };
@@ -308,7 +245,7 @@ impl Session {
                 Some(packet) => out.transmit(Channel::Rtp, to, packet),
                 None => self.unprotected += 1,
             };
-            if self.sender.send(now, source.as_mut(), transmit) == Some(Sent::SourceEnded) {
+            if self.sender.send(now, transmit) == Some(Sent::SourceEnded) {
                 out.event(SessionEvent::SourceEnded);
             }
         }
@@ -321,7 +258,7 @@ impl Session {
         if let Some(digit) = self.far.digits.expire(now.at) {
             out.event(SessionEvent::Digit(digit));
         }
-        while let Some(digit) = self.in_band.as_mut().and_then(|in_band| in_band.take()) {
+        while let Some(digit) = self.playout.take_digit() {
             // A gateway that sends events too has left the sound in.
             let heard = Some(digit).filter(|_| !self.far.digits.has_heard());
             if let Some(digit) = self.far.digits.admit(heard, now.at) {
@@ -345,13 +282,7 @@ impl Session {
     /// Plays what the jitter buffer still holds, at once: the call is over, and
     /// what has arrived is to be heard.
     pub fn play_out(&mut self, now: Now) {
-        // The last frame may end in the middle, which is not a loss.
-        let concealed = self.concealed;
-        for _ in 0..LAST_FRAMES {
-            let Some(tick) = self.next_play.filter(|_| self.receiver.buffer.holds_any()) else { break };
-            self.play(now, tick);
-        }
-        self.concealed = concealed;
+        self.playout.play_out(now, self.sender.participant.as_deref_mut());
     }
 
     /// The kernel has dropped this many datagrams of the RTP socket so far.

@@ -4,6 +4,7 @@ use super::tests::{Bench, Script, address, params};
 use super::*;
 use crate::rtp::RtpPacket;
 use crate::transport::protection::{Keys, MasterKey, Suite};
+use b2b_base::frame::FrameKind;
 
 fn key(seed: u8) -> MasterKey {
     MasterKey::generate(Suite::AesCm128HmacSha1_80, |octets| octets.fill(seed))

@@ -1,12 +1,11 @@
-//! The receiving half: accepted packets into the jitter buffer, digits out.
+//! The receiving half: packets of whom we believe, accepted one by one; sound goes to playout, digits come out.
 
 use std::time::Instant;
 
-use super::params::SessionConfig;
+use super::playout::Playout;
 use super::record::Verdict;
 use crate::codec::Codec;
 use crate::far_end::Digits;
-use crate::jitter::{Inserted, JitterBuffer};
 use crate::remote::Remote;
 use crate::rtp::RtpPacket;
 use crate::rtp::telephone_event::Digit;
@@ -53,36 +52,27 @@ pub(super) struct Terms<'a> {
     pub remote: &'a Remote,
     pub abs_capture_time_id: Option<u8>,
     pub digits: &'a mut Digits,
+    pub playout: &'a mut Playout,
 }
 
 pub(super) struct Receiver {
     pub validator: Validator,
     pub stats: StreamStats,
-    pub buffer: JitterBuffer,
     held: Held,
     pub packets: u64,
     pub octets: u64,
-    /// Of the last packet of sound.
-    pub codec: Option<Codec>,
-    pub late: u64,
-    /// Payloads that their codec could not read.
-    pub undecodable: u64,
     pub duplicates: u64,
     pub reordered: u64,
 }
 
 impl Receiver {
-    pub fn new(epoch: Instant, config: &SessionConfig) -> Self {
+    pub fn new(epoch: Instant) -> Self {
         Receiver {
             validator: Validator::default(),
             stats: StreamStats::new(epoch),
-            buffer: JitterBuffer::new(epoch, config.jitter_ms, config.rate_hz()),
             held: Held { arrival: epoch, len: 0, data: Box::new([0; MAX_HELD]) },
             packets: 0,
             octets: 0,
-            codec: None,
-            late: 0,
-            undecodable: 0,
             duplicates: 0,
             reordered: 0,
         }
@@ -109,7 +99,7 @@ impl Receiver {
             }
             Sequence::NewSource(place) => {
                 self.stats.new_source();
-                self.buffer.new_source();
+                terms.playout.buffer.new_source();
                 if let Some(found) = terms.digits.new_source(arrival) {
                     digit(found);
                 }
@@ -151,25 +141,13 @@ impl Receiver {
         self.reordered += u64::from(place.reordered);
         match Payload::of(packet.payload_type, terms.remote) {
             Some(Payload::Audio(codec)) => {
-                self.codec = Some(codec);
                 self.stats.clock(codec.clock_rate());
                 self.stats.media(place.sequence, packet.timestamp, arrival);
                 let captured_at = terms
                     .abs_capture_time_id
                     .and_then(|id| packet.extensions.abs_capture_time(id))
                     .map(NtpTime);
-                match self.buffer.payload(codec, packet.timestamp, arrival, packet.payload, captured_at) {
-                    Inserted::InTime => Verdict::Played,
-                    Inserted::Implausible => Verdict::Implausible,
-                    Inserted::Undecodable => {
-                        self.undecodable += 1;
-                        Verdict::Malformed
-                    }
-                    Inserted::Late => {
-                        self.late += 1;
-                        Verdict::Late
-                    }
-                }
+                terms.playout.payload(codec, packet.timestamp, arrival, packet.payload, captured_at)
             }
             Some(Payload::TelephoneEvent(clock_rate)) => {
                 let duration = match packet.payload {

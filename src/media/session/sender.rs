@@ -2,6 +2,7 @@
 
 use std::time::{Duration, Instant};
 
+use super::CATCH_UP;
 use super::digits::{Digits, Place, Slot};
 use super::meter::Meter;
 use super::params::Adapt;
@@ -38,6 +39,7 @@ pub(super) struct Sender {
     encoder: Option<Encoder>,
     adapt: Option<Adapt>,
     samples: Box<[i16]>,
+    source: Option<Box<dyn FrameSource>>,
     pub digits: Digits,
     pub muted: bool,
     pub gain: f32,
@@ -103,6 +105,7 @@ impl Sender {
             encoder: None,
             adapt: None,
             samples: vec![0; (rate_hz * LONGEST_MS / 1_000) as usize].into_boxed_slice(),
+            source: None,
             digits: Digits::default(),
             muted: false,
             gain: 1.0,
@@ -144,9 +147,12 @@ impl Sender {
     }
 
     /// Sends in this format from `first` on; time that went by since the last
-    /// schedule is in the timestamps. Does nothing when nothing changes. What the codec needs
-    /// is made here.
+    /// schedule is in the timestamps. Does nothing when nothing changes, or while there is no
+    /// source. What the codec needs is made here.
     pub fn start(&mut self, first: Instant, format: Format) {
+        if self.source.is_none() {
+            return self.stop();
+        }
         let (codec, ticks_hz) = (format.send.codec, format.send.codec.clock_rate());
         let tuning = self.tuning(&format.send);
         match &mut self.encoder {
@@ -201,8 +207,9 @@ impl Sender {
         self.schedule.is_some()
     }
 
-    /// A new source: it has not ended.
-    pub fn new_source(&mut self) {
+    /// A new source, in place of the one before: it has not ended.
+    pub fn new_source(&mut self, source: Box<dyn FrameSource>) {
+        self.source = Some(source);
         self.ended = false;
         self.marker = true;
     }
@@ -212,9 +219,13 @@ impl Sender {
         self.schedule.map(|schedule| schedule.deadline(schedule.next))
     }
 
-    /// Gives up packets that were due before `limit`; timestamps go on with time.
-    pub fn skip_before(&mut self, limit: Instant) {
+    /// Gives up packets that were due before `limit`, where it stood still for too long; timestamps go on with
+    /// time.
+    pub fn skip_before(&mut self, limit: Instant, now: Instant) {
         let Some(schedule) = &mut self.schedule else { return };
+        if schedule.deadline(schedule.next) + CATCH_UP >= now {
+            return;
+        }
         while schedule.deadline(schedule.next) < limit {
             schedule.next += 1;
             self.skipped += 1;
@@ -224,13 +235,8 @@ impl Sender {
 
     /// Makes the packet that is due next and hands its buffer and its length to `transmit`;
     /// behind it is room for SRTP.
-    pub fn send(
-        &mut self,
-        now: Now,
-        source: &mut dyn FrameSource,
-        transmit: impl FnOnce(&mut [u8], usize),
-    ) -> Option<Sent> {
-        let schedule = self.schedule.as_mut()?;
+    pub fn send(&mut self, now: Now, transmit: impl FnOnce(&mut [u8], usize)) -> Option<Sent> {
+        let (schedule, source) = self.schedule.as_mut().zip(self.source.as_mut())?;
         let deadline = schedule.deadline(schedule.next);
         let Format { send: format, events, abs_capture_time_id } = schedule.format;
         let samples = &mut self.samples[..(format.ptime_ms * self.rate_hz / 1_000) as usize];

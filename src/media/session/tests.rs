@@ -8,7 +8,7 @@ use crate::impair::ImpairConfig;
 use crate::remote::{EventTypes, Remote, SendFormat, Voice};
 use crate::rtp::RtpHeader;
 use crate::rtp::RtpPacket;
-use b2b_base::frame::{Fill, OutFrame};
+use b2b_base::frame::{Fill, FrameKind, InFrame, OutFrame};
 use b2b_base::util::ntp::NtpTime;
 
 const WALL: NtpTime = NtpTime(0xE000_0000_0000_0000);
@@ -166,18 +166,18 @@ fn a_late_wake_does_not_disturb_timestamps() {
 #[test]
 fn an_hour_of_packets_ends_on_its_deadline() {
     let mut sender = Sender::new(8_000, 1, 2, 3);
+    sender.new_source(Box::new(Script(Vec::new())));
     let start = Instant::now();
     sender.start(
         start,
         Format { send: SendFormat::new(0, Codec::Pcmu, 20), events: None, abs_capture_time_id: None },
     );
-    let mut source = Script(Vec::new());
     for n in 0..180_000u64 {
         let deadline = sender.deadline().unwrap();
         assert_eq!(deadline, start + Duration::from_millis(20 * n));
         // Every wake is late by up to a few ms.
         let now = Now { at: deadline + Duration::from_micros(n * 37 % 5_000), wall: WALL };
-        sender.send(now, &mut source, |_, _| {});
+        sender.send(now, |_, _| {});
     }
     assert_eq!(sender.deadline(), Some(start + Duration::from_secs(3_600)));
     let hour = sender.timestamp_at(start + Duration::from_secs(3_600));

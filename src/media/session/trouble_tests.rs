@@ -4,6 +4,7 @@ use super::tests::{Bench, Script, address, audio, directed, packet, params};
 use super::*;
 use crate::impair::ImpairConfig;
 use crate::rtp::RtpPacket;
+use b2b_base::frame::FrameKind;
 
 fn ssrcs(bench: &Bench) -> Vec<u32> {
     let mut ssrcs: Vec<u32> = bench.rtp().iter().map(|bytes| RtpPacket::parse(bytes).unwrap().ssrc).collect();

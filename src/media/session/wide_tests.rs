@@ -7,7 +7,7 @@ use super::*;
 use crate::codec::Codec;
 use crate::remote::{EventTypes, Remote, SendFormat, Voice as Speech};
 use crate::rtp::RtpPacket;
-use b2b_base::frame::{Fill, OutFrame};
+use b2b_base::frame::{Fill, FrameKind, InFrame, OutFrame};
 use b2b_base::util::ntp::NtpTime;
 
 const WALL: NtpTime = NtpTime(0xE000_0000_0000_0000);
