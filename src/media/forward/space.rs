@@ -1,5 +1,7 @@
 //! A leg's outgoing stream: one SSRC, sequence and timestamp space, whoever feeds it.
 
+use crate::rtp::RtpHeader;
+
 use super::{ForwardRule, ForwardState, Gate, Header, ticks};
 
 /// A leg's outgoing stream, for its life.
@@ -37,6 +39,11 @@ impl OutSpace {
         }
         let elapsed = ticks(at.saturating_sub(self.at), clock_rate);
         self.timestamp.wrapping_add(elapsed.max(clock_rate / 50))
+    }
+
+    /// The header of a packet in it.
+    pub fn header(&self, marker: bool, payload_type: u8, sequence: u16, timestamp: u32) -> RtpHeader {
+        RtpHeader { marker, payload_type, sequence, timestamp, ssrc: self.ssrc, abs_capture_time: None }
     }
 
     /// A packet was sent that no rule forwarded.

@@ -4,6 +4,7 @@ use std::time::Instant;
 
 use crate::codec::{Codec, Encoder, MAX_PAYLOAD, OpusTuning};
 use crate::recording::{Side, Tap};
+use crate::rtp::RtpHeader;
 use crate::rtp::packet::HEADER_LEN;
 
 /// Ticks of the RTP clock in 20 ms: both codecs below have 8,000 in a second (RFC 3551 §4.5.2).
@@ -38,10 +39,9 @@ impl RoomTap {
     pub fn take(&mut self, at: Instant, mix: &[i16]) -> bool {
         let (header, payload) = self.packet.split_at_mut(HEADER_LEN);
         let Some(octets) = self.encoder.encode(mix, payload) else { return true };
-        header[0] = 0x80;
-        header[1] = self.payload_type;
-        header[2..4].copy_from_slice(&self.sequence.to_be_bytes());
-        header[4..8].copy_from_slice(&self.timestamp.to_be_bytes());
+        let (payload_type, sequence, timestamp) = (self.payload_type, self.sequence, self.timestamp);
+        let (marker, ssrc, abs_capture_time) = (false, 0, None);
+        RtpHeader { marker, payload_type, sequence, timestamp, ssrc, abs_capture_time }.write_fixed(header);
         self.sequence = self.sequence.wrapping_add(1);
         self.timestamp = self.timestamp.wrapping_add(TICKS);
         self.tap.take(at, Side::Said, &self.packet[..HEADER_LEN + octets])

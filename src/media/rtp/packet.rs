@@ -84,18 +84,26 @@ impl RtpHeader {
 
     /// Writes the header to the front of `buffer` and returns its length.
     pub fn write(&self, buffer: &mut [u8; Self::MAX_LEN]) -> usize {
-        let extended = self.abs_capture_time.is_some();
-        buffer[0] = 0x80 | if extended { 0x10 } else { 0 };
-        buffer[1] = (u8::from(self.marker) << 7) | (self.payload_type & 0x7F);
-        buffer[2..4].copy_from_slice(&self.sequence.to_be_bytes());
-        buffer[4..8].copy_from_slice(&self.timestamp.to_be_bytes());
-        buffer[8..12].copy_from_slice(&self.ssrc.to_be_bytes());
+        self.write_fixed(buffer);
         match self.abs_capture_time {
             Some((id, time)) => {
+                buffer[0] |= 0x10;
                 buffer[HEADER_LEN..].copy_from_slice(&extension::abs_capture_time(id, time));
                 Self::MAX_LEN
             }
             None => HEADER_LEN,
+        }
+    }
+
+    /// Writes the part that every packet has to the front of one, if it is as long as that.
+    #[inline]
+    pub(crate) fn write_fixed(&self, packet: &mut [u8]) {
+        if let Some(fixed) = packet.first_chunk_mut::<HEADER_LEN>() {
+            fixed[0] = 0x80;
+            fixed[1] = (u8::from(self.marker) << 7) | (self.payload_type & 0x7F);
+            fixed[2..4].copy_from_slice(&self.sequence.to_be_bytes());
+            fixed[4..8].copy_from_slice(&self.timestamp.to_be_bytes());
+            fixed[8..12].copy_from_slice(&self.ssrc.to_be_bytes());
         }
     }
 }

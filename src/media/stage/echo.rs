@@ -62,11 +62,8 @@ impl Echo {
         }
         self.anchor = Some(anchor);
         datagram.copy_within(header.payload..end, HEADER_LEN);
-        datagram[0] = 0x80;
-        datagram[1] = u8::from(header.marker || goes_on.is_none()) << 7 | header.payload_type;
-        datagram[2..4].copy_from_slice(&sequence.to_be_bytes());
-        datagram[4..8].copy_from_slice(&timestamp.to_be_bytes());
-        datagram[8..12].copy_from_slice(&space.ssrc.to_be_bytes());
+        let marker = header.marker || goes_on.is_none();
+        space.header(marker, header.payload_type, sequence, timestamp).write_fixed(datagram);
         Some(len)
     }
 }

@@ -93,11 +93,8 @@ impl Line {
         space: &mut OutSpace,
     ) {
         let sequence = space.sequence.wrapping_add(1);
-        packet[0] = 0x80;
-        packet[1] = u8::from(std::mem::take(&mut self.mark)) << 7 | payload_type;
-        packet[2..4].copy_from_slice(&sequence.to_be_bytes());
-        packet[4..8].copy_from_slice(&self.next.to_be_bytes());
-        packet[8..12].copy_from_slice(&space.ssrc.to_be_bytes());
+        let marker = std::mem::take(&mut self.mark);
+        space.header(marker, payload_type, sequence, self.next).write_fixed(packet);
         self.used = Some(sequence);
         space.sent(sequence, self.next, at, HEADER_LEN + payload, payload);
         self.next = self.next.wrapping_add(ticks);

@@ -321,11 +321,7 @@ impl Transcoder {
     ) {
         let sequence = space.sequence.wrapping_add(1);
         let len = HEADER_LEN + payload.len();
-        self.packet[0] = 0x80;
-        self.packet[1] = u8::from(marker) << 7 | payload_type;
-        self.packet[2..4].copy_from_slice(&sequence.to_be_bytes());
-        self.packet[4..8].copy_from_slice(&timestamp.to_be_bytes());
-        self.packet[8..12].copy_from_slice(&space.ssrc.to_be_bytes());
+        space.header(marker, payload_type, sequence, timestamp).write_fixed(&mut self.packet);
         self.packet[HEADER_LEN..len].copy_from_slice(payload);
         send(&self.packet[..len]);
         self.used = Some(sequence);

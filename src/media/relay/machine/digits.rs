@@ -112,11 +112,7 @@ impl Machine {
         let timestamp = timestamp.unwrap_or(moment);
         inserted.begun(timestamp);
         let mut datagram = [0; PACKET];
-        datagram[0] = 0x80;
-        datagram[1] = u8::from(packet.first) << 7 | payload_type;
-        datagram[2..4].copy_from_slice(&sequence.to_be_bytes());
-        datagram[4..8].copy_from_slice(&timestamp.to_be_bytes());
-        datagram[8..12].copy_from_slice(&endpoint.out.ssrc.to_be_bytes());
+        endpoint.out.header(packet.first, payload_type, sequence, timestamp).write_fixed(&mut datagram);
         datagram[12..].copy_from_slice(&packet.payload);
         // A box that lives on only where more is to come.
         endpoint.inserted = Some(inserted).filter(|it| it.due != 0);
