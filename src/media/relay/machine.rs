@@ -7,6 +7,7 @@
 //! [`Transmit`] at once, what has happened comes out of [`Machine::poll_event`].
 
 mod accounts;
+mod command;
 mod digits;
 mod joins;
 mod noise;
@@ -16,7 +17,7 @@ mod streams;
 
 use std::cmp::Reverse;
 use std::collections::{BinaryHeap, VecDeque};
-use std::net::{IpAddr, SocketAddr};
+use std::net::SocketAddr;
 use std::time::{Duration, Instant};
 
 use rand::SeedableRng;
@@ -24,20 +25,17 @@ use rand::rngs::StdRng;
 
 use super::endpoint::Endpoint;
 use super::tones::Tones;
-use super::trace::Tap;
 use super::wheel::Wheel;
-use super::{EndpointConfig, EndpointStats, Ports, RelayEvent, RelayId, Reply, Totals, Way};
+use super::{EndpointConfig, RelayEvent, RelayId, Totals};
 use crate::Now;
 use crate::forward::{self, Gate, Header, Reason, Unknown, Verdict};
-use crate::recording;
-use crate::remote::Remote;
-use crate::room::{Room, RoomAct};
+use crate::room::Room;
 use crate::rtp::telephone_event::Digit;
-use crate::stage::Act;
 use crate::transport::Channel;
 use crate::transport::demux::{Protocol, classify};
 use crate::transport::lock::Belief;
-use crate::transport::protection::Keys;
+
+pub use command::Command;
 
 /// Moments are counted in ns from here before the machine's start, so that 0 is none.
 const BEFORE: u64 = 1_000_000_000;
@@ -47,46 +45,6 @@ const GRAIN: u64 = 20_000_000;
 const PRESSED: Duration = Duration::from_millis(40);
 /// Times that one packet is looked at: its source, stream, clock and anchor may be new.
 const LESSONS: usize = 5;
-
-/// What can be asked of a machine. One for an endpoint that is gone does nothing.
-#[derive(Debug)]
-pub enum Command {
-    /// A new endpoint, in a place that is empty.
-    Open { id: RelayId, config: EndpointConfig },
-    /// What offer and answer settled of a far end.
-    Describe { id: RelayId, remote: Remote },
-    /// SRTP with these keys from now on, or plain RTP: for the driver; the machine only knows
-    /// that packets have proved themselves.
-    Protect { id: RelayId, keys: Option<Box<Keys>> },
-    /// From now on a bounded amount is sent to this host, until something comes from there; what
-    /// the party of this name has called for in other calls counts. None: it needs no proof. The
-    /// driver's: a machine does nothing.
-    Bound { id: RelayId, to: Option<(String, IpAddr)> },
-    /// What comes to one goes to the other; whatever they were joined to is alone then.
-    Join { a: RelayId, b: RelayId, forward: Box<Way>, backward: Box<Way> },
-    /// Both are alone, if they were joined.
-    Part { a: RelayId, b: RelayId },
-    /// A digit for its party, by its event code (RFC 4733 table 3).
-    Digit { id: RelayId, code: u8, duration_ms: u32 },
-    /// Whether tones in its party's audio are digits.
-    HearTones { id: RelayId, on: bool },
-    /// What an application has to do with its party.
-    Stage { id: RelayId, act: Box<Act> },
-    /// What becomes of a room, by its number.
-    Room { number: u64, act: Box<RoomAct> },
-    /// Counters now; none if there is no such endpoint.
-    Stats { id: RelayId, reply: Reply<Box<EndpointStats>> },
-    /// What all of them have come to, and the ports. The driver's, too.
-    Totals { reply: Reply<(Totals, Ports)> },
-    /// Its packets go by this tap from now on, or by none. The driver's: a machine does
-    /// nothing.
-    Trace { id: RelayId, tap: Option<Box<Tap>> },
-    /// Its RTP packets are copied into this tap too, without SRTP. The driver's: a machine
-    /// does nothing.
-    Record { id: RelayId, tap: Box<recording::Tap> },
-    /// RTCP BYE, [`RelayEvent::Closed`]; the driver closes the sockets.
-    Close { id: RelayId },
-}
 
 /// Where datagrams go.
 pub trait Transmit {

@@ -1,7 +1,8 @@
 //! What far ends have said of themselves, and who is joined to whom.
 
-use super::{Machine, RelayId, Way};
+use super::{Machine, RelayId};
 use crate::forward::Gate;
+use crate::relay::Way;
 use crate::remote::Remote;
 
 impl Machine {

@@ -4,7 +4,7 @@ use std::time::SystemTime;
 
 use proptest::prelude::*;
 
-use super::super::EndpointStats;
+use super::super::{EndpointStats, Reply};
 use super::*;
 use crate::forward::PayloadMap;
 use crate::relay::{Law, Recode};
