@@ -9,6 +9,7 @@
 //! - `rtp`: packets, RTCP, receiver statistics; `jitter`, `conceal`, `pitch`: playout
 //! - `recording`: what a relayed party says and hears, to a file
 //! - `conference`: sessions that hear each other
+//! - `snapshot`: what snapshots of media have in common
 //! - `impair`: the lab's network impairer; `packet_ring`: packets from a media thread to another;
 //!   `ring`: samples to and from one
 //! - `stage`: what applications play to a party of the relay, and collect of it; `sounds`:
@@ -63,6 +64,7 @@ pub mod ring;
 pub mod room;
 pub mod rtp;
 pub mod session;
+mod snapshot;
 #[doc(hidden)]
 pub mod sounds;
 #[doc(hidden)]

@@ -16,7 +16,7 @@ const NONE: u8 = u8::MAX;
 
 /// What the far end has said of itself. May be given again at any time: SSRC, sequence numbers and timestamps
 /// go on.
-#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+#[derive(Debug, Clone, Copy, PartialEq, Eq, serde::Serialize, serde::Deserialize)]
 pub struct Remote {
     /// Where it wants RTP. Unspecified: nowhere for now (RFC 2543's hold). With symmetric RTP the source of
     /// what it sends replaces this, see [`lock`](super::transport::lock).
@@ -72,7 +72,7 @@ impl Remote {
 }
 
 /// How one party speaks and is spoken to, whoever it is joined to.
-#[derive(Debug, Clone, Copy, Default, PartialEq, Eq)]
+#[derive(Debug, Clone, Copy, Default, PartialEq, Eq, serde::Serialize, serde::Deserialize)]
 pub struct Voice {
     /// What is encoded for it. None: it takes nothing that we can encode.
     pub gets: Option<SendFormat>,
@@ -103,7 +103,7 @@ impl Voice {
 }
 
 /// What is encoded for a far end.
-#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+#[derive(Debug, Clone, Copy, PartialEq, Eq, serde::Serialize, serde::Deserialize)]
 pub struct SendFormat {
     /// RTP payload type, as the far end numbered it.
     pub payload_type: u8,
@@ -135,7 +135,7 @@ impl SendFormat {
 
 /// Payload types that are `telephone-event` (RFC 4733), and their clock rates in kHz: a few octets, since every
 /// endpoint has them.
-#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+#[derive(Debug, Clone, Copy, PartialEq, Eq, serde::Serialize, serde::Deserialize)]
 pub struct EventTypes([(u8, u8); MOST_EVENTS]);
 
 impl EventTypes {

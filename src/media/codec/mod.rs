@@ -28,7 +28,8 @@ pub const MAX_PAYLOAD: usize = 480;
 pub const LONGEST_MS: u32 = 120;
 
 /// What can be decoded and encoded here.
-#[derive(Debug, Clone, Copy, PartialEq, Eq, Hash)]
+#[derive(Debug, Clone, Copy, PartialEq, Eq, Hash, serde::Serialize, serde::Deserialize)]
+#[serde(rename_all = "snake_case")]
 pub enum Codec {
     /// G.711 µ-law.
     Pcmu,

@@ -4,7 +4,7 @@
 use std::time::Instant;
 
 use super::digit_gate::DigitGate;
-use crate::rtp::telephone_event::{Digit, EventReceiver};
+use crate::rtp::telephone_event::{Digit, EventReceiver, EventSnapshot};
 
 /// See the module's text.
 #[derive(Debug)]
@@ -50,6 +50,16 @@ impl Digits {
         let digit = digit.filter(|_| self.gate.admit(now))?;
         self.count += 1;
         Some(digit)
+    }
+
+    /// What is under way, to be written.
+    pub fn snapshot(&self, now: Instant) -> EventSnapshot {
+        EventSnapshot::new(&self.events, now)
+    }
+
+    /// Goes on with this, after so many digits.
+    pub fn restore(&mut self, events: EventReceiver, count: u32) {
+        (self.events, self.count) = (events, count);
     }
 
     /// Whether a key is down.

@@ -19,6 +19,11 @@ impl Silence {
         Silence { since: 0, timeout_ms, expects: false }
     }
 
+    /// How long it may last; none: for ever.
+    pub fn timeout(&self) -> Option<Duration> {
+        (self.timeout_ms != 0).then(|| Duration::from_millis(self.timeout_ms.into()))
+    }
+
     /// From now on RTP is expected, or is not.
     pub fn expect(&mut self, at: u64, expects: bool) {
         (self.expects, self.since) = (expects, if expects { at } else { 0 });

@@ -13,9 +13,11 @@
 //!
 //! - `maps`: payload types and header extensions by number
 //! - `space`: the outgoing stream of a leg; `insert`: packets of our own in it
+//! - `snapshot`: what is remembered, to be written and read back
 
 mod insert;
 mod maps;
+mod snapshot;
 mod space;
 
 use std::net::SocketAddr;
@@ -25,6 +27,7 @@ pub use super::rtp::header::Header;
 use super::rtp::packet::HEADER_LEN;
 use super::rtp::sequence::Sequence;
 pub use maps::{Clocks, ExtensionMap, PayloadMap};
+pub(crate) use snapshot::{SpaceSnapshot, StateSnapshot};
 pub use space::OutSpace;
 
 /// A static payload type (RFC 3389).

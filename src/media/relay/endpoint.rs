@@ -36,7 +36,7 @@ pub(super) struct Refused {
     pub source: Option<SocketAddr>,
     /// Packets from there since anybody was believed.
     in_vain: u32,
-    told: bool,
+    pub told: bool,
 }
 
 /// See the module's text. About 1.5 KB, and 12 KB with what codecs need where it transcodes.
@@ -56,7 +56,7 @@ pub(super) struct Endpoint {
     /// Its party is on hold: what comes here goes nowhere.
     pub held: bool,
     transcoder: Option<Box<Transcoder>>,
-    transcoded: TranscodeStats,
+    pub transcoded: TranscodeStats,
     /// The endpoint that gets what comes here.
     pub peer: Option<u32>,
     pub drops: Drops,
@@ -74,13 +74,13 @@ pub(super) struct Endpoint {
     pub tones: Option<Box<Tones>>,
     /// What was pressed and nobody has taken.
     pub typed: Typed,
-    since: Instant,
-    refused_payload_type: Option<u8>,
+    pub since: Instant,
+    pub refused_payload_type: Option<u8>,
     /// A stream that has to send one packet more.
     candidate: Option<(u32, u16)>,
-    started: bool,
-    lost_before: u32,
-    ssrc_changes: u32,
+    pub started: bool,
+    pub lost_before: u32,
+    pub ssrc_changes: u32,
 }
 
 impl Endpoint {

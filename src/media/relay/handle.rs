@@ -19,7 +19,9 @@ use super::shared::{Shared, Turns};
 use super::thread::{Address, Driver};
 use super::trace::{Gatherer, PacketTrace, tap};
 use super::unproven::Allowances;
-use super::{EndpointConfig, EndpointStats, Ports, RelayEvent, RelayId, Totals, Way};
+use super::{
+    EndpointConfig, EndpointSnapshot, EndpointStats, Ports, RelayEvent, RelayId, RestoreError, Totals, Way,
+};
 use crate::ports::PortPool;
 use crate::recording;
 use crate::remote::Remote;
@@ -319,6 +321,26 @@ impl RelayHandle {
         let (reply, stats) = oneshot::channel();
         self.command(id, Command::Stats { id, reply: Reply::new(reply, self.answers.clone()) });
         stats
+    }
+
+    /// An endpoint as it stands, with its SRTP, for another process to go on with, soon; the channel is dropped when
+    /// there is no such endpoint.
+    pub fn snapshot(&self, id: RelayId) -> oneshot::Receiver<Box<EndpointSnapshot>> {
+        let (reply, snapshot) = self.reply();
+        self.command(id, Command::Snapshot { id, reply });
+        snapshot
+    }
+
+    /// An endpoint that was just opened goes on as this one; whether it does comes soon. Whom it is joined to is told
+    /// once both are restored, and a new snapshot is written before that.
+    pub fn restore(
+        &self,
+        id: RelayId,
+        snapshot: EndpointSnapshot,
+    ) -> oneshot::Receiver<Result<(), RestoreError>> {
+        let (reply, restored) = self.reply();
+        self.command(id, Command::Restore { id, snapshot: Box::new(snapshot), reply });
+        restored
     }
 
     /// What the endpoints of each thread have come to, and its ports, soon; threads that are

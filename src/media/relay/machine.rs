@@ -12,6 +12,7 @@ mod digits;
 mod joins;
 mod noise;
 mod rooms;
+mod snapshots;
 mod staging;
 mod streams;
 
@@ -142,6 +143,12 @@ impl Machine {
                     reply.give(Box::new(self.stats(id.slot)));
                 }
             }
+            Command::Snapshot { id, reply } => {
+                if let Some(snapshot) = self.snapshot(now, id) {
+                    reply.give(Box::new(snapshot));
+                }
+            }
+            Command::Restore { id, snapshot, reply } => reply.give(self.restore(now, id, &snapshot)),
             Command::Digit { id, code, duration_ms } => self.insert_digit(at, id, code, duration_ms),
             Command::Stage { id, act } => self.stage(at, id, *act),
             Command::Room { number, act } => self.room(at, number, *act),

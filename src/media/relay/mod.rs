@@ -10,7 +10,8 @@
 //! - `opening`: how an endpoint is opened, and by whom it is bound
 //! - `pace`: the clock of what is received, and which gaps are no loss
 //! - `protection`: SRTP, between the sockets and all that
-//! - `stats`: what an endpoint has seen and done, as a snapshot
+//! - `snapshot`: an endpoint, to be written and read back
+//! - `stats`: what an endpoint has seen and done, as it stands
 //! - `totals`: the same over all endpoints
 //! - `trace`: packets of endpoints, for captures
 //! - `unproven`: how much is sent to who has proved nothing
@@ -28,6 +29,7 @@ mod opening;
 mod pace;
 mod protection;
 mod shared;
+mod snapshot;
 mod sockets;
 mod stats;
 mod thread;
@@ -41,6 +43,7 @@ pub use crate::transport::reports::RtcpStats;
 pub use answer::{Answer, Reply};
 pub use handle::{RelayConfig, RelayHandle, SpawnError, Stager};
 pub use opening::{OpenError, Opened, Opening};
+pub use snapshot::{EndpointSnapshot, LONGEST_AWAY, MARGIN, RestoreError};
 pub use stats::{Drops, EndpointStats, Flow, Sources};
 pub use totals::{Ports, Totals};
 pub use trace::{PacketTrace, Snap, TraceStats, TracedPacket, TracedPackets};
@@ -65,7 +68,7 @@ pub struct RelayId {
 }
 
 /// What an endpoint is told at its start.
-#[derive(Debug, Clone, Default, PartialEq, Eq)]
+#[derive(Debug, Clone, Default, PartialEq, Eq, serde::Serialize, serde::Deserialize)]
 pub struct EndpointConfig {
     /// [`RelayEvent::Timeout`] when no RTP came for this long although it should.
     pub rtp_timeout: Option<Duration>,

@@ -20,7 +20,7 @@ use super::opening::{OpenError, Wanted};
 use super::shared::Shared;
 use super::sockets::{Place, Sockets};
 use super::unproven::{Allowances, Unproven};
-use super::{Ports, RelayEvent, RelayId};
+use super::{EndpointSnapshot, Ports, RelayEvent, RelayId, RestoreError};
 use crate::Now;
 use crate::ports::PortPool;
 use crate::recording::Side;
@@ -40,6 +40,8 @@ const TRIES: usize = 64;
 const READY: usize = 256;
 /// How soon ports that rest, or descriptors that were missing, are looked for again.
 const AGAIN: Duration = Duration::from_millis(500);
+/// Moments of restored endpoints are known if they were no longer ago when the thread began.
+const REMEMBERED: Duration = Duration::from_secs(86_400);
 /// Octets of a datagram; what is longer is cut, and no RTP of anybody is.
 pub(super) const SIZE: usize = 2_048;
 /// The token of the wake-up descriptor.
@@ -91,7 +93,9 @@ impl<E: From<RelayEvent>> Driver<E> {
         let epoll = Epoll::new(EpollCreateFlags::EPOLL_CLOEXEC)?;
         epoll.add(&self.shared.wake, EpollEvent::new(EpollFlags::EPOLLIN, WAKE))?;
 
-        let mut machine = Machine::new(Instant::now(), self.seed);
+        // Endpoints that are restored have known moments of before.
+        let start = Instant::now();
+        let mut machine = Machine::new(start.checked_sub(REMEMBERED).unwrap_or(start), self.seed);
         let room = Box::new([0; SIZE + RTCP_OVERHEAD]);
         let mut sockets = Sockets { places: Vec::new(), free: Vec::new(), room, withheld: Vec::new() };
         let mut generations: Vec<u32> = Vec::new();
@@ -227,6 +231,16 @@ impl<E: From<RelayEvent>> Driver<E> {
                 }
                 return;
             }
+            Command::Snapshot { id, reply } => {
+                if let (Some(mut snapshot), Some(place)) = (machine.snapshot(now, id), sockets.place(id)) {
+                    snapshot.protect(place.protection.as_deref());
+                    reply.give(Box::new(snapshot));
+                }
+                return;
+            }
+            Command::Restore { id, snapshot, reply } => {
+                return reply.give(self.restore(epoll, machine, sockets, now, (id, &snapshot)));
+            }
             Command::Close { id } => {
                 machine.command(now, Command::Close { id }, sockets);
                 return self.close(sockets, now.at, id);
@@ -241,6 +255,26 @@ impl<E: From<RelayEvent>> Driver<E> {
             | Command::HearTones { .. } => {}
         }
         machine.command(now, command, sockets);
+    }
+
+    /// An endpoint that was just opened goes on as this one.
+    fn restore(
+        &mut self,
+        epoll: &Epoll,
+        machine: &mut Machine,
+        sockets: &mut Sockets,
+        now: Now,
+        (id, snapshot): (RelayId, &EndpointSnapshot),
+    ) -> Result<(), RestoreError> {
+        let protection = snapshot.protection()?;
+        let place = sockets.place(id).ok_or(RestoreError::Gone)?;
+        machine.restore(now, id, snapshot)?;
+        machine.authenticates(id, protection.is_some());
+        place.protection = protection.map(Box::new);
+        if let Some(remote) = snapshot.remote() {
+            self.rtcp_socket(epoll, sockets, id, &remote);
+        }
+        Ok(())
     }
 
     /// How many ports are what; `used` is the number of endpoints.

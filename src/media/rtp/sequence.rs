@@ -1,6 +1,7 @@
 //! Sequence numbers of one stream: which have come, how many should have (RFC 3550 A.1, A.3), and which gaps are no
 //! loss.
 
+use crate::snapshot::{self, RestoreError, holds};
 use crate::transport::reports::Receiving;
 
 /// A larger step ahead is a restart of the stream (A.1).
@@ -11,7 +12,7 @@ const MAX_MISORDER: u16 = 100;
 const CYCLE: u32 = 1 << 16;
 
 /// Extended numbers have their cycles in the upper half; 0 is none.
-#[derive(Debug, Clone, Copy, Default, PartialEq, Eq)]
+#[derive(Debug, Clone, Copy, Default, PartialEq, Eq, serde::Serialize, serde::Deserialize)]
 pub struct Sequence {
     /// The first.
     base: u32,
@@ -112,6 +113,19 @@ impl Sequence {
     /// Packets that did not come.
     pub fn lost(&self) -> u32 {
         self.expected().saturating_sub(self.received)
+    }
+
+    /// Whether packets can be counted from there on, as it was read back.
+    pub fn check(&self) -> Result<(), RestoreError> {
+        // Numbers may have come before the first one, and go on for a year.
+        let numbers = CYCLE / 2..1 << 31;
+        let none = self.highest == 0 && self.base == 0 && self.skipped == 0;
+        let some = numbers.contains(&self.highest) && numbers.contains(&self.base);
+        let some = some && self.base <= self.highest + 1 && self.skipped <= self.highest + 1 - self.base;
+        holds(none || some, "sequence number")?;
+        let (before, after) = self.rested;
+        holds(before <= self.highest && after <= self.highest, "rest")?;
+        snapshot::counters_32([self.received])
     }
 
     /// The stream as a report has it (§6.4.1), with its jitter in ticks; none: it has not begun.

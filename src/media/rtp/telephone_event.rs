@@ -1,7 +1,11 @@
 //! Telephone events (RFC 4733): received, one digit per event, however many of its packets come,
 //! come twice or are lost; and sent, packet by packet.
 
+mod snapshot;
+
 use std::time::{Duration, Instant};
+
+pub(crate) use snapshot::EventSnapshot;
 
 /// An event whose packets stop without an end bit has ended after this time.
 const LOST_END: Duration = Duration::from_millis(120);

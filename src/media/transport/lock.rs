@@ -18,9 +18,13 @@
 //!
 //! Pure. Times are in ns since any fixed moment, and 0 is none.
 
+mod snapshot;
+
 use std::net::{IpAddr, SocketAddr};
 
 use ipnet::IpNet;
+
+pub(crate) use snapshot::LockSnapshot;
 
 /// How long the believed source must have been silent before one of no better rank may take
 /// its place, ns.
@@ -52,7 +56,8 @@ pub struct NamedSources {
 pub type Signalling = [Option<IpAddr>; 2];
 
 /// How well a source is known, the best first.
-#[derive(Debug, Clone, Copy, PartialEq, Eq, PartialOrd, Ord)]
+#[derive(Debug, Clone, Copy, PartialEq, Eq, PartialOrd, Ord, serde::Serialize, serde::Deserialize)]
+#[serde(rename_all = "snake_case")]
 enum Rank {
     Signalled,
     SignalledHost,
@@ -189,6 +194,11 @@ impl SourceLock {
         (self.former_until, self.former) = (0, None);
         self.believed = self.believed.and_then(|(source, _)| Some((source, self.rank(source)?)));
         true
+    }
+
+    /// Whom the configuration names.
+    pub(crate) fn sources(&self) -> &NamedSources {
+        &self.sources
     }
 
     /// Where the far end said that it receives.

@@ -3,8 +3,12 @@
 //!
 //! Moments are ns since whatever the owner counts from; 0 is none.
 
+mod snapshot;
+
 use rand::RngExt;
 use rand::rngs::StdRng;
+
+pub(crate) use snapshot::ReportsSnapshot;
 
 use crate::rtp::rtcp::{self, MAX_LEN, Report, ReportBlock, SenderInfo};
 use b2b_base::util::ntp::NtpTime;

@@ -21,6 +21,14 @@ impl Machine {
 
     /// An endpoint's outgoing stream as it stands now, and what its clock shows.
     fn sending(&mut self, at: u64, slot: u32) -> Option<(OutSpace, u32)> {
+        let (space, rate) = self.outgoing(slot)?;
+        let elapsed = if space.at == 0 { 0 } else { at.saturating_sub(space.at) };
+        let timestamp = space.timestamp.wrapping_add((elapsed / 1_000 * u64::from(rate) / 1_000_000) as u32);
+        Some((space, timestamp))
+    }
+
+    /// An endpoint's outgoing stream with what its feeder has sent, and ticks a second of it.
+    pub(super) fn outgoing(&mut self, slot: u32) -> Option<(OutSpace, u32)> {
         let endpoint = self.at(slot)?;
         let (own, mut space, mut rate) = (endpoint.out, endpoint.out, endpoint.rule.clock_rate);
         let spoken = endpoint.spoken_clock_rate();
@@ -33,9 +41,7 @@ impl Machine {
         if let Some(spoken) = spoken {
             rate = spoken;
         }
-        let elapsed = if space.at == 0 { 0 } else { at.saturating_sub(space.at) };
-        let timestamp = space.timestamp.wrapping_add((elapsed / 1_000 * u64::from(rate) / 1_000_000) as u32);
-        Some((space, timestamp))
+        Some((space, rate))
     }
 
     pub(super) fn rtcp(&mut self, now: Now, at: u64, slot: u32, source: SocketAddr, datagram: &[u8]) {

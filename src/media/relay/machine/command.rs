@@ -4,7 +4,9 @@ use std::net::IpAddr;
 
 use crate::recording;
 use crate::relay::trace::Tap;
-use crate::relay::{EndpointConfig, EndpointStats, Ports, RelayId, Reply, Totals, Way};
+use crate::relay::{
+    EndpointConfig, EndpointSnapshot, EndpointStats, Ports, RelayId, Reply, RestoreError, Totals, Way,
+};
 use crate::remote::Remote;
 use crate::room::RoomAct;
 use crate::stage::Act;
@@ -38,6 +40,11 @@ pub enum Command {
     Room { number: u64, act: Box<RoomAct> },
     /// Counters now; none if there is no such endpoint.
     Stats { id: RelayId, reply: Reply<Box<EndpointStats>> },
+    /// The endpoint as it stands, for another machine; none if there is no such endpoint. Its SRTP is added by the
+    /// driver.
+    Snapshot { id: RelayId, reply: Reply<Box<EndpointSnapshot>> },
+    /// An endpoint that was just opened goes on as this one, with its SRTP, which the driver has.
+    Restore { id: RelayId, snapshot: Box<EndpointSnapshot>, reply: Reply<Result<(), RestoreError>> },
     /// What all of them have come to, and the ports. The driver's, too.
     Totals { reply: Reply<(Totals, Ports)> },
     /// Its packets go by this tap from now on, or by none. The driver's: a machine does

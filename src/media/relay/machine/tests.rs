@@ -4,11 +4,11 @@ use std::time::SystemTime;
 
 use proptest::prelude::*;
 
-use super::super::{EndpointStats, Reply};
+use super::super::{EndpointStats, Reply, Way};
 use super::*;
 use crate::forward::PayloadMap;
 use crate::relay::{Law, Recode};
-use crate::remote::EventTypes;
+use crate::remote::{EventTypes, Remote};
 use crate::rtp::packet::RtpPacket;
 use crate::rtp::rtcp::{self, Report, ReportBlock, SenderInfo};
 use b2b_base::util::ntp::NtpTime;
@@ -17,6 +17,7 @@ mod digits;
 mod measures;
 mod noise;
 mod rooms;
+mod snapshot;
 mod sources;
 mod staging;
 mod streams;

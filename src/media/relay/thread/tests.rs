@@ -246,3 +246,75 @@ fn a_leg_with_srtp_and_a_plain_one_hear_each_other_and_forgeries_go_nowhere() {
         relay.shutdown();
     }
 }
+
+/// Both legs of a call go on in another relay, one of them with SRTP.
+#[test]
+fn a_call_goes_on_in_another_relay_under_the_same_keys() {
+    let ip: IpAddr = "127.0.0.1".parse().unwrap();
+    let key = |n: u8| MasterKey::generate(Suite::AeadAes128Gcm, |octets| octets.fill(n));
+    let (before, _events) = relay(ip, 46_300..=46_399);
+    let mut a = Party::new(&before, ip, true, None);
+    let mut b = Party::new(&before, ip, true, Some(a.id));
+    before.protect(a.id, Some(Keys { local: key(1), remote: key(2) }));
+    assert!(before.join(a.id, b.id, way(), way()));
+    before.stats(b.id).blocking_recv().unwrap();
+    let (mut outbound, mut inbound) = (Outbound::new(&key(2)), Inbound::new(&key(1)));
+    let mut protected = |sequence| {
+        let mut buffer = packet(sequence);
+        buffer.resize(172 + RTP_OVERHEAD, 0);
+        let len = outbound.rtp(&mut buffer, 172).unwrap();
+        buffer.truncate(len);
+        buffer
+    };
+    let mut buffer = [0; 2_048];
+    let mut hears = |a: &Party, b: &Party, sequence| {
+        b.send(sequence);
+        // The BYE of a relay that ends may come before it.
+        for _ in 0..2 {
+            let (len, from) = a.socket.recv_from(&mut buffer).expect("a packet in time");
+            if inbound.rtp(&mut buffer[..len]).is_ok() {
+                return (from, Header::read(&buffer[..len]).unwrap());
+            }
+        }
+        panic!("not under the same key");
+    };
+    let said = protected(1);
+    a.socket.send_to(&said, a.relay).unwrap();
+    let first = b.receive();
+    let begun = hears(&a, &b, 1).1;
+    let octets =
+        [a.id, b.id].map(|id| serde_json::to_vec(&before.snapshot(id).blocking_recv().unwrap()).unwrap());
+    // It goes on for a while.
+    let last = hears(&a, &b, 2).1;
+    before.shutdown();
+
+    let (after, _events) = relay(ip, 46_400..=46_499);
+    for (party, octets) in [&mut a, &mut b].into_iter().zip(&octets) {
+        let snapshot: EndpointSnapshot = serde_json::from_slice(octets).unwrap();
+        assert!(snapshot.remote().is_some());
+        let (id, local) = after.open(false, None, snapshot.config()).wait().unwrap();
+        assert_eq!(after.restore(id, snapshot.clone()).blocking_recv(), Ok(Ok(())));
+        assert_eq!(after.restore(id, snapshot).blocking_recv(), Ok(Err(RestoreError::Used)));
+        (party.id, party.relay) = (id, local);
+    }
+    assert!(after.join(a.id, b.id, way(), way()));
+    after.stats(b.id).blocking_recv().unwrap();
+    for datagram in [&said, &packet(2), &protected(3)] {
+        a.socket.send_to(datagram, a.relay).unwrap();
+    }
+    let next = b.receive();
+    assert_eq!(
+        (next.0, next.1.wrapping_sub(first.1)),
+        (b.relay, MARGIN + 1),
+        "neither a replay nor a plain one"
+    );
+    let (from, header) = hears(&a, &b, 10);
+    assert_eq!((from, header.ssrc), (a.relay, begun.ssrc));
+    assert_eq!(header.sequence.wrapping_sub(begun.sequence), MARGIN + 1);
+    assert!((header.timestamp.wrapping_sub(last.timestamp) as i32) > 0);
+    let stats = after.stats(a.id).blocking_recv().unwrap();
+    assert_eq!((stats.received.packets, stats.sent.packets, stats.dropped.unauthenticated), (2, 2, 2));
+    assert!(stats.received.first < stats.received.last && stats.since < stats.received.last.unwrap());
+    let gone = RelayId { generation: 999, ..a.id };
+    assert!(after.snapshot(gone).blocking_recv().is_err());
+}

@@ -32,10 +32,10 @@ impl From<Forged> for UnprotectError {
 pub struct Inbound {
     rtp: Transform,
     rtcp: Transform,
-    rtp_streams: Streams,
-    rtcp_streams: Streams,
+    pub(super) rtp_streams: Streams,
+    pub(super) rtcp_streams: Streams,
     /// RTP streams under the key before this one.
-    former: Option<Box<Streams>>,
+    pub(super) former: Option<Box<Streams>>,
     /// Octets of the master key identifier that packets carry.
     mki: usize,
 }

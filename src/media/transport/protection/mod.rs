@@ -6,12 +6,14 @@
 //! - `transform`: AES in counter mode with HMAC-SHA1 (§4, RFC 6188), AES-GCM (RFC 7714)
 //! - `streams`: what is known of each SSRC: index, rollover counter, replay window (§3.3)
 //! - `outbound`, `inbound`: the two directions of a session, each with its own key
+//! - `snapshot`: both, to be written and read back
 //!
 //! A packet that fails has changed nothing: neither the stream's state nor its octets.
 
 mod derive;
 mod inbound;
 mod outbound;
+mod snapshot;
 mod streams;
 mod suite;
 mod transform;
@@ -23,6 +25,7 @@ mod vectors;
 
 pub use inbound::{Inbound, UnprotectError};
 pub use outbound::{Outbound, ProtectError};
+pub(crate) use snapshot::ProtectionSnapshot;
 pub use suite::{MasterKey, Suite};
 
 /// Octets that [`Outbound::rtp`] adds at most.

@@ -42,8 +42,8 @@ impl From<Refused> for ProtectError {
 pub struct Outbound {
     rtp: Transform,
     rtcp: Transform,
-    rtp_streams: Streams,
-    rtcp_streams: Streams,
+    pub(super) rtp_streams: Streams,
+    pub(super) rtcp_streams: Streams,
 }
 
 impl Outbound {

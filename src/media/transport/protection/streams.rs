@@ -1,6 +1,8 @@
 //! What is known of each SSRC under one key: the highest packet index, and which of
 //! those just below it were seen.
 
+use crate::snapshot::{RestoreError, holds};
+
 /// Streams that a table holds. A call has one at a time in each direction, and another
 /// with each party that takes its place behind a far end.
 pub(super) const STREAMS: usize = 8;
@@ -25,6 +27,15 @@ struct Stream {
     seen: u128,
     /// When it was last used, by count.
     used: u64,
+}
+
+/// A stream of a table that is written and read back.
+#[derive(Debug, Clone, PartialEq, serde::Serialize, serde::Deserialize)]
+pub(super) struct StreamSnapshot {
+    ssrc: u32,
+    highest: u64,
+    /// The upper and the lower half.
+    seen: [u64; 2],
 }
 
 /// A table of streams. Looking changes nothing; what passed every check is taken in.
@@ -81,6 +92,52 @@ impl Streams {
             }
             None => stream.seen |= 1u128.checked_shl((stream.highest - index) as u32).unwrap_or(0),
         }
+    }
+}
+
+impl Streams {
+    /// The streams, the one that was not used for longest first.
+    pub fn snapshot(&self) -> Vec<StreamSnapshot> {
+        let mut streams: Vec<&Stream> = self.places.iter().flatten().collect();
+        streams.sort_by_key(|stream| stream.used);
+        let halves = |seen: u128| [(seen >> 64) as u64, seen as u64];
+        let snapshot =
+            |it: &Stream| StreamSnapshot { ssrc: it.ssrc, highest: it.highest, seen: halves(it.seen) };
+        streams.into_iter().map(snapshot).collect()
+    }
+
+    /// The table; its indices are below 2 to the power of `bits`.
+    ///
+    /// # Errors
+    /// It is none that was written.
+    pub fn restored(snapshot: &[StreamSnapshot], bits: u32) -> Result<Self, RestoreError> {
+        holds(snapshot.len() <= STREAMS, "number of SRTP streams")?;
+        let mut streams = Streams::default();
+        for (place, it) in streams.places.iter_mut().zip(snapshot) {
+            holds(it.highest >> bits == 0, "SRTP index")?;
+            holds(snapshot.iter().filter(|other| other.ssrc == it.ssrc).count() == 1, "SRTP stream")?;
+            streams.uses += 1;
+            let seen = u128::from(it.seen[0]) << 64 | u128::from(it.seen[1]);
+            *place = Some(Stream { ssrc: it.ssrc, highest: it.highest, seen, used: streams.uses });
+        }
+        Ok(streams)
+    }
+
+    /// Every index that may have been used since counts as used: so many of each stream, and of this one, if it is
+    /// not known, those from this index on.
+    ///
+    /// # Errors
+    /// There is no room for it, which there was for who sent.
+    pub fn pass_over(&mut self, indices: u64, ssrc: u32, from: u64) -> Result<(), RestoreError> {
+        if self.find(ssrc).is_none() {
+            self.has_room(ssrc).map_err(|_| RestoreError::Value("number of SRTP streams"))?;
+            self.take(ssrc, from);
+        }
+        for stream in self.places.iter_mut().flatten() {
+            stream.highest += indices;
+            stream.seen = u128::MAX;
+        }
+        Ok(())
     }
 }
 

@@ -1,0 +1,52 @@
+//! Endpoints that are written and read back.
+
+use super::{Machine, RelayId};
+use crate::Now;
+use crate::relay::{EndpointSnapshot, RestoreError, Totals};
+use crate::snapshot::Back;
+
+impl Machine {
+    /// An endpoint as it stands now, without SRTP, which is the driver's; none: there is none.
+    pub fn snapshot(&mut self, now: Now, id: RelayId) -> Option<EndpointSnapshot> {
+        let at = self.ns(now.at);
+        self.get(id)?;
+        let (space, clock_rate) = self.outgoing(id.slot)?;
+        Some(self.get(id)?.snapshot(now, at, (&space, clock_rate)))
+    }
+
+    /// An endpoint that was just opened goes on as this one.
+    ///
+    /// # Errors
+    /// See [`RestoreError`]; nothing has changed then.
+    pub fn restore(
+        &mut self,
+        now: Now,
+        id: RelayId,
+        snapshot: &EndpointSnapshot,
+    ) -> Result<(), RestoreError> {
+        let at = self.ns(now.at);
+        let away = snapshot.check(now.wall)?;
+        let rng = &mut self.rng;
+        let found = self.endpoints.get_mut(id.slot as usize).and_then(Option::as_deref_mut);
+        let endpoint = found.filter(|endpoint| endpoint.id == id).ok_or(RestoreError::Gone)?;
+        if endpoint.far.remote.is_some() || endpoint.peer.is_some() {
+            return Err(RestoreError::Used);
+        }
+        endpoint.restore(snapshot, Back { at, away: away.as_nanos() as u64 }, now.at);
+        if endpoint.far.remote.is_some() {
+            endpoint.far.reports.start(at, rng);
+        }
+        // The far end has its time anew.
+        endpoint.expect(at);
+        if endpoint.far.digits.is_pressed() && !self.pressed.contains(&id.slot) {
+            self.pressed.push(id.slot);
+        }
+        self.arm(id.slot);
+        // What was counted before was counted in the totals of another machine.
+        let known = Totals::from(&self.stats(id.slot));
+        if let Some(endpoint) = self.get(id) {
+            endpoint.added_up.advance(known);
+        }
+        Ok(())
+    }
+}

@@ -1,0 +1,262 @@
+//! What an endpoint has to remember, as a value that is written and read back: for a process that takes calls over
+//! from one that is gone, and for calls that move between processes.
+//!
+//! The value is made of each part's own snapshot: of what was received and sent (`forward`), of addresses, reports and
+//! keys (`transport`), of events (`rtp`). Moments are ages, since the next machine counts from another epoch.
+
+use std::fmt;
+use std::net::SocketAddr;
+use std::time::{Duration, Instant};
+
+use super::endpoint::Endpoint;
+use super::tones::Tones;
+use super::{Drops, EndpointConfig};
+use crate::Now;
+use crate::far_end::Silence;
+use crate::forward::{OutSpace, SpaceSnapshot, StateSnapshot};
+use crate::remote::Remote;
+use crate::rtp::telephone_event::EventSnapshot;
+use crate::snapshot::{self, Back, away, holds};
+pub use crate::snapshot::{LONGEST_AWAY, MARGIN, RestoreError};
+use crate::transcode::TranscodeStats;
+use crate::transport::lock::LockSnapshot;
+use crate::transport::protection::{Protection, ProtectionSnapshot};
+use crate::transport::reports::ReportsSnapshot;
+use b2b_base::util::ntp::NtpTime;
+
+/// The version that is written, and the only one that is read.
+const VERSION: u16 = 1;
+/// Packets that are longer than this are none that we make, ms.
+const LONGEST_PACKET: u32 = 1_000;
+
+/// An endpoint of a relay, with all that it has to remember: its configuration and what its far end said, from where
+/// that is believed, what was received, sent, dropped and reported, digits, and SRTP with its keys. Who opens an
+/// endpoint and restores this one in it goes on under the same SSRC, with timestamps as much later as time has
+/// gone on, and with the counters of before.
+///
+/// **Its octets are as secret as the keys**, which are among them where the endpoint has SRTP, beside digits that
+/// were pressed. `Debug` shows neither.
+///
+/// It may be older than the last packets that were sent, since it is written every so often. So sequence numbers and
+/// the indices of SRTP and SRTCP go on [`MARGIN`] ahead: no index is used twice under one key (RFC 3711 §9.1) if
+///
+/// - it is restored at most [`LONGEST_AWAY`] after it was written ([`RestoreError::TooOld`]; by the wall clock, which
+///   is not set back meanwhile), and no more than 273 packets a second were sent to the far end since,
+/// - it is restored once: who has restored it writes a new one before anything is sent, which is before the endpoint
+///   is joined, and before its first report, a second later at the earliest, and
+/// - a new one is written when other keys are agreed on, before any packet leaves under them.
+///
+/// What is not in it:
+///
+/// - *What is told again*: what the endpoint is joined to ([`Command::Join`](super::machine::Command::Join), once both
+///   are restored), what is recorded and traced, and [`Command::Bound`](super::machine::Command::Bound).
+/// - *What begins anew, as after a gap*: transcoders and jitter buffers, whose state is of the last tenths of a second;
+///   the search for tones in sound; how many digits may come at once.
+/// - *What nobody knows how far it came*: prompts, music and streams, which applications begin again; rooms, whose members
+///   enter again; digits on their way to the far end, of which those that were sent since would be heard twice.
+/// - *What was received and sent between the writing and the end of the former process*: it is in no counter. What
+///   was missing until the first packet of sound is no loss of the network's, and is not counted as one.
+#[derive(Debug, Clone, PartialEq, serde::Serialize, serde::Deserialize)]
+pub struct EndpointSnapshot {
+    version: u16,
+    /// When it was written: an NTP time (RFC 5905 §6).
+    written: u64,
+    /// How long the endpoint had been open, ns.
+    age: u64,
+    config: EndpointConfig,
+    remote: Option<Remote>,
+    lock: LockSnapshot,
+    /// The far end's stream.
+    ssrc: u32,
+    received: StateSnapshot,
+    sent: SpaceSnapshot,
+    reports: ReportsSnapshot,
+    events: EventSnapshot,
+    drops: Drops,
+    transcoded: TranscodeStats,
+    /// Ticks a second that jitter is measured in.
+    measured_in: u32,
+    missing_at_rest: Option<u32>,
+    lost_before: u32,
+    ssrc_changes: u32,
+    timeouts: u32,
+    digits: u32,
+    refused_payload_type: Option<u8>,
+    refused_source: Option<SocketAddr>,
+    refused_told: bool,
+    /// Its first packet was told.
+    started: bool,
+    /// Tones are digits.
+    hears_tones: bool,
+    typed: Pressed,
+    protection: Option<ProtectionSnapshot>,
+}
+
+/// What was pressed and nobody has taken; it may be a PIN.
+#[derive(Clone, PartialEq, serde::Serialize, serde::Deserialize)]
+struct Pressed(String);
+
+impl fmt::Debug for Pressed {
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        f.write_str("Pressed(…)")
+    }
+}
+
+impl EndpointSnapshot {
+    /// What the endpoint was told at its start, to open the next one with.
+    pub fn config(&self) -> EndpointConfig {
+        self.config.clone()
+    }
+
+    /// What its far end has said of itself.
+    pub fn remote(&self) -> Option<Remote> {
+        self.remote
+    }
+
+    /// Whether it has SRTP, and its octets hold keys.
+    pub fn is_protected(&self) -> bool {
+        self.protection.is_some()
+    }
+
+    /// Adds SRTP, which is not the machine's.
+    pub(super) fn protect(&mut self, protection: Option<&Protection>) {
+        self.protection = protection.map(ProtectionSnapshot::new);
+    }
+
+    /// SRTP as it goes on.
+    ///
+    /// # Errors
+    /// It is none that was written.
+    pub(super) fn protection(&self) -> Result<Option<Protection>, RestoreError> {
+        let restored = self.protection.as_ref().map(|it| it.restored(self.sent.last()));
+        restored.transpose()
+    }
+
+    /// Whether an endpoint can be made of it now; how long ago it was written.
+    pub(super) fn check(&self, now: NtpTime) -> Result<Duration, RestoreError> {
+        if self.version != VERSION {
+            return Err(RestoreError::Version(self.version));
+        }
+        self.lock.check()?;
+        self.received.check()?;
+        self.sent.check()?;
+        self.reports.check()?;
+        self.events.check()?;
+        self.remote.as_ref().map_or(Ok(()), check_remote)?;
+        self.protection()?;
+        let Drops {
+            malformed,
+            other_protocol,
+            source,
+            unauthenticated,
+            stream,
+            payload_type,
+            held,
+            unjoined,
+            undecodable,
+            send_failed,
+        } = self.drops;
+        snapshot::counters([malformed, other_protocol, source, unauthenticated, stream, payload_type])?;
+        snapshot::counters([held, unjoined, undecodable, send_failed])?;
+        let TranscodeStats { decoded, encoded, concealed_ms } = self.transcoded;
+        snapshot::counters([decoded, encoded, concealed_ms])?;
+        snapshot::counters_32([self.ssrc_changes, self.timeouts, self.digits, self.lost_before])?;
+        snapshot::clock_rate(self.measured_in)?;
+        snapshot::ages([Some(self.age)])?;
+        let away = away(NtpTime(self.written), now);
+        let longest = if self.is_protected() { LONGEST_AWAY } else { Duration::from_nanos(snapshot::OLDEST) };
+        if away > longest { Err(RestoreError::TooOld(away)) } else { Ok(away) }
+    }
+}
+
+/// Whether what a far end has said can be dealt with.
+fn check_remote(remote: &Remote) -> Result<(), RestoreError> {
+    if let Some((payload_type, rate)) = remote.takes_event {
+        holds(payload_type < 128, "payload type")?;
+        snapshot::clock_rate(rate)?;
+    }
+    for (payload_type, rate) in remote.telephone_events.iter() {
+        holds(payload_type < 128, "payload type")?;
+        snapshot::clock_rate(rate)?;
+    }
+    let says = remote.voice.says.iter().flatten().map(|says| says.0);
+    let gets = remote.voice.gets.map(|gets| gets.payload_type);
+    holds(says.chain(gets).all(|payload_type| payload_type < 128), "payload type")?;
+    let packets = remote.voice.gets.map(|gets| gets.ptime_ms);
+    holds(packets.is_none_or(|ms| (1..=LONGEST_PACKET).contains(&ms)), "packet time")
+}
+
+impl Endpoint {
+    /// As it stands; `out` is its outgoing stream with what runs now, whose timestamps tick at `clock_rate`.
+    pub(super) fn snapshot(
+        &self,
+        now: Now,
+        at: u64,
+        (out, clock_rate): (&OutSpace, u32),
+    ) -> EndpointSnapshot {
+        let config = EndpointConfig {
+            rtp_timeout: self.far.silence.timeout(),
+            sources: self.far.lock.sources().clone(),
+        };
+        let mut typed = self.typed;
+        EndpointSnapshot {
+            version: VERSION,
+            written: now.wall.0,
+            age: now.at.saturating_duration_since(self.since).as_nanos() as u64,
+            config,
+            remote: self.far.remote,
+            lock: LockSnapshot::new(&self.far.lock, at),
+            ssrc: self.rule.ssrc,
+            received: StateSnapshot::new(&self.state, at),
+            sent: SpaceSnapshot::new(out, clock_rate, at),
+            reports: ReportsSnapshot::new(&self.far.reports, at),
+            events: self.far.digits.snapshot(now.at),
+            drops: self.drops,
+            transcoded: self.stats(out, |_| None).transcoded,
+            measured_in: self.pace.measured_in,
+            missing_at_rest: self.pace.missing_at_rest,
+            lost_before: self.lost_before,
+            ssrc_changes: self.ssrc_changes,
+            timeouts: self.timeouts,
+            digits: self.far.digits.count,
+            refused_payload_type: self.refused_payload_type,
+            refused_source: self.refused.source,
+            refused_told: self.refused.told,
+            started: self.started,
+            hears_tones: self.tones.is_some(),
+            typed: Pressed(std::iter::from_fn(|| typed.pop()).collect()),
+            protection: None,
+        }
+    }
+
+    /// Goes on as this one, which was checked. It has no far end yet, and nothing was sent.
+    pub(super) fn restore(&mut self, snapshot: &EndpointSnapshot, back: Back, now: Instant) {
+        let age = Duration::from_nanos(back.since(snapshot.age));
+        self.since = now.checked_sub(age).unwrap_or(now);
+        self.far.silence = Silence::new(snapshot.config.rtp_timeout);
+        self.far.remote = snapshot.remote;
+        self.far.lock = snapshot.lock.restored(back, snapshot.config.sources.clone());
+        self.follow_lock();
+        self.rule.ssrc = snapshot.ssrc;
+        self.state = snapshot.received.restored(back);
+        self.out = snapshot.sent.restored(back);
+        self.far.reports = snapshot.reports.restored(back);
+        self.far.digits.restore(snapshot.events.restored(back, now), snapshot.digits);
+        self.drops = snapshot.drops;
+        self.transcoded = snapshot.transcoded;
+        self.pace.measured_in = snapshot.measured_in;
+        self.pace.missing_at_rest = snapshot.missing_at_rest;
+        self.lost_before = snapshot.lost_before;
+        self.ssrc_changes = snapshot.ssrc_changes;
+        self.timeouts = snapshot.timeouts;
+        self.refused_payload_type = snapshot.refused_payload_type;
+        (self.refused.source, self.refused.told) = (snapshot.refused_source, snapshot.refused_told);
+        self.started = snapshot.started;
+        self.tones = snapshot.hears_tones.then(|| Box::new(Tones::new()));
+        self.typed.clear();
+        snapshot.typed.0.chars().for_each(|digit| self.typed.push(digit));
+        let idle = self.idle_way();
+        self.set_way(&idle);
+        self.count_afresh();
+    }
+}

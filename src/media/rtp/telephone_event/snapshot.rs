@@ -1,0 +1,63 @@
+//! An event that is received, to be written and read back: what is left of its packets is no
+//! digit more.
+
+use std::time::{Duration, Instant};
+
+use super::{Event, EventReceiver};
+use crate::snapshot::{self, Back, RestoreError};
+
+/// An [`EventReceiver`], with an age in the place of a moment.
+#[derive(Debug, Clone, PartialEq, serde::Serialize, serde::Deserialize)]
+pub(crate) struct EventSnapshot {
+    current: Option<Current>,
+    heard: bool,
+}
+
+#[derive(Debug, Clone, PartialEq, serde::Serialize, serde::Deserialize)]
+struct Current {
+    timestamp: u32,
+    code: u8,
+    segments: u32,
+    duration: u16,
+    clock_rate: u32,
+    age: u64,
+    reported: bool,
+}
+
+impl EventSnapshot {
+    /// As it stands now.
+    pub fn new(receiver: &EventReceiver, now: Instant) -> Self {
+        let current = receiver.current.map(|event| Current {
+            timestamp: event.timestamp,
+            code: event.code,
+            segments: event.segments,
+            duration: event.duration,
+            clock_rate: event.clock_rate,
+            age: now.saturating_duration_since(event.last_arrival).as_nanos() as u64,
+            reported: event.reported,
+        });
+        EventSnapshot { current, heard: receiver.heard }
+    }
+
+    /// Whether it can go on from there.
+    pub fn check(&self) -> Result<(), RestoreError> {
+        let Some(current) = &self.current else { return Ok(()) };
+        snapshot::counters_32([current.segments])?;
+        snapshot::ages([Some(current.age)])
+    }
+
+    /// The receiver, once it was checked.
+    pub fn restored(&self, back: Back, now: Instant) -> EventReceiver {
+        let moment = |age| now.checked_sub(Duration::from_nanos(back.since(age))).unwrap_or(now);
+        let current = self.current.as_ref().map(|current| Event {
+            timestamp: current.timestamp,
+            code: current.code,
+            segments: current.segments,
+            duration: current.duration,
+            clock_rate: current.clock_rate,
+            last_arrival: moment(current.age),
+            reported: current.reported,
+        });
+        EventReceiver { current, heard: self.heard }
+    }
+}

@@ -1,0 +1,55 @@
+//! A far end's addresses, to be written and read back: whoever was believed still is, and nobody
+//! else has a better chance than before.
+
+use std::net::SocketAddr;
+
+use super::{FORMER, NamedSources, Rank, Signalling, SourceLock};
+use crate::snapshot::{self, Back, RestoreError};
+
+/// A [`SourceLock`] but for what the configuration names.
+#[derive(Debug, Clone, PartialEq, serde::Serialize, serde::Deserialize)]
+pub(crate) struct LockSnapshot {
+    signalled: Option<SocketAddr>,
+    signalling: Signalling,
+    believed: Option<(SocketAddr, Rank)>,
+    former: Option<SocketAddr>,
+    /// For how long a former source is still heard, ns.
+    former_left: Option<u64>,
+    authenticates: bool,
+    changes: u32,
+}
+
+impl LockSnapshot {
+    /// As it stands at `at`.
+    pub fn new(lock: &SourceLock, at: u64) -> Self {
+        LockSnapshot {
+            signalled: lock.signalled,
+            signalling: lock.signalling,
+            believed: lock.believed,
+            former: lock.former,
+            former_left: (lock.former_until != 0).then(|| lock.former_until.saturating_sub(at)),
+            authenticates: lock.authenticates,
+            changes: lock.changes,
+        }
+    }
+
+    /// Whether it can go on from there.
+    pub fn check(&self) -> Result<(), RestoreError> {
+        snapshot::counters_32([self.changes])
+    }
+
+    /// The lock, once it was checked. What is left of a former source's second passes while nobody is there.
+    pub fn restored(&self, back: Back, sources: NamedSources) -> SourceLock {
+        let former_until = |left: u64| (back.at + left.min(FORMER).saturating_sub(back.away)).max(1);
+        SourceLock {
+            sources,
+            signalled: self.signalled,
+            signalling: self.signalling,
+            believed: self.believed,
+            former: self.former,
+            former_until: self.former_left.map_or(0, former_until),
+            authenticates: self.authenticates,
+            changes: self.changes,
+        }
+    }
+}

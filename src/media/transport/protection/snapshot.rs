@@ -1,0 +1,118 @@
+//! A session's protection, to be written and read back, so that no index is used twice under one key.
+//!
+//! What is sent goes on behind all that may have been sent since ([`MARGIN`]): RTP with the stream's sequence numbers,
+//! which pass over as many. What is received has the replay window of before; what was accepted since is not known.
+
+use super::streams::{StreamSnapshot, Streams};
+use super::{ENCRYPTED, Inbound, Keys, MasterKey, Outbound, Protection, Suite};
+use crate::snapshot::{MARGIN, RestoreError};
+
+/// Bits of an SRTP index that a margin can still be added to; one has 48 (RFC 3711 §3.3.1).
+const RTP_BITS: u32 = 47;
+/// Bits of an SRTCP index (§3.4).
+const RTCP_BITS: u32 = ENCRYPTED.trailing_zeros();
+
+/// A [`Protection`]. Its octets hold the keys, and are as secret as they are.
+#[derive(Debug, Clone, PartialEq, serde::Serialize, serde::Deserialize)]
+pub(crate) struct ProtectionSnapshot {
+    local: KeySnapshot,
+    remote: KeySnapshot,
+    sent: Vec<StreamSnapshot>,
+    sent_rtcp: Vec<StreamSnapshot>,
+    received: Vec<StreamSnapshot>,
+    received_rtcp: Vec<StreamSnapshot>,
+    /// Of RTP under the far end's key before this one.
+    received_before: Option<Vec<StreamSnapshot>>,
+}
+
+/// A key that is written with its octets, and printed without.
+#[derive(Debug, Clone, PartialEq, serde::Serialize, serde::Deserialize)]
+#[serde(into = "KeyOctets", try_from = "KeyOctets")]
+struct KeySnapshot(MasterKey);
+
+/// No `Debug`: nothing hides these.
+#[derive(serde::Serialize, serde::Deserialize)]
+struct KeyOctets {
+    suite: Suite,
+    key_salt: Vec<u8>,
+    mki: u8,
+}
+
+impl From<KeySnapshot> for KeyOctets {
+    fn from(KeySnapshot(key): KeySnapshot) -> Self {
+        KeyOctets { suite: key.suite(), key_salt: key.key_salt().expose().to_vec(), mki: key.mki_len() as u8 }
+    }
+}
+
+impl TryFrom<KeyOctets> for KeySnapshot {
+    type Error = RestoreError;
+
+    fn try_from(octets: KeyOctets) -> Result<Self, RestoreError> {
+        let key = MasterKey::new(octets.suite, &octets.key_salt).ok_or(RestoreError::Key)?;
+        Ok(KeySnapshot(key.with_mki(octets.mki)))
+    }
+}
+
+impl ProtectionSnapshot {
+    /// As it stands.
+    pub fn new(protection: &Protection) -> Self {
+        let Protection { keys, outbound, inbound } = protection;
+        ProtectionSnapshot {
+            local: KeySnapshot(keys.local.clone()),
+            remote: KeySnapshot(keys.remote.clone()),
+            sent: outbound.rtp_streams.snapshot(),
+            sent_rtcp: outbound.rtcp_streams.snapshot(),
+            received: inbound.rtp_streams.snapshot(),
+            received_rtcp: inbound.rtcp_streams.snapshot(),
+            received_before: inbound.former.as_ref().map(|former| former.snapshot()),
+        }
+    }
+
+    /// The protection of an endpoint whose stream has this SSRC, and had this sequence number when this was written.
+    ///
+    /// # Errors
+    /// It is none that was written.
+    pub fn restored(&self, (ssrc, sequence): (u32, u16)) -> Result<Protection, RestoreError> {
+        let keys = Keys { local: self.local.0.clone(), remote: self.remote.0.clone() };
+        let mut outbound = Outbound::new(&keys.local);
+        outbound.rtp_streams = Streams::restored(&self.sent, RTP_BITS)?;
+        outbound.rtcp_streams = Streams::restored(&self.sent_rtcp, RTCP_BITS)?;
+        // A stream that is not known may have begun since: behind that number, and before any rollover.
+        outbound.rtp_streams.pass_over(MARGIN.into(), ssrc, sequence.into())?;
+        outbound.rtcp_streams.pass_over(MARGIN.into(), ssrc, 0)?;
+        let mut inbound = Inbound::new(&keys.remote);
+        inbound.rtp_streams = Streams::restored(&self.received, RTP_BITS)?;
+        inbound.rtcp_streams = Streams::restored(&self.received_rtcp, RTCP_BITS)?;
+        let former = self.received_before.as_deref().map(|it| Streams::restored(it, RTP_BITS));
+        inbound.former = former.transpose()?.map(Box::new);
+        Ok(Protection { keys, outbound, inbound })
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use super::super::{ProtectError, RTP_OVERHEAD};
+    use super::*;
+
+    fn sent(protection: &mut Protection, sequence: u16) -> Result<usize, ProtectError> {
+        let mut packet = [0; 20 + RTP_OVERHEAD];
+        (packet[0], packet[11]) = (0x80, 7);
+        packet[2..4].copy_from_slice(&sequence.to_be_bytes());
+        protection.outbound.rtp(&mut packet, 20)
+    }
+
+    #[test]
+    fn no_index_is_used_that_may_have_been_used_since() {
+        let key = |n| MasterKey::generate(Suite::AesCm128HmacSha1_80, |octets| octets.fill(n));
+        let mut protection = Protection::new(Keys { local: key(1), remote: key(2) });
+        for last in [65_000, 65_400, 3] {
+            sent(&mut protection, last).expect("in order");
+        }
+        let snapshot = ProtectionSnapshot::new(&protection);
+        for since in [0, 1, 128, MARGIN - 100, MARGIN - 1, MARGIN] {
+            let mut restored = snapshot.restored((7, 3)).expect("what was written");
+            assert_eq!(sent(&mut restored, 3 + since), Err(ProtectError::Repeated), "{since} later");
+            sent(&mut restored, 3 + MARGIN + 1).expect("ahead of all");
+        }
+    }
+}
