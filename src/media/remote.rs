@@ -142,12 +142,15 @@ impl EventTypes {
     /// There are none.
     pub const EMPTY: EventTypes = EventTypes([(NONE, 0); MOST_EVENTS]);
 
-    /// The first of these, with their clock rates in Hz.
+    /// The first of these, with their clock rates in Hz. One without a clock of sound (a description may say any) is
+    /// none: nobody knows how long its events are.
     pub fn new(events: impl IntoIterator<Item = (u8, u32)>) -> Self {
         let mut types = EventTypes::EMPTY;
-        for (place, (payload_type, rate)) in types.0.iter_mut().zip(events) {
-            *place = (payload_type, u8::try_from(rate / 1_000).unwrap_or(u8::MAX));
-        }
+        let clocked = |(payload_type, rate): (u8, u32)| {
+            Some((payload_type, u8::try_from(rate / 1_000).ok().filter(|khz| *khz > 0)?))
+        };
+        let known = events.into_iter().filter_map(clocked);
+        types.0.iter_mut().zip(known).for_each(|(place, event)| *place = event);
         types
     }
 

@@ -399,7 +399,7 @@ impl Endpoint {
     /// moment of that, `moment` turns ns into moments.
     pub fn stats(&self, out: &OutSpace, moment: impl Fn(u64) -> Option<Instant>) -> EndpointStats {
         let state = &self.state;
-        let jitter = u64::from(state.jitter_ticks()) * 1_000_000 / u64::from(self.pace.measured_in);
+        let jitter = u64::from(state.jitter_ticks()) * 1_000_000 / u64::from(self.pace.measured_in.max(1));
         EndpointStats {
             received: Flow {
                 packets: state.packets,

@@ -75,3 +75,16 @@ fn a_digit_of_a_stream_that_begins_anew_is_told_whatever_its_clock_shows() {
         assert_eq!(lab.stats(0).digits, 4);
     }
 }
+
+#[test]
+fn events_in_a_clock_that_is_none_are_no_events_and_harm_nobody() {
+    let mut lab = Lab::new(2);
+    let telephone_events = EventTypes::new([(101, 500), (96, 0), (97, 8_000), (98, u32::MAX)]);
+    assert_eq!(telephone_events.iter().collect::<Vec<_>>(), [(97, 8_000)]);
+    lab.command(Command::Describe { id: id(0), remote: Remote { telephone_events, ..remote(0) } });
+    for (n, payload_type) in [101, 96, 101, 97].into_iter().enumerate() {
+        lab.put(0, party(0), packet(payload_type, n as u16, 160, 70, &[5, 0x8A, 3, 32]));
+        lab.run(FRAME);
+    }
+    assert_eq!((lab.stats(0).digits, lab.stats(0).received.packets), (1, 4));
+}
