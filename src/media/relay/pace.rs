@@ -50,10 +50,10 @@ impl Endpoint {
         self.pace.missing_at_rest = (!remote.sends).then(|| self.state.numbers.lost());
     }
 
-    /// What is missing before the next packet is no loss.
+    /// What is missing before the next packet is no loss, be it of an event.
     pub(super) fn count_afresh(&mut self) {
         self.pace.afresh = true;
-        self.set_looks();
+        self.rule.looks = !0;
     }
 
     pub(super) fn measure_in(&mut self, rate: Option<u32>, header: &Header, at: u64) {
@@ -66,6 +66,11 @@ impl Endpoint {
 
     /// Looks at a packet before it is counted: its clock, and what is missing before it.
     pub(super) fn look_at(&mut self, header: &Header, at: u64) {
+        if self.rule.payload_types.is_event(header.payload_type) {
+            self.state.numbers.resume(header.sequence);
+            // Its clock is measured with the first sound.
+            return self.set_looks();
+        }
         self.measure_in(self.pace.clocks.get(header.payload_type), header, at);
         if std::mem::take(&mut self.pace.afresh) {
             self.state.resume(header, at, self.rule.clock_rate);

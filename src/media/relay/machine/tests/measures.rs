@@ -72,6 +72,25 @@ fn the_first_packets_after_a_rest_may_be_out_of_order_and_what_is_lost_then_is_t
 }
 
 #[test]
+fn a_key_that_is_pressed_first_after_a_rest_ends_it_too() {
+    let mut lab = Lab::joined();
+    lab.talk(0, 1, 50);
+    lab.command(Command::Describe { id: id(0), remote: Remote { sends: false, ..remote(0) } });
+    lab.run(Duration::from_secs(2));
+    lab.command(Command::Describe { id: id(0), remote: remote(0) });
+    for n in 151..154u16 {
+        lab.put(0, party(0), packet(101, n, 151 * 160, 70, &[5, 0x8A, 3, 32]));
+        lab.run(FRAME);
+    }
+    lab.talk(0, 154, 50);
+    let stats = lab.stats(0);
+    assert_eq!((stats.lost, stats.digits, stats.received.packets), (0, 1, 103));
+    assert!(stats.jitter < Duration::from_millis(1), "{:?}", stats.jitter);
+    lab.talk(0, 206, 1);
+    assert_eq!(lab.stats(0).lost, 2);
+}
+
+#[test]
 fn what_a_party_on_hold_counts_on_is_no_loss() {
     let mut lab = Lab::joined();
     lab.talk(0, 1, 50);
