@@ -3,6 +3,9 @@
 //! nothing, at most one for each stream at a time, and a thread between does the rest. That one
 //! tells all who have rung and rests for a millisecond, so the channel costs the media thread a
 //! system call only for who rings when nobody has for that long.
+//!
+//! Who has many streams and looks at all of them every few milliseconds needs no wake-up: a stream
+//! that is polled has its flag set, and nothing goes through the channel.
 
 use std::io;
 use std::sync::Arc;
@@ -37,10 +40,25 @@ pub(super) struct Shared {
     pub missed: AtomicU64,
     /// A [`super::StreamEnd`] as a number; 0: it goes on.
     pub ended: AtomicU8,
-    /// It is on its way to be woken.
+    /// It is on its way to be woken; of one that is polled: there is something to look at.
     rung: AtomicBool,
+    /// Nobody is to be woken.
+    polled: AtomicBool,
     pub wake: Notify,
     counters: Arc<StreamCounters>,
+}
+
+impl Shared {
+    /// From now on nobody is woken.
+    pub fn poll(&self) {
+        self.polled.store(true, Ordering::Release);
+    }
+
+    /// Whether it has rung since it was asked last.
+    pub fn has_rung(&self) -> bool {
+        // Most of the time it has not: that costs a look and no write.
+        self.rung.load(Ordering::Relaxed) && self.rung.swap(false, Ordering::AcqRel)
+    }
 }
 
 impl Drop for Shared {
@@ -60,7 +78,11 @@ pub(super) struct Bell {
 impl Bell {
     /// Wakes the outside, soon.
     pub fn ring(&self) {
-        if !self.shared.rung.swap(true, Ordering::AcqRel) && self.via.try_send(self.shared.clone()).is_err() {
+        let first = !self.shared.rung.swap(true, Ordering::AcqRel);
+        if !first || self.shared.polled.load(Ordering::Acquire) {
+            return;
+        }
+        if self.via.try_send(self.shared.clone()).is_err() {
             // Not reached while there are no more streams than there may be.
             self.shared.rung.store(false, Ordering::Release);
         }
@@ -146,6 +168,7 @@ impl Streams {
             missed: AtomicU64::new(0),
             ended: AtomicU8::new(0),
             rung: AtomicBool::new(false),
+            polled: AtomicBool::new(false),
             wake: Notify::new(),
             counters: counters.clone(),
         });

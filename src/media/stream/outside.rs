@@ -77,6 +77,19 @@ impl AudioStream {
         self.look();
     }
 
+    /// From now on whoever has it looks at it by the clock, with [`AudioStream::has_news`], and
+    /// [`AudioStream::changed`] is woken no more: who has many streams is spared a wake-up for each
+    /// frame of each of them. What was told in this very moment may be no news any more; so look at
+    /// everything now and then.
+    pub fn poll_by_the_clock(&mut self) {
+        self.shared.poll();
+    }
+
+    /// Of a stream that is polled: whether there may be something to look at since this was asked last.
+    pub fn has_news(&mut self) -> bool {
+        self.shared.has_rung()
+    }
+
     /// Reads what the party has said: whole frames, every one of them, silence too. How
     /// many samples those are; 0: nothing more for now.
     pub fn read(&mut self, to: &mut [i16]) -> usize {

@@ -197,3 +197,23 @@ fn who_drops_his_end_is_missed_by_the_other_one() {
     drop(outside);
     assert!(inside.is_abandoned());
 }
+
+#[test]
+fn a_stream_that_is_polled_says_when_there_is_news_and_wakes_nobody() {
+    let (_streams, mut inside, mut outside) = pair();
+    outside.poll_by_the_clock();
+    assert!(!outside.has_news());
+    inside.hear(&[1; FRAME]);
+    // Longer than those who have rung are gathered.
+    std::thread::sleep(std::time::Duration::from_millis(20));
+    let mut context = std::task::Context::from_waker(std::task::Waker::noop());
+    assert!(std::pin::pin!(outside.changed()).poll(&mut context).is_pending());
+    assert!(outside.has_news() && !outside.has_news(), "once for what has come");
+    assert_eq!(outside.read(&mut [0; FRAME]), FRAME);
+    inside.digit('5');
+    assert!(outside.has_news());
+    assert_eq!(events(&mut outside), [StreamEvent::Digit('5')]);
+    drop(inside);
+    assert!(outside.has_news());
+    assert_eq!(events(&mut outside), [StreamEvent::Ended(StreamEnd::Closed)]);
+}
