@@ -39,6 +39,9 @@ pub struct AgentConfig {
     pub connect: Duration,
     /// How long it may neither read nor answer.
     pub stall: Duration,
+    /// Calls that a connection to it may have at once. 1: each has its own, without the extension of
+    /// the protocol that tells them apart.
+    pub calls_per_connection: usize,
     /// Where a caller goes whom it has failed: an application or a target. None: hung up.
     pub fallback: Option<String>,
 }
@@ -55,6 +58,7 @@ impl AgentConfig {
             headers: Vec::new(),
             connect: Duration::from_secs(5),
             stall: Duration::from_secs(5),
+            calls_per_connection: 1,
             fallback: None,
         }
     }
@@ -72,7 +76,7 @@ pub trait Reach: Send + Sync {
     fn connect(&self, agent: &Arc<AgentConfig>) -> Connecting;
 }
 
-/// A connection to an agent. Dropped, it is closed.
+/// A connection to an agent, or a place on one. Dropped, it is closed, or free.
 pub trait Line: Send {
     /// Has the agent talk to a party until one of them has enough. The first thing that the agent
     /// is told is what this is about.

@@ -249,6 +249,8 @@ fn voices(page: &mut Page, api: &Api) {
     page.one("b2b_media_streams_lost_samples_total", Kind::Counter, help, missed);
     let help = "Talks by WebSocket that are over, by how they ended.";
     page.each("b2b_voice_ends_total", "end", Kind::Counter, help, api.voices.ends());
+    let help = "Connections to voice agents that take several calls on one.";
+    page.one("b2b_voice_connections", Kind::Gauge, help, api.voices.connections());
     let help = "Voice agents that were to be reached.";
     page.each("b2b_voice_agents_total", "result", Kind::Counter, help, api.voices.agents());
 }

@@ -8,13 +8,17 @@ use tokio::sync::oneshot;
 use tokio_tungstenite::client_async_with_config;
 use tokio_tungstenite::tungstenite::Error;
 use tokio_tungstenite::tungstenite::client::IntoClientRequest;
-use tokio_tungstenite::tungstenite::http::header::{AUTHORIZATION, USER_AGENT};
+use tokio_tungstenite::tungstenite::error::ProtocolError;
+use tokio_tungstenite::tungstenite::http::header::{AUTHORIZATION, SEC_WEBSOCKET_PROTOCOL, USER_AGENT};
 use tokio_tungstenite::tungstenite::http::{HeaderName, HeaderValue};
 
+use super::many::carrier::{self, Joining};
+use super::many::{Opening, Pool, SUBPROTOCOL, Seat};
 use super::message::{Format, Start};
 use super::talk::{self, Io, Outcome, Party, Socket};
-use super::{VERSION, VoiceDesk};
+use super::{Open, Place, VERSION, VoiceDesk};
 use b2b_app::voice_agent::{AgentConfig, AgentWay, Connecting, Line, Parting, Reach, Talk, Talking};
+use b2b_call::controller::AudioStream;
 use b2b_sip::net::Tls;
 
 /// Connects to agents.
@@ -22,37 +26,71 @@ use b2b_sip::net::Tls;
 pub struct WebSocketAgents {
     desk: VoiceDesk,
     tls: Tls,
+    pool: Pool,
 }
 
 impl WebSocketAgents {
     /// On the threads of this desk; `wss` by the authorities of that.
     pub fn new(desk: VoiceDesk, tls: Tls) -> Self {
-        WebSocketAgents { desk, tls }
+        WebSocketAgents { desk, tls, pool: Pool::default() }
     }
 }
 
 impl Reach for WebSocketAgents {
     fn connect(&self, agent: &Arc<AgentConfig>) -> Connecting {
-        let (desk, tls, agent) = (self.desk.clone(), self.tls.clone(), agent.clone());
+        let (this, agent) = (self.clone(), agent.clone());
         Box::pin(async move {
-            let handle = desk.handle();
-            let (mut reply, answer) = oneshot::channel();
-            let asked = agent.clone();
-            handle.spawn(async move {
-                tokio::select! {
-                    connected = tokio::time::timeout(asked.connect, connect(&asked, &tls)) => {
-                        let late = |_| Err(format!("it was not there within {} s", asked.connect.as_secs()));
-                        drop(reply.send(connected.unwrap_or_else(late)));
-                    }
-                    () = reply.closed() => {}
-                }
-            });
-            let connected = answer.await.unwrap_or_else(|_| Err("the server is stopping".to_owned()));
-            desk.count_agent(connected.is_ok());
-            let line: Box<dyn Line> = Box::new(Connected { socket: connected?, agent, desk, handle });
-            Ok(line)
+            let line = match agent.calls_per_connection {
+                0 | 1 => this.connection(agent).await,
+                _ => this.seat(agent).await,
+            };
+            this.desk.count_agent(line.is_ok());
+            line
         })
     }
+}
+
+impl WebSocketAgents {
+    /// A connection for one call. It is given up when nobody waits for it any more.
+    async fn connection(&self, agent: Arc<AgentConfig>) -> Result<Box<dyn Line>, String> {
+        let (handle, tls, asked) = (self.desk.handle(), self.tls.clone(), agent.clone());
+        let (mut reply, answer) = oneshot::channel();
+        handle.spawn(async move {
+            tokio::select! {
+                connected = connect_in_time(&asked, &tls) => drop(reply.send(connected)),
+                () = reply.closed() => {}
+            }
+        });
+        let socket = answer.await.unwrap_or_else(|_| Err("the server is stopping".to_owned()))?;
+        Ok(Box::new(Connected { socket, agent, desk: self.desk.clone(), handle }))
+    }
+
+    /// A place on a connection with others.
+    async fn seat(&self, agent: Arc<AgentConfig>) -> Result<Box<dyn Line>, String> {
+        let (mut seat, opening) = self.pool.seat(&agent);
+        if let Some(opening) = opening {
+            self.desk.handle().spawn(opens(opening, self.desk.clone(), self.tls.clone()));
+        }
+        seat.is_up().await?;
+        Ok(Box::new(Seated { seat, agent, desk: self.desk.clone() }))
+    }
+}
+
+/// Opens a connection for several calls, and carries them. It stays when the one who wanted it first has
+/// gone: others may wait for it.
+async fn opens(opening: Opening, desk: VoiceDesk, tls: Tls) {
+    match connect_in_time(&opening.agent, &tls).await {
+        Ok(socket) => {
+            opening.tell(Ok(()));
+            carrier::carry(socket, opening, Open::take(&desk)).await;
+        }
+        Err(why) => opening.tell(Err(why)),
+    }
+}
+
+async fn connect_in_time(agent: &AgentConfig, tls: &Tls) -> Result<Socket, String> {
+    let late = |_| Err(format!("it was not there within {} s", agent.connect.as_secs()));
+    tokio::time::timeout(agent.connect, connect(agent, tls)).await.unwrap_or_else(late)
 }
 
 async fn connect(agent: &AgentConfig, tls: &Tls) -> Result<Socket, String> {
@@ -88,13 +126,23 @@ async fn connect(agent: &AgentConfig, tls: &Tls) -> Result<Socket, String> {
         value.set_sensitive(true);
         fields.insert(AUTHORIZATION, value);
     }
-    match client_async_with_config(request, stream, Some(talk::config())).await {
+    let many = agent.calls_per_connection > 1;
+    let config = if many { carrier::config() } else { talk::config() };
+    if many {
+        request.headers_mut().insert(SEC_WEBSOCKET_PROTOCOL, HeaderValue::from_static(SUBPROTOCOL));
+    }
+    match client_async_with_config(request, stream, Some(config)).await {
         Ok((socket, _)) => Ok(socket),
         Err(Error::Http(response)) => Err(format!("{url} answers {}", response.status())),
+        Err(Error::Protocol(ProtocolError::SecWebSocketSubProtocolError(_))) if many => Err(format!(
+            "{url} does not confirm the subprotocol {SUBPROTOCOL}: answer with it in Sec-WebSocket-Protocol and take \
+             several calls on one connection (voice-agents.md), or leave out calls_per_connection"
+        )),
         Err(error) => Err(wrong(&error)),
     }
 }
 
+/// A connection of one call.
 struct Connected {
     socket: Socket,
     agent: Arc<AgentConfig>,
@@ -107,27 +155,59 @@ impl Line for Connected {
     fn talk(self: Box<Self>, talk: Talk) -> Talking {
         Box::pin(async move {
             let Connected { socket, agent, desk, handle } = *self;
-            let start = Start {
-                version: VERSION,
-                call: talk.call.0,
-                leg: talk.leg.0,
-                agent: Some(agent.name.clone()),
-                caller: talk.caller,
-                called: talk.called,
-                format: Format::of(talk.stream.spec()),
-                speaks: talk.stream.spec().speaks,
-                headers: talk.headers,
-                variables: talk.variables,
-            };
-            let party = Party { leg: talk.leg, service: talk.service };
-            let talked = desk.talk(&handle, socket, start, talk.stream, party, agent.stall);
-            match talked.await {
-                Some(Outcome::Stopped { transfer }) => Parting::Stopped { transfer },
-                Some(Outcome::Ended(why)) => Parting::Ended(why),
-                Some(Outcome::Left) => Parting::Failed("it has gone".to_owned()),
-                Some(Outcome::Fault(fault)) => Parting::Failed(fault.to_string()),
-                None => Parting::Failed("the server is stopping".to_owned()),
+            let (start, stream, party) = parts(&agent, talk);
+            parting(desk.talk(&handle, socket, start, stream, party, agent.stall).await)
+        })
+    }
+}
+
+/// A place on a connection of several.
+struct Seated {
+    seat: Seat,
+    agent: Arc<AgentConfig>,
+    desk: VoiceDesk,
+}
+
+impl Line for Seated {
+    fn talk(self: Box<Self>, talk: Talk) -> Talking {
+        Box::pin(async move {
+            let Seated { seat, agent, desk } = *self;
+            let (start, stream, party) = parts(&agent, talk);
+            let (ended, end) = oneshot::channel();
+            let calls = seat.calls();
+            let joining = Joining { start, stream, party, ended, seat, place: Place::take(&desk) };
+            match calls.send(joining).await {
+                Ok(()) => parting(end.await.ok()),
+                // It has gone since there was a place on it.
+                Err(_) => parting(Some(Outcome::Left)),
             }
         })
+    }
+}
+
+/// What the agent is told first, and what it talks to.
+fn parts(agent: &AgentConfig, talk: Talk) -> (Start, AudioStream, Party) {
+    let start = Start {
+        version: VERSION,
+        call: talk.call.0,
+        leg: talk.leg.0,
+        agent: Some(agent.name.clone()),
+        caller: talk.caller,
+        called: talk.called,
+        format: Format::of(talk.stream.spec()),
+        speaks: talk.stream.spec().speaks,
+        headers: talk.headers,
+        variables: talk.variables,
+    };
+    (start, talk.stream, Party { leg: talk.leg, service: talk.service })
+}
+
+fn parting(outcome: Option<Outcome>) -> Parting {
+    match outcome {
+        Some(Outcome::Stopped { transfer }) => Parting::Stopped { transfer },
+        Some(Outcome::Ended(why)) => Parting::Ended(why),
+        Some(Outcome::Left) => Parting::Failed("it has gone".to_owned()),
+        Some(Outcome::Fault(fault)) => Parting::Failed(fault.to_string()),
+        None => Parting::Failed("the server is stopping".to_owned()),
     }
 }

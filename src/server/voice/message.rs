@@ -9,7 +9,7 @@ use std::collections::BTreeMap;
 
 use serde::{Deserialize, Serialize};
 
-use b2b_call::controller::StreamSpec;
+use b2b_call::controller::{StreamEnd, StreamEvent, StreamSpec};
 
 /// What a client says.
 #[derive(Debug, Clone, PartialEq, Eq, Deserialize)]
@@ -50,9 +50,12 @@ pub enum Told {
     Lost {
         ms: u64,
     },
-    /// It is over; the server closes the WebSocket.
+    /// It is over; the server closes the WebSocket, unless others are on it.
     Stop {
         reason: String,
+        /// What the client has done wrong, in words, where it is told here and not as it is closed.
+        #[serde(skip_serializing_if = "Option::is_none")]
+        error: Option<String>,
     },
 }
 
@@ -104,6 +107,24 @@ impl Format {
 }
 
 impl Told {
+    /// The end of a stream.
+    pub fn end(why: StreamEnd) -> Told {
+        Told::Stop { reason: why.as_str().to_owned(), error: None }
+    }
+
+    /// What has happened in a stream of this rate; or it has ended.
+    ///
+    /// # Errors
+    /// The end.
+    pub fn of(event: StreamEvent, rate_hz: u32) -> Result<Told, StreamEnd> {
+        Ok(match event {
+            StreamEvent::Digit(digit) => Told::Dtmf { digit },
+            StreamEvent::Mark { name, played } => Told::Mark { name, played },
+            StreamEvent::Lost { samples } => Told::Lost { ms: samples * 1_000 / u64::from(rate_hz) },
+            StreamEvent::Ended(why) => return Err(why),
+        })
+    }
+
     /// As it is sent.
     pub fn text(&self) -> String {
         // Strings, numbers and maps of strings: that cannot fail.

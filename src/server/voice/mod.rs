@@ -3,13 +3,16 @@
 //! same protocol. `docs/voice-agents.md` is its manual.
 //!
 //! - `message`: what is said as JSON; `session`: what a client may say when, without I/O
-//! - `talk`: one client and one stream; `client`: agents that we connect to
+//! - `talk`: one client and one stream; `many`: an agent with several calls on one connection
+//! - `client`: agents that we connect to; `pulse`: whether somebody is still there
 //!
 //! All of it runs on threads of its own, with a runtime each: neither the calls nor the control
 //! interface share theirs with a thousand sockets.
 
 pub mod client;
+mod many;
 pub mod message;
+mod pulse;
 pub mod session;
 pub mod talk;
 
@@ -42,6 +45,8 @@ struct Desk {
     handles: Vec<Handle>,
     next: AtomicUsize,
     open: AtomicUsize,
+    /// Connections that carry several calls.
+    connections: AtomicUsize,
     /// By the place of the word in [`VoiceDesk::ends`].
     ends: [AtomicU64; Outcome::WORDS.len() + Fault::WORDS.len()],
     agents: [AtomicU64; 2],
@@ -69,6 +74,7 @@ impl VoiceDesk {
             handles,
             next: AtomicUsize::new(0),
             open: AtomicUsize::new(0),
+            connections: AtomicUsize::new(0),
             ends: [const { AtomicU64::new(0) }; _],
             agents: [const { AtomicU64::new(0) }; 2],
         };
@@ -102,7 +108,7 @@ impl VoiceDesk {
         let place = Place::take(self);
         let talked = handle.spawn(async move {
             let outcome = talk::talk(socket, start, stream, party, stall).await;
-            place.desk.count_end(outcome.word());
+            place.ends(&outcome);
             outcome
         });
         talked.await.ok()
@@ -111,6 +117,11 @@ impl VoiceDesk {
     /// Talks under way.
     pub fn open(&self) -> usize {
         self.0.open.load(Ordering::Relaxed)
+    }
+
+    /// Connections to agents that take several calls on one.
+    pub fn connections(&self) -> usize {
+        self.0.connections.load(Ordering::Relaxed)
     }
 
     /// How talks ended, by words.
@@ -138,7 +149,7 @@ impl VoiceDesk {
 }
 
 /// A talk that is counted, until it is over.
-struct Place {
+pub struct Place {
     desk: VoiceDesk,
 }
 
@@ -146,6 +157,28 @@ impl Place {
     fn take(desk: &VoiceDesk) -> Place {
         desk.0.open.fetch_add(1, Ordering::Relaxed);
         Place { desk: desk.clone() }
+    }
+
+    fn ends(&self, outcome: &Outcome) {
+        self.desk.count_end(outcome.word());
+    }
+}
+
+/// A connection that is counted, until it is closed.
+pub struct Open {
+    desk: VoiceDesk,
+}
+
+impl Open {
+    fn take(desk: &VoiceDesk) -> Open {
+        desk.0.connections.fetch_add(1, Ordering::Relaxed);
+        Open { desk: desk.clone() }
+    }
+}
+
+impl Drop for Open {
+    fn drop(&mut self) {
+        self.desk.0.connections.fetch_sub(1, Ordering::Relaxed);
     }
 }
 

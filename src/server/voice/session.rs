@@ -26,9 +26,9 @@ const DIGITS: usize = 32;
 const PRESS: (u32, std::ops::RangeInclusive<u32>) = (100, 40..=5_000);
 /// Messages: so many a second, and so many at once. A minute of sound in frames of 20 ms may come
 /// at once.
-const ALL: Budget = Budget::of(1_000.0, 6_000.0);
+pub const ALL: Budget = Budget::of(1_000.0, 6_000.0);
 /// The same for text.
-const TEXTS: Budget = Budget::of(50.0, 300.0);
+pub const TEXTS: Budget = Budget::of(50.0, 300.0);
 
 /// Why a client is closed.
 #[derive(Debug, Clone, PartialEq, Eq, thiserror::Error)]
@@ -47,11 +47,14 @@ pub enum Fault {
     Stalled,
     #[error("the WebSocket is broken: {0}")]
     Broken(String),
+    #[error("more than a minute of sound waits to be played; send no further ahead")]
+    Full,
 }
 
 impl Fault {
     /// Every word of [`Fault::word`].
-    pub const WORDS: [&'static str; 7] = ["odd", "too_long", "junk", "flood", "marks", "stalled", "broken"];
+    pub const WORDS: [&'static str; 8] =
+        ["odd", "too_long", "junk", "flood", "marks", "stalled", "broken", "full"];
 
     /// For counters.
     pub fn word(&self) -> &'static str {
@@ -63,6 +66,7 @@ impl Fault {
             Fault::Marks => "marks",
             Fault::Stalled => "stalled",
             Fault::Broken(_) => "broken",
+            Fault::Full => "full",
         }
     }
 
@@ -71,7 +75,7 @@ impl Fault {
         match self {
             Fault::Broken(_) => 1002,
             Fault::Odd | Fault::Junk(_) => 1007,
-            Fault::Flood | Fault::Marks | Fault::Stalled => 1008,
+            Fault::Flood | Fault::Marks | Fault::Stalled | Fault::Full => 1008,
             Fault::TooLong => 1009,
         }
     }
@@ -152,14 +156,34 @@ impl Session {
     /// # Errors
     /// `Flood`, `TooLong`, `Junk`, `Marks`.
     pub fn text(&mut self, at: Instant, text: &str, marks: usize) -> Result<AgentRequest, Fault> {
-        self.other(at)?;
-        if !self.texts.take(at) {
-            return Err(Fault::Flood);
-        }
+        self.counts_text(at)?;
         if text.len() > TEXT {
             return Err(Fault::TooLong);
         }
-        let said: Said = serde_json::from_str(text).map_err(|error| Fault::Junk(error.to_string()))?;
+        self.said(serde_json::from_str(text), marks)
+    }
+
+    /// The same of a text that has been read as JSON, and whose length has been looked at.
+    ///
+    /// # Errors
+    /// `Flood`, `Junk`, `Marks`.
+    pub fn json(
+        &mut self,
+        at: Instant,
+        said: serde_json::Value,
+        marks: usize,
+    ) -> Result<AgentRequest, Fault> {
+        self.counts_text(at)?;
+        self.said(serde_json::from_value(said), marks)
+    }
+
+    fn counts_text(&mut self, at: Instant) -> Result<(), Fault> {
+        self.other(at)?;
+        if self.texts.take(at) { Ok(()) } else { Err(Fault::Flood) }
+    }
+
+    fn said(&mut self, said: serde_json::Result<Said>, marks: usize) -> Result<AgentRequest, Fault> {
+        let said = said.map_err(|error| Fault::Junk(error.to_string()))?;
         let junk = |what: &str| Err(Fault::Junk(what.to_owned()));
         match (self.state, said) {
             (_, Said::Clear {}) => Ok(AgentRequest::Clear),
@@ -193,7 +217,7 @@ impl Session {
 
 /// So many a second, and so many at once.
 #[derive(Debug, Clone, Copy)]
-struct Budget {
+pub struct Budget {
     rate: f64,
     most: f64,
     left: f64,
@@ -205,7 +229,14 @@ impl Budget {
         Budget { rate, most, left: most, since: None }
     }
 
-    fn take(&mut self, at: Instant) -> bool {
+    /// So many times as much.
+    pub fn times(self, count: usize) -> Budget {
+        let of = |amount: f64| amount * count as f64;
+        Budget { rate: of(self.rate), most: of(self.most), left: of(self.left), since: self.since }
+    }
+
+    /// Takes one; whether there was one.
+    pub fn take(&mut self, at: Instant) -> bool {
         let gone = self.since.map_or(0.0, |since| at.saturating_duration_since(since).as_secs_f64());
         self.since = Some(at);
         self.left = (self.left + gone * self.rate).min(self.most);

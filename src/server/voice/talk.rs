@@ -9,25 +9,27 @@ use std::time::{Duration, Instant};
 use futures_util::{SinkExt, Stream};
 use tokio::io::{AsyncRead, AsyncReadExt, AsyncWrite, AsyncWriteExt};
 use tokio_tungstenite::WebSocketStream;
+use tokio_tungstenite::tungstenite::error::ProtocolError;
 use tokio_tungstenite::tungstenite::protocol::frame::coding::CloseCode;
 use tokio_tungstenite::tungstenite::protocol::{CloseFrame, WebSocketConfig};
 use tokio_tungstenite::tungstenite::{Error, Message};
 
 use super::message::{Start, Told};
+use super::pulse::Pulse;
 use super::session::{AgentRequest, BINARY, Fault, Session};
 use crate::outbox::Outbox;
 use b2b_call::LegId;
-use b2b_call::controller::{AudioStream, StreamEnd, StreamEvent};
+use b2b_call::controller::{AudioStream, StreamEnd};
 use b2b_call::service::CallService;
 
 /// Sound of the client's that is kept for it; beyond that its socket is not read.
-const QUEUE_S: usize = 60;
+pub const QUEUE_S: usize = 60;
 /// Messages that wait to be written before the party's sound is left in its ring.
-const OUTBOX: usize = 16;
+pub const OUTBOX: usize = 16;
 /// How long a closing frame may take.
 const PARTING: Duration = Duration::from_secs(2);
 /// How often a connection is looked at.
-const LOOK: Duration = Duration::from_millis(250);
+pub const LOOK: Duration = Duration::from_millis(250);
 /// Octets that are read at once: three frames at 16 kHz. The buffer is filled with noughts before.
 const READ_AHEAD: usize = 2 * 1_024;
 
@@ -65,6 +67,25 @@ impl Outcome {
     /// Every word of [`Outcome::word`] beside those of faults.
     pub const WORDS: [&'static str; 5] = ["stopped", "closed", "joined", "replaced", "left"];
 
+    /// Of a stream that has ended, by what its client has said.
+    pub fn of(why: StreamEnd, session: &mut Session) -> Outcome {
+        match why {
+            StreamEnd::Finished => Outcome::Stopped { transfer: session.transfer() },
+            why => Outcome::Ended(why),
+        }
+    }
+
+    /// Of a connection that fails.
+    pub fn of_error(error: Error) -> Outcome {
+        Outcome::Fault(match error {
+            Error::Capacity(_) => Fault::TooLong,
+            Error::Utf8(_) => Fault::Junk("text that is no UTF-8".to_owned()),
+            Error::Protocol(ProtocolError::ResetWithoutClosingHandshake) => return Outcome::Left,
+            Error::Protocol(error) => Fault::Broken(error.to_string()),
+            _ => return Outcome::Left,
+        })
+    }
+
     /// For counters.
     pub fn word(&self) -> &'static str {
         match self {
@@ -98,9 +119,7 @@ pub async fn talk(
         stream,
         session: Session::default(),
         party,
-        stall,
-        heard: now,
-        pinged: now,
+        pulse: Pulse::new(now, stall),
         samples: vec![0; frame],
     };
     talk.tell(&Told::Start(Box::new(start)));
@@ -117,8 +136,7 @@ pub async fn talk(
         Outcome::Stopped { .. } => (1000, "stopped".to_owned()),
         Outcome::Ended(why) => (1000, why.as_str().to_owned()),
     };
-    // Who does not read does not hear why either.
-    let _ = tokio::time::timeout(PARTING, out.part(code, reason)).await;
+    part(&mut out.socket, &mut out.waits, code, reason).await;
     outcome
 }
 
@@ -127,10 +145,7 @@ struct Talk {
     stream: AudioStream,
     session: Session,
     party: Party,
-    stall: Duration,
-    /// When something of the client's came last, and when it was asked for a sign.
-    heard: Instant,
-    pinged: Instant,
+    pulse: Pulse,
     samples: Vec<i16>,
 }
 
@@ -176,22 +191,13 @@ impl Talk {
             self.out.waits.push(Message::Binary(octets.into()));
         }
         while let Some(event) = self.stream.poll_event() {
-            let told = match event {
-                StreamEvent::Digit(digit) => Told::Dtmf { digit },
-                StreamEvent::Mark { name, played } => Told::Mark { name, played },
-                StreamEvent::Lost { samples } => {
-                    Told::Lost { ms: samples * 1_000 / u64::from(self.stream.spec().rate_hz) }
+            match Told::of(event, self.stream.spec().rate_hz) {
+                Ok(told) => self.tell(&told),
+                Err(why) => {
+                    self.tell(&Told::end(why));
+                    return Some(Outcome::of(why, &mut self.session));
                 }
-                StreamEvent::Ended(why) => {
-                    let reason = why.as_str().to_owned();
-                    self.tell(&Told::Stop { reason });
-                    return Some(match why {
-                        StreamEnd::Finished => Outcome::Stopped { transfer: self.session.transfer() },
-                        why => Outcome::Ended(why),
-                    });
-                }
-            };
-            self.tell(&told);
+            }
         }
         None
     }
@@ -199,7 +205,7 @@ impl Talk {
     /// What the client says.
     async fn hear(&mut self, said: Option<Result<Message, Error>>) -> Result<Option<Outcome>, Fault> {
         let at = Instant::now();
-        self.heard = at;
+        self.pulse.heard(at);
         match said {
             Some(Ok(Message::Binary(octets))) => {
                 if self.session.binary(at, octets.len())? {
@@ -224,13 +230,7 @@ impl Talk {
             },
             Some(Ok(Message::Close(_))) | None => return Ok(Some(Outcome::Left)),
             Some(Ok(_)) => self.session.other(at)?,
-            Some(Err(Error::Capacity(_))) => return Err(Fault::TooLong),
-            Some(Err(Error::Utf8(_))) => return Err(Fault::Junk("text that is no UTF-8".to_owned())),
-            Some(Err(Error::Protocol(
-                tokio_tungstenite::tungstenite::error::ProtocolError::ResetWithoutClosingHandshake,
-            ))) => return Ok(Some(Outcome::Left)),
-            Some(Err(Error::Protocol(error))) => return Err(Fault::Broken(error.to_string())),
-            Some(Err(_)) => return Ok(Some(Outcome::Left)),
+            Some(Err(error)) => return Ok(Some(Outcome::of_error(error))),
         }
         Ok(self.pass_on())
     }
@@ -240,18 +240,9 @@ impl Talk {
         let now = Instant::now();
         if !reads {
             // It is we who do not listen.
-            self.heard = now;
+            self.pulse.heard(now);
         }
-        let waits = &self.out.waits;
-        let stuck = !waits.is_idle() && now.saturating_duration_since(waits.moved()) > self.stall;
-        if stuck || now.saturating_duration_since(self.heard) > self.stall {
-            return Err(Fault::Stalled);
-        }
-        let (quiet, every) = (now.saturating_duration_since(self.heard), self.stall / 3);
-        if quiet > every && now.saturating_duration_since(self.pinged) > every {
-            self.pinged = now;
-            self.out.waits.push(Message::Ping(Default::default()));
-        }
+        self.pulse.look(now, &mut self.out.waits)?;
         Ok(self.pass_on())
     }
 }
@@ -267,24 +258,28 @@ impl Out {
         })
         .await
     }
+}
 
-    /// Writes what waits and the closing frame, and waits until the client has closed.
-    async fn part(&mut self, code: u16, mut reason: String) {
-        // RFC 6455 §5.5: 125 octets with the code.
-        let end = (0..=reason.len().min(123)).rev().find(|end| reason.is_char_boundary(*end));
-        reason.truncate(end.unwrap_or(0));
-        let frame = CloseFrame { code: CloseCode::from(code), reason: reason.into() };
-        self.waits.push(Message::Close(Some(frame)));
-        while let Some(message) = self.waits.pop() {
-            if self.socket.send(message).await.is_err() {
+/// Writes what waits and the closing frame, and waits until the client has closed; not for long, since
+/// who does not read does not hear why either.
+pub async fn part(socket: &mut Socket, waits: &mut Outbox<Message>, code: u16, mut reason: String) {
+    // RFC 6455 §5.5: 125 octets with the code.
+    let end = (0..=reason.len().min(123)).rev().find(|end| reason.is_char_boundary(*end));
+    reason.truncate(end.unwrap_or(0));
+    let frame = CloseFrame { code: CloseCode::from(code), reason: reason.into() };
+    waits.push(Message::Close(Some(frame)));
+    let parts = async {
+        while let Some(message) = waits.pop() {
+            if socket.send(message).await.is_err() {
                 return;
             }
         }
         // What comes meanwhile is read away: a connection with something unread is reset, and the
         // closing frame with it.
-        let stream = self.socket.get_mut();
+        let stream = socket.get_mut();
         let _ = stream.shutdown().await;
         let mut rest = [0; 4_096];
         while stream.read(&mut rest).await.is_ok_and(|count| count > 0) {}
-    }
+    };
+    let _ = tokio::time::timeout(PARTING, parts).await;
 }

@@ -26,14 +26,23 @@ pub const VOICE_AGENT: Table = Table {
             "Header fields that are sent to it with the request for the WebSocket: `{ X-Api-Key = \"…\" }`. 16 at most.";
         connect_s: Whole(1, 30) => 5, "How long it may take to be there. The caller hears ringing meanwhile.";
         stall_s: Whole(1, 60) => 5, "How long it may neither read nor answer a ping.";
+        calls_per_connection: Whole(1, 500) => 1,
+            "Calls that one WebSocket to it may have at once. More than 1 takes the extension of the protocol by which it tells them apart; an agent that does not confirm it takes no calls.";
         fallback: Text("application or target", any),
             "Where a caller goes when it cannot be reached, or is gone in the middle. Without it: refused with 480, or hung up.";
     },
 };
 
-/// What the WebSocket's own request says (RFC 6455 §4.1).
-const OURS: [&str; 5] =
-    ["connection", "upgrade", "sec-websocket-key", "sec-websocket-version", "sec-websocket-extensions"];
+/// What the WebSocket's own request says (RFC 6455 §4.1); the last of them with several calls on a
+/// connection.
+const OURS: [&str; 6] = [
+    "connection",
+    "upgrade",
+    "sec-websocket-key",
+    "sec-websocket-version",
+    "sec-websocket-extensions",
+    "sec-websocket-protocol",
+];
 
 pub(super) fn voice_agent(section: &Section<'_>, names: &Names) -> Result<AgentConfig, ConfigError> {
     let name = name(section)?;
@@ -41,13 +50,16 @@ pub(super) fn voice_agent(section: &Section<'_>, names: &Names) -> Result<AgentC
     let url = section.needed("url", str::parse::<AgentUrl>, reason)?;
     let usual = AgentConfig::new(name, url);
     let fallback = section.text("fallback")?;
+    let calls_per_connection = section.whole("calls_per_connection")?;
+    let ours = if calls_per_connection > 1 { &OURS[..] } else { &OURS[..OURS.len() - 1] };
     let config = AgentConfig {
         rate_hz: section.whole("rate_hz")?,
         frame_ms: section.whole("frame_ms")?,
         token: section.text_of_secret("token")?.map(Secret::new),
-        headers: header_fields(section, &OURS)?,
+        headers: header_fields(section, ours)?,
         connect: section.seconds("connect_s")?,
         stall: section.seconds("stall_s")?,
+        calls_per_connection,
         fallback: fallback.map(|to| queue::way(section, "fallback", &to, names)).transpose()?,
         ..usual
     };

@@ -1,0 +1,291 @@
+//! One connection with the streams of several calls, from its handshake to the closing frame. It runs
+//! on a thread of the voice desk.
+
+use std::pin::Pin;
+use std::task::{Context, Poll, ready};
+use std::time::{Duration, Instant};
+
+use futures_util::Stream;
+use tokio::sync::oneshot;
+use tokio::time::MissedTickBehavior;
+use tokio_tungstenite::tungstenite::protocol::WebSocketConfig;
+use tokio_tungstenite::tungstenite::{Error, Message};
+
+use super::label;
+use super::pool::{Opening, Seat};
+use super::strand::{Shared, Strand};
+use crate::voice::message::{Start, Told};
+use crate::voice::pulse::Pulse;
+use crate::voice::session::{ALL, BINARY, Budget, Fault, TEXT, TEXTS};
+use crate::voice::talk::{self, LOOK, OUTBOX, Outcome, Party, Socket};
+use crate::voice::{Open, Place};
+use b2b_call::controller::AudioStream;
+
+/// How often its streams are looked at; see the module above.
+const PACE: Duration = Duration::from_millis(5);
+/// How long a connection without calls stays.
+const IDLE: Duration = Duration::from_secs(10);
+/// Octets that are read at once: the frames of fifty streams at 16 kHz.
+const READ_AHEAD: usize = 32 * 1_024;
+/// Octets that are gathered before they are written.
+const GATHER: usize = 64 * 1_024;
+/// Messages that are heard before anything else has its turn.
+const AT_ONCE: usize = 256;
+
+/// How much of an agent is read, and how it is written to: everything that is due, at once.
+pub fn config() -> WebSocketConfig {
+    WebSocketConfig::default()
+        .max_message_size(Some(BINARY + label::HEAD))
+        .max_frame_size(Some(BINARY + label::HEAD))
+        .read_buffer_size(READ_AHEAD)
+        .write_buffer_size(GATHER)
+}
+
+/// A call that comes to a connection.
+pub struct Joining {
+    pub start: Start,
+    pub stream: AudioStream,
+    pub party: Party,
+    /// Told how it ended.
+    pub ended: oneshot::Sender<Outcome>,
+    pub seat: Seat,
+    pub place: Place,
+}
+
+/// Why a connection ends.
+#[derive(Debug)]
+enum End {
+    /// It has had no calls for a while.
+    Idle,
+    /// The agent has closed it, or it is gone.
+    Left,
+    /// The agent has done what it may not, and it is not known in which stream.
+    Fault(Fault),
+}
+
+impl From<Fault> for End {
+    fn from(fault: Fault) -> End {
+        End::Fault(fault)
+    }
+}
+
+impl From<Error> for End {
+    fn from(error: Error) -> End {
+        match Outcome::of_error(error) {
+            Outcome::Fault(fault) => End::Fault(fault),
+            _ => End::Left,
+        }
+    }
+}
+
+/// Carries calls until it is idle, or the agent has gone or is of no use any more: every call is
+/// told so then.
+pub async fn carry(socket: Socket, mut opening: Opening, _open: Open) {
+    let now = Instant::now();
+    let mut carrier = Carrier {
+        agent: opening.agent.name.clone(),
+        socket,
+        shared: Shared::new(),
+        strands: Vec::new(),
+        over: Vec::new(),
+        next: 1,
+        first: 0,
+        pulse: Pulse::new(now, opening.agent.stall),
+        busy: now,
+        strays: ALL.times(opening.agent.calls_per_connection),
+        answers: TEXTS,
+        warned: false,
+    };
+    let end = carrier.run(&mut opening).await;
+    opening.close();
+    opening.calls.close();
+    let outcome = match &end {
+        End::Idle | End::Left => Outcome::Left,
+        End::Fault(fault) => Outcome::Fault(fault.clone()),
+    };
+    let Carrier { mut socket, mut shared, strands, .. } = carrier;
+    strands.into_iter().for_each(|strand| strand.end(outcome.clone()));
+    while let Ok(joining) = opening.calls.try_recv() {
+        joining.fails(outcome.clone());
+    }
+    let (code, reason) = match end {
+        End::Left => return,
+        End::Idle => (1000, "idle".to_owned()),
+        End::Fault(fault) => {
+            shared.waits.clear();
+            (fault.code(), fault.to_string())
+        }
+    };
+    talk::part(&mut socket, &mut shared.waits, code, reason).await;
+}
+
+impl Joining {
+    /// The connection is gone.
+    fn fails(self, outcome: Outcome) {
+        self.place.ends(&outcome);
+        drop(self.stream);
+        let _ = self.ended.send(outcome);
+    }
+}
+
+struct Carrier {
+    agent: String,
+    socket: Socket,
+    shared: Shared,
+    /// By their numbers, which only grow.
+    strands: Vec<Strand>,
+    /// Those that have ended while all were looked at.
+    over: Vec<(u32, Outcome)>,
+    /// The number of the next one.
+    next: u32,
+    /// Which is looked at first: each in its turn.
+    first: usize,
+    pulse: Pulse,
+    /// When it had a call last.
+    busy: Instant,
+    /// For messages that are of no stream that there is.
+    strays: Budget,
+    /// For those among them that are answered.
+    answers: Budget,
+    warned: bool,
+}
+
+impl Carrier {
+    async fn run(&mut self, opening: &mut Opening) -> End {
+        let mut looks = tokio::time::interval(LOOK);
+        let mut pace = tokio::time::interval_at(opening.beat(tokio::time::Instant::now()), PACE);
+        // Who is late meets the others again.
+        pace.set_missed_tick_behavior(MissedTickBehavior::Skip);
+        loop {
+            let step = tokio::select! {
+                turned = std::future::poll_fn(|context| self.turn(context)) => turned,
+                joining = opening.calls.recv() => self.joins(joining),
+                _ = pace.tick(), if !self.strands.is_empty() => {
+                    self.pass_on(false);
+                    Ok(())
+                }
+                _ = looks.tick() => self.look(opening),
+            };
+            if let Err(end) = step {
+                return end;
+            }
+        }
+    }
+
+    fn joins(&mut self, joining: Option<Joining>) -> Result<(), End> {
+        // Neither happens: the pool has a way to it, and four thousand million calls take years.
+        let joining = joining.ok_or(End::Left)?;
+        let next = self.next.checked_add(1).ok_or(End::Left)?;
+        self.strands.push(Strand::begin(self.next, joining, &mut self.shared));
+        self.next = next;
+        Ok(())
+    }
+
+    /// Writes what waits, and hears what the agent says: all that has come.
+    fn turn(&mut self, context: &mut Context<'_>) -> Poll<Result<(), End>> {
+        let at = Instant::now();
+        for _ in 0..AT_ONCE {
+            if let Poll::Ready(Err(error)) = self.shared.waits.poll(&mut self.socket, context) {
+                return Poll::Ready(Err(error.into()));
+            }
+            let said = ready!(Pin::new(&mut self.socket).poll_next(context));
+            if let Err(end) = self.hear(at, said) {
+                return Poll::Ready(Err(end));
+            }
+        }
+        Poll::Ready(Ok(()))
+    }
+
+    fn hear(&mut self, at: Instant, said: Option<Result<Message, Error>>) -> Result<(), End> {
+        self.pulse.heard(at);
+        match said {
+            Some(Ok(Message::Binary(octets))) => {
+                let short = || Fault::Junk("sound begins with the number of its stream, 4 octets".to_owned());
+                let (number, sound) = label::read_sound(&octets).ok_or_else(short)?;
+                self.of(number, at, |strand, shared| strand.sound(at, sound, shared))
+            }
+            Some(Ok(Message::Text(text))) if text.len() > TEXT => Err(Fault::TooLong.into()),
+            Some(Ok(Message::Text(text))) => {
+                let (number, said) = label::read_text(&text).map_err(Fault::Junk)?;
+                self.of(number, at, |strand, _| strand.said(at, said))
+            }
+            Some(Ok(Message::Close(_))) | None => Err(End::Left),
+            Some(Ok(_)) => self.counts(at),
+            Some(Err(error)) => Err(error.into()),
+        }
+    }
+
+    /// Something of this stream; what it may not be ends the stream, and nothing else.
+    fn of(
+        &mut self,
+        number: u32,
+        at: Instant,
+        act: impl FnOnce(&mut Strand, &mut Shared) -> Result<(), Fault>,
+    ) -> Result<(), End> {
+        let Ok(place) = self.strands.binary_search_by_key(&number, |it| it.number) else {
+            return self.stray(number, at);
+        };
+        if let Err(fault) = act(&mut self.strands[place], &mut self.shared) {
+            let (reason, error) = (fault.word().to_owned(), Some(fault.to_string()));
+            self.shared.tell(number, &Told::Stop { reason, error });
+            self.strands.remove(place).end(Outcome::Fault(fault));
+        }
+        Ok(())
+    }
+
+    /// Something of a stream that there is not. Of one that there was it has crossed our `stop`.
+    fn stray(&mut self, number: u32, at: Instant) -> Result<(), End> {
+        self.counts(at)?;
+        if (1..self.next).contains(&number) {
+            return Ok(());
+        }
+        if !self.warned {
+            self.warned = true;
+            let agent = &self.agent;
+            tracing::warn!(
+                "voice agent {agent}: it names stream {number}, which it was not told of; numbers are \
+                 little-endian, and those of `start`"
+            );
+        }
+        if self.answers.take(at) {
+            let error = Some("no `start` has had this number; it is little-endian".to_owned());
+            self.shared.tell(number, &Told::Stop { reason: "unknown".to_owned(), error });
+        }
+        Ok(())
+    }
+
+    fn counts(&mut self, at: Instant) -> Result<(), End> {
+        if self.strays.take(at) { Ok(()) } else { Err(Fault::Flood.into()) }
+    }
+
+    /// What all parties say, and what happens, goes to the agent. A connection that takes nothing
+    /// leaves each stream's sound in its ring, which loses what is too late.
+    fn pass_on(&mut self, anyway: bool) {
+        self.shared.room = OUTBOX * self.strands.len();
+        self.first = if self.first + 1 < self.strands.len() { self.first + 1 } else { 0 };
+        let (later, sooner) = self.strands.split_at_mut(self.first);
+        for strand in sooner.iter_mut().chain(later) {
+            if let Some(outcome) = strand.pass_on(&mut self.shared, anyway) {
+                self.over.push((strand.number, outcome));
+            }
+        }
+        while let Some((number, outcome)) = self.over.pop() {
+            if let Ok(place) = self.strands.binary_search_by_key(&number, |it| it.number) {
+                self.strands.remove(place).end(outcome);
+            }
+        }
+    }
+
+    /// Whether the agent is still there, and anybody else.
+    fn look(&mut self, opening: &Opening) -> Result<(), End> {
+        let now = Instant::now();
+        self.pulse.look(now, &mut self.shared.waits)?;
+        self.pass_on(true);
+        if !self.strands.is_empty() {
+            self.busy = now;
+        } else if now.saturating_duration_since(self.busy) > IDLE && opening.close_if_empty() {
+            return Err(End::Idle);
+        }
+        Ok(())
+    }
+}

@@ -1,0 +1,99 @@
+//! Which stream a message is of: sound begins with its number, 4 octets, little-endian as the
+//! samples behind it; JSON has it as `stream`.
+
+use bytes::{BufMut, BytesMut};
+use serde::Serialize;
+use serde_json::Value;
+use tokio_tungstenite::tungstenite::{Bytes, Utf8Bytes};
+
+use crate::voice::message::Told;
+
+/// Octets before the sound.
+pub const HEAD: usize = 4;
+
+/// What is told of a stream.
+#[derive(Serialize)]
+struct Labelled<'a> {
+    #[serde(flatten)]
+    told: &'a Told,
+    stream: u32,
+}
+
+/// Told of this stream.
+pub fn text(stream: u32, told: &Told) -> Utf8Bytes {
+    // As that of `Told`, it cannot fail.
+    serde_json::to_string(&Labelled { told, stream }).unwrap_or_default().into()
+}
+
+/// The stream that a text names, and the rest of it.
+///
+/// # Errors
+/// It is no JSON object, or names none; in words.
+pub fn read_text(text: &str) -> Result<(u32, Value), String> {
+    let mut said: Value = serde_json::from_str(text).map_err(|error| error.to_string())?;
+    let number = said.as_object_mut().and_then(|fields| fields.remove("stream"));
+    let number = number.as_ref().and_then(Value::as_u64).and_then(|number| u32::try_from(number).ok());
+    let number = number.ok_or("each message names its stream, like \"stream\": 1")?;
+    Ok((number, said))
+}
+
+/// The stream that sound is of, and the sound. None: it is too short to say so.
+pub fn read_sound(octets: &[u8]) -> Option<(u32, &[u8])> {
+    let (number, sound) = octets.split_first_chunk::<HEAD>()?;
+    Some((u32::from_le_bytes(*number), sound))
+}
+
+/// Sound of this stream. The buffer is used again once what was made of it is written.
+pub fn sound(stream: u32, samples: &[i16], buffer: &mut BytesMut) -> Bytes {
+    buffer.reserve(HEAD + samples.len() * 2);
+    buffer.put_u32_le(stream);
+    samples.iter().for_each(|sample| buffer.put_i16_le(*sample));
+    buffer.split().freeze()
+}
+
+#[cfg(test)]
+mod tests {
+    use serde_json::json;
+
+    use super::*;
+    use crate::voice::message::Start;
+
+    #[test]
+    fn what_is_told_of_a_stream_names_it_beside_the_rest() {
+        let told = |told: &Told| serde_json::from_str::<Value>(&text(7, told)).unwrap();
+        let mark = Told::Mark { name: "a".into(), played: true };
+        assert_eq!(told(&mark), json!({"type": "mark", "name": "a", "played": true, "stream": 7}));
+        let start = told(&Told::Start(Box::new(Start { call: 3, ..Start::default() })));
+        assert_eq!(
+            (&start["type"], &start["stream"], &start["call"]),
+            (&json!("start"), &json!(7), &json!(3))
+        );
+    }
+
+    #[test]
+    fn a_text_without_the_number_of_a_stream_is_nobodys() {
+        assert_eq!(read_text(r#"{"stream":7,"type":"clear"}"#), Ok((7, json!({"type": "clear"}))));
+        for text in [
+            "",
+            "7",
+            "[]",
+            r#"{"type":"clear"}"#,
+            r#"{"stream":-1}"#,
+            r#"{"stream":1.5}"#,
+            r#"{"stream":"1"}"#,
+            r#"{"stream":4294967296}"#,
+        ] {
+            assert!(read_text(text).is_err(), "{text}");
+        }
+    }
+
+    #[test]
+    fn sound_begins_with_its_stream_and_is_little_endian_like_it() {
+        let mut buffer = BytesMut::new();
+        let octets = sound(0x0102_0304, &[1, -2], &mut buffer);
+        assert_eq!(*octets, [4, 3, 2, 1, 1, 0, 0xfe, 0xff]);
+        assert_eq!(read_sound(&octets), Some((0x0102_0304, &[1, 0, 0xfe, 0xff][..])));
+        assert_eq!(read_sound(&[1, 0, 0, 0]), Some((1, &[][..])));
+        assert_eq!(read_sound(&[1, 0, 0]), None);
+    }
+}

@@ -1,0 +1,209 @@
+//! Which connection a call takes: the fullest that has room, so that others become empty and close;
+//! else a new one. Calls that come while one is being opened wait for it together.
+
+use std::sync::{Arc, Mutex, MutexGuard, PoisonError};
+
+use tokio::sync::{mpsc, watch};
+use tokio::time::Instant;
+
+use super::carrier::Joining;
+use b2b_app::voice_agent::AgentConfig;
+
+/// Whether a connection is up, or why it is not. None: it is being opened.
+type Up = Option<Result<(), String>>;
+
+/// All connections. A handle that can be cloned.
+#[derive(Clone, Default)]
+pub struct Pool(Arc<Mutex<Shelf>>);
+
+#[derive(Default)]
+struct Shelf {
+    next: u64,
+    connections: Vec<Entry>,
+    /// See [`Opening::beat`].
+    beat: Option<Instant>,
+}
+
+struct Entry {
+    id: u64,
+    agent: Arc<AgentConfig>,
+    /// Seats that are given away.
+    taken: usize,
+    calls: mpsc::Sender<Joining>,
+    up: watch::Receiver<Up>,
+}
+
+/// A call's place on a connection; dropped, it is free.
+pub struct Seat {
+    pool: Pool,
+    id: u64,
+    calls: mpsc::Sender<Joining>,
+    up: watch::Receiver<Up>,
+}
+
+/// A connection that is to be opened. Dropped, it is gone.
+pub struct Opening {
+    pool: Pool,
+    id: u64,
+    pub agent: Arc<AgentConfig>,
+    pub calls: mpsc::Receiver<Joining>,
+    up: watch::Sender<Up>,
+}
+
+impl Pool {
+    fn shelf(&self) -> MutexGuard<'_, Shelf> {
+        self.0.lock().unwrap_or_else(PoisonError::into_inner)
+    }
+
+    /// A place on a connection to this agent, and what the connection needs if it is to be opened.
+    /// An agent that is configured otherwise than it was is another one.
+    pub fn seat(&self, agent: &Arc<AgentConfig>) -> (Seat, Option<Opening>) {
+        let most = agent.calls_per_connection;
+        let mut shelf = self.shelf();
+        let open = shelf.connections.iter_mut().filter(|it| it.taken < most && it.agent == *agent);
+        if let Some(fullest) = open.max_by_key(|it| it.taken) {
+            fullest.taken += 1;
+            let Entry { id, calls, up, .. } = &*fullest;
+            return (Seat { pool: self.clone(), id: *id, calls: calls.clone(), up: up.clone() }, None);
+        }
+        shelf.next += 1;
+        let id = shelf.next;
+        let (calls, joining) = mpsc::channel(most.max(1));
+        let (tell_up, up) = watch::channel(None);
+        shelf.connections.push(Entry {
+            id,
+            agent: agent.clone(),
+            taken: 1,
+            calls: calls.clone(),
+            up: up.clone(),
+        });
+        let opening = Opening { pool: self.clone(), id, agent: agent.clone(), calls: joining, up: tell_up };
+        (Seat { pool: self.clone(), id, calls, up }, Some(opening))
+    }
+
+    fn remove(&self, id: u64) {
+        self.shelf().connections.retain(|it| it.id != id);
+    }
+}
+
+impl Seat {
+    /// Waits until the connection is up.
+    ///
+    /// # Errors
+    /// It is not; in words.
+    pub async fn is_up(&mut self) -> Result<(), String> {
+        let stopping = || Err("the server is stopping".to_owned());
+        match self.up.wait_for(Option::is_some).await {
+            Ok(up) => up.clone().unwrap_or_else(stopping),
+            Err(_) => stopping(),
+        }
+    }
+
+    /// The way to the connection.
+    pub fn calls(&self) -> mpsc::Sender<Joining> {
+        self.calls.clone()
+    }
+}
+
+impl Drop for Seat {
+    fn drop(&mut self) {
+        if let Some(it) = self.pool.shelf().connections.iter_mut().find(|it| it.id == self.id) {
+            it.taken = it.taken.saturating_sub(1);
+        }
+    }
+}
+
+impl Opening {
+    /// Who waits for it is told.
+    pub fn tell(&self, up: Result<(), String>) {
+        if up.is_err() {
+            self.close();
+        }
+        self.up.send_replace(Some(up));
+    }
+
+    /// From when on all connections look at their streams together. `now`: where this is the first.
+    pub fn beat(&self, now: Instant) -> Instant {
+        *self.pool.shelf().beat.get_or_insert(now)
+    }
+
+    /// Nobody is to take a place any more.
+    pub fn close(&self) {
+        self.pool.remove(self.id);
+    }
+
+    /// Closes it unless somebody has a place; whether it is closed.
+    pub fn close_if_empty(&self) -> bool {
+        let mut shelf = self.pool.shelf();
+        let before = shelf.connections.len();
+        shelf.connections.retain(|it| it.id != self.id || it.taken > 0);
+        shelf.connections.len() < before
+    }
+}
+
+impl Drop for Opening {
+    fn drop(&mut self) {
+        self.close();
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    fn agent(calls: usize) -> Arc<AgentConfig> {
+        let usual = AgentConfig::new("ada", "ws://127.0.0.1:1/".parse().unwrap());
+        Arc::new(AgentConfig { calls_per_connection: calls, ..usual })
+    }
+
+    #[test]
+    fn a_call_takes_the_fullest_connection_with_room_and_else_opens_another() {
+        let (pool, agent) = (Pool::default(), agent(3));
+        let seats: Vec<_> = (0..4).map(|_| pool.seat(&agent)).collect();
+        let opened: Vec<_> = seats.iter().map(|(_, opening)| opening.is_some()).collect();
+        assert_eq!(opened, [true, false, false, true]);
+        let mut ids: Vec<_> = seats.iter().map(|(seat, _)| seat.id).collect();
+        assert_eq!((ids[1], ids[2]), (ids[0], ids[0]));
+        let (mut seats, _openings): (Vec<_>, Vec<_>) = seats.into_iter().unzip();
+        drop(seats.remove(0));
+        for _ in 0..2 {
+            let (seat, none) = pool.seat(&agent);
+            assert!(none.is_none());
+            ids.push(seat.id);
+            seats.push(seat);
+        }
+        assert_eq!(ids[4..], [ids[0], ids[3]], "the one with two has room; then it is full");
+    }
+
+    #[test]
+    fn an_agent_that_is_configured_otherwise_has_connections_of_its_own() {
+        let pool = Pool::default();
+        let (_one, first) = pool.seat(&agent(2));
+        let (_same, none) = pool.seat(&agent(2));
+        let (_other, second) = pool.seat(&agent(3));
+        assert!(first.is_some() && none.is_none() && second.is_some());
+    }
+
+    #[test]
+    fn only_an_empty_connection_is_closed_and_a_closed_one_is_not_taken() {
+        let (pool, agent) = (Pool::default(), agent(2));
+        let (seat, opening) = pool.seat(&agent);
+        let opening = opening.expect("one is to be opened");
+        assert!(!opening.close_if_empty());
+        drop(seat);
+        assert!(opening.close_if_empty());
+        assert!(pool.seat(&agent).1.is_some(), "another one");
+    }
+
+    #[tokio::test]
+    async fn all_who_wait_for_a_connection_hear_why_there_is_none() {
+        let (pool, agent) = (Pool::default(), agent(3));
+        let (mut one, opening) = pool.seat(&agent);
+        let (mut other, _) = pool.seat(&agent);
+        let opening = opening.expect("one is to be opened");
+        opening.tell(Err("nobody is there".to_owned()));
+        assert_eq!(one.is_up().await, Err("nobody is there".to_owned()));
+        assert_eq!(other.is_up().await, Err("nobody is there".to_owned()));
+        assert!(pool.seat(&agent).1.is_some(), "it is tried anew");
+    }
+}
