@@ -17,21 +17,27 @@
 //! app = "voice_agent/echo"
 //! ```
 //!
+//! With `calls_per_connection = 50` in `[[voice_agent]]` up to 50 calls come by one connection.
 //! `docs/voice-agents.md` has the protocol.
 
+use std::collections::BTreeMap;
 use std::error::Error;
 
 use futures_util::{SinkExt, StreamExt};
 use serde_json::{Value, json};
 use tokio::net::{TcpListener, TcpStream};
-use tokio_tungstenite::accept_async;
+use tokio_tungstenite::accept_hdr_async;
 use tokio_tungstenite::tungstenite::Message;
+use tokio_tungstenite::tungstenite::handshake::server::{Request, Response};
+use tokio_tungstenite::tungstenite::http::HeaderValue;
 
 /// Louder than this is speech: the mean square of a frame, -40 dBov.
 const SPEECH: f64 = 32_768.0 * 32_768.0 / 20_000.0;
 /// Frames of 20 ms: so much silence ends what he says, and so much speech interrupts the agent.
 const SILENCE: u32 = 30;
 const INTERRUPTION: u32 = 3;
+/// Several calls on a connection: each message names its stream.
+const MANY: &str = "b2b-voice-calls.1";
 
 #[tokio::main(flavor = "current_thread")]
 async fn main() -> Result<(), Box<dyn Error>> {
@@ -97,32 +103,68 @@ impl Agent {
     }
 }
 
+/// A message of a stream; without a number on a connection that has one call.
+fn sound(stream: Option<u32>, samples: &[u8]) -> Message {
+    let number = stream.map(u32::to_le_bytes);
+    Message::binary([number.as_ref().map_or(&[][..], |it| it), samples].concat())
+}
+
+fn text(stream: Option<u32>, mut what: Value) -> Message {
+    if let Some(stream) = stream {
+        what["stream"] = stream.into();
+    }
+    Message::text(what.to_string())
+}
+
 async fn talk(stream: TcpStream) -> Result<(), Box<dyn Error>> {
     stream.set_nodelay(true)?;
-    let mut socket = accept_async(stream).await?;
-    let mut agent = Agent::default();
-    let text = |what: Value| Message::Text(what.to_string().into());
+    let mut many = false;
+    #[allow(clippy::result_large_err, reason = "the type is the crate's")]
+    let confirms = |request: &Request, mut response: Response| {
+        many = request.headers().get("sec-websocket-protocol").is_some_and(|asked| asked == MANY);
+        if many {
+            response.headers_mut().insert("sec-websocket-protocol", HeaderValue::from_static(MANY));
+        }
+        Ok(response)
+    };
+    let mut socket = accept_hdr_async(stream, confirms).await?;
+    // One for each call.
+    let mut agents: BTreeMap<Option<u32>, Agent> = BTreeMap::new();
     while let Some(message) = socket.next().await {
         match message? {
-            Message::Binary(frame) => match agent.hear(&frame) {
-                Answer::Nothing => {}
-                Answer::Clear => socket.send(text(json!({"type": "clear"}))).await?,
-                Answer::Say(sound) => {
-                    agent.speaks = true;
-                    for part in sound.chunks(32_000) {
-                        socket.send(Message::Binary(part.to_vec().into())).await?;
+            Message::Binary(octets) => {
+                let (stream, frame) = match octets.split_first_chunk() {
+                    Some((number, frame)) if many => (Some(u32::from_le_bytes(*number)), frame),
+                    _ => (None, &octets[..]),
+                };
+                let Some(agent) = agents.get_mut(&stream) else { continue };
+                match agent.hear(frame) {
+                    Answer::Nothing => {}
+                    Answer::Clear => socket.send(text(stream, json!({"type": "clear"}))).await?,
+                    Answer::Say(said) => {
+                        agent.speaks = true;
+                        for part in said.chunks(32_000) {
+                            socket.send(sound(stream, part)).await?;
+                        }
+                        // Told back when the last sample has been heard, or cleared.
+                        socket.send(text(stream, json!({"type": "mark", "name": "said"}))).await?;
                     }
-                    // Told back when the last sample has been heard, or cleared.
-                    socket.send(text(json!({"type": "mark", "name": "said"}))).await?;
                 }
-            },
+            }
             Message::Text(told) => {
                 let told: Value = serde_json::from_str(&told)?;
                 println!("{told}");
+                let stream = told["stream"].as_u64().and_then(|number| u32::try_from(number).ok());
                 match told["type"].as_str() {
-                    Some("mark") if told["played"] == true => agent.speaks = false,
+                    Some("start") => drop(agents.insert(stream, Agent::default())),
+                    Some("stop") => drop(agents.remove(&stream)),
+                    Some("mark") if told["played"] == true => {
+                        if let Some(agent) = agents.get_mut(&stream) {
+                            agent.speaks = false;
+                        }
+                    }
                     Some("dtmf") if told["digit"] == "#" => {
-                        socket.send(text(json!({"type": "stop"}))).await?;
+                        socket.send(text(stream, json!({"type": "stop"}))).await?;
                     }
                     _ => {}
                 }

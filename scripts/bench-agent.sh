@@ -3,8 +3,8 @@
 # back over WebSockets at 16 kHz, and how long `clear` takes to silence on the wire; commands, 500 a
 # second, while 500 calls with RTP both ways are up; events to 1,000 subscribers of which one never
 # reads, while calls come and go.
-# usage: scripts/bench-agent.sh [quick] [calls] [--json file] [case …]
-# Cases: streams commands subscribers; calls: of `streams`; quick: a tenth of it for a few seconds,
+# usage: scripts/bench-agent.sh [quick] [calls] [--per-connection n] [--json file] [case …]
+# Cases: streams commands subscribers; calls: of `streams`, and so many of them share a WebSocket (1); quick: a tenth of it for a few seconds,
 # as CI does. Needs taskset, python3 and two cores: the server has one, the load the other.
 # Held to: late frames and packets (20 ms) at most B2B_BENCH_LATE (0.1) percent; from `clear` to
 # silence B2B_BENCH_CLEAR_MS (40), a command's round trip B2B_BENCH_COMMAND_MS (5), and the answer to

@@ -1,5 +1,6 @@
 //! Agents, all of them in one thread: what they hear is counted, and said back or interrupted.
 
+use std::collections::BTreeMap;
 use std::io::{ErrorKind, Read, Write};
 use std::net::{SocketAddr, TcpListener, TcpStream};
 use std::os::fd::AsFd;
@@ -54,12 +55,12 @@ fn serve(listener: &TcpListener, counts: &Counts) -> Result<(), Failure> {
                 let (mut stream, _) = listener.accept()?;
                 stream.set_read_timeout(Some(PATIENCE))?;
                 stream.set_nodelay(true)?;
-                http::accept(&mut stream)?;
+                let many = http::accept(&mut stream)?;
                 stream.set_nonblocking(true)?;
                 agents.push(None);
                 epoll.add(stream.as_fd(), EpollEvent::new(EpollFlags::EPOLLIN, agents.len() as u64))?;
                 if let Some(place) = agents.last_mut() {
-                    *place = Some(Agent::new(stream));
+                    *place = Some(Agent::new(stream, many));
                 }
                 continue;
             };
@@ -74,16 +75,19 @@ fn serve(listener: &TcpListener, counts: &Counts) -> Result<(), Failure> {
     }
 }
 
-/// A tone of two seconds, as one message.
+/// A tone of two seconds.
 fn loud() -> Vec<u8> {
     let tone = (0..LOUD).map(|n| ((n as f32 * 0.35).sin() * 9_000.0) as i16);
-    [frame::head(frame::BINARY, LOUD * 2), tone.flat_map(i16::to_le_bytes).collect()].concat()
+    tone.flat_map(i16::to_le_bytes).collect()
 }
 
 struct Agent {
     stream: TcpStream,
     frames: Frames,
-    talk: Talk,
+    /// Messages name their streams.
+    many: bool,
+    /// By the numbers of their streams; the only one has none, and is 0.
+    talks: BTreeMap<u32, Talk>,
     /// What the socket has not taken.
     unsent: Vec<u8>,
 }
@@ -92,8 +96,8 @@ struct Agent {
 struct Gone;
 
 impl Agent {
-    fn new(stream: TcpStream) -> Self {
-        Agent { stream, frames: Frames::default(), talk: Talk::default(), unsent: Vec::new() }
+    fn new(stream: TcpStream, many: bool) -> Self {
+        Agent { stream, frames: Frames::default(), many, talks: BTreeMap::new(), unsent: Vec::new() }
     }
 
     /// Something has come.
@@ -105,12 +109,30 @@ impl Agent {
             Err(_) => return Err(Gone),
         };
         let (mut out, came) = (std::mem::take(&mut self.unsent), Instant::now());
-        let (talk, mut gone) = (&mut self.talk, false);
+        let (talks, many, mut gone) = (&mut self.talks, self.many, false);
         self.frames.take(&buffer[..count], |frame, octets| {
             let payload = &octets[frame.payload.clone()];
             match frame.kind {
-                frame::BINARY => talk.frame(payload, came, loud, counts, &mut out),
-                frame::TEXT => talk.text(payload, counts),
+                frame::BINARY => {
+                    let number = payload.first_chunk().filter(|_| many).copied();
+                    if let Some(talk) = talks.get_mut(&number.map_or(0, u32::from_le_bytes)) {
+                        talk.frame(payload, number.as_ref().map(|it| &it[..]), came, loud, counts, &mut out);
+                    }
+                }
+                frame::TEXT => {
+                    if let Ok(told) = serde_json::from_slice::<Value>(payload) {
+                        let number =
+                            told["stream"].as_u64().and_then(|it| u32::try_from(it).ok()).unwrap_or(0);
+                        let over = told["type"] == "stop" && many;
+                        talks.entry(number).or_default().text(&told, counts);
+                        if over {
+                            talks.remove(&number);
+                            if !counts.over.load(Ordering::Relaxed) {
+                                counts.gone.fetch_add(1, Ordering::Relaxed);
+                            }
+                        }
+                    }
+                }
                 frame::PING => {
                     out.extend(frame::head(frame::PONG, payload.len()));
                     out.extend_from_slice(payload);
@@ -146,7 +168,16 @@ struct Talk {
 }
 
 impl Talk {
-    fn frame(&mut self, frame: &[u8], came: Instant, loud: &[u8], counts: &Counts, out: &mut Vec<u8>) {
+    /// `stream`: its number as it is written, which the frame begins with.
+    fn frame(
+        &mut self,
+        frame: &[u8],
+        stream: Option<&[u8]>,
+        came: Instant,
+        loud: &[u8],
+        counts: &Counts,
+        out: &mut Vec<u8>,
+    ) {
         counts.count(&counts.frames, self.line.late(self.number, came));
         self.number += 1;
         let Some(call) = self.call else { return };
@@ -156,21 +187,25 @@ impl Talk {
         }
         match (self.number + call as u64) % ROUND {
             0 => {
+                let stream = stream.unwrap_or_default();
+                out.extend(frame::head(frame::BINARY, stream.len() + loud.len()));
+                out.extend_from_slice(stream);
                 out.extend_from_slice(loud);
                 self.told = true;
             }
             HEARD if self.told => {
                 counts.cleared[call].store(counts.at(Instant::now()), Ordering::Release);
-                let clear = b"{\"type\":\"clear\"}";
+                let number = stream.and_then(|it| it.first_chunk().copied()).map(u32::from_le_bytes);
+                let named = number.map_or(String::new(), |number| format!(",\"stream\":{number}"));
+                let clear = format!("{{\"type\":\"clear\"{named}}}");
                 out.extend(frame::head(frame::TEXT, clear.len()));
-                out.extend_from_slice(clear);
+                out.extend_from_slice(clear.as_bytes());
             }
             _ => {}
         }
     }
 
-    fn text(&mut self, text: &[u8], counts: &Counts) {
-        let Ok(told) = serde_json::from_slice::<Value>(text) else { return };
+    fn text(&mut self, told: &Value, counts: &Counts) {
         match told["type"].as_str() {
             Some("start") => {
                 let caller = told["caller"].as_str().unwrap_or_default();

@@ -8,6 +8,8 @@ use tokio_tungstenite::tungstenite::handshake::derive_accept_key;
 
 use crate::Failure;
 
+/// Several calls on a connection (`docs/voice-agents.md`).
+const MANY: &str = "b2b-voice-calls.1";
 /// Of requests and answers.
 const HEAD: usize = 16 * 1_024;
 
@@ -55,17 +57,20 @@ pub fn connect(server: SocketAddr, path: &str) -> Result<(TcpStream, Vec<u8>), F
     }
 }
 
-/// Takes a connection as a WebSocket.
-pub fn accept(stream: &mut TcpStream) -> Result<(), Failure> {
+/// Takes a connection as a WebSocket; whether it has several calls, which is confirmed.
+pub fn accept(stream: &mut TcpStream) -> Result<bool, Failure> {
     let (head, _) = head(stream)?;
-    let mut fields = head.lines().filter_map(|line| line.split_once(':'));
-    let key = fields.find(|(name, _)| name.eq_ignore_ascii_case("sec-websocket-key"));
-    let (_, key) = key.ok_or("no Sec-WebSocket-Key")?;
-    let key = derive_accept_key(key.trim().as_bytes());
+    let field = |wanted: &str| {
+        let mut fields = head.lines().filter_map(|line| line.split_once(':'));
+        fields.find(|(name, _)| name.eq_ignore_ascii_case(wanted)).map(|(_, value)| value.trim())
+    };
+    let key = derive_accept_key(field("sec-websocket-key").ok_or("no Sec-WebSocket-Key")?.as_bytes());
+    let many = field("sec-websocket-protocol") == Some(MANY);
+    let protocol = if many { format!("Sec-WebSocket-Protocol: {MANY}\r\n") } else { String::new() };
     write!(
         stream,
         "HTTP/1.1 101 Switching Protocols\r\nConnection: Upgrade\r\nUpgrade: websocket\r\n\
-         Sec-WebSocket-Accept: {key}\r\n\r\n"
+         Sec-WebSocket-Accept: {key}\r\n{protocol}\r\n"
     )?;
-    Ok(())
+    Ok(many)
 }

@@ -24,9 +24,11 @@ def percent(part, of):
 class Bench:
     """The server, and what is found out about it."""
 
-    def __init__(self, house, quick, calls):
+    def __init__(self, house, quick, calls, per_connection):
         self.house, self.quick, self.calls, self.rows, self.problems, self.slow = house, quick, calls, {}, [], []
-        self.server = Server(house, HERE / "bench_agent/b2bua.toml", agents=AGENTS)
+        self.per_connection = per_connection
+        words = {"agents": AGENTS, "per_connection": per_connection}
+        self.server = Server(house, HERE / "bench_agent/b2bua.toml", **words)
 
     def measured(self, case, count, seconds, rate=0, **starts):
         """Starts these parts of examples/voice_load, one after the other, and short calls by a load, which are hung up
@@ -80,7 +82,7 @@ class Bench:
         agents = ("agents", self.server.address, AGENTS, 700, calls, seconds)
         row, told = self.measured("streams", calls, seconds, calls=agents)
         clear, unheard = told["calls"]["clear_ms"], told["calls"]["unheard"]
-        self.tell(row, clear_to_silence_ms=clear)
+        self.tell(row, clear_to_silence_ms=clear, calls_per_connection=self.per_connection)
         self.held("streams: clear to silence", clear["p99"], ALLOWED["CLEAR_MS"])
         if unheard:
             # The load clears at its own times, whatever has come by then.
@@ -111,11 +113,11 @@ class Bench:
 
 
 def main():
-    options = arguments(json="target/bench-agent.json")
+    options = arguments(json="target/bench-agent.json", per_connection=1)
     calls = next((int(word) for word in options.words if word.isdigit()), None)
     cases = ["streams", "commands", "subscribers"]
     with House() as house:
-        bench = Bench(house, "quick" in options.words, calls)
+        bench = Bench(house, "quick" in options.words, calls, options.per_connection)
         for case in [word for word in options.words if word in cases] or cases:
             getattr(bench, case)()
         bench.problems += bench.server.stop()

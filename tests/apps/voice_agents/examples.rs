@@ -17,21 +17,24 @@ impl Drop for Killed {
 }
 
 #[tokio::test(flavor = "multi_thread")]
-async fn the_agent_says_back_what_was_said_once_the_caller_is_silent() {
+async fn the_agent_says_back_what_was_said_once_the_caller_is_silent_on_either_kind_of_connection() {
     let mut agent = B2b::start(example("voice_agent_ws").arg("127.0.0.1:0"));
     let ready = agent.wait_for_line("READY ");
     let url = format!("ws://{}/", ready.trim_start_matches("READY "));
-    let server = server(&format!(
-        "[[route]]\ncalled = \"600\"\napp = \"voice_agent/echo\"\n[[voice_agent]]\nname = \"echo\"\nurl = {url:?}\n"
-    ));
-    let mut ann = Caller::calls(&server, "600").await;
-    let mut said = speech_like(8_000, 1.5);
-    said.resize(8_000 * 60, 0);
-    let _folder = ann.says(&said).await;
-    ann.hears(&said[2_400..9_600]).await;
-    ann.call.send_digits("#", None).await.expect("pressed");
-    within("the end", ann.call.wait_for_end()).await;
-    nothing_is_left(&server).await;
+    for many in ["", "calls_per_connection = 50\n"] {
+        let server = server(&format!(
+            "[[route]]\ncalled = \"600\"\napp = \"voice_agent/echo\"\n\
+             [[voice_agent]]\nname = \"echo\"\nurl = {url:?}\n{many}"
+        ));
+        let mut ann = Caller::calls(&server, "600").await;
+        let mut said = speech_like(8_000, 1.5);
+        said.resize(8_000 * 60, 0);
+        let _folder = ann.says(&said).await;
+        ann.hears(&said[2_400..9_600]).await;
+        ann.call.send_digits("#", None).await.expect("pressed");
+        within("the end", ann.call.wait_for_end()).await;
+        nothing_is_left(&server).await;
+    }
 }
 
 #[tokio::test(flavor = "multi_thread")]

@@ -3,11 +3,12 @@
 //!
 //! - `trouble`: clients that are hostile, slow or gone; `hostile`: those that break the protocol itself
 //! - `outward`: agents that the server calls; `agents_gone`: those that are no good
-//! - `examples`: those that stand beside the manual
+//! - `many`: several calls on one connection; `examples`: those that stand beside the manual
 
 mod agents_gone;
 mod examples;
 mod hostile;
+mod many;
 mod outward;
 mod trouble;
 
