@@ -17,7 +17,7 @@ use super::strand::{Shared, Strand};
 use crate::voice::message::{Start, Told};
 use crate::voice::pulse::Pulse;
 use crate::voice::session::{ALL, BINARY, Budget, Fault, TEXT, TEXTS};
-use crate::voice::talk::{self, LOOK, OUTBOX, Outcome, Party, Socket};
+use crate::voice::talk::{self, LOOK, Outcome, Party, Socket};
 use crate::voice::{Open, Place};
 use b2b_call::controller::AudioStream;
 
@@ -122,9 +122,10 @@ pub async fn carry(socket: Socket, mut opening: Opening, _open: Open) {
 impl Joining {
     /// The connection is gone.
     fn fails(self, outcome: Outcome) {
-        self.place.ends(&outcome);
-        drop(self.stream);
-        let _ = self.ended.send(outcome);
+        let Joining { stream, seat, place, ended, .. } = self;
+        place.ends(&outcome);
+        drop((stream, seat, place));
+        let _ = ended.send(outcome);
     }
 }
 
@@ -261,7 +262,9 @@ impl Carrier {
     /// What all parties say, and what happens, goes to the agent. A connection that takes nothing
     /// leaves each stream's sound in its ring, which loses what is too late.
     fn pass_on(&mut self, anyway: bool) {
-        self.shared.room = OUTBOX * self.strands.len();
+        // One agent: all of them have the same frames.
+        let Some(frame) = self.strands.first().map(Strand::frame) else { return };
+        self.shared.look(self.strands.len(), frame);
         self.first = if self.first + 1 < self.strands.len() { self.first + 1 } else { 0 };
         let (later, sooner) = self.strands.split_at_mut(self.first);
         for strand in sooner.iter_mut().chain(later) {

@@ -43,7 +43,13 @@ pub fn read_sound(octets: &[u8]) -> Option<(u32, &[u8])> {
     Some((u32::from_le_bytes(*number), sound))
 }
 
-/// Sound of this stream. The buffer is used again once what was made of it is written.
+/// Makes room for so many octets of [`sound`]. A buffer of which everything has been written is used
+/// again: then nothing is allocated for a frame.
+pub fn make_room(buffer: &mut BytesMut, octets: usize) {
+    buffer.reserve(octets);
+}
+
+/// Sound of this stream.
 pub fn sound(stream: u32, samples: &[i16], buffer: &mut BytesMut) -> Bytes {
     buffer.reserve(HEAD + samples.len() * 2);
     buffer.put_u32_le(stream);
@@ -95,5 +101,19 @@ mod tests {
         assert_eq!(read_sound(&octets), Some((0x0102_0304, &[1, 0, 0xfe, 0xff][..])));
         assert_eq!(read_sound(&[1, 0, 0, 0]), Some((1, &[][..])));
         assert_eq!(read_sound(&[1, 0, 0]), None);
+    }
+
+    #[test]
+    fn frames_that_are_written_leave_their_buffer_to_the_next_ones() {
+        let mut buffer = BytesMut::new();
+        let due = 12 * (HEAD + 640);
+        make_room(&mut buffer, due);
+        let first = buffer.as_ptr() as usize;
+        for _ in 0..1_000 {
+            make_room(&mut buffer, due);
+            let due: Vec<_> = (1..=12).map(|stream| sound(stream, &[0; 320], &mut buffer)).collect();
+            assert_eq!(due[0].as_ptr() as usize, first);
+            assert_eq!(due[11].as_ptr() as usize, first + 11 * (HEAD + 640));
+        }
     }
 }

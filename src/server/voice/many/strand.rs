@@ -25,7 +25,7 @@ const PRESSES: usize = 300;
 pub struct Shared {
     pub waits: Outbox<Message>,
     /// Messages that may wait to be written; beyond that sound is left in its rings.
-    pub room: usize,
+    room: usize,
     octets: BytesMut,
     samples: Vec<i16>,
 }
@@ -41,12 +41,19 @@ pub struct Strand {
     look: bool,
     ended: oneshot::Sender<Outcome>,
     place: Place,
-    _seat: Seat,
+    seat: Seat,
 }
 
 impl Shared {
     pub fn new() -> Shared {
         Shared { waits: Outbox::new(), room: 0, octets: BytesMut::new(), samples: Vec::new() }
+    }
+
+    /// Streams are to be looked at: so many, with frames of so many samples.
+    pub fn look(&mut self, streams: usize, frame: usize) {
+        self.room = OUTBOX * streams;
+        self.samples.resize(frame, 0);
+        label::make_room(&mut self.octets, streams * (label::HEAD + frame * 2));
     }
 
     /// Tells this of a stream.
@@ -56,13 +63,18 @@ impl Shared {
 }
 
 impl Strand {
+    /// Samples of a frame.
+    pub fn frame(&self) -> usize {
+        self.stream.spec().frame()
+    }
+
     /// A call that begins; the agent is told so.
     pub fn begin(number: u32, joining: Joining, shared: &mut Shared) -> Strand {
         let Joining { start, mut stream, party, ended, seat, place } = joining;
         stream.poll_by_the_clock();
         shared.tell(number, &Told::Start(Box::new(start)));
         let session = Session::default();
-        Strand { number, stream, session, party, presses: None, look: true, ended, place, _seat: seat }
+        Strand { number, stream, session, party, presses: None, look: true, ended, place, seat }
     }
 
     /// What the party says, and what happens, goes to the agent. `anyway`: also if there is no news.
@@ -87,7 +99,6 @@ impl Strand {
 
     /// Whether nothing is left.
     fn pass_sound(&mut self, shared: &mut Shared) -> bool {
-        shared.samples.resize(self.stream.spec().frame(), 0);
         for _ in 0..OUTBOX {
             if shared.waits.waiting() >= shared.room {
                 return false;
@@ -141,12 +152,12 @@ impl Strand {
         Ok(())
     }
 
-    /// It is over.
+    /// It is over. Before its application is told, its party and its seat are free.
     pub fn end(self, outcome: Outcome) {
-        self.place.ends(&outcome);
-        // The party is free before its application is told.
-        drop(self.stream);
-        let _ = self.ended.send(outcome);
+        let Strand { stream, seat, place, ended, .. } = self;
+        place.ends(&outcome);
+        drop((stream, seat, place));
+        let _ = ended.send(outcome);
     }
 }
 

@@ -142,12 +142,19 @@ async fn a_stream_with_a_minute_ahead_keeps_no_other_from_being_heard() {
     let (mut ann, mut program) = house.first().await;
     let mut bob = house.joins(&mut program, 2).await;
     // Ann's waits, all of it; Bob's comes behind it on the same connection.
-    program.says(1, &[9_000; 470_000]).await;
+    program.says(1, &[9_000; 120_000]).await;
+    program.tells(1, json!({"type": "mark", "name": "15 s"})).await;
+    program.says(1, &[9_000; 350_000]).await;
     let voice = speech_like(8_000, 4.0);
     program.says(2, &voice).await;
     program.tells(2, json!({"type": "mark", "name": "said"})).await;
     program.beside(bob.hears(&voice[2_400..])).await;
     program.is_told(2, json!({"type": "mark", "name": "said", "played": true})).await;
+    assert!(
+        program.told(1).is_empty(),
+        "4 s of Bob's are played before 15 s of Ann's: {:?}",
+        program.told(1)
+    );
     program.tells(1, json!({"type": "clear"})).await;
     program.beside(ann.hears_sound(false)).await;
     program.beside(async { tokio::join!(ann.hangs_up(), bob.hangs_up()) }).await;
