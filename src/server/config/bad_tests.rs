@@ -395,6 +395,10 @@ fn routes() {
                 "line 11: `route.source`: there is no gateway \"x\"; did you mean \"carrier\"?",
             ),
             (
+                "[[voice_agent]]\nname = \"a\"\nurl = \"ws://h/\"\ncalls_per_connection = 2\nheaders = { Sec-WebSocket-Protocol = \"x\" }",
+                "line 14: `voice_agent.headers` = \"Sec-WebSocket-Protocol\": b2b sends that itself; Authorization is what token is for",
+            ),
+            (
                 "[[route]]\nmethod = \"BYE\"\nto = \"user/1001\"",
                 "line 11: `route.method` = \"BYE\": no method to route; choose INVITE, MESSAGE, SUBSCRIBE, PUBLISH or OPTIONS",
             ),
