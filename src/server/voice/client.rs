@@ -12,8 +12,8 @@ use tokio_tungstenite::tungstenite::error::ProtocolError;
 use tokio_tungstenite::tungstenite::http::header::{AUTHORIZATION, SEC_WEBSOCKET_PROTOCOL, USER_AGENT};
 use tokio_tungstenite::tungstenite::http::{HeaderName, HeaderValue};
 
-use super::many::carrier::{self, Joining};
-use super::many::{Opening, Pool, SUBPROTOCOL, Seat};
+use super::many::connection::{self, Joining};
+use super::many::{Opening, Pool, SUBPROTOCOL, Slot};
 use super::message::{Format, Start};
 use super::talk::{self, Io, Outcome, Party, Socket};
 use super::{Open, Place, VERSION, VoiceDesk};
@@ -42,7 +42,7 @@ impl Reach for WebSocketAgents {
         Box::pin(async move {
             let line = match agent.calls_per_connection {
                 0 | 1 => this.connection(agent).await,
-                _ => this.seat(agent).await,
+                _ => this.slot(agent).await,
             };
             this.desk.count_agent(line.is_ok());
             line
@@ -66,13 +66,13 @@ impl WebSocketAgents {
     }
 
     /// A place on a connection with others.
-    async fn seat(&self, agent: Arc<AgentConfig>) -> Result<Box<dyn Line>, String> {
-        let (mut seat, opening) = self.pool.seat(&agent);
+    async fn slot(&self, agent: Arc<AgentConfig>) -> Result<Box<dyn Line>, String> {
+        let (mut slot, opening) = self.pool.slot(&agent);
         if let Some(opening) = opening {
             self.desk.handle().spawn(opens(opening, self.desk.clone(), self.tls.clone()));
         }
-        seat.is_up().await?;
-        Ok(Box::new(Seated { seat, agent, desk: self.desk.clone() }))
+        slot.is_up().await?;
+        Ok(Box::new(SharedLine { slot, agent, desk: self.desk.clone() }))
     }
 }
 
@@ -82,7 +82,7 @@ async fn opens(opening: Opening, desk: VoiceDesk, tls: Tls) {
     match connect_in_time(&opening.agent, &tls).await {
         Ok(socket) => {
             opening.tell(Ok(()));
-            carrier::carry(socket, opening, Open::take(&desk)).await;
+            connection::carry(socket, opening, Open::take(&desk)).await;
         }
         Err(why) => opening.tell(Err(why)),
     }
@@ -127,7 +127,7 @@ async fn connect(agent: &AgentConfig, tls: &Tls) -> Result<Socket, String> {
         fields.insert(AUTHORIZATION, value);
     }
     let many = agent.calls_per_connection > 1;
-    let config = if many { carrier::config() } else { talk::config() };
+    let config = if many { connection::config() } else { talk::config() };
     if many {
         request.headers_mut().insert(SEC_WEBSOCKET_PROTOCOL, HeaderValue::from_static(SUBPROTOCOL));
     }
@@ -162,20 +162,20 @@ impl Line for Connected {
 }
 
 /// A place on a connection of several.
-struct Seated {
-    seat: Seat,
+struct SharedLine {
+    slot: Slot,
     agent: Arc<AgentConfig>,
     desk: VoiceDesk,
 }
 
-impl Line for Seated {
+impl Line for SharedLine {
     fn talk(self: Box<Self>, talk: Talk) -> Talking {
         Box::pin(async move {
-            let Seated { seat, agent, desk } = *self;
+            let SharedLine { slot, agent, desk } = *self;
             let (start, stream, party) = parts(&agent, talk);
             let (ended, end) = oneshot::channel();
-            let calls = seat.calls();
-            let joining = Joining { start, stream, party, ended, seat, place: Place::take(&desk) };
+            let calls = slot.calls();
+            let joining = Joining { start, stream, party, ended, slot, place: Place::take(&desk) };
             match calls.send(joining).await {
                 Ok(()) => parting(end.await.ok()),
                 // It has gone since there was a place on it.

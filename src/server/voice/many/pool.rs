@@ -6,7 +6,7 @@ use std::sync::{Arc, Mutex, MutexGuard, PoisonError};
 use tokio::sync::{mpsc, watch};
 use tokio::time::Instant;
 
-use super::carrier::Joining;
+use super::connection::Joining;
 use b2b_app::voice_agent::AgentConfig;
 
 /// Whether a connection is up, or why it is not. None: it is being opened.
@@ -14,27 +14,27 @@ type Up = Option<Result<(), String>>;
 
 /// All connections. A handle that can be cloned.
 #[derive(Clone, Default)]
-pub struct Pool(Arc<Mutex<Shelf>>);
+pub struct Pool(Arc<Mutex<Connections>>);
 
 #[derive(Default)]
-struct Shelf {
+struct Connections {
     next: u64,
-    connections: Vec<Entry>,
-    /// See [`Opening::beat`].
-    beat: Option<Instant>,
+    open: Vec<Entry>,
+    /// See [`Opening::phase`].
+    phase: Option<Instant>,
 }
 
 struct Entry {
     id: u64,
     agent: Arc<AgentConfig>,
-    /// Seats that are given away.
+    /// Slots that are given away.
     taken: usize,
     calls: mpsc::Sender<Joining>,
     up: watch::Receiver<Up>,
 }
 
 /// A call's place on a connection; dropped, it is free.
-pub struct Seat {
+pub struct Slot {
     pool: Pool,
     id: u64,
     calls: mpsc::Sender<Joining>,
@@ -51,42 +51,36 @@ pub struct Opening {
 }
 
 impl Pool {
-    fn shelf(&self) -> MutexGuard<'_, Shelf> {
+    fn lock(&self) -> MutexGuard<'_, Connections> {
         self.0.lock().unwrap_or_else(PoisonError::into_inner)
     }
 
     /// A place on a connection to this agent, and what the connection needs if it is to be opened.
     /// An agent that is configured otherwise than it was is another one.
-    pub fn seat(&self, agent: &Arc<AgentConfig>) -> (Seat, Option<Opening>) {
+    pub fn slot(&self, agent: &Arc<AgentConfig>) -> (Slot, Option<Opening>) {
         let most = agent.calls_per_connection;
-        let mut shelf = self.shelf();
-        let open = shelf.connections.iter_mut().filter(|it| it.taken < most && it.agent == *agent);
+        let mut pool = self.lock();
+        let open = pool.open.iter_mut().filter(|it| it.taken < most && it.agent == *agent);
         if let Some(fullest) = open.max_by_key(|it| it.taken) {
             fullest.taken += 1;
             let Entry { id, calls, up, .. } = &*fullest;
-            return (Seat { pool: self.clone(), id: *id, calls: calls.clone(), up: up.clone() }, None);
+            return (Slot { pool: self.clone(), id: *id, calls: calls.clone(), up: up.clone() }, None);
         }
-        shelf.next += 1;
-        let id = shelf.next;
+        pool.next += 1;
+        let id = pool.next;
         let (calls, joining) = mpsc::channel(most.max(1));
         let (tell_up, up) = watch::channel(None);
-        shelf.connections.push(Entry {
-            id,
-            agent: agent.clone(),
-            taken: 1,
-            calls: calls.clone(),
-            up: up.clone(),
-        });
+        pool.open.push(Entry { id, agent: agent.clone(), taken: 1, calls: calls.clone(), up: up.clone() });
         let opening = Opening { pool: self.clone(), id, agent: agent.clone(), calls: joining, up: tell_up };
-        (Seat { pool: self.clone(), id, calls, up }, Some(opening))
+        (Slot { pool: self.clone(), id, calls, up }, Some(opening))
     }
 
     fn remove(&self, id: u64) {
-        self.shelf().connections.retain(|it| it.id != id);
+        self.lock().open.retain(|it| it.id != id);
     }
 }
 
-impl Seat {
+impl Slot {
     /// Waits until the connection is up.
     ///
     /// # Errors
@@ -105,9 +99,9 @@ impl Seat {
     }
 }
 
-impl Drop for Seat {
+impl Drop for Slot {
     fn drop(&mut self) {
-        if let Some(it) = self.pool.shelf().connections.iter_mut().find(|it| it.id == self.id) {
+        if let Some(it) = self.pool.lock().open.iter_mut().find(|it| it.id == self.id) {
             it.taken = it.taken.saturating_sub(1);
         }
     }
@@ -123,8 +117,8 @@ impl Opening {
     }
 
     /// From when on all connections look at their streams together. `now`: where this is the first.
-    pub fn beat(&self, now: Instant) -> Instant {
-        *self.pool.shelf().beat.get_or_insert(now)
+    pub fn phase(&self, now: Instant) -> Instant {
+        *self.pool.lock().phase.get_or_insert(now)
     }
 
     /// Nobody is to take a place any more.
@@ -134,10 +128,10 @@ impl Opening {
 
     /// Closes it unless somebody has a place; whether it is closed.
     pub fn close_if_empty(&self) -> bool {
-        let mut shelf = self.pool.shelf();
-        let before = shelf.connections.len();
-        shelf.connections.retain(|it| it.id != self.id || it.taken > 0);
-        shelf.connections.len() < before
+        let mut pool = self.pool.lock();
+        let before = pool.open.len();
+        pool.open.retain(|it| it.id != self.id || it.taken > 0);
+        pool.open.len() < before
     }
 }
 
@@ -159,18 +153,18 @@ mod tests {
     #[test]
     fn a_call_takes_the_fullest_connection_with_room_and_else_opens_another() {
         let (pool, agent) = (Pool::default(), agent(3));
-        let seats: Vec<_> = (0..4).map(|_| pool.seat(&agent)).collect();
-        let opened: Vec<_> = seats.iter().map(|(_, opening)| opening.is_some()).collect();
+        let slots: Vec<_> = (0..4).map(|_| pool.slot(&agent)).collect();
+        let opened: Vec<_> = slots.iter().map(|(_, opening)| opening.is_some()).collect();
         assert_eq!(opened, [true, false, false, true]);
-        let mut ids: Vec<_> = seats.iter().map(|(seat, _)| seat.id).collect();
+        let mut ids: Vec<_> = slots.iter().map(|(slot, _)| slot.id).collect();
         assert_eq!((ids[1], ids[2]), (ids[0], ids[0]));
-        let (mut seats, _openings): (Vec<_>, Vec<_>) = seats.into_iter().unzip();
-        drop(seats.remove(0));
+        let (mut slots, _openings): (Vec<_>, Vec<_>) = slots.into_iter().unzip();
+        drop(slots.remove(0));
         for _ in 0..2 {
-            let (seat, none) = pool.seat(&agent);
+            let (slot, none) = pool.slot(&agent);
             assert!(none.is_none());
-            ids.push(seat.id);
-            seats.push(seat);
+            ids.push(slot.id);
+            slots.push(slot);
         }
         assert_eq!(ids[4..], [ids[0], ids[3]], "the one with two has room; then it is full");
     }
@@ -178,32 +172,32 @@ mod tests {
     #[test]
     fn an_agent_that_is_configured_otherwise_has_connections_of_its_own() {
         let pool = Pool::default();
-        let (_one, first) = pool.seat(&agent(2));
-        let (_same, none) = pool.seat(&agent(2));
-        let (_other, second) = pool.seat(&agent(3));
+        let (_one, first) = pool.slot(&agent(2));
+        let (_same, none) = pool.slot(&agent(2));
+        let (_other, second) = pool.slot(&agent(3));
         assert!(first.is_some() && none.is_none() && second.is_some());
     }
 
     #[test]
     fn only_an_empty_connection_is_closed_and_a_closed_one_is_not_taken() {
         let (pool, agent) = (Pool::default(), agent(2));
-        let (seat, opening) = pool.seat(&agent);
+        let (slot, opening) = pool.slot(&agent);
         let opening = opening.expect("one is to be opened");
         assert!(!opening.close_if_empty());
-        drop(seat);
+        drop(slot);
         assert!(opening.close_if_empty());
-        assert!(pool.seat(&agent).1.is_some(), "another one");
+        assert!(pool.slot(&agent).1.is_some(), "another one");
     }
 
     #[tokio::test]
     async fn all_who_wait_for_a_connection_hear_why_there_is_none() {
         let (pool, agent) = (Pool::default(), agent(3));
-        let (mut one, opening) = pool.seat(&agent);
-        let (mut other, _) = pool.seat(&agent);
+        let (mut one, opening) = pool.slot(&agent);
+        let (mut other, _) = pool.slot(&agent);
         let opening = opening.expect("one is to be opened");
         opening.tell(Err("nobody is there".to_owned()));
         assert_eq!(one.is_up().await, Err("nobody is there".to_owned()));
         assert_eq!(other.is_up().await, Err("nobody is there".to_owned()));
-        assert!(pool.seat(&agent).1.is_some(), "it is tried anew");
+        assert!(pool.slot(&agent).1.is_some(), "it is tried anew");
     }
 }

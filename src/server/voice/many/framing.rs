@@ -13,7 +13,7 @@ pub const HEAD: usize = 4;
 
 /// What is told of a stream.
 #[derive(Serialize)]
-struct Labelled<'a> {
+struct Numbered<'a> {
     #[serde(flatten)]
     told: &'a Told,
     stream: u32,
@@ -22,7 +22,7 @@ struct Labelled<'a> {
 /// Told of this stream.
 pub fn text(stream: u32, told: &Told) -> Utf8Bytes {
     // As that of `Told`, it cannot fail.
-    serde_json::to_string(&Labelled { told, stream }).unwrap_or_default().into()
+    serde_json::to_string(&Numbered { told, stream }).unwrap_or_default().into()
 }
 
 /// The stream that a text names, and the rest of it.

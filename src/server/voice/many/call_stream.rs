@@ -8,9 +8,9 @@ use serde_json::Value;
 use tokio::sync::{mpsc, oneshot};
 use tokio_tungstenite::tungstenite::Message;
 
-use super::carrier::Joining;
-use super::label;
-use super::pool::Seat;
+use super::connection::Joining;
+use super::framing;
+use super::pool::Slot;
 use crate::outbox::Outbox;
 use crate::voice::Place;
 use crate::voice::message::Told;
@@ -31,7 +31,7 @@ pub struct Shared {
 }
 
 /// See the module's text. Dropped, its party is free.
-pub struct Strand {
+pub struct CallStream {
     pub number: u32,
     stream: AudioStream,
     session: Session,
@@ -41,7 +41,7 @@ pub struct Strand {
     look: bool,
     ended: oneshot::Sender<Outcome>,
     place: Place,
-    seat: Seat,
+    slot: Slot,
 }
 
 impl Shared {
@@ -53,28 +53,28 @@ impl Shared {
     pub fn look(&mut self, streams: usize, frame: usize) {
         self.room = OUTBOX * streams;
         self.samples.resize(frame, 0);
-        label::make_room(&mut self.octets, streams * (label::HEAD + frame * 2));
+        framing::make_room(&mut self.octets, streams * (framing::HEAD + frame * 2));
     }
 
     /// Tells this of a stream.
     pub fn tell(&mut self, stream: u32, told: &Told) {
-        self.waits.push(Message::Text(label::text(stream, told)));
+        self.waits.push(Message::Text(framing::text(stream, told)));
     }
 }
 
-impl Strand {
+impl CallStream {
     /// Samples of a frame.
     pub fn frame(&self) -> usize {
         self.stream.spec().frame()
     }
 
     /// A call that begins; the agent is told so.
-    pub fn begin(number: u32, joining: Joining, shared: &mut Shared) -> Strand {
-        let Joining { start, mut stream, party, ended, seat, place } = joining;
+    pub fn begin(number: u32, joining: Joining, shared: &mut Shared) -> CallStream {
+        let Joining { start, mut stream, party, ended, slot, place } = joining;
         stream.poll_by_the_clock();
         shared.tell(number, &Told::Start(Box::new(start)));
         let session = Session::default();
-        Strand { number, stream, session, party, presses: None, look: true, ended, place, seat }
+        CallStream { number, stream, session, party, presses: None, look: true, ended, place, slot }
     }
 
     /// What the party says, and what happens, goes to the agent. `anyway`: also if there is no news.
@@ -106,7 +106,7 @@ impl Strand {
             match self.stream.read(&mut shared.samples) {
                 0 => return true,
                 count => {
-                    let sound = label::sound(self.number, &shared.samples[..count], &mut shared.octets);
+                    let sound = framing::sound(self.number, &shared.samples[..count], &mut shared.octets);
                     shared.waits.push(Message::Binary(sound));
                 }
             }
@@ -152,11 +152,11 @@ impl Strand {
         Ok(())
     }
 
-    /// It is over. Before its application is told, its party and its seat are free.
+    /// It is over. Before its application is told, its party and its slot are free.
     pub fn end(self, outcome: Outcome) {
-        let Strand { stream, seat, place, ended, .. } = self;
+        let CallStream { stream, slot, place, ended, .. } = self;
         place.ends(&outcome);
-        drop((stream, seat, place));
+        drop((stream, slot, place));
         let _ = ended.send(outcome);
     }
 }

@@ -11,9 +11,9 @@ use tokio::time::MissedTickBehavior;
 use tokio_tungstenite::tungstenite::protocol::WebSocketConfig;
 use tokio_tungstenite::tungstenite::{Error, Message};
 
-use super::label;
-use super::pool::{Opening, Seat};
-use super::strand::{Shared, Strand};
+use super::call_stream::{CallStream, Shared};
+use super::framing;
+use super::pool::{Opening, Slot};
 use crate::voice::message::{Start, Told};
 use crate::voice::pulse::Pulse;
 use crate::voice::session::{ALL, BINARY, Budget, Fault, TEXT, TEXTS};
@@ -35,8 +35,8 @@ const AT_ONCE: usize = 256;
 /// How much of an agent is read, and how it is written to: everything that is due, at once.
 pub fn config() -> WebSocketConfig {
     WebSocketConfig::default()
-        .max_message_size(Some(BINARY + label::HEAD))
-        .max_frame_size(Some(BINARY + label::HEAD))
+        .max_message_size(Some(BINARY + framing::HEAD))
+        .max_frame_size(Some(BINARY + framing::HEAD))
         .read_buffer_size(READ_AHEAD)
         .write_buffer_size(GATHER)
 }
@@ -48,7 +48,7 @@ pub struct Joining {
     pub party: Party,
     /// Told how it ended.
     pub ended: oneshot::Sender<Outcome>,
-    pub seat: Seat,
+    pub slot: Slot,
     pub place: Place,
 }
 
@@ -82,11 +82,11 @@ impl From<Error> for End {
 /// told so then.
 pub async fn carry(socket: Socket, mut opening: Opening, _open: Open) {
     let now = Instant::now();
-    let mut carrier = Carrier {
+    let mut connection = Connection {
         agent: opening.agent.name.clone(),
         socket,
         shared: Shared::new(),
-        strands: Vec::new(),
+        streams: Vec::new(),
         over: Vec::new(),
         next: 1,
         first: 0,
@@ -96,15 +96,15 @@ pub async fn carry(socket: Socket, mut opening: Opening, _open: Open) {
         answers: TEXTS,
         warned: false,
     };
-    let end = carrier.run(&mut opening).await;
+    let end = connection.run(&mut opening).await;
     opening.close();
     opening.calls.close();
     let outcome = match &end {
         End::Idle | End::Left => Outcome::Left,
         End::Fault(fault) => Outcome::Fault(fault.clone()),
     };
-    let Carrier { mut socket, mut shared, strands, .. } = carrier;
-    strands.into_iter().for_each(|strand| strand.end(outcome.clone()));
+    let Connection { mut socket, mut shared, streams, .. } = connection;
+    streams.into_iter().for_each(|stream| stream.end(outcome.clone()));
     while let Ok(joining) = opening.calls.try_recv() {
         joining.fails(outcome.clone());
     }
@@ -122,19 +122,19 @@ pub async fn carry(socket: Socket, mut opening: Opening, _open: Open) {
 impl Joining {
     /// The connection is gone.
     fn fails(self, outcome: Outcome) {
-        let Joining { stream, seat, place, ended, .. } = self;
+        let Joining { stream, slot, place, ended, .. } = self;
         place.ends(&outcome);
-        drop((stream, seat, place));
+        drop((stream, slot, place));
         let _ = ended.send(outcome);
     }
 }
 
-struct Carrier {
+struct Connection {
     agent: String,
     socket: Socket,
     shared: Shared,
     /// By their numbers, which only grow.
-    strands: Vec<Strand>,
+    streams: Vec<CallStream>,
     /// Those that have ended while all were looked at.
     over: Vec<(u32, Outcome)>,
     /// The number of the next one.
@@ -151,17 +151,17 @@ struct Carrier {
     warned: bool,
 }
 
-impl Carrier {
+impl Connection {
     async fn run(&mut self, opening: &mut Opening) -> End {
         let mut looks = tokio::time::interval(LOOK);
-        let mut pace = tokio::time::interval_at(opening.beat(tokio::time::Instant::now()), PACE);
+        let mut pace = tokio::time::interval_at(opening.phase(tokio::time::Instant::now()), PACE);
         // Who is late meets the others again.
         pace.set_missed_tick_behavior(MissedTickBehavior::Skip);
         loop {
             let step = tokio::select! {
                 turned = std::future::poll_fn(|context| self.turn(context)) => turned,
                 joining = opening.calls.recv() => self.joins(joining),
-                _ = pace.tick(), if !self.strands.is_empty() => {
+                _ = pace.tick(), if !self.streams.is_empty() => {
                     self.pass_on(false);
                     Ok(())
                 }
@@ -177,7 +177,7 @@ impl Carrier {
         // Neither happens: the pool has a way to it, and four thousand million calls take years.
         let joining = joining.ok_or(End::Left)?;
         let next = self.next.checked_add(1).ok_or(End::Left)?;
-        self.strands.push(Strand::begin(self.next, joining, &mut self.shared));
+        self.streams.push(CallStream::begin(self.next, joining, &mut self.shared));
         self.next = next;
         Ok(())
     }
@@ -202,13 +202,13 @@ impl Carrier {
         match said {
             Some(Ok(Message::Binary(octets))) => {
                 let short = || Fault::Junk("sound begins with the number of its stream, 4 octets".to_owned());
-                let (number, sound) = label::read_sound(&octets).ok_or_else(short)?;
-                self.of(number, at, |strand, shared| strand.sound(at, sound, shared))
+                let (number, sound) = framing::read_sound(&octets).ok_or_else(short)?;
+                self.of(number, at, |stream, shared| stream.sound(at, sound, shared))
             }
             Some(Ok(Message::Text(text))) if text.len() > TEXT => Err(Fault::TooLong.into()),
             Some(Ok(Message::Text(text))) => {
-                let (number, said) = label::read_text(&text).map_err(Fault::Junk)?;
-                self.of(number, at, |strand, _| strand.said(at, said))
+                let (number, said) = framing::read_text(&text).map_err(Fault::Junk)?;
+                self.of(number, at, |stream, _| stream.said(at, said))
             }
             Some(Ok(Message::Close(_))) | None => Err(End::Left),
             Some(Ok(_)) => self.counts(at),
@@ -221,15 +221,15 @@ impl Carrier {
         &mut self,
         number: u32,
         at: Instant,
-        act: impl FnOnce(&mut Strand, &mut Shared) -> Result<(), Fault>,
+        act: impl FnOnce(&mut CallStream, &mut Shared) -> Result<(), Fault>,
     ) -> Result<(), End> {
-        let Ok(place) = self.strands.binary_search_by_key(&number, |it| it.number) else {
+        let Ok(place) = self.streams.binary_search_by_key(&number, |it| it.number) else {
             return self.stray(number, at);
         };
-        if let Err(fault) = act(&mut self.strands[place], &mut self.shared) {
+        if let Err(fault) = act(&mut self.streams[place], &mut self.shared) {
             let (reason, error) = (fault.word().to_owned(), Some(fault.to_string()));
             self.shared.tell(number, &Told::Stop { reason, error });
-            self.strands.remove(place).end(Outcome::Fault(fault));
+            self.streams.remove(place).end(Outcome::Fault(fault));
         }
         Ok(())
     }
@@ -263,18 +263,18 @@ impl Carrier {
     /// leaves each stream's sound in its ring, which loses what is too late.
     fn pass_on(&mut self, anyway: bool) {
         // One agent: all of them have the same frames.
-        let Some(frame) = self.strands.first().map(Strand::frame) else { return };
-        self.shared.look(self.strands.len(), frame);
-        self.first = if self.first + 1 < self.strands.len() { self.first + 1 } else { 0 };
-        let (later, sooner) = self.strands.split_at_mut(self.first);
-        for strand in sooner.iter_mut().chain(later) {
-            if let Some(outcome) = strand.pass_on(&mut self.shared, anyway) {
-                self.over.push((strand.number, outcome));
+        let Some(frame) = self.streams.first().map(CallStream::frame) else { return };
+        self.shared.look(self.streams.len(), frame);
+        self.first = if self.first + 1 < self.streams.len() { self.first + 1 } else { 0 };
+        let (later, sooner) = self.streams.split_at_mut(self.first);
+        for stream in sooner.iter_mut().chain(later) {
+            if let Some(outcome) = stream.pass_on(&mut self.shared, anyway) {
+                self.over.push((stream.number, outcome));
             }
         }
         while let Some((number, outcome)) = self.over.pop() {
-            if let Ok(place) = self.strands.binary_search_by_key(&number, |it| it.number) {
-                self.strands.remove(place).end(outcome);
+            if let Ok(place) = self.streams.binary_search_by_key(&number, |it| it.number) {
+                self.streams.remove(place).end(outcome);
             }
         }
     }
@@ -284,7 +284,7 @@ impl Carrier {
         let now = Instant::now();
         self.pulse.look(now, &mut self.shared.waits)?;
         self.pass_on(true);
-        if !self.strands.is_empty() {
+        if !self.streams.is_empty() {
             self.busy = now;
         } else if now.saturating_duration_since(self.busy) > IDLE && opening.close_if_empty() {
             return Err(End::Idle);
