@@ -11,7 +11,7 @@ mod digits;
 mod silence;
 
 use std::net::SocketAddr;
-use std::time::Duration;
+use std::time::{Duration, Instant};
 
 use rand::rngs::StdRng;
 
@@ -39,7 +39,7 @@ impl FarEnd {
     pub fn new(
         sources: NamedSources,
         rtp_timeout: Option<Duration>,
-        epoch: std::time::Instant,
+        epoch: Instant,
         rng: &mut StdRng,
     ) -> Self {
         FarEnd {
