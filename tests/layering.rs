@@ -99,7 +99,7 @@ const CLOCK: &[&str] = &[
     "server::recordings",
     "server::registrar::sqlite",
     "server::server",
-    "server::voice::many::carrier",
+    "server::voice::many::connection",
     "server::voice::talk",
     "call::switch::driver",
     "client::driver",
