@@ -11,7 +11,7 @@ use b2b::media::Now;
 use b2b::media::codec::Codec;
 use b2b::media::forward::Header;
 use b2b::media::impair::ImpairConfig;
-use b2b::media::remote::{EventTypes, Remote, SendFormat, Voice};
+use b2b::media::remote::{EventTypes, Remote, SendFormat, Voice as Speech};
 use b2b::media::session::{
     Adapt, DigitMode, MediaParams, Output, PacketRecord, Session, SessionConfig, SessionEvent, TICK,
 };
@@ -75,7 +75,7 @@ fn params(how: u8) -> MediaParams {
         takes_event: (how & 0x20 == 0).then_some(events),
         receives: how & 0x40 == 0,
         sends: how & 0x80 == 0,
-        voice: Voice::new(Some(gets), Codec::ALL.map(|codec| (codec.payload_type(), codec))),
+        voice: Speech::new(Some(gets), Codec::ALL.map(|codec| (codec.payload_type(), codec))),
         ..Remote::at(address(how >> 2 & 1))
     };
     MediaParams { remote, abs_capture_time_id: Some(1), protection: None }
