@@ -11,7 +11,7 @@ use super::trace::Tap;
 use super::unproven::Unproven;
 use crate::recording::{self, Side};
 use crate::transport::Channel;
-use crate::transport::protection::{Keys, Protection};
+use crate::transport::protection::Protection;
 
 /// One endpoint's sockets.
 pub(super) struct Place {
@@ -50,14 +50,6 @@ impl Place {
                 datagram.get_mut(..len)
             }
             None => Some(datagram),
-        }
-    }
-
-    pub fn protect_with(&mut self, keys: Option<Box<Keys>>) {
-        match (keys, &mut self.protection) {
-            (Some(keys), Some(protection)) => protection.rekey(*keys),
-            (Some(keys), None) => self.protection = Some(Box::new(Protection::new(*keys))),
-            (None, protection) => *protection = None,
         }
     }
 

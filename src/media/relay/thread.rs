@@ -26,7 +26,7 @@ use crate::ports::PortPool;
 use crate::recording::Side;
 use crate::remote::Remote;
 use crate::transport::Channel;
-use crate::transport::protection::RTCP_OVERHEAD;
+use crate::transport::protection::{Protection, RTCP_OVERHEAD};
 use b2b_base::util::ntp::NtpTime;
 use b2b_base::util::panics;
 use b2b_sys::descriptors;
@@ -227,7 +227,7 @@ impl<E: From<RelayEvent>> Driver<E> {
             Command::Protect { id, keys } => {
                 machine.authenticates(id, keys.is_some());
                 if let Some(place) = sockets.place(id) {
-                    place.protect_with(keys);
+                    Protection::settle(&mut place.protection, keys.map(|keys| *keys));
                 }
                 return;
             }

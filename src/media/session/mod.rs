@@ -163,7 +163,7 @@ impl Session {
         let holds = !remote.receives && self.sender.packets > 0;
         self.far.silence.expect(at, remote.sends && !holds);
         self.playout.buffer.receive(remote.voice.codecs());
-        self.protect_with(params.protection.as_ref());
+        Protection::settle(&mut self.protection, params.protection);
         self.abs_capture_time_id = params.abs_capture_time_id;
         self.settled_at = Some(now.at);
         self.schedule(tick);

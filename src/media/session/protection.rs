@@ -3,18 +3,9 @@
 
 use super::{Session, Verdict};
 use crate::transport::demux::Protocol;
-use crate::transport::protection::{Keys, Protection, UnprotectError};
+use crate::transport::protection::{Protection, UnprotectError};
 
 impl Session {
-    /// Goes on with these keys, or without.
-    pub(super) fn protect_with(&mut self, keys: Option<&Keys>) {
-        match (keys, &mut self.protection) {
-            (Some(keys), Some(protection)) => protection.rekey(keys.clone()),
-            (Some(keys), None) => self.protection = Some(Box::new(Protection::new(keys.clone()))),
-            (None, _) => self.protection = None,
-        }
-    }
-
     /// Octets of a received datagram without their protection. What fails is counted, and
     /// has no other consequence: no source, no timeout, no stream learns of it.
     pub(super) fn unprotect<'a>(

@@ -65,6 +65,15 @@ impl Protection {
         Protection { keys, outbound, inbound }
     }
 
+    /// Whoever may have SRTP goes on with these keys, or without.
+    pub(crate) fn settle(this: &mut Option<Box<Protection>>, keys: Option<Keys>) {
+        match (keys, this) {
+            (Some(keys), Some(protection)) => protection.rekey(keys),
+            (Some(keys), this) => *this = Some(Box::new(Protection::new(keys))),
+            (None, this) => *this = None,
+        }
+    }
+
     /// Goes on with these keys: a direction whose key is the same keeps its state.
     pub fn rekey(&mut self, keys: Keys) {
         if self.keys.local != keys.local {
