@@ -55,7 +55,7 @@ impl House {
         Program { socket, streams: BTreeMap::new(), closed: None }
     }
 
-    /// A caller, and the connection that is opened for him; his stream is the first.
+    /// A caller, and the connection that is opened for them; their stream is the first.
     async fn first(&self) -> (Caller, Program) {
         let meets = async {
             let mut program = self.accepts().await;

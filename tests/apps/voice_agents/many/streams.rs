@@ -9,7 +9,7 @@ fn voices() -> [Vec<i16>; 4] {
 }
 
 #[tokio::test(flavor = "multi_thread")]
-async fn two_callers_on_one_connection_hear_and_are_heard_each_by_himself() {
+async fn two_callers_on_one_connection_hear_their_own_agent_and_are_heard_by_it() {
     let house = house("calls_per_connection = 2\nstall_s = 60\n");
     let (mut ann, mut program) = house.first().await;
     let mut bob = house.joins(&mut program, 2).await;
@@ -115,7 +115,7 @@ async fn stop_ends_its_own_stream_and_the_connection_goes_on() {
     assert_eq!(program.is_over(1).await, "finished");
     program.beside(within("the end", ann.call.wait_for_end())).await;
     program.is_well(2).await;
-    // Her place is free, and her number is used no more.
+    // Ann's place is free, and her number is used no more.
     let carl = house.joins(&mut program, 3).await;
     program.tells(3, json!({"type": "stop", "transfer": "600"})).await;
     assert_eq!(program.is_over(3).await, "finished");
