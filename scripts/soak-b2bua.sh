@@ -1,5 +1,5 @@
 #!/usr/bin/env bash
-# Soak: 50 calls/s, nearly all with RTP both ways, each judged by its sound, about 190 at once, for so many
+# Soak: 50 calls/s, nearly all with RTP both ways, each judged by its sound, about 250 at once, for so many
 # minutes.
 # Fails unless memory is flat, nothing is held afterwards, and the records say of every
 # call what the load says. The series of memory, as the load has watched it, goes into the JSON.

@@ -10,7 +10,7 @@ fn a_part_of_the_calls_is_listened_to_and_the_others_are_heard_to_say_their_mark
     words.extend(["--callee", "answer; say mark; hung up"]);
     let mut callees = crate::common::child::b2b(&words);
     let target = format!("sip:1000@{}", callees.ready());
-    let flags = ["--ears", "sample=40%", "--rate", "10", "--calls", "20", "--hold-s", "4.5", "--seed", "3"];
+    let flags = ["--ears", "sample=40%", "--rate", "10", "--calls", "20", "--hold-s", "5.2", "--seed", "3"];
     let (_, run) = run(&target, &flags);
     let ears = &run["callers"]["ears"];
     let (judged, others) = (ears["judged"].as_u64().unwrap(), ears["not_listened_to"].as_u64().unwrap());

@@ -88,8 +88,9 @@ pub fn next_mark(before: u32, chosen: bool) -> u32 {
 
 /// A call that was up for less is too short to be judged. Before a caller hears its own number, a code word (0.64 s) has
 /// to begin, the callee to hear two of them, and to say the number in the one that begins then: five in all, twice the
-/// way between them, and what a system needs to open its audio.
-pub const JUDGED: Duration = Duration::from_millis(3_600);
+/// way between them, and what a system needs to open its audio. One more may be broken by a gap: gaps are figures of
+/// their own, and no call is called deaf for one of 50 ms.
+pub const JUDGED: Duration = Duration::from_millis(4_300);
 
 /// What the media thread writes.
 #[derive(Debug)]

@@ -88,7 +88,7 @@ fn run(plan: &Plan, rate: u32, echo: bool) -> Run {
     let bridge = Bridge::start(plan.clone(), callee);
     let (local, ears) = (bridge.local, if echo { "echo" } else { "mark" });
     let text = format!(
-        "[load]\ntarget = \"sip:1@{local}\"\nhold_s = \"uniform 4 5\"\nears = \"{ears}\"\nroutes = {:?}\n\
+        "[load]\ntarget = \"sip:1@{local}\"\nhold_s = \"uniform 5 6\"\nears = \"{ears}\"\nroutes = {:?}\n\
          [caller]\nusers = \"users.csv\"\nsteps = [\"dial {{number}}\", \"say mark\", \"stay\", \"hang up\"]\n\
          [expect]\nmin_mos = 4.1\nmax_above_median_ms = 40\n",
         ROUTES.map(|(route, _)| route)
@@ -236,8 +236,8 @@ fn planted_faults_are_found_each_in_its_call_and_nothing_where_none_is() {
     let mut faults = Vec::new();
     let first = number("FIRST", 1);
     for seed in first..first + seeds {
-        // a call is over after five seconds, and what is left of it after one more
-        let plan = |echo| Plan::new(seed.into(), calls.into(), u64::from(rate) * 6, echo);
+        // a call is over after six seconds, and what is left of it after one more
+        let plan = |echo| Plan::new(seed.into(), calls.into(), u64::from(rate) * 7, echo);
         let runs = [("bridge", plan(false)), ("bridge", plan(false).without_faults()), ("echo", plan(true))];
         faults.extend(runs.iter().filter_map(|(system, plan)| compare(system, seed, plan, rate).err()));
     }
