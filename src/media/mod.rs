@@ -48,6 +48,7 @@ pub mod impair;
 pub mod jitter;
 #[doc(hidden)]
 pub mod latency;
+mod local;
 pub mod mix;
 mod packet_ring;
 #[doc(hidden)]

@@ -1,6 +1,6 @@
 //! What may be asked of a session in mid-call, beside what offer and answer settle.
 
-use super::params::{Adapt, DigitMode};
+use super::{Adapt, DigitMode};
 use super::{Levels, Session};
 use crate::conference::Participant;
 

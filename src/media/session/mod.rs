@@ -1,37 +1,27 @@
 //! One RTP stream pair as a machine: packets and frames in and out, with the
 //! time as an argument; no socket, no clock, no thread.
 //!
-//! - `params`: what offer and answer settled, as values
-//! - `inbound`: what arrives, judged; `receiver`: RTP in; `playout`: what is heard of it; `sender`: RTP out
-//! - `record`: what is kept of every received packet; `counters`: of all of them
-//! - `digits`: digits that we send; `inband`: digits heard in the sound; `meter`: levels;
-//!   `control`: commands in mid-call
+//! - `inbound`: what arrives, judged; `receiver`: RTP in; `control`: commands in mid-call
+//! - `counters`: what was counted so far
 //! - `protection`: SRTP between all that and the sockets
-//! - `collision`: our SSRC from the far end
+//!
+//! What it is joined with is `local`.
 //!
 //! Who drives a session hands it datagrams with the time of their arrival, then,
 //! at [`Session::next_wake`], calls [`Session::play`] and after that
 //! [`Session::send`] and [`Session::maintain`]. What comes out goes to an
 //! [`Output`].
 
-mod collision;
 mod control;
 mod counters;
-mod digits;
-mod inband;
 mod inbound;
-mod meter;
-mod params;
-mod playout;
 mod protection;
 mod receiver;
-mod record;
-mod sender;
 
-pub use counters::{Diagnostics, Reception};
-pub use meter::{Level, Levels};
-pub use params::{Adapt, DigitMode, MediaParams, ParamsError, SessionConfig};
-pub use record::{PacketRecord, Verdict};
+pub use crate::local::{
+    Adapt, Diagnostics, DigitMode, Level, Levels, MediaParams, PacketRecord, ParamsError, Reception,
+    SessionConfig, Verdict,
+};
 
 use std::net::SocketAddr;
 use std::time::{Duration, Instant};
@@ -48,18 +38,12 @@ use super::transport::Channel;
 use super::transport::demux::Protocol;
 use super::transport::lock::NamedSources;
 use super::transport::protection::{Protection, RTCP_OVERHEAD};
+pub use crate::local::TICK;
+use crate::local::collision::Collisions;
+use crate::local::playout::Playout;
+use crate::local::sender::{Format, Sender, Sent};
 use b2b_base::frame::{FrameSink, FrameSource};
-use collision::Collisions;
-use playout::Playout;
 use receiver::Receiver;
-use sender::{Format, Sender, Sent};
-
-/// Playout is one frame of 20 ms per tick.
-pub const TICK: Duration = Duration::from_millis(20);
-/// A thread that came this late catches up: a busy machine then costs delay, and no
-/// packet. One that came later (a stopped process) gives up all but the tick that is
-/// due, instead of bursting.
-const CATCH_UP: Duration = Duration::from_secs(1);
 
 /// What happens in a session.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]

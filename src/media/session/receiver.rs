@@ -2,10 +2,10 @@
 
 use std::time::Instant;
 
-use super::playout::Playout;
-use super::record::Verdict;
 use crate::codec::Codec;
 use crate::far_end::Digits;
+use crate::local::Verdict;
+use crate::local::playout::Playout;
 use crate::remote::Remote;
 use crate::rtp::RtpPacket;
 use crate::rtp::telephone_event::Digit;

@@ -46,7 +46,7 @@ impl Levels {
 
 /// Measures one direction.
 #[derive(Debug, Default)]
-pub(super) struct Meter {
+pub(crate) struct Meter {
     energy: Energy,
     peak: u16,
     ms: u32,

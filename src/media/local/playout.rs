@@ -21,7 +21,7 @@ const LAST_FRAMES: u32 = 20;
 const BELIEVABLE_DELAY_MS: f64 = 10_000.0;
 
 /// See the module's text.
-pub(super) struct Playout {
+pub(crate) struct Playout {
     pub buffer: JitterBuffer,
     pub sink: Option<Box<dyn FrameSink>>,
     in_band: Option<Box<InBand>>,

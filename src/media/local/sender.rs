@@ -25,7 +25,7 @@ const MAX_PACKET: usize = RtpHeader::MAX_LEN + MAX_PAYLOAD;
 const EXPECTED_LOSS: u8 = 5;
 
 /// One outgoing SSRC, sequence and timestamp space for the life of the session.
-pub(super) struct Sender {
+pub(crate) struct Sender {
     rate_hz: u32,
     pub ssrc: u32,
     sequence: u16,
@@ -59,7 +59,7 @@ pub(super) struct Sender {
 
 /// How packets are sent.
 #[derive(Debug, Clone, Copy)]
-pub(super) struct Format {
+pub(crate) struct Format {
     pub send: SendFormat,
     pub events: Option<(u8, u32)>,
     pub abs_capture_time_id: Option<u8>,
@@ -85,7 +85,7 @@ impl Schedule {
 
 /// What a call of [`Sender::send`] did.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
-pub(super) enum Sent {
+pub(crate) enum Sent {
     Packet,
     /// The source ended before this packet, which is the first without it.
     SourceEnded,

@@ -18,7 +18,7 @@ const RMS: f32 = 7_300.0;
 
 /// What a packet is to be.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
-pub(super) enum Slot {
+pub(crate) enum Slot {
     /// Audio as the source gave it.
     Source,
     /// Audio that is a digit, or the silence behind one.
@@ -29,7 +29,7 @@ pub(super) enum Slot {
 
 /// Where a packet stands.
 #[derive(Debug, Clone, Copy)]
-pub(super) struct Place {
+pub(crate) struct Place {
     /// Timestamp of its first sample.
     pub timestamp: u32,
     pub ptime_ms: u32,
@@ -40,7 +40,7 @@ pub(super) struct Place {
 
 /// See the module's text.
 #[derive(Debug, Default)]
-pub(super) struct Digits {
+pub(crate) struct Digits {
     queue: VecDeque<(char, u32, DigitMode)>,
     current: Option<Current>,
     /// Pause that is left, ms.

@@ -12,7 +12,7 @@ use rand::rngs::StdRng;
 
 /// What is known of collisions in one session.
 #[derive(Debug, Default)]
-pub(super) struct Collisions {
+pub(crate) struct Collisions {
     /// Packets that carried our SSRC.
     pub seen: u64,
     /// The host for which we changed.

@@ -9,7 +9,7 @@ const WAITING: usize = 8;
 /// Samples of a frame at 8 kHz.
 const FRAME: usize = 160;
 
-pub(super) struct InBand {
+pub(crate) struct InBand {
     rates: Option<Rates>,
     detector: LineDetector,
     found: [Option<Digit>; WAITING],
