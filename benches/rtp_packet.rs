@@ -1,4 +1,4 @@
-//! CPU time per RTP packet received and sent: the real media worker beside a
+//! CPU time per RTP packet received and sent: a media thread with sources and sinks beside a
 //! bare epoll loop that only receives and sends, in the same run, under the same
 //! load on loopback. `--quick` makes it short.
 //!
@@ -12,9 +12,8 @@ use std::time::{Duration, Instant};
 
 use b2b::frame::{Fill, FrameSink, FrameSource, InFrame, OutFrame};
 use b2b::media::codec::Codec;
+use b2b::media::local::{LocalConfig, MediaConfig, MediaHandle, MediaParams};
 use b2b::media::remote::{Remote, SendFormat, Voice};
-use b2b::media::session::{MediaParams, SessionConfig};
-use b2b::media::worker::{MediaWorker, WorkerConfig};
 use nix::sys::epoll::{Epoll, EpollCreateFlags, EpollEvent, EpollFlags, EpollTimeout};
 
 const TICK: Duration = Duration::from_millis(20);
@@ -129,16 +128,16 @@ fn bare(count: usize, span: Duration) -> Measured {
     measured
 }
 
-/// The media worker: decode, jitter buffer, playout, encode, send.
-fn worker(count: usize, span: Duration) -> Measured {
+/// The media thread: decode, jitter buffer, playout, encode, send.
+fn media(count: usize, span: Duration) -> Measured {
     let (handle, _events) =
-        MediaWorker::spawn(WorkerConfig::new(Ipv4Addr::LOCALHOST.into(), 1)).expect("a worker");
+        MediaHandle::spawn(MediaConfig::new(Ipv4Addr::LOCALHOST.into(), 1)).expect("a media thread");
     let peers = peers(count);
     for peer in &peers {
-        let (id, local) = handle.open(SessionConfig::default()).expect("a session");
+        let (id, local) = handle.open(&LocalConfig::default()).expect("an endpoint");
         peer.connect(local).expect("loopback");
-        handle.attach(id, Box::new(Tone(0)), Box::new(Last(0))).expect("an open session");
-        handle.configure(id, params(peer.local_addr().expect("bound"))).expect("an open session");
+        handle.attach(id, Box::new(Tone(0)), Box::new(Last(0))).expect("an open endpoint");
+        handle.configure(id, params(peer.local_addr().expect("bound"))).expect("an open endpoint");
     }
     let measured = load(&peers, "media", span);
     handle.shutdown();
@@ -161,7 +160,7 @@ fn main() {
         let (mut floor, mut ours) = (Vec::new(), Vec::new());
         let (mut sent, mut received) = (0, 0);
         for _ in 0..rounds {
-            for (runs, measured) in [(&mut floor, bare(count, span)), (&mut ours, worker(count, span))] {
+            for (runs, measured) in [(&mut floor, bare(count, span)), (&mut ours, media(count, span))] {
                 runs.push(measured.cpu_ns as f64 / measured.sent as f64 / 1_000.0);
                 sent += measured.sent;
                 received += measured.received;
@@ -173,8 +172,8 @@ fn main() {
         };
         let (floor, ours) = (median(&mut floor), median(&mut ours));
         println!(
-            "{count:>4} session(s): bare epoll {floor:6.2} us   media worker {ours:6.2} us   ratio {:.2}   \
-             worker {:.3} % of a core per session   sent {sent} received {received}",
+            "{count:>4} endpoint(s): bare epoll {floor:6.2} us   media thread {ours:6.2} us   ratio {:.2}   \
+             thread {:.3} % of a core per endpoint   sent {sent} received {received}",
             ours / floor,
             ours * 50.0 / 10_000.0,
         );

@@ -1,17 +1,20 @@
-//! CPU time of a session that sends and receives, for each codec and rate: encoding, RTP,
-//! jitter buffer, decoding, playout. Two sessions on a wire that loses nothing (or one packet
+//! CPU time of an endpoint with a source and a sink, for each codec and rate: encoding, RTP,
+//! jitter buffer, decoding, playout. Two of them on a wire that loses nothing (or one packet
 //! in ten), in virtual time, on one thread; a unit is one packet sent and one received.
 //!
 //! usage: cargo bench --bench session -- [--seconds 10] [--rounds 5]
 
 use std::net::{Ipv4Addr, SocketAddr};
+use std::sync::Arc;
 use std::time::{Duration, Instant};
 
 use b2b::frame::{Fill, FrameSink, FrameSource, InFrame, OutFrame};
 use b2b::media::Now;
 use b2b::media::codec::Codec;
+use b2b::media::local::{Local, LocalAct, LocalConfig, Published};
+use b2b::media::relay::machine::{Command, Machine, Transmit};
+use b2b::media::relay::{EndpointConfig, RelayId};
 use b2b::media::remote::{Remote, SendFormat, Voice as Speech};
-use b2b::media::session::{MediaParams, Output, PacketRecord, Session, SessionConfig, SessionEvent};
 use b2b::media::transport::Channel;
 use b2b::util::ntp::NtpTime;
 use nix::time::{ClockId, clock_gettime};
@@ -52,78 +55,76 @@ impl FrameSink for Last {
     }
 }
 
-/// What one session sends in a tick.
+/// What one endpoint sends in a tick.
 #[derive(Default)]
 struct Wire {
     packet: Vec<u8>,
     count: u64,
 }
 
-impl Output for Wire {
-    fn transmit(&mut self, channel: Channel, _: SocketAddr, datagram: &[u8]) {
+impl Transmit for Wire {
+    fn transmit(&mut self, _: u32, channel: Channel, _: SocketAddr, datagram: &[u8]) -> bool {
         if channel == Channel::Rtp {
             self.packet.clear();
             self.packet.extend_from_slice(datagram);
             self.count += 1;
         }
+        true
     }
-
-    fn event(&mut self, _: SessionEvent) {}
-
-    fn received(&mut self, _: PacketRecord) {}
 }
 
-fn params(codec: Codec) -> MediaParams {
+fn remote(codec: Codec) -> Remote {
     let number = codec.payload_type();
     let gets = SendFormat { fec: true, ..SendFormat::new(number, codec, 20) };
     let rtp = (Ipv4Addr::LOCALHOST, 4_000).into();
-    let remote = Remote { voice: Speech::new(Some(gets), [(number, codec)]), ..Remote::at(rtp) };
-    MediaParams { remote, abs_capture_time_id: None, protection: None }
+    Remote { voice: Speech::new(Some(gets), [(number, codec)]), ..Remote::at(rtp) }
 }
 
 fn cpu() -> Duration {
     clock_gettime(ClockId::CLOCK_THREAD_CPUTIME_ID).expect("a clock").into()
 }
 
-/// CPU time per packet sent and received, what `configure` took, and the octets of a session
-/// that is configured.
+/// CPU time per packet sent and received, what `Describe` took, and the octets of an endpoint
+/// that is described, alone in its machine.
 fn run(codec: Codec, rate_hz: u32, lossy: bool, seconds: u64) -> (Duration, Duration, i64) {
     let start = Now { at: Instant::now(), wall: NtpTime(0xE000_0000_0000_0000) };
-    let config = SessionConfig { rate_hz, ..SessionConfig::default() };
+    let config = LocalConfig { rate_hz, ..LocalConfig::default() };
+    let id = RelayId { thread: 0, slot: 0, generation: 1 };
     let (mut configuring, mut octets) = (Duration::ZERO, 0);
-    let mut session = |seed: u64| {
+    let mut machine = |seed: u64| {
         let voice = Box::new(Voice::new(rate_hz));
         let mut made = None;
         let taken = allocation_counter::measure(|| {
-            let mut session = Box::new(Session::new(config.clone(), start.at, seed));
-            session.attach(start.at, voice, Box::new(Last(0)));
+            let (mut machine, mut wire) = (Machine::new(start.at, seed), Wire::default());
+            let local = Box::new(Local::new(&config, start.at, Arc::new(Published::default())));
+            machine.command(start, Command::Open { id, config: EndpointConfig::default() }, &mut wire);
+            for act in [LocalAct::Begin(local), LocalAct::Attach(voice, Box::new(Last(0)))] {
+                machine.command(start, Command::Local { id, act }, &mut wire);
+            }
             let before = cpu();
-            session.configure(start, start.at, params(codec));
+            machine.command(start, Command::Describe { id, remote: remote(codec) }, &mut wire);
             configuring = cpu() - before;
-            made = Some(session);
+            made = Some(machine);
         });
         octets = taken.bytes_current;
-        made.expect("a session")
+        made.expect("a machine")
     };
-    let mut sessions = [session(1), session(2)];
+    let mut machines = [machine(1), machine(2)];
     let mut wires = [Wire::default(), Wire::default()];
     let mut tick = |n: u64| {
         let span = TICK * n as u32;
         let now = Now { at: start.at + span, wall: start.wall.plus(span) };
-        for (session, wire) in sessions.iter_mut().zip(&mut wires) {
-            while let Some(due) = session.next_due(now.at) {
-                session.play(now, due);
-                session.send(now, due, wire);
-            }
-            session.maintain(now, wire);
+        for (machine, wire) in machines.iter_mut().zip(&mut wires) {
+            machine.maintain(now, wire);
+            while machine.poll_event().is_some() {}
         }
         if lossy && n % 10 == 7 {
             return;
         }
-        for (session, wire) in sessions.iter_mut().zip([1, 0]) {
+        for (machine, wire) in machines.iter_mut().zip([1, 0]) {
             let mut packet = std::mem::take(&mut wires[wire].packet);
             let from = (Ipv4Addr::LOCALHOST, 4_000).into();
-            session.datagram(now, now.at, Channel::Rtp, from, &mut packet, &mut Wire::default());
+            machine.arrived(now, id.slot, from, &mut packet);
             wires[wire].packet = packet;
         }
     };
@@ -149,7 +150,7 @@ fn main() {
     println!("us of CPU for one packet of 20 ms sent and one received, medians of {rounds} runs");
     println!(
         "{:<8}{:>8}{:>10}{:>14}{:>14}{:>16}{:>8}",
-        "codec", "Hz", "us", "10 % lost", "% of a core", "configure us", "KB"
+        "codec", "Hz", "us", "10 % lost", "% of a core", "describe us", "KB"
     );
     for codec in Codec::ALL {
         for rate_hz in [8_000, 16_000, 24_000, 48_000] {

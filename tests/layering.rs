@@ -85,7 +85,7 @@ const FOR_TESTS: &[&str] = &["test-support", "testkit"];
 
 /// Parts of a plane that assembling rooms must leave alone, although they may use
 /// the rest of it: they drive calls.
-const ONLY_CALLS: &[&str] = &["media::session", "media::transport", "media::worker", "media::relay", "sys"];
+const ONLY_CALLS: &[&str] = &["media::local", "media::transport", "media::relay", "sys"];
 const ASSEMBLY: &[&str] = &["lab::role", "lab::config", "lab::orchestrator", "config", "cli", "client"];
 
 /// Where the clock is read: drivers, and threads that talk to people or disks.
@@ -110,8 +110,7 @@ const CLOCK: &[&str] = &[
     "media::recording::thread",
     "media::relay::sockets",
     "media::relay::thread",
-    "media::worker::handle",
-    "media::worker::thread",
+    "media::local::handle",
     "lab::load::generator",
     "lab::load::run",
     "lab::load::sipp::generator",
@@ -461,7 +460,7 @@ mod rules {
     #[test]
     fn roles_must_not_go_around_the_adapter() {
         let found = |text| imports_across_borders(&source("lab::role::sink", text)).len();
-        assert_eq!(found("use b2b_media::worker::MediaWorker;"), 1);
+        assert_eq!(found("use b2b_media::relay::RelayHandle;"), 1);
         assert_eq!(found("use b2b_call::agent::leg::Leg;"), 1);
         assert_eq!(found("use b2b_media::mix;"), 0);
     }

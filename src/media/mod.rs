@@ -1,14 +1,12 @@
 //! The media engine: RTP in and out, from datagrams to frames of samples.
 //! Neither this room nor `sip` knows the other.
 //!
-//! - `worker`: the media machine, the thread that drives it and its handle
-//! - `session`: one RTP stream pair; `transport`: what lies under RTP; `remote`: what a far end says of itself;
-//!   `far_end`: what is known of it
-//! - `relay`: legs joined without decoding; `forward`: a relayed packet's fate as data;
-//!   `transcode`: for legs that share no codec
+//! - `relay`: endpoints, the machine and the threads that carry them; `forward`: a relayed packet's fate as data;
+//!   `transcode`: for legs that share no codec; `local`: sources and sinks of frames in the place of another leg
+//! - `transport`: what lies under RTP; `remote`: what a far end says of itself; `far_end`: what is known of it
 //! - `rtp`: packets, RTCP, receiver statistics; `jitter`, `conceal`, `pitch`: playout
 //! - `recording`: what a relayed party says and hears, to a file
-//! - `conference`: sessions that hear each other
+//! - `conference`: endpoints of a program that hear each other
 //! - `snapshot`: what snapshots of media have in common
 //! - `impair`: the lab's network impairer; `packet_ring`: packets from a media thread to another;
 //!   `ring`: samples to and from one
@@ -48,7 +46,7 @@ pub mod impair;
 pub mod jitter;
 #[doc(hidden)]
 pub mod latency;
-mod local;
+pub mod local;
 pub mod mix;
 mod packet_ring;
 #[doc(hidden)]
@@ -64,7 +62,6 @@ pub mod ring;
 #[doc(hidden)]
 pub mod room;
 pub mod rtp;
-pub mod session;
 mod snapshot;
 #[doc(hidden)]
 pub mod sounds;
@@ -81,7 +78,6 @@ pub mod tone;
 #[doc(hidden)]
 pub mod transcode;
 pub mod transport;
-pub mod worker;
 
 pub use b2b_base::util::ntp::Now;
 pub use b2b_dsp::resample;

@@ -38,11 +38,16 @@ pub fn bind_pair(ip: IpAddr, port: u16) -> io::Result<(UdpSocket, UdpSocket)> {
 fn bind(address: SocketAddr) -> io::Result<UdpSocket> {
     let socket = UdpSocket::bind(address)?;
     socket.set_nonblocking(true)?;
-    setsockopt(&socket, sockopt::ReceiveTimestampns, &true)?;
-    setsockopt(&socket, sockopt::RxqOvfl, &1)?;
-    // The default does as well where this is refused.
-    let _ = setsockopt(&socket, sockopt::RcvBuf, &KERNEL_BUFFER);
+    time_arrivals(&socket);
     Ok(socket)
+}
+
+/// Lets the kernel say when datagrams arrived and how many found no room, and keep as many as come within a look at the
+/// socket by [`Batch::receive`]. Where something of it is refused, datagrams arrive when they are read, as far as is known.
+pub fn time_arrivals(socket: &UdpSocket) {
+    let _ = setsockopt(socket, sockopt::ReceiveTimestampns, &true);
+    let _ = setsockopt(socket, sockopt::RxqOvfl, &1);
+    let _ = setsockopt(socket, sockopt::RcvBuf, &KERNEL_BUFFER);
 }
 
 struct Place {

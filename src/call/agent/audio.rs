@@ -111,7 +111,7 @@ impl AgentService {
         self.media.leave(session).map_err(|error| AgentError::Media(error.to_string()))
     }
 
-    pub(super) fn session_of(&mut self, id: LegId) -> Result<b2b_media::worker::SessionId, AgentError> {
+    pub(super) fn session_of(&mut self, id: LegId) -> Result<b2b_media::relay::RelayId, AgentError> {
         let entry = self.legs.get(id).filter(|entry| entry.told && entry.ended.is_none());
         entry.and_then(|entry| entry.session).ok_or(AgentError::NoSuchLeg)
     }

@@ -5,8 +5,8 @@ use std::collections::VecDeque;
 use bytes::Bytes;
 
 use super::{AgentError, AgentEvent, AgentService, LegId};
+use b2b_media::local::DigitMode;
 use b2b_media::rtp::telephone_event;
-use b2b_media::session::DigitMode;
 use b2b_sip::auth::Authorized;
 use b2b_sip::endpoint::{Body, InDialog, RequestFailure};
 use b2b_sip::msg::{Method, Response};

@@ -2,7 +2,7 @@
 
 use super::leg::{Leg, WrongState};
 use super::{AgentError, AgentService, LegAudio, LegId};
-use b2b_media::worker::OpenError;
+use b2b_media::relay::OpenError;
 
 impl AgentService {
     /// Tells the caller that it rings: 180.
@@ -41,8 +41,7 @@ impl AgentService {
         if let Err(AgentError::Open(error)) = &answered {
             // A worker that cannot keep up is no lack of ports, and more ports do not help.
             let reason = match error {
-                OpenError::Ports | OpenError::Bind { .. } => "No Media Port",
-                OpenError::Busy => "Media Overloaded",
+                OpenError::Ports | OpenError::Family => "No Media Port",
                 OpenError::Stopped => "Media Stopped",
             };
             let _ = self.reject(id, 503, reason);

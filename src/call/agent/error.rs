@@ -3,7 +3,7 @@
 use std::net::SocketAddr;
 use std::path::PathBuf;
 
-use b2b_media::worker::OpenError;
+use b2b_media::relay::OpenError;
 
 /// Why an operation failed.
 #[derive(Debug, thiserror::Error)]

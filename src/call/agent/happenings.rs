@@ -3,9 +3,10 @@
 
 use super::challenge::LegAuth;
 use super::legs::Entry;
-use super::{AgentEvent, AgentService, LegId, LegReport, Levels};
+use super::{AgentEvent, AgentService, LegId, LegReport, Levels, Reception};
 use crate::agent::leg::Leg;
-use b2b_media::worker::MediaEvent;
+use b2b_base::metrics::MediaStats;
+use b2b_media::relay::{RelayEvent, RelayId};
 use b2b_sip::endpoint::{Event, Flow, Reply, Termination, UsageEvent, UsageId};
 use b2b_sip::msg::Request;
 
@@ -110,35 +111,51 @@ impl AgentService {
         self.perform(leg);
     }
 
-    pub(super) fn media_event(&mut self, event: MediaEvent) {
-        let (MediaEvent::Started { id }
-        | MediaEvent::SourceEnded { id }
-        | MediaEvent::Digit { id, .. }
-        | MediaEvent::RtpTimeout { id }
-        | MediaEvent::Closed { id, .. }) = event;
-        // A session without a leg was closed before anything came or went.
-        let Some(leg) = self.legs.of_session(id) else { return };
-        if let (MediaEvent::Closed { stats, reception, .. }, Some(entry)) = (&event, self.legs.get(leg)) {
-            let mut stats = **stats;
-            stats.in_call = false;
-            entry.side(&mut self.closed).add(&stats);
-            let told = entry.told;
-            let report = LegReport { stats, reception: **reception, levels: Levels::default() };
-            self.tell(told, AgentEvent::MediaClosed { leg, report: Box::new(report) });
-        }
+    pub(super) fn media_event(&mut self, event: RelayEvent) {
         match event {
-            MediaEvent::Started { .. } => self.tell(true, AgentEvent::MediaStarted { leg }),
-            MediaEvent::SourceEnded { .. } => self.tell(true, AgentEvent::SourceEnded { leg }),
-            MediaEvent::Digit { digit, duration_ms, .. } => {
-                self.tell(true, AgentEvent::Digit { leg, digit, duration_ms });
+            RelayEvent::Started { id, .. } => {
+                self.tell_of(id, |leg| AgentEvent::MediaStarted { leg });
             }
-            MediaEvent::RtpTimeout { .. } => {
-                let _ = self.with_leg(leg, Leg::rtp_timeout);
+            RelayEvent::SourceEnded { id } => self.tell_of(id, |leg| AgentEvent::SourceEnded { leg }),
+            RelayEvent::Digit { id, digit, duration_ms, .. } => {
+                self.tell_of(id, |leg| AgentEvent::Digit { leg, digit, duration_ms });
             }
-            MediaEvent::Closed { .. } => {
-                self.legs.session_closed(id);
-                self.finish(leg);
+            RelayEvent::Timeout { id } => {
+                if let Some(leg) = self.legs.of_session(id) {
+                    let _ = self.with_leg(leg, Leg::rtp_timeout);
+                }
             }
+            RelayEvent::Heard { id, stats, reception } => self.media_heard(id, *stats, *reception),
+            RelayEvent::Closed { id, .. } => {
+                if let Some(leg) = self.legs.of_session(id) {
+                    self.legs.session_closed(id);
+                    self.finish(leg);
+                }
+            }
+            // The channel of events ends with the thread.
+            RelayEvent::Lost { reason } => tracing::error!("the media thread has ended: {reason}"),
+            RelayEvent::SourceChanged { .. }
+            | RelayEvent::SourceRefused { .. }
+            | RelayEvent::Withheld { .. }
+            | RelayEvent::Speaking { .. } => {}
         }
+    }
+
+    /// A session without a leg was closed before anything came or went.
+    fn tell_of(&mut self, session: RelayId, event: impl FnOnce(LegId) -> AgentEvent) {
+        if let Some(leg) = self.legs.of_session(session) {
+            self.tell(true, event(leg));
+        }
+    }
+
+    /// A leg's media close.
+    fn media_heard(&mut self, session: RelayId, mut stats: MediaStats, reception: Reception) {
+        let Some(leg) = self.legs.of_session(session) else { return };
+        let Some(entry) = self.legs.get(leg) else { return };
+        stats.in_call = false;
+        entry.side(&mut self.closed).add(&stats);
+        let told = entry.told;
+        let report = Box::new(LegReport { stats, reception, levels: Levels::default() });
+        self.tell(told, AgentEvent::MediaClosed { leg, report });
     }
 }

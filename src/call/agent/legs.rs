@@ -11,7 +11,7 @@ use super::{LegAudio, LegId};
 use crate::agent::leg::Leg;
 use crate::leg_fsm::{LegState, TerminationCause};
 use b2b_base::metrics::{MediaStats, UaStats};
-use b2b_media::worker::SessionId;
+use b2b_media::relay::RelayId;
 use b2b_sip::endpoint::UsageId;
 use b2b_sip::msg::Response;
 
@@ -21,7 +21,7 @@ pub(super) struct Entry {
     pub(super) usage: UsageId,
     /// Where its peer's last message came from.
     pub(super) signalling: Option<IpAddr>,
-    pub(super) session: Option<SessionId>,
+    pub(super) session: Option<RelayId>,
     /// Until the session takes it.
     pub(super) audio: Option<LegAudio>,
     /// The session has some.
@@ -82,7 +82,7 @@ impl Entry {
 pub(super) struct Legs {
     by_id: HashMap<LegId, Entry>,
     by_usage: HashMap<UsageId, LegId>,
-    by_session: HashMap<SessionId, LegId>,
+    by_session: HashMap<RelayId, LegId>,
     last: u64,
 }
 
@@ -106,18 +106,18 @@ impl Legs {
         self.by_usage.get(&usage).copied()
     }
 
-    pub(super) fn of_session(&self, session: SessionId) -> Option<LegId> {
+    pub(super) fn of_session(&self, session: RelayId) -> Option<LegId> {
         self.by_session.get(&session).copied()
     }
 
-    pub(super) fn set_session(&mut self, id: LegId, session: SessionId) {
+    pub(super) fn set_session(&mut self, id: LegId, session: RelayId) {
         if let Some(entry) = self.by_id.get_mut(&id) {
             entry.session = Some(session);
             self.by_session.insert(session, id);
         }
     }
 
-    pub(super) fn session_closed(&mut self, session: SessionId) {
+    pub(super) fn session_closed(&mut self, session: RelayId) {
         if let Some(id) = self.by_session.remove(&session)
             && let Some(entry) = self.by_id.get_mut(&id)
         {

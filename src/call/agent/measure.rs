@@ -2,7 +2,7 @@
 
 use super::{AgentError, AgentService, LegId};
 use b2b_base::metrics::MediaStats;
-use b2b_media::session::{Adapt, Levels, Reception};
+use b2b_media::local::{Adapt, Levels, Reception};
 
 /// A leg's media in numbers, at most half a second old.
 #[derive(Debug, Clone, Copy, Default, PartialEq)]

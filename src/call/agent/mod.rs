@@ -50,8 +50,8 @@ use super::negotiate::LocalMedia;
 use super::negotiate::crypto::LocalCrypto;
 use b2b_base::frame::{FrameSink, FrameSource};
 use b2b_base::metrics::UaStats;
-use b2b_media::session::SessionConfig;
-use b2b_media::worker::{MediaEvent, MediaHandle, MediaWorker, SessionId, SpawnError, WorkerConfig};
+use b2b_media::local::{LocalConfig, MediaConfig, MediaHandle};
+use b2b_media::relay::{RelayEvent, RelayId, SpawnError};
 use b2b_sip::endpoint::{Endpoint, EndpointConfig, Extensions};
 use b2b_sip::msg::Method;
 use b2b_sip::net::{NetConfig, NetError, SipStack};
@@ -65,7 +65,7 @@ pub use super::negotiate::crypto::SrtpPolicy;
 pub use account::{Credentials, DialAs, Roots, Signalling, Transport, may_add, sip_uri};
 pub use b2b_media::codec::Codec;
 pub use b2b_media::impair::ImpairConfig;
-pub use b2b_media::session::{Adapt, Level, Levels, Reception};
+pub use b2b_media::local::{Adapt, Level, Levels, Reception};
 pub use b2b_sdp::{Attribute, may_add_attribute};
 pub use b2b_sip::endpoint::EndpointLimits;
 pub use b2b_sip::net::ConnectError;
@@ -248,7 +248,7 @@ pub enum AgentEvent {
 pub struct AgentService {
     stack: SipStack,
     media: MediaHandle,
-    media_events: mpsc::UnboundedReceiver<MediaEvent>,
+    media_events: mpsc::UnboundedReceiver<RelayEvent>,
     media_lost: bool,
     legs: Legs,
     transfers: Transfers,
@@ -299,20 +299,14 @@ impl AgentService {
         }
         let [a, b, c, d, e, f, g, h, ..] = config.seed;
         let seed = u64::from_le_bytes([a, b, c, d, e, f, g, h]);
-        let worker = WorkerConfig {
-            packet_log: config.packet_log.clone(),
-            ..WorkerConfig::new(config.bind.ip(), seed)
-        };
-        let (media, worker_events) = MediaWorker::spawn(worker).map_err(|error| match error {
+        let media =
+            MediaConfig { packet_log: config.packet_log.clone(), ..MediaConfig::new(config.bind.ip(), seed) };
+        let (media, media_events) = MediaHandle::spawn(media).map_err(|error| match error {
             SpawnError::PacketLog { path, error } => AgentError::Trace { path, error },
             SpawnError::System(error) => AgentError::System(error),
+            SpawnError::Bind { ip, error } => AgentError::Bind { addr: SocketAddr::new(ip, 0), error },
+            error @ SpawnError::Ports(_) => AgentError::System(std::io::Error::other(error)),
         })?;
-        // From the worker's channel into the runtime's, until the worker ends.
-        let (forward, media_events) = mpsc::unbounded_channel();
-        std::thread::Builder::new()
-            .name("media-events".into())
-            .spawn(move || worker_events.iter().all(|event| forward.send(event).is_ok()))
-            .map_err(AgentError::System)?;
         Ok(AgentService {
             stack,
             media,
@@ -404,19 +398,19 @@ impl AgentService {
     }
 
     /// A media session for a new leg, and where it listens; no session where there are no media.
-    fn open_session(&self) -> Result<(Option<SessionId>, SocketAddr), AgentError> {
+    fn open_session(&self) -> Result<(Option<RelayId>, SocketAddr), AgentError> {
         if self.config.options.signalling_only {
             // the discard service: whoever sends there gets no answer that matters
             return Ok((None, SocketAddr::new(self.config.bind.ip(), 9)));
         }
-        let session = SessionConfig {
+        let session = LocalConfig {
             jitter_ms: self.config.jitter_ms,
             rate_hz: self.config.rate_hz,
             impairment: self.config.impairment,
             rtp_timeout: Some(self.config.rtp_timeout),
             detect_digits: self.config.options.in_band_digits,
         };
-        let (session, rtp) = self.media.open(session)?;
+        let (session, rtp) = self.media.open(&session)?;
         Ok((Some(session), rtp))
     }
 

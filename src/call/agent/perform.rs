@@ -6,8 +6,8 @@ use std::net::SocketAddr;
 use super::{AgentEvent, AgentService, LegId};
 use crate::agent::leg::LegOutput;
 use b2b_media::codec::Codec;
+use b2b_media::local::MediaParams;
 use b2b_media::remote::Remote;
-use b2b_media::session::MediaParams;
 use b2b_sip::endpoint::{Body, CommandError, Reply};
 
 impl AgentService {

@@ -41,9 +41,12 @@ impl From<DirectError> for MediaError {
     }
 }
 
-impl From<RelayEvent> for MediaEvent {
-    fn from(event: RelayEvent) -> Self {
-        match event {
+impl TryFrom<RelayEvent> for MediaEvent {
+    /// Of an endpoint with a source and a sink, which a controller opens none of.
+    type Error = RelayEvent;
+
+    fn try_from(event: RelayEvent) -> Result<Self, RelayEvent> {
+        Ok(match event {
             RelayEvent::Started { id, from } => MediaEvent::Started { endpoint: endpoint_id(id), from },
             RelayEvent::Timeout { id } => MediaEvent::Timeout { endpoint: endpoint_id(id) },
             RelayEvent::SourceChanged { id, from, to } => {
@@ -59,6 +62,7 @@ impl From<RelayEvent> for MediaEvent {
             RelayEvent::Speaking { room, id, on } => super::rooms::speaking(room, id, on),
             RelayEvent::Closed { id, stats } => MediaEvent::Closed { endpoint: endpoint_id(id), stats },
             RelayEvent::Lost { reason } => MediaEvent::Lost { reason },
-        }
+            RelayEvent::SourceEnded { .. } | RelayEvent::Heard { .. } => return Err(event),
+        })
     }
 }

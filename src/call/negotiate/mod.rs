@@ -23,8 +23,8 @@ mod wide_tests;
 use std::net::SocketAddr;
 
 use b2b_media::codec::Codec;
+use b2b_media::local::MediaParams;
 use b2b_media::remote::{EventTypes, Remote, SendFormat, Voice};
-use b2b_media::session::MediaParams;
 use b2b_sdp::{Attribute, AudioMedia, ExtMap, Format, Origin, SdpError, SessionDescription};
 use crypto::LocalCrypto;
 use remote::RemoteAudio;

@@ -11,7 +11,7 @@ use b2b_base::frame::RATE_HZ;
 
 /// What a session needs from its start.
 #[derive(Debug, Clone)]
-pub struct SessionConfig {
+pub struct LocalConfig {
     /// Minimum playout delay, ms.
     pub jitter_ms: u32,
     /// Impairment of received RTP.
@@ -27,7 +27,7 @@ pub struct SessionConfig {
     pub detect_digits: bool,
 }
 
-impl SessionConfig {
+impl LocalConfig {
     /// The rate that is used.
     pub fn rate_hz(&self) -> u32 {
         match self.rate_hz {
@@ -39,9 +39,9 @@ impl SessionConfig {
     }
 }
 
-impl Default for SessionConfig {
+impl Default for LocalConfig {
     fn default() -> Self {
-        SessionConfig {
+        LocalConfig {
             jitter_ms: 60,
             impairment: None,
             rtp_timeout: Some(Duration::from_secs(20)),

@@ -4,7 +4,7 @@ use std::time::Instant;
 
 use super::inband::InBand;
 use super::meter::Meter;
-use super::params::SessionConfig;
+use super::params::LocalConfig;
 use super::record::Verdict;
 use super::{CATCH_UP, TICK};
 use crate::Now;
@@ -45,7 +45,7 @@ pub(crate) struct Playout {
 }
 
 impl Playout {
-    pub fn new(epoch: Instant, config: &SessionConfig) -> Self {
+    pub fn new(epoch: Instant, config: &LocalConfig) -> Self {
         let buffer = JitterBuffer::new(epoch, config.jitter_ms, config.rate_hz());
         Playout {
             sink: None,

@@ -3,6 +3,8 @@
 use std::fmt;
 use std::time::Instant;
 
+use crate::rtp::RtpPacket;
+
 /// What became of a packet. The names are those of the log.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
 pub enum Verdict {
@@ -71,4 +73,20 @@ pub struct PacketRecord {
     pub size: u16,
     /// What became of it.
     pub verdict: Verdict,
+}
+
+impl PacketRecord {
+    /// That of a datagram.
+    pub(crate) fn new(arrival: Instant, datagram: &[u8], verdict: Verdict) -> Self {
+        let packet = RtpPacket::parse(datagram).ok();
+        PacketRecord {
+            arrival,
+            sequence: packet.map_or(0, |packet| packet.sequence),
+            timestamp: packet.map_or(0, |packet| packet.timestamp),
+            ssrc: packet.map_or(0, |packet| packet.ssrc),
+            payload_type: packet.map_or(0, |packet| packet.payload_type),
+            size: datagram.len().min(usize::from(u16::MAX)) as u16,
+            verdict,
+        }
+    }
 }

@@ -9,11 +9,10 @@ use super::params::Adapt;
 use crate::Now;
 use crate::codec::{Encoder, MAX_PAYLOAD, OpusTuning};
 use crate::conference::Participant;
+use crate::forward::OutSpace;
 use crate::mix::apply_gain;
 use crate::remote::SendFormat;
 use crate::rtp::RtpHeader;
-use crate::transport::protection::RTP_OVERHEAD;
-use crate::transport::reports::Sending;
 use b2b_base::frame::{Fill, FrameSource, OutFrame};
 
 /// The longest packet sent, ms.
@@ -24,11 +23,12 @@ const MAX_PACKET: usize = RtpHeader::MAX_LEN + MAX_PAYLOAD;
 /// better, percent.
 const EXPECTED_LOSS: u8 = 5;
 
-/// One outgoing SSRC, sequence and timestamp space for the life of the session.
+/// See the module's text. SSRC, sequence numbers and timestamps are those of the leg's stream ([`OutSpace`]).
 pub(crate) struct Sender {
     rate_hz: u32,
-    pub ssrc: u32,
-    sequence: u16,
+    /// The sequence number of the last packet here: another one in the leg's stream says that somebody else has
+    /// sent since.
+    used: Option<u16>,
     /// Timestamp of the first sample of packet 0 of this schedule.
     origin: u32,
     schedule: Option<Schedule>,
@@ -48,13 +48,9 @@ pub(crate) struct Sender {
     pub meter: Meter,
     marker: bool,
     ended: bool,
-    pub packets: u64,
-    pub octets: u64,
     pub underruns: u64,
     /// Packets not sent because the thread was kept from running for too long.
     pub skipped: u64,
-    /// Packets and octets sent under SSRCs before this one.
-    before: (u64, u64),
 }
 
 /// How packets are sent.
@@ -92,13 +88,12 @@ pub(crate) enum Sent {
 }
 
 impl Sender {
-    /// Random numbers come from the caller (RFC 3550 §5.1).
-    pub fn new(rate_hz: u32, ssrc: u32, sequence: u16, timestamp: u32) -> Self {
+    /// One of frames of this rate.
+    pub fn new(rate_hz: u32) -> Self {
         Sender {
             rate_hz,
-            ssrc,
-            sequence,
-            origin: timestamp,
+            used: None,
+            origin: 0,
             schedule: None,
             origin_at: None,
             ticks_hz: 8_000,
@@ -113,43 +108,33 @@ impl Sender {
             meter: Meter::default(),
             marker: true,
             ended: false,
-            packets: 0,
-            octets: 0,
             underruns: 0,
             skipped: 0,
-            before: (0, 0),
         }
     }
 
-    /// Goes on under another SSRC (RFC 3550 §8.2).
-    pub fn change_ssrc(&mut self, ssrc: u32) {
-        self.ssrc = ssrc;
-        self.before = (self.packets, self.octets);
-    }
-
-    /// The timestamp of a moment.
-    pub fn timestamp_at(&self, at: Instant) -> u32 {
-        self.origin.wrapping_add(ticks_between(self.origin_at.unwrap_or(at), at, self.ticks_hz))
-    }
-
-    /// The stream at this moment, as a sender report has it (RFC 3550 §6.4.1).
-    pub fn sending(&self, at: Instant) -> Sending {
-        Sending {
-            ssrc: self.ssrc,
-            timestamp: self.origin.wrapping_add(ticks_between(
-                self.origin_at.unwrap_or(at),
-                at,
-                self.ticks_hz,
-            )),
-            packets: (self.packets - self.before.0) as u32,
-            octets: (self.octets - self.before.1) as u32,
+    /// The timestamp of a moment, `ns` on the clock of the leg's stream.
+    pub fn timestamp_at(&self, at: Instant, ns: u64, space: &OutSpace) -> u32 {
+        match self.origin_at.filter(|_| self.used == Some(space.sequence)) {
+            Some(origin_at) => self.origin.wrapping_add(ticks_between(origin_at, at, self.ticks_hz)),
+            None => space.timestamp_at(ns, self.ticks_hz),
         }
     }
 
-    /// Sends in this format from `first` on; time that went by since the last
-    /// schedule is in the timestamps. Does nothing when nothing changes, or while there is no
+    /// Ticks a second of what it sends, or has sent last.
+    pub fn ticks_hz(&self) -> u32 {
+        self.ticks_hz
+    }
+
+    /// Sends in this format from `first` on, which is `ns` for the leg's stream; time that went by since its last
+    /// packet is in the timestamps. Does nothing when nothing changes, or while there is no
     /// source. What the codec needs is made here.
-    pub fn start(&mut self, first: Instant, format: Format) {
+    pub fn start(
+        &mut self,
+        (first, ns): (Instant, impl Fn(Instant) -> u64),
+        format: Format,
+        space: &OutSpace,
+    ) {
         if self.source.is_none() {
             return self.stop();
         }
@@ -173,7 +158,7 @@ impl Sender {
             }
         };
         // The time up to here counts in the clock before (RFC 7160 §4.2).
-        self.origin = self.timestamp_at(first);
+        self.origin = self.timestamp_at(first, ns(first), space);
         self.origin_at = Some(first);
         self.ticks_hz = ticks_hz;
         self.schedule = Some(Schedule { start: first, format, next: 0 });
@@ -233,9 +218,13 @@ impl Sender {
         }
     }
 
-    /// Makes the packet that is due next and hands its buffer and its length to `transmit`;
-    /// behind it is room for SRTP.
-    pub fn send(&mut self, now: Now, transmit: impl FnOnce(&mut [u8], usize)) -> Option<Sent> {
+    /// Makes the packet that is due next, at `at` for the leg's stream, and hands it to `transmit`.
+    pub fn send(
+        &mut self,
+        now: Now,
+        (at, space): (u64, &mut OutSpace),
+        transmit: impl FnOnce(&[u8]),
+    ) -> Option<Sent> {
         let (schedule, source) = self.schedule.as_mut().zip(self.source.as_mut())?;
         let deadline = schedule.deadline(schedule.next);
         let Format { send: format, events, abs_capture_time_id } = schedule.format;
@@ -282,15 +271,16 @@ impl Sender {
             Slot::Sound => true,
             Slot::Event { .. } => false,
         };
-        let mut packet = [0; MAX_PACKET + RTP_OVERHEAD];
-        let (head, room) = packet[..MAX_PACKET].split_at_mut(RtpHeader::MAX_LEN);
+        let mut packet = [0; MAX_PACKET];
+        let (head, room) = packet.split_at_mut(RtpHeader::MAX_LEN);
         let mut header = RtpHeader {
-            marker: self.marker && (speaks || self.packets == 0),
-            payload_type: format.payload_type,
-            sequence: self.sequence,
-            timestamp,
-            ssrc: self.ssrc,
             abs_capture_time: abs_capture_time_id.map(|id| (id, captured_at.0)),
+            ..space.header(
+                self.marker && (speaks || self.used.is_none()),
+                format.payload_type,
+                space.sequence.wrapping_add(1),
+                timestamp,
+            )
         };
         let payload = if let Slot::Event { payload_type, timestamp, payload, first } = digit {
             header = RtpHeader { marker: first, payload_type, timestamp, abs_capture_time: None, ..header };
@@ -309,10 +299,10 @@ impl Sender {
             // The header goes right before the payload, however long it is.
             let start = RtpHeader::MAX_LEN - header_len;
             head[start..].copy_from_slice(&written[..header_len]);
-            transmit(&mut packet[start..], header_len + payload_len);
-            self.sequence = self.sequence.wrapping_add(1);
-            self.packets += 1;
-            self.octets += payload_len as u64;
+            let len = header_len + payload_len;
+            transmit(&packet[start..start + len]);
+            space.sent(header.sequence, timestamp, at, len, payload_len);
+            self.used = Some(header.sequence);
         }
         match fill {
             Some((Fill::Underrun, _)) => self.underruns += 1,

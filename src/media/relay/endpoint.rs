@@ -14,6 +14,7 @@ use super::{Drops, EndpointConfig, EndpointStats, Flow, Law, Recode, RelayId, So
 use crate::codec::g711;
 use crate::far_end::FarEnd;
 use crate::forward::{ExtensionMap, ForwardRule, ForwardState, Gate, Header, OutSpace, PayloadMap};
+use crate::local::Local;
 use crate::rtp::telephone_event::Digit;
 use crate::stage::{Stage, Typed};
 use crate::transcode::{Heard, Plan, TranscodeStats, Transcoder};
@@ -25,6 +26,8 @@ use crate::transport::reports::Receiving;
 const STREAM_SILENCE: u64 = 60_000_000;
 /// Packets of an address that may not be believed, and no others, before it is told.
 const REFUSED: u32 = 50;
+/// A static payload type (RFC 3389).
+const COMFORT_NOISE: u8 = 13;
 
 /// No packet comes from here.
 pub(super) const NOWHERE: SocketAddr = SocketAddr::V4(SocketAddrV4::new(Ipv4Addr::UNSPECIFIED, 0));
@@ -70,6 +73,8 @@ pub(super) struct Endpoint {
     pub inserted: Option<Box<Inserted>>,
     /// What an application has to do with its party.
     pub stage: Option<Box<Stage>>,
+    /// A source and a sink that it is joined with.
+    pub local: Option<Box<Local>>,
     /// What hears digits in its party's audio.
     pub tones: Option<Box<Tones>>,
     /// What was pressed and nobody has taken.
@@ -121,6 +126,7 @@ impl Endpoint {
             armed: 0,
             inserted: None,
             stage: None,
+            local: None,
             tones: None,
             typed: Typed::default(),
             since,
@@ -163,12 +169,14 @@ impl Endpoint {
             clock_rate = rate;
         }
         events.for_each(|(payload_type, _)| payload_types.telephone_event(payload_type));
-        if let Some(remote) =
-            self.far.remote.filter(|_| self.has_receiver() || self.has_echo() || self.has_stream())
-        {
+        let hears = self.has_receiver() || self.has_echo() || self.has_stream() || self.local.is_some();
+        if let Some(remote) = self.far.remote.filter(|_| hears) {
             for (payload_type, codec) in remote.voice.says.into_iter().flatten() {
                 payload_types.up(payload_type);
                 clock_rate = codec.clock_rate();
+            }
+            if self.local.is_some() && remote.voice.codec(COMFORT_NOISE).is_none() {
+                payload_types.up(COMFORT_NOISE);
             }
         }
         let mut way = Way::new(payload_types, clock_rate);
@@ -293,10 +301,18 @@ impl Endpoint {
         false
     }
 
+    /// The next packet of a stream that the rule does not know is believed, if it is this one.
+    pub fn expect_stream(&mut self, header: &Header) {
+        self.candidate = Some((header.ssrc, header.sequence));
+    }
+
     /// Begins to receive a stream with this packet. Whether it is the very first one, and the digit of a key that
     /// was down in the one before.
     pub fn begin_stream(&mut self, header: &Header, now: Instant, at: u64) -> (bool, Option<Digit>) {
         let mut digit = None;
+        if let Some(local) = &mut self.local {
+            local.new_stream(self.rule.ssrc != header.ssrc, self.state.numbers.expected());
+        }
         // Another source has another clock, which says nothing of events before.
         if self.state.numbers.highest() != 0 && self.rule.ssrc != header.ssrc {
             digit = self.far.digits.new_source(now);
@@ -339,6 +355,9 @@ impl Endpoint {
 
     /// Ticks a second of what we say to it ourselves, while we do.
     pub fn spoken_clock_rate(&self) -> Option<u32> {
+        if let Some(local) = &self.local {
+            return Some(local.sender.ticks_hz());
+        }
         self.stage.as_ref().filter(|stage| stage.has_encoder)?;
         Some(self.far.remote?.voice.gets?.codec.clock_rate())
     }
@@ -359,7 +378,7 @@ impl Endpoint {
     }
 
     /// Ticks a second of an event: those of audio beside it may be others.
-    fn event_rate(&self) -> u32 {
+    pub fn event_rate(&self) -> u32 {
         let events = self.far.remote.as_ref().map(|remote| &remote.telephone_events);
         events.and_then(|events| events.rate(self.state.payload_type)).unwrap_or(self.rule.clock_rate)
     }
@@ -391,7 +410,9 @@ impl Endpoint {
 
     /// Silence counts from now on, if anything is to be expected.
     pub fn expect(&mut self, at: u64) {
-        let expects = self.far.remote.is_some_and(|remote| remote.sends && remote.receives);
+        // Who holds us may be silent: with `sendonly` too, many send no music. Who was never sent anything does not.
+        let unheard = self.local.is_some() && self.out.packets == 0;
+        let expects = self.far.remote.is_some_and(|remote| remote.sends && (remote.receives || unheard));
         self.far.silence.expect(at, expects);
     }
 

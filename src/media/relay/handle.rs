@@ -3,6 +3,7 @@
 use std::io;
 use std::net::{IpAddr, SocketAddr};
 use std::ops::RangeInclusive;
+use std::path::PathBuf;
 use std::sync::atomic::Ordering;
 use std::sync::{Arc, Mutex, PoisonError};
 use std::thread::JoinHandle;
@@ -22,6 +23,8 @@ use super::unproven::Allowances;
 use super::{
     EndpointConfig, EndpointSnapshot, EndpointStats, Ports, RelayEvent, RelayId, RestoreError, Totals, Way,
 };
+use crate::local::LocalAct;
+use crate::local::packet_log::PacketLog;
 use crate::ports::PortPool;
 use crate::recording;
 use crate::remote::Remote;
@@ -29,6 +32,7 @@ use crate::room::RoomAct;
 use crate::stage::Act;
 use crate::transport::protection::Keys;
 use b2b_base::util::vital::Vital;
+use b2b_sys::udp::Batch;
 
 /// What relay threads need to start.
 #[derive(Debug, Clone)]
@@ -42,6 +46,12 @@ pub struct RelayConfig {
     pub threads: usize,
     /// Far ends that do not multiplex RTCP get a socket for it: one descriptor a leg more.
     pub rtcp_sockets: bool,
+    /// Endpoints bound ahead, of each thread and address: who opens one need not wait for it.
+    pub ahead: usize,
+    /// Endpoints may be joined with a source and a sink of frames.
+    pub has_locals: bool,
+    /// Write one CSV row for each RTP packet that an endpoint with a source and a sink receives.
+    pub packet_log: Option<PathBuf>,
     /// Seed of SSRCs, sequence numbers and timestamps: unpredictable in use (RFC 3550
     /// §5.1), fixed in tests.
     pub seed: u64,
@@ -51,7 +61,9 @@ impl RelayConfig {
     /// One thread for each core but one.
     pub fn new(addresses: Vec<IpAddr>, ports: RangeInclusive<u16>, seed: u64) -> Self {
         let cores = std::thread::available_parallelism().map_or(1, std::num::NonZero::get);
-        RelayConfig { addresses, ports, threads: cores.saturating_sub(1).max(1), rtcp_sockets: true, seed }
+        let threads = cores.saturating_sub(1).max(1);
+        let (rtcp_sockets, has_locals, packet_log) = (true, false, None);
+        RelayConfig { addresses, ports, threads, rtcp_sockets, ahead: 64, has_locals, packet_log, seed }
     }
 }
 
@@ -64,6 +76,9 @@ pub enum SpawnError {
     /// Nothing can be bound there.
     #[error("cannot bind a media socket to {ip}: {error}; choose an address of this machine")]
     Bind { ip: IpAddr, error: io::Error },
+    /// The packet log.
+    #[error("cannot write the packet log {path}: {error}", path = path.display())]
+    PacketLog { path: PathBuf, error: io::Error },
     /// The range has too few ports for the threads.
     #[error("the media port range has no even port for each of {0} threads; widen it")]
     Ports(usize),
@@ -119,7 +134,7 @@ impl RelayHandle {
     ///
     /// # Errors
     /// See [`SpawnError`].
-    pub fn spawn<E: From<RelayEvent> + Send + 'static>(
+    pub fn spawn<E: TryFrom<RelayEvent> + Send + 'static>(
         config: RelayConfig,
     ) -> Result<(RelayHandle, mpsc::UnboundedReceiver<E>), SpawnError> {
         let (events, event_queue) = mpsc::unbounded_channel();
@@ -130,7 +145,7 @@ impl RelayHandle {
     ///
     /// # Errors
     /// See [`SpawnError`].
-    pub fn spawn_with<E: From<RelayEvent> + Send + 'static>(
+    pub fn spawn_with<E: TryFrom<RelayEvent> + Send + 'static>(
         config: RelayConfig,
         events: mpsc::UnboundedSender<E>,
     ) -> Result<RelayHandle, SpawnError> {
@@ -156,6 +171,13 @@ impl RelayHandle {
             vital,
             joins,
         };
+        let mut log = None;
+        if let Some(path) = config.packet_log {
+            let created = PacketLog::create(&path);
+            let (created, thread) = created.map_err(|error| SpawnError::PacketLog { path, error })?;
+            log = Some(created);
+            handle.joins().push(thread);
+        }
         let allowances = Arc::new(Allowances::default());
         let (told_table, tables) = crossbeam_channel::unbounded();
         for (index, range) in ranges.into_iter().enumerate() {
@@ -182,9 +204,14 @@ impl RelayHandle {
                 addresses,
                 rtcp_sockets: config.rtcp_sockets,
                 allowances: allowances.clone(),
+                has_locals: config.has_locals,
+                ahead: config.ahead,
+                log: log.take(),
+                batch: Batch::default(),
+                listeners: Vec::new(),
                 own_table: told_table.clone(),
             };
-            let (lost, vital, name) = (events.clone(), handle.vital.clone(), format!("relay-{index}"));
+            let (lost, vital, name) = (events.clone(), handle.vital.clone(), name(index, config.has_locals));
             let thread = std::thread::Builder::new().name(name.clone());
             let run = move || {
                 let reason = match vital.run(&name, || driver.run()) {
@@ -192,10 +219,12 @@ impl RelayHandle {
                     Some(Err(error)) => error.to_string(),
                     None => "its thread panicked".to_owned(),
                 };
-                let _ = lost.send(RelayEvent::Lost { reason }.into());
+                if let Ok(event) = E::try_from(RelayEvent::Lost { reason }) {
+                    let _ = lost.send(event);
+                }
             };
             let join = thread.spawn(run);
-            handle.threads.push(Thread { shared, commands, wanted, ready });
+            handle.threads.push(Thread { shared, commands, wanted, ready, ahead: config.ahead });
             handle.joins().push(join.map_err(SpawnError::System)?);
         }
         drop(told_table);
@@ -235,6 +264,20 @@ impl RelayHandle {
         let address = self.addresses.iter().position(|ip| ip.is_ipv6() == ipv6).ok_or(OpenError::Family)?;
         let thread = self.threads.get(usize::from(near.thread)).ok_or(OpenError::Stopped)?;
         thread.take_or_wait(address, config)
+    }
+
+    /// Opens an endpoint at this address of the first thread's, for who blocks until it is there.
+    ///
+    /// # Errors
+    /// See [`OpenError`].
+    pub fn open_here(&self, ip: IpAddr, config: &EndpointConfig) -> Opened {
+        let address = self.addresses.iter().position(|it| *it == ip).ok_or(OpenError::Family)?;
+        self.threads.first().ok_or(OpenError::Stopped)?.take_or_wait(address, config)
+    }
+
+    /// Tells an endpoint what becomes of its source and its sink.
+    pub fn local(&self, id: RelayId, act: LocalAct) {
+        self.command(id, Command::Local { id, act });
     }
 
     fn command(&self, id: RelayId, command: Command) {
@@ -417,6 +460,11 @@ impl Drop for RelayHandle {
     fn drop(&mut self) {
         self.shutdown();
     }
+}
+
+/// As the system shows it: a program has one.
+fn name(index: usize, has_locals: bool) -> String {
+    if has_locals { "media".to_owned() } else { format!("relay-{index}") }
 }
 
 /// As many ranges of even ports with their odd neighbours.

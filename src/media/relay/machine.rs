@@ -10,6 +10,7 @@ mod accounts;
 mod command;
 mod digits;
 mod joins;
+mod locals;
 mod noise;
 mod rooms;
 mod snapshots;
@@ -24,6 +25,7 @@ use std::time::{Duration, Instant};
 use rand::SeedableRng;
 use rand::rngs::StdRng;
 
+use self::locals::Locals;
 use super::endpoint::Endpoint;
 use super::tones::Tones;
 use super::wheel::Wheel;
@@ -53,6 +55,11 @@ pub trait Transmit {
     fn transmit(&mut self, slot: u32, channel: Channel, to: SocketAddr, datagram: &[u8]) -> bool;
 }
 
+/// A moment in ns from before a machine's start.
+fn ns(epoch: Instant, at: Instant) -> u64 {
+    BEFORE + at.saturating_duration_since(epoch).as_nanos() as u64
+}
+
 /// See the module's text.
 pub struct Machine {
     endpoints: Vec<Option<Box<Endpoint>>>,
@@ -64,6 +71,7 @@ pub struct Machine {
     /// Endpoints that we speak to.
     wheel: Wheel,
     rooms: Vec<Option<Box<Room>>>,
+    locals: Locals,
     events: VecDeque<RelayEvent>,
     rng: StdRng,
     epoch: Instant,
@@ -81,6 +89,7 @@ impl Machine {
             pressed: Vec::new(),
             wheel: Wheel::default(),
             rooms: Vec::new(),
+            locals: Locals::new(epoch),
             events: VecDeque::new(),
             rng: StdRng::seed_from_u64(seed),
             epoch,
@@ -106,7 +115,7 @@ impl Machine {
     }
 
     fn ns(&self, at: Instant) -> u64 {
-        BEFORE + at.saturating_duration_since(self.epoch).as_nanos() as u64
+        ns(self.epoch, at)
     }
 
     fn get(&mut self, id: RelayId) -> Option<&mut Endpoint> {
@@ -130,7 +139,7 @@ impl Machine {
         let at = self.ns(now.at);
         match command {
             Command::Open { id, config } => self.open_endpoint(now.at, id, config),
-            Command::Describe { id, remote } => self.describe(at, id, remote),
+            Command::Describe { id, remote } => self.describe(now.at, id, remote),
             Command::Join { a, b, forward, backward } => self.join(at, a, b, &forward, &backward),
             Command::Part { a, b } => {
                 if self.get(a).is_some_and(|a| a.peer == Some(b.slot)) && self.get(b).is_some() {
@@ -149,6 +158,7 @@ impl Machine {
                 }
             }
             Command::Restore { id, snapshot, reply } => reply.give(self.restore(now, id, &snapshot)),
+            Command::Local { id, act } => self.act_locally(now, id, act),
             Command::Digit { id, code, duration_ms } => self.insert_digit(at, id, code, duration_ms),
             Command::Stage { id, act } => self.stage(at, id, *act),
             Command::Room { number, act } => self.room(at, number, *act),
@@ -391,6 +401,7 @@ impl Machine {
         }
         self.look_at_pressed(now);
         self.tick(at, out);
+        self.tick_locals(now, out);
     }
 
     fn due(&mut self, now: Now, at: u64, slot: u32, out: &mut impl Transmit) {
@@ -432,6 +443,7 @@ impl Machine {
         if self.get(id).is_none() {
             return;
         }
+        self.close_local(now, id);
         let at = self.ns(now.at);
         self.report(now, at, id.slot, true, out);
         let stats = Box::new(self.add_up(id.slot));
@@ -452,7 +464,7 @@ impl Machine {
             timer.map(|Reverse((due, _))| self.epoch + Duration::from_nanos(due.saturating_sub(BEFORE)));
         let pressed = (!self.pressed.is_empty()).then_some(now + PRESSED);
         let tick = self.wheel.next().map(|due| self.epoch + Duration::from_nanos(due - BEFORE));
-        [timer, pressed, tick].into_iter().flatten().min()
+        [timer, pressed, tick, self.next_tick()].into_iter().flatten().min()
     }
 }
 

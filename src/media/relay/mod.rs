@@ -53,8 +53,10 @@ use std::time::Duration;
 
 pub use super::codec::Law;
 use super::forward::{Clocks, ExtensionMap, PayloadMap};
+use super::local::Reception;
 use super::transcode::Plan;
 use super::transport::lock::NamedSources;
+use b2b_base::metrics::MediaStats;
 
 /// An endpoint: which thread has it, where, and which one it is of all that were there.
 #[derive(Debug, Clone, Copy, PartialEq, Eq, Hash, PartialOrd, Ord)]
@@ -148,6 +150,10 @@ pub enum RelayEvent {
     Digit { id: RelayId, digit: char, duration_ms: u32, passed_on: bool, by_tone: bool },
     /// Somebody in a room begins or ceases to speak.
     Speaking { room: u64, id: RelayId, on: bool },
+    /// The source of an endpoint has ended, and everything before that has been sent.
+    SourceEnded { id: RelayId },
+    /// An endpoint with a source and a sink closes: what it has come to. [`RelayEvent::Closed`] follows.
+    Heard { id: RelayId, stats: Box<MediaStats>, reception: Box<Reception> },
     /// The last event of an endpoint.
     Closed { id: RelayId, stats: Box<EndpointStats> },
     /// A thread could not go on.

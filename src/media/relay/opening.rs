@@ -12,7 +12,7 @@ use tokio::sync::oneshot;
 use super::answer::{Answer, Reply};
 use super::machine::Command;
 use super::shared::Shared;
-use super::thread::{AHEAD, Ready};
+use super::thread::Ready;
 use super::{EndpointConfig, RelayId};
 
 /// Endpoints bound ahead, of each address, that are kept for who cannot wait while more can be bound.
@@ -83,8 +83,9 @@ pub(super) struct Thread {
     pub shared: Arc<Shared>,
     pub commands: Sender<Command>,
     pub wanted: Sender<Wanted>,
-    /// Endpoints bound ahead, of each address.
+    /// Endpoints bound ahead, of each address, and how many there are to be.
     pub ready: Vec<Receiver<Ready>>,
+    pub ahead: usize,
 }
 
 impl Thread {
@@ -133,7 +134,7 @@ impl Thread {
         // Nothing is to be done before the endpoint is described, but for binding more
         // ahead in time: a wake-up costs more than the rest of a command.
         let _ = self.commands.send(Command::Open { id, config: config.clone() });
-        if bound.len() < AHEAD / 2 {
+        if bound.len() < self.ahead / 2 + 1 {
             self.shared.wake();
         }
         (id, local)
@@ -188,7 +189,7 @@ mod tests {
         let (wanted, asked) = crossbeam_channel::unbounded();
         let (bound, ready) = crossbeam_channel::unbounded();
         let shared = Arc::new(Shared::new(Arc::default()).unwrap());
-        let thread = Thread { shared, commands, wanted, ready: vec![ready] };
+        let thread = Thread { shared, commands, wanted, ready: vec![ready], ahead: 64 };
         let bind = |count: u16| {
             for n in 0..count {
                 let id = RelayId { thread: 0, slot: n.into(), generation: 1 };

@@ -2,7 +2,7 @@
 //! only. Each leg has its own keys: what comes under one's leaves under the other's.
 
 use crate::transport::Channel;
-use crate::transport::protection::{Protection, RTCP_OVERHEAD};
+use crate::transport::protection::{Protection, RTCP_OVERHEAD, UnprotectError};
 
 /// Room for a datagram and what protection adds.
 pub(super) type Room = [u8; super::thread::SIZE + RTCP_OVERHEAD];
@@ -12,14 +12,19 @@ fn is_rtcp(channel: Channel, datagram: &[u8]) -> bool {
     channel == Channel::Rtcp || datagram.get(1).is_some_and(|second| (64..=95).contains(&(second & 0x7F)))
 }
 
-/// Takes the protection off in place; the octets that are left. `None`: forged, plain or
-/// seen before.
-pub(super) fn unprotect(protection: &mut Protection, channel: Channel, datagram: &mut [u8]) -> Option<usize> {
-    let unprotected = match is_rtcp(channel, datagram) {
+/// Takes the protection off in place; the octets that are left.
+///
+/// # Errors
+/// Forged, plain or seen before.
+pub(super) fn unprotect(
+    protection: &mut Protection,
+    channel: Channel,
+    datagram: &mut [u8],
+) -> Result<usize, UnprotectError> {
+    match is_rtcp(channel, datagram) {
         true => protection.inbound.rtcp(datagram),
         false => protection.inbound.rtp(datagram),
-    };
-    unprotected.ok()
+    }
 }
 
 /// The datagram as it is to be sent. `None`: it must not be.

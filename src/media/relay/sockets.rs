@@ -11,15 +11,20 @@ use super::trace::Tap;
 use super::unproven::Unproven;
 use crate::recording::{self, Side};
 use crate::transport::Channel;
-use crate::transport::protection::Protection;
+use crate::transport::protection::{Protection, UnprotectError};
 
 /// One endpoint's sockets.
 pub(super) struct Place {
     pub id: RelayId,
     pub rtp: UdpSocket,
     pub rtcp: Option<UdpSocket>,
-    pub protection: Option<Box<Protection>>,
     pub address: usize,
+    pub layers: Layers,
+}
+
+/// What stands between an endpoint's sockets and the machine.
+pub(super) struct Layers {
+    pub protection: Option<Box<Protection>>,
     /// Where RTP is received.
     pub local: SocketAddr,
     /// Where its packets are copied, if anybody wants them.
@@ -31,6 +36,12 @@ pub(super) struct Place {
 }
 
 impl Place {
+    /// With nothing between.
+    pub fn new(id: RelayId, rtp: UdpSocket, address: usize, local: SocketAddr) -> Self {
+        let layers = Layers { protection: None, local, tap: None, records: Vec::new(), unproven: None };
+        Place { id, rtp, rtcp: None, address, layers }
+    }
+
     /// The socket of a channel, and which one that is: without one of its own RTCP leaves
     /// from the RTP port.
     #[inline]
@@ -40,22 +51,37 @@ impl Place {
             _ => (&self.rtp, Channel::Rtp),
         }
     }
+}
 
-    /// A datagram without its protection; `None`: it is to be dropped.
+impl Layers {
+    /// A datagram that was received, without its protection.
+    ///
+    /// # Errors
+    /// It is not from the holder of the key, or was received before.
     #[inline]
-    pub fn unprotect<'a>(&mut self, channel: Channel, datagram: &'a mut [u8]) -> Option<&'a mut [u8]> {
-        match &mut self.protection {
-            Some(protection) => {
-                let len = unprotect(protection, channel, datagram)?;
-                datagram.get_mut(..len)
-            }
-            None => Some(datagram),
+    pub fn receive<'a>(
+        &mut self,
+        channel: Channel,
+        source: SocketAddr,
+        datagram: &'a mut [u8],
+    ) -> Result<&'a mut [u8], UnprotectError> {
+        if self.tap.is_some() {
+            self.trace(false, channel, source, datagram);
         }
+        let length = match &mut self.protection {
+            Some(protection) => unprotect(protection, channel, datagram)?,
+            None => datagram.len(),
+        };
+        let datagram = datagram.get_mut(..length).ok_or(UnprotectError::Malformed)?;
+        if self.unproven.is_some() {
+            self.prove(source, datagram);
+        }
+        Ok(datagram)
     }
 
     /// Something has come while a bounded amount is sent.
     #[cold]
-    pub fn prove(&mut self, source: SocketAddr, datagram: &[u8]) {
+    fn prove(&mut self, source: SocketAddr, datagram: &[u8]) {
         self.unproven.take_if(|it| it.is_proved_by(source, datagram));
     }
 
@@ -107,15 +133,15 @@ impl Transmit for Sockets {
     #[inline]
     fn transmit(&mut self, slot: u32, channel: Channel, to: SocketAddr, datagram: &[u8]) -> bool {
         let Some(Some(place)) = self.places.get_mut(slot as usize) else { return false };
-        if !place.records.is_empty() && channel == Channel::Rtp {
-            place.record(Side::Heard, datagram);
+        if !place.layers.records.is_empty() && channel == Channel::Rtp {
+            place.layers.record(Side::Heard, datagram);
         }
-        let datagram = match &mut place.protection {
+        let datagram = match &mut place.layers.protection {
             Some(protection) => protect(protection, channel, datagram, &mut self.room),
             None => Some(datagram),
         };
         let Some(datagram) = datagram else { return false };
-        if let Some(unproven) = &mut place.unproven
+        if let Some(unproven) = &mut place.layers.unproven
             && !unproven.admits(to, datagram.len())
         {
             if unproven.is_news() {
@@ -126,8 +152,8 @@ impl Transmit for Sockets {
         let (socket, channel) = place.socket(channel);
         // A full buffer, an unreachable peer: the network lost it.
         let sent = socket.send_to(datagram, to).is_ok();
-        if place.tap.is_some() && sent {
-            place.trace(true, channel, to, datagram);
+        if place.layers.tap.is_some() && sent {
+            place.layers.trace(true, channel, to, datagram);
         }
         sent
     }

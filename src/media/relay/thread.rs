@@ -6,13 +6,15 @@
 
 use std::io;
 use std::net::{IpAddr, SocketAddr};
-use std::os::fd::AsRawFd;
+use std::os::fd::{AsFd, AsRawFd};
 use std::sync::Arc;
 use std::sync::atomic::Ordering;
 use std::time::{Duration, Instant, SystemTime};
 
 use crossbeam_channel::{Receiver, Sender};
+use nix::poll::{PollFd, PollFlags, ppoll};
 use nix::sys::epoll::{Epoll, EpollCreateFlags, EpollEvent, EpollFlags, EpollTimeout};
+use nix::sys::time::TimeSpec;
 use tokio::sync::mpsc;
 
 use super::machine::{Command, Machine};
@@ -22,6 +24,8 @@ use super::sockets::{Place, Sockets};
 use super::unproven::{Allowances, Unproven};
 use super::{EndpointSnapshot, Ports, RelayEvent, RelayId, RestoreError};
 use crate::Now;
+use crate::local::LocalAct;
+use crate::local::packet_log::PacketLog;
 use crate::ports::PortPool;
 use crate::recording::Side;
 use crate::remote::Remote;
@@ -31,9 +35,11 @@ use b2b_base::util::ntp::NtpTime;
 use b2b_base::util::panics;
 use b2b_sys::descriptors;
 use b2b_sys::relay::bind;
+use b2b_sys::udp::Batch;
 
-/// Endpoints bound ahead, of each address.
-pub(super) const AHEAD: usize = 64;
+/// An endpoint that got more datagrams than this since the last look is flooded.
+const FLOOD: u32 = 64;
+const SOON: Duration = Duration::from_millis(4);
 /// Ports tried before the range counts as taken for now.
 const TRIES: usize = 64;
 /// Sockets looked at between two looks at the clock and at commands.
@@ -68,6 +74,16 @@ pub(super) struct Driver<E> {
     pub rtcp_sockets: bool,
     /// Shared by the threads.
     pub allowances: Arc<Allowances>,
+    /// Endpoints may have sources and sinks, which may hold a file or a device: dropped by a thread with a table of
+    /// its own it would close another descriptor, by its number.
+    pub has_locals: bool,
+    /// Endpoints bound ahead, of each address.
+    pub ahead: usize,
+    /// A row for each packet that an endpoint with a source and a sink receives.
+    pub log: Option<PacketLog>,
+    pub batch: Batch,
+    /// Endpoints that are read at ticks.
+    pub listeners: Vec<u32>,
     /// Told at once whether the thread has a descriptor table of its own.
     pub own_table: Sender<bool>,
 }
@@ -84,11 +100,11 @@ fn now() -> Now {
     Now { at: Instant::now(), wall: NtpTime::from_system(SystemTime::now()) }
 }
 
-impl<E: From<RelayEvent>> Driver<E> {
+impl<E: TryFrom<RelayEvent>> Driver<E> {
     /// Runs until it is stopped; then every endpoint is closed.
     pub fn run(mut self) -> io::Result<()> {
         // Where it is refused, everything works but for the limit.
-        let own = descriptors::own_table(self.shared.wake.as_raw_fd()).is_ok();
+        let own = !self.has_locals && descriptors::own_table(self.shared.wake.as_raw_fd()).is_ok();
         let _ = self.own_table.send(own);
         let epoll = Epoll::new(EpollCreateFlags::EPOLL_CLOEXEC)?;
         epoll.add(&self.shared.wake, EpollEvent::new(EpollFlags::EPOLLIN, WAKE))?;
@@ -101,7 +117,10 @@ impl<E: From<RelayEvent>> Driver<E> {
         let mut generations: Vec<u32> = Vec::new();
         let mut ready = [EpollEvent::empty(); READY];
         let (mut buffer, mut copy) = ([0; SIZE], [0; SIZE]);
-        let mut again = None;
+        let (mut again, mut look) = (None, None);
+        if self.log.is_some() {
+            machine.keep_records();
+        }
         let (mut found, mut woken) = (0, true);
         loop {
             let now = now();
@@ -116,18 +135,8 @@ impl<E: From<RelayEvent>> Driver<E> {
                 let (socket, channel) = place.socket(channel);
                 // An error that ICMP reported for a packet sent before is read, and over.
                 if let Ok((len, source)) = socket.recv_from(&mut buffer) {
-                    if place.tap.is_some() {
-                        place.trace(false, channel, source, &buffer[..len]);
-                    }
-                    let recorded = !place.records.is_empty();
-                    let unprotected = place.unprotect(channel, &mut buffer[..len]);
-                    if place.unproven.is_some()
-                        && let Some(datagram) = &unprotected
-                    {
-                        place.prove(source, datagram);
-                    }
-                    match unprotected {
-                        Some(datagram) if recorded => {
+                    match place.layers.receive(channel, source, &mut buffer[..len]) {
+                        Ok(datagram) if !place.layers.records.is_empty() => {
                             let copy = &mut copy[..datagram.len()];
                             copy.copy_from_slice(datagram);
                             let before = machine.believed(slot);
@@ -135,14 +144,14 @@ impl<E: From<RelayEvent>> Driver<E> {
                             // Nobody else's, and no RTCP.
                             if let Some(place) = sockets.get(slot).filter(|_| machine.believed(slot) > before)
                             {
-                                place.record(Side::Said, copy);
+                                place.layers.record(Side::Said, copy);
                             }
                         }
-                        Some(datagram) => {
+                        Ok(datagram) => {
                             panics::on_purpose("media", datagram);
                             machine.packet(now, slot, channel, source, datagram, &mut sockets);
                         }
-                        None => machine.unauthenticated(slot),
+                        Err(why) => machine.refused(now.at, slot, &buffer[..len], why),
                     }
                 }
             }
@@ -173,19 +182,37 @@ impl<E: From<RelayEvent>> Driver<E> {
                 self.shared.exhausted.store(!enough, Ordering::Release);
                 again = (!enough).then(|| now.at + AGAIN);
             }
+            if look.or(machine.next_tick()).is_some_and(|look| look <= now.at) {
+                look = self.listen(&mut machine, &mut sockets, now).then(|| now.at + SOON);
+            }
             if machine.next_wake(now.at).is_some_and(|wake| wake <= now.at) {
                 machine.maintain(now, &mut sockets);
             }
+            if let Some(log) = &mut self.log {
+                while let Some(record) = machine.poll_record() {
+                    log.push(&now, record);
+                }
+            }
             for (id, to) in sockets.withheld.drain(..) {
-                let _ = self.events.send(RelayEvent::Withheld { id, to }.into());
+                self.tell(RelayEvent::Withheld { id, to });
             }
             while let Some(event) = machine.poll_event() {
-                // Nobody listens any more when the program is on its way out.
-                let _ = self.events.send(event.into());
+                self.tell(event);
             }
             woken = false;
-            let wake = [machine.next_wake(now.at), again].into_iter().flatten().min();
-            found = epoll.wait(&mut ready, timeout(now.at, wake)).unwrap_or(0);
+            let wake = [machine.next_wake(now.at), again, look].into_iter().flatten().min();
+            found = match machine.next_tick() {
+                Some(_) => wait_precisely(&epoll, &mut ready, wake),
+                None => epoll.wait(&mut ready, timeout(now.at, wake)).unwrap_or(0),
+            };
+        }
+    }
+
+    /// Tells what its receiver makes something of.
+    fn tell(&self, event: RelayEvent) {
+        if let Ok(event) = E::try_from(event) {
+            // Nobody listens any more when the program is on its way out.
+            let _ = self.events.send(event);
         }
     }
 
@@ -201,20 +228,20 @@ impl<E: From<RelayEvent>> Driver<E> {
             Command::Describe { id, remote } => self.rtcp_socket(epoll, sockets, id, &remote),
             Command::Trace { id, tap } => {
                 if let Some(place) = sockets.place(id) {
-                    place.tap = tap;
+                    place.layers.tap = tap;
                 }
                 return;
             }
             Command::Record { id, tap } => {
                 if let Some(place) = sockets.place(id) {
-                    place.records.retain(|tap| !tap.is_abandoned());
-                    place.records.push(*tap);
+                    place.layers.records.retain(|tap| !tap.is_abandoned());
+                    place.layers.records.push(*tap);
                 }
                 return;
             }
             Command::Bound { id, to } => {
                 if let Some(place) = sockets.place(id) {
-                    place.unproven = to.map(|(party, host)| {
+                    place.layers.unproven = to.map(|(party, host)| {
                         Box::new(Unproven::new(host, self.allowances.of(now.at, party, host)))
                     });
                 }
@@ -227,13 +254,13 @@ impl<E: From<RelayEvent>> Driver<E> {
             Command::Protect { id, keys } => {
                 machine.authenticates(id, keys.is_some());
                 if let Some(place) = sockets.place(id) {
-                    Protection::settle(&mut place.protection, keys.map(|keys| *keys));
+                    Protection::settle(&mut place.layers.protection, keys.map(|keys| *keys));
                 }
                 return;
             }
             Command::Snapshot { id, reply } => {
                 if let (Some(mut snapshot), Some(place)) = (machine.snapshot(now, id), sockets.place(id)) {
-                    snapshot.protect(place.protection.as_deref());
+                    snapshot.protect(place.layers.protection.as_deref());
                     reply.give(Box::new(snapshot));
                 }
                 return;
@@ -245,6 +272,16 @@ impl<E: From<RelayEvent>> Driver<E> {
                 machine.command(now, Command::Close { id }, sockets);
                 return self.close(sockets, now.at, id);
             }
+            Command::Local { id, act } => {
+                let begins = matches!(act, LocalAct::Begin(_));
+                machine.command(now, Command::Local { id, act }, sockets);
+                if begins && let Some(place) = sockets.place(id) {
+                    // It is read at ticks, many packets at once with the kernel's times. It was in the set.
+                    let _ = epoll.delete(&place.rtp);
+                    b2b_sys::udp::time_arrivals(&place.rtp);
+                }
+                return;
+            }
             Command::Open { .. }
             | Command::Join { .. }
             | Command::Part { .. }
@@ -255,6 +292,35 @@ impl<E: From<RelayEvent>> Driver<E> {
             | Command::HearTones { .. } => {}
         }
         machine.command(now, command, sockets);
+    }
+
+    /// Reads all that endpoints with a source and a sink have received. Whether one of them is flooded: then it is read
+    /// again soon, so that wanted packets find room in its socket.
+    fn listen(&mut self, machine: &mut Machine, sockets: &mut Sockets, now: Now) -> bool {
+        self.listeners.clear();
+        self.listeners.extend(machine.listeners());
+        let mut flooded = false;
+        for &slot in &self.listeners {
+            let Some(Place { rtp, layers, .. }) = sockets.get(slot) else { continue };
+            let received = self.batch.receive(rtp, now, |at, source, datagram| {
+                let (arrival, length) = (Now { at, wall: now.wall_at(at) }, datagram.len());
+                match layers.receive(Channel::Rtp, source, datagram) {
+                    Ok(datagram) => {
+                        let before = machine.believed(slot);
+                        machine.arrived(arrival, slot, source, datagram);
+                        if !layers.records.is_empty() && machine.believed(slot) > before {
+                            layers.record(Side::Said, datagram);
+                        }
+                    }
+                    Err(why) => machine.refused(at, slot, &datagram[..length], why),
+                }
+            });
+            flooded |= received.datagrams > FLOOD;
+            if let Some(total) = received.overflowed {
+                machine.overflowed(slot, total);
+            }
+        }
+        flooded
     }
 
     /// An endpoint that was just opened goes on as this one.
@@ -270,7 +336,7 @@ impl<E: From<RelayEvent>> Driver<E> {
         let place = sockets.place(id).ok_or(RestoreError::Gone)?;
         machine.restore(now, id, snapshot)?;
         machine.authenticates(id, protection.is_some());
-        place.protection = protection.map(Box::new);
+        place.layers.protection = protection.map(Box::new);
         if let Some(remote) = snapshot.remote() {
             self.rtcp_socket(epoll, sockets, id, &remote);
         }
@@ -299,7 +365,7 @@ impl<E: From<RelayEvent>> Driver<E> {
     ) -> bool {
         let mut enough = true;
         for address in 0..self.addresses.len() {
-            while self.addresses[address].ready.0.len() < AHEAD {
+            while self.addresses[address].ready.0.len() < self.ahead {
                 let Some(ready) = self.bind_one(epoll, sockets, generations, now, address) else {
                     enough = false;
                     break;
@@ -346,9 +412,7 @@ impl<E: From<RelayEvent>> Driver<E> {
                 sockets.free.push(slot);
                 return None;
             }
-            let (protection, tap, records, unproven) = (None, None, Vec::new(), None);
-            sockets.places[slot as usize] =
-                Some(Place { id, rtp, rtcp: None, protection, address, local, tap, records, unproven });
+            sockets.places[slot as usize] = Some(Place::new(id, rtp, address, local));
             return Some(Ready { id, local });
         }
         None
@@ -362,7 +426,7 @@ impl<E: From<RelayEvent>> Driver<E> {
         if remote.rtcp_mux || !rtcp_sockets {
             place.rtcp = None;
         } else if place.rtcp.is_none() {
-            let address = SocketAddr::new(place.local.ip(), place.local.port() + 1);
+            let address = SocketAddr::new(place.layers.local.ip(), place.layers.local.port() + 1);
             // Held by somebody else, or no descriptor left: the call does without.
             let Ok(rtcp) = bind(address) else { return };
             let event = EpollEvent::new(EpollFlags::EPOLLIN, token(id.slot, Channel::Rtcp));
@@ -376,7 +440,7 @@ impl<E: From<RelayEvent>> Driver<E> {
             return;
         }
         if let Some(place) = sockets.places[id.slot as usize].take() {
-            self.addresses[place.address].ports.give_back(now, place.local.port());
+            self.addresses[place.address].ports.give_back(now, place.layers.local.port());
             sockets.free.push(id.slot);
         }
     }
@@ -387,7 +451,7 @@ impl<E: From<RelayEvent>> Driver<E> {
             machine.command(now, Command::Close { id }, sockets);
         }
         while let Some(event) = machine.poll_event() {
-            let _ = self.events.send(event.into());
+            self.tell(event);
         }
     }
 }
@@ -398,6 +462,15 @@ fn token(slot: u32, channel: Channel) -> u64 {
 
 fn place(token: u64) -> (u32, Channel) {
     ((token >> 1) as u32, if token & 1 == 1 { Channel::Rtcp } else { Channel::Rtp })
+}
+
+/// Sleeps until a moment as well as the system can: sources and sinks have ticks to keep.
+fn wait_precisely(epoll: &Epoll, ready: &mut [EpollEvent], wake: Option<Instant>) -> usize {
+    let sleep = wake.map(|wake| TimeSpec::from_duration(wake.saturating_duration_since(Instant::now())));
+    match ppoll(&mut [PollFd::new(epoll.0.as_fd(), PollFlags::POLLIN)], sleep, None) {
+        Ok(0) | Err(_) => 0,
+        Ok(_) => epoll.wait(ready, EpollTimeout::ZERO).unwrap_or(0),
+    }
 }
 
 /// How long to sleep: a millisecond too long rather than a busy loop.

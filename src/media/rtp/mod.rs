@@ -3,7 +3,6 @@
 //! - `header`: the header of a received packet; `packet`: one packet, read and written
 //! - `extension`: header extensions (RFC 8285) and abs-capture-time
 //! - `rtcp`: SR, RR, SDES and BYE, read and written
-//! - `sequence`: sequence numbers and loss of a stream (A.1, A.3); `validator`: SSRC probation before it
 //! - `telephone_event`: RFC 4733 digits
 
 pub mod extension;
@@ -12,6 +11,5 @@ pub mod packet;
 pub mod rtcp;
 pub(crate) mod sequence;
 pub mod telephone_event;
-pub mod validator;
 
 pub use packet::{PacketError, RtpHeader, RtpPacket};

@@ -27,7 +27,7 @@ use bytes::Bytes;
 use crate::leg_fsm::{self, LegEvent, LegState, TerminationCause};
 use crate::negotiate::{self, Described, LocalMedia};
 use b2b_base::util::unheard;
-use b2b_media::session::MediaParams;
+use b2b_media::local::MediaParams;
 use b2b_sip::endpoint::{Reply, ServerTransactionId, Termination, UsageEvent};
 use b2b_sip::msg::{Name, Request};
 pub use change::Change;

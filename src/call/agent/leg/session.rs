@@ -5,8 +5,8 @@ use bytes::Bytes;
 
 use super::{Leg, LegOutput, OfferAnswer};
 use crate::negotiate::{self, NegotiateError};
+use b2b_media::local::MediaParams;
 use b2b_media::remote::EventTypes;
-use b2b_media::session::MediaParams;
 use b2b_sdp::SessionDescription;
 use b2b_sip::msg::{Headers, Name};
 

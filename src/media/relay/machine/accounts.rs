@@ -11,14 +11,6 @@ use crate::rtp::rtcp;
 use crate::transport::reports::Sending;
 
 impl Machine {
-    /// A datagram of an endpoint with SRTP was not from the holder of the key.
-    #[cold]
-    pub fn unauthenticated(&mut self, slot: u32) {
-        if let Some(endpoint) = self.at(slot) {
-            endpoint.drops.unauthenticated += 1;
-        }
-    }
-
     /// An endpoint's outgoing stream as it stands now, and what its clock shows.
     fn sending(&mut self, at: u64, slot: u32) -> Option<(OutSpace, u32)> {
         let (space, rate) = self.outgoing(slot)?;
@@ -51,13 +43,18 @@ impl Machine {
             return;
         }
         let ours = endpoint.out.ssrc;
-        endpoint.far.reports.received((now.wall, at), datagram, ours);
+        let theirs = endpoint.far.reports.received((now.wall, at), datagram, ours);
+        if let Some((ssrc, local)) = theirs.zip(endpoint.local.as_mut()) {
+            local.collisions.check(ssrc, ours, source.ip());
+        }
     }
 
     pub(super) fn report(&mut self, now: Now, at: u64, slot: u32, bye: bool, out: &mut impl Transmit) {
         let Some((space, timestamp)) = self.sending(at, slot) else { return };
         let Some(endpoint) = self.at(slot) else { return };
-        let (packets, octets) = (space.packets as u32, space.payload as u32);
+        // Under this SSRC.
+        let before = endpoint.local.as_ref().map_or((0, 0), |local| local.sent_before);
+        let (packets, octets) = ((space.packets - before.0) as u32, (space.payload - before.1) as u32);
         let sending = Sending { ssrc: space.ssrc, timestamp, packets, octets };
         let receiving = endpoint.receiving();
         let mut buffer = [0; rtcp::MAX_LEN];

@@ -2,6 +2,7 @@
 
 use std::net::IpAddr;
 
+use crate::local::LocalAct;
 use crate::recording;
 use crate::relay::trace::Tap;
 use crate::relay::{
@@ -36,6 +37,8 @@ pub enum Command {
     HearTones { id: RelayId, on: bool },
     /// What an application has to do with its party.
     Stage { id: RelayId, act: Box<Act> },
+    /// What is asked of an endpoint's source and sink.
+    Local { id: RelayId, act: LocalAct },
     /// What becomes of a room, by its number.
     Room { number: u64, act: Box<RoomAct> },
     /// Counters now; none if there is no such endpoint.

@@ -1,16 +1,24 @@
 //! What far ends have said of themselves, and who is joined to whom.
 
+use std::time::Instant;
+
 use super::{Machine, RelayId};
 use crate::forward::Gate;
 use crate::relay::Way;
+use crate::relay::endpoint::Endpoint;
 use crate::remote::Remote;
 
 impl Machine {
-    pub(super) fn describe(&mut self, at: u64, id: RelayId, remote: Remote) {
+    pub(super) fn describe(&mut self, now: Instant, id: RelayId, remote: Remote) {
+        let at = self.ns(now);
         let rng = &mut self.rng;
         let found = self.endpoints.get_mut(id.slot as usize).and_then(Option::as_deref_mut);
         let Some(endpoint) = found.filter(|endpoint| endpoint.id == id) else { return };
+        let before = endpoint.far.remote;
         endpoint.describe(at, remote, rng);
+        if let Some(local) = &mut endpoint.local {
+            local.describe(now, &remote, before.as_ref());
+        }
         endpoint.follow_lock();
         if let Some(receiver) = endpoint.stage.as_mut().and_then(|stage| stage.receiver.as_mut()) {
             receiver.listen(&remote.voice);
@@ -24,6 +32,7 @@ impl Machine {
             let idle = endpoint.idle_way();
             endpoint.set_way(&idle);
         }
+        self.schedule_local(now, id.slot);
         self.arm(id.slot);
         if let Some(peer) = peer {
             self.refresh(peer);
@@ -31,7 +40,9 @@ impl Machine {
     }
 
     pub(super) fn join(&mut self, at: u64, a: RelayId, b: RelayId, forward: &Way, backward: &Way) {
-        if a == b || self.get(a).is_none() || self.get(b).is_none() {
+        // Who has a source and a sink is joined with them.
+        let can_join = |endpoint: &mut Endpoint| endpoint.local.is_none();
+        if a == b || !self.get(a).is_some_and(can_join) || !self.get(b).is_some_and(can_join) {
             return;
         }
         self.leave_room(at, a, None);

@@ -9,8 +9,8 @@ use std::time::Duration;
 
 use rtrb::{Consumer, Producer, RingBuffer};
 
+use super::{PacketRecord, Verdict};
 use crate::Now;
-use crate::session::{PacketRecord, Verdict};
 use b2b_base::util::ntp::NtpTime;
 
 /// Records between the threads: more than a second of 50 calls.

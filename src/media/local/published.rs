@@ -3,8 +3,8 @@
 
 use std::sync::atomic::{AtomicU64, Ordering};
 
+use super::{Levels, Reception};
 use crate::codec::Codec;
-use crate::session::{Levels, Reception};
 use b2b_base::metrics::MediaStats;
 
 /// A snapshot of [`MediaStats`]. A reader may see two counters of different

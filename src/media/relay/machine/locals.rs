@@ -1,0 +1,492 @@
+//! Endpoints that are joined with a source and a sink of frames: what is sent and heard of them, tick by tick.
+
+use std::collections::VecDeque;
+use std::net::SocketAddr;
+use std::time::{Duration, Instant};
+
+use super::{LESSONS, Machine, Transmit};
+use crate::Now;
+use crate::forward::{self, Header, Unknown, Verdict as Fate};
+use crate::impair::MAX_PACKET;
+use crate::local::sender::Sent;
+use crate::local::{Diagnostics, Local, LocalAct, PacketRecord, Reception, TICK, Verdict, held};
+use crate::relay::endpoint::Endpoint;
+use crate::relay::{RelayEvent, RelayId};
+use crate::rtp::sequence::Sequence;
+use crate::rtp::telephone_event::Digit;
+use crate::transport::Channel;
+use crate::transport::demux::{Protocol, classify};
+use crate::transport::protection::UnprotectError;
+use b2b_base::metrics::MediaStats;
+
+/// How often counters are published.
+const CHORES: Duration = Duration::from_millis(500);
+
+/// What a machine knows of all of them.
+pub(super) struct Locals {
+    slots: Vec<u32>,
+    /// A tick; all others are multiples of 20 ms away.
+    phase: Instant,
+    chores: Instant,
+    /// What has become of received packets, to be taken; none: nobody wants to know.
+    records: Option<VecDeque<PacketRecord>>,
+}
+
+impl Locals {
+    pub fn new(phase: Instant) -> Self {
+        Locals { slots: Vec::new(), phase, chores: phase, records: None }
+    }
+
+    /// The first tick at or after `at`.
+    fn tick_from(&self, at: Instant) -> Instant {
+        let since = at.saturating_duration_since(self.phase).as_nanos();
+        let ticks = since.div_ceil(TICK.as_nanos());
+        self.phase + Duration::from_nanos((ticks * TICK.as_nanos()) as u64)
+    }
+}
+
+impl Machine {
+    /// From now on it is kept what has become of each packet that an endpoint with a source and a sink receives; see
+    /// [`Machine::poll_record`].
+    pub fn keep_records(&mut self) {
+        self.locals.records = Some(VecDeque::new());
+    }
+
+    /// What has become of the next packet.
+    pub fn poll_record(&mut self) -> Option<PacketRecord> {
+        self.locals.records.as_mut()?.pop_front()
+    }
+
+    /// Endpoints with a source and a sink whose datagrams are to be read now, all that have come: see
+    /// [`Machine::arrived`].
+    pub fn listeners(&self) -> impl Iterator<Item = u32> {
+        let listens =
+            |slot: &u32| self.local(*slot).is_some_and(|(endpoint, _)| endpoint.far.remote.is_some());
+        self.locals.slots.iter().copied().filter(listens)
+    }
+
+    /// When the next one is to be served: then its datagrams are read first.
+    pub fn next_tick(&self) -> Option<Instant> {
+        self.locals.slots.iter().filter_map(|slot| self.local(*slot)?.1.deadline()).min()
+    }
+
+    /// Whether an endpoint has a source and a sink.
+    pub fn has_local(&self, id: RelayId) -> bool {
+        self.local(id.slot).is_some_and(|(endpoint, _)| endpoint.id == id)
+    }
+
+    fn local(&self, slot: u32) -> Option<(&Endpoint, &Local)> {
+        let endpoint = self.endpoints.get(slot as usize)?.as_deref()?;
+        Some((endpoint, endpoint.local.as_deref()?))
+    }
+
+    /// Obeys what is asked of a source and a sink.
+    pub(super) fn act_locally(&mut self, now: Now, id: RelayId, act: LocalAct) {
+        if self.get(id).is_none() {
+            return;
+        }
+        if let LocalAct::Begin(local) = act {
+            if !self.has_local(id) {
+                self.locals.slots.push(id.slot);
+            }
+            if let Some(endpoint) = self.get(id) {
+                endpoint.local = Some(local);
+            }
+            return self.set_idle(id.slot);
+        }
+        let attaches = matches!(act, LocalAct::Attach(..));
+        if let Some(local) = self.get(id).and_then(|endpoint| endpoint.local.as_deref_mut()) {
+            local.act(act);
+            if attaches {
+                self.schedule_local(now.at, id.slot);
+            }
+        }
+    }
+
+    /// Brings what is sent and played in line with what is agreed on.
+    pub(super) fn schedule_local(&mut self, now: Instant, slot: u32) {
+        let (tick, epoch) = (self.locals.tick_from(now), self.epoch);
+        let Some(Endpoint { local: Some(local), far, out, .. }) = self.at(slot) else { return };
+        let takes = far.rtp_at().is_some();
+        if let Some(remote) = &far.remote {
+            local.schedule((tick, |at| super::ns(epoch, at)), remote, takes, out);
+        }
+    }
+
+    /// A datagram that an endpoint with a source and a sink has received at `arrival`, without its protection.
+    pub fn arrived(&mut self, arrival: Now, slot: u32, source: SocketAddr, datagram: &mut [u8]) {
+        let at = self.ns(arrival.at);
+        let Some(Endpoint { local: Some(local), far, drops, state, .. }) = self.at(slot) else { return };
+        let verdict = match classify(datagram) {
+            Protocol::Rtcp => return self.rtcp(arrival, at, slot, source, datagram),
+            Protocol::Other => {
+                drops.other_protocol += 1;
+                return;
+            }
+            // Whoever is not believed takes neither room nor luck from the stream that is impaired.
+            Protocol::Rtp if far.lock.objection(source, at, state.last_at).is_some() => None,
+            Protocol::Rtp => local.impairer.as_mut().map(|it| it.offer(arrival.at, source, datagram)),
+        };
+        match verdict {
+            None => self.arrived_rtp(arrival, slot, source, datagram),
+            Some(true) => {}
+            Some(false) => self.record(arrival.at, datagram, Verdict::ImpairedLost),
+        }
+    }
+
+    /// The kernel has dropped this many datagrams of an endpoint's RTP socket so far.
+    pub fn overflowed(&mut self, slot: u32, total: u32) {
+        if let Some(Endpoint { local: Some(local), .. }) = self.at(slot) {
+            local.overflowed = total.into();
+        }
+    }
+
+    /// A datagram of an endpoint with SRTP was not from the holder of the key, or was received before.
+    #[cold]
+    pub fn refused(&mut self, arrival: Instant, slot: u32, datagram: &[u8], why: UnprotectError) {
+        let is_replayed = why == UnprotectError::Replayed;
+        let Some(endpoint) = self.at(slot) else { return };
+        match &mut endpoint.local {
+            Some(local) if is_replayed => local.duplicates += 1,
+            _ => endpoint.drops.unauthenticated += 1,
+        }
+        if classify(datagram) == Protocol::Rtp {
+            let verdict = if is_replayed { Verdict::Duplicate } else { Verdict::Unauthenticated };
+            self.record(arrival, datagram, verdict);
+        }
+    }
+
+    fn record(&mut self, arrival: Instant, datagram: &[u8], verdict: Verdict) {
+        if let Some(records) = &mut self.locals.records {
+            records.push_back(PacketRecord::new(arrival, datagram, verdict));
+        }
+    }
+
+    fn arrived_rtp(&mut self, arrival: Now, slot: u32, source: SocketAddr, datagram: &mut [u8]) {
+        let verdict = self.judge(arrival, slot, source, datagram);
+        self.record(arrival.at, datagram, verdict);
+    }
+
+    fn judge(&mut self, arrival: Now, slot: u32, source: SocketAddr, datagram: &mut [u8]) -> Verdict {
+        let at = self.ns(arrival.at);
+        let Some(endpoint) = self.at(slot) else { return Verdict::Unexpected };
+        let Endpoint { local: Some(local), far, drops, rule, .. } = endpoint else {
+            return Verdict::Unexpected;
+        };
+        if far.remote.is_none() {
+            return Verdict::Unexpected;
+        }
+        let Some(header) = Header::read(datagram) else {
+            drops.malformed += 1;
+            return Verdict::Malformed;
+        };
+        if local.is_stale(arrival.at) {
+            return Verdict::Unexpected;
+        }
+        // What nobody has agreed on says nothing of who is there.
+        if !rule.payload_types.goes_up(header.payload_type) {
+            drops.payload_type += 1;
+            endpoint.refused_payload_type = Some(header.payload_type);
+            return Verdict::UnknownPayload;
+        }
+        for _ in 0..LESSONS {
+            let Some(endpoint) = self.at(slot) else { return Verdict::Unexpected };
+            let before = endpoint.state.numbers;
+            match forward::apply(&mut endpoint.state, &endpoint.rule, source, at, datagram) {
+                Fate::Up | Fate::Forward | Fate::ForwardAndUp => {
+                    return self.hear_locally(arrival, slot, source, (&header, before), datagram);
+                }
+                Fate::Drop(_) | Fate::Malformed => return Verdict::UnknownPayload,
+                Fate::Unknown(what) => {
+                    if matches!(what, Unknown::Stream | Unknown::Jump) && self.confirm(slot, &header) {
+                        continue;
+                    }
+                    if !self.learn(what, slot, arrival, source, &header) {
+                        return self.not_yet(what, arrival, slot, source, datagram);
+                    }
+                }
+            }
+        }
+        Verdict::Unexpected
+    }
+
+    /// A packet confirms the one before it, which was held: that one begins the stream. Whether it did.
+    fn confirm(&mut self, slot: u32, header: &Header) -> bool {
+        let mut room = held::room();
+        let Some(endpoint) = self.at(slot) else { return false };
+        let Some(local) = &mut endpoint.local else { return false };
+        let Some((arrival, source, first, datagram)) = local.held.take_before(header, &mut room) else {
+            return false;
+        };
+        endpoint.expect_stream(&first);
+        // It is in the log already.
+        self.judge(arrival, slot, source, datagram);
+        true
+    }
+
+    /// A packet that the rule does not cover, and is not to cover with it alone.
+    fn not_yet(
+        &mut self,
+        what: Unknown,
+        arrival: Now,
+        slot: u32,
+        source: SocketAddr,
+        datagram: &[u8],
+    ) -> Verdict {
+        let held = self.at(slot).and_then(|endpoint| endpoint.local.as_deref_mut());
+        match (what, held) {
+            (Unknown::Stream | Unknown::Jump, Some(local)) => {
+                local.held.hold(arrival, source, datagram);
+                if what == Unknown::Stream { Verdict::Probation } else { Verdict::Implausible }
+            }
+            _ => Verdict::Injected,
+        }
+    }
+
+    /// A packet of the party's, which was counted: `before` are the numbers without it.
+    fn hear_locally(
+        &mut self,
+        arrival: Now,
+        slot: u32,
+        source: SocketAddr,
+        (header, before): (&Header, Sequence),
+        datagram: &[u8],
+    ) -> Verdict {
+        let Some(endpoint) = self.at(slot) else { return Verdict::Unexpected };
+        let (is_event, clock_rate) = (endpoint.is_event(), endpoint.event_rate());
+        let Endpoint { local: Some(local), far, state, out, .. } = endpoint else {
+            return Verdict::Unexpected;
+        };
+        let Some(remote) = &far.remote else { return Verdict::Unexpected };
+        if state.numbers.received() == before.received() {
+            local.duplicates += 1;
+            return Verdict::Duplicate;
+        }
+        let sequence = state.numbers.extend(header.sequence).unwrap_or(state.numbers.highest());
+        local.reordered += u64::from(sequence < before.highest());
+        local.collisions.check(header.ssrc, out.ssrc, source.ip());
+        local.packets += 1;
+        local.octets += header.payload_len as u64;
+        let (place, rests) = ((sequence.into(), arrival.at), !remote.sends);
+        let verdict = match is_event {
+            true => {
+                local.event(place, clock_rate, header, datagram);
+                Verdict::Event
+            }
+            false => local.sound(place, remote, header, datagram),
+        };
+        if rests {
+            local.stats.pause();
+        }
+        if is_event {
+            self.event(arrival, slot, datagram, false, false);
+        }
+        verdict
+    }
+
+    /// Serves every tick that is due. In a tick every sink is served before any source.
+    pub(super) fn tick_locals(&mut self, now: Now, out: &mut impl Transmit) {
+        if self.locals.slots.is_empty() {
+            return;
+        }
+        let slots = std::mem::take(&mut self.locals.slots);
+        for slot in &slots {
+            self.release_impaired(now, *slot);
+        }
+        while let Some(tick) = slots.iter().filter_map(|slot| self.due_locally(now.at, *slot)).min() {
+            for slot in &slots {
+                if let Some(Endpoint { local: Some(local), .. }) = self.at(*slot) {
+                    local.playout.play(now, tick, local.sender.participant.as_deref_mut());
+                }
+            }
+            for slot in &slots {
+                self.send_locally(now, tick, *slot, out);
+            }
+        }
+        let chores = now.at >= self.locals.chores;
+        for slot in &slots {
+            self.maintain_local(now, *slot, chores, out);
+        }
+        if chores {
+            self.locals.chores = now.at + CHORES;
+        }
+        self.locals.slots = slots;
+    }
+
+    fn due_locally(&mut self, now: Instant, slot: u32) -> Option<Instant> {
+        self.at(slot)?.local.as_mut()?.next_due(now)
+    }
+
+    /// Packets whose delay by the impairer is over.
+    fn release_impaired(&mut self, now: Now, slot: u32) {
+        let mut room = [0; MAX_PACKET];
+        loop {
+            let Some(Endpoint { local: Some(local), .. }) = self.at(slot) else { return };
+            let Some(impairer) = &mut local.impairer else { return };
+            let released = impairer.release(now.at, |arrival, source, data| {
+                room[..data.len()].copy_from_slice(data);
+                (arrival, source, data.len())
+            });
+            let Some((at, source, len)) = released else { return };
+            self.arrived_rtp(Now { at, wall: now.wall_at(at) }, slot, source, &mut room[..len]);
+        }
+    }
+
+    /// Sends the packets that are due at `tick`.
+    fn send_locally(&mut self, now: Now, tick: Instant, slot: u32, out: &mut impl Transmit) {
+        let epoch = self.epoch;
+        let Some(Endpoint { id, local: Some(local), far, out: space, drops, .. }) = self.at(slot) else {
+            return;
+        };
+        let Some(to) = far.rtp_at() else {
+            // Nobody takes packets any more, without a word of signalling.
+            return local.sender.stop();
+        };
+        let (id, mut ended) = (*id, false);
+        while let Some(deadline) = local.sender.deadline().filter(|deadline| *deadline <= tick) {
+            let mut sent = true;
+            let stream = (super::ns(epoch, deadline), &mut *space);
+            let transmit = |packet: &[u8]| sent = out.transmit(slot, Channel::Rtp, to, packet);
+            ended |= local.sender.send(now, stream, transmit) == Some(Sent::SourceEnded);
+            drops.send_failed += u64::from(!sent);
+        }
+        if ended {
+            self.events.push_back(RelayEvent::SourceEnded { id });
+        }
+    }
+
+    /// What is due beside audio.
+    fn maintain_local(&mut self, now: Now, slot: u32, chores: bool, out: &mut impl Transmit) {
+        let at = self.ns(now.at);
+        let Machine { endpoints, events, rng, .. } = self;
+        let Some(endpoint) = endpoints.get_mut(slot as usize).and_then(Option::as_deref_mut) else { return };
+        let Endpoint { id, local: Some(local), far, .. } = endpoint else { return };
+        while let Some(digit) = local.playout.take_digit() {
+            // A gateway that sends events too has left the sound in.
+            let heard = Some(digit).filter(|_| !far.digits.has_heard());
+            if let Some(Digit { digit, duration_ms }) = far.digits.admit(heard, now.at) {
+                let (passed_on, by_tone) = (false, true);
+                events.push_back(RelayEvent::Digit { id: *id, digit, duration_ms, passed_on, by_tone });
+            }
+        }
+        local.published.store_levels(local.levels());
+        let ssrc = local.collisions.take_new(rng);
+        if chores {
+            self.publish(now.at, slot);
+        }
+        if let Some(ssrc) = ssrc {
+            // RFC 3550 §8.2: BYE under the old identifier, then a new one.
+            self.report(now, at, slot, true, out);
+            if let Some(Endpoint { local: Some(local), far, out, .. }) = self.at(slot) {
+                out.ssrc = ssrc;
+                local.sent_before = (out.packets, out.payload);
+                far.reports.new_ssrc();
+            }
+        }
+    }
+
+    fn publish(&mut self, now: Instant, slot: u32) {
+        if let Some((endpoint, local)) = self.local(slot)
+            && let Some((stats, reception)) = endpoint.heard(now)
+        {
+            local.published.store_reception(&reception);
+            local.published.store(&stats);
+        }
+    }
+
+    /// An endpoint closes: what its buffer holds is played, and what it has come to is told.
+    pub(super) fn close_local(&mut self, now: Now, id: RelayId) {
+        let Some(Endpoint { local: Some(local), .. }) = self.get(id) else { return };
+        local.playout.play_out(now, local.sender.participant.as_deref_mut());
+        let Some(endpoint) = self.get(id) else { return };
+        let (heard, diagnostics) = (endpoint.heard(now.at), endpoint.diagnostics());
+        endpoint.local = None;
+        self.locals.slots.retain(|slot| *slot != id.slot);
+        if diagnostics.overflowed > 0 {
+            let count = diagnostics.overflowed;
+            tracing::warn!("{count} datagrams found the RTP socket full: a flood, or a machine too busy");
+        }
+        if diagnostics.skipped_packets + diagnostics.skipped_ticks > 0 {
+            let (packets, frames) = (diagnostics.skipped_packets, diagnostics.skipped_ticks);
+            tracing::warn!(
+                "the process was kept from running: {packets} packets not sent, {frames} frames not played"
+            );
+        }
+        tracing::debug!(slot = id.slot, ?diagnostics, "source and sink closed");
+        if let Some((stats, reception)) = heard {
+            let (stats, reception) = (Box::new(stats), Box::new(reception));
+            self.events.push_back(RelayEvent::Heard { id, stats, reception });
+        }
+    }
+}
+
+impl Endpoint {
+    /// What its source and its sink have come to; none: it has none.
+    pub fn heard(&self, now: Instant) -> Option<(MediaStats, Reception)> {
+        let local = self.local.as_deref()?;
+        let (playout, state, reports) = (&local.playout, &self.state, &self.far.reports.stats);
+        let lost = u64::from(self.lost_before) + u64::from(state.numbers.lost());
+        let recovered = playout.buffer.decoded_and_recovered().1;
+        let known_delay = || {
+            let network = reports.rtt_ms.unwrap_or(0.0) / 2.0;
+            playout.buffer.delay_ms(now).map(|playout| TICK.as_secs_f64() * 1_000.0 + network + playout)
+        };
+        let reception = Reception {
+            codec: playout.codec,
+            expected: local.expected_before + u64::from(state.numbers.expected()),
+            // What was made good is not heard as a loss.
+            missing: (lost + playout.late).saturating_sub(recovered),
+            bursts: playout.bursts,
+            jitter_ms: local.stats.jitter_now_ms(),
+            delay_ms: playout.delay_ms.or_else(known_delay),
+            remote_loss_pct: reports.far_fraction_lost.map(|lost| f64::from(lost) / 2.56),
+            remote_reports: u64::from(reports.blocks),
+        };
+        let stats = MediaStats {
+            packets_tx: self.out.packets,
+            packets_rx: local.packets,
+            bytes_tx: self.out.payload,
+            bytes_rx: local.octets,
+            lost,
+            late: playout.late,
+            duplicates: local.duplicates,
+            reordered: local.reordered,
+            injected: self.drops.source,
+            unauthenticated: self.drops.unauthenticated,
+            concealed: playout.concealed,
+            underruns: local.sender.underruns,
+            digits: self.far.digits.count.into(),
+            jitter_ms_p50: local.stats.jitter_ms(50.0),
+            jitter_ms_p95: local.stats.jitter_ms(95.0),
+            rtp_gap_ms_max: local.stats.rtp_gap_ms(),
+            arrival_gap_ms_max: local.stats.arrival_gap_ms(),
+            rtt_ms: reports.rtt_ms,
+            mos: reception.mos(),
+            in_call: self.far.remote.is_some(),
+        };
+        Some((stats, reception))
+    }
+
+    /// Counters that [`MediaStats`] has no room for.
+    pub fn diagnostics(&self) -> Diagnostics {
+        let Some(local) = self.local.as_deref() else { return Diagnostics::default() };
+        let (decoded, recovered) = local.playout.buffer.decoded_and_recovered();
+        Diagnostics {
+            malformed: self.drops.malformed
+                + self.drops.other_protocol
+                + u64::from(self.far.reports.stats.refused),
+            unknown_payload: self.drops.payload_type + self.drops.unjoined,
+            skipped_packets: local.sender.skipped,
+            skipped_ticks: local.playout.skipped_ticks,
+            corrections: local.playout.buffer.corrections(),
+            collisions: local.collisions.seen,
+            refused_digits: self.far.digits.refused(),
+            unsent_digits: local.sender.digits.refused,
+            undecodable: local.playout.undecodable,
+            decoded,
+            recovered,
+            unprotected: self.drops.send_failed,
+            overflowed: local.overflowed,
+        }
+    }
+}
