@@ -9,7 +9,7 @@ use crate::leg_fsm::TerminationCause;
 
 /// How long connections may take to write what is queued when we close.
 const CLOSE_PATIENCE: Duration = Duration::from_millis(200);
-/// How long the media worker may take to close its sessions.
+/// How long the media thread may take to close its sessions.
 const MEDIA_PATIENCE: Duration = Duration::from_secs(2);
 
 impl AgentService {
@@ -69,7 +69,7 @@ impl AgentService {
             }
         };
         if tokio::time::timeout(MEDIA_PATIENCE, closing).await.is_err() {
-            tracing::warn!("the media worker did not say that it has ended");
+            tracing::warn!("the media thread did not say that it has ended");
         }
         self.tell_refused();
         self.stack.close(CLOSE_PATIENCE).await;

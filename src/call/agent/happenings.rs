@@ -1,4 +1,4 @@
-//! What the SIP stack and the media worker tell, taken to the leg that it is
+//! What the SIP stack and the media thread tell, taken to the leg that it is
 //! about.
 
 use super::challenge::LegAuth;

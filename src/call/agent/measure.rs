@@ -29,7 +29,7 @@ impl AgentService {
     /// Changes how robust a leg's Opus is sent; with other codecs nothing changes.
     ///
     /// # Errors
-    /// There is no such leg, it has no media, or the media worker is gone.
+    /// There is no such leg, it has no media, or the media thread is gone.
     pub fn adapt(&mut self, id: LegId, adapt: Adapt) -> Result<(), AgentError> {
         let session = self.legs.get(id).and_then(|entry| entry.session).ok_or(AgentError::NoSuchLeg)?;
         self.media.adapt(session, adapt).map_err(|error| AgentError::Media(error.to_string()))

@@ -1,5 +1,5 @@
 //! Legs that end here in an audio source and sink, as the lab and a phone have
-//! them: the SIP stack, the media worker and the table of legs on one thread.
+//! them: the SIP stack, the media thread and the table of legs on one thread.
 //! What a leg wants is carried out in the same turn in which something happened
 //! to it; nothing is shared and nothing locked.
 //!
@@ -236,11 +236,11 @@ pub enum AgentEvent {
     MediaClosed { leg: LegId, report: Box<LegReport> },
     /// The last event of a leg; its media session is closed.
     Ended { leg: LegId, cause: TerminationCause },
-    /// The media worker is gone, and every leg's audio with it.
+    /// The media thread is gone, and every leg's audio with it.
     MediaLost,
 }
 
-/// The SIP stack, the media worker and the legs between them. Lives on one
+/// The SIP stack, the media thread and the legs between them. Lives on one
 /// current-thread tokio runtime; its clock is the stack's.
 ///
 /// Commands are methods; they return at once, and what comes of them are events

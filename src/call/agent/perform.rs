@@ -1,4 +1,4 @@
-//! What a leg wants, carried out: on the endpoint, on the media worker, and as
+//! What a leg wants, carried out: on the endpoint, on the media thread, and as
 //! news for the application.
 
 use std::net::SocketAddr;

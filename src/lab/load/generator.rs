@@ -1,5 +1,5 @@
 //! The generator: begins calls when they are due, takes every event to the party whose leg it is about, and
-//! carries out what parties want. One thread around an [`AgentService`]; sound is on its media worker.
+//! carries out what parties want. One thread around an [`AgentService`]; sound is on its media thread.
 
 use std::cmp::Reverse;
 use std::collections::{BinaryHeap, HashMap};
@@ -215,7 +215,7 @@ impl Generator {
     /// Goes on until the next tick is over.
     ///
     /// # Errors
-    /// The media worker is gone.
+    /// The media thread is gone.
     pub async fn turn(&mut self) -> Result<(), AgentError> {
         let tick = self.next_tick;
         loop {
@@ -249,7 +249,7 @@ impl Generator {
                 () = tokio::time::sleep_until(due.into()) => return Ok(()),
             };
             if event == AgentEvent::MediaLost {
-                return Err(AgentError::Media("the media worker has stopped".to_owned()));
+                return Err(AgentError::Media("the media thread has stopped".to_owned()));
             }
             self.happened(agent, event);
         }

@@ -103,7 +103,7 @@ impl Maker {
 /// Makes the load, and says how it went; the exit code.
 ///
 /// # Errors
-/// The address cannot be bound, a file cannot be written, or the media worker is gone.
+/// The address cannot be bound, a file cannot be written, or the media thread is gone.
 pub fn run(config: LoadConfig) -> anyhow::Result<Exit> {
     let signals = signal::take_over(PATIENCE).context("cannot take over the signals")?;
     let runtime = tokio::runtime::Builder::new_current_thread().enable_all().build()?;

@@ -1,5 +1,5 @@
 //! Our own engine behind the [`Ua`] trait: a signalling thread around a
-//! `AgentService`, which has the SIP stack, the legs and the media worker.
+//! `AgentService`, which has the SIP stack, the legs and the media thread.
 //!
 //! - `signalling`: the thread: commands in, events out
 //!

@@ -74,7 +74,7 @@ async fn serve(
         };
         match step {
             Step::Event(AgentEvent::MediaLost) => {
-                let message = "the media worker has stopped".to_owned();
+                let message = "the media thread has stopped".to_owned();
                 let _ = events.send(UaEvent::Fatal { message });
                 break;
             }
@@ -176,7 +176,7 @@ fn tell(events: &Sender<UaEvent>, event: AgentEvent) {
         }
         AgentEvent::SourceEnded { leg } => UaEvent::SourceEnded { call: call_id(leg) },
         AgentEvent::Ended { leg, cause } => UaEvent::Ended { call: call_id(leg), cause: cause.into() },
-        AgentEvent::MediaLost => UaEvent::Fatal { message: "the media worker has stopped".to_owned() },
+        AgentEvent::MediaLost => UaEvent::Fatal { message: "the media thread has stopped".to_owned() },
     });
 }
 
