@@ -24,7 +24,7 @@ pub struct PromptEncoder {
     filled: usize,
     /// Samples of a packet.
     frame: usize,
-    /// What is pending is of one sound, from here on, and its packets may be taken.
+    /// What is pending is of one sound, from here on, and its packets may be taken: they go on from what was said.
     place: Option<usize>,
     packet: [u8; HEADER_LEN + MAX_PAYLOAD],
 }
@@ -166,7 +166,8 @@ impl PromptEncoder {
 
     /// Where in its sound what is pending begins, with a tick of this place behind it: the packets of that sound
     /// go on, or begin. They begin with the sound, or where nothing else was encoded just before: who decodes
-    /// them is prepared for what was before.
+    /// them is prepared for what was before. An encoder that has nothing but this sound behind it, from its beginning on,
+    /// gives the same ones, so that they are taken from wherever they are made.
     fn goes_on(&self, place: Place<'_>) -> Option<usize> {
         match self.place {
             Some(begun) if begun + self.filled == place.at => Some(begun),
@@ -177,7 +178,8 @@ impl PromptEncoder {
 
     /// The same where nothing is pending.
     fn begins(&self, place: Place<'_>) -> Option<usize> {
-        place.sound.packet(self.mode.as_ref()?, place.at).map(|_| place.at)
+        let made = place.sound.packet(self.mode.as_ref()?, place.at).is_some();
+        (made || place.at == 0 && self.encoder.is_none()).then_some(place.at)
     }
 
     /// What was said and has not filled a packet is silence.
@@ -206,7 +208,8 @@ impl PromptEncoder {
                 Some(made.len())
             }
             None => {
-                self.place = None;
+                // One that begins in the middle of a sound does not say what the others do.
+                self.place = self.place.filter(|at| *at == 0 || self.encoder.is_some());
                 let new = || Encoder::new(self.target.codec, self.rate_hz, tuning(&self.target));
                 let encoder = self.encoder.get_or_insert_with(new);
                 encoder.encode(&self.pending[from..from + self.frame], payload)
@@ -369,7 +372,7 @@ mod tests {
         let samples: Vec<i16> = (0..16_000).map(|n| (f64::from(n * n % 7_919) * 3.0) as i16).collect();
         let sound = Sound::from(samples);
         let (mut prompt, mut space) = (Said::new(&target, 16_000), space());
-        assert_eq!(of_sound(&mut prompt, &mut space, &sound, &[Some(0)]), [false], "not made yet");
+        assert_eq!(of_sound(&mut prompt, &mut space, &sound, &[None, Some(0)]), [false; 2], "not made yet");
         sound.encode(OpusMode::of(&target, 16_000).unwrap());
         let at = |n: usize| Some(n * 320);
         let ticks = [at(1), at(2), at(0), at(1), None, at(2), at(0), at(1), Some(645)];
@@ -381,6 +384,27 @@ mod tests {
             [true, true],
             "behind a gap"
         );
+        assert!(prompt.0.encoder.is_none(), "its memory is given back");
+    }
+
+    #[test]
+    fn who_began_before_the_packets_were_made_takes_them_in_the_middle() {
+        let target = target(Codec::Opus, 20);
+        let sound = Sound::from((0..16_000).map(|n| (n * n % 7_919 * 3) as i16).collect::<Vec<_>>());
+        let (mut prompt, mut space, mut said) = (Said::new(&target, 16_000), space(), Vec::new());
+        for n in 0..50 {
+            if n == 20 {
+                assert!(prompt.0.encoder.is_some());
+                sound.encode(prompt.0.mode.unwrap());
+            }
+            let place = Place { sound: &sound, at: n * 320 };
+            let samples = &sound[place.at..][..320];
+            prompt.0.say((samples, Some(place)), false, 1, &mut prompt.1, &mut space, |packet| {
+                said.push(packet[HEADER_LEN..].to_vec());
+            });
+        }
+        let mode = prompt.0.mode.unwrap();
+        assert!((0..50).all(|n| sound.packet(&mode, n * 320) == Some(&said[n][..])), "no other encoder's");
         assert!(prompt.0.encoder.is_none(), "its memory is given back");
     }
 
