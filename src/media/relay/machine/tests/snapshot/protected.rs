@@ -105,7 +105,7 @@ impl Driven {
 
     /// It comes to the endpoint; whether it is what it says.
     fn comes(&mut self, slot: u32, mut wire: Vec<u8>) -> bool {
-        let Some(len) = unprotect(&mut self.protections[slot as usize], Channel::Rtp, &mut wire) else {
+        let Ok(len) = unprotect(&mut self.protections[slot as usize], Channel::Rtp, &mut wire) else {
             return false;
         };
         wire.truncate(len);
