@@ -399,8 +399,8 @@ impl Machine {
         let Some(Endpoint { local: Some(local), .. }) = self.get(id) else { return };
         local.playout.play_out(now, local.sender.participant.as_deref_mut());
         let Some(endpoint) = self.get(id) else { return };
+        // It goes with the endpoint: the last report speaks of what it has sent.
         let (heard, diagnostics) = (endpoint.heard(now.at), endpoint.diagnostics());
-        endpoint.local = None;
         self.locals.slots.retain(|slot| *slot != id.slot);
         if diagnostics.overflowed > 0 {
             let count = diagnostics.overflowed;
