@@ -29,11 +29,13 @@ impl Silence {
         (self.expects, self.since) = (expects, if expects { at } else { 0 });
     }
 
-    /// RTP has come: what is silent next counts again.
-    pub fn heard(&mut self, at: u64) {
-        if self.expects && self.since == 0 {
+    /// RTP has come: what is silent next counts again. Whether it did not count.
+    pub fn heard(&mut self, at: u64) -> bool {
+        let again = self.expects && self.since == 0;
+        if again {
             self.since = at;
         }
+        again
     }
 
     /// When it will have lasted for too long, if RTP came last at `last`; 0 for never.

@@ -252,6 +252,7 @@ impl Machine {
         (header, before): (&Header, Sequence),
         datagram: &[u8],
     ) -> Verdict {
+        let at = self.ns(arrival.at);
         let Some(endpoint) = self.at(slot) else { return Verdict::Unexpected };
         let (is_event, clock_rate) = (endpoint.is_event(), endpoint.event_rate());
         let Endpoint { local: Some(local), far, state, out, .. } = endpoint else {
@@ -277,6 +278,9 @@ impl Machine {
         };
         if rests {
             local.stats.pause();
+        }
+        if far.silence.heard(at) {
+            self.arm(slot);
         }
         if is_event {
             self.event(arrival, slot, datagram, false, false);

@@ -33,10 +33,7 @@ fn what_was_not_negotiated_is_counted_and_dropped() {
     bench.receive(3, 4_000, &[0x80, 0, 1]);
     bench.receive(4, 4_000, &[0, 1, 2, 3]);
     use Verdict::{ComfortNoise, Malformed, Played, UnknownPayload};
-    assert_eq!(
-        bench.out.verdicts,
-        [Played, Played, Played, Played, UnknownPayload, ComfortNoise, Malformed]
-    );
+    assert_eq!(bench.out.verdicts, [Played, Played, Played, Played, UnknownPayload, ComfortNoise, Malformed]);
     let diagnostics = bench.diagnostics();
     assert_eq!((diagnostics.unknown_payload, diagnostics.malformed), (1, 2));
     assert_eq!(bench.stats().lost, 0, "it has come");

@@ -8,7 +8,8 @@ use super::{Command, Machine, RelayEvent, Sent, Transmit, id, packet};
 use crate::Now;
 use crate::codec::Codec;
 use crate::local::{
-    Diagnostics, Levels, Local, LocalAct, LocalConfig, MediaParams, PacketRecord, Published, Reception, Verdict,
+    Diagnostics, Levels, Local, LocalAct, LocalConfig, MediaParams, PacketRecord, Published, Reception,
+    Verdict,
 };
 use crate::relay::EndpointConfig;
 use crate::relay::protection::{Room, protect};
