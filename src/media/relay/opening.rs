@@ -104,7 +104,7 @@ impl Thread {
         let bound = self.ready.get(address)?;
         let kept = if hurry || self.is_exhausted() { 0 } else { KEPT };
         let ready = (bound.len() > kept).then(|| bound.try_recv().ok()).flatten()?;
-        Some(self.used(bound, ready, config))
+        self.used(bound, ready, config)
     }
 
     /// The same for who cannot go on without: waits where even those that are kept are taken.
@@ -118,26 +118,27 @@ impl Thread {
         }
         self.shared.wake_now();
         match bound.recv_timeout(PATIENCE) {
-            Ok(ready) => Ok(self.used(bound, ready, config)),
+            Ok(ready) => self.used(bound, ready, config).ok_or(OpenError::Stopped),
             Err(RecvTimeoutError::Timeout) => Err(OpenError::Ports),
             Err(RecvTimeoutError::Disconnected) => Err(OpenError::Stopped),
         }
     }
 
+    /// One that was bound ahead, once it is open; none: its thread has ended.
     fn used(
         &self,
         bound: &Receiver<Ready>,
         Ready { id, local }: Ready,
         config: &EndpointConfig,
-    ) -> (RelayId, SocketAddr) {
-        self.shared.open.fetch_add(1, Ordering::Relaxed);
+    ) -> Option<(RelayId, SocketAddr)> {
         // Nothing is to be done before the endpoint is described, but for binding more
         // ahead in time: a wake-up costs more than the rest of a command.
-        let _ = self.commands.send(Command::Open { id, config: config.clone() });
+        self.commands.send(Command::Open { id, config: config.clone() }).ok()?;
+        self.shared.open.fetch_add(1, Ordering::Relaxed);
         if bound.len() < self.ahead / 2 + 1 {
             self.shared.wake();
         }
-        (id, local)
+        Some((id, local))
     }
 
     /// Whether nothing more could be bound when that was last tried.
