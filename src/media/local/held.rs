@@ -34,6 +34,11 @@ impl Held {
         }
     }
 
+    /// What is held will not be confirmed.
+    pub fn forget(&mut self) {
+        self.source = None;
+    }
+
     /// The packet right before this one, if it is held: when and from where it came, its header, and its octets, which
     /// are copied to `room`.
     pub fn take_before<'a>(

@@ -82,7 +82,7 @@ pub(super) struct Endpoint {
     pub since: Instant,
     pub refused_payload_type: Option<u8>,
     /// A stream that has to send one packet more.
-    candidate: Option<(u32, u16)>,
+    pub candidate: Option<(u32, u16)>,
     pub started: bool,
     pub lost_before: u32,
     pub ssrc_changes: u32,

@@ -255,7 +255,7 @@ impl Machine {
         let at = self.ns(arrival.at);
         let Some(endpoint) = self.at(slot) else { return Verdict::Unexpected };
         let (is_event, clock_rate) = (endpoint.is_event(), endpoint.event_rate());
-        let Endpoint { local: Some(local), far, state, out, .. } = endpoint else {
+        let Endpoint { local: Some(local), far, state, out, candidate, .. } = endpoint else {
             return Verdict::Unexpected;
         };
         let Some(remote) = &far.remote else { return Verdict::Unexpected };
@@ -263,6 +263,9 @@ impl Machine {
             local.duplicates += 1;
             return Verdict::Duplicate;
         }
+        // The stream that is heard goes on: another one beside it does not take its place.
+        *candidate = None;
+        local.held.forget();
         let sequence = state.numbers.extend(header.sequence).unwrap_or(state.numbers.highest());
         local.reordered += u64::from(sequence < before.highest());
         local.collisions.check(header.ssrc, out.ssrc, source.ip());
