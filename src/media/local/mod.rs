@@ -278,3 +278,6 @@ impl Local {
         Levels { sent: self.sender.meter.level, heard: self.playout.heard.level }
     }
 }
+
+#[cfg(test)]
+mod tests;

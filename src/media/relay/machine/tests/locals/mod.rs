@@ -25,8 +25,10 @@ use b2b_base::metrics::MediaStats;
 use b2b_base::util::ntp::NtpTime;
 
 mod hearing;
+mod lab;
 mod protection;
 mod sending;
+mod sequence;
 mod sources;
 mod timeouts;
 mod trouble;
