@@ -1,6 +1,7 @@
 //! Media in virtual time, by seeds: relay machines with parties of all kinds around them, and jitter buffers, under
 //! networks that lose, delay, reorder and repeat, with clocks that differ (scripts/simulate-media.sh, designs/0004).
 
+mod belief;
 mod joints;
 mod network;
 mod party;
@@ -26,8 +27,8 @@ use total::Total;
 const USAGE: &str = "\
 usage: simulate-media [--seed N] [--hours N] [--jobs N] [--only] [--trace]
 
-Runs worlds of 10 minutes in virtual time: 2 to 6 endpoints of a relay machine, a session and a jitter buffer each, from the
-first seed on, until they have lived so many hours. What fails is printed with its seed: exit code 1.
+Runs worlds of 10 minutes in virtual time: 2 to 6 endpoints of a relay machine, one with a source and a sink of frames,
+and a jitter buffer each, from the first seed on, until they have lived so many hours. What fails is printed with its seed: exit code 1.
 
   --seed N     the first seed (1)
   --hours N    so many hours (0.5)

@@ -30,21 +30,21 @@ pub enum Joint {
     Transcoded(u32),
     Room,
     Echo,
-    /// It is no endpoint of a relay: a session speaks to it.
-    Session,
+    /// A source and a sink of frames speak to it and hear it.
+    Local,
 }
 
 impl Joint {
     pub fn peer(self) -> Option<u32> {
         match self {
             Joint::Relayed(peer) | Joint::Recoded(peer) | Joint::Transcoded(peer) => Some(peer),
-            Joint::Alone | Joint::Room | Joint::Echo | Joint::Session => None,
+            Joint::Alone | Joint::Room | Joint::Echo | Joint::Local => None,
         }
     }
 
     /// What it hears is made by a clock of the machine's.
     fn is_ticked(self) -> bool {
-        matches!(self, Joint::Room | Joint::Session)
+        matches!(self, Joint::Room | Joint::Local)
     }
 }
 
@@ -55,7 +55,7 @@ pub struct Hears {
     timestamp: u32,
     last_at: u64,
     pub packets: u64,
-    octets: u64,
+    pub octets: u64,
     /// When it last heard somebody.
     pub loud_at: u64,
     /// Since this moment nothing has changed for it.
@@ -75,6 +75,13 @@ pub struct Sent {
     pub source: SocketAddr,
     pub at: u64,
     pub data: Vec<u8>,
+}
+
+impl Sent {
+    /// Octets of its payload.
+    pub fn octets(&self) -> u64 {
+        self.data.len() as u64 - 12
+    }
 }
 
 /// A sender report of the machine's: the middle of its NTP time, when it left and when it comes.
@@ -333,7 +340,7 @@ impl Party {
                 let frame = (rate / 1_000 * self.ptime_ms) as i32;
                 // Where a tick has no whole number of packets, whoever begins to speak is given others.
                 let (most, late) = match self.ptime_ms {
-                    _ if self.joint == Joint::Session => (frame, 25),
+                    _ if self.joint == Joint::Local => (frame, 25),
                     10 | 20 => (frame, 25),
                     _ => (2 * frame, 65),
                 };

@@ -4,7 +4,7 @@ use std::ops::AddAssign;
 
 #[derive(Debug, Default, Clone, Copy)]
 pub struct Total {
-    /// Of endpoints, sessions and listeners, ns.
+    /// Of endpoints and listeners, ns.
     pub lived: u64,
     /// RTP packets that came, and that left.
     pub packets: u64,

@@ -328,7 +328,7 @@ impl World {
                 Joint::Room => (0..self.parties.len()).any(|other| {
                     other != n && self.parties[other].joint == Joint::Room && is_clean(&self.parties[other])
                 }),
-                Joint::Alone | Joint::Session => false,
+                Joint::Alone | Joint::Local => false,
                 Joint::Echo => is_clean(party),
                 joint => joint.peer().is_some_and(|peer| is_clean(&self.parties[peer as usize])),
             };
