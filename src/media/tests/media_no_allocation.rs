@@ -5,9 +5,7 @@
 // As in test functions (clippy.toml): what a helper cannot get fails the test.
 #![allow(clippy::unwrap_used)]
 
-use std::cell::RefCell;
 use std::net::SocketAddr;
-use std::rc::Rc;
 use std::sync::Arc;
 use std::time::{Duration, Instant};
 
@@ -18,73 +16,83 @@ use b2b_media::Now;
 use b2b_media::codec::{Codec, Encoder, OpusTuning};
 use b2b_media::conference::participants;
 use b2b_media::impair::ImpairConfig;
-use b2b_media::relay::machine::{self as relay, Transmit};
-use b2b_media::relay::{EndpointConfig, RelayId};
+use b2b_media::local::{Local, LocalAct, LocalConfig, PacketRecord, Published};
+use b2b_media::relay::machine::{Command, Machine, Transmit};
+use b2b_media::relay::{EndpointConfig, RelayEvent, RelayId};
 use b2b_media::remote::{EventTypes, Remote, SendFormat, Voice};
 use b2b_media::room::{Member, RoomAct};
-use b2b_media::session::{MediaParams, PacketRecord, Session, SessionConfig};
 use b2b_media::stage::{Act, Music, OpusMode, Program, Segment, Sound, Tracks};
 use b2b_media::transport::Channel;
-use b2b_media::transport::protection::{Keys, MasterKey, Suite};
-use b2b_media::worker::machine::{Command, Link, Machine};
-use b2b_media::worker::{MediaEvent, Published, SessionId};
-use b2b_sys::udp::Received;
+use b2b_media::transport::protection::{Keys, MasterKey, Protection, Suite};
 
-/// A datagram under way.
+/// Octets of the longest datagram here.
+const SIZE: usize = 256;
+
+/// A datagram under way to an endpoint.
 #[derive(Clone, Copy)]
 struct UnderWay {
-    to: SocketAddr,
+    slot: u32,
+    channel: Channel,
     from: SocketAddr,
-    data: [u8; 256],
+    data: [u8; SIZE],
     len: usize,
 }
 
-/// Enough for 20 ms packets that arrive before the next one.
-#[derive(Default)]
+/// The sockets of two endpoints that talk to each other, with their SRTP, and what is under way between them: enough
+/// for 20 ms packets that arrive before the next one.
 struct Wire {
-    slots: [Option<UnderWay>; 8],
+    under_way: [Option<UnderWay>; 8],
+    protection: [Option<Protection>; 2],
 }
 
-struct TestLink {
-    wire: Rc<RefCell<Wire>>,
-    local: SocketAddr,
+/// Where an endpoint receives.
+fn address(slot: u32, channel: Channel) -> SocketAddr {
+    let above = u16::from(channel == Channel::Rtcp);
+    SocketAddr::from(([127, 0, 0, 1], 4_000 + 1_000 * slot as u16 + above))
 }
 
-impl TestLink {
-    fn address(&self, channel: Channel) -> SocketAddr {
-        let above = u16::from(channel == Channel::Rtcp);
-        SocketAddr::new(self.local.ip(), self.local.port() + above)
-    }
-}
-
-impl Link for TestLink {
-    type Batch = ();
-
-    fn receive(
-        &mut self,
-        channel: Channel,
-        now: Now,
-        _: &mut (),
-        mut take: impl FnMut(Instant, SocketAddr, &mut [u8]),
-    ) -> Received {
-        let here = self.address(channel);
-        for n in 0..8 {
-            let slot = self.wire.borrow_mut().slots[n].take_if(|datagram| datagram.to == here);
-            if let Some(UnderWay { from, mut data, len, .. }) = slot {
-                take(now.at, from, &mut data[..len]);
+impl Wire {
+    /// Hands over what has come; RTP is read at ticks.
+    fn deliver(&mut self, machine: &mut Machine, now: Now) {
+        let ticks = machine.next_tick().is_some_and(|tick| tick <= now.at);
+        for n in 0..self.under_way.len() {
+            let arrives = |it: &mut UnderWay| ticks || it.channel == Channel::Rtcp;
+            let Some(datagram) = self.under_way[n].take_if(arrives) else { continue };
+            let UnderWay { slot, channel, from, mut data, len } = datagram;
+            let (mut out, plain) = (Out::default(), data);
+            let inbound = self.protection[slot as usize].as_mut().map(|it| &mut it.inbound);
+            let len = match (inbound, channel) {
+                (None, _) => Ok(len),
+                (Some(inbound), Channel::Rtp) => inbound.rtp(&mut data[..len]),
+                (Some(inbound), Channel::Rtcp) => inbound.rtcp(&mut data[..len]),
+            };
+            match (len, channel) {
+                (Ok(len), Channel::Rtp) => machine.arrived(now, slot, from, &mut data[..len]),
+                (Ok(len), Channel::Rtcp) => {
+                    machine.packet(now, slot, channel, from, &mut data[..len], &mut out);
+                }
+                (Err(why), _) => machine.refused(now.at, slot, &plain, why),
             }
         }
-        Received::default()
     }
+}
 
-    fn send(&mut self, channel: Channel, to: SocketAddr, datagram: &[u8]) {
-        let from = self.address(channel);
-        let mut wire = self.wire.borrow_mut();
-        if let Some(free) = wire.slots.iter_mut().find(|slot| slot.is_none()) {
-            let mut data = [0; 256];
-            data[..datagram.len()].copy_from_slice(datagram);
-            *free = Some(UnderWay { to, from, data, len: datagram.len() });
+impl Transmit for Wire {
+    fn transmit(&mut self, slot: u32, channel: Channel, to: SocketAddr, datagram: &[u8]) -> bool {
+        let (peer, from) = (1 - slot, address(slot, channel));
+        assert_eq!(to, address(peer, channel));
+        let (mut data, len) = ([0; SIZE], datagram.len());
+        data[..len].copy_from_slice(datagram);
+        let outbound = self.protection[slot as usize].as_mut().map(|it| &mut it.outbound);
+        let len = match (outbound, channel) {
+            (None, _) => len,
+            (Some(outbound), Channel::Rtp) => outbound.rtp(&mut data, len).unwrap(),
+            (Some(outbound), Channel::Rtcp) => outbound.rtcp(&mut data, len).unwrap(),
+        };
+        if let Some(free) = self.under_way.iter_mut().find(|place| place.is_none()) {
+            *free = Some(UnderWay { slot: peer, channel, from, data, len });
         }
+        true
     }
 }
 
@@ -108,7 +116,7 @@ impl FrameSink for Sum {
     }
 }
 
-/// What came of some ticks of two sessions that talk to each other.
+/// What came of some ticks of two endpoints that talk to each other.
 struct Run {
     allocations: u64,
     stats: Vec<MediaStats>,
@@ -128,70 +136,93 @@ fn run_with(
 ) -> Run {
     let epoch = Instant::now();
     let wall = NtpTime(0xE000_0000_0000_0000);
-    let wire = Rc::new(RefCell::new(Wire::default()));
-    let address = |port: u16| SocketAddr::from(([127, 0, 0, 1], port));
-    let mut machine = Machine::new(epoch);
+    let mut machine = Machine::new(epoch, 1);
+    machine.keep_records();
+    let protection = keys.clone().map(|keys| keys.map(Protection::new));
+    let mut wire = Wire { under_way: [None; 8], protection };
     let start = Now { at: epoch, wall };
-    for ((n, local, remote), protection) in [(1, 4_000, 5_000), (2, 5_000, 4_000)].into_iter().zip(keys) {
-        let impairment = (impaired && n == 1).then_some(ImpairConfig {
+    let ids = [0, 1].map(|slot| RelayId { thread: 0, slot, generation: 1 });
+    for (id, keys) in ids.into_iter().zip(keys) {
+        let impairment = (impaired && id.slot == 0).then_some(ImpairConfig {
             loss_pct: 5.0,
             jitter_ms: 80.0,
             reorder_pct: 2.0,
             dup_pct: 2.0,
-            seed: n,
+            seed: 1,
         });
-        let config = SessionConfig { impairment, rate_hz, ..SessionConfig::default() };
-        let id = SessionId(n);
-        let session = Box::new(Session::new(config, epoch, n));
-        let link = TestLink { wire: wire.clone(), local: address(local) };
-        machine
-            .command(start, Command::Open { id, session, link, published: Arc::new(Published::default()) });
-        let (source, sink) = (Box::new(Noise(n as u32)), Box::new(Sum(0)));
-        machine.command(start, Command::Attach { id, source, sink });
+        let config = LocalConfig { impairment, rate_hz, ..LocalConfig::default() };
+        let local = Local::new(&config, epoch, Arc::new(Published::default()));
+        let begin = [
+            LocalAct::Begin(Box::new(local)),
+            LocalAct::CaptureTime(Some(1)),
+            LocalAct::Attach(Box::new(Noise(id.slot)), Box::new(Sum(0))),
+        ];
         let number = codec.payload_type();
         let gets = SendFormat { fec: true, ..SendFormat::new(number, codec, 20) };
         let remote = Remote {
             rtcp_mux: false,
             telephone_events: EventTypes::new([(101, codec.clock_rate())]),
             voice: Voice::new(Some(gets), [(number, codec)]),
-            ..Remote::at(address(remote))
+            ..Remote::at(address(1 - id.slot, Channel::Rtp))
         };
-        let params = MediaParams { remote, abs_capture_time_id: Some(1), protection };
-        machine.command(start, Command::Configure { id, params: Box::new(params) });
+        machine.command(start, Command::Open { id, config: EndpointConfig::default() }, &mut wire);
+        for act in begin {
+            machine.command(start, Command::Local { id, act }, &mut wire);
+        }
+        machine.command(start, Command::Protect { id, keys: keys.map(Box::new) }, &mut wire);
+        machine.command(start, Command::Describe { id, remote }, &mut wire);
     }
 
-    for (n, participant) in (1..3).zip(participants(3, rate_hz)).filter(|_| joined) {
-        machine.command(
-            start,
-            Command::Participant { id: SessionId(n), participant: Some(Box::new(participant)) },
-        );
+    for (id, participant) in ids.into_iter().zip(participants(3, rate_hz)).filter(|_| joined) {
+        let act = LocalAct::Participant(Some(Box::new(participant)));
+        machine.command(start, Command::Local { id, act }, &mut wire);
     }
     let (mut ring, mut records) = rtrb::RingBuffer::<PacketRecord>::new(64);
     let mut now = start;
-    let mut events = 0;
-    let mut turn = |machine: &mut Machine<TestLink>| {
-        now.at = machine.next_wake().expect("sessions have ticks").max(now.at);
+    let (mut started, mut recorded) = (0, 0_u64);
+    let mut turn = |machine: &mut Machine, wire: &mut Wire| {
+        now.at = machine.next_wake(now.at).expect("endpoints have ticks").max(now.at);
         now.wall = wall.plus(now.at - epoch);
-        machine.turn(
-            now,
-            |event| events += u64::from(!matches!(event, MediaEvent::Digit { .. })),
-            |_, record| assert!(ring.push(record).is_ok()),
-        );
-        while records.pop().is_ok() {}
+        wire.deliver(machine, now);
+        machine.maintain(now, wire);
+        while let Some(record) = machine.poll_record() {
+            assert!(ring.push(record).is_ok());
+        }
+        while records.pop().is_ok() {
+            recorded += 1;
+        }
+        while let Some(event) = machine.poll_event() {
+            match event {
+                RelayEvent::Started { .. } => started += 1,
+                RelayEvent::Digit { .. } => {}
+                other => panic!("{other:?}"),
+            }
+        }
     };
     for _ in 0..100 {
-        turn(&mut machine);
+        turn(&mut machine, &mut wire);
     }
-    let allocated = allocation_counter::measure(|| (0..ticks).for_each(|_| turn(&mut machine)));
+    let allocated = allocation_counter::measure(|| (0..ticks).for_each(|_| turn(&mut machine, &mut wire)));
     let control = allocation_counter::measure(|| drop(std::hint::black_box(Box::new(1))));
     assert_eq!(control.count_total, 1, "the counter counts");
-    assert_eq!(events, 2, "both have started");
+    assert_eq!(started, 2, "both have started");
 
     // The ticks did what they are for.
     assert!(now.at - epoch > Duration::from_millis(15 * ticks as u64));
-    let stats: Vec<_> = machine.sessions().map(|(_, session)| session.stats(now.at)).collect();
+    let mut stats = Vec::new();
+    for id in ids {
+        machine.command(now, Command::Close { id }, &mut wire);
+        while let Some(event) = machine.poll_event() {
+            if let RelayEvent::Heard { stats: heard, .. } = event {
+                stats.push(*heard);
+            }
+        }
+    }
+    assert_eq!(stats.len(), 2);
     let most = |count: u64| count > ticks as u64 * 7 / 10;
     assert!(stats.iter().all(|stats| most(stats.packets_tx) && most(stats.packets_rx)), "{stats:?}");
+    let received: u64 = stats.iter().map(|stats| stats.packets_rx).sum();
+    assert!(recorded >= received, "each packet is recorded");
     assert_eq!(stats[1].concealed, 0, "{:?}", stats[1]);
     if impaired {
         let some = |count: u64| count > ticks as u64 / 200;
@@ -261,20 +292,20 @@ impl Transmit for Out {
 
 /// Four legs of a relay that speak this; what `begin` tells them runs, and each sends a packet
 /// every 20 ms.
-fn relay(codec: Codec, begin: impl Fn(RelayId) -> relay::Command) -> u64 {
+fn relay(codec: Codec, begin: impl Fn(RelayId) -> Command) -> u64 {
     let start = Now { at: Instant::now(), wall: NtpTime(0xE000_0000_0000_0000) };
-    let (mut relay, mut out) = (relay::Machine::new(start.at, 1), Out::default());
+    let (mut relay, mut out) = (Machine::new(start.at, 1), Out::default());
     let payload_type = codec.payload_type();
     let target = SendFormat { payload_type, codec, ptime_ms: 20, fec: true, max_bitrate: None };
     let voice = Voice { gets: Some(target), says: [Some((payload_type, codec)), None, None, None] };
     let open = RoomAct::Open { rate_hz: 16_000 };
-    relay.command(start, relay::Command::Room { number: 1, act: Box::new(open) }, &mut out);
+    relay.command(start, Command::Room { number: 1, act: Box::new(open) }, &mut out);
     let party = |slot: u32| SocketAddr::from(([127, 0, 0, 1], 4_000 + slot as u16));
     for slot in 0..4 {
         let id = RelayId { thread: 0, slot, generation: 1 };
         let remote = Remote { voice, ..Remote::at(party(slot)) };
-        relay.command(start, relay::Command::Open { id, config: EndpointConfig::default() }, &mut out);
-        relay.command(start, relay::Command::Describe { id, remote }, &mut out);
+        relay.command(start, Command::Open { id, config: EndpointConfig::default() }, &mut out);
+        relay.command(start, Command::Describe { id, remote }, &mut out);
         relay.command(start, begin(id), &mut out);
     }
     let mut encoder = Encoder::new(codec, 8_000, OpusTuning { bitrate: 24_000, expected_loss_pct: 0 });
@@ -316,7 +347,7 @@ fn no_allocation_while_parties_are_played_to() {
             let tone = Segment::Tone { hz: [350, 440], samples: 5_000, dbm0: -16 };
             let program = Program::new(rate_hz, vec![Segment::Sound(sound.into()), tone], 0);
             let act = Act::Play { ticket: 1, program: Box::new(program), reply: None };
-            relay::Command::Stage { id, act: Box::new(act) }
+            Command::Stage { id, act: Box::new(act) }
         };
         assert_eq!(relay(codec, played), 0, "{codec}");
         let encoded = |id| {
@@ -326,14 +357,14 @@ fn no_allocation_while_parties_are_played_to() {
             OpusMode::of(&target, rate_hz).into_iter().for_each(|mode| sound.encode(mode));
             let program = Program::new(rate_hz, vec![Segment::Sound(sound)], 0).in_whole_ticks();
             let act = Act::Play { ticket: 1, program: Box::new(program), reply: None };
-            relay::Command::Stage { id, act: Box::new(act) }
+            Command::Stage { id, act: Box::new(act) }
         };
         assert_eq!(relay(codec, encoded), 0, "{codec}");
         let music = |id| {
             let track: Vec<i16> = (0..rate_hz).map(|n| (n % 100 * 100) as i16).collect();
             let tracks = Tracks::new(rate_hz, vec![track.into()]).expect("something to hear");
             let act = Act::Music { ticket: 1, music: Box::new(Music::new(tracks, true)), reply: None };
-            relay::Command::Stage { id, act: Box::new(act) }
+            Command::Stage { id, act: Box::new(act) }
         };
         assert_eq!(relay(codec, music), 0, "{codec}");
     }
@@ -344,7 +375,7 @@ fn no_allocation_in_a_room() {
     for codec in Codec::ALL {
         let enter = |id| {
             let act = RoomAct::Enter { id, party: id, member: Member::default() };
-            relay::Command::Room { number: 1, act: Box::new(act) }
+            Command::Room { number: 1, act: Box::new(act) }
         };
         assert_eq!(relay(codec, enter), 0, "{codec}");
     }
