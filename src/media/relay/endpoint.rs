@@ -79,7 +79,8 @@ pub(super) struct Endpoint {
     pub tones: Option<Box<Tones>>,
     /// What was pressed and nobody has taken.
     pub typed: Typed,
-    pub since: Instant,
+    /// When it was opened, ns.
+    pub since: u64,
     pub refused_payload_type: Option<u8>,
     /// A stream that has to send one packet more.
     pub candidate: Option<(u32, u16)>,
@@ -89,7 +90,8 @@ pub(super) struct Endpoint {
 }
 
 impl Endpoint {
-    pub fn new(id: RelayId, config: EndpointConfig, since: Instant, rng: &mut StdRng) -> Self {
+    /// One that was opened at this moment, which is `since` in ns.
+    pub fn new(id: RelayId, config: EndpointConfig, (now, since): (Instant, u64), rng: &mut StdRng) -> Self {
         let rule = ForwardRule {
             source: NOWHERE,
             ssrc: 0,
@@ -110,7 +112,7 @@ impl Endpoint {
             state: ForwardState::default(),
             // A first number in the lower half: RFC 3711 §3.3.1.
             out: OutSpace::new(rng.random(), rng.random::<u16>() >> 1, rng.random()),
-            far: FarEnd::new(config.sources, config.rtp_timeout, since, rng),
+            far: FarEnd::new(config.sources, config.rtp_timeout, now, rng),
             pace: Pace::default(),
             recode: None,
             noise: None,
@@ -418,8 +420,10 @@ impl Endpoint {
 
     /// Its counters; `out` is its outgoing stream with what runs now, `sent_at` the last
     /// moment of that, `moment` turns ns into moments.
-    pub fn stats(&self, out: &OutSpace, moment: impl Fn(u64) -> Option<Instant>) -> EndpointStats {
+    pub fn stats(&self, out: &OutSpace, moment: impl Fn(u64) -> Instant) -> EndpointStats {
         let state = &self.state;
+        let since = moment(self.since);
+        let moment = |at: u64| (at != 0).then(|| moment(at));
         let jitter = u64::from(state.jitter_ticks()) * 1_000_000 / u64::from(self.pace.measured_in.max(1));
         EndpointStats {
             received: Flow {
@@ -454,7 +458,7 @@ impl Endpoint {
             },
             timeouts: self.timeouts,
             rtcp: self.far.reports.stats,
-            ..EndpointStats::new(self.since)
+            ..EndpointStats::new(since)
         }
     }
 }

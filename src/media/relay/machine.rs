@@ -184,12 +184,12 @@ impl Machine {
     }
 
     fn open_endpoint(&mut self, now: Instant, id: RelayId, config: EndpointConfig) {
-        let slot = id.slot as usize;
+        let (slot, at) = (id.slot as usize, self.ns(now));
         if self.endpoints.len() <= slot {
             self.endpoints.resize_with(slot + 1, || None);
         }
         if self.endpoints[slot].is_none() {
-            self.endpoints[slot] = Some(Box::new(Endpoint::new(id, config, now, &mut self.rng)));
+            self.endpoints[slot] = Some(Box::new(Endpoint::new(id, config, (now, at), &mut self.rng)));
             self.open += 1;
         }
     }

@@ -202,7 +202,7 @@ impl Endpoint {
         EndpointSnapshot {
             version: VERSION,
             written: now.wall.0,
-            age: now.at.saturating_duration_since(self.since).as_nanos() as u64,
+            age: at.saturating_sub(self.since),
             config,
             remote: self.far.remote,
             lock: LockSnapshot::new(&self.far.lock, at),
@@ -212,7 +212,7 @@ impl Endpoint {
             reports: ReportsSnapshot::new(&self.far.reports, at),
             events: self.far.digits.snapshot(now.at),
             drops: self.drops,
-            transcoded: self.stats(out, |_| None).transcoded,
+            transcoded: self.stats(out, |_| now.at).transcoded,
             measured_in: self.pace.measured_in,
             missing_at_rest: self.pace.missing_at_rest,
             lost_before: self.lost_before,
@@ -231,8 +231,7 @@ impl Endpoint {
 
     /// Goes on as this one, which was checked. It has no far end yet, and nothing was sent.
     pub(super) fn restore(&mut self, snapshot: &EndpointSnapshot, back: Back, now: Instant) {
-        let age = Duration::from_nanos(back.since(snapshot.age));
-        self.since = now.checked_sub(age).unwrap_or(now);
+        self.since = back.at.saturating_sub(back.since(snapshot.age)).max(1);
         self.far.silence = Silence::new(snapshot.config.rtp_timeout);
         self.far.remote = snapshot.remote;
         self.far.lock = snapshot.lock.restored(back, snapshot.config.sources.clone());

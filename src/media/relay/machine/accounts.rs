@@ -81,7 +81,7 @@ impl Machine {
 
     pub(super) fn stats(&mut self, slot: u32) -> EndpointStats {
         let epoch = self.epoch;
-        let moment = |at: u64| (at != 0).then(|| epoch + Duration::from_nanos(at.saturating_sub(BEFORE)));
+        let moment = |at: u64| epoch + Duration::from_nanos(at.saturating_sub(BEFORE));
         let sending = self.sending(0, slot).map(|(space, _)| space);
         match (self.at(slot), sending) {
             (Some(endpoint), Some(space)) => endpoint.stats(&space, moment),
