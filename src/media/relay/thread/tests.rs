@@ -8,6 +8,8 @@ use crate::relay::*;
 use crate::remote::Remote;
 use crate::transport::protection::{Inbound, Keys, MasterKey, Outbound, RTP_OVERHEAD, Suite};
 
+mod listening;
+
 const PATIENCE: Duration = Duration::from_secs(10);
 
 /// A far end.

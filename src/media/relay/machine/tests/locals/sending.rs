@@ -4,6 +4,7 @@ use super::*;
 use crate::forward::OutSpace;
 use crate::local::sender::{Format, Sender};
 use crate::relay::machine::ns;
+use crate::transport::demux::{Protocol, classify};
 
 #[test]
 fn a_late_wake_does_not_disturb_timestamps() {
@@ -144,34 +145,40 @@ fn nothing_is_sent_to_the_zero_address_of_an_old_hold() {
 
 #[test]
 fn reports_measure_the_round_trip_and_end_with_bye() {
-    let mut near = Bench::plain();
-    let mut far = near.facing(params(20));
-    let mut reports = Vec::new();
-    // Both ways take 30 ms.
-    let mut wire: Vec<(u64, bool, Channel, Vec<u8>)> = Vec::new();
-    for ms in (0..60_000).step_by(10) {
-        for (due, to_far, channel, bytes) in wire.extract_if(.., |(due, ..)| *due <= ms) {
-            let bench = if to_far { &mut far } else { &mut near };
-            bench.datagram(due, due, channel, address(4_000), &bytes);
-        }
-        for (bench, to_far) in [(&mut near, true), (&mut far, false)] {
-            bench.wake(ms);
-            for Sent { channel, to, data, .. } in std::mem::take(&mut bench.out.sent) {
-                if to_far && channel == Channel::Rtcp {
-                    assert_eq!(to, address(4_001));
-                    reports.push(ms);
+    for rtcp_mux in [false, true] {
+        let params = MediaParams { remote: Remote { rtcp_mux, ..params(20).remote }, ..params(20) };
+        let mut near = Bench::new(LocalConfig::default(), params.clone(), Script(Vec::new()));
+        let mut far = near.facing(params);
+        let mut reports = Vec::new();
+        // Both ways take 30 ms.
+        let mut wire: Vec<(u64, bool, Channel, Vec<u8>)> = Vec::new();
+        for ms in (0..60_000).step_by(10) {
+            for (due, to_far, channel, bytes) in wire.extract_if(.., |(due, ..)| *due <= ms) {
+                let bench = if to_far { &mut far } else { &mut near };
+                let channel = if rtcp_mux { Channel::Rtp } else { channel };
+                bench.datagram(due, due, channel, address(4_000), &bytes);
+            }
+            for (bench, to_far) in [(&mut near, true), (&mut far, false)] {
+                bench.wake(ms);
+                for Sent { channel, to, data, .. } in std::mem::take(&mut bench.out.sent) {
+                    let is_report = classify(&data) == Protocol::Rtcp;
+                    if to_far && is_report {
+                        assert_eq!(to, address(if rtcp_mux { 4_000 } else { 4_001 }));
+                        reports.push(ms);
+                    }
+                    wire.push((ms + 30, to_far, channel, data));
                 }
-                wire.push((ms + 30, to_far, channel, data));
             }
         }
+        for bench in [&near, &far] {
+            let rtt = bench.stats().rtt_ms.unwrap();
+            assert!((rtt - 60.0).abs() < 0.1, "{rtt}");
+        }
+        assert!(reports[0] <= 3_100);
+        let apart = reports.windows(2).all(|pair| (2_030..=6_180).contains(&(pair[1] - pair[0])));
+        assert!(apart, "{reports:?}");
+        near.bye(60_000);
+        let received = rtcp::parse(&near.out.sent.last().unwrap().data, 0).unwrap();
+        assert!(received.bye && received.sender.is_some());
     }
-    for bench in [&near, &far] {
-        let rtt = bench.stats().rtt_ms.unwrap();
-        assert!((rtt - 60.0).abs() < 0.1, "{rtt}");
-    }
-    assert!(reports[0] <= 3_100);
-    assert!(reports.windows(2).all(|pair| (2_040..=6_190).contains(&(pair[1] - pair[0]))), "{reports:?}");
-    near.bye(60_000);
-    let received = rtcp::parse(&near.out.sent.last().unwrap().data, 0).unwrap();
-    assert!(received.bye && received.sender.is_some());
 }
