@@ -174,6 +174,8 @@ fn a_far_end_that_nat_binds_anew_is_heard_and_answered_there() {
     bench.wake(1_300);
     hear(&mut bench, 66..120, 4_100);
     assert_eq!(destination(&bench), address(4_100));
+    let moved = RelayEvent::SourceChanged { id: id(0), from: address(4_000), to: address(4_100) };
+    assert_eq!(bench.out.events, [started(), moved]);
     let stats = bench.stats();
     assert_eq!((stats.packets_rx, stats.injected), (104, 0));
     assert_eq!(bench.heard.0.lock().unwrap().last(), Some(&FrameKind::Audio));
