@@ -6,7 +6,7 @@ use b2b_base::metrics::quality::{Curve, Rating, burst_ratio};
 /// Counters that `MediaStats` has no room for.
 #[derive(Debug, Clone, Copy, Default, PartialEq, Eq)]
 pub struct Diagnostics {
-    /// Datagrams that were neither RTP nor RTCP.
+    /// Datagrams that were neither RTP nor RTCP, and RTCP that nobody could read, or of a stranger.
     pub malformed: u64,
     /// RTP packets with a payload type that was not negotiated.
     pub unknown_payload: u64,

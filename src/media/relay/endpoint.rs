@@ -342,6 +342,13 @@ impl Endpoint {
         (!std::mem::replace(&mut self.started, true), digit)
     }
 
+    /// Packets that are missing. What is missing while the far end is not to send is not lost.
+    pub fn lost(&self) -> u64 {
+        let missing = self.state.numbers.lost();
+        let missing = self.pace.missing_at_rest.map_or(missing, |at_rest| missing.min(at_rest));
+        u64::from(self.lost_before) + u64::from(missing)
+    }
+
     /// Whether the last packet was of an event.
     pub fn is_event(&self) -> bool {
         self.rule.payload_types.is_event(self.state.payload_type)
@@ -447,7 +454,7 @@ impl Endpoint {
             },
             ssrc: (state.numbers.highest() != 0).then_some(self.rule.ssrc),
             ssrc_changes: self.ssrc_changes,
-            lost: u64::from(self.lost_before) + u64::from(state.numbers.lost()),
+            lost: self.lost(),
             jitter: Duration::from_micros(jitter),
             payload_type: state.sound,
             payload_type_refused: self.refused_payload_type,

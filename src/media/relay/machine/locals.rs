@@ -432,7 +432,7 @@ impl Endpoint {
     pub fn heard(&self, now: Instant) -> Option<(MediaStats, Reception)> {
         let local = self.local.as_deref()?;
         let (playout, state, reports) = (&local.playout, &self.state, &self.far.reports.stats);
-        let lost = u64::from(self.lost_before) + u64::from(state.numbers.lost());
+        let lost = self.lost();
         let recovered = playout.buffer.decoded_and_recovered().1;
         let known_delay = || {
             let network = reports.rtt_ms.unwrap_or(0.0) / 2.0;
