@@ -144,12 +144,12 @@ impl Playout {
     /// what has arrived is to be heard.
     pub fn play_out(&mut self, now: Now, mut participant: Option<&mut Participant>) {
         // The last frame may end in the middle, which is not a loss.
-        let concealed = self.concealed;
+        let before = (self.concealed, self.bursts);
         for _ in 0..LAST_FRAMES {
             let Some(tick) = self.next.filter(|_| self.buffer.holds_any()) else { break };
             self.play(now, tick, participant.as_deref_mut());
         }
-        self.concealed = concealed;
+        (self.concealed, self.bursts) = before;
     }
 
     /// The next digit that was heard in the sound, where that is looked at.
