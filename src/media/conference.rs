@@ -1,9 +1,9 @@
-//! A conference of several sessions on one media thread: every far end hears all the others and
+//! A conference of several calls on one media thread: every far end hears all the others and
 //! what our side says to any of them, and our side hears all far ends, on whichever of the calls
 //! it listens.
 //!
-//! Each session gets a [`Participant`], which mixes what it sends and what it plays. Participants are joined by
-//! rings, so that a session that leaves needs nobody's consent: no lock, no allocation, and a
+//! Each call gets a [`Participant`], which mixes what it sends and what it plays. Participants are joined by
+//! rings, so that a call that leaves needs nobody's consent: no lock, no allocation, and a
 //! ring that is empty is silence. Within a tick every sink is served before any source, so what a
 //! far end says goes to the others in the same tick.
 
@@ -16,7 +16,7 @@ const LONGEST_MS: u32 = 60;
 /// What a ring holds, ms: the longest packet, twice.
 const RING_MS: u32 = 2 * LONGEST_MS;
 
-/// A session's place: what its far end hears is more than what our side says to it, and what our
+/// A call's place: what its far end hears is more than what our side says to it, and what our
 /// side hears is more than what that far end says.
 pub struct Participant {
     others: Vec<Other>,
@@ -66,7 +66,7 @@ impl Inlet {
     }
 }
 
-/// Participants for so many sessions of one rate, each for one of them.
+/// Participants for so many calls of one rate, each for one of them.
 pub fn participants(count: usize, rate_hz: u32) -> Vec<Participant> {
     let longest = (rate_hz / 1_000 * LONGEST_MS) as usize;
     let participant = |_| Participant { others: Vec::with_capacity(count), mixed: vec![0; longest].into() };

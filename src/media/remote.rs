@@ -1,5 +1,5 @@
-//! What a far end has said of itself, as offer and answer settled it (RFC 3264): plain data, the same for
-//! sessions and for the relay.
+//! What a far end has said of itself, as offer and answer settled it (RFC 3264): plain data, whatever the endpoint is joined
+//! with.
 
 use std::net::SocketAddr;
 

@@ -1,7 +1,7 @@
 //! Both sides of a call as one stereo stream, aligned in time: two tapes on the media thread, and
 //! their joining elsewhere.
 //!
-//! What is received is the clock: it comes with every tick of 20 ms while a session lasts. What is
+//! What is received is the clock: it comes with every tick of 20 ms while a call lasts. What is
 //! sent is put where the clock stands then: within a tick a sink is served before a source. So
 //! silence stands where nothing was sent (hold), and a frame that found the ring full is a gap,
 //! not a shift.

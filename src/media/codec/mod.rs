@@ -1,6 +1,6 @@
 //! Audio codecs: samples at a rate of the user's to RTP payloads and back.
 //!
-//! - `decoder`, `encoder`: the state of one direction; shared by sessions and transcoding
+//! - `decoder`, `encoder`: the state of one direction; shared by sinks, sources and transcoding
 //! - `g711`: µ-law and A-law (ITU-T G.711)
 //! - `opus_packet`: how long an Opus packet is, without decoding it
 //! - `rates`: between sampling rates

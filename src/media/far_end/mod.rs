@@ -1,5 +1,5 @@
 //! What is known of a far end, whatever it is joined with: what it has said of itself, from where it is believed,
-//! what we report to it and it to us, its silence and its digits. Sessions and endpoints of the relay have one each.
+//! what we report to it and it to us, its silence and its digits. Each endpoint has one.
 //!
 //! - `silence`: no RTP although some should come
 //! - `digits`: those that it presses; `digit_gate`: digits, but no flood

@@ -38,6 +38,13 @@ impl Silence {
         again
     }
 
+    /// RTP came last at `last`: if that was less than the whole silence ago, it was after it had been told.
+    pub fn look_back(&mut self, at: u64, last: u64) {
+        if at.saturating_sub(last) < u64::from(self.timeout_ms) * 1_000_000 {
+            self.heard(last);
+        }
+    }
+
     /// When it will have lasted for too long, if RTP came last at `last`; 0 for never.
     pub fn due(&self, last: u64) -> u64 {
         match (self.timeout_ms, self.since) {
@@ -73,6 +80,10 @@ mod tests {
         assert!(!silence.is_over(ms(1_000), ms(50)));
         silence.heard(ms(1_000));
         assert!(silence.is_over(ms(1_100), ms(1_000)));
+        silence.look_back(ms(1_150), ms(1_000));
+        assert_eq!(silence.due(ms(1_000)), 0, "that was before it was told");
+        silence.look_back(ms(1_180), ms(1_110));
+        assert_eq!(silence.due(ms(1_110)), ms(1_210), "a packet has come since");
         silence.expect(ms(1_200), false);
         silence.heard(ms(1_300));
         assert_eq!(silence.due(ms(1_300)), 0);

@@ -1,4 +1,4 @@
-//! The decode thread: a file to a ring of samples at a session's rate.
+//! The decode thread: a file to a ring of samples at a call's rate.
 //!
 //! The thread decodes until the ring is full, then sleeps half a second: no more
 //! than that is ever missing from it. Nobody wakes it from the reading side, which

@@ -10,7 +10,7 @@ use std::net::IpAddr;
 use rand::RngExt;
 use rand::rngs::StdRng;
 
-/// What is known of collisions in one session.
+/// What is known of collisions at one endpoint.
 #[derive(Debug, Default)]
 pub(crate) struct Collisions {
     /// Packets that carried our SSRC.

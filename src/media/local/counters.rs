@@ -36,7 +36,7 @@ pub struct Diagnostics {
 }
 
 /// What is heard of the far end, and what it hears: beside [`MediaStats`], since of several
-/// sessions it means nothing.
+/// endpoints it means nothing.
 #[derive(Debug, Clone, Copy, Default, PartialEq)]
 pub struct Reception {
     /// Of the last packet of sound.

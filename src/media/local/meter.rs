@@ -1,4 +1,4 @@
-//! How loud a session is, both ways.
+//! How loud both directions are.
 
 use crate::mix::Energy;
 

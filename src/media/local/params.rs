@@ -1,5 +1,4 @@
-//! What a session is told: once at its start, and again with each offer and
-//! answer.
+//! What a source and a sink are told: once at their start, and again with each offer and answer.
 
 use std::time::Duration;
 
@@ -9,7 +8,7 @@ use crate::remote::{Remote, SendFormat};
 use crate::transport::protection::Keys;
 use b2b_base::frame::RATE_HZ;
 
-/// What a session needs from its start.
+/// What they need from their start.
 #[derive(Debug, Clone)]
 pub struct LocalConfig {
     /// Minimum playout delay, ms.
@@ -19,11 +18,11 @@ pub struct LocalConfig {
     /// `RtpTimeout` is reported when no RTP came for this long although it
     /// should.
     pub rtp_timeout: Option<Duration>,
-    /// Samples a second of all frames, for the session's life, whatever codec is agreed on:
+    /// Samples a second of all frames, for the endpoint's life, whatever codec is agreed on:
     /// 8,000, 16,000, 24,000 or 48,000; another one counts as the next lower of these.
     pub rate_hz: u32,
     /// Look for digits in the sound that is played (ITU-T Q.24), until one has come by
-    /// RFC 4733. It costs as much as the rest of a G.711 session.
+    /// RFC 4733. It costs as much as the rest of a G.711 call.
     pub detect_digits: bool,
 }
 
@@ -100,7 +99,7 @@ pub enum ParamsError {
 }
 
 impl MediaParams {
-    /// Refuses what a session cannot do.
+    /// Refuses what cannot be done.
     pub fn validate(&self) -> Result<(), ParamsError> {
         let Remote { voice, telephone_events, takes_event, .. } = &self.remote;
         if let Some(SendFormat { ptime_ms, codec, .. }) = voice.gets

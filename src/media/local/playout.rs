@@ -15,7 +15,7 @@ use crate::mix::apply_gain;
 use b2b_base::frame::{FrameKind, FrameSink, InFrame};
 use b2b_base::util::ntp::NtpTime;
 
-/// Frames played out at most when a session closes.
+/// Frames played out at most when an endpoint closes.
 const LAST_FRAMES: u32 = 20;
 /// A capture time further away than this is a clock that is not ours.
 const BELIEVABLE_DELAY_MS: f64 = 10_000.0;

@@ -1,4 +1,4 @@
-//! Counters of a session for other threads: written by the media thread without
+//! Counters of an endpoint's source and sink for other threads: written by the media thread without
 //! a lock, read at any time.
 
 use std::sync::atomic::{AtomicU64, Ordering};

@@ -30,7 +30,7 @@ pub enum Verdict {
     UnknownPayload,
     /// Too far from the sequence or the timeline to be believed.
     Implausible,
-    /// Arrived before the session knew what to expect.
+    /// Arrived before anybody knew what to expect.
     Unexpected,
     /// Not an RTP packet.
     Malformed,

@@ -430,10 +430,8 @@ impl Machine {
         }
         if endpoint.far.reports.due != 0 && endpoint.far.reports.due <= at {
             endpoint.far.reports.schedule(at, rng);
-            // Packets have come since the last timeout: the next silence counts again.
-            if at.saturating_sub(endpoint.state.last_at) < BEFORE {
-                endpoint.far.silence.heard(at);
-            }
+            // Packets may have come since the last timeout: the next silence counts again.
+            endpoint.far.silence.look_back(at, endpoint.state.last_at);
             self.report(now, at, slot, false, out);
             self.add_up(slot);
         }

@@ -279,7 +279,7 @@ fn silence_is_told_once_and_again_after_the_next_packet_but_not_while_held() {
     assert_eq!(timeouts.len(), 3);
     lab.command(Command::Close { id: id(2) });
     lab.events();
-    lab.talk(0, 6, 500);
+    lab.talk(0, 6, 5);
     lab.run(Duration::from_secs(30));
     assert_eq!(lab.events(), [RelayEvent::Timeout { id: id(0) }]);
     lab.command(Command::Describe { id: id(0), remote: Remote { sends: false, ..remote(0) } });
