@@ -46,6 +46,7 @@ pub mod impair;
 pub mod jitter;
 #[doc(hidden)]
 pub mod latency;
+#[doc(hidden)]
 pub mod local;
 pub mod mix;
 mod packet_ring;

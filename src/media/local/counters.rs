@@ -35,7 +35,7 @@ pub struct Diagnostics {
     pub overflowed: u64,
 }
 
-/// What is heard of the far end, and what it hears: beside [`MediaStats`], since of several
+/// What is heard of the far end, and what it hears: beside `MediaStats`, since of several
 /// endpoints it means nothing.
 #[derive(Debug, Clone, Copy, Default, PartialEq)]
 pub struct Reception {
