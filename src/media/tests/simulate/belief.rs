@@ -52,6 +52,11 @@ impl Belief {
         Belief { signalled, source: None, stream: None, held: None }
     }
 
+    /// Where the far end has said that it receives.
+    pub fn signalled(&self) -> SocketAddr {
+        self.signalled
+    }
+
     /// What has to become of a packet that has come at this moment, and the one that was held, if that is taken too.
     pub fn of(&mut self, sent: &Sent, at: u64) -> (Fate, Option<Came>) {
         let Sent { ssrc, number, timestamp, source, .. } = *sent;

@@ -12,6 +12,7 @@ use b2b_base::util::ntp::{Now, NtpTime};
 use b2b_media::local::{Local, LocalAct, LocalConfig, Published, Verdict};
 use b2b_media::relay::machine::{Command, Machine, Transmit};
 use b2b_media::relay::{Answer, EndpointConfig, EndpointStats, RelayEvent, Reply};
+use b2b_media::remote::Remote;
 use b2b_media::transport::Channel;
 use rand::rngs::StdRng;
 use rand::{RngExt, SeedableRng};
@@ -56,6 +57,8 @@ enum What {
     Reports,
     Turns,
     Moves,
+    /// It is put on hold, or taken back.
+    Holds,
     Looks,
 }
 
@@ -80,7 +83,10 @@ impl Transmit for Wire<'_> {
         assert_eq!((slot, channel), (0, Channel::Rtp), "another socket");
         match datagram.get(1).is_some_and(|second| (64..=95).contains(&(second & 0x7F))) {
             true => party.hears_rtcp(rng, *at, *wall, datagram),
-            false => party.hears_rtp(rng, *at, datagram),
+            false => {
+                assert!(!party.held, "it is on hold and sent sound");
+                party.hears_rtp(rng, *at, datagram);
+            }
         }
         true
     }
@@ -153,6 +159,7 @@ pub fn talk(seed: u64, span: u64) -> Total {
     if !calm {
         talk.put(5, 120, What::Turns);
         talk.put(60, 600, What::Moves);
+        talk.put(20, 300, What::Holds);
     }
     while let Some((at, what)) = talk.queue.take(span) {
         talk.wakes_until(at);
@@ -265,8 +272,21 @@ impl Talk {
                 }
                 self.put(60, 600, What::Moves);
             }
+            What::Holds => self.holds(),
             What::Looks => self.looks(),
         }
+    }
+
+    /// The party is on hold, both ways, or is no more; it signals what it has signalled.
+    fn holds(&mut self) {
+        let (at, party) = (self.at, &mut self.party);
+        party.held ^= true;
+        (party.accepted.steady, party.hears.since, party.clean_since) = (false, at, at);
+        let (id, held, voice) = (party.id, party.held, party.remote().voice);
+        let remote = Remote { receives: !held, sends: !held, voice, ..Remote::at(self.belief.signalled()) };
+        self.command(Command::Describe { id, remote });
+        let (least, most) = if held { (2, 40) } else { (20, 300) };
+        self.put(least, most, What::Holds);
     }
 
     /// Reads all that has come since the last tick.
@@ -348,7 +368,7 @@ impl Talk {
         let (at, party) = (self.at, &self.party);
         let heard = self.heard.load(Ordering::Relaxed);
         let since = party.clean_since.max(party.changed_at + CHANGE + party.out.weather.longest());
-        if party.talks && at > since + CLEAN {
+        if party.talks && !party.held && at > since + CLEAN {
             let frames = heard - self.heard_before;
             assert!(frames >= 25, "{frames} frames of a second are heard");
         }
@@ -407,6 +427,7 @@ impl Talk {
                     assert_eq!(from, self.party.at);
                 }
                 RelayEvent::Timeout { .. } => {
+                    assert!(!self.party.held, "a party on hold is told as silent");
                     let silent = self.at - self.party.accepted_at;
                     assert!(silent + 20 * MS >= TIMEOUT, "a timeout after {} ms", silent / MS);
                 }
