@@ -25,18 +25,19 @@ impl Held {
         Held { arrival, source: None, len: 0, data: Box::new([0; MAX_HELD]) }
     }
 
-    /// Holds this one, in place of one before.
-    pub fn hold(&mut self, arrival: Now, source: SocketAddr, datagram: &[u8]) {
-        self.source = None;
+    /// Holds this one, in place of one before. Whether there was one.
+    pub fn hold(&mut self, arrival: Now, source: SocketAddr, datagram: &[u8]) -> bool {
+        let had = self.forget();
         if let Some(room) = self.data.get_mut(..datagram.len()) {
             room.copy_from_slice(datagram);
             (self.arrival, self.source, self.len) = (arrival, Some(source), datagram.len());
         }
+        had
     }
 
-    /// What is held will not be confirmed.
-    pub fn forget(&mut self) {
-        self.source = None;
+    /// What is held will not be confirmed. Whether something is.
+    pub fn forget(&mut self) -> bool {
+        self.source.take().is_some()
     }
 
     /// The packet right before this one, if it is held: when and from where it came, its header, and its octets, which

@@ -299,7 +299,8 @@ impl Endpoint {
             return true;
         }
         self.candidate = Some((header.ssrc, header.sequence.wrapping_add(1)));
-        self.drops.stream += 1;
+        // Where there is a sink it is held.
+        self.drops.stream += u64::from(self.local.is_none());
         false
     }
 
@@ -312,8 +313,9 @@ impl Endpoint {
     /// was down in the one before.
     pub fn begin_stream(&mut self, header: &Header, now: Instant, at: u64) -> (bool, Option<Digit>) {
         let mut digit = None;
+        let expected = self.expected();
         if let Some(local) = &mut self.local {
-            local.new_stream(self.rule.ssrc != header.ssrc, self.state.numbers.expected());
+            local.new_stream(self.rule.ssrc != header.ssrc, expected);
         }
         // Another source has another clock, which says nothing of events before.
         if self.state.numbers.highest() != 0 && self.rule.ssrc != header.ssrc {
@@ -344,9 +346,19 @@ impl Endpoint {
 
     /// Packets that are missing. What is missing while the far end is not to send is not lost.
     pub fn lost(&self) -> u64 {
+        u64::from(self.lost_before) + u64::from(self.missing())
+    }
+
+    /// The same of this stream.
+    fn missing(&self) -> u32 {
         let missing = self.state.numbers.lost();
-        let missing = self.pace.missing_at_rest.map_or(missing, |at_rest| missing.min(at_rest));
-        u64::from(self.lost_before) + u64::from(missing)
+        self.pace.missing_at_rest.map_or(missing, |at_rest| missing.min(at_rest))
+    }
+
+    /// Packets of this stream that should have come.
+    pub fn expected(&self) -> u32 {
+        let not_for_us = self.state.numbers.lost() - self.missing();
+        self.state.numbers.expected().saturating_sub(not_for_us)
     }
 
     /// Whether the last packet was of an event.

@@ -159,6 +159,8 @@ impl Machine {
             }
             Command::Restore { id, snapshot, reply } => reply.give(self.restore(now, id, &snapshot)),
             Command::Local { id, act } => self.act_locally(now, id, act),
+            // Its source alone speaks to the party.
+            Command::Digit { id, .. } | Command::Stage { id, .. } if self.has_local(id) => {}
             Command::Digit { id, code, duration_ms } => self.insert_digit(at, id, code, duration_ms),
             Command::Stage { id, act } => self.stage(at, id, *act),
             Command::Room { number, act } => self.room(at, number, *act),

@@ -182,7 +182,7 @@ impl<E: TryFrom<RelayEvent>> Driver<E> {
                 self.shared.exhausted.store(!enough, Ordering::Release);
                 again = (!enough).then(|| now.at + AGAIN);
             }
-            if look.or(machine.next_tick()).is_some_and(|look| look <= now.at) {
+            if [look, machine.next_tick()].into_iter().flatten().any(|look| look <= now.at) {
                 look = self.listen(&mut machine, &mut sockets, now).then(|| now.at + SOON);
             }
             if machine.next_wake(now.at).is_some_and(|wake| wake <= now.at) {

@@ -233,10 +233,10 @@ impl Machine {
         source: SocketAddr,
         datagram: &[u8],
     ) -> Verdict {
-        let held = self.at(slot).and_then(|endpoint| endpoint.local.as_deref_mut());
-        match (what, held) {
+        let Some(Endpoint { local, drops, .. }) = self.at(slot) else { return Verdict::Unexpected };
+        match (what, local) {
             (Unknown::Stream | Unknown::Jump, Some(local)) => {
-                local.held.hold(arrival, source, datagram);
+                drops.stream += u64::from(local.held.hold(arrival, source, datagram));
                 if what == Unknown::Stream { Verdict::Probation } else { Verdict::Implausible }
             }
             _ => Verdict::Injected,
@@ -255,17 +255,17 @@ impl Machine {
         let at = self.ns(arrival.at);
         let Some(endpoint) = self.at(slot) else { return Verdict::Unexpected };
         let (is_event, clock_rate) = (endpoint.is_event(), endpoint.event_rate());
-        let Endpoint { local: Some(local), far, state, out, candidate, .. } = endpoint else {
+        let Endpoint { local: Some(local), far, state, out, candidate, drops, .. } = endpoint else {
             return Verdict::Unexpected;
         };
         let Some(remote) = &far.remote else { return Verdict::Unexpected };
+        // The stream that is heard goes on: another one beside it does not take its place.
+        *candidate = None;
+        drops.stream += u64::from(local.held.forget());
         if state.numbers.received() == before.received() {
             local.duplicates += 1;
             return Verdict::Duplicate;
         }
-        // The stream that is heard goes on: another one beside it does not take its place.
-        *candidate = None;
-        local.held.forget();
         let sequence = state.numbers.extend(header.sequence).unwrap_or(state.numbers.highest());
         local.reordered += u64::from(sequence < before.highest());
         local.collisions.check(header.ssrc, out.ssrc, source.ip());
@@ -431,7 +431,7 @@ impl Endpoint {
     /// What its source and its sink have come to; none: it has none.
     pub fn heard(&self, now: Instant) -> Option<(MediaStats, Reception)> {
         let local = self.local.as_deref()?;
-        let (playout, state, reports) = (&local.playout, &self.state, &self.far.reports.stats);
+        let (playout, reports) = (&local.playout, &self.far.reports.stats);
         let lost = self.lost();
         let recovered = playout.buffer.decoded_and_recovered().1;
         let known_delay = || {
@@ -440,7 +440,7 @@ impl Endpoint {
         };
         let reception = Reception {
             codec: playout.codec,
-            expected: local.expected_before + u64::from(state.numbers.expected()),
+            expected: local.expected_before + u64::from(self.expected()),
             // What was made good is not heard as a loss.
             missing: (lost + playout.late).saturating_sub(recovered),
             bursts: playout.bursts,

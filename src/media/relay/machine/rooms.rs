@@ -34,7 +34,7 @@ impl Machine {
                 self.leave_room(at, id, Some(place));
                 let Some(Some(room)) = self.rooms.get_mut(place) else { return };
                 let rate_hz = room.rate_hz();
-                if self.get(id).is_some()
+                if self.get(id).is_some_and(|endpoint| endpoint.local.is_none())
                     && let Some(Some(room)) = self.rooms.get_mut(place)
                     && room.enter(id, party, member)
                 {

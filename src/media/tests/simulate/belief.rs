@@ -70,7 +70,8 @@ impl Belief {
         }
         self.source = Some(source);
         if self.stream.is_some_and(|(taken, _)| taken == ssrc) {
-            self.stream = Some((ssrc, at));
+            // It goes on: another one beside it has to begin anew.
+            (self.stream, self.held) = (Some((ssrc, at)), None);
             return (Fate::Taken, None);
         }
         let before = |held: &mut Came| (held.ssrc, held.number + 1, held.source) == (ssrc, number, source);
