@@ -1,8 +1,8 @@
-//! A session's sockets: RTP and RTCP, received in batches with kernel times.
+//! Datagrams of a socket that is looked at now and then: received in batches, with the kernel's times.
 
 use std::io;
 use std::mem;
-use std::net::{IpAddr, SocketAddr, UdpSocket};
+use std::net::{SocketAddr, UdpSocket};
 use std::os::fd::AsRawFd;
 use std::time::{Duration, Instant, UNIX_EPOCH};
 
@@ -28,19 +28,6 @@ const ERRORS: u32 = 16;
 const BATCHES: u32 = 128;
 /// Octets of the kernel's buffer asked for; the system may give less.
 const KERNEL_BUFFER: usize = 1 << 18;
-
-/// Binds the RTP socket to `port` and the RTCP socket to the one above.
-pub fn bind_pair(ip: IpAddr, port: u16) -> io::Result<(UdpSocket, UdpSocket)> {
-    let rtcp_port = port.checked_add(1).ok_or(io::ErrorKind::AddrNotAvailable)?;
-    Ok((bind(SocketAddr::new(ip, port))?, bind(SocketAddr::new(ip, rtcp_port))?))
-}
-
-fn bind(address: SocketAddr) -> io::Result<UdpSocket> {
-    let socket = UdpSocket::bind(address)?;
-    socket.set_nonblocking(true)?;
-    time_arrivals(&socket);
-    Ok(socket)
-}
 
 /// Lets the kernel say when datagrams arrived and how many found no room, and keep as many as come within a look at the
 /// socket by [`Batch::receive`]. Where something of it is refused, datagrams arrive when they are read, as far as is known.
@@ -219,6 +206,13 @@ mod tests {
     use std::time::SystemTime;
 
     use super::*;
+
+    /// As media threads have them.
+    fn bind(address: SocketAddr) -> io::Result<UdpSocket> {
+        let socket = crate::relay::bind(address)?;
+        time_arrivals(&socket);
+        Ok(socket)
+    }
 
     fn now() -> Now {
         Now { at: Instant::now(), wall: NtpTime::from_system(SystemTime::now()) }

@@ -33,15 +33,12 @@ impl Wake {
     /// Sleeps for `timeout` at most; for ever when it is `None`. Whether it was
     /// woken, and did not merely wake up.
     pub fn wait(&self, timeout: Option<Duration>) -> bool {
-        let mut fds = [PollFd::new(self.0.as_fd(), PollFlags::POLLIN)];
-        match ppoll(&mut fds, timeout.map(TimeSpec::from_duration), None) {
-            Ok(0) | Err(Errno::EINTR) => false,
-            _ => {
-                // Resets the counter; nothing to read is what was wanted.
-                let _ = self.0.read();
-                true
-            }
+        let woken = is_readable(&self.0, timeout);
+        if woken {
+            // Resets the counter; nothing to read is what was wanted.
+            let _ = self.0.read();
         }
+        woken
     }
 }
 
@@ -55,6 +52,13 @@ impl AsRawFd for Wake {
     fn as_raw_fd(&self) -> RawFd {
         self.0.as_fd().as_raw_fd()
     }
+}
+
+/// Sleeps until there is something to read, for `timeout` at most, to the microsecond where `epoll_wait` knows milliseconds
+/// only; for ever when it is `None`. Whether there is something.
+pub fn is_readable(descriptor: &impl AsFd, timeout: Option<Duration>) -> bool {
+    let mut fds = [PollFd::new(descriptor.as_fd(), PollFlags::POLLIN)];
+    !matches!(ppoll(&mut fds, timeout.map(TimeSpec::from_duration), None), Ok(0) | Err(Errno::EINTR))
 }
 
 #[cfg(test)]

@@ -6,15 +6,13 @@
 
 use std::io;
 use std::net::{IpAddr, SocketAddr};
-use std::os::fd::{AsFd, AsRawFd};
+use std::os::fd::AsRawFd;
 use std::sync::Arc;
 use std::sync::atomic::Ordering;
 use std::time::{Duration, Instant, SystemTime};
 
 use crossbeam_channel::{Receiver, Sender};
-use nix::poll::{PollFd, PollFlags, ppoll};
 use nix::sys::epoll::{Epoll, EpollCreateFlags, EpollEvent, EpollFlags, EpollTimeout};
-use nix::sys::time::TimeSpec;
 use tokio::sync::mpsc;
 
 use super::machine::{Command, Machine};
@@ -36,6 +34,7 @@ use b2b_base::util::panics;
 use b2b_sys::descriptors;
 use b2b_sys::relay::bind;
 use b2b_sys::udp::Batch;
+use b2b_sys::wake::is_readable;
 
 /// An endpoint that got more datagrams than this since the last look is flooded.
 const FLOOD: u32 = 64;
@@ -466,10 +465,10 @@ fn place(token: u64) -> (u32, Channel) {
 
 /// Sleeps until a moment as well as the system can: sources and sinks have ticks to keep.
 fn wait_precisely(epoll: &Epoll, ready: &mut [EpollEvent], wake: Option<Instant>) -> usize {
-    let sleep = wake.map(|wake| TimeSpec::from_duration(wake.saturating_duration_since(Instant::now())));
-    match ppoll(&mut [PollFd::new(epoll.0.as_fd(), PollFlags::POLLIN)], sleep, None) {
-        Ok(0) | Err(_) => 0,
-        Ok(_) => epoll.wait(ready, EpollTimeout::ZERO).unwrap_or(0),
+    let sleep = wake.map(|wake| wake.saturating_duration_since(Instant::now()));
+    match is_readable(&epoll.0, sleep) {
+        true => epoll.wait(ready, EpollTimeout::ZERO).unwrap_or(0),
+        false => 0,
     }
 }
 

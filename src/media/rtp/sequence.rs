@@ -85,16 +85,6 @@ impl Sequence {
         }
     }
 
-    /// The numbers go on with this one, which is not counted yet: a gap of nobody knows how many. What was missing
-    /// before stays so (A.1 begins to count anew).
-    pub fn jump(&mut self, sequence: u16) -> u32 {
-        let expected = self.expected();
-        let extended = (self.highest / CYCLE + 1) * CYCLE + u32::from(sequence);
-        (self.base, self.highest, self.skipped) = (extended - expected, extended - 1, 0);
-        (self.window, self.rested) = (0, (0, 0));
-        extended
-    }
-
     /// So many packets are missing of which nobody was to expect any.
     pub fn forgive(&mut self, packets: u32) {
         self.skipped += packets.min(self.lost());
@@ -200,15 +190,5 @@ mod tests {
         count(&mut numbers, 114);
         numbers.forgive(2);
         assert_eq!(numbers.lost(), 2);
-    }
-
-    #[test]
-    fn a_jump_loses_nothing_and_keeps_what_was_lost() {
-        let mut numbers = begun(100);
-        count(&mut numbers, 103);
-        assert_eq!(numbers.extend(40_000), None);
-        let extended = numbers.jump(40_000);
-        assert!(numbers.count(extended));
-        assert_eq!((numbers.expected(), numbers.received(), numbers.lost()), (5, 3, 2));
     }
 }
