@@ -9,7 +9,7 @@ use crate::Now;
 use crate::forward::{self, Header, Unknown, Verdict as Fate};
 use crate::impair::MAX_PACKET;
 use crate::local::sender::Sent;
-use crate::local::{Diagnostics, Local, LocalAct, PacketRecord, Reception, TICK, Verdict, held};
+use crate::local::{Local, LocalAct, PacketRecord, TICK, Verdict, held};
 use crate::relay::endpoint::Endpoint;
 use crate::relay::{RelayEvent, RelayId};
 use crate::rtp::sequence::Sequence;
@@ -17,7 +17,6 @@ use crate::rtp::telephone_event::Digit;
 use crate::transport::Channel;
 use crate::transport::demux::{Protocol, classify};
 use crate::transport::protection::UnprotectError;
-use b2b_base::metrics::MediaStats;
 
 /// How often counters are published.
 const CHORES: Duration = Duration::from_millis(500);
@@ -298,7 +297,9 @@ impl Machine {
         }
         let slots = std::mem::take(&mut self.locals.slots);
         for slot in &slots {
-            self.release_impaired(now, *slot);
+            if self.local(*slot).is_some_and(|(_, local)| local.impairer.is_some()) {
+                self.release_impaired(now, *slot);
+            }
         }
         while let Some(tick) = slots.iter().filter_map(|slot| self.due_locally(now.at, *slot)).min() {
             for slot in &slots {
@@ -423,77 +424,6 @@ impl Machine {
         if let Some((stats, reception)) = heard {
             let (stats, reception) = (Box::new(stats), Box::new(reception));
             self.events.push_back(RelayEvent::Heard { id, stats, reception });
-        }
-    }
-}
-
-impl Endpoint {
-    /// What its source and its sink have come to; none: it has none.
-    pub fn heard(&self, now: Instant) -> Option<(MediaStats, Reception)> {
-        let local = self.local.as_deref()?;
-        let (playout, reports) = (&local.playout, &self.far.reports.stats);
-        let lost = self.lost();
-        let recovered = playout.buffer.decoded_and_recovered().1;
-        let known_delay = || {
-            let network = reports.rtt_ms.unwrap_or(0.0) / 2.0;
-            playout.buffer.delay_ms(now).map(|playout| TICK.as_secs_f64() * 1_000.0 + network + playout)
-        };
-        let reception = Reception {
-            codec: playout.codec,
-            expected: local.expected_before + u64::from(self.expected()),
-            // What was made good is not heard as a loss.
-            missing: (lost + playout.late).saturating_sub(recovered),
-            bursts: playout.bursts,
-            jitter_ms: local.stats.jitter_now_ms(),
-            delay_ms: playout.delay_ms.or_else(known_delay),
-            remote_loss_pct: reports.far_fraction_lost.map(|lost| f64::from(lost) / 2.56),
-            remote_reports: u64::from(reports.blocks),
-        };
-        let stats = MediaStats {
-            packets_tx: self.out.packets,
-            packets_rx: local.packets,
-            bytes_tx: self.out.payload,
-            bytes_rx: local.octets,
-            lost,
-            late: playout.late,
-            duplicates: local.duplicates,
-            reordered: local.reordered,
-            injected: self.drops.source,
-            unauthenticated: self.drops.unauthenticated,
-            concealed: playout.concealed,
-            underruns: local.sender.underruns,
-            digits: self.far.digits.count.into(),
-            jitter_ms_p50: local.stats.jitter_ms(50.0),
-            jitter_ms_p95: local.stats.jitter_ms(95.0),
-            rtp_gap_ms_max: local.stats.rtp_gap_ms(),
-            arrival_gap_ms_max: local.stats.arrival_gap_ms(),
-            rtt_ms: reports.rtt_ms,
-            mos: reception.mos(),
-            in_call: self.far.remote.is_some(),
-        };
-        Some((stats, reception))
-    }
-
-    /// Counters that [`MediaStats`] has no room for.
-    pub fn diagnostics(&self) -> Diagnostics {
-        let Some(local) = self.local.as_deref() else { return Diagnostics::default() };
-        let (decoded, recovered) = local.playout.buffer.decoded_and_recovered();
-        Diagnostics {
-            malformed: self.drops.malformed
-                + self.drops.other_protocol
-                + u64::from(self.far.reports.stats.refused),
-            unknown_payload: self.drops.payload_type + self.drops.unjoined,
-            skipped_packets: local.sender.skipped,
-            skipped_ticks: local.playout.skipped_ticks,
-            corrections: local.playout.buffer.corrections(),
-            collisions: local.collisions.seen,
-            refused_digits: self.far.digits.refused(),
-            unsent_digits: local.sender.digits.refused,
-            undecodable: local.playout.undecodable,
-            decoded,
-            recovered,
-            unprotected: self.drops.send_failed,
-            overflowed: local.overflowed,
         }
     }
 }
