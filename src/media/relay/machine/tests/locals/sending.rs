@@ -4,6 +4,8 @@ use super::*;
 use crate::forward::OutSpace;
 use crate::local::sender::{Format, Sender};
 use crate::relay::machine::ns;
+use crate::room::{Member, RoomAct};
+use crate::stage::{Act, Program, Segment};
 use crate::transport::demux::{Protocol, classify};
 
 #[test]
@@ -181,4 +183,24 @@ fn reports_measure_the_round_trip_and_end_with_bye() {
         let received = rtcp::parse(&near.out.sent.last().unwrap().data, 0).unwrap();
         assert!(received.bye && received.sender.is_some());
     }
+}
+
+#[test]
+fn nobody_but_its_source_speaks_to_the_party() {
+    let mut bench = Bench::plain();
+    let program = Box::new(Program::new(8_000, vec![Segment::tone(425, 8_000)], 0));
+    bench.command(Command::Stage { id: id(0), act: Box::new(Act::Play { ticket: 1, program, reply: None }) });
+    bench.command(Command::Digit { id: id(0), code: 5, duration_ms: 100 });
+    let member = Member::default();
+    for act in [RoomAct::Open { rate_hz: 8_000 }, RoomAct::Enter { id: id(0), party: id(0), member }] {
+        bench.command(Command::Room { number: 1, act: Box::new(act) });
+    }
+    (0..50).for_each(|n| bench.wake(n * 20));
+    let sent = bench.rtp();
+    let of_the_source = sent.iter().enumerate().all(|(n, packet)| {
+        let packet = RtpPacket::parse(packet).unwrap();
+        let first = RtpPacket::parse(&sent[0]).unwrap();
+        packet.payload_type == 0 && packet.sequence == first.sequence.wrapping_add(n as u16)
+    });
+    assert!(sent.len() == 50 && of_the_source, "{}", sent.len());
 }
