@@ -1,12 +1,12 @@
 //! The load: packets of many streams in batches, each checked where it arrives.
 
 use std::io::IoSlice;
-use std::net::{IpAddr, Ipv4Addr, SocketAddr, UdpSocket};
+use std::net::{Ipv4Addr, SocketAddr, UdpSocket};
 use std::os::fd::AsRawFd;
 use std::time::{Duration, Instant, SystemTime};
 
 use b2b::media::Now;
-use b2b::sys::udp::{Batch, bind_pair};
+use b2b::sys::udp::{Batch, bind};
 use b2b::util::ntp::NtpTime;
 use nix::sys::socket::{
     ControlMessage, MsgFlags, MultiHeaders, SockaddrStorage, sendmmsg, setsockopt, sockopt,
@@ -76,9 +76,9 @@ fn now() -> Now {
 
 impl Load {
     pub fn new(calls: usize) -> Self {
-        let free = |port: &u16| bind_pair(IpAddr::V4(Ipv4Addr::LOCALHOST), *port).ok();
+        let free = |port: &u16| bind(SocketAddr::from((Ipv4Addr::LOCALHOST, *port))).ok();
         let mut ports = (30_000u16..32_000).step_by(2);
-        let sockets = std::iter::from_fn(|| ports.find_map(|port| free(&port)).map(|(rtp, _)| rtp));
+        let sockets = std::iter::from_fn(|| ports.find_map(|port| free(&port)));
         let sockets: Vec<UdpSocket> = sockets.take(SOCKETS).collect();
         // Beyond what is usual only as root; else as much as the system lets us have.
         for socket in &sockets {

@@ -2,14 +2,14 @@
 
 use std::collections::HashMap;
 use std::io::IoSlice;
-use std::net::{IpAddr, Ipv4Addr, SocketAddr, UdpSocket};
+use std::net::{Ipv4Addr, SocketAddr, UdpSocket};
 use std::os::fd::AsRawFd;
 use std::sync::atomic::Ordering;
 use std::time::{Instant, SystemTime};
 
 use b2b::media::Now;
 use b2b::media::codec::g711;
-use b2b::sys::udp::{Batch, bind_pair};
+use b2b::sys::udp::{Batch, bind};
 use b2b::util::ntp::NtpTime;
 use nix::sys::socket::{
     ControlMessage, MsgFlags, MultiHeaders, SockaddrStorage, sendmmsg, setsockopt, sockopt,
@@ -53,10 +53,10 @@ struct Hears {
 impl Parties {
     /// Calls so often, one after the other.
     pub fn call(server: SocketAddr, number: &str, calls: usize) -> Result<Parties, Failure> {
-        let free = |port: &u16| bind_pair(IpAddr::V4(Ipv4Addr::LOCALHOST), *port).ok();
+        let free = |port: &u16| bind(SocketAddr::from((Ipv4Addr::LOCALHOST, *port))).ok();
         let first = 16_000 + (std::process::id() % 1_000) as u16 * 8;
         let mut ports = (first..first + 2_000).step_by(2);
-        let sockets = std::iter::from_fn(|| ports.find_map(|port| free(&port)).map(|(rtp, _)| rtp));
+        let sockets = std::iter::from_fn(|| ports.find_map(|port| free(&port)));
         let sockets: Vec<UdpSocket> = sockets.take(SOCKETS).collect();
         if sockets.len() < SOCKETS {
             return Err("no free ports".into());

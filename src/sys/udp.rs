@@ -29,6 +29,16 @@ const BATCHES: u32 = 128;
 /// Octets of the kernel's buffer asked for; the system may give less.
 const KERNEL_BUFFER: usize = 1 << 18;
 
+/// Binds a socket that never blocks, for [`Batch::receive`].
+///
+/// # Errors
+/// Those of the system.
+pub fn bind(address: SocketAddr) -> io::Result<UdpSocket> {
+    let socket = crate::relay::bind(address)?;
+    time_arrivals(&socket);
+    Ok(socket)
+}
+
 /// Lets the kernel say when datagrams arrived and how many found no room, and keep as many as come within a look at the
 /// socket by [`Batch::receive`]. Where something of it is refused, datagrams arrive when they are read, as far as is known.
 pub fn time_arrivals(socket: &UdpSocket) {
@@ -206,13 +216,6 @@ mod tests {
     use std::time::SystemTime;
 
     use super::*;
-
-    /// As media threads have them.
-    fn bind(address: SocketAddr) -> io::Result<UdpSocket> {
-        let socket = crate::relay::bind(address)?;
-        time_arrivals(&socket);
-        Ok(socket)
-    }
 
     fn now() -> Now {
         Now { at: Instant::now(), wall: NtpTime::from_system(SystemTime::now()) }
