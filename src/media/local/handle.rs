@@ -5,7 +5,7 @@ use std::net::{IpAddr, SocketAddr};
 use std::ops::RangeInclusive;
 use std::path::PathBuf;
 use std::sync::{Arc, Mutex, MutexGuard, PoisonError};
-use std::time::Instant;
+use std::time::{Duration, Instant};
 
 use tokio::sync::mpsc;
 
@@ -20,7 +20,9 @@ use b2b_base::frame::{FrameSink, FrameSource};
 use b2b_base::metrics::MediaStats;
 
 /// Endpoints bound ahead: who opens one while its thread is busy need not wait.
-const AHEAD: usize = 2;
+const AHEAD: usize = 4;
+/// How long an endpoint may take that was not: a machine that stands still for a second is no lack of ports.
+const PATIENCE: Duration = Duration::from_secs(2);
 
 /// What the media thread of a program needs to start.
 #[derive(Debug, Clone)]
@@ -109,8 +111,8 @@ impl MediaHandle {
     pub fn open(&self, config: &LocalConfig) -> Result<(RelayId, SocketAddr), OpenError> {
         let inner = &*self.0;
         let sources = NamedSources::default();
-        let (id, at) =
-            inner.relay.open_here(inner.ip, &EndpointConfig { rtp_timeout: config.rtp_timeout, sources })?;
+        let endpoint = EndpointConfig { rtp_timeout: config.rtp_timeout, sources };
+        let (id, at) = inner.relay.open_here(inner.ip, &endpoint, PATIENCE)?;
         let published = Arc::new(Published::default());
         let local = Box::new(Local::new(config, inner.epoch, published.clone()));
         inner.open().insert(id, published);

@@ -7,6 +7,7 @@ use std::path::PathBuf;
 use std::sync::atomic::Ordering;
 use std::sync::{Arc, Mutex, PoisonError};
 use std::thread::JoinHandle;
+use std::time::Duration;
 
 use crossbeam_channel::{Receiver, Sender};
 use rand::rngs::StdRng;
@@ -15,7 +16,7 @@ use tokio::sync::{mpsc, oneshot};
 
 use super::answer::{Answer, Reply, between};
 use super::machine::Command;
-use super::opening::{self, OpenError, Opened, Opening, Thread};
+use super::opening::{self, OpenError, Opened, Opening, PATIENCE, Thread};
 use super::shared::{Shared, Turns};
 use super::thread::{Address, Driver};
 use super::trace::{Gatherer, PacketTrace, tap};
@@ -263,16 +264,16 @@ impl RelayHandle {
     pub fn open_now(&self, ipv6: bool, near: RelayId, config: &EndpointConfig) -> Opened {
         let address = self.addresses.iter().position(|ip| ip.is_ipv6() == ipv6).ok_or(OpenError::Family)?;
         let thread = self.threads.get(usize::from(near.thread)).ok_or(OpenError::Stopped)?;
-        thread.take_or_wait(address, config)
+        thread.take_or_wait(address, config, PATIENCE)
     }
 
-    /// Opens an endpoint at this address of the first thread's, for who blocks until it is there.
+    /// Opens an endpoint at this address of the first thread's, for who blocks until it is there, or for so long.
     ///
     /// # Errors
     /// See [`OpenError`].
-    pub fn open_here(&self, ip: IpAddr, config: &EndpointConfig) -> Opened {
+    pub fn open_here(&self, ip: IpAddr, config: &EndpointConfig, patience: Duration) -> Opened {
         let address = self.addresses.iter().position(|it| *it == ip).ok_or(OpenError::Family)?;
-        self.threads.first().ok_or(OpenError::Stopped)?.take_or_wait(address, config)
+        self.threads.first().ok_or(OpenError::Stopped)?.take_or_wait(address, config, patience)
     }
 
     /// Tells an endpoint what becomes of its source and its sink.

@@ -19,7 +19,7 @@ use super::{EndpointConfig, RelayId};
 const KEPT: usize = 8;
 /// How long such a one waits where even those are taken: the thread is awake then and binds more. It takes
 /// microseconds, unless the machine stands still.
-const PATIENCE: Duration = Duration::from_millis(250);
+pub(super) const PATIENCE: Duration = Duration::from_millis(250);
 
 /// Why an endpoint could not be opened.
 #[derive(Debug, Clone, Copy, PartialEq, Eq, thiserror::Error)]
@@ -107,8 +107,8 @@ impl Thread {
         self.used(bound, ready, config)
     }
 
-    /// The same for who cannot go on without: waits where even those that are kept are taken.
-    pub fn take_or_wait(&self, address: usize, config: &EndpointConfig) -> Opened {
+    /// The same for who cannot go on without: waits for so long where even those that are kept are taken.
+    pub fn take_or_wait(&self, address: usize, config: &EndpointConfig, patience: Duration) -> Opened {
         let bound = self.ready.get(address).ok_or(OpenError::Family)?;
         if let Some(opened) = self.take(address, config, true) {
             return Ok(opened);
@@ -117,7 +117,7 @@ impl Thread {
             return Err(OpenError::Ports);
         }
         self.shared.wake_now();
-        match bound.recv_timeout(PATIENCE) {
+        match bound.recv_timeout(patience) {
             Ok(ready) => self.used(bound, ready, config).ok_or(OpenError::Stopped),
             Err(RecvTimeoutError::Timeout) => Err(OpenError::Ports),
             Err(RecvTimeoutError::Disconnected) => Err(OpenError::Stopped),
