@@ -23,14 +23,14 @@ pub struct PortPool {
 impl PortPool {
     /// A pool of the even ports in `range` whose odd neighbour is in it too. The
     /// first one given is `start` pairs into the range, and each next one far from
-    /// it: programs that share a range rarely meet, and a block of ports that another
-    /// one holds is met as often as it is large, not try after try.
+    /// it, by a step of its own: programs that share a range rarely meet, and the ports that another
+    /// one holds, in a block or by the same rule, are met as often as there are many, not try after try.
     pub fn new(range: RangeInclusive<u16>, start: usize) -> Self {
         let end = *range.end();
         let even: Vec<u16> =
             range.filter(|port| port.is_multiple_of(2) && *port != 0 && *port < end).collect();
         let count = even.len();
-        let step = stride(count);
+        let step = stride(count, start);
         let free = (0..count).map(|n| even[(start % count + n * step) % count]).collect();
         PortPool { free, resting: VecDeque::new() }
     }
@@ -81,15 +81,16 @@ impl PortPool {
 }
 
 /// A step that visits each of `count` places once, neighbours long after each other: near
-/// the golden section, and without a divisor in common with `count`.
-fn stride(count: usize) -> usize {
+/// the golden section, and without a divisor in common with `count`. Who begins elsewhere has another one.
+fn stride(count: usize, start: usize) -> usize {
     let divides = |mut a: usize, mut b: usize| {
         while b != 0 {
             (a, b) = (b, a % b);
         }
         a
     };
-    (count * 618 / 1_000..).find(|step| *step > 0 && divides(count, *step) == 1).unwrap_or(1)
+    let own = start % (count / 64).max(1);
+    (count * 618 / 1_000 + own..).find(|step| *step > 0 && divides(count, *step) == 1).unwrap_or(1)
 }
 
 #[cfg(test)]
@@ -97,6 +98,21 @@ mod tests {
     use std::collections::HashSet;
 
     use super::*;
+
+    #[test]
+    fn who_begins_within_the_ports_of_another_soon_finds_free_ones() {
+        let now = Instant::now();
+        let first = |start: usize| {
+            let mut pool = PortPool::new(16_384..=32_767, start);
+            (0..64).map(|_| pool.take(now).unwrap()).collect::<Vec<_>>()
+        };
+        for start in [0, 1, 100, 5_000, 60_000] {
+            let held = first(start);
+            let second = usize::from(held[1] - 16_384) / 2;
+            let met = first(second).iter().filter(|port| held.contains(port)).count();
+            assert!((1..16).contains(&met), "{met} of 64, from {start}");
+        }
+    }
 
     #[test]
     fn gives_even_ports_with_room_for_rtcp() {

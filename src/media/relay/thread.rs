@@ -40,7 +40,7 @@ use b2b_sys::wake::is_readable;
 const FLOOD: u32 = 64;
 const SOON: Duration = Duration::from_millis(4);
 /// Ports tried before the range counts as taken for now.
-const TRIES: usize = 64;
+const TRIES: usize = 256;
 /// Sockets looked at between two looks at the clock and at commands.
 const READY: usize = 256;
 /// How soon ports that rest, or descriptors that were missing, are looked for again.
