@@ -31,7 +31,7 @@ pub(crate) use snapshot::{SpaceSnapshot, StateSnapshot};
 pub use space::OutSpace;
 
 /// A static payload type (RFC 3389).
-const COMFORT_NOISE: u8 = 13;
+pub(crate) const COMFORT_NOISE: u8 = 13;
 /// Whether packets are forwarded at all.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
 pub enum Gate {

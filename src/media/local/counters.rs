@@ -29,7 +29,7 @@ pub struct Diagnostics {
     pub decoded: u64,
     /// Lost packets that the packet behind them made good (Opus).
     pub recovered: u64,
-    /// Packets that were not sent because SRTP could not protect them.
+    /// Packets that were not sent: SRTP could not protect them, or the system refused.
     pub unprotected: u64,
     /// Datagrams that found the RTP socket's buffer full.
     pub overflowed: u64,

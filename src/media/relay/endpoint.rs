@@ -13,7 +13,9 @@ use super::tones::Tones;
 use super::{Drops, EndpointConfig, EndpointStats, Flow, Law, Recode, RelayId, Sources, Totals, Way};
 use crate::codec::g711;
 use crate::far_end::FarEnd;
-use crate::forward::{ExtensionMap, ForwardRule, ForwardState, Gate, Header, OutSpace, PayloadMap};
+use crate::forward::{
+    COMFORT_NOISE, ExtensionMap, ForwardRule, ForwardState, Gate, Header, OutSpace, PayloadMap,
+};
 use crate::local::Local;
 use crate::rtp::telephone_event::Digit;
 use crate::stage::{Stage, Typed};
@@ -26,8 +28,6 @@ use crate::transport::reports::Receiving;
 const STREAM_SILENCE: u64 = 60_000_000;
 /// Packets of an address that may not be believed, and no others, before it is told.
 const REFUSED: u32 = 50;
-/// A static payload type (RFC 3389).
-const COMFORT_NOISE: u8 = 13;
 
 /// No packet comes from here.
 pub(super) const NOWHERE: SocketAddr = SocketAddr::V4(SocketAddrV4::new(Ipv4Addr::UNSPECIFIED, 0));

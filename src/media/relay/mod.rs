@@ -1,5 +1,6 @@
 //! The relay: RTP of two legs joined, forwarded when it comes; decoded only where the
-//! legs share no codec.
+//! legs share no codec, and where an endpoint is joined with something else than another one: a room, a stage, or a
+//! source and a sink of frames ([`local`](super::local)).
 //!
 //! - `machine`: endpoints, joins and timers of one thread, without I/O
 //! - `endpoint`: one leg's place

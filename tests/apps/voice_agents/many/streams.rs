@@ -115,7 +115,7 @@ async fn stop_ends_its_own_stream_and_the_connection_goes_on() {
     assert_eq!(program.is_over(1).await, "finished");
     program.beside(within("the end", ann.call.wait_for_end())).await;
     program.is_well(2).await;
-    // Ann's place is free, and her number is used no more.
+    // Ann's place is free, and that number is used no more.
     let carl = house.joins(&mut program, 3).await;
     program.tells(3, json!({"type": "stop", "transfer": "600"})).await;
     assert_eq!(program.is_over(3).await, "finished");
