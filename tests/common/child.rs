@@ -39,6 +39,8 @@ impl B2b {
             .stdout(Stdio::piped())
             .stderr(Stdio::piped())
             .env_remove("NO_COLOR")
+            // Tests measure memory page by page: a huge page of the kernel's comes when it can.
+            .env("MIMALLOC_ALLOW_THP", "0")
             .spawn()
             .expect("the b2b binary starts");
         let stdout = Arc::new(Mutex::new(Vec::new()));
