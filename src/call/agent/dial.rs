@@ -57,9 +57,11 @@ impl AgentService {
         }
         let ip = self.address_towards(hop);
         let (session, rtp) = self.open_session()?;
-        let mut local = self.local_media(ip);
-        local.rtp.set_port(rtp.port());
-        let (leg, offer) = Leg::outbound(local);
+        let side = self.own_side(ip, rtp.port());
+        let (leg, offer) = Leg::outbound(side).map_err(|error| {
+            session.into_iter().for_each(|session| self.media.close(session));
+            bad(error.to_string())
+        })?;
         let signalling = &self.config.signalling;
         let credentials = how.credentials.as_ref().or(signalling.credentials.as_ref());
         let invite = Invite {

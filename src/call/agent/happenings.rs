@@ -74,10 +74,10 @@ impl AgentService {
 
     fn incoming(&mut self, usage: UsageId, request: &Request, flow: &Flow, replaced: Option<UsageId>) {
         let replaces = replaced.and_then(|usage| self.legs.of_usage(usage));
-        let local = self.local_media(flow.local.ip());
+        let side = self.own_side(flow.local.ip(), 0);
         let mut leg = match self.config.options.ring_at_once {
-            true => Leg::inbound(local, request),
-            false => Leg::quiet(local, request),
+            true => Leg::inbound(side, request),
+            false => Leg::quiet(side, request),
         };
         // A leg that refuses an impossible offer leaves nothing to decide.
         let told = leg.is_waiting() && !self.draining && (replaced.is_none() || replaces.is_some());

@@ -18,11 +18,8 @@ impl AgentService {
     /// A leg's descriptions; `None`: there is no such leg.
     pub fn descriptions(&mut self, id: LegId) -> Option<SessionDescriptions> {
         let (told, said) = self.legs.get(id)?.leg.descriptions();
-        let text = |bytes: &[u8]| String::from_utf8_lossy(bytes).into_owned();
-        Some(SessionDescriptions {
-            local: told.map(|told| text(&told)).unwrap_or_default(),
-            remote: said.map(|said| text(&said)).unwrap_or_default(),
-        })
+        let text = |bytes: Option<&[u8]>| String::from_utf8_lossy(bytes.unwrap_or_default()).into_owned();
+        Some(SessionDescriptions { local: text(told), remote: text(said) })
     }
 
     /// The Call-ID of a leg's dialog.

@@ -46,8 +46,8 @@ use tokio::sync::mpsc;
 
 use super::LegId;
 use super::leg_fsm::TerminationCause;
-use super::negotiate::LocalMedia;
 use super::negotiate::crypto::LocalCrypto;
+use super::negotiate::pair::{OwnAudio, Side};
 use b2b_base::frame::{FrameSink, FrameSource};
 use b2b_base::metrics::UaStats;
 use b2b_media::local::{LocalConfig, MediaConfig, MediaHandle};
@@ -414,23 +414,21 @@ impl AgentService {
         Ok((Some(session), rtp))
     }
 
-    /// Our side of a new leg, its port not yet known. `towards_peer` is our
-    /// address as the peer sees it; a concrete bind counts more.
-    fn local_media(&mut self, towards_peer: IpAddr) -> LocalMedia {
+    /// Our side of a new leg. `towards_peer` is our address as the peer sees it; a concrete bind
+    /// counts more. An unknown port is 0.
+    fn own_side(&mut self, towards_peer: IpAddr, port: u16) -> Side {
         self.session_id += 1;
         let bound = self.config.bind.ip();
         let own = if bound.is_unspecified() { towards_peer } else { bound };
         let ip = self.config.options.rtp_advertise.unwrap_or(own);
-        LocalMedia {
-            rtp: SocketAddr::new(ip, 0),
+        let own = OwnAudio {
             codecs: self.config.codecs.clone(),
             ptime_ms: self.config.ptime_ms,
-            session_id: self.session_id,
-            direction: b2b_sdp::Direction::SendRecv,
-            // Never from the seed that identifiers come from: those are for all to see.
-            crypto: LocalCrypto::new(self.config.srtp, rand::random()),
             attributes: self.config.attributes.clone(),
-        }
+        };
+        // Never from the seed that identifiers come from: those are for all to see.
+        let crypto = LocalCrypto::new(self.config.srtp, rand::random());
+        Side::new(SocketAddr::new(ip, port), self.session_id << 1).with_own(own).with_crypto(crypto)
     }
 }
 

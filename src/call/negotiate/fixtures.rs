@@ -1,28 +1,46 @@
 //! What the tests of this room share: our side, and descriptions with these media lines.
 
-use super::*;
+use super::NegotiateError;
+use super::pair::{OwnAudio, PairError, PairPolicy, Side};
+use b2b_media::codec::Codec;
+use b2b_media::local::MediaParams;
 
 /// Our side with these codecs.
-pub(super) fn local(codecs: &[Codec]) -> LocalMedia {
-    LocalMedia {
-        rtp: "127.0.0.1:20000".parse().expect("address"),
-        codecs: codecs.to_vec(),
-        ptime_ms: 20,
-        session_id: 42,
-        direction: b2b_sdp::Direction::SendRecv,
-        crypto: LocalCrypto::default(),
-        attributes: Vec::new(),
-    }
+pub(super) fn local(codecs: &[Codec]) -> Side {
+    let own = OwnAudio { codecs: codecs.to_vec(), ptime_ms: 20, attributes: Vec::new() };
+    Side::new("127.0.0.1:20000".parse().expect("address"), 84).with_own(own)
 }
 
-pub(super) fn text(described: &Described) -> String {
-    String::from_utf8(described.description.to_bytes()).expect("utf-8")
+fn policy() -> PairPolicy {
+    PairPolicy { transcode: false, ..PairPolicy::default() }
+}
+
+pub(super) fn make_offer(side: &mut Side) -> String {
+    text(&side.own_offer(&policy()).expect("an offer"))
+}
+
+pub(super) fn make_answer(
+    side: &mut Side,
+    offer: impl AsRef<[u8]>,
+) -> Result<(String, MediaParams), NegotiateError> {
+    side.own_answer(offer.as_ref(), &policy()).map(|(answer, params)| (text(&answer), params))
+}
+
+/// What this answer to an offer of ours settles.
+pub(super) fn apply_answer(side: &mut Side, answer: impl AsRef<[u8]>) -> Result<MediaParams, NegotiateError> {
+    side.own_settled(answer.as_ref()).map_err(|error| match error {
+        PairError::Negotiate(error) => error,
+        error => panic!("{error}"),
+    })
+}
+
+fn text(body: &[u8]) -> String {
+    String::from_utf8(body.to_vec()).expect("utf-8")
 }
 
 /// A description with these media lines after a usual session part.
-pub(super) fn description(lines: &str) -> SessionDescription {
-    let text = format!("v=0\r\no=a 1 1 IN IP4 127.0.0.9\r\ns=-\r\nc=IN IP4 127.0.0.9\r\nt=0 0\r\n{lines}");
-    parse(text.as_bytes()).expect("test description")
+pub(super) fn description(lines: &str) -> String {
+    format!("v=0\r\no=a 1 1 IN IP4 127.0.0.9\r\ns=-\r\nc=IN IP4 127.0.0.9\r\nt=0 0\r\n{lines}")
 }
 
 /// What the far end may send.

@@ -1,21 +1,25 @@
-use super::fixtures::{description as offer, events, says, text};
+use super::fixtures::{apply_answer, description as offer, events, make_answer, make_offer, says};
+use super::pair::Side;
 use super::*;
+use b2b_media::local::MediaParams;
 
-fn local() -> LocalMedia {
+const EVENT: (u8, u32) = (TELEPHONE_EVENT_PT, 8_000);
+
+fn local() -> Side {
     fixtures::local(&[Codec::Pcmu, Codec::Pcma])
 }
 
 fn answer_to(lines: &str) -> Result<(String, MediaParams), NegotiateError> {
-    make_answer(&local(), 1, &offer(lines)).map(|(answer, params)| (text(&answer), params))
+    make_answer(&mut local(), offer(lines))
 }
 
 #[test]
 fn the_offer_has_what_the_lab_promises_in_order() {
-    let text = text(&make_offer(&local(), 7, None));
+    let text = make_offer(&mut local());
     assert_eq!(
         text,
         "v=0\r\n\
-         o=- 42 7 IN IP4 127.0.0.1\r\n\
+         o=- 42 1 IN IP4 127.0.0.1\r\n\
          s=-\r\n\
          c=IN IP4 127.0.0.1\r\n\
          t=0 0\r\n\
@@ -33,13 +37,12 @@ fn the_offer_has_what_the_lab_promises_in_order() {
 
 #[test]
 fn two_of_us_agree_on_everything() {
-    let caller = local();
-    let callee = LocalMedia { rtp: "127.0.0.2:30000".parse().expect("address"), ..local() };
-    let sent = make_offer(&caller, 1, None);
-    let (answer, at_callee) = make_answer(&callee, 1, &sent.description).expect("answer");
-    let at_caller = apply_answer(&caller, &sent, &answer.description).expect("applied");
-    assert_eq!(at_callee.remote.rtp, caller.rtp);
-    assert_eq!(at_caller.remote.rtp, callee.rtp);
+    let (mut caller, mut callee) = (local(), local());
+    callee.set_rtp("127.0.0.2:30000".parse().expect("address"));
+    let (answer, at_callee) = make_answer(&mut callee, make_offer(&mut caller)).expect("answer");
+    let at_caller = apply_answer(&mut caller, answer).expect("applied");
+    assert_eq!(at_callee.remote.rtp, caller.rtp());
+    assert_eq!(at_caller.remote.rtp, callee.rtp());
     for params in [&at_callee, &at_caller] {
         assert_eq!(params.remote.voice.gets, Some(SendFormat::new(0, Codec::Pcmu, 20)));
         assert_eq!(says(params), [(0, Codec::Pcmu), (8, Codec::Pcma)]);
@@ -79,9 +82,11 @@ fn dynamic_numbers_are_theirs_and_a_map_beats_the_static_meaning() {
 fn our_numbers_stay_ours_when_the_answer_numbers_otherwise() {
     let answer =
         offer("m=audio 4000 RTP/AVP 8 96\r\na=rtpmap:8 PCMA/8000\r\na=rtpmap:96 telephone-event/8000\r\n");
-    let params = apply_answer(&local(), &make_offer(&local(), 1, None), &answer).expect("applied");
+    let mut ours = local();
+    make_offer(&mut ours);
+    let params = apply_answer(&mut ours, answer).expect("applied");
     assert_eq!(params.remote.voice.gets.unwrap().payload_type, 8);
-    assert_eq!(says(&params), [(8, Codec::Pcma)]);
+    assert_eq!(says(&params), [(0, Codec::Pcmu), (8, Codec::Pcma)], "all that we offered (RFC 3264 §6.1)");
     assert_eq!(events(&params), [EVENT], "they send under the number of our offer");
     assert_eq!(params.remote.takes_event, Some((96, 8_000)), "we under theirs");
 }
@@ -102,7 +107,7 @@ fn packet_time_follows_the_far_end_within_its_limits() {
     for ms in [10, 20, 30, 40, 50, 60] {
         assert_eq!(ptime(&format!("a=ptime:{ms}\r\n")), ms);
     }
-    assert_eq!(ptime("a=ptime:33\r\n"), 20, "cannot be sent: ours");
+    assert_eq!(ptime("a=ptime:33\r\n"), 30, "what can be sent");
     assert_eq!(ptime("a=ptime:0\r\n"), 20);
     assert_eq!(ptime("a=ptime:4294967296\r\n"), 20);
     assert_eq!(ptime("a=ptime:60\r\na=maxptime:40\r\n"), 40);
@@ -124,12 +129,7 @@ fn directions_are_turned_round_on_both_levels() {
         assert_eq!((params.remote.receives, params.remote.sends), (send, receive), "{line}");
         assert!(text.contains(written), "{text}");
     }
-    let session_level = parse(
-        b"v=0\r\no=a 1 1 IN IP4 127.0.0.9\r\ns=-\r\nc=IN IP4 127.0.0.9\r\nt=0 0\r\na=sendonly\r\n\
-          m=audio 4000 RTP/AVP 0\r\n",
-    )
-    .expect("parses");
-    let (_, params) = make_answer(&local(), 1, &session_level).expect("answer");
+    let (_, params) = answer_to("a=sendonly\r\nm=audio 4000 RTP/AVP 0\r\n").expect("answer");
     assert_eq!((params.remote.receives, params.remote.sends), (false, true));
 }
 
@@ -164,13 +164,9 @@ fn the_first_usable_line_is_taken_and_the_others_are_refused_in_place() {
 
 #[test]
 fn the_answer_repeats_the_times_of_the_offer() {
-    let sent = parse(
-        b"v=0\r\no=a 1 1 IN IP4 127.0.0.9\r\ns=-\r\nc=IN IP4 127.0.0.9\r\nt=2873397496 2873404696\r\n\
-          m=audio 4000 RTP/AVP 0\r\n",
-    )
-    .expect("parses");
-    let (answer, _) = make_answer(&local(), 1, &sent).expect("answer");
-    assert!(text(&answer).contains("t=2873397496 2873404696\r\n"));
+    let sent = offer("m=audio 4000 RTP/AVP 0\r\n").replace("t=0 0", "t=2873397496 2873404696");
+    let (answer, _) = make_answer(&mut local(), sent).expect("answer");
+    assert!(answer.contains("t=2873397496 2873404696\r\n"));
 }
 
 #[test]
@@ -196,26 +192,22 @@ fn what_cannot_be_agreed_to_says_why() {
         let error = answer_to(&format!("m=audio 4000 RTP/AVP 0\r\nc=IN {address}\r\n")).expect_err(address);
         assert!(matches!(error, NegotiateError::Address(_)), "{address}: {error}");
     }
-    let no_connection =
-        parse(b"v=0\r\no=a 1 1 IN IP4 127.0.0.9\r\ns=-\r\nt=0 0\r\nm=audio 4000 RTP/AVP 0\r\n")
-            .expect("parses");
-    assert!(matches!(check_offer(&local(), &no_connection), Err(NegotiateError::Address(_))));
+    let no_connection = offer("m=audio 4000 RTP/AVP 0\r\n").replace("c=IN IP4 127.0.0.9\r\n", "");
+    assert!(matches!(local().check(no_connection.as_bytes()), Err(NegotiateError::Address(_))));
 }
 
 #[test]
 fn a_refused_or_empty_answer_is_an_error() {
-    assert_eq!(
-        apply_answer(&local(), &make_offer(&local(), 1, None), &offer("m=audio 0 RTP/AVP 0\r\n")),
-        Err(NegotiateError::NoAudio)
-    );
-    assert_eq!(
-        apply_answer(&local(), &make_offer(&local(), 1, None), &offer("")),
-        Err(NegotiateError::NoAudio)
-    );
-    assert_eq!(
-        apply_answer(&local(), &make_offer(&local(), 1, None), &offer("m=audio 4000 RTP/AVP 18\r\n")),
-        Err(NegotiateError::NoCommonCodec)
-    );
+    for (lines, why) in [
+        ("m=audio 0 RTP/AVP 0\r\n", NegotiateError::NoAudio),
+        ("", NegotiateError::NoAudio),
+        ("m=audio 4000 RTP/AVP 18\r\n", NegotiateError::NoCommonCodec),
+        ("m=audio 4000 RTP/AVP 9\r\n", NegotiateError::NoCommonCodec),
+    ] {
+        let mut ours = local();
+        make_offer(&mut ours);
+        assert_eq!(apply_answer(&mut ours, offer(lines)), Err(why), "{lines}");
+    }
 }
 
 #[test]
@@ -225,7 +217,7 @@ fn hostile_descriptions_are_values() {
     let hostile: [&[u8]; 6] =
         [b"", b"v=1\r\n", b"\0\0\0", b"v=0\r\nm=audio 99999 RTP/AVP 0\r\n", &[b'a'; 20_000], many.as_bytes()];
     for body in hostile {
-        let error = parse(body).and_then(|session| check_offer(&local(), &session)).expect_err("hostile");
+        let error = local().check(body).expect_err("hostile");
         assert!(matches!(error.status().0, 400 | 488));
     }
     // Formats that are no payload types.
@@ -236,23 +228,25 @@ fn hostile_descriptions_are_values() {
 
 #[test]
 fn ipv6_is_written_and_read_as_such() {
-    let v6 = LocalMedia { rtp: "[::1]:20000".parse().expect("address"), ..local() };
-    let sent = make_offer(&v6, 1, None);
-    let text = text(&sent);
+    let (mut caller, mut callee) = (local(), local());
+    for side in [&mut caller, &mut callee] {
+        side.set_rtp("[::1]:20000".parse().expect("address"));
+    }
+    let text = make_offer(&mut caller);
     assert!(text.contains("c=IN IP6 ::1\r\n"), "{text}");
-    let (_, params) = make_answer(&v6, 1, &parse(text.as_bytes()).expect("parses")).expect("answer");
-    assert_eq!(params.remote.rtp, v6.rtp);
+    let (_, params) = make_answer(&mut callee, text).expect("answer");
+    assert_eq!(params.remote.rtp, caller.rtp());
 }
 
 #[test]
 fn an_offer_inside_the_call_keeps_the_lines_in_their_places() {
     let theirs = offer("m=video 5000 RTP/AVP 31\r\nm=audio 5002 RTP/AVP 0\r\n");
-    let (answer, _) = make_answer(&local(), 1, &theirs).expect("answer");
-    let again = make_offer(&local(), 2, Some(&answer));
-    let text = text(&again);
+    let mut ours = local();
+    make_answer(&mut ours, &theirs).expect("answer");
+    let text = make_offer(&mut ours);
     assert!(text.contains("o=- 42 2 IN"), "{text}");
     let lines: Vec<_> = text.lines().filter(|line| line.starts_with("m=")).collect();
     assert_eq!(lines, ["m=video 0 RTP/AVP 31", "m=audio 20000 RTP/AVP 0 8 101"]);
-    let params = apply_answer(&local(), &again, &theirs).expect("applied");
+    let params = apply_answer(&mut ours, theirs).expect("applied");
     assert_eq!(params.remote.rtp.port(), 5002);
 }

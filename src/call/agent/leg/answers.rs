@@ -8,7 +8,7 @@ use b2b_sip::msg::{Request, Response};
 impl Leg {
     pub(super) fn provisional(&mut self, response: &Response) {
         let session = description(response, response.body()).ok().flatten();
-        let early = session.and_then(|answer| self.apply_answer(&answer, &response.body()).ok());
+        let early = session.and_then(|answer| self.apply_answer(&answer).ok());
         match early {
             Some(params) if !self.ending => {
                 self.advance(LegEvent::EarlyMedia);
@@ -25,14 +25,11 @@ impl Leg {
         let session = description(response, response.body()).map_err(|_| "the answer is not SDP".to_owned());
         let settled = session.and_then(|session| match (session, ack_wanted) {
             (Some(offer), true) => {
-                let (sdp, params) =
-                    self.make_answer(&offer, &response.body()).map_err(|error| error.to_string())?;
+                let (sdp, params) = self.make_answer(&offer).map_err(|error| error.to_string())?;
                 self.outputs.push_back(LegOutput::Ack { sdp });
                 Ok(params)
             }
-            (Some(answer), false) => {
-                self.apply_answer(&answer, &response.body()).map_err(|error| error.to_string())
-            }
+            (Some(answer), false) => self.apply_answer(&answer).map_err(|error| error.to_string()),
             // The answer may have come in a reliable provisional response.
             (None, false) => self.media.clone().ok_or_else(|| "200 without an answer".to_owned()),
             (None, true) => Err("200 without an offer".to_owned()),
@@ -55,7 +52,7 @@ impl Leg {
             self.offer_answer = OfferAnswer::Stable;
             let answer = description(ack, ack.body()).ok().flatten();
             let settled = match answer {
-                Some(answer) => self.apply_answer(&answer, &ack.body()).map_err(|error| error.to_string()),
+                Some(answer) => self.apply_answer(&answer).map_err(|error| error.to_string()),
                 None => Err("ACK without an answer to our offer".to_owned()),
             };
             match settled {

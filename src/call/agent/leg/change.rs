@@ -8,9 +8,7 @@ use std::net::IpAddr;
 use super::session::description;
 use super::{Leg, LegOutput, OfferAnswer, WrongState};
 use crate::leg_fsm::LegState;
-use crate::negotiate::Described;
 use b2b_media::codec::Codec;
-use b2b_sdp::Direction;
 use b2b_sip::msg::Response;
 
 /// What is to change.
@@ -38,9 +36,8 @@ pub(super) struct Wish {
 #[derive(Debug)]
 pub(super) struct Asked {
     wish: Wish,
-    direction: Direction,
-    codecs: Vec<Codec>,
-    last: Option<Described>,
+    held: bool,
+    codecs: Option<Vec<Codec>>,
 }
 
 impl Leg {
@@ -70,7 +67,9 @@ impl Leg {
 
     /// We are reached at another address now: the far end is told where to send.
     pub fn moved(&mut self, ip: IpAddr) {
-        self.local.rtp.set_ip(ip);
+        let mut rtp = self.side.rtp();
+        rtp.set_ip(ip);
+        self.side.set_rtp(rtp);
         let _ = self.wish(None, Vec::new());
     }
 
@@ -87,7 +86,7 @@ impl Leg {
 
     /// Whether we hold the far end.
     pub(super) fn on_hold(&self) -> bool {
-        self.local.direction != Direction::SendRecv
+        self.holds
     }
 
     pub(super) fn refresh(&mut self) {
@@ -112,21 +111,22 @@ impl Leg {
             return;
         }
         let Some(wish) = self.wishes.pop_front() else { return };
-        let before = (self.local.direction, self.local.codecs.clone(), self.last.clone());
+        let (held, mut codecs) = (self.holds, None);
         match wish.change {
-            // Who holds us goes on doing so.
-            Some(Change::Hold) if self.held => self.local.direction = Direction::Inactive,
-            Some(Change::Hold) => self.local.direction = Direction::SendOnly,
+            Some(Change::Hold) => self.holds = true,
             // A far end that holds us answers that it does.
-            Some(Change::Resume) => self.local.direction = Direction::SendRecv,
-            Some(Change::Codecs) => self.local.codecs.clone_from(&wish.codecs),
+            Some(Change::Resume) => self.holds = false,
+            Some(Change::Codecs) => codecs = Some(self.side.set_codecs(wish.codecs.clone())),
             None => {}
         }
-        let sdp = self.offer();
-        self.offer_answer = OfferAnswer::Ours;
-        let (direction, codecs, last) = before;
-        self.asked = Some(Asked { wish, direction, codecs, last });
-        self.outputs.push_back(LegOutput::ReInvite { sdp });
+        self.asked = Some(Asked { wish, held, codecs });
+        match self.offer() {
+            Ok(sdp) => {
+                self.offer_answer = OfferAnswer::Ours;
+                self.outputs.push_back(LegOutput::ReInvite { sdp });
+            }
+            Err(error) => self.not_changed(error.status().0, error.to_string()),
+        }
     }
 
     /// 2xx to our re-INVITE.
@@ -138,7 +138,7 @@ impl Leg {
         }
         let answer = description(response, response.body()).ok().flatten();
         let settled = match answer {
-            Some(answer) => self.apply_answer(&answer, &response.body()).map_err(|error| error.to_string()),
+            Some(answer) => self.apply_answer(&answer).map_err(|error| error.to_string()),
             None => Err("2xx to our re-INVITE without an answer".to_owned()),
         };
         match settled {
@@ -167,10 +167,12 @@ impl Leg {
     }
 
     fn go_back(&mut self) -> Option<Wish> {
-        let Asked { wish, direction, codecs, last } = self.asked.take()?;
-        self.local.direction = direction;
-        self.local.codecs = codecs;
-        self.last = last;
+        let Asked { wish, held, codecs } = self.asked.take()?;
+        self.holds = held;
+        if let Some(codecs) = codecs {
+            self.side.set_codecs(codecs);
+        }
+        self.side.withdraw();
         self.offer_answer = OfferAnswer::Stable;
         Some(wish)
     }

@@ -2,7 +2,6 @@
 
 use super::{Leg, LegOutput, OfferAnswer, WrongState};
 use crate::leg_fsm::LegEvent;
-use crate::negotiate;
 
 impl Leg {
     /// Says that it rings: 180.
@@ -32,10 +31,9 @@ impl Leg {
             return wrong;
         }
         let offer = offer.clone();
-        self.local.rtp.set_port(rtp_port);
-        let answered = negotiate::parse(&offer).and_then(|read| self.make_answer(&read, &offer));
+        self.set_rtp_port(rtp_port);
         // It was checked when it came.
-        let Ok((sdp, params)) = answered else { return wrong };
+        let Ok((sdp, params)) = self.make_answer(&offer) else { return wrong };
         self.offer_answer = OfferAnswer::Stable;
         self.given = Some(sdp.clone());
         self.advance(LegEvent::EarlyMedia);
@@ -46,7 +44,7 @@ impl Leg {
 
     /// Where we receive; 0: not yet known.
     pub fn rtp_port(&self) -> u16 {
-        self.local.rtp.port()
+        self.side.rtp().port()
     }
 
     /// Whether early media could begin now.

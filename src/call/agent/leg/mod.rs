@@ -25,7 +25,8 @@ use std::collections::VecDeque;
 use bytes::Bytes;
 
 use crate::leg_fsm::{self, LegEvent, LegState, TerminationCause};
-use crate::negotiate::{self, Described, LocalMedia};
+use crate::negotiate::NegotiateError;
+use crate::negotiate::pair::Side;
 use b2b_base::util::unheard;
 use b2b_media::local::MediaParams;
 use b2b_sip::endpoint::{Reply, ServerTransactionId, Termination, UsageEvent};
@@ -96,15 +97,13 @@ enum OfferAnswer {
 pub struct Leg {
     inbound: bool,
     state: LegState,
-    local: LocalMedia,
-    version: u64,
-    /// The last description that we sent.
-    last: Option<Described>,
-    /// The last description of theirs that we could use.
-    said: Option<Bytes>,
+    side: Side,
     offer_answer: OfferAnswer,
     media: Option<MediaParams>,
+    /// They hold us.
     held: bool,
+    /// We hold them.
+    holds: bool,
     /// A re-INVITE of theirs is not acknowledged.
     theirs_open: bool,
     /// The change that our re-INVITE asks for.
@@ -126,51 +125,51 @@ pub struct Leg {
 
 impl Leg {
     /// A leg for an INVITE that came, as [`Leg::quiet`] makes it; the caller hears 180.
-    pub fn inbound(local: LocalMedia, invite: &Request) -> Self {
-        let mut leg = Leg::quiet(local, invite);
+    pub fn inbound(side: Side, invite: &Request) -> Self {
+        let mut leg = Leg::quiet(side, invite);
         // One that refuses does not ring.
         let _ = leg.ring();
         leg
     }
 
-    /// A leg for an INVITE that came. `local.rtp` may have port 0 until
+    /// A leg for an INVITE that came. The side's RTP may have port 0 until
     /// [`Leg::answer`]. An offer that we cannot take is refused at once; else
     /// the application is to decide.
-    pub fn quiet(local: LocalMedia, invite: &Request) -> Self {
-        let mut leg = Leg::new(true, local, OfferAnswer::Stable);
+    pub fn quiet(side: Side, invite: &Request) -> Self {
+        let mut leg = Leg::new(true, side, OfferAnswer::Stable);
         match description(invite, invite.body()) {
             Ok(None) => {
                 leg.offer_answer = OfferAnswer::Wanted;
                 leg.no_provisional = invite.has_token(Name::Require, "100rel");
             }
-            Ok(Some(offer)) => match negotiate::check_offer(&leg.local, &offer) {
-                Ok(()) => leg.offer_answer = OfferAnswer::Theirs(invite.body()),
+            Ok(Some(offer)) => match leg.side.check(&offer) {
+                Ok(()) => leg.offer_answer = OfferAnswer::Theirs(offer),
                 Err(error) => leg.refuse(error.status().0, error.status().1),
             },
-            Err(Unreadable::MediaType) => leg.refuse(415, "Unsupported Media Type"),
-            Err(Unreadable::Sdp(error)) => leg.refuse(error.status().0, error.status().1),
+            Err(Unreadable) => leg.refuse(415, "Unsupported Media Type"),
         }
         leg
     }
 
     /// A leg for an INVITE of ours, and the offer to put into it.
-    pub fn outbound(local: LocalMedia) -> (Self, Bytes) {
-        let mut leg = Leg::new(false, local, OfferAnswer::Ours);
-        let offer = leg.offer();
-        (leg, offer)
+    ///
+    /// # Errors
+    /// The side has no codec.
+    pub fn outbound(side: Side) -> Result<(Self, Bytes), NegotiateError> {
+        let mut leg = Leg::new(false, side, OfferAnswer::Ours);
+        let offer = leg.offer()?;
+        Ok((leg, offer))
     }
 
-    fn new(inbound: bool, local: LocalMedia, offer_answer: OfferAnswer) -> Self {
+    fn new(inbound: bool, side: Side, offer_answer: OfferAnswer) -> Self {
         Leg {
             inbound,
             state: LegState::Created,
-            local,
-            version: 0,
-            last: None,
-            said: None,
+            side,
             offer_answer,
             media: None,
             held: false,
+            holds: false,
             theirs_open: false,
             asked: None,
             wishes: VecDeque::new(),
@@ -217,7 +216,7 @@ impl Leg {
         if !self.is_waiting() {
             return Err(WrongState(self.state));
         }
-        self.local.rtp.set_port(rtp_port);
+        self.set_rtp_port(rtp_port);
         self.advance(LegEvent::Answer);
         if let Some(sdp) = self.given.clone() {
             // The endpoint leaves it out where it has been acknowledged already.
@@ -227,6 +226,12 @@ impl Leg {
             self.refuse(error.status().0, error.status().1);
         }
         Ok(())
+    }
+
+    fn set_rtp_port(&mut self, port: u16) {
+        let mut rtp = self.side.rtp();
+        rtp.set_port(port);
+        self.side.set_rtp(rtp);
     }
 
     /// Refuses their call.

@@ -18,12 +18,10 @@ impl Leg {
         self.theirs_open = true;
         let refusal = match description(request, request.body()) {
             Ok(offer) => {
-                self.offer_answer =
-                    offer.map_or(OfferAnswer::Wanted, |_| OfferAnswer::Theirs(request.body()));
+                self.offer_answer = offer.map_or(OfferAnswer::Wanted, OfferAnswer::Theirs);
                 self.accept().err().map(|error| error.status())
             }
-            Err(Unreadable::MediaType) => Some((415, "Unsupported Media Type")),
-            Err(Unreadable::Sdp(error)) => Some(error.status()),
+            Err(Unreadable) => Some((415, "Unsupported Media Type")),
         };
         if let Some((status, reason)) = refusal {
             // The session stays as it was (RFC 3261 §14.2).
@@ -44,15 +42,14 @@ impl Leg {
                 headers: vec![(Bytes::from_static(b"Retry-After"), Bytes::from_static(b"5"))],
                 ..Reply::default()
             },
-            Ok(Some(offer)) => match self.make_answer(&offer, &request.body()) {
+            Ok(Some(offer)) => match self.make_answer(&offer) {
                 Ok((sdp, params)) => {
                     self.configure(params);
                     Reply { status: 200, body: Some(Body::sdp(sdp)), ..Reply::default() }
                 }
                 Err(error) => refusal(error.status()),
             },
-            Err(Unreadable::MediaType) => Reply::status(415),
-            Err(Unreadable::Sdp(error)) => refusal(error.status()),
+            Err(Unreadable) => Reply::status(415),
         };
         self.outputs.push_back(LegOutput::Respond { transaction, reply });
     }

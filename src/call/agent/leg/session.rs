@@ -4,10 +4,9 @@
 use bytes::Bytes;
 
 use super::{Leg, LegOutput, OfferAnswer};
-use crate::negotiate::{self, NegotiateError};
+use crate::negotiate::NegotiateError;
+use crate::negotiate::pair::{Hold, PairError, PairPolicy};
 use b2b_media::local::MediaParams;
-use b2b_media::remote::EventTypes;
-use b2b_sdp::SessionDescription;
 use b2b_sip::msg::{Headers, Name};
 
 impl Leg {
@@ -15,12 +14,12 @@ impl Leg {
     pub(super) fn accept(&mut self) -> Result<(), NegotiateError> {
         match std::mem::replace(&mut self.offer_answer, OfferAnswer::Stable) {
             OfferAnswer::Theirs(offer) => {
-                let (sdp, params) = self.make_answer(&negotiate::parse(&offer)?, &offer)?;
+                let (sdp, params) = self.make_answer(&offer)?;
                 self.outputs.push_back(LegOutput::Accept { sdp });
                 self.configure(params);
             }
             OfferAnswer::Wanted | OfferAnswer::Stable | OfferAnswer::Ours => {
-                let sdp = self.offer();
+                let sdp = self.offer()?;
                 self.offer_answer = OfferAnswer::Ours;
                 self.outputs.push_back(LegOutput::Accept { sdp });
             }
@@ -28,46 +27,39 @@ impl Leg {
         Ok(())
     }
 
-    pub(super) fn offer(&mut self) -> Bytes {
-        self.version += 1;
-        let offer = negotiate::make_offer(&self.local, self.version, self.last.as_ref());
-        let sdp = offer.description.to_bytes().into();
-        self.last = Some(offer);
-        sdp
+    /// What is offered and taken beside what [`OwnAudio`](crate::negotiate::pair::OwnAudio) says.
+    fn policy(&self, hold: Hold) -> PairPolicy {
+        PairPolicy { transcode: false, hold, ..PairPolicy::default() }
     }
 
-    pub(super) fn make_answer(
-        &mut self,
-        offer: &SessionDescription,
-        body: &[u8],
-    ) -> Result<(Bytes, MediaParams), NegotiateError> {
-        let (answer, params) = negotiate::make_answer(&self.local, self.version + 1, offer)?;
-        self.said = Some(Bytes::copy_from_slice(body));
-        self.version += 1;
-        let sdp = answer.description.to_bytes().into();
-        self.last = Some(answer);
-        Ok((sdp, params))
+    pub(super) fn offer(&mut self) -> Result<Bytes, NegotiateError> {
+        let hold = match (self.holds, self.held) {
+            (false, _) => Hold::No,
+            (true, false) => Hold::Playing,
+            // Who holds us goes on doing so.
+            (true, true) => Hold::Silent,
+        };
+        let policy = self.policy(hold);
+        self.side.own_offer(&policy).map(|offer| offer.into_vec().into())
     }
 
-    pub(super) fn apply_answer(
-        &mut self,
-        answer: &SessionDescription,
-        body: &[u8],
-    ) -> Result<MediaParams, NegotiateError> {
-        let offer = self.last.as_ref().ok_or(NegotiateError::NoAudio)?;
-        let params = negotiate::apply_answer(&self.local, offer, answer)?;
-        self.said = Some(Bytes::copy_from_slice(body));
-        Ok(params)
+    pub(super) fn make_answer(&mut self, offer: &[u8]) -> Result<(Bytes, MediaParams), NegotiateError> {
+        let policy = self.policy(if self.holds { Hold::Playing } else { Hold::No });
+        let (answer, params) = self.side.own_answer(offer, &policy)?;
+        Ok((answer.into_vec().into(), params))
+    }
+
+    pub(super) fn apply_answer(&mut self, answer: &[u8]) -> Result<MediaParams, PairError> {
+        self.side.own_settled(answer)
     }
 
     /// What we have told the far end last, and what it has said last; a waiting offer, too.
-    pub fn descriptions(&self) -> (Option<Vec<u8>>, Option<Bytes>) {
-        let told = self.last.as_ref().map(|last| last.description.to_bytes());
+    pub fn descriptions(&self) -> (Option<&[u8]>, Option<&[u8]>) {
         let waiting = match &self.offer_answer {
-            OfferAnswer::Theirs(offer) => Some(offer.clone()),
+            OfferAnswer::Theirs(offer) => Some(&offer[..]),
             _ => None,
         };
-        (told, waiting.or_else(|| self.said.clone()))
+        (self.side.told(), waiting.or_else(|| self.side.said()))
     }
 
     pub(super) fn configure(&mut self, params: MediaParams) {
@@ -78,19 +70,12 @@ impl Leg {
     /// The same, when whether they hold us does not follow from it.
     pub(super) fn configure_as(&mut self, mut params: MediaParams, held: bool) {
         let now = &mut params.remote;
-        if let Some(before) = self.media.as_ref().map(|media| media.remote) {
-            // A number that was an event stays one (RFC 3264 §8.3.2): far ends send under one of before.
-            let is_free = |event: &(u8, u32)| {
-                now.telephone_events.rate(event.0).is_none() && now.voice.codec(event.0).is_none()
-            };
-            let known: Vec<_> = before.telephone_events.iter().filter(is_free).collect();
-            now.telephone_events = EventTypes::new(now.telephone_events.iter().chain(known));
-            // The old hold gives no address: RTCP goes on to the one before.
-            if now.rtp.ip().is_unspecified() {
-                (now.rtp, now.rtcp) = (before.rtp, before.rtcp);
-            }
+        // The old hold gives no address: RTCP goes on to the one before.
+        if let Some(before) = self.media.as_ref().map(|media| media.remote)
+            && now.rtp.ip().is_unspecified()
+        {
+            (now.rtp, now.rtcp) = (before.rtp, before.rtcp);
         }
-        self.local.crypto.settled(params.protection.as_ref());
         self.media = Some(params.clone());
         self.outputs.push_back(LegOutput::ConfigureMedia(Box::new(params)));
         if self.confirmed {
@@ -117,24 +102,18 @@ impl Leg {
     }
 }
 
-/// Why a body is of no use to us.
-pub(super) enum Unreadable {
-    /// A body, but no session description.
-    MediaType,
-    Sdp(NegotiateError),
-}
+/// A body, but no session description.
+pub(super) struct Unreadable;
 
 /// The session description of a message; None: it has no body.
-pub(super) fn description(headers: &Headers, body: Bytes) -> Result<Option<SessionDescription>, Unreadable> {
+pub(super) fn description(headers: &Headers, body: Bytes) -> Result<Option<Bytes>, Unreadable> {
     if body.is_empty() {
         return Ok(None);
     }
     let plain = |encoding: &[u8]| encoding.eq_ignore_ascii_case(b"identity");
-    match headers.content_type() {
-        _ if !headers.headers(Name::ContentEncoding).all(plain) => Err(Unreadable::MediaType),
-        Some(media_type) if media_type.eq_ignore_ascii_case(b2b_sdp::CONTENT_TYPE.as_bytes()) => {
-            negotiate::parse(&body).map(Some).map_err(Unreadable::Sdp)
-        }
-        _ => Err(Unreadable::MediaType),
+    let is_sdp = |media_type: &[u8]| media_type.eq_ignore_ascii_case(b2b_sdp::CONTENT_TYPE.as_bytes());
+    match headers.content_type().is_some_and(is_sdp) && headers.headers(Name::ContentEncoding).all(plain) {
+        true => Ok(Some(body)),
+        false => Err(Unreadable),
     }
 }

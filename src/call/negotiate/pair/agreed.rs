@@ -30,6 +30,16 @@ impl Side {
         })
     }
 
+    /// What it was told last; an offer without an answer, too.
+    pub fn told(&self) -> Option<&[u8]> {
+        self.ours.as_deref().or(self.sent.as_deref())
+    }
+
+    /// What it has said last.
+    pub fn said(&self) -> Option<&[u8]> {
+        self.remote.as_deref()
+    }
+
     /// What it was told last, and has said last.
     pub fn described(&self) -> Option<(&[u8], &[u8])> {
         self.sent.as_deref().zip(self.remote.as_deref())

@@ -2,7 +2,7 @@
 //! are offered; the same of header extensions.
 
 use super::super::{NegotiateError, TELEPHONE_EVENT_PT, telephone_event};
-use super::{AudioRules, PairPolicy};
+use super::{AudioRules, PairPolicy, Side};
 use b2b_media::codec::Codec;
 use b2b_sdp::{AudioMedia, ExtMap, Format};
 
@@ -47,20 +47,32 @@ pub(super) fn codec(format: &Format) -> Option<Codec> {
     Codec::ALL.into_iter().find(named)
 }
 
-/// What we can transcode to.
-pub(super) fn ours(rules: &AudioRules) -> impl Iterator<Item = Format> {
-    Codec::ALL.into_iter().map(|codec| Format {
+/// What these codecs of ours are for a party with such rules.
+fn ours(codecs: &[Codec], rules: &AudioRules) -> impl Iterator<Item = Format> {
+    codecs.iter().map(|codec| Format {
         channels: codec.channels(),
-        fmtp: rules.fmtp(codec),
+        fmtp: rules.fmtp(*codec),
         ..Format::new(codec.payload_type(), codec.name(), codec.clock_rate())
     })
 }
 
-/// The same with the events that go with it.
-pub(super) fn ours_with_events(rules: &AudioRules) -> Vec<Format> {
+/// What a side takes where it ends here, and the events that go with it: beside Opus in its clock, too
+/// (RFC 4733 §2.1).
+pub(super) fn ours_with_events(side: &Side) -> Vec<Format> {
+    let codecs = side.own.as_ref().map_or(&Codec::ALL[..], |own| &own.codecs);
     let narrow = telephone_event(TELEPHONE_EVENT_PT);
     let wide = Format { payload_type: WIDE_EVENT_PT, clock_rate: 48_000, ..narrow.clone() };
-    ours(rules).chain([narrow, wide]).collect()
+    let wide = codecs.contains(&Codec::Opus).then_some(wide);
+    ours(codecs, &side.audio).chain([narrow]).chain(wide).collect()
+}
+
+/// Leaves events out that are in the clock of no sound beside them (RFC 4733 §2.1); those in the old clock
+/// are better than none.
+pub(super) fn keep_events_beside(formats: &mut Vec<Format>) {
+    let clocks: Vec<u32> = formats.iter().filter(|it| is_speech(it)).map(|it| it.clock_rate).collect();
+    let is_beside = |it: &Format| clocks.contains(&it.clock_rate);
+    let any = formats.iter().any(|it| it.is_telephone_event() && is_beside(it));
+    formats.retain(|it| !it.is_telephone_event() || is_beside(it) || !any && it.clock_rate == 8_000);
 }
 
 /// Adds to an offer what we can transcode to, as far as the policy lets us, best first.
@@ -74,7 +86,7 @@ pub(super) fn add_ours(
         names.iter().position(|name| name.eq_ignore_ascii_case(&format.encoding))
     };
     let allowed = |names: &[String], format: &Format| names.is_empty() || named(names, format).is_some();
-    let mut missing: Vec<Format> = ours(rules)
+    let mut missing: Vec<Format> = ours(&Codec::ALL, rules)
         .filter(|ours| allowed(&policy.codecs, ours) && allowed(&policy.additions, ours))
         .filter(|ours| !wanted.iter().any(|format| same(format, ours)))
         .collect();

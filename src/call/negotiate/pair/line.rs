@@ -1,6 +1,6 @@
 //! The audio line of a description, found and checked.
 
-use std::net::{IpAddr, Ipv4Addr, SocketAddr};
+use std::net::{IpAddr, Ipv4Addr};
 use std::rc::Rc;
 
 use super::Side;
@@ -23,7 +23,7 @@ impl Line {
         let description = read(body)?;
         let (mut error, mut plain) = (NegotiateError::NoAudio, None);
         for index in 0..description.lines().count() {
-            let allowed = usable(&description, index, &side.rtp).and_then(|audio| {
+            let allowed = usable(&description, index, side).and_then(|audio| {
                 let chosen = side.crypto.choose(audio.is_secure_rtp(), &audio.crypto)?;
                 Ok((audio, chosen.is_some()))
             });
@@ -44,7 +44,7 @@ impl Line {
     /// places).
     pub fn answered(body: &[u8], offer: &Line, side: &Side) -> Result<Line, NegotiateError> {
         let description = read(body)?;
-        let audio = usable(&description, offer.index, &side.rtp)?;
+        let audio = usable(&description, offer.index, side)?;
         side.check_answer(&offer.audio, &audio)?;
         Ok(Line { description, index: offer.index, audio })
     }
@@ -61,7 +61,7 @@ impl Line {
 fn usable(
     description: &ReadDescription,
     index: usize,
-    family: &SocketAddr,
+    side: &Side,
 ) -> Result<Rc<AudioMedia>, NegotiateError> {
     let audio = description.audio(index)?;
     if audio.is_refused() || !(audio.is_plain_rtp() || audio.is_secure_rtp()) {
@@ -70,11 +70,11 @@ fn usable(
     if audio.address == IpAddr::V4(Ipv4Addr::BROADCAST) {
         return Err(NegotiateError::Address(format!("{} is not one host", audio.address)));
     }
-    if audio.address.is_ipv4() != family.is_ipv4() && !audio.address.is_unspecified() {
-        let (theirs, ours) = (audio.address, family.ip());
+    if audio.address.is_ipv4() != side.rtp.is_ipv4() && !audio.address.is_unspecified() {
+        let (theirs, ours) = (audio.address, side.rtp.ip());
         return Err(NegotiateError::Address(format!("{theirs} is not of the leg's family ({ours})")));
     }
-    if !audio.formats.iter().any(formats::is_speech) {
+    if !audio.formats.iter().any(|format| formats::is_speech(format) && side.may_take(format)) {
         return Err(NegotiateError::NoCommonCodec);
     }
     Ok(audio)

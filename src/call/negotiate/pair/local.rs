@@ -23,7 +23,7 @@ pub fn local_offer(
         // itself is what goes on to another one.
         Some((wishes, line)) => across(&line, wishes, known, to, policy)?,
         None => {
-            let own = AudioMedia::new(to.rtp, formats::ours_with_events(&to.audio));
+            let own = AudioMedia::new(to.rtp, formats::ours_with_events(to));
             let description =
                 SessionDescription::offer(&Origin { session_id: 0, version: 0, address: to.rtp.ip() }, &own);
             let line = Line { description: ReadDescription::made(description), index: 0, audio: own.into() };
@@ -34,6 +34,7 @@ pub fn local_offer(
     if turns && policy.telephone_event {
         formats::offer_events(&mut audio.formats, &to.known_formats());
     }
+    to.add_own(&mut audio, None);
     to.unknown_attributes = policy.unknown_attributes;
     to.holding = Some(policy.hold.is_on());
     Ok(to.offer(&audio))
@@ -67,25 +68,28 @@ pub fn repeat(side: &mut Side) -> Result<Box<[u8]>, PairError> {
 /// # Errors
 /// There is nothing in it for us: refuse it.
 pub fn local_answer(side: &mut Side, body: &[u8], policy: &PairPolicy) -> Result<Box<[u8]>, NegotiateError> {
-    if side.repeats(body) && side.is_led_past() {
+    if side.own.is_none() && side.repeats(body) && side.is_led_past() {
         side.withdraw();
         return side.sent.clone().ok_or(NegotiateError::NoAudio);
     }
     let offer = Line::offered(body, side)?;
     let before = side.sent.as_deref().and_then(Line::known).map(|line| line.audio);
-    let ours = AudioMedia::new(side.rtp, formats::ours_with_events(&side.audio));
+    let ours = AudioMedia::new(side.rtp, formats::ours_with_events(side));
+    // Parameters are of who takes the packets: ours, as we say them (RFC 7587 §7).
     let common = |known: &AudioMedia| {
-        let formats = offer.audio.formats.iter();
-        let both: Vec<Format> = formats
-            .filter(|format| known.formats.iter().any(|known| formats::same(known, format)))
-            .cloned()
-            .collect();
+        let of_ours = |format: &Format| {
+            let ours = known.formats.iter().find(|known| formats::same(known, format))?;
+            Some(Format { payload_type: format.payload_type, ..ours.clone() })
+        };
+        let mut both: Vec<Format> = offer.audio.formats.iter().filter_map(of_ours).collect();
+        formats::keep_events_beside(&mut both);
         both.iter().any(formats::is_speech).then_some(both)
     };
-    // The codec in use stays the first: the other leg has it, and may have no other.
+    // The codec in use stays the first: the other leg has it, and may have no other. Audio that ends here may
+    // have all of ours at any time.
     let answered = if side.has_answered { side.remote.as_deref().and_then(Line::known) } else { None };
     let in_use = answered.map(|line| line.audio).or_else(|| before.clone());
-    let kept = before.as_deref().and_then(common).map(|mut formats| {
+    let kept = before.as_deref().filter(|_| side.own.is_none()).and_then(common).map(|mut formats| {
         let used = in_use.iter().flat_map(|audio| &audio.formats);
         let place = |format: &Format| used.clone().position(|used| formats::same(used, format));
         formats.sort_by_cached_key(|format| place(format).unwrap_or(usize::MAX));
@@ -103,6 +107,7 @@ pub fn local_answer(side: &mut Side, body: &[u8], policy: &PairPolicy) -> Result
     let before = before.and_then(|before| before.ptime_ms);
     audio.ptime_ms = side.audio.ptime_ms().or(policy.ptime_ms).or(before);
     audio.rtcp_mux = offer.audio.rtcp_mux;
+    side.add_own(&mut audio, Some(&offer.audio));
     side.encrypt_answer(&offer.audio, &mut audio)?;
     side.told_events.add(&audio);
     let bytes = side.write((offer.index, &audio), |origin| {

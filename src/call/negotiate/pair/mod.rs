@@ -3,6 +3,7 @@
 //!
 //! - `formats`: payload types of two legs; `ways`: what becomes of packets between them
 //! - `line`: the audio line of a description; `local`: offers and answers of our own
+//! - `own`: audio that begins and ends here
 //! - `read`: descriptions that were read a moment ago; `agreed`: what was settled
 //! - `audio_rules`: a party's digits, packet time and parameters of codecs
 //! - `hold`: a party that we put on hold; `crypto`: SRTP, which ends at each leg
@@ -30,6 +31,7 @@ mod formats;
 mod hold;
 mod line;
 mod local;
+mod own;
 mod read;
 #[cfg(test)]
 mod tests;
@@ -45,6 +47,7 @@ use std::rc::Rc;
 pub use direct::{DirectError, back, direct};
 pub use hold::Hold;
 pub use local::{apply, local_answer, local_offer, repeat};
+pub use own::OwnAudio;
 
 use super::NegotiateError;
 use super::crypto::LocalCrypto;
@@ -132,6 +135,8 @@ pub struct Side {
     /// It takes digits by INFO.
     takes_info: bool,
     audio: AudioRules,
+    /// Where its audio begins and ends here.
+    own: Option<Box<OwnAudio>>,
     /// Nothing is heard of it; and what an offer without an answer would make of that.
     on_hold: bool,
     holding: Option<bool>,
@@ -179,6 +184,7 @@ impl Side {
             tones: false,
             takes_info: false,
             audio: AudioRules::default(),
+            own: None,
             on_hold: false,
             holding: None,
             wishes: Wishes::default(),
@@ -198,7 +204,8 @@ impl Side {
         }
         let events = self.told_events.beside(&told);
         let tones = self.tones_of(&told, &own);
-        Some(ways::Leg { told, own, tones, events, ptime_ms: self.audio.ptime_ms() })
+        let ptime_ms = self.audio.ptime_ms().or(self.own.as_ref().map(|own| own.ptime_ms));
+        Some(ways::Leg { told, own, tones, events, ptime_ms })
     }
 
     /// What the far end said last, for the media machine: the addresses, directions.
@@ -214,13 +221,23 @@ impl Side {
             rtcp: audio.named_rtcp(),
             rtcp_mux,
             receives: !audio.is_hold(),
-            sends: audio.direction.has_send() && sent.rtp() == self.rtp,
+            sends: audio.direction.has_send() && sent.direction.has_recv() && sent.rtp() == self.rtp,
             telephone_events: EventTypes::new(self.told_events.with(&sent)),
             takes_event: takes.map(|format| (format.payload_type, format.clock_rate)),
             takes_tones: takes.is_none() && self.audio.digits.has_tones(),
             voice,
             signalling: [None; 2],
         })
+    }
+
+    /// The party is told to send here from now on.
+    pub fn set_rtp(&mut self, rtp: SocketAddr) {
+        self.rtp = rtp;
+    }
+
+    /// Where it is told to send.
+    pub fn rtp(&self) -> SocketAddr {
+        self.rtp
     }
 
     /// Whether it says, to the octet, what it has said last.

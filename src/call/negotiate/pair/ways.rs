@@ -157,11 +157,14 @@ fn target<'a>(to: &'a Leg, relayed: Option<&Format>) -> Option<(&'a Format, Send
 }
 
 fn spoken(to: &Leg, format: &Format, codec: Codec) -> SendFormat {
-    // What it says goes before what is configured (RFC 3264 §5.1), and no packet is longer than it
-    // can take (RFC 8866 §6.4).
-    let wanted = to.own.ptime_ms.or(to.ptime_ms).unwrap_or(PTIME_MS);
-    let wanted = wanted.min(to.own.maxptime_ms.unwrap_or(u32::MAX));
-    encoded(format, codec, wanted)
+    encoded(format, codec, ptime_for(&to.own, to.ptime_ms))
+}
+
+/// The packet time for who says this: what it says goes before what is configured (RFC 3264 §5.1), and no
+/// packet is longer than it can take (RFC 8866 §6.4).
+pub(super) fn ptime_for(said: &AudioMedia, configured: Option<u32>) -> u32 {
+    let wanted = said.ptime_ms.filter(|ms| *ms > 0).or(configured).unwrap_or(PTIME_MS);
+    wanted.min(said.maxptime_ms.unwrap_or(u32::MAX))
 }
 
 /// How a leg is spoken to, and speaks, whoever it is joined to. It gets the first that both of

@@ -5,8 +5,7 @@ use std::time::{Duration, Instant};
 
 use allocation_counter::measure;
 use b2b_call::agent::leg::Leg;
-use b2b_call::negotiate::LocalMedia;
-use b2b_call::negotiate::crypto::LocalCrypto;
+use b2b_call::negotiate::pair::{OwnAudio, Side};
 use b2b_media::codec::Codec;
 use b2b_sip::endpoint::{
     Body, Endpoint, EndpointConfig, Event, Flow, FlowId, Input, Output, Transport, UsageEvent,
@@ -102,17 +101,12 @@ fn a_call_that_rings_holds_its_offer_as_it_came() {
     );
     let invite = Message::parse(request("INVITE", 1, 1, "", &offer), &Limits::default()).unwrap();
     let Message::Request(invite) = invite else { panic!("a request was written") };
-    let local = LocalMedia {
-        rtp: "192.0.2.2:20000".parse().unwrap(),
-        codecs: vec![Codec::Pcmu],
-        ptime_ms: 20,
-        session_id: 1,
-        attributes: Vec::new(),
-        crypto: LocalCrypto::default(),
-        direction: b2b_sdp::Direction::SendRecv,
+    let side = || {
+        let own = OwnAudio { codecs: vec![Codec::Pcmu], ptime_ms: 20, attributes: Vec::new() };
+        Side::new("192.0.2.2:20000".parse().unwrap(), 2).with_own(own)
     };
     let mut legs = Vec::with_capacity(100);
-    let held = measure(|| legs.extend((0..100).map(|_| Leg::inbound(local.clone(), &invite)))).bytes_current;
+    let held = measure(|| legs.extend((0..100).map(|_| Leg::inbound(side(), &invite)))).bytes_current;
     assert!(legs.iter().all(Leg::is_waiting));
     assert!(held / 100 < 4_000, "{} bytes for a leg; the offer has {}", held / 100, offer.len());
     assert!(legs.iter_mut().all(|leg| leg.answer(20_000).is_ok()));

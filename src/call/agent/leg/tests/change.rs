@@ -106,7 +106,7 @@ fn a_change_that_cannot_be_sent_is_told() {
 
 #[test]
 fn only_a_call_that_is_up_can_be_held() {
-    let (mut leg, _) = Leg::outbound(local());
+    let (mut leg, _) = Leg::outbound(local()).expect("codecs");
     assert!(leg.hold().is_err());
     let mut leg = answered_inbound();
     leg.hangup();
