@@ -1,95 +1,99 @@
 //! Credentials for what the far end of a leg, or a proxy before it, challenges: our INVITE and
-//! BYE, and re-INVITEs (RFC 3261 §22).
-
-use bytes::Bytes;
+//! BYE, and what goes out inside the call (RFC 3261 §22).
 
 use super::account::{self, Credentials};
 use super::{AgentService, LegId};
 use crate::leg_fsm::TerminationCause;
 use b2b_sip::auth::{Authorized, ChallengeError, DigestClient};
-use b2b_sip::endpoint::{Body, HeaderFields, UsageEvent};
+use b2b_sip::endpoint::{Challenge, HeaderFields, UsageEvent, UsageId};
 use b2b_sip::msg::{Method, Response};
 
 /// What a leg knows of who asks for credentials. They are the leg's own: another far end gets
 /// none before it asks.
 pub(super) struct LegAuth {
     digest: DigestClient,
-    /// What its last request carried.
-    sent: Authorized,
-    /// The offer of the re-INVITE that is under way.
-    offered: Option<Bytes>,
+    /// What the last request of each method carried; of each method one is under way.
+    sent: Vec<(Method, Authorized)>,
 }
 
 impl LegAuth {
     /// For a leg that has credentials.
     pub(super) fn new(credentials: &Credentials) -> Box<Self> {
-        let digest = account::digest(credentials);
-        Box::new(LegAuth { digest, sent: Authorized::default(), offered: None })
+        Box::new(LegAuth { digest: account::digest(credentials), sent: Vec::new() })
     }
 
     /// Credentials for a request, if this far end has asked before.
     fn authorize(&mut self, method: &Method, target: &[u8]) -> HeaderFields {
-        self.sent = self.digest.authorize(method, target);
-        self.sent.headers.clone()
+        let sent = self.digest.authorize(method, target);
+        let headers = sent.headers.clone();
+        self.sent.push((method.clone(), sent));
+        headers
     }
 
-    fn challenged(&mut self, response: &Response) -> Result<(), ChallengeError> {
-        let sent = std::mem::take(&mut self.sent);
-        self.digest.challenged(response, &sent)
+    /// What the last request of this method carried.
+    fn take_sent(&mut self, method: &Method) -> Authorized {
+        let at = self.sent.iter().position(|(of, _)| of == method);
+        at.map(|at| self.sent.swap_remove(at).1).unwrap_or_default()
+    }
+
+    /// Credentials for a request that was refused with 401 or 407.
+    fn answer(
+        &mut self,
+        response: &Response,
+        method: &Method,
+        target: &[u8],
+    ) -> Result<HeaderFields, ChallengeError> {
+        let sent = self.take_sent(method);
+        self.digest.challenged(response, &sent)?;
+        Ok(self.authorize(method, target))
+    }
+
+    fn accepted(&mut self, method: &Method) {
+        let sent = self.take_sent(method);
+        self.digest.accepted(&sent);
     }
 }
 
 impl AgentService {
+    /// The requests of a leg are authorized where it has credentials.
+    pub(super) fn authorizes(
+        &mut self,
+        usage: UsageId,
+        credentials: Option<&Credentials>,
+    ) -> Option<Box<LegAuth>> {
+        let auth = credentials.map(LegAuth::new)?;
+        let _ = self.stack.endpoint().authorizes_inside(usage);
+        Some(auth)
+    }
+
     /// Takes what a leg's far end wants a password for. What it gives back is the leg's business.
     pub(super) fn met_challenge(&mut self, id: LegId, event: UsageEvent) -> Option<UsageEvent> {
-        match event {
+        let method = match event {
             UsageEvent::Challenged { response } => {
                 self.challenged(id, &response);
-                None
+                return None;
             }
-            UsageEvent::ReInviteFailed { status: 401 | 407, response: Some(ref response), .. } => {
-                (!self.reinvite_again(id, response)).then_some(event)
+            UsageEvent::RequestChallenged { challenge } => {
+                self.challenged_inside(id, &challenge);
+                return None;
             }
-            event => {
-                let good = matches!(event, UsageEvent::Answered { .. } | UsageEvent::ReInviteAnswered { .. });
-                if let Some(auth) = self.legs.get(id).filter(|_| good).and_then(|entry| entry.auth.as_mut()) {
-                    auth.digest.accepted(&auth.sent);
-                }
-                Some(event)
-            }
+            UsageEvent::Answered { .. } | UsageEvent::ReInviteAnswered { .. } => Method::Invite,
+            UsageEvent::Response { .. } => Method::Info,
+            UsageEvent::ReferAnswered { .. } => Method::Refer,
+            _ => return Some(event),
+        };
+        if let Some(auth) = self.legs.get(id).and_then(|entry| entry.auth.as_mut()) {
+            auth.accepted(&method);
         }
+        Some(event)
     }
 
     /// Credentials for a re-INVITE, as far as they are known to be wanted.
-    pub(super) fn reinvite_credentials(&mut self, id: LegId, offer: &Bytes) -> HeaderFields {
+    pub(super) fn reinvite_credentials(&mut self, id: LegId) -> HeaderFields {
         let Some(entry) = self.legs.get(id) else { return Vec::new() };
         let Some(auth) = &mut entry.auth else { return Vec::new() };
-        let endpoint = self.stack.endpoint();
-        let target = endpoint.dialog(entry.usage).map(|dialog| dialog.remote_target.to_vec());
-        auth.offered = Some(offer.clone());
-        auth.authorize(&Method::Invite, &target.unwrap_or_default())
-    }
-
-    /// Credentials for a request inside a leg that was refused with 401 or 407; `sent` are those
-    /// that it had. `None`: there are none, or they were not good.
-    pub(super) fn credentials_for(
-        &mut self,
-        id: LegId,
-        method: &Method,
-        response: &Response,
-        sent: &Authorized,
-    ) -> Option<Authorized> {
-        let auth = self.legs.get(id)?.auth.as_mut()?;
-        match response.status() {
-            401 | 407 => auth.digest.challenged(response, sent).ok()?,
-            _ => {
-                auth.digest.accepted(sent);
-                return None;
-            }
-        }
-        let entry = self.legs.get(id)?;
-        let target = self.stack.endpoint().dialog(entry.usage)?.remote_target.to_vec();
-        Some(entry.auth.as_mut()?.digest.authorize(method, &target))
+        let dialog = self.stack.endpoint().dialog(entry.usage);
+        dialog.map(|dialog| auth.authorize(&Method::Invite, dialog.remote_target)).unwrap_or_default()
     }
 
     /// 401 or 407 to our INVITE or BYE.
@@ -101,9 +105,7 @@ impl AgentService {
         let method = if ends { Method::Bye } else { Method::Invite };
         let target = endpoint.dialog(entry.usage).map(|dialog| dialog.remote_target.to_vec());
         let answer = match &mut entry.auth {
-            Some(auth) => {
-                auth.challenged(response).map(|()| auth.authorize(&method, &target.unwrap_or_default()))
-            }
+            Some(auth) => auth.answer(response, &method, &target.unwrap_or_default()),
             None => Err(ChallengeError::NotAChallenge),
         };
         let sent = answer.map(|headers| endpoint.authorize(now, entry.usage, headers));
@@ -122,17 +124,21 @@ impl AgentService {
         self.perform(id);
     }
 
-    /// Our re-INVITE again. `false`: it stays refused.
-    fn reinvite_again(&mut self, id: LegId, response: &Response) -> bool {
+    /// The same to another request of ours inside the call. What becomes of it is told when it is the last word.
+    fn challenged_inside(&mut self, id: LegId, challenge: &Challenge) {
         let now = self.stack.now();
-        let Some(entry) = self.legs.get(id) else { return false };
-        let Some(auth) = &mut entry.auth else { return false };
-        let Some(offer) = auth.offered.clone().filter(|_| auth.challenged(response).is_ok()) else {
-            return false;
-        };
+        let Some(entry) = self.legs.get(id) else { return };
+        let answer = entry
+            .auth
+            .as_mut()
+            .map(|auth| auth.answer(&challenge.response, &challenge.method, &challenge.uri));
         let endpoint = self.stack.endpoint();
-        let target = endpoint.dialog(entry.usage).map(|dialog| dialog.remote_target.to_vec());
-        let headers = auth.authorize(&Method::Invite, &target.unwrap_or_default());
-        endpoint.reinvite_with(now, entry.usage, headers, Some(Body::sdp(offer))).is_ok()
+        let done = match answer {
+            Some(Ok(headers)) => endpoint.authorize_request(now, entry.usage, challenge.cseq, headers),
+            _ => endpoint.leave_refused(now, entry.usage, challenge.cseq),
+        };
+        if let Err(error) = done {
+            tracing::debug!("leg {}: {error}", id.0);
+        }
     }
 }

@@ -5,7 +5,6 @@ use std::net::IpAddr;
 use bytes::Bytes;
 
 use super::account::{self, DialAs, Way};
-use super::challenge::LegAuth;
 use super::leg::Leg;
 use super::legs::Entry;
 use super::{AgentError, AgentService, LegAudio, LegId};
@@ -75,7 +74,7 @@ impl AgentService {
             ..Invite::default()
         };
         let proxied = signalling.proxy.is_some();
-        let auth = credentials.map(LegAuth::new);
+        let credentials = credentials.cloned();
         let now = self.stack.now();
         let usage = self.stack.endpoint().invite(now, invite).map_err(|error| {
             session.into_iter().for_each(|session| self.media.close(session));
@@ -89,7 +88,7 @@ impl AgentService {
         }
         let mut entry = Entry::new(leg, usage, true);
         entry.home = home;
-        entry.auth = auth;
+        entry.auth = self.authorizes(usage, credentials.as_ref());
         entry.session = session;
         entry.audio = Some(audio);
         entry.early_audio = self.config.options.early_media;

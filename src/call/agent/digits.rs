@@ -7,7 +7,6 @@ use bytes::Bytes;
 use super::{AgentError, AgentEvent, AgentService, LegId};
 use b2b_media::local::DigitMode;
 use b2b_media::rtp::telephone_event;
-use b2b_sip::auth::Authorized;
 use b2b_sip::endpoint::{Body, InDialog, RequestFailure};
 use b2b_sip::msg::{Method, Response};
 
@@ -30,7 +29,7 @@ pub enum DtmfMode {
 #[derive(Debug, Default)]
 pub(super) struct Infos {
     waiting: VecDeque<(char, u32)>,
-    sent: Option<(char, u32, Authorized)>,
+    sent: Option<char>,
 }
 
 impl AgentService {
@@ -64,19 +63,14 @@ impl AgentService {
     fn next_info(&mut self, id: LegId) {
         let Some(entry) = self.legs.get(id).filter(|entry| entry.infos.sent.is_none()) else { return };
         let Some((digit, ms)) = entry.infos.waiting.pop_front() else { return };
-        self.send_info(id, digit, ms, Authorized::default());
-    }
-
-    fn send_info(&mut self, id: LegId, digit: char, ms: u32, sent: Authorized) {
         let now = self.stack.now();
-        let Some(entry) = self.legs.get(id) else { return };
         let body = Body {
             content_type: Bytes::from_static(b"application/dtmf-relay"),
             data: format!("Signal={digit}\r\nDuration={ms}\r\n").into(),
         };
-        let info = InDialog { method: Method::Info, headers: sent.headers.clone(), body: Some(body) };
+        let info = InDialog { method: Method::Info, headers: Vec::new(), body: Some(body) };
         let usage = entry.usage;
-        entry.infos.sent = Some((digit, ms, sent));
+        entry.infos.sent = Some(digit);
         if let Err(error) = self.stack.endpoint().request(now, usage, info) {
             // The call is ending: nobody hears digits any more.
             tracing::debug!("leg {}: {error}", id.0);
@@ -89,13 +83,8 @@ impl AgentService {
     /// What became of an INFO of ours.
     pub(super) fn info_answered(&mut self, id: LegId, result: &Result<Response, RequestFailure>) {
         let Some(entry) = self.legs.get(id) else { return };
-        let Some((digit, ms, sent)) = entry.infos.sent.take() else { return };
+        let Some(digit) = entry.infos.sent.take() else { return };
         let told = entry.told;
-        if let Ok(response) = result
-            && let Some(sent) = self.credentials_for(id, &Method::Info, response, &sent)
-        {
-            return self.send_info(id, digit, ms, sent);
-        }
         let status = match result {
             Ok(response) => response.status(),
             Err(RequestFailure::NoResponse) => 408,

@@ -1,7 +1,6 @@
 //! What the SIP stack and the media thread tell, taken to the leg that it is
 //! about.
 
-use super::challenge::LegAuth;
 use super::legs::Entry;
 use super::{AgentEvent, AgentService, LegId, LegReport, Levels, Reception};
 use crate::agent::leg::Leg;
@@ -89,10 +88,8 @@ impl AgentService {
         let mut entry = Entry::new(leg, usage, told);
         entry.early_audio = true;
         entry.signalling = Some(flow.remote.ip());
-        entry.auth = self.config.signalling.credentials.as_ref().map(LegAuth::new);
-        if entry.auth.is_some() {
-            let _ = self.stack.endpoint().authorizes(usage);
-        }
+        let credentials = self.config.signalling.credentials.clone();
+        entry.auth = self.authorizes(usage, credentials.as_ref());
         if self.config.signalling.proxy.is_some() {
             let _ = self.stack.endpoint().keep_flow(usage, true);
         }

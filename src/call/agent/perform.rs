@@ -22,7 +22,7 @@ impl AgentService {
 
     pub(super) fn perform_one(&mut self, leg: LegId, output: LegOutput) {
         let credentials = match &output {
-            LegOutput::ReInvite { sdp } => self.reinvite_credentials(leg, sdp),
+            LegOutput::ReInvite { .. } => self.reinvite_credentials(leg),
             _ => Vec::new(),
         };
         let Some(entry) = self.legs.get(leg) else { return };

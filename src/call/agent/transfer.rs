@@ -12,7 +12,6 @@ use bytes::Bytes;
 use super::leg::Leg;
 use super::{AgentError, AgentEvent, AgentService, DialAs, LegAudio, LegId};
 use crate::leg_fsm::TerminationCause;
-use b2b_sip::auth::Authorized;
 use b2b_sip::dialog::replaces::Replaces;
 use b2b_sip::endpoint::{HeaderFields, ReferId, ReferTo, Reply, RequestFailure, UsageId};
 use b2b_sip::msg::{Method, Name, Request, Response, Uri};
@@ -20,21 +19,14 @@ use b2b_sip::msg::{Method, Name, Request, Response, Uri};
 /// What is under way.
 #[derive(Default)]
 pub(super) struct Transfers {
-    /// REFERs of ours.
-    ours: HashMap<ReferId, Ours>,
+    /// REFERs of ours, and whose far end each sends away.
+    ours: HashMap<ReferId, LegId>,
     /// A REFER that nobody has decided on, by the leg that it came in.
     theirs: HashMap<LegId, Theirs>,
     /// Legs that we dial since somebody asked for it, and who wants to hear of it.
     dialled: HashMap<LegId, (UsageId, ReferId)>,
     /// Legs that are to take the place of others, once they are answered.
     replacing: HashMap<LegId, LegId>,
-}
-
-struct Ours {
-    leg: LegId,
-    refer_to: String,
-    /// The credentials that it had.
-    sent: Authorized,
 }
 
 struct Theirs {
@@ -57,7 +49,7 @@ impl AgentService {
         if uri.headers.is_some() {
             return Err(bad("header fields behind '?' are not passed on"));
         }
-        self.send_refer(id, format!("<{target}>"), Authorized::default())
+        self.send_refer(id, format!("<{target}>"))
     }
 
     /// Sends the far end to the far end of `other`, whose call with us it is to take over. What
@@ -78,47 +70,30 @@ impl AgentService {
         let target = String::from_utf8_lossy(dialog.remote_target);
         let target = target.split('?').next().unwrap_or_default();
         let refer_to = format!("<{target}?{}>", replaces.embedded());
-        self.send_refer(id, refer_to, Authorized::default())
+        self.send_refer(id, refer_to)
     }
 
-    fn send_refer(&mut self, id: LegId, refer_to: String, sent: Authorized) -> Result<(), AgentError> {
+    fn send_refer(&mut self, id: LegId, refer_to: String) -> Result<(), AgentError> {
         let now = self.stack.now();
         let entry = self.legs.get(id).filter(|entry| entry.told && entry.is_up());
         let usage = entry.map(|entry| entry.usage).ok_or(AgentError::NoSuchLeg)?;
-        if self.transfers.ours.values().any(|ours| ours.leg == id) {
+        if self.transfers.ours.values().any(|leg| *leg == id) {
             return Err(AgentError::NoSuchLeg);
         }
         let by = self.config.identity.as_ref();
         let by = by.map(|uri| (Bytes::from_static(b"Referred-By"), Bytes::from(format!("<{uri}>"))));
-        let headers = by.into_iter().chain(sent.headers.iter().cloned()).collect();
-        let refer = self.stack.endpoint().refer(now, usage, refer_to.clone().into(), true, headers);
+        let headers = by.into_iter().collect();
+        let refer = self.stack.endpoint().refer(now, usage, refer_to.into(), true, headers);
         let refer = refer.map_err(|error| {
             tracing::debug!("leg {}: {error}", id.0);
             AgentError::NoSuchLeg
         })?;
-        self.transfers.ours.insert(refer, Ours { leg: id, refer_to, sent });
+        self.transfers.ours.insert(refer, id);
         Ok(())
     }
 
     /// What the far end says to our REFER.
     pub(super) fn refer_answered(&mut self, refer: ReferId, result: &Result<Response, RequestFailure>) {
-        if let Ok(response) = result
-            && let Some(ours) = self.transfers.ours.remove(&refer)
-        {
-            let leg = ours.leg;
-            let Some(sent) = self.credentials_for(leg, &Method::Refer, response, &ours.sent) else {
-                self.transfers.ours.insert(refer, ours);
-                return self.refer_settled(refer, result);
-            };
-            if self.send_refer(leg, ours.refer_to, sent).is_err() {
-                self.tell(true, AgentEvent::TransferEnded { leg, status: Some(response.status()) });
-            }
-            return;
-        }
-        self.refer_settled(refer, result);
-    }
-
-    fn refer_settled(&mut self, refer: ReferId, result: &Result<Response, RequestFailure>) {
         let status = match result {
             // Nothing more will come (RFC 4488): nobody will know.
             Ok(response) if response.status() < 300 => {
@@ -140,13 +115,13 @@ impl AgentService {
         if last || known.is_some() {
             return self.our_transfer_over(refer, known);
         }
-        if let (Some(leg), Some(status)) = (self.transfers.ours.get(&refer).map(|ours| ours.leg), status) {
+        if let (Some(leg), Some(status)) = (self.transfers.ours.get(&refer).copied(), status) {
             self.tell(true, AgentEvent::TransferProgress { leg, status });
         }
     }
 
     fn our_transfer_over(&mut self, refer: ReferId, status: Option<u16>) {
-        let Some(Ours { leg, .. }) = self.transfers.ours.remove(&refer) else { return };
+        let Some(leg) = self.transfers.ours.remove(&refer) else { return };
         self.tell(true, AgentEvent::TransferEnded { leg, status });
         if status.is_some_and(|status| status < 300) {
             // It talks to somebody else now (RFC 5589 §6.1).
@@ -255,7 +230,7 @@ impl AgentService {
         self.transfers.theirs.remove(&leg);
         self.transfers.replacing.remove(&leg);
         let sent: Vec<ReferId> =
-            self.transfers.ours.iter().filter(|(_, it)| it.leg == leg).map(|(refer, _)| *refer).collect();
+            self.transfers.ours.iter().filter(|(_, of)| **of == leg).map(|(refer, _)| *refer).collect();
         for refer in sent {
             // Many hang up as soon as they are sent away.
             self.our_transfer_over(refer, None);

@@ -109,6 +109,7 @@ fn packet_time_follows_the_far_end_within_its_limits() {
     }
     assert_eq!(ptime("a=ptime:33\r\n"), 30, "what can be sent");
     assert_eq!(ptime("a=ptime:0\r\n"), 20);
+    assert_eq!(ptime("a=ptime:1000000000\r\n"), 20);
     assert_eq!(ptime("a=ptime:4294967296\r\n"), 20);
     assert_eq!(ptime("a=ptime:60\r\na=maxptime:40\r\n"), 40);
     assert_eq!(ptime("a=maxptime:15\r\n"), 10);

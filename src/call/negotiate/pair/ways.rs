@@ -14,6 +14,9 @@ use b2b_sdp::{AudioMedia, Format};
 /// Packet time where the far end asks for none, ms (RFC 3551 §4.2).
 const PTIME_MS: u32 = 20;
 
+/// Who asks for more than this means nothing by it, ms.
+const LONGEST_PTIME_MS: u32 = 1_000;
+
 /// One leg: what we have told it last, and what it has said.
 pub(super) struct Leg {
     pub told: Rc<AudioMedia>,
@@ -163,7 +166,8 @@ fn spoken(to: &Leg, format: &Format, codec: Codec) -> SendFormat {
 /// The packet time for who says this: what it says goes before what is configured (RFC 3264 §5.1), and no
 /// packet is longer than it can take (RFC 8866 §6.4).
 pub(super) fn ptime_for(said: &AudioMedia, configured: Option<u32>) -> u32 {
-    let wanted = said.ptime_ms.filter(|ms| *ms > 0).or(configured).unwrap_or(PTIME_MS);
+    let possible = |ms: &u32| (1..=LONGEST_PTIME_MS).contains(ms);
+    let wanted = said.ptime_ms.filter(possible).or(configured).unwrap_or(PTIME_MS);
     wanted.min(said.maxptime_ms.unwrap_or(u32::MAX))
 }
 
