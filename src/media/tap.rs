@@ -6,16 +6,31 @@
 
 use std::sync::Arc;
 use std::sync::atomic::{AtomicBool, AtomicU64, Ordering};
-use std::time::{Duration, Instant};
+use std::time::{Duration, Instant, SystemTime};
 
 use rtrb::{Consumer, Producer, RingBuffer};
 
 use b2b_base::util::ntp::NtpTime;
 
-/// The media thread's end. Each frame has a mark: when its first sample was captured, if that is
-/// known, or what else its reader is to know.
+/// How old a frame is, where it is known when its first sample was captured.
+#[derive(Debug, Clone, Copy)]
+pub struct Age {
+    /// When that was.
+    pub captured_at: NtpTime,
+    /// When the frame was handed over.
+    pub heard_at: SystemTime,
+}
+
+impl Age {
+    /// Of a frame that is handed over now.
+    pub fn now(captured_at: NtpTime) -> Age {
+        Age { captured_at, heard_at: SystemTime::now() }
+    }
+}
+
+/// The media thread's end. Each frame has a mark: its age, if that is known, or what else its reader is to know.
 #[derive(Debug)]
-pub struct Tap<M = Option<NtpTime>> {
+pub struct Tap<M = Option<Age>> {
     samples: Producer<i16>,
     marks: Producer<(usize, M)>,
     shared: Arc<Shared>,
@@ -23,7 +38,7 @@ pub struct Tap<M = Option<NtpTime>> {
 
 /// The other end.
 #[derive(Debug)]
-pub struct Tapped<M = Option<NtpTime>> {
+pub struct Tapped<M = Option<Age>> {
     samples: Consumer<i16>,
     marks: Consumer<(usize, M)>,
     shared: Arc<Shared>,

@@ -210,7 +210,7 @@ impl Writer {
                 stop_at = Some(Instant::now() + DRAIN);
             }
             let mut found = false;
-            while let Some(captured_at) = frames.take(&mut samples) {
+            while let Some(age) = frames.take(&mut samples) {
                 found = true;
                 let bytes: Vec<u8> = samples.drain(..).flat_map(i16::to_le_bytes).collect();
                 match self.write(&bytes, stop_at) {
@@ -225,8 +225,8 @@ impl Writer {
                     }
                     Err(_) => return self.fail(),
                 }
-                if let Some(captured_at) = captured_at {
-                    self.shared.latency.record(captured_at, SystemTime::now());
+                if let Some(age) = age {
+                    self.shared.latency.record(age.captured_at, SystemTime::now());
                 }
             }
             if stop_at.is_some() || frames.is_over() {

@@ -12,9 +12,9 @@ use crate::role::player::{Player, PlayerCommand};
 use crate::role::{Role, Silence, UaOptions, endings};
 use b2b_base::frame::RATE_HZ;
 use b2b_base::util::exit::Failure;
-use b2b_media::disk::{Recorder, Writing};
+use b2b_media::disk::Recorder;
 use b2b_media::latency::Latency;
-use b2b_media::tap::Tap;
+use b2b_media::tap::{Age, Tap};
 use b2b_ua::{Audio, CallId, EndCause, FrameKind, FrameSink, InFrame, Ua, UaEvent};
 
 /// How long the engine may keep the audio of a call after the call's end.
@@ -151,9 +151,7 @@ impl Outputs {
         let mut outputs = Outputs { player, player_needed, recorders: Vec::new(), latency };
         let recorded = config.ua.record.as_ref().map(|dir| dir.file("sink.received.wav"));
         for path in config.wav.iter().chain(recorded.iter()) {
-            // What is measured is prompt, and only that.
-            let writing = if outputs.latency.is_none() { Writing::Prompt } else { Writing::Gathered };
-            match Recorder::start(path, writing) {
+            match Recorder::start(path) {
                 Ok((recorder, tap)) => {
                     outputs.latency.get_or_insert_with(|| recorder.latency());
                     outputs.recorders.push(recorder);
@@ -352,9 +350,8 @@ struct Listener {
 
 impl FrameSink for Listener {
     fn frame(&mut self, frame: &InFrame<'_>) {
-        for tap in &mut self.taps {
-            tap.push(frame.samples, frame.captured_at);
-        }
+        let age = frame.captured_at.map(Age::now);
+        self.taps.iter_mut().for_each(|tap| tap.push(frame.samples, age));
         if frame.kind != FrameKind::Silence {
             self.played.fetch_add(frame.samples.len() as u64, Ordering::Relaxed);
         }

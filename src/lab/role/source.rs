@@ -9,7 +9,7 @@ use crate::role::life::{HANGUP_GRACE, Life, Measured, UNHEARD_GRACE, Wake};
 use crate::role::{Discard, Role, UaOptions, endings};
 use b2b_base::frame::RATE_HZ;
 use b2b_base::util::exit::Failure;
-use b2b_media::disk::{Recorder, Writing};
+use b2b_media::disk::Recorder;
 use b2b_media::file::{FileStream, Read, Samples, StreamOptions};
 use b2b_media::resample::Method;
 use b2b_media::tap::Tap;
@@ -70,8 +70,8 @@ impl Source {
         tracing::info!("{path}: {} at {} Hz", stream.format_name(), stream.rate_hz());
         let (recorder, tap) = match &config.ua.record {
             Some(dir) => {
-                let (recorder, tap) = Recorder::start(&dir.file("source.sent.wav"), Writing::Gathered)
-                    .map_err(endings::of_audio)?;
+                let (recorder, tap) =
+                    Recorder::start(&dir.file("source.sent.wav")).map_err(endings::of_audio)?;
                 (Some(recorder), Some(tap))
             }
             None => (None, None),
@@ -254,7 +254,7 @@ impl FrameSource for FileReader {
         self.left = self.left.map(|left| left.saturating_sub(length));
         self.sent.fetch_add(length, Ordering::Relaxed);
         if let Some(tap) = &mut self.tap {
-            tap.push(frame.samples, Some(frame.captured_at));
+            tap.push(frame.samples, None);
         }
         fill
     }
