@@ -1,0 +1,58 @@
+#!/usr/bin/env bash
+# A Debian package of b2b: the program with all its roles, the unit, a configuration to begin with, manual pages and
+# completions, into target/deb. It is for this machine's architecture, and for its libc or a newer one.
+# usage: scripts/build-deb.sh [program]
+# Without a program it builds one (--profile dist). Needs dpkg-deb and objdump.
+set -euo pipefail
+cd "$(dirname "$0")/.."
+program=${1:-}
+if [ -z "$program" ]; then
+    cargo build --profile dist --bin b2b
+    program=${CARGO_TARGET_DIR:-target}/dist/b2b
+fi
+version=$(sed -n '/^\[workspace.package\]/,/^\[/s/^version = "\(.*\)"/\1/p' Cargo.toml)
+architecture=$(dpkg --print-architecture)
+root=$(mktemp -d)
+trap 'rm -rf "$root"' EXIT
+
+install -D -m 755 -s "$program" "$root/usr/bin/b2b"
+install -d "$root/usr/lib/systemd/system"
+sed 's|/usr/local/bin/b2b|/usr/bin/b2b|' packaging/b2b.service >"$root/usr/lib/systemd/system/b2b.service"
+install -D -m 644 packaging/b2bua.toml "$root/etc/b2b/b2bua.toml"
+install -D -m 644 docs/server.md "$root/usr/share/doc/b2b/server.md"
+install -d "$root/usr/share/man/man1"
+"$program" man "$root/usr/share/man/man1" >/dev/null
+for place in bash:bash-completion/completions/b2b zsh:zsh/vendor-completions/_b2b fish:fish/vendor_completions.d/b2b.fish; do
+    install -d "$(dirname "$root/usr/share/${place#*:}")"
+    "$program" completions "${place%%:*}" >"$root/usr/share/${place#*:}"
+done
+gzip -9n -c CHANGELOG.md >"$root/usr/share/doc/b2b/changelog.gz"
+{
+    echo "b2b is licensed under MIT or Apache-2.0, at your choice."
+    cat LICENSE-MIT
+} >"$root/usr/share/doc/b2b/copyright"
+find "$root/usr/share/man" -type f -exec gzip -9n {} +
+chmod -R u=rwX,go=rX "$root"
+
+# The newest version of libc's symbols that the program asks for.
+libc=$(objdump -T "$program" | grep -o 'GLIBC_[0-9.]*' | sort -Vu | tail -n 1)
+install -d "$root/DEBIAN"
+install -m 755 packaging/deb/postinst packaging/deb/prerm packaging/deb/postrm "$root/DEBIAN/"
+echo /etc/b2b/b2bua.toml >"$root/DEBIAN/conffiles"
+cat >"$root/DEBIAN/control" <<CONTROL
+Package: b2b
+Version: $version
+Architecture: $architecture
+Maintainer: The b2b authors <b2b@b2b.invalid>
+Depends: libc6 (>= ${libc#GLIBC_}), libgcc-s1
+Recommends: ca-certificates
+Section: comm
+Priority: optional
+Installed-Size: $(du -sk "$root/usr" | cut -f1)
+Description: SIP server, media lab and phone
+ Voice calls over SIP and RTP: a B2BUA with registrar, applications and media,
+ a lab that measures whether audio gets through, a load generator and a phone.
+CONTROL
+out=${CARGO_TARGET_DIR:-target}/deb
+mkdir -p "$out"
+dpkg-deb --root-owner-group --build "$root" "$out/b2b_${version}_$architecture.deb"
