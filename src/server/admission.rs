@@ -97,7 +97,7 @@ pub struct ServerAdmission {
 
 /// Why a request gets no further.
 enum Turned {
-    /// It is refused with this. Who sent it is known, or his nonce shows that he is not
+    /// It is refused with this. Its sender is known, or the nonce shows that their address is not
     /// forged.
     Away(Reply),
     /// The same, for a stranger: nothing is kept of it.

@@ -220,7 +220,7 @@ async fn or_else(
     }
 }
 
-/// The number that a caller has: a user is who he has proved to be, whatever From says.
+/// The number that a caller has: a user is who they have proved to be, whatever From says.
 fn number_of(user: Option<&User>, told: &str) -> String {
     match user {
         Some(user) => caller_policy::number_of(user, told),
@@ -233,7 +233,7 @@ struct Asking<'a> {
     id: CallId,
     called: String,
     caller: String,
-    /// What he says that his number is.
+    /// The number that the caller claims.
     told: String,
     /// The number that gateways are told, where the route has none for them: of the caller whose
     /// call another one goes on with.
@@ -247,7 +247,7 @@ struct Asking<'a> {
 }
 
 impl Asking<'_> {
-    /// Where he is, as routes see it.
+    /// Where the caller is, as routes see it.
     fn whence(&self) -> String {
         let from = match self.origin {
             Origin::User(name) => format!("user/{name}"),

@@ -47,7 +47,7 @@ pub enum NoEntry {
     SourceRate,
     /// The source has all calls that one source may have.
     Source,
-    /// The user has all calls that he may have.
+    /// The user has all calls that they may have.
     User,
     /// All channels of the gateway are in use.
     Gateway,
@@ -172,10 +172,10 @@ impl ChannelLimits {
         Ok(wait)
     }
 
-    /// A user is called: at each of his phones it is the same call.
+    /// A user is called: at each of the user's phones it is the same call.
     ///
     /// # Errors
-    /// He has all calls that he may have.
+    /// The user has all calls that they may have.
     pub fn to_user(
         &self,
         user: &str,
@@ -194,7 +194,7 @@ impl ChannelLimits {
         self.strangers.admit(now, source)
     }
 
-    /// He has turned out to be a user: the challenge that he got was worth it.
+    /// The stranger has turned out to be a user: the challenge was worth it.
     pub fn was_no_stranger(&mut self, source: IpAddr) {
         self.strangers.give_back(source);
     }
@@ -243,7 +243,7 @@ mod tests {
     }
 
     #[test]
-    fn a_user_has_his_calls_and_no_more_both_ways_and_each_of_his_phones_is_the_same_call() {
+    fn a_user_has_their_calls_and_no_more_both_ways_and_each_of_their_phones_is_the_same_call() {
         let config = config();
         let (mut channel_limits, now, _) = channel_limits(&config);
         let held = channel_limits.enter(now, &config, Origin::User("1001"), HERE).unwrap();

@@ -152,7 +152,7 @@ mod tests {
     }
 
     #[test]
-    fn a_user_registers_himself_only_and_nobody_without_a_password() {
+    fn a_user_registers_as_themselves_only_and_nobody_without_a_password() {
         let directory = directory(CONFIG);
         let may = |user, of: &str| directory.may_register(user, &aor(of));
         assert!(may(Some("1001"), "1001@b2b.example") && may(Some("alice@b2b.example"), "1001@b2b.example"));

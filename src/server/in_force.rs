@@ -34,7 +34,7 @@ const SEEN: usize = 4;
 /// Where bindings are, for the calls' thread alone but for restarts.
 pub type SharedRegistrar = Arc<Mutex<Registrar>>;
 
-/// The registrar, whoever panicked while he had it.
+/// The registrar, whoever panicked while holding it.
 pub fn registrar(shared: &SharedRegistrar) -> MutexGuard<'_, Registrar> {
     shared.lock().unwrap_or_else(PoisonError::into_inner)
 }
@@ -82,7 +82,7 @@ impl Settings {
         let gateways = GatewayResolver::new(trunks.clone(), board.clone());
         let trunks = trunks.into_iter().zip(&config.gateways);
         let trunks = trunks.map(|(it, from)| (it.name.clone(), (it, settings::redirects(from)))).collect();
-        // Routes are written by the operator: he may name any URI.
+        // The operator writes the routes, and may name any URI.
         let single = ChainResolver::new(vec![Arc::new(users), Arc::new(gateways)])
             .with(DirectResolver::new(DirectPolicy::Anybody));
         let groups = GroupResolver::new(settings::groups(&config), Arc::new(single.clone()))?;
@@ -123,7 +123,7 @@ impl Settings {
     }
 
     /// A ban for the sockets. Of somebody who may call without a password it is none: only
-    /// his REGISTERs are to be refused, and those are read first.
+    /// their REGISTERs are to be refused, and those are read first.
     pub fn ban(&self, source: IpAddr, until: Instant) -> Ban {
         Ban { source, until: (!self.origins.knows_some(source)).then_some(until) }
     }
@@ -136,8 +136,8 @@ impl Settings {
         self.origins.blocks().into_iter().chain(hosts.map(|host| (host, host))).collect()
     }
 
-    /// Who a caller is, as routes see him: where he comes from, and his class. `gateway`: whose
-    /// certificate he has shown.
+    /// Who a caller is, as routes see them: where they come from, and their class. `gateway`: whose
+    /// certificate they have shown.
     pub fn caller<'a>(
         &'a self,
         identity: Option<&'a str>,

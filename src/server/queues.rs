@@ -34,8 +34,8 @@ pub fn start(desk: &QueueDesk, parts: &AdmissionParts, service: &CallService) {
 /// The class of music that applications ask for where their configuration says nothing.
 const USUAL_MUSIC: &str = "default";
 
-/// The classes of music on hold; and the usual one, where the configuration has none: who
-/// waits is to know that he still does.
+/// The classes of music on hold; and the usual one, where the configuration has none: callers
+/// who wait are to know that they still do.
 pub fn music(config: &ServerConfig) -> Vec<MusicClass> {
     classes(&config.apps.music)
 }

@@ -97,7 +97,7 @@ fn clean(recording: &Recording, folder: &Path, now: SystemTime) -> io::Result<us
     Ok(removed)
 }
 
-/// Nobody else's folder as long as this is held: he would take what we write for left over.
+/// No other server's folder as long as this is held: it would take what we write for left over.
 pub(super) fn lock(folder: &Path) -> io::Result<File> {
     let file = File::options().create(true).append(true).open(folder.join(LOCK))?;
     match file.try_lock() {

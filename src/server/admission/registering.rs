@@ -19,7 +19,7 @@ use b2b_sip::msg::{Method, Request};
 impl ServerAdmission {
     pub(super) fn register(&mut self, now: Instant, request: &Request, flow: &Flow) -> Fate {
         let source = self.source(request, flow);
-        // Whoever is trusted for his address is nobody yet whose bindings could change.
+        // A trusted address is no user yet whose bindings could change.
         let user = match self.authenticate(now, request, source, Side::Server) {
             Ok(user) => user,
             Err(Turned::Away(reply)) => return Fate::Reply(reply),

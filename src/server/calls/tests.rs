@@ -19,7 +19,7 @@ pub const ANN: &str = "192.0.2.11:5060";
 pub const BOB: &str = "192.0.2.12:5060";
 pub const CAT: &str = "192.0.2.13:5060";
 
-/// Everybody is who he says he is.
+/// Everybody is who they say they are.
 struct Believing;
 
 impl AdmissionControl for Believing {
@@ -107,7 +107,7 @@ fn only_the_codecs_of_a_route_or_of_its_gateway_are_offered() {
     };
     let formats = |line: String| line.split_once("RTP/AVP ").unwrap().1.to_owned();
     // The caller offers PCMA, PCMU and events.
-    assert!(formats(offered("", "")).starts_with("8 0 "), "in his order");
+    assert!(formats(offered("", "")).starts_with("8 0 "), "in the caller's order");
     assert_eq!(formats(offered("codecs = [\"pcmu\", \"pcma\"]", "")), "0 8 101");
     assert_eq!(formats(offered("codecs = [\"pcmu\"]", "")), "0 101");
     assert_eq!(
@@ -313,14 +313,14 @@ fn a_gateway_that_gives_no_response_in_its_time_is_passed_over_and_one_that_says
         harness.run(Duration::from_millis(seconds * 1_000 - 500));
         assert!(harness.incoming(cat).is_empty(), "{of_gateway}");
         harness.run(Duration::from_secs(1));
-        // Cat says 100 by herself, and rings for as long as she may.
+        // Cat's phone says 100 by itself, and rings for as long as it may.
         assert_eq!(harness.incoming(cat).len(), 1, "{of_gateway}");
         let now = harness.wire.len();
         harness.revive(bob);
         harness.run(Duration::from_secs(20));
         let to_bob = harness.wire[now..].iter().filter(|it| it.to == BOB.parse().unwrap());
         let lines: Vec<String> = to_bob.map(|it| it.line()).collect();
-        assert!(lines.iter().any(|it| it.starts_with("CANCEL ")), "he comes back too late: {lines:?}");
+        assert!(lines.iter().any(|it| it.starts_with("CANCEL ")), "Bob comes back too late: {lines:?}");
         assert_eq!(harness.snapshot()[0].legs.len(), 2, "Ann and Cat");
         harness.cancel(ann, a);
         harness.run(Duration::from_secs(40));

@@ -51,7 +51,7 @@ pub(super) fn user(
     let reason = "a user needs a name, like name = \"1001\"";
     let name = section.needed("name", user_name, reason)?;
     let aliases = section.parsed_list("aliases", user_name)?;
-    // who is wrong further down is there for those who name him
+    // a user who is wrong further down is still there for those who name them
     let class = section.parsed_or_default("class", class)?;
     names.add_class(&class);
     names.add(What::User, section, "name", &name)?;

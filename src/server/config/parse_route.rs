@@ -364,8 +364,8 @@ pub(super) fn line(text: &str) -> Read<String> {
     }
 }
 
-/// The name of an application. Only its second part may be filled in: no caller chooses which
-/// kind he gets.
+/// The name of an application. Only its second part may be filled in: callers do not choose
+/// the kind.
 fn app(text: &str, called: Option<&Pattern>) -> Read<Template> {
     let template = Template::new(text, called)?;
     if template.literal().is_none() && text.split('/').next().is_some_and(|kind| kind.contains('$')) {

@@ -39,7 +39,7 @@ pub struct Order {
 #[derive(Debug, Clone, PartialEq, Serialize, Deserialize, ToSchema)]
 #[serde(tag = "command", rename_all = "snake_case", deny_unknown_fields)]
 pub enum Command {
-    /// Calls somebody; done when he answers. Then he is joined with `to`, or given to `app`, or
+    /// Calls a party; done when it answers. Then it is joined with `to`, or given to `app`, or
     /// waits for commands. Result: `call`, `leg`, and `bridge` with `to`.
     Originate {
         /// Whom to call: a target as routes have it, `user/1001`.
@@ -50,7 +50,7 @@ pub enum Command {
         /// The application that gets who answers: `ivr/main`, `conference/blue`.
         #[serde(default, skip_serializing_if = "Option::is_none")]
         app: Option<String>,
-        /// The number that he has called, for `app`.
+        /// The number that counts as called, for `app`.
         #[serde(default, skip_serializing_if = "Option::is_none")]
         number: Option<String>,
         /// The number that is shown.
@@ -67,7 +67,7 @@ pub enum Command {
         #[serde(default, skip_serializing_if = "BTreeMap::is_empty")]
         headers: CommandHeaders,
     },
-    /// Calls somebody for this party, and joins both when he answers. Result: `bridge`.
+    /// Calls somebody for this party, and joins both at the answer. Result: `bridge`.
     Dial {
         /// A target as routes have it.
         to: String,

@@ -241,7 +241,7 @@ impl Control {
         self.book().holders.insert(leg, Left::default());
     }
 
-    /// Nobody has it any more: his commands end. What they play, collect or dial goes on until whoever
+    /// Nobody has it any more: its holder's commands end. What they play, collect or dial goes on until whoever
     /// gets the leg ends it, and so does what is left of those that are over.
     fn take(&self, leg: LegId) -> Left {
         let (theirs, left): (Vec<_>, _) = {

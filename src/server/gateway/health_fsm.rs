@@ -92,7 +92,7 @@ mod tests {
     }
 
     #[test]
-    fn who_answers_every_other_time_stays_what_he_was() {
+    fn who_answers_every_other_time_stays_what_it_was() {
         for (start, health) in [(State::Up, Health::Up), (State::Down, Health::Down)] {
             let mut state = start;
             let first = if health == Health::Up {

@@ -232,7 +232,7 @@ mod tests {
     const ALL: Wanted = Wanted { call: None, commands: false, keys: Keys::Shown };
 
     #[tokio::test]
-    async fn who_reads_too_slowly_is_told_how_many_he_lost() {
+    async fn who_reads_too_slowly_is_told_how_many_were_lost() {
         let bus = EventBus::new(8, 100);
         let subscriber = bus.subscribe();
         for calls in 0..20 {

@@ -179,7 +179,7 @@ mod tests {
     }
 
     #[tokio::test]
-    async fn who_does_not_read_an_answer_loses_his_connection() {
+    async fn who_does_not_read_an_answer_loses_the_connection() {
         let listener = TcpListener::bind("127.0.0.1:0").await.expect("loopback");
         let address = listener.local_addr().expect("an address");
         // More than the system keeps for both.

@@ -108,7 +108,7 @@ pub fn routes() -> Vec<Route> {
             Post,
             "/calls",
             command,
-            "Calls somebody, and joins him with another one.",
+            "Calls one party, and joins it with another one.",
             post(originate::begin),
         )
         .takes::<originate::OriginateRequest>()
@@ -193,7 +193,7 @@ pub fn routes() -> Vec<Route> {
             Put,
             "/agents/{name}/state",
             Some(Scope::Agents),
-            "Changes his state.",
+            "Changes the agent's state.",
             put(queues::set_state),
         )
         .takes::<queues::AgentRequest>()

@@ -29,7 +29,7 @@ impl DialogState {
 pub struct DialogLine {
     /// The same for as long as it is there.
     pub id: String,
-    /// Whether he who is watched began it; none: nobody did.
+    /// Whether the watched party began it; none: nobody did.
     pub initiator: Option<bool>,
     pub state: DialogState,
 }

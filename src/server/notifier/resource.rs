@@ -12,7 +12,7 @@ use b2b_sip::msg::{Method, Request};
 /// What is watched.
 #[derive(Debug, Clone, PartialEq, Eq, Hash, PartialOrd, Ord)]
 pub enum Resource {
-    /// The calls of a user, by his own name.
+    /// The calls of a user, by the user's own name.
     User(String),
     /// A slot of a parking lot.
     Slot { lot: String, slot: u32 },
@@ -40,7 +40,7 @@ impl Resource {
 /// Who asks.
 #[derive(Debug, Clone, Copy)]
 pub struct Watcher<'a> {
-    /// Who he has proved to be, a user's own name; none: his address is trusted.
+    /// Who the watcher has proved to be, a user's own name; none: the address is trusted.
     pub user: Option<&'a str>,
     pub address: IpAddr,
 }
@@ -84,7 +84,7 @@ fn slot(settings: &Settings, called: &str) -> Option<Resource> {
     Some(Resource::Slot { lot: lot.name.clone(), slot })
 }
 
-/// The queue that he would wait in if he dialled it.
+/// The queue that the watcher would wait in after dialling it.
 fn routed(settings: &Settings, called: &str, watcher: Watcher<'_>) -> Option<Resource> {
     let (origin, class) = settings.caller(watcher.user, None, watcher.address);
     let user = watcher.user.and_then(|name| settings.directory.user(name));

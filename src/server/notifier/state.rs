@@ -85,7 +85,7 @@ impl Watched {
 }
 
 impl NotifierState {
-    /// A leg of this user's phone begins. An inbound one is of a call that he makes.
+    /// A leg of this user's phone begins. An inbound one is of a call that the user makes.
     pub fn leg_began(&self, leg: LegId, user: &str, direction: CallDirection) {
         let mut watched = self.lock();
         let line = Line { initiator: direction == CallDirection::Inbound, state: LegState::Created };
@@ -269,7 +269,7 @@ mod tests {
     }
 
     #[test]
-    fn legs_of_a_user_are_his_dialogs_until_they_are_over() {
+    fn legs_of_a_user_are_their_dialogs_until_they_are_over() {
         let state = NotifierState::default();
         state.watch(&user("1001"));
         state.leg_began(LegId(1), "1001", CallDirection::Inbound);

@@ -267,7 +267,7 @@ fn messages_are_told_as_they_come_until_the_mailbox_is_no_more() {
 #[test]
 fn what_becomes_of_subscriptions_is_counted() {
     let mut scene = Scene::new();
-    // Once only; refused; until he wants no more.
+    // Once only; refused; until the watcher wants no more.
     assert_eq!(scene.subscribe("1002", "Event: dialog\r\nExpires: 0\r\n").0, 200);
     scene.told();
     assert_eq!(scene.subscribe("1009", DIALOG).0, 404);

@@ -65,7 +65,7 @@ pub trait AorPolicy {
     fn canonical(&self, aor: &Aor) -> Option<Aor>;
 
     /// Whether `user` may change the bindings of `aor`. `None`: not authenticated,
-    /// but trusted for where he is.
+    /// but trusted for their address.
     fn may_register(&self, user: Option<&str>, aor: &Aor) -> bool;
 
     /// Contacts that this AOR may have at once. `None`: as

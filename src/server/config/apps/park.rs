@@ -23,11 +23,11 @@ pub const PARK: Table = Table {
     keys: rows! {
         name: NAME, "Its name.";
         slots: text!("first-last", slots) => "701-720", "The numbers of its slots.";
-        timeout_s: Whole(5, 86_400) => 60, "How long somebody waits before he goes back.";
-        ring_s: Whole(5, 600) => 20, "How long the one who parked him is called then.";
+        timeout_s: Whole(5, 86_400) => 60, "How long a parked caller waits before `back_to` is called.";
+        ring_s: Whole(5, 600) => 20, "How long `back_to` is called then.";
         back_to: Text("target", any),
-            "Whom he goes back to: `user/1001`, `group/reception`. Without it: who parked him.";
-        music: Text("name of a `[[music]]`", any) => "default", "What he hears.";
+            "Who is called when nobody picks the caller up: `user/1001`, `group/reception`. Without it: who parked the caller.";
+        music: Text("name of a `[[music]]`", any) => "default", "What the parked caller hears.";
     },
 };
 

@@ -14,7 +14,7 @@ use b2b_config::{rows, text};
 pub const VOICE_AGENT: Table = Table {
     name: "voice_agent",
     written: "[[voice_agent]]",
-    about: "A program that hears a caller and speaks to him, over a WebSocket: the application `voice_agent/` and its name. See [voice-agents.md](voice-agents.md).",
+    about: "A program that hears a caller and speaks to them, over a WebSocket: the application `voice_agent/` and its name. See [voice-agents.md](voice-agents.md).",
     keys: rows! {
         name: NAME, "Its name.";
         url: text!("`ws://host:port/path`, `wss://…` or `ws+unix:///socket:/path`", str::parse::<AgentUrl>),

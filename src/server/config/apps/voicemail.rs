@@ -22,7 +22,7 @@ pub const VOICEMAIL: Table = Table {
     keys: rows! {
         folder: PATH => "voicemail", at_restart(),
             "Where messages are: `new` and `old` in a folder for each mailbox. It belongs to one server.";
-        silence_s: Whole(0, 600) => 10, "Who is silent for so long has left his message. 0: nobody has.";
+        silence_s: Whole(0, 600) => 10, "How much silence ends a message. 0: none does.";
         prompts: Pairs("{ occasion = file }"),
             "What is said; occasions are in [apps/voicemail.md](apps/voicemail.md). Without it: `voicemail/<occasion>` below the folder of `[prompts]`, with the ending of its digits; tones where there is no such file.";
     },
@@ -34,7 +34,7 @@ pub const MAILBOX: Table = Table {
     about: "A mailbox: callers leave messages with the application `voicemail/` and its name.",
     keys: rows! {
         name: NAME,
-            "Its name. If a user has it, or an alias of his, he is not asked for it. Digits, if it is to be asked for by telephone.";
+            "Its name. A user of this name, or with this alias, is not asked for it. Digits, if it is to be asked for by telephone.";
         pin: Secret("digits"), "What its owner is asked for, 4 to 16. Needed.";
         short_pin: Switch => false, "Whether the PIN may have less than 4 digits.";
         greeting: Text("file", any),

@@ -19,7 +19,7 @@ use b2b_call::service::{CallService, DialOptions, DialRequest, DialTo};
 pub enum Decision {
     /// Its part is done. Who is not in a conversation is refused or hung up.
     Complete {},
-    /// Calls somebody, and joins him with the caller.
+    /// Calls a target, and joins it with the caller.
     Dial {
         /// A target as routes have it.
         to: String,
@@ -34,14 +34,14 @@ pub enum Decision {
     },
     /// Gives the caller to another application.
     Handle { app: String },
-    /// Gives him to an application, or calls a target for him.
+    /// Gives the caller to an application, or calls a target for them.
     TransferTo { to: String },
-    /// Joins him with another call that this program has.
+    /// Joins the caller with another call that this program has.
     Bridge {
         /// Its leg.
         with: u64,
     },
-    /// Refuses him, or hangs up.
+    /// Refuses the caller, or hangs up.
     Reject {
         #[serde(default = "busy")]
         status: u16,
@@ -50,7 +50,7 @@ pub enum Decision {
     },
     /// Hangs up.
     Disconnect {},
-    /// Does not want him: he goes where he would go without this program.
+    /// Does not want the caller: they go where they would go without this program.
     Fallback {},
 }
 

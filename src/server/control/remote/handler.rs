@@ -193,7 +193,7 @@ impl Application for Attends {
             AppEvent::Answered { .. } | AppEvent::Lost(_) => Ok(()),
         };
         if went_on.is_err() {
-            // He has gone, or the server stops.
+            // The caller has gone, or the server stops.
             wants.end(match self.end {
                 End::Over => HandlerAction::Complete,
                 _ => HandlerAction::Disconnect,

@@ -135,7 +135,7 @@ mod tests {
     }
 
     #[test]
-    fn who_says_nothing_about_a_call_loses_it_though_he_lives() {
+    fn who_says_nothing_about_a_call_loses_it_though_it_lives() {
         let start = Instant::now();
         let mut hold = Hold::new(start, LIMITS);
         hold.sign(at(start, 4));

@@ -223,7 +223,7 @@ impl Board {
         }
     }
 
-    /// It is so, or has happened so many times more. Whoever stands keeps his beginning.
+    /// It is so, or has happened so many times more. An alarm that stands keeps its beginning.
     fn raise(&mut self, now: SystemTime, kind: Kind, subject: String, text: String, times: u64) {
         let known = self.alarms.contains_key(&(kind, subject.clone()));
         let subject = match known || self.count(kind) < EACH {

@@ -15,7 +15,7 @@ use b2b_sip::endpoint::{Flow, FlowId, Transport};
 use b2b_sip::msg::{Limits, Message, Request};
 
 /// Users 1001 to 1009 of `b2b.example`, which `192.0.2.99` stands for as well;
-/// `front` is an alias of 1001. Everybody registers himself.
+/// `front` is an alias of 1001. Each user registers their own address only.
 struct House;
 
 impl AorPolicy for House {

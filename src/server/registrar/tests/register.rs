@@ -155,7 +155,7 @@ fn more_contacts_than_allowed_are_403_and_a_refresh_still_works() {
     assert_eq!(bench.ok(&Register::new(2).contact(A)).len(), 2);
     let swap = Register::new(3).contact(&format!("{A};expires=0")).contact(third);
     assert_eq!(bench.ok(&swap).len(), 2);
-    // A user with a number of his own.
+    // A user with a limit of their own.
     let mut of_1002 =
         |cseq, contact| bench.answer(&Register::new(cseq).to("<sip:1002@b2b.example>").contact(contact)).0;
     assert_eq!((of_1002(1, A), of_1002(2, B), of_1002(3, A)), (200, 403, 200));
