@@ -1,5 +1,5 @@
-//! A voice agent that needs no other service: it listens to a caller, and says back what he has said
-//! once he is silent. Whoever speaks while it speaks interrupts it (barge-in).
+//! A voice agent that needs no other service: it listens to a caller, and says back what they have said
+//! once they are silent. Whoever speaks while it speaks interrupts it (barge-in).
 //!
 //! ```sh
 //! cargo run --example voice_agent_ws -- 127.0.0.1:9000
@@ -33,7 +33,7 @@ use tokio_tungstenite::tungstenite::http::HeaderValue;
 
 /// Louder than this is speech: the mean square of a frame, -40 dBov.
 const SPEECH: f64 = 32_768.0 * 32_768.0 / 20_000.0;
-/// Frames of 20 ms: so much silence ends what he says, and so much speech interrupts the agent.
+/// Frames of 20 ms: so much silence ends what the caller says, and so much speech interrupts the agent.
 const SILENCE: u32 = 30;
 const INTERRUPTION: u32 = 3;
 /// Several calls on a connection: each message names its stream.
@@ -62,7 +62,7 @@ pub async fn serve(listener: TcpListener) -> Result<(), Box<dyn Error>> {
 /// What the agent does with what it hears.
 #[derive(Default)]
 struct Agent {
-    /// What the caller has said since he began.
+    /// What the caller has said since they began.
     said: Vec<u8>,
     loud: u32,
     quiet: u32,

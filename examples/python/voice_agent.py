@@ -1,5 +1,5 @@
 #!/usr/bin/env python3
-"""Says back what a caller says, half a second later, until he presses # or hangs up.
+"""Says back what a caller says, half a second later, until they press # or hang up.
 usage: voice_agent.py 127.0.0.1:8080 CALL [TOKEN]     (GET /calls lists the calls)
 Needs nothing but Python 3. See docs/voice-agents.md."""
 

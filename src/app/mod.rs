@@ -11,7 +11,7 @@
 //! - `wrong_pins`: PINs that are guessed, over all calls
 //! - `registry`: which handler is meant by `ivr/main`; `prompts`: files by name
 //!
-//! A room each. Where a caller is stands in his machine, and in no future; what several callers share is a value
+//! A room each. Where a caller is stands in their machine, and in no future; what several callers share is a value
 //! behind a handle, or a machine that belongs to no call.
 //!
 //! [`Application`]: b2b_call::application::Application

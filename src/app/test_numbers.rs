@@ -11,7 +11,7 @@ use b2b_call::service::{CallError, CallService, Place};
 /// Longer than any conversation.
 const ALWAYS: Duration = Duration::from_secs(7 * 86_400);
 
-/// The application `echo`: a caller hears himself, until he presses `#` or hangs up.
+/// The application `echo`: callers hear themselves, until they press `#` or hang up.
 #[derive(Debug, Clone, Copy, Default)]
 pub struct EchoNumber;
 
@@ -158,7 +158,7 @@ impl Line {
     fn ended(&self, how: Result<(), CallError>, wants: &mut Wants) {
         wants.end(match how {
             Ok(()) => HandlerAction::Disconnect,
-            // He has hung up, or everything ends.
+            // The caller has hung up, or everything ends.
             Err(CallError::Gone | CallError::Stopping) => HandlerAction::Complete,
             Err(error) => {
                 let name = if self.sounds == Sounds::Echo { EchoNumber::NAME } else { Milliwatt::NAME };

@@ -6,11 +6,11 @@
 //! | `Asking` | a PIN is asked for | `Weighing` |
 //! | `Weighing` | nothing, until it may be looked at | right: `Arriving`; wrong: `Refusing`, three times |
 //! | `Refusing` | that it was wrong | `Asking` |
-//! | `Arriving` | what he alone is to hear, then what his coming changes | `Staying` |
+//! | `Arriving` | what the newcomer alone is to hear, then what their coming changes | `Staying` |
 //! | `Staying` | keys | `*2`: out; `Doing` |
 //! | `Doing` | what a key does | `Staying` |
-//! | `Parting` | why he is not let in | out |
-//! | `Leaving` | what he has begun and others need | out |
+//! | `Parting` | why the caller is not let in | out |
+//! | `Leaving` | what the caller has begun and others need | out |
 
 use std::collections::VecDeque;
 use std::sync::{Arc, Mutex};
@@ -95,15 +95,15 @@ struct Attends {
     waits: Option<WantId>,
     /// PINs so far.
     tries: usize,
-    /// What he has pressed, until it may be looked at.
+    /// What the caller has pressed, until it may be looked at.
     weighs: Option<(String, Attempt)>,
-    /// He is a participant, which is given back whatever becomes of him.
+    /// The caller is a participant, which is given back whatever becomes of them.
     is_member: bool,
     /// The first one in the mix.
     is_first: bool,
-    /// What he alone is to hear before he hears the others.
+    /// What the caller alone is to hear before they hear the others.
     hears: VecDeque<Word>,
-    /// What his coming changes, behind that.
+    /// What the caller's coming changes, behind that.
     later: Vec<Deed>,
     deeds: Deeds,
 }
@@ -156,7 +156,7 @@ impl Application for Attends {
             }
             AppEvent::Answered { .. } | AppEvent::Told(_) | AppEvent::Lost(_) => Ok(()),
         };
-        // He has gone, or there are no media: the call's account says which.
+        // The caller has gone, or there are no media: the call's account says which.
         if went_on.is_err() {
             self.goes(false, wants);
         }
@@ -255,7 +255,7 @@ impl Attends {
         self.is(role, wants);
     }
 
-    /// What his PIN makes of him; none: nothing.
+    /// What the PIN makes of the caller; none: nothing.
     fn is(&mut self, role: Option<Role>, wants: &mut Wants) {
         match role {
             Some(role) => self.joins(role, wants),
@@ -277,7 +277,7 @@ impl Attends {
         let mut later = Vec::new();
         for deed in deeds {
             match deed {
-                // He hears it to its end before he hears the others.
+                // The newcomer hears it to its end before they hear the others.
                 Deed::Tell(told, word) if told == leg => {
                     self.is_first |= word == Word::Alone;
                     self.hears.push_back(word);
@@ -289,7 +289,7 @@ impl Attends {
         self.arrives(wants);
     }
 
-    /// The next thing that he alone hears; then what his coming changes.
+    /// The next thing that the newcomer alone hears; then what their coming changes.
     fn arrives(&mut self, wants: &mut Wants) {
         if let Some(word) = self.hears.pop_front() {
             return self.says(At::Arriving, word, wants);
@@ -345,7 +345,7 @@ impl Attends {
         self.has_done(wants);
     }
 
-    /// The end, perhaps by his own key.
+    /// The end, perhaps by the caller's own key.
     fn goes(&mut self, wants_out: bool, wants: &mut Wants) {
         self.leaves(wants);
         if !wants_out && self.deeds.is_one_under_way() {
@@ -358,7 +358,7 @@ impl Attends {
         });
     }
 
-    /// He is no participant any more.
+    /// The caller is no participant any more.
     fn leaves(&mut self, wants: &mut Wants) {
         if std::mem::take(&mut self.is_member) {
             parts(&self.room, self.call.leg, &mut self.deeds, wants);

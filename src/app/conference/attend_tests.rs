@@ -162,7 +162,7 @@ fn keys_mute_a_member_and_a_moderator_sends_the_last_one_away() {
 }
 
 #[test]
-fn others_hear_music_until_a_moderator_comes_and_go_with_him() {
+fn others_hear_music_until_a_moderator_comes_and_go_with_the_moderator() {
     let mut house = house(|config| {
         config.needs_moderator = true;
         config.moderator_pin = Some(SecretText::new("9"));

@@ -1,4 +1,4 @@
-//! What is to be done in a room, one deed after the other: by the caller who made it happen, or by itself where he
+//! What is to be done in a room, one deed after the other: by the caller who made it happen, or by itself where they
 //! may go before it is done.
 
 use std::collections::VecDeque;
@@ -14,7 +14,7 @@ use b2b_call::handler::HandlerAction;
 use b2b_call::service::CallError;
 
 /// Deeds that are carried out in their order. What cannot be done for one member is done for the others: who has
-/// gone meanwhile is told of by his own end.
+/// gone meanwhile is told of by their own end.
 pub(super) struct Deeds {
     room: Conference,
     todo: VecDeque<Deed>,

@@ -5,7 +5,7 @@
 //! - `attend`: a caller's way through a room; `deeds`: what is to be done there, one after the other;
 //!   `orders`: what programs want of it
 //!
-//! What happens to a room is carried out by the caller who made it happen, or by itself where he may be
+//! What happens to a room is carried out by the caller who made it happen, or by itself where they may be
 //! gone before it is done. It begins with its first member and ends with its last one.
 
 mod attend;

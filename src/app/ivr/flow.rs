@@ -89,9 +89,9 @@ pub enum Does {
 pub struct Ask {
     pub prompt: Vec<Say>,
     pub plan: DigitPlan,
-    /// How often he is asked before `no_input` or `invalid` is where it goes on.
+    /// How often the caller is asked before `no_input` or `invalid` is where it goes on.
     pub tries: u32,
-    /// What he hears before he is asked again; none: only the prompt again.
+    /// What the caller hears before they are asked again; none: only the prompt again.
     pub no_input_prompt: Vec<Say>,
     pub invalid_prompt: Vec<Say>,
     pub no_input: Next,

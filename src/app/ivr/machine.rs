@@ -155,7 +155,7 @@ impl Machine {
                     other => self.again(ask, &other),
                 }
             }
-            // The prompt is not there: a caller cannot know what he is asked.
+            // The prompt is not there: a caller cannot know what they are asked.
             (Does::CollectInput { ask, .. } | Does::Menu { ask, .. }, _) => self.go(ask.no_input.clone()),
             (Does::Transfer { failed, .. }, came) => {
                 let status = if let Came::Refused(status) = came { status } else { 500 };
@@ -189,7 +189,7 @@ impl Machine {
         }
     }
 
-    /// He is asked again, or has been asked often enough.
+    /// The caller is asked again, or has been asked often enough.
     fn again<T>(&mut self, ask: &Ask, input: &Input<T>) -> Do {
         let (before, after) = match input {
             Input::None => (&ask.no_input_prompt, &ask.no_input),

@@ -1,4 +1,4 @@
-//! Menus: what a caller hears and presses, and where that leads him.
+//! Menus: what a caller hears and presses, and where that leads them.
 //!
 //! - `flow`: nodes as data; `builder`: written in code; `template`: `${caller}` in texts
 //! - `check`: what is wrong with a flow before anybody calls it

@@ -33,7 +33,7 @@ impl Ivr {
         Ivr { name: flow.application(), flow: Arc::new(flow), prompts, urls: None }
     }
 
-    /// Who asks the URLs of `http` nodes; without him each of them fails.
+    /// What asks the URLs of `http` nodes; without it each of them fails.
     pub fn with_urls(mut self, urls: Arc<dyn AskUrl>) -> Self {
         self.urls = Some(urls);
         self
@@ -51,7 +51,7 @@ impl ApplicationHandler for Ivr {
     }
 }
 
-/// What a caller hears while somebody is dialled for him: the tone of ITU-T E.182, as most
+/// What a caller hears while somebody is dialled for them: the tone of ITU-T E.182, as most
 /// of Europe has it.
 fn ringing() -> Prompt {
     let tone = Part::tone(425, Duration::from_secs(1));
@@ -138,7 +138,7 @@ impl Running {
             }
             At::Asking => {
                 let came = match answer.collected() {
-                    // He has gone, or another one has taken him away.
+                    // The caller has gone, or another one has taken them away.
                     Ok(Collected { end: CollectEnd::Stopped, .. }) => return Err(CallError::Gone),
                     Ok(collected) => Came::Digits(collected),
                     Err(error) => self.not_played(error, wants)?,
@@ -164,7 +164,7 @@ impl Running {
 
     fn fails(&self, error: &CallError, wants: &mut Wants) {
         wants.end(match error {
-            // He has hung up, or everything ends: nothing is left to be decided.
+            // The caller has hung up, or everything ends: nothing is left to be decided.
             CallError::Gone | CallError::Stopping => HandlerAction::Complete,
             error => {
                 tracing::warn!("call {}: {}: {error}", self.call.call.0, self.ivr.name);
@@ -264,7 +264,7 @@ impl Running {
     ) -> Result<(), CallError> {
         wants.stop_playing(self.leg);
         match dialled {
-            // The bridge has him now.
+            // The bridge has the caller now.
             Ok(_) => wants.end(HandlerAction::Complete),
             Err(DialError::CallerGone) => return Err(CallError::Gone),
             Err(DialError::Stopping) => return Err(CallError::Stopping),

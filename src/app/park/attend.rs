@@ -3,10 +3,10 @@
 //! | `Parks` | is done | then |
 //! |---|---|---|
 //! | `Answering` | who is in no conversation is answered | `Asking` |
-//! | `Asking` | who has parked him? | a slot: `Entering`; none: over |
+//! | `Asking` | who parked the caller? | a slot: `Entering`; none: over |
 //! | `Entering`, `Noting` | the call says where it is | `Waiting`, with music |
 //! | `Waiting` | nothing, for a while | picked up: over; time over: `GoingBack` |
-//! | `GoingBack` | who has parked him is called | joined: `Quieting`; else a slot again, three times |
+//! | `GoingBack` | who parked the caller is called | joined: `Quieting`; else a slot again, three times |
 //! | `Quieting` | the music ends | over |
 //!
 //! | `PicksUp` | is done |
@@ -27,7 +27,7 @@ use b2b_call::bridge_fsm::BridgeMode;
 use b2b_call::handler::{ApplicationHandler, HandlerAction, IncomingCall};
 use b2b_call::service::{CallError, CallService, DialRequest, Place, TRANSFERRED_BY};
 
-/// How often somebody goes back before the server gives him up.
+/// How often a caller goes back before the server gives them up.
 const ROUNDS: usize = 3;
 /// The timer of who waits in a slot.
 const PATIENCE: u32 = 1;
@@ -105,7 +105,7 @@ impl Application for PicksUp {
             AppEvent::Begin => self.takes(wants),
             AppEvent::Answered { want, answer } if Some(want) == self.waits => {
                 if self.came(answer, wants).is_err() {
-                    // He has gone, or there are no media: the call's account says which.
+                    // The caller has gone, or there are no media: the call's account says which.
                     wants.end(HandlerAction::Disconnect);
                 }
             }
@@ -157,18 +157,18 @@ impl PicksUp {
     }
 }
 
-/// Waits until somebody picks him up, he goes, or his time is over.
+/// Waits until somebody picks the caller up, they go, or their time is over.
 struct Parks {
     parking: Parking,
     call: IncomingCall,
     wanted: Option<u32>,
     at: At,
     waits: Option<WantId>,
-    /// Who has parked him.
+    /// Who parked the caller.
     by: Option<String>,
-    /// His, until he leaves it or is picked up.
+    /// The caller's, until they leave it or are picked up.
     slot: Option<u32>,
-    /// How often he has been parked.
+    /// How often the caller has been parked.
     rounds: usize,
 }
 
@@ -191,7 +191,7 @@ impl Application for Parks {
             AppEvent::Answered { want, answer } if Some(want) == self.waits => {
                 if self.came(now, answer, wants).is_err() {
                     self.leaves(wants);
-                    // He has gone, or there are no media: the call's account says which.
+                    // The caller has gone, or there are no media: the call's account says which.
                     wants.end(HandlerAction::Disconnect);
                 }
             }
@@ -275,16 +275,16 @@ impl Parks {
                 let entered = wants.enter(call, Place::Parking);
                 self.goes(At::Entering, entered);
             }
-            // Nobody wants him: it is better to say so than to keep him.
+            // Nobody wants the caller: it is better to say so than to keep them.
             Err(NoSlot::Taken | NoSlot::Unknown) => wants.end(HandlerAction::Disconnect),
         }
     }
 
-    /// Calls whoever parked him.
+    /// Calls whoever parked the caller.
     fn has_waited(&mut self, wants: &mut Wants) {
         let Some(slot) = self.slot.take() else { return };
         if !lock(&self.parking.lot).leave(slot, self.call.leg) {
-            // Somebody is picking him up.
+            // Somebody is picking the caller up.
             return wants.end(HandlerAction::Complete);
         }
         self.parking.tell(wants, &self.call, "timed_out", slot);
@@ -298,7 +298,7 @@ impl Parks {
         self.goes(At::GoingBack, dialled);
     }
 
-    /// The slot is given back, if he still has it.
+    /// The slot is given back, if the caller still has it.
     fn leaves(&mut self, wants: &mut Wants) {
         if let Some(slot) = self.slot.take()
             && lock(&self.parking.lot).leave(slot, self.call.leg)

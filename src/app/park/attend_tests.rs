@@ -65,7 +65,7 @@ fn house(change: impl FnOnce(&mut LotConfig)) -> House {
 }
 
 impl House {
-    /// Bob sends Ann there; she takes the offer that she gets.
+    /// Bob sends Ann there, who takes the offer that comes.
     fn parks(&mut self, number: &str) {
         let now = self.harness.now();
         let to = Bytes::from(format!("<sip:{number}@192.0.2.1>"));
@@ -95,7 +95,7 @@ fn who_is_parked_hears_music_and_is_joined_with_who_dials_the_slot() {
     for (to, slot) in [("700", 701), ("702", 702)] {
         let mut house = house(|_| {});
         house.parks(to);
-        assert!(!house.harness.is_up(house.bob.0, house.bob.1), "Bob has done with her");
+        assert!(!house.harness.is_up(house.bob.0, house.bob.1), "Bob has done with Ann");
         assert_eq!(house.taken(), [slot]);
         let call = house.harness.snapshot().remove(0);
         assert_eq!(call.state, CallState::Parking);
@@ -116,7 +116,7 @@ fn who_is_parked_hears_music_and_is_joined_with_who_dials_the_slot() {
 }
 
 #[test]
-fn an_empty_slot_gets_404_and_who_hangs_up_leaves_his_slot() {
+fn an_empty_slot_gets_404_and_who_hangs_up_leaves_the_slot() {
     let mut house = house(|_| {});
     let cat = house.harness.party(CAT);
     let c = house.harness.call(cat, "701", Some(SESSION));

@@ -10,7 +10,7 @@ use b2b_call::{CallId, LegId};
 pub struct Parked {
     pub call: CallId,
     pub leg: LegId,
-    /// Who has parked him, if that is known.
+    /// Who parked the caller, if that is known.
     pub by: Option<String>,
 }
 
@@ -53,7 +53,7 @@ impl Lot {
         self.0.remove(&slot)
     }
 
-    /// This one leaves his slot, if he still has it.
+    /// This leg leaves the slot, if it still has it.
     pub fn leave(&mut self, slot: u32, leg: LegId) -> bool {
         let has = self.0.get(&slot).is_some_and(|parked| parked.leg == leg);
         if has {

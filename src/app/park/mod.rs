@@ -1,8 +1,8 @@
 //! Parking: a caller waits in a slot, with music, until somebody dials the slot, or, after a
-//! time, goes back to who parked him.
+//! time, goes back to who parked them.
 //!
 //! - `lot`: which slots are taken, without I/O
-//! - `attend`: the way of who is parked and of who picks him up
+//! - `attend`: the way of who is parked and of who picks them up
 //!
 //! Somebody is parked by a transfer to the lot, into the first free slot, or to a slot. Who
 //! dials a slot picks up whoever is there.
@@ -27,11 +27,11 @@ pub struct LotConfig {
     pub name: String,
     /// The numbers of its slots.
     pub slots: RangeInclusive<u32>,
-    /// How long somebody waits before he goes back.
+    /// How long a parked caller waits before `back_to` is called.
     pub timeout: Duration,
-    /// How long the one who parked him is called then.
+    /// How long `back_to` is called then.
     pub ring: Duration,
-    /// Whom he goes to; none: to who parked him.
+    /// Who is called when nobody picks the caller up; none: who parked the caller.
     pub back_to: Option<String>,
     /// Class of the music; none: silence.
     pub music: Option<String>,

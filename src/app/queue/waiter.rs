@@ -1,4 +1,4 @@
-//! A caller in a queue: he does what the machine of all queues orders, and tells it what he does.
+//! A caller in a queue, who does what the machine of all queues orders, and tells it what is done.
 
 use std::collections::VecDeque;
 use std::sync::Arc;
@@ -82,20 +82,20 @@ struct Waiter {
     number: String,
     at: At,
     waits: Option<WantId>,
-    /// What he is to do when he is at nothing else.
+    /// What the caller is to do when they are at nothing else.
     orders: VecDeque<Order>,
     is_answered: bool,
 }
 
-/// What he is at.
+/// What the caller is at.
 #[derive(Debug, Clone, PartialEq, Eq)]
 enum At {
-    /// What was noted on the call before; the queues do not know him yet.
+    /// What was noted on the call before; the queues do not know the caller yet.
     Reading,
     Idle,
     Answering,
     Entering,
-    /// He is joined with this agent.
+    /// The caller is joined with this agent.
     Joining {
         offer: OfferId,
         agent: Arc<str>,
@@ -150,7 +150,7 @@ impl Waiter {
         wants.tell(self.queues, Word::Input(input));
     }
 
-    /// Whatever becomes of him: the queues hear that he is gone.
+    /// Whatever becomes of the caller: the queues hear that they are gone.
     fn leaves(&self, wants: &mut Wants) {
         if self.at != At::Reading {
             self.tell(Input::CallerLeft { caller: self.caller }, wants);
@@ -226,7 +226,7 @@ impl Waiter {
         }
     }
 
-    /// He is up, and hears the welcome.
+    /// The caller is up, and hears the welcome.
     fn is_in(&mut self, wants: &mut Wants) {
         self.is_answered = true;
         let welcome = self.ear.settings.sounds.welcome();
@@ -341,7 +341,7 @@ impl Ear {
         self.digit = Some(wants.collect(self.leg, &plan));
     }
 
-    /// What he has pressed, if that is a key.
+    /// What the caller has pressed, if that is a key.
     fn pressed(&mut self, answer: AppAnswer, wants: &mut Wants) -> Option<char> {
         match answer.collected() {
             // Somebody else listens now.

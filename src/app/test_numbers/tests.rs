@@ -7,7 +7,7 @@ use super::*;
 use b2b_call::handler::HandlerFuture;
 use b2b_testkit::{Harness, SESSION};
 
-/// Gives a caller to the number that he has dialled.
+/// Gives callers to the number that they have dialled.
 struct Door;
 
 impl ApplicationHandler for Door {
@@ -25,7 +25,7 @@ fn house() -> Harness {
 }
 
 #[test]
-fn who_dials_echo_hears_himself_until_hash() {
+fn who_dials_echo_hears_the_echo_until_hash() {
     let mut harness = house();
     let ann = harness.party("192.0.2.11:5060");
     let call = harness.call(ann, "echo", Some(SESSION));
@@ -41,7 +41,7 @@ fn who_dials_echo_hears_himself_until_hash() {
 }
 
 #[test]
-fn who_dials_milliwatt_hears_one_until_he_hangs_up() {
+fn who_dials_milliwatt_hears_one_until_they_hang_up() {
     let mut harness = house();
     let ann = harness.party("192.0.2.11:5060");
     let call = harness.call(ann, "milliwatt", Some(SESSION));

@@ -1,7 +1,7 @@
 //! What becomes of a caller who is sent to a voice agent.
 //!
-//! The agent is reached first and the caller answered then: whom no agent can talk to has not been
-//! answered, and whoever takes his place may still refuse him.
+//! The agent is reached first and the caller answered then: a caller without an agent has not been
+//! answered, and whoever takes the agent's place may still refuse them.
 //!
 //! | state | is done | then |
 //! |---|---|---|
@@ -9,9 +9,9 @@
 //! | `Answering`, `Entering` | the caller is up, and the call says where it is | `Reading` |
 //! | `Reading`, `Opening` | what the agent is told, and the caller's sound | `Talking` |
 //! | `Talking` | nothing, until one of them has enough | by the end: `Sending`, `Keeping`, `FallingBack`, over |
-//! | `Sending` | where the agent sends him | over |
-//! | `Keeping` | he is somebody else's, or nobody's | over |
-//! | `FallingBack` | where he goes whom the agent has failed | over |
+//! | `Sending` | where the agent sends the caller | over |
+//! | `Keeping` | the caller is somebody else's, or nobody's | over |
+//! | `FallingBack` | where a caller goes whom the agent has failed | over |
 
 use std::collections::BTreeMap;
 use std::sync::Arc;
@@ -111,7 +111,7 @@ impl Application for Attends {
         };
         match went_on {
             Ok(()) => {}
-            // He has hung up, or everything ends.
+            // The caller has hung up, or everything ends.
             Err(CallError::Gone | CallError::Stopping) => wants.end(HandlerAction::Complete),
             Err(error) => self.falls_back(&error.to_string(), wants),
         }
@@ -218,7 +218,7 @@ impl Attends {
                 self.goes(At::Sending, led);
             }
             Parting::Ended(StreamEnd::Joined | StreamEnd::Replaced) => {
-                // Somebody else has him now; or he is nobody's, and stays until he hangs up.
+                // Somebody else has the caller now; or they are nobody's, and stay until they hang up.
                 let adopted = wants.adopt(leg);
                 self.goes(At::Keeping, adopted);
             }

@@ -169,7 +169,7 @@ fn whom_no_agent_can_talk_to_is_not_answered_or_goes_elsewhere() {
 }
 
 #[test]
-fn who_loses_his_agent_in_the_middle_falls_back() {
+fn who_loses_the_agent_in_the_middle_falls_back() {
     let mut house = house(Reached::There, Some("milliwatt"));
     house.parts(Parting::Failed("it has gone".to_owned()));
     assert!(house.is_up() && !house.streams());
@@ -196,7 +196,7 @@ fn a_caller_who_hangs_up_in_any_state_leaves_nothing() {
 }
 
 #[test]
-fn a_caller_whose_sound_somebody_else_takes_stays_until_he_hangs_up() {
+fn a_caller_whose_sound_somebody_else_takes_stays_until_they_hang_up() {
     let mut house = house(Reached::There, Some("milliwatt"));
     house.parts(Parting::Ended(b2b_call::controller::StreamEnd::Replaced));
     house.harness.run(Duration::from_secs(3_600));

@@ -1,4 +1,4 @@
-//! Voice agents: programs elsewhere that hear a caller and speak to him. Who carries the sound there
+//! Voice agents: programs elsewhere that hear a caller and speak to them. Who carries the sound there
 //! is another one's business ([`Reach`]).
 //!
 //! - `attend`: what becomes of a caller

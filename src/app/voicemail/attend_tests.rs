@@ -11,7 +11,7 @@ use b2b_call::handler::{HandlerAction, HandlerFuture, IncomingCall};
 use b2b_call::service::CallService;
 use b2b_testkit::{Harness, PartyId, SESSION, UsageId};
 
-/// Gives everybody to the application that he has dialled, with `1001` to leave a message.
+/// Gives everybody to the application that they have dialled, with `1001` to leave a message.
 struct Door;
 
 impl ApplicationHandler for Door {
@@ -132,7 +132,7 @@ impl Test {
 }
 
 #[test]
-fn a_caller_is_greeted_and_what_he_says_behind_the_beep_until_he_hangs_up_is_a_new_message() {
+fn a_caller_is_greeted_and_what_they_say_behind_the_beep_until_they_hang_up_is_a_new_message() {
     let mut test = test(&[], |_| {});
     let ann = test.calls("1001");
     test.runs(500);
@@ -358,7 +358,7 @@ fn hanging_up_at_any_moment_leaves_nothing_behind() {
 }
 
 #[test]
-fn an_owner_is_known_by_any_of_his_names() {
+fn an_owner_is_known_by_any_of_their_names() {
     let mut config = VoicemailConfig::new("/vm");
     let users = vec!["1001".to_owned(), "alice".to_owned()];
     config.mailboxes.push(MailboxConfig { users, ..MailboxConfig::new("1001", SecretText::new("4711")) });

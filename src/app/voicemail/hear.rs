@@ -1,4 +1,4 @@
-//! An owner who hears his messages: what the machine says is wanted of the call model.
+//! An owner who hears their messages: what the machine says is wanted of the call model.
 
 use std::sync::Arc;
 use std::time::Instant;
@@ -43,10 +43,10 @@ impl ApplicationHandler for Hear {
 /// One caller.
 struct Hears {
     visit: Visit,
-    /// He calls from a phone of the mailbox's own.
+    /// The call comes from a phone of the mailbox's own.
     is_owner: bool,
     machine: Hearing,
-    /// What the machine says first, for when he is up.
+    /// What the machine says first, for when the caller is up.
     first: Option<Do>,
     /// Wrong PINs so far.
     refused: usize,

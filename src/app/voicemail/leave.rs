@@ -63,9 +63,9 @@ struct Leaves {
     visit: Visit,
     config: MailboxConfig,
     at: At,
-    /// Kept for him while he speaks.
+    /// Kept for the caller while they speak.
     place: Option<Reserved>,
-    /// The name of his message.
+    /// The name of the caller's message.
     file: String,
     machine: Leaving,
     recorded: Option<Recorded>,
@@ -109,7 +109,7 @@ impl Application for Leaves {
                         recording.stop(wants);
                         Ok(())
                     }
-                    // What he has said is kept, or not.
+                    // What the caller has said is kept, or not.
                     At::Beginning(_) | At::Keeping(_) | At::Discarding(_) => Ok(()),
                     _ => Err(CallError::Gone),
                 }

@@ -43,7 +43,7 @@ impl Visit {
     pub fn ended(&self, how: Result<(), CallError>, wants: &mut Wants) {
         wants.end(match how {
             Ok(()) => HandlerAction::Disconnect,
-            // He has hung up, or everything ends.
+            // The caller has hung up, or everything ends.
             Err(CallError::Gone | CallError::Stopping) => HandlerAction::Complete,
             Err(error) => {
                 tracing::warn!("call {}: {}: {error}", self.call.call.0, self.app);
@@ -87,7 +87,7 @@ impl Visit {
     /// Something is wrong with the server's own things: the call's record says what.
     pub fn fails(&self, why: &str, wants: &mut Wants) {
         self.complain(why, wants);
-        // He may have gone.
+        // The caller may have gone.
         wants.set_variable(self.call.call, ERROR, why.get(..1_024).unwrap_or(why));
     }
 
@@ -202,7 +202,7 @@ fn plan(keys: Keys) -> DigitPlan {
 
 fn pressed(collected: Collected) -> Result<Came, CallError> {
     match collected {
-        // He has gone, or another one has taken him away.
+        // The caller has gone, or another one has taken them away.
         Collected { end: CollectEnd::Stopped, .. } => Err(CallError::Gone),
         Collected { digits, .. } => Ok(Came::Keys(digits)),
     }

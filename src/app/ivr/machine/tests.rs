@@ -186,7 +186,7 @@ fn who_goes_round_for_ever_is_hung_up_at_last() {
         }
         machine.came(Came::Played);
     }
-    panic!("he goes round");
+    panic!("the caller goes round");
 }
 
 // ---- every flow that passes the check ends
@@ -219,7 +219,7 @@ fn node(flow: FlowBuilder, index: usize, nodes: usize, (kind, to): (u8, [u8; 3])
 proptest! {
     #![proptest_config(ProptestConfig { cases: 4_000, max_global_rejects: 1_000_000, ..ProptestConfig::default() })]
 
-    /// A caller who presses nothing, with URLs that say nothing: he comes to an end, and
+    /// A caller who presses nothing, with URLs that say nothing, comes to an end, and
     /// needs no more nodes than there are. Whoever presses at random ends, too.
     #[test]
     fn every_flow_that_passes_the_check_ends(

@@ -367,7 +367,7 @@ fn who_is_led_to_an_application_that_is_not_there_is_hung_up() {
 }
 
 #[test]
-fn a_number_is_dialled_as_the_caller_himself_could() {
+fn a_number_is_dialled_as_the_caller_could() {
     /// Decides on what callers dial themselves.
     struct Dialplan;
     impl ApplicationHandler for Dialplan {

@@ -199,7 +199,7 @@ fn when_an_agent_rejects_the_caller_keeps_its_place() {
     assert_eq!(desk.caller(2), [ring(2, 2, 1)]);
     assert_eq!(desk.gone(1, Gone::Rejected), []);
     assert_eq!(desk.state(0), AgentState::WrapUp, "who refuses is left alone for a moment");
-    // The agent who rang for the second one answers: the first one gets him.
+    // The agent who rang for the second one answers: the first one gets that agent.
     assert_eq!(desk.answers(2), [join(2, 1, 1)]);
     assert_eq!(desk.joined(2), [left(1, Left::Answered(AgentNo(1)), 0)]);
     assert_eq!(desk.pass(s(5)), [ring(3, 2, 0)]);
@@ -296,7 +296,7 @@ fn a_caller_who_hangs_up_while_it_is_joined_ends_the_agents_call() {
 }
 
 #[test]
-fn an_agent_who_vanishes_while_he_is_joined_leaves_the_caller_where_it_was() {
+fn an_agent_who_vanishes_while_joined_leaves_the_caller_where_it_was() {
     let mut desk = Desk::sales(&["ann", "bob"]);
     desk.duty(1, Duty::Paused);
     desk.caller(1);
@@ -376,7 +376,7 @@ fn a_digit_of_the_queues_leads_out_and_another_one_nowhere() {
     desk.gone(1, Gone::Cancelled);
     desk.caller(2);
     desk.answers(2);
-    assert_eq!(desk.say(Input::CallerPressed { caller: CallerId(2), digit: '9' }), [], "he is answered");
+    assert_eq!(desk.say(Input::CallerPressed { caller: CallerId(2), digit: '9' }), [], "the call is up");
 }
 
 #[test]
@@ -395,7 +395,7 @@ fn who_needs_a_skill_waits_for_who_has_it_and_blocks_nobody() {
     desk.duty(1, Duty::Paused);
     assert_eq!(desk.caller_for(1, 0, 0, &[("french", 3)]), [told(1, 1)]);
     assert_eq!(desk.caller(2), [ring(1, 2, 0)]);
-    // Ann cannot help the first one: her answer is the second one's.
+    // Ann cannot help the first one: Ann's answer is the second one's.
     assert_eq!(desk.answers(1), [join(1, 2, 0)]);
     assert_eq!(desk.duty(1, Duty::Available), [ring(2, 1, 1)]);
 }

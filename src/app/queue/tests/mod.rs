@@ -266,7 +266,7 @@ fn a_caller_who_hangs_up_while_an_agent_rings_ends_the_ringing() {
     it.harness.ring(it.bob, b, 180, None);
     it.harness.hang_up(it.ann, a);
     assert!(matches!(it.harness.ended(it.bob, b), Some(Termination::RemoteCancel { .. })));
-    assert_eq!(it.agent("bob"), AgentState::Available, "it was no fault of his");
+    assert_eq!(it.agent("bob"), AgentState::Available, "it was no fault of Bob's");
     it.close();
 }
 
@@ -329,7 +329,7 @@ fn an_agent_whose_phone_vanishes_while_it_rings_costs_the_caller_only_time() {
     it.harness.answer_next(it.cat, SESSION);
     assert_eq!(it.variable("queue_agent").as_deref(), Some("cat"));
     it.harness.hang_up(it.ann, a);
-    // Until it is sure that his phone does not ring any more nobody is offered to it.
+    // Until it is sure that Bob's phone does not ring any more nobody is offered to it.
     assert_eq!(it.agent("bob"), AgentState::Ringing);
     it.harness.run(s(64));
     it.close();
