@@ -101,7 +101,7 @@ mod tests {
     }
 
     #[test]
-    fn a_holder_takes_as_many_places_as_he_may_and_others_are_not_concerned() {
+    fn a_holder_takes_as_many_places_as_it_may_and_others_are_not_concerned() {
         let channels = Channels::default();
         let first = channels.take(gateway("a"), Some(2)).unwrap();
         let _second = channels.take(gateway("a"), Some(2)).unwrap();

@@ -61,7 +61,7 @@ mod tests {
                         Step::TakeBack(party) => (party, false),
                     };
                     let it = if party == Party::A { &mut told.0 } else { &mut told.1 };
-                    assert_ne!(*it, now, "told what he knows: {start:?}, {wanted}");
+                    assert_ne!(*it, now, "told what it knows: {start:?}, {wanted}");
                     (*it, steps) = (now, steps + 1);
                 }
                 assert_eq!(told, (wanted, wanted));

@@ -253,7 +253,7 @@ mod tests {
     }
 
     #[test]
-    fn whatever_came_the_caller_gets_a_final_failure_that_is_meant_for_him() {
+    fn whatever_came_the_caller_gets_a_final_failure_that_is_meant_for_them() {
         for status in 0..=999 {
             let (mapped, phrase) = for_caller(status);
             assert!((400..=699).contains(&mapped), "{status} -> {mapped}");

@@ -1,4 +1,4 @@
-//! The seam for applications: who takes incoming calls, and what he decides.
+//! The seam for applications: who takes incoming calls, and what they decide.
 
 use std::borrow::Cow;
 use std::fmt;
@@ -156,7 +156,7 @@ pub enum HandlerAction {
     /// Give the caller, answered or not, to the handler of this name: `ivr/main`,
     /// `queue/sales`. Without such a one the call ends.
     Handle(String),
-    /// Look this target up, dial it and join it with the caller; or give him to the handler
+    /// Look this target up, dial it and join it with the caller; or give them to the handler
     /// of this name, if there is one.
     TransferTo(String),
     /// Join the caller with this leg.

@@ -212,7 +212,7 @@ impl Harness {
     /// A caller gives up.
     ///
     /// # Panics
-    /// It is not his call, or it is answered.
+    /// It is not the party's call, or it is answered.
     pub fn cancel(&mut self, party: PartyId, usage: UsageId) {
         let now = self.now();
         self.endpoint(party).cancel(now, usage).expect("a call to give up");
@@ -245,7 +245,7 @@ impl Harness {
         self.parties[party.0].up.clone()
     }
 
-    /// The provisional responses that a caller has heard since he was last asked.
+    /// The provisional responses that a caller has heard since they were last asked.
     pub fn heard(&mut self, party: PartyId) -> Vec<(u16, String)> {
         let of = |event: &Event| match event {
             Event::Usage { event: UsageEvent::Provisional { response, .. }, .. } => {

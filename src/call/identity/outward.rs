@@ -20,7 +20,7 @@ use crate::resolver::gateway::Rewrite;
 /// From of a caller who stays unknown (RFC 3323 §4.1.1.3).
 pub const ANONYMOUS: &str = "\"Anonymous\" <sip:anonymous@anonymous.invalid>";
 
-/// Fields that may name a caller, or who is like him. Who stays unknown has none of them.
+/// Fields that may name a caller, or a party like them. A caller who stays unknown has none.
 const NAMING: [&str; 12] = [
     "P-Asserted-Identity",
     "P-Preferred-Identity",

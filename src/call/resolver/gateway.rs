@@ -233,8 +233,8 @@ pub trait GatewayStatus: Send + Sync {
     fn granted_by(&self, _gateway: &str) -> Option<GrantedBy> {
         None
     }
-    /// Calls through the gateway now, both ways. Who dials counts the new one when he
-    /// dials: between lookup and dialling another call may take the last channel.
+    /// Calls through the gateway now, both ways. Who dials counts the new one when they
+    /// dial: between lookup and dialling another call may take the last channel.
     fn channels_in_use(&self, gateway: &str) -> u32;
 }
 

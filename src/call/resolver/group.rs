@@ -116,7 +116,7 @@ impl GroupResolver {
         for tier in tiers {
             let priority = contacts.last().map_or(0, |last| last.priority + 1);
             for contact in tier {
-                // Somebody who is in two groups rings once, at his first turn.
+                // Somebody who is in two groups rings once, at their first turn.
                 let known = contacts.iter().any(|other| other.uri == contact.uri);
                 if !known && contacts.len() < MAX_CONTACTS {
                     contacts.push(ResolvedContact { priority, ..contact });

@@ -57,7 +57,7 @@ fn users() -> UserResolver<impl Bindings> {
 }
 
 #[test]
-fn a_user_is_dialled_where_he_is_registered_best_contact_first() {
+fn a_user_is_dialled_where_they_are_registered_best_contact_first() {
     let result = look(&users(), "user/1").unwrap().unwrap();
     assert_eq!((result.kind, result.original.as_str()), (LookupKind::User, "user/1"));
     assert_eq!(contacts(&result), ["0 sip:1@mobile", "500 sip:1@desk"]);
@@ -156,7 +156,7 @@ fn a_number_goes_to_a_gateways_hosts_in_order_and_as_it_wants_it() {
 }
 
 #[test]
-fn a_gateway_hears_the_caller_as_it_wants_him() {
+fn a_gateway_hears_the_caller_as_it_wants_them() {
     let number = PrefixRule::rewrite(vec![PrefixRule::new("0", "+44")]);
     let outward = Arc::new(Outward { trusted: false, sends: None, number });
     let gateway = Gateway { outward, ..Gateway::new("g", [GatewayHost::new("[2001:db8::1]:5070", 0)]) };

@@ -21,7 +21,7 @@ impl Switch {
         let Some(it) = self.calls.leg(leg).filter(|it| !it.life.is_ending()) else {
             return drop(reply.send(Err(CallError::Gone)));
         };
-        // Whoever had him before has answered.
+        // Whoever had the caller before has answered.
         if it.is_up() {
             return drop(reply.send(Ok(())));
         }

@@ -66,7 +66,7 @@ impl Switch {
     }
 
     /// Credentials for a request that was asked for them, if its gateway has some that may be sent.
-    /// Whoever asks again has refused what he got, unless only its nonce was too old.
+    /// A gateway that asks again has refused what it got, unless only its nonce was too old.
     fn answer_to(
         &mut self,
         leg: LegId,

@@ -344,7 +344,7 @@ impl<T> Dial<T> {
         }
         self.remember(failure);
         if said && status >= 600 && self.failover != Failover::Whatever {
-            // It speaks for the callee wherever he is (RFC 3261 §21.6).
+            // It speaks for the callee wherever they are (RFC 3261 §21.6).
             self.cancel_all(WhyCancelled::Declined);
             self.rounds.clear();
             self.stages.clear();

@@ -213,7 +213,7 @@ impl Switch {
         let end = CallEnd { cause: cause.clone(), talked: talked(bridge.started, t.now) };
         self.watchers.ended(Watched::Bridge(bridge.id), end);
         self.left_alone(t, call, (leg, other), bridge.auto_hangup, reason);
-        // After its other leg's fate is known: who is released brings its counters himself.
+        // After its other leg's fate is known: a leg that is released brings its counters itself.
         self.account_talk_over(t, call, bridge.id, [bridge.a, bridge.b]);
     }
 

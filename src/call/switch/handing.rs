@@ -1,4 +1,4 @@
-//! Calls and their handlers: who is asked, what he decides, and how one hands a call to
+//! Calls and their handlers: who is asked, what they decide, and how one hands a call to
 //! another.
 //!
 //! A handler's machine or future is bound to the caller's leg: some time after its end what is left of

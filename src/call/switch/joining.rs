@@ -114,7 +114,7 @@ impl Switch {
         let answer = said.and_then(|it| it.said.clone()).filter(|_| early_media);
         let Some(answer) = answer else { return self.ring(t, caller, (status, reliable), None) };
         if self.calls.leg(caller).is_some_and(|it| it.is_up()) {
-            // He has his description already, and the callee answers to one of ours.
+            // The caller has a description already, and the callee answers to one of ours.
             return self.apply(t, leg, answer, OnApplied::EarlySession { caller, branch: leg });
         }
         let then = OnDescription::Progress { caller, branch: leg, status, reliable };

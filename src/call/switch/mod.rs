@@ -22,7 +22,7 @@
 //!   `referral`: where to; `referring`: REFERs that go out; `replacing`: who may take whose place
 //! - `moving`: a party that is given to an application
 //! - `identity`: who a party is, and whom it is told that it is connected with
-//! - `consult`: sending him to a call that still rings
+//! - `consult`: sending a party to a call that still rings
 //! - `ending`: the end of legs, bridges and calls
 //! - `challenge`: credentials for who asks for them
 //! - `obey`: commands from outside; `command`: their values; `steering`: those that take a leg from who has it;

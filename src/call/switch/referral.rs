@@ -1,5 +1,5 @@
-//! Where a transfer goes: a party names somebody, and whoever decides on its calls says
-//! whether and how he is reached.
+//! Where a transfer goes: a party names a target, and whoever decides on its calls says
+//! whether and how it is reached.
 
 use std::sync::Arc;
 

@@ -2,8 +2,8 @@
 //! offer to the callee: it comes with a reliable 18x and its answer with PRACK, or with
 //! the 2xx and ACK (RFC 3261 §13.2.1).
 //!
-//! PRACK goes hop by hop. A caller's 18x are reliable where the callee's are and he can
-//! do that, and always where he requires it.
+//! PRACK goes hop by hop. A caller's 18x are reliable where the callee's are and they can
+//! do that, and always where they require it.
 
 use bytes::Bytes;
 

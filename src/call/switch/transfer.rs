@@ -345,7 +345,7 @@ impl Switch {
         match session {
             Ok(stays) => {
                 let options = self.part(t, call);
-                // He came by no route of ours.
+                // The newcomer came by no route of ours.
                 let joined = self.join_again(t, call, (stays, leg), &options, false);
                 self.end_if_apart(t, joined, [stays, leg]);
                 self.leave(t, replaced, false);

@@ -272,7 +272,7 @@ fn digits_reach_the_other_party_under_its_own_payload_type_relayed_or_ours() {
     a.send(0, 1, b"talk");
     let (_, ssrc, _) = b.receive();
     a.send(101, 2, &[5, 0x8A, 3, 32]);
-    assert_eq!(b.receive(), (110, ssrc, vec![5, 0x8A, 3, 32]), "as it came, under his number");
+    assert_eq!(b.receive(), (110, ssrc, vec![5, 0x8A, 3, 32]), "as it came, under b's number");
     lab.controller.send_digit(b.id, '#', 100);
     for duration in [160u16, 320, 480, 640] {
         let [high, low] = duration.to_be_bytes();

@@ -158,7 +158,7 @@ mod tests {
         assert!(to_a.contains("203.0.113.9") && to_a.contains("RTP/AVP 0 101"), "{to_a}");
         apply(&mut a, &a_said).unwrap();
         assert!(a.is_led_past() && b.is_led_past());
-        // Who refreshes is told what he knows; who changes something, our address.
+        // Who refreshes is told what they know; who changes something, our address.
         assert_eq!(text(&local_answer(&mut a, &a_said, &policy).unwrap()), to_a);
         let hold = said("198.51.100.7", "8 0 101", "a=sendonly\r\n");
         assert!(text(&local_answer(&mut a, &hold, &policy).unwrap()).contains("c=IN IP4 192.0.2.1\r\n"));
@@ -173,7 +173,7 @@ mod tests {
     }
 
     #[test]
-    fn who_cannot_reach_the_other_or_understand_him_stays_relayed() {
+    fn who_cannot_reach_the_other_or_understand_it_stays_relayed() {
         let plain = |host: &str| said(host, "8 0 101", "");
         let policy = PairPolicy::default();
         let refused = |a_said: &[u8], b_said: &[u8], from: &str, policy: &PairPolicy| {

@@ -184,7 +184,7 @@ fn after_a_transfer_each_bridge_has_its_own_verdict_and_the_records_are_linked()
     harness.answer_next(cat, SESSION);
     harness.answer(ann, a, Some(SESSION));
     harness.run(Duration::from_secs(60));
-    // Ann's counters go on; nothing has come from her since. Cat's endpoint is the third.
+    // Ann's counters go on; nothing has come from Ann since. Cat's endpoint is the third.
     count(&harness, OF_ANN, 3_000, 6_000);
     count(&harness, EndpointId(3), 3_000, 0);
     harness.hang_up(ann, a);

@@ -51,7 +51,7 @@ fn ringing_early_media_and_answer_go_across_and_either_side_hangs_up() {
 }
 
 #[test]
-fn a_failure_goes_to_the_caller_as_it_is_good_for_him() {
+fn a_failure_goes_to_the_caller_as_it_is_good_for_them() {
     for (from_bob, to_ann) in [(486, 486), (404, 404), (603, 603), (503, 500), (401, 502), (302, 480)] {
         let mut harness = to_bob();
         let (ann, bob) = (harness.party(ANN), harness.party(BOB));

@@ -182,7 +182,7 @@ fn rtp_that_is_missing_counts_again_once_media_is_back() {
     harness.settle();
     assert!(asked(&mut harness, bob).expect("Bob hears of it").contains(B2B_MEDIA));
     harness.answer(bob, b, Some(&bob_says()));
-    // Her RTP has not come from there: relayed it stays.
+    // Ann's RTP has not come from there: it stays relayed.
     nobody_is_asked(&mut harness, Duration::from_secs(60));
     timeout(&mut harness, 1);
     assert!(!harness.is_up(ann, a) && !harness.is_up(bob, b));
@@ -248,7 +248,7 @@ fn a_refresh_of_the_session_leaves_media_where_it_is() {
 }
 
 #[test]
-fn a_hold_that_overtakes_bobs_answer_brings_him_back() {
+fn a_hold_that_overtakes_bobs_answer_brings_bob_back() {
     let (mut harness, (ann, a), (bob, b)) = connected(BridgeMode::Intercepting, Network::QUIET);
     hear(&mut harness, "198.51.100.7:4000", "203.0.113.9:4000");
     second(&mut harness);
@@ -266,7 +266,7 @@ fn a_hold_that_overtakes_bobs_answer_brings_him_back() {
     harness.assert_nothing_left();
 }
 
-/// Cat's RTP comes from where she says; she and Ann are led to each other.
+/// Cat's RTP comes from where Cat says; Cat and Ann are led to each other.
 fn lead_past_to_cat(harness: &mut Harness, (ann, a): Side, (cat, c): Side, endpoint: u64) {
     let from = "198.51.100.99:4000".parse().unwrap();
     harness.media_event(MediaEvent::Started { endpoint: EndpointId(endpoint), from });
@@ -297,7 +297,7 @@ fn after_a_transfer_media_goes_direct_again_where_the_new_route_allows_it() {
         let c = harness.answer_next(cat, &cat_says());
         let offer = asked(&mut harness, ann).expect("Ann comes back");
         assert!(offer.contains(B2B_MEDIA), "{offer}");
-        // Longer than what was to settle: her answer is when it begins again.
+        // Longer than what was to settle: Ann's answer is when it begins again.
         second(&mut harness);
         harness.answer(ann, a, Some(SESSION));
         harness.take(cat);
@@ -371,7 +371,7 @@ fn glare_ends_with_both_led_the_same_way() {
         let (mut harness, (ann, a), (bob, b)) = connected(BridgeMode::Intercepting, network);
         let up_at = harness.now();
         hear(&mut harness, "198.51.100.7:4000", "203.0.113.9:4000");
-        // Until b2b asks Bob; he changes his packet time in this moment.
+        // Until b2b asks Bob, who changes the packet time in this moment.
         while !harness.wire.iter().any(|it| it.to == BOB.parse().unwrap() && it.text().contains(ANN_MEDIA)) {
             harness.run(Duration::from_millis(5));
             assert!(harness.now() - up_at < Duration::from_secs(10));

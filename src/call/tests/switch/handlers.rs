@@ -185,7 +185,7 @@ fn who_asks_for_an_end_too_late_still_hears_of_it() {
 
 /// Found by simulation: the bridge that the transfer had made was forgotten, and who was in it left in silence.
 #[test]
-fn whoever_was_transferred_is_not_dialled_for_by_his_handler_any_more() {
+fn whoever_was_transferred_is_not_dialled_for_by_their_handler_any_more() {
     let handler = Handler(|call: IncomingCall, service: CallService| async move {
         let leg = service.adopt_inbound_leg(&call).await.unwrap();
         service.answer(leg).await.unwrap();
@@ -247,7 +247,7 @@ fn what_a_program_asks_for_at_a_wrong_moment_is_refused_and_no_illegal_event() {
 
 /// Found by simulation: both of the following.
 #[test]
-fn whoever_is_hung_up_with_his_bridge_is_not_dialled_for_by_his_handler_any_more() {
+fn whoever_is_hung_up_with_their_bridge_is_not_dialled_for_by_their_handler_any_more() {
     let handler = Handler(|call: IncomingCall, service: CallService| async move {
         let leg = service.adopt_inbound_leg(&call).await.unwrap();
         let bridge = service.dial_and_bridge(leg, DialRequest::to(uri(BOB))).await.unwrap();

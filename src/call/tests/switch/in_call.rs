@@ -64,7 +64,7 @@ fn either_party_holds_and_resumes_and_the_other_one_is_asked() {
 
 #[test]
 fn a_reinvite_that_the_other_one_refuses_changes_nothing() {
-    // That Bob knows nothing of his dialog says nothing of Ann's (RFC 3261 §12.2.1.2).
+    // That Bob knows of no such dialog says nothing of Ann's (RFC 3261 §12.2.1.2).
     for (said, told) in [(488, 488), (481, 480)] {
         let (mut harness, (ann, a), (bob, b)) = connected();
         let now = harness.now();

@@ -71,7 +71,7 @@ fn a_newcomer_who_goes_before_the_other_side_agrees_leaves_the_call_as_it_was() 
         let late = harness.counters().late;
         if agrees {
             harness.answer(bob, b, Some(SESSION));
-            // What he has agreed to is nobody's: he is offered what Ann can do.
+            // What Bob has agreed to is nobody's: Bob is offered what Ann can do.
             harness.answer(bob, b, Some(SESSION));
         } else {
             harness.reject(bob, b, 488);
@@ -198,7 +198,7 @@ fn a_bye_that_the_notify_behind_it_overtakes_is_sent_again() {
     assert_eq!(answered(&harness, BOB, "REFER"), [202]);
     let cat = Hand::callee(&harness, CAT);
     cat.answers(&mut harness, "INVITE", "180 Ringing", "");
-    // Bob is told of the end of the transfer when he has answered what he was told before.
+    // Bob is told of the end of the transfer after answering what was told before.
     ann.asks(&mut harness, "BYE", "", "");
     cat.answers(&mut harness, "CANCEL", "200 OK", "");
     cat.answers(&mut harness, "INVITE", "487 Request Terminated", "");

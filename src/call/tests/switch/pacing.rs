@@ -77,7 +77,7 @@ fn a_host_is_silent_from_when_its_invite_left() {
     assert_ne!(invited(&harness), 0);
     // Cat's own INVITE waits, too.
     harness.run(WAIT + Duration::from_millis(100));
-    assert_eq!(invited_at(&harness, CAT), 0, "Bob had not had his second");
+    assert_eq!(invited_at(&harness, CAT), 0, "Bob's second was not over");
     harness.run(second);
     assert_ne!(invited_at(&harness, CAT), 0);
     harness.answer_next(cat, SESSION);

@@ -14,7 +14,7 @@ use crate::hand::{Hand, answered, asked, body, last, nothing_left, told};
 use crate::routed::{ANN, BOB, CAT, contacts, uri};
 use crate::transfers::harness;
 
-/// Ann talks with Bob, who has sent her to Cat, whose phone rings.
+/// Ann talks with Bob, who has sent Ann to Cat, whose phone rings.
 struct Sent {
     harness: Harness,
     ann: (PartyId, UsageId),
@@ -80,7 +80,7 @@ fn who_leaves_may_have_asked_for_an_offer_when_the_target_answers() {
     let acks = told(&it.harness, ANN, "ACK").len();
     it.harness.answer(it.ann.0, it.ann.1, Some(SESSION));
     assert_eq!(told(&it.harness, ANN, "ACK").len(), acks + 1);
-    assert!(!body(&last(&it.harness, ANN, "ACK")).is_empty(), "her offer has its answer (RFC 3261 §13.2.1)");
+    assert!(!body(&last(&it.harness, ANN, "ACK")).is_empty(), "the offer has its answer (RFC 3261 §13.2.1)");
     it.ann_hears_cat();
 }
 
@@ -96,7 +96,7 @@ fn who_stays_may_owe_an_answer_when_the_target_answers() {
         if bob_goes {
             it.harness.hang_up(it.bob.0, it.bob.1);
         }
-        assert_eq!(reinvited(&mut it.harness, it.ann.0), 0, "not before her ACK");
+        assert_eq!(reinvited(&mut it.harness, it.ann.0), 0, "not before Ann's ACK");
         let now = it.harness.now();
         let session = Some(Body::sdp(SESSION));
         it.harness.endpoint(it.ann.0).ack(now, it.ann.1, session).expect("a 2xx without its ACK");

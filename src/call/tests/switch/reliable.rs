@@ -103,7 +103,7 @@ fn a_caller_who_cannot_gets_plain_responses_and_one_who_requires_gets_reliable_o
 }
 
 #[test]
-fn an_offer_in_a_reliable_response_goes_to_the_caller_and_his_answer_back_with_prack() {
+fn an_offer_in_a_reliable_response_goes_to_the_caller_and_the_answer_back_with_prack() {
     let mut harness = to_bob();
     let (ann, bob) = (harness.party(ANN), harness.party(BOB));
     let a = harness.call(ann, "bob", None);
@@ -195,7 +195,7 @@ fn of_two_offers_in_reliable_responses_one_goes_across_and_either_may_win() {
 
 #[test]
 fn a_callee_who_has_been_answered_by_us_leaves_the_caller_to_be_offered() {
-    // Bob's offer goes to Ann, who does not answer before he gives up; Cat has offered
+    // Bob's offer goes to Ann, who does not answer before Bob gives up; Cat has offered
     // by then, and wins.
     let (mut harness, (ann, a), [(bob, b), (cat, c)]) = two(None);
     ring(&mut harness, bob, b, 183, Some(SESSION));

@@ -97,7 +97,7 @@ fn who_was_referred_takes_the_place_of_who_referred_them_in_time_and_by_name() {
         if wanted.is_none() {
             harness.answer(cat, c, Some(SESSION));
             assert!(harness.is_up(bob, call) && harness.is_up(cat, c));
-            assert!(!harness.is_up(ann, consultation), "her place is taken");
+            assert!(!harness.is_up(ann, consultation), "Ann's place is taken");
         } else {
             assert!(harness.is_up(ann, consultation) && harness.is_up(cat, c));
             assert_eq!(harness.counters().not_followed, 1);

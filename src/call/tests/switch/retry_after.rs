@@ -237,7 +237,7 @@ fn who_refuses_a_call_with_retry_after_is_not_called_again_and_the_next_contact_
     }
 }
 
-/// What Ann asks: her session on hold.
+/// What Ann asks: the session on hold.
 fn held() -> String {
     format!("{}a=sendonly\r\n", SESSION.replace("party 1 1", "party 1 2"))
 }

@@ -20,7 +20,7 @@ fn rings(harness: &mut Harness, bob: &Hand, status: &str, rseq: u32, session: &s
     bob.says(harness, &invite, status, &format!("Require: 100rel\r\nRSeq: {rseq}\r\n"), session)
 }
 
-/// Ann hears Bob's early media reliably, and says nothing yet. The last is the RAck of her PRACK.
+/// Ann hears Bob's early media reliably, and says nothing yet. The last is the RAck of Ann's PRACK.
 fn ringing() -> (Harness, Hand, Hand, String) {
     let (mut harness, ann, bob) = calling(SESSION, SUPPORTED);
     rings(&mut harness, &bob, "183 Session Progress", 1, SESSION);

@@ -1,5 +1,5 @@
 //! RFC 5057: what a final response to a request inside of a dialog ends. Ann asks, b2b asks Bob the same,
-//! and Bob's answer may end his dialog; Ann's is another one, and b2b says nothing to her that would end it
+//! and Bob's answer may end Bob's dialog; Ann's is another one, and b2b says nothing that would end it
 //! while Bob's is up. Both write their messages by hand.
 //!
 //! Ours differs from the table of §5.1 in one thing: a status by which only RFC 5057 has the far end's

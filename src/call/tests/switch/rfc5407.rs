@@ -64,7 +64,7 @@ fn a_bye_of_the_early_dialog_that_meets_the_200_ends_the_call_3_1_3() {
     assert_eq!(answered(&harness, ANN, "INVITE"), [180, 200], "the 200 was the last word");
     assert_eq!(asked(&harness, BOB), ["INVITE", "ACK", "BYE"]);
     bob.answers(&mut harness, "BYE", "200 OK", "");
-    // The 200 has reached Ann, who acknowledges it as she has to (§3.2.4).
+    // The 200 has reached Ann, who acknowledges it as §3.2.4 has it.
     harness.wire.clear();
     ann.acks(&mut harness, invite, "");
     harness.run(Duration::from_secs(40));
@@ -174,7 +174,7 @@ fn byes_that_cross_are_both_answered_and_nobody_is_sent_another_3_2_1() {
     let bye = ann.asks(&mut harness, "BYE", "", "");
     assert_eq!(answered(&harness, ANN, "BYE"), [200]);
     ann.answers(&mut harness, "BYE", "200 OK", "");
-    // Her 200 was lost: the same BYE again.
+    // Ann's 200 was lost: the same BYE again.
     harness.send_raw(ANN, &bye);
     assert_eq!(answered(&harness, ANN, "BYE"), [200, 200]);
     harness.run(Duration::from_secs(40));

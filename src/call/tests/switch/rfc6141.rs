@@ -167,14 +167,14 @@ fn a_refused_reinvite_moves_nobody_and_one_that_is_taken_moves_the_target_4_6() 
     // Ann's target moves by the re-INVITE that is taken.
     ann.at = DAN;
     ann.asks(&mut harness, "INVITE", "", &changed("sendonly"));
-    assert_eq!(asked(&harness, BOB), ["INVITE"], "Bob is where he was");
+    assert_eq!(asked(&harness, BOB), ["INVITE"], "Bob has not moved");
     bob.answers(&mut harness, "INVITE", "200 OK", &changed("recvonly"));
     let number = ann.cseq;
     ann.acks(&mut harness, number, "");
     let mut bob = bob;
     bob.cseq = moved.cseq;
     bob.asks(&mut harness, "BYE", "", "");
-    assert_eq!(asked(&harness, DAN), ["BYE"], "Ann is where she is now");
+    assert_eq!(asked(&harness, DAN), ["BYE"], "Ann has moved");
     ann.answers(&mut harness, "BYE", "200 OK", "");
     nothing_left(harness);
 }

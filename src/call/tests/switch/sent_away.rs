@@ -117,7 +117,7 @@ fn a_party_that_is_sent_away_is_transferred_by_nobody_else_meanwhile() {
     talk.harness.take(ann);
     talk.harness.refer(ann, a, format!("<{}>", uri(CAT)));
     assert_eq!(told(&mut talk.harness, ann).0, Some(491));
-    assert!(talk.harness.incoming(cat).is_empty(), "Bob is on his way elsewhere");
+    assert!(talk.harness.incoming(cat).is_empty(), "Bob is on the way elsewhere");
     talk.tells(refer, 486);
     assert_eq!(talk.ended(asks), Err(ReferError::Failed(486)));
     talk.harness.refer(ann, a, format!("<{}>", uri(CAT)));

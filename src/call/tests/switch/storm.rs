@@ -117,7 +117,7 @@ struct Storm {
     /// Who dies next, at what address, and when.
     mortal: (PartyId, String, u64),
     deaths: u64,
-    /// Where his calls' media goes; where that of the dead went, and when that shows.
+    /// Where the media of the mortal party's calls goes; where that of the dead went, and when that shows.
     ports: Vec<u16>,
     silent: VecDeque<(u64, u16)>,
 }
@@ -269,7 +269,7 @@ impl Storm {
         }
     }
 
-    /// The mortal party dies; later media says that he is silent.
+    /// The mortal party dies; later media says that it is silent.
     fn deaths(&mut self) {
         let now = self.at();
         if self.mortal.2 <= now {
@@ -328,7 +328,7 @@ fn storm_restored(calls: usize, network: Network, every: Option<usize>) {
     assert!(storm.harness.media().bridges().is_empty(), "media is joined that nobody has");
     let counters = storm.harness.counters();
     assert_eq!(counters.incoming, counters.ended);
-    // Who dies while his INVITE is lost has never called.
+    // Who dies while their INVITE is lost has never called.
     let unheard = calls - counters.incoming as usize;
     assert!(network.loss > 0.0 && unheard < calls / 100 || unheard == 0, "{unheard} calls never came in");
     assert_eq!(counters.refused + counters.panics, 0);

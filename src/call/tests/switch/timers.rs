@@ -68,7 +68,7 @@ fn by_update_either_leg_is_refreshed_alone_by_whoever_is_to() {
     assert!(sent(&harness, "", ANN).is_empty(), "Ann hears of Bob's timer");
     harness.hang_up(ann, a);
     harness.assert_nothing_left();
-    // Bob knows of none; Ann's are hers.
+    // Bob knows of none, Ann of some.
     let (mut harness, [(ann, a), _]) = connected(Some(600), None, true);
     harness.run(Duration::from_secs(2_950));
     assert_eq!(sent(&harness, "UPDATE", ANN).len(), 9);
@@ -89,7 +89,7 @@ fn a_far_end_without_update_is_refreshed_by_a_reinvite_that_changes_nothing() {
     }
     assert!(offers.iter().all(|it| it.contains("m=audio") && *it == offers[0]), "{offers:?}");
     assert!(sent(&harness, "", ANN).is_empty(), "Ann hears of Bob's timer");
-    // A change of hers goes across as ever.
+    // A change of Ann's goes across as ever.
     let now = harness.now();
     harness.endpoint(ann).reinvite(now, a, Some(Body::sdp(format!("{SESSION}a=sendonly\r\n")))).unwrap();
     harness.settle();

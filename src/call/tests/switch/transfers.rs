@@ -72,7 +72,7 @@ fn a_blind_transfer_joins_who_stays_with_the_target_and_tells_how_it_goes() {
         let invite = harness.wire.iter().find(|it| it.to == cat_at && it.line().starts_with("INVITE"));
         let from = invite.unwrap().field("From").unwrap();
         let shown = if caller_transfers { "<sip:callee@" } else { "<sip:party1@" };
-        assert!(from.starts_with(shown), "whom she will talk to: {from}");
+        assert!(from.starts_with(shown), "whom Cat will talk to: {from}");
         harness.ring(cat, c, 180, None);
         harness.answer(cat, c, Some(SESSION));
         let (answered, progress) = told(&mut harness, leaves);
@@ -116,7 +116,7 @@ fn a_referrer_who_hangs_up_at_once_does_not_end_the_transfer() {
     let b = harness.answer_next(bob, SESSION);
     harness.refer(ann, a, format!("<{}>", uri(CAT)));
     harness.hang_up(ann, a);
-    assert!(harness.is_up(bob, b), "Bob is on his way to Cat");
+    assert!(harness.is_up(bob, b), "Bob is on the way to Cat");
     let c = harness.answer_next(cat, SESSION);
     refresh(&mut harness, bob, b);
     assert!(harness.is_up(bob, b) && harness.is_up(cat, c));
