@@ -127,7 +127,7 @@ impl SipClient {
     pub async fn incoming(&self) -> Result<IncomingCalls, StartError> {
         let (sender, receiver) = mpsc::channel::<IncomingCall>(WAITING);
         let (reply, done) = oneshot::channel();
-        // Who is started by this takes calls before he registers: they may come at once.
+        // A client that is started by this takes calls before it registers: they may come at once.
         let mut command = Some(Command::Incoming { sender, reply });
         let running = self.running_with(&mut command).await?;
         if let Some(command) = command {

@@ -156,7 +156,7 @@ mod tests {
     }
 
     #[test]
-    fn everybody_hears_all_but_himself() {
+    fn everybody_hears_all_the_others() {
         let mut participants = participants(3, 8_000);
         for _ in 0..100 {
             tick(&mut participants, &[1, 10, 100], &[1_000, 2_000, 4_000]);

@@ -1,5 +1,5 @@
 //! Names a file's format by its first bytes. The decoder finds its own way; this
-//! is for messages that tell the user what he has.
+//! is for messages that tell the user what they have.
 
 /// Bytes that are enough for [`format_name`].
 pub const SNIFF_LENGTH: usize = 512;

@@ -358,7 +358,7 @@ mod tests {
     }
 
     #[test]
-    fn everybody_hears_all_but_himself_as_loud_as_he_wants() {
+    fn everybody_hears_all_the_others_as_loud_as_they_want() {
         let mut room = Room::new(1, 8_000);
         for slot in 0..4 {
             room.enter(id(slot), id(slot), Member::default());

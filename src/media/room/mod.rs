@@ -1,4 +1,4 @@
-//! Rooms: parties of the relay that hear each other. Everybody hears all but himself; the few
+//! Rooms: parties of the relay that hear each other. Everybody hears all the others; the few
 //! who are loudest are mixed, and those who only listen share one mix, which is encoded once
 //! for each way of encoding it.
 //!

@@ -191,7 +191,7 @@ async fn who_reads_longer_frames_is_woken_once_for_each() {
 }
 
 #[test]
-fn who_drops_his_end_is_missed_by_the_other_one() {
+fn who_drops_their_end_is_missed_by_the_other_one() {
     let (_streams, inside, outside) = pair();
     assert!(!inside.is_abandoned());
     drop(outside);

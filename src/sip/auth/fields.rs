@@ -130,7 +130,7 @@ impl<'a> DigestCredentials<'a> {
         }
     }
 
-    /// The user name without escapes: to look him up.
+    /// The user name without escapes: to look the user up.
     pub fn plain_username(&self) -> Cow<'a, [u8]> {
         if memchr::memchr(b'\\', self.username).is_none() {
             return Cow::Borrowed(self.username);

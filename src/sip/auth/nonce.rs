@@ -1,6 +1,6 @@
 //! Nonces that need no memory: when one was made and a serial number, under a MAC
 //! that also covers the source and the realm. Who did not get the nonce from us at
-//! his own address cannot use it.
+//! their own address cannot use it.
 
 use std::net::IpAddr;
 use std::time::{Duration, Instant};
@@ -37,7 +37,7 @@ struct Seen {
 }
 
 impl NonceMint {
-    /// Who knows the key can make nonces of his own.
+    /// Who knows the key can make nonces of their own.
     pub fn new(key: [u8; 32], start: Instant) -> Self {
         // A MAC takes a key of any length.
         let keyed = Hmac::new_from_slice(&key).unwrap_or_else(|_| Hmac::new(&Default::default()));

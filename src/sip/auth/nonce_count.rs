@@ -1,5 +1,5 @@
-//! Which nonce counts were used (RFC 7616 §3.4). Only who has shown that he knows
-//! a password gets an entry here, and when there is no more room the oldest nonce
+//! Which nonce counts were used (RFC 7616 §3.4). Only those who have shown that they know
+//! a password get an entry here, and when there is no more room the oldest nonce
 //! goes out of use altogether: its holder is asked again, nobody can replay.
 
 use std::collections::BTreeMap;

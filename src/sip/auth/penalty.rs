@@ -10,8 +10,8 @@
 //!   not, so nobody is locked out by what others try.
 //!
 //! Count only [`Verdict::Rejected`](super::Verdict::Rejected): its nonce shows that
-//! the source does receive what we send to it, so nobody gets another one banned
-//! by forging his address.
+//! the source does receive what we send to it, so nobody gets another address banned
+//! by forging it.
 
 use std::collections::HashMap;
 use std::hash::{BuildHasher, Hash, RandomState};

@@ -124,7 +124,7 @@ pub struct DigestServer {
     counters: DigestCounters,
 }
 
-/// Who sent a request and what he is asked for.
+/// Who sent a request and what they are asked for.
 #[derive(Debug, Clone, Copy)]
 pub struct Asked<'a> {
     /// The address that the request came from.

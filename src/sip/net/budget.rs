@@ -177,7 +177,7 @@ mod tests {
     }
 
     #[test]
-    fn what_is_given_back_costs_nothing_and_fills_nobody_above_his_burst() {
+    fn what_is_given_back_costs_nothing_and_fills_nobody_above_their_burst() {
         let t0 = Instant::now();
         let mut budget = SourceBudget::new(t0, RATE, 8, KnownSources::default());
         for _ in 0..100 {

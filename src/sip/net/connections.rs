@@ -37,8 +37,8 @@ pub(super) struct Peer {
     pub remote: SocketAddr,
     /// For TLS, by which name its certificate was checked (RFC 5922 §4), none for its address.
     pub name: Option<Arc<str>>,
-    /// For TLS, the number of the settings that the connection was made by: who shows another
-    /// certificate, or trusts others, needs one of his own.
+    /// For TLS, the number of the settings that the connection was made by: another certificate,
+    /// or trust in others, needs a connection of its own.
     pub settings: u64,
     /// The listener that a connection of ours was made from, where one was named: it begins at an
     /// address of its network.

@@ -110,7 +110,7 @@ impl SipStack {
                 self.counters.banned += 1;
                 continue;
             }
-            // Who shares an address with a flood keeps his calls.
+            // Those who share an address with a flood keep their calls.
             let admitted = self.budget.admit(now, source)
                 || (self.endpoint.expects(data) && self.spared.admit(now, source));
             if !admitted {

@@ -98,7 +98,7 @@ impl Outward {
         TlsConnector::from(config).connect(server, stream).await
     }
 
-    /// For whoever makes connections himself.
+    /// For those who make connections themselves.
     pub async fn config(&self) -> Result<Arc<ClientConfig>, TlsError> {
         match self.0.config.get() {
             Some(config) => Ok(config.clone()),

@@ -103,7 +103,7 @@ impl Tls {
         self.get().usual.open(stream, name).await
     }
 
-    /// What connections of ours are made with, for whoever makes them himself.
+    /// What connections of ours are made with, for those who make them themselves.
     ///
     /// # Errors
     /// There are no authorities to check servers against.

@@ -1,4 +1,4 @@
-//! Anybody's certificate is good enough: for tests, and for who knows what he does. The
+//! Anybody's certificate is good enough: for tests, and for those who know what they do. The
 //! handshake itself is still checked, so that the certificate's owner is who speaks.
 
 use std::sync::Arc;

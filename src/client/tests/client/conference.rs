@@ -1,4 +1,4 @@
-//! Conferences of clients: who hears whom, told by tones of which everybody has one of his own.
+//! Conferences of clients: who hears whom, told by tones of which each has one of its own.
 
 use b2b_client::audio::Incoming;
 use b2b_client::{Call, CallError, Conference, EndCause, SipClient, Sound};
@@ -60,7 +60,7 @@ async fn hears(what: &str, incoming: &mut Incoming, wanted: &[f32]) {
 }
 
 #[tokio::test]
-async fn everybody_hears_all_the_others_and_nobody_himself() {
+async fn everybody_hears_all_the_others_and_not_themselves() {
     let (host, _) = client("host").await;
     let mut guests = guests(&host).await;
     let conference = host.conference(guests.iter().map(|guest| &guest.here)).await.expect("a conference");

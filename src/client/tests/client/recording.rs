@@ -101,7 +101,7 @@ async fn what_is_said_at_once_when_something_is_heard_stands_beside_it() {
     let dir = tempfile::tempdir().expect("a folder");
     let path = dir.path().join("call.wav");
     for ptime_ms in [10, 20, 40] {
-        // Alice answers each click that she hears in the same tick.
+        // Alice answers each click in the same tick that brings it.
         let heard = Arc::new(AtomicBool::new(false));
         let alice = named("alice").codecs([Codec::Pcmu]).rate_hz(8_000).ptime_ms(ptime_ms);
         let alice = alice.pipeline({

@@ -35,7 +35,7 @@ fn client(user: &str) -> ClientBuilder {
 async fn a_fifth_of_loss_makes_sound_robust_and_changes_the_codec() {
     let fifth = ImpairConfig { loss_pct: 20.0, jitter_ms: 0.0, reorder_pct: 0.0, dup_pct: 0.0, seed: 11 };
     let codecs = [Codec::G722, Codec::Opus];
-    // She hears of the loss, too, and would offer first as often as not.
+    // Alice hears of the loss, too, and would offer first as often as not.
     let alice = client("alice").codecs(codecs).recovery(false).build().expect("a client");
     let bob = client("bob").codecs(codecs).impairment(fifth).build().expect("a client");
     let mut incoming = bob.incoming().await.expect("calls");

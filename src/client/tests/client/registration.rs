@@ -106,7 +106,7 @@ async fn it_answers_a_challenge_refreshes_before_the_end_and_takes_itself_back_w
 }
 
 #[tokio::test]
-async fn who_asks_for_calls_takes_them_before_he_is_known_to_be_there() {
+async fn who_asks_for_calls_takes_them_before_they_are_known_to_be_there() {
     let server = Hand::new().await;
     let client = alice(&server);
     let mut asked = Box::pin(client.incoming());

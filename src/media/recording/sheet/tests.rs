@@ -11,7 +11,7 @@ fn plan() -> Plan {
     Plan { path: "x.wav".into(), stereo: true, rate_hz: 8_000, longest: None, silence: None }
 }
 
-/// One who speaks a click each second of his clock: 5 ms loud, the rest a quiet hum or nothing.
+/// One who speaks a click each second of their clock: 5 ms loud, the rest a quiet hum or nothing.
 struct Speaker {
     side: Side,
     codec: Codec,
@@ -22,7 +22,7 @@ struct Speaker {
     sequence: u16,
     timestamp: u32,
     ssrc: u32,
-    /// How much longer than a second his second is.
+    /// How much longer than a second the speaker's second is.
     slow: f64,
     hum: f64,
     /// The payload between clicks.

@@ -168,7 +168,7 @@ fn a_session_that_was_made_with_a_certificate_is_not_taken_up_again() {
     assert!(resumed(open), "where nobody shows one");
 }
 
-/// Who connects shows `pair` and is asked for the rest by an authority of his own.
+/// Who connects shows `pair` and is asked for the rest by an authority of their own.
 fn peer(pair: &(PathBuf, PathBuf)) -> PeerTls {
     PeerTls { certificate: Some(pair.clone()), ..PeerTls::default() }
 }

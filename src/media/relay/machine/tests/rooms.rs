@@ -135,7 +135,7 @@ fn who_takes_packets_of_10_ms_is_sent_no_gap_when_they_begin_to_speak_or_cease()
 }
 
 #[test]
-fn a_room_of_every_codec_hears_all_but_himself() {
+fn a_room_of_every_codec_hears_all_the_others() {
     for rate_hz in [8_000, 16_000] {
         let mut hall = Hall::new(rate_hz, &[Codec::Pcmu, Codec::Opus, Codec::G722, Codec::Pcma]);
         hall.talk(40, &[0, 1, 2, 3]);
