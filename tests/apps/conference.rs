@@ -1,4 +1,4 @@
-//! Rooms: who is in one hears all others, whatever their codecs, and not himself.
+//! Rooms: who is in one hears all others, whatever their codecs, and not themselves.
 
 use std::time::{Duration, Instant};
 
@@ -14,7 +14,7 @@ const BOB: f64 = 700.0;
 const CAT: f64 = 1_150.0;
 
 #[tokio::test]
-async fn three_codecs_in_a_room_hear_each_other_and_nobody_himself() {
+async fn three_codecs_in_a_room_hear_each_other_and_not_themselves() {
     let folder = tempfile::tempdir().expect("a folder");
     let (_server, at) = server(folder.path(), &[ROOM, ROUTE].concat());
     let ann = Party::calls("ann", Codec::Pcma, "8000", at, ANN).await;
@@ -54,7 +54,7 @@ async fn a_pin_opens_three_wrong_ones_do_not_and_a_moderator_sends_away() {
     let until = Instant::now() + PATIENCE;
     while cat.state() == CallState::Answered {
         assert!(Instant::now() < until, "three wrong ones are enough");
-        // He is asked when he is asked; what he presses before that counts, too.
+        // The question comes when it comes; what Cat presses before that counts, too.
         let _ = cat.send_digits("1#", None).await;
         tokio::time::sleep(Duration::from_millis(500)).await;
     }

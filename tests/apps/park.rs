@@ -33,7 +33,7 @@ async fn who_is_parked_hears_music_and_then_who_picks_up() {
         tokio::join!(Party::calls("ann", Codec::Pcma, "bob", at, ANN), answers(&desk, &mut incoming));
     ann.hears(&[BOB], &[ANN]).await;
     within("transferred", bob.call.transfer(format!("sip:700@{at}"))).await.expect("transferred");
-    within("done with her", bob.call.wait_for_end()).await;
+    within("done with Ann", bob.call.wait_for_end()).await;
     ann.hears(&[MUSIC], &[BOB]).await;
     let cat = Party::calls("cat", Codec::Pcmu, "701", at, CAT).await;
     ann.hears(&[CAT], &[MUSIC, BOB]).await;

@@ -30,7 +30,7 @@ pub async fn within<T>(what: &str, work: impl Future<Output = T>) -> T {
     tokio::time::timeout(PATIENCE, work).await.unwrap_or_else(|_| panic!("{what}: nothing came"))
 }
 
-/// Somebody with a tone of his own.
+/// Somebody with a tone of their own.
 pub struct Party {
     /// Kept: with the last of its handles a client ends.
     pub _client: SipClient,
@@ -62,7 +62,7 @@ impl Party {
         self.call.send_digits(digits, None).await.expect("pressed");
     }
 
-    /// Waits until he hears each of these and none of those, in half a second as a whole.
+    /// Waits until the party hears each of these and none of those, in half a second as a whole.
     pub async fn hears(&self, these: &[f64], not: &[f64]) {
         let mut audio = self.call.audio().expect("sound");
         let until = Instant::now() + PATIENCE;

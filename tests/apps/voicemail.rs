@@ -104,7 +104,7 @@ impl Party {
         }
     }
 
-    /// All that he hears until the call is over.
+    /// All that the party hears until the call is over.
     async fn hears_all(&self) -> Vec<i16> {
         let mut audio = self.call.audio().expect("sound");
         let mut heard = Vec::new();
@@ -125,7 +125,7 @@ async fn the_message_that_is_left_is_the_one_that_is_heard_and_outlives_a_restar
     wav(&folder.path().join("said.wav"), &said);
     let (running, at) = server(folder.path(), CONFIG);
     let ann = until_tone("ann", "leave", at, BEEP).await;
-    // Her last words have to be behind the beep.
+    // Ann's last words have to be behind the beep.
     tokio::time::sleep(Duration::from_millis(500)).await;
     ann.call.play(Sound::file(folder.path().join("said.wav"))).await.expect("it is said");
     let until = Instant::now() + PATIENCE;
@@ -151,7 +151,7 @@ async fn the_message_that_is_left_is_the_one_that_is_heard_and_outlives_a_restar
     assert!(like > 0.9, "{like} in {} samples", heard.len());
     assert_eq!(bob.call.wait_for_end().await, EndCause::RemoteHangup);
     has(folder.path(), "old", 1).await;
-    // And gone it is when he says so.
+    // And it is gone when Bob says so.
     let bob = until_tone("bob", "hear", at, ASKED).await;
     bob.presses("1001#4711#").await;
     let until = Instant::now() + PATIENCE;
@@ -199,7 +199,7 @@ async fn three_wrong_pins_are_the_end_of_the_call() {
     let until = Instant::now() + PATIENCE;
     while bob.call.state() == CallState::Answered {
         assert!(Instant::now() < until, "three wrong ones are enough");
-        // What he presses before he is asked counts, too.
+        // What Bob presses before the question counts, too.
         let _ = bob.call.send_digits("1001#47#", None).await;
         tokio::time::sleep(Duration::from_millis(500)).await;
     }

@@ -177,7 +177,7 @@ fn phones_register_with_passwords_and_record_what_the_other_one_plays() {
     assert!(refused.output().contains("password"), "{}", refused.output());
 
     let hers = audio::speech_like(16_000, 8.0);
-    // As much of a voice, and nothing of hers is in it.
+    // As much of a voice, and nothing of the first one is in it.
     let his: Vec<i16> = hers.iter().rev().copied().collect();
     for (name, voice) in [("hers.wav", &hers), ("his.wav", &his)] {
         audio::write_wav(Path::new(&file(name)), 16_000, voice);

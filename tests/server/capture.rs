@@ -26,7 +26,7 @@ fn a_capture_has_every_packet_of_both_legs_as_it_was_on_the_wire() {
         those.map(|frame| frame.kept.clone()).collect()
     };
     let (ann, bob) = (lab.ann.rtp(), lab.bob.rtp());
-    assert_eq!(way(&frames, lab.for_ann, ann), heard[0], "what Ann heard left for her");
+    assert_eq!(way(&frames, lab.for_ann, ann), heard[0], "what Ann heard left for Ann");
     assert_eq!(way(&frames, lab.for_bob, bob), heard[1]);
     for (phone, server) in [(ann, lab.for_ann), (bob, lab.for_bob)] {
         let came = way(&frames, phone, server);

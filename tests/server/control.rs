@@ -113,7 +113,7 @@ fn two_called_parties_are_joined_and_one_is_given_to_a_room_and_back() {
     let joined = done(&server, &json!({ "command": "bridge", "leg": a["leg"], "with": b["leg"] }));
     let calls = server.get("/calls").json();
     assert_eq!((&calls["total"], &calls["calls"][0]["bridge"]["bridge"]), (&json!(1), &joined["bridge"]));
-    // The room takes her from the bridge; he is hung up.
+    // The room takes Ann from the bridge; Bob is hung up.
     let over = std::sync::atomic::AtomicBool::new(false);
     std::thread::scope(|scope| {
         let over = &over;
@@ -165,7 +165,7 @@ fn a_caller_of_another_application_is_dialled_for_and_the_dialling_taken_back() 
         (&status["state"], &status["reason"], &status["call"]),
         (&json!("failed"), &json!("cancelled"), &call)
     );
-    assert_eq!(server.get("/calls").json()["total"], 1, "she is still there");
+    assert_eq!(server.get("/calls").json()["total"], 1, "Ann is still there");
     ann.hang_up(&dialog);
     until("the end", || (server.get("/calls").json()["total"] == 0).then_some(()));
 }

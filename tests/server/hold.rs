@@ -105,7 +105,7 @@ fn a_party_on_hold_is_told_so_hears_music_and_is_not_heard_until_it_is_taken_bac
     assert_eq!(seen(&server, &ann.leg), (json!(true), json!("held")));
     ann.phone.payloads();
     assert!(ann.phone.listen(10).iter().all(|it| it[12..] != [0x12; 160]), "music");
-    // She speaks all the same; and a second time nobody is asked.
+    // Ann speaks all the same; and a second time nobody is asked.
     for n in 0..30 {
         ann.phone.sound(ann.rtp, 10_000 + n, &[0x22; 160]);
         bob.phone.sound(bob.rtp, 10_000 + n, &[0x23; 160]);
@@ -118,9 +118,9 @@ fn a_party_on_hold_is_told_so_hears_music_and_is_not_heard_until_it_is_taken_bac
     assert_eq!(direction_of(&invite), "sendrecv", "{invite}");
     assert_eq!(seen(&server, &ann.leg), (json!(false), json!("active")));
     let heard = ann.is_heard_by(&bob, 0x33);
-    assert!(heard.iter().all(|it| it.first() != Some(&0x22)), "he has heard her while she was on hold");
+    assert!(heard.iter().all(|it| it.first() != Some(&0x22)), "Bob has heard Ann, who was on hold");
     let heard = bob.is_heard_by(&ann, 0x34);
-    assert!(heard.iter().all(|it| it.first() != Some(&0x23)), "she has heard him while she was on hold");
+    assert!(heard.iter().all(|it| it.first() != Some(&0x23)), "Ann has heard Bob while on hold");
     done(&server, &resume);
     let words = server.get(&format!("/calls/{}?format=text", ann.call)).text();
     assert!(words.contains("put on hold") && words.contains("taken back"), "{words}");
@@ -128,7 +128,7 @@ fn a_party_on_hold_is_told_so_hears_music_and_is_not_heard_until_it_is_taken_bac
 }
 
 #[test]
-fn whoever_is_on_hold_stays_so_when_his_phone_asks_for_something() {
+fn whoever_is_on_hold_stays_so_when_their_phone_asks_for_something() {
     let server = server(MUSIC);
     let (ann, bob) = two(&server);
     let hold = json!({ "command": "hold", "leg": bob.leg });
@@ -152,7 +152,7 @@ fn without_music_nothing_is_heard_and_a_party_alone_can_be_put_on_hold() {
     let hold = json!({ "command": "hold", "leg": ann.leg, "class": "" });
     let (held, invite) = while_done(&server, &hold, || ann.phone.answer_again("inactive"));
     assert_eq!((&held["state"], direction_of(&invite)), (&json!("completed"), "inactive"), "{held}");
-    // An application that gets her takes her back.
+    // An application that gets Ann takes Ann back.
     let handle = json!({ "command": "handle", "leg": ann.leg, "app": "echo" });
     let (handled, invite) = while_done(&server, &handle, || ann.phone.answer_again("sendrecv"));
     assert_eq!((&handled["state"], direction_of(&invite)), (&json!("completed"), "sendrecv"), "{handled}");
@@ -171,7 +171,7 @@ fn a_hold_that_comes_to_nothing_changes_nothing() {
     assert_eq!(seen(&server, &ann.leg), (json!(false), json!("active")));
     ann.is_heard_by(&bob, 0x51);
     bob.is_heard_by(&ann, 0x52);
-    // Taken back while her phone thinks: she is not on hold when it has answered.
+    // Taken back while Ann's phone thinks: Ann is not on hold when it has answered.
     let late = json!({ "command": "hold", "leg": ann.leg, "id": "late", "deadline_s": 1 });
     assert_eq!(server.post("/commands", &late).status, 202);
     let (invite, peer) = ann.phone.hear("INVITE");
@@ -179,13 +179,13 @@ fn a_hold_that_comes_to_nothing_changes_nothing() {
     assert_eq!(status["reason"], "deadline", "{status}");
     ann.phone.answer_to(&invite, peer);
     assert_eq!(direction_of(&ann.phone.answer_again("sendrecv")), "sendrecv");
-    until("her back", || (seen(&server, &ann.leg) == (json!(false), json!("active"))).then_some(()));
+    until("Ann back", || (seen(&server, &ann.leg) == (json!(false), json!("active"))).then_some(()));
 
     let nobody = command(&server, &json!({ "command": "hold", "leg": 4_711 }));
     assert_eq!(nobody["reason"], "gone", "{nobody}");
     let nobody = command(&server, &json!({ "command": "resume", "call": 4_711 }));
     assert_eq!(nobody["reason"], "gone", "{nobody}");
-    // She hangs up instead of answering.
+    // Ann hangs up instead of answering.
     let (gone, ()) = while_done(&server, &hold, || {
         ann.phone.hear("INVITE");
         ann.phone.hang_up(&ann.dialog);
@@ -245,10 +245,10 @@ fn a_bridge_is_taken_down_and_both_parties_stay_each_with_a_call_of_its_own() {
     let silence = bob.phone.payloads();
     done(&server, &json!({ "command": "bridge", "leg": ann.leg, "with": bob.leg }));
     let heard = ann.is_heard_by(&bob, 0x64);
-    assert!(silence.iter().chain(&heard).all(|it| it.first() != Some(&0x63)), "he has heard her");
+    assert!(silence.iter().chain(&heard).all(|it| it.first() != Some(&0x63)), "Bob has heard Ann");
     assert_eq!(server.get("/calls").json()["total"], 1);
 
-    // And once more: he goes to an application.
+    // And once more: Bob goes to an application.
     let unbridge = json!({ "command": "unbridge", "leg": ann.leg, "app": "echo" });
     let over = AtomicBool::new(false);
     std::thread::scope(|scope| {
@@ -257,7 +257,7 @@ fn a_bridge_is_taken_down_and_both_parties_stay_each_with_a_call_of_its_own() {
         scope.spawn(|| bob.phone.agree(&over));
         let result = done(&server, &unbridge);
         let calls = server.get("/calls").json()["calls"].as_array().expect("calls").clone();
-        let his = calls.iter().find(|it| it["call"] == result["other"]["call"]).expect("his call");
+        let his = calls.iter().find(|it| it["call"] == result["other"]["call"]).expect("Bob's call");
         assert_eq!(his["application"], "echo", "{his}");
         for leg in [&ann.leg, &bob.leg] {
             done(&server, &json!({ "command": "hangup", "leg": leg }));
@@ -315,7 +315,7 @@ fn one_leg_is_recorded_by_itself_what_it_says_or_both_sides() {
     done(&server, &json!({ "command": "record", "call": ann.call }));
     let twice = command(&server, &json!({ "command": "record", "leg": ann.leg, "what": "leg" }));
     assert_eq!(twice["reason"], "wrong_state", "{twice}");
-    // He speaks, and she does not.
+    // Bob speaks, and Ann does not.
     bob.is_heard_by(&ann, 0x2a);
     let calls = server.get("/calls").json();
     let legs = calls["calls"][0]["legs"].as_array().expect("legs");
@@ -323,11 +323,11 @@ fn one_leg_is_recorded_by_itself_what_it_says_or_both_sides() {
 
     let said = done(&server, &json!({ "command": "stop_recording", "leg": ann.leg, "what": "said" }));
     let [said] = wav(&server, &said).try_into().expect("one channel");
-    assert!(!loud(&said), "she has said nothing");
+    assert!(!loud(&said), "Ann has said nothing");
     let both = done(&server, &json!({ "command": "stop_recording", "leg": bob.leg, "what": "leg" }));
     assert!(both["file"].as_str().expect("a file").contains("-leg-"), "{both}");
     let [left, right] = wav(&server, &both).try_into().expect("two channels");
-    assert!(loud(&left) && !loud(&right), "what he says is on the left");
+    assert!(loud(&left) && !loud(&right), "what Bob says is on the left");
     let gone = command(&server, &json!({ "command": "record", "leg": 4_711, "what": "leg" }));
     assert_eq!(gone["reason"], "gone", "{gone}");
     let whole = done(&server, &json!({ "command": "stop_recording", "call": ann.call }));

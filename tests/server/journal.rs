@@ -85,7 +85,7 @@ fn a_call_is_run_again_from_its_journal_which_has_no_secret_unless_they_are_aske
         assert!(!over.contains(secret), "{secret} in\n{over}");
         assert!(whole.contains(secret), "no {secret} in\n{whole}");
     }
-    assert!(over.contains("INVITE sip:200@"), "whom she calls is told");
+    assert!(over.contains("INVITE sip:200@"), "whom Ann calls is told");
 
     let refused = |token: &str, path: &str| {
         let answer = get(&server, token, path);

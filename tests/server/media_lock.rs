@@ -343,7 +343,7 @@ fn keys_of_a_stranger_choose_nothing_in_a_menu() {
         let asked = ann.ask_for(server.sip, "8000");
         let (answer, _) = ann.hear("SIP/2.0 200");
         let at = rtp_of(&answer);
-        // Before her first packet, and before her ACK.
+        // Before Ann's first packet, and before Ann's ACK.
         let sends = |n| event(n, 101, 2).iter().for_each(|packet| drop(attacker.socket.send_to(packet, at)));
         sends(10);
         let call = asked.1.clone();
@@ -357,7 +357,7 @@ fn keys_of_a_stranger_choose_nothing_in_a_menu() {
         });
         ann.press_event(at, 100, 101, 1);
         assert_eq!(ann.let_go(), call);
-        let record = until("her record", || {
+        let record = until("Ann's record", || {
             let text = std::fs::read_to_string(server.folder.path().join("cdr.jsonl")).unwrap_or_default();
             text.lines().find_map(|line| serde_json::from_str::<Value>(line).ok())
         });

@@ -231,7 +231,7 @@ fn a_redirect_leads_where_its_party_may_lead_us_and_nowhere_else() {
         if row.2.is_none() {
             assert!(world.bench.sent_to(ELSEWHERE, "").is_empty(), "{row:?}");
             let Some(Termination::Failed { response }) = world.bench.harness.ended(ann, call) else {
-                panic!("{row:?}: she waits")
+                panic!("{row:?}: Ann waits")
             };
             assert_eq!(response.status(), 480, "{row:?}: as if the phone were away");
         } else {

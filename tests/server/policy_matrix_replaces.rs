@@ -45,7 +45,7 @@ fn status(world: &mut World, address: &str, call: UsageId) -> Option<u16> {
 
 #[test]
 fn an_invite_takes_the_place_of_its_own_user_and_of_nobody_else() {
-    // Whose dialog is named: Ann's, or that of whom she talks to.
+    // Whose dialog is named: Ann's, or that of whom Ann talks to.
     for (asker, user, of_ann, wanted) in [
         (GUEST, "1002", true, Some(481)),
         (GUEST, "1002", false, Some(481)),

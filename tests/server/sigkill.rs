@@ -252,7 +252,7 @@ fn a_server_killed_in_a_storm_has_its_records_and_the_next_one_its_phones() {
     while caller.turn() {}
     let finished = std::mem::take(&mut caller.finished);
 
-    // Who has heard of the end of his call finds its record, unless the server was killed
+    // Who has heard of the end of a call finds its record, unless the server was killed
     // before it could hand on the last ones. A record waits for the last counters of its media
     // thread, of which there are two: they overtake each other, but by no more than the calls
     // that were up together.

@@ -194,7 +194,7 @@ fn a_call_from_udp_to_tls_and_one_back() {
     assert!(field(&bye, "Via").starts_with("SIP/2.0/TLS "), "{bye}");
     send(&mut callee, &answer(&bye, "200 OK", "", ""));
 
-    // Back: somebody who has no listener of his own calls over TLS.
+    // Back: a phone that has no listener of its own calls over TLS.
     let mut phone = connect(at_tls, &authority.pem, "localhost");
     let contact = "Contact: <sip:bob@127.0.0.1:9;transport=tls>\r\n";
     let bobs = |request: String| request.replace("ann@caller", "bob@caller").replace("anns-", "bobs-");
@@ -219,7 +219,7 @@ fn a_call_from_udp_to_tls_and_one_back() {
     bob.send_to(bye.as_bytes(), at_udp).expect("sent");
     receive(&bob, "SIP/2.0 200");
     let bye = next(&mut phone, "BYE ");
-    assert!(field(&bye, "Via").starts_with(&format!("SIP/2.0/TLS {at_tls};")), "on his connection: {bye}");
+    assert!(field(&bye, "Via").starts_with(&format!("SIP/2.0/TLS {at_tls};")), "on Bob's connection: {bye}");
     send(&mut phone, &answer(&bye, "200 OK", "", ""));
     server.stop();
 }

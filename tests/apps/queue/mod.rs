@@ -202,7 +202,7 @@ async fn agents_log_out_and_pause_by_feature_codes_and_by_http() {
     assert_eq!(state(&server, "1001"), "paused");
     let ann = caller("ann");
     let (call, _) = calls(&ann, &server, "sales", &sounds).await;
-    assert!(tokio::time::timeout(Duration::from_secs(1), incoming.next()).await.is_err(), "he pauses");
+    assert!(tokio::time::timeout(Duration::from_secs(1), incoming.next()).await.is_err(), "the agent pauses");
     dial(&phone, "*46").await;
     drop(rings(&mut incoming).await);
     within("hung up", call.hangup()).await.expect("hung up");

@@ -112,7 +112,7 @@ fn old_recordings_go_and_what_is_being_written_stays() {
     let server = start(folder);
     until("the old one to go", || (!day.join("old.wav").exists()).then_some(()));
     assert!(day.join("young.wav").exists() && day.join("notes.txt").exists());
-    // Its folder is nobody else's: he would take what is being written for left over.
+    // Its folder is no other server's: that would take what is being written for left over.
     let config = server.folder.path().join("b2bua.toml");
     let second =
         Command::new(env!("CARGO_BIN_EXE_b2b")).args(["--role", "b2bua", "--config"]).arg(config).output();

@@ -110,7 +110,7 @@ async fn an_agent_that_sends_what_it_may_not_loses_its_caller_to_the_fall_back()
 }
 
 #[tokio::test(flavor = "multi_thread")]
-async fn an_agent_that_says_nothing_at_all_keeps_its_caller_until_he_goes() {
+async fn an_agent_that_says_nothing_at_all_keeps_its_caller_until_they_go() {
     // A machine that stands still for a second is no agent that does.
     let (listener, server) = house("stall_s = 3\n").await;
     let meets =

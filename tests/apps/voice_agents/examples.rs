@@ -55,7 +55,7 @@ async fn the_python_client_says_back_what_it_hears() {
         .spawn();
     let mut child = Killed(child.expect("python3"));
     until("the client", || (server.metric("b2b_held{what=\"voice_sockets\"}") == 1.0).then_some(()));
-    // What she hears from now on has not come by the server alone.
+    // What Ann hears from now on has not come by the server alone.
     ann.forgets();
     ann.hears(&said[8_000..10_400]).await;
     ann.hangs_up().await;

@@ -116,10 +116,10 @@ async fn who_goes_in_the_middle_of_a_word_leaves_the_party_to_its_application() 
             false => drop(client),
         }
         until("left", || (ends(&server, "left") == before + 1.0).then_some(()));
-        // She says nothing, and hears that again.
+        // Ann says nothing, and hears that again.
         ann.hears_sound(false).await;
     }
-    // Her application has her: the echo.
+    // Ann's application has Ann: the echo.
     let _said = ann.says(&[8_000; 8_000]).await;
     ann.hears_sound(true).await;
     witness.has_noticed_nothing().await;

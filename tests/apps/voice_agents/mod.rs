@@ -181,7 +181,7 @@ impl Caller {
         self.heard.clear();
     }
 
-    /// Waits until he has heard this, or any 0.3 s of it.
+    /// Waits until the caller has heard this, or any 0.3 s of it.
     pub async fn hears(&mut self, voice: &[i16]) {
         let search = async {
             let mut from = 0;
@@ -295,7 +295,7 @@ async fn stop_lets_the_last_word_be_heard_and_the_call_goes_on() {
     assert_eq!(client.told.last(), Some(&json!({"type": "stop", "reason": "finished"})));
     let speech = speech_like(8_000, 3.0);
     ann.hears(&speech[22_000..23_960]).await;
-    // Its application has her again: she hears herself.
+    // Its application has Ann again, who hears the echo.
     let _said = ann.says(&[8_000; 8_000]).await;
     ann.hears_sound(true).await;
     ann.hangs_up().await;

@@ -37,14 +37,14 @@ impl House {
         Client::begin(socket).await
     }
 
-    /// A caller, and the agent that has him.
+    /// A caller, and the agent that has them.
     async fn talk(&self) -> (Caller, Client) {
         tokio::join!(Caller::calls(&self.server, "700"), self.accepts())
     }
 }
 
 #[tokio::test(flavor = "multi_thread")]
-async fn an_agent_hears_its_caller_speaks_to_him_and_ends_the_call() {
+async fn an_agent_hears_its_caller_speaks_to_them_and_ends_the_call() {
     let house = house("token = \"secret\"\nrate_hz = 8000\nstall_s = 60\n").await;
     let (mut ann, mut agent) = house.talk().await;
     assert_eq!((&agent.start["agent"], &agent.start["called"]), (&json!("ada"), &json!("700")));

@@ -73,7 +73,7 @@ fn interop_b2bua_acknowledges_a_late_200_of_a_group_and_hangs_it_up() {
     let ann = Place::new("ann", 31);
     let (bob, cat, dan) = (Place::new("bob", 32), Place::new("cat", 33), Place::new("dan", 34));
     let lab = Lab::new(&group([&bob, &cat, &dan]));
-    // Bob answers while the CANCEL is on its way: his scenario wants ACK and BYE.
+    // Bob answers while the CANCEL is on its way: the scenario wants ACK and BYE.
     let late = lab.sipp(&bob, "callee_too_late").listens();
     let rings = lab.sipp(&cat, "uas_cancelled").listens();
     let answers = lab.sipp(&dan, "callee_early_answers").listens();

@@ -34,7 +34,7 @@ fn interop_b2bua_refuses_changes_that_cross_with_491_and_tries_its_own_again() {
         of(leg, |it| it.is_response(status, "INVITE") && it.to == place.sip)
     };
 
-    // Bob's first one crosses Ann's, his second one goes across to her.
+    // Bob's first one crosses Ann's, the second one goes across to Ann.
     let (his, to_her) = (asks(&bob, &b), asked(&ann, &a));
     assert_eq!(his.len(), 2, "{ladder}");
     assert_eq!(told(&bob, &b, 491).len(), 1, "{ladder}");
@@ -42,7 +42,7 @@ fn interop_b2bua_refuses_changes_that_cross_with_491_and_tries_its_own_again() {
     assert_eq!(told(&bob, &b, 200).last().expect("a 200").0, his[1].0, "{ladder}");
     assert!(to_her.len() == 1 && to_her[0].1 > his[1].1, "{ladder}");
 
-    // Ann's first one gives way to that, her second one succeeds at last.
+    // Ann's first one gives way to that, the second one succeeds at last.
     let (hers, to_him) = (asks(&ann, &a), asked(&bob, &b));
     let refused = told(&ann, &a, 491);
     assert!(refused.len() == 1 && refused[0].0 == hers[0].0 && refused[0].1 > his[1].1, "{ladder}");

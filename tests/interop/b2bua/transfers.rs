@@ -66,7 +66,7 @@ fn interop_b2bua_joins_the_two_far_ends_of_an_attended_transfer() {
     for (leg, place) in legs {
         let words = identity(leg, place.sip);
         for (other, party) in legs.into_iter().filter(|(_, other)| other.name != place.name) {
-            // Ann's two calls are both hers, and at one address.
+            // Both calls of Ann are at one address.
             if place.sip.ip() != party.sip.ip() {
                 assert_hidden(&words, other, party.sip);
                 let address = place.sip.ip().to_string();

@@ -16,7 +16,7 @@ const BOB: &str = "192.0.2.12:5060";
 const CARRIER: &str = "192.0.2.21:5060";
 
 #[test]
-fn a_user_is_who_his_password_says_whatever_from_says() {
+fn a_user_is_who_their_password_says_whatever_from_says() {
     let mut bench = Bench::new(&format!(
         "[[user]]\nname = \"1001\"\npassword = \"secret\"\n\
          [[user]]\nname = \"1002\"\npassword = \"secret\"\ncaller_id = \"+442079460000\"\n\
@@ -84,7 +84,7 @@ fn records_name_the_gateway_that_a_leg_came_from_or_went_to() {
 }
 
 #[test]
-fn a_user_may_say_another_name_for_those_he_talks_with_and_no_other_number() {
+fn a_user_may_say_another_name_for_those_they_talk_with_and_no_other_number() {
     let mut bench = Bench::new(
         "[server]\ntrusted = [\"192.0.2.11\"]\ndomains = [\"192.0.2.1\"]\n\
          [[user]]\nname = \"1001\"\npassword = \"a good secret\"\n[[route]]\nto = \"user/1001\"\n",

@@ -210,7 +210,7 @@ impl Call {
         self.bench.harness.settle();
     }
 
-    /// What Ann has heard of the one request of hers.
+    /// What Ann has heard of Ann's one request.
     fn ann_heard(&mut self) -> u16 {
         let heard: Vec<u16> = self.bench.harness.take(self.ann.0).into_iter().filter_map(status).collect();
         let [status] = heard[..] else { panic!("{heard:?}") };

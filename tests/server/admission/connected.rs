@@ -9,7 +9,7 @@ use super::bench::Bench;
 const BOB: &str = "192.0.2.12:5060";
 const CARRIER: &str = "192.0.2.21:5060";
 
-/// What Bob is told of who he is connected with when the carrier says that its party is his bank.
+/// What Bob is told of the other party when the carrier says that this is Bob's bank.
 fn told(trust: &str) -> Vec<String> {
     let mut bench = Bench::new(&format!(
         "[[gateway]]\nname = \"carrier\"\nhosts = [\"{CARRIER}\"]\nsources = [\"192.0.2.21\"]\noptions_s = 0\n{trust}\

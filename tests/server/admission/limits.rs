@@ -52,7 +52,7 @@ fn a_call_ends_when_it_has_lasted_for_as_long_as_it_may_and_both_are_told_why() 
     bench.harness.assert_nothing_left();
 }
 
-/// What Ann is told of session timers when she asks for so many seconds.
+/// What Ann is told of session timers when Ann asks for so many seconds.
 fn agreed(bench: &mut Bench, ann: PartyId, bob: PartyId) -> Option<String> {
     let now = bench.harness.wire.len();
     call(bench, ann, bob);

@@ -43,7 +43,7 @@ fn a_registration_that_nobody_refreshes_ends_with_an_event_and_is_not_called() {
 }
 
 #[test]
-fn a_trusted_address_registers_nobody_without_his_password() {
+fn a_trusted_address_registers_nobody_without_their_password() {
     let mut bench = Bench::new(USERS);
     let bob = bench.harness.party("192.0.2.12:5060");
     assert_eq!(bench.register(bob, "1001", "wrong", 60), 401);
@@ -67,7 +67,7 @@ fn while_guesses_wait_the_right_password_is_answered_like_a_wrong_one_and_its_ow
 }
 
 #[test]
-fn a_user_who_has_all_his_calls_is_busy_for_the_next_one() {
+fn a_user_who_has_all_their_calls_is_busy_for_the_next_one() {
     let mut bench = Bench::new(USERS);
     let (ann, bob) = (bench.harness.party("192.0.2.11:5060"), bench.harness.party("192.0.2.12:5060"));
     // Two phones of one user ring for one call.
@@ -75,7 +75,7 @@ fn a_user_who_has_all_his_calls_is_busy_for_the_next_one() {
     assert_eq!(bench.register(bob, "1001", "secret", 600), 200);
     assert_eq!(bench.register(other, "1001", "secret", 600), 200);
     let first = bench.harness.call(ann, "1001", Some(SESSION));
-    assert_eq!(bench.harness.incoming(other).len(), 1, "his other phone rings too");
+    assert_eq!(bench.harness.incoming(other).len(), 1, "the other phone rings too");
     bench.harness.answer_next(bob, SESSION);
     let second = bench.harness.call(ann, "1001", Some(SESSION));
     let ended = bench.harness.ended(ann, second);
@@ -83,7 +83,7 @@ fn a_user_who_has_all_his_calls_is_busy_for_the_next_one() {
         matches!(&ended, Some(Termination::Failed { response }) if response.status() == 486),
         "{ended:?}"
     );
-    assert_eq!(bench.counted().user_full, 2, "at each of his phones");
+    assert_eq!(bench.counted().user_full, 2, "at each of the user's phones");
     bench.harness.hang_up(ann, first);
     let third = bench.harness.call(ann, "1001", Some(SESSION));
     bench.harness.answer_next(bob, SESSION);

@@ -65,7 +65,7 @@ fn a_users_redirect_to_the_number_of_an_application_gives_the_caller_to_it() {
     assert!(more.is_none_or(|it| !it.starts_with(b"INVITE")));
 }
 
-/// Ann watches bob over TCP, and says that she is at her carrier's.
+/// Ann watches bob over TCP, and claims to be at the carrier's address.
 fn subscribes(stream: &mut TcpStream, target: &str) {
     let at = stream.local_addr().expect("an address");
     let request = |cseq: u32, credentials: &str| {
@@ -101,7 +101,7 @@ fn a_watcher_whose_connection_is_gone_is_told_where_it_is_registered_and_nobody_
     let (_server, at) = server(folder.path(), "trusted = [\"127.0.84.1\"]", &lines);
     let mut caller = Peer::new([127, 0, 84, 1], at);
     let (mut ann, mut bob) = (Peer::new([127, 0, 84, 2], at), Peer::new([127, 0, 84, 3], at));
-    // She sends from one port and listens at another: calls to her go there, too.
+    // Ann sends from one port and listens at another: calls to Ann go there, too.
     let mut sends = Peer::new([127, 0, 84, 2], at);
     assert_eq!(sends.register("ann", "secret-of-ann", &format!("sip:ann@{}", ann.at), "ann"), 200);
     let contact = format!("sip:bob@{}", bob.at);
@@ -123,5 +123,5 @@ fn a_watcher_whose_connection_is_gone_is_told_where_it_is_registered_and_nobody_
     }
     bob.answer(&theirs, 486, &[]);
     assert_eq!(answer(&mut caller, "rings").status(), 486);
-    assert!(carrier.datagram(Duration::from_millis(100)).is_none(), "where her Contact says that she is");
+    assert!(carrier.datagram(Duration::from_millis(100)).is_none(), "where Ann's Contact points");
 }

@@ -1,5 +1,5 @@
 //! Where a call to a phone goes: by what its REGISTER said, and by where that came from.
-//! Judged by the sockets, a liar's and the carrier's whose address he names.
+//! Judged by the sockets, a liar's and that of the carrier whose address the liar names.
 
 use std::time::Duration;
 

@@ -30,10 +30,10 @@ use crate::server_support::{Server, until};
 /// Where a neighbour's call goes. It stands before other routes.
 const NEIGHBOUR: &str = "[[route]]\ncalled = \"900\"\napp = \"milliwatt\"\n";
 
-/// Packets that he hears at least.
+/// Packets that a neighbour hears at least.
 const LEAST: usize = 50;
 
-/// A call of somebody else's: he hears a tone all the time, and is to notice nothing.
+/// A call of somebody else's, who hears a tone all the time and is to notice nothing.
 struct Neighbour {
     phone: Arc<Phone>,
     dialog: Dialog,
@@ -57,7 +57,7 @@ impl Neighbour {
         Neighbour { phone, dialog, call, events, over, hears }
     }
 
-    /// Until now nothing has happened in his call, and no packet was missing. He hangs up.
+    /// Until now nothing has happened in this call, and no packet was missing. The neighbour hangs up.
     async fn has_noticed_nothing(mut self, server: &Server) {
         let marker = json!({ "command": "set_variable", "call": self.call, "name": "m", "value": "1", "id": "marker" });
         done(server, &marker);

@@ -83,7 +83,7 @@ async fn a_codec_that_panics_costs_the_sound_of_its_own_party_and_nothing_else()
         n += 1;
         (server.metric("b2b_panics_total{thread=\"media\"}") >= 1.0).then_some(())
     });
-    // The room goes on, for her too.
+    // The room goes on, for Ann, too.
     bob.listen(20);
     ann.listen(20);
     bob.hang_up(&bobs);

@@ -174,7 +174,7 @@ async fn what_a_program_has_left_on_is_off_for_who_gets_the_call() {
         let (dialog, port) = (ann.confirmed(&answer, asked, server.sip), rtp_of(&answer));
         does(&mut agent, json!({ "command": "echo", "leg": leg, "on": true })).await;
         let said = [0x2a; 160];
-        // She hears herself.
+        // Ann hears the echo.
         let mut n = 0;
         until("an echo", || {
             ann.sound(port, n, &said);
@@ -197,7 +197,7 @@ async fn what_a_program_has_left_on_is_off_for_who_gets_the_call() {
         does(&mut second, json!({ "command": "play", "leg": leg, "sound": { "tone": 440, "ms": 400 } }))
             .await;
         let heard = ann.listen(10);
-        assert!(!heard.iter().any(|packet| packet.ends_with(&said)), "she does not hear herself any more");
+        assert!(!heard.iter().any(|packet| packet.ends_with(&said)), "Ann hears no echo any more");
         ann.hang_up(&dialog);
     }
     drop(second);

@@ -25,7 +25,7 @@ fn what_cannot_be_watched_is_refused_with_what_can_be() {
     let accept = watcher.subscribe("1002", "accept", &[("Event", "dialog"), ("Accept", "text/plain")]);
     assert_eq!(accept.status(), 406);
     let mailbox = watcher.subscribe("1001", "mailbox", &[("Event", "message-summary")]);
-    assert_eq!(mailbox.status(), 404, "he has none");
+    assert_eq!(mailbox.status(), 404, "1001 has none");
     let mut stranger = Watcher::new([127, 0, 9, 22], address, "1009");
     assert_eq!(stranger.subscribe("1002", "stranger", &[("Event", "dialog")]).status(), 401);
     let mut bare = Peer::new([127, 0, 9, 23], address);
