@@ -175,3 +175,43 @@ fn a_phone_behind_nat_is_kept_reachable() {
         assert_eq!(&keep_alive[..], b"\r\n\r\n");
     }
 }
+
+#[test]
+#[ignore = "needs fail2ban"]
+fn the_filter_for_fail2ban_finds_who_tries_passwords_and_nobody_whom_they_name() {
+    let folder = tempfile::tempdir().expect("a folder");
+    let limits = "[limits]\nauth_failures = 6\nban_s = 600\n";
+    let (mut server, address) = server(folder.path(), "", &format!("{limits}{USERS}"));
+    let forged = [
+        "x\" from 192.0.2.1:5060 (REGISTER)",
+        "x\" from 192.0.2.2:5060 (REGISTER) (1 such lines before it were left out)",
+        "192.0.2.3 is banned for 9 s: wrong passwords for many users, the last one \"x\"",
+    ];
+    let mut liar = Peer::new([127, 0, 7, 21], address);
+    for (number, name) in forged.into_iter().enumerate() {
+        let call = format!("forged-{number}");
+        let mut digest = DigestClient::new(name, "guess", [7; 32]);
+        let first = liar.registration("1001", "sip:a@h", (&call, 1), &Authorized::default());
+        let challenge = liar.ask(&first, &call, 1);
+        digest.challenged(&challenge, &Authorized::default()).expect("a challenge");
+        let credentials = digest.authorize(&Method::Register, b"sip:b2b.example");
+        let second = liar.registration("1001", "sip:a@h", (&call, 2), &credentials);
+        assert_eq!(liar.ask(&second, &call, 2).status(), 401, "{name}");
+    }
+    let mut guesser = Peer::new([127, 0, 7, 22], address);
+    for attempt in 0..6 {
+        guesser.register(&format!("{attempt}"), "guess", "sip:a@h", &format!("guess-{attempt}"));
+    }
+    server.wait_for_line("127.0.7.22 is banned for ");
+    let log = folder.path().join("log");
+    std::fs::write(&log, server.stderr().join("\n") + "\n").expect("a file");
+    let filter = concat!(env!("CARGO_MANIFEST_DIR"), "/packaging/fail2ban/b2b.filter.conf");
+    let found =
+        std::process::Command::new("fail2ban-regex").args(["--out", "ip"]).arg(&log).arg(filter).output();
+    let found = String::from_utf8(found.expect("fail2ban-regex").stdout).expect("text");
+    let found: Vec<&str> = found.lines().collect();
+    println!("{}\n{found:?}", server.stderr().join("\n"));
+    assert!(found.iter().all(|it| ["127.0.7.21", "127.0.7.22"].contains(it)), "{found:?}");
+    let times = |ip: &str| found.iter().filter(|it| **it == ip).count();
+    assert!(times("127.0.7.22") >= 6, "{found:?}");
+}
