@@ -21,13 +21,6 @@ pub struct Age {
     pub heard_at: SystemTime,
 }
 
-impl Age {
-    /// Of a frame that is handed over now.
-    pub fn now(captured_at: NtpTime) -> Age {
-        Age { captured_at, heard_at: SystemTime::now() }
-    }
-}
-
 /// The media thread's end. Each frame has a mark: its age, if that is known, or what else its reader is to know.
 #[derive(Debug)]
 pub struct Tap<M = Option<Age>> {

@@ -3,7 +3,7 @@
 use std::path::PathBuf;
 use std::sync::Arc;
 use std::sync::atomic::{AtomicU64, Ordering};
-use std::time::{Duration, Instant};
+use std::time::{Duration, Instant, SystemTime};
 
 use crossbeam_channel::{Receiver, Sender, bounded};
 
@@ -350,7 +350,7 @@ struct Listener {
 
 impl FrameSink for Listener {
     fn frame(&mut self, frame: &InFrame<'_>) {
-        let age = frame.captured_at.map(Age::now);
+        let age = frame.captured_at.map(|captured_at| Age { captured_at, heard_at: SystemTime::now() });
         self.taps.iter_mut().for_each(|tap| tap.push(frame.samples, age));
         if frame.kind != FrameKind::Silence {
             self.played.fetch_add(frame.samples.len() as u64, Ordering::Relaxed);
