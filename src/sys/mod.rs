@@ -11,6 +11,11 @@
 //! epoll set would wake the thread once more per packet and win nothing. A relay
 //! forwards at once, and so does wait on its sockets.
 
+#[cfg(not(target_os = "linux"))]
+compile_error!(
+    "b2b runs on Linux: its media threads need epoll, ppoll, recvmmsg and the kernel's receive times"
+);
+
 pub mod descriptors;
 pub mod relay;
 pub mod udp;
