@@ -26,6 +26,7 @@ impl LegAuth {
     fn authorize(&mut self, method: &Method, target: &[u8]) -> HeaderFields {
         let sent = self.digest.authorize(method, target);
         let headers = sent.headers.clone();
+        self.sent.retain(|(of, _)| of != method);
         self.sent.push((method.clone(), sent));
         headers
     }

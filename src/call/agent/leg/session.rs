@@ -27,11 +27,6 @@ impl Leg {
         Ok(())
     }
 
-    /// What is offered and taken beside what [`OwnAudio`](crate::negotiate::pair::OwnAudio) says.
-    fn policy(&self, hold: Hold) -> PairPolicy {
-        PairPolicy { transcode: false, hold, ..PairPolicy::default() }
-    }
-
     pub(super) fn offer(&mut self) -> Result<Bytes, NegotiateError> {
         let hold = match (self.holds, self.held) {
             (false, _) => Hold::No,
@@ -39,13 +34,12 @@ impl Leg {
             // Who holds us goes on doing so.
             (true, true) => Hold::Silent,
         };
-        let policy = self.policy(hold);
-        self.side.own_offer(&policy).map(|offer| offer.into_vec().into())
+        self.side.own_offer(&policy(hold)).map(|offer| offer.into_vec().into())
     }
 
     pub(super) fn make_answer(&mut self, offer: &[u8]) -> Result<(Bytes, MediaParams), NegotiateError> {
-        let policy = self.policy(if self.holds { Hold::Playing } else { Hold::No });
-        let (answer, params) = self.side.own_answer(offer, &policy)?;
+        let hold = if self.holds { Hold::Playing } else { Hold::No };
+        let (answer, params) = self.side.own_answer(offer, &policy(hold))?;
         Ok((answer.into_vec().into(), params))
     }
 
@@ -100,6 +94,11 @@ impl Leg {
             self.outputs.push_back(LegOutput::Hold { held });
         }
     }
+}
+
+/// What is offered and taken beside what the side's [`OwnAudio`](crate::negotiate::pair::OwnAudio) says.
+fn policy(hold: Hold) -> PairPolicy {
+    PairPolicy { transcode: false, hold, ..PairPolicy::default() }
 }
 
 /// A body, but no session description.

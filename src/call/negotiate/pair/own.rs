@@ -20,7 +20,7 @@ pub struct OwnAudio {
     pub attributes: Vec<Attribute>,
 }
 
-/// Our local number of the capture time in offers.
+/// Our local number of the capture time in the first offer; a session keeps the one that it has.
 const CAPTURE_TIME_ID: u8 = 1;
 
 impl Side {
@@ -96,7 +96,7 @@ impl Side {
         let Some(own) = &self.own else { return };
         let id = match offer {
             Some(offer) => offer.extension_id(ABS_CAPTURE_TIME).filter(is_one_byte),
-            None => Some(CAPTURE_TIME_ID),
+            None => self.capture_time().or(Some(CAPTURE_TIME_ID)),
         };
         audio.extensions = id.map(|id| ExtMap::new(id, ABS_CAPTURE_TIME)).into_iter().collect();
         audio.others.clone_from(&own.attributes);
