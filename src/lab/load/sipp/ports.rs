@@ -24,6 +24,8 @@ const AT_A_TIME: usize = 256;
 /// A port.
 struct Port {
     socket: UdpSocket,
+    /// The same one, to send from at once: tokio's takes nothing before its reactor has looked at it.
+    sends: Blocking,
     local: SocketAddr,
     trace: Option<SipTrace>,
 }
@@ -58,17 +60,17 @@ impl Ports {
                 socket.set_nonblocking(true)?;
                 // the kernel gives what it may, which is enough for small loads
                 let _ = setsockopt(&socket, sockopt::RcvBuf, &WAITING);
-                let local = socket.local_addr()?;
-                Ok((UdpSocket::from_std(socket)?, local))
+                let (local, sends) = (socket.local_addr()?, socket.try_clone()?);
+                Ok((UdpSocket::from_std(socket)?, sends, local))
             });
-            let (socket, local) =
+            let (socket, sends, local) =
                 bound.map_err(|error| format!("{address}/udp: {error}; choose another --sip-bind"))?;
             let trace = trace.map(|path| match n {
                 0 => SipTrace::create(path),
                 n => SipTrace::create(&PathBuf::from(format!("{}.{n}", path.display()))),
             });
             let trace = trace.transpose().map_err(|error| format!("--sip-trace: {error}"))?;
-            ports.push(Port { socket, local, trace });
+            ports.push(Port { socket, sends, local, trace });
         }
         Ok(Ports { ports, buffer: vec![0; LONGEST], towards: HashMap::new() })
     }
@@ -131,10 +133,10 @@ impl Ports {
     /// Sends a message; over UDP it may be lost.
     pub fn send(&self, port: usize, to: SocketAddr, message: Bytes) {
         let Some(port) = self.ports.get(port) else { return };
-        if let Err(error) = port.socket.try_send_to(&message, to) {
-            tracing::debug!("{to}: {error}");
+        match port.sends.send_to(&message, to) {
+            Ok(_) => port.tell(Direction::Sent, to, &message),
+            Err(error) => tracing::debug!("{to}: {error}"),
         }
-        port.tell(Direction::Sent, to, &message);
     }
 }
 
@@ -144,5 +146,23 @@ impl Port {
             let (local, data) = (self.local, data.clone());
             trace.write(Record { at: SystemTime::now(), direction, transport: "udp", local, remote, data });
         }
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use std::time::Duration;
+
+    use super::*;
+
+    #[tokio::test]
+    async fn the_first_message_leaves_at_once() {
+        let peer = Blocking::bind("127.0.0.1:0").expect("a port");
+        peer.set_read_timeout(Some(Duration::from_secs(60))).expect("a timeout");
+        let ports = Ports::bind(&["127.0.0.1:0".parse().expect("an address")], None).expect("bound");
+        ports.send(0, peer.local_addr().expect("an address"), Bytes::from_static(b"INVITE"));
+        let mut message = [0; 16];
+        let length = peer.recv(&mut message).expect("it came");
+        assert_eq!(&message[..length], b"INVITE");
     }
 }
