@@ -212,7 +212,7 @@ pub const ROUTE: Table = Table {
         verstat: Choices(&Verstat::NAMED) => [],
             "What came of verifying the caller's number, as a gateway with `trust_identity` says it (`verstat`): `TN-Validation-Passed`, `TN-Validation-Failed`, or neither, which it is of all others, whatever they say. Empty: any.";
         method: texts!("text or list of texts", parse_route::method) => ["INVITE"],
-            "`INVITE`, or `MESSAGE` and others that come outside of a call.";
+            "`INVITE`. A route for others decides nothing yet: requests outside of a call get 405 before routes are asked.";
         to: Texts("target or list of targets", any),
             "Whom to call: `user/$1`, `gateway/carrier`, `gateway/carrier/$1`, `group/sales`, `sip:…`.";
         reject: Whole(400, 699), "Answer with this status.";
