@@ -1,7 +1,8 @@
 #![no_main]
-//! Offer and answer across two legs: the input is an offer and an answer, parted by a zero.
+//! Offer and answer across two legs, and with audio of ours: the input is an offer and an answer, parted by a zero.
 
-use b2b::call::negotiate::pair::{self, PairPolicy, Side};
+use b2b::call::negotiate::pair::{self, OwnAudio, PairPolicy, Side};
+use b2b::media::codec::Codec;
 use b2b::sdp::SessionDescription;
 use libfuzzer_sys::fuzz_target;
 
@@ -22,10 +23,32 @@ fn check(body: &[u8]) {
     }
 }
 
+/// A party that audio of ours speaks to, as callee and as caller.
+fn ours(side: Side, offer: &[u8], answer: &[u8]) {
+    let own = OwnAudio { codecs: Codec::ALL.to_vec(), ptime_ms: 20, attributes: Vec::new() };
+    let mut side = side.with_own(own);
+    let policy = PairPolicy { transcode: false, ..PairPolicy::default() };
+    let checked = side.check(offer);
+    let answered = side.own_answer(offer, &policy);
+    assert_eq!(checked.err(), answered.as_ref().err().cloned(), "what is refused is refused at once");
+    if let Ok((body, params)) = answered {
+        check(&body);
+        params.validate().expect("what we agree to can be sent");
+    }
+    // Who has used every number up is offered nothing.
+    if let Ok(body) = side.own_offer(&policy) {
+        check(&body);
+    }
+    if let Ok(params) = side.own_settled(answer) {
+        params.validate().expect("what we agree to can be sent");
+    }
+}
+
 fuzz_target!(|data: &[u8]| {
     let mut parts = data.splitn(2, |octet| *octet == 0);
     let (offer, answer) = (parts.next().unwrap_or_default(), parts.next().unwrap_or_default());
     let side = |port: u16| Side::new(([192, 0, 2, 1], port).into(), 7);
+    ours(side(10_004), offer, answer);
     for transcode in [true, false] {
         let policy = PairPolicy { transcode, unknown_attributes: transcode, ..PairPolicy::default() };
         let (mut a, mut b) = (side(10_000), side(10_002));
