@@ -1,8 +1,8 @@
 //! Frames from a media thread to a thread that may wait: a player, a disk.
 //!
 //! The media thread puts frames into a ring and goes on; it wakes nobody, because
-//! that would be a system call. The other side looks when the next frame is due
-//! ([`Pace`]): about one look a frame, and within a millisecond of it.
+//! that would be a system call. A player looks when the next frame is due ([`Pace`]):
+//! about one look a frame, and within a millisecond of it. A disk has time.
 
 use std::sync::Arc;
 use std::sync::atomic::{AtomicBool, AtomicU64, Ordering};
