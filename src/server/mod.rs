@@ -6,6 +6,7 @@
 //! - `queues`: their agents' phones; music; `meeting_places`: rooms, parking lots, mailboxes
 //! - `mailboxes`: the folder of voicemail
 //! - `cdr_file`: the file of call records
+//! - `database`: SQLite files of ours
 //! - `certificates`: those that a configuration names, for TLS
 //! - `in_force`: the configuration in force, ready to be asked
 //! - `admission`: passwords, trusted addresses, REGISTER
@@ -54,6 +55,7 @@ mod console;
 pub mod control;
 pub mod controller;
 pub mod counters;
+pub mod database;
 pub mod descriptors;
 pub mod directory;
 pub mod effective_source;

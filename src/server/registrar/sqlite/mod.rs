@@ -5,10 +5,8 @@
 //! - `writer`: the thread
 //! - `rows`: bindings as rows
 //!
-//! The database is in WAL mode. What [`LocationStore::outcome`] calls kept
-//! survives any end of the process; with [`Durability::Power`] also one of the
-//! machine. It is locked for as long as it is open: two servers on one file would
-//! each overwrite what the other knows.
+//! What [`LocationStore::outcome`] calls kept survives any end of the process; with
+//! [`Durability::Power`] also one of the machine.
 
 mod rows;
 #[cfg(test)]
@@ -17,20 +15,20 @@ mod writer;
 
 use std::collections::VecDeque;
 use std::ops::RangeInclusive;
-use std::path::{Path, PathBuf};
+use std::path::Path;
 use std::sync::atomic::{AtomicU64, AtomicUsize, Ordering};
 use std::sync::{Arc, Mutex, PoisonError};
 use std::thread::JoinHandle;
 use std::time::{Duration, Instant, SystemTime};
 
 use crossbeam_channel::Sender;
-use rusqlite::Connection;
 use tokio::sync::watch;
 
 use super::aor::Aor;
 use super::binding::Binding;
 use super::store::{Change, Commit, LocationStore, MemoryStore, Outcome, Visitor};
-use b2b_base::util::file;
+pub use crate::database::Durability;
+use crate::database::{self, DatabaseError};
 use writer::Job;
 
 /// Writes on their way at most; beyond it [`LocationStore::accepts`] says no.
@@ -39,27 +37,11 @@ const MAX_QUEUED: usize = 20_000;
 /// Failed writes are remembered in so many ranges.
 const MAX_FAILED: usize = 1_024;
 
-/// How much of what was kept a crash may take.
-#[derive(Debug, Clone, Copy, PartialEq, Eq, Default)]
-pub enum Durability {
-    /// Nothing when the process ends in whatever way; the last seconds when the
-    /// machine loses power (SQLite's `synchronous=NORMAL`).
-    #[default]
-    Process,
-    /// Nothing in either case (`synchronous=FULL`): the disk is waited for with each
-    /// group of writes.
-    Power,
-}
-
 /// Why the database cannot be used.
 #[derive(Debug, thiserror::Error)]
 pub enum StoreError {
-    #[error("{path}: {source}; the folder must exist and be writable, and no other b2b may use this file")]
-    Open { path: PathBuf, source: rusqlite::Error },
-    #[error("{path}: {source}")]
-    Link { path: PathBuf, source: std::io::Error },
-    #[error("{path} is a database of another program, or of a newer b2b ({found}); name another file")]
-    Foreign { path: PathBuf, found: String },
+    #[error(transparent)]
+    Database(#[from] DatabaseError),
     #[error("the registrar's writer thread cannot be started: {0}")]
     Thread(#[from] std::io::Error),
 }
@@ -120,15 +102,11 @@ impl SqliteStore {
     /// # Errors
     /// [`StoreError`]: it cannot be opened, is in use, or is not ours.
     pub fn open(path: &Path, durability: Durability) -> Result<SqliteStore, StoreError> {
-        let failed = |source| StoreError::Open { path: path.to_owned(), source };
-        file::is_no_link(path).map_err(|source| StoreError::Link { path: path.to_owned(), source })?;
-        let connection = Connection::open(path).map_err(failed)?;
-        if let Some(found) = rows::prepare(&connection, durability).map_err(failed)? {
-            return Err(StoreError::Foreign { path: path.to_owned(), found });
-        }
+        let connection = database::open(path, &rows::KIND, durability)?;
         let mut memory = MemoryStore::new();
         let clocks = Clocks::read();
-        let skipped = rows::load(&connection, &clocks, &mut memory).map_err(failed)?;
+        let skipped = rows::load(&connection, &clocks, &mut memory)
+            .map_err(|source| DatabaseError::Open { path: path.to_owned(), source })?;
         let shared = Arc::new(Shared {
             settled: watch::Sender::new(0),
             done: AtomicU64::new(0),

@@ -5,16 +5,16 @@ use std::sync::Arc;
 
 use rusqlite::{Connection, Row, Statement, params};
 
-use super::{Clocks, Durability};
+use super::Clocks;
+use crate::database::Kind;
 use crate::registrar::aor::Aor;
 use crate::registrar::binding::{Binding, BindingFlow, BindingId};
 use crate::registrar::reach;
 use crate::registrar::store::{Change, LocationStore, MemoryStore};
 use b2b_sip::endpoint::Transport;
 
-/// Marks the file as ours (`b2bR`).
-const APPLICATION: i32 = 0x6232_6252;
-const VERSION: i32 = 2;
+/// `b2bR`. The second version knows more of the way than whether there was a second Via.
+pub const KIND: Kind = Kind { application: 0x6232_6252, version: 2, schema: SCHEMA, upgrades: &[FROM_1] };
 
 const SCHEMA: &str = "
 CREATE TABLE binding (
@@ -35,33 +35,6 @@ ALTER TABLE binding RENAME COLUMN via_proxy TO sent_by;
 ALTER TABLE binding ADD COLUMN source TEXT NOT NULL DEFAULT '';
 UPDATE binding SET sent_by = CASE sent_by WHEN 0 THEN 5 ELSE 6 END, source = remote;
 ";
-
-/// Makes the database ready. `Some`: it is not ours, with what was found.
-pub fn prepare(connection: &Connection, durability: Durability) -> rusqlite::Result<Option<String>> {
-    let pragma = |name: &str| connection.pragma_query_value(None, name, |row| row.get::<_, i32>(0));
-    connection.pragma_update(None, "locking_mode", "EXCLUSIVE")?;
-    let (application, version) = (pragma("application_id")?, pragma("user_version")?);
-    let tables: i64 = connection.query_row("SELECT count(*) FROM sqlite_master", [], |row| row.get(0))?;
-    let new = tables == 0 && application == 0;
-    if !new && (application != APPLICATION || !(1..=VERSION).contains(&version)) {
-        return Ok(Some(format!("application {application:#x}, version {version}, {tables} tables")));
-    }
-    connection.pragma_update(None, "journal_mode", "WAL")?;
-    let synchronous = match durability {
-        Durability::Process => "NORMAL",
-        Durability::Power => "FULL",
-    };
-    connection.pragma_update(None, "synchronous", synchronous)?;
-    if new || version < VERSION {
-        // All of it or nothing: rolled back when the connection is closed.
-        connection.execute_batch("BEGIN IMMEDIATE")?;
-        connection.pragma_update(None, "application_id", APPLICATION)?;
-        connection.pragma_update(None, "user_version", VERSION)?;
-        connection.execute_batch(if new { SCHEMA } else { FROM_1 })?;
-        connection.execute_batch("COMMIT")?;
-    }
-    Ok(None)
-}
 
 /// Reads what is alive and deletes the rest; tells how many rows made no sense.
 pub fn load(connection: &Connection, clocks: &Clocks, memory: &mut MemoryStore) -> rusqlite::Result<usize> {

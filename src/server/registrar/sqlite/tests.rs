@@ -1,5 +1,6 @@
 use std::path::PathBuf;
 
+use rusqlite::Connection;
 use tempfile::TempDir;
 
 use super::*;
@@ -141,7 +142,7 @@ fn two_servers_cannot_have_one_file() {
     let _store = folder.open();
     let connection = Connection::open(&folder.path).unwrap();
     connection.busy_timeout(Duration::ZERO).unwrap();
-    assert!(rows::prepare(&connection, Durability::Process).is_err());
+    assert!(database::prepare(&connection, &rows::KIND, Durability::Process).is_err());
 }
 
 #[test]
@@ -151,16 +152,19 @@ fn files_of_others_are_refused_and_left_alone() {
     other.execute_batch("CREATE TABLE binding (x); INSERT INTO binding VALUES (1)").unwrap();
     drop(other);
     let error = SqliteStore::open(&folder.path, Durability::Process).unwrap_err();
-    assert!(matches!(error, StoreError::Foreign { .. }), "{error}");
+    assert!(matches!(error, StoreError::Database(DatabaseError::Foreign { .. })), "{error}");
     std::fs::write(
         &folder.path,
         "no database at all, and longer than a header of one hundred bytes ".repeat(9),
     )
     .unwrap();
     let error = SqliteStore::open(&folder.path, Durability::Process).unwrap_err();
-    assert!(matches!(error, StoreError::Open { .. }), "{error}");
+    assert!(matches!(error, StoreError::Database(DatabaseError::Open { .. })), "{error}");
     let nowhere = folder.path.join("no").join("such.db");
-    assert!(matches!(SqliteStore::open(&nowhere, Durability::Process), Err(StoreError::Open { .. })));
+    assert!(matches!(
+        SqliteStore::open(&nowhere, Durability::Process),
+        Err(StoreError::Database(DatabaseError::Open { .. }))
+    ));
 }
 
 #[test]
@@ -230,13 +234,11 @@ fn a_disk_that_does_not_keep_up_is_told_before_the_memory_is_full() {
 #[test]
 fn power_durability_waits_for_the_disk() {
     let folder = Folder::new();
-    let connection = Connection::open(&folder.path).unwrap();
-    let level =
-        |it: &Connection| it.pragma_query_value(None, "synchronous", |row| row.get::<_, i32>(0)).unwrap();
-    rows::prepare(&connection, Durability::Power).unwrap();
-    assert_eq!(level(&connection), 2);
-    rows::prepare(&connection, Durability::Process).unwrap();
-    assert_eq!(level(&connection), 1);
+    for (durability, level) in [(Durability::Power, 2), (Durability::Process, 1)] {
+        let connection = database::open(&folder.path, &rows::KIND, durability).unwrap();
+        let found = connection.pragma_query_value(None, "synchronous", |row| row.get::<_, i32>(0));
+        assert_eq!(found.unwrap(), level);
+    }
 }
 
 #[test]
