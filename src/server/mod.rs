@@ -6,7 +6,8 @@
 //! - `queues`: their agents' phones; music; `meeting_places`: rooms, parking lots, mailboxes
 //! - `mailboxes`: the folder of voicemail
 //! - `cdr_file`: the file of call records
-//! - `database`: SQLite files of ours
+//! - `ended_calls`: calls that are over, to be found later; `records`: records of legs, to all who keep them;
+//!   `database`: SQLite files of ours
 //! - `certificates`: those that a configuration names, for TLS
 //! - `in_force`: the configuration in force, ready to be asked
 //! - `admission`: passwords, trusted addresses, REGISTER
@@ -60,6 +61,7 @@ pub mod descriptors;
 pub mod directory;
 pub mod effective_source;
 mod emergency;
+pub mod ended_calls;
 pub mod explain;
 pub mod explain_gateway;
 pub mod flags;
@@ -81,6 +83,7 @@ pub mod origin;
 mod outbox;
 pub mod queues;
 pub mod recordings;
+mod records;
 pub mod registrar;
 mod reload;
 pub mod replay;

@@ -16,6 +16,7 @@ use super::control::remote::{self, Remotes};
 use super::control::{self, Control};
 use super::counters::{AdmissionCounters, Counters};
 use super::descriptors;
+use super::ended_calls::EndedCallStore;
 use super::hep::{Exporter, HepCounters};
 use super::http::alarms::Alarms;
 use super::http::{Api, HttpServer};
@@ -27,6 +28,7 @@ use super::meeting_places::MeetingPlaces;
 use super::notifier::follow;
 use super::notifier::state::NotifierState;
 use super::recordings::Keeper;
+use super::records;
 use super::reload::{self, Reloaded};
 use super::voice::client::WebSocketAgents;
 use super::voice::{VoiceDesk, VoiceThreads};
@@ -66,6 +68,7 @@ pub struct Server {
     agents: Arc<dyn Reach>,
     web: HttpClient,
     cdr_file: CdrFile,
+    ended_calls: Option<EndedCallStore>,
     log: Log,
     /// After the switch, whose messages it sends.
     _exporter: Option<Exporter>,
@@ -116,6 +119,10 @@ impl Server {
         let keeper = Keeper::start(&config.recording).map_err(usage)?;
         let cdr_file =
             CdrFile::open(config.server.cdr.as_deref()).map_err(|error| usage(error.to_string()))?;
+        let ended_calls = match config.ended_calls.calls {
+            0 => None,
+            _ => Some(EndedCallStore::open(config.ended_calls.clone()).map_err(|it| usage(it.to_string()))?),
+        };
         let (media, media_events) = Media::start(&config).map_err(sip)?;
         media.settle();
         let admission = AdmissionParts {
@@ -142,7 +149,7 @@ impl Server {
                 SystemTime::now(),
             )),
             bus: Some(bus.clone()),
-            records: cdr_file.sink(),
+            records: records::sink(&cdr_file, ended_calls.as_ref()),
         };
         let log = Log::default();
         let sources = (admission.known.clone(), admission.certified.clone());
@@ -195,6 +202,7 @@ impl Server {
             admission: admission.clone(),
             crowd: Crowd::new(bus.clone()),
             cdr_file: cdr_file.clone(),
+            ended_calls: ended_calls.clone(),
             queues: desk_of_queues.clone(),
             voices,
             places: places.clone(),
@@ -219,6 +227,7 @@ impl Server {
             agents,
             web,
             cdr_file,
+            ended_calls,
             log,
             _exporter: exporter,
             _keeper: keeper,
@@ -331,6 +340,9 @@ impl Server {
         self.switch.stop();
         self.media.shutdown();
         self.cdr_file.finish(PARTING);
+        if self.ended_calls.is_some_and(|store| !store.finish(PARTING)) {
+            tracing::error!("the last ended calls were not written in time");
+        }
         if let Some((held, counters)) = held {
             tracing::info!(
                 "stopped: {} calls came in, {} legs dialled, {} bridged; left: {} calls, {} legs, {} timers, \

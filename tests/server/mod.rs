@@ -11,6 +11,7 @@ mod control_faults;
 mod digits;
 mod edges;
 mod emergency;
+mod ended_calls;
 mod explain_gateway;
 mod faults;
 mod figures;

@@ -94,6 +94,13 @@ pub enum Audio {
     NotJudged,
 }
 
+impl Audio {
+    /// Whether somebody was not heard who should have been.
+    pub fn is_fault(self) -> bool {
+        !matches!(self, Audio::BothWays | Audio::NotJudged)
+    }
+}
+
 /// One thing that was found.
 #[derive(Debug, Clone, PartialEq, Eq, Serialize)]
 #[cfg_attr(feature = "schema", derive(utoipa::ToSchema))]
@@ -121,8 +128,7 @@ pub struct Verdict {
 impl Verdict {
     /// Whether somebody should look at it.
     pub fn is_fault(&self) -> bool {
-        !matches!(self.audio, Audio::BothWays | Audio::NotJudged)
-            || self.findings.iter().any(|finding| finding.fault)
+        self.audio.is_fault() || self.findings.iter().any(|finding| finding.fault)
     }
 }
 

@@ -120,6 +120,7 @@ const FIELDS: &[Field] = fields! {
     "http": http;
     "listener": listeners;
     "recording": recording;
+    "ended_calls": ended_calls;
     "hep": hep;
     "music": apps.music;
     "voicemail.folder": apps.voicemail.folder;

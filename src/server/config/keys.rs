@@ -8,6 +8,7 @@ use b2b_config::{rows, text, texts};
 
 use super::apps::{self, ivr};
 pub use super::emergency::EMERGENCY;
+pub use super::ended_calls::ENDED_CALLS;
 pub use super::hep::HEP;
 pub use super::listener::LISTENER;
 pub use super::markdown::markdown;
@@ -186,7 +187,7 @@ pub const LOG: Table = Table {
 };
 
 /// Every table, in the order of the documentation.
-pub const SECTIONS: [&Table; 35] = [
+pub const SECTIONS: [&Table; 36] = [
     &SERVER,
     &LISTENER,
     &TLS,
@@ -198,6 +199,7 @@ pub const SECTIONS: [&Table; 35] = [
     &LIMITS,
     &EMERGENCY,
     &RECORDING,
+    &ENDED_CALLS,
     &HEP,
     &LOG,
     &USER,

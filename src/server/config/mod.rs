@@ -8,7 +8,7 @@
 //!   same for editors
 //! - `listener`: networks of their own
 //! - `profiles`: what providers want, with sources; `profile_pages`: the same as `docs/providers.md`
-//! - `codecs`: what may be offered; `sound`: a gateway's digits; `recording`: recordings; `tokens`: who may ask the
+//! - `codecs`: what may be offered; `sound`: a gateway's digits; `recording`: recordings; `ended_calls`: calls that are over; `tokens`: who may ask the
 //!   control interface for what; `hep`: copies of messages
 //! - `overrides`: what flags change
 //! - `root`: the file's tables, sorted out
@@ -27,6 +27,7 @@ mod check;
 mod codecs;
 pub mod diff;
 pub mod emergency;
+pub mod ended_calls;
 pub mod hep;
 pub mod identity;
 pub mod keys;
@@ -77,6 +78,7 @@ pub use carrier::{Carrier, MediaServer};
 pub use check::TRUSTED_CLASS;
 pub use codecs::Codec;
 pub use emergency::Emergency;
+pub use ended_calls::EndedCalls;
 pub use hep::{Hep, HepCalls};
 pub use identity::{CalledFrom, GatewayIdentity, IdentityField, NumberFormat};
 pub use listener::ListenerConfig;
@@ -120,6 +122,8 @@ pub struct ServerConfig {
     pub emergency: Option<Emergency>,
     /// `[recording]`.
     pub recording: Recording,
+    /// `[ended_calls]`.
+    pub ended_calls: EndedCalls,
     /// `[hep]`; none: nobody collects.
     pub hep: Option<Hep>,
     /// `[log]`.
@@ -233,6 +237,13 @@ pub enum Store {
     Memory,
     /// In this SQLite file.
     Sqlite(PathBuf),
+}
+
+impl Store {
+    /// Of what is written; none: in memory.
+    fn new(path: Option<String>, outside: &dyn Outside) -> Store {
+        path.map_or(Store::Memory, |path| Store::Sqlite(outside.resolve(&path)))
+    }
 }
 
 /// `[media]`.

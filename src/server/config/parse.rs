@@ -20,7 +20,8 @@ use super::{
     Registrar, Secret, Server, ServerConfig, Store,
 };
 use super::{
-    apps, codecs, emergency, hep, keys, listener, parse_parties, parse_route, profiles, recording, tls,
+    apps, codecs, emergency, ended_calls, hep, keys, listener, parse_parties, parse_route, profiles,
+    recording, tls,
 };
 use b2b_config::lines::Lines;
 use b2b_config::section::Section;
@@ -74,6 +75,7 @@ fn read(root: &Root<'_>, outside: &dyn Outside) -> Result<ServerConfig, ConfigEr
     let registrar = root.one(&keys::REGISTRAR, registrar);
     let limits = root.one(&keys::LIMITS, limits);
     let recording = root.one(&keys::RECORDING, |section| recording::recording(section, outside));
+    let ended_calls = root.one(&keys::ENDED_CALLS, |section| ended_calls::ended_calls(section, outside));
     let hep = root.one(&keys::HEP, |section| hep::hep(section, outside));
     let log = root.one(&keys::LOG, |section| log(section, outside));
     let users = root.each(&keys::USER, |section| parse_parties::user(section, outside, &mut names));
@@ -100,6 +102,7 @@ fn read(root: &Root<'_>, outside: &dyn Outside) -> Result<ServerConfig, ConfigEr
         limits: limits?,
         emergency: emergency?,
         recording: recording?,
+        ended_calls: ended_calls?,
         hep: hep?,
         log: log?,
         users,
@@ -149,10 +152,7 @@ fn server(section: &Section<'_>, outside: &dyn Outside, named: bool) -> Result<S
         weak_passwords: section.switch("weak_passwords")?,
         trusted: section.parsed_list("trusted", network)?,
         inside: section.parsed_list("inside", network)?,
-        store: match section.parsed_or_default("store", store)? {
-            Some(path) => Store::Sqlite(outside.resolve(&path)),
-            None => Store::Memory,
-        },
+        store: Store::new(section.parsed_or_default("store", store)?, outside),
         cdr: section.parsed("cdr", path)?.map(|path| outside.resolve(&path)),
         file_mode: section.parsed_or_default("file_mode", file_mode)?,
         drain: section.seconds("drain_s")?,

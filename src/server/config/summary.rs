@@ -46,6 +46,9 @@ impl ServerConfig {
             None => "records   none are written".to_string(),
             Some(path) => format!("records   {}", path.display()),
         });
+        if let (Store::Sqlite(path), 1..) = (&self.ended_calls.store, self.ended_calls.calls) {
+            lines.push(format!("ended     {}", path.display()));
+        }
         if !self.log.call_journals {
             lines.push("journals  none are kept: no call can be run again".to_string());
         }

@@ -102,6 +102,7 @@ fn keys_become_what_they_say() {
         limits,
         emergency,
         recording,
+        ended_calls,
         hep,
         log,
         users,
@@ -124,6 +125,9 @@ fn keys_become_what_they_say() {
         (recording.code.as_str(), recording.pause_code.as_str(), recording.free_bytes),
         ("*9", "", 7_000_000)
     );
+    let kept = Store::Sqlite("/etc/b2b/calls.sqlite".into());
+    let age = Some(Duration::from_secs(90 * 86_400));
+    assert_eq!(ended_calls, EndedCalls { store: kept, calls: 7, age });
     let [trunks] = listeners.as_slice() else { panic!("{listeners:?}") };
     assert_eq!((trunks.name.as_str(), trunks.listen.len(), trunks.media.len()), ("trunks", 2, 2));
     assert_eq!(trunks.stun, Some(("stun.carrier.example".to_owned(), 3479)));

@@ -52,6 +52,7 @@ pub async fn scrape(State(api): State<Api>) -> Result<impl IntoResponse, Problem
     sip(&mut page, &seen.sip, &seen.net);
     next_hops(&mut page, &seen.sip);
     records(&mut page, &api.cdr_file.counters());
+    ended_calls(&mut page, &api);
     registrations(&mut page, &registered, bindings);
     abuse(&mut page, &seen, &api.admission.counters.get());
     gateways(&mut page, &api);
@@ -119,6 +120,14 @@ fn records(page: &mut Page, counters: &CdrCounters) {
         ("failed_write", counters.failures),
     ];
     page.each("b2b_records_total", "result", Kind::Counter, "Call detail records.", results);
+}
+
+fn ended_calls(page: &mut Page, api: &Api) {
+    let counters = api.ended_calls.as_ref().map(|store| store.counters()).unwrap_or_default();
+    let results =
+        [("written", counters.written), ("lost", counters.lost), ("failed_write", counters.failures)];
+    let help = "Records of legs for the list of ended calls.";
+    page.each("b2b_ended_calls_total", "result", Kind::Counter, help, results);
 }
 
 fn sip(page: &mut Page, sip: &Counters, net: &NetCounters) {

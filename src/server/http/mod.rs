@@ -29,6 +29,7 @@ mod capture;
 mod commands;
 pub(super) mod connections;
 mod control;
+mod ended_calls;
 mod events;
 mod gateways;
 pub(super) mod guard;
@@ -68,6 +69,7 @@ use super::admission::AdmissionParts;
 use super::cdr_file::CdrFile;
 use super::control::Control;
 use super::control::remote::Remotes;
+use super::ended_calls::EndedCallStore;
 use super::hep::HepCounters;
 use super::http_client::HttpClient;
 use super::media::Media;
@@ -104,6 +106,8 @@ pub struct Api {
     /// Who follows the events.
     pub crowd: Crowd,
     pub cdr_file: CdrFile,
+    /// None: none are kept.
+    pub ended_calls: Option<EndedCallStore>,
     pub queues: QueueDesk,
     pub voices: VoiceDesk,
     pub places: MeetingPlaces,

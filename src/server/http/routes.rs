@@ -8,11 +8,12 @@ use utoipa::openapi::RefOr;
 use utoipa::openapi::schema::Schema;
 
 use super::{
-    Api, alarms, calls, capture, commands, control, events, gateways, health, journal, metrics, openapi,
-    originate, places, queues, recording, registrations, remote,
+    Api, alarms, calls, capture, commands, control, ended_calls, events, gateways, health, journal, metrics,
+    openapi, originate, places, queues, recording, registrations, remote,
 };
 use crate::config::tokens::Scope;
 use crate::control::{Order, Status};
+use crate::ended_calls::Found;
 use b2b_app::queue::machine::view::{AgentView, QueueView};
 
 /// The schemas of a type and of what is in it.
@@ -114,6 +115,9 @@ pub fn routes() -> Vec<Route> {
         .takes::<originate::OriginateRequest>()
         .status(201)
         .gives::<originate::Begun>(),
+        Route::new(Get, "/calls/ended", read, "Calls that are over, latest first.", get(ended_calls::list))
+            .asks(&ended_calls::QUERY)
+            .gives::<Found>(),
         Route::new(Get, "/calls/{id}", read, "What happened in a call.", get(calls::one))
             .asks(&["format"])
             .gives::<calls::One>(),

@@ -150,7 +150,10 @@ fn interop_page_shows_a_call_as_it_happens_and_ends_it_after_a_question() {
     tab.until("no button to hang up", "!document.querySelector('button.danger:not(#ask-yes)')");
     tab.press("Escape");
     tab.reads("No call is up.");
-    tab.reads(&format!("Over, latest first: {id}"));
+    tab.until(
+        "the ended call in the list",
+        &format!("document.querySelector('.ended td a[href=\"#call/{id}\"]')"),
+    );
     tab.is_sound();
 }
 

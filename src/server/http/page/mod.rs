@@ -49,6 +49,7 @@ const FILES: &[File] = &[
     file!("/page/call.js", SCRIPT, "call.js"),
     file!("/page/calls.js", SCRIPT, "calls.js"),
     file!("/page/dom.js", SCRIPT, "dom.js"),
+    file!("/page/ended.js", SCRIPT, "ended.js"),
     file!("/page/ladder.js", SCRIPT, "ladder.js"),
     file!("/page/lists.js", SCRIPT, "lists.js"),
     file!("/page/live.js", SCRIPT, "live.js"),

@@ -1,13 +1,8 @@
 // What somebody has to look at: since when, and what to do.
 
-import { badge, clock, h, span, words } from './dom.js';
+import { badge, dayOf, h, span, words } from './dom.js';
 import * as api from './api.js';
 import { live } from './live.js';
-
-const dayOf = (at) => {
-  const day = new Date(at);
-  return day.toDateString() === new Date().toDateString() ? clock(at) : `${day.toLocaleDateString()} ${clock(at)}`;
-};
 
 function item(alarm) {
   const times = alarm.count > 1 ? `, ${alarm.count} times, the last at ${dayOf(alarm.latest)}` : '';

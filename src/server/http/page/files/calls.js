@@ -2,11 +2,11 @@
 
 import { badge, h, span, setText, words } from './dom.js';
 import * as api from './api.js';
+import { endedCalls } from './ended.js';
 import { table } from './table.js';
 
 const SHOWN = 300;
 const MOST = 1000;
-const ENDED = 12;
 
 /** Who calls, and who is called, as far as its legs say. */
 export function parties(call) {
@@ -48,8 +48,8 @@ export function callsView() {
     spellcheck: 'false', autocomplete: 'off', oninput: () => draw(),
   });
   const figure = h('p', { class: 'figure', role: 'status' });
-  const over = h('p', { class: 'over' });
-  let seen = { calls: [], total: 0, ended: [] };
+  const ended = endedCalls();
+  let seen = { calls: [], total: 0 };
   let at = Date.now();
 
   function draw() {
@@ -74,21 +74,19 @@ export function callsView() {
     }));
     const of = seen.calls.length < seen.total ? `, of the oldest ${seen.calls.length}` : '';
     setText(figure, shown.length === seen.total ? `${seen.total} up` : `${shown.length} shown${of}, ${seen.total} up`);
-    const links = (seen.ended || []).map((call) => h('a', { href: `#call/${call}` }, String(call)));
-    over.replaceChildren(...(links.length ? ['Over, latest first: ', ...links.flatMap((it) => [it, ' '])] : []));
   }
 
   return {
     title: 'Calls',
     element: h('section', null,
-      h('div', { class: 'bar' }, h('h2', null, 'Calls'), figure, h('label', { class: 'filter' }, filter)), list.element, over),
+      h('div', { class: 'bar' }, h('h2', null, 'Calls'), figure, h('label', { class: 'filter' }, filter)), list.element, ended.element),
     async refresh() {
       // Who looks for one of many wants all of them.
       const limit = filter.value ? MOST : SHOWN;
-      seen = await api.get(`calls?limit=${limit}&ended=true`);
-      seen.ended = (seen.ended || []).slice(0, ENDED);
+      seen = await api.get(`calls?limit=${limit}`);
       at = Date.now();
       draw();
+      await ended.refresh();
     },
     tick: draw,
     wants: (event) => event.call !== undefined && !['digit', 'quality', 'lookup'].includes(event.type),

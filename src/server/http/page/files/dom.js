@@ -51,6 +51,12 @@ export const count = (number) => Number(number).toLocaleString('en-US', { maximu
 /** The time of day of a moment. */
 export const clock = (at) => new Date(at).toLocaleTimeString(undefined, { hour12: false });
 
+/** The same, with the day where it is not today's. */
+export const dayOf = (at) => {
+  const day = new Date(at);
+  return day.toDateString() === new Date().toDateString() ? clock(at) : `${day.toLocaleDateString()} ${clock(at)}`;
+};
+
 /** Words of a machine for people. */
 export const words = (name) => String(name ?? '').replaceAll('_', ' ');
 

@@ -1,0 +1,47 @@
+//! `[ended_calls]`: how many calls that are over are kept, where, and how long.
+
+use std::time::Duration;
+
+use super::parse::Outside;
+use super::texts::store;
+use super::{ConfigError, Store};
+use b2b_config::section::Section;
+use b2b_config::table::Table;
+use b2b_config::table::Takes::Whole;
+use b2b_config::{rows, text};
+
+/// `[ended_calls]`.
+#[derive(Debug, Clone, PartialEq, Eq)]
+pub struct EndedCalls {
+    pub store: Store,
+    /// Calls at most, the oldest go first; 0: none are kept.
+    pub calls: u64,
+    /// Older ones go; none: whatever their age.
+    pub age: Option<Duration>,
+}
+
+pub const ENDED_CALLS: Table = Table {
+    name: "ended_calls",
+    written: "[ended_calls]",
+    about: "Calls that are over, as `GET /calls/ended` and the page list them. Who needs every call for good takes `server.cdr`.",
+    keys: rows! {
+        store: text!("`memory` or `sqlite:` and a path", store) => "memory", at_restart(),
+            "Where they are kept. `memory` loses them at a restart; the file is not that of `server.store`.";
+        calls: Whole(0, 10_000_000) => 10000, at_restart(),
+            "How many; the oldest go first. 1,000 take 0.3 MB. 0: none are kept.";
+        days: Whole(0, 36_500) => 0, at_restart(), "Those that began earlier go. 0: whatever their age.";
+    },
+};
+
+/// # Errors
+/// The first value that cannot be.
+pub fn ended_calls(section: &Section<'_>, outside: &dyn Outside) -> Result<EndedCalls, ConfigError> {
+    let days: u64 = section.whole("days")?;
+    let ended = EndedCalls {
+        store: Store::new(section.parsed_or_default("store", store)?, outside),
+        calls: section.whole("calls")?,
+        age: (days > 0).then(|| Duration::from_secs(days * 86_400)),
+    };
+    section.finish();
+    Ok(ended)
+}

@@ -1,0 +1,112 @@
+//! The thread that has the database to itself. What comes while it writes, or rests, goes into the
+//! next transaction together; a question is answered after what was handed over before it.
+
+use std::sync::atomic::Ordering;
+use std::time::{Duration, SystemTime};
+
+use crossbeam_channel::{Receiver, RecvTimeoutError, select};
+use rusqlite::Connection;
+use tokio::sync::oneshot;
+
+use super::Shared;
+use super::row::Row;
+use super::table::{self, Found, Statements, Wanted};
+use crate::config::EndedCalls;
+use b2b_call::cdr::Cdr;
+
+/// Records in one transaction.
+const TOGETHER: usize = 4_096;
+/// How long the thread lets more come after it has written what there was: to be woken, and to end a
+/// transaction, costs more than a row.
+const PAUSE: Duration = Duration::from_millis(250);
+/// When a failed transaction is tried again.
+const RETRY: Duration = Duration::from_secs(1);
+
+/// What somebody wants to know.
+pub struct Question {
+    pub wanted: Wanted,
+    pub answer: oneshot::Sender<rusqlite::Result<Found>>,
+}
+
+/// Until both queues are closed and empty, or closed while the disk takes nothing.
+pub fn run(
+    connection: &Connection,
+    run: i64,
+    keeping: &EndedCalls,
+    records: &Receiver<Box<Cdr>>,
+    questions: &Receiver<Question>,
+    shared: &Shared,
+) {
+    let mut batch: Vec<Box<Cdr>> = Vec::new();
+    let mut asked: Vec<Question> = Vec::new();
+    let (mut failing, mut open) = (false, true);
+    while open || !(failing || records.is_empty() && batch.is_empty()) {
+        if open && batch.is_empty() && asked.is_empty() {
+            select! {
+                recv(records) -> record => batch.extend(record.ok()),
+                recv(questions) -> question => asked.extend(question.ok()),
+            }
+        }
+        batch.extend(records.try_iter().take(TOGETHER.saturating_sub(batch.len())));
+        let written = write(connection, run, keeping, &batch);
+        report(&written, &mut failing);
+        match written {
+            Ok(()) => {
+                shared.written.fetch_add(batch.len() as u64, Ordering::Relaxed);
+                batch.clear();
+            }
+            Err(_) => {
+                shared.failures.fetch_add(1, Ordering::Relaxed);
+            }
+        }
+        for Question { wanted, answer } in asked.drain(..).chain(questions.try_iter()) {
+            // Who asked may be gone.
+            let _ = answer.send(table::find(connection, run, &wanted));
+        }
+        match questions.recv_timeout(if failing { RETRY } else { PAUSE }) {
+            Ok(question) => asked.push(question),
+            Err(RecvTimeoutError::Timeout) => {}
+            // Both queues are closed together.
+            Err(RecvTimeoutError::Disconnected) => open = false,
+        }
+    }
+}
+
+/// All of them or none.
+fn write(
+    connection: &Connection,
+    run: i64,
+    keeping: &EndedCalls,
+    batch: &[Box<Cdr>],
+) -> rusqlite::Result<()> {
+    if batch.is_empty() {
+        return Ok(());
+    }
+    // Dropped before it is committed, it is rolled back.
+    let transaction = connection.unchecked_transaction()?;
+    let mut statements = Statements::new(connection)?;
+    for record in batch {
+        let (id, mut row) = match statements.look(run, record.call.0.cast_signed())? {
+            Some((id, row)) => (Some(id), row),
+            None => (None, Row::default()),
+        };
+        row.add(record);
+        statements.put(id, run, &row)?;
+    }
+    let since = keeping.age.and_then(|age| SystemTime::now().checked_sub(age)).map(table::millis);
+    statements.bound(keeping.calls, since)?;
+    drop(statements);
+    transaction.commit()
+}
+
+/// Says once that writing fails, and once that it works again.
+fn report(written: &rusqlite::Result<()>, failing: &mut bool) {
+    match written {
+        Err(error) if !*failing => {
+            tracing::error!("ended calls cannot be written: {error}; they wait until they can");
+        }
+        Ok(()) if *failing => tracing::info!("ended calls are written again"),
+        _ => {}
+    }
+    *failing = written.is_err();
+}

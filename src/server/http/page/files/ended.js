@@ -1,0 +1,69 @@
+// The calls that are over, as the server keeps them: found by party, by what became of them, by sound.
+
+import { badge, dayOf, h, setText, span } from './dom.js';
+import * as api from './api.js';
+import { table } from './table.js';
+
+const SHOWN = 25;
+/** Between two readings, however often calls begin and end. */
+const REST_MS = 3000;
+/** Below it people complain (G.107, "many users dissatisfied"). */
+const POOR_MOS = 3.6;
+
+const KINDS = { answered: 'good', no_answer: 'idle', cancelled: 'idle', busy: 'warn', failed: 'bad' };
+const AUDIO = { both_ways: 'both ways', only_from_caller: 'callee not heard', only_from_callee: 'caller not heard', nobody: 'none' };
+
+function audio(call) {
+  if (!call.audio || call.audio === 'not_judged') return '–';
+  if (call.audio !== 'both_ways') return { badge: () => badge('bad', AUDIO[call.audio]), sign: call.audio };
+  const poor = call.mos !== null && call.mos < POOR_MOS;
+  return poor ? { badge: () => badge('warn', 'both ways'), sign: 'poor' } : AUDIO.both_ways;
+}
+
+/** What became of it: of one that was not answered, why. */
+function result(call) {
+  const word = call.disposition.replace('_', ' ');
+  const text = call.disposition === 'failed' ? `${word}: ${call.cause.replaceAll('_', ' ').toLowerCase()}` : word;
+  return { badge: () => badge(KINDS[call.disposition] || 'note', text), sign: text };
+}
+
+export function endedCalls() {
+  const list = table('Calls that are over, latest first',
+    ['call', 'began', 'from', 'to', 'talked', 'result', 'ended by', 'audio', 'MOS', 'route', 'gateway'],
+    { empty: 'No such call is known.' });
+  const changed = () => { read = 0; refresh().catch(() => {}); };
+  const party = h('input', {
+    type: 'search', placeholder: 'number or name', 'aria-label': 'Party of ended calls', spellcheck: 'false', autocomplete: 'off', oninput: changed,
+  });
+  const which = h('select', { 'aria-label': 'Which ended calls', onchange: changed },
+    [['', 'all'], ['audio=fault', 'one-way or no audio'], [`mos_below=${POOR_MOS}`, 'poor MOS'],
+      ...Object.keys(KINDS).map((it) => [`disposition=${it}`, it.replace('_', ' ')])].map(([value, text]) => h('option', { value }, text)));
+  const figure = h('p', { class: 'figure', role: 'status' });
+  const more = h('button', { type: 'button', onclick: () => { shown += 4 * SHOWN; changed(); } }, 'Show more');
+  let shown = SHOWN;
+  let read = 0;
+
+  async function refresh() {
+    if (Date.now() - read < REST_MS) return;
+    read = Date.now();
+    const asked = [`limit=${shown}`, which.value, party.value && `party=${encodeURIComponent(party.value)}`].filter(Boolean);
+    const found = await api.get(`calls/ended?${asked.join('&')}`, null);
+    element.hidden = found === null;
+    if (found === null) return;
+    setText(figure, `${found.calls.length} shown, ${found.total} kept`);
+    more.hidden = found.next === undefined;
+    list.update(found.calls.map((call) => ({
+      key: call.id,
+      cells: [
+        call.account ? { text: String(call.call), href: `#call/${call.call}` } : String(call.call),
+        dayOf(call.began), call.from_name ? `${call.from} (${call.from_name})` : call.from, call.to,
+        call.talk_ms === null ? '–' : span(call.talk_ms / 1000), result(call), call.ended_by, audio(call),
+        call.mos === null ? '–' : call.mos.toFixed(2), call.route || '–', [call.gateway_in, call.gateway_out].filter(Boolean).join(' → ') || '–',
+      ],
+    })));
+  }
+
+  const element = h('section', { class: 'ended', hidden: true },
+    h('div', { class: 'bar' }, h('h3', null, 'Ended calls'), figure, h('label', { class: 'filter' }, party), which), list.element, more);
+  return { element, refresh };
+}
