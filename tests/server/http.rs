@@ -183,6 +183,14 @@ fn a_call_with_one_way_audio_tells_the_cause_while_it_is_up_and_after() {
     }
     assert!(String::from_utf8_lossy(&server.get(&format!("{path}/pcap")).body).contains("BYE sip:"));
     assert_eq!(server.get("/calls?ended=true").json()["ended"], json!([id]));
+    let messages = server.get(&format!("{path}/messages")).json()["messages"].clone();
+    let messages = messages.as_array().expect("messages");
+    let first_lines: Vec<&str> =
+        messages.iter().filter_map(|it| it["text"].as_str()?.lines().next()).collect();
+    assert!(first_lines[0].starts_with("INVITE sip:200@"), "{first_lines:?}");
+    assert_eq!((&messages[0]["sent"], &messages[0]["transport"]), (&json!(false), &json!("UDP")));
+    assert!(first_lines.iter().any(|line| line.starts_with("BYE sip:")), "{first_lines:?}");
+    assert_eq!(server.get("/calls/1/messages").status, 404);
     let records = until("two records", || {
         let text = std::fs::read_to_string(server.folder.path().join("cdr.jsonl")).unwrap_or_default();
         (text.lines().count() == 2).then_some(text)

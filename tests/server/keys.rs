@@ -81,7 +81,11 @@ async fn a_pin_is_in_no_event_account_trace_or_capture_and_other_keys_need_a_sco
         let trace = std::fs::read_to_string(server.folder.path().join("trace.txt")).ok()?;
         trace.contains("BYE sip:").then_some(trace)
     });
-    for text in [pcap, trace] {
+    let messages = get(&server, "all", &format!("{path}/messages"));
+    let texts =
+        messages["messages"].as_array().expect("messages").iter().filter_map(|it| it["text"].as_str());
+    let messages: String = texts.collect();
+    for text in [pcap, trace, messages] {
         assert!(text.contains("Signal=x\r\nDuration=100"), "{text}");
         assert!(!text.contains("Signal=4") && !text.contains("Signal=5"), "{text}");
     }

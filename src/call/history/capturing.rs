@@ -12,6 +12,7 @@ use serde::Serialize;
 use super::super::CallId;
 use super::super::controller::{PacketTrace, Snap};
 use super::CallHistory;
+use super::messages::SipMessage;
 
 /// Calls that are captured at once.
 pub const CAPTURES: usize = 8;
@@ -101,6 +102,12 @@ impl CallHistory {
         let entry = self.entries.get(&call)?;
         let (messages, trace) = (entry.messages.clone(), entry.trace.clone());
         Some(move || messages.to_pcap(trace.map(|trace| trace.packets()).as_ref()))
+    }
+
+    /// A call's messages as text; made by whoever calls that.
+    pub fn messages(&self, call: CallId) -> Option<impl FnOnce() -> Vec<SipMessage> + Send + use<>> {
+        let messages = self.entries.get(&call)?.messages.clone();
+        Some(move || messages.shown())
     }
 
     /// A call is among those that are over: what was captured stays for a while.

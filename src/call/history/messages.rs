@@ -7,6 +7,7 @@ use std::sync::Arc;
 use std::time::{Duration, Instant, SystemTime};
 
 use bytes::Bytes;
+use serde::{Serialize, Serializer};
 
 use super::super::capture::Capture;
 use super::super::controller::{TracedPacket, TracedPackets};
@@ -41,6 +42,29 @@ pub(super) struct Messages {
     /// Bytes of the latest ones.
     room: u32,
     left_out: u64,
+}
+
+/// A message of a call, for readers: without digests of passwords and keys of SRTP.
+#[derive(Debug, Clone, PartialEq, Serialize)]
+#[cfg_attr(feature = "schema", derive(utoipa::ToSchema))]
+pub struct SipMessage {
+    /// From the beginning of the call.
+    pub at_ms: f64,
+    /// By us; else received.
+    pub sent: bool,
+    #[serde(serialize_with = "named")]
+    #[cfg_attr(feature = "schema", schema(value_type = String))]
+    pub transport: Transport,
+    #[cfg_attr(feature = "schema", schema(value_type = String))]
+    pub local: SocketAddr,
+    #[cfg_attr(feature = "schema", schema(value_type = String))]
+    pub remote: SocketAddr,
+    /// Octets that are no UTF-8 are U+FFFD.
+    pub text: String,
+}
+
+fn named<S: Serializer>(transport: &Transport, serializer: S) -> Result<S::Ok, S::Error> {
+    serializer.serialize_str(transport.as_str())
 }
 
 /// One of them.
@@ -161,6 +185,25 @@ impl Messages {
     /// There is more room for what comes from now on.
     pub fn widen(&mut self) {
         self.room = CAPTURED_TAIL as u32;
+    }
+
+    /// As text, in their order, without what is secret.
+    pub fn shown(&self) -> Vec<SipMessage> {
+        let head = self.head.all(&[]);
+        let messages = records(&head).chain(records(&self.tail));
+        let shown = messages.filter_map(|it| {
+            let (transport, local, remote) = self.ways.get(it.way).copied()?;
+            let text = String::from_utf8_lossy(&without_secrets(it.data)).into_owned();
+            Some(SipMessage {
+                at_ms: it.at_us as f64 / 1_000.0,
+                sent: it.sent,
+                transport,
+                local,
+                remote,
+                text,
+            })
+        });
+        shown.collect()
     }
 
     /// As a file that Wireshark opens, with packets of media in order of time.

@@ -39,6 +39,7 @@ use b2b_sip::net::tap::{Direction, Seen};
 use capturing::Captures;
 pub use capturing::{CAPTURE_BYTES, CAPTURES, CaptureView, KEPT_BYTES};
 use entry::Entry;
+pub use messages::SipMessage;
 use messages::heading;
 use packing::Pattern;
 pub use report::{LegReport, MediaReport, Report, Unjudged};

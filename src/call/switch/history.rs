@@ -3,7 +3,7 @@
 use super::waiting::OnMedia;
 use super::{Switch, Turn};
 use crate::controller::{Descriptions, EndpointStats, Joined, MediaError, MediaFuture, Route};
-use crate::history::{Outcome, Report, Unjudged};
+use crate::history::{Outcome, Report, SipMessage, Unjudged};
 use crate::{BridgeId, CallId, LegId};
 use b2b_sip::net::tap::Seen;
 
@@ -148,6 +148,11 @@ impl Switch {
     /// What was on the wire in a call, to be written as PCAP elsewhere.
     pub fn capture(&self, call: CallId) -> Option<impl FnOnce() -> Vec<u8> + Send + use<>> {
         self.history.pcap(call)
+    }
+
+    /// The SIP messages of a call, to be made into text elsewhere.
+    pub fn messages(&self, call: CallId) -> Option<impl FnOnce() -> Vec<SipMessage> + Send + use<>> {
+        self.history.messages(call)
     }
 
     /// Memory that a call's account takes, its journal included.

@@ -15,7 +15,7 @@ use super::answer::{Problem, call_id};
 use super::body::{self, Body};
 use b2b_call::CallId;
 use b2b_call::controller::Snap;
-use b2b_call::history::{CAPTURE_BYTES, CaptureView};
+use b2b_call::history::{CAPTURE_BYTES, CaptureView, SipMessage};
 use b2b_call::switch::CaptureError;
 
 /// The longest that can be asked for; a call may go on for longer.
@@ -105,6 +105,22 @@ pub async fn end(State(api): State<Api>, Path(id): Path<String>) -> Result<Statu
         true => Ok(StatusCode::NO_CONTENT),
         false => Err(Problem::no_such_call(call)),
     }
+}
+
+/// The SIP messages of a call, in their order.
+#[derive(Debug, Serialize, ToSchema)]
+pub struct Messages {
+    call: CallId,
+    messages: Vec<SipMessage>,
+}
+
+/// `GET /calls/{id}/messages`
+pub async fn messages(State(api): State<Api>, Path(id): Path<String>) -> Result<Json<Messages>, Problem> {
+    let call = call_id(&id)?;
+    let seen = api.jobs.run(move |switch, _, _| switch.messages(call)).await.ok_or_else(Problem::stopping)?;
+    let shown = seen.ok_or_else(|| Problem::no_such_call(call))?;
+    let messages = tokio::task::spawn_blocking(shown).await.map_err(|_| Problem::stopping())?;
+    Ok(Json(Messages { call, messages }))
 }
 
 /// `GET /calls/{id}/pcap`

@@ -152,6 +152,8 @@ pub fn routes() -> Vec<Route> {
         .status(204),
         Route::new(Delete, "/calls/{id}/recording", record, "Its recording ends.", delete(recording::end))
             .gives::<recording::Over>(),
+        Route::new(Get, "/calls/{id}/messages", record, "Its SIP messages, as text.", get(capture::messages))
+            .gives::<capture::Messages>(),
         Route::new(
             Get,
             "/calls/{id}/pcap",

@@ -110,6 +110,14 @@ fn interop_page_shows_a_call_as_it_happens_and_ends_it_after_a_question() {
     for part in ["INVITE · offer", "200 OK", "route", "first packet"] {
         assert!(words.as_str().is_some_and(|words| words.contains(part)), "{part} in {words}");
     }
+    tab.value("document.querySelector('details.messages > summary').click()");
+    tab.until("messages to be read", "document.querySelectorAll('.messages details').length >= 5");
+    tab.value("document.querySelector('.messages details summary').click()");
+    tab.until(
+        "a message",
+        "document.querySelector('.messages details[open] pre').innerText.includes('Call-ID')",
+    );
+    tab.value("document.querySelector('details.messages > summary').click()");
     tab.size(760, 1_100);
     tab.until("another width", "document.querySelector('svg.ladder').clientWidth < 760");
     picture(&mut tab, "page-call.png");

@@ -54,6 +54,7 @@ const FILES: &[File] = &[
     file!("/page/lists.js", SCRIPT, "lists.js"),
     file!("/page/live.js", SCRIPT, "live.js"),
     file!("/page/main.js", SCRIPT, "main.js"),
+    file!("/page/messages.js", SCRIPT, "messages.js"),
     file!("/page/quality.js", SCRIPT, "quality.js"),
     file!("/page/server.js", SCRIPT, "server.js"),
     file!("/page/table.js", SCRIPT, "table.js"),

@@ -4,6 +4,7 @@ import { badge, bytes, clock, confirmed, count, h, say, setText, span } from './
 import * as api from './api.js';
 import { FIGURES, Series, chart } from './quality.js';
 import { ladder, ladderWords } from './ladder.js';
+import { messages } from './messages.js';
 import { parties, stateBadge, stateOf } from './calls.js';
 
 /** Series outlive the view: who comes back sees what was. */
@@ -83,6 +84,8 @@ export function callView(id) {
 
   const save = (path, name) => api.save(`calls/${id}/${path}`, name).catch((error) => say(error.message, true));
 
+  const wire = messages(id);
+
   function drawTools() {
     const now = report.now;
     const captured = report.media_captured;
@@ -147,7 +150,7 @@ export function callView(id) {
     element: h('section', { class: 'call' }, h('p', null, h('a', { href: '#calls' }, '← all calls')),
       h('div', { class: 'bar' }, title, line), tools, noted, h('h3', null, 'Verdicts'), verdicts, h('h3', null, 'Legs'), legs,
       h('h3', null, 'Quality over time'), charts, h('h3', null, 'What happened'), picture,
-      h('details', null, h('summary', null, 'The same in words'), inWords)),
+      h('details', null, h('summary', null, 'The same in words'), inWords), wire.element),
     async refresh() {
       if (report?.over) return;
       const next = await api.get(`calls/${id}`, null);
@@ -157,6 +160,7 @@ export function callView(id) {
       }
       report = next;
       draw();
+      wire.refresh(report.timeline.records.length);
     },
     shown: () => watch.observe(picture),
     gone: () => watch.disconnect(),
