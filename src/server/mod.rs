@@ -6,6 +6,7 @@
 //! - `queues`: their agents' phones; music; `meeting_places`: rooms, parking lots, mailboxes
 //! - `mailboxes`: the folder of voicemail
 //! - `cdr_file`: the file of call records
+//! - `call_figures`: set-up, talk, audio and results over all calls
 //! - `ended_calls`: calls that are over, to be found later; `records`: records of legs, to all who keep them;
 //!   `database`: SQLite files of ours
 //! - `certificates`: those that a configuration names, for TLS
@@ -45,6 +46,7 @@
 pub mod admission;
 pub mod applications;
 pub mod board;
+mod call_figures;
 mod caller_policy;
 pub mod calls;
 pub mod capabilities;

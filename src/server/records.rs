@@ -1,16 +1,27 @@
-//! Records of legs that are over, to all who keep them.
+//! Records of legs that are over, to all who want them.
 
+use super::call_figures::CallFigures;
 use super::cdr_file::CdrFile;
 use super::ended_calls::EndedCallStore;
 use b2b_call::switch::RecordSink;
 
-/// Where the calls' thread hands records over; none: nobody wants any.
-pub fn sink(cdr_file: &CdrFile, ended_calls: Option<&EndedCallStore>) -> Option<RecordSink> {
-    let file = cdr_file.sink();
-    let Some(store) = ended_calls.cloned() else { return file };
-    let Some(mut file) = file else { return Some(Box::new(move |record| store.submit(Box::new(record)))) };
+/// Where the calls' thread hands records over.
+pub fn sink(
+    cdr_file: &CdrFile,
+    ended_calls: Option<&EndedCallStore>,
+    figures: &CallFigures,
+) -> Option<RecordSink> {
+    let (mut file, store, figures) = (cdr_file.sink(), ended_calls.cloned(), figures.clone());
     Some(Box::new(move |record| {
-        store.submit(Box::new(record.clone()));
-        file(record);
+        figures.add(&record);
+        match (&store, &mut file) {
+            (Some(store), None) => store.submit(Box::new(record)),
+            (None, Some(file)) => file(record),
+            (Some(store), Some(file)) => {
+                store.submit(Box::new(record.clone()));
+                file(record);
+            }
+            (None, None) => {}
+        }
     }))
 }

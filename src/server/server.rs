@@ -10,6 +10,7 @@ use nix::sys::signal::{SigSet, Signal};
 use super::Reload;
 use super::admission::{AdmissionParts, ServerAdmission};
 use super::board::{GatewayBoard, Wanted};
+use super::call_figures::CallFigures;
 use super::calls::Routes;
 use super::cdr_file::CdrFile;
 use super::control::remote::{self, Remotes};
@@ -119,6 +120,7 @@ impl Server {
         let keeper = Keeper::start(&config.recording).map_err(usage)?;
         let cdr_file =
             CdrFile::open(config.server.cdr.as_deref()).map_err(|error| usage(error.to_string()))?;
+        let call_figures = CallFigures::default();
         let ended_calls = match config.ended_calls.calls {
             0 => None,
             _ => Some(EndedCallStore::open(config.ended_calls.clone()).map_err(|it| usage(it.to_string()))?),
@@ -149,7 +151,7 @@ impl Server {
                 SystemTime::now(),
             )),
             bus: Some(bus.clone()),
-            records: records::sink(&cdr_file, ended_calls.as_ref()),
+            records: records::sink(&cdr_file, ended_calls.as_ref(), &call_figures),
         };
         let log = Log::default();
         let sources = (admission.known.clone(), admission.certified.clone());
@@ -203,6 +205,7 @@ impl Server {
             crowd: Crowd::new(bus.clone()),
             cdr_file: cdr_file.clone(),
             ended_calls: ended_calls.clone(),
+            call_figures,
             queues: desk_of_queues.clone(),
             voices,
             places: places.clone(),

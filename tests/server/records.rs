@@ -43,3 +43,28 @@ fn records_follow_their_path_after_sighup_and_have_whole_numbers_where_the_log_h
     assert_eq!(fs::read_to_string(&renamed).expect("the old one"), first);
     assert!(!server.process.output().contains(NUMBER), "{}", server.process.output());
 }
+
+#[test]
+fn what_became_of_calls_is_counted_by_disposition_and_by_time() {
+    let bob = Phone::new("bob");
+    let server = server(&format!(
+        "[[gateway]]\nname = \"carrier\"\nhosts = [\"{}\"]\n\
+         [[route]]\ncalled = '0.*'\nto = \"gateway/carrier/$0\"\n",
+        bob.uri().rsplit('@').next().expect("a host")
+    ));
+    call(&server, &Phone::new("ann"), &bob);
+    let cat = Phone::new("cat");
+    cat.ask_for(server.sip, "999");
+    cat.hear("SIP/2.0 404");
+    until("both calls", || Some(()).filter(|_| server.metric("b2b_call_setup_seconds_count") == 1.0));
+    for (series, value) in [
+        ("b2b_call_results_total{disposition=\"answered\"}", 1.0),
+        ("b2b_call_results_total{disposition=\"failed\"}", 1.0),
+        ("b2b_gateway_results_total{gateway=\"carrier\",disposition=\"answered\"}", 1.0),
+        ("b2b_gateway_results_total{gateway=\"carrier\",disposition=\"busy\"}", 0.0),
+        ("b2b_call_talk_seconds_count", 1.0),
+        ("b2b_call_talk_seconds_bucket{le=\"+Inf\"}", 1.0),
+    ] {
+        assert_eq!(server.metric(series), value, "{series}");
+    }
+}

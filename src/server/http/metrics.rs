@@ -1,5 +1,7 @@
 //! `GET /metrics`: everything that is counted and held.
 
+use std::time::SystemTime;
+
 use axum::extract::State;
 use axum::http::header::CONTENT_TYPE;
 use axum::response::IntoResponse;
@@ -9,8 +11,10 @@ use super::metrics_media::media;
 use super::queues;
 use super::text::{self, Kind, Page};
 use super::{Api, answer::Problem};
+use crate::call_figures::Figures;
 use crate::controller::remote::ServerHealth;
 use crate::counters::AdmissionCounters;
+use crate::ended_calls::DISPOSITIONS;
 use crate::in_force::registrar;
 use crate::notifier::state::NotifierCounters;
 use crate::registrar::RegistrarCounters;
@@ -54,6 +58,7 @@ pub async fn scrape(State(api): State<Api>) -> Result<impl IntoResponse, Problem
     records(&mut page, &api.cdr_file.counters());
     ended_calls(&mut page, &api);
     registrations(&mut page, &registered, bindings);
+    call_figures(&mut page, &api.call_figures.get());
     abuse(&mut page, &seen, &api.admission.counters.get());
     gateways(&mut page, &api);
     subscriptions(&mut page, &api.admission.notifier.counters());
@@ -139,6 +144,24 @@ fn sip(page: &mut Page, sip: &Counters, net: &NetCounters) {
         ("b2b_sip_absorbed_total", "Messages received again.", sip.absorbed),
         ("b2b_sip_malformed_total", "Messages that did not parse.", sip.malformed),
         (
+/// Callers' legs, all legs by a gateway, and the audio of all.
+fn call_figures(page: &mut Page, figures: &Figures) {
+    let help = "From a caller's INVITE to the first ringing or the answer.";
+    page.histogram("b2b_call_setup_seconds", help, &figures.setup_s);
+    page.histogram("b2b_call_talk_seconds", "From the answer to the end of a call.", &figures.talk_s);
+    let help = "MOS of legs by the E-model (G.107); bounds are those of its Annex B.";
+    page.histogram("b2b_leg_mos", help, &figures.mos);
+    let words = DISPOSITIONS.map(|(_, word)| word);
+    let help = "Calls that are over, by what became of the caller's leg.";
+    let results = words.into_iter().zip(figures.calls);
+    page.each("b2b_call_results_total", "disposition", Kind::Counter, help, results);
+    let by_gateway = figures.by_gateway.iter().flat_map(|(gateway, results)| {
+        words.into_iter().zip(results).map(move |(word, count)| (gateway.clone(), word, *count))
+    });
+    let help = "Legs from and to a gateway that are over, by what became of them.";
+    page.each_of_two("b2b_gateway_results_total", ["gateway", "disposition"], help, by_gateway);
+}
+
             "b2b_sip_stray_total",
             "Responses and ACKs that match nothing.",
             sip.stray_responses + sip.stray_acks,

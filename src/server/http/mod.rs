@@ -66,6 +66,7 @@ use axum::response::{IntoResponse, Response};
 use tokio::sync::oneshot;
 
 use super::admission::AdmissionParts;
+use super::call_figures::CallFigures;
 use super::cdr_file::CdrFile;
 use super::control::Control;
 use super::control::remote::Remotes;
@@ -106,6 +107,7 @@ pub struct Api {
     /// Who follows the events.
     pub crowd: Crowd,
     pub cdr_file: CdrFile,
+    pub call_figures: CallFigures,
     /// None: none are kept.
     pub ended_calls: Option<EndedCallStore>,
     pub queues: QueueDesk,

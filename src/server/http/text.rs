@@ -3,6 +3,8 @@
 
 use std::fmt::{Display, Write};
 
+use crate::call_figures::Histogram;
+
 /// As Prometheus asks for it.
 pub const CONTENT_TYPE: &str = "text/plain; version=0.0.4; charset=utf-8";
 
@@ -12,6 +14,12 @@ pub enum Kind {
     /// It only grows; its name ends in `_total`.
     Counter,
     Gauge,
+    Histogram,
+}
+
+/// A value of a label, as it is written.
+fn escaped(text: &str) -> String {
+    text.replace('\\', "\\\\").replace('"', "\\\"").replace('\n', "\\n")
 }
 
 /// A page of metrics.
@@ -38,8 +46,33 @@ impl Page {
     ) {
         self.head(name, kind, help);
         for (of, value) in values {
-            let of = of.to_string().replace('\\', "\\\\").replace('"', "\\\"").replace('\n', "\\n");
-            let _ = writeln!(self.0, "{name}{{{label}=\"{of}\"}} {value}");
+            let _ = writeln!(self.0, "{name}{{{label}=\"{}\"}} {value}", escaped(&of.to_string()));
+        }
+    }
+
+    /// How many of what was observed are no more than each bound.
+    pub fn histogram(&mut self, name: &str, help: &str, histogram: &Histogram) {
+        self.head(name, Kind::Histogram, help);
+        let mut all = 0;
+        for (bound, count) in histogram.buckets() {
+            let bound = if bound.is_finite() { bound.to_string() } else { "+Inf".to_owned() };
+            let _ = writeln!(self.0, "{name}_bucket{{le=\"{bound}\"}} {count}");
+            all = count;
+        }
+        let _ = writeln!(self.0, "{name}_sum {}\n{name}_count {all}", histogram.sum());
+    }
+
+    /// One number for each pair of values of two labels, which have few values.
+    pub fn each_of_two<V: Display>(
+        &mut self,
+        name: &str,
+        [outer, inner]: [&str; 2],
+        help: &str,
+        values: impl IntoIterator<Item = (String, &'static str, V)>,
+    ) {
+        self.head(name, Kind::Counter, help);
+        for (of, and, value) in values {
+            let _ = writeln!(self.0, "{name}{{{outer}=\"{}\",{inner}=\"{and}\"}} {value}", escaped(&of));
         }
     }
 
@@ -47,6 +80,7 @@ impl Page {
         let kind = match kind {
             Kind::Counter => "counter",
             Kind::Gauge => "gauge",
+            Kind::Histogram => "histogram",
         };
         let _ = writeln!(self.0, "# HELP {name} {help}\n# TYPE {name} {kind}");
     }
@@ -60,6 +94,16 @@ impl Page {
 #[cfg(test)]
 mod tests {
     use super::*;
+
+    #[test]
+    fn two_labels_make_a_series_for_each_pair() {
+        let mut page = Page::default();
+        page.each_of_two("b2b_x_total", ["gateway", "result"], "X.", [("a\"".to_owned(), "ok", 3)]);
+        assert_eq!(
+            page.finish(),
+            "# HELP b2b_x_total X.\n# TYPE b2b_x_total counter\nb2b_x_total{gateway=\"a\\\"\",result=\"ok\"} 3\n"
+        );
+    }
 
     #[test]
     fn a_page_has_a_head_for_each_name_and_escapes_labels() {
