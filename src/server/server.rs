@@ -205,6 +205,7 @@ impl Server {
             crowd: Crowd::new(bus.clone()),
             cdr_file: cdr_file.clone(),
             ended_calls: ended_calls.clone(),
+            tls: tls.clone(),
             call_figures,
             queues: desk_of_queues.clone(),
             voices,

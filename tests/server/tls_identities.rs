@@ -4,6 +4,7 @@ use std::fs;
 use std::net::{Ipv4Addr, TcpListener};
 
 use super::transports::{Server, receive, request, sdp, udp};
+use crate::server_support::{configured, start, until};
 use b2b_test_support::dns::{NameServer, Zone};
 use b2b_test_support::tls::{
     Authority, Callee, accept, accept_asking, answer, ask, connect, is_of, read_message, send,
@@ -202,4 +203,29 @@ fn a_certificate_has_to_be_for_the_host_of_the_gateway_and_not_for_what_srv_name
     assert!(std::io::Read::read_to_end(&mut stream, &mut rest).is_err() && rest.is_empty());
     // 503 goes no further (RFC 3261 §21.5.4).
     receive(&ann, "SIP/2.0 500");
+}
+
+#[test]
+fn a_certificate_tells_until_when_it_is_good_and_an_alarm_stands_when_that_is_soon() {
+    let folder = configured(
+        "[tls]\ncertificate = \"first.pem\"\nkey = \"first.key\"\n\
+         [[tls.certificates]]\ncertificate = \"other.pem\"\nkey = \"other.key\"\n",
+    );
+    let authority = Authority::new(folder.path(), "ca");
+    authority.issue_until("first", "sbc.example", (2_101, 2, 3));
+    authority.issue_until("other", "other.example", (2_026, 1, 2));
+    let server = start(folder);
+    let series = |file: &str| {
+        let path = server.folder.path().join(file);
+        server.metric(&format!("b2b_certificate_not_after_seconds{{file=\"{}\"}}", path.display()))
+    };
+    assert_eq!((series("first.pem"), series("other.pem")), (4_136_832_000.0, 1_767_312_000.0));
+    let alarms = until("an alarm", || {
+        let alarms = server.get("/alarms").json()["alarms"].clone();
+        alarms.as_array().filter(|alarms| !alarms.is_empty()).cloned()
+    });
+    let [alarm] = alarms.as_slice() else { panic!("{alarms:?}") };
+    assert_eq!(alarm["name"], "certificate_expires");
+    assert!(alarm["subject"].as_str().is_some_and(|file| file.ends_with("other.pem")), "{alarm}");
+    assert_eq!(alarm["text"], "it is good until 2026-01-02T00:00:00Z");
 }

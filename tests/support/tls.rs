@@ -65,6 +65,18 @@ impl Authority {
         self.write(file, params)
     }
 
+    /// A certificate that is good until the beginning of this day.
+    pub fn issue_until(
+        &self,
+        file: &str,
+        host: &str,
+        (year, month, day): (i32, u8, u8),
+    ) -> (PathBuf, PathBuf) {
+        let mut params = CertificateParams::new(vec![host.to_owned()]).expect("a host");
+        params.not_after = rcgen::date_time_ymd(year, month, day);
+        self.write(file, params)
+    }
+
     fn write(&self, file: &str, params: CertificateParams) -> (PathBuf, PathBuf) {
         let key = KeyPair::generate().expect("key");
         let certificate = params.signed_by(&key, &self.issuer);

@@ -52,13 +52,14 @@ pub async fn scrape(State(api): State<Api>) -> Result<impl IntoResponse, Problem
     };
     let mut page = Page::default();
     process(&mut page, &api);
+    certificates(&mut page, &api);
     calls(&mut page, &seen);
     sip(&mut page, &seen.sip, &seen.net);
     next_hops(&mut page, &seen.sip);
     records(&mut page, &api.cdr_file.counters());
     ended_calls(&mut page, &api);
-    registrations(&mut page, &registered, bindings);
     call_figures(&mut page, &api.call_figures.get());
+    registrations(&mut page, &registered, bindings);
     abuse(&mut page, &seen, &api.admission.counters.get());
     gateways(&mut page, &api);
     subscriptions(&mut page, &api.admission.notifier.counters());
@@ -83,6 +84,14 @@ pub async fn scrape(State(api): State<Api>) -> Result<impl IntoResponse, Problem
     media_servers(&mut page, &api);
     held(&mut page, &seen, &api);
     Ok(([(CONTENT_TYPE, text::CONTENT_TYPE)], page.finish()))
+}
+
+fn certificates(page: &mut Page, api: &Api) {
+    let seconds = |at: SystemTime| at.duration_since(SystemTime::UNIX_EPOCH).unwrap_or_default().as_secs();
+    let each = api.tls.expiries();
+    let each = each.iter().map(|(file, until)| (file.display(), seconds(*until)));
+    let help = "Until when a certificate of ours is good, in seconds since 1970.";
+    page.each("b2b_certificate_not_after_seconds", "file", Kind::Gauge, help, each);
 }
 
 fn process(page: &mut Page, api: &Api) {
@@ -135,15 +144,6 @@ fn ended_calls(page: &mut Page, api: &Api) {
     page.each("b2b_ended_calls_total", "result", Kind::Counter, help, results);
 }
 
-fn sip(page: &mut Page, sip: &Counters, net: &NetCounters) {
-    for (name, help, value) in [
-        ("b2b_sip_requests_received_total", "Requests parsed.", sip.requests_in),
-        ("b2b_sip_responses_received_total", "Responses parsed.", sip.responses_in),
-        ("b2b_sip_sent_total", "Messages sent, retransmissions included.", sip.transmitted),
-        ("b2b_sip_retransmitted_total", "Messages sent again.", sip.retransmitted),
-        ("b2b_sip_absorbed_total", "Messages received again.", sip.absorbed),
-        ("b2b_sip_malformed_total", "Messages that did not parse.", sip.malformed),
-        (
 /// Callers' legs, all legs by a gateway, and the audio of all.
 fn call_figures(page: &mut Page, figures: &Figures) {
     let help = "From a caller's INVITE to the first ringing or the answer.";
@@ -162,6 +162,15 @@ fn call_figures(page: &mut Page, figures: &Figures) {
     page.each_of_two("b2b_gateway_results_total", ["gateway", "disposition"], help, by_gateway);
 }
 
+fn sip(page: &mut Page, sip: &Counters, net: &NetCounters) {
+    for (name, help, value) in [
+        ("b2b_sip_requests_received_total", "Requests parsed.", sip.requests_in),
+        ("b2b_sip_responses_received_total", "Responses parsed.", sip.responses_in),
+        ("b2b_sip_sent_total", "Messages sent, retransmissions included.", sip.transmitted),
+        ("b2b_sip_retransmitted_total", "Messages sent again.", sip.retransmitted),
+        ("b2b_sip_absorbed_total", "Messages received again.", sip.absorbed),
+        ("b2b_sip_malformed_total", "Messages that did not parse.", sip.malformed),
+        (
             "b2b_sip_stray_total",
             "Responses and ACKs that match nothing.",
             sip.stray_responses + sip.stray_acks,

@@ -83,6 +83,7 @@ use b2b_app::queue::QueueDesk;
 use b2b_call::bus::Crowd;
 use b2b_call::service::CallService;
 use b2b_call::switch::driver::Jobs;
+use b2b_sip::net::Tls;
 use guard::Guard;
 use routes::Route;
 
@@ -107,6 +108,7 @@ pub struct Api {
     /// Who follows the events.
     pub crowd: Crowd,
     pub cdr_file: CdrFile,
+    pub tls: Tls,
     pub call_figures: CallFigures,
     /// None: none are kept.
     pub ended_calls: Option<EndedCallStore>,

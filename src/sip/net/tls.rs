@@ -4,7 +4,9 @@
 use std::collections::BTreeMap;
 use std::io;
 use std::net::SocketAddr;
+use std::path::PathBuf;
 use std::sync::{Arc, PoisonError, RwLock};
+use std::time::SystemTime;
 
 use rustls::ClientConfig;
 use rustls::crypto::{CryptoProvider, ring};
@@ -15,8 +17,8 @@ use super::certificate_names::names;
 use super::connection::Halves;
 use super::inward::Inward;
 pub(super) use super::outward::Outward;
-use super::tls_files::Contents;
 pub use super::tls_files::{AskClient, CertificateFiles, PeerTls, TlsError, TlsFiles};
+use super::tls_files::{Contents, PairPem};
 
 /// Whether a handshake failed because of the peer's certificate.
 pub(super) fn is_distrust(error: &io::Error) -> bool {
@@ -35,6 +37,7 @@ struct InForce {
     inward: Option<Inward>,
     usual: Outward,
     peers: BTreeMap<Arc<str>, Outward>,
+    expiries: Vec<(PathBuf, SystemTime)>,
 }
 
 impl std::fmt::Debug for Tls {
@@ -66,6 +69,12 @@ impl Tls {
         let new = InForce::new(files, contents, Some(&old))?;
         *self.0.write().unwrap_or_else(PoisonError::into_inner) = Arc::new(new);
         Ok(true)
+    }
+
+    /// The files of our certificates, each with the moment until which it is good (RFC 5280 §4.1.2.5);
+    /// one that cannot be read is not among them.
+    pub fn expiries(&self) -> Vec<(PathBuf, SystemTime)> {
+        self.get().expiries.clone()
     }
 
     fn get(&self) -> Arc<InForce> {
@@ -121,7 +130,9 @@ impl InForce {
             Ok((name.clone(), Outward::own(&files, peer, &contents, before)?))
         };
         let peers = files.peers.iter().map(own).collect::<Result<_, TlsError>>()?;
-        Ok(InForce { files, contents, inward, usual, peers })
+        let expiries = files.own().map(|own| PairPem::of(&contents, own));
+        let expiries = expiries.filter_map(|own| Some((own.path(), own.not_after()?))).collect();
+        Ok(InForce { files, contents, inward, usual, peers, expiries })
     }
 }
 

@@ -6,6 +6,7 @@ use std::io;
 use std::net::SocketAddr;
 use std::path::{Path, PathBuf};
 use std::sync::Arc;
+use std::time::{Duration, SystemTime};
 
 use rustls::RootCertStore;
 use rustls::pki_types::pem::{self, PemObject};
@@ -157,14 +158,18 @@ impl TlsError {
 pub(super) type Contents = BTreeMap<PathBuf, Arc<[u8]>>;
 
 impl TlsFiles {
+    /// The certificates that we show.
+    pub(super) fn own(&self) -> impl Iterator<Item = &CertificateFiles> {
+        let listeners = self.certificate.iter().chain(&self.further);
+        listeners.chain(self.peers.values().filter_map(|peer| peer.certificate.as_ref()))
+    }
+
     /// Reads every file.
     pub(super) fn read(&self) -> Result<Contents, TlsError> {
-        let pairs = self.certificate.iter().chain(&self.further);
-        let pairs = pairs.chain(self.peers.values().filter_map(|peer| peer.certificate.as_ref()));
         let alone = self.authorities.iter().chain(&self.client_authorities);
         let alone = alone.chain(self.peers.values().filter_map(|peer| peer.authorities.as_ref()));
         let mut contents = Contents::new();
-        for path in pairs.flat_map(|(certificate, key)| [certificate, key]).chain(alone) {
+        for path in self.own().flat_map(|(certificate, key)| [certificate, key]).chain(alone) {
             if !contents.contains_key(path) {
                 contents.insert(path.clone(), read(path)?);
             }
@@ -234,6 +239,14 @@ impl PairPem {
     /// File of the certificate.
     pub fn path(&self) -> PathBuf {
         self.certificate.path.clone()
+    }
+
+    /// Until when the certificate is good; none: it does not say so in a way that can be read.
+    pub fn not_after(&self) -> Option<SystemTime> {
+        let chain = self.certificate.certificates().ok()?;
+        let (_, certificate) = x509_parser::parse_x509_certificate(chain.first()?).ok()?;
+        let seconds = u64::try_from(certificate.validity().not_after.timestamp()).ok()?;
+        SystemTime::UNIX_EPOCH.checked_add(Duration::from_secs(seconds))
     }
 
     /// What they hold, fit to be shown.

@@ -1,6 +1,7 @@
 //! The alarms that stand: raised and ended by looks at the server and by events. Pure.
 
 use std::collections::BTreeMap;
+use std::path::PathBuf;
 use std::time::{Duration, SystemTime};
 
 use serde::Serialize;
@@ -48,6 +49,8 @@ pub struct Look {
     pub no_media: Option<usize>,
     /// Those that take no calls, and why.
     pub gateways_down: Vec<(String, String)>,
+    /// Files of certificates that soon are good no longer, and until when each is.
+    pub certificates: Vec<(PathBuf, SystemTime)>,
     /// Calls that are left; none: it takes calls.
     pub draining: Option<usize>,
     pub disk: Option<DiskLook>,
@@ -119,6 +122,10 @@ impl Board {
         }
         for (name, why) in &look.gateways_down {
             so.push((Kind::GatewayDown, name.clone(), why.clone()));
+        }
+        for (file, until) in &look.certificates {
+            let text = format!("it is good until {}", humantime::format_rfc3339_seconds(*until));
+            so.push((Kind::CertificateExpires, file.display().to_string(), text));
         }
         if let Some(calls) = look.draining {
             so.push((Kind::Draining, String::new(), format!("no new calls are taken; {calls} go on")));

@@ -23,6 +23,7 @@ pub enum Kind {
     DiskLow,
     RecordingFailed,
     RecordsLost,
+    CertificateExpires,
     PortsShort,
     CallsRefused,
     LateTicks,
@@ -63,7 +64,7 @@ const HOUR: Duration = Duration::from_secs(3_600);
 
 impl Kind {
     /// Every kind, the worst first.
-    pub const ALL: [Kind; 21] = [
+    pub const ALL: [Kind; 22] = [
         Kind::EmergencyCall,
         Kind::NoMedia,
         Kind::MediaServerDown,
@@ -72,6 +73,7 @@ impl Kind {
         Kind::DiskLow,
         Kind::RecordingFailed,
         Kind::RecordsLost,
+        Kind::CertificateExpires,
         Kind::PortsShort,
         Kind::CallsRefused,
         Kind::LateTicks,
@@ -142,6 +144,12 @@ impl Kind {
                 severity: Critical,
                 ends: Ends::After(HOUR),
                 fix: "look at the disk of server.cdr: it is full, gone or too slow",
+            },
+            Kind::CertificateExpires => Row {
+                name: "certificate_expires",
+                severity: Critical,
+                ends: Ends::NotSo,
+                fix: "put a new certificate in the place of the file and send SIGHUP; calls that are up stay",
             },
             Kind::PortsShort => Row {
                 name: "ports_short",

@@ -1,5 +1,6 @@
 //! Looks at the server every two seconds, and reads its events.
 
+use std::path::PathBuf;
 use std::time::{Duration, SystemTime};
 
 use nix::sys::statvfs::statvfs;
@@ -12,6 +13,8 @@ use crate::http::Api;
 use b2b_call::bus::{Received, Subscriber};
 
 const EVERY: Duration = Duration::from_secs(2);
+/// ACME clients renew 30 days before the end: what is not renewed a week before it will not be.
+const LAST_DAYS: Duration = Duration::from_secs(7 * 86_400);
 
 /// Watches until the server ends.
 pub async fn run(api: Api, mut events: Subscriber) {
@@ -57,6 +60,7 @@ async fn look(api: &Api) -> Option<Look> {
             .iter()
             .filter_map(|(name, it, _)| Some((name.clone(), why(it)?)))
             .collect(),
+        certificates: soon_over(api.tls.expiries(), SystemTime::now()),
         draining: draining.then_some(calls),
         disk: disk(api),
         ports: (free, free + ports.used + ports.resting),
@@ -66,6 +70,11 @@ async fn look(api: &Api) -> Option<Look> {
         calls_refused: if draining { 0 } else { counters.refused },
         bugs: counters.panics + counters.illegal + counters.impossible,
     })
+}
+
+/// Those that end within the time that it takes to get a new one.
+fn soon_over(expiries: Vec<(PathBuf, SystemTime)>, now: SystemTime) -> Vec<(PathBuf, SystemTime)> {
+    expiries.into_iter().filter(|(_, until)| *until < now + LAST_DAYS).collect()
 }
 
 /// Why a gateway takes no calls; none: it does.
