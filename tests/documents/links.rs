@@ -65,7 +65,7 @@ fn straight(path: &Path) -> PathBuf {
 }
 
 #[test]
-fn every_link_of_the_documents_leads_somewhere_and_each_document_is_in_the_readme() {
+fn every_link_of_the_documents_leads_somewhere_and_each_document_is_in_the_book() {
     let (documents, mut seen, mut dead) = (documents(), 0, Vec::new());
     for document in &documents {
         let text = prose(document);
@@ -85,11 +85,14 @@ fn every_link_of_the_documents_leads_somewhere_and_each_document_is_in_the_readm
     }
     assert!(seen > 60, "{seen} links");
     assert!(dead.is_empty(), "{dead:#?}");
-    let readme = prose(Path::new("README.md"));
-    for document in documents.iter().filter(|it| it.starts_with("docs")) {
+    let contents = Path::new("docs/SUMMARY.md");
+    assert!(prose(Path::new("README.md")).contains("](docs/SUMMARY.md)"), "README.md leads to the book");
+    let summary = prose(contents);
+    for document in documents.iter().filter(|it| it.starts_with("docs") && it.as_path() != contents) {
+        let page = document.strip_prefix("docs").expect("below it");
         assert!(
-            readme.contains(&format!("]({})", document.display())),
-            "README.md does not name {document:?}"
+            summary.contains(&format!("]({})", page.display())),
+            "docs/SUMMARY.md does not name {document:?}"
         );
     }
 }
