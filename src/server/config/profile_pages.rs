@@ -15,6 +15,7 @@ const HEAD: &str = "# Providers
 A `profile` gives a gateway the keys that its provider wants. Every key that the configuration has wins, and all others
 are as [server.md](server.md) says. What would leave is shown without sending anything:
 
+<!-- not run: NAME is a gateway of yours; gateways.md explains one -->
 ```sh
 b2b --role b2bua --config b2bua.toml --explain-gateway NAME --to +442079460001
 ```
