@@ -88,9 +88,12 @@ def main():
         files.append({"Chapter": {"name": target, "content": content, "number": None, "sub_items": [], "path": chapter,
                                   "source_path": None, "parent_names": ["Files of the repository"]}})
     files.sort(key=lambda it: it["Chapter"]["name"])
+    # The contents go by numbers, which are not shown.
+    for at, file in enumerate(files, 1):
+        file["Chapter"]["number"] = [99, at]
     if files:
         book["items"].append({"PartTitle": "The repository"})
-        book["items"].append({"Chapter": {"name": "Files of the repository", "content": "", "number": None,
+        book["items"].append({"Chapter": {"name": "Files of the repository", "content": "", "number": [99],
                                           "sub_items": files, "path": None, "source_path": None, "parent_names": []}})
     json.dump(book, sys.stdout)
 
