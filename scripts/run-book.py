@@ -8,7 +8,8 @@ free and what a block has started ends with the page. The blocks of a page share
 
     # expect: text                    in a block: its output has this, within 10 s; `…` stands for anything
     <!-- output -->                   above a ```text block: so does the block before print, line for line in this order
-    <!-- printed -->                  the same in any order and with other numbers; --write puts there what is printed
+    <!-- printed -->                  these lines and no others, in any order and with other numbers; --write puts them there
+    <!-- ladder -->                   the same, with others between them
     <!-- terminals -->                above a block: each line is for a terminal of its own
     <!-- before: commands -->         lines of what a reader of this page has already, such as a call that is up
     <!-- not run: reason -->          above a block: why it does not run here
@@ -31,6 +32,7 @@ from pathlib import Path
 ROOT = Path(__file__).resolve().parent.parent
 COPIED = ["assets", "docs", "examples", "packaging", "plans", "scripts", "tests/sipp", "Cargo.toml"]
 LONGEST_S = 90
+PRINTED = ("<!-- printed -->", "<!-- ladder -->")
 CARGO = """#!/bin/sh
 case "$*" in
 "run --release -- "*) shift 3; exec b2b "$@" ;;
@@ -83,7 +85,7 @@ def blocks_of(text):
                 if note == "<!-- terminals -->":
                     inside = [TERMINAL.format(*re.match(r"(.*?)(\s*#.*)?$", line).groups("")) for line in inside]
                 blocks.append(Block(begun, inside, reason and reason[1]))
-            elif note in ("<!-- output -->", "<!-- printed -->"):
+            elif note in ("<!-- output -->", *PRINTED):
                 blocks[-1].outputs.append((note, begun, number, inside))
             fence, note = None, ""
         elif fence is not None:
@@ -101,11 +103,13 @@ def like(text):
     return r"[ \t]*.*?[ \t]*".join(parts)
 
 
-def missing(wanted, printed, ordered):
-    """The first of these lines that is not printed behind those before it; or, in any order, but for its numbers."""
-    if not ordered:
-        bare = {plain(line) for line in printed.splitlines()}
-        return next((line for line in wanted if plain(line) not in bare), None)
+def missing(kind, wanted, printed):
+    """The first of these lines that is not printed, or the first printed one that is not among these."""
+    if kind in PRINTED:
+        here, there = ({plain(line) for line in lines} for lines in (wanted, printed.splitlines()))
+        more = () if kind == "<!-- ladder -->" else printed.splitlines()
+        return next((line for line in wanted if plain(line) not in there), None) or next(
+            (f"only there: {line}" for line in more if plain(line) not in here), None)
     at = 0
     for line in filter(str.strip, wanted):
         found = re.compile(like(line)).search(printed, at)
@@ -160,15 +164,15 @@ def run(page, program, examples, write, times):
             settle("\n".join(block.text), output)
             if times:
                 print(f"  {page}:{block.line}: {ended - begun:.1f} s, then {time.monotonic() - ended:.1f} s", flush=True)
-            wanted = [(block.line + at, [line.split("# expect:", 1)[1].strip()], True)
+            wanted = [(block.line + at, [line.split("# expect:", 1)[1].strip()], "<!-- output -->")
                       for at, line in enumerate(block.text, 1) if "# expect:" in line]
             if write:
-                printed.update({it[1]: output for it in block.outputs if it[0] == "<!-- printed -->"})
+                printed.update({it[1]: output for it in block.outputs if it[0] in PRINTED})
             else:
-                wanted += [(begun, lines, kind == "<!-- output -->") for kind, begun, _, lines in block.outputs]
-            for line, lines, ordered in wanted:
+                wanted += [(begun, lines, kind) for kind, begun, _, lines in block.outputs]
+            for line, lines, kind in wanted:
                 gone = time.monotonic() + 10
-                while (absent := missing(lines, output.read_text(errors="replace"), ordered)) and time.monotonic() < gone:
+                while (absent := missing(kind, lines, output.read_text(errors="replace"))) and time.monotonic() < gone:
                     time.sleep(0.1)
                 if absent:
                     return number, blocks, f"{page}:{line}: not printed: {absent}\n{last(output)}"
