@@ -65,6 +65,7 @@ def main():
     if sys.argv[1:2] == ["supports"]:
         sys.exit(0)
     _, book = json.load(sys.stdin)
+    items = book["items" if "items" in book else "sections"]       # sections: mdbook before 0.5
     wanted = []
 
     def walk(items):
@@ -75,7 +76,7 @@ def main():
                 chapter["content"] = rewritten(chapter["content"], f"docs/{own}", own, wanted)
                 walk(chapter["sub_items"])
 
-    walk(book["items"])
+    walk(items)
     done, files = set(), []
     while wanted:
         target = wanted.pop().rstrip("/")
@@ -92,8 +93,8 @@ def main():
     for at, file in enumerate(files, 1):
         file["Chapter"]["number"] = [99, at]
     if files:
-        book["items"].append({"PartTitle": "The repository"})
-        book["items"].append({"Chapter": {"name": "Files of the repository", "content": "", "number": [99],
+        items.append({"PartTitle": "The repository"})
+        items.append({"Chapter": {"name": "Files of the repository", "content": "", "number": [99],
                                           "sub_items": files, "path": None, "source_path": None, "parent_names": []}})
     json.dump(book, sys.stdout)
 
