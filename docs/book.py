@@ -74,6 +74,7 @@ def main():
             if chapter and chapter["path"]:
                 own = chapter["path"]
                 chapter["content"] = rewritten(chapter["content"], f"docs/{own}", own, wanted)
+            if chapter:
                 walk(chapter["sub_items"])
 
     walk(items)
@@ -95,7 +96,7 @@ def main():
     if files:
         items.append({"PartTitle": "The repository"})
         items.append({"Chapter": {"name": "Files of the repository", "content": "", "number": [99],
-                                          "sub_items": files, "path": None, "source_path": None, "parent_names": []}})
+                                  "sub_items": files, "path": None, "source_path": None, "parent_names": []}})
     json.dump(book, sys.stdout)
 
 
