@@ -56,6 +56,16 @@ fn every_metric_of_the_dashboard_and_of_the_guide_is_one_of_the_server() {
         let (open, close) = (expr.matches('(').count(), expr.matches(')').count());
         assert_eq!(open, close, "{expr}");
     }
+    // A histogram is served under three names.
+    let mut rules = named(&read("docs/alerts.yml"));
+    rules = rules
+        .iter()
+        .map(|name| {
+            ["_bucket", "_count"].iter().fold(&**name, |name, it| name.trim_end_matches(it)).to_owned()
+        })
+        .collect();
+    assert!(rules.len() >= 7, "{rules:?}");
+    assert!(rules.is_subset(&served), "{:?}", rules.difference(&served));
     let guide = named(&read("docs/operations.md"));
     assert!(guide.len() > 10, "{guide:?}");
     assert!(guide.is_subset(&served), "{:?}", guide.difference(&served));
