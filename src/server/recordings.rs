@@ -36,11 +36,11 @@ pub fn rules(recording: &Recording) -> Option<RecordingRules> {
 
 /// A recording that is complete.
 #[derive(Debug, Clone, PartialEq, Eq)]
-struct Kept {
-    path: PathBuf,
-    bytes: u64,
+pub struct Kept {
+    pub path: PathBuf,
+    pub bytes: u64,
     /// When it was complete.
-    at: SystemTime,
+    pub at: SystemTime,
 }
 
 /// Which of these are older, or more, than is to be kept. Pure.
@@ -58,7 +58,7 @@ fn surplus(mut kept: Vec<Kept>, now: SystemTime, longest: Option<Duration>, most
 }
 
 /// Every recording that is complete: what is being written has another name.
-fn complete(folder: &Path, found: &mut Vec<Kept>) -> io::Result<()> {
+pub fn complete(folder: &Path, found: &mut Vec<Kept>) -> io::Result<()> {
     for entry in fs::read_dir(folder)? {
         let entry = entry?;
         let (path, meta) = (entry.path(), entry.metadata()?);

@@ -4,7 +4,7 @@ use nix::sys::signal::Signal;
 use serde_json::{Value, json};
 
 use crate::server_support::phone::Phone;
-use crate::server_support::{Server, server, until};
+use crate::server_support::{Server, configured, server, start, until};
 
 /// A server at which every number is Bob, who never answers.
 fn ringing(bob: &Phone) -> Server {
@@ -59,6 +59,70 @@ async fn events_are_taken_from_a_number_on_and_of_one_call() {
     let mut behind = Events::of(&server, &format!("?after={first}")).await;
     for event in &heard[1..] {
         assert_eq!(behind.next().await, *event);
+    }
+}
+
+#[test]
+fn users_who_are_not_registered_are_listed_by_name() {
+    let users = ["1001", "1002", "1003"];
+    let tables = users.map(|name| format!("[[user]]\nname = \"{name}\"\npassword = \"a long secret\"\n"));
+    let server = server(&tables.concat());
+    Phone::new("1002").register(server.sip, "a long secret");
+    let names = |query: &str| {
+        let page = server.get(&format!("/users{query}")).json();
+        let names = page["users"].as_array().expect("users").iter().map(|it| it["name"].clone());
+        (names.collect::<Vec<Value>>(), page["next"].clone())
+    };
+    assert_eq!(names("?registered=false"), (vec![json!("1001"), json!("1003")], Value::Null));
+    assert_eq!(names("?registered=true"), (vec![json!("1002")], Value::Null));
+    assert_eq!(names("?limit=2"), (vec![json!("1001"), json!("1002")], json!("1002")));
+    assert_eq!(names("?limit=2&after=1002"), (vec![json!("1003")], Value::Null));
+    assert_eq!(server.get("/users?after=nobody").status, 400);
+}
+
+#[test]
+fn recordings_are_listed_and_given_to_who_may_hear_them_and_nothing_else_is() {
+    let folder = configured(
+        "[[http.tokens]]\nname = \"look\"\ntoken = \"look-token-1\"\nscopes = [\"read\"]\n\
+         [[http.tokens]]\nname = \"hear\"\ntoken = \"hear-token-1\"\nscopes = [\"read\", \"record\"]\n\
+         [recording]\nfolder = \"rec\"\n",
+    );
+    for (day, name, text) in [
+        ("2026-11-25", "a.wav", "0123456789"),
+        ("2026-11-26", "b.wav", "x"),
+        ("2026-11-26", ".c.wav.part", "y"),
+    ] {
+        let day = folder.path().join("rec").join(day);
+        std::fs::create_dir_all(&day).expect("a folder");
+        std::fs::write(day.join(name), text).expect("a file");
+    }
+    std::fs::write(folder.path().join("secret.wav"), "secret").expect("a file");
+    let server = start(folder);
+    let ask = |token: &str, path: &str, more: &str| {
+        server.ask_with("GET", path, &format!("Authorization: Bearer {token}-token-1\r\n{more}"), "")
+    };
+    let all = ask("hear", "/recordings", "").json();
+    let files: Vec<&Value> =
+        all["recordings"].as_array().expect("a list").iter().map(|it| &it["file"]).collect();
+    assert_eq!(files, [&json!("2026-11-26/b.wav"), &json!("2026-11-25/a.wav")]);
+    assert_eq!(ask("hear", "/recordings?day=2026-11-25", "").json()["total"], 1);
+    let whole = ask("hear", "/recordings/2026-11-25/a.wav", "");
+    assert_eq!((whole.status, whole.text()), (200, "0123456789".to_owned()));
+    assert_eq!(whole.field("content-type"), Some("audio/wav"));
+    let part = ask("hear", "/recordings/2026-11-25/a.wav", "Range: bytes=2-4\r\n");
+    assert_eq!((part.status, part.text()), (206, "234".to_owned()));
+    for path in ["/recordings", "/recordings/2026-11-25/a.wav"] {
+        assert_eq!(ask("look", path, "").status, 403, "{path}");
+        assert_eq!(server.get(path).status, 401, "{path}");
+    }
+    for path in [
+        "/recordings/../secret.wav",
+        "/recordings/%2e%2e/secret.wav",
+        "/recordings/2026-11-26/.c.wav.part",
+        "/recordings/2026-11-26/%2e%2e%2f%2e%2e%2fsecret.wav",
+        "/recordings/2026-11-26/none.wav",
+    ] {
+        assert_eq!(ask("hear", path, "").status, 404, "{path}");
     }
 }
 

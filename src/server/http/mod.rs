@@ -45,12 +45,14 @@ mod page;
 mod places;
 mod queues;
 mod recording;
+mod recordings;
 pub(super) mod refused;
 mod registrations;
 mod remote;
 mod routes;
 mod source;
 mod text;
+mod users;
 
 use std::net::SocketAddr;
 use std::sync::Arc;

@@ -9,7 +9,7 @@ use utoipa::openapi::schema::Schema;
 
 use super::{
     Api, alarms, calls, capture, commands, control, ended_calls, events, gateways, health, journal, metrics,
-    openapi, originate, places, queues, recording, registrations, remote,
+    openapi, originate, places, queues, recording, recordings, registrations, remote, users,
 };
 use crate::config::tokens::Scope;
 use crate::control::{Order, Status};
@@ -244,6 +244,31 @@ pub fn routes() -> Vec<Route> {
         Route::new(Get, "/registrations", read, "Who is registered.", get(registrations::list))
             .asks(&["user", "after", "limit"])
             .gives::<registrations::Registrations>(),
+        Route::new(
+            Get,
+            "/users",
+            read,
+            "Users of the configuration, and who is registered.",
+            get(users::list),
+        )
+        .asks(&["registered", "after", "limit"])
+        .gives::<users::Users>(),
+        Route::new(
+            Get,
+            "/recordings",
+            record,
+            "Recordings that are complete, latest first.",
+            get(recordings::list),
+        )
+        .asks(&["day", "after", "limit"])
+        .gives::<recordings::Recordings>(),
+        Route::new(
+            Get,
+            "/recordings/{day}/{name}",
+            record,
+            "A recording: a WAV file, or a part of it.",
+            get(recordings::file),
+        ),
         Route::new(Get, "/alarms", read, "What somebody has to look at.", get(alarms::list))
             .gives::<alarms::Standing>(),
         Route::new(

@@ -18,7 +18,7 @@ use sha2::{Digest, Sha256};
 
 /// What the browser may do for this page: run and read what this server has, and nothing else. No
 /// text becomes markup or code, wherever it came from.
-const POLICY: &str = "default-src 'none'; script-src 'self'; style-src 'self'; img-src 'self'; connect-src 'self'; \
+const POLICY: &str = "default-src 'none'; script-src 'self'; style-src 'self'; img-src 'self'; media-src blob:; connect-src 'self'; \
                       base-uri 'none'; form-action 'none'; frame-ancestors 'none'; \
                       require-trusted-types-for 'script'; trusted-types 'none'";
 

@@ -79,11 +79,13 @@ export async function act(method, path, body) {
   return said && (answer.headers.get('content-type') || '').includes('json') ? JSON.parse(said) : null;
 }
 
-/** A file, saved under this name; a plain link could not send the token. */
+/** A URL of what is at a path, for elements that cannot send the token; who takes it gives it back. */
+export const blobUrl = async (path) => URL.createObjectURL(await (await request('GET', path)).blob());
+
+/** A file, saved under this name. */
 export async function save(path, name) {
-  const blob = await (await request('GET', path)).blob();
   const link = document.createElement('a');
-  link.href = URL.createObjectURL(blob);
+  link.href = await blobUrl(path);
   link.download = name;
   link.click();
   setTimeout(() => URL.revokeObjectURL(link.href), 60000);

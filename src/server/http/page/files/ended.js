@@ -1,6 +1,6 @@
 // The calls that are over, as the server keeps them: found by party, by what became of them, by sound.
 
-import { badge, dayOf, h, setText, span } from './dom.js';
+import { badge, dayOf, h, say, setText, span } from './dom.js';
 import * as api from './api.js';
 import { table } from './table.js';
 
@@ -29,7 +29,7 @@ function result(call) {
 
 export function endedCalls() {
   const list = table('Calls that are over, latest first',
-    ['call', 'began', 'from', 'to', 'talked', 'result', 'ended by', 'audio', 'MOS', 'route', 'gateway'],
+    ['call', 'began', 'from', 'to', 'talked', 'result', 'ended by', 'audio', 'MOS', 'route', 'gateway', ''],
     { empty: 'No such call is known.' });
   const changed = () => { read = 0; refresh().catch(() => {}); };
   const party = h('input', {
@@ -38,10 +38,29 @@ export function endedCalls() {
   const which = h('select', { 'aria-label': 'Which ended calls', onchange: changed },
     [['', 'all'], ['audio=fault', 'one-way or no audio'], [`mos_below=${POOR_MOS}`, 'poor MOS'],
       ...Object.keys(KINDS).map((it) => [`disposition=${it}`, it.replace('_', ' ')])].map(([value, text]) => h('option', { value }, text)));
+  const player = h('audio', { controls: true, hidden: true });
   const figure = h('p', { class: 'figure', role: 'status' });
   const more = h('button', { type: 'button', onclick: () => { shown += 4 * SHOWN; changed(); } }, 'Show more');
   let shown = SHOWN;
   let read = 0;
+
+  /** What can be done with its recording; the file is asked for by its folder and name. */
+  function recorded(call) {
+    if (!call.recording) return [];
+    const path = `recordings/${call.recording.split('/').slice(-2).map(encodeURIComponent).join('/')}`;
+    const said = (act) => act.catch((error) => say(error.message, true));
+    return [
+      { text: 'Play', label: `Play the recording of call ${call.call}`, act: () => said(play(path)) },
+      { text: 'Save', label: `Save the recording of call ${call.call}`, act: () => said(api.save(path, call.recording.split('/').pop())) },
+    ];
+  }
+
+  async function play(path) {
+    URL.revokeObjectURL(player.src);
+    player.src = await api.blobUrl(path);
+    player.hidden = false;
+    await player.play();
+  }
 
   async function refresh() {
     if (Date.now() - read < REST_MS) return;
@@ -59,11 +78,12 @@ export function endedCalls() {
         dayOf(call.began), call.from_name ? `${call.from} (${call.from_name})` : call.from, call.to,
         call.talk_ms === null ? '–' : span(call.talk_ms / 1000), result(call), call.ended_by, audio(call),
         call.mos === null ? '–' : call.mos.toFixed(2), call.route || '–', [call.gateway_in, call.gateway_out].filter(Boolean).join(' → ') || '–',
+        { buttons: recorded(call) },
       ],
     })));
   }
 
   const element = h('section', { class: 'ended', hidden: true },
-    h('div', { class: 'bar' }, h('h3', null, 'Ended calls'), figure, h('label', { class: 'filter' }, party), which), list.element, more);
+    h('div', { class: 'bar' }, h('h3', null, 'Ended calls'), figure, h('label', { class: 'filter' }, party), which), player, list.element, more);
   return { element, refresh };
 }

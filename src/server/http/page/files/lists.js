@@ -133,7 +133,12 @@ export function registrationsView() {
   const figure = h('p', { class: 'figure', role: 'status' });
   const more = h('button', { type: 'button', hidden: true, onclick: () => next() }, 'Show more');
   let shown = 100;
-  const it = view('Registrations', [figure, list.element, more], async () => {
+  const absent = table('Users who are not registered', ['user', 'name', 'aliases', 'class'], { empty: 'Every user is registered.' });
+  const it = view('Registrations', [figure, list.element, more, absent.element], async () => {
+    const away = await api.get('users?registered=false');
+    absent.update(away.users.map((user) => ({
+      key: user.name, cells: [user.name, user.display_name || '', user.aliases.join(', '), user.class],
+    })));
     const page = await api.get(`registrations?limit=${shown}`);
     setText(figure, `${count(page.bindings)} contacts`);
     more.hidden = page.next === undefined;

@@ -1,0 +1,96 @@
+//! `GET /users`: who is configured, and who of them is not registered.
+
+use std::time::Instant;
+
+use axum::Json;
+use axum::extract::rejection::QueryRejection;
+use axum::extract::{Query, State};
+use serde::{Deserialize, Serialize};
+use utoipa::ToSchema;
+
+use super::Api;
+use super::answer::Problem;
+use crate::in_force::registrar;
+
+/// Users in one answer: the calls' thread waits while they are looked up.
+const MOST: usize = 1_000;
+const USUAL: usize = 100;
+
+#[derive(Debug, Deserialize)]
+#[serde(deny_unknown_fields)]
+pub struct Asked {
+    /// Only those who are, or who are not.
+    registered: Option<bool>,
+    /// Go on behind this user, in the order of the configuration.
+    after: Option<String>,
+    limit: Option<usize>,
+}
+
+/// A page of users, in the order of the configuration.
+#[derive(Debug, Serialize, ToSchema)]
+pub struct Users {
+    /// All of the configuration.
+    total: usize,
+    users: Vec<User>,
+    /// Ask for `?after=` this for more.
+    #[serde(skip_serializing_if = "Option::is_none")]
+    next: Option<String>,
+}
+
+/// A user of the configuration.
+#[derive(Debug, Serialize, ToSchema)]
+struct User {
+    name: String,
+    display_name: Option<String>,
+    aliases: Vec<String>,
+    class: String,
+    /// Contacts that are alive; 0: the user is not registered.
+    contacts: usize,
+}
+
+/// `GET /users`
+pub async fn list(
+    State(api): State<Api>,
+    asked: Result<Query<Asked>, QueryRejection>,
+) -> Result<Json<Users>, Problem> {
+    let usage = "the query takes registered=true or false, after= and limit=";
+    let Query(asked) = asked.map_err(|error| Problem::bad(error.body_text(), usage))?;
+    let limit = asked.limit.unwrap_or(USUAL).clamp(1, MOST);
+    let now = Instant::now();
+    let settings = api.admission.current.get();
+    let all = &settings.config.users;
+    let begin = match &asked.after {
+        None => 0,
+        Some(name) => match all.iter().position(|user| user.name == *name) {
+            Some(at) => at + 1,
+            None => {
+                return Err(Problem::bad(
+                    format!("there is no user {name:?}"),
+                    "take the `next` of the last answer",
+                ));
+            }
+        },
+    };
+    let mut users: Vec<User> = {
+        let registrar = registrar(&api.admission.registrar);
+        let store = registrar.store();
+        let behind = all.iter().skip(begin).map(|user| {
+            let aor = settings.directory.aor(user);
+            let bindings = aor.map(|aor| store.bindings(&aor).iter().filter(|it| it.expires > now).count());
+            (user, bindings.unwrap_or(0))
+        });
+        let wanted = behind.filter(|(_, contacts)| asked.registered.is_none_or(|it| it == (*contacts > 0)));
+        let shown = wanted.take(limit + 1).map(|(user, contacts)| User {
+            name: user.name.clone(),
+            display_name: user.display_name.clone(),
+            aliases: user.aliases.clone(),
+            class: user.class.clone(),
+            contacts,
+        });
+        shown.collect()
+    };
+    let more = users.len() > limit;
+    users.truncate(limit);
+    let next = users.last().map(|user| user.name.clone()).filter(|_| more);
+    Ok(Json(Users { total: all.len(), users, next }))
+}
