@@ -127,6 +127,7 @@ pub fn may_start(a: LegState, b: LegState) -> bool {
 
 /// Whose wish it is that a bridge is held.
 #[derive(Debug, Clone, Copy, PartialEq, Eq, Hash, Serialize, Deserialize)]
+#[cfg_attr(feature = "schema", derive(utoipa::ToSchema))]
 #[serde(rename_all = "snake_case")]
 pub enum HeldBy {
     /// Neither party holds the other.

@@ -18,9 +18,12 @@ use std::time::{Duration, SystemTime};
 
 use tokio::sync::Notify;
 
-use super::event::{Event, Published};
+use super::event::{Event, EventFilter, Published};
 pub use crowd::Crowd;
 use crowd::Member;
+
+/// Events that are passed over at most while the window is locked.
+const SKIPPED: usize = 256;
 
 /// Publishes; clones publish to the same bus. When the last one is dropped,
 /// subscribers read what is left and then the end.
@@ -147,6 +150,12 @@ impl EventBus {
         self.subscriber(next)
     }
 
+    /// The events from now on that this lets through. The others are skipped where they are read, and count as lost
+    /// with the rest where the subscriber is too slow.
+    pub fn subscribe_to(&self, filter: EventFilter) -> Subscriber {
+        self.subscribe().only(filter)
+    }
+
     /// Everything after the event with this number. What has left the window since
     /// is reported as [`Received::Lagged`].
     ///
@@ -164,7 +173,7 @@ impl EventBus {
     }
 
     fn subscriber(&self, next: u64) -> Subscriber {
-        Subscriber { shared: self.publisher.shared.clone(), next, lost: 0, member: None }
+        Subscriber { shared: self.publisher.shared.clone(), next, lost: 0, member: None, filter: None }
     }
 }
 
@@ -192,9 +201,18 @@ pub struct Subscriber {
     lost: u64,
     /// Of a crowd, which wakes it.
     member: Option<Member>,
+    /// What it wants; none: everything.
+    filter: Option<Box<EventFilter>>,
 }
 
 impl Subscriber {
+    /// From now on it hears what this lets through, and nothing else.
+    #[must_use]
+    pub fn only(mut self, filter: EventFilter) -> Self {
+        self.filter = Some(Box::new(filter)).filter(|filter| **filter != EventFilter::all());
+        self
+    }
+
     /// The next event; waits for it. None: the bus is closed and everything is read.
     /// Nothing is lost when the future is dropped.
     pub async fn recv(&mut self) -> Option<Received> {
@@ -207,6 +225,8 @@ impl Subscriber {
             let taken = self.take(&shared.lock());
             match taken {
                 Taken::Nothing => notified.await,
+                // Others may publish before it looks on.
+                Taken::Skipped => {}
                 Taken::Closed => return None,
                 Taken::Received(received) => return Some(received),
             }
@@ -220,26 +240,41 @@ impl Subscriber {
     /// Nothing came in time.
     pub fn recv_blocking(&mut self, patience: Duration) -> Result<Option<Received>, TimedOut> {
         let shared = self.shared.clone();
-        let next = self.next;
         let mut window = shared.lock();
         window.waiting_threads += 1;
-        let empty = |window: &mut Window| window.next == next && !window.closed;
+        let empty = |window: &mut Window| {
+            self.pass_over(window);
+            window.next == self.next && !window.closed
+        };
         let waited = shared.threads.wait_timeout_while(window, patience, empty);
         let (mut window, _) = waited.unwrap_or_else(PoisonError::into_inner);
         window.waiting_threads -= 1;
         match self.take(&window) {
-            Taken::Nothing => Err(TimedOut),
+            Taken::Nothing | Taken::Skipped => Err(TimedOut),
             Taken::Closed => Ok(None),
             Taken::Received(received) => Ok(Some(received)),
+        }
+    }
+
+    /// Behind what comes next and is not wanted.
+    fn pass_over(&mut self, window: &Window) {
+        let Some(filter) = &self.filter else { return };
+        let oldest = window.oldest();
+        let next = |at: u64| window.events.get(at.checked_sub(oldest)? as usize);
+        while next(self.next).is_some_and(|event| !filter.has(&event.event)) {
+            self.next += 1;
         }
     }
 
     /// The next event, if there is one now.
     pub fn try_recv(&mut self) -> Option<Received> {
         let shared = self.shared.clone();
-        match self.take(&shared.lock()) {
-            Taken::Received(received) => Some(received),
-            Taken::Nothing | Taken::Closed => None,
+        loop {
+            match self.take(&shared.lock()) {
+                Taken::Received(received) => return Some(received),
+                Taken::Skipped => {}
+                Taken::Nothing | Taken::Closed => return None,
+            }
         }
     }
 
@@ -256,19 +291,29 @@ impl Subscriber {
             self.lost += lost;
             return Taken::Received(Received::Lagged(lost));
         }
-        match window.events.get((self.next - oldest) as usize) {
-            Some(event) => {
-                self.next += 1;
-                Taken::Received(Received::Event(event.clone()))
+        let mut skipped = 0;
+        while let Some(event) = window.events.get((self.next - oldest) as usize) {
+            self.next += 1;
+            if self.filter.as_ref().is_none_or(|filter| filter.has(&event.event)) {
+                return Taken::Received(Received::Event(event.clone()));
             }
-            None if window.closed => Taken::Closed,
-            None => Taken::Nothing,
+            skipped += 1;
+            if skipped == SKIPPED {
+                return Taken::Skipped;
+            }
+        }
+        match window.closed {
+            true => Taken::Closed,
+            false if skipped > 0 => Taken::Skipped,
+            false => Taken::Nothing,
         }
     }
 }
 
 enum Taken {
     Received(Received),
+    /// Only what is not wanted, so far.
+    Skipped,
     Nothing,
     Closed,
 }
@@ -322,6 +367,27 @@ mod tests {
         }
         assert_eq!(read(&mut slow), [-6, 6, 7, 8, 9]);
         assert_eq!((slow.lost(), quick.lost()), (6, 0));
+    }
+
+    #[test]
+    fn a_subscriber_to_a_type_hears_nothing_else_in_a_task_in_a_thread_and_at_once() {
+        let bus = EventBus::new(2_048, 0);
+        let only = || EventFilter::all().of_types("draining").unwrap();
+        let [mut at_once, mut in_task, mut in_thread] = [(); 3].map(|()| bus.subscribe_to(only()));
+        let thread = std::thread::spawn(move || {
+            let first = in_thread.recv_blocking(LONG).map(|got| got.map(number));
+            (first, in_thread.recv_blocking(Duration::ZERO).map(|got| got.map(number)))
+        });
+        for _ in 0..SKIPPED * 3 {
+            bus.publish(UNIX_EPOCH, Event::Reloaded { error: None });
+        }
+        publish(&bus, 7);
+        bus.publish(UNIX_EPOCH, Event::Reloaded { error: None });
+        assert_eq!(read(&mut at_once), [7]);
+        assert_eq!(pollster::block_on(in_task.recv()).map(number), Some(7));
+        assert_eq!(thread.join().unwrap(), (Ok(Some(7)), Err(TimedOut)));
+        drop(bus);
+        assert_eq!(pollster::block_on(in_task.recv()), None);
     }
 
     #[test]

@@ -95,6 +95,7 @@ pub enum CallDirection {
 
 /// What moves a call.
 #[derive(Debug, Clone, Copy, PartialEq, Eq, Hash, Serialize, Deserialize)]
+#[cfg_attr(feature = "schema", derive(utoipa::ToSchema))]
 #[serde(rename_all = "snake_case")]
 pub enum CallEvent {
     /// An inbound leg was adopted as leg A.

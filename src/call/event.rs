@@ -5,7 +5,11 @@
 
 mod address;
 mod emergency;
+mod filter;
+mod inside;
 mod kinds;
+mod media;
+mod table;
 
 use std::net::{IpAddr, SocketAddr};
 use std::sync::OnceLock;
@@ -22,22 +26,30 @@ use super::{BridgeId, CallId, LegId};
 
 pub use address::AddressSeen;
 pub use emergency::EmergencyCall;
+pub use filter::{EventFilter, UnknownWord};
+pub use inside::{INFO_BODY, InfoSaid, NextHop};
 pub use kinds::Event;
+pub use media::{MediaRefused, Playback, RecordingNews};
+pub use table::KINDS;
 
 /// An event with its place in the order of all events.
 #[derive(Debug, Clone, PartialEq, Serialize, Deserialize)]
+#[cfg_attr(feature = "schema", derive(utoipa::ToSchema))]
 pub struct Published {
     /// Rises by one with each event.
     pub seq: u64,
     /// When it happened; RFC 3339 in JSON.
     #[serde(with = "rfc3339")]
+    #[cfg_attr(feature = "schema", schema(value_type = String, format = DateTime))]
     pub time: SystemTime,
     /// What happened.
     #[serde(flatten)]
     pub event: Event,
     #[serde(skip)]
+    #[cfg_attr(feature = "schema", schema(ignore))]
     text: Text,
     #[serde(skip)]
+    #[cfg_attr(feature = "schema", schema(ignore))]
     keyless: Text,
 }
 
@@ -75,6 +87,7 @@ impl Published {
 
 /// Where an event comes from.
 #[derive(Debug, Clone, Copy, PartialEq, Eq, Hash, Serialize, Deserialize)]
+#[cfg_attr(feature = "schema", derive(utoipa::ToSchema))]
 #[serde(rename_all = "snake_case")]
 pub enum Plane {
     /// SIP: calls, legs, bridges, dialling, transfers, registrations.
@@ -89,6 +102,7 @@ pub enum Plane {
 
 /// How a call is handed on (RFC 5589).
 #[derive(Debug, Clone, Copy, PartialEq, Eq, Hash, Serialize, Deserialize)]
+#[cfg_attr(feature = "schema", derive(utoipa::ToSchema))]
 #[serde(rename_all = "snake_case")]
 pub enum TransferKind {
     /// REFER to a URI.
@@ -99,6 +113,7 @@ pub enum TransferKind {
 
 /// How a digit came.
 #[derive(Debug, Clone, Copy, PartialEq, Eq, Hash, Serialize, Deserialize)]
+#[cfg_attr(feature = "schema", derive(utoipa::ToSchema))]
 #[serde(rename_all = "snake_case")]
 pub enum DigitBy {
     /// RFC 4733.
@@ -128,73 +143,36 @@ pub struct Quality {
     pub mos: Option<f64>,
 }
 
-impl Event {
-    /// Where it comes from.
-    pub fn plane(&self) -> Plane {
+impl Plane {
+    /// All of them.
+    pub const ALL: [Plane; 4] = [Plane::Sip, Plane::Media, Plane::Application, Plane::System];
+
+    /// The word for it, as in JSON.
+    pub fn as_str(self) -> &'static str {
         match self {
-            Event::CallState { .. }
-            | Event::IllegalEvent { .. }
-            | Event::LegCreated { .. }
-            | Event::LegState { .. }
-            | Event::BridgeCreated { .. }
-            | Event::BridgeState { .. }
-            | Event::Hold { .. }
-            | Event::OnHold { .. }
-            | Event::Lookup { .. }
-            | Event::LookupFailed { .. }
-            | Event::Dialling { .. }
-            | Event::EmergencyCall(_)
-            | Event::DialFailed { .. }
-            | Event::DialWon { .. }
-            | Event::Redirected { .. }
-            | Event::NotFollowed { .. }
-            | Event::NextHop { .. }
-            | Event::TransferRequested { .. }
-            | Event::TransferProgress { .. }
-            | Event::TransferEnded { .. }
-            | Event::Registered { .. }
-            | Event::Unregistered { .. }
-            | Event::GatewayRegistration { .. }
-            | Event::GatewayHealth { .. }
-            | Event::AuthenticationFailed { .. }
-            | Event::Banned { .. }
-            | Event::ProxyNotNamed { .. } => Plane::Sip,
-            Event::MediaNegotiated { .. }
-            | Event::MediaStarted { .. }
-            | Event::MediaSourceChanged { .. }
-            | Event::MediaRefused { .. }
-            | Event::MediaWithheld { .. }
-            | Event::MediaTimeout { .. }
-            | Event::Digit { .. }
-            | Event::Quality { .. }
-            | Event::Verdict { .. }
-            | Event::Recording { .. } => Plane::Media,
-            Event::HandlerStarted { .. }
-            | Event::HandlerEnded { .. }
-            | Event::HandlerFailed { .. }
-            | Event::Application { .. }
-            | Event::CommandCompleted { .. }
-            | Event::CommandFailed { .. } => Plane::Application,
-            Event::Listening { .. }
-            | Event::AddressSeen(_)
-            | Event::Reloaded { .. }
-            | Event::Draining { .. }
-            | Event::Overload { .. }
-            | Event::Error { .. } => Plane::System,
+            Plane::Sip => "sip",
+            Plane::Media => "media",
+            Plane::Application => "application",
+            Plane::System => "system",
         }
     }
+}
 
+impl Event {
     /// What whoever may not know which keys were pressed is told in its place; none: it says nothing of
     /// keys.
     fn without_keys(&self) -> Option<Event> {
         let mut event = match self {
             Event::Digit { digit: Some(_), .. }
             | Event::CommandCompleted { .. }
+            | Event::Info(_)
             | Event::Application { .. } => self.clone(),
             _ => return None,
         };
         match &mut event {
             Event::Digit { digit, .. } => *digit = None,
+            // What it says is not known, and may be a key.
+            Event::Info(it) => drop(it.body.take()?),
             Event::CommandCompleted { result, .. } => drop(result.as_object_mut()?.remove("digits")?),
             Event::Application { data, .. } => drop(data.as_object_mut()?.remove("key")?),
             _ => return None,
@@ -217,24 +195,26 @@ impl Event {
             | Event::DialWon { call, .. }
             | Event::Redirected { call, .. }
             | Event::NotFollowed { call, .. }
-            | Event::NextHop { call, .. }
             | Event::TransferRequested { call, .. }
             | Event::TransferProgress { call, .. }
             | Event::TransferEnded { call, .. }
             | Event::MediaNegotiated { call, .. }
             | Event::MediaStarted { call, .. }
             | Event::MediaSourceChanged { call, .. }
-            | Event::MediaRefused { call, .. }
             | Event::MediaWithheld { call, .. }
             | Event::MediaTimeout { call, .. }
             | Event::Digit { call, .. }
             | Event::Quality { call, .. }
             | Event::Verdict { call, .. }
-            | Event::Recording { call, .. }
             | Event::HandlerStarted { call, .. }
             | Event::HandlerEnded { call, .. }
             | Event::HandlerFailed { call, .. } => Some(*call),
             Event::EmergencyCall(it) => Some(it.call),
+            Event::NextHop(it) => Some(it.call),
+            Event::Info(it) => Some(it.call),
+            Event::MediaRefused(it) => Some(it.call),
+            Event::Recording(it) => Some(it.call),
+            Event::Playback(it) => Some(it.call),
             Event::IllegalEvent { call, .. }
             | Event::Lookup { call, .. }
             | Event::LookupFailed { call, .. }

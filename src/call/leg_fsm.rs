@@ -74,6 +74,7 @@ impl LegEvent {
 
 /// Why a leg ended.
 #[derive(Debug, Clone, PartialEq, Eq, Serialize, Deserialize)]
+#[cfg_attr(feature = "schema", derive(utoipa::ToSchema))]
 #[serde(rename_all = "snake_case")]
 pub enum TerminationCause {
     /// We sent BYE, and it was answered.

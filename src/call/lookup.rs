@@ -44,6 +44,7 @@ impl LookupRequest {
 
 /// What a target turned out to be.
 #[derive(Debug, Clone, Copy, PartialEq, Eq, Hash, Serialize, Deserialize)]
+#[cfg_attr(feature = "schema", derive(utoipa::ToSchema))]
 #[serde(rename_all = "snake_case")]
 pub enum LookupKind {
     /// Somebody who registers here.

@@ -6,9 +6,12 @@ use serde::{Deserialize, Serialize};
 
 /// By which address the outside sees a listener (STUN, RFC 8489).
 #[derive(Debug, Clone, Copy, PartialEq, Eq, Serialize, Deserialize)]
+#[cfg_attr(feature = "schema", derive(utoipa::ToSchema))]
 pub struct AddressSeen {
     /// The listener.
+    #[cfg_attr(feature = "schema", schema(value_type = String))]
     pub local: SocketAddr,
     /// As seen.
+    #[cfg_attr(feature = "schema", schema(value_type = String))]
     pub seen: SocketAddr,
 }

@@ -6,6 +6,7 @@ use crate::{CallId, LegId};
 
 /// An emergency call goes to a gateway; another one if that does not take it.
 #[derive(Debug, Clone, PartialEq, Eq, Serialize, Deserialize)]
+#[cfg_attr(feature = "schema", derive(utoipa::ToSchema))]
 pub struct EmergencyCall {
     /// The call.
     pub call: CallId,

@@ -4,6 +4,7 @@ use super::*;
 
 /// Something that happened.
 #[derive(Debug, Clone, PartialEq, Serialize, Deserialize)]
+#[cfg_attr(feature = "schema", derive(utoipa::ToSchema))]
 #[serde(tag = "type", rename_all = "snake_case")]
 pub enum Event {
     /// A call moved in `call_fsm`.
@@ -184,18 +185,7 @@ pub enum Event {
     },
     /// Route or Contact in a dialog leads elsewhere than to the party itself: there all the
     /// same, or by the flow that the party came by instead.
-    NextHop {
-        /// The call.
-        call: CallId,
-        /// The leg.
-        leg: LegId,
-        /// Where Route or Contact leads.
-        address: SocketAddr,
-        /// `false`: the flow was taken that the party came by.
-        followed: bool,
-        /// Why it is told, for people.
-        why: String,
-    },
+    NextHop(NextHop),
     /// REFER came, or an application wants it.
     TransferRequested {
         /// The call.
@@ -234,6 +224,7 @@ pub enum Event {
         /// How long the binding lasts, in s.
         expires_s: u32,
         /// Where the REGISTER came from; `None`: not known.
+        #[cfg_attr(feature = "schema", schema(value_type = Option<String>))]
         source: Option<SocketAddr>,
     },
     /// A binding is gone.
@@ -270,6 +261,7 @@ pub enum Event {
     /// A wrong password, or none where one is needed.
     AuthenticationFailed {
         /// Where the request came from.
+        #[cfg_attr(feature = "schema", schema(value_type = String))]
         source: IpAddr,
         /// The user that it claims.
         user: String,
@@ -279,6 +271,7 @@ pub enum Event {
     /// A source is refused for a time.
     Banned {
         /// Whose requests are refused.
+        #[cfg_attr(feature = "schema", schema(value_type = String))]
         source: IpAddr,
         /// For how long, in s.
         for_s: u64,
@@ -288,6 +281,7 @@ pub enum Event {
     /// A REGISTER has passed a proxy that is not named: Path and further Vias do not count.
     ProxyNotNamed {
         /// Where the request came from: the proxy.
+        #[cfg_attr(feature = "schema", schema(value_type = String))]
         source: IpAddr,
         /// The user that it registers.
         user: String,
@@ -301,6 +295,7 @@ pub enum Event {
         /// Encoding name of `a=rtpmap`.
         codec: String,
         /// Where RTP is sent to.
+        #[cfg_attr(feature = "schema", schema(value_type = String))]
         remote: SocketAddr,
         /// Whether audio is decoded and encoded on its way to the other leg.
         transcoded: bool,
@@ -312,6 +307,7 @@ pub enum Event {
         /// The leg.
         leg: LegId,
         /// The packet's source.
+        #[cfg_attr(feature = "schema", schema(value_type = String))]
         from: SocketAddr,
     },
     /// Packets come from another address than before.
@@ -321,23 +317,14 @@ pub enum Event {
         /// The leg.
         leg: LegId,
         /// The source until now.
+        #[cfg_attr(feature = "schema", schema(value_type = String))]
         from: SocketAddr,
         /// The source from now on.
+        #[cfg_attr(feature = "schema", schema(value_type = String))]
         to: SocketAddr,
     },
     /// Packets come, and none of them from an address that may be believed.
-    MediaRefused {
-        /// The call.
-        call: CallId,
-        /// The leg.
-        leg: LegId,
-        /// The source of one of them.
-        from: SocketAddr,
-        /// Whose media they may be, `gateway/carrier` or `user/1001`; empty: nobody's who is known.
-        party: String,
-        /// What lets them in, at the party in the configuration or in `[media]`.
-        line: String,
-    },
+    MediaRefused(MediaRefused),
     /// No more is sent to where the party said that it receives: nothing has ever come from there.
     MediaWithheld {
         /// The call.
@@ -345,6 +332,7 @@ pub enum Event {
         /// The leg.
         leg: LegId,
         /// The address of the party's description.
+        #[cfg_attr(feature = "schema", schema(value_type = String))]
         to: SocketAddr,
     },
     /// Nothing came for too long.
@@ -388,16 +376,12 @@ pub enum Event {
         /// The whole verdict, for people.
         text: String,
     },
-    /// Recording began or ended: of the whole call, or of one leg.
-    Recording {
-        /// The call.
-        call: CallId,
-        /// The leg that is recorded; `None`: the whole call.
-        #[serde(default, skip_serializing_if = "Option::is_none")]
-        leg: Option<LegId>,
-        /// Whether it began.
-        on: bool,
-    },
+    /// A recording has begun, or its file is complete: of the whole call, or of one leg.
+    Recording(RecordingNews),
+    /// A prompt begins, or has ended.
+    Playback(Playback),
+    /// A party says something by INFO that is no digit.
+    Info(InfoSaid),
     /// A handler got the call.
     HandlerStarted {
         /// The call.
@@ -466,6 +450,7 @@ pub enum Event {
         /// `udp`, `tcp` or `tls`.
         transport: String,
         /// Address and port.
+        #[cfg_attr(feature = "schema", schema(value_type = String))]
         address: SocketAddr,
     },
     /// The outside sees a listener by another address than before (STUN).

@@ -3,7 +3,9 @@
 use std::time::Instant;
 
 use super::super::call_fsm::CallDirection;
-use super::super::event::{DigitBy, Event, Quality, TransferKind};
+use super::super::event::{
+    DigitBy, Event, InfoSaid, MediaRefused, NextHop, Playback, Quality, RecordingNews, TransferKind,
+};
 use super::super::leg_fsm::{LegState, TerminationCause};
 use super::super::timeline::Timeline;
 use crate::bridge_fsm::{BridgeState, HeldBy};
@@ -59,7 +61,7 @@ pub(super) fn note(timeline: &mut Timeline, now: Instant, event: &Event) {
         Event::DialWon { leg, cancelled, .. } => {
             timeline.decision(now, Some(*leg), "answered first", format_args!("{cancelled} cancelled"));
         }
-        Event::NextHop { leg, address, followed, why, .. } => {
+        Event::NextHop(NextHop { leg, address, followed, why, .. }) => {
             let way = if *followed { "" } else { "not followed, by the flow it came by: " };
             timeline.decision(now, Some(*leg), "next hop", format_args!("{address}: {way}{why}"));
         }
@@ -90,7 +92,7 @@ pub(super) fn note(timeline: &mut Timeline, now: Instant, event: &Event) {
         Event::MediaSourceChanged { leg, from, to, .. } => {
             timeline.media(now, *leg, "source changed", format_args!("{from} to {to}"));
         }
-        Event::MediaRefused { leg, from, line, .. } => {
+        Event::MediaRefused(MediaRefused { leg, from, line, .. }) => {
             timeline.media(now, *leg, "refused", format_args!("from {from}: {line} would let it in"));
         }
         Event::MediaWithheld { leg, to, .. } => {
@@ -111,8 +113,18 @@ pub(super) fn note(timeline: &mut Timeline, now: Instant, event: &Event) {
         }
         Event::Quality { leg, quality, .. } => timeline.media(now, *leg, "counters", &counters(quality)),
         Event::Verdict { text, .. } => timeline.decision(now, None, "verdict", text),
-        Event::Recording { leg, on, .. } => {
-            timeline.decision(now, *leg, if *on { "recording begins" } else { "recording ends" }, "");
+        Event::Recording(RecordingNews { leg, on, file, error, .. }) => {
+            let what = if *on { "recording begins" } else { "recording ends" };
+            timeline.decision(now, *leg, what, error.as_ref().or(file.as_ref()).map_or("", String::as_str));
+        }
+        // One line a prompt: many of them leave room for the rest.
+        Event::Playback(Playback { leg, on: false, complete, .. }) => {
+            let what = if *complete == Some(false) { "prompt stopped" } else { "prompt ended" };
+            timeline.decision(now, Some(*leg), what, "");
+        }
+        Event::Info(InfoSaid { leg, content_type, size, passed_on, .. }) => {
+            let way = if *passed_on { "" } else { ", ends here" };
+            timeline.decision(now, Some(*leg), "INFO", format_args!("{content_type}, {size} octets{way}"));
         }
         Event::HandlerFailed { handler, error, .. } => {
             timeline.decision(now, None, "handler failed", format_args!("{handler}: {error}"));

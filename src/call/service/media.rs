@@ -4,7 +4,7 @@
 
 use std::sync::Arc;
 
-use super::{CallError, CallService};
+use super::{CallError, CallService, Prompted};
 use crate::call_fsm::CallState;
 use crate::controller::{
     AudioStream, Collected, ConferenceId, ConferenceSpec, DigitPlan, EndpointId, MediaController, MediaError,
@@ -46,6 +46,7 @@ impl Place {
 
 /// A leg's media, and who carries them.
 pub(crate) struct LegMedia {
+    pub call: CallId,
     pub controller: Arc<dyn MediaController>,
     pub endpoint: EndpointId,
     /// Whether tones are digits by configuration.
@@ -70,7 +71,10 @@ impl CallService {
     /// The leg is not answered or has gone, or the prompt cannot be played.
     pub async fn play(&self, leg: LegId, prompt: &Prompt) -> Result<Played, CallError> {
         let media = self.media(leg).await?;
-        Ok(media.controller.play_prompt(media.endpoint, prompt).await?)
+        let prompted = Prompted::begins(self, media.call, leg);
+        let played = media.controller.play_prompt(media.endpoint, prompt).await;
+        prompted.ends(Some(played == Ok(Played::Complete)));
+        Ok(played?)
     }
 
     /// Ends what [`CallService::play`] or [`CallService::play_and_collect`] plays.
@@ -113,6 +117,7 @@ impl CallService {
         plan: &DigitPlan,
     ) -> Result<Collected, CallError> {
         let media = self.media_for_keys(leg, plan).await?;
+        let _prompted = Prompted::begins(self, media.call, leg);
         Ok(media.controller.play_and_collect(media.endpoint, prompt, plan).await?)
     }
 

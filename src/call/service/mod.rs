@@ -10,6 +10,7 @@
 mod ends;
 mod machines;
 mod media;
+mod playback;
 mod refer;
 mod steering;
 mod time;
@@ -23,6 +24,7 @@ use tokio::sync::{mpsc, oneshot};
 pub use ends::{CallEnd, Watched};
 pub(super) use media::LegMedia;
 pub use media::Place;
+pub(crate) use playback::Prompted;
 pub use refer::{ReferError, ReferOutcome, ReferRequest};
 
 use super::bridge_fsm::BridgeMode;

@@ -21,7 +21,8 @@ impl Switch {
         }
         let endpoint = it.media.endpoint.ok_or(CallError::WrongState("the leg has no media"))?;
         let usual_tones = self.policy_towards(leg).tones;
-        Ok(LegMedia { controller: self.parts.controller.clone(), endpoint, usual_tones })
+        let call = it.call;
+        Ok(LegMedia { call, controller: self.parts.controller.clone(), endpoint, usual_tones })
     }
 
     /// The same for a collection of digits: of a secret one nobody is told what was pressed.
@@ -39,12 +40,16 @@ impl Switch {
 
     /// A key as others are told of it.
     pub(super) fn shown_key(&self, t: &Turn<'_>, leg: LegId, digit: char) -> Option<char> {
-        let hidden = self.calls.leg(leg).is_some_and(|it| match it.keys.hidden {
+        (!self.hides_keys(t, leg)).then_some(digit)
+    }
+
+    /// Whether what a party presses is told to nobody now.
+    pub(super) fn hides_keys(&self, t: &Turn<'_>, leg: LegId) -> bool {
+        self.calls.leg(leg).is_some_and(|it| match it.keys.hidden {
             Hidden::No => false,
             Hidden::Yes => true,
             Hidden::Until(end) => t.now < end,
-        });
-        (!hidden).then_some(digit)
+        })
     }
 
     /// No program commands a call any more: it is again what it began as.

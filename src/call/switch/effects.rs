@@ -7,10 +7,10 @@ use super::command::{Command, Reply};
 use super::stepping::Timer;
 use super::tasks::{Came, Guarded, Panicked};
 use super::{Done, Switch, Turn};
-use crate::LegId;
 use crate::application::{AppAnswer, AppEvent, AppId, Want, WantId};
 use crate::controller::{Answer, MediaFuture, NameMut, StreamSpec, Verb};
-use crate::service::{CallError, LegMedia};
+use crate::service::{CallError, LegMedia, Prompted};
+use crate::{CallId, LegId};
 
 impl Switch {
     pub(super) fn carry_out_want(&mut self, t: &mut Turn<'_>, app: AppId, want: Want) {
@@ -59,13 +59,44 @@ impl Switch {
             _ => self.leg_media(leg),
         };
         match media {
-            Ok(LegMedia { endpoint: found, .. }) => {
+            Ok(LegMedia { call, endpoint: found, .. }) => {
                 if let [Some(NameMut::Endpoint(endpoint)), _] = verb.names_mut() {
                     *endpoint = found;
                 }
-                self.ask_of_media(of, verb);
+                match &verb {
+                    Verb::Play { .. } | Verb::Collect { prompt: Some(_), .. } => {
+                        self.prompt(t, of, (call, leg), verb);
+                    }
+                    _ => self.ask_of_media(of, verb),
+                }
             }
             Err(error) => self.answer_application(of, AppAnswer::Media(Err(error))),
+        }
+    }
+
+    /// A leg is to hear a prompt: its beginning and its end are told.
+    fn prompt(&mut self, t: &Turn<'_>, of: (AppId, WantId), (call, leg): (CallId, LegId), verb: Verb) {
+        let asked = self.parts.controller.request(verb).now();
+        // What cannot be played is no prompt, and who wanted it is told so.
+        if !matches!(asked, Ok(Err(_))) {
+            self.tell(t, Prompted::news(call, leg));
+        }
+        match asked {
+            Ok(result) => {
+                if result.is_ok() {
+                    Prompted::begun(self.service.clone(), call, leg).answered(&result);
+                }
+                self.answer_application(of, AppAnswer::Media(result.map_err(CallError::from)));
+            }
+            Err(later) => {
+                let prompted = Prompted::begun(self.service.clone(), call, leg);
+                let answered = async move {
+                    let result = later.await;
+                    prompted.answered(&result);
+                    AppAnswer::Media(result.map_err(CallError::from))
+                };
+                self.wait_for(of, Guarded::new(Box::pin(answered)));
+            }
         }
     }
 

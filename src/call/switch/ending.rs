@@ -80,6 +80,7 @@ impl Switch {
 
     pub(super) fn release_media(&mut self, leg: LegId) {
         self.recording_goes_over(leg);
+        self.recording_ends_with(leg);
         if let Some(endpoint) = self.calls.take_endpoint(leg) {
             if let Some(call) = self.calls.leg(leg).map(|it| it.call) {
                 let described = self.parts.controller.descriptions(endpoint);
@@ -255,7 +256,7 @@ impl Switch {
     }
 
     fn call_over(&mut self, t: &mut Turn<'_>, id: CallId) {
-        self.recording_over(t, id);
+        self.recording_over(id);
         self.advance_call(t, id, CallEvent::End);
         let Some(mut call) = self.calls.remove(id) else { return self.counters.impossible("call_over") };
         self.timers.disarm(&mut call.queued, id);

@@ -10,7 +10,7 @@ use super::say::reason_of;
 use super::{Switch, Turn};
 use crate::agent::leg::termination;
 use crate::controller::{EndpointId, MediaEvent};
-use crate::event::{DigitBy, Event as News};
+use crate::event::{DigitBy, Event as News, MediaRefused, NextHop};
 use crate::leg_fsm::{LegEvent, TerminationCause};
 use crate::verdict::media_from;
 use crate::{CallId, LegId};
@@ -106,7 +106,7 @@ impl Switch {
                     return self.counters.impossible("usage_event");
                 };
                 let why = why.to_owned();
-                self.tell(t, News::NextHop { call, leg, address, followed, why });
+                self.tell(t, News::NextHop(NextHop { call, leg, address, followed, why }));
             }
             UsageEvent::ReInviteCancelled => self.asking_cancelled(leg),
             UsageEvent::Request { transaction, request } => self.request(t, leg, transaction, &request),
@@ -209,7 +209,9 @@ impl Switch {
                     .map(|leg| self.parts.admission.media_rules(t.now, &self.party(leg)).party)
                     .unwrap_or_default();
                 let line = media_from(from.ip());
-                self.tell_media(t, endpoint, |call, leg| News::MediaRefused { call, leg, from, party, line });
+                self.tell_media(t, endpoint, |call, leg| {
+                    News::MediaRefused(MediaRefused { call, leg, from, party, line })
+                });
             }
             MediaEvent::Withheld { endpoint, to } => {
                 self.tell_media(t, endpoint, |call, leg| News::MediaWithheld { call, leg, to });

@@ -150,8 +150,8 @@ impl Switch {
             OnMedia::Recording { call, subject, reply } => {
                 self.recording_begun(t, (call, subject), of_kind!(result, Recording), reply);
             }
-            OnMedia::Recorded { call, reply } => {
-                self.recording_finished(call, of_kind!(result, Recorded), reply)
+            OnMedia::Recorded { call, id, reply } => {
+                self.recording_finished(t, (call, id), of_kind!(result, Recorded), reply)
             }
         }
     }

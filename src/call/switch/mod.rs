@@ -223,6 +223,7 @@ pub struct Switch {
     sleepers: Sleepers,
     history: CallHistory,
     watchers: watchers::Watchers,
+    recordings_ending: recording::Ending,
     /// Listeners of calls that are over, and until when they may go on.
     parting: VecDeque<(Instant, listener::Ends)>,
     takes: TakesCalls,
@@ -255,6 +256,7 @@ impl Switch {
             sleepers: Sleepers::default(),
             history: CallHistory::default(),
             watchers: watchers::Watchers::default(),
+            recordings_ending: recording::Ending::default(),
             parting: VecDeque::new(),
             takes: TakesCalls::All,
             counters: SwitchCounters::default(),

@@ -7,13 +7,14 @@
 //! That of a leg is what its party says, or what it hears, too, wherever it goes. It ends with the leg, and stands beside
 //! the recording of its call.
 
+use std::collections::VecDeque;
 use std::path::Path;
 
 use super::command::{Record, RecordLeg, Reply};
 use super::waiting::OnMedia;
 use super::{Switch, Turn};
 use crate::controller::{EndpointId, MediaError, Recorded, RecordingId, RecordingSpec};
-use crate::event::Event;
+use crate::event::{Event, RecordingNews};
 use crate::recording::RecordingRequest;
 use crate::service::{CallError, Watched};
 use crate::{CallId, LegId};
@@ -42,6 +43,29 @@ impl Subject {
 
     fn not_recorded(self) -> CallError {
         self.wrong("the call is not recorded", "the leg is not recorded")
+    }
+}
+
+/// Recordings that are ended and whose files are not known to be complete, at most: who carries media says so of
+/// each, and says nothing any more once it is gone.
+const ENDING: usize = 1_024;
+
+/// Recordings whose calls or legs have them no more, and whose files are on their way to being complete.
+#[derive(Default)]
+pub(super) struct Ending(VecDeque<(RecordingId, CallId, Option<LegId>)>);
+
+impl Ending {
+    fn add(&mut self, id: RecordingId, call: CallId, leg: Option<LegId>) {
+        if self.0.len() == ENDING {
+            self.0.pop_front();
+        }
+        self.0.push_back((id, call, leg));
+    }
+
+    /// Whose it was; none: it is not one of them.
+    fn take(&mut self, id: RecordingId) -> Option<(CallId, Option<LegId>)> {
+        let place = self.0.iter().position(|(it, ..)| *it == id)?;
+        self.0.remove(place).map(|(_, call, leg)| (call, leg))
     }
 }
 
@@ -200,7 +224,9 @@ impl Switch {
                     self.parts.controller.pause_recording(id, true);
                 }
                 self.note_recording(call, "recording", &path);
-                self.tell(t, Event::Recording { call, leg, on: true });
+                let file = Some(path);
+                let news = RecordingNews { call, leg, on: true, file, seconds: None, error: None };
+                self.tell(t, Event::Recording(news));
                 Ok(None)
             }
             // Nobody wants it any more.
@@ -217,7 +243,7 @@ impl Switch {
                 self.note_recording(call, "recording_error", &error.to_string());
                 // Who has asked for that of a leg hears it.
                 if leg.is_none() {
-                    self.tell(t, Event::Recording { call, leg, on: false });
+                    self.tell_not_recorded(t, call, leg, &error);
                 }
                 Err(error.into())
             }
@@ -253,18 +279,31 @@ impl Switch {
             return drop(reply.send(Err(subject.not_recorded())));
         };
         let Some(id) = recording.id else { return drop(reply.send(Ok(None))) };
-        self.tell(t, Event::Recording { call, leg: subject.leg(), on: false });
+        self.recordings_ending.add(id, call, subject.leg());
         let recorded = self.parts.controller.stop_recording(id);
-        self.media(t, recorded, OnMedia::Recorded { call, reply });
+        self.media(t, recorded, OnMedia::Recorded { call, id, reply });
+    }
+
+    /// There is no file.
+    fn tell_not_recorded(&mut self, t: &Turn<'_>, call: CallId, leg: Option<LegId>, error: &MediaError) {
+        let error = Some(error.to_string());
+        let news = RecordingNews { call, leg, on: false, file: None, seconds: None, error };
+        self.tell(t, Event::Recording(news));
     }
 
     /// Its file is complete, or is not.
     pub(super) fn recording_finished(
         &mut self,
-        call: CallId,
+        t: &Turn<'_>,
+        (call, id): (CallId, RecordingId),
         recorded: Result<Recorded, MediaError>,
         reply: Asks,
     ) {
+        if let Err(error) = &recorded
+            && let Some((call, leg)) = self.recordings_ending.take(id)
+        {
+            self.tell_not_recorded(t, call, leg, error);
+        }
         if let Ok(Recorded { error: Some(error), .. }) = &recorded {
             self.note_recording(call, "recording_error", error);
         }
@@ -284,20 +323,39 @@ impl Switch {
             let (call, it) = self.recordings(subject)?;
             it.running.take_if(|it| it.id == Some(id)).map(|_| (call, subject))
         });
-        // One that was ended on request is nobody's any more.
-        let Some((call, subject)) = its else { return self.counters.late() };
-        if let Some(error) = &recorded.error {
+        let ended_here = its.map(|(call, subject)| (call, subject.leg()));
+        // One that was ended on request, or with its call or its leg, is nobody's any more.
+        let Some((call, leg)) = ended_here.or_else(|| self.recordings_ending.take(id)) else {
+            return self.counters.late();
+        };
+        if let Some(error) = recorded.error.as_deref().filter(|_| ended_here.is_some()) {
             self.note_recording(call, "recording_error", error);
         }
-        self.tell(t, Event::Recording { call, leg: subject.leg(), on: false });
+        let news = RecordingNews {
+            call,
+            leg,
+            on: false,
+            file: Some(recorded.path.to_string_lossy().into_owned()),
+            seconds: Some(recorded.lasts.as_secs_f64()),
+            error: recorded.error.clone(),
+        };
+        self.tell(t, Event::Recording(news));
     }
 
     /// A call is about to be over; its file is completed in time.
-    pub(super) fn recording_over(&mut self, t: &Turn<'_>, call: CallId) {
+    pub(super) fn recording_over(&mut self, call: CallId) {
         let recording = self.calls.get_mut(call).and_then(|it| it.recordings.running.take());
         if let Some(id) = recording.and_then(|it| it.id) {
+            self.recordings_ending.add(id, call, None);
             drop(self.parts.controller.stop_recording(id));
-            self.tell(t, Event::Recording { call, leg: None, on: false });
+        }
+    }
+
+    /// The media of a leg is about to go, and its own recording with it.
+    pub(super) fn recording_ends_with(&mut self, leg: LegId) {
+        let ends = self.calls.leg_mut(leg).and_then(|it| Some((it.call, it.recordings.running.take()?.id?)));
+        if let Some((call, id)) = ends {
+            self.recordings_ending.add(id, call, Some(leg));
         }
     }
 
@@ -339,14 +397,15 @@ impl Switch {
     /// A leg has moved from one call to another: its recording goes with it, unless that call
     /// has one.
     pub(super) fn move_recording(&mut self, leg: LegId, from: CallId, into: CallId) {
-        let from = self.calls.get_mut(from);
+        let its = self.calls.get_mut(from);
         let recording =
-            from.and_then(|it| it.recordings.running.take_if(|recording| recording.leg == Some(leg)));
+            its.and_then(|it| it.recordings.running.take_if(|recording| recording.leg == Some(leg)));
         let into = self.calls.get_mut(into).filter(|it| it.recordings.running.is_none());
         match (recording, into) {
             (Some(recording), Some(into)) => into.recordings.running = Some(recording),
             (Some(recording), None) => {
                 if let Some(id) = recording.id {
+                    self.recordings_ending.add(id, from, None);
                     drop(self.parts.controller.stop_recording(id));
                 }
             }

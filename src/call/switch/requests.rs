@@ -4,8 +4,9 @@ use bytes::Bytes;
 
 use super::{Switch, Turn};
 use crate::bridge_fsm::BridgeMode;
+use crate::call_fsm::CallState;
 use crate::controller::{DtmfMode, EndpointId};
-use crate::event::{DigitBy, Event};
+use crate::event::{DigitBy, Event, INFO_BODY, InfoSaid};
 use crate::failure::inside;
 use crate::negotiate::pair;
 use crate::{LegId, digits};
@@ -44,6 +45,7 @@ impl Switch {
                 None => self.pass_on(t, other, transaction, request),
             },
             (Method::Info | Method::Message | Method::Notify, Some(other)) => {
+                self.tell_info(t, leg, request, true);
                 self.pass_on(t, other, transaction, request);
             }
             (Method::Info, None) => {
@@ -58,6 +60,7 @@ impl Switch {
     /// None: that party takes no events, and the INFO is for it. What is thrown away is refused
     /// (RFC 6086 §4.2.2), and never answered with 200.
     fn info(&mut self, t: &mut Turn<'_>, leg: LegId, other: LegId, request: &Request) -> Option<Reply> {
+        let is_heard = self.tell_info(t, leg, request, false);
         if request.header(Name::parse(b"Info-Package")).is_some() {
             let none = vec![("Recv-Info".into(), Bytes::new())];
             return Some(Reply { reason: "Bad Info Package".into(), headers: none, ..Reply::status(469) });
@@ -66,6 +69,9 @@ impl Switch {
             return Some(Reply::status(200));
         };
         let Some((digit, duration_ms)) = digits::from_info(content_type, &request.body()) else {
+            if is_heard {
+                return Some(Reply::status(200));
+            }
             let accept = vec![("Accept".into(), digits::CONTENT_TYPES.into())];
             return Some(Reply { headers: accept, ..Reply::status(415) });
         };
@@ -90,6 +96,36 @@ impl Switch {
             }
         }
         Some(Reply::status(200))
+    }
+
+    /// An INFO with a body that is no digit is told to all. Whether somebody has the call who hears of it: a handler
+    /// that wants events, or a program.
+    fn tell_info(&mut self, t: &Turn<'_>, leg: LegId, request: &Request, passed_on: bool) -> bool {
+        let body = request.body();
+        let content_type = request.content_type().filter(|_| !body.is_empty());
+        let is_info = *request.method() == Method::Info;
+        let Some(content_type) = content_type.filter(|of| is_info && digits::from_info(of, &body).is_none())
+        else {
+            return false;
+        };
+        let text = |octets: &[u8]| String::from_utf8_lossy(octets).into_owned();
+        let Some(it) = self.calls.leg(leg) else { return false };
+        let call = it.call;
+        // What is asked for just now is a secret, in whatever form it comes.
+        let is_secret = self.hides_keys(t, leg);
+        let said = std::str::from_utf8(&body).ok().filter(|_| !is_secret && body.len() <= INFO_BODY);
+        let news = InfoSaid {
+            call,
+            leg,
+            content_type: text(content_type),
+            package: request.header(Name::parse(b"Info-Package")).map(text),
+            size: body.len(),
+            body: said.map(str::to_owned),
+            passed_on,
+        };
+        self.tell(t, Event::Info(news));
+        let of_call = self.calls.get(call);
+        of_call.is_some_and(|it| it.listener.is_some() || it.state == CallState::Commanded)
     }
 
     /// Whether an endpoint's party takes telephone events, as far as the controller tells.

@@ -102,7 +102,7 @@ pub(super) enum OnMedia {
     /// A recording of this call, or of a leg in it, has begun.
     Recording { call: CallId, subject: Subject, reply: Asks },
     /// A recording is complete.
-    Recorded { call: CallId, reply: Asks },
+    Recorded { call: CallId, id: RecordingId, reply: Asks },
 }
 
 /// What is done once a leg has an endpoint, or could get none.

@@ -18,6 +18,7 @@ mod in_call;
 mod machines;
 mod missed;
 mod moved;
+mod news;
 mod pacing;
 mod pending_offers;
 mod reliable;

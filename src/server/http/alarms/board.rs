@@ -9,7 +9,7 @@ use utoipa::ToSchema;
 
 use super::kinds::{Ends, Kind, Severity};
 use crate::gateway;
-use b2b_call::event::{Event, rfc3339};
+use b2b_call::event::{Event, MediaRefused, rfc3339};
 
 /// Alarms of one kind; what goes beyond stands under one subject.
 const EACH: usize = 40;
@@ -187,7 +187,7 @@ impl Board {
                 let text = format!("{reason}; refused for {for_s} s");
                 self.raise(time, Kind::Banned, source.to_string(), text, 1);
             }
-            Event::MediaRefused { from, party, line, .. } => {
+            Event::MediaRefused(MediaRefused { from, party, line, .. }) => {
                 let subject = if party.is_empty() { from.ip().to_string() } else { party.clone() };
                 let text = format!("RTP came from {from} only and was dropped: nothing names it; {line}");
                 self.raise(time, Kind::MediaRefused, subject, text, 1);
@@ -347,12 +347,14 @@ mod tests {
     #[test]
     fn refused_media_names_whose_it_may_be_and_the_line_to_write() {
         let mut board = Board::default();
-        let refused = |party: &str| Event::MediaRefused {
-            call: b2b_call::CallId(1),
-            leg: b2b_call::LegId(1),
-            from: ([203, 0, 113, 7], 4_000).into(),
-            party: party.into(),
-            line: "media_from = [\"203.0.113.7\"]".into(),
+        let refused = |party: &str| {
+            Event::MediaRefused(MediaRefused {
+                call: b2b_call::CallId(1),
+                leg: b2b_call::LegId(1),
+                from: ([203, 0, 113, 7], 4_000).into(),
+                party: party.into(),
+                line: "media_from = [\"203.0.113.7\"]".into(),
+            })
         };
         board.event(at(0), &refused("gateway/carrier"));
         board.event(at(1), &refused(""));

@@ -1,0 +1,222 @@
+//! What is told of prompts, recordings and INFO while a call goes on.
+
+use std::path::PathBuf;
+use std::sync::Arc;
+use std::time::{Duration, Instant};
+
+use b2b_call::bridge_fsm::BridgeMode;
+use b2b_call::bus::{Received, Subscriber};
+use b2b_call::controller::{DigitPlan, Prompt};
+use b2b_call::event::{Event, EventFilter, INFO_BODY, InfoSaid};
+use b2b_call::handler::{ApplicationHandler, EventFuture, HandlerAction, HandlerFuture, IncomingCall};
+use b2b_call::recording::RecordingRules;
+use b2b_call::resolver::ChainResolver;
+use b2b_call::service::{CallService, DialOptions, DialRequest};
+use b2b_call::switch::SwitchConfig;
+use b2b_call::switch::admission::AdmitAll;
+use b2b_call::{CallId, LegId};
+use b2b_sip::endpoint::{Event as SipEvent, UsageEvent};
+use b2b_testkit::{Handler, Harness, Network, PartyId, SESSION};
+
+use crate::digits::press;
+use crate::routed::{ANN, BOB, Route, contacts, routed, uri};
+
+fn hears(bus: &mut Subscriber) -> Vec<Event> {
+    let all = std::iter::from_fn(|| bus.try_recv());
+    all.map(|received| match received {
+        Received::Event(it) => it.event.clone(),
+        Received::Lagged(lost) => panic!("{lost} lost"),
+    })
+    .collect()
+}
+
+fn only(harness: &Harness, word: &str) -> Subscriber {
+    harness.bus().subscribe_to(EventFilter::all().of_types(word).unwrap())
+}
+
+#[test]
+fn a_prompt_is_told_at_its_beginning_and_with_how_it_ended() {
+    let plays = |call: IncomingCall, service: CallService| async move {
+        service.answer(call.leg).await.expect("an answer");
+        let prompt = Prompt::file("welcome.wav");
+        service.play(call.leg, &prompt).await.expect("played");
+        service.play_and_collect(call.leg, &prompt, &DigitPlan::new(1)).await.expect("collected");
+        // The caller hangs up in the middle of it.
+        let _gone = service.play(call.leg, &prompt).await;
+        HandlerAction::Complete
+    };
+    let mut harness = Harness::new(Instant::now(), vec![Arc::new(Handler(plays))]);
+    let mut bus = only(&harness, "playback");
+    let ann = harness.party(ANN);
+    let a = harness.call(ann, "welcome", Some(SESSION));
+    let mut told = || {
+        let heard = hears(&mut bus).into_iter();
+        let seen = heard.map(|event| match event {
+            Event::Playback(it) => (it.on, it.complete),
+            other => panic!("{other:?}"),
+        });
+        seen.collect::<Vec<_>>()
+    };
+    harness.settle();
+    assert_eq!(told(), [(true, None)]);
+    harness.run(Duration::from_millis(1_100));
+    assert_eq!(told(), [(false, Some(true)), (true, None)]);
+    let endpoint = harness.callers_endpoint();
+    harness.press(endpoint, "5");
+    harness.settle();
+    assert_eq!(told(), [(false, None), (true, None)]);
+    harness.hang_up(ann, a);
+    harness.run(Duration::from_secs(1));
+    assert_eq!(told(), [(false, Some(false))]);
+    harness.assert_nothing_left();
+}
+
+/// A call of Ann with Bob, with a folder for recordings.
+fn recorded() -> (Harness, PartyId, b2b_testkit::UsageId) {
+    let options = DialOptions { mode: BridgeMode::Intercepting, ..DialOptions::default() };
+    let handler = Arc::new(Route(contacts(&[(BOB, 0)], options)));
+    let resolver = Arc::new(ChainResolver::new(Vec::new()));
+    let recording = Some(Arc::new(RecordingRules::new("recordings")));
+    let config = SwitchConfig { recording, ..SwitchConfig::default() };
+    let mut harness =
+        Harness::with(Instant::now(), vec![handler], resolver, Box::new(AdmitAll), config, Network::QUIET);
+    let (ann, bob) = (harness.party(ANN), harness.party(BOB));
+    let a = harness.call(ann, "bob", Some(SESSION));
+    harness.answer_next(bob, SESSION);
+    (harness, ann, a)
+}
+
+fn recordings(bus: &mut Subscriber) -> Vec<(Option<LegId>, bool, Option<String>, bool)> {
+    let heard = hears(bus).into_iter();
+    let told = heard.map(|event| match event {
+        Event::Recording(it) => (it.leg, it.on, it.file, it.seconds.is_some()),
+        other => panic!("{other:?}"),
+    });
+    told.collect()
+}
+
+#[test]
+fn a_recording_is_told_with_its_file_and_is_over_once_that_is_complete() {
+    let (mut harness, ann, a) = recorded();
+    let mut bus = only(&harness, "recording");
+    let (call, leg) = {
+        let call = harness.snapshot().remove(0);
+        (call.call, call.legs[0].leg)
+    };
+    let service = harness.service();
+    let soon = Duration::from_secs(1);
+    harness.wait(soon, service.record_call(call, None)).expect("of the call");
+    let [(None, true, Some(of_call), false)] = &recordings(&mut bus)[..] else { panic!("no file") };
+    let of_call = of_call.clone();
+    harness.wait(soon, service.stop_call_recording(call)).expect("its end");
+    assert_eq!(recordings(&mut bus), [(None, false, Some(of_call), true)]);
+    // One of each ends with the call.
+    harness.wait(soon, service.record_call(call, None)).expect("of the call");
+    harness.wait(soon, service.record_leg(leg, true)).expect("of the leg");
+    let begun = recordings(&mut bus);
+    harness.hang_up(ann, a);
+    harness.run(soon);
+    let mut over = recordings(&mut bus);
+    over.sort_unstable_by_key(|(leg, ..)| *leg);
+    let expected: Vec<_> = begun.iter().map(|(leg, _, file, _)| (*leg, false, file.clone(), true)).collect();
+    assert_eq!((begun.len(), over), (2, expected));
+    harness.assert_nothing_left();
+}
+
+#[test]
+fn a_recording_that_a_full_disk_ends_is_told_with_why() {
+    let (mut harness, ann, a) = recorded();
+    let mut bus = only(&harness, "recording");
+    let call = harness.snapshot()[0].call;
+    let service = harness.service();
+    harness.wait(Duration::from_secs(1), service.record_call(call, None)).expect("of the call");
+    let recording = harness.media().recordings()[0].0;
+    harness.media().end_recording(recording, Some("no space left"));
+    harness.run(Duration::from_secs(1));
+    let heard = hears(&mut bus);
+    let [Event::Recording(_), Event::Recording(over)] = &heard[..] else { panic!("{heard:?}") };
+    assert_eq!((over.on, over.error.as_deref()), (false, Some("no space left")));
+    assert!(over.file.as_ref().is_some_and(|file| PathBuf::from(file).starts_with("recordings")), "{over:?}");
+    harness.hang_up(ann, a);
+    harness.assert_nothing_left();
+}
+
+/// Dials Bob, and wants to hear what happens.
+struct Curious;
+
+impl ApplicationHandler for Curious {
+    fn name(&self) -> &str {
+        "curious"
+    }
+
+    fn handle_incoming_call(&self, _: IncomingCall, _: CallService) -> HandlerFuture {
+        let options = DialOptions { mode: BridgeMode::Intercepting, ..DialOptions::default() };
+        let request = DialRequest { options, ..DialRequest::to(uri(BOB)) };
+        Box::pin(async { HandlerAction::Dial(Box::new(request)) })
+    }
+
+    fn wants_events(&self) -> bool {
+        true
+    }
+
+    fn handle_event(&self, _: CallId, _: Event, _: CallService) -> EventFuture {
+        Box::pin(std::future::ready(()))
+    }
+}
+
+fn status(harness: &mut Harness, party: PartyId) -> Option<u16> {
+    harness.take(party).into_iter().find_map(|event| match event {
+        SipEvent::Usage { event: UsageEvent::Response { result: Ok(response), .. }, .. } => {
+            Some(response.status())
+        }
+        _ => None,
+    })
+}
+
+const XML: &str = "application/media_control+xml";
+
+#[test]
+fn an_info_that_is_no_digit_is_told_and_taken_where_somebody_hears_of_it() {
+    for heard in [false, true] {
+        let options = DialOptions { mode: BridgeMode::Intercepting, ..DialOptions::default() };
+        let mut harness = match heard {
+            true => Harness::new(Instant::now(), vec![Arc::new(Curious)]),
+            false => routed(contacts(&[(BOB, 0)], options)),
+        };
+        let mut bus = only(&harness, "info");
+        let (ann, bob) = (harness.party(ANN), harness.party(BOB));
+        let a = harness.call(ann, "bob", Some(SESSION));
+        harness.answer_next(bob, SESSION);
+        harness.take(ann);
+        press(&mut harness, (ann, a), XML, "<fast_update/>", Vec::new());
+        assert_eq!(status(&mut harness, ann), Some(if heard { 200 } else { 415 }));
+        let told = hears(&mut bus);
+        let [Event::Info(InfoSaid { content_type, body, size, passed_on: false, .. })] = &told[..] else {
+            panic!("{told:?}")
+        };
+        assert_eq!((content_type.as_str(), body.as_deref(), *size), (XML, Some("<fast_update/>"), 14));
+        // A digit is told as one, and what is too long by its length alone.
+        press(&mut harness, (ann, a), "application/dtmf-relay", "Signal=5\r\n", Vec::new());
+        let long: &'static str = "x".repeat(INFO_BODY + 1).leak();
+        press(&mut harness, (ann, a), XML, long, Vec::new());
+        let told = hears(&mut bus);
+        let [Event::Info(InfoSaid { body: None, size, .. })] = &told[..] else { panic!("{told:?}") };
+        assert_eq!(*size, long.len());
+        harness.hang_up(ann, a);
+        harness.assert_nothing_left();
+    }
+}
+
+#[test]
+fn an_info_that_goes_across_is_told_too() {
+    let mut harness = routed(contacts(&[(BOB, 0)], DialOptions::default()));
+    let mut bus = only(&harness, "info");
+    let (ann, bob) = (harness.party(ANN), harness.party(BOB));
+    let a = harness.call(ann, "bob", Some(SESSION));
+    harness.answer_next(bob, SESSION);
+    press(&mut harness, (ann, a), XML, "<fast_update/>", Vec::new());
+    let told = hears(&mut bus);
+    assert!(matches!(&told[..], [Event::Info(InfoSaid { passed_on: true, .. })]), "{told:?}");
+    harness.hang_up(ann, a);
+    harness.assert_nothing_left();
+}
