@@ -265,7 +265,10 @@ impl Attends {
 
     fn joins(&mut self, role: Role, wants: &mut Wants) {
         let (call, leg, config) = (self.call.call, self.call.leg, self.room.config.clone());
-        let joined = lock(&self.room.live).room.join(call, leg, role, config.most, config.needs_moderator);
+        let mut live = lock(&self.room.live);
+        let begins = live.room.participants().is_empty();
+        let joined = live.room.join(call, leg, role, config.most, config.needs_moderator);
+        drop(live);
         let deeds = match joined {
             Ok(deeds) => deeds,
             Err(Refused::Full) => return self.parts(Word::Full, wants),
@@ -273,6 +276,9 @@ impl Attends {
         };
         self.is_member = true;
         wants.set_variable(call, "conference", &config.name);
+        if begins {
+            self.tell("started", json!({ "leg": leg.0 }), wants);
+        }
         self.tell("joined", json!({ "leg": leg.0, "moderator": role == Role::Moderator }), wants);
         let mut later = Vec::new();
         for deed in deeds {
@@ -361,8 +367,11 @@ impl Attends {
     /// The caller is no participant any more.
     fn leaves(&mut self, wants: &mut Wants) {
         if std::mem::take(&mut self.is_member) {
-            parts(&self.room, self.call.leg, &mut self.deeds, wants);
+            let is_last = parts(&self.room, self.call.leg, &mut self.deeds, wants);
             self.tell("left", json!({ "leg": self.call.leg.0 }), wants);
+            if is_last {
+                self.tell("ended", json!({ "leg": self.call.leg.0 }), wants);
+            }
         }
     }
 

@@ -3,7 +3,9 @@ use std::time::{Duration, Instant};
 
 use super::{Conference, RoomConfig, Rooms, Word};
 use b2b_base::util::secret::SecretText;
+use b2b_call::bus::Received;
 use b2b_call::call_fsm::CallState;
+use b2b_call::event::Event;
 use b2b_call::handler::{ApplicationHandler, HandlerAction, HandlerFuture, IncomingCall};
 use b2b_call::service::CallService;
 use b2b_testkit::{Harness, PartyId, SESSION, UsageId};
@@ -73,6 +75,7 @@ impl House {
 #[test]
 fn callers_meet_in_one_room_that_ends_with_the_last_of_them() {
     let mut house = house(|_| {});
+    let mut bus = house.harness.bus().subscribe();
     let ann = house.comes(1);
     house.runs(1);
     assert_eq!(house.harness.snapshot()[0].state, CallState::InConference);
@@ -86,6 +89,16 @@ fn callers_meet_in_one_room_that_ends_with_the_last_of_them() {
     house.harness.hang_up(bob.0, bob.1);
     house.runs(1);
     assert_eq!((house.mixed(), house.rooms.view()), ((0, 0), Vec::new()));
+    let told: Vec<String> = std::iter::from_fn(|| bus.try_recv())
+        .filter_map(|received| match received {
+            Received::Event(it) => match &it.event {
+                Event::Application { name, call: Some(_), .. } => Some(name.clone()),
+                _ => None,
+            },
+            Received::Lagged(_) => None,
+        })
+        .collect();
+    assert_eq!(told, ["started", "joined", "joined", "left", "left", "ended"]);
     house.harness.assert_nothing_left();
 }
 

@@ -292,12 +292,14 @@ impl Application for ByItself {
     }
 }
 
-/// A member has gone, however: what is left to do for the others is done.
-pub(super) fn parts(room: &Conference, leg: LegId, deeds: &mut Deeds, wants: &mut Wants) {
+/// A member has gone, however: what is left to do for the others is done. Whether it was the last one.
+pub(super) fn parts(room: &Conference, leg: LegId, deeds: &mut Deeds, wants: &mut Wants) -> bool {
     let left = lock(&room.live).room.leave(leg, room.config.needs_moderator);
     if let Some(id) = lock(&room.live).id.filter(|_| !left.last) {
         wants.leave_conference(id, leg);
     }
     wants.stop_moh(leg);
+    let is_last = left.last;
     wants.attend(Box::new(ByItself::parted(room, deeds.rest(), left)));
+    is_last
 }

@@ -97,13 +97,24 @@ pub struct Machine {
     variables: Variables,
     /// Variables that have changed since this was last asked.
     changed: Vec<String>,
+    /// The same of a choice.
+    choice: Option<Choice>,
+}
+
+/// What a caller has pressed at a node, and was right there.
+#[derive(Debug, Clone, PartialEq, Eq)]
+pub struct Choice {
+    pub node: String,
+    /// None: the node asks for a secret.
+    pub keys: Option<String>,
 }
 
 impl Machine {
     /// A call with these variables, and what is to be done first.
     pub fn begin(flow: Arc<IvrFlow>, prompts: Prompts, variables: Variables) -> (Self, Do) {
         let at = flow.start.clone();
-        let mut machine = Machine { flow, prompts, at, asked: 0, nodes: 0, variables, changed: Vec::new() };
+        let mut machine =
+            Machine { flow, prompts, at, asked: 0, nodes: 0, variables, changed: Vec::new(), choice: None };
         let first = machine.flow.start.clone();
         let act = machine.go(Some(first));
         (machine, act)
@@ -127,6 +138,11 @@ impl Machine {
         std::mem::take(&mut self.changed).into_iter().map(value).collect()
     }
 
+    /// What the caller has pressed since this was last asked, if it was right.
+    pub fn take_choice(&mut self) -> Option<Choice> {
+        self.choice.take()
+    }
+
     /// What comes after this.
     pub fn came(&mut self, came: Came) -> Do {
         let flow = self.flow.clone();
@@ -136,6 +152,8 @@ impl Machine {
             (Does::CollectInput { ask, variable, least, next }, Came::Digits(collected)) => {
                 match sort(&collected, |digits| (digits.len() >= *least).then_some(next)) {
                     Input::Right(next) => {
+                        let keys = (!ask.plan.secret).then(|| collected.digits.clone());
+                        self.choice = Some(Choice { node: self.at.clone(), keys });
                         match ask.plan.secret {
                             true => drop(self.variables.insert(variable.clone(), collected.digits)),
                             false => self.set(variable, collected.digits),
@@ -146,9 +164,11 @@ impl Machine {
                 }
             }
             (Does::Menu { ask, choices }, Came::Digits(collected)) => {
+                let keys = (!ask.plan.secret).then(|| collected.digits.clone());
                 let choice = |digits: &str| choices.iter().find(|(keys, _)| keys == digits);
                 match sort(&collected, choice) {
                     Input::Right((_, to)) => {
+                        self.choice = Some(Choice { node: self.at.clone(), keys });
                         self.set("digits", collected.digits);
                         self.go(Some(to.clone()))
                     }

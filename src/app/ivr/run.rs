@@ -5,7 +5,7 @@ use std::time::{Duration, Instant};
 
 use super::ask_url::{AskUrl, UrlQuestion, answer, question};
 use super::flow::IvrFlow;
-use super::machine::{Came, Do, Machine};
+use super::machine::{Came, Choice, Do, Machine};
 use super::template::Variables;
 use crate::prompts::Prompts;
 use b2b_call::application::{AppAnswer, AppEvent, Application, WantId, Wants};
@@ -197,7 +197,7 @@ impl Running {
         for (name, value) in self.machine.as_mut().map(Machine::take_changed).unwrap_or_default() {
             wants.set_variable(self.leg, &name, &value);
         }
-        tracing::debug!("call {}: {} {} at {}", self.call.call.0, self.ivr.name, act.word(), self.node());
+        self.tell_way(&act, wants);
         let next;
         (self.at, next) = match act {
             Do::Play(prompt) => (At::Playing, wants.play(self.leg, &prompt)),
@@ -221,6 +221,24 @@ impl Running {
         self.waits = Some(next);
     }
 
+    /// What the caller has pressed, and where they are now: the call's state says so too.
+    fn tell_way(&mut self, act: &Do, wants: &mut Wants) {
+        let Some(machine) = &mut self.machine else { return };
+        let (call, name) = (self.call.call, &self.ivr.name);
+        if let Some(Choice { node, keys }) = machine.take_choice() {
+            let mut data = serde_json::json!({ "node": node });
+            // By the name of what is told only to who may know which keys were pressed.
+            if let Some(keys) = keys {
+                data["key"] = keys.into();
+            }
+            wants.publish(Some(call), name, "choice", data);
+        }
+        let node = machine.at();
+        tracing::debug!("call {}: {name} {} at {node}", call.0, act.word());
+        wants.set_variable(self.leg, "ivr_node", node);
+        wants.publish(Some(call), name, "node", serde_json::json!({ "node": node, "does": act.word() }));
+    }
+
     /// What cannot be played is another way out of the node.
     fn not_played(&self, error: CallError, wants: &mut Wants) -> Result<Came, CallError> {
         let CallError::Media(why) = error else { return Err(error) };
@@ -232,7 +250,7 @@ impl Running {
         let (name, at) = (&self.ivr.name, self.node());
         tracing::error!("{name}: node {at}: {why}");
         let data = serde_json::json!({ "node": at, "error": why });
-        wants.publish(None, name, "failed", data);
+        wants.publish(Some(self.call.call), name, "failed", data);
     }
 
     /// Where the target of a transfer leads.

@@ -6,8 +6,10 @@ use std::time::{Duration, Instant};
 
 use crate::Prompts;
 use crate::ivr::{AskFor, AskUrl, FlowBuilder, Ivr, IvrFlow, UrlAnswer, UrlQuestion};
+use b2b_call::bus::{Received, Subscriber};
 use b2b_call::call_fsm::CallState;
 use b2b_call::controller::{DigitPlan, EndpointId};
+use b2b_call::event::Event;
 use b2b_call::handler::{ApplicationHandler, HandlerAction, HandlerFuture, IncomingCall};
 use b2b_call::service::{CallService, Place};
 use b2b_testkit::{Harness, PartyId, SESSION};
@@ -133,6 +135,47 @@ fn a_caller_hears_presses_and_is_in_the_queue() {
     assert_eq!(variable(&harness, "digits").as_deref(), Some("1"));
     assert_eq!(variable(&harness, "ivr").as_deref(), Some("x"));
     harness.hang_up_all();
+    harness.assert_nothing_left();
+}
+
+/// What a tree has told of its call: the name, the node, and what it does or what was pressed.
+fn told(bus: &mut Subscriber) -> Vec<String> {
+    let all = std::iter::from_fn(|| bus.try_recv());
+    let told = all.filter_map(|received| match received {
+        Received::Event(it) => match &it.event {
+            Event::Application { call: Some(_), app, name, data } if app == "ivr/x" => {
+                let last = data["does"].as_str().or(data["key"].as_str()).or(data["error"].as_str());
+                Some(format!("{name} {} {}", data["node"].as_str()?, last.unwrap_or("-")))
+            }
+            _ => None,
+        },
+        Received::Lagged(_) => None,
+    });
+    told.collect()
+}
+
+#[test]
+fn each_node_and_each_choice_is_told_and_no_secret() {
+    let secret = AskFor::new("pin.wav", DigitPlan { secret: true, ..DigitPlan::new(4) });
+    let flow = tree()
+        .menu("menu", "menu.wav", &[("1", "ask")])
+        .collect_input("ask", secret, "pin", 4, Some("bye"))
+        .play_prompt("bye", &["bye.wav"], None);
+    let mut harness = harness_with(flow, None);
+    let mut bus = harness.bus().subscribe();
+    let ann = harness.party(ANN);
+    harness.call(ann, "x", Some(SESSION));
+    let endpoint = harness.callers_endpoint();
+    assert_eq!(told(&mut bus), ["node menu asks"]);
+    harness.press(endpoint, "2");
+    assert_eq!(told(&mut bus), ["node menu asks"], "a wrong one is no choice");
+    harness.press(endpoint, "1");
+    assert_eq!(told(&mut bus), ["choice menu 1", "node ask asks"]);
+    assert_eq!(variable(&harness, "ivr_node").as_deref(), Some("ask"));
+    harness.press(endpoint, "4711");
+    assert_eq!(told(&mut bus), ["choice ask -", "node bye plays"]);
+    harness.run(seconds(2));
+    assert_eq!(told(&mut bus), ["node bye hangs up"]);
     harness.assert_nothing_left();
 }
 
