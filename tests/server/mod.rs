@@ -12,6 +12,7 @@ mod digits;
 mod edges;
 mod emergency;
 mod ended_calls;
+mod events;
 mod explain_gateway;
 mod faults;
 mod figures;

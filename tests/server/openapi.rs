@@ -8,7 +8,7 @@ use crate::server_support::phone::Phone;
 use crate::server_support::{server, until};
 
 /// What of a value the schema does not allow; a schema of the kinds that are in the document.
-fn misfits(whole: &Value, schema: &Value, value: &Value) -> Vec<String> {
+pub fn misfits(whole: &Value, schema: &Value, value: &Value) -> Vec<String> {
     let mut found = Vec::new();
     if let Some(to) = schema["$ref"].as_str() {
         let schema = whole.pointer(to.trim_start_matches('#')).expect("a schema");
@@ -67,7 +67,7 @@ fn parts<'a>(whole: &'a Value, schema: &'a Value) -> Vec<&'a Value> {
 }
 
 /// Fields of an answer that its schema does not speak of, at any depth.
-fn unsaid(whole: &Value, schema: &Value, answer: &Value, path: &str) -> Vec<String> {
+pub fn unsaid(whole: &Value, schema: &Value, answer: &Value, path: &str) -> Vec<String> {
     let parts = parts(whole, schema);
     let mut found = Vec::new();
     for (n, item) in answer.as_array().into_iter().flatten().enumerate() {

@@ -32,6 +32,10 @@ pub struct Asked {
     call: Option<u64>,
     /// `commands`: the ends of commands only.
     only: Option<Only>,
+    /// Only events of these types, with commas between them.
+    r#type: Option<String>,
+    /// Only events from these planes; the same.
+    plane: Option<String>,
 }
 
 #[derive(Debug, Clone, Copy, PartialEq, Eq, Deserialize)]
@@ -47,13 +51,15 @@ pub async fn stream(
     asked: Result<Query<Asked>, QueryRejection>,
     upgrade: Result<WebSocketUpgrade, WebSocketUpgradeRejection>,
 ) -> Result<Response, Problem> {
-    let usage = "the query takes after=<seq>, call=<call> and only=commands";
+    let usage = "the query takes after=<seq>, call=<call>, type=<type>,…, plane=<plane>,… and only=commands";
     let Query(asked) = asked.map_err(|error| Problem::bad(error.body_text(), usage))?;
+    let filter = events::filter(asked.r#type.as_deref(), asked.plane.as_deref())?;
     let events = match asked.only {
         // Who commands is told at once, however many watch.
         Some(Only::Commands) => events::subscribe_alone(&api, asked.after)?,
         None => events::subscribe(&api, asked.after)?,
     };
+    let events = events.only(filter);
     let fix = "connect as a WebSocket, like `websocat ws://127.0.0.1:8080/control`";
     let upgrade = upgrade.map_err(|error| Problem::new(error.status(), error.body_text(), fix))?;
     let upgrade = events::bounded(upgrade, MESSAGE);

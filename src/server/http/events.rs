@@ -17,7 +17,7 @@ use super::answer::Problem;
 use super::guard::{Granted, Keys};
 use b2b_call::CallId;
 use b2b_call::bus::{Received, ResumeError, Subscriber};
-use b2b_call::event::{Event, Published};
+use b2b_call::event::{Event, EventFilter, Published};
 
 /// How long a client may take to read one event before it is given up. It loses events
 /// long before that, and is told.
@@ -40,6 +40,19 @@ pub struct Asked {
     after: Option<u64>,
     /// Only of this call.
     call: Option<u64>,
+    /// Only of these types, with commas between them.
+    r#type: Option<String>,
+    /// Only from these planes; the same.
+    plane: Option<String>,
+}
+
+/// Which events a query asks for.
+pub fn filter(types: Option<&str>, planes: Option<&str>) -> Result<EventFilter, Problem> {
+    let fix = "docs/events.md has every type of event and its plane";
+    let filter = types.map_or_else(|| Ok(EventFilter::all()), |types| EventFilter::all().of_types(types));
+    let filter = filter
+        .and_then(|filter| planes.map_or_else(|| Ok(filter.clone()), |it| filter.clone().of_planes(it)));
+    filter.map_err(|error| Problem::bad(error.to_string(), fix))
 }
 
 /// Upgrades the connection.
@@ -49,9 +62,10 @@ pub async fn stream(
     asked: Result<Query<Asked>, QueryRejection>,
     upgrade: Result<WebSocketUpgrade, WebSocketUpgradeRejection>,
 ) -> Result<Response, Problem> {
-    let usage = "the query takes after=<seq> and call=<call>";
+    let usage = "the query takes after=<seq>, call=<call>, type=<type>,… and plane=<plane>,…";
     let Query(asked) = asked.map_err(|error| Problem::bad(error.body_text(), usage))?;
-    let subscriber = subscribe(&api, asked.after)?;
+    let wanted = filter(asked.r#type.as_deref(), asked.plane.as_deref())?;
+    let subscriber = subscribe(&api, asked.after)?.only(wanted);
     let fix = "connect as a WebSocket, like `websocat ws://127.0.0.1:8080/events`";
     let upgrade = upgrade.map_err(|error| Problem::new(error.status(), error.body_text(), fix))?;
     let wanted = Wanted { call: asked.call.map(CallId), commands: false, keys: granted.keys() };

@@ -22,6 +22,7 @@
 
 pub(super) mod alarms;
 mod answer;
+mod asyncapi;
 mod audio;
 mod body;
 mod calls;

@@ -20,6 +20,7 @@ use super::answer::Problem;
 use super::journal;
 use super::routes::{Route, Schemas, routes};
 use crate::control::remote::decision::Decision;
+use b2b_call::event::Published;
 
 /// What a program may send to `POST /commands`, one of each kind.
 pub fn examples() -> Vec<Value> {
@@ -79,6 +80,9 @@ pub fn openapi() -> OpenApi {
     schemas.push((Problem::name().into_owned(), Problem::schema()));
     // Said on the WebSocket of a remote application.
     schemas.push((Decision::name().into_owned(), Decision::schema()));
+    // The same of `/events`, and of all that follows the bus.
+    Published::schemas(&mut schemas);
+    schemas.push((Published::name().into_owned(), Published::schema()));
     let mut paths = PathsBuilder::new();
     for route in &routes {
         for shape in [&route.takes, &route.gives].into_iter().flatten() {

@@ -8,8 +8,8 @@ use utoipa::openapi::RefOr;
 use utoipa::openapi::schema::Schema;
 
 use super::{
-    Api, alarms, calls, capture, commands, control, ended_calls, events, gateways, health, journal, metrics,
-    openapi, originate, places, queues, recording, recordings, registrations, remote, users,
+    Api, alarms, asyncapi, calls, capture, commands, control, ended_calls, events, gateways, health, journal,
+    metrics, openapi, originate, places, queues, recording, recordings, registrations, remote, users,
 };
 use crate::config::tokens::Scope;
 use crate::control::{Order, Status};
@@ -188,7 +188,7 @@ pub fn routes() -> Vec<Route> {
         Route::new(Delete, "/commands/{id}", None, "Takes a command back.", delete(commands::cancel))
             .status(204),
         Route::new(Get, "/control", read, "Commands and events, as a WebSocket.", get(control::stream))
-            .asks(&["after", "call", "only"])
+            .asks(&["after", "call", "type", "plane", "only"])
             .status(101),
         Route::new(Get, "/queues", read, "Queues, and who waits.", get(queues::list))
             .gives::<queues::Queues>(),
@@ -229,7 +229,7 @@ pub fn routes() -> Vec<Route> {
         )
         .status(202),
         Route::new(Get, "/events", read, "What happens, as a WebSocket.", get(events::stream))
-            .asks(&["after", "call"])
+            .asks(&["after", "call", "type", "plane"])
             .status(101),
         Route::new(Get, "/remotes", read, "Remote applications.", get(remote::list))
             .gives::<remote::RemoteApps>(),
@@ -279,6 +279,13 @@ pub fn routes() -> Vec<Route> {
             get(metrics::scrape),
         ),
         Route::new(Get, "/openapi.json", read, "This document.", get(openapi::document)),
+        Route::new(
+            Get,
+            "/asyncapi.json",
+            read,
+            "What is said on WebSockets: events, commands, decisions (AsyncAPI 3.0).",
+            get(asyncapi::document),
+        ),
         Route::new(Get, "/healthz", None, "Whether calls are taken; 503 when not.", get(health)),
     ]
 }

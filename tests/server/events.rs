@@ -1,0 +1,90 @@
+//! `GET /events` of the real binary: every event is as its schema says, and a client may ask for some of them.
+
+use serde_json::{Value, json};
+
+use super::control::{called, done};
+use super::openapi::{misfits, unsaid};
+use crate::server_support::control::Socket;
+use crate::server_support::phone::Phone;
+use crate::server_support::{server, until};
+
+/// All that has come by now and until this one.
+async fn until_this(socket: &mut Socket, like: impl Fn(&Value) -> bool) -> Vec<Value> {
+    let mut heard = Vec::new();
+    loop {
+        heard.push(socket.hear().await.expect("an event"));
+        if heard.last().is_some_and(&like) {
+            return heard;
+        }
+    }
+}
+
+#[tokio::test]
+async fn events_are_as_their_schema_says_and_a_client_hears_the_types_and_planes_that_it_asks_for() {
+    let ann = Phone::new("ann");
+    let server = server("[recording]\nfolder = \"rec\"\n");
+    let document = server.get("/openapi.json").json();
+    let mut all = Socket::to(&server, "/events").await;
+    let mut some = Socket::to(&server, "/events?type=playback,recording").await;
+    let mut media = Socket::to(&server, "/control?plane=media,application").await;
+    let (begun, _dialog) = called(&server, &ann);
+    done(&server, &json!({ "command": "record", "call": begun["call"] }));
+    let tone = json!({ "command": "play", "leg": begun["leg"], "sound": { "tone": 440, "ms": 200 } });
+    done(&server, &tone);
+    done(&server, &json!({ "command": "stop_recording", "call": begun["call"] }));
+    done(&server, &json!({ "command": "hangup", "call": begun["call"] }));
+    ann.let_go();
+
+    let over = |it: &Value| it["type"] == "call_state" && it["to"] == "idle";
+    let heard = until_this(&mut all, over).await;
+    let schema = &document["components"]["schemas"]["Published"];
+    for event in &heard {
+        assert_eq!(misfits(&document, schema, event), Vec::<String>::new(), "{event}");
+        let mut unsaid = unsaid(&document, schema, event, "");
+        // What these hold depends on the command, and on the application.
+        unsaid.retain(|path| !path.starts_with("/result/") && !path.starts_with("/data/"));
+        assert_eq!(unsaid, Vec::<String>::new(), "{event}");
+    }
+    let complete = |it: &Value| it["type"] == "recording" && it["on"] == false;
+    let heard = until_this(&mut some, complete).await;
+    let seen: Vec<_> = heard.iter().map(|it| (it["type"].as_str(), it["on"].as_bool())).collect();
+    let [recording, playback] = ["recording", "playback"].map(Some);
+    assert_eq!(
+        seen,
+        [(recording, Some(true)), (playback, Some(true)), (playback, Some(false)), (recording, Some(false))]
+    );
+    assert_eq!(heard[2]["complete"], true);
+    let file = heard[3]["file"].as_str().expect("a file");
+    assert_eq!((heard[0]["file"].as_str(), heard[3]["seconds"].is_number()), (Some(file), true));
+    assert!(server.folder.path().join(file).exists(), "it is complete: {file}");
+    let heard =
+        until_this(&mut media, |it| it["type"] == "command_completed" && it["command"] == "hangup").await;
+    assert!(heard.iter().any(|it| it["type"] == "recording"));
+    assert!(heard.iter().all(|it| !matches!(it["type"].as_str(), Some("leg_state" | "call_state"))));
+}
+
+#[test]
+fn an_unknown_type_or_plane_is_refused_with_those_there_are() {
+    let server = server("");
+    for (path, words) in [
+        ("/events?type=digits", "`digits` is none of call_state, illegal_event"),
+        ("/events?plane=rtp", "`rtp` is none of sip, media, application, system"),
+        ("/control?type=", "`` is none of call_state"),
+    ] {
+        let answer = server.get(path);
+        assert_eq!(answer.status, 400, "{path}");
+        assert!(answer.text().contains(words), "{}", answer.text());
+    }
+}
+
+#[test]
+fn what_is_said_on_websockets_is_described() {
+    let server = server("");
+    let document = until("the document", || Some(server.get("/asyncapi.json").json()));
+    assert_eq!(document["asyncapi"], "3.0.0");
+    for (channel, message) in [("events", "event"), ("control", "command"), ("remote", "decision")] {
+        let to = document["channels"][channel]["messages"][message]["$ref"].as_str().expect("a message");
+        assert!(document.pointer(to.trim_start_matches('#')).is_some(), "{to}");
+    }
+    assert!(document["components"]["schemas"]["Event"]["oneOf"].as_array().is_some_and(|it| it.len() > 40));
+}
