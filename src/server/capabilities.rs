@@ -104,7 +104,6 @@ mod tests {
         let all = Capabilities::of(&Capability::ALL);
         for (keys, words) in [
             ("record = true", "recording (record = true)"),
-            ("mode = \"translating\"", "transcoding (mode = \"translating\")"),
             ("media = \"direct\"", "media without a relay (media = \"direct\")"),
             ("unanswered = \"echo\"", "prompts (unanswered = …)"),
         ] {
@@ -114,7 +113,9 @@ mod tests {
             let told = lacking[0].to_string();
             assert!(told.starts_with(&format!("route \"in\" needs {words}")), "{told}");
         }
-        for keys in ["", "record = false", "mode = \"transparent\"", "media = \"relay\""] {
+        for keys in
+            ["", "record = false", "mode = \"transparent\"", "mode = \"translating\"", "media = \"relay\""]
+        {
             assert!(lacking_with(&config(keys), FEW).is_empty());
         }
         let trunk = "[[gateway]]\nname = \"g\"\nhosts = [\"192.0.2.1\"]\ndtmf = \"inband\"\n";

@@ -149,6 +149,32 @@ fn two_called_parties_are_joined_and_one_is_given_to_a_room_and_back() {
 }
 
 #[test]
+fn who_is_kept_stays_up_when_the_other_party_hangs_up_and_is_commanded() {
+    let (ann, bob) = (Phone::new("ann"), Phone::new("bob"));
+    let server = server("");
+    let ((a, _in_a), (b, in_b)) = (called(&server, &ann), called(&server, &bob));
+    let order = json!({ "command": "bridge", "leg": a["leg"], "with": b["leg"], "keep": true });
+    done(&server, &order);
+    let over = std::sync::atomic::AtomicBool::new(false);
+    std::thread::scope(|scope| {
+        let over = &over;
+        let _at_the_end = CallsOff(over);
+        let ann = &ann;
+        scope.spawn(move || ann.agree(over));
+        bob.hang_up(&in_b);
+        let left = until("Ann alone", || {
+            let call = server.get("/calls").json()["calls"][0].clone();
+            (call["legs"].as_array().map(Vec::len) == Some(1)).then_some(call)
+        });
+        assert_eq!((&left["legs"][0]["leg"], &left["state"]), (&a["leg"], &json!("commanded")), "{left}");
+        done(&server, &json!({ "command": "play", "leg": a["leg"], "sound": { "tone": 440, "ms": 100 } }));
+        done(&server, &json!({ "command": "hangup", "leg": a["leg"] }));
+        until("the end", || (server.get("/calls").json()["total"] == 0).then_some(()));
+    });
+    all_quiet(&server);
+}
+
+#[test]
 fn a_caller_of_another_application_is_dialled_for_and_the_dialling_taken_back() {
     let (ann, bob) = (Phone::new("ann"), Phone::new("bob"));
     let server = server("[[route]]\ncalled = \".*\"\napp = \"echo\"\n");

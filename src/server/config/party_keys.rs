@@ -224,8 +224,7 @@ pub const ROUTE: Table = Table {
         set_caller: Text("template", any), "What the caller's number becomes, with the groups of `caller`.";
         set_caller_name: text!("text", parse_route::line), "What the caller's name becomes.";
         mode: Choice(&BridgeMode::NAMED) => "intercepting",
-            needs(&["translating"], "transcoding", "choose mode = \"intercepting\""),
-            "What passes through: everything that the far end can understand; all but REFER, INFO digits and hold, which b2b handles; or that with `headers` and transcoding.";
+            "What passes through: everything that the far end can understand; all but REFER, INFO digits and hold, which b2b handles; or that with `headers`. Audio is transcoded in each of them, where the parties need it.";
         media: Choice(&MediaPath::NAMED) => "relay",
             needs(&["direct"], "direct_media", "choose media = \"relay\""),
             "RTP through b2b, or between the parties where both can.";

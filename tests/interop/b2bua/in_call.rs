@@ -45,7 +45,7 @@ fn hold_and_resume(lab: &Lab, (holder, held): (&Place, &Place), across: bool, ho
 
 /// Each way to hold in each mode.
 fn holds_in_every_way(caller_holds: bool) {
-    for mode in ["transparent", "intercepting"] {
+    for mode in ["transparent", "intercepting", "translating"] {
         let bob = Place::new("bob", 42);
         let lab = Lab::new(&(bob.route("bob") + &format!("mode = \"{mode}\"\n")));
         for (hold, address, answer) in HOLDS {

@@ -83,7 +83,7 @@ fn interop_b2bua_makes_digits_of_info_telephone_events_where_it_intercepts() {
 #[test]
 #[ignore = "needs sipp; .ci/run installs it"]
 fn interop_b2bua_changes_the_codec_of_a_call_by_reinvite() {
-    for mode in ["transparent", "intercepting"] {
+    for mode in ["transparent", "intercepting", "translating"] {
         let (ann, bob) = (Place::new("ann", 41), Place::new("bob", 42));
         let lab = Lab::new(&(bob.route("bob") + &format!("mode = \"{mode}\"\n")));
         let across = mode == "transparent";

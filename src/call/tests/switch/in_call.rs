@@ -278,46 +278,48 @@ fn a_bridge_is_held_by_sendonly_inactive_or_the_old_zero_address() {
 
 #[test]
 fn digits_by_info_end_at_an_intercepting_bridge_and_go_on_as_telephone_events() {
-    let options = DialOptions { mode: BridgeMode::Intercepting, ..DialOptions::default() };
-    let mut harness = routed(contacts(&[(BOB, 0)], options));
-    let (ann, bob) = (harness.party(ANN), harness.party(BOB));
-    let a = harness.call(ann, "bob", Some(SESSION));
-    let b = harness.answer_next(bob, SESSION);
-    harness.take(bob);
-    let mut seen = harness.bus().subscribe();
-    let relay = "application/dtmf-relay";
-    for (content_type, data, status) in [
-        (relay, "Signal=5\r\nDuration=250\r\n", 200),
-        ("application/dtmf", "#", 200),
-        (relay, "Signal=none\r\n", 415),
-        ("application/media_control+xml", "<fast_update/>", 415),
-    ] {
-        let now = harness.now();
-        let body = Some(Body { content_type: content_type.into(), data: data.into() });
-        let request = InDialog { method: Method::Info, headers: Vec::new(), body };
-        harness.endpoint(ann).request(now, a, request).unwrap();
-        harness.settle();
-        let answered = harness.take(ann).into_iter().find_map(|event| match event {
-            Event::Usage { event: UsageEvent::Response { result: Ok(response), .. }, .. } => {
-                Some(response.status())
-            }
-            _ => None,
-        });
-        assert_eq!(answered, Some(status), "{data}");
-    }
-    assert!(harness.take(bob).is_empty(), "no INFO goes on");
-    // The callee's endpoint is made second.
-    let callee = EndpointId(2);
-    assert_eq!(harness.media().digits(), [(callee, '5', 250), (callee, '#', 160)]);
-    let mut told = Vec::new();
-    while let Some(received) = seen.try_recv() {
-        if let Received::Event(published) = received
-            && let News::Digit { digit, by, .. } = &published.event
-        {
-            told.push((*digit, *by));
+    for mode in [BridgeMode::Intercepting, BridgeMode::Translating] {
+        let options = DialOptions { mode, ..DialOptions::default() };
+        let mut harness = routed(contacts(&[(BOB, 0)], options));
+        let (ann, bob) = (harness.party(ANN), harness.party(BOB));
+        let a = harness.call(ann, "bob", Some(SESSION));
+        let b = harness.answer_next(bob, SESSION);
+        harness.take(bob);
+        let mut seen = harness.bus().subscribe();
+        let relay = "application/dtmf-relay";
+        for (content_type, data, status) in [
+            (relay, "Signal=5\r\nDuration=250\r\n", 200),
+            ("application/dtmf", "#", 200),
+            (relay, "Signal=none\r\n", 415),
+            ("application/media_control+xml", "<fast_update/>", 415),
+        ] {
+            let now = harness.now();
+            let body = Some(Body { content_type: content_type.into(), data: data.into() });
+            let request = InDialog { method: Method::Info, headers: Vec::new(), body };
+            harness.endpoint(ann).request(now, a, request).unwrap();
+            harness.settle();
+            let answered = harness.take(ann).into_iter().find_map(|event| match event {
+                Event::Usage { event: UsageEvent::Response { result: Ok(response), .. }, .. } => {
+                    Some(response.status())
+                }
+                _ => None,
+            });
+            assert_eq!(answered, Some(status), "{data}");
         }
+        assert!(harness.take(bob).is_empty(), "no INFO goes on");
+        // The callee's endpoint is made second.
+        let callee = EndpointId(2);
+        assert_eq!(harness.media().digits(), [(callee, '5', 250), (callee, '#', 160)]);
+        let mut told = Vec::new();
+        while let Some(received) = seen.try_recv() {
+            if let Received::Event(published) = received
+                && let News::Digit { digit, by, .. } = &published.event
+            {
+                told.push((*digit, *by));
+            }
+        }
+        assert_eq!(told, [(Some('5'), DigitBy::Info), (Some('#'), DigitBy::Info)]);
+        harness.hang_up(bob, b);
+        harness.assert_nothing_left();
     }
-    assert_eq!(told, [(Some('5'), DigitBy::Info), (Some('#'), DigitBy::Info)]);
-    harness.hang_up(bob, b);
-    harness.assert_nothing_left();
 }

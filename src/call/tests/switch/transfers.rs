@@ -4,6 +4,9 @@ use std::sync::Arc;
 use std::time::{Duration, Instant};
 
 use b2b_call::bridge_fsm::BridgeMode;
+use b2b_call::bus::Received;
+use b2b_call::call_fsm::CallState;
+use b2b_call::event::{Event as News, EventFilter};
 use b2b_call::handler::{HandlerAction, IncomingCall};
 use b2b_call::service::{CallError, CallService, DialOptions, DialRequest, Place};
 use b2b_sip::endpoint::{Body, Event, Invite, Termination, UsageEvent, UsageId};
@@ -126,8 +129,9 @@ fn a_referrer_who_hangs_up_at_once_does_not_end_the_transfer() {
 
 #[test]
 fn an_attended_transfer_joins_the_far_ends_of_two_calls() {
-    for mode in [BridgeMode::Intercepting, BridgeMode::Transparent] {
+    for mode in [BridgeMode::Intercepting, BridgeMode::Translating, BridgeMode::Transparent] {
         let mut harness = harness(mode);
+        let mut states = harness.bus().subscribe_to(EventFilter::all().of_types("call_state").unwrap());
         let (ann, bob, cat) = (harness.party(ANN), harness.party(BOB), harness.party(CAT));
         let a = harness.call(ann, "bob", Some(SESSION));
         let b = harness.answer_next(bob, SESSION);
@@ -143,6 +147,17 @@ fn an_attended_transfer_joins_the_far_ends_of_two_calls() {
         harness.run(Duration::from_secs(3));
         assert!(!harness.is_up(ann, a) && !harness.is_up(ann, consultation));
         assert!(harness.is_up(bob, b) && harness.is_up(cat, c));
+        let moved: Vec<CallState> = std::iter::from_fn(|| states.try_recv())
+            .filter_map(|received| match received {
+                Received::Event(it) => match it.event {
+                    News::CallState { to, .. } => Some(to),
+                    _ => None,
+                },
+                Received::Lagged(_) => None,
+            })
+            .collect();
+        let merges = moved.iter().position(|state| *state == CallState::Merging).expect("merging is told");
+        assert_eq!(moved.get(merges + 1), Some(&CallState::Bridged), "{moved:?}");
         assert_eq!(harness.media().bridges().len(), 1);
         assert_eq!(harness.holdings().0.calls, 1);
         harness.hang_up(bob, b);
