@@ -2,6 +2,7 @@
 
 use std::borrow::Cow;
 use std::sync::Arc;
+use std::time::Instant;
 
 use super::admission::Outgoing;
 use super::dial::{BranchNo, Dial, DialFailure, DialLimits, DialOutput, DialTarget, Stage, WhyCancelled};
@@ -32,13 +33,19 @@ use b2b_sip::msg::{Host, Response, Uri};
 impl Switch {
     /// Begins to dial, once the target is known.
     pub(super) fn dial(&mut self, t: &mut Turn<'_>, call: CallId, request: DialRequest, purpose: Purpose) {
-        if self.begin_dial(call, request.options, purpose) {
+        if self.begin_dial(t.now, call, request.options, purpose) {
             self.dial_to(t, call, request.to);
         }
     }
 
     /// Says what is going to be dialled for. `false`: nothing can be.
-    pub(super) fn begin_dial(&mut self, call: CallId, options: DialOptions, purpose: Purpose) -> bool {
+    pub(super) fn begin_dial(
+        &mut self,
+        now: Instant,
+        call: CallId,
+        options: DialOptions,
+        purpose: Purpose,
+    ) -> bool {
         let Some(it) = self.calls.get(call) else {
             self.counters.impossible("begin_dial");
             return false;
@@ -73,7 +80,7 @@ impl Switch {
             let shown = || shown_by(it.life.invite()?, it.identity.who.as_deref());
             it.identity.shown = options.caller.clone().or_else(shown).map(Box::new);
         }
-        let dialling = Dialling { purpose, options, lookup: None, dial: None, branches: Vec::new() };
+        let dialling = Dialling { purpose, options, began: now, lookup: None, dial: None, branches: Vec::new() };
         if let Some(it) = self.calls.get_mut(call) {
             it.dialling = Some(Box::new(dialling));
         }

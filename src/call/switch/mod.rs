@@ -130,7 +130,7 @@ pub use history::Inquiry;
 pub use history::Mirror;
 pub use records::RecordSink;
 use sleepers::Sleepers;
-pub use snapshot::{BridgeSnapshot, CallSnapshot, LegSnapshot, RecordingSnapshot};
+pub use snapshot::{BridgeSnapshot, CallSnapshot, DiallingSnapshot, LegSnapshot, RecordingSnapshot};
 pub use tasks::{Done, Task};
 
 /// A deadline further away than this is looked at again on the way, so that the

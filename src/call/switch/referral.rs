@@ -39,7 +39,7 @@ impl Switch {
         hosts: Vec<String>,
     ) {
         let purpose = Purpose::Transfer { leaves, stays, referrer };
-        if self.begin_dial(call, DialOptions::default(), purpose) {
+        if self.begin_dial(t.now, call, DialOptions::default(), purpose) {
             let by = Party::clone(&self.party(leaves));
             let referral = Referral { call, leg: leaves, by, target, hosts, at: t.now };
             self.ask_where(t, referral, AskedBy::Transfer { replaces }, 0);

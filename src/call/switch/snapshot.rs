@@ -6,6 +6,7 @@ use serde::{Serialize, Serializer};
 
 use super::Switch;
 use super::recording::Recordings;
+use super::table::Purpose;
 use crate::bridge_fsm::{BridgeMode, BridgeState};
 use crate::call_fsm::{CallDirection, CallState};
 use crate::controller::Hold;
@@ -29,6 +30,8 @@ pub struct CallSnapshot {
     pub talking: Option<Duration>,
     pub legs: Vec<LegSnapshot>,
     pub bridge: Option<BridgeSnapshot>,
+    /// Whom it dials; none: nobody now.
+    pub dialling: Option<DiallingSnapshot>,
     /// Who records it; none: nobody.
     pub recording: Option<RecordingSnapshot>,
     /// The application that has it: `ivr/main`.
@@ -76,6 +79,20 @@ impl RecordingSnapshot {
         let (file, paused) = recordings.running.as_ref()?.shown()?;
         Some(RecordingSnapshot { file: file.to_string_lossy().into_owned(), paused })
     }
+}
+
+/// Its dialling.
+#[derive(Debug, Clone, PartialEq, Serialize)]
+#[cfg_attr(feature = "schema", derive(utoipa::ToSchema))]
+pub struct DiallingSnapshot {
+    /// URIs that are being called now.
+    pub targets: Vec<String>,
+    /// Somebody is to be sent there.
+    pub transfer: bool,
+    /// Since it began; seconds in JSON.
+    #[serde(rename = "age_s", serialize_with = "seconds")]
+    #[cfg_attr(feature = "schema", schema(value_type = f64))]
+    pub age: Duration,
 }
 
 /// Its bridge.
@@ -130,6 +147,14 @@ impl Switch {
             variables: self.variables_of(call),
             legs: it.legs.ids().filter_map(|leg| self.leg_snapshot(leg)).collect(),
             recording: RecordingSnapshot::of(&it.recordings),
+            dialling: it.dialling.as_ref().map(|it| {
+                let contact = |leg: &LegId| Some(self.calls.leg(*leg)?.contact.as_deref()?.uri.clone());
+                DiallingSnapshot {
+                    targets: it.branches.iter().filter_map(contact).collect(),
+                    transfer: matches!(it.purpose, Purpose::Transfer { .. }),
+                    age: now.saturating_duration_since(it.began),
+                }
+            }),
             bridge: it.bridge.as_ref().map(|bridge| BridgeSnapshot {
                 bridge: bridge.id,
                 a: bridge.a,

@@ -237,6 +237,7 @@ impl Purpose {
 pub(super) struct Dialling {
     pub purpose: Purpose,
     pub options: DialOptions,
+    pub began: Instant,
     /// The request that looks its target up, while it does.
     pub lookup: Option<Key>,
     /// None: its target is being looked up.
