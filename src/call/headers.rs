@@ -1,5 +1,5 @@
-//! Changes to the header fields of a dialled INVITE, and of the responses that go back
-//! to the caller for it. Pure.
+//! Changes to the header fields of a dialled INVITE and of all that goes to the callee inside the call, and of the
+//! responses to that INVITE and all that goes to the caller. Pure.
 //!
 //! Rules apply in their order to the fields that cross by themselves. None can touch a
 //! field that belongs to the dialog ([`Name::is_structural`]): such a rule does nothing.
@@ -21,10 +21,10 @@ pub struct HeaderRule {
 /// Which messages a rule is about.
 #[derive(Debug, Clone, Copy, PartialEq, Eq, Hash, Default, serde::Serialize, serde::Deserialize)]
 pub enum RuledMessage {
-    /// The INVITE to the callee.
+    /// The INVITE to the callee, and every later request and response to it.
     #[default]
     Request,
-    /// The responses to the caller.
+    /// The responses to the caller, and every later request and response to it.
     Response,
     /// All of them.
     Both,
@@ -55,9 +55,38 @@ impl HeaderRule {
     }
 }
 
-/// Changes `fields` of an INVITE, or of a response. `original` is the message of the
+/// Changes `fields` of a message to the callee, or to the caller (`response`). `original` is the message of the
 /// other leg that this one follows from.
 pub fn apply(rules: &[HeaderRule], response: bool, fields: &mut HeaderFields, original: Option<&Headers>) {
+    apply_to(rules, response, fields, |name| {
+        let values = original.into_iter().flat_map(|original| original.field_values(name));
+        values.map(clean).collect()
+    });
+}
+
+/// The lines of a message that rules pass on, for later.
+pub(crate) fn passed(rules: &[HeaderRule], response: bool, original: &Headers) -> HeaderFields {
+    let passes = rules.iter().filter(|rule| rule.is_for(response) && rule.change == HeaderChange::Pass);
+    passes
+        .flat_map(|rule| {
+            let values = original.field_values(Name::parse(rule.name.as_bytes()));
+            values.map(|value| (Bytes::copy_from_slice(rule.name.as_bytes()), clean(value)))
+        })
+        .collect()
+}
+
+/// Of those, the values of this name.
+pub(crate) fn of(passed: &HeaderFields, name: Name<'_>) -> Vec<Bytes> {
+    passed.iter().filter(|(other, _)| Name::parse(other) == name).map(|(_, value)| value.clone()).collect()
+}
+
+/// The same with the values of the other leg's message by their name.
+pub(crate) fn apply_to(
+    rules: &[HeaderRule],
+    response: bool,
+    fields: &mut HeaderFields,
+    original: impl Fn(Name<'_>) -> Vec<Bytes>,
+) {
     for rule in rules.iter().filter(|rule| rule.is_for(response)) {
         let name = Name::parse(rule.name.as_bytes());
         let line = |value: Bytes| (Bytes::copy_from_slice(rule.name.as_bytes()), value);
@@ -69,10 +98,7 @@ pub fn apply(rules: &[HeaderRule], response: bool, fields: &mut HeaderFields, or
             HeaderChange::Add(value) | HeaderChange::Replace(value) => {
                 fields.push(line(clean(value.as_bytes())))
             }
-            HeaderChange::Pass => {
-                let values = original.into_iter().flat_map(|original| original.field_values(name));
-                fields.extend(values.map(|value| line(clean(value))));
-            }
+            HeaderChange::Pass => fields.extend(original(name).into_iter().map(line)),
         }
     }
 }

@@ -40,6 +40,7 @@ impl Switch {
         let other = bridge.other(leg).filter(|other| self.calls.leg(*other).is_some_and(|it| it.is_up()));
         match other {
             Some(other) if (!bridge.mode.intercepts() || offer.is_none()) && !self.keeps_session(other) => {
+                self.crosses(other, request);
                 self.ask_across(t, call, (leg, other), origin, offer);
             }
             _ => self.answer_here(t, leg, origin, offer),
@@ -215,7 +216,11 @@ impl Switch {
                 let usage = self.calls.leg(leg).and_then(|it| it.usage);
                 let Some(usage) = usage else { return self.counters.late() };
                 let answered = match answer {
-                    Ok(session) => t.sip.answer(t.now, usage, Some(Body::sdp(session))),
+                    Ok(session) => {
+                        let headers = self.ruled_at_last(leg, Vec::new());
+                        let reply = Reply { headers, body: Some(Body::sdp(session)), ..Reply::status(200) };
+                        t.sip.reply(t.now, usage, reply)
+                    }
                     Err(reply) => t.refuse(usage, reply),
                 };
                 if let Err(error) = answered {
@@ -223,7 +228,8 @@ impl Switch {
                 }
             }
             (Origin::Update(transaction), Ok(session)) => {
-                let reply = Reply { body: Some(Body::sdp(session)), ..Reply::status(200) };
+                let headers = self.ruled_at_last(leg, Vec::new());
+                let reply = Reply { headers, body: Some(Body::sdp(session)), ..Reply::status(200) };
                 self.respond(t, transaction, reply);
             }
             (Origin::Update(transaction), Err(reply)) => self.respond(t, transaction, reply),

@@ -13,7 +13,7 @@ use super::referral::party_at;
 use super::reliable::is_reliable;
 use super::say::reason_value;
 use super::sleepers::Sleeper;
-use super::table::{Dialling, Leg, Purpose};
+use super::table::{Dialling, Leg, LegRules, Purpose};
 use super::waiting::{OnDescription, OnEndpoint, OnFound};
 use super::{Switch, Turn};
 use crate::channels::Channel;
@@ -76,11 +76,12 @@ impl Switch {
             && let Some(it) = self.calls.leg_mut(*caller)
         {
             it.passing.policy = options.caller_policy.clone().or_else(|| it.passing.policy.take());
-            it.passing.rules = Some(options.rules.clone()).filter(|rules| !rules.is_empty());
+            it.passing.rules = LegRules::new(options.rules.clone(), false);
             let shown = || shown_by(it.life.invite()?, it.identity.who.as_deref());
             it.identity.shown = options.caller.clone().or_else(shown).map(Box::new);
         }
-        let dialling = Dialling { purpose, options, began: now, lookup: None, dial: None, branches: Vec::new() };
+        let dialling =
+            Dialling { purpose, options, began: now, lookup: None, dial: None, branches: Vec::new() };
         if let Some(it) = self.calls.get_mut(call) {
             it.dialling = Some(Box::new(dialling));
         }
@@ -354,7 +355,7 @@ impl Switch {
         let dialling = self.calls.get(call).and_then(|it| it.dialling.as_ref());
         let caller = dialling.and_then(|it| it.purpose.caller());
         if let Some(it) = caller.and_then(|leg| self.calls.leg_mut(leg))
-            && let Some(rules) = &it.passing.rules
+            && let Some(LegRules { rules, .. }) = it.passing.rules.as_deref()
         {
             it.passing.given.clear();
             headers::apply(rules, true, &mut it.passing.given, Some(response));

@@ -9,7 +9,7 @@ use super::dialling::refuse;
 use super::exchange::Origin;
 use super::follow::Follow;
 use super::say::{q850_in, reason_field, reason_value};
-use super::table::{Dialling, Purpose};
+use super::table::{Dialling, LegRules, Purpose};
 use super::{Switch, TakesCalls, Turn};
 use crate::bridge_fsm::BridgeEvent;
 use crate::call_fsm::CallEvent;
@@ -42,7 +42,7 @@ impl Switch {
         }
         let headers = reason_field(it.why.reason.clone());
         let result = match it.life.state() {
-            LegState::Answered => t.sip.bye_with(t.now, usage, headers),
+            LegState::Answered => t.sip.bye_with(t.now, usage, self.ruled(leg, headers, None)),
             _ => t.sip.cancel_with(t.now, usage, headers),
         };
         if let Err(error) = result {
@@ -58,7 +58,7 @@ impl Switch {
         let Some(it) = waiting else { return self.counters.late() };
         let Some(usage) = it.usage else { return self.counters.impossible("reject") };
         let mut headers = reason_field(it.why.reason.clone());
-        if let Some(rules) = &it.passing.rules {
+        if let Some(LegRules { rules, .. }) = it.passing.rules.as_deref() {
             crate::headers::apply(rules, true, &mut headers, None);
         }
         if status == 503 {

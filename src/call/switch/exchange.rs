@@ -213,7 +213,9 @@ impl Switch {
             _ => {}
         }
         let by_update = takes_update && matches!(origin, Origin::Update(_));
-        if let Err(error) = self.send_session(t, to, offer, by_update) {
+        let sent = self.send_session(t, to, offer, by_update);
+        self.has_crossed(to);
+        if let Err(error) = sent {
             tracing::debug!("leg {}: {error}", to.0);
             return self.exchange_refused(t, call, Reply::status(491));
         }
@@ -236,7 +238,7 @@ impl Switch {
             return Err(CommandError::WrongState("the party takes no offer inside its call"));
         }
         let usage = it.usage.ok_or(CommandError::Gone)?;
-        let (fields, offer) = (self.connected_fields(leg), offer.map(Body::sdp));
+        let (fields, offer) = (self.ruled(leg, self.connected_fields(leg), None), offer.map(Body::sdp));
         match by_update && offer.is_some() {
             true => t.sip.update_with(t.now, usage, fields, offer),
             false => t.sip.reinvite_with(t.now, usage, fields, offer),
@@ -275,6 +277,7 @@ impl Switch {
         let Exchange { no, origin, .. } = exchange;
         match origin {
             Origin::ReInvite | Origin::Update(_) | Origin::Replacing(_) => {
+                self.crosses(exchange.from, response);
                 return self.agreed_across(t, (call, exchange), body, ack_wanted);
             }
             Origin::Nobody => {

@@ -1,5 +1,6 @@
 //! The INVITE of a leg that is dialled: who calls, by which way, with what fields.
 
+use std::sync::Arc;
 use std::time::Duration;
 
 use bytes::Bytes;
@@ -8,7 +9,7 @@ use serde::{Deserialize, Serialize};
 use super::dial::DialFailure;
 use super::journaling::Hops;
 use super::reliable::withhold;
-use super::table::Leg;
+use super::table::{Leg, LegRules};
 use super::{Switch, Turn};
 use crate::LegId;
 use crate::controller::MediaError;
@@ -50,7 +51,7 @@ impl Switch {
         // Nobody of ours asks where an application dials by itself.
         let shown = dialling.options.caller.clone().filter(|_| asks.is_none());
         let who = asks.and_then(|leg| self.calls.leg(leg)?.identity.who.as_deref());
-        let mut invite = self.write_invite(it, (caller, who), &dialling.options, offer);
+        let (mut invite, rules) = self.write_invite(it, (caller, who), &dialling.options, offer);
         let withheld = it.contact.as_deref().map(|contact| contact.withheld).unwrap_or_default();
         let onward = caller.map(|caller| t.sip.onward(caller));
         let caller = caller.cloned();
@@ -70,6 +71,9 @@ impl Switch {
             Ok(usage) => {
                 self.write_seed(t, usage);
                 self.calls.set_usage(leg, usage);
+                if let Some(it) = self.calls.leg_mut(leg) {
+                    it.passing.rules = LegRules::new(rules, true);
+                }
                 self.answers_challenges(t, leg, usage);
                 self.record_outgoing(t, leg, asks, shown);
                 self.tell_dialling(t, leg);
@@ -92,14 +96,14 @@ impl Switch {
         rule
     }
 
-    /// What a branch is sent, for a caller or for ourselves.
+    /// What a branch is sent, for a caller or for ourselves, and the rules on all that it gets.
     pub(super) fn write_invite(
         &self,
         leg: &Leg,
         (caller, who): (Option<&Request>, Option<&CallerIdentity>),
         options: &DialOptions,
         offer: Option<Bytes>,
-    ) -> Invite {
+    ) -> (Invite, Arc<[HeaderRule]>) {
         let contact = leg.contact.as_deref();
         let emergency = contact.is_some_and(|it| it.emergency.is_some());
         // Who calls for help is not asked whether it may be told who calls (the override category
@@ -143,17 +147,13 @@ impl Switch {
         if let Some(why) = written.dropped {
             tracing::info!("call {}: what was signed of the caller does not go on: {why}", leg.call.0);
         }
-        let rules: Vec<HeaderRule>;
-        let rules = match writing.is_hidden() {
-            false => &options.rules[..],
-            true => {
-                rules = options.rules.iter().filter(|rule| writing.allows(rule)).cloned().collect();
-                &rules
-            }
+        let rules: Arc<[HeaderRule]> = match writing.is_hidden() {
+            false => options.rules.clone(),
+            true => options.rules.iter().filter(|rule| writing.allows(rule)).cloned().collect(),
         };
-        headers::apply(rules, false, &mut headers, caller.map(|invite| &**invite));
+        headers::apply(&rules, false, &mut headers, caller.map(|invite| &**invite));
         let bytes = |text: &String| Bytes::copy_from_slice(text.as_bytes());
-        Invite {
+        let invite = Invite {
             flow: contact.and_then(|contact| contact.flow),
             large: contact.map(|contact| contact.large).unwrap_or_default(),
             outbound: contact.and_then(|contact| contact.next_hop.as_ref().map(bytes)),
@@ -169,7 +169,8 @@ impl Switch {
             // The dialling itself knows when to give up.
             ring_timeout: contact.and_then(|it| it.ring).max(Some(options.ring_timeout)).map(|it| it + GRACE),
             ..Invite::default()
-        }
+        };
+        (invite, rules)
     }
 
     /// From of a new leg: the caller's name and number, at our address.

@@ -87,6 +87,7 @@ mod replacing;
 pub mod replay;
 mod requests;
 pub mod restore;
+mod ruled;
 mod run;
 mod say;
 mod sleepers;
@@ -213,8 +214,8 @@ pub struct Switch {
     mirror: Option<Mirror>,
     service: CallService,
     calls: Calls,
-    /// Requests that went across, and who waits for their answers.
-    passed: HashMap<RequestId, (LegId, ServerTransactionId)>,
+    /// Requests that went across: from which leg, to which, and who waits for the answer.
+    passed: HashMap<RequestId, (LegId, LegId, ServerTransactionId)>,
     referrals: referring::Referrals,
     timers: TimerQueue<CallId>,
     work: tasks::Work,

@@ -114,7 +114,8 @@ impl Switch {
             return t.answer_refer(usage, refer, 480);
         };
         let by_whom = self.referred_by(by).map(|by| ("Referred-By".into(), by.into()));
-        match t.sip.refer(t.now, other, value, true, by_whom.into_iter().collect()) {
+        let fields = self.ruled(to, by_whom.into_iter().collect(), Some(request));
+        match t.sip.refer(t.now, other, value, true, fields) {
             Ok(id) => {
                 self.referrals.sent.insert(id, Referred { leg: to, told: Told::Party(usage, refer) });
                 self.remember_refer(t, (by, to));

@@ -42,11 +42,11 @@ impl Switch {
         match (request.method(), other) {
             (Method::Info, Some(other)) if taken_here => match self.info(t, leg, other, request) {
                 Some(reply) => self.respond(t, transaction, reply),
-                None => self.pass_on(t, other, transaction, request),
+                None => self.pass_on(t, (leg, other), transaction, request),
             },
             (Method::Info | Method::Message | Method::Notify, Some(other)) => {
                 self.tell_info(t, leg, request, true);
-                self.pass_on(t, other, transaction, request);
+                self.pass_on(t, (leg, other), transaction, request);
             }
             (Method::Info, None) => {
                 let reply = self.info(t, leg, leg, request).unwrap_or_else(|| Reply::status(480));
@@ -160,10 +160,10 @@ impl Switch {
     /// A telephone event that did not reach the other party: it gets an INFO, if it takes no
     /// other digits.
     pub(super) fn digit_as_info(&mut self, t: &mut Turn<'_>, leg: LegId, digit: char, duration_ms: u32) {
-        let Some((_, other, mode)) = self.bridged(leg) else { return self.counters.ignored() };
+        let Some((_, to, mode)) = self.bridged(leg) else { return self.counters.ignored() };
         // Who is to have INFO by configuration has it, whatever else passes.
-        let always = self.fact("wants INFO", |it| it.policy_towards(other).audio.digits == DtmfMode::Info);
-        let other = self.calls.leg(other).filter(|it| always || mode.intercepts() && it.takes.info);
+        let always = self.fact("wants INFO", |it| it.policy_towards(to).audio.digits == DtmfMode::Info);
+        let other = self.calls.leg(to).filter(|it| always || mode.intercepts() && it.takes.info);
         let Some((usage, endpoint)) = other.and_then(|it| it.usage.zip(it.media.endpoint)) else {
             return self.counters.ignored();
         };
@@ -172,24 +172,31 @@ impl Switch {
         }
         let body =
             Body { content_type: digits::RELAY.into(), data: digits::to_info(digit, duration_ms).into() };
-        let info = InDialog { method: Method::Info, headers: Vec::new(), body: Some(body) };
+        let headers = self.ruled(to, Vec::new(), None);
+        let info = InDialog { method: Method::Info, headers, body: Some(body) };
         // Who refuses it has said in Allow that it takes INFO: there is no other way.
         if let Err(error) = t.sip.request(t.now, usage, info) {
             tracing::debug!("leg {}: {error}", leg.0);
         }
     }
 
-    fn pass_on(&mut self, t: &mut Turn<'_>, to: LegId, transaction: ServerTransactionId, request: &Request) {
+    fn pass_on(
+        &mut self,
+        t: &mut Turn<'_>,
+        (by, to): (LegId, LegId),
+        transaction: ServerTransactionId,
+        request: &Request,
+    ) {
         let Some(usage) = self.calls.leg(to).filter(|it| !it.life.is_ending()).and_then(|it| it.usage) else {
             return self.respond(t, transaction, Reply::status(480));
         };
         let passed = InDialog {
             method: request.method().clone(),
-            headers: passed_on(request),
+            headers: self.ruled(to, passed_on(request), Some(request)),
             body: body_of(request, request.body()),
         };
         match t.sip.request(t.now, usage, passed) {
-            Ok(id) => drop(self.passed.insert(id, (to, transaction))),
+            Ok(id) => drop(self.passed.insert(id, (by, to, transaction))),
             Err(error) => {
                 tracing::debug!("leg {}: {error}", to.0);
                 self.respond(t, transaction, Reply::status(480));
@@ -202,10 +209,10 @@ impl Switch {
         if self.passed.is_empty() {
             return;
         }
-        let mut waiting: Vec<_> = self.passed.extract_if(|_, (to, _)| *to == leg).collect();
+        let mut waiting: Vec<_> = self.passed.extract_if(|_, (_, to, _)| *to == leg).collect();
         // In the order in which they came, as a replay does.
         waiting.sort_unstable_by_key(|(request, _)| *request);
-        for (_, (_, transaction)) in waiting {
+        for (_, (.., transaction)) in waiting {
             self.respond(t, transaction, Reply::status(480));
         }
     }
@@ -218,7 +225,7 @@ impl Switch {
         result: Result<Response, RequestFailure>,
     ) {
         // What we have asked for ourselves, as by the INFO of a digit, nobody waits for.
-        let Some((_, transaction)) = self.passed.remove(&request) else { return self.counters.ignored() };
+        let Some((by, _, transaction)) = self.passed.remove(&request) else { return self.counters.ignored() };
         let reply = match result {
             Ok(response) => {
                 // A NOTIFY's subscription is the parties' own.
@@ -228,7 +235,7 @@ impl Switch {
                 let reason = String::from_utf8_lossy(response.reason()).into_owned();
                 Reply {
                     reason: if told == status { reason } else { String::new() },
-                    headers: passed_on(&response),
+                    headers: self.ruled(by, passed_on(&response), Some(&response)),
                     body: body_of(&response, response.body()),
                     ..Reply::status(told)
                 }

@@ -122,12 +122,28 @@ pub(super) struct LegIdentity {
 /// What passes from other legs to it.
 #[derive(Default)]
 pub(super) struct Passing {
-    /// Changes to the responses that it gets, and the fields that another leg's response
-    /// gave it.
-    pub rules: Option<Arc<[HeaderRule]>>,
+    /// Changes to what it gets.
+    pub rules: Option<Box<LegRules>>,
+    /// The fields that another leg's response gave it.
     pub given: HeaderFields,
     /// What may be offered to it; none: as the configuration says.
     pub policy: Option<Arc<PairPolicy>>,
+}
+
+/// Header rules on the messages that a leg gets.
+pub(super) struct LegRules {
+    pub rules: Arc<[HeaderRule]>,
+    /// It was called with them; else it has called.
+    pub is_callee: bool,
+    /// Lines of the other leg's message that rules pass on with the next offer or answer.
+    pub crossed: HeaderFields,
+}
+
+impl LegRules {
+    /// None: there are none.
+    pub fn new(rules: Arc<[HeaderRule]>, is_callee: bool) -> Option<Box<Self>> {
+        (!rules.is_empty()).then(|| Box::new(LegRules { rules, is_callee, crossed: Vec::new() }))
+    }
 }
 
 /// What admission control has given it.

@@ -256,6 +256,6 @@ pub const HEADER: Table = Table {
         pass: HEADER_NAME, "The lines of this name go across as they came.";
         value: Text("template", any), "The value of `add` and `replace`, with the groups of `called`.";
         on: Choice(&HeaderOn::NAMED),
-            "The INVITE to the far side, or the responses to it that the caller gets. Without it: `request`.";
+            "`request`: the INVITE to the far side, and every request and response that it gets later in the call. `response`: the responses to that INVITE that the caller gets, and every request and response that it gets later. What b2b says by itself has nothing to `pass`; a refused re-INVITE or UPDATE, CANCEL and ACK stay as they are. Without it: `request`.";
     },
 };

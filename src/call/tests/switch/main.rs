@@ -13,6 +13,7 @@ mod digits;
 mod direct;
 mod hand;
 mod handlers;
+mod header_rules;
 mod identity;
 mod in_call;
 mod machines;
