@@ -4,7 +4,8 @@
 //! |---|---|---|
 //! | `Answering` | who is in no conversation is answered | `Asking` |
 //! | `Asking` | who parked the caller? | a slot: `Entering`; none: over |
-//! | `Entering`, `Noting` | the call says where it is | `Waiting`, with music |
+//! | `Entering`, `Noting` | the call says where it is | `Waiting`, with music; who has dialled the lot: `Hearing` |
+//! | `Hearing` | the slot's number is said | `Waiting` |
 //! | `Waiting` | nothing, for a while | picked up: over; time over: `GoingBack` |
 //! | `GoingBack` | who parked the caller is called | joined: `Quieting`; else a slot again, three times |
 //! | `Quieting` | the music ends | over |
@@ -20,6 +21,7 @@ use std::time::Instant;
 
 use serde_json::json;
 
+use super::announce::{Announces, number};
 use super::{Lot, LotConfig, Lots, NoSlot, Parked, lock};
 use b2b_call::LegId;
 use b2b_call::application::{AppAnswer, AppEvent, Application, WantId, Wants};
@@ -178,6 +180,7 @@ enum At {
     Asking,
     Entering,
     Noting,
+    Hearing,
     Waiting,
     GoingBack,
     Quieting,
@@ -240,9 +243,13 @@ impl Parks {
                     self.parking.tell(wants, &self.call, "parked", slot);
                 }
                 wants.set_timer(PATIENCE, now + self.parking.config.timeout);
-                self.at = At::Waiting;
-                self.waits = self.parking.config.music.as_ref().map(|music| wants.start_moh(leg, music));
+                match self.announces(wants) {
+                    Some(hears) => self.goes(At::Hearing, hears),
+                    None => self.waits(wants),
+                }
             }
+            // A number that cannot be said is in the events.
+            At::Hearing => self.waits(wants),
             // The music.
             At::Waiting => answer.done()?,
             At::GoingBack => match answer.dialled() {
@@ -258,6 +265,27 @@ impl Parks {
             }
         }
         Ok(())
+    }
+
+    fn waits(&mut self, wants: &mut Wants) {
+        self.at = At::Waiting;
+        let music = self.parking.config.music.as_ref();
+        self.waits = music.map(|music| wants.start_moh(self.call.leg, music));
+    }
+
+    /// Says where the caller is parked, once, to who did it and did not choose the slot. What the caller hears for
+    /// that, if they have parked themselves.
+    fn announces(&self, wants: &mut Wants) -> Option<WantId> {
+        let config = &self.parking.config;
+        let prompts = config.announce.as_ref().filter(|_| self.rounds == 1 && self.wanted.is_none())?;
+        let slot = self.slot?;
+        match &self.by {
+            Some(by) => {
+                wants.attend(Box::new(Announces::new(config, prompts, slot, by)));
+                None
+            }
+            None => Some(wants.play(self.call.leg, &number(prompts, slot))),
+        }
     }
 
     /// Into a slot, once more.

@@ -4,6 +4,7 @@ use std::time::{Duration, Instant};
 use bytes::Bytes;
 
 use super::{LotConfig, Lots, Parking};
+use crate::prompts::Prompts;
 use b2b_call::bridge_fsm::BridgeMode;
 use b2b_call::call_fsm::CallState;
 use b2b_call::handler::{ApplicationHandler, HandlerAction, HandlerFuture, IncomingCall, Referral};
@@ -113,6 +114,37 @@ fn who_is_parked_hears_music_and_is_joined_with_who_dials_the_slot() {
         assert!(!house.harness.is_up(house.ann.0, house.ann.1));
         house.ends();
     }
+}
+
+#[test]
+fn who_parks_somebody_is_called_and_hears_the_slot_and_who_dials_the_lot_hears_their_own() {
+    let says = |config: &mut LotConfig| config.announce = Some(Prompts::new("/p"));
+    let mut house = house(says);
+    house.parks("700");
+    let called = house.harness.answer_next(house.bob.0, SESSION);
+    house.runs(1);
+    let digits = ["7.wav", "0.wav", "1.wav"];
+    let said = |words: &[String]| digits.iter().all(|digit| words.iter().any(|it| it.contains(digit)));
+    assert!(said(&house.harness.media().heard_words()));
+    house.runs(20);
+    assert!(!house.harness.is_up(house.bob.0, called), "it is said twice, and no more");
+    assert_eq!(house.taken(), [701], "Ann waits");
+    assert_eq!(house.harness.media().music().len(), 1);
+    house.harness.hang_up(house.ann.0, house.ann.1);
+    house.ends();
+    // Who chooses the slot knows it.
+    let mut house = self::house(says);
+    house.parks("702");
+    assert!(house.harness.incoming(house.bob.0).is_empty(), "Bob is not called");
+    let cat = house.harness.party(CAT);
+    let c = house.harness.call(cat, "700", Some(SESSION));
+    house.runs(1);
+    assert!(said(&house.harness.media().heard_words()));
+    house.runs(20);
+    assert_eq!(house.harness.media().music().len(), 2);
+    house.harness.hang_up(cat, c);
+    house.harness.hang_up(house.ann.0, house.ann.1);
+    house.ends();
 }
 
 #[test]

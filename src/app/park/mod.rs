@@ -3,10 +3,12 @@
 //!
 //! - `lot`: which slots are taken, without I/O
 //! - `attend`: the way of who is parked and of who picks them up
+//! - `announce`: who has parked somebody hears where
 //!
 //! Somebody is parked by a transfer to the lot, into the first free slot, or to a slot. Who
 //! dials a slot picks up whoever is there.
 
+mod announce;
 mod attend;
 #[cfg(test)]
 mod attend_tests;
@@ -17,6 +19,7 @@ use std::ops::RangeInclusive;
 use std::sync::{Arc, Mutex, MutexGuard, PoisonError};
 use std::time::Duration;
 
+use crate::prompts::Prompts;
 pub use attend::Parking;
 pub use lot::{Lot, NoSlot, Parked};
 
@@ -35,6 +38,8 @@ pub struct LotConfig {
     pub back_to: Option<String>,
     /// Class of the music; none: silence.
     pub music: Option<String>,
+    /// What the slot is said with to who has parked somebody in the first free one; none: nobody says it.
+    pub announce: Option<Prompts>,
 }
 
 impl LotConfig {
@@ -47,6 +52,7 @@ impl LotConfig {
             ring: Duration::from_secs(20),
             back_to: None,
             music: None,
+            announce: None,
         }
     }
 }

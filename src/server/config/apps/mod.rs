@@ -101,7 +101,7 @@ pub(super) fn parse(
     let queues = queue::queues(root, &prompts, outside, names);
     let conferences = root
         .each(&conference::CONFERENCE, |section| conference::conference(section, &prompts, outside, names));
-    let lots = root.each(&park::PARK, |section| park::park(section, names));
+    let lots = root.each(&park::PARK, |section| park::park(section, &prompts, outside, names));
     let voicemail = voicemail::voicemail(root, &prompts, outside, users);
     let remotes = root.each(&remote::REMOTE, |section| remote::remote(section, names));
     let voice_agents =

@@ -5,10 +5,12 @@ use std::ops::RangeInclusive;
 use super::{music_of, name};
 use crate::config::ConfigError;
 use crate::config::check::Names;
+use crate::config::parse::Outside;
 use crate::config::texts::NAME;
+use b2b_app::Prompts;
 use b2b_app::park::LotConfig;
 use b2b_config::section::Section;
-use b2b_config::table::Takes::{Text, Whole};
+use b2b_config::table::Takes::{Switch, Text, Whole};
 use b2b_config::table::{Table, any};
 use b2b_config::value::Read;
 use b2b_config::{rows, text};
@@ -28,10 +30,23 @@ pub const PARK: Table = Table {
         back_to: Text("target", any),
             "Who is called when nobody picks the caller up: `user/1001`, `group/reception`. Without it: who parked the caller.";
         music: Text("name of a `[[music]]`", any) => "default", "What the parked caller hears.";
+        announce: Switch => false, needs(&["true"], "prompts", "take announce out"),
+            "Whether who parks somebody in the first free slot is called for `ring_s`, from the slot's number, and hears it, with the digits of `[prompts]`; who dials the lot hears their own.";
     },
 };
 
-pub(super) fn park(section: &Section<'_>, names: &Names) -> Result<LotConfig, ConfigError> {
+pub(super) fn park(
+    section: &Section<'_>,
+    prompts: &Prompts,
+    outside: &dyn Outside,
+    names: &Names,
+) -> Result<LotConfig, ConfigError> {
+    let announce = section.switch("announce")?.then(|| prompts.clone());
+    let missing = announce.iter().flat_map(Prompts::digit_files).find(|file| !outside.is_file(file));
+    if let Some(file) = missing {
+        let reason = format!("{} is not there: digits cannot be said", file.display());
+        return Err(section.bad("announce", section.place("announce"), "true", &reason));
+    }
     let config = LotConfig {
         name: name(section)?,
         slots: section.parsed_or_default("slots", slots)?,
@@ -39,6 +54,7 @@ pub(super) fn park(section: &Section<'_>, names: &Names) -> Result<LotConfig, Co
         ring: section.seconds("ring_s")?,
         back_to: section.text("back_to")?.map(|target| target.text),
         music: music_of(section, names)?,
+        announce,
     };
     section.finish();
     Ok(config)

@@ -1,0 +1,70 @@
+//! Who has parked somebody by a transfer has gone when the slot is known: they are called, and hear its number.
+
+use std::time::{Duration, Instant};
+
+use super::LotConfig;
+use crate::prompts::Prompts;
+use b2b_call::LegId;
+use b2b_call::application::{AppAnswer, AppEvent, Application, WantId, Wants};
+use b2b_call::bridge_fsm::BridgeMode;
+use b2b_call::controller::{Part, Prompt};
+use b2b_call::handler::HandlerAction;
+use b2b_call::service::DialRequest;
+
+/// Between the first time and the second.
+const PAUSE: Duration = Duration::from_millis(700);
+
+/// A slot's number, twice.
+pub(super) fn number(prompts: &Prompts, slot: u32) -> Prompt {
+    let said = prompts.say_digits(&slot.to_string());
+    Prompt::new([said.clone(), vec![Part::Silence(PAUSE)], said].concat())
+}
+
+/// Calls somebody, says the number, and hangs up.
+pub(super) struct Announces {
+    request: Option<DialRequest>,
+    prompt: Prompt,
+    waits: Option<WantId>,
+    leg: Option<LegId>,
+}
+
+impl Announces {
+    /// The number of this slot, to this target.
+    pub fn new(config: &LotConfig, prompts: &Prompts, slot: u32, to: &str) -> Self {
+        let mut request = DialRequest::to(to);
+        request.options.ring_timeout = config.ring;
+        request.options.total_timeout = config.ring;
+        request.options.mode = BridgeMode::Intercepting;
+        // A phone shows it, too, and calls the slot back.
+        request.options.caller = Some((String::new(), slot.to_string()));
+        Announces { request: Some(request), prompt: number(prompts, slot), waits: None, leg: None }
+    }
+}
+
+impl Application for Announces {
+    fn step(&mut self, _: Instant, event: AppEvent, wants: &mut Wants) {
+        match event {
+            AppEvent::Begin => self.waits = self.request.take().map(|request| wants.originate(request)),
+            // Its call has begun, and it rings.
+            AppEvent::Answered { answer: AppAnswer::Started(_), .. } => {}
+            AppEvent::Answered { want, answer } if Some(want) == self.waits => match (self.leg, answer) {
+                (None, AppAnswer::Reached(Ok(leg))) => {
+                    self.leg = Some(leg);
+                    self.waits = Some(wants.play(leg, &self.prompt));
+                }
+                (Some(leg), _) => {
+                    wants.hangup(leg);
+                    wants.end(HandlerAction::Complete);
+                }
+                // Nobody has answered: the slot is in the events.
+                (None, _) => wants.end(HandlerAction::Complete),
+            },
+            AppEvent::Answered { .. }
+            | AppEvent::Timer(_)
+            | AppEvent::Told(_)
+            | AppEvent::Lost(_)
+            | AppEvent::Gone
+            | AppEvent::Over => {}
+        }
+    }
+}
