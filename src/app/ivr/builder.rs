@@ -289,7 +289,9 @@ impl Unread {
                 Does::CollectInput { ask: asks(ask)?, variable, least, next }
             }
             Writing::Menu(ask, choices) => menu(asks(ask)?, choices),
-            Writing::Transfer(to, ring, failed) => Does::Transfer { to: template(&to)?, ring, failed },
+            Writing::Transfer(to, ring, failed) => {
+                Does::Transfer { to: template(&to)?, ring, early_media: true, failed }
+            }
             Writing::Hand(app) => Does::Hand { app: template(&app)? },
             Writing::Hangup => Does::Hangup,
             Writing::Set(values, next) => {

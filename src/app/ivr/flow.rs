@@ -55,6 +55,8 @@ pub enum Does {
     Transfer {
         to: Template,
         ring: Duration,
+        /// What the target sends before it answers is heard in the place of the ringing.
+        early_media: bool,
         failed: Next,
     },
     /// Gives the call to another application: `queue/sales`.

@@ -37,6 +37,7 @@ pub enum Do {
     Dial {
         to: String,
         ring: Duration,
+        early_media: bool,
     },
     Http {
         url: String,
@@ -250,9 +251,11 @@ impl Machine {
         Entered::Does(match &node.does {
             Does::PlayPrompt { prompt, .. } => Do::Play(self.prompt(prompt.iter())),
             Does::CollectInput { ask, .. } | Does::Menu { ask, .. } => self.ask(ask, &[]),
-            Does::Transfer { to, ring, .. } => {
-                Do::Dial { to: to.fill_with(&self.variables, push_plain), ring: *ring }
-            }
+            Does::Transfer { to, ring, early_media, .. } => Do::Dial {
+                to: to.fill_with(&self.variables, push_plain),
+                ring: *ring,
+                early_media: *early_media,
+            },
             Does::Hand { app } => Do::Hand(app.fill_with(&self.variables, push_plain)),
             Does::Hangup => Do::HangUp,
             Does::Http { url, fields, timeout, .. } => Do::Http {

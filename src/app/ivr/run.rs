@@ -80,8 +80,8 @@ enum At {
     Reading,
     Playing,
     Asking,
-    /// Where a target leads; it may ring for so long.
-    Deciding(Duration),
+    /// Where a target leads; it may ring for so long, and whether it is heard before it answers.
+    Deciding(Duration, bool),
     Dialling,
     /// A URL, for so long.
     Fetching(Duration),
@@ -146,8 +146,8 @@ impl Running {
                 self.goes_on(now, came, wants);
                 return Ok(());
             }
-            At::Deciding(ring) => {
-                self.decided(now, answer.action()?, ring, wants);
+            At::Deciding(ring, early) => {
+                self.decided(now, answer.action()?, (ring, early), wants);
                 return Ok(());
             }
             At::Dialling => return self.dialled(now, answer.dialled(), wants),
@@ -203,7 +203,9 @@ impl Running {
             Do::Play(prompt) => (At::Playing, wants.play(self.leg, &prompt)),
             Do::Ask(Some(prompt), plan) => (At::Asking, wants.play_and_collect(self.leg, &prompt, &plan)),
             Do::Ask(None, plan) => (At::Asking, wants.collect(self.leg, &plan)),
-            Do::Dial { to, ring } => (At::Deciding(ring), wants.where_to(self.leg, &to)),
+            Do::Dial { to, ring, early_media } => {
+                (At::Deciding(ring, early_media), wants.where_to(self.leg, &to))
+            }
             Do::Http { url, fields, timeout } => {
                 let (Some(urls), Some(machine)) = (self.ivr.urls.clone(), &self.machine) else {
                     self.complain("nobody asks URLs here: give the application one who does", wants);
@@ -254,7 +256,13 @@ impl Running {
     }
 
     /// Where the target of a transfer leads.
-    fn decided(&mut self, now: Instant, action: HandlerAction, ring: Duration, wants: &mut Wants) {
+    fn decided(
+        &mut self,
+        now: Instant,
+        action: HandlerAction,
+        (ring, early): (Duration, bool),
+        wants: &mut Wants,
+    ) {
         let mut request = match action {
             HandlerAction::Dial(request) => *request,
             HandlerAction::Handle(app) => return wants.end(HandlerAction::Handle(app)),
@@ -266,6 +274,7 @@ impl Running {
             _ => return self.goes_on(now, Came::Refused(404), wants),
         };
         request.options.ring_timeout = ring;
+        request.options.early_over_prompt = early;
         request.options.total_timeout =
             request.options.total_timeout.min(ring.max(Duration::from_secs(1)) * 4);
         self.at = At::Dialling;

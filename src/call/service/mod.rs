@@ -109,6 +109,9 @@ pub struct DialOptions {
     pub caller_policy: Option<Arc<PairPolicy>>,
     /// More header fields for the INVITE.
     pub headers: Vec<(String, String)>,
+    /// What a callee sends before it answers takes the place of the prompt that a caller who is up hears.
+    #[serde(default)]
+    pub early_over_prompt: bool,
     /// Media goes between the parties where both can, and past b2b.
     pub direct: bool,
     /// The call is recorded as the switch was told.
@@ -144,6 +147,7 @@ impl Default for DialOptions {
             caller: None,
             caller_policy: None,
             headers: Vec::new(),
+            early_over_prompt: false,
             direct: false,
             record: false,
             rules: Arc::default(),

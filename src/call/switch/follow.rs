@@ -258,7 +258,7 @@ impl Switch {
         match then {
             OnApplied::Nothing => {}
             OnApplied::EarlySession { caller, branch } => match result {
-                Ok(()) => self.join_media(t, caller, branch),
+                Ok(()) => self.early_session_heard(t, caller, branch),
                 Err(error) => tracing::info!("leg {}: early media is of no use: {error}", branch.0),
             },
             OnApplied::Won(won) => self.both_described(t, won, result),

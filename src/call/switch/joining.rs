@@ -307,6 +307,18 @@ impl Switch {
         self.media(t, applied, OnMedia::Applied(then));
     }
 
+    /// A caller who is up hears what a branch sends before it answers, in the place of a prompt where that is wanted.
+    /// If the branch comes to nothing, they hear nothing until another one sends something.
+    pub(super) fn early_session_heard(&mut self, t: &mut Turn<'_>, caller: LegId, branch: LegId) {
+        self.join_media(t, caller, branch);
+        let call = self.calls.leg(caller).and_then(|it| Some((it.media.endpoint?, self.calls.get(it.call)?)));
+        if let Some((endpoint, it)) = call
+            && it.dialling.as_ref().is_some_and(|it| it.options.early_over_prompt)
+        {
+            self.parts.controller.stop_prompt(endpoint);
+        }
+    }
+
     /// Our 2xx to a caller.
     pub(super) fn accept(
         &mut self,

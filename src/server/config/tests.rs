@@ -219,7 +219,7 @@ fn keys_become_what_they_say() {
 
 #[test]
 fn documented_defaults_are_the_defaults() {
-    let base = |section: &str| match section {
+    let base = |section: &str, key: &str| match section {
         "listener" => "[[listener]]\nname = \"a\"\nlisten = \"udp:127.0.0.1:1\"\n",
         "user" => "[[user]]\nname = \"a\"\npassword = \"x\"\n",
         "gateway" => "[[gateway]]\nname = \"a\"\nhosts = \"h\"\n",
@@ -236,13 +236,16 @@ fn documented_defaults_are_the_defaults() {
         "ivr" => "[[ivr]]\nname = \"a\"\nnode = [{ name = \"x\", kind = \"hangup\" }]\n",
         "srtp" => "[media.srtp]\n",
         "ner" => "[[gateway]]\nname = \"a\"\nhosts = \"h\"\n[gateway.ner]\n",
+        "ivr.node" if key == "early_media" => {
+            "[[ivr]]\nname = \"a\"\n[[ivr.node]]\nname = \"x\"\nkind = \"transfer\"\nto = \"sip:a@b\"\n"
+        }
         "ivr.node" => "[[ivr]]\nname = \"a\"\n[[ivr.node]]\nname = \"x\"\nkind = \"collect_input\"\n",
         _ => "",
     };
     let mut checked = 0;
     for section in keys::SECTIONS {
         for key in section.keys.iter().filter(|key| !key.default.is_empty()) {
-            let head = match base(section.name) {
+            let head = match base(section.name, key.name) {
                 "" => format!("{}\n", section.written),
                 base => base.to_string(),
             };

@@ -5,6 +5,7 @@ use std::sync::{Arc, Mutex};
 use std::time::{Duration, Instant};
 
 use crate::Prompts;
+use crate::ivr::flow::Does;
 use crate::ivr::{AskFor, AskUrl, FlowBuilder, Ivr, IvrFlow, UrlAnswer, UrlQuestion};
 use b2b_call::bus::{Received, Subscriber};
 use b2b_call::call_fsm::CallState;
@@ -241,6 +242,39 @@ fn a_transfer_that_fails_leads_on_and_says_why() {
         assert!(harness.media().is_playing(endpoint));
         harness.run(seconds(2));
         assert!(harness.snapshot().is_empty());
+        harness.assert_nothing_left();
+    }
+}
+
+#[test]
+fn what_a_target_sends_before_it_answers_takes_the_place_of_the_ringing_unless_that_is_not_wanted() {
+    for wanted in [true, false] {
+        let flow = tree().transfer("dial", TO_BOB, None);
+        let prompts = Prompts::new("/p");
+        let mut flow = flow.build_unchecked(&prompts).unwrap_or_else(|error| panic!("{error}"));
+        for node in &mut flow.nodes {
+            if let Does::Transfer { early_media, .. } = &mut node.does {
+                *early_media = wanted;
+            }
+        }
+        let handlers: Vec<Arc<dyn ApplicationHandler>> =
+            vec![Arc::new(First), Arc::new(Ivr::new(flow, prompts))];
+        let mut harness = Harness::new(Instant::now(), handlers);
+        let (ann, bob) = (harness.party(ANN), harness.party(BOB));
+        harness.call(ann, "x", Some(SESSION));
+        let call = harness.next_call(bob);
+        let endpoint = harness.callers_endpoint();
+        harness.ring(bob, call, 180, None);
+        harness.run(seconds(1));
+        assert!(harness.media().is_playing(endpoint), "it rings");
+        harness.ring(bob, call, 183, Some(SESSION));
+        harness.run(seconds(1));
+        assert_eq!(harness.media().is_playing(endpoint), !wanted);
+        assert_eq!(harness.media().bridges().len(), 1, "they are joined");
+        harness.answer(bob, call, Some(SESSION));
+        harness.run(seconds(1));
+        assert!(!harness.media().is_playing(endpoint));
+        harness.hang_up_all();
         harness.assert_nothing_left();
     }
 }

@@ -66,6 +66,8 @@ pub const NODE: Table = Table {
         to: TEXT,
             "`transfer`: whom to dial: `user/1001`, `group/sales`, `gateway/carrier/…`, `sip:…`, or a number, which the routes decide on as if the caller had dialled it. `queue`, `conference`, `voicemail`: the name of one. `application`: `kind/name`.";
         ring_s: Whole(1, 600), "`transfer`: how long each target rings. Without it: 30.";
+        early_media: Switch => true,
+            "`transfer`: whether the caller hears what the target sends before it answers (an announcement, another ringing) in the place of b2b's ringing.";
         failed: NODE_NAME,
             "`transfer`: where it goes on when nobody takes the call (`${transfer_status}` says why). `http`: without an answer that is right.";
         values: Pairs("{ variable = text }"), "`set`: variables and their values, set in this order.";
@@ -128,7 +130,7 @@ const KINDS: Named<&[&str]> = Named {
                 "invalid_prompt",
             ],
         ),
-        ("transfer", &["to", "ring_s", "failed"]),
+        ("transfer", &["to", "ring_s", "early_media", "failed"]),
         ("queue", &["to"]),
         ("conference", &["to"]),
         ("voicemail", &["to"]),
@@ -225,6 +227,7 @@ struct Reading {
     plan: DigitPlan,
     tries: u32,
     ring: Duration,
+    early_media: bool,
     timeout: Duration,
 }
 
@@ -283,6 +286,7 @@ impl Reading {
             plan,
             tries: section.whole("tries")?,
             ring: section.seconds_if_set("ring_s")?.unwrap_or(RING),
+            early_media: section.switch("early_media")?,
             timeout: section.seconds_if_set("timeout_s")?.unwrap_or(ANSWER),
         })
     }
@@ -310,7 +314,7 @@ impl Reading {
             "transfer" => {
                 let (to, at) = to("\"user/1001\"")?;
                 reached(section, &to, at, names);
-                Does::Transfer { to, ring: self.ring, failed: self.failed }
+                Does::Transfer { to, ring: self.ring, early_media: self.early_media, failed: self.failed }
             }
             "hangup" => Does::Hangup,
             "set" if self.values.is_empty() => return Err(wanted("values", "{ language = \"en\" }")),
