@@ -49,6 +49,19 @@ impl LegState {
     pub fn is_over(self) -> bool {
         matches!(self, LegState::Destroyed | LegState::Failed)
     }
+
+    /// Whether a leg in this state has come as far as `state`, by it or past it. One that is over has come as
+    /// far as it ever will.
+    pub fn has_reached(self, state: LegState) -> bool {
+        let rank = |it: LegState| match it {
+            LegState::Created => 0,
+            LegState::Ringing => 1,
+            LegState::EarlyMedia => 2,
+            LegState::Answered => 3,
+            LegState::Destroyed | LegState::Failed => 4,
+        };
+        rank(self) >= rank(state)
+    }
 }
 
 /// What moves a leg.

@@ -5,6 +5,7 @@ use std::fmt;
 use super::{AppEvent, AppId, Inbox, Message, WantId};
 use crate::controller::{Answer, AudioStream, Collected, ConferenceId, Recorded, RecordingId};
 use crate::handler::HandlerAction;
+use crate::leg_fsm::LegState;
 use crate::service::{CallEnd, CallError, DialError};
 use crate::{BridgeId, CallId, LegId};
 
@@ -33,6 +34,8 @@ pub enum AppAnswer {
     Truth(bool),
     /// Which call and leg it is.
     Located(Result<(CallId, LegId), CallError>),
+    /// A leg has come as far as a state.
+    LegIs(Result<LegState, CallError>),
     /// A leg, a bridge or a call is over.
     Ended(Result<CallEnd, CallError>),
     /// What [`Wants::run`](super::Wants::run) has come to.
@@ -54,6 +57,7 @@ impl fmt::Debug for AppAnswer {
             AppAnswer::Reached(_) => "Reached",
             AppAnswer::Truth(_) => "Truth",
             AppAnswer::Located(_) => "Located",
+            AppAnswer::LegIs(_) => "LegIs",
             AppAnswer::Ended(_) => "Ended",
             AppAnswer::Own(_) => "Own",
         })
@@ -76,6 +80,7 @@ impl AppAnswer {
             AppAnswer::Variables(result) => result.map(drop),
             AppAnswer::Action(result) => result.map(drop),
             AppAnswer::Bridged(result) => result.map(drop),
+            AppAnswer::LegIs(result) => result.map(drop),
             AppAnswer::Ended(result) => result.map(drop),
             AppAnswer::Located(result) => result.map(drop),
             AppAnswer::Truth(_)

@@ -12,6 +12,7 @@ use crate::controller::{
 };
 use crate::event::Event;
 use crate::handler::HandlerAction;
+use crate::leg_fsm::LegState;
 use crate::service::{CallError, CallService, DialError, DialRequest, LegMedia, Place, Watched};
 use crate::switch::command::{Command, Record, RecordLeg, Reply};
 use crate::{CallId, LegId};
@@ -285,6 +286,12 @@ impl Wants {
         let what = what.into();
         let read = |told: Option<_>| Some(AppAnswer::Ended(told.unwrap_or(Err(CallError::Gone))));
         self.command(read, |reply| Command::Watch { what, reply })
+    }
+
+    /// [`CallService::wait_for_state`]: [`AppAnswer::LegIs`].
+    pub fn wait_for_state(&mut self, leg: LegId, state: LegState) -> WantId {
+        let read = |told: Option<_>| Some(AppAnswer::LegIs(told.unwrap_or(Err(CallError::Gone))));
+        self.command(read, |reply| Command::AwaitState { leg, state, reply })
     }
 
     /// [`CallService::play`]: [`AppAnswer::Media`].

@@ -1,9 +1,9 @@
-//! Waiting for the end of a leg, a bridge or a call.
+//! Waiting for a state of a leg, and for the end of a leg, a bridge or a call.
 
 use std::time::Duration;
 
 use super::{CallError, CallService};
-use crate::leg_fsm::TerminationCause;
+use crate::leg_fsm::{self, LegState, TerminationCause};
 use crate::switch::command::Command;
 use crate::{BridgeId, CallId, LegId};
 
@@ -45,6 +45,14 @@ pub struct CallEnd {
     pub talked: Option<Duration>,
 }
 
+impl CallEnd {
+    /// The state in which a leg with this end is over.
+    pub(crate) fn leg_state(&self) -> LegState {
+        let before = if self.talked.is_some() { LegState::Answered } else { LegState::Created };
+        leg_fsm::next(before, self.cause.event()).unwrap_or(LegState::Destroyed)
+    }
+}
+
 impl CallService {
     /// Waits for the end of a leg, a bridge or a call. One that is over already: how it
     /// ended, as long as it is among the latest thousand calls or so.
@@ -54,5 +62,25 @@ impl CallService {
     pub async fn wait_for_termination(&self, what: impl Into<Watched>) -> Result<CallEnd, CallError> {
         let what = what.into();
         self.ask(|reply| Command::Watch { what, reply }).await.unwrap_or(Err(CallError::Gone))
+    }
+
+    /// Waits until a leg has come as far as `state`: the state in which it is then, which may be a later one, as a
+    /// phone may answer without ringing. One that is over says so ([`LegState::is_over`]), whatever is waited for;
+    /// [`CallService::wait_for_termination`] says why.
+    ///
+    /// ```no_run
+    /// # use b2b_call::{LegId, leg_fsm::LegState, service::{CallError, CallService}};
+    /// # async fn rings(service: CallService, leg: LegId) -> Result<bool, CallError> {
+    /// let state = service.wait_for_state(leg, LegState::Ringing).await?;
+    /// # Ok(
+    /// !state.is_over()
+    /// # )
+    /// # }
+    /// ```
+    ///
+    /// # Errors
+    /// It ended long ago, or never was.
+    pub async fn wait_for_state(&self, leg: LegId, state: LegState) -> Result<LegState, CallError> {
+        self.ask(|reply| Command::AwaitState { leg, state, reply }).await.unwrap_or(Err(CallError::Gone))
     }
 }

@@ -5,7 +5,7 @@
 //! - `refer`: parties that are sent away by REFER
 //! - `media`: prompts, digits, recordings, rooms
 //! - `time`: the clock of applications, what they do beside calls, what they tell
-//! - `ends`: waiting for the end of a leg, a bridge or a call; `machines`: applications of no call
+//! - `ends`: waiting for a state of a leg, for the end of a leg, a bridge or a call; `machines`: applications of no call
 
 mod ends;
 mod machines;
@@ -314,7 +314,9 @@ impl CallService {
     }
 
     /// The same, told apart: the call that begins now, and the leg that answers. Who
-    /// drops the second one ends the call.
+    /// drops the second one ends the call. The legs that are called meanwhile are known before any of them answers:
+    /// [`CallService::locate`] finds the first one from its INVITE on, [`CallService::wait_for_state`] waits for its
+    /// ringing, and [`Event::LegCreated`](crate::event::Event::LegCreated) names each.
     ///
     /// # Errors
     /// No call begins: there is no room, or the service is stopping.

@@ -12,6 +12,7 @@ use crate::controller::{Hold, MediaController, Recorded, RecordingSpec};
 use crate::event::Event;
 use crate::handler::HandlerAction;
 use crate::headers::HeaderRule;
+use crate::leg_fsm::LegState;
 use crate::lookup::{LookupError, LookupResult};
 use crate::service::{
     CallEnd, CallError, DialError, DialRequest, LegMedia, Place, ReferError, ReferOutcome, ReferRequest,
@@ -311,5 +312,12 @@ pub(crate) enum Command {
         what: Watched,
         #[serde(skip)]
         reply: Reply<Result<CallEnd, CallError>>,
+    },
+    /// Told once the leg has come as far as this state, or is over.
+    AwaitState {
+        leg: LegId,
+        state: LegState,
+        #[serde(skip)]
+        reply: Reply<Result<LegState, CallError>>,
     },
 }

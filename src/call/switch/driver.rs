@@ -23,6 +23,7 @@ use super::admission::AdmitAll;
 use super::command::Command;
 use super::tasks::{Guarded, Panicked};
 use super::{Done, Switch, SwitchConfig, SwitchParts, Turn};
+use crate::bus::EventBus;
 use crate::controller::{EmbeddedConfig, EmbeddedController, MediaController, MediaEvent};
 use crate::handler::ApplicationHandler;
 use crate::resolver::{DirectPolicy, DirectResolver};
@@ -45,12 +46,16 @@ const TICK: Duration = Duration::from_millis(10);
 /// Where [`SwitchThread::simple`] receives RTP.
 const RTP_PORTS: RangeInclusive<u16> = 20_000..=29_999;
 
+/// Events that [`SwitchThread::simple`] keeps for subscribers that are slow.
+const EVENTS: usize = 1_024;
+
 /// Work for the calls' thread.
 type Job = Box<dyn FnOnce(&mut Switch, &mut Turn<'_>, NetCounters) + Send>;
 
 /// A switch on a thread of its own.
 pub struct SwitchThread {
     service: CallService,
+    bus: Option<EventBus>,
     jobs: mpsc::UnboundedSender<Job>,
     vital: Vital,
     stop: Option<oneshot::Sender<()>>,
@@ -85,6 +90,7 @@ impl SwitchThread {
         media_events: mpsc::UnboundedReceiver<MediaEvent>,
     ) -> Result<Self, StartError> {
         let media_events = forwarded(media_events)?;
+        let bus = parts.bus.clone();
         let (switch, commands) = Switch::new(config, parts);
         let service = switch.service();
         let (jobs, job_queue) = mpsc::unbounded_channel();
@@ -129,12 +135,13 @@ impl SwitchThread {
             Ok(result) => result?,
             Err(_) => return Err(StartError::System(io::ErrorKind::BrokenPipe.into())),
         };
-        Ok(SwitchThread { service, jobs, vital, stop: Some(stop), listening, sockets, thread: Some(thread) })
+        let stop = Some(stop);
+        Ok(SwitchThread { service, bus, jobs, vital, stop, listening, sockets, thread: Some(thread) })
     }
 
     /// A switch at one address for any number of calls, with the media engine
     /// inside and no configuration: targets are URIs, and nobody is asked for a
-    /// password. For tests and examples, on loopback.
+    /// password. For tests and examples, on loopback. [`SwitchThread::bus`] has its events.
     ///
     /// # Errors
     /// See [`StartError`].
@@ -147,7 +154,7 @@ impl SwitchThread {
             resolver: Arc::new(DirectResolver::new(DirectPolicy::Anybody)),
             handlers,
             admission: Box::new(AdmitAll),
-            bus: None,
+            bus: Some(EventBus::new(EVENTS, 0)),
             records: None,
         };
         let endpoint = EndpointConfig {
@@ -173,6 +180,11 @@ impl SwitchThread {
     /// The same with the names of listeners, as they are bound.
     pub fn sockets(&self) -> &[Listening] {
         &self.sockets
+    }
+
+    /// Where its events go, to subscribe to; none: it was started without a bus.
+    pub fn bus(&self) -> Option<&EventBus> {
+        self.bus.as_ref()
     }
 
     /// A handle for [`Jobs::run`].

@@ -391,7 +391,8 @@ impl Switch {
             | Command::Locate { .. }
             | Command::Joined { .. }
             | Command::Knows { .. }
-            | Command::Watch { .. } => return None,
+            | Command::Watch { .. }
+            | Command::AwaitState { .. } => return None,
         };
         Some(self.calls.leg(leg)?.call)
     }

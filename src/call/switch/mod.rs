@@ -36,7 +36,7 @@
 //! - `admission`: who decides on requests before they become calls
 //! - `tasks`: what has to wait; `waiting`: what is done then, as values
 //! - `follow`: doing it, and what follows from a step in the same turn
-//! - `watchers`: who waits for the end of a call, a leg or a bridge; `sleepers`: who waits for a moment
+//! - `watchers`: who waits for a state of a leg, or the end of a call, a leg or a bridge; `sleepers`: who waits for a moment
 //! - `stepping`: applications that are machines; `effects`: what they want
 //! - `slots`: slabs whose keys are never used twice; `counters`: what was late, ignored or impossible
 //! - `journaling`: what comes into calls is written down; `run`: a switch that is fed from there, and works

@@ -46,6 +46,7 @@ impl Switch {
                     self.attempted(t, leg, Some(true));
                 }
                 if to != from {
+                    self.watchers.leg_is(leg, to);
                     self.tell(t, Event::LegState { call, leg, from, to, cause });
                 }
             }

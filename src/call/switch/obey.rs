@@ -137,6 +137,10 @@ impl Switch {
                 };
                 self.watchers.watch(what, is_there, reply);
             }
+            Command::AwaitState { leg, state, reply } => {
+                let now = self.calls.leg(leg).map(|it| it.life.state());
+                self.watchers.await_state(leg, state, now, reply);
+            }
         }
         self.carry_out(t);
     }

@@ -1,17 +1,24 @@
-//! Who waits for the end of a leg, a bridge or a call, and the ends of before for who asks a little later.
+//! Who waits for a state of a leg, or for the end of a leg, a bridge or a call; and the ends of before for who asks a
+//! little later.
 
 use std::collections::{HashMap, VecDeque};
 
 use super::command::Reply;
+use crate::LegId;
+use crate::leg_fsm::LegState;
 use crate::service::{CallEnd, CallError, Watched};
 
 /// Ends that are remembered: of two legs, a bridge and a call each.
 const ENDS: usize = 4 * 1_024;
 
+/// A state that somebody waits for.
+type Awaited = (LegState, Reply<Result<LegState, CallError>>);
+
 /// See the module's text.
 #[derive(Default)]
 pub(super) struct Watchers {
     waiting: HashMap<Watched, Vec<Reply<Result<CallEnd, CallError>>>>,
+    states: HashMap<LegId, Vec<Awaited>>,
     /// The latest last.
     ended: VecDeque<(Watched, CallEnd)>,
 }
@@ -25,6 +32,38 @@ impl Watchers {
         let ended = self.ended.iter().rev().find(|(it, _)| *it == what);
         // Who does not wait any more has lost interest.
         let _ = reply.send(ended.map(|(_, end)| end.clone()).ok_or(CallError::Gone));
+    }
+
+    /// Somebody wants to know when the leg has come as far as `state`; `now`: where it is, none: it is over.
+    pub fn await_state(
+        &mut self,
+        leg: LegId,
+        state: LegState,
+        now: Option<LegState>,
+        reply: Reply<Result<LegState, CallError>>,
+    ) {
+        let told = match now {
+            Some(now) if now.has_reached(state) => Ok(now),
+            Some(_) => return self.states.entry(leg).or_default().push((state, reply)),
+            None => {
+                let ended = self.ended.iter().rev().find(|(it, _)| *it == Watched::Leg(leg));
+                ended.map(|(_, end)| end.leg_state()).ok_or(CallError::Gone)
+            }
+        };
+        // Who does not wait any more has lost interest.
+        let _ = reply.send(told);
+    }
+
+    /// A leg is in this state now.
+    pub fn leg_is(&mut self, leg: LegId, now: LegState) {
+        if let Some(waiting) = self.states.get_mut(&leg) {
+            for (_, reply) in waiting.extract_if(.., |(state, _)| now.has_reached(*state)) {
+                let _ = reply.send(Ok(now));
+            }
+        }
+        if self.states.get(&leg).is_some_and(Vec::is_empty) {
+            self.states.remove(&leg);
+        }
     }
 
     /// It has ended so.
@@ -47,7 +86,7 @@ impl Watchers {
 
     /// What is watched and has not ended.
     pub fn len(&self) -> usize {
-        self.waiting.len()
+        self.waiting.len() + self.states.len()
     }
 }
 

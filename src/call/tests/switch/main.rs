@@ -39,3 +39,4 @@ mod timers;
 mod topology;
 mod transfers;
 mod trouble;
+mod waits;

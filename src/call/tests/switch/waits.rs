@@ -1,0 +1,160 @@
+//! Waiting for states of legs, and for ends, by who has the service's handle.
+
+use std::future::Future;
+use std::pin::Pin;
+use std::sync::{Arc, Mutex};
+use std::task::{Context, Poll, Waker};
+use std::time::{Duration, Instant};
+
+use b2b_call::LegId;
+use b2b_call::application::{AppAnswer, AppEvent, Application, Wants};
+use b2b_call::bus::Received;
+use b2b_call::event::Event;
+use b2b_call::leg_fsm::LegState;
+use b2b_call::service::{CallError, DialError, DialRequest, SwitchThread};
+use b2b_testkit::{Harness, SESSION};
+
+use crate::routed::{BOB, contacts, to_bob, uri};
+
+const PATIENCE: Duration = Duration::from_secs(40);
+
+/// What a future says now, if it says anything.
+fn now<T>(future: &mut Pin<Box<dyn Future<Output = T>>>) -> Option<T> {
+    match future.as_mut().poll(&mut Context::from_waker(Waker::noop())) {
+        Poll::Ready(it) => Some(it),
+        Poll::Pending => None,
+    }
+}
+
+/// Waits for a state, and asks at once.
+fn awaits(
+    harness: &mut Harness,
+    leg: LegId,
+    state: LegState,
+) -> Pin<Box<dyn Future<Output = Result<LegState, CallError>>>> {
+    let service = harness.service();
+    let mut future: Pin<Box<dyn Future<Output = _>>> =
+        Box::pin(async move { service.wait_for_state(leg, state).await });
+    assert_eq!(now(&mut future), None, "the switch has not heard of it yet");
+    harness.settle();
+    future
+}
+
+/// A call of ours to Bob, and its leg before anybody answers.
+fn originated(harness: &mut Harness) -> (LegId, Pin<Box<dyn Future<Output = Result<LegId, DialError>>>>) {
+    let service = harness.service();
+    let begun = harness.wait(PATIENCE, service.originate(DialRequest::to(uri(BOB))));
+    let (call, answer) = begun.expect("a call begins");
+    harness.settle();
+    let (_, leg) =
+        harness.wait(PATIENCE, service.locate(call)).expect("its leg is known before it is answered");
+    (leg, Box::pin(answer))
+}
+
+#[test]
+fn the_leg_of_a_call_that_began_here_is_known_before_the_answer_and_is_the_one_that_answers() {
+    let mut harness = to_bob();
+    let bob = harness.party(BOB);
+    let (leg, mut answer) = originated(&mut harness);
+    let mut rings = awaits(&mut harness, leg, LegState::Ringing);
+    assert_eq!(now(&mut rings), None);
+    let b = harness.next_call(bob);
+    harness.ring(bob, b, 180, None);
+    assert_eq!(now(&mut rings), Some(Ok(LegState::Ringing)));
+    assert!(now(&mut answer).is_none(), "it rings and no more");
+    let mut early = awaits(&mut harness, leg, LegState::EarlyMedia);
+    let mut answered = awaits(&mut harness, leg, LegState::Answered);
+    harness.ring(bob, b, 183, Some(SESSION));
+    assert_eq!((now(&mut early), now(&mut answered)), (Some(Ok(LegState::EarlyMedia)), None));
+    harness.answer(bob, b, Some(SESSION));
+    assert_eq!(now(&mut answered), Some(Ok(LegState::Answered)));
+    assert_eq!(now(&mut answer), Some(Ok(leg)));
+    // A state that is behind it is told at once, and a later one at its end.
+    let service = harness.service();
+    let late = harness.wait(PATIENCE, service.wait_for_state(leg, LegState::Ringing));
+    assert_eq!(late, Ok(LegState::Answered));
+    let mut over = awaits(&mut harness, leg, LegState::Destroyed);
+    harness.hang_up(bob, b);
+    assert_eq!(now(&mut over), Some(Ok(LegState::Destroyed)));
+    let late = harness.wait(PATIENCE, service.wait_for_state(leg, LegState::Answered));
+    assert_eq!(late, Ok(LegState::Destroyed), "it is over, and says so");
+    let never = harness.wait(PATIENCE, service.wait_for_state(LegId(4_711), LegState::Answered));
+    assert_eq!(never, Err(CallError::Gone));
+    harness.assert_nothing_left();
+}
+
+#[test]
+fn who_waits_for_an_answer_hears_of_a_refusal() {
+    let mut harness = to_bob();
+    let bob = harness.party(BOB);
+    let (leg, mut answer) = originated(&mut harness);
+    let mut answered = awaits(&mut harness, leg, LegState::Answered);
+    let b = harness.next_call(bob);
+    harness.reject(bob, b, 486);
+    assert_eq!(now(&mut answered), Some(Ok(LegState::Failed)));
+    assert!(matches!(now(&mut answer), Some(Err(DialError::Failed(failure))) if failure.status == 486));
+    let service = harness.service();
+    let late = harness.wait(PATIENCE, service.wait_for_state(leg, LegState::Ringing));
+    assert_eq!(late, Ok(LegState::Failed));
+    harness.assert_nothing_left();
+}
+
+#[tokio::test]
+async fn a_switch_for_tests_and_examples_tells_what_happens_on_its_bus() {
+    let here = "127.0.0.1:0".parse().unwrap();
+    let switch = SwitchThread::simple(here, Vec::new()).expect("a switch");
+    let mut events = switch.bus().expect("it has a bus").subscribe();
+    let nobody = DialRequest::to("sip:nobody@127.0.0.1:9");
+    let (begun, _answer) = switch.service().originate(nobody).await.expect("a call begins");
+    let told = async {
+        loop {
+            if let Some(Received::Event(published)) = events.recv().await
+                && let Event::LegCreated { call, .. } = published.event
+            {
+                return call;
+            }
+        }
+    };
+    assert_eq!(tokio::time::timeout(PATIENCE, told).await, Ok(begun));
+}
+
+/// Calls Bob, and notes how far the leg comes.
+struct Watches(Arc<Mutex<Vec<LegState>>>);
+
+impl Application for Watches {
+    fn step(&mut self, _: Instant, event: AppEvent, wants: &mut Wants) {
+        match event {
+            AppEvent::Begin => {
+                wants.originate(contacts(&[(BOB, 0)], Default::default()));
+            }
+            AppEvent::Answered { answer: AppAnswer::Started(call), .. } => {
+                wants.locate(call);
+            }
+            AppEvent::Answered { answer: AppAnswer::Located(Ok((_, leg))), .. } => {
+                wants.wait_for_state(leg, LegState::Ringing);
+                wants.wait_for_state(leg, LegState::Answered);
+            }
+            AppEvent::Answered { answer: AppAnswer::LegIs(Ok(state)), .. } => {
+                self.0.lock().unwrap().push(state);
+            }
+            _ => {}
+        }
+    }
+}
+
+#[test]
+fn a_machine_waits_for_states_of_a_leg_as_programs_do() {
+    let mut harness = to_bob();
+    let bob = harness.party(BOB);
+    let seen = Arc::new(Mutex::new(Vec::new()));
+    let app = harness.service().attend(Box::new(Watches(seen.clone()))).expect("attended");
+    harness.settle();
+    let b = harness.next_call(bob);
+    harness.ring(bob, b, 180, None);
+    assert_eq!(*seen.lock().unwrap(), [LegState::Ringing]);
+    harness.answer(bob, b, Some(SESSION));
+    assert_eq!(*seen.lock().unwrap(), [LegState::Ringing, LegState::Answered]);
+    drop(app);
+    harness.hang_up_all();
+    harness.run(PATIENCE);
+}
