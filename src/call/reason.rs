@@ -11,7 +11,7 @@ const MAX_VALUES: usize = 8;
 const MAX_TEXT: usize = 128;
 
 /// One value.
-#[derive(Debug, Clone, PartialEq, Eq)]
+#[derive(Debug, Clone, PartialEq, Eq, serde::Serialize, serde::Deserialize)]
 pub struct Reason {
     /// What `cause` is a number of.
     pub protocol: Protocol,
@@ -22,7 +22,7 @@ pub struct Reason {
 }
 
 /// Whose causes a value speaks of.
-#[derive(Debug, Clone, PartialEq, Eq)]
+#[derive(Debug, Clone, PartialEq, Eq, serde::Serialize, serde::Deserialize)]
 pub enum Protocol {
     /// A SIP status.
     Sip,
@@ -74,6 +74,17 @@ impl Reason {
             }
         }
         Some(reason)
+    }
+
+    /// The status of the refusal that says this to a caller who is not answered: a SIP cause from 400 on itself, a
+    /// Q.850 cause as RFC 3398 §7.2.4.1 has it, 480 for anything else.
+    pub fn status(&self) -> u16 {
+        let status = match (&self.protocol, self.cause) {
+            (Protocol::Sip, Some(status)) if (400..700).contains(&status) => Some(status),
+            (Protocol::Q850, Some(cause)) => u8::try_from(cause).ok().and_then(super::failure::status_of),
+            _ => None,
+        };
+        status.unwrap_or(480)
     }
 
     /// Whether it names a cause of Q.850 that is none.
@@ -181,6 +192,24 @@ mod tests {
             assert_eq!(Reason::parse(reason.to_string().as_bytes()), Some(reason));
         }
         assert_eq!(Reason::q850(17).to_string(), r#"Q.850;cause=17;text="USER_BUSY""#);
+    }
+
+    #[test]
+    fn a_refusal_has_the_status_of_its_reason() {
+        let sip = |cause| reason(Protocol::Sip, Some(cause), None);
+        for (reason, status) in [
+            (Reason::q850(17), 486),
+            (Reason::q850(21), 403),
+            (Reason::q850(16), 480),
+            (sip(603), 603),
+            (Reason::completed_elsewhere(), 480),
+            (sip(302), 480),
+            (reason(Protocol::Q850, Some(999), None), 480),
+            (reason(Protocol::Q850, None, None), 480),
+            (reason(Protocol::Other("ISUP".into()), Some(17), None), 480),
+        ] {
+            assert_eq!(reason.status(), status, "{reason}");
+        }
     }
 
     #[test]

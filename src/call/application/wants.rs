@@ -13,6 +13,7 @@ use crate::controller::{
 use crate::event::Event;
 use crate::handler::HandlerAction;
 use crate::leg_fsm::LegState;
+use crate::reason::Reason;
 use crate::service::{CallError, CallService, DialError, DialRequest, LegMedia, Place, Watched};
 use crate::switch::command::{Command, Record, RecordLeg, Reply};
 use crate::{CallId, LegId};
@@ -177,12 +178,22 @@ impl Wants {
 
     /// [`CallService::hangup`]: [`AppAnswer::Done`].
     pub fn hangup(&mut self, leg: LegId) -> WantId {
-        self.command(done, |reply| Command::Hangup { leg, reply })
+        self.command(done, |reply| Command::Hangup { leg, reason: None, reply })
     }
 
     /// [`CallService::hangup_call`]: [`AppAnswer::Done`].
     pub fn hangup_call(&mut self, call: CallId) -> WantId {
-        self.command(done, |reply| Command::HangupCall { call, reply })
+        self.command(done, |reply| Command::HangupCall { call, reason: None, reply })
+    }
+
+    /// [`CallService::hangup_with`]: [`AppAnswer::Done`].
+    pub fn hangup_with(&mut self, leg: LegId, reason: Reason) -> WantId {
+        self.command(done, |reply| Command::Hangup { leg, reason: Some(reason), reply })
+    }
+
+    /// [`CallService::hangup_call_with`]: [`AppAnswer::Done`].
+    pub fn hangup_call_with(&mut self, call: CallId, reason: Reason) -> WantId {
+        self.command(done, |reply| Command::HangupCall { call, reason: Some(reason), reply })
     }
 
     /// [`CallService::set_variable`]: [`AppAnswer::Done`].

@@ -1,9 +1,10 @@
-//! Waiting for a state of a leg, and for the end of a leg, a bridge or a call.
+//! Ending legs and calls; waiting for a state of a leg, and for the end of a leg, a bridge or a call.
 
 use std::time::Duration;
 
 use super::{CallError, CallService};
 use crate::leg_fsm::{self, LegState, TerminationCause};
+use crate::reason::Reason;
 use crate::switch::command::Command;
 use crate::{BridgeId, CallId, LegId};
 
@@ -54,6 +55,46 @@ impl CallEnd {
 }
 
 impl CallService {
+    /// Ends a leg: BYE, CANCEL or a refusal, whichever fits.
+    ///
+    /// # Errors
+    /// There is no such leg.
+    pub async fn hangup(&self, leg: LegId) -> Result<(), CallError> {
+        self.command(|reply| Command::Hangup { leg, reason: None, reply }).await
+    }
+
+    /// The same, saying why (RFC 3326): the BYE, CANCEL or refusal has this Reason, the refusal its status
+    /// ([`Reason::status`]), and the leg's record its cause. Who is hung up because of this leg is told the same.
+    ///
+    /// ```no_run
+    /// # use b2b_call::{LegId, reason::Reason, service::{CallError, CallService}};
+    /// # async fn busy(service: CallService, leg: LegId) -> Result<(), CallError> {
+    /// service.hangup_with(leg, Reason::q850(17)).await
+    /// # }
+    /// ```
+    ///
+    /// # Errors
+    /// There is no such leg.
+    pub async fn hangup_with(&self, leg: LegId, reason: Reason) -> Result<(), CallError> {
+        self.command(|reply| Command::Hangup { leg, reason: Some(reason), reply }).await
+    }
+
+    /// Ends every leg of a call.
+    ///
+    /// # Errors
+    /// There is no such call.
+    pub async fn hangup_call(&self, call: CallId) -> Result<(), CallError> {
+        self.command(|reply| Command::HangupCall { call, reason: None, reply }).await
+    }
+
+    /// The same, saying why to each of its parties, as [`CallService::hangup_with`] does.
+    ///
+    /// # Errors
+    /// There is no such call.
+    pub async fn hangup_call_with(&self, call: CallId, reason: Reason) -> Result<(), CallError> {
+        self.command(|reply| Command::HangupCall { call, reason: Some(reason), reply }).await
+    }
+
     /// Waits for the end of a leg, a bridge or a call. One that is over already: how it
     /// ended, as long as it is among the latest thousand calls or so.
     ///

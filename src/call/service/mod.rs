@@ -5,7 +5,7 @@
 //! - `refer`: parties that are sent away by REFER
 //! - `media`: prompts, digits, recordings, rooms
 //! - `time`: the clock of applications, what they do beside calls, what they tell
-//! - `ends`: waiting for a state of a leg, for the end of a leg, a bridge or a call; `machines`: applications of no call
+//! - `ends`: ending legs and calls; waiting for a state of a leg, for the end of a leg, a bridge or a call; `machines`: applications of no call
 
 mod ends;
 mod machines;
@@ -392,22 +392,6 @@ impl CallService {
     ) -> Result<(), CallError> {
         let target = target.to_owned();
         self.command(|reply| Command::Transfer { leg, target, rules, reply }).await
-    }
-
-    /// Ends a leg: BYE, CANCEL or a refusal, whichever fits.
-    ///
-    /// # Errors
-    /// There is no such leg.
-    pub async fn hangup(&self, leg: LegId) -> Result<(), CallError> {
-        self.command(|reply| Command::Hangup { leg, reply }).await
-    }
-
-    /// Ends every leg of a call.
-    ///
-    /// # Errors
-    /// There is no such call.
-    pub async fn hangup_call(&self, call: CallId) -> Result<(), CallError> {
-        self.command(|reply| Command::HangupCall { call, reply }).await
     }
 
     /// Notes something on the call that this leg or bridge belongs to, or on this call: in

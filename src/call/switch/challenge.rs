@@ -47,7 +47,7 @@ impl Switch {
         // Nobody cancels a BYE: it comes to nothing by itself.
         if !sent && !up && it.branch.is_some() {
             self.branch_refused(t, leg, response);
-            self.follows.push(Follow::HangUp { leg });
+            self.follows.push(Follow::HangUp { leg, status: 480 });
         }
     }
 

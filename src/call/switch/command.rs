@@ -14,6 +14,7 @@ use crate::handler::HandlerAction;
 use crate::headers::HeaderRule;
 use crate::leg_fsm::LegState;
 use crate::lookup::{LookupError, LookupResult};
+use crate::reason::Reason;
 use crate::service::{
     CallEnd, CallError, DialError, DialRequest, LegMedia, Place, ReferError, ReferOutcome, ReferRequest,
     Watched,
@@ -193,11 +194,17 @@ pub(crate) enum Command {
     },
     Hangup {
         leg: LegId,
+        /// What the BYE, CANCEL or refusal says; none: nothing.
+        #[serde(default)]
+        reason: Option<Reason>,
         #[serde(skip)]
         reply: Reply<Result<(), CallError>>,
     },
     HangupCall {
         call: CallId,
+        /// As of [`Command::Hangup`], to each leg.
+        #[serde(default)]
+        reason: Option<Reason>,
         #[serde(skip)]
         reply: Reply<Result<(), CallError>>,
     },

@@ -204,7 +204,7 @@ impl Switch {
             self.follows.push(Follow::Lead { call });
         }
         if let Some((leg, _)) = leaves {
-            self.follows.push(Follow::HangUp { leg });
+            self.follows.push(Follow::HangUp { leg, status: 480 });
         }
         if dial.is_some_and(|at| at <= now) {
             let silent = self.silent_branches(t, call);

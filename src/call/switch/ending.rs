@@ -27,6 +27,15 @@ impl Switch {
         self.hang_up_with(t, leg, 480, "");
     }
 
+    /// Notes what a leg's BYE, CANCEL or refusal is to say: the status for a caller who is not answered.
+    pub(super) fn will_say(&mut self, leg: LegId, reason: Option<&Reason>) -> u16 {
+        let Some(reason) = reason else { return 480 };
+        if let Some(it) = self.calls.leg_mut(leg).filter(|it| !it.life.is_ending()) {
+            it.why.reason = Some(reason_value(reason));
+        }
+        reason.status()
+    }
+
     /// The same, with another status for a caller who is not answered.
     pub(super) fn hang_up_with(&mut self, t: &mut Turn<'_>, leg: LegId, status: u16, reason: &str) {
         let Some(it) = self.calls.leg(leg) else { return self.counters.late() };
@@ -173,6 +182,8 @@ impl Switch {
             call.cause.get_or_insert_with(|| cause.clone());
         }
         let caller = call.dialling.as_ref().and_then(|dialling| dialling.purpose.caller());
+        // What we have told it ourselves is why the others go, too.
+        let reason = reason.or_else(|| it.why.reason.take());
         if caller == Some(leg) {
             self.pass_reason(id, reason.as_ref());
             self.with_dial(id, super::dial::Dial::cancel);
@@ -315,7 +326,7 @@ impl Switch {
         self.drain();
         self.takes = TakesCalls::None;
         for leg in self.calls.leg_ids() {
-            self.journal_command(t, &Command::Hangup { leg, reply: Default::default() });
+            self.journal_command(t, &Command::Hangup { leg, reason: None, reply: Default::default() });
             self.hang_up(t, leg);
             self.carry_out(t);
         }

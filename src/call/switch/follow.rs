@@ -35,7 +35,8 @@ pub(super) enum Follow {
     /// A call that nobody is dialled for any more is given to the application of this name.
     Hand { call: CallId, asked: Box<Handing>, name: String },
     /// A leg is to be hung up.
-    HangUp { leg: LegId },
+    /// `status`: of the refusal, for a caller who is not answered.
+    HangUp { leg: LegId, status: u16 },
     /// Nothing is left of a leg's dialog.
     LegOver { leg: LegId, cause: TerminationCause, reason: Option<Bytes> },
     /// A leg is over, and its bridge without it.
@@ -117,7 +118,7 @@ impl Switch {
                 drop(self.end_dialling(call));
                 self.hand_to(t, *asked, &name);
             }
-            Follow::HangUp { leg } => self.hang_up(t, leg),
+            Follow::HangUp { leg, status } => self.hang_up_with(t, leg, status, ""),
             Follow::LegOver { leg, cause, reason } => self.forget_leg(t, leg, cause, reason),
             Follow::BridgeLeft { call, leg, cause, reason } => {
                 self.leave_bridge(t, call, leg, &cause, reason);

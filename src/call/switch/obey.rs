@@ -81,12 +81,13 @@ impl Switch {
             Command::Hold { leg, hold, reply } => self.put_on_hold(t, leg, hold, reply),
             Command::Unbridge { leg, kept, reply } => drop(reply.send(self.unbridge(t, leg, kept))),
             Command::RecordLeg { leg, what, reply } => self.obey_record_leg(t, leg, what, reply),
-            Command::Hangup { leg, reply } => {
+            Command::Hangup { leg, reason, reply } => {
                 let known = self.calls.leg(leg).is_some();
-                self.hang_up(t, leg);
+                let status = self.will_say(leg, reason.as_ref());
+                self.hang_up_with(t, leg, status, "");
                 let _ = reply.send(if known { Ok(()) } else { Err(CallError::Gone) });
             }
-            Command::HangupCall { call, reply } => {
+            Command::HangupCall { call, reason, reply } => {
                 let legs: Option<Vec<LegId>> = self.calls.get(call).map(|it| it.legs.ids().collect());
                 let dialling = self.calls.get(call).and_then(|it| it.dialling.as_ref());
                 if dialling.is_some_and(|it| it.purpose.caller().is_none()) {
@@ -94,7 +95,8 @@ impl Switch {
                     self.with_dial(call, Dial::cancel);
                 }
                 for leg in legs.iter().flatten() {
-                    self.follows.push(Follow::HangUp { leg: *leg });
+                    let status = self.will_say(*leg, reason.as_ref());
+                    self.follows.push(Follow::HangUp { leg: *leg, status });
                 }
                 let _ = reply.send(legs.map(|_| ()).ok_or(CallError::Gone));
             }

@@ -11,10 +11,11 @@ use b2b_call::application::{AppAnswer, AppEvent, Application, Wants};
 use b2b_call::bus::Received;
 use b2b_call::event::Event;
 use b2b_call::leg_fsm::LegState;
+use b2b_call::reason::Reason;
 use b2b_call::service::{CallError, DialError, DialRequest, SwitchThread};
-use b2b_testkit::{Harness, SESSION};
+use b2b_testkit::{Harness, SESSION, Termination};
 
-use crate::routed::{BOB, contacts, to_bob, uri};
+use crate::routed::{ANN, BOB, contacts, to_bob, uri};
 
 const PATIENCE: Duration = Duration::from_secs(40);
 
@@ -157,4 +158,64 @@ fn a_machine_waits_for_states_of_a_leg_as_programs_do() {
     drop(app);
     harness.hang_up_all();
     harness.run(PATIENCE);
+}
+
+/// What Bob was sent of a method, with its Reason.
+fn told(harness: &Harness, address: &str, method: &str) -> Vec<String> {
+    let to = address.parse().unwrap();
+    let sent = harness.wire.iter().filter(|sent| sent.to == to && sent.line().starts_with(method));
+    let reason = |sent: &b2b_testkit::Sent| {
+        sent.text().lines().filter(|line| line.starts_with("Reason: ")).collect::<Vec<_>>().join("; ")
+    };
+    sent.map(reason).collect()
+}
+
+const BUSY: &str = "Reason: Q.850;cause=17;text=\"USER_BUSY\"";
+
+#[test]
+fn a_hangup_says_why_to_the_leg_and_to_who_goes_with_it_and_records_have_the_cause() {
+    let mut harness = to_bob();
+    let (ann, bob) = (harness.party(ANN), harness.party(BOB));
+    let service = harness.service();
+    for whole in [false, true] {
+        harness.wire.clear();
+        harness.records();
+        harness.call(ann, "bob", Some(SESSION));
+        harness.answer_next(bob, SESSION);
+        let call = harness.snapshot()[0].call;
+        let (_, leg) = harness.wait(PATIENCE, service.locate(call)).unwrap();
+        let busy = Reason::q850(17);
+        let done = match whole {
+            true => harness.wait(PATIENCE, service.hangup_call_with(call, busy)),
+            false => harness.wait(PATIENCE, service.hangup_with(leg, busy)),
+        };
+        assert_eq!(done, Ok(()));
+        harness.run(Duration::from_secs(1));
+        for party in [ANN, BOB] {
+            assert_eq!(told(&harness, party, "BYE"), [BUSY], "{party}, whole: {whole}");
+        }
+        let causes: Vec<_> = harness.records().iter().map(|record| record.ending.q850).collect();
+        assert_eq!(causes, [17, 17], "whole: {whole}");
+        harness.run(PATIENCE);
+    }
+    harness.assert_nothing_left();
+}
+
+#[test]
+fn a_caller_who_is_not_answered_is_refused_with_the_status_of_the_cause_and_the_callee_cancelled() {
+    let mut harness = to_bob();
+    let (ann, bob) = (harness.party(ANN), harness.party(BOB));
+    let a = harness.call(ann, "bob", Some(SESSION));
+    let b = harness.next_call(bob);
+    harness.ring(bob, b, 180, None);
+    let (service, call) = (harness.service(), harness.snapshot()[0].call);
+    let (_, leg) = harness.wait(PATIENCE, service.locate(call)).unwrap();
+    assert_eq!(harness.wait(PATIENCE, service.hangup_with(leg, Reason::q850(17))), Ok(()));
+    harness.run(Duration::from_secs(1));
+    assert!(
+        matches!(harness.ended(ann, a), Some(Termination::Failed { response }) if response.status() == 486)
+    );
+    assert_eq!(told(&harness, ANN, "SIP/2.0 486"), [BUSY]);
+    assert_eq!(told(&harness, BOB, "CANCEL"), [BUSY]);
+    harness.assert_nothing_left();
 }
