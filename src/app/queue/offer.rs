@@ -31,6 +31,8 @@ pub(super) fn gone(error: &DialError) -> Gone {
             _ => Gone::Rejected,
         },
         DialError::CallerGone => Gone::Cancelled,
-        DialError::Lookup(_) | DialError::Invalid(_) | DialError::Stopping => Gone::Unreachable,
+        DialError::Lookup(_) | DialError::Invalid(_) | DialError::Full | DialError::Stopping => {
+            Gone::Unreachable
+        }
     }
 }

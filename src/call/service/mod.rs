@@ -194,6 +194,11 @@ pub enum DialError {
     /// The request contradicts itself or the state of the call; the text says how.
     #[error("{0}; correct the request")]
     Invalid(String),
+    /// As many calls are up as may be at once.
+    #[error(
+        "as many calls are up as may be at once ([limits] calls, SwitchConfig::max_calls); dial again when some have ended"
+    )]
+    Full,
     /// The switch is stopping or has stopped.
     #[error("the service is stopping; dial elsewhere")]
     Stopping,
@@ -207,7 +212,7 @@ impl DialError {
             DialError::Failed(failure) => failure.status,
             DialError::CallerGone => 487,
             DialError::Invalid(_) => 500,
-            DialError::Stopping => 503,
+            DialError::Full | DialError::Stopping => 503,
         }
     }
 }
@@ -330,7 +335,10 @@ impl CallService {
         let sent =
             self.commands.send(Command::Dial { request, started: Some(started.into()), reply: reply.into() });
         sent.map_err(|_| DialError::Stopping)?;
-        let call = call.await.map_err(|_| DialError::Stopping)?;
+        let Ok(call) = call.await else {
+            // No call begins, and the answer says why.
+            return Err(answer.await.ok().and_then(Result::err).unwrap_or(DialError::Stopping));
+        };
         Ok((call, async move { answer.await.unwrap_or(Err(DialError::Stopping)) }))
     }
 

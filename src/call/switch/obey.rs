@@ -48,7 +48,8 @@ impl Switch {
             }
             Command::Dial { request, started, reply } => {
                 if self.takes_no_call() {
-                    return drop(reply.send(Err(DialError::Stopping)));
+                    let why = if self.is_draining() { DialError::Stopping } else { DialError::Full };
+                    return drop(reply.send(Err(why)));
                 }
                 let told =
                     self.is_journaled().then(|| serde_json::json!({ "dial": { "request": &*request } }));

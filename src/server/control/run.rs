@@ -49,6 +49,7 @@ impl From<DialError> for Failure {
             DialError::Failed(failure) => ("refused", Some(failure.status)),
             DialError::CallerGone => ("gone", None),
             DialError::Invalid(_) => ("wrong_state", None),
+            DialError::Full => ("full", None),
             DialError::Stopping => ("stopping", None),
         };
         Failure { reason, error: error.to_string(), status }

@@ -108,6 +108,9 @@ fn unknown(error: &LookupError) -> Problem {
 }
 
 fn refused(error: &DialError) -> Problem {
-    let fix = "wait until calls have ended, or raise limits.calls";
+    let fix = match error {
+        DialError::Full => "wait until calls have ended, or raise limits.calls",
+        _ => "ask another server, or this one once it has started again",
+    };
     Problem::new(StatusCode::SERVICE_UNAVAILABLE, error.to_string(), fix)
 }

@@ -12,8 +12,11 @@ use b2b_call::bus::Received;
 use b2b_call::event::Event;
 use b2b_call::leg_fsm::LegState;
 use b2b_call::reason::Reason;
+use b2b_call::resolver::{DirectPolicy, DirectResolver};
 use b2b_call::service::{CallError, DialError, DialRequest, SwitchThread};
-use b2b_testkit::{Harness, SESSION, Termination};
+use b2b_call::switch::SwitchConfig;
+use b2b_call::switch::admission::AdmitAll;
+use b2b_testkit::{Harness, Network, SESSION, Termination};
 
 use crate::routed::{ANN, BOB, contacts, to_bob, uri};
 
@@ -218,4 +221,30 @@ fn a_caller_who_is_not_answered_is_refused_with_the_status_of_the_cause_and_the_
     assert_eq!(told(&harness, ANN, "SIP/2.0 486"), [BUSY]);
     assert_eq!(told(&harness, BOB, "CANCEL"), [BUSY]);
     harness.assert_nothing_left();
+}
+
+#[test]
+fn who_dials_when_as_many_calls_are_up_as_may_be_is_told_so_and_not_that_it_stops() {
+    let config = SwitchConfig { max_calls: 1, ..SwitchConfig::default() };
+    let mut harness = Harness::with(
+        Instant::now(),
+        Vec::new(),
+        Arc::new(DirectResolver::new(DirectPolicy::Anybody)),
+        Box::new(AdmitAll),
+        config,
+        Network::QUIET,
+    );
+    harness.party(BOB);
+    let (_, first) = originated(&mut harness);
+    let service = harness.service();
+    let second = harness.wait(PATIENCE, service.dial(DialRequest::to(uri(BOB))));
+    assert_eq!(second, Err(DialError::Full));
+    let third = harness.wait(PATIENCE, service.originate(DialRequest::to(uri(BOB)))).map(|_| ());
+    assert_eq!(third, Err(DialError::Full));
+    drop(first);
+    harness.drain();
+    let stopping = harness.wait(PATIENCE, service.dial(DialRequest::to(uri(BOB))));
+    assert_eq!(stopping, Err(DialError::Stopping));
+    harness.hang_up_all();
+    harness.run(PATIENCE);
 }
