@@ -188,12 +188,13 @@ impl Entry {
         self.timeline.media(now, leg, "path", if direct { "past b2b" } else { "through b2b again" });
     }
 
-    pub fn end_talk(&mut self, bridge: BridgeId, now: Instant) {
+    /// `by`: the leg whose party has ended it.
+    pub fn end_talk(&mut self, bridge: BridgeId, now: Instant, by: Option<LegId>) {
         let Some(talk) = self.talks.iter_mut().find(|talk| talk.bridge == bridge && talk.ended.is_none())
         else {
             return;
         };
-        talk.ended = Some(now);
+        (talk.ended, talk.ended_by) = (Some(now), by);
         for leg in talk.legs {
             let account = self.legs.iter().find(|account| account.leg == leg);
             if let (Some(account), Some(part)) = (account, talk.part(leg)) {

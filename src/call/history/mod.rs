@@ -205,10 +205,11 @@ impl CallHistory {
         }
     }
 
-    /// A bridge is over. Counters of legs that go on are to be brought by [`CallHistory::counted`].
-    pub fn talk_over(&mut self, call: CallId, bridge: BridgeId, now: Instant) {
+    /// A bridge is over, ended by the party of that leg. Counters of legs that go on are to be brought by
+    /// [`CallHistory::counted`].
+    pub fn talk_over(&mut self, call: CallId, bridge: BridgeId, now: Instant, by: Option<LegId>) {
         if let Some(entry) = self.entries.get_mut(&call) {
-            entry.end_talk(bridge, now);
+            entry.end_talk(bridge, now, by);
             self.settle(call, now, false);
         }
     }

@@ -35,6 +35,8 @@ pub(super) struct Talk {
     pub parts: [Part; 2],
     pub began: Instant,
     pub ended: Option<Instant>,
+    /// The leg whose party ended it; none: b2b did.
+    pub ended_by: Option<LegId>,
     /// Its media went past us for a while, where nobody counts it.
     pub direct: bool,
     pub verdict: Option<Verdict>,
@@ -42,7 +44,8 @@ pub(super) struct Talk {
 
 impl Talk {
     pub fn new(bridge: BridgeId, legs: [LegId; 2], began: Instant) -> Self {
-        Talk { bridge, legs, parts: Default::default(), began, ended: None, direct: false, verdict: None }
+        let (ended, ended_by, direct, verdict) = (None, None, false, None);
+        Talk { bridge, legs, parts: Default::default(), began, ended, ended_by, direct, verdict }
     }
 
     /// The part of a leg.
@@ -151,6 +154,8 @@ pub struct TalkView {
     pub began_ms: u64,
     /// None: it goes on.
     pub ended_ms: Option<u64>,
+    /// The leg whose party ended it; none: it goes on, or no party did, but a program, a transfer or a limit.
+    pub ended_by: Option<LegId>,
     /// The outcome in words.
     pub words: String,
     #[serde(flatten)]
@@ -165,6 +170,7 @@ impl TalkView {
             legs: talk.legs,
             began_ms: ms(talk.began),
             ended_ms: talk.ended.map(ms),
+            ended_by: talk.ended_by,
             words: verdict.audio.to_string(),
             verdict,
         }

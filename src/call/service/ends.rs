@@ -1,6 +1,6 @@
 //! Ending legs and calls; waiting for a state of a leg, and for the end of a leg, a bridge or a call.
 
-use std::time::Duration;
+use std::time::{Duration, SystemTime};
 
 use super::{CallError, CallService};
 use crate::leg_fsm::{self, LegState, TerminationCause};
@@ -39,14 +39,26 @@ impl From<CallId> for Watched {
 
 /// How a leg, a bridge or a call ended.
 #[derive(Debug, Clone, PartialEq, Eq)]
+#[non_exhaustive]
 pub struct CallEnd {
     /// Of a bridge or a call: the cause of the leg that ended first.
     pub cause: TerminationCause,
+    /// The leg whose party ended it, by hanging up, giving up or refusing: of a bridge or a call one of its legs, of
+    /// a leg that was hung up for another one's sake that one. None: no party did, but a program, a timer or a
+    /// limit.
+    pub by: Option<LegId>,
     /// From the answer to the end; none: it was never answered.
     pub talked: Option<Duration>,
+    /// When it ended.
+    pub at: SystemTime,
 }
 
 impl CallEnd {
+    /// When it was answered; none: it never was.
+    pub fn answered_at(&self) -> Option<SystemTime> {
+        self.at.checked_sub(self.talked?)
+    }
+
     /// The state in which a leg with this end is over.
     pub(crate) fn leg_state(&self) -> LegState {
         let before = if self.talked.is_some() { LegState::Answered } else { LegState::Created };

@@ -12,7 +12,8 @@ use super::say::{q850_in, reason_field, reason_value};
 use super::table::{Dialling, LegRules, Purpose};
 use super::{Switch, TakesCalls, Turn};
 use crate::bridge_fsm::BridgeEvent;
-use crate::call_fsm::CallEvent;
+use crate::call_fsm::{CallDirection, CallEvent};
+use crate::cdr::{Ending, HangupBy};
 use crate::failure::{cause, for_caller};
 use crate::leg_fsm::{LegState, TerminationCause};
 use crate::leg_life::OnAck;
@@ -170,32 +171,34 @@ impl Switch {
         }
         let said = reason.as_deref().or(it.why.reason.as_deref()).and_then(q850_in);
         self.record_end(t, leg, &mut it, &cause, said);
-        let end = CallEnd { cause: cause.clone(), talked: talked(it.life.answered_at(), t.now) };
-        self.watchers.ended(Watched::Leg(leg), end);
+        let by = it.why.by.or_else(|| ended_by(leg, it.direction(), &cause));
+        let talked = talked(it.life.answered_at(), t.now);
+        self.watchers.ended(Watched::Leg(leg), CallEnd { cause: cause.clone(), by, talked, at: t.wall });
         let id = it.call;
         let Some(call) = self.calls.get_mut(id) else { return self.counters.impossible("forget_leg") };
         // Nobody answers what only it was asked.
         call.exchanges
             .under_way
             .take_if(|it| it.to == leg && (it.from == leg || it.origin == Origin::Nobody));
-        if call.a == leg || call.cause.is_none() && it.branch.is_none() {
-            call.cause.get_or_insert_with(|| cause.clone());
+        if call.cause.is_none() && (call.a == leg || it.branch.is_none()) {
+            (call.cause, call.ended_by) = (Some(cause.clone()), by);
         }
         let caller = call.dialling.as_ref().and_then(|dialling| dialling.purpose.caller());
         // What we have told it ourselves is why the others go, too.
         let reason = reason.or_else(|| it.why.reason.take());
         if caller == Some(leg) {
-            self.pass_reason(id, reason.as_ref());
+            self.pass_reason(id, reason.as_ref(), by);
             self.with_dial(id, super::dial::Dial::cancel);
         }
-        self.follows.push(Follow::BridgeLeft { call: id, leg, cause, reason });
+        self.follows.push(Follow::BridgeLeft { call: id, leg, cause, reason, by });
         if let OnAck::AnswerTo(leg) = it.life.on_ack() {
             self.follows.push(Follow::AnswerInstead { leg });
         }
         self.follows.push(Follow::CallEmpty { call: id });
     }
 
-    /// A leg is out of its bridge; the other one goes too, or back to its handler.
+    /// A leg is out of its bridge; the other one goes too, or back to its handler. `by`: the leg whose party has ended
+    /// it.
     pub(super) fn leave_bridge(
         &mut self,
         t: &mut Turn<'_>,
@@ -203,6 +206,7 @@ impl Switch {
         leg: LegId,
         cause: &TerminationCause,
         reason: Option<Bytes>,
+        by: Option<LegId>,
     ) {
         let bridge = self.calls.get(call).and_then(|it| it.bridge.as_ref());
         // Most that end are in none any more.
@@ -222,11 +226,12 @@ impl Switch {
             return self.counters.impossible("leave_bridge");
         };
         self.calls.remove_bridge(bridge.id);
-        let end = CallEnd { cause: cause.clone(), talked: talked(bridge.started, t.now) };
+        let talked = talked(bridge.started, t.now);
+        let end = CallEnd { cause: cause.clone(), by, talked, at: t.wall };
         self.watchers.ended(Watched::Bridge(bridge.id), end);
-        self.left_alone(t, call, (leg, other), bridge.auto_hangup, reason);
+        self.left_alone(t, call, (leg, other), bridge.auto_hangup, reason, by);
         // After its other leg's fate is known: a leg that is released brings its counters itself.
-        self.account_talk_over(t, call, bridge.id, [bridge.a, bridge.b]);
+        self.account_talk_over(t, call, bridge.id, [bridge.a, bridge.b], by);
     }
 
     fn left_alone(
@@ -236,6 +241,7 @@ impl Switch {
         (leg, other): (LegId, LegId),
         auto_hangup: bool,
         reason: Option<Bytes>,
+        by: Option<LegId>,
     ) {
         let is_replaced = self.is_being_replaced(call, leg);
         let Some(it) = self.calls.leg_mut(other) else { return self.counters.impossible("left_alone") };
@@ -245,6 +251,7 @@ impl Switch {
         }
         if auto_hangup {
             it.why.reason = reason.or_else(|| it.why.reason.take());
+            it.why.by = it.why.by.or(by).filter(|_| !it.life.is_ending());
             self.hang_up(t, other);
         } else if !it.life.is_ending() {
             let direction = it.direction();
@@ -259,10 +266,11 @@ impl Switch {
     }
 
     /// Why the caller gives up is told to those who are being dialled.
-    fn pass_reason(&mut self, call: CallId, reason: Option<&Bytes>) {
+    fn pass_reason(&mut self, call: CallId, reason: Option<&Bytes>, by: Option<LegId>) {
         let Some(call) = self.calls.get_mut(call) else { return self.counters.impossible("pass_reason") };
         for it in call.legs.iter_mut().filter(|it| it.branch.is_some()) {
             it.why.reason = reason.cloned();
+            it.why.by = by;
         }
     }
 
@@ -278,8 +286,8 @@ impl Switch {
             refuse(dialling.purpose, DialError::CallerGone);
         }
         let cause = call.cause.unwrap_or(TerminationCause::Cancelled);
-        let end = CallEnd { cause, talked: talked(call.answered_at, t.now) };
-        self.watchers.ended(Watched::Call(id), end);
+        let (by, talked) = (call.ended_by, talked(call.answered_at, t.now));
+        self.watchers.ended(Watched::Call(id), CallEnd { cause, by, talked, at: t.wall });
         self.part_with(t, call.listener);
     }
 
@@ -364,7 +372,7 @@ impl Switch {
         it.why.cause = Some(TerminationCause::SessionExpired);
         self.is_ending(leg);
         // The other side does not wait for the end of that BYE.
-        self.leave_bridge(t, call, leg, &TerminationCause::SessionExpired, Some(recovered()));
+        self.leave_bridge(t, call, leg, &TerminationCause::SessionExpired, Some(recovered()), None);
     }
 
     pub(super) fn has_expired(&self, leg: LegId, cause: &Termination) -> bool {
@@ -389,6 +397,13 @@ fn effective(cause: &TerminationCause) -> Option<bool> {
         TerminationCause::Failed { .. } => Some(true),
         _ => None,
     }
+}
+
+/// The leg whose party has ended it so; none: we have.
+fn ended_by(leg: LegId, direction: CallDirection, cause: &TerminationCause) -> Option<LegId> {
+    // As its record says it; whether it was answered makes no difference to that.
+    let by = Ending::new(cause, true, direction, None).by;
+    (by == HangupBy::Remote).then_some(leg)
 }
 
 fn talked(from: Option<Instant>, now: Instant) -> Option<std::time::Duration> {

@@ -272,7 +272,7 @@ impl Switch {
         self.history.decided(call, t.now, Some(leg), "media lost", reason);
         self.hang_up_with(t, leg, 503, "No Media Resources");
         if up {
-            self.leave_bridge(t, call, leg, &TerminationCause::MediaLost, Some(recovered()));
+            self.leave_bridge(t, call, leg, &TerminationCause::MediaLost, Some(recovered()), None);
         }
     }
 
@@ -295,6 +295,6 @@ impl Switch {
             it.why.reason = Some(recovered());
         }
         self.hang_up(t, leg);
-        self.leave_bridge(t, call, leg, &TerminationCause::MediaTimeout, Some(recovered()));
+        self.leave_bridge(t, call, leg, &TerminationCause::MediaTimeout, Some(recovered()), None);
     }
 }

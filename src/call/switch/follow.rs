@@ -40,7 +40,7 @@ pub(super) enum Follow {
     /// Nothing is left of a leg's dialog.
     LegOver { leg: LegId, cause: TerminationCause, reason: Option<Bytes> },
     /// A leg is over, and its bridge without it.
-    BridgeLeft { call: CallId, leg: LegId, cause: TerminationCause, reason: Option<Bytes> },
+    BridgeLeft { call: CallId, leg: LegId, cause: TerminationCause, reason: Option<Bytes>, by: Option<LegId> },
     /// Whose ACK was to bring the answer to this one's offer has gone without it.
     AnswerInstead { leg: LegId },
     /// A leg has left a call, which may have no other one.
@@ -120,8 +120,8 @@ impl Switch {
             }
             Follow::HangUp { leg, status } => self.hang_up_with(t, leg, status, ""),
             Follow::LegOver { leg, cause, reason } => self.forget_leg(t, leg, cause, reason),
-            Follow::BridgeLeft { call, leg, cause, reason } => {
-                self.leave_bridge(t, call, leg, &cause, reason);
+            Follow::BridgeLeft { call, leg, cause, reason, by } => {
+                self.leave_bridge(t, call, leg, &cause, reason, by);
             }
             Follow::AnswerInstead { leg } => self.answer_instead(t, leg),
             Follow::CallEmpty { call } => self.drop_if_empty(t, call),

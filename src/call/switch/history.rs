@@ -88,8 +88,9 @@ impl Switch {
         call: CallId,
         bridge: BridgeId,
         legs: [LegId; 2],
+        by: Option<LegId>,
     ) {
-        self.history.talk_over(call, bridge, t.now);
+        self.history.talk_over(call, bridge, t.now, by);
         for leg in legs {
             let Some(endpoint) = self.calls.leg(leg).and_then(|it| it.media.endpoint) else { continue };
             let stats = self.parts.controller.stats(endpoint);

@@ -162,6 +162,8 @@ pub(super) struct Why {
     pub cause: Option<TerminationCause>,
     /// Reason (RFC 3326) of the BYE, CANCEL or refusal that ends it.
     pub reason: Option<Bytes>,
+    /// The leg for whose party's sake it ends, where that is another one.
+    pub by: Option<LegId>,
 }
 
 /// The keys that its party presses.
@@ -316,6 +318,8 @@ pub(super) struct Call {
     /// When it has lasted for as long as a call may.
     pub ends_at: Option<Instant>,
     pub cause: Option<TerminationCause>,
+    /// The leg whose party has ended it, once there is a cause; none: we have.
+    pub ended_by: Option<LegId>,
     pub queued: Queued,
 }
 
@@ -340,6 +344,7 @@ impl Call {
             answered_at: None,
             ends_at: None,
             cause: None,
+            ended_by: None,
             queued: Queued::default(),
         }
     }

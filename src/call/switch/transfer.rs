@@ -165,7 +165,7 @@ impl Switch {
             let parted = self.parts.controller.unbridge(a, b);
             self.media(t, parted, OnMedia::Nothing);
         }
-        self.account_talk_over(t, call, old.id, [old.a, old.b]);
+        self.account_talk_over(t, call, old.id, [old.a, old.b], None);
         BridgeOptions { mode: old.mode, auto_hangup: old.auto_hangup, direct: old.direct.is_some() }
     }
 

@@ -92,7 +92,7 @@ impl Watchers {
 
 #[cfg(test)]
 mod tests {
-    use std::time::Duration;
+    use std::time::{Duration, SystemTime};
 
     use tokio::sync::oneshot;
 
@@ -101,7 +101,8 @@ mod tests {
     use crate::{BridgeId, CallId};
 
     fn end() -> CallEnd {
-        CallEnd { cause: TerminationCause::RemoteHangup, talked: Some(Duration::from_secs(3)) }
+        let (talked, at) = (Some(Duration::from_secs(3)), SystemTime::UNIX_EPOCH);
+        CallEnd { cause: TerminationCause::RemoteHangup, by: Some(LegId(1)), talked, at }
     }
 
     #[test]

@@ -11,6 +11,7 @@ mod codes;
 mod dialling;
 mod digits;
 mod direct;
+mod ends;
 mod hand;
 mod handlers;
 mod header_rules;
