@@ -5,8 +5,10 @@
 //! - `refer`: parties that are sent away by REFER
 //! - `media`: prompts, digits, recordings, rooms
 //! - `time`: the clock of applications, what they do beside calls, what they tell
+//! - `dialling`: calls that begin here, and callees for callers
 //! - `ends`: ending legs and calls; waiting for a state of a leg, for the end of a leg, a bridge or a call; `machines`: applications of no call
 
+mod dialling;
 mod ends;
 mod machines;
 mod media;
@@ -36,7 +38,7 @@ use super::lookup::{LookupError, LookupResult, ResolvedContact};
 use super::switch::command::{Command, Reply};
 pub use super::switch::dial::DialFailure;
 pub use super::switch::driver::{StartError, SwitchThread};
-use super::{BridgeId, CallId, LegId};
+use super::{BridgeId, LegId};
 
 /// The variable of a call that a party was sent to an application in: who has sent it, as a target
 /// to dial.
@@ -305,63 +307,6 @@ impl CallService {
     pub async fn reject(&self, leg: LegId, status: u16, reason: &str) -> Result<(), CallError> {
         let reason = reason.to_owned();
         self.command(|reply| Command::Reject { leg, status, reason, reply }).await
-    }
-
-    /// Dials one contact after the other until one answers: a leg with media of
-    /// our own, in a call of its own.
-    ///
-    /// # Errors
-    /// Nobody answers.
-    pub async fn dial(&self, request: DialRequest) -> Result<LegId, DialError> {
-        self.ask(|reply| Command::Dial { request: Box::new(request), started: None, reply })
-            .await
-            .unwrap_or(Err(DialError::Stopping))
-    }
-
-    /// The same, told apart: the call that begins now, and the leg that answers. Who
-    /// drops the second one ends the call. The legs that are called meanwhile are known before any of them answers:
-    /// [`CallService::locate`] finds the first one from its INVITE on, [`CallService::wait_for_state`] waits for its
-    /// ringing, and [`Event::LegCreated`](crate::event::Event::LegCreated) names each.
-    ///
-    /// # Errors
-    /// No call begins: there is no room, or the service is stopping.
-    pub async fn originate(
-        &self,
-        request: DialRequest,
-    ) -> Result<(CallId, impl Future<Output = Result<LegId, DialError>> + Send + use<>), DialError> {
-        let (started, call) = oneshot::channel();
-        let (reply, answer) = oneshot::channel();
-        let request = Box::new(request);
-        let sent =
-            self.commands.send(Command::Dial { request, started: Some(started.into()), reply: reply.into() });
-        sent.map_err(|_| DialError::Stopping)?;
-        let Ok(call) = call.await else {
-            // No call begins, and the answer says why.
-            return Err(answer.await.ok().and_then(Result::err).unwrap_or(DialError::Stopping));
-        };
-        Ok((call, async move { answer.await.unwrap_or(Err(DialError::Stopping)) }))
-    }
-
-    /// Dials the contacts of one priority together; the first to answer wins.
-    ///
-    /// # Errors
-    /// Nobody answers.
-    pub async fn dial_parallel(&self, mut request: DialRequest) -> Result<LegId, DialError> {
-        request.options.order = DialOrder::Parallel;
-        self.dial(request).await
-    }
-
-    /// Dials for a caller: what the callee offers and answers goes across, early
-    /// media too, and with the answer both are joined. Takes the leg over as
-    /// [`CallService::adopt_inbound_leg`] does. When nobody answers the leg still
-    /// waits for a decision.
-    ///
-    /// # Errors
-    /// Nobody answers, or the caller gives up.
-    pub async fn dial_and_bridge(&self, leg: LegId, request: DialRequest) -> Result<BridgeId, DialError> {
-        self.ask(|reply| Command::DialAndBridge { leg, request: Box::new(request), reply })
-            .await
-            .unwrap_or(Err(DialError::Stopping))
     }
 
     /// Joins two answered legs.

@@ -2,7 +2,7 @@
 
 use std::time::{Duration, Instant};
 
-use b2b_call::service::{DialOptions, DialOrder, DialRequest};
+use b2b_call::service::{DialError, DialOptions, DialOrder, DialRequest};
 use b2b_sip::endpoint::{Body, Reply, Termination, UsageId};
 use b2b_testkit::{Harness, PartyId, SESSION};
 
@@ -354,4 +354,67 @@ fn hanging_up_a_call_of_our_own_that_rings_tries_no_further_contact() {
     harness.run(Duration::from_secs(5));
     assert!(harness.incoming(cat).is_empty());
     harness.assert_nothing_left();
+}
+
+#[test]
+fn several_targets_are_called_together_or_in_turn_and_the_first_to_answer_has_the_call() {
+    for order in [DialOrder::Parallel, DialOrder::Serial] {
+        let mut harness = to_bob();
+        let (bob, cat) = (harness.party(BOB), harness.party(CAT));
+        let service = harness.service();
+        let (options, targets) = (DialOptions { order, ..DialOptions::default() }, [uri(BOB), uri(CAT)]);
+        let mut dialled = Box::pin(async move { service.dial_targets(&targets, options).await });
+        assert_eq!(now(&mut dialled), None);
+        harness.settle();
+        assert_eq!(now(&mut dialled), None, "both are found");
+        harness.settle();
+        let b = harness.next_call(bob);
+        harness.ring(bob, b, 180, None);
+        if order == DialOrder::Serial {
+            assert!(harness.incoming(cat).is_empty());
+            harness.reject(bob, b, 486);
+        }
+        let c = harness.answer_next(cat, SESSION);
+        assert!(matches!(now(&mut dialled), Some(Ok(_))), "{order:?}");
+        assert!(harness.is_up(cat, c));
+        assert_eq!(cancelled(&mut harness, bob, b), order == DialOrder::Parallel);
+        harness.hang_up(cat, c);
+        harness.assert_nothing_left();
+    }
+}
+
+#[test]
+fn contacts_of_one_priority_ring_together_for_a_call_that_begins_here() {
+    let mut harness = to_bob();
+    let (bob, cat, dan) = (harness.party(BOB), harness.party(CAT), harness.party(DAN));
+    let service = harness.service();
+    let request = contacts(&[(BOB, 0), (CAT, 0), (DAN, 1)], DialOptions::default());
+    let mut dialled = Box::pin(async move { service.dial_parallel(request).await });
+    assert_eq!(now(&mut dialled), None);
+    harness.settle();
+    let (b, c) = (harness.next_call(bob), harness.next_call(cat));
+    assert!(harness.incoming(dan).is_empty(), "a later priority waits");
+    harness.ring(cat, c, 180, None);
+    harness.answer(bob, b, Some(SESSION));
+    assert!(matches!(now(&mut dialled), Some(Ok(_))));
+    assert!(harness.is_up(bob, b) && cancelled(&mut harness, cat, c));
+    harness.hang_up(bob, b);
+    harness.assert_nothing_left();
+}
+
+#[test]
+fn who_names_no_target_is_told_so() {
+    let mut harness = to_bob();
+    let service = harness.service();
+    let none: [&str; 0] = [];
+    let dialled = harness.wait(Duration::from_secs(1), service.dial_targets(&none, DialOptions::default()));
+    assert!(matches!(dialled, Err(DialError::Invalid(_))), "{dialled:?}");
+}
+
+/// What a future says now, if it says anything.
+fn now<T>(future: &mut std::pin::Pin<Box<impl Future<Output = T>>>) -> Option<T> {
+    match future.as_mut().poll(&mut std::task::Context::from_waker(std::task::Waker::noop())) {
+        std::task::Poll::Ready(it) => Some(it),
+        std::task::Poll::Pending => None,
+    }
 }
