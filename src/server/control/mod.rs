@@ -1,6 +1,7 @@
 //! Programs command calls: what a call application can do, as values, whatever carries them.
 //!
 //! - `command`: what may be wanted, as JSON; `sound`: what is played; `digits`: what is collected
+//! - `needs`: what one needs: a scope, a call, time, values that go together
 //! - `memory`: which commands there are and were: one of an id, once, without I/O
 //! - `remote`: calls that are given to a program; `left`: what one of those has begun in its call
 //! - `running`: one under way, and its one end; `run`: carrying it out
@@ -17,6 +18,7 @@ pub mod header_fields;
 mod hold;
 mod left;
 mod memory;
+mod needs;
 pub mod remote;
 mod run;
 mod running;

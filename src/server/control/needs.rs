@@ -1,0 +1,115 @@
+//! What a command needs: a token's scope, a call, time, values that go together.
+
+use super::command::{Command, is_id};
+use super::digits::MOST_DIGITS;
+use super::header_fields;
+use crate::config::tokens::Scope;
+
+impl Command {
+    /// What a token needs for it.
+    pub fn scope(&self) -> Scope {
+        match self {
+            Command::Lookup { .. } => Scope::Read,
+            Command::Record { .. } | Command::PauseRecording { .. } | Command::StopRecording { .. } => {
+                Scope::Record
+            }
+            Command::Agent { .. } => Scope::Agents,
+            Command::RoomMute { .. }
+            | Command::RoomVolume { .. }
+            | Command::RoomLock { .. }
+            | Command::RoomKick { .. }
+            | Command::RoomPlay { .. } => Scope::Rooms,
+            Command::RoomRecord { .. } => Scope::Record,
+            _ => Scope::Calls,
+        }
+    }
+
+    /// Whether it has to say of which call or leg.
+    pub fn needs_call(&self) -> bool {
+        self.is_of_a_leg() || matches!(self, Command::Bridge { .. } | Command::Handle { .. })
+    }
+
+    /// Whether it is about one leg, or its call, and nothing else.
+    pub fn is_of_a_leg(&self) -> bool {
+        !matches!(
+            self,
+            Command::Originate { .. }
+                | Command::Bridge { .. }
+                | Command::Handle { .. }
+                | Command::Lookup { .. }
+                | Command::Agent { .. }
+                | Command::RoomMute { .. }
+                | Command::RoomVolume { .. }
+                | Command::RoomLock { .. }
+                | Command::RoomKick { .. }
+                | Command::RoomRecord { .. }
+                | Command::RoomPlay { .. }
+                | Command::Cancel { .. }
+        )
+    }
+
+    /// Whether it lasts by its nature.
+    pub fn lasts(&self) -> bool {
+        matches!(
+            self,
+            Command::Originate { .. }
+                | Command::Dial { .. }
+                | Command::Transfer { .. }
+                | Command::Play { .. }
+                | Command::Collect { .. }
+                | Command::PlayAndCollect { .. }
+                | Command::SendDigits { .. }
+                | Command::RoomPlay { .. }
+        )
+    }
+
+    /// What no type says.
+    pub(super) fn check(&self) -> Result<(), String> {
+        let number = |name: &str, text: &Option<String>| match text {
+            Some(text) if text.is_empty() || text.contains(char::is_control) => {
+                Err(format!("{name}: it is no number"))
+            }
+            _ => Ok(()),
+        };
+        let ring = |seconds: &Option<u64>| match seconds {
+            Some(seconds) if !(1..=3_600).contains(seconds) => Err("ring_s: 1 to 3600".to_owned()),
+            _ => Ok(()),
+        };
+        match self {
+            Command::Originate { to: Some(_), app: Some(_), .. } => {
+                Err("to and app are both set; keep one".to_owned())
+            }
+            Command::Originate { caller, number: called, ring_s, headers, .. } => {
+                number("caller", caller).and_then(|()| number("number", called))?;
+                ring(ring_s).and_then(|()| header_fields::check(headers))
+            }
+            Command::Dial { caller, ring_s, headers, .. } => number("caller", caller)
+                .and_then(|()| ring(ring_s))
+                .and_then(|()| header_fields::check(headers)),
+            Command::Answer { headers } => header_fields::check(headers),
+            Command::Transfer { to, by, own, fallback, headers } => {
+                by.check(to, *own || fallback.is_some()).and_then(|()| header_fields::check(headers))
+            }
+            Command::Handle { number: called, .. } => number("number", called),
+            Command::Reject { status, .. } if !(300..700).contains(status) => {
+                Err("status: 300 to 699".to_owned())
+            }
+            Command::Reject { reason, .. } if reason.len() > 128 || reason.contains(char::is_control) => {
+                Err("reason: up to 128 octets of plain text".to_owned())
+            }
+            Command::Play { sound, .. } | Command::RoomPlay { sound, .. } => sound.check(),
+            Command::Collect { digits } => digits.check(),
+            Command::PlayAndCollect { sound, digits, .. } => sound.check().and_then(|()| digits.check()),
+            Command::SendDigits { digits, ms } => {
+                let keys = |text: &str| text.chars().all(|key| "0123456789*#ABCD".contains(key));
+                match (1..=MOST_DIGITS).contains(&digits.len()) && keys(digits) && (40..=5_000).contains(ms) {
+                    true => Ok(()),
+                    false => Err(format!("digits: 1 to {MOST_DIGITS} of 0-9 * # A-D; ms: 40 to 5000")),
+                }
+            }
+            Command::RoomVolume { db, .. } if !(-12..=12).contains(db) => Err("db: -12 to 12".to_owned()),
+            Command::Cancel { of } if !is_id(of) => Err("of: the id of a command".to_owned()),
+            _ => Ok(()),
+        }
+    }
+}
