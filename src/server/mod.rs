@@ -36,6 +36,7 @@
 //! - `effective_source`: where a request comes from, before proxies of ours
 //! - `origin`: who a request comes from, by its address
 //! - `routing`: which route takes a call, and why the others do not
+//! - `own`: a configured server with applications of a program's own
 //! - `outbox`: what waits to be written to a WebSocket
 //! - `control`: programs command calls; `http`: control and observation; `hep`: copies of messages
 //! - `emergency`: calls to emergency services, past the routes
@@ -83,6 +84,7 @@ pub mod meeting_places;
 pub mod notifier;
 pub mod origin;
 mod outbox;
+pub mod own;
 pub mod queues;
 pub mod recordings;
 mod records;
@@ -110,5 +112,13 @@ pub type Reload = Box<dyn Fn() -> Result<ServerConfig, Failure> + Send>;
 /// # Errors
 /// What keeps it from starting, with the exit code in a [`Failure`].
 pub fn run(config: ServerConfig, reload: Reload) -> anyhow::Result<u8> {
-    server::run(config, &reload)
+    run_with(config, reload, own::Own::default())
+}
+
+/// The same with applications of the program's own.
+///
+/// # Errors
+/// As [`run`].
+pub fn run_with(config: ServerConfig, reload: Reload, own: own::Own) -> anyhow::Result<u8> {
+    server::run(config, &reload, own)
 }

@@ -28,6 +28,7 @@ use super::media::Media;
 use super::meeting_places::MeetingPlaces;
 use super::notifier::follow;
 use super::notifier::state::NotifierState;
+use super::own::Own;
 use super::recordings::Keeper;
 use super::records;
 use super::reload::{self, Reloaded};
@@ -42,6 +43,8 @@ use b2b_app::voice_agent::Reach;
 use b2b_base::util::exit::{Exit, Failure};
 use b2b_call::bus::{Crowd, EventBus};
 use b2b_call::event::Event;
+use b2b_call::handler::ApplicationHandler;
+use b2b_call::service::CallService;
 use b2b_call::switch::driver::{Jobs, SwitchThread};
 use b2b_call::switch::{Switch, SwitchParts, Turn};
 use b2b_sip::endpoint::Transport;
@@ -59,6 +62,7 @@ const LOOK: Duration = Duration::from_millis(50);
 pub struct Server {
     /// Before the switch: whoever asks it ends first.
     http: Option<HttpServer>,
+    own: Own,
     switch: SwitchThread,
     media: Media,
     admission: AdmissionParts,
@@ -87,6 +91,15 @@ impl Server {
     /// # Errors
     /// What is in the way, with the exit code in a [`Failure`].
     pub fn start(config: ServerConfig) -> anyhow::Result<Server> {
+        Server::start_with(config, Own::default())
+    }
+
+    /// The same with applications of the program's own, which stay over [`Server::reload`]. A configuration that
+    /// names them is read by [`load_with`](crate::config::load_with).
+    ///
+    /// # Errors
+    /// As [`Server::start`].
+    pub fn start_with(config: ServerConfig, own: Own) -> anyhow::Result<Server> {
         let usage = |why: String| Failure::new(Exit::Usage, why);
         let sip = |why: String| Failure::new(Exit::Sip, why);
         let now = Instant::now();
@@ -102,6 +115,7 @@ impl Server {
         let in_force = Settings::new(config.clone(), registrar.clone(), board.clone())
             .map_err(|error| usage(error.to_string()))?;
         let desk_of_queues = QueueDesk::new(queues::settings(&config));
+        own.enlist(&in_force);
         queues::enlist(&in_force.apps, &desk_of_queues);
         let places = MeetingPlaces::new(now, SystemTime::now());
         places.enlist(&in_force.apps, &config).map_err(usage)?;
@@ -140,10 +154,7 @@ impl Server {
         let parts = SwitchParts {
             controller: media.controller(),
             resolver: Arc::new(PartyTargets(current.clone())),
-            handlers: vec![
-                Arc::new(AgentCodes::new(desk_of_queues.clone())),
-                Arc::new(Routes(current.clone())),
-            ],
+            handlers: handlers(&own, &desk_of_queues, &current),
             admission: Box::new(ServerAdmission::new(
                 admission.clone(),
                 rand::random(),
@@ -221,6 +232,7 @@ impl Server {
         let http = config.http.as_ref().map(|http| HttpServer::start(http, api)).transpose().map_err(sip)?;
         Ok(Server {
             http,
+            own,
             switch,
             media,
             admission,
@@ -261,6 +273,11 @@ impl Server {
         self.switch.jobs()
     }
 
+    /// The handle for calls.
+    pub fn service(&self) -> CallService {
+        self.switch.service()
+    }
+
     /// The bus of everything that happens.
     pub fn bus(&self) -> &EventBus {
         &self.admission.bus
@@ -289,6 +306,7 @@ impl Server {
             Settings::new(config, registrar.clone(), board.clone()).map_err(|error| error.to_string())?;
         let log = self.log.change(&current.get().config.log, &in_force.config.log)?;
         self.tls.reload(files).map_err(|error| error.to_string())?;
+        self.own.enlist(&in_force);
         self.places.enlist(&in_force.apps, &in_force.config)?;
         remote::enlist(&in_force.apps, &in_force.config, &self.remotes, &self.control);
         self.queues.reload(of_queues);
@@ -363,6 +381,14 @@ impl Server {
     }
 }
 
+/// Who is asked about incoming calls, in this order.
+fn handlers(own: &Own, desk: &QueueDesk, current: &Current) -> Vec<Arc<dyn ApplicationHandler>> {
+    let mut all: Vec<Arc<dyn ApplicationHandler>> = vec![Arc::new(AgentCodes::new(desk.clone()))];
+    all.extend(own.handlers.iter().cloned());
+    all.push(Arc::new(Routes(current.clone())));
+    all
+}
+
 /// Waits until it is so, at most for `patience`; a signal ends it earlier.
 fn wait(jobs: &Jobs, patience: Duration, hurry: &Receiver<Signal>, is_so: fn(&Switch) -> bool) {
     let end = Instant::now() + patience;
@@ -377,7 +403,7 @@ fn wait(jobs: &Jobs, patience: Duration, hurry: &Receiver<Signal>, is_so: fn(&Sw
 ///
 /// # Errors
 /// What keeps it from starting.
-pub fn run(config: ServerConfig, read: &Reload) -> anyhow::Result<u8> {
+pub fn run(config: ServerConfig, read: &Reload, own: Own) -> anyhow::Result<u8> {
     let signals = signals(&[Signal::SIGTERM, Signal::SIGINT, Signal::SIGHUP])?;
     if let Err(error) = descriptors::raise() {
         tracing::warn!("the limit of descriptors stays as it is: {error}");
@@ -386,7 +412,7 @@ pub fn run(config: ServerConfig, read: &Reload) -> anyhow::Result<u8> {
         tracing::warn!("{weak}");
     }
     config.server.file_mode.is_for_all();
-    let server = Server::start(config)?;
+    let server = Server::start_with(config, own)?;
     tracing::info!("{}", descriptors::room(&server.admission.current.get().config, &server.capacity()));
     for (transport, address) in server.listening() {
         tracing::info!("listening: {} {address}", transport.as_str().to_ascii_lowercase());

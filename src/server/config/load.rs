@@ -28,8 +28,18 @@ pub enum LoadError {
 /// # Errors
 /// The file cannot be read, or everything that is wrong in it.
 pub fn load(path: &Path) -> Result<ServerConfig, LoadError> {
+    load_with(path, &[])
+}
+
+/// The same for a program with applications of its own: routes and menus may name these
+/// ([`Own::names`](crate::own::Own::names)).
+///
+/// # Errors
+/// As [`load`].
+pub fn load_with(path: &Path, own_apps: &[String]) -> Result<ServerConfig, LoadError> {
     let text = read(path, LARGEST).map_err(|error| LoadError::Read { path: path.to_path_buf(), error })?;
-    let beside = Beside { folder: path.parent().unwrap_or(Path::new("")).to_path_buf() };
+    let beside =
+        Beside { folder: path.parent().unwrap_or(Path::new("")).to_path_buf(), own_apps: own_apps.to_vec() };
     parse(&text, &beside).map_err(|errors| LoadError::Wrong { path: path.to_path_buf(), errors })
 }
 
@@ -47,6 +57,7 @@ fn read(path: &Path, largest: u64) -> std::io::Result<String> {
 #[derive(Debug)]
 struct Beside {
     folder: PathBuf,
+    own_apps: Vec<String>,
 }
 
 impl Outside for Beside {
@@ -60,6 +71,10 @@ impl Outside for Beside {
 
     fn is_file(&self, path: &Path) -> bool {
         path.is_file()
+    }
+
+    fn own_apps(&self) -> &[String] {
+        &self.own_apps
     }
 
     fn resolve(&self, path: &str) -> PathBuf {

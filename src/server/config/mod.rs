@@ -82,7 +82,7 @@ pub use ended_calls::EndedCalls;
 pub use hep::{Hep, HepCalls};
 pub use identity::{CalledFrom, GatewayIdentity, IdentityField, NumberFormat};
 pub use listener::ListenerConfig;
-pub use load::{LoadError, load};
+pub use load::{LoadError, load, load_with};
 pub use ner::NerRules;
 pub use parse::{Outside, parse};
 pub use parse_route::header_name;

@@ -41,6 +41,11 @@ pub trait Outside {
     /// Whether a file is there; `path` is [`Outside::resolve`]d.
     fn is_file(&self, path: &std::path::Path) -> bool;
 
+    /// Applications that are there without being written down, beside b2b's.
+    fn own_apps(&self) -> &[String] {
+        &[]
+    }
+
     /// A path of the text, relative to the file's folder.
     fn resolve(&self, path: &str) -> PathBuf;
 }
@@ -85,6 +90,7 @@ fn read(root: &Root<'_>, outside: &dyn Outside) -> Result<ServerConfig, ConfigEr
     }
     let emergency = root.one(&keys::EMERGENCY, |section| emergency::emergency(section, &names));
     let groups = root.each(&keys::GROUP, |section| parse_parties::group(section, &mut names));
+    outside.own_apps().iter().for_each(|name| names.add_own_app(name));
     apps::names(root, &mut names);
     let mut index = 0;
     let routes = root.each(&keys::ROUTE, |section| {
