@@ -33,5 +33,10 @@ pub mod voice_agent;
 pub mod voicemail;
 pub mod wrong_pins;
 
+/// The programs in the documentation of menus.
+#[cfg(doctest)]
+#[doc = include_str!("../../docs/apps/ivr.md")]
+struct DocsOfIvr;
+
 pub use prompts::Prompts;
 pub use registry::Applications;

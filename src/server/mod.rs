@@ -104,6 +104,11 @@ mod web;
 use crate::config::ServerConfig;
 use b2b_base::util::exit::Failure;
 
+/// The programs in the guide for users of the library.
+#[cfg(doctest)]
+#[doc = include_str!("../../docs/library.md")]
+struct DocsOfTheLibrary;
+
 /// Reads the configuration again, with the flags that win over it, for SIGHUP.
 pub type Reload = Box<dyn Fn() -> Result<ServerConfig, Failure> + Send>;
 

@@ -1,0 +1,204 @@
+//! A call centre of your own, as a program: a menu, a queue with agents, a room, all calls recorded.
+//!
+//! `cargo run --example call_centre -- b2bua.toml prompts`
+//!
+//! The server is configured by the file, as `b2b --role b2bua` is; its routes may lead to what is here:
+//!
+//! ```toml
+//! [[route]]
+//! called = "8000"
+//! app = "own/recorded"
+//! ```
+//!
+//! `scripts/make-prompts.sh` makes the prompts.
+
+use std::path::{Path, PathBuf};
+use std::sync::Arc;
+use std::time::Duration;
+
+use b2b::app::Prompts;
+use b2b::app::conference::{Conference, RoomConfig, Rooms};
+use b2b::app::ivr::{BuildError, Ivr, IvrFlow};
+use b2b::app::queue::machine::agent::Duty;
+use b2b::app::queue::machine::values::{AgentNo, AgentPlan, QueuePlan, Skills, Strategy};
+use b2b::app::queue::sounds::QueueSounds;
+use b2b::app::queue::{AgentSettings, Codes, DeskSettings, QueueDesk, QueueHandler, QueueSettings, WaysOut};
+use b2b::call::handler::{ApplicationHandler, HandlerAction, HandlerFuture, IncomingCall};
+use b2b::call::service::CallService;
+use b2b::server::config::load_with;
+use b2b::server::own::Own;
+
+/// Where callers wait for who serves them.
+const QUEUE: &str = "own-sales";
+/// Where they talk to each other.
+const ROOM: &str = "own-team";
+
+/// The menu: 1 waits for an agent, 2 is the room.
+fn menu(prompts: &Prompts) -> Result<Ivr, BuildError> {
+    let flow = IvrFlow::builder("own")
+        .menu("hello", "sales-or-room.wav", &[("1", "sales"), ("2", "room")])
+        .queue("sales", QUEUE)
+        .conference("room", ROOM)
+        .build_unchecked(prompts)?;
+    Ok(Ivr::new(flow, prompts.clone()))
+}
+
+/// A queue whose agents are called in turn, at these targets.
+fn queue(agents: &[&str], prompts: &Prompts) -> QueueDesk {
+    let plan = QueuePlan {
+        name: QUEUE.into(),
+        priority: 1,
+        strategy: Strategy::RoundRobin,
+        agents: (0..agents.len()).map(AgentNo).collect(),
+        skills: Skills::new(),
+        ring: Duration::from_secs(15),
+        wrap_up: Duration::from_secs(10),
+        rest: Duration::from_secs(5),
+        misses: 2,
+        announce: None,
+        patience: Some(Duration::from_secs(300)),
+        most: 20,
+        goal: Duration::from_secs(20),
+        digits: Vec::new(),
+        needs_agents: false,
+    };
+    let sounds = QueueSounds { welcome: Some(prompts.path("wait.wav")), ..QueueSounds::default() };
+    let agent = |target: &&str| AgentSettings {
+        plan: AgentPlan {
+            name: (*target).into(),
+            skills: Skills::new(),
+            priority: 1,
+            duty: Duty::Available,
+            reachable: true,
+        },
+        target: (*target).to_owned(),
+        user: None,
+    };
+    QueueDesk::new(DeskSettings {
+        agents: agents.iter().map(agent).collect(),
+        queues: vec![QueueSettings { plan, sounds, ways_out: WaysOut::default() }],
+        codes: Codes::default(),
+    })
+}
+
+/// Everything that calls may be given to.
+fn applications(agents: &[&str], prompts: &Prompts) -> Result<Vec<Arc<dyn ApplicationHandler>>, BuildError> {
+    let room = Conference::new(RoomConfig { announced: false, ..RoomConfig::new(ROOM) }, &Rooms::new("own"));
+    let mut all: Vec<Arc<dyn ApplicationHandler>> = vec![Arc::new(Recorded), Arc::new(menu(prompts)?)];
+    all.extend(QueueHandler::all(&queue(agents, prompts)));
+    all.push(Arc::new(room));
+    Ok(all)
+}
+
+/// Records a call, where `[recording]` of the configuration has a folder, and gives the caller to the menu.
+struct Recorded;
+
+impl ApplicationHandler for Recorded {
+    fn name(&self) -> &str {
+        "own/recorded"
+    }
+
+    fn handle_incoming_call(&self, call: IncomingCall, service: CallService) -> HandlerFuture {
+        Box::pin(async move {
+            if let Err(error) = record(&call, &service).await {
+                tracing::warn!("call {}: it is not recorded: {error}", call.call.0);
+            }
+            HandlerAction::Handle("ivr/own".to_owned())
+        })
+    }
+}
+
+async fn record(call: &IncomingCall, service: &CallService) -> Result<(), b2b::call::service::CallError> {
+    service.answer(call.leg).await?;
+    service.record_call(call.call, None).await
+}
+
+fn main() -> anyhow::Result<()> {
+    let arguments: Vec<String> = std::env::args().skip(1).collect();
+    let [config, folder] = arguments.as_slice() else {
+        anyhow::bail!("name the configuration, and the folder of prompts");
+    };
+    let prompts = Prompts::new(Path::new(folder));
+    let applications = applications(&["user/1001", "user/1002"], &prompts)?;
+    let own = Own { applications, ..Own::default() };
+    let (config, names) = (PathBuf::from(config), own.names());
+    let read = move || {
+        let usage = |error| b2b::util::exit::Failure::new(b2b::util::exit::Exit::Usage, error);
+        load_with(&config, &names).map_err(|error| usage(error.to_string()))
+    };
+    let code = b2b::server::run_with(read()?, Box::new(read), own)?;
+    std::process::exit(code.into());
+}
+
+// As its author would test it: in virtual time, without sockets and media.
+#[cfg(test)]
+mod tests {
+    use std::time::Instant;
+
+    use super::*;
+    use b2b::call::call_fsm::CallState;
+    use b2b::call::controller::EndpointId;
+    use b2b::call::recording::RecordingRules;
+    use b2b::call::resolver::{DirectPolicy, DirectResolver};
+    use b2b::call::switch::SwitchConfig;
+    use b2b::call::switch::admission::AdmitAll;
+    use b2b_testkit::{Handler, Harness, Network, SESSION};
+
+    const AGENT: &str = "192.0.2.12:5060";
+
+    fn centre() -> Harness {
+        let first = Handler(|_, _| async { HandlerAction::Handle("own/recorded".to_owned()) });
+        let mut handlers: Vec<Arc<dyn ApplicationHandler>> = vec![Arc::new(first)];
+        handlers.extend(applications(&["sip:agent@192.0.2.12:5060"], &Prompts::new("/p")).expect("it fits"));
+        let rules = RecordingRules {
+            folder: "/recordings".into(),
+            stereo: true,
+            rate_hz: 8_000,
+            longest: None,
+            code: String::new(),
+            pause_code: String::new(),
+        };
+        let config = SwitchConfig { recording: Some(Arc::new(rules)), ..SwitchConfig::default() };
+        let uris = Arc::new(DirectResolver::new(DirectPolicy::Anybody));
+        Harness::with(Instant::now(), handlers, uris, Box::new(AdmitAll), config, Network::QUIET)
+    }
+
+    /// The endpoint of who has called last.
+    fn last_endpoint(harness: &Harness) -> EndpointId {
+        let calls = harness.snapshot();
+        let leg = calls.iter().flat_map(|it| &it.legs).map(|it| it.leg).max_by_key(|leg| leg.0);
+        leg.and_then(|leg| harness.endpoint_of(leg)).expect("an answered leg")
+    }
+
+    #[test]
+    fn who_presses_1_hears_that_it_waits_and_is_joined_with_an_agent() {
+        let mut harness = centre();
+        let (ann, agent) = (harness.party("192.0.2.11:5060"), harness.party(AGENT));
+        let call = harness.call(ann, "8000", Some(SESSION));
+        let endpoint = last_endpoint(&harness);
+        harness.press(endpoint, "1");
+        harness.run(Duration::from_secs(3));
+        assert_eq!(harness.media().heard_words(), ["sales-or-room.wav", "wait.wav"]);
+        let serves = harness.answer_next(agent, SESSION);
+        harness.run(Duration::from_secs(1));
+        assert!(harness.snapshot().iter().any(|it| it.state == CallState::Bridged));
+        assert_eq!(harness.media().recordings().len(), 1, "from the beginning");
+        harness.hang_up(ann, call);
+        harness.run(Duration::from_secs(1));
+        assert!(!harness.is_up(agent, serves), "the agent is hung up with the caller");
+    }
+
+    #[test]
+    fn two_who_press_2_are_in_one_room() {
+        let mut harness = centre();
+        let (ann, bob) = (harness.party("192.0.2.11:5060"), harness.party("192.0.2.13:5060"));
+        for party in [ann, bob] {
+            harness.call(party, "8000", Some(SESSION));
+            let endpoint = last_endpoint(&harness);
+            harness.press(endpoint, "2");
+            harness.run(Duration::from_secs(1));
+        }
+        let rooms = harness.media().rooms();
+        assert_eq!(rooms.iter().map(|(_, room)| room.members.len()).collect::<Vec<_>>(), [2]);
+    }
+}
