@@ -11,6 +11,7 @@ use b2b_call::handler::ApplicationHandler;
 /// # use std::{path::Path, sync::Arc};
 /// # use b2b_call::handler::{ApplicationHandler, HandlerAction, HandlerFuture, IncomingCall};
 /// # use b2b_call::service::CallService;
+/// use b2b_base::util::exit::{Exit, Failure};
 /// use b2b_server::config::load_with;
 /// use b2b_server::own::Own;
 ///
@@ -30,7 +31,8 @@ use b2b_call::handler::ApplicationHandler;
 /// // Routes may say `app = "own/hello"`.
 /// let own = Own { applications: vec![Arc::new(Hello)], ..Own::default() };
 /// let names = own.names();
-/// let read = move || load_with(Path::new("b2bua.toml"), &names).map_err(Into::into);
+/// let usage = |error: b2b_server::config::LoadError| Failure::new(Exit::Usage, error.to_string());
+/// let read = move || load_with(Path::new("b2bua.toml"), &names).map_err(usage);
 /// let code = b2b_server::run_with(read()?, Box::new(read), own)?;
 /// # std::process::exit(code.into());
 /// # }
