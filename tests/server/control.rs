@@ -243,3 +243,68 @@ fn the_document_of_the_interface_is_served() {
     assert!(document["paths"]["/commands"]["post"].is_object());
     assert!(document["components"]["schemas"]["Command"]["oneOf"].is_array(), "{document}");
 }
+
+#[test]
+fn of_several_targets_who_answers_first_has_the_call() {
+    let (ann, bob) = (Phone::new("ann"), Phone::new("bob"));
+    let server = server("");
+    let ask = |order: Value| {
+        let answer = server.post("/commands", &order);
+        assert_eq!(answer.status, 400, "{order}: {}", answer.text());
+    };
+    ask(json!({ "command": "originate", "from": [] }));
+    ask(json!({ "command": "originate", "from": ann.uri(), "to": [] }));
+    ask(json!({ "command": "originate", "from": [ann.uri()], "order": "any" }));
+    let order = json!({ "command": "originate", "from": [ann.uri(), bob.uri()] });
+    let (begun, dialog) = std::thread::scope(|scope| {
+        let asks = scope.spawn(|| done(&server, &order));
+        // Bob's phone rings, and Ann's answers.
+        let (invite, peer) = bob.hear("INVITE ");
+        bob.ring_to(&invite, peer);
+        let dialog = ann.answer();
+        (asks.join().expect("answered"), dialog)
+    });
+    let (cancel, _) = bob.hear("CANCEL ");
+    assert!(cancel.contains("Call completed elsewhere"), "{cancel}");
+    let legs = server.get("/calls").json()["calls"][0]["legs"].clone();
+    let answered: Vec<_> =
+        legs.as_array().expect("legs").iter().filter(|it| it["state"] == "answered").collect();
+    assert!(matches!(answered[..], [leg] if leg["leg"] == begun["leg"]), "{legs}");
+    drop(dialog);
+}
+
+#[test]
+fn a_hangup_with_a_cause_says_it_to_the_party_and_in_the_records() {
+    let ann = Phone::new("ann");
+    let server = server("");
+    for wrong in [json!({ "cause": 0 }), json!({ "cause": 128 }), json!({ "text": "later" })] {
+        let mut order = json!({ "command": "hangup", "call": 1 });
+        order.as_object_mut().expect("an object").extend(wrong.as_object().expect("one").clone());
+        assert_eq!(server.post("/commands", &order).status, 400, "{order}");
+    }
+    let (begun, _dialog) = called(&server, &ann);
+    let order = json!({ "command": "hangup", "leg": begun["leg"], "cause": 21, "text": "not now" });
+    let bye = std::thread::scope(|scope| {
+        scope.spawn(|| done(&server, &order));
+        let (bye, peer) = ann.hear("BYE ");
+        ann.agree_to(&bye, peer);
+        bye
+    });
+    assert!(bye.contains("Reason: Q.850;cause=21;text=\"not now\""), "{bye}");
+    let record = until("a record", || {
+        let text = std::fs::read_to_string(server.folder.path().join("cdr.jsonl")).unwrap_or_default();
+        serde_json::from_str::<Value>(text.lines().next()?).ok()
+    });
+    assert_eq!(record["hangup_cause_q850"], 21, "{record}");
+}
+
+#[test]
+fn a_call_that_nothing_has_room_for_is_told_so() {
+    let ann = Phone::new("ann");
+    let server = server("[limits]\ncalls = 1\n");
+    let (_begun, _dialog) = called(&server, &ann);
+    let refused = command(&server, &json!({ "command": "originate", "from": ann.uri() }));
+    assert_eq!((&refused["state"], &refused["reason"]), (&json!("failed"), &json!("full")), "{refused}");
+    let refused = server.post("/calls", &json!({ "from": ann.uri(), "to": ann.uri() }));
+    assert_eq!(refused.status, 503, "{}", refused.text());
+}

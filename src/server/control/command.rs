@@ -6,6 +6,7 @@ use serde::{Deserialize, Serialize};
 use serde_json::{Map, Value};
 use utoipa::ToSchema;
 
+use super::dial::{RingOrder, Targets};
 pub use super::digits::Digits;
 use super::header_fields::CommandHeaders;
 use super::sound::Sounds;
@@ -40,11 +41,14 @@ pub enum Command {
     /// Calls a party; done when it answers. Then it is joined with `to`, or given to `app`, or
     /// waits for commands. Result: `call`, `leg`, and `bridge` with `to`.
     Originate {
-        /// Whom to call: a target as routes have it, `user/1001`.
-        from: String,
-        /// Whom to join with who answers.
+        /// Whom to call: a target as routes have it, `user/1001`, or a list of them.
+        from: Targets,
+        /// Whom to join with who answers: a target, or a list of them.
         #[serde(default, skip_serializing_if = "Option::is_none")]
-        to: Option<String>,
+        to: Option<Targets>,
+        /// In which order the targets of a list ring.
+        #[serde(default, skip_serializing_if = "RingOrder::is_parallel")]
+        order: RingOrder,
         /// The application that gets who answers: `ivr/main`, `conference/blue`.
         #[serde(default, skip_serializing_if = "Option::is_none")]
         app: Option<String>,
@@ -67,8 +71,11 @@ pub enum Command {
     },
     /// Calls somebody for this party, and joins both at the answer. Result: `bridge`.
     Dial {
-        /// A target as routes have it.
-        to: String,
+        /// A target as routes have it, or a list of them: who answers first is joined.
+        to: Targets,
+        /// In which order the targets of a list ring.
+        #[serde(default, skip_serializing_if = "RingOrder::is_parallel")]
+        order: RingOrder,
         /// The number that is shown.
         #[serde(default, skip_serializing_if = "Option::is_none")]
         caller: Option<String>,
@@ -93,7 +100,14 @@ pub enum Command {
         reason: String,
     },
     /// Ends a leg, or all of a call.
-    Hangup {},
+    Hangup {
+        /// Why, as a Q.850 cause, 1 to 127: in the BYE, the CANCEL or the refusal, whose status follows from it.
+        #[serde(default, skip_serializing_if = "Option::is_none")]
+        cause: Option<u8>,
+        /// The words beside it; without them the cause's own.
+        #[serde(default, skip_serializing_if = "Option::is_none")]
+        text: Option<String>,
+    },
     /// Joins two answered legs; the other one's call becomes part of this one's. Result: `bridge`.
     Bridge {
         /// The other leg.
@@ -345,7 +359,7 @@ impl Command {
             Command::Dial { .. } => "dial",
             Command::Answer { .. } => "answer",
             Command::Reject { .. } => "reject",
-            Command::Hangup {} => "hangup",
+            Command::Hangup { .. } => "hangup",
             Command::Bridge { .. } => "bridge",
             Command::Unbridge { .. } => "unbridge",
             Command::Hold { .. } => "hold",

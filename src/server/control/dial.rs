@@ -1,18 +1,96 @@
 //! Whom programs have called: targets of theirs, and how they are dialled.
 
+use std::fmt;
 use std::time::Duration;
+
+use serde::{Deserialize, Serialize};
+use utoipa::ToSchema;
 
 use super::header_fields::{self, CommandHeaders};
 use crate::in_force::Settings;
 use b2b_call::lookup::{LookupError, ResolvedContact};
 use b2b_call::service::{CallService, DialOptions, DialOrder};
 
-/// The contacts of a target as routes have it; a URI of ours is the user or group that it names.
+/// Targets of one command; more are a mistake.
+const MOST_TARGETS: usize = 32;
+
+/// Whom a program wants called: a target, or several of which the first to answer has the call.
+#[derive(Debug, Clone, PartialEq, Eq, Serialize, Deserialize, ToSchema)]
+#[serde(untagged)]
+pub enum Targets {
+    /// One.
+    One(String),
+    /// Several, 1 to 32.
+    Several(Vec<String>),
+}
+
+impl Targets {
+    fn all(&self) -> &[String] {
+        match self {
+            Targets::One(target) => std::slice::from_ref(target),
+            Targets::Several(targets) => targets,
+        }
+    }
+
+    /// Whose number others are shown, where nobody says.
+    pub fn first(&self) -> &str {
+        self.all().first().map_or("", String::as_str)
+    }
+
+    /// # Errors
+    /// What is wrong with their number, in words.
+    pub fn check(&self) -> Result<(), String> {
+        match self.all().len() {
+            1..=MOST_TARGETS => Ok(()),
+            many => Err(format!("{many} targets; name 1 to {MOST_TARGETS}")),
+        }
+    }
+}
+
+impl fmt::Display for Targets {
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        f.write_str(&self.all().join(", "))
+    }
+}
+
+/// In which order targets ring, and the contacts of each.
+#[derive(Debug, Clone, Copy, Default, PartialEq, Eq, Serialize, Deserialize, ToSchema)]
+#[serde(rename_all = "snake_case")]
+pub enum RingOrder {
+    /// All together; the contacts of a target that come later, later.
+    #[default]
+    Parallel,
+    /// One target after the other.
+    Serial,
+}
+
+impl RingOrder {
+    /// Whether it is what is meant where nothing is said.
+    pub fn is_parallel(&self) -> bool {
+        *self == RingOrder::Parallel
+    }
+
+    fn of_dialling(self) -> DialOrder {
+        match self {
+            RingOrder::Parallel => DialOrder::Parallel,
+            RingOrder::Serial => DialOrder::Serial,
+        }
+    }
+}
+
+/// The contacts of targets as routes have them; a URI of ours is the user or group that it names. With several
+/// targets those that reach nobody are left out.
 ///
 /// # Errors
-/// Nobody is reached by it.
-pub async fn contacts(service: &CallService, target: &str) -> Result<Vec<ResolvedContact>, LookupError> {
-    service.lookup(target).await.map(|found| found.contacts)
+/// Nobody is reached by any of them: why not by the first.
+pub async fn contacts(
+    service: &CallService,
+    targets: &Targets,
+    order: RingOrder,
+) -> Result<Vec<ResolvedContact>, LookupError> {
+    service.lookup_all(targets.all(), order.of_dialling()).await.map_err(|error| {
+        error.unwrap_or(LookupError::BadTarget { target: String::new(), why: "no target is named".into() })
+    })
 }
 
 /// How somebody is called who is to see `caller`, or else the number of `shown`; each contact may
@@ -23,10 +101,11 @@ pub fn options(
     shown: &str,
     ring_s: Option<u64>,
     headers: &CommandHeaders,
+    order: RingOrder,
 ) -> DialOptions {
     let ring = ring_s.map_or(settings.config.limits.ring, Duration::from_secs);
     DialOptions {
-        order: DialOrder::Parallel,
+        order: order.of_dialling(),
         ring_timeout: ring,
         total_timeout: ring * 3,
         max_redirects: settings.config.limits.redirects,

@@ -1,6 +1,7 @@
 //! What a command needs: a token's scope, a call, time, values that go together.
 
 use super::command::{Command, is_id};
+use super::dial::Targets;
 use super::digits::MOST_DIGITS;
 use super::header_fields;
 use crate::config::tokens::Scope;
@@ -79,13 +80,26 @@ impl Command {
             Command::Originate { to: Some(_), app: Some(_), .. } => {
                 Err("to and app are both set; keep one".to_owned())
             }
-            Command::Originate { caller, number: called, ring_s, headers, .. } => {
+            Command::Originate { from, to, caller, number: called, ring_s, headers, .. } => {
+                from.check().map_err(|why| format!("from: {why}"))?;
+                to.as_ref().map_or(Ok(()), Targets::check).map_err(|why| format!("to: {why}"))?;
                 number("caller", caller).and_then(|()| number("number", called))?;
                 ring(ring_s).and_then(|()| header_fields::check(headers))
             }
-            Command::Dial { caller, ring_s, headers, .. } => number("caller", caller)
-                .and_then(|()| ring(ring_s))
-                .and_then(|()| header_fields::check(headers)),
+            Command::Dial { to, caller, ring_s, headers, .. } => {
+                to.check().map_err(|why| format!("to: {why}"))?;
+                number("caller", caller)?;
+                ring(ring_s).and_then(|()| header_fields::check(headers))
+            }
+            Command::Hangup { cause: Some(cause), .. } if !(1..=127).contains(cause) => {
+                Err("cause: 1 to 127, as Q.850 has them".to_owned())
+            }
+            Command::Hangup { cause: None, text: Some(_) } => Err("text: needs a cause".to_owned()),
+            Command::Hangup { text: Some(text), .. }
+                if text.len() > 128 || text.contains(char::is_control) =>
+            {
+                Err("text: up to 128 octets of plain text".to_owned())
+            }
             Command::Answer { headers } => header_fields::check(headers),
             Command::Transfer { to, by, own, fallback, headers } => {
                 by.check(to, *own || fallback.is_some()).and_then(|()| header_fields::check(headers))

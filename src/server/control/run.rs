@@ -5,15 +5,16 @@ use std::time::Duration;
 use serde_json::{Value, json};
 
 use super::command::{Command, Digits, Order, TransferBy, Whole};
-use super::dial::{contacts, options};
-use super::header_fields::{self, CommandHeaders};
+use super::dial::{Targets, contacts, options};
+use super::header_fields;
 use super::memory::Failure;
 use super::{Parts, Running, hold};
 use b2b_app::conference::{Conference, NotDone, Order as RoomOrder};
 use b2b_app::queue::Change;
 use b2b_call::bridge_fsm::BridgeMode;
 use b2b_call::controller::{CollectEnd, Collected, DigitPlan, Played, Recorded};
-use b2b_call::lookup::LookupError;
+use b2b_call::lookup::{LookupError, ResolvedContact};
+use b2b_call::reason::Reason;
 use b2b_call::service::{
     CallError, DialError, DialOptions, DialRequest, DialTo, Place, ReferRequest, RouteTaken, Watched,
 };
@@ -132,8 +133,11 @@ impl Run<'_> {
                 let unknown = "it is over, or never was";
                 return self.running.cancel(of).then(|| json!({})).ok_or(Failure::new("gone", unknown));
             }
-            Command::Dial { to, caller, ring_s, headers } => {
-                return self.dial(self.leg().await?, to, (caller.as_deref(), *ring_s), headers).await;
+            Command::Dial { to, order, caller, ring_s, headers } => {
+                let found = contacts(service, to, *order).await?;
+                let settings = self.parts.current.get();
+                let options = options(&settings, caller.as_deref(), "", *ring_s, headers, *order);
+                return self.dial(self.leg().await?, found, options, caller.is_none()).await;
             }
             Command::Answer { headers } => {
                 service.answer_with(self.leg().await?, header_fields::pairs(headers)).await?;
@@ -141,8 +145,7 @@ impl Run<'_> {
             Command::Reject { status, reason } => {
                 service.reject(self.leg().await?, *status, reason).await?;
             }
-            Command::Hangup {} if self.order.leg.is_some() => service.hangup(self.leg().await?).await?,
-            Command::Hangup {} => service.hangup_call(self.call().await?).await?,
+            Command::Hangup { cause, text } => self.hang_up(*cause, text.as_ref()).await?,
             Command::Bridge { with, keep } => {
                 let (leg, mode) = (self.leg().await?, BridgeMode::Intercepting);
                 let bridge = service.create_bridge(leg, LegId(*with), mode, !keep).await?;
@@ -244,7 +247,7 @@ impl Run<'_> {
             Command::Originate { .. }
             | Command::Answer { .. }
             | Command::Reject { .. }
-            | Command::Hangup {}
+            | Command::Hangup { .. }
             | Command::Bridge { .. }
             | Command::Unbridge { .. }
             | Command::Resume {}
@@ -297,8 +300,22 @@ impl Run<'_> {
         })
     }
 
+    async fn hang_up(&self, cause: Option<u8>, text: Option<&String>) -> Result<(), Failure> {
+        let (service, of_leg) = (&self.parts.service, self.order.leg.is_some());
+        let reason = cause.map(Reason::q850);
+        let reason = reason.map(|it| Reason { text: text.cloned().or(it.text), ..it });
+        let (call, leg) = self.about().await?;
+        match reason {
+            Some(reason) if of_leg => service.hangup_with(leg, reason).await?,
+            Some(reason) => service.hangup_call_with(call, reason).await?,
+            None if of_leg => service.hangup(leg).await?,
+            None => service.hangup_call(call).await?,
+        }
+        Ok(())
+    }
+
     async fn originate(&self) -> Done {
-        let Command::Originate { from, to, app, number, caller, ring_s, variables, headers } =
+        let Command::Originate { from, to, order, app, number, caller, ring_s, variables, headers } =
             &self.order.command
         else {
             return done();
@@ -309,15 +326,15 @@ impl Run<'_> {
         {
             return Err(Failure::new("unknown", format!("there is no application {app:?}")));
         }
-        let first = contacts(service, from).await?;
+        let first = contacts(service, from, *order).await?;
         let second = match to {
-            Some(to) => Some(contacts(service, to).await?),
+            Some(to) => Some(contacts(service, to, *order).await?),
             None => None,
         };
-        let shown = to.as_deref().or(number.as_deref()).unwrap_or(from);
+        let shown = to.as_ref().map(Targets::first).or(number.as_deref()).unwrap_or(from.first());
         let why = format!("a command calls {from}");
         let route = Some(RouteTaken { name: "api".to_owned(), why });
-        let options_of = |shown: &str| options(&settings, caller.as_deref(), shown, *ring_s, headers);
+        let options_of = |shown: &str| options(&settings, caller.as_deref(), shown, *ring_s, headers, *order);
         let request =
             DialRequest { to: DialTo::Contacts(first), options: DialOptions { route, ..options_of(shown) } };
         let (call, leg) = service.originate(request).await?;
@@ -328,7 +345,7 @@ impl Run<'_> {
         let leg = leg.await?;
         let mut result = json!({ "call": call.0, "leg": leg.0 });
         if let Some(second) = second {
-            let onward = DialRequest { to: DialTo::Contacts(second), options: options_of(from) };
+            let onward = DialRequest { to: DialTo::Contacts(second), options: options_of(from.first()) };
             match service.dial_and_bridge(leg, onward).await {
                 Ok(bridge) => result["bridge"] = json!(bridge.0),
                 Err(error) => {
@@ -347,19 +364,15 @@ impl Run<'_> {
         Ok(result)
     }
 
-    /// Calls somebody for a leg, who sees this number, or the party's own, and may ring so long.
+    /// Calls somebody for a leg. `own`: they see the party's own number.
     pub(super) async fn dial(
         &self,
         leg: LegId,
-        to: &str,
-        (caller, ring_s): (Option<&str>, Option<u64>),
-        headers: &CommandHeaders,
+        found: Vec<ResolvedContact>,
+        mut options: DialOptions,
+        own: bool,
     ) -> Done {
-        let settings = self.parts.current.get();
-        let found = contacts(&self.parts.service, to).await?;
-        let mut options = options(&settings, caller, "", ring_s, headers);
-        if caller.is_none() {
-            // The caller's own.
+        if own {
             options.caller = None;
         }
         let request = DialRequest { to: DialTo::Contacts(found), options };
@@ -390,7 +403,7 @@ impl Run<'_> {
     }
 
     async fn look_up(&self, target: &str) -> Done {
-        let found = contacts(&self.parts.service, target).await?;
+        let found = self.parts.service.lookup(target).await?.contacts;
         let contact = |it: &b2b_call::lookup::ResolvedContact| {
             json!({
                 "uri": it.uri,

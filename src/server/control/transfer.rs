@@ -4,6 +4,7 @@ use serde::{Deserialize, Serialize};
 use serde_json::json;
 use utoipa::ToSchema;
 
+use super::dial::{RingOrder, options};
 use super::header_fields::{self, CommandHeaders};
 use super::memory::Failure;
 use super::run::{Done, Run};
@@ -107,7 +108,12 @@ impl Run<'_> {
                 // Of the party that was asked: where it has gone, both fail.
                 match own {
                     false => self.transfer(leg, to, headers).await,
-                    true => self.dial(leg, to, (None, None), headers).await,
+                    true => {
+                        let found = service.lookup(to).await?.contacts;
+                        let settings = self.parts.current.get();
+                        let options = options(&settings, None, "", None, headers, RingOrder::Parallel);
+                        self.dial(leg, found, options, true).await
+                    }
                 }
             }
             _ => Err(error.into()),

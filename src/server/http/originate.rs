@@ -10,7 +10,7 @@ use utoipa::ToSchema;
 use super::Api;
 use super::answer::Problem;
 use super::body::{self, Body};
-use crate::control::dial;
+use crate::control::dial::{self, RingOrder, Targets};
 use crate::control::header_fields::{self, CommandHeaders};
 use b2b_call::CallId;
 use b2b_call::lookup::LookupError;
@@ -21,10 +21,14 @@ use b2b_call::service::{CallService, DialError, DialOptions, DialRequest, DialTo
 #[serde(deny_unknown_fields)]
 #[schema(as = CallWish)]
 pub struct OriginateRequest {
-    /// Whom to call first: a target as routes have it, `user/1001`.
-    from: String,
-    /// Whom to join with who answers.
-    to: String,
+    /// Whom to call first: a target as routes have it, `user/1001`, or a list of them, of whom the first to answer has
+    /// the call.
+    from: Targets,
+    /// Whom to join with who answers: a target, or a list of them.
+    to: Targets,
+    /// In which order the targets of a list ring.
+    #[serde(default)]
+    order: RingOrder,
     /// The number that both see; without it each sees the other's target.
     caller: Option<String>,
     /// How long each may ring; without it `limits.ring_s`.
@@ -40,7 +44,7 @@ pub struct Begun {
     call: CallId,
 }
 
-const USAGE: &str = "send {\"from\": \"user/1001\", \"to\": \"gateway/carrier/+44…\"} as JSON; caller, ring_s and headers may be added";
+const USAGE: &str = "send {\"from\": \"user/1001\", \"to\": \"gateway/carrier/+44…\"} as JSON, or lists of targets; order, caller, ring_s and headers may be added";
 
 /// Begins it. What becomes of it `GET /calls/{id}` and the events tell.
 pub async fn begin(
@@ -58,11 +62,17 @@ pub async fn begin(
     }
     let bad = |why: String| Problem::bad(why, "leave it out");
     header_fields::check(&asked_for.headers).map_err(bad)?;
-    let contacts =
-        async |target: &str| dial::contacts(&api.service, target).await.map_err(|error| unknown(&error));
+    for (name, targets) in [("from", &asked_for.from), ("to", &asked_for.to)] {
+        targets.check().map_err(|why| Problem::bad(format!("{name}: {why}"), "name whom to call"))?;
+    }
+    let contacts = async |targets: &Targets| {
+        let found = dial::contacts(&api.service, targets, asked_for.order).await;
+        found.map_err(|error| unknown(&error))
+    };
     let (first, second) = (contacts(&asked_for.from).await?, contacts(&asked_for.to).await?);
-    let options = |shown: &str| {
-        dial::options(&settings, asked_for.caller.as_deref(), shown, asked_for.ring_s, &asked_for.headers)
+    let options = |shown: &Targets| {
+        let OriginateRequest { caller, ring_s, headers, order, .. } = &asked_for;
+        dial::options(&settings, caller.as_deref(), shown.first(), *ring_s, headers, *order)
     };
     let route = RouteTaken {
         name: "api".to_owned(),

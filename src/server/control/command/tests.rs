@@ -30,6 +30,11 @@ fn what_is_wrong_with_a_command_is_said() {
         (json!({ "command": "originate", "from": "user/1", "to": "user/2", "app": "echo" }), "keep one"),
         (json!({ "command": "play", "sound": "../etc/passwd" }), "folder"),
         (json!({ "command": "play", "sound": [] }), "nothing"),
+        (json!({ "command": "hangup", "call": 1, "cause": 0 }), "cause"),
+        (json!({ "command": "hangup", "call": 1, "cause": 128 }), "cause"),
+        (json!({ "command": "hangup", "call": 1, "text": "later" }), "text"),
+        (json!({ "command": "originate", "from": [] }), "from"),
+        (json!({ "command": "dial", "leg": 1, "to": vec!["user/1"; 33] }), "to: 33"),
     ] {
         let error = Order::parse(wrong.clone()).unwrap_err();
         assert!(error.contains(said), "{wrong}: {error}");

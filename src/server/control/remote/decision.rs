@@ -5,7 +5,7 @@ use utoipa::ToSchema;
 
 use std::collections::BTreeMap;
 
-use super::super::dial::{contacts, options};
+use super::super::dial::{RingOrder, Targets, contacts, options};
 use super::super::header_fields::{self, CommandHeaders};
 use crate::control::Failure;
 use crate::in_force::Settings;
@@ -21,8 +21,11 @@ pub enum Decision {
     Complete {},
     /// Calls a target, and joins it with the caller.
     Dial {
-        /// A target as routes have it.
-        to: String,
+        /// A target as routes have it, or a list of them: who answers first is joined.
+        to: Targets,
+        /// In which order the targets of a list ring.
+        #[serde(default, skip_serializing_if = "RingOrder::is_parallel")]
+        order: RingOrder,
         /// The number that is shown; without it the caller's.
         #[serde(default, skip_serializing_if = "Option::is_none")]
         caller: Option<String>,
@@ -109,13 +112,14 @@ impl Decision {
                     "name the leg of another call of yours that is answered",
                 ));
             }
-            Decision::Dial { to, caller, ring_s, headers } => {
+            Decision::Dial { to, order, caller, ring_s, headers } => {
                 if ring_s.is_some_and(|seconds| !(1..=3_600).contains(&seconds)) {
                     return Err(Failure::new("invalid", "ring_s: 1 to 3600"));
                 }
                 header_fields::check(&headers).map_err(|why| Failure::new("invalid", why))?;
-                let found = contacts(service, &to).await?;
-                let usual = options(settings, caller.as_deref(), "", ring_s, &headers);
+                to.check().map_err(|why| Failure::new("invalid", format!("to: {why}")))?;
+                let found = contacts(service, &to, order).await?;
+                let usual = options(settings, caller.as_deref(), "", ring_s, &headers, order);
                 let shown = usual.caller.clone().filter(|_| caller.is_some());
                 let options = DialOptions { caller: shown, ..usual };
                 HandlerAction::Dial(Box::new(DialRequest { to: DialTo::Contacts(found), options }))
