@@ -1,6 +1,7 @@
 //! What every media controller must do, whoever carries the media: the same steps for all of them.
 //! Real sockets on this machine stand for the parties.
 
+mod formats;
 mod verbs;
 
 use std::net::{SocketAddr, UdpSocket};
@@ -167,6 +168,8 @@ impl<'a> Carried<'a> {
     /// All of it.
     pub async fn suite(mut self) {
         self.calls().await;
+        self.transcoding().await;
+        self.encrypted().await;
         self.refusals().await;
         self.applications().await;
         self.rooms().await;
