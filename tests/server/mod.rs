@@ -24,6 +24,7 @@ mod http_lists;
 mod http_places;
 mod journal;
 mod keys;
+mod media_apps;
 mod media_faults;
 mod media_lock;
 mod media_servers;
