@@ -22,8 +22,11 @@ use crate::routed::{ANN, BOB, contacts, to_bob, uri};
 
 const PATIENCE: Duration = Duration::from_secs(40);
 
+/// What is waited for, and looked at by hand.
+type Waits<T> = Pin<Box<dyn Future<Output = T>>>;
+
 /// What a future says now, if it says anything.
-fn now<T>(future: &mut Pin<Box<dyn Future<Output = T>>>) -> Option<T> {
+fn now<T>(future: &mut Waits<T>) -> Option<T> {
     match future.as_mut().poll(&mut Context::from_waker(Waker::noop())) {
         Poll::Ready(it) => Some(it),
         Poll::Pending => None,
@@ -31,21 +34,16 @@ fn now<T>(future: &mut Pin<Box<dyn Future<Output = T>>>) -> Option<T> {
 }
 
 /// Waits for a state, and asks at once.
-fn awaits(
-    harness: &mut Harness,
-    leg: LegId,
-    state: LegState,
-) -> Pin<Box<dyn Future<Output = Result<LegState, CallError>>>> {
+fn awaits(harness: &mut Harness, leg: LegId, state: LegState) -> Waits<Result<LegState, CallError>> {
     let service = harness.service();
-    let mut future: Pin<Box<dyn Future<Output = _>>> =
-        Box::pin(async move { service.wait_for_state(leg, state).await });
+    let mut future: Waits<_> = Box::pin(async move { service.wait_for_state(leg, state).await });
     assert_eq!(now(&mut future), None, "the switch has not heard of it yet");
     harness.settle();
     future
 }
 
 /// A call of ours to Bob, and its leg before anybody answers.
-fn originated(harness: &mut Harness) -> (LegId, Pin<Box<dyn Future<Output = Result<LegId, DialError>>>>) {
+fn originated(harness: &mut Harness) -> (LegId, Waits<Result<LegId, DialError>>) {
     let service = harness.service();
     let begun = harness.wait(PATIENCE, service.originate(DialRequest::to(uri(BOB))));
     let (call, answer) = begun.expect("a call begins");
