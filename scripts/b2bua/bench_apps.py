@@ -20,6 +20,10 @@ CASES = [
     ("rooms", "in rooms of five at 16 kHz, 40 % speak, PCMU", "9{}", 500, 40, "pcmu", 50),
     ("rooms8", "in rooms of five at 8 kHz, 40 % speak, PCMU", "6{}", 500, 40, "pcmu", 50),
     ("recording", "calls relayed and recorded", "recorded", 200, 100, "pcmu", 30),
+    # The callee has PCMU alone.
+    ("transcoded-opus", "calls between Opus and PCMU, both ways", "relay", 50, 100, "opus", 10),
+    ("transcoded-g722", "calls between G.722 and PCMU, both ways", "relay", 200, 100, "g722", 30),
+    ("voicemail", "callers who leave a message", "8200", 100, 100, "pcmu", 20),
 ]
 
 
@@ -36,13 +40,15 @@ def measured(server, case, quick):
     numbers = (number.format(f"{n // 5:03}") for n in range(calls))
     (house.path / f"{name}.csv").write_text("user,number\n" + "".join(f"caller,{number}\n" for number in numbers))
     plan = {"plan": PLANS / "held.toml", "users": f"{name}.csv", "calls": calls, "say": say, "codec": codec}
+    before = server.rss()
     load = Load(house, name, server=server.address, **plan)
     # One whose calls do not stay up ends, with an exit code.
     wait_for(lambda: server.holdings()["calls"] == calls or not load.is_alive(), f"{calls} calls", 60 + calls / 50, 0.2)
     time.sleep(0.5 if quick else 3)
     measure = Measure(server, [load])
     time.sleep(1.5 if quick else 15)
-    row = {"case": name, "what": what, "calls": calls, **measure.row()}
+    row = {"case": name, "what": what, "calls": calls, "kb_each": round((server.rss() - before) / calls / 1024, 1)}
+    row |= measure.row()
     load.end(signal.SIGINT, 90)
     # SIP's transactions stay for half a minute (RFC 3261 §17.2.2): they may.
     wait_for(lambda: not any(map(server.holdings().get, ("calls", "legs", "media_endpoints"))), "calls to end", 60, 0.2)
@@ -69,7 +75,7 @@ def main():
                 if row["late_percent"] > limit + row["stalled_percent"]:
                     slow.append(f"{row['case']}{late}; {limit} more than the machine's are allowed")
             cpu = f"{row['cpu_percent']} % of a core, {row['cpu_percent'] / row['calls']:.4f} % each"
-            print(f"{row['calls']:>5} {row['what']}: {cpu}{late}; load {row['load_percent']} %", flush=True)
+            print(f"{row['calls']:>5} {row['what']}: {cpu}{late}; {row['kb_each']} KB each; load {row['load_percent']} %", flush=True)
             if load.child.returncode:
                 problems.append(f"{load.name}: exit code {load.child.returncode} of its load: {load.said()[-800:]}")
         problems += server.stop()
