@@ -25,7 +25,7 @@ fn plans() -> Vec<PathBuf> {
     };
     let plans = paths.filter(|path| path.to_string_lossy().ends_with(".plan.toml")).filter(is_chain);
     let plans: Vec<PathBuf> = plans.collect();
-    assert_eq!(plans.len(), 7, "{plans:?}");
+    assert_eq!(plans.len(), 8, "{plans:?}");
     plans
 }
 
@@ -70,6 +70,20 @@ fn a_plan_that_expects_a_latency_has_a_place_to_measure_it() {
         let measured = sink.get("wav").is_some() || sink.get("output") == Some("aplay");
         assert!(measured || plan.expect.max_latency_ms.is_none(), "{}", path.display());
     }
+}
+
+/// It plays five seconds, and everything that it expects but the latency, which a busy machine can break, is met.
+#[test]
+fn the_first_plan_ends_after_five_seconds_of_sound_with_a_verdict() {
+    let mut run = crate::common::child::b2b(&["orchestrator", "--plan", "plans/quick.plan.toml"]);
+    run.wait();
+    let output = run.output();
+    for met in ["min_duration_s", "max_rtp_gap_ms", "max_loss_pct"] {
+        assert!(output.contains(&format!("expected  met {met}")), "{output}");
+    }
+    let source = run.stdout().into_iter().find(|line| line.contains("started the source")).expect("a source");
+    assert!(source.ends_with("--duration-s 5"), "{source}");
+    assert!(output.contains("verdict   "), "{output}");
 }
 
 on_every_engine! {
