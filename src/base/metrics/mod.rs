@@ -188,6 +188,9 @@ pub struct MetricsLine {
     pub latency_ms_p95: Option<f64>,
     /// Seconds of audio played out (sink, mixer) or sent (source).
     pub duration_s: f64,
+    /// Source and mixer: from dialling to the answer of the call that they placed, ms.
+    #[serde(default)]
+    pub setup_ms: Option<f64>,
     /// Mixer only: RMS of what came in and of what went out, dBov.
     pub rms_in_dbov: Option<f64>,
     pub rms_out_dbov: Option<f64>,

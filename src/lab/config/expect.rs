@@ -17,11 +17,15 @@ pub struct Expect {
     pub min_mos: Option<f64>,
     /// Share of what was said that arrived intact, by its sound, at least, percent.
     pub min_intact_pct: Option<f64>,
+    /// From dialling to the answer, of each call of the chain, at most, ms.
+    pub max_setup_ms: Option<f64>,
+    /// CPU of each role over its whole life, at most, percent of one core.
+    pub max_cpu_pct: Option<f64>,
 }
 
 impl Expect {
     /// Its keys.
-    pub const KEYS: [&'static str; 7] = [
+    pub const KEYS: [&'static str; 9] = [
         "min_duration_s",
         "max_rtp_gap_ms",
         "max_arrival_gap_ms",
@@ -29,6 +33,8 @@ impl Expect {
         "max_latency_ms",
         "min_mos",
         "min_intact_pct",
+        "max_setup_ms",
+        "max_cpu_pct",
     ];
 
     /// The limit of this key, to be set; none for an unknown key.
@@ -41,6 +47,8 @@ impl Expect {
             "max_latency_ms" => &mut self.max_latency_ms,
             "min_mos" => &mut self.min_mos,
             "min_intact_pct" => &mut self.min_intact_pct,
+            "max_setup_ms" => &mut self.max_setup_ms,
+            "max_cpu_pct" => &mut self.max_cpu_pct,
             _ => return None,
         })
     }

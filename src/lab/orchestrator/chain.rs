@@ -27,6 +27,7 @@ pub fn figures(roles: &[RoleRecord]) -> ChainFigures {
     let longest = |part: fn(&Hop) -> f64| complete.then(|| hops.iter().map(part).fold(0.0, f64::max));
     let sink = roles.last().and_then(|role| role.metrics.as_ref());
     let delay = sink.and_then(|line| line.latency_ms_p50);
+    let lines = || roles.iter().filter_map(|role| role.metrics.as_ref());
     let unheard = over(|hop| {
         let late = percent(hop.late, hop.packets_rx + hop.lost);
         (hop.loss_pct + late).min(100.0)
@@ -39,10 +40,20 @@ pub fn figures(roles: &[RoleRecord]) -> ChainFigures {
         latency_ms_p95: sink.and_then(|line| line.latency_ms_p95),
         mos: unheard.zip(delay).map(|(loss, delay)| quality::mos(loss, delay)),
         duration_s: sink.map(|line| line.duration_s),
+        setup_ms: setup_ms(roles),
+        cpu_pct_max: lines().map(|line| line.cpu_pct).reduce(f64::max),
         intact_pct: None,
         no_latency: None,
         hops,
     }
+}
+
+/// From dialling to the answer, of the call for which it took longest; none: a call of the chain was not answered.
+/// What a b2bua places is part of its caller's set-up.
+fn setup_ms(roles: &[RoleRecord]) -> Option<f64> {
+    let callers = roles.split_last()?.1.iter().filter(|role| role.role != RELAY);
+    let setups = callers.map(|role| role.metrics.as_ref()?.setup_ms);
+    setups.collect::<Option<Vec<_>>>()?.into_iter().reduce(f64::max)
 }
 
 /// Why mouth-to-ear latency was not measured, from the sink's last metrics line. `listens`: the sink
@@ -99,6 +110,8 @@ pub fn check(expect: &Expect, chain: &ChainFigures, latency_measured: bool) -> V
         ("max_latency_ms", expect.max_latency_ms, AtMost, chain.latency_ms_p95, "ms"),
         ("min_mos", expect.min_mos, AtLeast, chain.mos, ""),
         ("min_intact_pct", expect.min_intact_pct, AtLeast, chain.intact_pct, "%"),
+        ("max_setup_ms", expect.max_setup_ms, AtMost, chain.setup_ms, "ms"),
+        ("max_cpu_pct", expect.max_cpu_pct, AtMost, chain.cpu_pct_max, "%"),
     ];
     rows.into_iter()
         .filter_map(|(name, limit, bound, measured, unit)| {
@@ -108,6 +121,8 @@ pub fn check(expect: &Expect, chain: &ChainFigures, latency_measured: bool) -> V
             let unmeasured = measured.is_none().then(|| match name {
                 _ if !judged => "it takes the native engine in every role".to_string(),
                 "min_intact_pct" => "what was sent was not found in what arrived".to_string(),
+                "max_setup_ms" => "a call of the chain was not answered".to_string(),
+                "max_cpu_pct" => "no role told of its CPU time".to_string(),
                 _ if needs_latency(name) && chain.loss_pct.is_some() => {
                     chain.no_latency.clone().unwrap_or_else(|| "nothing arrived".into())
                 }
@@ -218,6 +233,30 @@ mod tests {
         }
         assert!(told(received(1_025, 0), false).iter().all(|line| line.contains("give it a wav")));
         assert!(told(received(0, 0), true).iter().all(|line| line.contains("nothing arrived")));
+    }
+
+    #[test]
+    fn the_slowest_set_up_and_the_busiest_role_are_judged() {
+        let expect = Expect { max_setup_ms: Some(100.0), max_cpu_pct: Some(10.0), ..Expect::default() };
+        let mut roles = chain();
+        let of = |role: &mut RoleRecord, setup_ms, cpu_pct| {
+            let line = role.metrics.as_mut().unwrap();
+            (line.setup_ms, line.cpu_pct) = (setup_ms, cpu_pct);
+        };
+        of(&mut roles[0], Some(30.0), 1.0);
+        of(&mut roles[1], Some(120.0), 12.0);
+        let judged = |roles: &[RoleRecord]| {
+            let checked = check(&expect, &figures(roles), true);
+            checked.iter().map(|it| (it.measured, it.pass)).collect::<Vec<_>>()
+        };
+        assert_eq!(judged(&roles), [(Some(120.0), false), (Some(12.0), false)]);
+        of(&mut roles[1], Some(80.0), 2.0);
+        assert_eq!(judged(&roles), [(Some(80.0), true), (Some(2.0), true)]);
+        of(&mut roles[1], None, 2.0);
+        assert_eq!(judged(&roles)[0], (None, false), "a leg that nobody answered");
+        // What a b2bua places is part of the source's call.
+        roles[1].role = RELAY.into();
+        assert_eq!(judged(&roles)[0], (Some(30.0), true));
     }
 
     #[test]

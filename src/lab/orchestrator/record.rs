@@ -179,6 +179,10 @@ pub struct ChainFigures {
     pub mos: Option<f64>,
     /// Seconds of audio that the sink played out.
     pub duration_s: Option<f64>,
+    /// From dialling to the answer, of the chain's call for which it took longest, ms.
+    pub setup_ms: Option<f64>,
+    /// CPU of the role that took most, over its whole life, percent of one core.
+    pub cpu_pct_max: Option<f64>,
     /// Share of what was said that arrived intact, by comparing the sound, percent: where the plan
     /// has a limit on it.
     #[serde(skip_serializing_if = "Option::is_none")]

@@ -150,6 +150,9 @@ fn chain(chain: &ChainFigures, roles: &[RoleRecord]) -> Vec<String> {
             format!("latency   mouth to ear not measured ({why})")
         }
     });
+    if let Some(setup) = chain.setup_ms {
+        lines.push(format!("set-up    {setup:.0} ms from dialling to the answer, the slowest call of the chain"));
+    }
     if let Some(intact) = chain.intact_pct {
         lines.push(format!("sound     {intact:.1} % of what was said arrived intact"));
     }

@@ -11,7 +11,7 @@ use nix::sys::signal::Signal;
 
 use super::UaOptions;
 use super::life::Life;
-use b2b_ua::{Audio, CallId, EndCause, MediaStats, Ua, UaError, UaEvent, UaStats};
+use b2b_ua::{Audio, CallId, Codec, EndCause, MediaStats, Ua, UaError, UaEvent, UaStats};
 
 /// What a role has asked its UA for.
 pub(super) enum Asked {
@@ -163,6 +163,11 @@ impl Stage {
 
     pub(super) fn ringing(&self, call: CallId) {
         let _ = self.events.send(UaEvent::Progress { call, status: 180, reason: "Ringing".into() });
+    }
+
+    pub(super) fn is_up(&self, call: CallId) {
+        let remote_rtp = SocketAddr::from(([127, 0, 0, 1], 4_000));
+        let _ = self.events.send(UaEvent::Answered { call, codec: Codec::Pcmu, ptime_ms: 20, remote_rtp });
     }
 
     pub(super) fn ended(&self, call: CallId, cause: EndCause) {

@@ -44,6 +44,8 @@ pub(super) struct Measured {
     pub latency_ms: Option<(f64, f64)>,
     /// Seconds of audio played out or sent.
     pub duration_s: f64,
+    /// From dialling to the answer.
+    pub setup: Option<Duration>,
     /// RMS in and out, dBov.
     pub rms_dbov: Option<(Option<f64>, Option<f64>)>,
 }
@@ -196,6 +198,7 @@ impl Life {
             latency_ms_p50: measured.latency_ms.map(|latency| latency.0),
             latency_ms_p95: measured.latency_ms.map(|latency| latency.1),
             duration_s: measured.duration_s,
+            setup_ms: measured.setup.map(|setup| setup.as_secs_f64() * 1e3),
             rms_in_dbov: measured.rms_dbov.and_then(|rms| rms.0),
             rms_out_dbov: measured.rms_dbov.and_then(|rms| rms.1),
             impair: self.impair.clone(),

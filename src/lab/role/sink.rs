@@ -210,7 +210,7 @@ fn measured(latency: Option<&Latency>, played: &AtomicU64) -> Measured {
     Measured {
         latency_ms: latency.and_then(Latency::p50_p95_ms),
         duration_s: played.load(Ordering::Relaxed) as f64 / f64::from(RATE_HZ),
-        rms_dbov: None,
+        ..Measured::default()
     }
 }
 

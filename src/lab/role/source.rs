@@ -82,11 +82,14 @@ impl Source {
         let sent = Arc::new(AtomicU64::new(0));
         let reader = FileReader { samples, left: config.duration.map(samples_in), tap, sent: sent.clone() };
         let audio = Audio { source: Box::new(reader), sink: Box::new(Discard) };
+        let dialled_at = Instant::now();
         let call = ua.dial(&config.target, audio).map_err(|error| endings::of_ua(&error))?;
         let mut playing = Playing {
             config: &config,
             ua: ua.as_ref(),
             call,
+            dialled_at,
+            setup: None,
             stopping: false,
             heard: false,
             hang_up_at: None,
@@ -96,7 +99,7 @@ impl Source {
         };
         let result = playing.until_ended(&mut life, &mut stream, recorder.as_ref(), &sent);
 
-        let (stats, measured) = (ua.stats(), measured(&sent));
+        let (stats, measured) = (ua.stats(), measured(&sent, playing.setup));
         ua.shutdown(UNHEARD_GRACE);
         let recorded = recorder.map_or(Ok(()), |recorder| recorder.finish(HANGUP_GRACE));
         life.report_last(&stats, &measured);
@@ -117,6 +120,9 @@ struct Playing<'a> {
     config: &'a SourceConfig,
     ua: &'a dyn Ua,
     call: CallId,
+    dialled_at: Instant,
+    /// From dialling to the answer.
+    setup: Option<Duration>,
     stopping: bool,
     /// The far end has said something.
     heard: bool,
@@ -160,7 +166,8 @@ impl Playing<'_> {
                 let failure = self.failure.take().or_else(|| self.heard.then(endings::unconfirmed));
                 return failure.map_or(Ok(()), Err);
             }
-            life.report(self.ua, || measured(sent));
+            let setup = self.setup;
+            life.report(self.ua, || measured(sent, setup));
         }
     }
 
@@ -182,6 +189,9 @@ impl Playing<'_> {
             }
             other => {
                 self.heard |= matches!(other, UaEvent::Progress { .. } | UaEvent::Answered { .. });
+                if matches!(other, UaEvent::Answered { .. }) {
+                    self.setup.get_or_insert(self.dialled_at.elapsed());
+                }
                 super::say(&other);
             }
         }
@@ -226,9 +236,9 @@ fn samples_in(time: Duration) -> u64 {
     (time.as_secs_f64() * f64::from(RATE_HZ)).round() as u64
 }
 
-fn measured(sent: &AtomicU64) -> Measured {
+fn measured(sent: &AtomicU64, setup: Option<Duration>) -> Measured {
     let duration_s = sent.load(Ordering::Relaxed) as f64 / f64::from(RATE_HZ);
-    Measured { duration_s, ..Measured::default() }
+    Measured { duration_s, setup, ..Measured::default() }
 }
 
 /// The file as the audio of a call.

@@ -75,6 +75,25 @@ fn plays_the_file_then_hangs_up_and_ends_well() {
 }
 
 #[test]
+fn the_set_up_lasts_from_dialling_to_the_answer() {
+    let wait = Duration::from_millis(30);
+    for is_answered in [true, false] {
+        let stage = start(config());
+        let (call, _, audio) = stage.dialled();
+        stage.ringing(call);
+        std::thread::sleep(wait);
+        if is_answered {
+            stage.is_up(call);
+        }
+        drop(audio);
+        stage.ended(call, EndCause::RemoteHangup);
+        let (_, lines) = stage.finish();
+        let last: MetricsLine = serde_json::from_str(lines.last().unwrap()).unwrap();
+        assert_eq!(last.setup_ms.map(|ms| ms >= 30.0), is_answered.then_some(true), "{last:?}");
+    }
+}
+
+#[test]
 fn the_duration_ends_the_audio_before_the_file_does() {
     let mut config = config();
     (config.duration, config.repeat) = (Some(Duration::from_millis(1_300)), true);

@@ -70,14 +70,15 @@ impl Mixer {
             ua: ua.as_ref(),
             loudness: loudness.clone(),
             legs: None,
+            setup: None,
             stopping: false,
             hung_up_at: None,
             result: Ok(()),
         };
         let result = bridging.until_ended(&mut life);
-        let stats = ua.stats();
+        let (stats, setup) = (ua.stats(), bridging.setup);
         ua.shutdown(UNHEARD_GRACE);
-        life.report_last(&stats, &measured(&loudness));
+        life.report_last(&stats, &measured(&loudness, setup));
         Ok(result?)
     }
 }
@@ -89,9 +90,9 @@ impl Role for Mixer {
     }
 }
 
-fn measured(loudness: &Loudness) -> Measured {
+fn measured(loudness: &Loudness, setup: Option<Duration>) -> Measured {
     let (received, sent, duration_s) = loudness.read();
-    Measured { latency_ms: None, duration_s, rms_dbov: Some((received, sent)) }
+    Measured { latency_ms: None, duration_s, setup, rms_dbov: Some((received, sent)) }
 }
 
 /// The two calls of a mixer; each is gone once it has ended.
@@ -101,6 +102,7 @@ struct Legs {
     /// The far end of the outbound leg has said something.
     heard: bool,
     caller: String,
+    dialled_at: Instant,
 }
 
 /// A mixer at work.
@@ -109,6 +111,8 @@ struct Bridging<'a> {
     ua: &'a dyn Ua,
     loudness: Arc<Loudness>,
     legs: Option<Legs>,
+    /// From dialling to the answer of the outbound leg.
+    setup: Option<Duration>,
     stopping: bool,
     hung_up_at: Option<Instant>,
     /// The first thing that went wrong.
@@ -141,7 +145,7 @@ impl Bridging<'_> {
                 let end = if unheard { Ok(()) } else { Err(endings::unconfirmed()) };
                 return std::mem::replace(&mut self.result, Ok(())).and(end);
             }
-            life.report(self.ua, || measured(&self.loudness));
+            life.report(self.ua, || measured(&self.loudness, self.setup));
         }
     }
 
@@ -154,7 +158,11 @@ impl Bridging<'_> {
                 if let (UaEvent::Progress { call, .. } | UaEvent::Answered { call, .. }, Some(legs)) =
                     (&other, &mut self.legs)
                 {
-                    legs.heard |= legs.outbound == Some(*call);
+                    let outbound = legs.outbound == Some(*call);
+                    legs.heard |= outbound;
+                    if outbound && matches!(other, UaEvent::Answered { .. }) {
+                        self.setup.get_or_insert(legs.dialled_at.elapsed());
+                    }
                 }
                 self.say(&other);
             }
@@ -195,6 +203,7 @@ impl Bridging<'_> {
         let gains = Gains { input: self.config.gain_in, tones: self.config.gain_dtmf };
         let (entrance, exit) = crossing(tones, gains, self.loudness.clone());
         let outward = Audio { source: Box::new(exit), sink: Box::new(Discard) };
+        let dialled_at = Instant::now();
         let outbound = match self.ua.dial(&self.config.target, outward) {
             Ok(outbound) => outbound,
             Err(error) => {
@@ -211,7 +220,7 @@ impl Bridging<'_> {
             }
         };
         let given_up = inbound.is_none();
-        self.legs = Some(Legs { inbound, outbound: Some(outbound), heard: false, caller: from });
+        self.legs = Some(Legs { inbound, outbound: Some(outbound), heard: false, caller: from, dialled_at });
         if given_up {
             self.hang_up();
         }

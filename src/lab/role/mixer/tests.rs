@@ -64,6 +64,21 @@ fn what_comes_in_goes_out_with_tones_and_a_hang_up_of_the_caller_ends_both() {
 }
 
 #[test]
+fn the_set_up_is_that_of_the_leg_that_it_places() {
+    for answers in [0, 1] {
+        let stage = start(config());
+        let (inbound, _, outbound, _) = both_legs(&stage);
+        stage.is_up([inbound, outbound][answers]);
+        stage.ended(outbound, EndCause::RemoteHangup);
+        assert_eq!(stage.hung_up(), inbound);
+        stage.ended(inbound, EndCause::LocalHangup);
+        let (_, lines) = stage.finish();
+        let last: MetricsLine = serde_json::from_str(lines.last().unwrap()).unwrap();
+        assert_eq!(last.setup_ms.is_some(), answers == 1, "{last:?}");
+    }
+}
+
+#[test]
 fn a_hang_up_of_the_far_end_ends_both() {
     let stage = start(config());
     let (inbound, _, outbound, _) = both_legs(&stage);

@@ -77,6 +77,7 @@ fn tiles(run: &RunRecord, analysis: &Analysis) -> Markup {
             (tile(chain.latency_ms_p95.map(ms), "mouth-to-ear, 95 % below", failed("max_latency_ms")))
             (tile(chain.rtp_gap_ms_max.map(ms), "longest RTP timestamp gap", failed("max_rtp_gap_ms")))
             (tile(chain.mos.map(|v| format!("{v:.2}")), "MOS (E-model, of 4.5)", failed("min_mos")))
+            (tile(chain.setup_ms.map(ms), "from dialling to the answer", failed("max_setup_ms")))
             (tile((!digits.is_empty()).then(|| digits.len().to_string()), "DTMF digits heard", false))
         }
     }
