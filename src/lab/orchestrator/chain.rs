@@ -10,6 +10,9 @@ use b2b_config::RoleName;
 /// The role that passes packets on as they are.
 const RELAY: &str = RoleName::B2bua.as_str();
 
+/// What a MOS is without a latency.
+pub const LISTENING_ONLY: &str = "listening only: no latency is known";
+
 /// Figures of a chain; `roles` in call order.
 pub fn figures(roles: &[RoleRecord]) -> ChainFigures {
     let count = roles.len().saturating_sub(1);
@@ -39,6 +42,7 @@ pub fn figures(roles: &[RoleRecord]) -> ChainFigures {
         latency_ms_p50: delay,
         latency_ms_p95: sink.and_then(|line| line.latency_ms_p95),
         mos: unheard.zip(delay).map(|(loss, delay)| quality::mos(loss, delay)),
+        mos_listening: unheard.filter(|_| delay.is_none()).map(|loss| quality::mos(loss, 0.0)),
         duration_s: sink.map(|line| line.duration_s),
         setup_ms: setup_ms(roles),
         cpu_pct_max: lines().map(|line| line.cpu_pct).reduce(f64::max),
@@ -98,8 +102,8 @@ fn percent(part: u64, whole: u64) -> f64 {
 }
 
 /// Holds the limits of a plan against what was measured. Where an engine of the chain
-/// carries no time stamps (`latency_measured` is false), limits on latency, and on the
-/// MOS that is made of it, are not judged.
+/// carries no time stamps (`latency_measured` is false), limits on latency are not judged. Where none is known, the
+/// MOS is that of listening, and says so.
 pub fn check(expect: &Expect, chain: &ChainFigures, latency_measured: bool) -> Vec<Expectation> {
     use Bound::{AtLeast, AtMost};
     let rows = [
@@ -108,7 +112,7 @@ pub fn check(expect: &Expect, chain: &ChainFigures, latency_measured: bool) -> V
         ("max_arrival_gap_ms", expect.max_arrival_gap_ms, AtMost, chain.arrival_gap_ms_max, "ms"),
         ("max_loss_pct", expect.max_loss_pct, AtMost, chain.loss_pct, "%"),
         ("max_latency_ms", expect.max_latency_ms, AtMost, chain.latency_ms_p95, "ms"),
-        ("min_mos", expect.min_mos, AtLeast, chain.mos, ""),
+        ("min_mos", expect.min_mos, AtLeast, chain.mos.or(chain.mos_listening), ""),
         ("min_intact_pct", expect.min_intact_pct, AtLeast, chain.intact_pct, "%"),
         ("max_setup_ms", expect.max_setup_ms, AtMost, chain.setup_ms, "ms"),
         ("max_cpu_pct", expect.max_cpu_pct, AtMost, chain.cpu_pct_max, "%"),
@@ -117,26 +121,23 @@ pub fn check(expect: &Expect, chain: &ChainFigures, latency_measured: bool) -> V
         .filter_map(|(name, limit, bound, measured, unit)| {
             let expected = limit?;
             let measured = measured.filter(|value| value.is_finite());
-            let judged = latency_measured || measured.is_some() || !needs_latency(name);
+            let judged = latency_measured || measured.is_some() || name != "max_latency_ms";
             let unmeasured = measured.is_none().then(|| match name {
                 _ if !judged => "it takes the native engine in every role".to_string(),
                 "min_intact_pct" => "what was sent was not found in what arrived".to_string(),
                 "max_setup_ms" => "a call of the chain was not answered".to_string(),
                 "max_cpu_pct" => "no role told of its CPU time".to_string(),
-                _ if needs_latency(name) && chain.loss_pct.is_some() => {
+                "max_latency_ms" if chain.loss_pct.is_some() => {
                     chain.no_latency.clone().unwrap_or_else(|| "nothing arrived".into())
                 }
                 _ => "nothing arrived".to_string(),
             });
+            let is_listening = name == "min_mos" && chain.mos.is_none() && measured.is_some();
+            let note = is_listening.then(|| LISTENING_ONLY.to_owned());
             let row = Expectation::of(name, bound, expected, measured, unit);
-            Some(Expectation { judged, unmeasured, ..row })
+            Some(Expectation { judged, unmeasured, note, ..row })
         })
         .collect()
-}
-
-/// Whether a limit is on something that is made of mouth-to-ear latency.
-fn needs_latency(name: &str) -> bool {
-    matches!(name, "max_latency_ms" | "min_mos")
 }
 
 #[cfg(test)]
@@ -228,10 +229,13 @@ mod tests {
             check(&expect, &chain, true).iter().map(Expectation::line).collect::<Vec<_>>()
         };
         // A PBX between takes the stamp out: everything arrived, was heard and written.
-        for line in told(received(1_025, 0), true) {
-            assert!(line.contains("1025 packets arrived") && line.contains("abs-capture-time"), "{line}");
-        }
-        assert!(told(received(1_025, 0), false).iter().all(|line| line.contains("give it a wav")));
+        let [latency, mos] = &told(received(1_025, 0), true)[..] else { panic!("two limits") };
+        assert!(
+            latency.contains("1025 packets arrived") && latency.contains("abs-capture-time"),
+            "{latency}"
+        );
+        assert!(mos.contains("measured 4.41 (listening only: no latency is known)"), "{mos}");
+        assert!(told(received(1_025, 0), false)[0].contains("give it a wav"));
         assert!(told(received(0, 0), true).iter().all(|line| line.contains("nothing arrived")));
     }
 
@@ -257,6 +261,19 @@ mod tests {
         // What a b2bua places is part of the source's call.
         roles[1].role = RELAY.into();
         assert_eq!(judged(&roles)[0], (Some(30.0), true));
+    }
+
+    #[test]
+    fn a_mos_without_a_latency_is_judged_by_what_got_lost() {
+        let expect = Expect { min_mos: Some(4.0), ..Expect::default() };
+        let judged = |lost| {
+            let roles = vec![role("source", received(0, 0)), role("sink", received(1_000 - lost, lost))];
+            let row = check(&expect, &figures(&roles), false).remove(0);
+            (row.judged, row.pass, row.note.is_some())
+        };
+        assert_eq!(judged(0), (true, true, true));
+        assert_eq!(judged(200), (true, false, true));
+        assert!(check(&expect, &figures(&chain()), true)[0].note.is_none());
     }
 
     #[test]
@@ -290,12 +307,11 @@ mod tests {
         (sink.latency_ms_p50, sink.latency_ms_p95) = (None, None);
         let met = [row("min_duration_s", true, false), row("max_arrival_gap_ms", true, false)];
         assert_eq!(judged(&roles, true)[..2], met);
-        assert_eq!(
-            judged(&roles, true)[2..],
-            [row("max_latency_ms", true, true), row("min_mos", true, true)]
-        );
+        // With half of it lost, less is what listening alone comes to.
+        let mos = row("min_mos", true, true);
+        assert_eq!(judged(&roles, true)[2..], [row("max_latency_ms", true, true), mos.clone()]);
         assert_eq!(judged(&roles, false)[..2], met);
-        let open = [row("max_latency_ms", false, false), row("min_mos", false, false)];
+        let open = [row("max_latency_ms", false, false), mos];
         assert_eq!(judged(&roles, false)[2..], open);
         let line = check(&expect, &figures(&roles), false)[2].line();
         assert!(line.contains("not judged"), "{line}");

@@ -177,6 +177,9 @@ pub struct ChainFigures {
     pub latency_ms_p95: Option<f64>,
     /// E-model (G.107) of the chain's loss and median latency.
     pub mos: Option<f64>,
+    /// The same of the loss alone, as if nothing were late: where no latency is known.
+    #[serde(skip_serializing_if = "Option::is_none")]
+    pub mos_listening: Option<f64>,
     /// Seconds of audio that the sink played out.
     pub duration_s: Option<f64>,
     /// From dialling to the answer, of the chain's call for which it took longest, ms.

@@ -1,5 +1,6 @@
 //! The end of a run for people: the final table and what follows from it.
 
+use super::chain;
 use super::record::{ChainFigures, Expectation, RoleRecord, RunRecord};
 use b2b_ua::Engine;
 
@@ -151,12 +152,17 @@ fn chain(chain: &ChainFigures, roles: &[RoleRecord]) -> Vec<String> {
         }
     });
     if let Some(setup) = chain.setup_ms {
-        lines.push(format!("set-up    {setup:.0} ms from dialling to the answer, the slowest call of the chain"));
+        lines.push(format!(
+            "set-up    {setup:.0} ms from dialling to the answer, the slowest call of the chain"
+        ));
     }
     if let Some(intact) = chain.intact_pct {
         lines.push(format!("sound     {intact:.1} % of what was said arrived intact"));
     }
-    lines.push(format!("quality   MOS {} (E-model, G.107)", measured(chain.mos, "", 2)));
+    lines.push(match (chain.mos, chain.mos_listening) {
+        (None, Some(mos)) => format!("quality   MOS {mos:.2} (E-model, G.107; {})", chain::LISTENING_ONLY),
+        (mos, _) => format!("quality   MOS {} (E-model, G.107)", measured(mos, "", 2)),
+    });
     lines
 }
 
@@ -203,6 +209,13 @@ mod tests {
     }
 
     #[test]
+    fn a_mos_without_a_latency_says_so() {
+        let heard = ChainFigures { mos_listening: Some(4.38), ..ChainFigures::default() };
+        let lines = chain(&heard, &[]).join("\n");
+        assert!(lines.contains("MOS 4.38 (E-model, G.107; listening only: no latency is known)"), "{lines}");
+    }
+
+    #[test]
     fn engines_are_named_where_one_is_not_the_default() {
         let mut roles = vec![role("source", None), role("sink", None)];
         let lines = |roles: &[RoleRecord]| chain(&ChainFigures::default(), roles).join("\n");
@@ -223,6 +236,7 @@ mod tests {
             pass,
             judged,
             unmeasured: None,
+            note: None,
         };
         assert!(all_met(&[row(true, true), row(true, true)]).unwrap().contains("all 2"));
         let line = all_met(&[row(true, true), row(false, false)]).unwrap();

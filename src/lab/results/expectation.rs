@@ -23,6 +23,9 @@ pub struct Expectation {
     /// Why nothing was measured.
     #[serde(skip_serializing_if = "Option::is_none", default)]
     pub unmeasured: Option<String>,
+    /// What is to be known of the value that was measured.
+    #[serde(skip_serializing_if = "Option::is_none", default)]
+    pub note: Option<String>,
 }
 
 impl Expectation {
@@ -34,7 +37,17 @@ impl Expectation {
             Bound::AtLeast => measured >= expected,
         });
         let (name, unit) = (name.to_owned(), unit.to_owned());
-        Expectation { name, bound, expected, measured, unit, pass, judged: true, unmeasured: None }
+        Expectation {
+            name,
+            bound,
+            expected,
+            measured,
+            unit,
+            pass,
+            judged: true,
+            unmeasured: None,
+            note: None,
+        }
     }
 
     /// It was judged and not met.
@@ -47,7 +60,10 @@ impl Expectation {
         let bound = self.bound.words();
         let unit = if self.unit.is_empty() { String::new() } else { format!(" {}", self.unit) };
         let measured = match self.measured {
-            Some(value) => format!("measured {value:.2}{unit}"),
+            Some(value) => {
+                let note = self.note.as_ref().map(|note| format!(" ({note})")).unwrap_or_default();
+                format!("measured {value:.2}{unit}{note}")
+            }
             None => {
                 let word = if self.judged { "not measured" } else { "not judged" };
                 format!("{word}: {}", self.unmeasured.as_deref().unwrap_or("nothing arrived"))

@@ -59,9 +59,12 @@ pub fn expectations(list: &[Expectation]) -> Markup {
                             @else { td { "not judged" } }
                             td.left { (item.name) }
                             td { (item.bound.words()) " " (figure(item.expected)) " " (item.unit) }
-                            td.text[item.measured.is_none()] {
+                            td.text[item.measured.is_none() || item.note.is_some()] {
                                 @match item.measured {
-                                    Some(value) => { (figure(value)) " " (item.unit) }
+                                    Some(value) => {
+                                        (figure(value)) " " (item.unit)
+                                        @if let Some(note) = &item.note { " (" (note) ")" }
+                                    }
                                     None => { (item.unmeasured.as_deref().unwrap_or("nothing")) }
                                 }
                             }

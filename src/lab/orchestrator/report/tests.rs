@@ -250,6 +250,7 @@ fn a_violated_expectation_is_shown_with_both_figures() {
         pass: false,
         judged: true,
         unmeasured: None,
+        note: None,
     }];
     let (json, page) = written(dir.path(), &run);
     assert_eq!(json["expectations"][0]["measured"], 133.25);
