@@ -63,10 +63,10 @@ fn main() -> ExitCode {
         Ok(parsed) => parsed,
         Err(error) => return refused(&error),
     };
-    logging::identify(role.as_str(), flags.log_format);
+    logging::identify(role.as_str(), flags.log_format, flags.color.on_stderr());
     // the orchestrator colours its lines, a load has a status line below them; the b2bua's configuration has a say
     if !matches!(role, RoleName::Orchestrator | RoleName::Load | RoleName::B2bua) {
-        logging::init(role.as_str(), flags.log_level, flags.log_format);
+        logging::init(role.as_str(), flags.log_level, flags.log_format, flags.color.on_stderr());
     }
     let Some((_, run)) = ROLES.iter().find(|(name, _)| *name == role) else {
         logging::emergency(&format!("the role {role} is not built in"));
@@ -169,9 +169,9 @@ fn serve(flags: &Flags) -> anyhow::Result<u8> {
     let lines = match &run.ask {
         Ask::Serve => {
             let log = &run.config.log;
-            logging::identify(RoleName::B2bua.as_str(), log.format);
+            logging::identify(RoleName::B2bua.as_str(), log.format, flags.color.on_stderr());
             logging::redact(log.redact);
-            logging::init(RoleName::B2bua.as_str(), log.level, log.format);
+            logging::init(RoleName::B2bua.as_str(), log.level, log.format, flags.color.on_stderr());
             for warning in run.config.warnings() {
                 tracing::warn!("{warning}");
             }

@@ -1,5 +1,7 @@
 //! Log lines: one event, one line on standard error, `<ts> <level> <role> <msg>`
-//! or a JSON object. No colour: whoever shows the lines adds it.
+//! or a JSON object. Text is coloured where its reader wants that: level and role.
+
+mod color;
 
 use std::fmt::Write as _;
 use std::io::{self, Write as _};
@@ -13,6 +15,8 @@ use tracing_subscriber::filter::LevelFilter;
 use tracing_subscriber::layer::{Context, Layer, SubscriberExt};
 use tracing_subscriber::reload;
 
+pub use color::{Color, of_role};
+
 use crate::util::panics;
 use crate::util::redact::Redaction;
 
@@ -24,30 +28,6 @@ pub enum Format {
     Text,
     /// One JSON object a line: `ts`, `level`, `role`, `msg`, and the event's fields.
     Json,
-}
-
-/// When to colour.
-#[derive(Debug, Clone, Copy, PartialEq, Eq, Default)]
-pub enum Color {
-    /// On a terminal, unless `NO_COLOR` is set to something.
-    #[default]
-    Auto,
-    /// Always.
-    Always,
-    /// Never.
-    Never,
-}
-
-impl Color {
-    /// Whether to colour what goes to a terminal (or not to one).
-    /// `no_color` is the environment's `NO_COLOR`.
-    pub fn enabled(self, terminal: bool, no_color: Option<&std::ffi::OsStr>) -> bool {
-        match self {
-            Color::Always => true,
-            Color::Never => false,
-            Color::Auto => terminal && no_color.is_none_or(|value| value.is_empty()),
-        }
-    }
 }
 
 /// Where finished lines go, without their line feed.
@@ -69,7 +49,15 @@ fn redaction() -> Redaction {
     REDACTION.get().copied().unwrap_or_default()
 }
 
-static SETTINGS: OnceLock<(Format, &'static str)> = OnceLock::new();
+/// How the lines of this process look.
+#[derive(Debug, Clone, Copy)]
+struct Look {
+    role: &'static str,
+    format: Format,
+    color: bool,
+}
+
+static LOOK: OnceLock<Look> = OnceLock::new();
 
 type SetLevel = Box<dyn Fn(Level) + Send + Sync>;
 
@@ -83,21 +71,21 @@ pub fn set_level(level: Level) {
 }
 
 /// Says who this process is, for lines written before logging starts.
-pub fn identify(role: &'static str, format: Format) {
+pub fn identify(role: &'static str, format: Format, color: bool) {
     // the first one stays
-    let _ = SETTINGS.set((format, role));
+    let _ = LOOK.set(Look { role, format, color });
 }
 
 /// Starts logging for this process; later calls change nothing.
-pub fn init(role: &'static str, level: Level, format: Format) {
-    init_with(role, level, format, Box::new(to_stderr));
+pub fn init(role: &'static str, level: Level, format: Format, color: bool) {
+    init_with(role, level, format, color, Box::new(to_stderr));
 }
 
 /// As [`init`], with another place for the lines.
-pub fn init_with(role: &'static str, level: Level, format: Format, emit: Emit) {
-    identify(role, format);
+pub fn init_with(role: &'static str, level: Level, format: Format, color: bool, emit: Emit) {
+    identify(role, format, color);
     let (filter, handle) = reload::Layer::new(LevelFilter::from_level(level));
-    let lines = Lines { role, format, emit }.with_filter(filter);
+    let lines = Lines { look: Look { role, format, color }, emit }.with_filter(filter);
     // Fails only where one is there already, which is the one that logs.
     let _ = LEVEL.set(Box::new(move |level| {
         // The subscriber lives as long as the process.
@@ -110,8 +98,10 @@ pub fn init_with(role: &'static str, level: Level, format: Format, emit: Emit) {
 
 /// Writes one error line past `tracing`, for a panic: no lock of ours is taken.
 pub fn emergency(message: &str) {
-    let (format, role) = SETTINGS.get().copied().unwrap_or((Format::Text, "b2b"));
-    to_stderr(plain_line(format, Level::ERROR, role, &redaction().of_line(message)));
+    let unknown = Look { role: "b2b", format: Format::Text, color: false };
+    let look = LOOK.get().copied().unwrap_or(unknown);
+    let message = redaction().of_line(message).into_owned();
+    to_stderr(line(look, SystemTime::now(), Level::ERROR, message, Map::new()));
 }
 
 /// From now on a panic in any thread is a line and a count, and no more: who owns the thread decides
@@ -142,8 +132,7 @@ fn to_stderr(mut line: String) {
 }
 
 struct Lines {
-    role: &'static str,
-    format: Format,
+    look: Look,
     emit: Emit,
 }
 
@@ -153,22 +142,20 @@ impl<S: Subscriber> Layer<S> for Lines {
         event.record(&mut fields);
         let level = *event.metadata().level();
         let fields = fields.redacted(redaction());
-        (self.emit)(line(self.format, SystemTime::now(), level, self.role, fields.message, fields.rest));
+        (self.emit)(line(self.look, SystemTime::now(), level, fields.message, fields.rest));
     }
 }
 
 /// A finished line, without its line feed.
-pub fn line(
-    format: Format,
-    time: SystemTime,
-    level: Level,
-    role: &str,
-    message: String,
-    fields: Map<String, Value>,
-) -> String {
+fn line(look: Look, time: SystemTime, level: Level, message: String, fields: Map<String, Value>) -> String {
+    let Look { role, format, color } = look;
     match format {
         Format::Text => {
-            let mut text = format!("{} {level:<5} {role} {}", timestamp(time), one_line(&message));
+            let (level, role) = match color {
+                true => (color::of_level(level, format!("{level:<5}")), of_role(role, role)),
+                false => (format!("{level:<5}"), role.to_owned()),
+            };
+            let mut text = format!("{} {level} {role} {}", timestamp(time), one_line(&message));
             for (key, value) in fields {
                 let _ = match value {
                     Value::String(value) => write!(text, " {key}={}", one_line(&value)),
@@ -191,9 +178,10 @@ pub fn line(
     }
 }
 
-/// A line without fields.
-pub fn plain_line(format: Format, level: Level, role: &str, message: &str) -> String {
-    line(format, SystemTime::now(), level, role, message.to_string(), Map::new())
+/// A line without fields and without colour.
+pub fn plain_line(format: Format, level: Level, role: &'static str, message: &str) -> String {
+    let look = Look { role, format, color: false };
+    line(look, SystemTime::now(), level, message.to_string(), Map::new())
 }
 
 /// Log text may quote what came over the network: it stays one line, without
@@ -285,7 +273,8 @@ mod tests {
         let lines = Arc::new(Mutex::new(Vec::new()));
         let kept = lines.clone();
         let emit: Emit = Box::new(move |line| kept.lock().unwrap().push(line));
-        let layer = Lines { role: "sink", format, emit }.with_filter(LevelFilter::INFO);
+        let look = Look { role: "sink", format, color: false };
+        let layer = Lines { look, emit }.with_filter(LevelFilter::INFO);
         tracing::subscriber::with_default(tracing_subscriber::registry().with(layer), log);
         lines.lock().unwrap().clone()
     }
@@ -297,6 +286,20 @@ mod tests {
         let (ts, rest) = lines[0].split_once(' ').unwrap();
         assert_eq!((ts.len(), ts.ends_with('Z')), (24, true));
         assert_eq!(rest, "WARN  sink no answer\\nyet peer=a\\u{1b}b port=5060");
+    }
+
+    #[test]
+    fn colour_is_of_level_and_role_and_only_of_text() {
+        let shown = |format, level| {
+            let look = Look { role: "sink", format, color: true };
+            line(look, UNIX_EPOCH, level, "so".into(), Map::new())
+        };
+        let role = "\u{1b}[34msink\u{1b}[39m";
+        assert!(
+            shown(Format::Text, Level::ERROR).ends_with(&format!(" \u{1b}[31mERROR\u{1b}[39m {role} so"))
+        );
+        assert!(shown(Format::Text, Level::INFO).ends_with(&format!("Z INFO  {role} so")));
+        assert!(!shown(Format::Json, Level::ERROR).contains('\u{1b}'));
     }
 
     #[test]
@@ -324,15 +327,5 @@ mod tests {
     #[test]
     fn timestamps_are_utc_with_milliseconds() {
         assert_eq!(timestamp(UNIX_EPOCH + Duration::from_millis(1_500)), "1970-01-01T00:00:01.500Z");
-    }
-
-    #[test]
-    fn colour_follows_choice_terminal_and_no_color() {
-        let set = Some(std::ffi::OsStr::new("1"));
-        assert!(Color::Auto.enabled(true, None));
-        assert!(!Color::Auto.enabled(true, set));
-        assert!(!Color::Auto.enabled(false, None));
-        assert!(Color::Always.enabled(false, set));
-        assert!(!Color::Never.enabled(true, None));
     }
 }

@@ -51,7 +51,8 @@ pub struct Flags {
     /// How log lines are written: text or json
     #[arg(long, help_heading = "Every role", value_name = "FORMAT", default_value = "text", value_parser = value::log_format)]
     pub log_format: Format,
-    /// When the orchestrator colours: auto, always or never. NO_COLOR turns auto off
+    /// When log lines are coloured: auto (on a terminal), always or never. NO_COLOR
+    /// turns auto off
     #[arg(long, help_heading = "Every role", value_name = "WHEN", default_value = "auto", value_parser = value::color)]
     pub color: Color,
     /// What to log: error, warn, info, debug or trace

@@ -168,6 +168,7 @@ impl Flags {
             report: lab.report.clone(),
             sip_trace: self.sip_trace.clone(),
             log: (self.log_level, self.log_format),
+            color: self.color,
         })
     }
 }

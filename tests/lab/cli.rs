@@ -88,6 +88,44 @@ fn every_role_is_named_where_one_is_none() {
 }
 
 #[test]
+fn every_role_colours_its_lines_where_that_is_wanted() {
+    let folder = tempfile::tempdir().expect("folder");
+    let nothing = folder.path().join("nothing").display().to_string();
+    let lines = [
+        ("source", "--target sip:a@127.0.0.1:9 --audio-file NOTHING"),
+        ("mixer", "--target sip:a@127.0.0.1:9 --sip-bind 192.0.2.1:0"),
+        ("sink", "--sip-bind 192.0.2.1:0"),
+        ("b2bua", "--config NOTHING"),
+        ("phone", "--identity sip:a@127.0.0.1 --sip-bind 192.0.2.1:0 --steps 'dial a'"),
+        ("media", "--listen 192.0.2.1:0 --token-file NOTHING"),
+        ("load", "--callee answer --sip-bind 192.0.2.1:0"),
+        ("orchestrator", "--plan NOTHING"),
+    ];
+    for (role, flags) in lines {
+        let flags = flags.replace("NOTHING", &nothing);
+        for (color, no_color, is_coloured) in
+            [("always", "1", true), ("never", "", false), ("auto", "", false), ("auto", "1", false)]
+        {
+            let words = shlex::split(&format!("{role} {flags} --color {color}")).expect("quotes");
+            let mut command = Command::new(env!("CARGO_BIN_EXE_b2b"));
+            let output = command.args(words).env("NO_COLOR", no_color).output().expect("run");
+            let stderr = String::from_utf8(output.stderr).expect("UTF-8");
+            assert!(stderr.contains("ERROR"), "{role}: {stderr}");
+            assert_eq!(
+                stderr.contains(&format!("m{role}\u{1b}[39m ")),
+                is_coloured,
+                "--color {color}: {stderr}"
+            );
+            assert_eq!(
+                stderr.contains("\u{1b}[31mERROR\u{1b}[39m"),
+                is_coloured,
+                "--color {color}: {stderr}"
+            );
+        }
+    }
+}
+
+#[test]
 fn a_failure_that_nobody_sent_is_told_in_words() {
     let audio = concat!(env!("CARGO_MANIFEST_DIR"), "/assets/sample.mp3");
     let output = b2b(&format!("--role source --target sip:x@127.0.0.1:9 --audio-file {audio}"));

@@ -13,7 +13,7 @@ use super::routes::Routes;
 use super::sipp::Scenario;
 use super::sound::RATE_HZ;
 use super::users::Users;
-use b2b_base::logging::Format;
+use b2b_base::logging::{Color, Format};
 use b2b_call::agent::{AgentConfig, CallOptions, Codec, EndpointLimits, Signalling, SrtpPolicy};
 use b2b_config::step::{Deed, Step};
 use b2b_config::target;
@@ -112,6 +112,8 @@ pub struct LoadConfig {
     pub sip_trace: Option<PathBuf>,
     /// Log lines down to this level, and how they look.
     pub log: (tracing::Level, Format),
+    /// Whether they are coloured.
+    pub color: Color,
 }
 
 impl LoadConfig {
@@ -218,6 +220,7 @@ mod tests {
             report: None,
             sip_trace: None,
             log: (tracing::Level::INFO, Format::Text),
+            color: Color::Never,
         };
         let uri = |target: &str, to: &str| config(target).uri_of(to);
         assert_eq!(host_of("sip:1000@b2b.example:5070;transport=tcp"), "b2b.example");

@@ -30,11 +30,12 @@ impl Live {
     pub fn start(config: &LoadConfig, now: Instant) -> std::io::Result<Self> {
         let console = Console::of_stdout()?;
         let (level, format) = config.log;
+        let color = config.color.on_stderr();
         if console.has_status() && std::io::stderr().is_terminal() {
             let lines = console.clone();
-            logging::init_with("load", level, format, Box::new(move |line| lines.line(line)));
+            logging::init_with("load", level, format, color, Box::new(move |line| lines.line(line)));
         } else {
-            logging::init("load", level, format);
+            logging::init("load", level, format, color);
         }
         Ok(Live { console, began: now, told: now, begun: 0 })
     }

@@ -220,7 +220,7 @@ fn log_to(console: &Console, config: &OrchestratorConfig, color: bool) {
             Format::Json => line,
         });
     };
-    logging::init_with(RoleName::Orchestrator.as_str(), config.level, format, Box::new(emit));
+    logging::init_with(RoleName::Orchestrator.as_str(), config.level, format, false, Box::new(emit));
 }
 
 /// Writes the report. A run that went well and cannot say so has failed.

@@ -1,7 +1,6 @@
 //! Who says a line: a tag in front of it, in the role's colour.
 
-use owo_colors::OwoColorize;
-
+use b2b_base::logging;
 use b2b_config::RoleName;
 
 /// The tag of a role, six columns wide.
@@ -20,20 +19,7 @@ pub fn plain(role: RoleName) -> &'static str {
 
 /// The tag, coloured if wanted.
 pub fn tag(role: RoleName, color: bool) -> String {
-    let tag = plain(role);
-    if !color {
-        return tag.to_string();
-    }
-    match role {
-        RoleName::Orchestrator => tag.yellow().to_string(),
-        RoleName::Source => tag.green().to_string(),
-        RoleName::Mixer => tag.magenta().to_string(),
-        RoleName::Sink => tag.blue().to_string(),
-        RoleName::B2bua => tag.cyan().to_string(),
-        RoleName::Phone => tag.white().to_string(),
-        RoleName::Media => tag.bright_black().to_string(),
-        RoleName::Load => tag.bright_cyan().to_string(),
-    }
+    if color { logging::of_role(role.as_str(), plain(role)) } else { plain(role).to_owned() }
 }
 
 #[cfg(test)]
@@ -50,6 +36,7 @@ mod tests {
             (RoleName::B2bua, "36"),
             (RoleName::Phone, "37"),
             (RoleName::Media, "90"),
+            (RoleName::Load, "96"),
         ] {
             assert_eq!(tag(role, true), format!("\u{1b}[{code}m{}\u{1b}[39m", plain(role)));
             assert_eq!(tag(role, false), plain(role));
