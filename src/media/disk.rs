@@ -20,6 +20,7 @@ use std::time::{Duration, Instant};
 
 use nix::fcntl::{FallocateFlags, fallocate};
 
+use crate::clock::{ClockFile, Moment};
 use crate::latency::Latency;
 use crate::tap::{Tap, Tapped, tap};
 use b2b_base::frame::RATE_HZ;
@@ -206,14 +207,27 @@ impl Recorder {
     /// Creates the file and starts the thread. Frames go into the tap; the
     /// recording ends when the tap is dropped or [`Recorder::finish`] is called.
     pub fn start(path: &Path) -> Result<(Recorder, Tap), DiskError> {
+        Recorder::begin(path, None)
+    }
+
+    /// The same, and beside `a.wav` an `a.clock.csv` with the moment of each frame.
+    pub fn with_clock(path: &Path, moment: Moment) -> Result<(Recorder, Tap), DiskError> {
+        Recorder::begin(path, Some(moment))
+    }
+
+    fn begin(path: &Path, moment: Option<Moment>) -> Result<(Recorder, Tap), DiskError> {
         let file = WavFile::create(path, WavFormat::MONO)?;
+        let clock = moment.map(|moment| ClockFile::create(&path.with_extension("clock.csv"), moment));
+        let clock = clock
+            .transpose()
+            .map_err(|error| DiskError::Create { path: path.into(), reason: error.to_string() })?;
         let (tap, tapped) = tap(RING, RATE_HZ);
         let shared = Arc::new(Shared::default());
         let thread = std::thread::Builder::new()
             .name("disk".into())
             .spawn({
                 let shared = shared.clone();
-                move || write_all(file, tapped, &shared)
+                move || write_all(file, clock, tapped, &shared)
             })
             .map_err(|error| DiskError::Create { path: path.into(), reason: error.to_string() })?;
         Ok((Recorder { path: path.into(), shared, thread }, tap))
@@ -249,8 +263,8 @@ impl Recorder {
     }
 }
 
-fn write_all(mut file: WavFile, mut frames: Tapped, shared: &Shared) {
-    let written = write_until_over(&mut file, &mut frames, shared);
+fn write_all(mut file: WavFile, mut clock: Option<ClockFile>, mut frames: Tapped, shared: &Shared) {
+    let written = write_until_over(&mut file, clock.as_mut(), &mut frames, shared);
     // The header lies inside the file: it can be right even on a full disk.
     let closed = file.close();
     if let Err(error) = written.and(closed) {
@@ -259,18 +273,31 @@ fn write_all(mut file: WavFile, mut frames: Tapped, shared: &Shared) {
     }
 }
 
-fn write_until_over(file: &mut WavFile, frames: &mut Tapped, shared: &Shared) -> Result<(), DiskError> {
-    let (mut samples, mut lost) = (Vec::new(), 0);
+fn write_until_over(
+    file: &mut WavFile,
+    mut clock: Option<&mut ClockFile>,
+    frames: &mut Tapped,
+    shared: &Shared,
+) -> Result<(), DiskError> {
+    let (mut samples, mut lost, mut written) = (Vec::new(), 0, 0);
     loop {
         let stopping = shared.stop.load(Ordering::Acquire);
         samples.clear();
+        let mut first = written;
         while let Some(age) = frames.take(&mut samples) {
-            age.iter().for_each(|age| shared.latency.record(age.captured_at, age.heard_at));
+            if let Some(age) = age {
+                age.captured_at.iter().for_each(|at| shared.latency.record(*at, age.heard_at));
+                clock.iter_mut().for_each(|clock| clock.frame(first, &age));
+            }
+            first = written + samples.len() as u64;
         }
+        written = first;
         if samples.is_empty() {
             file.settle()?;
         } else {
             file.write(&samples)?;
+            let told = clock.as_mut().map_or(Ok(()), |clock| clock.flush());
+            told.map_err(|error| file.write_error(&error))?;
         }
         if frames.dropped() > lost {
             lost = frames.dropped();
@@ -337,7 +364,8 @@ mod tests {
         let path = dir.path().join("call.wav");
         let (recorder, mut tap) = Recorder::start(&path).unwrap();
         let heard_at = SystemTime::now();
-        let age = Age { captured_at: NtpTime::from_system(heard_at - Duration::from_millis(100)), heard_at };
+        let captured_at = Some(NtpTime::from_system(heard_at - Duration::from_millis(100)));
+        let age = Age { captured_at, heard_at };
         (0..50).for_each(|n| tap.push(&[n; 160], Some(age)));
         drop(tap);
         let latency = recorder.latency();
@@ -346,6 +374,30 @@ mod tests {
         assert_eq!((samples.len(), samples[0], samples[7_999]), (8_000, 0, 49));
         let (p50, _) = latency.p50_p95_ms().unwrap();
         assert!((p50 - 100.0).abs() < 3.0, "however late it is written: {p50}");
+    }
+
+    #[test]
+    fn a_clock_has_the_moment_of_each_frame_that_has_one() {
+        let dir = tempfile::tempdir().unwrap();
+        let at = |ms| SystemTime::UNIX_EPOCH + Duration::from_secs(1_700_000_000) + Duration::from_millis(ms);
+        for (moment, of_third) in [(Moment::Captured, None), (Moment::Heard, Some(420))] {
+            let path = dir.path().join("call.wav");
+            let (recorder, mut tap) = Recorder::with_clock(&path, moment).unwrap();
+            for (n, captured_at) in [(0, Some(at(0))), (1, Some(at(20))), (2, None)] {
+                let captured_at = captured_at.map(NtpTime::from_system);
+                tap.push(&[1; 160], Some(Age { captured_at, heard_at: at(380 + 20 * n) }));
+            }
+            tap.push(&[1; 160], None);
+            drop(tap);
+            recorder.finish(Duration::from_secs(60)).unwrap();
+            let text = std::fs::read_to_string(dir.path().join("call.clock.csv")).unwrap();
+            let rows = text.lines().skip(1).map(|row| row.split_once(',').unwrap());
+            let ms = |ns: &str| (ns.parse::<f64>().unwrap() / 1e6 - 1.7e12).round() as i64;
+            let rows: Vec<_> = rows.map(|(sample, ns)| (sample.parse::<i64>().unwrap(), ms(ns))).collect();
+            let shift = if moment == Moment::Heard { 380 } else { 0 };
+            let third = of_third.map(|ms| (320, ms));
+            assert_eq!(rows, [(0, shift), (160, shift + 20)].into_iter().chain(third).collect::<Vec<_>>());
+        }
     }
 
     #[test]
@@ -370,7 +422,7 @@ mod tests {
         (0..300).for_each(|_| tap.push(&[1; 160], None));
         let shared = Shared::default();
         // Returns although the tap is still open, and the tap goes on without harm.
-        write_all(file, tapped, &shared);
+        write_all(file, None, tapped, &shared);
         tap.push(&[1; 160], None);
         let error = shared.failure.get().expect("a failure").to_string();
         assert!(error.contains("No space left") && error.contains("call.wav"), "{error}");

@@ -30,6 +30,8 @@
 // not in [workspace.lints]: the other crates are internal and promise nothing
 #![warn(missing_docs)]
 
+#[doc(hidden)]
+pub mod clock;
 pub mod codec;
 pub mod conceal;
 #[doc(hidden)]

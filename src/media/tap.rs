@@ -12,11 +12,11 @@ use rtrb::{Consumer, Producer, RingBuffer};
 
 use b2b_base::util::ntp::NtpTime;
 
-/// How old a frame is, where it is known when its first sample was captured.
+/// When a frame was where, and so how old it is.
 #[derive(Debug, Clone, Copy)]
 pub struct Age {
-    /// When that was.
-    pub captured_at: NtpTime,
+    /// When its first sample was captured, where that is known.
+    pub captured_at: Option<NtpTime>,
     /// When the frame was handed over.
     pub heard_at: SystemTime,
 }

@@ -34,6 +34,13 @@ impl NtpTime {
         (self.0.wrapping_sub(earlier.0) as i64) as f64 / 4_294_967_296.0 * 1_000.0
     }
 
+    /// Nanoseconds since 1970.
+    pub fn unix_ns(self) -> i64 {
+        let seconds = (self.0 >> 32) as i64 - UNIX_OFFSET as i64;
+        let fraction = ((self.0 & 0xffff_ffff) * 1_000_000_000) >> 32;
+        seconds * 1_000_000_000 + fraction as i64
+    }
+
     /// The middle 32 bits, as RTCP's LSR and DLSR use them (RFC 3550 §6.4.1).
     pub fn middle(self) -> u32 {
         (self.0 >> 16) as u32
@@ -71,6 +78,12 @@ mod tests {
     #[test]
     fn unix_epoch_is_the_ntp_offset() {
         assert_eq!(NtpTime::from_system(UNIX_EPOCH).0 >> 32, UNIX_OFFSET);
+    }
+
+    #[test]
+    fn unix_nanoseconds_are_those_of_the_system_time() {
+        let time = NtpTime::from_system(UNIX_EPOCH + Duration::from_nanos(1_700_000_000_123_456_789));
+        assert!((time.unix_ns() - 1_700_000_000_123_456_789).abs() < 2, "{}", time.unix_ns());
     }
 
     #[test]

@@ -1,7 +1,7 @@
 //! Figures of the whole chain, from the last metrics line of each role, and the
 //! plan's expectations held against them.
 
-use super::record::{Bound, ChainFigures, Expectation, Hop, RoleRecord};
+use super::record::{Bound, ChainFigures, Expectation, Hop, LatencyBy, RoleRecord};
 use crate::config::expect::Expect;
 use b2b_base::metrics::MetricsLine;
 use b2b_base::metrics::quality;
@@ -13,8 +13,12 @@ const RELAY: &str = RoleName::B2bua.as_str();
 /// What a MOS is without a latency.
 pub const LISTENING_ONLY: &str = "listening only: no latency is known";
 
-/// Figures of a chain; `roles` in call order.
-pub fn figures(roles: &[RoleRecord]) -> ChainFigures {
+/// What a latency without stamps is.
+pub const BY_SOUND: &str = "by the sound: no packet says when it was captured";
+
+/// Figures of a chain; `roles` in call order. `by_sound`: p50 and p95 of the latency by the recordings, which count
+/// where no packet had a stamp.
+pub fn figures(roles: &[RoleRecord], by_sound: Option<(f64, f64)>) -> ChainFigures {
     let count = roles.len().saturating_sub(1);
     let hops: Vec<Hop> = (0..count).filter_map(|from| hop(roles, from)).collect();
     // A b2bua relays: a packet lost before it leaves a gap that the next receiver counts.
@@ -29,7 +33,9 @@ pub fn figures(roles: &[RoleRecord]) -> ChainFigures {
     };
     let longest = |part: fn(&Hop) -> f64| complete.then(|| hops.iter().map(part).fold(0.0, f64::max));
     let sink = roles.last().and_then(|role| role.metrics.as_ref());
-    let delay = sink.and_then(|line| line.latency_ms_p50);
+    let stamped = sink.and_then(|line| line.latency_ms_p50.zip(line.latency_ms_p95));
+    let latency = stamped.or(by_sound);
+    let delay = latency.map(|(p50, _)| p50);
     let lines = || roles.iter().filter_map(|role| role.metrics.as_ref());
     let unheard = over(|hop| {
         let late = percent(hop.late, hop.packets_rx + hop.lost);
@@ -40,7 +46,8 @@ pub fn figures(roles: &[RoleRecord]) -> ChainFigures {
         rtp_gap_ms_max: longest(|hop| hop.rtp_gap_ms_max),
         arrival_gap_ms_max: longest(|hop| hop.arrival_gap_ms_max),
         latency_ms_p50: delay,
-        latency_ms_p95: sink.and_then(|line| line.latency_ms_p95),
+        latency_ms_p95: latency.map(|(_, p95)| p95),
+        latency_by: latency.map(|_| if stamped.is_some() { LatencyBy::Stamps } else { LatencyBy::Sound }),
         mos: unheard.zip(delay).map(|(loss, delay)| quality::mos(loss, delay)),
         mos_listening: unheard.filter(|_| delay.is_none()).map(|loss| quality::mos(loss, 0.0)),
         duration_s: sink.map(|line| line.duration_s),
@@ -61,17 +68,23 @@ fn setup_ms(roles: &[RoleRecord]) -> Option<f64> {
 }
 
 /// Why mouth-to-ear latency was not measured, from the sink's last metrics line. `listens`: the sink
-/// plays or records for certain, by its plan.
-pub fn no_latency(sink: Option<&MetricsLine>, listens: bool) -> Option<String> {
+/// plays or records for certain, by its plan. `recorded`: what was sent was looked for in what arrived, and not found.
+pub fn no_latency(sink: Option<&MetricsLine>, listens: bool, recorded: bool) -> Option<String> {
     let arrived = sink.map_or(0, |line| line.packets_rx);
     match sink.and_then(|line| line.latency_ms_p50) {
         Some(_) => None,
         None if arrived == 0 => Some("nothing arrived".into()),
         None if !listens => Some("the sink records nothing, and may have no player; give it a wav".into()),
-        None => Some(format!(
-            "{arrived} packets arrived, and none says when it was captured: what stands between takes out \
-             abs-capture-time, as a PBX does"
-        )),
+        None => {
+            let sound = match recorded {
+                true => "; and what was sent was not found in what arrived",
+                false => "; --report has it measured by the sound",
+            };
+            Some(format!(
+                "{arrived} packets arrived, and none says when it was captured: what stands between takes out \
+                 abs-capture-time, as a PBX does{sound}"
+            ))
+        }
     }
 }
 
@@ -133,7 +146,9 @@ pub fn check(expect: &Expect, chain: &ChainFigures, latency_measured: bool) -> V
                 _ => "nothing arrived".to_string(),
             });
             let is_listening = name == "min_mos" && chain.mos.is_none() && measured.is_some();
-            let note = is_listening.then(|| LISTENING_ONLY.to_owned());
+            let is_by_sound = name == "max_latency_ms" && chain.latency_by == Some(LatencyBy::Sound);
+            let note = is_listening.then_some(LISTENING_ONLY).or(is_by_sound.then_some(BY_SOUND));
+            let note = note.map(str::to_owned);
             let row = Expectation::of(name, bound, expected, measured, unit);
             Some(Expectation { judged, unmeasured, note, ..row })
         })
@@ -144,6 +159,10 @@ pub fn check(expect: &Expect, chain: &ChainFigures, latency_measured: bool) -> V
 mod tests {
     use super::*;
     use crate::orchestrator::record::RoleEnd;
+
+    fn figures(roles: &[RoleRecord]) -> ChainFigures {
+        super::figures(roles, None)
+    }
 
     fn role(name: &str, metrics: Option<MetricsLine>) -> RoleRecord {
         RoleRecord {
@@ -225,7 +244,8 @@ mod tests {
         let expect = Expect { max_latency_ms: Some(250.0), min_mos: Some(4.0), ..Expect::default() };
         let told = |sink: Option<MetricsLine>, listens| {
             let roles = vec![role("source", received(0, 0)), role("sink", sink.clone())];
-            let chain = ChainFigures { no_latency: no_latency(sink.as_ref(), listens), ..figures(&roles) };
+            let chain =
+                ChainFigures { no_latency: no_latency(sink.as_ref(), listens, false), ..figures(&roles) };
             check(&expect, &chain, true).iter().map(Expectation::line).collect::<Vec<_>>()
         };
         // A PBX between takes the stamp out: everything arrived, was heard and written.
@@ -261,6 +281,20 @@ mod tests {
         // What a b2bua places is part of the source's call.
         roles[1].role = RELAY.into();
         assert_eq!(judged(&roles)[0], (Some(30.0), true));
+    }
+
+    #[test]
+    fn a_latency_by_the_sound_counts_where_no_packet_has_a_stamp() {
+        let expect = Expect { max_latency_ms: Some(100.0), min_mos: Some(4.0), ..Expect::default() };
+        let roles = vec![role("source", received(0, 0)), role("sink", received(1_000, 0))];
+        let by_sound = super::figures(&roles, Some((80.0, 120.0)));
+        assert_eq!((by_sound.latency_by, by_sound.latency_ms_p95), (Some(LatencyBy::Sound), Some(120.0)));
+        assert_eq!(by_sound.mos, Some(quality::mos(0.0, 80.0)));
+        let lines: Vec<_> = check(&expect, &by_sound, false).iter().map(Expectation::line).collect();
+        assert!(lines[0].contains("measured 120.00 ms (by the sound"), "{lines:?}");
+        assert!(!lines[1].contains("listening only"), "{lines:?}");
+        let stamped = super::figures(&chain(), Some((1.0, 2.0)));
+        assert_eq!((stamped.latency_by, stamped.latency_ms_p95), (Some(LatencyBy::Stamps), Some(170.0)));
     }
 
     #[test]

@@ -28,6 +28,14 @@ pub fn next_of(plan: &Plan, role: RoleName) -> Option<RoleName> {
     after.into_iter().find(|name| plan.role(*name).is_some())
 }
 
+/// Whether every role of the chain is of an engine that carries time stamps, and calls the next one at a port that is
+/// not known before: what has a port of its own may be somebody else's program.
+pub fn carries_stamps(plan: &Plan) -> bool {
+    plan.roles
+        .iter()
+        .all(|role| role.engine().measures_latency() && role.get("target").is_none_or(target::wants_port))
+}
+
 /// The arguments of a role's process. `next` is where the role that it calls is
 /// bound, once that is known: a target's port 0 becomes its port, and a target
 /// that the plan leaves out becomes its address.

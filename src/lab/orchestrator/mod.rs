@@ -83,9 +83,12 @@ impl OrchestratorConfig {
         report.or_else(|| self.passing_recordings())
     }
 
-    /// Where they record for a limit on the sound alone: nobody wants to keep that.
+    /// Where they record for a limit on the sound alone, or for one on a latency that no stamp may tell: nobody wants
+    /// to keep that.
     fn passing_recordings(&self) -> Option<PathBuf> {
-        let wanted = self.report.is_none() && self.plan.plan.expect.min_intact_pct.is_some();
+        let (plan, expect) = (&self.plan.plan, &self.plan.plan.expect);
+        let by_sound = expect.max_latency_ms.is_some() && !command::carries_stamps(plan);
+        let wanted = self.report.is_none() && (expect.min_intact_pct.is_some() || by_sound);
         wanted.then(|| passing("recordings"))
     }
 
@@ -200,7 +203,8 @@ fn prepare(folder: &Path) -> Result<(), Failure> {
     let failure = |error: std::io::Error| unwritable(folder, &error);
     std::fs::create_dir_all(folder).map_err(failure)?;
     for role in RoleName::CHAIN {
-        for name in ["sent.wav", "received.wav", "packets.csv", "sip"] {
+        let clocks = ["sent.clock.csv", "received.clock.csv"];
+        for name in clocks.into_iter().chain(["sent.wav", "received.wav", "packets.csv", "sip"]) {
             match std::fs::remove_file(folder.join(format!("{role}.{name}"))) {
                 Err(error) if error.kind() != std::io::ErrorKind::NotFound => return Err(failure(error)),
                 _ => {}

@@ -175,6 +175,9 @@ pub struct ChainFigures {
     pub latency_ms_p50: Option<f64>,
     /// See `latency_ms_p50`.
     pub latency_ms_p95: Option<f64>,
+    /// What the latency was measured by.
+    #[serde(skip_serializing_if = "Option::is_none")]
+    pub latency_by: Option<LatencyBy>,
     /// E-model (G.107) of the chain's loss and median latency.
     pub mos: Option<f64>,
     /// The same of the loss alone, as if nothing were late: where no latency is known.
@@ -193,6 +196,16 @@ pub struct ChainFigures {
     /// Why there is no latency.
     #[serde(skip_serializing_if = "Option::is_none")]
     pub no_latency: Option<String>,
+}
+
+/// What a latency was measured by.
+#[derive(Debug, Clone, Copy, PartialEq, Eq, Serialize)]
+#[serde(rename_all = "snake_case")]
+pub enum LatencyBy {
+    /// Time stamps in the packets.
+    Stamps,
+    /// What was sent, found in what arrived.
+    Sound,
 }
 
 /// One RTP stream of the chain.

@@ -1,7 +1,7 @@
 //! The end of a run for people: the final table and what follows from it.
 
 use super::chain;
-use super::record::{ChainFigures, Expectation, RoleRecord, RunRecord};
+use super::record::{ChainFigures, Expectation, LatencyBy, RoleRecord, RunRecord};
 use b2b_ua::Engine;
 
 /// The lines of the final table, the chain's figures, the expectations and the
@@ -139,13 +139,15 @@ fn chain(chain: &ChainFigures, roles: &[RoleRecord]) -> Vec<String> {
     let latency = chain.latency_ms_p50.zip(chain.latency_ms_p95);
     lines.push(match latency {
         Some((p50, p95)) => {
-            format!(
-                "latency   mouth to ear p50 {p50:.1} ms, p95 {p95:.1} ms (without the player's own buffer)"
-            )
+            let by = match chain.latency_by {
+                Some(LatencyBy::Sound) => chain::BY_SOUND,
+                _ => "without the player's own buffer",
+            };
+            format!("latency   mouth to ear p50 {p50:.1} ms, p95 {p95:.1} ms ({by})")
         }
-        None if !native => {
-            "latency   mouth to ear not measured (only the native engine carries the time stamps)".to_string()
-        }
+        None if !native => "latency   mouth to ear not measured (only the native engine carries the time stamps; --report has \
+                             it measured by the sound)"
+            .to_string(),
         None => {
             let why = chain.no_latency.as_deref().unwrap_or("nothing arrived");
             format!("latency   mouth to ear not measured ({why})")

@@ -86,18 +86,25 @@ pub fn record(
 ) -> RunRecord {
     let Ended { roles, mut loads, ending, events } = run;
     let ended = SystemTime::now();
-    let mut chain = chain::figures(&roles);
+    let judged = ending.failed.is_none() && ending.interrupted.is_none();
+    let expect = &config.plan.plan.expect;
+    let mut chain = chain::figures(&roles, None);
+    let wanted = expect.min_intact_pct.is_some() || chain.latency_by.is_none();
+    let heard = config.recordings().filter(|_| judged && wanted).map(|folder| report::heard(&folder));
+    if let Some(latency) = heard.as_ref().and_then(|heard| heard.latency_ms) {
+        chain = chain::figures(&roles, Some(latency));
+    }
+    chain.intact_pct =
+        heard.as_ref().and_then(|heard| heard.intact_pct).filter(|_| expect.min_intact_pct.is_some());
     let sink = config.plan.plan.role(RoleName::Sink);
     let plays = |sink: &RolePlan| sink.get("output") == Some("aplay");
     let listens =
         config.recordings().is_some() || sink.is_some_and(|it| it.get("wav").is_some() || plays(it));
-    chain.no_latency = chain::no_latency(roles.last().and_then(|role| role.metrics.as_ref()), listens);
-    let latency_measured = config.plan.plan.roles.iter().all(|role| role.engine().measures_latency());
-    let judged = ending.failed.is_none() && ending.interrupted.is_none();
-    let expect = &config.plan.plan.expect;
-    if let Some(folder) = config.recordings().filter(|_| judged && expect.min_intact_pct.is_some()) {
-        chain.intact_pct = report::intact_pct(&folder);
+    if chain.latency_by.is_none() {
+        let line = roles.last().and_then(|role| role.metrics.as_ref());
+        chain.no_latency = chain::no_latency(line, listens, heard.is_some());
     }
+    let latency_measured = config.plan.plan.roles.iter().all(|role| role.engine().measures_latency());
     let mut expectations = if judged { chain::check(expect, &chain, latency_measured) } else { Vec::new() };
     for load in &mut loads {
         match judged {

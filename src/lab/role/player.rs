@@ -225,8 +225,8 @@ impl Writer {
                     }
                     Err(_) => return self.fail(),
                 }
-                if let Some(age) = age {
-                    self.shared.latency.record(age.captured_at, SystemTime::now());
+                if let Some(captured_at) = age.and_then(|age| age.captured_at) {
+                    self.shared.latency.record(captured_at, SystemTime::now());
                 }
             }
             if stop_at.is_some() || frames.is_over() {

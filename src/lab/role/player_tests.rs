@@ -43,7 +43,7 @@ fn what_goes_into_the_tap_comes_out_of_the_pipe() {
     let path = dir.path().join("heard.raw");
     let (player, mut tap) = Player::start(&command(&format!("dd of={}", path.display()))).unwrap();
     let captured = b2b_base::util::ntp::NtpTime::from_system(std::time::SystemTime::now());
-    let age = Age { captured_at: captured, heard_at: std::time::SystemTime::now() };
+    let age = Age { captured_at: Some(captured), heard_at: std::time::SystemTime::now() };
     (0..20i16).for_each(|n| tap.push(&[n; 160], Some(age)));
     while player.latency().p50_p95_ms().is_none() {
         std::thread::sleep(Duration::from_millis(1));

@@ -12,6 +12,7 @@ use crate::role::player::{Player, PlayerCommand};
 use crate::role::{Role, Silence, UaOptions, endings};
 use b2b_base::frame::RATE_HZ;
 use b2b_base::util::exit::Failure;
+use b2b_media::clock::Moment;
 use b2b_media::disk::Recorder;
 use b2b_media::latency::Latency;
 use b2b_media::tap::{Age, Tap};
@@ -150,8 +151,10 @@ impl Outputs {
         let latency = player.as_ref().map(Player::latency);
         let mut outputs = Outputs { player, player_needed, recorders: Vec::new(), latency };
         let recorded = config.ua.record.as_ref().map(|dir| dir.file("sink.received.wav"));
-        for path in config.wav.iter().chain(recorded.iter()) {
-            match Recorder::start(path) {
+        let kept = config.wav.iter().map(|path| Recorder::start(path));
+        let recorded = recorded.iter().map(|path| Recorder::with_clock(path, Moment::Heard));
+        for started in kept.chain(recorded) {
+            match started {
                 Ok((recorder, tap)) => {
                     outputs.latency.get_or_insert_with(|| recorder.latency());
                     outputs.recorders.push(recorder);
@@ -350,8 +353,8 @@ struct Listener {
 
 impl FrameSink for Listener {
     fn frame(&mut self, frame: &InFrame<'_>) {
-        let age = frame.captured_at.map(|captured_at| Age { captured_at, heard_at: SystemTime::now() });
-        self.taps.iter_mut().for_each(|tap| tap.push(frame.samples, age));
+        let age = Age { captured_at: frame.captured_at, heard_at: SystemTime::now() };
+        self.taps.iter_mut().for_each(|tap| tap.push(frame.samples, Some(age)));
         if frame.kind != FrameKind::Silence {
             self.played.fetch_add(frame.samples.len() as u64, Ordering::Relaxed);
         }

@@ -3,16 +3,17 @@
 use std::path::PathBuf;
 use std::sync::Arc;
 use std::sync::atomic::{AtomicU64, Ordering};
-use std::time::{Duration, Instant};
+use std::time::{Duration, Instant, SystemTime};
 
 use crate::role::life::{HANGUP_GRACE, Life, Measured, UNHEARD_GRACE, Wake};
 use crate::role::{Discard, Role, UaOptions, endings};
 use b2b_base::frame::RATE_HZ;
 use b2b_base::util::exit::Failure;
+use b2b_media::clock::Moment;
 use b2b_media::disk::Recorder;
 use b2b_media::file::{FileStream, Read, Samples, StreamOptions};
 use b2b_media::resample::Method;
-use b2b_media::tap::Tap;
+use b2b_media::tap::{Age, Tap};
 use b2b_ua::{Audio, CallId, Fill, FrameSource, OutFrame, Ua, UaEvent};
 
 /// What is always decoded before READY.
@@ -70,8 +71,8 @@ impl Source {
         tracing::info!("{path}: {} at {} Hz", stream.format_name(), stream.rate_hz());
         let (recorder, tap) = match &config.ua.record {
             Some(dir) => {
-                let (recorder, tap) =
-                    Recorder::start(&dir.file("source.sent.wav")).map_err(endings::of_audio)?;
+                let (recorder, tap) = Recorder::with_clock(&dir.file("source.sent.wav"), Moment::Captured)
+                    .map_err(endings::of_audio)?;
                 (Some(recorder), Some(tap))
             }
             None => (None, None),
@@ -264,7 +265,8 @@ impl FrameSource for FileReader {
         self.left = self.left.map(|left| left.saturating_sub(length));
         self.sent.fetch_add(length, Ordering::Relaxed);
         if let Some(tap) = &mut self.tap {
-            tap.push(frame.samples, None);
+            let captured_at = Some(frame.captured_at);
+            tap.push(frame.samples, Some(Age { captured_at, heard_at: SystemTime::now() }));
         }
         fill
     }

@@ -4,6 +4,7 @@ use serde::Serialize;
 
 use super::RATE_HZ;
 use super::align::{self, Alignment};
+use super::clock;
 use super::compare::{self, Fault, Piece, State};
 use super::recordings::Recordings;
 use b2b_media::dtmf::{Detector, Heard};
@@ -19,6 +20,8 @@ pub struct Analysis {
     pub faults: Vec<Fault>,
     /// Share of what was said that arrived intact, 0 to 1.
     pub intact: Option<f64>,
+    /// From mouth to ear by the sound, p50 and p95, ms.
+    pub latency_ms: Option<(f64, f64)>,
     /// DTMF digits in what arrived.
     pub digits: Vec<Heard>,
 }
@@ -34,6 +37,8 @@ pub fn listen(recordings: &Recordings) -> Analysis {
         analysis.pieces = compare::compare(sent, received, alignment);
         analysis.faults = compare::faults(&analysis.pieces, RATE_HZ);
         analysis.intact = compare::intact_share(&analysis.pieces);
+        let (sent, received) = (&recordings.sent_clock, &recordings.received_clock);
+        analysis.latency_ms = clock::latency(sent, received, &analysis.pieces, analysis.intact);
     }
     analysis
 }
@@ -86,6 +91,8 @@ struct AudioSummary {
     similarity: Option<f64>,
     gain_db: Option<f64>,
     intact_pct: Option<f64>,
+    latency_ms_p50: Option<f64>,
+    latency_ms_p95: Option<f64>,
     playout_moved_ms: Option<f64>,
     faults: Vec<FaultSummary>,
     dtmf_digits: String,
@@ -118,6 +125,8 @@ pub fn summary(recordings: &Recordings, analysis: &Analysis) -> Summary {
         similarity: analysis.alignment.map(|a| a.similarity),
         gain_db: analysis.gain_db(),
         intact_pct: analysis.intact.map(|share| share * 100.0),
+        latency_ms_p50: analysis.latency_ms.map(|(p50, _)| p50),
+        latency_ms_p95: analysis.latency_ms.map(|(_, p95)| p95),
         playout_moved_ms: analysis.moved_ms(),
         faults: analysis
             .faults

@@ -3,6 +3,7 @@
 //! orchestrator's record.
 //!
 //! - `recordings`: reads the files; what is missing becomes a note
+//! - `clock`: when samples were captured and heard, and so how long they took
 //! - `align`, `compare`: what was sent against what arrived
 //! - `analysis`: all of that together
 //! - `packets`: packet timing, jitter and losses from the packet logs
@@ -13,6 +14,7 @@
 pub mod align;
 mod analysis;
 mod charts;
+mod clock;
 pub mod compare;
 mod html;
 pub mod ladder;
@@ -69,12 +71,20 @@ pub fn write(folder: &Path, run: &RunRecord) -> Result<Written, ReportError> {
     Ok(written)
 }
 
-/// Share of what was said that arrived intact, percent, by the recordings in this folder; none where
-/// one is missing, or what was sent is not found in what arrived.
-pub fn intact_pct(folder: &Path) -> Option<f64> {
+/// What the recordings of a run say; each none where one is missing, or what was sent is not found in what arrived.
+#[derive(Debug, Clone, Copy, Default, PartialEq)]
+pub struct HeardSound {
+    /// Share of what was said that arrived intact, percent.
+    pub intact_pct: Option<f64>,
+    /// From mouth to ear, p50 and p95, ms.
+    pub latency_ms: Option<(f64, f64)>,
+}
+
+/// Listens to the recordings in this folder.
+pub fn heard(folder: &Path) -> HeardSound {
     let analysis = analysis::listen(&recordings::sounds(folder));
-    analysis.alignment?;
-    analysis.intact.map(|share| share * 100.0)
+    let intact = analysis.intact.filter(|_| analysis.alignment.is_some());
+    HeardSound { intact_pct: intact.map(|share| share * 100.0), latency_ms: analysis.latency_ms }
 }
 
 /// The record of the run with the analysis of its recordings.

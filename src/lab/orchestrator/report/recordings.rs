@@ -5,6 +5,7 @@ use std::fs::File;
 use std::io::{self, BufReader, Read};
 use std::path::Path;
 
+use super::clock::Clock;
 use super::ladder;
 use super::packets::{self, PacketStory};
 use super::{RATE_HZ, trace};
@@ -23,6 +24,10 @@ pub struct Recordings {
     pub sent: Option<Vec<i16>>,
     /// What the sink played out, 8 kHz mono.
     pub received: Option<Vec<i16>>,
+    /// When what was sent was captured.
+    pub sent_clock: Clock,
+    /// When what arrived was handed over.
+    pub received_clock: Clock,
     /// Per receiving role and stream.
     pub packets: Vec<(String, PacketStory)>,
     /// All SIP traces, merged.
@@ -82,6 +87,13 @@ pub fn sounds(folder: &Path) -> Recordings {
     let mut all = Recordings::default();
     all.sent = noted(&mut all.notes, wav(&folder.join("source.sent.wav")));
     all.received = noted(&mut all.notes, wav(&folder.join("sink.received.wav")));
+    // Without them only the latency by the sound is missing.
+    let clock = |name: &str| {
+        let text = bytes(&folder.join(name)).map(|(text, _)| text).unwrap_or_default();
+        Clock::parse(&String::from_utf8_lossy(&text))
+    };
+    all.sent_clock = clock("source.sent.clock.csv");
+    all.received_clock = clock("sink.received.clock.csv");
     all
 }
 
