@@ -3,6 +3,7 @@
 mod chain;
 mod cli;
 mod compare;
+mod host_address;
 mod load;
 mod load_faults;
 mod load_kinds;
