@@ -50,7 +50,7 @@ pub fn expectations(list: &[Expectation]) -> Markup {
         @if !list.is_empty() {
             h2 { "Expected and measured" }
             div.scroll tabindex="0" {
-                table {
+                table.limits {
                     tr { th { "" } th.left { "expectation" } th { "expected" } th { "measured" } }
                     @for item in list {
                         tr {
