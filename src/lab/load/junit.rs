@@ -1,60 +1,19 @@
-//! `junit.xml`: a test case for each limit, as services that run tests (Jenkins, GitLab) read them.
+//! `junit.xml`: a test case for each limit.
 
 use super::expect::Judged;
+use crate::results::junit::{self, Case, Wrong};
 
-/// The run as a test suite. `began`: RFC 3339; `took_s`: the time of the whole run, since its limits have none of their own.
+/// The run as a test suite. `began`: RFC 3339; `took_s`: the time of the whole run.
 ///
-/// A missed limit is a failure. One that was not judged is skipped, and that the generator was late, for which the run
-/// is void, an error: the test could not be carried out.
+/// That the generator was late, for which the run is void, is an error: the test could not be carried out.
 pub fn xml(judged: &Judged, began: &str, took_s: f64) -> String {
-    let rows: Vec<_> = judged.rows().collect();
-    let skipped = rows.iter().filter(|row| !row.judged).count();
-    let failures = judged.limits.iter().filter(|row| row.missed()).count();
-    let errors = usize::from(judged.void.is_some());
-    let sums = format!("tests=\"{}\" failures=\"{failures}\" errors=\"{errors}\"", rows.len());
-    let mut xml = format!(
-        "<?xml version=\"1.0\" encoding=\"UTF-8\"?>\n\
-         <testsuites {sums} time=\"{took_s:.3}\">\n  \
-         <testsuite name=\"b2b load\" {sums} skipped=\"{skipped}\" time=\"{took_s:.3}\" timestamp=\"{}\">\n",
-        escaped(began)
-    );
-    for row in &judged.limits {
-        let word = if row.missed() { "failure" } else { "skipped" };
-        case(&mut xml, &row.name, (row.missed() || !row.judged).then(|| (word, row.line())), &row.line());
-    }
-    let void = judged.void.clone().map(|why| ("error", why));
-    case(&mut xml, &judged.late.name, void, &judged.late.line());
-    xml.push_str("  </testsuite>\n</testsuites>\n");
-    xml
-}
-
-/// A test case, and what of it was not as it should be.
-fn case(xml: &mut String, name: &str, wrong: Option<(&str, String)>, said: &str) {
-    let (name, said) = (escaped(name), escaped(said));
-    xml.push_str(&format!("    <testcase name=\"{name}\" classname=\"b2b.load\" time=\"0\">\n"));
-    if let Some((word, why)) = wrong {
-        xml.push_str(&format!("      <{word} message=\"{}\"/>\n", escaped(&why)));
-    }
-    xml.push_str(&format!("      <system-out>{said}</system-out>\n    </testcase>\n"));
-}
-
-/// For text and attributes of XML 1.0: most control characters cannot stand there, however they are written (§2.2).
-fn escaped(text: &str) -> String {
-    let mut escaped = String::with_capacity(text.len());
-    for c in text.chars() {
-        match c {
-            '&' => escaped.push_str("&amp;"),
-            '<' => escaped.push_str("&lt;"),
-            '>' => escaped.push_str("&gt;"),
-            '"' => escaped.push_str("&quot;"),
-            '\'' => escaped.push_str("&apos;"),
-            '\n' => escaped.push_str("&#10;"),
-            '\t' => escaped.push_str("&#9;"),
-            '\0'..='\x1f' | '\u{fffe}' | '\u{ffff}' => escaped.push('\u{fffd}'),
-            c => escaped.push(c),
-        }
-    }
-    escaped
+    let late = Case {
+        name: judged.late.name.clone(),
+        wrong: judged.void.clone().map(|why| (Wrong::Error, why)),
+        said: judged.late.line(),
+    };
+    let cases: Vec<Case> = judged.limits.iter().map(Case::of).chain([late]).collect();
+    junit::suite("load", &cases, began, took_s)
 }
 
 #[cfg(test)]
@@ -95,10 +54,5 @@ mod tests {
         }
         let passed = judged(Expect::default(), (0.0, 0.0));
         assert!(!["<failure", "<skipped", "<error"].iter().any(|word| passed.contains(word)), "{passed}");
-    }
-
-    #[test]
-    fn no_character_leaves_its_place_in_the_file() {
-        assert_eq!(escaped("a<b & \"c\"\u{1}\n'"), "a&lt;b &amp; &quot;c&quot;\u{fffd}&#10;&apos;");
     }
 }

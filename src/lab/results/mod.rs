@@ -2,10 +2,12 @@
 //!
 //! - `expectation`: a limit and what was measured
 //! - `console`: lines, and a status line on a terminal
+//! - `junit`: limits as test cases
 //! - `page`, `charts`: a page with pictures; `ladder`: the messages of a call as one
 
 pub mod charts;
 pub mod console;
 pub mod expectation;
+pub mod junit;
 pub mod ladder;
 pub mod page;

@@ -1,0 +1,102 @@
+//! `junit.xml`, as services that run tests (Jenkins, GitLab) read it: a test suite of limits.
+
+use super::expectation::Expectation;
+
+/// A test case.
+#[derive(Debug, Clone, PartialEq, Eq)]
+pub struct Case {
+    /// Its name.
+    pub name: String,
+    /// What of it was not as it should be.
+    pub wrong: Option<(Wrong, String)>,
+    /// What was seen.
+    pub said: String,
+}
+
+/// What kind of thing was not as it should be.
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+pub enum Wrong {
+    /// It was judged and missed.
+    Failure,
+    /// The test could not be carried out.
+    Error,
+    /// It was not judged.
+    Skipped,
+}
+
+impl Wrong {
+    fn word(self) -> &'static str {
+        match self {
+            Wrong::Failure => "failure",
+            Wrong::Error => "error",
+            Wrong::Skipped => "skipped",
+        }
+    }
+}
+
+impl Case {
+    /// A limit: a failure where it was missed, skipped where it was not judged.
+    pub fn of(row: &Expectation) -> Case {
+        let wrong = match row {
+            row if row.missed() => Some(Wrong::Failure),
+            row if !row.judged => Some(Wrong::Skipped),
+            _ => None,
+        };
+        let line = row.line();
+        Case { name: row.name.clone(), wrong: wrong.map(|wrong| (wrong, line.clone())), said: line }
+    }
+}
+
+/// A run as a test suite. `of`: what has run, `load`; `began`: RFC 3339; `took_s`: the time of the whole run, since its
+/// limits have none of their own.
+pub fn suite(of: &str, cases: &[Case], began: &str, took_s: f64) -> String {
+    let count =
+        |kind| cases.iter().filter(|case| matches!(&case.wrong, Some((wrong, _)) if *wrong == kind)).count();
+    let [failures, errors, skipped] = [Wrong::Failure, Wrong::Error, Wrong::Skipped].map(count);
+    let sums = format!("tests=\"{}\" failures=\"{failures}\" errors=\"{errors}\"", cases.len());
+    let mut xml = format!(
+        "<?xml version=\"1.0\" encoding=\"UTF-8\"?>\n\
+         <testsuites {sums} time=\"{took_s:.3}\">\n  \
+         <testsuite name=\"b2b {of}\" {sums} skipped=\"{skipped}\" time=\"{took_s:.3}\" timestamp=\"{}\">\n",
+        escaped(began)
+    );
+    for case in cases {
+        let (name, said) = (escaped(&case.name), escaped(&case.said));
+        xml.push_str(&format!("    <testcase name=\"{name}\" classname=\"b2b.{of}\" time=\"0\">\n"));
+        if let Some((wrong, why)) = &case.wrong {
+            xml.push_str(&format!("      <{} message=\"{}\"/>\n", wrong.word(), escaped(why)));
+        }
+        xml.push_str(&format!("      <system-out>{said}</system-out>\n    </testcase>\n"));
+    }
+    xml.push_str("  </testsuite>\n</testsuites>\n");
+    xml
+}
+
+/// For text and attributes of XML 1.0: most control characters cannot stand there, however they are written (§2.2).
+fn escaped(text: &str) -> String {
+    let mut escaped = String::with_capacity(text.len());
+    for c in text.chars() {
+        match c {
+            '&' => escaped.push_str("&amp;"),
+            '<' => escaped.push_str("&lt;"),
+            '>' => escaped.push_str("&gt;"),
+            '"' => escaped.push_str("&quot;"),
+            '\'' => escaped.push_str("&apos;"),
+            '\n' => escaped.push_str("&#10;"),
+            '\t' => escaped.push_str("&#9;"),
+            '\0'..='\x1f' | '\u{fffe}' | '\u{ffff}' => escaped.push('\u{fffd}'),
+            c => escaped.push(c),
+        }
+    }
+    escaped
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn no_character_leaves_its_place_in_the_file() {
+        assert_eq!(escaped("a<b & \"c\"\u{1}\n'"), "a&lt;b &amp; &quot;c&quot;\u{fffd}&#10;&apos;");
+    }
+}
