@@ -47,6 +47,14 @@ impl Case {
     }
 }
 
+/// The cases of a run of an orchestrator: its limits, and the run itself, which is an error where it could not be judged.
+pub fn of_run(limits: &[Expectation], is_judged: bool, headline: &str, reasons: &[String]) -> Vec<Case> {
+    let why = [&[headline.to_owned()], reasons].concat().join("; ");
+    let wrong = (!is_judged).then_some((Wrong::Error, why));
+    let run = Case { name: "run".to_owned(), wrong, said: headline.to_owned() };
+    limits.iter().map(Case::of).chain([run]).collect()
+}
+
 /// A run as a test suite. `of`: what has run, `load`; `began`: RFC 3339; `took_s`: the time of the whole run, since its
 /// limits have none of their own.
 pub fn suite(of: &str, cases: &[Case], began: &str, took_s: f64) -> String {
@@ -93,7 +101,24 @@ fn escaped(text: &str) -> String {
 
 #[cfg(test)]
 mod tests {
+    use super::super::expectation::Bound;
     use super::*;
+
+    #[test]
+    fn a_run_that_could_not_be_judged_is_an_error_and_one_that_missed_a_limit_is_not() {
+        let limit = |measured| Expectation::of("max_loss_pct", Bound::AtMost, 1.0, Some(measured), "%");
+        let missed =
+            suite("chain", &of_run(&[limit(2.0)], true, "1 of 1 expectations are not met", &[]), "", 1.0);
+        assert!(missed.contains("tests=\"2\" failures=\"1\" errors=\"0\""), "{missed}");
+        assert!(
+            missed.contains("<testsuite name=\"b2b chain\"") && missed.contains("classname=\"b2b.chain\""),
+            "{missed}"
+        );
+        let met = suite("chain", &of_run(&[limit(0.0)], true, "all is well", &[]), "", 1.0);
+        assert!(met.contains("failures=\"0\" errors=\"0\"") && met.contains("all is well"), "{met}");
+        let broken = suite("chain", &of_run(&[], false, "no file", &["the sink, too".to_owned()]), "", 1.0);
+        assert!(broken.contains("<error message=\"no file; the sink, too\"/>"), "{broken}");
+    }
 
     #[test]
     fn no_character_leaves_its_place_in_the_file() {

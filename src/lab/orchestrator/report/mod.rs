@@ -29,8 +29,10 @@ use std::path::{Path, PathBuf};
 
 use serde::Serialize;
 
-use super::record::RunRecord;
+use super::record::{RunRecord, Verdict};
+use crate::results::junit;
 use analysis::{Analysis, Summary};
+use b2b_base::util::exit::Exit;
 use recordings::Recordings;
 
 /// Rate of all recordings, Hz.
@@ -43,6 +45,8 @@ pub struct Written {
     pub json: PathBuf,
     /// `report.html`.
     pub html: PathBuf,
+    /// `junit.xml`.
+    pub junit: PathBuf,
 }
 
 /// Why a report could not be written.
@@ -52,7 +56,7 @@ pub enum ReportError {
     Write { path: PathBuf, error: io::Error },
 }
 
-/// Reads the recordings of a run and writes `report.json` and `report.html`
+/// Reads the recordings of a run and writes `report.json`, `report.html` and `junit.xml`
 /// into `folder`, which is created when it is not there.
 ///
 /// # Errors
@@ -60,7 +64,8 @@ pub enum ReportError {
 pub fn write(folder: &Path, run: &RunRecord) -> Result<Written, ReportError> {
     let recordings = recordings::read(run);
     let analysis = analysis::listen(&recordings);
-    let written = Written { json: folder.join("report.json"), html: folder.join("report.html") };
+    let file = |name: &str| folder.join(name);
+    let written = Written { json: file("report.json"), html: file("report.html"), junit: file("junit.xml") };
     let failed = |path: &Path| {
         let path = path.to_path_buf();
         move |error| ReportError::Write { path, error }
@@ -68,7 +73,16 @@ pub fn write(folder: &Path, run: &RunRecord) -> Result<Written, ReportError> {
     fs::create_dir_all(folder).map_err(failed(folder))?;
     fs::write(&written.json, json(run, &recordings, &analysis)).map_err(failed(&written.json))?;
     fs::write(&written.html, html::page(run, &recordings, &analysis)).map_err(failed(&written.html))?;
+    let Verdict { exit_code, headline, reasons, .. } = &run.verdict;
+    let cases = junit::of_run(&run.expectations, is_judged(*exit_code), headline, reasons);
+    let suite = junit::suite("chain", &cases, &run.started, run.duration_s);
+    fs::write(&written.junit, suite).map_err(failed(&written.junit))?;
     Ok(written)
+}
+
+/// Whether a run with this exit code was carried out, well or not.
+pub fn is_judged(code: u8) -> bool {
+    code == Exit::Ok as u8 || code == Exit::Expectation as u8
 }
 
 /// What the recordings of a run say; each none where one is missing, or what was sent is not found in what arrived.

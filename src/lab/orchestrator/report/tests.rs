@@ -253,6 +253,11 @@ fn a_violated_expectation_is_shown_with_both_figures() {
         note: None,
     }];
     let (json, page) = written(dir.path(), &run);
+    let junit = fs::read_to_string(dir.path().join("report/junit.xml")).expect("junit.xml");
+    assert!(
+        junit.contains("<failure message=\"max_latency_ms: expected at most 120 ms, measured 133.25 ms\"/>"),
+        "{junit}"
+    );
     assert_eq!(json["expectations"][0]["measured"], 133.25);
     for text in ["Not passed", "at most 120 ms", "133.25 ms", "not met"] {
         assert!(page.contains(text), "{text}");

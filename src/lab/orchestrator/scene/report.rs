@@ -1,4 +1,4 @@
-//! The report of a scene: report.json and report.html; each of its loads writes one of its own into a folder beside them.
+//! The report of a scene: report.json, report.html and junit.xml; each of its loads writes one of its own into a folder beside them.
 
 use std::fs;
 use std::io;
@@ -11,11 +11,12 @@ use super::SceneConfig;
 use super::run::Outcome;
 use super::verdict::{self, COLUMNS};
 use crate::orchestrator::loads::table;
-use crate::results::page;
+use crate::orchestrator::report::is_judged;
+use crate::results::{junit, page};
 use b2b_base::logging;
 use b2b_base::util::exit::Exit;
 
-/// Writes both; the line for people. A run that went well and cannot say so has failed.
+/// Writes them; the line for people. A run that went well and cannot say so has failed.
 pub fn write(folder: &Path, config: &SceneConfig, outcome: &mut Outcome) -> String {
     match written(folder, config, outcome) {
         Ok(()) => format!("report    {}", folder.join("report.html").display()),
@@ -39,7 +40,12 @@ fn written(folder: &Path, config: &SceneConfig, outcome: &Outcome) -> io::Result
     run["plan"] = json!({ "path": config.scene.path, "text": config.scene.text });
     fs::create_dir_all(folder)?;
     fs::write(folder.join("report.json"), format!("{run:#}\n"))?;
-    fs::write(folder.join("report.html"), html(config, outcome))
+    fs::write(folder.join("report.html"), html(config, outcome))?;
+    let ended = &outcome.verdict;
+    let cases = junit::of_run(&ended.expectations, is_judged(ended.code), &ended.headline, &ended.reasons);
+    let began = logging::timestamp(outcome.started);
+    let suite = junit::suite("scene", &cases, &began, outcome.took.as_secs_f64());
+    fs::write(folder.join("junit.xml"), suite)
 }
 
 fn html(config: &SceneConfig, outcome: &Outcome) -> String {
