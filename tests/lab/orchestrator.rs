@@ -1,5 +1,7 @@
 //! The orchestrator against children that behave badly.
 
+use std::io::{BufRead, BufReader};
+
 use crate::common::orchestrated::{Ended, Scene, is_running, wait_for};
 use nix::sys::signal::Signal;
 
@@ -265,6 +267,22 @@ fn a_role_that_stands_still_during_a_call_is_flagged_once_and_in_the_end() {
     let ended = Scene::new("ready+still+metrics=0+follow+exit=0", "", SOURCE, "").run("");
     assert_eq!(ended.stdout.matches("the sink is stalled").count(), 1);
     has(&ended, "stalled   sink: no packet moved");
+}
+
+#[test]
+fn where_the_run_stands_is_said_again_and_again() {
+    let scene = Scene::new(PATIENT, "", PATIENT, "");
+    let mut running = scene.start("");
+    let stdout = running.process.stdout.take().expect("stdout");
+    let mut lines = BufReader::new(stdout).lines().map(|line| line.expect("UTF-8"));
+    // Five seconds lie between two of them: as long as it takes.
+    for _ in 0..2 {
+        let line = lines.find(|line| line.contains(" s | SRC")).expect("a line before the end");
+        assert!(line.starts_with("[ORCH] ") && line.contains("| SRC ready | SINK ready"), "{line}");
+    }
+    running.signal(Signal::SIGTERM);
+    assert!(lines.any(|line| line.contains("verdict   OK")));
+    assert_eq!(running.process.wait().expect("the end").code(), Some(0));
 }
 
 #[test]
