@@ -145,6 +145,37 @@ pub fn parse(text: &str) -> Result<Plan, ConfigErrors> {
     lines.finish(plan).map(|(plan, _)| plan)
 }
 
+/// Tables of the server's configuration: who has them in a plan has named the wrong file.
+pub const OF_THE_SERVER: [&str; 27] = [
+    "server",
+    "listener",
+    "tls",
+    "media",
+    "http",
+    "registrar",
+    "limits",
+    "emergency",
+    "recording",
+    "hep",
+    "log",
+    "user",
+    "gateway",
+    "group",
+    "route",
+    "prompts",
+    "ivr",
+    "music",
+    "queues",
+    "agent",
+    "queue",
+    "conference",
+    "park",
+    "remote",
+    "voicemail",
+    "mailbox",
+    "voice_agent",
+];
+
 type Entries<'t, 'i> = Vec<(&'t str, Range<usize>, &'t toml::Spanned<DeValue<'i>>)>;
 
 struct Reader<'a> {
@@ -165,6 +196,9 @@ impl Reader<'_> {
             let at = error.span().map_or(0, |span| span.start);
             self.error(at, ConfigProblem::Syntax(b2b_config::syntax(error.message())))
         })?;
+        if let Some((name, span, _)) = server_s(root.get_ref()) {
+            return Err(self.error(span.start, ConfigProblem::IsConfiguration { key: name.to_owned() }));
+        }
         let reason = "a plan begins with [topology] and names a source and a sink";
         let mut roles = Err(self.missing(0, "topology".to_string(), reason));
         let mut expect = Ok(Expect::default());
@@ -386,8 +420,6 @@ impl Reader<'_> {
         span: Range<usize>,
         valid: impl Iterator<Item = &'k str>,
     ) -> ConfigError {
-        const OF_THE_SERVER: [&str; 8] =
-            ["server", "media", "http", "registrar", "user", "gateway", "group", "route"];
         let nearest = nearest(name, valid).unwrap_or_default();
         let problem = if prefix.is_empty() && OF_THE_SERVER.contains(&name) {
             ConfigProblem::IsConfiguration { key: name.to_string() }
@@ -396,6 +428,15 @@ impl Reader<'_> {
         };
         self.error(span.start, problem)
     }
+}
+
+/// The first table of a file that is no plan at all, but a configuration of the server.
+fn server_s<'t, 'i>(
+    root: &'t DeTable<'i>,
+) -> Option<(&'t str, Range<usize>, &'t toml::Spanned<DeValue<'i>>)> {
+    let entries = entries(root);
+    let is_plan = entries.iter().any(|(name, ..)| *name == "topology");
+    entries.into_iter().find(|(name, ..)| !is_plan && OF_THE_SERVER.contains(name))
 }
 
 /// A setting's name in plans; those of loads have it as it is.

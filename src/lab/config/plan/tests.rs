@@ -128,6 +128,16 @@ fn unknown_keys_name_the_nearest_valid_one() {
 }
 
 #[test]
+fn a_configuration_of_the_server_is_told_once() {
+    let text = "[log]\nlevel = \"info\"\n[limits]\ncalls = 1\n[server]\nstore = \"memory\"\n[[user]]\nname = \"a\"\n";
+    let errors = parse(text).unwrap_err().to_string();
+    assert_eq!(errors.lines().count(), 1, "{errors}");
+    assert!(errors.contains("no `log` here: this is a configuration of the server"), "{errors}");
+    // A plan with one of its tables is a plan all the same.
+    assert!(with("[log]\nlevel = \"info\"").unwrap_err().to_string().contains("`log`"));
+}
+
+#[test]
 fn keys_of_other_roles_name_their_owner() {
     let (line, text) = problem(with("sink.audio_file = \"a.mp3\""));
     assert_eq!(line, 4);
