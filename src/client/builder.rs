@@ -359,7 +359,11 @@ fn identity(text: &str) -> Result<Identity, Fault> {
     }
     let user = uri.user.map(|user| String::from_utf8_lossy(user).into_owned()).unwrap_or_default();
     if user.is_empty() {
-        return Err(fault(format!("{text:?} has no user")));
+        let (problem, fix) = fault(format!("{text:?} has no user"));
+        let host = text.strip_prefix("sip:").filter(|host| !host.contains('@'));
+        let fix = host
+            .map_or(fix, |it| format!("{it} is taken for its host; if it is the user, write sip:{it}@HOST"));
+        return Err((problem, fix));
     }
     let loopback = match uri.host {
         None => return Err(fault(format!("{text:?} has no host"))),

@@ -36,6 +36,8 @@ fn all_mistakes_come_together_each_with_its_fix() {
         .header("From", "me")
         .build();
     let error = built.expect_err("many mistakes");
+    let fix = &error.mistakes[0].fix;
+    assert!(fix.contains("taken for its host") && fix.contains("write sip:nobody@HOST"), "{fix}");
     let keys: Vec<_> = error.mistakes.iter().map(|mistake| mistake.key).collect();
     let all = [
         "identity",
