@@ -13,6 +13,11 @@ pub(super) fn is_distrust(_: &io::Error) -> bool {
     false
 }
 
+/// What went wrong, for people.
+pub(super) fn told(error: &io::Error) -> String {
+    error.to_string()
+}
+
 /// Nobody has one.
 #[derive(Debug, Clone)]
 pub struct Tls(Infallible);

@@ -189,9 +189,9 @@ impl SipStack {
         let Peer { transport, remote, name, .. } = peer;
         let name = name.as_deref().map_or(String::new(), |name| format!(" ({name})"));
         if *transport == Transport::Tls {
-            tracing::warn!("no TLS connection to {remote}{name}: {error}");
+            tracing::warn!("no TLS connection to {remote}{name}: {}", tls::told(error));
         }
-        let (peer, reason) = (format!("{remote}{name}"), error.to_string());
+        let (peer, reason) = (format!("{remote}{name}"), tls::told(error));
         self.connect_error = Some(match tls::is_distrust(error) {
             true => ConnectError::Certificate { peer, reason },
             false => ConnectError::Connection { peer, reason },

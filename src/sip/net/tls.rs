@@ -26,6 +26,18 @@ pub(super) fn is_distrust(error: &io::Error) -> bool {
     matches!(error, Some(rustls::Error::InvalidCertificate(_) | rustls::Error::NoCertificatesPresented))
 }
 
+/// What went wrong, for people: where a certificate is that of an authority, how to make another one.
+pub(super) fn told(error: &io::Error) -> String {
+    let text = error.to_string();
+    match text.contains("CaUsedAsEndEntity") {
+        true => format!(
+            "{text}: the certificate is that of an authority (CA:TRUE), as `openssl req -x509` makes it; make one for \
+             the server with `-addext basicConstraints=critical,CA:FALSE`"
+        ),
+        false => text,
+    }
+}
+
 /// Certificates in force. Clones are the same: what one reloads holds for all,
 /// from the next connection on.
 #[derive(Clone)]
@@ -138,4 +150,23 @@ impl InForce {
 
 pub(super) fn provider() -> Arc<CryptoProvider> {
     Arc::new(ring::default_provider())
+}
+
+#[cfg(test)]
+mod tests {
+    use rustls::{CertificateError, OtherError};
+
+    use super::*;
+
+    #[test]
+    fn a_certificate_of_an_authority_is_told_with_the_way_to_another() {
+        let of = |error| io::Error::other(rustls::Error::InvalidCertificate(error));
+        let other = OtherError(Arc::new(webpki::Error::CaUsedAsEndEntity));
+        let told_of = told(&of(CertificateError::Other(other)));
+        assert!(
+            told_of.contains("CA:TRUE") && told_of.contains("-addext basicConstraints=critical,CA:FALSE"),
+            "{told_of}"
+        );
+        assert!(!told(&of(CertificateError::Expired)).contains("CA:TRUE"));
+    }
 }
