@@ -243,7 +243,8 @@ impl Parties<'_> {
 
     /// The server is there: loads may register with it.
     fn begin(&mut self, now: Instant, driver: &mut Driver<'_>, ready: Ready) {
-        self.tell(Level::INFO, &format!("the b2bua is READY at {}", ready.sip));
+        let http = ready.http.map(|at| format!(", http://{at}/")).unwrap_or_default();
+        self.tell(Level::INFO, &format!("the b2bua is READY at {}{http}", ready.sip));
         let token = self.config.scene.server.http.as_ref().and_then(|http| http.token.text());
         let seen = ready.http.map(|at| watch::start(at, token, self.surroundings.wake.0.clone()));
         self.ready = Some(ready);
