@@ -147,6 +147,20 @@ fn the_container_runs_what_the_unit_runs() {
     assert!(!container.lines().any(|line| line.trim() == "USER root"));
 }
 
+/// What git leaves out at any depth (a build folder of 7 GB below `fuzz`, for one) is not sent to the builder either.
+#[test]
+fn the_container_is_built_without_what_git_ignores() {
+    let left_out = read(".dockerignore");
+    for folder in read(".gitignore").lines().filter(|line| !line.is_empty()) {
+        let wanted = if folder.starts_with('/') {
+            folder.trim_start_matches('/').to_owned()
+        } else {
+            format!("**/{folder}")
+        };
+        assert!(left_out.lines().any(|line| line == wanted), "{wanted} is missing in .dockerignore");
+    }
+}
+
 #[test]
 fn the_configuration_that_is_installed_is_taken_and_writes_where_the_unit_lets_it() {
     let path = file("packaging/b2bua.toml");
