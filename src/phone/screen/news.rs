@@ -56,6 +56,11 @@ impl Model {
                 }
             }
             ClientEvent::Registration { state } => self.registered(state),
+            ClientEvent::Replaced { call, by } => {
+                let [old, new] = [*call, *by]
+                    .map(|call| self.line(call).map(|line| line.remote.clone()).unwrap_or_default());
+                self.say(format!("{new} takes the place of {old}"));
+            }
             ClientEvent::Recovery { step, .. } => self.say(step.to_string()),
             ClientEvent::RecordingEnded { path, outcome, .. } => {
                 let path = path.display();
@@ -95,6 +100,18 @@ impl Model {
 mod tests {
     use super::*;
     use b2b_client::{CallId, EndCause};
+
+    #[test]
+    fn who_takes_the_place_of_whom_is_said_before_the_old_call_ends() {
+        let mut model = Model::new("sip:a@127.0.0.1".to_owned(), "");
+        let names = ["sip:old@127.0.0.1", "sip:new@127.0.0.1"];
+        for (id, from) in (1..).zip(names) {
+            model.news(&ClientEvent::Incoming { call: CallId(id), from: from.to_owned(), to: String::new() });
+        }
+        model.news(&ClientEvent::Replaced { call: CallId(1), by: CallId(2) });
+        let said = model.log.back().map(String::as_str);
+        assert_eq!(said, Some("sip:new@127.0.0.1 takes the place of sip:old@127.0.0.1"));
+    }
 
     #[test]
     fn a_call_goes_from_the_first_ring_to_its_end() {
