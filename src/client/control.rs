@@ -12,8 +12,9 @@ const DIGIT_MS: u32 = 120;
 const DIGITS: usize = 64;
 
 impl Call {
-    /// Holds the far end: it hears what this call plays, what it says is not heard here. Waits
-    /// until it has agreed (RFC 3264 §8.4).
+    /// Holds the far end: it hears what this call plays and what the program writes, but no
+    /// microphone, file or other source, from now on; what it says goes to no loudspeaker or other
+    /// sink. Waits until it has agreed (RFC 3264 §8.4).
     ///
     /// # Errors
     /// The call is not answered, or is over, or the far end refuses.

@@ -1,15 +1,19 @@
 //! What a call hears, on the media thread.
 
+use std::sync::Arc;
+use std::sync::atomic::{AtomicBool, Ordering};
+
 use super::incoming::Listener;
 use super::pipeline::{AudioPipeline, Processors};
 use super::post::Desk;
 use b2b_base::frame::{FrameSink, InFrame};
 use b2b_media::stereo::Tape;
 
-/// Received frames, through the pipeline's processors to its sink and to the program.
+/// Received frames, through the pipeline's processors to its sink, but on hold, and to the program.
 pub(crate) struct Ear {
     listeners: Desk<Listener>,
     tapes: Desk<Tape>,
+    held: Arc<AtomicBool>,
     sink: Option<Box<dyn FrameSink>>,
     processors: Processors,
     /// What is processed; empty without processors.
@@ -22,6 +26,7 @@ impl Ear {
     pub(super) fn new(
         listeners: Desk<Listener>,
         tapes: Desk<Tape>,
+        held: Arc<AtomicBool>,
         pipeline: &mut AudioPipeline,
         rate_hz: u32,
     ) -> Self {
@@ -30,6 +35,7 @@ impl Ear {
         Ear {
             listeners,
             tapes,
+            held,
             sink: pipeline.sink.take(),
             processors,
             frame: vec![0; samples].into(),
@@ -53,7 +59,9 @@ impl FrameSink for Ear {
             }
             heard.samples = frame;
         }
-        if let Some(sink) = &mut self.sink {
+        if let Some(sink) = &mut self.sink
+            && !self.held.load(Ordering::Relaxed)
+        {
             sink.frame(&heard);
         }
         if let Some(listener) = listener {
@@ -89,5 +97,8 @@ mod tests {
         assert_eq!(kept.recv(), Ok((12, FrameKind::Concealed)));
         let frame = audio.incoming.try_next().expect("a frame");
         assert_eq!((frame.kind(), frame.samples()), (FrameKind::Concealed, &[12; 320][..]));
+        program.hold(true);
+        ear.frame(&InFrame { samples: &[5; 320], captured_at: None, kind: FrameKind::Audio });
+        assert!(kept.try_recv().is_err(), "who is held is not heard");
     }
 }

@@ -19,6 +19,7 @@ pub(crate) struct Program {
     sent: Post<Tape>,
     received: Post<Tape>,
     muted: Arc<AtomicBool>,
+    held: Arc<AtomicBool>,
 }
 
 /// The media thread's side, until it is attached.
@@ -30,6 +31,8 @@ pub(crate) struct Media {
     pub(super) received: Desk<Tape>,
     /// The session sends silence in place of what is said.
     pub(super) muted: Arc<AtomicBool>,
+    /// The far end is held: source and sink of the pipeline are left out.
+    pub(super) held: Arc<AtomicBool>,
 }
 
 /// Both sides of a new call's sound.
@@ -37,10 +40,18 @@ pub(crate) fn sides() -> (Program, Media) {
     let (player, talker) = player();
     let ((speech, speeches), (listener, listeners)) = (post(), post());
     let ((sent, of_sent), (received, of_received)) = (post(), post());
-    let muted = Arc::new(AtomicBool::new(false));
-    let program = Program { player, speech, listener, sent, received, muted: muted.clone() };
-    let media =
-        Media { talker, speech: speeches, listener: listeners, sent: of_sent, received: of_received, muted };
+    let (muted, held) = (Arc::new(AtomicBool::new(false)), Arc::new(AtomicBool::new(false)));
+    let (muted_too, held_too) = (muted.clone(), held.clone());
+    let program = Program { player, speech, listener, sent, received, muted, held };
+    let media = Media {
+        talker,
+        speech: speeches,
+        listener: listeners,
+        sent: of_sent,
+        received: of_received,
+        muted: muted_too,
+        held: held_too,
+    };
     (program, media)
 }
 
@@ -74,6 +85,12 @@ impl Program {
     pub fn mute(&self, muted: bool) {
         self.muted.store(muted, Ordering::Relaxed);
     }
+
+    /// The far end is held from now on, or no longer: the pipeline's source is not heard there and
+    /// its sink hears nothing.
+    pub fn hold(&self, held: bool) {
+        self.held.store(held, Ordering::Relaxed);
+    }
 }
 
 impl Used for Tape {
@@ -89,9 +106,9 @@ impl Used for Tape {
 impl Media {
     /// What the media thread asks and tells, through this pipeline.
     pub fn attached(self, mut pipeline: AudioPipeline, rate_hz: u32) -> (Voice, Ear) {
-        let Media { talker, speech, listener, sent, received, muted } = self;
-        let voice = Voice::new(talker, speech, sent, muted, &mut pipeline, rate_hz);
-        (voice, Ear::new(listener, received, &mut pipeline, rate_hz))
+        let Media { talker, speech, listener, sent, received, muted, held } = self;
+        let voice = Voice::new(talker, speech, sent, (muted, held.clone()), &mut pipeline, rate_hz);
+        (voice, Ear::new(listener, received, held, &mut pipeline, rate_hz))
     }
 }
 

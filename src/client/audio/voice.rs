@@ -10,13 +10,14 @@ use super::post::Desk;
 use b2b_base::frame::{Fill, FrameSource, OutFrame};
 use b2b_media::stereo::Tape;
 
-/// The sound that is played, else what the program writes, else the pipeline's source; through
-/// the pipeline's processors.
+/// The sound that is played, else what the program writes, else, but on hold, the pipeline's
+/// source; through the pipeline's processors.
 pub(crate) struct Voice {
     talker: Talker,
     speeches: Desk<Speech>,
     tapes: Desk<Tape>,
     muted: Arc<AtomicBool>,
+    held: Arc<AtomicBool>,
     source: Option<Box<dyn FrameSource>>,
     source_ended: bool,
     processors: Processors,
@@ -29,7 +30,7 @@ impl Voice {
         talker: Talker,
         speeches: Desk<Speech>,
         tapes: Desk<Tape>,
-        muted: Arc<AtomicBool>,
+        (muted, held): (Arc<AtomicBool>, Arc<AtomicBool>),
         pipeline: &mut AudioPipeline,
         rate_hz: u32,
     ) -> Self {
@@ -38,6 +39,7 @@ impl Voice {
             speeches,
             tapes,
             muted,
+            held,
             source: pipeline.source.take(),
             source_ended: false,
             processors: std::mem::take(&mut pipeline.sent),
@@ -55,6 +57,9 @@ impl Voice {
         }
         if let Some(fill) = speech.and_then(|speech| speech.fill(frame)) {
             return fill;
+        }
+        if self.held.load(Ordering::Relaxed) {
+            return Fill::Silence;
         }
         match &mut self.source {
             Some(source) if !self.source_ended => match source.fill(frame) {
@@ -164,6 +169,23 @@ mod tests {
         third.outgoing.try_write(&[4; 160]).expect("a call");
         drop(third);
         assert_eq!([fill(&mut voice), fill(&mut voice)], [(Fill::Audio, 4), (Fill::Audio, 3)]);
+    }
+
+    #[test]
+    fn on_hold_the_source_is_silent_and_what_is_played_or_written_is_not() {
+        let (program, mut voice) = voice(AudioPipeline::new().source(Three(100)));
+        assert_eq!(fill(&mut voice), (Fill::Audio, 3));
+        program.hold(true);
+        assert_eq!(fill(&mut voice), (Fill::Silence, 0));
+        program.play(Sound::tone(400.0, 20).prepare(8_000).expect("a tone")).expect("room");
+        assert_eq!(fill(&mut voice).0, Fill::Audio);
+        let (written, _lines) = program.open(8_000, 8_000).expect("room");
+        written.outgoing.try_write(&[1; 160]).expect("a call");
+        drop(written);
+        assert_eq!(fill(&mut voice), (Fill::Audio, 1));
+        assert_eq!(fill(&mut voice), (Fill::Silence, 0), "nor when that has ended");
+        program.hold(false);
+        assert_eq!(fill(&mut voice), (Fill::Audio, 3));
     }
 
     #[test]

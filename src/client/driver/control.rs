@@ -73,7 +73,13 @@ impl Driver {
             Change::Codecs => self.service.offer(leg, &codecs),
         };
         match (asked, self.calls.get_mut(&leg)) {
-            (Ok(()), Some(record)) => record.changes.push_back((change, reply)),
+            (Ok(()), Some(record)) => {
+                if change == Change::Hold {
+                    // Whoever holds somebody does not wait for them before they speak freely.
+                    record.shared.audio.hold(true);
+                }
+                record.changes.push_back((change, reply));
+            }
             // Who has stopped waiting needs no answer.
             _ => drop(reply.send(Err(CallError::NotAnswered))),
         }

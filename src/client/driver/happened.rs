@@ -10,7 +10,7 @@ use super::super::state::Happening;
 use super::super::{CallError, CallId, CallState, ClientEvent, EndCause, IncomingCall};
 use super::{Driver, Record, go_on, measuring};
 use b2b_call::LegId;
-use b2b_call::agent::{AgentEvent, ConnectError};
+use b2b_call::agent::{AgentEvent, Change, ConnectError};
 
 /// No room for another call.
 const BUSY: u16 = 486;
@@ -51,6 +51,9 @@ impl Driver {
             AgentEvent::Changed { leg, change, codec, ptime_ms, remote_rtp } => {
                 self.holds(leg, |holds| holds.changed(change));
                 let Some(record) = self.calls.get_mut(&leg) else { return };
+                if change == Change::Resume && !record.changes.iter().any(|(it, _)| *it == Change::Hold) {
+                    record.shared.audio.hold(false);
+                }
                 let (call, agreed) = (record.shared.id(), Agreed { codec, ptime_ms, remote_rtp });
                 if record.shared.agree(agreed) != Some(agreed) {
                     let _ = self.events.send(ClientEvent::Agreed { call, codec, ptime_ms, remote_rtp });
@@ -67,6 +70,9 @@ impl Driver {
             }
             AgentEvent::ChangeRefused { leg, change, status, reason } => {
                 let Some(record) = self.calls.get_mut(&leg) else { return };
+                if change == Change::Hold {
+                    record.shared.audio.hold(record.is_held());
+                }
                 record.changed(change, Err(CallError::Refused { status, reason }));
             }
             AgentEvent::Digit { leg, digit, duration_ms } => {

@@ -42,6 +42,13 @@ pub(super) struct Measured {
     holds: Holds,
 }
 
+impl Measured {
+    /// Whether we hold the far end.
+    pub fn is_held(&self) -> bool {
+        self.holds.ours
+    }
+}
+
 /// Who holds whom.
 #[derive(Debug, Clone, Copy, Default)]
 pub(super) struct Holds {

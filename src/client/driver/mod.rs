@@ -196,6 +196,11 @@ impl Record {
         }
     }
 
+    /// Whether we hold the far end, as both have agreed.
+    fn is_held(&self) -> bool {
+        self.measured.as_ref().is_some_and(Measured::is_held)
+    }
+
     /// Tells who waits for this change.
     fn changed(&mut self, change: Change, outcome: Result<(), CallError>) {
         let waiting = self.changes.iter().position(|(wanted, _)| *wanted == change);

@@ -3,7 +3,8 @@
 
 use std::time::{Duration, Instant};
 
-use b2b_client::{CallError, CallState, ClientEvent, Codec, DtmfMode, EndCause, SipClient, Sound};
+use b2b_base::frame::{Fill, FrameSink, FrameSource, InFrame, OutFrame};
+use b2b_client::{Audio, CallError, CallState, ClientEvent, Codec, DtmfMode, EndCause, SipClient, Sound};
 use b2b_test_support::client::hand::{Hand, builder, client, connected_to, field, started, until};
 use b2b_test_support::client::{PATIENCE, within};
 
@@ -226,6 +227,65 @@ async fn who_is_held_hears_the_music_until_it_is_taken_back() {
     hand.answer(&invite, "200 OK", "", &hand.sdp("sendrecv"));
     within("taken back", resuming).await.expect("no panic").expect("taken back");
     hand.hears("the end of the music", |peak| peak < 100);
+}
+
+/// Somebody who speaks all the time.
+struct Speaker;
+
+impl FrameSource for Speaker {
+    fn fill(&mut self, frame: &mut OutFrame<'_>) -> Fill {
+        frame
+            .samples
+            .iter_mut()
+            .enumerate()
+            .for_each(|(n, it)| *it = if n % 20 < 10 { 8_000 } else { -8_000 });
+        Fill::Audio
+    }
+}
+
+struct Nobody;
+
+impl FrameSink for Nobody {
+    fn frame(&mut self, _: &InFrame<'_>) {}
+}
+
+#[tokio::test(flavor = "multi_thread", worker_threads = 2)]
+async fn who_is_held_does_not_hear_the_microphone_even_when_the_sound_on_hold_has_ended() {
+    let alice = builder("alice").audio(Audio::custom(|_| (Speaker, Nobody))).build().expect("a client");
+    let mut hand = Hand::new();
+    let call = alice.call(hand.uri()).await.expect("a call");
+    hand.take_call();
+    within("answered", call.wait_for_answer()).await.expect("answered");
+    hand.hears("the microphone", |peak| peak > 7_000);
+    let change = |hold: bool| {
+        let call = call.clone();
+        tokio::spawn(async move {
+            if hold { call.hold_with(Sound::tone(500.0, 200)).await } else { call.resume().await }
+        })
+    };
+
+    // One that does not want to be held is spoken to again.
+    let holding = change(true);
+    let invite = hand.expect("INVITE");
+    hand.hears("silence before it has agreed", |peak| peak < 100);
+    assert!((0..5).all(|_| hand.loudness() < 100), "it stays silent");
+    hand.answer(&invite, "488 Not Acceptable Here", "", "");
+    let refused = within("refused", holding).await.expect("no panic");
+    assert!(matches!(refused, Err(CallError::Refused { status: 488, .. })), "{refused:?}");
+    hand.hears("the microphone after the refusal", |peak| peak > 7_000);
+
+    let holding = change(true);
+    let invite = hand.expect("INVITE");
+    hand.answer(&invite, "200 OK", "", &hand.sdp("recvonly"));
+    within("held", holding).await.expect("no panic").expect("held");
+    hand.hears("the sound", |peak| peak > 15_000);
+    hand.hears("its end", |peak| peak < 100);
+    assert!((0..25).all(|_| hand.loudness() < 100), "the microphone does not follow it");
+    let resuming = change(false);
+    let invite = hand.expect("INVITE");
+    hand.answer(&invite, "200 OK", "", &hand.sdp("sendrecv"));
+    within("taken back", resuming).await.expect("no panic").expect("taken back");
+    hand.hears("the microphone again", |peak| peak > 7_000);
 }
 
 #[tokio::test]
