@@ -69,11 +69,13 @@ async fn main() -> Result<(), Box<dyn std::error::Error>> {
                 RecoveryStep::Back { after } => println!("back after {:.1} s", after.as_secs_f64()),
                 step => println!("loss: {step:?}"),
             },
-            ClientEvent::Device { side, problem: Some(problem), works } => {
+            ClientEvent::Device { side, problem: Some(problem), works, .. } => {
                 let then = if works { "the default one is used" } else { "there is none to use" };
                 println!("{side:?}: {problem}; {then}");
             }
-            ClientEvent::Device { side, problem: None, .. } => println!("{side:?}: it works again"),
+            ClientEvent::Device { side, device, .. } => {
+                println!("{side:?}: {} is used", device.as_deref().unwrap_or("the default one"));
+            }
             _ => {}
         }
     }

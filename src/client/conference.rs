@@ -8,8 +8,9 @@ use super::driver::{Command, Gathering};
 use super::{Call, CallError, CallId, SipClient};
 
 /// Several calls of one client as one conversation. Every far end hears all the others, and what
-/// is said or played to any of them here; here everybody is heard on each of the calls. A call
-/// that is muted, held, or over is as silent for the others as it is here. Clones are the same
+/// is said or played to any of them here; here everybody is heard on each of the calls, but by
+/// the client's devices on one of them, so that nobody is heard twice. A call that is muted or over
+/// is as silent for the others as it is here; one that is held is out until it is taken back. Clones are the same
 /// conference; dropping it changes nothing: it ends with [`Conference::end`] or with its calls.
 #[derive(Clone)]
 pub struct Conference {

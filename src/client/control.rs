@@ -14,7 +14,8 @@ const DIGITS: usize = 64;
 impl Call {
     /// Holds the far end: it hears what this call plays and what the program writes, but no
     /// microphone, file or other source, from now on; what it says goes to no loudspeaker or other
-    /// sink. Waits until it has agreed (RFC 3264 §8.4).
+    /// sink. Waits until it has agreed (RFC 3264 §8.4). In a conference it is out until
+    /// [`Call::resume`]. Devices are closed when no call has needed them for two seconds.
     ///
     /// # Errors
     /// The call is not answered, or is over, or the far end refuses.
@@ -85,14 +86,13 @@ impl Call {
     }
 
     /// Sends silence in place of everything that is said or played, or no longer. Digits are
-    /// sent all the same.
+    /// sent all the same. In a conference with devices the microphone is silent for all while one
+    /// of its calls is muted.
     ///
     /// # Errors
     /// The call is over, or has no media yet.
     pub async fn mute(&self, muted: bool) -> Result<(), CallError> {
-        self.control(Control::Mute(muted)).await?;
-        self.0.audio.mute(muted);
-        Ok(())
+        self.control(Control::Mute(muted)).await
     }
 
     /// Multiplies what is heard of the far end: 1.0 as it is, 0.5 half as loud (-6 dB). What gets

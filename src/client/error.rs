@@ -37,6 +37,18 @@ pub enum StartError {
     Stopped,
 }
 
+/// Why no other device is used.
+#[derive(Debug, thiserror::Error)]
+#[non_exhaustive]
+pub enum DeviceError {
+    /// The client could not start.
+    #[error(transparent)]
+    Start(#[from] StartError),
+    /// Its calls have no devices.
+    #[error("the calls of this client have no devices; build it with Audio::Devices, or as a softphone")]
+    NoDevices,
+}
+
 /// Why an operation on a call failed.
 #[derive(Debug, thiserror::Error)]
 #[non_exhaustive]

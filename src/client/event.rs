@@ -88,12 +88,15 @@ pub enum ClientEvent {
         /// What was done.
         step: RecoveryStep,
     },
-    /// A device has gone, or come back, for the calls that use it. With a `problem` and `works` they
-    /// go on with the default device; with a `problem` alone they are silent, and the default device
-    /// is tried once a second; without one it works again.
+    /// The device of all calls is another one, or has gone, or is back. With a `problem` and `works`
+    /// they go on with the default device, and a device that was asked for by its name is looked for
+    /// every 2 s; with a `problem` alone they are silent, and both are tried once a second; without
+    /// one `device` is in use from now on.
     Device {
         /// Microphone or loudspeaker.
         side: DeviceSide,
+        /// The name of the device that is in use now; `None`: the default one, or none works.
+        device: Option<String>,
         /// What is wrong, for people; `None`: nothing any more.
         problem: Option<String>,
         /// Whether there is sound: by the device itself, or by the default device.

@@ -10,8 +10,8 @@ use tokio::sync::{OnceCell, broadcast, mpsc, oneshot, watch};
 use super::builder::Settings;
 use super::driver::{self, Command};
 use super::{
-    Call, CallError, ClientBuilder, ClientEvent, Events, IncomingCall, IncomingCalls, RegisterError,
-    RegistrationState, StartError,
+    Call, CallError, ClientBuilder, ClientEvent, DeviceError, DeviceSide, Events, IncomingCall,
+    IncomingCalls, RegisterError, RegistrationState, StartError,
 };
 use b2b_call::agent::DialAs;
 
@@ -163,6 +163,30 @@ impl SipClient {
     /// Where the registration is now.
     pub fn registration(&self) -> RegistrationState {
         self.0.running.get().map(|running| running.registration.borrow().clone()).unwrap_or_default()
+    }
+
+    /// Takes another microphone, in calls that are up, too: by a name of [`crate::Devices::list`], or
+    /// the default one. [`ClientEvent::Device`] tells when a call has it, and when it does not work.
+    ///
+    /// # Errors
+    /// The client cannot start, or its calls have no devices.
+    pub async fn use_microphone(&self, name: Option<&str>) -> Result<(), DeviceError> {
+        self.choose(DeviceSide::Microphone, name).await
+    }
+
+    /// Takes another loudspeaker, as [`SipClient::use_microphone`].
+    ///
+    /// # Errors
+    /// The same.
+    pub async fn use_loudspeaker(&self, name: Option<&str>) -> Result<(), DeviceError> {
+        self.choose(DeviceSide::Loudspeaker, name).await
+    }
+
+    async fn choose(&self, side: DeviceSide, name: Option<&str>) -> Result<(), DeviceError> {
+        let (reply, done) = oneshot::channel();
+        let command = Command::Choose { side, name: name.map(str::to_owned), reply };
+        self.running().await?.commands.send(command).map_err(|_| StartError::Stopped)?;
+        done.await.map_err(|_| StartError::Stopped)?
     }
 
     /// What happens from now on.

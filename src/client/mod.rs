@@ -125,7 +125,7 @@ pub use audio::{Processing, Processor};
 pub use builder::{BuildError, ClientBuilder, Mistake};
 pub use call::{Agreed, Call, CallId};
 pub use conference::Conference;
-pub use error::{AudioError, CallError, EndCause, PlayError, RecordError, StartError};
+pub use error::{AudioError, CallError, DeviceError, EndCause, PlayError, RecordError, StartError};
 pub use event::{ClientEvent, Events};
 pub use handle::SipClient;
 pub use incoming::{IncomingCall, IncomingCalls};

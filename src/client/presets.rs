@@ -3,9 +3,9 @@
 use crate::{Audio, ClientBuilder, Codec, Devices};
 
 impl ClientBuilder {
-    /// For somebody at a machine with a loudspeaker and a microphone: the default devices where there
-    /// are any, wide band, levels, and (feature `processing`) echo cancellation, noise suppression
-    /// and gain control.
+    /// For somebody at a machine with a loudspeaker and a microphone: the default devices, wide band, levels, and (feature `processing`) echo cancellation, noise suppression
+    /// and gain control. Where there are no devices calls are silent on this side, which
+    /// [`crate::ClientEvent::Device`] tells with the first call.
     pub fn softphone(self) -> Self {
         let softphone = self.at_devices();
         #[cfg(feature = "processing")]
@@ -33,7 +33,6 @@ impl ClientBuilder {
     }
 
     fn at_devices(self) -> Self {
-        let audio = Devices::default_of_system().map_or(Audio::None, Audio::Devices);
-        self.audio(audio).codecs(Codec::ALL).rate_hz(16_000).levels(true)
+        self.audio(Audio::Devices(Devices::of_system())).codecs(Codec::ALL).rate_hz(16_000).levels(true)
     }
 }

@@ -6,7 +6,7 @@ use std::time::Instant;
 use serde_json::{Value, json};
 
 use b2b_base::util::exit::Exit;
-use b2b_client::{CallState, ClientEvent, Quality, RegistrationState, SipClient};
+use b2b_client::{CallState, ClientEvent, DeviceSide, Quality, RegistrationState, SipClient};
 
 /// Writes lines on standard output.
 pub struct Report {
@@ -155,11 +155,20 @@ pub fn described(event: &ClientEvent) -> Option<(&'static str, Value)> {
             };
             ("recorded", json!({ "call": call.0, "path": path, "length_s": length_s, "problem": problem }))
         }
-        ClientEvent::Device { problem, works, .. } => {
-            ("device", json!({ "problem": problem, "works": works }))
-        }
+        ClientEvent::Device { side, device, problem, works } => (
+            "device",
+            json!({ "side": side_of(*side), "device": device, "problem": problem, "works": works }),
+        ),
         _ => return None,
     })
+}
+
+/// The name of a side of the devices.
+pub fn side_of(side: DeviceSide) -> &'static str {
+    match side {
+        DeviceSide::Microphone => "microphone",
+        DeviceSide::Loudspeaker => "loudspeaker",
+    }
 }
 
 fn registration(state: &RegistrationState) -> Value {

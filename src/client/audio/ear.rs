@@ -1,20 +1,23 @@
 //! What a call hears, on the media thread.
 
 use std::sync::Arc;
-use std::sync::atomic::{AtomicBool, Ordering};
+use std::sync::atomic::Ordering;
 
 use super::incoming::Listener;
+use super::line::LeftOut;
 use super::pipeline::{AudioPipeline, Processors};
 use super::post::Desk;
 use b2b_base::frame::{FrameSink, InFrame};
 use b2b_media::stereo::Tape;
 
-/// Received frames, through the pipeline's processors to its sink, but on hold, and to the program.
+/// Received frames, through the pipeline's processors to its sink, where it is not
+/// left out, and to the program.
 pub(crate) struct Ear {
     listeners: Desk<Listener>,
     tapes: Desk<Tape>,
-    held: Arc<AtomicBool>,
+    left_out: Arc<LeftOut>,
     sink: Option<Box<dyn FrameSink>>,
+    is_loudspeaker: bool,
     processors: Processors,
     /// What is processed; empty without processors.
     frame: Box<[i16]>,
@@ -26,7 +29,7 @@ impl Ear {
     pub(super) fn new(
         listeners: Desk<Listener>,
         tapes: Desk<Tape>,
-        held: Arc<AtomicBool>,
+        left_out: Arc<LeftOut>,
         pipeline: &mut AudioPipeline,
         rate_hz: u32,
     ) -> Self {
@@ -35,8 +38,9 @@ impl Ear {
         Ear {
             listeners,
             tapes,
-            held,
+            left_out,
             sink: pipeline.sink.take(),
+            is_loudspeaker: pipeline.devices.sink,
             processors,
             frame: vec![0; samples].into(),
             rate_hz,
@@ -60,7 +64,8 @@ impl FrameSink for Ear {
             heard.samples = frame;
         }
         if let Some(sink) = &mut self.sink
-            && !self.held.load(Ordering::Relaxed)
+            && !self.left_out.held.load(Ordering::Relaxed)
+            && !(self.is_loudspeaker && self.left_out.loudspeaker.load(Ordering::Relaxed))
         {
             sink.frame(&heard);
         }

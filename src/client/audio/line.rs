@@ -11,6 +11,17 @@ use super::post::{Desk, Post, Used, post};
 use super::{CallAudio, Ear, Prepared, Progress, Voice};
 use b2b_media::stereo::{Joined, Tape, tapes};
 
+/// What is left out of a call; the media thread looks with each packet.
+#[derive(Debug, Default)]
+pub(super) struct LeftOut {
+    /// The far end is held: source and sink of the pipeline.
+    pub held: AtomicBool,
+    /// A source that is the client's microphone: another call of a conference takes it there.
+    pub microphone: AtomicBool,
+    /// A sink that is the client's loudspeaker: another call of a conference has all voices.
+    pub loudspeaker: AtomicBool,
+}
+
 /// The program's side of a call's sound.
 pub(crate) struct Program {
     player: Player,
@@ -19,7 +30,7 @@ pub(crate) struct Program {
     sent: Post<Tape>,
     received: Post<Tape>,
     muted: Arc<AtomicBool>,
-    held: Arc<AtomicBool>,
+    left_out: Arc<LeftOut>,
 }
 
 /// The media thread's side, until it is attached.
@@ -31,8 +42,7 @@ pub(crate) struct Media {
     pub(super) received: Desk<Tape>,
     /// The session sends silence in place of what is said.
     pub(super) muted: Arc<AtomicBool>,
-    /// The far end is held: source and sink of the pipeline are left out.
-    pub(super) held: Arc<AtomicBool>,
+    pub(super) left_out: Arc<LeftOut>,
 }
 
 /// Both sides of a new call's sound.
@@ -40,9 +50,9 @@ pub(crate) fn sides() -> (Program, Media) {
     let (player, talker) = player();
     let ((speech, speeches), (listener, listeners)) = (post(), post());
     let ((sent, of_sent), (received, of_received)) = (post(), post());
-    let (muted, held) = (Arc::new(AtomicBool::new(false)), Arc::new(AtomicBool::new(false)));
-    let (muted_too, held_too) = (muted.clone(), held.clone());
-    let program = Program { player, speech, listener, sent, received, muted, held };
+    let (muted, left_out) = (Arc::new(AtomicBool::new(false)), Arc::new(LeftOut::default()));
+    let (muted_too, left_out_too) = (muted.clone(), left_out.clone());
+    let program = Program { player, speech, listener, sent, received, muted, left_out };
     let media = Media {
         talker,
         speech: speeches,
@@ -50,7 +60,7 @@ pub(crate) fn sides() -> (Program, Media) {
         sent: of_sent,
         received: of_received,
         muted: muted_too,
-        held: held_too,
+        left_out: left_out_too,
     };
     (program, media)
 }
@@ -89,7 +99,24 @@ impl Program {
     /// The far end is held from now on, or no longer: the pipeline's source is not heard there and
     /// its sink hears nothing.
     pub fn hold(&self, held: bool) {
-        self.held.store(held, Ordering::Relaxed);
+        self.left_out.held.store(held, Ordering::Relaxed);
+    }
+
+    /// Whether it is.
+    pub fn is_held(&self) -> bool {
+        self.left_out.held.load(Ordering::Relaxed)
+    }
+
+    /// Whether it is muted.
+    pub fn is_muted(&self) -> bool {
+        self.muted.load(Ordering::Relaxed)
+    }
+
+    /// Whether this call takes the client's microphone to its far end, and has its far end in the
+    /// client's loudspeaker.
+    pub fn seat(&self, microphone: bool, loudspeaker: bool) {
+        self.left_out.microphone.store(!microphone, Ordering::Relaxed);
+        self.left_out.loudspeaker.store(!loudspeaker, Ordering::Relaxed);
     }
 }
 
@@ -106,9 +133,9 @@ impl Used for Tape {
 impl Media {
     /// What the media thread asks and tells, through this pipeline.
     pub fn attached(self, mut pipeline: AudioPipeline, rate_hz: u32) -> (Voice, Ear) {
-        let Media { talker, speech, listener, sent, received, muted, held } = self;
-        let voice = Voice::new(talker, speech, sent, (muted, held.clone()), &mut pipeline, rate_hz);
-        (voice, Ear::new(listener, received, held, &mut pipeline, rate_hz))
+        let Media { talker, speech, listener, sent, received, muted, left_out } = self;
+        let voice = Voice::new(talker, speech, sent, (muted, left_out.clone()), &mut pipeline, rate_hz);
+        (voice, Ear::new(listener, received, left_out, &mut pipeline, rate_hz))
     }
 }
 

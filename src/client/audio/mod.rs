@@ -41,7 +41,7 @@ pub(super) use recording::{Outcome, ToRecord, record};
 pub use recording::{Recorded, Recording};
 pub use sound::Sound;
 
-pub(super) use device::{check_file, with_devices, with_file};
+pub(super) use device::{Pair, check_file, with_file};
 pub(super) use ear::Ear;
 pub(super) use line::{Lines, Media, Program, sides};
 pub(super) use pipeline::Pipelines;

@@ -48,6 +48,15 @@ pub struct AudioPipeline {
     pub(super) source: Option<Box<dyn FrameSource>>,
     pub(super) sink: Option<Box<dyn FrameSink>>,
     apart: bool,
+    /// Which of both are devices, that other calls use, too.
+    pub(super) devices: Shared,
+}
+
+/// Whether source and sink are devices of the client.
+#[derive(Clone, Copy, Default)]
+pub(super) struct Shared {
+    pub source: bool,
+    pub sink: bool,
 }
 
 impl AudioPipeline {

@@ -3,6 +3,7 @@
 use std::sync::Arc;
 use std::sync::atomic::{AtomicBool, Ordering};
 
+use super::line::LeftOut;
 use super::outgoing::Speech;
 use super::pipeline::{AudioPipeline, Processors};
 use super::player::Talker;
@@ -10,16 +11,17 @@ use super::post::Desk;
 use b2b_base::frame::{Fill, FrameSource, OutFrame};
 use b2b_media::stereo::Tape;
 
-/// The sound that is played, else what the program writes, else, but on hold, the pipeline's
-/// source; through the pipeline's processors.
+/// The sound that is played, else what the program writes, else, where it is not left out, the
+/// pipeline's source; through the pipeline's processors.
 pub(crate) struct Voice {
     talker: Talker,
     speeches: Desk<Speech>,
     tapes: Desk<Tape>,
     muted: Arc<AtomicBool>,
-    held: Arc<AtomicBool>,
+    left_out: Arc<LeftOut>,
     source: Option<Box<dyn FrameSource>>,
     source_ended: bool,
+    is_microphone: bool,
     processors: Processors,
     rate_hz: u32,
 }
@@ -30,7 +32,7 @@ impl Voice {
         talker: Talker,
         speeches: Desk<Speech>,
         tapes: Desk<Tape>,
-        (muted, held): (Arc<AtomicBool>, Arc<AtomicBool>),
+        (muted, left_out): (Arc<AtomicBool>, Arc<LeftOut>),
         pipeline: &mut AudioPipeline,
         rate_hz: u32,
     ) -> Self {
@@ -39,9 +41,10 @@ impl Voice {
             speeches,
             tapes,
             muted,
-            held,
+            left_out,
             source: pipeline.source.take(),
             source_ended: false,
+            is_microphone: pipeline.devices.source,
             processors: std::mem::take(&mut pipeline.sent),
             rate_hz,
         }
@@ -58,7 +61,9 @@ impl Voice {
         if let Some(fill) = speech.and_then(|speech| speech.fill(frame)) {
             return fill;
         }
-        if self.held.load(Ordering::Relaxed) {
+        if self.left_out.held.load(Ordering::Relaxed)
+            || self.is_microphone && self.left_out.microphone.load(Ordering::Relaxed)
+        {
             return Fill::Silence;
         }
         match &mut self.source {

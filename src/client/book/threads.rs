@@ -20,8 +20,8 @@
 //!   send. It takes no lock, allocates nothing and wakes nobody per packet.
 //! - **media-events** moves what the media thread has to say to the signalling thread.
 //! - Files are read by a thread of their own ahead of time, recordings are written by one; a call
-//!   with `ClientBuilder::processing` has one for that; devices have
-//!   one each way.
+//!   with `ClientBuilder::processing` has one for that; the devices
+//!   have one each way, for all calls.
 //!
 //! # What runs on the media thread
 //!

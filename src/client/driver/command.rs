@@ -8,7 +8,9 @@ use tokio::sync::{mpsc, oneshot, watch};
 use super::super::audio::{Lines, Media, PlayEnd, Program, Progress, sides};
 use super::super::call::Shared;
 use super::super::conference::ConferenceId;
-use super::super::{CallError, CallId, CallState, IncomingCall, Quality, RegisterError};
+use super::super::{
+    CallError, CallId, CallState, DeviceError, DeviceSide, IncomingCall, Quality, RegisterError,
+};
 use super::{Control, Driver, Gathering, Record, Whom};
 use b2b_base::metrics::MediaStats;
 use b2b_call::LegId;
@@ -78,6 +80,12 @@ pub(crate) enum Command {
         gathering: Gathering,
         reply: oneshot::Sender<Result<(ConferenceId, Vec<CallId>), CallError>>,
     },
+    /// Another device, from now on; `None`: the default one.
+    Choose {
+        side: DeviceSide,
+        name: Option<String>,
+        reply: oneshot::Sender<Result<(), DeviceError>>,
+    },
     Find {
         call: CallId,
         reply: oneshot::Sender<Option<Arc<Shared>>>,
@@ -135,6 +143,10 @@ impl Driver {
             Command::Transfer { leg, whom, reply } => self.transfer(leg, &whom, reply),
             Command::AcceptTransfer { leg, reply } => drop(reply.send(self.accept_transfer(leg))),
             Command::Gather { gathering, reply } => drop(reply.send(self.gather(gathering))),
+            Command::Choose { side, name, reply } => {
+                let chosen = self.pair.as_ref().map(|pair| pair.choose(side, name));
+                let _ = reply.send(chosen.ok_or(DeviceError::NoDevices));
+            }
             Command::Find { call, reply } => {
                 let record = self.calls.values().find(|record| record.shared.id() == call);
                 let _ = reply.send(record.map(|record| record.shared.clone()));

@@ -1,5 +1,6 @@
 //! Which calls are one conversation.
 
+use super::super::audio::Program;
 use super::super::conference::{Conference, ConferenceId};
 use super::super::{CallError, CallId};
 use super::Driver;
@@ -44,6 +45,7 @@ impl Driver {
                 wanted.push(leg);
                 self.admit(&wanted, &[leg])?;
                 *self.conferences.members(id)? = wanted;
+                self.seat(id);
                 id
             }
             Gathering::Remove(id, leg) => {
@@ -56,8 +58,7 @@ impl Driver {
             Gathering::Members(id) => id,
             Gathering::End(id) => {
                 for leg in std::mem::take(self.conferences.members(id)?) {
-                    // One that is over has left already.
-                    let _ = self.service.leave_conference(leg);
+                    self.is_alone(leg);
                 }
                 self.conferences.all.retain(|(it, _)| *it != id);
                 id
@@ -77,6 +78,7 @@ impl Driver {
         self.conferences.last += 1;
         let id = ConferenceId(self.conferences.last);
         self.conferences.all.push((id, legs));
+        self.seat(id);
         Ok(id)
     }
 
@@ -91,7 +93,67 @@ impl Driver {
         if !legs.iter().all(|leg| self.service.is_up(*leg)) {
             return Err(CallError::NotAnswered);
         }
-        Ok(self.service.confer(legs)?)
+        self.mix(legs)
+    }
+
+    /// Makes these one conversation, but those that are held.
+    fn mix(&mut self, legs: &[LegId]) -> Result<(), CallError> {
+        let (held, open): (Vec<LegId>, Vec<LegId>) = legs.iter().copied().partition(|leg| self.is_held(*leg));
+        if open.len() > 1 {
+            self.service.confer(&open)?;
+        }
+        let alone = if open.len() == 1 { &open[..] } else { &[] };
+        for leg in held.iter().chain(alone) {
+            // One that is over has no media to be told.
+            let _ = self.service.leave_conference(*leg);
+        }
+        Ok(())
+    }
+
+    fn is_held(&self, leg: LegId) -> bool {
+        self.calls.get(&leg).is_some_and(|record| record.shared.audio.is_held())
+    }
+
+    /// A leg is held, or no longer: so is its place in its conference.
+    pub(super) fn regroup(&mut self, leg: LegId) {
+        let Some(id) = self.conferences.of(leg) else { return };
+        let Ok(members) = self.conferences.members(id).cloned() else { return };
+        if let Err(error) = self.mix(&members) {
+            tracing::info!("call {}: its conference goes on as before: {error}", leg.0);
+        }
+        self.seat(id);
+    }
+
+    /// A leg is muted, or no longer.
+    pub(super) fn seated(&mut self, leg: LegId) {
+        if let Some(id) = self.conferences.of(leg) {
+            self.seat(id);
+        }
+    }
+
+    /// One call of a conference that is not held has the client's devices, for all: its far end and
+    /// the others hear the microphone by it, and all are heard on it. Were it more than one, every
+    /// voice would be heard once for each.
+    fn seat(&mut self, id: ConferenceId) {
+        let Ok(members) = self.conferences.members(id).cloned() else { return };
+        let audio = |leg: &LegId| self.calls.get(leg).map(|record| &record.shared.audio);
+        let muted = members.iter().filter_map(audio).any(Program::is_muted);
+        let seat = members.iter().find(|leg| !self.is_held(**leg));
+        for leg in &members {
+            if let Some(audio) = audio(leg) {
+                let seated = Some(leg) == seat;
+                audio.seat(seated && !muted, seated);
+            }
+        }
+    }
+
+    /// A leg is in no conference any more: it has the devices itself.
+    fn is_alone(&mut self, leg: LegId) {
+        // One that is over has left already.
+        let _ = self.service.leave_conference(leg);
+        if let Some(record) = self.calls.get(&leg) {
+            record.shared.audio.seat(true, true);
+        }
     }
 
     /// A leg takes the place of another one, in its conference too.
@@ -103,10 +165,11 @@ impl Driver {
             return tracing::info!("call {}: not in the conference of call {}: {error}", by.0, replaced.0);
         }
         // Its far end may still be there, and is alone.
-        let _ = self.service.leave_conference(replaced);
+        self.is_alone(replaced);
         if let Ok(members) = self.conferences.members(id) {
             *members = wanted;
         }
+        self.seat(id);
     }
 
     /// A leg leaves its conference, if it is in one; who is left alone there leaves, too.
@@ -116,11 +179,12 @@ impl Driver {
         members.retain(|it| *it != leg);
         let alone = if let [last] = members[..] { Some(last) } else { None };
         for gone in [leg].into_iter().chain(alone) {
-            // One that is over has no media to be told.
-            let _ = self.service.leave_conference(gone);
+            self.is_alone(gone);
         }
         if alone.is_some() {
             self.conferences.all.retain(|(it, _)| *it != id);
+        } else {
+            self.seat(id);
         }
     }
 }

@@ -32,7 +32,14 @@ pub(crate) enum Control {
 impl Driver {
     pub(super) fn control(&mut self, leg: LegId, control: Control) -> Result<(), CallError> {
         match control {
-            Control::Mute(muted) => self.service.mute(leg, muted).map_err(of_call),
+            Control::Mute(muted) => {
+                self.service.mute(leg, muted).map_err(of_call)?;
+                if let Some(record) = self.calls.get(&leg) {
+                    record.shared.audio.mute(muted);
+                }
+                self.seated(leg);
+                Ok(())
+            }
             Control::Volume { sent, heard } => self.service.volume(leg, sent, heard).map_err(of_call),
             Control::Digits { digits, ms, mode } => {
                 if !self.service.is_up(leg) {
@@ -79,6 +86,7 @@ impl Driver {
                     record.shared.audio.hold(true);
                 }
                 record.changes.push_back((change, reply));
+                self.regroup(leg);
             }
             // Who has stopped waiting needs no answer.
             _ => drop(reply.send(Err(CallError::NotAnswered))),

@@ -53,7 +53,9 @@ impl Driver {
                 let Some(record) = self.calls.get_mut(&leg) else { return };
                 if change == Change::Resume && !record.changes.iter().any(|(it, _)| *it == Change::Hold) {
                     record.shared.audio.hold(false);
+                    self.regroup(leg);
                 }
+                let Some(record) = self.calls.get_mut(&leg) else { return };
                 let (call, agreed) = (record.shared.id(), Agreed { codec, ptime_ms, remote_rtp });
                 if record.shared.agree(agreed) != Some(agreed) {
                     let _ = self.events.send(ClientEvent::Agreed { call, codec, ptime_ms, remote_rtp });
@@ -72,7 +74,9 @@ impl Driver {
                 let Some(record) = self.calls.get_mut(&leg) else { return };
                 if change == Change::Hold {
                     record.shared.audio.hold(record.is_held());
+                    self.regroup(leg);
                 }
+                let Some(record) = self.calls.get_mut(&leg) else { return };
                 record.changed(change, Err(CallError::Refused { status, reason }));
             }
             AgentEvent::Digit { leg, digit, duration_ms } => {

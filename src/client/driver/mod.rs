@@ -27,7 +27,7 @@ use std::time::Duration;
 use tokio::sync::{broadcast, mpsc, oneshot, watch};
 use tokio::time::Instant;
 
-use super::audio::{Audio, FrameFormat, Media, Pipelines, with_devices, with_file};
+use super::audio::{Audio, FrameFormat, Media, Pair, Pipelines, with_file};
 use super::builder::{CallSettings, Settings};
 use super::call::Shared;
 use super::handle::Running;
@@ -122,11 +122,16 @@ fn run(
             }
         };
         let _ = bound.send(Ok(service.local()));
+        let pair = match &settings.audio {
+            Audio::Devices(devices) => Some(Pair::new(devices.clone(), rate_hz, events.downgrade())),
+            _ => None,
+        };
         let mut driver = Driver {
             service,
             rate_hz,
             ptime_ms,
-            pipelines: pipelines(settings.pipelines, settings.audio, &events),
+            pipelines: pipelines(settings.pipelines, settings.audio, pair.clone()),
+            pair,
             settings: calls,
             measuring: settings.measuring,
             registering,
@@ -150,13 +155,12 @@ fn run(
 }
 
 /// Each call's pipeline, with its devices or its file.
-fn pipelines(pipelines: Pipelines, audio: Audio, events: &Events) -> Pipelines {
-    let events = events.downgrade();
+fn pipelines(pipelines: Pipelines, audio: Audio, pair: Option<Arc<Pair>>) -> Pipelines {
+    if let Some(pair) = pair {
+        return Pipelines::new(move |format| pair.give(pipelines.make(format.rate_hz, format.ptime_ms)));
+    }
     match audio {
-        Audio::None => pipelines,
-        Audio::Devices(devices) => Pipelines::new(move |FrameFormat { rate_hz, ptime_ms }| {
-            with_devices(pipelines.make(rate_hz, ptime_ms), &devices, rate_hz, events.clone())
-        }),
+        Audio::None | Audio::Devices(_) => pipelines,
         Audio::Custom(custom) => {
             Pipelines::new(move |format| custom.give(pipelines.make(format.rate_hz, format.ptime_ms), format))
         }
@@ -216,6 +220,8 @@ struct Driver {
     rate_hz: u32,
     ptime_ms: u32,
     pipelines: Pipelines,
+    /// The devices, if calls have any.
+    pair: Option<Arc<Pair>>,
     settings: CallSettings,
     measuring: Measuring,
     registering: Registering,

@@ -1,6 +1,6 @@
 //! What the library tells, taken to the model.
 
-use super::super::report::word;
+use super::super::report::{side_of, word};
 use super::model::{Figures, Model, Stage};
 use b2b_client::{CallState, ClientEvent, Quality, RegistrationState};
 
@@ -69,8 +69,14 @@ impl Model {
                     Err(error) => error.to_string(),
                 });
             }
-            ClientEvent::Device { problem, .. } => {
-                self.say(problem.clone().unwrap_or_else(|| "the sound device works again".to_owned()));
+            ClientEvent::Device { side, device, problem, works } => {
+                let side = side_of(*side);
+                let device = device.as_deref().unwrap_or("the default one");
+                self.say(match (problem, works) {
+                    (Some(problem), true) => format!("{side}: {problem}; {device} is used"),
+                    (Some(problem), false) => format!("no {side}: {problem}"),
+                    (None, _) => format!("{side}: {device} is used"),
+                });
             }
             ClientEvent::Lost { count } => self.say(format!("{count} events were lost")),
             ClientEvent::MediaLost => self.say("the media thread has died: start the phone again"),
@@ -99,7 +105,21 @@ impl Model {
 #[cfg(test)]
 mod tests {
     use super::*;
-    use b2b_client::{CallId, EndCause};
+    use b2b_client::{CallId, DeviceSide, EndCause};
+
+    #[test]
+    fn a_device_that_fails_and_one_that_takes_its_place_are_told() {
+        let said = |device: Option<&str>, problem: Option<&str>, works| {
+            let mut model = Model::new("sip:a@127.0.0.1".to_owned(), "");
+            let (device, problem) = (device.map(str::to_owned), problem.map(str::to_owned));
+            model.news(&ClientEvent::Device { side: DeviceSide::Microphone, device, problem, works });
+            model.log.back().cloned().unwrap_or_default()
+        };
+        let gone = Some("\"hw:1\": unplugged");
+        assert_eq!(said(None, gone, true), "microphone: \"hw:1\": unplugged; the default one is used");
+        assert_eq!(said(None, gone, false), "no microphone: \"hw:1\": unplugged");
+        assert_eq!(said(Some("hw:1"), None, true), "microphone: hw:1 is used");
+    }
 
     #[test]
     fn who_takes_the_place_of_whom_is_said_before_the_old_call_ends() {

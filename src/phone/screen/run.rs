@@ -10,7 +10,9 @@ use super::super::script::Stop;
 use super::model::{Model, Request, Stage};
 use super::terminal::{Input, Screen, keys};
 use b2b_base::util::exit::{Exit, Failure};
-use b2b_client::{Call, CallError, CallId, CallState, ClientEvent, IncomingCall, Recording, SipClient};
+use b2b_client::{
+    Call, CallError, CallId, CallState, ClientEvent, Devices, IncomingCall, Recording, SipClient,
+};
 
 /// How often the clock of a call is drawn.
 const TICK: Duration = Duration::from_millis(250);
@@ -49,6 +51,9 @@ pub async fn run(client: &SipClient, identity: &str, stop: &mut Stop) -> anyhow:
         deeds,
     };
     phone.model.registered(&client.registration());
+    if Devices::default_of_system().is_none() {
+        phone.model.say("no sound devices: install alsa-utils; calls are silent here without");
+    }
     if let Some(uri) = client.uri() {
         phone.model.say(format!("calls for {uri} ring here"));
     }

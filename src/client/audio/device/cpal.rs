@@ -11,7 +11,7 @@ use cpal::traits::{DeviceTrait, HostTrait, StreamTrait};
 use cpal::{BufferSize, Device, ErrorKind, Stream, StreamConfig};
 use rtrb::{Consumer, Producer, RingBuffer};
 
-use super::{Loudspeaker, Microphone, SoundSystem};
+use super::{DeviceSide, Loudspeaker, Microphone, SoundSystem};
 
 /// How often a ring is looked at while there is nothing to do.
 const LOOK: Duration = Duration::from_millis(2);
@@ -82,6 +82,15 @@ impl SoundSystem for Cpal {
         let stream = device.build_output_stream(config(rate_hz), give, fail, None).map_err(other)?;
         stream.play().map_err(other)?;
         Ok(Box::new(Output { ring, gone, _stream: stream }))
+    }
+
+    fn devices(&self, side: DeviceSide) -> io::Result<Vec<String>> {
+        let host = cpal::default_host();
+        let name = |device: Device| device.description().ok().map(|known| known.name().to_owned());
+        Ok(match side {
+            DeviceSide::Microphone => host.input_devices().map_err(other)?.filter_map(name).collect(),
+            DeviceSide::Loudspeaker => host.output_devices().map_err(other)?.filter_map(name).collect(),
+        })
     }
 }
 

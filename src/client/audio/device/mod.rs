@@ -1,6 +1,8 @@
-//! Sound devices: a microphone and a loudspeaker for each call.
+//! Sound devices: one microphone and one loudspeaker for all calls of a client.
 //!
-//! - `lane`: one direction on a thread of its own, between a device and the media thread's ring
+//! - `capture`, `playback`: one direction on a thread of its own, between a device and the rings of
+//!   the media thread, one for each call; `roster`: the calls that such a thread serves
+//! - `slot`: the device that is in use, when it goes, comes back and is changed
 //! - `tools`: `arecord` and `aplay`; `cpal`: the crate of that name, feature `devices`
 //!
 //! # Clocks
@@ -10,9 +12,12 @@
 //! empty, silence is put in until 40 ms are there again. At a drift of 100 ppm that is once in ten
 //! minutes. Nothing is stretched.
 
+mod capture;
 #[cfg(feature = "devices")]
 mod cpal;
-mod lane;
+mod playback;
+mod roster;
+mod slot;
 #[cfg(test)]
 mod tests;
 mod tools;
@@ -21,13 +26,30 @@ use std::fmt;
 use std::io;
 use std::path::{Path, PathBuf};
 use std::sync::Arc;
+use std::time::Duration;
 
+use rtrb::Consumer;
 use tokio::sync::broadcast;
 
 use super::Sound;
 use super::pipeline::{AudioPipeline, FrameFormat};
 use crate::ClientEvent;
 use b2b_base::frame::{FrameSink, FrameSource};
+use capture::{Speaker, captured};
+use playback::{Listener, played};
+use roster::Roster;
+use slot::Choice;
+
+/// How often a thread looks whether it is needed: the media thread must not wake it.
+const LOOK: Duration = Duration::from_millis(5);
+/// How long nobody needs a device before it is closed.
+const IDLE_MS: u32 = 2_000;
+/// 20 ms frames of sound that wait before any is taken.
+const START: usize = 2;
+/// The same at which some are left out, down to [`START`].
+const MOST: usize = 5;
+/// The same that a ring has room for.
+const ROOM: usize = 16;
 
 /// What sound of calls comes from and goes to.
 #[derive(Debug, Clone, Default)]
@@ -102,13 +124,29 @@ impl Devices {
     }
 
     /// The default devices of this machine: by the crate cpal with the feature `devices`, else
-    /// by `arecord` and `aplay`; `None`: neither is there.
+    /// by `arecord` and `aplay`, which both have to be in the path; `None`: neither is there.
     pub fn default_of_system() -> Option<Self> {
         #[cfg(feature = "devices")]
         if cpal::Cpal::is_there() {
             return Some(Devices::new(cpal::Cpal));
         }
         tools::Tools::found().map(Devices::new)
+    }
+
+    /// The same, or, where there is none, devices that do not work: calls are silent on this side,
+    /// [`ClientEvent::Device`] tells it, with what to do.
+    pub fn of_system() -> Self {
+        Self::default_of_system().unwrap_or_else(|| Devices::new(Nothing))
+    }
+
+    /// The names that [`Devices::microphone`], [`Devices::loudspeaker`],
+    /// [`crate::SipClient::use_microphone`] and [`crate::SipClient::use_loudspeaker`] take. It may
+    /// take a moment: a program or a library is asked.
+    ///
+    /// # Errors
+    /// What is asked is not there, or fails.
+    pub fn list(&self, side: DeviceSide) -> io::Result<Vec<String>> {
+        self.system.devices(side)
     }
 
     /// A microphone by the name that the sound system has for it.
@@ -146,6 +184,39 @@ pub trait SoundSystem: Send + Sync {
     /// # Errors
     /// As above.
     fn loudspeaker(&self, name: Option<&str>, rate_hz: u32) -> io::Result<Box<dyn Loudspeaker>>;
+
+    /// The names of the devices that are there; without it none are known.
+    ///
+    /// # Errors
+    /// They cannot be told.
+    fn devices(&self, side: DeviceSide) -> io::Result<Vec<String>> {
+        let _ = side;
+        Ok(Vec::new())
+    }
+}
+
+/// A machine without devices.
+struct Nothing;
+
+impl Nothing {
+    fn error() -> io::Error {
+        const FIX: &str = "no sound devices; install alsa-utils, or build with the feature `devices`";
+        io::Error::new(io::ErrorKind::NotFound, FIX)
+    }
+}
+
+impl SoundSystem for Nothing {
+    fn microphone(&self, _: Option<&str>, _: u32) -> io::Result<Box<dyn Microphone>> {
+        Err(Nothing::error())
+    }
+
+    fn loudspeaker(&self, _: Option<&str>, _: u32) -> io::Result<Box<dyn Loudspeaker>> {
+        Err(Nothing::error())
+    }
+
+    fn devices(&self, _: DeviceSide) -> io::Result<Vec<String>> {
+        Err(Nothing::error())
+    }
 }
 
 /// An open microphone, used by one thread.
@@ -192,33 +263,71 @@ pub(crate) fn with_file(mut pipeline: AudioPipeline, file: &Path, rate_hz: u32) 
     pipeline
 }
 
-/// Gives a call's pipeline its devices. They are opened when the call is answered, and closed with
-/// its end.
-pub(crate) fn with_devices(
-    mut pipeline: AudioPipeline,
-    devices: &Devices,
+/// The microphone and the loudspeaker of a client, for all of its calls.
+pub(crate) struct Pair {
+    system: Arc<dyn SoundSystem>,
     rate_hz: u32,
+    microphone: Arc<Choice>,
+    loudspeaker: Arc<Choice>,
+    speakers: Roster<Speaker>,
+    listeners: Roster<Listener>,
     events: broadcast::WeakSender<ClientEvent>,
-) -> AudioPipeline {
-    let tell = move |event| {
-        if let Some(events) = events.upgrade() {
-            // Without a reader there is nobody to tell.
-            let _ = events.send(event);
-        }
-    };
-    if pipeline.source.is_none() {
-        let (system, name) = (devices.system.clone(), devices.microphone.clone());
-        match lane::captured(system, name, rate_hz, tell.clone()) {
-            Ok(source) => pipeline.source = Some(Box::new(source)),
-            Err(error) => tracing::warn!("a call has no microphone: the system refused a thread: {error}"),
+}
+
+impl Pair {
+    pub fn new(devices: Devices, rate_hz: u32, events: broadcast::WeakSender<ClientEvent>) -> Arc<Self> {
+        let Devices { system, microphone, loudspeaker } = devices;
+        Arc::new(Pair {
+            system,
+            rate_hz,
+            microphone: Arc::new(Choice::new(microphone)),
+            loudspeaker: Arc::new(Choice::new(loudspeaker)),
+            speakers: Roster::default(),
+            listeners: Roster::default(),
+            events,
+        })
+    }
+
+    /// Uses another device from now on, in calls that are up, too; `None`: the default one.
+    pub fn choose(&self, side: DeviceSide, name: Option<String>) {
+        match side {
+            DeviceSide::Microphone => self.microphone.set(name),
+            DeviceSide::Loudspeaker => self.loudspeaker.set(name),
         }
     }
-    if pipeline.sink.is_none() {
-        let (system, name) = (devices.system.clone(), devices.loudspeaker.clone());
-        match lane::played(system, name, rate_hz, tell) {
-            Ok(sink) => pipeline.sink = Some(Box::new(sink)),
-            Err(error) => tracing::warn!("a call has no loudspeaker: the system refused a thread: {error}"),
+
+    /// Gives a call's pipeline the devices where it has no source and no sink. They are opened when
+    /// a call is answered, and closed when none needs them.
+    pub fn give(self: &Arc<Self>, mut pipeline: AudioPipeline) -> AudioPipeline {
+        if pipeline.source.is_none() {
+            match captured(self) {
+                Ok(source) => {
+                    pipeline.source = Some(Box::new(source));
+                    pipeline.devices.source = true;
+                }
+                Err(error) => {
+                    tracing::warn!("a call has no microphone: the system refused a thread: {error}")
+                }
+            }
         }
+        if pipeline.sink.is_none() {
+            match played(self) {
+                Ok(sink) => {
+                    pipeline.sink = Some(Box::new(sink));
+                    pipeline.devices.sink = true;
+                }
+                Err(error) => {
+                    tracing::warn!("a call has no loudspeaker: the system refused a thread: {error}")
+                }
+            }
+        }
+        pipeline
     }
-    pipeline
+}
+
+/// Leaves samples out.
+fn skip(ring: &mut Consumer<i16>, samples: usize) {
+    if let Ok(chunk) = ring.read_chunk(samples) {
+        chunk.commit_all();
+    }
 }

@@ -1,4 +1,4 @@
-use std::sync::atomic::{AtomicU32, AtomicUsize, Ordering};
+use std::sync::atomic::{AtomicBool, AtomicU32, AtomicUsize, Ordering};
 use std::sync::mpsc::{Receiver, Sender, channel};
 use std::time::{Duration, Instant};
 
@@ -16,6 +16,11 @@ struct Fake {
     opened: Arc<AtomicUsize>,
     /// Frames that microphones have said.
     said: Arc<AtomicUsize>,
+    /// Microphones that are open now.
+    open: Arc<AtomicUsize>,
+    loudspeakers: Arc<AtomicUsize>,
+    /// The next frame of a microphone panics.
+    panics: Arc<AtomicBool>,
 }
 
 const NAMED: u32 = 1;
@@ -35,9 +40,16 @@ struct FakeMicrophone(Fake, u32);
 impl Microphone for FakeMicrophone {
     fn read(&mut self, frame: &mut [i16]) -> io::Result<()> {
         std::thread::sleep(Duration::from_millis(2));
+        assert!(!self.0.panics.swap(false, Ordering::SeqCst), "as the test wants it");
         frame.fill(self.1 as i16);
         self.0.said.fetch_add(1, Ordering::SeqCst);
         self.0.is_gone(self.1)
+    }
+}
+
+impl Drop for FakeMicrophone {
+    fn drop(&mut self) {
+        self.0.open.fetch_sub(1, Ordering::SeqCst);
     }
 }
 
@@ -57,21 +69,29 @@ impl SoundSystem for System {
         let bit = if name.is_some() { NAMED } else { DEFAULT };
         self.0.opened.fetch_add(1, Ordering::SeqCst);
         self.0.is_gone(bit)?;
+        self.0.open.fetch_add(1, Ordering::SeqCst);
         Ok(Box::new(FakeMicrophone(self.0.clone(), bit)))
     }
 
     fn loudspeaker(&self, name: Option<&str>, _: u32) -> io::Result<Box<dyn Loudspeaker>> {
         let bit = if name.is_some() { NAMED } else { DEFAULT };
         self.0.is_gone(bit)?;
+        self.0.loudspeakers.fetch_add(1, Ordering::SeqCst);
         Ok(Box::new(FakeLoudspeaker(self.0.clone(), bit, self.1.clone())))
     }
 }
 
+/// What is wrong, whether it works, and by which device.
+type Told = (Option<String>, bool, Option<String>);
+
 /// A call's pipeline with both devices.
 struct Bench {
     fake: Fake,
+    pair: Arc<Pair>,
     pipeline: AudioPipeline,
     events: broadcast::Receiver<ClientEvent>,
+    /// Told and not asked for yet.
+    told: Vec<(DeviceSide, Told)>,
     _sender: broadcast::Sender<ClientEvent>,
     heard: Receiver<(u32, i16)>,
 }
@@ -81,16 +101,25 @@ impl Bench {
         let fake = Fake::default();
         let (said, heard) = channel();
         let devices = Devices::new(System(fake.clone(), said)).microphone("headset").loudspeaker("headset");
+        Self::of(devices, fake, heard)
+    }
+
+    fn of(devices: Devices, fake: Fake, heard: Receiver<(u32, i16)>) -> Self {
         let (sender, events) = broadcast::channel(64);
-        let pipeline = with_devices(AudioPipeline::new(), &devices, 8_000, sender.downgrade());
-        Bench { fake, pipeline, events, _sender: sender, heard }
+        let pair = Pair::new(devices, 8_000, sender.downgrade());
+        Bench {
+            fake,
+            pipeline: pair.give(AudioPipeline::new()),
+            pair,
+            events,
+            told: Vec::new(),
+            _sender: sender,
+            heard,
+        }
     }
 
     fn fill(&mut self) -> (Fill, i16) {
-        let mut samples = [0; 160];
-        let source = self.pipeline.source.as_mut().expect("a microphone");
-        let fill = source.fill(&mut OutFrame { samples: &mut samples, captured_at: NtpTime(0) });
-        (fill, samples[159])
+        fill(&mut self.pipeline)
     }
 
     fn until(&mut self, what: &str, mut wanted: impl FnMut(&mut Self) -> bool) {
@@ -102,26 +131,36 @@ impl Bench {
     }
 
     /// The next event of that side.
-    fn event(&mut self, wanted: DeviceSide) -> (Option<String>, bool) {
+    fn event(&mut self, wanted: DeviceSide) -> Told {
         let mut found = None;
         self.until("an event", |bench| {
             bench.fill();
             bench.play(7);
-            while let Ok(ClientEvent::Device { side, problem, works }) = bench.events.try_recv() {
-                if side == wanted {
-                    found = Some((problem, works));
-                    return true;
-                }
+            while let Ok(ClientEvent::Device { side, device, problem, works }) = bench.events.try_recv() {
+                bench.told.push((side, (problem, works, device)));
             }
-            false
+            let index = bench.told.iter().position(|(side, _)| *side == wanted);
+            found = index.map(|index| bench.told.remove(index).1);
+            found.is_some()
         });
         found.expect("found")
     }
 
     fn play(&mut self, sample: i16) {
-        let sink = self.pipeline.sink.as_mut().expect("a loudspeaker");
-        sink.frame(&InFrame { samples: &[sample; 160], captured_at: None, kind: FrameKind::Audio });
+        play(&mut self.pipeline, sample);
     }
+}
+
+fn fill(pipeline: &mut AudioPipeline) -> (Fill, i16) {
+    let mut samples = [0; 160];
+    let source = pipeline.source.as_mut().expect("a microphone");
+    let fill = source.fill(&mut OutFrame { samples: &mut samples, captured_at: NtpTime(0) });
+    (fill, samples[159])
+}
+
+fn play(pipeline: &mut AudioPipeline, sample: i16) {
+    let sink = pipeline.sink.as_mut().expect("a loudspeaker");
+    sink.frame(&InFrame { samples: &[sample; 160], captured_at: None, kind: FrameKind::Audio });
 }
 
 #[test]
@@ -148,9 +187,12 @@ fn a_device_that_is_unplugged_gives_way_to_the_default_one_which_is_told() {
     bench.until("the microphone", |bench| bench.fill() == (Fill::Audio, NAMED as i16));
     bench.fake.unplugged.store(NAMED, Ordering::SeqCst);
     for side in [DeviceSide::Microphone, DeviceSide::Loudspeaker] {
-        let (problem, works) = bench.event(side);
+        let (problem, works, device) = bench.event(side);
         let problem = problem.expect("why");
-        assert!(works && problem.contains("headset") && problem.contains("unplugged"), "{problem}");
+        assert!(
+            works && device.is_none() && problem.contains("headset") && problem.contains("unplugged"),
+            "{problem}"
+        );
     }
     bench.until("the default one", |bench| bench.fill() == (Fill::Audio, DEFAULT as i16));
     bench.until("the default one", |bench| {
@@ -163,21 +205,125 @@ fn a_device_that_is_unplugged_gives_way_to_the_default_one_which_is_told() {
 fn without_any_device_the_call_is_silent_until_one_is_there() {
     let mut bench = Bench::new();
     bench.fake.unplugged.store(NAMED | DEFAULT, Ordering::SeqCst);
-    let (problem, works) = bench.event(DeviceSide::Microphone);
-    assert!(problem.is_some() && !works);
+    let (problem, works, device) = bench.event(DeviceSide::Microphone);
+    assert!(problem.is_some() && !works && device.is_none());
     assert_ne!(bench.fill().0, Fill::Audio);
     bench.fake.unplugged.store(0, Ordering::SeqCst);
-    assert_eq!(bench.event(DeviceSide::Microphone), (None, true));
-    bench.until("it again", |bench| bench.fill() == (Fill::Audio, DEFAULT as i16));
+    let (problem, works, _) = bench.event(DeviceSide::Microphone);
+    assert!(problem.is_none() && works);
+    bench.until("the one that was asked for", |bench| bench.fill() == (Fill::Audio, NAMED as i16));
+}
+
+#[test]
+fn a_call_returns_to_the_device_that_was_asked_for_when_it_is_back() {
+    let mut bench = Bench::new();
+    bench.until("the microphone", |bench| bench.fill() == (Fill::Audio, NAMED as i16));
+    bench.fake.unplugged.store(NAMED, Ordering::SeqCst);
+    bench.until("the default one", |bench| bench.fill() == (Fill::Audio, DEFAULT as i16));
+    bench.until("the default one", |bench| {
+        bench.play(9);
+        bench.heard.try_iter().any(|it| it == (DEFAULT, 9))
+    });
+    bench.fake.unplugged.store(0, Ordering::SeqCst);
+    for side in [DeviceSide::Microphone, DeviceSide::Loudspeaker] {
+        let back = [bench.event(side), bench.event(side)];
+        assert!(back[0].0.is_some() && back[1] == (None, true, Some("headset".to_owned())), "{back:?}");
+    }
+    bench.until("the headset", |bench| bench.fill() == (Fill::Audio, NAMED as i16));
+}
+
+#[test]
+fn another_device_is_taken_in_a_call_and_told() {
+    let mut bench = Bench::new();
+    bench.until("the microphone", |bench| bench.fill() == (Fill::Audio, NAMED as i16));
+    let default = (None, true, None);
+    bench.pair.choose(DeviceSide::Microphone, None);
+    assert_eq!(bench.event(DeviceSide::Microphone), default);
+    bench.until("the default one", |bench| bench.fill() == (Fill::Audio, DEFAULT as i16));
+    bench.pair.choose(DeviceSide::Loudspeaker, None);
+    assert_eq!(bench.event(DeviceSide::Loudspeaker), default);
+    bench.until("the default one", |bench| {
+        bench.play(9);
+        bench.heard.try_iter().any(|it| it == (DEFAULT, 9))
+    });
+    bench.fake.unplugged.store(NAMED, Ordering::SeqCst);
+    bench.pair.choose(DeviceSide::Microphone, Some("headset".to_owned()));
+    let (problem, works, device) = bench.event(DeviceSide::Microphone);
+    assert!(problem.is_some_and(|it| it.contains("headset")) && works && device.is_none());
+}
+
+#[test]
+fn all_calls_have_one_microphone_and_one_loudspeaker() {
+    let mut bench = Bench::new();
+    let mut other = bench.pair.give(AudioPipeline::new());
+    bench.until("both", |bench| {
+        let both = [bench.fill(), fill(&mut other)];
+        both == [(Fill::Audio, NAMED as i16); 2]
+    });
+    bench.until("the sum of both", |bench| {
+        bench.play(3);
+        play(&mut other, 4);
+        bench.heard.try_iter().any(|it| it == (NAMED, 7))
+    });
+    drop(other);
+    bench.until("the one that is left", |bench| {
+        bench.play(3);
+        bench.heard.try_iter().any(|it| it == (NAMED, 3))
+    });
+    let opened = [&bench.fake.opened, &bench.fake.loudspeakers].map(|it| it.load(Ordering::SeqCst));
+    assert_eq!(opened, [1, 1]);
+}
+
+#[test]
+fn a_microphone_that_no_call_needs_is_closed_and_opened_again() {
+    let mut bench = Bench::new();
+    bench.until("the microphone", |bench| bench.fill().0 == Fill::Audio);
+    bench.until("it is closed", |bench| bench.fake.open.load(Ordering::SeqCst) == 0);
+    while bench.fill().0 == Fill::Audio {}
+    bench.until("the microphone again", |bench| bench.fill().0 == Fill::Audio);
+    assert_eq!(bench.fake.opened.load(Ordering::SeqCst), 2);
+    let Bench { fake, pipeline, pair, .. } = bench;
+    drop(pipeline);
+    let deadline = Instant::now() + PATIENCE;
+    // The thread has ended: nobody else has the pair.
+    while Arc::strong_count(&pair) > 1 || fake.open.load(Ordering::SeqCst) > 0 {
+        assert!(Instant::now() < deadline, "the threads do not end");
+        std::thread::sleep(Duration::from_millis(5));
+    }
+}
+
+#[test]
+fn a_device_that_panics_takes_its_call_and_not_the_next_one() {
+    let mut bench = Bench::new();
+    bench.until("the microphone", |bench| bench.fill().0 == Fill::Audio);
+    bench.fake.panics.store(true, Ordering::SeqCst);
+    bench.until("the panic", |bench| {
+        bench.fill();
+        bench.fake.open.load(Ordering::SeqCst) == 0
+    });
+    bench.pipeline = bench.pair.give(AudioPipeline::new());
+    bench.until("the next call", |bench| bench.fill() == (Fill::Audio, NAMED as i16));
+}
+
+#[test]
+fn a_machine_without_devices_says_what_to_do() {
+    let mut bench = Bench::of(Devices::new(Nothing), Fake::default(), channel().1);
+    for side in [DeviceSide::Microphone, DeviceSide::Loudspeaker] {
+        let (problem, works, device) = bench.event(side);
+        let problem = problem.expect("why");
+        assert!(!works && device.is_none() && problem.contains("alsa-utils"), "{problem}");
+        let error = Devices::new(Nothing).list(side).expect_err("none");
+        assert!(error.to_string().contains("alsa-utils"), "{error}");
+    }
 }
 
 #[test]
 fn a_quick_device_loses_its_oldest_sound_and_not_time() {
     let mut bench = Bench::new();
     bench.until("the microphone", |bench| bench.fill().0 == Fill::Audio);
-    // A hundred frames that nobody has asked for: never more than so much of them waits.
+    // Fifty frames that nobody has asked for: never more than so much of them waits.
     let before = bench.fake.said.load(Ordering::SeqCst);
-    bench.until("much sound", |bench| bench.fake.said.load(Ordering::SeqCst) > before + 100);
+    bench.until("much sound", |bench| bench.fake.said.load(Ordering::SeqCst) > before + 50);
     let opened = bench.fake.opened.load(Ordering::SeqCst);
     bench.fake.unplugged.store(NAMED | DEFAULT, Ordering::SeqCst);
     bench.until("it is looked for again", |bench| bench.fake.opened.load(Ordering::SeqCst) > opened);
@@ -186,6 +332,20 @@ fn a_quick_device_loses_its_oldest_sound_and_not_time() {
         frames += 1;
     }
     assert!((1..=5).contains(&frames), "{frames} frames waited");
+}
+
+#[test]
+fn devices_are_listed_by_the_names_that_arecord_and_aplay_print() {
+    let folder = tempfile::tempdir().expect("a folder");
+    let text = "[ \"$1\" = -L ] || exit 9\nprintf 'null\\n    Discard all samples\\nhw:CARD=PCH,DEV=0\\n    HDA Intel\\n'";
+    let tools = tools::Tools {
+        arecord: script(folder.path(), "arecord", text),
+        aplay: script(folder.path(), "aplay", "echo 'no soundcards found' >&2; exit 1"),
+    };
+    let devices = Devices::new(tools);
+    assert_eq!(devices.list(DeviceSide::Microphone).expect("listed"), ["null", "hw:CARD=PCH,DEV=0"]);
+    let error = devices.list(DeviceSide::Loudspeaker).expect_err("none").to_string();
+    assert!(error.contains("no soundcards found") && error.contains("aplay -L"), "{error}");
 }
 
 /// A program for the folder of a test.

@@ -7,7 +7,7 @@ use std::process::{Child, ChildStdin, ChildStdout, Command, Stdio};
 
 use nix::fcntl::{FcntlArg, fcntl};
 
-use super::{Loudspeaker, Microphone, SoundSystem};
+use super::{DeviceSide, Loudspeaker, Microphone, SoundSystem};
 
 /// Octets that wait in a pipe: at 16 kHz 128 ms, which a full one adds to the delay.
 const PIPE: i32 = 4_096;
@@ -57,6 +57,26 @@ impl SoundSystem for Tools {
         let _ = fcntl(&to, FcntlArg::F_SETPIPE_SZ(PIPE));
         Ok(Box::new(Aplay { to, octets: Vec::new(), _child: child }))
     }
+
+    fn devices(&self, side: DeviceSide) -> io::Result<Vec<String>> {
+        let program = match side {
+            DeviceSide::Microphone => &self.arecord,
+            DeviceSide::Loudspeaker => &self.aplay,
+        };
+        let output = Command::new(program).arg("-L").stdin(Stdio::null()).output()?;
+        if output.status.success() {
+            return Ok(names(&output.stdout));
+        }
+        let said = String::from_utf8_lossy(&output.stderr);
+        Err(io::Error::other(format!("{} -L: {}: {}", program.display(), output.status, said.trim())))
+    }
+}
+
+/// The names in what `-L` prints: the lines that are not indented, which are descriptions.
+fn names(printed: &[u8]) -> Vec<String> {
+    let text = String::from_utf8_lossy(printed);
+    let is_name = |line: &&str| !line.is_empty() && !line.starts_with(char::is_whitespace);
+    text.lines().filter(is_name).map(str::to_owned).collect()
 }
 
 fn no_pipe() -> io::Error {

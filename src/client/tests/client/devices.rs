@@ -105,7 +105,7 @@ async fn an_unplugged_headset_moves_the_call_to_the_default_devices_which_is_tol
     let mut told = Vec::new();
     let both = async {
         while told.len() < 2 {
-            if let Some(ClientEvent::Device { side, problem, works }) = events.next().await {
+            if let Some(ClientEvent::Device { side, problem, works, .. }) = events.next().await {
                 let problem = problem.expect("why");
                 assert!(works && problem.contains("\"headset\": unplugged"), "{problem}");
                 told.push(side);

@@ -13,6 +13,7 @@ mod conference;
 mod devices;
 mod in_call;
 mod media_lock;
+mod one_pair;
 mod quality;
 mod recording;
 mod recovery;
