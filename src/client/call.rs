@@ -112,9 +112,10 @@ impl Shared {
             return Err(PlayError::Ended(cause));
         }
         let prepared = sound.prepare(self.rate_hz).map_err(PlayError::Sound)?;
+        let decoding = prepared.decoding();
         let progress = self.audio.play(prepared).ok_or(PlayError::Busy)?;
         let (done, finished) = oneshot::channel();
-        let watch = Command::Watch { leg: self.leg, progress: progress.clone(), done };
+        let watch = Command::Watch { leg: self.leg, progress: progress.clone(), decoding, done };
         let commands = self.commands.upgrade().ok_or(PlayError::Stopped)?;
         commands.send(watch).map_err(|_| PlayError::Stopped)?;
         Ok(Playback::new(progress, finished))

@@ -5,6 +5,7 @@ use std::path::PathBuf;
 
 use tokio::sync::broadcast::{self, error::RecvError};
 
+use crate::audio::AudioProblem;
 use crate::{
     CallId, CallState, DeviceSide, DiskError, MarkId, Quality, Recorded, RecoveryStep, RegistrationState,
 };
@@ -54,6 +55,19 @@ pub enum ClientEvent {
     MediaStarted {
         /// The call.
         call: CallId,
+    },
+    /// No RTP comes or goes any more: the media of a call that had [`ClientEvent::MediaStarted`] are
+    /// closed.
+    MediaStopped {
+        /// The call.
+        call: CallId,
+    },
+    /// Something is wrong with the sound of a call on this side; the call goes on.
+    Audio {
+        /// The call.
+        call: CallId,
+        /// What it is.
+        problem: AudioProblem,
     },
     /// The far end holds us, or takes us back.
     Held {
@@ -222,6 +236,8 @@ impl ClientEvent {
             | ClientEvent::DigitRefused { call, .. }
             | ClientEvent::Agreed { call, .. }
             | ClientEvent::MediaStarted { call }
+            | ClientEvent::MediaStopped { call }
+            | ClientEvent::Audio { call, .. }
             | ClientEvent::Held { call, .. }
             | ClientEvent::Quality { call, .. }
             | ClientEvent::Level { call, .. }

@@ -116,9 +116,9 @@ mod transfer;
 
 pub use account::{Tls, Transport};
 pub use audio::{
-    Audio, AudioFrame, AudioPipeline, AudioProcessor, CallAudio, CustomAudio, DeviceSide, Devices,
-    FrameFormat, Incoming, Loudspeaker, MarkId, Microphone, Outgoing, PlayEnd, Playback, Recorded, Recording,
-    Sound, SoundSystem, WriteError,
+    Audio, AudioFrame, AudioPipeline, AudioProblem, AudioProcessor, CallAudio, CustomAudio, DeviceSide,
+    Devices, FrameFormat, Incoming, Loudspeaker, MarkId, Microphone, Outgoing, PlayEnd, Playback, Recorded,
+    Recording, Sound, SoundSystem, WriteError,
 };
 #[cfg(feature = "processing")]
 pub use audio::{Processing, Processor};

@@ -155,6 +155,10 @@ pub fn described(event: &ClientEvent) -> Option<(&'static str, Value)> {
             };
             ("recorded", json!({ "call": call.0, "path": path, "length_s": length_s, "problem": problem }))
         }
+        ClientEvent::MediaStopped { call } => ("media_stopped", json!({ "call": call.0 })),
+        ClientEvent::Audio { call, problem } => {
+            ("audio", json!({ "call": call.0, "problem": problem.to_string() }))
+        }
         ClientEvent::Device { side, device, problem, works } => (
             "device",
             json!({ "side": side_of(*side), "device": device, "problem": problem, "works": works }),

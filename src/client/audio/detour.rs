@@ -1,10 +1,13 @@
 //! Samples by way of another thread: put into a ring, and taken out of another one a packet
 //! later. Neither side waits for the other.
 
+use std::sync::Arc;
+use std::sync::atomic::{AtomicU64, Ordering};
 use std::time::Duration;
 
 use rtrb::{Consumer, Producer, RingBuffer};
 
+use super::AudioProblem;
 use super::pipeline::{AudioPipeline, AudioProcessor, FrameFormat, Processors};
 
 /// How often the other thread looks at its rings: the media thread must not wake it, which would
@@ -19,12 +22,14 @@ pub(super) struct Detour {
     back: Consumer<i16>,
     /// Samples that are on their way.
     waiting: usize,
+    /// Packets that were not ready.
+    late: Arc<AtomicU64>,
 }
 
 impl Detour {
     /// `there` leads to the other thread, `back` from it.
-    pub fn new(there: Producer<i16>, back: Consumer<i16>) -> Self {
-        Detour { there, back, waiting: 0 }
+    pub fn new(there: Producer<i16>, back: Consumer<i16>, late: Arc<AtomicU64>) -> Self {
+        Detour { there, back, waiting: 0, late }
     }
 }
 
@@ -41,6 +46,9 @@ impl AudioProcessor for Detour {
         // A whole packet or none: the thread is late, or has just begun.
         if first || self.back.slots() < frame.len() {
             frame.fill(0);
+            if !first {
+                self.late.fetch_add(1, Ordering::Relaxed);
+            }
         } else {
             self.waiting -= pop(&mut self.back, frame);
         }
@@ -66,13 +74,13 @@ struct Work {
 }
 
 /// Takes processors to a thread of their own, and leaves a detour in their place.
-fn take(processors: &mut Processors, rate_hz: u32, block_ms: u32) -> Option<Work> {
+fn take(processors: &mut Processors, rate_hz: u32, block_ms: u32, late: &Arc<AtomicU64>) -> Option<Work> {
     if processors.is_empty() {
         return None;
     }
     let room = rate_hz as usize / ROOM;
     let ((there, arrived), (done, back)) = (RingBuffer::new(room), RingBuffer::new(room));
-    let detour: Processors = vec![Box::new(Detour::new(there, back))];
+    let detour: Processors = vec![Box::new(Detour::new(there, back, late.clone()))];
     let block = vec![0; (rate_hz * block_ms / 1_000) as usize].into();
     Some(Work { processors: std::mem::replace(processors, detour), arrived, done, block })
 }
@@ -81,15 +89,17 @@ fn take(processors: &mut Processors, rate_hz: u32, block_ms: u32) -> Option<Work
 /// passes unprocessed.
 pub(super) fn apart(mut pipeline: AudioPipeline, format: FrameFormat) -> AudioPipeline {
     let FrameFormat { rate_hz, ptime_ms } = format;
-    let received = take(&mut pipeline.received, rate_hz, 20);
-    let sent = take(&mut pipeline.sent, rate_hz, ptime_ms);
+    let late = pipeline.problems.late.clone();
+    let received = take(&mut pipeline.received, rate_hz, 20, &late);
+    let sent = take(&mut pipeline.sent, rate_hz, ptime_ms, &late);
     let works: Vec<Work> = received.into_iter().chain(sent).collect();
     if works.is_empty() {
         return pipeline;
     }
     let thread = std::thread::Builder::new().name("pipeline".into());
     if let Err(error) = thread.spawn(move || run(works, rate_hz)) {
-        tracing::warn!("a call's sound is not processed: the system refused a thread: {error}");
+        let why = format!("the system refused a thread: {error}");
+        pipeline.problems.at_start.push(AudioProblem::NotProcessed(why));
         pipeline.received.clear();
         pipeline.sent.clear();
     }
@@ -126,6 +136,22 @@ mod tests {
             frame.samples.fill(self.0);
             Fill::Audio
         }
+    }
+
+    #[test]
+    fn packets_that_are_not_processed_in_time_are_counted_and_told_once() {
+        let mut pipeline = AudioPipeline::new();
+        let mut problems = pipeline.problems();
+        let ((there, _arrived), (_done, back)) = (RingBuffer::new(1_000), RingBuffer::new(1_000));
+        let mut detour = Detour::new(there, back, problems.late.clone());
+        for _ in 0..3 {
+            detour.process(&mut [7; 160], 8_000);
+        }
+        // The first one cannot be there.
+        assert_eq!(problems.take(), [AudioProblem::Late(2)]);
+        assert_eq!(problems.take(), []);
+        detour.process(&mut [7; 160], 8_000);
+        assert_eq!(problems.take(), [AudioProblem::Late(1)]);
     }
 
     #[test]

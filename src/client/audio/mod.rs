@@ -8,6 +8,7 @@
 //! - `recording`: both sides of a call in a file
 //! - `pipeline`: processors, sources and sinks of the program's own
 //! - `detour`: processing on another thread
+//! - `problem`: what is wrong with a call's sound
 //! - `voice`, `ear`: the media thread's side of a call: what it says, what it hears
 //! - `line`: both sides of a call's sound; `post`: how things get to the media thread; `gate`:
 //!   waiting for it
@@ -24,6 +25,7 @@ mod outgoing;
 mod pipeline;
 mod player;
 mod post;
+mod problem;
 #[cfg(feature = "processing")]
 mod processing;
 mod recording;
@@ -35,6 +37,7 @@ pub use incoming::{AudioFrame, Incoming};
 pub use outgoing::{MarkId, Outgoing, WriteError};
 pub use pipeline::{AudioPipeline, AudioProcessor, FrameFormat};
 pub use player::{PlayEnd, Playback};
+pub use problem::AudioProblem;
 #[cfg(feature = "processing")]
 pub use processing::{Processing, Processor};
 pub(super) use recording::{Outcome, ToRecord, record};
@@ -46,9 +49,10 @@ pub(super) use ear::Ear;
 pub(super) use line::{Lines, Media, Program, sides};
 pub(super) use pipeline::Pipelines;
 pub(super) use player::Progress;
+pub(super) use problem::Problems;
 #[cfg(feature = "processing")]
 pub(super) use processing::processed;
-pub(super) use sound::Prepared;
+pub(super) use sound::{Decoding, Prepared};
 pub(super) use voice::Voice;
 
 /// A call's sound in the program's hands: both halves may go to tasks of their own.

@@ -3,6 +3,7 @@
 use std::fmt;
 use std::sync::Arc;
 
+use super::Problems;
 use super::detour::apart;
 use b2b_base::frame::{FrameSink, FrameSource};
 
@@ -50,6 +51,7 @@ pub struct AudioPipeline {
     apart: bool,
     /// Which of both are devices, that other calls use, too.
     pub(super) devices: Shared,
+    pub(super) problems: Problems,
 }
 
 /// Whether source and sink are devices of the client.
@@ -90,6 +92,11 @@ impl AudioPipeline {
     pub fn source(mut self, source: impl FrameSource + 'static) -> Self {
         self.source = Some(Box::new(source));
         self
+    }
+
+    /// Takes what is wrong with it.
+    pub(crate) fn problems(&mut self) -> Problems {
+        std::mem::take(&mut self.problems)
     }
 
     /// Where received sound goes, behind its processors: a loudspeaker.

@@ -9,15 +9,18 @@ use tokio::sync::oneshot;
 
 use super::Prepared;
 use super::post::{Desk, Post, Used, post};
-use b2b_base::frame::{Fill, OutFrame};
+use b2b_base::frame::{Fill, FrameSource as _, OutFrame};
 
 /// How playing ended.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
+#[non_exhaustive]
 pub enum PlayEnd {
     /// All of it is sent.
     Finished,
     /// Another sound was played in its place, or [`Playback::stop`] was called.
     Replaced,
+    /// Its file could not be read to its end; [`crate::ClientEvent::Audio`] says why.
+    Broken,
     /// The call ended before.
     CallEnded,
 }

@@ -1,6 +1,7 @@
 //! What can be played: made ready on the program's side, filled on the media thread.
 
 use std::path::PathBuf;
+use std::sync::{Arc, Mutex, PoisonError};
 use std::time::Duration;
 
 use b2b_base::frame::{Fill, FrameSource, OutFrame};
@@ -24,7 +25,36 @@ enum Kind {
 }
 
 /// A sound that is ready for the media thread.
-pub(crate) type Prepared = Box<dyn FrameSource>;
+pub(crate) struct Prepared {
+    source: Box<dyn FrameSource>,
+    decoding: Option<Decoding>,
+}
+
+/// The thread that decodes a file; it ends with the last of these. Only the program's side and the
+/// client's thread lock it.
+#[derive(Clone)]
+pub(crate) struct Decoding(Arc<Mutex<FileStream>>);
+
+impl Decoding {
+    /// Once it has ended: why it did so before the end of the file, if it did.
+    pub fn end(&self) -> Option<Option<String>> {
+        let end = self.0.lock().unwrap_or_else(PoisonError::into_inner).poll_end()?;
+        Some(end.error.map(|error| error.to_string()))
+    }
+}
+
+impl Prepared {
+    /// What tells how a file ended; `None`: it is no file.
+    pub fn decoding(&self) -> Option<Decoding> {
+        self.decoding.clone()
+    }
+}
+
+impl FrameSource for Prepared {
+    fn fill(&mut self, frame: &mut OutFrame<'_>) -> Fill {
+        self.source.fill(frame)
+    }
+}
 
 impl Sound {
     /// Nothing, for so long.
@@ -63,21 +93,25 @@ impl Sound {
     /// Makes it ready for calls at this rate.
     pub(crate) fn prepare(self, rate_hz: u32) -> Result<Prepared, String> {
         let samples = |ms: u32| u64::from(ms) * u64::from(rate_hz) / 1_000;
+        let ready = |source: Box<dyn FrameSource>| Ok(Prepared { source, decoding: None });
         match self.0 {
-            Kind::Silence { ms } => Ok(Box::new(Timed { left: samples(ms), tone: None })),
+            Kind::Silence { ms } => ready(Box::new(Timed { left: samples(ms), tone: None })),
             Kind::Tone { hz, .. } if !(hz > 0.0 && hz < rate_hz as f32 / 2.0) => {
                 Err(format!("a tone of {hz} Hz; use more than 0 and less than {}", rate_hz / 2))
             }
             Kind::Tone { hz, ms } => {
                 let tone = Some(Oscillator::new(f64::from(hz), rate_hz));
-                Ok(Box::new(Timed { left: samples(ms), tone }))
+                ready(Box::new(Timed { left: samples(ms), tone }))
             }
             Kind::File { path, repeat } => {
                 let options = StreamOptions { rate_hz, repeat, prebuffer: PREBUFFER, ..Default::default() };
                 let opened = FileStream::open(&path, options).map_err(|error| error.to_string());
-                opened.map(|(stream, samples)| Box::new(Decoded { samples, decoding: stream }) as Prepared)
+                opened.map(|(stream, samples)| Prepared {
+                    source: Box::new(Decoded { samples }),
+                    decoding: Some(Decoding(Arc::new(Mutex::new(stream)))),
+                })
             }
-            Kind::Source(source) => Ok(source),
+            Kind::Source(source) => ready(source),
         }
     }
 }
@@ -106,17 +140,6 @@ impl FrameSource for Timed {
 /// A file that is being decoded.
 struct Decoded {
     samples: Samples,
-    /// Ends the decoding when it is dropped.
-    decoding: FileStream,
-}
-
-impl Drop for Decoded {
-    /// Where it may take time, but for a sound that ends with its call.
-    fn drop(&mut self) {
-        if let Some(error) = self.decoding.poll_end().and_then(|end| end.error) {
-            tracing::warn!("a sound ended before its time: {error}");
-        }
-    }
 }
 
 impl FrameSource for Decoded {

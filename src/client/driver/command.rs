@@ -5,7 +5,7 @@ use std::time::Duration;
 
 use tokio::sync::{mpsc, oneshot, watch};
 
-use super::super::audio::{Lines, Media, PlayEnd, Program, Progress, sides};
+use super::super::audio::{Decoding, Lines, Media, PlayEnd, Problems, Program, Progress, sides};
 use super::super::call::Shared;
 use super::super::conference::ConferenceId;
 use super::super::{
@@ -103,6 +103,8 @@ pub(crate) enum Command {
     Watch {
         leg: LegId,
         progress: Arc<Progress>,
+        /// Of a file.
+        decoding: Option<Decoding>,
         done: oneshot::Sender<PlayEnd>,
     },
     /// Answered when it is done.
@@ -122,7 +124,10 @@ impl Driver {
             Command::Answer { leg, reply } => {
                 let media = self.calls.get_mut(&leg).and_then(|record| record.media.take());
                 let answered = match media {
-                    Some(media) => self.service.answer(leg, self.audio(media)),
+                    Some(media) => {
+                        let audio = self.audio_of(leg, media);
+                        self.service.answer(leg, audio)
+                    }
                     None => self.service.answer_early(leg),
                 };
                 if answered.is_ok() {
@@ -156,25 +161,43 @@ impl Driver {
                 let _ = reply.send(());
             }
             Command::Look { leg, lines } => self.look_at(leg, lines),
-            Command::Watch { leg, progress, done } => self.watch(leg, progress, done),
+            Command::Watch { leg, progress, decoding, done } => self.watch(leg, progress, decoding, done),
             // Taken by the loop.
             Command::Stop { .. } => {}
         }
     }
 
     /// A call's audio, through a pipeline of its own.
-    pub(super) fn audio(&self, media: Media) -> LegAudio {
-        let pipeline = self.pipelines.make(self.rate_hz, self.ptime_ms);
+    pub(super) fn audio(&self, media: Media) -> (LegAudio, Problems) {
+        let mut pipeline = self.pipelines.make(self.rate_hz, self.ptime_ms);
+        let problems = pipeline.problems();
         let (voice, ear) = media.attached(pipeline, self.rate_hz);
-        LegAudio { source: Box::new(voice), sink: Box::new(ear) }
+        (LegAudio { source: Box::new(voice), sink: Box::new(ear) }, problems)
+    }
+
+    /// The same for a leg that is there.
+    pub(super) fn audio_of(&mut self, leg: LegId, media: Media) -> LegAudio {
+        let (audio, problems) = self.audio(media);
+        self.troubled(leg, problems);
+        audio
+    }
+
+    /// Tells what is wrong with the sound of a leg, and goes on to look at it.
+    pub(super) fn troubled(&mut self, leg: LegId, problems: Problems) {
+        if let Some(record) = self.calls.get_mut(&leg) {
+            record.problems = problems;
+            record.tell_problems(&self.events);
+        }
     }
 
     fn dial(&mut self, target: String, how: &DialAs) -> Result<Arc<Shared>, CallError> {
         let (program, media) = sides();
-        let leg = self.service.dial_as(&target, self.audio(media), how)?;
+        let (audio, problems) = self.audio(media);
+        let leg = self.service.dial_as(&target, audio, how)?;
         self.log(leg);
         let shared = Arc::new(self.shared(leg, target, CallState::Dialling, program));
         self.calls.insert(leg, Record::new(shared.clone(), None));
+        self.troubled(leg, problems);
         Ok(shared)
     }
 

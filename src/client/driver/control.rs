@@ -63,7 +63,7 @@ impl Driver {
             return Err(CallError::NoEarlyMedia);
         }
         let media = record.media.take().ok_or(CallError::NotWaiting)?;
-        let audio = self.audio(media);
+        let audio = self.audio_of(leg, media);
         Ok(self.service.early(leg, audio)?)
     }
 

@@ -8,7 +8,7 @@ use super::super::audio::sides;
 use super::super::call::Agreed;
 use super::super::state::Happening;
 use super::super::{CallError, CallId, CallState, ClientEvent, EndCause, IncomingCall};
-use super::{Driver, Record, go_on, measuring};
+use super::{Driver, Record, go_on};
 use b2b_call::LegId;
 use b2b_call::agent::{AgentEvent, Change, ConnectError};
 
@@ -43,6 +43,9 @@ impl Driver {
             }
             AgentEvent::MediaStarted { leg } => {
                 self.tell(leg, |call| ClientEvent::MediaStarted { call });
+                if let Some(record) = self.calls.get_mut(&leg) {
+                    record.has_media = true;
+                }
             }
             AgentEvent::Hold { leg, held } => {
                 self.holds(leg, |holds| holds.theirs = held);
@@ -101,8 +104,8 @@ impl Driver {
             // The end follows, and says so.
             AgentEvent::Unreachable { .. } => {}
             AgentEvent::MediaClosed { leg, report } => {
-                if let Some(record) = self.calls.get(&leg) {
-                    measuring::last(record, &report, &self.events);
+                if let Some(record) = self.calls.get_mut(&leg) {
+                    record.media_closed(&report, &self.events);
                 }
                 if let Some(logs) = &mut self.logs {
                     logs.counters(leg, &report);

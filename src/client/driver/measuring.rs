@@ -104,6 +104,9 @@ impl Driver {
             let mut loss_pct = None;
             if now >= measured.next {
                 measured.next += EVERY;
+                for problem in record.problems.take() {
+                    let _ = self.events.send(ClientEvent::Audio { call, problem });
+                }
                 let quality = Quality::of(&report, &std::mem::replace(&mut measured.told, report));
                 loss_pct = Some(quality.loss_pct.max(quality.remote_loss_pct.unwrap_or(0.0)));
                 let _ = self.events.send(ClientEvent::Quality { call, quality, last: false });

@@ -27,14 +27,14 @@ use std::time::Duration;
 use tokio::sync::{broadcast, mpsc, oneshot, watch};
 use tokio::time::Instant;
 
-use super::audio::{Audio, FrameFormat, Media, Pair, Pipelines, with_file};
+use super::audio::{Audio, FrameFormat, Media, Pair, Pipelines, Problems, with_file};
 use super::builder::{CallSettings, Settings};
 use super::call::Shared;
 use super::handle::Running;
 use super::state::{self, Happening};
 use super::{CallError, ClientEvent, EndCause, IncomingCall, RegistrationState, StartError};
 use b2b_call::LegId;
-use b2b_call::agent::{AgentEvent, AgentService, Change};
+use b2b_call::agent::{AgentEvent, AgentService, Change, LegReport};
 
 pub(super) use command::Command;
 use conference::Conferences;
@@ -185,6 +185,10 @@ struct Record {
     follows: Option<(LegId, bool)>,
     /// Why its end follows.
     untrusted: Option<EndCause>,
+    /// Of its sound.
+    problems: Problems,
+    /// [`ClientEvent::MediaStarted`] was told.
+    has_media: bool,
 }
 
 impl Record {
@@ -197,6 +201,26 @@ impl Record {
             transfer: None,
             follows: None,
             untrusted: None,
+            problems: Problems::default(),
+            has_media: false,
+        }
+    }
+
+    /// Tells what is wrong with its sound and was not told.
+    fn tell_problems(&mut self, events: &Events) {
+        let call = self.shared.id();
+        for problem in self.problems.take() {
+            tracing::warn!("call {}: {problem}", call.0);
+            let _ = events.send(ClientEvent::Audio { call, problem });
+        }
+    }
+
+    /// Its media are closed.
+    fn media_closed(&mut self, report: &LegReport, events: &Events) {
+        self.tell_problems(events);
+        measuring::last(self, report, events);
+        if std::mem::take(&mut self.has_media) {
+            let _ = events.send(ClientEvent::MediaStopped { call: self.shared.id() });
         }
     }
 
@@ -290,8 +314,8 @@ impl Driver {
         for event in service.close().await {
             match event {
                 AgentEvent::MediaClosed { leg, report } => {
-                    if let Some(record) = calls.get(&leg) {
-                        measuring::last(record, &report, &events);
+                    if let Some(record) = calls.get_mut(&leg) {
+                        record.media_closed(&report, &events);
                     }
                     if let Some(logs) = &mut logs {
                         logs.counters(leg, &report);

@@ -76,13 +76,14 @@ impl Driver {
     /// Goes there.
     pub(super) fn accept_transfer(&mut self, leg: LegId) -> Result<Arc<Shared>, CallError> {
         let (program, media) = sides();
-        let audio = self.audio(media);
+        let (audio, problems) = self.audio(media);
         let to = self.service.accept_refer(leg, audio)?;
         let remote = self.service.target(to).unwrap_or_default();
         let shared = Arc::new(self.shared(to, remote, CallState::Dialling, program));
         let record = Record { follows: Some((leg, true)), ..Record::new(shared.clone(), None) };
         self.calls.insert(to, record);
         self.tell(leg, |call| ClientEvent::Transferring { call, to: shared.id() });
+        self.troubled(to, problems);
         Ok(shared)
     }
 
@@ -97,7 +98,7 @@ impl Driver {
             TransferPolicy::Accept => {
                 let media = self.calls.get_mut(&leg).and_then(|record| record.media.take());
                 let Some(media) = media else { return true };
-                let audio = self.audio(media);
+                let audio = self.audio_of(leg, media);
                 match self.service.answer(leg, audio) {
                     Ok(()) => self.followed(leg),
                     Err(error) => tracing::info!("call {}: replaces no other one: {error}", leg.0),

@@ -6,7 +6,7 @@ use std::sync::Arc;
 use tokio::sync::oneshot;
 use tokio::time::Instant;
 
-use super::super::audio::{Lines, PlayEnd, Progress};
+use super::super::audio::{AudioProblem, Decoding, Lines, PlayEnd, Progress};
 use super::super::{CallId, ClientEvent};
 use super::{Driver, Events};
 use b2b_call::LegId;
@@ -24,7 +24,9 @@ pub(super) struct Watching {
 /// Somebody waits for the end of a sound.
 struct Watched {
     leg: LegId,
+    call: CallId,
     progress: Arc<Progress>,
+    decoding: Option<Decoding>,
     done: Option<oneshot::Sender<PlayEnd>>,
 }
 
@@ -48,12 +50,19 @@ impl Watching {
 
     /// Tells who waits, and says whether the media thread has gone on.
     fn tell(&mut self, events: &Events) -> bool {
-        self.sounds.retain_mut(|watched| match watched.progress.end() {
-            None => true,
-            Some(end) => {
-                let _ = watched.done.take().map(|done| done.send(end));
-                false
+        self.sounds.retain_mut(|watched| {
+            let Some(mut end) = watched.progress.end() else { return true };
+            if let (PlayEnd::Finished, Some(decoding)) = (end, &watched.decoding) {
+                // Its thread ends right behind the last sample.
+                let Some(broken) = decoding.end() else { return true };
+                if let Some(why) = broken {
+                    end = PlayEnd::Broken;
+                    let problem = AudioProblem::Broken(why);
+                    let _ = events.send(ClientEvent::Audio { call: watched.call, problem });
+                }
             }
+            let _ = watched.done.take().map(|done| done.send(end));
+            false
         });
         let mut moved = false;
         self.lines.retain(|(_, call, lines)| {
@@ -80,10 +89,17 @@ impl Driver {
         }
     }
 
-    pub(super) fn watch(&mut self, leg: LegId, progress: Arc<Progress>, done: oneshot::Sender<PlayEnd>) {
+    pub(super) fn watch(
+        &mut self,
+        leg: LegId,
+        progress: Arc<Progress>,
+        decoding: Option<Decoding>,
+        done: oneshot::Sender<PlayEnd>,
+    ) {
         // The same for `done`.
-        if self.calls.contains_key(&leg) {
-            self.watching.sounds.push(Watched { leg, progress, done: Some(done) });
+        if let Some(record) = self.calls.get(&leg) {
+            let call = record.shared.id();
+            self.watching.sounds.push(Watched { leg, call, progress, decoding, done: Some(done) });
         }
     }
 
@@ -92,5 +108,56 @@ impl Driver {
         self.watching.tell(&self.events);
         self.watching.sounds.retain(|watched| watched.leg != leg);
         self.watching.lines.retain(|(of, ..)| *of != leg);
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use super::super::super::Sound;
+    use super::super::super::audio::{AudioPipeline, sides};
+    use super::*;
+    use b2b_base::frame::{FrameSource, OutFrame};
+    use b2b_base::util::ntp::NtpTime;
+
+    #[test]
+    fn a_file_that_cannot_be_read_to_its_end_is_told() {
+        let folder = tempfile::tempdir().expect("a folder");
+        let path = folder.path().join("broken.mp3");
+        let tone = concat!(env!("CARGO_MANIFEST_DIR"), "/../../tests/data/audio/tone.mp3");
+        let mut octets = std::fs::read(tone).expect("a file");
+        // More frames than are passed over, with good headers (64 kbit/s, 208 octets) and nothing else.
+        for _ in 0..2_000 {
+            octets.extend([0xFF, 0xFB, 0x50, 0x64]);
+            octets.extend([0xAA; 204]);
+        }
+        std::fs::write(&path, octets).expect("written");
+        let (sender, mut events) = tokio::sync::broadcast::channel(4);
+        let runtime = tokio::runtime::Builder::new_current_thread().enable_time().build().expect("a runtime");
+        let _entered = runtime.enter();
+        let mut ended = Vec::new();
+        for path in [std::path::Path::new(tone), &path] {
+            let (program, media) = sides();
+            let prepared = Sound::file(path).prepare(8_000).expect("a file");
+            let decoding = prepared.decoding();
+            let progress = program.play(prepared).expect("room");
+            let (mut voice, _ear) = media.attached(AudioPipeline::new(), 8_000);
+            while progress.end().is_none() {
+                voice.fill(&mut OutFrame { samples: &mut [0; 160], captured_at: NtpTime(0) });
+                std::thread::yield_now();
+            }
+            let (done, mut end) = oneshot::channel();
+            let mut watching = Watching::new();
+            let (leg, call) = (LegId(1), CallId(1));
+            watching.sounds.push(Watched { leg, call, progress, decoding, done: Some(done) });
+            while watching.due().is_some() {
+                watching.look(&sender);
+            }
+            ended.push(end.try_recv().expect("an end"));
+        }
+        assert_eq!(ended, [PlayEnd::Finished, PlayEnd::Broken]);
+        let Ok(ClientEvent::Audio { problem: AudioProblem::Broken(why), .. }) = events.try_recv() else {
+            panic!("it is not told")
+        };
+        assert!(why.contains("broken.mp3"), "{why}");
     }
 }

@@ -78,6 +78,7 @@ impl Model {
                     (None, _) => format!("{side}: {device} is used"),
                 });
             }
+            ClientEvent::Audio { problem, .. } => self.say(problem.to_string()),
             ClientEvent::Lost { count } => self.say(format!("{count} events were lost")),
             ClientEvent::MediaLost => self.say("the media thread has died: start the phone again"),
             _ => {}

@@ -31,8 +31,8 @@ use std::time::Duration;
 use rtrb::Consumer;
 use tokio::sync::broadcast;
 
-use super::Sound;
 use super::pipeline::{AudioPipeline, FrameFormat};
+use super::{AudioProblem, Sound};
 use crate::ClientEvent;
 use b2b_base::frame::{FrameSink, FrameSource};
 use capture::{Speaker, captured};
@@ -255,9 +255,9 @@ pub(crate) fn check_file(file: &Path, rate_hz: u32) -> Result<(), String> {
 pub(crate) fn with_file(mut pipeline: AudioPipeline, file: &Path, rate_hz: u32) -> AudioPipeline {
     if pipeline.source.is_none() {
         match Sound::file(file).repeat().prepare(rate_hz) {
-            Ok(source) => pipeline.source = Some(source),
+            Ok(source) => pipeline.source = Some(Box::new(source)),
             // It was there when the client was built.
-            Err(error) => tracing::warn!("a call says nothing: {error}"),
+            Err(error) => pipeline.problems.at_start.push(AudioProblem::NoFile(error)),
         }
     }
     pipeline
@@ -306,7 +306,8 @@ impl Pair {
                     pipeline.devices.source = true;
                 }
                 Err(error) => {
-                    tracing::warn!("a call has no microphone: the system refused a thread: {error}")
+                    let why = format!("the system refused a thread: {error}");
+                    pipeline.problems.at_start.push(AudioProblem::NoMicrophone(why));
                 }
             }
         }
@@ -317,7 +318,8 @@ impl Pair {
                     pipeline.devices.sink = true;
                 }
                 Err(error) => {
-                    tracing::warn!("a call has no loudspeaker: the system refused a thread: {error}")
+                    let why = format!("the system refused a thread: {error}");
+                    pipeline.problems.at_start.push(AudioProblem::NoLoudspeaker(why));
                 }
             }
         }

@@ -3,6 +3,7 @@
 
 use rtrb::{Consumer, Producer, RingBuffer};
 
+use super::super::AudioProblem;
 use super::super::detour::{Detour, LOOK, ROOM, pop, push};
 use super::super::pipeline::{AudioPipeline, AudioProcessor};
 use super::{Processing, Processor};
@@ -20,10 +21,11 @@ pub(crate) fn processed(mut pipeline: AudioPipeline, processing: Processing, rat
     let worker = Worker { processor: Processor::new(processing, rate_hz), to_process, reference, done };
     let thread = std::thread::Builder::new().name("processing".into());
     if let Err(error) = thread.spawn(move || worker.run()) {
-        tracing::warn!("a call's sound is not processed: the system refused a thread: {error}");
+        let why = format!("the system refused a thread: {error}");
+        pipeline.problems.at_start.push(AudioProblem::NotProcessed(why));
         return pipeline;
     }
-    pipeline.sent.insert(0, Box::new(Detour::new(captured, processed)));
+    pipeline.sent.insert(0, Box::new(Detour::new(captured, processed, pipeline.problems.late.clone())));
     if processing.echo {
         pipeline.received.push(Box::new(Loudspeaker { heard }));
     }

@@ -39,6 +39,9 @@ async fn two_clients_talk_and_the_caller_hangs_up() {
     assert!(seen.contains(&ClientEvent::State { call: id, state: CallState::Answered }), "{seen:?}");
 
     within("hung up", at_alice.hangup()).await.expect("hung up");
+    let stopped = |event: &ClientEvent| *event == ClientEvent::MediaStopped { call: id };
+    until(&mut events, "the end of the media", stopped).await;
+    within("the end", at_alice.wait_for_end()).await;
     assert_eq!(at_alice.state(), CallState::Ended(EndCause::LocalHangup));
     assert_eq!(within("the end", at_bob.wait_for_end()).await, EndCause::RemoteHangup);
     at_bob.hangup().await.expect("it is over already");

@@ -7,8 +7,8 @@ use std::sync::atomic::{AtomicBool, AtomicU64, Ordering};
 use std::time::Duration;
 
 use b2b_client::{
-    Audio, CallState, ClientBuilder, ClientEvent, Codec, DeviceSide, Devices, Loudspeaker, Microphone,
-    SipClient, Sound, SoundSystem,
+    Audio, AudioProblem, CallState, ClientBuilder, ClientEvent, Codec, DeviceSide, Devices, Loudspeaker,
+    Microphone, SipClient, Sound, SoundSystem,
 };
 use b2b_test_support::client::server::Hand;
 use b2b_test_support::client::within;
@@ -187,6 +187,14 @@ async fn each_call_says_the_file_again_and_again() {
     within("hung up", at_alice.hangup()).await.expect("hung up");
 
     std::fs::remove_file(&file).expect("removed");
+    let mut events = alice.events().await.expect("events");
+    let silent = alice.call(bob.uri().expect("started")).await.expect("a call");
+    let told = |event: &ClientEvent| match event {
+        ClientEvent::Audio { call, problem: AudioProblem::NoFile(_) } => *call == silent.id(),
+        _ => false,
+    };
+    within("it is told", async { while !events.next().await.as_ref().is_some_and(told) {} }).await;
+    within("hung up", silent.hangup()).await.expect("hung up");
     let error = builder().audio(Audio::Files { say: file }).build().expect_err("there is no file");
     assert_eq!(error.mistakes[0].key, "audio", "{error}");
 }

@@ -1,0 +1,56 @@
+//! What is wrong with the sound of a call on this side, collected until the program is told.
+
+use std::fmt;
+use std::sync::Arc;
+use std::sync::atomic::{AtomicU64, Ordering};
+
+/// What is wrong with the sound of a call on this side.
+#[derive(Debug, Clone, PartialEq, Eq)]
+#[non_exhaustive]
+pub enum AudioProblem {
+    /// The file of [`crate::Audio::Files`] cannot be read any more: the call says nothing.
+    NoFile(String),
+    /// The system refused a thread: the call says nothing.
+    NoMicrophone(String),
+    /// The system refused a thread: nobody hears the far end.
+    NoLoudspeaker(String),
+    /// The system refused a thread: sound passes as it is.
+    NotProcessed(String),
+    /// A file that was played has ended before its end.
+    Broken(String),
+    /// So many packets were not processed in time since this was told last, and silent.
+    Late(u64),
+}
+
+impl fmt::Display for AudioProblem {
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        match self {
+            AudioProblem::NoFile(why) => write!(f, "nothing is said: {why}"),
+            AudioProblem::NoMicrophone(why) => write!(f, "no microphone: {why}"),
+            AudioProblem::NoLoudspeaker(why) => write!(f, "no loudspeaker: {why}"),
+            AudioProblem::NotProcessed(why) => write!(f, "the sound is not processed: {why}"),
+            AudioProblem::Broken(why) => write!(f, "a file ended before its end: {why}"),
+            AudioProblem::Late(packets) => write!(f, "{packets} packets were processed too late, and silent"),
+        }
+    }
+}
+
+/// Of one call's pipeline.
+#[derive(Debug, Clone, Default)]
+pub(crate) struct Problems {
+    pub(super) at_start: Vec<AudioProblem>,
+    /// Counted by the media thread.
+    pub(super) late: Arc<AtomicU64>,
+    told: u64,
+}
+
+impl Problems {
+    /// What was not told yet.
+    pub fn take(&mut self) -> Vec<AudioProblem> {
+        let late = self.late.load(Ordering::Relaxed);
+        let more = late - std::mem::replace(&mut self.told, late);
+        let mut problems = std::mem::take(&mut self.at_start);
+        problems.extend((more > 0).then_some(AudioProblem::Late(more)));
+        problems
+    }
+}
