@@ -7,7 +7,7 @@ use std::time::{Duration, Instant};
 use super::account::{digest, host, sip_uri};
 use super::registration_error::why;
 use super::{AgentError, AgentEvent, AgentService, RegistrationError};
-use b2b_sip::endpoint::{Flow, RequestFailure, RequestId};
+use b2b_sip::endpoint::{Flow, RequestFailure, RequestId, Transport};
 use b2b_sip::msg::{Response, Uri};
 use b2b_sip::net::local_addr;
 use b2b_sip::registration::{Account, Order, Place, Registrant, Registration, State};
@@ -30,6 +30,9 @@ pub struct RegistrationConfig {
     pub expires_s: u32,
     /// How soon failures are followed by another attempt.
     pub pace: Pace,
+    /// How often two line ends go to the registrar over UDP, so that a NAT keeps the way open: after
+    /// 80 % to all of that (RFC 5626 §4.4.2); `None`: never.
+    pub keep_alive: Option<Duration>,
 }
 
 /// A registration at work.
@@ -45,6 +48,8 @@ pub(super) struct Registering {
     /// The registrar's address, ours on the way to it, and when to look again.
     address: Option<(IpAddr, IpAddr)>,
     look: Option<Instant>,
+    /// When the way to the registrar is kept open again.
+    ping: Option<Instant>,
     /// What follows when this one is over.
     next: Option<RegistrationConfig>,
 }
@@ -81,6 +86,7 @@ impl AgentService {
             flow: None,
             address: None,
             look: None,
+            ping: None,
             next: None,
         };
         let order = it.registrant.schedule.start(now);
@@ -144,7 +150,7 @@ impl AgentService {
     /// When to call [`AgentService::registration_due`].
     pub(super) fn registration_timeout(&self) -> Option<Instant> {
         let it = self.registering.as_ref()?;
-        [it.registrant.schedule.next_timeout(), it.impatient, it.look].into_iter().flatten().min()
+        [it.registrant.schedule.next_timeout(), it.impatient, it.look, it.ping].into_iter().flatten().min()
     }
 
     /// Time has passed.
@@ -158,6 +164,19 @@ impl AgentService {
         let order = it.registrant.schedule.timeout(now);
         self.carry_out(order);
         self.look_for_address(now);
+        self.keep_alive(now);
+    }
+
+    /// Keeps the way to the registrar open, by which calls come.
+    fn keep_alive(&mut self, now: Instant) {
+        let Some(it) = &mut self.registering else { return };
+        if it.ping.take_if(|at| *at <= now).is_none() || it.is_leaving() {
+            return;
+        }
+        if let Some(flow) = it.flow.filter(|flow| flow.transport == Transport::Udp) {
+            self.stack.endpoint().keep_alive(flow);
+            it.ping = next_ping(&it.config, now);
+        }
     }
 
     /// Whether our address on the way to the registrar is another one now: then it is told.
@@ -246,6 +265,7 @@ impl AgentService {
             endpoint.watch_flow(&flow);
             it.address = Some((flow.remote.ip(), flow.local.ip()));
             it.look = Some(now + LOOK);
+            it.ping = next_ping(&it.config, now).filter(|_| flow.transport == Transport::Udp);
             // Who asks us to go away from there would be asked by calls, too.
             if let Some(request) = it.registrant.remove_stale(endpoint)
                 && let Err(error) = endpoint.request_outside(now, request)
@@ -320,6 +340,11 @@ impl AgentService {
             self.news.push_back(AgentEvent::RegistrationFailed { status, why, retry_in: None });
         }
     }
+}
+
+/// Registrations that were begun together do not stay together.
+fn next_ping(config: &RegistrationConfig, now: Instant) -> Option<Instant> {
+    config.keep_alive.map(|every| now + every.mul_f64(rand::random_range(0.8..=1.0)))
 }
 
 impl Registering {

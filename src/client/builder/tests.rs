@@ -31,6 +31,7 @@ fn all_mistakes_come_together_each_with_its_fix() {
         .registrar("tel:+1")
         .register_expires(Duration::ZERO)
         .register_retry(Duration::ZERO, Duration::ZERO)
+        .keep_alive(Duration::from_millis(1))
         .outbound_proxy("proxy")
         .tls(Tls::ca_file("/nowhere/ca.pem"))
         .header("From", "me")
@@ -54,6 +55,7 @@ fn all_mistakes_come_together_each_with_its_fix() {
         "registrar",
         "register_expires",
         "register_retry",
+        "keep_alive",
         "outbound_proxy",
         "tls",
         "header",

@@ -87,6 +87,19 @@ impl Hand {
         .await
     }
 
+    /// Waits for two line ends, which keep a NAT open; messages are passed over.
+    pub async fn keep_alive(&self) {
+        within("a keep-alive", async { while self.datagram().await != b"\r\n\r\n" {} }).await;
+    }
+
+    /// The next datagram, whatever it is.
+    pub async fn datagram(&self) -> Vec<u8> {
+        let mut buffer = vec![0; 65_536];
+        let (length, _) = self.socket.recv_from(&mut buffer).await.expect("a datagram");
+        buffer.truncate(length);
+        buffer
+    }
+
     /// Sends this, as it is.
     pub async fn send(&self, text: &str, to: SocketAddr) {
         self.socket.send_to(text.as_bytes(), to).await.expect("sent");

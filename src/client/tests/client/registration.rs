@@ -415,3 +415,33 @@ async fn a_silent_server_is_left_for_the_next_one_and_its_late_answer_changes_no
     quiet(&other).await;
     assert!(there(client.registration()));
 }
+
+#[tokio::test]
+async fn over_udp_the_way_to_the_registrar_is_kept_open_while_it_is_registered() {
+    let server = Hand::new().await;
+    let builder = named("alice").registrar(server.uri()).keep_alive(SHORT);
+    let client = builder.build().expect("a client");
+    let mut events = client.events().await.expect("started");
+    let register = server.hear("REGISTER").await;
+    server.grant(&register, 300).await;
+    assert!(next(&mut events).await.is_registered());
+    for _ in 0..3 {
+        server.keep_alive().await;
+    }
+    let leaving = tokio::spawn(async move { client.unregister().await });
+    let last = server.hear("REGISTER").await;
+    assert!(is_end(&last), "{}", last.text);
+    server.grant(&last, 0).await;
+    within("taken back", leaving).await.expect("no panic");
+    quiet_of_all(&server).await;
+}
+
+/// Whatever was on its way has come, and nothing follows.
+async fn quiet_of_all(server: &Hand) {
+    for _ in 0..20 {
+        if tokio::time::timeout(5 * SHORT, server.datagram()).await.is_err() {
+            return;
+        }
+    }
+    panic!("it goes on after the end");
+}
