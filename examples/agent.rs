@@ -1,5 +1,6 @@
 //! An agent of a call centre: answers a caller, holds it with a tone, asks a colleague, and joins
-//! the two. A colleague who is not there leaves the caller with the agent.
+//! the two. A colleague who is not there leaves the caller with the agent. This one is a robot: one
+//! with a person has the preset `agent` behind `SipClient::builder()`, with a headset's devices.
 //!
 //! `cargo run --example agent -- sip:colleague@127.0.0.1:5080`, and where to listen, if not at
 //! 127.0.0.1:5070: `127.0.0.1:5075`

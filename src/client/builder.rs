@@ -287,6 +287,7 @@ impl ClientBuilder {
             mistakes.take("sdp_attribute", may.then_some(()).ok_or((problem, fix)));
         }
         mistakes.take("max_calls", at_most("calls", self.calls.max, 1, 10_000));
+        mistakes.take("digit_ms", at_most("ms", self.calls.digit_ms as usize, 40, 5_000));
         let Self { levels, recovery, .. } = self;
         let measuring = Measuring { levels, recovery, codecs: self.codecs.clone() };
         let (signalling, registration) = self.account.check(&mut mistakes);

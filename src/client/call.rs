@@ -46,6 +46,8 @@ pub(super) struct Shared {
     /// What the far end hears while it is held, if we play something to it.
     pub hold_sound: Mutex<Option<Playback>>,
     pub dtmf: DtmfMode,
+    /// How long a digit lasts, ms.
+    pub digit_ms: u32,
     pub commands: mpsc::WeakUnboundedSender<Command>,
     pub events: broadcast::WeakSender<ClientEvent>,
 }

@@ -6,8 +6,6 @@ use super::driver::{Command, Control};
 use super::{Call, CallError, Codec, DtmfMode, Sound};
 use b2b_call::agent::Change;
 
-/// How long each digit lasts, ms.
-const DIGIT_MS: u32 = 120;
 /// Digits that wait at most.
 const DIGITS: usize = 64;
 
@@ -82,7 +80,7 @@ impl Call {
         if wanted.is_empty() || wanted.len() > DIGITS || !wanted.iter().all(known) {
             return Err(CallError::Digits(digits.to_owned()));
         }
-        self.control(Control::Digits { digits: wanted, ms: DIGIT_MS, mode }).await
+        self.control(Control::Digits { digits: wanted, ms: self.0.digit_ms, mode }).await
     }
 
     /// Sends silence in place of everything that is said or played, or no longer. Digits are

@@ -42,12 +42,16 @@ pub(super) struct Running {
 }
 
 impl SipClient {
-    /// A started client with nothing said but who it is, `sip:alice@example.com`.
+    /// A started client with nothing said but who it is, `sip:alice@example.com`: a
+    /// [`ClientBuilder::softphone`] without levels, so its calls have the default microphone and
+    /// loudspeaker of the machine. Where there are none, calls are silent on this side, and
+    /// [`ClientEvent::Device`] says so with the first call. A program that wants no devices takes the
+    /// builder, which has none unless it is told.
     ///
     /// # Errors
     /// The identity is none, or the system refuses sockets or threads.
     pub async fn new(identity: impl Into<String>) -> Result<SipClient, StartError> {
-        let client = Self::builder().identity(identity).build()?;
+        let client = ClientBuilder::of_a_person(identity).build()?;
         client.start().await?;
         Ok(client)
     }

@@ -32,6 +32,11 @@ impl ClientBuilder {
         headless
     }
 
+    /// What [`crate::SipClient::new`] makes.
+    pub(super) fn of_a_person(identity: impl Into<String>) -> Self {
+        ClientBuilder::new().identity(identity).softphone().levels(false)
+    }
+
     fn at_devices(self) -> Self {
         self.audio(Audio::Devices(Devices::of_system())).codecs(Codec::ALL).rate_hz(16_000).levels(true)
     }

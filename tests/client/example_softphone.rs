@@ -34,7 +34,9 @@ fn rest(phone: &mut Ended) -> String {
 }
 
 async fn bob() -> SipClient {
-    SipClient::new("sip:bob@127.0.0.1").await.expect("a client")
+    let client = SipClient::builder().identity("sip:bob@127.0.0.1").build().expect("a client");
+    client.start().await.expect("started");
+    client
 }
 
 #[test]

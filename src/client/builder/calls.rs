@@ -11,6 +11,7 @@ pub(super) struct CallKeys {
     ring_at_once: bool,
     transfers: TransferPolicy,
     dtmf: DtmfMode,
+    pub digit_ms: u32,
     in_band_digits: bool,
 }
 
@@ -20,6 +21,7 @@ pub(crate) struct CallSettings {
     pub max: usize,
     pub transfers: TransferPolicy,
     pub dtmf: DtmfMode,
+    pub digit_ms: u32,
 }
 
 impl Default for CallKeys {
@@ -29,6 +31,7 @@ impl Default for CallKeys {
             ring_at_once: true,
             transfers: TransferPolicy::Accept,
             dtmf: DtmfMode::Rfc4733,
+            digit_ms: 120,
             in_band_digits: false,
         }
     }
@@ -36,7 +39,7 @@ impl Default for CallKeys {
 
 impl CallKeys {
     pub fn settings(&self) -> CallSettings {
-        CallSettings { max: self.max, transfers: self.transfers, dtmf: self.dtmf }
+        CallSettings { max: self.max, transfers: self.transfers, dtmf: self.dtmf, digit_ms: self.digit_ms }
     }
 
     pub fn options(&self) -> CallOptions {
@@ -76,6 +79,12 @@ impl ClientBuilder {
     /// How digits are sent where [`crate::Call::send_digits`] is not told. Without it: RFC 4733.
     pub fn dtmf(mut self, mode: DtmfMode) -> Self {
         self.calls.dtmf = mode;
+        self
+    }
+
+    /// How long each digit of [`crate::Call::send_digits`] lasts, ms: 40 to 5,000. Without it 120.
+    pub fn digit_ms(mut self, ms: u32) -> Self {
+        self.calls.digit_ms = ms;
         self
     }
 

@@ -26,6 +26,7 @@ fn all_mistakes_come_together_each_with_its_fix() {
         .rtp_timeout(Duration::ZERO)
         .event_buffer(0)
         .max_calls(0)
+        .digit_ms(10)
         .display_name("a\nb")
         .credentials("", "secret")
         .registrar("tel:+1")
@@ -50,6 +51,7 @@ fn all_mistakes_come_together_each_with_its_fix() {
         "rtp_timeout",
         "event_buffer",
         "max_calls",
+        "digit_ms",
         "display_name",
         "credentials",
         "registrar",
@@ -74,4 +76,30 @@ fn an_identity_on_loopback_stays_there_and_another_one_does_not() {
     assert_eq!(bind("sip:a@[::1]"), "[::1]:0");
     assert_eq!(bind("sip:a@192.0.2.1"), "0.0.0.0:0");
     assert_eq!(bind("sip:a@example.com"), "0.0.0.0:0");
+}
+
+/// What sound a client has: whether devices, levels, the rate.
+fn sound(builder: ClientBuilder) -> (bool, bool, u32) {
+    (matches!(builder.audio, Audio::Devices(_)), builder.levels, builder.rate_hz)
+}
+
+#[test]
+fn presets_have_the_devices_levels_and_rate_that_they_are_for() {
+    let of = || ClientBuilder::new().identity("sip:a@127.0.0.1");
+    assert_eq!(sound(of().softphone()), (true, true, 16_000));
+    assert_eq!(sound(of().agent()), (true, true, 16_000));
+    assert_eq!(sound(of().softphone().headless()), (false, false, 8_000));
+    assert_eq!(sound(of()), (false, false, 16_000), "nobody is listened to unasked");
+    assert_eq!(sound(ClientBuilder::of_a_person("sip:a@127.0.0.1")), (true, false, 16_000));
+    assert_eq!(sound(of().softphone().audio(Audio::None)), (false, true, 16_000));
+}
+
+#[cfg(feature = "processing")]
+#[test]
+fn presets_process_what_they_are_for() {
+    let of = || ClientBuilder::new().identity("sip:a@127.0.0.1");
+    assert_eq!(of().softphone().processing, Processing::ALL);
+    assert_eq!(of().agent().processing, Processing { echo: false, ..Processing::ALL });
+    assert_eq!(of().softphone().headless().processing, Processing::NONE);
+    assert_eq!(ClientBuilder::of_a_person("sip:a@127.0.0.1").processing, Processing::ALL);
 }

@@ -221,6 +221,7 @@ impl Driver {
             rate_hz: self.rate_hz,
             hold_sound: Mutex::default(),
             dtmf: self.settings.dtmf,
+            digit_ms: self.settings.digit_ms,
             commands: self.commands.clone(),
             events: self.events.downgrade(),
         }

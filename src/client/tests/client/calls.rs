@@ -7,11 +7,11 @@ use b2b_client::{
     StartError,
 };
 use b2b_test_support::client::hand::until;
-use b2b_test_support::client::{PATIENCE, within};
+use b2b_test_support::client::{PATIENCE, named, within};
 
 async fn clients() -> (SipClient, SipClient, IncomingCalls) {
-    let alice = SipClient::new("sip:alice@127.0.0.1").await.expect("a client");
-    let bob = SipClient::new("sip:bob@127.0.0.1").await.expect("a client");
+    let alice = headless("alice").await;
+    let bob = headless("bob").await;
     let incoming = bob.incoming().await.expect("calls");
     (alice, bob, incoming)
 }
@@ -160,7 +160,7 @@ async fn a_sound_is_finished_when_it_is_sent_and_ends_with_its_call() {
 
 #[tokio::test]
 async fn targets_that_cannot_be_called_say_why() {
-    let alice = SipClient::new("sip:alice@127.0.0.1").await.expect("a client");
+    let alice = headless("alice").await;
     for target in ["bob", "tel:1", "sip:bob@0.0.0.0", "sip:bob@[::1]:5060"] {
         let refused = alice.call(target).await;
         assert!(matches!(refused, Err(CallError::Target { .. })), "{target}: {refused:?}");
@@ -168,4 +168,20 @@ async fn targets_that_cannot_be_called_say_why() {
     // Port 9 (discard) of loopback: nobody is there, which comes back as ICMP.
     let unreachable = alice.call("sip:bob@127.0.0.1:9").await.expect("a call");
     assert!(within("an answer", unreachable.wait_for_answer()).await.is_err());
+}
+
+/// With sound of the program's own only, whatever machine this is.
+async fn headless(name: &str) -> SipClient {
+    let client = named(name).build().expect("a client");
+    client.start().await.expect("started");
+    client
+}
+
+#[tokio::test]
+async fn a_client_of_one_line_has_the_devices_of_the_machine() {
+    let client = SipClient::new("sip:alice@127.0.0.1").await.expect("a client");
+    // No call is up: nothing is opened.
+    client.use_microphone(None).await.expect("devices");
+    let refused = headless("bob").await.use_microphone(None).await;
+    assert!(matches!(refused, Err(b2b_client::DeviceError::NoDevices)), "{refused:?}");
 }

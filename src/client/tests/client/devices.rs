@@ -170,7 +170,7 @@ async fn each_call_says_the_file_again_and_again() {
     wav.finalize().expect("written");
     let builder = || SipClient::builder().identity("sip:alice@127.0.0.1");
     let alice = builder().audio(Audio::Files { say: file.clone() }).build().expect("a client");
-    let bob = SipClient::new("sip:bob@127.0.0.1").await.expect("a client");
+    let bob = SipClient::builder().identity("sip:bob@127.0.0.1").build().expect("a client");
     let mut incoming = bob.incoming().await.expect("calls");
     let at_alice = alice.call(bob.uri().expect("started")).await.expect("a call");
     let at_bob =
