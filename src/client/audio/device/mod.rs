@@ -3,7 +3,8 @@
 //! - `capture`, `playback`: one direction on a thread of its own, between a device and the rings of
 //!   the media thread, one for each call; `roster`: the calls that such a thread serves
 //! - `slot`: the device that is in use, when it goes, comes back and is changed
-//! - `tools`: `arecord` and `aplay`; `cpal`: the crate of that name, feature `devices`
+//! - `tools`: `arecord` and `aplay`; `cpal`: the crate of that name, feature `devices`, with `format`: what
+//!   a device is opened with
 //!
 //! # Clocks
 //!
@@ -15,6 +16,8 @@
 mod capture;
 #[cfg(feature = "devices")]
 mod cpal;
+#[cfg(any(test, feature = "devices"))]
+mod format;
 mod playback;
 mod roster;
 mod slot;
