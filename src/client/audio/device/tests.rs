@@ -335,6 +335,36 @@ fn a_quick_device_loses_its_oldest_sound_and_not_time() {
 }
 
 #[test]
+fn what_a_program_says_of_its_failure_is_told() {
+    let folder = tempfile::tempdir().expect("a folder");
+    let fails = "echo 'ALSA lib: something before' >&2; echo 'audio open error: No such device' >&2; exit 1";
+    let tools = tools::Tools {
+        arecord: script(folder.path(), "arecord", fails),
+        aplay: script(folder.path(), "aplay", fails),
+    };
+    let mut microphone = tools.microphone(None, 8_000).expect("started");
+    let error = microphone.read(&mut [0; 160]).expect_err("it has ended");
+    assert_eq!(error.to_string(), "audio open error: No such device");
+    let mut loudspeaker = tools.loudspeaker(None, 8_000).expect("started");
+    let error = (0..1_000).find_map(|_| loudspeaker.write(&[0; 160]).err()).expect("it has ended");
+    assert_eq!(error.to_string(), "audio open error: No such device");
+}
+
+#[test]
+fn a_program_that_says_much_does_not_stand_still() {
+    let folder = tempfile::tempdir().expect("a folder");
+    // In 400 frames twice as much as a pipe holds.
+    let line = "x".repeat(320);
+    let talks = format!("while echo {line} >&2; do head -c 320 /dev/zero || exit; done");
+    let program = script(folder.path(), "arecord", &talks);
+    let tools = tools::Tools { arecord: program.clone(), aplay: program };
+    let mut microphone = tools.microphone(None, 8_000).expect("started");
+    for _ in 0..400 {
+        microphone.read(&mut [0; 160]).expect("a frame");
+    }
+}
+
+#[test]
 fn devices_are_listed_by_the_names_that_arecord_and_aplay_print() {
     let folder = tempfile::tempdir().expect("a folder");
     let text = "[ \"$1\" = -L ] || exit 9\nprintf 'null\\n    Discard all samples\\nhw:CARD=PCH,DEV=0\\n    HDA Intel\\n'";

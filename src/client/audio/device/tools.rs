@@ -3,9 +3,9 @@
 
 use std::io::{self, Read, Write};
 use std::path::{Path, PathBuf};
-use std::process::{Child, ChildStdin, ChildStdout, Command, Stdio};
+use std::process::{Child, ChildStderr, ChildStdin, ChildStdout, Command, Stdio};
 
-use nix::fcntl::{FcntlArg, fcntl};
+use nix::fcntl::{FcntlArg, OFlag, fcntl};
 
 use super::{DeviceSide, Loudspeaker, Microphone, SoundSystem};
 
@@ -37,25 +37,25 @@ fn command(program: &Path, name: Option<&str>, rate_hz: u32) -> Command {
     if let Some(name) = name {
         command.args(["-D", name]);
     }
-    command.stderr(Stdio::null());
+    command.stderr(Stdio::piped());
     command
 }
 
 impl SoundSystem for Tools {
     fn microphone(&self, name: Option<&str>, rate_hz: u32) -> io::Result<Box<dyn Microphone>> {
         let mut command = command(&self.arecord, name, rate_hz);
-        let mut child = Running(command.stdin(Stdio::null()).stdout(Stdio::piped()).spawn()?);
-        let out = child.0.stdout.take().ok_or_else(no_pipe)?;
+        let mut program = Running::start(command.stdin(Stdio::null()).stdout(Stdio::piped()))?;
+        let out = program.child.stdout.take().ok_or_else(no_pipe)?;
         let _ = fcntl(&out, FcntlArg::F_SETPIPE_SZ(PIPE));
-        Ok(Box::new(Arecord { out, octets: Vec::new(), _child: child }))
+        Ok(Box::new(Arecord { out, octets: Vec::new(), program }))
     }
 
     fn loudspeaker(&self, name: Option<&str>, rate_hz: u32) -> io::Result<Box<dyn Loudspeaker>> {
         let mut command = command(&self.aplay, name, rate_hz);
-        let mut child = Running(command.stdin(Stdio::piped()).stdout(Stdio::null()).spawn()?);
-        let to = child.0.stdin.take().ok_or_else(no_pipe)?;
+        let mut program = Running::start(command.stdin(Stdio::piped()).stdout(Stdio::null()))?;
+        let to = program.child.stdin.take().ok_or_else(no_pipe)?;
         let _ = fcntl(&to, FcntlArg::F_SETPIPE_SZ(PIPE));
-        Ok(Box::new(Aplay { to, octets: Vec::new(), _child: child }))
+        Ok(Box::new(Aplay { to, octets: Vec::new(), program }))
     }
 
     fn devices(&self, side: DeviceSide) -> io::Result<Vec<String>> {
@@ -83,27 +83,76 @@ fn no_pipe() -> io::Error {
     io::Error::other("no pipe to the program")
 }
 
+/// What is kept of what a program says, octets.
+const SAID: usize = 1_024;
+/// Frames after which it is read: a program that is not read stands still when its pipe is full.
+const FRAMES: u32 = 50;
+
 /// A program that ends with its call.
-struct Running(Child);
+struct Running {
+    child: Child,
+    errors: Option<ChildStderr>,
+    said: Vec<u8>,
+    frames: u32,
+}
+
+impl Running {
+    fn start(command: &mut Command) -> io::Result<Self> {
+        let mut child = command.spawn()?;
+        let errors = child.stderr.take();
+        if let Some(errors) = &errors {
+            fcntl(errors, FcntlArg::F_SETFL(OFlag::O_NONBLOCK))?;
+        }
+        Ok(Running { child, errors, said: Vec::new(), frames: 0 })
+    }
+
+    /// Another frame has gone well.
+    fn frame(&mut self) {
+        self.frames += 1;
+        if self.frames.is_multiple_of(FRAMES) {
+            self.listen();
+        }
+    }
+
+    /// Takes what it has said, and keeps the end of it.
+    fn listen(&mut self) {
+        let mut part = [0; SAID];
+        while let Some(Ok(read @ 1..)) = self.errors.as_mut().map(|errors| errors.read(&mut part)) {
+            self.said.extend_from_slice(&part[..read]);
+            let old = self.said.len().saturating_sub(SAID);
+            self.said.drain(..old);
+        }
+    }
+
+    /// A failure, with what the program has said of it last.
+    fn failed(&mut self, error: io::Error) -> io::Error {
+        self.said.clear();
+        self.listen();
+        let said = String::from_utf8_lossy(&self.said);
+        let line = said.lines().map(str::trim).rfind(|line| !line.is_empty());
+        line.map_or_else(|| error, |line| io::Error::other(line.to_owned()))
+    }
+}
 
 impl Drop for Running {
     fn drop(&mut self) {
-        let _ = self.0.kill();
-        let _ = self.0.wait();
+        let _ = self.child.kill();
+        let _ = self.child.wait();
     }
 }
 
 struct Arecord {
     out: ChildStdout,
     octets: Vec<u8>,
-    _child: Running,
+    program: Running,
 }
 
 impl Microphone for Arecord {
     fn read(&mut self, frame: &mut [i16]) -> io::Result<()> {
         self.octets.resize(frame.len() * 2, 0);
-        // Its end is that of the device: it says nothing else.
-        self.out.read_exact(&mut self.octets)?;
+        let read = self.out.read_exact(&mut self.octets);
+        read.map_err(|error| self.program.failed(error))?;
+        self.program.frame();
         for (sample, octets) in frame.iter_mut().zip(self.octets.chunks_exact(2)) {
             *sample = i16::from_le_bytes([octets[0], octets[1]]);
         }
@@ -114,13 +163,16 @@ impl Microphone for Arecord {
 struct Aplay {
     to: ChildStdin,
     octets: Vec<u8>,
-    _child: Running,
+    program: Running,
 }
 
 impl Loudspeaker for Aplay {
     fn write(&mut self, frame: &[i16]) -> io::Result<()> {
         self.octets.clear();
         self.octets.extend(frame.iter().flat_map(|sample| sample.to_le_bytes()));
-        self.to.write_all(&self.octets)
+        let written = self.to.write_all(&self.octets);
+        written.map_err(|error| self.program.failed(error))?;
+        self.program.frame();
+        Ok(())
     }
 }
