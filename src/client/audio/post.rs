@@ -70,9 +70,26 @@ impl<T: Used> Desk<T> {
     }
 }
 
+impl<T> Drop for Desk<T> {
+    /// What was sent and never taken would stay in the ring for as long as the program has its end:
+    /// a file that is decoded, say, with its thread.
+    fn drop(&mut self) {
+        while self.arrived.pop().is_ok() {}
+    }
+}
+
 #[cfg(test)]
 mod tests {
     use super::*;
+
+    #[test]
+    fn what_was_never_taken_goes_with_the_call() {
+        let (post, desk) = post();
+        let sound = std::sync::Arc::new(());
+        assert!(post.send(sound.clone()).is_ok());
+        drop(desk);
+        assert_eq!(std::sync::Arc::strong_count(&sound), 1);
+    }
 
     impl Used for std::sync::Arc<()> {
         fn end(&self) {}
