@@ -1,0 +1,9 @@
+#!/usr/bin/env bash
+# Soak of the client library: rounds of ten calls with devices, conference, hold, recording, digits, files, ended by
+# either side, and one that is cancelled, for so many minutes. Fails where a thread, a descriptor, a call or memory is
+# left behind.
+# usage: scripts/soak-client.sh [MINUTES=30]
+set -euo pipefail
+cd "$(dirname "$0")/.."
+export SOAK_MINUTES=${1:-30}
+exec cargo test --quiet --release -p b2b-client --test soak -- --nocapture
