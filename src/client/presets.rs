@@ -5,7 +5,8 @@ use crate::{Audio, ClientBuilder, Codec, Devices};
 impl ClientBuilder {
     /// For somebody at a machine with a loudspeaker and a microphone: the default devices, wide band, levels, and (feature `processing`) echo cancellation, noise suppression
     /// and gain control. Where there are no devices calls are silent on this side, which
-    /// [`crate::ClientEvent::Device`] tells with the first call.
+    /// [`crate::ClientEvent::Device`] tells with the first call. Without the feature `processing` echo
+    /// is not cancelled: a loudspeaker is heard by its own far end.
     pub fn softphone(self) -> Self {
         let softphone = self.at_devices();
         #[cfg(feature = "processing")]

@@ -45,6 +45,29 @@
 //!   ([`ClientEvent::Held`](crate::ClientEvent::Held)).
 //! - They hear nothing: nothing is played or written; an empty ring is silence.
 //!
+//! # The loudspeaker is silent, or the microphone
+//!
+//! - [`ClientEvent::Device`](crate::ClientEvent::Device) says what is wrong with a device and whether
+//!   another one is used. *no sound devices*: install alsa-utils (`arecord` **and** `aplay` have to be
+//!   in the path), or build with the feature `devices`.
+//! - No such event: the client has no devices. [`SipClient::new`](crate::SipClient::new) and the
+//!   presets [`softphone`](crate::ClientBuilder::softphone) and
+//!   [`agent`](crate::ClientBuilder::agent) have them, the builder by itself has none. The call may be
+//!   muted or held by us, too, or a source or sink of the program's own is in their place.
+//! - The wrong device: [`Devices::list`](crate::Devices::list) names all,
+//!   [`use_microphone`](crate::SipClient::use_microphone) and
+//!   [`use_loudspeaker`](crate::SipClient::use_loudspeaker) take another one in a call.
+//! - [`ClientEvent::Audio`](crate::ClientEvent::Audio): a file is gone, or a processor is too slow.
+//!
+//! # Calls stop coming after a while
+//!
+//! - A NAT on the way has forgotten this client. Over UDP it is reminded every half a minute
+//!   ([`keep_alive`](crate::ClientBuilder::keep_alive)); where that is not enough, a shorter time helps,
+//!   or TCP ([`transport`](crate::ClientBuilder::transport)), whose connections NATs keep longer.
+//! - The registrar sends calls to the contact that it was told, which is a private address behind a NAT:
+//!   it has to send them back to where the registration came from, as most do if they are told that
+//!   clients are behind NATs.
+//!
 //! # It sounds bad
 //!
 //! - `late` grows: packets come, but too late. A larger
@@ -55,7 +78,8 @@
 //! - [`underruns`](crate::Outgoing::underruns) grows: the program writes too slowly; write
 //!   further ahead. [`overruns`](crate::Incoming::overruns) grows: it reads too slowly.
 //! - Echo: [`softphone`](crate::ClientBuilder::softphone) or
-//!   `processing` (with the feature of that name) cancels it.
+//!   `processing` cancels it, both with the feature `processing` only: without it the presets have no
+//!   cancellation.
 //!
 //! # A call ends by itself
 //!
