@@ -4,12 +4,15 @@
 //!
 //! usage: cargo bench --bench client -- [--quick] [--calls 500] [--seconds 20] [--json file]
 
-use std::io::{BufRead, BufReader};
+use std::io::{self, BufRead, BufReader};
 use std::process::{Child, Command, Stdio};
 use std::sync::{Arc, Mutex};
 use std::time::{Duration, Instant};
 
-use b2b::client::{Call, Codec, Fill, FrameSource, OutFrame, SipClient, Sound};
+use b2b::client::{
+    Audio, Call, Codec, Devices, Fill, FrameSource, Loudspeaker, Microphone, OutFrame, SipClient, Sound,
+    SoundSystem,
+};
 use b2b::util::process;
 
 /// G.711's own rate.
@@ -46,7 +49,12 @@ fn options() -> Options {
 }
 
 fn client(name: &str) -> SipClient {
+    client_with(name, Audio::None)
+}
+
+fn client_with(name: &str, audio: Audio) -> SipClient {
     let client = SipClient::builder()
+        .audio(audio)
         .identity(format!("sip:{name}@127.0.0.1"))
         .codecs([Codec::Pcmu])
         .rate_hz(RATE_HZ)
@@ -117,12 +125,16 @@ async fn setup(client: &SipClient, far: &str, calls: usize) -> [f64; 3] {
 enum Mouth {
     /// A source that is asked when a packet is due, as the media thread's own sounds are.
     Source,
-    /// Frames that are written in their own time, as a device would.
+    /// Frames that are written in their own time by a task.
     Frames,
+    /// Devices on both sides, see [`Card`].
+    Devices,
 }
 
-/// Ten clicks a second, each in another place of its frame.
+/// Clicks, each in another place of its frame.
 struct Clicks {
+    /// Frames from one to the next: longer than sound is under way.
+    apart: usize,
     begun: Instant,
     frames: usize,
     /// When their first samples were captured, s.
@@ -132,7 +144,7 @@ struct Clicks {
 impl Clicks {
     /// The next 20 ms, the last sample of which is captured now.
     fn next(&mut self, samples: &mut [i16]) {
-        if self.frames.is_multiple_of(5) {
+        if self.frames.is_multiple_of(self.apart) {
             let place = self.frames * 7 % (FRAME - 8);
             samples[place..place + 8].fill(2 * LOUD);
             let after = (FRAME - place) as f64 / f64::from(RATE_HZ);
@@ -149,21 +161,99 @@ impl FrameSource for Clicks {
     }
 }
 
+/// A sound card that is as slow as one may be that was asked for a buffer of 60 ms: its microphone has
+/// a frame each 20 ms, its loudspeaker takes frames until 60 ms wait, and plays them one after the other.
+#[derive(Clone)]
+struct Card {
+    begun: Instant,
+    clicks: Arc<Mutex<Option<Clicks>>>,
+    /// When clicks were played, s.
+    played: Arc<Mutex<Vec<f64>>>,
+}
+
+/// What waits in a loudspeaker at most.
+const CARD: Duration = Duration::from_millis(60);
+
+struct Spoken(Option<Clicks>, Instant);
+
+impl Microphone for Spoken {
+    fn read(&mut self, frame: &mut [i16]) -> io::Result<()> {
+        self.1 += FRAME_TIME;
+        std::thread::sleep(self.1.saturating_duration_since(Instant::now()));
+        frame.fill(0);
+        if let Some(clicks) = &mut self.0 {
+            clicks.next(frame);
+        }
+        Ok(())
+    }
+}
+
+struct Heard {
+    card: Card,
+    /// When the next sample is played.
+    next: Instant,
+}
+
+impl Loudspeaker for Heard {
+    fn write(&mut self, frame: &[i16]) -> io::Result<()> {
+        let now = Instant::now();
+        // It has run dry, or has just begun.
+        self.next = self.next.max(now);
+        let waits = (self.next + FRAME_TIME).saturating_duration_since(now);
+        std::thread::sleep(waits.saturating_sub(CARD));
+        if let Some(place) = frame.iter().position(|sample| sample.abs() >= LOUD) {
+            let at = (self.next - self.card.begun).as_secs_f64() + place as f64 / f64::from(RATE_HZ);
+            let mut played = self.card.played.lock().expect("not poisoned");
+            if played.last().is_none_or(|last| at - last > 0.03) {
+                played.push(at);
+            }
+        }
+        self.next += FRAME_TIME;
+        Ok(())
+    }
+}
+
+impl SoundSystem for Card {
+    fn microphone(&self, _: Option<&str>, _: u32) -> io::Result<Box<dyn Microphone>> {
+        let clicks = self.clicks.lock().expect("not poisoned").take();
+        Ok(Box::new(Spoken(clicks, Instant::now())))
+    }
+
+    fn loudspeaker(&self, _: Option<&str>, _: u32) -> io::Result<Box<dyn Loudspeaker>> {
+        Ok(Box::new(Heard { card: self.clone(), next: Instant::now() }))
+    }
+}
+
 /// From the capture of a sample to its playout, ms.
 async fn mouth_to_ear(mouth: Mouth, seconds: u64) -> [f64; 3] {
-    let (near, far) = (client("mouth"), client("ear"));
+    let (begun, captured) = (Instant::now(), Arc::default());
+    let apart = if mouth == Mouth::Devices { 20 } else { 5 };
+    let clicks = Clicks { apart, begun, frames: 0, captured: Arc::clone(&captured) };
+    let card = Card { begun, clicks: Arc::new(Mutex::new(Some(clicks))), played: Arc::default() };
+    let (near, far) = match mouth {
+        Mouth::Devices => {
+            let audio = |card: &Card| Audio::Devices(Devices::new(card.clone()));
+            (
+                client_with("mouth", audio(&card)),
+                client_with("ear", audio(&Card { clicks: Arc::default(), ..card.clone() })),
+            )
+        }
+        _ => (client("mouth"), client("ear")),
+    };
     let mut incoming = far.incoming().await.expect("started");
     let call = near.call(far.uri().expect("started")).await.expect("asked for");
     let heard = incoming.next().await.expect("a call").answer().await.expect("answered");
     call.wait_for_answer().await.expect("answered");
     let mut hears = heard.audio().expect("sound").incoming;
-    let (begun, captured) = (Instant::now(), Arc::default());
-    let mut clicks = Clicks { begun, frames: 0, captured: Arc::clone(&captured) };
-    let deadline = Duration::from_secs(seconds);
+    // Until now nobody spoke: clicks begin with the answer.
+    let deadline = begun.elapsed() + Duration::from_secs(seconds);
+    let take = || card.clicks.lock().expect("not poisoned").take().expect("clicks");
     match mouth {
-        Mouth::Source => drop(call.play(Sound::source(clicks)).await.expect("played")),
+        Mouth::Devices => {}
+        Mouth::Source => drop(call.play(Sound::source(take())).await.expect("played")),
         Mouth::Frames => {
             let says = call.audio().expect("sound").outgoing;
+            let mut clicks = take();
             tokio::spawn(async move {
                 let mut tick = tokio::time::interval(FRAME_TIME);
                 while begun.elapsed() < deadline {
@@ -189,7 +279,13 @@ async fn mouth_to_ear(mouth: Mouth, seconds: u64) -> [f64; 3] {
             played.push(at + place as f64 / f64::from(RATE_HZ));
         }
     }
-    let captured = captured.lock().expect("not poisoned").clone();
+    if mouth == Mouth::Devices {
+        played = card.played.lock().expect("not poisoned").clone();
+    }
+    let captured: Vec<f64> = captured.lock().expect("not poisoned").clone();
+    // What is on its way when the call ends is not heard.
+    let captured: Vec<f64> =
+        captured.into_iter().filter(|said| said + 0.5 < deadline.as_secs_f64()).collect();
     let delays: Vec<f64> = captured
         .iter()
         .filter_map(|said| played.iter().find(|heard| *heard > said).map(|heard| (heard - said) * 1e3))
@@ -274,18 +370,21 @@ fn main() {
         return runtime.block_on(far_end());
     }
     let far = Far::start();
-    let (setup, ear, frames, many) = runtime.block_on(async {
+    let (setup, ear, frames, devices, many) = runtime.block_on(async {
         let near = client("near");
         near.start().await.expect("started");
         let setup = setup(&near, &far.1, options.setups).await;
         let ear = mouth_to_ear(Mouth::Source, options.seconds).await;
         let frames = mouth_to_ear(Mouth::Frames, options.seconds).await;
+        let devices = mouth_to_ear(Mouth::Devices, options.seconds).await;
         let many = many(&near, &far.1, options.calls, options.seconds).await;
         near.stop(Duration::from_secs(5)).await;
-        (setup, ear, frames, many)
+        (setup, ear, frames, devices, many)
     });
     println!("call setup        p50 {:.2} ms, p95 {:.2} ms, p99 {:.2} ms", setup[0], setup[1], setup[2]);
-    for (what, [p50, p95, p99]) in [("a source", ear), ("frames in their own time", frames)] {
+    for (what, [p50, p95, p99]) in
+        [("a source", ear), ("frames in their own time", frames), ("devices", devices)]
+    {
         println!("mouth to ear      p50 {p50:.1} ms, p95 {p95:.1} ms, p99 {p99:.1} ms, from {what}");
     }
     println!(
@@ -296,6 +395,7 @@ fn main() {
         let figures = serde_json::json!({
             "setup_ms_p50": setup[0], "setup_ms_p99": setup[2],
             "ear_ms_p50": ear[0], "ear_ms_p95": ear[1], "frames_ms_p50": frames[0], "frames_ms_p95": frames[1],
+            "devices_ms_p50": devices[0], "devices_ms_p95": devices[1],
             "calls": options.calls, "cpu_pct_per_call": many.cpu_pct, "memory_kb_per_call": many.memory_kb,
             "frames": many.heard, "underruns": many.underruns, "overruns": many.overruns, "lost": many.lost,
         });
