@@ -2,7 +2,7 @@
 # Soak of the client library: rounds of ten calls with devices, conference, hold, recording, digits, files, ended by
 # either side, and one that is cancelled, for so many minutes. Fails where a thread, a descriptor, a call or memory is
 # left behind.
-# usage: scripts/soak-client.sh [MINUTES=30]
+# usage: scripts/soak-client.sh [MINUTES=30], 4 at least: memory is judged after 90 s
 set -euo pipefail
 cd "$(dirname "$0")/.."
 export SOAK_MINUTES=${1:-30}
