@@ -1,0 +1,129 @@
+//! The server as a process: what it says at its start, signals, and its end.
+
+use std::time::{Duration, SystemTime};
+
+use crossbeam_channel::{Receiver, after, never, select, unbounded};
+use nix::sys::signal::{SigSet, Signal};
+
+use super::Server;
+use crate::Reload;
+use crate::board::Wanted;
+use crate::config::ServerConfig;
+use crate::descriptors;
+use crate::own::Own;
+use crate::reload::{self, Reloaded};
+use b2b_base::util::exit::Exit;
+use b2b_call::event::Event;
+
+/// Runs a server until a signal ends it.
+///
+/// # Errors
+/// What keeps it from starting.
+pub fn run(config: ServerConfig, read: &Reload, own: Own) -> anyhow::Result<u8> {
+    let signals = signals(&[Signal::SIGTERM, Signal::SIGINT, Signal::SIGHUP])?;
+    if let Err(error) = descriptors::raise() {
+        tracing::warn!("the limit of descriptors stays as it is: {error}");
+    }
+    for weak in config.weak_passwords() {
+        tracing::warn!("{weak}");
+    }
+    config.server.file_mode.is_for_all();
+    let server = Server::start_with(config, own)?;
+    tracing::info!("{}", descriptors::room(&server.admission.current.get().config, &server.capacity()));
+    for (transport, address) in server.listening() {
+        tracing::info!("listening: {} {address}", transport.as_str().to_ascii_lowercase());
+    }
+    if let Some((_, address)) = server.listening().first() {
+        use std::io::Write;
+        let mut out = std::io::stdout().lock();
+        let http = server.http().map(|address| format!(" http={address}")).unwrap_or_default();
+        let _ = writeln!(out, "READY role=b2bua sip={address}{http}").and_then(|()| out.flush());
+    }
+    let broken = loop {
+        match woken(&signals, &server) {
+            Woken::Signal(Signal::SIGHUP) => {}
+            Woken::Signal(_) | Woken::Never => break None,
+            Woken::Panicked(thread) => break Some(thread),
+        }
+        server.cdr_file.reopen();
+        let what = reload::reload(&server.admission.current.get().config, read);
+        let words = what.words();
+        let mut refused = false;
+        let error = match what {
+            Reloaded::Same => {
+                server.renew_certificates();
+                None
+            }
+            Reloaded::Kept(failure) => Some(failure.to_string()),
+            Reloaded::Changed { config, .. } => {
+                let error = server.reload(*config).err();
+                refused = error.is_some();
+                error
+            }
+        };
+        // What is said to have changed is in force.
+        match error.as_ref().filter(|_| refused) {
+            Some(error) => tracing::error!("the old configuration stays: {error}"),
+            None => words.iter().for_each(|(wrong, words)| match wrong {
+                true => tracing::error!("{words}"),
+                false => tracing::info!("{words}"),
+            }),
+        }
+        // Whoever reloads has mended something, here or there.
+        server.board().register(Wanted::Failed);
+        server.jobs().run_blocking(|switch, t, _| switch.wake_admission(t));
+        server.admission.bus.publish(SystemTime::now(), Event::Reloaded { error });
+    };
+    match broken {
+        None => {
+            let patience = server.admission.current.get().config.server.drain;
+            server.stop(patience, &signals);
+            Ok(Exit::Ok as u8)
+        }
+        Some(thread) => {
+            tracing::error!("without its thread {thread}, which panicked, the server ends");
+            server.stop(Duration::ZERO, &signals);
+            Ok(Exit::Panic as u8)
+        }
+    }
+}
+
+/// What there is to do.
+enum Woken {
+    Signal(Signal),
+    /// A thread that calls cannot do without.
+    Panicked(String),
+    /// No signal will ever come.
+    Never,
+}
+
+/// Waits for it; certificates are looked at meanwhile.
+fn woken(signals: &Receiver<Signal>, server: &Server) -> Woken {
+    let (calls, media) = (server.switch.panicked(), server.media.panicked());
+    loop {
+        let every = server.admission.current.get().config.tls.as_ref().and_then(|tls| tls.reload);
+        let look = every.map_or_else(never, after);
+        select! {
+            recv(signals) -> signal => return signal.map_or(Woken::Never, Woken::Signal),
+            recv(calls) -> thread => return thread.map_or(Woken::Never, Woken::Panicked),
+            recv(media) -> thread => return thread.map_or(Woken::Never, Woken::Panicked),
+            recv(look) -> _ => server.renew_certificates(),
+        }
+    }
+}
+
+/// These signals as values; to be called before any thread is made.
+pub fn signals(wanted: &[Signal]) -> anyhow::Result<Receiver<Signal>> {
+    let set = SigSet::from_iter(wanted.iter().copied());
+    set.thread_block()?;
+    let (sender, receiver) = unbounded();
+    let wait = move || {
+        while let Ok(signal) = set.wait() {
+            if sender.send(signal).is_err() {
+                return;
+            }
+        }
+    };
+    std::thread::Builder::new().name("signals".into()).spawn(wait)?;
+    Ok(receiver)
+}
