@@ -92,6 +92,7 @@ const ASSEMBLY: &[&str] = &["lab::role", "lab::config", "lab::orchestrator", "co
 const CLOCK: &[&str] = &[
     "server::controller::remote",
     "server::controller::rtpengine::driver",
+    "server::ended_calls::writer",
     "server::hep",
     "server::http",
     "server::media_server",

@@ -87,17 +87,17 @@ fn recordings_are_listed_and_given_to_who_may_hear_them_and_nothing_else_is() {
          [[http.tokens]]\nname = \"hear\"\ntoken = \"hear-token-1\"\nscopes = [\"read\", \"record\"]\n\
          [recording]\nfolder = \"rec\"\n",
     );
-    for (day, name, text) in [
-        ("2026-11-25", "a.wav", "0123456789"),
-        ("2026-11-26", "b.wav", "x"),
-        ("2026-11-26", ".c.wav.part", "y"),
-    ] {
-        let day = folder.path().join("rec").join(day);
+    let write = |folder: &std::path::Path, day: &str, name: &str, text: &str| {
+        let day = folder.join("rec").join(day);
         std::fs::create_dir_all(&day).expect("a folder");
         std::fs::write(day.join(name), text).expect("a file");
-    }
+    };
+    write(folder.path(), "2026-11-25", "a.wav", "0123456789");
+    write(folder.path(), "2026-11-26", "b.wav", "x");
     std::fs::write(folder.path().join("secret.wav"), "secret").expect("a file");
     let server = start(folder);
+    // It is being written. What was left so at the start gets its name.
+    write(server.folder.path(), "2026-11-26", ".c.wav.part", "y");
     let ask = |token: &str, path: &str, more: &str| {
         server.ask_with("GET", path, &format!("Authorization: Bearer {token}-token-1\r\n{more}"), "")
     };

@@ -146,7 +146,7 @@ pub fn parse(text: &str) -> Result<Plan, ConfigErrors> {
 }
 
 /// Tables of the server's configuration: who has them in a plan has named the wrong file.
-pub const OF_THE_SERVER: [&str; 27] = [
+pub const OF_THE_SERVER: [&str; 28] = [
     "server",
     "listener",
     "tls",
@@ -155,6 +155,7 @@ pub const OF_THE_SERVER: [&str; 27] = [
     "registrar",
     "limits",
     "emergency",
+    "ended_calls",
     "recording",
     "hep",
     "log",

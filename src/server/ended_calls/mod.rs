@@ -92,17 +92,17 @@ pub struct EndedCallStore {
 }
 
 impl EndedCallStore {
-    /// Opens the database and starts its thread.
+    /// Opens the database and starts its thread; `now` is when the process began, which tells its
+    /// calls from those of others.
     ///
     /// # Errors
     /// The file cannot be opened, is in use or of another kind; or the system refuses the thread.
-    pub fn open(keeping: EndedCalls) -> Result<EndedCallStore, EndedCallsError> {
+    pub fn open(keeping: EndedCalls, now: SystemTime) -> Result<EndedCallStore, EndedCallsError> {
         let connection = match &keeping.store {
             Store::Memory => table::in_memory()?,
             Store::Sqlite(path) => database::open(path, &table::KIND, Durability::Process)?,
         };
-        let run = SystemTime::now().duration_since(SystemTime::UNIX_EPOCH).unwrap_or_default();
-        let run = i64::try_from(run.as_millis()).unwrap_or(i64::MAX);
+        let run = table::millis(now);
         let (records, record_queue) = crossbeam_channel::bounded(RECORDS);
         let (questions, question_queue) = crossbeam_channel::bounded(QUESTIONS);
         let (done, over) = crossbeam_channel::bounded::<()>(0);

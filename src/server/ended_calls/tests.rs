@@ -135,7 +135,7 @@ fn a_call_that_began_here_is_from_the_party_that_was_called_first() {
 
 #[tokio::test]
 async fn calls_are_found_by_every_filter_latest_first() {
-    let store = EndedCallStore::open(keeping(Store::Memory)).unwrap();
+    let store = EndedCallStore::open(keeping(Store::Memory), SystemTime::now()).unwrap();
     for call in 1..=3 {
         store.submit(Box::new(caller(call)));
     }
@@ -179,7 +179,7 @@ async fn a_file_has_the_calls_of_every_run_and_tells_them_apart() {
     let folder = TempDir::new().unwrap();
     let place = Store::Sqlite(folder.path().join("calls.sqlite"));
     for run in 0..2 {
-        let store = EndedCallStore::open(keeping(place.clone())).unwrap();
+        let store = EndedCallStore::open(keeping(place.clone()), SystemTime::now()).unwrap();
         // Numbers begin anew with each process; so does the clock of this test, within a millisecond.
         std::thread::sleep(Duration::from_millis(2));
         store.submit(Box::new(caller(4)));
@@ -197,13 +197,16 @@ async fn a_file_has_the_calls_of_every_run_and_tells_them_apart() {
 
 #[tokio::test]
 async fn the_oldest_calls_go_where_there_are_too_many_or_their_time_is_over() {
-    let store = EndedCallStore::open(EndedCalls { calls: 3, ..keeping(Store::Memory) }).unwrap();
+    let store =
+        EndedCallStore::open(EndedCalls { calls: 3, ..keeping(Store::Memory) }, SystemTime::now()).unwrap();
     for call in 1..=9 {
         store.submit(Box::new(caller(call)));
     }
     assert_eq!(found(&store, wanted()).await, [9, 8, 7]);
     let day = Duration::from_secs(86_400);
-    let store = EndedCallStore::open(EndedCalls { age: Some(day), ..keeping(Store::Memory) }).unwrap();
+    let store =
+        EndedCallStore::open(EndedCalls { age: Some(day), ..keeping(Store::Memory) }, SystemTime::now())
+            .unwrap();
     store.submit(Box::new(caller(1)));
     store.submit(Box::new(Cdr { start: SystemTime::now(), ..caller(2) }));
     assert_eq!(found(&store, wanted()).await, [2]);
