@@ -27,7 +27,7 @@ use super::{BridgeId, CallId, LegId};
 pub use address::AddressSeen;
 pub use emergency::EmergencyCall;
 pub use filter::{EventFilter, UnknownWord};
-pub use inside::{INFO_BODY, InfoSaid, NextHop};
+pub use inside::{INFO_BODY, INFO_FIELD, InfoSaid, NextHop};
 pub use kinds::Event;
 pub use media::{MediaRefused, Playback, RecordingNews};
 pub use table::KINDS;

@@ -9,6 +9,9 @@ use crate::{CallId, LegId};
 /// Octets of an INFO's body that are told at most.
 pub const INFO_BODY: usize = 4 * 1_024;
 
+/// Octets of its Content-Type and of its Info-Package that are told at most.
+pub const INFO_FIELD: usize = 128;
+
 /// Route or Contact in a dialog leads elsewhere than to the party itself: there all the
 /// same, or by the flow that the party came by instead.
 #[derive(Debug, Clone, PartialEq, Eq, Serialize, Deserialize)]

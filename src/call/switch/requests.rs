@@ -6,7 +6,7 @@ use super::{Switch, Turn};
 use crate::bridge_fsm::BridgeMode;
 use crate::call_fsm::CallState;
 use crate::controller::{DtmfMode, EndpointId};
-use crate::event::{DigitBy, Event, INFO_BODY, InfoSaid};
+use crate::event::{DigitBy, Event, INFO_BODY, INFO_FIELD, InfoSaid};
 use crate::failure::inside;
 use crate::negotiate::pair;
 use crate::{LegId, digits};
@@ -108,12 +108,17 @@ impl Switch {
         else {
             return false;
         };
-        let text = |octets: &[u8]| String::from_utf8_lossy(octets).into_owned();
+        // Events are kept for who is slow: none is large, whatever a party sends.
+        let text =
+            |octets: &[u8]| String::from_utf8_lossy(&octets[..octets.len().min(INFO_FIELD)]).into_owned();
+        let is_text =
+            |body: &&str| !body.contains(|c: char| c.is_control() && !matches!(c, '\r' | '\n' | '\t'));
         let Some(it) = self.calls.leg(leg) else { return false };
         let call = it.call;
         // What is asked for just now is a secret, in whatever form it comes.
         let is_secret = self.hides_keys(t, leg);
         let said = std::str::from_utf8(&body).ok().filter(|_| !is_secret && body.len() <= INFO_BODY);
+        let said = said.filter(is_text);
         let news = InfoSaid {
             call,
             leg,
