@@ -28,6 +28,8 @@ pub enum RuledMessage {
     Response,
     /// All of them.
     Both,
+    /// The INVITE to the callee, and nothing later.
+    Invite,
 }
 
 /// What becomes of a field.
@@ -47,7 +49,7 @@ pub enum HeaderChange {
 impl HeaderRule {
     fn is_for(&self, response: bool) -> bool {
         let meant = match self.to {
-            RuledMessage::Request => !response,
+            RuledMessage::Request | RuledMessage::Invite => !response,
             RuledMessage::Response => response,
             RuledMessage::Both => true,
         };
@@ -60,7 +62,7 @@ impl HeaderRule {
 pub fn apply(rules: &[HeaderRule], response: bool, fields: &mut HeaderFields, original: Option<&Headers>) {
     apply_to(rules, response, fields, |name| {
         let values = original.into_iter().flat_map(|original| original.field_values(name));
-        values.map(clean).collect()
+        Some(values.map(clean).collect())
     });
 }
 
@@ -80,16 +82,21 @@ pub(crate) fn of(passed: &HeaderFields, name: Name<'_>) -> Vec<Bytes> {
     passed.iter().filter(|(other, _)| Name::parse(other) == name).map(|(_, value)| value.clone()).collect()
 }
 
-/// The same with the values of the other leg's message by their name.
+/// The same with the values of the other leg's message by their name; none: no such message leads to this one.
 pub(crate) fn apply_to(
     rules: &[HeaderRule],
     response: bool,
     fields: &mut HeaderFields,
-    original: impl Fn(Name<'_>) -> Vec<Bytes>,
+    original: impl Fn(Name<'_>) -> Option<Vec<Bytes>>,
 ) {
     for rule in rules.iter().filter(|rule| rule.is_for(response)) {
         let name = Name::parse(rule.name.as_bytes());
         let line = |value: Bytes| (Bytes::copy_from_slice(rule.name.as_bytes()), value);
+        let passed = (rule.change == HeaderChange::Pass).then(|| original(name));
+        // Nothing of another leg's leads to this message: what we say of ourselves stays.
+        if passed == Some(None) {
+            continue;
+        }
         if !matches!(rule.change, HeaderChange::Add(_)) {
             fields.retain(|(other, _)| Name::parse(other) != name);
         }
@@ -98,7 +105,7 @@ pub(crate) fn apply_to(
             HeaderChange::Add(value) | HeaderChange::Replace(value) => {
                 fields.push(line(clean(value.as_bytes())))
             }
-            HeaderChange::Pass => fields.extend(original(name).into_iter().map(line)),
+            HeaderChange::Pass => fields.extend(passed.flatten().into_iter().flatten().map(line)),
         }
     }
 }
@@ -140,6 +147,17 @@ mod tests {
         apply(rules, response, &mut fields, Some(&message));
         let text = |it: &Bytes| String::from_utf8(it.to_vec()).unwrap();
         fields.iter().map(|(name, value)| format!("{}: {}", text(name), text(value))).collect()
+    }
+
+    #[test]
+    fn what_b2b_says_of_itself_stays_where_nothing_of_another_leg_is_passed_on() {
+        let pass = [rule("P-Asserted-Identity", HeaderChange::Pass)];
+        let own: HeaderFields = vec![("P-Asserted-Identity".into(), "<sip:ann@b2b>".into())];
+        let mut fields = own.clone();
+        apply_to(&pass, false, &mut fields, |_| None);
+        assert_eq!(fields, own);
+        apply_to(&pass, false, &mut fields, |_| Some(vec!["<sip:bob@b2b>".into()]));
+        assert_eq!(fields, [("P-Asserted-Identity".into(), "<sip:bob@b2b>".into())]);
     }
 
     #[test]

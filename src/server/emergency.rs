@@ -110,7 +110,7 @@ pub fn action(
     let name = user.and_then(|user| user.display_name.as_ref());
     let name = name.map(|name| format!("\"{}\" ", name.replace(['"', '\\'], ""))).unwrap_or_default();
     let pass = |name: &str| HeaderRule {
-        to: RuledMessage::Request,
+        to: RuledMessage::Invite,
         name: name.to_owned(),
         change: HeaderChange::Pass,
     };

@@ -23,7 +23,9 @@ impl Switch {
         if let Some(LegRules { rules, is_callee, crossed }) = rules {
             match original {
                 Some(_) => headers::apply(rules, !is_callee, &mut fields, original),
-                None => headers::apply_to(rules, !is_callee, &mut fields, |name| headers::of(crossed, name)),
+                None => headers::apply_to(rules, !is_callee, &mut fields, |name| {
+                    Some(headers::of(crossed, name)).filter(|values| !values.is_empty())
+                }),
             }
         }
         fields

@@ -23,7 +23,7 @@ use crate::call_fsm::{CallDirection, CallState};
 use crate::channels::Channel;
 use crate::controller::{AddressFamily, EndpointId, Hold, PairPolicy};
 use crate::handler::Party;
-use crate::headers::HeaderRule;
+use crate::headers::{HeaderRule, RuledMessage};
 use crate::identity::CallerIdentity;
 use crate::initial_session::CalleeSession;
 use crate::leg_fsm::TerminationCause;
@@ -142,6 +142,11 @@ pub(super) struct LegRules {
 impl LegRules {
     /// None: there are none.
     pub fn new(rules: Arc<[HeaderRule]>, is_callee: bool) -> Option<Box<Self>> {
+        let is_for_later = |rule: &HeaderRule| rule.to != RuledMessage::Invite;
+        let rules = match rules.iter().all(is_for_later) {
+            true => rules,
+            false => rules.iter().filter(|rule| is_for_later(rule)).cloned().collect(),
+        };
         (!rules.is_empty()).then(|| Box::new(LegRules { rules, is_callee, crossed: Vec::new() }))
     }
 }

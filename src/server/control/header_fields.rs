@@ -28,7 +28,7 @@ pub fn check(fields: &CommandHeaders) -> Result<(), String> {
 /// For INVITEs of ours: each stands in the place of those of its name.
 pub fn rules(fields: &CommandHeaders) -> Arc<[HeaderRule]> {
     let rule = |(name, value): (&String, &String)| HeaderRule {
-        to: RuledMessage::Request,
+        to: RuledMessage::Invite,
         name: name.clone(),
         change: HeaderChange::Replace(value.clone()),
     };

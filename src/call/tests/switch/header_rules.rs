@@ -63,6 +63,28 @@ fn call() -> (Harness, (PartyId, UsageId), (PartyId, UsageId)) {
     (harness, (ann, a), (bob, b))
 }
 
+/// What a program wants in its INVITE is not said again with each message of the call.
+#[test]
+fn a_rule_for_the_invite_is_for_nothing_later() {
+    let name = "X-Once".to_owned();
+    let once = HeaderRule { to: RuledMessage::Invite, name, change: HeaderChange::Replace("1".to_owned()) };
+    let options =
+        DialOptions { rules: [once].into_iter().chain(rules()).collect(), ..DialOptions::default() };
+    let mut harness = routed(contacts(&[(BOB, 0)], options));
+    let (ann, bob) = (harness.party(ANN), harness.party(BOB));
+    let a = harness.call(ann, "bob", Some(SESSION));
+    harness.answer_next(bob, SESSION);
+    harness.hang_up(ann, a);
+    let to = BOB.parse().unwrap();
+    let told = |beginning: &str| {
+        let mut sent = harness.wire.iter().filter(|it| it.to == to);
+        let found = sent.find(|it| it.line().starts_with(beginning)).expect("a message");
+        (found.field("X-Once"), found.field("X-For-Callee"))
+    };
+    assert_eq!(told("INVITE"), (Some("1".to_owned()), Some("1".to_owned())));
+    assert_eq!(told("BYE"), (None, Some("1".to_owned())));
+}
+
 #[test]
 fn each_request_in_a_call_and_its_response_has_the_fields_of_its_direction() {
     let to_bob = fields(Some("1"), None, Some("4711"));
