@@ -44,7 +44,12 @@ impl Watchers {
     ) {
         let told = match now {
             Some(now) if now.has_reached(state) => Ok(now),
-            Some(_) => return self.states.entry(leg).or_default().push((state, reply)),
+            Some(_) => {
+                let waiting = self.states.entry(leg).or_default();
+                // Who asks again and again has given up before.
+                waiting.retain(|(_, reply)| !reply.is_closed());
+                return waiting.push((state, reply));
+            }
             None => {
                 let ended = self.ended.iter().rev().find(|(it, _)| *it == Watched::Leg(leg));
                 ended.map(|(_, end)| end.leg_state()).ok_or(CallError::Gone)
@@ -68,6 +73,11 @@ impl Watchers {
 
     /// It has ended so.
     pub fn ended(&mut self, what: Watched, end: CallEnd) {
+        if let Watched::Leg(leg) = what {
+            for (_, reply) in self.states.remove(&leg).into_iter().flatten() {
+                let _ = reply.send(Ok(end.leg_state()));
+            }
+        }
         for watcher in self.waiting.remove(&what).into_iter().flatten() {
             let _ = watcher.send(Ok(end.clone()));
         }
@@ -119,6 +129,21 @@ mod tests {
         for told in [&mut of_one, &mut of_other, &mut of_late] {
             assert_eq!(told.try_recv(), Ok(Ok(end())));
         }
+        assert_eq!(watchers.len(), 0);
+    }
+
+    #[test]
+    fn who_waits_for_a_state_hears_the_end_and_who_gave_up_is_forgotten() {
+        let (mut watchers, leg) = (Watchers::default(), LegId(1));
+        for _ in 0..3 {
+            let (gone, _) = oneshot::channel();
+            watchers.await_state(leg, LegState::Answered, Some(LegState::Created), gone.into());
+        }
+        let (reply, mut told) = oneshot::channel();
+        watchers.await_state(leg, LegState::Answered, Some(LegState::Created), reply.into());
+        assert_eq!(watchers.states.get(&leg).map(Vec::len), Some(1));
+        watchers.ended(Watched::Leg(leg), end());
+        assert_eq!(told.try_recv(), Ok(Ok(end().leg_state())));
         assert_eq!(watchers.len(), 0);
     }
 
