@@ -29,6 +29,26 @@ use b2b_call::service::{
 };
 use b2b_sip::msg::Method;
 
+/// Emergency calls go before whatever a program of the server's has taken upon itself.
+pub struct EmergencyFirst(pub Current);
+
+impl ApplicationHandler for EmergencyFirst {
+    fn name(&self) -> &str {
+        "emergency"
+    }
+
+    fn can_handle(&self, call: &IncomingCall) -> bool {
+        let settings = self.0.get();
+        let (origin, _) =
+            settings.caller(call.identity.as_deref(), call.gateway.as_deref(), call.source.ip());
+        !call.answered && emergency::asked(&settings, &call.request, origin).is_some()
+    }
+
+    fn handle_incoming_call(&self, call: IncomingCall, service: CallService) -> HandlerFuture {
+        Routes(self.0.clone()).handle_incoming_call(call, service)
+    }
+}
+
 /// Sends calls where the routes say.
 pub struct Routes(pub Current);
 

@@ -40,7 +40,7 @@ use b2b_call::handler::ApplicationHandler;
 #[derive(Clone, Default)]
 pub struct Own {
     /// Asked about each incoming call that was let in, in this order and before the routes
-    /// ([`ApplicationHandler::can_handle`]).
+    /// ([`ApplicationHandler::can_handle`]); not about emergency calls (`[emergency]`), which go past them.
     pub handlers: Vec<Arc<dyn ApplicationHandler>>,
     /// Given calls by name, as `app = "…"` of routes, nodes of menus and commands say it. A name is best
     /// `own/…`: one that the configuration gives to something of its own is refused there.
@@ -125,6 +125,55 @@ mod tests {
                 return status.to_owned();
             }
         }
+    }
+
+    /// Takes every call, as a handler does that says nothing of which ones it wants.
+    struct TakesAll;
+
+    impl ApplicationHandler for TakesAll {
+        fn name(&self) -> &str {
+            "own/all"
+        }
+
+        fn handle_incoming_call(&self, _: IncomingCall, _: CallService) -> HandlerFuture {
+            Box::pin(async { HandlerAction::Reject { status: 488, reason: String::new() } })
+        }
+    }
+
+    #[test]
+    fn an_emergency_call_goes_past_handlers_of_a_programs_own() {
+        let folder = tempfile::tempdir().unwrap();
+        let services = UdpSocket::bind("127.0.0.1:0").unwrap();
+        services.set_read_timeout(Some(PATIENCE)).unwrap();
+        let file = configured(folder.path(), "1");
+        let text = std::fs::read_to_string(&file).unwrap();
+        let at = services.local_addr().unwrap();
+        let more = format!(
+            "[emergency]\nnumbers = [\"112\"]\ngateways = [\"carrier\"]\n\
+             [[gateway]]\nname = \"carrier\"\nhosts = [\"{at}\"]\n"
+        );
+        std::fs::write(&file, text.replace("app = \"own/hello\"", "reject = 404") + &more).unwrap();
+        let own = Own { handlers: vec![Arc::new(TakesAll)], applications: Vec::new() };
+        let server = Server::start_with(load_with(&file, &own.names()).unwrap(), own).unwrap();
+        assert_eq!(calls(&server, "1"), "488");
+        let invite = std::thread::scope(|scope| {
+            scope.spawn(|| calls(&server, "112"));
+            let mut datagram = [0; 4_096];
+            let (length, from) = services.recv_from(&mut datagram).expect("a call for help");
+            let invite = String::from_utf8_lossy(&datagram[..length]).into_owned();
+            // Its way back, so that the caller is not left waiting.
+            let fields: String = invite
+                .lines()
+                .filter(|line| {
+                    ["Via:", "From:", "To:", "Call-ID:", "CSeq:"].iter().any(|it| line.starts_with(it))
+                })
+                .map(|line| format!("{line}\r\n"))
+                .collect();
+            let busy = format!("SIP/2.0 486 Busy Here\r\n{fields}Content-Length: 0\r\n\r\n");
+            services.send_to(busy.as_bytes(), from).unwrap();
+            invite
+        });
+        assert!(invite.starts_with("INVITE sip:112@"), "{invite}");
     }
 
     #[test]

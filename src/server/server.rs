@@ -14,7 +14,7 @@ use nix::sys::signal::Signal;
 use super::admission::{AdmissionParts, ServerAdmission};
 use super::board::GatewayBoard;
 use super::call_figures::CallFigures;
-use super::calls::Routes;
+use super::calls::{EmergencyFirst, Routes};
 use super::cdr_file::CdrFile;
 use super::control::remote::{self, Remotes};
 use super::control::{self, Control};
@@ -390,6 +390,9 @@ impl Server {
 /// Who is asked about incoming calls, in this order.
 fn handlers(own: &Own, desk: &QueueDesk, current: &Current) -> Vec<Arc<dyn ApplicationHandler>> {
     let mut all: Vec<Arc<dyn ApplicationHandler>> = vec![Arc::new(AgentCodes::new(desk.clone()))];
+    if !own.handlers.is_empty() {
+        all.push(Arc::new(EmergencyFirst(current.clone())));
+    }
     all.extend(own.handlers.iter().cloned());
     all.push(Arc::new(Routes(current.clone())));
     all
