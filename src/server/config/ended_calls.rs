@@ -27,7 +27,7 @@ pub const ENDED_CALLS: Table = Table {
     keys: rows! {
         store: text!("`memory` or `sqlite:` and a path", store) => "memory", at_restart(),
             "Where they are kept. `memory` loses them at a restart; the file is not that of `server.store`.";
-        calls: Whole(0, 10_000_000) => 10000, at_restart(),
+        calls: Whole(0, 1_000_000) => 10000, at_restart(),
             "How many; the oldest go first. 1,000 take 0.3 MB. 0: none are kept.";
         days: Whole(0, 36_500) => 0, at_restart(), "Those that began earlier go. 0: whatever their age.";
     },

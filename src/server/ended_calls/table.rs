@@ -192,8 +192,8 @@ pub fn find(connection: &Connection, run: i64, wanted: &Wanted) -> rusqlite::Res
     };
     let text = |it: &Option<String>| it.clone().map(Value::Text);
     let whole = |it: Option<u8>| it.map(|it| Value::Integer(i64::from(it)));
-    // `instr` has no wildcards, so that what is asked for needs no escape.
-    let party = wanted.party.as_ref().map(|party| Value::Text(party.to_lowercase()));
+    // `instr` has no wildcards, so that what is asked for needs no escape; `lower` changes ASCII only.
+    let party = wanted.party.as_ref().map(|party| Value::Text(party.to_ascii_lowercase()));
     term(
         "(instr(lower(caller), ?) OR instr(lower(callee), ?) OR instr(lower(coalesce(other, '')), ?) \
          OR instr(lower(coalesce(caller_name, '')), ?))",

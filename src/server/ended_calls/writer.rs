@@ -19,6 +19,10 @@ const TOGETHER: usize = 4_096;
 /// How long the thread lets more come after it has written what there was: to be woken, and to end a
 /// transaction, costs more than a row.
 const PAUSE: Duration = Duration::from_millis(250);
+/// Questions between two transactions.
+const AT_ONCE: usize = 4;
+/// How often calls are looked for that are too old, where none ends.
+const HOUR: Duration = Duration::from_secs(3_600);
 /// When a failed transaction is tried again.
 const RETRY: Duration = Duration::from_secs(1);
 
@@ -45,10 +49,15 @@ pub fn run(
             select! {
                 recv(records) -> record => batch.extend(record.ok()),
                 recv(questions) -> question => asked.extend(question.ok()),
+                // Calls become too old without new ones, too.
+                default(HOUR) => {}
             }
         }
         batch.extend(records.try_iter().take(TOGETHER.saturating_sub(batch.len())));
-        let written = write(connection, run, keeping, &batch);
+        let written = match batch.is_empty() && !asked.is_empty() {
+            true => Ok(()),
+            false => write(connection, run, keeping, &batch),
+        };
         report(&written, &mut failing);
         match written {
             Ok(()) => {
@@ -59,7 +68,10 @@ pub fn run(
                 shared.failures.fetch_add(1, Ordering::Relaxed);
             }
         }
-        for Question { wanted, answer } in asked.drain(..).chain(questions.try_iter()) {
+        // A look takes a while in a long list: records come first, however many ask.
+        asked.extend(questions.try_iter().take(AT_ONCE.saturating_sub(asked.len())));
+        for Question { wanted, answer } in asked.drain(..).filter(|it| !it.answer.is_closed()) {
+            let wanted = Wanted { since: wanted.since.max(oldest(keeping)), ..wanted };
             // Who asked may be gone.
             let _ = answer.send(table::find(connection, run, &wanted));
         }
@@ -72,16 +84,13 @@ pub fn run(
     }
 }
 
-/// All of them or none.
+/// All of them or none; what is too much or too old goes.
 fn write(
     connection: &Connection,
     run: i64,
     keeping: &EndedCalls,
     batch: &[Box<Cdr>],
 ) -> rusqlite::Result<()> {
-    if batch.is_empty() {
-        return Ok(());
-    }
     // Dropped before it is committed, it is rolled back.
     let transaction = connection.unchecked_transaction()?;
     let mut statements = Statements::new(connection)?;
@@ -93,10 +102,14 @@ fn write(
         row.add(record);
         statements.put(id, run, &row)?;
     }
-    let since = keeping.age.and_then(|age| SystemTime::now().checked_sub(age)).map(table::millis);
-    statements.bound(keeping.calls, since)?;
+    statements.bound(keeping.calls, oldest(keeping).map(table::millis))?;
     drop(statements);
     transaction.commit()
+}
+
+/// Calls that began before are not kept any more.
+fn oldest(keeping: &EndedCalls) -> Option<SystemTime> {
+    SystemTime::now().checked_sub(keeping.age?)
 }
 
 /// Says once that writing fails, and once that it works again.
