@@ -107,7 +107,11 @@ pub fn options(
     DialOptions {
         order: order.of_dialling(),
         ring_timeout: ring,
-        total_timeout: ring * 3,
+        total_timeout: match order {
+            RingOrder::Parallel => ring * 3,
+            // Each of as many as are dialled at most.
+            RingOrder::Serial => ring * 64,
+        },
         max_redirects: settings.config.limits.redirects,
         caller: Some((String::new(), caller.map_or_else(|| number_of(shown), str::to_owned))),
         rules: header_fields::rules(headers),
