@@ -61,7 +61,13 @@ fn surplus(mut kept: Vec<Kept>, now: SystemTime, longest: Option<Duration>, most
 pub fn complete(folder: &Path, found: &mut Vec<Kept>) -> io::Result<()> {
     for entry in fs::read_dir(folder)? {
         let entry = entry?;
-        let (path, meta) = (entry.path(), entry.metadata()?);
+        let path = entry.path();
+        let meta = match entry.metadata() {
+            Ok(meta) => meta,
+            // It has got its name, or has gone, meanwhile.
+            Err(error) if error.kind() == io::ErrorKind::NotFound => continue,
+            Err(error) => return Err(error),
+        };
         let name = entry.file_name();
         let name = name.to_string_lossy();
         if meta.is_dir() {
