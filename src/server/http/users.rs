@@ -11,8 +11,11 @@ use utoipa::ToSchema;
 use super::Api;
 use super::answer::Problem;
 use crate::in_force::registrar;
+use crate::registrar::Aor;
 
-/// Users in one answer: the calls' thread waits while they are looked up.
+/// Users that are looked up at once.
+const LOT: usize = 500;
+/// Users in one answer.
 const MOST: usize = 1_000;
 const USUAL: usize = 100;
 
@@ -71,24 +74,29 @@ pub async fn list(
             }
         },
     };
-    let mut users: Vec<User> = {
-        let registrar = registrar(&api.admission.registrar);
-        let store = registrar.store();
-        let behind = all.iter().skip(begin).map(|user| {
-            let aor = settings.directory.aor(user);
-            let bindings = aor.map(|aor| store.bindings(&aor).iter().filter(|it| it.expires > now).count());
-            (user, bindings.unwrap_or(0))
-        });
-        let wanted = behind.filter(|(_, contacts)| asked.registered.is_none_or(|it| it == (*contacts > 0)));
-        let shown = wanted.take(limit + 1).map(|(user, contacts)| User {
+    let mut users: Vec<User> = Vec::new();
+    for lot in all.get(begin..).unwrap_or_default().chunks(LOT) {
+        let aors: Vec<_> = lot.iter().map(|user| settings.directory.aor(user)).collect();
+        let contacts: Vec<usize> = {
+            // The calls' thread waits for this lock.
+            let registrar = registrar(&api.admission.registrar);
+            let store = registrar.store();
+            let alive = |aor: &Aor| store.bindings(aor).iter().filter(|it| it.expires > now).count();
+            aors.iter().map(|aor| aor.as_ref().map_or(0, alive)).collect()
+        };
+        let counted = lot.iter().zip(contacts);
+        let wanted = counted.filter(|(_, contacts)| asked.registered.is_none_or(|it| it == (*contacts > 0)));
+        users.extend(wanted.take(limit + 1 - users.len()).map(|(user, contacts)| User {
             name: user.name.clone(),
             display_name: user.display_name.clone(),
             aliases: user.aliases.clone(),
             class: user.class.clone(),
             contacts,
-        });
-        shown.collect()
-    };
+        }));
+        if users.len() > limit {
+            break;
+        }
+    }
     let more = users.len() > limit;
     users.truncate(limit);
     let next = users.last().map(|user| user.name.clone()).filter(|_| more);
