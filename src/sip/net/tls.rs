@@ -143,7 +143,10 @@ impl InForce {
         };
         let peers = files.peers.iter().map(own).collect::<Result<_, TlsError>>()?;
         let expiries = files.own().map(|own| PairPem::of(&contents, own));
-        let expiries = expiries.filter_map(|own| Some((own.path(), own.not_after()?))).collect();
+        // One may be shown to several.
+        let expiries: BTreeMap<_, _> =
+            expiries.filter_map(|own| Some((own.path(), own.not_after()?))).collect();
+        let expiries = expiries.into_iter().collect();
         Ok(InForce { files, contents, inward, usual, peers, expiries })
     }
 }
