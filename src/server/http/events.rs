@@ -35,6 +35,7 @@ const WRITE_BEHIND: usize = 256 * 1_024;
 const LOT: usize = 256;
 
 #[derive(Debug, Deserialize)]
+#[serde(deny_unknown_fields)]
 pub struct Asked {
     /// Go on behind the event with this number.
     after: Option<u64>,
