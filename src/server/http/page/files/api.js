@@ -39,7 +39,7 @@ export class Refused extends Error {
   }
 }
 
-async function request(method, path, body) {
+async function request(method, path, body, patience = AbortSignal.timeout(15000)) {
   for (;;) {
     const used = token();
     const headers = {};
@@ -47,7 +47,7 @@ async function request(method, path, body) {
     if (body !== undefined) headers['Content-Type'] = 'application/json';
     const answer = await fetch(path, {
       method, headers, cache: 'no-store', body: body === undefined ? undefined : JSON.stringify(body),
-      signal: AbortSignal.timeout(15000),
+      signal: patience,
     });
     if (answer.status === 401) {
       await (token() === used ? ask(used && 'The token was not taken. Try again.') : undefined);
@@ -80,7 +80,8 @@ export async function act(method, path, body) {
 }
 
 /** A URL of what is at a path, for elements that cannot send the token; who takes it gives it back. */
-export const blobUrl = async (path) => URL.createObjectURL(await (await request('GET', path)).blob());
+// However long it takes: a recording of an hour is 100 MB.
+export const blobUrl = async (path) => URL.createObjectURL(await (await request('GET', path, undefined, null)).blob());
 
 /** A file, saved under this name. */
 export async function save(path, name) {

@@ -86,9 +86,11 @@ export function callsView() {
       seen = await api.get(`calls?limit=${limit}`);
       at = Date.now();
       draw();
-      await ended.refresh();
+      // What is up does not wait for what is over.
+      ended.refresh();
     },
     tick: draw,
+    gone: ended.gone,
     wants: (event) => event.call !== undefined && !['digit', 'quality', 'lookup'].includes(event.type),
     focus: list.focus,
     filter,

@@ -5,6 +5,7 @@ import * as api from './api.js';
 import { table } from './table.js';
 
 const SHOWN = 25;
+const MOST = 1000;
 /** Between two readings, however often calls begin and end. */
 const REST_MS = 3000;
 /** Below it people complain (G.107, "many users dissatisfied"). */
@@ -31,7 +32,11 @@ export function endedCalls() {
   const list = table('Calls that are over, latest first',
     ['call', 'began', 'from', 'to', 'talked', 'result', 'ended by', 'audio', 'MOS', 'route', 'gateway', ''],
     { empty: 'No such call is known.' });
-  const changed = () => { read = 0; refresh().catch(() => {}); };
+  let typing;
+  const changed = () => {
+    clearTimeout(typing);
+    typing = setTimeout(() => { read = 0; refresh(); }, 300);
+  };
   const party = h('input', {
     type: 'search', placeholder: 'number or name', 'aria-label': 'Party of ended calls', spellcheck: 'false', autocomplete: 'off', oninput: changed,
   });
@@ -40,7 +45,8 @@ export function endedCalls() {
       ...Object.keys(KINDS).map((it) => [`disposition=${it}`, it.replace('_', ' ')])].map(([value, text]) => h('option', { value }, text)));
   const player = h('audio', { controls: true, hidden: true });
   const figure = h('p', { class: 'figure', role: 'status' });
-  const more = h('button', { type: 'button', onclick: () => { shown += 4 * SHOWN; changed(); } }, 'Show more');
+  const more = h('button', { type: 'button', onclick: () => { shown = Math.min(shown + 4 * SHOWN, MOST); changed(); } }, 'Show more');
+  let turns = 0;
   let shown = SHOWN;
   let read = 0;
 
@@ -66,11 +72,19 @@ export function endedCalls() {
     if (Date.now() - read < REST_MS) return;
     read = Date.now();
     const asked = [`limit=${shown}`, which.value, party.value && `party=${encodeURIComponent(party.value)}`].filter(Boolean);
-    const found = await api.get(`calls/ended?${asked.join('&')}`, null);
+    const turn = ++turns;
+    let found;
+    try {
+      found = await api.get(`calls/ended?${asked.join('&')}`, null);
+    } catch (error) {
+      return setText(figure, error.message);
+    }
+    // What was asked for before may come later.
+    if (turn !== turns) return;
     element.hidden = found === null;
     if (found === null) return;
     setText(figure, `${found.calls.length} shown, ${found.total} kept`);
-    more.hidden = found.next === undefined;
+    more.hidden = found.next === undefined || shown === MOST;
     list.update(found.calls.map((call) => ({
       key: call.id,
       cells: [
@@ -85,5 +99,12 @@ export function endedCalls() {
 
   const element = h('section', { class: 'ended', hidden: true },
     h('div', { class: 'bar' }, h('h3', null, 'Ended calls'), figure, h('label', { class: 'filter' }, party), which), player, list.element, more);
-  return { element, refresh };
+  function gone() {
+    player.pause();
+    URL.revokeObjectURL(player.src);
+    player.removeAttribute('src');
+    player.hidden = true;
+  }
+
+  return { element, refresh, gone };
 }

@@ -16,22 +16,30 @@ export function messages(call) {
   const list = h('div');
   const note = h('p', { class: 'faint' });
   const element = h('details', { class: 'messages', ontoggle: () => read() }, h('summary', null, 'SIP messages'), note, list);
-  let shown = 0;
+  const rows = new Map();
+  let reading = false;
   let seen = -1;
   let at = 0;
 
   async function read() {
-    if (!element.open || seen === at) return;
-    seen = at;
+    if (!element.open || seen === at || reading) return;
+    reading = true;
+    const now = at;
     try {
       const all = (await api.get(`calls/${call}/messages`)).messages;
-      // Those that are there keep their place, and stay open.
-      list.append(...all.slice(shown).map(row));
-      shown = all.length;
+      // Those that are there stay open; of a long call the server has the first and the latest.
+      const keys = all.map((it) => `${it.at_ms} ${it.sent} ${it.remote}`);
+      for (const key of rows.keys()) if (!keys.includes(key)) rows.delete(key);
+      list.replaceChildren(...all.map((it, n) => {
+        if (!rows.has(keys[n])) rows.set(keys[n], row(it));
+        return rows.get(keys[n]);
+      }));
+      seen = now;
       setText(note, '→ sent by b2b, ← received. Digests of passwords and keys of SRTP are covered; Save PCAP has the octets.');
     } catch (error) {
       setText(note, error.message);
     }
+    reading = false;
   }
 
   return {
