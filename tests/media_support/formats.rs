@@ -89,6 +89,9 @@ impl Carried<'_> {
 
     /// A party with SRTP and one with RTP hear each other, and without its key the one is not heard.
     pub(super) async fn encrypted(&mut self) {
+        if !self.has(Capability::Encryption) {
+            return;
+        }
         let rules = SrtpRules { suites: vec![SUITE], ..SrtpPolicy::Required.into() };
         let spec = EndpointSpec { srtp: rules, ..EndpointSpec::new(AddressFamily::V4) };
         let (mut ann, mut bob, policy) = (Party::new(), Party::new(), PairPolicy::default());
