@@ -121,7 +121,9 @@ fn interop_page_shows_a_call_as_it_happens_and_ends_it_after_a_question() {
     tab.value("document.querySelector('details.messages > summary').click()");
     tab.size(760, 1_100);
     tab.until("another width", "document.querySelector('svg.ladder').clientWidth < 760");
+    tab.value("document.querySelector('svg.ladder').scrollIntoView({ block: 'end' })");
     picture(&mut tab, "page-call.png");
+    tab.value("scrollTo(0, 0)");
 
     tab.press("c");
     tab.reads("End capture");
