@@ -30,7 +30,7 @@ function result(call) {
 
 export function endedCalls() {
   const list = table('Calls that are over, latest first',
-    ['call', 'began', 'from', 'to', 'talked', 'result', 'ended by', 'audio', 'MOS', 'route', 'gateway', ''],
+    ['call', 'began', 'from', 'to', 'talked', 'result', 'ended by', 'audio', 'MOS', 'route', 'gateway', 'recording'],
     { empty: 'No such call is known.' });
   let typing;
   const changed = () => {
