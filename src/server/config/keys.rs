@@ -180,7 +180,7 @@ pub const LOG: Table = Table {
         redact: Choice(&texts::REDACTION) => "off",
             "`numbers` leaves the first three and last two digits of numbers of seven or more.";
         sip_trace: PATH,
-            "Every SIP message is written to this file, unredacted. Without it: none. A reload begins and ends that.";
+            "Every SIP message is written to this file, whatever `redact` says; keys that are pressed are covered. Without it: none. A reload begins and ends that.";
         call_journals: Switch => true, at_restart(),
             "Whether what comes into each call is kept in memory beside its account, 256 KiB at most, so that `b2b replay` can run the call again. See [operations.md](operations.md#a-call-run-again).";
     },
