@@ -9,17 +9,13 @@ use b2b_call::bus::{Received, Subscriber};
 use b2b_call::controller::{DigitPlan, Prompt};
 use b2b_call::event::{Event, EventFilter, INFO_BODY, InfoSaid};
 use b2b_call::handler::{ApplicationHandler, EventFuture, HandlerAction, HandlerFuture, IncomingCall};
-use b2b_call::recording::RecordingRules;
-use b2b_call::resolver::ChainResolver;
 use b2b_call::service::{CallService, DialOptions, DialRequest};
-use b2b_call::switch::SwitchConfig;
-use b2b_call::switch::admission::AdmitAll;
 use b2b_call::{CallId, LegId};
 use b2b_sip::endpoint::{Event as SipEvent, UsageEvent};
-use b2b_testkit::{Handler, Harness, Network, PartyId, SESSION};
+use b2b_testkit::{Handler, Harness, PartyId, SESSION};
 
 use crate::digits::press;
-use crate::routed::{ANN, BOB, Route, contacts, routed, uri};
+use crate::routed::{ANN, BOB, contacts, recorded, routed, uri};
 
 fn hears(bus: &mut Subscriber) -> Vec<Event> {
     let all = std::iter::from_fn(|| bus.try_recv());
@@ -69,21 +65,6 @@ fn a_prompt_is_told_at_its_beginning_and_with_how_it_ended() {
     harness.run(Duration::from_secs(1));
     assert_eq!(told(), [(false, Some(false))]);
     harness.assert_nothing_left();
-}
-
-/// A call of Ann with Bob, with a folder for recordings.
-fn recorded() -> (Harness, PartyId, b2b_testkit::UsageId) {
-    let options = DialOptions { mode: BridgeMode::Intercepting, ..DialOptions::default() };
-    let handler = Arc::new(Route(contacts(&[(BOB, 0)], options)));
-    let resolver = Arc::new(ChainResolver::new(Vec::new()));
-    let recording = Some(Arc::new(RecordingRules::new("recordings")));
-    let config = SwitchConfig { recording, ..SwitchConfig::default() };
-    let mut harness =
-        Harness::with(Instant::now(), vec![handler], resolver, Box::new(AdmitAll), config, Network::QUIET);
-    let (ann, bob) = (harness.party(ANN), harness.party(BOB));
-    let a = harness.call(ann, "bob", Some(SESSION));
-    harness.answer_next(bob, SESSION);
-    (harness, ann, a)
 }
 
 fn recordings(bus: &mut Subscriber) -> Vec<(Option<LegId>, bool, Option<String>, bool)> {

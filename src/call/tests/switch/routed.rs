@@ -3,10 +3,15 @@
 use std::sync::Arc;
 use std::time::Instant;
 
+use b2b_call::bridge_fsm::BridgeMode;
 use b2b_call::handler::{ApplicationHandler, HandlerAction, HandlerFuture, IncomingCall, Redirection};
 use b2b_call::lookup::ResolvedContact;
+use b2b_call::recording::RecordingRules;
+use b2b_call::resolver::ChainResolver;
 use b2b_call::service::{CallService, DialOptions, DialRequest, DialTo};
-use b2b_testkit::Harness;
+use b2b_call::switch::SwitchConfig;
+use b2b_call::switch::admission::AdmitAll;
+use b2b_testkit::{Harness, Network, PartyId, SESSION, UsageId};
 
 pub const ANN: &str = "192.0.2.11:5060";
 pub const BOB: &str = "192.0.2.12:5060";
@@ -51,4 +56,19 @@ pub fn routed(request: DialRequest) -> Harness {
 /// Everybody who calls is joined with Bob.
 pub fn to_bob() -> Harness {
     routed(DialRequest::to(uri(BOB)))
+}
+
+/// A call of Ann with Bob, with a folder for recordings.
+pub fn recorded() -> (Harness, PartyId, UsageId) {
+    let options = DialOptions { mode: BridgeMode::Intercepting, ..DialOptions::default() };
+    let handler = Arc::new(Route(contacts(&[(BOB, 0)], options)));
+    let resolver = Arc::new(ChainResolver::new(Vec::new()));
+    let recording = Some(Arc::new(RecordingRules::new("recordings")));
+    let config = SwitchConfig { recording, ..SwitchConfig::default() };
+    let mut harness =
+        Harness::with(Instant::now(), vec![handler], resolver, Box::new(AdmitAll), config, Network::QUIET);
+    let (ann, bob) = (harness.party(ANN), harness.party(BOB));
+    let a = harness.call(ann, "bob", Some(SESSION));
+    harness.answer_next(bob, SESSION);
+    (harness, ann, a)
 }
