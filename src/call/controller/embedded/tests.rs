@@ -253,7 +253,7 @@ fn far_ends_are_told_the_advertised_address() {
     let told: IpAddr = "203.0.113.9".parse().unwrap();
     let config = EmbeddedConfig::new(vec![(LOCALHOST, Some(told))], 23_500..=23_599, 1);
     let (controller, _events) = EmbeddedController::start(config).unwrap();
-    let (id, local) = ready(controller.allocate_endpoint(EndpointSpec::new(AddressFamily::V4))).unwrap();
+    let (id, local) = controller.allocate_endpoint(EndpointSpec::new(AddressFamily::V4)).wait().unwrap();
     assert_eq!(local.rtp.ip(), told);
     let offer = ready(controller.local_offer(id, None, &PairPolicy::default())).unwrap();
     let offer = String::from_utf8_lossy(&offer);
