@@ -412,9 +412,10 @@ impl Switch {
         self.takes != TakesCalls::All
     }
 
-    /// Whether nothing is left of any call.
+    /// Whether nothing is left of any call; an application may still store what its caller has left.
     pub fn is_idle(&self) -> bool {
         self.calls.is_empty()
+            && self.applications.with_calls() == 0
             && self.history.open_histories() == 0
             && (!self.is_draining() || self.parts.admission.is_idle())
     }

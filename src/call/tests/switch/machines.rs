@@ -171,8 +171,10 @@ fn a_machine_hears_of_answers_moments_and_others_and_has_32_s_when_its_caller_ha
     house.harness.hang_up(house.ann, house.call);
     house.runs(31);
     assert_eq!(house.happened(), ["gone"]);
+    assert!(!house.harness.is_idle(), "a server that stops waits for it");
     house.runs(2);
     assert_eq!(house.happened(), ["over"]);
+    assert!(house.harness.is_idle());
     house.harness.assert_nothing_left();
 }
 
