@@ -14,23 +14,31 @@ WARM_UP = 500
 QUIET = 40
 
 
+# What `,HOW` adds to the configuration, behind which line.
+HOW = {
+    "": ("[log]\n", ""),
+    "off": ("[log]\n", "call_journals = false\n"),
+    "forgets": ("rtp_timeout_s = 0\n", "\n[ended_calls]\ncalls = 0\n"),
+    "stores": ("rtp_timeout_s = 0\n", '\n[ended_calls]\nstore = "sqlite:ended.sqlite"\n'),
+}
+
+
 class Build:
-    """A `b2b`, by its name in the table; `off` where it is to keep no journals."""
+    """A `b2b`, by its name in the table, and what is different about its configuration."""
 
     def __init__(self, words):
         name, _, path = words.partition("=")
         self.binary, _, how = path.partition(",")
-        if not name or not Path(self.binary).is_file() or how not in ("", "off"):
-            sys.exit(f"{words!r}: NAME=BINARY or NAME=BINARY,off")
-        self.name, self.journals = name, how != "off"
+        if not name or not Path(self.binary).is_file() or how not in HOW:
+            sys.exit(f"{words!r}: NAME=BINARY, or one of NAME=BINARY,{{{','.join(filter(None, HOW))}}}")
+        self.name, self.how = name, HOW[how]
         self.seen = []
 
     def serves(self, house, callee):
         config = house.path / f"{self.name}.template.toml"
-        words = (HERE / "bench/b2bua.toml").read_text()
-        if not self.journals:
-            words = words.replace("[log]\n", "[log]\ncall_journals = false\n")
-        config.write_text(words)
+        behind, what = self.how
+        before, found, after = (HERE / "bench/b2bua.toml").read_text().partition(behind)
+        config.write_text(before + found + what + after)
         return Server(house, config, self.name, binary=self.binary, callee=callee.address, threads=2)
 
 
