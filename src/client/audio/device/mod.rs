@@ -3,8 +3,8 @@
 //! - `capture`, `playback`: one direction on a thread of its own, between a device and the rings of
 //!   the media thread, one for each call; `roster`: the calls that such a thread serves
 //! - `slot`: the device that is in use, when it goes, comes back and is changed
-//! - `tools`: `arecord` and `aplay`; `cpal`: the crate of that name, feature `devices`, with `format`: what
-//!   a device is opened with
+//! - `tools`: `arecord` and `aplay`, `program`: such a program and its pipe; `cpal`: the crate of
+//!   that name, feature `devices`, with `format`: what a device is opened with
 //!
 //! # Clocks
 //!
@@ -19,8 +19,11 @@ mod cpal;
 #[cfg(any(test, feature = "devices"))]
 mod format;
 mod playback;
+mod program;
 mod roster;
 mod slot;
+#[cfg(test)]
+mod stuck_tests;
 #[cfg(test)]
 mod tests;
 mod tools;

@@ -351,6 +351,30 @@ fn what_a_program_says_of_its_failure_is_told() {
 }
 
 #[test]
+fn a_program_that_stands_still_is_a_device_that_does_not_work() {
+    let folder = tempfile::tempdir().expect("a folder");
+    let stands = || script(folder.path(), "stands", "exec sleep 3600");
+    let tools = tools::Tools { arecord: stands(), aplay: stands() };
+    let mut bench = Bench::of(Devices::new(tools), Fake::default(), channel().1);
+    for side in [DeviceSide::Microphone, DeviceSide::Loudspeaker] {
+        let (problem, works, device) = bench.event(side);
+        let problem = problem.expect("why");
+        assert!(!works && device.is_none() && problem.contains("no sound for"), "{problem}");
+    }
+    let error = Devices::new(tools::Tools { arecord: stands(), aplay: stands() });
+    let error = error.list(DeviceSide::Microphone).expect_err("it says nothing");
+    assert_eq!(error.kind(), io::ErrorKind::TimedOut, "{error}");
+    // The threads end with the call.
+    let Bench { pipeline, pair, .. } = bench;
+    drop(pipeline);
+    let deadline = Instant::now() + PATIENCE;
+    while Arc::strong_count(&pair) > 1 {
+        assert!(Instant::now() < deadline, "the threads do not end");
+        std::thread::sleep(Duration::from_millis(5));
+    }
+}
+
+#[test]
 fn a_program_that_says_much_does_not_stand_still() {
     let folder = tempfile::tempdir().expect("a folder");
     // In 400 frames twice as much as a pipe holds.
@@ -379,7 +403,7 @@ fn devices_are_listed_by_the_names_that_arecord_and_aplay_print() {
 }
 
 /// A program for the folder of a test.
-fn script(folder: &std::path::Path, name: &str, text: &str) -> std::path::PathBuf {
+pub(super) fn script(folder: &std::path::Path, name: &str, text: &str) -> std::path::PathBuf {
     use std::os::unix::fs::PermissionsExt;
     let file = folder.join(name);
     std::fs::write(&file, format!("#!/bin/sh\n{text}\n")).expect("a script");
