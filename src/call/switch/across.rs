@@ -40,8 +40,7 @@ impl Switch {
         let other = bridge.other(leg).filter(|other| self.calls.leg(*other).is_some_and(|it| it.is_up()));
         match other {
             Some(other) if (!bridge.mode.intercepts() || offer.is_none()) && !self.keeps_session(other) => {
-                self.crosses(other, request);
-                self.ask_across(t, call, (leg, other), origin, offer);
+                self.ask_across(t, call, (leg, other), origin, (offer, Some(request)));
             }
             _ => self.answer_here(t, leg, origin, offer),
         }
@@ -83,14 +82,14 @@ impl Switch {
         }
     }
 
-    /// Asks the other party what this one asks of us.
+    /// Asks the other party what this one asks of us, by this message of its dialog.
     pub(super) fn ask_across(
         &mut self,
         t: &mut Turn<'_>,
         call: CallId,
         (from, to): (LegId, LegId),
         origin: Origin,
-        offer: Option<Bytes>,
+        (offer, original): (Option<Bytes>, Option<&Request>),
     ) {
         // Its own offer comes while ours to it is put off for glare: ours gives way.
         let under_way = self.calls.get(call).and_then(|it| it.exchanges.under_way.as_ref());
@@ -102,6 +101,10 @@ impl Switch {
             // The other side's is under way (RFC 3261 §14.2).
             return self.answer_exchange(t, from, origin, Err(Reply::status(491)));
         };
+        // What is refused here leads to no message there.
+        if let Some(original) = original {
+            self.crosses(to, original);
+        }
         let Some(offer) = offer else { return self.send_offer(t, (call, exchange), None) };
         let Some((a, b)) = self.endpoints(from, to) else {
             return self.exchange_refused(t, call, Reply::status(500));
@@ -198,6 +201,9 @@ impl Switch {
         let told = [to, from];
         self.led_here(t, call, if session.is_ok() { &told } else { &told[..1] });
         let answer = session.map_err(|error| refusal(&error));
+        if answer.is_err() {
+            self.has_crossed(from);
+        }
         self.follows.push(Follow::Answered { leg: from, origin, answer });
         self.follows.push(Follow::PendingOffers { call });
     }

@@ -384,6 +384,9 @@ impl Switch {
         let Exchange { from, to, origin, .. } = *exchange;
         self.withdraw_offer(from);
         self.withdraw_offer(to);
+        // What was to cross leads to no message any more.
+        self.has_crossed(from);
+        self.has_crossed(to);
         match origin {
             Origin::Direct | Origin::Return => self.path_refused(t, call, to, origin, reply.status),
             // Something else is under way in its dialog: it is told after that.

@@ -205,7 +205,7 @@ impl Switch {
             OnEndpoint::Replace { call, leg, stays, replaced, offer } => match result {
                 Ok(_) => {
                     let origin = Origin::Replacing(replaced);
-                    self.ask_across(t, call, (leg, stays), origin, Some(offer));
+                    self.ask_across(t, call, (leg, stays), origin, (Some(offer), None));
                 }
                 Err(_) => self.not_replaced(t, call, leg),
             },

@@ -157,3 +157,17 @@ fn a_refer_that_goes_across_has_them_and_so_has_an_update() {
     harness.hang_up_all();
     harness.run(Duration::from_secs(40));
 }
+
+#[test]
+fn what_an_offer_brought_that_media_refuse_is_in_no_later_message() {
+    let (mut harness, (ann, a), (bob, _)) = call();
+    let (since, now) = (harness.wire.len(), harness.now());
+    let offer = Body::sdp("this is no session");
+    harness.endpoint(ann).reinvite_with(now, a, with_case(), Some(offer)).unwrap();
+    harness.settle();
+    ruled(&harness, since, ANN, "SIP/2.0 400");
+    assert!(harness.take(bob).is_empty(), "it goes no further");
+    harness.hang_up(ann, a);
+    assert_eq!(ruled(&harness, since, BOB, "BYE"), fields(Some("1"), None, None));
+    harness.assert_nothing_left();
+}
