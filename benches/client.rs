@@ -6,6 +6,7 @@
 
 use std::io::{self, BufRead, BufReader};
 use std::process::{Child, Command, Stdio};
+use std::sync::atomic::{AtomicU64, Ordering};
 use std::sync::{Arc, Mutex};
 use std::time::{Duration, Instant};
 
@@ -161,18 +162,21 @@ impl FrameSource for Clicks {
     }
 }
 
-/// A sound card that is as slow as one may be that was asked for a buffer of 60 ms: its microphone has
-/// a frame each 20 ms, its loudspeaker takes frames until 60 ms wait, and plays them one after the other.
+/// A sound card that is as slow as one may be that was asked for the buffers that we ask for: its
+/// microphone has a frame each 20 ms, its loudspeaker takes frames until 40 ms wait, and plays them one
+/// after the other.
 #[derive(Clone)]
 struct Card {
     begun: Instant,
     clicks: Arc<Mutex<Option<Clicks>>>,
     /// When clicks were played, s.
     played: Arc<Mutex<Vec<f64>>>,
+    /// How many times a loudspeaker has run dry.
+    dry: Arc<AtomicU64>,
 }
 
 /// What waits in a loudspeaker at most.
-const CARD: Duration = Duration::from_millis(60);
+const CARD: Duration = Duration::from_millis(40);
 
 struct Spoken(Option<Clicks>, Instant);
 
@@ -192,12 +196,16 @@ struct Heard {
     card: Card,
     /// When the next sample is played.
     next: Instant,
+    begins: bool,
 }
 
 impl Loudspeaker for Heard {
     fn write(&mut self, frame: &[i16]) -> io::Result<()> {
         let now = Instant::now();
         // It has run dry, or has just begun.
+        if self.next < now && !std::mem::take(&mut self.begins) {
+            self.card.dry.fetch_add(1, Ordering::Relaxed);
+        }
         self.next = self.next.max(now);
         let waits = (self.next + FRAME_TIME).saturating_duration_since(now);
         std::thread::sleep(waits.saturating_sub(CARD));
@@ -220,16 +228,22 @@ impl SoundSystem for Card {
     }
 
     fn loudspeaker(&self, _: Option<&str>, _: u32) -> io::Result<Box<dyn Loudspeaker>> {
-        Ok(Box::new(Heard { card: self.clone(), next: Instant::now() }))
+        Ok(Box::new(Heard { card: self.clone(), next: Instant::now(), begins: true }))
     }
 }
 
-/// From the capture of a sample to its playout, ms.
-async fn mouth_to_ear(mouth: Mouth, seconds: u64) -> [f64; 3] {
+/// From the capture of a sample to its playout, ms; and how many times a microphone had no sound for a
+/// packet, or a loudspeaker ran dry.
+async fn mouth_to_ear(mouth: Mouth, seconds: u64) -> ([f64; 3], u64) {
     let (begun, captured) = (Instant::now(), Arc::default());
     let apart = if mouth == Mouth::Devices { 20 } else { 5 };
     let clicks = Clicks { apart, begun, frames: 0, captured: Arc::clone(&captured) };
-    let card = Card { begun, clicks: Arc::new(Mutex::new(Some(clicks))), played: Arc::default() };
+    let card = Card {
+        begun,
+        clicks: Arc::new(Mutex::new(Some(clicks))),
+        played: Arc::default(),
+        dry: Arc::default(),
+    };
     let (near, far) = match mouth {
         Mouth::Devices => {
             let audio = |card: &Card| Audio::Devices(Devices::new(card.clone()));
@@ -291,8 +305,10 @@ async fn mouth_to_ear(mouth: Mouth, seconds: u64) -> [f64; 3] {
         .filter_map(|said| played.iter().find(|heard| *heard > said).map(|heard| (heard - said) * 1e3))
         .collect();
     assert!(delays.len() * 10 >= captured.len() * 9, "{} of {} were heard", delays.len(), captured.len());
+    let dry = card.dry.load(Ordering::Relaxed);
+    let underruns = call.statistics().await.map_or(0, |it| it.underruns);
     call.hangup().await.expect("hung up");
-    percentiles(delays)
+    (percentiles(delays), dry + underruns)
 }
 
 struct Many {
@@ -370,16 +386,16 @@ fn main() {
         return runtime.block_on(far_end());
     }
     let far = Far::start();
-    let (setup, ear, frames, devices, many) = runtime.block_on(async {
+    let (setup, ear, frames, (devices, gaps), many) = runtime.block_on(async {
         let near = client("near");
         near.start().await.expect("started");
         let setup = setup(&near, &far.1, options.setups).await;
-        let ear = mouth_to_ear(Mouth::Source, options.seconds).await;
-        let frames = mouth_to_ear(Mouth::Frames, options.seconds).await;
-        let devices = mouth_to_ear(Mouth::Devices, options.seconds).await;
+        let (ear, _) = mouth_to_ear(Mouth::Source, options.seconds).await;
+        let (frames, _) = mouth_to_ear(Mouth::Frames, options.seconds).await;
+        let (devices, gaps) = mouth_to_ear(Mouth::Devices, options.seconds).await;
         let many = many(&near, &far.1, options.calls, options.seconds).await;
         near.stop(Duration::from_secs(5)).await;
-        (setup, ear, frames, devices, many)
+        (setup, ear, frames, (devices, gaps), many)
     });
     println!("call setup        p50 {:.2} ms, p95 {:.2} ms, p99 {:.2} ms", setup[0], setup[1], setup[2]);
     for (what, [p50, p95, p99]) in
@@ -387,6 +403,7 @@ fn main() {
     {
         println!("mouth to ear      p50 {p50:.1} ms, p95 {p95:.1} ms, p99 {p99:.1} ms, from {what}");
     }
+    println!("devices           {gaps} times without sound in {} s", options.seconds);
     println!(
         "{} calls at once  {:.3} % of a core and {:.0} kB each; {} frames heard, {} underruns, {} overruns, {} packets lost or late",
         options.calls, many.cpu_pct, many.memory_kb, many.heard, many.underruns, many.overruns, many.lost
@@ -395,7 +412,7 @@ fn main() {
         let figures = serde_json::json!({
             "setup_ms_p50": setup[0], "setup_ms_p99": setup[2],
             "ear_ms_p50": ear[0], "ear_ms_p95": ear[1], "frames_ms_p50": frames[0], "frames_ms_p95": frames[1],
-            "devices_ms_p50": devices[0], "devices_ms_p95": devices[1],
+            "devices_ms_p50": devices[0], "devices_ms_p95": devices[1], "devices_gaps": gaps,
             "calls": options.calls, "cpu_pct_per_call": many.cpu_pct, "memory_kb_per_call": many.memory_kb,
             "frames": many.heard, "underruns": many.underruns, "overruns": many.overruns, "lost": many.lost,
         });

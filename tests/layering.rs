@@ -103,6 +103,7 @@ const CLOCK: &[&str] = &[
     "server::voice::many::connection",
     "server::voice::talk",
     "call::switch::driver",
+    "client::audio::device::playback",
     "client::driver",
     "baresip",
     "base::logging",

@@ -8,9 +8,10 @@ use std::thread::{Builder, sleep};
 use rtrb::{Consumer, Producer, RingBuffer};
 
 use super::super::detour::{pop, push};
+use super::depth::Depth;
 use super::roster::{Line, Roster, Runs};
 use super::slot::{Microphones, Slot};
-use super::{IDLE_MS, LOOK, MOST, Pair, ROOM, START, skip};
+use super::{IDLE_MS, LOOK, MOST, Pair, ROOM, skip};
 use b2b_base::frame::{Fill, FrameSource, OutFrame};
 
 /// A call, as the thread has it.
@@ -44,14 +45,20 @@ pub(super) struct Captured {
     frame: usize,
     /// Enough was there once, and it has not run dry since.
     flows: bool,
+    depth: Depth,
 }
+
+/// Frames that wait before the first one is taken. A frame comes each 20 ms and is asked for as often:
+/// where both are late by turns, one is not enough, and there is one more after the first underrun.
+const START: usize = 1;
 
 /// Another call. The microphone is opened with its first packet.
 pub(super) fn captured(pair: &Arc<Pair>) -> io::Result<Captured> {
     let frame = pair.rate_hz as usize / 50;
     let (ring, taken) = RingBuffer::new(frame * ROOM);
     let asked = Arc::new(AtomicBool::new(false));
-    let captured = Captured { ring: taken, asked: asked.clone(), frame, flows: false };
+    let captured =
+        Captured { ring: taken, asked: asked.clone(), frame, flows: false, depth: Depth::new(START) };
     let start = || {
         let pair = pair.clone();
         Builder::new().name("microphone".into()).spawn(move || run(&pair)).map(drop)
@@ -100,14 +107,22 @@ impl FrameSource for Captured {
         // Longer packets want more at once.
         let more = frame.samples.len().saturating_sub(self.frame);
         if waiting > MOST * self.frame + more {
-            skip(&mut self.ring, waiting - START * self.frame - more);
+            skip(&mut self.ring, waiting - self.depth.start() * self.frame - more);
         }
-        let least = if self.flows { frame.samples.len() } else { frame.samples.len() + self.frame };
+        let first = self.depth.start() * self.frame + more;
+        let least = if self.flows { frame.samples.len() } else { first };
         if self.ring.slots() < least {
-            return if std::mem::take(&mut self.flows) { Fill::Underrun } else { Fill::Silence };
+            if std::mem::take(&mut self.flows) {
+                self.depth.ran_dry();
+                return Fill::Underrun;
+            }
+            return Fill::Silence;
         }
         self.flows = true;
         pop(&mut self.ring, frame.samples);
+        if self.depth.skips(frame.samples, self.ring.slots(), self.frame) {
+            pop(&mut self.ring, frame.samples);
+        }
         Fill::Audio
     }
 }

@@ -1,21 +1,24 @@
 //! Sound devices: one microphone and one loudspeaker for all calls of a client.
 //!
 //! - `capture`, `playback`: one direction on a thread of its own, between a device and the rings of
-//!   the media thread, one for each call; `roster`: the calls that such a thread serves
+//!   the media thread, one for each call; `depth`: how much waits there; `roster`: the calls that such a thread serves
 //! - `slot`: the device that is in use, when it goes, comes back and is changed
 //! - `tools`: `arecord` and `aplay`, `program`: such a program and its pipe; `cpal`: the crate of
 //!   that name, feature `devices`, with `format`: what a device is opened with
 //!
 //! # Clocks
 //!
-//! A device's clock is not the session's. The ring between both holds 40 ms; when a device is so
-//! much slower or faster that 100 ms have come together, 60 ms are left out, and when the ring is
-//! empty, silence is put in until 40 ms are there again. At a drift of 100 ppm that is once in ten
-//! minutes. Nothing is stretched.
+//! A device's clock is not the session's. The ring of a microphone holds what was said between two
+//! packets, 20 ms at most, and 20 ms more each time that it was empty when a packet was due, up to 60
+//! ms; that of a loudspeaker is empty, since the device has what comes at once, and begins with 40 ms
+//! of it. Where a frame more than is needed waits, one is left out at the next pause of the speaker
+//! (`depth`). When a device is so much slower or faster that 100 ms have come together, they are
+//! left out at once, down to that. Nothing is stretched.
 
 mod capture;
 #[cfg(feature = "devices")]
 mod cpal;
+mod depth;
 #[cfg(any(test, feature = "devices"))]
 mod format;
 mod playback;
@@ -50,11 +53,9 @@ use slot::Choice;
 const LOOK: Duration = Duration::from_millis(5);
 /// How long nobody needs a device before it is closed.
 const IDLE_MS: u32 = 2_000;
-/// 20 ms frames of sound that wait before any is taken.
-const START: usize = 2;
-/// The same at which some are left out, down to [`START`].
+/// 20 ms frames of sound that wait at which some are left out.
 const MOST: usize = 5;
-/// The same that a ring has room for.
+/// 20 ms frames that a ring has room for.
 const ROOM: usize = 16;
 
 /// What sound of calls comes from and goes to.

@@ -3,20 +3,32 @@
 use std::io;
 use std::sync::Arc;
 use std::thread::{Builder, sleep};
+use std::time::{Duration, Instant};
 
 use rtrb::{Consumer, Producer, RingBuffer};
 
 use super::super::detour::{pop, push};
+use super::depth::Depth;
 use super::roster::{Line, Roster, Runs};
 use super::slot::{Loudspeakers, Slot};
-use super::{IDLE_MS, LOOK, MOST, Pair, ROOM, START, skip};
+use super::{IDLE_MS, LOOK, MOST, Pair, ROOM, skip};
 use b2b_base::frame::{FrameSink, InFrame};
+
+/// Frames that wait before the first one is played: each later one is given to the device as it comes,
+/// and finds one frame there that plays.
+const START: usize = 2;
+/// A call that has said nothing for so long has paused, and not run dry.
+const PAUSE_MS: u32 = 500;
+const FRAME_TIME: Duration = Duration::from_millis(20);
 
 /// A call, as the thread has it.
 pub(super) struct Listener {
     ring: Consumer<i16>,
     /// Enough was there once, and it has not run dry since.
     flows: bool,
+    /// How long it has had nothing, since it flowed.
+    dry_ms: u32,
+    depth: Depth,
 }
 
 impl Line for Listener {
@@ -28,20 +40,39 @@ impl Line for Listener {
 impl Listener {
     /// Whether a frame can be played.
     fn is_ready(&self, frame: usize) -> bool {
-        self.ring.slots() >= if self.flows { frame } else { START * frame }
+        self.ring.slots() >= if self.flows { frame } else { self.depth.start() * frame }
+    }
+
+    fn stops(&mut self) {
+        if std::mem::take(&mut self.flows) {
+            self.dry_ms = 0;
+        }
+    }
+
+    /// Nothing of it is left, in the device either.
+    fn runs_dry(&mut self, frame: usize) {
+        self.stops();
+        self.dry_ms = self.dry_ms.saturating_add(LOOK.as_millis() as u32);
+        if self.dry_ms < PAUSE_MS && self.ring.slots() >= frame {
+            self.dry_ms = PAUSE_MS;
+            self.depth.ran_dry();
+        }
     }
 
     /// Adds a frame, or, where none is ready, silence until there is enough again.
     fn add_to(&mut self, sum: &mut [i16], frame: &mut [i16]) {
-        self.flows = self.is_ready(frame.len());
-        if !self.flows {
-            return;
+        if !self.is_ready(frame.len()) {
+            return self.stops();
         }
+        self.flows = true;
         let waiting = self.ring.slots();
         if waiting > MOST * frame.len() {
-            skip(&mut self.ring, waiting - START * frame.len());
+            skip(&mut self.ring, waiting - self.depth.start() * frame.len());
         }
         pop(&mut self.ring, frame);
+        if self.depth.skips(frame, self.ring.slots(), frame.len()) {
+            pop(&mut self.ring, frame);
+        }
         sum.iter_mut().zip(frame).for_each(|(sum, sample)| *sum = sum.saturating_add(*sample));
     }
 }
@@ -58,7 +89,7 @@ pub(super) fn played(pair: &Arc<Pair>) -> io::Result<Played> {
         let pair = pair.clone();
         Builder::new().name("loudspeaker".into()).spawn(move || run(&pair)).map(drop)
     };
-    pair.listeners.add(Listener { ring, flows: false }, start)?;
+    pair.listeners.add(Listener { ring, flows: false, dry_ms: PAUSE_MS, depth: Depth::new(START) }, start)?;
     Ok(Played { ring: given })
 }
 
@@ -71,12 +102,16 @@ fn run(pair: &Pair) {
     let (mut sum, mut frame) = (vec![0; samples], vec![0; samples]);
     let mut lines: Vec<Listener> = Vec::new();
     let (mut idle_ms, mut waited) = (0, false);
+    // Until when the device has something to play, at the least: it may have more.
+    let mut plays_until = Instant::now();
     while roster.refresh(&mut lines) {
         let ready = lines.iter().filter(|line| line.is_ready(samples)).count();
         let flowing = lines.iter().filter(|line| line.flows).count();
         if ready == 0 {
-            // The device plays silence until there is enough again.
-            lines.iter_mut().for_each(|line| line.flows = false);
+            // When it is dry, too, it plays silence until there is enough again.
+            if Instant::now() > plays_until {
+                lines.iter_mut().for_each(|line| line.runs_dry(samples));
+            }
             idle_ms += LOOK.as_millis() as u32;
             if idle_ms >= IDLE_MS {
                 slot.close();
@@ -94,7 +129,9 @@ fn run(pair: &Pair) {
         waited = false;
         sum.fill(0);
         lines.iter_mut().for_each(|line| line.add_to(&mut sum, &mut frame));
-        if !slot.with(|device| device.write(&sum)) {
+        if slot.with(|device| device.write(&sum)) {
+            plays_until = plays_until.max(Instant::now()) + FRAME_TIME;
+        } else {
             slot.rest(|| lines.iter().any(|line| !line.is_over()));
         }
     }

@@ -10,8 +10,13 @@ use nix::fcntl::{FcntlArg, fcntl};
 use super::program::{self, Running};
 use super::{DeviceSide, Loudspeaker, Microphone, SoundSystem};
 
-/// Octets that wait in a pipe: at 16 kHz 128 ms, which a full one adds to the delay.
+/// Octets that wait in a pipe: one page, which has room again when it is empty. Of a loudspeaker it has
+/// a frame at a time, or what is played would be late by 128 ms at 16 kHz as soon as it is full.
 const PIPE: i32 = 4_096;
+/// What is asked of ALSA for a microphone. All that is there is taken at once: a large one costs nothing.
+const CAPTURE: [&str; 2] = ["--buffer-time=60000", "--period-time=20000"];
+/// The same for a loudspeaker, which begins to play when its buffer is full.
+const PLAYBACK: [&str; 2] = ["--buffer-time=40000", "--period-time=10000"];
 
 /// Both programs, where they are.
 pub(super) struct Tools {
@@ -31,10 +36,10 @@ impl Tools {
 }
 
 /// Mono samples of 16 bits, with buffers as short as a call wants them.
-fn command(program: &Path, name: Option<&str>, rate_hz: u32) -> Command {
+fn command(program: &Path, name: Option<&str>, rate_hz: u32, buffers: [&str; 2]) -> Command {
     let mut command = Command::new(program);
     command.args(["-q", "-t", "raw", "-f", "S16_LE", "-c", "1", "-r", &rate_hz.to_string()]);
-    command.args(["--buffer-time=60000", "--period-time=20000"]);
+    command.args(buffers);
     if let Some(name) = name {
         command.args(["-D", name]);
     }
@@ -43,7 +48,7 @@ fn command(program: &Path, name: Option<&str>, rate_hz: u32) -> Command {
 
 impl SoundSystem for Tools {
     fn microphone(&self, name: Option<&str>, rate_hz: u32) -> io::Result<Box<dyn Microphone>> {
-        let mut command = command(&self.arecord, name, rate_hz);
+        let mut command = command(&self.arecord, name, rate_hz, CAPTURE);
         let mut program = Running::start(command.stdin(Stdio::null()).stdout(Stdio::piped()))?;
         let out = program.out()?;
         let _ = fcntl(&out, FcntlArg::F_SETPIPE_SZ(PIPE));
@@ -51,7 +56,7 @@ impl SoundSystem for Tools {
     }
 
     fn loudspeaker(&self, name: Option<&str>, rate_hz: u32) -> io::Result<Box<dyn Loudspeaker>> {
-        let mut command = command(&self.aplay, name, rate_hz);
+        let mut command = command(&self.aplay, name, rate_hz, PLAYBACK);
         let mut program = Running::start(command.stdin(Stdio::piped()).stdout(Stdio::null()))?;
         let to = program.input()?;
         let _ = fcntl(&to, FcntlArg::F_SETPIPE_SZ(PIPE));
@@ -115,9 +120,11 @@ impl Loudspeaker for Aplay {
     fn write(&mut self, frame: &[i16]) -> io::Result<()> {
         self.octets.clear();
         self.octets.extend(frame.iter().flat_map(|sample| sample.to_le_bytes()));
-        let mut written = program::write(&mut self.to, &self.octets);
-        // The pipe takes frames without a device, too: the first one has to reach the program.
-        if std::mem::take(&mut self.begins) {
+        let first = std::mem::take(&mut self.begins);
+        let mut written = program::drained(&self.to);
+        written = written.and_then(|()| program::write(&mut self.to, &self.octets));
+        // The pipe takes a frame without a device, too: the first one has to reach the program.
+        if first {
             written = written.and_then(|()| program::drained(&self.to));
         }
         written.map_err(|error| self.program.failed(error))?;
