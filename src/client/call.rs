@@ -14,7 +14,7 @@ use crate::{
 };
 use b2b_base::metrics::MediaStats;
 use b2b_call::LegId;
-use b2b_call::agent::{Codec, DtmfMode, SessionDescriptions};
+use b2b_call::agent::{Codec, DtmfMode, RemoteIdentity, SessionDescriptions};
 use b2b_media::codec::rates::Rates;
 use b2b_media::stereo::Joined;
 
@@ -39,6 +39,8 @@ pub(super) struct Shared {
     pub remote: String,
     pub state: watch::Sender<CallState>,
     pub agreed: Mutex<Option<Agreed>>,
+    /// Who the far end is, as it was told.
+    pub identity: Mutex<Option<RemoteIdentity>>,
     /// How it has sounded, once its media are closed.
     pub measured: Mutex<Option<(Quality, MediaStats)>>,
     pub audio: Program,
@@ -65,6 +67,11 @@ impl Shared {
     /// What offer and answer have settled.
     pub fn agreed(&self) -> Option<Agreed> {
         *self.agreed.lock().unwrap_or_else(PoisonError::into_inner)
+    }
+
+    /// Who the far end is from now on.
+    pub fn identify(&self, identity: RemoteIdentity) {
+        *self.identity.lock().unwrap_or_else(PoisonError::into_inner) = Some(identity);
     }
 
     /// Its media are closed: how it has sounded.
@@ -146,6 +153,12 @@ impl Call {
     /// The far end's address: whom we called, or who called us.
     pub fn remote(&self) -> &str {
         &self.0.remote
+    }
+
+    /// Who the far end is, where that was told ([`ClientEvent::Identified`]); else
+    /// [`Call::remote`] is known alone.
+    pub fn identity(&self) -> Option<RemoteIdentity> {
+        self.0.identity.lock().unwrap_or_else(PoisonError::into_inner).clone()
     }
 
     /// Where it is now.

@@ -8,6 +8,7 @@ use tokio::sync::broadcast::{self, error::RecvError};
 use crate::audio::AudioProblem;
 use crate::{
     CallId, CallState, DeviceSide, DiskError, MarkId, Quality, Recorded, RecoveryStep, RegistrationState,
+    RemoteIdentity,
 };
 use b2b_call::agent::Codec;
 
@@ -75,6 +76,14 @@ pub enum ClientEvent {
         call: CallId,
         /// Whether we are held from now on.
         held: bool,
+    },
+    /// The far end is somebody else now, as after a transfer at its side, or the registrar says who it
+    /// is (RFC 3325, RFC 4916).
+    Identified {
+        /// The call.
+        call: CallId,
+        /// Who is there. Where it is not `asserted`, the far end says it of itself.
+        identity: RemoteIdentity,
     },
     /// A digit of the far end's: by RFC 4733 or INFO, or in its sound where the builder asks for
     /// `dtmf_in_band_detection`.
@@ -245,6 +254,7 @@ impl ClientEvent {
             | ClientEvent::RecordingEnded { call, .. }
             | ClientEvent::MarkPlayed { call, .. }
             | ClientEvent::MarkFlushed { call, .. }
+            | ClientEvent::Identified { call, .. }
             | ClientEvent::Digit { call, .. } => Some(*call),
             ClientEvent::Registration { .. }
             | ClientEvent::AddressChanged { .. }

@@ -138,7 +138,7 @@ pub use transfer::TransferPolicy;
 pub use b2b_base::frame::{Fill, FrameKind, FrameSink, FrameSource, InFrame, OutFrame};
 pub use b2b_base::metrics::MediaStats;
 pub use b2b_call::agent::{
-    Codec, DtmfMode, ImpairConfig, RegistrationError, SessionDescriptions, SrtpPolicy,
+    Codec, DtmfMode, ImpairConfig, RegistrationError, RemoteIdentity, SessionDescriptions, SrtpPolicy,
 };
 pub use b2b_media::disk::DiskError;
 

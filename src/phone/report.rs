@@ -6,7 +6,7 @@ use std::time::Instant;
 use serde_json::{Value, json};
 
 use b2b_base::util::exit::Exit;
-use b2b_client::{CallState, ClientEvent, DeviceSide, Quality, RegistrationState, SipClient};
+use b2b_client::{CallState, ClientEvent, DeviceSide, Quality, RegistrationState, RemoteIdentity, SipClient};
 
 /// Writes lines on standard output.
 pub struct Report {
@@ -125,6 +125,10 @@ pub fn described(event: &ClientEvent) -> Option<(&'static str, Value)> {
         ClientEvent::Held { call, held } => ("held", json!({ "call": call.0, "held": held })),
         ClientEvent::Digit { call, digit, duration_ms } => {
             ("digit", json!({ "call": call.0, "digit": digit.to_string(), "duration_ms": duration_ms }))
+        }
+        ClientEvent::Identified { call, identity } => {
+            let RemoteIdentity { name, uri, asserted } = identity;
+            ("identified", json!({ "call": call.0, "name": name, "uri": uri, "asserted": asserted }))
         }
         ClientEvent::Lost { count } => ("lost", json!({ "events": count })),
         ClientEvent::MediaLost => ("media_lost", json!({})),

@@ -4,7 +4,7 @@ use std::net::SocketAddr;
 use std::path::Path;
 
 use crate::common::child::B2b;
-use b2b::client::{Call, CallState, IncomingCalls, SipClient, Sound};
+use b2b::client::{Call, CallState, ClientEvent, IncomingCalls, SipClient, Sound};
 use b2b_test_support::client::{PATIENCE, share_of, within};
 
 const HZ: f32 = 700.0;
@@ -70,6 +70,7 @@ async fn a_caller_is_sent_to_somebody_else_blindly() {
     let (_bob, mut to_bob) = user("1002", at).await;
     let (_carol, mut to_carol) = user("1003", at).await;
     let (at_ann, at_bob) = connected(&ann, "1002", &mut to_bob).await;
+    let mut told = at_ann.events();
     let sending = tokio::spawn(async move { at_bob.transfer("sip:1003@b2b.example").await });
     let ringing = within("carol's call", to_carol.next()).await.expect("it rings");
     let at_carol = within("acknowledged", ringing.answer()).await.expect("answered");
@@ -77,6 +78,18 @@ async fn a_caller_is_sent_to_somebody_else_blindly() {
     at_carol.play(Sound::tone(HZ, 3_600_000)).await.expect("a tone");
     hears_the_tone(&at_ann).await;
     assert_eq!((at_ann.state(), at_carol.state()), (CallState::Answered, CallState::Answered));
+    // The server, which is her registrar, has told whom she talks with.
+    let identity = within("who is there", async {
+        loop {
+            match told.next().await.expect("the call is up") {
+                ClientEvent::Identified { identity, .. } => return identity,
+                _ => {}
+            }
+        }
+    })
+    .await;
+    assert_eq!((&identity.uri[..], identity.asserted), ("sip:1003@b2b.example", true), "{identity:?}");
+    assert_eq!(at_ann.identity(), Some(identity));
 }
 
 #[tokio::test]

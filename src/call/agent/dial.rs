@@ -88,6 +88,7 @@ impl AgentService {
         }
         let mut entry = Entry::new(leg, usage, true);
         entry.home = home;
+        entry.claimed = Some(target.to_owned());
         entry.auth = self.authorizes(usage, credentials.as_ref());
         entry.session = session;
         entry.audio = Some(audio);

@@ -19,6 +19,7 @@ impl AgentService {
                 let Some(id) = self.legs.of_usage(usage) else { return };
                 let Some(event) = self.met_challenge(id, event) else { return };
                 self.unreachable(id, &event);
+                self.identified(id, &event);
                 let Some(entry) = self.legs.get(id) else { return };
                 entry.signalling = event.source().map(|source| source.ip()).or(entry.signalling);
                 entry.usage_over |= matches!(event, UsageEvent::Terminated { .. });
@@ -32,6 +33,8 @@ impl AgentService {
                     UsageEvent::ReferProgress { refer, status, last } => {
                         self.refer_progress(refer, status.map(|(status, _)| status), last);
                     }
+                    // It is answered, and told.
+                    UsageEvent::Identified { .. } => {}
                     event => entry.leg.usage_event(event),
                 }
                 self.perform(id);
@@ -105,6 +108,7 @@ impl AgentService {
             headers: request.fields().map(|(name, value)| (name.to_string(), text(value))).collect(),
         };
         self.tell(told, event);
+        self.identified_by_invite(leg, request);
         self.perform(leg);
     }
 

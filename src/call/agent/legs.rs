@@ -7,7 +7,7 @@ use std::sync::atomic::AtomicBool;
 
 use super::challenge::LegAuth;
 use super::digits::Infos;
-use super::{LegAudio, LegId};
+use super::{LegAudio, LegId, RemoteIdentity};
 use crate::agent::leg::Leg;
 use crate::leg_fsm::{LegState, TerminationCause};
 use b2b_base::metrics::{MediaStats, UaStats};
@@ -42,6 +42,10 @@ pub(super) struct Entry {
     pub(super) auth: Option<Box<LegAuth>>,
     /// The endpoint has told the usage's end.
     pub(super) usage_over: bool,
+    /// Who the far end is; none: nothing was said yet but to whom our INVITE went.
+    pub(super) identity: Option<RemoteIdentity>,
+    /// The last URI in its From.
+    pub(super) claimed: Option<String>,
     /// The 2xx to our INVITE, where messages are kept.
     pub(super) answer: Option<Box<Response>>,
 }
@@ -63,6 +67,8 @@ impl Entry {
             home: false,
             auth: None,
             usage_over: false,
+            identity: None,
+            claimed: None,
             answer: None,
         }
     }

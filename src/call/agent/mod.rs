@@ -11,7 +11,7 @@
 //! - `calls`: commands for legs that are up; `digits`: digits that they send; `audio`: what
 //!   they say and hear
 //! - `early`: commands for calls that are not answered yet
-//! - `happenings`: what the stack and the worker tell
+//! - `happenings`: what the stack and the worker tell; `identity`: who far ends are now
 //! - `measure`: what a leg's sound is worth
 //! - `perform`: what a leg wants, carried out
 //! - `transfer`: REFER and Replaces, both ways
@@ -27,6 +27,7 @@ mod early;
 mod ending;
 mod error;
 mod happenings;
+mod identity;
 pub mod leg;
 mod legs;
 mod measure;
@@ -71,6 +72,7 @@ pub use b2b_sip::endpoint::EndpointLimits;
 pub use b2b_sip::net::ConnectError;
 pub use digits::DtmfMode;
 pub use error::AgentError;
+pub use identity::RemoteIdentity;
 pub use leg::Change;
 pub use measure::LegReport;
 pub use messages::{Direction, Seen, SessionDescriptions};
@@ -206,6 +208,8 @@ pub enum AgentEvent {
     Progress { leg: LegId, status: u16, reason: String },
     /// The leg is answered and acknowledged.
     Answered { leg: LegId, codec: Codec, ptime_ms: u32, remote_rtp: SocketAddr },
+    /// The far end is somebody else from now on, or our registrar says who it is.
+    Identified { leg: LegId, identity: RemoteIdentity },
     /// The first RTP packet has arrived.
     MediaStarted { leg: LegId },
     /// The far end holds us, or takes us back.

@@ -1,7 +1,7 @@
 //! An agent's registration: the machine of `sip::registration` on the agent's SIP stack, with
 //! what it needs to hear of connections and addresses.
 
-use std::net::IpAddr;
+use std::net::{IpAddr, SocketAddr};
 use std::time::{Duration, Instant};
 
 use super::account::{digest, host, sip_uri};
@@ -111,6 +111,11 @@ impl AgentService {
     pub(super) fn home(&self) -> Option<&str> {
         let it = self.registering.as_ref()?;
         it.registrant.place().map(|place| place.registrar.as_str())
+    }
+
+    /// The address of the registrar that we are registered at.
+    pub(super) fn registered_at(&self) -> Option<SocketAddr> {
+        self.registering.as_ref()?.flow.map(|flow| flow.remote)
     }
 
     fn registrant(&self, config: &RegistrationConfig) -> Result<Registrant, AgentError> {

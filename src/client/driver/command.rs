@@ -216,6 +216,7 @@ impl Driver {
             remote,
             state: watch::Sender::new(state),
             agreed: Mutex::default(),
+            identity: Mutex::default(),
             measured: Mutex::default(),
             audio,
             rate_hz: self.rate_hz,

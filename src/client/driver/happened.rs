@@ -41,6 +41,11 @@ impl Driver {
                 self.followed(leg);
                 self.measured(leg);
             }
+            AgentEvent::Identified { leg, identity } => {
+                let Some(record) = self.calls.get(&leg) else { return };
+                record.shared.identify(identity.clone());
+                self.tell(leg, |call| ClientEvent::Identified { call, identity });
+            }
             AgentEvent::MediaStarted { leg } => {
                 self.tell(leg, |call| ClientEvent::MediaStarted { call });
                 if let Some(record) = self.calls.get_mut(&leg) {

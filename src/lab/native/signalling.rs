@@ -149,7 +149,8 @@ fn tell(events: &Sender<UaEvent>, event: AgentEvent) {
             return;
         }
         // It is registered nowhere; why there is no way, the end of the call says.
-        AgentEvent::Agreed { .. }
+        AgentEvent::Identified { .. }
+        | AgentEvent::Agreed { .. }
         | AgentEvent::Registered { .. }
         | AgentEvent::RegistrationFailed { .. }
         | AgentEvent::Unregistered

@@ -2,7 +2,7 @@
 
 use super::super::report::{side_of, word};
 use super::model::{Figures, Model, Stage};
-use b2b_client::{CallState, ClientEvent, Quality, RegistrationState};
+use b2b_client::{CallState, ClientEvent, Quality, RegistrationState, RemoteIdentity};
 
 impl From<&Quality> for Figures {
     fn from(quality: &Quality) -> Self {
@@ -45,6 +45,17 @@ impl Model {
             ClientEvent::Held { call, held } => {
                 if let Some(line) = self.line(*call) {
                     line.held.1 = *held;
+                }
+            }
+            ClientEvent::Identified { call, identity } => {
+                let RemoteIdentity { name, uri, asserted } = identity;
+                let mut words = name.as_ref().map_or_else(|| uri.clone(), |name| format!("{name} <{uri}>"));
+                if !asserted {
+                    words.push_str(" (says so itself)");
+                }
+                if let Some(line) = self.line(*call) {
+                    let before = std::mem::replace(&mut line.remote, words.clone());
+                    self.say(format!("{before}: it is {words} now"));
                 }
             }
             ClientEvent::Digit { digit, .. } => self.say(format!("the far end pressed {digit}")),
@@ -132,6 +143,20 @@ mod tests {
         model.news(&ClientEvent::Replaced { call: CallId(1), by: CallId(2) });
         let said = model.log.back().map(String::as_str);
         assert_eq!(said, Some("sip:new@127.0.0.1 takes the place of sip:old@127.0.0.1"));
+    }
+
+    #[test]
+    fn who_is_there_after_a_transfer_takes_the_line_of_the_call() {
+        let mut model = Model::new("sip:a@127.0.0.1".to_owned(), "");
+        let call = CallId(1);
+        model.news(&ClientEvent::Incoming { call, from: "sip:old@127.0.0.1".to_owned(), to: String::new() });
+        let mut shown = |name: Option<&str>, asserted| {
+            let (name, uri) = (name.map(str::to_owned), "sip:7@127.0.0.1".to_owned());
+            model.news(&ClientEvent::Identified { call, identity: RemoteIdentity { name, uri, asserted } });
+            model.line(call).map(|line| line.remote.clone()).unwrap_or_default()
+        };
+        assert_eq!(shown(Some("Carol"), true), "Carol <sip:7@127.0.0.1>");
+        assert_eq!(shown(None, false), "sip:7@127.0.0.1 (says so itself)");
     }
 
     #[test]

@@ -196,8 +196,8 @@ pub enum UsageEvent {
         /// The UPDATE.
         request: Request,
     },
-    /// An UPDATE without one that says who the far end is now (P-Asserted-Identity, RFC 5876): it
-    /// has been answered.
+    /// An UPDATE without one that says who the far end is now (P-Asserted-Identity, RFC 5876, or
+    /// another URI in From, RFC 4916): it has been answered.
     Identified {
         /// The UPDATE.
         request: Request,

@@ -12,7 +12,7 @@ use super::{Endpoint, UsageEvent, UsageId};
 use crate::dialog::offer_answer::OfferAnswer;
 use crate::dialog::request::Draft;
 use crate::dialog::usage::{OurInvite, Phase, Progress, TheirInvite};
-use crate::msg::{Method, Name, Request, Response};
+use crate::msg::{Method, Name, NameAddr, Request, Response};
 
 /// INVITEs of ours whose 2xx may still come again; more re-INVITEs have to wait.
 const LINGERING: usize = 8;
@@ -194,8 +194,11 @@ impl Endpoint {
         let Some(dialog) = usage.dialog(remote_tag) else { return };
         if request.body().is_empty() {
             dialog.refresh_target(&request);
+            // RFC 4916 §4.3: From of a later request says who is there now.
+            let known = NameAddr::parse(dialog.remote()).map(|known| known.uri.raw);
+            let renamed = request.from().is_ok_and(|from| Some(from.uri.raw) != known);
             self.answer_now(now, path, request.clone(), addressee, 200, &[]);
-            if request.header(Name::PAssertedIdentity).is_some() {
+            if renamed || request.header(Name::PAssertedIdentity).is_some() {
                 self.usage_event(id, UsageEvent::Identified { request });
             }
             return;
