@@ -2,7 +2,9 @@
 //! says what happens. A line of digits sends them, an empty line hangs up.
 //!
 //! `cargo run --example softphone` waits for a call;
-//! `cargo run --example softphone -- sip:bob@127.0.0.1:5070` makes one.
+//! `cargo run --example softphone -- sip:bob@127.0.0.1:5070` makes one; with an account,
+//! `cargo run --example softphone -- 1001 PASSWORD 127.0.0.1 [1002]`, it registers first. Others on
+//! this machine see arguments: a program for more than a try reads its password from a file.
 //! Without `arecord` and `aplay` (or the feature `devices`) the call is silent on this side.
 
 use b2b::client::{CallState, ClientEvent, Devices, RecoveryStep, SipClient};
@@ -12,8 +14,22 @@ async fn main() -> Result<(), Box<dyn std::error::Error>> {
     if Devices::default_of_system().is_none() {
         println!("no sound devices: install alsa-utils, or build with --features devices");
     }
-    let client = SipClient::builder().softphone().levels(false).identity("sip:alice@127.0.0.1").build()?;
-    let call = match std::env::args().nth(1) {
+    let arguments: Vec<String> = std::env::args().skip(1).collect();
+    let (user, account, server, rest) = match &arguments[..] {
+        [user, password, server, rest @ ..] => (&user[..], Some(password), &server[..], rest),
+        rest => ("alice", None, "127.0.0.1", rest),
+    };
+    let mut builder = SipClient::builder().softphone().levels(false).identity(format!("sip:{user}@{server}"));
+    if let Some(password) = account {
+        builder = builder.registrar(format!("sip:{server}")).credentials(user, password);
+    }
+    let client = builder.build()?;
+    if account.is_some() {
+        client.register().await?;
+        println!("registered");
+    }
+    let call = match rest.first() {
+        Some(number) if !number.contains(':') => client.call(format!("sip:{number}@{server}")).await?,
         Some(target) => client.call(target).await?,
         None => {
             let mut incoming = client.incoming().await?;

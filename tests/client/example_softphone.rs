@@ -4,6 +4,7 @@ use std::io::{BufRead, BufReader, Read, Write};
 use std::process::{Child, Command, Stdio};
 use std::time::Duration;
 
+use crate::common::child::b2b;
 use b2b::client::{ClientEvent, EndCause, SipClient};
 
 /// Generous: a loaded machine is slow, a broken program never calls.
@@ -84,4 +85,30 @@ async fn it_answers_sends_digits_and_hangs_up_with_an_empty_line() {
     let end = tokio::time::timeout(PATIENCE, call.wait_for_end()).await.expect("an end");
     assert_eq!(end, EndCause::RemoteHangup);
     assert!(phone.0.wait().expect("its end").success());
+}
+
+#[tokio::test]
+async fn it_registers_with_an_account_and_calls_a_number_through_its_server() {
+    let folder = tempfile::tempdir().expect("a folder");
+    let file = folder.path().join("b2b.toml");
+    let config = "[server]\nlisten = [\"udp:127.0.0.1:0\"]\nstore = \"memory\"\n[http]\nlisten = \"off\"\n\
+                  [[user]]\nname = \"1001\"\npassword = \"one\"\n[[user]]\nname = \"1002\"\npassword = \"two\"\n\
+                  [[route]]\nto = \"user/$0\"\n";
+    std::fs::write(&file, config).expect("a file");
+    let mut server = b2b(&["--role", "b2bua", "--config", file.to_str().expect("UTF-8")]);
+    let at = server.ready().to_string();
+    let bob = SipClient::builder().identity(format!("sip:1002@{at}")).registrar(format!("sip:{at}"));
+    let bob = bob.credentials("1002", "two").build().expect("a client");
+    let mut incoming = bob.incoming().await.expect("calls");
+    tokio::time::timeout(PATIENCE, bob.register()).await.expect("an answer").expect("registered");
+    let mut phone = softphone(&["1001", "one", &at, "1002"]);
+    let ringing = tokio::time::timeout(PATIENCE, incoming.next()).await.expect("a call").expect("a client");
+    assert!(ringing.from().starts_with("sip:1001@"), "{}", ringing.from());
+    ringing.answer().await.expect("answered").hangup().await.expect("hung up");
+    let said = rest(&mut phone);
+    assert!(said.contains("registered") && said.contains("ended: the far end hung up"), "{said}");
+
+    let mut refused = softphone(&["1001", "wrong", &at]);
+    let said = rest(&mut refused);
+    assert!(!said.contains("registered") && !refused.0.wait().expect("its end").success(), "{said}");
 }
