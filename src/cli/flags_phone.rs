@@ -54,7 +54,7 @@ pub struct PhoneFlags {
     /// docs/client.md has every step
     #[arg(long, help_heading = "Phone, scripted", value_name = "STEPS", value_parser = value::steps)]
     pub steps: Option<Steps>,
-    /// How long to wait for an answer, or for the next call to answer
+    /// How long to wait for an answer, for the next call to answer, or until it is registered
     #[arg(long, help_heading = "Phone, scripted", value_name = "SECONDS", default_value = "60", value_parser = value::seconds)]
     pub wait: f64,
     /// Play this file once the call is up: MP3, WAV, FLAC or OGG Vorbis

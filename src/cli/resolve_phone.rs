@@ -89,7 +89,7 @@ impl Flags {
 const SCRIPTED: [&str; 6] = ["wait", "play", "record", "dtmf", "hangup_after", "json"];
 
 /// What steps say for themselves.
-const NOT_WITH_STEPS: [&str; 7] = ["call", "answer", "wait", "play", "record", "dtmf", "hangup_after"];
+const NOT_WITH_STEPS: [&str; 6] = ["call", "answer", "play", "record", "dtmf", "hangup_after"];
 
 #[cfg(test)]
 mod tests {

@@ -1,6 +1,6 @@
 //! A phone from its start to its end.
 
-use std::time::Duration;
+use std::time::{Duration, Instant};
 
 use anyhow::Context;
 use tokio::sync::mpsc;
@@ -14,6 +14,8 @@ use b2b_client::{BuildError, ClientEvent, Events, RegistrationState, SipClient, 
 
 /// A phone that has not ended so long after a signal is cut off.
 const PATIENCE: Duration = Duration::from_secs(15);
+/// How soon a phone without hands tries again to register, at first and later.
+const RETRY: (Duration, Duration) = (Duration::from_millis(500), Duration::from_secs(5));
 /// How long far ends have to confirm a hang-up, and the registrar its end.
 const GOODBYE: Duration = Duration::from_secs(2);
 
@@ -46,7 +48,14 @@ pub fn run(config: PhoneConfig) -> anyhow::Result<u8> {
             report.ready(&client);
             let mut told = None;
             if config.account.registers_at().is_some() {
-                told = registered(&client, &mut events, &report).await.inspect_err(|failure| {
+                let registered = tokio::select! {
+                    registered = registered(&client, &mut events, &report, config.script.wait) => registered,
+                    _ = stop.recv() => {
+                        client.stop(GOODBYE).await;
+                        return Ok(Exit::Ok);
+                    }
+                };
+                told = registered.inspect_err(|failure| {
                     // The last line is the summary, also where it never came to a call.
                     let (exit, cause) = (failure.exit, failure.message.clone());
                     report.summary(&Outcome { exit, cause, ..Outcome::new("") });
@@ -83,15 +92,19 @@ pub fn run(config: PhoneConfig) -> anyhow::Result<u8> {
         .map(|exit| exit as u8)
 }
 
-/// Waits for the outcome of the first registration, and tells it: its event may have come before anybody
-/// listened. The event of what was told that way may follow.
+/// Waits until it is registered, and tells it: its event may have come before anybody listened. The event
+/// of what was told that way may follow. A registrar that is not there yet is tried again for so long; one
+/// that refuses, not.
 async fn registered(
     client: &SipClient,
     events: &mut Events,
     report: &Report,
+    patience: Duration,
 ) -> Result<Option<ClientEvent>, Failure> {
+    let until = Instant::now() + patience;
     let mut is_told = false;
     loop {
+        let next = tokio::time::timeout_at(until.into(), events.next());
         match client.registration() {
             RegistrationState::Registered { .. } if is_told => return Ok(None),
             state @ RegistrationState::Registered { .. } => {
@@ -99,17 +112,26 @@ async fn registered(
                 report.event(&event);
                 return Ok(Some(event));
             }
-            RegistrationState::Failed { error, .. } => {
+            RegistrationState::Failed { error, retry_in: None, .. } => {
                 return Err(Failure::new(Exit::Sip, error.to_string()));
             }
-            _ => match events.next().await {
-                Some(event) => {
+            state => match next.await {
+                Err(_) => {
+                    let why = match state {
+                        RegistrationState::Failed { error, .. } => error.to_string(),
+                        _ => "nothing was answered".to_owned(),
+                    };
+                    let seconds = patience.as_secs_f64();
+                    let message = format!("not registered within {seconds} s: {why}; --wait gives more time");
+                    return Err(Failure::new(Exit::Sip, message));
+                }
+                Ok(Some(event)) => {
                     let is_it =
                         |state: &RegistrationState| matches!(state, RegistrationState::Registered { .. });
                     is_told |= matches!(&event, ClientEvent::Registration { state } if is_it(state));
                     report.event(&event);
                 }
-                None => return Err(Failure::new(Exit::Sip, "the client has stopped")),
+                Ok(None) => return Err(Failure::new(Exit::Sip, "the client has stopped")),
             },
         }
     }
@@ -132,6 +154,10 @@ fn client(config: &PhoneConfig) -> Result<SipClient, Failure> {
     }
     if let Some(registrar) = account.registers_at() {
         builder = builder.registrar(registrar);
+        // Somebody waits for it to begin.
+        if config.task != Task::Screen {
+            builder = builder.register_retry(RETRY.0, RETRY.1);
+        }
     }
     if let Some(proxy) = &account.proxy {
         builder = builder.outbound_proxy(proxy);

@@ -157,6 +157,9 @@ fn a_load_whose_callees_are_not_registered_does_not_begin_and_says_how_many() {
     let said = callees.output();
     assert!(said.contains("6 of 6 users of [callee] are not registered (6 times"), "{said}");
     assert!(!said.contains("READY"), "{said}");
+    // A service that runs tests reads why.
+    let junit = fs::read_to_string(folder.path().join("callees.toml.report/junit.xml")).unwrap();
+    assert!(junit.contains("errors=\"1\"") && junit.contains("are not registered"), "{junit}");
 }
 
 #[test]

@@ -151,6 +151,35 @@ fn coarse(samples: &[i16]) -> Vec<i16> {
 }
 
 #[test]
+fn steps_begin_when_a_registrar_comes_up_that_was_not_there_and_end_with_65_without_one() {
+    let folder = tempfile::tempdir().expect("a folder");
+    let file = |name: &str| folder.path().join(name).to_str().expect("UTF-8").to_owned();
+    std::fs::write(file("password"), "one\n").expect("a file");
+    // A port that nobody has: the socket is closed again.
+    let at = UdpSocket::bind("127.0.0.1:0").and_then(|it| it.local_addr()).expect("a port");
+    let identity = format!("sip:1001@{at}");
+    let password = file("password");
+    let account = ["--identity", &identity, "--password-file", &password, "--json", "--steps", "wait 0.1"];
+    let mut without = phone(&[&account[..], &["--wait", "1"]].concat());
+    without.assert_exit(65);
+    let [summary] = &events(&without, "summary")[..] else { panic!("{}", without.output()) };
+    assert!(summary["exit"] == 65 && summary["cause"].to_string().contains("--wait"), "{summary}");
+
+    let mut early = phone(&account);
+    early.wait_for_line("\"failed\"");
+    let config = format!(
+        "[server]\nlisten = [\"udp:{at}\"]\nstore = \"memory\"\n[http]\nlisten = \"off\"\n\
+         [[user]]\nname = \"1001\"\npassword = \"one\"\n[[route]]\nto = \"user/$0\"\n"
+    );
+    std::fs::write(file("b2b.toml"), config).expect("a file");
+    let mut server = b2b(&["--role", "b2bua", "--config", &file("b2b.toml")]);
+    server.ready();
+    early.assert_exit(0);
+    let states: Vec<_> = events(&early, "registration").iter().map(|it| it["state"].clone()).collect();
+    assert!(states.contains(&"failed".into()) && states.contains(&"registered".into()), "{states:?}");
+}
+
+#[test]
 fn phones_register_with_passwords_and_record_what_the_other_one_plays() {
     let folder = tempfile::tempdir().expect("a folder");
     let file = |name: &str| folder.path().join(name).to_str().expect("UTF-8").to_owned();

@@ -16,6 +16,12 @@ pub fn xml(judged: &Judged, began: &str, took_s: f64) -> String {
     junit::suite("load", &cases, began, took_s)
 }
 
+/// A run that did not take place, and why, as a test suite.
+pub fn error(why: &str, began: &str, took_s: f64) -> String {
+    let wrong = Some((Wrong::Error, why.to_owned()));
+    junit::suite("load", &[Case { name: "run".to_owned(), wrong, said: why.to_owned() }], began, took_s)
+}
+
 #[cfg(test)]
 mod tests {
     use super::super::expect::Expect;

@@ -138,7 +138,14 @@ pub fn run(config: LoadConfig) -> anyhow::Result<Exit> {
         anyhow::Ok((Figures { watched, ..maker.close().await }, late, took))
     });
     // the error is written behind what is on the terminal
-    let (figures, late, took) = ended.inspect_err(|_| live.finish(Vec::new()))?;
+    let (figures, late, took) = ended.inspect_err(|error| {
+        live.finish(Vec::new());
+        if let Some(folder) = &report
+            && let Err(error) = write_error(folder, error, (at, began))
+        {
+            tracing::warn!("--report {}: {error}", folder.display());
+        }
+    })?;
     let late =
         Late { generator_pct: late, sleeper_pct: sleeper.percent(), sleeper_longest: sleeper.longest() };
     let judged = expect.judge(&figures, (late.generator_pct, late.sleeper_pct));
@@ -170,6 +177,20 @@ struct Ended<'a> {
     judged: &'a Judged,
     /// When it began.
     at: SystemTime,
+}
+
+/// Writes what is left of the report of a run that did not take place: `junit.xml`, with why.
+fn write_error(
+    folder: &Path,
+    error: &anyhow::Error,
+    (at, began): (SystemTime, Instant),
+) -> std::io::Result<()> {
+    let at = humantime::format_rfc3339_millis(at).to_string();
+    std::fs::create_dir_all(folder)?;
+    std::fs::write(
+        folder.join("junit.xml"),
+        junit::error(&error.to_string(), &at, began.elapsed().as_secs_f64()),
+    )
 }
 
 /// Writes the files of a report.
