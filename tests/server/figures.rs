@@ -142,3 +142,35 @@ fn an_account_has_the_gateway_of_each_leg() {
     let gateways: Vec<_> = over["legs"].as_array().expect("legs").iter().map(|leg| &leg["gateway"]).collect();
     assert_eq!(gateways, [&Value::Null, &Value::from("carrier")], "{over}");
 }
+
+/// What the list of calls says of each: the route, whom a leg is of, and, for those who ask, how it sounds.
+#[test]
+fn a_list_of_calls_has_route_party_and_if_asked_for_quality() {
+    let (ann, bob) = (Phone::new("ann"), Phone::new("bob"));
+    let server = server(&format!("[[route]]\nname = \"to bob\"\nto = \"{}\"\n", bob.uri()));
+    let asked = ann.ask_for(server.sip, "200");
+    let (invite, peer) = bob.hear("INVITE");
+    let to = rtp_of(&invite);
+    bob.answer_to(&invite, peer);
+    let (answer, _) = ann.hear("SIP/2.0 200");
+    let dialog = ann.confirmed(&answer, asked, server.sip);
+    let mut n = 0;
+    let call = until("a MOS", || {
+        bob.packet(to, 8, n, u32::from(n) * 160);
+        n += 1;
+        let list = server.get("/calls?quality=true").json();
+        let mos = &list["calls"][0]["legs"][1]["quality"]["mos"];
+        (mos.as_f64() > Some(4.0)).then(|| list["calls"][0].clone())
+    });
+    assert_eq!(call["route"], "to bob");
+    let unasked = server.get("/calls").json();
+    assert_eq!(unasked["calls"][0]["legs"][1].get("quality"), None, "{unasked}");
+    let account = server.get(&format!("/calls/{}", call["call"])).json();
+    let parties: Vec<_> = account["legs"].as_array().expect("legs").iter().map(|it| &it["party"]).collect();
+    assert_eq!(parties, ["ann", "bob"], "{account}");
+    assert_eq!(server.get("/calls?quality=maybe").status, 400);
+    std::thread::scope(|scope| {
+        scope.spawn(|| bob.let_go());
+        ann.hang_up(&dialog);
+    });
+}

@@ -26,6 +26,8 @@ pub(super) struct LegHistory {
     pub signalling: Option<SocketAddr>,
     pub codec: Option<Box<str>>,
     pub gateway: Option<Box<str>>,
+    /// The user or number that it is.
+    pub party: Option<Box<str>>,
     pub held_since: Option<Instant>,
     /// Its last INVITE or UPDATE brought an offer: what comes back is the answer.
     offered: bool,
@@ -100,6 +102,7 @@ impl Entry {
                 signalling: remote,
                 codec: None,
                 gateway: None,
+                party: None,
                 held_since: None,
                 offered: false,
                 closing: false,

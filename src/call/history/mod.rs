@@ -42,7 +42,7 @@ use entry::Entry;
 pub use messages::SipMessage;
 use messages::heading;
 use packing::Pattern;
-pub use report::{LegReport, MediaReport, Report, Unjudged};
+pub use report::{LegQuality, LegReport, MediaReport, Report, Unjudged};
 pub use talk::TalkView;
 
 /// Calls that are over and can still be asked for.
@@ -101,6 +101,13 @@ impl CallHistory {
         }
     }
 
+    /// Who the party of a leg is: a user, or else a number.
+    pub fn is_of(&mut self, call: CallId, leg: LegId, party: &str) {
+        if let Some(account) = self.entries.get_mut(&call).and_then(|entry| entry.get(leg)) {
+            account.party = Some(party).filter(|party| !party.is_empty()).map(Into::into);
+        }
+    }
+
     /// A leg of it is known by its Call-ID from now on.
     pub fn leg(&mut self, call: CallId, leg: LegId, call_id: &[u8], remote: Option<SocketAddr>) {
         let Some(entry) = self.entries.get_mut(&call) else { return };
@@ -127,10 +134,15 @@ impl CallHistory {
 
     /// A leg goes over into another call, with all that is its own.
     pub fn move_leg(&mut self, leg: LegId, from: CallId, into: CallId) {
-        let Some(account) = self.entries.get_mut(&from).and_then(|entry| entry.take_leg(leg)) else { return };
+        let Some(left) = self.entries.get_mut(&from) else { return };
+        let name = left.timeline.name(leg).map(str::to_owned);
+        let Some(account) = left.take_leg(leg) else { return };
         let Some(entry) = self.entries.get_mut(&into) else { return };
         if let Some(known) = self.of_call_id.get_mut(&account.call_id) {
             known.0 = into;
+        }
+        if let Some(name) = name {
+            entry.timeline.leg(leg, &name);
         }
         entry.legs.push(account);
     }
@@ -180,6 +192,18 @@ impl CallHistory {
             entry.route = Some(route.into());
             entry.timeline.decision(now, None, "route", why);
         }
+    }
+
+    /// The name of the route that it takes.
+    pub fn route_of(&self, call: CallId) -> Option<&str> {
+        self.entries.get(&call)?.route.as_deref()
+    }
+
+    /// A leg's media in numbers, by its counters.
+    pub fn quality(&self, call: CallId, leg: LegId) -> LegQuality {
+        let account =
+            self.entries.get(&call).and_then(|it| it.legs.iter().find(|account| account.leg == leg));
+        LegQuality { codec: account.and_then(|it| it.codec.as_deref()).map(str::to_owned) }
     }
 
     /// Two legs are joined; what each of their codecs is.

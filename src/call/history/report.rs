@@ -65,6 +65,8 @@ impl Report {
 #[cfg_attr(feature = "schema", derive(utoipa::ToSchema))]
 pub struct LegReport {
     pub leg: LegId,
+    /// The user whose phone it is, or else the number; none: neither is known.
+    pub party: Option<String>,
     /// The gateway that it came by or went out by; none while it is up, `GET /calls` has it then.
     pub gateway: Option<String>,
     /// Where the party's signalling comes from.
@@ -131,6 +133,7 @@ impl Entry {
                 .iter()
                 .map(|account| LegReport {
                     leg: account.leg,
+                    party: account.party.as_deref().map(str::to_owned),
                     gateway: account.gateway.as_deref().map(str::to_owned),
                     signalling: account.signalling,
                     codec: account.codec.as_deref().map(str::to_owned),
@@ -165,14 +168,7 @@ impl Unjudged {
     /// A leg's counters now, and what was described.
     pub fn counted(&mut self, leg: LegId, stats: EndpointStats, described: Option<&Descriptions>) {
         if let Some(account) = self.report.legs.iter_mut().find(|it| it.leg == leg) {
-            if account.codec.is_none() {
-                // Nobody was joined with it.
-                account.codec = described.and_then(Descriptions::codec);
-            }
-            let spoken = described.zip(stats.payload_type);
-            if let Some(codec) = spoken.and_then(|(it, spoken)| it.spoken(spoken, account.codec.as_deref())) {
-                account.codec = Some(codec);
-            }
+            account.codec = spoken(account.codec.take(), &stats, described);
             account.media = Some(MediaReport::new(&stats, account.codec.as_deref()));
         }
         for (talk, known) in self.talks.iter_mut().filter(|(talk, _)| talk.verdict.is_none()) {
@@ -202,6 +198,27 @@ impl Unjudged {
         }
         report
     }
+}
+
+/// How the media of a leg is judged: by its counters, and the codec that is known of it.
+#[derive(Debug, Clone)]
+pub struct LegQuality {
+    pub(super) codec: Option<String>,
+}
+
+impl LegQuality {
+    /// By these counters, and what was described.
+    pub fn of(self, stats: &EndpointStats, described: Option<&Descriptions>) -> Quality {
+        talk::quality_of(stats, spoken(self.codec, stats, described).as_deref())
+    }
+}
+
+/// The codec of what comes in; `known`: the one that was agreed on.
+fn spoken(known: Option<String>, stats: &EndpointStats, described: Option<&Descriptions>) -> Option<String> {
+    // Nobody was joined with it.
+    let agreed = known.or_else(|| described.and_then(Descriptions::codec));
+    let spoken = described.zip(stats.payload_type);
+    spoken.and_then(|(it, spoken)| it.spoken(spoken, agreed.as_deref())).or(agreed)
 }
 
 fn viewed<S: Serializer>(timeline: &Timeline, serializer: S) -> Result<S::Ok, S::Error> {

@@ -3,7 +3,8 @@
 use super::waiting::OnMedia;
 use super::{Switch, Turn};
 use crate::controller::{Descriptions, EndpointStats, Joined, MediaError, MediaFuture, Route};
-use crate::history::{Outcome, Report, SipMessage, Unjudged};
+use crate::event::Quality;
+use crate::history::{LegQuality, Outcome, Report, SipMessage, Unjudged};
 use crate::{BridgeId, CallId, LegId};
 use b2b_sip::net::tap::Seen;
 
@@ -26,6 +27,21 @@ impl Inquiry {
             }
         }
         self.account.judged()
+    }
+}
+
+/// A leg's media in numbers, with counters on their way.
+pub struct Measuring {
+    quality: LegQuality,
+    stats: MediaFuture<EndpointStats>,
+    described: Option<Descriptions>,
+}
+
+impl Measuring {
+    /// Waits for the counters; none: the leg is gone.
+    pub async fn answer(self) -> Option<Quality> {
+        let stats = self.stats.await.ok()?;
+        Some(self.quality.of(&stats, self.described.as_ref()))
     }
 }
 
@@ -144,6 +160,15 @@ impl Switch {
             Some((leg, self.parts.controller.stats(endpoint), self.parts.controller.descriptions(endpoint)))
         });
         Some(Inquiry { account, counters: counters.collect() })
+    }
+
+    /// Asks for the counters of a leg; none: it has no media.
+    pub fn measure(&self, leg: LegId) -> Option<Measuring> {
+        let it = self.calls.leg(leg)?;
+        let endpoint = it.media.endpoint?;
+        let (stats, described) =
+            (self.parts.controller.stats(endpoint), self.parts.controller.descriptions(endpoint));
+        Some(Measuring { quality: self.history.quality(it.call, leg), stats, described })
     }
 
     /// What was on the wire in a call, to be written as PCAP elsewhere.

@@ -6,7 +6,6 @@ use std::time::{Instant, SystemTime};
 use super::table::Leg;
 use super::{Switch, Turn};
 use crate::cdr::{Cdr, Ending};
-use crate::channels::Holder;
 use crate::leg_fsm::{LegEvent, TerminationCause};
 use crate::{CallId, LegId};
 use b2b_sip::msg::Request;
@@ -64,9 +63,11 @@ impl Switch {
         let Some(it) = self.calls.leg_mut(leg) else { return self.counters.impossible("record_incoming") };
         it.beginning = Some(Box::new(beginning));
         let call = it.call;
+        let name = it.identity.party.user.clone().unwrap_or_else(|| who.said.clone());
         let party = request.from().map(|from| text(from.uri.raw)).unwrap_or_default();
         self.history.named(call, leg, &party);
         self.history.leg(call, leg, request.call_id().unwrap_or_default(), None);
+        self.history.is_of(call, leg, &name);
     }
 
     /// A leg's INVITE goes out; `shown`: the name and number that it has if no leg of ours asks.
@@ -89,7 +90,9 @@ impl Switch {
         let Some(it) = self.calls.leg_mut(leg) else { return self.counters.impossible("record_outgoing") };
         let call_id = it.usage.and_then(|usage| Some(t.sip.dialog(usage)?.call_id.to_vec()));
         let call_id = call_id.unwrap_or_default();
+        let name = it.shown_as();
         self.history.leg(it.call, leg, &call_id, None);
+        self.history.is_of(it.call, leg, &name);
         it.beginning = Some(Box::new(Beginning {
             start: t.wall,
             began: t.now,
@@ -125,19 +128,13 @@ impl Switch {
         let direction = leg.direction();
         let since = |at: Instant| at.saturating_duration_since(beginning.began);
         let linked = self.calls.get(leg.call).and_then(|call| call.linked).unwrap_or(leg.call);
-        let dialled = leg.contact.as_ref().and_then(|contact| contact.gateway.as_ref());
         let diverted = leg.contact.as_ref().and_then(|contact| contact.diverted.as_deref());
-        // Who comes from a gateway holds one of its channels.
-        let held = leg.admitted.channels.iter().find_map(|channel| match channel.holder() {
-            Holder::Gateway(name) => Some(name),
-            _ => None,
-        });
         let record = Cdr {
             call: leg.call,
             linked,
             leg: id,
             direction,
-            gateway: dialled.map(|gateway| &gateway.name).or(held).map(ToString::to_string),
+            gateway: leg.gateway().map(ToString::to_string),
             start: beginning.start,
             rang: beginning.rang.map(since),
             answered: leg.life.answered_at().map(since),

@@ -10,6 +10,7 @@ use super::table::Purpose;
 use crate::bridge_fsm::{BridgeMode, BridgeState};
 use crate::call_fsm::{CallDirection, CallState};
 use crate::controller::Hold;
+use crate::event::Quality;
 use crate::leg_fsm::LegState;
 use crate::{BridgeId, CallId, LegId};
 use b2b_base::util::seconds::{maybe_seconds, seconds};
@@ -30,6 +31,8 @@ pub struct CallSnapshot {
     pub talking: Option<Duration>,
     pub legs: Vec<LegSnapshot>,
     pub bridge: Option<BridgeSnapshot>,
+    /// The route that it takes; none: no route was asked for.
+    pub route: Option<String>,
     /// Whom it dials; none: nobody now.
     pub dialling: Option<DiallingSnapshot>,
     /// Who records it; none: nobody.
@@ -54,6 +57,7 @@ pub struct LegSnapshot {
     pub callee: String,
     /// The URI that we dialled; none: they dialled us.
     pub contact: Option<String>,
+    /// The gateway that it goes out by or comes by.
     pub gateway: Option<String>,
     /// The user whose phone it is, if it is one's.
     pub user: Option<String>,
@@ -63,6 +67,9 @@ pub struct LegSnapshot {
     pub on_hold: bool,
     /// Its own recording; none: nobody records it by itself.
     pub recording: Option<RecordingSnapshot>,
+    /// Its media in numbers; none: it was not measured, or there is none.
+    #[serde(skip_serializing_if = "Option::is_none")]
+    pub quality: Option<Quality>,
 }
 
 /// Its recording.
@@ -155,6 +162,7 @@ impl Switch {
                     age: now.saturating_duration_since(it.began),
                 }
             }),
+            route: self.history.route_of(call).map(str::to_owned),
             bridge: it.bridge.as_ref().map(|bridge| BridgeSnapshot {
                 bridge: bridge.id,
                 a: bridge.a,
@@ -176,11 +184,12 @@ impl Switch {
             caller: it.beginning.as_ref().map(|it| it.caller.clone()).unwrap_or_default(),
             callee: it.beginning.as_ref().map(|it| it.callee.clone()).unwrap_or_default(),
             contact: contact.map(|contact| contact.uri.clone()),
-            gateway: contact.and_then(|contact| contact.gateway.as_ref()).map(|it| it.name.to_string()),
+            gateway: it.gateway().map(ToString::to_string),
             user: it.identity.party.user.clone(),
             holds: it.hold.wanted,
             on_hold: it.hold.ours != Hold::No,
             recording: RecordingSnapshot::of(&it.recordings),
+            quality: None,
         })
     }
 }

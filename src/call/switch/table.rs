@@ -20,11 +20,11 @@ use super::transfer::Referrer;
 use super::variables::Variables;
 use crate::bridge_fsm::{BridgeMode, BridgeState};
 use crate::call_fsm::{CallDirection, CallState};
-use crate::channels::Channel;
+use crate::channels::{Channel, Holder};
 use crate::controller::{AddressFamily, EndpointId, Hold, PairPolicy};
 use crate::handler::Party;
 use crate::headers::{HeaderRule, RuledMessage};
-use crate::identity::CallerIdentity;
+use crate::identity::{CallerIdentity, number_of};
 use crate::initial_session::CalleeSession;
 use crate::leg_fsm::TerminationCause;
 use crate::leg_life::Life;
@@ -33,6 +33,7 @@ use crate::recording::Keys;
 use crate::service::{CallError, DialError, DialOptions};
 use crate::{BridgeId, CallId, LegId};
 use b2b_sip::endpoint::{HeaderFields, UsageId};
+use b2b_sip::msg::Uri;
 use b2b_sip::transaction::timer_queue::Queued;
 
 /// One party's side.
@@ -232,6 +233,25 @@ impl Leg {
     /// Answered, and not about to end.
     pub fn is_up(&self) -> bool {
         self.life.is_up()
+    }
+
+    /// The gateway that it goes out by; or it comes from one, and holds one of its channels.
+    pub fn gateway(&self) -> Option<&Arc<str>> {
+        let dialled = self.contact.as_ref().and_then(|contact| contact.gateway.as_ref());
+        let held = || {
+            self.admitted.channels.iter().find_map(|channel| match channel.holder() {
+                Holder::Gateway(name) => Some(name),
+                _ => None,
+            })
+        };
+        dialled.map(|gateway| &gateway.name).or_else(held)
+    }
+
+    /// Whom it dials, for people: the user, else the number, else the gateway.
+    pub fn shown_as(&self) -> String {
+        let number = || number_of(&Uri::parse(self.contact.as_ref()?.uri.as_bytes()).ok()?);
+        let user = self.identity.party.user.clone();
+        user.or_else(number).or_else(|| self.gateway().map(ToString::to_string)).unwrap_or_default()
     }
 }
 

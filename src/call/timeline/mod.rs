@@ -144,6 +144,11 @@ impl Timeline {
         }
     }
 
+    /// The name of a leg; none: it has none.
+    pub fn name(&self, leg: LegId) -> Option<&str> {
+        self.legs.iter().find(|(known, _)| *known == leg).map(|(_, name)| self.texts.get(*name))
+    }
+
     /// A message came or went.
     pub fn signal<'a>(&mut self, now: Instant, leg: LegId, signal: Signal<'_>, note: impl Into<Text<'a>>) {
         let method = self.texts.add(signal.method);

@@ -1,5 +1,7 @@
 //! Calls: what is up, what happened in one, ending it.
 
+use std::collections::HashMap;
+
 use axum::Json;
 use axum::extract::rejection::QueryRejection;
 use axum::extract::{Extension, Path, Query, State};
@@ -29,6 +31,9 @@ pub struct Asked {
     /// The latest that are over, too.
     #[serde(default)]
     ended: bool,
+    /// The media of each leg in numbers, too.
+    #[serde(default)]
+    quality: bool,
 }
 
 /// A page of calls, oldest first.
@@ -50,17 +55,30 @@ pub async fn list(
     State(api): State<Api>,
     asked: Result<Query<Asked>, QueryRejection>,
 ) -> Result<Json<Calls>, Problem> {
-    let usage = "the query takes after=<call>, limit=<number> and ended=true";
+    let usage = "the query takes after=<call>, limit=<number>, ended=true and quality=true";
     let Query(asked) = asked.map_err(|error| Problem::bad(error.body_text(), usage))?;
     let (after, limit) = (CallId(asked.after.unwrap_or(0)), asked.limit.unwrap_or(USUAL).clamp(1, MOST));
-    let ended = asked.ended;
+    let (ended, measured) = (asked.ended, asked.quality);
     let seen = api.jobs.run(move |switch, t, _| {
         let ended = ended.then(|| switch.ended_calls(limit));
-        (switch.holdings().calls, switch.page(t.now, after, limit + 1), ended)
+        let mut calls = switch.page(t.now, after, limit + 1);
+        let more = calls.len() > limit;
+        calls.truncate(limit);
+        let legs = calls.iter().flat_map(|call| &call.legs).map(|leg| leg.leg);
+        let measuring: Vec<_> = match measured {
+            true => legs.filter_map(|leg| Some((leg, switch.measure(leg)?))).collect(),
+            false => Vec::new(),
+        };
+        (switch.holdings().calls, calls, more, measuring, ended)
     });
-    let (total, mut calls, ended) = seen.await.ok_or_else(Problem::stopping)?;
-    let more = calls.len() > limit;
-    calls.truncate(limit);
+    let (total, mut calls, more, measuring, ended) = seen.await.ok_or_else(Problem::stopping)?;
+    let mut measured = HashMap::with_capacity(measuring.len());
+    for (leg, counters) in measuring {
+        measured.insert(leg, counters.answer().await);
+    }
+    for leg in calls.iter_mut().flat_map(|call| &mut call.legs) {
+        leg.quality = measured.remove(&leg.leg).flatten();
+    }
     let next = calls.last().map(|call| call.call).filter(|_| more);
     Ok(Json(Calls { total, calls, ended, next }))
 }

@@ -103,7 +103,7 @@ pub fn routes() -> Vec<Route> {
     let command = Some(Scope::Calls);
     vec![
         Route::new(Get, "/calls", read, "Calls that are up, oldest first.", get(calls::list))
-            .asks(&["limit", "after", "ended"])
+            .asks(&["limit", "after", "ended", "quality"])
             .gives::<calls::Calls>(),
         Route::new(
             Post,

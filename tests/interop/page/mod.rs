@@ -4,6 +4,7 @@
 //! `B2B_WRITE_DOCS=1` it writes the pictures of docs/page.md.
 
 mod browser;
+mod parties;
 mod report;
 
 use std::net::UdpSocket;

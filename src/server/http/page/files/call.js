@@ -5,7 +5,7 @@ import * as api from './api.js';
 import { FIGURES, Series, chart } from './quality.js';
 import { ladder, ladderWords } from './ladder.js';
 import { messages } from './messages.js';
-import { parties, stateBadge, stateOf } from './calls.js';
+import { numberOf, parties, stateBadge, stateOf } from './calls.js';
 
 /** Series outlive the view: who comes back sees what was. */
 const known = new Map();
@@ -29,7 +29,7 @@ function verdict(it) {
 
 const none = (value, unit = '') => (value === null || value === undefined ? '–' : `${value}${unit}`);
 
-function legRow(leg, now, name) {
+function legRow(leg, now, { name, uri }) {
   const media = leg.media;
   const at = (text) => h('span', { class: 'address' }, text ?? '–');
   const facts = [
@@ -41,7 +41,7 @@ function legRow(leg, now, name) {
     ['jitter', none(media?.jitter_ms, ' ms')], ['round trip', none(media?.round_trip_ms, ' ms')], ['MOS', none(media?.mos)],
     ['gateway', leg.gateway ?? now?.gateway ?? '–'],
   ];
-  return h('section', { class: 'leg' }, h('h4', null, `leg ${leg.leg} `, h('span', { class: 'address' }, name ?? '')),
+  return h('section', { class: 'leg' }, h('h4', null, `leg ${leg.leg} `, h('span', { class: 'address', title: uri }, name)),
     h('dl', { class: 'facts' }, facts.map(([term, value]) => h('div', null, h('dt', null, term), h('dd', null, value)))));
 }
 
@@ -53,6 +53,8 @@ export function callView(id) {
     [h('ul', { class: 'verdicts' }), h('div', { class: 'legs' }), h('div', { class: 'charts' }), h('div', { class: 'picture' }), h('div')];
   const noted = h('p');
   let report = null;
+  /** Its timeline, with legs that have the names of their parties. */
+  let timeline = null;
   let drawn = '';
 
   const done = async (what, method, path, body) => {
@@ -108,7 +110,10 @@ export function callView(id) {
 
   function draw() {
     const { now } = report;
-    const [from, to] = now ? parties(now) : report.timeline.legs.map((leg) => leg.name);
+    const known = new Map(report.legs.map((leg) => [leg.leg, leg.party]));
+    const named = report.timeline.legs.map(({ leg, name }) => ({ leg, name: known.get(leg) || numberOf(name) || name, uri: name }));
+    timeline = { ...report.timeline, legs: named };
+    const [from, to] = now ? parties(now) : named.map((leg) => leg.name);
     setText(title, `Call ${id}: ${from || 'unknown'} → ${to || 'nobody yet'}`);
     line.replaceChildren(now ? stateBadge(stateOf(now)) : badge('idle', 'over'),
       ` began ${clock(report.began)}, ${now ? 'up' : 'was up'} ${span(report.duration_ms / 1000)}`,
@@ -116,18 +121,15 @@ export function callView(id) {
       now?.recording ? `, recorded in ${now.recording.file}` : '');
     drawTools();
     verdicts.replaceChildren(...(report.verdicts.length ? report.verdicts.map(verdict) : [h('li', null, badge('idle', 'no verdict yet'), ' two joined legs and a second of talk make one')]));
-    const names = new Map(report.timeline.legs.map((leg) => [leg.leg, leg.name]));
-    legs.replaceChildren(...report.legs.map((leg) => legRow(leg, now?.legs.find((it) => it.leg === leg.leg), names.get(leg.leg))));
+    const names = new Map(named.map((leg) => [leg.leg, leg]));
+    legs.replaceChildren(...report.legs.map((leg) => legRow(leg, now?.legs.find((it) => it.leg === leg.leg), names.get(leg.leg) ?? { name: leg.party ?? '' })));
     const series = seriesOf(id);
     for (const leg of report.legs) {
       if (!leg.media) continue;
       if (!series.has(leg.leg)) series.set(leg.leg, new Series());
       if (now) series.get(leg.leg).add(report.duration_ms / 1000, leg.media);
     }
-    // The server has kept them from the beginning; what was read here is all there is elsewhere.
-    const lines = report.legs.map((leg) => ({
-      name: `leg ${leg.leg}`, points: leg.over_time?.length ? leg.over_time : series.get(leg.leg)?.points ?? [],
-    })).filter((it) => it.points.length);
+    const lines = report.legs.map((leg) => ({ name: `leg ${leg.leg}`, points: series.get(leg.leg)?.points ?? [] })).filter((it) => it.points.length);
     charts.replaceChildren(...(lines.length ? FIGURES.map((figure) => chart(figure, lines)) : [h('p', { class: 'empty' }, 'Nothing was measured yet.')]));
     const captured = report.media_captured;
     setText(noted, captured ? `Captured: ${count(captured.packets)} packets, ${bytes(captured.bytes)} (${captured.media}), ${count(captured.left_out)} left out` : '');
@@ -136,11 +138,11 @@ export function callView(id) {
 
   function drawLadder(anew) {
     const width = Math.floor(picture.clientWidth) || 320;
-    const sign = `${width} ${report.timeline.records.length} ${report.timeline.records.at(-1)?.at_ms}`;
+    const sign = `${width} ${timeline.legs.map((leg) => leg.name)} ${report.timeline.records.length} ${report.timeline.records.at(-1)?.at_ms}`;
     if (sign === drawn && !anew) return;
     drawn = sign;
-    picture.replaceChildren(ladder(report.timeline, width));
-    inWords.replaceChildren(ladderWords(report.timeline));
+    picture.replaceChildren(ladder(timeline, width));
+    inWords.replaceChildren(ladderWords(timeline));
   }
 
   const watch = new ResizeObserver(() => report && drawLadder());

@@ -2,21 +2,28 @@
 
 import { badge, h, span, setText, words } from './dom.js';
 import * as api from './api.js';
-import { endedCalls } from './ended.js';
+import { POOR_MOS, endedCalls } from './ended.js';
 import { table } from './table.js';
 
 const SHOWN = 300;
 const MOST = 1000;
 
-/** Who calls, and who is called, as far as its legs say. */
+/** The number or name of a URI. */
+export const numberOf = (uri) => String(uri ?? '').replace(/^(sips?|tel):/, '').split(/[@;?]/)[0];
+
+/** Who calls, and who is called, as far as its legs say: the user who is connected, with the number that was dialled. */
 export function parties(call) {
   const first = call.legs.find((leg) => leg.direction === 'inbound') || call.legs[0];
   if (!first) return ['', ''];
-  const other = call.legs.find((leg) => leg !== first);
+  const joined = call.bridge ? [call.bridge.a, call.bridge.b] : [];
+  const others = call.legs.filter((leg) => leg !== first);
+  const other = others.find((leg) => joined.includes(leg.leg)) || others[0];
   // Nobody has called: it began here, and all of them were called.
-  const called = (leg) => leg?.user || leg?.callee || '';
+  const called = (leg) => leg?.user || numberOf(leg?.callee);
   if (first.direction !== 'inbound') return [called(first), called(other) || call.application || ''];
-  return [first.caller || first.user || '', first.callee || other?.callee || other?.user || ''];
+  const dialled = first.callee || called(other);
+  const connected = joined.includes(other?.leg) ? other.user : null;
+  return [first.caller || first.user || '', connected && connected !== dialled ? `${connected} (${dialled})` : dialled];
 }
 
 export function stateBadge(state) {
@@ -35,13 +42,23 @@ function notes(call) {
   return notes.join(', ');
 }
 
+/** Of the leg that fares worst. */
+function mos(call) {
+  const all = call.legs.map((leg) => leg.quality?.mos).filter((it) => typeof it === 'number');
+  if (!all.length) return '–';
+  const worst = Math.min(...all);
+  return worst < POOR_MOS ? { badge: () => badge('warn', worst.toFixed(2)), sign: worst.toFixed(2) } : worst.toFixed(2);
+}
+
+const gateways = (call) => [...new Set(call.legs.map((leg) => leg.gateway).filter(Boolean))].join(' → ');
+
 const haystack = (call) =>
-  [call.call, call.state, call.application, notes(call), ...parties(call),
+  [call.call, call.state, call.application, call.route, notes(call), ...parties(call),
     ...call.legs.flatMap((leg) => [leg.caller, leg.callee, leg.gateway, leg.user, leg.state]),
     ...Object.entries(call.variables).flat()].join(' ').toLowerCase();
 
 export function callsView() {
-  const list = table('Calls that are up, oldest first', ['call', 'from', 'to', 'state', 'since', 'talking', 'with', 'notes'],
+  const list = table('Calls that are up, oldest first', ['call', 'from', 'to', 'state', 'since', 'talking', 'MOS', 'with', 'route', 'gateway', 'notes'],
     { open: (key) => { location.hash = `call/${key}`; }, empty: 'No call is up.' });
   const filter = h('input', {
     id: 'filter', type: 'search', placeholder: 'number, name, state, gateway …', 'aria-label': 'Filter calls',
@@ -68,7 +85,7 @@ export function callsView() {
           { text: String(call.call), href: `#call/${call.call}` }, from, to,
           { badge: () => stateBadge(stateOf(call)), sign: stateOf(call) },
           span(call.age_s + later), call.talking_s === null ? '–' : span(call.talking_s + later),
-          call.application || call.legs.map((leg) => leg.gateway).find(Boolean) || '', notes(call),
+          mos(call), call.application || '', call.route || '', gateways(call), notes(call),
         ],
       };
     }));
@@ -83,7 +100,7 @@ export function callsView() {
     async refresh() {
       // Who looks for one of many wants all of them.
       const limit = filter.value ? MOST : SHOWN;
-      seen = await api.get(`calls?limit=${limit}`);
+      seen = await api.get(`calls?quality=true&limit=${limit}`);
       at = Date.now();
       draw();
       // What is up does not wait for what is over.

@@ -9,7 +9,7 @@ const MOST = 1000;
 /** Between two readings, however often calls begin and end. */
 const REST_MS = 3000;
 /** Below it people complain (G.107, "many users dissatisfied"). */
-const POOR_MOS = 3.6;
+export const POOR_MOS = 3.6;
 
 const KINDS = { answered: 'good', no_answer: 'idle', cancelled: 'idle', busy: 'warn', failed: 'bad' };
 const AUDIO = { both_ways: 'both ways', only_from_caller: 'callee not heard', only_from_callee: 'caller not heard', nobody: 'none' };

@@ -58,12 +58,12 @@ export function ladder(timeline, width) {
     class: 'ladder', width, height, viewBox: `0 0 ${width} ${height}`, role: 'img',
     'aria-label': `Ladder of ${timeline.records.length} records between ${legs.map((leg) => leg.name).join(', ')} and b2b; the same in words is below`,
   });
-  const heads = [[0, legs[0]?.name || 'party'], [1, 'b2b'], ...legs.slice(1, lanes - 1).map((leg, at) => [at + 2, leg.name])];
-  for (const [lane, name] of heads) {
+  const heads = [[0, legs[0]?.name || 'party', legs[0]?.uri], [1, 'b2b'], ...legs.slice(1, lanes - 1).map((leg, at) => [at + 2, leg.name, leg.uri])];
+  for (const [lane, name, uri] of heads) {
     const room = Math.min((width - gutter) / lanes, 2 * Math.min(x(lane), width - x(lane)));
     picture.append(
       s('line', { class: 'lane', x1: x(lane), x2: x(lane), y1: TOP - 12, y2: height - 6 }),
-      s('text', { class: 'head', x: x(lane), y: 18, 'text-anchor': 'middle' }, cut(name.replace(/^sips?:/, ''), room * 0.85), s('title', null, name)));
+      s('text', { class: 'head', x: x(lane), y: 18, 'text-anchor': 'middle' }, cut(name, room * 0.85), s('title', null, uri || name)));
   }
   const flowing = new Map();
   timeline.records.forEach((record, at) => {
