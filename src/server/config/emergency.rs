@@ -32,13 +32,13 @@ pub const EMERGENCY: Table = Table {
     about: "Emergency calls. See `docs/emergency.md`.",
     keys: rows! {
         numbers: texts!("text or list of texts", number) => [],
-            "The numbers of emergency services as they are dialled, like `[\"112\", \"911\"]`; with one of them `urn:service:sos` counts, too. Users, trusted addresses and gateways with `trust_identity` reach them past routes and limits. Empty: no number is one.";
+            "The emergency numbers as they are dialled, like `[\"112\", \"911\"]`; with at least one, `urn:service:sos` is an emergency call, too. Users, trusted addresses and gateways with `trust_identity` may call them regardless of routes and limits. Empty: no number is an emergency number.";
         gateways: Texts("gateway or list of gateways", any) => [],
-            "The gateways that take these calls, tried in this order, those that are down after all others. One of their `channels` is kept for these calls, and one of `limits.calls`.";
+            "The gateways for emergency calls, tried in this order, those that are down after all others. One of their `channels` is reserved for these calls, and one of `limits.calls`.";
         services: Pairs("table of services and numbers"),
-            "The numbers that gateways are called by for `urn:service:sos.police` and others, like `{ police = \"110\", fire = \"112\" }`. Without it, and for `urn:service:sos` itself: the first of `numbers`.";
+            "The numbers that gateways get for `urn:service:sos.police` and others, like `{ police = \"110\", fire = \"112\" }`. Without it, and for `urn:service:sos` itself: the first of `numbers`.";
         calls: Whole(1, 10_000) => 20,
-            "Emergency calls at once that pass every limit; those beyond it have their way all the same, within the limits of others.";
+            "Concurrent emergency calls that bypass every limit; further ones are routed in the same way, within the usual limits.";
     },
 };
 

@@ -23,13 +23,13 @@ pub struct EndedCalls {
 pub const ENDED_CALLS: Table = Table {
     name: "ended_calls",
     written: "[ended_calls]",
-    about: "Calls that are over, as `GET /calls/ended` and the page list them. Who needs every call for good takes `server.cdr`.",
+    about: "Ended calls, as `GET /calls/ended` and the page list them. For a permanent record of every call use `server.cdr`.",
     keys: rows! {
         store: text!("`memory` or `sqlite:` and a path", store) => "memory", at_restart(),
-            "Where they are kept. `memory` loses them at a restart; the file is not that of `server.store`.";
+            "Where they are stored. `memory` loses them at a restart; the file must not be that of `server.store`.";
         calls: Whole(0, 1_000_000) => 10000, at_restart(),
-            "How many; the oldest go first. 1,000 take 0.3 MB. 0: none are kept.";
-        days: Whole(0, 36_500) => 0, at_restart(), "Those that began earlier go. 0: whatever their age.";
+            "How many are kept; the oldest are removed first. 1,000 take 0.3 MB. 0: none are kept.";
+        days: Whole(0, 36_500) => 0, at_restart(), "Calls that began earlier are removed. 0: no age limit.";
     },
 };
 

@@ -43,13 +43,13 @@ pub const HEP: Table = Table {
     about: "Copies of the SIP messages of calls for a HEPv3 collector. See `docs/operations.md`.",
     keys: rows! {
         collector: text!("address with port", collector), at_restart(),
-            "Where they go, over UDP. Without it nowhere.";
-        capture_id: Whole(0, 4_294_967_295) => 1, at_restart(), "Who we are to the collector.";
+            "The address of the collector, over UDP. Without it: no copies are sent.";
+        capture_id: Whole(0, 4_294_967_295) => 1, at_restart(), "The capture agent ID of this server.";
         password: Takes::Secret("secret"), at_restart(),
-            "What the collector asks for; it goes in the clear, as HEP has it.";
+            "The authentication key of the collector; HEP sends it in clear text.";
         password_file: PATH, at_restart(), "A file with the password in its first line.";
         calls: Choice(&HepCalls::NAMED) => "all", at_restart(),
-            "Whose messages: those of every call, or of calls while they are captured.";
+            "Which messages are copied: those of every call, or of calls while they are captured.";
     },
 };
 

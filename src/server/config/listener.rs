@@ -30,19 +30,19 @@ pub struct ListenerConfig {
 pub const LISTENER: Table = Table {
     name: "listener",
     written: "[[listener]]",
-    about: "A network of its own beside `server.listen`: listeners that a gateway names, the address that their peers are told, and where RTP is bound. See [gateways.md](gateways.md#several-networks).",
+    about: "A separate network beside `server.listen`: listeners that gateways refer to, the address advertised to their peers, and the local address of RTP. See [gateways.md](gateways.md#several-networks).",
     keys: rows! {
-        name: NAME, at_restart(), "What gateways name it by. Needed.";
+        name: NAME, at_restart(), "The name that gateways refer to. Required.";
         listen: texts!("list of `udp:`, `tcp:` or `tls:` and an address with port", texts::listener), at_restart(),
-            "Where it listens, as in `server.listen`. Needed.";
+            "Its listeners, as in `server.listen`. Required.";
         advertise: texts!("host or `host:port`, or a list of them", texts::advertise) => [], at_restart(),
-            "The address that its peers are told instead of the bound one, as `server.advertise`, which does not hold here.";
+            "The address in messages to its peers, as `server.advertise`, which does not apply here.";
         stun: text!("host or `host:port`", texts::advertise), at_restart(),
-            "A STUN server that its UDP sockets ask, as `server.stun`, every `server.stun_s`; what it says is told here alone. It goes before `advertise`.";
+            "A STUN server for its UDP sockets, as `server.stun`, at the interval of `server.stun_s`; the result applies to this listener only. It takes precedence over `advertise`.";
         media: texts!("IP address or a list of them", texts::ip) => [], at_restart(),
-            "Where RTP of its parties is bound, one address of each family. Without it: the addresses of `listen`. Only where b2b carries the media itself.";
+            "Local addresses of RTP for its parties, one of each family. Without it: the addresses of `listen`. Only for the embedded media engine.";
         media_advertise: texts!("IP address or a list of them", texts::reachable_ip) => [], at_restart(),
-            "The address that SDP names to its parties. Without it: `advertise` if that is an IP address, else the bound one.";
+            "The address in SDP to its parties. Without it: `advertise` if that is an IP address, otherwise the bound address.";
     },
 };
 

@@ -253,7 +253,7 @@ pub struct Media {
     pub controller: Carrier,
     /// What media servers want of us.
     pub token: Option<Secret>,
-    /// Where RTP is bound; none: the IP address of the SIP listener that the leg uses.
+    /// Local address of RTP; none: the IP address of the SIP listener that the leg uses.
     pub bind: Option<IpAddr>,
     /// The address that SDP names, if it is not the one that is bound.
     pub advertise: Option<IpAddr>,

@@ -27,13 +27,13 @@ pub(super) const WORDS: Named<()> = Named { refusal: "no such choice; write", va
 pub const NER: Table = Table {
     name: "ner",
     written: "{ … } in `ner`",
-    about: "When a gateway is out of use since too few of its calls get through. See `docs/gateways.md`, Health.",
+    about: "When a gateway is taken out of service because too few of its calls succeed. See `docs/gateways.md`, Health.",
     keys: rows! {
         below: Whole(1, 100) => 50,
-            "In percent: it is out of use when fewer of its last calls have reached somebody.";
-        calls: Whole(3, 1_000) => 20, "How many of its last calls count; of fewer nothing is concluded.";
-        window_s: Whole(10, 86_400) => 300, "Calls that were decided longer ago do not count.";
-        out_s: Whole(1, 86_400) => 60, "How long it is out of use before one call tries it.";
+            "In percent: it is taken out of service when a smaller share of its last calls has reached somebody.";
+        calls: Whole(3, 1_000) => 20, "How many of its last calls count; fewer calls decide nothing.";
+        window_s: Whole(10, 86_400) => 300, "Calls that were decided earlier do not count.";
+        out_s: Whole(1, 86_400) => 60, "How long it is out of service before one call tries it.";
     },
 };
 

@@ -42,21 +42,21 @@ pub struct Recording {
 pub const RECORDING: Table = Table {
     name: "recording",
     written: "[recording]",
-    about: "Recordings of calls: by a route's `record`, by a party's code, over HTTP. See `docs/apps/record.md`.",
+    about: "Call recording: by a route's `record`, by a digit code of a party, over HTTP. See `docs/apps/record.md`.",
     keys: rows! {
         folder: PATH, at_restart(),
-            "Where they go, in a folder for each day. Without it nothing is recorded.";
-        stereo: Switch => true, at_restart(), "The caller left, what it hears right; else what it says.";
-        rate_hz: OneOf(&[8_000, 16_000, 48_000]) => 8000, at_restart(), "Samples a second.";
-        longest_s: Whole(0, 604_800) => 0, at_restart(), "A recording ends by itself then. 0: with its call.";
+            "The folder of recordings, with a subfolder for each day. Without it nothing is recorded.";
+        stereo: Switch => true, at_restart(), "Two channels: the caller (leg A) left, what they hear right. If false, one channel: the caller only.";
+        rate_hz: OneOf(&[8_000, 16_000, 48_000]) => 8000, at_restart(), "The sample rate.";
+        longest_s: Whole(0, 604_800) => 0, at_restart(), "The longest recording. 0: until its call ends.";
         code: text!("digits", digits) => "*1", at_restart(),
-            "Pressed in a call, begins or ends its recording. Empty: nothing does.";
+            "Starts or stops the recording when it is pressed in a call. Empty: no code.";
         pause_code: text!("digits", digits) => "*2", at_restart(),
-            "Pressed in a call, pauses its recording, or lets it go on.";
-        keep_days: Whole(0, 36_500) => 0, at_restart(), "Older recordings are removed. 0: never.";
-        keep_gb: Whole(0, 1_000_000) => 0, at_restart(), "Beyond so much the oldest are removed. 0: never.";
+            "Pauses or resumes the recording when it is pressed in a call.";
+        keep_days: Whole(0, 36_500) => 0, at_restart(), "Older recordings are deleted. 0: never.";
+        keep_gb: Whole(0, 1_000_000) => 0, at_restart(), "Above this total the oldest recordings are deleted. 0: never.";
         free_mb: Whole(0, 1_000_000_000) => 100, at_restart(),
-            "With less room on the disk nothing is recorded, calls go on.";
+            "With less free disk space nothing is recorded; calls continue.";
     },
 };
 

@@ -96,13 +96,13 @@ pub const SRTP: Table = Table {
     about: "Encryption of a party's media, with keys in SDP (RFC 4568): in `[media]`, users, gateways and routes. `off` is `{ offer = \"none\" }`, `offered` is `{ offer = \"osrtp\" }`, `required` is `{ offer = \"savp\" }`.",
     keys: rows! {
         offer: Choice(&OFFERS) => "none", needs(&["osrtp", "savp"], "encryption", "write srtp = \"off\""),
-            "What b2b offers: plain RTP, plain RTP with keys beside it that need not be taken (RFC 8643), or `RTP/SAVP`, which is taken or refused.";
+            "What b2b offers: plain RTP, plain RTP with optional keys (RFC 8643), or `RTP/SAVP`, which the party accepts or refuses.";
         accept: Choices(&ACCEPTS), needs(&["srtp"], "encryption", "take \"srtp\" out"),
-            "What b2b takes, in offers and in answers to its own. Without it: with `none` `rtp`, with `osrtp` both, with `savp` `srtp`.";
+            "What b2b accepts, in offers and in answers to its own. Without it: with `none` `rtp`, with `osrtp` both, with `savp` `srtp`.";
         suites: Choices(&SUITES) => [],
-            "The suites that are offered, best first; no others are taken. Empty: AEAD_AES_128_GCM, AES_256_CM_HMAC_SHA1_80 and AES_CM_128_HMAC_SHA1_80 are offered, all are taken. Many old gateways want AES_CM_128_HMAC_SHA1_80 first.";
+            "The offered suites, best first; no others are accepted. Empty: AEAD_AES_128_GCM, AES_256_CM_HMAC_SHA1_80 and AES_CM_128_HMAC_SHA1_80 are offered, all are accepted. Many old gateways need AES_CM_128_HMAC_SHA1_80 first.";
         without_tls: Switch => false,
-            "Whether a gateway is offered keys over UDP and TCP, where all on the way can read them.";
+            "Whether a gateway may be offered keys over UDP and TCP, where every hop can read them.";
     },
 };
 

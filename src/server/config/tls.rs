@@ -87,23 +87,23 @@ pub struct GatewayOutward {
 pub const TLS: Table = Table {
     name: "tls",
     written: "[tls]",
-    about: "Needed by a `tls:` listener.",
+    about: "Certificates. Required by a `tls:` listener.",
     keys: rows! {
         certificate: PATH,
-            "PEM, the server's certificate first, then the chain. A `tls:` listener needs it, or one of `certificates`.";
-        key: PATH, "PEM, the private key of the certificate.";
+            "PEM file with the server's certificate first, then the chain. A `tls:` listener needs it, or one of `certificates`.";
+        key: PATH, "PEM file with the private key of the certificate.";
         certificates: Tables("list of tables", &CERTIFICATE),
-            "Further certificates, each a `[[tls.certificates]]`: who connects is shown the one that has the name that it asks for (SNI). Who asks for another name, or for none, is shown `certificate`, or without that the first of these.";
+            "Further certificates, each a `[[tls.certificates]]`. A client gets the certificate for the name that it requests (SNI). A client that requests another name, or none, gets `certificate`, or without that the first of these.";
         authorities: PATH,
-            "PEM of the authorities that gateways and others whom we call over TLS are checked against. Without it: the system's.";
+            "PEM file of the authorities for the certificates of gateways and other servers that b2b calls over TLS. Without it: the system's.";
         client_authorities: PATH,
-            "PEM of the authorities that certificates of who connects are checked against. `client_request` and `client_require` need it; nothing takes its place.";
+            "PEM file of the authorities for the certificates of clients. `client_request` and `client_require` need it; there is no default.";
         client_request: texts!("list of `tls:` listeners as in `server.listen`", client_listener) => [],
-            "Listeners that ask who connects for a certificate. Who has none may come all the same; one that is not good ends the connection.";
+            "Listeners that request a client certificate. A client without one is accepted; an invalid one ends the connection.";
         client_require: texts!("list of `tls:` listeners as in `server.listen`", client_listener) => [],
-            "Listeners that want a good certificate of who connects.";
+            "Listeners that require a valid client certificate.";
         reload_s: Whole(0, 86_400) => 3600,
-            "How often the files are looked at for a new certificate, those of gateways too; 0: at SIGHUP only.";
+            "How often the certificate files are checked for changes, those of gateways too; 0: at SIGHUP only.";
     },
 };
 
@@ -113,8 +113,8 @@ pub const CERTIFICATE: Table = Table {
     about: "A certificate for further names of this server.",
     keys: rows! {
         certificate: PATH,
-            "PEM, the certificate first, then the chain. Its names are those of its subjectAltName; a wildcard stands for one label. Needed.";
-        key: PATH, "PEM, its private key. Needed.";
+            "PEM file with the certificate first, then the chain. Its names are those of its subjectAltName; a wildcard stands for one label. Required.";
+        key: PATH, "PEM file with its private key. Required.";
     },
 };
 

@@ -119,12 +119,12 @@ pub struct Token {
 pub const TOKENS: Table = Table {
     name: "http.tokens",
     written: "[[http.tokens]]",
-    about: "Tokens that may do some of it only, beside `http.token`, which may do all.",
+    about: "Tokens with some of the rights, beside `http.token`, which has all of them.",
     keys: rows! {
-        name: NAME, at_restart(), "Its name, for people.";
+        name: NAME, at_restart(), "Its name, for administrators.";
         token: Takes::Secret("secret"), at_restart(), "The bearer token.";
         token_file: PATH, at_restart(), "A file with the token in its first line.";
-        scopes: Choices(&Scope::NAMED), at_restart(), "What it may do; see [http.md](http.md).";
+        scopes: Choices(&Scope::NAMED), at_restart(), "Its rights; see [http.md](http.md).";
     },
 };
 

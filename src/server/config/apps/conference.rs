@@ -15,26 +15,26 @@ use b2b_config::{rows, text};
 pub const CONFERENCE: Table = Table {
     name: "conference",
     written: "[[conference]]",
-    about: "A room: the application `conference/` and its name. See [apps/conference.md](apps/conference.md).",
+    about: "A conference room: the application `conference/` and its name. See [apps/conference.md](apps/conference.md).",
     keys: rows! {
         name: NAME, "Its name.";
-        most: Whole(2, 1_000) => 100, "Members at most.";
-        rate_hz: OneOf(&[8_000, 16_000]) => 16000, "Samples a second of what is mixed.";
-        pin: Secret("digits"), "Who dials in is asked for it, 4 to 16. Without it: nobody is.";
+        most: Whole(2, 1_000) => 100, "The most participants.";
+        rate_hz: OneOf(&[8_000, 16_000]) => 16000, "The sample rate of the mixer.";
+        pin: Secret("digits"), "The PIN of participants, 4 to 16 digits. Without it: none is asked for.";
         moderator_pin: Secret("digits"),
-            "What makes somebody a moderator. Without it: with `pin` nobody is one, without `pin` everybody is.";
-        short_pin: Switch => false, "Whether the PINs may have less than 4 digits.";
+            "The PIN of moderators. Without it: with `pin` nobody is a moderator, without `pin` everybody is.";
+        short_pin: Switch => false, "Whether the PINs may have fewer than 4 digits.";
         needs_moderator: Switch => false,
-            "Whether others hear music until a moderator is there, and are sent away when the last one goes.";
-        music: Text("name of a `[[music]]`", any) => "default", "That music.";
-        announced: Switch => true, "Whether all hear somebody come and go.";
+            "Whether participants hear music until a moderator joins, and are disconnected when the last moderator leaves.";
+        music: Text("name of a `[[music]]`", any) => "default", "The music class for that.";
+        announced: Switch => true, "Whether participants hear others join and leave.";
         recordings: Text("path", any),
             "The folder for recordings, which has to exist. Without it: the room cannot be recorded.";
-        recorded: Switch => false, "Whether it is recorded without being asked for.";
+        recorded: Switch => false, "Whether every conference is recorded from its start.";
         then: text!("name of an application", app_name),
-            "Who leaves by `*2` is given to it: `ivr/main`. Without it: hung up.";
+            "The application for participants who leave by `*2`: `ivr/main`. Without it: hung up.";
         prompts: Pairs("{ occasion = file }"),
-            "What it says in place of tones; occasions are in [apps/conference.md](apps/conference.md).";
+            "Prompts instead of tones; [apps/conference.md](apps/conference.md) lists the occasions.";
     },
 };
 

@@ -27,7 +27,7 @@ pub const IVR: Table = Table {
     about: "A menu tree: the application `ivr/` and its name. See [apps/ivr.md](apps/ivr.md).",
     keys: rows! {
         name: NAME, "Its name.";
-        start: NODE_NAME, "Where a call begins. Without it: at the first node.";
+        start: NODE_NAME, "The node where a call starts. Without it: the first node.";
         node: Tables("list of tables", &NODE), "Its nodes, each an `[[ivr.node]]`.";
     },
 };
@@ -35,55 +35,55 @@ pub const IVR: Table = Table {
 pub const NODE: Table = Table {
     name: "ivr.node",
     written: "[[ivr.node]]",
-    about: "A step of a menu tree. Texts may have variables in them: `${caller}`, `${called}`, `${digits}`, those that nodes set. Where a key names a node and is not there, the call is hung up.",
+    about: "A step of a menu tree. Texts may contain variables: `${caller}`, `${called}`, `${digits}`, and those that nodes set. If a key that names a node is absent, the call is hung up.",
     keys: rows! {
         name: NAME, "Its name in the tree.";
         kind: Choice(&KINDS), "What it does.";
         prompt: Texts("prompt or list of them", any),
-            "`play_prompt`, `collect_input`, `menu`: what is said: a file below `[prompts]` folder, `digits:${caller}`, `tone:440:500` (Hz, ms), `silence:500`.";
-        next: NODE_NAME, "`play_prompt`, `collect_input`, `set`, `http`: where it goes on.";
+            "`play_prompt`, `collect_input`, `menu`: the prompt: a file below `[prompts]` folder, `digits:${caller}`, `tone:440:500` (Hz, ms), `silence:500`.";
+        next: NODE_NAME, "`play_prompt`, `collect_input`, `set`, `http`: the next node.";
         choices: Pairs("{ keys = node }"),
-            "`menu`: what may be pressed: `{ 1 = \"sales\", \"*\" = \"again\" }`.";
-        variable: Takes::Text("name", any) => "digits", "`collect_input`: the variable that the digits become.";
+            "`menu`: the keys and their nodes: `{ 1 = \"sales\", \"*\" = \"again\" }`.";
+        variable: Takes::Text("name", any) => "digits", "`collect_input`: the variable that gets the digits.";
         min: Whole(0, 64) => 1, "`collect_input`: fewer digits are invalid.";
-        max: Whole(1, 64) => 20, "`collect_input`: with so many the input is complete.";
-        terminators: text!("keys", keys) => "#", "`collect_input`, `menu`: these end the input.";
+        max: Whole(1, 64) => 20, "`collect_input`: the input is complete with this many digits.";
+        terminators: text!("keys", keys) => "#", "`collect_input`, `menu`: the keys that end the input.";
         first_s: Whole(1, 600) => 5,
-            "`collect_input`, `menu`: longest wait for the first digit, from the prompt's end.";
-        between_s: Whole(1, 600) => 3, "`collect_input`, `menu`: longest wait for the next one.";
+            "`collect_input`, `menu`: the longest wait for the first digit after the prompt.";
+        between_s: Whole(1, 600) => 3, "`collect_input`, `menu`: the longest wait for the next digit.";
         total_s: Whole(1, 3_600) => 30,
-            "`collect_input`, `menu`: longest wait for all, from the prompt's end.";
-        barge_in: Switch => true, "`collect_input`, `menu`: whether the first digit ends the prompt.";
+            "`collect_input`, `menu`: the longest wait for all digits after the prompt.";
+        barge_in: Switch => true, "`collect_input`, `menu`: whether the first digit stops the prompt.";
         secret: Switch => false,
-            "`collect_input`: what is pressed is in no event, account, trace or log, and its variable in none of the call's: only the flow and the URLs that it asks have it.";
-        tries: Whole(1, 100) => 3, "`collect_input`, `menu`: how often the caller is asked.";
-        no_input: NODE_NAME, "`collect_input`, `menu`: where it goes on after the last try without input.";
-        invalid: NODE_NAME, "`collect_input`, `menu`: where it goes on after the last try that was wrong.";
+            "`collect_input`: whether the digits are kept out of every event, call history, trace and log, and the variable out of the call's variables: only the flow and its webhooks get them.";
+        tries: Whole(1, 100) => 3, "`collect_input`, `menu`: how many times the caller is asked.";
+        no_input: NODE_NAME, "`collect_input`, `menu`: the node after the last try without input.";
+        invalid: NODE_NAME, "`collect_input`, `menu`: the node after the last invalid try.";
         no_input_prompt: Texts("prompt or list of them", any),
-            "`collect_input`, `menu`: said before the caller is asked again.";
+            "`collect_input`, `menu`: the prompt before the caller is asked again.";
         invalid_prompt: Texts("prompt or list of them", any),
-            "`collect_input`, `menu`: the same after a wrong input.";
+            "`collect_input`, `menu`: the same after an invalid input.";
         to: TEXT,
-            "`transfer`: whom to dial: `user/1001`, `group/sales`, `gateway/carrier/…`, `sip:…`, or a number, which the routes decide on as if the caller had dialled it. `queue`, `conference`, `voicemail`: the name of one. `application`: `kind/name`.";
+            "`transfer`: the target: `user/1001`, `group/sales`, `gateway/carrier/…`, `sip:…`, or a number, which is routed as if the caller had dialled it. `queue`, `conference`, `voicemail`: its name. `application`: `kind/name`.";
         ring_s: Whole(1, 600), "`transfer`: how long each target rings. Without it: 30.";
         early_media: Switch => true,
-            "`transfer`: whether the caller hears what the target sends before it answers (an announcement, another ringing) in the place of b2b's ringing.";
+            "`transfer`: whether the caller hears early media of the target (an announcement, another ringing tone) instead of b2b's ringback.";
         failed: NODE_NAME,
-            "`transfer`: where it goes on when nobody takes the call (`${transfer_status}` says why). `http`: without an answer that is right.";
+            "`transfer`: the node if no target answers (`${transfer_status}` has the reason). `http`: the node without a valid response.";
         values: Pairs("{ variable = text }"), "`set`: variables and their values, set in this order.";
-        of: text!("text", template), "`branch`: the value that is looked at: `${caller}`.";
+        of: text!("text", template), "`branch`: the value that is compared: `${caller}`.";
         cases: Pairs("{ value = node }"),
-            "`branch`: where each value leads; `+44*` is a beginning. The first that fits counts.";
-        otherwise: NODE_NAME, "`branch`: where any other value leads.";
+            "`branch`: the node for each value; `+44*` is a prefix. The first match applies.";
+        otherwise: NODE_NAME, "`branch`: the node for any other value.";
         url: text!("text", url),
-            "`http`: the URL, `https://…` or `http://…`; it gets a POST with the call's variables as JSON and answers `{\"next\": node, \"variables\": {…}}`. With `https` its certificate is checked against `tls.authorities`, or the system's.";
+            "`http`: the URL of the webhook, `https://…` or `http://…`; it gets a POST with the call's variables as JSON and responds with `{\"next\": node, \"variables\": {…}}`. With `https` its certificate is checked against `tls.authorities`, or the system's.";
         token: Takes::Secret("text"), "`http`: sent as `Authorization: Bearer`.";
         token_file: PATH, "`http`: a file with that token in its first line.";
         headers: Pairs("table of texts"),
-            "`http`: header fields that are sent with the question: `{ X-Api-Key = \"…\" }`. 16 at most.";
-        timeout_s: Whole(1, 60), "`http`: how long an answer may take. Without it: 5.";
+            "`http`: header fields of the request: `{ X-Api-Key = \"…\" }`. 16 at most.";
+        timeout_s: Whole(1, 60), "`http`: how long the response may take. Without it: 5.";
         nodes: texts!("list of nodes", plain_name),
-            "`http`: nodes that the answer may name. Without it: any.";
+            "`http`: the nodes that the response may name. Without it: any.";
     },
 };
 

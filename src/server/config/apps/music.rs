@@ -23,12 +23,12 @@ pub const MUSIC: Table = Table {
     keys: rows! {
         name: NAME, at_restart(), "Its name.";
         folder: Text("path", any), at_restart(),
-            "Its WAV, MP3, FLAC and Ogg files in the order of their names; relative to `[prompts]` folder.";
-        file: Text("path", any), at_restart(), "One such file.";
+            "Its WAV, MP3, FLAC and Ogg files, played in the order of their names; relative to `[prompts]` folder.";
+        file: Text("path", any), at_restart(), "A single file of these formats.";
         tone: text!("Hz, or `Hz+Hz`", tone), at_restart(),
-            "A tone, or two together, a second long, with four seconds behind.";
+            "A tone of one or two frequencies: one second of tone, then four seconds of silence.";
         shared: Switch => true, at_restart(),
-            "All who hear it hear the same moment of it; else each hears it from its beginning.";
+            "Whether all listeners hear the same position; otherwise each hears the music from its beginning.";
     },
 };
 

@@ -21,17 +21,17 @@ const SLOTS: u32 = 1_000;
 pub const PARK: Table = Table {
     name: "park",
     written: "[[park]]",
-    about: "A parking lot: the application `park/` and its name. Routes give it the numbers of its slots and one of its own. See [apps/park.md](apps/park.md).",
+    about: "A parking lot: the application `park/` and its name. Routes lead the numbers of its slots, and a number of its own, to it. See [apps/park.md](apps/park.md).",
     keys: rows! {
         name: NAME, "Its name.";
         slots: text!("first-last", slots) => "701-720", "The numbers of its slots.";
-        timeout_s: Whole(5, 86_400) => 60, "How long a parked caller waits before `back_to` is called.";
-        ring_s: Whole(5, 600) => 20, "How long `back_to` is called then.";
+        timeout_s: Whole(5, 86_400) => 60, "How long a caller is parked before `back_to` is called.";
+        ring_s: Whole(5, 600) => 20, "How long `back_to` then rings.";
         back_to: Text("target", any),
-            "Who is called when nobody picks the caller up: `user/1001`, `group/reception`. Without it: who parked the caller.";
-        music: Text("name of a `[[music]]`", any) => "default", "What the parked caller hears.";
+            "The target of callers that nobody retrieves: `user/1001`, `group/reception`. Without it: the party that parked them.";
+        music: Text("name of a `[[music]]`", any) => "default", "The music class for parked callers.";
         announce: Switch => false, needs(&["true"], "prompts", "take announce out"),
-            "Whether who parks somebody in the first free slot is called for `ring_s`, from the slot's number, and hears it, with the digits of `[prompts]`; who dials the lot hears their own.";
+            "Whether a party that transfers a caller to the first free slot is called for `ring_s`, from the slot's number, and hears that number, with the digits of `[prompts]`; a party that dials the lot hears its own slot.";
     },
 };
 

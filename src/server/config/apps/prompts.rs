@@ -12,12 +12,12 @@ use b2b_config::{rows, text};
 pub const PROMPTS: Table = Table {
     name: "prompts",
     written: "[prompts]",
-    about: "What applications say.",
+    about: "Prompts of applications.",
     keys: rows! {
         folder: text!("path", folder) => "prompts",
-            "Where prompts are: WAV, MP3, FLAC or Ogg Vorbis. Other names of prompts are relative to it.";
-        digits: text!("ending of a file's name", plain_name) => "wav",
-            "Digits are said with the files `digits/0.wav` to `digits/9.wav` of that folder, or with this ending.";
+            "The folder of prompts: WAV, MP3, FLAC or Ogg Vorbis. Other names of prompts are relative to it.";
+        digits: text!("file extension", plain_name) => "wav",
+            "Numbers are spoken with the files `digits/0.wav` to `digits/9.wav` of that folder, or with this extension.";
     },
 };
 

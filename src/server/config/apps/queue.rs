@@ -53,16 +53,16 @@ pub const QUEUES: Table = Table {
 pub const AGENT: Table = Table {
     name: "agent",
     written: "[[agent]]",
-    about: "Who takes the calls of queues. One agent may be in several queues. See [apps/queue.md](apps/queue.md).",
+    about: "An agent takes the calls of queues, of one or of several. See [apps/queue.md](apps/queue.md).",
     keys: rows! {
         name: NAME, "Its name.";
         target: Takes::Text("`user/1001`, `gateway/carrier/+44…`, `group/…` or `sip:…`", any),
-            "Where it is called. Without it: the user of its name. An agent who is a user is logged out while none of its phones is registered.";
+            "The target of the agent's calls. Without it: the user of the same name. An agent who is a user is logged out while none of their phones is registered.";
         skills: texts!("list of `skill` or `skill:level`", skill) => [],
-            "What it can, and how well, 1 to 100; without a level 1.";
+            "The agent's skills with their levels, 1 to 100; without a level 1.";
         priority: Whole(1, 100) => 1,
-            "An agent of a higher number is called when none of a lower one is free.";
-        state: Choice(&DUTIES) => "available", "What it is when the server starts.";
+            "Agents with a higher number are called only if no agent with a lower one is free.";
+        state: Choice(&DUTIES) => "available", "The agent's state when the server starts.";
     },
 };
 
@@ -72,32 +72,32 @@ pub const QUEUE: Table = Table {
     about: "Callers wait for agents: the application `queue/` and its name. See [apps/queue.md](apps/queue.md).",
     keys: rows! {
         name: NAME, "Its name.";
-        agents: Texts("list of agents", any), "Who is called; for `round_robin` in this order.";
-        strategy: Choice(&STRATEGIES) => "longest_idle", "Who is called first.";
+        agents: Texts("list of agents", any), "The agents of the queue; `round_robin` calls them in this order.";
+        strategy: Choice(&STRATEGIES) => "longest_idle", "How the next agent is selected.";
         priority: Whole(1, 100) => 10, "Callers of queues with a lower number are served first.";
         skills: texts!("list of `skill` or `skill:level`", skill) => [],
-            "What an agent needs for any caller of this queue, and how well at least.";
+            "The skills, with minimum levels, that an agent needs for calls of this queue.";
         ring_s: Whole(3, 300) => 15, "How long an agent's phone rings.";
-        wrap_up_s: Whole(0, 3_600) => 10, "How long an agent rests after a call.";
-        rest_s: Whole(1, 600) => 5, "How long it rests after a call that it did not take.";
+        wrap_up_s: Whole(0, 3_600) => 10, "The wrap-up time: how long an agent gets no call after one.";
+        rest_s: Whole(1, 600) => 5, "How long an agent gets no call after one that they did not answer.";
         misses: Whole(0, 100) => 2,
-            "So many calls that it does not answer, one after the other, pause an agent; 0: never.";
-        length: Whole(1, 100_000) => 100, "How many callers wait at most.";
-        patience_s: Whole(0, 86_400) => 600, "How long a caller waits at most; 0: without end.";
-        needs_agents: Switch => false, "Nobody is let in while no agent is logged in.";
-        goal_s: Whole(1, 3_600) => 20, "Who is answered so soon counts for the service level.";
-        welcome: FILE, "Played once, to its end, before an agent is called.";
-        music: Takes::Text("class", any), "Music between the announcements, by its class. Without it: silence.";
+            "The number of consecutive unanswered calls that pauses an agent; 0: never.";
+        length: Whole(1, 100_000) => 100, "The most callers that may wait.";
+        patience_s: Whole(0, 86_400) => 600, "The longest wait; 0: no limit.";
+        needs_agents: Switch => false, "Whether callers are refused while no agent is logged in.";
+        goal_s: Whole(1, 3_600) => 20, "Callers who are answered within this time count for the service level.";
+        welcome: FILE, "Played once and in full before an agent is called.";
+        music: Takes::Text("class", any), "The music class between the announcements. Without it: silence.";
         announce_s: Whole(0, 3_600) => 30,
-            "How often a caller hears where it stands; 0: never. It needs `position` or `wait`.";
-        position: FILE, "Said in front of the position; numbers come from `[prompts]` digits.";
-        wait: FILE, "Said in front of the estimated wait, in minutes.";
-        minutes: FILE, "Said behind it.";
-        soon: FILE, "Said in its place when it is a minute at most.";
-        timeout_to: WAY, "Where a caller goes who has waited for too long. Without it: hung up.";
-        full_to: WAY, "Where one goes for whom there is no room. Without it: 486.";
-        no_agents_to: WAY, "Where one goes whom `needs_agents` keeps out. Without it: 486.";
-        leave: Pairs("{ digit = application or target }"), "Digits by which a caller leaves, and where to.";
+            "How often a caller hears the announcement; 0: never. It needs `position` or `wait`.";
+        position: FILE, "Played before the position; numbers come from `[prompts]` digits.";
+        wait: FILE, "Played before the estimated wait, in minutes.";
+        minutes: FILE, "Played after it.";
+        soon: FILE, "Played instead if the estimated wait is a minute or less.";
+        timeout_to: WAY, "The destination of callers after `patience_s`. Without it: hung up.";
+        full_to: WAY, "The destination of callers while the queue is full. Without it: 486.";
+        no_agents_to: WAY, "The destination of callers whom `needs_agents` refuses. Without it: 486.";
+        leave: Pairs("{ digit = application or target }"), "The digits by which a caller leaves, and their destinations.";
     },
 };
 

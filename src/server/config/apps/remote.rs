@@ -18,13 +18,13 @@ pub const REMOTE: Table = Table {
     keys: rows! {
         name: NAME, "Its name.";
         fallback: Text("application or target", any),
-            "Who gets a call that no program takes or that is taken back: `queue/sales`, `user/1001`. Without it the call ends.";
-        answer_s: Whole(1, 600) => 5, "How long a program may take to say its first word about a call.";
-        stall_s: Whole(1, 3_600) => 30, "How long a program may give no sign of life.";
-        hold_s: Whole(1, 86_400) => 3600, "How long a program may have a call.";
+            "The destination of a call that no program takes or that is taken back from one: `queue/sales`, `user/1001`. Without it the call ends.";
+        answer_s: Whole(1, 600) => 5, "How long a program may take for its first message about a call.";
+        stall_s: Whole(1, 3_600) => 30, "How long a program may send nothing, neither a message nor a ping.";
+        hold_s: Whole(1, 86_400) => 3600, "How long a program may keep a call.";
         mistakes: Whole(1, 1_000) => 10,
-            "So many things one after the other that are no command, and a program is disconnected.";
-        calls: Whole(1, 100_000) => 1000, "Calls that one program has at once.";
+            "The number of consecutive invalid commands after which a program is disconnected.";
+        calls: Whole(1, 100_000) => 1000, "Concurrent calls of one program.";
     },
 };
 

@@ -18,18 +18,18 @@ pub const VOICE_AGENT: Table = Table {
     keys: rows! {
         name: NAME, "Its name.";
         url: text!("`ws://host:port/path`, `wss://…` or `ws+unix:///socket:/path`", str::parse::<AgentUrl>),
-            "Where it is: by TCP, or at a Unix socket of this machine. With `wss` its certificate is checked against `tls.authorities`, or the system's.";
-        rate_hz: OneOf(&[8_000, 16_000, 24_000]) => 16000, "Samples a second of the sound, both ways.";
-        frame_ms: OneOf(&[20, 40, 60]) => 20, "Sound of a message to it, ms. With 40 b2b and the agent have half as many to write and to read; each is 20 ms later.";
+            "Its address: over TCP, or a Unix socket of this machine. With `wss` its certificate is checked against `tls.authorities`, or the system's.";
+        rate_hz: OneOf(&[8_000, 16_000, 24_000]) => 16000, "The sample rate of the audio, in both directions.";
+        frame_ms: OneOf(&[20, 40, 60]) => 20, "Audio per message to it, ms. With 40, b2b and the agent write and read half as many messages, and the audio is 20 ms later.";
         token: Takes::Secret("text"), "Sent to it as `Authorization: Bearer`.";
         headers: Pairs("table of texts"),
-            "Header fields that are sent to it with the request for the WebSocket: `{ X-Api-Key = \"…\" }`. 16 at most.";
-        connect_s: Whole(1, 30) => 5, "How long it may take to be there. The caller hears ringing meanwhile.";
+            "Header fields of the WebSocket request to it: `{ X-Api-Key = \"…\" }`. 16 at most.";
+        connect_s: Whole(1, 30) => 5, "How long connecting may take. The caller hears ringing meanwhile.";
         stall_s: Whole(1, 60) => 5, "How long it may neither read nor answer a ping.";
         calls_per_connection: Whole(1, 500) => 1,
-            "Calls that one WebSocket to it may have at once. More than 1 takes the extension of the protocol by which it tells them apart; an agent that does not confirm it takes no calls.";
+            "Concurrent calls over one WebSocket to it. More than 1 requires the extension of the protocol that tells calls apart; an agent that does not confirm it gets no calls.";
         fallback: Text("application or target", any),
-            "Where a caller goes when it cannot be reached, or is gone in the middle. Without it: refused with 480, or hung up.";
+            "The destination of a caller if the agent is unreachable, or disconnects during the call. Without it: refused with 480, or hung up.";
     },
 };
 

@@ -18,13 +18,13 @@ use b2b_config::table::{Table, any};
 pub const VOICEMAIL: Table = Table {
     name: "voicemail",
     written: "[voicemail]",
-    about: "What all mailboxes share. The application `voicemail` is for those who hear their messages. See [apps/voicemail.md](apps/voicemail.md).",
+    about: "Settings of all mailboxes. The application `voicemail` plays messages to the owners of mailboxes. See [apps/voicemail.md](apps/voicemail.md).",
     keys: rows! {
         folder: PATH => "voicemail", at_restart(),
-            "Where messages are: `new` and `old` in a folder for each mailbox. It belongs to one server.";
-        silence_s: Whole(0, 600) => 10, "How much silence ends a message. 0: none does.";
+            "The folder of messages: `new` and `old` in a subfolder for each mailbox. Only one server may use it.";
+        silence_s: Whole(0, 600) => 10, "The length of silence that ends a message. 0: silence does not end it.";
         prompts: Pairs("{ occasion = file }"),
-            "What is said; occasions are in [apps/voicemail.md](apps/voicemail.md). Without it: `voicemail/<occasion>` below the folder of `[prompts]`, with the ending of its digits; tones where there is no such file.";
+            "Prompts by occasion; [apps/voicemail.md](apps/voicemail.md) lists the occasions. Without it: `voicemail/<occasion>` below the folder of `[prompts]`, with the extension of its digits; tones if there is no such file.";
     },
 };
 
@@ -34,13 +34,13 @@ pub const MAILBOX: Table = Table {
     about: "A mailbox: callers leave messages with the application `voicemail/` and its name.",
     keys: rows! {
         name: NAME,
-            "Its name. A user of this name, or with this alias, is not asked for it. Digits, if it is to be asked for by telephone.";
-        pin: Secret("digits"), "What its owner is asked for, 4 to 16. Needed.";
-        short_pin: Switch => false, "Whether the PIN may have less than 4 digits.";
+            "Its name. A user with this name or alias is not asked for it. Digits, if it is to be entered by telephone.";
+        pin: Secret("digits"), "The PIN of its owner, 4 to 16 digits. Required.";
+        short_pin: Switch => false, "Whether the PIN may have fewer than 4 digits.";
         greeting: Text("file", any),
-            "What callers hear, below the folder of `[prompts]`. Without it: the usual words.";
-        max_message_s: Whole(1, 3_600) => 180, "No message is longer.";
-        max_messages: Whole(1, 10_000) => 100, "With so many, new and old, nobody can leave one more.";
+            "The greeting for callers, below the folder of `[prompts]`. Without it: the default greeting.";
+        max_message_s: Whole(1, 3_600) => 180, "The longest message.";
+        max_messages: Whole(1, 10_000) => 100, "The most messages, new and old together; a full mailbox accepts no more.";
     },
 };
 
