@@ -69,7 +69,7 @@ fn main() -> ExitCode {
         logging::init(role.as_str(), flags.log_level, flags.log_format, flags.color.on_stderr());
     }
     let Some((_, run)) = ROLES.iter().find(|(name, _)| *name == role) else {
-        logging::emergency(&format!("the role {role} is not built in"));
+        logging::emergency(&format!("the role {role} is not in this build; build with its feature"));
         return (Exit::Usage as u8).into();
     };
     if matches!(role, RoleName::B2bua | RoleName::Media) {

@@ -12,8 +12,8 @@ use b2b_lab::load::compare::{Comparison, Question, compare};
 const WORD: &str = "compare";
 
 const ABOUT: &str = "\
-What two loads tell of a change: each figure of their load.json before and after, and how sure it is that the change is \
-no chance. Of several runs a side it is known how far two of the same differ.";
+Compares the load.json of runs before and after a change: each figure, and the confidence that the \
+difference is not chance. Several runs per side show how much runs of the same build differ.";
 
 const AFTER: &str = "\
 Examples:
@@ -21,7 +21,7 @@ Examples:
   b2b compare --before a1.json a2.json a3.json --after b1.json b2.json b3.json
 
 Exit codes:
-  0 nothing is surely worse   1 something is   64 arguments, or a file that is no load.json";
+  0 no figure is significantly worse   1 at least one is   64 arguments, or a file that is not a load.json";
 
 /// What is compared.
 #[derive(Debug, Clone, Parser)]
@@ -31,28 +31,28 @@ pub struct Compare {
     /// load.json of the run before, and of the run after
     #[arg(value_names = ["BEFORE", "AFTER"], num_args = 2, conflicts_with_all = ["before", "after"])]
     files: Vec<PathBuf>,
-    /// Runs before; more than one tells how far two of the same differ
+    /// Runs before the change; several runs show how much runs of the same build differ
     #[arg(long, value_name = "FILE", num_args = 1.., requires = "after")]
     before: Vec<PathBuf>,
-    /// Runs after
+    /// Runs after the change the change
     #[arg(long, value_name = "FILE", num_args = 1.., requires = "before")]
     after: Vec<PathBuf>,
-    /// How sure is sure, of all figures together, percent
+    /// Confidence level for all figures together, percent
     #[arg(long, value_name = "PERCENT", default_value = "99", value_parser = confidence)]
     confidence: f64,
-    /// Changes of times by less than this do not count. Without it: 25 for one run a side, 0 for more
+    /// Ignore changes of times below this. Without it: 25 for one run per side, 0 for several
     #[arg(long, value_name = "PERCENT", value_parser = tolerance)]
     tolerance_pct: Option<f64>,
 }
 
 fn confidence(text: &str) -> Result<f64, String> {
     let percent = text.parse().ok().filter(|percent| (50.0..=99.999).contains(percent));
-    percent.ok_or_else(|| "not how sure one can be; choose 50 to 99.999".to_owned())
+    percent.ok_or_else(|| "not a confidence level; choose 50 to 99.999".to_owned())
 }
 
 fn tolerance(text: &str) -> Result<f64, String> {
     let percent = text.parse().ok().filter(|percent| (0.0..=1_000.0).contains(percent));
-    percent.ok_or_else(|| "not a share of a time; choose 0 to 1000".to_owned())
+    percent.ok_or_else(|| "not a percentage of a time; choose 0 to 1000".to_owned())
 }
 
 impl Compare {

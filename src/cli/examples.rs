@@ -12,12 +12,12 @@ struct Example {
 const ALL: &[Example] = &[
     Example {
         roles: &[Orchestrator],
-        purpose: "Run a whole plan and write a report",
+        purpose: "Run a plan and write a report",
         lines: &["b2b orchestrator --plan plans/smk.plan.toml --report target/report"],
     },
     Example {
         roles: &[Orchestrator],
-        purpose: "See what a plan would start",
+        purpose: "Print the commands of a plan",
         lines: &["b2b orchestrator --plan plans/smk.plan.toml --dry-run"],
     },
     Example {
@@ -36,12 +36,12 @@ const ALL: &[Example] = &[
     },
     Example {
         roles: &[Sink],
-        purpose: "A bad network, the same each time",
+        purpose: "Reproducible network impairment",
         lines: &["b2b sink --sip-bind 127.0.0.1:5070 --output null --impair loss=5,jitter=20,seed=7"],
     },
     Example {
         roles: &[B2bua],
-        purpose: "The server; what its configuration says; and where a call would go",
+        purpose: "Start the server; check its configuration; explain the route of a call and the messages to a gateway",
         lines: &[
             "b2b b2bua --config plans/b2bua.toml",
             "b2b b2bua --config plans/b2bua.toml --dry-run",
@@ -56,7 +56,7 @@ const ALL: &[Example] = &[
     },
     Example {
         roles: &[Phone],
-        purpose: "A phone on the terminal; and one that a script runs",
+        purpose: "A phone on the terminal, and one run by a script",
         lines: &[
             "b2b phone --identity sip:1001@127.0.0.1:5060 --password-file secret",
             "b2b phone --identity sip:test@127.0.0.1 --call sip:1001@127.0.0.1:5060 \\",
@@ -65,7 +65,7 @@ const ALL: &[Example] = &[
     },
     Example {
         roles: &[Load],
-        purpose: "Fifty calls a second for a minute against a server of yours, and somebody who answers them",
+        purpose: "Fifty calls per second for a minute through your server, and a load that answers them",
         lines: &[
             "b2b load --sip-bind 127.0.0.1:5070 --callee 'answer; say mark; hung up'",
             "b2b load --target sip:1000@127.0.0.1:5060 --rate 50 --duration-s 60 --report target/load",
@@ -73,17 +73,17 @@ const ALL: &[Example] = &[
     },
     Example {
         roles: &[Orchestrator],
-        purpose: "A call through a server, measured while a hundred others go through it",
+        purpose: "Measure a call through a server while it carries a hundred others",
         lines: &["b2b orchestrator --plan plans/busy.plan.toml --report target/busy"],
     },
     Example {
         roles: &[Load],
-        purpose: "What a change of the server does to that, and how sure it is (more: b2b compare --help)",
+        purpose: "Compare two runs, with their statistical confidence (more: b2b compare --help)",
         lines: &["b2b compare before/load.json after/load.json"],
     },
     Example {
         roles: &[B2bua],
-        purpose: "A call of a b2bua, run again from what had come into it (more: b2b replay --help)",
+        purpose: "Replay a call of a b2bua from its journal (more: b2b replay --help)",
         lines: &["b2b replay call.journal"],
     },
 ];
@@ -104,7 +104,7 @@ pub(super) fn after_help(role: Option<RoleName>) -> String {
         text.push('\n');
     }
     if role.is_none() {
-        let more = "Every role has help of its own: b2b b2bua --help. `b2b --role b2bua …` is the same as `b2b b2bua …`.\n\n";
+        let more = "Each role has its own help: b2b b2bua --help. `b2b --role b2bua …` is the same as `b2b b2bua …`.\n\n";
         text.push_str(more);
     }
     text + EXIT_CODES

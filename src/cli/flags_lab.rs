@@ -16,8 +16,8 @@ use b2b_ua::{Codec, Engine, Impairment};
 /// Flags of source, mixer, sink and orchestrator.
 #[derive(Debug, Clone, Args)]
 pub struct LabFlags {
-    /// The engine for SIP and RTP: native, or baresip in a build with that feature. The
-    /// orchestrator's is that of every role, whatever the plan says
+    /// Engine for SIP and RTP: native, or baresip in a build with that feature. With the orchestrator it
+    /// applies to every role and overrides the plan
     #[arg(long, help_heading = "Every role of the lab", value_name = "NAME", default_value = "native", value_parser = value::engine)]
     pub engine: Engine,
 
@@ -26,56 +26,55 @@ pub struct LabFlags {
     #[arg(long, help_heading = "Source, mixer and sink", value_name = "SECONDS", default_value = "20", value_parser = value::seconds)]
     pub rtp_timeout_s: f64,
     // source
-    /// What to play: MP3, WAV, FLAC or OGG Vorbis (required)
+    /// The file to play: MP3, WAV, FLAC or OGG Vorbis (required)
     #[arg(long, help_heading = "Source", value_name = "FILE", value_parser = value::path)]
     pub audio_file: Option<PathBuf>,
-    /// Decode this much before dialling; 1000 to 4000
+    /// Audio that is decoded before dialling; 1000 to 4000
     #[arg(long, help_heading = "Source", value_name = "MS", default_value = "1000", value_parser = value::prebuffer_ms)]
     pub prebuffer_ms: u32,
-    /// Audio in a packet: 10 to 60 in steps of 10
+    /// Packet time: 10 to 60 in steps of 10
     #[arg(long, help_heading = "Source", value_name = "MS", default_value = "20", value_parser = value::ptime_ms)]
     pub ptime_ms: u32,
     /// The codec to offer first: pcmu or pcma
     #[arg(long, help_heading = "Source and load", value_name = "CODEC", default_value = "pcmu", value_parser = value::codec)]
     pub codec: Codec,
-    /// How to get to 8 kHz: sinc (band-limited) or linear (cheap, aliases)
+    /// Resampling to 8 kHz: sinc (band-limited) or linear (cheap, aliases)
     #[arg(long, help_heading = "Source", value_name = "METHOD", default_value = "sinc", value_parser = value::resampler)]
     pub resampler: Method,
-    /// Begin again at the end of the file
+    /// Repeat the file
     #[arg(long = "loop", id = "loop", help_heading = "Source")]
     pub repeat: bool,
-    /// Source: hang up after this much audio. Load: begin no call after this
+    /// Source: hang up after this much audio. Load: start no call after this time
     #[arg(long, help_heading = "Source and load", value_name = "SECONDS", value_parser = value::seconds)]
     pub duration_s: Option<f64>,
 
     // sink
-    /// The player: reads S16_LE, 8 kHz, mono from its standard input. Split like a
-    /// shell would, but no shell runs it
+    /// Player command, which reads S16_LE, 8 kHz, mono from standard input. Split like a shell command, but
+    /// run without a shell
     #[arg(long, help_heading = "Sink", value_name = "COMMAND", default_value = "aplay -f S16_LE -r 8000 -c 1", value_parser = value::command)]
     pub aplay_cmd: PlayerCommand,
     /// aplay: play, or end with exit code 66; auto: play if there is a player and a
     /// sound card; null: do not play
     #[arg(long, help_heading = "Sink", value_name = "WHERE", default_value = "auto", value_parser = value::output)]
     pub output: Output,
-    /// Write what is heard to this WAV file
+    /// Write the received audio to this WAV file
     #[arg(long, help_heading = "Sink", value_name = "FILE", value_parser = value::path)]
     pub wav: Option<PathBuf>,
-    /// Sink: end after this many calls, [default: 1]. Load: make so many at most
+    /// Sink: end after this many calls, [default: 1]. Load: make this many calls at most
     #[arg(long, help_heading = "Sink and load", value_name = "NUMBER", value_parser = value::calls)]
     pub calls: Option<u32>,
 
     // mixer
-    /// Digits to play: 0-9 * # A-D. Number punctuation (+ - . ( ) and spaces) is
-    /// skipped
+    /// Digits to play: 0-9 * # A-D. Punctuation of numbers (+ - . ( ) and spaces) is skipped
     #[arg(long, help_heading = "Mixer", value_name = "DIGITS", value_parser = value::dtmf_seq)]
     pub dtmf_seq: Option<Sequence>,
-    /// From the start of one sequence to the start of the next
+    /// Period between the starts of two sequences
     #[arg(long, help_heading = "Mixer", value_name = "MS", default_value = "2000", value_parser = value::dtmf_period_ms)]
     pub dtmf_period_ms: u32,
-    /// Factor for the caller's audio
+    /// Gain of the caller's audio, a factor
     #[arg(long, help_heading = "Mixer", value_name = "FACTOR", default_value = "0.5", value_parser = value::gain)]
     pub mix_gain_in: f64,
-    /// Factor for the tones
+    /// Gain of the tones, a factor
     #[arg(long, help_heading = "Mixer", value_name = "FACTOR", default_value = "0.5", value_parser = value::gain)]
     pub mix_gain_dtmf: f64,
 
@@ -86,8 +85,7 @@ pub struct LabFlags {
     /// Allow a --jitter-ms below 60
     #[arg(long, help_heading = "Sink and mixer")]
     pub force: bool,
-    /// Make received RTP worse on purpose, seeded: loss=1,jitter=20,reorder=0.5,dup=0.1,seed=7
-    /// (percent; jitter in ms)
+    /// Impair received RTP, with a seed: loss=1,jitter=20,reorder=0.5,dup=0.1,seed=7 (percent; jitter in ms)
     #[arg(long, help_heading = "Sink and mixer", value_name = "LIST", value_parser = value::impair)]
     pub impair: Option<Impairment>,
 
@@ -95,13 +93,13 @@ pub struct LabFlags {
     /// The plan to run, TOML
     #[arg(long, help_heading = "Orchestrator (required) and load", value_name = "FILE", value_parser = value::path)]
     pub plan: Option<PathBuf>,
-    /// How long roles may take to end by themselves
+    /// How long to wait for roles to exit by themselves
     #[arg(long, help_heading = "Orchestrator", value_name = "MS", default_value = "5000", value_parser = value::wait_ms)]
     pub grace_ms: u64,
-    /// Roles that still run this long after SIGTERM get SIGKILL
+    /// Send SIGKILL to roles that still run this long after SIGTERM
     #[arg(long, help_heading = "Orchestrator", value_name = "MS", default_value = "15000", value_parser = value::wait_ms)]
     pub kill_ms: u64,
-    /// How long a role may take until it is READY
+    /// How long to wait for a role to be READY
     #[arg(long, help_heading = "Orchestrator", value_name = "MS", default_value = "10000", value_parser = value::wait_ms)]
     pub ready_ms: u64,
     /// Write report.json and report.html (orchestrator), load.json (load) into this folder
@@ -109,47 +107,48 @@ pub struct LabFlags {
     pub report: Option<PathBuf>,
 
     // load
-    /// Calls that begin in a second
+    /// New calls per second
     #[arg(long, help_heading = "Load", value_name = "CALLS", default_value = "1", value_parser = value::rate)]
     pub rate: f64,
-    /// Reach that rate after so long, in a straight line
+    /// Increase the rate linearly to --rate over this time
     #[arg(long, help_heading = "Load", value_name = "SECONDS", value_parser = value::seconds)]
     pub ramp_s: Option<f64>,
-    /// How long calls stay: 10, "uniform 5 15", "exponential 20"
+    /// Duration of calls: 10, "uniform 5 15", "exponential 20"
     #[arg(long, help_heading = "Load", value_name = "SECONDS", default_value = "10", value_parser = value::holding)]
     pub hold_s: Holding,
-    /// So many callers are under way at most; others wait, and count from when they were due
+    /// Limit of concurrent calls; further callers wait, and are measured from their scheduled time
     #[arg(long, help_heading = "Load", value_name = "CALLS", value_parser = value::calls)]
     pub at_once: Option<u32>,
-    /// What each caller does. Without it: "dial TARGET; say mark; stay; hang up". docs/load.md has every step
+    /// Steps of each caller. Without it: "dial TARGET; say mark; stay; hang up". docs/load.md lists the steps
     #[arg(long, help_heading = "Load", value_name = "STEPS", value_parser = value::caller)]
     pub caller: Option<Scenario>,
-    /// What each callee does, like "ring; wait 1 s; answer; say mark; hung up". Without a --target it is that
+    /// Steps of each callee, like "ring; wait 1 s; answer; say mark; hung up". Without --target the load only answers
     #[arg(long, help_heading = "Load", value_name = "STEPS", value_parser = value::callee)]
     pub callee: Option<Scenario>,
-    /// A scenario of SIPp's XML in the place of --caller or --callee: it calls where its first message is a <send>
+    /// A SIPp scenario (XML) instead of --caller or --callee: it calls if its first message is a <send>
     #[arg(long, help_heading = "Load", value_name = "FILE", value_parser = value::path)]
     pub scenario: Option<PathBuf>,
-    /// What [NAME] stands for in the scenario, as SIPp's -key; may be repeated
+    /// Value of [NAME] in the scenario, as SIPp's -key; may be repeated
     #[arg(long = "scenario-key", help_heading = "Load", value_name = "NAME=VALUE", value_parser = value::scenario_key)]
     pub scenario_key: Vec<(String, String)>,
-    /// Send RTP back that comes to the scenario's [media_port]
+    /// Echo the RTP that the scenario's [media_port] receives
     #[arg(long, help_heading = "Load")]
     pub rtp_echo: bool,
-    /// What legs that `say mark` are to hear: mark (that of the far end, a load as well; this is the default), echo
-    /// (their own: the far end echoes), none; sample=10% behind it or alone: so many of a hundred calls listen
+    /// Expected audio of legs that `say mark`: mark (the far end's mark, if it is a load too; the default),
+    /// echo (their own, if the far end echoes), none; sample=10% after it or alone: this share of calls is
+    /// checked
     #[arg(long, help_heading = "Load", value_name = "WHAT", value_parser = value::ears)]
     pub ears: Option<Ears>,
-    /// Make no sound: descriptions name a port that nobody reads
+    /// Send no audio: session descriptions have a port that is not read
     #[arg(long, help_heading = "Load")]
     pub signalling_only: bool,
-    /// A process of this machine, as the system under test: what it takes of CPU and memory is among the figures
+    /// Process ID of the system under test on this machine: its CPU time and memory are measured
     #[arg(long, help_heading = "Load", value_name = "PID", value_parser = value::pid)]
     pub watch_pid: Option<u32>,
-    /// What is left to chance is the same for the same number
+    /// Seed of random choices: the same seed makes the same choices
     #[arg(long, help_heading = "Load", value_name = "NUMBER", default_value = "1", value_parser = value::seed)]
     pub seed: u64,
-    /// The target is neither this machine's loopback nor in a network namespace, and may be loaded
+    /// Confirm that you may load a target that is neither on this machine's loopback nor in a network namespace
     #[arg(long, help_heading = "Load")]
     pub target_is_mine: bool,
 }

@@ -18,54 +18,53 @@ fn ports(text: &str) -> Result<Ports, String> {
 
 #[derive(Debug, Clone, Args)]
 pub struct ServerFlags {
-    /// The configuration, TOML (required); docs/server.md has every key
+    /// The configuration, TOML (required); docs/server.md lists the keys
     #[arg(long, help_heading = "B2bua", value_name = "FILE", value_parser = value::path)]
     pub config: Option<PathBuf>,
-    /// Where the control interface listens, instead of where the configuration says
+    /// Address of the HTTP interface; overrides the configuration
     #[arg(long, help_heading = "B2bua", value_name = "IP:PORT", value_parser = value::sip_bind)]
     pub http_bind: Option<SocketAddr>,
-    /// Send calls to this number there, before --target and the configuration's routes: for the lab. May be repeated
+    /// Send calls to this number to this URI, before --target and the configuration's routes: for the lab. May be repeated
     #[arg(long, help_heading = "B2bua", value_name = "NUMBER=SIP-URI", value_parser = value::route)]
     pub route: Vec<(String, String)>,
-    /// Start nothing; print which route a call to this number would take, and why
+    /// Start nothing; print the route of a call to this number, and why
     #[arg(long, help_heading = "B2bua", value_name = "NUMBER", value_parser = value::number)]
     pub explain: Option<String>,
     /// Start nothing; print a JSON Schema of the configuration, for editors
     #[arg(long, help_heading = "B2bua")]
     pub print_schema: bool,
-    /// Start nothing and send nothing; print the REGISTER, OPTIONS and INVITE that would leave for
-    /// this gateway
+    /// Start nothing; print the REGISTER, OPTIONS and INVITE for this gateway without sending them
     #[arg(long, help_heading = "B2bua", value_name = "NAME", value_parser = value::number)]
     pub explain_gateway: Option<String>,
-    /// With --explain-gateway: the number that is called; without it +442079460000
+    /// With --explain-gateway: the called number. Without it: +442079460000
     #[arg(long, help_heading = "B2bua", value_name = "NUMBER", value_parser = value::number)]
     pub to: Option<String>,
-    /// With --explain: who calls, a user or a number; with --explain-gateway: a user, without it
-    /// the first one
+    /// With --explain: the caller, a user or a number. With --explain-gateway: the calling user; without it
+    /// the first user
     #[arg(long, help_heading = "B2bua", value_name = "NUMBER", value_parser = value::number)]
     pub from: Option<String>,
-    /// With --explain: the address that the call comes from
+    /// With --explain: the source address of the call
     #[arg(long, help_heading = "B2bua", value_name = "IP", value_parser = value::address)]
     pub source: Option<IpAddr>,
 
     // media
-    /// Where b2buas reach the media server, by REST and by gRPC; elsewhere than on 127.0.0.1 it
-    /// needs --token-file
+    /// Address of the media server's REST and gRPC interface for b2buas; any address except 127.0.0.1
+    /// requires --token-file
     #[arg(long, help_heading = "Media", value_name = "IP:PORT", default_value = "127.0.0.1:8090", value_parser = value::listen)]
     pub listen: SocketAddr,
-    /// A file with the token that b2buas must have, in its first line
+    /// A file with the token for b2buas in its first line
     #[arg(long, help_heading = "Media", value_name = "FILE", value_parser = value::path)]
     pub token_file: Option<PathBuf>,
-    /// Where RTP is bound
+    /// Local address of RTP
     #[arg(long, help_heading = "Media", value_name = "IP", default_value = "127.0.0.1", value_parser = value::address)]
     pub rtp_bind: IpAddr,
-    /// The address that phones are told, if it is not the bound one
+    /// Address of RTP in SDP, if it differs from --rtp-bind
     #[arg(long, help_heading = "Media", value_name = "IP", value_parser = value::address)]
     pub rtp_advertise: Option<IpAddr>,
     /// First and last port of RTP and RTCP
     #[arg(long, help_heading = "Media", value_name = "FIRST-LAST", default_value = "16384-65535", value_parser = ports)]
     pub rtp_ports: Ports,
-    /// With so many legs, new calls go to the next media server; without it: as many as have ports
+    /// Limit of legs, above which new calls go to the next media server. Without it: the ports are the limit
     #[arg(long, help_heading = "Media", value_name = "NUMBER", value_parser = value::endpoints)]
     pub max_endpoints: Option<usize>,
 }

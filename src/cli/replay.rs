@@ -13,9 +13,9 @@ use b2b_server::replay::{Said, as_test, replay};
 const WORD: &str = "replay";
 
 const ABOUT: &str = "\
-Runs a call again from its journal (GET /calls/{id}/journal of a b2bua): with its messages, commands and answers, in \
-its time, without any network, media or configuration. Prints its ladder with every decision, and whether each message \
-that it sends is the one that was sent, octet by octet.";
+Replays a call from its journal (GET /calls/{id}/journal of a b2bua), with its messages, commands, responses \
+and timing, without network, media or configuration. Prints the call's ladder with every decision, and \
+whether each sent message is the same as the original, octet by octet.";
 
 const AFTER: &str = "\
 Examples:
@@ -25,7 +25,7 @@ Examples:
   cp call.journal tests/ && b2b replay --as-test call.journal > tests/call.rs
 
 Exit codes:
-  0 every message is as it was   1 one is not, or the call takes another way   64 arguments, or a file that is no journal";
+  0 every message is the same   1 a message differs, or the call takes another course   64 arguments, or a file that is not a journal";
 
 /// A journal that is run.
 #[derive(Debug, Clone, Parser)]
@@ -34,10 +34,10 @@ pub struct Replay {
     /// The journal of a call
     #[arg(value_name = "JOURNAL")]
     journal: PathBuf,
-    /// Each message whole, and each other input
+    /// Print each message in full, and each other input
     #[arg(long)]
     messages: bool,
-    /// Print a test in Rust that replays this journal, in place of the ladder; b2b-testkit is its dependency
+    /// Print a Rust test that replays this journal, instead of the ladder; it depends on b2b-testkit
     #[arg(long, conflicts_with = "messages")]
     as_test: bool,
 }

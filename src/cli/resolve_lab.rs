@@ -121,7 +121,7 @@ impl Flags {
         let loaded = b2b_lab::config::scene::load(path).map_err(|error| usage(error.to_string()))?;
         let Some(scene) = loaded else { return Ok(None) };
         if self.given.contains(&"engine") {
-            return Err(usage("--engine is not for a scene; leave it out"));
+            return Err(usage("--engine does not apply to a scene; remove it"));
         }
         let loads = loads(&scene.loads, path, true)?;
         Ok(Some(SceneConfig {
@@ -155,7 +155,7 @@ impl Flags {
 
     fn required_target(&self) -> Result<String, Failure> {
         self.target.clone().ok_or_else(|| {
-            usage("--target is missing; say whom to call, like --target sip:sink@127.0.0.1:5070")
+            usage("--target is missing; add the URI to call, like --target sip:sink@127.0.0.1:5070")
         })
     }
 

@@ -37,7 +37,7 @@ impl Flags {
         };
         if target.is_none() && callees.is_empty() && scenario.is_none() {
             return Err(usage(
-                "--target or --callee is missing; say whom to call, like --target sip:1000@127.0.0.1:5060, \
+                "--target or --callee is missing; add the URI to call, like --target sip:1000@127.0.0.1:5060, \
                  or what to do with calls, like --callee \"answer; say mark; hung up\""
                     .to_owned(),
             ));
@@ -54,10 +54,7 @@ impl Flags {
         let mine = lab.target_is_mine || plan.load.target_is_mine;
         let registrar = self.registrar.clone().or(plan.registrar);
         if self.registrar.is_some() && plan.registered.is_none() {
-            return Err(usage(
-                "--registrar is where users of [callee] are registered; add a --plan that has them"
-                    .to_owned(),
-            ));
+            return Err(usage("--registrar is for users of [callee]; add a --plan that has them".to_owned()));
         }
         let places = [("--target", &target), ("registrar =", &registrar)];
         if let Some((key, place)) = places
@@ -66,8 +63,8 @@ impl Flags {
             .find(|(_, place)| !mine && !is_ours(place))
         {
             return Err(usage(format!(
-                "{key} {place} is neither this machine's loopback nor in a network namespace of its own; a load can \
-                 take a telephone system down. If it is yours, and may be loaded, add --target-is-mine"
+                "{key} {place} is neither this machine's loopback nor in a network namespace of its own; a \
+                 load can take a telephone system down. If you may load it, add --target-is-mine"
             )));
         }
         let registrar = registrar.or_else(|| target.as_deref().map(|uri| format!("sip:{}", place(uri))));
@@ -229,7 +226,7 @@ mod tests {
         for (line, text) in [
             ("", "--target or --callee is missing"),
             ("--callee answer --rate 5", "--rate is for callers"),
-            ("--callee answer --registrar sip:127.0.0.1", "--registrar is where users of [callee]"),
+            ("--callee answer --registrar sip:127.0.0.1", "--registrar is for users of [callee]"),
         ] {
             let failure = load(line).unwrap_err();
             assert_eq!(failure.exit, Exit::Usage);

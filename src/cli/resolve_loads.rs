@@ -37,7 +37,7 @@ fn load(part: &LoadPart, server: bool) -> Result<Load, ConfigError> {
     }
     if !calls && let Some((key, what)) = waits(part) {
         let reason = format!(
-            "a load that only answers is there before anybody calls; leave {what} out, or give the load that calls one"
+            "a load that only answers starts before the calls; remove {what}, or set it in the load that calls"
         );
         return Err(part.error(key, reason));
     }
@@ -81,8 +81,8 @@ mod tests {
             ("plan = \"no/such.toml\"", 3, "no/such.toml"),
             ("target = \"sip:x@192.0.2.1\"", 2, "--target-is-mine"),
             ("target = \"sip:x@127.0.0.1:0\"", 3, "write a port"),
-            ("callee = \"answer\"\nstart_after_s = 1", 2, "leave start_after_s out"),
-            ("callee = \"answer\"\non = \"there\"", 4, "leave `on` out"),
+            ("callee = \"answer\"\nstart_after_s = 1", 2, "remove start_after_s"),
+            ("callee = \"answer\"\non = \"there\"", 4, "remove `on`"),
         ] {
             let error = read(lines, false).unwrap_err();
             assert!(error.starts_with(&format!("a.plan.toml:{line}: ")) && error.contains(said), "{error}");

@@ -16,7 +16,10 @@ impl Flags {
         let usage = |message: String| Failure::new(Exit::Usage, message);
         let flags = &self.phone;
         let identity = flags.identity.clone().ok_or_else(|| {
-            usage("--identity is missing; say who calls, like --identity sip:1001@127.0.0.1:5060".to_owned())
+            usage(
+                "--identity is missing; add the phone's address, like --identity sip:1001@127.0.0.1:5060"
+                    .to_owned(),
+            )
         })?;
         let password = match &flags.password_file {
             None => None,
@@ -35,7 +38,7 @@ impl Flags {
             && let Some(key) = self.given.iter().find(|key| NOT_WITH_STEPS.contains(key))
         {
             let flag = key.replace('_', "-");
-            return Err(usage(format!("--{flag} and --steps together; say it in the steps")));
+            return Err(usage(format!("--{flag} and --steps exclude each other; put it into the steps")));
         }
         let task = match (&flags.call, flags.answer) {
             (None, None) if flags.steps.is_some() => {
@@ -43,7 +46,7 @@ impl Flags {
             }
             (Some(_), Some(_)) => {
                 return Err(usage(
-                    "--call and --answer together; choose one, or start two phones".to_owned(),
+                    "--call and --answer exclude each other; choose one, or start two phones".to_owned(),
                 ));
             }
             (Some(target), None) => Task::Scripted(Calls::Place { target: target.clone() }),
@@ -120,7 +123,7 @@ mod tests {
             ("", "--identity is missing"),
             ("--identity sip:a@b --call x --answer 1", "choose one"),
             ("--identity sip:a@b --hangup-after 3", "--hangup-after is for a scripted phone"),
-            ("--identity sip:a@b --steps answer --answer 1", "say it in the steps"),
+            ("--identity sip:a@b --steps answer --answer 1", "put it into the steps"),
             ("--identity sip:a@b --password-file /no/such", "--password-file /no/such:"),
         ] {
             let failure = phone(line).unwrap_err();

@@ -29,22 +29,24 @@ impl Flags {
         };
         let planned = plan.callers.iter().any(|it| it.steps.is_some()) || !plan.callees.is_empty();
         if planned || lab.caller.is_some() || lab.callee.is_some() {
-            let message = "--scenario stands in the place of steps; leave --caller and --callee out, in a plan steps = as well";
+            let message =
+                "--scenario replaces the steps; remove --caller and --callee, in a plan also steps =";
             return Err(usage(message.to_owned()));
         }
         if plan.callers.len() > 1 {
-            return Err(usage("a scenario is one kind of call; leave all but one [[caller]] out".to_owned()));
+            return Err(usage("a scenario is one kind of call; keep one [[caller]]".to_owned()));
         }
         let target =
             self.target.as_deref().or(plan.load.target.as_deref()).unwrap_or_default().to_ascii_lowercase();
         let others = ["sips:", ";transport=tcp", ";transport=tls"];
         if !plan.goes_over_udp() || others.iter().any(|word| target.contains(word)) {
-            let message = "scenarios go over UDP; leave transport = and ;transport= out, or use steps: --caller, --callee";
+            let message =
+                "scenarios use UDP; remove transport = and ;transport=, or use steps: --caller, --callee";
             return Err(usage(message.to_owned()));
         }
         if plan.is_encrypted() {
             return Err(usage(
-                "scenarios have no SRTP; leave srtp = out, or use steps: --caller, --callee".to_owned(),
+                "scenarios have no SRTP; remove srtp =, or use steps: --caller, --callee".to_owned(),
             ));
         }
         let scenario = Arc::new(sipp::read(path, &keys).map_err(|error| usage(error.to_string()))?);

@@ -48,11 +48,13 @@ impl Flags {
         })?;
         let ask = match (&self.server.explain, &self.server.explain_gateway) {
             (Some(_), Some(_)) => {
-                let one = "--explain and --explain-gateway are two questions; ask one";
+                let one = "--explain and --explain-gateway exclude each other; choose one";
                 return Err(usage(one.to_string()));
             }
             (None, Some(_)) if self.dry_run => {
-                return Err(usage("--dry-run and --explain-gateway are two questions; ask one".to_string()));
+                return Err(usage(
+                    "--dry-run and --explain-gateway exclude each other; choose one".to_string(),
+                ));
             }
             (None, Some(_)) if self.server.source.is_some() => {
                 return Err(usage("--source goes with --explain NUMBER".to_string()));
@@ -66,7 +68,7 @@ impl Flags {
                 return Err(usage("--to goes with --explain-gateway NAME".to_string()));
             }
             (Some(_), None) if self.dry_run => {
-                return Err(usage("--dry-run and --explain are two questions; ask one".to_string()));
+                return Err(usage("--dry-run and --explain exclude each other; choose one".to_string()));
             }
             (Some(called), None) => Ask::Explain(RouteQuestion {
                 called: called.clone(),
@@ -111,12 +113,12 @@ impl Flags {
         };
         if token.is_none() && !listen.ip().is_loopback() {
             return Err(usage(format!(
-                "--listen {listen}: others can reach it; give it a --token-file, or listen on 127.0.0.1"
+                "--listen {listen}: other hosts can reach it; add --token-file, or listen on 127.0.0.1"
             )));
         }
         if rtp_bind.is_unspecified() {
             return Err(usage(format!(
-                "--rtp-bind {rtp_bind}: phones are told this address; name one of this machine's"
+                "--rtp-bind {rtp_bind}: SDP would have this address; use an address of this machine"
             )));
         }
         Ok(MediaServerConfig {
@@ -162,7 +164,7 @@ impl Flags {
             let http = Http { bind, ..config.http.take().unwrap_or_else(off) };
             if http.token == MainToken::Off && !bind.ip().is_loopback() {
                 let message = format!(
-                    "--http-bind {bind}: others can reach it, and http.token is \"off\"; leave that out, or bind to \
+                    "--http-bind {bind}: other hosts can reach it, and http.token is \"off\"; leave that out, or bind to \
                      127.0.0.1"
                 );
                 return Err(usage(message));

@@ -12,24 +12,26 @@ use b2b_config::role_name::RoleName;
 fn about(role: RoleName) -> &'static str {
     match role {
         RoleName::Orchestrator => {
-            "Runs a plan: starts the roles that it names, calls through them, measures what arrives, and says whether that is what \
-             the plan expects."
+            "Runs a plan: starts its roles, makes calls through them, measures the received audio, and \
+             checks the result against the plan's expectations."
         }
-        RoleName::Source => "Calls somebody and plays a file into the call. A role of the lab.",
-        RoleName::Mixer => "Answers a call, adds DTMF tones to it, and calls on. A role of the lab.",
-        RoleName::Sink => "Answers a call, plays and records what arrives. A role of the lab.",
+        RoleName::Source => "Makes a call and plays a file into it. A role of the lab.",
+        RoleName::Mixer => {
+            "Answers a call, adds DTMF tones to it, and forwards it to its target. A role of the lab."
+        }
+        RoleName::Sink => "Answers a call, plays and records the received audio. A role of the lab.",
         RoleName::B2bua => {
-            "The server: a B2BUA with registrar, routes, gateways and call applications, and the media engine inside. \
-             docs/server.md has its configuration."
+            "The server: a B2BUA with registrar, routes, gateways, call applications and a media engine. \
+             docs/server.md describes its configuration."
         }
         RoleName::Phone => {
             "A SIP phone: on a terminal with keys, or run by a script with --steps or --call. docs/phones.md has more."
         }
         RoleName::Media => {
-            "A media server: carries the RTP of b2buas elsewhere. docs/media-servers.md has more."
+            "A media server: carries the RTP of b2buas on other machines. docs/media-servers.md has more."
         }
         RoleName::Load => {
-            "Makes many calls at a rate against any SIP system, takes them, and judges each by its sound. docs/load.md has more."
+            "Load generator: makes and answers calls at a rate against any SIP system, and checks the audio of each. docs/load.md has more."
         }
     }
 }

@@ -13,14 +13,14 @@ use b2b_base::util::exit::{Exit, Failure};
 /// What is wanted of the command line itself.
 #[derive(Debug, Clone, Subcommand)]
 enum Wanted {
-    /// Print completions for a shell, like `b2b completions bash > /etc/bash_completion.d/b2b`
+    /// Print shell completions, like `b2b completions bash > /etc/bash_completion.d/b2b`
     Completions {
         /// bash, elvish, fish, powershell or zsh
         shell: Shell,
     },
     /// Write the manual pages b2b.1, b2b-b2bua.1 … into a folder, like `b2b man /usr/local/share/man/man1`
     Man {
-        /// The folder; it has to be there
+        /// The folder, which must exist
         folder: PathBuf,
     },
 }

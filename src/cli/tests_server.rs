@@ -111,7 +111,7 @@ fn questions_are_asked_one_at_a_time() {
     let run = folder.run("--explain +44208 --from 1001 --source 192.0.2.7").unwrap();
     let Ask::Explain(question) = run.ask else { panic!() };
     assert_eq!((question.called.as_str(), question.from.as_deref()), ("+44208", Some("1001")));
-    assert!(folder.refused("--explain 1 --dry-run").contains("ask one"));
+    assert!(folder.refused("--explain 1 --dry-run").contains("choose one"));
     assert!(folder.refused("--from 1001").contains("--explain NUMBER"));
 }
 
@@ -121,7 +121,7 @@ fn what_is_missing_or_open_to_others_is_exit_64() {
     assert!(bare.err().unwrap().message.contains("--config is missing"));
     assert!(Folder::new("[servr]").refused("").contains("b2b.toml:1:"));
     let off = Folder::new("[http]\ntoken = \"off\"\n");
-    assert!(off.refused("--http-bind 192.0.2.7:80").contains("others can reach it"));
+    assert!(off.refused("--http-bind 192.0.2.7:80").contains("other hosts can reach it"));
     for open in [CONFIG, "", "[http]\nlisten = \"off\"\n"] {
         assert!(Folder::new(open).run("--http-bind 192.0.2.7:80").is_ok(), "{open}");
     }

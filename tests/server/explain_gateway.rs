@@ -190,8 +190,8 @@ fn a_question_that_cannot_be_answered_is_an_error_that_says_why() {
     for (arguments, why) in [
         (&["--explain-gateway", "carier"][..], "no gateway \"carier\"; there are: carrier"),
         (&["--explain-gateway", "carrier", "--from", "1001"][..], "--from 1001: no such user"),
-        (&["--explain-gateway", "carrier", "--dry-run"][..], "ask one"),
-        (&["--explain-gateway", "carrier", "--explain", "1"][..], "ask one"),
+        (&["--explain-gateway", "carrier", "--dry-run"][..], "choose one"),
+        (&["--explain-gateway", "carrier", "--explain", "1"][..], "choose one"),
         (&["--to", "1"][..], "--to goes with --explain-gateway NAME"),
     ] {
         let (good, text) = explained(&path, arguments);

@@ -31,7 +31,7 @@ pub type StartError = SpawnError;
 /// Addresses of one family each, as bound and as told.
 type Told = Vec<(IpAddr, IpAddr)>;
 
-/// Where RTP is bound, and what parties are told instead.
+/// Local address of RTP, and what parties are told instead.
 struct Networks {
     /// Of parties that are of no network with a name.
     usual: Told,

@@ -58,11 +58,11 @@ pub struct OrchestratorConfig {
     pub plan: LoadedPlan,
     /// Its loads.
     pub loads: Vec<Load>,
-    /// How long roles may take to end by themselves.
+    /// How long to wait for roles to exit by themselves.
     pub grace: Duration,
     /// From SIGTERM to SIGKILL.
     pub kill: Duration,
-    /// How long a role may take until it is READY.
+    /// How long to wait for a role to be READY.
     pub ready: Duration,
     /// Print command lines and start nothing.
     pub dry_run: bool,

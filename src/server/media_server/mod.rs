@@ -41,7 +41,7 @@ pub struct MediaServerConfig {
     pub listen: SocketAddr,
     /// What they must have; none: whoever is on this machine.
     pub token: Option<Secret>,
-    /// Where RTP is bound, and the address that descriptions name, if another one.
+    /// Local address of RTP, and the address that descriptions name, if another one.
     pub bind: IpAddr,
     pub advertise: Option<IpAddr>,
     /// First and last port of RTP and RTCP, both included.

@@ -34,7 +34,7 @@ pub struct Question {
     pub before: Vec<PathBuf>,
     /// The same.
     pub after: Vec<PathBuf>,
-    /// How sure is sure, of all figures together, percent.
+    /// Confidence level for all figures together, percent.
     pub confidence: f64,
     /// Changes of times by less than this do not count, percent; none: 25 where no side has two runs, else 0.
     pub tolerance_pct: Option<f64>,
