@@ -80,7 +80,7 @@ pub enum Received {
 #[derive(Debug, Clone, Copy, PartialEq, Eq, thiserror::Error)]
 pub enum ResumeError {
     /// The number is below the first one of this process.
-    #[error("event {after} is of an earlier run, this one began with {first}; subscribe anew")]
+    #[error("event {after} is from an earlier run, this run began with {first}; subscribe again")]
     EarlierRun {
         /// The number that was asked for.
         after: u64,
@@ -88,7 +88,7 @@ pub enum ResumeError {
         first: u64,
     },
     /// The number is above all that there are.
-    #[error("event {after} is not published yet, the latest is {latest}; subscribe anew")]
+    #[error("event {after} is not published yet, the latest is {latest}; subscribe again")]
     Future {
         /// The number that was asked for.
         after: u64,
@@ -99,7 +99,7 @@ pub enum ResumeError {
 
 /// Nothing came in time.
 #[derive(Debug, Clone, Copy, PartialEq, Eq, thiserror::Error)]
-#[error("no event in time; ask again")]
+#[error("no event before the timeout; try again")]
 pub struct TimedOut;
 
 impl EventBus {

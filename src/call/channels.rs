@@ -21,7 +21,7 @@ pub enum Holder {
 
 /// All of its channels are taken.
 #[derive(Debug, Clone, Copy, PartialEq, Eq, thiserror::Error)]
-#[error("all {limit} places are taken; wait until a call ends, or raise the limit")]
+#[error("all {limit} channels are in use; wait until a call ends, or raise the limit")]
 pub struct Full {
     pub limit: usize,
 }

@@ -258,7 +258,7 @@ impl fmt::Debug for Credentials {
 pub enum LookupError {
     /// The target has not the form of one.
     #[error(
-        "'{target}' is no target; write user/<name>, gateway/<name>/<number>, group/<name> or a SIP URI: {why}"
+        "'{target}' is not a target; write user/<name>, gateway/<name>/<number>, group/<name> or a SIP URI: {why}"
     )]
     BadTarget {
         /// As it was asked for.
@@ -268,7 +268,7 @@ pub enum LookupError {
     },
     /// No resolver takes targets of this form.
     #[error(
-        "'{target}' is no target that is known here; write user/<name>, gateway/<name>/<number>, group/<name> or a SIP URI ({known})"
+        "'{target}' is not a known target; write user/<name>, gateway/<name>/<number>, group/<name> or a SIP URI ({known})"
     )]
     NoResolver {
         /// As it was asked for.
@@ -283,7 +283,7 @@ pub enum LookupError {
         user: String,
     },
     /// The user has no binding now.
-    #[error("user '{user}' is not registered; check that the phone's registration arrives here")]
+    #[error("user '{user}' is not registered; check that REGISTER from the phone arrives")]
     NotRegistered {
         /// The user's name.
         user: String,
@@ -295,7 +295,7 @@ pub enum LookupError {
         gateway: String,
     },
     /// None of the gateway's hosts is up.
-    #[error("no host of gateway '{gateway}' answers ({hosts}); check the way to the provider")]
+    #[error("no host of gateway '{gateway}' responds ({hosts}); check the network path to the provider")]
     GatewayDown {
         /// The gateway's name.
         gateway: String,
@@ -317,7 +317,7 @@ pub enum LookupError {
         group: String,
     },
     /// A group is its own member, over others.
-    #[error("group '{group}' contains itself ({path}); take one of these memberships away")]
+    #[error("group '{group}' contains itself ({path}); remove one of these memberships")]
     GroupCycle {
         /// The group's name.
         group: String,
@@ -333,7 +333,7 @@ pub enum LookupError {
         limit: usize,
     },
     /// Every member's own lookup failed.
-    #[error("nobody in group '{group}' can be reached: {why}")]
+    #[error("no member of group '{group}' can be reached: {why}")]
     GroupUnreachable {
         /// The group's name.
         group: String,
@@ -349,7 +349,7 @@ pub enum LookupError {
         why: Cow<'static, str>,
     },
     /// A resolver could not tell: its store is gone, or it stops.
-    #[error("the lookup of '{target}' failed: {why}; try again, and see the log of the store behind it")]
+    #[error("the lookup of '{target}' failed: {why}; try again, and check the log of the database")]
     Unavailable {
         /// As it was asked for.
         target: String,

@@ -14,7 +14,9 @@ pub enum StartError {
     #[error(transparent)]
     Build(#[from] super::BuildError),
     /// The address is taken, or not one of this machine.
-    #[error("cannot bind {addr}: {error}; leave `bind` out for any free port, or end what holds it")]
+    #[error(
+        "cannot bind {addr}: {error}; remove `bind` for any free port, or stop the program that uses the port"
+    )]
     Bind {
         /// The address and port that were asked for.
         addr: std::net::SocketAddr,
@@ -30,10 +32,10 @@ pub enum StartError {
         error: std::io::Error,
     },
     /// A thread or a descriptor was refused.
-    #[error("the system refused what a client needs: {0}; look at the limits of this process (ulimit -a)")]
+    #[error("the system refused a resource of the client: {0}; check the limits of this process (ulimit -a)")]
     System(String),
     /// `stop` came before.
-    #[error("this client is stopped; make another one")]
+    #[error("this client is stopped; create another one")]
     Stopped,
 }
 
@@ -65,7 +67,7 @@ pub enum CallError {
         reason: String,
     },
     /// A header field that cannot be set.
-    #[error("the header field {0:?} cannot be set; use one of your own, like X-Account")]
+    #[error("the header field {0:?} cannot be set; use another name, like X-Account")]
     Header(String),
     /// No socket or no room for its audio.
     #[error("no media for the call: {0}")]
@@ -74,13 +76,13 @@ pub enum CallError {
     #[error("the call is over: {0}")]
     Ended(EndCause),
     /// The call was answered or refused before.
-    #[error("the call does not wait for an answer any more; look at its state")]
+    #[error("the call no longer waits for an answer; check its state")]
     NotWaiting,
     /// The call is not answered yet, or is over.
-    #[error("that takes a call that is answered; look at its state, or wait_for_answer")]
+    #[error("the call must be answered first; check its state, or use wait_for_answer")]
     NotAnswered,
     /// The far end did not agree to a change: the call goes on as it was.
-    #[error("the far end refuses: {status} {reason}; the call goes on as it was")]
+    #[error("the far end refused: {status} {reason}; the call is unchanged")]
     Refused {
         /// The final status, 300 to 699.
         status: u16,
@@ -88,7 +90,7 @@ pub enum CallError {
         reason: String,
     },
     /// Only who has made an offer can hear something before the answer.
-    #[error("the caller has offered nothing that could be heard before the answer; answer instead")]
+    #[error("the caller's offer does not allow early media; answer instead")]
     NoEarlyMedia,
     /// The far end was sent to somebody, and did not get there.
     #[error("not transferred: {}", untransferred(*status))]
@@ -100,7 +102,7 @@ pub enum CallError {
     #[error("no such conference: {0}")]
     Conference(&'static str),
     /// There is nothing to offer.
-    #[error("no codec to offer; name at least one, such as Codec::Pcmu")]
+    #[error("no codec to offer; set at least one, such as Codec::Pcmu")]
     NoCodec,
     /// That cannot be dialled.
     #[error("{0:?} cannot be sent; use up to 64 of 0-9 * # A-D")]
@@ -109,7 +111,7 @@ pub enum CallError {
     #[error(transparent)]
     Play(#[from] PlayError),
     /// The status refuses nothing.
-    #[error("{0} is no refusal; use 400 to 699, such as 486 (busy) or 603 (decline)")]
+    #[error("{0} is not a refusal; use 400 to 699, such as 486 (busy) or 603 (decline)")]
     Status(u16),
     /// The client is gone.
     #[error("the client is stopped; keep a SipClient for as long as its calls are to last")]
@@ -124,7 +126,7 @@ pub enum PlayError {
     #[error("the call is over: {0}")]
     Ended(EndCause),
     /// More sounds are asked for than one call takes at once.
-    #[error("too many sounds at once; wait for one to finish")]
+    #[error("too many files play at once; wait for one to finish")]
     Busy,
     /// The sound cannot be made.
     #[error("{0}")]
@@ -139,13 +141,13 @@ pub enum PlayError {
 #[non_exhaustive]
 pub enum AudioError {
     /// Not one of the rates.
-    #[error("{0} samples a second cannot be had; use 8000, 16000, 24000 or 48000")]
+    #[error("a sample rate of {0} is not supported; use 8000, 16000, 24000 or 48000")]
     Rate(u32),
     /// The call is over.
     #[error("the call is over: {0}")]
     Ended(EndCause),
     /// It was asked for too often at once.
-    #[error("asked for too often at once; keep the CallAudio, or wait until the call has sound")]
+    #[error("too many requests at once; keep the CallAudio, or wait until the call has audio")]
     Busy,
     /// The client is gone.
     #[error("the client is stopped; keep a SipClient for as long as its calls are to last")]
@@ -163,7 +165,7 @@ pub enum RecordError {
     #[error("the call is over: {0}")]
     Ended(EndCause),
     /// It was asked for too often at once.
-    #[error("asked for too often at once; wait until the call has sound")]
+    #[error("too many requests at once; wait until the call has audio")]
     Busy,
 }
 

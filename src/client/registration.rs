@@ -50,13 +50,13 @@ pub enum RegisterError {
     #[error(transparent)]
     Start(#[from] StartError),
     /// It does not know where.
-    #[error("no registrar is named; name one with registrar(uri) in the builder")]
+    #[error("no registrar is set; set one with registrar(uri) in the builder")]
     NoRegistrar,
     /// The first attempt came to nothing. The client may go on trying by itself: see
     /// [`RegistrationState::Failed`].
     #[error(transparent)]
     Failed(#[from] RegistrationError),
     /// The client is gone, or the registration was taken back meanwhile.
-    #[error("the registration was taken back, or the client is stopped")]
+    #[error("the registration was removed, or the client is stopped")]
     Stopped,
 }

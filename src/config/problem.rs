@@ -101,7 +101,7 @@ pub enum ConfigProblem {
     #[error("`{table}` is written `{right}`, not `{wrong}`")]
     Brackets { table: String, right: String, wrong: String },
     /// A value of another type.
-    #[error("`{key}` is {found}, but wants {wanted}")]
+    #[error("`{key}` is {found}, but takes {wanted}")]
     WrongType { key: String, found: String, wanted: String },
     /// A value that cannot be.
     #[error("`{key}` = {value}: {reason}")]

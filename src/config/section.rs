@@ -254,7 +254,7 @@ impl<'a> Section<'a> {
     pub(crate) fn text_of(&self, key: &str, value: Value<'_>) -> Result<Text, ConfigError> {
         match value.get_ref() {
             DeValue::String(text) if text.contains(|c: char| c.is_control()) => {
-                Err(self.bad(key, value.span().start, text, "a control character, which cannot be in it"))
+                Err(self.bad(key, value.span().start, text, "it has a control character; remove it"))
             }
             DeValue::String(text) => Ok(Text { text: text.to_string(), at: value.span().start }),
             _ => Err(self.wrong_type(key, value, "text in quotes")),

@@ -45,7 +45,7 @@ pub enum DiskError {
     Write { path: PathBuf, reason: String },
     #[error("the recording {path} is full: a WAV file ends at 4 GiB", path = path.display())]
     Full { path: PathBuf },
-    #[error("the recording {path} was not written to its end in time", path = path.display())]
+    #[error("the recording {path} was not completed in time", path = path.display())]
     Stuck { path: PathBuf },
 }
 

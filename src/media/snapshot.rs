@@ -40,13 +40,13 @@ const FASTEST: u32 = 192_000;
 #[derive(Debug, Clone, Copy, PartialEq, Eq, thiserror::Error)]
 pub enum RestoreError {
     /// Another version of the program wrote it.
-    #[error("the snapshot is of version {0}, which is not known here")]
+    #[error("the snapshot has version {0}, which this b2b does not support")]
     Version(u16),
     /// It is damaged, or was made up.
-    #[error("no endpoint can have this {0}")]
+    #[error("{0} is not valid for an endpoint")]
     Value(&'static str),
     /// A key does not have the length of its suite.
-    #[error("the snapshot has a key that is not of the length of its suite")]
+    #[error("the snapshot has a key whose length does not match its suite")]
     Key,
     /// The endpoint has SRTP, and may have used more indices since than are passed over; or it is
     /// of another year.
@@ -55,7 +55,7 @@ pub enum RestoreError {
     )]
     TooOld(Duration),
     /// The endpoint has been told of a far end already, or was joined.
-    #[error("the endpoint is in use; restore it right after it was opened")]
+    #[error("the endpoint is in use; restore it immediately after opening it")]
     Used,
     /// It was never opened, or is closed.
     #[error("there is no such endpoint")]

@@ -450,7 +450,7 @@ impl AdmissionControl for ServerAdmission {
         // The same numbers twice would be the same cnonce twice.
         self.seed = rand::random();
         if let Err(error) = client.challenged(challenge, &Authorized::default()) {
-            tracing::warn!("gateway {name}: its challenge cannot be answered: {error}");
+            tracing::warn!("gateway {name}: cannot answer its challenge: {error}");
             return None;
         }
         Some(client.authorize(method, uri).headers)

@@ -8,7 +8,7 @@ use b2b_call::controller::{Capabilities, Capability};
 
 /// A need that the controller does not meet.
 #[derive(Debug, Clone, PartialEq, Eq, thiserror::Error)]
-#[error("{who} needs {needs}, which the media controller cannot do; {fix}")]
+#[error("{who} needs {needs}, which the media engine does not support; {fix}")]
 pub struct Lacking {
     /// Line of the configuration.
     pub line: usize,
@@ -85,7 +85,7 @@ mod tests {
         assert_eq!(lacking.line, 4);
         assert_eq!(
             lacking.to_string(),
-            "[media] needs encrypted media (srtp = \"offered\"), which the media controller cannot do; write \
+            "[media] needs encrypted media (srtp = \"offered\"), which the media engine does not support; write \
              srtp = \"off\""
         );
         // A line that moved is no change.

@@ -40,7 +40,7 @@ impl CdrFile {
         Some(Box::new(move |record| {
             let ticket = cdr_file.writer().as_mut().and_then(|writer| writer.submit(record));
             if ticket.is_none() {
-                tracing::error!("a call detail record was lost: the disk does not keep up");
+                tracing::error!("a call record was lost: the disk is too slow or full");
             }
         }))
     }

@@ -47,7 +47,7 @@ impl Console {
             (self.since, self.lines) = (Some(now), 0);
             let left_out = std::mem::take(&mut self.left_out);
             if left_out > 0 {
-                lines.push(format!("{left_out} more such lines were left out"));
+                lines.push(format!("{left_out} similar lines suppressed"));
             }
         }
         if self.lines >= LINES {
@@ -79,14 +79,14 @@ impl Console {
                 let before = self.gateways.insert(gateway.clone(), *registered);
                 let status = status.map(|status| format!("{status} ")).unwrap_or_default();
                 (before != Some(*registered)).then(|| match registered {
-                    true => format!("gateway {gateway}: we are registered there"),
-                    false => format!("gateway {gateway}: we are not registered there: {status}{reason}"),
+                    true => format!("gateway {gateway}: registered"),
+                    false => format!("gateway {gateway}: registration failed: {status}{reason}"),
                 })
             }
             Event::GatewayHealth { host, .. } if host.is_empty() => None,
             Event::GatewayHealth { gateway, host, up, reason } => Some(match up {
                 true => format!("gateway {gateway}: {host} answers"),
-                false => format!("gateway {gateway}: {host} does not answer: {reason}"),
+                false => format!("gateway {gateway}: {host} does not respond: {reason}"),
             }),
             _ => self.of_call(now, event),
         }
@@ -187,6 +187,6 @@ mod tests {
         let storm: usize = (1..1_000).map(|n| console.event(at(0), &registered(n)).len()).sum();
         assert_eq!(storm, LINES as usize - 1);
         let later = console.event(at(1), &registered(1_000));
-        assert_eq!((later.len(), later[0].as_str()), (2, "980 more such lines were left out"));
+        assert_eq!((later.len(), later[0].as_str()), (2, "980 similar lines suppressed"));
     }
 }

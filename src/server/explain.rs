@@ -49,7 +49,7 @@ pub fn explain(config: &ServerConfig, question: &RouteQuestion) -> Vec<String> {
     lines.push(format!("call    {} -> {}", caller, question.called));
     lines.push(format!("from    {}", words_of_origin(&request)));
     if question.from.is_none() && question.address.is_none() {
-        lines.push("        nobody was named; --from and --source do that".to_string());
+        lines.push("        no caller is given; add --from or --source".to_string());
     }
     if origin == Origin::Unknown {
         let known = "b2b asks such a caller for a password (407) before it looks at routes; here, they are \
@@ -59,8 +59,8 @@ pub fn explain(config: &ServerConfig, question: &RouteQuestion) -> Vec<String> {
     lines.push(String::new());
     if let Some(emergency) = config.emergency.as_ref().filter(|it| it.number_of(&question.called).is_some()) {
         lines.push(format!(
-            "        an emergency number: of users, trusted addresses and gateways with trust_identity it goes \
-             past the routes to {}; of others as follows",
+            "        an emergency number: calls of users, trusted addresses and gateways with trust_identity \
+             bypass the routes and go to {}; calls of others as follows",
             emergency.gateways.join(", ")
         ));
         lines.push(String::new());
@@ -78,7 +78,7 @@ fn words_of_origin(request: &RouteRequest<'_>) -> String {
         Origin::User(name) => format!("user {name}{class}, at {}", request.address),
         Origin::Gateway(name) => format!("gateway {name}{class}, at {}", request.address),
         Origin::Trusted => format!("the trusted address {}{class}", request.address),
-        Origin::Unknown => format!("nobody that is known, at {}", request.address),
+        Origin::Unknown => format!("an unknown caller, at {}", request.address),
     }
 }
 
@@ -88,7 +88,7 @@ fn table(config: &ServerConfig, request: &RouteRequest<'_>, decision: &RouteDeci
         let result = match decision.misses.get(index) {
             Some(miss) => format!("no: {}", why(route, request, *miss)),
             None if decision.route == Some(index) => "MATCH".to_string(),
-            None => "not asked: an earlier one matched".to_string(),
+            None => "not evaluated: an earlier route matched".to_string(),
         };
         rows.push([(index + 1).to_string(), route.name.clone(), route.line.to_string(), result]);
     }
@@ -105,13 +105,13 @@ pub fn why(route: &Route, request: &RouteRequest<'_>, miss: Miss) -> String {
     match miss {
         Miss::Method => {
             let methods = list(&mut route.methods.iter().map(Method::to_string));
-            format!("it takes {methods}, not {}", request.method)
+            format!("the route takes {methods}, not {}", request.method)
         }
         Miss::Class => {
             let classes = list(&mut route.classes.iter().cloned());
             match request.class {
-                Some(class) => format!("the caller's class is {class}, it takes {classes}"),
-                None => format!("the caller has no class, it takes {classes}"),
+                Some(class) => format!("the caller's class is {class}, the route takes {classes}"),
+                None => format!("the caller has no class, the route takes {classes}"),
             }
         }
         Miss::Source => {
@@ -120,7 +120,10 @@ pub fn why(route: &Route, request: &RouteRequest<'_>, miss: Miss) -> String {
         }
         Miss::Verstat => {
             let verstat = list(&mut route.verstat.iter().map(|it| it.as_str().to_owned()));
-            format!("the caller's number is verified as {}, it takes {verstat}", request.verstat.as_str())
+            format!(
+                "the verification result of the caller's number is {}, the route takes {verstat}",
+                request.verstat.as_str()
+            )
         }
         Miss::Called => match &route.called {
             Some(pattern) => format!("{} does not match called = {pattern}", request.called),

@@ -77,7 +77,7 @@ pub fn explain(config: &ServerConfig, question: &GatewayQuestion, tls: Tls) -> R
     lines.extend(shown::message(&secret, "OPTIONS", seen.options.as_ref(), &why));
     let why = match sample.goes_elsewhere() {
         Some(gateways) => Some(format!("none: an emergency call goes to {}", gateways.join(", then "))),
-        None => seen.answer.map(|answer| format!("none: the caller is told {answer:?}")),
+        None => seen.answer.map(|answer| format!("none: the caller gets {answer:?}")),
     };
     let why = why.unwrap_or_else(|| "none: the call went nowhere".to_owned());
     lines.extend(shown::message(&secret, "INVITE", seen.invite.as_ref(), &why));
@@ -87,7 +87,7 @@ pub fn explain(config: &ServerConfig, question: &GatewayQuestion, tls: Tls) -> R
 /// Lets b2b register and ask, and the user call.
 fn watch(sample: &Sample, tls: Tls) -> Result<Seen, String> {
     let runtime = tokio::runtime::Builder::new_current_thread().enable_all().build();
-    let runtime = runtime.map_err(|error| format!("the system refused a runtime: {error}"))?;
+    let runtime = runtime.map_err(|error| format!("cannot start the runtime: {error}"))?;
     let config = &sample.config;
     // No media server is asked: what its SDP is made from is the same.
     let (media, _events) = EmbeddedController::start(at_hand(media::embedded(config)))
@@ -171,8 +171,7 @@ async fn see(dry_run: &mut DryRun, sample: &Sample) -> Result<Seen, String> {
     }
     let mut phone = sample::Phone::new(sample);
     let flow = dry_run.flow_to(sample.transport(), sample::PHONE);
-    let flow =
-        flow.ok_or("nothing listens where a phone could call; name a listener of IPv4 in server.listen")?;
+    let flow = flow.ok_or("no listener for phones; add an IPv4 listener to server.listen")?;
     let invite = phone.invite(&flow);
     let sees = &mut |message: &Unsent| {
         if message.flow.remote == sample::PHONE {

@@ -24,7 +24,7 @@ use b2b_app::ivr::{AskUrl, Ivr, UrlAnswer, UrlQuestion};
 use b2b_sip::net::Tls;
 
 /// Why nothing was asked.
-const ENDED: &str = "it was not asked: the server ends";
+const ENDED: &str = "not requested: the server is stopping";
 /// Octets of an answer's body.
 const LARGEST: usize = 64 << 10;
 /// Longest, whoever waits.
@@ -238,7 +238,7 @@ fn follow(attempt: Attempt<'_>) -> reqwest::redirect::Action {
     }
     match attempt.previous().last() {
         Some(from) if is_same_server(from, attempt.url()) => attempt.follow(),
-        _ => attempt.error("it redirects to another server: if that is right, write its URL"),
+        _ => attempt.error("it redirects to another server; if that is intended, write that server's URL"),
     }
 }
 

@@ -42,14 +42,14 @@ impl Folder {
     pub fn open(config: &VoicemailConfig) -> Result<Folder, String> {
         let path = config.folder.clone();
         let refused = |error: io::Error| {
-            format!("voicemail.folder {} cannot be used: {error}; name another one", path.display())
+            format!("voicemail.folder {} cannot be used: {error}; choose another folder", path.display())
         };
         fs::create_dir_all(&path).map_err(refused)?;
         let lock = lock(&path).map_err(refused)?;
         for mailbox in &config.mailboxes {
             // Callers are told, and the owner of the machine is: calls go on.
             if let Err(error) = settle(config, &mailbox.name) {
-                tracing::error!("mailbox {}: {error}; nobody can leave a message there", mailbox.name);
+                tracing::error!("mailbox {}: {error}; callers cannot leave messages there", mailbox.name);
             }
         }
         let (work, works) = crossbeam_channel::unbounded::<(Work, Reply)>();

@@ -1,4 +1,4 @@
-//! Who carries the media: the engine inside, or another program.
+//! Who carries the media: the embedded engine, or another program.
 
 use std::net::{IpAddr, SocketAddr};
 use std::sync::Arc;
@@ -144,7 +144,7 @@ impl Media {
         match self {
             Media::Embedded(_) => Vec::new(),
             Media::Rtpengine(it) => {
-                let down = (!it.controller.is_alive()).then(|| "rtpengine does not answer".to_owned());
+                let down = (!it.controller.is_alive()).then(|| "rtpengine does not respond".to_owned());
                 vec![CarrierLook { name: it.server.to_string(), takes_calls: down.is_none(), down }]
             }
             Media::Remote(it) => it.servers().into_iter().map(remote).collect(),
@@ -157,7 +157,7 @@ impl Media {
         if let Media::Remote(it) = self
             && !it.wait_for_one(SETTLE)
         {
-            tracing::warn!("no media server is there: calls are refused with 503 until one is");
+            tracing::warn!("no media server responds: calls get 503 until one does");
         }
     }
 
@@ -180,7 +180,7 @@ impl Media {
         }
     }
 
-    /// What the engine inside has carried, and its ports.
+    /// What the embedded engine has carried, and its ports.
     pub async fn totals(&self) -> (Totals, Ports) {
         match self {
             Media::Embedded(it) => it.totals().await,
@@ -214,7 +214,7 @@ impl Media {
     }
 }
 
-/// What the engine inside is started with.
+/// What the embedded engine is started with.
 pub(super) fn embedded(config: &ServerConfig) -> EmbeddedConfig {
     let media = &config.media;
     let ips = |advertise: &[Advertise]| -> Vec<IpAddr> {

@@ -87,11 +87,11 @@ fn clean(recording: &Recording, folder: &Path, now: SystemTime) -> io::Result<us
     for Kept { path, .. } in surplus(found, now, recording.keep, recording.keep_bytes) {
         match fs::remove_file(&path) {
             Ok(()) => removed += 1,
-            Err(error) => tracing::warn!("the old recording {} stays: {error}", path.display()),
+            Err(error) => tracing::warn!("the old recording {} cannot be deleted: {error}", path.display()),
         }
     }
     if removed > 0 {
-        tracing::info!("{removed} old recordings are removed");
+        tracing::info!("{removed} old recordings deleted");
     }
     for entry in fs::read_dir(folder)?.flatten() {
         let old = |at: SystemTime| now.duration_since(at).unwrap_or_default() > DAY;
@@ -129,13 +129,13 @@ impl Keeper {
     pub fn start(recording: &Recording) -> Result<Option<Keeper>, String> {
         let Some(folder) = recording.folder.clone() else { return Ok(None) };
         let refused = |error: io::Error| {
-            format!("recording.folder {} cannot be used: {error}; name another one", folder.display())
+            format!("recording.folder {} cannot be used: {error}; choose another folder", folder.display())
         };
         fs::create_dir_all(&folder).map_err(refused)?;
         let lock = lock(&folder).map_err(refused)?;
         match recover(&folder).map_err(refused)? {
             0 => {}
-            found => tracing::warn!("{found} recordings had not been completed; they have their names now"),
+            found => tracing::warn!("{found} incomplete recordings were recovered and renamed"),
         }
         let (stop, stopped) = bounded::<()>(0);
         let recording = recording.clone();
@@ -143,7 +143,7 @@ impl Keeper {
         let run = move || {
             loop {
                 if let Err(error) = clean(&recording, &folder, SystemTime::now()) {
-                    tracing::warn!("old recordings in {} stay: {error}", folder.display());
+                    tracing::warn!("old recordings in {} cannot be deleted: {error}", folder.display());
                 }
                 if stopped.recv_timeout(EVERY) != Err(RecvTimeoutError::Timeout) {
                     return;
@@ -163,7 +163,7 @@ impl Drop for Keeper {
     fn drop(&mut self) {
         drop(self.stop.take());
         if self.thread.take().is_some_and(|thread| thread.join().is_err()) {
-            tracing::error!("the thread that removes old recordings panicked");
+            tracing::error!("the thread that deletes old recordings panicked");
         }
     }
 }

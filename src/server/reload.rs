@@ -48,7 +48,8 @@ impl Reloaded {
         match self {
             Reloaded::Same => vec![(false, "the configuration has not changed".to_string())],
             Reloaded::Kept(failure) => {
-                let words = format!("the new configuration is refused, the old one stays: {failure}");
+                let words =
+                    format!("the new configuration is refused, the old one stays in force: {failure}");
                 words.lines().map(|line| (true, line.to_string())).collect()
             }
             Reloaded::Changed { changes: Changes { live, restart }, .. } => {
@@ -80,7 +81,7 @@ mod tests {
     fn a_bad_configuration_changes_nothing_and_says_where_it_is_bad() {
         let result = reloaded("[limits]\ncals = 1\n");
         assert!(matches!(result, Reloaded::Kept(_)));
-        let words = "the new configuration is refused, the old one stays: b2b.toml: line 2: there is no \
+        let words = "the new configuration is refused, the old one stays in force: b2b.toml: line 2: there is no \
                      `limits.cals`; did you mean `calls`?";
         assert_eq!(result.words(), [(true, words.to_string())]);
     }
@@ -89,7 +90,7 @@ mod tests {
     fn what_changes_is_said_and_what_waits_for_a_restart_keeps_its_value() {
         let result = reloaded("[server]\nstore = \"memory\"\n[limits]\ncalls = 11\n");
         let words = [
-            (false, "changed: [limits]: calls that are up stay".to_string()),
+            (false, "changed: [limits]: existing calls are not affected".to_string()),
             (true, "server.store changed, which takes a restart; the old value stays".to_string()),
         ];
         assert_eq!(result.words(), words);

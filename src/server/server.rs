@@ -331,9 +331,11 @@ impl Server {
     /// Looks at the certificates for new ones; connections that are up stay.
     fn renew_certificates(&self) {
         match self.tls.reload(certificates::files(&self.admission.current.get().config)) {
-            Ok(true) => tracing::info!("the certificate has changed: new connections get the new one"),
+            Ok(true) => tracing::info!("the certificate has changed: new connections use the new one"),
             Ok(false) => {}
-            Err(error) => tracing::error!("the new certificate is refused, the old one stays: {error}"),
+            Err(error) => {
+                tracing::error!("the new certificate is invalid, the old one stays in use: {error}")
+            }
         }
     }
 
@@ -348,7 +350,7 @@ impl Server {
         if let Some(calls) = calls.filter(|calls| *calls > 0) {
             let most = patience.as_secs();
             tracing::info!(
-                "stopping: {calls} calls may go on for {most} s; a second SIGTERM or Ctrl-C ends them at once"
+                "stopping: {calls} calls may continue for {most} s; a second SIGTERM or Ctrl-C ends them at once"
             );
             self.admission.bus.publish(SystemTime::now(), Event::Draining { calls });
         }
@@ -373,7 +375,7 @@ impl Server {
         }
         if let Some((held, counters)) = held {
             tracing::info!(
-                "stopped: {} calls came in, {} legs dialled, {} bridged; left: {} calls, {} legs, {} timers, \
+                "stopped: {} inbound calls, {} legs dialled, {} bridged; left: {} calls, {} legs, {} timers, \
                  {} media endpoints",
                 counters.incoming,
                 counters.dialled,

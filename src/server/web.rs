@@ -33,7 +33,7 @@ pub fn words(error: &reqwest::Error) -> String {
         cause = deeper;
     }
     match std::ptr::eq(cause, error as &dyn std::error::Error) {
-        true => "no answer that could be read".to_owned(),
+        true => "the response cannot be read".to_owned(),
         false => cause.to_string(),
     }
 }

@@ -44,7 +44,7 @@ fn a_load_that_went_worse_is_told_from_one_that_did_not() {
         .collect();
     let (code, said) = compare(&words.iter().map(PathBuf::as_path).collect::<Vec<_>>());
     assert_eq!(code, Some(64), "{said}");
-    assert!(said.contains("no/load.json: ") && said.contains("name the load.json of a --report"), "{said}");
+    assert!(said.contains("no/load.json: ") && said.contains("choose the load.json of a --report"), "{said}");
 }
 
 #[test]

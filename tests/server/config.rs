@@ -61,7 +61,7 @@ fn a_dry_run_sums_the_configuration_up() {
     let summary = answer(&["--config", EXAMPLE, "--dry-run"]);
     let lines: Vec<&str> = summary.lines().collect();
     assert_eq!(lines[0], "listen    udp:127.0.0.1:5060, tcp:127.0.0.1:5060");
-    assert_eq!(lines[3], "trusted   nobody: every caller gives a password or is a gateway");
+    assert_eq!(lines[3], "trusted   none: every caller gives a password or is a gateway");
     for line in [
         "users     3: 3 internal",
         "gateway   carrier: 127.0.0.1:5090; 10 channels; calls from 127.0.0.90/32",
@@ -89,8 +89,8 @@ from    user 1001, class internal, at 127.0.0.1
 2  everybody             90  no: 02083661177 does not match called = 200
 3  in                    96  no: the call does not come from gateway/carrier
 4  out                  104  MATCH
-5  out, international   111  not asked: an earlier one matched
-6  the rest             117  not asked: an earlier one matched
+5  out, international   111  not evaluated: an earlier route matched
+6  the rest             117  not evaluated: an earlier route matched
 
 dial    gateway/carrier/+442083661177  (as +442083661177 from 1001, to 127.0.0.1:5090)
 called  +442083661177
@@ -113,9 +113,9 @@ fn explain_knows_callers_by_their_address() {
         "{gateway}"
     );
     let stranger = explain("192.0.2.7");
-    assert!(stranger.contains("from    nobody that is known, at 192.0.2.7"), "{stranger}");
+    assert!(stranger.contains("from    an unknown caller, at 192.0.2.7"), "{stranger}");
     assert!(stranger.contains("asks such a caller for a password (407)"), "{stranger}");
-    assert!(stranger.contains("no: the caller has no class, it takes internal"), "{stranger}");
+    assert!(stranger.contains("no: the caller has no class, the route takes internal"), "{stranger}");
     assert!(stranger.contains("answer  404"), "{stranger}");
 }
 
@@ -158,9 +158,9 @@ fn what_rtpengine_cannot_do_is_refused_with_every_line() {
     let message = refused(&["--config", &path, "--dry-run"]);
     for expected in [
         "my server.toml:6: gateway \"g\" needs digits out of tones (dtmf = \"inband\"), which the media \
-         controller cannot do; write dtmf = \"events\"",
+         engine does not support; write dtmf = \"events\"",
         "my server.toml:9: [[route]] needs media without a relay (media = \"direct\"), which the media \
-         controller cannot do; choose media = \"relay\"",
+         engine does not support; choose media = \"relay\"",
     ] {
         assert!(message.contains(expected), "{message}");
     }

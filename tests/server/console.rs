@@ -75,5 +75,5 @@ fn a_reload_changes_the_level_and_begins_and_ends_the_trace() {
     assert_eq!(std::fs::metadata(&trace).expect("a trace").len(), whole);
     // A file that cannot be made changes nothing.
     let nowhere = format!("{before}\n[log]\nlevel = \"debug\"\nsip_trace = \"nowhere/trace.txt\"\n");
-    reload(&mut server, &nowhere, "the old configuration stays: log.sip_trace");
+    reload(&mut server, &nowhere, "the old configuration stays in force: log.sip_trace");
 }

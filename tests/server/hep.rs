@@ -175,6 +175,6 @@ fn a_server_that_exports_and_cannot_listen_for_http_says_so_and_ends() {
     let mut command = std::process::Command::new(env!("CARGO_BIN_EXE_b2b"));
     command.args(["--role", "b2bua", "--config"]).arg(folder.path().join("b2bua.toml"));
     let mut process = B2b::start(command.args(["--http-bind", &address]));
-    process.wait_for_line(&format!("the control interface cannot listen at {address}: "));
+    process.wait_for_line(&format!("the HTTP interface cannot listen at {address}: "));
     process.assert_exit(65);
 }

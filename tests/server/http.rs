@@ -73,7 +73,7 @@ fn without_a_token_in_the_configuration_one_is_made_that_outlives_a_restart() {
     for path in ["/healthz", "/", "/page/main.js"] {
         assert_eq!(first.get(path).status, 200, "{path}");
     }
-    first.process.wait_for_line(&format!("the token of the control interface is in {}", kept.display()));
+    first.process.wait_for_line(&format!("the token of the HTTP interface is in {}", kept.display()));
     let token = std::fs::read_to_string(&kept).expect("the token");
     assert_eq!(kept.metadata().expect("a file").permissions().mode() & 0o7777, 0o600);
     let may = |server: &Server| {

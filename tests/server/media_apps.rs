@@ -1,5 +1,5 @@
 //! Applications whose media a media server carries, over both of its doors: what they play, hear, mix and write is
-//! there, as with the engine inside.
+//! there, as with the embedded engine.
 
 use std::path::{Path, PathBuf};
 use std::sync::atomic::{AtomicBool, Ordering};

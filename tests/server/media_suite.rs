@@ -1,4 +1,4 @@
-//! One suite for all who carry media: the engine inside, and a media server by REST and by gRPC.
+//! One suite for all who carry media: the embedded engine, and a media server by REST and by gRPC.
 //! (rtpengine: `tests/interop`.)
 
 use std::net::{IpAddr, Ipv4Addr};

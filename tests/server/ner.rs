@@ -32,7 +32,7 @@ fn a_gateway_that_brings_calls_to_nobody_is_out_of_use_until_one_gets_through() 
     assert_eq!(server.metric("b2b_gateway_up{gateway=\"carrier\"}"), 0.0);
     assert_eq!(server.metric("b2b_gateway_ner_percent{gateway=\"carrier\"}"), 0.0);
     until("the alarm", || {
-        server.get("/alarms").text().contains("0 of its last 3 calls got through").then_some(())
+        server.get("/alarms").text().contains("0 of its last 3 calls succeeded").then_some(())
     });
     until("its time to be over", || (carrier_of(&server)["ner"]["out"] == "trying").then_some(()));
     assert_eq!(carrier_of(&server)["up"], false, "nobody knows yet");

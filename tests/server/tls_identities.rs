@@ -227,5 +227,5 @@ fn a_certificate_tells_until_when_it_is_good_and_an_alarm_stands_when_that_is_so
     let [alarm] = alarms.as_slice() else { panic!("{alarms:?}") };
     assert_eq!(alarm["name"], "certificate_expires");
     assert!(alarm["subject"].as_str().is_some_and(|file| file.ends_with("other.pem")), "{alarm}");
-    assert_eq!(alarm["text"], "it is good until 2026-01-02T00:00:00Z");
+    assert_eq!(alarm["text"], "valid until 2026-01-02T00:00:00Z");
 }

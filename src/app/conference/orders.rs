@@ -10,7 +10,7 @@ use b2b_call::service::{CallError, CallService};
 /// Why an order to a room is not carried out.
 #[derive(Debug, Clone, PartialEq, Eq, thiserror::Error)]
 pub enum NotDone {
-    #[error("there is no such member in the room; GET /rooms lists them")]
+    #[error("the room has no such participant; GET /rooms lists them")]
     NoMember,
     #[error("the room has no folder for recordings; set recordings of its [[conference]]")]
     NoFolder,

@@ -92,7 +92,7 @@ impl AskFor {
 pub enum BuildError {
     #[error("node {node:?}: {error}")]
     Template { node: String, error: TemplateError },
-    #[error("node {node:?}: {text:?} is nothing to be said; {SAY}")]
+    #[error("node {node:?}: {text:?} is not a prompt; {SAY}")]
     Say { node: String, text: String },
     #[error(transparent)]
     Flow(#[from] FlowError),

@@ -25,35 +25,35 @@ pub enum FlowProblem {
     Empty,
     #[error("two nodes have this name; give one of them another")]
     Twice,
-    #[error("it leads to {0:?}, which is no node of the flow; correct the name, or add the node")]
+    #[error("it leads to {0:?}, which is not a node of the flow; correct the name, or add the node")]
     Unknown(String),
-    #[error("a call begins at {0:?}, which is no node of the flow; correct start")]
+    #[error("start is {0:?}, which is not a node of the flow; correct start")]
     NoStart(String),
-    #[error("no call ever comes here; lead to it, or take it out")]
+    #[error("the node is unreachable; add a way to it, or remove it")]
     Unreachable,
-    #[error("whoever comes here never comes to an end; lead to a hangup, transfer or another application")]
+    #[error("the call never ends from here; lead it to a hangup, transfer or another application")]
     NoEnd,
     #[error(
         "a caller who presses nothing goes round for ever ({0}); let one of these lead elsewhere, with no_input or failed"
     )]
     Circle(String),
-    #[error("the prompt {0} is not there; put the file there, or correct the name")]
+    #[error("the prompt file {0} does not exist; add the file, or correct the name")]
     NoPrompt(String),
     #[error("a menu needs choices, like choices = {{ 1 = \"sales\" }}")]
     NoChoices,
     #[error("{0:?} cannot be pressed; the keys are 0 to 9, *, # and A to D")]
     Keys(String),
-    #[error("{0:?} is there twice")]
+    #[error("{0:?} is there twice; remove one; remove one")]
     ChoiceTwice(String),
     #[error("{0:?} ends the input (terminators), so it cannot be a choice")]
     Terminates(String),
-    #[error("{0:?} is no name of a variable; letters, digits and _ only, 64 at most")]
+    #[error("{0:?} is not a variable name; use letters, digits and _ only, 64 at most")]
     Variable(String),
-    #[error("no more than {most} digits are taken, but at least {least} are wanted; raise max")]
+    #[error("max = {most} is below min = {least}; raise max")]
     Least { least: usize, most: usize },
-    #[error("{what} cannot be 0; take it out for the usual value")]
+    #[error("{what} cannot be 0; remove it for the default value")]
     Zero { what: &'static str },
-    #[error("{0:?} takes no variable before its first /: whoever calls would choose what is dialled")]
+    #[error("{0:?} cannot have a variable before its first /: the caller would choose what is dialled")]
     Open(String),
 }
 

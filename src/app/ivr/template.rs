@@ -22,9 +22,9 @@ enum Piece {
 /// A text that is no template.
 #[derive(Debug, Clone, PartialEq, Eq, thiserror::Error)]
 pub enum TemplateError {
-    #[error("a ${{ without its }}; write it like ${{caller}}")]
+    #[error("a ${{ without }}; write it like ${{caller}}")]
     Open,
-    #[error("{0:?} is no name of a variable; letters, digits and _ only")]
+    #[error("{0:?} is not a variable name; use letters, digits and _ only")]
     Name(String),
 }
 

@@ -138,7 +138,7 @@ impl Attends {
     fn is_not_reached(&mut self, wants: &mut Wants) {
         if let (At::Connecting, Some(connecting)) = (self.at, self.waits.take()) {
             wants.forget(connecting);
-            let why = format!("it was not there within {} s", self.patience().as_secs());
+            let why = format!("not connected within {} s", self.patience().as_secs());
             self.falls_back(&why, wants);
         }
     }

@@ -45,7 +45,7 @@ pub fn cores() -> usize {
 
 /// The orchestrator that started this process is gone.
 #[derive(Debug, thiserror::Error, PartialEq, Eq)]
-#[error("the orchestrator (pid {0}) is gone")]
+#[error("the orchestrator (pid {0}) has exited")]
 pub struct ParentGone(pub i32);
 
 /// Asks the system for a SIGTERM when the process named in [`PARENT`] dies; does
@@ -59,7 +59,7 @@ pub fn follow_parent() -> Result<(), ParentGone> {
         return Ok(());
     };
     if let Err(error) = prctl::set_pdeathsig(Signal::SIGTERM) {
-        tracing::warn!("no signal will tell when the orchestrator dies: {error}");
+        tracing::warn!("the death of the orchestrator cannot be detected by a signal: {error}");
     }
     // It may have died before the call above.
     if getppid().as_raw() == parent { Ok(()) } else { Err(ParentGone(parent)) }

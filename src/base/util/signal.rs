@@ -47,11 +47,11 @@ fn wait(signals: &SigSet, sender: &Sender<Signal>, patience: Duration) {
             let watchdog = std::thread::Builder::new().name("watchdog".into());
             let started = watchdog.spawn(move || {
                 std::thread::sleep(patience);
-                tracing::error!("not ended {} s after being told to; giving up", patience.as_secs());
+                tracing::error!("not stopped {} s after the signal; exiting now", patience.as_secs());
                 std::process::exit(Exit::Timeout as i32);
             });
             if let Err(error) = started {
-                tracing::warn!("no watchdog over the shutdown: {error}");
+                tracing::warn!("cannot start the watchdog of the shutdown: {error}");
             }
         }
     }

@@ -65,7 +65,7 @@ impl Roots {
     /// There is no TLS in this build.
     #[cfg(not(feature = "tls"))]
     pub fn load(&self) -> Result<Tls, String> {
-        Err("this build has no TLS; build b2b with its feature `tls`".to_owned())
+        Err("this build has no TLS; build b2b with the feature `tls`".to_owned())
     }
 }
 
@@ -197,7 +197,7 @@ pub fn sip_uri(text: &str) -> Result<Uri<'_>, AgentError> {
     let uri = Uri::parse(text.as_bytes()).map_err(|error| bad(&error))?;
     let sip = matches!(uri.scheme, Scheme::Sip | Scheme::Sips) && uri.headers.is_none();
     let addressable = NameAddr::parse(format!("<{text}>").as_bytes()).is_some();
-    if sip && addressable { Ok(uri) } else { Err(bad(&"no sip: or sips: URI that can stand for a server")) }
+    if sip && addressable { Ok(uri) } else { Err(bad(&"not a sip: or sips: URI of a server")) }
 }
 
 #[cfg(test)]

@@ -76,9 +76,7 @@ impl AgentService {
     pub fn volume(&mut self, id: LegId, sent: Option<f32>, heard: Option<f32>) -> Result<(), AgentError> {
         let fits = |factor: Option<f32>| factor.is_none_or(|it| it.is_finite() && it >= 0.0);
         if !fits(sent) || !fits(heard) {
-            return Err(AgentError::Media(
-                "a volume is a factor of 0 or more; use 1.0 for as it is".to_owned(),
-            ));
+            return Err(AgentError::Media("a volume is a factor of 0 or more; 1.0 is unchanged".to_owned()));
         }
         let session = self.session_of(id)?;
         self.media.volume(session, sent, heard).map_err(|error| AgentError::Media(error.to_string()))

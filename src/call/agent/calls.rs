@@ -32,7 +32,7 @@ impl AgentService {
     /// There is no such leg, or it is not up, or there is no codec.
     pub fn offer(&mut self, id: LegId, codecs: &[Codec]) -> Result<(), AgentError> {
         if codecs.is_empty() {
-            return Err(AgentError::Media("no codec to offer; name at least one".to_owned()));
+            return Err(AgentError::Media("no codec to offer; set at least one".to_owned()));
         }
         self.on_leg_that_is_up(id, |leg| leg.reoffer(codecs.to_vec()))
     }

@@ -53,7 +53,7 @@ impl AgentService {
     fn info_digit(&mut self, id: LegId, digit: char, ms: u32) -> Result<(), AgentError> {
         let entry = self.legs.get(id).filter(|entry| entry.is_up()).ok_or(AgentError::NoSuchLeg)?;
         if entry.infos.waiting.len() >= WAITING {
-            return Err(AgentError::Media("too many digits wait; send fewer at once".to_owned()));
+            return Err(AgentError::Media("too many digits are queued; send fewer at once".to_owned()));
         }
         entry.infos.waiting.push_back((digit, ms));
         self.next_info(id);

@@ -69,7 +69,7 @@ impl AgentService {
             }
         };
         if tokio::time::timeout(MEDIA_PATIENCE, closing).await.is_err() {
-            tracing::warn!("the media thread did not say that it has ended");
+            tracing::warn!("the media thread did not report its end");
         }
         self.tell_refused();
         self.stack.close(CLOSE_PATIENCE).await;

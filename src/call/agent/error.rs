@@ -8,7 +8,7 @@ use b2b_media::relay::OpenError;
 /// Why an operation failed.
 #[derive(Debug, thiserror::Error)]
 pub enum AgentError {
-    #[error("cannot bind {addr}: {error}; choose another address or end the program that holds it")]
+    #[error("cannot bind {addr}: {error}; choose another address, or stop the program that uses it")]
     Bind { addr: SocketAddr, error: std::io::Error },
     #[error("cannot write {path}: {error}; choose a path that can be written", path = path.display())]
     Trace { path: PathBuf, error: std::io::Error },
@@ -18,14 +18,12 @@ pub enum AgentError {
     Open(#[from] OpenError),
     #[error("no media for the leg: {0}")]
     Media(String),
-    #[error(
-        "the header field {0:?} cannot be set: it holds what no header field takes, or is one that b2b writes itself"
-    )]
+    #[error("the header field {0:?} cannot be set: its value is invalid, or b2b writes this field itself")]
     Header(String),
     #[error("{0}")]
     Tls(String),
-    #[error("no such leg, or it is past that")]
+    #[error("no such leg, or its state does not allow this")]
     NoSuchLeg,
-    #[error("the system refused a thread or name resolution: {0}")]
+    #[error("cannot start a thread or name resolution: {0}")]
     System(std::io::Error),
 }

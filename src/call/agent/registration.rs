@@ -275,7 +275,7 @@ impl AgentService {
             if let Some(request) = it.registrant.remove_stale(endpoint)
                 && let Err(error) = endpoint.request_outside(now, request)
             {
-                tracing::debug!("an old contact stays until it lapses: {error}");
+                tracing::debug!("an old contact stays until it expires: {error}");
             }
         }
         // Another attempt follows at once: nothing to tell yet.

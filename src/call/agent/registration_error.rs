@@ -16,30 +16,28 @@ pub enum RegistrationError {
     WrongPassword { realm: String },
     /// It asks for a password.
     #[error(
-        "the registrar asks for a password; give the credentials of this account, for the realm that it names"
+        "the registrar requires a password; set the credentials of this account for the registrar's realm"
     )]
     NoPassword,
     /// TLS: its certificate is none for its name, or is signed by nobody whom we trust.
     #[error(
-        "{peer} shows a certificate that is not trusted ({reason}); name the file of the authority that signed it, and call the server by the name in its certificate"
+        "the certificate of {peer} is not trusted ({reason}); configure the file of the authority that signed it, and use the server name in the certificate"
     )]
     NotTrusted { peer: String, reason: String },
     /// There is no way to it.
-    #[error(
-        "the registrar cannot be reached ({reason}); check its address and the network, and that it runs"
-    )]
+    #[error("the registrar cannot be reached ({reason}); check its address, the network and whether it runs")]
     Unreachable { reason: String },
     /// It says nothing.
-    #[error("the registrar does not answer; check its address, and whether a firewall is in between")]
+    #[error("the registrar does not respond; check its address and firewalls on the path")]
     NoAnswer,
     /// It does not want this account: no other attempt follows by itself.
-    #[error("the registrar refuses: {status} {reason}; check that this account is there and may register")]
+    #[error("the registrar refuses: {status} {reason}; check that this account exists and may register")]
     Refused { status: u16, reason: String },
     /// It has trouble of its own.
-    #[error("the registrar is in trouble: {status} {reason}; another attempt follows")]
+    #[error("the registrar cannot register us now: {status} {reason}; another attempt follows")]
     Unavailable { status: u16, reason: String },
     /// The connection to it is gone; it is made again at once.
-    #[error("the connection to the registrar is gone; it is made again")]
+    #[error("the connection to the registrar is lost; reconnecting")]
     ConnectionLost,
     /// It wants what we do not have.
     #[error("{0}")]
@@ -63,9 +61,9 @@ pub(super) fn why(failure: Failure, connection: Option<ConnectError>, again: boo
         (Failure::Request(RequestFailure::Unreachable), Some(error)) => {
             RegistrationError::Unreachable { reason: error.to_string() }
         }
-        (Failure::Request(RequestFailure::Unreachable), None) => {
-            RegistrationError::Unreachable { reason: "no way to its address, or nobody is there".to_owned() }
-        }
+        (Failure::Request(RequestFailure::Unreachable), None) => RegistrationError::Unreachable {
+            reason: "no route to its address, or no server there".to_owned(),
+        },
         (Failure::Request(RequestFailure::NoResponse), _) => RegistrationError::NoAnswer,
         (Failure::Challenge(error), _) => RegistrationError::Other(error.to_string()),
         (Failure::Unsent(error), _) => RegistrationError::Other(error.to_string()),

@@ -47,7 +47,7 @@ pub struct WriterConfig {
 #[derive(Debug, Clone, PartialEq, Eq, thiserror::Error)]
 pub enum CdrError {
     /// The file cannot be opened for appending.
-    #[error("cannot open the record file {path}: {reason}; see that the folder exists and may be written", path = path.display())]
+    #[error("cannot open the record file {path}: {reason}; check that the folder exists and is writable", path = path.display())]
     Open {
         /// The file.
         path: PathBuf,
@@ -254,7 +254,7 @@ impl Appender {
             match append(&mut self.file, line) {
                 Ok(()) => {
                     if std::mem::take(&mut self.in_trouble) {
-                        tracing::warn!("call records are written again to {}", self.config.path.display());
+                        tracing::warn!("call records are written to {} again", self.config.path.display());
                     }
                     return true;
                 }
@@ -280,7 +280,7 @@ impl Appender {
         self.shared.failures.fetch_add(1, Ordering::Relaxed);
         if !std::mem::replace(&mut self.in_trouble, true) {
             tracing::error!(
-                "call records cannot be written to {}: {error}; they wait, free some space",
+                "call records cannot be written to {}: {error}; they are kept in memory: free disk space",
                 self.config.path.display()
             );
         }

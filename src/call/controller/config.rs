@@ -1,4 +1,4 @@
-//! What the engine inside of this process is started with.
+//! What the embedded engine of this process is started with.
 
 use std::net::IpAddr;
 use std::ops::RangeInclusive;

@@ -1,9 +1,9 @@
 //! Who carries the media of joined legs. Above these traits nobody knows whether it
-//! is the engine inside of this process or another machine.
+//! is the embedded engine of this process or another machine.
 //!
 //! - `request`: what is asked for, and `answer`: what it comes to, as values; `json`: how those are written
 //! - `backend`: what is written for each who carries media; [`MediaController`]: what callers have
-//! - `embedded`: the engine inside of this process; `trunk`: legs on different threads;
+//! - `embedded`: the embedded engine of this process; `trunk`: legs on different threads;
 //!   `convert`: its words and ours
 //! - `recordings`: which of its endpoints are recorded; `sounding`: what is played to a party,
 //!   and collected of it; `rooms`: conferences; `joining`: endpoints and their joins

@@ -418,7 +418,7 @@ impl Capabilities {
 #[serde(rename_all = "snake_case")]
 pub enum MediaError {
     /// The controller lacks this capability.
-    #[error("this media controller cannot do {0:?}; choose another one in the configuration")]
+    #[error("this media engine does not support {0:?}; choose another one in the configuration")]
     Unsupported(Capability),
     /// No pair of ports is left in the range.
     #[error("no free RTP port; widen the port range or end calls")]
@@ -427,31 +427,31 @@ pub enum MediaError {
     #[error("no media address of the family {0:?}; add one to the configuration")]
     Family(AddressFamily),
     /// The endpoint was released, or never there.
-    #[error("no such media endpoint: it is released")]
+    #[error("no such media endpoint: it has been released")]
     NoSuchEndpoint(EndpointId),
     /// A file or tone of a prompt is no good; the text says which and why.
     #[error("{0} cannot be played; correct the file, or its name")]
     Prompt(String),
     /// The file of a recording cannot be made; the text says why.
-    #[error("no recording: {0}; free room, or choose another folder")]
+    #[error("cannot record: {0}; free disk space, or choose another folder")]
     File(String),
     /// The room has ended, is full, or does not have this party as a member.
     #[error("no such room, or no place in it")]
     Conference,
     /// The limit of audio streams is reached.
-    #[error("as many streams as there may be; end some")]
+    #[error("the limit of streams is reached; end some")]
     Streams,
     /// Offer and answer do not go together (RFC 3264).
     #[error(transparent)]
     Description(#[from] NegotiateError),
     /// A bridge would need a transcoder that is not there.
-    #[error("the legs share no codec, and one of theirs cannot be transcoded")]
+    #[error("the legs share no codec, and a codec of theirs cannot be transcoded")]
     NoCommonCodec,
     /// The endpoint has neither offer nor answer of its party.
-    #[error("a leg has not described its media yet: wait for its offer or answer")]
+    #[error("a leg has no session description yet: wait for its offer or answer")]
     Undescribed,
     /// The endpoint's party was offered nothing, or has answered already.
-    #[error("there is no offer that this could be the answer to")]
+    #[error("there is no offer for this answer")]
     NoOffer,
     /// The media cannot go past us; the text says why.
     #[error("the parties cannot send to each other: {0}; media stays with b2b")]

@@ -13,7 +13,7 @@ pub struct EventFilter {
 
 /// Names no kind of event, or no plane.
 #[derive(Debug, Clone, PartialEq, Eq, thiserror::Error)]
-#[error("`{word}` is none of {known}")]
+#[error("`{word}` is not one of {known}")]
 pub struct UnknownWord {
     /// What was named.
     pub word: String,

@@ -159,7 +159,7 @@ struct AnsweredLine<T> {
 #[derive(Debug, thiserror::Error)]
 pub enum JournalError {
     /// It is none at all, or damaged.
-    #[error("line {line} is no line of a journal ({why}); fetch the journal again")]
+    #[error("line {line} is not a line of a journal ({why}); fetch the journal again")]
     Line {
         /// Counted from 1.
         line: usize,
@@ -167,7 +167,7 @@ pub enum JournalError {
         why: String,
     },
     /// Its first line says nothing of how the call began.
-    #[error("the journal has no beginning: its first line has to be `begin`; fetch the whole journal")]
+    #[error("the journal is incomplete: its first line must be `begin`; fetch the whole journal")]
     Begin,
     /// Another program wrote it.
     #[error("the journal has version {0}, and this program reads version {VERSION}; replay it with {1}")]

@@ -48,7 +48,7 @@ struct Head {
 #[derive(Debug, Clone, PartialEq, Eq, thiserror::Error)]
 pub enum SnapshotError {
     /// They begin with something else.
-    #[error("it is no snapshot of a call: it does not begin with '{}'", String::from_utf8_lossy(MARK))]
+    #[error("not a snapshot of a call: it does not begin with '{}'", String::from_utf8_lossy(MARK))]
     Mark,
     /// Another program wrote it.
     #[error("the snapshot has version {0}, and this program reads version {SNAPSHOT_VERSION}")]

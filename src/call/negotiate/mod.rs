@@ -33,9 +33,9 @@ const MAX_MEDIA_LINES: usize = 32;
 pub enum NegotiateError {
     #[error("the session description does not parse: {0}")]
     Malformed(String),
-    #[error("no audio over RTP/AVP on offer")]
+    #[error("the offer has no audio over RTP")]
     NoAudio,
-    #[error("no SRTP with keys that we can use, and plain RTP is not allowed")]
+    #[error("no SRTP with usable keys, and plain RTP is not allowed")]
     NoKeys,
     #[error("no common codec, and none that we can transcode")]
     NoCommonCodec,

@@ -34,7 +34,7 @@ pub enum HostPattern {
 
 /// A pattern that is none.
 #[derive(Debug, Clone, PartialEq, Eq, thiserror::Error)]
-#[error("'{0}' is no host pattern; write a name, *.name, an address or address/bits")]
+#[error("'{0}' is not a host pattern; write a name, *.name, an address or address/bits")]
 pub struct BadPattern(pub String);
 
 impl HostPattern {

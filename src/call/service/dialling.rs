@@ -121,7 +121,7 @@ impl CallService {
     ) -> Result<LegId, DialError> {
         let contacts = self.lookup_all(targets, options.order).await.map_err(|error| match error {
             Some(error) => DialError::Lookup(error),
-            None => DialError::Invalid("no target is named".to_owned()),
+            None => DialError::Invalid("no target is set".to_owned()),
         })?;
         self.dial(DialRequest { options, ..DialRequest::contacts(contacts) }).await
     }

@@ -188,17 +188,17 @@ pub enum DialError {
     #[error("the target cannot be dialled: {0}")]
     Lookup(#[from] LookupError),
     /// Every contact refused, or did not answer; the failure that counts.
-    #[error("nobody answered: {} {}", .0.status, .0.reason)]
+    #[error("not answered: {} {}", .0.status, .0.reason)]
     Failed(DialFailure),
     /// The caller's leg has ended.
-    #[error("the caller has hung up meanwhile; nothing is left to do")]
+    #[error("the caller has already hung up; no action is needed")]
     CallerGone,
     /// The request contradicts itself or the state of the call; the text says how.
     #[error("{0}; correct the request")]
     Invalid(String),
     /// As many calls are up as may be at once.
     #[error(
-        "as many calls are up as may be at once ([limits] calls, SwitchConfig::max_calls); dial again when some have ended"
+        "the limit of concurrent calls is reached ([limits] calls, SwitchConfig::max_calls); dial again when calls have ended"
     )]
     Full,
     /// The switch is stopping or has stopped.
@@ -229,16 +229,16 @@ pub enum CallError {
     #[error("not possible now: {0}")]
     WrongState(&'static str),
     /// Another offer waits for its answer (RFC 3261 §14.1); 491 from the far end counts.
-    #[error("an offer to this party or from it is under way; ask again in a moment")]
+    #[error("an offer to or from this party is in progress; try again shortly")]
     Busy,
     /// The status of the party's final response, 300 to 699.
-    #[error("the party has refused it with {0}; everything is as it was")]
+    #[error("the party refused it with {0}; nothing has changed")]
     Refused(u16),
     /// The media controller did not do it; the text says why.
     #[error("no media for it: {0}")]
     Media(String),
     /// The switch is stopping or has stopped.
-    #[error("the service is stopping; nothing new begins")]
+    #[error("the service is stopping; it accepts no new commands")]
     Stopping,
 }
 

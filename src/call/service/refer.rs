@@ -47,23 +47,23 @@ pub enum ReferError {
     #[error("not possible now: {0}")]
     WrongState(&'static str),
     /// Not a URI that Refer-To can have.
-    #[error("'{0}' is nothing that a party can be asked to call; write a sip:, sips: or tel: URI")]
+    #[error("'{0}' cannot be the target of a REFER; write a sip:, sips: or tel: URI")]
     BadTarget(String),
     /// A field that belongs to the dialog, or that is not one.
-    #[error("{0} cannot be sent in a REFER; take it out")]
+    #[error("{0} cannot be sent in a REFER; remove it")]
     BadHeader(String),
     /// The status of its response to the REFER, 408: there was none. It may not know REFER: call from
     /// here with [`CallService::transfer`].
-    #[error("the party has refused the REFER with {0}; transfer it from here instead")]
+    #[error("the party refused the REFER with {0}; let b2b transfer the call instead")]
     Refused(u16),
     /// The party has called and was refused: the status that it told of.
-    #[error("whom the party was sent to has refused with {0}")]
+    #[error("the transfer target refused with {0}")]
     Failed(u16),
     /// It has taken the REFER and never said how its call ended.
-    #[error("the party has not said how its call ended")]
+    #[error("the party did not report the result of the transfer")]
     Unknown,
     /// The switch is stopping or has stopped.
-    #[error("the service is stopping; nothing new begins")]
+    #[error("the service is stopping; it accepts no new commands")]
     Stopping,
 }
 

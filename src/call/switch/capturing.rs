@@ -18,13 +18,13 @@ pub enum CaptureError {
     #[error("call {} is over", .0.0)]
     Over(CallId),
     /// One runs.
-    #[error("call {} is being captured", .0.0)]
+    #[error("call {} is already being captured", .0.0)]
     Running(CallId),
     /// As many as there may be.
-    #[error("{CAPTURES} calls are being captured, and no more can be at once")]
+    #[error("{CAPTURES} calls are being captured, which is the limit")]
     TooMany,
     /// [`Capability::Capture`] is missing.
-    #[error("the media controller cannot capture")]
+    #[error("the media engine does not support captures")]
     Unsupported,
 }
 

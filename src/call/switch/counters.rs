@@ -52,8 +52,8 @@ impl SwitchCounters {
         self.impossible += 1;
         self.impossible_at = Some(place);
         match self.impossible {
-            1 => tracing::warn!("a bug: something that cannot be has happened in {place}"),
-            _ => tracing::debug!("something that cannot be has happened in {place}"),
+            1 => tracing::warn!("bug: an impossible state in {place}; please report it"),
+            _ => tracing::debug!("bug: an impossible state in {place}"),
         }
     }
 }

@@ -100,7 +100,7 @@ impl Switch {
             && let Some(it) = self.calls.leg_mut(to)
         {
             // It sends past b2b still, and is heard: nothing better can be had.
-            tracing::warn!("leg {}: its media does not come back: {status}", to.0);
+            tracing::warn!("leg {}: direct media cannot be taken back: {status}", to.0);
             it.media.led_past = false;
         }
         self.lead(t, call);

@@ -306,7 +306,7 @@ impl Driver {
     /// A panic has left something half done, nobody knows what: every call ends and is written
     /// down, each by itself, so that the one that is broken costs no other its end.
     async fn break_up(&mut self) {
-        tracing::error!("the calls' thread panicked: every call ends");
+        tracing::error!("the calls' thread panicked: all calls end");
         self.switch.forget_follows();
         let legs = self.switch.legs();
         for leg in &legs {

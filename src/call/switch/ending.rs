@@ -319,7 +319,7 @@ impl Switch {
     /// A call has lasted for as long as it may.
     pub(super) fn call_too_long(&mut self, t: &mut Turn<'_>, call: CallId) {
         let Some(it) = self.calls.get(call) else { return self.counters.late() };
-        tracing::info!("call {}: it has lasted for as long as [limits] call_s allows", call.0);
+        tracing::info!("call {}: hung up after [limits] call_s", call.0);
         self.counters.too_long += 1;
         for leg in it.legs.ids().collect::<Vec<_>>() {
             if let Some(it) = self.calls.leg_mut(leg) {

@@ -186,7 +186,7 @@ impl Switch {
                 self.silent(t, leg);
             }
             MediaEvent::Lost { reason } => {
-                tracing::error!("the media controller is gone: {reason}; every call ends");
+                tracing::error!("the media engine failed: {reason}; all calls end");
                 for leg in self.calls.leg_ids() {
                     self.without_media(t, leg, &reason);
                 }
@@ -263,7 +263,7 @@ impl Switch {
             // It ends already, or has none yet.
             return self.counters.ignored();
         };
-        tracing::warn!("leg {}: its media is lost: {reason}", leg.0);
+        tracing::warn!("leg {}: media lost: {reason}", leg.0);
         it.why.cause = Some(TerminationCause::MediaLost);
         let (call, up) = (it.call, it.is_up());
         if up {

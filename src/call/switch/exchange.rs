@@ -184,7 +184,7 @@ impl Switch {
             _ if origin == Origin::Nobody => self.exchange_refused(t, call, Reply::status(487)),
             Ok(offer) => self.send_offer(t, (call, no), Some(offer)),
             Err(error) => {
-                tracing::info!("leg {}: is made no offer: {error}", to.0);
+                tracing::info!("leg {}: no offer is sent: {error}", to.0);
                 let reply = refusal(&error);
                 if let Origin::Hold(_) = origin {
                     self.tell_holding(to, Err(error.into()));

@@ -19,10 +19,10 @@ pub enum NotWhole {
     #[error("call {} is not known", .0.0)]
     Unknown(CallId),
     /// It has no journal.
-    #[error("call {} has no journal: [journal] is off, or was as it began", .0.0)]
+    #[error("call {} has no journal: log.call_journals is off, or was off when the call began", .0.0)]
     NoJournal(CallId),
     /// Its journal is longer than a journal may be, and cut.
-    #[error("the journal of call {} is cut: it had become too long", .0.0)]
+    #[error("the journal of call {} is incomplete: it exceeded its size limit", .0.0)]
     Cut(CallId),
 }
 

@@ -260,7 +260,7 @@ impl Switch {
             OnApplied::Nothing => {}
             OnApplied::EarlySession { caller, branch } => match result {
                 Ok(()) => self.early_session_heard(t, caller, branch),
-                Err(error) => tracing::info!("leg {}: early media is of no use: {error}", branch.0),
+                Err(error) => tracing::info!("leg {}: early media cannot be used: {error}", branch.0),
             },
             OnApplied::Won(won) => self.both_described(t, won, result),
             OnApplied::Originated { leg, reply } => self.originated(t, leg, result, reply),

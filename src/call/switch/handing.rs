@@ -132,7 +132,7 @@ impl Switch {
         };
         asked.hands += 1;
         if asked.hands > HANDS {
-            tracing::warn!("call {}: its applications hand it round in a circle: the call ends", call.0);
+            tracing::warn!("call {}: its applications pass it round in a loop: the call ends", call.0);
             return self.hang_up_with(t, leg, 482, "");
         }
         self.command_over(t, call);

@@ -145,7 +145,7 @@ impl Switch {
             writing.fields(number.as_deref().unwrap_or_default(), if anonymous { "" } else { &says });
         headers.extend(written.fields);
         if let Some(why) = written.dropped {
-            tracing::info!("call {}: what was signed of the caller does not go on: {why}", leg.call.0);
+            tracing::info!("call {}: the caller's signature is not forwarded: {why}", leg.call.0);
         }
         let rules: Arc<[HeaderRule]> = match writing.is_hidden() {
             false => options.rules.clone(),

@@ -136,7 +136,7 @@ impl Switch {
             }
             Err(error) => {
                 // Ringing at least; the 2xx may say it better.
-                tracing::info!("leg {}: early media is of no use: {error}", branch.0);
+                tracing::info!("leg {}: early media cannot be used: {error}", branch.0);
                 self.ring(t, caller, said, None);
             }
         }
@@ -183,7 +183,7 @@ impl Switch {
         self.account_joined(t, (a, b), joined);
         match joined {
             Ok(joined) => tracing::debug!("legs {} and {}: {joined}", a.0, b.0),
-            Err(error) => tracing::warn!("legs {} and {} cannot hear each other: {error}", a.0, b.0),
+            Err(error) => tracing::warn!("legs {} and {} have no audio: {error}", a.0, b.0),
         }
     }
 

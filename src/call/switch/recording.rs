@@ -256,7 +256,7 @@ impl Switch {
         let known = self.variables_of(call).into_iter().find(|(known, _)| known == name);
         let all = known.map_or_else(|| text.to_owned(), |(_, before)| format!("{before} {text}"));
         if let Err(error) = self.set_variable(Watched::Call(call), name.to_owned(), all) {
-            tracing::warn!("call {}: {name} is not in its record: {error}", call.0);
+            tracing::warn!("call {}: variable {name} is missing in its call record: {error}", call.0);
         }
     }
 
@@ -372,7 +372,11 @@ impl Switch {
             match self.parts.controller.follow_recording(id, endpoint, !it.swapped) {
                 Ok(()) => (it.leg, it.swapped) = (Some(stays), !it.swapped),
                 Err(error) => {
-                    tracing::warn!("call {}: its recording ends with leg {}: {error}", call.0, leg.0);
+                    tracing::warn!(
+                        "call {}: its recording ends together with leg {}: {error}",
+                        call.0,
+                        leg.0
+                    );
                 }
             }
         }

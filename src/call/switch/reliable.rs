@@ -344,7 +344,7 @@ impl Switch {
             OnAck::Answer => self.bridged(leg).map(|(_, other, _)| other),
         };
         if answer.is_empty() {
-            tracing::info!("leg {}: its ACK owes an answer", leg.0);
+            tracing::info!("leg {}: its ACK has no answer to the offer", leg.0);
             return self.break_up(t, leg, other, "ACK without an answer to our offer");
         }
         match (what, other) {

@@ -317,7 +317,7 @@ impl Switch {
             Some(request) => self.done(t, Done(Came::Found(request, Box::new(Err(Panicked))))),
             None => {
                 self.counters.panics += 1;
-                tracing::error!("an application that belongs to no call panicked: it has ended");
+                tracing::error!("an application without a call panicked and has ended");
                 let mut others: Vec<AppId> = self.applications.running.keys().copied().collect();
                 others.sort_unstable();
                 for other in others {

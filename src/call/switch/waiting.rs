@@ -435,7 +435,7 @@ impl Switch {
             Came::Beside(Ok(())) => {}
             Came::Beside(Err(Panicked)) => {
                 self.counters.panics += 1;
-                tracing::error!("what an application does beside its calls panicked: it has ended");
+                tracing::error!("a background task of an application panicked and has ended");
             }
         }
         self.carry_out(t);

@@ -19,10 +19,10 @@ pub struct MarkId(pub u64);
 #[non_exhaustive]
 pub enum WriteError {
     /// [`Outgoing::flush`] came while the write waited: the rest of it is not said.
-    #[error("flushed: the rest of this is not said; write what comes next")]
+    #[error("flushed: the rest of this audio is not played; write the next audio")]
     Flushed,
     /// The call is over, or another one speaks in place of this.
-    #[error("nothing of this is sent any more; the call is over, or call.audio() was asked for again")]
+    #[error("this audio is no longer sent; the call is over, or call.audio() was called again")]
     Over,
 }
 

@@ -119,7 +119,7 @@ impl Driver {
         let Some(id) = self.conferences.of(leg) else { return };
         let Ok(members) = self.conferences.members(id).cloned() else { return };
         if let Err(error) = self.mix(&members) {
-            tracing::info!("call {}: its conference goes on as before: {error}", leg.0);
+            tracing::info!("call {}: its conference is unchanged: {error}", leg.0);
         }
         self.seat(id);
     }

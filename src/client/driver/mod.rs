@@ -68,7 +68,7 @@ pub(super) async fn start(settings: Settings, first: Option<Command>) -> Result<
         let work = || run(settings, first, receiver, weak_commands, events, bound, state);
         // Nothing of it is looked at again; whoever has a handle hears that the client has ended.
         if catch_unwind(AssertUnwindSafe(work)).is_err() {
-            tracing::error!("the client's thread panicked: its calls are over");
+            tracing::error!("the client's thread panicked: its calls have ended");
         }
         drop(alive);
     };

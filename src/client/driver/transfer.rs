@@ -101,7 +101,7 @@ impl Driver {
                 let audio = self.audio_of(leg, media);
                 match self.service.answer(leg, audio) {
                     Ok(()) => self.followed(leg),
-                    Err(error) => tracing::info!("call {}: replaces no other one: {error}", leg.0),
+                    Err(error) => tracing::info!("call {}: does not replace another call: {error}", leg.0),
                 }
                 true
             }

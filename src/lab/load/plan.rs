@@ -45,7 +45,7 @@ use b2b_media::codec::Codec;
 #[derive(Debug, thiserror::Error)]
 pub enum PlanError {
     /// It cannot be read.
-    #[error("{path}: {error}; name a plan that is there, like plans/load.plan.toml")]
+    #[error("{path}: {error}; choose an existing plan, like plans/load.plan.toml")]
     Read {
         /// The file.
         path: PathBuf,

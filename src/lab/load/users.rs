@@ -17,7 +17,7 @@ use b2b_config::step::{Deed, Step};
 #[derive(Debug, thiserror::Error)]
 pub enum UsersError {
     /// It cannot be read.
-    #[error("{path}: {error}; name a file of users that is there")]
+    #[error("{path}: {error}; choose an existing file of users")]
     Read {
         /// The file.
         path: PathBuf,

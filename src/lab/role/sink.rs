@@ -287,7 +287,7 @@ impl Serving<'_> {
     fn incoming(&mut self, call: CallId, from: String) {
         let busy = self.call.is_some() || self.stopping || self.calls_left == 0;
         let Some(taps) = (if busy { None } else { self.taps.take() }) else {
-            tracing::info!("busy: refused a call from {from}");
+            tracing::info!("busy: call from {from} refused");
             if let Err(error) = self.ua.reject(call, 486, "Busy Here") {
                 tracing::warn!("refusal: {error}");
             }

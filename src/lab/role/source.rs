@@ -185,7 +185,7 @@ impl Playing<'_> {
                 self.hang_up_at.get_or_insert(Instant::now() + DRAIN);
             }
             UaEvent::Incoming { call, from, .. } => {
-                tracing::info!("refused a call from {from}: a source takes none");
+                tracing::info!("call from {from} refused: a source takes no calls");
                 let _ = self.ua.reject(call, 486, "Busy Here");
             }
             other => {
@@ -204,7 +204,7 @@ impl Playing<'_> {
         let path = self.config.audio_file.display();
         if stream.corrupt() > 0 && !self.warned {
             self.warned = true;
-            tracing::warn!("{path} is corrupt in places; silence stands for them");
+            tracing::warn!("{path} is corrupt in places; silence replaces them");
         }
         if let Some(end) = stream.poll_end() {
             if end.corrupt > 0 {

@@ -14,7 +14,7 @@ pub struct Sequence {
 #[derive(Debug, thiserror::Error, PartialEq, Eq)]
 pub enum SequenceError {
     /// A character is neither a digit nor one that is skipped between digits.
-    #[error("{character:?} in the DTMF sequence {text:?} is no DTMF digit; use 0-9 * # A-D")]
+    #[error("{character:?} in the DTMF sequence {text:?} is not a DTMF digit; use 0-9 * # A-D")]
     NotADigit {
         /// The sequence as it was written.
         text: String,
@@ -22,7 +22,7 @@ pub enum SequenceError {
         character: char,
     },
     /// Nothing is left without the characters that are skipped; the sequence as it was written.
-    #[error("the DTMF sequence {0:?} holds no digit; use 0-9 * # A-D")]
+    #[error("the DTMF sequence {0:?} has no digit; use 0-9 * # A-D")]
     Empty(String),
 }
 

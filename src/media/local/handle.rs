@@ -52,7 +52,7 @@ pub enum CommandError {
     #[error("no such endpoint: it was never opened, or is closed")]
     NoSuchEndpoint,
     /// Not one of `0-9 * # A-D`.
-    #[error("{0:?} is no DTMF digit; use 0-9 * # A-D")]
+    #[error("{0:?} is not a DTMF digit; use 0-9 * # A-D")]
     NoDigit(char),
     /// The parameters cannot be served.
     #[error(transparent)]

@@ -19,16 +19,16 @@ pub enum FileError {
     #[error("{0} exists already")]
     Exists(PathBuf),
     /// The path has no last component that a file could have.
-    #[error("{0} is no name of a file")]
+    #[error("{0} is not a file name")]
     Name(PathBuf),
     /// None of the rates that a recording may have, in Hz.
-    #[error("a recording cannot have {0} samples a second; ask for 8000, 16000 or 48000")]
+    #[error("a recording cannot have a sample rate of {0}; use 8000, 16000 or 48000")]
     Rate(u32),
     /// The disk refused to create the file, or to write to it.
     #[error(transparent)]
     Disk(#[from] DiskError),
     /// The free space of the disk fell below its reserve.
-    #[error("the disk of {path} has {free} bytes left, and {wanted} are to stay free")]
+    #[error("the disk of {path} has {free} bytes left, and {wanted} must stay free")]
     Room {
         /// The file.
         path: PathBuf,
@@ -38,10 +38,10 @@ pub enum FileError {
         wanted: u64,
     },
     /// Somebody has removed or replaced the unfinished file.
-    #[error("{0} has vanished while it was written")]
+    #[error("{0} was deleted while it was being written")]
     Vanished(PathBuf),
     /// The unfinished file could not be renamed; it is left beside.
-    #[error("{path} is complete, and cannot be given its name: {reason}")]
+    #[error("{path} is complete, but cannot be renamed: {reason}")]
     Rename {
         /// The name that the file was to get.
         path: PathBuf,
@@ -204,7 +204,7 @@ mod tests {
         let dir = tempfile::tempdir().unwrap();
         let path = dir.path().join("call.wav");
         let refused = PartFile::create(&path, WavFormat::MONO, u64::MAX).unwrap_err();
-        assert!(refused.to_string().contains("are to stay free"), "{refused}");
+        assert!(refused.to_string().contains("must stay free"), "{refused}");
         assert_eq!(fs::read_dir(dir.path()).unwrap().count(), 0);
     }
 

@@ -239,7 +239,7 @@ impl Desk {
             let run = move || queue.iter().for_each(|(sound, mode)| sound.encode(mode));
             if let Err(error) = std::thread::Builder::new().name("sound-encode".into()).spawn(run) {
                 // Each who hears it has an encoder of its own, as for what is heard once.
-                tracing::warn!("cannot start a thread that encodes prompts once for all: {error}");
+                tracing::warn!("cannot start the thread that encodes prompts: {error}");
             }
             jobs
         });

@@ -161,12 +161,13 @@ impl ServerAdmission {
                 let time = time.as_secs();
                 self.lines.write(now, || {
                     format!(
-                        "wrong passwords for {user:?} from {source}: attempts for this user from there are not \
-                         looked at for {time} s; if it is a phone of yours, mend its password"
+                        "wrong passwords for {user:?} from {source}: attempts for this user from there are \
+                         ignored for {time} s; if it is your phone, correct its password"
                     )
                 });
-                let reason =
-                    format!("wrong passwords for {user}: only this user is refused, and only from there");
+                let reason = format!(
+                    "wrong passwords for {user}: only this user is refused, and only from this source"
+                );
                 self.publish(Event::Banned { source, for_s: time, reason });
             }
             _ if first => {
@@ -183,7 +184,7 @@ impl ServerAdmission {
                 "{source} is banned for {} s: wrong passwords for many users, the last one {user:?}",
                 time.as_secs()
             );
-            let reason = format!("wrong passwords for many users, the last one for {user}");
+            let reason = format!("wrong passwords for many users, most recently {user}");
             self.publish(Event::Banned { source, for_s: time.as_secs(), reason });
             if !self.parts.known.knows(now, source) {
                 self.bans.push_back(self.settings.ban(source, now + time));

@@ -68,8 +68,8 @@ impl ServerAdmission {
         if self.told.is_new(now, source) {
             let why = decide(Asker::new(Party::User(&user)), Way::Path, Place::Elsewhere).why;
             tracing::warn!(
-                "{source} registers {user} with Path or a second Via, which is ignored: {why}; if it is a proxy of \
-                 yours: [registrar] proxies = [\"{source}\"]"
+                "{source} registers {user} with Path or a second Via, which is ignored: {why}; if it is your \
+                 proxy, add [registrar] proxies = [\"{source}\"]"
             );
             self.publish(Event::ProxyNotNamed { source, user });
         }

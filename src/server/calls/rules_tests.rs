@@ -93,11 +93,11 @@ fn header_rules_change_the_responses_to_the_caller_where_they_say_so() {
 #[test]
 fn header_rules_on_dialogs_and_with_control_characters_are_refused_with_their_line() {
     for (rule, why) in [
-        ("{ add = \"v\", value = \"x\" }", "take the rule out"),
-        ("{ pass = \"Record-Route\" }", "take the rule out"),
-        ("{ pass = \"i\" }", "take the rule out"),
-        ("{ pass = \"Contact\" }", "take the rule out"),
-        ("{ replace = \"Path\", value = \"x\" }", "take the rule out"),
+        ("{ add = \"v\", value = \"x\" }", "remove the rule"),
+        ("{ pass = \"Record-Route\" }", "remove the rule"),
+        ("{ pass = \"i\" }", "remove the rule"),
+        ("{ pass = \"Contact\" }", "remove the rule"),
+        ("{ replace = \"Path\", value = \"x\" }", "remove the rule"),
         ("{ add = \"X-A\", value = \"a\\r\\nVia: b\" }", "control character"),
         ("{ add = \"X-A\", value = \"$3\" }", "no group"),
         ("{ pass = \"X-A\", value = \"1\" }", "takes none"),

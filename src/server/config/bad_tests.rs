@@ -51,8 +51,8 @@ fn text_that_is_no_configuration() {
             ),
             ("[user]\nname = \"a\"", "line 1: `user` is written `[[user]]`, not `[user]`"),
             ("[[server]]", "line 1: `server` is written `[server]`, not `[[server]]`"),
-            ("server = 1", "line 1: `server` is a whole number, but wants a table: [server]"),
-            ("route = [1]", "line 1: `route` is a whole number, but wants a table: [[route]]"),
+            ("server = 1", "line 1: `server` is a whole number, but takes a table: [server]"),
+            ("route = [1]", "line 1: `route` is a whole number, but takes a table: [[route]]"),
         ],
     );
 }
@@ -62,7 +62,7 @@ fn the_server_s_own_tables() {
     check(
         "",
         &[
-            ("[server]\nlisten = []", "line 2: `server.listen` = \"\": no listener; name at least one"),
+            ("[server]\nlisten = []", "line 2: `server.listen` = \"\": no listener; add at least one"),
             (
                 "[server]\nlisten = \"127.0.0.1:5060\"",
                 "line 2: `server.listen` = \"127.0.0.1:5060\": write it like udp:127.0.0.1:5060, tcp:0.0.0.0:5060 or tls:[::]:5061",
@@ -89,27 +89,27 @@ fn the_server_s_own_tables() {
             ),
             (
                 "[tls]\nclient_require = \"tls:127.0.0.1:5061\"",
-                "line 1: `tls.client_authorities` is missing: say whose certificates are good that listeners ask for",
+                "line 1: `tls.client_authorities` is missing: set the authorities for client certificates",
             ),
             (
                 "[tls]\nclient_request = \"tcp:127.0.0.1:5061\"",
-                "line 2: `tls.client_request` = \"tcp:127.0.0.1:5061\": only tls: listeners see certificates",
+                "line 2: `tls.client_request` = \"tcp:127.0.0.1:5061\": only tls: listeners get certificates; choose one of them",
             ),
             (
                 "[tls]\nclient_authorities = \"a\"\nclient_request = \"tls:127.0.0.1:1\"\nclient_require = \"tls:127.0.0.1:1\"",
-                "line 4: `tls.client_require` = \"tls:127.0.0.1:1\": this listener is named already; keep one",
+                "line 4: `tls.client_require` = \"tls:127.0.0.1:1\": this listener is there twice; keep one",
             ),
             (
                 "[tls]\nclient_authorities = \"a\"\nclient_request = \"tls:127.0.0.1:1\"",
-                "line 3: `tls.client_request` = \"tls:127.0.0.1:1\": server.listen has no such listener; write it as it stands there",
+                "line 3: `tls.client_request` = \"tls:127.0.0.1:1\": server.listen has no such listener; write it exactly as there",
             ),
             (
                 "[server]\nadvertise = \"0.0.0.0\"",
-                "line 2: `server.advertise` = \"0.0.0.0\": no address to be reached at; name the address that peers use",
+                "line 2: `server.advertise` = \"0.0.0.0\": peers cannot reach this address; write the address that they use",
             ),
             (
                 "[server]\ntrusted = [\"10.0.0.1/8\"]",
-                "line 2: `server.trusted` = \"10.0.0.1/8\": the block is 10.0.0.0/8; or write 10.0.0.1 for the one address",
+                "line 2: `server.trusted` = \"10.0.0.1/8\": the block is 10.0.0.0/8; write that, or 10.0.0.1 for the single address",
             ),
             (
                 "[server]\ntrusted = \"localhost\"",
@@ -121,7 +121,7 @@ fn the_server_s_own_tables() {
             ),
             (
                 "[server]\ndrain_s = \"30\"",
-                "line 2: `server.drain_s` is a text, but wants a whole number without quotes",
+                "line 2: `server.drain_s` is a text, but takes a whole number without quotes",
             ),
             (
                 "[server]\nsession_expires_s = 60",
@@ -134,7 +134,7 @@ fn the_server_s_own_tables() {
             (
                 "[server]\nsession_expires_s = 300\nmin_se_s = 600",
                 "line 3: `server.min_se_s` = 600 s: it is above `session_expires_s`, 300 s; lower it, or \
-                 raise that",
+                 raise `session_expires_s`",
             ),
             ("[server]\ndrain_s = -1", "line 2: `server.drain_s` = -1: not a whole number from 0 to 86400"),
             (
@@ -143,16 +143,16 @@ fn the_server_s_own_tables() {
             ),
             (
                 "[server]\nuser_agent = \"a\\r\\nb\"",
-                "line 2: `server.user_agent` = \"a\\r\\nb\": a control character, which cannot be in it",
+                "line 2: `server.user_agent` = \"a\\r\\nb\": it has a control character; remove it",
             ),
             ("[media]\nports = \"20000\"", "line 2: `media.ports` = \"20000\": write it like 20000-29999"),
             (
                 "[media]\nports = \"80-90\"",
-                "line 2: `media.ports` = \"80-90\": ports below 1024 belong to others; begin at 1024 or above",
+                "line 2: `media.ports` = \"80-90\": ports below 1024 are reserved; use 1024 or above",
             ),
             (
                 "[media]\nports = \"5000-5002\"",
-                "line 2: `media.ports` = \"5000-5002\": too few for one call, which takes four; make the range larger",
+                "line 2: `media.ports` = \"5000-5002\": a call needs four ports; make the range larger",
             ),
             (
                 "[media]\ncodecs = [\"g729\"]",
@@ -164,11 +164,11 @@ fn the_server_s_own_tables() {
             ),
             (
                 "[http]\nlisten = \"0.0.0.0:8080\"\ntoken = \"off\"",
-                "line 3: `http.token` = \"off\": others can reach 0.0.0.0:8080; leave it out, and b2b makes a token, or listen on 127.0.0.1",
+                "line 3: `http.token` = \"off\": other hosts can reach 0.0.0.0:8080; remove it, and b2b creates a token, or listen on 127.0.0.1",
             ),
             (
                 "[http]\ntoken = \"off\"\n[[http.tokens]]\nname = \"a\"\ntoken = \"x\"\nscopes = [\"read\"]",
-                "line 2: `http.token` = \"off\": whoever has none of [[http.tokens]] could do all; leave it out",
+                "line 2: `http.token` = \"off\": clients without a token of [[http.tokens]] would have all rights; remove it",
             ),
             (
                 "[http]\ntoken = \"${NO_SUCH}\"",
@@ -212,7 +212,7 @@ fn users() {
             ),
             (
                 "[[user]]\nname = \"1002\"",
-                "line 10: `user.password` is missing: nobody could register as this user; set password, password_file or ha1",
+                "line 10: `user.password` is missing: the user could not register; set password, password_file or ha1",
             ),
             (
                 "[[user]]\nname = \"1001\"\npassword = \"x\"",
@@ -225,7 +225,7 @@ fn users() {
             ("[[user]]\nname = \"1002\"\nha1 = \"hunter2\"", "line 12: `user.ha1`: not 32 hex digits"),
             (
                 "[[user]]\nname = \"1002\"\npassword = 1234",
-                "line 12: `user.password` is a whole number, but wants text in quotes",
+                "line 12: `user.password` is a whole number, but takes text in quotes",
             ),
             (
                 "[[user]]\nname = \"1002\"\npassword = \"hunter2\"\nha1_sha256 = \"00112233445566778899aabbccddeeff00112233445566778899aabbccddeeff\"",
@@ -237,7 +237,7 @@ fn users() {
             ),
             (
                 "[[user]]\nname = \"1002\"\npassword = \"hunter2\\n\"",
-                "line 12: `user.password`: a control character, which cannot be in it",
+                "line 12: `user.password`: it has a control character; remove it",
             ),
         ],
     );
@@ -250,7 +250,7 @@ fn gateways_and_groups() {
         &[
             (
                 "[[gateway]]\nname = \"b\"",
-                "line 10: `gateway.hosts` is missing: say where the gateway is, like hosts = [\"sip.example.com\"]",
+                "line 10: `gateway.hosts` is missing: add the gateway's host, like hosts = [\"sip.example.com\"]",
             ),
             (
                 "[[gateway]]\nname = \"carrier\"\nhosts = \"a\"",
@@ -270,15 +270,15 @@ fn gateways_and_groups() {
             ),
             (
                 "[[gateway]]\nname = \"b\"\nhosts = \"a\"\nusername = \"u\"",
-                "line 10: `gateway.password` is missing: a username needs one",
+                "line 10: `gateway.password` is missing: username needs a password",
             ),
             (
                 "[[gateway]]\nname = \"b\"\nhosts = \"a\"\nsources = \"192.0.2.1\"\n[[gateway]]\nname = \"c\"\nhosts = \"a\"\nsources = \"192.0.2.1\"",
-                "line 17: `gateway.sources` = \"192.0.2.1/32\": it is a source of the gateway \"b\" already; keep one",
+                "line 17: `gateway.sources` = \"192.0.2.1/32\": it is already a source of the gateway \"b\"; keep one",
             ),
             (
                 "[[gateway]]\nname = \"b\"\nhosts = \"a\"\nreinvites = false\nsession_refresher = \"us\"",
-                "line 14: `gateway.session_refresher` = \"us\": a refresh is a re-INVITE or UPDATE, and reinvites = false sends none; choose them or auto",
+                "line 14: `gateway.session_refresher` = \"us\": a refresh is a re-INVITE or UPDATE, which reinvites = false excludes; choose them or auto",
             ),
             (
                 "[[gateway]]\nname = \"b\"\nhosts = \"a\"\ntls_certificate = \"a.pem\"",
@@ -286,15 +286,15 @@ fn gateways_and_groups() {
             ),
             (
                 "[[gateway]]\nname = \"b\"\nhosts = \"a\"\ntls_client = \"*.com\"",
-                "line 13: `gateway.tls_client` = \"*.com\": too many are below com; write it like sip.example.com or *.example.com",
+                "line 13: `gateway.tls_client` = \"*.com\": *.com matches too many names; write it like sip.example.com or *.example.com",
             ),
             (
                 "[[gateway]]\nname = \"b\"\nhosts = \"a\"\ntls_client = \"192.0.2.1\"",
-                "line 13: `gateway.tls_client` = \"192.0.2.1\": no name of a certificate; write it like sip.example.com or *.example.com",
+                "line 13: `gateway.tls_client` = \"192.0.2.1\": not a name of a certificate; write it like sip.example.com or *.example.com",
             ),
             (
                 "[[gateway]]\nname = \"b\"\nhosts = \"a\"\ntls_client = \"a.b\"",
-                "line 1: `tls.client_request` is missing: gateway \"b\" (line 10) has tls_client: name the listeners that ask for certificates in client_request or client_require",
+                "line 1: `tls.client_request` is missing: gateway \"b\" (line 10) has tls_client: set the listeners that request certificates in client_request or client_require",
             ),
             (
                 "[[gateway]]\nname = \"b\"\nhosts = \"a\"\nredirects = [\"carrier\", \"carier\"]",
@@ -306,7 +306,7 @@ fn gateways_and_groups() {
             ),
             (
                 "[[gateway]]\nname = \"b\"\nhosts = \"a\"\ncalled = [{ match = \"0(.*)\", to = \"$2\" }]",
-                "line 13: `rule.to` = \"$2\": `$2` is no group of the pattern `0(.*)`",
+                "line 13: `rule.to` = \"$2\": `$2` is not a group of the pattern `0(.*)`",
             ),
             (
                 "[[group]]\nname = \"b\"\nmembers = [\"user/1002\"]",
@@ -314,7 +314,7 @@ fn gateways_and_groups() {
             ),
             (
                 "[[group]]\nname = \"b\"\nmembers = [\"group/sales\"]",
-                "line 12: `group.members` = \"group/sales\": a group in a group; list its members here",
+                "line 12: `group.members` = \"group/sales\": a group cannot contain a group; list its members here",
             ),
             (
                 "[[group]]\nname = \"b\"\nmembers = [\"gateway/carrier\"]",
@@ -322,11 +322,11 @@ fn gateways_and_groups() {
             ),
             (
                 "[[group]]\nname = \"b\"\nmembers = [\"user/$0\"]",
-                "line 12: `group.members` = \"user/$0\": a group does not know the called number; write the member out",
+                "line 12: `group.members` = \"user/$0\": members of a group cannot use groups of the pattern; write the whole target",
             ),
             (
                 "[[group]]\nname = \"b\"",
-                "line 10: `group.members` is missing: say whom it calls, like members = [\"user/1001\"]",
+                "line 10: `group.members` is missing: add its members, like members = [\"user/1001\"]",
             ),
         ],
     );
@@ -339,20 +339,20 @@ fn routes() {
         &[
             (
                 "[[route]]\ncalled = \"1\"",
-                "line 10: `route.to` is missing: say what to do with the call: to = \"user/$0\", reject = 403, or app = \"ivr/main\"",
+                "line 10: `route.to` is missing: the route needs a destination: to = \"user/$0\", reject = 403, or app = \"ivr/main\"",
             ),
             (
                 "[[route]]\nto = \"user/1001\"\nreject = 404",
-                "line 12: `route.to` and `route.reject` are both set; a call goes one way; make two routes of it",
+                "line 12: `route.to` and `route.reject` are both set; a route has one destination; write two routes",
             ),
             ("[[route]]\nreject = 200", "line 11: `route.reject` = 200: not a whole number from 400 to 699"),
             (
                 "[[route]]\nreject = 403\nmode = \"transparent\"",
-                "line 12: `route.to` is missing: `mode` is about a call that is sent on; say where: to = \"user/$0\"",
+                "line 12: `route.to` is missing: `mode` needs a target; add one: to = \"user/$0\"",
             ),
             (
                 "[[route]]\napp = \"x\"\nreason = \"y\"",
-                "line 12: `route.reject` is missing: a reason needs its status",
+                "line 12: `route.reject` is missing: a reason needs a status: reject = 403",
             ),
             (
                 "[[route]]\ncalled = '[0-9'\nto = \"user/1001\"",
@@ -360,7 +360,7 @@ fn routes() {
             ),
             (
                 "[[route]]\nto = \"user/$1\"",
-                "line 11: `route.to` = \"user/$1\": `$1` is a group, but there is no pattern that it could come from; `$0` is the whole number",
+                "line 11: `route.to` = \"user/$1\": `$1` is a group, but there is no pattern; `$0` is the whole number",
             ),
             (
                 "[[route]]\nto = \"1001\"",
@@ -380,11 +380,11 @@ fn routes() {
             ),
             (
                 "[[route]]\nto = \"sip:a@0.0.0.0\"",
-                "line 11: `route.to` = \"sip:a@0.0.0.0\": no host that could be called; write it like user/1001, gateway/carrier, group/sales or sip:name@host",
+                "line 11: `route.to` = \"sip:a@0.0.0.0\": its host cannot be called; write a host name or an address; write it like user/1001, gateway/carrier, group/sales or sip:name@host",
             ),
             (
                 "[[route]]\nto = \"sip:a@$0\"",
-                "line 11: `route.to` = \"sip:a@$0\": a group in the host part, which a caller could choose; write it like user/1001, gateway/carrier, group/sales or sip:name@host",
+                "line 11: `route.to` = \"sip:a@$0\": the host part cannot have a group of the pattern: the caller would choose the host; write it like user/1001, gateway/carrier, group/sales or sip:name@host",
             ),
             (
                 "[[route]]\nclass = \"intern\"\nto = \"user/1001\"",
@@ -396,11 +396,11 @@ fn routes() {
             ),
             (
                 "[[voice_agent]]\nname = \"a\"\nurl = \"ws://h/\"\ncalls_per_connection = 2\nheaders = { Sec-WebSocket-Protocol = \"x\" }",
-                "line 14: `voice_agent.headers` = \"Sec-WebSocket-Protocol\": b2b sends that itself; Authorization is what token is for",
+                "line 14: `voice_agent.headers` = \"Sec-WebSocket-Protocol\": b2b writes this field itself; use token for Authorization",
             ),
             (
                 "[[route]]\nmethod = \"BYE\"\nto = \"user/1001\"",
-                "line 11: `route.method` = \"BYE\": no method to route; choose INVITE, MESSAGE, SUBSCRIBE, PUBLISH or OPTIONS",
+                "line 11: `route.method` = \"BYE\": not a method that can be routed; choose INVITE, MESSAGE, SUBSCRIBE, PUBLISH or OPTIONS",
             ),
             (
                 "[[route]]\nto = \"user/1001\"\nmode = \"b2b\"",
@@ -412,7 +412,7 @@ fn routes() {
             ),
             (
                 "[[route]]\nto = \"user/1001\"\nmode = \"translating\"\nheaders = [{ remove = \"via\" }]",
-                "line 13: `header.remove` = \"via\": it belongs to one leg's dialog or body, or b2b writes it itself; take the rule out",
+                "line 13: `header.remove` = \"via\": it belongs to one leg's dialog or body, or b2b writes it itself; remove the rule",
             ),
             (
                 "[[route]]\nto = \"user/1001\"\nmode = \"translating\"\nheaders = [{ add = \"X-A\" }]",
@@ -420,7 +420,7 @@ fn routes() {
             ),
             (
                 "[[route]]\nto = \"user/1001\"\nfailover = [603]",
-                "line 12: `route.failover` = \"603\": not a status from 400 to 599, nor \"4xx\" or \"5xx\"; after 6xx nobody else is tried",
+                "line 12: `route.failover` = \"603\": not a status from 400 to 599, nor \"4xx\" or \"5xx\"; no target is tried after 6xx",
             ),
             (
                 "[[route]]\nname = \"a\"\nreject = 404\n[[route]]\nname = \"a\"\nreject = 404",
@@ -469,7 +469,7 @@ fn who_calls_is_told_by_words_that_there_are() {
             ("called_from = \"header:\"", "line 4: `gateway.called_from` = \"header:\": not a header name"),
             (
                 "country = \"+49\"",
-                "line 4: `gateway.country` = \"+49\": no country code; write its digits alone, like \"49\"",
+                "line 4: `gateway.country` = \"+49\": not a country code; write its digits only, like \"49\"",
             ),
             (
                 "identity = [\"pai\", \"p-asserted\"]",

@@ -61,7 +61,8 @@ impl Carrier {
         if lines.is_empty() || lines.len() > MOST {
             return Err(format!("a list has one to {MOST} media servers"));
         }
-        let not_in_a_list = || "a list is of media servers: http://HOST:PORT, grpc://HOST:PORT".to_string();
+        let not_in_a_list =
+            || "a list has media servers only: http://HOST:PORT, grpc://HOST:PORT".to_string();
         let read = |line: &&str| MediaServer::parse(line).unwrap_or_else(|| Err(not_in_a_list()));
         let servers = lines.iter().map(read).collect::<Result<Vec<_>, _>>()?;
         let twice = |at: usize| servers[..at].iter().any(|it| it.authority == servers[at].authority);
@@ -84,11 +85,11 @@ impl Carrier {
             let place = match name {
                 "outer" => &mut outer,
                 "inner" => &mut inner,
-                _ => return Err(format!("{name:?} is no option: there are outer and inner")),
+                _ => return Err(format!("{name:?} is not an option; the options are outer and inner")),
             };
             let plain = |it: char| it.is_ascii_alphanumeric() || "-_./".contains(it);
             if value.is_empty() || !value.chars().all(plain) {
-                return Err(format!("{name} is the name of an interface of rtpengine's"));
+                return Err(format!("{name} takes the name of an rtpengine interface"));
             }
             *place = Some(value.to_owned());
         }
@@ -99,7 +100,7 @@ impl Carrier {
 impl std::fmt::Display for Carrier {
     fn fmt(&self, f: &mut std::fmt::Formatter<'_>) -> std::fmt::Result {
         match self {
-            Carrier::Embedded => f.write_str("the engine inside"),
+            Carrier::Embedded => f.write_str("the embedded engine"),
             Carrier::Rtpengine { server, .. } => write!(f, "rtpengine at {server}"),
             Carrier::Remote { servers } => {
                 let one = |it: &MediaServer| {

@@ -98,7 +98,7 @@ impl Names {
     pub fn add_sources(&mut self, section: &Section<'_>, gateway: &Gateway) -> Result<(), ConfigError> {
         for net in &gateway.sources {
             if let Some((_, other)) = self.sources.iter().find(|(taken, _)| taken == net) {
-                let reason = format!("it is a source of the gateway {other:?} already; keep one");
+                let reason = format!("it is already a source of the gateway {other:?}; keep one");
                 return Err(section.bad("sources", section.place("sources"), &net.to_string(), reason));
             }
         }
@@ -110,7 +110,7 @@ impl Names {
     pub fn add_clients(&mut self, section: &Section<'_>, gateway: &Gateway) -> Result<(), ConfigError> {
         for client in &gateway.tls.clients {
             if let Some((_, other)) = self.clients.iter().find(|(taken, _)| taken == client) {
-                let reason = format!("it is a name of the gateway {other:?} already; keep one");
+                let reason = format!("it is already a name of the gateway {other:?}; keep one");
                 return Err(section.bad("tls_client", section.place("tls_client"), client, reason));
             }
             self.clients.push((client.clone(), gateway.name.clone()));
@@ -173,7 +173,7 @@ fn no_such<'a>(
     known.sort_unstable();
     let hint = match nearest(name, known.into_iter()) {
         Some(nearest) => format!("; did you mean {nearest:?}?"),
-        None => format!("; there is no {what} at all"),
+        None => format!("; there is no {what}"),
     };
     ConfigProblem::NoSuch { key, what, name: name.to_string(), hint }
 }
@@ -190,7 +190,8 @@ pub fn together(config: &ServerConfig) -> Vec<(&'static Table, &'static str, Con
     if config.recording.folder.is_none()
         && let Some(Route { name, line, .. }) = config.routes.iter().find(records)
     {
-        let reason = format!("route {name:?} (line {line}) has record = true: say where recordings go");
+        let reason =
+            format!("route {name:?} (line {line}) has record = true, but there is no folder for recordings");
         let problem = ConfigProblem::Missing { key: "recording.folder".to_string(), reason };
         problems.push((&keys::RECORDING, "folder", problem));
     }
@@ -213,9 +214,7 @@ impl ServerConfig {
         for (kind, name, music) in queues.chain(rooms).chain(lots) {
             let Some(music) = music.as_ref().filter(|music| *music != apps::USUAL_MUSIC) else { continue };
             if !self.apps.music.iter().any(|it| it.name == *music) {
-                return Err(format!(
-                    "{kind} {name:?} plays music {music:?}, which is not there without a restart"
-                ));
+                return Err(format!("{kind} {name:?} plays music {music:?}, which needs a restart"));
             }
         }
         Ok(())
@@ -233,7 +232,7 @@ impl ServerConfig {
         store.into_iter().chain(cdr).chain(trace).find_map(|(key, path)| {
             let folder = path.parent().filter(|folder| !folder.as_os_str().is_empty() && !folder.is_dir())?;
             let (path, folder) = (path.display(), folder.display());
-            Some(format!("{key} = {path}: there is no folder {folder}; make it, or name another one"))
+            Some(format!("{key} = {path}: there is no folder {folder}; create it, or choose another one"))
         })
     }
 
@@ -256,7 +255,7 @@ impl ServerConfig {
             if route.verstat.iter().any(|it| *it != none) && !self.gateways.iter().any(|it| it.identity.trust)
             {
                 warnings.push(format!(
-                    "route {} (line {}) has verstat: it is believed of gateways with trust_identity = true, and \
+                    "route {} (line {}) has verstat: it applies to gateways with trust_identity = true, and \
                      there is none",
                     route.name, route.line
                 ));
@@ -276,7 +275,7 @@ impl ServerConfig {
                 && self.gateways.iter().any(Gateway::calls_in)
             {
                 warnings.push(format!(
-                    "route {} (line {}) sends calls from anybody to {out}, those from gateways too: \
+                    "route {} (line {}) sends calls from any source to {out}, inbound calls from gateways too: \
                      strangers could call through at your cost; add class = \"internal\"",
                     route.name, route.line
                 ));
@@ -298,7 +297,8 @@ impl ServerConfig {
         }
         if self.server.trusted.iter().any(|net| net.prefix_len() == 0) {
             warnings.push(
-                "server.trusted holds the whole Internet: anybody may call without a password".to_string(),
+                "server.trusted contains the whole Internet: everyone may call without a password"
+                    .to_string(),
             );
         }
         if self.http.as_ref().is_some_and(|http| http.token == MainToken::Off) {
@@ -310,7 +310,7 @@ impl ServerConfig {
         }
         warnings.extend(self.emergency_warnings());
         if self.routes.is_empty() {
-            warnings.push("there is no [[route]]: every call is answered with 404".to_string());
+            warnings.push("there is no [[route]]: every call gets 404".to_string());
         }
         warnings
     }

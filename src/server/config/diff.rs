@@ -163,7 +163,7 @@ impl Changes {
         let changed = kept().filter(|field| (field.changed)(old, new));
         self.restart = changed.map(Field::words).collect();
         if old.tls.is_none() != new.tls.is_none() {
-            self.restart.push("[tls], which was not there or goes".to_string());
+            self.restart.push("[tls], which is added or removed".to_string());
         }
         let (a, b) = (&old.server, &now.server);
         let tls = |config: &ServerConfig| config.tls.as_ref().map(Tls::without_lines);
@@ -171,7 +171,7 @@ impl Changes {
             ("log.level", old.log.level != now.log.level),
             ("log.sip_trace", old.log.sip_trace != now.log.sip_trace),
             ("server.domains", a.domains != b.domains),
-            ("server.realm: phones have to answer a new challenge", a.realm != b.realm),
+            ("server.realm: phones must answer a new challenge", a.realm != b.realm),
             ("server.md5_only", a.md5_only != b.md5_only),
             (
                 "server.min_algorithm or require_qop",
@@ -183,12 +183,12 @@ impl Changes {
             ("server.drain_s", a.drain != b.drain),
             ("media.media_from: for new calls", old.media.media_from != now.media.media_from),
             (
-                "server.session_expires_s or min_se_s: calls that are up keep theirs",
+                "server.session_expires_s or min_se_s: existing calls keep theirs",
                 (a.session_expires, a.min_se) != (b.session_expires, b.min_se),
             ),
-            ("[tls]: the certificates are read again", tls(old) != tls(now)),
-            ("[registrar]: bindings that are there keep their time", old.registrar != now.registrar),
-            ("[limits]: calls that are up stay", old.limits != now.limits),
+            ("[tls]: the certificates are reloaded", tls(old) != tls(now)),
+            ("[registrar]: existing bindings keep their expiry", old.registrar != now.registrar),
+            ("[limits]: existing calls are not affected", old.limits != now.limits),
             ("[emergency]", old.emergency != now.emergency),
             ("log.redact", old.log.redact != now.log.redact),
         ];
@@ -257,7 +257,7 @@ mod tests {
         assert_eq!(
             changes.live,
             [
-                "[limits]: calls that are up stay",
+                "[limits]: existing calls are not affected",
                 "users gone: 1001",
                 "users new: 1003",
                 "users changed: 1002",
@@ -274,7 +274,7 @@ mod tests {
             format!("[server]\nlisten = \"udp:127.0.0.1:5070\"\nstore = \"memory\"\nrealm = \"r\"\n{OLD}");
         let changes = diff(&new);
         assert_eq!(changes.restart, ["server.listen", "server.store"]);
-        assert_eq!(changes.live, ["server.realm: phones have to answer a new challenge"]);
+        assert_eq!(changes.live, ["server.realm: phones must answer a new challenge"]);
         let (old, new) = (parse_alone(OLD).unwrap(), parse_alone(&new).unwrap());
         let now = ServerConfig::in_force(&old, new.clone());
         assert_eq!(now.server.listen, old.server.listen);

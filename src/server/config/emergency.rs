@@ -61,9 +61,10 @@ pub(super) fn emergency(section: &Section<'_>, names: &Names) -> Result<Option<E
         (true, true) if services.is_empty() => Ok(None),
         (false, false) => Ok(Some(Emergency { numbers, gateways, services, calls })),
         (false, true) => {
-            Err(section.missing("gateways", "say who takes these calls, like gateways = [\"carrier\"]"))
+            Err(section
+                .missing("gateways", "add the gateways for these calls, like gateways = [\"carrier\"]"))
         }
-        (true, _) => Err(section.missing("numbers", "say what is dialled, like numbers = [\"112\"]")),
+        (true, _) => Err(section.missing("numbers", "add the emergency numbers, like numbers = [\"112\"]")),
     }
 }
 
@@ -72,7 +73,7 @@ fn number(text: &str) -> Read<String> {
     let good = |c: char| c.is_ascii_digit() || "*#+".contains(c);
     match (2..=15).contains(&text.len()) && text.chars().all(good) {
         true => Ok(text.to_string()),
-        false => Err("no number as it is dialled; write 2 to 15 digits, like \"112\"".to_string()),
+        false => Err("not a number; write 2 to 15 digits, like \"112\"".to_string()),
     }
 }
 
@@ -81,7 +82,7 @@ fn service(text: &str) -> Read<String> {
     let label = |it: &str| !it.is_empty() && it.chars().all(|c| c.is_ascii_alphanumeric() || c == '-');
     match text.split('.').all(label) {
         true => Ok(text.to_ascii_lowercase()),
-        false => Err(format!("{text:?} is no service; write it like police, which is {SOS}.police")),
+        false => Err(format!("{text:?} is not a service; write it like police, for {SOS}.police")),
     }
 }
 
@@ -129,13 +130,13 @@ impl ServerConfig {
             let name = &gateway.name;
             let single = (gateway.channels == Some(1)).then(|| {
                 format!(
-                    "gateway {name} has one channel: none is kept for emergency calls, which go to it all the same"
+                    "gateway {name} has one channel: none is reserved for emergency calls, which still use it"
                 )
             });
             let unknown = (gateway.from_user.is_some() && gateway.identity.sends.is_empty()).then(|| {
                 format!(
-                    "gateway {name} takes emergency calls and is not told who calls: From has its from_user; \
-                     write identity = [\"pai\"] or what the provider reads"
+                    "gateway {name} takes emergency calls without the caller's number: From has its \
+                     from_user; write identity = [\"pai\"], or the field that the provider evaluates"
                 )
             });
             single.into_iter().chain(unknown)
@@ -183,12 +184,15 @@ mod tests {
     fn numbers_and_gateways_need_each_other_and_the_gateways_are_there() {
         assert_eq!(parse_alone("[emergency]\ncalls = 3\n").unwrap().emergency, None);
         for (bad, told) in [
-            ("numbers = [\"112\"]", "say who takes these calls"),
-            ("gateways = [\"carrier\"]", "say what is dialled"),
-            ("services = { police = \"110\" }", "say what is dialled"),
+            ("numbers = [\"112\"]", "add the gateways for these calls"),
+            ("gateways = [\"carrier\"]", "add the emergency numbers"),
+            ("services = { police = \"110\" }", "add the emergency numbers"),
             ("numbers = [\"112\"]\ngateways = [\"carier\"]", "did you mean \"carrier\"?"),
-            ("numbers = [\"one\"]\ngateways = [\"carrier\"]", "no number as it is dialled"),
-            ("numbers = [\"112\"]\ngateways = [\"carrier\"]\nservices = { \"a b\" = \"1\" }", "no service"),
+            ("numbers = [\"one\"]\ngateways = [\"carrier\"]", "not a number; write 2 to 15"),
+            (
+                "numbers = [\"112\"]\ngateways = [\"carrier\"]\nservices = { \"a b\" = \"1\" }",
+                "is not a service",
+            ),
         ] {
             let error = parse_alone(&format!("[emergency]\n{bad}\n{CARRIER}")).unwrap_err().to_string();
             assert!(error.contains(told), "{bad}: {error}");

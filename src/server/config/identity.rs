@@ -104,7 +104,7 @@ pub(super) fn country(text: &str) -> Read<String> {
     let good = (1..=3).contains(&text.len()) && text.bytes().all(|byte| byte.is_ascii_digit());
     match good && !text.starts_with('0') {
         true => Ok(text.to_string()),
-        false => Err("no country code; write its digits alone, like \"49\"".to_string()),
+        false => Err("not a country code; write its digits only, like \"49\"".to_string()),
     }
 }
 

@@ -60,12 +60,12 @@ pub(super) fn named(section: &Section<'_>, names: &mut Names) -> Result<Listener
         media_advertise: section.parsed_list("media_advertise", reachable_ip)?,
     };
     if it.listen.is_empty() {
-        return Err(section.missing("listen", "say where it listens, like listen = \"udp:10.0.0.5:5060\""));
+        return Err(section.missing("listen", "set its addresses, like listen = \"udp:10.0.0.5:5060\""));
     }
     for (key, addresses) in [("media", &it.media), ("media_advertise", &it.media_advertise)] {
         for (index, ip) in addresses.iter().enumerate() {
             let reason = match ip.is_unspecified() {
-                true => "no single address; name the one of its network",
+                true => "not a single address; write the address in its network",
                 false if addresses.iter().take(index).any(|other| other.is_ipv4() == ip.is_ipv4()) => {
                     "one IPv4 and one IPv6 address at most; keep one"
                 }
@@ -85,8 +85,8 @@ pub(super) fn of_gateway(section: &Section<'_>, names: &Names) -> Result<Option<
         return Ok(Some(text.text));
     }
     let reason = match names.all(What::Listener).as_slice() {
-        [] => "there is no [[listener]] at all; write one with this name".to_owned(),
-        known => format!("no [[listener]] has this name; there is {}", known.join(", ")),
+        [] => "there is no [[listener]]; add one with this name".to_owned(),
+        known => format!("no [[listener]] has this name; the names are {}", known.join(", ")),
     };
     Err(section.bad("listener", text.at, &text.text, reason))
 }
@@ -152,9 +152,7 @@ pub(super) fn are_there(config: &ServerConfig) -> Result<(), String> {
         let Some(name) = &gateway.listener else { continue };
         if !config.listeners.iter().any(|it| it.name == *name) {
             let gateway = &gateway.name;
-            return Err(format!(
-                "gateway {gateway:?} has listener {name:?}, which is not there without a restart"
-            ));
+            return Err(format!("gateway {gateway:?} has listener {name:?}, which needs a restart"));
         }
     }
     Ok(())
@@ -185,7 +183,7 @@ mod tests {
         let gateway = "[[gateway]]\nname = \"a\"\nhosts = \"h\"\nlistener = \"lan\"\n";
         let new = parse_alone(&format!("{TWO}{gateway}")).unwrap();
         assert_eq!(new.fits(), Ok(()));
-        let told = "gateway \"a\" has listener \"lan\", which is not there without a restart";
+        let told = "gateway \"a\" has listener \"lan\", which needs a restart";
         assert_eq!(ServerConfig::in_force(&old, new).fits(), Err(told.to_owned()));
     }
 
@@ -195,15 +193,15 @@ mod tests {
         for (text, told) in [
             (
                 format!("{gateway}listener = \"lan\"\n"),
-                "line 4: `gateway.listener` = \"lan\": there is no [[listener]] at all; write one with this name",
+                "line 4: `gateway.listener` = \"lan\": there is no [[listener]]; add one with this name",
             ),
             (
                 format!("{gateway}listener = \"carier\"\n{TWO}"),
-                "line 4: `gateway.listener` = \"carier\": no [[listener]] has this name; there is carrier, lan",
+                "line 4: `gateway.listener` = \"carier\": no [[listener]] has this name; the names are carrier, lan",
             ),
             (
                 "[[listener]]\nname = \"a\"\n".to_owned(),
-                "line 1: `listener.listen` is missing: say where it listens, like listen = \"udp:10.0.0.5:5060\"",
+                "line 1: `listener.listen` is missing: set its addresses, like listen = \"udp:10.0.0.5:5060\"",
             ),
             (
                 "[[listener]]\nname = \"a\"\nlisten = \"udp:10.0.0.5:1\"\nmedia = [\"10.0.0.5\", \"10.0.0.6\"]\n"

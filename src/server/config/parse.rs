@@ -131,7 +131,7 @@ fn server(section: &Section<'_>, outside: &dyn Outside, named: bool) -> Result<S
         listen.clear();
     }
     if listen.is_empty() && !named {
-        return Err(section.bad("listen", section.place("listen"), "", "no listener; name at least one"));
+        return Err(section.bad("listen", section.place("listen"), "", "no listener; add at least one"));
     }
     for (index, one) in listen.iter().enumerate() {
         if one.bind.port() != 0 && listen.iter().take(index).any(|other| other == one) {
@@ -170,7 +170,8 @@ fn server(section: &Section<'_>, outside: &dyn Outside, named: bool) -> Result<S
         let key = if section.has("min_se_s") { "min_se_s" } else { "session_expires_s" };
         let value = format!("{} s", server.min_se.as_secs());
         let asked = server.session_expires.as_secs();
-        let reason = format!("it is above `session_expires_s`, {asked} s; lower it, or raise that");
+        let reason =
+            format!("it is above `session_expires_s`, {asked} s; lower it, or raise `session_expires_s`");
         let problem = ConfigProblem::BadValue { key: section.full("min_se_s"), value, reason };
         return Err(section.error(key, problem));
     }
@@ -214,12 +215,14 @@ fn http(section: &Section<'_>, outside: &dyn Outside, store: &Store) -> Result<O
     let not_off = |reason: String| Err(section.bad("token", section.place("token"), "off", reason));
     let token = match given {
         Some(_) if off && !tokens.is_empty() => {
-            return not_off("whoever has none of [[http.tokens]] could do all; leave it out".to_string());
+            return not_off(
+                "clients without a token of [[http.tokens]] would have all rights; remove it".to_string(),
+            );
         }
         Some(_) if off => match bind.filter(|bind| !bind.ip().is_loopback()) {
             Some(bind) => {
-                let reason = "leave it out, and b2b makes a token, or listen on 127.0.0.1";
-                return not_off(format!("others can reach {bind}; {reason}"));
+                let reason = "remove it, and b2b creates a token, or listen on 127.0.0.1";
+                return not_off(format!("other hosts can reach {bind}; {reason}"));
             }
             None => MainToken::Off,
         },
@@ -326,7 +329,7 @@ pub(super) fn secret(
         return Err(section.bad_secret(key, "it is empty"));
     }
     if text.chars().any(char::is_control) {
-        return Err(section.bad_secret(key, "a control character, which cannot be in it"));
+        return Err(section.bad_secret(key, "it has a control character; remove it"));
     }
     Ok(Some(Secret::new(text)))
 }

@@ -96,7 +96,7 @@ fn credentials(section: &Section<'_>, outside: &dyn Outside) -> Result<Credentia
             Err(section.both("password", other, "keep the password or its hashes"))
         }
         (None, None, None) => {
-            let reason = "nobody could register as this user; set password, password_file or ha1";
+            let reason = "the user could not register; set password, password_file or ha1";
             Err(section.missing("password", reason))
         }
         (None, md5, sha256) => Ok(Credentials::Ha1 { md5, sha256 }),
@@ -119,8 +119,8 @@ pub(super) fn gateway(
     let auth = match (username, password) {
         (Some(username), Some(password)) => Some(GatewayAuth { username, password }),
         (None, None) => None,
-        (Some(_), None) => return Err(section.missing("password", "a username needs one")),
-        (None, Some(_)) => return Err(section.missing("username", "a password needs one")),
+        (Some(_), None) => return Err(section.missing("password", "username needs a password")),
+        (None, Some(_)) => return Err(section.missing("username", "password needs a username")),
     };
     let register = section.switch("register")?;
     if register && auth.is_none() {
@@ -183,7 +183,7 @@ fn session_refresher(section: &Section<'_>, reinvites: bool) -> Result<SessionRe
     let refresher = section.choice("session_refresher", &REFRESHER)?;
     if refresher == SessionRefresher::Us && !reinvites {
         let reason =
-            "a refresh is a re-INVITE or UPDATE, and reinvites = false sends none; choose them or auto";
+            "a refresh is a re-INVITE or UPDATE, which reinvites = false excludes; choose them or auto";
         return Err(section.bad("session_refresher", section.place("session_refresher"), "us", reason));
     }
     Ok(refresher)
@@ -238,7 +238,7 @@ fn hosts(section: &Section<'_>) -> Result<Vec<GatewayHost>, ConfigError> {
         hosts.push(GatewayHost { host, port, priority });
     }
     if hosts.is_empty() {
-        return Err(section.missing("hosts", "say where the gateway is, like hosts = [\"sip.example.com\"]"));
+        return Err(section.missing("hosts", "add the gateway's host, like hosts = [\"sip.example.com\"]"));
     }
     hosts.sort_by_key(|host| host.priority);
     Ok(hosts)
@@ -262,7 +262,7 @@ pub(super) fn group(section: &Section<'_>, names: &mut Names) -> Result<Group, C
     names.add(What::Group, section, "name", &name)?;
     let members = parse_route::targets(section, "members", None, names)?;
     if members.is_empty() {
-        return Err(section.missing("members", "say whom it calls, like members = [\"user/1001\"]"));
+        return Err(section.missing("members", "add its members, like members = [\"user/1001\"]"));
     }
     let strategy = section.choice("strategy", &Strategy::NAMED)?;
     let timeout = section.seconds("timeout_s")?;
@@ -296,7 +296,7 @@ pub(super) fn display(text: &str) -> Read<String> {
 pub(super) fn host(text: &str) -> Read<String> {
     match host_port(text)? {
         (host, None) => Ok(host),
-        _ => Err("no port here".to_string()),
+        _ => Err("remove the port".to_string()),
     }
 }
 

@@ -108,17 +108,17 @@ fn action(
     let policy = policy(section, called, caller, names)?;
     let given: Vec<&str> = ["to", "reject", "app"].into_iter().filter(|key| section.has(key)).collect();
     if let [first, second, ..] = given.as_slice() {
-        return Err(section.both(first, second, "a call goes one way; make two routes of it"));
+        return Err(section.both(first, second, "a route has one destination; write two routes"));
     }
     if !section.has("to")
         && let Some(key) = OF_DIAL.into_iter().find(|key| section.has(key))
     {
-        let reason = format!("`{key}` is about a call that is sent on; say where: to = \"user/$0\"");
+        let reason = format!("`{key}` needs a target; add one: to = \"user/$0\"");
         return Err(section.error(key, ConfigProblem::Missing { key: section.full("to"), reason }));
     }
     if section.has("record") && reject.is_some() {
         let (key, other) = (section.full("record"), section.full("reject"));
-        let reason = "a call that is refused cannot be recorded".to_string();
+        let reason = "a rejected call cannot be recorded; remove one of them".to_string();
         return Err(section.error("record", ConfigProblem::Both { key, other, reason }));
     }
     if reason.is_some() && reject.is_none() {
@@ -126,7 +126,7 @@ fn action(
             "reason",
             ConfigProblem::Missing {
                 key: section.full("reject"),
-                reason: "a reason needs its status".into(),
+                reason: "a reason needs a status: reject = 403".into(),
             },
         ));
     }
@@ -140,7 +140,7 @@ fn action(
         }
         (true, None, None) => {
             let reason =
-                "say what to do with the call: to = \"user/$0\", reject = 403, or app = \"ivr/main\"";
+                "the route needs a destination: to = \"user/$0\", reject = 403, or app = \"ivr/main\"";
             Err(section.missing("to", reason))
         }
     }
@@ -195,7 +195,7 @@ pub(super) fn targets(
         targets.push(target);
     }
     if section.has(key) && targets.is_empty() {
-        return Err(section.bad(key, section.place(key), "", "nobody; name at least one target"));
+        return Err(section.bad(key, section.place(key), "", "no target; add at least one"));
     }
     Ok(targets)
 }
@@ -258,7 +258,7 @@ fn target(text: &str, pattern: Option<&Pattern>) -> Read<Target> {
 /// What a group can call: the same whatever was called.
 fn member(target: &Target) -> Read<()> {
     let template = match target {
-        Target::Group(_) => return Err("a group in a group; list its members here".to_string()),
+        Target::Group(_) => return Err("a group cannot contain a group; list its members here".to_string()),
         Target::Gateway { name, number: None } => {
             return Err(format!("a gateway needs a number here, like gateway/{name}/+442083661177"));
         }
@@ -268,7 +268,9 @@ fn member(target: &Target) -> Read<()> {
     };
     match template.literal() {
         Some(_) => Ok(()),
-        None => Err("a group does not know the called number; write the member out".to_string()),
+        None => {
+            Err("members of a group cannot use groups of the pattern; write the whole target".to_string())
+        }
     }
 }
 
@@ -277,7 +279,9 @@ fn uri(text: &str, pattern: Option<&Pattern>) -> Read<Target> {
     let template = Template::new(text, pattern)?;
     let (_, behind_user) = text.split_once('@').unwrap_or(("", text));
     if behind_user.contains('$') {
-        return Err("a group in the host part, which a caller could choose".to_string());
+        return Err(
+            "the host part cannot have a group of the pattern: the caller would choose the host".to_string()
+        );
     }
     let example = template.fill("1", None, |filled, _| filled.push('1'));
     let uri = Uri::parse(example.as_bytes()).map_err(|error| format!("not a target: {error}"))?;
@@ -286,7 +290,7 @@ fn uri(text: &str, pattern: Option<&Pattern>) -> Read<Target> {
     }
     let unspecified = uri.host.and_then(|host| host.ip()).is_some_and(|ip| ip.is_unspecified());
     if uri.host.is_none() || unspecified {
-        return Err("no host that could be called".to_string());
+        return Err("its host cannot be called; write a host name or an address".to_string());
     }
     Ok(Target::Uri(template))
 }
@@ -310,8 +314,10 @@ pub(super) fn status(text: &str) -> Read<StatusRange> {
         ("4xx", _) => Ok(StatusRange(400, 499)),
         ("5xx", _) => Ok(StatusRange(500, 599)),
         (_, Ok(code @ 400..=599)) => Ok(StatusRange(code, code)),
-        _ => Err("not a status from 400 to 599, nor \"4xx\" or \"5xx\"; after 6xx nobody else is tried"
-            .to_string()),
+        _ => {
+            Err("not a status from 400 to 599, nor \"4xx\" or \"5xx\"; no target is tried after 6xx"
+                .to_string())
+        }
     }
 }
 
@@ -326,7 +332,7 @@ fn headers(section: &Section<'_>, called: Option<&Pattern>) -> Result<Vec<Header
         }
         rule.finish();
         let Ok([(key, name)]) = <[_; 1]>::try_from(named) else {
-            return Err(rule.missing("add", "one of add, remove, replace and pass, and only one"));
+            return Err(rule.missing("add", "set exactly one of add, remove, replace and pass"));
         };
         let needed = |value: Option<Template>| {
             value.ok_or_else(|| rule.missing("value", format!("`{key}` needs a value")))
@@ -351,7 +357,8 @@ fn headers(section: &Section<'_>, called: Option<&Pattern>) -> Result<Vec<Header
 pub(super) fn name(text: &str) -> Read<String> {
     match text.trim() {
         text if text.is_empty() || text.starts_with('#') => {
-            Err("a name that is empty or begins with # (which stands for a route without a name)".to_string())
+            Err("a name is not empty and does not begin with # (reserved for routes without a name)"
+                .to_string())
         }
         text => Ok(text.to_string()),
     }
@@ -369,7 +376,7 @@ pub(super) fn line(text: &str) -> Read<String> {
 fn app(text: &str, called: Option<&Pattern>) -> Read<Template> {
     let template = Template::new(text, called)?;
     if template.literal().is_none() && text.split('/').next().is_some_and(|kind| kind.contains('$')) {
-        return Err("a group in the kind, which a caller could choose".to_string());
+        return Err("the kind cannot have a group of the pattern: the caller would choose it".to_string());
     }
     apps::app_name(&template.fill("1", None, |filled, _| filled.push('1')))?;
     Ok(template)
@@ -381,7 +388,8 @@ pub(super) fn method(text: &str) -> Read<Method> {
         Method::Invite | Method::Message | Method::Subscribe | Method::Publish | Method::Options => {
             Ok(method)
         }
-        _ => Err("no method to route; choose INVITE, MESSAGE, SUBSCRIBE, PUBLISH or OPTIONS".to_string()),
+        _ => Err("not a method that can be routed; choose INVITE, MESSAGE, SUBSCRIBE, PUBLISH or OPTIONS"
+            .to_string()),
     }
 }
 
@@ -397,7 +405,7 @@ pub fn header_name(text: &str) -> Read<String> {
     }
     if Name::parse(text.as_bytes()).is_structural() {
         return Err(
-            "it belongs to one leg's dialog or body, or b2b writes it itself; take the rule out".to_string()
+            "it belongs to one leg's dialog or body, or b2b writes it itself; remove the rule".to_string()
         );
     }
     Ok(text.to_string())

@@ -132,8 +132,8 @@ impl Template {
                 (_, pattern) => pattern.and_then(|pattern| pattern.group(name)),
             };
             let group = group.ok_or_else(|| match pattern {
-                Some(pattern) => format!("`${name}` is no group of the pattern `{pattern}`"),
-                None => format!("`${name}` is a group, but there is no pattern that it could come from; `$0` is the whole number"),
+                Some(pattern) => format!("`${name}` is not a group of the pattern `{pattern}`"),
+                None => format!("`${name}` is a group, but there is no pattern; `$0` is the whole number"),
             })?;
             if !plain.is_empty() {
                 parts.push(Part::Text(std::mem::take(&mut plain)));
@@ -242,7 +242,7 @@ mod tests {
     fn a_template_names_only_groups_that_exist() {
         let pattern = Pattern::new(r"0(\d+)").unwrap();
         let refused = |text: &str, pattern| Template::new(text, pattern).unwrap_err();
-        assert!(refused("$2", Some(&pattern)).contains("no group of the pattern"));
+        assert!(refused("$2", Some(&pattern)).contains("not a group of the pattern"));
         assert!(refused("${x}", Some(&pattern)).contains("`$x`"));
         assert!(refused("$1", None).contains("no pattern"));
         assert!(refused("a$", None).contains("alone"));

@@ -77,7 +77,7 @@ pub fn recording(section: &Section<'_>, outside: &dyn Outside) -> Result<Recordi
             "pause_code",
             place,
             &pause_code,
-            "it cannot be told from code; choose another one",
+            "it overlaps with code; choose another one",
         ));
     }
     let days = |days: u64| Duration::from_secs(days * 86_400);
@@ -125,7 +125,7 @@ mod tests {
         for (lines, words) in [
             ("rate_hz = 11025", "choose 8000, 16000 or 48000"),
             ("code = \"record\"", "digits of a telephone"),
-            ("pause_code = \"*1\"", "cannot be told from code"),
+            ("pause_code = \"*1\"", "overlaps with code"),
             ("folder = \"\"", "empty path"),
         ] {
             let error = parse_alone(&format!("\n[recording]\n{lines}\n")).unwrap_err();

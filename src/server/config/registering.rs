@@ -22,18 +22,17 @@ pub(super) fn of_gateway(section: &Section<'_>, registers: bool) -> Result<Gatew
     let instance = section.parsed("instance", instance)?;
     if outbound && !registers {
         return Err(
-            section.missing("register", "outbound = true is about a registration; write register = true")
+            section.missing("register", "outbound = true needs a registration; write register = true")
         );
     }
     let contact_token = section.switch("contact_token")?;
     if contact_token && !registers {
-        return Err(section
-            .missing("register", "contact_token = true is about a registration; write register = true"));
+        return Err(
+            section.missing("register", "contact_token = true needs a registration; write register = true")
+        );
     }
     if instance.is_some() && !outbound {
-        return Err(
-            section.missing("outbound", "instance is told to who is asked for a flow; write outbound = true")
-        );
+        return Err(section.missing("outbound", "instance is for flows; write outbound = true"));
     }
     Ok(GatewayRegistering { outbound, instance, contact_token })
 }
@@ -79,15 +78,15 @@ mod tests {
             |lines: &str| parse_alone(&format!("{gateway}{lines}")).map(drop).unwrap_err().to_string();
         assert_eq!(
             error("outbound = true\n"),
-            "line 1: `gateway.register` is missing: outbound = true is about a registration; write register = true"
+            "line 1: `gateway.register` is missing: outbound = true needs a registration; write register = true"
         );
         assert_eq!(
             error("contact_token = true\n"),
-            "line 1: `gateway.register` is missing: contact_token = true is about a registration; write register = true"
+            "line 1: `gateway.register` is missing: contact_token = true needs a registration; write register = true"
         );
         assert_eq!(
             error("instance = \"urn:uuid:f81d4fae-7dec-11d0-a765-00a0c91e6bf6\"\n"),
-            "line 1: `gateway.outbound` is missing: instance is told to who is asked for a flow; write outbound = true"
+            "line 1: `gateway.outbound` is missing: instance is for flows; write outbound = true"
         );
     }
 }

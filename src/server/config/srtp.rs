@@ -122,7 +122,7 @@ pub(super) fn srtp(
     };
     let readable = transport.is_some_and(|transport| transport != Some(Transport::Tls));
     if readable && rules.offer != SrtpOffer::None && !insists {
-        let reason = "the keys stand in the messages, which all on the way can read; write transport = \"tls\", \
+        let reason = "every hop can read the keys in the messages; write transport = \"tls\", \
                       or srtp = { offer = \"…\", without_tls = true }";
         let offer = OFFERS.name(&rules.offer);
         return Err(section.bad("srtp", section.place("srtp"), offer, reason));
@@ -139,7 +139,7 @@ fn table_of(table: &Section<'_>) -> Result<(Srtp, bool), ConfigError> {
         rules.encrypted = accept.contains(&Accept::Srtp);
     }
     let without = |what: &str, name: &str| {
-        let reason = format!("{what} is offered and its answer would be refused; add \"{name}\"");
+        let reason = format!("{what} is offered, but its answer would be refused; add \"{name}\"");
         Err(table.bad("accept", table.place("accept"), "", reason))
     };
     if offer != SrtpOffer::None && !rules.encrypted {

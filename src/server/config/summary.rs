@@ -31,7 +31,7 @@ impl ServerConfig {
         lines.push(format!("realm     {}", server.realm));
         let trusted: Vec<String> = server.trusted.iter().map(ToString::to_string).collect();
         lines.push(match trusted.as_slice() {
-            [] => "trusted   nobody: every caller gives a password or is a gateway".to_string(),
+            [] => "trusted   none: every caller gives a password or is a gateway".to_string(),
             nets => format!("trusted   {}", nets.join(", ")),
         });
         lines.push(match &self.http {
@@ -39,18 +39,18 @@ impl ServerConfig {
             Some(http) => format!("http      {}, {}", http.bind, token(&http.token)),
         });
         lines.push(match &server.store {
-            Store::Memory => "bindings  in memory: a restart loses them".to_string(),
+            Store::Memory => "bindings  in memory: lost at a restart".to_string(),
             Store::Sqlite(path) => format!("bindings  {}", path.display()),
         });
         lines.push(match &server.cdr {
-            None => "records   none are written".to_string(),
+            None => "records   none".to_string(),
             Some(path) => format!("records   {}", path.display()),
         });
         if let (Store::Sqlite(path), 1..) = (&self.ended_calls.store, self.ended_calls.calls) {
             lines.push(format!("ended     {}", path.display()));
         }
         if !self.log.call_journals {
-            lines.push("journals  none are kept: no call can be run again".to_string());
+            lines.push("journals  none: calls cannot be replayed".to_string());
         }
         if let Some(folder) = &self.recording.folder {
             lines.push(format!("recording {}", folder.display()));
@@ -160,7 +160,7 @@ fn words(route: &Route) -> String {
 fn token(token: &MainToken) -> String {
     match token {
         MainToken::Given(_) | MainToken::Absent => "with a token".to_string(),
-        MainToken::Made(path) => format!("with the token in {}, made at the first start", path.display()),
-        MainToken::Off => "for whoever is on this machine".to_string(),
+        MainToken::Made(path) => format!("with the token in {}, created at the first start", path.display()),
+        MainToken::Off => "without a token, for every program on this machine".to_string(),
     }
 }

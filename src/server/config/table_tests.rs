@@ -43,11 +43,11 @@ fn everything_that_is_wrong_is_told_at_once_by_line() {
         [
             "line 2: `server.drain_s` = -1: not a whole number from 0 to 86400",
             "line 3: there is no `server.listn`; did you mean `listen`?",
-            "line 5: `limits.calls` is a text, but wants a whole number without quotes",
+            "line 5: `limits.calls` is a text, but takes a whole number without quotes",
             "line 6: `limits.redirects` = 21: not a whole number from 0 to 20",
             "line 7: there is no `servr`; did you mean `server`?",
-            "line 8: `user.password` is missing: nobody could register as this user; set password, \
-             password_file or ha1",
+            "line 8: `user.password` is missing: the user could not register; set password, password_file or \
+             ha1",
             "line 10: `user.max_calls` = 0: not a whole number from 1 to 100000",
             &format!("line 13: `gateway.hosts` = \"a:0\": {port}"),
             &format!("line 13: `gateway.hosts` = \"c:99999\": {port}"),
@@ -115,7 +115,7 @@ fn every_key_is_refused_with_a_value_of_another_kind() {
             _ => "1979-05-27T07:32:00Z",
         };
         let errors = refused(table, row, other);
-        let told = errors.iter().any(|error| error.contains(" is a ") && error.contains(", but wants "));
+        let told = errors.iter().any(|error| error.contains(" is a ") && error.contains(", but takes "));
         assert!(told, "{}.{} = {other}: {errors:?}", table.name, row.name);
     }
 }

@@ -289,7 +289,11 @@ fn what_is_hardly_meant_is_warned_about() {
     assert!(warnings("").contains("no [[route]]"));
     let open =
         "[[gateway]]\nname = \"c\"\nhosts = \"h\"\nsources = \"192.0.2.1\"\n[[route]]\nto = \"gateway/c\"\n";
-    assert!(warnings(open).contains("(line 5) sends calls from anybody to gateway/c"), "{}", warnings(open));
+    assert!(
+        warnings(open).contains("(line 5) sends calls from any source to gateway/c"),
+        "{}",
+        warnings(open)
+    );
     assert_eq!(warnings(&format!("{open}source = \"users\"\n")), "");
     assert!(warnings(&format!("[server]\ntrusted = \"0.0.0.0/0\"\n{open}")).contains("whole Internet"));
 }

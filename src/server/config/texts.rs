@@ -52,7 +52,7 @@ pub(super) fn listener(text: &str) -> Read<Listener> {
 pub(super) fn advertise(text: &str) -> Read<Advertise> {
     let (host, port) = parse_parties::host_port(text)?;
     if host.parse::<IpAddr>().is_ok_and(|ip| ip.is_unspecified()) {
-        return Err("no address to be reached at; name the address that peers use".to_string());
+        return Err("peers cannot reach this address; write the address that they use".to_string());
     }
     Ok(Advertise { host, port })
 }
@@ -101,7 +101,7 @@ pub(super) fn ip(text: &str) -> Read<IpAddr> {
 
 pub(super) fn reachable_ip(text: &str) -> Read<IpAddr> {
     ip(text).and_then(|ip| match ip.is_unspecified() {
-        true => Err("no address to be reached at; name the address that peers use".to_string()),
+        true => Err("peers cannot reach this address; write the address that they use".to_string()),
         false => Ok(ip),
     })
 }
@@ -112,10 +112,10 @@ pub(super) fn ports(text: &str) -> Read<(u16, u16)> {
     let port = |text: &str| text.trim().parse::<u16>().map_err(|_| fix);
     let (first, last) = (port(first)?, port(last)?);
     if first < 1024 {
-        return Err("ports below 1024 belong to others; begin at 1024 or above".to_string());
+        return Err("ports below 1024 are reserved; use 1024 or above".to_string());
     }
     if last < first || last - first < 3 {
-        return Err("too few for one call, which takes four; make the range larger".to_string());
+        return Err("a call needs four ports; make the range larger".to_string());
     }
     Ok((first, last))
 }
@@ -149,7 +149,11 @@ pub(super) fn network(text: &str) -> Read<IpNet> {
         Err(_) => text.parse::<IpNet>().map_err(|_| fix)?,
     };
     if net.addr() != net.network() {
-        return Err(format!("the block is {}; or write {} for the one address", net.trunc(), net.addr()));
+        return Err(format!(
+            "the block is {}; write that, or {} for the single address",
+            net.trunc(),
+            net.addr()
+        ));
     }
     Ok(net)
 }

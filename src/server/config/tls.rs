@@ -126,7 +126,7 @@ pub(super) fn tls(section: &Section<'_>, outside: &dyn Outside) -> Result<Tls, C
     }
     for table in section.tables("certificates")? {
         let files = pair(&table, ["certificate", "key"], outside)?;
-        let files = files.ok_or_else(|| table.missing("certificate", "name its PEM file"))?;
+        let files = files.ok_or_else(|| table.missing("certificate", "set its PEM file"))?;
         table.finish();
         certificates.push(Certificate { files, line: table.line() });
     }
@@ -134,7 +134,7 @@ pub(super) fn tls(section: &Section<'_>, outside: &dyn Outside) -> Result<Tls, C
     for (key, ask) in [("client_request", AskClient::Request), ("client_require", AskClient::Require)] {
         for listener in section.parsed_list(key, client_listener)? {
             if asking.iter().any(|(other, _)| *other == listener) {
-                let reason = "this listener is named already; keep one";
+                let reason = "this listener is there twice; keep one";
                 return Err(section.bad(key, section.place(key), &listener.to_string(), reason));
             }
             asking.push((listener, ask));
@@ -149,7 +149,7 @@ pub(super) fn tls(section: &Section<'_>, outside: &dyn Outside) -> Result<Tls, C
         lines: ["authorities", "client_authorities"].map(|key| line(section, key)),
     };
     if !tls.asking.is_empty() && tls.client_authorities.is_none() {
-        let reason = "say whose certificates are good that listeners ask for";
+        let reason = "set the authorities for client certificates";
         return Err(section.missing("client_authorities", reason));
     }
     section.finish();
@@ -197,7 +197,7 @@ fn client_listener(text: &str) -> Read<Listener> {
     let listener = texts::listener(text)?;
     match listener.transport {
         Transport::Tls => Ok(listener),
-        _ => Err("only tls: listeners see certificates".to_string()),
+        _ => Err("only tls: listeners get certificates; choose one of them".to_string()),
     }
 }
 
@@ -211,11 +211,11 @@ pub(super) fn client_name(text: &str) -> Read<String> {
     let (name, port) = host_port(domain).map_err(|_| fix)?;
     let name = name.trim_end_matches('.');
     if port.is_some() || name.parse::<IpAddr>().is_ok() {
-        return Err(format!("no name of a certificate; {fix}"));
+        return Err(format!("not a name of a certificate; {fix}"));
     }
     match is_wildcard {
         // Authorities give whoever asks a name in `com`.
-        true if !name.contains('.') => Err(format!("too many are below {name}; {fix}")),
+        true if !name.contains('.') => Err(format!("*.{name} matches too many names; {fix}")),
         true => Ok(format!("*.{name}")),
         false => Ok(name.to_string()),
     }
@@ -238,7 +238,7 @@ pub(super) fn together(config: &ServerConfig) -> Vec<(&'static Table, &'static s
                 AskClient::Request => "client_request",
                 AskClient::Require => "client_require",
             };
-            let reason = "server.listen has no such listener; write it as it stands there".to_string();
+            let reason = "server.listen has no such listener; write it exactly as there".to_string();
             let value = format!("{:?}", listener.to_string());
             problems.push((&TLS, key, ConfigProblem::BadValue { key: format!("tls.{key}"), value, reason }));
         }
@@ -247,7 +247,7 @@ pub(super) fn together(config: &ServerConfig) -> Vec<(&'static Table, &'static s
         && let Some(gateway) = config.gateways.iter().find(|gateway| !gateway.tls.clients.is_empty())
     {
         let reason = format!(
-            "gateway {:?} (line {}) has tls_client: name the listeners that ask for certificates in \
+            "gateway {:?} (line {}) has tls_client: set the listeners that request certificates in \
              client_request or client_require",
             gateway.name, gateway.line
         );

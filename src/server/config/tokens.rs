@@ -131,13 +131,13 @@ pub const TOKENS: Table = Table {
 pub(super) fn tokens(section: &Section<'_>, outside: &dyn Outside) -> Result<Vec<Token>, ConfigError> {
     let mut tokens: Vec<Token> = Vec::new();
     for section in section.tables("tokens")? {
-        let reason = "name it for people: name = \"dashboard\"";
+        let reason = "a token needs a name: name = \"dashboard\"";
         let name = section.needed("name", plain_name, reason)?;
         let secret = secret(&section, ["token", "token_file"], outside)?;
         let secret = secret.ok_or_else(|| section.missing("token", "set token or token_file"))?;
         let scopes = section.choices("scopes", &Scope::NAMED)?;
         if scopes.is_empty() {
-            return Err(section.missing("scopes", "say what it may do, like scopes = [\"read\"]"));
+            return Err(section.missing("scopes", "set its rights, like scopes = [\"read\"]"));
         }
         section.finish();
         if let Some(other) = tokens.iter().find(|it| it.name == name || it.secret == secret) {

@@ -89,7 +89,7 @@ pub async fn contacts(
     order: RingOrder,
 ) -> Result<Vec<ResolvedContact>, LookupError> {
     service.lookup_all(targets.all(), order.of_dialling()).await.map_err(|error| {
-        error.unwrap_or(LookupError::BadTarget { target: String::new(), why: "no target is named".into() })
+        error.unwrap_or(LookupError::BadTarget { target: String::new(), why: "no target is set".into() })
     })
 }
 

@@ -81,13 +81,13 @@ pub enum Refused {
     Bad(String),
     #[error("another command has this id already")]
     Differs,
-    #[error("{RUNNING} commands are under way")]
+    #[error("{RUNNING} commands are in progress")]
     Full,
     #[error("the server is stopping")]
     Stopping,
-    #[error("who has one call may not do this; only what is about that call")]
+    #[error("a program with a single call may only control that call")]
     NotYours,
-    #[error("the call is not yours any more")]
+    #[error("the call no longer belongs to this program")]
     Over,
 }
 
@@ -176,7 +176,7 @@ impl Control {
             order = of_holder(order, leg)?;
         }
         if order.command.needs_call() && order.call.is_none() && order.leg.is_none() {
-            return Err(Refused::Bad(format!("{}: name a call or a leg", order.command.word())));
+            return Err(Refused::Bad(format!("{}: set call or leg", order.command.word())));
         }
         let id = order.id.take().unwrap_or_else(|| format!("c{:016x}", rand::random::<u64>()));
         let id: Arc<str> = id.into();
@@ -227,12 +227,12 @@ impl Control {
         self.status(&taken.id)
     }
 
-    /// What a token needs to take this one back; none: it is over, or never was.
+    /// What a token needs to take this one back; none: it is over, or never existed.
     pub fn scope(&self, id: &str) -> Option<Scope> {
         self.book().cancels.get(id).map(|cancel| cancel.scope)
     }
 
-    /// Takes a command back. `false`: it is over, or never was.
+    /// Takes a command back. `false`: it is over, or never existed.
     pub fn cancel(&self, id: &str) -> bool {
         let cancel = self.book().cancels.remove(id);
         cancel.is_some_and(|cancel| cancel.end.send(Undo::Yes).is_ok())
@@ -347,7 +347,7 @@ fn event(status: Status) -> Event {
 fn of_holder(order: Order, leg: LegId) -> Result<Order, Refused> {
     let own = order.leg.is_none_or(|it| it == leg.0) && order.call.is_none();
     if let Command::Unbridge { app: None } = order.command {
-        let error = "app: who has one call says which application gets the other one";
+        let error = "app: required for a program with a single call: the application for the other one";
         return Err(Refused::Bad(error.to_owned()));
     }
     match own && order.command.is_of_a_leg() {

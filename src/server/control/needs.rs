@@ -68,7 +68,7 @@ impl Command {
     pub(super) fn check(&self) -> Result<(), String> {
         let number = |name: &str, text: &Option<String>| match text {
             Some(text) if text.is_empty() || text.contains(char::is_control) => {
-                Err(format!("{name}: it is no number"))
+                Err(format!("{name}: it is not a number"))
             }
             _ => Ok(()),
         };

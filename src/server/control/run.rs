@@ -86,7 +86,7 @@ impl Run<'_> {
         let of = match (self.order.leg, self.order.call) {
             (Some(leg), _) => Watched::Leg(LegId(leg)),
             (None, Some(call)) => Watched::Call(CallId(call)),
-            (None, None) => return Err(Failure::new("unknown", "name a call or a leg")),
+            (None, None) => return Err(Failure::new("unknown", "set call or leg")),
         };
         let found = self.parts.service.locate(of).await?;
         self.running.is_about(found.0);
@@ -130,7 +130,7 @@ impl Run<'_> {
                 return Ok(json!({ "complete": played == Played::Complete }));
             }
             Command::Cancel { of } => {
-                let unknown = "it is over, or never was";
+                let unknown = "it is over, or never existed";
                 return self.running.cancel(of).then(|| json!({})).ok_or(Failure::new("gone", unknown));
             }
             Command::Dial { to, order, caller, ring_s, headers } => {
@@ -430,7 +430,7 @@ impl Run<'_> {
     }
 
     fn member(&self) -> Result<LegId, Failure> {
-        self.order.leg.map(LegId).ok_or_else(|| Failure::new("unknown", "name the member's leg"))
+        self.order.leg.map(LegId).ok_or_else(|| Failure::new("unknown", "set the leg of the participant"))
     }
 }
 

@@ -64,7 +64,7 @@ impl Running {
                 }
                 Err(match woken {
                     Ok(_) => {
-                        Failure::new("deadline", format!("it was not done within {} s", deadline.as_secs()))
+                        Failure::new("deadline", format!("not completed within {} s", deadline.as_secs()))
                     }
                     Err(error) => error.into(),
                 })

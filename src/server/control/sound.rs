@@ -86,14 +86,14 @@ impl Sounds {
     pub fn check(&self) -> Result<(), String> {
         let all = self.each();
         match all.len() {
-            0 => return Err("sound: there is nothing to play".to_owned()),
+            0 => return Err("sound: set something to play".to_owned()),
             1..=PARTS => {}
             _ => return Err(format!("sound: {PARTS} parts at most")),
         }
         all.iter().try_for_each(|sound| match sound {
             Sound::Name(file) | Sound::File(FileSound { file }) => match is_below(file) {
                 true => Ok(()),
-                false => Err("sound: name a file below the folder of [prompts]".to_owned()),
+                false => Err("sound: use a file below the folder of [prompts]".to_owned()),
             },
             Sound::Digits(DigitSound { digits }) => {
                 match digits.len() <= PARTS && digits.chars().any(|key| "0123456789*#".contains(key)) {

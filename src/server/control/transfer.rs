@@ -69,7 +69,7 @@ impl Run<'_> {
                         return match status {
                             200..=299 => Ok(json!({ "by": "dial" })),
                             _ => {
-                                let error = format!("the target did not take the call: {status}");
+                                let error = format!("the target did not answer the call: {status}");
                                 Err(Failure { reason: "refused", error, status: Some(status) })
                             }
                         };
@@ -77,7 +77,7 @@ impl Run<'_> {
                     _ => {}
                 },
                 Received::Lagged(_) => {
-                    return Err(Failure::new("unknown", "too much has happened to say how it ended"));
+                    return Err(Failure::new("unknown", "the result of the transfer is no longer known"));
                 }
             }
         }
@@ -104,7 +104,7 @@ impl Run<'_> {
         };
         match (fallback, &error) {
             (Some(to), ReferError::Refused(_) | ReferError::Failed(_)) => {
-                tracing::info!("leg {}: {error}; {to} is called from here", leg.0);
+                tracing::info!("leg {}: {error}; b2b calls {to} itself", leg.0);
                 // Of the party that was asked: where it has gone, both fail.
                 match own {
                     false => self.transfer(leg, to, headers).await,

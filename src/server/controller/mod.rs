@@ -1,5 +1,5 @@
 //! Media that somebody else carries: the [`MediaController`](b2b_call::controller::MediaController)s
-//! beside the engine inside of this process.
+//! beside the embedded engine of this process.
 //!
 //! - `rtpengine`: relays by another program, over its `ng` protocol
 //! - `remote`: all of it by media servers, over REST and gRPC

@@ -39,9 +39,9 @@ const QUESTIONS: usize = 64;
 pub enum EndedCallsError {
     #[error("[ended_calls] store: {0}")]
     Database(#[from] DatabaseError),
-    #[error("[ended_calls]: {0}; see that the disk has room and the file is sound")]
+    #[error("[ended_calls]: {0}; check that the disk has space and the file is not damaged")]
     Sql(#[from] rusqlite::Error),
-    #[error("the thread for ended calls cannot be started: {0}")]
+    #[error("cannot start the thread for ended calls: {0}")]
     Thread(#[from] std::io::Error),
 }
 
@@ -49,7 +49,7 @@ pub enum EndedCallsError {
 #[derive(Debug, Clone, PartialEq, Eq, thiserror::Error)]
 pub enum FindError {
     /// So many wait already.
-    #[error("too many questions wait for the database of ended calls")]
+    #[error("too many queries are waiting for the database of ended calls")]
     Busy,
     /// The store is closed.
     #[error("the server is stopping")]

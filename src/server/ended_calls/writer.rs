@@ -116,7 +116,9 @@ fn oldest(keeping: &EndedCalls) -> Option<SystemTime> {
 fn report(written: &rusqlite::Result<()>, failing: &mut bool) {
     match written {
         Err(error) if !*failing => {
-            tracing::error!("ended calls cannot be written: {error}; they wait until they can");
+            tracing::error!(
+                "ended calls cannot be written: {error}; they are kept in memory until the disk accepts writes"
+            );
         }
         Ok(()) if *failing => tracing::info!("ended calls are written again"),
         _ => {}

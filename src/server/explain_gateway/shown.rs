@@ -46,8 +46,9 @@ pub fn head(config: &ServerConfig, gateway: &Gateway, sample: &Sample) -> Vec<St
         lines.push(format!("stun     {host}:{port} is not asked; shown is as before it has answered"));
     }
     if config.media.controller != Carrier::Embedded {
-        lines
-            .push("media    SDP is as the engine inside writes it; media.controller is not asked".to_owned());
+        lines.push(
+            "media    SDP is as the embedded engine writes it; media.controller is not asked".to_owned(),
+        );
     }
     lines.push("secrets  keys of SRTP, values of `headers` and the token of Contact are left out".to_owned());
     lines

@@ -186,13 +186,13 @@ impl Client {
         let due = self.registrant.schedule.due().map(|at| at.saturating_duration_since(now).as_secs());
         let RegistrationState { registered, failed, reason, .. } = &self.state;
         match (due, failed) {
-            _ if leaving => tracing::info!("gateway {name}: the registration ends: {reason}"),
+            _ if leaving => tracing::info!("gateway {name}: unregistered: {reason}"),
             (Some(due), true) => {
                 let still = if *registered { "still registered" } else { "not registered" };
-                tracing::warn!("gateway {name}: {still}: {reason}; the next attempt is in {due} s");
+                tracing::warn!("gateway {name}: {still}: {reason}; next attempt in {due} s");
             }
             (Some(due), false) => {
-                tracing::info!("gateway {name}: registered: {reason}; it is refreshed in {due} s");
+                tracing::info!("gateway {name}: registered: {reason}; refresh in {due} s");
             }
             (None, _) => {}
         }

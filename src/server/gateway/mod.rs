@@ -145,14 +145,14 @@ impl Gateways {
         let Some((id, ner)) = it.and_then(|it| Some((it.id, it.ner.as_mut()?))) else { return };
         let (up, reason) = match ner.decided(now, number, effective) {
             Change::Nothing => return self.show(id),
-            Change::In => (true, "a call got through".to_owned()),
+            Change::In => (true, "a call succeeded".to_owned()),
             Change::Out(effective, calls) => {
-                (false, format!("{effective} of its last {calls} calls got through"))
+                (false, format!("{effective} of its last {calls} calls succeeded"))
             }
         };
         match up {
-            true => tracing::info!("gateway {gateway}: it is used again: {reason}"),
-            false => tracing::warn!("gateway {gateway}: it is out of use: {reason}"),
+            true => tracing::info!("gateway {gateway}: back in service: {reason}"),
+            false => tracing::warn!("gateway {gateway}: out of service: {reason}"),
         }
         let gateway = gateway.to_owned();
         self.events.push(Event::GatewayHealth { gateway, host: String::new(), up, reason });
@@ -277,7 +277,7 @@ impl Gateways {
                 probe::Order::Ask => asked.push(host),
                 probe::Order::Changed(health) => {
                     changed = true;
-                    self.events.push(health_event(&it.config, host, health, "it does not answer OPTIONS"));
+                    self.events.push(health_event(&it.config, host, health, "no response to OPTIONS"));
                 }
             }
         }
@@ -354,7 +354,7 @@ impl Gateways {
                     && let Err(error) = t.sip.request_outside(now, request)
                 {
                     tracing::debug!(
-                        "gateway {}: an old contact stays until it lapses: {error}",
+                        "gateway {}: an old contact stays until it expires: {error}",
                         it.config.name
                     );
                 }
@@ -409,7 +409,7 @@ impl Gateways {
             let Some(client) = it.client.as_mut().filter(|client| client.holds(flow)) else { continue };
             self.orders.push_back((it.id, client.lost(now)));
             tracing::warn!(
-                "gateway {}: the flow of its registration is gone; it is made anew",
+                "gateway {}: the flow of its registration is lost; registering again",
                 it.config.name
             );
             lost.push(it.id);

@@ -54,7 +54,7 @@ impl Realms {
         let known = read(&path).unwrap_or_else(|error| {
             if error.kind() != std::io::ErrorKind::NotFound {
                 tracing::warn!(
-                    "{}: the realms of gateways cannot be read: {error}; they are learned anew",
+                    "{}: the realms of gateways cannot be read: {error}; the next challenges replace them",
                     path.display()
                 );
             }
@@ -64,7 +64,7 @@ impl Realms {
         let write_all = move || {
             for text in texts {
                 if let Err(error) = write(&path, &text) {
-                    tracing::warn!("{}: the realms of gateways cannot be kept: {error}", path.display());
+                    tracing::warn!("{}: the realms of gateways cannot be written: {error}", path.display());
                 }
             }
         };

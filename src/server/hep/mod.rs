@@ -66,8 +66,9 @@ impl Exporter {
     /// # Errors
     /// The system gives no socket or no thread, in words.
     pub fn start(config: &Hep, counters: &HepCounters) -> Result<(Exporter, Mirror), String> {
-        let refused =
-            |error: io::Error| format!("no HEP to {}: {error}; see to hep.collector", config.collector);
+        let refused = |error: io::Error| {
+            format!("cannot send HEP to {}: {error}; check hep.collector", config.collector)
+        };
         let any = match config.collector {
             SocketAddr::V4(_) => SocketAddr::from(([0, 0, 0, 0], 0)),
             SocketAddr::V6(_) => SocketAddr::from(([0u16; 8], 0)),

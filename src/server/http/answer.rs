@@ -30,18 +30,18 @@ impl Problem {
     }
 
     pub fn no_such_path() -> Self {
-        let fix = "ask for / (the page), /calls, /commands, /control, /queues, /agents, /rooms, /slots, /registrations, /gateways, /events, /openapi.json, /metrics or /healthz; docs/http.md has them all";
+        let fix = "ask for / (the page), /calls, /commands, /control, /queues, /agents, /rooms, /slots, /registrations, /gateways, /events, /openapi.json, /metrics or /healthz; docs/http.md lists them";
         Problem::new(StatusCode::NOT_FOUND, "there is nothing at this path", fix)
     }
 
     pub fn wrong_method() -> Self {
-        let fix = "the header field Allow says what it takes";
-        Problem::new(StatusCode::METHOD_NOT_ALLOWED, "this path does not take this method", fix)
+        let fix = "the header field Allow lists the methods";
+        Problem::new(StatusCode::METHOD_NOT_ALLOWED, "this path does not support this method", fix)
     }
 
     pub fn too_slow() -> Self {
-        let fix = "try again; if it happens often the machine is overloaded";
-        Problem::new(StatusCode::SERVICE_UNAVAILABLE, "the answer took too long to make", fix)
+        let fix = "try again; if this is frequent, the machine is overloaded";
+        Problem::new(StatusCode::SERVICE_UNAVAILABLE, "the response took too long", fix)
     }
 
     /// What is sent with a request cannot be taken.
@@ -50,12 +50,12 @@ impl Problem {
     }
 
     pub fn stopping() -> Self {
-        let fix = "ask again when it has started again";
+        let fix = "retry after the restart";
         Problem::new(StatusCode::SERVICE_UNAVAILABLE, "the server is stopping", fix)
     }
 
     pub fn no_such_call(call: CallId) -> Self {
-        let fix = "GET /calls lists those that are up; of ended ones only the latest are kept";
+        let fix = "GET /calls lists active calls; only the most recent ended ones are kept";
         Problem::new(StatusCode::NOT_FOUND, format!("there is no call {}", call.0), fix)
     }
 }
@@ -69,7 +69,5 @@ impl IntoResponse for Problem {
 /// The number of a call in a path.
 pub fn call_id(text: &str) -> Result<CallId, Problem> {
     let number = text.parse().map(CallId);
-    number.map_err(|_| {
-        Problem::bad(format!("{text:?} is no call"), "name it by its number, as GET /calls does")
-    })
+    number.map_err(|_| Problem::bad(format!("{text:?} is not a call"), "use its number, as in GET /calls"))
 }

@@ -58,7 +58,7 @@ pub async fn of_leg(
 ) -> Result<Response, Problem> {
     let number = leg.parse().map(LegId);
     let leg = number.map_err(|_| {
-        Problem::bad(format!("{leg:?} is no leg"), "name it by its number, as the legs of GET /calls")
+        Problem::bad(format!("{leg:?} is no leg"), "use its number, as in the legs of GET /calls")
     })?;
     open(api, &granted, leg.into(), asked, request).await
 }
@@ -85,7 +85,7 @@ async fn open(
     let Query(asked) = asked.map_err(|error| Problem::bad(error.body_text(), usage))?;
     let rate_hz = asked.rate.unwrap_or(USUAL);
     if !StreamSpec::RATES.contains(&rate_hz) {
-        return Err(Problem::bad(format!("no sound at {rate_hz} samples a second"), usage));
+        return Err(Problem::bad(format!("no audio with a sample rate of {rate_hz}"), usage));
     }
     let frame_ms = asked.frame_ms.unwrap_or(20);
     if !StreamSpec::FRAMES_MS.contains(&frame_ms) {
@@ -173,7 +173,7 @@ fn refused(error: &CallError) -> Problem {
         }
         CallError::Stopping => Problem::stopping(),
         error => {
-            let fix = "wait until the leg is answered, as GET /calls and the events tell";
+            let fix = "wait until the leg is answered: see GET /calls and the events";
             Problem::new(StatusCode::CONFLICT, error.to_string(), fix)
         }
     }

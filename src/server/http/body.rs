@@ -20,7 +20,7 @@ pub fn json<T: DeserializeOwned>(body: Body, usage: &str) -> Result<T, Problem> 
     let body = body.map_err(|error| Problem::new(error.status(), error.body_text(), usage))?;
     serde_json::from_slice(&body).map_err(|error| match error.is_data() {
         true => Problem::new(StatusCode::UNPROCESSABLE_ENTITY, error.to_string(), usage),
-        false => Problem::bad(format!("this is no JSON: {error}"), usage),
+        false => Problem::bad(format!("invalid JSON: {error}"), usage),
     })
 }
 

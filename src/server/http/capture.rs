@@ -69,7 +69,7 @@ pub async fn begin(
         None => None,
         Some(seconds @ 1..=LONGEST) => Some(Duration::from_secs(seconds)),
         Some(_) => {
-            return Err(Problem::bad("seconds is out of range", "name 1 to 86400, or leave it out"));
+            return Err(Problem::bad("seconds is out of range", "use 1 to 86400, or remove it"));
         }
     };
     let snap = match media {
@@ -87,7 +87,7 @@ fn refused(error: CaptureError) -> Problem {
         CaptureError::NoSuchCall(call) => return Problem::no_such_call(call),
         CaptureError::Over(_) => (StatusCode::CONFLICT, "GET its /pcap: it has the messages"),
         CaptureError::Running(_) => {
-            (StatusCode::CONFLICT, "GET its /pcap at any time; DELETE its /capture to begin anew")
+            (StatusCode::CONFLICT, "GET its /pcap at any time; DELETE its /capture to start again")
         }
         CaptureError::TooMany => {
             (StatusCode::SERVICE_UNAVAILABLE, "DELETE the /capture of another call, or wait until one ends")

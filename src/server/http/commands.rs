@@ -41,13 +41,13 @@ fn patience(asked: Query1) -> Result<Duration, Problem> {
 pub fn refused(error: &Refused) -> Problem {
     let (status, fix) = match error {
         Refused::Bad(_) => {
-            (StatusCode::BAD_REQUEST, "GET /openapi.json and docs/control.md have every command")
+            (StatusCode::BAD_REQUEST, "GET /openapi.json and docs/control.md list the commands")
         }
-        Refused::Differs => (StatusCode::CONFLICT, "give each command an id of its own, or none"),
-        Refused::Full => (StatusCode::SERVICE_UNAVAILABLE, "wait until some are over"),
-        Refused::Stopping => (StatusCode::SERVICE_UNAVAILABLE, "ask again when it has started again"),
-        Refused::NotYours => (StatusCode::FORBIDDEN, "command your own call only"),
-        Refused::Over => (StatusCode::NOT_FOUND, "name a call that was offered to you, and is not over"),
+        Refused::Differs => (StatusCode::CONFLICT, "use a unique id for each command, or none"),
+        Refused::Full => (StatusCode::SERVICE_UNAVAILABLE, "wait until some have finished"),
+        Refused::Stopping => (StatusCode::SERVICE_UNAVAILABLE, "retry after the restart"),
+        Refused::NotYours => (StatusCode::FORBIDDEN, "control only your own call"),
+        Refused::Over => (StatusCode::NOT_FOUND, "use a call that was offered to you and is not over"),
     };
     Problem::new(status, error.to_string(), fix)
 }
@@ -88,7 +88,7 @@ fn shown(status: Status) -> Response {
 }
 
 fn unknown(id: &str) -> Problem {
-    let fix = "of commands that are over only the latest are kept";
+    let fix = "only the most recent finished commands are kept";
     Problem::new(StatusCode::NOT_FOUND, format!("there is no command {id:?}"), fix)
 }
 
@@ -146,7 +146,7 @@ fn with(value: &mut Value, more: [(&str, Value); 2]) -> Result<(), Problem> {
     };
     for (name, value) in more {
         if fields.insert(name.to_owned(), value).is_some() {
-            return Err(refused(&Refused::Bad(format!("{name}: the path says it already"))));
+            return Err(refused(&Refused::Bad(format!("{name} is already in the path; remove it"))));
         }
     }
     Ok(())
@@ -185,8 +185,8 @@ pub async fn cancel(
         true => Ok(StatusCode::NO_CONTENT),
         false => Err(Problem::new(
             StatusCode::NOT_FOUND,
-            format!("no command {id:?} is under way"),
-            "GET /commands/{id} says how it ended",
+            format!("no command {id:?} is running"),
+            "GET /commands/{id} has its result",
         )),
     }
 }

@@ -97,7 +97,7 @@ async fn serve(socket: WebSocket, api: Api, granted: Granted, mut events: Subscr
 /// Begins what a client says; what it is told at once.
 fn heard(api: &Api, granted: &Granted, text: &str) -> Message {
     let parsed = serde_json::from_str::<Value>(text)
-        .map_err(|error| Problem::bad(format!("this is no JSON: {error}"), "send a JSON object"));
+        .map_err(|error| Problem::bad(format!("invalid JSON: {error}"), "send a JSON object"));
     // As on `/remote/{name}`.
     if let Some(ping) = parsed.as_ref().ok().and_then(|value| value.get("ping")) {
         return Message::Text(json!({ "type": "pong", "ping": ping }).to_string().into());

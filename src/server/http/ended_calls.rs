@@ -56,8 +56,8 @@ pub async fn list(
     let Query(asked) = asked.map_err(|error| Problem::bad(error.body_text(), usage()))?;
     let wanted = wanted(asked)?;
     let Some(store) = &api.ended_calls else {
-        let fix = "write calls = 10000 in [ended_calls] and restart; server.cdr has every call as well";
-        return Err(Problem::new(StatusCode::NOT_FOUND, "no ended calls are kept", fix));
+        let fix = "set calls = 10000 in [ended_calls] and restart; server.cdr has every call, too";
+        return Err(Problem::new(StatusCode::NOT_FOUND, "ended calls are not kept", fix));
     };
     store.find(wanted).await.map(Json).map_err(|error| match error {
         FindError::Stopping => Problem::stopping(),
@@ -65,7 +65,7 @@ pub async fn list(
             Problem::new(StatusCode::SERVICE_UNAVAILABLE, error.to_string(), "ask again in a second")
         }
         FindError::Database(_) => {
-            let fix = "see that the disk has room and the file of [ended_calls] is sound";
+            let fix = "check that the disk has space and the file of [ended_calls] is not damaged";
             Problem::new(StatusCode::INTERNAL_SERVER_ERROR, error.to_string(), fix)
         }
     })
@@ -101,7 +101,7 @@ fn moment(key: &str, text: Option<String>) -> Result<Option<SystemTime>, Problem
     let parse = |text: String| {
         humantime::parse_rfc3339_weak(&text).map_err(|_| {
             Problem::bad(
-                format!("{key}={text} is no moment"),
+                format!("{key}={text} is not a time"),
                 "write it in UTC, like 2026-11-26T10:30:00Z, or 2026-11-26T10:30:00",
             )
         })

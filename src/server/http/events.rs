@@ -49,7 +49,7 @@ pub struct Asked {
 
 /// Which events a query asks for.
 pub fn filter(types: Option<&str>, planes: Option<&str>) -> Result<EventFilter, Problem> {
-    let fix = "docs/events.md has every type of event and its plane";
+    let fix = "docs/events.md lists the types of events and their planes";
     let filter = types.map_or_else(|| Ok(EventFilter::all()), |types| EventFilter::all().of_types(types));
     let filter = filter
         .and_then(|filter| planes.map_or_else(|| Ok(filter.clone()), |it| filter.clone().of_planes(it)));

@@ -112,12 +112,8 @@ pub async fn register(State(api): State<Api>, Path(name): Path<String>) -> Resul
         return Err(Problem::new(StatusCode::NOT_FOUND, format!("there is no gateway {name:?}"), fix));
     };
     if gateway.register.is_none() {
-        let fix = "write register = true with its username and password";
-        return Err(Problem::new(
-            StatusCode::CONFLICT,
-            format!("gateway {name:?} asks for no registration"),
-            fix,
-        ));
+        let fix = "set register = true with its username and password";
+        return Err(Problem::new(StatusCode::CONFLICT, format!("gateway {name:?} has no registration"), fix));
     }
     api.admission.board.register(Wanted::At(name));
     api.jobs.run(|switch, t, _| switch.wake_admission(t)).await;

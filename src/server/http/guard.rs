@@ -55,7 +55,7 @@ impl Granted {
             return Ok(());
         }
         let error = format!("the token has no scope {:?}", scope.as_str());
-        let fix = format!("ask with a token whose scopes have {:?}; see [[http.tokens]]", scope.as_str());
+        let fix = format!("use a token with the scope {:?}; see [[http.tokens]]", scope.as_str());
         Err(Problem::new(StatusCode::FORBIDDEN, error, fix))
     }
 }
@@ -110,8 +110,12 @@ impl Guard {
         if let Some(origin) = headers.get(ORIGIN)
             && host != origin.to_str().ok().and_then(|it| Some(it.split_once("://")?.1))
         {
-            let fix = "ask from a program, or from a page that b2b itself would have served";
-            return Err(Problem::new(StatusCode::FORBIDDEN, "another site's page may not ask", fix));
+            let fix = "use a program, or a page that b2b itself serves";
+            return Err(Problem::new(
+                StatusCode::FORBIDDEN,
+                "requests from pages of other sites are refused",
+                fix,
+            ));
         }
         let bare = path == OPEN || !self.tokens.is_empty() && super::page::is_file(path);
         if bare {
@@ -133,15 +137,16 @@ impl Guard {
         }
         if OF_PROXIES.iter().any(|name| headers.contains_key(name)) {
             let fix = "take token = \"off\" out of [http]: b2b makes a token, and requests have to carry it";
-            let error = "a proxy asks for somebody else, and no token is wanted";
+            let error = "the request comes through a proxy, and no token is required";
             return Err(Problem::new(StatusCode::FORBIDDEN, error, fix));
         }
         // A name that an attacker lets point here (DNS rebinding) is in Host.
         if host.is_none_or(is_this_machine) {
             return Ok(Granted(Arc::new(Scopes::all())));
         }
-        let fix = "ask for 127.0.0.1, [::1] or localhost, or let a token be wanted: take token = \"off\" out of [http]";
-        Err(Problem::new(StatusCode::FORBIDDEN, "Host names another machine", fix))
+        let fix =
+            "use 127.0.0.1, [::1] or localhost, or require a token: remove token = \"off\" out of [http]";
+        Err(Problem::new(StatusCode::FORBIDDEN, "the Host header names another machine", fix))
     }
 }
 
@@ -198,7 +203,7 @@ pub async fn check(State(guard): State<Arc<Guard>>, mut request: Request, next: 
         }
         Err(problem) => {
             if let Some(Source(source)) = request.extensions().get() {
-                tracing::debug!("control interface: {source} is refused: {}", problem.error);
+                tracing::debug!("HTTP interface: request from {source} refused: {}", problem.error);
             }
             let challenge = problem.status == StatusCode::UNAUTHORIZED;
             let mut response = problem.into_response();

@@ -30,16 +30,16 @@ pub async fn file(
     asked: Result<Query<Asked>, QueryRejection>,
 ) -> Result<Response, Problem> {
     let call = call_id(&id)?;
-    let usage = "ask without a query, or with secrets=keep";
+    let usage = "use no query, or secrets=keep";
     let Query(asked) = asked.map_err(|error| Problem::bad(error.body_text(), usage))?;
     let whole = match asked.secrets.as_deref() {
         None => false,
         Some(KEEP) => true,
-        Some(other) => return Err(Problem::bad(format!("secrets={other:?} is not known"), usage)),
+        Some(other) => return Err(Problem::bad(format!("secrets={other:?} is not valid"), usage)),
     };
     if whole && granted.keys() != Keys::Shown {
-        let fix = "ask with a token that has \"record\" or \"audio\", or without secrets=keep";
-        return Err(Problem::new(StatusCode::FORBIDDEN, "the token may not see keys", fix));
+        let fix = "use a token that has \"record\" or \"audio\", or without secrets=keep";
+        return Err(Problem::new(StatusCode::FORBIDDEN, "the token has no right to see keys", fix));
     }
     let look = move |switch: &mut Switch, t: &mut Turn<'_>, _| {
         let journal = switch.journal(call);
@@ -51,8 +51,7 @@ pub async fn file(
         Some(journal) => journal,
         None if !is_known => return Err(Problem::no_such_call(call)),
         None if api.journals => {
-            let error =
-                format!("the journal of call {} is gone with the call that it was shared with", call.0);
+            let error = format!("the journal of call {} was removed with the call that shared it", call.0);
             return Err(Problem::new(
                 StatusCode::NOT_FOUND,
                 error,
@@ -60,8 +59,8 @@ pub async fn file(
             ));
         }
         None => {
-            let fix = "write call_journals = true in [log] and restart: calls that begin then have one";
-            return Err(Problem::new(StatusCode::NOT_FOUND, "no call has a journal: they are off", fix));
+            let fix = "set call_journals = true in [log] and restart: later calls have a journal";
+            return Err(Problem::new(StatusCode::NOT_FOUND, "journals are off", fix));
         }
     };
     let journal = match whole {

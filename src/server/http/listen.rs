@@ -44,7 +44,7 @@ pub async fn run(
 ) {
     let listener = match TcpListener::from_std(listener) {
         Ok(listener) => listener,
-        Err(error) => return tracing::error!("the control interface cannot listen: {error}"),
+        Err(error) => return tracing::error!("the HTTP interface cannot accept connections: {error}"),
     };
     let places = Places::new(CONNECTIONS, known, counters);
     tokio::select! {
@@ -75,7 +75,7 @@ where
                 });
             }
             Err(error) => {
-                tracing::debug!("a connection that is not taken: {error}");
+                tracing::debug!("a connection is not accepted: {error}");
                 tokio::time::sleep(PAUSE).await;
             }
         }
@@ -103,7 +103,7 @@ async fn serve(stream: TcpStream, router: Router, trusted: Arc<[IpNet]>, unread_
         .with_upgrades()
         .await;
     if let Err(error) = served {
-        tracing::debug!("a connection to the control interface: {error}");
+        tracing::debug!("a connection to the HTTP interface: {error}");
     }
 }
 

@@ -145,7 +145,7 @@ impl HttpServer {
     pub fn start(config: &Http, api: Api) -> Result<HttpServer, String> {
         let refused = |error: std::io::Error| {
             format!(
-                "the control interface cannot listen at {}: {error}; set http.listen to another address or \
+                "the HTTP interface cannot listen at {}: {error}; set http.listen to another address or \
                  to \"off\"",
                 config.bind
             )
@@ -162,7 +162,7 @@ impl HttpServer {
             MainToken::Given(token) => Some(token),
             MainToken::Made(path) => {
                 made = own_token::of(path)?;
-                tracing::info!("the token of the control interface is in {}", path.display());
+                tracing::info!("the token of the HTTP interface is in {}", path.display());
                 Some(&made)
             }
             MainToken::Absent | MainToken::Off => None,
@@ -191,7 +191,7 @@ impl Drop for HttpServer {
         if let Some(thread) = self.thread.take()
             && thread.join().is_err()
         {
-            tracing::error!("the control interface's thread panicked");
+            tracing::error!("the HTTP interface's thread panicked");
         }
     }
 }
@@ -234,7 +234,7 @@ async fn whole(request: Request, next: middleware::Next) -> Response {
     match tokio::time::timeout(BODY_PATIENCE, read).await {
         Ok(Ok(bytes)) => next.run(Request::from_parts(head, Body::from(bytes))).await,
         Ok(Err(error)) => Problem::no_body(error.status(), error.body_text()).into_response(),
-        Err(_) => Problem::no_body(StatusCode::REQUEST_TIMEOUT, "the body did not come in time".to_owned())
+        Err(_) => Problem::no_body(StatusCode::REQUEST_TIMEOUT, "the body did not arrive in time".to_owned())
             .into_response(),
     }
 }

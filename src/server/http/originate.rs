@@ -58,7 +58,7 @@ pub async fn begin(
     }
     if asked_for.caller.as_ref().is_some_and(|caller| caller.is_empty() || caller.contains(char::is_control))
     {
-        return Err(Problem::bad("caller is no number", "leave it out, or name one"));
+        return Err(Problem::bad("caller is not a number", "remove it, or write a number"));
     }
     let bad = |why: String| Problem::bad(why, "leave it out");
     header_fields::check(&asked_for.headers).map_err(bad)?;
@@ -114,13 +114,13 @@ fn unknown(error: &LookupError) -> Problem {
         480 | 503 => StatusCode::CONFLICT,
         _ => StatusCode::INTERNAL_SERVER_ERROR,
     };
-    Problem::new(status, error.to_string(), "name another target, or mend what the error says")
+    Problem::new(status, error.to_string(), "choose another target, or correct what the error says")
 }
 
 fn refused(error: &DialError) -> Problem {
     let fix = match error {
         DialError::Full => "wait until calls have ended, or raise limits.calls",
-        _ => "ask another server, or this one once it has started again",
+        _ => "use another server, or retry after the restart",
     };
     Problem::new(StatusCode::SERVICE_UNAVAILABLE, error.to_string(), fix)
 }

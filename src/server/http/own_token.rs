@@ -23,7 +23,7 @@ const LARGEST: u64 = 4_096;
 pub fn of(path: &Path) -> Result<Secret, String> {
     let instead = "set http.token or http.token_file, or to try things on this machine http.token = \"off\"";
     let refused = |error: io::Error| {
-        format!("the token of the control interface cannot be kept in {}: {error}; {instead}", path.display())
+        format!("the token of the HTTP interface cannot be written to {}: {error}; {instead}", path.display())
     };
     let token = match known(path).map_err(refused)? {
         Some(token) => token,
@@ -31,7 +31,7 @@ pub fn of(path: &Path) -> Result<Secret, String> {
     };
     if token.is_empty() {
         return Err(format!(
-            "{} should have the token of the control interface in its first line, which is empty; remove it, \
+            "{} has an empty first line instead of the token of the HTTP interface; remove it, \
              and a new one is made, or {instead}",
             path.display()
         ));

@@ -41,7 +41,7 @@ async fn asked<T>(call: CallId, answer: impl Future<Output = Result<T, CallError
         error => Problem::new(
             StatusCode::CONFLICT,
             error.to_string(),
-            "GET /calls/{id} says whether it is recorded; recordings need recording.folder in the configuration",
+            "GET /calls/{id} has its recordings; recording needs recording.folder in the configuration",
         ),
     })
 }

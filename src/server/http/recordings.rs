@@ -64,7 +64,7 @@ pub async fn list(
     let folder = folder(&api)?;
     let found = tokio::task::spawn_blocking(move || page(&folder, &asked));
     found.await.map_err(|_| Problem::stopping())?.map(Json).map_err(|error| {
-        let fix = "look at the disk and the rights of recording.folder";
+        let fix = "check the disk and the permissions of recording.folder";
         Problem::new(StatusCode::INTERNAL_SERVER_ERROR, error.to_string(), fix)
     })
 }
@@ -113,7 +113,7 @@ pub async fn file(
         Problem::new(
             StatusCode::NOT_FOUND,
             "there is no such recording",
-            "GET /recordings lists those that are complete",
+            "GET /recordings lists the complete ones",
         )
     })?;
     // It answers what goes wrong with a status of its own.
@@ -139,8 +139,8 @@ fn within(folder: &FilePath, day: &str, name: &str) -> Option<PathBuf> {
 fn folder(api: &Api) -> Result<PathBuf, Problem> {
     let settings = api.admission.current.get();
     settings.config.recording.folder.clone().ok_or_else(|| {
-        let fix = "name a folder in [recording] and restart";
-        Problem::new(StatusCode::NOT_FOUND, "nothing is recorded here", fix)
+        let fix = "set a folder in [recording] and restart";
+        Problem::new(StatusCode::NOT_FOUND, "this server records nothing", fix)
     })
 }
 

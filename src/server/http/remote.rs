@@ -246,10 +246,10 @@ impl Talk {
             (None, Some(call)) => {
                 self.calls.iter().find(|(_, held)| held.call.0 == call).map(|(leg, _)| *leg)
             }
-            (None, None) => return Err(No::Wrong(Refused::Bad("name a call or a leg".into()))),
+            (None, None) => return Err(No::Wrong(Refused::Bad("set call or leg".into()))),
         };
         found.ok_or_else(|| {
-            let fix = "name a call that was offered to you, and is not over";
+            let fix = "use a call that was offered to you and is not over";
             No::Late(Problem::new(StatusCode::NOT_FOUND, "you have no such call", fix))
         })
     }
@@ -312,7 +312,7 @@ fn not_possible(failure: Failure) -> No {
         _ => No::Late(Problem::new(
             StatusCode::CONFLICT,
             failure.error,
-            "you still have the call: decide otherwise",
+            "the call is still yours: choose another decision",
         )),
     }
 }

@@ -69,7 +69,7 @@ pub async fn list(
             None => {
                 return Err(Problem::bad(
                     format!("there is no user {name:?}"),
-                    "take the `next` of the last answer",
+                    "use `next` of the last response",
                 ));
             }
         },

@@ -47,7 +47,7 @@ pub(super) async fn refusals(request: Asking, next: Next) -> Answer {
 impl MediaSessions for Door {
     async fn begin(&self, hello: Request<Hello>) -> Result<Response<Welcome>, Status> {
         if hello.into_inner().version != VERSION {
-            let why = format!("version {VERSION} is spoken here; run the same b2b on both sides");
+            let why = format!("this media server has version {VERSION}; run the same b2b on both sides");
             return Err(Status::failed_precondition(why));
         }
         let begun = self.0.begin(Instant::now());
@@ -87,7 +87,7 @@ impl MediaSessions for Door {
 }
 
 fn no_session() -> Status {
-    Status::not_found("no such session: it has ended, begin another one")
+    Status::not_found("no such session: it has ended; start another one")
 }
 
 fn obeyed(sessions: &Arc<Sessions>, Asked { session, batch, verbs }: Asked) -> Result<Happenings, Status> {

@@ -26,7 +26,7 @@ const STREAMS: u32 = 64;
 pub(super) async fn run(listener: std::net::TcpListener, router: Router) {
     let listener = match TcpListener::from_std(listener) {
         Ok(listener) => listener,
-        Err(error) => return tracing::error!("the media server cannot listen: {error}"),
+        Err(error) => return tracing::error!("the media server cannot accept connections: {error}"),
     };
     let places = Places::new(CONNECTIONS, KnownSources::default(), ConnectionCounters::default());
     accept(listener, places, |stream, proof| serve(stream, router.clone(), proof)).await;

@@ -1,4 +1,4 @@
-//! The role `media`: the engine inside, for servers elsewhere.
+//! The role `media`: the embedded engine, for servers elsewhere.
 //!
 //! - `sessions`: who holds what, and what has happened for whom
 //! - `obey`: verbs for the engine
@@ -67,15 +67,19 @@ pub fn run(config: &MediaServerConfig) -> anyhow::Result<u8> {
     FileMode::OWNER.is_for_all();
     let signals = server::signals(&[Signal::SIGTERM, Signal::SIGINT])?;
     if let Err(error) = descriptors::raise() {
-        tracing::warn!("the limit of descriptors stays as it is: {error}");
+        tracing::warn!("the descriptor limit cannot be raised: {error}");
     }
     let addresses = vec![(config.bind, config.advertise)];
     let engine = EmbeddedConfig::new(addresses, config.ports.0..=config.ports.1, rand::random());
     let (controller, mut events) =
         EmbeddedController::start(engine).map_err(|error| usage(error.to_string()))?;
     let controller = Arc::new(controller);
-    let refused =
-        |error: std::io::Error| usage(format!("--listen {}: {error}; choose another address", config.listen));
+    let refused = |error: std::io::Error| {
+        usage(format!(
+            "cannot listen at cannot listen at --listen {}: {error}; choose another address",
+            config.listen
+        ))
+    };
     let listener = std::net::TcpListener::bind(config.listen).map_err(refused)?;
     listener.set_nonblocking(true).map_err(refused)?;
     let local = listener.local_addr().map_err(refused)?;
@@ -124,20 +128,20 @@ pub fn run(config: &MediaServerConfig) -> anyhow::Result<u8> {
     drop(out);
     let broken = select! {
         recv(signals) -> signal => {
-            tracing::info!("{}: every session ends", signal?);
+            tracing::info!("{}: all sessions end", signal?);
             None
         }
         recv(door) -> thread => thread.ok(),
         recv(media) -> thread => thread.ok(),
     };
     if let Some(thread) = &broken {
-        tracing::error!("without its thread {thread}, which panicked, the media server ends");
+        tracing::error!("thread {thread} panicked: the media server exits");
     }
     drop(stop);
     // Its panic was told.
     let _ = thread.join();
     sessions.end_all();
-    tracing::info!("stopped: {} media endpoints are left", controller.endpoints());
+    tracing::info!("stopped: {} media endpoints left", controller.endpoints());
     controller.shutdown();
     Ok(if broken.is_some() { Exit::Panic } else { Exit::Ok } as u8)
 }

@@ -34,12 +34,12 @@ pub(super) fn router(sessions: Arc<Sessions>) -> Router {
 }
 
 fn no_session() -> Response {
-    (StatusCode::NOT_FOUND, "no such session: it has ended, begin another one\n").into_response()
+    (StatusCode::NOT_FOUND, "no such session: it has ended; start another one\n").into_response()
 }
 
 async fn begin(State(sessions): State<Arc<Sessions>>, Json(hello): Json<Hello>) -> Response {
     if hello.version != VERSION {
-        let why = format!("version {VERSION} is spoken here; run the same b2b on both sides\n");
+        let why = format!("this media server has version {VERSION}; run the same b2b on both sides\n");
         return (StatusCode::CONFLICT, why).into_response();
     }
     match sessions.begin(Instant::now()) {

@@ -106,7 +106,7 @@ impl Sessions {
             more: Arc::new(Notify::new()),
         };
         state.sessions.insert(key.clone(), session);
-        tracing::info!("a session begins: {} of them", state.sessions.len());
+        tracing::info!("a session starts: {} in total", state.sessions.len());
         let has = RemoteController::CAPABILITIES;
         let capabilities = Capability::ALL.into_iter().filter(|one| has.has(*one)).map(name_of).collect();
         let lease_ms = LEASE.as_millis().try_into().unwrap_or(u64::MAX);
@@ -173,7 +173,7 @@ impl Sessions {
         session.happened.push_back(happening);
         session.more.notify_one();
         if session.happened.len() > UNHEARD {
-            tracing::error!("a controlling server does not ask what happens: its session ends");
+            tracing::error!("a b2bua does not poll for events: its session ends");
             self.over(state, key);
         }
     }
@@ -228,7 +228,7 @@ impl Sessions {
                 (key, Event::Closed { endpoint, stats: Box::new(Stats::new(&stats, now)) })
             }
             MediaEvent::Lost { reason } => {
-                tracing::error!("the engine is gone: {reason}; every session ends");
+                tracing::error!("the media engine failed: {reason}; all sessions end");
                 let keys: Vec<_> = state.sessions.keys().cloned().collect();
                 return keys.iter().for_each(|key| self.over(&mut state, key));
             }
@@ -242,7 +242,7 @@ impl Sessions {
         let over = state.sessions.iter().filter(|(_, session)| now > session.heard + LEASE);
         let over: Vec<String> = over.map(|(key, _)| key.clone()).collect();
         for key in over {
-            tracing::warn!("a controlling server has not been heard for {} s", LEASE.as_secs());
+            tracing::warn!("nothing received from a b2bua for {} s: its session ends", LEASE.as_secs());
             self.over(&mut state, &key);
         }
     }
@@ -266,7 +266,7 @@ impl Sessions {
     /// A session is over, with all that it holds.
     fn over(&self, state: &mut State, key: &str) {
         let Some(session) = state.sessions.remove(key) else { return };
-        tracing::info!("a session is over: {} endpoints are released", session.endpoints.len());
+        tracing::info!("a session has ended: {} endpoints released", session.endpoints.len());
         for recording in session.recordings.values() {
             drop(self.controller.stop_recording(*recording));
         }

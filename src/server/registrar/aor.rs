@@ -69,7 +69,7 @@ impl std::str::FromStr for Aor {
 
 /// Not an address of record.
 #[derive(Debug, Clone, PartialEq, Eq, thiserror::Error)]
-#[error("{text:?} is no address of record; write it like 1001@example.com")]
+#[error("{text:?} is not an address of record; write it like 1001@example.com")]
 pub struct AorError {
     text: String,
 }

@@ -186,11 +186,11 @@ fn an_applications_name_may_have_a_group_of_the_called_number_but_not_as_its_kin
     let router = Router::new(&with("voicemail/$1").unwrap());
     assert_eq!(router.route(&call("*1001")).outcome, Outcome::App("voicemail/1001".into()));
     for (app, why) in [
-        ("$1/main", "a group in the kind"),
-        ("$1", "a group in the kind"),
-        ("voicemail/$2", "no group of the pattern"),
+        ("$1/main", "the kind cannot have a group"),
+        ("$1", "the kind cannot have a group"),
+        ("voicemail/$2", "not a group of the pattern"),
         ("voicemail/1001", "there is no application"),
-        ("a/b/$1", "no name of an application"),
+        ("a/b/$1", "not an application"),
     ] {
         let error = with(app).unwrap_err().to_string();
         assert!(error.contains(why), "{app}: {error}");

@@ -22,7 +22,7 @@ use b2b_call::event::Event;
 pub fn run(config: ServerConfig, read: &Reload, own: Own) -> anyhow::Result<u8> {
     let signals = signals(&[Signal::SIGTERM, Signal::SIGINT, Signal::SIGHUP])?;
     if let Err(error) = descriptors::raise() {
-        tracing::warn!("the limit of descriptors stays as it is: {error}");
+        tracing::warn!("the descriptor limit cannot be raised: {error}");
     }
     for weak in config.weak_passwords() {
         tracing::warn!("{weak}");
@@ -63,7 +63,9 @@ pub fn run(config: ServerConfig, read: &Reload, own: Own) -> anyhow::Result<u8> 
         };
         // What is said to have changed is in force.
         match error.as_ref().filter(|_| refused) {
-            Some(error) => tracing::error!("the old configuration stays: {error}"),
+            Some(error) => {
+                tracing::error!("the reload is refused, the old configuration stays in force: {error}")
+            }
             None => words.iter().for_each(|(wrong, words)| match wrong {
                 true => tracing::error!("{words}"),
                 false => tracing::info!("{words}"),
@@ -81,7 +83,7 @@ pub fn run(config: ServerConfig, read: &Reload, own: Own) -> anyhow::Result<u8> 
             Ok(Exit::Ok as u8)
         }
         Some(thread) => {
-            tracing::error!("without its thread {thread}, which panicked, the server ends");
+            tracing::error!("thread {thread} panicked: the server exits");
             server.stop(Duration::ZERO, &signals);
             Ok(Exit::Panic as u8)
         }

@@ -89,7 +89,7 @@ async fn opens(opening: Opening, desk: VoiceDesk, tls: Tls) {
 }
 
 async fn connect_in_time(agent: &AgentConfig, tls: &Tls) -> Result<Socket, String> {
-    let late = |_| Err(format!("it was not there within {} s", agent.connect.as_secs()));
+    let late = |_| Err(format!("not connected within {} s", agent.connect.as_secs()));
     tokio::time::timeout(agent.connect, connect(agent, tls)).await.unwrap_or_else(late)
 }
 

@@ -35,19 +35,19 @@ pub const TEXTS: Budget = Budget::of(50.0, 300.0);
 pub enum Fault {
     #[error("a binary message has an odd number of octets; samples have two")]
     Odd,
-    #[error("a message is too long: text has 4096 octets at most, sound 65536")]
+    #[error("a message is too long: the limit is 4096 octets for text and 65536 for audio")]
     TooLong,
-    #[error("no message that is known: {0}")]
+    #[error("unknown message: {0}")]
     Junk(String),
     #[error("too many messages a second")]
     Flood,
-    #[error("256 marks wait to be told back; send no more until some are")]
+    #[error("256 marks are pending; wait for some of them before sending more")]
     Marks,
     #[error("it does not read, or does not answer a ping")]
     Stalled,
-    #[error("the WebSocket is broken: {0}")]
+    #[error("the WebSocket failed: {0}")]
     Broken(String),
-    #[error("more than a minute of sound waits to be played; send no further ahead")]
+    #[error("more than a minute of audio is queued; send less audio ahead")]
     Full,
 }
 

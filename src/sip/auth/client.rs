@@ -25,20 +25,20 @@ pub enum ChallengeError {
     #[error("the response is neither 401 nor 407: nothing to answer")]
     NotAChallenge,
     /// Each challenge has another scheme, another algorithm, or a `qop` without `auth`.
-    #[error("no challenge that we can answer ({offered}); Digest with MD5, SHA-256 or SHA-512-256 is needed")]
+    #[error("no supported challenge ({offered}); Digest with MD5, SHA-256 or SHA-512-256 is required")]
     Unsupported {
         /// The challenges as they came, for people.
         offered: String,
     },
     /// Credentials were made for this realm, and it challenges anew without `stale=true` (RFC 7616
     /// §3.3).
-    #[error("user name or password refused by realm {realm:?}; check the account's settings")]
+    #[error("username or password refused by realm {realm:?}; check the account's settings")]
     Refused {
         /// The realm that refuses.
         realm: String,
     },
     /// The realm says `stale=true` to each answer, also to those with the nonce that it just gave.
-    #[error("realm {realm:?} finds every nonce stale, even its newest; ask its operator")]
+    #[error("realm {realm:?} rejects every nonce as stale, even its newest; ask its operator")]
     AlwaysStale {
         /// The realm whose nonces do not last.
         realm: String,

@@ -319,13 +319,13 @@ pub enum InviteError {
         reason: String,
     },
     /// A value would break the message, or has not the syntax of its header field.
-    #[error("{name} holds a control character or is not what its header field takes")]
+    #[error("{name} has a control character, or is not valid in its header field")]
     BadHeader {
         /// The header field.
         name: String,
     },
     /// The endpoint holds as many calls as it may.
-    #[error("too many calls ({limit}); try again when some have ended")]
+    #[error("too many calls ({limit}); try again when calls have ended")]
     TooMany {
         /// How many that are.
         limit: usize,
@@ -342,7 +342,7 @@ pub enum CommandError {
     #[error("not possible now: {0}")]
     WrongState(&'static str),
     /// A value would break the message, or has not the syntax of its header field.
-    #[error("{name} holds a control character or is not what its header field takes")]
+    #[error("{name} has a control character, or is not valid in its header field")]
     BadHeader {
         /// The header field.
         name: String,

@@ -24,7 +24,7 @@ pub enum WriteError {
     #[error("the method is not a token")]
     Method,
     /// The Request-URI is empty or holds a space, bracket, quote or control character.
-    #[error("the Request-URI holds a character that no URI may hold")]
+    #[error("the Request-URI has an invalid character")]
     Uri,
     /// A header name is no token.
     #[error("the header name {0:?} is not a token")]
@@ -33,7 +33,7 @@ pub enum WriteError {
     #[error("Content-Length is written by the writer; do not add it")]
     ContentLength,
     /// The status code is not within 100 to 699.
-    #[error("{0} is no status code")]
+    #[error("{0} is not a status code")]
     Status(u16),
 }
 

@@ -89,7 +89,7 @@ impl NetConfig {
 #[derive(Debug, thiserror::Error)]
 pub enum NetError {
     /// A listening socket could not be opened.
-    #[error("cannot bind {addr}: {error}; choose another address or end the program that holds it")]
+    #[error("cannot bind {addr}: {error}; choose another address, or stop the program that uses it")]
     Bind {
         /// The address and port that were asked for.
         addr: SocketAddr,
@@ -97,7 +97,7 @@ pub enum NetError {
         error: io::Error,
     },
     /// The resolver could not be set up; the text says why.
-    #[error("cannot ask DNS: {0}; name a server, or see to /etc/resolv.conf")]
+    #[error("cannot query DNS: {0}; set a server, or check /etc/resolv.conf")]
     Names(String),
     /// The file of the SIP trace could not be opened.
     #[error("cannot write the SIP trace {path}: {error}; choose a path that can be written", path = path.display())]

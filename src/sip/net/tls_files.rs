@@ -78,13 +78,13 @@ pub enum TlsError {
         error: io::Error,
     },
     /// The file is PEM, and no certificate is in it.
-    #[error("{path} holds no certificate in PEM; it begins with -----BEGIN CERTIFICATE-----", path = path.display())]
+    #[error("{path} has no PEM certificate; one begins with -----BEGIN CERTIFICATE-----", path = path.display())]
     NoCertificate {
         /// The file.
         path: PathBuf,
     },
     /// The file is PEM, and no unencrypted private key is in it.
-    #[error("{path} holds no private key in PEM that is not encrypted; it begins with -----BEGIN PRIVATE KEY-----", path = path.display())]
+    #[error("{path} has no unencrypted PEM private key; one begins with -----BEGIN PRIVATE KEY-----", path = path.display())]
     NoKey {
         /// The file.
         path: PathBuf,
@@ -98,7 +98,7 @@ pub enum TlsError {
         error: pem::Error,
     },
     /// The key is not that of the certificate, or one of them cannot be used.
-    #[error("{certificate} and {key} do not go together: {error}", certificate = certificate.display(), key = key.display())]
+    #[error("{certificate} and {key} do not match: {error}", certificate = certificate.display(), key = key.display())]
     Pair {
         /// File of the certificate and its chain.
         certificate: PathBuf,
@@ -108,7 +108,7 @@ pub enum TlsError {
         error: rustls::Error,
     },
     /// A certificate of the authorities is not one that others can be checked against.
-    #[error("{path}: an authority that cannot be used: {error}", path = path.display())]
+    #[error("{path}: an authority certificate cannot be used: {error}", path = path.display())]
     Authority {
         /// File of the authorities.
         path: PathBuf,
@@ -116,16 +116,16 @@ pub enum TlsError {
         error: rustls::Error,
     },
     /// No file of authorities is named, and the system's store is empty.
-    #[error("the system has no certificates of authorities: name a file of them in `authorities`")]
+    #[error("the system has no authority certificates: set a file of them in `authorities`")]
     NoAuthorities,
     /// A certificate beside the first one has no name that somebody could ask for.
-    #[error("{path}: no DNS name is in its certificate, so that nobody could ask for it; take it out, or make it the only one", path = path.display())]
+    #[error("{path}: its certificate has no DNS name, so clients cannot request it; remove it, or make it the only one", path = path.display())]
     NoNames {
         /// File of the certificate.
         path: PathBuf,
     },
     /// A listener asks for certificates, and no authorities of theirs are named.
-    #[error("certificates are asked for, and nothing says whose are good: name a file of authorities")]
+    #[error("client certificates are requested without authorities to check them: set a file of authorities")]
     NoClientAuthorities,
     /// The TLS library refuses the configuration.
     #[error("TLS: {0}")]

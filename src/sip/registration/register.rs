@@ -57,7 +57,7 @@ pub enum Failure {
     #[error(transparent)]
     Challenge(#[from] ChallengeError),
     /// It asks for a password, and there is none.
-    #[error("the registrar asks for a password, and none is given")]
+    #[error("the registrar requires a password, and none is set")]
     NoCredentials,
     /// Any other answer but 2xx.
     #[error("{status} {reason}")]

@@ -93,7 +93,7 @@ fn without_the_room_that_is_to_stay_free_calls_go_on_unrecorded() {
     lab.end();
     let record = records(&lab, 2).remove(0);
     let error = record["variables"]["recording_error"].as_str().expect("a reason");
-    assert!(error.contains("are to stay free"), "{error}");
+    assert!(error.contains("must stay free"), "{error}");
     assert!(files(&lab.server.folder.path().join("rec")).is_empty());
 }
 

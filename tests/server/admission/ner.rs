@@ -137,7 +137,7 @@ fn it_is_passed_over_when_too_few_calls_get_through_and_comes_back_by_one_that_d
         })
         .collect();
     let event = |up, reason: &str| ("carrier".to_owned(), String::new(), up, reason.to_owned());
-    assert_eq!(told, [event(false, "0 of its last 4 calls got through"), event(true, "a call got through")]);
+    assert_eq!(told, [event(false, "0 of its last 4 calls succeeded"), event(true, "a call succeeded")]);
 }
 
 #[test]

@@ -11,15 +11,15 @@ use crate::negotiate::NegotiateError;
 pub enum DirectError {
     #[error(transparent)]
     Pair(#[from] PairError),
-    #[error("its RTP comes from {heard} and not from {told} as it says: a NAT stands between")]
+    #[error("its RTP comes from {heard} instead of the signalled {told}: there is a NAT")]
     Nat { told: SocketAddr, heard: SocketAddr },
-    #[error("one speaks IPv4, the other IPv6")]
+    #[error("one has IPv4 only, the other IPv6 only")]
     Family,
     #[error("one of them is on hold")]
     Held,
     #[error("one of them has SRTP, which ends at b2b")]
     Encrypted,
-    #[error("their numbers for payloads contradict each other")]
+    #[error("their payload type numbers conflict")]
     Numbers,
     #[error("one of them has digits as tones or INFO, which become events at b2b")]
     Digits,

@@ -151,9 +151,9 @@ pub struct Side {
 pub enum PairError {
     #[error(transparent)]
     Negotiate(#[from] NegotiateError),
-    #[error("there is no offer that this could be the answer to")]
+    #[error("there is no offer for this answer")]
     NoOffer,
-    #[error("a leg has not described its media yet")]
+    #[error("a leg has no session description yet")]
     Undescribed,
 }
 

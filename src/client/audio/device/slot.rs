@@ -201,7 +201,7 @@ impl<S: Side> Slot<S> {
             found.store(tried.is_ok(), Ordering::Release);
         };
         if let Err(error) = Builder::new().name("device search".into()).spawn(look) {
-            tracing::warn!("the system refused a thread to look for a device: {error}");
+            tracing::warn!("cannot start the thread that looks for audio devices: {error}");
         }
     }
 

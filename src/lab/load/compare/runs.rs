@@ -12,7 +12,7 @@ use crate::load::histogram::{self, HistogramError};
 #[derive(Debug, thiserror::Error)]
 pub enum RunError {
     /// It cannot be read.
-    #[error("{path}: {error}; name the load.json of a --report folder")]
+    #[error("{path}: {error}; choose the load.json of a --report folder")]
     Read {
         /// The file.
         path: PathBuf,
@@ -20,7 +20,7 @@ pub enum RunError {
         error: std::io::Error,
     },
     /// It is none of a load.
-    #[error("{path}: {error}; name the load.json of a --report folder, made by this version of b2b")]
+    #[error("{path}: {error}; choose the load.json of a --report folder, made by this version of b2b")]
     Form {
         /// The file.
         path: PathBuf,
@@ -28,7 +28,9 @@ pub enum RunError {
         error: serde_json::Error,
     },
     /// It is of another version.
-    #[error("{path}: version {version} of load.json, and this b2b knows 1; make the run anew with this b2b")]
+    #[error(
+        "{path}: load.json has version {version}, this b2b reads version 1; repeat the run with this b2b"
+    )]
     Version {
         /// The file.
         path: PathBuf,
@@ -36,7 +38,7 @@ pub enum RunError {
         version: u64,
     },
     /// A histogram cannot be read.
-    #[error("{path}: {key}.histogram is {error}; make the run anew")]
+    #[error("{path}: {key}.histogram is {error}; repeat the run")]
     Histogram {
         /// The file.
         path: PathBuf,

@@ -125,10 +125,10 @@ fn a_file_that_is_none_says_what_to_do() {
     let folder = TempDir::new().unwrap();
     let good = run(&folder, "good", times(1.0), 0, 0.0);
     for (name, text, said) in [
-        ("none", None, "name the load.json of a --report folder"),
+        ("none", None, "choose the load.json of a --report folder"),
         ("text", Some("hello".to_owned()), "text: expected value at line 1"),
         ("report", Some("{\"version\": 1}".to_owned()), "missing field `took_s`"),
-        ("new", Some("{\"version\": 2}".to_owned()), "make the run anew"),
+        ("new", Some("{\"version\": 2}".to_owned()), "repeat the run"),
         (
             "broken",
             Some(

@@ -8,7 +8,7 @@ use roxmltree::{Document, Node};
 #[derive(Debug, thiserror::Error)]
 pub enum ScenarioError {
     /// It cannot be read.
-    #[error("{path}: {error}; name a file of SIPp's XML that is there")]
+    #[error("{path}: {error}; choose an existing SIPp XML file")]
     Read {
         /// The file.
         path: PathBuf,

@@ -251,9 +251,7 @@ impl Parties<'_> {
         match seen {
             Some(Ok(seen)) => self.seen = Some(seen),
             Some(Err(error)) => self.fail(now, driver, Exit::Timeout as u8, format!("no thread: {error}")),
-            None => {
-                self.fail(now, driver, Exit::Timeout as u8, "the b2bua has no control interface".to_owned())
-            }
+            None => self.fail(now, driver, Exit::Timeout as u8, "the b2bua has no HTTP interface".to_owned()),
         }
         self.loads.begin(now, Start::WithServer);
     }

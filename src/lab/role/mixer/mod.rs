@@ -190,7 +190,7 @@ impl Bridging<'_> {
     /// Takes the first caller, and calls on at the same time.
     fn incoming(&mut self, call: CallId, from: String) -> Result<(), Failure> {
         if self.legs.is_some() || self.stopping {
-            tracing::info!("busy: refused a call from {from}");
+            tracing::info!("busy: call from {from} refused");
             let _ = self.ua.reject(call, 486, "Busy Here");
             return Ok(());
         }

@@ -412,12 +412,14 @@ impl Machine {
         self.locals.slots.retain(|slot| *slot != id.slot);
         if diagnostics.overflowed > 0 {
             let count = diagnostics.overflowed;
-            tracing::warn!("{count} datagrams found the RTP socket full: a flood, or a machine too busy");
+            tracing::warn!(
+                "{count} datagrams dropped at a full RTP socket: a flood, or an overloaded machine"
+            );
         }
         if diagnostics.skipped_packets + diagnostics.skipped_ticks > 0 {
             let (packets, frames) = (diagnostics.skipped_packets, diagnostics.skipped_ticks);
             tracing::warn!(
-                "the process was kept from running: {packets} packets not sent, {frames} frames not played"
+                "the process did not get CPU time: {packets} packets not sent, {frames} frames not played"
             );
         }
         tracing::debug!(slot = id.slot, ?diagnostics, "source and sink closed");

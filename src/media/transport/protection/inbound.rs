@@ -15,10 +15,10 @@ pub enum UnprotectError {
     #[error("no SRTP or SRTCP packet")]
     Malformed,
     /// Its index was received before, or is left of the replay window (RFC 3711 §3.3.2).
-    #[error("seen before, or too old to know")]
+    #[error("replayed, or too old to check")]
     Replayed,
     /// Changed on its way, plain, or under another key.
-    #[error("not from the holder of the key")]
+    #[error("authentication failed")]
     Forged,
 }
 

@@ -25,7 +25,7 @@ pub enum ProtectError {
     #[error("too many SSRCs under one key; agree on a new one")]
     TooManyStreams,
     /// 2^31 SRTCP packets (RFC 3711 §9.2).
-    #[error("the key is used up; agree on a new one")]
+    #[error("the key has reached its lifetime; agree on a new one")]
     KeyUsedUp,
 }
 

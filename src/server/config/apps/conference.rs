@@ -47,12 +47,12 @@ pub(super) fn conference(
     let name = name(section)?;
     let (pin, moderator_pin) = (pin(section, "pin")?, pin(section, "moderator_pin")?);
     if pin.is_some() && pin == moderator_pin {
-        let reason = "it is the same as pin: nobody would be a participant";
+        let reason = "it is the same as pin: every participant would be a moderator";
         return Err(section.bad("moderator_pin", section.place("moderator_pin"), "…", reason));
     }
     let needs_moderator = section.switch("needs_moderator")?;
     if needs_moderator && moderator_pin.is_none() {
-        return Err(section.missing("moderator_pin", "needs_moderator waits for somebody who knows it"));
+        return Err(section.missing("moderator_pin", "needs_moderator requires a PIN for moderators"));
     }
     let recordings = section.text("recordings")?.map(|folder| outside.resolve(&folder.text));
     let recorded = section.switch("recorded")?;

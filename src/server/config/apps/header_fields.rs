@@ -17,18 +17,18 @@ pub(super) fn header_fields(
     let pairs = section.pairs("headers")?;
     let wrong = |at, name: &str, why: &str| Err(section.bad("headers", at, name, why));
     if let Some((name, text)) = pairs.get(MOST) {
-        return wrong(text.at, name, "it is one too many; 16 may be sent");
+        return wrong(text.at, name, "too many header fields; the limit is 16");
     }
     let mut found = Vec::with_capacity(pairs.len());
     for (name, text) in pairs {
         // RFC 9110 §5.6.2.
         let token = |octet: u8| octet.is_ascii_alphanumeric() || b"!#$%&'*+-.^_`|~".contains(&octet);
         if name.is_empty() || name.len() > 128 || !name.bytes().all(token) {
-            return wrong(text.at, &name, "it is no name of a header field");
+            return wrong(text.at, &name, "it is not a header field name");
         }
         let lower = name.to_ascii_lowercase();
         if OURS.contains(&lower.as_str()) || ours.contains(&lower.as_str()) {
-            return wrong(text.at, &name, "b2b sends that itself; Authorization is what token is for");
+            return wrong(text.at, &name, "b2b writes this field itself; use token for Authorization");
         }
         if let Err(why) = field_value(&text.text) {
             return wrong(text.at, &name, &why);

@@ -182,11 +182,11 @@ fn node(
     outside: &dyn Outside,
     names: &Names,
 ) -> Result<Node, ConfigError> {
-    let reason = "the other nodes lead to it by its name, like name = \"welcome\"";
+    let reason = "other nodes refer to it by its name, like name = \"welcome\"";
     let name = section.needed("name", plain_name, reason)?;
     let Some(Text { text: kind, at }) = section.text("kind")? else {
         let known: Vec<&str> = KINDS.values.iter().map(|(kind, _)| *kind).collect();
-        return Err(section.missing("kind", format!("say what it does: {}", known.join(", "))));
+        return Err(section.missing("kind", format!("set its kind: {}", known.join(", "))));
     };
     let keys = KINDS.read(&kind).map_err(|why| section.bad("kind", at, &kind, why))?;
     let stray = NODE
@@ -367,7 +367,7 @@ fn said(section: &Section<'_>, key: &'static str, prompts: &Prompts) -> Result<V
     let one = |Text { text, at }| match say(&text, prompts) {
         Some(Ok(say)) => Ok(say),
         Some(Err(error)) => Err(section.bad(key, at, &text, error.to_string())),
-        None => Err(section.bad(key, at, &text, format!("it is nothing to be said; {SAY}"))),
+        None => Err(section.bad(key, at, &text, format!("it is not a prompt; {SAY}"))),
     };
     section.texts(key)?.into_iter().map(one).collect()
 }

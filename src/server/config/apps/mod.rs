@@ -112,7 +112,7 @@ pub(super) fn parse(
 
 /// The name of an application.
 pub(super) fn name(section: &Section<'_>) -> Result<String, ConfigError> {
-    section.needed("name", plain_name, "routes call it by its name, like name = \"main\"")
+    section.needed("name", plain_name, "routes refer to it by its name, like name = \"main\"")
 }
 
 /// Digits that a telephone has, which no error shows.
@@ -120,7 +120,7 @@ fn pin(section: &Section<'_>, key: &'static str) -> Result<Option<Secret>, Confi
     let short = section.switch("short_pin")?;
     match section.text_of_secret(key)? {
         Some(pin) if pin.len() < 4 && !short && pin.bytes().all(|digit| digit.is_ascii_digit()) => {
-            let reason = "it is soon guessed; take 4 digits or more, or say short_pin = true";
+            let reason = "it is easily guessed; use 4 digits or more, or set short_pin = true";
             Err(section.bad(key, section.place(key), "…", reason))
         }
         Some(pin) if !(1..=16).contains(&pin.len()) || !pin.bytes().all(|digit| digit.is_ascii_digit()) => {
@@ -158,7 +158,7 @@ fn file(
     let Some(text) = section.text(key)? else { return Ok(None) };
     let path = prompts.path(&text.text);
     if !outside.is_file(&path) {
-        let reason = format!("there is no file {}; put it there, or correct its name", path.display());
+        let reason = format!("there is no file {}; add it, or correct its name", path.display());
         section.lines.report(section.bad(key, text.at, &text.text, reason));
     }
     Ok(Some(path))
@@ -193,7 +193,7 @@ pub(super) fn app_name(text: &str) -> Read<String> {
     match text.split_once('/') {
         Some((kind, name)) if good(kind) && good(name) => Ok(text.to_string()),
         None if good(text) => Ok(text.to_string()),
-        _ => Err("no name of an application; write it like ivr/main".to_string()),
+        _ => Err("not an application; write it like ivr/main".to_string()),
     }
 }
 

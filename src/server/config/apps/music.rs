@@ -78,18 +78,19 @@ pub(super) fn music(
     let (folder, file, tone) = (path("folder")?, path("file")?, section.parsed("tone", tone)?);
     let given: Vec<&str> = ["folder", "file", "tone"].into_iter().filter(|key| section.has(key)).collect();
     if let [first, second, ..] = given.as_slice() {
-        return Err(section.both(first, second, "music comes from one of them; make two classes of it"));
+        return Err(section.both(first, second, "a class has one of them; write two classes"));
     }
     let source = match (folder, file, tone) {
         (Some(folder), ..) => MusicFrom::Folder(folder),
         (_, Some(file), _) if !outside.is_file(&file) => {
-            let reason = format!("there is no file {}; put it there, or correct its name", file.display());
+            let reason = format!("there is no file {}; add it, or correct its name", file.display());
             return Err(section.bad("file", section.place("file"), &file.display().to_string(), reason));
         }
         (_, Some(file), _) => MusicFrom::File(file),
         (_, _, Some(tone)) => MusicFrom::Tone(tone),
         (None, None, None) => {
-            let reason = "say what is heard: folder = \"music\", file = \"song.mp3\" or tone = \"440\"";
+            let reason =
+                "set the source of the music: folder = \"music\", file = \"song.mp3\" or tone = \"440\"";
             return Err(section.missing("folder", reason));
         }
     };

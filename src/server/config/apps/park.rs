@@ -44,7 +44,7 @@ pub(super) fn park(
     let announce = section.switch("announce")?.then(|| prompts.clone());
     let missing = announce.iter().flat_map(Prompts::digit_files).find(|file| !outside.is_file(file));
     if let Some(file) = missing {
-        let reason = format!("{} is not there: digits cannot be said", file.display());
+        let reason = format!("there is no file {}: digits cannot be played", file.display());
         return Err(section.bad("announce", section.place("announce"), "true", &reason));
     }
     let config = LotConfig {
@@ -64,7 +64,7 @@ fn slots(text: &str) -> Read<RangeInclusive<u32>> {
     let numbers = text.split_once('-').and_then(|(first, last)| Some((number(first)?, number(last)?)));
     match numbers {
         Some((first, last)) if first <= last && last - first < SLOTS => Ok(first..=last),
-        Some(_) => Err(format!("the first comes first, and there are {SLOTS} at most")),
+        Some(_) => Err(format!("the first number must be below the last, and {SLOTS} slots are the limit")),
         None => Err("write the first and the last one, like 701-720".to_string()),
     }
 }

@@ -120,7 +120,7 @@ fn codes(section: &Section<'_>) -> Result<Codes, ConfigError> {
     section.finish();
     match &codes.pause {
         Some(same) if codes.login == codes.pause => {
-            Err(section.bad("pause", section.place("pause"), same, "it is the number of login already"))
+            Err(section.bad("pause", section.place("pause"), same, "it is already the number of login"))
         }
         _ => Ok(codes),
     }
@@ -133,12 +133,12 @@ fn code(text: &str) -> Read<Option<String>> {
         text if !text.is_empty() && text.chars().all(|c| c.is_ascii_digit() || "*#+".contains(c)) => {
             Ok(Some(text.to_string()))
         }
-        _ => Err("no number; write it like *45, or off".to_string()),
+        _ => Err("not a number; write it like *45, or off".to_string()),
     }
 }
 
 fn agent(section: &Section<'_>, names: &mut Names) -> Result<AgentSettings, ConfigError> {
-    let name = section.needed("name", plain_name, "queues name it, like name = \"1001\"")?;
+    let name = section.needed("name", plain_name, "queues refer to it by its name, like name = \"1001\"")?;
     names.add(What::Agent, section, "name", &name)?;
     let target = section.text("target")?;
     let target = target.map(|text| parse_route::fixed_target(section, "target", &text, names)).transpose()?;
@@ -146,7 +146,7 @@ fn agent(section: &Section<'_>, names: &mut Names) -> Result<AgentSettings, Conf
         None => match names.no_such(What::User, section.full("name"), &name) {
             None => (format!("user/{name}"), Some(name.clone())),
             Some(_) => {
-                let reason = format!("there is no user {name:?}; say where the agent is called");
+                let reason = format!("there is no user {name:?}; set the agent's target");
                 return Err(section.missing("target", reason));
             }
         },
@@ -204,7 +204,7 @@ fn members(
 ) -> Result<Vec<AgentNo>, ConfigError> {
     let named = section.texts("agents")?;
     if named.is_empty() {
-        return Err(section.missing("agents", "say who is called, like agents = [\"1001\"]"));
+        return Err(section.missing("agents", "add the queue's agents, like agents = [\"1001\"]"));
     }
     let mut members = Vec::new();
     for Text { text, at } in named {
@@ -228,7 +228,7 @@ fn ways_out(section: &Section<'_>, names: &Names) -> Result<WaysOut, ConfigError
             (Some(digit), None) if digit.is_ascii_digit() || "*#ABCD".contains(digit) => {
                 digits.insert(digit, way(section, "leave", &to, names)?);
             }
-            _ => return Err(section.bad("leave", to.at, &digit, "one key of a telephone: 0 to 9, * or #")),
+            _ => return Err(section.bad("leave", to.at, &digit, "not a key of a telephone: 0 to 9, * or #")),
         }
     }
     let one = |key: &'static str| -> Result<Option<String>, ConfigError> {
@@ -296,7 +296,7 @@ fn numbers(
         match outside.is_file(&path) {
             true => drop(files.insert(number, path)),
             false if number < 10 => {
-                let reason = format!("numbers cannot be said: there is no file {}", path.display());
+                let reason = format!("numbers cannot be played: there is no file {}", path.display());
                 return Err(section.bad(key, section.place(key), "", reason));
             }
             false => {}

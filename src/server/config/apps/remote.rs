@@ -66,7 +66,12 @@ pub(super) fn remote(section: &Section<'_>, names: &Names) -> Result<RemoteConfi
 fn fallback(section: &Section<'_>, name: &str, names: &Names) -> Result<Option<String>, ConfigError> {
     let Some(text) = section.text("fallback")? else { return Ok(None) };
     if text.text.strip_prefix("remote/") == Some(name) {
-        return Err(section.bad("fallback", text.at, &text.text, "it is this one; name another"));
+        return Err(section.bad(
+            "fallback",
+            text.at,
+            &text.text,
+            "it is the application itself; choose another one",
+        ));
     }
     let of_kind = |kind: &str| text.text.strip_prefix(kind).is_some_and(|rest| rest.starts_with('/'));
     let is_app = super::KINDS.iter().any(|(_, kind)| of_kind(kind));

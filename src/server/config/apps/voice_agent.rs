@@ -46,7 +46,7 @@ const OURS: [&str; 6] = [
 
 pub(super) fn voice_agent(section: &Section<'_>, names: &Names) -> Result<AgentConfig, ConfigError> {
     let name = name(section)?;
-    let reason = "say where it is, like url = \"ws://127.0.0.1:9000/\"";
+    let reason = "set its address, like url = \"ws://127.0.0.1:9000/\"";
     let url = section.needed("url", str::parse::<AgentUrl>, reason)?;
     let usual = AgentConfig::new(name, url);
     let fallback = section.text("fallback")?;

@@ -68,11 +68,11 @@ fn mailbox(
 ) -> Result<MailboxConfig, ConfigError> {
     let name = name(section)?;
     if name.starts_with('.') {
-        let reason = "it becomes a folder's name, which does not begin with a point";
+        let reason = "it becomes the name of a folder, so it cannot begin with a dot";
         return Err(section.bad("name", section.place("name"), &name, reason));
     }
     let pin = pin(section, "pin")?;
-    let pin = pin.ok_or_else(|| section.missing("pin", "its owner is asked for it, like pin = \"4711\""))?;
+    let pin = pin.ok_or_else(|| section.missing("pin", "a mailbox needs a PIN, like pin = \"4711\""))?;
     let greeting = file(section, "greeting", prompts, outside)?.map(|path| path.to_path_buf());
     let user = users.iter().find(|user| user.name == name || user.aliases.contains(&name));
     let usual = MailboxConfig::new(name, pin);
@@ -149,7 +149,7 @@ mod tests {
             ("name = \"1\"\npin = \"998877x\"", "1 to 16 digits"),
             ("name = \"1\"\npin = 998877", "text in quotes"),
             ("name = \"1\"\npin = \"123\"", "short_pin = true"),
-            ("name = \"..\"\npin = \"1111\"", "does not begin with a point"),
+            ("name = \"..\"\npin = \"1111\"", "cannot begin with a dot"),
             ("name = \"a/b\"\npin = \"1111\"", "letters, digits"),
             ("name = \"1\"\npin = \"1111\"\ngreeting = \"missing.wav\"", "there is no file"),
             (

@@ -107,10 +107,7 @@ impl Decision {
                 HandlerAction::Bridge(LegId(with))
             }
             Decision::Bridge { .. } => {
-                return Err(Failure::new(
-                    "unknown",
-                    "name the leg of another call of yours that is answered",
-                ));
+                return Err(Failure::new("unknown", "use the leg of another answered call of yours"));
             }
             Decision::Dial { to, order, caller, ring_s, headers } => {
                 if ring_s.is_some_and(|seconds| !(1..=3_600).contains(&seconds)) {

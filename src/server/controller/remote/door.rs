@@ -20,17 +20,17 @@ pub(super) enum Door {
 /// Why there is no answer.
 #[derive(Debug, thiserror::Error)]
 pub(super) enum LinkError {
-    #[error("no connection ({0}); start the media server, or correct its address in media.controller")]
+    #[error("not connected ({0}); start the media server, or correct its address in media.controller")]
     Connect(String),
-    #[error("it does not answer in time")]
+    #[error("no response in time")]
     Silent,
-    #[error("the connection broke: {0}")]
+    #[error("the connection failed: {0}")]
     Broken(String),
-    #[error("the session is gone there")]
+    #[error("the media server no longer has the session")]
     NoSession,
-    #[error("it refuses: {0}")]
+    #[error("refused: {0}")]
     Refused(String),
-    #[error("its answer is none of this version: {0}; run the same b2b on both sides")]
+    #[error("the response is of another version: {0}; run the same b2b on both sides")]
     Answer(String),
 }
 

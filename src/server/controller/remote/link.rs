@@ -34,19 +34,19 @@ pub(super) async fn run(
         match begin(&door).await {
             Ok(welcome) => {
                 told = false;
-                tracing::info!("media server {name}: a session; it holds {}", welcome.load.endpoints);
+                tracing::info!("media server {name}: connected; it has {} endpoints", welcome.load.endpoints);
                 // What was asked of the session before is answered already.
                 while asked.try_recv().is_ok() {}
                 table.up(at, welcome.load);
                 let ended = session(at, &door, &welcome, &mut asked, &table, &mut parting).await;
                 let reason = match &ended {
-                    Some(error) => format!("the media server {name} is lost: {error}"),
+                    Some(error) => format!("media server {name} is lost: {error}"),
                     None => "the session ends".to_owned(),
                 };
                 let lost = table.down(at, &reason, Instant::now());
                 if let Some(error) = &ended {
                     table.trouble(at, error.to_string());
-                    tracing::error!("{reason}; {lost} endpoints were there");
+                    tracing::error!("{reason}; {lost} endpoints are lost");
                 }
                 // It may be there all the same: then nothing is held for nobody.
                 let _ = tokio::time::timeout(PARTING, door.end(&welcome.session)).await;
@@ -58,7 +58,7 @@ pub(super) async fn run(
                 table.trouble(at, error.to_string());
                 if !told {
                     told = true;
-                    tracing::error!("media server {name}: {error}; it is asked every second");
+                    tracing::error!("media server {name}: {error}; retrying every second");
                 }
             }
         }

@@ -23,11 +23,11 @@ pub enum Value {
 pub enum BencodeError {
     #[error("it ends in the middle of a value")]
     Short,
-    #[error("octet {0} belongs to no value")]
+    #[error("unexpected octet {0}")]
     Unexpected(usize),
     #[error("it is nested more than {DEEPEST} deep")]
     Deep,
-    #[error("something follows the value")]
+    #[error("data follows the value")]
     Trailing,
 }
 

@@ -50,7 +50,7 @@ pub enum Due<T> {
 /// Why a datagram is no reply.
 #[derive(Debug, Clone, Copy, PartialEq, Eq, thiserror::Error)]
 pub enum ReplyError {
-    #[error("its cookie is none of ours that wait")]
+    #[error("its cookie matches no pending request")]
     Cookie,
     #[error("its dictionary cannot be read: {0}")]
     Bencode(#[from] BencodeError),

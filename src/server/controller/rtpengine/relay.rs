@@ -220,7 +220,7 @@ impl Relay {
             Err(error) => {
                 self.hostile += 1;
                 if let ReplyError::Bencode(_) = error {
-                    tracing::warn!("rtpengine: a reply that is none: {error}");
+                    tracing::warn!("rtpengine: invalid reply: {error}");
                 }
                 return;
             }
@@ -228,7 +228,7 @@ impl Relay {
         self.heard = now;
         if !self.alive {
             self.alive = true;
-            tracing::info!("rtpengine answers again: new calls go there");
+            tracing::info!("rtpengine responds again: new calls use it");
         }
         self.replied(now, asked, &reply);
     }
@@ -269,15 +269,15 @@ impl Relay {
     fn given_up(&mut self, now: Instant, asked: Asked) {
         if self.alive && now >= self.heard + PING {
             self.alive = false;
-            tracing::error!("rtpengine does not answer: its calls end, and there are no new ones with it");
+            tracing::error!("rtpengine does not respond: its calls end, and new calls get 503");
             let ids: Vec<_> = self.held.keys().copied().collect();
-            ids.into_iter().for_each(|id| self.fail(id, "rtpengine does not answer"));
+            ids.into_iter().for_each(|id| self.fail(id, "rtpengine does not respond"));
         }
         let id = match asked {
             Asked::Ping => return,
             Asked::Offer(id) | Asked::Answer(id) | Asked::Look(id) | Asked::Delete(id) => id,
         };
-        self.failed(now, asked, id, "rtpengine does not answer");
+        self.failed(now, asked, id, "rtpengine does not respond");
     }
 
     fn replied(&mut self, now: Instant, asked: Asked, reply: &Value) {
@@ -354,7 +354,7 @@ impl Relay {
             Asked::Offer(_) | Asked::Answer(_) => {
                 held.step = Step::Steady;
                 if held.places.is_none() {
-                    tracing::warn!("rtpengine has no endpoint for us: {reason}");
+                    tracing::warn!("rtpengine refuses an endpoint: {reason}");
                     let error = if self.alive { MediaError::NoPorts } else { MediaError::Stopped };
                     held.released = true;
                     self.outputs.push_back(Output::Opened(id, Err(error)));

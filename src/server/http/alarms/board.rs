@@ -113,8 +113,7 @@ impl Board {
         let mut so = Vec::new();
         if let Some(all) = look.no_media {
             let (down, full) = (look.carriers_down.len(), all.saturating_sub(look.carriers_down.len()));
-            let text =
-                format!("nobody carries the media of new calls: {down} do not answer, {full} are full");
+            let text = format!("no media server takes new calls: {down} do not respond, {full} are full");
             so.push((Kind::NoMedia, String::new(), text));
         }
         for (name, why) in &look.carriers_down {
@@ -124,15 +123,15 @@ impl Board {
             so.push((Kind::GatewayDown, name.clone(), why.clone()));
         }
         for (file, until) in &look.certificates {
-            let text = format!("it is good until {}", humantime::format_rfc3339_seconds(*until));
+            let text = format!("valid until {}", humantime::format_rfc3339_seconds(*until));
             so.push((Kind::CertificateExpires, file.display().to_string(), text));
         }
         if let Some(calls) = look.draining {
-            so.push((Kind::Draining, String::new(), format!("no new calls are taken; {calls} go on")));
+            so.push((Kind::Draining, String::new(), format!("no new calls are accepted; {calls} continue")));
         }
         if let Some(disk) = look.disk.as_ref().filter(|disk| disk.free < disk.wanted) {
             let mb = |octets: u64| octets / 1_000_000;
-            let text = format!("{} MB are free, {} MB have to stay free", mb(disk.free), mb(disk.wanted));
+            let text = format!("{} MB are free, {} MB must stay free", mb(disk.free), mb(disk.wanted));
             so.push((Kind::DiskLow, disk.folder.clone(), text));
         }
         let (free, all) = look.ports;
@@ -141,7 +140,10 @@ impl Board {
         }
         for queue in look.queues.iter().filter(|it| it.waiting > 0 && it.longest > it.goal) {
             let (longest, goal) = (queue.longest.as_secs(), queue.goal.as_secs());
-            let text = format!("{} wait, the first one for {longest} s; the goal is {goal} s", queue.waiting);
+            let text = format!(
+                "{} callers are waiting, the first one for {longest} s; the service level goal is {goal} s",
+                queue.waiting
+            );
             so.push((Kind::QueueOverGoal, queue.name.clone(), text));
         }
         let no_longer: Vec<_> = self
@@ -165,8 +167,8 @@ impl Board {
         }
         for (kind, count, what) in [
             (Kind::RecordsLost, more(|it| it.records_lost), "call records were not written"),
-            (Kind::CallsRefused, more(|it| it.calls_refused), "calls were refused for want of room"),
-            (Kind::Bug, more(|it| it.bugs), "things happened that should not be possible"),
+            (Kind::CallsRefused, more(|it| it.calls_refused), "calls were refused at a limit"),
+            (Kind::Bug, more(|it| it.bugs), "the server detected impossible states"),
         ] {
             if count > 0 {
                 self.raise(now, kind, String::new(), format!("{count} {what}"), count);
@@ -189,7 +191,9 @@ impl Board {
             }
             Event::MediaRefused(MediaRefused { from, party, line, .. }) => {
                 let subject = if party.is_empty() { from.ip().to_string() } else { party.clone() };
-                let text = format!("RTP came from {from} only and was dropped: nothing names it; {line}");
+                let text = format!(
+                    "RTP arrived only from {from} and was dropped: no signalling or configuration has this address; {line}"
+                );
                 self.raise(time, Kind::MediaRefused, subject, text, 1);
             }
             Event::ProxyNotNamed { source, user } => {
@@ -207,7 +211,7 @@ impl Board {
                 let times = data["over_calls"].as_u64().unwrap_or_default();
                 if times >= GUESSED {
                     let mailbox = data["mailbox"].as_str().map(|it| format!("/{it}")).unwrap_or_default();
-                    let text = format!("{times} wrong PINs lately, here or of one caller");
+                    let text = format!("{times} wrong PINs recently, in this application or from one caller");
                     self.raise(time, Kind::WrongPin, format!("{app}{mailbox}"), text, 1);
                 }
             }

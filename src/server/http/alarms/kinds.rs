@@ -96,143 +96,145 @@ impl Kind {
                 name: "emergency_call",
                 severity: Critical,
                 ends: Ends::After(HOUR),
-                fix: "somebody has called for help: see who it is and where, and let the emergency services in",
+                fix: "check who called and from where, and let the emergency services in",
             },
             Kind::NoMedia => Row {
                 name: "no_media",
                 severity: Critical,
                 ends: Ends::NotSo,
-                fix: "start the media servers of media.controller or rtpengine, or give one more room \
-                      (--max-endpoints, --rtp-ports): new calls get 503 until one takes them",
+                fix: "start the media servers of media.controller or rtpengine, or raise the limits of one \
+                      (--max-endpoints, --rtp-ports): new calls get 503 until one accepts them",
             },
             Kind::MediaServerDown => Row {
                 name: "media_server_down",
                 severity: Critical,
                 ends: Ends::NotSo,
-                fix: "start it again, or mend what the text says: its calls have ended; new ones go to the next of \
-                      media.controller",
+                fix: "start it again, or correct the problem in the text: its calls have ended; new calls \
+                      use the next one of media.controller",
             },
             Kind::GatewayDown => Row {
                 name: "gateway_down",
                 severity: Critical,
                 ends: Ends::NotSo,
-                fix: "look whether the provider answers: see `GET /gateways` and the log for the reason; calls go by \
-                      the next gateway of their route until it is back",
+                fix: "check whether the provider responds; `GET /gateways` and the log have the reason. \
+                      Until it is back, calls use the next gateway of their route",
             },
             Kind::Draining => Row {
                 name: "draining",
                 severity: Warning,
                 ends: Ends::NotSo,
-                fix: "nothing, if it is meant: it takes no new calls and ends when the last one has; a second \
-                      SIGTERM ends it at once",
+                fix: "nothing, if intended: the server takes no new calls and exits after the last one; a \
+                      second SIGTERM stops it at once",
             },
             Kind::DiskLow => Row {
                 name: "disk_low",
                 severity: Critical,
                 ends: Ends::NotSo,
-                fix: "make room where recordings are, or set recording.keep_days or recording.keep_gb: no recording \
-                      begins until there is",
+                fix: "free disk space in recording.folder, or set recording.keep_days or recording.keep_gb: \
+                      no recording starts until then",
             },
             Kind::RecordingFailed => Row {
                 name: "recording_failed",
                 severity: Critical,
                 ends: Ends::After(HOUR),
-                fix: "look at the disk and the rights of recording.folder; what was said until then is in the file",
+                fix: "check the disk and the permissions of recording.folder; the file has the audio until the failure",
             },
             Kind::RecordsLost => Row {
                 name: "records_lost",
                 severity: Critical,
                 ends: Ends::After(HOUR),
-                fix: "look at the disk of server.cdr: it is full, gone or too slow",
+                fix: "check the disk of server.cdr: it is full, unavailable or too slow",
             },
             Kind::CertificateExpires => Row {
                 name: "certificate_expires",
                 severity: Critical,
                 ends: Ends::NotSo,
-                fix: "put a new certificate in the place of the file and send SIGHUP; calls that are up stay",
+                fix: "replace the file with a new certificate and send SIGHUP; existing calls are not affected",
             },
             Kind::PortsShort => Row {
                 name: "ports_short",
                 severity: Critical,
                 ends: Ends::NotSo,
-                fix: "widen media.ports: a leg needs two, and they rest for a while after a call",
+                fix: "widen media.ports: a leg needs two ports, and they are not reused immediately after a call",
             },
             Kind::CallsRefused => Row {
                 name: "calls_refused",
                 severity: Critical,
                 ends: Ends::After(TEN_MINUTES),
-                fix: "raise limits.calls if the machine has CPU to spare, else put a second server beside it",
+                fix: "raise limits.calls if the machine has spare CPU, otherwise add a second server",
             },
             Kind::LateTicks => Row {
                 name: "late_ticks",
                 severity: Warning,
                 ends: Ends::After(MINUTE),
-                fix: "the machine has too little CPU for its media: look for other programs, or take fewer calls \
-                      (limits.calls)",
+                fix: "the machine has too little CPU for its media: stop other programs, or lower \
+                      limits.calls",
             },
             Kind::QueueOverGoal => Row {
                 name: "queue_over_goal",
                 severity: Warning,
                 ends: Ends::NotSo,
-                fix: "more agents have to log in, or paused ones come back: see `GET /agents`",
+                fix: "log in more agents, or end their pauses: see `GET /agents`",
             },
             Kind::MediaRefused => Row {
                 name: "media_refused",
                 severity: Warning,
                 ends: Ends::After(HOUR),
-                fix: "if the address is the party's, add the line to its [[gateway]] or [[user]], or to [media] for \
-                      all, and send SIGHUP; if you do not know it, somebody tried to speak in its place",
+                fix: "if the address belongs to the party, add the line to its [[gateway]] or [[user]], or \
+                      to [media] for all, and send SIGHUP; if it is unknown, a third party tried to inject \
+                      audio",
             },
             Kind::Banned => Row {
                 name: "banned",
                 severity: Warning,
                 ends: Ends::After(HOUR),
-                fix: "somebody guesses passwords; if it is a phone of yours, mend its password: its ban ends by itself",
+                fix: "a source is guessing passwords; if it is your phone, correct its password: its ban expires by itself",
             },
             Kind::RealmRefused => Row {
                 name: "realm_refused",
                 severity: Warning,
                 ends: Ends::After(HOUR),
-                fix: "if the realm is the provider's own, add the line to its [[gateway]] and send SIGHUP; if not, \
-                      somebody whom it was called for asked for your password, and did not get it",
+                fix: "if the realm belongs to the provider, add the line to its [[gateway]] and send SIGHUP; \
+                      if not, a third party requested your password and did not get it",
             },
             Kind::ProxyNotNamed => Row {
                 name: "proxy_not_named",
                 severity: Warning,
                 ends: Ends::After(HOUR),
-                fix: "if it is a proxy of yours, add the line that the text has and send SIGHUP: until then its phones \
-                      are called at the proxy's port, without Path, and share its limits; if not, somebody lies",
+                fix: "if it is your proxy, add the line in the text and send SIGHUP: until then its phones \
+                      are called at the proxy's port, without Path, and share its limits; if not, its \
+                      headers are forged",
             },
             Kind::NotFollowed => Row {
                 name: "not_followed",
                 severity: Warning,
                 ends: Ends::After(HOUR),
-                fix: "nobody was called there; if it is meant, write the line that the text ends with",
+                fix: "no call was made to that destination; to allow it, add the line at the end of the text",
             },
             Kind::WrongPin => Row {
                 name: "wrong_pin",
                 severity: Warning,
                 ends: Ends::After(HOUR),
-                fix: "somebody guesses a PIN: each try waits longer, on however many lines; give it more digits, and see \
-                      `GET /events` for the calls",
+                fix: "a caller is guessing a PIN: each attempt waits longer, across all calls; use a longer \
+                      PIN, and see `GET /events` for the calls",
             },
             Kind::ReloadRefused => Row {
                 name: "reload_refused",
                 severity: Warning,
                 ends: Ends::Said,
-                fix: "mend the file and send SIGHUP again: the old configuration is still in force",
+                fix: "correct the file and send SIGHUP again: the old configuration is still in force",
             },
             Kind::HandlerFailed => Row {
                 name: "handler_failed",
                 severity: Warning,
                 ends: Ends::After(HOUR),
-                fix: "look into the log for the application's error: the caller was hung up",
+                fix: "check the log for the application's error: the caller was hung up",
             },
             Kind::Bug => Row {
                 name: "bug",
                 severity: Warning,
                 ends: Ends::After(HOUR),
-                fix: "please report it with the log around it",
+                fix: "please report it with the surrounding log lines",
             },
         }
     }

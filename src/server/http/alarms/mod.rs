@@ -47,5 +47,5 @@ pub async fn list(State(api): State<Api>) -> Json<Standing> {
 pub fn metrics(page: &mut Page, alarms: &Alarms) {
     let board = alarms.board();
     let standing = Kind::ALL.map(|kind| (kind.name(), board.count(kind)));
-    page.each("b2b_alarms", "alarm", Series::Gauge, "Alarms that stand, as GET /alarms has them.", standing);
+    page.each("b2b_alarms", "alarm", Series::Gauge, "Active alarms, as GET /alarms returns them.", standing);
 }

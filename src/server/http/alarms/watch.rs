@@ -84,11 +84,11 @@ fn why(state: &GatewayState) -> Option<String> {
     }
     if let Some(it) = state.registration.as_ref().filter(|it| it.failed && !it.registered) {
         let status = it.status.map(|status| format!("{status} ")).unwrap_or_default();
-        return Some(format!("our registration there failed: {status}{}", it.reason));
+        return Some(format!("registration failed: {status}{}", it.reason));
     }
     if let Some(ner) = state.ner.filter(|it| it.out.is_some()) {
         let next = if ner.out == Some(Out::Trying) { "; the next call tries it" } else { "" };
-        return Some(format!("{} of its last {} calls got through{next}", ner.effective, ner.calls));
+        return Some(format!("{} of its last {} calls succeeded{next}", ner.effective, ner.calls));
     }
     let names = state.hosts.iter().map(|(name, _)| name.as_str()).collect::<Vec<_>>();
     Some(format!("no answer from {}", names.join(", ")))

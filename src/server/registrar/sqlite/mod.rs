@@ -42,7 +42,7 @@ const MAX_FAILED: usize = 1_024;
 pub enum StoreError {
     #[error(transparent)]
     Database(#[from] DatabaseError),
-    #[error("the registrar's writer thread cannot be started: {0}")]
+    #[error("cannot start the registrar's writer thread: {0}")]
     Thread(#[from] std::io::Error),
 }
 

@@ -171,7 +171,9 @@ fn transaction<'a>(mut statements: Statements<'a>, rows: &Rows) -> rusqlite::Res
 fn report(written: &rusqlite::Result<()>, failing: &mut bool) {
     match written {
         Err(error) if !*failing => {
-            tracing::error!("registrations cannot be written: {error}; new ones get 500 until they can");
+            tracing::error!(
+                "registrations cannot be written: {error}; REGISTER gets 500 until the disk accepts writes"
+            );
         }
         Ok(()) if *failing => tracing::info!("registrations are written again"),
         _ => {}

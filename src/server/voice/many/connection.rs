@@ -244,12 +244,11 @@ impl Connection {
             self.warned = true;
             let agent = &self.agent;
             tracing::warn!(
-                "voice agent {agent}: it names stream {number}, which it was not told of; numbers are \
-                 little-endian, and those of `start`"
+                "voice agent {agent}: unknown stream {number}; use the little-endian number from `start`"
             );
         }
         if self.answers.take(at) {
-            let error = Some("no `start` has had this number; it is little-endian".to_owned());
+            let error = Some("unknown stream number; use the little-endian number from `start`".to_owned());
             self.shared.tell(number, &Told::Stop { reason: "unknown".to_owned(), error });
         }
         Ok(())

@@ -32,15 +32,15 @@ fn errors_have_the_line_of_the_node_and_a_fix() {
         ),
         (
             "name = \"a\"\nkind = \"play_prompt\"\nprompt = \"tone:5:5\"\nnext = \"bye\"",
-            "line 6: `ivr.node.prompt` = \"tone:5:5\": it is nothing to be said; write a file's name",
+            "line 6: `ivr.node.prompt` = \"tone:5:5\": it is not a prompt; write a file's name",
         ),
         (
             "name = \"a\"\nkind = \"play_prompt\"\nprompt = \"x.wav\"\nnext = \"by\"",
-            "line 3: `ivr.node.name` = \"a\": it leads to \"by\", which is no node of the flow",
+            "line 3: `ivr.node.name` = \"a\": it leads to \"by\", which is not a node of the flow",
         ),
         (
             "name = \"a\"\nkind = \"play_prompt\"\nprompt = \"x.wav\"",
-            "line 7: `ivr.node.name` = \"bye\": no call ever comes here",
+            "line 7: `ivr.node.name` = \"bye\": the node is unreachable",
         ),
         (
             "name = \"a\"\nkind = \"transfer\"\nto = \"user/1\"\nfailed = \"bye\"",
@@ -60,7 +60,7 @@ fn errors_have_the_line_of_the_node_and_a_fix() {
         ),
         (
             "name = \"a\"\nkind = \"menu\"\nchoices = { 1 = 2 }",
-            "line 6: `ivr.node.choices` is a whole number, but wants text in quotes",
+            "line 6: `ivr.node.choices` is a whole number, but takes text in quotes",
         ),
     ] {
         let error = error(node);

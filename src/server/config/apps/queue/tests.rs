@@ -103,7 +103,7 @@ leave = { 9 = "sip:box@192.0.2.9", "*" = "queue/help" }
 fn errors_have_a_line_and_a_fix() {
     for (text, words) in [
         ("[[queue]]\nagents = \"1001\"", "line 9: `queue.name` is missing"),
-        ("[[queue]]\nname = \"q\"", "line 9: `queue.agents` is missing: say who is called"),
+        ("[[queue]]\nname = \"q\"", "line 9: `queue.agents` is missing: add the queue's agents"),
         (
             "[[queue]]\nname = \"q\"\nagents = [\"1001\", \"1002\"]",
             "line 11: `queue.agents`: there is no agent \"1002\"; did you mean \"1001\"?",
@@ -142,7 +142,7 @@ fn errors_have_a_line_and_a_fix() {
         ),
         (
             "[[queue]]\nname = \"q\"\nagents = \"1001\"\nleave = { 12 = \"user/1002\" }",
-            "line 12: `queue.leave` = \"12\": one key of a telephone",
+            "line 12: `queue.leave` = \"12\": not a key of a telephone",
         ),
         (
             "[[queue]]\nname = \"q\"\nagents = \"1001\"\nskills = \"french:0\"",
@@ -156,8 +156,8 @@ fn errors_have_a_line_and_a_fix() {
             "line 11: `agent.state` = \"away\": no such state; choose available",
         ),
         ("[queues]\nlogin = \"in\"", "line 10: `queues.login` = \"in\": no number; write it like *45"),
-        ("[queues]\nlogin = \"*46\"", "line 9: `queues.pause` = \"*46\": it is the number of login already"),
-        ("[[music]]\nname = \"m\"", "line 9: `music.folder` is missing: say what is heard"),
+        ("[queues]\nlogin = \"*46\"", "line 9: `queues.pause` = \"*46\": it is already the number of login"),
+        ("[[music]]\nname = \"m\"", "line 9: `music.folder` is missing: set the source of the music"),
         (
             "[[music]]\nname = \"m\"\nfile = \"a.mp3\"\ntone = \"440\"",
             "line 12: `music.file` and `music.tone` are both set",
