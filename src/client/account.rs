@@ -53,6 +53,7 @@ pub(super) struct Account {
     expires: Option<Duration>,
     retry: Option<(Duration, Duration)>,
     keep_alive: Option<Duration>,
+    instance: Option<String>,
     proxy: Option<String>,
     transport: Option<Transport>,
     tls: Tls,
@@ -122,6 +123,17 @@ impl ClientBuilder {
         self
     }
 
+    /// Who this device is: `urn:uuid:` and a UUID that the program makes once and keeps, since it has to
+    /// be the same after each start (RFC 5626 §4.1). REGISTER asks for a flow by it: a registrar that
+    /// grants one sends calls by the connection that we have made, is asked now and then whether it is
+    /// still there, over UDP too, by messages that it answers (§4.4), and we register again when it is
+    /// not; a new connection takes the place of the old one at the registrar. Without it, or where the
+    /// registrar knows no flows: an ordinary registration.
+    pub fn instance(mut self, urn: impl Into<String>) -> Self {
+        self.account.instance = Some(urn.into());
+        self
+    }
+
     /// A proxy that gets everything first: `sip:proxy.example.com;transport=tcp`.
     pub fn outbound_proxy(mut self, uri: impl Into<String>) -> Self {
         self.account.proxy = Some(uri.into());
@@ -163,6 +175,7 @@ impl Account {
         mistakes.take("register_retry", retry(base, max));
         let keep_alive = self.keep_alive.unwrap_or(Duration::from_secs(29));
         let keep_alive = mistakes.take("keep_alive", ping(keep_alive)).flatten();
+        let instance = mistakes.take("instance", self.instance.as_deref().map(uuid).transpose()).flatten();
         mistakes.take(
             "outbound_proxy",
             self.proxy.as_deref().map_or(Ok(()), |it| server(it, "sip:proxy.example.com")),
@@ -203,8 +216,23 @@ impl Account {
             expires_s,
             pace,
             keep_alive,
+            instance,
         });
         (signalling, registration)
+    }
+}
+
+/// A UUID as a URN (RFC 9562 §4), in lower case: registrars compare its octets (RFC 5626 §4.1).
+fn uuid(text: &str) -> Result<String, Fault> {
+    let lower = text.to_ascii_lowercase();
+    let parts: Vec<&str> = lower.strip_prefix("urn:uuid:").unwrap_or_default().split('-').collect();
+    let is_hex = |part: &&str| part.bytes().all(|byte| byte.is_ascii_hexdigit());
+    match parts.iter().map(|part| part.len()).eq([8, 4, 4, 4, 12]) && parts.iter().all(is_hex) {
+        true => Ok(lower),
+        false => {
+            let fix = "write it like urn:uuid:00000000-0000-1000-8000-00a95a0e128c";
+            Err((format!("{text:?} is no UUID as a URN"), fix.to_owned()))
+        }
     }
 }
 

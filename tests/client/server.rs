@@ -100,6 +100,28 @@ async fn two_users_register_with_either_digest_and_call_each_other() {
 }
 
 #[tokio::test]
+async fn a_device_by_its_instance_is_reached_by_its_newest_connection_alone() {
+    const INSTANCE: &str = "urn:uuid:f81d4fae-7dec-11d0-a765-00a0c91e6bf6";
+    let folder = tempfile::tempdir().expect("a folder");
+    let (_server, address) = server("udp:127.0.0.1:0", "", folder.path());
+    let at = format!("sip:{address}");
+    let ann = user("1001", "one", &at).build().expect("a client");
+    registered(&ann).await;
+    let bob = || user("1002", "two", &at).transport(Transport::Tcp).instance(INSTANCE).build();
+    let before = bob().expect("a client");
+    let mut nobody = before.incoming().await.expect("calls");
+    registered(&before).await;
+    talk(&ann, &mut nobody).await;
+    // The program starts again, without having taken the registration back.
+    let now = bob().expect("a client");
+    let mut incoming = now.incoming().await.expect("calls");
+    registered(&now).await;
+    talk(&ann, &mut incoming).await;
+    let rang = tokio::time::timeout(SHORT, nobody.next()).await;
+    assert!(rang.is_err(), "the old one was called, too");
+}
+
+#[tokio::test]
 async fn a_wrong_password_is_told_from_a_dead_server() {
     let folder = tempfile::tempdir().expect("a folder");
     let (server, address) = server("udp:127.0.0.1:0", "", folder.path());

@@ -2,12 +2,13 @@
 //! what it needs to hear of connections and addresses.
 
 use std::net::{IpAddr, SocketAddr};
+use std::sync::Arc;
 use std::time::{Duration, Instant};
 
 use super::account::{digest, host, sip_uri};
 use super::registration_error::why;
 use super::{AgentError, AgentEvent, AgentService, RegistrationError};
-use b2b_sip::endpoint::{Flow, RequestFailure, RequestId, Transport};
+use b2b_sip::endpoint::{Endpoint, Flow, RequestFailure, RequestId, Transport};
 use b2b_sip::msg::{Response, Uri};
 use b2b_sip::net::local_addr;
 use b2b_sip::registration::{Account, Order, Place, Registrant, Registration, State};
@@ -33,6 +34,9 @@ pub struct RegistrationConfig {
     /// How often two line ends go to the registrar over UDP, so that a NAT keeps the way open: after
     /// 80 % to all of that (RFC 5626 §4.4.2); `None`: never.
     pub keep_alive: Option<Duration>,
+    /// Who this device is, a URN in lower case that stays the same for good: REGISTER asks for a flow by it
+    /// (RFC 5626). `None`: an ordinary registration.
+    pub instance: Option<String>,
 }
 
 /// A registration at work.
@@ -45,6 +49,8 @@ pub(super) struct Registering {
     impatient: Option<Instant>,
     /// The connection that we are reached by.
     flow: Option<Flow>,
+    /// It is one that the registrar has granted, and is kept by the endpoint (RFC 5626 §4.4).
+    is_held: bool,
     /// The registrar's address, ours on the way to it, and when to look again.
     address: Option<(IpAddr, IpAddr)>,
     look: Option<Instant>,
@@ -84,6 +90,7 @@ impl AgentService {
             request: None,
             impatient: None,
             flow: None,
+            is_held: false,
             address: None,
             look: None,
             ping: None,
@@ -99,9 +106,7 @@ impl AgentService {
     pub fn unregister(&mut self) {
         let now = self.stack.now();
         let Some(it) = &mut self.registering else { return };
-        if let Some(flow) = it.flow.take() {
-            self.stack.endpoint().unwatch_flow(&flow);
-        }
+        it.let_flow_go(self.stack.endpoint());
         let Some(it) = &mut self.registering else { return };
         let order = it.registrant.schedule.stop(now);
         self.carry_out(order);
@@ -142,7 +147,7 @@ impl AgentService {
         let account = Account {
             tls: None,
             listener: None,
-            outbound: None,
+            outbound: config.instance.as_deref().map(Arc::from),
             token: None,
             digest: signalling.credentials.as_ref().map(digest),
             expires: config.expires_s,
@@ -197,7 +202,7 @@ impl AgentService {
             Ok(ip) if ip != ours => {
                 it.address = Some((registrar, ip));
                 // Its end is no news.
-                it.flow = None;
+                it.let_flow_go(self.stack.endpoint());
                 let order = it.registrant.schedule.renew(now);
                 self.stack.lost_address(ours);
                 self.news.push_back(AgentEvent::AddressChanged { from: ours, to: ip });
@@ -264,13 +269,21 @@ impl AgentService {
         if state == State::Registered
             && let Some(flow) = flow
         {
-            if let Some(old) = it.flow.replace(flow).filter(|old| *old != flow) {
-                endpoint.unwatch_flow(&old);
+            if it.flow.is_some_and(|old| old != flow) {
+                it.let_flow_go(endpoint);
             }
-            endpoint.watch_flow(&flow);
+            let granted = it.registrant.outbound().map(|granted| granted.every(flow.transport));
+            if it.is_held && granted.is_none() {
+                it.let_flow_go(endpoint);
+            }
+            (it.flow, it.is_held) = (Some(flow), granted.is_some());
+            match granted {
+                Some(every) => endpoint.hold_flow(&flow, every),
+                None => endpoint.watch_flow(&flow),
+            }
             it.address = Some((flow.remote.ip(), flow.local.ip()));
             it.look = Some(now + LOOK);
-            it.ping = next_ping(&it.config, now).filter(|_| flow.transport == Transport::Udp);
+            it.ping = next_ping(&it.config, now).filter(|_| flow.transport == Transport::Udp && !it.is_held);
             // Who asks us to go away from there would be asked by calls, too.
             if let Some(request) = it.registrant.remove_stale(endpoint)
                 && let Err(error) = endpoint.request_outside(now, request)
@@ -323,12 +336,18 @@ impl AgentService {
     pub(super) fn flow_closed(&mut self, flow: &Flow) {
         let now = self.stack.now();
         let Some(it) = &mut self.registering else { return };
-        if it.flow.take_if(|ours| ours.id == flow.id).is_none() || it.is_leaving() {
+        let is_it = |ours: &mut Flow| ours.id == flow.id && ours.remote == flow.remote;
+        if it.flow.take_if(is_it).is_none() || it.is_leaving() {
             return;
         }
-        let order = it.registrant.schedule.now(now);
+        // One that was granted and goes soon after each time is not made again at once for ever (§4.5).
+        let order = match std::mem::take(&mut it.is_held) {
+            true => it.registrant.schedule.lost(now),
+            false => it.registrant.schedule.now(now),
+        };
         let (status, why) = (None, RegistrationError::ConnectionLost);
-        let retry_in = Some(Duration::ZERO);
+        let due = it.registrant.schedule.due().filter(|_| order == Order::Nothing);
+        let retry_in = Some(due.map_or(Duration::ZERO, |due| due.saturating_duration_since(now)));
         self.news.push_back(AgentEvent::RegistrationFailed { status, why, retry_in });
         self.carry_out(order);
     }
@@ -353,6 +372,15 @@ fn next_ping(config: &RegistrationConfig, now: Instant) -> Option<Instant> {
 }
 
 impl Registering {
+    /// The flow is kept and watched no longer.
+    fn let_flow_go(&mut self, endpoint: &mut Endpoint) {
+        match (self.flow.take(), std::mem::take(&mut self.is_held)) {
+            (Some(flow), true) => endpoint.let_flow_go(&flow),
+            (Some(flow), false) => endpoint.unwatch_flow(&flow),
+            (None, _) => {}
+        }
+    }
+
     fn is_leaving(&self) -> bool {
         use State::{AskingUnwanted, Gone, Leaving, RefreshingUnwanted};
         let state = self.registrant.schedule.state();

@@ -63,7 +63,9 @@
 //!
 //! - A NAT on the way has forgotten this client. Over UDP it is reminded every half a minute
 //!   ([`keep_alive`](crate::ClientBuilder::keep_alive)); where that is not enough, a shorter time helps,
-//!   or TCP ([`transport`](crate::ClientBuilder::transport)), whose connections NATs keep longer.
+//!   or TCP ([`transport`](crate::ClientBuilder::transport)), whose connections NATs keep longer. With an
+//!   [`instance`](crate::ClientBuilder::instance) a registrar that knows RFC 5626 is asked whether the way is
+//!   still there, and the client registers again when it is not.
 //! - The registrar sends calls to the contact that it was told, which is a private address behind a NAT:
 //!   it has to send them back to where the registration came from, as most do if they are told that
 //!   clients are behind NATs.

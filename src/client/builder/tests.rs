@@ -33,6 +33,7 @@ fn all_mistakes_come_together_each_with_its_fix() {
         .register_expires(Duration::ZERO)
         .register_retry(Duration::ZERO, Duration::ZERO)
         .keep_alive(Duration::from_millis(1))
+        .instance("my phone")
         .outbound_proxy("proxy")
         .tls(Tls::ca_file("/nowhere/ca.pem"))
         .header("From", "me")
@@ -58,6 +59,7 @@ fn all_mistakes_come_together_each_with_its_fix() {
         "register_expires",
         "register_retry",
         "keep_alive",
+        "instance",
         "outbound_proxy",
         "tls",
         "header",

@@ -11,6 +11,7 @@ mod calls;
 mod closer;
 mod conference;
 mod devices;
+mod flows;
 mod identity;
 mod in_call;
 mod media_lock;
