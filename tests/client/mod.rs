@@ -6,5 +6,6 @@ mod example_audio;
 mod example_bridge;
 mod example_call;
 mod example_softphone;
+mod guide;
 mod server;
 mod server_transfers;
