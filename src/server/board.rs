@@ -48,6 +48,11 @@ pub struct GatewayState {
 }
 
 impl GatewayState {
+    /// Whether anything is known: we register there, or a host was asked or called.
+    pub fn is_known(&self) -> bool {
+        self.registration.is_some() || self.hosts.iter().any(|(_, health)| *health != Health::Unknown)
+    }
+
     /// Whether it takes calls, as far as is known.
     pub fn is_up(&self) -> bool {
         let lost = self.registration.as_ref().is_some_and(|it| it.failed && !it.registered);

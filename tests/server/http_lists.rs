@@ -172,3 +172,45 @@ fn health_says_when_no_calls_are_taken_any_more() {
     server.process.wait_for_line("stopping: 1 calls may go on");
     assert_eq!(server.get("/healthz").status, 503);
 }
+
+#[test]
+fn routes_are_listed_and_explained_without_passwords() {
+    let server = server(
+        "[[http.tokens]]\nname = \"look\"\ntoken = \"look-token-1\"\nscopes = [\"read\"]\n\
+         [[http.tokens]]\nname = \"agent\"\ntoken = \"agent-token-1\"\nscopes = [\"agents\"]\n\
+         [[user]]\nname = \"1001\"\npassword = \"x\"\n\
+         [[route]]\nname = \"out\"\ncalled = '0(\\d+)'\nclass = \"internal\"\nto = \"sip:$1:hunter2@192.0.2.1\"\n\
+         [[route]]\nname = \"rest\"\nreject = 403\n",
+    );
+    let get = |token: &str, path: &str| {
+        server.ask_with("GET", path, &format!("Authorization: Bearer {token}\r\n"), "")
+    };
+    let routes = get("look-token-1", "/routes").json();
+    let [out, rest] = [&routes["routes"][0], &routes["routes"][1]];
+    assert_eq!((&out["name"], &out["matches"]), (&json!("out"), &json!("called 0(\\d+), class internal")));
+    assert_eq!(out["leads_to"], "sip:$1:***@192.0.2.1");
+    assert_eq!((&rest["matches"], &rest["leads_to"]), (&json!("anything"), &json!("answer 403")));
+    let explained = |query: &str| {
+        let answer = get("look-token-1", &format!("/routes/explain?{query}"));
+        assert_eq!(answer.status, 200, "{query}: {}", answer.text());
+        answer.json()["lines"]
+            .as_array()
+            .expect("lines")
+            .iter()
+            .fold(String::new(), |text, line| text + line.as_str().expect("text") + "\n")
+    };
+    let (known, other) = (explained("called=0123&from=1001"), explained("called=0123&source=203.0.113.9"));
+    assert!(known.contains("MATCH") && known.contains("sip:123:***@192.0.2.1"), "{known}");
+    assert!(other.contains("the caller has no class") && other.contains("answer  403"), "{other}");
+    assert!(!format!("{routes}{known}{other}").contains("hunter2"));
+    for wrong in ["", "?called=", "?called=1&source=here", "?called=1&via=2"] {
+        assert_eq!(get("look-token-1", &format!("/routes/explain{wrong}")).status, 400, "{wrong}");
+    }
+    for path in ["/routes", "/routes/explain?called=1"] {
+        assert_eq!(get("agent-token-1", path).status, 403, "{path}");
+        assert_eq!(server.get(path).status, 401, "{path}");
+    }
+    // What a token may do it is told, whatever that is.
+    assert_eq!(get("agent-token-1", "/token").json(), json!({ "scopes": ["agents"] }));
+    assert_eq!(server.get("/token").status, 401);
+}

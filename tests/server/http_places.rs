@@ -54,7 +54,7 @@ fn gateways_say_whether_they_are_up_and_how_many_calls_they_have() {
     let at = carrier.uri();
     let host = at.rsplit('@').next().expect("a host");
     let server = server(&format!(
-        "[[gateway]]\nname = \"carrier\"\nhosts = [\"{host}\"]\nchannels = 3\n\
+        "[[gateway]]\nname = \"carrier\"\nhosts = [\"{host}\"]\nchannels = 3\noptions_s = 0\n\
          [[route]]\ncalled = \".*\"\nto = \"gateway/carrier/$0\"\n",
     ));
     let quiet = server.get("/gateways").json();
@@ -63,6 +63,9 @@ fn gateways_say_whether_they_are_up_and_how_many_calls_they_have() {
         (&gateway["name"], &gateway["up"], &gateway["channels"]),
         (&json!("carrier"), &json!(true), &json!(0))
     );
+    // That is a guess: nobody has asked it, and we do not register there.
+    assert_eq!(gateway["known"], false);
+    assert_eq!(server.metric("b2b_gateway_known{gateway=\"carrier\"}"), 0.0);
     assert_eq!((&gateway["most"], &gateway["registration"]), (&json!(3), &Value::Null));
     assert_eq!(gateway["hosts"], json!([{ "host": host, "health": "unknown" }]));
     ann.ask_for(server.sip, "200");
@@ -77,7 +80,7 @@ fn a_host_of_a_gateway_that_does_not_answer_is_down() {
     drop(nobody);
     let server = server(&format!("[[gateway]]\nname = \"carrier\"\nhosts = [\"{host}\"]\noptions_s = 1\n"));
     let down = json!([{ "host": host.to_string(), "health": "down" }]);
-    until("the host is down", || {
+    until("the host is down, and known to be", || {
         (server.get("/gateways").json()["gateways"][0]["hosts"] == down).then_some(())
     });
     assert_eq!(server.get("/gateways").json()["gateways"][0]["up"], false);

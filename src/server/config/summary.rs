@@ -96,7 +96,10 @@ impl ServerConfig {
         }
         lines.extend(self.apps.summary());
         lines.push(String::new());
-        lines.extend(self.routes.iter().map(|route| format!("route     {}", words(route))));
+        lines.extend(self.routes.iter().map(|route| {
+            let Route { name, line, .. } = route;
+            format!("route     {name} (line {line}): {} -> {}", route.matches(), route.leads_to())
+        }));
         lines.extend(
             self.warnings()
                 .into_iter()
@@ -125,36 +128,41 @@ fn listed(targets: &[Target]) -> String {
     targets.iter().map(Target::to_string).collect::<Vec<_>>().join(", ")
 }
 
-/// `out: called 0(\d+), class internal -> gateway/carrier/+44$1`
-fn words(route: &Route) -> String {
-    let mut conditions = Vec::new();
-    conditions.extend(route.called.as_ref().map(|pattern| format!("called {pattern}")));
-    conditions.extend(route.caller.as_ref().map(|pattern| format!("caller {pattern}")));
-    if !route.classes.is_empty() {
-        conditions.push(format!("class {}", route.classes.join(" or ")));
-    }
-    if !route.sources.is_empty() {
-        let sources: Vec<String> = route.sources.iter().map(ToString::to_string).collect();
-        conditions.push(format!("from {}", sources.join(" or ")));
-    }
-    if !route.verstat.is_empty() {
-        let verstat: Vec<&str> = route.verstat.iter().map(|it| it.as_str()).collect();
-        conditions.push(format!("verstat {}", verstat.join(" or ")));
-    }
-    if route.methods != [Method::Invite] {
-        let methods: Vec<String> = route.methods.iter().map(ToString::to_string).collect();
-        conditions.push(methods.join(" or "));
-    }
-    let conditions = if conditions.is_empty() { "anything".to_string() } else { conditions.join(", ") };
-    let action = match &route.action {
-        Action::Dial { targets, policy } if targets.len() > 1 => {
-            format!("{} ({})", listed(targets), policy.strategy.as_str())
+impl Route {
+    /// What it takes, for people: `called 0(\d+), class internal`.
+    pub fn matches(&self) -> String {
+        let mut conditions = Vec::new();
+        conditions.extend(self.called.as_ref().map(|pattern| format!("called {pattern}")));
+        conditions.extend(self.caller.as_ref().map(|pattern| format!("caller {pattern}")));
+        if !self.classes.is_empty() {
+            conditions.push(format!("class {}", self.classes.join(" or ")));
         }
-        Action::Dial { targets, .. } => listed(targets),
-        Action::Reject { status, .. } => format!("answer {status}"),
-        Action::App { name, .. } => format!("app {name}"),
-    };
-    format!("{} (line {}): {conditions} -> {action}", route.name, route.line)
+        if !self.sources.is_empty() {
+            let sources: Vec<String> = self.sources.iter().map(ToString::to_string).collect();
+            conditions.push(format!("from {}", sources.join(" or ")));
+        }
+        if !self.verstat.is_empty() {
+            let verstat: Vec<&str> = self.verstat.iter().map(|it| it.as_str()).collect();
+            conditions.push(format!("verstat {}", verstat.join(" or ")));
+        }
+        if self.methods != [Method::Invite] {
+            let methods: Vec<String> = self.methods.iter().map(ToString::to_string).collect();
+            conditions.push(methods.join(" or "));
+        }
+        if conditions.is_empty() { "anything".to_string() } else { conditions.join(", ") }
+    }
+
+    /// Where it leads, for people: `gateway/carrier/+44$1`.
+    pub fn leads_to(&self) -> String {
+        match &self.action {
+            Action::Dial { targets, policy } if targets.len() > 1 => {
+                format!("{} ({})", listed(targets), policy.strategy.as_str())
+            }
+            Action::Dial { targets, .. } => listed(targets),
+            Action::Reject { status, .. } => format!("answer {status}"),
+            Action::App { name, .. } => format!("app {name}"),
+        }
+    }
 }
 
 fn token(token: &MainToken) -> String {

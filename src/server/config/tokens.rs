@@ -65,6 +65,11 @@ impl Scopes {
         Scopes(scopes.to_vec())
     }
 
+    /// Their names, as the configuration writes them.
+    pub fn names(&self) -> Vec<&'static str> {
+        self.0.iter().map(|scope| scope.as_str()).collect()
+    }
+
     /// Whether this one is among them.
     pub fn has(&self, scope: Scope) -> bool {
         self.0.contains(&scope)

@@ -25,6 +25,9 @@ pub struct Gateway {
     class: String,
     /// Whether it takes calls, as far as is known.
     up: bool,
+    /// Whether anything is known: of a gateway at which we do not register and that nobody has asked (`options_s = 0`)
+    /// or called nothing is, and `up` is a guess.
+    known: bool,
     /// Our registration there; none: it asks for none.
     registration: Option<Registration>,
     hosts: Vec<Host>,
@@ -77,6 +80,7 @@ pub async fn list(State(api): State<Api>) -> Json<Gateways> {
             name: config.name.clone(),
             class: config.class.clone(),
             up: state.is_up(),
+            known: state.is_known(),
             registration: state.registration.map(|it| Registration {
                 registered: it.registered,
                 status: it.status,

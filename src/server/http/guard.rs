@@ -77,6 +77,11 @@ impl Granted {
         *self.0 != Scopes::of(&[])
     }
 
+    /// The names of its scopes.
+    pub fn scopes(&self) -> Vec<&'static str> {
+        self.0.names()
+    }
+
     /// Which keys that were pressed it is told of: they are what was said in a call.
     pub fn keys(&self) -> Keys {
         match () {

@@ -244,6 +244,9 @@ fn gateways(page: &mut Page, api: &Api) {
     let up = gateways.iter().map(|(name, state, _)| (name, u8::from(state.is_up())));
     let help = "Whether a gateway takes calls, as far as is known.";
     page.each("b2b_gateway_up", "gateway", Kind::Gauge, help, up);
+    let known = gateways.iter().map(|(name, state, _)| (name, u8::from(state.is_known())));
+    let help = "Whether anything is known of a gateway: we register there, or it was asked.";
+    page.each("b2b_gateway_known", "gateway", Kind::Gauge, help, known);
     let ner = gateways.iter().filter_map(|(name, state, _)| Some((name, state.ner?.percent()?)));
     let help = "Of the last calls to a gateway those that got through, in percent (NER, ITU-T E.425).";
     page.each("b2b_gateway_ner_percent", "gateway", Kind::Gauge, help, ner);

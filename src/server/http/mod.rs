@@ -13,7 +13,7 @@
 //! - `capture`: what was on the wire; `recording`: what was said; `journal`: what has come in, to run a call again
 //! - `queues`: who waits, and agents; `places`: rooms and parking; `gateways`: whether they are up
 //! - `events`: the bus as a WebSocket; `line`: one that is read and written at the same time
-//! - `registrations`: who is registered
+//! - `registrations`: who is registered; `call_routes`: where calls lead
 //! - `alarms`: what somebody has to look at
 //! - `page`: all of it for people, in a browser
 //! - `metrics`: everything that is counted; `metrics_media`: media; `text`: as Prometheus reads it
@@ -25,6 +25,7 @@ mod answer;
 mod asyncapi;
 mod audio;
 mod body;
+mod call_routes;
 mod calls;
 mod capture;
 mod commands;

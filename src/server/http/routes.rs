@@ -8,8 +8,9 @@ use utoipa::openapi::RefOr;
 use utoipa::openapi::schema::Schema;
 
 use super::{
-    Api, alarms, asyncapi, calls, capture, commands, control, ended_calls, events, gateways, health, journal,
-    metrics, openapi, originate, places, queues, recording, recordings, registrations, remote, users,
+    Api, alarms, asyncapi, call_routes, calls, capture, commands, control, ended_calls, events, gateways,
+    health, journal, metrics, openapi, originate, places, queues, recording, recordings, registrations,
+    remote, users,
 };
 use crate::config::tokens::Scope;
 use crate::control::{Order, Status};
@@ -228,6 +229,19 @@ pub fn routes() -> Vec<Route> {
             post(gateways::register),
         )
         .status(202),
+        Route::new(Get, "/routes", read, "Routes, in their order.", get(call_routes::list))
+            .gives::<call_routes::CallRoutes>(),
+        Route::new(
+            Get,
+            "/routes/explain",
+            read,
+            "Which route a call would take, and why.",
+            get(call_routes::ask),
+        )
+        .asks(&["called", "from", "source"])
+        .gives::<call_routes::Explained>(),
+        Route::new(Get, "/token", None, "What the token of this request may do.", get(call_routes::token))
+            .gives::<call_routes::TokenScopes>(),
         Route::new(Get, "/events", read, "What happens, as a WebSocket.", get(events::stream))
             .asks(&["after", "call", "type", "plane"])
             .status(101),

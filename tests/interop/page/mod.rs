@@ -6,6 +6,7 @@
 mod browser;
 mod parties;
 mod report;
+mod ways;
 
 use std::net::UdpSocket;
 use std::path::Path;
@@ -17,13 +18,23 @@ use crate::interop::support::{Running, file, free_port, print_version};
 use crate::server_support::{Server, server, start, until};
 use browser::Tab;
 
-const VIEWS: [&str; 9] =
-    ["calls", "queues", "rooms", "parking", "agents", "registrations", "gateways", "alarms", "server"];
+const VIEWS: [&str; 10] = [
+    "calls",
+    "queues",
+    "rooms",
+    "parking",
+    "agents",
+    "registrations",
+    "gateways",
+    "alarms",
+    "server",
+    "routes",
+];
 
 /// One of each, so that every list has something to say.
 const EVERYTHING: &str = "[recording]\nfolder = \"recordings\"\n\
     [[user]]\nname = \"1001\"\npassword = \"x\"\n\
-    [[gateway]]\nname = \"carrier\"\nhosts = [\"127.0.0.1:9\"]\n\
+    [[gateway]]\nname = \"carrier\"\nhosts = [\"127.0.0.1:9\"]\noptions_s = 0\n\
     [[agent]]\nname = \"1001\"\n\
     [[queue]]\nname = \"sales\"\nagents = [\"1001\"]\ngoal_s = 1\n\
     [[conference]]\nname = \"team\"\n[[park]]\nname = \"lot\"\nslots = \"701-720\"\n\
@@ -177,7 +188,7 @@ fn interop_page_goes_by_keyboard_alone_with_the_focus_in_sight() {
     let (server, _phones) = with_a_call(&mut tab);
     let id = only_call(&server);
     for (at, view) in VIEWS.iter().enumerate() {
-        tab.press(&(at + 1).to_string());
+        tab.press(&((at + 1) % 10).to_string());
         tab.until(view, &format!("document.querySelector('[aria-current=page]').dataset.view === '{view}'"));
     }
     tab.press("?");
@@ -188,7 +199,7 @@ fn interop_page_goes_by_keyboard_alone_with_the_focus_in_sight() {
     }
     // What is behind a dialog does not hear keys.
     tab.press("2");
-    assert_eq!(tab.value("location.hash"), json!("#server"));
+    assert_eq!(tab.value("location.hash"), json!("#routes"));
     tab.press("Escape");
     tab.until("the list is away", "!document.querySelector('#help').open");
     tab.press("1");
@@ -239,7 +250,8 @@ fn interop_page_fits_a_phone_and_is_dark_and_light() {
         match view.as_str() {
             "queues" => drop(tab.until("who waits", "document.body.innerText.includes('carl')")),
             "agents" => tab.reads("not reachable"),
-            "gateways" => tab.reads("carrier"),
+            "gateways" => tab.reads("not asked"),
+            "routes" => tab.reads("app queue/sales"),
             "rooms" => tab.reads("team"),
             "parking" => tab.reads("701 to 720"),
             "alarms" => tab.reads("queue over goal: sales"),

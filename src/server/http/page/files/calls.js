@@ -2,6 +2,7 @@
 
 import { badge, h, span, setText, words } from './dom.js';
 import * as api from './api.js';
+import { beginCall } from './begin.js';
 import { POOR_MOS, endedCalls } from './ended.js';
 import { table } from './table.js';
 
@@ -65,7 +66,7 @@ export function callsView() {
     spellcheck: 'false', autocomplete: 'off', oninput: () => draw(),
   });
   const figure = h('p', { class: 'figure', role: 'status' });
-  const ended = endedCalls();
+  const [ended, begin] = [endedCalls(), beginCall()];
   let seen = { calls: [], total: 0 };
   let at = Date.now();
 
@@ -96,19 +97,21 @@ export function callsView() {
   return {
     title: 'Calls',
     element: h('section', null,
-      h('div', { class: 'bar' }, h('h2', null, 'Calls'), figure, h('label', { class: 'filter' }, filter)), list.element, ended.element),
+      h('div', { class: 'bar' }, h('h2', null, 'Calls'), figure, h('label', { class: 'filter' }, filter)), begin.element, list.element, ended.element),
     async refresh() {
       // Who looks for one of many wants all of them.
       const limit = filter.value ? MOST : SHOWN;
       seen = await api.get(`calls?quality=true&limit=${limit}`);
       at = Date.now();
       draw();
+      await begin.look();
       // What is up does not wait for what is over.
       ended.refresh();
     },
     tick: draw,
     gone: ended.gone,
     wants: (event) => event.call !== undefined && !['digit', 'quality', 'lookup'].includes(event.type),
+    keys: { n: begin.open },
     focus: list.focus,
     filter,
   };

@@ -158,8 +158,7 @@ export function registrationsView() {
 /** How a gateway fares: nobody knows of one that is neither registered at nor asked (options_s = 0). */
 function fares(gateway) {
   if (!gateway.up) return ['bad', 'down'];
-  const known = gateway.registration || gateway.hosts.some((host) => host.health !== 'unknown');
-  return known ? ['good', 'up'] : ['idle', 'not asked'];
+  return gateway.known ? ['good', 'up'] : ['idle', 'not asked'];
 }
 
 export function gatewaysView() {

@@ -7,12 +7,14 @@ import { alarms, alarmsView, read as readAlarms } from './alarms.js';
 import { callView } from './call.js';
 import { callsView } from './calls.js';
 import { agentsView, gatewaysView, parkingView, queuesView, registrationsView, roomsView } from './lists.js';
+import { routesView } from './routes.js';
 import { serverView } from './server.js';
 
 const VIEWS = [
   ['calls', 'Calls', callsView], ['queues', 'Queues', queuesView], ['rooms', 'Rooms', roomsView], ['parking', 'Parking', parkingView],
   ['agents', 'Agents', agentsView], ['registrations', 'Registrations', registrationsView], ['gateways', 'Gateways', gatewaysView],
   ['alarms', 'Alarms', alarmsView], ['server', 'Server', serverView],
+  ['routes', 'Routes', routesView],
 ];
 /** Between two readings at least, however much happens. */
 const LEAST_MS = 600;
@@ -97,7 +99,7 @@ async function watchAlarms() {
 // ---- keyboard
 
 const KEYS = [
-  ['?', 'this list'], ['1 – 9', VIEWS.map(([, name]) => name).join(', ')], ['/', 'filter calls'],
+  ['?', 'this list'], ['1 – 9, 0', VIEWS.map(([, name]) => name).join(', ')], ['/', 'filter calls'], ['n', 'start a call'],
   ['j k, ↓ ↑', 'next and previous row of a table'], ['g', 'to the table of a view'], ['Enter', 'open the call of a row'], ['Esc', 'back to all calls'],
   ['c', 'in a call: begin or end a capture'], ['e', 'in a call: begin or end a recording'], ['x', 'in a call: hang up, after a question'],
   ['r', 'read anew'], ['t', 'colours: automatic, dark, light'],
@@ -117,7 +119,8 @@ function pressed(event) {
     return;
   }
   if (typing) return;
-  const number = Number(event.key);
+  // 0 stands behind 9.
+  const number = /^[0-9]$/.test(event.key) ? Number(event.key) || 10 : 0;
   const acts = {
     '?': help,
     '/': () => {
@@ -164,7 +167,7 @@ function showLink() {
 }
 
 byId('nav').replaceChildren(...VIEWS.map(([name, text], at) =>
-  h('a', { href: `#${name}`, 'data-view': name, 'aria-keyshortcuts': String(at + 1) }, text)));
+  h('a', { href: `#${name}`, 'data-view': name, 'aria-keyshortcuts': String((at + 1) % 10) }, text)));
 byId('skip').addEventListener('click', () => byId('main').focus());
 byId('theme').addEventListener('click', theme);
 byId('keys').addEventListener('click', help);

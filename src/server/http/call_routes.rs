@@ -1,0 +1,119 @@
+//! `GET /routes`: where calls lead, and which way a call would take.
+
+use std::net::IpAddr;
+
+use axum::Json;
+use axum::extract::rejection::QueryRejection;
+use axum::extract::{Extension, Query, State};
+use serde::{Deserialize, Serialize};
+use utoipa::ToSchema;
+
+use super::Api;
+use super::answer::Problem;
+use super::guard::Granted;
+use crate::explain::{RouteQuestion, explain};
+
+/// The routes of the configuration, in the order in which they are asked.
+#[derive(Debug, Serialize, ToSchema)]
+pub struct CallRoutes {
+    routes: Vec<CallRoute>,
+}
+
+/// A route.
+#[derive(Debug, Serialize, ToSchema)]
+struct CallRoute {
+    /// Its name, or `#3` for the third.
+    name: String,
+    /// Its line in the file.
+    line: usize,
+    /// What it takes, in words: `called 0(\\d+), class internal`.
+    matches: String,
+    /// Where it leads, in words: `gateway/carrier/+44$1`.
+    leads_to: String,
+}
+
+/// `GET /routes`
+pub async fn list(State(api): State<Api>) -> Json<CallRoutes> {
+    let settings = api.admission.current.get();
+    let routes = settings.config.routes.iter().map(|route| CallRoute {
+        name: route.name.clone(),
+        line: route.line,
+        matches: route.matches(),
+        leads_to: without_passwords(&route.leads_to()),
+    });
+    Json(CallRoutes { routes: routes.collect() })
+}
+
+#[derive(Debug, Deserialize)]
+#[serde(deny_unknown_fields)]
+pub struct Asked {
+    /// The number that is called.
+    called: String,
+    /// A user, or a number; none: the first user.
+    from: Option<String>,
+    /// The address that the call comes from.
+    source: Option<IpAddr>,
+}
+
+/// Which way a call would take.
+#[derive(Debug, Serialize, ToSchema)]
+pub struct Explained {
+    /// As `--explain` prints it: who calls, what each route says to that, and what becomes of the call.
+    lines: Vec<String>,
+}
+
+/// `GET /routes/explain`
+pub async fn ask(
+    State(api): State<Api>,
+    asked: Result<Query<Asked>, QueryRejection>,
+) -> Result<Json<Explained>, Problem> {
+    let usage = "the query takes called=<number>, from=<user or number> and source=<address>";
+    let Query(Asked { called, from, source }) =
+        asked.map_err(|error| Problem::bad(error.body_text(), usage))?;
+    let is_number = |text: &str| !text.is_empty() && !text.contains(char::is_control);
+    if !is_number(&called) || from.as_deref().is_some_and(|from| !is_number(from)) {
+        return Err(Problem::bad("an empty number, or one with control characters", usage));
+    }
+    let settings = api.admission.current.get();
+    let lines = explain(&settings.config, &RouteQuestion { called, from, address: source });
+    Ok(Json(Explained { lines: lines.iter().map(|line| without_passwords(line)).collect() }))
+}
+
+/// What the token of a request may do.
+#[derive(Debug, Serialize, ToSchema)]
+pub struct TokenScopes {
+    scopes: Vec<&'static str>,
+}
+
+/// `GET /token`
+pub async fn token(Extension(granted): Extension<Granted>) -> Json<TokenScopes> {
+    Json(TokenScopes { scopes: granted.scopes() })
+}
+
+/// The same with `***` for the password of each URI (RFC 3261 §19.1.1).
+fn without_passwords(text: &str) -> String {
+    let covered = |word: &str| {
+        let (before, info) = word.find("sip:").or_else(|| word.find("sips:")).and_then(|at| {
+            let from = at + word[at..].find(':')? + 1;
+            Some((&word[..from], &word[from..]))
+        })?;
+        let (user, host) = info.rsplit_once('@')?;
+        let (name, _) = user.split_once(':')?;
+        Some(format!("{before}{name}:***@{host}"))
+    };
+    let words = text.split(' ').map(|word| covered(word).unwrap_or_else(|| word.to_owned()));
+    words.collect::<Vec<_>>().join(" ")
+}
+
+#[cfg(test)]
+mod tests {
+    use super::without_passwords;
+
+    #[test]
+    fn passwords_of_uris_are_covered() {
+        let text = "dial    sip:ann:secret@192.0.2.1:5070, sips:bob@example.com:5061 (to 192.0.2.1:5060)";
+        let covered = "dial    sip:ann:***@192.0.2.1:5070, sips:bob@example.com:5061 (to 192.0.2.1:5060)";
+        assert_eq!(without_passwords(text), covered);
+        assert_eq!(without_passwords("sips:a:b:c@host"), "sips:a:***@host");
+    }
+}
