@@ -47,11 +47,11 @@ impl fmt::Display for EndCause {
             }
             EndCause::NotTrusted { peer, reason } => write!(
                 f,
-                "{peer} shows a certificate that is not trusted ({reason}); name the file of the authority \
-                 that signed it (Tls::ca_file), and call by the name in its certificate"
+                "the certificate of {peer} is not trusted ({reason}); set the file of the authority that \
+                 signed it (Tls::ca_file), and use the server name in the certificate"
             ),
             EndCause::MediaTimeout => {
-                f.write_str("no RTP came for too long; look for a firewall or a wrong address in between")
+                f.write_str("no RTP arrived for too long; check firewalls and addresses on the path")
             }
             EndCause::SessionExpired => f.write_str("the session was not refreshed in time"),
             EndCause::Protocol { message } => write!(f, "the far end broke the protocol: {message}"),
@@ -63,18 +63,18 @@ impl fmt::Display for EndCause {
 /// What to do about a final response.
 pub fn advice(status: u16) -> Option<&'static str> {
     Some(match status {
-        401 | 407 => "the far end wants a password: give the credentials of an account that it knows",
-        403 => "this caller may not call there",
-        404 | 604 => "nobody has that name there; check the address",
-        408 => "nobody answered; check the address, and that something listens there",
+        401 | 407 => "the far end requires a password: set the credentials of an account that it accepts",
+        403 => "the caller is not allowed to call this address",
+        404 | 604 => "the address does not exist there; check it",
+        408 => "no response; check the address, and whether a SIP server listens there",
         415 => "no common codec; offer more of them in the builder",
         488 | 606 => {
-            "the far end does not take what was offered: no codec that it has, or SRTP that one side demands \
-             and the other does not have; see codecs and srtp of the builder"
+            "the far end does not accept the offer: no common codec, or only one side requires SRTP; see \
+             codecs and srtp of the builder"
         }
-        480 => "nobody is there now; try again later",
+        480 => "temporarily unavailable; try again later",
         486 | 600 => "busy; try again later",
-        503 => "not reachable, or out of room; check the address, or try again later",
+        503 => "not reachable, or overloaded; check the address, or try again later",
         603 => "declined",
         _ => return None,
     })
@@ -94,7 +94,7 @@ mod tests {
             (failed(499, "Odd"), "499 Odd"),
             (
                 EndCause::MediaTimeout,
-                "no RTP came for too long; look for a firewall or a wrong address in between",
+                "no RTP arrived for too long; check firewalls and addresses on the path",
             ),
         ];
         for (cause, words) in causes {

@@ -79,7 +79,7 @@ async fn next_call(
             Ok(None) => return Err(Failure::new(Exit::Sip, "the client has stopped").into()),
             Err(_) => {
                 let message = format!(
-                    "nobody called within {} s; is the address right that was called? --wait gives more time",
+                    "no inbound call within {} s; check the called address, or raise --wait",
                     wait.as_secs_f64()
                 );
                 return Err(Failure::new(Exit::Timeout, message).into());
@@ -127,7 +127,8 @@ async fn in_call(
         }
         Err(_) => {
             end(call).await;
-            let cause = format!("no answer within {} s; --wait gives more time", script.wait.as_secs_f64());
+            let cause =
+                format!("no answer within {} s; raise --wait for more time", script.wait.as_secs_f64());
             return Outcome { exit: Exit::Timeout, cause, ..outcome };
         }
     }

@@ -70,7 +70,7 @@ pub async fn run(
             (Ok(Ok(())), _) | (Err(_), Deed::Wait) => None,
             (Ok(Err(failed)), _) => Some(failed),
             (Err(_), _) => {
-                Some((Exit::Timeout, format!("it did not come within {} s", step.within.as_secs_f64())))
+                Some((Exit::Timeout, format!("it did not happen within {} s", step.within.as_secs_f64())))
             }
         };
         let mut fields = json!({
@@ -154,13 +154,13 @@ async fn one(
             if let EndCause::LocalHangup = end(&talk.call).await {
                 return Ok(());
             }
-            return Err((Exit::Expectation, "the far end had hung up before".to_owned()));
+            return Err((Exit::Expectation, "the far end has already hung up".to_owned()));
         }
         (Deed::HungUp, Some(talk)) => match talk.call.wait_for_end().await {
             EndCause::RemoteHangup => {}
             cause => return Err((Exit::Sip, cause.to_string())),
         },
-        (_, Some(_)) => return Err((Exit::Usage, "only --role load can do it".to_owned())),
+        (_, Some(_)) => return Err((Exit::Usage, "this step is for --role load only".to_owned())),
     }
     Ok(())
 }
@@ -214,8 +214,8 @@ fn levels(these: &[f64], loudest: &[f64]) -> String {
     let one = |(hz, level): (&f64, &f64)| {
         let dbfs = 10.0 * (level / (0.5 * 32_768.0_f64.powi(2))).log10();
         match *level > 1.0 {
-            true => format!("{hz} Hz had {dbfs:.0} dBFS at most"),
-            false => format!("{hz} Hz was not there at all"),
+            true => format!("{hz} Hz reached {dbfs:.0} dBFS at most"),
+            false => format!("{hz} Hz was not detected"),
         }
     };
     these.iter().zip(loudest).map(one).collect::<Vec<_>>().join(", ")

@@ -47,8 +47,8 @@ pub fn srtp(text: &str) -> Read<SrtpPolicy> {
 pub fn digits(text: &str) -> Read<String> {
     let good = |digit: char| matches!(digit.to_ascii_uppercase(), '0'..='9' | '*' | '#' | 'A'..='D');
     match text.chars().find(|digit| !good(*digit)) {
-        Some(other) => Err(format!("{other:?} is no digit; use 0 to 9, *, #, A to D")),
-        None if text.is_empty() => Err("no digits; leave the flag out, or write them like 123#".to_string()),
+        Some(other) => Err(format!("{other:?} is not a digit; use 0 to 9, *, #, A to D")),
+        None if text.is_empty() => Err("no digits; remove the flag, or write them like 123#".to_string()),
         None => Ok(text.to_ascii_uppercase()),
     }
 }

@@ -119,7 +119,7 @@ impl EmbeddedController {
         self.state().trunks.len()
     }
 
-    /// Streams to and from parties.
+    /// Audio streams to and from parties.
     pub fn streams(&self) -> &StreamCounters {
         self.streams.counters()
     }

@@ -87,8 +87,8 @@ mod tests {
         let narrow = EventFilter::all().of_types("draining").unwrap().of_planes("application").unwrap();
         assert_eq!(both(&narrow), [false, false]);
         let error = EventFilter::all().of_types("digits").unwrap_err();
-        assert!(error.to_string().contains("`digits` is none of call_state, illegal_event"), "{error}");
+        assert!(error.to_string().contains("`digits` is not one of call_state, illegal_event"), "{error}");
         let error = EventFilter::all().of_planes("rtp").unwrap_err();
-        assert_eq!(error.to_string(), "`rtp` is none of sip, media, application, system");
+        assert_eq!(error.to_string(), "`rtp` is not one of sip, media, application, system");
     }
 }

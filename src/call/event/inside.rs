@@ -12,8 +12,8 @@ pub const INFO_BODY: usize = 4 * 1_024;
 /// Octets of its Content-Type and of its Info-Package that are told at most.
 pub const INFO_FIELD: usize = 128;
 
-/// Route or Contact in a dialog leads elsewhere than to the party itself: there all the
-/// same, or by the flow that the party came by instead.
+/// Route or Contact of a dialog is not an address of the party itself: requests are sent there, or by the
+/// flow of the party instead.
 #[derive(Debug, Clone, PartialEq, Eq, Serialize, Deserialize)]
 #[cfg_attr(feature = "schema", derive(utoipa::ToSchema))]
 pub struct NextHop {
@@ -30,7 +30,7 @@ pub struct NextHop {
     pub why: String,
 }
 
-/// A party says something by INFO that is no digit.
+/// A party sent an INFO that is not a digit.
 #[derive(Debug, Clone, PartialEq, Eq, Serialize, Deserialize)]
 #[cfg_attr(feature = "schema", derive(utoipa::ToSchema))]
 pub struct InfoSaid {

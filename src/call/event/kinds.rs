@@ -2,27 +2,27 @@
 
 use super::*;
 
-/// Something that happened.
+/// An event.
 #[derive(Debug, Clone, PartialEq, Serialize, Deserialize)]
 #[cfg_attr(feature = "schema", derive(utoipa::ToSchema))]
 #[serde(tag = "type", rename_all = "snake_case")]
 pub enum Event {
-    /// A call moved in `call_fsm`.
+    /// A call changed its state.
     CallState {
         /// The call.
         call: CallId,
-        /// The state before.
+        /// The previous state.
         from: CallState,
-        /// The state from now on.
+        /// The new state.
         to: CallState,
-        /// What moved it.
+        /// The event that changed it.
         event: CallEvent,
     },
-    /// A machine got an event that it has no place for.
+    /// A state machine got an event that is illegal in its state.
     IllegalEvent {
-        /// The call; `None`: it belongs to none.
+        /// The call; `None`: no call.
         call: Option<CallId>,
-        /// The machine, its state and the event, for people.
+        /// The state machine, its state and the event, as text.
         what: String,
     },
     /// A leg was adopted (inbound) or created (outbound).
@@ -31,31 +31,31 @@ pub enum Event {
         call: CallId,
         /// The leg.
         leg: LegId,
-        /// Who called: the party (inbound) or b2b (outbound).
+        /// Inbound: the party called; outbound: b2b called.
         direction: CallDirection,
-        /// URI of the other party: From of its INVITE, or what is dialled.
+        /// URI of the party: From of its INVITE, or the dialled URI.
         peer: String,
-        /// The gateway that it is dialled through; `None`: through none.
+        /// The gateway that it is dialled through; `None`: no gateway.
         gateway: Option<String>,
-        /// The user whose phone it is; `None`: no user's.
+        /// The user of the phone; `None`: no user.
         #[serde(default, skip_serializing_if = "Option::is_none")]
         user: Option<String>,
     },
-    /// A leg moved in `leg_fsm`.
+    /// A leg changed its state.
     LegState {
         /// The call.
         call: CallId,
         /// The leg.
         leg: LegId,
-        /// The state before.
+        /// The previous state.
         from: LegState,
-        /// The state from now on.
+        /// The new state.
         to: LegState,
-        /// Why it ended; `None`: it has not.
+        /// Why it ended; `None`: it has not ended.
         #[serde(default, skip_serializing_if = "Option::is_none")]
         cause: Option<TerminationCause>,
     },
-    /// Two legs belong together from now on.
+    /// Two legs were joined.
     BridgeCreated {
         /// The call.
         call: CallId,
@@ -65,63 +65,63 @@ pub enum Event {
         a: LegId,
         /// The second leg.
         b: LegId,
-        /// What it does with requests inside the call.
+        /// How it handles requests within the call.
         mode: BridgeMode,
     },
-    /// A bridge moved in `bridge_fsm`.
+    /// A bridge changed its state.
     BridgeState {
         /// The call.
         call: CallId,
         /// The bridge.
         bridge: BridgeId,
-        /// The state before.
+        /// The previous state.
         from: BridgeState,
-        /// The state from now on.
+        /// The new state.
         to: BridgeState,
-        /// Which party holds the other.
+        /// The party that has put the other one on hold.
         held_by: HeldBy,
     },
-    /// A party holds (or held and holds no more) the other.
+    /// A party put the other one on hold, or resumed it.
     Hold {
         /// The call.
         call: CallId,
-        /// The leg of who holds.
+        /// The leg of the party that holds.
         leg: LegId,
-        /// Whether the other one is held from now on.
+        /// True: on hold; false: resumed.
         held: bool,
     },
-    /// A program has put a party on hold, or takes it back.
+    /// A program put a party on hold, or resumed it.
     OnHold {
         /// The call.
         call: CallId,
-        /// The leg of who waits.
+        /// The leg of the party on hold.
         leg: LegId,
-        /// Whether it is on hold from now on.
+        /// True: on hold; false: resumed.
         on: bool,
     },
     /// A target was looked up.
     Lookup {
-        /// The call; `None`: it belongs to none.
+        /// The call; `None`: no call.
         call: Option<CallId>,
-        /// The target as it was asked for.
+        /// The target as requested.
         target: String,
-        /// What it turned out to be.
+        /// The kind of the target.
         kind: LookupKind,
-        /// How many contacts it has.
+        /// The number of its contacts.
         contacts: usize,
     },
-    /// It could not be.
+    /// A target could not be looked up.
     LookupFailed {
-        /// The call; `None`: it belongs to none.
+        /// The call; `None`: no call.
         call: Option<CallId>,
-        /// The target as it was asked for.
+        /// The target as requested.
         target: String,
-        /// The SIP status that this comes to.
+        /// The resulting SIP status.
         status: u16,
-        /// Why, for people.
+        /// The reason, as text.
         error: String,
     },
-    /// An INVITE goes to a contact.
+    /// An INVITE is sent to a contact.
     Dialling {
         /// The call.
         call: CallId,
@@ -129,18 +129,18 @@ pub enum Event {
         leg: LegId,
         /// The contact's URI.
         uri: String,
-        /// The gateway that it goes through; `None`: through none.
+        /// The gateway that it is sent through; `None`: no gateway.
         gateway: Option<String>,
     },
-    /// An emergency call goes to a gateway.
+    /// An emergency call is sent to a gateway.
     EmergencyCall(EmergencyCall),
-    /// A contact did not take the call.
+    /// A contact did not answer the call.
     DialFailed {
         /// The call.
         call: CallId,
         /// The leg.
         leg: LegId,
-        /// The final status, 300 to 699; 408 and 503 also stand for no response and no transport.
+        /// The final status, 300 to 699; also 408 for no response and 503 for a transport failure.
         status: u16,
         /// The reason phrase.
         reason: String,
@@ -156,111 +156,111 @@ pub enum Event {
         /// How many others were cancelled.
         cancelled: usize,
     },
-    /// 3xx: the call goes on to another contact.
+    /// A 3xx response is followed to another contact.
     Redirected {
         /// The call.
         call: CallId,
-        /// The leg that was answered with 3xx.
+        /// The leg that got the 3xx.
         leg: LegId,
-        /// The URI of Contact that is followed.
+        /// The Contact URI that is followed.
         to: String,
     },
-    /// A party names a place that it may not lead us to: nobody went there.
+    /// A party named a destination that it may not direct b2b to; no request was sent there.
     NotFollowed {
         /// The call.
         call: CallId,
-        /// The leg of who names the place.
+        /// The leg of that party.
         leg: LegId,
-        /// `user/1001`, `gateway/carrier` …; empty: nobody who is known.
+        /// `user/1001`, `gateway/carrier` …; empty: unknown.
         party: String,
         /// `redirect`, `refer` or `replaces`.
         way: String,
-        /// The place that was named.
+        /// The destination.
         to: String,
-        /// Why not, for people.
+        /// The reason, as text.
         why: String,
-        /// The line of configuration that would allow it; `None`: nothing would.
+        /// The line of configuration that would allow it; `None`: none can.
         #[serde(default, skip_serializing_if = "Option::is_none")]
         line: Option<String>,
     },
-    /// Route or Contact in a dialog leads elsewhere than to the party itself: there all the
-    /// same, or by the flow that the party came by instead.
+    /// Route or Contact of a dialog is not an address of the party itself: requests are sent there, or by the
+    /// flow of the party instead.
     NextHop(NextHop),
-    /// REFER came, or an application wants it.
+    /// A party (REFER) or an application requested a transfer.
     TransferRequested {
         /// The call.
         call: CallId,
-        /// The leg of who asks.
+        /// The leg of the party that requested it.
         leg: LegId,
         /// Blind or attended.
         kind: TransferKind,
-        /// The URI of Refer-To, or the target that an application names.
+        /// The Refer-To URI, or the application's target.
         target: String,
     },
-    /// The target's latest status.
+    /// The latest status of the transfer target.
     TransferProgress {
         /// The call.
         call: CallId,
-        /// The leg of who asked.
+        /// The leg of the party that requested it.
         leg: LegId,
         /// A provisional SIP status.
         status: u16,
     },
-    /// It is over: 2xx for good, anything else for bad.
+    /// A transfer ended: a 2xx is success, any other status is failure.
     TransferEnded {
         /// The call.
         call: CallId,
-        /// The leg of who asked.
+        /// The leg of the party that requested it.
         leg: LegId,
         /// The final SIP status.
         status: u16,
     },
-    /// A binding is new or refreshed.
+    /// A binding was added or refreshed.
     Registered {
         /// Address-of-record.
         aor: String,
         /// The contact's URI.
         contact: String,
-        /// How long the binding lasts, in s.
+        /// The expiry of the binding, in s.
         expires_s: u32,
-        /// Where the REGISTER came from; `None`: not known.
+        /// The source of the REGISTER; `None`: unknown.
         #[cfg_attr(feature = "schema", schema(value_type = Option<String>))]
         source: Option<SocketAddr>,
     },
-    /// A binding is gone.
+    /// A binding was removed.
     Unregistered {
         /// Address-of-record.
         aor: String,
         /// The contact's URI.
         contact: String,
-        /// `true`: it was not refreshed; `false`: it was taken back.
+        /// `true`: it expired; `false`: it was unregistered.
         expired: bool,
     },
-    /// Our registration at a provider.
+    /// The registration of this server at a gateway changed.
     GatewayRegistration {
         /// The gateway's name.
         gateway: String,
-        /// Whether it is in force.
+        /// Whether it is registered.
         registered: bool,
-        /// Status of the last response; `None`: there was none.
+        /// Status of the last response; `None`: no response.
         status: Option<u16>,
-        /// What the last attempt came to, for people.
+        /// The result of the last attempt, as text.
         reason: String,
     },
-    /// A host of a provider answers, or does not any more.
+    /// A host of a gateway went up or down.
     GatewayHealth {
         /// The gateway's name.
         gateway: String,
-        /// The host, as the configuration has it; empty: all, since too few calls get through.
+        /// The host, as in the configuration; empty: all hosts, since too few calls succeed.
         host: String,
-        /// Whether it answers, or calls get through.
+        /// Whether it responds, or calls succeed.
         up: bool,
-        /// Why it is thought so, for people.
+        /// The reason, as text.
         reason: String,
     },
-    /// A wrong password, or none where one is needed.
+    /// A request had wrong credentials, or none where they are required.
     AuthenticationFailed {
-        /// Where the request came from.
+        /// The source of the request.
         #[cfg_attr(feature = "schema", schema(value_type = String))]
         source: IpAddr,
         /// The user that it claims.
@@ -268,25 +268,25 @@ pub enum Event {
         /// The method of the request.
         method: String,
     },
-    /// A source is refused for a time.
+    /// Requests of a source are refused for a time.
     Banned {
-        /// Whose requests are refused.
+        /// The refused source.
         #[cfg_attr(feature = "schema", schema(value_type = String))]
         source: IpAddr,
-        /// For how long, in s.
+        /// The duration, in s.
         for_s: u64,
-        /// Why, for people.
+        /// The reason, as text.
         reason: String,
     },
-    /// A REGISTER has passed a proxy that is not named: Path and further Vias do not count.
+    /// A REGISTER came through a proxy that is not configured: Path and further Vias are ignored.
     ProxyNotNamed {
-        /// Where the request came from: the proxy.
+        /// The source of the request: the proxy.
         #[cfg_attr(feature = "schema", schema(value_type = String))]
         source: IpAddr,
         /// The user that it registers.
         user: String,
     },
-    /// What a leg agreed on.
+    /// A leg negotiated its media.
     MediaNegotiated {
         /// The call.
         call: CallId,
@@ -294,13 +294,13 @@ pub enum Event {
         leg: LegId,
         /// Encoding name of `a=rtpmap`.
         codec: String,
-        /// Where RTP is sent to.
+        /// The destination of RTP.
         #[cfg_attr(feature = "schema", schema(value_type = String))]
         remote: SocketAddr,
-        /// Whether audio is decoded and encoded on its way to the other leg.
+        /// Whether the audio is transcoded for the other leg.
         transcoded: bool,
     },
-    /// The first packet came from the party.
+    /// The first RTP packet of the party arrived.
     MediaStarted {
         /// The call.
         call: CallId,
@@ -310,32 +310,32 @@ pub enum Event {
         #[cfg_attr(feature = "schema", schema(value_type = String))]
         from: SocketAddr,
     },
-    /// Packets come from another address than before.
+    /// The source address of the party's RTP changed.
     MediaSourceChanged {
         /// The call.
         call: CallId,
         /// The leg.
         leg: LegId,
-        /// The source until now.
+        /// The previous source.
         #[cfg_attr(feature = "schema", schema(value_type = String))]
         from: SocketAddr,
-        /// The source from now on.
+        /// The new source.
         #[cfg_attr(feature = "schema", schema(value_type = String))]
         to: SocketAddr,
     },
-    /// Packets come, and none of them from an address that may be believed.
+    /// RTP arrives, but none of it from an accepted address.
     MediaRefused(MediaRefused),
-    /// No more is sent to where the party said that it receives: nothing has ever come from there.
+    /// RTP to the signalled address of the party is stopped: none has ever come from there.
     MediaWithheld {
         /// The call.
         call: CallId,
         /// The leg.
         leg: LegId,
-        /// The address of the party's description.
+        /// The address in the party's session description.
         #[cfg_attr(feature = "schema", schema(value_type = String))]
         to: SocketAddr,
     },
-    /// Nothing came for too long.
+    /// No RTP arrived for too long.
     MediaTimeout {
         /// The call.
         call: CallId,
@@ -344,21 +344,21 @@ pub enum Event {
         /// For how long, in ms.
         silent_ms: u64,
     },
-    /// A digit; none: it is a secret, of a PIN.
+    /// A digit was received; without the digit if it belongs to a PIN.
     Digit {
         /// The call.
         call: CallId,
         /// The leg.
         leg: LegId,
-        /// `0-9 * # A-D`; `None`: it is a secret.
+        /// `0-9 * # A-D`; `None`: secret.
         #[serde(default, skip_serializing_if = "Option::is_none")]
         digit: Option<char>,
-        /// How long it was pressed, in ms.
+        /// Its duration, in ms.
         duration_ms: u32,
-        /// How it came.
+        /// The method: RFC 4733, INFO or tone.
         by: DigitBy,
     },
-    /// How a leg's media fares; counts since its start.
+    /// Media quality of a leg; counters since its start.
     Quality {
         /// The call.
         call: CallId,
@@ -367,85 +367,85 @@ pub enum Event {
         /// The numbers.
         quality: Quality,
     },
-    /// What was wrong with a call's media, in words; nothing is published of a good one.
+    /// The verdict on a call's media; published only if there was a problem.
     Verdict {
         /// The call.
         call: CallId,
-        /// The worst cause in a word, or the verdict on the audio without one.
+        /// The worst cause in one word, otherwise the verdict on the audio.
         cause: String,
-        /// The whole verdict, for people.
+        /// The verdict, as text.
         text: String,
     },
-    /// A recording has begun, or its file is complete: of the whole call, or of one leg.
+    /// A recording started, or its file is complete: of the call, or of one leg.
     Recording(RecordingNews),
-    /// A prompt begins, or has ended.
+    /// A prompt started or ended.
     Playback(Playback),
-    /// A party says something by INFO that is no digit.
+    /// A party sent an INFO that is not a digit.
     Info(InfoSaid),
-    /// A handler got the call.
+    /// A handler received the call.
     HandlerStarted {
         /// The call.
         call: CallId,
         /// Name of the handler.
         handler: String,
     },
-    /// A handler is done with it.
+    /// A handler released the call.
     HandlerEnded {
         /// The call.
         call: CallId,
         /// Name of the handler.
         handler: String,
-        /// What it wants done, in a word.
+        /// Its decision, in one word.
         action: String,
     },
-    /// A handler panicked, hung or failed; its call ends.
+    /// A handler panicked, timed out or failed; its call ends.
     HandlerFailed {
         /// The call.
         call: CallId,
         /// Name of the handler.
         handler: String,
-        /// What it came to, for people.
+        /// The error, as text.
         error: String,
     },
-    /// An application's own news.
+    /// An event of an application.
     Application {
-        /// The call; `None`: it belongs to none.
+        /// The call; `None`: no call.
         call: Option<CallId>,
         /// Name of the application.
         app: String,
-        /// What happened, by the application's name for it.
+        /// The application's name of the event.
         name: String,
-        /// What goes with that name.
+        /// The data of the event.
         data: serde_json::Value,
     },
-    /// A command of a program is done, as it wanted.
+    /// A command of a program completed.
     CommandCompleted {
-        /// As the program was told when it gave the command.
+        /// The id that the program got for the command.
         id: String,
         /// The command's name.
         command: String,
-        /// The call; `None`: it belongs to none.
+        /// The call; `None`: no call.
         call: Option<CallId>,
-        /// What came of it; depends on the command.
+        /// Its result; depends on the command.
         result: serde_json::Value,
     },
-    /// A command of a program is over and not done.
+    /// A command of a program failed.
     CommandFailed {
-        /// As the program was told when it gave the command.
+        /// The id that the program got for the command.
         id: String,
         /// The command's name.
         command: String,
-        /// The call; `None`: it belongs to none.
+        /// The call; `None`: no call.
         call: Option<CallId>,
-        /// One word, for programs.
+        /// The reason in one word, for programs.
         reason: String,
-        /// More, for people.
+        /// The error, as text.
         error: String,
-        /// The SIP status; `None`: no party has refused.
+        /// The SIP status; `None`: no party refused.
         #[serde(default, skip_serializing_if = "Option::is_none")]
         status: Option<u16>,
     },
-    /// Listening.
+    /// A listener is open.
     Listening {
         /// `udp`, `tcp` or `tls`.
         transport: String,
@@ -453,30 +453,30 @@ pub enum Event {
         #[cfg_attr(feature = "schema", schema(value_type = String))]
         address: SocketAddr,
     },
-    /// The outside sees a listener by another address than before (STUN).
+    /// The public address of a listener changed (STUN).
     AddressSeen(AddressSeen),
-    /// A new configuration is in force, or was refused.
+    /// A new configuration took effect, or was refused.
     Reloaded {
-        /// What is wrong with it; `None`: it is in force.
+        /// The error; `None`: it took effect.
         error: Option<String>,
     },
-    /// No new calls are taken.
+    /// The server is draining and accepts no new calls.
     Draining {
-        /// Calls that are left.
+        /// Remaining calls.
         calls: usize,
     },
-    /// Too much to do: since when is in `time`, over when `on` is false.
+    /// An overload started or ended.
     Overload {
-        /// Whether it begins.
+        /// True: it started; false: it ended.
         on: bool,
-        /// What there is too much of, for people.
+        /// The overloaded resource, as text.
         reason: String,
     },
-    /// Something that an operator has to look at.
+    /// An error that an operator should look at.
     Error {
-        /// Where, in a word.
+        /// The component, in one word.
         component: String,
-        /// What, for people.
+        /// The error, as text.
         message: String,
     },
 }

@@ -6,7 +6,7 @@ use serde::{Deserialize, Serialize};
 
 use crate::{CallId, LegId};
 
-/// Packets come, and none of them from an address that may be believed.
+/// RTP arrives, but none of it from an accepted address.
 #[derive(Debug, Clone, PartialEq, Eq, Serialize, Deserialize)]
 #[cfg_attr(feature = "schema", derive(utoipa::ToSchema))]
 pub struct MediaRefused {
@@ -53,7 +53,7 @@ pub struct Playback {
     pub call: CallId,
     /// The leg that hears it.
     pub leg: LegId,
-    /// Whether it begins.
+    /// True: it started; false: it ended.
     pub on: bool,
     /// At its end: whether all of it was played; `None`: nobody has waited for that, or digits were collected with
     /// it, and their end is known alone.

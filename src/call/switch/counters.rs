@@ -3,7 +3,7 @@
 /// What the switch counted.
 #[derive(Debug, Clone, Copy, Default, PartialEq, Eq)]
 pub struct SwitchCounters {
-    /// Calls that came in, refused ones included.
+    /// Inbound calls, refused ones included.
     pub incoming: u64,
     /// Calls that were refused for want of room or while stopping.
     pub refused: u64,
@@ -23,7 +23,7 @@ pub struct SwitchCounters {
     pub late: u64,
     /// Events that need nothing in the state that they came in.
     pub ignored: u64,
-    /// What cannot be, as far as we know: bugs.
+    /// Impossible states: bugs.
     pub impossible: u64,
     /// Where the last of those was.
     pub impossible_at: Option<&'static str>,

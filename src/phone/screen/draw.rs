@@ -37,7 +37,7 @@ pub fn draw(frame: &mut Frame<'_>, model: &Model) {
     let room = usize::from(log.height.saturating_sub(2));
     let lines = model.log.iter().skip(model.log.len().saturating_sub(room));
     let lines: Vec<TextLine<'_>> = lines.map(|line| TextLine::from(line.as_str())).collect();
-    frame.render_widget(Paragraph::new(lines).block(Block::bordered().title("what happened")), log);
+    frame.render_widget(Paragraph::new(lines).block(Block::bordered().title("events")), log);
     frame.render_widget(footer(model), foot);
 }
 

@@ -70,7 +70,7 @@ impl Model {
             ClientEvent::Replaced { call, by } => {
                 let [old, new] = [*call, *by]
                     .map(|call| self.line(call).map(|line| line.remote.clone()).unwrap_or_default());
-                self.say(format!("{new} takes the place of {old}"));
+                self.say(format!("{new} replaces {old}"));
             }
             ClientEvent::Recovery { step, .. } => self.say(step.to_string()),
             ClientEvent::RecordingEnded { path, outcome, .. } => {
@@ -91,7 +91,7 @@ impl Model {
             }
             ClientEvent::Audio { problem, .. } => self.say(problem.to_string()),
             ClientEvent::Lost { count } => self.say(format!("{count} events were lost")),
-            ClientEvent::MediaLost => self.say("the media thread has died: start the phone again"),
+            ClientEvent::MediaLost => self.say("the media thread has failed: restart the phone"),
             _ => {}
         }
     }
@@ -142,7 +142,7 @@ mod tests {
         }
         model.news(&ClientEvent::Replaced { call: CallId(1), by: CallId(2) });
         let said = model.log.back().map(String::as_str);
-        assert_eq!(said, Some("sip:new@127.0.0.1 takes the place of sip:old@127.0.0.1"));
+        assert_eq!(said, Some("sip:new@127.0.0.1 replaces sip:old@127.0.0.1"));
     }
 
     #[test]

@@ -52,7 +52,7 @@ pub async fn run(client: &SipClient, identity: &str, stop: &mut Stop) -> anyhow:
     };
     phone.model.registered(&client.registration());
     if Devices::default_of_system().is_none() {
-        phone.model.say("no sound devices: install alsa-utils; calls are silent here without");
+        phone.model.say("no audio devices: install alsa-utils; without them calls have no audio here");
     }
     if let Some(uri) = client.uri() {
         phone.model.say(format!("calls for {uri} ring here"));
@@ -118,7 +118,7 @@ impl Phone<'_> {
         if let ClientEvent::Transferring { to, .. } = event
             && let Some(call) = self.client.find(*to).await
         {
-            self.model.say(format!("sent on to {}", call.remote()));
+            self.model.say(format!("redirected to {}", call.remote()));
             self.begin(call);
         }
         if let ClientEvent::State { call, state } = event {
@@ -197,7 +197,7 @@ impl Phone<'_> {
                 let target = uri_of(&number, self.identity);
                 self.with(id, move |call| async move {
                     let sent = call.transfer(target.as_str()).await;
-                    sent.map(|()| Deed::Said(format!("{} goes to {target}", call.remote())))
+                    sent.map(|()| Deed::Said(format!("{} is transferred to {target}", call.remote())))
                 });
             }
             Request::Join(id, other) => {
@@ -236,7 +236,7 @@ impl Phone<'_> {
             Ok(recording) => {
                 self.recordings.insert(id, recording);
                 self.recording(id, true);
-                self.model.say(format!("recording to {path}: left what we say, right what we hear"));
+                self.model.say(format!("recording to {path}: sent audio left, received audio right"));
             }
             Err(error) => self.model.say(error.to_string()),
         }

@@ -99,9 +99,9 @@ fn header_rules_on_dialogs_and_with_control_characters_are_refused_with_their_li
         ("{ pass = \"Contact\" }", "remove the rule"),
         ("{ replace = \"Path\", value = \"x\" }", "remove the rule"),
         ("{ add = \"X-A\", value = \"a\\r\\nVia: b\" }", "control character"),
-        ("{ add = \"X-A\", value = \"$3\" }", "no group"),
+        ("{ add = \"X-A\", value = \"$3\" }", "not a group"),
         ("{ pass = \"X-A\", value = \"1\" }", "takes none"),
-        ("{ pass = \"X-A\", remove = \"X-B\" }", "only one"),
+        ("{ pass = \"X-A\", remove = \"X-B\" }", "exactly one"),
         ("{ pass = \"X-A\", on = \"bye\" }", "choose request"),
     ] {
         let error = parse_alone(&ruled(rule)).unwrap_err().to_string();

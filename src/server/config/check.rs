@@ -173,7 +173,7 @@ fn no_such<'a>(
     known.sort_unstable();
     let hint = match nearest(name, known.into_iter()) {
         Some(nearest) => format!("; did you mean {nearest:?}?"),
-        None => format!("; there is no {what}"),
+        None => format!("; no {what} is configured"),
     };
     ConfigProblem::NoSuch { key, what, name: name.to_string(), hint }
 }

@@ -222,7 +222,7 @@ mod tests {
         assert!(no_account.contains("needs username and password"), "{no_account}");
         let in_clear = errors("hosts = [\"h\"]\ntransport = \"udp\"\nprofile = \"twilio\"");
         assert!(in_clear.contains("line 5") && in_clear.contains("transport = \"tls\""), "{in_clear}");
-        assert!(errors("profile = 7\nhosts = [\"h\"]").contains("wants"));
+        assert!(errors("profile = 7\nhosts = [\"h\"]").contains("but takes"));
     }
 
     #[test]

@@ -67,9 +67,9 @@ pub async fn scrape(State(api): State<Api>) -> Result<impl IntoResponse, Problem
     queues::metrics(&mut page, &api.queues).await;
     alarms::metrics(&mut page, &api.alarms);
     commands(&mut page, &api);
-    let help = "Requests to the control interface that were refused, by status.";
+    let help = "Requests to the HTTP interface that were refused, by status.";
     page.each("b2b_http_refused_total", "status", Kind::Counter, help, api.refused.counters());
-    let help = "Connections to the control interface for which there was no free place.";
+    let help = "Connections to the HTTP interface that were refused or displaced at the limit.";
     page.each(
         "b2b_http_connections_full_total",
         "result",
@@ -77,9 +77,15 @@ pub async fn scrape(State(api): State<Api>) -> Result<impl IntoResponse, Problem
         help,
         api.refused.connections.get(),
     );
-    let help = "Questions of menu trees to URLs.";
+    let help = "Webhook requests of menu trees, by result.";
     page.each("b2b_ivr_questions_total", "result", Kind::Counter, help, api.web.counters());
-    page.each("b2b_hep_total", "result", Kind::Counter, "Messages for the HEP collector.", api.hep.get());
+    page.each(
+        "b2b_hep_total",
+        "result",
+        Kind::Counter,
+        "Messages for the HEP collector, by result.",
+        api.hep.get(),
+    );
     voices(&mut page, &api);
     media_servers(&mut page, &api);
     held(&mut page, &seen, &api);
@@ -90,14 +96,14 @@ fn certificates(page: &mut Page, api: &Api) {
     let seconds = |at: SystemTime| at.duration_since(SystemTime::UNIX_EPOCH).unwrap_or_default().as_secs();
     let each = api.tls.expiries();
     let each = each.iter().map(|(file, until)| (file.display(), seconds(*until)));
-    let help = "Until when a certificate of ours is good, in seconds since 1970.";
+    let help = "Expiry of a certificate of the server, in seconds since 1970.";
     page.each("b2b_certificate_not_after_seconds", "file", Kind::Gauge, help, each);
 }
 
 fn process(page: &mut Page, api: &Api) {
     page.each("b2b_info", "version", Kind::Gauge, "Always 1.", [(env!("CARGO_PKG_VERSION"), 1)]);
     let up = api.started.elapsed().as_secs_f64();
-    page.one("b2b_uptime_seconds", Kind::Gauge, "Since the start.", format_args!("{up:.3}"));
+    page.one("b2b_uptime_seconds", Kind::Gauge, "Uptime.", format_args!("{up:.3}"));
     let cpu = process::cpu_time().as_secs_f64();
     page.one("b2b_cpu_seconds_total", Kind::Counter, "CPU time, all threads.", format_args!("{cpu:.6}"));
     page.one("b2b_resident_bytes", Kind::Gauge, "Resident memory.", process::resident_bytes());
@@ -107,19 +113,23 @@ fn process(page: &mut Page, api: &Api) {
 
 fn calls(page: &mut Page, seen: &Seen) {
     let states = seen.states.iter().map(|(state, calls)| (state.as_str(), calls));
-    page.each("b2b_calls", "state", Kind::Gauge, "Calls now, by state.", states);
+    page.each("b2b_calls", "state", Kind::Gauge, "Calls, by state.", states);
     let counters = &seen.calls;
     for (name, help, value) in [
-        ("b2b_calls_incoming_total", "Calls that came in, refused ones included.", counters.incoming),
-        ("b2b_calls_refused_total", "Calls refused for want of room or while stopping.", counters.refused),
-        ("b2b_calls_ended_total", "Calls that ended.", counters.ended),
-        ("b2b_legs_dialled_total", "Legs that were dialled.", counters.dialled),
+        ("b2b_calls_incoming_total", "Inbound calls, refused ones included.", counters.incoming),
+        ("b2b_calls_refused_total", "Calls refused at a limit or while stopping.", counters.refused),
+        ("b2b_calls_ended_total", "Ended calls.", counters.ended),
+        ("b2b_legs_dialled_total", "Outbound legs.", counters.dialled),
         ("b2b_bridges_total", "Bridges that both parties answered.", counters.bridged),
-        ("b2b_illegal_events_total", "Events that a state has no place for.", counters.illegal),
-        ("b2b_impossible_total", "What cannot be, as far as we know: bugs.", counters.impossible),
-        ("b2b_late_results_total", "Answers, timers and commands for what was over.", counters.late),
-        ("b2b_ignored_events_total", "Events that needed nothing in their state.", counters.ignored),
-        ("b2b_handler_panics_total", "Handlers that panicked.", counters.panics),
+        ("b2b_illegal_events_total", "Events that are illegal in their state.", counters.illegal),
+        ("b2b_impossible_total", "Impossible states: bugs.", counters.impossible),
+        (
+            "b2b_late_results_total",
+            "Responses, timers and commands for a call or leg that had ended.",
+            counters.late,
+        ),
+        ("b2b_ignored_events_total", "Events that required no action in their state.", counters.ignored),
+        ("b2b_handler_panics_total", "Panics of handlers.", counters.panics),
     ] {
         page.one(name, Kind::Counter, help, value);
     }
@@ -133,14 +143,14 @@ fn records(page: &mut Page, counters: &CdrCounters) {
         ("lost", counters.lost),
         ("failed_write", counters.failures),
     ];
-    page.each("b2b_records_total", "result", Kind::Counter, "Call detail records.", results);
+    page.each("b2b_records_total", "result", Kind::Counter, "Call records, by result.", results);
 }
 
 fn ended_calls(page: &mut Page, api: &Api) {
     let counters = api.ended_calls.as_ref().map(|store| store.counters()).unwrap_or_default();
     let results =
         [("written", counters.written), ("lost", counters.lost), ("failed_write", counters.failures)];
-    let help = "Records of legs for the list of ended calls.";
+    let help = "Records of legs for the list of ended calls, by result.";
     page.each("b2b_ended_calls_total", "result", Kind::Counter, help, results);
 }
 
@@ -152,13 +162,13 @@ fn call_figures(page: &mut Page, figures: &Figures) {
     let help = "MOS of legs by the E-model (G.107); bounds are those of its Annex B.";
     page.histogram("b2b_leg_mos", help, &figures.mos);
     let words = DISPOSITIONS.map(|(_, word)| word);
-    let help = "Calls that are over, by what became of the caller's leg.";
+    let help = "Ended calls, by the disposition of the caller's leg.";
     let results = words.into_iter().zip(figures.calls);
     page.each("b2b_call_results_total", "disposition", Kind::Counter, help, results);
     let by_gateway = figures.by_gateway.iter().flat_map(|(gateway, results)| {
         words.into_iter().zip(results).map(move |(word, count)| (gateway.clone(), word, *count))
     });
-    let help = "Legs from and to a gateway that are over, by what became of them.";
+    let help = "Ended legs from and to a gateway, by disposition.";
     page.each_of_two("b2b_gateway_results_total", ["gateway", "disposition"], help, by_gateway);
 }
 
@@ -167,20 +177,20 @@ fn sip(page: &mut Page, sip: &Counters, net: &NetCounters) {
         ("b2b_sip_requests_received_total", "Requests parsed.", sip.requests_in),
         ("b2b_sip_responses_received_total", "Responses parsed.", sip.responses_in),
         ("b2b_sip_sent_total", "Messages sent, retransmissions included.", sip.transmitted),
-        ("b2b_sip_retransmitted_total", "Messages sent again.", sip.retransmitted),
-        ("b2b_sip_absorbed_total", "Messages received again.", sip.absorbed),
-        ("b2b_sip_malformed_total", "Messages that did not parse.", sip.malformed),
+        ("b2b_sip_retransmitted_total", "Retransmissions sent.", sip.retransmitted),
+        ("b2b_sip_absorbed_total", "Retransmissions received.", sip.absorbed),
+        ("b2b_sip_malformed_total", "Malformed messages.", sip.malformed),
         (
             "b2b_sip_stray_total",
             "Responses and ACKs that match nothing.",
             sip.stray_responses + sip.stray_acks,
         ),
         ("b2b_sip_refused_total", "Requests refused without a call.", sip.refused),
-        ("b2b_sip_overloaded_total", "Requests refused with 503 for want of room.", sip.overloaded),
-        ("b2b_sip_looped_total", "Requests that had been here before.", sip.merged + sip.looped),
+        ("b2b_sip_overloaded_total", "Requests refused with 503 at a limit.", sip.overloaded),
+        ("b2b_sip_looped_total", "Requests in a loop, and merged requests.", sip.merged + sip.looped),
         ("b2b_net_received_total", "Messages read within their source's budget.", net.received),
-        ("b2b_net_sent_total", "Messages that the system took.", net.sent),
-        ("b2b_net_send_errors_total", "Messages that the system did not take.", net.send_errors),
+        ("b2b_net_sent_total", "Messages handed to the system.", net.sent),
+        ("b2b_net_send_errors_total", "Messages that the system refused to send.", net.send_errors),
         ("b2b_connections_opened_total", "Connections, both ways.", net.connections_opened),
     ] {
         page.one(name, Kind::Counter, help, value);
@@ -190,13 +200,12 @@ fn sip(page: &mut Page, sip: &Counters, net: &NetCounters) {
 /// Where dialogs led away from the party itself.
 fn next_hops(page: &mut Page, sip: &Counters) {
     let results = [("elsewhere", sip.hops_elsewhere), ("refused", sip.hops_refused)];
-    let help =
-        "Route or Contact of a dialog that is none of the party's own: followed, or by its flow instead.";
+    let help = "Next hops of dialogs that are not the party's own: followed, or replaced by its flow.";
     page.each("b2b_sip_next_hops_total", "result", Kind::Counter, help, results);
 }
 
 fn registrations(page: &mut Page, counters: &RegistrarCounters, bindings: usize) {
-    page.one("b2b_bindings", Kind::Gauge, "Contacts registered now.", bindings);
+    page.one("b2b_bindings", Kind::Gauge, "Registered contacts.", bindings);
     let results = [
         ("registered", counters.registered),
         ("refreshed", counters.refreshed),
@@ -205,7 +214,7 @@ fn registrations(page: &mut Page, counters: &RegistrarCounters, bindings: usize)
         ("query", counters.queries),
         ("refused", counters.refused),
     ];
-    let help = "What became of bindings and REGISTERs.";
+    let help = "REGISTER requests and bindings, by result.";
     page.each("b2b_registrar_total", "result", Kind::Counter, help, results);
 }
 
@@ -235,20 +244,26 @@ fn abuse(page: &mut Page, seen: &Seen, admission: &AdmissionCounters) {
         ("gateway_over_rate", admission.gateway_over_rate),
         ("not_followed", seen.calls.not_followed),
     ];
-    page.each("b2b_abuse_total", "kind", Kind::Counter, "What was refused or dropped to protect us.", kinds);
+    page.each(
+        "b2b_abuse_total",
+        "kind",
+        Kind::Counter,
+        "Requests, messages and connections refused or dropped by limits and bans.",
+        kinds,
+    );
 }
 
 /// As many series as the configuration has gateways.
 fn gateways(page: &mut Page, api: &Api) {
     let gateways = api.admission.board.snapshot();
     let up = gateways.iter().map(|(name, state, _)| (name, u8::from(state.is_up())));
-    let help = "Whether a gateway takes calls, as far as is known.";
+    let help = "Whether a gateway is in service.";
     page.each("b2b_gateway_up", "gateway", Kind::Gauge, help, up);
     let known = gateways.iter().map(|(name, state, _)| (name, u8::from(state.is_known())));
     let help = "Whether anything is known of a gateway: we register there, or it was asked.";
     page.each("b2b_gateway_known", "gateway", Kind::Gauge, help, known);
     let ner = gateways.iter().filter_map(|(name, state, _)| Some((name, state.ner?.percent()?)));
-    let help = "Of the last calls to a gateway those that got through, in percent (NER, ITU-T E.425).";
+    let help = "Share of the last calls to a gateway that succeeded, in percent (NER, ITU-T E.425).";
     page.each("b2b_gateway_ner_percent", "gateway", Kind::Gauge, help, ner);
     let channels = gateways.iter().map(|(name, _, taken)| (name, taken));
     page.each("b2b_gateway_channels", "gateway", Kind::Gauge, "Channels in use.", channels);
@@ -267,9 +282,9 @@ fn subscriptions(page: &mut Page, counters: &NotifierCounters) {
         ("no_resource", counters.no_resource),
         ("stopped", counters.stopped),
     ];
-    let help = "What became of SUBSCRIBEs and subscriptions.";
+    let help = "SUBSCRIBE requests and subscriptions, by result.";
     page.each("b2b_subscriptions_total", "result", Kind::Counter, help, results);
-    let help = "NOTIFYs of subscriptions.";
+    let help = "NOTIFY requests sent.";
     page.one("b2b_subscription_notifies_total", Kind::Counter, help, counters.notifies);
 }
 
@@ -278,24 +293,24 @@ fn commands(page: &mut Page, api: &Api) {
     let counters = api.control.counters();
     let results =
         [("completed", counters.completed), ("failed", counters.failed), ("refused", counters.refused)];
-    page.each("b2b_commands_total", "result", Kind::Counter, "Commands of programs.", results);
-    let help = "What became of calls that were to be given to programs.";
+    page.each("b2b_commands_total", "result", Kind::Counter, "Commands of programs, by result.", results);
+    let help = "Calls for programs, by result.";
     page.each("b2b_remote_calls_total", "result", Kind::Counter, help, api.remotes.counters());
     let programs: usize = api.remotes.view().iter().map(|(_, programs, _)| programs).sum();
-    page.one("b2b_remote_programs", Kind::Gauge, "Programs that are connected.", programs);
+    page.one("b2b_remote_programs", Kind::Gauge, "Connected programs.", programs);
 }
 
 /// Streams to and from parties, and who is at the other end.
 fn voices(page: &mut Page, api: &Api) {
     let (_, opened, missed) = api.media.streams();
-    page.one("b2b_media_streams_total", Kind::Counter, "Streams to and from parties.", opened);
-    let help = "Samples of parties that nobody took, in streams that are over.";
+    page.one("b2b_media_streams_total", Kind::Counter, "Audio streams to and from parties.", opened);
+    let help = "Samples of parties that were not read, in streams that have ended.";
     page.one("b2b_media_streams_lost_samples_total", Kind::Counter, help, missed);
-    let help = "Talks by WebSocket that are over, by how they ended.";
+    let help = "Ended conversations over a WebSocket, by how they ended.";
     page.each("b2b_voice_ends_total", "end", Kind::Counter, help, api.voices.ends());
-    let help = "Connections to voice agents that take several calls on one.";
+    let help = "Connections to voice agents with several calls per connection.";
     page.one("b2b_voice_connections", Kind::Gauge, help, api.voices.connections());
-    let help = "Voice agents that were to be reached.";
+    let help = "Connection attempts to voice agents, by result.";
     page.each("b2b_voice_agents_total", "result", Kind::Counter, help, api.voices.agents());
 }
 
@@ -307,9 +322,15 @@ fn media_servers(page: &mut Page, api: &Api) {
     }
     let each = |of: fn(&ServerHealth) -> usize| servers.iter().map(move |it| (it.authority.clone(), of(it)));
     let up = each(|it| usize::from(it.up));
-    page.each("b2b_media_server_up", "server", Kind::Gauge, "Whether a media server answers.", up);
+    page.each("b2b_media_server_up", "server", Kind::Gauge, "Whether a media server responds.", up);
     let held = each(|it| it.endpoints);
-    page.each("b2b_media_server_endpoints", "server", Kind::Gauge, "Our legs at a media server.", held);
+    page.each(
+        "b2b_media_server_endpoints",
+        "server",
+        Kind::Gauge,
+        "Legs of this server at a media server.",
+        held,
+    );
     let load = each(|it| it.load.endpoints);
     page.each("b2b_media_server_load", "server", Kind::Gauge, "All legs at a media server.", load);
 }
@@ -340,5 +361,5 @@ fn held(page: &mut Page, seen: &Seen, api: &Api) {
         ("sip_waiting", sip.waiting),
         ("sip_map_entries", sip.map_entries),
     ];
-    page.each("b2b_held", "what", Kind::Gauge, "What is held now.", what);
+    page.each("b2b_held", "what", Kind::Gauge, "Objects in memory, by kind.", what);
 }

@@ -9,11 +9,11 @@ pub fn media(page: &mut Page, (totals, ports): &(Totals, Ports)) {
     for (name, help, values) in [
         (
             "b2b_media_packets_total",
-            "RTP packets that were believed, and that left.",
+            "RTP packets received from accepted sources, and sent.",
             (totals.received.0, totals.sent.0),
         ),
         ("b2b_media_octets_total", "Their octets, RTP headers included.", (totals.received.1, totals.sent.1)),
-        ("b2b_media_rtcp_total", "RTCP packets that were read, and that left.", totals.rtcp),
+        ("b2b_media_rtcp_total", "RTCP packets received and sent.", totals.rtcp),
     ] {
         page.each(name, "direction", Kind::Counter, help, ways(values));
     }
@@ -41,13 +41,13 @@ pub fn media(page: &mut Page, (totals, ports): &(Totals, Ports)) {
         ("undecodable", undecodable),
         ("send_failed", send_failed),
     ];
-    let help = "Datagrams that came to RTP ports and went no further.";
+    let help = "Datagrams dropped at RTP ports, by reason.";
     page.each("b2b_media_dropped_total", "reason", Kind::Counter, help, reasons);
     let lost = [("here", totals.lost), ("far_end", totals.far_lost)];
-    let help = "RTP packets missing here by their numbers, and at far ends by their reports.";
+    let help = "Lost RTP packets: here by sequence numbers, at far ends by their reports.";
     page.each("b2b_media_lost_total", "where", Kind::Counter, help, lost);
     let ticks = [("in_time", totals.ticks.0 - totals.ticks.1.min(totals.ticks.0)), ("late", totals.ticks.1)];
-    let help = "Ticks of 20 ms in which a party was played something, and those more than 5 ms late.";
+    let help = "Ticks of 20 ms in which b2b generated audio, and those more than 5 ms late.";
     page.each("b2b_media_ticks_total", "when", Kind::Counter, help, ticks);
     let states =
         [("used", ports.used), ("ready", ports.ready), ("free", ports.free), ("resting", ports.resting)];

@@ -178,7 +178,7 @@ fn operation(route: &Route) -> OperationBuilder {
     }
     if route.path.ends_with("{verb}") {
         let fields = ObjectBuilder::new().schema_type(SchemaType::Type(Type::Object));
-        let says = "The command's other fields: see `Order`.";
+        let says = "The other fields of the command: see `Order`.";
         let content = ContentBuilder::new().schema(Some(fields.description(Some(says)).build()));
         let body = RequestBodyBuilder::new().content("application/json", content.build());
         operation = operation.request_body(Some(body.required(Some(Required::False)).build()));
@@ -197,8 +197,8 @@ fn operation(route: &Route) -> OperationBuilder {
     if route.lasts && route.status == 202 {
         says = "it is under way";
         operation = operation
-            .response("200", response("with `wait`: it is done"))
-            .response("409", response("with `wait`: it has failed; or another command has this id"));
+            .response("200", response("with `wait`: the command is completed"))
+            .response("409", response("with `wait`: the command has failed; or another command has this id"));
     }
     let problem = ContentBuilder::new().schema(Some(Ref::from_schema_name(Problem::name())));
     let problem = ResponseBuilder::new()

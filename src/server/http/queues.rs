@@ -80,17 +80,19 @@ pub async fn set_state(
 type Counted = (&'static str, &'static str, fn(&QueueCounters) -> u64);
 
 const COUNTERS: [Counted; 9] = [
-    ("b2b_queue_joined_total", "Callers who came, refused ones included.", |it| it.joined),
-    ("b2b_queue_answered_total", "Callers whom an agent answered.", |it| it.answered),
-    ("b2b_queue_answered_in_time_total", "Those of them within the goal.", |it| it.answered_in_time),
-    ("b2b_queue_abandoned_total", "Callers who hung up while they waited.", |it| it.abandoned),
-    ("b2b_queue_timed_out_total", "Callers who waited for too long.", |it| it.timed_out),
-    ("b2b_queue_refused_total", "Callers for whom there was no room, or no agent.", |it| {
+    ("b2b_queue_joined_total", "Callers of the queue, refused ones included.", |it| it.joined),
+    ("b2b_queue_answered_total", "Callers answered by an agent.", |it| it.answered),
+    ("b2b_queue_answered_in_time_total", "Callers answered within the service level goal.", |it| {
+        it.answered_in_time
+    }),
+    ("b2b_queue_abandoned_total", "Callers who abandoned the queue.", |it| it.abandoned),
+    ("b2b_queue_timed_out_total", "Callers who reached the longest wait.", |it| it.timed_out),
+    ("b2b_queue_refused_total", "Callers refused because the queue was full or had no agent.", |it| {
         it.full + it.no_agents
     }),
     ("b2b_queue_left_by_digit_total", "Callers who left by a digit.", |it| it.left_by_digit),
-    ("b2b_queue_offered_total", "Calls to agents.", |it| it.offered),
-    ("b2b_queue_missed_total", "Those of them that were not answered.", |it| it.missed),
+    ("b2b_queue_offered_total", "Calls offered to agents.", |it| it.offered),
+    ("b2b_queue_missed_total", "Calls offered to agents and not answered.", |it| it.missed),
 ];
 
 /// Queues in `/metrics`: as many series as the configuration has queues.
@@ -100,15 +102,15 @@ pub async fn metrics(page: &mut Page, desk: &QueueDesk) {
     }
     let (queues, agents) = (desk.queues().await, desk.agents().await);
     let waiting = queues.iter().map(|queue| (&queue.name, queue.waiting));
-    page.each("b2b_queue_waiting", "queue", Kind::Gauge, "Callers who wait.", waiting);
+    page.each("b2b_queue_waiting", "queue", Kind::Gauge, "Waiting callers.", waiting);
     let longest = queues.iter().map(|queue| (&queue.name, queue.longest_wait.as_secs_f64()));
-    let help = "How long the caller has waited who waits longest.";
+    let help = "Longest wait of a waiting caller.";
     page.each("b2b_queue_longest_wait_seconds", "queue", Kind::Gauge, help, longest);
     let level = queues.iter().filter_map(|queue| Some((&queue.name, queue.service_level?)));
-    let help = "Part of the callers that was answered within the goal, 0 to 1.";
+    let help = "Service level: share of callers answered within the goal, 0 to 1.";
     page.each("b2b_queue_service_level", "queue", Kind::Gauge, help, level);
     let waited = queues.iter().map(|queue| (&queue.name, queue.counters.waited.as_secs_f64()));
-    let help = "What callers waited who were answered, all together.";
+    let help = "Total wait of answered callers.";
     page.each("b2b_queue_waited_seconds_total", "queue", Kind::Counter, help, waited);
     for (name, help, of) in COUNTERS {
         let values = queues.iter().map(|queue| (&queue.name, of(&queue.counters)));
@@ -118,5 +120,5 @@ pub async fn metrics(page: &mut Page, desk: &QueueDesk) {
         let in_it = agents.iter().filter(|agent| agent.state == state).count();
         (state.as_str(), in_it)
     });
-    page.each("b2b_agents", "state", Kind::Gauge, "Agents now, by state.", states);
+    page.each("b2b_agents", "state", Kind::Gauge, "Agents, by state.", states);
 }

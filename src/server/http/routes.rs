@@ -95,7 +95,7 @@ impl Route {
     }
 }
 
-const AUDIO: &str = "A party's sound, both ways, as a WebSocket.";
+const AUDIO: &str = "A party's audio, in both directions, as a WebSocket.";
 
 /// All of them.
 pub fn routes() -> Vec<Route> {
@@ -103,23 +103,23 @@ pub fn routes() -> Vec<Route> {
     let (read, record, audio) = (Some(Scope::Read), Some(Scope::Record), Some(Scope::Audio));
     let command = Some(Scope::Calls);
     vec![
-        Route::new(Get, "/calls", read, "Calls that are up, oldest first.", get(calls::list))
+        Route::new(Get, "/calls", read, "Active calls, oldest first.", get(calls::list))
             .asks(&["limit", "after", "ended", "quality"])
             .gives::<calls::Calls>(),
         Route::new(
             Post,
             "/calls",
             command,
-            "Calls one party, and joins it with another one.",
+            "Calls a party, and joins it with another one.",
             post(originate::begin),
         )
         .takes::<originate::OriginateRequest>()
         .status(201)
         .gives::<originate::Begun>(),
-        Route::new(Get, "/calls/ended", read, "Calls that are over, latest first.", get(ended_calls::list))
+        Route::new(Get, "/calls/ended", read, "Ended calls, latest first.", get(ended_calls::list))
             .asks(&ended_calls::QUERY)
             .gives::<Found>(),
-        Route::new(Get, "/calls/{id}", read, "What happened in a call.", get(calls::one))
+        Route::new(Get, "/calls/{id}", read, "The timeline, legs and verdicts of a call.", get(calls::one))
             .asks(&["format"])
             .gives::<calls::One>(),
         Route::new(Delete, "/calls/{id}", command, "Ends a call.", delete(calls::end)).status(204),
@@ -127,46 +127,52 @@ pub fn routes() -> Vec<Route> {
             Post,
             "/calls/{id}/{verb}",
             None,
-            "A command about this call: POST /commands with the call and the command in the path.",
+            "A command for this call: POST /commands with the call and the command in the path.",
             post(commands::of_call),
         )
         .asks(&["wait"])
         .status(202)
         .gives::<Status>()
         .lasts(),
-        Route::new(Post, "/calls/{id}/capture", record, "Its media is captured.", post(capture::begin))
-            .may_take::<capture::CaptureRequest>()
-            .status(202)
-            .gives::<capture::Begun>(),
-        Route::new(Delete, "/calls/{id}/capture", record, "It is captured no longer.", delete(capture::end))
+        Route::new(
+            Post,
+            "/calls/{id}/capture",
+            record,
+            "Starts a media capture of the call.",
+            post(capture::begin),
+        )
+        .may_take::<capture::CaptureRequest>()
+        .status(202)
+        .gives::<capture::Begun>(),
+        Route::new(Delete, "/calls/{id}/capture", record, "Stops the capture.", delete(capture::end))
             .status(204),
-        Route::new(Post, "/calls/{id}/recording", record, "It is recorded.", post(recording::begin))
-            .status(202),
+        Route::new(
+            Post,
+            "/calls/{id}/recording",
+            record,
+            "Starts a recording of the call.",
+            post(recording::begin),
+        )
+        .status(202),
         Route::new(
             Patch,
             "/calls/{id}/recording",
             record,
-            "Its recording is paused, or goes on.",
+            "Pauses or resumes the recording.",
             patch(recording::pause),
         )
         .takes::<recording::RecordingRequest>()
         .status(204),
-        Route::new(Delete, "/calls/{id}/recording", record, "Its recording ends.", delete(recording::end))
+        Route::new(Delete, "/calls/{id}/recording", record, "Stops the recording.", delete(recording::end))
             .gives::<recording::Over>(),
         Route::new(Get, "/calls/{id}/messages", record, "Its SIP messages, as text.", get(capture::messages))
             .gives::<capture::Messages>(),
-        Route::new(
-            Get,
-            "/calls/{id}/pcap",
-            record,
-            "What was on the wire, as a PCAP file.",
-            get(capture::file),
-        ),
+        Route::new(Get, "/calls/{id}/pcap", record, "Its packets, as a PCAP file.", get(capture::file)),
         Route::new(
             Get,
             "/calls/{id}/journal",
             record,
-            "What has come into it, to run it again: JSON, a line each.",
+            "Its journal, for `b2b replay`: JSON lines.",
             get(journal::file),
         )
         .asks(&["secrets"]),
@@ -176,22 +182,22 @@ pub fn routes() -> Vec<Route> {
         Route::new(Get, "/legs/{leg}/audio", audio, AUDIO, get(super::audio::of_leg))
             .asks(&["rate", "frame_ms", "listen"])
             .status(101),
-        Route::new(Post, "/commands", None, "Carries a command out.", post(commands::begin))
+        Route::new(Post, "/commands", None, "Runs a command.", post(commands::begin))
             .asks(&["wait"])
             .takes::<Order>()
             .status(202)
             .gives::<Status>()
             .lasts(),
-        Route::new(Get, "/commands/{id}", read, "What came of a command.", get(commands::one))
+        Route::new(Get, "/commands/{id}", read, "The result of a command.", get(commands::one))
             .asks(&["wait"])
             .gives::<Status>()
             .lasts(),
-        Route::new(Delete, "/commands/{id}", None, "Takes a command back.", delete(commands::cancel))
+        Route::new(Delete, "/commands/{id}", None, "Cancels a command.", delete(commands::cancel))
             .status(204),
         Route::new(Get, "/control", read, "Commands and events, as a WebSocket.", get(control::stream))
             .asks(&["after", "call", "type", "plane", "only"])
             .status(101),
-        Route::new(Get, "/queues", read, "Queues, and who waits.", get(queues::list))
+        Route::new(Get, "/queues", read, "Queues and their waiting callers.", get(queues::list))
             .gives::<queues::Queues>(),
         Route::new(Get, "/queues/{name}", read, "A queue.", get(queues::one)).gives::<QueueView>(),
         Route::new(Get, "/agents", read, "Agents.", get(queues::agents)).gives::<queues::Agents>(),
@@ -205,27 +211,28 @@ pub fn routes() -> Vec<Route> {
         )
         .takes::<queues::AgentRequest>()
         .gives::<AgentView>(),
-        Route::new(Get, "/rooms", read, "Rooms, and who is in them.", get(places::list))
+        Route::new(Get, "/rooms", read, "Rooms and their participants.", get(places::list))
             .gives::<places::Rooms>(),
         Route::new(Get, "/rooms/{name}", read, "A room.", get(places::one)).gives::<places::Room>(),
         Route::new(
             Post,
             "/rooms/{name}/{verb}",
             None,
-            "A command to this room: mute, volume, lock, kick, record, play.",
+            "A command for this room: mute, volume, lock, kick, record, play.",
             post(commands::of_room),
         )
         .asks(&["wait"])
         .status(202)
         .gives::<Status>()
         .lasts(),
-        Route::new(Get, "/slots", read, "Who is parked where.", get(places::slots)).gives::<places::Lots>(),
+        Route::new(Get, "/slots", read, "Parking slots and parked callers.", get(places::slots))
+            .gives::<places::Lots>(),
         Route::new(Get, "/gateways", read, "Gateways.", get(gateways::list)).gives::<gateways::Gateways>(),
         Route::new(
             Post,
             "/gateways/{name}/register",
             command,
-            "Registers at a gateway at once.",
+            "Registers at a gateway immediately.",
             post(gateways::register),
         )
         .status(202),
@@ -235,14 +242,14 @@ pub fn routes() -> Vec<Route> {
             Get,
             "/routes/explain",
             read,
-            "Which route a call would take, and why.",
+            "The route that a call would take, and the reason.",
             get(call_routes::ask),
         )
         .asks(&["called", "from", "source"])
         .gives::<call_routes::Explained>(),
         Route::new(Get, "/token", None, "What the token of this request may do.", get(call_routes::token))
             .gives::<call_routes::TokenScopes>(),
-        Route::new(Get, "/events", read, "What happens, as a WebSocket.", get(events::stream))
+        Route::new(Get, "/events", read, "Events, as a WebSocket.", get(events::stream))
             .asks(&["after", "call", "type", "plane"])
             .status(101),
         Route::new(Get, "/remotes", read, "Remote applications.", get(remote::list))
@@ -251,31 +258,25 @@ pub fn routes() -> Vec<Route> {
             Get,
             "/remote/{name}",
             Some(Scope::Remote),
-            "Is a program of one, as a WebSocket.",
+            "Connects a program to a remote application, as a WebSocket.",
             get(remote::stream),
         )
         .status(101),
-        Route::new(Get, "/registrations", read, "Who is registered.", get(registrations::list))
+        Route::new(Get, "/registrations", read, "Registrations.", get(registrations::list))
             .asks(&["user", "after", "limit"])
             .gives::<registrations::Registrations>(),
         Route::new(
             Get,
             "/users",
             read,
-            "Users of the configuration, and who is registered.",
+            "Users of the configuration, and whether they are registered.",
             get(users::list),
         )
         .asks(&["registered", "after", "limit"])
         .gives::<users::Users>(),
-        Route::new(
-            Get,
-            "/recordings",
-            record,
-            "Recordings that are complete, latest first.",
-            get(recordings::list),
-        )
-        .asks(&["day", "after", "limit"])
-        .gives::<recordings::Recordings>(),
+        Route::new(Get, "/recordings", record, "Complete recordings, latest first.", get(recordings::list))
+            .asks(&["day", "after", "limit"])
+            .gives::<recordings::Recordings>(),
         Route::new(
             Get,
             "/recordings/{day}/{name}",
@@ -283,23 +284,16 @@ pub fn routes() -> Vec<Route> {
             "A recording: a WAV file, or a part of it.",
             get(recordings::file),
         ),
-        Route::new(Get, "/alarms", read, "What somebody has to look at.", get(alarms::list))
-            .gives::<alarms::Standing>(),
-        Route::new(
-            Get,
-            "/metrics",
-            read,
-            "Everything that is counted, for Prometheus.",
-            get(metrics::scrape),
-        ),
+        Route::new(Get, "/alarms", read, "Active alarms.", get(alarms::list)).gives::<alarms::Standing>(),
+        Route::new(Get, "/metrics", read, "Metrics, for Prometheus.", get(metrics::scrape)),
         Route::new(Get, "/openapi.json", read, "This document.", get(openapi::document)),
         Route::new(
             Get,
             "/asyncapi.json",
             read,
-            "What is said on WebSockets: events, commands, decisions (AsyncAPI 3.0).",
+            "Messages on WebSockets: events, commands, decisions (AsyncAPI 3.0).",
             get(asyncapi::document),
         ),
-        Route::new(Get, "/healthz", None, "Whether calls are taken; 503 when not.", get(health)),
+        Route::new(Get, "/healthz", None, "Whether the server accepts calls; 503 if not.", get(health)),
     ]
 }

@@ -21,7 +21,7 @@ pub struct Counters {
     pub stray_acks: u64,
     /// Requests that the endpoint refused by itself.
     pub refused: u64,
-    /// Requests refused with 503 for want of room.
+    /// Requests refused with 503 at a limit.
     pub overloaded: u64,
     /// Messages dropped without an answer, beyond the refusal budget.
     pub dropped: u64,

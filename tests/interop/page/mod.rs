@@ -62,7 +62,7 @@ fn with_a_call(tab: &mut Tab) -> (Server, [Running; 2]) {
         server(&format!("{EVERYTHING}[[route]]\nname = \"to bob\"\ncalled = \"200\"\nto = \"{uri}\"\n"));
     tab.open(&format!("http://{}/", server.http));
     tab.until("live events", "document.querySelector('#link').dataset.link === 'live'");
-    tab.reads("No call is up.");
+    tab.reads("There are no active calls.");
     let to = format!("sip:200@{}", server.sip);
     let ann = phone(folder.path(), &["--identity", "sip:1001@127.0.0.1", "--call", &to]);
     tab.reads("bridged");
@@ -138,15 +138,15 @@ fn interop_page_shows_a_call_as_it_happens_and_ends_it_after_a_question() {
     tab.value("scrollTo(0, 0)");
 
     tab.press("c");
-    tab.reads("End capture");
+    tab.reads("Stop capture");
     tab.reads("packets,");
     let captured = || server.get(&format!("/calls/{id}")).json()["media_captured"]["running"].clone();
     assert_eq!(captured(), json!(true));
     tab.press("c");
-    tab.reads("The capture has ended");
+    tab.reads("Capture stopped");
     assert_eq!(captured(), json!(false));
     tab.press("e");
-    tab.reads("End recording");
+    tab.reads("Stop recording");
     tab.until(
         "the pause",
         "[...document.querySelectorAll('button')].find((it) => it.textContent === 'Pause recording')",
@@ -154,7 +154,7 @@ fn interop_page_shows_a_call_as_it_happens_and_ends_it_after_a_question() {
     tab.value(
         "[...document.querySelectorAll('button')].find((it) => it.textContent === 'Pause recording').click()",
     );
-    tab.reads("Go on recording");
+    tab.reads("Resume recording");
     let paused = server.get(&format!("/calls/{id}")).json()["now"]["recording"]["paused"].clone();
     assert_eq!(paused, json!(true));
 
@@ -169,10 +169,10 @@ fn interop_page_shows_a_call_as_it_happens_and_ends_it_after_a_question() {
     tab.value("document.querySelector('#ask-yes').click()");
     tab.reads("is hung up");
     until("the end", || (server.get("/calls").json()["total"] == 0).then_some(()));
-    tab.reads("over");
+    tab.reads("ended");
     tab.until("no button to hang up", "!document.querySelector('button.danger:not(#ask-yes)')");
     tab.press("Escape");
-    tab.reads("No call is up.");
+    tab.reads("There are no active calls.");
     tab.until(
         "the ended call in the list",
         &format!("document.querySelector('.ended td a[href=\"#call/{id}\"]')"),
@@ -351,7 +351,9 @@ fn interop_page_asks_for_the_token_says_that_the_server_is_away_and_takes_up_aga
     at_ports(folder.path(), ports, &lines);
     let Server { process, folder, http, .. } = start(folder);
     tab.open(&format!("http://{http}/"));
-    for (token, shown) in [("open sesam", "The token was not taken"), ("open sesame", "No call is up.")] {
+    for (token, shown) in
+        [("open sesam", "The token was not accepted"), ("open sesame", "There are no active calls.")]
+    {
         tab.until("the question", "document.querySelector('#token').open");
         tab.value("document.querySelector('#token-text').focus()");
         tab.types(token);

@@ -153,7 +153,7 @@ async fn a_call_without_a_password_says_that_one_is_wanted() {
     let invite = server.hear("INVITE").await;
     server.challenge(&invite, 407, "MD5", "n").await;
     let cause = within("the end", call.wait_for_end()).await;
-    assert!(cause.to_string().contains("wants a password"), "{cause}");
+    assert!(cause.to_string().contains("requires a password"), "{cause}");
     let (call, _) = answered(&client, &server).await;
     drop(call);
 }

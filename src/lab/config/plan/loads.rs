@@ -189,7 +189,7 @@ mod tests {
             ("name = \"crowd\"", "name = \"sink\"", 5, "choose another one"),
             ("name = \"crowd\"\n", "", 4, "like name = \"crowd\""),
             ("rate = 20", "rat = 20", 7, "`load.rate`"),
-            ("rate = 20", "rate = \"20\"", 7, "wants a number"),
+            ("rate = 20", "rate = \"20\"", 7, "takes a number"),
             ("rate = 20", "jitter_ms = 80", 7, "it belongs to sink and mixer"),
             ("rate = 20", "report = \"x\"", 7, "a folder for each load"),
             ("rate = 20", "caller = \"jump\"", 7, "the step `jump`"),

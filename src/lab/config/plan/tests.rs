@@ -149,22 +149,22 @@ fn keys_of_other_roles_name_their_owner() {
 #[test]
 fn wrong_types_say_what_is_wanted() {
     for (lines, wanted) in [
-        ("mixer.dtmf_seq = 123", "wants a string in quotes"),
-        ("source.ptime_ms = \"20\"", "wants a whole number"),
-        ("source.ptime_ms = 20.0", "wants a whole number"),
-        ("source.loop = \"yes\"", "wants true or false"),
-        ("mixer.mix_gain_in = true", "wants a number"),
+        ("mixer.dtmf_seq = 123", "takes a string in quotes"),
+        ("source.ptime_ms = \"20\"", "takes a whole number"),
+        ("source.ptime_ms = 20.0", "takes a whole number"),
+        ("source.loop = \"yes\"", "takes true or false"),
+        ("mixer.mix_gain_in = true", "takes a number"),
         ("sink.wavs = [1]", "no `sink.wavs`"),
         ("sink.calls = 99999999999999999999", "which is too large"),
-        ("mixer = 1", "wants a table"),
-        ("[expect]\nmin_mos = \"4\"", "wants a number"),
-        ("[orchestrator]\nreport = 1", "wants a path"),
+        ("mixer = 1", "takes a table"),
+        ("[expect]\nmin_mos = \"4\"", "takes a number"),
+        ("[orchestrator]\nreport = 1", "takes a path"),
     ] {
         let (line, text) = problem(with(lines));
         assert!(text.contains(wanted), "{text}");
         assert_eq!(line, 3 + lines.lines().count(), "{text}");
     }
-    assert!(problem(parse("topology = 1")).1.contains("wants a table"));
+    assert!(problem(parse("topology = 1")).1.contains("takes a table"));
 }
 
 #[test]

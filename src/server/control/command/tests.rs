@@ -29,7 +29,7 @@ fn what_is_wrong_with_a_command_is_said() {
         (json!({ "command": "send_digits", "digits": "1x" }), "digits"),
         (json!({ "command": "originate", "from": "user/1", "to": "user/2", "app": "echo" }), "keep one"),
         (json!({ "command": "play", "sound": "../etc/passwd" }), "folder"),
-        (json!({ "command": "play", "sound": [] }), "nothing"),
+        (json!({ "command": "play", "sound": [] }), "something"),
         (json!({ "command": "hangup", "call": 1, "cause": 0 }), "cause"),
         (json!({ "command": "hangup", "call": 1, "cause": 128 }), "cause"),
         (json!({ "command": "hangup", "call": 1, "text": "later" }), "text"),

@@ -126,7 +126,7 @@ fn errors_have_a_line_and_a_fix() {
         ),
         (
             "[[queue]]\nname = \"q\"\nagents = \"1001\"\nmusic = \"calm\"",
-            "line 12: `queue.music`: there is no music \"calm\"; there is no music at all",
+            "line 12: `queue.music`: there is no music \"calm\"; no music is configured",
         ),
         (
             "[[queue]]\nname = \"q\"\nagents = \"1001\"\ntimeout_to = \"ivr/main\"",
@@ -155,7 +155,7 @@ fn errors_have_a_line_and_a_fix() {
             "[[agent]]\nname = \"1002\"\nstate = \"away\"",
             "line 11: `agent.state` = \"away\": no such state; choose available",
         ),
-        ("[queues]\nlogin = \"in\"", "line 10: `queues.login` = \"in\": no number; write it like *45"),
+        ("[queues]\nlogin = \"in\"", "line 10: `queues.login` = \"in\": not a number; write it like *45"),
         ("[queues]\nlogin = \"*46\"", "line 9: `queues.pause` = \"*46\": it is already the number of login"),
         ("[[music]]\nname = \"m\"", "line 9: `music.folder` is missing: set the source of the music"),
         (

@@ -30,14 +30,14 @@ export function alarmsView() {
     async refresh() {
       const found = await read();
       const own = live.state === 'polling'
-        ? [{ name: 'no_live_events', severity: 'warning', subject: '', text: 'This page gets no WebSocket and polls instead.', count: 1,
-          since: new Date(live.since).toISOString(), fix: 'let the proxy before this server pass WebSocket upgrades of /events' }]
+        ? [{ name: 'no_live_events', severity: 'warning', subject: '', text: 'This page has no WebSocket and polls instead.', count: 1,
+          since: new Date(live.since).toISOString(), fix: 'configure the proxy in front of this server to forward WebSocket upgrades of /events' }]
         : [];
       const all = [...found, ...own];
       const sign = JSON.stringify(all) + Math.floor(Date.now() / 10000);
       if (sign === drawn) return;
       drawn = sign;
-      list.replaceChildren(...(all.length ? all.map(item) : [h('li', { class: 'calm' }, badge('good', 'nothing to look at'))]));
+      list.replaceChildren(...(all.length ? all.map(item) : [h('li', { class: 'calm' }, badge('good', 'no active alarms'))]));
     },
     wants: (event) => ['emergency_call', 'error', 'banned', 'proxy_not_named', 'gateway_health', 'gateway_registration', 'reloaded', 'draining', 'handler_failed', 'overload'].includes(event.type),
     focus: () => list.focus(),

@@ -50,7 +50,7 @@ async function request(method, path, body, patience = AbortSignal.timeout(15000)
       signal: patience,
     });
     if (answer.status === 401) {
-      await (token() === used ? ask(used && 'The token was not taken. Try again.') : undefined);
+      await (token() === used ? ask(used && 'The token was not accepted. Try again.') : undefined);
       continue;
     }
     if (!answer.ok) {

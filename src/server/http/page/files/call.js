@@ -33,7 +33,7 @@ function legRow(leg, now, { name, uri }) {
   const media = leg.media;
   const at = (text) => h('span', { class: 'address' }, text ?? '–');
   const facts = [
-    ['state', now ? stateBadge(now.holds ? 'held' : now.state) : badge('idle', 'over')],
+    ['state', now ? stateBadge(now.holds ? 'held' : now.state) : badge('idle', 'ended')],
     ['codec', none(leg.codec)], ['signalling', at(leg.signalling)],
     ['media from', at(media?.source)], ['media to', at(media?.signalled)],
     ['received', media ? `${count(media.packets_received)} packets` : '–'], ['sent', media ? `${count(media.packets_sent)} packets` : '–'],
@@ -77,12 +77,12 @@ export function callView(id) {
   }
 
   const capture = () => (report?.media_captured?.running
-    ? done('The capture has ended', 'DELETE', `calls/${id}/capture`)
-    : done('Its media is captured from now on', 'POST', `calls/${id}/capture`));
+    ? done('Capture stopped', 'DELETE', `calls/${id}/capture`)
+    : done('Media capture started', 'POST', `calls/${id}/capture`));
 
   const record = () => (report?.now?.recording
-    ? done('The recording is complete', 'DELETE', `calls/${id}/recording`)
-    : done('It is recorded from now on', 'POST', `calls/${id}/recording`));
+    ? done('Recording stopped', 'DELETE', `calls/${id}/recording`)
+    : done('Recording started', 'POST', `calls/${id}/recording`));
 
   const save = (path, name) => api.save(`calls/${id}/${path}`, name).catch((error) => say(error.message, true));
 
@@ -97,12 +97,12 @@ export function callView(id) {
     // The focus stays at its place although the words change.
     const at = [...tools.children].indexOf(document.activeElement);
     tools.replaceChildren(...[
-      now && button(captured?.running ? 'End capture' : 'Capture media', capture),
+      now && button(captured?.running ? 'Stop capture' : 'Capture media', capture),
       button('Save PCAP', () => save('pcap', `call-${id}.pcap`)),
       button('Save journal', () => save('journal', `call-${id}.journal`)),
-      now && button(now.recording ? 'End recording' : 'Record', record),
-      now?.recording && button(now.recording.paused ? 'Go on recording' : 'Pause recording', () =>
-        done(now.recording.paused ? 'It is recorded again' : 'The recording pauses', 'PATCH', `calls/${id}/recording`, { paused: !now.recording.paused })),
+      now && button(now.recording ? 'Stop recording' : 'Record', record),
+      now?.recording && button(now.recording.paused ? 'Resume recording' : 'Pause recording', () =>
+        done(now.recording.paused ? 'Recording resumed' : 'Recording paused', 'PATCH', `calls/${id}/recording`, { paused: !now.recording.paused })),
       now && button('Hang up', hangUp, true),
     ].filter(Boolean));
     if (at >= 0) tools.children[Math.min(at, tools.children.length - 1)]?.focus();
@@ -114,13 +114,13 @@ export function callView(id) {
     const named = report.timeline.legs.map(({ leg, name }) => ({ leg, name: known.get(leg) || numberOf(name) || name, uri: name }));
     timeline = { ...report.timeline, legs: named };
     const [from, to] = now ? parties(now) : named.map((leg) => leg.name);
-    setText(title, `Call ${id}: ${from || 'unknown'} → ${to || 'nobody yet'}`);
-    line.replaceChildren(now ? stateBadge(stateOf(now)) : badge('idle', 'over'),
-      ` began ${clock(report.began)}, ${now ? 'up' : 'was up'} ${span(report.duration_ms / 1000)}`,
+    setText(title, `Call ${id}: ${from || 'unknown'} → ${to || 'not connected yet'}`);
+    line.replaceChildren(now ? stateBadge(stateOf(now)) : badge('idle', 'ended'),
+      ` began ${clock(report.began)}, ${now ? 'active for' : 'lasted'} ${span(report.duration_ms / 1000)}`,
       report.route ? `, route ${report.route}` : '', now?.application ? `, with ${now.application}` : '',
       now?.recording ? `, recorded in ${now.recording.file}` : '');
     drawTools();
-    verdicts.replaceChildren(...(report.verdicts.length ? report.verdicts.map(verdict) : [h('li', null, badge('idle', 'no verdict yet'), ' two joined legs and a second of talk make one')]));
+    verdicts.replaceChildren(...(report.verdicts.length ? report.verdicts.map(verdict) : [h('li', null, badge('idle', 'no verdict yet'), ' a verdict needs two joined legs and a second of audio')]));
     const names = new Map(named.map((leg) => [leg.leg, leg]));
     legs.replaceChildren(...report.legs.map((leg) => legRow(leg, now?.legs.find((it) => it.leg === leg.leg), names.get(leg.leg) ?? { name: leg.party ?? '' })));
     const series = seriesOf(id);
@@ -129,8 +129,11 @@ export function callView(id) {
       if (!series.has(leg.leg)) series.set(leg.leg, new Series());
       if (now) series.get(leg.leg).add(report.duration_ms / 1000, leg.media);
     }
-    const lines = report.legs.map((leg) => ({ name: `leg ${leg.leg}`, points: series.get(leg.leg)?.points ?? [] })).filter((it) => it.points.length);
-    charts.replaceChildren(...(lines.length ? FIGURES.map((figure) => chart(figure, lines)) : [h('p', { class: 'empty' }, 'Nothing was measured yet.')]));
+    // The server has kept them from the beginning; what was read here is all there is elsewhere.
+    const lines = report.legs.map((leg) => ({
+      name: `leg ${leg.leg}`, points: leg.over_time?.length ? leg.over_time : series.get(leg.leg)?.points ?? [],
+    })).filter((it) => it.points.length);
+    charts.replaceChildren(...(lines.length ? FIGURES.map((figure) => chart(figure, lines)) : [h('p', { class: 'empty' }, 'No measurements yet.')]));
     const captured = report.media_captured;
     setText(noted, captured ? `Captured: ${count(captured.packets)} packets, ${bytes(captured.bytes)} (${captured.media}), ${count(captured.left_out)} left out` : '');
     drawLadder();
@@ -151,13 +154,13 @@ export function callView(id) {
     parent: 'calls',
     element: h('section', { class: 'call' }, h('p', null, h('a', { href: '#calls' }, '← all calls')),
       h('div', { class: 'bar' }, title, line), tools, noted, h('h3', null, 'Verdicts'), verdicts, h('h3', null, 'Legs'), legs,
-      h('h3', null, 'Quality over time'), charts, h('h3', null, 'What happened'), picture,
-      h('details', null, h('summary', null, 'The same in words'), inWords), wire.element),
+      h('h3', null, 'Quality over time'), charts, h('h3', null, 'Timeline'), picture,
+      h('details', null, h('summary', null, 'As text'), inWords), wire.element),
     async refresh() {
       if (report?.over) return;
       const next = await api.get(`calls/${id}`, null);
       if (next === null) {
-        setText(line, 'There is no such call: of calls that are over only the latest are kept.');
+        setText(line, 'There is no such call: only the most recent ended calls are kept.');
         return;
       }
       report = next;

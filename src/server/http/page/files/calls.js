@@ -59,8 +59,8 @@ const haystack = (call) =>
     ...Object.entries(call.variables).flat()].join(' ').toLowerCase();
 
 export function callsView() {
-  const list = table('Calls that are up, oldest first', ['call', 'from', 'to', 'state', 'since', 'talking', 'MOS', 'with', 'route', 'gateway', 'notes'],
-    { open: (key) => { location.hash = `call/${key}`; }, empty: 'No call is up.' });
+  const list = table('Active calls, oldest first', ['call', 'from', 'to', 'state', 'since', 'talking', 'MOS', 'with', 'route', 'gateway', 'notes'],
+    { open: (key) => { location.hash = `call/${key}`; }, empty: 'There are no active calls.' });
   const filter = h('input', {
     id: 'filter', type: 'search', placeholder: 'number, name, state, gateway …', 'aria-label': 'Filter calls',
     spellcheck: 'false', autocomplete: 'off', oninput: () => draw(),

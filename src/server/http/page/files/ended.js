@@ -29,9 +29,9 @@ function result(call) {
 }
 
 export function endedCalls() {
-  const list = table('Calls that are over, latest first',
+  const list = table('Ended calls, latest first',
     ['call', 'began', 'from', 'to', 'talked', 'result', 'ended by', 'audio', 'MOS', 'route', 'gateway', 'recording'],
-    { empty: 'No such call is known.' });
+    { empty: 'No matching calls.' });
   let typing;
   const changed = () => {
     clearTimeout(typing);

@@ -68,7 +68,7 @@ export function ladder(timeline, width) {
   const flowing = new Map();
   timeline.records.forEach((record, at) => {
     const y = TOP + (at + (gap >= 0 && at >= gap ? 1 : 0)) * ROW + ROW / 2;
-    if (at === gap) note(picture, width, gutter, y - ROW, '…', `${timeline.left_out} records are left out here`, 'state');
+    if (at === gap) note(picture, width, gutter, y - ROW, '…', `${timeline.left_out} records omitted`, 'state');
     picture.append(row(record, y));
     const media = record.kind === 'media' && record.fact === 'first packet';
     if (media && record.leg !== null && !flowing.has(record.leg)) flowing.set(record.leg, y);

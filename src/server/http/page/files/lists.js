@@ -21,14 +21,14 @@ function view(title, parts, refresh, wants) {
 /** Says that a server has none of these, or is older than this list. */
 function absent(it, found, what) {
   it.problem.hidden = found !== null;
-  if (found === null) setText(it.problem, `This server does not tell of ${what}.`);
+  if (found === null) setText(it.problem, `This server does not report ${what}.`);
 }
 
 export function queuesView() {
-  const queues = table('Queues', ['queue', 'waiting', 'longest wait', 'goal', 'in time', 'next would wait', 'answered', 'given up', 'agents'],
+  const queues = table('Queues', ['queue', 'waiting', 'longest wait', 'goal', 'service level', 'estimated wait', 'answered', 'abandoned', 'agents'],
     { empty: 'No queue is configured.' });
-  const callers = table('Who waits', ['queue', 'position', 'number', 'waited', 'stage', 'ringing', 'call'],
-    { open: (key) => { location.hash = `call/${key}`; }, empty: 'Nobody waits.' });
+  const callers = table('Waiting callers', ['queue', 'position', 'number', 'waited', 'stage', 'ringing', 'call'],
+    { open: (key) => { location.hash = `call/${key}`; }, empty: 'No caller is waiting.' });
   let seen = [];
   let at = 0;
   const draw = () => {
@@ -91,9 +91,9 @@ export function agentsView() {
 }
 
 export function roomsView() {
-  const rooms = table('Rooms', ['room', 'members', 'at most', 'PIN', 'locked', 'recorded'], { empty: 'No room is configured.' });
-  const members = table('Who is in a room', ['room', 'number', 'part', 'heard', 'call'],
-    { open: (key) => { location.hash = `call/${key.split('/')[0]}`; }, empty: 'Nobody is in a room.' });
+  const rooms = table('Rooms', ['room', 'participants', 'limit', 'PIN', 'locked', 'recorded'], { empty: 'No room is configured.' });
+  const members = table('Participants', ['room', 'number', 'role', 'audio', 'call'],
+    { open: (key) => { location.hash = `call/${key.split('/')[0]}`; }, empty: 'No room has participants.' });
   const it = view('Rooms', [rooms.element, members.element], async () => {
     const found = await api.get('rooms', null);
     absent(it, found, 'rooms');
@@ -101,7 +101,7 @@ export function roomsView() {
     rooms.update(all.map((room) => ({
       key: room.name,
       cells: [room.name, count(room.members.length), room.most === null ? 'no longer configured' : count(room.most),
-        room.pin ? 'asked for' : 'none', room.locked ? 'locked' : 'open', room.recording ? 'recorded' : 'no'],
+        room.pin ? 'required' : 'none', room.locked ? 'locked' : 'open', room.recording ? 'recorded' : 'no'],
     })));
     members.update(all.flatMap((room) => room.members.map((member) => ({
       key: `${member.call}/${member.leg}`,
@@ -113,8 +113,8 @@ export function roomsView() {
 }
 
 export function parkingView() {
-  const slots = table('Who is parked', ['slot', 'lot', 'number', 'parked by', 'call'],
-    { open: (key) => { location.hash = `call/${key.split('/')[0]}`; }, empty: 'Nobody is parked.' });
+  const slots = table('Parked callers', ['slot', 'lot', 'number', 'parked by', 'call'],
+    { open: (key) => { location.hash = `call/${key.split('/')[0]}`; }, empty: 'No caller is parked.' });
   const lots = table('Parking lots', ['lot', 'slots', 'taken'], { empty: 'No parking lot is configured.' });
   const it = view('Parking', [slots.element, lots.element], async () => {
     const found = await api.get('slots', null);
@@ -129,7 +129,7 @@ export function parkingView() {
 }
 
 export function registrationsView() {
-  const list = table('Who is registered', ['address of record', 'contact', 'from', 'transport', 'expires in', 'phone'], { empty: 'Nobody is registered.' });
+  const list = table('Registered users', ['address of record', 'contact', 'from', 'transport', 'expires in', 'phone'], { empty: 'No user is registered.' });
   const figure = h('p', { class: 'figure', role: 'status' });
   const more = h('button', { type: 'button', hidden: true, onclick: () => next() }, 'Show more');
   let shown = 100;
@@ -158,17 +158,17 @@ export function registrationsView() {
 /** How a gateway fares: nobody knows of one that is neither registered at nor asked (options_s = 0). */
 function fares(gateway) {
   if (!gateway.up) return ['bad', 'down'];
-  return gateway.known ? ['good', 'up'] : ['idle', 'not asked'];
+  return gateway.known ? ['good', 'up'] : ['idle', 'not monitored'];
 }
 
 export function gatewaysView() {
-  const list = table('Gateways', ['gateway', 'takes calls', 'hosts', 'our registration', 'channels', 'class'], { empty: 'No gateway is configured.' });
+  const list = table('Gateways', ['gateway', 'takes calls', 'hosts', 'registration', 'channels', 'class'], { empty: 'No gateway is configured.' });
   const it = view('Gateways', [list.element], async () => {
     const found = await api.get('gateways', null);
     absent(it, found, 'gateways');
     list.update((found?.gateways ?? []).map((gateway) => {
       const own = gateway.registration;
-      const registered = own === null ? 'asks for none' : own.registered ? `registered${own.outbound ? ', by its flow' : ''}` : `not registered: ${own.reason || own.status || 'no answer yet'}`;
+      const registered = own === null ? 'off' : own.registered ? `registered${own.outbound ? ', outbound flow' : ''}` : `not registered: ${own.reason || own.status || 'no response yet'}`;
       return {
         key: gateway.name,
         cells: [gateway.name, { badge: () => badge(...fares(gateway)), sign: fares(gateway)[1] },

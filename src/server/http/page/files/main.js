@@ -101,8 +101,8 @@ async function watchAlarms() {
 const KEYS = [
   ['?', 'this list'], ['1 – 9, 0', VIEWS.map(([, name]) => name).join(', ')], ['/', 'filter calls'], ['n', 'start a call'],
   ['j k, ↓ ↑', 'next and previous row of a table'], ['g', 'to the table of a view'], ['Enter', 'open the call of a row'], ['Esc', 'back to all calls'],
-  ['c', 'in a call: begin or end a capture'], ['e', 'in a call: begin or end a recording'], ['x', 'in a call: hang up, after a question'],
-  ['r', 'read anew'], ['t', 'colours: automatic, dark, light'],
+  ['c', 'in a call: start or stop a capture'], ['e', 'in a call: start or stop a recording'], ['x', 'in a call: hang up, with confirmation'],
+  ['r', 'reload'], ['t', 'colours: automatic, dark, light'],
 ];
 
 function help() {

@@ -35,7 +35,7 @@ export function messages(call) {
         return rows.get(keys[n]);
       }));
       seen = now;
-      setText(note, '→ sent by b2b, ← received. Digests of passwords and keys of SRTP are covered; Save PCAP has the octets.');
+      setText(note, '→ sent by b2b, ← received. Password digests and SRTP keys are masked; Save PCAP has the original octets.');
     } catch (error) {
       setText(note, error.message);
     }

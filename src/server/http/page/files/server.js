@@ -39,15 +39,15 @@ export function serverView() {
     const cpu = rate('b2b_cpu_seconds_total');
     return [
       ['version', version ?? '–'], ['up for', span(one('b2b_uptime_seconds'))], ['calls', count(sum(now, 'b2b_calls'))],
-      ['came in so far', count(one('b2b_calls_incoming_total'))], ['refused so far', count(one('b2b_calls_refused_total'))],
+      ['inbound calls', count(one('b2b_calls_incoming_total'))], ['refused calls', count(one('b2b_calls_refused_total'))],
       ['CPU', cpu === null ? '…' : `${(100 * cpu).toFixed(1)} % of a core`], ['memory', bytes(one('b2b_resident_bytes'))],
       ['RTP', per('b2b_media_packets_total', 'packets/s both ways')], ['RTP lost here', count(one('b2b_media_lost_total{where="here"}'))],
       ['late ticks', ticks ? `${count(late)} of ${count(ticks)}` : 'none'],
       ['RTP ports', `${count(one('b2b_media_ports{state="used"}'))} used, ${count(one('b2b_media_ports{state="free"}') + one('b2b_media_ports{state="ready"}'))} free`],
-      ['SIP sent', per('b2b_sip_sent_total', 'messages/s')], ['sent again', count(one('b2b_sip_retransmitted_total'))],
+      ['SIP sent', per('b2b_sip_sent_total', 'messages/s')], ['retransmitted', count(one('b2b_sip_retransmitted_total'))],
       ['malformed', count(one('b2b_sip_malformed_total'))], ['records written', count(one('b2b_records_total{result="written"}'))],
       ['records lost', count(one('b2b_records_total{result="lost"}'))], ['contacts', count(one('b2b_bindings'))],
-      ['bans so far', count(one('b2b_abuse_total{kind="banned"}'))],
+      ['bans', count(one('b2b_abuse_total{kind="banned"}'))],
     ];
   }
 

@@ -148,5 +148,5 @@ fn what_is_wrong_is_said() {
     let mut bad = good;
     bad["protection"]["local"]["key_salt"] = serde_json::json!([1, 2, 3]);
     let error = serde_json::from_value::<EndpointSnapshot>(bad).unwrap_err();
-    assert!(error.to_string().contains("length of its suite"), "{error}");
+    assert!(error.to_string().contains("does not match its suite"), "{error}");
 }
