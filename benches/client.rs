@@ -2,7 +2,8 @@
 //! with sound both ways, each through frames of the program's own. The far end is a process of
 //! its own, so that CPU time and memory are those of one client.
 //!
-//! usage: cargo bench --bench client -- [--quick] [--calls 500] [--seconds 20] [--json file]
+//! usage: cargo bench --bench client -- [--quick] [--calls 500] [--seconds 20] [--processing] [--json file]
+//! `--processing`: many calls at once only, each with echo cancellation, noise suppression and gain control
 
 use std::io::{self, BufRead, BufReader};
 use std::process::{Child, Command, Stdio};
@@ -30,10 +31,12 @@ struct Options {
     seconds: u64,
     json: Option<String>,
     far: bool,
+    processing: bool,
 }
 
 fn options() -> Options {
-    let mut options = Options { setups: 1_000, calls: 500, seconds: 20, json: None, far: false };
+    let mut options =
+        Options { setups: 1_000, calls: 500, seconds: 20, json: None, far: false, processing: false };
     let mut words = std::env::args().skip(1);
     while let Some(word) = words.next() {
         let mut number = || words.next().and_then(|word| word.parse().ok()).expect("a number");
@@ -43,6 +46,7 @@ fn options() -> Options {
             "--json" => options.json = words.next(),
             "--quick" => (options.setups, options.calls, options.seconds) = (100, 100, 5),
             "--far" => options.far = true,
+            "--processing" => options.processing = true,
             _ => {} // `cargo bench` adds `--bench`
         }
     }
@@ -386,6 +390,18 @@ fn main() {
         return runtime.block_on(far_end());
     }
     let far = Far::start();
+    #[cfg(feature = "processing")]
+    if options.processing {
+        let processing = b2b::client::Processing::ALL;
+        let near = SipClient::builder().identity("sip:near@127.0.0.1").codecs([Codec::Pcmu]);
+        let near = near.rate_hz(RATE_HZ).jitter_ms(40).processing(processing).build();
+        let near = near.expect("a good configuration");
+        let many = runtime.block_on(many(&near, &far.1, options.calls, options.seconds));
+        return println!(
+            "{} processed calls  {:.2} % of a core and {:.0} kB each",
+            options.calls, many.cpu_pct, many.memory_kb
+        );
+    }
     let (setup, ear, frames, (devices, gaps), many) = runtime.block_on(async {
         let near = client("near");
         near.start().await.expect("started");

@@ -81,9 +81,9 @@ async fn a_caller_is_sent_to_somebody_else_blindly() {
     // The server, which is her registrar, has told whom she talks with.
     let identity = within("who is there", async {
         loop {
-            match told.next().await.expect("the call is up") {
-                ClientEvent::Identified { identity, .. } => return identity,
-                _ => {}
+            let event = told.next().await.expect("the call is up");
+            if let ClientEvent::Identified { identity, .. } = event {
+                return identity;
             }
         }
     })

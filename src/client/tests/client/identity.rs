@@ -25,9 +25,9 @@ async fn update(by: &Hand, number: u32, invite: &Heard, from: &str, asserted: &s
 async fn told(events: &mut Events) -> RemoteIdentity {
     within("an identity", async {
         loop {
-            match events.next().await.expect("the call is up") {
-                ClientEvent::Identified { identity, .. } => return identity,
-                _ => {}
+            let event = events.next().await.expect("the call is up");
+            if let ClientEvent::Identified { identity, .. } = event {
+                return identity;
             }
         }
     })

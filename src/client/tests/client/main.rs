@@ -16,6 +16,8 @@ mod identity;
 mod in_call;
 mod media_lock;
 mod one_pair;
+#[cfg(feature = "processing")]
+mod processing;
 mod quality;
 mod recording;
 mod recovery;
