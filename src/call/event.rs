@@ -9,6 +9,7 @@ mod filter;
 mod inside;
 mod kinds;
 mod media;
+mod refused;
 mod table;
 
 use std::net::{IpAddr, SocketAddr};
@@ -30,6 +31,7 @@ pub use filter::{EventFilter, UnknownWord};
 pub use inside::{INFO_BODY, INFO_FIELD, InfoSaid, NextHop};
 pub use kinds::Event;
 pub use media::{MediaRefused, Playback, RecordingNews};
+pub use refused::CallRefused;
 pub use table::KINDS;
 
 /// An event with its place in the order of all events.
@@ -210,6 +212,7 @@ impl Event {
             | Event::HandlerEnded { call, .. }
             | Event::HandlerFailed { call, .. } => Some(*call),
             Event::EmergencyCall(it) => Some(it.call),
+            Event::CallRefused(it) => Some(it.call),
             Event::NextHop(it) => Some(it.call),
             Event::Info(it) => Some(it.call),
             Event::MediaRefused(it) => Some(it.call),

@@ -1,11 +1,12 @@
 //! The server's admission control: trusted addresses, limits; `passwords`: who somebody is;
 //! `known`: who is known by the way that a request comes by; `calling`: INVITE; `outgoing`: calls
-//! that go out; `registering`: REGISTER; `watching`: SUBSCRIBE.
+//! that go out; `registering`: REGISTER; `watching`: SUBSCRIBE; `refusing`: what the log says of refusals.
 
 mod calling;
 mod known;
 mod outgoing;
 mod passwords;
+mod refusing;
 mod registering;
 mod watching;
 
@@ -27,6 +28,7 @@ use super::media_rules;
 use super::notifier::Notifier;
 use super::notifier::state::NotifierState;
 use super::origin::Origin;
+use super::refusals::Refusals;
 use super::settings;
 use b2b_base::util::wall::WallClock;
 use b2b_call::bus::EventBus;
@@ -77,6 +79,7 @@ pub struct ServerAdmission {
     digest: DigestServer,
     penalties: Penalties,
     lines: Lines,
+    refusals: Refusals,
     hops: HopRules,
     channel_limits: ChannelLimits,
     gateways: Gateways,
@@ -121,6 +124,7 @@ impl ServerAdmission {
             hops: HopRules::new(parts.current.clone(), parts.registrar.clone(), parts.board.clone()),
             penalties: Penalties::new(settings::penalties(config), now),
             lines: Lines::new(now),
+            refusals: Refusals::default(),
             channel_limits: ChannelLimits::new(now, &config.limits, parts.board.channels.clone()),
             gateways: {
                 let mut gateways = Gateways::new(parts.board.clone(), Realms::beside(config), seed);
@@ -246,6 +250,12 @@ impl AdmissionControl for ServerAdmission {
             Err(Turned::Once(reply)) => Admission::RefuseOnce(reply),
             Err(Turned::Ignored) => Admission::Ignore,
         }
+    }
+
+    fn refused(&mut self, now: Instant, request: &Request, flow: &Flow, reply: &Reply) {
+        let (from, gateway) = (self.source(request, flow), self.known_by(request, flow));
+        let who = refusing::words(self.settings.sender(gateway.as_deref(), from.ip()).0);
+        self.tell_refused(now, request, (&who, from.address), reply);
     }
 
     fn is_urgent(&self, request: &Request, flow: &Flow) -> bool {

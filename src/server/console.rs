@@ -1,28 +1,56 @@
-//! The log's lines of everyday: who registers, which calls begin, are answered and end. Made of the
-//! events, a few lines a second; what is more is counted in one. No I/O, no clock.
+//! The log's lines of everyday: who registers, which calls begin, are answered, refused and end. Made of the
+//! events, a few lines a second; what is more is counted in one, and who is refused over and over has a few lines in
+//! a while. `Console` has no I/O and no clock; `start` reads the bus on a thread of its own.
 
 use std::collections::HashMap;
 use std::time::{Duration, SystemTime};
 
+use super::refusals::{Refusal, Refusals, quoted, sentence};
 use b2b_base::util::unheard;
-use b2b_call::CallId;
+use b2b_call::bus::{Received, Subscriber};
 use b2b_call::call_fsm::{CallDirection, CallState};
-use b2b_call::event::Event;
-use b2b_call::leg_fsm::TerminationCause;
+use b2b_call::event::{CallRefused, Event};
+use b2b_call::leg_fsm::{LegState, TerminationCause};
+use b2b_call::{CallId, LegId};
 
 /// Lines in a second.
 const LINES: u32 = 20;
 const SECOND: Duration = Duration::from_secs(1);
 /// Bindings and calls that are known at most: behind that they are forgotten.
 const MOST: usize = 50_000;
+/// How long it waits for an event at a time.
+const PATIENCE: Duration = Duration::from_secs(3_600);
+
+/// Writes lines of the events from now on, until the bus ends.
+///
+/// # Errors
+/// The system refuses a thread.
+pub fn start(mut events: Subscriber) -> std::io::Result<()> {
+    let run = move || {
+        let mut console = Console::default();
+        loop {
+            match events.recv_blocking(PATIENCE) {
+                Ok(Some(Received::Event(event))) => {
+                    console.event(event.time, &event.event).iter().for_each(|line| tracing::info!("{line}"));
+                }
+                // A flood of events: what they said is in counters, too.
+                Ok(Some(Received::Lagged(_))) | Err(_) => {}
+                Ok(None) => return,
+            }
+        }
+    };
+    std::thread::Builder::new().name("console".into()).spawn(run).map(drop)
+}
 
 /// See the module's text.
 #[derive(Debug, Default)]
 pub struct Console {
     /// Contacts, by the address that they are bound to.
     bound: HashMap<String, String>,
-    gateways: HashMap<String, bool>,
     calls: HashMap<CallId, Call>,
+    /// Parties of legs, which may go from call to call.
+    legs: HashMap<LegId, String>,
+    refusals: Refusals,
     since: Option<SystemTime>,
     lines: u32,
     left_out: u32,
@@ -32,9 +60,26 @@ pub struct Console {
 struct Call {
     began: SystemTime,
     parties: Vec<String>,
+    /// Those of its bridge.
+    joined: Option<[String; 2]>,
     answered: bool,
+    /// It has had its last line.
+    told: bool,
     /// Why the last leg that failed did.
     failed: Option<String>,
+}
+
+impl Call {
+    fn new(now: SystemTime) -> Self {
+        Call { began: now, parties: Vec::new(), joined: None, answered: false, told: false, failed: None }
+    }
+
+    fn parties(&self) -> String {
+        match &self.joined {
+            Some(both) => both.join(" and "),
+            None => self.parties.join(" and "),
+        }
+    }
 }
 
 impl Console {
@@ -67,63 +112,85 @@ impl Console {
                 }
                 let again = self.bound.insert(aor.clone(), contact.clone());
                 let source = source.map(|source| format!(" from {source}")).unwrap_or_default();
-                (again.as_ref() != Some(contact))
-                    .then(|| format!("{aor} is registered{source} at {contact} for {expires_s} s"))
+                (again.as_ref() != Some(contact)).then(|| {
+                    format!("{} is registered{source} at {} for {expires_s} s", quoted(aor), quoted(contact))
+                })
             }
             Event::Unregistered { aor, contact, expired } => {
                 self.bound.remove(aor);
                 let why = if *expired { "its registration has expired" } else { "it has unregistered" };
-                Some(format!("{aor} is no longer registered at {contact}: {why}"))
+                Some(format!("{} is no longer registered at {}: {why}", quoted(aor), quoted(contact)))
             }
-            Event::GatewayRegistration { gateway, registered, status, reason } => {
-                let before = self.gateways.insert(gateway.clone(), *registered);
-                let status = status.map(|status| format!("{status} ")).unwrap_or_default();
-                (before != Some(*registered)).then(|| match registered {
-                    true => format!("gateway {gateway}: registered"),
-                    false => format!("gateway {gateway}: registration failed: {status}{reason}"),
-                })
-            }
-            Event::GatewayHealth { host, .. } if host.is_empty() => None,
-            Event::GatewayHealth { gateway, host, up, reason } => Some(match up {
-                true => format!("gateway {gateway}: {host} answers"),
-                false => format!("gateway {gateway}: {host} does not respond: {reason}"),
-            }),
             _ => self.of_call(now, event),
         }
     }
 
     fn of_call(&mut self, now: SystemTime, event: &Event) -> Option<String> {
         match event {
-            Event::LegCreated { call, direction, peer, user, gateway, .. } => {
+            Event::LegCreated { call, leg, direction, peer, user, gateway, source, called } => {
                 if self.calls.len() >= MOST {
                     self.calls.clear();
                 }
+                if self.legs.len() >= MOST {
+                    self.legs.clear();
+                }
                 let party = user.clone().unwrap_or_else(|| number(peer));
+                let party = quoted(&party).into_owned();
                 let by = gateway.as_ref().map(|gateway| format!(" by {gateway}")).unwrap_or_default();
-                let fresh = || Call { began: now, parties: Vec::new(), answered: false, failed: None };
-                let it = self.calls.entry(*call).or_insert_with(fresh);
+                self.legs.insert(*leg, format!("{party}{by}"));
+                let it = self.calls.entry(*call).or_insert_with(|| Call::new(now));
                 it.parties.push(format!("{party}{by}"));
                 let first = it.parties.len() == 1 && *direction == CallDirection::Inbound;
-                first.then(|| format!("call {}: {party}{by} calls", call.0))
+                if !first {
+                    return None;
+                }
+                // Whoever is refused over and over begins as many calls.
+                if self.refusals.is_flood(now, source.map(|it| it.ip())) {
+                    return None;
+                }
+                let called = called.as_deref().map(|it| format!(" {}", quoted(it))).unwrap_or_default();
+                Some(format!("call {}: {party}{by} calls{called}", call.0))
             }
-            Event::LegState { call, cause: Some(TerminationCause::Failed { status, reason }), .. } => {
-                self.calls.get_mut(call)?.failed = Some(unheard::in_words(*status, reason));
+            Event::LegState { leg, to: LegState::Destroyed | LegState::Failed, call, cause, .. } => {
+                self.legs.remove(leg);
+                if let Some(TerminationCause::Failed { status, reason }) = cause {
+                    self.calls.get_mut(call)?.failed = Some(unheard::in_words(*status, reason));
+                }
+                None
+            }
+            Event::BridgeCreated { call, a, b, .. } => {
+                let [a, b] = [a, b].map(|leg| self.legs.get(leg).cloned());
+                self.calls.get_mut(call)?.joined = a.zip(b).map(<[String; 2]>::from);
                 None
             }
             Event::CallState { call, to: CallState::Bridged, .. } => {
                 let it = self.calls.get_mut(call).filter(|it| !it.answered)?;
                 it.answered = true;
-                Some(format!("call {}: {} are connected", call.0, it.parties.join(" and ")))
+                Some(format!("call {}: {} are connected", call.0, it.parties()))
             }
+            Event::CallRefused(refused) => self.refused(now, refused),
             Event::CallState { call, to: CallState::Idle, .. } => {
-                let it = self.calls.remove(call)?;
+                let it = self.calls.remove(call).filter(|it| !it.told)?;
                 let lasted = now.duration_since(it.began).unwrap_or_default().as_secs();
-                let why =
-                    it.failed.filter(|_| !it.answered).map(|why| format!(": {why}")).unwrap_or_default();
-                Some(format!("call {}: over after {lasted} s, {}{why}", call.0, it.parties.join(" and ")))
+                let why = it.failed.as_deref().filter(|_| !it.answered);
+                let why = why.map(|why| format!(": {}", sentence(why))).unwrap_or_default();
+                Some(format!("call {}: over after {lasted} s, {}{why}", call.0, it.parties()))
             }
             _ => None,
         }
+    }
+
+    /// The last line of a call whose caller is refused, in the place of "over".
+    fn refused(&mut self, now: SystemTime, refused: &CallRefused) -> Option<String> {
+        let CallRefused { call, source, caller, called, status, why, .. } = refused;
+        let it = self.calls.get_mut(call)?;
+        it.told = true;
+        let left_out = self.refusals.line(now, source.map(|it| it.ip()), ("INVITE", *status))?;
+        // What the last party dialled has said, if it was dialled.
+        let why = it.failed.as_deref().unwrap_or(why);
+        let (what, to) = (format!("call {}", call.0), called.as_deref().unwrap_or_default());
+        let (who, source, status) = (caller.as_str(), *source, *status);
+        Some(Refusal { what: &what, who, source, to, status, why, left_out }.to_string())
     }
 }
 
@@ -145,7 +212,9 @@ mod tests {
 
     fn leg(direction: CallDirection, peer: &str, user: Option<&str>) -> Event {
         let (peer, user) = (peer.to_owned(), user.map(str::to_owned));
-        Event::LegCreated { call: CallId(7), leg: LegId(1), direction, peer, gateway: None, user }
+        let (call, leg) = (CallId(7), LegId(if user.is_some() { 2 } else { 1 }));
+        let (source, called) = ("192.0.2.1:5060".parse().ok(), Some("9123".to_owned()));
+        Event::LegCreated { call, leg, direction, peer, gateway: None, user, source, called }
     }
 
     fn state(to: CallState) -> Event {
@@ -166,11 +235,64 @@ mod tests {
         let lines: Vec<String> =
             (0..).zip(&events).flat_map(|(second, event)| console.event(at(second), event)).collect();
         let expected = [
-            "call 7: 1001 calls",
+            "call 7: 1001 calls 9123",
             "call 7: 1001 and 1002 are connected",
             "call 7: over after 5 s, 1001 and 1002",
         ];
         assert_eq!(lines, expected);
+    }
+
+    #[test]
+    fn a_call_that_another_call_s_leg_is_joined_with_names_both() {
+        let mut console = Console::default();
+        let joined = Event::BridgeCreated {
+            call: CallId(7),
+            bridge: b2b_call::BridgeId(1),
+            a: LegId(1),
+            b: LegId(2),
+            mode: Default::default(),
+        };
+        let Event::LegCreated { leg, direction, peer, gateway, user, source, called, .. } =
+            leg(CallDirection::Outbound, "sip:x@192.0.2.2", Some("2001"))
+        else {
+            unreachable!()
+        };
+        let agent =
+            Event::LegCreated { call: CallId(8), leg, direction, peer, gateway, user, source, called };
+        console.event(at(0), &self::leg(CallDirection::Inbound, "sip:1001@192.0.2.1", None));
+        console.event(at(1), &agent);
+        console.event(at(1), &joined);
+        let lines = console.event(at(2), &state(CallState::Bridged));
+        assert_eq!(lines, ["call 7: 1001 and 2001 are connected"]);
+        assert_eq!(console.event(at(3), &state(CallState::Idle)), ["call 7: over after 3 s, 1001 and 2001"]);
+    }
+
+    #[test]
+    fn a_refused_call_has_a_line_with_source_number_and_reason_and_a_flood_has_a_few() {
+        let mut console = Console::default();
+        let refused = Event::CallRefused(CallRefused {
+            call: CallId(7),
+            leg: LegId(1),
+            source: "192.0.2.1:5060".parse().ok(),
+            caller: "user/1001".to_owned(),
+            called: Some("9123".to_owned()),
+            status: 403,
+            why: "blocked: 9123 is refused: 403".to_owned(),
+        });
+        let mut call = |second: u64| {
+            let events = [
+                leg(CallDirection::Inbound, "sip:1001@192.0.2.1", None),
+                refused.clone(),
+                state(CallState::Idle),
+            ];
+            events.iter().flat_map(|event| console.event(at(second), event)).collect::<Vec<_>>()
+        };
+        let line =
+            "call 7: user/1001 from 192.0.2.1:5060 to 9123 refused with 403: blocked: 9123 is refused: 403";
+        assert_eq!(call(0), ["call 7: 1001 calls 9123", line]);
+        let flood: usize = (1..50).map(|second| call(second).len()).sum();
+        assert_eq!(flood, 4 * 2 + 1, "four more, and the beginning of the one that was left out first");
+        assert_eq!(call(60)[1], format!("{line} (45 such lines before it were left out)"));
     }
 
     #[test]

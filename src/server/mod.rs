@@ -88,6 +88,7 @@ pub mod own;
 pub mod queues;
 pub mod recordings;
 mod records;
+mod refusals;
 pub mod registrar;
 mod reload;
 pub mod replay;

@@ -36,7 +36,7 @@ use super::recordings::Keeper;
 use super::records;
 use super::voice::client::WebSocketAgents;
 use super::voice::{VoiceDesk, VoiceThreads};
-use super::{certificates, queues, seen, settings, signalling, transports};
+use super::{certificates, console, queues, seen, settings, signalling, transports};
 use crate::config::capacity::Capacity;
 use crate::config::{ServerConfig, Store};
 use crate::registrar::{Durability, LocationStore, MemoryStore, Registrar, SqliteStore};
@@ -136,6 +136,7 @@ impl Server {
 
         let keeper = Keeper::start(&config.recording).map_err(usage)?;
         let cdr_file =
+        console::start(bus.subscribe()).map_err(thread)?;
             CdrFile::open(config.server.cdr.as_deref()).map_err(|error| usage(error.to_string()))?;
         let call_figures = CallFigures::default();
         let ended_calls = match config.ended_calls.calls {

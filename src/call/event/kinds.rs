@@ -40,6 +40,13 @@ pub enum Event {
         /// The user of the phone; `None`: no user.
         #[serde(default, skip_serializing_if = "Option::is_none")]
         user: Option<String>,
+        /// Inbound: where its INVITE came from.
+        #[serde(default, skip_serializing_if = "Option::is_none")]
+        #[cfg_attr(feature = "schema", schema(value_type = Option<String>))]
+        source: Option<SocketAddr>,
+        /// Inbound: the number called.
+        #[serde(default, skip_serializing_if = "Option::is_none")]
+        called: Option<String>,
     },
     /// A leg changed its state.
     LegState {
@@ -55,6 +62,8 @@ pub enum Event {
         #[serde(default, skip_serializing_if = "Option::is_none")]
         cause: Option<TerminationCause>,
     },
+    /// A caller gets a final response that is no answer.
+    CallRefused(CallRefused),
     /// Two legs were joined.
     BridgeCreated {
         /// The call.

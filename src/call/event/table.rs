@@ -34,6 +34,7 @@ table! {
     IllegalEvent, "illegal_event", Sip;
     LegCreated, "leg_created", Sip;
     LegState, "leg_state", Sip;
+    CallRefused, "call_refused", Sip;
     BridgeCreated, "bridge_created", Sip;
     BridgeState, "bridge_state", Sip;
     Hold, "hold", Sip;

@@ -139,6 +139,9 @@ pub trait AdmissionControl: Send {
     /// An INVITE that starts a call.
     fn invite(&mut self, now: Instant, request: &Request, flow: &Flow) -> Admission;
 
+    /// An INVITE that [`AdmissionControl::invite`] has not refused is refused before it became a call.
+    fn refused(&mut self, _now: Instant, _request: &Request, _flow: &Flow, _reply: &Reply) {}
+
     /// Whether an INVITE is to be looked at where no other is taken any more: an emergency call. It is taken
     /// only if what it is to hold has [`Holder::Emergency`](crate::channels::Holder::Emergency).
     fn is_urgent(&self, _request: &Request, _flow: &Flow) -> bool {

@@ -78,6 +78,7 @@ impl Switch {
         if let Err(error) = t.refuse(usage, reply) {
             tracing::debug!("leg {}: {error}", leg.0);
         }
+        self.tell_rejected(t, leg, status, reason);
         self.is_ending(leg);
     }
 

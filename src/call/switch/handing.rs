@@ -222,6 +222,9 @@ impl Switch {
                     Some(route) => self.history.route(call, t.now, &route, &why),
                     None => self.history.decided(call, t.now, None, "route", &why),
                 }
+                if let (HandlerAction::Reject { .. }, Some(it)) = (&*action, self.calls.leg_mut(leg)) {
+                    it.why.told = Some(why);
+                }
                 self.decided(t, asked, Ok(*action));
             }
             Err(Panicked) => {

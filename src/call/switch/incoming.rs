@@ -49,7 +49,9 @@ impl Switch {
         if closed && (self.takes == TakesCalls::None || !self.parts.admission.is_urgent(&request, &flow)) {
             self.counters.incoming += 1;
             self.counters.refused += 1;
-            return self.refuse_once(t, usage, self.busy());
+            let reply = self.busy();
+            self.parts.admission.refused(t.now, &request, &flow, &reply);
+            return self.refuse_once(t, usage, reply);
         }
         if let Some(admitted) = self.admit(t, usage, (&request, &flow), closed) {
             self.begin_call(t, (usage, request, flow), replaces, admitted);
@@ -156,11 +158,15 @@ impl Switch {
         // It has called an emergency number, and may not pass the limits.
         if closed && !caller.channels.iter().any(|it| *it.holder() == Holder::Emergency) {
             self.counters.refused += 1;
-            self.refuse_once(t, usage, self.busy());
+            let reply = self.busy();
+            self.parts.admission.refused(t.now, request, flow, &reply);
+            self.refuse_once(t, usage, reply);
             return None;
         }
         if !is_session(request) {
-            self.refuse(t, usage, Reply::status(415));
+            let reply = Reply::status(415);
+            self.parts.admission.refused(t.now, request, flow, &reply);
+            self.refuse(t, usage, reply);
             return None;
         }
         let Caller { identity, gateway, source, channels, policy, hops, tls, listener } = caller;

@@ -1,14 +1,16 @@
 //! Every step of a state machine, and what the world is told of it.
 
 use super::dial::DialFailure;
+use super::table::Leg;
 use super::{Switch, Turn};
 use crate::bridge_fsm::Direction;
 use crate::bridge_fsm::{BridgeEvent, HeldBy};
 use crate::call_fsm::CallEvent;
 use crate::controller::Hold;
-use crate::event::{EmergencyCall, Event};
+use crate::event::{CallRefused, EmergencyCall, Event};
 use crate::leg_fsm::{LegEvent, LegState, TerminationCause};
 use crate::{CallId, LegId, bridge_fsm, call_fsm};
+use b2b_sip::msg::phrase;
 
 impl Switch {
     /// Writes an event down in its call's account, tells its handler, and publishes it if
@@ -128,7 +130,25 @@ impl Switch {
         let gateway = contact.and_then(|contact| contact.gateway.as_ref()).map(|it| it.name.to_string());
         let user = it.identity.party.user.clone();
         let call = it.call;
-        self.tell(t, Event::LegCreated { call, leg, direction, peer, gateway, user });
+        let source = it.identity.party.address.filter(|_| it.life.invite().is_some());
+        let called = called(it);
+        self.tell(t, Event::LegCreated { call, leg, direction, peer, gateway, user, source, called });
+    }
+
+    /// A caller is refused.
+    pub(super) fn tell_rejected(&mut self, t: &Turn<'_>, leg: LegId, status: u16, reason: &str) {
+        let Some(it) = self.calls.leg_mut(leg) else { return self.counters.impossible("tell_rejected") };
+        let said = || if reason.is_empty() { phrase(status).to_owned() } else { reason.to_owned() };
+        let why = it.why.told.take().unwrap_or_else(said);
+        let party = &it.identity.party;
+        let caller = match (&party.user, &party.gateway) {
+            (Some(user), _) => format!("user/{user}"),
+            (None, Some(gateway)) => format!("gateway/{gateway}"),
+            (None, None) => party.number.clone(),
+        };
+        let (call, source) = (it.call, party.address);
+        let called = called(it);
+        self.tell(t, Event::CallRefused(CallRefused { call, leg, source, caller, called, status, why }));
     }
 
     /// An INVITE of ours goes out.
@@ -163,4 +183,11 @@ impl Switch {
         let DialFailure { status, reason, .. } = failure;
         self.tell(t, Event::DialFailed { call, leg, status, reason, next });
     }
+}
+
+/// The number that the party of an inbound leg has called.
+fn called(leg: &Leg) -> Option<String> {
+    let invite = leg.life.invite()?;
+    let dialled = || Some(String::from_utf8_lossy(invite.uri().ok()?.user?).into_owned());
+    leg.identity.called.as_deref().map(str::to_owned).or_else(dialled)
 }

@@ -169,6 +169,8 @@ pub(super) struct Why {
     /// Reason (RFC 3326) of the BYE, CANCEL or refusal that ends it.
     pub reason: Option<Bytes>,
     /// The leg for whose party's sake it ends, where that is another one.
+    /// Why it is refused, in a route's words.
+    pub told: Option<String>,
     pub by: Option<LegId>,
 }
 

@@ -2,6 +2,7 @@
 
 use std::time::Instant;
 
+use super::refusing::words;
 use super::{ServerAdmission, Turned};
 use crate::effective_source::EffectiveSource;
 use crate::emergency;
@@ -44,17 +45,20 @@ impl ServerAdmission {
         let service = request.uri().is_ok_and(|uri| uri.is_service());
         // RFC 3261 §8.2.2.1; nobody is asked for a password for that.
         if service && emergency::dialled(&settings, request, Default::default()).is_none() {
-            return Err(Turned::Once(Reply::status(416)));
+            return Err(self.turned(now, request, from, Turned::Once(Reply::status(416))));
         }
         let source = from.ip();
         let identity = match settings.sender(gateway, source).0 {
-            Origin::Unknown => Some(self.authenticate(now, request, from, Side::Proxy)?),
+            Origin::Unknown => match self.authenticate(now, request, from, Side::Proxy) {
+                Ok(user) => Some(user),
+                Err(turned) => return Err(self.turned(now, request, from, turned)),
+            },
             _ => None,
         };
         let (origin, _) = settings.caller(identity.as_deref(), gateway, source);
         let urgent = emergency::asked(&settings, request, origin).zip(settings.config.emergency.as_ref());
         if service && urgent.is_none() {
-            return Err(Turned::Away(Reply::status(416)));
+            return Err(self.turned(now, request, from, Turned::Away(Reply::status(416))));
         }
         let past_limits = urgent.and_then(|(_, it)| self.channel_limits.enter_urgent(it.calls, origin));
         let entered = match past_limits {
@@ -63,7 +67,11 @@ impl ServerAdmission {
         };
         match entered {
             Ok(channels) => Ok((identity, channels)),
-            Err(why) => Err(Turned::Away(self.no_entry(why))),
+            Err(why) => {
+                let (reply, who) = (self.no_entry(why), words(origin));
+                self.tell_refused(now, request, (&who, from.address), &reply);
+                Err(Turned::Away(reply))
+            }
         }
     }
 

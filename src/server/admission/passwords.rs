@@ -103,6 +103,7 @@ impl ServerAdmission {
         };
         if !known && !self.channel_limits.answers_stranger(now, source) {
             self.parts.counters.count(|it| &mut it.ignored);
+            self.tell_ignored(now, source);
             return Err(Turned::Ignored);
         }
         let reply = Reply { headers, ..Reply::status(status) };

@@ -22,9 +22,11 @@ impl ServerAdmission {
         // A trusted address is no user yet whose bindings could change.
         let user = match self.authenticate(now, request, source, Side::Server) {
             Ok(user) => user,
-            Err(Turned::Away(reply)) => return Fate::Reply(reply),
-            Err(Turned::Once(reply)) => return Fate::ReplyOnce(reply),
-            Err(Turned::Ignored) => return Fate::Ignore,
+            Err(turned) => match self.turned(now, request, source, turned) {
+                Turned::Away(reply) => return Fate::Reply(reply),
+                Turned::Once(reply) => return Fate::ReplyOnce(reply),
+                Turned::Ignored => return Fate::Ignore,
+            },
         };
         self.prove(flow);
         let mut registrar_now = registrar(&self.parts.registrar);
@@ -41,6 +43,7 @@ impl ServerAdmission {
         for event in events {
             self.registered(now, event);
         }
+        self.tell_refused(now, request, (&format!("user/{user}"), source.address), &answer.reply);
         if unnamed_proxy {
             self.proxy_not_named(now, flow.remote.ip(), user);
         }

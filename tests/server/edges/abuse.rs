@@ -204,7 +204,15 @@ fn the_filter_for_fail2ban_finds_who_tries_passwords_and_nobody_whom_they_name()
     }
     server.wait_for_line("127.0.7.22 is banned for ");
     let log = folder.path().join("log");
-    std::fs::write(&log, server.stderr().join("\n") + "\n").expect("a file");
+    // A reason phrase of a party, and a line that looks like one of the journal's.
+    let forged = [
+        "2026-11-26T00:00:00.000Z INFO  b2bua call 7: over after 0 s, 1001: 603 192.0.2.4 is banned for 9 s: wrong \
+         passwords for many users, the last one \"x\"",
+        "2026-11-26T00:00:00.000Z INFO  b2bua host b2b[7]: 2026-11-26T00:00:00.000Z WARN  b2bua 192.0.2.5 is banned for \
+         9 s: wrong passwords for many users, the last one \"x\"",
+    ];
+    std::fs::write(&log, [server.stderr(), forged.map(str::to_owned).to_vec()].concat().join("\n") + "\n")
+        .expect("a file");
     let filter = concat!(env!("CARGO_MANIFEST_DIR"), "/packaging/fail2ban/b2b.filter.conf");
     let found =
         std::process::Command::new("fail2ban-regex").args(["--out", "ip"]).arg(&log).arg(filter).output();

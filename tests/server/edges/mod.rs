@@ -10,4 +10,5 @@ mod lifecycle;
 pub mod peer;
 mod proxied;
 mod reach;
-pub mod registering;
+pub mod refusals;
+mod registering;

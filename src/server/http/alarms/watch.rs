@@ -7,7 +7,6 @@ use nix::sys::statvfs::statvfs;
 
 use super::board::{DiskLook, Look, QueueLook};
 use crate::board::GatewayState;
-use crate::console::Console;
 use crate::gateway::ner::Out;
 use crate::http::Api;
 use b2b_call::bus::{Received, Subscriber};
@@ -18,16 +17,12 @@ const LAST_DAYS: Duration = Duration::from_secs(7 * 86_400);
 
 /// Watches until the server ends.
 pub async fn run(api: Api, mut events: Subscriber) {
-    let mut console = Console::default();
     let mut ticks = tokio::time::interval(EVERY);
     ticks.set_missed_tick_behavior(tokio::time::MissedTickBehavior::Delay);
     loop {
         tokio::select! {
             received = events.recv() => match received {
-                Some(Received::Event(event)) => {
-                    api.alarms.board().event(event.time, &event.event);
-                    console.event(event.time, &event.event).iter().for_each(|line| tracing::info!("{line}"));
-                }
+                Some(Received::Event(event)) => api.alarms.board().event(event.time, &event.event),
                 // A flood of events: what they said is in counters, too.
                 Some(Received::Lagged(_)) => {}
                 None => return,

@@ -1,0 +1,80 @@
+//! What the log says of requests that admission control refuses or leaves unanswered: REGISTER, and INVITE that
+//! never becomes a call. Wrong passwords are in `passwords`; to be asked for one is no refusal.
+
+use std::net::{IpAddr, SocketAddr};
+use std::time::Instant;
+
+use super::{ServerAdmission, Turned};
+use crate::effective_source::EffectiveSource;
+use crate::origin::Origin;
+use crate::refusals::Refusal;
+use b2b_sip::endpoint::Reply;
+use b2b_sip::msg::{Method, Request, phrase};
+
+impl ServerAdmission {
+    /// Says that a request of this sender is refused, where that is so; `who` is empty where nobody is known.
+    pub(super) fn tell_refused(
+        &mut self,
+        now: Instant,
+        request: &Request,
+        (who, source): (&str, SocketAddr),
+        reply: &Reply,
+    ) {
+        let status = reply.status;
+        if status < 300 || matches!(status, 401 | 407) {
+            return;
+        }
+        self.at(now);
+        let what = if *request.method() == Method::Register { "REGISTER" } else { "INVITE" };
+        let Some(left_out) = self.refusals.line(self.wall, Some(source.ip()), (what, status)) else { return };
+        let to = named(request);
+        let why = if reply.reason.is_empty() { phrase(status) } else { &reply.reason };
+        let source = Some(source);
+        tracing::info!("{}", Refusal { what, who, source, to: &to, status, why, left_out });
+    }
+
+    /// The same of what has turned a request away.
+    pub(super) fn turned(
+        &mut self,
+        now: Instant,
+        request: &Request,
+        from: EffectiveSource,
+        turned: Turned,
+    ) -> Turned {
+        if let Turned::Away(reply) | Turned::Once(reply) = &turned {
+            self.tell_refused(now, request, ("", from.address), reply);
+        }
+        turned
+    }
+
+    /// Nobody knows it, and it has been asked for its password often enough.
+    pub(super) fn tell_ignored(&mut self, now: Instant, source: IpAddr) {
+        self.at(now);
+        let Some(left_out) = self.refusals.line(self.wall, Some(source), ("ignored", 0)) else { return };
+        let before = if left_out == 0 { String::new() } else { format!("; {left_out} before these") };
+        tracing::info!(
+            "requests from {source} without a right password are not answered: more of them come than \
+             limits.source_challenges_per_s allows{before}"
+        );
+    }
+}
+
+/// Who has sent it, in a word.
+pub(super) fn words(origin: Origin<'_>) -> String {
+    match origin {
+        Origin::User(name) => format!("user/{name}"),
+        Origin::Gateway(name) => format!("gateway/{name}"),
+        Origin::Trusted => "trusted".to_owned(),
+        Origin::Unknown => String::new(),
+    }
+}
+
+/// The number called, or the address registered.
+fn named(request: &Request) -> String {
+    let text = |bytes: &[u8]| String::from_utf8_lossy(bytes).into_owned();
+    if *request.method() == Method::Register {
+        return request.to().map(|to| text(to.uri.raw)).unwrap_or_default();
+    }
+    let uri = request.uri().ok();
+    uri.map(|uri| text(uri.user.unwrap_or(uri.raw))).unwrap_or_default()
+}
