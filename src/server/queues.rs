@@ -7,12 +7,13 @@ use super::admission::AdmissionParts;
 use super::in_force::{Current, SharedRegistrar, registrar};
 use crate::config::ServerConfig;
 use crate::config::apps::music::{Music, MusicFrom};
-use crate::registrar::Aor;
+use crate::registrar::{Aor, SavedAgent, SavedAgents};
 use b2b_app::Applications;
+use b2b_app::queue::machine::agent::Duty;
 use b2b_app::queue::{DeskSettings, QueueDesk, QueueHandler};
-use b2b_call::bus::{Received, Subscriber};
+use b2b_call::bus::{EventBus, Received, Subscriber};
 use b2b_call::controller::{MusicClass, MusicSource};
-use b2b_call::event::Event;
+use b2b_call::event::{Event, EventFilter, UnknownWord};
 use b2b_call::service::CallService;
 
 /// Makes the queues known by their names.
@@ -22,9 +23,32 @@ pub fn enlist(apps: &Applications, desk: &QueueDesk) {
     }
 }
 
-/// Queues attend to their callers from now on, and know who is there.
-pub fn start(desk: &QueueDesk, parts: &AdmissionParts, service: &CallService) {
+/// The same with what agents have said before the last end of the server. Whose configured state is another one than it
+/// was then has that one.
+pub fn resumed(mut settings: DeskSettings, saved: &SavedAgents) -> DeskSettings {
+    for agent in &mut settings.agents {
+        let said = saved.found().get(&*agent.plan.name);
+        let said = said.filter(|it| it.configured == agent.plan.duty.as_str());
+        if let Some(duty) = said.and_then(|it| Duty::parse(&it.state)) {
+            agent.plan.duty = duty;
+        }
+    }
+    settings
+}
+
+/// Queues attend to their callers from now on, know who is there, and keep what agents say.
+pub fn start(desk: &QueueDesk, parts: &AdmissionParts, service: &CallService, saved: SavedAgents) {
     desk.start(service);
+    if saved.is_kept() {
+        // What was lost between is asked for.
+        match of_queues(&parts.bus) {
+            Ok(events) => {
+                let keeping = keep_duties(desk.clone(), parts.current.clone(), saved, events);
+                let _ = service.spawn(keeping);
+            }
+            Err(error) => tracing::error!("what agents say is not kept: {error}"),
+        }
+    }
     let (current, registrar, events) =
         (parts.current.clone(), parts.registrar.clone(), parts.bus.subscribe());
     // If the service has stopped nobody calls any more.
@@ -72,6 +96,48 @@ pub fn settings(config: &ServerConfig) -> DeskSettings {
         }
     }
     settings
+}
+
+fn of_queues(bus: &EventBus) -> Result<Subscriber, UnknownWord> {
+    Ok(bus.subscribe_to(EventFilter::all().of_types("application,reloaded")?))
+}
+
+/// Writes down what agents say of themselves, until the service stops.
+async fn keep_duties(desk: QueueDesk, current: Current, saved: SavedAgents, mut events: Subscriber) {
+    // Whoever is no agent any more starts anew if it becomes one again.
+    let known = of_configuration(&current);
+    for name in saved.found().keys().filter(|name| !known.contains_key(*name)) {
+        saved.set(name, None);
+    }
+    while let Some(received) = events.recv().await {
+        let about = match &received {
+            Received::Event(published) => match &published.event {
+                Event::Application { app, name, data, .. } if app == "queue" && name == "duty" => {
+                    data["agent"].as_str().map(str::to_owned)
+                }
+                // Agents may have come or gone, and may be configured otherwise.
+                Event::Reloaded { error: None } => None,
+                _ => continue,
+            },
+            Received::Lagged(_) => None,
+        };
+        let known = of_configuration(&current);
+        for agent in
+            desk.agents().await.iter().filter(|it| about.as_ref().is_none_or(|name| *name == it.name))
+        {
+            if let Some(configured) = known.get(&agent.name) {
+                let (configured, state) = (configured.as_str().to_owned(), agent.duty.as_str().to_owned());
+                saved.set(&agent.name, Some(SavedAgent { configured, state }));
+            }
+        }
+    }
+}
+
+/// The state of each agent by the configuration in force.
+fn of_configuration(current: &Current) -> HashMap<String, Duty> {
+    let settings = current.get();
+    let agents = settings.config.apps.queues.agents.iter();
+    agents.map(|agent| (agent.plan.name.to_string(), agent.plan.duty)).collect()
 }
 
 /// Tells the queues which agents' phones are registered, now and whenever that changes,

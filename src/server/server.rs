@@ -39,7 +39,7 @@ use super::voice::{VoiceDesk, VoiceThreads};
 use super::{certificates, console, queues, seen, settings, signalling, transports};
 use crate::config::capacity::Capacity;
 use crate::config::{ServerConfig, Store};
-use crate::registrar::{Durability, LocationStore, MemoryStore, Registrar, SqliteStore};
+use crate::registrar::{Durability, LocationStore, MemoryStore, Registrar, SavedAgents, SqliteStore};
 use b2b_app::queue::{AgentCodes, QueueDesk};
 use b2b_app::voice_agent::Reach;
 use b2b_base::util::exit::{Exit, Failure};
@@ -106,18 +106,21 @@ impl Server {
         let usage = |why: String| Failure::new(Exit::Usage, why);
         let sip = |why: String| Failure::new(Exit::Sip, why);
         let now = Instant::now();
-        let store: Box<dyn LocationStore> = match &config.server.store {
-            Store::Memory => Box::new(MemoryStore::new()),
-            Store::Sqlite(path) => Box::new(
-                SqliteStore::open(path, Durability::default()).map_err(|error| usage(error.to_string()))?,
-            ),
+        let (store, saved_agents): (Box<dyn LocationStore>, _) = match &config.server.store {
+            Store::Memory => (Box::new(MemoryStore::new()), SavedAgents::default()),
+            Store::Sqlite(path) => {
+                let store = SqliteStore::open(path, Durability::default());
+                let store = store.map_err(|error| usage(error.to_string()))?;
+                let agents = store.agents();
+                (Box::new(store), agents)
+            }
         };
         let registrar: SharedRegistrar =
             Arc::new(Mutex::new(Registrar::new(settings::registrar(&config), store, now)));
         let board = GatewayBoard::default();
         let in_force = Settings::new(config.clone(), registrar.clone(), board.clone())
             .map_err(|error| usage(error.to_string()))?;
-        let desk_of_queues = QueueDesk::new(queues::settings(&config));
+        let desk_of_queues = QueueDesk::new(queues::resumed(queues::settings(&config), &saved_agents));
         own.enlist(&in_force);
         queues::enlist(&in_force.apps, &desk_of_queues);
         let places = MeetingPlaces::new(now, SystemTime::now());
@@ -133,10 +136,10 @@ impl Server {
         let first_seq =
             SystemTime::now().duration_since(SystemTime::UNIX_EPOCH).unwrap_or_default().as_micros();
         let bus = EventBus::new(EVENTS, first_seq as u64);
+        console::start(bus.subscribe()).map_err(thread)?;
 
         let keeper = Keeper::start(&config.recording).map_err(usage)?;
         let cdr_file =
-        console::start(bus.subscribe()).map_err(thread)?;
             CdrFile::open(config.server.cdr.as_deref()).map_err(|error| usage(error.to_string()))?;
         let call_figures = CallFigures::default();
         let ended_calls = match config.ended_calls.calls {
@@ -201,7 +204,7 @@ impl Server {
             }
             None => None,
         };
-        queues::start(&desk_of_queues, &admission, &switch.service());
+        queues::start(&desk_of_queues, &admission, &switch.service(), saved_agents);
         follow::start(&admission, &places, &desk_of_queues, switch.jobs(), &switch.service());
         let control = Control::new(control::Parts {
             service: switch.service(),

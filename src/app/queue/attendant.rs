@@ -10,7 +10,7 @@ use serde_json::json;
 use super::desk::{DutyReply, Entry, Order, Word};
 use super::machine::Floor;
 use super::machine::agent::Duty;
-use super::machine::values::{AgentNo, CallerId, Gone, Input, Left, OfferId, Output, QueueNo};
+use super::machine::values::{AgentNo, CallerId, Gone, Input, Left, OfferId, Output, QueueNo, Why};
 use super::offer;
 use super::settings::DeskSettings;
 use b2b_call::application::{AppAnswer, AppEvent, AppId, Application, WantId, Wants};
@@ -138,9 +138,12 @@ impl Attendant {
             Word::Duty { agent, change, reply } => {
                 let agent = self.floor.agent_named(&agent);
                 let duty = agent.and_then(|agent| self.floor.duty(agent));
-                if let (Some(agent), Some(duty)) = (agent, duty) {
-                    let duty: Duty = change.of(duty);
+                if let (Some(agent), Some(before)) = (agent, duty) {
+                    let duty: Duty = change.of(before);
                     self.handle(now, Input::AgentDuty { agent, duty }, wants);
+                    if duty != before {
+                        self.tell_duty(agent, duty, wants);
+                    }
                 }
                 let view = agent.and_then(|agent| self.floor.agent_view(now, agent));
                 match reply {
@@ -221,6 +224,9 @@ impl Attendant {
             Output::Agent { agent, from, to, why } => {
                 let data = json!({ "agent": self.agent(agent), "from": from, "to": to, "why": why });
                 self.publish(None, "agent", data, wants);
+                if why == Why::Misses {
+                    self.tell_duty(agent, Duty::Paused, wants);
+                }
             }
         }
         None
@@ -311,6 +317,11 @@ impl Attendant {
 
     fn agent(&self, agent: AgentNo) -> String {
         self.floor.agent_plan(agent).map(|plan| plan.name.to_string()).unwrap_or_default()
+    }
+
+    /// What an agent has said of itself, or is made to: also where nothing of it is seen, as in a call.
+    fn tell_duty(&self, agent: AgentNo, duty: Duty, wants: &mut Wants) {
+        self.publish(None, "duty", json!({ "agent": self.agent(agent), "duty": duty }), wants);
     }
 
     fn publish(&self, caller: Option<CallerId>, name: &str, data: serde_json::Value, wants: &mut Wants) {

@@ -1,8 +1,10 @@
 //! Queues by the real server: callers and agents are phones of the client library, agents
 //! register with passwords, and what is heard is found again by correlation and by pitch.
 //!
+//! - `restart`: what agents have said, over the end of a server
 //! - `trouble`: who rejects, vanishes or hangs up; ways out; prompts that are gone
 
+mod restart;
 mod trouble;
 
 use std::time::Duration;

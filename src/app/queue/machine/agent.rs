@@ -78,6 +78,25 @@ pub enum Duty {
     LoggedOut,
 }
 
+impl Duty {
+    /// Each of them.
+    pub const ALL: [Duty; 3] = [Duty::Available, Duty::Paused, Duty::LoggedOut];
+
+    /// As JSON and the configuration have it.
+    pub const fn as_str(self) -> &'static str {
+        match self {
+            Duty::Available => "available",
+            Duty::Paused => "paused",
+            Duty::LoggedOut => "logged_out",
+        }
+    }
+
+    /// That of a word; none: it is none.
+    pub fn parse(word: &str) -> Option<Duty> {
+        Duty::ALL.into_iter().find(|duty| duty.as_str() == word)
+    }
+}
+
 /// What is seen of an agent.
 #[derive(Debug, Clone, Copy, PartialEq, Eq, Hash, Serialize)]
 #[cfg_attr(feature = "schema", derive(utoipa::ToSchema))]
@@ -159,6 +178,15 @@ mod tests {
             let got: String = EVENTS.into_iter().map(|event| next(work, event).map_or('-', letter)).collect();
             assert_eq!(got, row, "{work:?}");
         }
+    }
+
+    #[test]
+    fn a_duty_reads_as_json_has_it() {
+        for duty in Duty::ALL {
+            assert_eq!(serde_json::to_value(duty).unwrap(), duty.as_str());
+            assert_eq!(Duty::parse(duty.as_str()), Some(duty));
+        }
+        assert_eq!(Duty::parse("asleep"), None);
     }
 
     #[test]

@@ -119,6 +119,8 @@ pub struct CallerView {
 pub struct AgentView {
     pub name: String,
     pub state: AgentState,
+    /// What it has said, whatever its phone does.
+    pub duty: Duty,
     /// Since its calls or its state last changed.
     #[serde(rename = "since_s", serialize_with = "seconds")]
     #[cfg_attr(feature = "schema", schema(value_type = f64))]
@@ -191,6 +193,7 @@ impl Floor {
         Some(AgentView {
             name: it.plan.name.to_string(),
             state: it.state(),
+            duty: it.duty,
             since: now.saturating_duration_since(it.since),
             reachable: it.reachable,
             priority: it.plan.priority,

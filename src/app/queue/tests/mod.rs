@@ -153,13 +153,28 @@ impl Office {
             let Received::Event(published) = received else { continue };
             if let Event::Application { app, name, data, .. } = &published.event
                 && app == "queue"
-                && name != "agent"
+                && !matches!(name.as_str(), "agent" | "duty")
             {
                 let words = [Some(name.as_str()), data["why"].as_str(), data["agent"].as_str()];
                 news.push(words.into_iter().flatten().collect::<Vec<_>>().join(" "));
             }
         }
         news
+    }
+
+    /// What agents have said since.
+    pub fn duties(&mut self) -> Vec<String> {
+        let mut duties = Vec::new();
+        while let Some(received) = self.events.try_recv() {
+            let Received::Event(published) = received else { continue };
+            if let Event::Application { app, name, data, .. } = &published.event
+                && (app == "queue" && name == "duty")
+            {
+                let [agent, duty] = ["agent", "duty"].map(|it| data[it].as_str().unwrap_or_default());
+                duties.push(format!("{agent} {duty}"));
+            }
+        }
+        duties
     }
 
     /// Nothing is left of anybody.
@@ -242,6 +257,24 @@ fn a_caller_who_hangs_up_in_the_welcome_is_forgotten() {
     it.harness.hang_up(it.ann, a);
     assert_eq!(it.news(), ["joined", "left abandoned"]);
     assert!(it.harness.incoming(it.bob).is_empty());
+    it.close();
+}
+
+/// What an agent says in a call is seen when that is over, and told at once.
+#[test]
+fn each_change_of_what_an_agent_wants_is_told_whatever_is_seen_of_it() {
+    let mut it = one_agent();
+    let a = it.caller(it.ann);
+    it.harness.answer_next(it.bob, SESSION);
+    it.harness.settle();
+    it.duties();
+    it.change("bob", Duty::Paused);
+    it.change("bob", Duty::Paused);
+    assert_eq!((it.agent("bob"), it.duties()), (AgentState::Busy, vec!["bob paused".to_owned()]));
+    it.harness.hang_up(it.ann, a);
+    assert_eq!(it.agent("bob"), AgentState::Paused);
+    it.change("bob", Duty::Available);
+    assert_eq!(it.duties(), ["bob available"]);
     it.close();
 }
 

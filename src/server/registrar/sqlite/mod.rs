@@ -3,11 +3,12 @@
 //!
 //! - this file: the store, and what it shares with its thread
 //! - `writer`: the thread
-//! - `rows`: bindings as rows
+//! - `rows`: bindings as rows; `agents`: what agents of queues have said, in a table beside them
 //!
 //! What [`LocationStore::outcome`] calls kept survives any end of the process; with
 //! [`Durability::Power`] also one of the machine.
 
+mod agents;
 mod rows;
 #[cfg(test)]
 mod tests;
@@ -29,6 +30,7 @@ use super::binding::Binding;
 use super::store::{Change, Commit, LocationStore, MemoryStore, Outcome, Visitor};
 pub use crate::database::Durability;
 use crate::database::{self, DatabaseError};
+pub use agents::{SavedAgent, SavedAgents};
 use writer::Job;
 
 /// Writes on their way at most; beyond it [`LocationStore::accepts`] says no.
@@ -91,6 +93,7 @@ pub struct SqliteStore {
     shared: Arc<Shared>,
     last: u64,
     skipped: usize,
+    agents: SavedAgents,
     /// Taken when the store is dropped.
     jobs: Option<Sender<Job>>,
     thread: Option<JoinHandle<()>>,
@@ -105,8 +108,9 @@ impl SqliteStore {
         let connection = database::open(path, &rows::KIND, durability)?;
         let mut memory = MemoryStore::new();
         let clocks = Clocks::read();
-        let skipped = rows::load(&connection, &clocks, &mut memory)
-            .map_err(|source| DatabaseError::Open { path: path.to_owned(), source })?;
+        let failed = |source| DatabaseError::Open { path: path.to_owned(), source };
+        let skipped = rows::load(&connection, &clocks, &mut memory).map_err(failed)?;
+        let found = agents::load(&connection).map_err(failed)?;
         let shared = Arc::new(Shared {
             settled: watch::Sender::new(0),
             done: AtomicU64::new(0),
@@ -119,7 +123,13 @@ impl SqliteStore {
         let thread = std::thread::Builder::new()
             .name("registrar-db".to_owned())
             .spawn(move || writer::run(&connection, &queue, &theirs))?;
-        Ok(SqliteStore { memory, shared, last: 0, skipped, jobs: Some(jobs), thread: Some(thread) })
+        let agents = SavedAgents::new(found, jobs.clone());
+        Ok(SqliteStore { memory, shared, last: 0, skipped, agents, jobs: Some(jobs), thread: Some(thread) })
+    }
+
+    /// What agents of queues have said.
+    pub fn agents(&self) -> SavedAgents {
+        self.agents.clone()
     }
 
     /// Waits until the outcome of every write so far is known; `false`: it takes
@@ -158,7 +168,8 @@ impl SqliteStore {
 impl Drop for SqliteStore {
     /// Everything on its way is written before.
     fn drop(&mut self) {
-        self.jobs = None;
+        // The others who may send have nothing to say any more.
+        let _ = self.jobs.take().map(|jobs| jobs.send(Job::Close));
         if let Some(thread) = self.thread.take() {
             let _ = thread.join();
         }

@@ -13,8 +13,9 @@ use crate::registrar::reach;
 use crate::registrar::store::{Change, LocationStore, MemoryStore};
 use b2b_sip::endpoint::Transport;
 
-/// `b2bR`. The second version knows more of the way than whether there was a second Via.
-pub const KIND: Kind = Kind { application: 0x6232_6252, version: 2, schema: SCHEMA, upgrades: &[FROM_1] };
+/// `b2bR`. The second version knows more of the way than whether there was a second Via, the third one has agents.
+pub const KIND: Kind =
+    Kind { application: 0x6232_6252, version: 3, schema: SCHEMA, upgrades: &[FROM_1, FROM_2] };
 
 const SCHEMA: &str = "
 CREATE TABLE binding (
@@ -23,7 +24,11 @@ CREATE TABLE binding (
     path BLOB NOT NULL, transport TEXT NOT NULL, local TEXT NOT NULL, remote TEXT NOT NULL,
     sent_by INTEGER NOT NULL, instance BLOB, reg_id INTEGER, user_agent TEXT NOT NULL,
     source TEXT NOT NULL
-);";
+);
+CREATE TABLE agent (name TEXT PRIMARY KEY, configured TEXT NOT NULL, state TEXT NOT NULL) WITHOUT ROWID;";
+
+/// From version 2, which had registrations only.
+const FROM_2: &str = "CREATE TABLE agent (name TEXT PRIMARY KEY, configured TEXT NOT NULL, state TEXT NOT NULL) WITHOUT ROWID;";
 
 const COLUMNS: &str = "id, aor, contact, params, q, expires_ms, call_id, cseq, path, transport, local, remote, \
                        sent_by, instance, reg_id, user_agent, source";

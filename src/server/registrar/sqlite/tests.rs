@@ -281,7 +281,7 @@ fn a_database_of_the_first_version_opens_and_its_bindings_keep_to_their_flow() {
     // Twice: it is of the new version then.
     for _ in 0..2 {
         let store = folder.open();
-        assert_eq!(store.skipped(), 0);
+        assert_eq!((store.skipped(), store.agents().found().len()), (0, 0));
         for (user, remote, sent_by) in
             [(1001, "198.51.100.7:40123", SentBy::Proxy), (1002, "198.51.100.8:40123", SentBy::Elsewhere)]
         {
@@ -293,4 +293,30 @@ fn a_database_of_the_first_version_opens_and_its_bindings_keep_to_their_flow() {
             assert_eq!(binding.flow.remote, remote.parse().unwrap());
         }
     }
+}
+
+#[test]
+fn what_agents_have_said_is_there_when_the_file_is_opened_again() {
+    let folder = Folder::new();
+    let saved = |state: &str| SavedAgent { configured: "available".to_owned(), state: state.to_owned() };
+    let (store, agents) = {
+        let store = folder.open();
+        let agents = store.agents();
+        (store, agents)
+    };
+    assert!(agents.is_kept() && agents.found().is_empty());
+    agents.set("1001", Some(saved("logged_out")));
+    agents.set("1001", Some(saved("paused")));
+    agents.set("1002", Some(saved("paused")));
+    // It writes all that it was told, though others could still tell it more.
+    drop(store);
+    let store = folder.open();
+    let found = store.agents();
+    assert_eq!(found.found().len(), 2);
+    assert_eq!(found.found()["1001"], saved("paused"));
+    found.set("1002", None);
+    drop(store);
+    agents.set("1003", Some(saved("paused")));
+    assert_eq!(folder.open().agents().found().keys().collect::<Vec<_>>(), ["1001"]);
+    assert!(!SavedAgents::default().is_kept());
 }

@@ -10,6 +10,7 @@ use std::time::Duration;
 use crossbeam_channel::{Receiver, RecvTimeoutError, Sender};
 use rusqlite::Connection;
 
+use super::agents::{self, SavedAgent};
 use super::rows::Statements;
 use super::{Clocks, Shared};
 use crate::registrar::aor::Aor;
@@ -31,8 +32,12 @@ pub enum Job {
         aor: Aor,
         changes: Vec<Change>,
     },
+    /// What an agent has said; none: nothing is kept of it.
+    Agent(String, Option<SavedAgent>),
     /// Tell when everything before is settled.
     Flush(Sender<()>),
+    /// Write what is there, and end.
+    Close,
     /// From now on the disk is as good as read-only, or no longer.
     #[cfg(test)]
     Fail(bool),
@@ -49,6 +54,9 @@ type Rows = BTreeMap<BindingId, (Aor, Option<Arc<Binding>>)>;
 struct Batch {
     /// Also those of transactions that failed.
     rows: Rows,
+    /// The same; the newest of each.
+    agents: BTreeMap<String, Option<SavedAgent>>,
+    closed: bool,
     commits: Option<RangeInclusive<u64>>,
     jobs: usize,
     flushes: Vec<Sender<()>>,
@@ -60,6 +68,8 @@ impl Batch {
     fn add(&mut self, job: Job) {
         match job {
             Job::Flush(done) => self.flushes.push(done),
+            Job::Close => self.closed = true,
+            Job::Agent(name, saved) => drop(self.agents.insert(name, saved)),
             #[cfg(test)]
             Job::Fail(fail) => self.fail = Some(fail),
             #[cfg(test)]
@@ -78,6 +88,10 @@ impl Batch {
         }
     }
 
+    fn is_empty(&self) -> bool {
+        self.rows.is_empty() && self.agents.is_empty()
+    }
+
     fn is_full(&self) -> bool {
         self.rows.len() >= MAX_ROWS
     }
@@ -90,7 +104,7 @@ pub fn run(connection: &Connection, queue: &Receiver<Job>, shared: &Shared) {
     let mut batch = Batch::default();
     let mut failing = false;
     let mut open = true;
-    while open || !batch.rows.is_empty() {
+    while open || !batch.is_empty() {
         match queue.recv_timeout(if failing { RETRY } else { Duration::MAX }) {
             Ok(job) => batch.add(job),
             Err(RecvTimeoutError::Timeout) => {}
@@ -104,16 +118,18 @@ pub fn run(connection: &Connection, queue: &Receiver<Job>, shared: &Shared) {
         {
             batch.add(job);
         }
+        open &= !batch.closed;
         #[cfg(test)]
         if let Some(fail) = batch.fail.take() {
             let _ = connection.pragma_update(None, "query_only", fail);
         }
-        let written = write(connection, &mut statements, &batch.rows);
+        let written = write(connection, &mut statements, &batch);
         report(&written, &mut failing);
         shared.queued.fetch_sub(std::mem::take(&mut batch.jobs), Ordering::Relaxed);
         if written.is_ok() {
             shared.written.fetch_add(batch.rows.len() as u64, Ordering::Relaxed);
             batch.rows.clear();
+            batch.agents.clear();
         }
         if let Some(commits) = batch.commits.take() {
             shared.settle(commits, written.is_ok());
@@ -131,16 +147,16 @@ pub fn run(connection: &Connection, queue: &Receiver<Job>, shared: &Shared) {
 fn write<'a>(
     connection: &'a Connection,
     statements: &mut Option<Statements<'a>>,
-    rows: &Rows,
+    batch: &Batch,
 ) -> rusqlite::Result<()> {
-    if rows.is_empty() {
+    if batch.is_empty() {
         return Ok(());
     }
     let prepared = match statements.take() {
         Some(prepared) => prepared,
         None => Statements::new(connection)?,
     };
-    match transaction(prepared, rows) {
+    match transaction(connection, prepared, batch) {
         Ok(prepared) => {
             *statements = Some(prepared);
             Ok(())
@@ -154,10 +170,17 @@ fn write<'a>(
     }
 }
 
-fn transaction<'a>(mut statements: Statements<'a>, rows: &Rows) -> rusqlite::Result<Statements<'a>> {
+fn transaction<'a>(
+    connection: &Connection,
+    mut statements: Statements<'a>,
+    batch: &Batch,
+) -> rusqlite::Result<Statements<'a>> {
     let clocks = Clocks::read();
     statements.begin()?;
-    for (id, (aor, binding)) in rows {
+    for (name, saved) in &batch.agents {
+        agents::write(connection, name, saved.as_ref())?;
+    }
+    for (id, (aor, binding)) in &batch.rows {
         match binding {
             Some(binding) => statements.put(&clocks, aor, binding)?,
             None => statements.remove(*id)?,
