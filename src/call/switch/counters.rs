@@ -31,6 +31,8 @@ pub struct SwitchCounters {
     pub panics: u64,
     /// Events that a handler was too slow for.
     pub unheard: u64,
+    /// INFOs that became no event, since their leg had sent so many.
+    pub infos_untold: u64,
 }
 
 /// What becomes of nothing is counted by its meaning, and never dropped without a word.

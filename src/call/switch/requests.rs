@@ -14,6 +14,7 @@ use b2b_sip::endpoint::{
     Body, HeaderFields, InDialog, Reply, RequestFailure, RequestId, ServerTransactionId,
 };
 use b2b_sip::msg::{Headers, Method, Name, Request, Response};
+use b2b_sip::net::budget::{Bucket, Rate};
 
 /// Header fields that go across with a request or its response.
 const PASSED_ON: [&str; 7] = [
@@ -25,6 +26,9 @@ const PASSED_ON: [&str; 7] = [
     "Subject",
     "Retry-After",
 ];
+
+/// How many INFOs of a leg become events: more than anybody presses, and no flood for who follows them.
+const INFOS: Rate = Rate { per_second: 10, burst: 40 };
 
 impl Switch {
     /// A request that its far end waits for an answer to.
@@ -45,7 +49,9 @@ impl Switch {
                 None => self.pass_on(t, (leg, other), transaction, request),
             },
             (Method::Info | Method::Message | Method::Notify, Some(other)) => {
-                self.tell_info(t, leg, request, true);
+                if *request.method() == Method::Info && self.may_tell_info(t, leg) {
+                    self.tell_info(t, leg, request, true);
+                }
                 self.pass_on(t, (leg, other), transaction, request);
             }
             (Method::Info, None) => {
@@ -60,7 +66,8 @@ impl Switch {
     /// None: that party takes no events, and the INFO is for it. What is thrown away is refused
     /// (RFC 6086 §4.2.2), and never answered with 200.
     fn info(&mut self, t: &mut Turn<'_>, leg: LegId, other: LegId, request: &Request) -> Option<Reply> {
-        let is_heard = self.tell_info(t, leg, request, false);
+        let is_told = self.may_tell_info(t, leg);
+        let is_heard = is_told && self.tell_info(t, leg, request, false);
         if request.header(Name::parse(b"Info-Package")).is_some() {
             let none = vec![("Recv-Info".into(), Bytes::new())];
             return Some(Reply { reason: "Bad Info Package".into(), headers: none, ..Reply::status(469) });
@@ -72,12 +79,20 @@ impl Switch {
             if is_heard {
                 return Some(Reply::status(200));
             }
+            if !is_told && self.hears_infos(leg) {
+                return Some(Reply {
+                    headers: vec![("Retry-After".into(), "1".into())],
+                    ..Reply::status(503)
+                });
+            }
             let accept = vec![("Accept".into(), digits::CONTENT_TYPES.into())];
             return Some(Reply { headers: accept, ..Reply::status(415) });
         };
         let Some(call) = self.calls.leg(leg).map(|it| it.call) else { return Some(Reply::status(481)) };
         let shown = self.shown_key(t, leg, digit);
-        self.tell(t, Event::Digit { call, leg, digit: shown, duration_ms, by: DigitBy::Info });
+        if is_told {
+            self.tell(t, Event::Digit { call, leg, digit: shown, duration_ms, by: DigitBy::Info });
+        }
         let is_awaited = self.feature_digit(t, leg, digit);
         if let Some(endpoint) = self.calls.leg(leg).and_then(|it| it.media.endpoint) {
             self.parts.controller.feed_digit(endpoint, digit);
@@ -103,9 +118,7 @@ impl Switch {
     fn tell_info(&mut self, t: &Turn<'_>, leg: LegId, request: &Request, passed_on: bool) -> bool {
         let body = request.body();
         let content_type = request.content_type().filter(|_| !body.is_empty());
-        let is_info = *request.method() == Method::Info;
-        let Some(content_type) = content_type.filter(|of| is_info && digits::from_info(of, &body).is_none())
-        else {
+        let Some(content_type) = content_type.filter(|of| digits::from_info(of, &body).is_none()) else {
             return false;
         };
         // Events are kept for who is slow: none is large, whatever a party sends.
@@ -129,8 +142,21 @@ impl Switch {
             passed_on,
         };
         self.tell(t, Event::Info(news));
-        let of_call = self.calls.get(call);
-        of_call.is_some_and(|it| it.listener.is_some() || it.state == CallState::Commanded)
+        self.hears_infos(leg)
+    }
+
+    /// Whether another INFO of this leg may become an event: a party may send as many as it likes.
+    fn may_tell_info(&mut self, t: &Turn<'_>, leg: LegId) -> bool {
+        let Some(it) = self.calls.leg_mut(leg) else { return false };
+        let is_told = it.keys.infos.get_or_insert_with(|| Bucket::new(t.now)).take(t.now, INFOS).is_ok();
+        self.counters.infos_untold += u64::from(!is_told);
+        is_told
+    }
+
+    /// Whether somebody has the call of this leg who hears of its INFOs.
+    fn hears_infos(&self, leg: LegId) -> bool {
+        let call = self.calls.leg(leg).and_then(|it| self.calls.get(it.call));
+        call.is_some_and(|it| it.listener.is_some() || it.state == CallState::Commanded)
     }
 
     /// Whether an endpoint's party takes telephone events, as far as the controller tells.

@@ -34,6 +34,7 @@ use crate::service::{CallError, DialError, DialOptions};
 use crate::{BridgeId, CallId, LegId};
 use b2b_sip::endpoint::{HeaderFields, UsageId};
 use b2b_sip::msg::Uri;
+use b2b_sip::net::budget::Bucket;
 use b2b_sip::transaction::timer_queue::Queued;
 
 /// One party's side.
@@ -168,9 +169,9 @@ pub(super) struct Why {
     pub cause: Option<TerminationCause>,
     /// Reason (RFC 3326) of the BYE, CANCEL or refusal that ends it.
     pub reason: Option<Bytes>,
-    /// The leg for whose party's sake it ends, where that is another one.
     /// Why it is refused, in a route's words.
     pub told: Option<String>,
+    /// The leg for whose party's sake it ends, where that is another one.
     pub by: Option<LegId>,
 }
 
@@ -181,6 +182,8 @@ pub(super) struct Pressed {
     pub codes: Option<Box<Keys>>,
     /// Whether anybody is told which they are.
     pub hidden: Hidden,
+    /// How many of its INFOs become events now; none: it has sent none.
+    pub infos: Option<Bucket>,
 }
 
 /// Whether the keys that a party presses are told to nobody.

@@ -267,6 +267,7 @@ fn gateways(page: &mut Page, api: &Api) {
     page.each("b2b_gateway_ner_percent", "gateway", Kind::Gauge, help, ner);
     let channels = gateways.iter().map(|(name, _, taken)| (name, taken));
     page.each("b2b_gateway_channels", "gateway", Kind::Gauge, "Channels in use.", channels);
+        ("info_over_rate", seen.calls.infos_untold),
 }
 
 /// BLF and MWI. How many there are now: `b2b_held`.

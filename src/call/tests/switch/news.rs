@@ -11,7 +11,8 @@ use b2b_call::event::{Event, EventFilter, INFO_BODY, InfoSaid};
 use b2b_call::handler::{ApplicationHandler, EventFuture, HandlerAction, HandlerFuture, IncomingCall};
 use b2b_call::service::{CallService, DialOptions, DialRequest};
 use b2b_call::{CallId, LegId};
-use b2b_sip::endpoint::{Event as SipEvent, UsageEvent};
+use b2b_sip::endpoint::{Body, Event as SipEvent, InDialog, UsageEvent};
+use b2b_sip::msg::Method;
 use b2b_testkit::{Handler, Harness, PartyId, SESSION};
 
 use crate::digits::press;
@@ -198,6 +199,51 @@ fn an_info_that_goes_across_is_told_too() {
     press(&mut harness, (ann, a), XML, "<fast_update/>", Vec::new());
     let told = hears(&mut bus);
     assert!(matches!(&told[..], [Event::Info(InfoSaid { passed_on: true, .. })]), "{told:?}");
+    harness.hang_up(ann, a);
+    harness.assert_nothing_left();
+}
+
+#[test]
+fn a_party_that_floods_with_infos_makes_few_events_and_each_is_answered() {
+    let mut harness = Harness::new(Instant::now(), vec![Arc::new(Curious)]);
+    let mut bus = only(&harness, "info,digit");
+    let (ann, bob) = (harness.party(ANN), harness.party(BOB));
+    let a = harness.call(ann, "bob", Some(SESSION));
+    harness.answer_next(bob, SESSION);
+    harness.take(ann);
+    let begun = harness.now();
+    // Ten at once, over and over.
+    let mut flood = |harness: &mut Harness, kind: &'static str, body: &'static str, times: usize| {
+        let mut answers = std::collections::BTreeMap::new();
+        for _ in 0..times {
+            for _ in 0..10 {
+                let body = Body { content_type: kind.into(), data: body.into() };
+                let info = InDialog { method: Method::Info, headers: Vec::new(), body: Some(body) };
+                let now = harness.now();
+                harness.endpoint(ann).request(now, a, info).unwrap();
+            }
+            harness.settle();
+        }
+        harness.run(Duration::from_millis(500));
+        for event in harness.take(ann) {
+            if let SipEvent::Usage { event: UsageEvent::Response { result: Ok(response), .. }, .. } = event {
+                *answers.entry(response.status()).or_insert(0) += 1;
+            }
+        }
+        (answers, hears(&mut bus).len())
+    };
+    let (answers, told) = flood(&mut harness, XML, "<fast_update/>", 50);
+    let allowed = 42 + (harness.now() - begun).as_millis() as usize / 100;
+    assert!((40..=allowed).contains(&told) && told < 400, "{told}, {allowed} are allowed");
+    // Each is answered: who is not heard may say it again, and digits go where they go.
+    assert_eq!(answers, [(200, told), (503, 500 - told)].into());
+    let (digits, more) = flood(&mut harness, "application/dtmf-relay", "Signal=5\r\n", 6);
+    assert!(more < 60 && !digits.contains_key(&503), "{more}, {digits:?}");
+    assert_eq!(harness.counters().infos_untold as usize, 560 - told - more);
+    // The flood is over: it is heard again.
+    harness.run(Duration::from_secs(10));
+    press(&mut harness, (ann, a), XML, "<fast_update/>", Vec::new());
+    assert_eq!((status(&mut harness, ann), hears(&mut bus).len()), (Some(200), 1));
     harness.hang_up(ann, a);
     harness.assert_nothing_left();
 }
