@@ -11,6 +11,9 @@ use nix::unistd::getppid;
 /// The environment variable that holds the process id of the orchestrator.
 pub const PARENT: &str = "B2B_PARENT";
 
+/// Ticks in a second, as /proc counts them (`USER_HZ`): on every architecture of today, whatever the kernel's own are.
+const USER_HZ: u64 = 100;
+
 /// User and system time of this process so far.
 pub fn cpu_time() -> Duration {
     let time = |value: TimeVal| {
@@ -36,6 +39,32 @@ pub fn descriptor_limit() -> usize {
     getrlimit(Resource::RLIMIT_NOFILE)
         .map(|(_, hard)| usize::try_from(hard).unwrap_or(usize::MAX))
         .unwrap_or(0)
+}
+
+/// Descriptors that are open now, the one that counts them included; 0 when the system does not tell.
+pub fn open_descriptors() -> usize {
+    std::fs::read_dir("/proc/self/fd").map_or(0, Iterator::count)
+}
+
+/// Descriptors that this process may have now: the soft limit. 0 when the system does not tell.
+pub fn descriptor_soft_limit() -> u64 {
+    getrlimit(Resource::RLIMIT_NOFILE).map_or(0, |(soft, _)| soft)
+}
+
+/// When this process started, as time since 1970; none: the system does not tell.
+pub fn started() -> Option<Duration> {
+    let stat = std::fs::read_to_string("/proc/self/stat").ok()?;
+    let stat_of_system = std::fs::read_to_string("/proc/stat").ok()?;
+    let booted =
+        stat_of_system.lines().find_map(|line| line.strip_prefix("btime "))?.trim().parse::<u64>().ok()?;
+    Some(Duration::from_secs(booted) + Duration::from_millis(started_ticks(&stat)? * 1_000 / USER_HZ))
+}
+
+/// The field `starttime` of /proc/[pid]/stat (proc(5)): ticks since the system has booted. The name of the
+/// program stands before it and may have spaces and brackets.
+fn started_ticks(stat: &str) -> Option<u64> {
+    let (_, fields) = stat.rsplit_once(')')?;
+    fields.split_whitespace().nth(19)?.parse().ok()
 }
 
 /// Cores that this process may use; 1 when the system does not tell.
@@ -68,6 +97,17 @@ pub fn follow_parent() -> Result<(), ParentGone> {
 #[cfg(test)]
 mod tests {
     use super::*;
+
+    #[test]
+    fn the_system_tells_the_start_and_the_descriptors() {
+        let name = "1 (a) S b) S 2 3 4 5 6 7 8 9 10 11 12 13 14 15 16 17 18 19 4711 21 22";
+        assert_eq!(started_ticks(name), Some(4711));
+        let now = std::time::SystemTime::now().duration_since(std::time::UNIX_EPOCH).unwrap();
+        let started = started().unwrap();
+        assert!(started <= now + Duration::from_secs(60) && started + Duration::from_secs(86_400) > now);
+        let before = open_descriptors();
+        assert!(before >= 3 && (before as u64) < descriptor_soft_limit());
+    }
 
     #[test]
     fn cpu_time_grows_with_work_and_memory_with_data() {

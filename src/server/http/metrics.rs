@@ -107,6 +107,21 @@ fn process(page: &mut Page, api: &Api) {
     let cpu = process::cpu_time().as_secs_f64();
     page.one("b2b_cpu_seconds_total", Kind::Counter, "CPU time, all threads.", format_args!("{cpu:.6}"));
     page.one("b2b_resident_bytes", Kind::Gauge, "Resident memory.", process::resident_bytes());
+    // The same, and more, as Prometheus' own clients name it: dashboards and rules of others know no other names.
+    page.one(
+        "process_cpu_seconds_total",
+        Kind::Counter,
+        "User and system CPU time.",
+        format_args!("{cpu:.6}"),
+    );
+    let resident = process::resident_bytes();
+    page.one("process_resident_memory_bytes", Kind::Gauge, "Resident memory.", resident);
+    page.one("process_open_fds", Kind::Gauge, "Open descriptors.", process::open_descriptors());
+    let help = "Descriptors that may be open, the soft limit.";
+    page.one("process_max_fds", Kind::Gauge, help, process::descriptor_soft_limit());
+    let started = process::started().unwrap_or_default().as_secs_f64();
+    let help = "When the process started, in seconds since 1970.";
+    page.one("process_start_time_seconds", Kind::Gauge, help, format_args!("{started:.2}"));
     let help = "Panics, those of handlers included, by the kind of thread.";
     page.each("b2b_panics_total", "thread", Kind::Counter, help, panics::counts());
 }
@@ -243,6 +258,7 @@ fn abuse(page: &mut Page, seen: &Seen, admission: &AdmissionCounters) {
         ("gateway_full", admission.gateway_full),
         ("gateway_over_rate", admission.gateway_over_rate),
         ("not_followed", seen.calls.not_followed),
+        ("info_over_rate", seen.calls.infos_untold),
     ];
     page.each(
         "b2b_abuse_total",
@@ -267,7 +283,6 @@ fn gateways(page: &mut Page, api: &Api) {
     page.each("b2b_gateway_ner_percent", "gateway", Kind::Gauge, help, ner);
     let channels = gateways.iter().map(|(name, _, taken)| (name, taken));
     page.each("b2b_gateway_channels", "gateway", Kind::Gauge, "Channels in use.", channels);
-        ("info_over_rate", seen.calls.infos_untold),
 }
 
 /// BLF and MWI. How many there are now: `b2b_held`.
