@@ -281,7 +281,7 @@ impl FakeMedia {
         if !state.held.contains_key(&endpoint) {
             return Err(MediaError::NoSuchEndpoint(endpoint));
         }
-        let stats = state.stats.get(&endpoint).copied();
+        let stats = state.stats.get(&endpoint).cloned();
         Ok(Answer::Stats(Box::new(stats.unwrap_or(EndpointStats::new(self.start)))))
     }
 }

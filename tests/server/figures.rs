@@ -174,3 +174,27 @@ fn a_list_of_calls_has_route_party_and_if_asked_for_quality() {
         ann.hang_up(&dialog);
     });
 }
+
+#[test]
+fn a_leg_s_quality_over_time_is_kept_from_the_beginning_and_over_the_end() {
+    let lab = crate::server_support::captured::Lab::new();
+    let points = |at: usize| {
+        let account = lab.server.get(&lab.path).json();
+        account["legs"][at]["over_time"].as_array().cloned().unwrap_or_default()
+    };
+    // A report is due within some seconds; whoever opens the page then has those of before.
+    until("a report of each leg", || {
+        lab.talk(25);
+        (points(0).len() >= 2 && !points(1).is_empty()).then_some(())
+    });
+    let all = points(0);
+    for point in &all {
+        assert!(point["at_s"].as_f64().is_some_and(|at| at > 0.0), "{point}");
+        assert!(point["mos"].as_f64().is_none_or(|mos| (1.0..=4.5).contains(&mos)), "{point}");
+        assert!(point["jitter_ms"].is_number() && point["loss_pct"].is_number(), "{point}");
+    }
+    let times: Vec<f64> = all.iter().filter_map(|it| it["at_s"].as_f64()).collect();
+    assert!(times.is_sorted(), "{times:?}");
+    lab.end();
+    assert!(points(0).len() >= all.len());
+}

@@ -36,8 +36,8 @@ use bytes::Bytes;
 
 pub use answer::Answer;
 pub use b2b_media::relay::{
-    Drops, EndpointStats, Flow, PacketTrace, Ports, RtcpStats, Snap, Sources, Totals, TraceStats,
-    TracedPacket, TracedPackets, Way,
+    Drops, EndpointStats, Flow, MOST_SAMPLES, PacketTrace, Ports, QualitySample, RtcpStats, Snap, Sources,
+    Totals, TraceStats, TracedPacket, TracedPackets, Way,
 };
 pub use b2b_media::transcode::TranscodeStats;
 pub use backend::MediaBackend;

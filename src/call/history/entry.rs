@@ -6,7 +6,7 @@ use std::sync::Arc;
 use std::time::{Instant, SystemTime};
 
 use super::super::cdr::Cdr;
-use super::super::controller::{Descriptions, EndpointStats, PacketTrace};
+use super::super::controller::{Descriptions, EndpointStats, PacketTrace, QualitySample};
 use super::super::event::Event;
 use super::super::journal::Pages;
 use super::super::timeline::{Body, Signal, Timeline};
@@ -202,7 +202,7 @@ impl Entry {
             let account = self.legs.iter().find(|account| account.leg == leg);
             if let (Some(account), Some(part)) = (account, talk.part(leg)) {
                 part.held = account.held_since.map(|since| now.saturating_duration_since(since));
-                part.after = account.stats.clone();
+                part.after = account.stats.as_deref().map(|it| Box::new(it.without_samples()));
             }
         }
     }
@@ -211,12 +211,13 @@ impl Entry {
     pub fn counted(&mut self, bridge: BridgeId, leg: LegId, stats: &EndpointStats) {
         let talk = self.talks.iter_mut().find(|talk| talk.bridge == bridge);
         if let Some(part) = talk.and_then(|talk| talk.part(leg)) {
-            part.after.get_or_insert_with(|| Box::new(*stats));
+            part.after.get_or_insert_with(|| Box::new(stats.without_samples()));
         }
     }
 
     /// The same, where the leg goes on: in the next bridge they have happened already.
-    pub fn goes_on(&mut self, bridge: BridgeId, leg: LegId, stats: Box<EndpointStats>) {
+    pub fn goes_on(&mut self, bridge: BridgeId, leg: LegId, mut stats: Box<EndpointStats>) {
+        stats.over_time = Vec::new();
         let next = self.talks.iter_mut().rev().find(|talk| talk.bridge != bridge && talk.legs.contains(&leg));
         let next = next.filter(|talk| talk.bridge.0 > bridge.0 || talk.ended.is_none());
         match next.and_then(|talk| talk.part(leg)) {
@@ -233,7 +234,7 @@ impl Entry {
     pub fn closed(&mut self, leg: LegId, stats: &EndpointStats) {
         for talk in self.talks.iter_mut().filter(|talk| talk.ended.is_some()) {
             if let Some(part) = talk.part(leg) {
-                part.after.get_or_insert_with(|| Box::new(*stats));
+                part.after.get_or_insert_with(|| Box::new(stats.without_samples()));
             }
         }
         if let Some(account) = self.get(leg) {
@@ -242,7 +243,7 @@ impl Entry {
             if let Some(codec) = spoken.and_then(|(it, spoken)| it.spoken(spoken, account.codec.as_deref())) {
                 account.codec = Some(codec.into_boxed_str());
             }
-            account.stats = Some(Box::new(*stats));
+            account.stats = Some(Box::new(stats.clone()));
         }
     }
 
@@ -341,10 +342,12 @@ impl Entry {
             let all = talk.parts.iter().flat_map(|part| [&part.before, &part.after]);
             all.flatten().count() * size_of::<EndpointStats>()
         };
+        let samples = |leg: &LegHistory| leg.stats.as_ref().map_or(0, |it| it.over_time.capacity());
         size_of::<Self>() - size_of::<Timeline>()
             + self.timeline.bytes()
             + self.messages.heap_bytes()
             + self.legs.capacity() * (size_of::<LegHistory>() + size_of::<EndpointStats>())
+            + self.legs.iter().map(samples).sum::<usize>() * size_of::<QualitySample>()
             + self.talks.iter().map(stats).sum::<usize>()
             + self.talks.capacity() * size_of::<Talk>()
             + self.journal.as_ref().map_or(0, |it| it.bytes())

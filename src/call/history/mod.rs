@@ -43,7 +43,7 @@ pub use messages::SipMessage;
 use messages::heading;
 use packing::Pattern;
 pub use report::{LegQuality, LegReport, MediaReport, Report, Unjudged};
-pub use talk::TalkView;
+pub use talk::{QualityPoint, TalkView};
 
 /// Calls that are over and can still be asked for.
 pub const ENDED: usize = 1_000;

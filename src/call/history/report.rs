@@ -13,7 +13,7 @@ use super::super::{CallId, LegId};
 use super::capturing::CaptureView;
 use super::entry::Entry;
 use super::notes;
-use super::talk::{self, Known, Talk, TalkView};
+use super::talk::{self, Known, QualityPoint, Talk, TalkView};
 
 /// An account at one moment; what goes on in it is to be judged by counters that it takes
 /// a moment to get.
@@ -75,6 +75,18 @@ pub struct LegReport {
     pub codec: Option<String>,
     /// None: not known (yet).
     pub media: Option<MediaReport>,
+    /// How it has fared since its beginning, at most 63 points, evenly spread.
+    #[serde(skip_serializing_if = "Vec::is_empty")]
+    pub over_time: Vec<QualityPoint>,
+}
+
+impl LegReport {
+    /// The counters that its media has come to, in a call that began at `start`.
+    fn counted(&mut self, start: Instant, stats: &EndpointStats) {
+        let codec = self.codec.as_deref();
+        self.media = Some(MediaReport::new(stats, codec));
+        self.over_time = talk::over_time(start, stats, codec);
+    }
 }
 
 /// A leg's media.
@@ -131,16 +143,20 @@ impl Entry {
             legs: self
                 .legs
                 .iter()
-                .map(|account| LegReport {
-                    leg: account.leg,
-                    party: account.party.as_deref().map(str::to_owned),
-                    gateway: account.gateway.as_deref().map(str::to_owned),
-                    signalling: account.signalling,
-                    codec: account.codec.as_deref().map(str::to_owned),
-                    media: account
-                        .stats
-                        .as_deref()
-                        .map(|stats| MediaReport::new(stats, account.codec.as_deref())),
+                .map(|account| {
+                    let mut leg = LegReport {
+                        leg: account.leg,
+                        party: account.party.as_deref().map(str::to_owned),
+                        gateway: account.gateway.as_deref().map(str::to_owned),
+                        signalling: account.signalling,
+                        codec: account.codec.as_deref().map(str::to_owned),
+                        media: None,
+                        over_time: Vec::new(),
+                    };
+                    if let Some(stats) = account.stats.as_deref() {
+                        leg.counted(self.start, stats);
+                    }
+                    leg
                 })
                 .collect(),
             verdicts: Vec::new(),
@@ -169,12 +185,12 @@ impl Unjudged {
     pub fn counted(&mut self, leg: LegId, stats: EndpointStats, described: Option<&Descriptions>) {
         if let Some(account) = self.report.legs.iter_mut().find(|it| it.leg == leg) {
             account.codec = spoken(account.codec.take(), &stats, described);
-            account.media = Some(MediaReport::new(&stats, account.codec.as_deref()));
+            account.counted(self.start, &stats);
         }
         for (talk, known) in self.talks.iter_mut().filter(|(talk, _)| talk.verdict.is_none()) {
             let at = talk.legs.iter().position(|it| *it == leg);
             if let Some(part) = talk.part(leg) {
-                part.after.get_or_insert_with(|| Box::new(stats));
+                part.after.get_or_insert_with(|| Box::new(stats.without_samples()));
             }
             if let (Some(at), Some(described)) = (at, described) {
                 known[at].direction = described.direction();

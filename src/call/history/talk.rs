@@ -10,7 +10,7 @@ use super::super::{BridgeId, LegId};
 use crate::bridge_fsm::Direction;
 use b2b_base::metrics::quality::Rating;
 use b2b_media::codec::Codec;
-use b2b_media::relay::{Drops, EndpointStats, Flow};
+use b2b_media::relay::{Drops, EndpointStats, Flow, QualitySample, RtcpStats};
 
 /// What a packet of 20 ms and a phone's buffer add to the delay of the way, ms.
 const PLAYOUT_MS: f64 = 60.0;
@@ -80,7 +80,8 @@ pub(super) fn verdict(talk: &Talk, end: Instant, known: [Known; 2]) -> Verdict {
     let nothing = EndpointStats::new(talk.began);
     let mut sides = talk.legs.into_iter().zip(&talk.parts).zip(known).map(|((leg, part), known)| {
         let stats = part.after.as_deref().unwrap_or(&nothing);
-        let stats = part.before.as_deref().map_or(*stats, |before| since(stats, before));
+        let stats =
+            part.before.as_deref().map_or_else(|| stats.without_samples(), |before| since(stats, before));
         LegFacts {
             direction: known.direction.unwrap_or(Direction::SEND_RECV),
             held: part.held,
@@ -120,7 +121,7 @@ fn since(now: &EndpointStats, before: &EndpointStats) -> EndpointStats {
             send_failed: d.send_failed.saturating_sub(b.send_failed),
         },
         lost: now.lost.saturating_sub(before.lost),
-        ..*now
+        ..now.without_samples()
     }
 }
 
@@ -141,6 +142,48 @@ pub(super) fn quality_of(stats: &EndpointStats, codec: Option<&str>) -> Quality 
         round_trip_ms: stats.rtcp.rtt_ms.map(round),
         mos: curve.filter(|_| received > 0).map(|curve| round(mos(curve))),
     }
+}
+
+/// How a leg's media fared at one moment: losses since the point before, the other numbers then.
+#[derive(Debug, Clone, Copy, PartialEq, Serialize)]
+#[cfg_attr(feature = "schema", derive(utoipa::ToSchema))]
+pub struct QualityPoint {
+    /// Since the call's beginning.
+    pub at_s: f64,
+    /// Of the packets since the point before; none: there were none.
+    pub loss_pct: Option<f64>,
+    pub jitter_ms: f64,
+    pub round_trip_ms: Option<f64>,
+    /// E-model (G.107), by the losses since the beginning.
+    pub mos: Option<f64>,
+}
+
+/// An endpoint's samples as points of a call that began at `start`.
+pub(super) fn over_time(start: Instant, stats: &EndpointStats, codec: Option<&str>) -> Vec<QualityPoint> {
+    let round = |value: f64| (value * 100.0).round() / 100.0;
+    let opened = stats.since.saturating_duration_since(start);
+    let (mut received, mut lost) = (0, 0);
+    let point = |sample: &QualitySample| {
+        // Late packets can make fewer of what was lost.
+        let more =
+            [sample.received.saturating_sub(received), sample.lost.saturating_sub(lost)].map(f64::from);
+        (received, lost) = (sample.received, sample.lost);
+        let [got, missing] = more;
+        let then = EndpointStats {
+            received: Flow { packets: received.into(), ..Flow::default() },
+            lost: lost.into(),
+            rtcp: RtcpStats { rtt_ms: sample.round_trip_ms(), ..RtcpStats::default() },
+            ..EndpointStats::new(stats.since)
+        };
+        QualityPoint {
+            at_s: round((opened + Duration::from_millis(sample.at_ms.into())).as_secs_f64()),
+            loss_pct: (got + missing > 0.0).then(|| round(100.0 * missing / (got + missing))),
+            jitter_ms: sample.jitter_ms(),
+            round_trip_ms: sample.round_trip_ms(),
+            mos: quality_of(&then, codec).mos,
+        }
+    };
+    stats.over_time.iter().map(point).collect()
 }
 
 /// A verdict with the time that it is of.
@@ -217,5 +260,24 @@ mod tests {
         assert_eq!(quality_of(&stats(start, 0, 5), Some("PCMA")).mos, None);
         good.lost = 200;
         assert!(quality_of(&good, Some("PCMA")).mos.is_some_and(|mos| mos < 3.0));
+    }
+    #[test]
+    fn samples_are_points_of_the_call_with_the_losses_between_them() {
+        let start = Instant::now();
+        let mut stats = EndpointStats::new(start + Duration::from_secs(2));
+        let sample = |second: u64, received: u64, lost: u64, round_trip_ms: Option<f64>| {
+            let jitter = Duration::from_millis(7);
+            QualitySample::new(Duration::from_secs(second), received, lost, jitter, round_trip_ms)
+        };
+        stats.over_time =
+            vec![sample(5, 250, 0, None), sample(10, 475, 25, Some(30.0)), sample(15, 475, 24, Some(30.0))];
+        let points = over_time(start, &stats, Some("PCMA"));
+        assert_eq!(points.iter().map(|it| it.at_s).collect::<Vec<_>>(), [7.0, 12.0, 17.0]);
+        assert_eq!(points.iter().map(|it| it.loss_pct).collect::<Vec<_>>(), [Some(0.0), Some(10.0), None]);
+        assert_eq!((points[0].round_trip_ms, points[1].round_trip_ms), (None, Some(30.0)));
+        assert_eq!(points[1].jitter_ms, 7.0);
+        let mos = [0, 1].map(|at| points[at].mos.expect("a MOS"));
+        assert!(mos[0] > 4.3 && mos[1] < 4.0, "{mos:?}");
+        assert!(over_time(start, &stats, Some("clearmode")).iter().all(|it| it.mos.is_none()));
     }
 }

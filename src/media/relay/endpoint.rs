@@ -10,7 +10,9 @@ use rand::rngs::StdRng;
 use super::inserted::Inserted;
 use super::pace::Pace;
 use super::tones::Tones;
-use super::{Drops, EndpointConfig, EndpointStats, Flow, Law, Recode, RelayId, Sources, Totals, Way};
+use super::{
+    Accounted, Drops, EndpointConfig, EndpointStats, Flow, Law, QualitySample, Recode, RelayId, Sources, Way,
+};
 use crate::codec::g711;
 use crate::far_end::FarEnd;
 use crate::forward::{
@@ -64,8 +66,8 @@ pub(super) struct Endpoint {
     pub peer: Option<u32>,
     pub drops: Drops,
     pub refused: Refused,
-    /// What of its counters is in the thread's totals.
-    pub added_up: Totals,
+    /// Made at its first report.
+    accounted: Option<Box<Accounted>>,
     pub timeouts: u32,
     /// When this endpoint's entry among the timers is due, ns; 0 for none.
     pub armed: u64,
@@ -123,7 +125,7 @@ impl Endpoint {
             peer: None,
             drops: Drops::default(),
             refused: Refused::default(),
-            added_up: Totals::default(),
+            accounted: None,
             timeouts: 0,
             armed: 0,
             inserted: None,
@@ -435,6 +437,16 @@ impl Endpoint {
         let unheard = self.local.is_some() && self.out.packets == 0;
         let expects = self.far.remote.is_some_and(|remote| remote.sends && (remote.receives || unheard));
         self.far.silence.expect(at, expects);
+    }
+
+    /// What its counters were at its reports.
+    pub fn accounted(&mut self) -> &mut Accounted {
+        self.accounted.get_or_insert_default()
+    }
+
+    /// The samples of its reports.
+    pub fn over_time(&self) -> &[QualitySample] {
+        self.accounted.as_ref().map_or(&[], |it| it.over_time.samples())
     }
 
     /// Its counters; `out` is its outgoing stream with what runs now, `sent_at` the last

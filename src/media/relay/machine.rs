@@ -149,7 +149,7 @@ impl Machine {
             }
             Command::Stats { id, reply } => {
                 if self.get(id).is_some() {
-                    reply.give(Box::new(self.stats(id.slot)));
+                    reply.give(Box::new(self.stats_over_time(id.slot)));
                 }
             }
             Command::Snapshot { id, reply } => {
@@ -435,7 +435,7 @@ impl Machine {
             // Packets may have come since the last timeout: the next silence counts again.
             endpoint.far.silence.look_back(at, endpoint.state.last_at);
             self.report(now, at, slot, false, out);
-            self.add_up(slot);
+            self.sample(at, slot);
         }
     }
 
@@ -446,7 +446,8 @@ impl Machine {
         self.close_local(now, id);
         let at = self.ns(now.at);
         self.report(now, at, id.slot, true, out);
-        let stats = Box::new(self.add_up(id.slot));
+        self.add_up(id.slot);
+        let stats = Box::new(self.stats_over_time(id.slot));
         self.leave_stage(at, id.slot);
         if let Some(peer) = self.at(id.slot).and_then(|endpoint| endpoint.peer) {
             self.part(id.slot);

@@ -54,6 +54,7 @@ const LONGEST_PACKET: u32 = 1_000;
 ///   the search for tones in sound; how many digits may come at once.
 /// - *What nobody knows how far it came*: prompts, music and streams, which applications begin again; rooms, whose members
 ///   enter again; digits on their way to the far end, of which those that were sent since would be heard twice.
+/// - *How media has fared over time*: its samples begin anew.
 /// - *What was received and sent between the writing and the end of the former process*: it is in no counter. What
 ///   was missing until the first packet of sound is no loss of the network's, and is not counted as one.
 #[derive(Debug, Clone, PartialEq, serde::Serialize, serde::Deserialize)]

@@ -4,6 +4,7 @@
 use std::net::SocketAddr;
 use std::time::{Duration, Instant};
 
+use super::QualitySample;
 use crate::transcode::TranscodeStats;
 use crate::transport::reports::RtcpStats;
 
@@ -88,7 +89,7 @@ pub struct Sources {
 }
 
 /// One endpoint's counters.
-#[derive(Debug, Clone, Copy, PartialEq)]
+#[derive(Debug, Clone, PartialEq)]
 pub struct EndpointStats {
     /// When the endpoint was allocated.
     pub since: Instant,
@@ -122,6 +123,10 @@ pub struct EndpointStats {
     pub timeouts: u32,
     /// RTCP.
     pub rtcp: RtcpStats,
+    /// How received packets, losses, jitter and round trip have grown: at most
+    /// [`MOST_SAMPLES`](super::MOST_SAMPLES), in their order. Empty: no report was due yet, or whoever carries the
+    /// media keeps none.
+    pub over_time: Vec<QualitySample>,
 }
 
 impl EndpointStats {
@@ -143,6 +148,29 @@ impl EndpointStats {
             transcoded: TranscodeStats::default(),
             timeouts: 0,
             rtcp: RtcpStats::default(),
+            over_time: Vec::new(),
+        }
+    }
+
+    /// The same without its samples.
+    pub fn without_samples(&self) -> Self {
+        EndpointStats {
+            since: self.since,
+            received: self.received,
+            sent: self.sent,
+            dropped: self.dropped,
+            sources: self.sources,
+            ssrc: self.ssrc,
+            ssrc_changes: self.ssrc_changes,
+            lost: self.lost,
+            jitter: self.jitter,
+            payload_type: self.payload_type,
+            payload_type_refused: self.payload_type_refused,
+            digits: self.digits,
+            transcoded: self.transcoded,
+            timeouts: self.timeouts,
+            rtcp: self.rtcp,
+            over_time: Vec::new(),
         }
     }
 }

@@ -8,7 +8,7 @@ use crate::Now;
 use crate::forward::OutSpace;
 use crate::local::{Diagnostics, Reception, TICK};
 use crate::relay::endpoint::Endpoint;
-use crate::relay::{EndpointStats, Totals};
+use crate::relay::{EndpointStats, QualitySample, Totals};
 use crate::rtp::rtcp;
 use crate::transport::reports::Sending;
 use b2b_base::metrics::MediaStats;
@@ -76,10 +76,31 @@ impl Machine {
     pub(super) fn add_up(&mut self, slot: u32) -> EndpointStats {
         let stats = self.stats(slot);
         if let Some(endpoint) = self.at(slot) {
-            let more = endpoint.added_up.advance(Totals::from(&stats));
+            let more = endpoint.accounted().added_up.advance(Totals::from(&stats));
             self.totals.add(&more);
         }
         stats
+    }
+
+    /// The same at a report, with a sample of them.
+    pub(super) fn sample(&mut self, at: u64, slot: u32) {
+        let EndpointStats { received, lost, jitter, rtcp, .. } = self.add_up(slot);
+        if let Some(endpoint) = self.at(slot) {
+            let open = Duration::from_nanos(at.saturating_sub(endpoint.since));
+            endpoint.accounted().over_time.add(QualitySample::new(
+                open,
+                received.packets,
+                lost,
+                jitter,
+                rtcp.rtt_ms,
+            ));
+        }
+    }
+
+    /// The counters with the samples up to now.
+    pub(super) fn stats_over_time(&mut self, slot: u32) -> EndpointStats {
+        let over_time = self.at(slot).map(|it| it.over_time().to_vec()).unwrap_or_default();
+        EndpointStats { over_time, ..self.stats(slot) }
     }
 
     pub(super) fn stats(&mut self, slot: u32) -> EndpointStats {

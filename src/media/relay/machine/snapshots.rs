@@ -45,7 +45,7 @@ impl Machine {
         // What was counted before was counted in the totals of another machine.
         let known = Totals::from(&self.stats(id.slot));
         if let Some(endpoint) = self.get(id) {
-            endpoint.added_up.advance(known);
+            endpoint.accounted().added_up.advance(known);
         }
         Ok(())
     }

@@ -13,7 +13,7 @@ use serde::{Deserialize, Serialize};
 
 use b2b_call::controller::{
     Answer, Capabilities, Capability, ConferenceId, Descriptions, Drops, EndpointId, EndpointStats, Flow,
-    MediaError, Recorded, RecordingId, RtcpStats, Sources, TranscodeStats, Verb,
+    MOST_SAMPLES, MediaError, QualitySample, Recorded, RecordingId, RtcpStats, Sources, TranscodeStats, Verb,
 };
 
 /// Of this schema.
@@ -151,6 +151,9 @@ pub struct Stats {
     pub transcoded: TranscodeStats,
     pub timeouts: u32,
     pub rtcp: RtcpStats,
+    /// A media server of before has none.
+    #[serde(default, skip_serializing_if = "Vec::is_empty")]
+    pub over_time: Vec<QualitySample>,
 }
 
 /// `Flow`.
@@ -203,6 +206,7 @@ impl Stats {
             transcoded: stats.transcoded,
             timeouts: stats.timeouts,
             rtcp: stats.rtcp,
+            over_time: stats.over_time.clone(),
         }
     }
 
@@ -224,6 +228,27 @@ impl Stats {
             transcoded: self.transcoded,
             timeouts: self.timeouts,
             rtcp: self.rtcp,
+            over_time: self.over_time.into_iter().take(MOST_SAMPLES).collect(),
         }
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn samples_cross_and_a_server_without_them_or_with_too_many_is_understood() {
+        let now = Instant::now();
+        let sample = QualitySample { at_ms: 5_000, received: 250, lost: 1, ..QualitySample::default() };
+        let stats = EndpointStats { over_time: vec![sample; 3], ..EndpointStats::new(now) };
+        let sent = |stats: &EndpointStats| serde_json::to_value(Stats::new(stats, now)).unwrap();
+        let read = |json| serde_json::from_value::<Stats>(json).unwrap().stats(now);
+        assert_eq!(read(sent(&stats)).over_time, [sample; 3]);
+        let before = sent(&EndpointStats::new(now));
+        assert!(before.get("over_time").is_none());
+        assert!(read(before).over_time.is_empty());
+        let many = EndpointStats { over_time: vec![sample; 10_000], ..EndpointStats::new(now) };
+        assert_eq!(read(sent(&many)).over_time.len(), MOST_SAMPLES);
     }
 }

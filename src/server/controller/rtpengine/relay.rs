@@ -326,7 +326,7 @@ impl Relay {
                     None => {
                         held.next_look = now + LOOKS.0;
                         if std::mem::take(&mut held.asked_for) {
-                            self.outputs.push_back(Output::Counted(id, Ok(Box::new(held.stats))));
+                            self.outputs.push_back(Output::Counted(id, Ok(Box::new(held.stats.clone()))));
                         }
                     }
                 }
@@ -370,7 +370,7 @@ impl Relay {
     fn fail(&mut self, id: EndpointId, reason: &str) {
         let Some(held) = self.held.get_mut(&id) else { return };
         if std::mem::take(&mut held.asked_for) {
-            self.outputs.push_back(Output::Counted(id, Ok(Box::new(held.stats))));
+            self.outputs.push_back(Output::Counted(id, Ok(Box::new(held.stats.clone()))));
         }
         if !held.failed && !held.released && held.places.is_some() {
             held.failed = true;
@@ -433,7 +433,7 @@ impl Relay {
         let every = held.timeout.map_or(LOOKS.1, |timeout| (timeout / 4).clamp(LOOKS.0, LOOKS.1));
         held.next_look = now + if held.stats.received.packets == 0 { LOOKS.0 } else { every };
         if std::mem::take(&mut held.asked_for) {
-            self.outputs.push_back(Output::Counted(id, Ok(Box::new(held.stats))));
+            self.outputs.push_back(Output::Counted(id, Ok(Box::new(held.stats.clone()))));
         }
         let unless_released = (!held.released).then_some(());
         if let (true, Some(from), Some(())) = (started, counted.from, unless_released) {
@@ -450,7 +450,7 @@ impl Relay {
             self.outputs.push_back(Output::Counted(id, Err(MediaError::NoSuchEndpoint(id))));
         }
         if held.places.is_some() {
-            let event = MediaEvent::Closed { endpoint: id, stats: Box::new(held.stats) };
+            let event = MediaEvent::Closed { endpoint: id, stats: Box::new(held.stats.clone()) };
             self.outputs.push_back(Output::Event(event));
         }
     }

@@ -136,7 +136,7 @@ fn a_life(seed: u64) {
     lab.pass(Duration::ZERO);
     let mut lab = lab.restored(away, &written);
     for slot in [0, 1] {
-        let (now, before) = (lab.stats(slot), before[slot as usize]);
+        let (now, before) = (lab.stats(slot), &before[slot as usize]);
         assert_eq!(
             (now.received.packets, now.received.bytes),
             (before.received.packets, before.received.bytes)
@@ -171,7 +171,7 @@ fn a_life(seed: u64) {
         if let Some((_, _, sequence, _)) = last[slot as usize] {
             assert_eq!(other[0].2, sequence.wrapping_add(MARGIN).wrapping_add(1));
         }
-        let (now, before) = (lab.stats(slot), before[slot as usize]);
+        let (now, before) = (lab.stats(slot), &before[slot as usize]);
         let came = |packets: u64| (90..130).contains(&packets);
         assert!(came(now.received.packets - before.received.packets));
         assert_eq!(now.sent.packets - before.sent.packets, other.len() as u64);
