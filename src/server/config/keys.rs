@@ -182,7 +182,7 @@ pub const LOG: Table = Table {
         sip_trace: PATH,
             "Every SIP message is written to this file, whatever `redact` says; digits that callers press are masked. Without it: no trace. A reload starts or stops the trace.";
         call_journals: Switch => true, at_restart(),
-            "Whether the input of each call is kept in memory beside its history, 256 KiB at most, so that `b2b replay` can run the call again. See [operations.md](operations.md#a-call-run-again).";
+            "Whether the input of each call is kept in memory beside its history, 256 KiB at most, so that `b2b replay` can run the call again. See [operations.md](operations.md#replaying-a-call).";
     },
 };
 
