@@ -74,7 +74,7 @@ class Mix:
         self.rest()
         found = {"holdings": self.server.holdings(), "descriptors": self.server.descriptors()}
         self.problems += self.server.not_let_go() + self.server.never() + self.server.stop()
-        if "calls may go on" in self.server.said():
+        if "calls may continue" in self.server.said():
             self.problems.append("calls were up at the end")
         records = self.server.cdrs()
         self.problems += self.wrong(records)

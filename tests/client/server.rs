@@ -220,7 +220,7 @@ async fn over_tls_a_private_authority_is_trusted_when_it_is_named_and_only_then(
         let Err(RegisterError::Failed(error @ RegistrationError::NotTrusted { .. })) = outcome else {
             panic!("{outcome:?}")
         };
-        assert!(error.to_string().contains("name the file of the authority"), "{error}");
+        assert!(error.to_string().contains("set the file of the authority"), "{error}");
         let call = eve.call(format!("sip:1002@{address};transport=tls")).await.expect("a call");
         let cause = within("the end", call.wait_for_end()).await;
         assert!(matches!(cause, EndCause::NotTrusted { .. }), "{cause:?}");

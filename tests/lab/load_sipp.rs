@@ -182,7 +182,7 @@ fn what_does_not_go_with_a_scenario_is_refused_before_it_begins() {
     let target = "sip:1000@127.0.0.1:9";
     for (flags, said) in [
         (&[flag.as_str(), &path][..], "add --target"),
-        (&[&flag, &path, "--target", target, "--caller", "dial 1"], "in the place of steps"),
+        (&[&flag, &path, "--target", target, "--caller", "dial 1"], "replaces the steps"),
         (&[&flag, &path, "--target", "sip:1000@127.0.0.1:9;transport=tcp"], "scenarios use UDP"),
         (&["--scenario", "none.xml", "--target", target], "none.xml: "),
         (&["--target", target, "--rtp-echo"], "add --scenario FILE.xml"),

@@ -69,9 +69,9 @@ async fn events_are_as_their_schema_says_and_a_client_hears_the_types_and_planes
 fn an_unknown_type_or_plane_is_refused_with_those_there_are() {
     let server = server("");
     for (path, words) in [
-        ("/events?type=digits", "`digits` is none of call_state, illegal_event"),
-        ("/events?plane=rtp", "`rtp` is none of sip, media, application, system"),
-        ("/control?type=", "`` is none of call_state"),
+        ("/events?type=digits", "`digits` is not one of call_state, illegal_event"),
+        ("/events?plane=rtp", "`rtp` is not one of sip, media, application, system"),
+        ("/control?type=", "`` is not one of call_state"),
     ] {
         let answer = server.get(path);
         assert_eq!(answer.status, 400, "{path}");

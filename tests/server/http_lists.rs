@@ -169,7 +169,7 @@ fn health_says_when_no_calls_are_taken_any_more() {
     });
     assert_eq!(server.get("/healthz").status, 200);
     server.process.signal(Signal::SIGTERM);
-    server.process.wait_for_line("stopping: 1 calls may go on");
+    server.process.wait_for_line("stopping: 1 calls may continue");
     assert_eq!(server.get("/healthz").status, 503);
 }
 

@@ -21,7 +21,7 @@ pub enum RegistrationError {
     NoPassword,
     /// TLS: its certificate is none for its name, or is signed by nobody whom we trust.
     #[error(
-        "the certificate of {peer} is not trusted ({reason}); configure the file of the authority that signed it, and use the server name in the certificate"
+        "the certificate of {peer} is not trusted ({reason}); set the file of the authority that signed it, and use the server name in the certificate"
     )]
     NotTrusted { peer: String, reason: String },
     /// There is no way to it.

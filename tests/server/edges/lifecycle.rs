@@ -34,7 +34,7 @@ fn at_sigterm_new_calls_get_503_with_retry_after_and_the_call_that_is_up_goes_on
     let mut ann = Peer::new([127, 0, 8, 2], address);
     let ok = ann.call(&mut bob, "bob", "up");
     server.signal(Signal::SIGTERM);
-    server.wait_for_line("stopping: 1 calls may go on");
+    server.wait_for_line("stopping: 1 calls may continue");
     let mut late = Peer::new([127, 0, 8, 3], address);
     let invite = late.invite("bob", "late", 1, &Authorized::default());
     let refusal = late.ask(&invite, "late", 1);
