@@ -1,4 +1,4 @@
-//! Who a client is for others, and by which way it reaches them: the keys of the builder, and
+//! The identity of a client and its path to other parties: the keys of the builder, and
 //! their validation.
 
 use std::fmt;
@@ -8,7 +8,7 @@ use std::time::Duration;
 use super::builder::{ClientBuilder, Fault, Mistakes};
 use b2b_call::agent::{self, Credentials, Pace, RegistrationConfig, Roots, Signalling, may_add, sip_uri};
 
-/// What SIP messages go by.
+/// The transport of SIP messages.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
 pub enum Transport {
     /// UDP; requests beyond 1,300 octets go by TCP (RFC 3261 §18.1.1).

@@ -1,4 +1,4 @@
-//! What a client is told before it starts, checked all at once.
+//! The settings of a client, checked together at its start.
 
 mod calls;
 
@@ -24,14 +24,14 @@ pub(super) use calls::CallSettings;
 /// Packet times that every codec can send, ms.
 const PTIMES: [u32; 4] = [10, 20, 40, 60];
 
-/// What is wrong with one key, and its remedy.
+/// An error in one key, and its remedy.
 #[derive(Debug, Clone, PartialEq, Eq)]
 pub struct Mistake {
     /// The builder's method.
     pub key: &'static str,
-    /// What is wrong.
+    /// The error.
     pub problem: String,
-    /// What to write instead.
+    /// The remedy.
     pub fix: String,
 }
 
@@ -81,7 +81,7 @@ pub struct ClientBuilder {
     pub(super) account: Account,
 }
 
-/// What a client starts with.
+/// The settings of a client.
 #[derive(Debug, Clone)]
 pub(super) struct Settings {
     pub agent: AgentConfig,
@@ -121,7 +121,7 @@ impl ClientBuilder {
         }
     }
 
-    /// Who calls: `sip:alice@example.com`. Required.
+    /// The client's address: `sip:alice@example.com`. Required.
     pub fn identity(mut self, uri: impl Into<String>) -> Self {
         self.identity = uri.into();
         self

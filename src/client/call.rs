@@ -64,7 +64,7 @@ impl Shared {
         self.agreed.lock().unwrap_or_else(PoisonError::into_inner).replace(agreed)
     }
 
-    /// What offer and answer have settled.
+    /// The result of offer and answer.
     pub fn agreed(&self) -> Option<Agreed> {
         *self.agreed.lock().unwrap_or_else(PoisonError::into_inner)
     }
@@ -225,7 +225,7 @@ impl Call {
         self.0.descriptions().await
     }
 
-    /// What happens to this call from now on, up to its end.
+    /// The events of this call from now until its end.
     pub fn events(&self) -> Events {
         Events::new(&self.0.events, Some(self.id()))
     }

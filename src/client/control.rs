@@ -1,4 +1,4 @@
-//! What a program does to a call that is up: hold, digits, volume, codecs.
+//! Operations on an answered call: hold, digits, volume, codecs.
 
 use std::sync::PoisonError;
 

@@ -20,7 +20,7 @@ pub enum StartError {
     Bind {
         /// The address and port that were asked for.
         addr: std::net::SocketAddr,
-        /// What the system says.
+        /// The error of the system.
         error: std::io::Error,
     },
     /// The SIP trace cannot be written.
@@ -28,7 +28,7 @@ pub enum StartError {
     Trace {
         /// The file of the trace.
         path: PathBuf,
-        /// What the system says.
+        /// The error of the system.
         error: std::io::Error,
     },
     /// A thread or a descriptor was refused.
@@ -63,7 +63,7 @@ pub enum CallError {
     Target {
         /// The target as it was given.
         uri: String,
-        /// What is wrong with it, for people.
+        /// The error, as text.
         reason: String,
     },
     /// A header field that cannot be set.

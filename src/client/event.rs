@@ -1,4 +1,4 @@
-//! What happens in a client, as one stream of values.
+//! The events of a client, as one stream of values.
 
 use std::net::{IpAddr, SocketAddr};
 use std::path::PathBuf;
@@ -12,17 +12,17 @@ use crate::{
 };
 use b2b_call::agent::Codec;
 
-/// What happened.
+/// An event.
 #[derive(Debug, Clone, PartialEq)]
 #[non_exhaustive]
 pub enum ClientEvent {
-    /// Somebody calls; the call itself comes from [`super::SipClient::incoming`].
+    /// An inbound call; [`super::SipClient::incoming`] returns the call itself.
     Incoming {
         /// Its number; [`super::SipClient::incoming`] gives the call.
         call: CallId,
-        /// Who calls: the URI of From.
+        /// The caller: the URI of From.
         from: String,
-        /// Who is called: the URI of To.
+        /// The called party: the URI of To.
         to: String,
     },
     /// A call has gone on.
@@ -45,7 +45,7 @@ pub enum ClientEvent {
     Agreed {
         /// The call.
         call: CallId,
-        /// What sound is sent as.
+        /// The codec of sent audio.
         codec: Codec,
         /// Sound in a packet, in ms.
         ptime_ms: u32,
@@ -108,7 +108,7 @@ pub enum ClientEvent {
     Recovery {
         /// The call.
         call: CallId,
-        /// What was done.
+        /// The action.
         step: RecoveryStep,
     },
     /// The device of all calls is another one, or has gone, or is back. With a `problem` and `works`
@@ -120,7 +120,7 @@ pub enum ClientEvent {
         side: DeviceSide,
         /// The name of the device that is in use now; `None`: the default one, or none works.
         device: Option<String>,
-        /// What is wrong, for people; `None`: nothing any more.
+        /// The problem, as text; `None`: solved.
         problem: Option<String>,
         /// Whether there is sound: by the device itself, or by the default device.
         works: bool,
@@ -151,17 +151,17 @@ pub enum ClientEvent {
         call: CallId,
         /// The file.
         path: PathBuf,
-        /// What is in the file, or what the disk said.
+        /// The content of the file, or the error of the disk.
         outcome: Result<Recorded, DiskError>,
     },
-    /// What was written before this mark is sent ([`crate::Outgoing::mark`]).
+    /// The audio before this mark is sent ([`crate::Outgoing::mark`]).
     MarkPlayed {
         /// The call.
         call: CallId,
         /// As [`crate::Outgoing::mark`] returned it.
         mark: MarkId,
     },
-    /// What was written before this mark was flushed before all of it was sent.
+    /// The audio before this mark was flushed before all of it was sent.
     MarkFlushed {
         /// The call.
         call: CallId,
@@ -214,7 +214,7 @@ pub enum ClientEvent {
         /// Our address from now on.
         to: IpAddr,
     },
-    /// The registration has gone on: told at every refresh, too.
+    /// The registration changed; also reported at every refresh.
     Registration {
         /// Where it is now.
         state: RegistrationState,

@@ -42,12 +42,12 @@ impl IncomingCall {
         self.shared.id()
     }
 
-    /// Who calls: the URI of the From header field.
+    /// The caller: the URI of the From header field.
     pub fn from(&self) -> &str {
         &self.shared.remote
     }
 
-    /// Whom the caller wants: the URI of the To header field.
+    /// The called party: the URI of the To header field.
     pub fn to(&self) -> &str {
         &self.to
     }
@@ -79,7 +79,7 @@ impl IncomingCall {
         self.shared.descriptions().await
     }
 
-    /// Where it is now: the caller may have given up.
+    /// Its current state: the caller may have cancelled.
     pub fn state(&self) -> CallState {
         self.shared.state.borrow().clone()
     }
@@ -88,7 +88,7 @@ impl IncomingCall {
     /// otherwise (`ring_at_once`).
     ///
     /// # Errors
-    /// The caller has given up.
+    /// The caller has cancelled.
     pub async fn ring(&self) -> Result<(), CallError> {
         self.control(Control::Ring).await
     }
@@ -97,7 +97,7 @@ impl IncomingCall {
     /// call is answered; reliably where the caller can do that (RFC 3262). Again: another sound.
     ///
     /// # Errors
-    /// The caller has given up or has offered nothing, or the sound cannot be played.
+    /// The caller has cancelled or sent no offer, or the file cannot be played.
     pub async fn early(&self, sound: Sound) -> Result<Playback, CallError> {
         self.control(Control::Early).await?;
         Ok(self.shared.play(sound)?)
@@ -115,7 +115,7 @@ impl IncomingCall {
     /// Answers, and waits until the caller has acknowledged it.
     ///
     /// # Errors
-    /// The caller has given up, or there is no media for the call.
+    /// The caller has cancelled, or there is no media for the call.
     pub async fn answer(mut self) -> Result<Call, CallError> {
         self.decided = true;
         let leg = self.shared.leg;
@@ -131,7 +131,7 @@ impl IncomingCall {
     /// Refuses with this status, 400 to 699: 486 (busy), 603 (decline), 404 …
     ///
     /// # Errors
-    /// The status refuses nothing, or the caller has given up.
+    /// The status is not a refusal, or the caller has cancelled.
     pub async fn reject(mut self, status: u16) -> Result<(), CallError> {
         if !(400..700).contains(&status) {
             return Err(CallError::Status(status));

@@ -81,7 +81,7 @@
 //! password, and any other refusal, the client waits to be asked. [`SipClient::registration`] says
 //! where it is, [`ClientEvent::Registration`] when that changes.
 //!
-//! # What happens meanwhile
+//! # Events
 //!
 //! [`SipClient::events`] and [`Call::events`] are streams of [`ClientEvent`]: registration, calls,
 //! digits, quality, devices, recovery. A slow reader loses its own oldest events and is told how

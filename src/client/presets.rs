@@ -1,4 +1,4 @@
-//! Settings for what clients are most often for. What is set after a preset counts.
+//! Settings for the most common clients. A setting after a preset takes precedence.
 
 use crate::{Audio, ClientBuilder, Codec, Devices};
 
@@ -33,7 +33,7 @@ impl ClientBuilder {
         headless
     }
 
-    /// What [`crate::SipClient::new`] makes.
+    /// The settings of [`crate::SipClient::new`].
     pub(super) fn of_a_person(identity: impl Into<String>) -> Self {
         ClientBuilder::new().identity(identity).softphone().levels(false)
     }

@@ -21,7 +21,7 @@ pub struct Quality {
     pub concealed: u64,
     /// Packets that playout missed, in percent of those expected: lost and not made good, or late.
     pub loss_pct: f64,
-    /// Loss of what we send, as the far end told last, percent.
+    /// Loss of sent audio in the far end's last report, percent.
     pub remote_loss_pct: Option<f64>,
     /// Interarrival jitter now (RFC 3550 A.8), ms.
     pub jitter_ms: f64,

@@ -9,7 +9,7 @@ use b2b_call::agent::RegistrationError;
 #[derive(Debug, Clone, Default, PartialEq, Eq)]
 #[non_exhaustive]
 pub enum RegistrationState {
-    /// Nobody has asked for one, or it was taken back.
+    /// No registration was requested, or it was removed.
     #[default]
     Off,
     /// Asked for; there is no answer yet.

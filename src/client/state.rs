@@ -23,7 +23,7 @@ impl CallState {
     }
 }
 
-/// What moves a call.
+/// An event that changes the state of a call.
 #[derive(Debug, Clone, PartialEq)]
 pub(super) enum Happening {
     /// A provisional response.

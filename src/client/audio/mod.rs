@@ -1,4 +1,4 @@
-//! What a call says and hears, seen from the program.
+//! The audio that a call sends and receives, for the program.
 //!
 //! - `sound`: what can be played
 //! - `device`: microphones and loudspeakers
@@ -59,8 +59,8 @@ pub(super) use voice::Voice;
 #[derive(Debug)]
 #[non_exhaustive]
 pub struct CallAudio {
-    /// What the call hears.
+    /// The received audio.
     pub incoming: Incoming,
-    /// What the call says.
+    /// The sent audio.
     pub outgoing: Outgoing,
 }

@@ -1,4 +1,4 @@
-//! What a call's sound passes on its way: processors, sources and sinks of the program's own.
+//! The audio pipeline of a call: the program's own processors, sources and sinks.
 
 use std::fmt;
 use std::sync::Arc;
@@ -27,7 +27,7 @@ impl<F: FnMut(&mut [i16], u32) + Send> AudioProcessor for F {
 /// In the order in which sound passes them.
 pub(super) type Processors = Vec<Box<dyn AudioProcessor>>;
 
-/// What the frames of a call are.
+/// The format of a call's frames.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
 #[non_exhaustive]
 pub struct FrameFormat {
@@ -37,7 +37,7 @@ pub struct FrameFormat {
     pub ptime_ms: u32,
 }
 
-/// What the sound of one call passes.
+/// The audio pipeline of one call.
 ///
 /// Within one tick of 20 ms the media thread takes the received frame through its processors and
 /// to its sink first, and the frame to be sent after that.

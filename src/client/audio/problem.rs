@@ -1,10 +1,10 @@
-//! What is wrong with the sound of a call on this side, collected until the program is told.
+//! Audio problems of a call on this side, collected until they are reported to the program.
 
 use std::fmt;
 use std::sync::Arc;
 use std::sync::atomic::{AtomicU64, Ordering};
 
-/// What is wrong with the sound of a call on this side.
+/// Audio problems of a call on this side.
 #[derive(Debug, Clone, PartialEq, Eq)]
 #[non_exhaustive]
 pub enum AudioProblem {
@@ -18,7 +18,7 @@ pub enum AudioProblem {
     NotProcessed(String),
     /// A file that was played has ended before its end.
     Broken(String),
-    /// So many packets were not processed in time since this was told last, and silent.
+    /// Packets that were not processed in time, and so were silent, since the last report.
     Late(u64),
 }
 

@@ -43,7 +43,7 @@ impl Recording {
     /// Ends it, and waits until the file is closed.
     ///
     /// # Errors
-    /// It had ended before its time: the disk is full, say. What was written before is there.
+    /// It ended early, for example because the disk is full. The audio until then is in the file.
     pub async fn stop(self) -> Outcome {
         self.stop.store(true, Ordering::Release);
         self.thread.unpark();

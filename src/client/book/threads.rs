@@ -23,7 +23,7 @@
 //!   with `ClientBuilder::processing` has one for that; the devices
 //!   have one each way, for all calls.
 //!
-//! # What runs on the media thread
+//! # Code on the media thread
 //!
 //! A [`FrameSource`](crate::FrameSource), a [`FrameSink`](crate::FrameSink) and
 //! the processors of an [`AudioPipeline`](crate::AudioPipeline). They must not allocate,
@@ -52,7 +52,7 @@
 //! about 2 ms after it is played out (500 frames on two busy cores: 2.4 ms in the middle, 6 ms at the
 //! 95th percentile).
 //!
-//! # What delay is made of
+//! # Components of delay
 //!
 //! A sample waits for its packet (20 ms), for the next tick of the sender, and in the jitter buffer
 //! (`jitter_ms`, 40). The receiver's tick costs nothing: a stream's beginning gives way to it by up to

@@ -1,4 +1,4 @@
-//! What goes wrong, how it looks, and what to do.
+//! Problems, their symptoms, and remedies.
 //!
 //! First look at three things: the text of the error or of
 //! [`EndCause`](crate::EndCause), which says what to do next;

@@ -58,11 +58,11 @@ const MOST: usize = 5;
 /// 20 ms frames that a ring has room for.
 const ROOM: usize = 16;
 
-/// What sound of calls comes from and goes to.
+/// The source and the destination of the audio of calls.
 #[derive(Debug, Clone, Default)]
 #[non_exhaustive]
 pub enum Audio {
-    /// What the program plays, writes and reads; nothing else.
+    /// Only audio that the program plays, writes and reads.
     #[default]
     None,
     /// Devices, in place of a source and a sink where the pipeline has none.

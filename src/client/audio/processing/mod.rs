@@ -14,7 +14,7 @@ use sonora::{AudioProcessing, Config, StreamConfig};
 
 pub(crate) use apart::processed;
 
-/// What is done to the sound that a call says.
+/// Processing of the audio that a call sends.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
 pub struct Processing {
     /// Takes out what the loudspeaker has put into the microphone. Its reference is what the call
