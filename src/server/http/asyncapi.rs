@@ -18,17 +18,20 @@ pub async fn document() -> impl IntoResponse {
 }
 
 /// What may be said on these WebSockets: the name of the message, its schema, what it is.
-const MESSAGES: [(&str, &str, &str); 3] = [
+const MESSAGES: [(&str, &str, &str); 6] = [
     ("event", "Published", "Something has happened."),
     ("command", "Order", "A command, as `POST /commands` takes it."),
+    ("answer", "Answer", "What is said at once to a command, a decision or a ping."),
+    ("lost", "Missed", "Events were lost, because the client reads too slowly."),
+    ("call", "CallNews", "A call that the program gets, or has no more."),
     ("decision", "Decision", "What a program wants done with a call that it was given."),
 ];
 
 /// A WebSocket: its name, its path, what the server says there and what it hears.
 const CHANNELS: [(&str, &str, &[&str], &[&str]); 3] = [
-    ("events", "/events", &["event"], &[]),
-    ("control", "/control", &["event"], &["command"]),
-    ("remote", "/remote/{name}", &["event"], &["command", "decision"]),
+    ("events", "/events", &["event", "lost"], &[]),
+    ("control", "/control", &["event", "lost", "answer"], &["command"]),
+    ("remote", "/remote/{name}", &["event", "lost", "answer", "call"], &["command", "decision"]),
 ];
 
 /// The document.

@@ -9,7 +9,7 @@ use axum::extract::ws::{Message, WebSocket, WebSocketUpgrade};
 use axum::extract::{Extension, Query, State};
 use axum::response::{IntoResponse, Response};
 use serde::Deserialize;
-use serde_json::{Value, json};
+use serde_json::Value;
 
 use super::Api;
 use super::answer::Problem;
@@ -17,6 +17,7 @@ use super::commands::submit;
 use super::events::{self, Wanted};
 use super::guard::Granted;
 use super::line::{Heard, Line};
+use super::said::{self, Answer};
 use b2b_call::CallId;
 use b2b_call::bus::Subscriber;
 
@@ -78,7 +79,7 @@ async fn serve(socket: WebSocket, api: Api, granted: Granted, mut events: Subscr
                 Heard::Said(Message::Text(text)) => line.say(heard(&api, &granted, text.as_str())),
                 Heard::Said(Message::Binary(_)) => {
                     let problem = Problem::bad("commands are text", "send a JSON object as a text message");
-                    line.say(Message::Text(no(&Value::Null, &problem).to_string().into()));
+                    line.say(said::message(&Answer::refused(&Value::Null, &problem)));
                 }
                 Heard::Said(_) | Heard::Written => {}
                 Heard::Gone => return,
@@ -100,17 +101,12 @@ fn heard(api: &Api, granted: &Granted, text: &str) -> Message {
         .map_err(|error| Problem::bad(format!("invalid JSON: {error}"), "send a JSON object"));
     // As on `/remote/{name}`.
     if let Some(ping) = parsed.as_ref().ok().and_then(|value| value.get("ping")) {
-        return Message::Text(json!({ "type": "pong", "ping": ping }).to_string().into());
+        return said::message(&Answer::Pong { ping: ping.clone() });
     }
     let id = parsed.as_ref().ok().and_then(|value| value.get("id")).cloned().unwrap_or_default();
     let answer = match parsed.and_then(|value| submit(api, granted, value)) {
-        Ok(taken) => json!({ "type": "accepted", "id": &*taken.id }),
-        Err(problem) => no(&id, &problem),
+        Ok(taken) => Answer::accepted(&taken.id),
+        Err(problem) => Answer::refused(&id, &problem),
     };
-    Message::Text(answer.to_string().into())
-}
-
-fn no(id: &Value, problem: &Problem) -> Value {
-    let Problem { status, error, fix } = problem;
-    json!({ "type": "refused", "id": id, "status": status.as_u16(), "error": error, "fix": fix })
+    said::message(&answer)
 }

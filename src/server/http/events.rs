@@ -15,6 +15,7 @@ use serde::Deserialize;
 use super::Api;
 use super::answer::Problem;
 use super::guard::{Granted, Keys};
+use super::said;
 use b2b_call::CallId;
 use b2b_call::bus::{Received, ResumeError, Subscriber};
 use b2b_call::event::{Event, EventFilter, Published};
@@ -155,7 +156,7 @@ pub async fn pulse(events: &mut Subscriber, wanted: impl Fn(&Event) -> bool) -> 
 }
 
 fn lost(count: u64) -> Message {
-    Message::Text(serde_json::json!({ "type": "lost", "count": count }).to_string().into())
+    said::message(&said::Missed::Lost { count })
 }
 
 /// An event as it is sent; none: it cannot be written.

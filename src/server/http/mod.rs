@@ -12,7 +12,7 @@
 //! - `commands`: commanding calls; `control`: the same and all events, as a WebSocket
 //! - `capture`: what was on the wire; `recording`: what was said; `journal`: what has come in, to run a call again
 //! - `queues`: who waits, and agents; `places`: rooms and parking; `gateways`: whether they are up
-//! - `events`: the bus as a WebSocket; `line`: one that is read and written at the same time
+//! - `events`: the bus as a WebSocket; `line`: one that is read and written at the same time; `said`: what clients are answered there
 //! - `registrations`: who is registered; `call_routes`: where calls lead
 //! - `alarms`: what somebody has to look at
 //! - `page`: all of it for people, in a browser
@@ -52,6 +52,7 @@ pub(super) mod refused;
 mod registrations;
 mod remote;
 mod routes;
+mod said;
 mod source;
 mod text;
 mod users;

@@ -19,7 +19,9 @@ use utoipa::{PartialSchema, ToSchema};
 use super::answer::Problem;
 use super::journal;
 use super::routes::{Route, Schemas, routes};
+use super::said::{Answer, Missed};
 use crate::control::remote::decision::Decision;
+use crate::control::remote::told::CallNews;
 use b2b_call::event::Published;
 
 /// What a program may send to `POST /commands`, one of each kind.
@@ -80,6 +82,12 @@ pub fn openapi() -> OpenApi {
     schemas.push((Problem::name().into_owned(), Problem::schema()));
     // Said on the WebSocket of a remote application.
     schemas.push((Decision::name().into_owned(), Decision::schema()));
+    Answer::schemas(&mut schemas);
+    schemas.push((Answer::name().into_owned(), Answer::schema()));
+    CallNews::schemas(&mut schemas);
+    schemas.push((CallNews::name().into_owned(), CallNews::schema()));
+    Missed::schemas(&mut schemas);
+    schemas.push((Missed::name().into_owned(), Missed::schema()));
     // The same of `/events`, and of all that follows the bus.
     Published::schemas(&mut schemas);
     schemas.push((Published::name().into_owned(), Published::schema()));

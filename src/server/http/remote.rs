@@ -12,7 +12,7 @@ use axum::extract::{Path, State};
 use axum::http::StatusCode;
 use axum::response::{IntoResponse, Response};
 use serde::Serialize;
-use serde_json::{Map, Value, json};
+use serde_json::{Map, Value};
 use utoipa::ToSchema;
 
 use super::Api;
@@ -21,8 +21,10 @@ use super::commands::refused;
 use super::events::{self, Pulse};
 use super::guard::Keys;
 use super::line::{Heard, Line};
+use super::said::{self, Answer};
 use crate::config::apps::remote::RemoteConfig;
 use crate::control::remote::decision::Decision;
+use crate::control::remote::told::CallNews;
 use crate::control::remote::{News, Offer, Patience, Word, Words};
 use crate::control::{Failure, Order, Refused, Who};
 use b2b_call::event::{Event, Published};
@@ -102,7 +104,7 @@ async fn serve(socket: WebSocket, api: Api, config: RemoteConfig) {
                 let answer = match said {
                     Heard::Said(Message::Text(text)) => talk.heard(text.as_str()).await,
                     Heard::Said(Message::Binary(_)) => {
-                        talk.wrong(&Value::Null, &Refused::Bad("it is no text".into())).map(|it| text_of(&it))
+                        talk.wrong(&Value::Null, &Refused::Bad("it is no text".into())).map(|it| said::message(&it))
                     }
                     Heard::Said(Message::Ping(_)) => {
                         talk.lives();
@@ -115,7 +117,7 @@ async fn serve(socket: WebSocket, api: Api, config: RemoteConfig) {
                 match answer {
                     Ok(answer) => line.say(answer),
                     Err(TooOften(last)) => {
-                        line.say(text_of(&last));
+                        line.say(said::message(&last));
                         return line.close().await;
                     }
                 }
@@ -134,10 +136,6 @@ async fn serve(socket: WebSocket, api: Api, config: RemoteConfig) {
     }
 }
 
-fn text_of(value: &Value) -> Message {
-    Message::Text(value.to_string().into())
-}
-
 /// A call that the program has.
 struct Held {
     call: CallId,
@@ -154,18 +152,18 @@ struct Talk {
 }
 
 /// It was wrong once too often; the last word.
-struct TooOften(Value);
+struct TooOften(Answer);
 
 impl Talk {
     fn news(&mut self, news: News) -> Message {
         match news {
             News::Offer(Offer { call, leg, known, words }) => {
                 self.calls.insert(leg, Held { call, words });
-                text_of(&known)
+                said::message(&CallNews::Offer(known))
             }
             News::Over { call, leg, why } => {
                 self.calls.remove(&leg);
-                text_of(&json!({ "type": "over", "call": call.0, "leg": leg.0, "reason": why }))
+                said::message(&CallNews::Over { call: call.0, leg: leg.0, reason: why.to_owned() })
             }
         }
     }
@@ -191,7 +189,7 @@ impl Talk {
         result.get("secret")?;
         let mut told = serde_json::to_value(published).ok()?;
         *told.get_mut("result")? = self.api.control.status(id)?.result?;
-        Some(text_of(&told))
+        Some(said::message(&told))
     }
 
     /// It gives a sign of life.
@@ -209,15 +207,17 @@ impl Talk {
             Ok(_) => {
                 return self
                     .wrong(&Value::Null, &Refused::Bad("a command is a JSON object".into()))
-                    .map(|it| text_of(&it));
+                    .map(|it| said::message(&it));
             }
             Err(error) => {
-                return self.wrong(&Value::Null, &Refused::Bad(error.to_string())).map(|it| text_of(&it));
+                return self
+                    .wrong(&Value::Null, &Refused::Bad(error.to_string()))
+                    .map(|it| said::message(&it));
             }
         };
         if let Some(ping) = value.get("ping") {
             self.patience.right();
-            return Ok(text_of(&json!({ "type": "pong", "ping": ping })));
+            return Ok(said::message(&Answer::Pong { ping: ping.clone() }));
         }
         let id = value.get("id").cloned().unwrap_or_default();
         let answer = match value.contains_key("decision") {
@@ -227,15 +227,15 @@ impl Talk {
         match answer {
             Ok(answer) => {
                 self.patience.right();
-                Ok(text_of(&answer))
+                Ok(said::message(&answer))
             }
-            Err(No::Wrong(refused)) => self.wrong(&id, &refused).map(|it| text_of(&it)),
-            Err(No::Late(problem)) => Ok(text_of(&no(&id, &problem))),
+            Err(No::Wrong(refused)) => self.wrong(&id, &refused).map(|it| said::message(&it)),
+            Err(No::Late(problem)) => Ok(said::message(&Answer::refused(&id, &problem))),
         }
     }
 
-    fn wrong(&mut self, id: &Value, why: &Refused) -> Result<Value, TooOften> {
-        let last = no(id, &refused(why));
+    fn wrong(&mut self, id: &Value, why: &Refused) -> Result<Answer, TooOften> {
+        let last = Answer::refused(id, &refused(why));
         if self.patience.wrong() { Err(TooOften(last)) } else { Ok(last) }
     }
 
@@ -254,7 +254,7 @@ impl Talk {
         })
     }
 
-    fn commands(&mut self, fields: Map<String, Value>) -> Result<Value, No> {
+    fn commands(&mut self, fields: Map<String, Value>) -> Result<Answer, No> {
         let order = Order::parse(Value::Object(fields)).map_err(|error| No::Wrong(Refused::Bad(error)))?;
         if !order.command.is_of_a_leg() {
             return Err(No::Wrong(Refused::NotYours));
@@ -270,10 +270,10 @@ impl Talk {
             held.words.tell(Word::Touch);
         }
         self.commands.insert(taken.id.to_string());
-        Ok(json!({ "type": "accepted", "id": &*taken.id }))
+        Ok(Answer::accepted(&taken.id))
     }
 
-    async fn decides(&mut self, mut fields: Map<String, Value>, id: &Value) -> Result<Value, No> {
+    async fn decides(&mut self, mut fields: Map<String, Value>, id: &Value) -> Result<Answer, No> {
         fields.remove("id");
         let mut number = |name: &str| match fields.remove(name) {
             None | Some(Value::Null) => Ok(None),
@@ -292,7 +292,7 @@ impl Talk {
         let held = self.calls.get(&leg).map(|held| held.words.clone());
         let told = held.is_some_and(|words| words.tell(word_of));
         match told {
-            true => Ok(json!({ "type": "accepted", "id": id, "decision": word, "leg": leg.0 })),
+            true => Ok(Answer::Accepted { id: id.clone(), decision: Some(word), leg: Some(leg.0) }),
             false => Err(No::Late(Problem::new(StatusCode::GONE, "the call is over", "forget it"))),
         }
     }
@@ -315,9 +315,4 @@ fn not_possible(failure: Failure) -> No {
             "the call is still yours: choose another decision",
         )),
     }
-}
-
-fn no(id: &Value, problem: &Problem) -> Value {
-    let Problem { status, error, fix } = problem;
-    json!({ "type": "refused", "id": id, "status": status.as_u16(), "error": error, "fix": fix })
 }

@@ -11,9 +11,10 @@
 use std::sync::atomic::{AtomicUsize, Ordering};
 use std::time::{Duration, Instant};
 
-use serde_json::{Value, json};
+use serde_json::json;
 
 use super::hold::{Back, Hold, Limits};
+use super::told::OfferedCall;
 use super::words::{GivenUp, Line, Words};
 use super::{Chosen, News, Offer, Remotes, Word};
 use crate::control::{Control, left::Left};
@@ -399,7 +400,7 @@ impl Application for EndsRecording {
 
 impl Remote {
     /// What a program is told of a call.
-    fn known(&self, call: &IncomingCall, variables: &[(String, String)]) -> Value {
+    fn known(&self, call: &IncomingCall, variables: &[(String, String)]) -> Box<OfferedCall> {
         let (mut headers, mut room) = (Vec::new(), HEADERS);
         // Of a party that b2b has called, or that comes from elsewhere in b2b, there is no INVITE.
         for (name, value) in call.request.fields().filter(|_| !call.answered) {
@@ -409,27 +410,21 @@ impl Remote {
             let size = name.len() + value.len();
             if !secret && size <= room {
                 room -= size;
-                headers.push(json!([name, String::from_utf8_lossy(value)]));
+                headers.push((name, String::from_utf8_lossy(value).into_owned()));
             }
         }
-        let variables: serde_json::Map<_, _> =
-            variables.iter().map(|(name, value)| (name.clone(), json!(value))).collect();
-        let mut offer = json!({
-            "type": "offer",
-            "remote": self.short(),
-            "call": call.call.0,
-            "leg": call.leg.0,
-            "called": call.called(),
-            "caller": call.caller(),
-            "identity": call.identity,
-            "source": call.source.to_string(),
-            "answered": call.answered,
-            "variables": variables,
-            "headers": headers,
-        });
-        if let Some(verstat) = &call.who.verstat {
-            offer["verstat"] = json!(verstat);
-        }
-        offer
+        Box::new(OfferedCall {
+            remote: self.short().to_owned(),
+            call: call.call.0,
+            leg: call.leg.0,
+            called: call.called(),
+            caller: call.caller(),
+            identity: call.identity.clone(),
+            source: call.source.to_string(),
+            answered: call.answered,
+            variables: variables.iter().cloned().collect(),
+            headers,
+            verstat: call.who.verstat.clone(),
+        })
     }
 }

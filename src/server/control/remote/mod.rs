@@ -3,20 +3,20 @@
 //!
 //! - `hold`: how long a program may have a call, without I/O
 //! - `handler`: the way of a call that is given to one
-//! - `decision`: what a program decides; `words`: its way to who has the call
+//! - `decision`: what a program decides; `words`: its way to who has the call; `told`: what it is told
 //!
 //! Programs connect by their application's name. Several of one name take turns.
 
 pub mod decision;
 mod handler;
 mod hold;
+pub mod told;
 mod words;
 
 use std::collections::BTreeMap;
 use std::sync::atomic::{AtomicU64, AtomicUsize, Ordering};
 use std::sync::{Arc, Mutex, MutexGuard, PoisonError};
 
-use serde_json::Value;
 use tokio::sync::mpsc;
 
 use super::Control;
@@ -26,6 +26,7 @@ use b2b_call::handler::HandlerAction;
 use b2b_call::{CallId, LegId};
 pub use handler::Remote;
 pub use hold::{Back, Limits, Patience};
+use told::OfferedCall;
 pub use words::Words;
 
 /// What a program tells of one call.
@@ -47,7 +48,7 @@ pub struct Offer {
     pub call: CallId,
     pub leg: LegId,
     /// What is known of it.
-    pub known: Value,
+    pub known: Box<OfferedCall>,
     /// How the program answers.
     pub words: Words,
 }

@@ -111,7 +111,7 @@ fn markdown() -> String {
             let it =
                 kinds.iter().find(|it| it.word == *word).unwrap_or_else(|| panic!("{word} is in no schema"));
             text.push_str(&format!(
-                "\n### `{word}`\n\n{}\n\n| field | | |\n|---|---|---|\n",
+                "\n### `{word}`\n\n{}\n\n| field | type | meaning |\n|---|---|---|\n",
                 one_line(it.says)
             ));
             for (name, field, must) in &it.fields {
@@ -138,4 +138,46 @@ fn the_page_of_events_is_that_of_the_types() {
         return;
     }
     assert!(written == wanted, "docs/events.md is behind the types: run this test with B2B_WRITE_DOCS=1");
+}
+
+#[test]
+fn answers_to_commands_and_what_a_program_is_told_are_there_with_their_fields() {
+    let document = asyncapi();
+    let said = |channel: &str| -> Vec<String> {
+        let messages = document["operations"][format!("send_{channel}")]["messages"].as_array();
+        let names = messages.into_iter().flatten().filter_map(|it| it["$ref"].as_str()?.rsplit('/').next());
+        names.map(str::to_owned).collect()
+    };
+    assert_eq!(said("events"), ["event", "lost"]);
+    assert_eq!(said("control"), ["event", "lost", "answer"]);
+    assert_eq!(said("remote"), ["event", "lost", "answer", "call"]);
+    let kinds = |schema: &str| -> Vec<Kind<'_>> {
+        let all = document["components"]["schemas"][schema]["oneOf"].as_array();
+        all.into_iter().flatten().map(|it| kind(&document, it)).collect()
+    };
+    let fields = |schema: &str, word: &str| -> Vec<String> {
+        let all = kinds(schema);
+        let found = all.iter().find(|it| it.word == word).unwrap_or_else(|| panic!("{schema} has no {word}"));
+        found.fields.iter().map(|(name, ..)| (*name).to_owned()).collect()
+    };
+    assert_eq!(fields("Answer", "accepted"), ["decision", "id", "leg"]);
+    assert_eq!(fields("Answer", "refused"), ["error", "fix", "id", "status"]);
+    assert_eq!(fields("Answer", "pong"), ["ping"]);
+    assert_eq!(fields("Missed", "lost"), ["count"]);
+    assert_eq!(fields("CallNews", "over"), ["call", "leg", "reason"]);
+    let offer = fields("CallNews", "offer");
+    for field in [
+        "remote",
+        "call",
+        "leg",
+        "called",
+        "caller",
+        "identity",
+        "source",
+        "answered",
+        "variables",
+        "headers",
+    ] {
+        assert!(offer.iter().any(|it| it == field), "{field} in {offer:?}");
+    }
 }
