@@ -159,6 +159,9 @@ fn outcome(config: &ServerConfig, outcome: &Outcome) -> Vec<String> {
     lines.push(format!("bridge  {}, media {}", policy.mode.as_str(), policy.media.as_str()));
     let timeout = policy.timeout.unwrap_or(config.limits.ring);
     lines.push(format!("ring    at most {} s", timeout.as_secs()));
+    if let Some(app) = &dial.unanswered {
+        lines.push(format!("then    {app}, if nobody answers"));
+    }
     lines
 }
 

@@ -102,6 +102,19 @@ ring    at most 60 s
 }
 
 #[test]
+fn explain_says_who_takes_a_caller_whom_nobody_answers() {
+    let folder = tempfile::tempdir().expect("a folder");
+    let path = folder.path().join("b2bua.toml");
+    let text = "[server]\nlisten = [\"udp:127.0.0.1:0\"]\nstore = \"memory\"\n\
+                [[user]]\nname = \"1001\"\npassword = \"x\"\n[voicemail]\nfolder = \"voicemail\"\n[[mailbox]]\nname = \"1001\"\npin = \"4711\"\n\
+                [[route]]\ncalled = '1\\d{3}'\nto = \"user/$0\"\nunanswered = \"voicemail/$0\"\n";
+    std::fs::write(&path, text).expect("a file");
+    let config = path.to_str().expect("UTF-8");
+    let explained = answer(&["--config", config, "--explain", "1001", "--from", "1001"]);
+    assert!(explained.contains("\nthen    voicemail/1001, if nobody answers\n"), "{explained}");
+}
+
+#[test]
 fn explain_knows_callers_by_their_address() {
     let explain = |source: &str| {
         answer(&["--config", EXAMPLE, "--explain", "+442083661177", "--from", "07700", "--source", source])
