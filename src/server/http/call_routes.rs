@@ -76,7 +76,10 @@ pub async fn ask(
     }
     let settings = api.admission.current.get();
     let lines = explain(&settings.config, &RouteQuestion { called, from, address: source });
-    Ok(Json(Explained { lines: lines.iter().map(|line| without_passwords(line)).collect() }))
+    // Who asks here has no flags.
+    let lines =
+        lines.iter().map(|line| without_passwords(&line.replace("--from and --source", "from and source")));
+    Ok(Json(Explained { lines: lines.collect() }))
 }
 
 /// What the token of a request may do.

@@ -108,7 +108,7 @@ export function ladder(timeline, width) {
 /** A remark of one row, beginning at its lane where there is room. */
 function note(into, width, gutter, y, mark, text, kind, lane = gutter + 8) {
   const room = width - lane - 14;
-  const needed = Math.min(text.length * CHAR + 20, width - gutter - 8);
+  const needed = Math.min(text.length * CHAR + 28, width - gutter - 8);
   const from = needed > room ? Math.max(gutter + 4, width - needed - 6) : lane;
   const shown = cut(text, width - from - 26);
   into.append(
