@@ -198,3 +198,13 @@ fn a_leg_s_quality_over_time_is_kept_from_the_beginning_and_over_the_end() {
     lab.end();
     assert!(points(0).len() >= all.len());
 }
+
+#[test]
+fn the_process_has_the_names_that_dashboards_of_others_know() {
+    let server = server("");
+    let value = |name: &str| server.metric(name);
+    assert!(value("process_cpu_seconds_total") > 0.0 && value("process_resident_memory_bytes") > 1e6);
+    assert!((10.0..=value("process_max_fds")).contains(&value("process_open_fds")));
+    let now = std::time::SystemTime::UNIX_EPOCH.elapsed().expect("after 1970").as_secs_f64();
+    assert!((now - 86_400.0..now + 60.0).contains(&value("process_start_time_seconds")));
+}
