@@ -90,7 +90,7 @@ fn what_goes_wrong_has_its_exit_code_and_says_what_to_do() {
     let identity = ["--identity", "sip:alice@127.0.0.1"];
     let cases = [
         (vec!["--call", &closed_uri], 65, "check the address"),
-        (vec!["--call", &silent_uri, "--wait", "0.5"], 67, "--wait gives more time"),
+        (vec!["--call", &silent_uri, "--wait", "0.5"], 67, "raise --wait for more time"),
         (vec!["--answer", "1", "--wait", "0.5"], 67, "nobody called"),
         (vec!["--call", "sip:x@0.0.0.0"], 64, "wildcard"),
         (vec!["--call", &closed_uri, "--ptime"], 64, "--help"),
@@ -375,7 +375,7 @@ fn on_a_terminal_two_calls_become_a_conference_and_one_is_sent_to_the_other_part
     alice.type_in(&format!("d{bob_uri}\r"));
     alice.shows("00:0");
     alice.type_in(&format!("t{dora_uri}\r"));
-    alice.shows(&format!("goes to {dora_uri}"));
+    alice.shows(&format!("is transferred to {dora_uri}"));
     dora.assert_exit(0);
     bob.assert_exit(0);
     let [summary] = &events(&bob, "summary")[..] else { panic!("{}", bob.output()) };

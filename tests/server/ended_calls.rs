@@ -52,7 +52,7 @@ fn a_call_that_is_over_is_found_by_party_and_result_also_after_a_kill() {
         assert_eq!(ended(&server, query).iter().collect::<Vec<_>>(), found, "{query}");
     }
     for (query, says) in [
-        ("?since=yesterday", "no moment"),
+        ("?since=yesterday", "is not a t"),
         ("?disposition=gone", "disposition=gone"),
         ("?audio=loud", "audio=loud"),
         ("?partie=ann", "unknown field `partie`"),

@@ -416,7 +416,7 @@ fn a_new_certificate_comes_with_sighup_and_a_bad_one_is_refused_with_file_and_li
     let wrong = format!("b2b.toml:{line}: ");
     server.b2b.signal(Signal::SIGHUP);
     let refused = server.b2b.wait_for_line("the old one stays");
-    assert!(refused.contains(&wrong) && refused.contains("server.pem holds no certificate"), "{refused}");
+    assert!(refused.contains(&wrong) && refused.contains("server.pem has no PEM certificate"), "{refused}");
     ask(&mut connect(at, &new.pem, "localhost"), 4);
     ask(&mut before, 5);
     server.stop();

@@ -20,7 +20,7 @@ fn the_tree_of_the_documentation_is_good_and_drawn() {
     };
     let refused = dry_run();
     assert_eq!(refused.status.code(), Some(64), "its prompts are not there");
-    assert!(String::from_utf8_lossy(&refused.stderr).contains("welcome.wav is not there"));
+    assert!(String::from_utf8_lossy(&refused.stderr).contains("welcome.wav does not exist"));
 
     // The names that the script gives are those of the example.
     let script = include_str!("../../../scripts/make-prompts.sh");

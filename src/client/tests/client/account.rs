@@ -75,7 +75,7 @@ async fn a_wrong_password_ends_the_call_after_one_attempt_and_says_so() {
     let Err(CallError::Ended(cause)) = within("the end", call.wait_for_answer()).await else { panic!() };
     let EndCause::Failed { status: 407, ref reason } = cause else { panic!("{cause:?}") };
     assert!(reason.contains("password refused"), "{reason}");
-    assert!(cause.to_string().contains("give the credentials"), "{cause}");
+    assert!(cause.to_string().contains("set the credentials"), "{cause}");
 }
 
 #[tokio::test]

@@ -131,7 +131,7 @@ async fn a_number_that_no_stream_has_is_answered_with_stop_and_the_calls_go_on()
     program.is_well(1).await;
     program.is_well(2).await;
     assert!((1..2_000).contains(&program.told(0).len()), "{}", program.told(0).len());
-    assert!(house.server.process.wait_for_line("it names stream 0").contains("voice agent ada"));
+    assert!(house.server.process.wait_for_line("unknown stream 0").contains("voice agent ada"));
     program.beside(async { tokio::join!(ann.hangs_up(), bob.hangs_up()) }).await;
     nothing_is_left(&house.server).await;
 }
