@@ -91,7 +91,7 @@ fn what_goes_wrong_has_its_exit_code_and_says_what_to_do() {
     let cases = [
         (vec!["--call", &closed_uri], 65, "check the address"),
         (vec!["--call", &silent_uri, "--wait", "0.5"], 67, "raise --wait for more time"),
-        (vec!["--answer", "1", "--wait", "0.5"], 67, "nobody called"),
+        (vec!["--answer", "1", "--wait", "0.5"], 67, "no inbound call within"),
         (vec!["--call", "sip:x@0.0.0.0"], 64, "wildcard"),
         (vec!["--call", &closed_uri, "--ptime"], 64, "--help"),
     ];
