@@ -191,7 +191,9 @@ impl Machine {
             self.endpoints.resize_with(slot + 1, || None);
         }
         if self.endpoints[slot].is_none() {
-            self.endpoints[slot] = Some(Box::new(Endpoint::new(id, config, (now, at), &mut self.rng)));
+            let mut endpoint = Box::new(Endpoint::new(id, config, (now, at), &mut self.rng));
+            endpoint.accounted().over_time.begin();
+            self.endpoints[slot] = Some(endpoint);
             self.open += 1;
         }
     }

@@ -49,7 +49,7 @@ impl QualitySample {
     }
 }
 
-/// The samples of an endpoint. Nothing is held before the first one.
+/// The samples of an endpoint.
 #[derive(Debug, Clone, Default, PartialEq, Eq)]
 pub(super) struct OverTime {
     samples: Vec<QualitySample>,
@@ -60,6 +60,11 @@ pub(super) struct OverTime {
 }
 
 impl OverTime {
+    /// Takes room for all samples, so that reports take no memory.
+    pub fn begin(&mut self) {
+        self.samples.reserve_exact(MOST_SAMPLES);
+    }
+
     /// A report is due; this is the state of things.
     pub fn add(&mut self, sample: QualitySample) {
         self.passed += 1;
@@ -67,8 +72,6 @@ impl OverTime {
             return;
         }
         self.passed = 0;
-        // With room for all: a call's later reports take no memory.
-        self.samples.reserve_exact(MOST_SAMPLES - self.samples.len());
         self.samples.push(sample);
         if self.samples.len() >= MOST_SAMPLES {
             let mut keeps = false;
