@@ -250,7 +250,7 @@ fn interop_page_fits_a_phone_and_is_dark_and_light() {
         match view.as_str() {
             "queues" => drop(tab.until("who waits", "document.body.innerText.includes('carl')")),
             "agents" => tab.reads("not reachable"),
-            "gateways" => tab.reads("not asked"),
+            "gateways" => tab.reads("not monitored"),
             "routes" => tab.reads("app queue/sales"),
             "rooms" => tab.reads("team"),
             "parking" => tab.reads("701 to 720"),

@@ -78,7 +78,7 @@ fn interop_page_offers_no_call_to_a_token_that_may_start_none() {
     tab.value("document.querySelector('#token-text').focus()");
     tab.types("look-token-1");
     tab.press("Enter");
-    tab.reads("No call is up.");
+    tab.reads("There are no active calls.");
     tab.until(
         "its scopes",
         "performance.getEntriesByType('resource').some((it) => it.name.endsWith('/token'))",
