@@ -14,8 +14,8 @@ async fn main() -> Result<(), Box<dyn std::error::Error>> {
         let from = ringing.from().to_owned();
         match ringing.answer().await {
             Ok(call) => println!("{from}: {}", call.wait_for_end().await),
-            // Somebody who gives up leaves the next one in peace.
-            Err(error @ CallError::Ended(_)) => println!("{from}: {error}"),
+            // A caller who has hung up meanwhile: the next one is answered all the same.
+            Err(CallError::Ended(cause)) => println!("{from}: {cause}"),
             Err(error) => return Err(error.into()),
         }
     }
