@@ -66,7 +66,7 @@ pub(super) struct Endpoint {
     pub peer: Option<u32>,
     pub drops: Drops,
     pub refused: Refused,
-    /// Made at its first report.
+    /// Made when it opens, so that reports take no memory.
     accounted: Option<Box<Accounted>>,
     pub timeouts: u32,
     /// When this endpoint's entry among the timers is due, ns; 0 for none.
