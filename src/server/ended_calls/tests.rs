@@ -174,6 +174,39 @@ async fn calls_are_found_by_every_filter_latest_first() {
     assert_eq!(store.counters(), EndedCallsCounters { written: 5, lost: 0, failures: 0 });
 }
 
+#[tokio::test(flavor = "multi_thread", worker_threads = 3)]
+async fn a_query_sees_every_record_that_was_submitted_before_it() {
+    const CALLS: u64 = 5_000;
+    let keeping = EndedCalls { calls: 5_000, ..keeping(Store::Memory) };
+    let store = EndedCallStore::open(keeping, SystemTime::now()).unwrap();
+    let submitted = Arc::new(AtomicU64::new(0));
+    // A query that comes while the thread writes for another one is answered in the same turn.
+    let queries: Vec<_> = (0..2)
+        .map(|_| {
+            let (store, submitted) = (store.clone(), submitted.clone());
+            tokio::spawn(async move {
+                let mut before = 0;
+                while before < CALLS {
+                    before = submitted.load(Ordering::Acquire);
+                    let total = store.find(Wanted { limit: 1, ..wanted() }).await.unwrap().total;
+                    assert!(total >= before, "{total} of {before}");
+                }
+            })
+        })
+        .collect();
+    for call in 1..=CALLS {
+        store.submit(Box::new(caller(call)));
+        submitted.store(call, Ordering::Release);
+        tokio::task::yield_now().await;
+        if call % 10 == 0 {
+            tokio::time::sleep(Duration::from_millis(1)).await;
+        }
+    }
+    for query in queries {
+        query.await.unwrap();
+    }
+}
+
 #[tokio::test]
 async fn a_file_has_the_calls_of_every_run_and_tells_them_apart() {
     let folder = TempDir::new().unwrap();

@@ -53,7 +53,14 @@ pub fn run(
                 default(HOUR) => {}
             }
         }
-        batch.extend(records.try_iter().take(TOGETHER.saturating_sub(batch.len())));
+        // A look takes a while in a long list: records come first, however many ask. What was handed over
+        // before a question is in its answer, however much that is.
+        asked.extend(questions.try_iter().take(AT_ONCE.saturating_sub(asked.len())));
+        let more = match asked.is_empty() || failing {
+            true => TOGETHER.saturating_sub(batch.len()),
+            false => records.len(),
+        };
+        batch.extend(records.try_iter().take(more));
         let written = match batch.is_empty() && !asked.is_empty() {
             true => Ok(()),
             false => write(connection, run, keeping, &batch),
@@ -68,8 +75,6 @@ pub fn run(
                 shared.failures.fetch_add(1, Ordering::Relaxed);
             }
         }
-        // A look takes a while in a long list: records come first, however many ask.
-        asked.extend(questions.try_iter().take(AT_ONCE.saturating_sub(asked.len())));
         for Question { wanted, answer } in asked.drain(..).filter(|it| !it.answer.is_closed()) {
             let wanted = Wanted { since: wanted.since.max(oldest(keeping)), ..wanted };
             // Who asked may be gone.
