@@ -100,7 +100,7 @@ def main():
     problems = []
     with House() as house:
         (house.path / "rooms").mkdir()
-        for name, length in {"welcome": 1.0, "menu": 2.0, "position": 0.3, **{f"digits/{n}": 0.2 for n in range(10)}}.items():
+        for name, length in {"welcome": 1.0, "menu": 2.0, "position": 0.3, **{f"digits/{key}": 0.2 for key in (*range(10), "star")}}.items():
             prompt(house.path / f"prompts/{name}.wav", length)
         (house.path / "slots.csv").write_text("\n".join(["user,number", *(f"caller,70{n}" for n in range(1, 9))]))
         for user in (*AGENTS, *GOES):
