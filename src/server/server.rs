@@ -334,9 +334,12 @@ impl Server {
 
     /// Looks at the certificates for new ones; connections that are up stay.
     fn renew_certificates(&self) {
+        let before = self.tls.refused();
         match self.tls.reload(certificates::files(&self.admission.current.get().config)) {
             Ok(true) => tracing::info!("the certificate has changed: new connections use the new one"),
             Ok(false) => {}
+            // The alarm stands meanwhile.
+            Err(error) if before.is_some_and(|before| before.reason == error.to_string()) => {}
             Err(error) => {
                 tracing::error!("the new certificate is invalid, the old one stays in use: {error}")
             }

@@ -229,3 +229,20 @@ fn a_certificate_tells_until_when_it_is_good_and_an_alarm_stands_when_that_is_so
     assert!(alarm["subject"].as_str().is_some_and(|file| file.ends_with("other.pem")), "{alarm}");
     assert_eq!(alarm["text"], "valid until 2026-01-02T00:00:00Z");
 }
+
+#[test]
+fn a_certificate_that_is_refused_without_sighup_is_an_alarm_until_a_good_one_is_there() {
+    let folder = configured("[tls]\ncertificate = \"first.pem\"\nkey = \"first.key\"\nreload_s = 1\n");
+    let authority = Authority::new(folder.path(), "ca");
+    authority.issue_until("first", "sbc.example", (2_101, 2, 3));
+    let server = start(folder);
+    let alarms = || server.get("/alarms").json()["alarms"].as_array().expect("a list").clone();
+    let file = server.folder.path().join("first.pem");
+    std::fs::write(&file, "not PEM").expect("written");
+    let refused = until("an alarm", || alarms().first().cloned());
+    assert_eq!((&refused["name"], &refused["severity"]), (&"certificate_refused".into(), &"critical".into()));
+    assert_eq!(refused["subject"], file.display().to_string());
+    assert!(refused["text"].as_str().is_some_and(|text| text.contains("no PEM certificate")), "{refused}");
+    authority.issue_until("first", "sbc.example", (2_102, 2, 3));
+    until("its end", || alarms().is_empty().then_some(()));
+}

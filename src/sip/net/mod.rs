@@ -67,4 +67,4 @@ pub use stack::{ConnectError, NetConfig, NetError, SipStack};
 pub use stun::{SeenAs, StunConfig};
 pub use tls::Tls;
 #[cfg(feature = "tls")]
-pub use tls::{AskClient, CertificateFiles, PeerTls, TlsError, TlsFiles};
+pub use tls::{AskClient, CertificateFiles, PeerTls, ReloadRefused, TlsError, TlsFiles};

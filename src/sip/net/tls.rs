@@ -5,7 +5,7 @@ use std::collections::BTreeMap;
 use std::io;
 use std::net::SocketAddr;
 use std::path::PathBuf;
-use std::sync::{Arc, PoisonError, RwLock};
+use std::sync::{Arc, Mutex, PoisonError, RwLock};
 use std::time::SystemTime;
 
 use rustls::ClientConfig;
@@ -41,7 +41,21 @@ pub(super) fn told(error: &io::Error) -> String {
 /// Certificates in force. Clones are the same: what one reloads holds for all,
 /// from the next connection on.
 #[derive(Clone)]
-pub struct Tls(Arc<RwLock<Arc<InForce>>>);
+pub struct Tls(Arc<Shared>);
+
+struct Shared {
+    in_force: RwLock<Arc<InForce>>,
+    refused: Mutex<Option<ReloadRefused>>,
+}
+
+/// Why the latest reload changed nothing.
+#[derive(Debug, Clone, PartialEq, Eq)]
+pub struct ReloadRefused {
+    /// The file that is wrong, where the error names one.
+    pub file: Option<PathBuf>,
+    /// The error, for people.
+    pub reason: String,
+}
 
 struct InForce {
     files: TlsFiles,
@@ -65,22 +79,38 @@ impl Tls {
     /// See [`TlsError`].
     pub fn load(files: TlsFiles) -> Result<Self, TlsError> {
         let contents = files.read()?;
-        Ok(Tls(Arc::new(RwLock::new(Arc::new(InForce::new(files, contents, None)?)))))
+        let in_force = RwLock::new(Arc::new(InForce::new(files, contents, None)?));
+        Ok(Tls(Arc::new(Shared { in_force, refused: Mutex::default() })))
     }
 
     /// Reads the files, which may be others, again. `false`: they say the same as
     /// before. Connections that are up keep what they have.
     ///
     /// # Errors
-    /// One of them is no good; what was in force stays, all of it.
+    /// One of them is no good; what was in force stays, all of it, and [`Tls::refused`] tells why.
     pub fn reload(&self, files: TlsFiles) -> Result<bool, TlsError> {
+        let result = self.exchange(files);
+        let refused = result
+            .as_ref()
+            .err()
+            .map(|error| ReloadRefused { file: error.path().map(PathBuf::from), reason: error.to_string() });
+        *self.0.refused.lock().unwrap_or_else(PoisonError::into_inner) = refused;
+        result
+    }
+
+    fn exchange(&self, files: TlsFiles) -> Result<bool, TlsError> {
         let (old, contents) = (self.get(), files.read()?);
         if old.files == files && old.contents == contents {
             return Ok(false);
         }
         let new = InForce::new(files, contents, Some(&old))?;
-        *self.0.write().unwrap_or_else(PoisonError::into_inner) = Arc::new(new);
+        *self.0.in_force.write().unwrap_or_else(PoisonError::into_inner) = Arc::new(new);
         Ok(true)
+    }
+
+    /// Why the latest reload was refused; `None` after one that succeeded.
+    pub fn refused(&self) -> Option<ReloadRefused> {
+        self.0.refused.lock().unwrap_or_else(PoisonError::into_inner).clone()
     }
 
     /// The files of our certificates, each with the moment until which it is good (RFC 5280 §4.1.2.5);
@@ -90,7 +120,7 @@ impl Tls {
     }
 
     fn get(&self) -> Arc<InForce> {
-        self.0.read().unwrap_or_else(PoisonError::into_inner).clone()
+        self.0.in_force.read().unwrap_or_else(PoisonError::into_inner).clone()
     }
 
     /// The handshake with somebody who has connected to this listener, as it was configured; and

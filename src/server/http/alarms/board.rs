@@ -10,6 +10,7 @@ use utoipa::ToSchema;
 use super::kinds::{Ends, Kind, Severity};
 use crate::gateway;
 use b2b_call::event::{Event, MediaRefused, rfc3339};
+use b2b_sip::net::ReloadRefused;
 
 /// Alarms of one kind; what goes beyond stands under one subject.
 const EACH: usize = 40;
@@ -51,6 +52,8 @@ pub struct Look {
     pub gateways_down: Vec<(String, String)>,
     /// Files of certificates that soon are good no longer, and until when each is.
     pub certificates: Vec<(PathBuf, SystemTime)>,
+    /// Why new certificates are not in use.
+    pub certificate_refused: Option<ReloadRefused>,
     /// Calls that are left; none: it takes calls.
     pub draining: Option<usize>,
     pub disk: Option<DiskLook>,
@@ -125,6 +128,10 @@ impl Board {
         for (file, until) in &look.certificates {
             let text = format!("valid until {}", humantime::format_rfc3339_seconds(*until));
             so.push((Kind::CertificateExpires, file.display().to_string(), text));
+        }
+        if let Some(refused) = &look.certificate_refused {
+            let file = refused.file.as_ref().map(|file| file.display().to_string()).unwrap_or_default();
+            so.push((Kind::CertificateRefused, file, refused.reason.clone()));
         }
         if let Some(calls) = look.draining {
             so.push((Kind::Draining, String::new(), format!("no new calls are accepted; {calls} continue")));

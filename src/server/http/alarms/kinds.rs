@@ -24,6 +24,7 @@ pub enum Kind {
     RecordingFailed,
     RecordsLost,
     CertificateExpires,
+    CertificateRefused,
     PortsShort,
     CallsRefused,
     LateTicks,
@@ -64,7 +65,7 @@ const HOUR: Duration = Duration::from_secs(3_600);
 
 impl Kind {
     /// Every kind, the worst first.
-    pub const ALL: [Kind; 22] = [
+    pub const ALL: [Kind; 23] = [
         Kind::EmergencyCall,
         Kind::NoMedia,
         Kind::MediaServerDown,
@@ -74,6 +75,7 @@ impl Kind {
         Kind::RecordingFailed,
         Kind::RecordsLost,
         Kind::CertificateExpires,
+        Kind::CertificateRefused,
         Kind::PortsShort,
         Kind::CallsRefused,
         Kind::LateTicks,
@@ -150,6 +152,12 @@ impl Kind {
                 severity: Critical,
                 ends: Ends::NotSo,
                 fix: "replace the file with a new certificate and send SIGHUP; existing calls are not affected",
+            },
+            Kind::CertificateRefused => Row {
+                name: "certificate_refused",
+                severity: Critical,
+                ends: Ends::NotSo,
+                fix: "correct the file; the old certificate stays in use until it expires",
             },
             Kind::PortsShort => Row {
                 name: "ports_short",

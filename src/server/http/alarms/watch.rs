@@ -56,6 +56,7 @@ async fn look(api: &Api) -> Option<Look> {
             .filter_map(|(name, it, _)| Some((name.clone(), why(it)?)))
             .collect(),
         certificates: soon_over(api.tls.expiries(), SystemTime::now()),
+        certificate_refused: api.tls.refused(),
         draining: draining.then_some(calls),
         disk: disk(api),
         ports: (free, free + ports.used + ports.resting),
