@@ -1,5 +1,5 @@
-//! What the log says of requests that admission control refuses or leaves unanswered: REGISTER, and INVITE that
-//! never becomes a call. Wrong passwords are in `passwords`; to be asked for one is no refusal.
+//! What the log says of requests that admission control refuses or leaves unanswered: REGISTER, SUBSCRIBE, and INVITE
+//! that never becomes a call. Wrong passwords are in `passwords`; to be asked for one is no refusal.
 
 use std::net::{IpAddr, SocketAddr};
 use std::time::Instant;
@@ -25,7 +25,11 @@ impl ServerAdmission {
             return;
         }
         self.at(now);
-        let what = if *request.method() == Method::Register { "REGISTER" } else { "INVITE" };
+        let what = match request.method() {
+            Method::Register => "REGISTER",
+            Method::Subscribe => "SUBSCRIBE",
+            _ => "INVITE",
+        };
         let Some(left_out) = self.refusals.line(self.wall, Some(source.ip()), (what, status)) else { return };
         let to = named(request);
         let why = if reply.reason.is_empty() { phrase(status) } else { &reply.reason };

@@ -1,6 +1,6 @@
 //! SUBSCRIBE at admission control: who may watch.
 
-use super::{Origin, ServerAdmission, Turned};
+use super::{Origin, ServerAdmission, Turned, refusing};
 use crate::notifier::Asking;
 use crate::notifier::resource::Watcher;
 use b2b_call::switch::Turn;
@@ -44,10 +44,15 @@ impl ServerAdmission {
         let address = source.ip();
         let gateway = self.known_by(request, flow);
         let user = match self.settings.sender(gateway.as_deref(), address).0 {
-            Origin::Unknown => Some(self.authenticate(t.now, request, source, Side::Server)?),
-            Origin::Gateway(_) => {
+            Origin::Unknown => match self.authenticate(t.now, request, source, Side::Server) {
+                Ok(user) => Some(user),
+                Err(turned) => return Err(self.turned(t.now, request, source, turned)),
+            },
+            Origin::Gateway(name) => {
                 self.parts.notifier.count(|of| &mut of.refused);
-                return Err(Turned::Away(Reply::status(403)));
+                let (who, reply) = (format!("gateway/{name}"), Reply::status(403));
+                self.tell_refused(t.now, request, (&who, source.address), &reply);
+                return Err(Turned::Away(reply));
             }
             Origin::User(_) | Origin::Trusted => None,
         };
@@ -58,7 +63,12 @@ impl ServerAdmission {
         let watcher = Watcher { user: user.as_deref(), address };
         let asking = Asking { settings: &settings, watcher };
         let hops = self.hops.of_caller(&settings, user.as_deref(), gateway.as_deref(), flow);
-        self.notifier.subscribe(t, transaction, request, asking, hops).map_err(Turned::Away)
+        self.notifier.subscribe(t, transaction, request, asking, hops).map_err(|reply| {
+            let known = || refusing::words(settings.sender(gateway.as_deref(), address).0);
+            let who = user.as_ref().map_or_else(known, |user| format!("user/{user}"));
+            self.tell_refused(t.now, request, (&who, source.address), &reply);
+            Turned::Away(reply)
+        })
     }
 
     /// Tells what has changed of what is watched, or is watched no more.

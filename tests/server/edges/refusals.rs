@@ -70,6 +70,29 @@ fn each_refusal_is_a_line_with_its_source_user_number_status_and_reason() {
 }
 
 #[test]
+fn a_refused_subscription_is_a_line_too() {
+    let folder = tempfile::tempdir().expect("a folder");
+    let (mut server, address) = server(folder.path(), TRUSTED, PARTIES);
+    let mut phone = Peer::new([127, 0, 8, 4], address);
+    let mut subscribe = |user: &str, event: &str| {
+        let (uri, at, call) = (format!("sip:{user}@{address}"), phone.at, format!("{user}-{event}"));
+        let request = phone
+            .request(&Method::Subscribe, &uri, &call, 1)
+            .header_fmt(Name::To, format_args!("<{uri}>"))
+            .header_fmt(Name::Contact, format_args!("<sip:ann@{at}>"))
+            .header(Name::Event, event)
+            .finish()
+            .expect("a request");
+        phone.ask(&request, &call, 1).status()
+    };
+    assert_eq!((subscribe("1001", "weather"), subscribe("1009", "dialog")), (489, 404));
+    let from = phone.at;
+    for line in ["1001 refused with 489: Bad Event", "1009 refused with 404: Not Found"] {
+        server.wait_for_line(&format!("SUBSCRIBE: trusted from {from} to {line}"));
+    }
+}
+
+#[test]
 fn a_flood_of_refused_calls_is_a_few_lines() {
     let folder = tempfile::tempdir().expect("a folder");
     let (mut server, address) = server(folder.path(), TRUSTED, PARTIES);
