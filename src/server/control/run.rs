@@ -339,29 +339,30 @@ impl Run<'_> {
             DialRequest { to: DialTo::Contacts(first), options: DialOptions { route, ..options_of(shown) } };
         let (call, leg) = service.originate(request).await?;
         self.running.is_about(call);
-        for (name, value) in variables {
-            service.set_variable(call, name, value).await?;
-        }
-        let leg = leg.await?;
-        let mut result = json!({ "call": call.0, "leg": leg.0 });
-        if let Some(second) = second {
-            let onward = DialRequest { to: DialTo::Contacts(second), options: options_of(from.first()) };
-            match service.dial_and_bridge(leg, onward).await {
-                Ok(bridge) => result["bridge"] = json!(bridge.0),
-                Err(error) => {
-                    // Nobody else would end it. It is over if its party has hung up.
-                    let _ = service.hangup(leg).await;
-                    return Err(error.into());
-                }
+        let told = async {
+            for (name, value) in variables {
+                service.set_variable(call, name, value).await?;
             }
+            let leg = leg.await?;
+            let mut result = json!({ "call": call.0, "leg": leg.0 });
+            if let Some(second) = second {
+                let onward = DialRequest { to: DialTo::Contacts(second), options: options_of(from.first()) };
+                result["bridge"] = json!(service.dial_and_bridge(leg, onward).await?.0);
+            }
+            match app {
+                Some(app) => service.hand_over(leg, app, number.as_deref()).await?,
+                // It waits for commands; unless it is over.
+                None if to.is_none() => drop(service.enter(call, Place::Program).await),
+                None => {}
+            }
+            Ok(result)
+        };
+        let result = told.await;
+        if result.is_err() {
+            // Nobody else would end it. It is over if its party has hung up.
+            let _ = service.hangup_call(call).await;
         }
-        match app {
-            Some(app) => service.hand_over(leg, app, number.as_deref()).await?,
-            // It waits for commands; unless it is over.
-            None if to.is_none() => drop(service.enter(call, Place::Program).await),
-            None => {}
-        }
-        Ok(result)
+        result
     }
 
     /// Calls somebody for a leg. `own`: they see the party's own number.
