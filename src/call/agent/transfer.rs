@@ -97,7 +97,8 @@ impl AgentService {
         let status = match result {
             // Nothing more will come (RFC 4488): nobody will know.
             Ok(response) if response.status() < 300 => {
-                let silent = response.header(Name::ReferSub).is_some_and(|it| it == b"false");
+                let silent =
+                    response.header(Name::ReferSub).is_some_and(|it| it.eq_ignore_ascii_case(b"false"));
                 return if silent {
                     self.our_transfer_over(refer, None)
                 };
