@@ -88,7 +88,7 @@ impl Visit {
     pub fn fails(&self, why: &str, wants: &mut Wants) {
         self.complain(why, wants);
         // The caller may have gone.
-        wants.set_variable(self.call.call, ERROR, why.get(..1_024).unwrap_or(why));
+        wants.set_variable(self.call.call, ERROR, &why[..why.floor_char_boundary(1_024)]);
     }
 
     pub fn complain(&self, why: &str, wants: &mut Wants) {
