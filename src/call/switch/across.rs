@@ -1,4 +1,4 @@
-//! Later offers of a party, by re-INVITE or UPDATE: across its bridge, or answered here.
+//! Later offers of a party, by re-INVITE or UPDATE: passed across its bridge, or answered here.
 
 use bytes::Bytes;
 
@@ -14,7 +14,7 @@ use b2b_sip::endpoint::{Body, Reply, ServerTransactionId};
 use b2b_sip::msg::Request;
 
 impl Switch {
-    /// Their re-INVITE or UPDATE.
+    /// A re-INVITE or UPDATE of a party.
     pub(super) fn asked(&mut self, t: &mut Turn<'_>, leg: LegId, origin: Origin, request: &Request) {
         if !is_session(request) {
             return self.answer_exchange(t, leg, origin, Err(Reply::status(415)));
@@ -28,7 +28,7 @@ impl Switch {
             return self.answer_exchange(t, leg, origin, Err(Reply::status(481)));
         };
         let call = it.call;
-        // A refresh of theirs is no business of the other side's.
+        // A session refresh of this party does not concern the other one.
         if let (Some(endpoint), Some(offer)) = (it.media.endpoint, &offer)
             && self.fact("repeats", |it| it.parts.controller.repeats(endpoint, offer))
         {
@@ -46,12 +46,12 @@ impl Switch {
         }
     }
 
-    /// Whether no offer goes to a leg any more.
+    /// Whether offers are no longer sent to a leg.
     pub(super) fn keeps_session(&self, leg: LegId) -> bool {
         self.calls.leg(leg).is_some_and(|it| it.takes.no_reinvites)
     }
 
-    /// An offer that goes no further.
+    /// Answers an offer that is not passed on.
     pub(super) fn answer_here(&mut self, t: &mut Turn<'_>, leg: LegId, origin: Origin, offer: Option<Bytes>) {
         let endpoint = self.calls.leg(leg).and_then(|it| it.media.endpoint);
         let (Some(endpoint), Some(offer)) = (endpoint, offer) else {
@@ -63,7 +63,7 @@ impl Switch {
         self.media(t, answer, OnMedia::Described(then));
     }
 
-    /// Our answer to an offer that goes no further.
+    /// Sends our answer to an offer that is not passed on.
     pub(super) fn answered_here(
         &mut self,
         t: &mut Turn<'_>,
@@ -82,7 +82,7 @@ impl Switch {
         }
     }
 
-    /// Asks the other party what this one asks of us, by this message of its dialog.
+    /// Passes a party's request, which came by this message of its dialog, on to the other party.
     pub(super) fn ask_across(
         &mut self,
         t: &mut Turn<'_>,
@@ -91,17 +91,17 @@ impl Switch {
         origin: Origin,
         (offer, original): (Option<Bytes>, Option<&Request>),
     ) {
-        // Its own offer comes while ours to it is put off for glare: ours gives way.
+        // This party's offer arrives while ours to it is postponed for glare: ours gives way.
         let under_way = self.calls.get(call).and_then(|it| it.exchanges.under_way.as_ref());
         if under_way.is_some_and(|it| it.sent && !it.agreed && it.to == from) {
             self.exchange_refused(t, call, Reply::status(491));
         }
         let Some(it) = self.calls.get_mut(call) else { return self.counters.late() };
         let Some(exchange) = it.exchanges.begin(from, to, origin) else {
-            // The other side's is under way (RFC 3261 §14.2).
+            // The other side's offer is under way (RFC 3261 §14.2).
             return self.answer_exchange(t, from, origin, Err(Reply::status(491)));
         };
-        // What is refused here leads to no message there.
+        // A request that is refused here sends no message to the other side.
         if let Some(original) = original {
             self.crosses(to, original);
         }
@@ -113,7 +113,7 @@ impl Switch {
         self.media(t, offer, OnMedia::Described(OnDescription::Offer { call, exchange }));
     }
 
-    /// `to` has agreed to what goes across. `ack_wanted`: it was not asked with an offer, and makes one.
+    /// `to` has agreed to what was passed across. `ack_wanted`: it was asked without an offer, and makes one.
     pub(super) fn agreed_across(
         &mut self,
         t: &mut Turn<'_>,
@@ -135,14 +135,15 @@ impl Switch {
         self.media(t, session, OnMedia::Described(then));
     }
 
-    /// An exchange is over, and nothing has come of it: what had to wait for its end is done then.
+    /// Ends an exchange without a result; offers that waited for its end follow.
     pub(super) fn give_up_exchange(&mut self, call: CallId, no: ExchangeNo) {
         if self.end_exchange(call, no).is_some() {
             self.follows.push(Follow::PendingOffers { call });
         }
     }
 
-    /// `to` has agreed, and who has asked for it has gone meanwhile. `offer`: its own, which waits for an answer.
+    /// `to` has agreed, and the party that asked has gone meanwhile. `offer`: the offer of `to`, which waits
+    /// for an answer.
     fn agreed_in_vain(
         &mut self,
         t: &mut Turn<'_>,
@@ -158,13 +159,13 @@ impl Switch {
         self.withdraw_offer(to);
         self.answer_exchange(t, from, origin, Err(Reply::status(480)));
         if let Origin::Replacing(replaced) = origin {
-            // It was told of the newcomer, and talks on with whom it talks.
+            // `to` was told of the newcomer, and continues to talk to the present party.
             self.refresh(t, call, (replaced, to), false);
         }
     }
 
-    /// What the other party has answered, for who has asked. `offers`: it was not asked with an offer, and makes this
-    /// one.
+    /// Delivers the other party's answer to the party that asked. `offers`: it was asked without an offer,
+    /// and makes this one.
     pub(super) fn answered_across(
         &mut self,
         t: &mut Turn<'_>,
@@ -174,7 +175,8 @@ impl Switch {
     ) {
         let exchange = self.end_exchange(call, exchange);
         let Some(Exchange { from, origin, .. }) = exchange.filter(|it| it.origin != Origin::Nobody) else {
-            // Who has asked was answered otherwise meanwhile; an offer waits for its ACK all the same.
+            // The asking party was answered otherwise meanwhile; an offer in a 2xx needs its ACK all the
+            // same.
             self.counters.late();
             match offers.filter(|_| self.calls.leg(to).is_some_and(|it| it.is_up())) {
                 Some(offer) => self.answer_for_nobody(t, to, offer),
@@ -208,7 +210,7 @@ impl Switch {
         self.follows.push(Follow::PendingOffers { call });
     }
 
-    /// Answers whoever asked.
+    /// Answers the request that began an exchange.
     pub(super) fn answer_exchange(
         &mut self,
         t: &mut Turn<'_>,
@@ -239,20 +241,20 @@ impl Switch {
                 self.respond(t, transaction, reply);
             }
             (Origin::Update(transaction), Err(reply)) => self.respond(t, transaction, reply),
-            // Nobody waits for it, or it is ours.
+            // No request waits for the answer, or the request is ours.
             _ => {}
         }
     }
 
-    /// Answers a request that waits.
+    /// Answers a pending request.
     pub(super) fn respond(&mut self, t: &mut Turn<'_>, transaction: ServerTransactionId, reply: Reply) {
         if let Err(error) = t.sip.respond(t.now, transaction, reply) {
             tracing::debug!("a request that waited: {error}");
         }
     }
 
-    /// The bridge across which an offer goes is no more. Who asked is refused; who was asked may still answer, and
-    /// nothing else can be offered to it before.
+    /// The bridge that an offer crosses has gone. The asking party is refused; the asked party may still
+    /// answer, and can be sent no other offer before it does.
     pub(super) fn exchange_parted(&mut self, t: &mut Turn<'_>, call: CallId, status: u16) {
         let exchange = self.calls.get(call).and_then(|it| it.exchanges.under_way.as_deref().copied());
         let Some(Exchange { from, origin, sent, agreed, .. }) = exchange.filter(|it| it.from != it.to) else {
@@ -265,7 +267,7 @@ impl Switch {
         self.answer_exchange(t, from, origin, Err(Reply::status(status)));
     }
 
-    /// Nobody waits for the answer to the offer under way any more.
+    /// No party waits for the answer to the offer under way any more.
     pub(super) fn asked_by_nobody(&mut self, call: CallId) {
         let under_way = self.calls.get_mut(call).and_then(|it| it.exchanges.under_way.as_mut());
         let Some(exchange) = under_way else { return self.counters.impossible("asked_by_nobody") };
@@ -274,23 +276,24 @@ impl Switch {
         self.withdraw_offer(from);
     }
 
-    /// The far end does not want its re-INVITE answered any more.
+    /// The remote party has cancelled its re-INVITE.
     pub(super) fn asking_cancelled(&mut self, leg: LegId) {
         let Some(call) = self.calls.leg(leg).map(|it| it.call) else {
             return self.counters.impossible("asking_cancelled");
         };
         let exchange = self.calls.get(call).and_then(|it| it.exchanges.under_way.as_ref());
         if exchange.is_some_and(|it| it.from == leg && it.origin == Origin::ReInvite) {
-            // The other side's answer is still to come and has nobody to go to.
+            // The other side's answer is still to come, and there is no party to deliver it to.
             self.asked_by_nobody(call);
         } else {
-            // It is answered here, or was before.
+            // The request is answered here, or has been answered.
             self.counters.ignored();
         }
     }
 
-    /// `to` has agreed to what nobody asks for any more. That is its session now, while who asked has the one from
-    /// before (RFC 3261 §14.1, RFC 6141 §3): it is offered that again.
+    /// `to` has agreed to an offer that no party waits for any more. That is its session now, while the
+    /// asking party keeps the session from before (RFC 3261 §14.1, RFC 6141 §3): the session from before is
+    /// offered to `to` again.
     pub(super) fn agreed_for_nobody(&mut self, t: &mut Turn<'_>, call: CallId, to: LegId) {
         self.led_here(t, call, &[to]);
         let is_pending =
@@ -302,7 +305,7 @@ impl Switch {
     }
 }
 
-/// What a party is refused with whose offer media cannot take.
+/// The refusal of an offer that media cannot accept.
 pub(super) fn refusal(error: &MediaError) -> Reply {
     let (status, reason) = error.status();
     Reply { reason: reason.to_owned(), ..Reply::status(status) }

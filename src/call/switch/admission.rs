@@ -1,5 +1,5 @@
-//! The front admission: who may call, and who answers requests outside calls
-//! (REGISTER, MESSAGE). It decides within the turn.
+//! Admission control: decides who may call, and answers requests outside calls (REGISTER, MESSAGE). It
+//! decides within the turn.
 
 use std::net::SocketAddr;
 use std::pin::Pin;
@@ -19,44 +19,45 @@ use b2b_sip::endpoint::{
 use b2b_sip::msg::{Method, Request, Response};
 use b2b_sip::net::Ban;
 
-/// What becomes of an INVITE.
+/// The decision on an INVITE.
 #[derive(Debug)]
 pub enum Admission {
-    /// It goes to the handlers.
+    /// Passed to the handlers.
     Accept(Box<Caller>),
-    /// It is refused.
+    /// Refused.
     Refuse(Reply),
-    /// It is refused and nothing is kept of it: a challenge to a stranger.
+    /// Refused without keeping state: a challenge to a stranger.
     RefuseOnce(Reply),
-    /// It is not answered.
+    /// Not answered.
     Ignore,
 }
 
-/// Who calls, and what follows from that.
+/// The caller, and the settings that follow from its identity.
 #[derive(Debug)]
 pub struct Caller {
-    /// Who the caller has proved to be.
+    /// The caller's authenticated identity.
     pub identity: Option<String>,
-    /// The gateway that the call is of by the way that it comes by: its certificate was shown on that
-    /// connection, or it is known at one listener, or by the token of our contact. One that is known by
-    /// its address alone is none here.
+    /// The gateway that the call comes from, known by its way: the certificate shown on the connection, the
+    /// listener it is known at, or the token in our contact. A gateway known by its address alone does not
+    /// count.
     pub gateway: Option<Arc<str>>,
-    /// Where the caller's signalling comes from: the other end of the flow, or what a proxy in front of us saw.
+    /// The source of the caller's signalling: the remote end of the flow, or the address that a proxy in
+    /// front of us saw.
     pub source: SocketAddr,
-    /// What is held as long as the caller's leg is there.
+    /// Channels held for as long as the caller's leg exists.
     pub channels: Vec<Channel>,
-    /// What the caller's media may be, if that is not what everybody's may be.
+    /// The caller's media policy, if it differs from the general one.
     pub policy: Option<Arc<PairPolicy>>,
-    /// Where requests inside of the call may go.
+    /// The hops that in-dialog requests may take.
     pub hops: HopRule,
-    /// By which settings of TLS connections for them are made, as [`Invite::tls`](b2b_sip::endpoint::Invite::tls).
+    /// The TLS settings for their connections, as [`Invite::tls`](b2b_sip::endpoint::Invite::tls).
     pub tls: Option<Arc<str>>,
-    /// From which listener they go, as [`Invite::listener`](b2b_sip::endpoint::Invite::listener).
+    /// The listener they are sent from, as [`Invite::listener`](b2b_sip::endpoint::Invite::listener).
     pub listener: Option<Arc<str>>,
 }
 
 impl Caller {
-    /// Somebody who has proved nothing, and is bound to nothing.
+    /// A caller without an authenticated identity and without channels.
     pub fn at(source: SocketAddr) -> Self {
         Caller {
             identity: None,
@@ -72,48 +73,48 @@ impl Caller {
 }
 
 impl Admission {
-    /// Whether the same call comes again, with a password.
+    /// Whether this is a challenge, after which the same call returns with credentials.
     pub fn is_question(&self) -> bool {
         matches!(self, Admission::Refuse(reply) | Admission::RefuseOnce(reply) if matches!(reply.status, 401 | 407))
     }
 }
 
-/// What becomes of a request outside any call.
+/// The decision on a request outside any call.
 pub enum Fate {
     /// Answered at once.
     Reply(Reply),
-    /// Answered at once, and nothing is kept of it: a challenge to a stranger.
+    /// Answered at once without keeping state: a challenge to a stranger.
     ReplyOnce(Reply),
-    /// Answered when this is ready: a store has to be asked.
+    /// Answered when this future is ready: a store has to be queried.
     Later(Pin<Box<dyn Future<Output = Reply> + Send>>),
     /// Not answered.
     Ignore,
 }
 
-/// What the configuration says of a party's media.
+/// The configured media settings of a party.
 #[derive(Debug, Clone, Default, PartialEq, Eq)]
 pub struct MediaRules {
-    /// Whose rules they are: `gateway/carrier`, `user/1001`; empty: everybody's.
+    /// Owner of the rules: `gateway/carrier`, `user/1001`; empty: the general rules.
     pub party: String,
     pub sources: NamedSources,
-    /// How much is sent to who has proved nothing; none: without a bound.
+    /// Limit on what is sent to an address that has proved nothing; `None`: unlimited.
     pub bound: Option<Bound>,
-    /// It is on our side of the NAT.
+    /// Whether the party is on our side of the NAT.
     pub inside: bool,
     /// Its network, as [`EndpointSpec::interface`](crate::controller::EndpointSpec::interface).
     pub interface: Option<String>,
-    /// Encryption; none: as the contact says, or the switch's configuration.
+    /// Encryption; `None`: as the contact or the switch's configuration says.
     pub srtp: Option<SrtpRules>,
-    /// It takes no offer inside its call: its session stays as it was agreed.
+    /// The party accepts no offer within its call: its session stays as first agreed.
     pub no_reinvites: bool,
 }
 
-/// What the configuration says of a party's session timer (RFC 4028).
+/// The configured session timer of a party (RFC 4028).
 #[derive(Debug, Clone, Copy, PartialEq, Eq, serde::Serialize, serde::Deserialize)]
 pub struct SessionRules {
-    /// Calls to it ask for one.
+    /// Calls to the party request a session timer.
     pub asks: bool,
-    /// Who refreshes it, where the party leaves that to us.
+    /// The refresher, where the party leaves the choice to us.
     pub refresher: SessionRefresher,
 }
 
@@ -123,45 +124,45 @@ impl Default for SessionRules {
     }
 }
 
-/// What a contact may be dialled with.
+/// The terms on which a contact is dialled.
 #[derive(Debug, Default)]
 pub struct Outgoing {
-    /// What its leg holds as long as it is there.
+    /// Channels held for as long as its leg exists.
     pub channels: Vec<Channel>,
-    /// Its INVITE has to wait so long: its gateway takes so many calls in a second.
+    /// Delay before its INVITE: the gateway takes only so many calls per second.
     pub wait: Duration,
-    /// The number of the attempt, for [`AdmissionControl::attempted`]; none: nobody asks.
+    /// The number of the attempt, for [`AdmissionControl::attempted`]; `None`: the outcome is not wanted.
     pub attempt: Option<u64>,
 }
 
 /// Decides on requests before they become calls.
 pub trait AdmissionControl: Send {
-    /// An INVITE that starts a call.
+    /// Decides on an INVITE that starts a call.
     fn invite(&mut self, now: Instant, request: &Request, flow: &Flow) -> Admission;
 
-    /// An INVITE that [`AdmissionControl::invite`] has not refused is refused before it became a call.
+    /// An INVITE that [`AdmissionControl::invite`] did not refuse was refused before it became a call.
     fn refused(&mut self, _now: Instant, _request: &Request, _flow: &Flow, _reply: &Reply) {}
 
-    /// Whether an INVITE is to be looked at where no other is taken any more: an emergency call. It is taken
-    /// only if what it is to hold has [`Holder::Emergency`](crate::channels::Holder::Emergency).
+    /// Whether an INVITE is considered although no others are accepted any more: an emergency call. It is
+    /// accepted only if its channels include [`Holder::Emergency`](crate::channels::Holder::Emergency).
     fn is_urgent(&self, _request: &Request, _flow: &Flow) -> bool {
         false
     }
 
-    /// Calls for which there is to be room beside the ordinary ones.
+    /// Number of calls for which room is kept beside the ordinary ones.
     fn kept_calls(&self) -> usize {
         0
     }
 
-    /// A request outside any call, of a method that the endpoint accepts.
+    /// Decides on a request outside any call, of a method that the endpoint accepts.
     fn request(&mut self, now: Instant, request: &Request, flow: &Flow) -> Fate;
 
-    /// A SUBSCRIBE outside any dialog: admission control answers it itself, and notifies.
+    /// Handles a SUBSCRIBE outside any dialog: admission control answers it itself and sends the NOTIFYs.
     fn subscribe(&mut self, t: &mut Turn<'_>, transaction: ServerTransactionId, _: &Request, _: &Flow) {
         let _ = t.sip.respond(t.now, transaction, Reply::status(405));
     }
 
-    /// Another one in a subscription that admission control has accepted.
+    /// Handles a further SUBSCRIBE in a subscription that admission control has accepted.
     fn resubscribe(
         &mut self,
         t: &mut Turn<'_>,
@@ -172,11 +173,11 @@ pub trait AdmissionControl: Send {
         let _ = t.sip.answer_subscriber(t.now, subscription, transaction, Reply::status(481));
     }
 
-    /// A contact that is about to be dialled; `held` is what the legs of its call hold
-    /// already. Gives what its leg is to hold, and how long it is to wait.
+    /// Decides on a contact that is about to be dialled; `held` is what the legs of its call hold already.
+    /// Returns the channels that its leg is to hold and the delay before its INVITE.
     ///
     /// # Errors
-    /// It may not be dialled: a status and its reason, as if the contact had said so.
+    /// The contact may not be dialled: a status and its reason, as if the contact had sent them.
     fn outgoing(
         &mut self,
         _now: Instant,
@@ -186,17 +187,18 @@ pub trait AdmissionControl: Send {
         Ok(Outgoing::default())
     }
 
-    /// What became of an attempt at a gateway: whether the network has brought the call to somebody
-    /// (ITU-T E.425); none: it says nothing.
+    /// The outcome of an attempt at a gateway: whether the network delivered the call to a user (ITU-T
+    /// E.425); `None`: the outcome does not tell.
     fn attempted(&mut self, _now: Instant, _gateway: &str, _attempt: u64, _effective: Option<bool>) {}
 
-    /// From where else than the signalling names a party may send media.
+    /// The media rules of a party, among them the sources besides the signalled address that may send its
+    /// media.
     fn media_rules(&self, _now: Instant, _party: &Party) -> MediaRules {
         MediaRules::default()
     }
 
-    /// Whether two parties of calls are the same: the same user, or the same gateway. Others are
-    /// who they are by their address.
+    /// Whether two parties of calls are the same: the same user, or the same gateway. Other parties are
+    /// compared by address.
     fn is_same(&self, one: &Party, other: &Party) -> bool {
         match (&one.user, &other.user, &one.gateway, &other.gateway) {
             (Some(one), Some(other), ..) => one == other,
@@ -208,60 +210,60 @@ pub trait AdmissionControl: Send {
         }
     }
 
-    /// Whether a party is believed who it is or speaks for (RFC 3325 §6): gateways that are trusted, and
-    /// trusted addresses. Not a user, who is who its password says.
+    /// Whether a party's assertion of its own or another identity is trusted (RFC 3325 §6): trusted gateways
+    /// and trusted addresses. A user is never trusted: its identity is the one it authenticated as.
     fn believes(&self, party: &Party) -> bool {
         party.user.is_none() && party.gateway.is_some()
     }
 
-    /// Whether a party is told by us who it is connected with now. Not a gateway: which numbers
-    /// it may be shown is its provider's business.
+    /// Whether a party is told its connected identity. A gateway is not: which numbers it may be shown is up
+    /// to its provider.
     fn is_told(&self, party: &Party) -> bool {
         party.gateway.is_none()
     }
 
-    /// How the INVITE of an accepted call is read for who calls: `identity` is who the caller has proved
-    /// to be, `gateway` whose certificate the caller has shown, `source` where it comes from.
+    /// How the caller identity of an accepted call is read from its INVITE: `identity` is the caller's
+    /// authenticated identity, `gateway` the gateway whose certificate the caller has shown, `source` the
+    /// source of its signalling.
     fn reads(&self, _identity: Option<&str>, _gateway: Option<&str>, _source: SocketAddr) -> Reads<'_> {
         Reads::default()
     }
 
-    /// Where the requests of a call to this contact may go.
+    /// The hops that requests of a call to this contact may take.
     fn hops_of_contact(&mut self, _contact: &ResolvedContact) -> HopRule {
         HopRule::Follow
     }
 
-    /// A host was looked up: where it is, best first.
+    /// The result of a host look-up, best target first.
     fn located(&mut self, _host: &str, _targets: &[(Transport, SocketAddr)]) {}
 
-    /// When [`AdmissionControl::work`] is wanted.
+    /// When to call [`AdmissionControl::work`].
     fn next_timeout(&self) -> Option<Instant> {
         None
     }
 
-    /// Time has passed, or something has happened that admission control may have to act on:
-    /// it may send requests of its own.
+    /// Acts on elapsed time or on another change; admission control may send requests of its own.
     fn work(&mut self, _turn: &mut Turn<'_>) {}
 
-    /// A source that the sockets are to take nothing from, or something again.
+    /// The next source that the sockets are to block or unblock.
     fn poll_ban(&mut self) -> Option<Ban> {
         None
     }
 
-    /// By which way somebody came who has shown who they are: for the sockets.
+    /// The next flow whose peer has proved its identity, for the sockets.
     fn poll_proven(&mut self) -> Option<Flow> {
         None
     }
 
-    /// No new calls from now on.
+    /// Accepts no new calls from now on.
     fn drain(&mut self) {}
 
-    /// Whether nothing of its own is left to be done, once it drains.
+    /// Whether none of its own work is left while draining.
     fn is_idle(&self) -> bool {
         true
     }
 
-    /// What became of a request of ours outside any call.
+    /// The outcome of a request of ours outside any call.
     fn response(
         &mut self,
         _turn: &mut Turn<'_>,
@@ -271,22 +273,22 @@ pub trait AdmissionControl: Send {
     ) {
     }
 
-    /// A flow is gone that it has [held](b2b_sip::endpoint::Endpoint::hold_flow).
+    /// A flow that it [held](b2b_sip::endpoint::Endpoint::hold_flow) has closed.
     fn flow_closed(&mut self, _now: Instant, _flow: &Flow) {}
 
-    /// The session timer of a party's calls.
+    /// The session timer settings of a party's calls.
     fn session_rules(&self, _party: &Party) -> SessionRules {
         SessionRules::default()
     }
 
-    /// Whether there are credentials for a party: it is a gateway with a password.
+    /// Whether there are credentials for a party, that is, the party is a gateway with a password.
     fn has_credentials(&self, _party: &Party) -> bool {
         false
     }
 
-    /// The answer to a challenge to a request of this method that went to this party; `uri` is its
-    /// Request-URI. None: there are no credentials for the party, its challenge is of no kind that
-    /// is known, or it is not for whoever asks.
+    /// The answer to a challenge to a request of this method that was sent to this party; `uri` is its
+    /// Request-URI. `None`: there are no credentials for the party, the challenge's scheme is not supported,
+    /// or the credentials are not meant for its sender.
     fn credentials(
         &mut self,
         _challenge: &Response,
@@ -298,8 +300,8 @@ pub trait AdmissionControl: Send {
     }
 }
 
-/// Takes every call and no other request, and everybody is who they say: for tests, and where a
-/// handler decides.
+/// Accepts every call and no other request, and believes every identity: for tests, and where a handler
+/// decides.
 #[derive(Debug, Clone, Copy, Default)]
 pub struct AdmitAll;
 

@@ -1,4 +1,4 @@
-//! A caller that we answer ourselves, with media of our own.
+//! Callers that we answer ourselves, with media of our own.
 
 use bytes::Bytes;
 
@@ -21,7 +21,7 @@ impl Switch {
         let Some(it) = self.calls.leg(leg).filter(|it| !it.life.is_ending()) else {
             return drop(reply.send(Err(CallError::Gone)));
         };
-        // Whoever had the caller before has answered.
+        // The previous owner of the caller has answered.
         if it.is_up() {
             return drop(reply.send(Ok(())));
         }
@@ -29,8 +29,8 @@ impl Switch {
             return drop(reply.send(Err(CallError::WrongState("the leg does not wait for an answer"))));
         }
         let offer = it.life.open_offer();
-        // Ours goes into the 2xx, and the answer comes with the ACK (RFC 3261 §13.2.1). Until then nothing
-        // can be played.
+        // Our offer goes into the 2xx, and the answer comes with the ACK (RFC 3261 §13.2.1). Until then
+        // nothing can be played.
         let then = OnDescription::Answer { leg, offers: offer.is_none(), reply };
         let then = match offer {
             Some(offer) => OnEndpoint::LocalAnswer { leg, offer, then },
@@ -39,7 +39,7 @@ impl Switch {
         self.with_endpoint(t, leg, None, then);
     }
 
-    /// The description for our 2xx is there, or is not. `offers`: its ACK brings the answer.
+    /// The description for our 2xx is ready, or has failed. `offers`: its ACK brings the answer.
     pub(super) fn answered_by_us(
         &mut self,
         t: &mut Turn<'_>,
@@ -53,14 +53,14 @@ impl Switch {
             it.answering = Some(reply);
             return;
         }
-        // An answer that nobody waits for is no fault.
+        // A closed receiver is no error.
         let _ = reply.send(accepted.map_err(|error| CallError::Media(error.to_string())));
     }
 
-    /// Tells who has answered a leg what became of it.
+    /// Reports the outcome to the command that answered the leg.
     pub(super) fn tell_answering(&mut self, leg: LegId, result: Result<(), CallError>) {
         if let Some(answering) = self.calls.leg_mut(leg).and_then(|it| it.answering.take()) {
-            // Who does not wait any more has lost interest.
+            // A closed receiver is no error.
             let _ = answering.send(result);
         }
     }

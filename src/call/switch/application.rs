@@ -1,4 +1,4 @@
-//! What applications ask of calls beside dialling and joining them.
+//! Requests of applications besides dialling and joining calls.
 
 use std::time::Duration;
 
@@ -8,8 +8,8 @@ use crate::call_fsm::{CallEvent, CallState};
 use crate::service::{CallError, LegMedia, Place};
 use crate::{CallId, LegId};
 
-/// How long the last key of a collection may be on its way to us when the next one begins: media tell
-/// of it by another way than applications ask.
+/// How long the last key of a collection may be on its way to us when the next collection begins: key events
+/// and the commands of applications arrive by different paths.
 const ON_ITS_WAY: Duration = Duration::from_secs(1);
 
 impl Switch {
@@ -25,7 +25,7 @@ impl Switch {
         Ok(LegMedia { call, controller: self.parts.controller.clone(), endpoint, usual_tones })
     }
 
-    /// The same for a collection of digits: of a secret one nobody is told what was pressed.
+    /// The endpoint, for a collection of digits; the digits of a secret collection are not shown to others.
     pub(super) fn collects(&mut self, t: &Turn<'_>, leg: LegId, secret: bool) -> Result<LegMedia, CallError> {
         let media = self.leg_media(leg)?;
         if let Some(it) = self.calls.leg_mut(leg) {
@@ -38,12 +38,12 @@ impl Switch {
         Ok(media)
     }
 
-    /// A key as others are told of it.
+    /// A key as it is shown to others; `None` while keys are hidden.
     pub(super) fn shown_key(&self, t: &Turn<'_>, leg: LegId, digit: char) -> Option<char> {
         (!self.hides_keys(t, leg)).then_some(digit)
     }
 
-    /// Whether what a party presses is told to nobody now.
+    /// Whether the keys that a party presses are hidden now.
     pub(super) fn hides_keys(&self, t: &Turn<'_>, leg: LegId) -> bool {
         self.calls.leg(leg).is_some_and(|it| match it.keys.hidden {
             Hidden::No => false,
@@ -52,7 +52,7 @@ impl Switch {
         })
     }
 
-    /// No program commands a call any more: it is again what it began as.
+    /// No program controls the call any more: it returns to the state it began in.
     pub(super) fn command_over(&mut self, t: &Turn<'_>, call: CallId) {
         if let Some(it) = self.calls.get(call).filter(|it| it.state == CallState::Commanded) {
             let began = it.began_as();
@@ -60,7 +60,7 @@ impl Switch {
         }
     }
 
-    /// Says where a call is now. It may be there already.
+    /// Moves a call to this place, where it may be already.
     pub(super) fn enter(&mut self, t: &mut Turn<'_>, call: CallId, place: Place) -> Result<(), CallError> {
         let it = self.calls.get(call).ok_or(CallError::Gone)?;
         let event = match place {

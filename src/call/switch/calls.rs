@@ -1,4 +1,4 @@
-//! Calls, each with its legs in it; and which call or leg it is whose leg, bridge, dialog or media something comes of.
+//! Calls with their legs, and the look-up of a call or leg by leg, bridge, dialog or media endpoint.
 
 use foldhash::HashMap;
 
@@ -10,7 +10,7 @@ use crate::controller::EndpointId;
 use crate::{BridgeId, CallId, LegId};
 use b2b_sip::endpoint::UsageId;
 
-/// The legs of a call that are not over, branches included, in the order in which they came.
+/// The legs of a call that are not over, branches included, in the order in which they were added.
 #[derive(Default)]
 pub(super) struct Legs(Vec<(LegId, Leg)>);
 
@@ -45,10 +45,10 @@ impl Legs {
     }
 }
 
-/// What a leg has that is a program at work, or of one: its handler, and the places that it holds.
+/// What a leg has of a running program: its handler, and the channels that it holds.
 type Program = (Option<Handled>, Vec<Channel>);
 
-/// See the module's text.
+/// All calls; see the module head.
 #[derive(Default)]
 pub(super) struct Calls {
     calls: Slots<Call>,
@@ -63,17 +63,17 @@ impl Calls {
         CallId(self.calls.insert(|_| call))
     }
 
-    /// The next call has this number, as where it was written down.
+    /// Gives the next call this number, as in the journal.
     pub fn foresee_call(&mut self, call: CallId) {
         self.calls.foresee(call.0);
     }
 
-    /// The same of a leg.
+    /// Gives the next leg this number.
     pub fn foresee_leg(&mut self, leg: LegId) {
         self.of_leg.foresee(leg.0);
     }
 
-    /// The same of a bridge.
+    /// Gives the next bridge this number.
     pub fn foresee_bridge(&mut self, bridge: BridgeId) {
         self.of_bridge.foresee(bridge.0);
     }
@@ -86,7 +86,7 @@ impl Calls {
         self.calls.get_mut(call.0)
     }
 
-    /// Takes out a call that has no legs any more.
+    /// Removes a call that has no legs any more.
     pub fn remove(&mut self, call: CallId) -> Option<Call> {
         self.calls.remove(call.0)
     }
@@ -107,7 +107,7 @@ impl Calls {
         self.calls.is_empty() && self.of_leg.is_empty()
     }
 
-    /// Legs of all calls.
+    /// Number of legs of all calls.
     pub fn legs(&self) -> usize {
         self.of_leg.len()
     }
@@ -124,25 +124,25 @@ impl Calls {
         self.calls.get_mut(self.of_leg.get(leg.0)?.0)?.legs.get_mut(leg)
     }
 
-    /// What its legs have that is a program at work, or of one.
+    /// Takes the running programs of its legs.
     pub fn take_programs(&mut self, call: CallId) -> Vec<(LegId, Program)> {
         let legs = self.calls.get_mut(call.0).into_iter().flat_map(|it| &mut it.legs.0);
         legs.map(|(id, it)| (*id, (it.handled.take(), std::mem::take(&mut it.admitted.channels)))).collect()
     }
 
-    /// Gives a call a leg; none: there is no such call.
+    /// Adds a leg to a call; `None`: there is no such call.
     pub fn add_leg(&mut self, call: CallId, leg: Leg) -> Option<LegId> {
         let it = self.calls.get_mut(call.0)?;
         let id = LegId(self.of_leg.insert(|_| call));
         if it.legs.0.is_empty() {
-            // What nearly every call has: room for four would be a third of what it takes.
+            // Nearly every call has two legs: room for four would be a third of its memory.
             it.legs.0.reserve_exact(2);
         }
         it.legs.0.push((id, Leg { call, ..leg }));
         Some(id)
     }
 
-    /// Takes a leg out of its call; its dialog is nobody's then.
+    /// Removes a leg from its call; its dialog belongs to no leg then.
     pub fn remove_leg(&mut self, leg: LegId) -> Option<Leg> {
         let call = self.of_leg.remove(leg.0)?;
         let removed = self.calls.get_mut(call.0)?.legs.remove(leg)?;
@@ -152,12 +152,12 @@ impl Calls {
         Some(removed)
     }
 
-    /// Whose dialog this is.
+    /// The leg of this dialog.
     pub fn of_usage(&self, usage: UsageId) -> Option<LegId> {
         self.of_usage.get(&usage).copied()
     }
 
-    /// A leg has a dialog.
+    /// Sets the dialog of a leg.
     pub fn set_usage(&mut self, leg: LegId, usage: UsageId) {
         if let Some(it) = self.leg_mut(leg) {
             it.usage = Some(usage);
@@ -165,12 +165,12 @@ impl Calls {
         }
     }
 
-    /// Whose media this is.
+    /// The leg of this media endpoint.
     pub fn of_endpoint(&self, endpoint: EndpointId) -> Option<LegId> {
         self.of_endpoint.get(&endpoint).copied()
     }
 
-    /// A leg has media.
+    /// Sets the media endpoint of a leg.
     pub fn set_endpoint(&mut self, leg: LegId, endpoint: EndpointId) {
         if let Some(it) = self.leg_mut(leg) {
             it.media.endpoint = Some(endpoint);
@@ -178,14 +178,14 @@ impl Calls {
         }
     }
 
-    /// A leg has no media any more: what it had.
+    /// Takes the media endpoint of a leg.
     pub fn take_endpoint(&mut self, leg: LegId) -> Option<EndpointId> {
         let endpoint = self.leg_mut(leg)?.media.endpoint.take()?;
         self.of_endpoint.remove(&endpoint);
         Some(endpoint)
     }
 
-    /// Whose bridge this is.
+    /// The call of this bridge.
     pub fn of_bridge(&self, bridge: BridgeId) -> Option<CallId> {
         self.of_bridge.get(bridge.0).copied()
     }
@@ -203,12 +203,12 @@ impl Calls {
         self.of_bridge.len()
     }
 
-    /// Dialogs and media of legs.
+    /// Number of map entries for dialogs and media endpoints.
     pub fn map_entries(&self) -> usize {
         self.of_usage.len() + self.of_endpoint.len()
     }
 
-    /// A leg goes from its call into another one, if both are there.
+    /// Moves a leg from its call into another one, if both exist.
     pub fn move_leg(&mut self, leg: LegId, into: CallId) {
         let of_leg = self.of_leg.get_mut(leg.0).filter(|_| self.calls.get(into.0).is_some());
         let from = of_leg.map(|of_leg| std::mem::replace(of_leg, into));

@@ -1,4 +1,4 @@
-//! The capture of a call's media, by whoever asks for it.
+//! The capture of a call's media on request.
 
 use std::sync::Arc;
 use std::time::Duration;
@@ -8,19 +8,19 @@ use crate::controller::{Capability, EndpointId, MediaFuture, PacketTrace, Snap};
 use crate::history::{CAPTURE_BYTES, CAPTURES, CaptureView};
 use crate::{CallId, LegId};
 
-/// Why a capture does not begin.
+/// Why a capture cannot begin.
 #[derive(Debug, Clone, Copy, PartialEq, Eq, thiserror::Error)]
 pub enum CaptureError {
-    /// Neither up nor kept.
+    /// The call is neither up nor in the history.
     #[error("there is no call {}", .0.0)]
     NoSuchCall(CallId),
-    /// Nothing more comes.
+    /// The call is over; no more media will come.
     #[error("call {} is over", .0.0)]
     Over(CallId),
-    /// One runs.
+    /// A capture of the call is running.
     #[error("call {} is already being captured", .0.0)]
     Running(CallId),
-    /// As many as there may be.
+    /// The maximum number of captures is running.
     #[error("{CAPTURES} calls are being captured, which is the limit")]
     TooMany,
     /// [`Capability::Capture`] is missing.
@@ -28,7 +28,7 @@ pub enum CaptureError {
     Unsupported,
 }
 
-/// A capture that begins.
+/// A capture that is starting.
 pub struct Capturing {
     view: CaptureView,
     begun: Vec<MediaFuture<()>>,
@@ -38,7 +38,7 @@ impl Capturing {
     /// Waits until no packet can be missed any more.
     pub async fn begun(self) -> CaptureView {
         for begun in self.begun {
-            // Who is gone by now has no packets.
+            // An endpoint that has gone by now has no packets.
             let _ = begun.await;
         }
         self.view
@@ -46,8 +46,8 @@ impl Capturing {
 }
 
 impl Switch {
-    /// Captures the media of a call's legs, those to come included, until it ends, for so
-    /// long at most. What was captured of it before is lost.
+    /// Captures the media of a call's legs, later legs included, until the call ends or `longest` has passed.
+    /// An earlier capture of the call is lost.
     ///
     /// # Errors
     /// See [`CaptureError`].
@@ -85,7 +85,7 @@ impl Switch {
         Ok(Capturing { view, begun: begun.collect() })
     }
 
-    /// Ends it; what was captured stays. Whether there is such a call, up or kept.
+    /// Ends the capture; what was captured stays. Returns whether the call is up or in the history.
     pub fn end_capture(&mut self, t: &Turn<'_>, call: CallId) -> bool {
         if let Some(trace) = self.history.trace(call, t.now) {
             trace.stop();
@@ -94,7 +94,7 @@ impl Switch {
         self.history.knows(call)
     }
 
-    /// A leg has an endpoint: its packets go where its call's go, if they go anywhere.
+    /// A leg has an endpoint: its packets join the capture of its call, if there is one.
     pub(super) fn capture_endpoint(
         &self,
         t: &Turn<'_>,
@@ -106,10 +106,10 @@ impl Switch {
         Some(self.parts.controller.capture(endpoint, Some(trace.clone())))
     }
 
-    /// A leg has gone over from one call to another, and its packets go with it.
+    /// A leg has moved from one call to another; its packets move with it.
     pub(super) fn move_capture(&self, t: &Turn<'_>, leg: LegId, from: CallId) {
         if let Some(endpoint) = self.calls.leg(leg).and_then(|it| it.media.endpoint) {
-            // Nobody waits: both happen all the same.
+            // The futures need not be awaited: both take effect all the same.
             if self.history.trace(from, t.now).is_some() {
                 drop(self.parts.controller.capture(endpoint, None));
             }

@@ -1,6 +1,6 @@
-//! Challenges (RFC 3261 §22) to requests of ours: to an INVITE and BYE, and to what goes out inside a
-//! call (re-INVITE, UPDATE, REFER, INFO …), whoever called. Credentials are those of the gateway whose
-//! leg it is, and go to nobody else: admission control decides.
+//! Challenges (RFC 3261 §22) to requests of ours: to an INVITE or BYE, and to other in-dialog requests
+//! (re-INVITE, UPDATE, REFER, INFO …), in either direction of call. Only the credentials of the leg's own
+//! gateway are used: admission control decides.
 
 use std::sync::Arc;
 
@@ -15,12 +15,12 @@ use b2b_sip::auth::is_stale;
 use b2b_sip::endpoint::{Challenge, HeaderFields, UsageId};
 use b2b_sip::msg::{Method, Response};
 
-/// Header fields that prove who we are.
+/// Header fields with credentials.
 #[derive(Serialize, Deserialize)]
 struct Credentials(#[serde(with = "crate::controller::json::fields")] HeaderFields);
 
 impl Switch {
-    /// The dialog of a leg is there: where its gateway has credentials, challenges inside of it come here.
+    /// The dialog of a leg exists: if its gateway has credentials, in-dialog challenges are reported here.
     pub(super) fn answers_challenges(&mut self, t: &mut Turn<'_>, leg: LegId, usage: UsageId) {
         if let Some(party) = self.known_gateway(leg)
             && self.fact("has credentials", |it| it.parts.admission.has_credentials(&party))
@@ -30,7 +30,7 @@ impl Switch {
         }
     }
 
-    /// 401 or 407 to an INVITE or BYE of ours.
+    /// A 401 or 407 to our INVITE or BYE.
     pub(super) fn challenged(&mut self, t: &mut Turn<'_>, leg: LegId, response: &Response) {
         let of_leg = self.calls.leg_mut(leg).and_then(|it| Some((it.usage?, it)));
         let Some((usage, it)) = of_leg else { return self.counters.impossible("challenged") };
@@ -44,14 +44,14 @@ impl Switch {
         let answer = self.answer_to(leg, response, (&method, &uri), tried);
         let Some(it) = self.calls.leg(leg) else { return self.counters.impossible("challenged") };
         let sent = answer.is_some_and(|headers| t.sip.authorize(t.now, usage, headers).is_ok());
-        // Nobody cancels a BYE: it comes to nothing by itself.
+        // A BYE cannot be cancelled; it ends by itself.
         if !sent && !up && it.branch.is_some() {
             self.branch_refused(t, leg, response);
             self.follows.push(Follow::HangUp { leg, status: 480 });
         }
     }
 
-    /// The same to another request of ours inside its call.
+    /// A challenge to another in-dialog request of ours.
     pub(super) fn challenged_inside(&mut self, t: &mut Turn<'_>, leg: LegId, challenge: &Challenge) {
         let usage = self.calls.leg(leg).and_then(|it| it.usage);
         let Some(usage) = usage else { return self.counters.impossible("challenged_inside") };
@@ -65,8 +65,8 @@ impl Switch {
         }
     }
 
-    /// Credentials for a request that was asked for them, if its gateway has some that may be sent.
-    /// A gateway that asks again has refused what it got, unless only its nonce was too old.
+    /// Credentials for a challenged request, if its gateway has any that may be sent. A gateway that
+    /// challenges again has rejected the credentials, unless only its nonce was stale.
     fn answer_to(
         &mut self,
         leg: LegId,
@@ -84,8 +84,8 @@ impl Switch {
         credentials.map(|Credentials(fields)| fields)
     }
 
-    /// Whose password may go to the party of a leg. Who was called has the address of a gateway
-    /// perhaps, and is none unless it was called through it.
+    /// The party whose credentials may be sent on a leg. A callee may have a gateway's address without being
+    /// the gateway: it counts only if it was called through one.
     fn known_gateway(&self, leg: LegId) -> Option<Arc<Party>> {
         let party = self.party(leg);
         let inbound = self.calls.leg(leg).is_some_and(|it| it.inbound);

@@ -1,4 +1,4 @@
-//! What the outside asks of the calls' thread, with the way back for the answer.
+//! Commands from outside to the calls' thread, with the return path of each answer.
 
 use std::pin::Pin;
 use std::sync::Arc;
@@ -22,13 +22,13 @@ use crate::service::{
 use crate::{BridgeId, CallId, LegId};
 use b2b_sip::endpoint::HeaderFields;
 
-/// The way back of an answer. A receiver that is gone is no fault.
+/// The return path of an answer. A receiver that has gone is no error.
 #[derive(Debug)]
 pub(crate) struct Reply<T>(Way<T>);
 
 #[derive(Debug)]
 enum Way<T> {
-    /// It stands in a command that was read from a journal.
+    /// The command was read from a journal.
     Nowhere,
     Waiter(oneshot::Sender<T>),
     Application(ToApplication<T>),
@@ -53,10 +53,10 @@ impl<T> From<ToApplication<T>> for Reply<T> {
 }
 
 impl<T> Reply<T> {
-    /// Gives the answer.
+    /// Sends the answer.
     ///
     /// # Errors
-    /// Nobody waits for it.
+    /// The receiver has gone.
     pub fn send(self, answer: T) -> Result<(), T> {
         match self.0 {
             Way::Nowhere => Err(answer),
@@ -68,7 +68,7 @@ impl<T> Reply<T> {
         }
     }
 
-    /// Whether nobody waits for the answer any more.
+    /// Whether the receiver has gone.
     pub fn is_closed(&self) -> bool {
         match &self.0 {
             Way::Nowhere => true,
@@ -78,7 +78,7 @@ impl<T> Reply<T> {
     }
 }
 
-/// When somebody wants to be woken.
+/// When to wake the sender.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
 pub(crate) enum Until {
     Now,
@@ -86,19 +86,19 @@ pub(crate) enum Until {
     At(Instant),
 }
 
-/// What is wanted of a call's recording.
+/// An operation on a call's recording.
 #[derive(serde::Serialize, serde::Deserialize)]
 pub(crate) enum Record {
-    /// Into this file, or as the switch was told.
+    /// Into this file, or as the switch is configured.
     Begin(Option<Box<RecordingSpec>>),
     Pause(bool),
     End,
 }
 
-/// What is wanted of a leg's own recording.
+/// An operation on a leg's own recording.
 #[derive(Debug, Clone, Copy, PartialEq, Eq, serde::Serialize, serde::Deserialize)]
 pub(crate) enum RecordLeg {
-    /// What it says, or both sides.
+    /// `both`: both sides; otherwise only what the party says.
     Begin {
         both: bool,
     },
@@ -106,7 +106,7 @@ pub(crate) enum RecordLeg {
     End,
 }
 
-/// One command.
+/// A command.
 #[derive(serde::Serialize, serde::Deserialize)]
 #[serde(rename_all = "snake_case")]
 pub(crate) enum Command {
@@ -137,7 +137,7 @@ pub(crate) enum Command {
     },
     Dial {
         request: Box<DialRequest>,
-        /// Told at once which call it is.
+        /// Told at once which call is created.
         #[serde(skip)]
         started: Option<Reply<CallId>>,
         #[serde(skip)]
@@ -160,19 +160,19 @@ pub(crate) enum Command {
     Transfer {
         leg: LegId,
         target: String,
-        /// Changes to the INVITE of the target.
+        /// Changes to the INVITE to the target.
         rules: Arc<[HeaderRule]>,
         #[serde(skip)]
         reply: Reply<Result<(), CallError>>,
     },
-    /// Asks a party to call somebody by itself.
+    /// Asks a party to call another one by itself.
     Refer {
         leg: LegId,
         request: ReferRequest,
         #[serde(skip)]
         reply: Reply<Result<ReferOutcome, ReferError>>,
     },
-    /// Puts a party on hold, with music for it or without a sound, or takes it back.
+    /// Puts a party on hold, with music or in silence, or takes it off hold.
     Hold {
         leg: LegId,
         hold: Hold,
@@ -181,7 +181,7 @@ pub(crate) enum Command {
     },
     Unbridge {
         leg: LegId,
-        /// Whoever has this leg keeps it.
+        /// The present owner of the leg keeps it.
         kept: bool,
         #[serde(skip)]
         reply: Reply<Result<(CallId, LegId), CallError>>,
@@ -194,7 +194,7 @@ pub(crate) enum Command {
     },
     Hangup {
         leg: LegId,
-        /// What the BYE, CANCEL or refusal says; none: nothing.
+        /// The Reason of the BYE, CANCEL or refusal.
         #[serde(default)]
         reason: Option<Reason>,
         #[serde(skip)]
@@ -202,7 +202,7 @@ pub(crate) enum Command {
     },
     HangupCall {
         call: CallId,
-        /// As of [`Command::Hangup`], to each leg.
+        /// As for [`Command::Hangup`], for each leg.
         #[serde(default)]
         reason: Option<Reason>,
         #[serde(skip)]
@@ -212,7 +212,7 @@ pub(crate) enum Command {
         of: Watched,
         name: String,
         value: String,
-        /// What it becomes once the last leg is over, if that is another one.
+        /// The value that it takes once the last leg is over, if that differs.
         last: Option<String>,
         #[serde(skip)]
         reply: Reply<Result<(), CallError>>,
@@ -222,14 +222,14 @@ pub(crate) enum Command {
         #[serde(skip)]
         reply: Reply<Result<Vec<(String, String)>, CallError>>,
     },
-    /// The same for a collection of digits, which may be secret.
+    /// As [`Command::Media`], for a collection of digits, which may be secret.
     Collect {
         leg: LegId,
         secret: bool,
         #[serde(skip)]
         reply: Reply<Result<LegMedia, CallError>>,
     },
-    /// The leg's endpoint, if it has been answered, and who carries it.
+    /// The leg's endpoint, if the leg has been answered, and the media controller.
     Media {
         leg: LegId,
         #[serde(skip)]
@@ -267,16 +267,16 @@ pub(crate) enum Command {
     },
     #[serde(skip)]
     Spawn { work: Pin<Box<dyn Future<Output = ()> + Send>> },
-    /// An application that belongs to no call begins.
+    /// Starts an application that belongs to no call.
     #[serde(skip)]
     Attend { app: AppId, machine: Box<dyn Application> },
-    /// Word for an application, of another one or of a program.
+    /// A message to an application, from another one or from a program.
     #[serde(skip)]
     Inform { app: AppId, from: Option<AppId>, message: Message },
     #[serde(skip)]
     Tell {
         event: Box<Event>,
-        /// Who waits until it is told.
+        /// Notified once the event has been told.
         told: Option<watch::Sender<bool>>,
     },
     /// Which call and leg it is.
@@ -295,7 +295,7 @@ pub(crate) enum Command {
         #[serde(skip)]
         reply: Reply<Result<(), CallError>>,
     },
-    /// Whether it is in a bridge.
+    /// Whether the leg is in a bridge.
     Joined {
         leg: LegId,
         #[serde(skip)]
@@ -307,7 +307,7 @@ pub(crate) enum Command {
         #[serde(skip)]
         reply: Reply<bool>,
     },
-    /// To an application, as if this number had been called.
+    /// Gives the leg to an application, as if this number had been called.
     Give {
         leg: LegId,
         name: String,
@@ -320,7 +320,7 @@ pub(crate) enum Command {
         #[serde(skip)]
         reply: Reply<Result<CallEnd, CallError>>,
     },
-    /// Told once the leg has come as far as this state, or is over.
+    /// Answered once the leg has reached this state or is over.
     AwaitState {
         leg: LegId,
         state: LegState,

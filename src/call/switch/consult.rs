@@ -1,4 +1,4 @@
-//! A transfer to a consultation call that still rings: who stays takes over the waiting.
+//! A transfer to a consultation call that still rings: the party that stays takes over the waiting.
 
 use super::table::Purpose;
 use super::{Switch, Turn};
@@ -10,9 +10,9 @@ use crate::{CallId, LegId};
 use b2b_sip::endpoint::{ReferId, UsageId};
 
 impl Switch {
-    /// `caller` is the referrer's leg in the call that it consults by, and unanswered.
-    /// Its dialling goes on for who stays; the old parties talk until somebody answers,
-    /// and talk on if nobody does.
+    /// `caller` is the referrer's leg in the consultation call, and unanswered. Its dialling continues for
+    /// the party that stays; the old parties keep talking until it is answered, and stay connected if it is
+    /// not.
     pub(super) fn attended_early(
         &mut self,
         t: &mut Turn<'_>,
@@ -28,8 +28,8 @@ impl Switch {
         let dials =
             |purpose: &Purpose| matches!(purpose, Purpose::Caller { caller: it, .. } if *it == caller);
         let dialling = self.calls.get(second).and_then(|it| it.dialling.as_ref());
-        // One that is still looked up will ring in a moment; without our offer there is
-        // none that who stays could be described by.
+        // A dialling that is still looking up will ring in a moment; without an offer of ours, there is none
+        // that could describe the party that stays.
         let ready = offers && dialling.is_some_and(|it| dials(&it.purpose) && it.dial.is_some());
         if !ready || second == call {
             return t.answer_refer(usage, refer, 603);

@@ -1,54 +1,54 @@
-//! What a switch has counted, and what it holds.
+//! Counters of a switch, and the sizes of its collections.
 
-/// What the switch counted.
+/// Counters of a switch.
 #[derive(Debug, Clone, Copy, Default, PartialEq, Eq)]
 pub struct SwitchCounters {
     /// Inbound calls, refused ones included.
     pub incoming: u64,
-    /// Calls that were refused for want of room or while stopping.
+    /// Calls refused for lack of room or while stopping.
     pub refused: u64,
     /// Legs that were dialled.
     pub dialled: u64,
-    /// Bridges that both parties answered.
+    /// Bridges whose two parties were both connected.
     pub bridged: u64,
-    /// Places that parties named and that were not followed.
+    /// Targets named by parties that were not followed.
     pub not_followed: u64,
     /// Calls that ended.
     pub ended: u64,
-    /// Calls that were ended because they had lasted for too long.
+    /// Calls ended because they exceeded the maximum duration.
     pub too_long: u64,
-    /// Events that a state had no place for.
+    /// Events not allowed in the current state.
     pub illegal: u64,
-    /// Answers, timers and commands whose call, leg or bridge was over meanwhile: races bring them.
+    /// Answers, timers and commands whose call, leg or bridge was over by then: caused by races.
     pub late: u64,
-    /// Events that need nothing in the state that they came in.
+    /// Events that need no action in the current state.
     pub ignored: u64,
     /// Impossible states: bugs.
     pub impossible: u64,
-    /// Where the last of those was.
+    /// Where the last impossible state occurred.
     pub impossible_at: Option<&'static str>,
     /// Handlers that panicked.
     pub panics: u64,
-    /// Events that a handler was too slow for.
+    /// Events dropped because a handler was too slow.
     pub unheard: u64,
-    /// INFOs that became no event, since their leg had sent so many.
+    /// INFOs that became no event because their leg had sent too many.
     pub infos_untold: u64,
 }
 
-/// What becomes of nothing is counted by its meaning, and never dropped without a word.
+/// An input without effect is counted by its meaning, and never dropped silently.
 impl SwitchCounters {
-    /// What it was for is over meanwhile.
+    /// The input's target is over.
     pub(super) fn late(&mut self) {
         self.late += 1;
     }
 
-    /// It is legal, and needs nothing here.
+    /// The input is legal, and needs no action here.
     pub(super) fn ignored(&mut self) {
         self.ignored += 1;
     }
 
-    /// It cannot be: `place` says where it was all the same. Only the first one is in everybody's log,
-    /// since one that is possible comes again and again.
+    /// An impossible state at `place`. Only the first one is logged as a warning, since one that does occur
+    /// recurs.
     #[cold]
     pub(super) fn impossible(&mut self, place: &'static str) {
         self.impossible += 1;
@@ -60,7 +60,7 @@ impl SwitchCounters {
     }
 }
 
-/// What the switch holds at the moment.
+/// Current sizes of the switch's collections.
 #[derive(Debug, Clone, Copy, Default, PartialEq, Eq)]
 pub struct SwitchHoldings {
     pub calls: usize,
@@ -70,7 +70,7 @@ pub struct SwitchHoldings {
     pub map_entries: usize,
     pub timer_entries: usize,
     pub tasks: usize,
-    /// Accounts of calls that are up, or have records to come.
+    /// Histories of calls that are up or have records to come.
     pub accounts: usize,
     /// Calls that are up and whose media is or was captured.
     pub captures: usize,

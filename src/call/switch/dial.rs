@@ -1,21 +1,18 @@
-//! Dialling as a machine: stages one after the other (what a route names: a user's
-//! phones, a gateway's hosts, a group), in a stage rounds of targets one after the
-//! other, the targets of a round together; the first 2xx wins. No I/O, and time is
-//! an argument.
+//! Dialling as a state machine: stages one after the other (the targets of a route: a user's phones, a
+//! gateway's hosts, a group), within a stage rounds one after the other, the targets of a round in parallel;
+//! the first 2xx wins. No I/O; time is an argument.
 //!
-//! Within a stage every failure below 600 leads to the next round, but a number that
-//! is refused behind one host of a gateway is not tried behind the next. From stage
-//! to stage leads what [`Stage::failover`] says of the best failure that somebody
-//! gave; a stage in which nobody said a word always leads on.
+//! Within a stage every failure below 600 leads to the next round, except that a number refused behind one
+//! host of a gateway is not tried behind the next. The next stage follows if [`Stage::failover`] allows it
+//! for the best failure response of the stage; a stage without any response always leads on.
 //!
-//! What happens to branches goes in, what to do comes out of [`Dial::poll`], in
-//! order; [`DialOutput::Won`] or [`DialOutput::Failed`] is the last of them and
-//! comes once. After it every other branch has been cancelled.
+//! Events of branches go in, actions come out of [`Dial::poll`], in order; [`DialOutput::Won`] or
+//! [`DialOutput::Failed`] is the last one and comes once, after every other branch has been cancelled.
 //!
 //! | branch \ event | 18x | 2xx | 3xx | 4xx, 5xx, silence | 6xx | time-out, caller gone |
 //! |---|---|---|---|---|---|---|
 //! | open | told | wins | its contacts are next | over | all over | CANCEL, over |
-//! | over | – | nothing here: the usage ends it with BYE | – | – | – | – |
+//! | over | – | ignored: the usage ends it with BYE | – | – | – | – |
 
 use std::collections::VecDeque;
 use std::sync::Arc;
@@ -24,79 +21,77 @@ use std::time::{Duration, Instant};
 use crate::failure::{Failover, is_trouble, rank};
 use b2b_base::util::unheard;
 
-/// A branch, numbered from 0 as they were started.
+/// Number of a branch, from 0 in the order of starting.
 pub type BranchNo = u16;
 
-/// Branches that one dialling may start in all: redirects cannot multiply
-/// without end.
+/// Maximum number of branches of one dialling: bounds the growth by redirects.
 const MAX_BRANCHES: usize = 64;
 
-/// How a branch, or all of it, came to nothing.
+/// Why a branch, or the whole dialling, failed.
 #[derive(Debug, Clone, PartialEq, Eq)]
 pub struct DialFailure {
-    /// The status that the far end gave, or 408 and 503 for silence and no way.
+    /// The status of the remote party's response, or 408 for silence and 503 for no route.
     pub status: u16,
     pub reason: String,
     /// The Q.850 cause of its Reason header field (RFC 3326).
     pub q850: Option<u8>,
-    /// The trouble is ours, not the far end's: a 503 of ours passes to the caller.
+    /// The fault is ours, not the remote party's: a 503 of ours is passed to the caller.
     pub ours: bool,
 }
 
 impl DialFailure {
-    /// A failure of the far end or of the way to it, without a Q.850 cause.
+    /// A failure of the remote party or of the route to it, without a Q.850 cause.
     pub fn new(status: u16, reason: &str) -> Self {
         DialFailure { status, reason: reason.to_owned(), q850: None, ours: false }
     }
 
-    /// A failure of ours.
+    /// A failure of our own.
     pub fn of_ours(status: u16, reason: &str) -> Self {
         DialFailure { ours: true, ..DialFailure::new(status, reason) }
     }
 }
 
-/// What a dialling is told.
+/// The limits of a dialling.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
 pub struct DialLimits {
-    /// How long a target rings that does not say so itself.
+    /// Ringing time of a target without one of its own.
     pub ring: Duration,
-    /// How long a target may be without any response that does not say so itself; none:
-    /// until somebody says [`Dial::silent`].
+    /// Maximum time without any response, for a target without one of its own; `None`: until [`Dial::silent`]
+    /// is called.
     pub trying: Option<Duration>,
-    /// How long all of it may take.
+    /// Maximum duration of the whole dialling.
     pub total: Duration,
-    /// How many 3xx are followed.
+    /// Maximum number of 3xx followed.
     pub redirects: u8,
 }
 
-/// Why a branch is given up.
+/// Why a branch is cancelled.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
 pub enum WhyCancelled {
     /// Another branch has answered.
     AnsweredElsewhere,
-    /// Another branch has declined for all.
+    /// Another branch has declined for all targets.
     Declined,
-    /// It rang too long.
+    /// The target rang too long.
     NoAnswer,
-    /// It gave no response at all.
+    /// The target sent no response at all.
     Silent,
     /// The caller has gone.
     CallerGone,
 }
 
-/// What a dialling wants done.
+/// An action that a dialling requests.
 #[derive(Debug, PartialEq, Eq)]
 pub enum DialOutput<T> {
-    /// Send an INVITE with a Call-ID of its own.
+    /// Send an INVITE with its own Call-ID.
     Start(BranchNo, T),
-    /// Give the branch up.
+    /// Cancel the branch.
     Cancel(BranchNo, WhyCancelled),
-    /// Tell the caller of it. `early_media`: this branch's session is what the
-    /// caller hears from now on.
+    /// Report progress to the caller. `early_media`: from now on the caller hears this branch's session.
     Progress { branch: BranchNo, status: u16, early_media: bool },
-    /// The call is this branch's.
+    /// This branch gets the call.
     Won(BranchNo),
-    /// Nobody answered.
+    /// No branch answered.
     Failed(DialFailure),
 }
 
@@ -105,24 +100,25 @@ enum Branch {
     Open {
         kin: Option<Arc<str>>,
         ends: Instant,
-        /// When it is given up if no response has come; none: one has, or it is not.
+        /// When to give the branch up if no response has come; `None`: one has come, or there is no such
+        /// limit.
         silent_until: Option<Instant>,
-        /// It has given a sign of life.
+        /// A provisional response has come.
         rang: bool,
     },
     Over,
 }
 
-/// A target with what the machine has to know of it.
+/// A target with its parameters for the state machine.
 #[derive(Debug, Clone, PartialEq, Eq)]
 pub struct DialTarget<T> {
     pub target: T,
-    /// How long it rings; none: as [`DialLimits`] say.
+    /// Its ringing time; `None`: as in [`DialLimits`].
     pub ring: Option<Duration>,
-    /// How long it may be without any response; none: as [`DialLimits`] say.
+    /// Its maximum time without any response; `None`: as in [`DialLimits`].
     pub trying: Option<Duration>,
-    /// The number behind a gateway: its "busy" is the callee's, and another host would
-    /// only say it again. Only trouble on the way leads to others of the same kin.
+    /// The number behind a gateway: a "busy" is the callee's own, and another host would only repeat it. Only
+    /// trouble on the way leads to other targets of the same kin.
     pub kin: Option<Arc<str>>,
 }
 
@@ -133,28 +129,28 @@ impl<T> From<T> for DialTarget<T> {
 }
 
 impl<T> DialTarget<T> {
-    /// A target that is nobody's kin and rings as long as any.
+    /// A target without kin and with the default times.
     pub fn new(target: T) -> Self {
         DialTarget { target, ring: None, trying: None, kin: None }
     }
 }
 
-/// What is dialled before anything else is tried.
+/// The targets that are dialled before the next stage is tried.
 #[derive(Debug, Clone, PartialEq, Eq)]
 pub struct Stage<T> {
     pub rounds: Vec<Vec<DialTarget<T>>>,
-    /// How long all of it may take; none: as long as its targets ring.
+    /// Maximum duration of the stage; `None`: as long as its targets ring.
     pub lasts: Option<Duration>,
-    /// What leads to the next stage.
+    /// Which failures lead to the next stage.
     pub failover: Failover,
 }
 
-/// One dialling.
+/// A dialling.
 #[derive(Debug)]
 pub struct Dial<T> {
     stages: VecDeque<Stage<T>>,
-    /// Of the stage at work: what is to come, what leads on, when it ends, and the
-    /// best failure that somebody gave.
+    /// Of the current stage: the rounds to come, what leads to the next stage, when it ends, and the best
+    /// failure response.
     rounds: VecDeque<Vec<DialTarget<T>>>,
     failover: Failover,
     stage_ends: Option<Instant>,
@@ -163,18 +159,18 @@ pub struct Dial<T> {
     limits: DialLimits,
     redirects: u8,
     ends: Instant,
-    /// Whose early media the caller hears.
+    /// The branch whose early media the caller hears.
     early: Option<BranchNo>,
     last_progress: u16,
     best: Option<DialFailure>,
     over: bool,
     outputs: VecDeque<DialOutput<T>>,
-    /// What came of branches that were over, since [`Dial::take_late`].
+    /// Events of branches that were over, since the last [`Dial::take_late`].
     late: u64,
 }
 
 impl<T> Dial<T> {
-    /// Begins with the first round. Without any target it fails at once with 404.
+    /// Starts the first round. Without any target the dialling fails at once with 404.
     pub fn new(now: Instant, stages: Vec<Stage<T>>, limits: DialLimits) -> Self {
         let mut dial = Dial {
             stages: stages.into(),
@@ -197,12 +193,12 @@ impl<T> Dial<T> {
         dial
     }
 
-    /// The next thing to do.
+    /// The next action.
     pub fn poll(&mut self) -> Option<DialOutput<T>> {
         self.outputs.pop_front()
     }
 
-    /// How much has come since this was last asked when its branch was over.
+    /// Number of events of branches that were over, since the last call of this function.
     pub(super) fn take_late(&mut self) -> u64 {
         std::mem::take(&mut self.late)
     }
@@ -224,7 +220,7 @@ impl<T> Dial<T> {
         ringing.chain(self.stage_ends).chain([self.ends]).min()
     }
 
-    /// The request of a branch goes out so much later: until then nobody is silent, and nothing rings.
+    /// The INVITE of a branch is sent after this delay: its time limits move by as much.
     pub fn waits(&mut self, branch: BranchNo, wait: Duration) {
         if let Some(Branch::Open { ends, silent_until, .. }) = self.branches.get_mut(usize::from(branch)) {
             *ends += wait;
@@ -232,25 +228,25 @@ impl<T> Dial<T> {
         }
     }
 
-    /// Some response has come on a branch, 100 included, or one need not come in time.
+    /// A branch has had a response, 100 included, or does not need one in time.
     pub fn not_silent(&mut self, branch: BranchNo) {
         if let Some(Branch::Open { silent_until, .. }) = self.branches.get_mut(usize::from(branch)) {
             *silent_until = None;
         }
     }
 
-    /// The status of the best failure so far; none: nobody has failed.
+    /// The status of the best failure so far; `None`: nothing has failed.
     pub fn failed_with(&self) -> Option<u16> {
         self.best.as_ref().map(|best| best.status)
     }
 
-    /// Branches that are about to be given up for having given no response.
+    /// Branches that are about to be given up for lack of any response.
     pub fn silent_at(&self, now: Instant) -> Vec<BranchNo> {
         let silent = |branch: &Branch| matches!(branch, Branch::Open { silent_until: Some(until), .. } if *until <= now);
         (0..).zip(&self.branches).filter(|(_, branch)| silent(branch)).map(|(number, _)| number).collect()
     }
 
-    /// 101 to 199 on a branch.
+    /// A provisional response, 101 to 199, on a branch.
     pub fn provisional(&mut self, branch: BranchNo, status: u16, has_session: bool) {
         match self.branches.get_mut(usize::from(branch)) {
             Some(Branch::Open { rang, silent_until, .. }) if !self.over => {
@@ -258,7 +254,7 @@ impl<T> Dial<T> {
             }
             _ => return self.late += 1,
         }
-        // The caller hears the first branch that has something to hear.
+        // The caller hears the first branch with early media.
         let early_media = has_session && self.early.is_none_or(|early| early == branch);
         if early_media {
             self.early = Some(branch);
@@ -270,7 +266,7 @@ impl<T> Dial<T> {
         }
     }
 
-    /// 2xx on a branch.
+    /// A 2xx on a branch.
     pub fn answered(&mut self, branch: BranchNo) {
         if self.close(branch).is_none() {
             return self.late += 1;
@@ -280,20 +276,19 @@ impl<T> Dial<T> {
         self.outputs.push_back(DialOutput::Won(branch));
     }
 
-    /// Somebody else takes the caller: nobody is called any more, and nothing comes after what
-    /// is to be cancelled.
+    /// The caller is taken elsewhere: all branches are cancelled, and no further output follows.
     pub fn given_away(&mut self) {
         self.cancel_all(WhyCancelled::AnsweredElsewhere);
         self.over = true;
     }
 
-    /// Whether 3xx are still followed.
+    /// Whether another 3xx would be followed.
     pub fn follows_redirects(&self) -> bool {
         self.redirects < self.limits.redirects
     }
 
-    /// 3xx on a branch: its contacts are tried in its place, those of one round
-    /// together. The first round joins what rings already, the others follow.
+    /// A 3xx on a branch: its contacts replace it, those of a round in parallel. The first round starts
+    /// beside the branches that ring, the others follow.
     pub fn redirected(
         &mut self,
         now: Instant,
@@ -323,12 +318,12 @@ impl<T> Dial<T> {
         self.round_over(now);
     }
 
-    /// A final response of 300 to 699 on a branch.
+    /// A final response, 300 to 699, on a branch.
     pub fn failed(&mut self, now: Instant, branch: BranchNo, failure: DialFailure) {
         self.branch_over(now, branch, failure, true);
     }
 
-    /// A branch has come to nothing without a final response: silence, no way there.
+    /// A branch has failed without a final response: silence, or no route.
     pub fn silent(&mut self, now: Instant, branch: BranchNo, failure: DialFailure) {
         self.branch_over(now, branch, failure, false);
     }
@@ -344,7 +339,7 @@ impl<T> Dial<T> {
         }
         self.remember(failure);
         if said && status >= 600 && self.failover != Failover::Whatever {
-            // It speaks for the callee wherever they are (RFC 3261 §21.6).
+            // A 6xx speaks for the callee wherever they are (RFC 3261 §21.6).
             self.cancel_all(WhyCancelled::Declined);
             self.rounds.clear();
             self.stages.clear();
@@ -365,8 +360,8 @@ impl<T> Dial<T> {
         self.fail(DialFailure::new(487, "Request Terminated"));
     }
 
-    /// Time has passed. Say before of which branches of [`Dial::silent_at`] there is a
-    /// response.
+    /// Handles elapsed time. First call [`Dial::not_silent`] for the branches of [`Dial::silent_at`] that
+    /// have had a response.
     pub fn timeout(&mut self, now: Instant) {
         if self.over {
             return;
@@ -463,8 +458,7 @@ impl<T> Dial<T> {
         }
     }
 
-    /// An open branch is over from now on: whose kin it was, and when it would have ended. None: it was
-    /// over before.
+    /// Closes an open branch; returns its kin and when it would have ended. `None`: it was closed before.
     fn close(&mut self, branch: BranchNo) -> Option<(Option<Arc<str>>, Instant)> {
         let it = self.branches.get_mut(usize::from(branch)).filter(|_| !self.over)?;
         match std::mem::replace(it, Branch::Over) {

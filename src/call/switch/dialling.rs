@@ -1,4 +1,4 @@
-//! The dial machine at work: its branches are legs.
+//! Carries out the actions of the dial machine: its branches are legs.
 
 use std::borrow::Cow;
 use std::sync::Arc;
@@ -38,7 +38,7 @@ impl Switch {
         }
     }
 
-    /// Says what is going to be dialled for. `false`: nothing can be.
+    /// Registers a dialling with its purpose. `false`: it is refused.
     pub(super) fn begin_dial(
         &mut self,
         now: Instant,
@@ -54,8 +54,8 @@ impl Switch {
             refuse(purpose, DialError::Invalid("the call is dialling already".to_owned()));
             return false;
         }
-        // Its bridge has ended, and it is hung up for that or was transferred away; its handler hears of it, and wants
-        // somebody else for it.
+        // The caller's bridge has ended, and the caller is about to be hung up or was transferred away; its
+        // handler learns of it and asks for another party.
         if let Purpose::Caller { caller, .. } = &purpose
             && (self.is_leaving(*caller) || self.calls.leg(*caller).is_none_or(|it| it.life.is_ending()))
         {
@@ -63,8 +63,8 @@ impl Switch {
             refuse(purpose, DialError::CallerGone);
             return false;
         }
-        // A transfer has joined it meanwhile, or has joined others in its place and it is about to leave; and whoever
-        // has it wants somebody else for it.
+        // A transfer has bridged the caller meanwhile, or has bridged others and the caller is about to
+        // leave; its handler asks for another party.
         if let Purpose::Caller { .. } = &purpose
             && it.bridge.is_some()
         {
@@ -88,7 +88,7 @@ impl Switch {
         true
     }
 
-    /// Looks up, where that has to be done, and dials.
+    /// Looks the target up if necessary, and dials.
     pub(super) fn dial_to(&mut self, t: &mut Turn<'_>, call: CallId, to: DialTo) {
         let dialling = self.calls.get(call).and_then(|it| it.dialling.as_ref());
         if let Some(route) = dialling.and_then(|it| it.options.route.as_ref()) {
@@ -109,7 +109,7 @@ impl Switch {
         }
     }
 
-    /// Who a call dials for, as a URI.
+    /// The caller on whose behalf a call dials, as a URI.
     pub(super) fn caller_uri(&self, call: CallId) -> Option<String> {
         let caller = self.calls.get(call)?.dialling.as_ref()?.purpose.caller()?;
         let it = self.calls.leg(caller)?;
@@ -145,7 +145,7 @@ impl Switch {
         self.follows.push(Follow::Dial { call });
     }
 
-    /// Acts on the dial machine; what it wants then follows.
+    /// Applies an action to the dial machine; its outputs follow.
     pub(super) fn with_dial(&mut self, call: CallId, act: impl FnOnce(&mut Dial<ResolvedContact>)) {
         let dialling = self.calls.get_mut(call).and_then(|it| it.dialling.as_mut());
         let Some(dialling) = dialling else { return self.counters.late() };
@@ -155,12 +155,12 @@ impl Switch {
                 self.counters.late += dial.take_late();
                 self.follows.push(Follow::Dial { call });
             }
-            // Still looking up: only the caller's end can come.
+            // The lookup is not finished: the only possible event is that the caller has gone.
             None => self.follows.push(Follow::DialOver { call, error: DialError::CallerGone }),
         }
     }
 
-    /// Carries out the next thing that a dial machine wants, and then what else it wants.
+    /// Carries out the next output of a dial machine; the remaining ones follow.
     pub(super) fn perform_dial(&mut self, t: &mut Turn<'_>, call: CallId) {
         let dialling = self.calls.get_mut(call).and_then(|it| it.dialling.as_mut());
         let Some(output) = dialling.and_then(|it| it.dial.as_mut()?.poll()) else {
@@ -181,7 +181,7 @@ impl Switch {
         self.follows.push(Follow::Dial { call });
     }
 
-    /// A branch came to nothing: the dial machine is told, and then the world.
+    /// A branch has failed: informs the dial machine, then reports the refusal.
     pub(super) fn branch_failed(
         &mut self,
         (call, leg): (CallId, LegId),
@@ -218,7 +218,7 @@ impl Switch {
         }
     }
 
-    /// Branches whose time to respond is over, and whether they have not.
+    /// Branches whose time for a response is over, and whether they really had none.
     fn silent_branches(&self, t: &Turn<'_>, call: CallId) -> Vec<(BranchNo, bool)> {
         let dial = self.calls.get(call).and_then(|it| it.dialling.as_ref()?.dial.as_ref());
         let due = dial.map(|dial| dial.silent_at(t.now)).unwrap_or_default();
@@ -279,7 +279,7 @@ impl Switch {
         }
     }
 
-    /// What a contact may be dialled with.
+    /// The terms on which a contact may be dialled.
     fn admitted_outgoing(
         &mut self,
         t: &Turn<'_>,
@@ -297,25 +297,25 @@ impl Switch {
         wait.map(|wait| Outgoing { wait, ..outgoing })
     }
 
-    /// What the legs of a call hold.
+    /// The channels that the legs of a call hold.
     fn held_by_call(&self, call: CallId) -> Vec<Channel> {
         let legs = self.calls.get(call).into_iter().flat_map(|it| it.legs.iter());
         legs.flat_map(|(_, leg)| leg.admitted.channels.iter().cloned()).collect()
     }
 
-    /// The media of a branch, and what its INVITE offers.
+    /// Prepares the media of a branch and the offer of its INVITE.
     pub(super) fn offer_to_branch(&mut self, t: &mut Turn<'_>, caller: Option<LegId>, leg: LegId) {
         let waiting = caller.and_then(|it| self.calls.leg(it)).filter(|it| it.is_waiting());
         match (caller, waiting.map(|it| it.life.open_offer())) {
-            // The caller's offer goes across.
+            // The caller's offer is passed on.
             (Some(caller), Some(Some(offer))) => {
                 let then = OnDescription::Invite { branch: leg };
                 let then = OnEndpoint::OfferFrom { from: caller, to: leg, offer, then };
                 self.with_endpoint(t, caller, None, then);
             }
-            // The caller made none: the callee is to.
+            // The caller made no offer: the callee makes it.
             (Some(_), Some(None)) => self.invite(t, leg, Ok(None)),
-            // We offer: to somebody for a caller who is up, or for ourselves.
+            // We make the offer: for a caller who is up, or on our own behalf.
             (caller, None) => {
                 let like = caller.and_then(|it| self.calls.leg(it)?.media.endpoint);
                 let then = OnDescription::Invite { branch: leg };
@@ -325,14 +325,14 @@ impl Switch {
         }
     }
 
-    /// A branch cannot have media.
+    /// There is no media for a branch.
     pub(super) fn no_media(&mut self, t: &mut Turn<'_>, leg: LegId, error: &MediaError) {
         tracing::warn!("leg {}: {error}", leg.0);
         let (status, reason) = error.status();
         self.branch_over(t, leg, DialFailure::of_ours(status, reason));
     }
 
-    /// What may be offered to a leg.
+    /// The policy for offers to a leg.
     pub(super) fn policy_towards(&self, leg: LegId) -> Cow<'_, PairPolicy> {
         let it = self.calls.leg(leg);
         let own = it.and_then(|it| it.passing.policy.as_deref()).unwrap_or(&self.config.policy);
@@ -350,7 +350,7 @@ impl Switch {
         })
     }
 
-    /// What the response of a branch gives to the one that its caller gets.
+    /// Takes the header fields from a branch's response that the caller's response gets.
     pub(super) fn give_fields(&mut self, call: CallId, response: &Response) {
         let dialling = self.calls.get(call).and_then(|it| it.dialling.as_ref());
         let caller = dialling.and_then(|it| it.purpose.caller());
@@ -362,12 +362,12 @@ impl Switch {
         }
     }
 
-    /// A branch got a provisional response.
+    /// A branch received a provisional response.
     pub(super) fn branch_provisional(&mut self, t: &mut Turn<'_>, leg: LegId, response: &Response) {
         let Some(it) = self.calls.leg_mut(leg) else {
             return self.counters.impossible("branch_provisional");
         };
-        // It has won already, and its 2xx has overtaken this.
+        // The branch has won already: its 2xx has overtaken this response.
         let Some(branch) = it.branch else { return self.counters.ignored() };
         let mut session = !response.body().is_empty() && !matches!(it.callee.offer, LateOffer::InAnswer);
         if session {
@@ -386,7 +386,7 @@ impl Switch {
         self.give_fields(call, response);
         let event = if session { LegEvent::EarlyMedia } else { LegEvent::Ring };
         self.advance_leg(t, leg, event, None);
-        // 183 may be an announcement that there is no way.
+        // A 183 may be an announcement that the callee cannot be reached.
         if response.status() == 180 {
             self.attempted(t, leg, Some(true));
         }
@@ -395,8 +395,7 @@ impl Switch {
         }
     }
 
-    /// A branch came to nothing without a word from the far end, before or after
-    /// its INVITE went out.
+    /// A branch failed without a response from the remote party, before or after its INVITE was sent.
     pub(super) fn branch_over(&mut self, t: &mut Turn<'_>, leg: LegId, failure: DialFailure) {
         let Some((call, branch, usage)) = self.calls.leg(leg).map(|it| (it.call, it.branch, it.usage)) else {
             return self.counters.late();
@@ -411,7 +410,7 @@ impl Switch {
         }
     }
 
-    /// The dial machine does not want this branch any more.
+    /// The dial machine has cancelled this branch.
     fn give_up_branch(&mut self, t: &mut Turn<'_>, leg: LegId, why: WhyCancelled) {
         let Some(it) = self.calls.leg_mut(leg) else { return self.counters.late() };
         match why {
@@ -425,15 +424,15 @@ impl Switch {
             let call = it.call;
             self.history.decided(call, t.now, Some(leg), "given up", "no response in time");
         }
-        // Its end may take another 32 s.
+        // The end of its transaction may take another 32 s.
         self.attempted(t, leg, (why == WhyCancelled::Silent).then_some(false));
         self.hang_up(t, leg);
     }
 }
 
-/// Tells whoever waits that it came to nothing.
+/// Reports the failure to the command that waits for it.
 pub(super) fn refuse(purpose: Purpose, error: DialError) {
-    // Who does not wait any more has lost interest.
+    // A closed receiver is no error.
     match purpose {
         Purpose::Caller { reply: Some(reply), .. } => drop(reply.send(Err(error))),
         Purpose::Originate { reply } => drop(reply.send(Err(error))),
@@ -441,7 +440,7 @@ pub(super) fn refuse(purpose: Purpose, error: DialError) {
     }
 }
 
-/// Contacts as rounds: each alone, or those of one priority together.
+/// Contacts in rounds: one contact each, or those of one priority together.
 pub(super) fn rounds(
     contacts: Vec<ResolvedContact>,
     order: DialOrder,
@@ -460,14 +459,14 @@ pub(super) fn rounds(
     rounds
 }
 
-/// A contact as the dial machine knows it.
+/// A contact as a target of the dial machine.
 pub(super) fn target_of(contact: ResolvedContact) -> DialTarget<ResolvedContact> {
     let user = contact.uri.split_once('@').map_or(contact.uri.as_str(), |(user, _)| user);
     let kin = contact.gateway.is_some().then(|| Arc::from(user));
     DialTarget { ring: contact.ring, trying: contact.trying, kin, target: contact }
 }
 
-/// The family of a contact whose host is an address.
+/// The address family of a contact, if its host is an address.
 fn family_of(contact: &ResolvedContact) -> Option<AddressFamily> {
     if let Some(flow) = &contact.flow {
         return Some(AddressFamily::of(flow.remote));

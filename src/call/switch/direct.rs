@@ -1,10 +1,10 @@
-//! Direct media at work: the re-INVITEs that lead the parties of a bridge to each other,
-//! and back. When: see `call::direct`.
+//! Direct media: the re-INVITEs that connect the parties of a bridge directly, and back through b2b. The
+//! decision is in `call::direct`.
 //!
-//! A bridge goes direct once RTP has come from both parties, from the addresses that they
-//! have told: so each can be reached there. It comes back for hold and for every change
-//! that a party asks for, and stays relayed for good once somebody refuses. Transfers
-//! make another bridge, which begins relayed. Endpoints and ports are kept all the time.
+//! A bridge goes direct once RTP has come from both parties, from the addresses that they signalled: so each
+//! can be reached there. It returns for hold and for every change that a party asks for, and stays relayed
+//! for good once a party refuses. A transfer makes a new bridge, which begins relayed. Endpoints and ports
+//! are kept throughout.
 
 use std::net::SocketAddr;
 use std::time::{Duration, Instant};
@@ -18,18 +18,18 @@ use crate::direct::{Party, Step, step};
 use crate::leg_life::OnAck;
 use crate::{CallId, LegId};
 
-/// How long a bridge is left as it is after its parties have changed something.
+/// How long a bridge is left unchanged after its parties have changed something.
 const SETTLE: Duration = Duration::from_secs(1);
-/// When something is in the way.
+/// Delay before the next attempt when a party answered 491.
 const AGAIN: Duration = Duration::from_secs(2);
 
-/// What a bridge knows of going direct.
+/// The state of a bridge with regard to direct media.
 pub(super) struct Path {
-    /// Somebody cannot or will not.
+    /// A party cannot or will not.
     refused: bool,
-    /// Not before.
+    /// No attempt before this time.
     settled: Instant,
-    /// When to look again.
+    /// When to check again.
     pub look: Option<Instant>,
 }
 
@@ -40,7 +40,7 @@ impl Path {
 }
 
 impl Switch {
-    /// The bridge of a call may go direct.
+    /// Allows the bridge of a call to go direct.
     pub(super) fn may_lead_past(&mut self, t: &mut Turn<'_>, call: CallId) {
         let open = self.calls.get_mut(call).filter(|it| it.recordings.running.is_none());
         if let Some(bridge) = open.and_then(|it| it.bridge.as_mut()) {
@@ -49,13 +49,13 @@ impl Switch {
         }
     }
 
-    /// Something has changed, or it is time to look.
+    /// Takes the next step to or from direct media after a change or a time-out.
     pub(super) fn lead(&mut self, t: &mut Turn<'_>, call: CallId) {
         let Some(it) = self.calls.get_mut(call) else { return self.counters.late() };
         let free = it.exchanges.under_way.is_none() && it.dialling.is_none();
         let Some(bridge) = it.bridge.as_mut() else { return self.counters.ignored() };
         let (legs, active) = ((bridge.a, bridge.b), bridge.state == BridgeState::Active);
-        // Its media is to stay with b2b.
+        // The bridge's media has to stay with b2b.
         let Some(path) = bridge.direct.as_mut() else { return self.counters.ignored() };
         let settled = path.settled <= t.now;
         path.look = (!settled).then_some(path.settled);
@@ -79,7 +79,7 @@ impl Switch {
         self.arm(t.now, call);
     }
 
-    /// `to` does not agree: 491 is for now, everything else for good.
+    /// `to` does not agree: 491 is temporary, everything else final.
     pub(super) fn path_refused(
         &mut self,
         t: &mut Turn<'_>,
@@ -99,7 +99,7 @@ impl Switch {
         if origin == Origin::Return
             && let Some(it) = self.calls.leg_mut(to)
         {
-            // It sends past b2b still, and is heard: nothing better can be had.
+            // The party still sends past b2b and is heard: nothing better is possible.
             tracing::warn!("leg {}: direct media cannot be taken back: {status}", to.0);
             it.media.led_past = false;
         }
@@ -112,8 +112,8 @@ impl Switch {
         }
     }
 
-    /// These legs were told our address, in an offer or answer about something else: what
-    /// the others were told of them is old.
+    /// These legs have been sent our address in an offer or answer for another purpose: what the other legs
+    /// know of their addresses is out of date.
     pub(super) fn led_here(&mut self, t: &mut Turn<'_>, call: CallId, legs: &[LegId]) {
         for leg in legs {
             if let Some(it) = self.calls.leg_mut(*leg) {
@@ -127,10 +127,10 @@ impl Switch {
         }
     }
 
-    /// Where the RTP of a party comes from.
+    /// The source of a party's RTP is known.
     pub(super) fn heard_from(&mut self, t: &mut Turn<'_>, endpoint: EndpointId, from: SocketAddr) {
         let leg = self.calls.of_endpoint(endpoint);
-        // That nobody has it any more is counted where it is told.
+        // An endpoint without a leg is counted where the event is told.
         if let Some(it) = leg.and_then(|leg| self.calls.leg_mut(leg)) {
             it.media.heard = Some(from);
             let call = it.call;
@@ -138,7 +138,7 @@ impl Switch {
         }
     }
 
-    /// Whether no RTP is to be expected here: it goes past b2b, or is about to.
+    /// Whether no RTP is expected here because it goes past b2b, or is about to.
     pub(super) fn is_past(&self, leg: LegId) -> bool {
         let past = |leg: LegId| self.calls.leg(leg).is_some_and(|it| it.media.led_past);
         let call = self.calls.leg(leg).and_then(|it| self.calls.get(it.call));

@@ -1,5 +1,5 @@
-//! The switch at work: a thread with the SIP stack, the clock and the tasks. `unsent`: the same without
-//! sockets, for who wants to see what it would send.
+//! Runs the switch on a thread, with the SIP stack, the clock and the tasks. `unsent`: the same without
+//! sockets, to inspect what would be sent.
 
 #[doc(hidden)]
 pub mod unsent;
@@ -34,25 +34,25 @@ use b2b_sip::endpoint::{Endpoint, EndpointConfig, Extensions, SessionTimers, Tra
 use b2b_sip::msg::Method;
 use b2b_sip::net::{Listening, NetConfig, NetCounters, NetError, SipStack};
 
-/// How long connections may take to write what is queued when we close.
+/// Maximum time for connections to write their queues on closing.
 const CLOSE_PATIENCE: Duration = Duration::from_millis(200);
 
-/// How long goodbyes may take to leave when the thread is broken.
+/// Maximum time for the BYEs to leave when the thread has panicked.
 const FAREWELL: Duration = Duration::from_millis(200);
 
-/// Timers of calls may be this late: they are seconds long.
+/// Permitted delay of call timers, which are seconds long.
 const TICK: Duration = Duration::from_millis(10);
 
-/// Where [`SwitchThread::simple`] receives RTP.
+/// Port range in which [`SwitchThread::simple`] receives RTP.
 const RTP_PORTS: RangeInclusive<u16> = 20_000..=29_999;
 
-/// Events that [`SwitchThread::simple`] keeps for subscribers that are slow.
+/// Events that [`SwitchThread::simple`] buffers for slow subscribers.
 const EVENTS: usize = 1_024;
 
 /// Work for the calls' thread.
 type Job = Box<dyn FnOnce(&mut Switch, &mut Turn<'_>, NetCounters) + Send>;
 
-/// A switch on a thread of its own.
+/// A switch on its own thread.
 pub struct SwitchThread {
     service: CallService,
     bus: Option<EventBus>,
@@ -78,7 +78,7 @@ pub enum StartError {
 }
 
 impl SwitchThread {
-    /// Binds, and takes calls from now on.
+    /// Binds the sockets and accepts calls from now on.
     ///
     /// # Errors
     /// See [`StartError`].
@@ -122,9 +122,9 @@ impl SwitchThread {
                     timer: Box::pin(tokio::time::sleep(Duration::ZERO)),
                     armed_for: None,
                 };
-                // As a task: what wakes the future of `block_on` itself goes through the
-                // kernel, with a write and one more wait for each datagram.
-                // The switch is gone by then: whoever asks it is told so.
+                // A spawned task: what wakes the future of `block_on` itself goes through the kernel, with a
+                // write and one more wait for each datagram. After a panic the switch is gone, and requests
+                // to it fail.
                 if !matches!(tokio::spawn(driver.run(stopped)).await, Ok(Ok(()))) {
                     broken.has_panicked("calls");
                 }
@@ -139,9 +139,9 @@ impl SwitchThread {
         Ok(SwitchThread { service, bus, jobs, vital, stop, listening, sockets, thread: Some(thread) })
     }
 
-    /// A switch at one address for any number of calls, with the media engine
-    /// inside and no configuration: targets are URIs, and nobody is asked for a
-    /// password. For tests and examples, on loopback. [`SwitchThread::bus`] has its events.
+    /// A switch at one address for any number of calls, with the embedded media engine and no configuration:
+    /// targets are URIs, and no authentication is required. For tests and examples, on loopback.
+    /// [`SwitchThread::bus`] has its events.
     ///
     /// # Errors
     /// See [`StartError`].
@@ -177,12 +177,12 @@ impl SwitchThread {
         &self.listening
     }
 
-    /// The same with the names of listeners, as they are bound.
+    /// The same sockets with the names of their listeners.
     pub fn sockets(&self) -> &[Listening] {
         &self.sockets
     }
 
-    /// Where its events go, to subscribe to; none: it was started without a bus.
+    /// The bus for subscribing to its events; `None`: it was started without a bus.
     pub fn bus(&self) -> Option<&EventBus> {
         self.bus.as_ref()
     }
@@ -192,14 +192,13 @@ impl SwitchThread {
         Jobs { jobs: self.jobs.clone() }
     }
 
-    /// Hears when the thread has panicked: every call was ended and has its record, and nothing
-    /// can be asked of it any more.
+    /// Notified when the thread has panicked: every call has been ended and recorded, and the switch takes no
+    /// more requests.
     pub fn panicked(&self) -> Receiver<String> {
         self.vital.panicked()
     }
 
-    /// Ends the thread; calls that are left are dropped without a word. Ask
-    /// [`Switch::hang_up_all`] first.
+    /// Ends the thread; remaining calls are dropped without a BYE. Call [`Switch::hang_up_all`] first.
     pub fn stop(mut self) {
         self.end();
     }
@@ -220,15 +219,15 @@ impl Drop for SwitchThread {
     }
 }
 
-/// Runs things on the calls' thread: what sees or changes the switch itself.
+/// Runs closures on the calls' thread that read or change the switch itself.
 #[derive(Clone)]
 pub struct Jobs {
     jobs: mpsc::UnboundedSender<Job>,
 }
 
 impl Jobs {
-    /// Runs `job` as a turn of its own; its result comes back. None: the thread
-    /// has ended. Quick work only: every call waits for it.
+    /// Runs `job` as a turn of its own and returns its result; `None`: the thread has ended. The job must be
+    /// quick: all calls wait for it.
     pub async fn run<T: Send + 'static>(
         &self,
         job: impl FnOnce(&mut Switch, &mut Turn<'_>, NetCounters) -> T + Send + 'static,
@@ -236,7 +235,7 @@ impl Jobs {
         self.send(job)?.await.ok()
     }
 
-    /// The same for threads; waits.
+    /// As [`Jobs::run`], but blocks the calling thread.
     pub fn run_blocking<T: Send + 'static>(
         &self,
         job: impl FnOnce(&mut Switch, &mut Turn<'_>, NetCounters) -> T + Send + 'static,
@@ -255,8 +254,8 @@ impl Jobs {
     }
 }
 
-/// Media threads may have descriptors of their own; what wakes a runtime is one of
-/// the process's. A thread that has those stands between.
+/// Media threads may have their own descriptor tables, while the waker of a runtime is a descriptor of the
+/// process. A thread with the process's table forwards the events.
 fn forwarded(
     mut events: mpsc::UnboundedReceiver<MediaEvent>,
 ) -> io::Result<mpsc::UnboundedReceiver<MediaEvent>> {
@@ -283,7 +282,7 @@ struct Driver {
     armed_for: Option<Instant>,
 }
 
-/// What comes from beside the SIP stack.
+/// An event from a source other than the SIP stack.
 enum Step {
     Command(Command),
     Job(Job),
@@ -303,8 +302,8 @@ impl Driver {
         worked
     }
 
-    /// A panic has left something half done, nobody knows what: every call ends and is written
-    /// down, each by itself, so that the one that is broken costs no other its end.
+    /// A panic has left unknown state half changed: every call is ended and recorded, each separately, so
+    /// that the broken one does not keep the others from their end.
     async fn break_up(&mut self) {
         tracing::error!("the calls' thread panicked: all calls end");
         self.switch.forget_follows();
@@ -312,7 +311,7 @@ impl Driver {
         for leg in &legs {
             self.attempt(|switch, t| switch.hang_up(t, *leg));
         }
-        // It is sent on the way to the next event; what comes is of no interest any more.
+        // Messages are sent while waiting for the next event; the events themselves are dropped.
         let sends = async { while tokio::time::timeout(FAREWELL, self.stack.next_event()).await.is_ok() {} };
         let sends = Box::pin(async { drop(tokio::time::timeout(FAREWELL, sends).await) });
         let _ = Guarded::new(sends).await;
@@ -321,9 +320,9 @@ impl Driver {
         }
     }
 
-    /// A turn, whose panic costs no more than that.
+    /// Runs a turn and catches its panic.
     fn attempt(&mut self, act: impl FnOnce(&mut Switch, &mut Turn<'_>)) {
-        // What it leaves half done was so before, or is looked at by another attempt only.
+        // State that it leaves half changed was so before, or is only seen by another such attempt.
         let _ = catch_unwind(AssertUnwindSafe(|| self.turn(act)));
     }
 
@@ -383,7 +382,7 @@ impl Driver {
     }
 }
 
-/// What a turn asks of media: it belongs together, until this is dropped, also by a panic.
+/// Marks the media requests of one turn as belonging together, until dropped, by a panic too.
 struct Together<'a>(&'a dyn MediaController);
 
 impl<'a> Together<'a> {
@@ -425,8 +424,8 @@ fn poll_step(
     {
         return Poll::Ready(Step::Media(event));
     }
-    // The timer is moved only to be earlier: moving it costs a wake-up of the
-    // runtime's own, and calls move deadlines all the time.
+    // The timer is only ever moved earlier: moving it wakes the runtime, and calls move their deadlines all
+    // the time.
     let Some(deadline) = deadline else { return Poll::Pending };
     if armed_for.is_none_or(|at| deadline < at) {
         let at = deadline + TICK;

@@ -1,5 +1,5 @@
-//! Carries out what applications want: commands within the turn, as programs give them; what media says and what
-//! is done outside of calls by tasks, unless it is there at once.
+//! Carries out the requests of applications: commands within the turn, as those of programs; media requests
+//! and work outside calls as tasks, unless their results are ready at once.
 
 use tokio::sync::oneshot;
 
@@ -33,11 +33,11 @@ impl Switch {
             }
             Want::Forget(want) => {
                 let running = self.applications.running.get_mut(&app);
-                // Its task ends; what is answered by a command is told all the same.
+                // Its task ends; the answer to a command arrives all the same.
                 drop(running.and_then(|it| it.waits.remove(&want)));
             }
             Want::Timer(timer, at) => self.applications.set_timer(app, Timer::Own(timer), at),
-            // As programs tell it, behind what they have told: it may not have begun yet.
+            // Sent like a program's message, behind the messages it has sent: it may not have begun yet.
             Want::Tell(other, message) => self.service.inform(other, Some(app), message),
             Want::Attend(machine) => self.attend_beside(self.service.new_application(), machine),
         }
@@ -47,10 +47,10 @@ impl Switch {
         self.applications.tell(app, AppEvent::Answered { want, answer });
     }
 
-    /// A verb for the endpoint of an answered leg.
+    /// A media request for the endpoint of an answered leg.
     fn ask_of_leg(&mut self, t: &mut Turn<'_>, of: (AppId, WantId), leg: LegId, mut verb: Verb) {
         let media = match &verb {
-            // Whether keys are to be seen is part of the call.
+            // Whether keys are visible is part of the call's state.
             Verb::Collect { plan, .. } => {
                 let secret = plan.secret;
                 self.journal_command(t, &Command::Collect { leg, secret, reply: Reply::default() });
@@ -74,10 +74,10 @@ impl Switch {
         }
     }
 
-    /// A leg is to hear a prompt: its beginning and its end are told.
+    /// Plays a prompt to a leg, and reports its beginning and its end.
     fn prompt(&mut self, t: &Turn<'_>, of: (AppId, WantId), (call, leg): (CallId, LegId), verb: Verb) {
         let asked = self.parts.controller.request(verb).now();
-        // What cannot be played is no prompt, and who wanted it is told so.
+        // A prompt that cannot be played is not reported; the application is told the error.
         if !matches!(asked, Ok(Err(_))) {
             self.tell(t, Prompted::news(call, leg));
         }
@@ -111,7 +111,8 @@ impl Switch {
         );
         let asked = self.parts.controller.request(verb);
         match (asked.now(), is_unread) {
-            // What ends need not be waited for; who is told to end something may know nothing of it.
+            // Requests that stop something are answered at once: the application may not know whether it
+            // still runs.
             (_, true) => self.answer_application(of, AppAnswer::Media(Ok(Answer::Done))),
             (Ok(result), false) => {
                 self.answer_application(of, AppAnswer::Media(result.map_err(CallError::from)));
@@ -141,7 +142,7 @@ impl Switch {
         self.wait_for(of, Guarded::new(Box::pin(answered)));
     }
 
-    /// An answer that comes later; who wants it may lose interest.
+    /// Waits for an answer that comes later; the application may cancel the request.
     fn wait_for(&mut self, (app, want): (AppId, WantId), work: Guarded<'static, AppAnswer>) {
         let (ends, ended) = oneshot::channel();
         let Some(it) = self.applications.running.get_mut(&app) else { return self.counters.late() };

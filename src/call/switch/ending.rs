@@ -23,12 +23,13 @@ use crate::{CallId, LegId};
 use b2b_sip::endpoint::{Reply, Termination};
 
 impl Switch {
-    /// Ends a leg: BYE, CANCEL or 480, whichever fits. A second time does nothing.
+    /// Ends a leg with BYE, CANCEL or 480, as its state requires. A second call does nothing.
     pub(super) fn hang_up(&mut self, t: &mut Turn<'_>, leg: LegId) {
         self.hang_up_with(t, leg, 480, "");
     }
 
-    /// Notes what a leg's BYE, CANCEL or refusal is to say: the status for a caller who is not answered.
+    /// Stores the Reason of a leg's BYE, CANCEL or refusal; returns the status for a caller who is not
+    /// answered.
     pub(super) fn will_say(&mut self, leg: LegId, reason: Option<&Reason>) -> u16 {
         let Some(reason) = reason else { return 480 };
         if let Some(it) = self.calls.leg_mut(leg).filter(|it| !it.life.is_ending()) {
@@ -37,7 +38,7 @@ impl Switch {
         reason.status()
     }
 
-    /// The same, with another status for a caller who is not answered.
+    /// As [`Switch::hang_up`], with another status for a caller who is not answered.
     pub(super) fn hang_up_with(&mut self, t: &mut Turn<'_>, leg: LegId, status: u16, reason: &str) {
         let Some(it) = self.calls.leg(leg) else { return self.counters.late() };
         if it.life.is_ending() {
@@ -56,7 +57,7 @@ impl Switch {
             _ => t.sip.cancel_with(t.now, usage, headers),
         };
         if let Err(error) = result {
-            // The far end was faster: its end is on the way.
+            // The remote party was faster: the end of the dialog is on its way.
             tracing::debug!("leg {}: {error}", leg.0);
         }
         self.is_ending(leg);
@@ -101,7 +102,7 @@ impl Switch {
         }
     }
 
-    /// A dialling is over without an answer.
+    /// A dialling has ended without an answer.
     pub(super) fn dial_over(&mut self, t: &mut Turn<'_>, call: CallId, error: DialError) {
         let Some(dialling) = self.end_dialling(call) else { return self.counters.late() };
         match dialling.purpose {
@@ -113,7 +114,7 @@ impl Switch {
         self.drop_if_empty(t, call);
     }
 
-    /// Nothing is dialled in a call any more; what its lookup finds is of no other dialling.
+    /// Removes the dialling of a call; the result of its lookup must not reach a later one.
     pub(super) fn end_dialling(&mut self, call: CallId) -> Option<Box<Dialling>> {
         let dialling = self.calls.get_mut(call)?.dialling.take()?;
         if let Some(request) = dialling.lookup {
@@ -122,8 +123,8 @@ impl Switch {
         Some(dialling)
     }
 
-    /// Nobody was reached: whoever waits is told; a caller whom nobody has adopted
-    /// is refused.
+    /// No branch answered: reports it to the waiting command; a caller whom no program has adopted is
+    /// refused.
     pub(super) fn caller_refused(&mut self, t: &mut Turn<'_>, purpose: Purpose, error: DialError) {
         let Purpose::Caller { caller, reply: None } = purpose else {
             return refuse(purpose, error);
@@ -132,8 +133,8 @@ impl Switch {
         if let (Some(cause), Some(it)) = (failure.q850, self.calls.leg_mut(caller)) {
             it.why.reason = Some(reason_value(&Reason::q850(cause)));
         }
-        // What passes as it is keeps its words. A 503 of ours says the truth: the next server may
-        // have what we lack.
+        // A status that is passed on unchanged keeps its reason phrase. A 503 of ours is passed on as such:
+        // the next server may have what we lack.
         let (status, phrase) = match (failure.ours, failure.status) {
             (true, 503) => (503, ""),
             (_, status) => for_caller(status),
@@ -142,7 +143,7 @@ impl Switch {
         self.hang_up_with(t, caller, status, if own { &failure.reason } else { phrase });
     }
 
-    /// Nothing of a leg is left but what has to be told.
+    /// Removes a leg whose dialog is over, and reports its end.
     pub(super) fn forget_leg(
         &mut self,
         t: &mut Turn<'_>,
@@ -155,7 +156,7 @@ impl Switch {
         self.forget_referred(t, leg, &cause);
         let Some(it) = self.calls.leg_mut(leg) else { return self.counters.late() };
         let cause = it.why.cause.take().unwrap_or(cause);
-        // Without an INVITE nobody has failed but us.
+        // Without an INVITE the failure is ours.
         let sent = it.usage.is_some();
         self.attempted(t, leg, effective(&cause).filter(|_| sent));
         self.advance_leg(t, leg, cause.event(), Some(cause.clone()));
@@ -164,7 +165,7 @@ impl Switch {
         };
         self.part_with_handler(t, it.handled.take());
         if let Some(answering) = it.answering.take() {
-            // Who does not wait any more has lost interest.
+            // A closed receiver is no error.
             let _ = answering.send(Err(CallError::Gone));
         }
         if let Some(holding) = it.hold.reply.take() {
@@ -177,7 +178,7 @@ impl Switch {
         self.watchers.ended(Watched::Leg(leg), CallEnd { cause: cause.clone(), by, talked, at: t.wall });
         let id = it.call;
         let Some(call) = self.calls.get_mut(id) else { return self.counters.impossible("forget_leg") };
-        // Nobody answers what only it was asked.
+        // An exchange with this leg alone, or whose asking party has gone, gets no answer any more.
         call.exchanges
             .under_way
             .take_if(|it| it.to == leg && (it.from == leg || it.origin == Origin::Nobody));
@@ -185,7 +186,7 @@ impl Switch {
             (call.cause, call.ended_by) = (Some(cause.clone()), by);
         }
         let caller = call.dialling.as_ref().and_then(|dialling| dialling.purpose.caller());
-        // What we have told it ourselves is why the others go, too.
+        // The Reason that we gave the leg also explains the end of the others.
         let reason = reason.or_else(|| it.why.reason.take());
         if caller == Some(leg) {
             self.pass_reason(id, reason.as_ref(), by);
@@ -198,8 +199,8 @@ impl Switch {
         self.follows.push(Follow::CallEmpty { call: id });
     }
 
-    /// A leg is out of its bridge; the other one goes too, or back to its handler. `by`: the leg whose party has ended
-    /// it.
+    /// Takes a leg out of its bridge; the other leg is hung up too, or returns to its handler. `by`: the leg
+    /// whose party ended the bridge.
     pub(super) fn leave_bridge(
         &mut self,
         t: &mut Turn<'_>,
@@ -210,12 +211,12 @@ impl Switch {
         by: Option<LegId>,
     ) {
         let bridge = self.calls.get(call).and_then(|it| it.bridge.as_ref());
-        // Most that end are in none any more.
+        // Most legs that end are not in a bridge any more.
         let Some(other) = bridge.and_then(|bridge| bridge.other(leg)) else {
             return self.counters.ignored();
         };
-        // Whoever waits for the other side's answer gets one. What we have asked who stays for
-        // ourselves goes on.
+        // A party that waits for the other side's answer is refused. Our own offer to the remaining party
+        // continues.
         let exchange = self.calls.get(call).and_then(|it| it.exchanges.under_way.as_ref());
         if exchange.is_some_and(|it| it.to == leg) {
             self.exchange_refused(t, call, Reply::status(480));
@@ -231,7 +232,7 @@ impl Switch {
         let end = CallEnd { cause: cause.clone(), by, talked, at: t.wall };
         self.watchers.ended(Watched::Bridge(bridge.id), end);
         self.left_alone(t, call, (leg, other), bridge.auto_hangup, reason, by);
-        // After its other leg's fate is known: a leg that is released brings its counters itself.
+        // After the other leg's fate is known: a leg that is released delivers its counters itself.
         self.account_talk_over(t, call, bridge.id, [bridge.a, bridge.b], by);
     }
 
@@ -258,15 +259,15 @@ impl Switch {
             let direction = it.direction();
             let handled = it.handled.is_some();
             let named = self.calls.get(call).is_some_and(|it| it.application.is_some());
-            // Who has no handler waits for somebody's command.
+            // A leg without a handler waits for a command.
             let event =
                 if handled || named { CallEvent::Release(direction) } else { CallEvent::EnterProgram };
-            // It may be there already, by a program's word.
+            // A program may have put it there already.
             self.advance_if_legal(t, call, event);
         }
     }
 
-    /// Why the caller gives up is told to those who are being dialled.
+    /// Passes the reason why the caller gave up to the legs that are being dialled.
     fn pass_reason(&mut self, call: CallId, reason: Option<&Bytes>, by: Option<LegId>) {
         let Some(call) = self.calls.get_mut(call) else { return self.counters.impossible("pass_reason") };
         for it in call.legs.iter_mut().filter(|it| it.branch.is_some()) {
@@ -292,7 +293,7 @@ impl Switch {
         self.part_with(t, call.listener);
     }
 
-    /// Takes no new calls from now on: 503 with Retry-After.
+    /// Accepts no ordinary new calls from now on: 503 with Retry-After.
     pub fn drain(&mut self) {
         if self.takes == TakesCalls::All {
             self.takes = TakesCalls::Urgent;
@@ -300,7 +301,7 @@ impl Switch {
         self.parts.admission.drain();
     }
 
-    /// The first leg of a call is answered: from now on it may last for so long.
+    /// Starts the maximum duration of a call at its first answered leg.
     pub(super) fn limit_call(&mut self, t: &Turn<'_>, call: CallId) {
         let limit = self.config.max_duration.filter(|_| !self.is_emergency(call));
         let it = self.calls.get_mut(call).filter(|it| it.ends_at.is_none());
@@ -310,14 +311,14 @@ impl Switch {
         }
     }
 
-    /// Whether a call is connected with an emergency service, or about to be: it ends with its parties only.
+    /// Whether a call is connected with an emergency service, or about to be: only its parties end it.
     pub(super) fn is_emergency(&self, call: CallId) -> bool {
         let legs = self.calls.get(call).into_iter().flat_map(|it| it.legs.iter());
         legs.into_iter()
             .any(|(_, leg)| leg.contact.as_deref().is_some_and(|contact| contact.emergency.is_some()))
     }
 
-    /// A call has lasted for as long as it may.
+    /// A call has reached its maximum duration.
     pub(super) fn call_too_long(&mut self, t: &mut Turn<'_>, call: CallId) {
         let Some(it) = self.calls.get(call) else { return self.counters.late() };
         tracing::info!("call {}: hung up after [limits] call_s", call.0);
@@ -341,7 +342,7 @@ impl Switch {
         }
     }
 
-    /// Waits for nobody's answer any more: every leg has its end, and its record.
+    /// Waits no longer for any answer: every leg is ended and recorded.
     pub fn give_up_all(&mut self, t: &mut Turn<'_>) {
         for leg in self.calls.leg_ids() {
             self.give_up(t, leg);
@@ -349,14 +350,14 @@ impl Switch {
         }
     }
 
-    /// The same for one.
+    /// As [`Switch::give_up_all`], for one leg.
     pub(super) fn give_up(&mut self, t: &mut Turn<'_>, leg: LegId) {
         let answered = self.calls.leg(leg).is_some_and(|it| it.life.answered_at().is_some());
         let cause = if answered { TerminationCause::ByeUnanswered } else { TerminationCause::Cancelled };
         self.forget_leg(t, leg, cause, None);
     }
 
-    /// An attempt at a gateway is decided, if it was not before.
+    /// Reports the outcome of an attempt at a gateway, unless it was reported before.
     pub(super) fn attempted(&mut self, t: &Turn<'_>, leg: LegId, effective: Option<bool>) {
         let Some(it) = self.calls.leg_mut(leg) else { return self.counters.impossible("attempted") };
         if let Some(attempt) = it.admitted.attempt.take()
@@ -366,13 +367,13 @@ impl Switch {
         }
     }
 
-    /// Nobody has answered the refresh of a leg's session timer, and the endpoint hangs up (RFC 4028 §10).
+    /// The refresh of a leg's session timer was not answered, and the endpoint hangs up (RFC 4028 §10).
     pub(super) fn session_expired(&mut self, t: &mut Turn<'_>, leg: LegId) {
         let Some(it) = self.calls.leg_mut(leg) else { return self.counters.impossible("session_expired") };
         let call = it.call;
         it.why.cause = Some(TerminationCause::SessionExpired);
         self.is_ending(leg);
-        // The other side does not wait for the end of that BYE.
+        // The other side does not wait for that BYE to complete.
         self.leave_bridge(t, call, leg, &TerminationCause::SessionExpired, Some(recovered()), None);
     }
 
@@ -381,7 +382,7 @@ impl Switch {
         matches!(cause, Termination::SessionExpired) || said == Some(&TerminationCause::SessionExpired)
     }
 
-    /// A call without legs is over, unless one is about to be dialled.
+    /// Ends a call without legs, unless one is about to be dialled.
     pub(super) fn drop_if_empty(&mut self, t: &mut Turn<'_>, id: CallId) {
         if self.calls.get(id).is_some_and(|call| call.legs.is_empty() && call.dialling.is_none()) {
             self.call_over(t, id);
@@ -389,8 +390,8 @@ impl Switch {
     }
 }
 
-/// Whether the network has brought a call to somebody that ended so without an answer (ITU-T E.425: busy, no
-/// answer and refusals count as answers); none: it says nothing. Challenges are a matter of passwords.
+/// Whether the network delivered a call that ended so without an answer (ITU-T E.425: busy, no answer and
+/// refusals count as answers); `None`: unknown. Challenges concern credentials only.
 fn effective(cause: &TerminationCause) -> Option<bool> {
     match cause {
         TerminationCause::Failed { status: 408 | 500 | 502 | 503 | 504, .. } => Some(false),
@@ -400,9 +401,9 @@ fn effective(cause: &TerminationCause) -> Option<bool> {
     }
 }
 
-/// The leg whose party has ended it so; none: we have.
+/// The leg whose party has ended it so; `None`: we have.
 fn ended_by(leg: LegId, direction: CallDirection, cause: &TerminationCause) -> Option<LegId> {
-    // As its record says it; whether it was answered makes no difference to that.
+    // As in its record; whether it was answered makes no difference.
     let by = Ending::new(cause, true, direction, None).by;
     (by == HangupBy::Remote).then_some(leg)
 }
@@ -419,7 +420,7 @@ fn failure(error: &DialError) -> super::dial::DialFailure {
     }
 }
 
-/// Reason of both legs' BYE where a timer has ended the call, or its media was lost.
+/// Reason of both legs' BYE when a timer has ended the call, or its media was lost.
 pub(super) fn recovered() -> Bytes {
     reason_value(&Reason::q850(cause::RECOVERY_ON_TIMER_EXPIRY))
 }

@@ -1,4 +1,4 @@
-//! What happens in a leg's dialog, and to its media.
+//! The events of a leg's dialog and of its media.
 
 use std::net::SocketAddr;
 
@@ -19,7 +19,7 @@ use b2b_sip::endpoint::{Event, Reply, Termination, UsageEvent, UsageId};
 use b2b_sip::msg::{Name, Response};
 
 impl Switch {
-    /// Takes what the endpoint has to tell.
+    /// Handles an event of the endpoint.
     pub fn sip_event(&mut self, t: &mut Turn<'_>, event: Event) {
         self.about(None);
         match event {
@@ -50,7 +50,7 @@ impl Switch {
         self.carry_out(t);
     }
 
-    /// Of a call that was refused, or of a leg that is forgotten.
+    /// Handles an event of a call that was refused, or of a leg that is removed.
     fn stray(&mut self, t: &mut Turn<'_>, usage: UsageId, event: UsageEvent) {
         match event {
             UsageEvent::Update { transaction, .. } | UsageEvent::Request { transaction, .. } => {
@@ -66,7 +66,7 @@ impl Switch {
                 let _ = t.sip.leave_refused(t.now, usage, challenge.cseq);
             }
             UsageEvent::Refer { refer, .. } => t.answer_refer(usage, refer, 481),
-            // What is refused ends so.
+            // The usual end of a refused call.
             UsageEvent::Terminated { .. } | UsageEvent::Acknowledged { .. } => self.counters.ignored(),
             _ => self.counters.late(),
         }
@@ -114,7 +114,7 @@ impl Switch {
         }
     }
 
-    /// A leg's message came from there: its media may, too.
+    /// The source address of a leg's signalling, which may be that of its media too.
     fn signalled_from(&mut self, leg: LegId, source: Option<SocketAddr>) {
         if let (Some(it), Some(source)) = (self.calls.leg_mut(leg), source)
             && it.media.signalling.replace(source.ip()) != Some(source.ip())
@@ -124,7 +124,7 @@ impl Switch {
         }
     }
 
-    /// 2xx to an INVITE of ours.
+    /// A 2xx to our INVITE.
     fn answered(&mut self, t: &mut Turn<'_>, leg: LegId, response: &Response, ack_wanted: bool) {
         let now = t.now;
         let Some(it) = self.calls.leg_mut(leg) else { return self.counters.impossible("answered") };
@@ -133,7 +133,7 @@ impl Switch {
         let (call, branch, ending) = (it.call, it.branch, it.life.is_ending());
         self.named_by(leg, response);
         self.takes_info(leg, response);
-        // A call that begins here has no caller: the first one who answers begins the talk.
+        // A call that begins here has no caller: it is answered with its first leg.
         if let Some(call) = self.calls.get_mut(call).filter(|it| it.a == LegId(0)) {
             call.answered_at.get_or_insert(now);
         }
@@ -143,7 +143,7 @@ impl Switch {
         self.advance_leg(t, leg, LegEvent::Answer, None);
         match branch {
             Some(branch) if !ending => self.with_dial(call, |dial| dial.answered(branch)),
-            // It crossed our CANCEL.
+            // The 2xx crossed our CANCEL.
             _ => {
                 if let Some(usage) = self.calls.leg(leg).and_then(|it| it.usage) {
                     let _ = t.sip.bye(t.now, usage);
@@ -177,7 +177,7 @@ impl Switch {
         self.follows.push(Follow::LegOver { leg, cause: termination(cause), reason });
     }
 
-    /// Takes what happened to media.
+    /// Handles an event of the media engine.
     pub fn media_event(&mut self, t: &mut Turn<'_>, event: MediaEvent) {
         self.journal_media(t, &event);
         match event {
@@ -255,12 +255,12 @@ impl Switch {
         }
     }
 
-    /// Who carried a leg's media is gone: it ends, answered or not.
+    /// The media of a leg is lost: the leg ends, answered or not.
     fn without_media(&mut self, t: &mut Turn<'_>, leg: LegId, reason: &str) {
         let Some(it) =
             self.calls.leg_mut(leg).filter(|it| !it.life.is_ending() && it.media.endpoint.is_some())
         else {
-            // It ends already, or has none yet.
+            // The leg is ending already, or has no media yet.
             return self.counters.ignored();
         };
         tracing::warn!("leg {}: media lost: {reason}", leg.0);
@@ -276,17 +276,17 @@ impl Switch {
         }
     }
 
-    /// No RTP for too long from a party that should send: it has died.
+    /// No RTP for too long from a party that should send: the party is considered dead.
     fn silent(&mut self, t: &mut Turn<'_>, leg: LegId) {
         if self.is_past(leg) {
             return;
         }
-        // Before the answer nobody need speak.
+        // Before the answer no RTP is required.
         let up = self.calls.leg(leg).filter(|it| it.is_up());
         let Some(call) = up.map(|it| it.call) else { return self.counters.ignored() };
         let silent_ms = self.config.rtp_timeout.unwrap_or_default().as_millis() as u64;
         self.tell(t, News::MediaTimeout { call, leg, silent_ms });
-        // Who cannot speak may still be heard, or found.
+        // An emergency caller who cannot speak may still be heard, or located.
         if self.is_emergency(call) {
             return;
         }

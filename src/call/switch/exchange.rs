@@ -1,8 +1,8 @@
-//! Offers inside a call after its first ones, one at a time (RFC 3261 §14.1): from when one is wanted until its answer
-//! is taken, whoever wants it. A party's own, and what becomes of it: `across`.
+//! Offers within a call after the first ones, one at a time (RFC 3261 §14.1): from the request for one until
+//! its answer is applied, whichever side makes it. The offers of a party are handled in `across`.
 //!
-//! Each exchange has a number, by which what media answers late is known to be of an older one. What cannot be offered
-//! while another one is under way, or before the ACK that ends one, is a pending offer.
+//! Each exchange has a number, which identifies late results of media as belonging to an older one. An offer
+//! that cannot be made while another one is under way, or before the ACK that ends it, is a pending offer.
 
 use bytes::Bytes;
 
@@ -17,32 +17,32 @@ use crate::{CallId, LegId};
 use b2b_sip::endpoint::{Body, CommandError, HeaderFields, Reply, ServerTransactionId};
 use b2b_sip::msg::{Name, Response};
 
-/// Names an exchange among those of its call; none has it again.
+/// Number of an exchange within its call; never reused.
 #[derive(Debug, Clone, Copy, Default, PartialEq, Eq)]
 pub(super) struct ExchangeNo(u32);
 
-/// Where an offer comes from, and so what becomes of its answer.
+/// The origin of an offer, which decides what becomes of its answer.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
 pub(super) enum Origin {
-    /// A re-INVITE.
+    /// A party's re-INVITE.
     ReInvite,
-    /// An UPDATE, or a PRACK with an offer.
+    /// A party's UPDATE, or PRACK with an offer.
     Update(ServerTransactionId),
-    /// An INVITE that is to take the place of this leg.
+    /// An INVITE that is to replace this leg.
     Replacing(LegId),
-    /// Who asked does not wait for it any more.
+    /// The asking party does not wait for the answer any more.
     Nobody,
-    /// We tell `to` whom it talks with now, which is `from`. `back`: then the other way round, too.
+    /// We describe `from` to `to`, its new partner. `back`: afterwards also the other way round.
     Refresh { back: bool },
-    /// We tell `to`, which is `from` too, that it talks with us.
+    /// We connect `to`, which is also `from`, with ourselves.
     TalkToUs,
-    /// We tell `to` to send to the party of `from` itself.
+    /// We direct the media of `to` straight to the party of `from`.
     Direct,
-    /// We tell `to` to send to us again.
+    /// We direct the media of `to` back to us.
     Return,
-    /// We repeat the session of `to`, which is `from` too, for its session timer.
+    /// We repeat the session of `to`, which is also `from`, for its session timer.
     Timer,
-    /// We put `to`, which is `from` too, on hold, or take it back.
+    /// We put `to`, which is also `from`, on hold, or take it off hold.
     Hold(Hold),
 }
 
@@ -50,38 +50,38 @@ pub(super) enum Origin {
 #[derive(Clone, Copy)]
 pub(super) struct Exchange {
     pub no: ExchangeNo,
-    /// Whose offer it is, or who asked for one.
+    /// The leg that made the offer, or asked for one.
     pub from: LegId,
-    /// Who is to answer it, or to make one.
+    /// The leg that is to answer the offer, or to make one.
     pub to: LegId,
     pub origin: Origin,
-    /// `to` has been asked.
+    /// The request to `to` has been sent.
     pub sent: bool,
-    /// `to` has answered with a 2xx, which media takes.
+    /// `to` has answered with a 2xx; media is applying it.
     pub agreed: bool,
 }
 
-/// An offer to `to` of what `like` can do, which waits.
+/// An offer to `to`, with the media of `like`, that has to wait.
 #[derive(Clone, Copy)]
 pub(super) struct PendingOffer {
-    /// None: b2b itself, with whom it is alone.
+    /// `None`: of b2b itself, with which `to` is alone.
     pub like: Option<LegId>,
     pub to: LegId,
-    /// Then the same the other way round.
+    /// Afterwards the same the other way round.
     pub back: bool,
 }
 
-/// Those of a call.
+/// The exchanges of a call.
 #[derive(Default)]
 pub(super) struct Exchanges {
     pub under_way: Option<Box<Exchange>>,
     last: ExchangeNo,
-    /// What waits for its end.
+    /// Offers that wait for the end of the one under way.
     pub pending: Vec<PendingOffer>,
 }
 
 impl Exchanges {
-    /// One begins; none: another one is under way.
+    /// Begins an exchange; `None`: another one is under way.
     pub fn begin(&mut self, from: LegId, to: LegId, origin: Origin) -> Option<ExchangeNo> {
         if self.under_way.is_some() {
             return None;
@@ -92,12 +92,12 @@ impl Exchanges {
         Some(no)
     }
 
-    /// This one, if it is still under way.
+    /// The exchange of this number, if it is still under way.
     fn of(&mut self, no: ExchangeNo) -> Option<&mut Exchange> {
         self.under_way.as_deref_mut().filter(|it| it.no == no)
     }
 
-    /// This leg has answered with a 2xx.
+    /// Marks the exchange as agreed: this leg has answered with a 2xx.
     fn agree(&mut self, leg: LegId) -> Option<Exchange> {
         let it = self.under_way.as_deref_mut().filter(|it| it.to == leg && it.sent && !it.agreed)?;
         it.agreed = true;
@@ -111,13 +111,13 @@ impl Switch {
         self.calls.get(call).is_none_or(|it| it.exchanges.under_way.is_some())
     }
 
-    /// An exchange of a call that is over with this, if it was still under way.
+    /// Ends an exchange of a call, if it is still under way.
     pub(super) fn end_exchange(&mut self, call: CallId, no: ExchangeNo) -> Option<Exchange> {
         let exchange = self.calls.get_mut(call)?.exchanges.under_way.take_if(|it| it.no == no)?;
         Some(*exchange)
     }
 
-    /// Makes `to` an offer of ours; `false`: another one is under way.
+    /// Makes an offer of ours to `to`; `false`: another one is under way.
     pub(super) fn offer(
         &mut self,
         t: &mut Turn<'_>,
@@ -132,7 +132,7 @@ impl Switch {
         true
     }
 
-    /// What is said in an offer of ours.
+    /// The description for an offer of ours.
     fn description_of(
         &self,
         call: CallId,
@@ -154,7 +154,8 @@ impl Switch {
                 let bridge = self.calls.get(call).and_then(|it| it.bridge.as_ref());
                 let other = bridge.and_then(|bridge| Some((bridge.other(to)?, bridge.mode)));
                 let like = other.and_then(|(other, _)| self.calls.leg(other)?.media.endpoint);
-                // Where offers pass, the other party's direction is known here, and stands.
+                // Where offers are passed through, the other party's direction is known here, and remains
+                // valid.
                 let hold = match (hold, other) {
                     (Hold::No, Some((_, mode))) if !mode.intercepts() => Hold::No,
                     (Hold::No, _) => Hold::Over,
@@ -163,14 +164,14 @@ impl Switch {
                 let policy = PairPolicy { hold, ..policy.into_owned() };
                 media.local_offer(endpoint, like, &policy)
             }
-            // Theirs go across.
+            // These offers are passed across.
             Origin::ReInvite | Origin::Update(_) | Origin::Replacing(_) | Origin::Nobody => {
                 return Err(MediaError::NoOffer);
             }
         })
     }
 
-    /// The description for who is to answer, ours or what goes across, or why there is none.
+    /// Sends the description to the answering leg, whether ours or one passed across, or handles its failure.
     pub(super) fn offered(
         &mut self,
         t: &mut Turn<'_>,
@@ -180,7 +181,7 @@ impl Switch {
         let exchange = self.calls.get_mut(call).and_then(|it| it.exchanges.of(no).copied());
         let Some(Exchange { to, origin, .. }) = exchange else { return self.counters.late() };
         match offer {
-            // It was cancelled before it went anywhere.
+            // The offer was cancelled before it was sent.
             _ if origin == Origin::Nobody => self.exchange_refused(t, call, Reply::status(487)),
             Ok(offer) => self.send_offer(t, (call, no), Some(offer)),
             Err(error) => {
@@ -194,7 +195,7 @@ impl Switch {
         }
     }
 
-    /// A re-INVITE or an UPDATE to who is to answer; where it cannot be sent, it is as if that one had refused it.
+    /// Sends a re-INVITE or an UPDATE to the answering leg; a failure to send counts as a refusal.
     pub(super) fn send_offer(
         &mut self,
         t: &mut Turn<'_>,
@@ -225,7 +226,7 @@ impl Switch {
         }
     }
 
-    /// A re-INVITE or an UPDATE to a leg, with whom it is connected with.
+    /// Sends a re-INVITE or an UPDATE to a leg, with its connected identity.
     fn send_session(
         &self,
         t: &mut Turn<'_>,
@@ -245,13 +246,13 @@ impl Switch {
         }
     }
 
-    /// Header fields of a re-INVITE or an UPDATE of ours.
+    /// Identity header fields for a re-INVITE or an UPDATE of ours.
     pub(super) fn connected_fields(&self, leg: LegId) -> HeaderFields {
         let connected = self.calls.leg(leg).and_then(|it| it.identity.connected.clone());
         connected.map(|it| (Bytes::from_static(b"P-Asserted-Identity"), it)).into_iter().collect()
     }
 
-    /// 2xx to a re-INVITE or UPDATE of ours.
+    /// A 2xx to our re-INVITE or UPDATE.
     pub(super) fn offer_answered(
         &mut self,
         t: &mut Turn<'_>,
@@ -282,7 +283,7 @@ impl Switch {
             }
             Origin::Nobody => {
                 self.counters.late();
-                // Without a 2xx of ours there is no ACK of theirs that could bring an answer.
+                // Without a 2xx of ours, no ACK from the asking party could bring an answer.
                 if ack_wanted {
                     self.give_up_exchange(call, no);
                     return self.answer_for_nobody(t, leg, body);
@@ -300,7 +301,7 @@ impl Switch {
         self.apply(t, leg, body, OnApplied::Agreed { call, exchange: no });
     }
 
-    /// The answer to an offer of ours is taken, or is of no use.
+    /// The answer to an offer of ours has been applied, or cannot be used.
     pub(super) fn offer_agreed(
         &mut self,
         t: &mut Turn<'_>,
@@ -337,20 +338,20 @@ impl Switch {
         self.offer_pending(t, call);
     }
 
-    /// A party's answer to an offer of ours cannot be taken: its session stays as it was.
+    /// A party's answer to an offer of ours cannot be used: its session stays as it was.
     pub(super) fn answer_of_no_use(&mut self, leg: LegId, error: &MediaError) {
         tracing::info!("leg {}: {error}", leg.0);
         self.withdraw_offer(leg);
     }
 
-    /// What waits for an answer of this leg, or was offered by it, is over.
+    /// Withdraws the offers to and from this leg that wait for an answer.
     pub(super) fn withdraw_offer(&self, leg: LegId) {
         if let Some(endpoint) = self.calls.leg(leg).and_then(|it| it.media.endpoint) {
             self.parts.controller.withdraw_offer(endpoint);
         }
     }
 
-    /// Our re-INVITE or UPDATE came to nothing.
+    /// Our re-INVITE or UPDATE has failed.
     pub(super) fn offer_failed(
         &mut self,
         t: &mut Turn<'_>,
@@ -364,7 +365,7 @@ impl Switch {
         let exchange = self.calls.get(call).and_then(|it| it.exchanges.under_way.as_ref());
         let exchange = exchange.filter(|it| it.to == leg && it.sent && !it.agreed);
         let Some(exchange) = exchange else { return self.counters.late() };
-        // Nobody is there, and the endpoint hangs up (RFC 4028 §10).
+        // The remote party is gone, and the endpoint hangs up (RFC 4028 §10).
         let has_expired = exchange.origin == Origin::Timer && matches!(status, 408 | 481);
         let told = inside(status, true);
         let reason = if told == status { reason } else { String::new() };
@@ -377,19 +378,19 @@ impl Switch {
         }
     }
 
-    /// The offer under way is refused; everything stays as it was.
+    /// The offer under way is refused; both sessions stay as they were.
     pub(super) fn exchange_refused(&mut self, t: &mut Turn<'_>, call: CallId, reply: Reply) {
         let exchange = self.calls.get_mut(call).and_then(|it| it.exchanges.under_way.take());
         let Some(exchange) = exchange else { return self.counters.late() };
         let Exchange { from, to, origin, .. } = *exchange;
         self.withdraw_offer(from);
         self.withdraw_offer(to);
-        // What was to cross leads to no message any more.
+        // The request that was to cross is not sent any more.
         self.has_crossed(from);
         self.has_crossed(to);
         match origin {
             Origin::Direct | Origin::Return => self.path_refused(t, call, to, origin, reply.status),
-            // Something else is under way in its dialog: it is told after that.
+            // Another transaction is under way in its dialog: the offer is made after that.
             Origin::TalkToUs if reply.status == 491 => {
                 return self.postpone_offer(call, PendingOffer { like: None, to, back: false });
             }
@@ -410,19 +411,19 @@ impl Switch {
         self.offer_pending(t, call);
     }
 
-    /// What this party has to be told waits until it can be.
+    /// Postpones an offer to a party until it can be made.
     pub(super) fn postpone_offer(&mut self, call: CallId, offer: PendingOffer) {
         let Some(it) = self.calls.get_mut(call) else { return self.counters.late() };
         it.exchanges.pending.retain(|it| it.to != offer.to);
         it.exchanges.pending.push(offer);
     }
 
-    /// An offer is over, or its ACK has come: who has to be told something is told it now, if that can be.
+    /// Makes the pending offers that are possible now that an exchange is over or its ACK has come.
     pub(super) fn offer_pending(&mut self, t: &mut Turn<'_>, call: CallId) {
         let pending = self.calls.get_mut(call).map(|it| std::mem::take(&mut it.exchanges.pending));
         for offer in pending.into_iter().flatten() {
             let PendingOffer { like, to, back } = offer;
-            // Whom it talked with has left, or it has itself.
+            // The party has left, or its partner has.
             let of_this_call = self.calls.leg(to).is_some_and(|it| it.is_up() && it.call == call);
             if !of_this_call || self.bridged(to).map(|(_, like, _)| like) != like {
                 self.counters.ignored();
@@ -437,14 +438,14 @@ impl Switch {
         }
     }
 
-    /// Whether these two talk with each other, in one bridge.
+    /// Whether two legs are up and in the same bridge.
     pub(super) fn are_joined(&self, a: LegId, b: LegId) -> bool {
         let is_up = self.calls.leg(a).is_some_and(|it| it.is_up());
         is_up && self.bridged(a).is_some_and(|(_, other, _)| other == b)
     }
 
-    /// Offers `to` what `like` can do: it may have been held, or speak another
-    /// codec. `back`: then the same the other way round.
+    /// Offers `to` the media of `like`: `to` may have been on hold, or use another codec. `back`: afterwards
+    /// the same the other way round.
     pub(super) fn refresh(&mut self, t: &mut Turn<'_>, call: CallId, (like, to): (LegId, LegId), back: bool) {
         if self.endpoints(like, to).is_none() {
             return self.counters.late();
@@ -459,8 +460,7 @@ impl Switch {
         }
     }
 
-    /// The party may have been held, or have sent its media elsewhere: it is offered a
-    /// conversation with us.
+    /// Offers the party a session with us: it may have been on hold, or have sent its media elsewhere.
     pub(super) fn talk_to_us(&mut self, t: &mut Turn<'_>, leg: LegId) {
         let it = self.calls.leg(leg).filter(|it| !it.takes.no_reinvites && it.media.endpoint.is_some());
         if let Some(call) = it.map(|it| it.call)
@@ -470,8 +470,8 @@ impl Switch {
         }
     }
 
-    /// The session timer of a leg wants a refresh, and its far end takes no UPDATE: it is told again what it was told
-    /// last (RFC 4028 §7.4). The endpoint asks again, should that be impossible now.
+    /// Refreshes the session timer of a leg that does not support UPDATE, by repeating the last offer (RFC
+    /// 4028 §7.4). The endpoint asks again if that is impossible now.
     pub(super) fn refresh_session(&mut self, t: &mut Turn<'_>, leg: LegId) {
         let it = self.calls.leg(leg).filter(|it| it.is_up() && !it.takes.no_reinvites);
         let call = it.filter(|it| it.media.endpoint.is_some()).map(|it| it.call);
@@ -480,8 +480,8 @@ impl Switch {
         }
     }
 
-    /// `to` does not want to be told of whom it talks with now, and has the session that it has (RFC 3261 §14.1): that is
-    /// joined, where it waited for this offer.
+    /// `to` has refused the new description and keeps its session (RFC 3261 §14.1): the session is joined, if
+    /// it waited for this offer.
     fn join_as_they_are(&mut self, t: &mut Turn<'_>, from: LegId, to: LegId) {
         let waits = self.calls.leg(to).is_some_and(|it| it.media.joined != Some(from));
         if waits && self.are_joined(from, to) {

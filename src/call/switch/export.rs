@@ -1,4 +1,5 @@
-//! Calls as octets: what each was told so far, which is all that a call is made of. `restore` makes calls of them.
+//! Calls as bytes: a call consists of nothing but the inputs it was given so far. `restore` rebuilds calls
+//! from them.
 
 use std::collections::BTreeMap;
 use std::time::{Duration, Instant, SystemTime};
@@ -8,39 +9,39 @@ use crate::controller::EndpointId;
 use crate::journal::Snapshot;
 use crate::{CallId, LegId};
 
-/// A call that is over is still asked for: its messages may come again for 64 × T1 (RFC 3261 §17), and what it has
-/// sent last may be unacknowledged for as long.
+/// How long a call that is over is still exported: its messages may be retransmitted for 64 × T1 (RFC 3261
+/// §17), and what it sent last may be unacknowledged for as long.
 const LINGERS: Duration = Duration::from_secs(64);
 
-/// Why a call cannot be written.
+/// Why a call cannot be exported.
 #[derive(Debug, Clone, Copy, PartialEq, Eq, thiserror::Error)]
 pub enum NotWhole {
     /// There is no such call.
     #[error("call {} is not known", .0.0)]
     Unknown(CallId),
-    /// It has no journal.
+    /// The call has no journal.
     #[error("call {} has no journal: log.call_journals is off, or was off when the call began", .0.0)]
     NoJournal(CallId),
-    /// Its journal is longer than a journal may be, and cut.
+    /// Its journal exceeded the size limit and is cut.
     #[error("the journal of call {} is incomplete: it exceeded its size limit", .0.0)]
     Cut(CallId),
 }
 
-/// What carries the media of a leg.
+/// The media endpoint of a leg.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
 pub struct LegMediaPoint {
-    /// Its call.
+    /// The call.
     pub call: CallId,
     /// The leg.
     pub leg: LegId,
-    /// The name that the media backend has given.
+    /// The identifier that the media backend has assigned.
     pub endpoint: EndpointId,
-    /// Which other leg hears it, and is heard.
+    /// The other leg that it is joined with.
     pub joined: Option<LegId>,
 }
 
 impl NotWhole {
-    /// Which call it is.
+    /// The call concerned.
     pub fn call(&self) -> CallId {
         match self {
             NotWhole::Unknown(call) | NotWhole::NoJournal(call) | NotWhole::Cut(call) => *call,
@@ -49,7 +50,7 @@ impl NotWhole {
 }
 
 impl Switch {
-    /// A call as it stands between two turns, with those that share its journal.
+    /// Exports a call between two turns, with the calls that share its journal.
     ///
     /// # Errors
     /// See [`NotWhole`].
@@ -59,13 +60,14 @@ impl Switch {
         self.export_group(now, wall, call, calls.collect())
     }
 
-    /// Every call that is up, or whose messages may still come again: one snapshot for all that share a journal.
+    /// Exports every call that is up, or whose messages may still be retransmitted: one snapshot for all
+    /// calls that share a journal.
     pub fn export_all(&self, now: Instant, wall: SystemTime) -> Vec<Result<Snapshot, NotWhole>> {
         let mut groups = BTreeMap::<CallId, Vec<CallId>>::new();
         for call in self.history.known() {
             groups.entry(self.history.journal_of(call)).or_default().push(call);
         }
-        // Of one whose account is gone nothing is known but that it is up.
+        // A call that is up but has lost its history cannot be exported.
         let unknown = self.calls.ids().into_iter().filter(|call| !self.history.is_known(*call));
         let lost: Vec<_> = unknown.map(|call| Err(NotWhole::NoJournal(call))).collect();
         let lingers = |call: &CallId| {
@@ -75,7 +77,7 @@ impl Switch {
         let groups = groups.into_values().filter_map(|calls| {
             let first = calls.iter().copied().find(lingers)?;
             match self.export_group(now, wall, first, calls) {
-                // Nothing is to go on.
+                // No call of the group is left to continue.
                 Err(_) if self.calls.get(first).is_none() => None,
                 exported => Some(exported),
             }
@@ -97,13 +99,13 @@ impl Switch {
         if pages.is_full() {
             return Err(NotWhole::Cut(call));
         }
-        // One that is up has it then: those that are over are forgotten first.
+        // Calls that are up come first: those that are over are forgotten earlier.
         calls.sort_by_key(|it| (self.calls.get(*it).is_none(), *it));
         Ok(Snapshot::new((pages, &like), calls, now, wall))
     }
 
-    /// The media endpoints that its legs have: what a media backend has to know again before calls go on with
-    /// another one.
+    /// The media endpoints of all legs: a media backend has to know them before another process continues the
+    /// calls.
     pub fn media_points(&self) -> Vec<LegMediaPoint> {
         let legs = self.calls.ids().into_iter().filter_map(|call| Some((call, self.calls.get(call)?)));
         let points = legs.flat_map(|(call, it)| {

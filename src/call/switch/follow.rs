@@ -1,8 +1,9 @@
-//! What follows from a step within the same turn, and from an answer that was waited for, as values: rooms of the switch do not call each other in a circle,
-//! each leaves behind what is to be done next, and the turn carries it out until nothing is left.
+//! What follows from a step within the same turn, or from an awaited answer, as values: the modules of the
+//! switch do not call each other in circles; each step queues what is to be done next, and the turn runs the
+//! queue until it is empty.
 //!
-//! What a step leaves behind comes before what was there already, in the order in which it was left: as if the step
-//! had called it as its last words. So the order of messages, events and records is that of plain calls.
+//! What a step queues runs before what was queued already, in the order of queuing, as if the step had called
+//! it at its end. So messages, events and records have the order of plain calls.
 
 use bytes::Bytes;
 
@@ -20,71 +21,70 @@ use crate::service::DialError;
 use crate::{CallId, LegId};
 use b2b_sip::endpoint::Reply;
 
-/// What is done next in this turn.
+/// The next thing to do in this turn.
 pub(super) enum Follow {
     /// Media has answered.
     Media { then: OnMedia, result: Result<MediaAnswer, MediaError> },
     /// A resolver or a handler has answered.
     Found { then: OnFound, found: Result<Found, Panicked> },
-    /// The dial machine of a call may want something.
+    /// The dial machine of a call may have an output.
     Dial { call: CallId },
-    /// A dialling is over without an answer.
+    /// A dialling has ended without an answer.
     DialOver { call: CallId, error: DialError },
-    /// A branch came to nothing, and the dial machine has gone on.
+    /// A branch has failed, and the dial machine has moved on.
     Refused { call: CallId, leg: LegId, failure: DialFailure },
-    /// A call that nobody is dialled for any more is given to the application of this name.
+    /// A call whose dialling is to end goes to the application of this name.
     Hand { call: CallId, asked: Box<Handing>, name: String },
-    /// A leg is to be hung up.
-    /// `status`: of the refusal, for a caller who is not answered.
+    /// Hang up a leg; `status`: of the refusal, for a caller who is not answered.
     HangUp { leg: LegId, status: u16 },
-    /// Nothing is left of a leg's dialog.
+    /// A leg's dialog is over.
     LegOver { leg: LegId, cause: TerminationCause, reason: Option<Bytes> },
-    /// A leg is over, and its bridge without it.
+    /// A leg is over and leaves its bridge.
     BridgeLeft { call: CallId, leg: LegId, cause: TerminationCause, reason: Option<Bytes>, by: Option<LegId> },
-    /// Whose ACK was to bring the answer to this one's offer has gone without it.
+    /// The leg whose ACK was to answer the offer of this one has gone.
     AnswerInstead { leg: LegId },
-    /// A leg has left a call, which may have no other one.
+    /// A leg has left a call, which may be empty now.
     CallEmpty { call: CallId },
-    /// A call has lasted for as long as it may.
+    /// A call has reached its maximum duration.
     TooLong { call: CallId },
-    /// Something has changed by which media of a bridge may go past b2b, or is to come back.
+    /// A change after which the media of a bridge may go direct, or has to return.
     Lead { call: CallId },
-    /// Who has asked for another session has its answer.
+    /// The answer for the party that asked for another session.
     Answered { leg: LegId, origin: Origin, answer: Result<Bytes, Reply> },
-    /// What had to wait for the exchange of a call that is over is done.
+    /// The pending offers of a call whose exchange is over.
     PendingOffers { call: CallId },
 }
 
-/// What is left to be done in this turn.
+/// The queue of a turn.
 #[derive(Default)]
 pub(super) struct Follows {
-    /// What the step at work has left behind, in order.
+    /// What the current step has queued, in order.
     left: Vec<Follow>,
-    /// What was there before it, the next one last.
+    /// What was queued before it, next one last.
     before: Vec<Follow>,
 }
 
 impl Follows {
-    /// This is done next, after what the step at work has left behind already.
+    /// Queues what is done next, after what the current step has queued already.
     pub fn push(&mut self, next: Follow) {
         self.left.push(next);
     }
 
     fn next(&mut self) -> Option<Follow> {
-        // Most steps leave one thing behind, or nothing.
+        // Most steps queue one thing or none.
         if self.left.len() > 1 {
             self.before.extend(self.left.drain(..).rev());
         }
         self.left.pop().or_else(|| self.before.pop())
     }
 
-    /// Whether nothing is left: so it is between turns.
+    /// Whether the queue is empty, as it is between turns.
     pub fn is_empty(&self) -> bool {
         self.left.is_empty() && self.before.is_empty()
     }
 }
 
-/// Reads an answer as one of its kinds. Another one than was asked for is of no controller of this version.
+/// Extracts an answer of the expected kind. No controller of this version returns another kind.
 macro_rules! of_kind {
     ($result:expr, $kind:ident) => {
         $result.and_then(|answer| match answer {
@@ -95,14 +95,14 @@ macro_rules! of_kind {
 }
 
 impl Switch {
-    /// Carries out what has followed, and what follows from that.
+    /// Runs the queue until it is empty.
     pub(super) fn carry_out(&mut self, t: &mut Turn<'_>) {
         while let Some(next) = self.follows.next() {
             self.follow(t, next);
         }
     }
 
-    /// A step has panicked: what was to follow is of no use any more.
+    /// Clears the queue after a panic: what a broken step left behind is of no use.
     pub(super) fn forget_follows(&mut self) {
         self.follows = Follows::default();
     }
@@ -132,7 +132,7 @@ impl Switch {
         }
     }
 
-    /// Media has answered: what leads on follows, what is only noted is noted at once.
+    /// A media answer: what continues a procedure is queued, what is only noted is noted at once.
     pub(super) fn media_answered(
         &mut self,
         t: &mut Turn<'_>,
@@ -157,7 +157,7 @@ impl Switch {
         }
     }
 
-    /// Goes on with what has waited for media.
+    /// Continues a procedure that has waited for media.
     fn resume(&mut self, t: &mut Turn<'_>, then: OnMedia, result: Result<MediaAnswer, MediaError>) {
         match then {
             OnMedia::Endpoint { leg, no_reinvites, then } => {
@@ -169,7 +169,7 @@ impl Switch {
         }
     }
 
-    /// A leg has an endpoint, or could get none.
+    /// A leg has an endpoint, or could not get one.
     pub(super) fn with_opened(
         &mut self,
         t: &mut Turn<'_>,
@@ -212,7 +212,7 @@ impl Switch {
         }
     }
 
-    /// There is a description for a party, or none.
+    /// A description for a party is ready, or has failed.
     pub(super) fn described(
         &mut self,
         t: &mut Turn<'_>,
@@ -254,7 +254,7 @@ impl Switch {
         }
     }
 
-    /// A party's answer to an offer of ours is taken, or is of no use.
+    /// A party's answer to an offer of ours has been applied, or cannot be used.
     pub(super) fn applied(&mut self, t: &mut Turn<'_>, then: OnApplied, result: Result<(), MediaError>) {
         match then {
             OnApplied::Nothing => {}
@@ -315,7 +315,7 @@ impl Switch {
             }
             (OnFound::Listened { call }, Err(Panicked)) => self.deaf(t, call),
             (OnFound::Listened { .. }, Ok(_)) => {}
-            // who asks is told by the drop of the reply that there is no answer
+            // the dropped reply tells the sender that there is no answer
             (OnFound::LookUp { reply }, Ok(Found::Contacts(found))) => drop(reply.send(found)),
             (OnFound::LookUp { .. }, _) => {}
             (OnFound::Outside { transaction }, Ok(Found::Reply(reply))) => {
@@ -326,11 +326,11 @@ impl Switch {
     }
 }
 
-/// What a handler has decided.
+/// The decision of a handler.
 fn action(result: Result<Found, Panicked>) -> Result<HandlerAction, Panicked> {
     match result {
         Ok(Found::Action(action)) => Ok(action),
-        // nothing else is asked of handlers
+        // handlers return nothing else
         _ => Err(Panicked),
     }
 }

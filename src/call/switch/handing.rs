@@ -1,7 +1,7 @@
-//! Calls and their handlers: who is asked, what they decide, and how one hands a call to
-//! another.
+//! Calls and their handlers: which handler is asked, its decision, and handing a call on to another one.
 //!
-//! A handler's machine or future is bound to the caller's leg: some time after its end what is left of
+//! A handler's state machine or future is bound to the caller's leg: some time after the leg's end the rest
+//! of it is dropped, so that a handler that hangs does not hold resources for long.
 //! it is dropped, so that one that hangs holds nothing for long.
 
 use std::sync::Arc;
@@ -24,11 +24,11 @@ const HANDS: u16 = 100;
 #[derive(Clone)]
 pub(super) struct Handing {
     call: IncomingCall,
-    /// The place in the list of the handler to be asked next.
+    /// Index of the handler to be asked next.
     next: usize,
-    /// How often it was handed on.
+    /// How often the call has been handed on.
     hands: u16,
-    /// Who has it by name; none: it is still with those of the list.
+    /// The application that has the call by name; `None`: the call is still with the handlers of the list.
     by_name: Option<Arc<str>>,
 }
 
@@ -59,7 +59,7 @@ impl Switch {
         let handled = match self.machine_of(handler, &incoming) {
             Ok(Some(machine)) => Some(self.attend(machine, decides)),
             Ok(None) => {
-                // What it does before there is a future is its own, too.
+                // What it does before it returns a future belongs to the handler, too.
                 let (handler, service) = (handler.clone(), self.service.clone());
                 let future = Box::pin(async move { handler.handle_incoming_call(incoming, service).await });
                 self.run_until(future, decides).map(Handled::Future)
@@ -72,7 +72,8 @@ impl Switch {
         }
     }
 
-    /// The call was restored, and its handler is not at work any more: it is given the call again, if it takes it so.
+    /// Hands a restored call to its handler again, which is not running any more, if the handler resumes
+    /// calls.
     pub(super) fn hand_again(&mut self, t: &mut Turn<'_>, handing: Handing) {
         let handler = match handing.by_name.clone() {
             Some(name) => self.handler_named(&name),
@@ -85,7 +86,7 @@ impl Switch {
             return self.ask(Handing { call, ..handing }, &handler);
         }
         let of_leg = self.calls.leg(leg).and_then(|it| self.calls.get(it.call));
-        // Who talks, or is about to, needs no handler.
+        // A call that is bridged or being dialled needs no handler.
         match of_leg.map(|it| it.dialling.is_some() || it.bridge.is_some()) {
             Some(true) => self.counters.ignored(),
             Some(false) => self.hang_up_with(t, leg, 503, ""),
@@ -93,19 +94,19 @@ impl Switch {
         }
     }
 
-    /// The handler at this place of the list. Where a journal is read, what they say is in it, and one stands
-    /// for all.
+    /// The handler at this index. In a replay the handlers' decisions come from the journal, and one handler
+    /// stands for all.
     fn next_of(&self, index: usize) -> Option<Arc<dyn ApplicationHandler>> {
         self.parts.handlers.get(if self.is_replay() { 0 } else { index }).cloned()
     }
 
-    /// The same for who asks one after the other.
+    /// The handler at this index, for asking one after the other.
     pub(super) fn next_handler(&mut self, index: usize) -> Option<Arc<dyn ApplicationHandler>> {
         let is_there = self.fact("handler", |it| it.parts.handlers.get(index).is_some());
         self.next_of(index).filter(|_| is_there)
     }
 
-    /// The handler of this name, or the one that somebody knows by it.
+    /// The handler of this name, or the application that a handler knows by this name.
     pub(super) fn handler_named(&mut self, name: &str) -> Option<Arc<dyn ApplicationHandler>> {
         let found = self.find_handler(name);
         match self.fact("handler named", |_| found.is_some()) {
@@ -119,7 +120,7 @@ impl Switch {
         own.cloned().or_else(|| self.parts.handlers.iter().find_map(|handler| handler.application(name)))
     }
 
-    /// Gives a call to a handler by its name.
+    /// Gives a call to the handler of this name.
     pub(super) fn hand_to(&mut self, t: &mut Turn<'_>, mut asked: Handing, name: &str) {
         let leg = asked.call.leg;
         let Some(call) = self.calls.leg(leg).map(|it| it.call) else {
@@ -142,7 +143,7 @@ impl Switch {
         self.tell(t, Event::HandlerStarted { call, handler: name.to_string() });
         if let Some(it) = self.calls.get_mut(call) {
             it.application = Some(name);
-            // Whoever held it has given it away.
+            // The program that had adopted it has given it away.
             it.adopted = false;
         }
         self.ask(asked, &handler);
@@ -161,7 +162,7 @@ impl Switch {
         }
     }
 
-    /// Somebody else has the call from now on, and no application by name.
+    /// The call has another owner from now on; the application that had it by name ends.
     pub(super) fn application_taken(&mut self, t: &Turn<'_>, call: CallId) {
         if let Some(handler) = self.calls.get_mut(call).and_then(|it| it.application.take()) {
             let (handler, action) = (handler.to_string(), "taken".to_owned());
@@ -177,12 +178,12 @@ impl Switch {
         action: Result<HandlerAction, Panicked>,
     ) {
         let leg = asked.call.leg;
-        // It may have become part of another call since.
+        // The leg may have moved to another call since.
         let Some(call) = self.calls.leg(leg).map(|it| it.call) else {
             return self.counters.late();
         };
         match &action {
-            // They come to something else, or say so themselves.
+            // These decisions lead to another one, or are reported separately.
             Ok(HandlerAction::Routed { .. } | HandlerAction::Handle(_)) | Err(Panicked) => {}
             Ok(action) => self.let_go(t, &asked, action.word()),
         }
@@ -214,7 +215,7 @@ impl Switch {
                 self.history.decided(call, t.now, Some(leg), "refused by its handler", &why);
                 self.hang_up_with(t, leg, status, &reason);
             }
-            // A caller names nothing but a number: no handler says this of one.
+            // Only named targets can be declined so; a caller dials a number.
             Ok(HandlerAction::NotFollowed { .. }) => self.hang_up_with(t, leg, 403, ""),
             Ok(HandlerAction::Disconnect) => self.hang_up_with(t, leg, 603, ""),
             Ok(HandlerAction::Routed { route, why, action }) => {

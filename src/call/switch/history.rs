@@ -1,4 +1,4 @@
-//! The accounts of the calls: what the switch writes into them, and what comes out.
+//! The histories of calls: what the switch writes to them, and what they produce.
 
 use super::waiting::OnMedia;
 use super::{Switch, Turn};
@@ -8,20 +8,20 @@ use crate::history::{LegQuality, Outcome, Report, SipMessage, Unjudged};
 use crate::{BridgeId, CallId, LegId};
 use b2b_sip::net::tap::Seen;
 
-/// Sees each message that passes, and whether its call is captured; it must not wait.
+/// Called for each message that passes, with whether its call is captured; must not block.
 pub type Mirror = Box<dyn FnMut(&Seen, bool) + Send>;
 
-/// A call's account, with counters on their way.
+/// A call's history, with counters to come.
 pub struct Inquiry {
     account: Unjudged,
     counters: Vec<(LegId, MediaFuture<EndpointStats>, Option<Descriptions>)>,
 }
 
 impl Inquiry {
-    /// Waits for the counters, and judges.
+    /// Waits for the counters, and returns the report.
     pub async fn answer(mut self) -> Report {
         for (leg, stats, described) in self.counters {
-            // Whoever is gone by now has left its last counters, or soon does.
+            // An endpoint that has gone has delivered its last counters, or soon does.
             if let Ok(stats) = stats.await {
                 self.account.counted(leg, stats, described.as_ref());
             }
@@ -30,7 +30,7 @@ impl Inquiry {
     }
 }
 
-/// A leg's media in numbers, with counters on their way.
+/// The media quality of a leg, with counters to come.
 pub struct Measuring {
     quality: LegQuality,
     stats: MediaFuture<EndpointStats>,
@@ -38,7 +38,7 @@ pub struct Measuring {
 }
 
 impl Measuring {
-    /// Waits for the counters; none: the leg is gone.
+    /// Waits for the counters; `None`: the leg is gone.
     pub async fn answer(self) -> Option<Quality> {
         let stats = self.stats.await.ok()?;
         Some(self.quality.of(&stats, self.described.as_ref()))
@@ -46,12 +46,12 @@ impl Measuring {
 }
 
 impl Switch {
-    /// Messages have passed the sockets since this was last called.
+    /// Records a message that has passed the sockets.
     pub fn observe(&mut self, seen: &Seen) {
         self.sees(seen);
     }
 
-    /// The same; gives the call that the message is of.
+    /// As [`Switch::observe`]; returns the call of the message.
     pub(super) fn sees(&mut self, seen: &Seen) -> Option<CallId> {
         let call = self.history.message(seen);
         if let Some(call) = call {
@@ -63,12 +63,12 @@ impl Switch {
         call
     }
 
-    /// Shows every message that passes from now on to somebody else, too.
+    /// Passes every further message to `mirror` as well.
     pub fn mirror(&mut self, mirror: Mirror) {
         self.mirror = Some(mirror);
     }
 
-    /// Gives away what has come out of accounts.
+    /// Delivers the records and events that the histories have produced.
     pub(super) fn settle_history(&mut self, t: &Turn<'_>) {
         while let Some(outcome) = self.history.poll() {
             match outcome {
@@ -86,18 +86,18 @@ impl Switch {
         }
     }
 
-    /// Completes every account without waiting: nothing comes any more.
+    /// Completes every history without waiting for anything more.
     pub fn finish_histories(&mut self, t: &Turn<'_>) {
         self.history.finish(t.now);
         self.settle_history(t);
     }
 
-    /// A bridge starts.
+    /// Records the start of a bridge.
     pub(super) fn account_talk(&mut self, t: &Turn<'_>, call: CallId, bridge: BridgeId, legs: [LegId; 2]) {
         self.history.talk(call, bridge, legs, t.now);
     }
 
-    /// A bridge is over: what its legs count now is written down, where they live on.
+    /// Records the end of a bridge, with the present counters of its legs that continue.
     pub(super) fn account_talk_over(
         &mut self,
         t: &mut Turn<'_>,
@@ -115,21 +115,21 @@ impl Switch {
         self.settle_history(t);
     }
 
-    /// What a leg counted as its bridge ended.
+    /// The counters of a leg at the end of its bridge.
     pub(super) fn counted(
         &mut self,
         t: &mut Turn<'_>,
         (call, bridge, leg): (CallId, BridgeId, LegId),
         stats: Result<Box<EndpointStats>, MediaError>,
     ) {
-        // Released meanwhile: its last word says it.
+        // The endpoint was released meanwhile: its final counters include this.
         let Ok(stats) = stats else { return self.counters.late() };
         let goes_on_in = self.calls.leg(leg).map(|it| it.call);
         self.history.counted(call, bridge, leg, goes_on_in, stats, t.now);
         self.settle_history(t);
     }
 
-    /// Media of two legs is joined, or is not.
+    /// The media of two legs has been joined, or joining has failed.
     pub(super) fn account_joined(
         &mut self,
         t: &Turn<'_>,
@@ -151,7 +151,7 @@ impl Switch {
         }
     }
 
-    /// A call's account, live or of the latest ended ones.
+    /// The history of a call that is up or among the latest ended ones.
     pub fn inquire(&self, t: &Turn<'_>, call: CallId) -> Option<Inquiry> {
         let account = self.history.report(call, t.now)?;
         let legs = self.calls.get(call).into_iter().flat_map(|it| it.legs.iter());
@@ -162,7 +162,7 @@ impl Switch {
         Some(Inquiry { account, counters: counters.collect() })
     }
 
-    /// Asks for the counters of a leg; none: it has no media.
+    /// Requests the counters of a leg; `None`: it has no media.
     pub fn measure(&self, leg: LegId) -> Option<Measuring> {
         let it = self.calls.leg(leg)?;
         let endpoint = it.media.endpoint?;
@@ -171,23 +171,23 @@ impl Switch {
         Some(Measuring { quality: self.history.quality(it.call, leg), stats, described })
     }
 
-    /// What was on the wire in a call, to be written as PCAP elsewhere.
+    /// The captured packets of a call, to be written as PCAP elsewhere.
     pub fn capture(&self, call: CallId) -> Option<impl FnOnce() -> Vec<u8> + Send + use<>> {
         self.history.pcap(call)
     }
 
-    /// The SIP messages of a call, to be made into text elsewhere.
+    /// The SIP messages of a call, to be formatted elsewhere.
     pub fn messages(&self, call: CallId) -> Option<impl FnOnce() -> Vec<SipMessage> + Send + use<>> {
         self.history.messages(call)
     }
 
-    /// Memory that a call's account takes, its journal included.
+    /// Memory taken by a call's history, including its journal.
     #[cfg(feature = "testkit")]
     pub fn history_bytes(&self, call: CallId) -> usize {
         self.history.bytes(call)
     }
 
-    /// The latest calls that are over and can still be inquired of, latest first.
+    /// The latest ended calls whose history is still available, latest first.
     pub fn ended_calls(&self, limit: usize) -> Vec<CallId> {
         self.history.ended(limit)
     }

@@ -1,9 +1,9 @@
-//! Parties that we put on hold for a program (RFC 3264 §8.4): a re-INVITE says that we do not want
-//! to hear them. They answer `recvonly` or `inactive`, and whatever they send all the same goes
-//! nowhere. The other party of the bridge is not asked; it hears nothing meanwhile.
+//! Parties that we put on hold for a program (RFC 3264 §8.4): a re-INVITE offers not to receive their media.
+//! They answer `recvonly` or `inactive`, and media that they send all the same is dropped. The other party of
+//! the bridge is not asked; it hears nothing meanwhile.
 //!
-//! A hold belongs to a leg, and ends with its bridge: who is joined with somebody else is told so.
-//! What a party wants itself stands beside it (RFC 6337 §5.3): who holds us goes on with that.
+//! A hold belongs to a leg and ends with its bridge; a new bridge tells the party so. A hold that the party
+//! itself requests is independent of ours (RFC 6337 §5.3) and stays in force.
 
 use super::command::Reply;
 use super::exchange::Origin;
@@ -15,8 +15,8 @@ use crate::service::CallError;
 use crate::{CallId, LegId};
 
 impl Switch {
-    /// Puts a party on hold, or takes it back; the answer goes back with the party's. What is so
-    /// already is done at once.
+    /// Puts a party on hold, or takes it off hold; the reply follows the party's answer. If the state is
+    /// already as requested, the reply is immediate.
     pub(super) fn put_on_hold(
         &mut self,
         t: &mut Turn<'_>,
@@ -24,7 +24,7 @@ impl Switch {
         hold: Hold,
         reply: Reply<Result<(), CallError>>,
     ) {
-        // An answer that nobody waits for is no fault.
+        // A closed receiver is no error.
         let Some(it) = self.calls.leg(leg).filter(|it| !it.life.is_ending()) else {
             return drop(reply.send(Err(CallError::Gone)));
         };
@@ -52,7 +52,7 @@ impl Switch {
         }
     }
 
-    /// Its answer is taken, or is of no use.
+    /// The party's answer to a hold offer has been applied, or cannot be used.
     pub(super) fn is_held(
         &mut self,
         t: &mut Turn<'_>,
@@ -65,7 +65,7 @@ impl Switch {
             self.tell_holding(leg, Err(error.into()));
             return self.offer_pending(t, call);
         }
-        // Who wanted it does not any more: it took too long.
+        // The sender of the command has given up waiting.
         let unwanted = hold != Hold::No
             && self.fact("hold is unwanted", |it| {
                 let asked = it.calls.leg(leg).and_then(|it| it.hold.reply.as_ref());
@@ -93,15 +93,15 @@ impl Switch {
         }
     }
 
-    /// Tells who has put a leg on hold, or taken it back, what became of it.
+    /// Reports the outcome to the command that changed a leg's hold.
     pub(super) fn tell_holding(&mut self, leg: LegId, result: Result<(), CallError>) {
         if let Some(holding) = self.calls.leg_mut(leg).and_then(|it| it.hold.reply.take()) {
-            // Who does not wait any more has lost interest.
+            // A closed receiver is no error.
             let _ = holding.send(result);
         }
     }
 
-    /// A leg's hold is over with its bridge; the next offer to it says so.
+    /// Ends a leg's hold with its bridge; the next offer to the leg says so.
     pub(super) fn hold_over(&mut self, t: &mut Turn<'_>, call: CallId, leg: LegId) {
         let Some(it) = self.calls.leg_mut(leg) else { return self.counters.impossible("hold_over") };
         if std::mem::take(&mut it.hold.ours) == Hold::No {

@@ -1,4 +1,4 @@
-//! The INVITE of a leg that is dialled: who calls, by which way, with what fields.
+//! The INVITE of a dialled leg: caller identity, route and header fields.
 
 use std::sync::Arc;
 use std::time::Duration;
@@ -21,13 +21,13 @@ use crate::service::DialOptions;
 use b2b_sip::endpoint::{Body, HeaderFields, HopRule, Invite, InviteError, Onward};
 use b2b_sip::msg::{Name, NameAddr, Request, chars, elements};
 
-/// Header fields of their INVITE that go across as they are.
+/// Header fields of the caller's INVITE that are passed on unchanged.
 const PASSED_ON: [Name<'static>; 2] = [Name::Subject, Name::Priority];
 
-/// How much later than the dialling the endpoint would give up by itself.
+/// The endpoint gives up this much later than the dialling does.
 const GRACE: Duration = Duration::from_secs(10);
 
-/// What an INVITE inherits.
+/// The header fields that an INVITE inherits.
 #[derive(Serialize, Deserialize)]
 struct OnwardFields(#[serde(with = "crate::controller::json::fields")] HeaderFields);
 
@@ -42,13 +42,13 @@ impl Switch {
             return self.counters.late();
         };
         let Some(dialling) = self.calls.get(it.call).and_then(|call| call.dialling.as_ref()) else {
-            // Nobody else would ever end it.
+            // Nothing else would ever end the leg.
             self.counters.impossible("invite");
             return self.hang_up(t, leg);
         };
         let asks = dialling.purpose.caller();
         let caller = asks.and_then(|leg| self.calls.leg(leg)?.life.invite());
-        // Nobody of ours asks where an application dials by itself.
+        // An application that dials by itself has no asking leg.
         let shown = dialling.options.caller.clone().filter(|_| asks.is_none());
         let who = asks.and_then(|leg| self.calls.leg(leg)?.identity.who.as_deref());
         let (mut invite, rules) = self.write_invite(it, (caller, who), &dialling.options, offer);
@@ -62,7 +62,7 @@ impl Switch {
         let session = self.fact("session timer", |it| it.parts.admission.session_rules(&it.party(leg)));
         withhold(t, caller.as_ref(), (withheld, session), &mut invite);
         if let Some(onward) = onward {
-            // Our mark comes from a secret.
+            // Our loop mark is derived from a secret.
             let told = self.fact("onward", |_| OnwardFields(onward.headers));
             Onward { headers: told.0, ..onward }.apply(&mut invite);
         }
@@ -86,7 +86,7 @@ impl Switch {
         }
     }
 
-    /// Where the requests of a call to this contact may go.
+    /// The hops that requests of a call to this contact may take.
     fn hops_of_contact(&mut self, contact: &ResolvedContact) -> HopRule {
         if let Some(hops) = self.reads::<Hops>("hops") {
             return hops.rule();
@@ -96,7 +96,8 @@ impl Switch {
         rule
     }
 
-    /// What a branch is sent, for a caller or for ourselves, and the rules on all that it gets.
+    /// The INVITE of a branch, for a caller or on our own behalf, and the header rules for everything sent to
+    /// it.
     pub(super) fn write_invite(
         &self,
         leg: &Leg,
@@ -106,8 +107,7 @@ impl Switch {
     ) -> (Invite, Arc<[HeaderRule]>) {
         let contact = leg.contact.as_deref();
         let emergency = contact.is_some_and(|it| it.emergency.is_some());
-        // Who calls for help is not asked whether it may be told who calls (the override category
-        // of CLIR, 3GPP TS 22.081).
+        // An emergency caller's identity is shown in spite of CLIR (its override category, 3GPP TS 22.081).
         let shown = who.filter(|who| emergency && who.private);
         let shown = shown.map(|who| CallerIdentity { private: false, ..who.clone() });
         let who = shown.as_ref().or(who);
@@ -166,7 +166,7 @@ impl Switch {
             route: contact.and_then(|contact| contact.path.as_deref()).map(routes).unwrap_or_default(),
             headers,
             body: offer.map(Body::sdp),
-            // The dialling itself knows when to give up.
+            // The dialling itself decides when to give up.
             ring_timeout: contact.and_then(|it| it.ring).max(Some(options.ring_timeout)).map(|it| it + GRACE),
             ..Invite::default()
         };
@@ -197,7 +197,7 @@ impl Switch {
     }
 }
 
-/// The caller's name as it stands before a URI, or nothing.
+/// The caller's display name in the form that precedes a URI, or empty.
 fn caller_name(
     invite: Option<&Request>,
     told: Option<&(String, String)>,
@@ -213,25 +213,25 @@ fn caller_name(
     name_before(from.as_ref().and_then(|from| from.display)).into_bytes()
 }
 
-/// A display name as it stands before a URI, or nothing.
+/// A display name in the form that precedes a URI, or empty.
 pub(super) fn name_before(display: Option<&[u8]>) -> String {
     let display = display.unwrap_or_default();
     let space: &[u8] = if display.is_empty() { b"" } else { b" " };
     String::from_utf8_lossy(&[&chars::shown(display)[..], space].concat()).into_owned()
 }
 
-/// Name and number of who has sent an INVITE.
+/// Name and number of the sender of an INVITE.
 pub(super) fn shown_by(invite: &Request, who: Option<&CallerIdentity>) -> Option<(String, String)> {
     let name = String::from_utf8_lossy(&caller_name(Some(invite), None, who)).into_owned();
     Some((name, who?.said.clone())).filter(|(_, number)| !number.is_empty())
 }
 
-/// The values of a Path, each a preloaded route.
+/// The values of a Path header field, each a preloaded route.
 fn routes(path: &str) -> Vec<Bytes> {
     elements(path.as_bytes()).map(Bytes::copy_from_slice).collect()
 }
 
-/// A number as the user part of a URI.
+/// A number, escaped as the user part of a URI.
 pub(super) fn escaped_user(number: &str) -> String {
     let mut text = String::with_capacity(number.len());
     for byte in number.bytes() {

@@ -1,47 +1,48 @@
-//! Legs that are joined: one thread owns the SIP stack, the calls and the legs;
-//! each event is one turn without a lock or a wait.
+//! The calls, their legs and the SIP stack, owned by one thread; each event is one turn, which neither locks
+//! nor blocks.
 //!
-//! A machine without sockets: [`Switch`] takes what happened with a [`Turn`] (the
-//! time and the endpoint to act on) and leaves behind [`Task`]s, what has to wait;
-//! their results are inputs again. `driver` runs it on a thread, `b2b-testkit` in
-//! virtual time (`testkit`: what it needs for that).
+//! A state machine without sockets: [`Switch`] is given events together with a [`Turn`] (the time and the
+//! endpoint to act on) and produces [`Task`]s, the work that has to wait; their results come back as inputs.
+//! `driver` runs it on a thread, `b2b-testkit` in virtual time (`testkit`: what it needs for that).
 //!
-//! - `table`: what is known of a leg, a call, a bridge; `calls`: which call or leg something comes of
-//! - `incoming`: their INVITE; `handing`: its handlers, and what they decide
-//! - `dial`: dialling as a machine; `dialling`: the machine at work
-//! - `invite`: the INVITE of a leg that is dialled
-//! - `redirect`: refusals of branches, and whom a 3xx names
-//! - `events`: what happens in a leg's dialog
+//! - `table`: the state of legs, calls and bridges; `calls`: look-up of calls and legs by leg, bridge, dialog
+//!   or endpoint
+//! - `incoming`: INVITEs that start a call; `handing`: their handlers and the handlers' decisions
+//! - `dial`: dialling as a state machine; `dialling`: carries out its outputs
+//! - `invite`: the INVITE of a dialled leg
+//! - `redirect`: refusals of branches, and the targets of a 3xx
+//! - `events`: the events of a leg's dialog
 //! - `joining`: the first offer and answer across, and bridges
-//! - `exchange`: later offers, one at a time, from when they are wanted until their answer is taken; `across`: those of
-//!   parties; `direct`: when media is led past b2b
+//! - `exchange`: later offers, one at a time, from the request for one to its answer; `across`: those that a
+//!   party makes; `direct`: direct media, past b2b
 //! - `holding`: parties that we put on hold; `parting`: bridges that are taken down for good
 //! - `answering`: callers that we answer ourselves
-//! - `reliable`: provisional responses with PRACK, and who offers late
-//! - `requests`: other requests inside a call; `transfer`: sending a party elsewhere;
-//!   `referral`: where to; `referring`: REFERs that go out; `replacing`: who may take whose place
+//! - `reliable`: reliable provisional responses (PRACK) and late offers
+//! - `requests`: other in-dialog requests; `transfer`: transfers; `referral`: their targets; `referring`:
+//!   outgoing REFERs; `replacing`: permission to replace a party
 //! - `moving`: a party that is given to an application
-//! - `identity`: who a party is, and whom it is told that it is connected with
-//! - `consult`: sending a party to a call that still rings
+//! - `identity`: the identity of a party, and the connected identity it is shown
+//! - `consult`: transfer to a call that still rings
 //! - `ending`: the end of legs, bridges and calls
-//! - `challenge`: credentials for who asks for them
-//! - `obey`: commands from outside; `command`: their values; `steering`: those that take a leg from who has it;
-//!   `application`: what applications ask beside dialling
+//! - `challenge`: credentials in answer to a challenge
+//! - `obey`: commands from outside; `command`: their types; `steering`: those that take a leg from its owner;
+//!   `application`: requests of applications other than dialling
 //! - `say`: responses and hang-ups on the endpoint
-//! - `listener`: the events of a call to its handler; `variables`: what is noted on it
-//! - `news`: steps of the state machines, and their events; `snapshot`: what can be seen
-//! - `recording`: their sound in files, and that of single legs
-//! - `records`: call detail records; `history`: what is kept of a call for readers;
-//!   `capturing`: its media, too
-//! - `admission`: who decides on requests before they become calls
-//! - `tasks`: what has to wait; `waiting`: what is done then, as values
-//! - `follow`: doing it, and what follows from a step in the same turn
-//! - `watchers`: who waits for a state of a leg, or the end of a call, a leg or a bridge; `sleepers`: who waits for a moment
-//! - `stepping`: applications that are machines; `effects`: what they want
-//! - `slots`: slabs whose keys are never used twice; `counters`: what was late, ignored or impossible
-//! - `journaling`: what comes into calls is written down; `run`: a switch that is fed from there, and works
-//!   with `nobody`; `replay`: one call again, to be looked at
-//! - `export`: calls as octets; `restore`: calls that go on from them
+//! - `listener`: the events of a call for its handler; `variables`: the variables of a call
+//! - `news`: steps of the state machines, and their events; `snapshot`: snapshots of calls
+//! - `recording`: recordings of calls and of single legs
+//! - `records`: call detail records; `history`: the history of a call for readers; `capturing`: the capture
+//!   of its media
+//! - `admission`: decides on requests before they become calls
+//! - `tasks`: work that has to wait; `waiting`: its continuations, as values
+//! - `follow`: runs them, and the follow-up steps of the same turn
+//! - `watchers`: waiters for the state of a leg or the end of a call, leg or bridge; `sleepers`: waiters for
+//!   a point in time
+//! - `stepping`: applications that are state machines; `effects`: carries out their requests
+//! - `slots`: slabs whose keys are never reused; `counters`: what was late, ignored or impossible
+//! - `journaling`: writes down the inputs of calls; `run`: a switch that is fed from a journal, and works
+//!   with `nobody`; `replay`: replays one call for inspection
+//! - `export`: calls as bytes; `restore`: calls that continue from them
 
 mod across;
 pub mod admission;
@@ -134,30 +135,30 @@ use sleepers::Sleepers;
 pub use snapshot::{BridgeSnapshot, CallSnapshot, DiallingSnapshot, LegSnapshot, RecordingSnapshot};
 pub use tasks::{Done, Task};
 
-/// A deadline further away than this is looked at again on the way, so that the
-/// entries of calls that were answered meanwhile do not pile up.
+/// A deadline further away than this is checked again on the way, so that the entries of calls that have been
+/// answered meanwhile do not pile up.
 const HORIZON: Duration = Duration::from_secs(16);
 
-/// What a switch is told.
+/// The configuration of a switch.
 #[derive(Debug, Clone)]
 pub struct SwitchConfig {
-    /// Host of the URIs that we name callers by: `b2b.example.com`, `192.0.2.1:5060`.
+    /// Host part of the URIs in which we name callers: `b2b.example.com`, `192.0.2.1:5060`.
     pub domain: String,
-    /// Calls at once; beyond it 503.
+    /// Maximum number of concurrent calls; further ones are refused with 503.
     pub max_calls: usize,
-    /// Retry-After of a 503, seconds.
+    /// Retry-After of a 503, in seconds.
     pub retry_after: u32,
-    /// No RTP for this long ends a call in which it is expected; none: never.
+    /// A call that expects RTP ends after this long without any; `None`: never.
     pub rtp_timeout: Option<Duration>,
-    /// How long a call may last from its answer on; none: without end.
+    /// Maximum duration of a call after its answer; `None`: unlimited.
     pub max_duration: Option<Duration>,
-    /// What may pass from leg to leg in session descriptions.
+    /// What session descriptions may carry from leg to leg.
     pub policy: PairPolicy,
-    /// Whether media are encrypted, on each leg by itself.
+    /// Whether media is encrypted, decided for each leg separately.
     pub srtp: SrtpRules,
-    /// Where recordings go that nobody names a file for; none: there are none.
+    /// Where recordings without a file name of their own go; `None`: nothing is recorded.
     pub recording: Option<Arc<RecordingRules>>,
-    /// What comes into calls is written down: [`Switch::journal`].
+    /// Whether the inputs of calls are written to a journal: [`Switch::journal`].
     pub journal: bool,
 }
 
@@ -177,32 +178,32 @@ impl Default for SwitchConfig {
     }
 }
 
-/// Who a switch works with.
+/// The collaborators of a switch.
 pub struct SwitchParts {
     pub controller: Arc<dyn MediaController>,
     pub resolver: Arc<dyn Resolver>,
     /// Asked in this order.
     pub handlers: Vec<Arc<dyn ApplicationHandler>>,
     pub admission: Box<dyn AdmissionControl>,
-    /// Where events go; none: nowhere.
+    /// Receives the events; `None`: events are dropped.
     pub bus: Option<EventBus>,
-    /// Where call detail records go; none: nowhere.
+    /// Receives call detail records; `None`: none are written.
     pub records: Option<RecordSink>,
 }
 
-/// What one turn has at hand.
+/// The context of one turn.
 pub struct Turn<'a> {
     pub now: Instant,
-    /// The same moment, for people.
+    /// The same moment as wall-clock time.
     pub wall: SystemTime,
     pub sip: &'a mut Endpoint,
 }
 
-/// Which new calls are taken.
+/// Which new calls are accepted.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
 enum TakesCalls {
     All,
-    /// It drains: those to emergency numbers, and what else admission control says is urgent.
+    /// Draining: only emergency calls and others that admission control calls urgent.
     Urgent,
     None,
 }
@@ -214,7 +215,8 @@ pub struct Switch {
     mirror: Option<Mirror>,
     service: CallService,
     calls: Calls,
-    /// Requests that went across: from which leg, to which, and who waits for the answer.
+    /// Requests passed across a bridge: the source leg, the target leg, and the transaction that waits for
+    /// the answer.
     passed: HashMap<RequestId, (LegId, LegId, ServerTransactionId)>,
     referrals: referring::Referrals,
     timers: TimerQueue<CallId>,
@@ -225,7 +227,7 @@ pub struct Switch {
     history: CallHistory,
     watchers: watchers::Watchers,
     recordings_ending: recording::Ending,
-    /// Listeners of calls that are over, and until when they may go on.
+    /// Listeners of calls that are over, and how long they may continue.
     parting: VecDeque<(Instant, listener::Ends)>,
     takes: TakesCalls,
     counters: SwitchCounters,
@@ -235,7 +237,7 @@ pub struct Switch {
 }
 
 impl Switch {
-    /// A switch without calls, and the commands that its [`CallService`] will send.
+    /// A switch without calls, and the receiver of the commands of its [`CallService`].
     pub(crate) fn new(config: SwitchConfig, parts: SwitchParts) -> (Self, mpsc::UnboundedReceiver<Command>) {
         let (commands, receiver) = mpsc::unbounded_channel();
         let journaling = match config.journal {
@@ -268,12 +270,12 @@ impl Switch {
         (switch, receiver)
     }
 
-    /// The handle of the outside.
+    /// The handle for use from outside.
     pub fn service(&self) -> CallService {
         self.service.clone()
     }
 
-    /// What it was told.
+    /// The configuration.
     pub fn config(&self) -> &SwitchConfig {
         &self.config
     }
@@ -286,7 +288,7 @@ impl Switch {
         own.into_iter().chain(others).flatten().min()
     }
 
-    /// Time has passed.
+    /// Handles the timers that are due.
     pub fn timeout(&mut self, t: &mut Turn<'_>) {
         while self.parting.front().is_some_and(|(at, _)| *at <= t.now) {
             self.parting.pop_front();
@@ -298,7 +300,7 @@ impl Switch {
             if !call.queued.matches(at) {
                 continue;
             }
-            // It may have been looked at on the way only.
+            // The entry may only be the check on the way.
             if call.next_timeout().is_some_and(|at| at <= t.now) {
                 self.about_timer(t.now, Some(id));
             }
@@ -320,7 +322,8 @@ impl Switch {
         self.arm(t.now, id);
     }
 
-    /// The next timer of these calls fires, as their journal says: of a branch whose INVITE had to wait, or of a call.
+    /// Fires the next timer of these calls, as their journal says: of a branch whose INVITE had to wait, or
+    /// of a call.
     fn tick_of(&mut self, t: &mut Turn<'_>, calls: &[CallId]) {
         if self.wake_branch(t, calls) {
             return;
@@ -332,7 +335,7 @@ impl Switch {
         }
     }
 
-    /// Time has passed in which nothing was due, as its journals say: what was only to be looked at is.
+    /// Lets time pass in which, as the journals say, nothing was due: only the checks on the way are made.
     fn look_on(&mut self, now: Instant) {
         let mut looked_at = Vec::new();
         while let Some((at, id)) = self.timers.pop_due(now) {
@@ -345,36 +348,35 @@ impl Switch {
         self.history.timeout(now);
     }
 
-    /// Other limits from now on, and another configuration that admission control may have to
-    /// act on. Calls that are up keep their time.
+    /// Sets new limits and lets admission control act on its new configuration. Calls that are up keep their
+    /// maximum duration.
     pub fn reconfigure(&mut self, t: &mut Turn<'_>, max_calls: usize, max_duration: Option<Duration>) {
         self.config.max_calls = max_calls;
         self.config.max_duration = max_duration;
         self.parts.admission.work(t);
     }
 
-    /// Something has changed that admission control is to look at.
+    /// Lets admission control act on a change.
     pub fn wake_admission(&mut self, t: &mut Turn<'_>) {
         self.parts.admission.work(t);
     }
 
-    /// Something that has to wait; its result comes back by [`Switch::done`].
+    /// The next task that has to wait; its result comes back through [`Switch::done`].
     pub fn poll_task(&mut self) -> Option<Task> {
         self.work.poll_task()
     }
 
-    /// Something that runs beside the calls for as long as it likes; its result comes back
-    /// in the same way.
+    /// The next task that runs beside the calls, without a time limit; its result comes back in the same way.
     pub fn poll_beside(&mut self) -> Option<Task> {
         self.work.poll_beside()
     }
 
-    /// A source that admission control has banned, or forgiven: for the sockets.
+    /// The next source that admission control has banned or forgiven, for the sockets.
     pub fn poll_ban(&mut self) -> Option<Ban> {
         self.parts.admission.poll_ban()
     }
 
-    /// By which way somebody came whom admission control has recognized: for the sockets.
+    /// The next flow whose peer admission control has recognized, for the sockets.
     pub fn poll_proven(&mut self) -> Option<Flow> {
         self.parts.admission.poll_proven()
     }
@@ -384,12 +386,12 @@ impl Switch {
         self.counters
     }
 
-    /// Every leg.
+    /// All legs.
     pub(crate) fn legs(&self) -> Vec<LegId> {
         self.calls.leg_ids()
     }
 
-    /// What is held.
+    /// The current size of every collection.
     pub fn holdings(&self) -> SwitchHoldings {
         SwitchHoldings {
             calls: self.calls.len(),
@@ -407,12 +409,12 @@ impl Switch {
         }
     }
 
-    /// Whether new calls are refused.
+    /// Whether ordinary new calls are refused.
     pub fn is_draining(&self) -> bool {
         self.takes != TakesCalls::All
     }
 
-    /// Whether nothing is left of any call; an application may still store what its caller has left.
+    /// Whether nothing is left of any call; an application may still be storing what its caller has left.
     pub fn is_idle(&self) -> bool {
         self.calls.is_empty()
             && self.applications.with_calls() == 0
@@ -420,7 +422,7 @@ impl Switch {
             && (!self.is_draining() || self.parts.admission.is_idle())
     }
 
-    /// Makes sure that the call wakes at its earliest deadline, or at the horizon to look again.
+    /// Sets the call's timer to its earliest deadline, or to the horizon if that is sooner.
     fn arm(&mut self, now: Instant, id: CallId) {
         if let Some(call) = self.calls.get_mut(id) {
             let deadline = call.next_timeout().map(|deadline| deadline.min(now + HORIZON));

@@ -1,5 +1,4 @@
-//! Programs steer calls from outside: a leg is found, taken from whoever has it, and given to
-//! an application.
+//! Steering calls from outside: finding a leg, taking it from its owner, and giving it to an application.
 
 use super::dial::Dial;
 use super::handing::Handing;
@@ -14,8 +13,7 @@ use crate::service::{CallError, Watched};
 use crate::{CallId, LegId};
 
 impl Switch {
-    /// The call that this belongs to, and the leg: of a call its first one, of a bridge its
-    /// first one.
+    /// The call and the leg; of a call or a bridge, its first leg.
     pub(super) fn locate(&self, of: Watched) -> Result<(CallId, LegId), CallError> {
         let (call, leg) = match of {
             Watched::Leg(leg) => (self.calls.leg(leg).map(|it| it.call), Some(leg)),
@@ -29,13 +27,13 @@ impl Switch {
         call.zip(leg).ok_or(CallError::Gone)
     }
 
-    /// Ends what is dialled for this leg; it stays.
+    /// Ends the dialling for this leg, which stays up.
     pub(super) fn stop_dialling(&mut self, leg: LegId) -> Result<(), CallError> {
         let call = self.calls.leg(leg).map(|it| it.call).ok_or(CallError::Gone)?;
         let dialling = self.calls.get_mut(call).and_then(|it| it.dialling.as_mut());
         match dialling.map(|it| &mut it.purpose) {
             Some(Purpose::Caller { caller, reply }) if *caller == leg => {
-                // Else who waits unanswered would be refused.
+                // Otherwise a caller that waits unanswered would be refused.
                 reply.get_or_insert_default();
                 self.with_dial(call, Dial::cancel);
                 Ok(())
@@ -44,8 +42,8 @@ impl Switch {
         }
     }
 
-    /// Takes a leg from its handler, from who is dialled for it, and out of its bridge, whose
-    /// other party is hung up: it is nobody's then, and stays.
+    /// Takes a leg from its handler, stops the dialling for it and takes it out of its bridge, whose other
+    /// party is hung up. The leg has no owner then, and stays up.
     pub(super) fn let_go_of(&mut self, t: &mut Turn<'_>, leg: LegId) -> Result<(), CallError> {
         let it = self.calls.leg(leg).filter(|it| !it.life.is_ending()).ok_or(CallError::Gone)?;
         let (call, direction) = (it.call, it.direction());
@@ -61,7 +59,7 @@ impl Switch {
         }
         self.take_from_handler(leg);
         self.application_taken(t, call);
-        // Nobody need be dialled for it.
+        // It is no error if nothing is being dialled for the leg.
         let _ = self.stop_dialling(leg);
         let held = self.calls.leg(leg).is_some_and(|it| it.hold.ours != Hold::No);
         if let Some((_, other, _)) = self.bridged(leg) {
@@ -83,8 +81,8 @@ impl Switch {
         Ok(())
     }
 
-    /// Gives a leg that nobody has to the application of this name, as if it had called this
-    /// number; without one the number that it called, or its own.
+    /// Gives a leg without an owner to the application of this name, as if it had called `number`. Without a
+    /// number it is the number that the leg called, or its own.
     pub(super) fn give(
         &mut self,
         t: &mut Turn<'_>,

@@ -1,18 +1,18 @@
-//! Variables of a call: names and values that handlers and operators note on it. They
-//! stand in its snapshot and in the records of its legs.
+//! Variables of a call: names and values set by handlers and operators. They appear in its snapshot and in
+//! the records of its legs.
 
 use super::Switch;
 use crate::service::{CallError, Watched};
 use crate::{CallId, LegId};
 
-/// Name and value, in the order of their first setting.
+/// Name and value, in the order in which they were first set.
 pub(super) type Variables = Vec<(String, String)>;
 
-/// Variables of one call, and bytes of a name and of a value.
+/// Maximum variables per call, bytes per name and bytes per value.
 const LIMITS: (usize, usize, usize) = (32, 64, 1_024);
 
 impl Switch {
-    /// The call that a leg or bridge belongs to, or itself.
+    /// The call that a leg or bridge belongs to, or the call itself.
     pub(super) fn call_of(&self, what: Watched) -> Option<CallId> {
         let call = match what {
             Watched::Leg(leg) => self.calls.leg(leg)?.call,
@@ -22,7 +22,7 @@ impl Switch {
         self.calls.get(call).map(|_| call)
     }
 
-    /// An empty value takes the variable away. What was to come of it at the end is forgotten.
+    /// Sets a variable; an empty value removes it. A final value set earlier is discarded.
     pub(super) fn set_variable(&mut self, of: Watched, name: String, value: String) -> Result<(), CallError> {
         let call = self.call_of(of).and_then(|call| self.calls.get_mut(call)).ok_or(CallError::Gone)?;
         if let Some(last) = call.last_variables.as_deref_mut() {
@@ -45,7 +45,7 @@ impl Switch {
         Ok(())
     }
 
-    /// The same, and another value once the last leg of the call is over.
+    /// Sets a variable together with the value that it takes when the last leg of the call is over.
     pub(super) fn set_variable_until_the_end(
         &mut self,
         of: Watched,
@@ -59,7 +59,7 @@ impl Switch {
         Ok(())
     }
 
-    /// As they stand in the record of this leg, which is over.
+    /// The variables for the record of this leg, which is over.
     pub(super) fn recorded_variables(&self, call: CallId, leg: LegId) -> Variables {
         let mut variables = self.variables_of(call);
         let Some(call) = self.calls.get(call) else { return variables };
@@ -82,12 +82,13 @@ impl Switch {
         variables.cloned().unwrap_or_default()
     }
 
-    /// What was noted on a call that becomes part of another one; that one's own stay.
+    /// Copies the variables of a call that becomes part of another one; the latter's own values take
+    /// precedence.
     pub(super) fn hand_on_variables(&mut self, from: CallId, into: CallId) {
         for (name, value) in self.variables_of(from) {
             let known = self.calls.get(into).and_then(|it| it.variables.as_ref());
             if !known.is_some_and(|known| known.iter().any(|(it, _)| *it == name)) {
-                // Beyond the limit it is left behind.
+                // Variables beyond the limit are dropped.
                 let _ = self.set_variable(Watched::Call(into), name, value);
             }
         }

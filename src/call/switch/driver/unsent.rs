@@ -1,5 +1,6 @@
-//! A switch whose messages are seen and not sent: no socket, no name looked up, and time that passes as soon
-//! as nothing else happens. What is seen is what [`SwitchThread`](super::SwitchThread) would send.
+//! A switch whose messages are inspected and not sent: no sockets, no name look-ups, and virtual time that
+//! advances as soon as nothing else happens. The messages are those that
+//! [`SwitchThread`](super::SwitchThread) would send.
 
 use std::net::{IpAddr, Ipv4Addr, SocketAddr};
 use std::time::{Duration, Instant, SystemTime};
@@ -14,41 +15,41 @@ use b2b_sip::msg::{Limits, Message};
 use b2b_sip::net::NetConfig;
 use b2b_sip::net::unbound::Unbound;
 
-/// How long a task may take, in real time, before time passes without it: media engines answer within
+/// Maximum real time for a task before virtual time advances without it: media engines answer within
 /// milliseconds.
 const PATIENCE: Duration = Duration::from_secs(1);
 
-/// Names are at addresses of TEST-NET-2 (RFC 5737), in the order in which they are asked for.
+/// Names resolve to addresses of TEST-NET-2 (RFC 5737), in the order of the look-ups.
 const NAMES: [u8; 3] = [198, 51, 100];
 
 /// A message that would have been sent.
 #[derive(Debug, Clone)]
 pub struct Unsent {
-    /// By which way. An address of a name is none that it has.
+    /// The flow of the message. The address of a looked-up name is made up.
     pub flow: Flow,
-    /// The name that was looked up for that address; none: it is an address in the configuration.
+    /// The name that was looked up for that address; `None`: the address is in the configuration.
     pub name: Option<String>,
     /// The message.
     pub data: Bytes,
 }
 
-/// What happens next, to who sees a message.
+/// The inspector's reaction to a message.
 #[derive(Debug, Default)]
 pub struct Reaction {
-    /// Who was to get it sends these.
+    /// Messages that the addressee sends in reply.
     pub replies: Vec<Bytes>,
-    /// Enough has been seen.
+    /// Ends the run.
     pub is_enough: bool,
 }
 
-/// The switch, and the time that it has.
+/// A switch with its virtual time.
 pub struct DryRun {
     endpoint: Endpoint,
     switch: Switch,
     commands: mpsc::UnboundedReceiver<Command>,
     done: mpsc::UnboundedSender<Done>,
     results: mpsc::UnboundedReceiver<Done>,
-    /// Tasks that have not ended.
+    /// Number of tasks that have not ended.
     waiting: usize,
     ways: Unbound,
     names: Vec<String>,
@@ -57,10 +58,10 @@ pub struct DryRun {
 }
 
 impl DryRun {
-    /// A switch at these addresses; its parts are made for this moment.
+    /// A switch at these addresses; its parts are made for the current time.
     ///
     /// # Errors
-    /// What `parts` says.
+    /// The error of `parts`.
     pub fn new<E>(
         net: &NetConfig,
         endpoint: EndpointConfig,
@@ -75,15 +76,15 @@ impl DryRun {
         Ok(DryRun { endpoint, switch, commands, done, results, waiting, ways, names, now, wall })
     }
 
-    /// The way by which somebody at `remote` is reached.
+    /// The flow to a peer at `remote`.
     pub fn flow_to(&mut self, transport: Transport, remote: SocketAddr) -> Option<Flow> {
         self.ways.flow_to(transport, remote, None)
     }
 
-    /// Takes these messages in, then lets time pass, this much at most, until `sees` has enough. `sees` gets
-    /// each message that would be sent.
+    /// Takes these messages in and lets time pass, `lasts` at most, until `sees` ends the run. `sees` is
+    /// given each message that would be sent.
     ///
-    /// Called within a tokio runtime.
+    /// Must be called within a tokio runtime.
     pub async fn run(
         &mut self,
         lasts: Duration,
@@ -130,7 +131,7 @@ impl DryRun {
         }
     }
 
-    /// Takes out what the endpoint wants; `true`: enough was seen.
+    /// Processes the endpoint's outputs; `true`: the run has ended.
     fn pump(&mut self, sees: &mut dyn FnMut(&Unsent) -> Reaction) -> bool {
         while let Some(output) = self.endpoint.poll_output() {
             match output {
@@ -158,7 +159,7 @@ impl DryRun {
                     let input = Input::Resolved { resolve, targets: vec![(transport, at)] };
                     self.endpoint.handle_input(self.now, input);
                 }
-                // Nothing is there that could be kept.
+                // There is no connection to keep alive.
                 Output::KeepAlive { .. } => {}
                 Output::Event(event) => self.turn(|switch, t| switch.sip_event(t, event)),
             }
@@ -199,7 +200,7 @@ impl DryRun {
     }
 }
 
-/// What comes from beside the endpoint.
+/// An event from a source other than the endpoint.
 enum Step {
     Command(Command),
     Done(Done),
