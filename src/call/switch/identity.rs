@@ -1,10 +1,9 @@
-//! Who a party is, and whom the other one is told that it is connected with: connected line
-//! identity, as P-Asserted-Identity (RFC 3325, RFC 5876) in re-INVITE and UPDATE.
+//! The identity of a party, and the connected identity that the other one is shown: connected line identity,
+//! as P-Asserted-Identity (RFC 3325, RFC 5876) in re-INVITE and UPDATE.
 //!
-//! A gateway that is trusted is believed who its party is, no other one; of a user only the name is
-//! taken, since the number is what the password proves. A party is told at once where it takes UPDATE,
-//! else with the next re-INVITE that it gets anyway. A gateway is told nothing: which numbers it may be
-//! shown is its provider's business.
+//! Only a trusted gateway may assert the identity of its party; from a user only the name is taken, since the
+//! number is the authenticated one. A party that supports UPDATE is told at once, any other with its next
+//! re-INVITE. A gateway is told nothing: which numbers it may be shown is up to its provider.
 
 use super::invite::{escaped_user, name_before};
 use super::{Switch, Turn};
@@ -13,7 +12,7 @@ use crate::identity::outward::ANONYMOUS;
 use b2b_sip::msg::{Headers, Name, NameAddr, Response, elements};
 
 impl Switch {
-    /// A message of a leg that may say who its party is now. The other party is told.
+    /// Reads a message of a leg that may assert a new identity of its party, and tells the other party.
     pub(super) fn identified(&mut self, t: &mut Turn<'_>, leg: LegId, message: &Headers) {
         if !self.takes_identity(leg, message) {
             return;
@@ -24,18 +23,17 @@ impl Switch {
         }
     }
 
-    /// The response of a party that is called: its name, for those who are connected with it
-    /// later.
+    /// Reads the name of a called party from its response, for parties that are connected with it later.
     pub(super) fn named_by(&mut self, leg: LegId, response: &Response) {
         if self.takes_identity(leg, response) {
             return;
         }
-        // One that is not believed names nobody.
+        // An untrusted gateway asserts no names.
         let party = self.party(leg);
         if party.gateway.is_some() && !self.fact("believes", |it| it.parts.admission.believes(&party)) {
             return;
         }
-        // Phones write their name into Contact.
+        // Phones put their display name into Contact.
         let contact = response.header(Name::Contact).and_then(NameAddr::parse);
         let name = contact.and_then(|it| it.display).map(|name| name_before(Some(name)));
         let number = &party.number;
@@ -46,7 +44,7 @@ impl Switch {
         }
     }
 
-    /// Whether a message says something new of who the party of a leg is, that is believed.
+    /// Stores an identity asserted in a message of a leg; whether it is new and trusted.
     fn takes_identity(&mut self, leg: LegId, message: &Headers) -> bool {
         let is_private = message.headers(Name::Privacy).any(|value| {
             value.split(|byte| *byte == b';').any(|it| !it.trim_ascii().eq_ignore_ascii_case(b"none"))
@@ -90,7 +88,7 @@ impl Switch {
         });
     }
 
-    /// The same, and it is told at once where it takes UPDATE.
+    /// As [`Switch::connects`], and the leg is told at once if it supports UPDATE.
     fn tell_connected(&mut self, t: &mut Turn<'_>, leg: LegId, with: LegId) {
         self.connects(leg, with);
         let fields = self.connected_fields(leg);

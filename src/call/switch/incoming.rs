@@ -1,4 +1,4 @@
-//! Their INVITE that starts a call: admission, its leg and call.
+//! INVITEs that start a call: admission, leg and call.
 
 use std::net::SocketAddr;
 use std::sync::Arc;
@@ -21,7 +21,7 @@ use super::table::{Call, Leg};
 use super::waiting::{Found, OnFound};
 use super::{Switch, TakesCalls, Turn};
 
-/// What admission control knows of a caller whom it lets in.
+/// The facts about an admitted caller.
 #[derive(Clone, Serialize, Deserialize)]
 struct Admitted {
     identity: Option<String>,
@@ -32,7 +32,7 @@ struct Admitted {
     number: Option<Arc<str>>,
 }
 
-/// The same, with what its leg holds, and what may be offered to it.
+/// The same, with the channels of its leg and its media policy.
 type Admits = (Admitted, Vec<Channel>, Option<Arc<PairPolicy>>);
 
 impl Switch {
@@ -58,7 +58,7 @@ impl Switch {
         }
     }
 
-    /// It has become a call.
+    /// Creates a call from an admitted INVITE.
     fn begin_call(
         &mut self,
         t: &mut Turn<'_>,
@@ -79,7 +79,7 @@ impl Switch {
             flow: Some(flow),
         });
         (it.identity.who, it.identity.called) = (Some(who.clone()), number.clone());
-        // Of another call's dialog nothing else is known where this one is run again.
+        // In a replay, nothing else is known of another call's dialog.
         let named = replaces.and_then(|replaced| self.calls.of_usage(replaced));
         self.about(named.and_then(|leg| Some(self.calls.leg(leg)?.call)));
         let call = self.new_call(Call::new(t.now));
@@ -126,7 +126,7 @@ impl Switch {
         self.ask_handlers(t, Handing::new(incoming));
     }
 
-    /// Whether an INVITE becomes a call, and what is known of it then. Else it has its answer.
+    /// Whether an INVITE becomes a call, with the facts about its caller. Otherwise it has been answered.
     fn admit(
         &mut self,
         t: &mut Turn<'_>,
@@ -155,7 +155,7 @@ impl Switch {
                 return None;
             }
         };
-        // It has called an emergency number, and may not pass the limits.
+        // It is addressed to an emergency number, but its channels do not exempt it from the limits.
         if closed && !caller.channels.iter().any(|it| *it.holder() == Holder::Emergency) {
             self.counters.refused += 1;
             let reply = self.busy();
@@ -171,7 +171,7 @@ impl Switch {
         }
         let Caller { identity, gateway, source, channels, policy, hops, tls, listener } = caller;
         let kept = Hops::of(&hops);
-        // Before anything is answered.
+        // Has to be set before any response.
         if let Err(error) = t.sip.set_hops(usage, hops).and_then(|()| t.sip.set_way(usage, tls, listener)) {
             tracing::debug!("a call that has ended: {error}");
         }
@@ -209,18 +209,18 @@ impl Switch {
     /// Whether ordinary calls are refused.
     pub(super) fn takes_no_call(&self) -> bool {
         let most = self.config.max_calls;
-        // Of one there is nothing to keep.
+        // A limit of one call leaves no room to reserve.
         let kept = self.parts.admission.kept_calls().min(most.saturating_sub(1));
         self.is_draining() || self.calls.len() >= most - kept
     }
 
-    /// 503 with Retry-After.
+    /// A 503 with Retry-After.
     fn busy(&self) -> Reply {
         let wait = self.config.retry_after.to_string();
         Reply { headers: vec![("Retry-After".into(), wait.into())], ..Reply::status(503) }
     }
 
-    /// The same, for those of whom nothing is to be kept.
+    /// Refuses a call without keeping state.
     fn refuse_once(&mut self, t: &mut Turn<'_>, usage: UsageId, mut reply: Reply) {
         if reply.reason.is_empty() {
             reply.reason = b2b_sip::msg::phrase(reply.status).to_owned();
@@ -230,7 +230,7 @@ impl Switch {
         }
     }
 
-    /// Refuses a call that never became one here.
+    /// Refuses an INVITE that has not become a call.
     fn refuse(&mut self, t: &mut Turn<'_>, usage: UsageId, reply: Reply) {
         if let Err(error) = t.refuse(usage, reply) {
             tracing::debug!("a call that is to be refused: {error}");
@@ -238,7 +238,7 @@ impl Switch {
     }
 }
 
-/// Whether the body is a session description that nothing wraps; no body is fine.
+/// Whether the body is a bare session description, without encodings; an empty body counts too.
 pub(super) fn is_session(request: &Request) -> bool {
     let plain = |encoding: &[u8]| encoding.eq_ignore_ascii_case(b"identity");
     let media_type = request.content_type();

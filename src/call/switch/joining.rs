@@ -1,5 +1,4 @@
-//! The first offer and answer across two legs, early media, the answer, and the
-//! bridge that follows from it.
+//! The first offer and answer across two legs, early media, the answer, and the bridge that results.
 
 use bytes::Bytes;
 
@@ -22,7 +21,7 @@ use crate::{BridgeId, CallId, LegId};
 use b2b_sip::endpoint::{Body, Reply as Response};
 
 impl Switch {
-    /// The media endpoint of a leg, made if there is none; it is an error, too, where the leg is gone.
+    /// The media endpoint of a leg, opened if there is none; an error if the leg is gone.
     pub(super) fn with_endpoint(
         &mut self,
         t: &mut Turn<'_>,
@@ -61,7 +60,7 @@ impl Switch {
         self.media(t, opened, OnMedia::Endpoint { leg, no_reinvites, then });
     }
 
-    /// An endpoint was made for a leg, or could not be.
+    /// An endpoint has been opened for a leg, or opening has failed.
     pub(super) fn endpoint_opened(
         &mut self,
         t: &mut Turn<'_>,
@@ -83,7 +82,7 @@ impl Switch {
                 drop(self.capture_endpoint(t, leg, endpoint));
                 self.with_opened(t, then, Ok(endpoint));
             }
-            // The leg ended, or somebody else was faster: nobody needs this one.
+            // The leg has ended, or has got another endpoint meanwhile: this one is not needed.
             other => {
                 let known = other.and_then(|it| it.media.endpoint).ok_or(MediaError::Stopped);
                 self.counters.late();
@@ -93,7 +92,7 @@ impl Switch {
         }
     }
 
-    /// Tells the caller what a branch's provisional response says.
+    /// Reports a branch's provisional response to the caller.
     pub(super) fn progress(
         &mut self,
         t: &mut Turn<'_>,
@@ -114,14 +113,14 @@ impl Switch {
         let answer = said.and_then(|it| it.said.clone()).filter(|_| early_media);
         let Some(answer) = answer else { return self.ring(t, caller, (status, reliable), None) };
         if self.calls.leg(caller).is_some_and(|it| it.is_up()) {
-            // The caller has a description already, and the callee answers to one of ours.
+            // The caller has a description already, and the callee answers one of ours.
             return self.apply(t, leg, answer, OnApplied::EarlySession { caller, branch: leg });
         }
         let then = OnDescription::Progress { caller, branch: leg, status, reliable };
         self.answer_across(t, leg, caller, answer, then);
     }
 
-    /// A branch's early session, as the caller is to be told of it.
+    /// Reports a branch's early session to the caller.
     pub(super) fn early_session(
         &mut self,
         t: &mut Turn<'_>,
@@ -135,14 +134,14 @@ impl Switch {
                 self.ring(t, caller, said, Some(answer));
             }
             Err(error) => {
-                // Ringing at least; the 2xx may say it better.
+                // The caller hears ringing at least; the description in the 2xx may be usable.
                 tracing::info!("leg {}: early media cannot be used: {error}", branch.0);
                 self.ring(t, caller, said, None);
             }
         }
     }
 
-    /// `from`'s answer to the offer of `to` that went across.
+    /// Passes the answer of `from` to the offer of `to` across.
     pub(super) fn answer_across(
         &mut self,
         t: &mut Turn<'_>,
@@ -160,7 +159,7 @@ impl Switch {
         Some((self.calls.leg(a)?.media.endpoint?, self.calls.leg(b)?.media.endpoint?))
     }
 
-    /// Lets media flow between two legs.
+    /// Connects the media of two legs.
     pub(super) fn join_media(&mut self, t: &mut Turn<'_>, a: LegId, b: LegId) {
         let Some((from, to)) = self.endpoints(a, b) else { return self.counters.late() };
         for leg in [a, b] {
@@ -173,7 +172,7 @@ impl Switch {
         self.media(t, joined, OnMedia::Joined { a, b });
     }
 
-    /// Media of two legs is joined, or cannot be.
+    /// The media of two legs has been joined, or joining has failed.
     pub(super) fn media_joined(
         &mut self,
         t: &Turn<'_>,
@@ -252,7 +251,7 @@ impl Switch {
         }
     }
 
-    /// Caller and callee have each other's descriptions, or cannot have them.
+    /// Caller and callee have each other's descriptions, or the exchange has failed.
     pub(super) fn both_described(&mut self, t: &mut Turn<'_>, won: Won, result: Result<(), MediaError>) {
         let Won { call, caller, callee, .. } = won;
         match result {
@@ -280,7 +279,7 @@ impl Switch {
         }
     }
 
-    /// Whom we have called for ourselves has our answer, or cannot have it.
+    /// A callee called on our own behalf has our answer, or the answer has failed.
     pub(super) fn originated(
         &mut self,
         t: &mut Turn<'_>,
@@ -292,13 +291,13 @@ impl Switch {
             self.hang_up(t, leg);
             DialError::Failed(DialFailure::new(error.status().0, error.status().1))
         });
-        // Nobody waits for it: nobody would ever end it.
+        // The receiver has gone: nothing else would ever end the leg.
         if !self.fact("told", |_| reply.send(result).is_ok()) {
             self.hang_up(t, leg);
         }
     }
 
-    /// The callee's answer to an offer of ours.
+    /// Applies the callee's answer to an offer of ours.
     pub(super) fn apply(&mut self, t: &mut Turn<'_>, leg: LegId, answer: Bytes, then: OnApplied) {
         let Some(endpoint) = self.calls.leg(leg).and_then(|it| it.media.endpoint) else {
             return self.applied(t, then, Err(MediaError::Stopped));
@@ -307,8 +306,8 @@ impl Switch {
         self.media(t, applied, OnMedia::Applied(then));
     }
 
-    /// A caller who is up hears what a branch sends before it answers, in the place of a prompt where that is wanted.
-    /// If the branch comes to nothing, they hear nothing until another one sends something.
+    /// Plays a branch's early media to a caller who is up, instead of a prompt if so configured. If the
+    /// branch fails, the caller hears nothing until another one sends media.
     pub(super) fn early_session_heard(&mut self, t: &mut Turn<'_>, caller: LegId, branch: LegId) {
         self.join_media(t, caller, branch);
         let call = self.calls.leg(caller).and_then(|it| Some((it.media.endpoint?, self.calls.get(it.call)?)));
@@ -319,7 +318,7 @@ impl Switch {
         }
     }
 
-    /// Our 2xx to a caller.
+    /// Sends our 2xx to a caller.
     pub(super) fn accept(
         &mut self,
         t: &mut Turn<'_>,
@@ -333,7 +332,7 @@ impl Switch {
         let headers = std::mem::take(&mut it.passing.given);
         let reply = Response { headers, body: session.map(Body::sdp), ..Response::status(200) };
         if let Err(error) = t.sip.reply(t.now, usage, reply) {
-            // It was cancelled in this very moment: its end is on the way.
+            // It was cancelled at this very moment: its end is on the way.
             tracing::debug!("leg {}: {error}", leg.0);
             return Err(MediaError::Stopped);
         }
@@ -346,7 +345,7 @@ impl Switch {
         Ok(())
     }
 
-    /// Neither of the two can go on, or the one that is alone.
+    /// Ends a leg, and the other one if there is one, for a protocol error.
     pub(super) fn break_up(&mut self, t: &mut Turn<'_>, leg: LegId, other: Option<LegId>, why: &str) {
         self.tell_answering(leg, Err(CallError::Media(why.to_owned())));
         for leg in [leg].into_iter().chain(other) {
@@ -357,7 +356,7 @@ impl Switch {
         }
     }
 
-    /// A bridge of two answered legs whose descriptions have gone across.
+    /// Bridges two answered legs whose descriptions have been exchanged.
     pub(super) fn make_bridge(
         &mut self,
         t: &mut Turn<'_>,
@@ -397,7 +396,7 @@ impl Switch {
         Ok(id)
     }
 
-    /// What a party's description says about holding, told to its bridge.
+    /// Notes whether a party's description puts the call on hold, and informs its bridge.
     pub(super) fn note_direction(&mut self, t: &Turn<'_>, leg: LegId, description: &[u8]) {
         if let Some(held) = holds(description)
             && let Some(it) = self.calls.leg_mut(leg).filter(|it| it.hold.wanted != held)
@@ -409,7 +408,7 @@ impl Switch {
         }
     }
 
-    /// Who holds whom has changed: so does the state of the bridge, perhaps.
+    /// Updates the state of the bridge after a change of hold.
     pub(super) fn hold_bridge(&mut self, t: &Turn<'_>, call: CallId) {
         let state = self.calls.get(call).and_then(|it| it.bridge.as_ref()).map(|bridge| bridge.state);
         if let Some(event) = state.and_then(|state| self.held_by(call).event(state)) {
@@ -418,7 +417,7 @@ impl Switch {
     }
 }
 
-/// Whether the describing party does not want to hear.
+/// Whether the description puts the other side on hold.
 fn holds(description: &[u8]) -> Option<bool> {
     let description = negotiate::parse(description).ok()?;
     Some(description.audio(description.audio_index()?).ok()?.is_hold())

@@ -1,8 +1,8 @@
-//! Writes down what comes into calls, or gives it again in their place: see [`crate::journal`].
+//! Writes the inputs of calls to a journal, or replaces them by those of a journal: see [`crate::journal`].
 //!
-//! A turn is about one call, and what it is told on its way by others than the call's own state goes through
-//! [`Switch::fact`]: asked and written down where a journal is written, and read where one is read. Calls that
-//! meet have one journal.
+//! A turn is about one call. Whatever it asks of components other than the call's own state goes through
+//! [`Switch::fact`]: asked and written down while a journal is written, and read while one is replayed. Calls
+//! that get connected share one journal.
 
 use std::collections::VecDeque;
 use std::sync::Arc;
@@ -21,25 +21,26 @@ use crate::{BridgeId, CallId, LegId};
 use b2b_sip::endpoint::{EndpointConfig, HopRule, UsageId};
 use b2b_sip::net::tap::{Direction, Seen};
 
-/// Whether what comes is written down.
+/// The state of journaling.
 #[derive(Default)]
 pub(super) enum Journaling {
-    /// It is not.
+    /// No journal.
     #[default]
     Off,
-    /// It is: the call that the turn is about, or none; and how the latest call began, as most others do.
+    /// Writing: the call that the turn is about, if any; and the beginning of the latest call, which most
+    /// others share.
     Writes(Option<CallId>, Option<Arc<Begin>>),
-    /// It comes from a journal.
+    /// Replaying a journal.
     Reads(Facts),
 }
 
-/// What a turn is told, from a journal.
+/// The facts for a turn, from a journal.
 #[derive(Debug, Default)]
 pub(super) struct Facts {
     pub told: VecDeque<Value>,
-    /// Where the turn has asked for something else than the journal has.
+    /// Set when the turn asked for something other than what the journal has.
     pub missed: Option<String>,
-    /// One of the calls whose journal it is.
+    /// One of the calls of the journal.
     pub call: Option<CallId>,
 }
 
@@ -67,8 +68,8 @@ impl Facts {
     }
 }
 
-/// A rule for the way of requests, without who decides on it or knows where somebody is: what was sent says
-/// where it went.
+/// A hop rule, without its judge or the resolved address: the messages in the journal tell where requests
+/// went.
 #[derive(Debug, Clone, Copy, Serialize, Deserialize)]
 #[serde(rename_all = "snake_case")]
 pub(super) enum Hops {
@@ -102,7 +103,7 @@ impl Hops {
 }
 
 impl Switch {
-    /// What others say of this, which is written down or read.
+    /// An external fact: asked and written down, or read from the journal.
     pub(super) fn fact<T: Serialize + DeserializeOwned>(
         &mut self,
         what: &'static str,
@@ -116,7 +117,7 @@ impl Switch {
         told
     }
 
-    /// The same where a journal is read; none: it is not, or has something else.
+    /// The fact in a replay; `None`: there is no replay, or the journal has something else.
     pub(super) fn reads<T: DeserializeOwned>(&mut self, what: &'static str) -> Option<T> {
         match &mut self.journaling {
             Journaling::Reads(facts) => facts.next(what),
@@ -124,7 +125,7 @@ impl Switch {
         }
     }
 
-    /// The same if it is the next one.
+    /// The fact in a replay, if it is the next one.
     pub(super) fn reads_next<T: DeserializeOwned>(&mut self, what: &'static str) -> Option<T> {
         match &mut self.journaling {
             Journaling::Reads(facts) if facts.has(what) => facts.next(what),
@@ -138,17 +139,17 @@ impl Switch {
         }
     }
 
-    /// Whether what comes is written down.
+    /// Whether a journal is written.
     pub(super) fn is_journaled(&self) -> bool {
         matches!(self.journaling, Journaling::Writes(..))
     }
 
-    /// Whether what happens comes from a journal.
+    /// Whether this is a replay.
     pub(super) fn is_replay(&self) -> bool {
         matches!(self.journaling, Journaling::Reads(_))
     }
 
-    /// One of the calls whose journal is read.
+    /// One of the calls whose journal is replayed.
     pub(super) fn is_told_of(&self) -> Option<CallId> {
         match &self.journaling {
             Journaling::Reads(facts) => facts.call,
@@ -162,7 +163,7 @@ impl Switch {
         self.history.pages(*call)
     }
 
-    /// The turn is about this call from here on: what was about another one is carried out.
+    /// The turn is about this call from here on; the work for the previous one must be done.
     pub(super) fn about(&mut self, call: Option<CallId>) {
         if !self.follows.is_empty() {
             self.counters.impossible("about");
@@ -180,7 +181,7 @@ impl Switch {
         }
     }
 
-    /// The call that the turn is about names this leg of another one: from here on they have one journal.
+    /// The call that the turn is about refers to this leg of another one: from now on they share a journal.
     pub(super) fn about_other(&mut self, named: LegId) {
         let other = self.calls.leg(named).map(|it| it.call);
         if let (Some(call), Some(other)) = (self.is_about(), other) {
@@ -188,7 +189,7 @@ impl Switch {
         }
     }
 
-    /// The same, and the endpoint tells something.
+    /// As [`Switch::about`], for a turn begun by an event of the endpoint.
     pub(super) fn about_event(&mut self, now: Instant, call: Option<CallId>) {
         self.about(call);
         if let Some(pages) = self.pages() {
@@ -196,7 +197,7 @@ impl Switch {
         }
     }
 
-    /// The same, and a timer of the calls has begun the turn.
+    /// As [`Switch::about`], for a turn begun by a timer of the calls.
     pub(super) fn about_timer(&mut self, now: Instant, call: Option<CallId>) {
         self.about(call);
         if let Some(pages) = self.pages() {
@@ -204,8 +205,8 @@ impl Switch {
         }
     }
 
-    /// A new call has its history and its journal: its own, or that of the call that the turn is about.
-    /// `first` writes what has begun it.
+    /// Opens the history of a new call, and its journal: a new one, or that of the call that the turn is
+    /// about. `first` writes how the call began.
     pub(super) fn open_history(&mut self, t: &Turn<'_>, call: CallId, first: impl FnOnce(&mut Pages)) {
         self.history.open(call, t.now, t.wall);
         match &mut self.journaling {
@@ -237,7 +238,7 @@ impl Switch {
         self.writes("call", &call);
     }
 
-    /// A call; where a journal is read, by the number that it has there.
+    /// Adds a call, in a replay under its number in the journal.
     pub(super) fn new_call(&mut self, call: super::table::Call) -> CallId {
         if let Some(id) = self.reads("call") {
             self.calls.foresee_call(id);
@@ -245,7 +246,7 @@ impl Switch {
         self.calls.insert(call)
     }
 
-    /// The same of a leg.
+    /// Adds a leg, in a replay under its number in the journal.
     pub(super) fn new_leg(&mut self, call: CallId, leg: super::table::Leg) -> Option<LegId> {
         if let Some(id) = self.reads("leg") {
             self.calls.foresee_leg(id);
@@ -255,7 +256,7 @@ impl Switch {
         Some(id)
     }
 
-    /// The same of a bridge.
+    /// Adds a bridge, in a replay under its number in the journal.
     pub(super) fn new_bridge(&mut self, call: CallId) -> BridgeId {
         if let Some(id) = self.reads("bridge") {
             self.calls.foresee_bridge(id);
@@ -265,7 +266,8 @@ impl Switch {
         id
     }
 
-    /// What a dialog that begins takes its identifiers from: given to the endpoint before, or written down after.
+    /// In a replay, gives the endpoint the seed of the identifiers of the next dialog; [`Switch::write_seed`]
+    /// writes it.
     pub(super) fn foresee_seed(&mut self, t: &mut Turn<'_>) {
         if let Some(seed) = self.reads_next::<[u8; 32]>("seed") {
             t.sip.foresee(seed);
@@ -278,7 +280,7 @@ impl Switch {
         }
     }
 
-    /// A message of a call has passed.
+    /// Writes down a message of a call.
     pub(super) fn journal_message(&mut self, call: CallId, seen: &Seen) {
         if !self.is_journaled() {
             return;
@@ -291,7 +293,7 @@ impl Switch {
         }
     }
 
-    /// A command begins a turn.
+    /// Writes down a command, which begins a turn.
     pub(super) fn journal_command(&mut self, t: &Turn<'_>, command: &Command) {
         if !self.is_journaled() {
             return;
@@ -303,7 +305,7 @@ impl Switch {
         }
     }
 
-    /// Something that happened to media begins a turn.
+    /// Writes down a media event, which begins a turn.
     pub(super) fn journal_media(&mut self, t: &Turn<'_>, event: &MediaEvent) {
         let endpoint = match event {
             MediaEvent::Timeout { endpoint }
@@ -311,7 +313,7 @@ impl Switch {
             | MediaEvent::Started { endpoint, .. }
             | MediaEvent::SourceChanged { endpoint, .. }
             | MediaEvent::Digit { endpoint, .. } => *endpoint,
-            // What comes of these is told, and changes no call.
+            // These are only reported, and change no call.
             _ => return self.about(None),
         };
         let leg = self.calls.of_endpoint(endpoint);
@@ -321,7 +323,7 @@ impl Switch {
         }
     }
 
-    /// What had to wait is answered, and begins a turn.
+    /// Writes down the result of a task, which begins a turn.
     pub(super) fn journal_answer(
         &mut self,
         t: &Turn<'_>,
@@ -335,7 +337,7 @@ impl Switch {
         }
     }
 
-    /// What had to wait is waited for no more: its number is free.
+    /// Writes down that a task is not waited for any more: its number is free.
     pub(super) fn journal_drop(&mut self, t: &Turn<'_>, call: Option<CallId>, request: u64) {
         self.about(call);
         if let Some(pages) = self.pages() {
@@ -343,7 +345,8 @@ impl Switch {
         }
     }
 
-    /// A handler is given its call again, and begins a turn: it would have answered this.
+    /// Writes down that a handler is given its call again, instead of the answer to this request; this begins
+    /// a turn.
     pub(super) fn journal_resumed(&mut self, t: &Turn<'_>, call: Option<CallId>, request: u64) {
         self.about(call);
         if let Some(pages) = self.pages() {
@@ -351,7 +354,7 @@ impl Switch {
         }
     }
 
-    /// The call that a command changes; none: it changes none, or begins one.
+    /// The call that a command changes; `None`: it changes none, or creates one.
     fn concerned(&self, command: &Command) -> Option<CallId> {
         let leg = match command {
             Command::Adopt { leg, .. }
@@ -397,7 +400,7 @@ impl Switch {
         Some(self.calls.leg(leg)?.call)
     }
 
-    /// The journal of a call, live or of the latest ended ones; none: there is none of it.
+    /// The journal of a call that is up or among the latest ended ones; `None`: it has none.
     pub fn journal(&self, call: CallId) -> Option<String> {
         self.history.journal(call)
     }

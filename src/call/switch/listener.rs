@@ -1,5 +1,5 @@
-//! The events of a call to the handler that has it: a queue and a task for each such
-//! call, so that a slow one is late by itself.
+//! Delivers the events of a call to its handler: each such call has its own queue and task, so that a slow
+//! handler delays only itself.
 
 use std::sync::Arc;
 use std::time::Duration;
@@ -12,23 +12,23 @@ use crate::CallId;
 use crate::event::Event;
 use crate::handler::ApplicationHandler;
 
-/// Events that wait for a handler at most; what comes then is lost to it, with a count.
+/// Maximum number of queued events; further ones are dropped and counted.
 const QUEUE: usize = 256;
 
-/// How long a handler may take for what is left when its call is over.
+/// Time for a handler to process the remaining events when its call is over.
 const PARTING: Duration = Duration::from_secs(32);
 
-/// Dropped, it ends the listening.
+/// Ends the listening when dropped.
 pub(super) type Ends = oneshot::Sender<()>;
 
-/// A call's side of it.
+/// The call's end of the queue.
 pub(super) struct Listener {
     events: mpsc::Sender<Event>,
     ends: Ends,
 }
 
 impl Switch {
-    /// From now on this handler hears of the call, and no other one.
+    /// This handler, and no other one, receives the events of the call from now on.
     pub(super) fn listen(&mut self, call: CallId, handler: &Arc<dyn ApplicationHandler>) {
         if let Some(it) = self.calls.get_mut(call) {
             it.listener = None;
@@ -57,7 +57,7 @@ impl Switch {
         self.run(listening, |()| Found::Over, OnFound::Listened { call });
     }
 
-    /// A handler panicked at an event: its call ends, as with any other panic of it.
+    /// A handler panicked on an event: its call ends, as with any other panic of a handler.
     pub(super) fn deaf(&mut self, t: &mut Turn<'_>, call: CallId) {
         tracing::error!("the handler of call {} panicked at an event: the call ends", call.0);
         let Some(it) = self.calls.get_mut(call) else { return self.counters.late() };
@@ -67,7 +67,7 @@ impl Switch {
         }
     }
 
-    /// Tells the call's handler.
+    /// Delivers an event to the call's handler.
     pub(super) fn tell_handler(&mut self, event: &Event) {
         let listener = event.call().and_then(|call| self.calls.get(call)?.listener.as_ref());
         if let Some(listener) = listener
@@ -77,7 +77,7 @@ impl Switch {
         }
     }
 
-    /// The call is over: what its handler has not heard yet it may still hear.
+    /// The call is over: its handler may still process the queued events.
     pub(super) fn part_with(&mut self, t: &Turn<'_>, listener: Option<Box<Listener>>) {
         if let Some(listener) = listener {
             self.parting.push_back((t.now + PARTING, listener.ends));

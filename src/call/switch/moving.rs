@@ -1,4 +1,4 @@
-//! A party of a conversation is given to an application: by a transfer whose target is one.
+//! Gives a party of a call to an application, by a transfer whose target is one.
 
 use std::borrow::Cow;
 use std::net::{Ipv4Addr, SocketAddr};
@@ -19,8 +19,8 @@ use crate::service::{DialError, TRANSFERRED_BY, Watched};
 use b2b_sip::msg::{Limits, Message, Request};
 
 impl Switch {
-    /// Whoever stays is given to the application of this name; for whoever asked for it the
-    /// transfer is over with that.
+    /// Gives the remaining party to the application of this name; for the referrer this completes the
+    /// transfer.
     pub(super) fn refer_to_application(&mut self, t: &mut Turn<'_>, referral: &Referral, name: &str) {
         let call = referral.call;
         let dialling = self.calls.get(call).and_then(|it| it.dialling.as_ref());
@@ -36,7 +36,7 @@ impl Switch {
             return self.dial_over(t, call, DialError::Failed(DialFailure::new(484, "")));
         };
         drop(self.end_dialling(call));
-        // The application may want to give it back.
+        // The application may want to return the party.
         let by = self.party(leaves);
         let by = match (&by.user, by.address) {
             (Some(user), _) => format!("user/{user}"),
@@ -52,7 +52,7 @@ impl Switch {
         self.hand_to(t, Handing::new(moved), name);
     }
 
-    /// A party that is up, as if it had just called this target.
+    /// A call from a connected party, as if it had just called this target.
     pub(super) fn moved(&self, leg: LegId, target: &str, t: &Turn<'_>) -> Option<IncomingCall> {
         let (call, party) = (self.calls.leg(leg)?.call, self.party(leg));
         let (name, number) = self.shown(leg).unwrap_or_default();
@@ -60,7 +60,7 @@ impl Switch {
         let source = party.address.unwrap_or_else(|| SocketAddr::from((Ipv4Addr::UNSPECIFIED, 0)));
         let who = self.who_moves(leg, &party, source, &request);
         let (at, identity) = (t.now, party.user.clone());
-        // One that was called is who it is by its address.
+        // A called party is identified by its address only.
         let gateway = party.gateway.clone().filter(|_| self.calls.leg(leg).is_some_and(|it| it.inbound));
         Some(IncomingCall {
             call,
@@ -77,8 +77,7 @@ impl Switch {
         })
     }
 
-    /// Who a party is that is seen as if it had just called: who it was as it did, if it did, with the
-    /// number that it has now.
+    /// The caller identity of such a party: the one it called with, if it did, with its present number.
     fn who_moves(
         &self,
         leg: LegId,
@@ -101,7 +100,7 @@ impl Switch {
     }
 }
 
-/// An INVITE to this target by somebody of this name and number, for handlers to read.
+/// An INVITE to this target from this name and number, for handlers to read.
 fn as_invite(target: &str, name: &str, number: &str) -> Option<Request> {
     let number = if number.is_empty() { Cow::from("anonymous") } else { Cow::from(escaped_user(number)) };
     let text = format!(

@@ -1,4 +1,4 @@
-//! Every step of a state machine, and what the world is told of it.
+//! The steps of the state machines, and the events that report them.
 
 use super::dial::DialFailure;
 use super::table::Leg;
@@ -13,7 +13,7 @@ use crate::{CallId, LegId, bridge_fsm, call_fsm};
 use b2b_sip::msg::phrase;
 
 impl Switch {
-    /// Writes an event down in its call's account, tells its handler, and publishes it if
+    /// Records an event in the history of its call, delivers it to the call's handler, and publishes it if
     /// there is a bus.
     pub(super) fn tell(&mut self, t: &Turn<'_>, event: Event) {
         self.history.note(t.now, &event);
@@ -28,7 +28,7 @@ impl Switch {
         self.tell(t, Event::IllegalEvent { call, what: what.to_string() });
     }
 
-    /// Moves a leg.
+    /// Advances the state machine of a leg.
     pub(super) fn advance_leg(
         &mut self,
         t: &Turn<'_>,
@@ -56,7 +56,7 @@ impl Switch {
         }
     }
 
-    /// Moves a call. `false`: the event has no place in its state.
+    /// Advances the state machine of a call. `false`: the event is illegal in its state.
     pub(super) fn advance_call(&mut self, t: &Turn<'_>, call: CallId, event: CallEvent) -> bool {
         let Some(it) = self.calls.get_mut(call) else {
             self.counters.late();
@@ -78,14 +78,14 @@ impl Switch {
         }
     }
 
-    /// Moves a call where the event has a place in its state. `false`: it has none, and nothing is said of it:
-    /// parties and programs may ask for anything at any moment, only what we do by ourselves is an illegal event.
+    /// Advances a call if the event is legal in its state. `false`: it is not, and this is not reported:
+    /// parties and programs may request anything at any time; only steps of our own count as illegal events.
     pub(super) fn advance_if_legal(&mut self, t: &Turn<'_>, call: CallId, event: CallEvent) -> bool {
         let state = self.calls.get(call).map(|it| it.state);
         state.is_some_and(|state| call_fsm::next(state, event).is_ok()) && self.advance_call(t, call, event)
     }
 
-    /// Moves the bridge of a call.
+    /// Advances the state machine of a call's bridge.
     pub(super) fn advance_bridge(&mut self, t: &Turn<'_>, call: CallId, event: BridgeEvent) {
         let held_by = self.held_by(call);
         let bridge = self.calls.get_mut(call).and_then(|it| it.bridge.as_mut());
@@ -102,13 +102,13 @@ impl Switch {
         }
     }
 
-    /// Whose wish it is that the bridge of a call is held.
+    /// Which parties hold the bridge of a call.
     pub(super) fn held_by(&self, call: CallId) -> HeldBy {
         let bridge = self.calls.get(call).and_then(|it| it.bridge.as_ref());
         let Some(bridge) = bridge else { return HeldBy::Nobody };
         let direction = |leg: LegId| {
             let holds = self.calls.leg(leg).is_some_and(|it| it.hold.wanted);
-            // Whom we have put on hold for it is as good as held by it.
+            // A party that we have put on hold counts as held by its partner.
             let other = bridge.other(leg).and_then(|other| self.calls.leg(other));
             let for_it = other.is_some_and(|it| it.hold.ours != Hold::No);
             Direction { send: !holds && !for_it, receive: true }
@@ -135,7 +135,7 @@ impl Switch {
         self.tell(t, Event::LegCreated { call, leg, direction, peer, gateway, user, source, called });
     }
 
-    /// A caller is refused.
+    /// Reports the refusal of a caller.
     pub(super) fn tell_rejected(&mut self, t: &Turn<'_>, leg: LegId, status: u16, reason: &str) {
         let Some(it) = self.calls.leg_mut(leg) else { return self.counters.impossible("tell_rejected") };
         let said = || if reason.is_empty() { phrase(status).to_owned() } else { reason.to_owned() };
@@ -151,7 +151,7 @@ impl Switch {
         self.tell(t, Event::CallRefused(CallRefused { call, leg, source, caller, called, status, why }));
     }
 
-    /// An INVITE of ours goes out.
+    /// Reports an outgoing INVITE.
     pub(super) fn tell_dialling(&mut self, t: &Turn<'_>, leg: LegId) {
         let of_leg = self.calls.leg(leg).and_then(|it| Some((it, it.contact.as_deref()?)));
         let Some((it, contact)) = of_leg else { return self.counters.impossible("tell_dialling") };
@@ -177,7 +177,7 @@ impl Switch {
         }
     }
 
-    /// Tells that a branch came to nothing, and whether the dialling goes on.
+    /// Reports the failure of a branch, and whether the dialling continues.
     pub(super) fn tell_refused(&mut self, t: &Turn<'_>, call: CallId, leg: LegId, failure: DialFailure) {
         let next = self.calls.get(call).is_some_and(|it| it.dialling.is_some());
         let DialFailure { status, reason, .. } = failure;

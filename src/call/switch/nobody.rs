@@ -1,4 +1,5 @@
-//! Who carries media, looks up and decides where all of that is told by a journal.
+//! Stand-ins for the media backend, resolver and handlers in a replay, where their answers come from a
+//! journal.
 
 use std::sync::Arc;
 
@@ -9,7 +10,7 @@ use crate::handler::{ApplicationHandler, HandlerAction, HandlerFuture, IncomingC
 use crate::lookup::{LookupFuture, LookupRequest, Resolver};
 use crate::service::CallService;
 
-/// Nobody to work with.
+/// The stand-ins.
 pub(super) fn nobody() -> SwitchParts {
     SwitchParts {
         controller: Arc::new(Nothing),
@@ -21,7 +22,7 @@ pub(super) fn nobody() -> SwitchParts {
     }
 }
 
-/// See the module's text.
+/// A stand-in; see the module head.
 struct Nothing;
 
 impl MediaBackend for Nothing {

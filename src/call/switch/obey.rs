@@ -14,10 +14,10 @@ use crate::{BridgeId, CallId, LegId};
 use b2b_sip::endpoint::check_headers;
 
 impl Switch {
-    /// Carries a command out; its answer goes back when there is one.
+    /// Carries out a command; its answer is sent when it is ready.
     pub(crate) fn obey(&mut self, t: &mut Turn<'_>, command: Command) {
         self.journal_command(t, &command);
-        // An answer that nobody waits for is no fault.
+        // A closed receiver is no error.
         match command {
             Command::Lookup { target, reply } => {
                 self.look_up(LookupRequest::new(target, t.now), OnFound::LookUp { reply });
@@ -92,7 +92,7 @@ impl Switch {
                 let legs: Option<Vec<LegId>> = self.calls.get(call).map(|it| it.legs.ids().collect());
                 let dialling = self.calls.get(call).and_then(|it| it.dialling.as_ref());
                 if dialling.is_some_and(|it| it.purpose.caller().is_none()) {
-                    // Else its next contact would be tried.
+                    // Otherwise the next contact would be tried.
                     self.with_dial(call, Dial::cancel);
                 }
                 for leg in legs.iter().flatten() {
@@ -155,8 +155,7 @@ impl Switch {
         Ok(())
     }
 
-    /// Joins two answered legs, of one call or of two: the second one's call
-    /// becomes part of the first one's.
+    /// Bridges two answered legs, of one call or of two: the call of `b` is merged into the call of `a`.
     pub(super) fn bridge_legs(
         &mut self,
         t: &mut Turn<'_>,
@@ -171,7 +170,7 @@ impl Switch {
         if busy(into) || busy(from) || a == b {
             return Err(CallError::WrongState("a leg is in a bridge already"));
         }
-        // Whoever answers would be joined with a leg that has a bridge by then.
+        // The callee that answers would be joined with a leg that is bridged by then.
         let dials = |call: CallId| {
             let dialling = self.calls.get(call).and_then(|it| it.dialling.as_ref());
             dialling.is_some_and(|it| it.purpose.caller().is_some())
@@ -190,13 +189,13 @@ impl Switch {
         self.make_bridge(t, a, b, mode, auto_hangup)
     }
 
-    /// Whether a leg was transferred away, and is only told of it yet.
+    /// Whether a leg has been transferred away and has not ended yet.
     pub(super) fn is_leaving(&self, leg: LegId) -> bool {
         let call = self.calls.leg(leg).and_then(|it| self.calls.get(it.call));
         call.and_then(|it| it.leaving).is_some_and(|(leaving, _)| leaving == leg)
     }
 
-    /// Takes a leg over into another call; its own ends if that was its last leg.
+    /// Moves a leg into another call; its own call ends if that was its last leg.
     pub(super) fn move_leg(&mut self, t: &mut Turn<'_>, leg: LegId, into: CallId) {
         let from = self.calls.leg(leg).map(|it| it.call).filter(|from| *from != into);
         let Some(from) = from else { return self.counters.ignored() };

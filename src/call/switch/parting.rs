@@ -1,4 +1,4 @@
-//! A bridge is taken down, and both of its parties stay: each has a call of its own then.
+//! Takes a bridge down so that both parties stay, each in a call of its own.
 
 use super::table::{Call, Purpose};
 use super::{Switch, Turn};
@@ -7,8 +7,8 @@ use crate::service::CallError;
 use crate::{CallId, LegId};
 
 impl Switch {
-    /// Takes the bridge of a leg down. The leg keeps its call, and the other one gets a call of its
-    /// own: which, and which leg it is. Nobody has them then, but who has this leg if it is `kept`.
+    /// Takes the bridge of a leg down. The leg keeps its call, the other one gets a new call; returns that
+    /// call and leg. Neither leg has an owner then, except that the owner of this leg keeps it if `kept`.
     pub(super) fn unbridge(
         &mut self,
         t: &mut Turn<'_>,
@@ -31,10 +31,10 @@ impl Switch {
         if !kept {
             self.application_taken(t, call);
         }
-        // What is recorded of it goes on with who keeps the call.
+        // The recording continues with the leg that keeps the call.
         self.recording_goes_over(other);
         self.part(t, call);
-        // It may be there already, by a program's word.
+        // A program may have put it there already.
         self.advance_if_legal(t, call, CallEvent::EnterProgram);
         let own = self.call_of_its_own(t, other, call);
         if let Some(it) = self.calls.get_mut(call) {

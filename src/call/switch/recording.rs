@@ -1,11 +1,11 @@
 //! Recordings of calls, and of single legs.
 //!
-//! That of a call begins with the first answer, and goes on in the same file whoever of the call's legs comes and goes.
-//! What is recorded is an endpoint: the party of leg A on the left. When that leg goes, and another one stays, the
-//! recording goes over to that one, which is the other side.
+//! The recording of a call begins with its first answer and continues in the same file as legs come and go.
+//! The recorded object is an endpoint: the party of leg A is on the left. When that leg goes and another one
+//! stays, the recording moves to the latter, with the sides swapped.
 //!
-//! That of a leg is what its party says, or what it hears, too, wherever it goes. It ends with the leg, and stands beside
-//! the recording of its call.
+//! The recording of a leg contains what its party says, optionally also what it hears, wherever the leg goes.
+//! It ends with the leg, and is independent of the recording of its call.
 
 use std::collections::VecDeque;
 use std::path::Path;
@@ -19,10 +19,10 @@ use crate::recording::RecordingRequest;
 use crate::service::{CallError, Watched};
 use crate::{CallId, LegId};
 
-/// The way back to who has asked for a recording, or for its end.
+/// Where the outcome of a request to start or end a recording is sent.
 pub(super) type Asks = Reply<Result<Option<Recorded>, CallError>>;
 
-/// Whose recording it is.
+/// The owner of a recording.
 #[derive(Debug, Clone, Copy)]
 pub(super) enum Subject {
     Call(CallId),
@@ -46,11 +46,11 @@ impl Subject {
     }
 }
 
-/// Recordings that are ended and whose files are not known to be complete, at most: who carries media says so of
-/// each, and says nothing any more once it is gone.
+/// Maximum number of ended recordings whose files are not known to be complete: the media backend reports
+/// each, but none once it is gone.
 const ENDING: usize = 1_024;
 
-/// Recordings whose calls or legs have them no more, and whose files are on their way to being complete.
+/// Ended recordings whose files are still being completed.
 #[derive(Default)]
 pub(super) struct Ending(VecDeque<(RecordingId, CallId, Option<LegId>)>);
 
@@ -62,33 +62,33 @@ impl Ending {
         self.0.push_back((id, call, leg));
     }
 
-    /// Whose it was; none: it is not one of them.
+    /// The owner of a recording; `None`: it is not among them.
     fn take(&mut self, id: RecordingId) -> Option<(CallId, Option<LegId>)> {
         let place = self.0.iter().position(|(it, ..)| *it == id)?;
         self.0.remove(place).map(|(_, call, leg)| (call, leg))
     }
 }
 
-/// A recording that runs, or is to.
+/// A recording that is running or waiting to start.
 pub(super) struct Recording {
     spec: RecordingSpec,
-    /// Whose endpoint it is; none: nobody has answered yet.
+    /// The leg whose endpoint is recorded; `None`: no leg is answered yet.
     leg: Option<LegId>,
-    /// None: there is no file yet.
+    /// `None`: there is no file yet.
     id: Option<RecordingId>,
     paused: bool,
-    /// What is recorded is the other side of who was recorded at first.
+    /// The recorded endpoint is the other side of the first one.
     swapped: bool,
 }
 
 impl Recording {
-    /// The file, and whether it is paused; none: it has not begun.
+    /// The file, and whether it is paused; `None`: the recording has not begun.
     pub fn shown(&self) -> Option<(&Path, bool)> {
         self.id.map(|_| (self.spec.path.as_path(), self.paused))
     }
 }
 
-/// What is recorded of a call or of a leg, and how often something was.
+/// The recording of a call or leg, and the number of recordings begun so far.
 #[derive(Default)]
 pub(super) struct Recordings {
     pub running: Option<Box<Recording>>,
@@ -96,7 +96,7 @@ pub(super) struct Recordings {
 }
 
 impl Recordings {
-    /// One is to run; `spec`: of this number of it.
+    /// Starts a recording; `spec` makes the specification for its sequence number.
     fn begin(
         &mut self,
         subject: Subject,
@@ -114,10 +114,10 @@ impl Recordings {
 }
 
 impl Switch {
-    /// Carries out what somebody wants of a call's recording.
+    /// Carries out a command for a call's recording.
     pub(super) fn obey_record(&mut self, t: &mut Turn<'_>, call: CallId, what: Record, reply: Asks) {
         let subject = Subject::Call(call);
-        // An answer that nobody waits for is no fault.
+        // A closed receiver is no error.
         let done = match what {
             Record::Begin(spec) => self.record_call(t, call, spec.map(|spec| *spec)),
             Record::Pause(paused) => self.pause_recording(subject, paused),
@@ -126,7 +126,7 @@ impl Switch {
         let _ = reply.send(done.map(|()| None));
     }
 
-    /// The same of a leg's recording.
+    /// Carries out a command for a leg's recording.
     pub(super) fn obey_record_leg(&mut self, t: &mut Turn<'_>, leg: LegId, what: RecordLeg, reply: Asks) {
         let subject = Subject::Leg(leg);
         let done = match what {
@@ -140,7 +140,7 @@ impl Switch {
         let _ = reply.send(done.map(|()| None));
     }
 
-    /// What is recorded of this one, and of which call it is now.
+    /// The recordings of a subject, and the call it belongs to now.
     fn recordings(&mut self, subject: Subject) -> Option<(CallId, &mut Recordings)> {
         match subject {
             Subject::Call(call) => Some((call, &mut self.calls.get_mut(call)?.recordings)),
@@ -148,7 +148,7 @@ impl Switch {
         }
     }
 
-    /// Records a call from its first answer on; without a spec, as the switch was told.
+    /// Records a call from its first answer on; without a spec, as the switch is configured.
     pub(super) fn record_call(
         &mut self,
         t: &mut Turn<'_>,
@@ -163,7 +163,7 @@ impl Switch {
         Ok(())
     }
 
-    /// A leg is to be recorded: its endpoint.
+    /// Registers the recording of a leg; returns its endpoint.
     fn record_leg(&mut self, t: &Turn<'_>, leg: LegId, both: bool) -> Result<EndpointId, CallError> {
         let endpoint = self.leg_media(leg)?.endpoint;
         let it = self.calls.leg_mut(leg).ok_or(CallError::Gone)?;
@@ -173,7 +173,7 @@ impl Switch {
         Ok(endpoint)
     }
 
-    /// Begins the recording that a call is to have, once one of its legs is up.
+    /// Starts a call's waiting recording once one of its legs is up.
     pub(super) fn begin_recording(&mut self, t: &mut Turn<'_>, call: CallId) {
         let Some(it) = self.calls.get(call) else { return self.counters.impossible("begin_recording") };
         if it.recordings.running.as_ref().is_none_or(|recording| recording.leg.is_some()) {
@@ -198,14 +198,14 @@ impl Switch {
         };
         it.leg = Some(leg);
         let spec = it.spec.clone();
-        // What goes past b2b cannot be recorded.
+        // Direct media cannot be recorded.
         self.never_direct(call);
         self.lead(t, call);
         let begun = self.parts.controller.start_recording(endpoint, &spec);
         self.media(t, begun, OnMedia::Recording { call, subject, reply });
     }
 
-    /// It has begun, or could not. `call`: whose it was then.
+    /// The recording has begun, or starting has failed. `call`: the call it belonged to when requested.
     pub(super) fn recording_begun(
         &mut self,
         t: &mut Turn<'_>,
@@ -229,7 +229,7 @@ impl Switch {
                 self.tell(t, Event::Recording(news));
                 Ok(None)
             }
-            // Nobody wants it any more.
+            // The recording has been ended meanwhile.
             (None, Ok(id)) => {
                 self.counters.late();
                 drop(self.parts.controller.stop_recording(id));
@@ -241,7 +241,7 @@ impl Switch {
                     it.running = None;
                 }
                 self.note_recording(call, "recording_error", &error.to_string());
-                // Who has asked for that of a leg hears it.
+                // For a leg the sender of the command gets the error.
                 if leg.is_none() {
                     self.tell_not_recorded(t, call, leg, &error);
                 }
@@ -251,7 +251,8 @@ impl Switch {
         let _ = reply.send(done);
     }
 
-    /// For the records of the call's legs. Several recordings stand one behind the other.
+    /// Notes the recording for the records of the call's legs. Several recordings are listed one after the
+    /// other.
     fn note_recording(&mut self, call: CallId, name: &str, text: &str) {
         let known = self.variables_of(call).into_iter().find(|(known, _)| known == name);
         let all = known.map_or_else(|| text.to_owned(), |(_, before)| format!("{before} {text}"));
@@ -270,7 +271,7 @@ impl Switch {
         Ok(())
     }
 
-    /// Ends a recording, and answers with what has become of it.
+    /// Ends a recording, and answers with the outcome.
     fn stop_recording(&mut self, t: &mut Turn<'_>, subject: Subject, reply: Asks) {
         let Some((call, it)) = self.recordings(subject) else {
             return drop(reply.send(Err(CallError::Gone)));
@@ -284,14 +285,14 @@ impl Switch {
         self.media(t, recorded, OnMedia::Recorded { call, id, reply });
     }
 
-    /// There is no file.
+    /// Reports that there is no file.
     fn tell_not_recorded(&mut self, t: &Turn<'_>, call: CallId, leg: Option<LegId>, error: &MediaError) {
         let error = Some(error.to_string());
         let news = RecordingNews { call, leg, on: false, file: None, seconds: None, error };
         self.tell(t, Event::Recording(news));
     }
 
-    /// Its file is complete, or is not.
+    /// The file of a recording is complete, or completing it has failed.
     pub(super) fn recording_finished(
         &mut self,
         t: &Turn<'_>,
@@ -307,11 +308,11 @@ impl Switch {
         if let Ok(Recorded { error: Some(error), .. }) = &recorded {
             self.note_recording(call, "recording_error", error);
         }
-        // An answer that nobody waits for is no fault.
+        // A closed receiver is no error.
         let _ = reply.send(recorded.map(Some).map_err(CallError::from));
     }
 
-    /// A recording is over, whoever ended it.
+    /// A recording has ended, for whatever reason.
     pub(super) fn recorded(&mut self, t: &mut Turn<'_>, id: RecordingId, recorded: &Recorded) {
         if let Some(error) = &recorded.error {
             tracing::warn!("the recording {} ended: {error}", recorded.path.display());
@@ -324,7 +325,7 @@ impl Switch {
             it.running.take_if(|it| it.id == Some(id)).map(|_| (call, subject))
         });
         let ended_here = its.map(|(call, subject)| (call, subject.leg()));
-        // One that was ended on request, or with its call or its leg, is nobody's any more.
+        // A recording ended on request, or with its call or leg, has no owner any more.
         let Some((call, leg)) = ended_here.or_else(|| self.recordings_ending.take(id)) else {
             return self.counters.late();
         };
@@ -342,7 +343,7 @@ impl Switch {
         self.tell(t, Event::Recording(news));
     }
 
-    /// A call is about to be over; its file is completed in time.
+    /// Ends the recording of a call that is about to end; its file is completed later.
     pub(super) fn recording_over(&mut self, call: CallId) {
         let recording = self.calls.get_mut(call).and_then(|it| it.recordings.running.take());
         if let Some(id) = recording.and_then(|it| it.id) {
@@ -351,7 +352,7 @@ impl Switch {
         }
     }
 
-    /// The media of a leg is about to go, and its own recording with it.
+    /// The media of a leg is about to be released, which ends the leg's own recording.
     pub(super) fn recording_ends_with(&mut self, leg: LegId) {
         let ends = self.calls.leg_mut(leg).and_then(|it| Some((it.call, it.recordings.running.take()?.id?)));
         if let Some((call, id)) = ends {
@@ -363,7 +364,7 @@ impl Switch {
         self.calls.leg(leg).filter(|it| it.is_up())?.media.endpoint
     }
 
-    /// The media of a leg is about to go: what is recorded of it goes on with who stays.
+    /// The media of a leg is about to be released: the call's recording continues with a remaining leg.
     pub(super) fn recording_goes_over(&mut self, leg: LegId) {
         if let Some((call, stays, endpoint)) = self.recorded_next(leg)
             && let Some(it) = self.calls.get_mut(call).and_then(|it| it.recordings.running.as_mut())
@@ -382,7 +383,7 @@ impl Switch {
         }
     }
 
-    /// With whom the recording of this leg goes on, if it is recorded and somebody stays.
+    /// The leg with which the recording of this leg continues, if it is recorded and another one stays.
     fn recorded_next(&self, leg: LegId) -> Option<(CallId, LegId, EndpointId)> {
         let call = self.calls.leg(leg)?.call;
         let it = self.calls.get(call)?;
@@ -391,15 +392,14 @@ impl Switch {
             .as_ref()
             .filter(|recording| recording.leg == Some(leg) && recording.id.is_some())?;
         let bridge = it.bridge.as_ref();
-        // After a transfer the first one of the bridge is who has stayed.
+        // After a transfer leg `a` of the bridge is the one that stayed.
         let other = bridge.map(|bridge| bridge.other(leg).unwrap_or(bridge.a));
         let up = |other| Some((other, self.up_endpoint(other).filter(|_| other != leg)?));
         let (stays, endpoint) = other.and_then(up).or_else(|| it.legs.ids().find_map(up))?;
         Some((call, stays, endpoint))
     }
 
-    /// A leg has moved from one call to another: its recording goes with it, unless that call
-    /// has one.
+    /// A leg has moved from one call to another: its recording moves with it, unless that call has one.
     pub(super) fn move_recording(&mut self, leg: LegId, from: CallId, into: CallId) {
         let its = self.calls.get_mut(from);
         let recording =
@@ -417,7 +417,8 @@ impl Switch {
         }
     }
 
-    /// A digit of a party that is in a bridge: it may be for us. Whether codes of this party are awaited.
+    /// Handles a digit of a bridged party as part of a feature code. Returns whether codes of this party are
+    /// handled.
     pub(super) fn feature_digit(&mut self, t: &mut Turn<'_>, leg: LegId, digit: char) -> bool {
         let Some(rules) = self.config.recording.clone() else { return false };
         let Some((call, ..)) = self.bridged(leg).filter(|(_, _, mode)| mode.intercepts()) else {
@@ -427,7 +428,7 @@ impl Switch {
             self.counters.impossible("feature_digit");
             return false;
         };
-        // Whoever comes by a gateway is nobody of ours.
+        // Parties behind a gateway are not users of ours.
         if it.identity.party.gateway.is_some() {
             return false;
         }

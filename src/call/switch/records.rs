@@ -1,4 +1,4 @@
-//! Call detail records: one a leg, written when it ends.
+//! Call detail records: one per leg, written when it ends.
 
 use std::net::SocketAddr;
 use std::time::{Instant, SystemTime};
@@ -11,10 +11,10 @@ use crate::{CallId, LegId};
 use b2b_sip::msg::Request;
 use b2b_sip::msg::chars;
 
-/// Where records go.
+/// The destination of records.
 pub type RecordSink = Box<dyn FnMut(Cdr) + Send>;
 
-/// What a record needs to know from a leg's beginning.
+/// What a record needs from the beginning of a leg.
 pub(super) struct Beginning {
     start: SystemTime,
     began: Instant,
@@ -28,7 +28,7 @@ pub(super) struct Beginning {
 }
 
 impl Switch {
-    /// A leg's INVITE has come.
+    /// Starts the record of a leg whose INVITE has come.
     pub(super) fn record_incoming(
         &mut self,
         t: &Turn<'_>,
@@ -70,7 +70,8 @@ impl Switch {
         self.history.is_of(call, leg, &name);
     }
 
-    /// A leg's INVITE goes out; `shown`: the name and number that it has if no leg of ours asks.
+    /// Starts the record of a leg whose INVITE is sent; `shown`: the caller's name and number if there is no
+    /// asking leg.
     pub(super) fn record_outgoing(
         &mut self,
         t: &Turn<'_>,
@@ -106,7 +107,7 @@ impl Switch {
         }));
     }
 
-    /// The first 18x.
+    /// Notes the time of the first 18x.
     pub(super) fn record_step(&mut self, t: &Turn<'_>, leg: LegId, event: LegEvent) {
         let beginning = self.calls.leg_mut(leg).and_then(|it| it.beginning.as_mut());
         if let (Some(beginning), LegEvent::Ring | LegEvent::EarlyMedia) = (beginning, event) {
@@ -114,7 +115,7 @@ impl Switch {
         }
     }
 
-    /// A leg is over.
+    /// Writes the record of a leg that is over.
     pub(super) fn record_end(
         &mut self,
         t: &Turn<'_>,
@@ -123,7 +124,7 @@ impl Switch {
         cause: &TerminationCause,
         q850: Option<u8>,
     ) {
-        // Its INVITE never went out: nobody was called.
+        // Its INVITE was never sent: there was no call.
         let Some(beginning) = leg.beginning.take() else { return self.counters.ignored() };
         let direction = leg.direction();
         let since = |at: Instant| at.saturating_duration_since(beginning.began);
@@ -159,7 +160,7 @@ impl Switch {
         self.settle_history(t);
     }
 
-    /// What is left of one call belongs to another one.
+    /// Links the records of a call to the call that it becomes part of.
     pub(super) fn link(&mut self, from: CallId, into: CallId) {
         let linked = self.calls.get(into).and_then(|call| call.linked).unwrap_or(into);
         if let Some(call) = self.calls.get_mut(from) {

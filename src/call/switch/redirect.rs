@@ -1,5 +1,5 @@
-//! A branch's refusal, and the contacts of a 3xx (RFC 3261 §8.1.3.4): whoever decides on calls
-//! says whether and how each of them is called.
+//! A branch's refusal, and the contacts of a 3xx (RFC 3261 §8.1.3.4): the handlers decide whether and how
+//! each of them is called.
 
 use std::sync::Arc;
 
@@ -21,24 +21,24 @@ use crate::{CallId, LegId};
 use b2b_sip::endpoint::redirect_targets;
 use b2b_sip::msg::{Name, Response};
 
-/// Contacts of one answer that are looked at, and branches that may come of them: far fewer than a
-/// dialling may have in all.
+/// Maximum number of contacts considered per response, and of branches that result from them: far fewer than
+/// a whole dialling may have.
 const CONTACTS: usize = 8;
 
-/// What becomes of one contact of a 3xx.
+/// The decision on one contact of a 3xx.
 #[derive(serde::Serialize, serde::Deserialize)]
 enum Whither {
-    /// These are called, one round after the other.
+    /// Calls these contacts, in rounds.
     Call(Vec<Vec<ResolvedContact>>, Option<String>),
-    /// The caller is given to this application.
+    /// Gives the caller to this application.
     Application(String, Option<String>),
-    /// It may not lead there.
+    /// The redirection is not permitted.
     NotFollowed { why: String, line: Option<String> },
-    /// Nobody is there, as far as the routes know.
+    /// The target does not exist according to the routes.
     Nobody(String),
 }
 
-/// A contact, how much it is wanted, and what becomes of it.
+/// A contact, its q-value, and the decision on it.
 #[derive(serde::Serialize, serde::Deserialize)]
 pub(super) struct Named {
     q: u16,
@@ -47,8 +47,8 @@ pub(super) struct Named {
 }
 
 impl Switch {
-    /// A branch got its final refusal. What a 3xx names is a wish of who sends it: it is called
-    /// where whoever decides on calls lets this party lead us.
+    /// Handles a branch's final refusal. The targets of a 3xx are only a request of its sender: they are
+    /// called if the handlers permit this party to redirect.
     pub(super) fn branch_refused(&mut self, t: &mut Turn<'_>, leg: LegId, response: &Response) {
         let failure = DialFailure {
             status: response.status(),
@@ -95,7 +95,7 @@ impl Switch {
         self.run(found, Found::Named, then);
     }
 
-    /// What a 3xx names is known: the first contacts take the place of the branch.
+    /// The targets of a 3xx are resolved: the first contacts replace the branch.
     pub(super) fn redirected(
         &mut self,
         t: &mut Turn<'_>,
@@ -103,7 +103,7 @@ impl Switch {
         (failure, party, reason): (DialFailure, &Party, &'static str),
         answers: Vec<Named>,
     ) {
-        // Another dialling of this call has branches of its own.
+        // Another dialling of this call has its own branches.
         if self.branch(call, branch) != Some(leg) {
             return self.counters.late();
         }
@@ -120,14 +120,14 @@ impl Switch {
                         round.truncate(room);
                         room -= round.len();
                         let targets = round.into_iter().map(|contact| target_of(of_reason(contact, reason)));
-                        // Equal ones together, the others one after the other.
+                        // Equal ones in parallel, the others one after the other.
                         match called.iter_mut().find(|(of, at, _)| (*of, *at) == (q, place)) {
                             Some((_, _, round)) => round.extend(targets),
                             None => called.push((q, place, targets.collect())),
                         }
                     }
                 }
-                // Who is asked for first is the one who counts.
+                // Only if the application is the most preferred target.
                 Whither::Application(name, why) if called.is_empty() => {
                     if self.redirect_to_application(t, (call, leg), &name, &to, why.as_deref(), &failure) {
                         return;
@@ -154,8 +154,7 @@ impl Switch {
         self.branch_failed((call, leg), failure, |dial, it| dial.redirected(now, branch, it, rounds));
     }
 
-    /// The caller is given to an application: nobody else is called any more. `false`: nobody
-    /// can give it.
+    /// Gives the caller to an application and ends the dialling. `false`: the caller cannot be given away.
     fn redirect_to_application(
         &mut self,
         t: &mut Turn<'_>,
@@ -166,7 +165,7 @@ impl Switch {
         failure: &DialFailure,
     ) -> bool {
         let dialling = self.calls.get(call).and_then(|it| it.dialling.as_ref());
-        // What somebody waits for, that one has decided on.
+        // If a command waits for the dialling, its sender owns the call.
         let caller = match dialling.map(|it| &it.purpose) {
             Some(Purpose::Caller { caller, reply: None }) => *caller,
             _ => {
@@ -190,7 +189,7 @@ impl Switch {
         true
     }
 
-    /// A party names a place that it may not lead us to: counted, told, and in the log.
+    /// A party names a target that it may not lead us to: counts, reports and logs this.
     pub(super) fn not_followed(&mut self, t: &Turn<'_>, event: Event) {
         self.counters.not_followed += 1;
         if let Event::NotFollowed { call, party, way, to, why, line, .. } = &event {
@@ -201,7 +200,7 @@ impl Switch {
     }
 }
 
-/// Whose wish something is, in words.
+/// The name of a party for events and logs.
 pub(super) fn party_name(party: &Party) -> String {
     match party {
         Party { user: Some(user), .. } => format!("user/{user}"),
@@ -257,7 +256,7 @@ async fn whither(
     Whither::NotFollowed { why: "nobody decides where it may lead".to_owned(), line: None }
 }
 
-/// A contact with why the call was diverted to it, where it was.
+/// Sets the diversion reason of a diverted contact that has none yet.
 pub(super) fn of_reason(mut contact: ResolvedContact, reason: &'static str) -> ResolvedContact {
     if let Some(diverted) = contact.diverted.as_mut().filter(|it| it.reason.is_empty()) {
         Arc::make_mut(diverted).reason = reason;
@@ -265,7 +264,7 @@ pub(super) fn of_reason(mut contact: ResolvedContact, reason: &'static str) -> R
     contact
 }
 
-/// Why somebody diverts: as its own Diversion says, else as its answer shows.
+/// The reason for a diversion: from the Diversion header field, otherwise derived from the response.
 fn diverted_for(response: &Response, rang: bool) -> &'static str {
     let said = response.header(Name::parse(b"Diversion")).unwrap_or_default();
     let said = String::from_utf8_lossy(said).to_ascii_lowercase();

@@ -1,5 +1,4 @@
-//! Where a transfer goes: a party names a target, and whoever decides on its calls says
-//! whether and how it is reached.
+//! The target of a transfer: a party names it, and the handlers decide whether and how it is reached.
 
 use std::sync::Arc;
 
@@ -19,16 +18,16 @@ use crate::service::{CallError, DialError, DialOptions, DialRequest};
 use crate::{CallId, LegId};
 use b2b_sip::msg::Uri;
 
-/// Who wants to know where a party's wish leads.
+/// The requester of the decision on a target.
 pub(super) enum AskedBy {
-    /// A transfer, by a REFER.
+    /// A transfer by REFER.
     Transfer { replaces: Option<String> },
-    /// An application, of a number.
+    /// An application, about a number.
     Application(Reply<Result<HandlerAction, CallError>>),
 }
 
 impl Switch {
-    /// `leaves` sends `stays` to a target, by its REFER.
+    /// `leaves` transfers `stays` to a target by REFER.
     pub(super) fn referred_to(
         &mut self,
         t: &mut Turn<'_>,
@@ -56,7 +55,7 @@ impl Switch {
         self.run(future, Found::Action, then);
     }
 
-    /// A handler says where a party's wish leads.
+    /// A handler has decided on a target.
     pub(super) fn led_by_handler(
         &mut self,
         t: &mut Turn<'_>,
@@ -65,7 +64,7 @@ impl Switch {
         action: Result<HandlerAction, Panicked>,
     ) {
         let action = match action {
-            // The call's own route is the one that it came by.
+            // The route of the call itself remains the one that it came by.
             Ok(HandlerAction::Routed { why, action, .. }) => {
                 self.history.decided(referral.call, t.now, Some(referral.leg), "route", &why);
                 Ok(*action)
@@ -120,8 +119,8 @@ impl Switch {
         self.dial_over(t, call, DialError::Failed(refused));
     }
 
-    /// What becomes of a target that an application has for a leg. A number is its party's
-    /// own wish: whoever decides on its calls is asked.
+    /// Decides on an application's target for a leg. A number is treated as the party's own request: the
+    /// handlers are asked.
     pub(super) fn where_to(
         &mut self,
         t: &mut Turn<'_>,
@@ -159,13 +158,13 @@ impl Switch {
             return self.counters.late();
         };
         dialling.options = request.options;
-        // The new party sees whom it will talk to.
+        // The new party is shown whom it will talk to.
         dialling.options.caller = shown.or_else(|| dialling.options.caller.take());
         dialling.options.headers.extend(replaces.map(|replaces| ("Replaces".to_owned(), replaces)));
         self.dial_to(t, call, request.to);
     }
 
-    /// Name and number of the party of a leg, for others to see.
+    /// Name and number of the party of a leg, as others may see them.
     pub(super) fn shown(&self, leg: LegId) -> Option<(String, String)> {
         if self.is_unknown(leg) {
             return Some(("\"Anonymous\" ".to_owned(), ANONYMOUS_USER.to_owned()));
@@ -173,12 +172,12 @@ impl Switch {
         self.caller_of(leg)
     }
 
-    /// Whether the party of a leg has called and stays unknown.
+    /// Whether the party of a leg has called anonymously.
     pub(super) fn is_unknown(&self, leg: LegId) -> bool {
         self.calls.leg(leg).and_then(|it| it.identity.who.as_deref()).is_some_and(|who| who.private)
     }
 
-    /// Name and number of the party of a leg, whether or not others may see them.
+    /// Name and number of the party of a leg, regardless of privacy.
     pub(super) fn caller_of(&self, leg: LegId) -> Option<(String, String)> {
         let it = self.calls.leg(leg)?;
         match &it.identity.shown {
@@ -189,13 +188,13 @@ impl Switch {
         }
     }
 
-    /// What is known of the party of a leg.
+    /// The party of a leg.
     pub(super) fn party(&self, leg: LegId) -> Arc<Party> {
         self.calls.leg(leg).map(|it| it.identity.party.clone()).unwrap_or_default()
     }
 }
 
-/// What is known of a party that is called at this contact.
+/// The party at this contact.
 pub(super) fn party_at(contact: &ResolvedContact) -> Party {
     let uri = Uri::parse(contact.uri.as_bytes()).ok();
     let user = uri.as_ref().and_then(|uri| uri.user_unescaped()).unwrap_or_default();

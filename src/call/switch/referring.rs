@@ -1,5 +1,5 @@
-//! REFERs that go out: a party is asked to call somebody by itself (RFC 3515), by another
-//! party's REFER that crosses or by a command.
+//! Outgoing REFERs: ask a party to call a target by itself (RFC 3515), on another party's REFER or on a
+//! command.
 
 use std::collections::HashMap;
 
@@ -16,55 +16,55 @@ use crate::service::{ReferError, ReferOutcome, ReferRequest};
 use b2b_sip::endpoint::{CommandError, ReferId, ReferTo, RequestFailure, UsageId};
 use b2b_sip::msg::{Name, NameAddr, Request, Response};
 
-/// A REFER that went out, until it is known how it ended.
+/// An outgoing REFER whose outcome is not known yet.
 struct Referred {
-    /// Who was asked to call.
+    /// The leg whose party was asked.
     leg: LegId,
     told: Told,
 }
 
-/// Who hears how a REFER goes.
+/// The receiver of a REFER's progress.
 enum Told {
-    /// The party whose REFER crossed.
+    /// The party whose REFER was passed on.
     Party(UsageId, ReferId),
-    /// Whoever commanded it.
+    /// The sender of the command.
     Command(Box<Commanded>),
 }
 
-/// A REFER that was commanded.
+/// A REFER by command.
 struct Commanded {
-    /// The leg of the command: this one's partner, or itself.
+    /// The leg of the command: the partner of the REFER's leg, or that leg itself.
     by: LegId,
     progress: Progress,
     reply: Reply<Result<ReferOutcome, ReferError>>,
 }
 
-/// How far a commanded REFER is. A NOTIFY may come before the 2xx (RFC 3515 §2.4.4).
+/// The progress of a REFER by command. A NOTIFY may come before the 2xx (RFC 3515 §2.4.4).
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
 enum Progress {
-    /// Neither answered nor told of.
+    /// No response and no NOTIFY yet.
     Sent,
-    /// The party has taken it; the latest status that it told of, 202 until there is one.
+    /// Accepted by the party; the latest status notified, 202 until there is one.
     Taken(u16),
 }
 
-/// What there is of a commanded REFER.
+/// An event of a REFER by command.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
 enum Heard {
-    /// The status of its final response; none: there is none.
+    /// The status of its final response; `None`: there was no response.
     Answer(Option<u16>),
-    /// A NOTIFY's status.
+    /// The status in a NOTIFY.
     Status(u16),
-    /// No NOTIFY will come any more.
+    /// No further NOTIFY will come.
     NoMore,
     /// The party has hung up.
     Left,
-    /// Its leg has ended in another way: by us, without its media, or with the call.
+    /// The leg has ended in another way: by us, for loss of media, or with the call.
     Ended,
 }
 
 impl Progress {
-    /// The next step, or how it ended.
+    /// The next progress, or the outcome.
     fn step(self, heard: Heard) -> Result<Progress, Result<ReferOutcome, ReferError>> {
         match (self, heard) {
             (_, Heard::Answer(None)) => Err(Err(ReferError::Refused(408))),
@@ -75,31 +75,32 @@ impl Progress {
             (_, Heard::Status(status @ 200..300)) => Err(Ok(ReferOutcome { status, confirmed: true })),
             (_, Heard::Status(status)) => Err(Err(ReferError::Failed(status))),
             (_, Heard::NoMore) => Err(Err(ReferError::Unknown)),
-            // Providers hang up as soon as they have taken it: it has gone over, as far as can be seen.
+            // Providers hang up as soon as they have accepted: the transfer counts as done, as far as can be
+            // seen.
             (Progress::Taken(status), Heard::Left) => Err(Ok(ReferOutcome { status, confirmed: false })),
             (Progress::Sent, Heard::Left) | (_, Heard::Ended) => Err(Err(ReferError::Gone)),
         }
     }
 }
 
-/// REFERs that went out.
+/// Outgoing REFERs.
 #[derive(Default)]
 pub(super) struct Referrals {
-    /// Who waits for news of each.
+    /// The receiver for each REFER.
     sent: HashMap<ReferId, Referred>,
-    /// The same, for who comes with a Replaces afterwards; the latest last.
+    /// REFERs passed on, to recognize an INVITE with Replaces that results; the latest last.
     pub passed: Vec<PassedRefer>,
 }
 
 impl Referrals {
-    /// Those of which there is to be news.
+    /// The number of REFERs whose outcome is not known.
     pub fn len(&self) -> usize {
         self.sent.len()
     }
 }
 
 impl Switch {
-    /// The far end is to be asked by the other side itself.
+    /// Passes a party's REFER on to the other party.
     pub(super) fn pass_refer_on(
         &mut self,
         t: &mut Turn<'_>,
@@ -127,7 +128,7 @@ impl Switch {
         }
     }
 
-    /// Asks the partner of a leg, or its own party, to call somebody by itself.
+    /// Asks the partner of a leg, or its own party, to call a target by itself.
     pub(super) fn send_away(
         &mut self,
         t: &mut Turn<'_>,
@@ -158,7 +159,7 @@ impl Switch {
         request: ReferRequest,
     ) -> Result<(ReferId, LegId), ReferError> {
         let partner = self.bridged(by).map(|(_, partner, _)| partner);
-        // Whom it is about is said, and not guessed: the partner may have hung up a moment ago.
+        // The request says which party it means: the partner may have hung up a moment ago.
         let leg = match (request.own, partner) {
             (false, Some(partner)) => partner,
             (true, None) => by,
@@ -176,7 +177,7 @@ impl Switch {
         if !request.is_uri() {
             return Err(ReferError::BadTarget(request.to));
         }
-        // One Referred-By (RFC 3892 §3), and what the party may see of who sends it.
+        // At most one Referred-By (RFC 3892 §3), with what the party may see of the referrer.
         let is_by = |name: &str| Name::parse(name.as_bytes()) == Name::ReferredBy;
         let said = request.headers.iter().any(|(name, _)| is_by(name));
         let by_whom = partner.filter(|_| !said && !self.is_unknown(by)).and_then(|_| self.shown(by));
@@ -195,12 +196,12 @@ impl Switch {
         Ok((sent, leg))
     }
 
-    /// Whether the party of a leg has been asked by a command to call somebody by itself.
+    /// Whether a command has asked the party of a leg to call a target by itself.
     pub(super) fn is_sent_away(&self, leg: LegId) -> bool {
         self.referrals.sent.values().any(|it| it.leg == leg && matches!(it.told, Told::Command(_)))
     }
 
-    /// The answer to a REFER of ours.
+    /// The response to a REFER of ours.
     pub(super) fn refer_answered(
         &mut self,
         t: &mut Turn<'_>,
@@ -229,7 +230,7 @@ impl Switch {
         t.answer_refer(usage, refer, status);
     }
 
-    /// News of a REFER of ours.
+    /// A NOTIFY for a REFER of ours.
     pub(super) fn refer_progress(
         &mut self,
         t: &mut Turn<'_>,
@@ -250,14 +251,14 @@ impl Switch {
         if last {
             self.referrals.sent.remove(&id);
         }
-        // Nobody knows how it ended: as good as gone.
+        // The outcome is unknown: reported as a failure.
         let status = status.or_else(|| last.then(|| (503, String::new())));
         if let Some((status, reason)) = status {
             t.tell_referrer(Some((usage, refer)), status, &reason);
         }
     }
 
-    /// The leg that a REFER went to has ended.
+    /// The leg that a REFER was sent to has ended.
     pub(super) fn forget_referred(&mut self, t: &mut Turn<'_>, leg: LegId, cause: &TerminationCause) {
         if self.referrals.sent.is_empty() {
             return;
@@ -268,7 +269,7 @@ impl Switch {
         for id in waiting {
             let told = self.referrals.sent.get(&id).map(|it| &it.told);
             if let Some(Told::Party(usage, refer)) = told {
-                // It has gone over to whom it was sent, as far as can be seen from here.
+                // Its party has gone to the target, as far as can be seen from here.
                 t.tell_referrer(Some((*usage, *refer)), 200, "");
                 self.referrals.sent.remove(&id);
             } else {
@@ -281,9 +282,10 @@ impl Switch {
         }
     }
 
-    /// A commanded REFER goes on or ends. Who has gone over is hung up (RFC 5589 §6.1).
+    /// Advances or completes a REFER by command. A party that has reached the target is hung up (RFC 5589
+    /// §6.1).
     fn heard_of(&mut self, t: &mut Turn<'_>, id: ReferId, heard: Heard) {
-        // What ends it may say so in two ways at once.
+        // The outcome may arrive in two ways at once.
         let Some(it) = self.referrals.sent.get_mut(&id) else { return self.counters.ignored() };
         let (leg, Told::Command(commanded)) = (it.leg, &mut it.told) else {
             return self.counters.impossible("heard_of");
@@ -306,9 +308,9 @@ impl Switch {
                     let status = result.as_ref().map_or_else(ReferError::status, |it| it.status);
                     self.tell(t, Event::TransferEnded { call, leg: by, status });
                 }
-                // Who has hung up is on its way out.
+                // A party that has hung up is on its way out.
                 let gone_over = result.is_ok() && heard != Heard::Left;
-                // Who does not wait any more has lost interest.
+                // A closed receiver is no error.
                 let _ = commanded.reply.send(result);
                 if gone_over {
                     self.leave(t, leg, false);
@@ -318,7 +320,7 @@ impl Switch {
     }
 }
 
-/// Refer-To as it came; without header fields beside Replaces, where it has some.
+/// Refer-To as received; if it has header fields other than Replaces, they are removed.
 fn without_headers(value: Bytes, to: &ReferTo) -> Bytes {
     let headers = NameAddr::parse(&value).and_then(|it| it.uri.headers).unwrap_or_default();
     let is_replaces = |field: &[u8]| field.to_ascii_lowercase().starts_with(b"replaces=");
