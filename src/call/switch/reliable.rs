@@ -1,9 +1,8 @@
-//! Reliable provisional responses on both legs (RFC 3262), and callers who leave the
-//! offer to the callee: it comes with a reliable 18x and its answer with PRACK, or with
-//! the 2xx and ACK (RFC 3261 §13.2.1).
+//! Reliable provisional responses on both legs (RFC 3262), and INVITEs without an offer: the callee's offer
+//! comes in a reliable 18x and its answer in PRACK, or in the 2xx and ACK (RFC 3261 §13.2.1).
 //!
-//! PRACK goes hop by hop. A caller's 18x are reliable where the callee's are and they can
-//! do that, and always where they require it.
+//! PRACK is hop by hop. The 18x to a caller are reliable if the callee's are and the caller supports it, and
+//! always if the caller requires it.
 
 use bytes::Bytes;
 
@@ -26,18 +25,18 @@ const RELIABLE: &str = "100rel";
 /// Option tag of session timers (RFC 4028).
 const TIMER: &str = "timer";
 
-/// Whether a caller can do PRACK.
+/// Whether a caller supports reliable provisional responses.
 pub(super) fn takes_reliable(invite: &Headers) -> bool {
     invite.has_token(Name::Supported, RELIABLE) || invite.has_token(Name::Require, RELIABLE)
 }
 
-/// Whether a provisional response wants PRACK.
+/// Whether a provisional response requires PRACK.
 pub(super) fn is_reliable(response: &Headers) -> bool {
     response.has_token(Name::Require, RELIABLE)
 }
 
-/// What the callee is not told that we can: what its gateway's configuration says, and reliable
-/// provisional responses where an offer in one could not go on to a caller who cannot take it.
+/// Removes option tags from Supported in the INVITE to a callee: those that its gateway's configuration
+/// withholds, and 100rel if an offer in a reliable response could not be passed on to the caller.
 pub(super) fn withhold(
     t: &Turn<'_>,
     caller: Option<&Request>,
@@ -57,7 +56,7 @@ pub(super) fn withhold(
 }
 
 impl Switch {
-    /// A provisional response to a caller, reliable if the callee's was.
+    /// Sends a provisional response to a caller, reliable if the callee's was.
     pub(super) fn ring(
         &mut self,
         t: &mut Turn<'_>,
@@ -66,7 +65,7 @@ impl Switch {
         mut session: Option<Bytes>,
     ) {
         let Some(it) = self.calls.leg_mut(leg) else { return self.counters.late() };
-        // Who is answered is told nothing of the kind any more.
+        // A caller who has been answered gets no provisional response any more.
         let (Some(usage), Some(incoming)) = (it.usage, it.life.as_incoming_mut()) else {
             return self.counters.ignored();
         };
@@ -74,8 +73,8 @@ impl Switch {
         let required = invite.has_token(Name::Require, RELIABLE);
         let told = said.told().is_some();
         if invite.body().is_empty() && session.is_none() && !told {
-            // The first reliable one would have to bring an offer (§5): without one
-            // there is nothing to send to who requires it.
+            // The first reliable response would have to carry an offer (§5): without one, nothing can be sent
+            // to a caller who requires reliability.
             if required {
                 return self.counters.ignored();
             }
@@ -83,7 +82,7 @@ impl Switch {
         }
         let event = if session.is_some() { LegEvent::EarlyMedia } else { LegEvent::Ring };
         if told {
-            // A second one would be a new offer.
+            // A second description would be a new offer.
             session = None;
         } else if let Some(session) = &session
             && (required || reliable && takes_reliable(invite))
@@ -98,7 +97,7 @@ impl Switch {
         }
     }
 
-    /// A branch that was left to offer does so in a reliable provisional response.
+    /// A branch that was left to make the offer does so in a reliable provisional response.
     pub(super) fn early_offer(&mut self, t: &mut Turn<'_>, leg: LegId, response: Response) {
         let it = self.calls.leg_mut(leg).filter(|it| !it.life.is_ending());
         let Some(it) = it else { return self.counters.ignored() };
@@ -114,7 +113,7 @@ impl Switch {
         let takes = self.calls.leg(caller).and_then(|it| it.life.as_incoming());
         let takes = takes.is_some_and(|it| it.session.told().is_none() && takes_reliable(&it.invite));
         if !takes {
-            // Another branch's went to the caller.
+            // Another branch's offer went to the caller.
             self.answer_early(t, leg);
             self.advance_leg(t, leg, LegEvent::Ring, None);
             let branch = self.calls.leg(leg).and_then(|it| it.branch);
@@ -128,7 +127,7 @@ impl Switch {
         self.offer_across(t, leg, caller, offer, then);
     }
 
-    /// A branch's early offer, as the caller is to have it.
+    /// Passes a branch's early offer to the caller.
     pub(super) fn early_offer_across(
         &mut self,
         t: &mut Turn<'_>,
@@ -150,7 +149,7 @@ impl Switch {
         }
     }
 
-    /// The callee's offer to a caller, both with an endpoint.
+    /// Describes the callee's offer for a caller; both legs get an endpoint.
     fn offer_across(
         &mut self,
         t: &mut Turn<'_>,
@@ -162,8 +161,8 @@ impl Switch {
         self.with_endpoint(t, from, None, OnEndpoint::OfferFrom { from, to: caller, offer, then });
     }
 
-    /// The answer to an offer in a reliable provisional response, or to the one in a
-    /// 2xx, that goes to no caller: ours.
+    /// Makes our own answer to an offer in a reliable provisional response, or in a 2xx, that is not passed
+    /// to a caller.
     fn answer_early(&mut self, t: &mut Turn<'_>, leg: LegId) {
         let offer = self.calls.leg(leg).and_then(|it| it.callee.early_offer());
         let Some(offer) = offer else { return self.counters.late() };
@@ -175,14 +174,15 @@ impl Switch {
         self.with_endpoint(t, leg, None, OnEndpoint::LocalAnswer { leg, offer, then });
     }
 
-    /// The offer in a 2xx whose ACK owes an answer (RFC 3261 §13.2.1), and who asked for it is gone: ours.
+    /// Makes our own answer to the offer in a 2xx, which the ACK has to carry (RFC 3261 §13.2.1): the party
+    /// that asked for the offer is gone.
     pub(super) fn answer_for_nobody(&mut self, t: &mut Turn<'_>, leg: LegId, offer: Bytes) {
         let then = OnDescription::Ack { caller: LegId(0), callee: leg };
         self.answer_alone(t, leg, offer, then);
     }
 
-    /// Whose ACK was to bring the answer to this one's offer has gone without it: ours. Who stays is up, and sends its
-    /// 2xx until it has an ACK.
+    /// Makes our own answer to this leg's offer: the leg whose ACK was to carry it has gone. The remaining
+    /// party is up, and retransmits its 2xx until it gets an ACK.
     pub(super) fn answer_instead(&mut self, t: &mut Turn<'_>, leg: LegId) {
         let it = self.calls.leg_mut(leg).filter(|it| it.is_up());
         match it.and_then(|it| it.callee.said.take()) {
@@ -200,7 +200,7 @@ impl Switch {
         }
     }
 
-    /// The PRACK to a reliable provisional response of ours.
+    /// A PRACK to a reliable provisional response of ours.
     pub(super) fn provisional_acknowledged(
         &mut self,
         t: &mut Turn<'_>,
@@ -213,7 +213,7 @@ impl Switch {
             return self.answer_here(t, leg, Origin::Update(transaction), Some(prack.body()));
         }
         let it = self.calls.leg_mut(leg).and_then(|it| it.life.as_incoming_mut());
-        // Nobody waits for it but where it brings the answer to an offer.
+        // PRACKs are only awaited where they carry the answer to an offer.
         let Some(branch) = it.and_then(|it| it.session.settle()) else { return self.counters.ignored() };
         let answer = prack.body();
         let there = self
@@ -225,12 +225,12 @@ impl Switch {
                 self.answer_across(t, leg, branch, answer, OnDescription::Prack { caller: leg, branch });
             }
             true => self.answer_early(t, branch),
-            // Its branch has come to nothing meanwhile.
+            // The branch has failed meanwhile.
             false => self.apply(t, leg, answer, OnApplied::Nothing),
         }
     }
 
-    /// The caller's answer to a branch's early offer, as the branch is to have it.
+    /// Passes the caller's answer to a branch's early offer on to the branch.
     pub(super) fn prack_across(
         &mut self,
         t: &mut Turn<'_>,
@@ -249,8 +249,8 @@ impl Switch {
         }
     }
 
-    /// A caller who made no offer, and the callee has answered. Its offer goes into our
-    /// 2xx and the answer comes with the caller's ACK, unless both have passed before.
+    /// The callee has answered a caller who made no offer. The callee's offer goes into our 2xx and the
+    /// answer comes with the caller's ACK, unless both were exchanged before.
     pub(super) fn offer_late(&mut self, t: &mut Turn<'_>, won: Won, offer: Option<Bytes>) {
         let (caller, leg) = (won.caller, won.callee);
         let (Some(here), Some(it)) = (self.calls.leg(caller), self.calls.leg(leg)) else {
@@ -261,7 +261,7 @@ impl Switch {
         };
         match Acceptance::of(&incoming.session, &it.callee, here.media.joined == Some(leg), offer) {
             Acceptance::Plain => self.accept_for(t, won, Ok(None), OnAck::Nothing),
-            // The caller hears of this branch later.
+            // The caller is offered this branch's session later.
             Acceptance::Otherwise => self.accept_for(t, won, Ok(None), OnAck::Refresh(leg)),
             Acceptance::OtherwiseAndAck(offer) => {
                 self.answer_alone(t, leg, offer, OnDescription::AckAndAccept { won });
@@ -278,7 +278,8 @@ impl Switch {
         }
     }
 
-    /// The session that the caller's 2xx is to bring; none: it was told of it before. `on_ack`: what its ACK brings.
+    /// Sends the caller's 2xx with this session; `None`: the caller has it already. `on_ack`: what to do on
+    /// its ACK.
     pub(super) fn accept_for(
         &mut self,
         t: &mut Turn<'_>,
@@ -295,7 +296,7 @@ impl Switch {
         self.both_described(t, won, result);
     }
 
-    /// The callee has been answered by us: the caller is offered what it can do.
+    /// We have answered the callee: the caller is offered the callee's media.
     fn offer_own(&mut self, t: &mut Turn<'_>, won: Won) {
         let like = self.calls.leg(won.callee).and_then(|it| it.media.endpoint);
         let (leg, on_ack) = (won.caller, OnAck::Answer);
@@ -303,7 +304,7 @@ impl Switch {
         self.with_endpoint(t, leg, like, OnEndpoint::LocalOffer { leg, like, then });
     }
 
-    /// The callee's answer, as the caller's 2xx is to bring it.
+    /// Sends the callee's answer in the caller's 2xx.
     pub(super) fn accept_with_answer(
         &mut self,
         t: &mut Turn<'_>,
@@ -311,7 +312,7 @@ impl Switch {
         answer: Result<Bytes, MediaError>,
     ) {
         let told = self.calls.leg(won.caller).and_then(|it| it.life.told());
-        // It was told of a session in a reliable response, and it is another one now.
+        // A reliable response has carried another session before.
         let otherwise = told.is_some_and(|told| answer.as_ref().is_ok_and(|answer| told != answer));
         let on_ack = if otherwise { OnAck::Refresh(won.callee) } else { OnAck::Nothing };
         self.accept_for(t, won, answer.map(Some), on_ack);
@@ -348,7 +349,7 @@ impl Switch {
             return self.break_up(t, leg, other, "ACK without an answer to our offer");
         }
         match (what, other) {
-            // Another one has taken its place, and it has gone.
+            // Another leg has replaced `other`, which has gone.
             (OnAck::AnswerTo(other), _) if self.endpoints(leg, other).is_none() && is_up => {
                 self.apply(t, leg, answer, OnApplied::AcknowledgedApart { call, leg });
             }
@@ -359,7 +360,7 @@ impl Switch {
         }
     }
 
-    /// The caller's answer to the callee's late offer, as its ACK is to bring it.
+    /// Passes the caller's answer to the callee's late offer on, in the ACK.
     pub(super) fn ack_across(
         &mut self,
         t: &mut Turn<'_>,
@@ -369,7 +370,7 @@ impl Switch {
         match answer {
             Ok(answer) => {
                 self.ack(t, callee, answer);
-                // Either may have been given to somebody else meanwhile, who is offered to it next.
+                // Either may have been joined with another leg meanwhile, which is offered to it next.
                 if self.are_joined(caller, callee) {
                     self.join_media(t, caller, callee);
                 } else {
@@ -385,7 +386,7 @@ impl Switch {
         }
     }
 
-    /// The answer in an ACK cannot be taken.
+    /// The answer in an ACK cannot be used.
     pub(super) fn ack_of_no_use(
         &mut self,
         t: &mut Turn<'_>,

@@ -1,5 +1,5 @@
-//! Who may take the place of a party in its call, by Replaces in an INVITE or in a REFER
-//! (RFC 3891): what the dialog is to who asks. What becomes of that says `call::policy`.
+//! Permission to replace a party in its call, by Replaces in an INVITE or in a REFER (RFC 3891): how the
+//! asking party is related to the dialog. The decision is in `call::policy`.
 
 use std::sync::Arc;
 use std::time::{Duration, Instant};
@@ -12,22 +12,22 @@ use crate::handler::Party as Named;
 use crate::policy::{Asker, Decision, Party, Place, Trunk, Way, decide};
 use b2b_sip::msg::{Name, NameAddr, Request};
 
-/// For how long who was referred may come with a Replaces: as long as the INVITE of its own
-/// transaction could (RFC 3261 §17.1.1.2, Timer B).
+/// How long a referred party may use Replaces: as long as the INVITE of the referral may last (RFC 3261
+/// §17.1.1.2, Timer B).
 const REFERRED: Duration = Duration::from_secs(32);
-/// REFERs that are remembered for that.
+/// Maximum number of REFERs remembered for this.
 const REMEMBERED: usize = 256;
 
-/// A REFER that went across.
+/// A REFER that was passed on.
 pub(super) struct PassedRefer {
     at: Instant,
-    /// Who was asked to go, and who has asked for it.
+    /// The referred party, and the referrer.
     to: Arc<Named>,
     by: Arc<Named>,
 }
 
 impl Switch {
-    /// A REFER has gone across: for a while, who got it may name a dialog of who sent it.
+    /// Remembers a REFER that was passed on: for a while, its recipient may replace the referrer in a dialog.
     pub(super) fn remember_refer(&mut self, t: &Turn<'_>, (by, to): (LegId, LegId)) {
         let (by, to) = (self.party(by), self.party(to));
         self.referrals.passed.retain(|it| t.now < it.at + REFERRED);
@@ -37,8 +37,8 @@ impl Switch {
         self.referrals.passed.push(PassedRefer { at: t.now, to, by });
     }
 
-    /// Whether the party of this leg may replace that one, which is told if it may not. `invite`: the
-    /// INVITE that asks; none: a REFER does.
+    /// Whether the party of one leg may replace that of another; a refusal is reported. `invite`: the INVITE
+    /// that asks; `None`: a REFER does.
     pub(super) fn may_replace(
         &mut self,
         t: &Turn<'_>,
@@ -75,8 +75,8 @@ impl Switch {
         false
     }
 
-    /// Whether the party that is to be replaced has sent this one here itself, by a REFER that went
-    /// across, and the INVITE says so (RFC 3892).
+    /// Whether the party to be replaced has referred this one here, by a REFER that was passed on and that
+    /// the INVITE names (RFC 3892).
     fn is_referred(&self, t: &Turn<'_>, asker: &Named, of: &Named, invite: &Request) -> bool {
         let Some(by) = invite.header(Name::ReferredBy).and_then(NameAddr::parse) else { return false };
         let user = by.uri.user_unescaped().unwrap_or_default();
@@ -88,8 +88,8 @@ impl Switch {
         })
     }
 
-    /// Who a REFER that goes across comes from (RFC 3892): who they are here, whatever they say. None of
-    /// who stays unknown.
+    /// The Referred-By for a REFER that is passed on (RFC 3892): the referrer's identity here, whatever it
+    /// claims. `None` for an anonymous party.
     pub(super) fn referred_by(&self, leg: LegId) -> Option<String> {
         if self.is_unknown(leg) {
             return None;

@@ -1,5 +1,5 @@
-//! Runs a call again from its journal: a switch and an endpoint that hold nothing else, in the journal's time.
-//! Nothing is opened, looked up, asked or played: what came from outside is in the journal.
+//! Replays a call from its journal, in a switch and an endpoint of its own and in the journal's time. No
+//! sockets, look-ups, handlers or media: all external input is in the journal.
 
 use std::sync::Arc;
 use std::time::{Duration, Instant};
@@ -13,68 +13,68 @@ use crate::history::Report;
 use crate::journal::Journal;
 use b2b_sip::endpoint::Flow;
 
-/// How long after the last line what was sent may still come by itself: the longest retransmission.
+/// How long after the last line messages may still be retransmitted.
 const AFTER: Duration = Duration::from_secs(64);
 
-/// Something that the run has done, for who looks on.
+/// A step of the replay, for the observer.
 #[derive(Debug)]
 pub enum Shown {
-    /// A message came.
+    /// A message was received.
     Received {
-        /// Since the call began.
+        /// Time since the call began.
         at: Duration,
-        /// By which way.
+        /// The flow of the message.
         flow: Flow,
-        /// As on the wire.
+        /// The message as on the wire.
         message: Bytes,
     },
-    /// A message went out.
+    /// A message was sent.
     Sent {
-        /// Since the call began.
+        /// Time since the call began.
         at: Duration,
-        /// By which way.
+        /// The flow of the message.
         flow: Flow,
-        /// As it would be on the wire.
+        /// The message as it would be on the wire.
         message: Bytes,
-        /// Whether the journal has the same, octet by octet; none: the journal had ended.
+        /// Whether the journal has the same bytes; `None`: the journal had ended.
         same: Option<bool>,
     },
     /// Another input began a turn.
     Input {
-        /// Since the call began.
+        /// Time since the call began.
         at: Duration,
-        /// Which: `command`, `media`, `answered`.
+        /// Its kind: `command`, `media`, `answered`.
         kind: &'static str,
-        /// What the journal has of it.
+        /// The input as in the journal.
         told: Value,
     },
 }
 
-/// What a run came to.
+/// The result of a replay.
 #[derive(Debug)]
 pub struct Replayed {
-    /// Messages that were sent as the journal has them.
+    /// Number of sent messages that equal those in the journal.
     pub same: usize,
-    /// Where the run has left the journal first; none: it has not.
+    /// The first difference from the journal; `None`: there is none.
     pub differs: Option<Difference>,
-    /// Messages of the journal that the run has not sent.
+    /// Number of messages in the journal that the replay has not sent.
     pub unsent: usize,
 }
 
-/// Where a run is no longer what the journal has.
+/// The first point at which a replay differs from the journal.
 #[derive(Debug)]
 pub struct Difference {
-    /// Since the call began.
+    /// Time since the call began.
     pub at: Duration,
-    /// What differs, in words.
+    /// A description of the difference.
     pub what: String,
 }
 
-/// A call that is run again.
+/// A call that is replayed.
 pub struct Replay(Run);
 
 impl Replay {
-    /// The call of this journal, before it begins; `start` is the moment that stands for its beginning.
+    /// The call of this journal, before it begins; `start` stands for its beginning.
     pub fn new(journal: Journal, start: Instant) -> Self {
         let begin = &journal.begin;
         let config = SwitchConfig {
@@ -88,7 +88,7 @@ impl Replay {
         Replay(run)
     }
 
-    /// Runs it to the end of its journal, or to where it leaves it.
+    /// Replays the call to the end of its journal, or to the first difference.
     pub fn run(&mut self, sees: &mut dyn FnMut(Shown)) -> Replayed {
         let has_left = |run: &Run| run.groups.iter().any(|it| it.differs.is_some());
         while !has_left(&self.0) && self.0.step(sees) {}
@@ -100,8 +100,8 @@ impl Replay {
         }
     }
 
-    /// The accounts of its calls, as far as they have run, in the order in which they began. There was no media,
-    /// and nothing is judged.
+    /// The histories of its calls as far as they have been replayed, in the order in which the calls began.
+    /// They contain no media and no quality ratings.
     pub fn reports(&self) -> Vec<Report> {
         let history = &self.0.switch.history;
         let calls = history.known().into_iter();

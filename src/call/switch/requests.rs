@@ -1,4 +1,4 @@
-//! Other requests inside a call: INFO, MESSAGE and NOTIFY go across, or end here.
+//! Other in-dialog requests: INFO, MESSAGE and NOTIFY are passed on, or answered here.
 
 use bytes::Bytes;
 
@@ -16,7 +16,7 @@ use b2b_sip::endpoint::{
 use b2b_sip::msg::{Headers, Method, Name, Request, Response};
 use b2b_sip::net::budget::{Bucket, Rate};
 
-/// Header fields that go across with a request or its response.
+/// Header fields passed on with a request or its response.
 const PASSED_ON: [&str; 7] = [
     "Info-Package",
     "Recv-Info",
@@ -27,11 +27,11 @@ const PASSED_ON: [&str; 7] = [
     "Retry-After",
 ];
 
-/// How many INFOs of a leg become events: more than anybody presses, and no flood for who follows them.
+/// How many INFOs of a leg become events: more than a person presses keys, but no flood for subscribers.
 const INFOS: Rate = Rate { per_second: 10, burst: 40 };
 
 impl Switch {
-    /// A request that its far end waits for an answer to.
+    /// A request that has to be answered.
     pub(super) fn request(
         &mut self,
         t: &mut Turn<'_>,
@@ -62,9 +62,9 @@ impl Switch {
         }
     }
 
-    /// An INFO that ends here: a digit that is taken or becomes an event for the other party.
-    /// None: that party takes no events, and the INFO is for it. What is thrown away is refused
-    /// (RFC 6086 §4.2.2), and never answered with 200.
+    /// Handles an INFO that ends here: a digit is consumed or becomes a telephone event for the other party.
+    /// `None`: that party takes no telephone events, and the INFO is passed on. An INFO that is discarded is
+    /// refused (RFC 6086 §4.2.2), never answered with 200.
     fn info(&mut self, t: &mut Turn<'_>, leg: LegId, other: LegId, request: &Request) -> Option<Reply> {
         let is_told = self.may_tell_info(t, leg);
         let is_heard = is_told && self.tell_info(t, leg, request, false);
@@ -105,7 +105,8 @@ impl Switch {
             let other = self.calls.leg(other);
             match endpoint.filter(|_| takes) {
                 Some(endpoint) => self.parts.controller.send_digit(endpoint, digit, duration_ms),
-                // It may be of a code for b2b, and goes on only to who says that they want it.
+                // It may be part of a feature code; it is passed on only to a party that has declared INFO in
+                // Allow.
                 None if is_awaited && other.is_some_and(|it| !it.takes.info) => {}
                 None => return None,
             }
@@ -113,22 +114,22 @@ impl Switch {
         Some(Reply::status(200))
     }
 
-    /// An INFO with a body that is no digit is told to all. Whether somebody has the call who hears of it: a handler
-    /// that wants events, or a program.
+    /// Reports an INFO with a body that is not a digit. Returns whether the owner of the call receives it: a
+    /// handler that wants events, or a program.
     fn tell_info(&mut self, t: &Turn<'_>, leg: LegId, request: &Request, passed_on: bool) -> bool {
         let body = request.body();
         let content_type = request.content_type().filter(|_| !body.is_empty());
         let Some(content_type) = content_type.filter(|of| digits::from_info(of, &body).is_none()) else {
             return false;
         };
-        // Events are kept for who is slow: none is large, whatever a party sends.
+        // Events are buffered for slow subscribers: their size is bounded, whatever a party sends.
         let text =
             |octets: &[u8]| String::from_utf8_lossy(&octets[..octets.len().min(INFO_FIELD)]).into_owned();
         let is_text =
             |body: &&str| !body.contains(|c: char| c.is_control() && !matches!(c, '\r' | '\n' | '\t'));
         let Some(it) = self.calls.leg(leg) else { return false };
         let call = it.call;
-        // What is asked for just now is a secret, in whatever form it comes.
+        // While a secret is being collected, no INFO body is shown.
         let is_secret = self.hides_keys(t, leg);
         let said = std::str::from_utf8(&body).ok().filter(|_| !is_secret && body.len() <= INFO_BODY);
         let said = said.filter(is_text);
@@ -145,7 +146,7 @@ impl Switch {
         self.hears_infos(leg)
     }
 
-    /// Whether another INFO of this leg may become an event: a party may send as many as it likes.
+    /// Whether another INFO of this leg may become an event: a party may send any number of them.
     fn may_tell_info(&mut self, t: &Turn<'_>, leg: LegId) -> bool {
         let Some(it) = self.calls.leg_mut(leg) else { return false };
         let is_told = it.keys.infos.get_or_insert_with(|| Bucket::new(t.now)).take(t.now, INFOS).is_ok();
@@ -153,13 +154,13 @@ impl Switch {
         is_told
     }
 
-    /// Whether somebody has the call of this leg who hears of its INFOs.
+    /// Whether the owner of this leg's call receives its INFOs.
     fn hears_infos(&self, leg: LegId) -> bool {
         let call = self.calls.leg(leg).and_then(|it| self.calls.get(it.call));
         call.is_some_and(|it| it.listener.is_some() || it.state == CallState::Commanded)
     }
 
-    /// Whether an endpoint's party takes telephone events, as far as the controller tells.
+    /// Whether an endpoint's party takes telephone events, as far as the controller knows.
     fn takes_events(&self, endpoint: EndpointId) -> bool {
         let described = self.parts.controller.descriptions(endpoint);
         let agreed = described.and_then(|it| pair::agreed(&it.told, &it.said));
@@ -167,7 +168,7 @@ impl Switch {
         agreed.is_none_or(|agreed| agreed.iter().any(is_event))
     }
 
-    /// A message of a leg's party that says in Allow what it takes.
+    /// Reads the Allow header field of a party's message.
     pub(super) fn takes_info(&mut self, leg: LegId, message: &Headers) {
         if let Some(it) = self.calls.leg_mut(leg).filter(|_| message.header(Name::Allow).is_some()) {
             it.takes.info = message.has_token(Name::Allow, "INFO");
@@ -175,8 +176,8 @@ impl Switch {
         }
     }
 
-    /// Before the description of a party passes on that takes digits by INFO: where they end here,
-    /// the other party may send events.
+    /// Called before the description of a party that takes digits by INFO is passed on: if its digits end
+    /// here, the other party may send telephone events.
     pub(super) fn may_send_events(&mut self, leg: LegId) {
         let it = self.calls.leg(leg).filter(|it| it.takes.info);
         let call = it.and_then(|it| self.calls.get(it.call));
@@ -188,11 +189,11 @@ impl Switch {
         }
     }
 
-    /// A telephone event that did not reach the other party: it gets an INFO, if it takes no
-    /// other digits.
+    /// Sends a telephone event that did not reach the other party as INFO, if that party takes digits in no
+    /// other form.
     pub(super) fn digit_as_info(&mut self, t: &mut Turn<'_>, leg: LegId, digit: char, duration_ms: u32) {
         let Some((_, to, mode)) = self.bridged(leg) else { return self.counters.ignored() };
-        // Who is to have INFO by configuration has it, whatever else passes.
+        // A party configured for INFO gets it, whatever else is passed on.
         let always = self.fact("wants INFO", |it| it.policy_towards(to).audio.digits == DtmfMode::Info);
         let other = self.calls.leg(to).filter(|it| always || mode.intercepts() && it.takes.info);
         let Some((usage, endpoint)) = other.and_then(|it| it.usage.zip(it.media.endpoint)) else {
@@ -205,7 +206,7 @@ impl Switch {
             Body { content_type: digits::RELAY.into(), data: digits::to_info(digit, duration_ms).into() };
         let headers = self.ruled(to, Vec::new(), None);
         let info = InDialog { method: Method::Info, headers, body: Some(body) };
-        // Who refuses it has said in Allow that it takes INFO: there is no other way.
+        // A refusal is ignored: the party has declared INFO in Allow, and there is no other way.
         if let Err(error) = t.sip.request(t.now, usage, info) {
             tracing::debug!("leg {}: {error}", leg.0);
         }
@@ -235,31 +236,31 @@ impl Switch {
         }
     }
 
-    /// The leg that a request went to has ended: there will be no answer.
+    /// The leg that a request was passed to has ended: there will be no response.
     pub(super) fn forget_passed(&mut self, t: &mut Turn<'_>, leg: LegId) {
         if self.passed.is_empty() {
             return;
         }
         let mut waiting: Vec<_> = self.passed.extract_if(|_, (_, to, _)| *to == leg).collect();
-        // In the order in which they came, as a replay does.
+        // In the order of the requests, so that a replay does the same.
         waiting.sort_unstable_by_key(|(request, _)| *request);
         for (_, (.., transaction)) in waiting {
             self.respond(t, transaction, Reply::status(480));
         }
     }
 
-    /// What became of a request that went across.
+    /// The outcome of a request that was passed on.
     pub(super) fn passed_on(
         &mut self,
         t: &mut Turn<'_>,
         request: RequestId,
         result: Result<Response, RequestFailure>,
     ) {
-        // What we have asked for ourselves, as by the INFO of a digit, nobody waits for.
+        // Our own requests, as the INFO for a digit, have no waiting transaction.
         let Some((by, _, transaction)) = self.passed.remove(&request) else { return self.counters.ignored() };
         let reply = match result {
             Ok(response) => {
-                // A NOTIFY's subscription is the parties' own.
+                // A NOTIFY belongs to a subscription between the parties.
                 let notifies = response.cseq().is_ok_and(|cseq| cseq.method == Method::Notify);
                 let status = response.status();
                 let told = if notifies { status } else { inside(status, false) };

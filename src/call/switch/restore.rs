@@ -1,5 +1,6 @@
-//! Calls that go on from their snapshots: their journals are run in a switch and an endpoint that hold nothing else,
-//! what they do there is discarded, since it was done, and then they are given who they work with.
+//! Restores calls from their snapshots: their journals are replayed in a switch and an endpoint of their own,
+//! whose outputs are discarded, since they were sent before; then the calls are connected to the real
+//! collaborators.
 
 use std::time::{Duration, Instant, SystemTime};
 
@@ -20,47 +21,47 @@ use b2b_sip::endpoint::{Endpoint, EndpointConfig};
 /// Where snapshots were taken.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
 pub enum TakenFrom {
-    /// In this process, of all calls of this switch: what no snapshot has, since it is a program at work, or of one, is
+    /// In this process, of all calls of this switch: programs at work are not part of a snapshot and are
     /// carried over.
     Here,
-    /// In another process, which is gone: its programs are, and who waits for an answer waits in vain.
+    /// In another process, which is gone: so are its programs, and pending requests will get no answer.
     Elsewhere,
 }
 
-/// Calls that cannot go on.
+/// Calls that cannot continue.
 #[derive(Debug)]
 pub struct Lost {
-    /// All that share the journal, those that were over among them.
+    /// All calls that share the journal, ended ones included.
     pub calls: Vec<CallId>,
-    /// In words.
+    /// The reason.
     pub why: String,
 }
 
-/// By which clocks and settings calls go on.
+/// The clocks and settings with which calls continue.
 struct Resumption {
     config: SwitchConfig,
     endpoint: EndpointConfig,
     now: Instant,
     wall: SystemTime,
-    /// How late timers of the endpoint may have been.
+    /// Maximum lateness of the endpoint's timers.
     slack: Duration,
 }
 
 impl Switch {
-    /// Calls go on from their snapshots. They take the place of the calls that it has, which have to be none, or the
-    /// same; its endpoint (that of `t`) is another one afterwards, with the same configuration. What that has to send or
-    /// to tell first had no end in the snapshots.
+    /// Restores calls from their snapshots. They replace the calls of the switch, which must be none or the
+    /// same ones; its endpoint (that of `t`) is replaced by another one with the same configuration, which
+    /// first has to send and report what was unfinished in the snapshots.
     ///
-    /// With the seed of the endpoint in which they were taken, identifiers of new calls would be those of old ones:
-    /// [`TakenFrom::Elsewhere`] needs another seed.
+    /// With the seed of the endpoint in which the snapshots were taken, new calls would get the identifiers
+    /// of old ones: [`TakenFrom::Elsewhere`] needs another seed.
     ///
-    /// Calls that cannot go on are given back, those that it has and that are in no snapshot among them; nothing of
-    /// them is left but their accounts.
+    /// Returns the calls that cannot continue, including those of the switch that are in no snapshot; only
+    /// their histories remain.
     pub fn restore(&mut self, t: &mut Turn<'_>, snapshots: &[Snapshot], taken: TakenFrom) -> Vec<Lost> {
         self.restore_within(t, snapshots, taken, SLACK)
     }
 
-    /// The same; timers of the endpoint were late by no more than `slack`.
+    /// As [`Switch::restore`]; the endpoint's timers were late by no more than `slack`.
     pub fn restore_within(
         &mut self,
         t: &mut Turn<'_>,
@@ -87,7 +88,7 @@ impl Switch {
                 .map(|call| Lost { calls: vec![call], why: "it is in no snapshot".to_owned() }),
         );
         endpoint.set_advertised(t.sip.advertised().to_vec());
-        // A seed that no call has is used by nothing but what was done here.
+        // Identifiers outside calls were taken here: the new endpoint continues behind them.
         endpoint.go_on_from(t.sip.position());
         switch.parts = std::mem::replace(&mut self.parts, nobody());
         switch.journaling = std::mem::take(&mut self.journaling);
@@ -104,7 +105,7 @@ impl Switch {
         lost
     }
 
-    /// What is of no call, and what of calls is a program at work, or of one.
+    /// Carries over what belongs to no call, and the programs at work on calls.
     fn carry_over(&mut self, from: &mut Switch, taken: TakenFrom) {
         (self.takes, self.mirror) = (from.takes, from.mirror.take());
         #[cfg(feature = "testkit")]
@@ -117,7 +118,7 @@ impl Switch {
             return;
         }
         self.counters = from.counters;
-        // It has what media counted, and records that are not complete.
+        // It has the counters of media, and incomplete records.
         std::mem::swap(&mut self.history, &mut from.history);
         for call in from.calls.ids() {
             let listener = from.calls.get_mut(call).and_then(|it| it.listener.take());
@@ -132,7 +133,8 @@ impl Switch {
         }
     }
 
-    /// Calls were restored, and whom they have asked is gone: handlers are given their calls again, nobody else answers.
+    /// After a restore in another process: hands calls to their handlers again, and fails all other pending
+    /// requests.
     fn answer_for_the_gone(&mut self, t: &mut Turn<'_>) {
         for (request, answerer) in self.work.asked() {
             let done = match answerer {
@@ -169,10 +171,10 @@ impl Switch {
     }
 }
 
-/// Calls of their snapshots, which work with nobody.
+/// The calls of the snapshots, connected to stand-ins.
 fn restored(snapshots: &[Snapshot], with: &Resumption) -> (Endpoint, Switch, Vec<Lost>) {
     let mut lost: Vec<Option<String>> = snapshots.iter().map(|_| None).collect();
-    // Whose run is not what was leaves nothing behind: it is done again without them.
+    // A group whose replay differs must leave nothing behind: all is replayed again without it.
     let (mut run, pages) = loop {
         let (mut run, pages) = begun(snapshots, with, &mut lost);
         while run.step(&mut |_| {}) {}
@@ -199,7 +201,7 @@ fn restored(snapshots: &[Snapshot], with: &Resumption) -> (Endpoint, Switch, Vec
     switch.look_on(now);
     endpoint.give_again(unfinished);
     switch.journaling = Journaling::Off;
-    // One that nobody writes on would not be whole.
+    // A journal that is not continued would be incomplete.
     for (place, pages) in pages.into_iter().filter(|_| with.config.journal) {
         if let Some(snapshot) = snapshots.get(place) {
             switch.history.go_on(snapshot.calls(), pages);
@@ -210,13 +212,13 @@ fn restored(snapshots: &[Snapshot], with: &Resumption) -> (Endpoint, Switch, Vec
     (endpoint, switch, lost)
 }
 
-/// A run of those that are not lost, and the journals that they go on with, by their places.
+/// A replay of the calls that are not lost, and the journals that they continue, by their indices.
 fn begun(
     snapshots: &[Snapshot],
     Resumption { config, endpoint, now, wall, slack }: &Resumption,
     lost: &mut [Option<String>],
 ) -> (Run, Vec<(usize, Pages)>) {
-    // They were taken, whatever there is room for now.
+    // They were accepted before, whatever the limit is now.
     let config = SwitchConfig { max_calls: usize::MAX, ..config.clone() };
     let mut pages = Vec::new();
     for (place, (snapshot, lost)) in

@@ -1,7 +1,8 @@
-//! Header rules on what a leg gets inside its call: requests and responses, in the direction that a rule is for.
+//! Header rules for the messages that a leg gets within its call: requests and responses, each in the
+//! direction of the rule.
 //!
-//! A rule for requests is for all that goes to who was called with it, and one for responses for all that goes to who
-//! has called. They stay with the leg, whoever it is joined with.
+//! A rule for requests applies to all requests to the callee that was called with it, a rule for responses to
+//! all responses to the caller. Rules stay with the leg, whichever leg it is joined with.
 
 use super::Switch;
 use super::table::LegRules;
@@ -11,8 +12,8 @@ use b2b_sip::endpoint::HeaderFields;
 use b2b_sip::msg::Headers;
 
 impl Switch {
-    /// The fields of a message to this leg. `original`: the message of another leg that it follows from; without one
-    /// it is what has crossed last.
+    /// The header fields of a message to this leg. `original`: the message of another leg that causes it;
+    /// without one, the message that was passed across last.
     pub(super) fn ruled(
         &self,
         to: LegId,
@@ -31,7 +32,7 @@ impl Switch {
         fields
     }
 
-    /// A message of another leg leads to one to this leg, a little later.
+    /// Keeps the fields of another leg's message that will cause one to this leg a little later.
     pub(super) fn crosses(&mut self, to: LegId, original: &Headers) {
         let rules = self.calls.leg_mut(to).and_then(|it| it.passing.rules.as_deref_mut());
         if let Some(LegRules { rules, is_callee, crossed }) = rules {
@@ -39,14 +40,14 @@ impl Switch {
         }
     }
 
-    /// The same without an original, and nothing that has crossed is told again.
+    /// As [`Switch::ruled`] without an original; the kept fields are then cleared.
     pub(super) fn ruled_at_last(&mut self, to: LegId, fields: HeaderFields) -> HeaderFields {
         let fields = self.ruled(to, fields, None);
         self.has_crossed(to);
         fields
     }
 
-    /// What has crossed is told.
+    /// Clears the kept fields: they have been used.
     pub(super) fn has_crossed(&mut self, to: LegId) {
         if let Some(rules) = self.calls.leg_mut(to).and_then(|it| it.passing.rules.as_deref_mut()) {
             rules.crossed.clear();

@@ -1,8 +1,9 @@
-//! Calls that are run from their journals, in one switch and one endpoint, in the journals' time: what they do is
-//! shown and not done. `replay` runs one to its end; `restore` runs those of a snapshot, which go on afterwards.
+//! Runs calls from their journals, in one switch and one endpoint and in the journals' time: their outputs
+//! are shown and not sent. `replay` runs one call to its end; `restore` runs those of snapshots, which
+//! continue afterwards.
 //!
-//! Calls that share a journal are a group. Of several groups the turns come in the order of their moments, and each
-//! is told its own facts, so that a group has the same run as by itself.
+//! Calls that share a journal are a group. The turns of several groups are run in the order of their times,
+//! each with its own facts, so that a group runs as it would alone.
 
 use std::cmp::Reverse;
 use std::collections::{BinaryHeap, HashMap, HashSet, VecDeque};
@@ -26,39 +27,40 @@ use b2b_sip::endpoint::{Endpoint, EndpointConfig, Event, Flow, Input as SipInput
 use b2b_sip::msg::{Limits, Message, Transport};
 use b2b_sip::net::tap::{Direction, Seen};
 
-/// A timer of the endpoint that was due so long before a turn has fired before it: clocks of threads are that late.
+/// An endpoint timer that was due this long before a turn has fired before it: the thread's clock may lag by
+/// as much.
 pub(super) const SLACK: Duration = Duration::from_millis(100);
 
-/// What becomes of that which a journal does not know.
+/// How inputs and outputs that a journal does not have are treated.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
 pub(super) enum Mode {
-    /// It is where the run leaves the journal.
+    /// Such an output is a difference.
     Strict,
-    /// A copy of a message, or a way that is still looked for, is what had not come to an end.
+    /// A retransmission or an unresolved flow counts as unfinished.
     Lenient,
 }
 
 /// Calls with one journal.
 pub(super) struct Group {
-    /// Those that it has begun, over or not.
+    /// The calls that the journal began, ended or not.
     pub calls: Vec<CallId>,
     pub begin: Begin,
     pub start: Instant,
-    /// Until when there was a journal to write.
+    /// The end of the journal.
     pub until: Instant,
     wall: SystemTime,
     turns: VecDeque<Recorded>,
-    /// Of the messages that were sent, those that have not been sent again.
+    /// Messages sent according to the journal that have not been sent again.
     pub missing: VecDeque<Sent>,
-    /// Hashes of those that have.
+    /// Hashes of the messages that have been sent again.
     known: HashSet<u64>,
-    /// Messages so far, and those that were the same.
+    /// Number of messages sent so far, and of those equal to the journal.
     pub sent: usize,
     pub same: usize,
     pub differs: Option<Difference>,
 }
 
-/// See the module's text.
+/// See the module head.
 pub(super) struct Run {
     pub endpoint: Endpoint,
     pub switch: Switch,
@@ -66,20 +68,20 @@ pub(super) struct Run {
     pub now: Instant,
     mode: Mode,
     slack: Duration,
-    /// Messages that groups which have not left their journals have not sent again.
+    /// Messages not sent again yet by groups that do not differ from their journals.
     missing: usize,
-    /// The next turn of each group: its moment, and its place among those of all calls.
+    /// The next turn of each group: its time, and its number among the turns of all calls.
     next: BinaryHeap<Reverse<(Instant, u64, usize)>>,
     /// The group of a call, and of a message by its hash.
     of_call: HashMap<CallId, usize>,
     of_message: HashMap<u64, usize>,
-    /// Whose turn it is.
+    /// The group whose turn it is.
     about: Option<usize>,
-    /// What the endpoint has to tell.
+    /// Events of the endpoint that are not handled yet.
     held: VecDeque<(usize, Event)>,
-    /// Ways that it looks for.
+    /// Connects and resolves of the endpoint that are pending.
     sought: Vec<(usize, Output)>,
-    /// What it has sent since its group's journal ended.
+    /// Messages sent after the end of their group's journal.
     unsent: Vec<Output>,
 }
 
@@ -111,7 +113,7 @@ impl Run {
         }
     }
 
-    /// The calls of one more journal, which began at `start` and ends at `until`.
+    /// Adds the calls of a journal, which began at `start` and ends at `until`.
     pub fn add(&mut self, journal: Journal, start: Instant, until: Instant) {
         let (wall, group) = (journal.began(), self.groups.len());
         let facts = journal.turns.iter().flat_map(|turn| &turn.facts);
@@ -154,14 +156,14 @@ impl Run {
             return true;
         };
         self.comes_next(group, moment);
-        // A timer fires late: only one that is long due, or has sent something, had fired.
+        // A timer fires late: only one that is long due, or has sent a message, had fired.
         while let Some(due) = self.due().filter(|due| *due <= moment)
             && (due + self.slack <= moment || self.is_behind(group, sent))
             && !self.has_left(group)
         {
             self.pass(due, sees);
         }
-        // Whatever it waited for has not come, and it has gone on.
+        // A pending connect or resolve has failed, and the call has moved on.
         while self.is_behind(group, sent) && self.seek_in_vain(group, sees) {}
         if self.has_left(group) {
             return true;
@@ -174,7 +176,7 @@ impl Run {
         true
     }
 
-    /// Time passes that no journal tells of, until this moment: timers fire of which nothing comes up.
+    /// Lets time pass, until `end`, that no journal covers: timers fire that cause no event.
     pub fn pass_until(&mut self, end: Instant, sees: &mut dyn FnMut(Shown)) {
         while let Some(due) = self.due().filter(|due| *due <= end)
             && (self.missing > 0 || self.mode == Mode::Lenient && due + self.slack <= end)
@@ -186,7 +188,7 @@ impl Run {
         }
     }
 
-    /// What its endpoint would do next, were it not a run: to be given to it again.
+    /// The pending outputs of the endpoint, to be given to it again.
     pub fn unfinished(&mut self) -> Vec<Output> {
         let sought = std::mem::take(&mut self.sought).into_iter().map(|(_, output)| output);
         let held = std::mem::take(&mut self.held).into_iter().map(|(_, event)| Output::Event(event));
@@ -197,7 +199,7 @@ impl Run {
         self.endpoint.next_timeout()
     }
 
-    /// Whether its journal has sent more by now than its run.
+    /// Whether the journal has sent more messages by now than the replay.
     fn is_behind(&self, group: usize, sent: usize) -> bool {
         self.groups.get(group).is_some_and(|it| it.sent < sent)
     }
@@ -206,7 +208,7 @@ impl Run {
         self.groups.get(group).is_none_or(|it| it.differs.is_some())
     }
 
-    /// A turn of this group begins, with what it is told on its way, and with what its calls were configured with.
+    /// Begins a turn of this group, with its facts and the configuration of its calls.
     fn begins(&mut self, group: usize, told: VecDeque<Value>) {
         self.about = Some(group);
         let Some(Group { begin, calls, .. }) = self.groups.get(group) else {
@@ -226,14 +228,14 @@ impl Run {
         }
     }
 
-    /// A timer of the endpoint fires that has no line: nothing comes up of it.
+    /// Fires a timer of the endpoint that has no line in the journal: it causes no event.
     fn pass(&mut self, due: Instant, sees: &mut dyn FnMut(Shown)) {
         self.now = self.now.max(due);
         self.endpoint.handle_input(self.now, SipInput::Timeout);
         self.drain(sees);
     }
 
-    /// The oldest way that this group looks for is not found; `false`: it looks for none.
+    /// Fails the oldest pending connect or resolve of this group; `false`: there is none.
     fn seek_in_vain(&mut self, group: usize, sees: &mut dyn FnMut(Shown)) -> bool {
         let Some(place) = self.sought.iter().position(|(it, _)| *it == group) else { return false };
         let input = match self.sought.remove(place).1 {
@@ -246,7 +248,7 @@ impl Run {
         true
     }
 
-    /// The calls are told the next thing that the endpoint has to tell of this group.
+    /// Handles the next event of the endpoint for this group.
     fn come_up(&mut self, group: usize, sees: &mut dyn FnMut(Shown)) {
         if let Some(place) = self.held.iter().position(|(it, _)| *it == group)
             && let Some((_, event)) = self.held.remove(place)
@@ -342,7 +344,7 @@ impl Run {
         self.drain(sees);
     }
 
-    /// The turn is over: what it was told it has asked for.
+    /// Ends the turn: all its facts must have been asked for.
     fn settle(&mut self, group: usize) {
         let facts = std::mem::replace(&mut self.switch.journaling, Journaling::Reads(Facts::default()));
         let Journaling::Reads(Facts { told, missed, .. }) = facts else {
@@ -374,7 +376,7 @@ impl Run {
         act(&mut self.switch, &mut turn);
         self.switch.carry_out(&mut turn);
         while self.switch.poll_ban().is_some() || self.switch.poll_proven().is_some() {}
-        // None of them ends: answers are in the journal.
+        // These tasks are dropped: their results are in the journal.
         while self.switch.poll_task().or_else(|| self.switch.poll_beside()).is_some() {}
     }
 
@@ -407,14 +409,14 @@ impl Run {
         }
     }
 
-    /// The way that the next such message has taken.
+    /// The flow of the next such message in the journal.
     fn went(&self, is_such: impl Fn(&Flow) -> bool) -> Option<Flow> {
         let of_group = self.about.and_then(|group| self.groups.get(group));
         let all = of_group.into_iter().chain(self.groups.iter().filter(|_| self.about.is_none()));
         all.flat_map(|it| &it.missing).map(|sent| sent.flow).find(is_such)
     }
 
-    /// No message has gone by this way yet.
+    /// The journal has no message on such a flow yet.
     fn seeks(&mut self, output: Output) {
         self.sought.push((self.about.unwrap_or_default(), output));
         if self.mode == Mode::Strict {
@@ -422,7 +424,7 @@ impl Run {
         }
     }
 
-    /// The endpoint has something to tell. What is of no leg has no line: it is dealt with here and now.
+    /// An event of the endpoint. An event without a leg has no line in the journal: it is handled at once.
     fn has_told(&mut self, event: Event) {
         let of_leg = |it: &Self, usage| {
             let call = it.switch.calls.leg(it.switch.calls.of_usage(usage)?)?.call;
@@ -438,7 +440,7 @@ impl Run {
             Event::Usage { usage, .. } => {
                 of_leg(self, *usage).or(self.about.filter(|_| begins(self, *usage)))
             }
-            // Of what is outside of calls.
+            // Events outside calls.
             _ => return,
         };
         match group {
@@ -452,14 +454,14 @@ impl Run {
         let digest = journal::digest(&message);
         let (is_strict, now) = (self.mode == Mode::Strict, self.now);
         let known = self.of_message.get(&digest).or_else(|| self.of_call.get(&call?)).copied();
-        // Of one journal all is.
+        // With a single journal every message belongs to it.
         let group = known.or(self.about).or(is_strict.then_some(0));
         let Some((group, it)) = group.and_then(|group| Some((group, self.groups.get_mut(group)?))) else {
-            // To who is of no call.
+            // A message outside calls.
             return self.switch.counters.ignored();
         };
         let at = now.saturating_duration_since(it.start);
-        // Timers of two legs that are due at one moment have no order.
+        // Timers of two legs that are due at the same time have no order.
         let is_next = |sent: &Sent| sent.flow == flow && (is_strict || sent.digest == digest);
         let expected = it.missing.iter().position(is_next).and_then(|next| it.missing.remove(next));
         if expected.is_some() && it.differs.is_none() {
@@ -467,7 +469,7 @@ impl Run {
         }
         let same = match expected {
             Some(sent) => Some(sent.digest == digest),
-            // It is sent now, or is a copy that its timer was too late for.
+            // It is new, or a retransmission whose timer fired too late for the journal.
             None if !is_strict && (now > it.until || it.known.contains(&digest)) => {
                 self.unsent.extend((now > it.until).then_some(Output::Transmit { flow, data: message }));
                 return;
@@ -479,7 +481,7 @@ impl Run {
         it.sent += 1;
         it.same += usize::from(same == Some(true));
         let number = it.sent;
-        // What it has asked for in vain says more than what came of that.
+        // A missed fact explains the difference better than its consequence.
         if let Journaling::Reads(facts) = &mut self.switch.journaling
             && let Some(missed) = facts.missed.take()
         {

@@ -1,4 +1,4 @@
-//! Refusals and hang-ups on the endpoint, with what they carry.
+//! Refusals and hang-ups on the endpoint, and the Reason header field.
 
 use bytes::Bytes;
 
@@ -8,7 +8,7 @@ use b2b_sip::endpoint::{CommandError, HeaderFields, Reply, UsageId};
 use b2b_sip::msg::{Headers, Name};
 
 impl Turn<'_> {
-    /// Refuses an INVITE or re-INVITE. Words that cannot be sent are left out.
+    /// Refuses an INVITE or re-INVITE. Header fields and a phrase that cannot be sent are left out.
     pub(super) fn refuse(&mut self, usage: UsageId, mut reply: Reply) -> Result<(), CommandError> {
         let status = reply.status;
         if reply.reason.is_empty() {
@@ -26,14 +26,14 @@ pub(super) fn reason_field(value: Option<Bytes>) -> HeaderFields {
     value.into_iter().map(|value| (Bytes::from_static(b"Reason"), value)).collect()
 }
 
-/// The value of a Reason header field that says this.
+/// The value of the Reason header field for this reason.
 pub(super) fn reason_value(reason: &Reason) -> Bytes {
     reason.to_string().into()
 }
 
-/// What a message says in its Reason header field, cleaned up, to be passed on.
+/// The Reason header fields of a message, normalized for passing on.
 pub(super) fn reason_of(headers: &Headers) -> Option<Bytes> {
-    // Asterisk writes `Q.850;cause=0` where it knows no cause: there is no such one.
+    // Asterisk sends `Q.850;cause=0` for an unknown cause, which does not exist.
     let mut said = headers.headers(Name::Reason).flat_map(Reason::parse_list).filter(|it| !it.says_nothing());
     let first = said.next()?;
     let text = said.fold(first.to_string(), |text, reason| format!("{text}, {reason}"));

@@ -1,4 +1,4 @@
-//! Who waits for a moment: applications, which have no clock of their own.
+//! Waiting for a point in time: applications, which have no clock of their own, and delayed branches.
 
 use std::collections::BTreeMap;
 use std::time::{Duration, Instant};
@@ -7,25 +7,25 @@ use super::command::{Reply, Until};
 use super::{Switch, Turn};
 use crate::{CallId, LegId};
 
-/// Those who wait, by the moment and the order in which they came.
+/// The waiters, by time and order of arrival.
 #[derive(Default)]
 pub(super) struct Sleepers {
     waiting: BTreeMap<(Instant, u64), Sleeper>,
     came: u64,
-    /// Who has lost interest is looked for when there are more than this.
+    /// Closed waiters are removed when there are more than this.
     look_at: usize,
 }
 
-/// Who waits.
+/// A waiter.
 pub(super) enum Sleeper {
     /// An application.
     Application(Reply<Instant>),
-    /// A branch whose INVITE is not to leave yet.
+    /// A branch whose INVITE is delayed.
     Branch { caller: Option<LegId>, leg: LegId },
 }
 
 impl Sleeper {
-    /// Whether anybody still waits.
+    /// Whether it still waits.
     fn waits(&self) -> bool {
         match self {
             Sleeper::Application(reply) => !reply.is_closed(),
@@ -48,7 +48,7 @@ impl Sleepers {
         self.waiting.first_key_value().map(|((at, _), _)| *at)
     }
 
-    /// Takes the programs of another one, which wait for no call.
+    /// Takes over the waiting applications of another switch; they belong to no call.
     pub fn carry_over(&mut self, from: &mut Sleepers) {
         for ((at, _), sleeper) in std::mem::take(&mut from.waiting) {
             if matches!(sleeper, Sleeper::Application(_)) {
@@ -57,7 +57,7 @@ impl Sleepers {
         }
     }
 
-    /// Those who still wait.
+    /// The number that still wait.
     pub fn len(&self) -> usize {
         self.waiting.values().filter(|sleeper| sleeper.waits()).count()
     }
@@ -72,14 +72,14 @@ impl Switch {
             Until::In(time) => t.now.checked_add(time).unwrap_or(t.now + FAR),
         };
         if at <= t.now {
-            // Who does not wait any more has lost interest.
+            // A closed receiver is no error.
             let _ = reply.send(t.now);
             return;
         }
         self.sleepers.add(at, Sleeper::Application(reply));
     }
 
-    /// Wakes this one when so much time has passed.
+    /// Wakes this waiter after this time.
     pub(super) fn sleep_for(&mut self, t: &Turn<'_>, wait: Duration, sleeper: Sleeper) {
         self.sleepers.add(t.now.checked_add(wait).unwrap_or(t.now + FAR), sleeper);
     }
@@ -88,14 +88,14 @@ impl Switch {
         while self.sleepers.next().is_some_and(|at| at <= t.now) {
             let Some((_, sleeper)) = self.sleepers.waiting.pop_first() else { break };
             match sleeper {
-                // Who does not wait any more has lost interest.
+                // A closed receiver is no error.
                 Sleeper::Application(reply) => drop(reply.send(t.now)),
                 Sleeper::Branch { caller, leg } => drop(self.branch_wakes(t, caller, leg)),
             }
         }
     }
 
-    /// A branch's INVITE leaves; `false`: it is not wanted any more.
+    /// Sends a branch's INVITE; `false`: the branch is ending.
     fn branch_wakes(&mut self, t: &mut Turn<'_>, caller: Option<LegId>, leg: LegId) -> bool {
         let is_wanted = self.calls.leg(leg).is_some_and(|it| !it.life.is_ending());
         match is_wanted {
@@ -109,7 +109,7 @@ impl Switch {
         is_wanted
     }
 
-    /// Branches whose moment has come that are not wanted any more.
+    /// Removes branches that are due and ending.
     pub(super) fn forget_branches(&mut self, now: Instant) {
         let calls = &self.calls;
         let is_wanted = |leg| calls.leg(leg).is_some_and(|it| !it.life.is_ending());
@@ -119,7 +119,7 @@ impl Switch {
         });
     }
 
-    /// The next branch of these calls whose moment has come wakes; `false`: there is none.
+    /// Wakes the next branch of these calls that is due; `false`: there is none.
     pub(super) fn wake_branch(&mut self, t: &mut Turn<'_>, calls: &[CallId]) -> bool {
         loop {
             let due = self.sleepers.waiting.range(..=(t.now, u64::MAX));
@@ -127,7 +127,7 @@ impl Switch {
                 Sleeper::Branch { caller, leg } => Some((*key, *caller, *leg)),
                 Sleeper::Application(_) => None,
             });
-            // One that is gone is of no call any more.
+            // A branch that is gone belongs to no call any more.
             let is_of = |leg| self.calls.leg(leg).is_none_or(|it| calls.contains(&it.call));
             let Some((key, caller, leg)) = next.into_iter().find(|(_, _, leg)| is_of(*leg)) else {
                 return false;

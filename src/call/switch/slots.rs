@@ -1,23 +1,21 @@
-//! A slab whose keys are never used twice: a key that outlived its value finds
-//! nothing.
+//! A slab whose keys are never reused: a key that has outlived its value finds nothing.
 
 use slab::Slab;
 
-/// A slot and which of its owners is meant: `generation << 22 | slot`. Below 2^53: readers
-/// of JSON keep every digit of it.
+/// A slot and its generation: `generation << 22 | slot`. Below 2^53, so that JSON readers keep every digit.
 pub(super) type Key = u64;
 
 const SLOT_BITS: u32 = 22;
 const GENERATIONS: u32 = (1 << 31) - 1;
 
-/// Slots that a key may name which was written down elsewhere: the slab has room for all that are below it.
+/// Bound of the slots that a foreseen key may name: the slab allocates all slots below it.
 const FORESEEN: usize = 65_536;
 
 pub(super) struct Slots<T> {
     slab: Slab<(u32, T)>,
     generation: u32,
     removals: usize,
-    /// The key of the next one.
+    /// The key for the next insertion.
     foreseen: Option<Key>,
 }
 
@@ -28,12 +26,12 @@ impl<T> Default for Slots<T> {
 }
 
 impl<T> Slots<T> {
-    /// Puts in what `make` makes of its own key.
+    /// Inserts what `make` returns for its key.
     pub fn insert(&mut self, make: impl FnOnce(Key) -> T) -> Key {
         let is_free = |key: &Key| slot(*key) < FORESEEN && !self.slab.contains(slot(*key));
         if let Some(key) = self.foreseen.take().filter(is_free) {
             let value = (generation_of(key), make(key));
-            // Those of its own are not used again either.
+            // Its own keys are not reused either.
             self.generation = self.generation.max(generation_of(key));
             if self.slab.vacant_key() == slot(key) {
                 self.slab.insert(value);
@@ -43,7 +41,7 @@ impl<T> Slots<T> {
             }
             return key;
         }
-        // Zero is no generation: a key is never 0.
+        // There is no generation 0, so that a key is never 0.
         self.generation = self.generation % GENERATIONS + 1;
         let generation = self.generation;
         let entry = self.slab.vacant_entry();
@@ -52,8 +50,8 @@ impl<T> Slots<T> {
         key
     }
 
-    /// What is put in next has this key, as it had where it was written down. Costs a copy of all, unless it is the
-    /// slot that would be next in any case.
+    /// Gives the next insertion this key, as in a journal. Copies all values, unless the slot is the next one
+    /// anyway.
     pub fn foresee(&mut self, key: Key) {
         self.foreseen = Some(key);
     }
@@ -71,7 +69,7 @@ impl<T> Slots<T> {
     pub fn remove(&mut self, key: Key) -> Option<T> {
         self.get(key)?;
         let (_, value) = self.slab.try_remove(slot(key))?;
-        // The memory of a storm is given back once most of it is unused.
+        // The memory of a load peak is freed once most of it is unused.
         self.removals += 1;
         if self.removals > self.slab.capacity() && self.slab.len() < self.slab.capacity() / 8 {
             self.removals = 0;

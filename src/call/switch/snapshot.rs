@@ -1,4 +1,4 @@
-//! What can be seen of calls at one moment.
+//! Snapshots of calls.
 
 use std::time::{Duration, Instant};
 
@@ -21,62 +21,62 @@ use b2b_base::util::seconds::{maybe_seconds, seconds};
 pub struct CallSnapshot {
     pub call: CallId,
     pub state: CallState,
-    /// Since the call began; seconds in JSON.
+    /// Time since the call began; seconds in JSON.
     #[serde(rename = "age_s", serialize_with = "seconds")]
     #[cfg_attr(feature = "schema", schema(value_type = f64))]
     pub age: Duration,
-    /// Since its first answer.
+    /// Time since its first answer.
     #[serde(rename = "talking_s", serialize_with = "maybe_seconds")]
     #[cfg_attr(feature = "schema", schema(value_type = Option<f64>))]
     pub talking: Option<Duration>,
     pub legs: Vec<LegSnapshot>,
     pub bridge: Option<BridgeSnapshot>,
-    /// The route that it takes; none: no route was asked for.
+    /// The name of its route; `None`: no route was used.
     pub route: Option<String>,
-    /// Whom it dials; none: nobody now.
+    /// Its current dialling; `None`: there is none.
     pub dialling: Option<DiallingSnapshot>,
-    /// Who records it; none: nobody.
+    /// Its current recording; `None`: there is none.
     pub recording: Option<RecordingSnapshot>,
-    /// The application that has it: `ivr/main`.
+    /// The application that has the call: `ivr/main`.
     pub application: Option<String>,
-    /// Name and value of what was noted on it; an object in JSON.
+    /// Its variables, names and values; an object in JSON.
     #[serde(serialize_with = "by_name")]
     #[cfg_attr(feature = "schema", schema(value_type = std::collections::BTreeMap<String, String>))]
     pub variables: Vec<(String, String)>,
 }
 
-/// A leg of it.
+/// A leg of a call.
 #[derive(Debug, Clone, PartialEq, Serialize)]
 #[cfg_attr(feature = "schema", derive(utoipa::ToSchema))]
 pub struct LegSnapshot {
     pub leg: LegId,
     pub direction: CallDirection,
     pub state: LegState,
-    /// Who called and who was called, as far as this leg says.
+    /// Caller and callee, as on this leg.
     pub caller: String,
     pub callee: String,
-    /// The URI that we dialled; none: they dialled us.
+    /// The URI that we dialled; `None`: the leg is inbound.
     pub contact: Option<String>,
-    /// The gateway that it goes out by or comes by.
+    /// The gateway through which the leg is dialled or comes in.
     pub gateway: Option<String>,
-    /// The user whose phone it is, if it is one's.
+    /// The user of the phone, if it belongs to one.
     pub user: Option<String>,
-    /// The party does not want to hear.
+    /// The party has put the call on hold.
     pub holds: bool,
-    /// A program has put it on hold.
+    /// A program has put the party on hold.
     pub on_hold: bool,
-    /// Its own recording; none: nobody records it by itself.
+    /// The leg's own recording; `None`: there is none.
     pub recording: Option<RecordingSnapshot>,
-    /// Its media in numbers; none: it was not measured, or there is none.
+    /// Its media quality; `None`: not measured, or no media.
     #[serde(skip_serializing_if = "Option::is_none")]
     pub quality: Option<Quality>,
 }
 
-/// Its recording.
+/// A recording.
 #[derive(Debug, Clone, PartialEq, Eq, Serialize)]
 #[cfg_attr(feature = "schema", derive(utoipa::ToSchema))]
 pub struct RecordingSnapshot {
-    /// The file's name when it is complete.
+    /// The name of the file when it is complete.
     pub file: String,
     pub paused: bool,
 }
@@ -88,21 +88,21 @@ impl RecordingSnapshot {
     }
 }
 
-/// Its dialling.
+/// A dialling.
 #[derive(Debug, Clone, PartialEq, Serialize)]
 #[cfg_attr(feature = "schema", derive(utoipa::ToSchema))]
 pub struct DiallingSnapshot {
-    /// URIs that are being called now.
+    /// URIs that are ringing or being called now.
     pub targets: Vec<String>,
-    /// Somebody is to be sent there.
+    /// Whether it is the dialling of a transfer.
     pub transfer: bool,
-    /// Since it began; seconds in JSON.
+    /// Time since it began; seconds in JSON.
     #[serde(rename = "age_s", serialize_with = "seconds")]
     #[cfg_attr(feature = "schema", schema(value_type = f64))]
     pub age: Duration,
 }
 
-/// Its bridge.
+/// A bridge.
 #[derive(Debug, Clone, PartialEq, Serialize)]
 #[cfg_attr(feature = "schema", derive(utoipa::ToSchema))]
 pub struct BridgeSnapshot {
@@ -118,12 +118,12 @@ fn by_name<S: Serializer>(variables: &[(String, String)], to: S) -> Result<S::Ok
 }
 
 impl Switch {
-    /// Every call; in no order.
+    /// All calls, in no particular order.
     pub fn snapshot(&self, now: Instant) -> Vec<CallSnapshot> {
         self.calls.ids().into_iter().filter_map(|call| self.call_snapshot(now, call)).collect()
     }
 
-    /// Calls behind that one, oldest first.
+    /// The calls with greater identifiers than `after`, in ascending order.
     pub fn page(&self, now: Instant, after: CallId, limit: usize) -> Vec<CallSnapshot> {
         let mut calls = self.calls.ids();
         calls.sort_unstable();
@@ -131,7 +131,7 @@ impl Switch {
         calls.into_iter().skip(first).filter_map(|call| self.call_snapshot(now, call)).take(limit).collect()
     }
 
-    /// How many calls are in each state.
+    /// The number of calls in each state.
     pub fn states(&self) -> Vec<(CallState, usize)> {
         let mut states: Vec<_> = CallState::ALL.into_iter().map(|state| (state, 0)).collect();
         for call in self.calls.iter() {
@@ -142,7 +142,7 @@ impl Switch {
         states
     }
 
-    /// One call; none: it is over.
+    /// One call; `None`: it is over.
     pub fn call_snapshot(&self, now: Instant, call: CallId) -> Option<CallSnapshot> {
         let it = self.calls.get(call)?;
         Some(CallSnapshot {
@@ -173,7 +173,7 @@ impl Switch {
         })
     }
 
-    /// One leg; none: it is over.
+    /// One leg; `None`: it is over.
     pub fn leg_snapshot(&self, leg: LegId) -> Option<LegSnapshot> {
         let it = self.calls.leg(leg)?;
         let contact = it.contact.as_deref();

@@ -1,8 +1,8 @@
-//! Applications that are machines: who has which caller, and what happens to whom.
+//! Applications that are state machines: which callers they have, and their events.
 //!
-//! What happens is noted within the turn and told at its end ([`Switch::step_applications`]), so that a machine
-//! never acts amid what has made it act: what it wants are commands as any others, each with its line in the
-//! journal, and what it decides is the answer of a handler that had to wait.
+//! Events are queued within the turn and delivered at its end ([`Switch::step_applications`]), so that a
+//! machine never acts in the middle of the step that caused its event: its requests are commands like any
+//! others, each with its line in the journal, and its decision is the answer of a handler that had to wait.
 
 use std::collections::{BTreeMap, HashMap};
 use std::panic::{AssertUnwindSafe, catch_unwind};
@@ -20,45 +20,45 @@ use crate::LegId;
 use crate::application::{AppAnswer, AppEvent, AppId, Application, Inbox, Message, WantId, Wants};
 use crate::handler::{ApplicationHandler, IncomingCall};
 
-/// How long a handler may go on after its caller's end.
+/// How long a handler may continue after its caller's end.
 const PARTING: Duration = Duration::from_secs(32);
 
-/// What a handler has of a leg.
+/// A handler's hold on a leg.
 pub(super) enum Handled {
-    /// Ends what is left of its future.
+    /// Ends the handler's future when dropped.
     Future(Ends),
     Machine(AppId),
 }
 
-/// See the module's text.
+/// See the module head.
 pub(super) struct Applications {
     pub(super) running: HashMap<AppId, Running>,
     pub(super) inbox: Inbox,
     events: mpsc::UnboundedReceiver<(AppId, AppEvent)>,
     timers: BTreeMap<(Instant, u64), (AppId, Timer)>,
-    /// Timers so far.
+    /// Number of timers set so far.
     set: u64,
 }
 
-/// An application at work.
+/// A running application.
 pub(super) struct Running {
     machine: Box<dyn Application>,
-    /// The request that it answers by its decision; `None`: it belongs to no call.
+    /// The request that its decision answers; `None`: it belongs to no call.
     decides: Option<Key>,
-    /// The number of the last thing that it has wanted.
+    /// The number of its last request.
     last: u64,
     timers: HashMap<Timer, (Instant, u64)>,
-    /// What it waits for that is a task: dropped, the task ends.
+    /// Its pending requests that run as tasks: dropping an entry ends the task.
     pub(super) waits: HashMap<WantId, Ends>,
-    /// Somebody else has its caller.
+    /// Its caller has another owner now.
     is_taken: bool,
 }
 
-/// What a timer is for.
+/// The purpose of a timer.
 #[derive(Debug, Clone, Copy, PartialEq, Eq, Hash)]
 pub(super) enum Timer {
     Own(u32),
-    /// The caller has gone so long ago.
+    /// The time after the caller's end is over.
     Parting,
 }
 
@@ -76,17 +76,17 @@ impl Running {
 }
 
 impl Applications {
-    /// When a timer is due.
+    /// When the next timer is due.
     pub fn next(&self) -> Option<Instant> {
         self.timers.first_key_value().map(|((at, _), _)| *at)
     }
 
-    /// Timers that are set.
+    /// Number of timers set.
     pub fn timers(&self) -> usize {
         self.timers.len()
     }
 
-    /// Applications that have a caller.
+    /// Number of applications that have a caller.
     pub fn with_calls(&self) -> usize {
         self.running.values().filter(|it| it.is_of_call()).count()
     }
@@ -95,9 +95,9 @@ impl Applications {
         self.running.contains_key(&app)
     }
 
-    /// Something happens to it.
+    /// Queues an event for an application.
     pub fn tell(&self, app: AppId, event: AppEvent) {
-        // The other end is held beside this one.
+        // The receiver is held beside this sender.
         let _ = self.inbox.send((app, event));
     }
 
@@ -108,7 +108,7 @@ impl Applications {
         self.tell(app, AppEvent::Begin);
     }
 
-    /// Wakes it then; in the place of what it had been set to.
+    /// Sets a timer, replacing its earlier setting; `None` clears it.
     pub fn set_timer(&mut self, app: AppId, timer: Timer, at: Option<Instant>) {
         self.set += 1;
         let (entry, running) = (at.map(|at| (at, self.set)), self.running.get_mut(&app));
@@ -133,7 +133,7 @@ impl Applications {
         Some((app, timer))
     }
 
-    /// It is over: what is left of it.
+    /// Removes an application with its timers.
     fn remove(&mut self, app: AppId) -> Option<Running> {
         let it = self.running.remove(&app)?;
         for entry in it.timers.values() {
@@ -144,20 +144,20 @@ impl Applications {
 }
 
 impl Switch {
-    /// The machine by which a handler decides on a call; `None`: it has none.
+    /// The state machine by which a handler decides on a call; `None`: it uses a future.
     pub(super) fn machine_of(
         &self,
         handler: &Arc<dyn ApplicationHandler>,
         call: &IncomingCall,
     ) -> Result<Option<Box<dyn Application>>, Panicked> {
-        // What it decides is in the journal.
+        // Its decision is in the journal.
         if self.is_replay() {
             return Ok(None);
         }
         catch_unwind(AssertUnwindSafe(|| handler.begin(call, &self.service))).map_err(|_| Panicked)
     }
 
-    /// A machine has a caller from now on.
+    /// Starts a machine with a caller.
     pub(super) fn attend(&mut self, machine: Box<dyn Application>, decides: OnFound) -> Handled {
         let request = self.work.wait(self.is_about(), Waits::Found(decides));
         self.writes("later", &request);
@@ -166,12 +166,12 @@ impl Switch {
         Handled::Machine(app)
     }
 
-    /// The same of one that belongs to no call.
+    /// Starts a machine that belongs to no call.
     pub(super) fn attend_beside(&mut self, app: AppId, machine: Box<dyn Application>) {
         self.applications.begin(app, machine, None);
     }
 
-    /// Word for an application.
+    /// Delivers a message to an application.
     pub(super) fn inform(&mut self, app: AppId, from: Option<AppId>, message: Message) {
         if self.applications.is_running(app) {
             return self.applications.tell(app, AppEvent::Told(message));
@@ -182,16 +182,16 @@ impl Switch {
         }
     }
 
-    /// A leg is taken from its handler, who gives back what it has.
+    /// Takes a leg from its handler, which releases its resources.
     pub(super) fn take_from_handler(&mut self, leg: LegId) {
         let handled = self.calls.leg_mut(leg).and_then(|it| it.handled.take());
         self.handled_no_more(handled);
     }
 
-    /// The same where the leg is not with it any more.
+    /// As [`Switch::take_from_handler`], for a hold that has been taken from its leg.
     pub(super) fn handled_no_more(&mut self, handled: Option<Handled>) {
         match handled {
-            // It is dropped, and gives back what it has.
+            // The future is dropped, which releases its resources.
             Some(Handled::Future(ends)) => drop(ends),
             Some(Handled::Machine(app)) => self.take_from_application(app),
             None => {}
@@ -199,14 +199,14 @@ impl Switch {
     }
 
     fn take_from_application(&mut self, app: AppId) {
-        // One that has decided has nothing.
+        // An application that has decided is not running any more.
         if let Some(it) = self.applications.running.get_mut(&app) {
             it.is_taken = true;
             self.applications.tell(app, AppEvent::Over);
         }
     }
 
-    /// The leg is over: its handler may finish what it is at.
+    /// The leg is over: its handler may finish its work.
     pub(super) fn part_with_handler(&mut self, t: &Turn<'_>, handled: Option<Handled>) {
         match handled {
             Some(Handled::Future(ends)) => self.parting.push_back((t.now + PARTING, ends)),
@@ -214,12 +214,12 @@ impl Switch {
                 self.applications.tell(app, AppEvent::Gone);
                 self.applications.set_timer(app, Timer::Parting, Some(t.now + PARTING));
             }
-            // One that has decided has nothing left to do.
+            // An application that has decided has nothing left to do.
             Some(Handled::Machine(_)) | None => {}
         }
     }
 
-    /// Timers of applications.
+    /// Delivers the timers of applications that are due.
     pub(super) fn wake_applications(&mut self, t: &Turn<'_>) {
         while let Some((app, timer)) = self.applications.pop_due(t.now) {
             match timer {
@@ -229,7 +229,7 @@ impl Switch {
         }
     }
 
-    /// Something that an application has waited for is there.
+    /// A request of an application has its result.
     pub(super) fn application_answered(
         &mut self,
         t: &mut Turn<'_>,
@@ -245,8 +245,8 @@ impl Switch {
         }
     }
 
-    /// Steps every application to which something has happened, until nothing happens any more, and carries out
-    /// what they want. To be called after each turn. `false`: there was nothing.
+    /// Delivers all queued events to applications and carries out their requests, until no event is left.
+    /// Must be called after each turn. `false`: there was none.
     pub fn step_applications(&mut self, t: &mut Turn<'_>) -> bool {
         let mut has_stepped = false;
         while let Ok((app, event)) = self.applications.events.try_recv() {
@@ -263,7 +263,7 @@ impl Switch {
         let running = self.applications.running.get_mut(&app).filter(|it| is_over || !it.is_taken);
         let Some(it) = running else {
             return match event {
-                // What it has wanted last needs no answer.
+                // The application's last request needs no answer.
                 AppEvent::Answered { .. } => self.counters.ignored(),
                 _ => self.counters.late(),
             };
@@ -294,8 +294,8 @@ impl Switch {
         }
     }
 
-    /// An application has panicked: it is over, and so is the call that it has. What it holds that others share it
-    /// gives back, as far as it can.
+    /// An application has panicked: it ends, and with it the call that it has. It may still release shared
+    /// resources, as far as it can.
     fn application_breaks(&mut self, t: &mut Turn<'_>, app: AppId) {
         let Some(mut it) = self.applications.remove(app) else { return self.counters.late() };
         let (decides, is_taken) = (it.decides, it.is_taken);

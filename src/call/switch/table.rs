@@ -1,4 +1,4 @@
-//! What is known of a leg, a call and a bridge.
+//! The state of legs, calls and bridges.
 
 use std::net::{IpAddr, SocketAddr};
 use std::sync::Arc;
@@ -37,19 +37,19 @@ use b2b_sip::msg::Uri;
 use b2b_sip::net::budget::Bucket;
 use b2b_sip::transaction::timer_queue::Queued;
 
-/// One party's side.
+/// A leg: one party's side of a call.
 pub(super) struct Leg {
-    /// Whose it is; [`Calls`](super::calls::Calls) says so.
+    /// Its call; set by [`Calls`](super::calls::Calls).
     pub call: CallId,
     pub inbound: bool,
     pub life: Life,
-    /// None: its INVITE waits for media.
+    /// `None`: its INVITE waits for media.
     pub usage: Option<UsageId>,
-    /// Which branch of its call's dialling it is.
+    /// Its branch number in the call's dialling.
     pub branch: Option<BranchNo>,
-    /// What it has said on the way to its answer, if we call it.
+    /// The session of a callee until its answer is complete.
     pub callee: CalleeSession,
-    /// How often its INVITE, and its BYE, have been challenged.
+    /// Number of challenges to its INVITE and to its BYE.
     pub authorized: (u8, u8),
     pub media: LegEndpoint,
     pub hold: LegHold,
@@ -58,91 +58,91 @@ pub(super) struct Leg {
     pub passing: Passing,
     pub admitted: Admitted,
     pub why: Why,
-    /// Whom we call, and where.
+    /// The contact that we call.
     pub contact: Option<Box<ResolvedContact>>,
     pub recordings: Recordings,
-    /// For its record.
+    /// For its call detail record.
     pub beginning: Option<Box<Beginning>>,
-    /// What its handler has of it.
+    /// The handler's hold on it.
     pub handled: Option<Handled>,
     pub keys: Pressed,
-    /// Who waits until it is answered: our 2xx made an offer.
+    /// Receives the result of answering while our 2xx, which made an offer, waits for its ACK.
     pub answering: Option<Reply<Result<(), CallError>>>,
 }
 
-/// What carries its media, and what is known of that.
+/// The media endpoint of a leg, and what is known of its addresses.
 pub(super) struct LegEndpoint {
     pub endpoint: Option<EndpointId>,
     pub family: AddressFamily,
-    /// Whom it is joined with.
+    /// The leg that it is joined with.
     pub joined: Option<LegId>,
-    /// Where its RTP comes from, once some has come.
+    /// The source of its RTP, once some has come.
     pub heard: Option<SocketAddr>,
-    /// Where its last message came from: its RTP may, too.
+    /// The source of its last message: its RTP may come from there too.
     pub signalling: Option<IpAddr>,
-    /// It was told to send to its other party itself.
+    /// Its party was told to send media straight to the other party.
     pub led_past: bool,
 }
 
-/// Who does not want to hear whom (RFC 6337 §5.3).
+/// Hold in either direction (RFC 6337 §5.3).
 #[derive(Default)]
 pub(super) struct LegHold {
-    /// The party does not want to hear.
+    /// The party has put us on hold.
     pub wanted: bool,
-    /// We put it on hold, and who waits until it is, or is no more.
+    /// Our hold on the party, and the receiver for the outcome of a change.
     pub ours: Hold,
     pub reply: Option<Reply<Result<(), CallError>>>,
 }
 
-/// What it may be sent inside of its dialog.
+/// What may be sent within its dialog.
 #[derive(Default)]
 pub(super) struct Takes {
-    /// It says in Allow that it takes UPDATE.
+    /// Its Allow includes UPDATE.
     pub update: bool,
-    /// It says in Allow that it takes INFO, and b2b turns telephone events into that for it.
+    /// Its Allow includes INFO, to which b2b may convert telephone events.
     pub info: bool,
-    /// No offer goes to it any more: re-INVITEs of the other party are answered here.
+    /// It gets no more offers: re-INVITEs of the other party are answered here.
     pub no_reinvites: bool,
 }
 
-/// Who it is, to us and to others.
+/// The identity of a leg's party, as we know it and as others see it.
 #[derive(Default)]
 pub(super) struct LegIdentity {
-    /// Who has called, as far as admission control knows, and where from; whom we call, and where.
+    /// The caller as known to admission control, with its address; or the callee and its address.
     pub party: Arc<Party>,
-    /// Who has called, as its INVITE says and is believed; none: we called it.
+    /// The caller identity of its INVITE, as far as trusted; `None`: we called it.
     pub who: Option<Arc<CallerIdentity>>,
-    /// The number that it has called, where that is not its Request-URI's.
+    /// The called number, if it is not the user part of the Request-URI.
     pub called: Option<Arc<str>>,
-    /// Name and number of its party: of who has called, as the callee was told; of others, as
-    /// they say, where they are believed.
+    /// Name and number of its party: of a caller, as the callee was told; of others, as they assert them, if
+    /// trusted.
     pub shown: Option<Box<(String, String)>>,
-    /// Whom it is connected with now, as P-Asserted-Identity; none: whom it knows from its INVITE.
+    /// Its connected identity now, as P-Asserted-Identity; `None`: the identity in its INVITE.
     pub connected: Option<Bytes>,
 }
 
-/// What passes from other legs to it.
+/// What other legs pass on to it.
 #[derive(Default)]
 pub(super) struct Passing {
-    /// Changes to what it gets.
+    /// Header rules for what it gets.
     pub rules: Option<Box<LegRules>>,
-    /// The fields that another leg's response gave it.
+    /// The header fields from another leg's response.
     pub given: HeaderFields,
-    /// What may be offered to it; none: as the configuration says.
+    /// The policy for offers to it; `None`: as configured.
     pub policy: Option<Arc<PairPolicy>>,
 }
 
-/// Header rules on the messages that a leg gets.
+/// Header rules for the messages that a leg gets.
 pub(super) struct LegRules {
     pub rules: Arc<[HeaderRule]>,
-    /// It was called with them; else it has called.
+    /// The leg was called with them; otherwise it is the caller.
     pub is_callee: bool,
-    /// Lines of the other leg's message that rules pass on with the next offer or answer.
+    /// Fields of the other leg's message that rules pass on with the next offer or answer.
     pub crossed: HeaderFields,
 }
 
 impl LegRules {
-    /// None: there are none.
+    /// `None`: there are no such rules.
     pub fn new(rules: Arc<[HeaderRule]>, is_callee: bool) -> Option<Box<Self>> {
         let is_for_later = |rule: &HeaderRule| rule.to != RuledMessage::Invite;
         let rules = match rules.iter().all(is_for_later) {
@@ -153,52 +153,52 @@ impl LegRules {
     }
 }
 
-/// What admission control has given it.
+/// What admission control has assigned to it.
 #[derive(Default)]
 pub(super) struct Admitted {
-    /// Places that it holds as long as it is there.
+    /// Channels held for as long as the leg exists.
     pub channels: Vec<Channel>,
-    /// What admission control is to be told of this attempt at a gateway, once it is decided.
+    /// The attempt at a gateway whose outcome is to be reported to admission control.
     pub attempt: Option<u64>,
 }
 
-/// Why we end it.
+/// Why we end a leg.
 #[derive(Default)]
 pub(super) struct Why {
-    /// Where the dialog's end would not say so.
+    /// The cause, where the end of the dialog would not show it.
     pub cause: Option<TerminationCause>,
     /// Reason (RFC 3326) of the BYE, CANCEL or refusal that ends it.
     pub reason: Option<Bytes>,
-    /// Why it is refused, in a route's words.
+    /// The reason for a refusal as given by a route.
     pub told: Option<String>,
-    /// The leg for whose party's sake it ends, where that is another one.
+    /// The leg whose party is the reason for its end, if that is another one.
     pub by: Option<LegId>,
 }
 
-/// The keys that its party presses.
+/// The keys that a party presses.
 #[derive(Default)]
 pub(super) struct Pressed {
-    /// The last ones, where somebody listens for codes.
+    /// The last keys, while feature codes are recognized.
     pub codes: Option<Box<Keys>>,
-    /// Whether anybody is told which they are.
+    /// Whether others are told which keys they are.
     pub hidden: Hidden,
-    /// How many of its INFOs become events now; none: it has sent none.
+    /// How many more of its INFOs may become events; `None`: it has sent none.
     pub infos: Option<Bucket>,
 }
 
-/// Whether the keys that a party presses are told to nobody.
+/// Whether the keys that a party presses are hidden from others.
 #[derive(Debug, Clone, Copy, Default, PartialEq, Eq)]
 pub(super) enum Hidden {
     #[default]
     No,
-    /// From the beginning of a secret collection until the next one that is none.
+    /// From the beginning of a secret collection until the next collection that is not secret.
     Yes,
-    /// That one has begun: what was pressed before it may still be on its way to us.
+    /// The next collection has begun: keys pressed before it may still be on their way to us.
     Until(Instant),
 }
 
 impl Leg {
-    /// Without a call: that gives it one.
+    /// A leg without a call, which [`Calls`](super::calls::Calls) assigns.
     pub fn new(life: Life, family: AddressFamily) -> Self {
         let (endpoint, joined, heard, signalling, led_past) = (None, None, None, None, false);
         Leg {
@@ -225,22 +225,22 @@ impl Leg {
         }
     }
 
-    /// Who has called: its party, or we.
+    /// Whether its party has called, or we have.
     pub fn direction(&self) -> CallDirection {
         if self.inbound { CallDirection::Inbound } else { CallDirection::Outbound }
     }
 
-    /// Whether their INVITE waits for a decision.
+    /// Whether its INVITE waits for a final response.
     pub fn is_waiting(&self) -> bool {
         self.life.as_incoming().is_some()
     }
 
-    /// Answered, and not about to end.
+    /// Whether it is answered and not about to end.
     pub fn is_up(&self) -> bool {
         self.life.is_up()
     }
 
-    /// The gateway that it goes out by; or it comes from one, and holds one of its channels.
+    /// The gateway that it was dialled through; for an inbound leg the one whose channel it holds.
     pub fn gateway(&self) -> Option<&Arc<str>> {
         let dialled = self.contact.as_ref().and_then(|contact| contact.gateway.as_ref());
         let held = || {
@@ -252,7 +252,7 @@ impl Leg {
         dialled.map(|gateway| &gateway.name).or_else(held)
     }
 
-    /// Whom it dials, for people: the user, else the number, else the gateway.
+    /// The dialled party as shown to people: the user, else the number, else the gateway.
     pub fn shown_as(&self) -> String {
         let number = || number_of(&Uri::parse(self.contact.as_ref()?.uri.as_bytes()).ok()?);
         let user = self.identity.party.user.clone();
@@ -260,18 +260,18 @@ impl Leg {
     }
 }
 
-/// Why a call is dialling.
+/// The purpose of a dialling.
 pub(super) enum Purpose {
-    /// For a caller, unanswered or answered, who is to be joined with the callee.
+    /// For a caller, answered or not, who is to be joined with the callee.
     Caller { caller: LegId, reply: Option<Reply<Result<BridgeId, DialError>>> },
     /// For a leg of our own.
     Originate { reply: Reply<Result<LegId, DialError>> },
-    /// In the place of `leaves`, who asked for it, to be joined with `stays`.
+    /// A transfer: to replace `leaves`, which asked for it, and be joined with `stays`.
     Transfer { leaves: LegId, stays: LegId, referrer: Referrer },
 }
 
 impl Purpose {
-    /// Who is to be joined with the callee.
+    /// The leg that is to be joined with the callee.
     pub fn caller(&self) -> Option<LegId> {
         match self {
             Purpose::Caller { caller, .. } => Some(*caller),
@@ -281,20 +281,20 @@ impl Purpose {
     }
 }
 
-/// A dialling at work.
+/// A dialling in progress.
 pub(super) struct Dialling {
     pub purpose: Purpose,
     pub options: DialOptions,
     pub began: Instant,
-    /// The request that looks its target up, while it does.
+    /// The pending request that looks its target up.
     pub lookup: Option<Key>,
-    /// None: its target is being looked up.
+    /// `None`: its target is being looked up.
     pub dial: Option<Dial<ResolvedContact>>,
     /// By branch number.
     pub branches: Vec<LegId>,
 }
 
-/// Two legs joined.
+/// Two legs that are joined.
 pub(super) struct Bridge {
     pub id: BridgeId,
     pub a: LegId,
@@ -302,7 +302,7 @@ pub(super) struct Bridge {
     pub state: BridgeState,
     pub mode: BridgeMode,
     pub auto_hangup: bool,
-    /// None: its media is to stay with b2b.
+    /// `None`: its media has to stay with b2b.
     pub direct: Option<Path>,
     pub started: Option<Instant>,
 }
@@ -317,38 +317,38 @@ impl Bridge {
     }
 }
 
-/// The whole conversation.
+/// A call.
 pub(super) struct Call {
     pub state: CallState,
-    /// The leg that began it; 0: it began here.
+    /// The leg that began the call; 0: it was originated here.
     pub a: LegId,
     pub legs: Legs,
     pub dialling: Option<Box<Dialling>>,
     pub bridge: Option<Box<Bridge>>,
     pub exchanges: Exchanges,
-    /// A leg that has been transferred away, and when it is hung up if it has not
-    /// done so itself: it is still to hear of its transfer (RFC 5589 §6.1).
+    /// A leg that has been transferred away, and when we hang it up if it has not done so itself: it has yet
+    /// to get its NOTIFY (RFC 5589 §6.1).
     pub leaving: Option<(LegId, Instant)>,
-    /// The call that it has become part of, if it is not its own.
+    /// The call that it has become part of, if any.
     pub linked: Option<CallId>,
-    /// The application that has it by name.
+    /// The application that has the call by name.
     pub application: Option<Arc<str>>,
-    /// The handler that hears of it.
+    /// The handler that receives its events.
     pub listener: Option<Box<Listener>>,
-    /// What handlers and operators have noted on it.
+    /// Variables set by handlers and operators.
     pub variables: Option<Box<Variables>>,
-    /// What becomes of some of them once the last leg is over.
+    /// Final values of some variables, for the end of the last leg.
     pub last_variables: Option<Box<Variables>>,
-    /// Who records it, or is to once it is answered; and how often it was recorded.
+    /// Its present recording, and the number of recordings so far.
     pub recordings: Recordings,
-    /// A handler holds leg A: it is not refused when the handler returns.
+    /// A handler holds leg A: the leg is not refused when the handler returns.
     pub adopted: bool,
     pub began: Instant,
     pub answered_at: Option<Instant>,
-    /// When it has lasted for as long as a call may.
+    /// When the call reaches its maximum duration.
     pub ends_at: Option<Instant>,
     pub cause: Option<TerminationCause>,
-    /// The leg whose party has ended it, once there is a cause; none: we have.
+    /// The leg whose party has ended it, once there is a cause; `None`: we have.
     pub ended_by: Option<LegId>,
     pub queued: Queued,
 }
@@ -379,12 +379,12 @@ impl Call {
         }
     }
 
-    /// Who has called, by the first of its legs that is left.
+    /// The direction of the first of its remaining legs.
     pub fn began_as(&self) -> CallDirection {
         self.legs.iter().next().map_or(CallDirection::Inbound, |(_, leg)| leg.direction())
     }
 
-    /// When something of it is due.
+    /// The next deadline of the call.
     pub fn next_timeout(&self) -> Option<Instant> {
         let dialling = self.dialling.as_ref().and_then(|it| it.dial.as_ref()?.next_timeout());
         let leaving = self.leaving.map(|(_, at)| at);

@@ -1,5 +1,5 @@
-//! What has to wait. Everything is polled once within the turn; only what is not
-//! ready then becomes a task. What is done with its result: `waiting`.
+//! Work that has to wait. Every future is polled once within the turn; only one that is not ready then
+//! becomes a task. The continuations are in `waiting`.
 
 use std::collections::VecDeque;
 use std::panic::{AssertUnwindSafe, catch_unwind};
@@ -16,47 +16,48 @@ use crate::controller::MediaError;
 /// The result of a task: an input.
 pub struct Done(pub(super) Came);
 
-/// What a task has brought, by the number of the request.
+/// The result of a task, with the number of the request.
 pub(super) enum Came {
     /// Media has answered.
     Media(Key, Box<Result<MediaAnswer, MediaError>>),
     /// A resolver or a handler has answered.
     Found(Key, Box<Result<Found, Panicked>>),
-    /// A handler's time was over.
+    /// A handler's time is over.
     Dropped(Key),
-    /// What an application wants has come to this.
+    /// The result of an application's request.
     Application(AppId, WantId, Box<Result<AppAnswer, Panicked>>),
-    /// What belongs to no call has ended.
+    /// Work that belongs to no call has ended.
     Beside(Result<(), Panicked>),
 }
 
-/// What has to wait; the driver runs it and brings its result back.
+/// Work that has to wait; the driver runs it and returns its result.
 pub type Task = Pin<Box<dyn Future<Output = Done> + Send>>;
 
-/// What runs, and what is done then.
+/// The tasks, and the continuations of requests.
 #[derive(Default)]
 pub(super) struct Work {
     tasks: VecDeque<Task>,
-    /// What is done once what has been asked is answered, by the number of the request.
+    /// The continuations, by the number of the request.
     waiting: Slots<(Option<CallId>, Waits)>,
-    /// What belongs to no call.
+    /// Work that belongs to no call.
     beside: VecDeque<Task>,
 }
 
 impl Work {
-    /// A task that brings the answer to this number, and what is done then in this call.
+    /// Adds a task that answers a request, and the continuation in this call; returns the number of the
+    /// request.
     pub fn ask(&mut self, call: Option<CallId>, then: Waits, task: impl FnOnce(Key) -> Task) -> Key {
         let request = self.waiting.insert(|_| (call, then));
         self.tasks.push_back(task(request));
         request
     }
 
-    /// The same where no task brings it: the number that it will have.
+    /// Registers a request that no task answers; returns its number.
     pub fn wait(&mut self, call: Option<CallId>, then: Waits) -> Key {
         self.waiting.insert(|_| (call, then))
     }
 
-    /// A task that belongs to a call, or to none.
+    /// Adds a task that belongs to a call, or to none.
     pub fn push(&mut self, is_of_call: bool, task: Task) {
         match is_of_call {
             true => self.tasks.push_back(task),
@@ -64,18 +65,19 @@ impl Work {
         }
     }
 
-    /// The answer comes from a journal, under the number that it has there.
+    /// Registers a request that the journal answers, under its number there.
     pub fn ask_journal(&mut self, call: Option<CallId>, request: Key, then: Waits) {
         self.waiting.foresee(request);
         self.waiting.insert(|_| (call, then));
     }
 
-    /// What is done now that this has been answered, and in which call; none: nobody waits for it any more.
+    /// The continuation of a request that has been answered, and its call; `None`: it is not awaited any
+    /// more.
     pub fn answered(&mut self, request: Key) -> Option<(Option<CallId>, Waits)> {
         self.waiting.remove(request)
     }
 
-    /// What is asked and not answered.
+    /// The requests that are not answered.
     pub fn asked(&self) -> Vec<(Key, Answerer)> {
         let keys = self.waiting.keys().into_iter();
         keys.filter_map(|key| Some((key, self.waiting.get(key)?.1.answerer()))).collect()
@@ -89,13 +91,13 @@ impl Work {
         self.beside.pop_front()
     }
 
-    /// Tasks that were not taken yet.
+    /// Number of tasks that have not been taken yet.
     pub fn tasks(&self) -> usize {
         self.tasks.len()
     }
 }
 
-/// The future panicked.
+/// A future panicked.
 #[derive(Debug, Clone, Copy, PartialEq, Eq, serde::Serialize, serde::Deserialize)]
 #[serde(from = "()", into = "()")]
 pub(super) struct Panicked;
@@ -111,14 +113,14 @@ impl From<Panicked> for () {
 }
 
 impl Switch {
-    /// What belongs to no call: nobody waits for it.
+    /// Runs work that belongs to no call; its result is not awaited.
     pub(super) fn run_beside(&mut self, work: Pin<Box<dyn Future<Output = ()> + Send>>) {
         let guarded = Guarded::new(work);
         self.work.beside.push_back(Box::pin(async move { Done(Came::Beside(guarded.await)) }));
     }
 }
 
-/// What a future comes to at once; else what is left of it.
+/// The result of a future that is ready at once; otherwise the rest of it.
 pub(super) fn polled<T>(
     future: Pin<Box<dyn Future<Output = T> + Send>>,
 ) -> Result<Result<T, Panicked>, Guarded<'static, T>> {
@@ -129,7 +131,7 @@ pub(super) fn polled<T>(
     }
 }
 
-/// A future whose panic is a result, at its end and while it is dropped there, too.
+/// A future whose panic becomes a result, also if it panics while it is dropped at its end.
 pub(super) struct Guarded<'a, T>(Option<Pin<Box<dyn Future<Output = T> + Send + 'a>>>);
 
 impl<'a, T> Guarded<'a, T> {
@@ -142,7 +144,7 @@ impl<T> Future for Guarded<'_, T> {
     type Output = Result<T, Panicked>;
 
     fn poll(mut self: Pin<&mut Self>, context: &mut Context<'_>) -> Poll<Self::Output> {
-        // After its end the future is never polled again.
+        // A finished future is never polled again.
         let Some(mut future) = self.0.take() else { return Poll::Ready(Err(Panicked)) };
         let polled = catch_unwind(AssertUnwindSafe(move || match future.as_mut().poll(context) {
             Poll::Ready(result) => {

@@ -1,5 +1,5 @@
-//! What `b2b-testkit` drives a switch with, in place of `driver`: the commands of its service, which
-//! are carried out when the test lets them be (feature `testkit`).
+//! What `b2b-testkit` needs to drive a switch in place of `driver`: the commands of its service, carried out
+//! when the test decides (feature `testkit`).
 
 use std::fmt::Debug;
 
@@ -13,10 +13,10 @@ use crate::call_fsm::{self, CallEvent, CallState};
 use crate::controller::EndpointId;
 use crate::leg_fsm::{self, LegEvent, LegState};
 
-/// What a switch's [`CallService`](crate::service::CallService) has asked for and is not carried out.
+/// Commands of a switch's [`CallService`](crate::service::CallService) that are not carried out yet.
 pub struct Commands(mpsc::UnboundedReceiver<Command>);
 
-/// How often each field of the tables of states was asked for. A build without this feature counts none.
+/// How often each cell of the state tables was used. A build without this feature does not count.
 #[derive(Debug, Clone, Default, PartialEq, Eq)]
 pub struct Rows {
     legs: [[u64; LegEvent::ALL.len()]; LegState::ALL.len()],
@@ -24,18 +24,18 @@ pub struct Rows {
     bridges: [[u64; BridgeEvent::ALL.len()]; BridgeState::ALL.len()],
 }
 
-/// One field of a table.
+/// One cell of a state table.
 #[derive(Debug, Clone, PartialEq, Eq)]
 pub struct Row {
     /// `leg`, `call` or `bridge`.
     pub table: &'static str,
-    /// What was in it.
+    /// The state.
     pub state: String,
-    /// What came.
+    /// The event.
     pub event: String,
-    /// Whether the event has a place in the state.
+    /// Whether the event is legal in the state.
     pub is_legal: bool,
-    /// How often.
+    /// How often it occurred.
     pub count: u64,
 }
 
@@ -52,7 +52,7 @@ impl Rows {
         count(&mut self.bridges, (&BridgeState::ALL, &state), (&BridgeEvent::ALL, &event));
     }
 
-    /// Adds what another switch has counted.
+    /// Adds the counts of another switch.
     pub fn add(&mut self, other: &Rows) {
         let pairs = |one: &mut [u64], other: &[u64]| {
             one.iter_mut().zip(other).for_each(|(one, other)| *one += other);
@@ -62,7 +62,7 @@ impl Rows {
         pairs(self.bridges.as_flattened_mut(), other.bridges.as_flattened());
     }
 
-    /// Every field of the tables.
+    /// All cells of the tables.
     pub fn all(&self) -> Vec<Row> {
         let mut rows = Vec::new();
         list(&mut rows, "leg", (&LegState::ALL, &LegEvent::ALL), self.legs.as_flattened(), leg_fsm::next);
@@ -109,7 +109,7 @@ fn list<S: Debug + Copy, E: Debug + Copy, X>(
 }
 
 impl Switch {
-    /// How often each field of the tables of states was asked for.
+    /// How often each cell of the state tables was used.
     pub fn rows(&self) -> &Rows {
         &self.rows
     }
@@ -120,13 +120,13 @@ impl Switch {
         (switch, Commands(commands))
     }
 
-    /// Who it works with, for a switch in its place; that one's records go there.
+    /// Its collaborators, for a switch that replaces it; records go to `records`.
     pub fn parts_again(&mut self, records: RecordSink) -> SwitchParts {
         let parts = std::mem::replace(&mut self.parts, super::nobody::nobody());
         SwitchParts { records: Some(records), ..parts }
     }
 
-    /// Carries the next command out; `false`: there is none.
+    /// Carries out the next command; `false`: there is none.
     pub fn obey_next(&mut self, turn: &mut Turn<'_>, commands: &mut Commands) -> bool {
         let Ok(command) = commands.0.try_recv() else { return false };
         self.obey(turn, command);

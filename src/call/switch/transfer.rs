@@ -1,5 +1,5 @@
-//! Transfers: a party is sent to somebody else, by its REFER's wish (RFC 3515,
-//! RFC 5589), by Replaces (RFC 3891), or by an application's.
+//! Transfers: a party is sent to another target by REFER (RFC 3515, RFC 5589), by Replaces (RFC 3891), or by
+//! an application.
 
 use std::sync::Arc;
 use std::time::Duration;
@@ -22,22 +22,22 @@ use crate::{BridgeId, CallId, LegId};
 use b2b_sip::endpoint::{ReferId, ReferTo, Reply, UsageId};
 use b2b_sip::msg::{Method, NameAddr, Request};
 
-/// How long somebody who has been transferred away may take to hang up.
+/// How long a transferred party may take to hang up.
 const LEAVE: Duration = Duration::from_secs(2);
 
-/// Who hears how a transfer goes.
+/// The recipient of a transfer's progress.
 pub(super) type Referrer = Option<(UsageId, ReferId)>;
 
-/// How a bridge was that has been taken down for another one.
+/// The options of a bridge that has been replaced by another one.
 pub(super) struct BridgeOptions {
     mode: BridgeMode,
     auto_hangup: bool,
-    /// Its media was allowed to go past b2b.
+    /// Its media was allowed to go direct.
     direct: bool,
 }
 
 impl Switch {
-    /// A REFER inside a call.
+    /// A REFER within a call.
     pub(super) fn refer(&mut self, t: &mut Turn<'_>, leg: LegId, refer: ReferId, request: &Request) {
         let usage = self.calls.leg(leg).and_then(|it| it.usage);
         let Some(usage) = usage else { return self.counters.impossible("refer") };
@@ -59,7 +59,7 @@ impl Switch {
         }
         let beside: Vec<_> = to.headers.iter().map(|(name, _)| String::from_utf8_lossy(name)).collect();
         if !beside.is_empty() {
-            // Nobody sets fields of ours by a URI (RFC 3261 §19.1.5).
+            // A URI must not set header fields of our requests (RFC 3261 §19.1.5).
             let verdict = decide(Asker::new(Party::Stranger), Way::UriHeaders, Place::Elsewhere);
             let why = format!("{} in Refer-To: {}", beside.join(", "), verdict.why);
             self.history.decided(call, t.now, Some(leg), "not followed", &why);
@@ -69,7 +69,7 @@ impl Switch {
         }
         let target = String::from_utf8_lossy(&to.uri).into_owned();
         let busy = self.is_changing_parties(call);
-        // Whom a command sends away may go by itself at any moment.
+        // A party that a command has sent away may leave at any moment.
         if busy || self.is_sent_away(stays) || !self.advance_if_legal(t, call, CallEvent::Transfer) {
             return t.answer_refer(usage, refer, 491);
         }
@@ -98,20 +98,20 @@ impl Switch {
         Some((call, other, bridge.mode))
     }
 
-    /// Whether somebody is dialled in a call, or about to take a party's place. Commands may have brought it to
-    /// another state since.
+    /// Whether a call is dialling, or a newcomer is about to replace a party. A command may have changed the
+    /// call's state since.
     fn is_changing_parties(&self, call: CallId) -> bool {
         let Some(it) = self.calls.get(call) else { return true };
         let asked = it.exchanges.under_way.as_ref();
         it.dialling.is_some() || asked.is_some_and(|it| matches!(it.origin, Origin::Replacing(_)))
     }
 
-    /// Whether somebody is dialled in a call, or an offer is under way.
+    /// Whether a call is dialling, or an offer is under way.
     pub(super) fn is_busy(&self, call: CallId) -> bool {
         self.calls.get(call).is_none_or(|it| it.dialling.is_some()) || self.is_asked(call)
     }
 
-    /// Both of a party's calls are here: its two far ends are joined.
+    /// Both calls of the referrer are here: its two remote parties are joined.
     fn attended(
         &mut self,
         t: &mut Turn<'_>,
@@ -133,19 +133,19 @@ impl Switch {
         t.answer_refer(usage, refer, 202);
         let direct = self.part(t, second).direct;
         self.move_leg(t, arrives, call);
-        // Who arrives was told of somebody else, too.
+        // The arriving party was connected with another one, too.
         let back = true;
         self.transfer_answered(t, call, (leaves, stays), Some((usage, refer)), (arrives, direct, back));
         self.leave(t, replaced, false);
     }
 
-    /// A transfer has come to nothing: the old parties talk on. A program may have said meanwhile that their call
-    /// is elsewhere.
+    /// A transfer has failed: the old parties stay connected. A program may have put the call elsewhere
+    /// meanwhile.
     fn talk_on(&mut self, t: &Turn<'_>, call: CallId) {
         self.advance_if_legal(t, call, CallEvent::TransferFailed);
     }
 
-    /// Takes a call's bridge down without ending its legs; its options.
+    /// Takes a call's bridge down without ending its legs; returns its options.
     pub(super) fn part(&mut self, t: &mut Turn<'_>, call: CallId) -> BridgeOptions {
         self.exchange_parted(t, call, 491);
         self.advance_bridge(t, call, BridgeEvent::End);
@@ -169,8 +169,8 @@ impl Switch {
         BridgeOptions { mode: old.mode, auto_hangup: old.auto_hangup, direct: old.direct.is_some() }
     }
 
-    /// Another bridge with the options of one that is gone. It begins relayed, and may go
-    /// direct where that one might, and `direct` says so of who arrives.
+    /// Makes another bridge with the options of the previous one. It begins relayed, and may go direct if the
+    /// previous one might and `direct` permits it for the arriving leg.
     fn join_again(
         &mut self,
         t: &mut Turn<'_>,
@@ -186,7 +186,7 @@ impl Switch {
         Ok(joined)
     }
 
-    /// Two that could not be joined, since one of them has gone meanwhile: nobody else would ever
+    /// Ends two legs that could not be joined since one of them has gone meanwhile: nothing else would ever
     /// end the other one.
     fn end_if_apart(&mut self, t: &mut Turn<'_>, joined: Result<BridgeId, CallError>, legs: [LegId; 2]) {
         if let Err(error) = joined {
@@ -195,14 +195,14 @@ impl Switch {
         }
     }
 
-    /// A leg that has been transferred away. `told`: it is to hear of that first.
+    /// Ends a leg that has been transferred away. `told`: it is to get its NOTIFY first.
     pub(super) fn leave(&mut self, t: &mut Turn<'_>, leg: LegId, told: bool) {
         let Some(it) = self.calls.leg_mut(leg) else { return self.counters.late() };
         it.why.cause = Some(TerminationCause::LocalHangup);
         let call = it.call;
         let exchange = self.calls.get(call).and_then(|it| it.exchanges.under_way.as_ref());
         if exchange.is_some_and(|it| it.to == leg) {
-            // Who stays need not wait for its answer.
+            // The remaining party need not wait for its answer.
             self.exchange_refused(t, call, Reply::status(491));
         }
         if !told {
@@ -214,7 +214,7 @@ impl Switch {
         self.arm(t.now, call);
     }
 
-    /// `leg` is to leave its bridge, and its other party to be sent to `target`.
+    /// `leg` leaves its bridge, and its partner is sent to `target`.
     pub(super) fn transfer_to(
         &mut self,
         t: &mut Turn<'_>,
@@ -238,10 +238,10 @@ impl Switch {
         Ok(())
     }
 
-    /// A provisional response of the target.
+    /// The target of a transfer has sent a provisional response.
     pub(super) fn transfer_progress(&mut self, t: &mut Turn<'_>, call: CallId, status: u16) {
         let dialling = self.calls.get(call).and_then(|it| it.dialling.as_ref());
-        // Who is called for ourselves rings for nobody.
+        // A call that we originate has no caller to report to.
         let Some(Purpose::Transfer { leaves, referrer, .. }) = dialling.map(|it| &it.purpose) else {
             return self.counters.ignored();
         };
@@ -250,7 +250,7 @@ impl Switch {
         self.tell(t, Event::TransferProgress { call, leg, status });
     }
 
-    /// Nobody answered: the old parties talk on, if they are still there.
+    /// No branch answered: the old parties stay connected, if both are still there.
     pub(super) fn transfer_failed(
         &mut self,
         t: &mut Turn<'_>,
@@ -265,13 +265,13 @@ impl Switch {
         if self.calls.get(call).is_some_and(|it| it.bridge.is_some()) {
             self.talk_on(t, call);
         } else {
-            // Who asked for it has hung up meanwhile.
+            // The referrer has hung up meanwhile.
             self.hang_up(t, stays);
         }
     }
 
-    /// The target has answered: it takes the place of the leg that leaves. `direct`: it may talk past b2b; `back`: it
-    /// is to be told of whom it talks with, too.
+    /// The target has answered: it replaces the leg that leaves. `direct`: it may use direct media; `back`:
+    /// it has to be offered its new partner's media, too.
     pub(super) fn transfer_answered(
         &mut self,
         t: &mut Turn<'_>,
@@ -290,19 +290,18 @@ impl Switch {
         self.refresh(t, call, (arrived, stays), back);
     }
 
-    /// Whether the end of this leg ends nothing else: its other party is on its
-    /// way to somebody.
+    /// Whether this leg may end without ending the call: its partner is being transferred.
     pub(super) fn is_being_replaced(&self, call: CallId, leg: LegId) -> bool {
         let dialling = self.calls.get(call).and_then(|it| it.dialling.as_ref());
         matches!(dialling.map(|it| &it.purpose), Some(Purpose::Transfer { leaves, .. }) if *leaves == leg)
     }
 
-    /// An INVITE that is to take the place of a leg in its bridge.
+    /// An INVITE that is to replace a leg in its bridge.
     pub(super) fn replace(&mut self, t: &mut Turn<'_>, leg: LegId, replaced: UsageId) {
         let replaced = self.calls.of_usage(replaced);
         let bridged = replaced.and_then(|replaced| Some((replaced, self.bridged(replaced)?)));
         let offer = self.calls.leg(leg).and_then(|it| it.life.open_offer());
-        // As if there were no such dialog: whose it is shows to nobody (RFC 3891 §3).
+        // The same response as for an unknown dialog: its existence is not revealed (RFC 3891 §3).
         let invite = self.calls.leg(leg).and_then(|it| it.life.invite()).cloned();
         if !replaced.is_some_and(|of| self.may_replace(t, leg, of, invite.as_ref())) {
             return self.reject(t, leg, 481, "");
@@ -320,13 +319,13 @@ impl Switch {
         self.with_endpoint(t, leg, None, OnEndpoint::Replace { call, leg, stays, replaced, offer });
     }
 
-    /// Who was to take a place can have no media.
+    /// There is no media for the newcomer.
     pub(super) fn not_replaced(&mut self, t: &mut Turn<'_>, call: CallId, leg: LegId) {
         self.talk_on(t, call);
         self.reject(t, leg, 500, "");
     }
 
-    /// The other side has agreed to the newcomer, or not.
+    /// The other side has agreed to the newcomer, or refused.
     pub(super) fn replaced(
         &mut self,
         t: &mut Turn<'_>,
@@ -334,7 +333,7 @@ impl Switch {
         replaced: LegId,
         answer: Result<Bytes, Reply>,
     ) {
-        // Where the newcomer has gone meanwhile, the old parties talk on.
+        // If the newcomer has gone meanwhile, the old parties stay connected.
         let of = self.calls.leg(leg).or_else(|| self.calls.leg(replaced));
         let Some(call) = of.map(|it| it.call) else { return self.counters.late() };
         let stays = self.bridged(replaced).map(|(_, stays, _)| stays);
@@ -345,7 +344,7 @@ impl Switch {
         match session {
             Ok(stays) => {
                 let options = self.part(t, call);
-                // The newcomer came by no route of ours.
+                // The newcomer did not come by a route of ours.
                 let joined = self.join_again(t, call, (stays, leg), &options, false);
                 self.end_if_apart(t, joined, [stays, leg]);
                 self.leave(t, replaced, false);
@@ -365,7 +364,7 @@ fn dialog_hosts(request: &Request) -> Vec<String> {
 }
 
 impl Turn<'_> {
-    /// A NOTIFY, to who wants to hear how a transfer goes. Whose subscription is over hears nothing.
+    /// Sends a NOTIFY about the progress of a transfer, unless the subscription is over.
     pub(super) fn tell_referrer(&mut self, referrer: Referrer, status: u16, reason: &str) {
         if let Some((usage, refer)) = referrer {
             let _ = self.sip.notify_refer(self.now, usage, refer, status, reason);

@@ -1,8 +1,8 @@
-//! What the calls wait for, as values: what media, a resolver, a handler has been asked, and what is done with the answer.
+//! What calls wait for, as values: requests to media, a resolver or a handler, and their continuations.
 //!
-//! A request that is not answered within the turn gets a number, and what is to be done stands in a table under it
-//! until the answer comes as an input. One that is answered at once goes the same way without the table. Who has gone
-//! meanwhile is found gone by what is done then; nothing is held but the value.
+//! A request that is not answered within the turn gets a number, under which its continuation is kept until
+//! the answer comes as an input. A request that is answered at once takes the same way without the table. A
+//! continuation finds out itself that a leg or call has gone; it holds nothing but values.
 
 use std::pin::Pin;
 
@@ -33,30 +33,30 @@ use crate::service::{CallError, DialError};
 use crate::{BridgeId, CallId, LegId};
 use b2b_sip::endpoint::{Reply as Response, ServerTransactionId};
 
-/// What is done once something is answered.
+/// The continuation of a request.
 pub(super) enum Waits {
-    /// By media.
+    /// Of a request to media.
     Media(OnMedia),
-    /// By a resolver or a handler.
+    /// Of a request to a resolver or a handler.
     Found(OnFound),
 }
 
-/// Who is to answer what is asked.
+/// The component that answers a request.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
 pub(super) enum Answerer {
     Media,
-    /// A handler, what becomes of a call; where a referral leads, or a redirection.
+    /// A handler: the decision on a call, on the target of a referral, or on a redirection.
     Handler,
     Target,
     Redirection,
     /// A resolver, for a call.
     Contacts,
-    /// Nobody who would change a call.
+    /// The answer changes no call.
     Nothing,
 }
 
 impl Waits {
-    /// Who is to answer it.
+    /// The component that answers it.
     pub fn answerer(&self) -> Answerer {
         match self {
             Waits::Media(_) => Answerer::Media,
@@ -71,7 +71,7 @@ impl Waits {
     }
 }
 
-/// What media has answered.
+/// An answer of media.
 #[derive(Serialize, Deserialize)]
 #[serde(rename_all = "snake_case")]
 pub(super) enum MediaAnswer {
@@ -85,91 +85,93 @@ pub(super) enum MediaAnswer {
     Recorded(Recorded),
 }
 
-/// What is done once media has answered.
+/// The continuation of a request to media.
 pub(super) enum OnMedia {
-    /// Nothing: it is told, and that is all.
+    /// Nothing: no answer is needed.
     Nothing,
-    /// A leg has its endpoint.
+    /// A leg's endpoint is opened.
     Endpoint { leg: LegId, no_reinvites: bool, then: OnEndpoint },
-    /// There is a description for a party.
+    /// A description for a party is made.
     Described(OnDescription),
-    /// A party's answer to an offer of ours is taken.
+    /// A party's answer to an offer of ours is applied.
     Applied(OnApplied),
-    /// Two legs hear each other.
+    /// Two legs are joined.
     Joined { a: LegId, b: LegId },
-    /// A leg was counted as its bridge ended.
+    /// The counters of a leg are read at the end of its bridge.
     Counted { call: CallId, bridge: BridgeId, leg: LegId },
-    /// A recording of this call, or of a leg in it, has begun.
+    /// A recording of this call, or of a leg in it, begins.
     Recording { call: CallId, subject: Subject, reply: Asks },
-    /// A recording is complete.
+    /// A recording is completed.
     Recorded { call: CallId, id: RecordingId, reply: Asks },
 }
 
-/// What is done once a leg has an endpoint, or could get none.
+/// The continuation once a leg has an endpoint, or could not get one.
 pub(super) enum OnEndpoint {
-    /// Its offer is answered by us.
+    /// We answer the leg's offer.
     LocalAnswer { leg: LegId, offer: Bytes, then: OnDescription },
-    /// It is offered what we can do, or what this endpoint can.
+    /// We offer the leg our own media, or that of the endpoint `like`.
     LocalOffer { leg: LegId, like: Option<EndpointId>, then: OnDescription },
-    /// Its offer goes to another leg.
+    /// The leg's offer goes to another leg.
     OfferFrom { from: LegId, to: LegId, offer: Bytes, then: OnDescription },
-    /// It gets the offer of another leg, which has its endpoint.
+    /// The leg gets the offer of another leg, which has its endpoint.
     OfferTo { near: EndpointId, from: LegId, to: LegId, offer: Bytes, then: OnDescription },
-    /// It takes the place of another one.
+    /// The leg replaces another one.
     Replace { call: CallId, leg: LegId, stays: LegId, replaced: LegId, offer: Bytes },
 }
 
-/// What is done once there is a description for a party.
+/// The use of a description for a party.
 pub(super) enum OnDescription {
-    /// It is for our 2xx to a caller of ours: the answer, or an offer to a caller without one.
+    /// For our own 2xx to a caller: the answer, or an offer if the caller made none.
     Answer { leg: LegId, offers: bool, reply: Reply<Result<(), CallError>> },
-    /// It is the offer of a branch's INVITE.
+    /// The offer in a branch's INVITE.
     Invite { branch: LegId },
-    /// It is a branch's early session, for the caller.
+    /// A branch's early session, for the caller.
     Progress { caller: LegId, branch: LegId, status: u16, reliable: bool },
-    /// It is a branch's offer in a reliable provisional response, for the caller.
+    /// A branch's offer in a reliable provisional response, for the caller.
     EarlyOffer { caller: LegId, branch: LegId, status: u16 },
-    /// It is our answer to that.
+    /// Our answer to that.
     AnswerEarly { branch: LegId },
-    /// It is the caller's answer to that, by PRACK.
+    /// The caller's answer to that, for the PRACK.
     Prack { caller: LegId, branch: LegId },
-    /// It is the callee's answer, for the 2xx to the caller.
+    /// The callee's answer, for the 2xx to the caller.
     Accept { won: Won },
-    /// It is an offer for the 2xx to the caller, the callee's late one or ours. `on_ack`: what is done with its answer.
+    /// An offer for the 2xx to the caller, the callee's late one or ours. `on_ack`: what to do with its
+    /// answer.
     AcceptWithOffer { won: Won, on_ack: OnAck },
-    /// It is our answer to the callee's late offer, for its ACK.
+    /// Our answer to the callee's late offer, for its ACK.
     AckAndAccept { won: Won },
-    /// It is the caller's answer to the callee's late offer, for its ACK.
+    /// The caller's answer to the callee's late offer, for its ACK.
     Ack { caller: LegId, callee: LegId },
-    /// It is our answer to a later offer that goes no further.
+    /// Our answer to a later offer that is not passed on.
     AnswerHere { leg: LegId, origin: Origin, repeats: bool },
-    /// It is a later offer, of ours or of another party.
+    /// A later offer, ours or another party's.
     Offer { call: CallId, exchange: ExchangeNo },
-    /// It is what came of that, for who has asked; `offers`: it is made of this late offer of the other one.
+    /// The answer to that, for the asking party; `offers`: it is made from this late offer of the other one.
     AnswerAcross { call: CallId, exchange: ExchangeNo, to: LegId, offers: Option<Bytes> },
 }
 
-/// What is done once a party's answer to an offer of ours is taken, or is of no use.
+/// The continuation once a party's answer to an offer of ours has been applied, or cannot be used.
 pub(super) enum OnApplied {
     /// Nothing.
     Nothing,
-    /// It is a branch's early session, and its caller is up.
+    /// The answer is a branch's early session, and its caller is up.
     EarlySession { caller: LegId, branch: LegId },
-    /// It is the callee's, whose caller is up.
+    /// The answer is the callee's, whose caller is up.
     Won(Won),
-    /// It is that of whom we have called for ourselves.
+    /// The answer is that of a callee called on our own behalf.
     Originated { leg: LegId, reply: Reply<Result<LegId, DialError>> },
-    /// It is that of whom a party is sent to.
+    /// The answer is that of a transfer's target.
     Transferred { call: CallId, legs: (LegId, LegId), referrer: Referrer, arrived: LegId, direct: bool },
-    /// It came by the ACK of a party that is joined with this other one, or is with us.
+    /// The answer came in the ACK of a party that is joined with `other`, or alone with us.
     Acknowledged { leg: LegId, other: Option<LegId> },
-    /// It came by the ACK of a party whose partner of then has left.
+    /// The answer came in the ACK of a party whose partner at that time has left.
     AcknowledgedApart { call: CallId, leg: LegId },
-    /// It agrees to a later offer of ours, or of whom nobody waits for any more.
+    /// The answer agrees to a later offer, of ours or without a waiting party.
     Agreed { call: CallId, exchange: ExchangeNo },
 }
 
-/// A branch that has answered first, and who it is for: what is left to be done once both have their descriptions.
+/// A branch that has answered first, and its caller: what remains to be done once both have their
+/// descriptions.
 pub(super) struct Won {
     pub call: CallId,
     pub caller: LegId,
@@ -182,13 +184,13 @@ pub(super) struct Won {
 }
 
 impl Won {
-    /// Why it was dialled.
+    /// The purpose of the dialling.
     pub fn purpose(self) -> Purpose {
         Purpose::Caller { caller: self.caller, reply: self.reply }
     }
 }
 
-/// What a resolver or a handler has answered.
+/// An answer of a resolver or a handler.
 #[derive(Serialize, Deserialize)]
 #[serde(rename_all = "snake_case")]
 pub(super) enum Found {
@@ -201,15 +203,15 @@ pub(super) enum Found {
     Over,
 }
 
-/// What is done once a resolver or a handler has answered.
+/// The continuation of a request to a resolver or a handler.
 pub(super) enum OnFound {
-    /// What is dialled in a call.
+    /// The target of a dialling is looked up.
     Dial { call: CallId },
     /// A handler decides on a call.
     Decide(Box<Handing>),
-    /// A handler says where a REFER leads, or what a number is.
+    /// A handler decides on the target of a REFER, or on a number.
     Referral { referral: Box<Referral>, asked_by: AskedBy, next: usize },
-    /// Handlers say where a redirection leads.
+    /// Handlers decide on the targets of a redirection.
     Redirect {
         call: CallId,
         leg: LegId,
@@ -220,20 +222,20 @@ pub(super) enum OnFound {
     },
     /// The listener of a call has ended.
     Listened { call: CallId },
-    /// Somebody asks what a target is.
+    /// A command looks up a target.
     LookUp { reply: Reply<Result<LookupResult, LookupError>> },
     /// A request outside any call is answered.
     Outside { transaction: ServerTransactionId },
 }
 
 impl OnFound {
-    /// Whether a call depends on it.
+    /// Whether a call depends on the answer.
     fn is_fact(&self) -> bool {
         !matches!(self, OnFound::LookUp { .. } | OnFound::Outside { .. })
     }
 }
 
-/// What an answer of media is as one of its kinds.
+/// Conversions of results to answers of media.
 macro_rules! kinds {
     ($($from:ty, $it:pat => $answer:expr;)*) => {
         $(impl From<$from> for MediaAnswer {
@@ -255,7 +257,7 @@ kinds! {
 }
 
 impl Switch {
-    /// Does this once media has answered.
+    /// Continues with `then` once media has answered.
     pub(super) fn media<T>(&mut self, t: &mut Turn<'_>, future: MediaFuture<T>, then: OnMedia)
     where
         T: Into<MediaAnswer> + Send + Unpin + 'static,
@@ -289,7 +291,7 @@ impl Switch {
         }
     }
 
-    /// Media's answer is in the journal, here or later.
+    /// Takes media's answer from the journal, now or later.
     fn media_told(&mut self, t: &mut Turn<'_>, then: OnMedia) {
         match self.reads_next("later") {
             Some(request) => self.work.ask_journal(self.is_told_of(), request, Waits::Media(then)),
@@ -300,7 +302,7 @@ impl Switch {
         }
     }
 
-    /// The same of a resolver or a handler.
+    /// Takes the answer of a resolver or a handler from the journal.
     fn found_told(&mut self, then: OnFound) -> Option<Key> {
         let later = self.reads_next("later");
         match later {
@@ -313,7 +315,7 @@ impl Switch {
         later
     }
 
-    /// Does this once there is a description for a party; there may be an error already.
+    /// Continues with `then` once a description for a party is ready; it may have failed already.
     pub(super) fn describe(
         &mut self,
         t: &mut Turn<'_>,
@@ -329,8 +331,8 @@ impl Switch {
         }
     }
 
-    /// Does this once a resolver or a handler has answered, which is looked at within the turn. The number of the
-    /// request; none: it is answered.
+    /// Continues with `then` once a resolver or a handler has answered; the future is polled within the turn.
+    /// Returns the number of the request; `None`: it has been answered.
     pub(super) fn run<T: Send + 'static>(
         &mut self,
         future: Pin<Box<dyn Future<Output = T> + Send>>,
@@ -340,8 +342,8 @@ impl Switch {
         self.ask_for(future, found, then, |request, future| Box::pin(found_by(request, future, found)))
     }
 
-    /// The same, and what asks is dropped some time after `ends` is: what it decides in that moment counts for
-    /// nothing, since it decides so because what it was at has been taken from it. `None`: it has answered.
+    /// As [`Switch::run`], but the future is dropped once the returned sender is. A decision that it makes at
+    /// that moment is ignored: it results from the loss of its call. `None`: it has been answered.
     pub(super) fn run_until(
         &mut self,
         future: Pin<Box<dyn Future<Output = HandlerAction> + Send>>,
@@ -391,13 +393,13 @@ impl Switch {
         }
     }
 
-    /// Who is asked has answered before there was a future.
+    /// The request was answered before there was a future.
     pub(super) fn answered_at_once(&mut self, then: OnFound, found: Result<Found, Panicked>) {
         self.writes("found", &found);
         self.follows.push(Follow::Found { then, found });
     }
 
-    /// Asks whom a target means. The number of the request; none: it is answered.
+    /// Looks up a target. Returns the number of the request; `None`: it has been answered.
     pub(super) fn look_up(&mut self, lookup: LookupRequest, then: OnFound) -> Option<Key> {
         let resolver = self.parts.resolver.clone();
         let future = Box::pin(async move {

@@ -1,5 +1,5 @@
-//! Who waits for a state of a leg, or for the end of a leg, a bridge or a call; and the ends of before for who asks a
-//! little later.
+//! Waiting for a state of a leg, or for the end of a leg, a bridge or a call; past ends are kept for watchers
+//! that come a little later.
 
 use std::collections::{HashMap, VecDeque};
 
@@ -8,33 +8,33 @@ use crate::LegId;
 use crate::leg_fsm::LegState;
 use crate::service::{CallEnd, CallError, Watched};
 
-/// Ends that are remembered: of two legs, a bridge and a call each.
+/// Number of ends that are kept: a call has about two legs and a bridge besides its own end.
 const ENDS: usize = 4 * 1_024;
 
-/// A state that somebody waits for.
+/// An awaited state, and the receiver.
 type Awaited = (LegState, Reply<Result<LegState, CallError>>);
 
-/// See the module's text.
+/// See the module head.
 #[derive(Default)]
 pub(super) struct Watchers {
     waiting: HashMap<Watched, Vec<Reply<Result<CallEnd, CallError>>>>,
     states: HashMap<LegId, Vec<Awaited>>,
-    /// The latest last.
+    /// The ends that are kept, latest last.
     ended: VecDeque<(Watched, CallEnd)>,
 }
 
 impl Watchers {
-    /// Somebody wants to know how this ends. `is_there`: it has not ended yet.
+    /// Waits for the end of `what`. `is_there`: it has not ended yet.
     pub fn watch(&mut self, what: Watched, is_there: bool, reply: Reply<Result<CallEnd, CallError>>) {
         if is_there {
             return self.waiting.entry(what).or_default().push(reply);
         }
         let ended = self.ended.iter().rev().find(|(it, _)| *it == what);
-        // Who does not wait any more has lost interest.
+        // A closed receiver is no error.
         let _ = reply.send(ended.map(|(_, end)| end.clone()).ok_or(CallError::Gone));
     }
 
-    /// Somebody wants to know when the leg has come as far as `state`; `now`: where it is, none: it is over.
+    /// Waits until the leg reaches `state`; `now`: its present state, `None`: it is over.
     pub fn await_state(
         &mut self,
         leg: LegId,
@@ -46,7 +46,7 @@ impl Watchers {
             Some(now) if now.has_reached(state) => Ok(now),
             Some(_) => {
                 let waiting = self.states.entry(leg).or_default();
-                // Who asks again and again has given up before.
+                // A client that asks repeatedly has given up its earlier requests.
                 waiting.retain(|(_, reply)| !reply.is_closed());
                 return waiting.push((state, reply));
             }
@@ -55,11 +55,11 @@ impl Watchers {
                 ended.map(|(_, end)| end.leg_state()).ok_or(CallError::Gone)
             }
         };
-        // Who does not wait any more has lost interest.
+        // A closed receiver is no error.
         let _ = reply.send(told);
     }
 
-    /// A leg is in this state now.
+    /// Reports the new state of a leg.
     pub fn leg_is(&mut self, leg: LegId, now: LegState) {
         if let Some(waiting) = self.states.get_mut(&leg) {
             for (_, reply) in waiting.extract_if(.., |(state, _)| now.has_reached(*state)) {
@@ -71,7 +71,7 @@ impl Watchers {
         }
     }
 
-    /// It has ended so.
+    /// Reports an end.
     pub fn ended(&mut self, what: Watched, end: CallEnd) {
         if let Watched::Leg(leg) = what {
             for (_, reply) in self.states.remove(&leg).into_iter().flatten() {
@@ -87,14 +87,14 @@ impl Watchers {
         self.ended.push_back((what, end));
     }
 
-    /// It is no more, and has not ended: something else has taken its place.
+    /// Fails the watchers of something that has been replaced and so has no end.
     pub fn replaced(&mut self, what: Watched) {
         for watcher in self.waiting.remove(&what).into_iter().flatten() {
             let _ = watcher.send(Err(CallError::Gone));
         }
     }
 
-    /// What is watched and has not ended.
+    /// Number of legs, bridges and calls being watched.
     pub fn len(&self) -> usize {
         self.waiting.len() + self.states.len()
     }
