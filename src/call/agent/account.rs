@@ -1,4 +1,4 @@
-//! Who an agent is for others, and by which way it reaches them (RFC 3261 §8.1.2).
+//! An agent's identity, and its routes to others (RFC 3261 §8.1.2).
 
 use std::fmt;
 use std::path::PathBuf;
@@ -14,42 +14,42 @@ use b2b_sip::net::{NameService, Tls};
 pub use crate::lookup::Credentials;
 pub use b2b_sip::msg::Transport;
 
-/// Who we are for others, and how we reach them.
+/// How others see us, and how we reach them.
 #[derive(Debug, Clone, Default)]
 pub struct Signalling {
-    /// Stands before our URI in From.
+    /// The display name in From.
     pub display_name: Option<String>,
-    /// For 401 and 407. Without a realm they answer whoever asks.
+    /// For 401 and 407. Without a realm they answer every challenge.
     pub credentials: Option<Credentials>,
-    /// The URI of an outbound proxy: it gets every request that starts something, with Route,
-    /// and what follows in the calls goes by the same way.
+    /// The URI of an outbound proxy: every request that starts a dialog or transaction goes there, with
+    /// Route, and later requests of the calls take the same way.
     pub proxy: Option<String>,
-    /// What requests go by whose URI does not say it.
+    /// Transport of requests whose URI does not specify one.
     pub transport: Option<Transport>,
-    /// Whose certificates count; none: there is no TLS.
+    /// Which certificates are trusted; `None`: there is no TLS.
     pub tls: Option<Roots>,
-    /// More header fields of every INVITE: names and values.
+    /// Further header fields of every INVITE, as names and values.
     pub headers: Vec<(String, String)>,
-    /// Names are looked up as RFC 3263 says (with the feature `dns`), not as the system does.
+    /// Names are looked up as in RFC 3263 (with the feature `dns`), not by the system's resolver.
     pub dns: bool,
 }
 
-/// Whose certificates count for connections over TLS.
+/// Which certificates are trusted on TLS connections.
 #[derive(Debug, Clone, PartialEq, Eq)]
 pub enum Roots {
-    /// Those of the authorities that the system knows.
+    /// Those of the system's certificate authorities.
     System,
-    /// Those of the authorities in this PEM file, and of no others.
+    /// Those of the authorities in this PEM file only.
     File(PathBuf),
-    /// Anybody's. Who is between reads and writes everything; for tests only.
+    /// All certificates. An attacker on the path can read and change everything; for tests only.
     Anybody,
 }
 
 impl Roots {
-    /// What the SIP stack takes.
+    /// The TLS settings for the SIP stack.
     ///
     /// # Errors
-    /// The file cannot be used, or there is no TLS in this build.
+    /// The file cannot be used, or this build has no TLS.
     #[cfg(feature = "tls")]
     pub fn load(&self) -> Result<Tls, String> {
         use b2b_sip::net::TlsFiles;
@@ -62,35 +62,35 @@ impl Roots {
             .map_err(|error| error.to_string())
     }
 
-    /// There is no TLS in this build.
+    /// Fails: there is no TLS in this build.
     #[cfg(not(feature = "tls"))]
     pub fn load(&self) -> Result<Tls, String> {
         Err("this build has no TLS; build b2b with the feature `tls`".to_owned())
     }
 }
 
-/// What one call of ours has beside its target.
+/// Options of one outgoing call.
 #[derive(Debug, Clone, Default)]
 pub struct DialAs {
-    /// The URI in From, in the place of the agent's.
+    /// The URI in From, instead of the agent's.
     pub identity: Option<String>,
-    /// For 401 and 407, in the place of the agent's.
+    /// For 401 and 407, instead of the agent's.
     pub credentials: Option<Credentials>,
-    /// More header fields of its INVITE, behind those of every INVITE: names and values.
+    /// Further header fields of its INVITE, after those of every INVITE, as names and values.
     pub headers: Vec<(String, String)>,
 }
 
-/// Where a request goes.
+/// The route of a request.
 #[derive(Debug, Default)]
 pub(super) struct Way {
     pub route: Vec<Bytes>,
     pub outbound: Option<Bytes>,
-    /// It is that of our registration.
+    /// It is the route of our registration.
     pub home: bool,
 }
 
 impl Signalling {
-    /// Who knows where hosts are.
+    /// The name service that resolves hosts.
     pub(super) fn names(&self) -> NameService {
         #[cfg(feature = "dns")]
         if self.dns {
@@ -99,7 +99,7 @@ impl Signalling {
         NameService::System
     }
 
-    /// From and To of ours: `"Alice" <sip:alice@example.com>`.
+    /// The name-addr for our From and To: `"Alice" <sip:alice@example.com>`.
     pub(super) fn address(&self, uri: &str) -> String {
         match &self.display_name {
             Some(name) => {
@@ -109,7 +109,7 @@ impl Signalling {
         }
     }
 
-    /// The way to `target`. `registrar`: where those are whose domain is our own.
+    /// The route to `target`. `registrar`: where targets in our own domain are reached.
     pub(super) fn way(&self, target: &Uri<'_>, identity: Option<&str>, registrar: Option<&str>) -> Way {
         if let Some(proxy) = &self.proxy {
             return Way { route: vec![self.route(proxy)], outbound: None, home: true };
@@ -126,7 +126,7 @@ impl Signalling {
         Way { route: Vec::new(), outbound: outbound.map(Bytes::from), home: registrar.is_some() }
     }
 
-    /// The proxy as a name-addr for Route: loose, whatever was written.
+    /// The proxy as a name-addr for Route, always with `lr`.
     pub(super) fn route(&self, proxy: &str) -> Bytes {
         let mut uri = self.by_transport(proxy).unwrap_or_else(|| proxy.to_owned());
         if Uri::parse(uri.as_bytes()).is_ok_and(|uri| !uri.is_loose_router()) {
@@ -143,7 +143,7 @@ impl Signalling {
         open.then(|| format!("{uri};transport={}", transport.as_str().to_ascii_lowercase()))
     }
 
-    /// Where a target is, by our transport.
+    /// The address of a target with our transport.
     fn way_of(&self, target: &Uri<'_>) -> Option<String> {
         let transport = self.transport?;
         if target.scheme != Scheme::Sip
@@ -157,7 +157,7 @@ impl Signalling {
     }
 }
 
-/// A client for challenges.
+/// A digest client for challenges.
 pub(super) fn digest(Credentials { username, password, realm }: &Credentials) -> DigestClient {
     let client = DigestClient::new(username, password, rand::random());
     match realm {
@@ -166,7 +166,7 @@ pub(super) fn digest(Credentials { username, password, realm }: &Credentials) ->
     }
 }
 
-/// A host as a URI writes it.
+/// A host as written in a URI.
 pub(super) fn host(uri: &Uri<'_>) -> String {
     match uri.host {
         Some(Host::V6(ip)) => format!("[{ip}]"),
@@ -176,21 +176,21 @@ pub(super) fn host(uri: &Uri<'_>) -> String {
     }
 }
 
-/// Header fields as the endpoint takes them.
+/// Header fields in the endpoint's form.
 pub(super) fn fields(texts: &[(String, String)]) -> HeaderFields {
     let bytes = |text: &String| Bytes::copy_from_slice(text.as_bytes());
     texts.iter().map(|(name, value)| (bytes(name), bytes(value))).collect()
 }
 
-/// Whether this header field can be added to requests of ours: b2b writes some itself.
+/// Whether this header field can be added to our requests: b2b writes some of them itself.
 pub fn may_add(name: &str, value: &str) -> bool {
     check_headers(&fields(&[(name.to_owned(), value.to_owned())])).is_ok()
 }
 
-/// Checks what a URI of the configuration has to be.
+/// Checks a URI of the configuration.
 ///
 /// # Errors
-/// It is none that a request can be sent to.
+/// No request can be sent to it.
 pub fn sip_uri(text: &str) -> Result<Uri<'_>, AgentError> {
     let bad =
         |reason: &dyn fmt::Display| AgentError::Target { uri: text.to_owned(), reason: reason.to_string() };

@@ -1,4 +1,4 @@
-//! A leg's audio: given to its session when somebody listens, exchanged in mid-call.
+//! A leg's audio: attached to its media session, and exchanged during the call.
 
 use std::sync::Arc;
 use std::sync::atomic::{AtomicBool, Ordering};
@@ -7,8 +7,8 @@ use super::{AgentError, AgentService, LegAudio, LegId};
 use crate::leg_fsm::LegState;
 use b2b_base::frame::{Fill, FrameSource, OutFrame};
 
-/// A source that says nothing before its leg is answered. What the far end sends before that
-/// is heard, but it is not to miss the beginning of what it is told.
+/// A source that is silent until its leg is answered. Early media of the remote party is played, but the
+/// remote party must not miss the beginning of ours.
 struct Gated {
     open: Arc<AtomicBool>,
     source: Box<dyn FrameSource>,
@@ -21,11 +21,10 @@ impl FrameSource for Gated {
 }
 
 impl AgentService {
-    /// Gives a leg other audio, in place of what it has. One that is not answered yet gets it
-    /// when it is.
+    /// Replaces a leg's audio. A leg that is not answered yet gets it on answer.
     ///
     /// # Errors
-    /// There is no such leg, or its media are gone.
+    /// There is no such leg, or its media session is gone.
     pub fn attach(&mut self, id: LegId, audio: LegAudio) -> Result<(), AgentError> {
         let entry = self.legs.get(id).filter(|entry| entry.told && entry.ended.is_none());
         let entry = entry.ok_or(AgentError::NoSuchLeg)?;
@@ -36,7 +35,7 @@ impl AgentService {
         Ok(())
     }
 
-    /// Gives the leg's audio to its session, once.
+    /// Attaches the leg's audio to its media session, once.
     pub(super) fn give_audio(&mut self, id: LegId) -> Result<(), AgentError> {
         let Some(entry) = self.legs.get(id) else { return Err(AgentError::NoSuchLeg) };
         let Some(session) = entry.session else { return Err(AgentError::NoSuchLeg) };
@@ -51,15 +50,14 @@ impl AgentService {
         attached.map_err(|error| AgentError::Media(error.to_string()))
     }
 
-    /// The leg is answered: what it says goes out.
+    /// The leg is answered: its source is sent.
     pub(super) fn open_gate(&mut self, id: LegId) {
         if let Some(gate) = self.legs.get(id).and_then(|entry| entry.gate.take()) {
             gate.store(true, Ordering::Relaxed);
         }
     }
 
-    /// Sends silence in place of what the leg's source gives, or no longer. Digits go out all
-    /// the same.
+    /// Sends silence instead of the leg's source, or stops doing so. Digits are sent all the same.
     ///
     /// # Errors
     /// There is no such leg, or it has no media yet.
@@ -68,8 +66,8 @@ impl AgentService {
         self.media.mute(session, muted).map_err(|error| AgentError::Media(error.to_string()))
     }
 
-    /// Multiplies what a leg says, and what is heard of it; `None`: as before. 1.0 leaves it as
-    /// it is; what gets louder than full scale stays at the rail.
+    /// Sets the volume of a leg's sent and received audio, as factors; `None`: unchanged. 1.0 is the original
+    /// level; samples beyond full scale are clipped.
     ///
     /// # Errors
     /// As for [`AgentService::mute`], or a factor is negative or not finite.
@@ -82,12 +80,11 @@ impl AgentService {
         self.media.volume(session, sent, heard).map_err(|error| AgentError::Media(error.to_string()))
     }
 
-    /// Makes these legs one conference: each far end hears all the others, and what our side says
-    /// to any of them; our side hears all of them on each leg. It takes the place of conferences
-    /// that they are in.
+    /// Joins these legs in one conference: each remote party hears all the others, and what our side says on
+    /// any leg; our side hears all of them on each leg. The conference replaces those that the legs are in.
     ///
     /// # Errors
-    /// One of them is not up.
+    /// One of the legs is not up.
     pub fn confer(&mut self, members: &[LegId]) -> Result<(), AgentError> {
         let mut sessions = Vec::with_capacity(members.len());
         for id in members {
@@ -100,7 +97,7 @@ impl AgentService {
         joined.map_err(|error| AgentError::Media(error.to_string()))
     }
 
-    /// Takes a leg out of its conference, which goes on.
+    /// Takes a leg out of its conference, which continues.
     ///
     /// # Errors
     /// There is no such leg, or it has no media.

@@ -9,7 +9,7 @@ impl AgentService {
         self.legs.get(id).is_some_and(|entry| entry.told && entry.is_up())
     }
 
-    /// Holds the far end: it hears the leg's source (music, silence), what it says is not taken.
+    /// Puts the remote party on hold: it hears the leg's source (music, silence), and its audio is dropped.
     /// [`super::AgentEvent::Changed`] or [`super::AgentEvent::ChangeRefused`] follows.
     ///
     /// # Errors
@@ -18,7 +18,7 @@ impl AgentService {
         self.on_leg_that_is_up(id, Leg::hold)
     }
 
-    /// Takes the far end back. What follows is as for `hold`.
+    /// Takes the remote party off hold. The same events follow as for `hold`.
     ///
     /// # Errors
     /// There is no such leg, or it is not up.
@@ -26,10 +26,10 @@ impl AgentService {
         self.on_leg_that_is_up(id, Leg::resume)
     }
 
-    /// Offers these codecs, in this order. What follows is as for `hold`.
+    /// Offers these codecs, in this order. The same events follow as for `hold`.
     ///
     /// # Errors
-    /// There is no such leg, or it is not up, or there is no codec.
+    /// There is no such leg, or it is not up, or `codecs` is empty.
     pub fn offer(&mut self, id: LegId, codecs: &[Codec]) -> Result<(), AgentError> {
         if codecs.is_empty() {
             return Err(AgentError::Media("no codec to offer; set at least one".to_owned()));

@@ -1,5 +1,5 @@
-//! Credentials for what the far end of a leg, or a proxy before it, challenges: our INVITE and
-//! BYE, and what goes out inside the call (RFC 3261 §22).
+//! Credentials for challenges of a leg's remote party, or of a proxy in front of it: to our INVITE and BYE,
+//! and to other in-dialog requests (RFC 3261 §22).
 
 use super::account::{self, Credentials};
 use super::{AgentService, LegId};
@@ -8,11 +8,11 @@ use b2b_sip::auth::{Authorized, ChallengeError, DigestClient};
 use b2b_sip::endpoint::{Challenge, HeaderFields, UsageEvent, UsageId};
 use b2b_sip::msg::{Method, Response};
 
-/// What a leg knows of who asks for credentials. They are the leg's own: another far end gets
-/// none before it asks.
+/// The challenges that a leg has met. They belong to the leg: another remote party gets no credentials before
+/// it challenges.
 pub(super) struct LegAuth {
     digest: DigestClient,
-    /// What the last request of each method carried; of each method one is under way.
+    /// The credentials in the last request of each method; there is one pending request per method.
     sent: Vec<(Method, Authorized)>,
 }
 
@@ -22,7 +22,7 @@ impl LegAuth {
         Box::new(LegAuth { digest: account::digest(credentials), sent: Vec::new() })
     }
 
-    /// Credentials for a request, if this far end has asked before.
+    /// Credentials for a request, if this remote party has challenged before.
     fn authorize(&mut self, method: &Method, target: &[u8]) -> HeaderFields {
         let sent = self.digest.authorize(method, target);
         let headers = sent.headers.clone();
@@ -31,7 +31,7 @@ impl LegAuth {
         headers
     }
 
-    /// What the last request of this method carried.
+    /// The credentials in the last request of this method.
     fn take_sent(&mut self, method: &Method) -> Authorized {
         let at = self.sent.iter().position(|(of, _)| of == method);
         at.map(|at| self.sent.swap_remove(at).1).unwrap_or_default()
@@ -56,7 +56,7 @@ impl LegAuth {
 }
 
 impl AgentService {
-    /// The requests of a leg are authorized where it has credentials.
+    /// Enables the authorization of a leg's requests, if it has credentials.
     pub(super) fn authorizes(
         &mut self,
         usage: UsageId,
@@ -67,7 +67,7 @@ impl AgentService {
         Some(auth)
     }
 
-    /// Takes what a leg's far end wants a password for. What it gives back is the leg's business.
+    /// Handles the challenges of a leg's remote party; returns the other events.
     pub(super) fn met_challenge(&mut self, id: LegId, event: UsageEvent) -> Option<UsageEvent> {
         let method = match event {
             UsageEvent::Challenged { response } => {
@@ -89,7 +89,7 @@ impl AgentService {
         Some(event)
     }
 
-    /// Credentials for a re-INVITE, as far as they are known to be wanted.
+    /// Credentials for a re-INVITE, if they are known to be required.
     pub(super) fn reinvite_credentials(&mut self, id: LegId) -> HeaderFields {
         let Some(entry) = self.legs.get(id) else { return Vec::new() };
         let Some(auth) = &mut entry.auth else { return Vec::new() };
@@ -97,7 +97,7 @@ impl AgentService {
         dialog.map(|dialog| auth.authorize(&Method::Invite, dialog.remote_target)).unwrap_or_default()
     }
 
-    /// 401 or 407 to our INVITE or BYE.
+    /// A 401 or 407 to our INVITE or BYE.
     fn challenged(&mut self, id: LegId, response: &Response) {
         let now = self.stack.now();
         let Some(entry) = self.legs.get(id) else { return };
@@ -116,7 +116,7 @@ impl AgentService {
             Err(error) => error.to_string(),
         };
         if ends {
-            // Nobody cancels a BYE. The far end has heard that we want to go.
+            // A BYE cannot be cancelled, and the remote party knows that we hang up.
             entry.leg.abandon(TerminationCause::ByeUnanswered);
         } else {
             entry.leg.abandon(TerminationCause::Failed { status: response.status(), reason });
@@ -125,7 +125,7 @@ impl AgentService {
         self.perform(id);
     }
 
-    /// The same to another request of ours inside the call. What becomes of it is told when it is the last word.
+    /// A challenge to another in-dialog request of ours. Only the final result is reported.
     fn challenged_inside(&mut self, id: LegId, challenge: &Challenge) {
         let now = self.stack.now();
         let Some(entry) = self.legs.get(id) else { return };

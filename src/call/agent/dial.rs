@@ -1,4 +1,4 @@
-//! Calls of ours.
+//! Outgoing calls.
 
 use std::net::IpAddr;
 
@@ -21,15 +21,15 @@ impl AgentService {
         self.dial_as(target, audio, &DialAs::default())
     }
 
-    /// The same with more said of the call.
+    /// As [`AgentService::dial`], with options for the call.
     ///
     /// # Errors
-    /// As for `dial`, or a header field is not one.
+    /// As for `dial`, or a header field is invalid.
     pub fn dial_as(&mut self, target: &str, audio: LegAudio, how: &DialAs) -> Result<LegId, AgentError> {
         self.dial_with(target, audio, account::fields(&how.headers), how)
     }
 
-    /// The same with header fields as the endpoint takes them.
+    /// As [`AgentService::dial_as`], with header fields in the endpoint's form.
     pub(super) fn dial_with(
         &mut self,
         target: &str,
@@ -96,7 +96,7 @@ impl AgentService {
         Ok(self.legs.insert(entry))
     }
 
-    /// Our address as who is there sees it. A concrete bind is that, and the routing table need not be asked.
+    /// Our address as seen from this hop. A concrete bind address needs no look-up in the routing table.
     fn address_towards(&self, hop: Option<IpAddr>) -> IpAddr {
         let bound = self.config.bind;
         let routed = hop.filter(|_| bound.ip().is_unspecified()).and_then(|ip| local_addr::towards(ip).ok());
@@ -104,7 +104,7 @@ impl AgentService {
     }
 }
 
-/// Where it goes first, if that is not the target.
+/// The first hop, if that is not the target.
 fn first_hop(way: &Way) -> Option<Uri<'_>> {
     match (way.route.first(), &way.outbound) {
         (Some(route), _) => NameAddr::parse(route).map(|route| route.uri),

@@ -1,4 +1,4 @@
-//! Digits that a leg sends: with its media (RFC 4733, or as sound), or by INFO.
+//! Sending a leg's digits: with its media (RFC 4733, or as audible tones), or by INFO.
 
 use std::collections::VecDeque;
 
@@ -10,22 +10,22 @@ use b2b_media::rtp::telephone_event;
 use b2b_sip::endpoint::{Body, InDialog, RequestFailure};
 use b2b_sip::msg::{Method, Response};
 
-/// INFOs that wait for the answer of the one before, at most.
+/// Maximum number of INFOs that wait for the response to the previous one.
 const WAITING: usize = 64;
 
 /// How digits are sent.
 #[derive(Debug, Clone, Copy, PartialEq, Eq, Default)]
 pub enum DtmfMode {
-    /// As telephone events (RFC 4733); as sound where the far end takes none.
+    /// As telephone events (RFC 4733); as audible tones if the remote party takes none.
     #[default]
     Rfc4733,
-    /// As sound.
+    /// As audible tones.
     InBand,
     /// By INFO with `application/dtmf-relay`.
     Info,
 }
 
-/// INFOs of one leg. They go one by one: UDP would let them overtake each other.
+/// The INFOs of one leg. They are sent one by one: over UDP they could overtake each other.
 #[derive(Debug, Default)]
 pub(super) struct Infos {
     waiting: VecDeque<(char, u32)>,
@@ -33,10 +33,10 @@ pub(super) struct Infos {
 }
 
 impl AgentService {
-    /// Sends a digit (`0-9 * # A-D`) of that length, ms, behind those that wait.
+    /// Sends a digit (`0-9 * # A-D`) of this duration, in ms, after those that wait.
     ///
     /// # Errors
-    /// There is no such leg, it has no media yet, that is no digit, or too many wait.
+    /// There is no such leg, it has no media yet, `digit` is not a DTMF digit, or too many digits wait.
     pub fn digit(&mut self, id: LegId, digit: char, ms: u32, mode: DtmfMode) -> Result<(), AgentError> {
         if telephone_event::code(digit).is_none() {
             return Err(AgentError::Media(format!("{digit:?} is no DTMF digit; use 0-9 * # A-D")));
@@ -72,7 +72,7 @@ impl AgentService {
         let usage = entry.usage;
         entry.infos.sent = Some(digit);
         if let Err(error) = self.stack.endpoint().request(now, usage, info) {
-            // The call is ending: nobody hears digits any more.
+            // The call is ending: no more digits can be sent.
             tracing::debug!("leg {}: {error}", id.0);
             if let Some(entry) = self.legs.get(id) {
                 entry.infos = Infos::default();
@@ -80,7 +80,7 @@ impl AgentService {
         }
     }
 
-    /// What became of an INFO of ours.
+    /// The result of an INFO of ours.
     pub(super) fn info_answered(&mut self, id: LegId, result: &Result<Response, RequestFailure>) {
         let Some(entry) = self.legs.get(id) else { return };
         let Some(digit) = entry.infos.sent.take() else { return };

@@ -5,7 +5,7 @@ use super::{AgentError, AgentService, LegAudio, LegId};
 use b2b_media::relay::OpenError;
 
 impl AgentService {
-    /// Tells the caller that it rings: 180.
+    /// Sends a 180 to the caller.
     ///
     /// # Errors
     /// The leg does not wait for an answer.
@@ -16,17 +16,17 @@ impl AgentService {
         }
     }
 
-    /// Begins early media: 183 with our answer, and the leg's audio flows. Reliably where the
-    /// caller can do that (RFC 3262).
+    /// Begins early media: sends a 183 with our answer, reliably if the caller supports it (RFC 3262), and
+    /// starts the leg's audio.
     ///
     /// # Errors
-    /// The leg does not wait for an answer, it has early media already, its caller has offered
-    /// nothing, or there is no media session for it.
+    /// The leg does not wait for an answer, it has early media already, its caller has made no offer, or
+    /// there is no media session for it.
     pub fn early(&mut self, id: LegId, audio: LegAudio) -> Result<(), AgentError> {
         self.with_media(id, audio, Leg::early)
     }
 
-    /// Whether [`AgentService::early`] is possible as far as the leg is concerned.
+    /// Whether [`AgentService::early`] is possible in the leg's state.
     pub fn may_be_early(&mut self, id: LegId) -> bool {
         self.legs.get(id).is_some_and(|entry| entry.told && entry.leg.may_be_early())
     }
@@ -34,12 +34,12 @@ impl AgentService {
     /// Answers an incoming leg with 200.
     ///
     /// # Errors
-    /// It does not wait for an answer, or there is no media session for it; it
-    /// is refused with 503 then.
+    /// The leg does not wait for an answer, or there is no media session for it; in that case it is refused
+    /// with 503.
     pub fn answer(&mut self, id: LegId, audio: LegAudio) -> Result<(), AgentError> {
         let answered = self.with_media(id, audio, Leg::answer);
         if let Err(AgentError::Open(error)) = &answered {
-            // A worker that cannot keep up is no lack of ports, and more ports do not help.
+            // An overloaded media thread is not a lack of ports, and more ports would not help.
             let reason = match error {
                 OpenError::Ports | OpenError::Family => "No Media Port",
                 OpenError::Stopped => "Media Stopped",
@@ -52,10 +52,10 @@ impl AgentService {
         answered
     }
 
-    /// Answers a leg that has early media: its audio goes on.
+    /// Answers a leg that has early media; its audio continues.
     ///
     /// # Errors
-    /// It has none, or does not wait for an answer.
+    /// The leg has no early media, or does not wait for an answer.
     pub fn answer_early(&mut self, id: LegId) -> Result<(), AgentError> {
         let answered = self.with_leg(id, |leg| {
             let port = leg.rtp_port();
@@ -69,7 +69,7 @@ impl AgentService {
         }
     }
 
-    /// Opens a media session for a leg that waits, and acts on it.
+    /// Opens a media session for a leg that waits for an answer, and acts on the leg.
     fn with_media(
         &mut self,
         id: LegId,

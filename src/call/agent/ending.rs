@@ -1,4 +1,4 @@
-//! The end of an agent: no new legs, then none at all.
+//! The end of an agent: draining, then closing.
 
 use std::time::Duration;
 
@@ -7,13 +7,13 @@ use super::{AgentEvent, AgentService};
 use crate::agent::leg::{Leg, LegOutput};
 use crate::leg_fsm::TerminationCause;
 
-/// How long connections may take to write what is queued when we close.
+/// Maximum time for connections to write their queues on closing.
 const CLOSE_PATIENCE: Duration = Duration::from_millis(200);
-/// How long the media thread may take to close its sessions.
+/// Maximum time for the media thread to close its sessions.
 const MEDIA_PATIENCE: Duration = Duration::from_secs(2);
 
 impl AgentService {
-    /// Takes the registration back, hangs every leg up, and refuses new ones with 503 from now on.
+    /// Removes the registration, hangs all legs up, and refuses new ones with 503 from now on.
     pub fn drain(&mut self) {
         self.draining = true;
         self.unregister();
@@ -23,8 +23,8 @@ impl AgentService {
         }
     }
 
-    /// Ends a leg without a word: nothing is sent for it any more, and what its far end sends gets no answer. For
-    /// tests of who has to notice.
+    /// Ends a leg silently: nothing is sent for it any more, and messages of its remote party get no
+    /// response. For tests of whether the other side notices.
     ///
     /// # Errors
     /// There is no such leg.
@@ -36,7 +36,7 @@ impl AgentService {
         entry.leg.abandon(if up { TerminationCause::ByeUnanswered } else { TerminationCause::Cancelled });
         let gone = self.stack.endpoint().vanish(now, usage);
         while let Some(output) = self.legs.get(id).and_then(|entry| entry.leg.poll()) {
-            // what it would say stays unsaid
+            // its other outputs would send messages
             if matches!(output, LegOutput::CloseMedia | LegOutput::Ended(_)) {
                 self.perform_one(id, output);
             }
@@ -50,8 +50,7 @@ impl AgentService {
         self.legs.is_empty() && self.news.is_empty() && self.registering.is_none() && self.no_users()
     }
 
-    /// Waits for nobody any more: ends what is left, closes everything, and
-    /// gives out the last events.
+    /// Ends what is left without waiting, closes everything, and returns the last events.
     pub async fn close(mut self) -> Vec<AgentEvent> {
         for id in self.legs.ids() {
             if let Some(entry) = self.legs.get(id) {
@@ -76,7 +75,7 @@ impl AgentService {
         self.news.into()
     }
 
-    /// What was refused or dropped is nobody's event; here it is said once.
+    /// Logs the number of refusals and drops, which are not reported as events.
     fn tell_refused(&mut self) {
         let (net, sip) = (self.stack.counters(), *self.stack.endpoint().counters());
         let dropped = net.over_budget + sip.dropped;

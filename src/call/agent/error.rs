@@ -1,4 +1,4 @@
-//! Why an agent did not do what it was asked for.
+//! Errors of an agent.
 
 use std::net::SocketAddr;
 use std::path::PathBuf;

@@ -1,5 +1,4 @@
-//! What the SIP stack and the media thread tell, taken to the leg that it is
-//! about.
+//! Delivers the events of the SIP stack and the media thread to their legs.
 
 use super::legs::Entry;
 use super::{AgentEvent, AgentService, LegId, LegReport, Levels, Reception};
@@ -33,7 +32,7 @@ impl AgentService {
                     UsageEvent::ReferProgress { refer, status, last } => {
                         self.refer_progress(refer, status.map(|(status, _)| status), last);
                     }
-                    // It is answered, and told.
+                    // The endpoint has answered it, and it has been reported.
                     UsageEvent::Identified { .. } => {}
                     event => entry.leg.usage_event(event),
                 }
@@ -48,10 +47,10 @@ impl AgentService {
                 self.flow_closed(&flow);
                 self.users_flow_closed(&flow);
             }
-            // It has none, and asks nobody where hosts are.
+            // An agent has no subscribers, and does not ask for host look-ups.
             Event::Resubscribe { .. } | Event::Located { .. } => {}
             Event::Request { transaction, .. } => {
-                // Nothing of ours takes requests outside a call.
+                // An agent takes no requests outside calls.
                 let now = self.stack.now();
                 if let Err(error) = self.stack.endpoint().respond(now, transaction, Reply::status(405)) {
                     tracing::debug!("a request outside calls: {error}");
@@ -60,7 +59,7 @@ impl AgentService {
         }
     }
 
-    /// Why there is no way to a leg's far end.
+    /// Reports why there is no route to a leg's remote party.
     fn unreachable(&mut self, leg: LegId, event: &UsageEvent) {
         let UsageEvent::Terminated { cause: Termination::Unreachable | Termination::NoResponse } = event
         else {
@@ -81,7 +80,7 @@ impl AgentService {
             true => Leg::inbound(side, request),
             false => Leg::quiet(side, request),
         };
-        // A leg that refuses an impossible offer leaves nothing to decide.
+        // A leg that refuses an unacceptable offer needs no decision.
         let told = leg.is_waiting() && !self.draining && (replaced.is_none() || replaces.is_some());
         if self.draining {
             let _ = leg.reject(503, "");
@@ -133,7 +132,7 @@ impl AgentService {
                     self.finish(leg);
                 }
             }
-            // The channel of events ends with the thread.
+            // The event channel ends with the thread.
             RelayEvent::Lost { reason } => tracing::error!("the media thread has ended: {reason}"),
             RelayEvent::SourceChanged { .. }
             | RelayEvent::SourceRefused { .. }
@@ -142,14 +141,14 @@ impl AgentService {
         }
     }
 
-    /// A session without a leg was closed before anything came or went.
+    /// Reports an event of a media session. A session without a leg was closed before it was used.
     fn tell_of(&mut self, session: RelayId, event: impl FnOnce(LegId) -> AgentEvent) {
         if let Some(leg) = self.legs.of_session(session) {
             self.tell(true, event(leg));
         }
     }
 
-    /// A leg's media close.
+    /// The media session of a leg has closed.
     fn media_heard(&mut self, session: RelayId, mut stats: MediaStats, reception: Reception) {
         let Some(leg) = self.legs.of_session(session) else { return };
         let Some(entry) = self.legs.get(leg) else { return };

@@ -1,9 +1,9 @@
-//! Who the far end of a leg is now, as a later message says it: a transfer at its side, or a number
-//! behind which somebody answers (RFC 4916, RFC 5876).
+//! The present identity of a leg's remote party, from later messages: after a transfer at its side, or behind
+//! a number that was answered by another party (RFC 4916, RFC 5876).
 //!
-//! P-Asserted-Identity counts where it comes from our registrar, or from the proxy that is named by
-//! its address: they are our trust domain (RFC 3325 §6). From anywhere else it is not looked at. From
-//! of a later request is what the far end says of itself, and is told as that.
+//! P-Asserted-Identity is used if it comes from our registrar, or from a proxy that is configured by address:
+//! they are our trust domain (RFC 3325 §6). From any other source it is ignored. From in a later request is
+//! the remote party's own claim, and is reported as such.
 
 use std::net::SocketAddr;
 
@@ -11,17 +11,17 @@ use super::{AgentEvent, AgentService, LegId};
 use b2b_sip::endpoint::UsageEvent;
 use b2b_sip::msg::{Headers, Host, Name, NameAddr, Request, Uri, elements};
 
-/// Octets of a URI or a name that are taken at most.
+/// Maximum bytes of a URI or a name.
 const MOST: usize = 1_024;
 
-/// Who the far end of a call is.
+/// The identity of a call's remote party.
 #[derive(Debug, Clone, PartialEq, Eq)]
 pub struct RemoteIdentity {
     /// The display name, without quotes.
     pub name: Option<String>,
     /// The URI.
     pub uri: String,
-    /// Our registrar or proxy says so. Else the far end says it of itself, and may say anything.
+    /// Asserted by our registrar or proxy. Otherwise it is the remote party's own, unverified claim.
     pub asserted: bool,
 }
 
@@ -32,7 +32,7 @@ impl RemoteIdentity {
         Some(RemoteIdentity { name, uri: uri.to_owned(), asserted })
     }
 
-    /// What a message in a call says of who has sent it.
+    /// The identity of its sender in a message of a call.
     fn said(message: &Headers, from: Option<NameAddr<'_>>, is_trusted: bool) -> Option<Self> {
         let asserted = message.header(Name::PAssertedIdentity).filter(|_| is_trusted);
         let asserted = asserted.and_then(|value| NameAddr::parse(elements(value).next()?));
@@ -43,7 +43,7 @@ impl RemoteIdentity {
     }
 }
 
-/// A display name as people read it: without quotes, escapes and what moves a cursor.
+/// A display name for people: without quotes, escapes and control characters.
 fn unquoted(display: &[u8]) -> String {
     let text = String::from_utf8_lossy(display);
     let text = text.trim();
@@ -60,7 +60,7 @@ fn unquoted(display: &[u8]) -> String {
 }
 
 impl AgentService {
-    /// What an event of a call says of its far end: told where it is news.
+    /// Reads the identity of the remote party from an event of a call, and reports a change.
     pub(super) fn identified(&mut self, leg: LegId, event: &UsageEvent) {
         let is_trusted = event.source().is_some_and(|source| self.is_trusted(source));
         let said = match event {
@@ -77,7 +77,7 @@ impl AgentService {
         };
         let Some(said) = said else { return };
         let Some(entry) = self.legs.get(leg) else { return };
-        // From is the same all the time, but where there is news.
+        // From stays the same unless the identity changes.
         let is_known = match said.asserted {
             true => entry.identity.as_ref() == Some(&said),
             false => entry.claimed.replace(said.uri.clone()).as_ref() == Some(&said.uri),
@@ -90,7 +90,7 @@ impl AgentService {
         self.tell(told, AgentEvent::Identified { leg, identity: said });
     }
 
-    /// Who calls: their From, and what the registrar asserts beside it, which is told.
+    /// Reads the caller's identity: From, and an assertion of the registrar, which is reported.
     pub(super) fn identified_by_invite(&mut self, leg: LegId, request: &Request) {
         let is_trusted = request.source().is_some_and(|source| self.is_trusted(source));
         let claimed = request.from().ok().and_then(|from| RemoteIdentity::of(&from, false));
@@ -104,7 +104,7 @@ impl AgentService {
         }
     }
 
-    /// Whether what comes from there comes from our trust domain.
+    /// Whether this source belongs to our trust domain.
     fn is_trusted(&self, source: SocketAddr) -> bool {
         if self.registered_at() == Some(source) {
             return true;
@@ -114,7 +114,7 @@ impl AgentService {
     }
 }
 
-/// The address of a URI that has one in the place of a name.
+/// The address of a URI whose host is an address.
 fn address_of(uri: &Uri<'_>) -> Option<SocketAddr> {
     let port = uri.port.unwrap_or(5060);
     match uri.host {

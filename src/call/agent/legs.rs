@@ -1,4 +1,4 @@
-//! The table of legs, found by each of their names.
+//! The table of legs, found by identifier, usage or media session.
 
 use std::collections::HashMap;
 use std::net::IpAddr;
@@ -19,34 +19,34 @@ use b2b_sip::msg::Response;
 pub(super) struct Entry {
     pub(super) leg: Leg,
     pub(super) usage: UsageId,
-    /// Where its peer's last message came from.
+    /// The source of the peer's last message.
     pub(super) signalling: Option<IpAddr>,
     pub(super) session: Option<RelayId>,
-    /// Until the session takes it.
+    /// The audio until the session takes it.
     pub(super) audio: Option<LegAudio>,
-    /// The session has some.
+    /// The session has audio.
     pub(super) attached: bool,
-    /// What our source waits for, until the leg is answered.
+    /// Opened when the leg is answered: our source waits for it.
     pub(super) gate: Option<Arc<AtomicBool>>,
-    /// Digits for INFO.
+    /// Digits to send by INFO.
     pub(super) infos: Infos,
-    /// Attach the audio with the first settled media; else only when the leg is
-    /// answered: a file must not begin before somebody listens.
+    /// Attach the audio with the first configuration of media; otherwise only when the leg is answered: a
+    /// file must not start before the party can hear it.
     pub(super) early_audio: bool,
-    /// The application knows of it.
+    /// The application knows of the leg.
     pub(super) told: bool,
     pub(super) ended: Option<TerminationCause>,
-    /// It goes by the way of our registration.
+    /// The leg takes the route of our registration.
     pub(super) home: bool,
-    /// Who asks for a password; none: we have none.
+    /// Credentials and challenges; `None`: we have no credentials.
     pub(super) auth: Option<Box<LegAuth>>,
-    /// The endpoint has told the usage's end.
+    /// The endpoint has reported the end of the usage.
     pub(super) usage_over: bool,
-    /// Who the far end is; none: nothing was said yet but to whom our INVITE went.
+    /// The identity of the remote party; `None`: nothing is known besides the target of our INVITE.
     pub(super) identity: Option<RemoteIdentity>,
-    /// The last URI in its From.
+    /// The last URI in the remote party's From.
     pub(super) claimed: Option<String>,
-    /// The 2xx to our INVITE, where messages are kept.
+    /// The 2xx to our INVITE, if messages are kept.
     pub(super) answer: Option<Box<Response>>,
 }
 
@@ -73,7 +73,7 @@ impl Entry {
         }
     }
 
-    /// The counters that this leg's belong to.
+    /// The counters for this leg's direction.
     pub(super) fn side<'a>(&self, stats: &'a mut UaStats) -> &'a mut MediaStats {
         if self.leg.is_inbound() { &mut stats.incoming } else { &mut stats.outgoing }
     }
@@ -140,7 +140,7 @@ impl Legs {
         }
     }
 
-    /// In the order of their beginning.
+    /// All identifiers, in the order of creation.
     pub(super) fn ids(&self) -> Vec<LegId> {
         let mut ids: Vec<_> = self.by_id.keys().copied().collect();
         ids.sort_unstable();

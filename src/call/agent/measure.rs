@@ -1,22 +1,22 @@
-//! What a leg's sound is worth, and how robust we send ours.
+//! A leg's media quality, and the robustness of what we send.
 
 use super::{AgentError, AgentService, LegId};
 use b2b_base::metrics::MediaStats;
 use b2b_media::local::{Adapt, Levels, Reception};
 
-/// A leg's media in numbers, at most half a second old.
+/// The media report of a leg, at most half a second old.
 #[derive(Debug, Clone, Copy, Default, PartialEq)]
 pub struct LegReport {
     /// Counters since the leg's media began.
     pub stats: MediaStats,
-    /// What is heard of the far end, and what it hears.
+    /// Reception quality in both directions.
     pub reception: Reception,
-    /// How loud both directions are; silent once the leg is over.
+    /// Levels of both directions; silent once the leg is over.
     pub levels: Levels,
 }
 
 impl AgentService {
-    /// A leg's media; `None`: there is no such leg, or it has none.
+    /// The media report of a leg; `None`: there is no such leg, or it has no media.
     pub fn report(&mut self, id: LegId) -> Option<LegReport> {
         let session = self.legs.get(id)?.session?;
         Some(LegReport {
@@ -26,7 +26,7 @@ impl AgentService {
         })
     }
 
-    /// Changes how robust a leg's Opus is sent; with other codecs nothing changes.
+    /// Changes the robustness of a leg's Opus stream; other codecs are not affected.
     ///
     /// # Errors
     /// There is no such leg, it has no media, or the media thread is gone.

@@ -1,16 +1,15 @@
-//! What was said about a leg, for programs that look closer: its descriptions, and its SIP
-//! messages.
+//! The session descriptions and SIP messages of a leg, for programs that inspect them.
 
 use super::{AgentService, LegId};
 use b2b_sip::msg::{Limits, Message};
 pub use b2b_sip::net::tap::{Direction, Seen};
 
-/// The session descriptions between a far end and us, as they stand in the messages.
+/// The session descriptions between a remote party and us, as in the messages.
 #[derive(Debug, Clone, Default, PartialEq, Eq)]
 pub struct SessionDescriptions {
-    /// What we have told it last; empty: nothing.
+    /// The last one sent; empty: none.
     pub local: String,
-    /// What it has said last; empty: nothing.
+    /// The last one received; empty: none.
     pub remote: String,
 }
 
@@ -28,15 +27,15 @@ impl AgentService {
         Some(self.stack.endpoint().dialog(usage)?.call_id.to_vec())
     }
 
-    /// Every header field of the 2xx to a call of ours, in order, where the configuration asks for messages.
+    /// All header fields of the 2xx to our INVITE, in order, if the configuration keeps messages.
     pub fn answer_headers(&mut self, id: LegId) -> Option<Vec<(String, String)>> {
         let answer = self.legs.get(id)?.answer.as_ref()?;
         let text = |bytes: &[u8]| String::from_utf8_lossy(bytes).into_owned();
         Some(answer.fields().map(|(name, value)| (name.to_string(), text(value))).collect())
     }
 
-    /// The next message of a dialog that passed, with its Call-ID, where the configuration asks
-    /// for them; none of REGISTER, OPTIONS and SUBSCRIBE, and none that does not parse.
+    /// The next message of a dialog with its Call-ID, if the configuration keeps messages; messages of
+    /// REGISTER, OPTIONS and SUBSCRIBE and unparsable ones are left out.
     pub fn take_message(&mut self) -> Option<(Vec<u8>, Seen)> {
         loop {
             let seen = self.stack.take_seen()?;

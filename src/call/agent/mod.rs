@@ -1,20 +1,18 @@
-//! Legs that end here in an audio source and sink, as the lab and a phone have
-//! them: the SIP stack, the media thread and the table of legs on one thread.
-//! What a leg wants is carried out in the same turn in which something happened
-//! to it; nothing is shared and nothing locked.
+//! Legs that end here in an audio source and sink, as in the lab and in a phone: the SIP stack, the media
+//! thread and the table of legs on one thread. The actions of a leg are carried out in the same turn as the
+//! event that caused them; nothing is shared and nothing is locked.
 //!
-//! - `leg`: a leg's logic as a machine: SIP and media events in, commands out
+//! - `leg`: a leg's logic as a state machine: SIP and media events in, actions out
 //! - `legs`: the table of legs
-//! - `account`: who we are, and by which way we reach others; `registration`: ours at a
-//!   registrar; `dial`: calls of ours; `challenge`: credentials for who asks inside calls
+//! - `account`: our identity and our routes to others; `registration`: our registration at a registrar;
+//!   `dial`: outgoing calls; `challenge`: credentials within calls
 //! - `users`: registrations of many users on one stack
-//! - `calls`: commands for legs that are up; `digits`: digits that they send; `audio`: what
-//!   they say and hear
+//! - `calls`: commands for legs that are up; `digits`: sending digits; `audio`: sources and sinks
 //! - `early`: commands for calls that are not answered yet
-//! - `happenings`: what the stack and the worker tell; `identity`: who far ends are now
-//! - `measure`: what a leg's sound is worth
-//! - `perform`: what a leg wants, carried out
-//! - `transfer`: REFER and Replaces, both ways
+//! - `happenings`: events of the stack and the media thread; `identity`: the identity of remote parties
+//! - `measure`: media quality of a leg
+//! - `perform`: carries out the actions of legs
+//! - `transfer`: REFER and Replaces, in both directions
 //! - `ending`: draining and closing
 
 mod account;
@@ -80,7 +78,7 @@ pub use registration::{Pace, RegistrationConfig};
 pub use registration_error::RegistrationError;
 pub use users::{Registrations, UserAccount, UsersConfig};
 
-/// For who is in a few calls, as a lab role or a phone, and is to stay small under any flood.
+/// For an agent with few calls, such as a lab role or a phone, that has to stay small under any flood.
 pub const FEW_CALLS: EndpointLimits = EndpointLimits {
     server_transactions: 16_384,
     server_bytes: 32 << 20,
@@ -88,70 +86,68 @@ pub const FEW_CALLS: EndpointLimits = EndpointLimits {
     ..EndpointLimits::DEFAULT
 };
 
-/// What an agent needs to start.
+/// The configuration of an agent.
 #[derive(Debug, Clone)]
 pub struct AgentConfig {
     /// User part of our Contact, and of From without an identity.
     pub user: String,
-    /// The URI in From; none: the user at our address.
+    /// The URI in From; `None`: the user at our address.
     pub identity: Option<String>,
     /// How others see us, and how we reach them.
     pub signalling: Signalling,
     /// SIP address, UDP and TCP; RTP binds to the same IP.
     pub bind: SocketAddr,
-    /// Codecs in order of priority, for offers.
+    /// Codecs for offers, in order of priority.
     pub codecs: Vec<Codec>,
-    /// Packet time of what we send, ms.
+    /// Packet time of sent RTP, in ms.
     pub ptime_ms: u32,
-    /// Whether media are encrypted, with keys in the descriptions: worth something over
-    /// TLS only.
+    /// Whether media is encrypted, with keys in the session descriptions: secure over TLS only.
     pub srtp: SrtpPolicy,
-    /// Minimum playout delay, ms.
+    /// Minimum playout delay, in ms.
     pub jitter_ms: u32,
-    /// Samples a second of every leg's source and sink, whatever its codec: 8,000, 16,000,
-    /// 24,000 or 48,000.
+    /// Sample rate of every leg's source and sink, whatever its codec: 8,000, 16,000, 24,000 or 48,000.
     pub rate_hz: u32,
     /// Impairment of received RTP.
     pub impairment: Option<ImpairConfig>,
-    /// No RTP for this long ends a leg that should receive.
+    /// A leg that should receive RTP ends after this long without any.
     pub rtp_timeout: Duration,
     /// Write every SIP message here.
     pub sip_trace: Option<PathBuf>,
     /// Write one CSV row per received RTP packet here.
     pub packet_log: Option<PathBuf>,
-    /// More attributes of the audio line of each description of ours.
+    /// Further attributes of the audio line in our session descriptions.
     pub attributes: Vec<Attribute>,
     /// Keep the SIP messages of legs, for [`AgentService::take_message`] and [`AgentService::answer_headers`].
     pub watch: bool,
-    /// How it takes part in calls.
+    /// How the agent takes part in calls.
     pub options: CallOptions,
-    /// How many at once; [`FEW_CALLS`] for a phone.
+    /// Limits of the endpoint; [`FEW_CALLS`] for a phone.
     pub limits: EndpointLimits,
-    /// Seeds of SIP identifiers and of RTP's random starts: from the operating
-    /// system's generator, except in tests.
+    /// Seed of SIP identifiers and of RTP's random initial values: from the operating system's generator,
+    /// except in tests.
     pub seed: [u8; 32],
 }
 
-/// How an agent takes part in calls. By default as the lab does: it rings at once, and does
-/// nothing that is beyond RFC 3261.
+/// How an agent takes part in calls. The default is that of the lab: it rings at once, and uses nothing
+/// beyond RFC 3261.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
 pub struct CallOptions {
-    /// Calls that come ring at once; else [`AgentService::ring`] makes them.
+    /// Incoming calls ring at once; otherwise [`AgentService::ring`] makes them ring.
     pub ring_at_once: bool,
-    /// What the far end sends before it answers is heard.
+    /// Early media of the remote party is played.
     pub early_media: bool,
-    /// Digits are looked for in the sound, too.
+    /// Digits are also detected in the audio.
     pub in_band_digits: bool,
     /// Reliable provisional responses (RFC 3262).
     pub reliable: bool,
     /// REFER (RFC 3515) and Replaces (RFC 3891).
     pub transfers: bool,
-    /// There is no media: descriptions name a port that nobody reads, and legs have no session. For load
-    /// that is about signalling alone.
+    /// No media: session descriptions name a port that nothing reads, and legs have no media session. For
+    /// load tests of signalling alone.
     pub signalling_only: bool,
-    /// The address that descriptions have in the place of the one that RTP binds to.
+    /// The address in session descriptions, in place of the one that RTP binds to.
     pub rtp_advertise: Option<IpAddr>,
-    /// So many messages a second of one address are taken at most; none: as many as suit a phone.
+    /// Maximum messages per second from one address; `None`: the default, which suits a phone.
     pub source_messages_per_s: Option<u32>,
 }
 
@@ -170,20 +166,20 @@ impl Default for CallOptions {
     }
 }
 
-/// A leg's audio: where it comes from and where it goes.
+/// A leg's audio source and sink.
 pub struct LegAudio {
-    /// What we send.
+    /// The audio to send.
     pub source: Box<dyn FrameSource>,
-    /// What we receive.
+    /// Takes the received audio.
     pub sink: Box<dyn FrameSink>,
 }
 
-/// What happens to legs, in order.
+/// Events of legs, in order.
 #[derive(Debug, Clone, PartialEq)]
 pub enum AgentEvent {
-    /// Somebody calls, with an offer that we can take: `answer` or `reject`.
-    /// `replaces`: it is to take the place of that one, which ends when it is answered (RFC 3891).
-    /// `headers`: every header field of the INVITE, in order.
+    /// A call comes in, with an offer that we can accept: `answer` or `reject` it. `replaces`: it replaces
+    /// that leg, which ends when the call is answered (RFC 3891). `headers`: all header fields of the INVITE,
+    /// in order.
     Incoming {
         leg: LegId,
         from: String,
@@ -192,63 +188,59 @@ pub enum AgentEvent {
         replaces: Option<LegId>,
         headers: Vec<(String, String)>,
     },
-    /// We are registered, for so long, by this contact: told whenever it is refreshed, too.
+    /// We are registered for this time, under this contact; also sent after each refresh.
     Registered { expires_s: u64, registrar: String, contact: String },
-    /// We are not, or it could not be refreshed; `retry_in`: when another attempt follows by
-    /// itself.
+    /// We are not registered, or a refresh has failed; `retry_in`: when the next attempt is made.
     RegistrationFailed { status: Option<u16>, why: RegistrationError, retry_in: Option<Duration> },
-    /// The registration is taken back, or was never there.
+    /// The registration has been removed, or never existed.
     Unregistered,
-    /// Our address on the way to the registrar is another one now: it is told, and so are the far
-    /// ends of calls.
+    /// Our address towards the registrar has changed: the registrar and the remote parties of calls are told.
     AddressChanged { from: IpAddr, to: IpAddr },
-    /// There was no way to the far end of a leg whose end follows.
+    /// There was no route to the remote party of a leg, whose end follows.
     Unreachable { leg: LegId, why: ConnectError },
     /// A provisional response other than 100 to our INVITE.
     Progress { leg: LegId, status: u16, reason: String },
     /// The leg is answered and acknowledged.
     Answered { leg: LegId, codec: Codec, ptime_ms: u32, remote_rtp: SocketAddr },
-    /// The far end is somebody else from now on, or our registrar says who it is.
+    /// The remote party is another one from now on, or our registrar asserts its identity.
     Identified { leg: LegId, identity: RemoteIdentity },
     /// The first RTP packet has arrived.
     MediaStarted { leg: LegId },
-    /// The far end holds us, or takes us back.
+    /// The remote party has put us on hold, or taken us off hold.
     Hold { leg: LegId, held: bool },
-    /// The far end has agreed to a change of ours; what holds from now on.
+    /// The remote party has accepted a change of ours; the new parameters of the session.
     Changed { leg: LegId, change: Change, codec: Codec, ptime_ms: u32, remote_rtp: SocketAddr },
-    /// What holds from now on in a leg that is up, whoever wanted it: told at every offer and
-    /// answer, beside [`AgentEvent::Changed`] and [`AgentEvent::Hold`].
+    /// The new parameters of a leg that is up, whichever side changed them: sent at every offer and answer,
+    /// in addition to [`AgentEvent::Changed`] and [`AgentEvent::Hold`].
     Agreed { leg: LegId, codec: Codec, ptime_ms: u32, remote_rtp: SocketAddr },
-    /// It has not: the session goes on as it was.
+    /// The remote party has refused a change: the session stays as it was.
     ChangeRefused { leg: LegId, change: Change, status: u16, reason: String },
-    /// A digit, by RFC 4733 or INFO, or in the sound where that is looked at.
+    /// A digit, by RFC 4733 or INFO, or in the audio if in-band detection is on.
     Digit { leg: LegId, digit: char, duration_ms: u32 },
-    /// The far end does not take a digit that we sent by INFO; 408 and 503 also stand for no
-    /// answer.
+    /// The remote party refuses a digit that we sent by INFO; 408 and 503 also stand for no response.
     DigitRefused { leg: LegId, digit: char, status: u16 },
-    /// The call that we asked the far end for by REFER gets this provisional response.
+    /// A provisional response to the call that we asked the remote party for by REFER.
     TransferProgress { leg: LegId, status: u16 },
-    /// What became of it. 2xx: it is answered, and the leg is hung up. `None`: nobody knows, the
-    /// far end has said no more or is gone.
+    /// The outcome of that call. 2xx: it is answered, and the leg is hung up. `None`: unknown, since the
+    /// remote party reports no more or is gone.
     TransferEnded { leg: LegId, status: Option<u16> },
-    /// The far end sends us to somebody: `accept_refer` or `refuse_refer`. `attended`: to take
-    /// over a call of its own.
+    /// The remote party asks us by REFER to call a target: `accept_refer` or `refuse_refer`. `attended`: in
+    /// order to take over a call of its own.
     TransferRequested { leg: LegId, target: String, attended: bool },
-    /// The source has ended, and everything before its end is sent.
+    /// The source has ended, and all of its audio has been sent.
     SourceEnded { leg: LegId },
-    /// The leg's media session is closed: its last numbers.
+    /// The leg's media session is closed; its final counters.
     MediaClosed { leg: LegId, report: Box<LegReport> },
     /// The last event of a leg; its media session is closed.
     Ended { leg: LegId, cause: TerminationCause },
-    /// The media thread is gone, and every leg's audio with it.
+    /// The media thread has ended, and with it the audio of all legs.
     MediaLost,
 }
 
-/// The SIP stack, the media thread and the legs between them. Lives on one
-/// current-thread tokio runtime; its clock is the stack's.
+/// The SIP stack, the media thread and the legs between them. Lives on one current-thread tokio runtime; its
+/// clock is that of the stack.
 ///
-/// Commands are methods; they return at once, and what comes of them are events
-/// of [`AgentService::next_event`].
+/// Commands are methods; they return at once, and their results are events of [`AgentService::next_event`].
 pub struct AgentService {
     stack: SipStack,
     media: MediaHandle,
@@ -267,8 +259,7 @@ pub struct AgentService {
 }
 
 impl AgentService {
-    /// Binds and starts. Must be called within the tokio runtime that the
-    /// service will live on.
+    /// Binds the sockets and starts. Must be called within the tokio runtime that the service will live on.
     ///
     /// # Errors
     /// See [`AgentError`].
@@ -276,7 +267,7 @@ impl AgentService {
         let endpoint = Endpoint::new(EndpointConfig {
             user_agent: concat!("b2b/", env!("CARGO_PKG_VERSION")).to_owned(),
             user: config.user.clone(),
-            // Digits come by it.
+            // Digits may come by INFO.
             accept: vec![Method::Info],
             extensions: Extensions {
                 reliable: config.options.reliable,
@@ -323,7 +314,7 @@ impl AgentService {
             users: None,
             draining: false,
             closed: UaStats::default(),
-            // Below 2^63, as RFC 3264 §5 wants it.
+            // Below 2^63, as RFC 3264 §5 requires.
             session_id: seed >> 32,
             config,
         })
@@ -334,13 +325,12 @@ impl AgentService {
         self.stack.local().unwrap_or(self.config.bind)
     }
 
-    /// News that is there already.
+    /// The next event, if there is one already.
     pub fn take_news(&mut self) -> Option<AgentEvent> {
         self.news.pop_front()
     }
 
-    /// Moves everything until there is news. Nothing is lost when the future is
-    /// dropped half way.
+    /// Runs everything until there is an event. Cancel-safe: dropping the future loses nothing.
     pub async fn next_event(&mut self) -> AgentEvent {
         loop {
             if let Some(event) = self.take_news() {
@@ -367,13 +357,13 @@ impl AgentService {
     /// Refuses an incoming leg.
     ///
     /// # Errors
-    /// It does not wait for an answer.
+    /// The leg does not wait for an answer.
     pub fn reject(&mut self, id: LegId, status: u16, reason: &str) -> Result<(), AgentError> {
         let refused = self.with_leg(id, |leg| leg.reject(status, reason).is_ok());
         if refused == Some(true) { Ok(()) } else { Err(AgentError::NoSuchLeg) }
     }
 
-    /// Ends a leg: BYE, CANCEL or a refusal, whichever fits its state.
+    /// Ends a leg with BYE, CANCEL or a refusal, as its state requires.
     ///
     /// # Errors
     /// There is no such leg.
@@ -394,17 +384,17 @@ impl AgentService {
         total
     }
 
-    /// Acts on a leg that the application knows, and carries out what it wants.
+    /// Acts on a leg that the application knows, and carries out the resulting actions.
     fn with_leg<T>(&mut self, id: LegId, act: impl FnOnce(&mut Leg) -> T) -> Option<T> {
         let result = self.legs.get(id).filter(|entry| entry.told).map(|entry| act(&mut entry.leg));
         self.perform(id);
         result
     }
 
-    /// A media session for a new leg, and where it listens; no session where there are no media.
+    /// Opens a media session for a new leg; returns it with its address. Without media there is no session.
     fn open_session(&self) -> Result<(Option<RelayId>, SocketAddr), AgentError> {
         if self.config.options.signalling_only {
-            // the discard service: whoever sends there gets no answer that matters
+            // the discard service: no response from there matters
             return Ok((None, SocketAddr::new(self.config.bind.ip(), 9)));
         }
         let session = LocalConfig {
@@ -418,8 +408,8 @@ impl AgentService {
         Ok((Some(session), rtp))
     }
 
-    /// Our side of a new leg. `towards_peer` is our address as the peer sees it; a concrete bind
-    /// counts more. An unknown port is 0.
+    /// Our side of a new leg. `towards_peer` is our address as the peer sees it; a concrete bind address
+    /// takes precedence. An unknown port is 0.
     fn own_side(&mut self, towards_peer: IpAddr, port: u16) -> Side {
         self.session_id += 1;
         let bound = self.config.bind.ip();
@@ -430,13 +420,13 @@ impl AgentService {
             ptime_ms: self.config.ptime_ms,
             attributes: self.config.attributes.clone(),
         };
-        // Never from the seed that identifiers come from: those are for all to see.
+        // Never from the seed of the identifiers, which are public.
         let crypto = LocalCrypto::new(self.config.srtp, rand::random());
         Side::new(SocketAddr::new(ip, port), self.session_id << 1).with_own(own).with_crypto(crypto)
     }
 }
 
-/// Never, without a deadline.
+/// Sleeps until the deadline; for ever without one.
 async fn sleep_until(deadline: Option<Instant>) {
     match deadline {
         Some(deadline) => tokio::time::sleep_until(deadline.into()).await,

@@ -1,5 +1,4 @@
-//! What a leg wants, carried out: on the endpoint, on the media thread, and as
-//! news for the application.
+//! Carries out the actions of legs: on the endpoint, on the media thread, and as events for the application.
 
 use std::net::SocketAddr;
 
@@ -11,8 +10,7 @@ use b2b_media::remote::Remote;
 use b2b_sip::endpoint::{Body, CommandError, Reply};
 
 impl AgentService {
-    /// Carries out everything that a leg wants, and lets it go when nothing of
-    /// it is left.
+    /// Carries out all actions of a leg, and removes the leg when nothing is left of it.
     pub(super) fn perform(&mut self, id: LegId) {
         while let Some(output) = self.legs.get(id).and_then(|entry| entry.leg.poll()) {
             self.perform_one(id, output);
@@ -30,14 +28,14 @@ impl AgentService {
         let now = self.stack.now();
         let endpoint = self.stack.endpoint();
         let result = match output {
-            // What settles the session should not be lost (RFC 3262).
+            // A response that settles the session must not be lost (RFC 3262).
             LegOutput::Provisional { status, sdp } => {
                 let (reliable, body) = (sdp.is_some(), sdp.map(Body::sdp));
                 endpoint.reply(now, usage, Reply { body, reliable, ..Reply::status(status) })
             }
             LegOutput::Accept { sdp } => endpoint.answer(now, usage, Some(Body::sdp(sdp))),
             LegOutput::Reject { status, reason } => match endpoint.reject(now, usage, status, &reason) {
-                // The application's own words must not keep the caller waiting.
+                // An invalid reason phrase of the application must not keep the caller waiting.
                 Err(CommandError::BadHeader { .. }) => endpoint.reject(now, usage, status, ""),
                 other => other,
             },
@@ -86,7 +84,7 @@ impl AgentService {
                 return;
             }
         };
-        // The far end was faster: what it did comes as an event.
+        // The remote party was faster: its action comes as an event.
         if let Err(error) = result {
             tracing::debug!("leg {}: {error}", leg.0);
         }
@@ -119,8 +117,8 @@ impl AgentService {
         }
     }
 
-    /// Tells the end once the media session has said its last, and forgets the
-    /// leg once the endpoint has too.
+    /// Reports the end once the media session has closed, and removes the leg once the endpoint has ended the
+    /// usage.
     pub(super) fn finish(&mut self, leg: LegId) {
         let Some(entry) = self.legs.get(leg) else { return };
         if entry.session.is_some() || !entry.leg.state().is_over() {
@@ -142,8 +140,9 @@ impl AgentService {
     }
 }
 
-/// Our codec, its packet time in ms, and where RTP goes: what applications are told. No codec is agreed on without a
-/// far end that takes one; if it were so, they would be told of the one that everybody has (RFC 3551 §6).
+/// Our codec, its packet time in ms, and the remote RTP address, as reported to applications. Every agreement
+/// includes a codec that the remote party receives; the fallback is the one that all implementations have
+/// (RFC 3551 §6).
 fn agreed(remote: &Remote) -> (Codec, u32, SocketAddr) {
     let (codec, ptime_ms) = remote.voice.gets.map_or((Codec::Pcmu, 20), |it| (it.codec, it.ptime_ms));
     (codec, ptime_ms, remote.rtp)

@@ -1,5 +1,5 @@
-//! An agent's registration: the machine of `sip::registration` on the agent's SIP stack, with
-//! what it needs to hear of connections and addresses.
+//! An agent's registration: the state machine of `sip::registration` on the agent's SIP stack, with the
+//! events of connections and addresses that it needs.
 
 use std::net::{IpAddr, SocketAddr};
 use std::sync::Arc;
@@ -15,58 +15,57 @@ use b2b_sip::registration::{Account, Order, Place, Registrant, Registration, Sta
 
 pub use b2b_sip::registration::Pace;
 
-/// A registrar that is silent for so long has failed, where others stand by: five datagrams have
-/// gone out (RFC 3261 §17.1.2.2). The transaction itself would wait for 32 s.
+/// If there are other registrars, one that is silent for this long has failed: five datagrams have been sent
+/// by then (RFC 3261 §17.1.2.2). The transaction itself would wait for 32 s.
 const PATIENCE: Duration = Duration::from_secs(8);
 
-/// How often it is looked whether our address is still the same.
+/// Interval of checks for a change of our address.
 const LOOK: Duration = Duration::from_secs(5);
 
-/// What a registration needs.
+/// The configuration of a registration.
 #[derive(Debug, Clone, PartialEq, Eq)]
 pub struct RegistrationConfig {
-    /// URIs of registrars that stand for one another, best first; at least one.
+    /// URIs of registrars that replace one another, best first; at least one.
     pub registrars: Vec<String>,
-    /// For how long to ask, seconds.
+    /// Requested expiry, in seconds.
     pub expires_s: u32,
     /// How soon failures are followed by another attempt.
     pub pace: Pace,
-    /// How often two line ends go to the registrar over UDP, so that a NAT keeps the way open: after
-    /// 80 % to all of that (RFC 5626 §4.4.2); `None`: never.
+    /// Interval of keep-alives (CRLF CRLF) to the registrar over UDP, which keep the NAT binding; randomized
+    /// between 80 % and 100 % (RFC 5626 §4.4.2); `None`: none.
     pub keep_alive: Option<Duration>,
-    /// Who this device is, a URN in lower case that stays the same for good: REGISTER asks for a flow by it
+    /// The instance of this device, a URN in lower case that never changes: REGISTER requests a flow with it
     /// (RFC 5626). `None`: an ordinary registration.
     pub instance: Option<String>,
 }
 
-/// A registration at work.
+/// A registration in progress.
 pub(super) struct Registering {
     registrant: Registrant,
     config: RegistrationConfig,
-    /// The REGISTER that is on its way.
+    /// The pending REGISTER.
     request: Option<RequestId>,
-    /// When it has taken too long.
+    /// When the pending REGISTER has taken too long.
     impatient: Option<Instant>,
-    /// The connection that we are reached by.
+    /// The flow on which we are reached.
     flow: Option<Flow>,
-    /// It is one that the registrar has granted, and is kept by the endpoint (RFC 5626 §4.4).
+    /// The registrar has granted the flow, and the endpoint keeps it alive (RFC 5626 §4.4).
     is_held: bool,
-    /// The registrar's address, ours on the way to it, and when to look again.
+    /// The registrar's address, ours towards it, and the time of the next check.
     address: Option<(IpAddr, IpAddr)>,
     look: Option<Instant>,
-    /// When the way to the registrar is kept open again.
+    /// The time of the next keep-alive.
     ping: Option<Instant>,
-    /// What follows when this one is over.
+    /// The registration that replaces this one when it is over.
     next: Option<RegistrationConfig>,
 }
 
 impl AgentService {
-    /// Registers us. With the registration that is there already: at once again.
-    /// [`AgentEvent::Registered`] or [`AgentEvent::RegistrationFailed`] follows, and again
-    /// whenever it was refreshed or could not be.
+    /// Registers us; if this registration exists already, refreshes it at once. [`AgentEvent::Registered`] or
+    /// [`AgentEvent::RegistrationFailed`] follows, and again after every refresh.
     ///
     /// # Errors
-    /// There is no identity, or a registrar's URI is none.
+    /// There is no identity, or a registrar's URI is invalid.
     pub fn register(&mut self, config: RegistrationConfig) -> Result<(), AgentError> {
         let now = self.stack.now();
         if let Some(it) = &mut self.registering {
@@ -102,7 +101,7 @@ impl AgentService {
         Ok(())
     }
 
-    /// Takes the registration back. [`AgentEvent::Unregistered`] follows, if there is one.
+    /// Removes the registration. [`AgentEvent::Unregistered`] follows, if there is one.
     pub fn unregister(&mut self) {
         let now = self.stack.now();
         let Some(it) = &mut self.registering else { return };
@@ -112,7 +111,7 @@ impl AgentService {
         self.carry_out(order);
     }
 
-    /// The registrar that we are registered at: where our own domain is.
+    /// The registrar that we are registered at, which serves our own domain.
     pub(super) fn home(&self) -> Option<&str> {
         let it = self.registering.as_ref()?;
         it.registrant.place().map(|place| place.registrar.as_str())
@@ -134,7 +133,7 @@ impl AgentService {
                 Some(proxy) => (vec![signalling.route(proxy)], None),
                 None => (Vec::new(), signalling.by_transport(registrar)),
             };
-            // Without a user (RFC 3261 §10.2).
+            // Without a user part (RFC 3261 §10.2).
             let registrar = match uri.user {
                 Some(_) => bare(&uri),
                 None => registrar.clone(),
@@ -163,7 +162,7 @@ impl AgentService {
         [it.registrant.schedule.next_timeout(), it.impatient, it.look, it.ping].into_iter().flatten().min()
     }
 
-    /// Time has passed.
+    /// Handles the timers that are due.
     pub(super) fn registration_due(&mut self) {
         let now = self.stack.now();
         let Some(it) = &mut self.registering else { return };
@@ -177,7 +176,7 @@ impl AgentService {
         self.keep_alive(now);
     }
 
-    /// Keeps the way to the registrar open, by which calls come.
+    /// Keeps the way to the registrar open, on which calls come in.
     fn keep_alive(&mut self, now: Instant) {
         let Some(it) = &mut self.registering else { return };
         if it.ping.take_if(|at| *at <= now).is_none() || it.is_leaving() {
@@ -189,7 +188,7 @@ impl AgentService {
         }
     }
 
-    /// Whether our address on the way to the registrar is another one now: then it is told.
+    /// Checks whether our address towards the registrar has changed, and reports a change.
     fn look_for_address(&mut self, now: Instant) {
         let wildcard = self.config.bind.ip().is_unspecified();
         let Some(it) = &mut self.registering else { return };
@@ -201,7 +200,7 @@ impl AgentService {
         match local_addr::towards(registrar) {
             Ok(ip) if ip != ours => {
                 it.address = Some((registrar, ip));
-                // Its end is no news.
+                // Its end is not to be reported.
                 it.let_flow_go(self.stack.endpoint());
                 let order = it.registrant.schedule.renew(now);
                 self.stack.lost_address(ours);
@@ -213,7 +212,7 @@ impl AgentService {
         }
     }
 
-    /// Tells the far ends of calls where we are now.
+    /// Tells the remote parties of calls our new address.
     fn move_legs(&mut self, ip: IpAddr) {
         for id in self.legs.ids() {
             let Some(entry) = self.legs.get(id).filter(|entry| entry.is_up()) else { continue };
@@ -243,7 +242,7 @@ impl AgentService {
         self.registration_over();
     }
 
-    /// What became of a request outside calls; `false`: it is none of ours.
+    /// The result of a request outside calls; `false`: it is not a REGISTER of ours.
     pub(super) fn register_response(
         &mut self,
         request: RequestId,
@@ -284,21 +283,21 @@ impl AgentService {
             it.address = Some((flow.remote.ip(), flow.local.ip()));
             it.look = Some(now + LOOK);
             it.ping = next_ping(&it.config, now).filter(|_| flow.transport == Transport::Udp && !it.is_held);
-            // Who asks us to go away from there would be asked by calls, too.
+            // A request to remove the old contact means that calls would be sent there, too.
             if let Some(request) = it.registrant.remove_stale(endpoint)
                 && let Err(error) = endpoint.request_outside(now, request)
             {
                 tracing::debug!("an old contact stays until it expires: {error}");
             }
         }
-        // Another attempt follows at once: nothing to tell yet.
+        // Another attempt follows at once: there is nothing to report yet.
         if !(asked && order != Order::Nothing) {
             self.tell_registration();
         }
         self.carry_out(order);
     }
 
-    /// Tells what the last answer came to.
+    /// Reports the last result.
     fn tell_registration(&mut self) {
         let now = self.stack.now();
         let Some(it) = &self.registering else { return };
@@ -321,8 +320,8 @@ impl AgentService {
         self.news.push_back(event);
     }
 
-    /// A call by the way of the registration has got no answer: it is looked at once whether the
-    /// registrar is still there, or another one has to do.
+    /// A call by the way of the registration had no response: refreshes at once, to find out whether the
+    /// registrar is still there or another one has to be used.
     pub(super) fn doubt_registration(&mut self) {
         let now = self.stack.now();
         let Some(it) = self.registering.as_mut() else { return };
@@ -332,7 +331,7 @@ impl AgentService {
         }
     }
 
-    /// The connection that we are reached by is gone: another one is made at once.
+    /// The connection on which we are reached is gone: registers again at once.
     pub(super) fn flow_closed(&mut self, flow: &Flow) {
         let now = self.stack.now();
         let Some(it) = &mut self.registering else { return };
@@ -340,7 +339,7 @@ impl AgentService {
         if it.flow.take_if(is_it).is_none() || it.is_leaving() {
             return;
         }
-        // One that was granted and goes soon after each time is not made again at once for ever (§4.5).
+        // A granted flow that keeps failing is not re-established at once every time (§4.5).
         let order = match std::mem::take(&mut it.is_held) {
             true => it.registrant.schedule.lost(now),
             false => it.registrant.schedule.now(now),
@@ -352,7 +351,7 @@ impl AgentService {
         self.carry_out(order);
     }
 
-    /// The registration has ended: what was to follow begins.
+    /// The registration has ended: begins the next one, if there is one.
     fn registration_over(&mut self) {
         let over = |it: &mut Registering| it.registrant.schedule.state().is_over();
         let Some(it) = self.registering.take_if(over) else { return };
@@ -366,13 +365,13 @@ impl AgentService {
     }
 }
 
-/// Registrations that were begun together do not stay together.
+/// The time of the next keep-alive, randomized so that registrations begun together drift apart.
 fn next_ping(config: &RegistrationConfig, now: Instant) -> Option<Instant> {
     config.keep_alive.map(|every| now + every.mul_f64(rand::random_range(0.8..=1.0)))
 }
 
 impl Registering {
-    /// The flow is kept and watched no longer.
+    /// Stops keeping and watching the flow.
     fn let_flow_go(&mut self, endpoint: &mut Endpoint) {
         match (self.flow.take(), std::mem::take(&mut self.is_held)) {
             (Some(flow), true) => endpoint.let_flow_go(&flow),
@@ -388,7 +387,7 @@ impl Registering {
     }
 }
 
-/// A registrar's URI without its user.
+/// A registrar's URI without its user part.
 fn bare(uri: &Uri<'_>) -> String {
     let port = uri.port.map(|port| format!(":{port}")).unwrap_or_default();
     let transport = uri.transport().map(|it| format!(";transport={}", String::from_utf8_lossy(it)));

@@ -5,46 +5,46 @@ use b2b_sip::endpoint::RequestFailure;
 use b2b_sip::net::ConnectError;
 use b2b_sip::registration::Failure;
 
-/// Why we are not registered. As text it says what to do.
+/// Why we are not registered. The text says what to do.
 #[derive(Debug, Clone, PartialEq, Eq, thiserror::Error)]
 #[non_exhaustive]
 pub enum RegistrationError {
-    /// The registrar does not take the user name or the password.
+    /// The registrar refuses the user name or the password.
     #[error(
         "the registrar refuses the password (realm {realm:?}); check user name and password, then register again"
     )]
     WrongPassword { realm: String },
-    /// It asks for a password.
+    /// The registrar requires a password.
     #[error(
         "the registrar requires a password; set the credentials of this account for the registrar's realm"
     )]
     NoPassword,
-    /// TLS: its certificate is none for its name, or is signed by nobody whom we trust.
+    /// TLS: the certificate does not match the registrar's name, or is not signed by a trusted authority.
     #[error(
         "the certificate of {peer} is not trusted ({reason}); set the file of the authority that signed it, and use the server name in the certificate"
     )]
     NotTrusted { peer: String, reason: String },
-    /// There is no way to it.
+    /// There is no route to the registrar.
     #[error("the registrar cannot be reached ({reason}); check its address, the network and whether it runs")]
     Unreachable { reason: String },
-    /// It says nothing.
+    /// The registrar does not respond.
     #[error("the registrar does not respond; check its address and firewalls on the path")]
     NoAnswer,
-    /// It does not want this account: no other attempt follows by itself.
+    /// The registrar refuses this account: no further attempt is made.
     #[error("the registrar refuses: {status} {reason}; check that this account exists and may register")]
     Refused { status: u16, reason: String },
-    /// It has trouble of its own.
+    /// The registrar has a failure of its own.
     #[error("the registrar cannot register us now: {status} {reason}; another attempt follows")]
     Unavailable { status: u16, reason: String },
-    /// The connection to it is gone; it is made again at once.
+    /// The connection to the registrar is lost; it is re-established at once.
     #[error("the connection to the registrar is lost; reconnecting")]
     ConnectionLost,
-    /// It wants what we do not have.
+    /// The registrar requires something that we do not support.
     #[error("{0}")]
     Other(String),
 }
 
-/// A failure as it is told.
+/// A failure as it is reported.
 pub(super) fn why(failure: Failure, connection: Option<ConnectError>, again: bool) -> RegistrationError {
     match (failure, connection) {
         (Failure::Challenge(ChallengeError::Refused { realm }), _) => {

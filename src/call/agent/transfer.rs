@@ -1,8 +1,8 @@
-//! Transfers, both ways: we send a far end to somebody else (REFER, RFC 3515), blindly or to the
-//! far end of another leg (RFC 5589, with Replaces, RFC 3891); a far end sends us; and an INVITE
-//! takes the place of a leg.
+//! Transfers in both directions: we transfer a remote party (REFER, RFC 3515), blindly or to the remote party
+//! of another leg (RFC 5589, with Replaces, RFC 3891); a remote party transfers us; and an INVITE replaces a
+//! leg.
 //!
-//! Who may send us somewhere is for whoever drives the agent to decide: [`AgentEvent`]s tell,
+//! The application decides which transfers of ours are permitted: [`AgentEvent`]s report them,
 //! [`AgentService::accept_refer`] and [`AgentService::refuse_refer`] decide.
 
 use std::collections::HashMap;
@@ -16,16 +16,16 @@ use b2b_sip::dialog::replaces::Replaces;
 use b2b_sip::endpoint::{HeaderFields, ReferId, ReferTo, Reply, RequestFailure, UsageId};
 use b2b_sip::msg::{Method, Name, Request, Response, Uri};
 
-/// What is under way.
+/// The transfers in progress.
 #[derive(Default)]
 pub(super) struct Transfers {
-    /// REFERs of ours, and whose far end each sends away.
+    /// Our REFERs, and the leg of each.
     ours: HashMap<ReferId, LegId>,
-    /// A REFER that nobody has decided on, by the leg that it came in.
+    /// REFERs that are not decided, by the leg that they came in.
     theirs: HashMap<LegId, Theirs>,
-    /// Legs that we dial since somebody asked for it, and who wants to hear of it.
+    /// Legs that we dial on a REFER, and the REFER to report to.
     dialled: HashMap<LegId, (UsageId, ReferId)>,
-    /// Legs that are to take the place of others, once they are answered.
+    /// Legs that replace others once they are answered.
     replacing: HashMap<LegId, LegId>,
 }
 
@@ -33,16 +33,16 @@ struct Theirs {
     usage: UsageId,
     refer: ReferId,
     to: ReferTo,
-    /// Referred-By (RFC 3892), for whom we call.
+    /// Referred-By (RFC 3892) of the referrer.
     by: Option<Bytes>,
 }
 
 impl AgentService {
-    /// Sends the far end to `target`: it is to call there. [`AgentEvent::TransferProgress`] and
-    /// [`AgentEvent::TransferEnded`] follow; when it has worked, the leg is hung up.
+    /// Transfers the remote party to `target`, by REFER. [`AgentEvent::TransferProgress`] and
+    /// [`AgentEvent::TransferEnded`] follow; on success, the leg is hung up.
     ///
     /// # Errors
-    /// The target is no URI, the leg is not up, or is sent away already.
+    /// The target is not a URI, the leg is not up, or a transfer of it is under way.
     pub fn refer(&mut self, id: LegId, target: &str) -> Result<(), AgentError> {
         let bad = |reason: &str| AgentError::Target { uri: target.to_owned(), reason: reason.to_owned() };
         let uri = Uri::parse(target.as_bytes()).map_err(|error| bad(&error.to_string()))?;
@@ -52,11 +52,11 @@ impl AgentService {
         self.send_refer(id, format!("<{target}>"))
     }
 
-    /// Sends the far end to the far end of `other`, whose call with us it is to take over. What
-    /// follows is as for `refer`; `other` is ended by its far end.
+    /// Transfers the remote party to the remote party of `other`, whose call with us it takes over. The same
+    /// events follow as for `refer`; `other` is ended by its remote party.
     ///
     /// # Errors
-    /// One of the legs is not up, both are the same one, or it is sent away already.
+    /// One of the legs is not up, both are the same, or a transfer of `id` is under way.
     pub fn refer_to(&mut self, id: LegId, other: LegId) -> Result<(), AgentError> {
         let entry = self.legs.get(other).filter(|entry| entry.told && entry.is_up() && other != id);
         let usage = entry.map(|entry| entry.usage).ok_or(AgentError::NoSuchLeg)?;
@@ -92,10 +92,10 @@ impl AgentService {
         Ok(())
     }
 
-    /// What the far end says to our REFER.
+    /// The response to our REFER.
     pub(super) fn refer_answered(&mut self, refer: ReferId, result: &Result<Response, RequestFailure>) {
         let status = match result {
-            // Nothing more will come (RFC 4488): nobody will know.
+            // No NOTIFY will come (RFC 4488): the outcome stays unknown.
             Ok(response) if response.status() < 300 => {
                 let silent =
                     response.header(Name::ReferSub).is_some_and(|it| it.eq_ignore_ascii_case(b"false"));
@@ -110,7 +110,7 @@ impl AgentService {
         self.our_transfer_over(refer, Some(status));
     }
 
-    /// How far the call is that we asked for.
+    /// A NOTIFY about the call that we asked for.
     pub(super) fn refer_progress(&mut self, refer: ReferId, status: Option<u16>, last: bool) {
         let known = status.filter(|status| *status >= 200);
         if last || known.is_some() {
@@ -125,12 +125,12 @@ impl AgentService {
         let Some(leg) = self.transfers.ours.remove(&refer) else { return };
         self.tell(true, AgentEvent::TransferEnded { leg, status });
         if status.is_some_and(|status| status < 300) {
-            // It talks to somebody else now (RFC 5589 §6.1).
+            // The party talks to the target now (RFC 5589 §6.1).
             let _ = self.with_leg(leg, Leg::hangup);
         }
     }
 
-    /// The far end sends us to somebody.
+    /// A REFER of the remote party.
     pub(super) fn referred(&mut self, leg: LegId, usage: UsageId, refer: ReferId, request: &Request) {
         let refusal = match ReferTo::of(request) {
             None => 400,
@@ -148,11 +148,11 @@ impl AgentService {
         self.answer_refer(usage, refer, refusal);
     }
 
-    /// Goes where the far end of `id` sends us: calls there, with this audio, and tells the far
-    /// end how that goes. Its own leg stays: it is its to end.
+    /// Follows the REFER of the remote party of `id`: calls the target with this audio, and reports the
+    /// progress by NOTIFY. The leg `id` stays up: its remote party ends it.
     ///
     /// # Errors
-    /// It has not sent us anywhere, or there cannot be called; it has heard so.
+    /// There is no undecided REFER, or the target cannot be called; the REFER has been answered accordingly.
     pub fn accept_refer(&mut self, id: LegId, audio: LegAudio) -> Result<LegId, AgentError> {
         let Theirs { usage, refer, to, by } =
             self.transfers.theirs.remove(&id).ok_or(AgentError::NoSuchLeg)?;
@@ -175,17 +175,17 @@ impl AgentService {
         }
     }
 
-    /// Whom a leg of ours calls, if nobody has answered yet: the URI.
+    /// The remote target of a leg: before the answer, the URI that we call.
     pub fn target(&mut self, id: LegId) -> Option<String> {
         let usage = self.legs.get(id)?.usage;
         let dialog = self.stack.endpoint().dialog(usage)?;
         Some(String::from_utf8_lossy(dialog.remote_target).into_owned())
     }
 
-    /// Does not go where the far end sends us: answers its REFER with this status.
+    /// Answers the REFER of the remote party with this status and does not follow it.
     ///
     /// # Errors
-    /// It has not sent us anywhere.
+    /// There is no undecided REFER.
     pub fn refuse_refer(&mut self, id: LegId, status: u16) -> Result<(), AgentError> {
         let Theirs { usage, refer, .. } = self.transfers.theirs.remove(&id).ok_or(AgentError::NoSuchLeg)?;
         self.answer_refer(usage, refer, status);
@@ -200,7 +200,7 @@ impl AgentService {
         }
     }
 
-    /// How far a leg is that we dial for somebody, to whom that matters.
+    /// Reports the progress of a leg that we dial on a REFER to the referrer.
     pub(super) fn tell_referrer(&mut self, leg: LegId, status: u16, reason: &str) {
         let now = self.stack.now();
         let Some(&(usage, refer)) = self.transfers.dialled.get(&leg) else { return };
@@ -212,28 +212,28 @@ impl AgentService {
         }
     }
 
-    /// A new leg is to take the place of another one.
+    /// Notes that a new leg replaces another one.
     pub(super) fn replaces(&mut self, leg: LegId, replaced: Option<LegId>) {
         if let Some(replaced) = replaced {
             self.transfers.replacing.insert(leg, replaced);
         }
     }
 
-    /// We have answered a leg: the one that it replaces is over (RFC 3891 §3).
+    /// A leg has been answered: the one that it replaces ends (RFC 3891 §3).
     pub(super) fn take_place(&mut self, leg: LegId) {
         if let Some(replaced) = self.transfers.replacing.remove(&leg) {
             let _ = self.with_leg(replaced, Leg::hangup);
         }
     }
 
-    /// A leg is over, and what it had to do with transfers is, too.
+    /// A leg is over, and with it its transfers.
     pub(super) fn transfers_end(&mut self, leg: LegId, cause: &TerminationCause) {
         self.transfers.theirs.remove(&leg);
         self.transfers.replacing.remove(&leg);
         let sent: Vec<ReferId> =
             self.transfers.ours.iter().filter(|(_, of)| **of == leg).map(|(refer, _)| *refer).collect();
         for refer in sent {
-            // Many hang up as soon as they are sent away.
+            // Many hang up as soon as they are transferred.
             self.our_transfer_over(refer, None);
         }
         let (status, reason) = match cause {
@@ -241,7 +241,7 @@ impl AgentService {
             TerminationCause::Cancelled | TerminationCause::LocalHangup => (487, ""),
             _ => (503, ""),
         };
-        // A leg that was answered has told already.
+        // A leg that was answered has reported its result already.
         self.tell_referrer(leg, status, reason);
     }
 }

@@ -1,5 +1,5 @@
-//! Registrations of many users on one agent's stack, each by the machine of `sip::registration`: no more of
-//! them a second than asked for, since a registrar that gets thousands at once loses them.
+//! Registrations of many users on one agent's stack, each by the state machine of `sip::registration`. Their
+//! rate is limited, since a registrar that gets thousands at once loses requests.
 
 use std::cmp::Reverse;
 use std::collections::{BTreeMap, BinaryHeap, HashMap, VecDeque};
@@ -11,70 +11,70 @@ use b2b_sip::endpoint::{Flow, RequestFailure, RequestId};
 use b2b_sip::msg::Response;
 use b2b_sip::registration::{Account, Order, Pace, Place, Registrant, Registration, State};
 
-/// After failures. What the registrar refuses is not tried again: it would be refused again.
+/// Pace after failures. A refusal by the registrar is final: it would be repeated.
 const PACE: Pace = Pace { base: Duration::from_secs(1), max: Duration::from_secs(60), refused: None };
-/// Requests that were not sent in time are made up for at once, as far as this.
+/// How far requests that were not sent in time are made up for at once.
 const SLACK: Duration = Duration::from_millis(50);
 
 /// A user to register.
 #[derive(Debug, Clone)]
 pub struct UserAccount {
-    /// Its URI.
+    /// The URI of the user.
     pub identity: String,
     /// User part of its contact.
     pub user: String,
-    /// For the registrar's challenge; none: a challenge is the end.
+    /// For the registrar's challenge; `None`: a challenge is final.
     pub credentials: Option<Credentials>,
 }
 
-/// How users are registered.
+/// The configuration of the registrations.
 #[derive(Debug, Clone)]
 pub struct UsersConfig {
-    /// The Request-URI: that of their domain.
+    /// The Request-URI: the URI of the users' domain.
     pub registrar: String,
-    /// Where it is, if that does not say so.
+    /// Where requests are sent, if not to the Request-URI.
     pub way: Option<String>,
-    /// For how long to ask, seconds.
+    /// Requested expiry, in seconds.
     pub expires_s: u32,
-    /// REGISTERs a second, at most; those that answer a challenge are not counted.
+    /// Maximum REGISTERs per second; answers to a challenge do not count.
     pub per_second: f64,
 }
 
-/// What became of them.
+/// The state of the registrations.
 #[derive(Debug, Clone, Default, PartialEq, Eq)]
 pub struct Registrations {
-    /// Users.
+    /// Number of users.
     pub users: usize,
-    /// Those that the registrar has.
+    /// Number of registered users.
     pub registered: usize,
-    /// Those that it has not, and that are not tried any more.
+    /// Number of users that are not registered and not tried any more.
     pub given_up: usize,
-    /// Answers that were none to hope for, and requests without one, by reason: of all attempts.
+    /// Failed attempts, by reason: refusals and requests without a response.
     pub failures: BTreeMap<String, u64>,
 }
 
-/// Users at work.
+/// The users in progress.
 pub(super) struct Users {
     all: Vec<Registrant>,
     of_request: HashMap<RequestId, usize>,
-    /// When whose time has come; those that are not in `set` any more are out of date.
+    /// Alarms of the users, by time; those that differ from `set` are out of date.
     alarms: BinaryHeap<Reverse<(Instant, usize)>>,
-    /// The alarm of each.
+    /// The current alarm of each user.
     set: Vec<Option<Instant>>,
-    /// What waits for its turn.
+    /// Requests that wait for their turn.
     ready: VecDeque<(usize, Order)>,
     gap: Duration,
     next: Instant,
-    /// The connection that they are reached by.
+    /// The flow on which the users are reached.
     flow: Option<Flow>,
     failures: BTreeMap<String, u64>,
 }
 
 impl AgentService {
-    /// Registers these users, and keeps them registered; instead of those that there were.
+    /// Registers these users, and keeps them registered; they replace the previous ones.
     ///
     /// # Errors
-    /// A URI is none.
+    /// A URI is invalid.
     pub fn register_users(&mut self, users: &[UserAccount], config: &UsersConfig) -> Result<(), AgentError> {
         let now = self.stack.now();
         let signalling = &self.config.signalling;
@@ -120,7 +120,7 @@ impl AgentService {
         Ok(())
     }
 
-    /// Takes them back, no faster than they were registered.
+    /// Removes the registrations, no faster than they were made.
     pub fn unregister_users(&mut self) {
         let now = self.stack.now();
         let Some(it) = &mut self.users else { return };
@@ -136,7 +136,7 @@ impl AgentService {
         }
     }
 
-    /// What became of the users so far.
+    /// The state of the registrations.
     pub fn registrations(&self) -> Registrations {
         let Some(it) = &self.users else { return Registrations::default() };
         let count = |is: fn(&Registration) -> bool| it.all.iter().filter(|user| is(&user.schedule)).count();
@@ -156,7 +156,7 @@ impl AgentService {
         alarm.into_iter().chain(turn).min()
     }
 
-    /// Time has passed.
+    /// Handles the alarms that are due, and sends the requests whose turn it is.
     pub(super) fn users_due(&mut self) {
         let now = self.stack.now();
         let Some(it) = &mut self.users else { return };
@@ -183,7 +183,7 @@ impl AgentService {
         }
     }
 
-    /// Sends what is ordered, and what follows where that cannot be sent.
+    /// Sends a request; if it cannot be sent, queues what follows.
     fn register_user(&mut self, n: usize, order: Order) {
         let now = self.stack.now();
         let endpoint = self.stack.endpoint();
@@ -206,7 +206,7 @@ impl AgentService {
         it.set_alarm(n);
     }
 
-    /// What became of a request outside calls; `false`: it is none of a user's.
+    /// The result of a request outside calls; `false`: it is not a user's.
     pub(super) fn user_answered(
         &mut self,
         request: RequestId,
@@ -234,13 +234,13 @@ impl AgentService {
                 it.failed(n);
                 it.set_alarm(n);
             }
-            // what answers a challenge does not wait: its nonce grows old
+            // the answer to a challenge does not wait: its nonce would expire
             order => self.register_user(n, order),
         }
         true
     }
 
-    /// The connection that users are reached by is gone: they are registered again, each in its turn.
+    /// The connection on which users are reached is gone: they are registered again, each in its turn.
     pub(super) fn users_flow_closed(&mut self, flow: &Flow) {
         let now = self.stack.now();
         let Some(it) = &mut self.users else { return };
@@ -255,7 +255,7 @@ impl AgentService {
         }
     }
 
-    /// Whether none of them is at the registrar, or on the way to it.
+    /// Whether none of them is registered, or about to be.
     pub(super) fn no_users(&self) -> bool {
         let Some(it) = &self.users else { return true };
         it.all.iter().all(|user| user.schedule.state().is_over())
@@ -270,7 +270,7 @@ impl Users {
         self.alarms.extend(at.map(|at| Reverse((at, n))));
     }
 
-    /// Counts the last answer if it was none to hope for.
+    /// Counts the last result if it was a failure.
     fn failed(&mut self, n: usize) {
         let failure = self.all.get(n).and_then(|user| user.last()).and_then(|last| last.failure.as_ref());
         if let Some(failure) = failure {

@@ -1,4 +1,4 @@
-//! How an INVITE gets on, ours and theirs: provisional responses, 2xx, ACK.
+//! The progress of an INVITE in either direction: provisional responses, 2xx, ACK.
 
 use super::session::description;
 use super::{Leg, LegOutput, OfferAnswer};
@@ -36,7 +36,7 @@ impl Leg {
         });
         self.offer_answer = OfferAnswer::Stable;
         if self.ending {
-            // It crossed our CANCEL.
+            // The 2xx crossed our CANCEL.
             self.outputs.push_back(LegOutput::Bye);
             return;
         }

@@ -1,7 +1,6 @@
-//! Changes of ours to a call that is up: hold, resume, other codecs. One at a time; who
-//! asks while one is under way is served after it. After glare the endpoint waits as RFC
-//! 3261 §14.1 says and tries again; what the far end has overtaken meanwhile is asked for
-//! again here, with a new offer, once theirs is settled.
+//! Our changes to a call that is up: hold, resume, other codecs. One at a time; further ones wait for it.
+//! After glare the endpoint waits as in RFC 3261 §14.1 and retries; a change that the remote party's own
+//! offer has overtaken is requested again here, with a new offer, once that one is settled.
 
 use std::net::IpAddr;
 
@@ -11,28 +10,28 @@ use crate::leg_fsm::LegState;
 use b2b_media::codec::Codec;
 use b2b_sip::msg::Response;
 
-/// What is to change.
+/// The kind of change.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
 pub enum Change {
-    /// We hold the far end: it hears our source, its audio is not taken (RFC 3264 §8.4).
+    /// Put the remote party on hold: it hears our source, and its audio is dropped (RFC 3264 §8.4).
     Hold,
-    /// No longer.
+    /// Take it off hold.
     Resume,
-    /// Other codecs are offered.
+    /// Offer other codecs.
     Codecs,
 }
 
-/// A change to ask for. None: the session as it is, for the session timer (RFC 4028), or since
-/// our address is another one.
+/// A change to be requested. `None`: repeat the present session, for the session timer (RFC 4028) or for a
+/// new address of ours.
 #[derive(Debug)]
 pub(super) struct Wish {
     change: Option<Change>,
     codecs: Vec<Codec>,
-    /// It was overtaken: when it cannot be sent, theirs is just coming.
+    /// The change was overtaken: if it cannot be sent, the peer's offer is just arriving.
     again: bool,
 }
 
-/// A change that is asked for, and what to go back to.
+/// A requested change, and the state to return to.
 #[derive(Debug)]
 pub(super) struct Asked {
     wish: Wish,
@@ -41,7 +40,7 @@ pub(super) struct Asked {
 }
 
 impl Leg {
-    /// Holds the far end.
+    /// Puts the remote party on hold.
     ///
     /// # Errors
     /// The call is not up.
@@ -49,7 +48,7 @@ impl Leg {
         self.wish(Some(Change::Hold), Vec::new())
     }
 
-    /// Takes the far end back.
+    /// Takes the remote party off hold.
     ///
     /// # Errors
     /// The call is not up.
@@ -57,7 +56,7 @@ impl Leg {
         self.wish(Some(Change::Resume), Vec::new())
     }
 
-    /// Offers these codecs from now on; at least one.
+    /// Offers these codecs from now on; `codecs` must not be empty.
     ///
     /// # Errors
     /// The call is not up.
@@ -65,7 +64,7 @@ impl Leg {
         self.wish(Some(Change::Codecs), codecs)
     }
 
-    /// We are reached at another address now: the far end is told where to send.
+    /// Tells the remote party our new address.
     pub fn moved(&mut self, ip: IpAddr) {
         let mut rtp = self.side.rtp();
         rtp.set_ip(ip);
@@ -77,14 +76,14 @@ impl Leg {
     pub fn not_asked(&mut self) {
         let Some(wish) = self.go_back() else { return };
         if wish.again {
-            // With the next event there is room for it.
+            // It is sent with the next event.
             self.wishes.push_front(wish);
         } else {
             self.refused(&wish, 491, "Another Exchange Is Under Way".to_owned());
         }
     }
 
-    /// Whether we hold the far end.
+    /// Whether we have put the remote party on hold.
     pub(super) fn on_hold(&self) -> bool {
         self.holds
     }
@@ -104,7 +103,7 @@ impl Leg {
         Ok(())
     }
 
-    /// Asks for the next change, if nothing is in the way.
+    /// Requests the next change, if possible now.
     pub(super) fn go_on(&mut self) {
         let stable = matches!(self.offer_answer, OfferAnswer::Stable) && !self.theirs_open;
         if !stable || self.asked.is_some() || self.ending || !self.confirmed {
@@ -114,7 +113,7 @@ impl Leg {
         let (held, mut codecs) = (self.holds, None);
         match wish.change {
             Some(Change::Hold) => self.holds = true,
-            // A far end that holds us answers that it does.
+            // If the remote party holds us, its answer says so.
             Some(Change::Resume) => self.holds = false,
             Some(Change::Codecs) => codecs = Some(self.side.set_codecs(wish.codecs.clone())),
             None => {}
@@ -129,7 +128,7 @@ impl Leg {
         }
     }
 
-    /// 2xx to our re-INVITE.
+    /// A 2xx to our re-INVITE.
     pub(super) fn changed(&mut self, response: &Response) {
         let Some(asked) = self.asked.take() else { return };
         self.offer_answer = OfferAnswer::Stable;
@@ -143,19 +142,19 @@ impl Leg {
         };
         match settled {
             Ok(params) => {
-                // Who answers a hold with "inactive" need not hold us.
+                // An answer of "inactive" to our hold need not mean that the remote party holds us.
                 let held = if self.on_hold() { self.held } else { !params.remote.receives };
                 self.configure_as(params.clone(), held);
                 if let Some(change) = asked.wish.change {
                     self.outputs.push_back(LegOutput::Changed { change, params: Box::new(params) });
                 }
             }
-            // Both sides now think differently of the session.
+            // The two sides now have different views of the session.
             Err(message) => self.give_up(message),
         }
     }
 
-    /// Our re-INVITE came to nothing: the session stays as it was (RFC 3261 §14.1).
+    /// Our re-INVITE has failed: the session stays as it was (RFC 3261 §14.1).
     pub(super) fn not_changed(&mut self, status: u16, reason: String) {
         let Some(mut wish) = self.go_back() else { return };
         if status == 491 && !self.ending {

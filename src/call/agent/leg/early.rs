@@ -1,13 +1,13 @@
-//! Their call before it is answered: ringing, and early media (RFC 3261 §13.3.1.1, RFC 3960).
+//! An incoming call before it is answered: ringing, and early media (RFC 3261 §13.3.1.1, RFC 3960).
 
 use super::{Leg, LegOutput, OfferAnswer, WrongState};
 use crate::leg_fsm::LegEvent;
 
 impl Leg {
-    /// Says that it rings: 180.
+    /// Sends a 180.
     ///
     /// # Errors
-    /// There is no call of theirs that waits for an answer.
+    /// There is no incoming call that waits for an answer.
     pub fn ring(&mut self) -> Result<(), WrongState> {
         if !self.is_waiting() {
             return Err(WrongState(self.state));
@@ -22,8 +22,8 @@ impl Leg {
     /// Begins early media: 183 with our answer. `rtp_port` is where we receive.
     ///
     /// # Errors
-    /// There is no call of theirs that waits for an answer, it has early media already, or it
-    /// came without an offer, which only a 2xx of ours can make up for.
+    /// There is no incoming call that waits for an answer, it has early media already, or it came without an
+    /// offer, in which case only our 2xx can begin the session.
     pub fn early(&mut self, rtp_port: u16) -> Result<(), WrongState> {
         let wrong = Err(WrongState(self.state));
         let OfferAnswer::Theirs(offer) = &self.offer_answer else { return wrong };
@@ -32,7 +32,7 @@ impl Leg {
         }
         let offer = offer.clone();
         self.set_rtp_port(rtp_port);
-        // It was checked when it came.
+        // The offer was checked when it came.
         let Ok((sdp, params)) = self.make_answer(&offer) else { return wrong };
         self.offer_answer = OfferAnswer::Stable;
         self.given = Some(sdp.clone());
@@ -42,7 +42,7 @@ impl Leg {
         Ok(())
     }
 
-    /// Where we receive; 0: not yet known.
+    /// The port where we receive; 0: not yet known.
     pub fn rtp_port(&self) -> u16 {
         self.side.rtp().port()
     }
@@ -52,7 +52,7 @@ impl Leg {
         self.is_waiting() && matches!(self.offer_answer, OfferAnswer::Theirs(_))
     }
 
-    /// Whether their call has early media.
+    /// Whether the incoming call has early media.
     pub fn has_early_media(&self) -> bool {
         self.given.is_some()
     }

@@ -1,16 +1,15 @@
-//! A leg: one party's side of a call. A machine: what happens goes in, what to
-//! do comes out of [`Leg::poll`]; no endpoint, no socket, no clock.
+//! A leg: one party's side of a call. A state machine: events go in, actions come out of [`Leg::poll`]; no
+//! endpoint, no socket, no clock.
 //!
-//! Input: the usage's [`UsageEvent`]s, the media session's silence, and the
-//! application's wishes. Output: [`LegOutput`]s in order, to be carried out at
-//! once. [`LegOutput::Ended`] comes exactly once; after it a leg takes everything
-//! and only refuses what still comes.
+//! Input: the usage's [`UsageEvent`]s, the time-out of the media session, and the application's commands.
+//! Output: [`LegOutput`]s in order, to be carried out at once. [`LegOutput::Ended`] comes exactly once; after
+//! it a leg accepts any event, and only refuses requests that still come.
 //!
-//! - `answers`: how an INVITE gets on: provisional responses, 2xx, ACK
+//! - `answers`: the progress of an INVITE: provisional responses, 2xx, ACK
 //! - `session`: its side of offer and answer
-//! - `change`: what we change of a call that is up: hold, resume, codecs
-//! - `requests`: what the far end asks for inside the call
-//! - `early`: their call before it is answered: ringing, early media
+//! - `change`: our changes to a call that is up: hold, resume, codecs
+//! - `requests`: in-dialog requests of the remote party
+//! - `early`: an incoming call before it is answered: ringing, early media
 
 mod answers;
 mod change;
@@ -35,58 +34,58 @@ pub use change::Change;
 use change::{Asked, Wish};
 use session::{Unreadable, description};
 
-/// What a leg wants done, or has to tell.
+/// An action that a leg requests, or an event that it reports.
 #[derive(Debug)]
 pub enum LegOutput {
-    /// A provisional response to their INVITE; with our answer it begins early media.
+    /// A provisional response to the peer's INVITE; with our answer it begins early media.
     Provisional { status: u16, sdp: Option<Bytes> },
-    /// 2xx to their INVITE or re-INVITE, with this session description.
+    /// A 2xx to the peer's INVITE or re-INVITE, with this session description.
     Accept { sdp: Bytes },
-    /// A refusal of their INVITE or re-INVITE.
+    /// A refusal of the peer's INVITE or re-INVITE.
     Reject { status: u16, reason: String },
-    /// The ACK to their 2xx, with the answer to the offer in it.
+    /// The ACK to the peer's 2xx, with the answer to its offer.
     Ack { sdp: Bytes },
-    /// A re-INVITE with this offer; [`Leg::not_asked`] if it cannot be sent.
+    /// A re-INVITE with this offer; call [`Leg::not_asked`] if it cannot be sent.
     ReInvite { sdp: Bytes },
     /// End the answered call.
     Bye,
     /// End our unanswered call.
     Cancel,
-    /// The final response to a request inside the dialog.
+    /// The final response to an in-dialog request.
     Respond { transaction: ServerTransactionId, reply: Reply },
-    /// Offer and answer settled this for the media session.
+    /// The parameters for the media session, after offer and answer.
     ConfigureMedia(Box<MediaParams>),
-    /// The media session has done its work.
+    /// Close the media session.
     CloseMedia,
-    /// News: a provisional response other than 100 to our INVITE.
+    /// Event: a provisional response other than 100 to our INVITE.
     Progress { status: u16, reason: String },
-    /// News: the call is up, acknowledged.
+    /// Event: the call is up and acknowledged.
     Answered(Box<MediaParams>),
-    /// News: the far end holds us, or takes us back.
+    /// Event: the remote party has put us on hold, or taken us off hold.
     Hold { held: bool },
-    /// News: the far end has agreed to a change of ours.
+    /// Event: the remote party has accepted a change of ours.
     Changed { change: Change, params: Box<MediaParams> },
-    /// News: it has not; all is as before.
+    /// Event: it has refused the change; everything stays as before.
     ChangeRefused { change: Change, status: u16, reason: String },
-    /// News: a digit by INFO.
+    /// Event: a digit by INFO.
     Digit { digit: char, duration_ms: u32 },
-    /// News: the end.
+    /// Event: the end.
     Ended(TerminationCause),
 }
 
-/// The leg is in no state for that.
+/// The operation is not possible in the leg's state.
 #[derive(Debug, Clone, Copy, PartialEq, Eq, thiserror::Error)]
 #[error("not possible in state {0:?}")]
 pub struct WrongState(pub LegState);
 
-/// Offers that wait for an answer.
+/// The offer that waits for an answer.
 #[derive(Debug)]
 enum OfferAnswer {
     Stable,
-    /// Theirs, in their INVITE: the answer goes into our 2xx. As it came: read,
-    /// it takes ten times the room, and it may ring for minutes.
+    /// The peer's, in its INVITE: the answer goes into our 2xx. Kept unparsed: parsed it takes ten times the
+    /// memory, and the call may ring for minutes.
     Theirs(Bytes),
-    /// They sent an INVITE without one: our 2xx will offer.
+    /// The peer's INVITE had no offer: our 2xx makes one.
     Wanted,
     /// Ours: the answer comes in a response, or in the ACK to our 2xx.
     Ours,
@@ -100,41 +99,40 @@ pub struct Leg {
     side: Side,
     offer_answer: OfferAnswer,
     media: Option<MediaParams>,
-    /// They hold us.
+    /// The remote party has put us on hold.
     held: bool,
-    /// We hold them.
+    /// We have put the remote party on hold.
     holds: bool,
-    /// A re-INVITE of theirs is not acknowledged.
+    /// A re-INVITE of the peer is not acknowledged yet.
     theirs_open: bool,
-    /// The change that our re-INVITE asks for.
+    /// The change that our pending re-INVITE requests.
     asked: Option<Asked>,
-    /// Changes still to be asked for.
+    /// Changes still to be requested.
     wishes: VecDeque<Wish>,
-    /// Our answer, as a provisional response has given it.
+    /// Our answer, sent in a provisional response.
     given: Option<Bytes>,
-    /// They want provisional responses to be reliable and have offered nothing: the first one
-    /// would have to bring our offer (RFC 3262 §5).
+    /// The caller requires reliable provisional responses and has made no offer: the first one would have to
+    /// carry ours (RFC 3262 §5).
     no_provisional: bool,
-    /// 2xx and ACK have both passed.
+    /// Both 2xx and ACK have passed.
     confirmed: bool,
-    /// BYE, CANCEL or a refusal is on its way: only the end counts now.
+    /// A BYE, CANCEL or refusal has been sent: only the end counts now.
     ending: bool,
     late_events: u64,
     outputs: VecDeque<LegOutput>,
 }
 
 impl Leg {
-    /// A leg for an INVITE that came, as [`Leg::quiet`] makes it; the caller hears 180.
+    /// A leg for an incoming INVITE, as made by [`Leg::quiet`]; the caller gets a 180.
     pub fn inbound(side: Side, invite: &Request) -> Self {
         let mut leg = Leg::quiet(side, invite);
-        // One that refuses does not ring.
+        // A leg that refuses does not ring.
         let _ = leg.ring();
         leg
     }
 
-    /// A leg for an INVITE that came. The side's RTP may have port 0 until
-    /// [`Leg::answer`]. An offer that we cannot take is refused at once; else
-    /// the application is to decide.
+    /// A leg for an incoming INVITE. The side's RTP port may be 0 until [`Leg::answer`]. An offer that we
+    /// cannot accept is refused at once; otherwise the application decides.
     pub fn quiet(side: Side, invite: &Request) -> Self {
         let mut leg = Leg::new(true, side, OfferAnswer::Stable);
         match description(invite, invite.body()) {
@@ -151,7 +149,7 @@ impl Leg {
         leg
     }
 
-    /// A leg for an INVITE of ours, and the offer to put into it.
+    /// A leg for an INVITE of ours, with the offer to put into it.
     ///
     /// # Errors
     /// The side has no codec.
@@ -182,27 +180,27 @@ impl Leg {
         }
     }
 
-    /// Whether they called us.
+    /// Whether the leg is an incoming call.
     pub fn is_inbound(&self) -> bool {
         self.inbound
     }
 
-    /// Where the leg is in its life.
+    /// The state of the leg.
     pub fn state(&self) -> LegState {
         self.state
     }
 
-    /// Events that came too late to matter, so far.
+    /// The number of events that came too late.
     pub fn late_events(&self) -> u64 {
         self.late_events
     }
 
-    /// The next thing to do.
+    /// The next output.
     pub fn poll(&mut self) -> Option<LegOutput> {
         self.outputs.pop_front()
     }
 
-    /// Whether their call waits for our decision.
+    /// Whether an incoming call waits for our decision.
     pub fn is_waiting(&self) -> bool {
         let unanswered = matches!(self.state, LegState::Created | LegState::Ringing | LegState::EarlyMedia);
         self.inbound && !self.ending && unanswered
@@ -211,7 +209,7 @@ impl Leg {
     /// Answers with 200; `rtp_port` is where we receive.
     ///
     /// # Errors
-    /// There is no call of theirs that waits for an answer.
+    /// There is no incoming call that waits for an answer.
     pub fn answer(&mut self, rtp_port: u16) -> Result<(), WrongState> {
         if !self.is_waiting() {
             return Err(WrongState(self.state));
@@ -219,7 +217,7 @@ impl Leg {
         self.set_rtp_port(rtp_port);
         self.advance(LegEvent::Answer);
         if let Some(sdp) = self.given.clone() {
-            // The endpoint leaves it out where it has been acknowledged already.
+            // The endpoint omits it if it has been acknowledged already.
             self.outputs.push_back(LegOutput::Accept { sdp });
         } else if let Err(error) = self.accept() {
             // Only the port has changed since the offer was checked.
@@ -234,10 +232,10 @@ impl Leg {
         self.side.set_rtp(rtp);
     }
 
-    /// Refuses their call.
+    /// Refuses an incoming call.
     ///
     /// # Errors
-    /// There is none that waits for an answer.
+    /// There is no incoming call that waits for an answer.
     pub fn reject(&mut self, status: u16, reason: &str) -> Result<(), WrongState> {
         if !self.is_waiting() {
             return Err(WrongState(self.state));
@@ -246,7 +244,7 @@ impl Leg {
         Ok(())
     }
 
-    /// Ends the call, however far it has come. A second time does nothing.
+    /// Ends the call in any state. A second call does nothing.
     pub fn hangup(&mut self) {
         if self.ending || self.state.is_over() {
             return;
@@ -261,9 +259,8 @@ impl Leg {
         }
     }
 
-    /// The media session heard nothing for too long. Ends the call, unless the
-    /// far end holds us, or we hold it, and so may be silent. The end is told at once: nobody
-    /// may be there to answer the BYE.
+    /// The media session has received nothing for too long. Ends the call, unless either side is on hold and
+    /// may be silent. The end is reported at once: the remote party may not be there to answer the BYE.
     pub fn rtp_timeout(&mut self) {
         if self.state == LegState::Answered && !self.held && !self.on_hold() && !self.ending {
             self.bye();
@@ -271,12 +268,12 @@ impl Leg {
         }
     }
 
-    /// Ends the leg without a word from the far end: the time to wait is over.
+    /// Ends the leg without a response from the remote party: the time for it is over.
     pub fn abandon(&mut self, cause: TerminationCause) {
         self.end(cause);
     }
 
-    /// Takes what happened in the dialog.
+    /// Handles an event of the dialog.
     pub fn usage_event(&mut self, event: UsageEvent) {
         if self.state.is_over() {
             self.late(event);
@@ -292,13 +289,13 @@ impl Leg {
                 let reply = self.request(&request);
                 self.outputs.push_back(LegOutput::Respond { transaction, reply });
             }
-            // With an offer it is like an UPDATE (RFC 3262 §5).
+            // A PRACK with an offer is handled like an UPDATE (RFC 3262 §5).
             UsageEvent::ProvisionalAcknowledged { request, offer: Some(transaction) } => {
                 self.update(transaction, &request);
             }
             UsageEvent::ProvisionalAcknowledged { .. } => {}
             UsageEvent::Terminated { cause } => self.end(termination(cause)),
-            // What we said in the 2xx never became a session: nothing to undo.
+            // The description in our 2xx never became a session: there is nothing to undo.
             UsageEvent::ReInviteCancelled => {
                 self.offer_answer = OfferAnswer::Stable;
                 self.theirs_open = false;
@@ -306,7 +303,7 @@ impl Leg {
             UsageEvent::ReInviteAnswered { response, .. } => self.changed(&response),
             UsageEvent::ReInviteFailed { status, reason, .. } => self.not_changed(status, reason),
             UsageEvent::RefreshWanted => self.refresh(),
-            // We send nothing that these could be the outcome of.
+            // We send nothing that these could be results of.
             _ => self.late_events += 1,
         }
         self.go_on();
@@ -314,7 +311,7 @@ impl Leg {
 
     fn late(&mut self, event: UsageEvent) {
         self.late_events += 1;
-        // What waits for a response still gets one.
+        // Pending transactions still get a response.
         match event {
             UsageEvent::Update { transaction, .. } | UsageEvent::Request { transaction, .. } => {
                 self.outputs.push_back(LegOutput::Respond { transaction, reply: Reply::status(481) });
@@ -337,7 +334,7 @@ impl Leg {
         self.outputs.push_back(LegOutput::Reject { status, reason: reason.to_owned() });
     }
 
-    /// Answered, but there is nothing to talk with.
+    /// The call is answered, but there is no usable media.
     fn give_up(&mut self, message: String) {
         self.bye();
         self.end(TerminationCause::Protocol { message });
@@ -361,7 +358,7 @@ impl Leg {
     }
 }
 
-/// How the end of a dialog is called above it.
+/// The termination of a dialog as the cause for a leg's end.
 pub(crate) fn termination(cause: Termination) -> TerminationCause {
     let failed = |status: u16, reason: &str| TerminationCause::Failed { status, reason: reason.to_owned() };
     match cause {

@@ -1,4 +1,4 @@
-//! What the far end asks for inside the call: re-INVITE, UPDATE, INFO.
+//! In-dialog requests of the remote party: re-INVITE, UPDATE, INFO.
 
 use bytes::Bytes;
 
@@ -36,7 +36,7 @@ impl Leg {
             // Nothing is negotiated any more.
             _ if self.ending => Reply::status(481),
             Ok(None) => Reply::status(200),
-            // RFC 3311 §5.2: an offer of the other side waits for its answer.
+            // RFC 3311 §5.2: an offer is still waiting for its answer.
             Ok(Some(_)) if !matches!(self.offer_answer, OfferAnswer::Stable) => Reply {
                 status: 500,
                 headers: vec![(Bytes::from_static(b"Retry-After"), Bytes::from_static(b"5"))],
@@ -60,7 +60,7 @@ impl Leg {
         }
         let body = request.body();
         let Some(content_type) = request.content_type() else {
-            // RFC 2976: an INFO without a body only asks whether we are there.
+            // RFC 2976: an INFO without a body only checks that we are there.
             return Reply::status(if body.is_empty() { 200 } else { 415 });
         };
         match digits::from_info(content_type, &body) {

@@ -1,5 +1,4 @@
-//! A leg's side of offer and answer: its descriptions, and what they do to its
-//! media.
+//! A leg's side of offer and answer: its session descriptions, and their effect on its media.
 
 use bytes::Bytes;
 
@@ -10,7 +9,7 @@ use b2b_media::local::MediaParams;
 use b2b_sip::msg::{Headers, Name};
 
 impl Leg {
-    /// Our 2xx to their INVITE, with an answer or, if they did not offer, an offer.
+    /// Our 2xx to the peer's INVITE or re-INVITE, with an answer or, if there was no offer, with an offer.
     pub(super) fn accept(&mut self) -> Result<(), NegotiateError> {
         match std::mem::replace(&mut self.offer_answer, OfferAnswer::Stable) {
             OfferAnswer::Theirs(offer) => {
@@ -31,7 +30,7 @@ impl Leg {
         let hold = match (self.holds, self.held) {
             (false, _) => Hold::No,
             (true, false) => Hold::Playing,
-            // Who holds us goes on doing so.
+            // The remote party continues to hold us.
             (true, true) => Hold::Silent,
         };
         self.side.own_offer(&policy(hold)).map(|offer| offer.into_vec().into())
@@ -47,7 +46,7 @@ impl Leg {
         self.side.own_settled(answer)
     }
 
-    /// What we have told the far end last, and what it has said last; a waiting offer, too.
+    /// The last descriptions sent to the remote party and received from it, a pending offer included.
     pub fn descriptions(&self) -> (Option<&[u8]>, Option<&[u8]>) {
         let waiting = match &self.offer_answer {
             OfferAnswer::Theirs(offer) => Some(&offer[..]),
@@ -61,10 +60,10 @@ impl Leg {
         self.configure_as(params, held);
     }
 
-    /// The same, when whether they hold us does not follow from it.
+    /// As [`Leg::configure`], where the description does not tell whether the remote party holds us.
     pub(super) fn configure_as(&mut self, mut params: MediaParams, held: bool) {
         let now = &mut params.remote;
-        // The old hold gives no address: RTCP goes on to the one before.
+        // The old form of hold gives no address: RTCP still goes to the previous one.
         if let Some(before) = self.media.as_ref().map(|media| media.remote)
             && now.rtp.ip().is_unspecified()
         {
@@ -78,7 +77,7 @@ impl Leg {
     }
 
     pub(super) fn confirm(&mut self, params: MediaParams) {
-        // Again even if early media had the same: silence is counted from here.
+        // Configured again even if early media had the same parameters: the time-out starts here.
         if !self.inbound || self.has_early_media() || self.media.as_ref() != Some(&params) {
             self.configure(params.clone());
         }
@@ -96,15 +95,15 @@ impl Leg {
     }
 }
 
-/// What is offered and taken beside what the side's [`OwnAudio`](crate::negotiate::pair::OwnAudio) says.
+/// The policy for descriptions, beside the side's [`OwnAudio`](crate::negotiate::pair::OwnAudio).
 fn policy(hold: Hold) -> PairPolicy {
     PairPolicy { transcode: false, hold, ..PairPolicy::default() }
 }
 
-/// A body, but no session description.
+/// A body that is not a session description.
 pub(super) struct Unreadable;
 
-/// The session description of a message; None: it has no body.
+/// The session description of a message; `None`: it has no body.
 pub(super) fn description(headers: &Headers, body: Bytes) -> Result<Option<Bytes>, Unreadable> {
     if body.is_empty() {
         return Ok(None);
