@@ -1,13 +1,12 @@
-//! SRTP in offer and answer (RFC 4568): whether, and with which keys.
+//! SRTP in offer and answer (RFC 4568): whether it is used, and with which keys.
 //!
-//! `Savp` offers `RTP/SAVP`, as RFC 4568 has it: who cannot do it refuses the line.
-//! `Osrtp` puts the keys under `RTP/AVP` (RFC 8643 §3): who does not look for keys answers plain
-//! at once, who does answers with a key. A refusal of `RTP/SAVP` and a second INVITE would double
-//! the call's setup with every plain phone, and many of those refuse by dropping the call. Who
-//! insists on SRTP refuses keys under `RTP/AVP`: what is offered is a matter of each party.
-//! Offers are answered in their own kind.
+//! `Savp` offers `RTP/SAVP`, as in RFC 4568: a party that does not support it refuses the line. `Osrtp` puts
+//! keys under `RTP/AVP` (RFC 8643 §3): a party that ignores them answers with plain RTP at once, one that
+//! supports them answers with a key. To retry a refused `RTP/SAVP` with a second INVITE would double the call
+//! setup with every plain phone, and many of those refuse by dropping the call. A party that insists on SRTP
+//! refuses keys under `RTP/AVP`: the kind of offer is set per party. Offers are answered in their own kind.
 //!
-//! Keys are as secret as the signalling: over anything but TLS they are for all to read.
+//! The keys are as secret as the signalling: over any transport but TLS they can be read.
 
 use rand::rngs::StdRng;
 use rand::{RngExt, SeedableRng};
@@ -17,20 +16,20 @@ use b2b_base::util::secret::Secret;
 use b2b_media::transport::protection::{Keys, MasterKey, Suite};
 use b2b_sdp::{AudioMedia, Crypto};
 
-/// What we offer, the best first; the tag is the place, from 1. What has a tag of 32 bits
-/// is taken, and not asked for.
+/// The offered suites, best first; the tag is the position, from 1. Suites with a 32-bit authentication tag
+/// are accepted, but not offered.
 const OFFERED: [Suite; 3] = [Suite::AeadAes128Gcm, Suite::Aes256CmHmacSha1_80, Suite::AesCm128HmacSha1_80];
 
-/// Whether media are to be encrypted.
+/// Whether media is encrypted.
 #[derive(Debug, Clone, Copy, PartialEq, Eq, Default, serde::Serialize, serde::Deserialize)]
 #[serde(rename_all = "snake_case")]
 pub enum SrtpPolicy {
-    /// Never: keys of the far end are passed over, and SRTP alone is refused.
+    /// Never: keys of the remote party are ignored, and an offer of SRTP only is refused.
     #[default]
     Off,
-    /// Where the far end can: offered beside plain RTP, taken when it is offered.
+    /// If the remote party supports it: offered beside plain RTP, accepted when offered.
     Offered,
-    /// Always: there is no call without it.
+    /// Always: without SRTP there is no call.
     Required,
 }
 
@@ -41,24 +40,24 @@ pub enum SrtpOffer {
     /// Not at all: plain RTP.
     #[default]
     None,
-    /// Keys under `RTP/AVP` (RFC 8643 §3): plain RTP is a good answer.
+    /// Keys under `RTP/AVP` (RFC 8643 §3): plain RTP is an acceptable answer.
     Osrtp,
     /// `RTP/SAVP` (RFC 4568): SRTP, or no call.
     Savp,
 }
 
-/// Whether and how the media of a party are encrypted, in its offers and in ours.
+/// Whether and how a party's media is encrypted, in its offers and in ours.
 #[derive(Debug, Clone, PartialEq, Eq, serde::Serialize, serde::Deserialize)]
 #[serde(from = "Written", into = "Written")]
 pub struct SrtpRules {
-    /// What we offer; more than `None` only with `encrypted`.
+    /// What we offer; other than `None` only with `encrypted`.
     pub offer: SrtpOffer,
-    /// Whether plain RTP is taken: its offers, and its answers.
+    /// Whether plain RTP is accepted, in offers and answers.
     pub plain: bool,
-    /// Whether SRTP is taken.
+    /// Whether SRTP is accepted.
     pub encrypted: bool,
-    /// The suites that are offered, best first, and taken; empty: AES-GCM and two others are
-    /// offered, all that we know are taken.
+    /// The suites that are offered, best first, and accepted; empty: AES-GCM and two others are offered, and
+    /// all that we know are accepted.
     pub suites: Vec<Suite>,
 }
 
@@ -79,8 +78,7 @@ impl Default for SrtpRules {
     }
 }
 
-/// As it goes to media servers: one word where that says it all, as it did before there was more
-/// to say.
+/// The form for media servers: a single word if that is sufficient, as in earlier versions.
 #[derive(serde::Serialize, serde::Deserialize)]
 #[serde(untagged)]
 enum Written {
@@ -122,21 +120,21 @@ impl From<SrtpRules> for Written {
 #[derive(Debug, Clone, PartialEq, Eq, Default)]
 pub struct LocalCrypto {
     rules: SrtpRules,
-    /// One for each suite; none where nothing is encrypted.
+    /// One key for each suite; empty if nothing is encrypted.
     keys: Vec<MasterKey>,
     in_use: Option<Suite>,
-    /// Of the keys to come.
+    /// The seed of later keys.
     seed: Option<Secret>,
 }
 
-/// A line of their offer that we take.
+/// A crypto line of the remote offer that we accept.
 pub(super) struct Chosen {
     tag: u32,
     pub(super) keys: Keys,
 }
 
 impl LocalCrypto {
-    /// Keys from a seed that nobody can foretell, and that is used for nothing else.
+    /// Keys from an unpredictable seed that is used for nothing else.
     pub fn new(rules: impl Into<SrtpRules>, seed: [u8; 32]) -> Self {
         let (rules, seed) = (rules.into(), Some(Secret::new(&seed)));
         let mut crypto = LocalCrypto { rules, keys: Vec::new(), in_use: None, seed };
@@ -150,12 +148,12 @@ impl LocalCrypto {
         crypto
     }
 
-    /// Whether there may be keys.
+    /// Whether keys are possible.
     pub fn encrypts(&self) -> bool {
         self.rules.encrypted
     }
 
-    /// Whether a line with keys is taken rather than a plain one beside it.
+    /// Whether a media line with keys is preferred to a plain one beside it.
     pub(super) fn prefers_keys(&self) -> bool {
         self.rules.offer != SrtpOffer::None || !self.rules.plain
     }
@@ -164,13 +162,13 @@ impl LocalCrypto {
         let seed: [u8; 32] = self.seed.as_ref()?.expose().try_into().ok()?;
         let mut rng = StdRng::from_seed(seed);
         let key = MasterKey::generate(suite, |octets| rng.fill(octets));
-        // What a key came from cannot be found from what is left.
+        // The seed of an earlier key cannot be derived from the new one.
         self.seed = Some(Secret::new(&rng.random::<[u8; 32]>()));
         Some(key)
     }
 
-    /// Offer and answer settled on these keys. A key stays while it is in use, and never
-    /// comes back afterwards: its packet indices are used up.
+    /// Offer and answer have settled on these keys. A key is kept while it is in use, and never used again
+    /// afterwards: its packet indices are used up.
     pub fn settled(&mut self, keys: Option<&Keys>) {
         let now = keys.map(|keys| keys.local.suite());
         let before = std::mem::replace(&mut self.in_use, now);
@@ -185,8 +183,8 @@ impl LocalCrypto {
         self.keys.iter().find(|key| key.suite() == suite)
     }
 
-    /// Puts our keys into the line of an offer. `before`: what we have said last of it; SRTP
-    /// alone stays that, since some peers know nothing else.
+    /// Puts our keys into the line of an offer. `before`: the line that we sent last; SRTP only stays SRTP
+    /// only, since some peers support nothing else.
     pub(super) fn offer(&self, audio: &mut AudioMedia, before: Option<&AudioMedia>) {
         if self.rules.offer == SrtpOffer::None && self.in_use.is_none() {
             return;
@@ -203,10 +201,10 @@ impl LocalCrypto {
         audio.crypto = (1..).zip(keys).map(|(tag, key)| line(tag, key)).collect();
     }
 
-    /// The first key in a line of their offer that we can use; `None`: plain RTP.
+    /// The first key in a line of the remote offer that we can use; `None`: plain RTP.
     ///
     /// # Errors
-    /// The policy does not allow the line.
+    /// The policy does not permit the line.
     pub(super) fn choose(&self, secure: bool, theirs: &[Crypto]) -> Result<Option<Chosen>, NegotiateError> {
         if !self.rules.encrypted {
             return if secure { Err(NegotiateError::NoAudio) } else { Ok(None) };
@@ -222,10 +220,10 @@ impl LocalCrypto {
         }
     }
 
-    /// What their answer to our line settles; `None`: plain RTP.
+    /// The keys settled by the answer to our line; `None`: plain RTP.
     ///
     /// # Errors
-    /// It has no key for a line of ours, and the policy or the profile wants one.
+    /// The answer has no key for our line, and the policy or the profile requires one.
     pub(super) fn apply(
         &self,
         ours: &[Crypto],
@@ -236,15 +234,15 @@ impl LocalCrypto {
             return if secure { Err(NegotiateError::NoAudio) } else { Ok(None) };
         }
         match agreed(ours, theirs) {
-            // A key that fits none of ours is no answer: what they send cannot be read.
+            // A key that fits none of ours is no valid answer: the remote party's media could not be
+            // decrypted.
             None if secure || !self.rules.plain || !theirs.is_empty() => Err(NegotiateError::NoKeys),
             keys => Ok(keys),
         }
     }
 }
 
-/// The keys of two lines, one an offer and one its answer: those under one tag (RFC 4568
-/// §5.1.3), with one suite.
+/// The keys of an offered and an answered line: those with the same tag (RFC 4568 §5.1.3) and the same suite.
 pub(super) fn agreed(ours: &[Crypto], theirs: &[Crypto]) -> Option<Keys> {
     theirs.iter().find_map(|crypto| {
         let remote = usable(crypto)?;
@@ -254,7 +252,7 @@ pub(super) fn agreed(ours: &[Crypto], theirs: &[Crypto]) -> Option<Keys> {
 }
 
 impl Chosen {
-    /// Our line in the answer: their tag, our key (RFC 4568 §5.1.2).
+    /// Our crypto line in the answer: the remote tag, our key (RFC 4568 §5.1.2).
     pub(super) fn line(&self) -> Crypto {
         line(self.tag, &self.keys.local)
     }
@@ -264,9 +262,9 @@ fn line(tag: u32, key: &MasterKey) -> Crypto {
     Crypto::new(tag, key.suite().name(), key.key_salt().clone())
 }
 
-/// A line's key, if we can do all that the line asks for: a suite of ours, one key, and no session
-/// parameter but the hint of a window size (RFC 4568 §6.3). A key may have an MKI, which Polycom's
-/// and Skype's phones write: their packets carry it then (RFC 3711 §3.1). Ours never do.
+/// The key of a crypto line, if we support all that it requires: a known suite, one key, and no session
+/// parameter except the hint of a window size (RFC 4568 §6.3). The key may have an MKI, as Polycom and Skype
+/// phones send it: their packets carry it then (RFC 3711 §3.1). Ours never do.
 fn usable(crypto: &Crypto) -> Option<MasterKey> {
     let suite = crypto.suite.parse().ok()?;
     let [key] = &crypto.keys[..] else { return None };

@@ -1,4 +1,4 @@
-//! What the tests of this room share: our side, and descriptions with these media lines.
+//! Fixtures for the tests of this module: our side, and descriptions with given media lines.
 
 use super::NegotiateError;
 use super::pair::{OwnAudio, PairError, PairPolicy, Side};
@@ -26,7 +26,7 @@ pub(super) fn make_answer(
     side.own_answer(offer.as_ref(), &policy()).map(|(answer, params)| (text(&answer), params))
 }
 
-/// What this answer to an offer of ours settles.
+/// The result of this answer to our offer.
 pub(super) fn apply_answer(side: &mut Side, answer: impl AsRef<[u8]>) -> Result<MediaParams, NegotiateError> {
     side.own_settled(answer.as_ref()).map_err(|error| match error {
         PairError::Negotiate(error) => error,
@@ -38,17 +38,17 @@ fn text(body: &[u8]) -> String {
     String::from_utf8(body.to_vec()).expect("utf-8")
 }
 
-/// A description with these media lines after a usual session part.
+/// A description with these media lines after an ordinary session part.
 pub(super) fn description(lines: &str) -> String {
     format!("v=0\r\no=a 1 1 IN IP4 127.0.0.9\r\ns=-\r\nc=IN IP4 127.0.0.9\r\nt=0 0\r\n{lines}")
 }
 
-/// What the far end may send.
+/// The codecs that the remote party may send.
 pub(super) fn says(params: &MediaParams) -> Vec<(u8, Codec)> {
     params.remote.voice.says.into_iter().flatten().collect()
 }
 
-/// Under which numbers it may send events, and in which clocks.
+/// The payload types and clock rates under which the remote party may send events.
 pub(super) fn events(params: &MediaParams) -> Vec<(u8, u32)> {
     params.remote.telephone_events.iter().collect()
 }

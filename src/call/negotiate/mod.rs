@@ -1,7 +1,7 @@
 //! Offer and answer (RFC 3264) for one audio stream, as pure functions.
 //!
 //! - `crypto`: SRTP and its keys
-//! - `pair`: offer and answer of a party that is joined with another one, or with audio of ours
+//! - `pair`: offer and answer of a party that is joined with another one, or with our own audio
 
 pub mod crypto;
 #[cfg(test)]
@@ -18,16 +18,16 @@ use b2b_media::codec::Codec;
 use b2b_media::remote::SendFormat;
 use b2b_sdp::{Format, SdpError, SessionDescription};
 
-/// The header extension that carries the capture time.
+/// The header extension for the capture time.
 pub const ABS_CAPTURE_TIME: &str = "http://www.webrtc.org/experiments/rtp-hdrext/abs-capture-time";
 
 /// Payload type under which we offer `telephone-event` (RFC 4733).
 pub const TELEPHONE_EVENT_PT: u8 = 101;
 
-/// Media lines that a description may have; more is hostile.
+/// Maximum number of media lines in a description; more would be hostile.
 const MAX_MEDIA_LINES: usize = 32;
 
-/// Why a description could not be agreed to.
+/// Why no session can be agreed on.
 #[derive(Debug, Clone, PartialEq, Eq, thiserror::Error, serde::Serialize, serde::Deserialize)]
 #[serde(rename_all = "snake_case")]
 pub enum NegotiateError {
@@ -44,7 +44,7 @@ pub enum NegotiateError {
 }
 
 impl NegotiateError {
-    /// The status that refuses the INVITE, and its reason phrase.
+    /// The status that refuses the INVITE, with its reason phrase.
     pub fn status(&self) -> (u16, &'static str) {
         match self {
             NegotiateError::Malformed(_) => (400, "Bad Session Description"),
@@ -69,7 +69,7 @@ impl From<SdpError> for NegotiateError {
 /// Reads a description from a message body.
 ///
 /// # Errors
-/// It is not one, or beyond our limits.
+/// The body is not a session description, or exceeds our limits.
 pub fn parse(body: &[u8]) -> Result<SessionDescription, NegotiateError> {
     let description = SessionDescription::parse(body)?;
     match description.lines().count() {
@@ -78,12 +78,12 @@ pub fn parse(body: &[u8]) -> Result<SessionDescription, NegotiateError> {
     }
 }
 
-/// Every DTMF event and flash (RFC 4733 §3.2).
+/// All DTMF events and flash (RFC 4733 §3.2).
 fn telephone_event(payload_type: u8) -> Format {
     Format { fmtp: Some("0-16".to_owned()), ..Format::telephone_event(payload_type) }
 }
 
-/// What is encoded for who has said this format, in packets as long as that where the codec can.
+/// How audio is encoded for a party with this format, with this packet time if the codec permits it.
 fn encoded(format: &Format, codec: Codec, ptime_ms: u32) -> SendFormat {
     SendFormat {
         fec: parameter(format, "useinbandfec") == Some(1),
@@ -92,7 +92,7 @@ fn encoded(format: &Format, codec: Codec, ptime_ms: u32) -> SendFormat {
     }
 }
 
-/// A number among the parameters of a format (RFC 7587 §6.1).
+/// A numeric parameter of a format (RFC 7587 §6.1).
 fn parameter(format: &Format, name: &str) -> Option<u32> {
     let parameters = format.fmtp.as_deref()?.split(';');
     let mut pairs = parameters.filter_map(|parameter| parameter.trim().split_once('='));

@@ -1,4 +1,4 @@
-//! Dialling: calls that begin here, and callees for callers.
+//! Dialling: originating calls, and dialling for callers.
 
 use tokio::sync::oneshot;
 
@@ -8,24 +8,25 @@ use crate::switch::command::Command;
 use crate::{BridgeId, CallId, LegId};
 
 impl CallService {
-    /// Dials one contact after the other until one answers: a leg with media of
-    /// our own, in a call of its own.
+    /// Dials one contact after the other until one answers: a leg with media of our own, in a call of its
+    /// own.
     ///
     /// # Errors
-    /// Nobody answers.
+    /// No contact answers.
     pub async fn dial(&self, request: DialRequest) -> Result<LegId, DialError> {
         self.ask(|reply| Command::Dial { request: Box::new(request), started: None, reply })
             .await
             .unwrap_or(Err(DialError::Stopping))
     }
 
-    /// The same, told apart: the call that begins now, and the leg that answers. Who
-    /// drops the second one ends the call. The legs that are called meanwhile are known before any of them answers:
-    /// [`CallService::locate`] finds the first one from its INVITE on, [`CallService::wait_for_state`] waits for its
-    /// ringing, and [`Event::LegCreated`](crate::event::Event::LegCreated) names each.
+    /// As [`CallService::dial`], in two steps: returns the call that begins now, and a future of the leg that
+    /// answers. Dropping the future ends the call. The legs that are being called are known before one of
+    /// them answers: [`CallService::locate`] finds the first one from its INVITE on,
+    /// [`CallService::wait_for_state`] waits for its ringing, and
+    /// [`Event::LegCreated`](crate::event::Event::LegCreated) names each.
     ///
     /// # Errors
-    /// No call begins: there is no room, or the service is stopping.
+    /// No call begins: the maximum number of calls is up, or the service is stopping.
     pub async fn originate(
         &self,
         request: DialRequest,
@@ -37,43 +38,42 @@ impl CallService {
             self.commands.send(Command::Dial { request, started: Some(started.into()), reply: reply.into() });
         sent.map_err(|_| DialError::Stopping)?;
         let Ok(call) = call.await else {
-            // No call begins, and the answer says why.
+            // No call begins; the answer says why.
             return Err(answer.await.ok().and_then(Result::err).unwrap_or(DialError::Stopping));
         };
         Ok((call, async move { answer.await.unwrap_or(Err(DialError::Stopping)) }))
     }
 
-    /// As [`CallService::dial`], but the contacts of one priority ring together; the first to answer wins, and the
-    /// others are cancelled as answered elsewhere (RFC 3326). [`CallService::dial_targets`] does it for several
-    /// targets.
+    /// As [`CallService::dial`], but contacts of equal priority ring in parallel; the first to answer wins,
+    /// and the others are cancelled as answered elsewhere (RFC 3326). [`CallService::dial_targets`] does this
+    /// for several targets.
     ///
     /// # Errors
-    /// Nobody answers.
+    /// No contact answers.
     pub async fn dial_parallel(&self, mut request: DialRequest) -> Result<LegId, DialError> {
         request.options.order = DialOrder::Parallel;
         self.dial(request).await
     }
 
-    /// Dials for a caller: what the callee offers and answers goes across, early
-    /// media too, and with the answer both are joined. Takes the leg over as
-    /// [`CallService::adopt_inbound_leg`] does. When nobody answers the leg still
-    /// waits for a decision.
+    /// Dials for a caller: the callee's offer and answer, and early media, are passed on, and both are
+    /// bridged on answer. Takes the leg over as [`CallService::adopt_inbound_leg`] does. If no contact
+    /// answers, the leg still waits for a decision.
     ///
     /// # Errors
-    /// Nobody answers, or the caller gives up.
+    /// No contact answers, or the caller gives up.
     pub async fn dial_and_bridge(&self, leg: LegId, request: DialRequest) -> Result<BridgeId, DialError> {
         self.ask(|reply| Command::DialAndBridge { leg, request: Box::new(request), reply })
             .await
             .unwrap_or(Err(DialError::Stopping))
     }
 
-    /// The contacts of several targets, looked up at once, for [`DialTo::Contacts`](super::DialTo::Contacts). With
-    /// [`DialOrder::Parallel`] those of each target's first priority ring together, then those of the second; with
-    /// [`DialOrder::Serial`] a target's contacts come after all of the one before it. A contact that several targets
-    /// have is there once, and a target that reaches nobody is left out.
+    /// The contacts of several targets, looked up at once, for [`DialTo::Contacts`](super::DialTo::Contacts).
+    /// With [`DialOrder::Parallel`] the contacts of first priority of all targets ring together, then those
+    /// of the second; with [`DialOrder::Serial`] a target's contacts come after all those of the previous
+    /// target. A contact of several targets is listed once, and a target without contacts is left out.
     ///
     /// # Errors
-    /// No target reaches anybody: why the first one does not. None: no target is named.
+    /// No target has contacts: the error of the first one. `None`: no target is given.
     pub async fn lookup_all(
         &self,
         targets: &[impl AsRef<str>],
@@ -81,7 +81,7 @@ impl CallService {
     ) -> Result<Vec<ResolvedContact>, Option<LookupError>> {
         let ask = |target: &str| {
             let (target, (reply, answer)) = (target.to_owned(), oneshot::channel());
-            // A service that has stopped drops the way of the answer.
+            // A service that has stopped drops the reply.
             let _ = self.commands.send(Command::Lookup { target: target.clone(), reply: reply.into() });
             (target, answer)
         };
@@ -100,8 +100,8 @@ impl CallService {
         if contacts.is_empty() { Err(first_error) } else { Ok(contacts) }
     }
 
-    /// Dials several targets, together or one after the other as `options` say: a leg with media of our own, in a
-    /// call of its own, as [`CallService::dial`] does.
+    /// Dials several targets, in parallel or one after the other according to `options`: a leg with media of
+    /// our own, in a call of its own, as [`CallService::dial`] does.
     ///
     /// ```no_run
     /// # use b2b_call::{LegId, service::{CallService, DialError, DialOptions, DialOrder}};
@@ -113,7 +113,7 @@ impl CallService {
     /// ```
     ///
     /// # Errors
-    /// Nobody answers, no target reaches anybody, or none is named.
+    /// No contact answers, no target has contacts, or none is given.
     pub async fn dial_targets(
         &self,
         targets: &[impl AsRef<str>],

@@ -1,4 +1,4 @@
-//! Ending legs and calls; waiting for a state of a leg, and for the end of a leg, a bridge or a call.
+//! Ending legs and calls; waiting for the state of a leg, and for the end of a leg, a bridge or a call.
 
 use std::time::{Duration, SystemTime};
 
@@ -8,14 +8,14 @@ use crate::reason::Reason;
 use crate::switch::command::Command;
 use crate::{BridgeId, CallId, LegId};
 
-/// What [`CallService::wait_for_termination`] waits for.
+/// The object of [`CallService::wait_for_termination`] and other commands.
 #[derive(Debug, Clone, Copy, PartialEq, Eq, Hash, serde::Serialize, serde::Deserialize)]
 pub enum Watched {
-    /// The end of a leg.
+    /// A leg.
     Leg(LegId),
-    /// The end of a bridge.
+    /// A bridge.
     Bridge(BridgeId),
-    /// The end of a whole call.
+    /// A whole call.
     Call(CallId),
 }
 
@@ -41,25 +41,25 @@ impl From<CallId> for Watched {
 #[derive(Debug, Clone, PartialEq, Eq)]
 #[non_exhaustive]
 pub struct CallEnd {
-    /// Of a bridge or a call: the cause of the leg that ended first.
+    /// For a bridge or a call: the cause of the leg that ended first.
     pub cause: TerminationCause,
-    /// The leg whose party ended it, by hanging up, giving up or refusing: of a bridge or a call one of its legs, of
-    /// a leg that was hung up for another one's sake that one. None: no party did, but a program, a timer or a
-    /// limit.
+    /// The leg whose party ended it by hanging up, giving up or refusing: for a bridge or a call one of its
+    /// legs; for a leg that was hung up because of another one, that other leg. `None`: a program, a timer or
+    /// a limit ended it.
     pub by: Option<LegId>,
-    /// From the answer to the end; none: it was never answered.
+    /// Time from the answer to the end; `None`: it was never answered.
     pub talked: Option<Duration>,
     /// When it ended.
     pub at: SystemTime,
 }
 
 impl CallEnd {
-    /// When it was answered; none: it never was.
+    /// When it was answered; `None`: never.
     pub fn answered_at(&self) -> Option<SystemTime> {
         self.at.checked_sub(self.talked?)
     }
 
-    /// The state in which a leg with this end is over.
+    /// The final state of a leg with this end.
     pub(crate) fn leg_state(&self) -> LegState {
         let before = if self.talked.is_some() { LegState::Answered } else { LegState::Created };
         leg_fsm::next(before, self.cause.event()).unwrap_or(LegState::Destroyed)
@@ -67,7 +67,7 @@ impl CallEnd {
 }
 
 impl CallService {
-    /// Ends a leg: BYE, CANCEL or a refusal, whichever fits.
+    /// Ends a leg with BYE, CANCEL or a refusal, as its state requires.
     ///
     /// # Errors
     /// There is no such leg.
@@ -75,8 +75,9 @@ impl CallService {
         self.command(|reply| Command::Hangup { leg, reason: None, reply }).await
     }
 
-    /// The same, saying why (RFC 3326): the BYE, CANCEL or refusal has this Reason, the refusal its status
-    /// ([`Reason::status`]), and the leg's record its cause. Who is hung up because of this leg is told the same.
+    /// As [`CallService::hangup`], with a reason (RFC 3326): it goes into the Reason of the BYE, CANCEL or
+    /// refusal, the status of the refusal ([`Reason::status`]) and the cause in the leg's record. A party
+    /// that is hung up because of this leg gets the same Reason.
     ///
     /// ```no_run
     /// # use b2b_call::{LegId, reason::Reason, service::{CallError, CallService}};
@@ -99,7 +100,7 @@ impl CallService {
         self.command(|reply| Command::HangupCall { call, reason: None, reply }).await
     }
 
-    /// The same, saying why to each of its parties, as [`CallService::hangup_with`] does.
+    /// As [`CallService::hangup_call`], with a reason for each party, as in [`CallService::hangup_with`].
     ///
     /// # Errors
     /// There is no such call.
@@ -107,19 +108,19 @@ impl CallService {
         self.command(|reply| Command::HangupCall { call, reason: Some(reason), reply }).await
     }
 
-    /// Waits for the end of a leg, a bridge or a call. One that is over already: how it
-    /// ended, as long as it is among the latest thousand calls or so.
+    /// Waits for the end of a leg, a bridge or a call. If it is over already, returns how it ended, as long
+    /// as it is among the latest thousand calls or so.
     ///
     /// # Errors
-    /// It ended long ago, or never was.
+    /// It ended long ago, or never existed.
     pub async fn wait_for_termination(&self, what: impl Into<Watched>) -> Result<CallEnd, CallError> {
         let what = what.into();
         self.ask(|reply| Command::Watch { what, reply }).await.unwrap_or(Err(CallError::Gone))
     }
 
-    /// Waits until a leg has come as far as `state`: the state in which it is then, which may be a later one, as a
-    /// phone may answer without ringing. One that is over says so ([`LegState::is_over`]), whatever is waited for;
-    /// [`CallService::wait_for_termination`] says why.
+    /// Waits until a leg has reached `state`; returns its state at that time, which may be a later one, as a
+    /// phone may answer without ringing. A leg that is over returns its final state ([`LegState::is_over`]),
+    /// whatever `state` is; [`CallService::wait_for_termination`] gives the cause.
     ///
     /// ```no_run
     /// # use b2b_call::{LegId, leg_fsm::LegState, service::{CallError, CallService}};
@@ -132,7 +133,7 @@ impl CallService {
     /// ```
     ///
     /// # Errors
-    /// It ended long ago, or never was.
+    /// The leg ended long ago, or never existed.
     pub async fn wait_for_state(&self, leg: LegId, state: LegState) -> Result<LegState, CallError> {
         self.ask(|reply| Command::AwaitState { leg, state, reply }).await.unwrap_or(Err(CallError::Gone))
     }

@@ -1,4 +1,4 @@
-//! Applications that belong to no call, and word for applications.
+//! Applications that belong to no call, and messages to applications.
 
 use std::sync::atomic::Ordering;
 
@@ -7,8 +7,8 @@ use crate::application::{AppHandle, AppId, Application, Message};
 use crate::switch::command::Command;
 
 impl CallService {
-    /// Has an application of no call attended to from now on, as those of calls are: what several of them
-    /// share. It ends when it says so, or with the service.
+    /// Starts an application that belongs to no call, such as one that several applications of calls share.
+    /// It ends by its own decision, or with the service.
     ///
     /// # Errors
     /// The service has stopped.
@@ -18,13 +18,13 @@ impl CallService {
         Ok(AppHandle { app, service: self.clone() })
     }
 
-    /// Word for an application, of another one or of a program.
+    /// Sends a message to an application, from another one or from a program.
     pub(crate) fn inform(&self, app: AppId, from: Option<AppId>, message: Message) {
         // A service that has stopped has no applications.
         let _ = self.commands.send(Command::Inform { app, from, message });
     }
 
-    /// The number of an application that begins.
+    /// The identifier of a new application.
     pub(crate) fn new_application(&self) -> AppId {
         AppId(self.applications.fetch_add(1, Ordering::Relaxed) + 1)
     }

@@ -1,6 +1,5 @@
-//! What applications do with the media of a leg. Each verb asks the calls' thread for the
-//! leg's endpoint, and the rest of it is the media controller's: the calls' thread waits for
-//! nothing.
+//! The media operations of applications. Each one asks the calls' thread for the leg's endpoint and then
+//! works with the media controller: the calls' thread waits for nothing.
 
 use std::sync::Arc;
 
@@ -13,25 +12,25 @@ use crate::controller::{
 use crate::switch::command::{Command, Record, RecordLeg};
 use crate::{CallId, LegId};
 
-/// Where in the house a call is, for its state.
+/// Where a call is, for its state.
 #[derive(Debug, Clone, Copy, PartialEq, Eq, Hash, serde::Serialize, serde::Deserialize)]
 pub enum Place {
     /// A menu, a prompt, a mailbox.
     Ivr,
     /// A queue, where callers wait for an agent.
     Queue,
-    /// A program outside commands it.
+    /// Under the control of a program outside.
     Program,
     /// A conference.
     Conference,
-    /// A parking place, until somebody takes the call there.
+    /// A parking slot, until the call is retrieved.
     Parking,
     /// Back with its handler.
     Handler,
 }
 
 impl Place {
-    /// The state of a call there; none: it depends on how it began.
+    /// The state of a call at this place; `None`: it depends on how the call began.
     pub(crate) fn state(self) -> Option<CallState> {
         match self {
             Place::Ivr => Some(CallState::InIvr),
@@ -44,12 +43,12 @@ impl Place {
     }
 }
 
-/// A leg's media, and who carries them.
+/// A leg's media endpoint and its controller.
 pub(crate) struct LegMedia {
     pub call: CallId,
     pub controller: Arc<dyn MediaController>,
     pub endpoint: EndpointId,
-    /// Whether tones are digits by configuration.
+    /// Whether tones count as digits by configuration.
     pub usual_tones: bool,
 }
 
@@ -64,8 +63,8 @@ impl From<MediaError> for CallError {
 }
 
 impl CallService {
-    /// Plays a prompt to an answered leg, in the place of whatever else it hears; ready at
-    /// its end.
+    /// Plays a prompt to an answered leg, in place of anything else it hears; returns at the end of the
+    /// prompt.
     ///
     /// # Errors
     /// The leg is not answered or has gone, or the prompt cannot be played.
@@ -77,7 +76,7 @@ impl CallService {
         Ok(played?)
     }
 
-    /// Ends what [`CallService::play`] or [`CallService::play_and_collect`] plays.
+    /// Ends the prompt of [`CallService::play`] or [`CallService::play_and_collect`].
     ///
     /// # Errors
     /// The leg has gone.
@@ -87,7 +86,7 @@ impl CallService {
         Ok(())
     }
 
-    /// Collects digits, whichever way they come.
+    /// Collects digits in any form.
     ///
     /// # Errors
     /// The leg is not answered or has gone.
@@ -96,7 +95,7 @@ impl CallService {
         Ok(media.controller.collect_dtmf(media.endpoint, plan).await?)
     }
 
-    /// Ends what [`CallService::collect`] or [`CallService::play_and_collect`] collects.
+    /// Ends the collection of [`CallService::collect`] or [`CallService::play_and_collect`].
     ///
     /// # Errors
     /// The leg has gone.
@@ -109,7 +108,7 @@ impl CallService {
     /// Plays a prompt, and collects digits from its beginning.
     ///
     /// # Errors
-    /// As both.
+    /// As for [`CallService::play`] and [`CallService::collect`].
     pub async fn play_and_collect(
         &self,
         leg: LegId,
@@ -121,7 +120,7 @@ impl CallService {
         Ok(media.controller.play_and_collect(media.endpoint, prompt, plan).await?)
     }
 
-    /// Whether DTMF tones in the party's audio are digits.
+    /// Sets whether DTMF tones in the party's audio count as digits.
     ///
     /// # Errors
     /// The leg is not answered or has gone.
@@ -131,7 +130,7 @@ impl CallService {
         Ok(())
     }
 
-    /// As the configuration has it, whatever [`CallService::hear_tones`] has changed.
+    /// Restores the configured setting that [`CallService::hear_tones`] has changed.
     ///
     /// # Errors
     /// The leg is not answered or has gone.
@@ -144,13 +143,13 @@ impl CallService {
     /// Records a leg until it is stopped or the leg ends.
     ///
     /// # Errors
-    /// The leg is not answered or has gone, or there can be no such file.
+    /// The leg is not answered or has gone, or the file cannot be created.
     pub async fn start_recording(&self, leg: LegId, spec: &RecordingSpec) -> Result<RecordingId, CallError> {
         let media = self.media(leg).await?;
         Ok(media.controller.start_recording(media.endpoint, spec).await?)
     }
 
-    /// Nothing is recorded until it goes on.
+    /// Pauses a recording, or continues it.
     ///
     /// # Errors
     /// The service is stopping.
@@ -159,7 +158,7 @@ impl CallService {
         Ok(())
     }
 
-    /// Ends a recording; ready when its file is complete.
+    /// Ends a recording; returns when its file is complete.
     ///
     /// # Errors
     /// There is no such recording, or its file could not be finished.
@@ -167,27 +166,26 @@ impl CallService {
         Ok(self.controller().await?.stop_recording(recording).await?)
     }
 
-    /// Waits for a recording's end, whoever ends it: its limits, the leg's end, a full disk, a
-    /// stop. Ready when its file is complete.
+    /// Waits for the end of a recording for any reason: its limits, the leg's end, a full disk, a stop.
+    /// Returns when its file is complete.
     ///
     /// # Errors
-    /// There is and was no such recording, or its file could not be finished.
+    /// The recording never existed, or its file could not be finished.
     pub async fn wait_for_recording(&self, recording: RecordingId) -> Result<Recorded, CallError> {
         Ok(self.controller().await?.wait_for_recording(recording).await?)
     }
 
-    /// Records a whole call, whoever of its parties comes and goes: from now on, or from its
-    /// first answer. Without a spec, as the switch was told. Its legs' records name the file,
-    /// as the variable `recording`.
+    /// Records a whole call, as its parties come and go: from now on, or from its first answer. Without a
+    /// spec, as the switch is configured. The records of its legs name the file in the variable `recording`.
     ///
     /// # Errors
-    /// The call is over or recorded already, or there is no folder for it. That there can be no
-    /// such file, the call's variable `recording_error` says.
+    /// The call is over or recorded already, or no folder is configured. A file that cannot be created is
+    /// reported in the call's variable `recording_error`.
     pub async fn record_call(&self, call: CallId, spec: Option<RecordingSpec>) -> Result<(), CallError> {
         self.recording(call, Record::Begin(spec.map(Box::new))).await.map(drop)
     }
 
-    /// Nothing of a call is recorded until it goes on.
+    /// Pauses the recording of a call, or continues it.
     ///
     /// # Errors
     /// The call is over, or not recorded.
@@ -195,7 +193,7 @@ impl CallService {
         self.recording(call, Record::Pause(paused)).await.map(drop)
     }
 
-    /// Ends the recording of a call; ready when its file is complete. None: it had not begun.
+    /// Ends the recording of a call; returns when its file is complete. `None`: it had not begun.
     ///
     /// # Errors
     /// The call is over, or not recorded.
@@ -203,17 +201,16 @@ impl CallService {
         self.recording(call, Record::End).await
     }
 
-    /// Records one leg, beside whatever is recorded of its call, into the folder that the switch was
-    /// told: what its party says, or with `both` that on the left and what it hears on the right.
-    /// Ends with the leg.
+    /// Records one leg, independently of its call, into the configured folder: what its party says, or with
+    /// `both` that on the left and what it hears on the right. The recording ends with the leg.
     ///
     /// # Errors
-    /// The leg is not answered or has gone, is recorded already, or there can be no such file.
+    /// The leg is not answered or has gone, is recorded already, or the file cannot be created.
     pub async fn record_leg(&self, leg: LegId, both: bool) -> Result<(), CallError> {
         self.leg_recording(leg, RecordLeg::Begin { both }).await.map(drop)
     }
 
-    /// Nothing of a leg's own recording is written until it goes on.
+    /// Pauses a leg's own recording, or continues it.
     ///
     /// # Errors
     /// The leg has gone, or has no recording of its own.
@@ -221,7 +218,7 @@ impl CallService {
         self.leg_recording(leg, RecordLeg::Pause(paused)).await.map(drop)
     }
 
-    /// Ends a leg's own recording; ready when its file is complete. None: it had not begun.
+    /// Ends a leg's own recording; returns when its file is complete. `None`: it had not begun.
     ///
     /// # Errors
     /// The leg has gone, or has no recording of its own.
@@ -258,7 +255,7 @@ impl CallService {
         Ok(())
     }
 
-    /// Whether a leg's party hears itself, until it is joined with another one.
+    /// Sets whether a leg's party hears itself, until it is joined with another one.
     ///
     /// # Errors
     /// The leg is not answered or has gone, or the controller cannot do it.
@@ -267,9 +264,9 @@ impl CallService {
         Ok(media.controller.echo(media.endpoint, on).await?)
     }
 
-    /// A leg's sound, both ways: what its party says can be read, and it hears what is written. It
-    /// ends when it is dropped, with the leg, when another stream takes its place, and, if it
-    /// speaks, when the leg is joined with another one.
+    /// A leg's audio in both directions: what its party says can be read, and it hears what is written. The
+    /// stream ends when it is dropped, with the leg, when another stream replaces it and, if it is written
+    /// to, when the leg is joined with another one.
     ///
     /// # Errors
     /// The leg is not answered or has gone, there are too many streams, or the controller cannot
@@ -279,15 +276,15 @@ impl CallService {
         Ok(media.controller.open_stream(media.endpoint, spec).await?)
     }
 
-    /// A room.
+    /// Creates a conference.
     ///
     /// # Errors
-    /// The controller has none.
+    /// The controller does not support conferences.
     pub async fn create_conference(&self, spec: &ConferenceSpec) -> Result<ConferenceId, CallError> {
         Ok(self.controller().await?.create_conference(spec).await?)
     }
 
-    /// Ends a room; its members' legs stay.
+    /// Ends a conference; its members' legs stay.
     ///
     /// # Errors
     /// The service is stopping.
@@ -296,10 +293,10 @@ impl CallService {
         Ok(())
     }
 
-    /// Lets a leg into a room, or changes how it is there.
+    /// Adds a leg to a conference, or changes its settings there.
     ///
     /// # Errors
-    /// The leg is not answered or has gone, or the room is full or over.
+    /// The leg is not answered or has gone, or the conference is full or over.
     pub async fn join_conference(
         &self,
         conference: ConferenceId,
@@ -310,7 +307,7 @@ impl CallService {
         Ok(media.controller.add_to_conference(conference, media.endpoint, member).await?)
     }
 
-    /// Takes a leg out of a room.
+    /// Takes a leg out of a conference.
     ///
     /// # Errors
     /// The leg has gone.
@@ -320,18 +317,18 @@ impl CallService {
         Ok(())
     }
 
-    /// Plays this to all who are in a room.
+    /// Plays a prompt to all members of a conference.
     ///
     /// # Errors
-    /// The room is over, or the prompt cannot be played.
+    /// The conference is over, or the prompt cannot be played.
     pub async fn announce(&self, conference: ConferenceId, prompt: &Prompt) -> Result<Played, CallError> {
         Ok(self.controller().await?.play_to_conference(conference, prompt).await?)
     }
 
-    /// Records what is said in a room.
+    /// Records a conference.
     ///
     /// # Errors
-    /// The room is over, or there can be no such file.
+    /// The conference is over, or the file cannot be created.
     pub async fn record_conference(
         &self,
         conference: ConferenceId,
@@ -340,10 +337,10 @@ impl CallService {
         Ok(self.controller().await?.record_conference(conference, spec).await?)
     }
 
-    /// Says where a call is now: its state, its record and its events tell.
+    /// Sets where a call is, which its state, its record and its events show.
     ///
     /// # Errors
-    /// The call is over, or cannot get there from where it is.
+    /// The call is over, or cannot get there from its state.
     pub async fn enter(&self, call: CallId, place: Place) -> Result<(), CallError> {
         self.command(|reply| Command::Enter { call, place, reply }).await
     }

@@ -1,12 +1,14 @@
-//! The library's front for calls: a handle that can be cloned, whose methods
-//! become commands to the thread that owns the calls.
+//! The library's interface to calls: a handle that can be cloned, whose methods become commands to the thread
+//! that owns the calls.
 //!
-//! - `steering`: taking a leg from whoever has it, for programs outside
+//! - `steering`: taking a leg from its owner, for programs outside
 //! - `refer`: parties that are sent away by REFER
-//! - `media`: prompts, digits, recordings, rooms
-//! - `time`: the clock of applications, what they do beside calls, what they tell
-//! - `dialling`: calls that begin here, and callees for callers
-//! - `ends`: ending legs and calls; waiting for a state of a leg, for the end of a leg, a bridge or a call; `machines`: applications of no call
+//! - `media`: prompts, digits, recordings, conferences
+//! - `time`: the clock of applications, their work beside calls, and their events
+//! - `dialling`: originating calls, and dialling for callers
+//! - `playback`: the events of prompts
+//! - `ends`: ending legs and calls; waiting for the state of a leg, or for the end of a leg, a bridge or a
+//!   call; `machines`: applications that belong to no call
 
 mod dialling;
 mod ends;
@@ -40,23 +42,23 @@ pub use super::switch::dial::DialFailure;
 pub use super::switch::driver::{StartError, SwitchThread};
 use super::{BridgeId, LegId};
 
-/// The variable of a call that a party was sent to an application in: who has sent it, as a target
-/// to dial.
+/// The call variable with the referrer of a party that was transferred to an application, as a target to
+/// dial.
 pub const TRANSFERRED_BY: &str = "transferred_by";
 
-/// Whom to dial.
+/// The destination of a dialling.
 #[derive(Debug, Clone, PartialEq, Eq, serde::Serialize, serde::Deserialize)]
 pub enum DialTo {
-    /// To be looked up: `user/1001`, `sip:bob@192.0.2.4`, …
+    /// A target to be looked up: `user/1001`, `sip:bob@192.0.2.4`, …
     Target(String),
-    /// Looked up already.
+    /// Contacts that have been looked up.
     Contacts(Vec<ResolvedContact>),
-    /// Several targets, one after the other.
+    /// Several targets, tried one after the other.
     Stages(Vec<DialStage>),
 }
 
 impl DialTo {
-    /// Changes every contact that is known already.
+    /// Changes every contact that has been looked up.
     pub fn each_contact(&mut self, change: impl FnMut(&mut ResolvedContact)) {
         match self {
             DialTo::Target(_) => {}
@@ -66,74 +68,73 @@ impl DialTo {
     }
 }
 
-/// A target that is tried before the next one: a user's phones, a gateway's hosts, a
-/// group.
+/// A target that is tried before the next one: a user's phones, a gateway's hosts, a group.
 #[derive(Debug, Clone, PartialEq, Eq, Default, serde::Serialize, serde::Deserialize)]
 pub struct DialStage {
-    /// What to dial, each with its priority.
+    /// The contacts to dial, each with its priority.
     pub contacts: Vec<ResolvedContact>,
-    /// How long all of it may ring; none: as long as its contacts do.
+    /// Maximum duration of the whole stage; `None`: as long as its contacts ring.
     pub lasts: Option<Duration>,
-    /// After which failure of it the next one is tried.
+    /// After which failures the next stage is tried.
     pub failover: Failover,
 }
 
-/// In which order contacts are dialled.
+/// The order in which contacts are dialled.
 #[derive(Debug, Clone, Copy, PartialEq, Eq, Default, serde::Serialize, serde::Deserialize)]
 pub enum DialOrder {
     /// One after the other, by priority.
     #[default]
     Serial,
-    /// Those of one priority together, priorities one after the other.
+    /// Contacts of equal priority in parallel, one priority after the other.
     Parallel,
 }
 
-/// How to dial.
+/// The options of a dialling.
 #[derive(Debug, Clone, PartialEq, Eq, serde::Serialize, serde::Deserialize)]
 pub struct DialOptions {
-    /// One after the other, or together.
+    /// Serial or parallel.
     pub order: DialOrder,
-    /// How long a contact rings that does not say so itself.
+    /// Ringing time of a contact without one of its own.
     pub ring_timeout: Duration,
-    /// How long a contact may be without any response, 100 included, that does not say so
-    /// itself, before the next one is tried; none: 32 s (Timer B).
+    /// Maximum time without any response, 100 included, before the next contact is tried, for a contact
+    /// without one of its own; `None`: 32 s (Timer B).
     pub trying_timeout: Option<Duration>,
-    /// How long all of it may take.
+    /// Maximum duration of the whole dialling.
     pub total_timeout: Duration,
-    /// How many redirects (3xx) are followed.
+    /// Maximum number of redirects (3xx) followed.
     pub max_redirects: u8,
-    /// From of the new leg, `"Ann" <sip:ann@example.com>`; none: `caller`.
+    /// From of the new leg, `"Ann" <sip:ann@example.com>`; `None`: as in `caller`.
     pub from: Option<String>,
-    /// Name (quoted, with a space behind it, or empty) and number that the callee
-    /// sees, at our own address; none: the caller's.
+    /// Name (quoted, followed by a space, or empty) and number shown to the callee, at our own address;
+    /// `None`: the caller's.
     pub caller: Option<(String, String)>,
-    /// What may be offered to the caller later; none: as the switch's configuration says.
+    /// The policy for later offers to the caller; `None`: as the switch is configured.
     pub caller_policy: Option<Arc<PairPolicy>>,
-    /// More header fields for the INVITE.
+    /// Further header fields for the INVITE.
     pub headers: Vec<(String, String)>,
-    /// What a callee sends before it answers takes the place of the prompt that a caller who is up hears.
+    /// Early media of a callee replaces the prompt that a caller who is up hears.
     #[serde(default)]
     pub early_over_prompt: bool,
-    /// Media goes between the parties where both can, and past b2b.
+    /// Media goes directly between the parties, past b2b, if both support it.
     pub direct: bool,
-    /// The call is recorded as the switch was told.
+    /// The call is recorded as the switch is configured.
     pub record: bool,
-    /// Changes to the INVITE's header fields, and to those of the responses to the caller.
+    /// Changes to the header fields of the INVITE and of the responses to the caller.
     pub rules: Arc<[HeaderRule]>,
-    /// What the bridge does with requests inside the call.
+    /// How the bridge treats in-dialog requests.
     pub mode: BridgeMode,
     /// Whether the end of one leg ends the other.
     pub auto_hangup: bool,
-    /// Which route it is, for the call's account.
+    /// The route used, for the history of the call.
     pub route: Option<RouteTaken>,
 }
 
-/// The route of a call: its name, and in words where it leads and why.
+/// The route of a call: its name, and a description of its target and reason.
 #[derive(Debug, Clone, PartialEq, Eq, serde::Serialize, serde::Deserialize)]
 pub struct RouteTaken {
     /// The name of the route in the configuration.
     pub name: String,
-    /// Where it leads and why, for people.
+    /// The target and the reason, for people.
     pub why: String,
 }
 
@@ -160,34 +161,34 @@ impl Default for DialOptions {
     }
 }
 
-/// Whom to dial, and how.
+/// A dialling: destination and options.
 #[derive(Debug, Clone, PartialEq, Eq, serde::Serialize, serde::Deserialize)]
 pub struct DialRequest {
-    /// Whom.
+    /// The destination.
     pub to: DialTo,
-    /// How.
+    /// The options.
     pub options: DialOptions,
 }
 
 impl DialRequest {
-    /// A target to be looked up, with the usual options.
+    /// A target to be looked up, with the default options.
     pub fn to(target: impl Into<String>) -> Self {
         DialRequest { to: DialTo::Target(target.into()), options: DialOptions::default() }
     }
 
-    /// Contacts that are known, with the usual options.
+    /// Contacts that have been looked up, with the default options.
     pub fn contacts(contacts: Vec<ResolvedContact>) -> Self {
         DialRequest { to: DialTo::Contacts(contacts), options: DialOptions::default() }
     }
 }
 
-/// Why nobody could be dialled.
+/// Why a dialling failed.
 #[derive(Debug, Clone, PartialEq, Eq, thiserror::Error)]
 pub enum DialError {
-    /// The target is none, or cannot be reached.
+    /// The target is invalid, or cannot be reached.
     #[error("the target cannot be dialled: {0}")]
     Lookup(#[from] LookupError),
-    /// Every contact refused, or did not answer; the failure that counts.
+    /// No contact answered; the best of the failures.
     #[error("not answered: {} {}", .0.status, .0.reason)]
     Failed(DialFailure),
     /// The caller's leg has ended.
@@ -196,7 +197,7 @@ pub enum DialError {
     /// The request contradicts itself or the state of the call; the text says how.
     #[error("{0}; correct the request")]
     Invalid(String),
-    /// As many calls are up as may be at once.
+    /// The maximum number of calls is up.
     #[error(
         "the limit of concurrent calls is reached ([limits] calls, SwitchConfig::max_calls); dial again when calls have ended"
     )]
@@ -207,7 +208,7 @@ pub enum DialError {
 }
 
 impl DialError {
-    /// The status that a caller gets for it.
+    /// The status with which a caller is refused.
     pub fn status(&self) -> u16 {
         match self {
             DialError::Lookup(error) => error.status().0,
@@ -222,19 +223,19 @@ impl DialError {
 /// Why a command about a leg, a bridge or a call was refused.
 #[derive(Debug, Clone, PartialEq, Eq, thiserror::Error)]
 pub enum CallError {
-    /// It has ended, or was never there.
+    /// The leg, bridge or call has ended, or never existed.
     #[error("there is no such leg, bridge or call, or it is over")]
     Gone,
-    /// The command does not go with its state; the text says why.
+    /// The command is not possible in its state; the text says why.
     #[error("not possible now: {0}")]
     WrongState(&'static str),
-    /// Another offer waits for its answer (RFC 3261 §14.1); 491 from the far end counts.
+    /// Another offer waits for its answer (RFC 3261 §14.1); also for a 491 from the remote party.
     #[error("an offer to or from this party is in progress; try again shortly")]
     Busy,
     /// The status of the party's final response, 300 to 699.
     #[error("the party refused it with {0}; nothing has changed")]
     Refused(u16),
-    /// The media controller did not do it; the text says why.
+    /// The media controller could not do it; the text says why.
     #[error("no media for it: {0}")]
     Media(String),
     /// The switch is stopping or has stopped.
@@ -242,13 +243,12 @@ pub enum CallError {
     Stopping,
 }
 
-/// The handle of the outside on calls. Every method becomes a command to the
-/// thread that owns the calls, and waits for its answer; dropping the future
-/// drops only the answer. Cheap to clone.
+/// The handle on calls for use from outside. Every method becomes a command to the thread that owns the
+/// calls, and waits for its answer; dropping the future drops only the answer. Cheap to clone.
 #[derive(Debug, Clone)]
 pub struct CallService {
     commands: mpsc::UnboundedSender<Command>,
-    /// Applications so far.
+    /// Number of applications started so far.
     applications: Arc<AtomicU64>,
 }
 
@@ -257,10 +257,10 @@ impl CallService {
         CallService { commands, applications: Arc::default() }
     }
 
-    /// Turns a target into the contacts to dial.
+    /// Looks up a target; returns the contacts to dial.
     ///
     /// # Errors
-    /// Nobody is reached by it; see [`LookupError`].
+    /// The target reaches no contact; see [`LookupError`].
     pub async fn lookup(&self, target: &str) -> Result<LookupResult, LookupError> {
         let target = target.to_owned();
         let answer = self.ask(|reply| Command::Lookup { target: target.clone(), reply }).await;
@@ -269,8 +269,8 @@ impl CallService {
         })
     }
 
-    /// Takes an incoming call's leg over: it stays, whatever the handler returns,
-    /// until it is hung up.
+    /// Takes over the leg of an incoming call: whatever the handler returns, the leg stays until it is hung
+    /// up.
     ///
     /// # Errors
     /// The caller has gone.
@@ -279,10 +279,9 @@ impl CallService {
         self.command(|reply| Command::Adopt { leg, reply }).await.map(|()| leg)
     }
 
-    /// What becomes of a target that an application has for a leg. A number
-    /// is its party's own wish: whoever decides on its calls says what comes of it, as if it
-    /// had dialled it. The name of an application is [`HandlerAction::Handle`], anything else
-    /// [`HandlerAction::TransferTo`].
+    /// Decides what becomes of an application's target for a leg. A number is treated as dialled by the leg's
+    /// party: the handlers decide on it. The name of an application gives [`HandlerAction::Handle`], any
+    /// other target [`HandlerAction::TransferTo`].
     ///
     /// # Errors
     /// The leg has gone.
@@ -291,8 +290,8 @@ impl CallService {
         self.ask(|reply| Command::WhereTo { leg, target, reply }).await.unwrap_or(Err(CallError::Stopping))
     }
 
-    /// Answers a leg with media of our own, unless it has been answered. An INVITE without an offer gets ours;
-    /// this is ready when the answer to it has come.
+    /// Answers a leg with media of our own, unless it has been answered. An INVITE without an offer gets
+    /// ours; the call then returns once the answer to it has come.
     ///
     /// # Errors
     /// The leg does not wait for an answer, or there is no media for it.
@@ -300,7 +299,7 @@ impl CallService {
         self.command(|reply| Command::Answer { leg, headers: Vec::new(), reply }).await
     }
 
-    /// Refuses an adopted leg with 300 to 699; an empty reason takes the standard phrase.
+    /// Refuses an adopted leg with 300 to 699; an empty reason means the standard phrase.
     ///
     /// # Errors
     /// The leg does not wait for an answer.
@@ -312,7 +311,7 @@ impl CallService {
     /// Joins two answered legs.
     ///
     /// # Errors
-    /// One is not answered, or joined already, or the media cannot be joined.
+    /// A leg is not answered or is bridged already, or the media cannot be joined.
     pub async fn create_bridge(
         &self,
         a: LegId,
@@ -325,7 +324,7 @@ impl CallService {
             .unwrap_or(Err(CallError::Stopping))
     }
 
-    /// Sends the party of a leg's other side to another target, as its REFER would.
+    /// Transfers the partner of a leg to another target, as if the leg's party had sent a REFER.
     ///
     /// # Errors
     /// The leg is not in a bridge.
@@ -333,7 +332,7 @@ impl CallService {
         self.transfer_with(leg, target, Arc::default()).await
     }
 
-    /// The same, with changes to the header fields of the INVITE to the target.
+    /// As [`CallService::transfer`], with changes to the header fields of the INVITE to the target.
     ///
     /// # Errors
     /// The leg is not in a bridge.
@@ -347,11 +346,11 @@ impl CallService {
         self.command(|reply| Command::Transfer { leg, target, rules, reply }).await
     }
 
-    /// Notes something on the call that this leg or bridge belongs to, or on this call: in
-    /// its snapshot and in the records of its legs. An empty value takes it away again.
+    /// Sets a variable of the call, or of the call that this leg or bridge belongs to: it appears in the
+    /// call's snapshot and in the records of its legs. An empty value removes it.
     ///
     /// # Errors
-    /// It is over, or too much: 32 variables, names of 64 bytes, values of 1,024.
+    /// The call is over, or a limit is exceeded: 32 variables, names of 64 bytes, values of 1,024.
     pub async fn set_variable(
         &self,
         of: impl Into<Watched>,
@@ -362,8 +361,8 @@ impl CallService {
         self.command(|reply| Command::SetVariable { of, name, value, last, reply }).await
     }
 
-    /// The same, and what it is in the record of the call's last leg if nobody sets it before:
-    /// whoever waits for that end would come too late.
+    /// As [`CallService::set_variable`], with the value that the record of the call's last leg gets, unless
+    /// the variable is set again before: a program that waits for that end would be too late.
     ///
     /// # Errors
     /// As [`CallService::set_variable`].
@@ -378,10 +377,10 @@ impl CallService {
         self.command(|reply| Command::SetVariable { of, name, value, last, reply }).await
     }
 
-    /// What has been noted on it, in the order of the first setting.
+    /// The variables, in the order in which they were first set.
     ///
     /// # Errors
-    /// It is over.
+    /// The call is over.
     pub async fn variables(&self, of: impl Into<Watched>) -> Result<Vec<(String, String)>, CallError> {
         let of = of.into();
         self.ask(|reply| Command::Variables { of, reply }).await.unwrap_or(Err(CallError::Stopping))
@@ -394,7 +393,7 @@ impl CallService {
         self.ask(make).await.unwrap_or(Err(CallError::Stopping))
     }
 
-    /// None: the calls' thread has ended.
+    /// `None`: the calls' thread has ended.
     async fn ask<T>(&self, make: impl FnOnce(Reply<T>) -> Command) -> Option<T> {
         let (reply, answer) = oneshot::channel();
         self.commands.send(make(reply.into())).ok()?;

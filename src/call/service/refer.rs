@@ -1,22 +1,22 @@
-//! Parties that are sent away: a REFER of ours, and how it ended.
+//! Parties that are sent away by a REFER of ours, and the outcome.
 
 use super::{CallError, CallService};
 use crate::LegId;
 use crate::switch::command::Command;
 
-/// Where a party is sent, by REFER.
+/// The target and options of a REFER.
 #[derive(Debug, Clone, PartialEq, Eq, Default, serde::Serialize, serde::Deserialize)]
 pub struct ReferRequest {
-    /// What Refer-To says: a `sip:`, `sips:` (RFC 3261 §19.1) or `tel:` URI (RFC 3966).
+    /// The URI in Refer-To: `sip:`, `sips:` (RFC 3261 §19.1) or `tel:` (RFC 3966).
     pub to: String,
-    /// The leg's own party is sent away, which is in no bridge; else its partner is.
+    /// The REFER goes to the leg's own party, which must be in no bridge; otherwise to its partner.
     pub own: bool,
-    /// More header fields of the REFER.
+    /// Further header fields of the REFER.
     pub headers: Vec<(String, String)>,
 }
 
 impl ReferRequest {
-    /// Whether `to` can stand in Refer-To.
+    /// Whether `to` is permitted in Refer-To.
     pub fn is_uri(&self) -> bool {
         let scheme = self.to.split_once(':').map(|(scheme, rest)| (scheme.to_ascii_lowercase(), rest));
         let known = scheme.is_some_and(|(scheme, rest)| {
@@ -26,40 +26,40 @@ impl ReferRequest {
     }
 }
 
-/// A party that has gone over to whom it was sent, and was hung up.
+/// A party has gone to the target, and was hung up.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
 pub struct ReferOutcome {
-    /// What it said last of its call (RFC 3515 §2.4.5); 202: it has taken the REFER, and said nothing
-    /// of a call.
+    /// The last status that the party reported for its call (RFC 3515 §2.4.5); 202: it accepted the REFER and
+    /// reported no status.
     pub status: u16,
-    /// Whether it said that its call was answered. Else it hung up without a word on that, as many
-    /// providers do.
+    /// Whether the party reported that its call was answered. Otherwise it hung up without reporting it, as
+    /// many providers do.
     pub confirmed: bool,
 }
 
-/// Why a party has not gone over. It is still there, but for [`ReferError::Gone`].
+/// Why a party has not gone to the target. It is still connected, except for [`ReferError::Gone`].
 #[derive(Debug, Clone, PartialEq, Eq, thiserror::Error)]
 pub enum ReferError {
-    /// It has ended, or was never there.
+    /// The leg has ended, or never existed.
     #[error("there is no such leg, or it is over")]
     Gone,
-    /// The command does not go with its state; the text says why.
+    /// The command is not possible in its state; the text says why.
     #[error("not possible now: {0}")]
     WrongState(&'static str),
-    /// Not a URI that Refer-To can have.
+    /// The target is not a URI permitted in Refer-To.
     #[error("'{0}' cannot be the target of a REFER; write a sip:, sips: or tel: URI")]
     BadTarget(String),
-    /// A field that belongs to the dialog, or that is not one.
+    /// A header field that belongs to the dialog, or that is invalid.
     #[error("{0} cannot be sent in a REFER; remove it")]
     BadHeader(String),
-    /// The status of its response to the REFER, 408: there was none. It may not know REFER: call from
-    /// here with [`CallService::transfer`].
+    /// The status of the response to the REFER; 408: there was none. The party may not support REFER: call
+    /// the target from here with [`CallService::transfer`].
     #[error("the party refused the REFER with {0}; let b2b transfer the call instead")]
     Refused(u16),
-    /// The party has called and was refused: the status that it told of.
+    /// The party's call was refused with the status that it reported.
     #[error("the transfer target refused with {0}")]
     Failed(u16),
-    /// It has taken the REFER and never said how its call ended.
+    /// The party accepted the REFER and did not report the outcome of its call.
     #[error("the party did not report the result of the transfer")]
     Unknown,
     /// The switch is stopping or has stopped.
@@ -68,7 +68,7 @@ pub enum ReferError {
 }
 
 impl ReferError {
-    /// As a SIP status (RFC 3261 §21), for events.
+    /// The error as a SIP status (RFC 3261 §21), for events.
     pub fn status(&self) -> u16 {
         match self {
             ReferError::Refused(status) | ReferError::Failed(status) => *status,
@@ -81,18 +81,18 @@ impl ReferError {
 }
 
 impl CallService {
-    /// Sends the party of a leg's other side away, or the leg's own ([`ReferRequest::own`]): it is
-    /// asked to call somebody by itself (REFER, RFC 3515), and hung up when it has. Ready when that is
-    /// known; until then all talk on. [`CallService::transfer`] calls from here instead.
+    /// Asks the partner of a leg, or the leg's own party ([`ReferRequest::own`]), to call a target by itself
+    /// (REFER, RFC 3515), and hangs it up when it has. Returns once the outcome is known; until then all
+    /// parties stay connected. [`CallService::transfer`] calls the target from here instead.
     ///
     /// # Errors
-    /// It has not gone over; the error says whose fault that was.
+    /// The party has not gone to the target; the error says why.
     pub async fn refer(&self, leg: LegId, request: ReferRequest) -> Result<ReferOutcome, ReferError> {
         self.ask(|reply| Command::Refer { leg, request, reply }).await.unwrap_or(Err(ReferError::Stopping))
     }
 
-    /// Answers a caller with media of our own, as [`CallService::answer`] does, with header fields of
-    /// the caller's own in the 200.
+    /// Answers a caller with media of our own, as [`CallService::answer`] does, with these header fields in
+    /// the 200.
     ///
     /// # Errors
     /// As [`CallService::answer`].

@@ -1,5 +1,5 @@
-//! What programs outside do with calls that an application may have: they find a leg, take it,
-//! and give it to another one.
+//! Steering calls from programs outside: finding a leg, taking it from its owner, and giving it to another
+//! application.
 
 use std::time::Duration;
 
@@ -8,12 +8,12 @@ use crate::controller::Hold;
 use crate::switch::command::Command;
 use crate::{CallId, LegId};
 
-/// How long an application that has lost its call may take to give back what it had: rooms and
-/// music take a few turns.
+/// How long an application that has lost its call may take to release its resources: conferences and music
+/// take a few turns.
 const PARTING: Duration = Duration::from_millis(20);
 
 impl CallService {
-    /// The call that this is or belongs to, and its leg: of a call or a bridge its first one.
+    /// The call, and its leg: of a call or a bridge, the first leg.
     ///
     /// # Errors
     /// It is over.
@@ -22,36 +22,36 @@ impl CallService {
         self.ask(|reply| Command::Locate { of, reply }).await.unwrap_or(Err(CallError::Stopping))
     }
 
-    /// Ends what [`CallService::dial_and_bridge`] dials for this leg; it stays.
+    /// Ends the dialling of [`CallService::dial_and_bridge`] for this leg, which stays up.
     ///
     /// # Errors
-    /// The leg has gone, or nobody is dialled for it.
+    /// The leg has gone, or nothing is dialled for it.
     pub async fn stop_dialling(&self, leg: LegId) -> Result<(), CallError> {
         self.command(|reply| Command::StopDialling { leg, reply }).await
     }
 
-    /// Takes a leg from its handler, from who is dialled for it, and out of its bridge, whose
-    /// other party is hung up. It stays, answered or not, until somebody does something with it.
+    /// Takes a leg from its handler, ends the dialling for it and takes it out of its bridge, whose other
+    /// party is hung up. The leg stays, answered or not, until the next command for it.
     ///
     /// # Errors
-    /// The leg has gone, is not answered by who was called, or a transfer is under way.
+    /// The leg has gone, is outbound and not answered, or a transfer is under way.
     pub async fn let_go_of(&self, leg: LegId) -> Result<(), CallError> {
         self.command(|reply| Command::LetGo { leg, reply }).await
     }
 
-    /// Puts the party of an answered leg on hold (RFC 3264 §8.4), in a bridge or not: it is told so,
-    /// nothing of it is heard, and it hears what is played to it. `silent`: nothing is, and it is told
-    /// so. On hold already: done. Ready when it has agreed.
+    /// Puts the party of an answered leg on hold (RFC 3264 §8.4), in a bridge or not: a re-INVITE tells the
+    /// party, its media is dropped, and it hears what is played to it. `silent`: nothing is played, and the
+    /// re-INVITE says so. Returns at once if the party is on hold already, otherwise once it has agreed.
     ///
     /// # Errors
-    /// The leg has gone or is not answered, an offer is under way ([`CallError::Busy`]), or the
-    /// party refuses.
+    /// The leg has gone or is not answered, an offer is under way ([`CallError::Busy`]), or the party
+    /// refuses.
     pub async fn hold(&self, leg: LegId, silent: bool) -> Result<(), CallError> {
         let hold = if silent { Hold::Silent } else { Hold::Playing };
         self.command(|reply| Command::Hold { leg, hold, reply }).await
     }
 
-    /// Takes a party back that was put on hold; music for it ends. Not on hold: done.
+    /// Takes a party off hold, and ends its music. Returns at once if it is not on hold.
     ///
     /// # Errors
     /// As [`CallService::hold`].
@@ -59,24 +59,23 @@ impl CallService {
         self.command(|reply| Command::Hold { leg, hold: Hold::No, reply }).await
     }
 
-    /// Takes the bridge of a leg down. Both parties stay, and are taken from whoever has them; with
-    /// `kept`, whoever has this leg keeps it. It keeps its call, and the other one gets one of its
-    /// own: that call, and its leg.
+    /// Takes the bridge of a leg down. Both parties stay, and are taken from their owners; with `kept`, this
+    /// leg stays with its owner. This leg keeps its call, and the other one gets a new call: returns that
+    /// call and leg.
     ///
     /// # Errors
-    /// The leg has gone or is in no bridge, a transfer is under way, or an offer
-    /// ([`CallError::Busy`]).
+    /// The leg has gone or is in no bridge, a transfer is under way, or an offer is ([`CallError::Busy`]).
     pub async fn unbridge(&self, leg: LegId, kept: bool) -> Result<(CallId, LegId), CallError> {
         let asked = self.ask(|reply| Command::Unbridge { leg, kept, reply }).await;
         asked.unwrap_or(Err(CallError::Stopping))
     }
 
-    /// Takes a leg from whoever has it, as [`CallService::let_go_of`], and gives it to the
-    /// application of this name, as if it had called `number`; without one the number that it
-    /// has called, or its own.
+    /// Takes a leg from its owner, as [`CallService::let_go_of`] does, and gives it to the application of
+    /// this name, as if it had called `number`; without a number, as if it had called the number that it did
+    /// call, or its own.
     ///
     /// # Errors
-    /// As there, or there is no such application: then nothing changes.
+    /// As for [`CallService::let_go_of`], or there is no such application, in which case nothing changes.
     pub async fn hand_over(&self, leg: LegId, name: &str, number: Option<&str>) -> Result<(), CallError> {
         if !self.knows_application(name).await? {
             return Err(CallError::WrongState("there is no application of this name"));
@@ -87,7 +86,7 @@ impl CallService {
         self.command(|reply| Command::Give { leg, name, number, reply }).await
     }
 
-    /// Whether calls can be given to this name.
+    /// Whether there is an application of this name, to which calls can be given.
     ///
     /// # Errors
     /// The service is stopping.
@@ -96,12 +95,12 @@ impl CallService {
         self.ask(|reply| Command::Knows { name, reply }).await.ok_or(CallError::Stopping)
     }
 
-    /// Whether a leg is answered, and not about to end.
+    /// Whether a leg is answered and not about to end.
     pub async fn is_up(&self, leg: LegId) -> bool {
         self.media(leg).await.is_ok()
     }
 
-    /// Whether a leg is in a bridge, whose other party is there.
+    /// Whether a leg is in a bridge whose other party is up.
     ///
     /// # Errors
     /// The service is stopping.

@@ -1,5 +1,5 @@
-//! The clock of applications, what they do beside calls, and what they tell. Their time is
-//! the switch's: real on its thread, virtual in the harness.
+//! The clock of applications, their work beside calls, and their events. Their time is that of the switch:
+//! real on its thread, virtual in the test harness.
 
 use std::time::{Duration, Instant};
 
@@ -11,7 +11,7 @@ use crate::event::Event;
 use crate::switch::command::{Command, Until};
 
 impl CallService {
-    /// What time it is.
+    /// The current time.
     ///
     /// # Errors
     /// The service is stopping.
@@ -19,8 +19,7 @@ impl CallService {
         self.ask(|reply| Command::Sleep { until: Until::Now, reply }).await.ok_or(CallError::Stopping)
     }
 
-    /// Waits for so long, and says what time it is then. Dropping the future ends the
-    /// waiting.
+    /// Waits for this long, and returns the time then. Dropping the future ends the waiting.
     ///
     /// # Errors
     /// The service is stopping.
@@ -28,7 +27,7 @@ impl CallService {
         self.ask(|reply| Command::Sleep { until: Until::In(time), reply }).await.ok_or(CallError::Stopping)
     }
 
-    /// The same until a moment that [`CallService::now`] has been measured by.
+    /// As [`CallService::sleep`], until a time on the clock of [`CallService::now`].
     ///
     /// # Errors
     /// The service is stopping.
@@ -36,7 +35,7 @@ impl CallService {
         self.ask(|reply| Command::Sleep { until: Until::At(at), reply }).await.ok_or(CallError::Stopping)
     }
 
-    /// What comes of this, if it comes in time; else none. The time runs from now.
+    /// The result of a future, or `None` if it takes longer than `time`, counted from now.
     ///
     /// # Errors
     /// The service is stopping.
@@ -52,8 +51,8 @@ impl CallService {
         }
     }
 
-    /// Runs this beside the calls, on their thread, until it is done or the service stops:
-    /// what belongs to an application and to no call. It may wait, and must not block.
+    /// Runs work of an application that belongs to no call on the calls' thread, until it is done or the
+    /// service stops. It may wait, but must not block.
     ///
     /// # Errors
     /// The service has stopped.
@@ -61,8 +60,8 @@ impl CallService {
         self.commands.send(Command::Spawn { work: Box::pin(work) }).map_err(|_| CallError::Stopping)
     }
 
-    /// Publishes an application's own news, with the call that it is about if there is one:
-    /// on the bus, in the call's account, and to its handler.
+    /// Publishes an application's own event, with the call that it is about, if any: on the bus, in the
+    /// call's history, and to its handler.
     ///
     /// # Errors
     /// The service has stopped.
@@ -77,7 +76,7 @@ impl CallService {
         self.tell(Event::Application { call, app, name, data })
     }
 
-    /// Publishes this: on the bus, in its call's account, and to its call's handler.
+    /// Publishes an event: on the bus, in the history of its call, and to the call's handler.
     ///
     /// # Errors
     /// The service has stopped.
@@ -86,10 +85,10 @@ impl CallService {
         self.commands.send(tell).map_err(|_| CallError::Stopping)
     }
 
-    /// The same, and says so to those who wait for it: `told` is true then.
+    /// As [`CallService::tell`]; `told` becomes true once the event has been published.
     ///
     /// # Errors
-    /// The service has stopped; it is not said then.
+    /// The service has stopped; `told` does not change.
     pub fn tell_watched(&self, event: Event, told: watch::Sender<bool>) -> Result<(), CallError> {
         let tell = Command::Tell { event: Box::new(event), told: Some(told) };
         self.commands.send(tell).map_err(|_| CallError::Stopping)

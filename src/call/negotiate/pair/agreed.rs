@@ -1,27 +1,27 @@
-//! What offer and answer came to with one party.
+//! The result of offer and answer with one party.
 
 use super::{AudioMedia, Line, Side, formats, receives};
 use crate::bridge_fsm::Direction;
 use b2b_media::codec::Codec;
 
 impl Side {
-    /// Whether its keys come as tones: they are cut out of what goes to who takes events.
+    /// Sets whether digits come as tones, which are removed from audio to parties that take events.
     pub fn hear_tones(&mut self, on: bool) {
         self.tones = on;
     }
 
-    /// It takes digits by INFO: who is joined with it may send events, which come up.
+    /// The party takes digits by INFO: a party joined with it may send events, which are reported.
     pub fn takes_info(&mut self) {
         self.takes_info = true;
     }
 
-    /// Whether offer and answer have passed.
+    /// Whether an offer and its answer have been exchanged.
     pub fn is_described(&self) -> bool {
         self.sent.is_some() && self.remote.is_some()
     }
 
-    /// What of its formats we can decode, by payload type: those that it was told to send,
-    /// and those that it is sent. Nothing yet: none.
+    /// The formats that we can decode, by payload type: those that the party was told to send, and those that
+    /// it receives. Empty before the first exchange.
     pub fn codecs(&self) -> [Vec<(u8, Codec)>; 2] {
         let Some(leg) = self.settled() else { return [Vec::new(), Vec::new()] };
         [leg.told, leg.own].map(|audio| {
@@ -30,27 +30,27 @@ impl Side {
         })
     }
 
-    /// What it was told last; an offer without an answer, too.
+    /// The last description sent, or the offer that is pending.
     pub fn told(&self) -> Option<&[u8]> {
         self.ours.as_deref().or(self.sent.as_deref())
     }
 
-    /// What it has said last.
+    /// The last description received.
     pub fn said(&self) -> Option<&[u8]> {
         self.remote.as_deref()
     }
 
-    /// What it was told last, and has said last.
+    /// The last descriptions sent and received.
     pub fn described(&self) -> Option<(&[u8], &[u8])> {
         self.sent.as_deref().zip(self.remote.as_deref())
     }
 
-    /// Which way media goes by what it has said last, as seen from here.
+    /// The direction of media by the last description received, as seen from here.
     pub fn direction(&self) -> Direction {
         self.direction
     }
 
-    /// This is what it has said last, with this audio line.
+    /// Sets the last description received, with its audio line.
     pub(super) fn has_said(&mut self, body: Box<[u8]>, audio: &AudioMedia) {
         self.remote = Some(body);
         self.direction = seen_from_here(audio);
@@ -61,23 +61,23 @@ fn seen_from_here(said: &AudioMedia) -> Direction {
     Direction { send: receives(said), receive: said.direction.has_send() }
 }
 
-/// The encoding name of the sound that a party sends under this payload type, by what it was told;
-/// none for what is no speech.
+/// The encoding name of the speech that a party sends under this payload type, according to the description
+/// that it was sent; `None` if it is not speech.
 pub fn spoken(told: &[u8], payload_type: u8) -> Option<String> {
     let told = Line::known(told)?.audio;
     let format = told.formats.iter().find(|format| format.payload_type == payload_type)?;
     formats::is_speech(format).then(|| format.encoding.clone())
 }
 
-/// What a party and we agreed on, from the description that it was told last, and its own: payload types as it was told to
-/// use them, with their names.
+/// The formats agreed with a party, from the last descriptions sent and received: payload types as it was
+/// told to use them, with their names.
 pub fn agreed(told: &[u8], said: &[u8]) -> Option<Vec<(u8, String)>> {
     let (told, said) = (Line::known(told)?.audio, Line::known(said)?.audio);
     let both = told.formats.iter().filter(|told| said.formats.iter().any(|it| formats::same(it, told)));
     Some(both.map(|format| (format.payload_type, format.encoding.clone())).collect())
 }
 
-/// Which way media goes by the description of a party, as seen from here.
+/// The direction of media by a party's description, as seen from here.
 pub fn direction_of(said: &[u8]) -> Option<Direction> {
     Some(seen_from_here(&Line::known(said)?.audio))
 }

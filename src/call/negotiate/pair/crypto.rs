@@ -1,5 +1,5 @@
-//! SRTP of a leg that is relayed: it ends at b2b, with keys of b2b's own. Keys never go
-//! from one leg to the other.
+//! SRTP of a relayed leg: it ends at b2b, with b2b's own keys. Keys are never passed from one leg to the
+//! other.
 
 use std::borrow::Cow;
 
@@ -10,24 +10,24 @@ use b2b_media::transport::protection::Keys;
 use b2b_sdp::AudioMedia;
 
 impl Side {
-    /// The same with this policy of encryption, and these keys.
+    /// Sets the encryption policy and these keys.
     pub fn with_crypto(mut self, crypto: LocalCrypto) -> Self {
         self.crypto = crypto;
         self
     }
 
-    /// Whether there may be keys.
+    /// Whether keys are possible.
     pub fn encrypts(&self) -> bool {
         self.crypto.encrypts()
     }
 
-    /// The keys that what it was told and what it has said settle on; `None`: plain RTP.
+    /// The keys settled by the last descriptions; `None`: plain RTP.
     pub fn keys(&self) -> Option<Keys> {
         let leg = self.settled()?;
         agreed(&leg.told.crypto, &leg.own.crypto)
     }
 
-    /// Puts our keys into an offer to it; none into one that leads its media past us.
+    /// Puts our keys into an offer to the party, but not into one for direct media.
     pub(super) fn encrypt_offer<'a>(&self, audio: &'a AudioMedia) -> Cow<'a, AudioMedia> {
         let mut audio = Cow::Borrowed(audio);
         if self.encrypts() && audio.rtp() == self.rtp {
@@ -37,7 +37,7 @@ impl Side {
         audio
     }
 
-    /// Puts our key into the answer to an offer of its.
+    /// Puts our key into the answer to the party's offer.
     pub(super) fn encrypt_answer(
         &self,
         offer: &AudioMedia,
@@ -48,12 +48,12 @@ impl Side {
         Ok(())
     }
 
-    /// Whether its answer has the keys that it needs.
+    /// Checks that the party's answer has the required keys.
     pub(super) fn check_answer(&self, offer: &AudioMedia, answer: &AudioMedia) -> Result<(), NegotiateError> {
         self.crypto.apply(&offer.crypto, answer.is_secure_rtp(), &answer.crypto).map(drop)
     }
 
-    /// Offer and answer have passed: keys that are not in use any more never come back.
+    /// Offer and answer are complete: keys that are no longer in use are never used again.
     pub(super) fn settle_crypto(&mut self) {
         if self.encrypts() {
             let keys = self.keys();

@@ -1,12 +1,12 @@
-//! Descriptions that lead media past b2b, and back. Only addresses, ports and formats of
-//! the other party go into one; origin, session name and everything else stay b2b's.
+//! Descriptions that lead media past b2b, and back. They take only addresses, ports and formats from the
+//! other party; origin, session name and everything else stay b2b's.
 
 use std::net::SocketAddr;
 
 use super::{DtmfMode, Line, PairError, PairPolicy, Side, Wishes, across, formats};
 use crate::negotiate::NegotiateError;
 
-/// Why two parties cannot send to each other.
+/// Why two parties cannot send to each other directly.
 #[derive(Debug, Clone, PartialEq, Eq, thiserror::Error)]
 pub enum DirectError {
     #[error(transparent)]
@@ -25,11 +25,11 @@ pub enum DirectError {
     Digits,
 }
 
-/// An offer to `to`'s party that names `from`'s party's address. `heard`: where the RTP of
-/// `from`'s party comes from.
+/// An offer to the party of `to` with the address of the party of `from`. `heard`: the source of the RTP of
+/// that party.
 ///
 /// # Errors
-/// They had better not be joined so.
+/// The two must not be connected directly.
 pub fn direct(
     from: &Side,
     to: &mut Side,
@@ -56,7 +56,7 @@ pub fn direct(
         return Err(DirectError::Family);
     }
     let policy = PairPolicy { transcode: false, rtcp_mux: own.rtcp_mux, ..policy.clone() };
-    // Packets come with the numbers of who sends them: none can be changed on the way.
+    // Packets have the sender's payload types: none can be changed on the way.
     let numbers = formats::Numbers::Own;
     let mut audio = across(&line, Wishes::of(own), numbers, to, &policy).map_err(PairError::from)?;
     audio.formats.retain(|format| {
@@ -79,11 +79,10 @@ pub fn direct(
     Ok(to.offer(&audio))
 }
 
-/// An offer that takes the media of a leg back to b2b: what it was told last, with our
-/// address.
+/// An offer that takes the media of a leg back to b2b: the last description sent, with our address.
 ///
 /// # Errors
-/// It was told nothing yet.
+/// No description has been sent yet.
 pub fn back(side: &mut Side, policy: &PairPolicy) -> Result<Box<[u8]>, PairError> {
     let told = side.sent.as_deref().and_then(Line::known).ok_or(PairError::Undescribed)?.audio;
     let mut audio = b2b_sdp::AudioMedia::new(side.rtp, told.formats.clone());
@@ -94,7 +93,7 @@ pub fn back(side: &mut Side, policy: &PairPolicy) -> Result<Box<[u8]>, PairError
 }
 
 impl Side {
-    /// Whether the far end was told to send to somebody else than us.
+    /// Whether the remote party was told to send to an address other than ours.
     pub(super) fn is_led_past(&self) -> bool {
         let told = self.sent.as_deref().and_then(Line::known);
         told.is_some_and(|told| told.audio.rtp() != self.rtp)
@@ -116,7 +115,7 @@ mod tests {
         .into_bytes()
     }
 
-    /// Two legs of a call that is relayed; A offered, B answered.
+    /// Two legs of a call that is relayed; A has offered, B has answered.
     fn up(a_said: &[u8], b_said: &[u8]) -> (Side, Side) {
         let mut a = Side::new("192.0.2.1:10000".parse().unwrap(), 2);
         let mut b = Side::new("192.0.2.1:10002".parse().unwrap(), 4);
@@ -158,7 +157,7 @@ mod tests {
         assert!(to_a.contains("203.0.113.9") && to_a.contains("RTP/AVP 0 101"), "{to_a}");
         apply(&mut a, &a_said).unwrap();
         assert!(a.is_led_past() && b.is_led_past());
-        // Who refreshes is told what they know; who changes something, our address.
+        // A refresh repeats what the party knows; a change gets our address.
         assert_eq!(text(&local_answer(&mut a, &a_said, &policy).unwrap()), to_a);
         let hold = said("198.51.100.7", "8 0 101", "a=sendonly\r\n");
         assert!(text(&local_answer(&mut a, &hold, &policy).unwrap()).contains("c=IN IP4 192.0.2.1\r\n"));
@@ -187,7 +186,7 @@ mod tests {
         // PCMU is transcoded to PCMA.
         let (only_u, only_a) = (said("10.0.0.7", "0 101", ""), said("203.0.113.9", "8 101", ""));
         assert!(matches!(refused(&only_u, &only_a, "10.0.0.7:4000", &policy), DirectError::Pair(_)));
-        // The route lets only a codec pass that A does not have.
+        // The route permits only a codec that A does not have.
         let narrow = PairPolicy { codecs: vec!["G729".into()], ..policy };
         assert!(matches!(refused(&a, &b, "10.0.0.7:4000", &narrow), DirectError::Pair(_)));
     }

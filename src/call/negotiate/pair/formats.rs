@@ -1,5 +1,5 @@
-//! Payload types of two legs: which formats are the same, and under which numbers they
-//! are offered; the same of header extensions.
+//! Payload types of two legs: which formats are the same, and their numbers in offers; likewise for header
+//! extensions.
 
 use super::super::{NegotiateError, TELEPHONE_EVENT_PT, telephone_event};
 use super::{AudioRules, PairPolicy, Side};
@@ -9,8 +9,8 @@ use b2b_sdp::{AudioMedia, ExtMap, Format};
 /// Payload type under which we offer `telephone-event` beside Opus.
 const WIDE_EVENT_PT: u8 = 110;
 
-/// Whether packets of one are packets of the other. Names, clock rates and channels must
-/// agree; of the parameters only those that change how a payload is laid out.
+/// Whether packets of one format are valid in the other. Names, clock rates and channels must agree; of the
+/// parameters only those that change the payload layout.
 pub(super) fn same(one: &Format, other: &Format) -> bool {
     one.same_encoding(other) && layout(one) == layout(other)
 }
@@ -30,24 +30,24 @@ fn layout(format: &Format) -> Option<&str> {
     Some(pairs.find(|(key, _)| key.eq_ignore_ascii_case(name)).map_or(default, |(_, value)| value))
 }
 
-/// Whether this is speech: neither events nor comfort noise.
+/// Whether the format is speech: neither events nor comfort noise.
 pub(super) fn is_speech(format: &Format) -> bool {
     !format.is_telephone_event() && !format.encoding.eq_ignore_ascii_case("CN")
 }
 
-/// Whether this is comfort noise (RFC 3389) in the clock in which we make some.
+/// Whether the format is comfort noise (RFC 3389) at the clock rate that we generate.
 pub(super) fn is_noise(format: &Format) -> bool {
     format.is("CN", 8_000)
 }
 
-/// What a format is, if we can decode and encode it.
+/// The codec of a format, if we can decode and encode it.
 pub(super) fn codec(format: &Format) -> Option<Codec> {
     let named =
         |codec: &Codec| format.is(codec.name(), codec.clock_rate()) && format.channels == codec.channels();
     Codec::ALL.into_iter().find(named)
 }
 
-/// What these codecs of ours are for a party with such rules.
+/// These codecs of ours as formats for a party with these rules.
 fn ours(codecs: &[Codec], rules: &AudioRules) -> impl Iterator<Item = Format> {
     codecs.iter().map(|codec| Format {
         channels: codec.channels(),
@@ -56,8 +56,8 @@ fn ours(codecs: &[Codec], rules: &AudioRules) -> impl Iterator<Item = Format> {
     })
 }
 
-/// What a side takes where it ends here, and the events that go with it: beside Opus in its clock, too
-/// (RFC 4733 §2.1).
+/// The formats of a side whose audio ends here, with events; with Opus also events at its clock rate (RFC
+/// 4733 §2.1).
 pub(super) fn ours_with_events(side: &Side) -> Vec<Format> {
     let codecs = side.own.as_ref().map_or(&Codec::ALL[..], |own| &own.codecs);
     let narrow = telephone_event(TELEPHONE_EVENT_PT);
@@ -66,8 +66,8 @@ pub(super) fn ours_with_events(side: &Side) -> Vec<Format> {
     ours(codecs, &side.audio).chain([narrow]).chain(wide).collect()
 }
 
-/// Leaves events out that are in the clock of no sound beside them (RFC 4733 §2.1); those in the old clock
-/// are better than none.
+/// Removes events whose clock rate no speech format has (RFC 4733 §2.1); if that leaves none, those at 8,000
+/// Hz are kept.
 pub(super) fn keep_events_beside(formats: &mut Vec<Format>) {
     let clocks: Vec<u32> = formats.iter().filter(|it| is_speech(it)).map(|it| it.clock_rate).collect();
     let is_beside = |it: &Format| clocks.contains(&it.clock_rate);
@@ -75,7 +75,7 @@ pub(super) fn keep_events_beside(formats: &mut Vec<Format>) {
     formats.retain(|it| !it.is_telephone_event() || is_beside(it) || !any && it.clock_rate == 8_000);
 }
 
-/// Adds to an offer what we can transcode to, as far as the policy lets us, best first.
+/// Adds the codecs that we can transcode to, as the policy permits, best first.
 pub(super) fn add_ours(
     wanted: &mut Vec<Format>,
     offered: &[Format],
@@ -95,9 +95,9 @@ pub(super) fn add_ours(
     add_events(wanted, offered);
 }
 
-/// Offers `telephone-event` in the clock that all know, where the offerer knows it in another one
-/// and we have added codecs of that clock. No other clock is added: a second `telephone-event` that
-/// nobody has asked for is numbered anew by PBXs, and digits are lost between those numbers.
+/// Offers `telephone-event` at 8,000 Hz if the offerer has it at another clock rate and we have added codecs
+/// of 8,000 Hz. No other clock rate is added: PBXs renumber a second `telephone-event` that was not asked
+/// for, and digits get lost between the two numbers.
 fn add_events(wanted: &mut Vec<Format>, offered: &[Format]) {
     let Some(like) = offered.iter().find(|format| format.is_telephone_event()) else { return };
     let clock_rate = telephone_event(TELEPHONE_EVENT_PT).clock_rate;
@@ -112,7 +112,7 @@ fn add_events(wanted: &mut Vec<Format>, offered: &[Format]) {
     }
 }
 
-/// Offers events where there are none, beside what is offered already.
+/// Offers events if there are none, in addition to what is offered already.
 pub(super) fn offer_events(offered: &mut Vec<Format>, known: &[Format]) {
     if !offered.iter().any(Format::is_telephone_event) {
         offered.push(telephone_event(TELEPHONE_EVENT_PT));
@@ -120,7 +120,7 @@ pub(super) fn offer_events(offered: &mut Vec<Format>, known: &[Format]) {
     }
 }
 
-/// Takes the events of an offer, where there are some and an answer has none.
+/// Adds events to an answer that has none, if the offer has some.
 pub(super) fn answer_events(answered: &mut Vec<Format>, offered: &[Format]) {
     let clock_rate = answered.first().map_or(8_000, |format| format.clock_rate);
     if !answered.iter().any(Format::is_telephone_event) {
@@ -128,14 +128,14 @@ pub(super) fn answer_events(answered: &mut Vec<Format>, offered: &[Format]) {
     }
 }
 
-/// The events that go with a codec of a description, in its clock rate if there are any.
+/// The events for a codec of a description, at its clock rate if possible.
 pub(super) fn events(formats: &[Format], clock_rate: u32) -> Option<&Format> {
     let mut events = formats.iter().filter(|format| format.is_telephone_event());
     events.clone().find(|format| format.clock_rate == clock_rate).or_else(|| events.next())
 }
 
-/// The events that both lists of a leg have, as it takes them: in this clock, else in the old one,
-/// which is better than none.
+/// The events that both descriptions of a leg have, as it takes them: at this clock rate, otherwise at 8,000
+/// Hz.
 pub(super) fn shared_events<'a>(
     told: &AudioMedia,
     own: &'a AudioMedia,
@@ -144,19 +144,19 @@ pub(super) fn shared_events<'a>(
     [clock_rate, 8_000].into_iter().find_map(|rate| told.telephone_event(rate).and(own.telephone_event(rate)))
 }
 
-/// Which number a format gets towards a leg, where it has a choice.
+/// Which payload type a format gets towards a leg, if there is a choice.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
 pub(super) enum Numbers {
     /// The one that it has there already.
     Known,
-    /// The one that it comes with: nobody changes it on the way.
+    /// The one that it comes with: for packets that are not changed on the way.
     Own,
 }
 
-/// Gives each format a number towards a leg: the one that it has there already, else its own, else
-/// a free dynamic one; or its own first. A number never changes its meaning within a session
-/// (RFC 3264 §8.3.2), though a format may have several. Formats for which there is none are left
-/// out.
+/// Assigns a payload type to each format towards a leg: the one that it has there already, otherwise its own,
+/// otherwise a free dynamic one; with [`Numbers::Own`] its own comes first. A payload type never changes its
+/// meaning within a session (RFC 3264 §8.3.2), though a format may have several. Formats for which none is
+/// free are left out.
 pub(super) fn number(wanted: Vec<Format>, known: &[Format], numbers: Numbers) -> Vec<Format> {
     let mut numbered: Vec<Format> = Vec::with_capacity(wanted.len());
     for format in wanted {
@@ -173,8 +173,8 @@ pub(super) fn number(wanted: Vec<Format>, known: &[Format], numbers: Numbers) ->
     numbered
 }
 
-/// Gives each extension a number towards a leg: the one that it has there already, else its
-/// own, else a free one of the one-byte form (RFC 8285 §4.2).
+/// Assigns an identifier to each extension towards a leg: the one that it has there already, otherwise its
+/// own, otherwise a free one of the one-byte form (RFC 8285 §4.2).
 pub(super) fn number_extensions<'a>(
     wanted: impl Iterator<Item = &'a ExtMap>,
     known: &[ExtMap],
@@ -193,9 +193,8 @@ pub(super) fn number_extensions<'a>(
     numbered
 }
 
-/// The formats of an answer: what was offered and is answered by the other leg, in that
-/// leg's order and under the offerer's numbers; else one that we can transcode, as the offerer's
-/// rules have it.
+/// The formats of an answer: those offered and answered by the other leg, in that leg's order and under the
+/// offerer's payload types; otherwise one that we can transcode, with the offerer's rules.
 pub(super) fn shared(
     offer: &AudioMedia,
     answer: &AudioMedia,
@@ -218,7 +217,7 @@ pub(super) fn shared(
         let answered = answer.formats.iter().filter(was_asked).find_map(transcodable);
         let ours = answered.and(offer.formats.iter().find_map(transcodable));
         let ours = ours.ok_or(NegotiateError::NoCommonCodec)?;
-        // Comfort noise stays behind; events change their clock with the audio.
+        // Comfort noise is not passed on; the clock rate of events changes with the audio.
         let answered = answer.formats.iter().any(|format| format.is_telephone_event() && was_asked(&format));
         let events = events(&offer.formats, ours.clock_rate).filter(|_| answered).cloned();
         return Ok([ours].into_iter().chain(events).collect());

@@ -2,29 +2,28 @@
 
 use b2b_sdp::Direction;
 
-/// Whether we put a party on hold, whatever the other one says (RFC 3264 §8.4): we do not want to
-/// hear it.
+/// Whether we put a party on hold, whatever the other party wants (RFC 3264 §8.4): we do not want its media.
 #[derive(Debug, Clone, Copy, PartialEq, Eq, Default, serde::Serialize, serde::Deserialize)]
 #[serde(rename_all = "snake_case")]
 pub enum Hold {
-    /// No: directions are those of the other party.
+    /// Not on hold: directions are those of the other party.
     #[default]
     No,
-    /// It hears what we play.
+    /// On hold; the party hears what we play.
     Playing,
-    /// It hears nothing.
+    /// On hold; the party hears nothing.
     Silent,
-    /// It was, and is taken back: both directions.
+    /// Taken off hold: both directions.
     Over,
 }
 
 impl Hold {
-    /// Whether nothing is heard of the party.
+    /// Whether the party's media is dropped.
     pub(super) fn is_on(self) -> bool {
         matches!(self, Hold::Playing | Hold::Silent)
     }
 
-    /// What we tell it, where the other party would have it so.
+    /// The direction sent to the party, given the direction that the other party wants.
     pub(super) fn direction(self, others: Direction) -> Direction {
         match self {
             Hold::No => others,

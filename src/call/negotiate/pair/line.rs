@@ -9,7 +9,7 @@ use super::read::{ReadDescription, read};
 use crate::negotiate::NegotiateError;
 use b2b_sdp::AudioMedia;
 
-/// An audio line and where it stands.
+/// An audio line and its index.
 pub(super) struct Line {
     pub description: Rc<ReadDescription>,
     pub index: usize,
@@ -17,8 +17,8 @@ pub(super) struct Line {
 }
 
 impl Line {
-    /// The audio line of a party's offer that is relayed: of two (a plain one and one with keys, as
-    /// Skype for Business writes them) the one with keys where we would offer some, else the first.
+    /// The audio line of a party's offer that is used: of two (one plain, one with keys, as Skype for
+    /// Business sends them) the one with keys if we prefer keys, otherwise the first.
     pub fn offered(body: &[u8], side: &Side) -> Result<Line, NegotiateError> {
         let description = read(body)?;
         let (mut error, mut plain) = (NegotiateError::NoAudio, None);
@@ -40,8 +40,7 @@ impl Line {
         Ok(Line { description, index, audio })
     }
 
-    /// The line of a party's answer that answers this offer of ours (RFC 3264 §6: same
-    /// places).
+    /// The line of a party's answer to this offer of ours (RFC 3264 §6: same index).
     pub fn answered(body: &[u8], offer: &Line, side: &Side) -> Result<Line, NegotiateError> {
         let description = read(body)?;
         let audio = usable(&description, offer.index, side)?;
@@ -49,7 +48,7 @@ impl Line {
         Ok(Line { description, index: offer.index, audio })
     }
 
-    /// A line of a description that was accepted or made before.
+    /// The audio line of a description that was accepted or made before.
     pub fn known(body: &[u8]) -> Option<Line> {
         let description = read(body).ok()?;
         let index = description.audio_index()?;

@@ -1,4 +1,4 @@
-//! Offers of our own, and answers to offers that go no further.
+//! Our own offers, and answers to offers that are not passed on.
 
 use super::read::ReadDescription;
 use super::{
@@ -6,8 +6,7 @@ use super::{
     Wishes, across, direction, formats, receives, settle_answer,
 };
 
-/// An offer of ours to `to`: of what `like` has said that it can do, else of every codec
-/// that we have.
+/// Our offer to `to`: the media of `like`, otherwise all codecs that we have.
 ///
 /// # Errors
 /// The policy leaves nothing to offer.
@@ -19,8 +18,8 @@ pub fn local_offer(
     let line = like.and_then(|like| Some((like.wishes, Line::known(like.remote.as_deref()?)?)));
     let known = formats::Numbers::Known;
     let mut audio = match line {
-        // An answer's direction only mirrors that of its offer (RFC 3264 §6.1): what a party wants
-        // itself is what goes on to another one.
+        // An answer's direction only mirrors that of its offer (RFC 3264 §6.1): what is offered to another
+        // party is the party's own wish.
         Some((wishes, line)) => across(&line, wishes, known, to, policy)?,
         None => {
             let own = AudioMedia::new(to.rtp, formats::ours_with_events(to));
@@ -40,10 +39,10 @@ pub fn local_offer(
     Ok(to.offer(&audio))
 }
 
-/// The answer to [`local_offer`].
+/// Applies the answer to [`local_offer`].
 ///
 /// # Errors
-/// It is of no use, or there was no offer.
+/// The answer cannot be used, or there was no offer.
 pub fn apply(side: &mut Side, body: &[u8]) -> Result<(), PairError> {
     let offered =
         side.ours.as_deref().or(side.sent.as_deref()).and_then(Line::known).ok_or(PairError::NoOffer)?;
@@ -52,21 +51,21 @@ pub fn apply(side: &mut Side, body: &[u8]) -> Result<(), PairError> {
     Ok(())
 }
 
-/// What the leg was told last, once more as an offer: [`apply`] takes its answer.
+/// Repeats the last description sent to the leg as an offer: [`apply`] takes its answer.
 ///
 /// # Errors
-/// It was told nothing yet.
+/// No description has been sent yet.
 pub fn repeat(side: &mut Side) -> Result<Box<[u8]>, PairError> {
     let offer = side.sent.clone().ok_or(PairError::Undescribed)?;
     side.ours = Some(offer.clone());
     Ok(offer)
 }
 
-/// Our own answer to an offer that goes no further: what was agreed before, where that is
-/// still offered, else every codec that we have.
+/// Our answer to an offer that is not passed on: the formats agreed before, if still offered, otherwise all
+/// codecs that we have.
 ///
 /// # Errors
-/// There is nothing in it for us: refuse it.
+/// The offer has nothing for us: refuse it.
 pub fn local_answer(side: &mut Side, body: &[u8], policy: &PairPolicy) -> Result<Box<[u8]>, NegotiateError> {
     if side.own.is_none() && side.repeats(body) && side.is_led_past() {
         side.withdraw();
@@ -75,7 +74,7 @@ pub fn local_answer(side: &mut Side, body: &[u8], policy: &PairPolicy) -> Result
     let offer = Line::offered(body, side)?;
     let before = side.sent.as_deref().and_then(Line::known).map(|line| line.audio);
     let ours = AudioMedia::new(side.rtp, formats::ours_with_events(side));
-    // Parameters are of who takes the packets: ours, as we say them (RFC 7587 §7).
+    // Format parameters describe the receiver: ours are as we declare them (RFC 7587 §7).
     let common = |known: &AudioMedia| {
         let of_ours = |format: &Format| {
             let ours = known.formats.iter().find(|known| formats::same(known, format))?;
@@ -85,8 +84,8 @@ pub fn local_answer(side: &mut Side, body: &[u8], policy: &PairPolicy) -> Result
         formats::keep_events_beside(&mut both);
         both.iter().any(formats::is_speech).then_some(both)
     };
-    // The codec in use stays the first: the other leg has it, and may have no other. Audio that ends here may
-    // have all of ours at any time.
+    // The codec in use stays the first: the other leg uses it, and may have no other. Audio that ends here
+    // may use any of our codecs at any time.
     let answered = if side.has_answered { side.remote.as_deref().and_then(Line::known) } else { None };
     let in_use = answered.map(|line| line.audio).or_else(|| before.clone());
     let kept = before.as_deref().filter(|_| side.own.is_none()).and_then(common).map(|mut formats| {

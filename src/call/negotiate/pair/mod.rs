@@ -1,22 +1,22 @@
-//! Offer and answer across two legs that are joined: what one offers becomes our offer to
-//! the other, and back (RFC 3264). Pure functions on [`Side`]s.
+//! Offer and answer across two joined legs: the offer of one becomes our offer to the other, and the answer
+//! goes back (RFC 3264). Pure functions on [`Side`]s.
 //!
-//! - `formats`: payload types of two legs; `ways`: what becomes of packets between them
-//! - `line`: the audio line of a description; `local`: offers and answers of our own
+//! - `formats`: payload types of two legs; `ways`: the treatment of packets between them
+//! - `line`: the audio line of a description; `local`: our own offers and answers
 //! - `own`: audio that begins and ends here
-//! - `read`: descriptions that were read a moment ago; `agreed`: what was settled
-//! - `audio_rules`: a party's digits, packet time and parameters of codecs
+//! - `read`: a cache of parsed descriptions; `agreed`: what was settled
+//! - `audio_rules`: a party's digits, packet time and codec parameters
 //! - `hold`: a party that we put on hold; `crypto`: SRTP, which ends at each leg
-//! - `direct`: descriptions that lead media past b2b; `wishes`: directions that are a party's own
-//! - `events`: every number that was an event in a session
+//! - `direct`: descriptions for direct media, past b2b; `wishes`: a party's own directions
+//! - `events`: all payload types used for events in a session
 //!
-//! Of a description only the audio goes across, and of that what a [`Way`] can carry:
-//! formats, packet times, directions, agreed header extensions. Addresses, ports, origin,
-//! session name, keys and candidates are ours on both legs. Other media lines are refused
-//! with port 0 towards whoever offers them, and not offered to the other leg.
+//! Only the audio line of a description is passed on, and of that what a [`Way`] can carry: formats, packet
+//! times, directions, agreed header extensions. Addresses, ports, origin, session name, keys and candidates
+//! are ours on both legs. Other media lines are refused with port 0 towards the offerer, and not offered to
+//! the other leg.
 //!
-//! How packets go between two legs follows from what each was told and has said last, not
-//! from who asked whom: [`join`] needs no memory of the exchange.
+//! The treatment of packets between two legs follows from the last descriptions sent to and received from
+//! each, not from the direction of the exchange: [`join`] needs no memory of it.
 
 mod agreed;
 mod audio_rules;
@@ -60,36 +60,36 @@ use line::Line;
 use read::{read, remember};
 use wishes::Wishes;
 
-/// What may go across; see `call::controller::PairPolicy`.
+/// What may be passed on; see `call::controller::PairPolicy`.
 #[derive(Debug, Clone, PartialEq, Eq, serde::Serialize, serde::Deserialize)]
 pub struct PairPolicy {
-    /// Encoding names that may be offered, in the order in which they are offered; empty:
-    /// everything in the offerer's order. `telephone-event` and `CN` need not be named.
+    /// Encoding names that may be offered, in the order of the offer; empty: all, in the offerer's order.
+    /// `telephone-event` and `CN` need not be listed.
     pub codecs: Vec<String>,
-    /// Also offer what the controller can transcode to, after the offerer's own codecs.
+    /// Also offer the codecs that the controller can transcode to, after the offerer's own.
     pub transcode: bool,
-    /// What of that is added, best first; empty: all of it.
+    /// Which of those are added, best first; empty: all of them.
     pub additions: Vec<String>,
-    /// Ask for this packet time instead of passing on the other side's.
+    /// Request this packet time instead of passing on the other side's.
     pub ptime_ms: Option<u32>,
-    /// `telephone-event` may pass.
+    /// Whether `telephone-event` is passed on.
     pub telephone_event: bool,
-    /// Attributes of the audio line that we do not know pass. Those that carry addresses,
-    /// keys or topology never do.
+    /// Whether unknown attributes of the audio line are passed on. Those with addresses, keys or topology
+    /// never are.
     pub unknown_attributes: bool,
-    /// URIs of the RTP header extensions that may pass (RFC 8285).
+    /// URIs of the RTP header extensions that are passed on (RFC 8285).
     pub extensions: Vec<String>,
-    /// Offer to multiplex RTCP (RFC 5761); what is offered to us is accepted anyway.
+    /// Whether to offer RTCP multiplexing (RFC 5761); in offers to us it is always accepted.
     pub rtcp_mux: bool,
-    /// The party presses its keys as tones in its audio.
+    /// The party sends digits as tones in its audio.
     pub tones: bool,
-    /// Whether it is put on hold by us.
+    /// Whether we put the party on hold.
     #[serde(default)]
     pub hold: Hold,
-    /// Whatever is agreed on has to be decoded: nothing else is offered.
+    /// The agreed codec has to be decodable: no others are offered.
     #[serde(default, skip_serializing_if = "std::ops::Not::not")]
     pub decodes: bool,
-    /// How the party's audio is to be.
+    /// The rules for the party's audio.
     #[serde(default, skip_serializing_if = "AudioRules::is_default")]
     pub audio: AudioRules,
 }
@@ -113,40 +113,40 @@ impl Default for PairPolicy {
     }
 }
 
-/// One leg's part in offers and answers: what was settled last, and what waits. As octets:
-/// read, descriptions take ten times the room, and a call may last for hours.
+/// One leg's state of offer and answer: what was settled last, and what is pending. Kept as bytes: parsed
+/// descriptions take ten times the memory, and a call may last for hours.
 #[derive(Debug)]
 pub struct Side {
     rtp: SocketAddr,
     session_id: u64,
     version: u64,
-    /// What we told it last, and it told us.
+    /// The last settled descriptions, sent and received.
     sent: Option<Box<[u8]>>,
     remote: Option<Box<[u8]>>,
-    /// Which way media goes by that, as seen from here.
+    /// The resulting direction of media, as seen from here.
     direction: MediaDirection,
-    /// Offers without an answer: ours to it, its to us.
+    /// Offers without an answer: sent and received.
     ours: Option<Box<[u8]>>,
     theirs: Option<Box<[u8]>>,
     unknown_attributes: bool,
     crypto: LocalCrypto,
-    /// It presses keys as tones.
+    /// The party sends digits as tones.
     tones: bool,
-    /// It takes digits by INFO.
+    /// The party takes digits by INFO.
     takes_info: bool,
     audio: AudioRules,
-    /// Where its audio begins and ends here.
+    /// Set if its audio begins and ends here.
     own: Option<Box<OwnAudio>>,
-    /// Nothing is heard of it; and what an offer without an answer would make of that.
+    /// The party is on hold; and the value that the pending offer would set.
     on_hold: bool,
     holding: Option<bool>,
     wishes: Wishes,
     told_events: ToldEvents,
-    /// It has made the last answer, not we.
+    /// The last answer was the party's, not ours.
     has_answered: bool,
 }
 
-/// Why an answer means nothing.
+/// Why an answer cannot be used.
 #[derive(Debug, Clone, PartialEq, Eq, thiserror::Error)]
 pub enum PairError {
     #[error(transparent)]
@@ -160,15 +160,15 @@ pub enum PairError {
 /// How two legs are joined.
 #[derive(Debug, Clone, PartialEq, Eq)]
 pub struct Join {
-    /// From the first to the second, with the encoding, and the one it becomes.
+    /// From the first to the second, with the encoding, and the encoding it is transcoded to.
     pub forward: (Way, String, Option<String>),
     /// From the second to the first.
     pub backward: (Way, String, Option<String>),
 }
 
 impl Side {
-    /// A leg that is told to send to `rtp`. `session_id` stands in the `o=` line of all its
-    /// descriptions, at random.
+    /// A leg that is told to send to `rtp`. `session_id`, a random number, is in the `o=` line of all its
+    /// descriptions.
     pub fn new(rtp: SocketAddr, session_id: u64) -> Self {
         Side {
             rtp,
@@ -193,12 +193,12 @@ impl Side {
         }
     }
 
-    /// The line that is in use, as we told it and as it was said: they have one place, which
-    /// an offer with several lines does not show by itself.
+    /// The audio line in use, as sent and as received. It has one index, which an offer with several lines
+    /// does not show by itself.
     fn settled(&self) -> Option<ways::Leg> {
         let Line { index, audio: told, .. } = Line::known(self.sent.as_deref()?)?;
         let mut own = read(self.remote.as_deref()?).ok()?.audio(index).ok()?;
-        // Who calls may have offered events that it was not told of: it gets none.
+        // A caller may have offered events although it is offered none: it gets none.
         if !self.audio.digits.has_events() {
             self.without_events(&mut Rc::make_mut(&mut own).formats);
         }
@@ -208,7 +208,7 @@ impl Side {
         Some(ways::Leg { told, own, tones, events, ptime_ms })
     }
 
-    /// What the far end said last, for the media machine: the addresses, directions.
+    /// The remote side for the media engine: addresses, directions and formats.
     pub fn remote(&self) -> Option<Remote> {
         let leg = self.settled()?;
         let voice = ways::voice(&leg);
@@ -230,50 +230,49 @@ impl Side {
         })
     }
 
-    /// The party is told to send here from now on.
+    /// Sets the address that the party is told to send to.
     pub fn set_rtp(&mut self, rtp: SocketAddr) {
         self.rtp = rtp;
     }
 
-    /// Where it is told to send.
+    /// The address that the party is told to send to.
     pub fn rtp(&self) -> SocketAddr {
         self.rtp
     }
 
-    /// Whether it says, to the octet, what it has said last.
+    /// Whether the body equals the last one received, byte by byte.
     pub fn repeats(&self, body: &[u8]) -> bool {
         self.sent.is_some() && self.remote.as_deref() == Some(body)
     }
 
-    /// An offer of ours, or of theirs, came to nothing.
+    /// Withdraws the pending offers.
     pub fn withdraw(&mut self) {
         self.ours = None;
         self.theirs = None;
         self.holding = None;
     }
 
-    /// Whether it is on hold, or will be with its answer.
+    /// Whether the party is on hold, or will be with its answer.
     fn is_put_on_hold(&self) -> bool {
         self.holding.unwrap_or(self.on_hold)
     }
 
-    /// Every number that has a meaning towards this leg.
+    /// All payload types that have a meaning towards this leg.
     fn known_formats(&self) -> Vec<Format> {
         let bodies = [&self.sent, &self.remote, &self.theirs];
         let lines = bodies.into_iter().filter_map(|body| Line::known(body.as_deref()?));
         lines.flat_map(|line| line.audio.formats.clone()).chain(self.told_events.formats()).collect()
     }
 
-    /// The same of header extensions.
+    /// All header extensions that have a meaning towards this leg.
     fn known_extensions(&self) -> Vec<ExtMap> {
         let bodies = [&self.sent, &self.remote, &self.theirs];
         let lines = bodies.into_iter().filter_map(|body| Line::known(body.as_deref()?));
         lines.flat_map(|line| line.audio.extensions.clone()).collect()
     }
 
-    /// Writes a description. One that says what the last one said is the last one, to the
-    /// octet; another one has the next version (RFC 3264 §8).
-    /// `audio` is the line of it that is in use, at `index`.
+    /// Writes a description. If it equals the last one, it is repeated byte by byte; otherwise it gets the
+    /// next version (RFC 3264 §8). `audio` is its line in use, at `index`.
     fn write(
         &mut self,
         (index, audio): (usize, &AudioMedia),
@@ -291,12 +290,12 @@ impl Side {
         bytes.into()
     }
 
-    /// Writes an offer of this line, in the places of the last description.
+    /// Writes an offer of this line, with the line positions of the last description.
     fn offer(&mut self, audio: &AudioMedia) -> Box<[u8]> {
         self.told_events.add(audio);
         let ours = audio.rtp() == self.rtp;
         let audio = self.encrypt_offer(audio);
-        // Whoever gets it past us is told what the other party can do.
+        // For direct media the description has the other party's capabilities.
         let audio = &*if ours { self.audio.with_feedback(audio) } else { audio };
         let last = self.sent.as_deref().and_then(Line::known);
         let index = last.as_ref().map_or(0, |last| last.index);
@@ -309,10 +308,10 @@ impl Side {
     }
 }
 
-/// `from` has made an offer: what to offer to `to` instead.
+/// `from` has made an offer: returns the offer for `to`.
 ///
 /// # Errors
-/// There is nothing in it that can go across: refuse it.
+/// Nothing in the offer can be passed on: refuse it.
 pub fn offer(
     from: &mut Side,
     to: &mut Side,
@@ -333,11 +332,11 @@ pub fn offer(
     Ok(to.offer(&audio))
 }
 
-/// `from` has answered what [`offer`] offered to it: the answer to `to`. Again with a later
-/// answer, or with another leg's: the last one counts.
+/// `from` has answered the offer of [`offer`]: returns the answer for `to`. May be called again for a later
+/// answer, or for another leg's; the last one counts.
 ///
 /// # Errors
-/// The answer is of no use, or there was no offer.
+/// The answer cannot be used, or there was no offer.
 pub fn answer(from: &mut Side, to: &mut Side, body: &[u8]) -> Result<Box<[u8]>, PairError> {
     let offered =
         from.ours.as_deref().or(from.sent.as_deref()).and_then(Line::known).ok_or(PairError::NoOffer)?;
@@ -352,7 +351,7 @@ pub fn answer(from: &mut Side, to: &mut Side, body: &[u8]) -> Result<Box<[u8]>, 
     to.without_events(&mut audio.formats);
     to.audio.add_noise(&mut audio.formats, Some(&offer.audio));
     audio.protocol.clone_from(&offer.audio.protocol);
-    // Who is on hold does not send because we want it so: that is no business of the other one's.
+    // A party on hold does not send because we asked for it: that does not concern the other party.
     audio.direction = direction(
         (line.audio.direction.has_send() || from.is_put_on_hold()) && receives(&offer.audio),
         receives(&line.audio) && offer.audio.direction.has_send() && !to.on_hold,
@@ -399,10 +398,10 @@ fn settle_answer(side: &mut Side, offered: &AudioMedia, answered: &AudioMedia, b
     side.settle_crypto();
 }
 
-/// What becomes of packets between two legs, by what each was told and has said.
+/// The treatment of packets between two legs, from the last descriptions of each.
 ///
 /// # Errors
-/// A leg has not described itself; nothing can be carried.
+/// A leg has no description yet, or no format can be carried.
 pub fn join(a: &Side, b: &Side) -> Result<Join, PairError> {
     let described = |side: &Side| side.settled().ok_or(PairError::Undescribed);
     let on_hold = (a.on_hold, b.on_hold);
@@ -410,14 +409,14 @@ pub fn join(a: &Side, b: &Side) -> Result<Join, PairError> {
     let mut join = Join { forward: ways::way(&a, &b)?, backward: ways::way(&b, &a)? };
     for (way, on_hold) in [(&mut join.forward.0, on_hold.0), (&mut join.backward.0, on_hold.1)] {
         if on_hold {
-            // It may send all the same.
+            // The party may send all the same.
             way.hold();
         }
     }
     Ok(join)
 }
 
-/// What a line comes to as an offer to another leg, of a party that wants this.
+/// The line as an offer to another leg, for a party with these wishes.
 fn across(
     line: &Line,
     wishes: Wishes,
@@ -441,7 +440,7 @@ fn across(
     if policy.transcode && offered.formats.iter().any(|format| formats::codec(format).is_some()) {
         formats::add_ours(&mut wanted, &offered.formats, policy, &to.audio);
     }
-    // Events last, in their order: they are no choice.
+    // Events come last, in their own order: they are not alternatives.
     let (mut speech, mut rest): (Vec<_>, Vec<_>) = wanted.into_iter().partition(formats::is_speech);
     speech.retain(|format| !policy.decodes || formats::codec(format).is_some());
     rest.retain(|format| policy.telephone_event || !format.is_telephone_event());
@@ -466,8 +465,7 @@ fn across(
     Ok(audio)
 }
 
-/// Whether the describing party wants to receive: by its direction, and by an address that
-/// is one (RFC 3264 §8.4).
+/// Whether the describing party receives, according to its direction and to its address (RFC 3264 §8.4).
 fn receives(audio: &AudioMedia) -> bool {
     !audio.is_hold()
 }

@@ -1,4 +1,4 @@
-//! Audio that begins and ends here: a source of ours speaks to the party, and a sink hears it.
+//! Audio that begins and ends here: a source of ours is sent to the party, and a sink receives its audio.
 
 use super::{
     AudioMedia, Line, NegotiateError, PairError, PairPolicy, Side, apply, local_answer, local_offer,
@@ -9,47 +9,48 @@ use b2b_media::codec::Codec;
 use b2b_media::local::MediaParams;
 use b2b_sdp::{Attribute, ExtMap, Format};
 
-/// What such audio is to be.
+/// The description of such audio.
 #[derive(Debug, Clone, PartialEq, Eq)]
 pub struct OwnAudio {
-    /// In order of priority, for offers; no others are taken.
+    /// For offers, in order of priority; no others are accepted.
     pub codecs: Vec<Codec>,
-    /// The packet time that we ask for, and send unless the party asks for another, ms.
+    /// The packet time that we request, and send unless the party requests another, in ms.
     pub ptime_ms: u32,
-    /// More attributes of the audio line, as they are to be written.
+    /// Further attributes of the audio line, as they are written.
     pub attributes: Vec<Attribute>,
 }
 
-/// Our local number of the capture time in the first offer; a session keeps the one that it has.
+/// Our identifier of the capture time in the first offer; a session keeps the one that it has.
 const CAPTURE_TIME_ID: u8 = 1;
 
 impl Side {
-    /// The same for audio that begins and ends here.
+    /// Sets the audio that begins and ends here.
     pub fn with_own(mut self, own: OwnAudio) -> Self {
         self.own = Some(Box::new(own));
         self
     }
 
-    /// Offers and takes these from now on; those of before.
+    /// Offers and accepts these codecs from now on; returns the previous ones.
     pub fn set_codecs(&mut self, codecs: Vec<Codec>) -> Vec<Codec> {
         self.own.as_mut().map(|own| std::mem::replace(&mut own.codecs, codecs)).unwrap_or_default()
     }
 
-    /// Whether there is anything in an offer for us, which [`local_answer`] would fail with.
+    /// Checks whether an offer has anything for us; otherwise [`local_answer`] would fail with the same
+    /// error.
     ///
     /// # Errors
-    /// There is not: refuse it.
+    /// It has nothing: refuse it.
     pub fn check(&self, offer: &[u8]) -> Result<(), NegotiateError> {
         Line::offered(offer, self).map(drop)
     }
 
-    /// Whether this is of use where audio ends here; what is joined with another party decides itself.
+    /// Whether a format can be accepted where audio ends here; with a joined party the other leg decides.
     pub(super) fn may_take(&self, format: &Format) -> bool {
         let takes = |own: &OwnAudio| formats::codec(format).is_some_and(|it| own.codecs.contains(&it));
         self.own.as_deref().is_none_or(takes)
     }
 
-    /// An offer of ours, as [`local_offer`].
+    /// Our offer, as [`local_offer`].
     ///
     /// # Errors
     /// There is no codec.
@@ -57,10 +58,10 @@ impl Side {
         local_offer(self, None, policy)
     }
 
-    /// Our answer to an offer, and what that settles, as [`local_answer`].
+    /// Our answer to an offer, and the resulting parameters, as [`local_answer`].
     ///
     /// # Errors
-    /// There is nothing in it for us: refuse it.
+    /// The offer has nothing for us: refuse it.
     pub fn own_answer(
         &mut self,
         offer: &[u8],
@@ -70,10 +71,10 @@ impl Side {
         Ok((answer, self.params()?))
     }
 
-    /// What the answer to our offer settles, as [`apply`].
+    /// The parameters after the answer to our offer, as [`apply`].
     ///
     /// # Errors
-    /// The call cannot go on: end it.
+    /// The call cannot continue: end it.
     pub fn own_settled(&mut self, answer: &[u8]) -> Result<MediaParams, PairError> {
         apply(self, answer)?;
         Ok(self.params()?)
@@ -84,14 +85,14 @@ impl Side {
         Ok(MediaParams { remote, abs_capture_time_id: self.capture_time(), protection: self.keys() })
     }
 
-    /// Under which number the party takes capture times, in the one-byte form (RFC 8285 §4.2).
+    /// The identifier of the capture time extension towards the party, in the one-byte form (RFC 8285 §4.2).
     fn capture_time(&self) -> Option<u8> {
         let leg = self.settled()?;
         let id = leg.own.extension_id(ABS_CAPTURE_TIME).filter(is_one_byte)?;
         leg.told.extension_id(ABS_CAPTURE_TIME).map(|_| id)
     }
 
-    /// What our audio line has beside formats, in an offer or in the answer to this one.
+    /// Adds our attributes beside the formats to an audio line, in an offer or in the answer to `offer`.
     pub(super) fn add_own(&self, audio: &mut AudioMedia, offer: Option<&AudioMedia>) {
         let Some(own) = &self.own else { return };
         let id = match offer {

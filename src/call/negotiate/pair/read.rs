@@ -1,7 +1,6 @@
-//! Descriptions that were read a moment ago. An offer, its answer and the join behind them
-//! look at the same four texts a dozen times, and reading one costs as much as parsing
-//! several SIP messages; kept read for the length of a call, they would take ten times the
-//! room of their octets.
+//! A cache of parsed descriptions. An offer, its answer and the join that follows use the same four texts a
+//! dozen times, and parsing one costs as much as parsing several SIP messages; kept parsed for the duration
+//! of a call, they would take ten times the memory of their bytes.
 
 use std::cell::{OnceCell, RefCell};
 use std::collections::VecDeque;
@@ -12,14 +11,14 @@ use super::NegotiateError;
 use crate::negotiate;
 use b2b_sdp::{AudioMedia, SdpError, SessionDescription};
 
-/// Those of one turn, and some to spare.
+/// The descriptions of one turn, and some to spare.
 const KEPT: usize = 8;
-/// Longer ones are rare, and would be memory for nothing.
+/// Longer descriptions are rare, and would waste memory.
 const LONGEST: usize = 4_096;
 
 type Read = (Box<[u8]>, Rc<ReadDescription>);
 
-/// A description, and the line of it that was asked for.
+/// A parsed description, and the audio line that was last asked for.
 #[derive(Debug)]
 pub struct ReadDescription {
     description: SessionDescription,
@@ -35,14 +34,14 @@ impl Deref for ReadDescription {
 }
 
 impl ReadDescription {
-    /// One that nobody has sent.
+    /// A description that was not received.
     pub fn made(description: SessionDescription) -> Rc<Self> {
         Rc::new(ReadDescription { description, audio: OnceCell::new() })
     }
 
-    /// One that we write, with this line of it.
+    /// A description that we write, with its audio line.
     fn written(description: SessionDescription, index: usize, audio: &AudioMedia) -> Rc<Self> {
-        // Attributes that pass unread are no part of a line that is read.
+        // Attributes that are passed on unparsed are not part of a parsed line.
         let audio = if audio.others.is_empty() { Some((index, Rc::new(audio.clone()))) } else { None };
         Rc::new(ReadDescription { description, audio: audio.map_or_else(OnceCell::new, OnceCell::from) })
     }
@@ -65,7 +64,7 @@ thread_local! {
     static LAST: RefCell<VecDeque<Read>> = const { RefCell::new(VecDeque::new()) };
 }
 
-/// As [`negotiate::parse`]: the same octets always say the same.
+/// As [`negotiate::parse`], cached: equal bytes have equal results.
 pub fn read(body: &[u8]) -> Result<Rc<ReadDescription>, NegotiateError> {
     LAST.with_borrow_mut(|last| {
         if let Some((_, known)) = last.iter().find(|(octets, _)| **octets == *body) {
@@ -77,8 +76,8 @@ pub fn read(body: &[u8]) -> Result<Rc<ReadDescription>, NegotiateError> {
     })
 }
 
-/// A description of ours, `body` in octets, and its audio line: whoever reads it next, as the answer to it comes, finds it
-/// read.
+/// Adds a description of ours, `body` in bytes, and its audio line to the cache: the next reader, on the
+/// answer to it, finds it parsed.
 pub fn remember(body: &[u8], description: SessionDescription, index: usize, audio: &AudioMedia) {
     let description = ReadDescription::written(description, index, audio);
     debug_assert_eq!(

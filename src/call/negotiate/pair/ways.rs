@@ -1,4 +1,4 @@
-//! What becomes of packets between two legs, by what each was told and has said.
+//! The treatment of packets between two legs, from the last descriptions of each.
 
 use std::rc::Rc;
 
@@ -11,34 +11,34 @@ use b2b_media::remote::{MOST_EVENTS, MOST_FORMATS, SendFormat, Voice};
 use b2b_media::transcode::{Events, Plan};
 use b2b_sdp::{AudioMedia, Format};
 
-/// Packet time where the far end asks for none, ms (RFC 3551 §4.2).
+/// Packet time for a remote party that requests none, in ms (RFC 3551 §4.2).
 const PTIME_MS: u32 = 20;
 
-/// Who asks for more than this means nothing by it, ms.
+/// Longer packet times, in ms, are not meant seriously.
 const LONGEST_PTIME_MS: u32 = 1_000;
 
-/// One leg: what we have told it last, and what it has said.
+/// One leg: the last description sent to it, and the last one received from it.
 pub(super) struct Leg {
     pub told: Rc<AudioMedia>,
     pub own: Rc<AudioMedia>,
-    /// It presses keys as tones.
+    /// The party sends digits as tones.
     pub tones: bool,
-    /// The packet time that is configured for it.
+    /// The packet time configured for the party.
     pub ptime_ms: Option<u32>,
-    /// Numbers of events that it was told before.
+    /// Payload types of events in earlier descriptions.
     pub events: super::events::EventNumbers,
 }
 
 impl Leg {
-    /// Every number under which it may send events, and its clock rate.
+    /// All payload types under which the party may send events, with their clock rates.
     fn sends_events(&self) -> impl Iterator<Item = (u8, u32)> {
         let told = self.told.formats.iter().filter(|format| format.is_telephone_event());
         told.map(|format| (format.payload_type, format.clock_rate)).chain(self.events.into_iter().flatten())
     }
 }
 
-/// What becomes of packets from one leg to another, and the encodings in words, two of
-/// them if they differ; with noise of ours where the other one knows none of theirs.
+/// The treatment of packets from one leg to another, with the encoding names, two of them if they differ;
+/// with comfort noise of our own if the source's cannot be passed on.
 ///
 /// # Errors
 /// [`NegotiateError::NoCommonCodec`]: none of them can be carried.
@@ -54,9 +54,9 @@ pub(super) fn way(from: &Leg, to: &Leg) -> Result<(Way, String, Option<String>),
     Ok(way)
 }
 
-/// What becomes of packets of sound from one leg to another, and the encodings in words, two of
-/// them if they differ. What a leg sends is what both of its lists have, though it may send
-/// all that it was told.
+/// The treatment of audio packets from one leg to another, with the encoding names, two of them if they
+/// differ. A leg is expected to send the formats in both of its descriptions, though it may send any that it
+/// was offered.
 ///
 /// # Errors
 /// [`NegotiateError::NoCommonCodec`]: none of them can be carried.
@@ -66,7 +66,7 @@ fn sound(from: &Leg, to: &Leg) -> Result<(Way, String, Option<String>), Negotiat
     let told = from.told.formats.iter();
     let speech = told.clone().filter(|format| is_speech(format) && agreed(format));
     let passes = speech.clone().find(|format| place(format).is_some());
-    // Tones are cut out for who takes events, of whatever can be decoded.
+    // Tones are removed from decodable audio for a party that takes events.
     let takes_events = |audio: &AudioMedia| audio.formats.iter().any(Format::is_telephone_event);
     let cuts = from.tones
         && takes_events(&to.told)
@@ -74,8 +74,8 @@ fn sound(from: &Leg, to: &Leg) -> Result<(Way, String, Option<String>), Negotiat
         && speech.clone().any(|format| codec(format).is_some())
         && target(to, passes).is_some();
     let relayed = passes.filter(|_| !cuts);
-    // Of these the other leg has none. Beside a format that is relayed they are what we
-    // have added to an offer ourselves.
+    // Formats that the other leg does not have. Beside a relayed format they are those that we have added to
+    // an offer ourselves.
     let alien: Vec<(&Format, Codec)> = speech
         .filter(|format| cuts || place(format).is_none())
         .filter_map(|format| Some((format, codec(format)?)))
@@ -101,7 +101,7 @@ fn sound(from: &Leg, to: &Leg) -> Result<(Way, String, Option<String>), Negotiat
     };
     way.clock_rate = first.clock_rate;
     match (decoded.law(), target.codec.law()) {
-        // A packet stays what it is, and as long as it is.
+        // A packet keeps its kind and its length.
         (Some(_), Some(to_law)) if alien.len() == 1 && !cuts && to.ptime_ms.is_none() => {
             way.payload_types = relay(from, to);
             way.payload_types.forward(first.payload_type, there.payload_type);
@@ -126,7 +126,7 @@ fn sound(from: &Leg, to: &Leg) -> Result<(Way, String, Option<String>), Negotiat
     Ok((way, first.encoding.clone(), Some(there.encoding.clone())))
 }
 
-/// What passes as it is; events go up as well.
+/// The payload types that are relayed unchanged; events are reported as well.
 fn relay(from: &Leg, to: &Leg) -> PayloadMap {
     let mut payload_types = PayloadMap::EMPTY;
     for format in &from.told.formats {
@@ -151,7 +151,7 @@ fn plan(from: &[(&Format, Codec)], to: SendFormat) -> Plan {
     plan
 }
 
-/// What is encoded for a leg: what is relayed to it anyway, else the first that it has.
+/// The format that we encode for a leg: the one relayed to it, otherwise its first one.
 fn target<'a>(to: &'a Leg, relayed: Option<&Format>) -> Option<(&'a Format, SendFormat)> {
     let mut known = to.own.formats.iter().filter_map(|format| Some((format, codec(format)?)));
     let relayed = relayed.and_then(|relayed| known.clone().find(|(format, _)| same(format, relayed)));
@@ -163,16 +163,16 @@ fn spoken(to: &Leg, format: &Format, codec: Codec) -> SendFormat {
     encoded(format, codec, ptime_for(&to.own, to.ptime_ms))
 }
 
-/// The packet time for who says this: what it says goes before what is configured (RFC 3264 §5.1), and no
-/// packet is longer than it can take (RFC 8866 §6.4).
+/// The packet time for the party that sent this description: its own value takes precedence over the
+/// configured one (RFC 3264 §5.1), and no packet exceeds its maximum (RFC 8866 §6.4).
 pub(super) fn ptime_for(said: &AudioMedia, configured: Option<u32>) -> u32 {
     let possible = |ms: &u32| (1..=LONGEST_PTIME_MS).contains(ms);
     let wanted = said.ptime_ms.filter(possible).or(configured).unwrap_or(PTIME_MS);
     wanted.min(said.maxptime_ms.unwrap_or(u32::MAX))
 }
 
-/// How a leg is spoken to, and speaks, whoever it is joined to. It gets the first that both of
-/// its lists have, else the first of its own: it must take all of those.
+/// The formats to and from a leg, whatever it is joined to. It gets the first one in both of its
+/// descriptions, otherwise the first one of its own, all of which it must accept.
 pub(super) fn voice(leg: &Leg) -> Voice {
     let own = leg.own.formats.iter().filter_map(|format| Some((format, codec(format)?)));
     let told = |format: &Format| leg.told.formats.iter().any(|told| same(told, format));
@@ -181,7 +181,7 @@ pub(super) fn voice(leg: &Leg) -> Voice {
     Voice::new(gets.map(|(format, codec)| spoken(leg, format, codec)), says)
 }
 
-/// Extensions that both legs have agreed to, each by its own number.
+/// The extensions that both legs have agreed to, each under its own identifier.
 fn extensions(from: &Leg, to: &Leg) -> ExtensionMap {
     let mut map = ExtensionMap::EMPTY;
     for extension in &from.told.extensions {

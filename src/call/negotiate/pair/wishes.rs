@@ -1,10 +1,10 @@
-//! Directions that are a party's own.
+//! The directions that a party wants itself.
 
 use super::receives;
 use b2b_sdp::AudioMedia;
 
-/// What a party wants itself, whatever others want of it. An answer's direction only mirrors that
-/// of its offer (RFC 3264 §6.1): who was put on hold answers `recvonly`, and wants to be heard.
+/// What a party wants itself, whatever others want of it. An answer's direction only mirrors that of its
+/// offer (RFC 3264 §6.1): a party that we put on hold answers `recvonly`, but wants to be heard.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
 pub(super) struct Wishes {
     pub sends: bool,
@@ -18,12 +18,12 @@ impl Default for Wishes {
 }
 
 impl Wishes {
-    /// Of a party's offer.
+    /// The wishes in a party's offer.
     pub fn of(offer: &AudioMedia) -> Self {
         Wishes { sends: offer.direction.has_send(), receives: receives(offer) }
     }
 
-    /// After an answer to an offer of ours: where we offered no choice, what it wanted before.
+    /// The wishes after an answer to our offer: for a direction that we did not offer, the wish from before.
     pub fn answered(self, offered: &AudioMedia, answer: &AudioMedia) -> Self {
         Wishes {
             sends: if offered.direction.has_recv() { answer.direction.has_send() } else { self.sends },
