@@ -1,4 +1,4 @@
-//! SRTP agreed on, refused and changed: what is written, and what both sides then have.
+//! SRTP agreed on, refused and changed: the descriptions, and the keys of both sides.
 
 use super::crypto::{LocalCrypto, SrtpOffer, SrtpPolicy, SrtpRules};
 use super::fixtures::{apply_answer, description, make_answer, make_offer};
@@ -11,7 +11,7 @@ fn local(policy: impl Into<SrtpRules>, seed: u8) -> Side {
     fixtures::local(&[Codec::Pcmu]).with_crypto(LocalCrypto::new(policy, [seed; 32]))
 }
 
-/// 30 octets 0xAB, and 28 of them.
+/// 30 bytes 0xAB, and 28 of them.
 const KEY: &str = "q6urq6urq6urq6urq6urq6urq6urq6urq6urq6ur";
 const SHORT: &str = "q6urq6urq6urq6urq6urq6urq6urq6urq6urqw==";
 
@@ -28,7 +28,7 @@ fn suites(text: &str) -> Vec<&str> {
     text.lines().filter_map(|line| line.strip_prefix("a=crypto:")?.split(' ').nth(1)).collect()
 }
 
-/// The place of the line that an answer takes.
+/// The index of the line that an answer accepts.
 fn taken_line(answer: &str) -> usize {
     let mut lines = answer.lines().filter(|line| line.starts_with("m="));
     lines.position(|line| !line.starts_with("m=audio 0 ")).expect("a line")
@@ -37,7 +37,7 @@ fn taken_line(answer: &str) -> usize {
 #[test]
 fn who_agrees_on_what() {
     use SrtpPolicy::{Off, Offered, Required};
-    // Their policy, ours, what is offered, whether it becomes a call, whether with SRTP.
+    // The remote policy, ours, the offered profile, whether there is a call, whether it has SRTP.
     for (caller, callee, protocol, call, secure) in [
         (Off, Off, "RTP/AVP", true, false),
         (Off, Offered, "RTP/AVP", true, false),
@@ -98,7 +98,7 @@ fn their_first_line_that_we_can_use_is_taken_under_its_tag() {
     assert_eq!(keys.remote.key_salt().expose(), [0xAB; 30]);
     assert_eq!(keys.local.suite(), Suite::AesCm128HmacSha1_32);
 
-    // None that we can use: SRTP alone is refused, and beside plain RTP passed over.
+    // No key that we can use: SRTP only is refused, and keys beside plain RTP are ignored.
     for bad in [&two, &clear, &short, &unknown] {
         let refused = make_answer(&mut ours(), description(&line("RTP/SAVP", bad)));
         assert_eq!(refused.unwrap_err(), NegotiateError::NoKeys);
@@ -171,12 +171,12 @@ fn keys_stay_while_they_are_in_use_and_never_come_back() {
     let used = settle(&mut ours, &crypto(1, "AEAD_AES_128_GCM"));
     assert_eq!(keys_of(&mut ours), first, "a re-INVITE that changes nothing has the same keys");
     assert_eq!(settle(&mut ours, &crypto(1, "AEAD_AES_128_GCM")), used);
-    // Another suite: its key was never used, the one before is not used again.
+    // Another suite: its key was never used, and the previous one is not used again.
     settle(&mut ours, &crypto(3, "AES_CM_128_HMAC_SHA1_80"));
     let second = keys_of(&mut ours);
     assert_ne!(second[0], first[0]);
     assert_eq!(second[1..], first[1..]);
-    // Plain for a while: the counters are forgotten, so the key is too.
+    // Plain for a while: the counters are forgotten, and so is the key.
     settle(&mut ours, "");
     let third = keys_of(&mut ours);
     assert_eq!(third[..2], second[..2]);
@@ -202,14 +202,14 @@ fn a_key_with_an_identifier_is_taken_and_ours_has_none() {
 fn what_is_offered_and_what_is_taken_are_two_things() {
     let good = crypto(1, "AES_CM_128_HMAC_SHA1_80");
     let rules = SrtpRules { encrypted: true, ..SrtpRules::default() };
-    // Plain to who does not ask, SRTP to who does, and to them for as long as it lasts.
+    // Plain RTP to a party without keys, SRTP to one with keys, for as long as it lasts.
     let mut ours = local(rules, 1);
     assert!(!make_offer(&mut ours).contains("crypto"));
     let mut ours = local(SrtpRules { encrypted: true, ..SrtpRules::default() }, 1);
     make_answer(&mut ours, description(&line("RTP/SAVP", &good))).expect("an answer");
     let again = make_offer(&mut ours);
     assert!(again.contains("RTP/SAVP") && suites(&again).contains(&"AES_CM_128_HMAC_SHA1_80"), "{again}");
-    // Keys beside plain RTP, and no call without them.
+    // Keys under plain RTP, and no call without them.
     let strict = SrtpRules { offer: SrtpOffer::Osrtp, plain: false, encrypted: true, suites: Vec::new() };
     let mut ours = local(strict, 1);
     let offer = make_offer(&mut ours);

@@ -221,7 +221,7 @@ fn hostile_descriptions_are_values() {
         let error = local().check(body).expect_err("hostile");
         assert!(matches!(error.status().0, 400 | 488));
     }
-    // Formats that are no payload types.
+    // Formats that are not payload types.
     assert_eq!(answer_to("m=audio 4000 RTP/AVP 256 -1 x 128\r\n"), Err(NegotiateError::NoCommonCodec));
     let bad_extension = answer_to(&format!("m=audio 4000 RTP/AVP 0\r\na=extmap:255 {ABS_CAPTURE_TIME}\r\n"));
     assert_eq!(bad_extension.expect("answer").1.abs_capture_time_id, None);

@@ -1,4 +1,4 @@
-//! Offer and answer with Opus and G.722: dynamic numbers, parameters, events in two clocks.
+//! Offer and answer with Opus and G.722: dynamic payload types, parameters, events at two clock rates.
 
 use super::fixtures::{apply_answer, description as described, events, local, make_answer, make_offer, says};
 use super::*;
@@ -50,7 +50,7 @@ fn numbers_and_parameters_of_the_far_end_are_honoured() {
     assert_eq!(says(&params), [(96, Codec::Opus), (0, Codec::Pcmu)]);
     assert_eq!(params.remote.takes_event, Some((97, 48_000)));
 
-    // In an answer: theirs to send, ours to receive.
+    // In an answer: the remote parameters for sending, ours for receiving.
     let mut ours = local(&Codec::ALL);
     make_offer(&mut ours);
     let answer = described(

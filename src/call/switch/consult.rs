@@ -28,8 +28,8 @@ impl Switch {
         let dials =
             |purpose: &Purpose| matches!(purpose, Purpose::Caller { caller: it, .. } if *it == caller);
         let dialling = self.calls.get(second).and_then(|it| it.dialling.as_ref());
-        // A dialling that is still looking up will ring in a moment; without an offer of ours, there is none
-        // that could describe the party that stays.
+        // A dialling that is still looked up will ring in a moment. Without an offer in our INVITE, the
+        // party that stays could not be described to the callee.
         let ready = offers && dialling.is_some_and(|it| dials(&it.purpose) && it.dial.is_some());
         if !ready || second == call {
             return t.answer_refer(usage, refer, 603);

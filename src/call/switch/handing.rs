@@ -2,7 +2,6 @@
 //!
 //! A handler's state machine or future is bound to the caller's leg: some time after the leg's end the rest
 //! of it is dropped, so that a handler that hangs does not hold resources for long.
-//! it is dropped, so that one that hangs holds nothing for long.
 
 use std::sync::Arc;
 

@@ -79,7 +79,7 @@ impl Switch {
             flow: Some(flow),
         });
         (it.identity.who, it.identity.called) = (Some(who.clone()), number.clone());
-        // In a replay, nothing else is known of another call's dialog.
+        // In a replay, nothing else is known of the dialog of another call.
         let named = replaces.and_then(|replaced| self.calls.of_usage(replaced));
         self.about(named.and_then(|leg| Some(self.calls.leg(leg)?.call)));
         let call = self.new_call(Call::new(t.now));

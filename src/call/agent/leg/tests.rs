@@ -57,7 +57,7 @@ fn codec(params: &MediaParams) -> Codec {
     params.remote.voice.gets.expect("a format").codec
 }
 
-/// Everything that a leg wants now, one word each.
+/// All pending outputs of a leg, one word each.
 fn outputs(leg: &mut Leg) -> Vec<String> {
     let word = |output: LegOutput| match output {
         LegOutput::Provisional { status, sdp } => {
@@ -89,7 +89,7 @@ fn transaction() -> ServerTransactionId {
     ServerTransactionId::of_nobody()
 }
 
-/// A leg of theirs that is up.
+/// An inbound leg that is up.
 fn answered_inbound() -> Leg {
     let mut leg = Leg::inbound(local(), &invite(OFFER));
     leg.answer(20_000).expect("waits for an answer");
@@ -407,7 +407,7 @@ fn a_reinvite_that_changes_nothing_is_answered_with_the_same_key() {
     assert_ne!(again("AES_CM_128_HMAC_SHA1_80"), first, "a key that was used does not come back");
 }
 
-/// RFC 3264 §8.3.2: as PBXs do that lead media past themselves.
+/// RFC 3264 §8.3.2; PBXs that lead media past themselves change the number so.
 #[test]
 fn a_number_that_was_an_event_in_a_session_stays_one() {
     let mut leg = answered_inbound();

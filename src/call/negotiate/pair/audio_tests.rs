@@ -1,4 +1,4 @@
-//! What parties are offered and answered whose audio has rules.
+//! Offers and answers for parties with audio rules.
 
 use std::num::NonZeroU8;
 
@@ -16,7 +16,7 @@ fn digits(digits: DtmfMode) -> AudioRules {
     AudioRules { digits, ..AudioRules::default() }
 }
 
-/// What a party says: payload types, and lines about them.
+/// A party's description: payload types, and lines about them.
 fn said(types: &str, lines: &str) -> Vec<u8> {
     format!(
         "v=0\r\no=- 1 1 IN IP4 10.1.1.1\r\ns=-\r\nc=IN IP4 10.1.1.1\r\nt=0 0\r\n\
@@ -35,7 +35,7 @@ fn a_party_with_tones_is_told_of_no_events_and_the_other_may_send_them() {
         let (mut a, mut b) = (side(1, AudioRules::default()), side(2, rules));
         let offered = offer(&mut a, &mut b, &said("8 101", EVENT), &PairPolicy::default()).unwrap();
         assert!(!has_events(&offered));
-        // It says that it takes some all the same.
+        // The party declares events all the same.
         let answered = answer(&mut b, &mut a, &said("8 101", EVENT)).unwrap();
         assert!(has_events(&answered), "they become tones");
         let remote = b.remote().unwrap();
@@ -43,7 +43,7 @@ fn a_party_with_tones_is_told_of_no_events_and_the_other_may_send_them() {
         assert_eq!(remote.takes_tones, rules.digits == DtmfMode::Tones);
         assert!(a.remote().unwrap().takes_event.is_some());
 
-        // It calls.
+        // The party calls.
         let (mut a, mut b) = (side(1, rules), side(2, AudioRules::default()));
         let offered = offer(&mut a, &mut b, &said("8 101", EVENT), &PairPolicy::default()).unwrap();
         assert!(has_events(&offered));
@@ -52,7 +52,7 @@ fn a_party_with_tones_is_told_of_no_events_and_the_other_may_send_them() {
         let way = join(&b, &a).unwrap().forward.0;
         assert_eq!(way.payload_types.get(101), None, "{rules:?}: it has offered them, and gets none");
 
-        // Nobody else is there.
+        // Without another party.
         let mut alone = side(3, rules);
         assert!(!has_events(&local_offer(&mut alone, None, &PairPolicy::default()).unwrap()));
         let mut alone = side(3, rules);
@@ -118,7 +118,7 @@ fn a_party_is_asked_for_its_packet_time_and_gets_it_where_it_names_none() {
         let (mut a, mut b) = (side(1, AudioRules::default()), side(2, rules));
         let offered = offer(&mut a, &mut b, &said("8", "a=ptime:20\r\n"), &PairPolicy::default()).unwrap();
         assert!(String::from_utf8_lossy(&offered).contains("a=ptime:30\r\n"));
-        // The other law: packets are made anew.
+        // The other law: packets are re-encoded.
         let answered = answer(&mut b, &mut a, &said("0", line)).unwrap();
         let theirs = line.starts_with("a=ptime").then(|| &line[..10]);
         let told = String::from_utf8_lossy(&answered).into_owned();
@@ -126,7 +126,7 @@ fn a_party_is_asked_for_its_packet_time_and_gets_it_where_it_names_none() {
         let plan = join(&a, &b).unwrap().forward.0.transcode.expect("a transcoder");
         assert_eq!(plan.to.ptime_ms, sent, "{line:?}");
         assert_eq!(b.remote().unwrap().voice.gets.unwrap().ptime_ms, sent);
-        // Nothing is made anew for the other one: it has no such rule.
+        // Packets to the other party are not re-encoded: it has no such rule.
         assert!(join(&a, &b).unwrap().backward.0.recode.is_some());
     }
     let answered = local_answer(&mut side(3, rules), &said("8", ""), &PairPolicy::default()).unwrap();
@@ -144,12 +144,12 @@ fn a_party_is_told_of_our_opus_as_its_rules_say() {
     let (mut a, mut b) = (side(1, AudioRules::default()), side(2, rules));
     let offered = offer(&mut a, &mut b, &said("8", ""), &PairPolicy::default()).unwrap();
     assert!(String::from_utf8_lossy(&offered).contains(line));
-    // Another party's Opus passes with that party's own.
+    // Another party's Opus is passed on with that party's own parameters.
     let theirs = "a=rtpmap:111 opus/48000/2\r\na=fmtp:111 stereo=1\r\n";
     let (mut a, mut b) = (side(1, AudioRules::default()), side(2, rules));
     let offered = offer(&mut a, &mut b, &said("111", theirs), &PairPolicy::default()).unwrap();
     assert!(String::from_utf8_lossy(&offered).contains("a=fmtp:111 stereo=1\r\n"));
-    // It calls, and is answered.
+    // The party calls, and is answered.
     let (mut a, mut b) = (side(1, rules), side(2, AudioRules::default()));
     offer(&mut a, &mut b, &said("111", theirs), &PairPolicy::default()).unwrap();
     let answered = answer(&mut b, &mut a, &said("8", "")).unwrap();
@@ -167,13 +167,13 @@ fn noise() -> AudioRules {
 #[test]
 fn comfort_noise_is_offered_and_answered_to_who_is_to_have_it() {
     let has = |body: &[u8]| String::from_utf8_lossy(body).contains(NOISE);
-    // It is called.
+    // The party is called.
     let (mut a, mut b) = (side(1, AudioRules::default()), side(2, noise()));
     assert!(has(&offer(&mut a, &mut b, &said("8", ""), &PairPolicy::default()).unwrap()));
     assert!(!has(&answer(&mut b, &mut a, &said("8 13", NOISE)).unwrap()), "the other one has none");
     let joined = join(&a, &b).unwrap();
     assert_eq!((joined.forward.0.noise, joined.backward.0.noise), (None, Some(13)));
-    // It calls.
+    // The party calls.
     for (theirs, answers) in [(NOISE, true), ("", false)] {
         let (mut a, mut b) = (side(1, noise()), side(2, AudioRules::default()));
         let types = if answers { "8 13" } else { "8" };
@@ -186,7 +186,7 @@ fn comfort_noise_is_offered_and_answered_to_who_is_to_have_it() {
         let answered = local_answer(&mut side(3, noise()), &said(types, theirs), &PairPolicy::default());
         assert_eq!(has(&answered.unwrap()), answers);
     }
-    // Beside sound of another clock it means nothing.
+    // Beside audio of another clock rate it has no meaning.
     let policy = PairPolicy { transcode: false, ..PairPolicy::default() };
     let opus = said("111", "a=rtpmap:111 opus/48000/2\r\n");
     let (mut a, mut b) = (side(1, AudioRules::default()), side(2, noise()));

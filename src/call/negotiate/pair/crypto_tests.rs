@@ -1,9 +1,9 @@
-//! SRTP across two legs: each has keys of its own, or none.
+//! SRTP across two legs: each has its own keys, or none.
 
 use super::super::crypto::SrtpPolicy;
 use super::*;
 
-/// 30 octets 0xAB.
+/// 30 bytes 0xAB.
 const KEY: &str = "q6urq6urq6urq6urq6urq6urq6urq6urq6urq6ur";
 const SUITE: &str = "AES_CM_128_HMAC_SHA1_80";
 
@@ -11,7 +11,7 @@ fn side(port: u16, policy: SrtpPolicy) -> Side {
     Side::new(([192, 0, 2, 1], port).into(), 7).with_crypto(LocalCrypto::new(policy, [port as u8; 32]))
 }
 
-/// What a party says; `crypto` are whole lines.
+/// A party's description; `crypto` consists of whole lines.
 fn said(protocol: &str, crypto: &str) -> Vec<u8> {
     format!(
         "v=0\r\no=- 1 1 IN IP4 10.1.1.1\r\ns=-\r\nc=IN IP4 10.1.1.1\r\nt=0 0\r\n\
@@ -28,7 +28,7 @@ fn text(body: &[u8]) -> String {
     String::from_utf8(body.to_vec()).unwrap()
 }
 
-/// The tag under which a description has the suite of the tests.
+/// The tag of the tests' suite in a description.
 fn tag(body: &[u8]) -> u32 {
     let audio = Line::known(body).expect("an audio line").audio;
     audio.crypto.iter().find(|crypto| crypto.suite == SUITE).expect("the suite").tag
@@ -48,7 +48,7 @@ fn a_leg_with_srtp_and_a_plain_one_get_what_is_theirs() {
         assert_eq!(b.keys(), None);
         assert!(join(&a, &b).is_ok());
 
-        // The other way round.
+        // In the other direction.
         let (mut a, mut b) = (side(3, SrtpPolicy::Off), side(4, policy));
         let offer_b = offer(&mut a, &mut b, &said("RTP/AVP", &crypto(5)), &PairPolicy::default()).unwrap();
         let protocol = if policy == SrtpPolicy::Required { " RTP/SAVP " } else { " RTP/AVP " };
@@ -80,17 +80,17 @@ fn the_policy_of_each_leg_is_kept() {
     let (mut a, mut b) = (side(1, SrtpPolicy::Required), side(2, SrtpPolicy::Off));
     assert_eq!(offer(&mut a, &mut b, &plain, &policy), Err(no_keys()));
     assert_eq!(local_answer(&mut a, &plain, &policy), Err(no_keys()));
-    // A callee that must.
+    // A callee that must encrypt.
     let (mut a, mut b) = (side(1, SrtpPolicy::Off), side(2, SrtpPolicy::Required));
     let offer_b = offer(&mut a, &mut b, &plain, &policy).unwrap();
     assert_eq!(answer(&mut b, &mut a, &plain), Err(no_keys().into()));
     let wrong = said("RTP/SAVP", &crypto(tag(&offer_b) + 1));
     assert_eq!(answer(&mut b, &mut a, &wrong), Err(no_keys().into()));
-    // One that may: plain is as good.
+    // A callee that may encrypt: plain RTP is as good.
     let (mut a, mut b) = (side(1, SrtpPolicy::Off), side(2, SrtpPolicy::Offered));
     offer(&mut a, &mut b, &plain, &policy).unwrap();
     assert!(answer(&mut b, &mut a, &plain).is_ok() && b.keys().is_none());
-    // Where it is off, SRTP alone is no audio, as ever.
+    // With SRTP off, SRTP only counts as no audio.
     let (mut a, mut b) = (side(1, SrtpPolicy::Off), side(2, SrtpPolicy::Off));
     let refused = offer(&mut a, &mut b, &said("RTP/SAVP", &crypto(1)), &policy);
     assert_eq!(refused, Err(NegotiateError::NoAudio));
@@ -104,7 +104,7 @@ fn later_offers_keep_profile_and_key() {
     offer(&mut a, &mut b, &offer_a, &policy).unwrap();
     let first = answer(&mut b, &mut a, &said("RTP/AVP", "")).unwrap();
     let keys = a.keys().unwrap();
-    // A re-INVITE that says the same, and one of ours.
+    // A re-INVITE with the same description, and one of ours.
     assert_eq!(local_answer(&mut a, &offer_a, &policy).unwrap(), first);
     let ours = local_offer(&mut a, Some(&b), &policy).unwrap();
     assert!(text(&ours).contains(" RTP/SAVP "), "it may know nothing else: {}", text(&ours));
@@ -113,7 +113,7 @@ fn later_offers_keep_profile_and_key() {
     let again = repeat(&mut a).unwrap();
     apply(&mut a, &said("RTP/SAVP", &crypto(tag(&again)))).unwrap();
     assert_eq!(a.keys().unwrap(), keys);
-    // Media of a leg with SRTP are not led past us.
+    // Media of a leg with SRTP cannot go direct.
     let heard = ([10, 1, 1, 1], 4_000).into();
     assert_eq!(direct(&a, &mut b, heard, &policy), Err(DirectError::Encrypted));
     assert_eq!(direct(&b, &mut a, heard, &policy), Err(DirectError::Encrypted));

@@ -3,7 +3,7 @@
 use super::*;
 use crate::negotiate::parse;
 
-/// A description of a party at an address, with these lines for its audio.
+/// The description of a party at this address, with these lines for its audio.
 fn session(host: &str, port: u16, formats: &str, lines: &[&str]) -> Vec<u8> {
     let mut text = format!(
         "v=0\r\no=secret 1 1 IN IP4 {host}\r\ns=private\r\nc=IN IP4 {host}\r\nt=0 0\r\nm=audio {port} RTP/AVP {formats}\r\n"
@@ -92,7 +92,7 @@ fn numbers_that_differ_are_mapped_both_ways() {
     let offer_b =
         offer(&mut a, &mut b, &session("10.1.1.1", 4_000, "0 101", &[EVENT_101]), &plain()).unwrap();
     assert_eq!(types(&offer_b), [0, 101]);
-    // The answerer may number what it wants to receive otherwise.
+    // The answerer may use other payload types for what it receives.
     let answer_b = session("10.2.2.2", 6_000, "0 96", &[EVENT_96]);
     let answer_a = answer(&mut b, &mut a, &answer_b).unwrap();
     assert_eq!(types(&answer_a), [0, 101]);
@@ -135,7 +135,7 @@ fn legs_that_share_nothing_are_transcoded_if_the_policy_lets_them() {
     assert_eq!((forward.0.payload_types.get(8), backward.0.payload_types.get(0)), (Some(0), Some(8)));
     assert_eq!((forward.1.as_str(), forward.2.as_deref()), ("PCMA", Some("PCMU")));
     assert_eq!(forward.0.payload_types.get(101), Some(101));
-    // Nor are they when they share something: 0 and 8 answered, 8 it is.
+    // The same if they share a codec: 0 and 8 are answered, so it is 8.
     let mut b = super::tests::b();
     offer(&mut a, &mut b, &offer_a, &PairPolicy::default()).unwrap();
     answer(&mut b, &mut a, &session("10.2.2.2", 6_000, "0 8", &[])).unwrap();
@@ -166,7 +166,7 @@ fn an_answer_in_183_and_again_in_200_is_the_same_octets() {
     let answer_b = session("10.2.2.2", 6_000, "0", &[]);
     let first = answer(&mut b, &mut a, &answer_b).unwrap();
     assert_eq!(answer(&mut b, &mut a, &answer_b).unwrap(), first);
-    // Another branch that answers alike: the caller sees no difference either.
+    // Another branch with the same answer: the caller sees no difference.
     let mut c = Side::new("192.0.2.1:10004".parse().unwrap(), 6);
     local_offer(&mut c, Some(&a), &plain()).unwrap();
     let answer_c = session("10.3.3.3", 8_000, "0", &[]);
@@ -201,7 +201,7 @@ fn hold_and_resume_go_across_in_every_spelling() {
         assert!(!a.remote().unwrap().receives, "{held} {host}");
         let b_remote = b.remote().unwrap();
         assert_eq!((b_remote.receives, b_remote.sends), (expected == Direction::SendOnly, false));
-        // Back again, asked for by the held party's side this time.
+        // Taken off hold again, this time by the held party's side.
         offer(&mut a, &mut b, &session("10.1.1.1", 4_000, "0", &[]), &plain()).unwrap();
         answer(&mut b, &mut a, &session("10.2.2.2", 6_000, "0", &[])).unwrap();
         assert!(a.remote().unwrap().receives && b.remote().unwrap().sends);
@@ -235,7 +235,7 @@ fn a_refused_offer_changes_nothing() {
 #[test]
 fn an_offer_that_comes_late_goes_the_other_way() {
     let (mut a, mut b) = (a(), b());
-    // INVITE without a description on both legs; B offers in its 200.
+    // An INVITE without a description on both legs; B offers in its 200.
     let offer_a = offer(&mut b, &mut a, &session("10.2.2.2", 6_000, "8 0", &[]), &plain()).unwrap();
     assert_eq!(types(&offer_a), [8, 0]);
     let answer_b = answer(&mut a, &mut b, &session("10.1.1.1", 4_000, "0", &[])).unwrap();
@@ -256,7 +256,7 @@ fn other_media_lines_are_refused_and_keep_their_places() {
     let described = parse(&answer_a).unwrap();
     let ports: Vec<u16> = described.lines().map(|line| line.port).collect();
     assert_eq!(ports, [0, 10_000, 0]);
-    // A later offer to A keeps the places.
+    // A later offer to A keeps the line positions.
     let offer_a = offer(&mut b, &mut a, &session("10.2.2.2", 6_000, "0", &["a=sendonly"]), &plain()).unwrap();
     let described = parse(&offer_a).unwrap();
     assert_eq!(described.lines().map(|line| line.port).collect::<Vec<_>>(), [0, 10_000, 0]);
@@ -267,7 +267,7 @@ fn a_number_keeps_its_meaning_when_another_leg_comes() {
     let (mut a, mut b) = (a(), b());
     offer(&mut a, &mut b, &session("10.1.1.1", 4_000, "0 96", &[EVENT_96]), &plain()).unwrap();
     answer(&mut b, &mut a, &session("10.2.2.2", 6_000, "0 96", &[EVENT_96])).unwrap();
-    // C calls opus 96, and events 101; towards A events are 96 already.
+    // For C Opus is 96 and events are 101; towards A events are 96 already.
     let mut c = Side::new("192.0.2.1:10004".parse().unwrap(), 6);
     let opus_96 = "a=rtpmap:96 opus/48000/2";
     let offer_c = session("10.3.3.3", 8_000, "96 0 101", &[opus_96, EVENT_101]);
@@ -379,13 +379,13 @@ fn a_refresh_says_what_was_said_last_and_changes_nothing() {
     offer(&mut a, &mut b, &offer_a, &plain()).unwrap();
     let told_a = answer(&mut b, &mut a, &answer_b).unwrap();
     let told_b = b.sent.clone().unwrap();
-    // Whoever was asked first: what it was told last, to the octet.
+    // Whichever was asked first: the last description is repeated byte by byte.
     for (side, told, said) in [(&mut a, told_a, offer_a), (&mut b, told_b, answer_b)] {
         assert!(side.repeats(&said) && !side.repeats(&told));
         assert_eq!(repeat(side).as_deref(), Ok(&*told));
         apply(side, &said).unwrap();
         assert_eq!((side.sent.as_deref(), side.remote.as_deref()), (Some(&*told), Some(&*said)));
-        // One of theirs is answered here, and that does not change by saying it again.
+        // An offer of the party is answered here; repeating it does not change the answer.
         let first = local_answer(side, &said, &plain()).unwrap();
         assert!(side.repeats(&said));
         assert_eq!(local_answer(side, &said, &plain()).unwrap(), first);

@@ -55,7 +55,7 @@ fn the_caller_hears_the_first_branch_with_a_session_and_no_other() {
     dial.provisional(0, 180, false);
     dial.provisional(1, 183, true);
     assert_eq!(outputs(&mut dial), [progress(1, 183, true), progress(1, 183, true)]);
-    // Its branch is gone: the next one with a session may be heard.
+    // The branch with early media is gone: the next one with a session may be heard.
     dial.failed(Instant::now(), 1, busy());
     dial.provisional(2, 183, true);
     assert_eq!(outputs(&mut dial), [progress(2, 183, true)]);
@@ -142,7 +142,7 @@ fn from_stage_to_stage_leads_what_the_rule_says_and_silence() {
         outputs(&mut dial);
         let failure = || DialFailure::new(status, "");
         dial.failed(now, 0, failure());
-        // What nobody said does not count against what somebody did.
+        // A failure without a response does not count against one with a response.
         dial.silent(now, 1, DialFailure::new(503, "Unreachable"));
         let told = outputs(&mut dial).into_iter().find(|it| !matches!(it, Cancel(..)));
         let expected = if leads { Start(2, "c") } else { Failed(failure()) };
@@ -225,7 +225,7 @@ fn rounds_of_a_redirect_go_before_those_that_wait() {
     dial.redirected(at(5), 0, moved(), vec![vec!["b", "c"], vec!["d"]]);
     assert_eq!(outputs(&mut dial), [Start(1, "b"), Start(2, "c")]);
     assert_eq!(dial.next_timeout(), Some(at(20)), "they have the time of whom they replace");
-    // One of two that ring: its first contacts join in, the others come behind.
+    // One of two that ring is redirected: its first contacts join the other, the rest follow.
     dial.redirected(at(6), 1, moved(), vec![vec!["e"], vec!["f"]]);
     assert_eq!(outputs(&mut dial), [Start(3, "e")]);
     dial.failed(at(7), 2, busy());
@@ -287,7 +287,7 @@ fn who_gives_no_response_in_time_is_given_up_and_the_next_one_is_tried_whatever_
     assert_eq!(dial.next_timeout(), Some(at(9)));
     dial.timeout(at(9));
     assert_eq!(outputs(&mut dial), [Cancel(1, Silent), Start(2, "c"), Start(3, "d")]);
-    // 100 from one, 180 from the other: they have the time to ring.
+    // 100 from one, 180 from the other: both may now ring for their full time.
     dial.not_silent(2);
     dial.provisional(3, 180, false);
     assert_eq!(dial.next_timeout(), Some(at(29)));

@@ -1,4 +1,4 @@
-//! Hold, resume and other codecs, asked for by us.
+//! Hold, resume and other codecs, requested by us.
 
 use super::*;
 
@@ -61,7 +61,7 @@ fn a_refused_change_is_told_and_the_session_stays_as_it_was() {
     leg.reoffer(vec![Codec::Pcma]).expect("up");
     leg.usage_event(failed(488));
     assert_eq!(outputs(&mut leg), ["reinvite sendrecv 8", "refused Codecs 488"]);
-    // Their offers are answered as before both.
+    // The peer's offers are answered with the session from before both changes.
     leg.usage_event(UsageEvent::ReInvite { request: invite(&OFFER.replace("8 0 101", "0 101")) });
     assert_eq!(outputs(&mut leg), ["accept", "media 127.0.0.9:4000 (true, true)"]);
 }
@@ -87,7 +87,7 @@ fn a_change_that_theirs_overtook_is_asked_for_again_when_theirs_is_settled() {
     outputs(&mut leg);
     leg.usage_event(failed(491));
     assert_eq!(outputs(&mut leg), ["reinvite sendonly 0"]);
-    // The endpoint has theirs already and sends none of ours.
+    // The endpoint has the peer's offer already and sends none of ours.
     leg.not_asked();
     assert_eq!(outputs(&mut leg), Vec::<String>::new());
     leg.usage_event(UsageEvent::ReInvite { request: invite(OFFER) });

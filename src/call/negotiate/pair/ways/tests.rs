@@ -1,4 +1,4 @@
-//! Ways between two legs, of descriptions as they stand.
+//! The treatment of packets between two legs with given descriptions.
 
 use super::*;
 use b2b_sdp::{ExtMap, SessionDescription};
@@ -11,7 +11,7 @@ fn audio(formats: &str, attributes: &[&str]) -> AudioMedia {
     SessionDescription::parse(text.as_bytes()).unwrap().audio(0).unwrap()
 }
 
-/// Told what it says itself.
+/// A leg that was sent the description that it sends itself.
 fn leg(formats: &str, attributes: &[&str]) -> Leg {
     Leg {
         told: audio(formats, attributes).into(),
@@ -45,14 +45,14 @@ fn what_the_listener_asks_for_is_in_the_plan() {
     assert_eq!(plan.to, target);
     assert_eq!(plan.from, [Some((8, Codec::Pcma)), None, None, None]);
     assert_eq!(plan.events, Some(Events { from: [Some((101, 8_000)), None, None, None], to: (100, 48_000) }));
-    // Nothing is forwarded beside it: it would have numbers of its own.
+    // Nothing is forwarded beside it: that would have its own numbering.
     assert!((0..=127).all(|payload_type| way.payload_types.get(payload_type).is_none()));
     assert!(way.payload_types.goes_up(8) && way.payload_types.is_event(101) && !way.payload_types.goes_up(0));
 }
 
 #[test]
 fn a_codec_that_was_added_is_heard_beside_one_that_is_shared() {
-    // We have offered PCMU and Opus, and both were taken; the other leg has PCMU alone.
+    // We have offered PCMU and Opus, and both were accepted; the other leg has only PCMU.
     let (both, pcmu) = (leg("111 0", &[OPUS]), leg("0", &[]));
     let (there, ..) = way(&both, &pcmu).unwrap();
     assert_eq!(there.payload_types.get(0), Some(0));
@@ -62,7 +62,7 @@ fn a_codec_that_was_added_is_heard_beside_one_that_is_shared() {
     assert_eq!((back.transcode, back.recode, to), (None, None, None), "never where the legs share a codec");
 }
 
-/// RFC 3264 §6.1: who answers says which codec comes first.
+/// RFC 3264 §6.1: the answerer decides which codec comes first.
 #[test]
 fn codecs_are_answered_in_the_order_of_who_answers() {
     use super::super::{PairPolicy, Side, answer, offer};
@@ -86,7 +86,7 @@ fn of_several_lines_the_one_that_was_accepted_counts() {
     use super::super::{PairPolicy, Side, answer, join, offer};
     let line = |port: u16, formats: &str| format!("m=audio {port} RTP/AVP {formats}\r\n");
     let head = "v=0\r\no=- 1 1 IN IP4 10.0.0.1\r\ns=-\r\nc=IN IP4 10.0.0.1\r\nt=0 0\r\n";
-    // The first one is of no use: comfort noise alone.
+    // The first line cannot be used: it has only comfort noise.
     let offered = [head, &line(4_000, "13"), &line(4_002, "9")].concat();
     let side = |port: u16| Side::new(([192, 0, 2, 1], port).into(), 7);
     let (mut a, mut b) = (side(10_000), side(10_002));
