@@ -1,4 +1,4 @@
-//! The life of a bridge as a table, and what its legs' directions make of it.
+//! The state table of a bridge, and the hold state that follows from its legs' media directions.
 //!
 //! | state \ event | Start | Hold | Resume | End |
 //! |---|---|---|---|---|
@@ -7,25 +7,25 @@
 //! | Held | | | Active | Terminated |
 //! | Terminated | | | | |
 //!
-//! A bridge starts when both legs are answered ([`may_start`]). Their media may be
-//! joined before, for early media: that is no state of the bridge.
+//! A bridge starts once both legs are answered ([`may_start`]). Their media may be joined earlier, for early
+//! media; that is not a state of the bridge.
 
 use serde::{Deserialize, Serialize};
 
 use super::leg_fsm::LegState;
 
-/// Where a bridge is in its life.
+/// The state of a bridge.
 #[derive(Debug, Clone, Copy, PartialEq, Eq, Hash, Serialize, Deserialize)]
 #[cfg_attr(feature = "schema", derive(utoipa::ToSchema))]
 #[serde(rename_all = "snake_case")]
 pub enum BridgeState {
-    /// Both legs are known; not both are answered.
+    /// Both legs exist; at least one of them is not answered yet.
     Created,
-    /// Both legs talk.
+    /// Both legs are answered and media flows.
     Active,
-    /// At least one party does not want to hear.
+    /// At least one party does not want to receive media.
     Held,
-    /// Over.
+    /// The bridge has ended.
     Terminated,
 }
 
@@ -35,12 +35,12 @@ impl BridgeState {
         [BridgeState::Created, BridgeState::Active, BridgeState::Held, BridgeState::Terminated];
 }
 
-/// Which ways media flow with a party, seen from here (RFC 3264 §5.1).
+/// The directions in which media flows with a party, seen from b2b (RFC 3264 §5.1).
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
 pub struct Direction {
-    /// It is sent media.
+    /// b2b sends media to the party.
     pub send: bool,
-    /// It sends media.
+    /// The party sends media to b2b.
     pub receive: bool,
 }
 
@@ -49,13 +49,12 @@ impl Direction {
     pub const SEND_RECV: Direction = Direction { send: true, receive: true };
 }
 
-/// What b2b does with requests inside of a bridged call.
+/// What b2b does with requests inside a bridged call.
 #[derive(Debug, Clone, Copy, PartialEq, Eq, Hash, Default, Serialize, Deserialize)]
 #[cfg_attr(feature = "schema", derive(utoipa::ToSchema))]
 #[serde(rename_all = "snake_case")]
 pub enum BridgeMode {
-    /// What the far end can understand passes through: re-INVITE, UPDATE, INFO,
-    /// MESSAGE, REFER.
+    /// Requests that the far end can understand pass through: re-INVITE, UPDATE, INFO, MESSAGE, REFER.
     #[default]
     Transparent,
     /// b2b handles REFER, INFO digits and hold itself.
@@ -71,17 +70,17 @@ impl BridgeMode {
     }
 }
 
-/// What moves a bridge.
+/// An input of the bridge's state machine.
 #[derive(Debug, Clone, Copy, PartialEq, Eq, Hash, Serialize, Deserialize)]
 #[serde(rename_all = "snake_case")]
 pub enum BridgeEvent {
     /// Both legs are answered.
     Start,
-    /// A leg's direction says that its party does not want to hear.
+    /// A party's media direction says that it does not want to receive media.
     Hold,
-    /// No leg's does any more.
+    /// No party is on hold any more.
     Resume,
-    /// A leg ended, or somebody took the bridge down.
+    /// A leg ended, or the bridge was taken down.
     End,
 }
 
@@ -91,20 +90,20 @@ impl BridgeEvent {
         [BridgeEvent::Start, BridgeEvent::Hold, BridgeEvent::Resume, BridgeEvent::End];
 }
 
-/// An event that the state has no place for. It changes nothing.
+/// An event that is illegal in the current state. The state does not change.
 #[derive(Debug, Clone, Copy, PartialEq, Eq, thiserror::Error)]
 #[error("a bridge in state {state:?} takes no {event:?}; count it and go on")]
 pub struct IllegalEvent {
-    /// What the bridge was in, and stays in.
+    /// The current state, which the bridge keeps.
     pub state: BridgeState,
-    /// What came.
+    /// The rejected event.
     pub event: BridgeEvent,
 }
 
-/// The table.
+/// The transition table.
 ///
 /// # Errors
-/// The event has no place in this state; the state stays.
+/// The event is illegal in this state; the state does not change.
 pub fn next(state: BridgeState, event: BridgeEvent) -> Result<BridgeState, IllegalEvent> {
     use BridgeEvent as E;
     use BridgeState as S;
@@ -112,7 +111,7 @@ pub fn next(state: BridgeState, event: BridgeEvent) -> Result<BridgeState, Illeg
         (S::Created, E::Start) | (S::Held, E::Resume) => S::Active,
         (S::Active, E::Hold) => S::Held,
         (S::Active | S::Held, E::End) => S::Terminated,
-        // It starts in the turn that makes it.
+        // A bridge starts in the same turn that creates it, so it is never held or ended before.
         (S::Created, E::Hold | E::Resume | E::End)
         | (S::Active, E::Start | E::Resume)
         | (S::Held, E::Start | E::Hold)
@@ -125,7 +124,7 @@ pub fn may_start(a: LegState, b: LegState) -> bool {
     a == LegState::Answered && b == LegState::Answered
 }
 
-/// Whose wish it is that a bridge is held.
+/// The party or parties that put a bridge on hold.
 #[derive(Debug, Clone, Copy, PartialEq, Eq, Hash, Serialize, Deserialize)]
 #[cfg_attr(feature = "schema", derive(utoipa::ToSchema))]
 #[serde(rename_all = "snake_case")]
@@ -141,9 +140,9 @@ pub enum HeldBy {
 }
 
 impl HeldBy {
-    /// From the direction of each leg as we see it: a party that says `sendonly` or
-    /// `inactive`, or gives `0.0.0.0` as its address, gets nothing sent (RFC 3264
-    /// §8.4). A party that only listens (`recvonly`) holds nobody.
+    /// Derived from the direction of each leg, seen from b2b: a party that says `sendonly` or `inactive`, or
+    /// gives `0.0.0.0` as its address, is sent nothing (RFC 3264 §8.4). A party that only listens
+    /// (`recvonly`) puts nobody on hold.
     pub fn of(a: Direction, b: Direction) -> HeldBy {
         match (a.send, b.send) {
             (true, true) => HeldBy::Nobody,
@@ -153,7 +152,7 @@ impl HeldBy {
         }
     }
 
-    /// The event that this is to a bridge in this state. None: no news.
+    /// The event for a bridge in this state; `None` if nothing changes.
     pub fn event(self, state: BridgeState) -> Option<BridgeEvent> {
         match (state, self) {
             (BridgeState::Active, HeldBy::A | HeldBy::B | HeldBy::Both) => Some(BridgeEvent::Hold),

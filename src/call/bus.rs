@@ -1,14 +1,13 @@
-//! The event bus: a bounded window of the latest events that any number of
-//! subscribers read, each at its own pace.
+//! The event bus: a bounded window of the latest events that any number of subscribers read, each at its own
+//! pace.
 //!
-//! A subscriber is a place in the window and nothing else, so publishing costs the
-//! same for one as for a hundred: an allocation for the event, a push, a wake-up of
-//! those who wait. It never waits for a subscriber to read. Who is slower than the
-//! window is long loses its own oldest events and is told how many. That is what
-//! `tokio::sync::broadcast` does, too; it has no way to go on from a number, which
-//! a client needs whose connection broke.
+//! A subscriber is only a position in the window, so publishing costs the same for one subscriber as for a
+//! hundred: an allocation for the event, a push, and a wake-up of the waiting subscribers. Publishing never
+//! waits for a reader. A subscriber that falls behind by more than the window loses its oldest unread events
+//! and is told how many. `tokio::sync::broadcast` behaves the same, but cannot resume from a sequence number,
+//! which a client needs after its connection broke.
 //!
-//! `crowd`: very many subscribers, so that the publisher wakes one of them.
+//! `crowd`: a large number of subscribers, of which the publisher wakes only one task.
 
 mod crowd;
 
@@ -22,11 +21,11 @@ use super::event::{Event, EventFilter, Published};
 pub use crowd::Crowd;
 use crowd::Member;
 
-/// Events that are passed over at most while the window is locked.
+/// Maximum number of events that are skipped while the window is locked.
 const SKIPPED: usize = 256;
 
-/// Publishes; clones publish to the same bus. When the last one is dropped,
-/// subscribers read what is left and then the end.
+/// Publishes events; clones publish to the same bus. When the last clone is dropped, subscribers read the
+/// remaining events and then the end.
 #[derive(Debug, Clone)]
 pub struct EventBus {
     publisher: Arc<Publisher>,
@@ -40,9 +39,9 @@ struct Publisher {
 #[derive(Debug)]
 struct Shared {
     window: Mutex<Window>,
-    /// For those who wait in a task.
+    /// Wakes subscribers that wait in a task.
     tasks: Notify,
-    /// For those who wait in a thread.
+    /// Wakes subscribers that wait in a thread.
     threads: Condvar,
 }
 
@@ -50,63 +49,61 @@ struct Shared {
 struct Window {
     events: VecDeque<Arc<Published>>,
     capacity: usize,
-    /// Number of the first event of this process.
+    /// Sequence number of the first event of this process.
     first: u64,
-    /// Number of the next event.
+    /// Sequence number of the next event.
     next: u64,
     waiting_threads: usize,
     closed: bool,
 }
 
 impl Window {
-    /// Number of the oldest event that is still there.
+    /// Sequence number of the oldest event in the window.
     fn oldest(&self) -> u64 {
         self.next - self.events.len() as u64
     }
 }
 
-/// What a subscriber gets.
+/// A result of reading the bus.
 #[derive(Debug, Clone, PartialEq)]
 pub enum Received {
     /// The next event.
     Event(Arc<Published>),
-    /// This many events were lost, because the subscriber was too slow. The oldest
-    /// that is left comes next.
+    /// This many events were lost, because the subscriber was too slow. The oldest remaining event follows.
     Lagged(u64),
 }
 
-/// Why a subscription cannot go on from a number. Subscribe anew, and read the state
-/// of what is of interest once.
+/// The reason why a subscription cannot resume from a sequence number. Subscribe again, and read the current
+/// state once.
 #[derive(Debug, Clone, Copy, PartialEq, Eq, thiserror::Error)]
 pub enum ResumeError {
     /// The number is below the first one of this process.
     #[error("event {after} is from an earlier run, this run began with {first}; subscribe again")]
     EarlierRun {
-        /// The number that was asked for.
+        /// The requested number.
         after: u64,
         /// Number of the first event of this process.
         first: u64,
     },
-    /// The number is above all that there are.
+    /// The number is above the latest one.
     #[error("event {after} is not published yet, the latest is {latest}; subscribe again")]
     Future {
-        /// The number that was asked for.
+        /// The requested number.
         after: u64,
         /// Number of the latest event.
         latest: u64,
     },
 }
 
-/// Nothing came in time.
+/// No event arrived before the timeout.
 #[derive(Debug, Clone, Copy, PartialEq, Eq, thiserror::Error)]
 #[error("no event before the timeout; try again")]
 pub struct TimedOut;
 
 impl EventBus {
-    /// A bus that keeps the latest `capacity` events (at least one). Its first event
-    /// has the number `first_seq`: given the start of the process in microseconds
-    /// since 1970, numbers rise over restarts, and [`EventBus::resume`] can tell
-    /// runs apart.
+    /// A bus that keeps the latest `capacity` events (at least one). Its first event gets the number
+    /// `first_seq`: with the start time of the process in microseconds since 1970, numbers increase over
+    /// restarts, and [`EventBus::resume`] can tell runs apart.
     pub fn new(capacity: usize, first_seq: u64) -> Self {
         let capacity = capacity.max(1);
         let window = Window {
@@ -121,10 +118,10 @@ impl EventBus {
         EventBus { publisher: Arc::new(Publisher { shared: Arc::new(shared) }) }
     }
 
-    /// Publishes an event that happened at `time`; gives its number.
+    /// Publishes an event that happened at `time`; returns its sequence number.
     pub fn publish(&self, time: SystemTime, event: Event) -> u64 {
         let shared = &self.publisher.shared;
-        // Allocated, and what it pushes out freed, outside of the lock.
+        // The event is allocated, and the one it displaces is freed, outside the lock.
         let mut published = Arc::new(Published::new(time, event));
         let mut window = shared.lock();
         let seq = window.next;
@@ -144,23 +141,23 @@ impl EventBus {
         seq
     }
 
-    /// Everything from now on.
+    /// Subscribes to every event from now on.
     pub fn subscribe(&self) -> Subscriber {
         let next = self.publisher.shared.lock().next;
         self.subscriber(next)
     }
 
-    /// The events from now on that this lets through. The others are skipped where they are read, and count as lost
-    /// with the rest where the subscriber is too slow.
+    /// Subscribes to the events from now on that pass this filter. Others are skipped when they are read;
+    /// they count as lost, too, if the subscriber is too slow.
     pub fn subscribe_to(&self, filter: EventFilter) -> Subscriber {
         self.subscribe().only(filter)
     }
 
-    /// Everything after the event with this number. What has left the window since
-    /// is reported as [`Received::Lagged`].
+    /// Subscribes to every event after this sequence number. Events that have left the window since are
+    /// reported as [`Received::Lagged`].
     ///
     /// # Errors
-    /// The number is not of this run.
+    /// The number is not from this run.
     pub fn resume(&self, after: u64) -> Result<Subscriber, ResumeError> {
         let window = self.publisher.shared.lock();
         let (first, next) = (window.first, window.next);
@@ -186,46 +183,45 @@ impl Drop for Publisher {
 }
 
 impl Shared {
-    /// Nothing panics while it holds the lock; were it poisoned, the window would
-    /// still be whole.
+    /// No code panics while it holds the lock; even if it were poisoned, the window would be consistent.
     fn lock(&self) -> MutexGuard<'_, Window> {
         self.window.lock().unwrap_or_else(PoisonError::into_inner)
     }
 }
 
-/// Reads the bus, in a task or in a thread.
+/// A reader of the bus, in a task or in a thread.
 #[derive(Debug)]
 pub struct Subscriber {
     shared: Arc<Shared>,
     next: u64,
     lost: u64,
-    /// Of a crowd, which wakes it.
+    /// Its membership of a crowd, which wakes it.
     member: Option<Member>,
-    /// What it wants; none: everything.
+    /// The filter; `None` for every event.
     filter: Option<Box<EventFilter>>,
 }
 
 impl Subscriber {
-    /// From now on it hears what this lets through, and nothing else.
+    /// Restricts the subscription to events that pass this filter.
     #[must_use]
     pub fn only(mut self, filter: EventFilter) -> Self {
         self.filter = Some(Box::new(filter)).filter(|filter| **filter != EventFilter::all());
         self
     }
 
-    /// The next event; waits for it. None: the bus is closed and everything is read.
-    /// Nothing is lost when the future is dropped.
+    /// Waits for the next event. `None` once the bus is closed and every event is read. Nothing is lost when
+    /// the future is dropped.
     pub async fn recv(&mut self) -> Option<Received> {
         let (shared, wake) = (self.shared.clone(), self.member.as_ref().map(Member::wake));
         let tasks = wake.as_ref().map_or(&shared.tasks, |wake| &wake.tasks);
         loop {
             let mut notified = std::pin::pin!(tasks.notified());
-            // Registered before the look at the window: what comes after it wakes us.
+            // Registered before the window is checked, so an event published later wakes this task.
             notified.as_mut().enable();
             let taken = self.take(&shared.lock());
             match taken {
                 Taken::Nothing => notified.await,
-                // Others may publish before it looks on.
+                // The lock is released between batches, so others may publish.
                 Taken::Skipped => {}
                 Taken::Closed => return None,
                 Taken::Received(received) => return Some(received),
@@ -233,11 +229,11 @@ impl Subscriber {
         }
     }
 
-    /// The next event; waits for it in this thread, at most for `patience`. `Ok(None)`:
-    /// the bus is closed and everything is read.
+    /// Blocks this thread until the next event, at most for `patience`. `Ok(None)` once the bus is closed and
+    /// every event is read.
     ///
     /// # Errors
-    /// Nothing came in time.
+    /// No event arrived in time.
     pub fn recv_blocking(&mut self, patience: Duration) -> Result<Option<Received>, TimedOut> {
         let shared = self.shared.clone();
         let mut window = shared.lock();
@@ -256,7 +252,7 @@ impl Subscriber {
         }
     }
 
-    /// Behind what comes next and is not wanted.
+    /// Skips the next events that the filter rejects.
     fn pass_over(&mut self, window: &Window) {
         let Some(filter) = &self.filter else { return };
         let oldest = window.oldest();
@@ -266,7 +262,7 @@ impl Subscriber {
         }
     }
 
-    /// The next event, if there is one now.
+    /// The next event, if there is one already.
     pub fn try_recv(&mut self) -> Option<Received> {
         let shared = self.shared.clone();
         loop {
@@ -278,7 +274,7 @@ impl Subscriber {
         }
     }
 
-    /// How many events this subscriber has lost so far.
+    /// The number of events that this subscriber has lost so far.
     pub fn lost(&self) -> u64 {
         self.lost
     }
@@ -312,7 +308,7 @@ impl Subscriber {
 
 enum Taken {
     Received(Received),
-    /// Only what is not wanted, so far.
+    /// Only events that the filter rejects, so far.
     Skipped,
     Nothing,
     Closed,

@@ -1,4 +1,4 @@
-//! The state of a call as a table: state and event in, state out, no I/O.
+//! The state table of a call: a pure function from state and event to the next state, without I/O.
 //!
 //! | state \ event | begins | Bridge | Release | Enter… | Transfer | Park | Merge | End |
 //! |---|---|---|---|---|---|---|---|---|
@@ -11,40 +11,39 @@
 //! | Parking | | Bridged | yes | yes | Transferring | | | Idle |
 //! | Merging | | Bridged | | | | | | |
 //!
-//! `Release` gives leg A back to its handler: the call is again what it began as.
-//! Nothing enters the state that it is in already. `TransferFailed` leads back to
-//! `Bridged`: the old bridge stands until the new one does. Calls merge where both
-//! far ends are there, and at once: nothing comes between, nor fails. Recording is
-//! a flag beside the state.
+//! `Release` returns leg A to its handler: the call is in its initial state again. An event that leads to the
+//! current state is illegal. `TransferFailed` leads back to `Bridged`: the old bridge stays until the new one
+//! replaces it. A merge needs both far ends and completes in the same turn, so it can neither be interrupted
+//! nor fail. Recording is a flag beside the state.
 
 use serde::{Deserialize, Serialize};
 
-/// What a call is doing.
+/// The state of a call.
 #[derive(Debug, Clone, Copy, PartialEq, Eq, Hash, Serialize, Deserialize)]
 #[cfg_attr(feature = "schema", derive(utoipa::ToSchema))]
 #[serde(rename_all = "snake_case")]
 pub enum CallState {
-    /// No leg: not begun, or over.
+    /// The call has no leg: it has not begun, or is over.
     Idle,
-    /// Leg A came in and is with its handler, answered or not; leg B may be dialled.
+    /// Leg A is inbound and with its handler, answered or not; leg B may be being dialled.
     IncomingCall,
-    /// We dialled leg A; leg B may be dialled.
+    /// Leg A was dialled by b2b; leg B may be being dialled.
     OutgoingCall,
     /// Legs A and B are joined, held or not.
     Bridged,
     /// Leg A is with a menu, a prompt or a voicemail box.
     InIvr,
-    /// Leg A waits for somebody to serve it.
+    /// Leg A waits for an agent.
     InQueue,
-    /// Leg A is with a program outside, or waits for one's commands.
+    /// An external program controls leg A, or leg A waits for its commands.
     Commanded,
-    /// Leg A is in a room.
+    /// Leg A is in a conference room.
     InConference,
-    /// A leg is on its way to somebody else.
+    /// A leg is being transferred to another party.
     Transferring,
-    /// Leg A waits to be picked up.
+    /// Leg A is parked and waits to be picked up.
     Parking,
-    /// Two calls are becoming one.
+    /// Two calls are being merged into one.
     Merging,
 }
 
@@ -64,7 +63,7 @@ impl CallState {
         CallState::Merging,
     ];
 
-    /// As JSON has it.
+    /// The value in JSON.
     pub const fn as_str(self) -> &'static str {
         match self {
             CallState::Idle => "idle",
@@ -82,18 +81,18 @@ impl CallState {
     }
 }
 
-/// Which side of a leg we are on.
+/// The direction of a leg, seen from b2b.
 #[derive(Debug, Clone, Copy, PartialEq, Eq, Hash, Serialize, Deserialize)]
 #[cfg_attr(feature = "schema", derive(utoipa::ToSchema))]
 #[serde(rename_all = "snake_case")]
 pub enum CallDirection {
-    /// They sent the INVITE.
+    /// The party sent the INVITE.
     Inbound,
-    /// We sent the INVITE.
+    /// b2b sent the INVITE.
     Outbound,
 }
 
-/// What moves a call.
+/// An input of the call's state machine.
 #[derive(Debug, Clone, Copy, PartialEq, Eq, Hash, Serialize, Deserialize)]
 #[cfg_attr(feature = "schema", derive(utoipa::ToSchema))]
 #[serde(rename_all = "snake_case")]
@@ -106,21 +105,21 @@ pub enum CallEvent {
     Bridge,
     /// Leg A is alone and back with its handler; the direction is leg A's.
     Release(CallDirection),
-    /// Leg A is given to a menu.
+    /// Leg A is handed to an IVR menu.
     EnterIvr,
-    /// Leg A is given to a queue.
+    /// Leg A is handed to a queue.
     EnterQueue,
-    /// A program outside commands leg A.
+    /// An external program takes control of leg A.
     EnterProgram,
-    /// Leg A is given to a room.
+    /// Leg A is handed to a conference room.
     EnterConference,
-    /// A transfer was asked for and accepted.
+    /// A transfer was requested and accepted.
     Transfer,
-    /// The transfer's target did not answer: the old parties talk on.
+    /// The transfer target did not answer: the original parties stay connected.
     TransferFailed,
     /// Leg A is parked.
     Park,
-    /// Another call is to become one with this one.
+    /// Another call is to be merged into this one.
     Merge,
     /// The last leg ended.
     End,
@@ -146,35 +145,35 @@ impl CallEvent {
     ];
 }
 
-/// An event that the state has no place for. It changes nothing.
+/// An event that is illegal in the current state. The state does not change.
 #[derive(Debug, Clone, Copy, PartialEq, Eq, thiserror::Error)]
 #[error("a call in state {state:?} takes no {event:?}; count it and go on")]
 pub struct IllegalEvent {
-    /// What the call was in, and stays in.
+    /// The current state, which the call keeps.
     pub state: CallState,
-    /// What came.
+    /// The rejected event.
     pub event: CallEvent,
 }
 
-/// The table.
+/// The transition table.
 ///
 /// # Errors
-/// The event has no place in this state; the state stays.
+/// The event is illegal in this state; the state does not change.
 pub fn next(state: CallState, event: CallEvent) -> Result<CallState, IllegalEvent> {
     use CallEvent as E;
     use CallState as S;
     let to = match (state, event) {
         (S::Idle, E::Incoming) => S::IncomingCall,
         (S::Idle, E::Originate) => S::OutgoingCall,
-        // Before a call begins and after it has ended there is nothing to do with it.
+        // No other event applies before a call begins or after it has ended.
         (S::Idle, _) => return Err(IllegalEvent { state, event }),
-        // Merging ends in this way and in no other.
+        // This is the only way a merge ends.
         (S::Merging, E::Bridge) => S::Bridged,
         (S::Merging, _) => return Err(IllegalEvent { state, event }),
         (_, E::End) => S::Idle,
 
         (S::Transferring, E::TransferFailed) => S::Bridged,
-        // With a handler already.
+        // Leg A is with its handler already.
         (S::IncomingCall | S::OutgoingCall, E::Release(_)) => return Err(IllegalEvent { state, event }),
 
         (_, E::Bridge) => S::Bridged,
@@ -186,7 +185,7 @@ pub fn next(state: CallState, event: CallEvent) -> Result<CallState, IllegalEven
         (_, E::EnterConference) => S::InConference,
         (_, E::Transfer) => S::Transferring,
         (_, E::Park) => S::Parking,
-        // Who is on the way to somebody else is joined with nobody meanwhile.
+        // A call that is being transferred or parked is not merged meanwhile.
         (S::Bridged | S::InConference, E::Merge) => S::Merging,
         (_, E::Incoming | E::Originate | E::TransferFailed | E::Merge) => {
             return Err(IllegalEvent { state, event });

@@ -1,36 +1,35 @@
-//! Channels that calls hold, counted by who holds them: a source, a user, a gateway.
-//! A channel is given back when the last copy of it goes; nothing is left of a holder
-//! without calls.
+//! Channels in use by calls, counted per holder: a source address, a user, a gateway. A channel is released
+//! when its last clone is dropped; a holder without calls leaves no entry.
 
 use std::collections::HashMap;
 use std::net::IpAddr;
 use std::sync::{Arc, Mutex, MutexGuard, PoisonError};
 
-/// Whose calls are counted.
+/// The holder whose calls are counted.
 #[derive(Debug, Clone, PartialEq, Eq, Hash, PartialOrd, Ord)]
 pub enum Holder {
-    /// An address that calls.
+    /// The source address of inbound calls.
     Source(IpAddr),
-    /// A user who calls or is called, by name.
+    /// A user, by name, as the caller or the callee.
     User(Arc<str>),
-    /// A gateway, both ways: one of its channels.
+    /// A gateway, for calls in both directions.
     Gateway(Arc<str>),
-    /// Emergency calls that pass the limits of others.
+    /// Emergency calls that exceed the limits of other holders.
     Emergency,
 }
 
-/// All of its channels are taken.
+/// All channels of the holder are in use.
 #[derive(Debug, Clone, Copy, PartialEq, Eq, thiserror::Error)]
 #[error("all {limit} channels are in use; wait until a call ends, or raise the limit")]
 pub struct Full {
     pub limit: usize,
 }
 
-/// The count of channels taken; clones share it.
+/// The channels in use; clones share the counters.
 #[derive(Debug, Clone, Default)]
 pub struct Channels(Arc<Mutex<HashMap<Holder, usize>>>);
 
-/// A channel; clones are the same channel.
+/// A channel in use; clones are the same channel.
 #[derive(Debug, Clone)]
 pub struct Channel(Arc<Taken>);
 
@@ -41,7 +40,7 @@ struct Taken {
 }
 
 impl Channels {
-    /// Takes a channel, if this holder has fewer than `limit`; none: any number.
+    /// Takes a channel if this holder has fewer than `limit`; `None` means no limit.
     ///
     /// # Errors
     /// [`Full`].
@@ -56,12 +55,12 @@ impl Channels {
         Ok(Channel(Arc::new(Taken { holder, channels: self.clone() })))
     }
 
-    /// How many channels a holder has taken.
+    /// How many channels a holder has in use.
     pub fn taken(&self, holder: &Holder) -> usize {
         self.counts().get(holder).copied().unwrap_or(0)
     }
 
-    /// Every holder with a place, and how many; in order.
+    /// Every holder with a channel in use and its count, sorted.
     pub fn all(&self) -> Vec<(Holder, usize)> {
         let mut all: Vec<_> = self.counts().iter().map(|(holder, taken)| (holder.clone(), *taken)).collect();
         all.sort_unstable();
@@ -74,7 +73,7 @@ impl Channels {
 }
 
 impl Channel {
-    /// Whose place it is.
+    /// The holder of the channel.
     pub fn holder(&self) -> &Holder {
         &self.0.holder
     }

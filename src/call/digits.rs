@@ -1,16 +1,15 @@
-//! Digits that come as SIP INFO.
+//! DTMF digits in SIP INFO.
 
-/// What an INFO with a digit is written as.
+/// The content type of the INFO requests that b2b sends.
 pub const RELAY: &str = "application/dtmf-relay";
-/// What is read.
+/// The content types that are accepted, for `Accept`.
 pub const CONTENT_TYPES: &str = "application/dtmf-relay, application/dtmf";
 
-/// How long a digit was if its sender does not say, ms.
+/// The duration of a digit whose sender gives none, in ms.
 const DEFAULT_DURATION_MS: u32 = 160;
 
-/// Reads the body of an INFO: `application/dtmf-relay` (`Signal=5`,
-/// `Duration=160`) or `application/dtmf` (the digit alone). None: it holds no
-/// digit.
+/// Parses the body of an INFO: `application/dtmf-relay` (`Signal=5`, `Duration=160`) or `application/dtmf`
+/// (the digit alone). `None` if it contains no digit.
 pub fn from_info(content_type: &[u8], body: &[u8]) -> Option<(char, u32)> {
     let media_type = content_type.split(|byte| *byte == b';').next()?.trim_ascii();
     let body = std::str::from_utf8(body).ok()?;
@@ -31,12 +30,12 @@ pub fn from_info(content_type: &[u8], body: &[u8]) -> Option<(char, u32)> {
     }
 }
 
-/// The body of an INFO of ours.
+/// The body of an INFO with a digit.
 pub fn to_info(digit: char, duration_ms: u32) -> String {
     format!("Signal={digit}\r\nDuration={duration_ms}\r\n")
 }
 
-/// A digit as written, or as an event number (RFC 4733 §3.2: 10 is `*`, 11 `#`).
+/// Parses a digit: the character, or its event number (RFC 4733 §3.2: 10 is `*`, 11 `#`).
 fn digit(text: &str) -> Option<char> {
     match text {
         "10" => return Some('*'),

@@ -1,9 +1,9 @@
-//! Direct media as a table: the parties send to each other, and b2b leaves the path of
-//! RTP (after RFC 3725; with the descriptions that b2b has, so that nobody is asked for an
-//! offer). Pure.
+//! Direct media as a table: the parties send RTP to each other, and b2b leaves the media path. This follows
+//! RFC 3725, but uses the session descriptions that b2b already has, so no party is asked for a new offer.
+//! Pure.
 //!
-//! What a party was told last is either b2b's address or the other party's. One
-//! re-INVITE at a time brings both to what is wanted:
+//! The last address offered to a party is either b2b's or the other party's. One re-INVITE at a time leads
+//! both parties to the wanted state:
 //!
 //! | told (a, b) \ wanted | direct | relayed |
 //! |---|---|---|
@@ -12,28 +12,28 @@
 //! | other, b2b | tell b | take a back |
 //! | other, other | – | take a back |
 //!
-//! Between two steps both directions still flow: who was told already sends past b2b, who
-//! was not sends to b2b, which relays.
+//! Between two steps media flows in both directions: a party that was told already sends past b2b; the other
+//! one sends to b2b, which relays.
 
-/// One of the two.
+/// One of the two parties.
 #[derive(Debug, Clone, Copy, PartialEq, Eq, Hash)]
 pub enum Party {
     A,
     B,
 }
 
-/// What to do next.
+/// The next step.
 #[derive(Debug, Clone, Copy, PartialEq, Eq, Hash)]
 pub enum Step {
-    /// Everything is as it is wanted.
+    /// Both parties are in the wanted state.
     Nothing,
-    /// Offer the other one's address to this one.
+    /// Offer the other party's address to this one.
     Tell(Party),
-    /// Offer b2b's address to this one.
+    /// Offer b2b's address to this party.
     TakeBack(Party),
 }
 
-/// The next step. `told`: whether a, and b, were told the other one's address.
+/// The next step. `told`: whether a and b were each offered the other party's address.
 pub fn step(told: (bool, bool), wanted: bool) -> Step {
     match (told, wanted) {
         ((false, false), false) | ((true, true), true) => Step::Nothing,

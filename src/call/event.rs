@@ -1,7 +1,7 @@
-//! What b2b tells the world: one enum for SIP, media, applications and the system.
+//! The events that b2b publishes: one enum for SIP, media, applications and the system.
 //!
 //! As JSON an event is flat: `{"seq":7,"time":"2026-…Z","type":"leg_state","call":3,…}`.
-//! Consumers skip types and fields that they do not know.
+//! Consumers must ignore unknown types and fields.
 
 mod address;
 mod emergency;
@@ -34,17 +34,17 @@ pub use media::{MediaRefused, Playback, RecordingNews};
 pub use refused::CallRefused;
 pub use table::KINDS;
 
-/// An event with its place in the order of all events.
+/// An event with its sequence number.
 #[derive(Debug, Clone, PartialEq, Serialize, Deserialize)]
 #[cfg_attr(feature = "schema", derive(utoipa::ToSchema))]
 pub struct Published {
-    /// Rises by one with each event.
+    /// Increases by one with each event.
     pub seq: u64,
-    /// When it happened; RFC 3339 in JSON.
+    /// The time of the event; RFC 3339 in JSON.
     #[serde(with = "rfc3339")]
     #[cfg_attr(feature = "schema", schema(value_type = String, format = DateTime))]
     pub time: SystemTime,
-    /// What happened.
+    /// The event.
     #[serde(flatten)]
     pub event: Event,
     #[serde(skip)]
@@ -55,11 +55,11 @@ pub struct Published {
     keyless: Text,
 }
 
-/// An event as text, once somebody has asked for it.
+/// The JSON text of an event, created on first use.
 #[derive(Debug, Clone, Default)]
 struct Text(OnceLock<Option<Bytes>>);
 
-/// It is the same whenever the event is.
+/// A cache: always equal, so that only the event is compared.
 impl PartialEq for Text {
     fn eq(&self, _: &Text) -> bool {
         true
@@ -67,19 +67,18 @@ impl PartialEq for Text {
 }
 
 impl Published {
-    /// An event that has no number yet.
+    /// An event without a sequence number.
     pub(super) fn new(time: SystemTime, event: Event) -> Self {
         Published { seq: 0, time, event, text: Text::default(), keyless: Text::default() }
     }
 
-    /// The event as JSON in UTF-8. It is written once, for the first who asks, however many hear of
-    /// it. None: it cannot be written.
+    /// The event as JSON in UTF-8, serialized once for all subscribers. `None` if it cannot be serialized.
     pub fn json(&self) -> Option<Bytes> {
         let write = || serde_json::to_vec(self).ok().map(Bytes::from);
         self.text.0.get_or_init(write).clone()
     }
 
-    /// The same for whoever may not know which keys were pressed.
+    /// The event as JSON for subscribers that may not see pressed keys.
     pub fn json_without_keys(&self) -> Option<Bytes> {
         let Some(event) = self.event.without_keys() else { return self.json() };
         let published = Published { seq: self.seq, ..Published::new(self.time, event) };
@@ -87,7 +86,7 @@ impl Published {
     }
 }
 
-/// Where an event comes from.
+/// The origin of an event.
 #[derive(Debug, Clone, Copy, PartialEq, Eq, Hash, Serialize, Deserialize)]
 #[cfg_attr(feature = "schema", derive(utoipa::ToSchema))]
 #[serde(rename_all = "snake_case")]
@@ -96,13 +95,13 @@ pub enum Plane {
     Sip,
     /// RTP: streams, digits, recordings, quality.
     Media,
-    /// Handlers and programs that command calls.
+    /// Handlers and programs that control calls.
     Application,
     /// The process itself.
     System,
 }
 
-/// How a call is handed on (RFC 5589).
+/// The kind of a transfer (RFC 5589).
 #[derive(Debug, Clone, Copy, PartialEq, Eq, Hash, Serialize, Deserialize)]
 #[cfg_attr(feature = "schema", derive(utoipa::ToSchema))]
 #[serde(rename_all = "snake_case")]
@@ -113,7 +112,7 @@ pub enum TransferKind {
     Attended,
 }
 
-/// How a digit came.
+/// How a digit was sent.
 #[derive(Debug, Clone, Copy, PartialEq, Eq, Hash, Serialize, Deserialize)]
 #[cfg_attr(feature = "schema", derive(utoipa::ToSchema))]
 #[serde(rename_all = "snake_case")]
@@ -122,34 +121,34 @@ pub enum DigitBy {
     TelephoneEvent,
     /// SIP INFO.
     Info,
-    /// As sound.
+    /// A DTMF tone in the audio.
     Tone,
 }
 
-/// A leg's media in numbers.
+/// Statistics of a leg's media.
 #[derive(Debug, Clone, Copy, PartialEq, Default, Serialize, Deserialize)]
 #[cfg_attr(feature = "schema", derive(utoipa::ToSchema))]
 #[cfg_attr(feature = "schema", schema(as = LegQuality))]
 pub struct Quality {
-    /// RTP packets from the party.
+    /// RTP packets received from the party.
     pub packets_received: u64,
-    /// RTP packets to the party.
+    /// RTP packets sent to the party.
     pub packets_sent: u64,
-    /// Never received, of those that the party sent.
+    /// Packets that the party sent and b2b never received.
     pub packets_lost: u64,
-    /// RFC 3550 A.8.
+    /// Interarrival jitter (RFC 3550 A.8).
     pub jitter_ms: f64,
-    /// By RTCP (RFC 3550 §6.4.1), in ms; `None`: no report has said so.
+    /// By RTCP (RFC 3550 §6.4.1), in ms; `None` without such a report.
     pub round_trip_ms: Option<f64>,
     /// E-model (G.107), 1 to 4.5.
     pub mos: Option<f64>,
 }
 
 impl Plane {
-    /// All of them.
+    /// Every plane.
     pub const ALL: [Plane; 4] = [Plane::Sip, Plane::Media, Plane::Application, Plane::System];
 
-    /// The word for it, as in JSON.
+    /// The name in JSON.
     pub fn as_str(self) -> &'static str {
         match self {
             Plane::Sip => "sip",
@@ -161,7 +160,7 @@ impl Plane {
 }
 
 impl Event {
-    /// What whoever may not know which keys were pressed is told in its place; none: it says nothing of
+    /// The event without its pressed keys, for subscribers that may not see them; `None` if it contains no
     /// keys.
     fn without_keys(&self) -> Option<Event> {
         let mut event = match self {
@@ -173,7 +172,7 @@ impl Event {
         };
         match &mut event {
             Event::Digit { digit, .. } => *digit = None,
-            // What it says is not known, and may be a key.
+            // The meaning of the body is unknown: it may contain a key.
             Event::Info(it) => drop(it.body.take()?),
             Event::CommandCompleted { result, .. } => drop(result.as_object_mut()?.remove("digits")?),
             Event::Application { data, .. } => drop(data.as_object_mut()?.remove("key")?),
@@ -182,7 +181,7 @@ impl Event {
         Some(event)
     }
 
-    /// The call that it is about, if it is about one.
+    /// The call that the event is about, if any.
     pub fn call(&self) -> Option<CallId> {
         match self {
             Event::CallState { call, .. }
@@ -247,18 +246,18 @@ pub mod rfc3339 {
 
     use serde::{Deserialize, Deserializer, Serializer, de::Error};
 
-    /// As text.
+    /// Serializes a time.
     ///
     /// # Errors
-    /// The serializer's.
+    /// The error of the serializer.
     pub fn serialize<S: Serializer>(time: &SystemTime, serializer: S) -> Result<S::Ok, S::Error> {
         serializer.collect_str(&humantime::format_rfc3339_micros(*time))
     }
 
-    /// From text.
+    /// Deserializes a time.
     ///
     /// # Errors
-    /// It is no such time.
+    /// The text is not an RFC 3339 time.
     pub fn deserialize<'de, D: Deserializer<'de>>(deserializer: D) -> Result<SystemTime, D::Error> {
         let text = String::deserialize(deserializer)?;
         humantime::parse_rfc3339(&text).map_err(D::Error::custom)

@@ -1,43 +1,42 @@
-//! What a failed call is to others: which of several failures the caller hears,
-//! what a far end's status becomes on the caller's leg, which of them lead to another
-//! target, SIP ⇄ Q.850.
+//! How a failed call is presented to others: which of several failures the caller gets, the mapping of a far
+//! end's status to the caller's leg, which failures lead to the next target, and SIP ⇄ Q.850.
 
 use std::sync::Arc;
 
 use b2b_sip::msg::phrase;
 
-/// Q.850 causes that we give by ourselves.
+/// Q.850 causes that b2b generates.
 pub mod cause {
-    /// Nobody has this number.
+    /// The number is not assigned.
     pub const UNALLOCATED_NUMBER: u8 = 1;
     /// A party hung up.
     pub const NORMAL_CLEARING: u8 = 16;
     /// The called party is busy.
     pub const USER_BUSY: u8 = 17;
-    /// The called party did not respond at all.
+    /// The called party did not respond.
     pub const NO_USER_RESPONDING: u8 = 18;
-    /// The called party rang, and did not answer.
+    /// The called party rang, but did not answer.
     pub const NO_ANSWER: u8 = 19;
-    /// The called party, or a rule for it, does not want the call.
+    /// The called party, or a rule for it, rejects the call.
     pub const CALL_REJECTED: u8 = 21;
-    /// A normal end of which nothing more is known.
+    /// A normal end without a more specific cause.
     pub const NORMAL_UNSPECIFIED: u8 = 31;
-    /// The network is disturbed for a short time.
+    /// A temporary network failure.
     pub const TEMPORARY_FAILURE: u8 = 41;
-    /// The parties share no media.
+    /// The parties have no media in common.
     pub const INCOMPATIBLE_DESTINATION: u8 = 88;
-    /// A timer has fired for want of a response.
+    /// A timer expired without a response.
     pub const RECOVERY_ON_TIMER_EXPIRY: u8 = 102;
-    /// A message broke the protocol.
+    /// A protocol violation.
     pub const PROTOCOL_ERROR: u8 = 111;
-    /// A failure beyond the border to another network, of which nothing more is known.
+    /// A failure beyond the border to another network, without a more specific cause.
     pub const INTERWORKING: u8 = 127;
 }
 
-/// How much a failure says to the caller; less is better. Of several branches the
-/// caller gets the best one, the first of equals (RFC 3261 §16.7, step 6): 6xx, then
-/// what a person did, then what is known of the number, then what could not be agreed
-/// on, then silence, then trouble on the way. Challenges were for us and come last.
+/// How informative a failure is to the caller; lower is better. The caller gets the best response of several
+/// branches, the first among equals (RFC 3261 §16.7, step 6): 6xx, then a person's decision, then facts about
+/// the number, then a failed negotiation, then no response, then trouble on the way. Challenges and redirects
+/// were meant for b2b and come last.
 pub fn rank(status: u16) -> u8 {
     match status {
         600..=699 => 0,
@@ -57,30 +56,29 @@ pub fn rank(status: u16) -> u8 {
     }
 }
 
-/// Whether the failure says something of the way and nothing of the callee, so that
-/// another way (the next host or gateway) is worth a try.
+/// Whether the failure concerns the route and not the callee, so that another route (the next host or
+/// gateway) is worth trying.
 pub fn is_trouble(status: u16) -> bool {
     matches!(status, 401 | 407 | 408 | 430 | 481 | 482 | 483 | 500..=599)
 }
 
-/// After which failures of one target the next one is tried. Silence always leads on,
-/// 6xx never does but for [`Failover::Whatever`].
+/// The failures of one target after which the next target is tried. No response always leads on; 6xx never
+/// does, except with [`Failover::Whatever`].
 #[derive(Debug, Clone, PartialEq, Eq, Default, serde::Serialize, serde::Deserialize)]
 pub enum Failover {
     /// After every failure below 600.
     #[default]
     Always,
-    /// After every failure, 6xx too: who calls means nobody in particular.
+    /// After every failure, 6xx included: the caller wants no particular callee.
     Whatever,
-    /// After none that somebody gave.
+    /// After no final response of a target.
     Never,
-    /// After these: from the first status to the last, both included.
+    /// After the statuses in these ranges, first and last included.
     On(Arc<[(u16, u16)]>),
 }
 
 impl Failover {
-    /// Whether this final status leads on. A target that rang without being answered
-    /// counts as 408.
+    /// Whether this final status leads on. A target that rang without being answered counts as 408.
     pub fn leads_on(&self, status: u16) -> bool {
         match self {
             Failover::Whatever => true,
@@ -93,12 +91,11 @@ impl Failover {
     }
 }
 
-/// What the caller gets for a far end's failure: status and reason phrase.
+/// The status and reason phrase that the caller gets for a far end's failure.
 ///
-/// What says something of the callee passes. What was said to us and not to the caller
-/// does not: a challenge to our credentials, a redirect that was not followed (its
-/// contacts are the far side's topology), a complaint about our request. A 503 would
-/// make the caller avoid us (RFC 3261 §16.7, step 6), and becomes 500.
+/// A status that describes the callee passes. A status that was meant for b2b does not: a challenge to b2b's
+/// credentials, a redirect that was not followed (its contacts reveal the far side's topology), an error in
+/// b2b's request. A 503 would make the caller avoid b2b (RFC 3261 §16.7, step 6), and becomes 500.
 pub fn for_caller(status: u16) -> (u16, &'static str) {
     let status = match status {
         402..=404 | 408 | 410 | 480 | 482..=486 | 488 | 433 => status,
@@ -114,11 +111,12 @@ pub fn for_caller(status: u16) -> (u16, &'static str) {
     (status, phrase(status))
 }
 
-/// What one party's refusal of a request inside of its dialog is in the dialog of the other one, who asked.
+/// Maps one party's refusal of a request inside its dialog to the dialog of the other party, which sent the
+/// request.
 ///
-/// What would end that dialog or its usage (RFC 5057 §5.1) does not pass, nor what says nothing without a
-/// header field that stays behind: there it concerns the request alone. Of a method that the one does not
-/// know nothing depends but offers.
+/// A status that would end that dialog or its usage (RFC 5057 §5.1) does not pass, and neither does one that
+/// is meaningless without a header field that is not forwarded: it becomes one that concerns the request
+/// alone. 405, 489 and 501 pass for any request but an offer.
 pub(crate) fn inside(status: u16, offers: bool) -> u16 {
     match status {
         // The call ends.
@@ -134,9 +132,9 @@ pub(crate) fn inside(status: u16, offers: bool) -> u16 {
     }
 }
 
-/// The Q.850 cause of a SIP failure (RFC 3398 §8.2.6.1). Where the RFC has none: 487 is
-/// normal clearing, since the caller hung up; 488 and 606 are an incompatible
-/// destination; of what it does not list, each class has its general cause.
+/// The Q.850 cause of a SIP failure (RFC 3398 §8.2.6.1). Additions to the RFC: 487 is normal clearing, since
+/// the caller hung up; 488 and 606 are an incompatible destination; unlisted statuses get the general cause
+/// of their class.
 pub fn q850_of(status: u16) -> u8 {
     use cause::*;
     match status {
@@ -161,8 +159,8 @@ pub fn q850_of(status: u16) -> u8 {
     }
 }
 
-/// The SIP status of a Q.850 cause that ends a call before the answer (RFC 3398
-/// §7.2.4.1). None for normal clearing, which is BYE or CANCEL and no response.
+/// The SIP status of a Q.850 cause that ends a call before the answer (RFC 3398 §7.2.4.1). `None` for normal
+/// clearing, which is signalled by BYE or CANCEL and not by a response.
 pub fn status_of(q850: u8) -> Option<u16> {
     Some(match q850 {
         16 => return None,
@@ -182,7 +180,7 @@ pub fn status_of(q850: u8) -> Option<u16> {
     })
 }
 
-/// The name of a Q.850 cause, as CDRs have it.
+/// The name of a Q.850 cause, as used in CDRs.
 pub fn q850_name(q850: u8) -> &'static str {
     match q850 {
         1 => "UNALLOCATED_NUMBER",

@@ -1,4 +1,4 @@
-//! The seam for applications: who takes incoming calls, and what they decide.
+//! The interface for applications: handlers that take incoming calls, and their decisions.
 
 use std::borrow::Cow;
 use std::fmt;
@@ -18,38 +18,36 @@ use super::{CallId, LegId};
 use b2b_sip::endpoint::Flow;
 use b2b_sip::msg::{Name, Request};
 
-/// A handler's work, as a future. It is polled on the thread of the calls: it
-/// may wait, and must not block.
+/// A handler's work as a future. It is polled on the call thread: it may wait, but must not block.
 pub type HandlerFuture = Pin<Box<dyn Future<Output = HandlerAction> + Send>>;
 
-/// Somebody who takes incoming calls: a route table, a menu, a queue.
+/// A handler of incoming calls: a route table, a menu, a queue.
 ///
-/// A handler that panics or never comes back ends only its own call; the caller
-/// of one that never answers gets 480 after the endpoint's `answer_timeout`.
+/// A handler that panics or never completes ends only its own call: a caller who is never answered gets 480
+/// after the endpoint's `answer_timeout`.
 pub trait ApplicationHandler: Send + Sync {
-    /// For logs and events.
+    /// The name, for logs and events.
     fn name(&self) -> &str;
 
-    /// Whether it wants this call. The first handler that does gets it.
+    /// Whether the handler wants this call. The first handler that returns true gets it.
     fn can_handle(&self, _call: &IncomingCall) -> bool {
         true
     }
 
-    /// Decides on the call. A future that is ready when it is first polled costs
-    /// no task.
+    /// Decides on the call. A future that is ready at the first poll needs no task.
     fn handle_incoming_call(&self, _call: IncomingCall, _service: CallService) -> HandlerFuture {
         Box::pin(std::future::ready(HandlerAction::Continue))
     }
 
-    /// A machine that decides on the call, in the place of
-    /// [`ApplicationHandler::handle_incoming_call`], which is not asked then.
+    /// Creates a machine that decides on the call instead of [`ApplicationHandler::handle_incoming_call`],
+    /// which is then not called.
     fn begin(&self, _call: &IncomingCall, _service: &CallService) -> Option<Box<dyn Application>> {
         None
     }
 
-    /// Whether it takes a call again that it had when the process ended, and that was restored: it begins anew, with
-    /// [`IncomingCall::resumed`] set, since where it was is not known. Else a caller who talks to nobody gets 503, or
-    /// BYE.
+    /// Whether the handler takes back a call that it had when the process ended and that was restored. The
+    /// application starts from the beginning, with [`IncomingCall::resumed`] set, since its position in the
+    /// flow is not known. If it declines, a caller who is connected to no other party gets 503, or BYE.
     fn resumes(&self, _call: &IncomingCall) -> bool {
         false
     }
@@ -59,141 +57,138 @@ pub trait ApplicationHandler: Send + Sync {
         None
     }
 
-    /// Decides where the other party of a call goes that this one wants to transfer
-    /// (REFER). `Dial` and `TransferTo` say where, `Handle` gives it to an application, `Reject` and
-    /// `Disconnect` say that it stays. `Continue` asks the next handler; without a next one the target is looked up
-    /// by the resolver as it is.
+    /// Decides where the other party of a call goes when this one requests a transfer (REFER). `Dial` and
+    /// `TransferTo` give the target, `Handle` hands the party to an application, `Reject` and `Disconnect`
+    /// refuse the transfer. `Continue` asks the next handler; without a next handler the resolver looks the
+    /// target up unchanged.
     fn handle_referral(&self, _referral: Referral) -> HandlerFuture {
         Box::pin(std::future::ready(HandlerAction::Continue))
     }
 
-    /// Decides where a call goes on whose callee says that it is reached elsewhere (3xx), once a
-    /// contact. `Dial` and `TransferTo` say where, `Handle` gives the caller to an application,
-    /// anything else says that it is not followed. `Continue` asks the next handler; without a next
-    /// one it is not followed.
+    /// Decides how a call continues whose callee redirects it (3xx); called once per contact. `Dial` and
+    /// `TransferTo` give the target, `Handle` hands the caller to an application, any other action does not
+    /// follow the redirect. `Continue` asks the next handler; without a next handler the redirect is not
+    /// followed.
     fn handle_redirect(&self, _redirection: Redirection) -> HandlerFuture {
         Box::pin(std::future::ready(HandlerAction::Continue))
     }
 
-    /// Whether [`ApplicationHandler::handle_event`] is to be called; asked once a call.
+    /// Whether [`ApplicationHandler::handle_event`] is to be called; asked once per call.
     fn wants_events(&self) -> bool {
         false
     }
 
-    /// Something happened to a call that it was given, from then until the call's end, in
-    /// order. The next event waits for this future; 256 wait at most, what comes beyond
-    /// is lost to it and counted. Of what is left when the call is over it has 32 s.
+    /// An event of a call that the handler was given, in order, until the end of the call. The next event
+    /// waits for this future; at most 256 events are queued, further ones are dropped and counted. After the
+    /// end of the call the handler has 32 s for the events that are left.
     fn handle_event(&self, _call: CallId, _event: Event, _service: CallService) -> EventFuture {
         Box::pin(std::future::ready(()))
     }
 }
 
-/// A party wants the other one of its call to be somewhere else.
+/// A party's request to transfer the other party of its call.
 #[derive(Debug, Clone)]
 pub struct Referral {
     /// The call.
     pub call: CallId,
-    /// The leg of who asks.
+    /// The leg of the referring party.
     pub leg: LegId,
-    /// Who asks, as far as it is known.
+    /// The referring party, as far as it is known.
     pub by: Party,
-    /// The URI of Refer-To, as it came.
+    /// The URI of Refer-To, unchanged.
     pub target: String,
-    /// Hosts of From and To of the dialog, in lower case: under these the party knows itself and
-    /// us, whatever our domains are called where a proxy stands between.
+    /// Hosts of From and To of the dialog, in lower case: the names by which the party knows itself and b2b,
+    /// which may differ from b2b's domains when a proxy stands between.
     pub hosts: Vec<String>,
-    /// When it came.
+    /// When the REFER was received.
     pub at: Instant,
 }
 
-/// A callee says that it is reached elsewhere.
+/// A callee's redirection of the call.
 #[derive(Debug, Clone)]
 pub struct Redirection {
     /// The call.
     pub call: CallId,
-    /// The leg of who says so.
+    /// The leg of the callee.
     pub leg: LegId,
-    /// Who says so, as far as it is known.
+    /// The callee, as far as it is known.
     pub by: Party,
-    /// What was dialled to reach it.
+    /// The contact that was dialled to reach it.
     pub dialled: ResolvedContact,
     /// The URI of a Contact, without header fields.
     pub target: String,
-    /// The caller's name and number, as the callee was told; none: nobody has called.
+    /// The caller's name and number, as sent to the callee; `None` if the call has no caller.
     pub caller: Option<(String, String)>,
-    /// When it came.
+    /// When the response was received.
     pub at: Instant,
 }
 
 /// What is known of the party of a leg.
 #[derive(Debug, Clone, Default, PartialEq, Eq)]
 pub struct Party {
-    /// The user that it has proved to be, or that was called.
+    /// The user as whom it authenticated, or who was called.
     pub user: Option<String>,
-    /// The gateway that it was called by, or whose certificate it has shown.
+    /// The gateway that the call came from or went through, or whose certificate the party presented.
     pub gateway: Option<Arc<str>>,
-    /// Its number: what it called from, or was called by.
+    /// Its number: the one it called from, or was called by.
     pub number: String,
-    /// Where its signalling comes from, as far as that is known.
+    /// The source of its signalling, if it is known.
     pub address: Option<SocketAddr>,
-    /// By which way its signalling comes or goes, as far as that is known.
+    /// The flow of its signalling, if it is known.
     pub flow: Option<Flow>,
 }
 
-/// A handler's work on an event; as for [`HandlerFuture`].
+/// A handler's work on an event; see [`HandlerFuture`].
 pub type EventFuture = Pin<Box<dyn Future<Output = ()> + Send>>;
 
-/// What becomes of an incoming call when its handler has come back.
+/// A handler's decision on an incoming call.
 #[derive(Debug, Clone, serde::Serialize, serde::Deserialize)]
 pub enum HandlerAction {
-    /// Not for this handler: the next one is asked. Without a next one: 404.
+    /// The handler declines: the next one is asked. Without a next one: 404.
     Continue,
-    /// The handler has done what it wanted. A leg that is neither answered nor
-    /// dialled for is refused with 480.
+    /// The handler has finished. A leg that is neither answered nor being dialled for is refused with 480.
     Complete,
-    /// Dial this and join it with the caller.
+    /// Dial this and bridge it with the caller.
     Dial(Box<DialRequest>),
-    /// Give the caller, answered or not, to the handler of this name: `ivr/main`,
-    /// `queue/sales`. Without such a one the call ends.
+    /// Hand the caller, answered or not, to the handler of this name: `ivr/main`, `queue/sales`. If there is
+    /// none, the call ends.
     Handle(String),
-    /// Look this target up, dial it and join it with the caller; or give them to the handler
-    /// of this name, if there is one.
+    /// Look this target up, dial it and bridge it with the caller; or hand the caller to the handler of this
+    /// name, if there is one.
     TransferTo(String),
-    /// Join the caller with this leg.
+    /// Bridge the caller with this leg.
     Bridge(LegId),
-    /// Refuse an unanswered caller with this status of 300 to 699; hang up an
-    /// answered one.
+    /// Refuse an unanswered caller with this status, or hang up an answered one.
     Reject {
         /// 300 to 699.
         status: u16,
-        /// The reason phrase; empty: the standard one.
+        /// The reason phrase; empty for the standard one.
         reason: String,
     },
-    /// The place that a party names is not followed, since it may not lead there; why, and where a
-    /// configuration could allow it, the line to write.
+    /// The destination that a party names is not followed, since the party may not choose it.
     NotFollowed {
-        /// Why, for logs and records.
+        /// The reason, for logs and records.
         why: String,
-        /// The line that would allow it; `None`: nothing would.
+        /// The configuration line that would allow it; `None` if no setting would.
         line: Option<String>,
     },
     /// Hang up; an unanswered caller gets 603.
     Disconnect,
-    /// The action, with what the call's account is to say of it: the name of the route that
-    /// asks for it, if one does, and why in words. What is dialled says it in
+    /// An action with its explanation for the call's timeline: the name of the route, if a route asks for it,
+    /// and the reason. Dial requests carry the route in
     /// [`DialOptions::route`](super::service::DialOptions::route).
     Routed {
-        /// The name of the route; `None`: no route asks for it.
+        /// The name of the route; `None` if no route asks for the action.
         route: Option<String>,
-        /// In words.
+        /// The reason, as text.
         why: String,
-        /// What is done.
+        /// The action.
         action: Box<HandlerAction>,
     },
 }
 
 impl HandlerAction {
-    /// What it is, for events: `complete`, `transfer_to`.
+    /// The name of the action in events: `complete`, `transfer_to`.
     pub fn word(&self) -> &'static str {
         match self {
             HandlerAction::Continue => "continue",
@@ -210,32 +205,31 @@ impl HandlerAction {
     }
 }
 
-/// A call that has come in and is not decided on.
+/// An incoming call that is not decided on yet.
 #[derive(Clone)]
 pub struct IncomingCall {
-    /// The call that this would be leg A of.
+    /// The call of which this would be leg A.
     pub call: CallId,
     /// The caller's leg.
     pub leg: LegId,
     /// The INVITE.
     pub request: Request,
-    /// Where it came from.
+    /// The source address of the INVITE.
     pub source: SocketAddr,
-    /// When it came.
+    /// When it was received.
     pub at: Instant,
-    /// Who the caller has proved to be; none: trusted by address, or nobody asked.
+    /// The user as whom the caller authenticated; `None`: trusted by address, or not challenged.
     pub identity: Option<String>,
-    /// The gateway that it comes from by the certificate of its connection; none: by its address,
-    /// or from none.
+    /// The gateway identified by the certificate of the connection; `None`: identified by address, or not a
+    /// gateway.
     pub gateway: Option<Arc<str>>,
-    /// Who calls, as far as it is believed.
+    /// The caller's identity, as far as it is trusted.
     pub who: Arc<CallerIdentity>,
-    /// The number that is called, where it does not stand in the Request-URI.
+    /// The called number, where it is not in the Request-URI.
     pub number: Option<Arc<str>>,
-    /// It is in a conversation already: another handler has answered it, or it was sent here by
-    /// a transfer.
+    /// The call is already answered: by another handler, or because the caller was transferred here.
     pub answered: bool,
-    /// It had this call already, before the call was restored: see [`ApplicationHandler::resumes`].
+    /// The handler had this call before it was restored: see [`ApplicationHandler::resumes`].
     pub resumed: bool,
 }
 
@@ -247,8 +241,8 @@ pub(super) fn caller_number(request: &Request) -> String {
 }
 
 impl IncomingCall {
-    /// The number that was dialled: the user part of the Request-URI, unescaped, or where the caller's
-    /// gateway has it.
+    /// The dialled number: the user part of the Request-URI, unescaped, or the field that the caller's
+    /// gateway puts it in.
     pub fn called(&self) -> String {
         if let Some(number) = &self.number {
             return number.to_string();
@@ -257,17 +251,17 @@ impl IncomingCall {
         String::from_utf8_lossy(&user.unwrap_or_default()).into_owned()
     }
 
-    /// The caller's number, as far as it is believed, to be shown: `anonymous` of who stays unknown.
+    /// The caller's number for display, as far as it is trusted; `anonymous` for a caller who withholds it.
     pub fn caller(&self) -> String {
         self.who.told().to_owned()
     }
 
-    /// Who calls, as far as that can be told apart: the user, else the caller's number.
+    /// The caller as an identifier: the authenticated user, else the caller's number.
     pub fn who(&self) -> String {
         self.identity.clone().unwrap_or_else(|| self.caller())
     }
 
-    /// The fields of the INVITE whose names begin with `X-`: what is meant for applications.
+    /// The fields of the INVITE whose names begin with `X-`, meant for applications.
     pub fn own_fields(&self) -> impl Iterator<Item = (String, String)> {
         let own = |name: &[u8]| name.get(..2).is_some_and(|start| start.eq_ignore_ascii_case(b"x-"));
         let text = |octets: &[u8]| String::from_utf8_lossy(octets).into_owned();

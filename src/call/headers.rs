@@ -1,30 +1,30 @@
-//! Changes to the header fields of a dialled INVITE and of all that goes to the callee inside the call, and of the
-//! responses to that INVITE and all that goes to the caller. Pure.
+//! Rules that change the header fields of a dialled INVITE and of everything sent to the callee inside the
+//! call, and of the responses to that INVITE and everything sent to the caller. Pure.
 //!
-//! Rules apply in their order to the fields that cross by themselves. None can touch a
-//! field that belongs to the dialog ([`Name::is_structural`]): such a rule does nothing.
+//! Rules apply in order, to the fields that b2b would send without them. No rule can change a field that
+//! belongs to the dialog ([`Name::is_structural`]): such a rule has no effect.
 
 use bytes::Bytes;
 
 use b2b_sip::endpoint::HeaderFields;
 use b2b_sip::msg::{Headers, Name};
 
-/// One change.
+/// One rule.
 #[derive(Debug, Clone, PartialEq, Eq, serde::Serialize, serde::Deserialize)]
 pub struct HeaderRule {
     pub to: RuledMessage,
-    /// Any case and form.
+    /// The header field name, in any case, long or compact form.
     pub name: String,
     pub change: HeaderChange,
 }
 
-/// Which messages a rule is about.
+/// The messages that a rule applies to.
 #[derive(Debug, Clone, Copy, PartialEq, Eq, Hash, Default, serde::Serialize, serde::Deserialize)]
 pub enum RuledMessage {
-    /// The INVITE to the callee, and every later request and response to it.
+    /// The INVITE to the callee, and every later request and response to the callee.
     #[default]
     Request,
-    /// The responses to the caller, and every later request and response to it.
+    /// The responses to the caller, and every later request and response to the caller.
     Response,
     /// All of them.
     Both,
@@ -32,17 +32,16 @@ pub enum RuledMessage {
     Invite,
 }
 
-/// What becomes of a field.
+/// The change to a header field.
 #[derive(Debug, Clone, PartialEq, Eq, serde::Serialize, serde::Deserialize)]
 pub enum HeaderChange {
-    /// The lines of the other leg's message go across as they came. Of responses: those
-    /// of 1xx and 2xx.
+    /// Copies the lines of the other leg's message. Of responses: only of 1xx and 2xx.
     Pass,
-    /// One more line.
+    /// Adds a line.
     Add(String),
-    /// One line instead of all of this name.
+    /// Replaces all lines of this name with one.
     Replace(String),
-    /// All lines of this name go.
+    /// Removes all lines of this name.
     Remove,
 }
 
@@ -57,8 +56,8 @@ impl HeaderRule {
     }
 }
 
-/// Changes `fields` of a message to the callee, or to the caller (`response`). `original` is the message of the
-/// other leg that this one follows from.
+/// Changes `fields` of a message to the callee, or to the caller (`response`). `original` is the other leg's
+/// message that caused this one.
 pub fn apply(rules: &[HeaderRule], response: bool, fields: &mut HeaderFields, original: Option<&Headers>) {
     apply_to(rules, response, fields, |name| {
         let values = original.into_iter().flat_map(|original| original.field_values(name));
@@ -66,7 +65,7 @@ pub fn apply(rules: &[HeaderRule], response: bool, fields: &mut HeaderFields, or
     });
 }
 
-/// The lines of a message that rules pass on, for later.
+/// The lines of a message that the rules pass on, kept for later.
 pub(crate) fn passed(rules: &[HeaderRule], response: bool, original: &Headers) -> HeaderFields {
     let passes = rules.iter().filter(|rule| rule.is_for(response) && rule.change == HeaderChange::Pass);
     passes
@@ -77,12 +76,13 @@ pub(crate) fn passed(rules: &[HeaderRule], response: bool, original: &Headers) -
         .collect()
 }
 
-/// Of those, the values of this name.
+/// The values of this name among the lines of [`passed`].
 pub(crate) fn of(passed: &HeaderFields, name: Name<'_>) -> Vec<Bytes> {
     passed.iter().filter(|(other, _)| Name::parse(other) == name).map(|(_, value)| value.clone()).collect()
 }
 
-/// The same with the values of the other leg's message by their name; none: no such message leads to this one.
+/// As [`apply`], with a lookup of the other leg's values by name; `None` if no message of the other leg
+/// caused this one.
 pub(crate) fn apply_to(
     rules: &[HeaderRule],
     response: bool,
@@ -93,7 +93,7 @@ pub(crate) fn apply_to(
         let name = Name::parse(rule.name.as_bytes());
         let line = |value: Bytes| (Bytes::copy_from_slice(rule.name.as_bytes()), value);
         let passed = (rule.change == HeaderChange::Pass).then(|| original(name));
-        // Nothing of another leg's leads to this message: what we say of ourselves stays.
+        // No message of the other leg caused this one: b2b's own value stays.
         if passed == Some(None) {
             continue;
         }
@@ -110,8 +110,7 @@ pub(crate) fn apply_to(
     }
 }
 
-/// A value on one line: folds become a space (RFC 3261 §7.3.1), other control characters
-/// go.
+/// A value on one line: folds become a space (RFC 3261 §7.3.1), other control characters are removed.
 fn clean(value: &[u8]) -> Bytes {
     let mut cleaned = Vec::with_capacity(value.len());
     for &byte in value {

@@ -1,7 +1,7 @@
-//! The initial offer and answer of an INVITE, as far as they have passed in reliable provisional responses (RFC 3262
-//! §5): one machine for the leg that has called us, one for a leg that we call. Pure: no I/O, no clock.
+//! The initial offer/answer exchange of an INVITE, as far as it has taken place in reliable provisional
+//! responses (RFC 3262 §5): one machine for an inbound leg, one for an outbound leg. Pure: no I/O, no clock.
 //!
-//! | caller \ event | its 18x brings an answer | its 18x brings a branch's offer | PRACK with the answer |
+//! | caller \ event | its 18x carries an answer | its 18x carries a branch's offer | PRACK with the answer |
 //! |---|---|---|---|
 //! | `Open` | `Told` | – | – |
 //! | `Offering` | `Told` | `Offered` | – |
@@ -14,24 +14,24 @@ use bytes::Bytes;
 use crate::LegId;
 use b2b_sip::msg::Response;
 
-/// A leg that has called us: what its provisional responses have brought it.
+/// An inbound leg: the session descriptions that its provisional responses have carried.
 #[derive(Debug, Clone, Default, PartialEq, Eq)]
 pub(crate) enum CallerSession {
-    /// Nothing that it may build on.
+    /// No description that the caller may rely on.
     #[default]
     Open,
-    /// The offer of this branch is about to go to it.
+    /// The offer of this branch is about to be sent to the caller.
     Offering(LegId),
-    /// The answer to its offer: later responses bring none.
+    /// The answer to the caller's offer was sent: later responses carry none.
     Told(Bytes),
-    /// The offer of this branch; its PRACK brings the answer.
+    /// The offer of this branch was sent; the caller's PRACK carries the answer.
     Offered { branch: LegId, offer: Bytes },
-    /// That has come: the 2xx brings nothing.
+    /// The caller's answer was received: the 2xx carries no description.
     Settled(Bytes),
 }
 
 impl CallerSession {
-    /// The description that it has been told.
+    /// The description that was sent to the caller.
     pub fn told(&self) -> Option<&Bytes> {
         match self {
             CallerSession::Told(session)
@@ -41,7 +41,7 @@ impl CallerSession {
         }
     }
 
-    /// A reliable provisional response brings it this. What it was told before stands.
+    /// A reliable provisional response carries this description. An earlier one stays in effect.
     pub fn tell(&mut self, session: &Bytes) {
         match self {
             CallerSession::Open => *self = CallerSession::Told(session.clone()),
@@ -52,7 +52,8 @@ impl CallerSession {
         }
     }
 
-    /// Its PRACK has brought the answer: to the offer of this branch; none: it was offered nothing.
+    /// The PRACK carried the answer: returns the branch whose offer it answers; `None` if nothing was
+    /// offered.
     pub fn settle(&mut self) -> Option<LegId> {
         let CallerSession::Offered { branch, offer } = self else { return None };
         let branch = *branch;
@@ -61,35 +62,35 @@ impl CallerSession {
     }
 }
 
-/// A leg that we call: what it has said on the way to its answer.
+/// An outbound leg: what it has said before its answer.
 #[derive(Debug, Default)]
 pub(crate) struct CalleeSession {
-    /// Its last description.
+    /// The callee's last description.
     pub said: Option<Bytes>,
-    /// Its last provisional response was reliable.
+    /// Whether the callee's last provisional response was reliable.
     pub reliable: bool,
-    /// Where its own offer stands, where it was left to make it.
+    /// The state of the callee's own offer, if the INVITE carried none.
     pub offer: LateOffer,
 }
 
-/// The offer of a callee that was left to make it.
+/// The offer of a callee that was sent an INVITE without one.
 #[derive(Debug, Default)]
 pub(crate) enum LateOffer {
-    /// There is none, or none that was answered.
+    /// There is no offer, or it could not be answered.
     #[default]
     None,
-    /// This reliable provisional response has brought it: its PRACK is to bring the answer.
+    /// This reliable provisional response carried it; its PRACK is to carry the answer.
     Early(Box<Response>),
-    /// It is answered, by PRACK.
+    /// It was answered by PRACK.
     Answered,
-    /// The 2xx has brought it: its ACK is to bring the answer.
+    /// The 2xx carried it; its ACK is to carry the answer.
     InAnswer,
 }
 
 impl CalleeSession {
-    /// It has answered; `offers`: with an offer, which the ACK has to answer.
+    /// The callee has answered. `offers`: the 2xx carries an offer, which the ACK has to answer.
     pub fn answered(&mut self, session: Bytes, offers: bool) {
-        // the answer may have come in a reliable provisional response
+        // The answer may have come in a reliable provisional response.
         if !session.is_empty() {
             self.said = Some(session);
         }
@@ -98,7 +99,7 @@ impl CalleeSession {
         }
     }
 
-    /// Takes what brought its early offer, which is answered now, or cannot be.
+    /// Takes the response that carried the callee's early offer, once it is answered or cannot be.
     pub fn answer_early(&mut self, answered: bool) -> Option<Box<Response>> {
         let LateOffer::Early(_) = self.offer else { return None };
         let after = if answered { LateOffer::Answered } else { LateOffer::None };
@@ -108,7 +109,7 @@ impl CalleeSession {
         }
     }
 
-    /// The offer in a reliable provisional response that nobody has answered.
+    /// The unanswered offer in a reliable provisional response.
     pub fn early_offer(&self) -> Option<Bytes> {
         match &self.offer {
             LateOffer::Early(response) => Some(response.body()),
@@ -117,25 +118,27 @@ impl CalleeSession {
     }
 }
 
-/// How a caller without an offer is accepted, whose callee has answered (RFC 3261 §13.2.1).
+/// How a caller that sent no offer is accepted once the callee has answered (RFC 3261 §13.2.1).
 #[derive(Debug, Clone, PartialEq, Eq)]
 pub(crate) enum Acceptance {
-    /// Both have each other's descriptions: the 2xx brings none.
+    /// Both sides have each other's description: the 2xx carries none.
     Plain,
-    /// The caller was told of another branch's session: the 2xx brings none, and it is offered this one's later.
+    /// The caller has another branch's description: the 2xx carries none, and the caller is offered this
+    /// callee's later.
     Otherwise,
-    /// The same, and the callee's offer is answered by us first.
+    /// As `Otherwise`, and b2b answers the callee's offer first.
     OtherwiseAndAck(Bytes),
-    /// The callee was answered by us: the 2xx brings an offer of what it can do.
+    /// b2b has answered the callee's offer: the 2xx carries an offer of what the callee supports.
     OwnOffer,
-    /// The 2xx brings the callee's offer.
+    /// The 2xx carries the callee's offer.
     Offer(Bytes),
-    /// There is no offer to bring.
+    /// There is no offer to send.
     Nothing,
 }
 
 impl Acceptance {
-    /// `together`: what the caller was told was this callee's. `offer`: the last description of the callee.
+    /// `together`: whether the description sent to the caller was this callee's. `offer`: the callee's last
+    /// description.
     pub fn of(caller: &CallerSession, callee: &CalleeSession, together: bool, offer: Option<Bytes>) -> Self {
         let answered = matches!(callee.offer, LateOffer::Answered);
         let offer = offer.filter(|_| matches!(callee.offer, LateOffer::InAnswer));

@@ -1,4 +1,4 @@
-//! The life of a leg as a table: state and event in, state out, no I/O.
+//! The state table of a leg: a pure function from state and event to the next state, without I/O.
 //!
 //! | state \ event | Ring | EarlyMedia | Answer | End | Fail |
 //! |---|---|---|---|---|---|
@@ -8,29 +8,28 @@
 //! | Answered | late | late | late | Destroyed | Destroyed |
 //! | Destroyed, Failed | late | late | late | late | late |
 //!
-//! A late event is an [`IllegalEvent`]: the caller counts it and goes on. An
-//! answered leg never becomes Failed, whatever ends it: its [`TerminationCause`]
-//! says how.
+//! A late event is an [`IllegalEvent`]: the caller of [`next`] counts it and continues. An answered leg never
+//! becomes Failed, whatever ends it; its [`TerminationCause`] says how it ended.
 
 use b2b_base::end_cause::EndCause;
 use serde::{Deserialize, Serialize};
 
-/// Where a leg is in its life.
+/// The state of a leg.
 #[derive(Debug, Clone, Copy, PartialEq, Eq, Hash, Serialize, Deserialize)]
 #[cfg_attr(feature = "schema", derive(utoipa::ToSchema))]
 #[serde(rename_all = "snake_case")]
 pub enum LegState {
-    /// INVITE sent or received, nothing else yet.
+    /// The INVITE was sent or received, and nothing else yet.
     Created,
-    /// 18x without media.
+    /// 18x without a session description.
     Ringing,
     /// 18x with a session description: media may flow before the answer.
     EarlyMedia,
-    /// 2xx.
+    /// A 2xx was sent or received.
     Answered,
-    /// Over: hung up after the answer, or given up before it.
+    /// Ended: hung up after the answer, or cancelled or refused before it.
     Destroyed,
-    /// Over: it never came to an answer, and not by anybody's wish to stop.
+    /// Ended before the answer by a failure, not by a party's decision to stop.
     Failed,
 }
 
@@ -50,8 +49,8 @@ impl LegState {
         matches!(self, LegState::Destroyed | LegState::Failed)
     }
 
-    /// Whether a leg in this state has come as far as `state`, by it or past it. One that is over has come as
-    /// far as it ever will.
+    /// Whether a leg in this state has reached `state` or passed it. A leg that is over counts as past every
+    /// state.
     pub fn has_reached(self, state: LegState) -> bool {
         let rank = |it: LegState| match it {
             LegState::Created => 0,
@@ -64,7 +63,7 @@ impl LegState {
     }
 }
 
-/// What moves a leg.
+/// An input of the leg's state machine.
 #[derive(Debug, Clone, Copy, PartialEq, Eq, Hash)]
 pub enum LegEvent {
     /// A provisional response without a session description.
@@ -73,9 +72,9 @@ pub enum LegEvent {
     EarlyMedia,
     /// A 2xx.
     Answer,
-    /// Somebody wants the leg to end: BYE, CANCEL, a refusal by us.
+    /// A party or b2b ends the leg: BYE, CANCEL, or a refusal by b2b.
     End,
-    /// It went wrong: a final response other than 2xx, no response, no media.
+    /// The leg failed: a final response other than 2xx, no response, or no media.
     Fail,
 }
 
@@ -90,20 +89,20 @@ impl LegEvent {
 #[cfg_attr(feature = "schema", derive(utoipa::ToSchema))]
 #[serde(rename_all = "snake_case")]
 pub enum TerminationCause {
-    /// We sent BYE, and it was answered.
+    /// b2b sent BYE, and it was answered.
     LocalHangup,
-    /// We sent BYE, and it was never answered.
+    /// b2b sent BYE, and it was never answered.
     ByeUnanswered,
-    /// They sent BYE.
+    /// The party sent BYE.
     RemoteHangup,
-    /// CANCEL, ours or theirs, before the answer.
+    /// CANCEL from either side before the answer.
     Cancelled,
-    /// We refused it with this status.
+    /// b2b refused the INVITE with this status.
     Rejected {
-        /// The final status that we sent.
+        /// The final status that b2b sent.
         status: u16,
     },
-    /// The far end, or the way there, refused ours with this status.
+    /// The far end, or a proxy on the way, refused b2b's INVITE with this status.
     Failed {
         /// The final status, 300 to 699; 408 and 503 also stand for no response and no transport.
         status: u16,
@@ -112,19 +111,19 @@ pub enum TerminationCause {
     },
     /// No RTP for too long.
     MediaTimeout,
-    /// Who carried its media is gone.
+    /// The media server that carried the leg's media is gone.
     MediaLost,
-    /// Nobody refreshed its session in time, or our refresh found nobody (RFC 4028).
+    /// The session was not refreshed in time, or b2b's refresh failed (RFC 4028).
     SessionExpired,
     /// The peer broke the protocol inside the call: no ACK, no usable answer.
     Protocol {
-        /// What it did, for logs.
+        /// The violation, for logs.
         message: String,
     },
 }
 
 impl TerminationCause {
-    /// The event that this cause is to the state machine.
+    /// The state machine's event for this cause.
     pub fn event(&self) -> LegEvent {
         match self {
             TerminationCause::Failed { .. }
@@ -157,26 +156,26 @@ impl From<TerminationCause> for EndCause {
     }
 }
 
-/// An event that the state has no place for. It changes nothing.
+/// An event that is illegal in the current state. The state does not change.
 #[derive(Debug, Clone, Copy, PartialEq, Eq, thiserror::Error)]
 #[error("a leg in state {state:?} takes no {event:?}; ignore it")]
 pub struct IllegalEvent {
-    /// What the leg was in, and stays in.
+    /// The current state, which the leg keeps.
     pub state: LegState,
-    /// What came.
+    /// The rejected event.
     pub event: LegEvent,
 }
 
-/// The table.
+/// The transition table.
 ///
 /// # Errors
-/// The event has no place in this state; the state stays.
+/// The event is illegal in this state; the state does not change.
 pub fn next(state: LegState, event: LegEvent) -> Result<LegState, IllegalEvent> {
     use LegEvent as E;
     use LegState as S;
     Ok(match (state, event) {
         (S::Created | S::Ringing, E::Ring) => S::Ringing,
-        // Once media flows early, a 180 does not take it away.
+        // A 180 after early media has started does not end the early media.
         (S::EarlyMedia, E::Ring) => S::EarlyMedia,
         (S::Created | S::Ringing | S::EarlyMedia, E::EarlyMedia) => S::EarlyMedia,
         (S::Created | S::Ringing | S::EarlyMedia, E::Answer) => S::Answered,

@@ -1,14 +1,14 @@
-//! Where a leg is in its life, with what it needs there and nowhere else. The table of [`leg_fsm`] says which
-//! event leads where; this says what a state carries. Pure: no I/O, no clock.
+//! The state of a leg together with the data that exists only in that state. The table of [`leg_fsm`] defines
+//! the transitions; this module defines what each state carries. Pure: no I/O, no clock.
 //!
 //! | [`Life`] | [`LegState`] | carries |
 //! |---|---|---|
-//! | `Incoming` | Created, Ringing, EarlyMedia | their INVITE, and what our provisional responses have said |
+//! | `Incoming` | Created, Ringing, EarlyMedia | the INVITE, and descriptions in our provisional responses |
 //! | `Outgoing` | Created, Ringing, EarlyMedia | |
-//! | `Up` | Answered | since when, and what the ACK for our 2xx is to bring |
-//! | `Ending` | what it was in before | the same, if it was answered |
+//! | `Up` | Answered | the time of the answer, and what the ACK for our 2xx is to carry |
+//! | `Ending` | the state before | the same, if it was answered |
 //!
-//! A leg that is over is no state of it: it is forgotten, and has its record.
+//! A leg that is over has no state here: it is removed, and its record remains.
 
 use std::time::Instant;
 
@@ -19,40 +19,40 @@ use crate::initial_session::CallerSession;
 use crate::leg_fsm::{self, IllegalEvent, LegEvent, LegState};
 use b2b_sip::msg::Request;
 
-/// What the ACK for a 2xx of ours brings, or lets us do.
+/// What the ACK for our 2xx carries, or triggers.
 #[derive(Debug, Clone, Copy, Default, PartialEq, Eq)]
 pub(crate) enum OnAck {
     #[default]
     Nothing,
     /// The answer to the offer of that leg, whose ACK waits for it.
     AnswerTo(LegId),
-    /// The answer to an offer of our own.
+    /// The answer to our own offer.
     Answer,
-    /// It was told of another branch's session: then it is offered this leg's.
+    /// The caller has another branch's description: after the ACK it is offered this leg's.
     Refresh(LegId),
 }
 
-/// A leg that has called us and is not answered.
+/// An inbound leg that is not answered.
 pub(crate) struct Incoming {
     state: LegState,
     pub invite: Request,
-    /// What provisional responses have brought it.
+    /// The descriptions that provisional responses have carried.
     pub session: CallerSession,
 }
 
-/// A leg with a 2xx, ours or theirs.
+/// A leg with a 2xx, sent or received.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
 pub(crate) struct Answered {
     since: Instant,
     on_ack: OnAck,
 }
 
-/// See the module's text.
+/// A leg's state with its data; see the module documentation.
 pub(crate) enum Life {
     Incoming(Box<Incoming>),
     Outgoing(LegState),
     Up(Answered),
-    /// BYE, CANCEL or a refusal is on its way.
+    /// BYE, CANCEL or a refusal is in progress.
     Ending {
         was: LegState,
         answered: Option<Answered>,
@@ -60,18 +60,18 @@ pub(crate) enum Life {
 }
 
 impl Life {
-    /// Of who has called us.
+    /// An inbound leg.
     pub fn incoming(invite: Request) -> Self {
         let session = CallerSession::default();
         Life::Incoming(Box::new(Incoming { state: LegState::Created, invite, session }))
     }
 
-    /// Of whom we call.
+    /// An outbound leg.
     pub fn outgoing() -> Self {
         Life::Outgoing(LegState::Created)
     }
 
-    /// What everybody may know of it.
+    /// The public state.
     pub fn state(&self) -> LegState {
         match self {
             Life::Incoming(it) => it.state,
@@ -81,10 +81,11 @@ impl Life {
         }
     }
 
-    /// Moves on: from which state, to which. What is over stays as it is, to be forgotten.
+    /// Applies an event; returns the old and the new state. A leg that is over keeps its data until it is
+    /// removed.
     ///
     /// # Errors
-    /// The event has no place in this state; nothing changes.
+    /// The event is illegal in this state; nothing changes.
     pub fn advance(&mut self, event: LegEvent, now: Instant) -> Result<(LegState, LegState), IllegalEvent> {
         let from = self.state();
         let to = leg_fsm::next(from, event)?;
@@ -94,20 +95,20 @@ impl Life {
             Life::Incoming(_) | Life::Outgoing(_) if to == LegState::Answered => *self = Life::Up(up),
             Life::Incoming(it) => it.state = to,
             Life::Outgoing(state) => *state = to,
-            // Their 2xx has crossed our CANCEL.
+            // The party's 2xx crossed our CANCEL.
             Life::Ending { was, answered } => {
                 *was = to;
                 if to == LegState::Answered {
                     *answered = Some(up);
                 }
             }
-            // No event leads out of it but to an end.
+            // The only events that leave this state end the leg.
             Life::Up(_) => {}
         }
         Ok((from, to))
     }
 
-    /// BYE, CANCEL or a refusal is on its way.
+    /// Starts the end of the leg: BYE, CANCEL or a refusal is in progress.
     pub fn end(&mut self) {
         *self = Life::Ending { was: self.state(), answered: self.answered() };
     }
@@ -116,12 +117,12 @@ impl Life {
         matches!(self, Life::Ending { .. })
     }
 
-    /// Answered, and not about to end.
+    /// Answered, and not ending.
     pub fn is_up(&self) -> bool {
         matches!(self, Life::Up(_))
     }
 
-    /// Their INVITE waits for a decision.
+    /// The inbound leg whose INVITE is not decided on.
     pub fn as_incoming(&self) -> Option<&Incoming> {
         match self {
             Life::Incoming(it) => Some(it),
@@ -129,7 +130,7 @@ impl Life {
         }
     }
 
-    /// The same, to tell it something.
+    /// As [`Life::as_incoming`], mutable.
     pub fn as_incoming_mut(&mut self) -> Option<&mut Incoming> {
         match self {
             Life::Incoming(it) => Some(it),
@@ -137,17 +138,17 @@ impl Life {
         }
     }
 
-    /// Their INVITE that nobody has answered.
+    /// The INVITE of an inbound leg that is not answered.
     pub fn invite(&self) -> Option<&Request> {
         self.as_incoming().map(|it| &it.invite)
     }
 
-    /// The offer in it.
+    /// The offer in that INVITE.
     pub fn open_offer(&self) -> Option<Bytes> {
         self.invite().map(|invite| invite.body()).filter(|body| !body.is_empty())
     }
 
-    /// The description that provisional responses have brought who has called us.
+    /// The description that provisional responses have carried to the caller.
     pub fn told(&self) -> Option<&Bytes> {
         self.as_incoming()?.session.told()
     }
@@ -173,19 +174,19 @@ impl Life {
         self.answered().map(|it| it.since)
     }
 
-    /// What the ACK for our 2xx is to bring.
+    /// What the ACK for our 2xx is to carry.
     pub fn on_ack(&self) -> OnAck {
         self.answered().map_or(OnAck::Nothing, |it| it.on_ack)
     }
 
-    /// Notes it; without a 2xx there is no ACK.
+    /// Sets what the ACK is to carry; without a 2xx there is no ACK.
     pub fn expect_on_ack(&mut self, what: OnAck) {
         if let Some(answered) = self.answered_mut() {
             answered.on_ack = what;
         }
     }
 
-    /// The ACK is there: what it brings. Another one brings nothing.
+    /// Takes what the ACK carries; a retransmitted ACK carries nothing more.
     pub fn take_on_ack(&mut self) -> OnAck {
         self.answered_mut().map(|it| std::mem::take(&mut it.on_ack)).unwrap_or_default()
     }

@@ -1,5 +1,4 @@
-//! From a target in words (`user/1001`, `gateway/carrier/+44…`, `group/sales`,
-//! `sip:…`) to the URIs to dial.
+//! From a target (`user/1001`, `gateway/carrier/+44…`, `group/sales`, `sip:…`) to the URIs to dial.
 
 use std::borrow::Cow;
 use std::fmt;
@@ -16,17 +15,17 @@ use super::negotiate::crypto::SrtpRules;
 use super::negotiate::pair::PairPolicy;
 use b2b_sip::endpoint::{Flow, LargeRequests};
 
-/// What is looked up, and for whom.
+/// A lookup: the target, and the caller.
 #[derive(Debug, Clone, PartialEq, Eq)]
 pub struct LookupRequest {
     /// `user/1001`, `gateway/carrier/+44…`, `group/sales`, `sip:…`, `sips:…`.
     pub target: String,
-    /// Who calls, as a URI or number: what a gateway is told, and where a resolver treats
-    /// callers differently.
+    /// The caller, as a URI or number: sent to a gateway, and available to resolvers that treat callers
+    /// differently.
     pub caller: Option<String>,
-    /// Where the call came from; none for calls that we originate.
+    /// The source of the call; `None` for calls that b2b originates.
     pub source: Option<SocketAddr>,
-    /// When: bindings expire, health changes.
+    /// The time of the lookup: bindings expire, and health changes.
     pub now: Instant,
 }
 
@@ -42,123 +41,120 @@ impl LookupRequest {
     }
 }
 
-/// What a target turned out to be.
+/// The kind of a target.
 #[derive(Debug, Clone, Copy, PartialEq, Eq, Hash, Serialize, Deserialize)]
 #[cfg_attr(feature = "schema", derive(utoipa::ToSchema))]
 #[serde(rename_all = "snake_case")]
 pub enum LookupKind {
-    /// Somebody who registers here.
+    /// A user who registers here.
     User,
-    /// A number behind a provider.
+    /// A number behind a gateway.
     Gateway,
-    /// Several of the others.
+    /// Several targets of the other kinds.
     Group,
     /// A URI.
     Direct,
 }
 
-/// Where a target can be reached.
+/// The contacts of a target.
 #[derive(Debug, Clone, PartialEq, Eq, serde::Serialize, serde::Deserialize)]
 pub struct LookupResult {
-    /// What the target turned out to be.
+    /// The kind of the target.
     pub kind: LookupKind,
-    /// The target as it was asked for.
+    /// The target as requested.
     pub original: String,
     /// In the order of [`ResolvedContact::priority`]; never empty.
     pub contacts: Vec<ResolvedContact>,
 }
 
 impl LookupResult {
-    /// Contacts in the order to dial them. Those of the same priority keep their order.
+    /// Sorts contacts in dialling order. Contacts of equal priority keep their order.
     pub fn new(kind: LookupKind, original: &str, mut contacts: Vec<ResolvedContact>) -> Self {
         contacts.sort_by_key(|contact| contact.priority);
         LookupResult { kind, original: original.to_owned(), contacts }
     }
 
-    /// Contacts of one priority at a time: what parallel dialling dials together.
+    /// The contacts grouped by priority: parallel dialling dials one group at a time.
     pub fn tiers(&self) -> impl Iterator<Item = &[ResolvedContact]> {
         self.contacts.chunk_by(|a, b| a.priority == b.priority)
     }
 }
 
-/// A URI to dial, and how.
+/// A URI to dial, and how to reach it.
 #[derive(Debug, Clone, PartialEq, Eq, serde::Serialize, serde::Deserialize)]
 pub struct ResolvedContact {
     /// The Request-URI.
     pub uri: String,
     /// Lower is dialled first.
     pub priority: u16,
-    /// The connection that the party registered by (RFC 5626): no new one is made
-    /// while it stands.
+    /// The flow that the party registered over (RFC 5626): no new connection is opened while it is up.
     pub flow: Option<Flow>,
-    /// Where to send to instead of where the URI says: the address that the party
-    /// registered from, or an outbound proxy, as a SIP URI.
+    /// A SIP URI to send to instead of the Request-URI's host: the source address of the registration, or an
+    /// outbound proxy.
     pub next_hop: Option<String>,
-    /// Route values to begin with, as a list: the path that the party registered by
-    /// (RFC 3327). It goes before `flow` and `next_hop`.
+    /// Initial Route values, as a list: the Path of the registration (RFC 3327). It takes precedence over
+    /// `flow` and `next_hop`.
     pub path: Option<String>,
-    /// Header fields of its INVITE.
+    /// Additional header fields of the INVITE.
     #[serde(with = "crate::controller::json::shared_fields")]
     pub headers: Arc<[(Bytes, Bytes)]>,
-    /// What it is not told that we can.
+    /// Extensions that are not announced to this contact.
     pub withheld: Withheld,
-    /// What becomes of its session before it answers.
+    /// The treatment of its session before it answers.
     pub early_media: EarlyMedia,
-    /// By which way large requests go.
+    /// The transport of large requests.
     pub large: LargeRequests,
-    /// Where the party's signalling comes from: what registered it, or a proxy in front of us
-    /// saw. None: as `flow` and `uri` say.
+    /// The source of the party's signalling: that of its registration, or the one that a proxy in front of
+    /// b2b saw. `None`: as `flow` and `uri` say.
     pub source: Option<SocketAddr>,
-    /// The gateway that this goes through, which counts the call as one of its channels.
+    /// The gateway that this contact uses; the call counts as one of its channels.
     pub gateway: Option<GatewayUse>,
-    /// What `From` has to say towards this contact, as a URI; none: the caller's. The
-    /// caller's name goes before it.
+    /// The URI of `From` towards this contact; `None` for the caller's. The caller's name precedes it.
     pub from: Option<String>,
-    /// What a gateway is told of the caller beside From; none: it is no gateway.
+    /// What a gateway is told of the caller besides From; `None` if it is not a gateway.
     pub told: Option<Arc<Told>>,
-    /// The user who is reached here, by the name that was looked up.
+    /// The user reached here, by the name that was looked up.
     pub user: Option<Arc<str>>,
-    /// How long it rings; none: as the dialling says.
+    /// The ring timeout; `None` for that of the dial request.
     pub ring: Option<Duration>,
-    /// How long it may be without any response; none: as the dialling says.
+    /// The time without any response after which it has failed; `None` for that of the dial request.
     pub trying: Option<Duration>,
-    /// What may be offered to it; none: as the switch's configuration says.
+    /// The media that may be offered to it; `None` for the switch's configuration.
     pub policy: Option<Arc<PairPolicy>>,
-    /// Encryption of its media where nothing is configured of the party; none: as the switch's
-    /// configuration says.
+    /// The media encryption for a party without a setting of its own; `None` for the switch's configuration.
     pub srtp: Option<Arc<SrtpRules>>,
-    /// Who has redirected a call here; none: it was called.
+    /// The party that redirected the call here; `None` if it was not redirected.
     pub diverted: Option<Arc<Diverted>>,
-    /// An emergency call: the number or service that was dialled. The contact is told who calls, whatever
-    /// the caller wants, and the call lasts for as long as its parties do. None: an ordinary call.
+    /// An emergency call: the number or service that was dialled. The contact is told the caller's identity
+    /// even if the caller withholds it, and the call has no maximum duration. `None` for an ordinary call.
     pub emergency: Option<Arc<str>>,
 }
 
-/// A party has redirected a call (3xx): from there on it is a call of that party.
+/// A redirection (3xx) of a call: from there on it is a call of the redirecting party.
 #[derive(Debug, Clone, PartialEq, Eq, Default, serde::Serialize, serde::Deserialize)]
 pub struct Diverted {
-    /// The user who did: it counts as one of their calls.
+    /// The redirecting user: the call counts as one of theirs.
     pub user: Option<Arc<str>>,
-    /// The number that was called, for others to see.
+    /// The number that was called, as shown to others.
     pub number: String,
-    /// Why, as RFC 5806 has it.
+    /// The reason, as in RFC 5806.
     #[serde(deserialize_with = "crate::identity::diversion::known_word")]
     pub reason: crate::identity::diversion::ReasonWord,
-    /// The route that the call takes from there.
+    /// The route of the redirected call.
     pub route: Option<String>,
-    /// Who has redirected it before.
+    /// The redirection before this one.
     pub before: Option<Arc<Diverted>>,
 }
 
 impl Diverted {
-    /// This one and those before it, the last one first.
+    /// This redirection and the earlier ones, latest first.
     pub fn all(&self) -> impl Iterator<Item = &Diverted> {
         std::iter::successors(Some(self), |it| it.before.as_deref())
     }
 }
 
 impl ResolvedContact {
-    /// A URI and nothing else.
+    /// A contact with a URI and default settings.
     pub fn new(uri: impl Into<String>, priority: u16) -> Self {
         ResolvedContact {
             uri: uri.into(),
@@ -185,34 +181,34 @@ impl ResolvedContact {
     }
 }
 
-/// Extensions that a callee is not told of: some providers refuse or mistake them.
+/// Extensions that are not announced to a callee: some providers refuse or misinterpret them.
 #[derive(Debug, Clone, Copy, PartialEq, Eq, Default, serde::Serialize, serde::Deserialize)]
 pub struct Withheld {
     /// Reliable provisional responses (RFC 3262).
     pub reliable: bool,
 }
 
-/// Through which host of which gateway a contact goes.
+/// The gateway and the host of it that a contact uses.
 #[derive(Debug, Clone, PartialEq, Eq, serde::Serialize, serde::Deserialize)]
 pub struct GatewayUse {
     /// The gateway's name in the configuration.
     pub name: Arc<str>,
     /// Its host, as configured.
     pub host: Arc<str>,
-    /// Calls that it takes at once; none: any number.
+    /// Maximum number of concurrent calls; `None` for no limit.
     pub channels: Option<u32>,
-    /// For its challenges.
+    /// The credentials for its challenges.
     #[serde(with = "are_there")]
     pub credentials: Option<Arc<Credentials>>,
-    /// By which settings of TLS connections with it are made, as
-    /// [`Invite::tls`](b2b_sip::endpoint::Invite::tls); none: the usual ones.
+    /// The named TLS settings for connections to it, as in [`Invite::tls`](b2b_sip::endpoint::Invite::tls);
+    /// `None` for the default ones.
     pub tls: Option<Arc<str>>,
-    /// By which listener of ours requests go to it, as
+    /// The listener that sends requests to it, as in
     /// [`Invite::listener`](b2b_sip::endpoint::Invite::listener).
     pub listener: Option<Arc<str>>,
 }
 
-/// Whether there are credentials, which are written down nowhere.
+/// Serializes whether there are credentials; the credentials themselves are never written.
 mod are_there {
     use std::sync::Arc;
 
@@ -232,14 +228,14 @@ mod are_there {
     }
 }
 
-/// A digest user and password. `Debug` does not show the password.
+/// A digest username and password. `Debug` does not show the password.
 #[derive(Clone, PartialEq, Eq)]
 pub struct Credentials {
     /// `username` of the digest (RFC 7616 §3.4).
     pub username: String,
-    /// In the clear.
+    /// The password, in plain text.
     pub password: String,
-    /// Only for this realm; none: for any.
+    /// The only realm they are used for; `None` for any.
     pub realm: Option<String>,
 }
 
@@ -253,27 +249,27 @@ impl fmt::Debug for Credentials {
     }
 }
 
-/// Why a target cannot be dialled.
+/// The reason why a target cannot be dialled.
 #[derive(Debug, Clone, PartialEq, Eq, thiserror::Error, serde::Serialize, serde::Deserialize)]
 pub enum LookupError {
-    /// The target has not the form of one.
+    /// The target is malformed.
     #[error(
         "'{target}' is not a target; write user/<name>, gateway/<name>/<number>, group/<name> or a SIP URI: {why}"
     )]
     BadTarget {
-        /// As it was asked for.
+        /// The target as requested.
         target: String,
-        /// What is wrong with it, in words.
+        /// What is wrong with it, as text.
         why: Cow<'static, str>,
     },
-    /// No resolver takes targets of this form.
+    /// No resolver handles targets of this form.
     #[error(
         "'{target}' is not a known target; write user/<name>, gateway/<name>/<number>, group/<name> or a SIP URI ({known})"
     )]
     NoResolver {
-        /// As it was asked for.
+        /// The target as requested.
         target: String,
-        /// The resolvers that there are, for people.
+        /// The available resolvers, as text.
         known: String,
     },
     /// The configuration has no such user.
@@ -282,7 +278,7 @@ pub enum LookupError {
         /// The user's name.
         user: String,
     },
-    /// The user has no binding now.
+    /// The user has no registered binding.
     #[error("user '{user}' is not registered; check that REGISTER from the phone arrives")]
     NotRegistered {
         /// The user's name.
@@ -316,50 +312,50 @@ pub enum LookupError {
         /// The group's name.
         group: String,
     },
-    /// A group is its own member, over others.
+    /// A group contains itself, possibly through other groups.
     #[error("group '{group}' contains itself ({path}); remove one of these memberships")]
     GroupCycle {
         /// The group's name.
         group: String,
-        /// The groups from one to the next, with arrows.
+        /// The groups of the cycle, joined by arrows.
         path: String,
     },
-    /// Groups in groups, and too many of them.
+    /// Groups are nested too deeply.
     #[error("groups are nested more than {limit} deep at '{group}'; flatten them")]
     GroupTooDeep {
         /// The group where the limit was reached.
         group: String,
-        /// The limit, in groups.
+        /// The maximum depth.
         limit: usize,
     },
-    /// Every member's own lookup failed.
+    /// The lookup of every member failed.
     #[error("no member of group '{group}' can be reached: {why}")]
     GroupUnreachable {
         /// The group's name.
         group: String,
-        /// What the lookups said, in words.
+        /// The members' errors, as text.
         why: String,
     },
-    /// A rule forbids this target to who calls.
+    /// A rule forbids this target to the caller.
     #[error("'{target}' may not be called: {why}")]
     NotAllowed {
-        /// As it was asked for.
+        /// The target as requested.
         target: String,
-        /// Which rule, in words.
+        /// The rule, as text.
         why: Cow<'static, str>,
     },
-    /// A resolver could not tell: its store is gone, or it stops.
+    /// A resolver is unavailable: its database is gone, or it is stopping.
     #[error("the lookup of '{target}' failed: {why}; try again, and check the log of the database")]
     Unavailable {
-        /// As it was asked for.
+        /// The target as requested.
         target: String,
-        /// What it said.
+        /// The resolver's error.
         why: String,
     },
 }
 
 impl LookupError {
-    /// What the caller gets if nothing else can be dialled: a SIP status and its reason.
+    /// The SIP status and reason phrase that the caller gets if nothing else can be dialled.
     pub fn status(&self) -> (u16, &'static str) {
         match self {
             LookupError::BadTarget { .. } => (484, "Address Incomplete"),
@@ -379,27 +375,27 @@ impl LookupError {
     }
 }
 
-/// What a lookup comes to. `Ok(None)`: not this resolver's kind of target.
+/// The result of a lookup. `Ok(None)`: another resolver's kind of target.
 pub type LookupFuture<'a> =
     Pin<Box<dyn Future<Output = Result<Option<LookupResult>, LookupError>> + Send + 'a>>;
 
-/// Turns targets into contacts. It may wait: it runs as a task beside the calls.
+/// Turns targets into contacts. A lookup may wait: it runs as a task beside the calls.
 pub trait Resolver: Send + Sync {
-    /// For messages: `user`, `gateway`, …
+    /// The name for messages: `user`, `gateway`, …
     fn name(&self) -> &str;
 
     /// Looks a target up. `Ok(None)` lets the next resolver of a chain try.
     fn lookup<'a>(&'a self, request: &'a LookupRequest) -> LookupFuture<'a>;
 }
 
-/// What becomes of a session that comes with a provisional response (RFC 3960).
+/// The treatment of a session in a provisional response (RFC 3960).
 #[derive(Debug, Clone, Copy, PartialEq, Eq, Default, serde::Serialize, serde::Deserialize)]
 pub enum EarlyMedia {
-    /// It goes to the caller, who hears it.
+    /// The caller hears the early media.
     #[default]
     Pass,
-    /// The caller is told that it rings.
+    /// The caller gets a 180 instead.
     Ringing,
-    /// The caller is told nothing of it; a 180 is one without it.
+    /// The session is ignored; a 180 is passed on without it.
     Ignore,
 }

@@ -1,39 +1,39 @@
-//! Calls: one party's side of a conversation, and what two sides agree on.
+//! Calls: legs, and the state that two legs of a call share.
 //!
 //! - `leg_fsm`, `bridge_fsm`, `call_fsm`: the states of a leg, a bridge and a call, as tables
-//! - `event`, `bus`: what b2b tells the world, and how it gets there
-//! - `failure`, `reason`: what a failed call is to the caller, SIP and Q.850
-//! - `initial_session`: the initial offer and answer, where they pass in provisional responses, as a table
-//! - `lookup`, `resolver`: from a target in words to the URIs to dial
+//! - `event`, `bus`: the events that b2b publishes, and their distribution
+//! - `failure`, `reason`: how a failed call is presented to the caller, SIP and Q.850
+//! - `initial_session`: the initial offer and answer in provisional responses, as a table
+//! - `lookup`, `resolver`: from a target (`user/1001`) to the URIs to dial
 //! - `negotiate`: offer/answer (RFC 3264), pure functions on session descriptions
-//! - `digits`: digits that come as INFO
-//! - `direct`: when media goes past b2b, as a table
-//! - `controller`: who carries the media of joined legs
-//! - `timeline`: what happened in a call, in order
-//! - `verdict`: what became of its audio, and why
-//! - `capture`: its messages as a file for Wireshark
-//! - `cdr`: one record a leg, in a file
-//! - `agent`: legs that end here, in an audio source and sink
+//! - `digits`: DTMF digits in INFO
+//! - `direct`: media that bypasses b2b, as a table
+//! - `controller`: the control of the media of joined legs
+//! - `timeline`: the history of a call, in order
+//! - `verdict`: whether the audio of a call worked, and why not
+//! - `capture`: the messages of a call as a file for Wireshark
+//! - `cdr`: one record per leg, in a file
+//! - `agent`: legs that end in b2b, with an audio source and sink
 //! - `switch`: legs that are joined: dialling, bridges, transfers
-//! - `policy`: where a party may lead us, one decision for every way
-//! - `channels`: what calls hold of channel limits, by source, user and gateway
-//! - `service`: the library's front: a handle on the switch
+//! - `policy`: which destinations a party may choose, one decision for every header field
+//! - `channels`: channels in use, by source, user and gateway
+//! - `service`: the library's API: a handle on the switch
 //! - `headers`: rules on the header fields of a dialled call
-//! - `identity`: who calls, read by what is believed and written as each party may see it
-//! - `handler`: the seam for applications; `application`: those that are machines
+//! - `identity`: the caller's identity: how far it is trusted, and what each party is told of it
+//! - `handler`: the interface for applications; `application`: applications as state machines
 //!
-//! Programs over calls are tested in virtual time with `b2b-testkit`.
+//! Applications that control calls are tested in virtual time with `b2b-testkit`.
 //!
-//! Modules that the documentation hides are for b2b's other crates and promise nothing
-//! (`cargo doc -- --document-hidden-items` shows them).
+//! Hidden modules are for b2b's other crates and are not a stable API (`cargo doc -- --document-hidden-items`
+//! shows them).
 //!
-//! Calls know nobody who uses them; this does not compile:
+//! This crate does not depend on the server that uses it; this does not compile:
 //!
 //! ```compile_fail
 //! use b2b_server::config;
 //! ```
 
-// not in [workspace.lints]: the other crates are internal and promise nothing
+// not in [workspace.lints]: the other crates are internal and not a stable API
 #![warn(missing_docs)]
 
 use serde::{Deserialize, Serialize};
@@ -87,23 +87,22 @@ pub mod timeline;
 #[doc(hidden)]
 pub mod verdict;
 
-/// One party's side of a call. Never used twice in a process.
+/// One party's side of a call. Unique within a process.
 #[derive(Debug, Clone, Copy, PartialEq, Eq, Hash, PartialOrd, Ord, Serialize, Deserialize)]
 #[cfg_attr(feature = "schema", derive(utoipa::ToSchema))]
 pub struct LegId(pub u64);
 
-/// The whole conversation: the leg that began it and whatever it was joined to.
-/// Never used twice in a process.
+/// A whole conversation: the first leg and every leg it was joined to. Unique within a process.
 #[derive(Debug, Clone, Copy, PartialEq, Eq, Hash, PartialOrd, Ord, Serialize, Deserialize)]
 #[cfg_attr(feature = "schema", derive(utoipa::ToSchema))]
 pub struct CallId(pub u64);
 
-/// Two legs joined. Never used twice in a process.
+/// Two joined legs. Unique within a process.
 #[derive(Debug, Clone, Copy, PartialEq, Eq, Hash, PartialOrd, Ord, Serialize, Deserialize)]
 #[cfg_attr(feature = "schema", derive(utoipa::ToSchema))]
 pub struct BridgeId(pub u64);
 
-// its example is compiled
+// compiles the README's example
 #[cfg(doctest)]
 #[doc = include_str!("README.md")]
 struct Readme;

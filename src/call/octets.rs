@@ -1,21 +1,21 @@
-//! Octets that are written at one time and read at another, mostly never: what is old is packed.
+//! Append-only octets that are written once and rarely read: older ones are compressed.
 
 use std::borrow::Cow;
 use std::sync::Arc;
 
-/// In what steps room is made: doubling would waste as much as a call's setup takes.
+/// The allocation step: doubling would waste as much memory as a call's setup takes.
 const STEP: usize = 2_048;
 
-/// Less is not worth packing.
+/// Fewer octets are not worth compressing.
 const LEAST: usize = 512;
 
-/// A block of LZ4.
+/// An LZ4 block.
 #[derive(Debug, Clone)]
 struct Packed {
     octets: Box<[u8]>,
-    /// What it has in common with these is not in it: many are packed as like them.
+    /// The first part of the dictionary, shared by many blocks.
     pattern: Option<Arc<[u8]>>,
-    /// Nor is what it has in common with others that are given again to unpack it.
+    /// Whether octets given again at decompression are part of the dictionary.
     alike: bool,
 }
 
@@ -24,14 +24,14 @@ impl Packed {
         let like = if self.alike { like } else { &[] };
         let like = known(self.pattern.as_deref(), like);
         lz4_flex::block::decompress_size_prepended_with_dict(&self.octets, &like).unwrap_or_else(|error| {
-            // It was packed here.
+            // The block was compressed by this process, so this cannot happen.
             tracing::error!("octets of a call: {error}");
             Vec::new()
         })
     }
 }
 
-/// What is known before a block is read.
+/// The dictionary of a block.
 fn known<'a>(pattern: Option<&'a [u8]>, like: &'a [u8]) -> Cow<'a, [u8]> {
     match pattern {
         Some(pattern) if like.is_empty() => Cow::Borrowed(pattern),
@@ -40,23 +40,23 @@ fn known<'a>(pattern: Option<&'a [u8]>, like: &'a [u8]) -> Cow<'a, [u8]> {
     }
 }
 
-/// They are added at the end.
+/// Append-only octets.
 #[derive(Debug, Clone, Default)]
 pub(crate) struct Octets {
-    /// The first ones.
+    /// The compressed blocks, oldest first.
     packed: Vec<Packed>,
-    /// How many these are, unpacked.
+    /// The uncompressed length of these blocks.
     before: usize,
     recent: Vec<u8>,
 }
 
 impl Octets {
-    /// All of them, packed ones too.
+    /// The total length, uncompressed.
     pub fn len(&self) -> usize {
         self.before + self.recent.len()
     }
 
-    /// Those that are not packed, to be added to; there is room for so many more.
+    /// The uncompressed tail, to be appended to, with capacity for `more` octets.
     pub fn with_room(&mut self, more: usize) -> &mut Vec<u8> {
         if self.recent.capacity() - self.recent.len() < more {
             self.recent.reserve_exact(more.next_multiple_of(STEP));
@@ -64,12 +64,12 @@ impl Octets {
         &mut self.recent
     }
 
-    /// Those that are not packed.
+    /// The uncompressed tail.
     pub fn recent(&self) -> &[u8] {
         &self.recent
     }
 
-    /// All of them; `like` as they were packed. Unpacking takes some microseconds.
+    /// All octets; `like` as it was given to [`Octets::pack`]. Decompression takes some microseconds.
     pub fn all(&self, like: &[u8]) -> Cow<'_, [u8]> {
         if self.packed.is_empty() {
             return Cow::Borrowed(&self.recent);
@@ -82,13 +82,14 @@ impl Octets {
         Cow::Owned(all)
     }
 
-    /// The first that were packed, which stay: others may be packed as like them. None: nothing is packed.
+    /// The first compressed block, which is never changed: others may use it as their `like`. Empty if
+    /// nothing is compressed.
     pub fn first_packed(&self) -> Vec<u8> {
         self.packed.first().map(|block| block.unpacked(&[])).unwrap_or_default()
     }
 
-    /// Nobody looks at them soon. They may be much like others that are kept, too, and are given again to unpack them;
-    /// and like `pattern`, which is kept for them.
+    /// Compresses the tail, which will not be read soon. `like` is similar data that the caller keeps and
+    /// gives again for decompression; `pattern` is similar data that is kept with the block.
     pub fn pack(&mut self, like: &[u8], pattern: Option<&Arc<[u8]>>) {
         if self.recent.len() >= LEAST {
             let like_all = known(pattern.map(|pattern| &**pattern), like);
@@ -101,20 +102,20 @@ impl Octets {
         }
     }
 
-    /// None are left.
+    /// Removes all octets.
     pub fn clear(&mut self) {
         *self = Octets::default();
     }
 
-    /// Nothing more comes: room that was made ahead is given back.
+    /// Releases spare capacity; no more octets follow.
     pub fn shrink(&mut self) {
-        // A little is not worth moving it.
+        // Small savings are not worth a reallocation.
         if self.recent.capacity() - self.recent.len() > STEP / 2 {
             self.recent.shrink_to_fit();
         }
     }
 
-    /// Heap memory that they take.
+    /// The heap memory in use, in bytes.
     pub fn heap_bytes(&self) -> usize {
         let packed = self.packed.iter().map(|block| block.octets.len()).sum::<usize>();
         packed + self.packed.capacity() * size_of::<Packed>() + self.recent.capacity()

@@ -1,10 +1,10 @@
-//! Where a party may lead us: the one place that decides about every destination that a
-//! party chooses. Pure: who asks, the way, and what they ask for go in; what becomes of it,
-//! and why in words, comes out.
+//! Which destinations a party may choose: the single place that decides on every destination in a party's
+//! messages. Pure: the party, the header field and the destination go in; the decision and its reason come
+//! out.
 //!
-//! Who asks is told by [`Asker`], what a URI, an address or a dialog is to them by
-//! [`Place`]: whoever assembles the calls knows domains, hosts and users, and says so.
-//! The words of a [`Verdict`] stand in the call's timeline or in the log.
+//! [`Asker`] describes the party, and [`Place`] what a URI, an address or a dialog is to it: the caller of
+//! [`decide`] knows the domains, hosts and users. The reason of a [`Verdict`] appears in the call's timeline
+//! or in the log.
 //!
 //! | way \ who | stranger | user | gateway | named proxy |
 //! |---|---|---|---|---|
@@ -19,40 +19,40 @@
 
 use std::sync::Arc;
 
-/// Who asks.
+/// The party that names a destination.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
 pub struct Asker<'a> {
     pub party: Party<'a>,
-    /// It came by a proxy of `registrar.proxies`, which stands for the party behind it.
+    /// It came through a proxy of `registrar.proxies`, which acts for the party behind it.
     pub by_proxy: bool,
 }
 
 impl<'a> Asker<'a> {
-    /// A party that nobody stands for.
+    /// A party that no proxy acts for.
     pub const fn new(party: Party<'a>) -> Self {
         Asker { party, by_proxy: false }
     }
 }
 
-/// Who a party is, as far as a password, a binding or its address tell.
+/// A party's identity, as far as a password, a binding or its address proves it.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
 pub enum Party<'a> {
-    /// Nobody who is known.
+    /// An unknown party.
     Stranger,
-    /// A user, by a password or as who was called.
+    /// A user, authenticated by a password, or called as that user.
     User(&'a str),
     /// A gateway.
     Gateway(Trunk<'a>),
 }
 
-/// A gateway that asks: what its configuration allows it.
+/// A gateway, with what its configuration allows.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
 pub struct Trunk<'a> {
-    /// None: a trusted address, or the `sip:` target of a route.
+    /// `None`: a trusted address, or the `sip:` target of a route.
     pub name: Option<&'a str>,
-    /// Where its redirects may lead beside its own hosts.
+    /// Where its redirects may lead besides its own hosts.
     pub redirects: &'a Redirects,
-    /// The next hops of its dialogs that are nobody's are not followed (`dialog = "own"`).
+    /// Next hops of its dialogs that belong to no known party are not followed (`dialog = "own"`).
     pub dialog_own: bool,
 }
 
@@ -61,7 +61,7 @@ impl<'a> Trunk<'a> {
     pub const HOST: Trunk<'static> = Trunk { name: None, redirects: &Redirects::Own, dialog_own: false };
 }
 
-/// Where a gateway's redirects and transfers may lead beside its own hosts.
+/// Where a gateway's redirects and transfers may lead besides its own hosts.
 #[derive(Debug, Clone, PartialEq, Eq, Default)]
 pub enum Redirects {
     /// Nowhere.
@@ -73,7 +73,7 @@ pub enum Redirects {
     Routes,
 }
 
-/// By which header field or part of a message somebody leads us.
+/// The header field or other part of a message that names the destination.
 #[derive(Debug, Clone, Copy, PartialEq, Eq, Hash)]
 pub enum Way {
     /// Contact of a 3xx (RFC 3261 §8.1.3.4).
@@ -84,57 +84,57 @@ pub enum Way {
     Replaces,
     /// Path of a REGISTER (RFC 3327).
     Path,
-    /// A second Via of a REGISTER: the proxy that it came by.
+    /// A second Via of a REGISTER: the proxy that forwarded it.
     Via,
     /// Service-Route of our own registration (RFC 3608).
     ServiceRoute,
-    /// The next hop of a dialog: the topmost Route once the route set is made, else the remote
-    /// target (RFC 3261 §12.2.1.1).
+    /// The next hop of a dialog: the topmost Route once the route set exists, otherwise the remote target
+    /// (RFC 3261 §12.2.1.1).
     DialogHop,
     /// Contact of a REGISTER.
     RegisterContact,
     /// Contact of a SUBSCRIBE.
     SubscribeContact,
-    /// Route in a request to us.
+    /// Route in a request to b2b.
     RouteHeader,
     /// The Request-URI's host and `maddr`.
     RequestUri,
-    /// Header fields behind the `?` of a URI (RFC 3261 §19.1.5).
+    /// Header fields after the `?` of a URI (RFC 3261 §19.1.5).
     UriHeaders,
 }
 
-/// What the destination is to who asks.
+/// The destination in relation to the party that names it.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
 pub enum Place<'a> {
-    /// A number of ours: a URI in our domain, `tel:`, or the address of the asker's own phone.
+    /// A number of this server: a URI in its domain, `tel:`, or the address of the asker's own phone.
     Number,
-    /// The asker's own: a gateway's hosts, what they resolve to and its `sources`; the source
-    /// of a user's registration, as the NAT table says; a dialog in which the asker is a party.
+    /// The asker's own: a gateway's hosts, the addresses they resolve to and its `sources`; the source of a
+    /// user's registration, as in the NAT table; a dialog of the asker.
     Own,
-    /// A dialog of the party whose REFER to the asker was passed across shortly before.
+    /// A dialog of the party whose REFER was passed on to the asker shortly before.
     Referred,
     /// A host of another gateway.
     Gateway(&'a str),
-    /// This server, or a loopback, link-local or private address that a public party names.
+    /// This server, or a loopback, link-local or private address named by a public party.
     Inside,
     /// Anything else.
     Elsewhere,
 }
 
-/// What becomes of it.
+/// The decision on a destination.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
 pub enum Decision<'a> {
-    /// It is followed as it says; a gateway's way is the gateway's own.
+    /// It is followed as named; calls to a gateway use that gateway's settings.
     Follow,
-    /// It is followed, counted and shown.
+    /// It is followed, counted and reported.
     FollowCounted,
-    /// Its number is called through the routes, as a call of who asks.
+    /// Its number is called through the routes, as a call of the asker.
     Routes,
     /// It is followed through this gateway, as a call through it.
     Through(&'a str),
-    /// The flow that the party came by is taken instead.
+    /// The flow of the party is used instead.
     Flow,
-    /// As if it were not there.
+    /// It is ignored, as if it were absent.
     Ignore,
     /// It is refused.
     Refuse,
@@ -144,9 +144,9 @@ pub enum Decision<'a> {
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
 pub struct Verdict<'a> {
     pub decision: Decision<'a>,
-    /// For the timeline and the log.
+    /// The reason for the timeline and the log.
     pub why: &'static str,
-    /// The configuration key that would allow what is not followed; an alarm names it.
+    /// The configuration key that would allow a destination that is not followed; alarms name it.
     pub key: Option<&'static str>,
 }
 
@@ -158,7 +158,7 @@ const fn allowed_by<'a>(key: &'static str, decision: Decision<'a>, why: &'static
     Verdict { decision, why, key: Some(key) }
 }
 
-/// Decides.
+/// Decides on a destination.
 pub fn decide<'a>(asker: Asker<'a>, way: Way, place: Place<'a>) -> Verdict<'a> {
     match way {
         Way::Redirect | Way::Refer => call(asker.party, way, place),
@@ -184,7 +184,7 @@ pub fn decide<'a>(asker: Asker<'a>, way: Way, place: Place<'a>) -> Verdict<'a> {
     }
 }
 
-/// Where a call goes on: 3xx and Refer-To.
+/// The destination of a new call: 3xx and Refer-To.
 fn call<'a>(party: Party<'a>, way: Way, place: Place<'a>) -> Verdict<'a> {
     let trunk = match party {
         Party::Stranger => return verdict(Decision::Refuse, "nobody who is known asks"),
@@ -201,7 +201,7 @@ fn call<'a>(party: Party<'a>, way: Way, place: Place<'a>) -> Verdict<'a> {
     };
     match (place, trunk.redirects) {
         (Place::Own, _) => verdict(Decision::Follow, "a host of its own"),
-        // It could call the number itself.
+        // The gateway could call the number itself.
         (Place::Number, _) if way == Way::Refer => verdict(Decision::Routes, "a call of its own"),
         (Place::Gateway(name), Redirects::Gateways(allowed)) if allowed.iter().any(|it| **it == *name) => {
             verdict(Decision::Through(name), "its `redirects` name that gateway")

@@ -1,34 +1,34 @@
-//! The Reason header field (RFC 3326): why a request was sent or a call failed,
-//! as another protocol puts it.
+//! The Reason header field (RFC 3326): why a request was sent or a call failed, in the terms of another
+//! protocol.
 
 use std::fmt;
 
 use b2b_sip::msg::chars;
 
-/// Values that a message may have; more is hostile.
+/// Maximum number of values per message; more is an attack.
 const MAX_VALUES: usize = 8;
-/// Bytes of a text that we keep.
+/// Maximum length of a text, in bytes.
 const MAX_TEXT: usize = 128;
 
-/// One value.
+/// One value of a Reason header field.
 #[derive(Debug, Clone, PartialEq, Eq, serde::Serialize, serde::Deserialize)]
 pub struct Reason {
-    /// What `cause` is a number of.
+    /// The protocol that defines `cause`.
     pub protocol: Protocol,
-    /// A SIP status or a Q.850 cause; `None`: there is none, or it is no number.
+    /// A SIP status or a Q.850 cause; `None` if it is absent or not a number.
     pub cause: Option<u16>,
-    /// For people, unquoted; `None`: there is none.
+    /// The text for people, unquoted; `None` if it is absent.
     pub text: Option<String>,
 }
 
-/// Whose causes a value speaks of.
+/// The protocol of a cause.
 #[derive(Debug, Clone, PartialEq, Eq, serde::Serialize, serde::Deserialize)]
 pub enum Protocol {
     /// A SIP status.
     Sip,
     /// An ITU-T Q.850 cause, decimal.
     Q850,
-    /// Another protocol, by its name as it came (RFC 3326 §2).
+    /// Another protocol, by its name as received (RFC 3326 §2).
     Other(String),
 }
 
@@ -39,19 +39,19 @@ impl Reason {
         Reason { protocol: Protocol::Q850, cause: Some(u16::from(cause)), text: Some(text) }
     }
 
-    /// `SIP;cause=200;text="Call completed elsewhere"`: for the CANCELs to those who
-    /// did not win (RFC 3326 §3.1).
+    /// `SIP;cause=200;text="Call completed elsewhere"`: for the CANCELs to the other branches of a fork (RFC
+    /// 3326 §3.1).
     pub fn completed_elsewhere() -> Self {
         let text = "Call completed elsewhere".to_owned();
         Reason { protocol: Protocol::Sip, cause: Some(200), text: Some(text) }
     }
 
-    /// Reads all values of one header field; what is none is left out.
+    /// Parses all values of one header field; malformed ones are skipped.
     pub fn parse_list(field: &[u8]) -> Vec<Reason> {
         split(field, b',').take(MAX_VALUES).filter_map(Reason::parse).collect()
     }
 
-    /// Reads one value: a protocol and parameters. None: it is none.
+    /// Parses one value: a protocol and parameters. `None` if it is malformed.
     pub fn parse(value: &[u8]) -> Option<Reason> {
         let mut parts = split(value, b';');
         let protocol = text(chars::trim(parts.next()?));
@@ -76,8 +76,8 @@ impl Reason {
         Some(reason)
     }
 
-    /// The status of the refusal that says this to a caller who is not answered: a SIP cause from 400 on itself, a
-    /// Q.850 cause as RFC 3398 §7.2.4.1 has it, 480 for anything else.
+    /// The status of the refusal that conveys this to a caller who is not answered: a SIP cause from 400 on
+    /// is used unchanged, a Q.850 cause is mapped as in RFC 3398 §7.2.4.1, anything else becomes 480.
     pub fn status(&self) -> u16 {
         let status = match (&self.protocol, self.cause) {
             (Protocol::Sip, Some(status)) if (400..700).contains(&status) => Some(status),
@@ -87,12 +87,12 @@ impl Reason {
         status.unwrap_or(480)
     }
 
-    /// Whether it names a cause of Q.850 that is none.
+    /// Whether it is Q.850 cause 0, which carries no information.
     pub fn says_nothing(&self) -> bool {
         self.protocol == Protocol::Q850 && self.cause == Some(0)
     }
 
-    /// The Q.850 cause among several values, if one is there and in range.
+    /// The first Q.850 cause in range among several values.
     pub fn q850_among(reasons: &[Reason]) -> Option<u8> {
         let mut q850 = reasons.iter().filter(|reason| reason.protocol == Protocol::Q850);
         q850.find_map(|reason| {
@@ -101,7 +101,7 @@ impl Reason {
     }
 }
 
-/// As it is written into a message: nothing that came from outside can end the value.
+/// The value as written into a message: text from outside cannot end the value.
 impl fmt::Display for Reason {
     fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
         match &self.protocol {
@@ -131,13 +131,13 @@ fn is_token(byte: u8) -> bool {
     byte.is_ascii_alphanumeric() || b"-.!%*_+`'~".contains(&byte)
 }
 
-/// Text from outside, bounded, without control characters.
+/// Text from outside, of bounded length, without control characters.
 fn text(bytes: &[u8]) -> String {
     let bytes = &bytes[..bytes.len().min(MAX_TEXT)];
     String::from_utf8_lossy(bytes).chars().filter(|c| !c.is_control()).collect()
 }
 
-/// Parts between separators that are not inside of a quoted string.
+/// Splits at separators outside quoted strings.
 fn split(bytes: &[u8], separator: u8) -> impl Iterator<Item = &[u8]> {
     let (mut quoted, mut escaped) = (false, false);
     bytes.split(move |byte| {

@@ -1,5 +1,4 @@
-//! Which calls are recorded without a word of where to, and by which codes parties ask for it.
-//! Pure.
+//! The default recording settings, and the DTMF codes by which parties control recordings. Pure.
 
 use std::path::PathBuf;
 use std::time::{Duration, Instant, SystemTime};
@@ -8,35 +7,35 @@ use super::controller::RecordingSpec;
 use super::{CallId, LegId};
 pub use b2b_media::recording::recover;
 
-/// How long the digits of a code may be apart.
+/// Maximum time between two digits of a code.
 const APART: Duration = Duration::from_secs(3);
 
-/// What a switch is told of recordings.
+/// The recording settings of a switch.
 #[derive(Debug, Clone, PartialEq, Eq, serde::Serialize, serde::Deserialize)]
 pub struct RecordingRules {
-    /// Where files go: into a folder of the day. Written down nowhere.
+    /// The folder of the recordings, with a subfolder per day. Not serialized.
     #[serde(skip)]
     pub folder: PathBuf,
-    /// Left and right; else what the party of leg A says.
+    /// Two channels, the party of leg A on the left; otherwise only that party.
     pub stereo: bool,
-    /// Samples a second.
+    /// Sample rate in Hz.
     pub rate_hz: u32,
-    /// A recording ends by itself then.
+    /// The maximum duration of a recording.
     pub longest: Option<Duration>,
-    /// What a party presses to begin or end a recording; empty: nothing.
+    /// The code that starts or stops a recording; empty for none.
     pub code: String,
-    /// What it presses to pause it, or to go on; empty: nothing.
+    /// The code that pauses or resumes it; empty for none.
     pub pause_code: String,
 }
 
-/// What a party has asked for by its digits.
+/// A request made by a code.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
 pub(super) enum RecordingRequest {
     Toggle,
     Pause,
 }
 
-/// The last digits of a party.
+/// The most recent digits of a party.
 #[derive(Debug, Default)]
 pub(super) struct Keys {
     pressed: String,
@@ -44,7 +43,7 @@ pub(super) struct Keys {
 }
 
 impl RecordingRules {
-    /// The usual ones, into this folder.
+    /// The default settings, with this folder.
     pub fn new(folder: impl Into<PathBuf>) -> Self {
         RecordingRules {
             folder: folder.into(),
@@ -56,8 +55,8 @@ impl RecordingRules {
         }
     }
 
-    /// The file of a call's recording, the `nth` of it: of the second at which it begins, so
-    /// that numbers of calls may begin anew.
+    /// The file of the `nth` recording of a call. Its name has the start time in seconds, so that call
+    /// numbers may be reused after a restart.
     pub fn spec(&self, call: CallId, nth: u32, wall: SystemTime) -> RecordingSpec {
         let time = humantime::format_rfc3339_seconds(wall).to_string();
         let day = time.get(..10).unwrap_or("undated");
@@ -72,7 +71,7 @@ impl RecordingRules {
         }
     }
 
-    /// The file of the `nth` recording of one leg; without `both`, what its party says.
+    /// The file of the `nth` recording of one leg; without `both`, only what its party says.
     pub fn spec_of_leg(
         &self,
         call: CallId,
@@ -87,7 +86,7 @@ impl RecordingRules {
         RecordingSpec { path, stereo: both, ..whole }
     }
 
-    /// Takes a digit of a party.
+    /// Processes a digit from a party.
     pub(super) fn digit(&self, keys: &mut Keys, digit: char, now: Instant) -> Option<RecordingRequest> {
         if keys.last.is_none_or(|last| now.saturating_duration_since(last) > APART) {
             keys.pressed.clear();

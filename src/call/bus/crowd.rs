@@ -1,7 +1,7 @@
-//! Very many subscribers. To wake each of a thousand tasks costs the publisher a third of a
-//! millisecond, and to write each event to each of them by itself costs who serves them more than
-//! there is time. So the publisher wakes one task, which wakes the crowd where it lives, and does so the
-//! less often the more there are: they find more at once then.
+//! A large number of subscribers. Waking a thousand tasks costs the publisher a third of a millisecond, and
+//! serving each event to each of them separately takes more time than there is. So the publisher wakes one
+//! task, which wakes the crowd on the crowd's own runtime, and does so less often the more members there are:
+//! each then finds several events at once.
 
 use std::sync::Arc;
 use std::sync::atomic::{AtomicUsize, Ordering};
@@ -11,27 +11,27 @@ use tokio::sync::Notify;
 
 use super::{EventBus, ResumeError, Subscriber};
 
-/// From one waking to the next, for each member: about three times what it costs to serve one, so that a crowd of any
-/// size below a thousand takes a third of a core.
+/// The time between two wake-ups, per member: about three times the cost of serving one member, so that a
+/// crowd of any size below a thousand takes a third of a core.
 const EACH: Duration = Duration::from_micros(100);
-/// The same at most.
+/// Maximum time between two wake-ups.
 const LONGEST: Duration = Duration::from_millis(100);
 
-/// See the module's text. A handle that can be cloned.
+/// A crowd of subscribers; see the module documentation. Clones are the same crowd.
 #[derive(Debug, Clone)]
 pub struct Crowd {
     bus: EventBus,
     wake: Arc<Wake>,
 }
 
-/// How a crowd is woken.
+/// The wake-up of a crowd.
 #[derive(Debug, Default)]
 pub(super) struct Wake {
     pub tasks: Notify,
     members: AtomicUsize,
 }
 
-/// A place in a crowd, until it is dropped.
+/// Membership of a crowd, until it is dropped.
 #[derive(Debug)]
 pub(super) struct Member(Arc<Wake>);
 
@@ -53,20 +53,20 @@ impl Drop for Member {
 }
 
 impl Crowd {
-    /// Nobody yet. Its subscribers read only while [`Crowd::run`] is polled.
+    /// An empty crowd. Its subscribers receive events only while [`Crowd::run`] is polled.
     pub fn new(bus: EventBus) -> Self {
         Crowd { bus, wake: Arc::default() }
     }
 
-    /// Everything from now on, as [`EventBus::subscribe`].
+    /// Subscribes to every event from now on, as [`EventBus::subscribe`].
     pub fn subscribe(&self) -> Subscriber {
         self.join(self.bus.subscribe())
     }
 
-    /// Everything after this number, as [`EventBus::resume`].
+    /// Subscribes to every event after this number, as [`EventBus::resume`].
     ///
     /// # Errors
-    /// The number is not of this run.
+    /// The number is not from this run.
     pub fn resume(&self, after: u64) -> Result<Subscriber, ResumeError> {
         Ok(self.join(self.bus.resume(after)?))
     }
@@ -75,19 +75,19 @@ impl Crowd {
         Subscriber { member: Some(Member::of(&self.wake)), ..subscriber }
     }
 
-    /// How many there are.
+    /// The number of members.
     pub fn members(&self) -> usize {
         self.wake.members.load(Ordering::Relaxed)
     }
 
-    /// Wakes the crowd, until the bus ends. To be run where the subscribers are.
+    /// Wakes the crowd until the bus is closed. Run it on the runtime of the subscribers.
     pub fn run(&self) -> impl Future<Output = ()> + Send + use<> {
         let (shared, wake) = (self.bus.publisher.shared.clone(), self.wake.clone());
         let mut seen = shared.lock().next;
         async move {
             loop {
                 let mut notified = std::pin::pin!(shared.tasks.notified());
-                // Registered before the look, as subscribers do.
+                // Registered before the window is checked, as subscribers do.
                 notified.as_mut().enable();
                 let (next, closed) = {
                     let window = shared.lock();
@@ -111,7 +111,7 @@ impl Crowd {
     }
 }
 
-/// From one waking of so many to the next; none where it would be less than timers know.
+/// The time between two wake-ups of a crowd of this size; zero below the resolution of timers.
 fn pause(members: usize) -> Duration {
     let pause = EACH.saturating_mul(u32::try_from(members).unwrap_or(u32::MAX)).min(LONGEST);
     if pause < Duration::from_millis(1) { Duration::ZERO } else { pause }
