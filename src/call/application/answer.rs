@@ -1,4 +1,4 @@
-//! What comes of what an application wants.
+//! The answers to an application's wants.
 
 use std::fmt;
 
@@ -9,40 +9,40 @@ use crate::leg_fsm::LegState;
 use crate::service::{CallEnd, CallError, DialError};
 use crate::{BridgeId, CallId, LegId};
 
-/// The answer to a want; each method of [`Wants`](super::Wants) says which kind comes.
+/// The answer to a want; each method of [`Wants`](super::Wants) documents its kind.
 #[non_exhaustive]
 pub enum AppAnswer {
     /// It is done.
     Done(Result<(), CallError>),
-    /// What media says.
+    /// The answer of the media controller.
     Media(Result<Answer, CallError>),
-    /// A leg's sound.
+    /// The stream of a leg's audio.
     Stream(Result<AudioStream, CallError>),
-    /// What is noted on a call.
+    /// The variables of a call or leg.
     Variables(Result<Vec<(String, String)>, CallError>),
-    /// What becomes of a target.
+    /// The action for a target.
     Action(Result<HandlerAction, CallError>),
-    /// Two legs are joined.
+    /// Two legs were joined.
     Bridged(Result<BridgeId, CallError>),
-    /// Somebody was dialled for a caller, and both are joined.
+    /// A party was dialled for a caller, and both were joined.
     Dialled(Result<BridgeId, DialError>),
-    /// A call of ours has begun; [`AppAnswer::Reached`] follows under the same number.
+    /// An originated call has begun; [`AppAnswer::Reached`] follows under the same number.
     Started(CallId),
-    /// Who was called has answered.
+    /// The called party has answered.
     Reached(Result<LegId, DialError>),
-    /// Whether it is so.
+    /// The answer to a yes/no question.
     Truth(bool),
-    /// Which call and leg it is.
+    /// The call and leg.
     Located(Result<(CallId, LegId), CallError>),
-    /// A leg has come as far as a state.
+    /// The leg has reached the state.
     LegIs(Result<LegState, CallError>),
-    /// A leg, a bridge or a call is over.
+    /// The leg, bridge or call has ended.
     Ended(Result<CallEnd, CallError>),
-    /// What [`Wants::run`](super::Wants::run) has come to.
+    /// The result of [`Wants::run`](super::Wants::run).
     Own(Message),
 }
 
-/// Without what is in it: it may be a PIN.
+/// Omits the contents, which may include a PIN.
 impl fmt::Debug for AppAnswer {
     fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
         f.write_str(match self {
@@ -64,14 +64,14 @@ impl fmt::Debug for AppAnswer {
     }
 }
 
-/// Another kind of answer than was asked for: an application has taken the number of one want for another's.
+/// The answer is of another kind than was asked for: the application has mixed up the numbers of two wants.
 const OTHER: CallError = CallError::WrongState("another answer is asked for than came");
 
 impl AppAnswer {
-    /// Whether it was done, whatever it is.
+    /// Whether the want succeeded, for every kind that reports success.
     ///
     /// # Errors
-    /// It was not.
+    /// The want failed.
     pub fn done(self) -> Result<(), CallError> {
         match self {
             AppAnswer::Done(result) => result,
@@ -94,7 +94,7 @@ impl AppAnswer {
     /// The digits of a collection.
     ///
     /// # Errors
-    /// There was none.
+    /// The collection failed.
     pub fn collected(self) -> Result<Collected, CallError> {
         match self {
             AppAnswer::Media(result) => result?.collected().ok_or(OTHER),
@@ -102,10 +102,10 @@ impl AppAnswer {
         }
     }
 
-    /// A recording that has begun.
+    /// The recording that was started.
     ///
     /// # Errors
-    /// It has not.
+    /// It was not started.
     pub fn recording(self) -> Result<RecordingId, CallError> {
         match self {
             AppAnswer::Media(result) => result?.recording().ok_or(OTHER),
@@ -113,10 +113,10 @@ impl AppAnswer {
         }
     }
 
-    /// A file that is complete.
+    /// The recorded file, complete.
     ///
     /// # Errors
-    /// There is none.
+    /// There is no file.
     pub fn recorded(self) -> Result<Recorded, CallError> {
         match self {
             AppAnswer::Media(result) => result?.recorded().ok_or(OTHER),
@@ -124,10 +124,10 @@ impl AppAnswer {
         }
     }
 
-    /// A room that is made.
+    /// The conference that was created.
     ///
     /// # Errors
-    /// It is not.
+    /// It was not created.
     pub fn conference(self) -> Result<ConferenceId, CallError> {
         match self {
             AppAnswer::Media(result) => result?.conference().ok_or(OTHER),
@@ -135,10 +135,10 @@ impl AppAnswer {
         }
     }
 
-    /// A leg's sound.
+    /// The stream of a leg's audio.
     ///
     /// # Errors
-    /// It cannot be had.
+    /// The stream could not be opened.
     pub fn stream(self) -> Result<AudioStream, CallError> {
         match self {
             AppAnswer::Stream(result) => result,
@@ -146,10 +146,10 @@ impl AppAnswer {
         }
     }
 
-    /// What is noted on a call.
+    /// The variables of a call or leg.
     ///
     /// # Errors
-    /// It is over.
+    /// The call or leg has ended.
     pub fn variables(self) -> Result<Vec<(String, String)>, CallError> {
         match self {
             AppAnswer::Variables(result) => result,
@@ -157,10 +157,10 @@ impl AppAnswer {
         }
     }
 
-    /// What becomes of a target.
+    /// The action for a target.
     ///
     /// # Errors
-    /// The leg has gone.
+    /// The leg has ended.
     pub fn action(self) -> Result<HandlerAction, CallError> {
         match self {
             AppAnswer::Action(result) => result,
@@ -168,10 +168,10 @@ impl AppAnswer {
         }
     }
 
-    /// What was dialled for a caller.
+    /// The bridge with the party that was dialled for a caller.
     ///
     /// # Errors
-    /// Nobody has answered.
+    /// No party answered.
     pub fn dialled(self) -> Result<BridgeId, DialError> {
         match self {
             AppAnswer::Dialled(result) => result,
@@ -179,7 +179,7 @@ impl AppAnswer {
         }
     }
 
-    /// What [`Wants::run`](super::Wants::run) has come to, if it is of this type.
+    /// The result of [`Wants::run`](super::Wants::run), if it is of this type.
     pub fn own<T: 'static>(self) -> Option<T> {
         match self {
             AppAnswer::Own(it) => it.downcast().ok().map(|it| *it),
@@ -188,7 +188,7 @@ impl AppAnswer {
     }
 }
 
-/// The way of an answer to an application. One that is dropped says that there is none.
+/// Delivers an answer to an application. If it is dropped, the application is told that there is no answer.
 #[derive(Debug)]
 pub(crate) struct ToApplication<T> {
     way: Option<(Inbox, AppId, WantId)>,
@@ -196,7 +196,7 @@ pub(crate) struct ToApplication<T> {
 }
 
 impl<T> ToApplication<T> {
-    /// `read` says what the application is told, also where there is no answer.
+    /// `read` converts the answer for the application, also when there is none.
     pub fn new(inbox: Inbox, app: AppId, want: WantId, read: fn(Option<T>) -> Option<AppAnswer>) -> Self {
         ToApplication { way: Some((inbox, app, want)), read }
     }
@@ -210,7 +210,7 @@ impl<T> ToApplication<T> {
         if let Some((inbox, app, want)) = self.way.take()
             && let Some(answer) = (self.read)(answer)
         {
-            // Its switch has gone, and the application with it.
+            // The switch has ended, and the application with it.
             let _ = inbox.send((app, AppEvent::Answered { want, answer }));
         }
     }

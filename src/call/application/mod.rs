@@ -1,12 +1,12 @@
-//! Applications as machines: what happens goes in, what is wanted comes out, and nothing waits in between. Where
-//! a caller is in an application's flow is what the machine holds, and stands in no future.
+//! Applications as state machines: events go in, wants come out, and nothing blocks in between. A caller's
+//! position in the application is held by the machine, not by a suspended future.
 //!
-//! The switch has the machine for as long as the caller is with it ([`ApplicationHandler::begin`]) and steps it
-//! when something happens: an answer, a moment, word of another machine, the end. A machine that belongs to no
-//! call (a queue, a room) is of the same kind ([`CallService::attend`]).
+//! The switch owns the machine while the caller is with it ([`ApplicationHandler::begin`]) and steps it on
+//! each event: an answer, a timer, a message from another machine, the end. A machine that belongs to no call
+//! (a queue, a conference room) is of the same kind ([`CallService::attend`]).
 //!
-//! - `wants`: what a machine wants, as values
-//! - `answer`: what comes of that
+//! - `wants`: what a machine can want, as values
+//! - `answer`: the answers to wants
 //!
 //! [`ApplicationHandler::begin`]: crate::handler::ApplicationHandler::begin
 //! [`CallService::attend`]: crate::service::CallService::attend
@@ -25,55 +25,56 @@ pub(crate) use answer::ToApplication;
 pub(crate) use wants::Want;
 pub use wants::Wants;
 
-/// A machine that has a caller, or what several callers share.
+/// A machine that has a caller, or that several callers share.
 pub trait Application: Send {
-    /// Something has happened. It does not block, and what is wanted is carried out in the order of `wants` once
-    /// it has come back. A panic ends the application, and the call that it has.
+    /// Processes an event without blocking. The wants are carried out in the order of `wants` after it
+    /// returns. A panic ends the application and its call.
     fn step(&mut self, now: Instant, event: AppEvent, wants: &mut Wants);
 }
 
-/// What happens to an application.
+/// An event of an application.
 #[derive(Debug)]
 pub enum AppEvent {
-    /// It begins; always the first one.
+    /// The application begins; always the first event.
     Begin,
-    /// What was wanted under this number has come to this.
+    /// The answer to a want.
     Answered {
-        /// The number that [`Wants`] gave.
+        /// The number of the want.
         want: WantId,
-        /// What it has come to.
+        /// The answer.
         answer: AppAnswer,
     },
-    /// The time of [`Wants::set_timer`] has come.
+    /// A timer set by [`Wants::set_timer`] has fired.
     Timer(u32),
-    /// Another application has told it something ([`Wants::tell`]), or a program ([`AppHandle::tell`]).
+    /// A message from another application ([`Wants::tell`]) or from a program ([`AppHandle::tell`]).
     Told(Message),
-    /// Another application, one that belongs to no call, has panicked; or one that this one has told something was
-    /// over by then, and has not heard it.
+    /// Another application that belongs to no call has panicked; or a message to another application was not
+    /// delivered, because that one was over.
     Lost(AppId),
-    /// The caller's leg has ended. What is left to do may still be done, for 32 seconds, until
-    /// [`Wants::end`] says that nothing is.
+    /// The caller's leg has ended. The application has 32 seconds for the work that is left, unless it calls
+    /// [`Wants::end`] earlier.
     Gone,
-    /// Somebody else has the caller now, the 32 seconds are over, or it has panicked; always the last one. What the
-    /// application holds that others share it gives back; the call is none of its business any more.
+    /// The application is over: the caller was handed to another application, the 32 seconds are over, or it
+    /// panicked; always the last event. The application releases the shared resources that it holds and no
+    /// longer controls the call.
     Over,
 }
 
-/// What one application tells another: a value whose type both of them know.
+/// A message between applications: a value whose type both know.
 pub type Message = Box<dyn Any + Send>;
 
-/// Something that an application wants. Never used twice by one application.
+/// The number of a want. Unique within an application.
 #[derive(Debug, Clone, Copy, PartialEq, Eq, Hash, PartialOrd, Ord)]
 pub struct WantId(pub(crate) u64);
 
-/// An application that runs. Never used twice in a process.
+/// A running application. Unique within a process.
 #[derive(Debug, Clone, Copy, PartialEq, Eq, Hash, PartialOrd, Ord)]
 pub struct AppId(pub(crate) u64);
 
-/// What has happened and is not told yet, to which application.
+/// Events that are not delivered yet, with their application.
 pub(crate) type Inbox = mpsc::UnboundedSender<(AppId, AppEvent)>;
 
-/// An application that belongs to no call, for programs and threads outside. Cheap to clone.
+/// A handle on an application that belongs to no call, for programs and threads outside. Cheap to clone.
 #[derive(Clone)]
 pub struct AppHandle {
     pub(crate) app: AppId,
@@ -81,7 +82,8 @@ pub struct AppHandle {
 }
 
 impl AppHandle {
-    /// That of an application which knows itself ([`Wants::me`]), to be given to who is to tell it something.
+    /// The handle of an application by its own id ([`Wants::me`]), to be given to those that send it
+    /// messages.
     pub fn new(service: &crate::service::CallService, app: AppId) -> Self {
         AppHandle { app, service: service.clone() }
     }
@@ -91,7 +93,7 @@ impl AppHandle {
         self.app
     }
 
-    /// Tells it something. Without a service nobody is left to be told.
+    /// Sends it a message. Without a service the message is dropped.
     pub fn tell(&self, message: impl Any + Send) {
         self.service.inform(self.app, None, Box::new(message));
     }

@@ -1,4 +1,4 @@
-//! What an application wants, as values, in the order in which it is to be done.
+//! The wants of an application, as values, in the order in which they are carried out.
 
 use std::any::Any;
 use std::pin::Pin;
@@ -18,36 +18,36 @@ use crate::service::{CallError, CallService, DialError, DialRequest, LegMedia, P
 use crate::switch::command::{Command, Record, RecordLeg, Reply};
 use crate::{CallId, LegId};
 
-/// Work on something outside of calls under way.
+/// Work outside of calls, in progress.
 pub(crate) type Work = Pin<Box<dyn Future<Output = Message> + Send>>;
 
-/// One of them.
+/// A single want.
 pub(crate) enum Want {
-    /// As programs ask.
+    /// A command, as programs send it.
     Command(Box<Command>),
-    /// Of the media of an answered leg: `verb` gets its endpoint.
+    /// A verb for the media of an answered leg: `verb` gets the leg's endpoint.
     OfLeg { want: WantId, leg: LegId, verb: Box<Verb> },
-    /// Of who carries media.
+    /// A verb for the media controller, without a leg.
     OfMedia { want: WantId, verb: Box<Verb> },
-    /// Tones of a leg's party are digits as the configuration has it.
+    /// Detects DTMF tones in the leg's audio if the configuration says so.
     UsualTones { want: WantId, leg: LegId },
-    /// A leg's sound.
+    /// Opens a stream of a leg's audio.
     Stream { want: WantId, leg: LegId, spec: StreamSpec },
-    /// Something outside.
+    /// Runs work outside of calls.
     Run { want: WantId, work: Box<dyn FnOnce(CallService) -> Work + Send> },
-    /// This is not waited for any more.
+    /// The answer to this want is no longer awaited.
     Forget(WantId),
-    /// Wakes the application then; `None`: no more.
+    /// Sets a timer; `None` cancels it.
     Timer(u32, Option<Instant>),
-    /// Word for another application.
+    /// Sends a message to another application.
     Tell(AppId, Message),
-    /// Another application of no call begins.
+    /// Starts another application that belongs to no call.
     Attend(Box<dyn Application>),
 }
 
-/// Collects what an application wants. The methods are those of [`CallService`]; what comes of it is told under
-/// the number that they give ([`AppEvent::Answered`](super::AppEvent::Answered)), once for each, and need not be
-/// looked at.
+/// Collects the wants of an application. The methods correspond to those of [`CallService`]. Each returns a
+/// number, under which the answer comes ([`AppEvent::Answered`](super::AppEvent::Answered)), once per number;
+/// the application may ignore it.
 pub struct Wants {
     app: AppId,
     inbox: Inbox,
@@ -56,7 +56,7 @@ pub struct Wants {
     end: Option<HandlerAction>,
 }
 
-/// What the leg's endpoint takes the place of.
+/// A placeholder for the leg's endpoint.
 const OF_LEG: EndpointId = EndpointId(0);
 
 impl Wants {
@@ -64,7 +64,7 @@ impl Wants {
         Wants { app, inbox, last, wanted: Vec::new(), end: None }
     }
 
-    /// What is wanted, the last number, and the decision.
+    /// The wants, the last number in use, and the decision.
     pub(crate) fn into_parts(self) -> (Vec<Want>, u64, Option<HandlerAction>) {
         (self.wanted, self.last, self.end)
     }
@@ -101,53 +101,54 @@ impl Wants {
         want
     }
 
-    /// The application that wants.
+    /// The id of this application.
     pub fn me(&self) -> AppId {
         self.app
     }
 
-    /// The application is over, after all that is wanted. What becomes of the caller; of one who has gone, and of
-    /// an application without a call, it is of no interest.
+    /// Ends the application once its wants are carried out. `action` decides what becomes of the caller; it
+    /// has no effect if the caller has hung up or the application belongs to no call.
     pub fn end(&mut self, action: HandlerAction) {
         self.end = Some(action);
     }
 
-    /// Wakes the application at this moment, by this number of its own; in the place of the moment that it had.
+    /// Sets a timer, which the application identifies by a number of its own; replaces the earlier time of
+    /// that timer.
     pub fn set_timer(&mut self, timer: u32, at: Instant) {
         self.wanted.push(Want::Timer(timer, Some(at)));
     }
 
-    /// Does not wake it by this number.
+    /// Cancels the timer of this number.
     pub fn cancel_timer(&mut self, timer: u32) {
         self.wanted.push(Want::Timer(timer, None));
     }
 
-    /// What is asked under this number is not waited for any more. What waits outside of calls is dropped.
+    /// The answer to this want is no longer awaited. Work outside of calls is dropped.
     pub fn forget(&mut self, want: WantId) {
         self.wanted.push(Want::Forget(want));
     }
 
-    /// Tells another application something. One that is over hears nothing, and this one is told so
+    /// Sends a message to another application. If that one is over, this one is told so
     /// ([`AppEvent::Lost`](super::AppEvent::Lost)).
     pub fn tell(&mut self, app: AppId, message: impl Any + Send) {
         self.wanted.push(Want::Tell(app, Box::new(message)));
     }
 
-    /// Another application begins that belongs to no call, as by [`CallService::attend`]: for what is to be done
-    /// even if this one is over before.
+    /// Starts another application that belongs to no call, as [`CallService::attend`]: for work that is to be
+    /// done even if this application ends first.
     pub fn attend(&mut self, machine: Box<dyn Application>) {
         self.wanted.push(Want::Attend(machine));
     }
 
-    /// Publishes the application's own news, as [`CallService::publish`].
+    /// Publishes an event of the application, as [`CallService::publish`].
     pub fn publish(&mut self, call: Option<CallId>, app: &str, name: &str, data: serde_json::Value) {
         let (app, name) = (app.to_owned(), name.to_owned());
         let event = Box::new(Event::Application { call, app, name, data });
         self.wanted.push(Want::Command(Box::new(Command::Tell { event, told: None })));
     }
 
-    /// Something outside of calls is done, by a future that others have made (a file, a web server):
-    /// [`AppAnswer::Own`]. A panic of it is the application's.
+    /// Runs a future of the application's own outside of calls (file access, an HTTP request):
+    /// [`AppAnswer::Own`]. A panic in it is a panic of the application.
     pub fn run<T: Any + Send>(
         &mut self,
         work: impl FnOnce(CallService) -> Pin<Box<dyn Future<Output = T> + Send>> + Send + 'static,

@@ -9,9 +9,9 @@ const DATA: u8 = 0x18;
 const WINDOW: u16 = 65_535;
 const HOP_LIMIT: u8 = 64;
 
-/// A UDP packet whose payload was `original` bytes long, of which these are kept. A
-/// packet that is cut has no checksum that could be made: 0 over IPv4 (RFC 768), which
-/// over IPv6 would be a fault (RFC 8200 §8.1) that readers report.
+/// A UDP packet whose payload was `original` bytes long, of which `kept` is the beginning. The checksum of a
+/// truncated packet cannot be computed: it is 0 over IPv4 (RFC 768); over IPv6 a 0 would be an error (RFC
+/// 8200 §8.1) that readers report, so it is 0xffff.
 pub fn udp(from: SocketAddr, to: SocketAddr, kept: &[u8], original: usize) -> Vec<u8> {
     let length = (8 + original) as u16;
     let mut header = Vec::with_capacity(8);
@@ -36,7 +36,7 @@ pub fn tcp(from: SocketAddr, to: SocketAddr, sequence: u32, acknowledged: u32, p
     packet(from, to, TCP, header, Some(16), payload, payload.len())
 }
 
-/// `sum_at`: where in the header the checksum stands.
+/// `sum_at`: the offset of the checksum in the header.
 fn packet(
     from: SocketAddr,
     to: SocketAddr,
@@ -62,7 +62,7 @@ fn packet(
     ip
 }
 
-/// The IP header, and the addresses as they stand in it.
+/// The IP header, and the addresses in its byte representation.
 fn ip_header(from: IpAddr, to: IpAddr, protocol: u8, length: usize) -> (Vec<u8>, Vec<u8>) {
     if let (IpAddr::V4(from), IpAddr::V4(to)) = (from.to_canonical(), to.to_canonical()) {
         return (ipv4(from, to, protocol, length), [from.octets(), to.octets()].concat());

@@ -1,9 +1,8 @@
-//! A call's messages as a capture file (PCAP) that Wireshark opens.
+//! The messages of a call as a capture file (PCAP) for Wireshark.
 //!
-//! Messages are written as what they were on the wire: IP (without Ethernet, link type
-//! RAW) and UDP, or TCP with sequence numbers of our own. TLS is written as TCP, since
-//! a capture of what is encrypted helps nobody. Of RTP there may be only the
-//! beginning of a packet, as with a capture program's snap length.
+//! Messages are written as they were on the wire: IP (without Ethernet, link type RAW) and UDP, or TCP with
+//! synthetic sequence numbers. TLS is written as TCP, in plain text, since an encrypted capture would be of
+//! no use. RTP packets may be truncated, as with the snap length of a capture program.
 //!
 //! - `frame`: IP, UDP and TCP headers with their checksums
 
@@ -19,27 +18,27 @@ use bytes::Bytes;
 
 use b2b_sip::msg::Transport;
 
-/// LINKTYPE_RAW: packets begin with an IP header, version 4 or 6.
+/// LINKTYPE_RAW: packets begin with an IPv4 or IPv6 header.
 const LINKTYPE_RAW: u32 = 101;
-/// Nanoseconds, in the byte order of whoever wrote it (here: little-endian).
+/// The magic number for nanosecond timestamps, in the byte order of the writer (here: little-endian).
 const MAGIC_NANOSECONDS: u32 = 0xa1b2_3c4d;
-/// Longest frame that is kept whole.
+/// The longest frame that is kept whole.
 const SNAP_LENGTH: u32 = 65_535;
-/// Payload bytes of one frame: what fits an IP packet.
+/// The maximum payload of one frame, so that it fits an IP packet.
 const MAX_PAYLOAD: usize = 65_000;
-/// Bytes that a record's own header takes.
+/// The size of a record header, in bytes.
 const RECORD: usize = 16;
 
-/// A bounded capture of one call. The oldest records are kept: how a call began says
-/// most; what came after the limit is counted.
+/// A bounded capture of one call. The oldest records are kept, since the beginning of a call is the most
+/// informative; records after the limit are only counted.
 #[derive(Debug)]
 pub struct Capture {
     limit: usize,
     bytes: usize,
     records: Vec<Record>,
-    /// Records that came after the limit.
+    /// Records after the limit.
     left_out: u64,
-    /// Next TCP sequence number of each direction.
+    /// The next TCP sequence number of each direction.
     sequences: HashMap<(SocketAddr, SocketAddr), u32>,
 }
 
@@ -47,7 +46,7 @@ pub struct Capture {
 struct Record {
     at: SystemTime,
     frame: Bytes,
-    /// Length on the wire.
+    /// The length on the wire.
     original: u32,
 }
 
@@ -57,7 +56,7 @@ impl Capture {
         Capture { limit, bytes: 0, records: Vec::new(), left_out: 0, sequences: HashMap::new() }
     }
 
-    /// A SIP message as it was sent or received.
+    /// Adds a SIP message as it was sent or received.
     pub fn sip(
         &mut self,
         at: SystemTime,
@@ -82,7 +81,7 @@ impl Capture {
         }
     }
 
-    /// An RTP or RTCP packet of which these bytes are kept, and how long it was.
+    /// Adds an RTP or RTCP packet, of which `kept` is the beginning and `original` the length.
     pub fn rtp(&mut self, at: SystemTime, from: SocketAddr, to: SocketAddr, kept: &[u8], original: usize) {
         let kept = &kept[..kept.len().min(MAX_PAYLOAD)];
         let length = original.clamp(kept.len(), MAX_PAYLOAD);
@@ -93,7 +92,7 @@ impl Capture {
 
     fn push(&mut self, at: SystemTime, frame: Vec<u8>, original: usize) {
         let size = RECORD + frame.len();
-        // Nothing after the first one that did not fit: a capture with holes misleads.
+        // Once a record did not fit, no later one is kept: a capture with gaps is misleading.
         if self.left_out > 0 || self.bytes + size > self.limit {
             self.left_out += 1;
             return;
@@ -102,27 +101,27 @@ impl Capture {
         self.records.push(Record { at, frame: frame.into(), original: original as u32 });
     }
 
-    /// How many frames are kept.
+    /// The number of frames kept.
     pub fn len(&self) -> usize {
         self.records.len()
     }
 
-    /// Whether there is nothing yet.
+    /// Whether no frame is kept.
     pub fn is_empty(&self) -> bool {
         self.records.is_empty()
     }
 
-    /// How many frames came after the limit.
+    /// The number of frames after the limit.
     pub fn left_out(&self) -> u64 {
         self.left_out
     }
 
-    /// Bytes that are kept.
+    /// The size of the frames kept, in bytes.
     pub fn bytes(&self) -> usize {
         self.bytes
     }
 
-    /// The file.
+    /// The capture as a PCAP file.
     pub fn to_pcap(&self) -> Vec<u8> {
         let mut file = Vec::with_capacity(24 + self.bytes);
         let word = |file: &mut Vec<u8>, word: u32| file.extend_from_slice(&word.to_le_bytes());
@@ -133,7 +132,7 @@ impl Capture {
         }
         for record in &self.records {
             let at = record.at.duration_since(UNIX_EPOCH).unwrap_or_default();
-            // Unsigned seconds: good until 2106.
+            // Unsigned 32-bit seconds: valid until 2106.
             word(&mut file, at.as_secs() as u32);
             word(&mut file, at.subsec_nanos());
             word(&mut file, record.frame.len() as u32);

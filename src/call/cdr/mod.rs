@@ -1,13 +1,12 @@
-//! Call detail records: one a leg, a line of JSON each, in a file that grows.
+//! Call detail records: one per leg, each a line of JSON, appended to a file.
 //!
-//! - `record`: what a record says
-//! - `writer`: the thread that writes them
+//! - `record`: the contents of a record
+//! - `writer`: the thread that writes records
 //!
-//! A record is finished when the kernel has taken its whole line
-//! ([`CdrWriter::is_written`]): from then on the end of the process, SIGKILL
-//! included, does not lose it, and with [`WriterConfig::durable`] the end of the
-//! machine neither. What is still in the queue when the process is killed is lost:
-//! usually that is what the last tenth of a second has brought.
+//! A record is safe once the kernel has taken its whole line ([`CdrWriter::is_written`]): from then on it
+//! survives the end of the process, SIGKILL included, and with [`WriterConfig::durable`] also a crash of the
+//! machine. Records still in the queue when the process is killed are lost: usually those of the last tenth
+//! of a second.
 
 mod record;
 #[cfg(test)]

@@ -1,4 +1,4 @@
-//! What a call detail record says.
+//! The contents of a call detail record.
 
 use std::collections::BTreeMap;
 use std::net::SocketAddr;
@@ -14,103 +14,103 @@ use crate::verdict::Audio;
 use crate::{CallId, LegId};
 use b2b_base::util::redact::Redaction;
 
-/// One leg's life. The times after `start` are offsets on the monotonic clock, so that
-/// durations are right whatever happens to the clock on the wall.
+/// The record of one leg. Times after `start` are offsets on the monotonic clock, so durations are correct
+/// even if the wall clock is changed.
 #[derive(Debug, Clone, PartialEq)]
 pub struct Cdr {
     /// The leg's call.
     pub call: CallId,
-    /// The call that this one came from by transfer, or itself: records with the same
-    /// one belong together.
+    /// The call from which this one was transferred, or this call: records with the same value belong
+    /// together.
     pub linked: CallId,
     /// The leg.
     pub leg: LegId,
-    /// Which side of the leg we were on.
+    /// The direction of the leg.
     pub direction: CallDirection,
-    /// The leg's Call-ID on the wire.
+    /// The Call-ID of the leg's dialog.
     pub sip_call_id: String,
-    /// Who called: number or URI.
+    /// The caller: number or URI.
     pub caller: String,
-    /// The display name of the caller; `None`: it has none.
+    /// The display name of the caller; `None` without one.
     pub caller_name: Option<String>,
-    /// Who was called.
+    /// The called party.
     pub callee: String,
-    /// The gateway that it came from or went to.
+    /// The gateway that the call came from or went to.
     pub gateway: Option<String>,
-    /// Where the party's signalling was.
+    /// The address of the party's signalling.
     pub remote: Option<SocketAddr>,
-    /// What was noted on its call: names and values.
+    /// The variables of the call: names and values.
     pub variables: Vec<(String, String)>,
-    /// What the leg's media agreed on at the end.
+    /// The negotiated codec at the end.
     pub codec: Option<String>,
-    /// INVITE received or sent.
+    /// When the INVITE was received or sent.
     pub start: SystemTime,
-    /// The first 18x, after `start`.
+    /// The time of the first 18x after `start`.
     pub rang: Option<Duration>,
-    /// 2xx, after `start`.
+    /// The time of the 2xx after `start`.
     pub answered: Option<Duration>,
-    /// The end, after `start`.
+    /// The time of the end after `start`.
     pub ended: Duration,
     /// How it ended.
     pub ending: Ending,
-    /// How the call's audio went.
+    /// The quality of the call's audio.
     pub audio: Option<Audio>,
-    /// The leg's media in numbers; none: it had no media.
+    /// Statistics of the leg's media; `None` without media.
     pub quality: Option<Quality>,
     /// The route that the call took.
     pub route: Option<String>,
-    /// The user who has redirected the call to here, or the number that has.
+    /// The user or number that redirected the call here.
     pub diverted_by: Option<String>,
-    /// What a trusted gateway says that came of verifying the caller's number (`verstat`).
+    /// The verification status of the caller's number, as a trusted gateway gives it (`verstat`).
     pub verstat: Option<String>,
 }
 
-/// What became of a leg, in a word.
+/// The outcome of a leg.
 #[derive(Debug, Clone, Copy, PartialEq, Eq, Hash, Serialize, Deserialize)]
 pub enum Disposition {
-    /// There was a 2xx.
+    /// A 2xx was received or sent.
     #[serde(rename = "ANSWERED")]
     Answered,
-    /// Nobody took it in time, or nobody is there: 408 or 480.
+    /// No answer in time, or the party is not available: 408 or 480.
     #[serde(rename = "NO ANSWER")]
     NoAnswer,
     /// The called party is busy: 486 or 600.
     #[serde(rename = "BUSY")]
     Busy,
-    /// The caller gave up before the answer.
+    /// The caller hung up before the answer.
     #[serde(rename = "CANCELLED")]
     Cancelled,
-    /// Every other end without an answer.
+    /// Any other end without an answer.
     #[serde(rename = "FAILED")]
     Failed,
 }
 
-/// How a leg ended, as records have it.
+/// How a leg ended, for its record.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
 pub struct Ending {
-    /// In a word.
+    /// The outcome.
     pub disposition: Disposition,
     /// The Q.850 cause, 1 to 127.
     pub q850: u8,
     /// The final status of the INVITE.
     pub sip_status: Option<u16>,
-    /// Who ended it: `local` (b2b or the other leg) or `remote`.
+    /// The side that ended it: `local` (b2b or the other leg) or `remote`.
     pub by: HangupBy,
 }
 
-/// Which side ended a leg.
+/// The side that ended a leg.
 #[derive(Debug, Clone, Copy, PartialEq, Eq, Hash, Serialize, Deserialize)]
 #[serde(rename_all = "snake_case")]
 pub enum HangupBy {
-    /// We ended it, or another leg of the call did.
+    /// b2b or another leg of the call ended it.
     Local,
     /// The party on this leg ended it.
     Remote,
 }
 
 impl Ending {
-    /// From a leg's last word. `q850` is what a Reason header field said (RFC 3326); it
-    /// goes before what the status comes to. `direction` says who a CANCEL is from.
+    /// Derived from a leg's termination cause. `q850` is the cause of a Reason header field (RFC 3326); it
+    /// takes precedence over the one derived from the status. `direction` decides which side sent a CANCEL.
     pub fn new(
         cause: &TerminationCause,
         answered: bool,
@@ -141,7 +141,7 @@ impl Ending {
             Some(486 | 600) => Disposition::Busy,
             Some(408 | 480) => Disposition::NoAnswer,
             Some(487) => Disposition::Cancelled,
-            // Hung up before the answer, without a status: it was given up.
+            // Hung up before the answer without a status: the call was cancelled.
             None if general == cause::NORMAL_CLEARING => Disposition::Cancelled,
             _ => Disposition::Failed,
         };
@@ -150,7 +150,7 @@ impl Ending {
     }
 }
 
-/// The line, in the order that people read it in.
+/// The line in JSON, with its keys in reading order.
 #[derive(Serialize)]
 struct Line<'a> {
     #[serde(with = "crate::event::rfc3339")]
@@ -159,7 +159,7 @@ struct Line<'a> {
     answer: Option<SystemTime>,
     #[serde(with = "crate::event::rfc3339")]
     end: SystemTime,
-    /// Whole seconds from start and from answer to end, and the same in milliseconds.
+    /// Whole seconds from start to end and from answer to end, and the same in milliseconds.
     duration: u64,
     billsec: u64,
     duration_ms: u64,
@@ -194,7 +194,7 @@ struct Line<'a> {
 }
 
 impl Cdr {
-    /// The record as a line of JSON, with its line feed.
+    /// The record as a line of JSON, including the line feed.
     pub fn line(&self, redaction: Redaction) -> Vec<u8> {
         let billed = self.answered.map_or(Duration::ZERO, |answered| self.ended.saturating_sub(answered));
         let shown = |text: &str| redaction.of(text).to_string();
@@ -230,7 +230,7 @@ impl Cdr {
             sip_call_id: &self.sip_call_id,
             variables: self.variables.iter().map(|(name, value)| (name.as_str(), value.as_str())).collect(),
         };
-        // Strings, numbers and nothing else: it cannot fail.
+        // The line has only strings, numbers and maps of strings: serialization cannot fail.
         let mut json = serde_json::to_vec(&line).unwrap_or_default();
         json.push(b'\n');
         json

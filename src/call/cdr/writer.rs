@@ -1,9 +1,9 @@
 //! The thread that appends records to their file.
 //!
-//! Handing a record over never waits. While the file cannot be written (a full disk),
-//! the thread tries again each second and the queue fills; when it is full, new records
-//! are lost and counted. A line is never left half-written: what a failed write left is
-//! cut off, and what a crash of the machine left is closed with a line feed at start.
+//! Submitting a record never blocks. While the file cannot be written (a full disk), the thread retries every
+//! second and the queue fills; once it is full, new records are dropped and counted. A line is never left
+//! incomplete: the remains of a failed write are cut off, and a line that a crash of the machine left
+//! incomplete is ended with a line feed at start.
 
 use std::fs::{File, OpenOptions};
 use std::io::{self, Write};
@@ -20,30 +20,30 @@ use super::record::Cdr;
 use b2b_base::util::file;
 use b2b_base::util::redact::Redaction;
 
-/// How long to wait before a failed write is tried again.
+/// The time between retries of a failed write.
 const RETRY: Duration = Duration::from_secs(1);
-/// Records that are written together at most; where so many were waiting, the next are written at once.
+/// Maximum number of records per write; after a full batch the next one is written at once.
 const TOGETHER: usize = 64;
-/// How long the thread lets more records come after it has written what there was: to be woken costs more than to
-/// write. Half of [`ROOMY`] would take 5,000 records a second to come meanwhile.
+/// The pause after a write, in which more records may arrive: waking the thread costs more than writing.
+/// Filling half of [`ROOMY`] in a pause takes 5,000 records a second.
 const PAUSE: Duration = Duration::from_millis(100);
-/// A queue that has room for what comes in a pause.
+/// A queue of at least this capacity holds the records that arrive during a pause.
 const ROOMY: usize = 1_000;
 
-/// What the writer is told.
+/// The configuration of a writer.
 #[derive(Debug, Clone, PartialEq, Eq)]
 pub struct WriterConfig {
-    /// The file; created if it is not there, appended to if it is.
+    /// The file; created if it does not exist, appended to otherwise.
     pub path: PathBuf,
-    /// Records that may wait, at least one.
+    /// Capacity of the queue, in records; at least one.
     pub queue: usize,
-    /// What is left of numbers and names.
+    /// How far numbers and names are redacted.
     pub redaction: Redaction,
-    /// Wait for the disk (`fdatasync`) before records count as written.
+    /// Whether to wait for the disk (`fdatasync`) before records count as written.
     pub durable: bool,
 }
 
-/// Why records cannot be written.
+/// The reason why records cannot be written.
 #[derive(Debug, Clone, PartialEq, Eq, thiserror::Error)]
 pub enum CdrError {
     /// The file cannot be opened for appending.
@@ -51,13 +51,13 @@ pub enum CdrError {
     Open {
         /// The file.
         path: PathBuf,
-        /// What the system says.
+        /// The error of the operating system.
         reason: String,
     },
-    /// The system refused the thread; the text says why.
+    /// The operating system refused to start the thread; the text says why.
     #[error("cannot start the thread for records: {0}")]
     Thread(String),
-    /// The thread was still writing when it was to be through.
+    /// Records were left when the writer was to finish.
     #[error("{left} records were not written in time; free some space for {path}", path = path.display())]
     Unfinished {
         /// The file.
@@ -67,26 +67,26 @@ pub enum CdrError {
     },
 }
 
-/// Counters of a writer.
+/// The counters of a writer.
 #[derive(Debug, Clone, Copy, Default, PartialEq, Eq)]
 pub struct CdrCounters {
-    /// Handed over, lost ones included.
+    /// Records submitted, dropped ones included.
     pub submitted: u64,
-    /// In the file.
+    /// Records written to the file.
     pub written: u64,
-    /// Lost, because the queue was full or the writer ended.
+    /// Records dropped, because the queue was full or the writer had ended.
     pub lost: u64,
-    /// Tries to write, open or sync that failed.
+    /// Failed attempts to write, open or sync.
     pub failures: u64,
 }
 
-/// Names a record that was handed over. None of it: it was lost.
+/// Identifies a submitted record.
 #[derive(Debug, Clone, Copy, PartialEq, Eq, PartialOrd, Ord)]
 pub struct Ticket(u64);
 
 enum Message {
     Record(Box<Cdr>),
-    /// Look whether to reopen.
+    /// Wakes the thread to check whether to reopen the file.
     Wake,
 }
 
@@ -113,7 +113,7 @@ impl Shared {
     }
 }
 
-/// Takes records. Dropped, it lets the thread write what is left and end.
+/// Accepts records. When it is dropped, the thread writes the remaining records and ends.
 #[derive(Debug)]
 pub struct CdrWriter {
     records: Sender<Message>,
@@ -127,7 +127,7 @@ impl CdrWriter {
     /// Opens the file and starts the thread.
     ///
     /// # Errors
-    /// The file cannot be opened, or is no file.
+    /// The file cannot be opened, or is a directory, pipe or socket.
     pub fn start(config: WriterConfig) -> Result<CdrWriter, CdrError> {
         let file = open(&config.path)
             .map_err(|error| CdrError::Open { path: config.path.clone(), reason: error.to_string() })?;
@@ -140,7 +140,7 @@ impl CdrWriter {
             .spawn({
                 let shared = shared.clone();
                 move || {
-                    let _done = done; // its end tells who waits
+                    let _done = done; // its end wakes the thread that waits for the writer to finish
                     Appender { config, file, shared, in_trouble: false }.run(&queue);
                 }
             })
@@ -148,9 +148,9 @@ impl CdrWriter {
         Ok(CdrWriter { records, over, thread: thread.thread().clone(), shared, path })
     }
 
-    /// Hands a record over; never waits. None: it was lost, and counted.
+    /// Submits a record; never blocks. `None` if it was dropped, and counted.
     ///
-    /// One thread submits: tickets are given in the order of the queue.
+    /// Only one thread submits, so tickets are in the order of the queue.
     pub fn submit(&mut self, record: Cdr) -> Option<Ticket> {
         self.shared.submitted.fetch_add(1, Ordering::Relaxed);
         match self.records.try_send(Message::Record(Box::new(record))) {
@@ -162,35 +162,35 @@ impl CdrWriter {
         }
     }
 
-    /// Whether the kernel has the record: the process may be killed.
+    /// Whether the kernel has the record: it survives the end of the process.
     pub fn is_written(&self, ticket: Ticket) -> bool {
         self.shared.written.load(Ordering::Acquire) >= ticket.0
     }
 
-    /// Opens the path anew before the next record (SIGHUP, after the file was renamed).
-    /// If that fails, the old file is gone on with, and the failure counted.
+    /// Reopens the path before the next record (SIGHUP, after the file was renamed). If that fails, the old
+    /// file stays in use, and the failure is counted.
     pub fn reopen(&self) {
         self.shared.reopen.store(true, Ordering::Release);
-        // When the queue is full the thread is awake, or waits for the disk.
+        // When the queue is full, the thread is awake already or waits for the disk.
         let _ = self.records.try_send(Message::Wake);
         self.thread.unpark();
     }
 
-    /// Counters so far.
+    /// The counters so far.
     pub fn counters(&self) -> CdrCounters {
         self.shared.counters()
     }
 
-    /// Writes what is left and ends the thread. Waits at most `patience`; what is not
-    /// written then is lost.
+    /// Writes the remaining records and ends the thread. Waits at most `patience`; records not written by
+    /// then are lost.
     ///
     /// # Errors
-    /// Records were left.
+    /// Records were left unwritten.
     pub fn finish(self, patience: Duration) -> Result<CdrCounters, CdrError> {
         let CdrWriter { records, over, thread, shared, path } = self;
         drop(records);
         thread.unpark();
-        // Nothing is ever sent: the thread's end is what is waited for.
+        // Nothing is ever sent on this channel: it closes when the thread ends.
         let ended = over.recv_timeout(patience) == Err(RecvTimeoutError::Disconnected);
         shared.give_up.store(true, Ordering::Release);
         thread.unpark();
@@ -202,12 +202,12 @@ impl CdrWriter {
     }
 }
 
-/// The thread's side.
+/// The state of the writer's thread.
 struct Appender {
     config: WriterConfig,
     file: File,
     shared: Arc<Shared>,
-    /// The last try failed: say so once, not each second.
+    /// The last attempt failed: the error is logged once, not on every retry.
     in_trouble: bool,
 }
 
@@ -215,7 +215,7 @@ impl Appender {
     fn run(mut self, queue: &Receiver<Message>) {
         let mut lines = Vec::new();
         while let Ok(message) = queue.recv() {
-            // What came meanwhile goes along: one write, and one look at the disk.
+            // Records that arrived meanwhile are written together: one write, and one sync.
             let more = std::iter::from_fn(|| queue.try_recv().ok());
             let (mut taken, mut count) = (0, 0);
             for message in std::iter::once(message).chain(more).take(TOGETHER) {
@@ -227,13 +227,13 @@ impl Appender {
             }
             self.reopen_if_asked();
             if count > 0 && !self.write_until_done(&lines) {
-                return; // given up
+                return; // no time is left
             }
             lines.clear();
             self.sync();
             self.shared.written.fetch_add(count, Ordering::Release);
             if self.config.queue >= ROOMY && taken < TOGETHER {
-                // Ended by whoever wants the writer to finish.
+                // `finish` and `reopen` end the pause early.
                 std::thread::park_timeout(PAUSE);
             }
         }
@@ -247,7 +247,7 @@ impl Appender {
         }
     }
 
-    /// False: there is no time left.
+    /// Returns false if no time is left.
     fn write_until_done(&mut self, line: &[u8]) -> bool {
         loop {
             self.reopen_if_asked();
@@ -287,9 +287,9 @@ impl Appender {
     }
 }
 
-/// Opens for appending. A line that has no end gets one.
+/// Opens the file for appending. An incomplete last line is ended with a line feed.
 fn open(path: &Path) -> io::Result<File> {
-    // Without O_NONBLOCK a pipe that nobody reads would be waited for.
+    // Without O_NONBLOCK, opening a pipe without a reader would block.
     let file = file::open(path, OpenOptions::new().append(true).read(true), OFlag::O_NONBLOCK)?;
     let kind = file.metadata()?.file_type();
     if kind.is_fifo() || kind.is_socket() || kind.is_dir() {
@@ -303,12 +303,12 @@ fn open(path: &Path) -> io::Result<File> {
     Ok(file)
 }
 
-/// Appends a whole line or nothing.
+/// Appends the whole line or nothing.
 fn append(file: &mut File, line: &[u8]) -> io::Result<()> {
     let before = file.metadata()?;
     file.write_all(line).inspect_err(|_| {
         if before.is_file() {
-            // Where this fails, too, a torn line stays: readers skip what is no JSON.
+            // If this fails, too, an incomplete line stays: readers skip lines that are not JSON.
             let _ = file.set_len(before.len());
         }
     })

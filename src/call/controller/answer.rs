@@ -1,4 +1,4 @@
-//! What a verb comes to, as a value.
+//! The answers to verbs, as values.
 
 use std::net::SocketAddr;
 
@@ -11,43 +11,43 @@ use super::{
     RecordingId,
 };
 
-/// What a verb came to. `S` is how counters are told: with moments of this process' clock, or as they are
-/// sent to another one.
+/// The answer to a verb. `S` is the form of counters: with instants of this process's clock, or as they are
+/// sent to another process.
 #[derive(Debug, Clone, PartialEq, Serialize, Deserialize)]
 #[serde(rename_all = "snake_case")]
 pub enum Answer<S = EndpointStats> {
-    /// It is done, and there is nothing to say of it.
+    /// The verb was carried out, without further result.
     Done,
-    /// An endpoint is made. Who has chosen its name need not be told it: it is not sent.
+    /// An endpoint was allocated. An id that the caller has chosen is not repeated in the answer.
     Allocated {
-        /// Its name; `None`: who asks has chosen it.
+        /// Its id; `None` if the caller has chosen it.
         #[serde(skip)]
         endpoint: Option<EndpointId>,
-        /// Where the party is to send its RTP.
+        /// The address to which the party is to send its RTP.
         rtp: SocketAddr,
     },
-    /// A recording has begun. To who has chosen its name it is [`Answer::Done`].
+    /// A recording was started. If the caller has chosen its id, the answer is [`Answer::Done`].
     #[serde(skip)]
     Recording(RecordingId),
-    /// A room is made; the same.
+    /// A room was created; otherwise as `Recording`.
     #[serde(skip)]
     Conference(ConferenceId),
     /// A session description for a party.
     Description(#[serde(with = "octets")] Bytes),
     /// How two endpoints are joined.
     Joined(Joined),
-    /// An endpoint's counters.
+    /// The counters of an endpoint.
     Stats(Box<S>),
     /// How a prompt ended.
     Played(Played),
-    /// The digits, and why there are no more.
+    /// The digits, and why the collection ended.
     Collected(Collected),
-    /// A file that is complete.
+    /// A finished recording.
     Recorded(Recorded),
 }
 
 impl<S> Answer<S> {
-    /// The same with counters told otherwise.
+    /// The same answer with the counters converted.
     pub fn counted<T>(self, tell: impl FnOnce(S) -> T) -> Answer<T> {
         match self {
             Answer::Done => Answer::Done,
@@ -64,7 +64,7 @@ impl<S> Answer<S> {
     }
 }
 
-/// Each: what it is if it is such an answer.
+/// Accessors: each returns the contents if the answer is of that kind.
 impl Answer {
     pub(super) fn done(self) -> Option<()> {
         if let Answer::Done = self { Some(()) } else { None }

@@ -1,4 +1,4 @@
-//! What is written for each who carries media.
+//! The trait that every media backend implements.
 
 use std::sync::Arc;
 
@@ -7,51 +7,49 @@ use super::{
     PacketTrace, StreamSpec, Verb,
 };
 
-/// Carries media. Events of endpoints that the caller does not know are none of its
-/// concern. Every operation is started by the call itself, whether or not the
-/// future is polled, and in the order of the calls. A future may be dropped: the
-/// operation still happens.
+/// Carries media. Events of endpoints that the caller does not know are to be ignored. Every operation is
+/// started by the call itself, whether or not the future is polled, and in the order of the calls. A future
+/// may be dropped: the operation is carried out anyway.
 ///
-/// All that can be said as a value is a [`Verb`]; a backend matches them without a `_`, so that a new one
-/// does not compile until somebody has decided what it is there. What leads into this process (packets,
-/// samples), or is answered from what is known here, are methods.
+/// Every request that can be expressed as a value is a [`Verb`]; backends match verbs without a `_` arm, so
+/// that a new verb does not compile until each backend handles it. Requests that hand over local resources
+/// (packets, samples) or are answered from local state are methods.
 pub trait MediaBackend: Send + Sync {
-    /// What this controller can do. Does not change.
+    /// The capabilities of this controller. They do not change.
     fn capabilities(&self) -> Capabilities;
 
-    /// Begins to carry a verb out. What cannot be done is refused with [`Verb::capability`].
+    /// Starts a verb. A verb that is not supported is refused with [`Verb::capability`].
     ///
     /// # Errors
-    /// Those of the method of [`MediaController`](super::MediaController) that asks for it.
+    /// Those of the corresponding method of [`MediaController`](super::MediaController).
     fn request(&self, verb: Verb) -> MediaFuture<Answer>;
 
-    /// What is asked for until [`MediaBackend::end_turn`] belongs together: it may be begun then.
+    /// Requests until [`MediaBackend::end_turn`] form a batch: their execution may be deferred until then.
     fn begin_turn(&self) {}
 
-    /// See [`MediaBackend::begin_turn`].
+    /// Ends the batch of [`MediaBackend::begin_turn`].
     fn end_turn(&self) {}
 
-    /// An endpoint where nobody asks for its address, which descriptions name. Who carries media in
-    /// another program may give the name at once, and make the endpoint with the next request about
-    /// it: that one is refused with the reason if there is none.
+    /// Allocates an endpoint whose address is needed only in descriptions. A remote backend may return the id
+    /// at once and allocate the endpoint with the next request about it: that request is refused with the
+    /// reason if the allocation fails.
     ///
     /// # Errors
-    /// As `allocate_endpoint`.
+    /// Those of `allocate_endpoint`.
     fn open_endpoint(&self, spec: EndpointSpec) -> MediaFuture<EndpointId> {
         let name = |answer: Answer| answer.allocated().map(|(endpoint, _)| endpoint);
         self.request(Verb::Allocate { endpoint: None, spec: Box::new(spec) }).read(name)
     }
 
-    /// Whether the party says, to the octet, what it has said last: it refreshes, and wants
-    /// no change.
+    /// Whether this description equals the party's last one to the octet: a session refresh without a change.
     fn repeats(&self, endpoint: EndpointId, description: &[u8]) -> bool;
 
-    /// What was described between an endpoint's party and us, for those who observe.
-    /// None: nothing yet, or the controller does not tell.
+    /// The current descriptions between an endpoint's party and b2b, for observers. `None` if there are none
+    /// yet, or the controller does not provide them.
     fn descriptions(&self, endpoint: EndpointId) -> Option<Descriptions>;
 
-    /// The party's packets go into this trace from now on as they are on the wire, both
-    /// ways, and into no other one; with none, into none. Ready once it is so.
+    /// Directs the party's packets in both directions, as they are on the wire, to this trace and to no
+    /// other; `None` ends the trace. Ready once it is in effect.
     ///
     /// # Errors
     /// `Unsupported`, `NoSuchEndpoint`.
@@ -60,9 +58,9 @@ pub trait MediaBackend: Send + Sync {
         MediaFuture::unsupported(Capability::Capture)
     }
 
-    /// The party's sound to and from the caller of this, samples both ways, until its end is
-    /// dropped, another stream takes its place, or the endpoint is released. One that speaks ends
-    /// when the party is joined with another one, too, or enters a room.
+    /// Opens a stream of the party's audio, samples in both directions, until the returned end is dropped,
+    /// another stream replaces it, or the endpoint is released. A stream that sends audio also ends when the
+    /// party is joined with another one or enters a room.
     ///
     /// # Errors
     /// `Unsupported`, `NoSuchEndpoint`, `Streams`.

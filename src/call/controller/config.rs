@@ -1,4 +1,4 @@
-//! What the embedded engine of this process is started with.
+//! The configuration of the embedded engine.
 
 use std::net::IpAddr;
 use std::ops::RangeInclusive;
@@ -6,36 +6,37 @@ use std::ops::RangeInclusive;
 use super::sounding::MusicClass;
 use b2b_media::sounds::Limits;
 
-/// Addresses that are bound, and as what each is told to far ends, where that differs.
+/// Addresses to bind, each with the address in session descriptions where that differs.
 pub type MediaAddresses = Vec<(IpAddr, Option<IpAddr>)>;
 
-/// What the embedded controller needs to start.
+/// The configuration of the embedded controller.
 #[derive(Debug, Clone)]
 pub struct EmbeddedConfig {
-    /// Addresses to receive at: at most one IPv4 and one IPv6 address, no wildcards; and as
-    /// what each is told to far ends, where that differs (a NAT before us).
+    /// Addresses to receive at: at most one IPv4 and one IPv6 address, no wildcards; each with the address in
+    /// session descriptions where that differs (behind a NAT).
     pub addresses: MediaAddresses,
-    /// Further networks, by name, each as `addresses`. Their parties are told no address but theirs.
+    /// Further networks, by name, each as `addresses`. Their parties are told only addresses of their
+    /// network.
     pub interfaces: Vec<(String, MediaAddresses)>,
-    /// RTP takes even ports of this range, RTCP the odd ones behind them.
+    /// The port range: RTP takes even ports, RTCP the following odd ones.
     pub ports: RangeInclusive<u16>,
-    /// Media threads; none: one for each core but one. Each holds as many descriptors as
-    /// a process may have.
+    /// The number of media threads; `None` for one per core but one. Each has as many file descriptors as a
+    /// process may have.
     pub threads: Option<usize>,
-    /// Far ends that do not multiplex RTCP get a socket for it.
+    /// Whether far ends that do not multiplex RTCP get an RTCP socket.
     pub rtcp_sockets: bool,
-    /// With less room on the disk, nothing is recorded.
+    /// Minimum free disk space for recordings, in bytes.
     pub recording_free_bytes: u64,
-    /// From the operating system's generator, except in tests.
+    /// The seed of random identifiers; from the operating system, except in tests.
     pub seed: u64,
-    /// Music on hold, by name.
+    /// The classes of music on hold.
     pub music: Vec<MusicClass>,
-    /// How much of prompts and music is kept decoded.
+    /// The limits of the cache of decoded prompts and music.
     pub sounds: Limits,
 }
 
 impl EmbeddedConfig {
-    /// The usual settings.
+    /// The default settings.
     pub fn new(addresses: MediaAddresses, ports: RangeInclusive<u16>, seed: u64) -> Self {
         EmbeddedConfig {
             addresses,

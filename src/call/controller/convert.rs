@@ -1,10 +1,10 @@
-//! Between the words of the embedded controller and those of its engine.
+//! Conversions between the types of the embedded controller and those of its engine.
 
 use super::{AddressFamily, EndpointId, MediaError, MediaEvent};
 use crate::negotiate::pair::{DirectError, PairError};
 use b2b_media::relay::{OpenError, RelayEvent, RelayId};
 
-/// An endpoint's name holds where it is: eight bits of thread, 24 of place.
+/// The id contains the location: 8 bits of thread, 24 of slot.
 pub(super) fn endpoint_id(id: RelayId) -> EndpointId {
     EndpointId(u64::from(id.thread) << 56 | u64::from(id.slot) << 32 | u64::from(id.generation))
 }
@@ -42,7 +42,7 @@ impl From<DirectError> for MediaError {
 }
 
 impl TryFrom<RelayEvent> for MediaEvent {
-    /// Of an endpoint with a source and a sink, which a controller opens none of.
+    /// An event of an endpoint with a source and a sink, which a controller never opens.
     type Error = RelayEvent;
 
     fn try_from(event: RelayEvent) -> Result<Self, RelayEvent> {

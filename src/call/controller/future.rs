@@ -1,4 +1,4 @@
-//! Answers that are mostly there at once.
+//! Answers that are usually ready at once.
 
 use std::future::Future;
 use std::pin::Pin;
@@ -6,9 +6,9 @@ use std::task::{Context, Poll, Waker};
 
 use super::{Answer, Capability, MediaError};
 
-/// What a controller answers. The embedded controller's answers are ready, but for
-/// counters and for endpoints in a storm; then nothing is allocated. A caller within a turn asks
-/// [`MediaFuture::now`] and gives what is left to a task.
+/// The answer of a controller. Answers of the embedded controller are ready, except for counters and for
+/// endpoints under high load; a ready one needs no allocation. A caller within a turn uses
+/// [`MediaFuture::now`] and spawns a task for a pending answer.
 #[must_use = "the answer may be an error"]
 pub struct MediaFuture<T>(State<T>);
 
@@ -18,12 +18,12 @@ enum State<T> {
 }
 
 impl<T> MediaFuture<T> {
-    /// An answer that is there.
+    /// A ready answer.
     pub fn ready(result: Result<T, MediaError>) -> Self {
         MediaFuture(State::Ready(Some(result)))
     }
 
-    /// An answer that will come.
+    /// A pending answer.
     pub fn pending(future: impl Future<Output = Result<T, MediaError>> + Send + 'static) -> Self {
         MediaFuture(State::Pending(Box::pin(future)))
     }
@@ -33,7 +33,7 @@ impl<T> MediaFuture<T> {
         MediaFuture::ready(Err(MediaError::Unsupported(what)))
     }
 
-    /// The same answer, as something else.
+    /// Converts a successful answer.
     pub fn map<U>(self, read: impl FnOnce(T) -> U + Send + 'static) -> MediaFuture<U>
     where
         T: 'static,
@@ -44,10 +44,10 @@ impl<T> MediaFuture<T> {
         }
     }
 
-    /// The answer, if it is there; polls once.
+    /// The answer, if it is ready; polls once.
     ///
     /// # Errors
-    /// The future itself when it still has to wait.
+    /// The future itself if it is still pending.
     pub fn now(mut self) -> Result<Result<T, MediaError>, Self>
     where
         T: Unpin,
@@ -58,10 +58,10 @@ impl<T> MediaFuture<T> {
         }
     }
 
-    /// The answer, for who has to have it before anything else: blocks the thread.
+    /// Blocks the thread until the answer is ready.
     ///
     /// # Errors
-    /// The answer's own.
+    /// The error of the answer.
     pub fn wait(self) -> Result<T, MediaError>
     where
         T: Unpin,
@@ -71,7 +71,8 @@ impl<T> MediaFuture<T> {
 }
 
 impl MediaFuture<Answer> {
-    /// What the answer to a verb says. Another one than the verb has is of no controller of this version.
+    /// Reads the answer to a verb. An answer of another kind can only come from a controller of another
+    /// version.
     pub(super) fn read<T>(self, read: impl FnOnce(Answer) -> Option<T> + Send + 'static) -> MediaFuture<T> {
         let read = move |answer| read(answer).ok_or(MediaError::Stopped);
         match self.0 {
@@ -80,7 +81,7 @@ impl MediaFuture<Answer> {
         }
     }
 
-    /// Of a verb without an answer that anybody reads: a refusal is in the log.
+    /// Discards the answer to a verb; a refusal is logged.
     pub(super) fn unread(self) {
         if let Ok(Err(error)) = self.now() {
             tracing::debug!("media: {error}");

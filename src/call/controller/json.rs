@@ -1,13 +1,13 @@
-//! How values of verbs stand in JSON where `serde` has no way of its own.
+//! JSON encodings of values in verbs that `serde` does not provide.
 
 use serde::{Deserialize, Deserializer};
 
-/// A name that must be there.
+/// An id that must be present.
 pub(super) fn named<'de, T: Deserialize<'de>, D: Deserializer<'de>>(name: D) -> Result<Option<T>, D::Error> {
     T::deserialize(name).map(Some)
 }
 
-/// Octets: a text where they are one, else numbers.
+/// Octets: a string if they are UTF-8, otherwise an array of numbers.
 pub(crate) mod octets {
     use serde::{Deserialize, Deserializer, Serializer};
 
@@ -33,7 +33,7 @@ pub(crate) mod octets {
     }
 }
 
-/// Header fields, as pairs of octets.
+/// Header fields as pairs of octets.
 pub(crate) mod fields {
     use b2b_sip::endpoint::HeaderFields;
     use bytes::Bytes;
@@ -58,7 +58,7 @@ pub(crate) mod fields {
     }
 }
 
-/// The same where several have them.
+/// Shared header fields.
 pub(crate) mod shared_fields {
     use std::sync::Arc;
 
@@ -79,7 +79,7 @@ pub(crate) mod shared_fields {
     }
 }
 
-/// A path that several have.
+/// A shared path.
 pub(super) mod shared_path {
     use std::path::{Path, PathBuf};
     use std::sync::Arc;

@@ -1,20 +1,19 @@
-//! Who carries the media of joined legs. Above these traits nobody knows whether it
-//! is the embedded engine of this process or another machine.
+//! The control of the media of joined legs. Code above these traits does not depend on whether the media is
+//! carried by the embedded engine of this process or by a media server.
 //!
-//! - `request`: what is asked for, and `answer`: what it comes to, as values; `json`: how those are written
-//! - `backend`: what is written for each who carries media; [`MediaController`]: what callers have
-//! - `embedded`: the embedded engine of this process; `trunk`: legs on different threads;
-//!   `convert`: its words and ours
-//! - `recordings`: which of its endpoints are recorded; `sounding`: what is played to a party,
-//!   and collected of it; `rooms`: conferences; `joining`: endpoints and their joins
-//! - `future`: answers that are mostly there at once
-//! - `values`: what is asked for and what happens
-//! - `verbs`: what applications ask for; `config`: what the engine is started with
+//! - `request`: the requests, and `answer`: their results, as values; `json`: their encoding
+//! - `backend`: what every media backend implements; [`MediaController`]: what callers use
+//! - `embedded`: the embedded engine of this process; `trunk`: joins of legs on different threads; `convert`:
+//!   conversions between its types and ours
+//! - `recordings`: its recordings per endpoint; `sounding`: prompts, music and digit collection; `rooms`:
+//!   conferences; `joining`: endpoints and their joins
+//! - `future`: answers that are usually ready at once
+//! - `values`: specifications, events and errors
+//! - `verbs`: what applications ask for; `config`: the configuration of the engine
 //!
-//! The far end's words are session descriptions, exactly as they came in its
-//! messages; what comes back is to be sent exactly as it is. A controller keeps what
-//! it has told each far end and what it was told: the caller only says which offer or
-//! answer belongs to which endpoint.
+//! Session descriptions of the far end are passed in exactly as they were received, and those that come out
+//! are to be sent unchanged. A controller stores the descriptions that it has exchanged with each far end:
+//! the caller only says which offer or answer belongs to which endpoint.
 
 mod answer;
 mod backend;
@@ -56,8 +55,8 @@ pub use verbs::{
     Prompt, Recorded, RecordingId, RecordingSpec, StreamCounters, StreamEnd, StreamEvent, StreamSpec,
 };
 
-/// What is asked of who carries media: [`MediaBackend::request`] with a [`Verb`] for each, whose answer is read
-/// here, and what else a backend has. Who implements that has all of this.
+/// The requests to a media backend: each sends a [`Verb`] by [`MediaBackend::request`] and reads its answer.
+/// Every [`MediaBackend`] implements this trait.
 ///
 /// How a call uses it:
 /// - A's INVITE with an offer: `open_endpoint` for both, `pair_offer(A, B)`; B's
@@ -73,7 +72,7 @@ pub use verbs::{
 ///   needs a transcoder and A could do better: `local_offer(A, Some(C))` in a
 ///   re-INVITE, `apply_remote(A)`, `bridge(A, C)` again.
 pub trait MediaController: MediaBackend {
-    /// A place where one party's media will arrive.
+    /// Allocates an endpoint, where one party's media will arrive.
     ///
     /// # Errors
     /// `NoPorts`, `Family`, `Stopped`.
@@ -81,20 +80,20 @@ pub trait MediaController: MediaBackend {
         self.request(Verb::Allocate { endpoint: None, spec: Box::new(spec) }).read(Answer::allocated)
     }
 
-    /// The party's last message came from this host: media may, too, from its next description
-    /// on. What [`EndpointSpec::signalling`] says first stays.
+    /// The party's last message came from this host: its next description may name it as a source of media.
+    /// The host in [`EndpointSpec::signalling`] stays allowed.
     fn signalled_from(&self, endpoint: EndpointId, host: std::net::IpAddr) {
         self.request(Verb::SignalledFrom { endpoint, host }).unread();
     }
 
-    /// Ends an endpoint, and its part in a bridge. `Closed` follows, with the last
-    /// counters. A second call does nothing.
+    /// Releases an endpoint and removes it from its bridge. `Closed` follows, with the final counters. A
+    /// second call has no effect.
     fn release_endpoint(&self, endpoint: EndpointId) {
         self.request(Verb::Release { endpoint }).unread();
     }
 
-    /// `offer` is what `from`'s party offers; gives what to offer to `to`'s party in
-    /// its place. Nothing changes for the media yet.
+    /// Processes the offer of `from`'s party; returns the offer for `to`'s party. The media does not change
+    /// yet.
     ///
     /// # Errors
     /// `Description`: refuse `from`'s offer with [`MediaError::status`].
@@ -108,11 +107,10 @@ pub trait MediaController: MediaBackend {
         self.request(Verb::PairOffer { from, to, offer, policy: policy.clone() }).read(Answer::description)
     }
 
-    /// `answer` is what `from`'s party answers to the last offer that it was sent by
-    /// `pair_offer(to, from)`; gives the answer to `to`'s party. May be called again
-    /// with a later answer (183, then 200), and with answers of other branches: as long
-    /// as they come to the same, `to` is answered with the same octets. Endpoints that
-    /// are bridged follow at once.
+    /// Processes the answer of `from`'s party to the last offer that `pair_offer(to, from)` made for it;
+    /// returns the answer to `to`'s party. May be called again with a later answer (183, then 200) and with
+    /// answers of other branches: as long as they lead to the same result, `to` is answered with the same
+    /// octets. Bridged endpoints follow at once.
     ///
     /// # Errors
     /// `Description`: end `from`'s leg.
@@ -120,8 +118,8 @@ pub trait MediaController: MediaBackend {
         self.request(Verb::PairAnswer { from, to, answer }).read(Answer::description)
     }
 
-    /// An offer of ours to this party: of what `like`'s party can do, where one is
-    /// given and has said so, else of every codec that we have and `policy` allows.
+    /// Creates our own offer to this party: with the codecs of `like`'s party, where one is given and has
+    /// described itself, otherwise with every codec that we have and `policy` allows.
     ///
     /// # Errors
     /// `Description`: `policy` leaves nothing to offer.
@@ -134,7 +132,7 @@ pub trait MediaController: MediaBackend {
         self.request(Verb::LocalOffer { endpoint, like, policy: policy.clone() }).read(Answer::description)
     }
 
-    /// The party's answer to what `local_offer` offered.
+    /// Processes the party's answer to an offer of `local_offer`.
     ///
     /// # Errors
     /// `Description`: end the leg.
@@ -142,8 +140,8 @@ pub trait MediaController: MediaBackend {
         self.request(Verb::ApplyRemote { endpoint, answer }).read(Answer::done)
     }
 
-    /// Our own answer to the party's offer, as the joined or the last joined party would
-    /// give it: for hold and resume that go no further than to b2b.
+    /// Creates our own answer to the party's offer, as the party it is or was last joined with would give it:
+    /// for hold and resume that are not passed on.
     ///
     /// # Errors
     /// `Description`: refuse the offer with [`MediaError::status`].
@@ -151,7 +149,7 @@ pub trait MediaController: MediaBackend {
         self.request(Verb::LocalAnswer { endpoint, offer, policy: policy.clone() }).read(Answer::description)
     }
 
-    /// What the party was told last, as an offer that changes nothing: a refresh (RFC 4028
+    /// Repeats the last description sent to the party as an offer that changes nothing: a refresh (RFC 4028
     /// §7.4, RFC 3264 §8). Its answer goes to `apply_remote`.
     ///
     /// # Errors
@@ -160,9 +158,9 @@ pub trait MediaController: MediaBackend {
         self.request(Verb::RepeatOffer { endpoint }).read(Answer::description)
     }
 
-    /// An offer to `to`'s party to exchange media with `from`'s party itself: what `from`'s
-    /// party has said last, with its address. `heard` is where its RTP comes from. The
-    /// answer goes to `apply_remote`; endpoints stay joined, for what still comes by here.
+    /// Creates an offer to `to`'s party to exchange media directly with `from`'s party: the last description
+    /// of `from`'s party, with its address. `heard` is the source of its RTP. The answer goes to
+    /// `apply_remote`; the endpoints stay joined, for packets that still arrive here.
     ///
     /// # Errors
     /// `NotDirect`, `Unsupported`.
@@ -176,8 +174,7 @@ pub trait MediaController: MediaBackend {
         self.request(Verb::DirectOffer { from, to, heard, policy: policy.clone() }).read(Answer::description)
     }
 
-    /// An offer that takes the party's media back to its endpoint. The answer goes to
-    /// `apply_remote`.
+    /// Creates an offer that moves the party's media back to its endpoint. The answer goes to `apply_remote`.
     ///
     /// # Errors
     /// `Undescribed`, `Unsupported`.
@@ -185,21 +182,21 @@ pub trait MediaController: MediaBackend {
         self.request(Verb::ReturnOffer { endpoint, policy: policy.clone() }).read(Answer::description)
     }
 
-    /// Sends a digit to the party as RFC 4733 events, in the middle of whatever it gets, if
-    /// it takes them; else, or while it is held, the digit is lost without a word.
+    /// Sends a digit to the party as RFC 4733 events, interleaved with its current media, if the party
+    /// accepts them; otherwise, or while the party is on hold, the digit is silently dropped.
     fn send_digit(&self, endpoint: EndpointId, digit: char, duration_ms: u32) {
         self.request(Verb::SendDigit { endpoint, digit, duration_ms }).unread();
     }
 
-    /// The offer that waits for an answer of this party's, or that this party made, is
-    /// refused: what was agreed before stands. Without one it does nothing.
+    /// The pending offer to this party, or by it, was refused: the previous session stays in effect. Has no
+    /// effect without a pending offer.
     fn withdraw_offer(&self, endpoint: EndpointId) {
         self.request(Verb::WithdrawOffer { endpoint }).unread();
     }
 
-    /// Joins two endpoints: what one receives goes to the other. Both must have
-    /// described themselves; whichever was joined to something else is so no more. Again for
-    /// the same two: works out anew how.
+    /// Joins two endpoints: media received from one goes to the other. Both must have described themselves;
+    /// earlier joins of either are removed. Called again for the same two, it renegotiates how they are
+    /// joined.
     ///
     /// # Errors
     /// `NoCommonCodec`, `Undescribed`.
@@ -207,24 +204,23 @@ pub trait MediaController: MediaBackend {
         self.request(Verb::Bridge { a, b }).read(Answer::joined)
     }
 
-    /// Parts two endpoints; what they receive goes nowhere. Does nothing if they are
-    /// not joined.
+    /// Separates two endpoints; what they receive is dropped. Has no effect if they are not joined.
     fn unbridge(&self, a: EndpointId, b: EndpointId) -> MediaFuture<()> {
         self.request(Verb::Unbridge { a, b }).read(Answer::done)
     }
 
-    /// An endpoint's counters now.
+    /// The current counters of an endpoint.
     ///
     /// # Errors
-    /// `NoSuchEndpoint`: `Closed` has brought or will bring the last ones.
+    /// `NoSuchEndpoint`: the final counters are in its `Closed` event.
     fn stats(&self, endpoint: EndpointId) -> MediaFuture<EndpointStats> {
         self.request(Verb::Stats { endpoint }).read(Answer::stats)
     }
 
-    // ---- what applications ask for
+    // ---- requests of applications
 
-    /// Plays this to the party, in the place of whatever else it gets, joined or not; ready
-    /// at its end. What was played before is stopped.
+    /// Plays this to the party instead of its other media, joined or not; ready when it ends. A prompt in
+    /// progress is stopped.
     ///
     /// # Errors
     /// `Unsupported`, `NoSuchEndpoint`, `Prompt`.
@@ -232,14 +228,13 @@ pub trait MediaController: MediaBackend {
         self.request(Verb::Play { endpoint, prompt: prompt.clone() }).read(Answer::played)
     }
 
-    /// Ends what [`MediaController::play_prompt`] or
-    /// [`MediaController::play_and_collect`] plays.
+    /// Stops the prompt of [`MediaController::play_prompt`] or [`MediaController::play_and_collect`].
     fn stop_prompt(&self, endpoint: EndpointId) {
         self.request(Verb::StopPrompt { endpoint }).unread();
     }
 
-    /// Collects digits: of RFC 4733, of the signalling, and tones where
-    /// [`MediaController::hear_tones`] is on. One that was under way is stopped.
+    /// Collects digits: RFC 4733 events, digits in the signalling, and tones where
+    /// [`MediaController::hear_tones`] is on. A collection in progress is stopped.
     ///
     /// # Errors
     /// `Unsupported`, `NoSuchEndpoint`.
@@ -247,10 +242,10 @@ pub trait MediaController: MediaBackend {
         self.request(Verb::Collect { endpoint, prompt: None, plan: plan.clone() }).read(Answer::collected)
     }
 
-    /// Plays a prompt, and collects digits from its beginning.
+    /// Plays a prompt and collects digits from the start of the prompt.
     ///
     /// # Errors
-    /// As both.
+    /// Those of [`MediaController::play_prompt`] and [`MediaController::collect_dtmf`].
     fn play_and_collect(
         &self,
         endpoint: EndpointId,
@@ -261,29 +256,29 @@ pub trait MediaController: MediaBackend {
         self.request(Verb::Collect { endpoint, prompt, plan: plan.clone() }).read(Answer::collected)
     }
 
-    /// Ends a collection.
+    /// Stops a collection.
     fn stop_collecting(&self, endpoint: EndpointId) {
         self.request(Verb::StopCollecting { endpoint }).unread();
     }
 
-    /// A digit of the party's that came by signalling (INFO): for its collection.
+    /// Adds a digit of the party from the signalling (INFO) to its collection.
     fn feed_digit(&self, endpoint: EndpointId, digit: char) {
         self.request(Verb::FeedDigit { endpoint, digit }).unread();
     }
 
-    /// Whether DTMF tones in the party's audio are digits.
+    /// Turns the detection of DTMF tones in the party's audio on or off.
     fn hear_tones(&self, endpoint: EndpointId, on: bool) {
         self.request(Verb::HearTones { endpoint, on }).unread();
     }
 
-    /// The party takes digits by INFO, and is sent those that come up: who is joined with it may
-    /// send telephone events although it takes none. To be said before its description passes on.
+    /// The party accepts digits by INFO, and is sent those that arrive: the party joined with it may send
+    /// telephone events although this one accepts none. To be called before its description is passed on.
     fn takes_info(&self, endpoint: EndpointId) {
         self.request(Verb::TakesInfo { endpoint }).unread();
     }
 
-    /// Records a party, whatever it is joined to or hears meanwhile, until it is stopped or
-    /// the endpoint is released; [`MediaEvent::Recorded`] follows in any case.
+    /// Records a party, whatever it is joined to or hears, until the recording is stopped or the endpoint
+    /// released; [`MediaEvent::Recorded`] follows in any case.
     ///
     /// # Errors
     /// `Unsupported`, `NoSuchEndpoint`, `File`.
@@ -292,15 +287,14 @@ pub trait MediaController: MediaBackend {
         self.request(Verb::Record { recording: None, endpoint, spec }).read(Answer::recording)
     }
 
-    /// Nothing is recorded until it goes on; the file has no gap for it.
+    /// Pauses or resumes a recording; a pause leaves no gap in the file.
     fn pause_recording(&self, recording: RecordingId, paused: bool) {
         self.request(Verb::PauseRecording { recording, paused }).unread();
     }
 
-    /// A recording goes on with another endpoint, in the same file: that of the party which
-    /// takes the recorded one's place, or, with `other_side`, of the one that the recorded
-    /// party spoke with, whose words stay on the right. To be called before the old endpoint is
-    /// released.
+    /// Continues a recording with another endpoint, in the same file: the endpoint of the party that replaces
+    /// the recorded one, or, with `other_side`, that of the party on the other side, whose audio stays on the
+    /// right channel. To be called before the old endpoint is released.
     ///
     /// # Errors
     /// `Unsupported`, `NoSuchEndpoint`.
@@ -312,12 +306,12 @@ pub trait MediaController: MediaBackend {
     ) -> Result<(), MediaError> {
         match self.request(Verb::FollowRecording { recording, endpoint, other_side }).now() {
             Ok(followed) => followed.map(drop),
-            // It is on its way: only what is known here can refuse it.
+            // The request is in progress: only an error known locally can refuse it.
             Err(_) => Ok(()),
         }
     }
 
-    /// Ends a recording; ready when its file is complete.
+    /// Stops a recording; ready when its file is complete.
     ///
     /// # Errors
     /// `Unsupported`, `File`.
@@ -325,8 +319,8 @@ pub trait MediaController: MediaBackend {
         self.request(Verb::StopRecording { recording }).read(Answer::recorded)
     }
 
-    /// Ready when a recording is over and its file complete, whoever ends it: its limits, the
-    /// endpoint's end, an error, a stop. One that is over already: at once.
+    /// Ready when a recording has ended and its file is complete, however it ends: a limit, the end of the
+    /// endpoint, an error, a stop. Ready at once if it has ended already.
     ///
     /// # Errors
     /// `Unsupported`, `File`.
@@ -334,7 +328,7 @@ pub trait MediaController: MediaBackend {
         self.request(Verb::WaitForRecording { recording }).read(Answer::recorded)
     }
 
-    /// A room for more than two.
+    /// Creates a conference room.
     ///
     /// # Errors
     /// `Unsupported`.
@@ -342,12 +336,12 @@ pub trait MediaController: MediaBackend {
         self.request(Verb::CreateConference { conference: None, spec: *spec }).read(Answer::conference)
     }
 
-    /// Ends a room; who is in it is alone then.
+    /// Ends a room; its members stay up without it.
     fn end_conference(&self, conference: ConferenceId) {
         self.request(Verb::EndConference { conference }).unread();
     }
 
-    /// Lets a party into a room, or changes how it is there.
+    /// Adds a party to a room, or changes its membership.
     ///
     /// # Errors
     /// `Unsupported`, `NoSuchEndpoint`, `Conference`.
@@ -360,12 +354,12 @@ pub trait MediaController: MediaBackend {
         self.request(Verb::AddToConference { conference, endpoint, member }).read(Answer::done)
     }
 
-    /// Takes a party out of a room.
+    /// Removes a party from a room.
     fn remove_from_conference(&self, conference: ConferenceId, endpoint: EndpointId) {
         self.request(Verb::RemoveFromConference { conference, endpoint }).unread();
     }
 
-    /// Plays this to all who are in a room, mixed with what they say; ready at its end.
+    /// Plays this to all members of a room, mixed with their audio; ready when it ends.
     ///
     /// # Errors
     /// `Unsupported`, `Prompt`, `Conference`.
@@ -374,7 +368,7 @@ pub trait MediaController: MediaBackend {
         self.request(Verb::PlayToConference { conference, prompt }).read(Answer::played)
     }
 
-    /// Records what is said in a room, as one channel.
+    /// Records the mix of a room, as one channel.
     ///
     /// # Errors
     /// `Unsupported`, `File`, `Conference`.
@@ -383,23 +377,22 @@ pub trait MediaController: MediaBackend {
         self.request(verb).read(Answer::recording)
     }
 
-    /// Plays music of a class to a party until it is stopped, in the place of what it would
-    /// get by its bridge.
+    /// Plays a class of music on hold to a party until it is stopped, instead of the media of its bridge.
     ///
     /// # Errors
-    /// `Unsupported`, `NoSuchEndpoint`, `Prompt`: there is no such class.
+    /// `Unsupported`, `NoSuchEndpoint`, `Prompt`: the class does not exist.
     fn start_moh(&self, endpoint: EndpointId, class: &str) -> MediaFuture<()> {
         let class = Music::Named(class.to_owned());
         self.request(Verb::StartMoh { endpoint, class }).read(Answer::done)
     }
 
-    /// Ends the music.
+    /// Stops the music on hold.
     fn stop_moh(&self, endpoint: EndpointId) {
         self.request(Verb::StopMoh { endpoint }).unread();
     }
 
-    /// Whether a party hears itself, until it is joined with another one; a prompt or music
-    /// comes before that.
+    /// Turns echo on or off: the party hears itself until it is joined with another party; a prompt or music
+    /// takes precedence.
     ///
     /// # Errors
     /// `Unsupported`, `NoSuchEndpoint`.

@@ -1,11 +1,12 @@
-//! Joins of legs on different media threads: each thread gets an endpoint more, and the
-//! two send to each other. One hop more, and nothing is shared between the threads.
+//! Joins of legs on different media threads: each thread gets one more endpoint, and the two send to each
+//! other. This costs one hop, but the threads share nothing.
 //!
-//! It is the exception (an attended transfer between calls of different threads): legs of
-//! one call are allocated near each other.
+//! This is the exception (an attended transfer between calls on different threads): the legs of one call are
+//! allocated on the same thread.
 //!
-//! What is made for a leg by its other leg's thread (tones of digits, events, comfort noise) is made for
-//! the end that stands for it there, in the leg's own words, and passes the trunk as it is.
+//! Media that the other leg's thread generates for a leg (DTMF tones, events, comfort noise) is generated for
+//! the trunk endpoint that represents the leg there, in the leg's own formats, and passes the trunk
+//! unchanged.
 
 use std::net::SocketAddr;
 
@@ -17,17 +18,17 @@ use b2b_media::remote::{Remote, Voice};
 struct Trunk {
     legs: [RelayId; 2],
     ends: [RelayId; 2],
-    /// Where the ends receive.
+    /// The addresses at which the ends receive.
     at: [SocketAddr; 2],
 }
 
-/// The trunks of a controller.
+/// The open trunks of a controller.
 #[derive(Debug, Default)]
 pub(super) struct Trunks(Vec<Trunk>);
 
 impl Trunks {
-    /// Joins two legs, of which this is known, over a trunk where they need one. Trunks that either of
-    /// them had to others are closed.
+    /// Joins two legs, over a trunk if they are on different threads. Trunks of either leg to other legs are
+    /// closed.
     pub fn join(
         &mut self,
         relay: &RelayHandle,
@@ -56,7 +57,7 @@ impl Trunks {
         };
         relay.describe(ends[0], standing_for(remotes[1], at[1]));
         relay.describe(ends[1], standing_for(remotes[0], at[0]));
-        // Numbers and codecs change where a packet enters the trunk.
+        // Payload types and codecs are converted where a packet enters the trunk.
         let through = |like: &Way| Way {
             extensions: ExtensionMap::all(),
             ..Way::new(PayloadMap::all(), like.clock_rate_out())
@@ -74,12 +75,12 @@ impl Trunks {
         });
     }
 
-    /// Closes the trunk of a leg that ends.
+    /// Closes the trunks of a released leg.
     pub fn release(&mut self, relay: &RelayHandle, leg: RelayId) {
         self.0.retain(|trunk| keep(relay, trunk, !trunk.legs.contains(&leg)));
     }
 
-    /// Trunks open now.
+    /// The number of open trunks.
     pub fn len(&self) -> usize {
         self.0.len()
     }
@@ -92,14 +93,15 @@ fn keep(relay: &RelayHandle, trunk: &Trunk, keep: bool) -> bool {
     keep
 }
 
-/// An end whose other end receives here, with what the leg beyond takes. What that says has become
-/// something else before it comes.
+/// The remote side of a trunk end that sends to `at`, with the formats that the leg beyond accepts. Formats
+/// of the leg's own media are converted before they reach it.
 fn standing_for(beyond: Option<Remote>, at: SocketAddr) -> Remote {
     let Some(Remote { takes_event, takes_tones, voice, .. }) = beyond else { return Remote::at(at) };
     Remote { takes_event, takes_tones, voice: Voice { gets: voice.gets, ..Voice::NONE }, ..Remote::at(at) }
 }
 
-/// Two endpoints that send to each other, each near its leg; and where they receive.
+/// Opens two endpoints that send to each other, each on the thread of its leg; returns them and their
+/// addresses.
 pub(super) fn open(
     relay: &RelayHandle,
     legs: [RelayId; 2],

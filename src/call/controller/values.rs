@@ -1,4 +1,4 @@
-//! What is asked of a controller, and what happens in it.
+//! Specifications, events and errors of a controller.
 
 use std::fmt;
 use std::net::{IpAddr, SocketAddr};
@@ -19,7 +19,7 @@ use b2b_media::transport::lock::same_host;
 pub use b2b_media::transport::lock::{Answering, NamedSources, Signalling};
 pub use b2b_media::transport::protection::Suite as SrtpSuite;
 
-/// A media endpoint; unique within its controller, never used twice.
+/// A media endpoint; unique within its controller.
 #[derive(Debug, Clone, Copy, PartialEq, Eq, Hash, PartialOrd, Ord, serde::Serialize, serde::Deserialize)]
 pub struct EndpointId(pub u64);
 
@@ -40,48 +40,48 @@ impl AddressFamily {
     }
 }
 
-/// What an endpoint is to be.
+/// The parameters of an endpoint.
 #[derive(Debug, Clone, PartialEq, Eq, serde::Serialize, serde::Deserialize)]
 pub struct EndpointSpec {
-    /// The party's: that of its offer's address, or of its signalling.
+    /// The address family of the party: that of its offer's address, or of its signalling.
     pub family: AddressFamily,
-    /// An endpoint that this one will be bridged to: they had better be near.
+    /// An endpoint that this one will be bridged to: allocated on the same thread if possible.
     pub near: Option<EndpointId>,
-    /// `Timeout` when no RTP came for this long although it should; `None` for never.
+    /// Report `Timeout` if expected RTP is missing for this long; `None` for never.
     pub rtp_timeout: Option<Duration>,
-    /// Whether its party's media are encrypted.
+    /// The media encryption of the party.
     pub srtp: SrtpRules,
-    /// Where its party's signalling comes from, as far as that is known: media may, too.
+    /// The source of the party's signalling, where known: its media may come from there, too.
     pub signalling: Signalling,
-    /// From where else the party may send, and whether it is answered there.
+    /// Further allowed sources of the party's media, and whether media is sent back to them.
     pub sources: NamedSources,
-    /// How much is sent without a proof that anybody is there; none: without a bound.
+    /// The limit on media sent to an unverified address; `None` for no limit.
     pub bound: Option<Bound>,
-    /// The party is on our side of the NAT: it is told the address that is bound. Media servers of
-    /// before do not know of it.
+    /// The party is on our side of the NAT: its description has the bound address. Older media servers do not
+    /// know this field.
     #[serde(default, skip_serializing_if = "std::ops::Not::not")]
     pub inside: bool,
-    /// The network of the party: the name of one of
-    /// [`EmbeddedConfig::interfaces`](super::EmbeddedConfig::interfaces). None: the usual addresses. Media servers
-    /// have none.
+    /// The network of the party: a name from
+    /// [`EmbeddedConfig::interfaces`](super::EmbeddedConfig::interfaces). `None`: the default addresses.
+    /// Media servers have no named networks.
     #[serde(default, skip_serializing_if = "Option::is_none")]
     pub interface: Option<String>,
-    /// How the party's audio is to be. Media servers of before do not know of it.
+    /// The settings of the party's audio. Older media servers do not know this field.
     #[serde(default, skip_serializing_if = "AudioRules::is_default")]
     pub audio: AudioRules,
 }
 
-/// Where a party has named an address that nothing has ever come from, a bounded amount is sent.
+/// Limits the media sent to an address from which nothing has been received.
 #[derive(Debug, Clone, PartialEq, Eq, serde::Serialize, serde::Deserialize)]
 pub struct Bound {
-    /// Whose calls are counted together.
+    /// The party whose calls share the limit.
     pub party: String,
-    /// Where no proof is wanted.
+    /// Networks that are exempt.
     pub spared: Vec<IpNet>,
 }
 
 impl Bound {
-    /// Whether it holds for this host, of a party whose signalling comes from there.
+    /// Whether the limit applies to this host, for a party with this signalling source.
     pub fn holds(&self, host: IpAddr, signalling: &Signalling) -> bool {
         let canonical = host.to_canonical();
         !host.is_unspecified()
@@ -91,7 +91,7 @@ impl Bound {
 }
 
 impl EndpointSpec {
-    /// An endpoint that reports a minute of silence.
+    /// An endpoint that reports `Timeout` after 60 seconds without RTP.
     pub fn new(family: AddressFamily) -> Self {
         EndpointSpec {
             family,
@@ -107,13 +107,13 @@ impl EndpointSpec {
         }
     }
 
-    /// The same for a party whose signalling comes from there.
+    /// Sets the source of the party's signalling.
     pub fn signalled_from(mut self, host: IpAddr) -> Self {
         self.signalling[0] = Some(host);
         self
     }
 
-    /// The same, near that one.
+    /// Requests a place near that endpoint.
     pub fn near(mut self, other: EndpointId) -> Self {
         self.near = Some(other);
         self
@@ -123,51 +123,51 @@ impl EndpointSpec {
 /// Where an endpoint receives, as the party will be told.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
 pub struct LocalDescription {
-    /// RTP, and RTCP of those that multiplex.
+    /// The address of RTP, and of RTCP if it is multiplexed.
     pub rtp: SocketAddr,
 }
 
-/// The session descriptions that stand between a party and us.
+/// The current session descriptions between a party and b2b.
 #[derive(Debug, Clone, PartialEq, Eq, serde::Serialize, serde::Deserialize)]
 pub struct Descriptions {
-    /// What the party was told last.
+    /// The last one sent to the party.
     #[serde(with = "octets")]
     pub told: Box<[u8]>,
-    /// What it has said last.
+    /// The last one received from the party.
     #[serde(with = "octets")]
     pub said: Box<[u8]>,
-    /// Which way media goes by that, as seen from here, where it is known without reading it.
+    /// The direction of media, seen from b2b, if it is known without parsing `said`.
     #[serde(skip)]
     pub direction: Option<Direction>,
 }
 
 impl Descriptions {
-    /// Those of a side; none: it has not described itself.
+    /// The descriptions of a side; `None` if it has not described itself.
     pub fn of(side: &Side) -> Option<Self> {
         let (told, said) = side.described()?;
         Some(Descriptions { told: told.into(), said: said.into(), direction: Some(side.direction()) })
     }
 
-    /// The formats that both have; none: there is no audio in them.
+    /// The formats in both descriptions; `None` without audio.
     pub fn agreed(&self) -> Option<Vec<(u8, String)>> {
         pair::agreed(&self.told, &self.said)
     }
 
-    /// Which way media goes, as seen from here; none: there is no audio in them.
+    /// The direction of media, seen from b2b; `None` without audio.
     pub fn direction(&self) -> Option<Direction> {
         self.direction.or_else(|| pair::direction_of(&self.said))
     }
 
-    /// The encoding name of what the party sends under this payload type; `known` is the one that it
-    /// was thought to be.
+    /// The encoding name of what the party sends under this payload type, if it differs from `known`, the one
+    /// assumed so far.
     pub fn spoken(&self, payload_type: u8, known: Option<&str>) -> Option<String> {
         let codec = known.and_then(|known| known.parse::<Codec>().ok());
-        // Numbers that have one meaning everywhere (RFC 3551 §6) need no second look.
+        // Static payload types (RFC 3551 §6) need no lookup.
         let plain = codec.is_some_and(|codec| payload_type < 96 && codec.payload_type() == payload_type);
         if plain { None } else { pair::spoken(&self.told, payload_type) }
     }
 
-    /// The encoding name of the first codec that both have.
+    /// The encoding name of the first codec in both descriptions.
     pub fn codec(&self) -> Option<String> {
         let speech =
             |name: &String| !["telephone-event", "CN"].iter().any(|it| name.eq_ignore_ascii_case(it));
@@ -179,16 +179,16 @@ impl Descriptions {
 #[derive(Debug, Clone, PartialEq, Eq, serde::Serialize, serde::Deserialize)]
 #[serde(rename_all = "snake_case")]
 pub enum Route {
-    /// Payloads pass untouched. The encoding name that is preferred.
+    /// Payloads are forwarded unchanged.
     Relay {
-        /// `PCMA`, `opus` …, as in `a=rtpmap`.
+        /// The encoding name of the preferred format: `PCMA`, `opus` …, as in `a=rtpmap`.
         encoding: String,
     },
-    /// Decoded and encoded again: encoding names.
+    /// Payloads are transcoded between these encodings.
     Transcode {
-        /// What is received.
+        /// The encoding received.
         from: String,
-        /// What is sent.
+        /// The encoding sent.
         to: String,
     },
 }
@@ -219,106 +219,106 @@ impl fmt::Display for Joined {
 }
 
 impl Joined {
-    /// Whether nothing is decoded.
+    /// Whether both directions are relayed without transcoding.
     pub fn is_relay(&self) -> bool {
         matches!((&self.forward, &self.backward), (Route::Relay { .. }, Route::Relay { .. }))
     }
 }
 
-/// What happens to media.
+/// A media event.
 #[derive(Debug, Clone, PartialEq, serde::Serialize, serde::Deserialize)]
 pub enum MediaEvent {
-    /// The first RTP packet of the party was believed. Once.
+    /// The first RTP packet from an accepted source of the party. Reported once.
     Started {
-        /// Whose media it is.
+        /// The party's endpoint.
         endpoint: EndpointId,
-        /// Where it came from.
+        /// The source of the packet.
         from: SocketAddr,
     },
-    /// No RTP for the configured time although it is expected. Once; armed again by the
-    /// next packet and by every offer and answer.
+    /// Expected RTP was missing for the configured time. Reported once; armed again by the next packet and by
+    /// every offer and answer.
     Timeout {
-        /// Whose media is missing.
+        /// The endpoint without media.
         endpoint: EndpointId,
     },
-    /// RTP of the party comes from another address now, and goes there.
+    /// RTP of the party now comes from another address, and is sent there.
     SourceChanged {
-        /// Whose media it is.
+        /// The party's endpoint.
         endpoint: EndpointId,
-        /// The source until now.
+        /// The previous source.
         from: SocketAddr,
-        /// The source from now on.
+        /// The new source.
         to: SocketAddr,
     },
-    /// Packets come for the party, and none of them from an address that may be believed. Once.
+    /// Packets arrive at the endpoint, but none from an accepted address. Reported once.
     SourceRefused {
-        /// Whose port they come to.
+        /// The endpoint.
         endpoint: EndpointId,
-        /// The source of one of them.
+        /// The source of one of these packets.
         from: SocketAddr,
     },
-    /// No more is sent to where the party said that it receives, since nothing has ever come from
-    /// there. Once.
+    /// No more media is sent to the address in the party's description, since nothing was ever received from
+    /// there. Reported once.
     Withheld {
-        /// Whose party it is.
+        /// The party's endpoint.
         endpoint: EndpointId,
-        /// The address of its description.
+        /// The address in its description.
         to: SocketAddr,
     },
-    /// A digit by RFC 4733, or `by_tone`, once per press. Where the endpoint is bridged and the other
-    /// party takes `telephone-event`, it has been passed on already.
+    /// A digit by RFC 4733, or a tone (`by_tone`), once per key press. If the endpoint is bridged and the
+    /// other party accepts `telephone-event`, it was passed on already.
     Digit {
-        /// Whose party pressed it.
+        /// The endpoint of the party that pressed it.
         endpoint: EndpointId,
         /// `0-9 * # A-D`
         digit: char,
-        /// How long it was pressed, in ms.
+        /// The duration in ms.
         duration_ms: u32,
-        /// Whether the other party has been sent it.
+        /// Whether it was sent to the other party.
         passed_on: bool,
         /// Whether it was recognised as a tone in the audio.
         by_tone: bool,
     },
-    /// A recording is over, whoever ended it.
+    /// A recording has ended, for any reason.
     Recorded {
-        /// Which one.
+        /// The recording.
         recording: RecordingId,
-        /// What has come of it.
+        /// The result.
         recorded: Recorded,
     },
-    /// Who is in a room begins or ceases to speak.
+    /// A member of a room starts or stops speaking.
     Speaking {
         /// The room.
         conference: ConferenceId,
         /// The member.
         endpoint: EndpointId,
-        /// Whether it begins.
+        /// True if it starts.
         on: bool,
     },
-    /// An endpoint's last event: its ports rest.
+    /// The last event of an endpoint: its ports are in quarantine.
     #[serde(skip)]
     Closed {
-        /// The endpoint, which is no more.
+        /// The released endpoint.
         endpoint: EndpointId,
-        /// Its last counters.
+        /// Its final counters.
         stats: Box<EndpointStats>,
     },
-    /// An endpoint's media is gone, with whoever carried it: it is to be released. Its last
-    /// event but `Closed`.
+    /// The media of an endpoint is lost, with the media server that carried it: it is to be released. Its
+    /// last event but `Closed`.
     Failed {
         /// The endpoint.
         endpoint: EndpointId,
-        /// For logs.
+        /// The reason, for logs.
         reason: String,
     },
-    /// The controller is gone, and all media with it. The last event.
+    /// The controller is lost, and all media with it. The last event.
     Lost {
-        /// For logs.
+        /// The reason, for logs.
         reason: String,
     },
 }
 
-/// One thing that a controller may be able to do.
+/// A capability of a controller.
 #[derive(Debug, Clone, Copy, PartialEq, Eq, serde::Serialize, serde::Deserialize)]
 #[serde(rename_all = "snake_case")]
 pub enum Capability {
@@ -359,7 +359,7 @@ pub enum Capability {
 }
 
 impl Capability {
-    /// Every one.
+    /// Every capability.
     pub const ALL: [Capability; 17] = [
         Capability::Endpoints,
         Capability::Pairs,
@@ -381,13 +381,13 @@ impl Capability {
     ];
 }
 
-/// What a controller can do: a set. A configuration that needs more is refused when it
-/// is loaded, with [`Capabilities::missing`].
+/// The capabilities of a controller, as a set. A configuration that needs more is refused when it is loaded,
+/// by [`Capabilities::missing`].
 #[derive(Debug, Clone, Copy, Default, PartialEq, Eq)]
 pub struct Capabilities(u32);
 
 impl Capabilities {
-    /// These.
+    /// The set of these.
     pub const fn of(capabilities: &[Capability]) -> Self {
         let (mut set, mut n) = (0, 0);
         while n < capabilities.len() {
@@ -397,23 +397,23 @@ impl Capabilities {
         Capabilities(set)
     }
 
-    /// The same but these.
+    /// The set without `others`.
     pub const fn without(self, others: Capabilities) -> Self {
         Capabilities(self.0 & !others.0)
     }
 
-    /// Whether this is one of them.
+    /// Whether the set has this capability.
     pub const fn has(self, capability: Capability) -> bool {
         self.0 & (1 << capability as u32) != 0
     }
 
-    /// What of `needed` is not here.
+    /// The capabilities in `needed` that are missing here.
     pub fn missing(self, needed: Capabilities) -> impl Iterator<Item = Capability> {
         Capability::ALL.into_iter().filter(move |one| needed.has(*one) && !self.has(*one))
     }
 }
 
-/// Why a controller did not do as it was told. Nothing has changed then.
+/// The reason why a controller refused a request. Nothing has changed then.
 #[derive(Debug, Clone, PartialEq, Eq, thiserror::Error, serde::Serialize, serde::Deserialize)]
 #[serde(rename_all = "snake_case")]
 pub enum MediaError {
@@ -426,43 +426,43 @@ pub enum MediaError {
     /// The controller has no address of this family.
     #[error("no media address of the family {0:?}; add one to the configuration")]
     Family(AddressFamily),
-    /// The endpoint was released, or never there.
+    /// The endpoint was released, or never existed.
     #[error("no such media endpoint: it has been released")]
     NoSuchEndpoint(EndpointId),
-    /// A file or tone of a prompt is no good; the text says which and why.
+    /// A file or tone of a prompt is unusable; the text says which and why.
     #[error("{0} cannot be played; correct the file, or its name")]
     Prompt(String),
-    /// The file of a recording cannot be made; the text says why.
+    /// The file of a recording cannot be created; the text says why.
     #[error("cannot record: {0}; free disk space, or choose another folder")]
     File(String),
-    /// The room has ended, is full, or does not have this party as a member.
+    /// The room has ended or is full, or the party is not a member.
     #[error("no such room, or no place in it")]
     Conference,
     /// The limit of audio streams is reached.
     #[error("the limit of streams is reached; end some")]
     Streams,
-    /// Offer and answer do not go together (RFC 3264).
+    /// Offer and answer are incompatible (RFC 3264).
     #[error(transparent)]
     Description(#[from] NegotiateError),
-    /// A bridge would need a transcoder that is not there.
+    /// A bridge would need a transcoder that is not available.
     #[error("the legs share no codec, and a codec of theirs cannot be transcoded")]
     NoCommonCodec,
-    /// The endpoint has neither offer nor answer of its party.
+    /// No offer or answer was exchanged with the endpoint's party.
     #[error("a leg has no session description yet: wait for its offer or answer")]
     Undescribed,
-    /// The endpoint's party was offered nothing, or has answered already.
+    /// There is no pending offer to the endpoint's party.
     #[error("there is no offer for this answer")]
     NoOffer,
-    /// The media cannot go past us; the text says why.
+    /// The media cannot bypass b2b; the text says why.
     #[error("the parties cannot send to each other: {0}; media stays with b2b")]
     NotDirect(String),
-    /// The controller takes no more requests.
+    /// The controller has stopped.
     #[error("the media controller has stopped; start it again")]
     Stopped,
 }
 
 impl MediaError {
-    /// The response that refuses the offer or the call that this concerns.
+    /// The response that refuses the offer or the call concerned.
     pub fn status(&self) -> (u16, &'static str) {
         match self {
             MediaError::Description(error) => error.status(),

@@ -1,4 +1,4 @@
-//! What applications ask of a controller: sounds, digits, recordings, rooms.
+//! Requests of applications to a controller: prompts, digits, recordings, rooms.
 
 use std::path::{Path, PathBuf};
 use std::sync::Arc;
@@ -8,116 +8,116 @@ pub use b2b_media::room::Member;
 pub use b2b_media::stage::{CollectEnd, Collected, DigitPlan, Played};
 pub use b2b_media::stream::{AudioStream, StreamCounters, StreamEnd, StreamEvent, StreamSpec};
 
-/// A piece of what is played.
+/// A part of a prompt.
 #[derive(Debug, Clone, PartialEq, Eq, serde::Serialize, serde::Deserialize)]
 #[serde(rename_all = "snake_case")]
 pub enum Part {
-    /// WAV, MP3, FLAC or Ogg Vorbis; decoded once, and shared by all who hear it.
+    /// WAV, MP3, FLAC or Ogg Vorbis; decoded once and shared by all listeners.
     File(#[serde(with = "super::json::shared_path")] Arc<Path>),
-    /// A tone, or two together, each at this level; the loudest there is has 3 dBm0.
+    /// A single or dual tone; the maximum level is 3 dBm0.
     Tone {
-        /// Frequencies; 0: none.
+        /// Frequencies in Hz; 0 for none.
         hz: [u16; 2],
-        /// How long it sounds.
+        /// The duration of the tone.
         lasts: Duration,
-        /// Level of each, dBm0.
+        /// The level of each frequency, in dBm0.
         dbm0: i8,
     },
-    /// Nothing, for so long.
+    /// Silence of this duration.
     Silence(Duration),
 }
 
 impl Part {
-    /// The level of tones where nothing else is said, dBm0.
+    /// The default level of tones, in dBm0.
     pub const TONE_DBM0: i8 = -16;
 
-    /// A tone of the usual level.
+    /// A tone of the default level.
     pub const fn tone(hz: u16, lasts: Duration) -> Part {
         Part::Tone { hz: [hz, 0], lasts, dbm0: Part::TONE_DBM0 }
     }
 }
 
-/// What is played to a party, part after part. Files are those of the machine that carries media.
+/// A prompt: parts that are played in sequence. Files are on the machine that carries the media.
 #[derive(Debug, Clone, Default, PartialEq, Eq, serde::Serialize, serde::Deserialize)]
 pub struct Prompt {
-    /// In the order in which they are heard.
+    /// The parts, in playback order.
     pub parts: Vec<Part>,
-    /// How often all of it is played; 0 is until it is stopped.
+    /// How often the whole prompt is played; 0 repeats it until it is stopped.
     pub times: u32,
 }
 
 impl Prompt {
-    /// These, once.
+    /// These parts, played once.
     pub fn new(parts: Vec<Part>) -> Self {
         Prompt { parts, times: 1 }
     }
 
-    /// A file, once.
+    /// A file, played once.
     pub fn file(path: impl Into<PathBuf>) -> Self {
         Prompt::new(vec![Part::File(path.into().into())])
     }
 
-    /// The same with another part behind.
+    /// Appends a part.
     pub fn then(mut self, part: Part) -> Self {
         self.parts.push(part);
         self
     }
 
-    /// The same until it is stopped.
+    /// Repeats the prompt until it is stopped.
     pub fn forever(mut self) -> Self {
         self.times = 0;
         self
     }
 }
 
-/// A recording that runs.
+/// A recording.
 #[derive(Debug, Clone, Copy, PartialEq, Eq, Hash, PartialOrd, Ord, serde::Serialize, serde::Deserialize)]
 pub struct RecordingId(pub u64);
 
-/// What is recorded, and where to.
+/// The parameters of a recording.
 #[derive(Debug, Clone, PartialEq, Eq, serde::Serialize, serde::Deserialize)]
 pub struct RecordingSpec {
-    /// A WAV file that does not exist yet; it has another name until it is complete.
+    /// A WAV file that does not exist yet; it has a temporary name until it is complete.
     pub path: PathBuf,
-    /// What the party says on the left and what it hears on the right; else what it says.
+    /// Two channels: the party on the left, what it hears on the right; otherwise only the party.
     pub stereo: bool,
-    /// Samples a second: 8,000, 16,000 or 48,000.
+    /// Sample rate in Hz: 8,000, 16,000 or 48,000.
     pub rate_hz: u32,
-    /// It ends by itself then.
+    /// The maximum duration.
     pub longest: Option<Duration>,
-    /// It ends by itself after so much silence of the party's: for voicemail.
+    /// Ends the recording after this much silence of the party: for voicemail.
     pub silence: Option<Duration>,
 }
 
 impl RecordingSpec {
-    /// Both sides at 8 kHz, without an end.
+    /// Both directions at 8 kHz, without a limit.
     pub fn new(path: impl Into<PathBuf>) -> Self {
         RecordingSpec { path: path.into(), stereo: true, rate_hz: 8_000, longest: None, silence: None }
     }
 }
 
-/// A recording that is over; its file has its final name.
+/// A finished recording; its file has its final name.
 #[derive(Debug, Clone, PartialEq, Eq, serde::Serialize, serde::Deserialize)]
 pub struct Recorded {
-    /// The file, by its final name.
+    /// The final path of the file.
     pub path: PathBuf,
-    /// Of sound in the file.
+    /// The duration of the audio in the file.
     pub lasts: Duration,
-    /// In how much of it the party was not silent.
+    /// How much of it the party was speaking.
     pub spoken: Duration,
-    /// What kept it from being longer, in words: a disk that is full.
+    /// Why it ended early, as text: a full disk.
     pub error: Option<String>,
 }
 
-/// A room.
+/// A conference room.
 #[derive(Debug, Clone, Copy, PartialEq, Eq, Hash, PartialOrd, Ord, serde::Serialize, serde::Deserialize)]
 pub struct ConferenceId(pub u64);
 
-/// What a room is to be.
+/// The parameters of a room.
 #[derive(Debug, Clone, Copy, PartialEq, Eq, serde::Serialize, serde::Deserialize)]
 pub struct ConferenceSpec {
-    /// Samples a second of what is mixed: 8,000 or 16,000.
+    /// Sample rate of the mix in Hz: 8,000 or 16,000.
     pub rate_hz: u32,
-    /// Members at most.
+    /// Maximum number of members.
     pub most: usize,
 }
