@@ -1,5 +1,5 @@
-//! The engine inside of this process: relay threads, and the descriptions of each leg.
-//! Everything is ready within the turn but for counters, and endpoints where none that is bound ahead is left.
+//! The media engine inside this process: relay threads, and the session descriptions of each leg. Every
+//! answer is ready within the turn, except for counters, and for endpoints when no pre-bound one is left.
 
 use std::collections::HashMap;
 use std::net::IpAddr;
@@ -25,20 +25,20 @@ use crate::negotiate::pair;
 use b2b_media::relay::{EndpointConfig, Opening, Ports, RelayConfig, RelayHandle, SpawnError, Totals};
 use b2b_media::{sounds::StoreStats, stage::Act, stream::Streams};
 
-/// Why it could not start.
+/// The reason why the controller could not start.
 pub type StartError = SpawnError;
 
-/// Addresses of one family each, as bound and as told.
+/// Addresses, each as bound and as announced in session descriptions.
 type Told = Vec<(IpAddr, IpAddr)>;
 
-/// Local address of RTP, and what parties are told instead.
+/// The networks and their announced addresses.
 struct Networks {
-    /// Of parties that are of no network with a name.
+    /// For parties in no named network.
     usual: Told,
     named: HashMap<String, Told>,
 }
 
-/// See the module's text.
+/// The embedded media controller; see the module documentation.
 pub struct EmbeddedController {
     pub(super) relay: RelayHandle,
     pub(super) sounding: Sounding,
@@ -49,7 +49,7 @@ pub struct EmbeddedController {
 }
 
 impl EmbeddedController {
-    /// What it can do, known before there is one.
+    /// The capabilities, known without an instance.
     pub const CAPABILITIES: Capabilities = Capabilities::of(&[
         Capability::Endpoints,
         Capability::Pairs,
@@ -109,22 +109,22 @@ impl EmbeddedController {
         Ok((EmbeddedController { relay, sounding, recordings, streams, networks, state }, events))
     }
 
-    /// Endpoints that are not released.
+    /// The number of open endpoints.
     pub fn endpoints(&self) -> usize {
         self.state().endpoints.len()
     }
 
-    /// Joins across media threads.
+    /// The number of joins across media threads.
     pub fn trunks(&self) -> usize {
         self.state().trunks.len()
     }
 
-    /// Audio streams to and from parties.
+    /// The counters of audio streams.
     pub fn streams(&self) -> &StreamCounters {
         self.streams.counters()
     }
 
-    /// What all endpoints have carried so far, and the RTP ports.
+    /// The totals of all endpoints so far, and the use of RTP ports.
     pub async fn totals(&self) -> (Totals, Ports) {
         let mut all = (Totals::default(), Ports::default());
         for answer in self.relay.totals() {
@@ -136,30 +136,30 @@ impl EmbeddedController {
         all
     }
 
-    /// What is kept of prompts and music.
+    /// Statistics of the cache of prompts and music.
     pub fn sounds(&self) -> StoreStats {
         self.sounding.stats()
     }
 
-    /// Tables of descriptors that the media threads have: one each, or one with everything
-    /// else where the system refuses that.
+    /// The number of file descriptor tables of the media threads: one each, or one shared with the rest of
+    /// the process where the system refuses that.
     pub fn tables(&self) -> usize {
         self.relay.threads().1.max(1)
     }
 
-    /// Hears when a media thread has panicked.
+    /// Receives a message when a media thread has panicked.
     pub fn panicked(&self) -> Receiver<String> {
         self.relay.panicked()
     }
 
-    /// Closes every endpoint and waits for the media threads.
+    /// Closes every endpoint and waits for the media threads to end.
     pub fn shutdown(&self) {
         self.relay.shutdown();
         self.recordings.shutdown();
         self.state().endpoints.clear();
     }
 
-    /// Whether trunks are of IPv6.
+    /// Whether trunks use IPv6.
     pub(super) fn is_ipv6(&self) -> bool {
         self.networks().usual.first().is_some_and(|(ip, _)| ip.is_ipv6())
     }
@@ -168,8 +168,8 @@ impl EmbeddedController {
         self.networks.read().unwrap_or_else(PoisonError::into_inner)
     }
 
-    /// From now on new descriptions of this network (none: of the usual one) name this address in the
-    /// place of the bound one of its family, or of what was named before.
+    /// From now on new descriptions of this network (`None`: the default one) announce this address for its
+    /// family, instead of the bound address or the one announced so far.
     pub fn set_told(&self, network: Option<&str>, ip: IpAddr) {
         let mut networks = self.networks.write().unwrap_or_else(PoisonError::into_inner);
         let all = match network {
@@ -188,7 +188,7 @@ impl EmbeddedController {
 }
 
 fn locked(state: &Mutex<State>) -> MutexGuard<'_, State> {
-    // A panic elsewhere leaves nothing half done behind this lock.
+    // A panic elsewhere leaves no inconsistent state behind this lock.
     state.lock().unwrap_or_else(PoisonError::into_inner)
 }
 
@@ -197,7 +197,8 @@ impl EmbeddedController {
         let near = spec.near.map(relay_id);
         let config =
             EndpointConfig { rtp_timeout: spec.rtp_timeout, sources: std::mem::take(&mut spec.sources) };
-        // A network without an address of this family has none: another's would show.
+        // A network without an address of this family has no endpoints of it: an address of another network
+        // would reveal that network.
         let of_family = |all: &[(IpAddr, IpAddr)]| {
             all.iter().find(|(ip, _)| ip.is_ipv6() == (spec.family == AddressFamily::V6)).copied()
         };
@@ -232,7 +233,7 @@ impl EmbeddedController {
         self.relay.close(relay_id(endpoint));
     }
 
-    /// A description for a party; media of these endpoints follows it.
+    /// Creates a description for a party; the media of the `settled` endpoints is updated.
     fn describes(
         &self,
         settled: &[EndpointId],
@@ -241,7 +242,7 @@ impl EmbeddedController {
         at_once(self.settled(settled, make), |octets| Answer::Description(octets.into_vec().into()))
     }
 
-    /// Does this with an endpoint, if it is not released.
+    /// Runs `act` on an endpoint, unless it is released.
     fn with(&self, endpoint: EndpointId, act: impl FnOnce(&mut Entry)) {
         if let Ok(entry) = self.state().get(endpoint) {
             act(entry);
@@ -411,7 +412,7 @@ impl MediaBackend for EmbeddedController {
             return MediaFuture::ready(Err(error));
         }
         self.relay.trace(relay_id(endpoint), trace);
-        // Commands are obeyed in their order: once this is answered, that is done.
+        // Commands are executed in order: once the counters are answered, the trace is in effect.
         self.counted(endpoint).map(drop)
     }
 

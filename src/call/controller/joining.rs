@@ -1,4 +1,4 @@
-//! What endpoints were told and have said, and how that makes them join.
+//! The descriptions exchanged at endpoints, and the joins that follow from them.
 
 use std::collections::HashMap;
 use std::net::{IpAddr, SocketAddr};
@@ -19,21 +19,21 @@ use b2b_media::sounds::Listener;
 
 pub(super) struct State {
     pub rng: StdRng,
-    /// Boxed: a half of the table's places is empty.
+    /// Boxed: half of the hash table's slots are empty.
     pub endpoints: HashMap<EndpointId, Box<Entry>>,
     pub trunks: Trunks,
     pub rooms: Rooms,
 }
 
 impl State {
-    /// What is known of an endpoint from now on that the relay has opened: `told` is its address for parties.
+    /// Registers an endpoint that the relay has opened; `told` is its address in descriptions.
     pub fn opened(&mut self, opened: Opened, told: IpAddr, spec: EndpointSpec) -> Result<Answer, MediaError> {
         let (relay, local) = opened.map_err(|error| refused(error, spec.family))?;
         let id = endpoint_id(relay);
         let rtp = SocketAddr::new(if spec.inside { local.ip() } else { told }, local.port());
         let mut side = Side::new(rtp, self.rng.random()).with_audio(spec.audio);
         if spec.srtp.encrypted {
-            // Never from the seed that identifiers come from: those are for all to see.
+            // Not from the seed of the identifiers, which are public.
             side = side.with_crypto(LocalCrypto::new(spec.srtp, rand::random()));
         }
         let entry = Entry {
@@ -54,17 +54,17 @@ pub(super) struct Entry {
     pub side: Side,
     pub joined: Option<EndpointId>,
     pub signalling: Signalling,
-    /// What is bounded, and towards which host it is now.
+    /// The limit on unverified media, and in `bound_to` the host that it currently applies to.
     pub bound: Option<Bound>,
     pub bound_to: Option<IpAddr>,
-    /// Its network, if it has a name.
+    /// The name of its network, if it has one.
     pub interface: Option<String>,
-    /// Tones in its party's audio are looked for.
+    /// Whether tones in its party's audio are detected.
     pub hears_tones: bool,
 }
 
 impl Entry {
-    /// Where a bounded amount is to be sent from now on, if that has changed.
+    /// The new limited host, if it has changed; the inner `None` lifts the limit.
     fn rebound(&mut self, host: IpAddr) -> Option<Option<(String, IpAddr)>> {
         let bound = self.bound.as_ref().filter(|bound| bound.holds(host, &self.signalling));
         let to = bound.map(|bound| (bound.party.clone(), host));
@@ -91,14 +91,14 @@ impl State {
 }
 
 impl EmbeddedController {
-    /// For whom sounds are that are played to a party.
+    /// The audio format for sounds played to a party.
     pub(super) fn listener(&self, id: EndpointId) -> Result<Listener, MediaError> {
         let mut state = self.state();
         let remote = state.get(id)?.side.remote();
         Ok(remote.map_or(Listener::plain(8_000), |remote| remote.voice.listener()))
     }
 
-    /// Does this, which settles a session of these endpoints: their media follows it.
+    /// Runs `act`, which completes an offer/answer exchange of these endpoints, and updates their media.
     pub(super) fn settled<T>(
         &self,
         ids: &[EndpointId],
@@ -110,7 +110,7 @@ impl EmbeddedController {
             self.describe(&mut state, *id)?;
         }
         let again = match ids {
-            // Joined with each other they are so once.
+            // Endpoints joined with each other are rejoined once.
             [one, other] if state.get(*one)?.joined == Some(*other) => &ids[..1],
             ids => ids,
         };
@@ -120,7 +120,7 @@ impl EmbeddedController {
         Ok(done)
     }
 
-    /// Brings the media in line with what an endpoint was told and has said.
+    /// Updates the relay with the descriptions of an endpoint.
     fn describe(&self, state: &mut State, id: EndpointId) -> Result<(), MediaError> {
         let entry = state.get(id)?;
         self.recordings.described(id, &entry.side);
@@ -130,7 +130,7 @@ impl EmbeddedController {
                 self.relay.bound(relay_id(id), to);
             }
             let side = &entry.side;
-            // Before it is known where to send to: nothing goes there plain.
+            // Keys are set before the destination, so nothing is sent there unencrypted.
             if side.encrypts() {
                 self.relay.protect(relay_id(id), side.keys());
             }
@@ -141,7 +141,7 @@ impl EmbeddedController {
         Ok(())
     }
 
-    /// The same for a join that exists already.
+    /// Updates an existing join of an endpoint.
     pub(super) fn rejoin(&self, state: &mut State, id: EndpointId) -> Result<(), MediaError> {
         match state.get(id)?.joined {
             Some(other) => self.join(state, id, other).map(drop),
@@ -164,7 +164,7 @@ impl EmbeddedController {
         Ok(Joined { forward: route(forward.1, forward.2), backward: route(backward.1, backward.2) })
     }
 
-    /// Joins two, and parts them from whoever else they were with.
+    /// Joins two endpoints and separates them from earlier ones.
     pub(super) fn put_together(&self, a: EndpointId, b: EndpointId) -> Result<Joined, MediaError> {
         let mut state = self.state();
         let joined = self.join(&mut state, a, b)?;

@@ -1,5 +1,4 @@
-//! Recordings of the embedded controller: which endpoint has which, and what their packets
-//! are.
+//! Recordings of the embedded controller: the recordings of each endpoint, and the formats of their packets.
 
 use std::collections::HashMap;
 use std::io;
@@ -13,13 +12,13 @@ use super::{EndpointId, MediaError, MediaEvent, MediaFuture, Recorded, Recording
 use crate::negotiate::pair::Side;
 use b2b_media::recording::{Finished, Formats, Plan, Recorder, Started, Tap};
 
-/// See the module's text.
+/// The recordings; see the module documentation.
 pub(super) struct Recordings {
     recorder: Recorder,
     of: Mutex<HashMap<EndpointId, Vec<u64>>>,
 }
 
-/// What both directions of a party's packets are.
+/// The formats of both directions of a party's packets.
 fn formats(side: &Side) -> (Formats, Formats) {
     let [said, heard] = side.codecs().map(|codecs| {
         let mut formats = Formats::default();
@@ -30,22 +29,22 @@ fn formats(side: &Side) -> (Formats, Formats) {
 }
 
 impl Recordings {
-    /// Starts the threads that write.
+    /// Starts the writer threads.
     pub fn start(events: mpsc::UnboundedSender<MediaEvent>, free_bytes: u64) -> io::Result<Self> {
         let over = move |finished: Finished| {
             let recording = RecordingId(finished.recording);
-            // Nobody listens any more when the program is on its way out.
+            // The receiver is gone when the program is shutting down.
             let _ = events.send(MediaEvent::Recorded { recording, recorded: finished.into() });
         };
         Ok(Recordings { recorder: Recorder::start(free_bytes, over)?, of: Mutex::default() })
     }
 
     fn of(&self) -> MutexGuard<'_, HashMap<EndpointId, Vec<u64>>> {
-        // A panic elsewhere leaves nothing half done behind this lock.
+        // A panic elsewhere leaves no inconsistent state behind this lock.
         self.of.lock().unwrap_or_else(PoisonError::into_inner)
     }
 
-    /// Begins one; its packets are to go into the tap.
+    /// Starts a recording of an endpoint, whose packets are to go into the tap.
     pub fn begin(
         &self,
         endpoint: EndpointId,
@@ -58,7 +57,7 @@ impl Recordings {
         (tap, begun)
     }
 
-    /// Begins one of a room, whose packets have static payload types: one channel.
+    /// Starts a recording of a room, whose packets have static payload types: one channel.
     pub fn begin_room(&self, spec: &RecordingSpec) -> (Tap, MediaFuture<RecordingId>) {
         let spec = RecordingSpec { stereo: false, ..spec.clone() };
         let (_, tap, begun) = self.begin_as(Formats::default(), Formats::default(), &spec);
@@ -89,7 +88,7 @@ impl Recordings {
         (recording, tap, answer)
     }
 
-    /// One goes on with another endpoint.
+    /// Continues a recording with another endpoint.
     pub fn follow(&self, recording: u64, endpoint: EndpointId, side: &Side, swapped: bool) -> Tap {
         let mut of = self.of();
         of.values_mut().for_each(|recordings| recordings.retain(|known| *known != recording));
@@ -98,7 +97,7 @@ impl Recordings {
         self.recorder.follow(recording, said, heard, swapped)
     }
 
-    /// Offer and answer have passed at an endpoint.
+    /// Updates the formats after an offer/answer exchange at an endpoint.
     pub fn described(&self, endpoint: EndpointId, side: &Side) {
         if let Some(recordings) = self.of().get(&endpoint) {
             let (said, heard) = formats(side);
@@ -106,7 +105,7 @@ impl Recordings {
         }
     }
 
-    /// An endpoint is no more.
+    /// Forgets a released endpoint.
     pub fn released(&self, endpoint: EndpointId) {
         self.of().remove(&endpoint);
     }
@@ -134,7 +133,7 @@ impl Recordings {
         })
     }
 
-    /// Ends every one, and waits for their files.
+    /// Ends every recording and waits for the files.
     pub fn shutdown(&self) {
         self.recorder.shutdown();
     }
@@ -153,7 +152,7 @@ impl EmbeddedController {
         }
     }
 
-    /// A recording goes on with this endpoint.
+    /// Continues a recording with this endpoint.
     pub(super) fn record_on(
         &self,
         RecordingId(recording): RecordingId,

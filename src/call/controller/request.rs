@@ -1,5 +1,5 @@
-//! What is asked of who carries media, as values: within this process and, in JSON,
-//! between a b2bua and a media server.
+//! The requests to a media backend as values: within this process and, in JSON, between a b2bua and a media
+//! server.
 
 use std::net::{IpAddr, SocketAddr};
 
@@ -12,77 +12,77 @@ use super::{
     MusicSource, PairPolicy, Part, Prompt, RecordingId, RecordingSpec,
 };
 
-/// What is asked for; see [`MediaController`](super::MediaController) for what each of them does.
+/// A request; see [`MediaController`](super::MediaController) for the meaning of each.
 ///
-/// What is made (an endpoint, a recording, a room) has the name that its verb gives it, where it gives one,
-/// as it does on its way to a media server. Without one the answer has the name.
+/// An object that a verb creates (an endpoint, a recording, a room) gets the id in the verb, if there is one,
+/// as on the way to a media server. Otherwise the answer contains the id.
 #[derive(Debug, Clone, PartialEq, Serialize, Deserialize)]
 #[serde(rename_all = "snake_case")]
 pub enum Verb {
     /// [`allocate_endpoint`](super::MediaController::allocate_endpoint).
     Allocate {
-        /// The name that it is to have; `None`: the answer has one.
+        /// The id to use; `None`: the answer contains one.
         #[serde(deserialize_with = "named")]
         endpoint: Option<EndpointId>,
-        /// What it is to be.
+        /// The parameters of the endpoint.
         spec: Box<EndpointSpec>,
     },
     /// [`signalled_from`](super::MediaController::signalled_from).
     SignalledFrom {
-        /// Of this party.
+        /// The endpoint of the party.
         endpoint: EndpointId,
         /// The source of the party's last message.
         host: IpAddr,
     },
     /// [`release_endpoint`](super::MediaController::release_endpoint).
     Release {
-        /// Of this party.
+        /// The endpoint.
         endpoint: EndpointId,
     },
     /// [`pair_offer`](super::MediaController::pair_offer).
     PairOffer {
-        /// Whose party offers.
+        /// The endpoint whose party made the offer.
         from: EndpointId,
-        /// Whose party is offered something in its place.
+        /// The endpoint whose party gets the resulting offer.
         to: EndpointId,
-        /// Session description.
+        /// The session description.
         #[serde(with = "octets")]
         offer: Bytes,
-        /// What may be offered to this party.
+        /// What may be offered to `to`'s party.
         policy: PairPolicy,
     },
     /// [`pair_answer`](super::MediaController::pair_answer).
     PairAnswer {
-        /// Whose party answers.
+        /// The endpoint whose party answers.
         from: EndpointId,
-        /// Whose party is answered.
+        /// The endpoint whose party gets the resulting answer.
         to: EndpointId,
-        /// Session description.
+        /// The session description.
         #[serde(with = "octets")]
         answer: Bytes,
     },
     /// [`local_offer`](super::MediaController::local_offer).
     LocalOffer {
-        /// Of this party.
+        /// The endpoint.
         endpoint: EndpointId,
-        /// Whose codecs are offered; `None`: all that `policy` allows.
+        /// The endpoint whose codecs are offered; `None` for all that `policy` allows.
         like: Option<EndpointId>,
         /// What may be offered to this party.
         policy: PairPolicy,
     },
     /// [`apply_remote`](super::MediaController::apply_remote).
     ApplyRemote {
-        /// Of this party.
+        /// The endpoint.
         endpoint: EndpointId,
-        /// Session description.
+        /// The session description.
         #[serde(with = "octets")]
         answer: Bytes,
     },
     /// [`local_answer`](super::MediaController::local_answer).
     LocalAnswer {
-        /// Of this party.
+        /// The endpoint.
         endpoint: EndpointId,
-        /// Session description.
+        /// The session description.
         #[serde(with = "octets")]
         offer: Bytes,
         /// What may be offered to this party.
@@ -90,220 +90,220 @@ pub enum Verb {
     },
     /// [`repeat_offer`](super::MediaController::repeat_offer).
     RepeatOffer {
-        /// Of this party.
+        /// The endpoint.
         endpoint: EndpointId,
     },
     /// [`direct_offer`](super::MediaController::direct_offer).
     DirectOffer {
-        /// Whose party's address is offered.
+        /// The endpoint whose party's address is offered.
         from: EndpointId,
-        /// Whose party is offered it.
+        /// The endpoint whose party gets the offer.
         to: EndpointId,
-        /// Where the RTP of `from`'s party comes from.
+        /// The source of the RTP of `from`'s party.
         heard: SocketAddr,
-        /// What may be offered to this party.
+        /// What may be offered to `to`'s party.
         policy: PairPolicy,
     },
     /// [`return_offer`](super::MediaController::return_offer).
     ReturnOffer {
-        /// Of this party.
+        /// The endpoint.
         endpoint: EndpointId,
         /// What may be offered to this party.
         policy: PairPolicy,
     },
     /// [`send_digit`](super::MediaController::send_digit).
     SendDigit {
-        /// Of this party.
+        /// The endpoint.
         endpoint: EndpointId,
         /// `0-9 * # A-D`
         digit: char,
-        /// How long it lasts, in ms.
+        /// The duration in ms.
         duration_ms: u32,
     },
     /// [`withdraw_offer`](super::MediaController::withdraw_offer).
     WithdrawOffer {
-        /// Of this party.
+        /// The endpoint.
         endpoint: EndpointId,
     },
     /// [`bridge`](super::MediaController::bridge).
     Bridge {
-        /// One of the two.
+        /// One endpoint.
         a: EndpointId,
-        /// The other.
+        /// The other endpoint.
         b: EndpointId,
     },
     /// [`unbridge`](super::MediaController::unbridge).
     Unbridge {
-        /// One of the two.
+        /// One endpoint.
         a: EndpointId,
-        /// The other.
+        /// The other endpoint.
         b: EndpointId,
     },
     /// [`stats`](super::MediaController::stats).
     Stats {
-        /// Of this party.
+        /// The endpoint.
         endpoint: EndpointId,
     },
     /// [`play_prompt`](super::MediaController::play_prompt).
     Play {
-        /// Of this party.
+        /// The endpoint.
         endpoint: EndpointId,
-        /// What is played.
+        /// The prompt.
         prompt: Prompt,
     },
     /// [`stop_prompt`](super::MediaController::stop_prompt).
     StopPrompt {
-        /// Of this party.
+        /// The endpoint.
         endpoint: EndpointId,
     },
     /// [`collect_dtmf`](super::MediaController::collect_dtmf),
     /// [`play_and_collect`](super::MediaController::play_and_collect).
     Collect {
-        /// Of this party.
+        /// The endpoint.
         endpoint: EndpointId,
-        /// What is played meanwhile; `None`: nothing.
+        /// The prompt to play meanwhile; `None` for none.
         prompt: Option<Prompt>,
-        /// When it is complete.
+        /// When the collection is complete.
         plan: DigitPlan,
     },
     /// [`stop_collecting`](super::MediaController::stop_collecting).
     StopCollecting {
-        /// Of this party.
+        /// The endpoint.
         endpoint: EndpointId,
     },
     /// [`feed_digit`](super::MediaController::feed_digit).
     FeedDigit {
-        /// Of this party.
+        /// The endpoint.
         endpoint: EndpointId,
         /// `0-9 * # A-D`
         digit: char,
     },
     /// [`hear_tones`](super::MediaController::hear_tones).
     HearTones {
-        /// Of this party.
+        /// The endpoint.
         endpoint: EndpointId,
-        /// Whether tones are digits.
+        /// Whether tones are detected as digits.
         on: bool,
     },
     /// [`takes_info`](super::MediaController::takes_info).
     TakesInfo {
-        /// Of this party.
+        /// The endpoint.
         endpoint: EndpointId,
     },
     /// [`start_recording`](super::MediaController::start_recording).
     Record {
-        /// The name that it is to have; `None`: the answer has one.
+        /// The id to use; `None`: the answer contains one.
         #[serde(deserialize_with = "named")]
         recording: Option<RecordingId>,
-        /// Of this party.
+        /// The endpoint.
         endpoint: EndpointId,
-        /// What, and where to.
+        /// The parameters of the recording.
         spec: RecordingSpec,
     },
     /// [`pause_recording`](super::MediaController::pause_recording).
     PauseRecording {
-        /// Which one.
+        /// The recording.
         recording: RecordingId,
-        /// `false`: it goes on.
+        /// True to pause, false to resume.
         paused: bool,
     },
     /// [`follow_recording`](super::MediaController::follow_recording).
     FollowRecording {
-        /// Which one.
+        /// The recording.
         recording: RecordingId,
-        /// Where it goes on.
+        /// The endpoint with which it continues.
         endpoint: EndpointId,
-        /// Whether that is who the recorded party spoke with.
+        /// Whether that is the party on the other side of the recorded one.
         other_side: bool,
     },
     /// [`stop_recording`](super::MediaController::stop_recording).
     StopRecording {
-        /// Which one.
+        /// The recording.
         recording: RecordingId,
     },
     /// [`wait_for_recording`](super::MediaController::wait_for_recording).
     WaitForRecording {
-        /// Which one.
+        /// The recording.
         recording: RecordingId,
     },
     /// [`create_conference`](super::MediaController::create_conference).
     CreateConference {
-        /// The name that it is to have; `None`: the answer has one.
+        /// The id to use; `None`: the answer contains one.
         #[serde(deserialize_with = "named")]
         conference: Option<ConferenceId>,
-        /// What it is to be.
+        /// The parameters of the room.
         spec: ConferenceSpec,
     },
     /// [`end_conference`](super::MediaController::end_conference).
     EndConference {
-        /// Which room.
+        /// The room.
         conference: ConferenceId,
     },
     /// [`add_to_conference`](super::MediaController::add_to_conference).
     AddToConference {
-        /// Which room.
+        /// The room.
         conference: ConferenceId,
-        /// Of this party.
+        /// The endpoint.
         endpoint: EndpointId,
-        /// How it is there.
+        /// The kind of membership.
         member: Member,
     },
     /// [`remove_from_conference`](super::MediaController::remove_from_conference).
     RemoveFromConference {
-        /// Which room.
+        /// The room.
         conference: ConferenceId,
-        /// Of this party.
+        /// The endpoint.
         endpoint: EndpointId,
     },
     /// [`play_to_conference`](super::MediaController::play_to_conference).
     PlayToConference {
-        /// Which room.
+        /// The room.
         conference: ConferenceId,
-        /// What is played.
+        /// The prompt.
         prompt: Prompt,
     },
     /// [`record_conference`](super::MediaController::record_conference).
     RecordConference {
-        /// The name that it is to have; `None`: the answer has one.
+        /// The id to use; `None`: the answer contains one.
         #[serde(deserialize_with = "named")]
         recording: Option<RecordingId>,
-        /// Which room.
+        /// The room.
         conference: ConferenceId,
-        /// What, and where to.
+        /// The parameters of the recording.
         spec: RecordingSpec,
     },
     /// [`start_moh`](super::MediaController::start_moh).
     StartMoh {
-        /// Of this party.
+        /// The endpoint.
         endpoint: EndpointId,
-        /// What is played.
+        /// The class of music.
         class: Music,
     },
     /// [`stop_moh`](super::MediaController::stop_moh).
     StopMoh {
-        /// Of this party.
+        /// The endpoint.
         endpoint: EndpointId,
     },
     /// [`echo`](super::MediaController::echo).
     Echo {
-        /// Of this party.
+        /// The endpoint.
         endpoint: EndpointId,
-        /// Whether it hears itself.
+        /// Whether the party hears itself.
         on: bool,
     },
 }
 
-/// Music on hold that is asked for.
+/// The music on hold to play.
 #[derive(Debug, Clone, PartialEq, Eq, Serialize, Deserialize)]
 #[serde(untagged)]
 pub enum Music {
-    /// A class that who carries media was started with.
+    /// A class that the media backend was started with.
     Named(String),
-    /// One that need not be among those.
+    /// A class given in full, which the backend need not know.
     Class(MusicClass),
 }
 
-/// Something that a verb is about, by its name.
+/// A reference to an existing object in a verb, by its id.
 #[derive(Debug, PartialEq, Eq)]
 pub enum NameMut<'a> {
     /// An endpoint.
@@ -314,10 +314,10 @@ pub enum NameMut<'a> {
     Conference(&'a mut ConferenceId),
 }
 
-/// Something that a verb makes, with the name that it is to have.
+/// A reference to the id of an object that a verb creates.
 #[derive(Debug, PartialEq, Eq)]
 pub enum MadeMut<'a> {
-    /// Near another endpoint, if it may choose.
+    /// An endpoint, and the endpoint that it is to be allocated near.
     Endpoint(&'a mut Option<EndpointId>, Option<EndpointId>),
     /// A recording.
     Recording(&'a mut Option<RecordingId>),
@@ -326,7 +326,7 @@ pub enum MadeMut<'a> {
 }
 
 impl Verb {
-    /// What a controller must be able to do for it.
+    /// The capability that a controller needs for it.
     pub fn capability(&self) -> Capability {
         match self {
             Verb::Allocate { .. }
@@ -363,8 +363,8 @@ impl Verb {
         }
     }
 
-    /// What it is about, for who calls it otherwise. The first is where it is carried out. What it makes is
-    /// not among these, nor what that had better be near.
+    /// The existing objects that it refers to, to translate their ids. The verb is carried out where the
+    /// first one is. An object that it creates, and one that this is to be near, are not included.
     pub fn names_mut(&mut self) -> [Option<NameMut<'_>>; 2] {
         use NameMut::{Conference, Endpoint, Recording};
         match self {
@@ -413,7 +413,7 @@ impl Verb {
         }
     }
 
-    /// What it makes, for who gives it a name.
+    /// The id of the object that it creates, to be assigned.
     pub fn makes(&mut self) -> Option<MadeMut<'_>> {
         match self {
             Verb::Allocate { endpoint, spec } => Some(MadeMut::Endpoint(endpoint, spec.near)),
@@ -425,13 +425,12 @@ impl Verb {
         }
     }
 
-    /// Whether [`Descriptions`](super::Descriptions) of the endpoints that it is about may be others
-    /// once it is carried out.
+    /// Whether carrying it out may change the [`Descriptions`](super::Descriptions) of its endpoints.
     pub fn describes(&self) -> bool {
         matches!(self, Verb::PairAnswer { .. } | Verb::ApplyRemote { .. } | Verb::LocalAnswer { .. })
     }
 
-    /// Whether every file that it names has a name that JSON can hold.
+    /// Whether every file path in it can be encoded in JSON.
     pub fn can_be_written(&self) -> bool {
         let said = |prompt: &Prompt| {
             prompt.parts.iter().all(|part| match part {

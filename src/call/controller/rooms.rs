@@ -1,5 +1,5 @@
-//! Rooms of the embedded controller. A room is mixed on the media thread of its first member;
-//! who is on another thread comes over a trunk, as a leg that is joined across threads does.
+//! Conference rooms of the embedded controller. A room is mixed on the media thread of its first member; a
+//! member on another thread is connected by a trunk, like legs that are joined across threads.
 
 use std::collections::HashMap;
 use std::net::SocketAddr;
@@ -29,7 +29,7 @@ pub(super) struct Rooms {
 #[derive(Debug)]
 struct Room {
     spec: ConferenceSpec,
-    /// Where it is mixed, once that is settled.
+    /// The thread that mixes it, once it is chosen.
     thread: Option<u16>,
     members: Vec<Seated>,
 }
@@ -40,12 +40,12 @@ struct Seated {
     bridge: Option<Across>,
 }
 
-/// The way of a member to the thread of its room.
+/// The trunk of a member to the thread of its room.
 #[derive(Debug, Clone, Copy)]
 struct Across {
-    /// Beside the leg, and in the room.
+    /// The end beside the leg, and the one in the room.
     ends: [RelayId; 2],
-    /// Where the one in the room sends to.
+    /// The address that the end in the room sends to.
     to: SocketAddr,
 }
 
@@ -59,12 +59,12 @@ impl Room {
 }
 
 impl Rooms {
-    /// Rooms open now.
+    /// The number of open rooms.
     pub fn len(&self) -> usize {
         self.open.len()
     }
 
-    /// An endpoint is in no room any more.
+    /// Removes an endpoint from every room.
     pub fn leave(&mut self, relay: &RelayHandle, endpoint: EndpointId) {
         let rooms: Vec<ConferenceId> = self.open.keys().copied().collect();
         rooms.into_iter().for_each(|room| self.remove(relay, room, endpoint));
@@ -83,7 +83,7 @@ impl Rooms {
         }
     }
 
-    /// What a member's party has said is another thing now.
+    /// Updates a member after its party has described itself anew.
     pub fn follow(&self, relay: &RelayHandle, endpoint: EndpointId, remote: &Remote) {
         let all = self.open.values().flat_map(|room| &room.members);
         let seated = all.filter(|seated| seated.endpoint == endpoint);
@@ -106,14 +106,14 @@ impl Across {
         Ok(Across { ends, to })
     }
 
-    /// The end in the room speaks and hears as the party does; all else passes between.
+    /// The end in the room gets the party's audio formats; everything else passes the trunk unchanged.
     fn describe(&self, relay: &RelayHandle, endpoint: EndpointId, remote: &Remote) {
         let clock_rate = remote.voice.gets.map_or(8_000, |target| target.codec.clock_rate());
         let through = Way { extensions: ExtensionMap::all(), ..Way::new(PayloadMap::all(), clock_rate) };
         let mut forward = through;
         forward.clocks = remote.voice.clocks();
         for (payload_type, _) in remote.telephone_events.iter() {
-            // Digits are collected where the party's own endpoint is.
+            // Digits are collected at the party's own endpoint.
             forward.payload_types.telephone_event(payload_type);
         }
         relay.describe(self.ends[1], Remote { voice: remote.voice, ..Remote::at(self.to) });
@@ -122,7 +122,7 @@ impl Across {
 }
 
 impl EmbeddedController {
-    /// Rooms that have not ended.
+    /// The number of open rooms.
     pub fn conferences(&self) -> usize {
         self.state().rooms.len()
     }
@@ -232,7 +232,7 @@ impl EmbeddedController {
     }
 }
 
-/// What a media thread calls a party, for events.
+/// Converts the event of a media thread.
 pub(super) fn speaking(room: u64, id: RelayId, on: bool) -> super::MediaEvent {
     super::MediaEvent::Speaking { conference: ConferenceId(room), endpoint: endpoint_id(id), on }
 }

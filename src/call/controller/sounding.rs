@@ -1,5 +1,5 @@
-//! What the embedded controller plays to a party and collects of it: prompts and music are
-//! fetched from the sound store, and go to the leg's media thread from there.
+//! Prompts, music and digit collection of the embedded controller: sounds are fetched from the sound store
+//! and passed to the leg's media thread.
 
 use std::collections::HashMap;
 use std::io;
@@ -16,42 +16,42 @@ use super::{Collected, DigitPlan, EndpointId, MediaError, MediaFuture, Part, Pla
 use b2b_media::sounds::{self, Fetched, Limits, Listener, SoundError, SoundStore, StoreStats, Want};
 use b2b_media::stage::{Act, Music, Program, Segment, Sound, Ticket};
 
-/// A kind of music on hold.
+/// A class of music on hold.
 #[derive(Debug, Clone, PartialEq, Eq, serde::Serialize, serde::Deserialize)]
 pub struct MusicClass {
-    /// By which calls ask for it.
+    /// The name by which calls request it.
     pub name: String,
-    /// What is heard.
+    /// The music.
     pub source: MusicSource,
-    /// All who hear it hear the same moment of it, as of a radio; else each hears it from its
+    /// Whether all listeners hear the same position, like a radio; otherwise each listener starts at the
     /// beginning.
     pub shared: bool,
 }
 
-/// Where music comes from.
+/// The source of music.
 #[derive(Debug, Clone, PartialEq, Eq, serde::Serialize, serde::Deserialize)]
 #[serde(rename_all = "snake_case")]
 pub enum MusicSource {
-    /// Its WAV, MP3, FLAC and Ogg files in the order of their names.
+    /// The WAV, MP3, FLAC and Ogg files of the folder, sorted by name.
     Folder(PathBuf),
-    /// One WAV, MP3, FLAC or Ogg file, again and again.
+    /// One WAV, MP3, FLAC or Ogg file, repeated.
     File(PathBuf),
-    /// A tone, or two together, with a pause behind.
+    /// A single or dual tone followed by a pause.
     Tone {
-        /// Frequencies; 0: none.
+        /// Frequencies in Hz; 0 for none.
         hz: [u16; 2],
-        /// How long it sounds.
+        /// The duration of the tone.
         on: Duration,
-        /// How long the pause is.
+        /// The duration of the pause.
         off: Duration,
     },
 }
 
-/// Whether a sound file can be played, as far as its beginning shows; for configurations. It
-/// reads the file: not for a thread that calls wait for.
+/// Checks the beginning of a sound file, for configurations. It reads the file, so it must not run on a
+/// thread that calls wait for.
 ///
 /// # Errors
-/// `Prompt`: the text names the file and says why.
+/// `Prompt`: the text names the file and the reason.
 pub fn check_sound(path: &Path) -> Result<(), MediaError> {
     Ok(sounds::check(path)?)
 }
@@ -62,7 +62,7 @@ impl From<SoundError> for MediaError {
     }
 }
 
-/// What the controller needs for it.
+/// The state that the controller needs for prompts and music.
 pub(super) struct Sounding {
     store: SoundStore,
     music: HashMap<String, MusicClass>,
@@ -85,26 +85,27 @@ impl Sounding {
 }
 
 impl EmbeddedController {
-    /// An order for an endpoint.
+    /// Sends an order to an endpoint.
     pub(super) fn stage(&self, endpoint: EndpointId, act: Act) {
         if let Some(stager) = self.relay.stager(relay_id(endpoint)) {
             stager.act(act);
         }
     }
 
-    /// Whether tones in a party's audio are digits.
+    /// Turns the detection of tones in a party's audio on or off.
     pub(super) fn listen_for_tones(&self, endpoint: EndpointId, on: bool) {
         let mut state = self.state();
         let Ok(entry) = state.get(endpoint) else { return };
         entry.side.hear_tones(on);
         self.look_for_tones(endpoint, entry);
-        // What is joined already is joined otherwise now.
+        // An existing join changes with it.
         if let Err(error) = self.rejoin(&mut state, endpoint) {
             tracing::debug!("{error}");
         }
     }
 
-    /// Begins or ceases to look for tones, as what its party has said makes them digits or not.
+    /// Starts or stops the detection of tones, depending on whether the party's description makes them
+    /// digits.
     pub(super) fn look_for_tones(&self, endpoint: EndpointId, entry: &mut Entry) {
         let on = entry.side.hears_tones();
         if std::mem::replace(&mut entry.hears_tones, on) != on {
@@ -112,7 +113,7 @@ impl EmbeddedController {
         }
     }
 
-    /// Fetches what a prompt is made of.
+    /// Fetches the parts of a prompt.
     pub(super) fn fetch(
         &self,
         prompt: &Prompt,
@@ -189,7 +190,7 @@ impl EmbeddedController {
         }
     }
 
-    /// The same of a class that need not be among those that the controller was started with.
+    /// As `start_music`, with a class that the controller need not have been started with.
     pub(super) fn start_music_of(&self, endpoint: EndpointId, class: &MusicClass) -> MediaFuture<()> {
         let MusicClass { name, source, shared } = class;
         let listener = match self.listener(endpoint) {
@@ -250,7 +251,7 @@ fn wants(prompt: &Prompt, rate_hz: u32) -> Vec<Want> {
     prompt.parts.iter().map(want).collect()
 }
 
-/// A piece of music in memory; a tone of an hour would be a mistake.
+/// A piece of music in memory; generated tones are limited to 60 seconds.
 fn track(rate_hz: u32, segment: Segment) -> Sound {
     match segment {
         Segment::Sound(sound) => sound,
@@ -266,7 +267,7 @@ fn samples(lasts: Duration, rate_hz: u32) -> usize {
     usize::try_from(lasts.as_millis() * u128::from(rate_hz) / 1_000).unwrap_or(usize::MAX)
 }
 
-/// What a media thread answers; nothing when it has no such endpoint.
+/// The answer of a media thread; it drops the reply if it has no such endpoint.
 fn answered<T: Send + 'static>(
     endpoint: EndpointId,
     answer: oneshot::Receiver<Result<T, SoundError>>,

@@ -1,4 +1,4 @@
-//! What is told of our own addresses.
+//! Events about our own addresses.
 
 use std::net::SocketAddr;
 
@@ -11,7 +11,7 @@ pub struct AddressSeen {
     /// The listener.
     #[cfg_attr(feature = "schema", schema(value_type = String))]
     pub local: SocketAddr,
-    /// As seen.
+    /// The address that was seen.
     #[cfg_attr(feature = "schema", schema(value_type = String))]
     pub seen: SocketAddr,
 }

@@ -1,9 +1,9 @@
-//! Which events somebody wants.
+//! Event filters.
 
 use super::{Event, KINDS, Plane};
 use crate::CallId;
 
-/// Which events somebody wants: what is left empty leaves nothing out, and what is named narrows the rest.
+/// Selects events: an empty criterion matches everything, and every criterion must match.
 #[derive(Debug, Clone, Default, PartialEq, Eq)]
 pub struct EventFilter {
     call: Option<CallId>,
@@ -11,13 +11,13 @@ pub struct EventFilter {
     planes: Vec<Plane>,
 }
 
-/// Names no kind of event, or no plane.
+/// An unknown event type or plane.
 #[derive(Debug, Clone, PartialEq, Eq, thiserror::Error)]
 #[error("`{word}` is not one of {known}")]
 pub struct UnknownWord {
-    /// What was named.
+    /// The unknown word.
     pub word: String,
-    /// What could be.
+    /// The known words.
     pub known: String,
 }
 
@@ -27,16 +27,16 @@ impl EventFilter {
         EventFilter::default()
     }
 
-    /// Only those about this call.
+    /// Only events of this call.
     pub fn of_call(mut self, call: CallId) -> Self {
         self.call = Some(call);
         self
     }
 
-    /// Only those whose `type` is one of these ([`KINDS`]), in words with commas between them.
+    /// Only events of these types ([`KINDS`]), separated by commas.
     ///
     /// # Errors
-    /// One of them is no such type.
+    /// One of them is not a known type.
     pub fn of_types(mut self, words: &str) -> Result<Self, UnknownWord> {
         let known = || KINDS.iter().map(|(kind, _)| *kind);
         for word in words.split(',').map(str::trim) {
@@ -46,10 +46,10 @@ impl EventFilter {
         Ok(self)
     }
 
-    /// Only those that come from one of these planes, in words with commas between them.
+    /// Only events of these planes, separated by commas.
     ///
     /// # Errors
-    /// One of them is no plane.
+    /// One of them is not a known plane.
     pub fn of_planes(mut self, words: &str) -> Result<Self, UnknownWord> {
         for word in words.split(',').map(str::trim) {
             let plane = Plane::ALL.into_iter().find(|plane| plane.as_str() == word);
@@ -58,7 +58,7 @@ impl EventFilter {
         Ok(self)
     }
 
-    /// Whether this event is wanted.
+    /// Whether the filter matches this event.
     pub fn has(&self, event: &Event) -> bool {
         (self.call.is_none() || event.call() == self.call)
             && (self.kinds.is_empty() || self.kinds.contains(&event.kind()))

@@ -1,4 +1,4 @@
-//! What is told of requests inside a call.
+//! Events about requests inside a call.
 
 use std::net::SocketAddr;
 
@@ -6,10 +6,10 @@ use serde::{Deserialize, Serialize};
 
 use crate::{CallId, LegId};
 
-/// Octets of an INFO's body that are told at most.
+/// Maximum length of an INFO body in an event, in octets.
 pub const INFO_BODY: usize = 4 * 1_024;
 
-/// Octets of its Content-Type and of its Info-Package that are told at most.
+/// Maximum length of its Content-Type and Info-Package in an event, in octets.
 pub const INFO_FIELD: usize = 128;
 
 /// Route or Contact of a dialog is not an address of the party itself: requests are sent there, or by the
@@ -21,12 +21,12 @@ pub struct NextHop {
     pub call: CallId,
     /// The leg.
     pub leg: LegId,
-    /// Where Route or Contact leads.
+    /// The address in Route or Contact.
     #[cfg_attr(feature = "schema", schema(value_type = String))]
     pub address: SocketAddr,
-    /// `false`: the flow was taken that the party came by.
+    /// `false`: the flow of the party was used.
     pub followed: bool,
-    /// Why it is told, for people.
+    /// The reason, as text.
     pub why: String,
 }
 
@@ -36,18 +36,18 @@ pub struct NextHop {
 pub struct InfoSaid {
     /// The call.
     pub call: CallId,
-    /// The leg of who says it.
+    /// The leg of the sender.
     pub leg: LegId,
     /// Content-Type.
     pub content_type: String,
-    /// Info-Package (RFC 6086); `None`: it names none.
+    /// Info-Package (RFC 6086); `None` without one.
     #[serde(default, skip_serializing_if = "Option::is_none")]
     pub package: Option<String>,
-    /// Octets of the body.
+    /// The length of the body in octets.
     pub size: usize,
-    /// The body; `None`: it is no text in UTF-8, is longer than 4 KiB, or may have a secret in it.
+    /// The body; `None` if it is not UTF-8, is longer than 4 KiB, or may contain a secret.
     #[serde(default, skip_serializing_if = "Option::is_none")]
     pub body: Option<String>,
-    /// Whether it goes on to the party on the other side.
+    /// Whether it was passed on to the other party.
     pub passed_on: bool,
 }

@@ -1,4 +1,4 @@
-//! What is told of a leg's media, with more than a few fields.
+//! Events about a leg's media that have many fields.
 
 use std::net::SocketAddr;
 
@@ -14,49 +14,49 @@ pub struct MediaRefused {
     pub call: CallId,
     /// The leg.
     pub leg: LegId,
-    /// The source of one of them.
+    /// The source of one of these packets.
     #[cfg_attr(feature = "schema", schema(value_type = String))]
     pub from: SocketAddr,
-    /// Whose media they may be, `gateway/carrier` or `user/1001`; empty: nobody's who is known.
+    /// The party that may have sent it, `gateway/carrier` or `user/1001`; empty if none is known.
     pub party: String,
-    /// What lets them in, at the party in the configuration or in `[media]`.
+    /// The configuration line that would let it in, at the party or in `[media]`.
     pub line: String,
 }
 
-/// A recording has begun, or it is over and its file is complete.
+/// A recording has started, or has ended and its file is complete.
 #[derive(Debug, Clone, PartialEq, Serialize, Deserialize)]
 #[cfg_attr(feature = "schema", derive(utoipa::ToSchema))]
 pub struct RecordingNews {
     /// The call.
     pub call: CallId,
-    /// The leg that is recorded; `None`: the whole call.
+    /// The recorded leg; `None`: the whole call.
     #[serde(default, skip_serializing_if = "Option::is_none")]
     pub leg: Option<LegId>,
-    /// Whether it has begun; `false`: it is over, or could not begin.
+    /// True: it has started; `false`: it has ended, or could not start.
     pub on: bool,
-    /// The file by its final name, which it has once the recording is over; `None`: there is none.
+    /// The final path of the file, which exists once the recording has ended; `None` without a file.
     #[serde(default, skip_serializing_if = "Option::is_none")]
     pub file: Option<String>,
-    /// Seconds of sound in the file, once it is complete.
+    /// The duration of the audio in seconds, once the file is complete.
     #[serde(default, skip_serializing_if = "Option::is_none")]
     pub seconds: Option<f64>,
-    /// Why it could not begin or is shorter than it was to be, for people; `None`: nothing was wrong.
+    /// Why it could not start or ended early, as text; `None` without an error.
     #[serde(default, skip_serializing_if = "Option::is_none")]
     pub error: Option<String>,
 }
 
-/// A prompt begins at a leg, or has ended there.
+/// A prompt has started or ended at a leg.
 #[derive(Debug, Clone, PartialEq, Eq, Serialize, Deserialize)]
 #[cfg_attr(feature = "schema", derive(utoipa::ToSchema))]
 pub struct Playback {
-    /// The call, at its beginning.
+    /// The call in which it started.
     pub call: CallId,
     /// The leg that hears it.
     pub leg: LegId,
     /// True: it started; false: it ended.
     pub on: bool,
-    /// At its end: whether all of it was played; `None`: nobody has waited for that, or digits were collected with
-    /// it, and their end is known alone.
+    /// At the end: whether the whole prompt was played; `None` if the result is not known, as when digits
+    /// were collected with it.
     #[serde(default, skip_serializing_if = "Option::is_none")]
     pub complete: Option<bool>,
 }

@@ -1,22 +1,22 @@
-//! The word of every kind of event, and where it comes from.
+//! The type and plane of every kind of event.
 
 use super::{Event, Plane};
 
-/// One row a variant: its name, its `type` in JSON, its plane.
+/// One row per variant: its name, its `type` in JSON, its plane.
 macro_rules! table {
     ($($variant:ident, $word:literal, $plane:ident;)*) => {
-        /// Each `type` of an event in JSON, and where such events come from; in the order of [`Event`].
+        /// Each event `type` in JSON with its plane, in the order of [`Event`].
         pub const KINDS: &[(&str, Plane)] = &[$(($word, Plane::$plane)),*];
 
         impl Event {
-            /// Its `type` in JSON.
+            /// The `type` in JSON.
             pub fn kind(&self) -> &'static str {
                 match self {
                     $(Event::$variant { .. } => $word,)*
                 }
             }
 
-            /// Where it comes from.
+            /// The plane.
             pub fn plane(&self) -> Plane {
                 match self {
                     $(Event::$variant { .. } => Plane::$plane,)*

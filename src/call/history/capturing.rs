@@ -1,7 +1,7 @@
-//! The media of calls that somebody asked to capture, beside their messages.
+//! Media capture of calls, where it was requested.
 //!
-//! A few calls at once; of those that are over the latest stay, as long as they take no
-//! more than [`KEPT_BYTES`]. A call's account outlives what was captured of its media.
+//! Only a few calls are captured at once; the latest captures of ended calls stay, as long as they take no
+//! more than [`KEPT_BYTES`]. The history of a call outlives its media capture.
 
 use std::collections::VecDeque;
 use std::sync::Arc;
@@ -14,39 +14,39 @@ use super::super::controller::{PacketTrace, Snap};
 use super::CallHistory;
 use super::messages::SipMessage;
 
-/// Calls that are captured at once.
+/// Maximum number of calls that are captured at once.
 pub const CAPTURES: usize = 8;
-/// Bytes of one call's media: three minutes of two legs with G.711, seven of headers.
+/// Bytes for the media of one call: three minutes of two legs with G.711, seven with headers only.
 pub const CAPTURE_BYTES: usize = 8 << 20;
-/// Bytes of the media of calls that are over.
+/// Bytes for the media of ended calls.
 pub const KEPT_BYTES: usize = 32 << 20;
 
-/// Which calls have media captured.
+/// The calls with media captures.
 #[derive(Debug, Default)]
 pub(super) struct Captures {
-    /// Calls that are up.
+    /// Captured calls that are up.
     up: Vec<CallId>,
-    /// Calls that are over, oldest first, and what they take.
+    /// Captured calls that have ended, oldest first, with the sizes of their captures.
     over: VecDeque<(CallId, usize)>,
     bytes: usize,
 }
 
-/// What a capture has of a call's media.
+/// The state of a media capture.
 #[derive(Debug, Clone, Copy, PartialEq, Eq, Serialize)]
 #[cfg_attr(feature = "schema", derive(utoipa::ToSchema))]
 pub struct CaptureView {
-    /// Packets are taken.
+    /// Whether packets are being captured.
     pub running: bool,
-    /// What is kept of RTP.
+    /// The captured part of RTP packets: `headers` or `whole`.
     pub media: &'static str,
     pub packets: u64,
     pub bytes: u64,
-    /// Packets that are not in it: there was no room for them.
+    /// Packets that did not fit.
     pub left_out: u64,
 }
 
 impl CaptureView {
-    /// What a trace has at this moment; `up`: its call is not over.
+    /// The current state of a trace; `up`: whether its call is up.
     pub fn new(trace: &PacketTrace, up: bool, now: Instant) -> Self {
         let stats = trace.stats();
         CaptureView {
@@ -63,7 +63,7 @@ impl CaptureView {
 }
 
 impl CallHistory {
-    /// A call's media goes into this trace from now on.
+    /// Captures the media of a call in this trace from now on.
     pub fn capture(&mut self, call: CallId, now: Instant, trace: Arc<PacketTrace>) {
         let Some(entry) = self.entries.get_mut(&call) else { return };
         let what = CaptureView::new(&trace, true, now).media;
@@ -75,42 +75,41 @@ impl CallHistory {
         }
     }
 
-    /// Whether a call is up or kept.
+    /// Whether the history of a call is kept.
     pub fn knows(&self, call: CallId) -> bool {
         self.entries.contains_key(&call)
     }
 
-    /// Where a call's media goes now; none: nowhere.
+    /// The running media trace of a call, if there is one.
     pub fn trace(&self, call: CallId, now: Instant) -> Option<&Arc<PacketTrace>> {
         let entry = self.entries.get(&call).filter(|entry| entry.over.is_none())?;
         entry.trace.as_ref().filter(|trace| trace.is_running(now))
     }
 
-    /// How many calls are captured now.
+    /// The number of calls being captured.
     pub fn captures(&self, now: Instant) -> usize {
         self.captures.up.iter().filter(|call| self.trace(**call, now).is_some()).count()
     }
 
-    /// Calls that are up and were captured.
+    /// The number of calls that are up and were captured.
     pub fn captured_calls(&self) -> usize {
         self.captures.up.len()
     }
 
-    /// A call's messages, and its media as far as it was captured, as a file that Wireshark
-    /// opens; written by whoever calls that.
+    /// A call's messages and captured media as a PCAP file, which is created when the closure is called.
     pub fn pcap(&self, call: CallId) -> Option<impl FnOnce() -> Vec<u8> + Send + use<>> {
         let entry = self.entries.get(&call)?;
         let (messages, trace) = (entry.messages.clone(), entry.trace.clone());
         Some(move || messages.to_pcap(trace.map(|trace| trace.packets()).as_ref()))
     }
 
-    /// A call's messages as text; made by whoever calls that.
+    /// A call's messages as text, which is created when the closure is called.
     pub fn messages(&self, call: CallId) -> Option<impl FnOnce() -> Vec<SipMessage> + Send + use<>> {
         let messages = self.entries.get(&call)?.messages.clone();
         Some(move || messages.shown())
     }
 
-    /// A call is among those that are over: what was captured stays for a while.
+    /// A call has ended: its capture stays for some time.
     pub(super) fn captured(&mut self, call: CallId) {
         let captures = &mut self.captures;
         captures.up.retain(|up| *up != call);
@@ -121,7 +120,7 @@ impl CallHistory {
         while captures.bytes > KEPT_BYTES {
             let Some((oldest, bytes)) = captures.over.pop_front() else { break };
             captures.bytes -= bytes;
-            // Its account may have gone before.
+            // The history of that call may be gone already.
             if let Some(entry) = self.entries.get_mut(&oldest) {
                 entry.trace = None;
             }

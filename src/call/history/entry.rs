@@ -1,4 +1,4 @@
-//! One call's account.
+//! The history of one call.
 
 use std::collections::VecDeque;
 use std::net::{IpAddr, SocketAddr};
@@ -17,27 +17,27 @@ use super::talk::{self, Known, Talk};
 use super::{Outcome, notes, way};
 use b2b_sip::net::tap::{Direction, Seen};
 
-/// What is known of one leg.
+/// The history of one leg.
 pub(super) struct LegHistory {
     pub leg: LegId,
-    /// Hash of its Call-ID.
+    /// The hash of its Call-ID.
     pub call_id: u64,
-    /// Where the party's messages come from.
+    /// The source of the party's messages.
     pub signalling: Option<SocketAddr>,
     pub codec: Option<Box<str>>,
     pub gateway: Option<Box<str>>,
-    /// The user or number that it is.
+    /// The user or number of the party.
     pub party: Option<Box<str>>,
     pub held_since: Option<Instant>,
-    /// Its last INVITE or UPDATE brought an offer: what comes back is the answer.
+    /// Its last INVITE or UPDATE carried an offer, so the response carries the answer.
     offered: bool,
-    /// Its endpoint is released and has not said its last word.
+    /// Its endpoint is released, and its final counters have not arrived.
     pub closing: bool,
-    /// What was described at the release, until it is judged.
+    /// The descriptions at the release, until the leg is judged.
     pub described: Option<Descriptions>,
-    /// Counters at the last bridge's end, for the next one.
+    /// The counters at the end of its last bridge, the baseline for the next one.
     before: Option<Box<EndpointStats>>,
-    /// The last ones.
+    /// The final counters.
     pub stats: Option<Box<EndpointStats>>,
     pub over: bool,
     pub record: Option<Box<Cdr>>,
@@ -48,21 +48,21 @@ pub(super) struct Entry {
     pub start: Instant,
     pub timeline: Timeline,
     pub messages: Messages,
-    /// Its media, where it was asked to be captured.
+    /// The media trace, if capture was requested.
     pub trace: Option<Arc<PacketTrace>>,
     pub legs: Vec<LegHistory>,
     pub talks: Vec<Talk>,
     pub route: Option<Box<str>>,
     pub over: Option<Instant>,
-    /// When something was last said in it.
+    /// The time of the latest activity.
     pub latest: Instant,
-    /// It is looked at when it may be quiet.
+    /// It is queued to be checked for idleness.
     pub is_watched: bool,
-    /// It is among the ended ones.
+    /// It is in the list of ended calls.
     pub kept: bool,
-    /// What has come into it; of calls that have met one of them has it.
+    /// The journal of the call; calls that were joined share one.
     pub journal: Option<Box<Pages>>,
-    /// Which one, if it is not this.
+    /// The call that has the shared journal, if it is not this one.
     pub journal_with: Option<CallId>,
 }
 
@@ -120,7 +120,7 @@ impl Entry {
         Some(self.legs.remove(at))
     }
 
-    /// A message of a leg.
+    /// Records a message of a leg.
     pub fn message(&mut self, leg: LegId, seen: &Seen, heading: Heading<'_>) {
         let again = self.messages.push(seen);
         let Some(account) = self.legs.iter_mut().find(|account| account.leg == leg) else { return };
@@ -152,7 +152,7 @@ impl Entry {
         }
     }
 
-    /// Something happened.
+    /// Records an event.
     pub fn event(&mut self, now: Instant, event: &Event) {
         notes::note(&mut self.timeline, now, event);
         if let Event::Hold { leg, held, .. } = event
@@ -182,7 +182,7 @@ impl Entry {
         self.talks.push(talk);
     }
 
-    /// The party of a leg sends past us from now on, or here again.
+    /// The party of a leg now exchanges media directly, or through b2b again.
     pub fn path(&mut self, now: Instant, leg: LegId, direct: bool) {
         if direct {
             let talks = self.talks.iter_mut().filter(|talk| talk.ended.is_none());
@@ -191,7 +191,7 @@ impl Entry {
         self.timeline.media(now, leg, "path", if direct { "past b2b" } else { "through b2b again" });
     }
 
-    /// `by`: the leg whose party has ended it.
+    /// `by`: the leg of the party that ended it.
     pub fn end_talk(&mut self, bridge: BridgeId, now: Instant, by: Option<LegId>) {
         let Some(talk) = self.talks.iter_mut().find(|talk| talk.bridge == bridge && talk.ended.is_none())
         else {
@@ -215,7 +215,7 @@ impl Entry {
         }
     }
 
-    /// The same, where the leg goes on: in the next bridge they have happened already.
+    /// The counters of a leg that continues: the baseline for its next bridge.
     pub fn goes_on(&mut self, bridge: BridgeId, leg: LegId, mut stats: Box<EndpointStats>) {
         stats.over_time = Vec::new();
         let next = self.talks.iter_mut().rev().find(|talk| talk.bridge != bridge && talk.legs.contains(&leg));
@@ -230,7 +230,7 @@ impl Entry {
         }
     }
 
-    /// A leg's last counters.
+    /// The final counters of a leg.
     pub fn closed(&mut self, leg: LegId, stats: &EndpointStats) {
         for talk in self.talks.iter_mut().filter(|talk| talk.ended.is_some()) {
             if let Some(part) = talk.part(leg) {
@@ -247,12 +247,12 @@ impl Entry {
         }
     }
 
-    /// Whether records or verdicts are to come without any further event of the call.
+    /// Whether records or verdicts are pending, without another event of the call.
     pub fn waits(&self) -> bool {
         self.legs.iter().any(|account| account.over && (account.closing || account.record.is_some()))
     }
 
-    /// Judges talks and completes records; with `force`, without what is missing.
+    /// Judges talks and completes records; with `force`, without missing counters.
     pub fn settle(&mut self, now: Instant, force: bool, outcomes: &mut VecDeque<Outcome>) {
         for at in 0..self.talks.len() {
             let talk = &self.talks[at];
@@ -292,8 +292,8 @@ impl Entry {
         }
     }
 
-    /// What is known of a leg beside its counters. `formats`: what was agreed on is worth reading its descriptions
-    /// again.
+    /// Facts about a leg besides its counters. `formats`: whether the agreed formats are needed, which
+    /// requires parsing its descriptions.
     pub fn known(&self, leg: LegId, formats: bool) -> Known {
         let Some(account) = self.legs.iter().find(|account| account.leg == leg) else {
             return Known::default();
@@ -310,7 +310,7 @@ impl Entry {
         }
     }
 
-    /// What somebody should look at is told.
+    /// Records a verdict, and publishes one that reports a fault.
     fn judged(&mut self, now: Instant, verdict: &Verdict, outcomes: &mut VecDeque<Outcome>) {
         if !verdict.is_fault() {
             self.timeline.decision(now, None, "verdict", format_args!("{}", verdict.audio));
@@ -327,7 +327,7 @@ impl Entry {
         outcomes.push_back(Outcome::News(event));
     }
 
-    /// Nothing more comes.
+    /// Releases spare capacity; nothing more is added.
     pub fn shrink(&mut self) {
         self.messages.shrink();
         self.legs.shrink_to_fit();
@@ -336,7 +336,7 @@ impl Entry {
         }
     }
 
-    /// Memory that it takes.
+    /// The memory in use, in bytes.
     pub fn bytes(&self) -> usize {
         let stats = |talk: &Talk| {
             let all = talk.parts.iter().flat_map(|part| [&part.before, &part.after]);

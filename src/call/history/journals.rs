@@ -1,4 +1,4 @@
-//! The journals of calls: each beside the call that it began with.
+//! The journals of calls: each is stored with the call that it began with.
 
 use std::time::{Duration, Instant};
 
@@ -7,14 +7,14 @@ use crate::CallId;
 use crate::journal::Pages;
 
 impl CallHistory {
-    /// The journal of a call that is open.
+    /// Sets the journal of an open call.
     pub(crate) fn keep_journal(&mut self, call: CallId, pages: Pages) {
         if let Some(entry) = self.entries.get_mut(&call) {
             entry.journal = Some(Box::new(pages));
         }
     }
 
-    /// A call has the journal of another one.
+    /// Lets a call share the journal of another one.
     pub(crate) fn share_journal(&mut self, call: CallId, with: CallId) {
         let with = self.journal_of(with);
         if let Some(entry) = self.entries.get_mut(&call).filter(|_| call != with) {
@@ -22,7 +22,7 @@ impl CallHistory {
         }
     }
 
-    /// The journal of a call, to be written on.
+    /// The journal of a call, for the next turn.
     pub(crate) fn pages(&mut self, call: CallId) -> Option<&mut Pages> {
         let call = self.journal_of(call);
         let pages = self.entries.get_mut(&call)?.journal.as_deref_mut()?;
@@ -31,19 +31,19 @@ impl CallHistory {
         Some(pages)
     }
 
-    /// The place of what comes next among the turns of all calls.
+    /// The next turn number among all calls.
     pub(crate) fn next_turn(&mut self) -> u64 {
         self.turns += 1;
         self.turns
     }
 
-    /// The same, as it is.
+    /// The journal of a call as text.
     pub(crate) fn journal(&self, call: CallId) -> Option<String> {
         let (pages, like) = self.written(call)?;
         Some(pages.text(&like))
     }
 
-    /// Two calls have met: what comes from now on is one journal, and so is what has come.
+    /// Merges the journals of two calls that are joined; later turns of both go into the merged one.
     pub(crate) fn join_journals(&mut self, from: CallId, into: CallId) {
         let (from, into) = (self.journal_of(from), self.journal_of(into));
         if from == into {
@@ -59,13 +59,13 @@ impl CallHistory {
         }
     }
 
-    /// The journal of a call, to be read with what it was packed as like.
+    /// The journal of a call, with the data that is needed to decompress it.
     pub(crate) fn written(&self, call: CallId) -> Option<(&Pages, Vec<u8>)> {
         let entry = self.entries.get(&self.journal_of(call))?;
         Some((entry.journal.as_deref()?, entry.messages.first_packed()))
     }
 
-    /// These calls have been run from this journal, and it is written on: the first one has it.
+    /// These calls were restored from this journal, which is continued: the first call has it.
     pub(crate) fn go_on(&mut self, calls: &[CallId], pages: Pages) {
         // The program that wrote it may have counted further than this one.
         self.turns = self.turns.max(pages.turns);
@@ -81,24 +81,24 @@ impl CallHistory {
         }
     }
 
-    /// A call could not be restored: its account is closed.
+    /// A call could not be restored: its history is closed.
     pub(crate) fn is_lost(&mut self, call: CallId, now: Instant) {
         if self.entries.get(&call).is_some_and(|entry| entry.over.is_none()) {
             self.call_over(call, now);
         }
     }
 
-    /// Whether there is a history of it.
+    /// Whether a call has a history.
     pub(crate) fn is_known(&self, call: CallId) -> bool {
         self.entries.contains_key(&call)
     }
 
-    /// How long a call has been over; none: it is up, or not known.
+    /// How long ago a call ended; `None` if it is up or not known.
     pub(crate) fn ended_since(&self, call: CallId, now: Instant) -> Option<Duration> {
         Some(now.saturating_duration_since(self.entries.get(&call)?.over?))
     }
 
-    /// Calls that there is a history of.
+    /// Every call with a history.
     pub(crate) fn known(&self) -> Vec<CallId> {
         self.entries.keys().copied().collect()
     }
@@ -106,7 +106,7 @@ impl CallHistory {
     /// The call that has the journal of this one.
     pub(crate) fn journal_of(&self, call: CallId) -> CallId {
         let mut call = call;
-        // One that has met another one may meet a third.
+        // A call whose journal was merged may be merged again.
         while let Some(with) = self.entries.get(&call).and_then(|entry| entry.journal_with) {
             call = with;
         }

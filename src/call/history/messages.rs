@@ -1,5 +1,5 @@
-//! The messages of one call as they were on the wire, packed into little room: the
-//! beginning, and the latest ones.
+//! The SIP messages of one call as they were on the wire, in little memory: the first ones, and the latest
+//! ones.
 
 use std::borrow::Cow;
 use std::net::SocketAddr;
@@ -16,21 +16,21 @@ use b2b_sip::msg::Transport;
 use b2b_sip::msg::veil::{without_keys, without_secrets};
 use b2b_sip::net::tap::{Direction, Seen};
 
-/// Bytes from the beginning: a call with two legs is set up within these.
+/// Bytes for the first messages: enough for the setup of a call with two legs.
 const HEAD: usize = 8_192;
-/// Bytes of the latest ones.
+/// Bytes for the latest messages.
 const TAIL: usize = 4_096;
-/// Bytes of the latest ones of a call that is captured.
+/// Bytes for the latest messages of a captured call.
 const CAPTURED_TAIL: usize = 262_144;
-/// In what steps room is made.
+/// The allocation step.
 const STEP: usize = 4_096;
-/// Ways that messages came and went; later ones are left out.
+/// Maximum number of distinct flows; messages of further flows are left out.
 const WAYS: usize = 16;
-/// Bytes of a record beside its message: time, way and direction, length.
+/// Bytes of a record besides its message: time, flow and direction, length.
 const OWN: usize = 8 + 1 + 2;
 const SENT: u8 = 0x80;
 
-/// See the module's text.
+/// The messages of a call; see the module documentation.
 #[derive(Debug, Clone)]
 pub(super) struct Messages {
     start: Instant,
@@ -39,18 +39,18 @@ pub(super) struct Messages {
     head: Octets,
     tail: Vec<u8>,
     full: bool,
-    /// Bytes of the latest ones.
+    /// Bytes for the latest messages.
     room: u32,
     left_out: u64,
 }
 
-/// A message of a call, for readers: without digests of passwords and keys of SRTP.
+/// A message of a call, without password digests and SRTP keys.
 #[derive(Debug, Clone, PartialEq, Serialize)]
 #[cfg_attr(feature = "schema", derive(utoipa::ToSchema))]
 pub struct SipMessage {
-    /// From the beginning of the call.
+    /// The time since the beginning of the call.
     pub at_ms: f64,
-    /// By us; else received.
+    /// True: sent; false: received.
     pub sent: bool,
     #[serde(serialize_with = "named")]
     #[cfg_attr(feature = "schema", schema(value_type = String))]
@@ -59,7 +59,7 @@ pub struct SipMessage {
     pub local: SocketAddr,
     #[cfg_attr(feature = "schema", schema(value_type = String))]
     pub remote: SocketAddr,
-    /// Octets that are no UTF-8 are U+FFFD.
+    /// Octets that are not UTF-8 become U+FFFD.
     pub text: String,
 }
 
@@ -67,7 +67,7 @@ fn named<S: Serializer>(transport: &Transport, serializer: S) -> Result<S::Ok, S
     serializer.serialize_str(transport.as_str())
 }
 
-/// One of them.
+/// A stored message.
 struct Record<'a> {
     at_us: u64,
     sent: bool,
@@ -89,7 +89,7 @@ impl Messages {
         }
     }
 
-    /// Keeps a message. Whether it has been here before, octet by octet.
+    /// Stores a message. Returns whether an identical one is stored already (a retransmission).
     pub fn push(&mut self, seen: &Seen) -> bool {
         let (flow, shown) = (&seen.flow, without_keys(&seen.data));
         let data: &[u8] = &shown;
@@ -129,7 +129,7 @@ impl Messages {
                 return again;
             }
             if into.capacity() - into.len() < needed {
-                // In few steps, since each moves what is there.
+                // In large steps, since each one moves the existing data.
                 into.reserve_exact(needed.next_multiple_of(STEP));
             }
             into
@@ -144,50 +144,51 @@ impl Messages {
         again
     }
 
-    /// Nobody looks at them soon, and no copy of the latest one comes any more.
+    /// Compresses the messages, which will not be read soon; no retransmission of the latest one is expected
+    /// any more.
     pub fn pack(&mut self, pattern: Option<&Arc<[u8]>>) {
         self.head.pack(&[], pattern);
         self.shrink();
     }
 
-    /// Those of the beginning that are not packed, without what is secret.
+    /// The first messages that are not compressed, without secrets.
     pub fn usual(&self) -> impl Iterator<Item = Cow<'_, [u8]>> {
         records(self.head.recent()).map(|it| without_secrets(it.data))
     }
 
-    /// Those of the beginning that are packed: the journal of the call has what came of them, too.
+    /// The first compressed block: the call's journal contains the same messages.
     pub fn first_packed(&self) -> Vec<u8> {
         self.head.first_packed()
     }
 
-    /// Nothing more comes: room that was made ahead is given back.
+    /// Releases spare capacity; no more messages follow.
     pub fn shrink(&mut self) {
         self.ways.shrink_to_fit();
         self.head.shrink();
-        // A little is not worth moving it.
+        // Small savings are not worth a reallocation.
         if self.tail.capacity() - self.tail.len() > STEP / 4 {
             self.tail.shrink_to_fit();
         }
     }
 
-    /// Heap memory that it takes.
+    /// The heap memory in use, in bytes.
     pub fn heap_bytes(&self) -> usize {
         self.head.heap_bytes()
             + self.tail.capacity()
             + self.ways.capacity() * size_of::<(Transport, SocketAddr, SocketAddr)>()
     }
 
-    /// Messages that are not here any more.
+    /// The number of messages that are not stored.
     pub fn left_out(&self) -> u64 {
         self.left_out
     }
 
-    /// There is more room for what comes from now on.
+    /// Raises the limit for the latest messages.
     pub fn widen(&mut self) {
         self.room = CAPTURED_TAIL as u32;
     }
 
-    /// As text, in their order, without what is secret.
+    /// The messages as text, in order, without secrets.
     pub fn shown(&self) -> Vec<SipMessage> {
         let head = self.head.all(&[]);
         let messages = records(&head).chain(records(&self.tail));
@@ -206,7 +207,7 @@ impl Messages {
         shown.collect()
     }
 
-    /// As a file that Wireshark opens, with packets of media in order of time.
+    /// The messages as a PCAP file, merged with media packets by time.
     pub fn to_pcap(&self, media: Option<&TracedPackets>) -> Vec<u8> {
         let head = self.head.all(&[]);
         let messages = records(&head).chain(records(&self.tail));
@@ -214,7 +215,7 @@ impl Messages {
             messages.map(|it| (Duration::from_micros(it.at_us), Item::Message(it))).collect();
         let packets = media.into_iter().flat_map(TracedPackets::iter);
         items.extend(packets.map(|it| (it.at.saturating_duration_since(self.start), Item::Packet(it))));
-        // What came and left in the same turn stays in that order.
+        // The sort is stable: messages of the same turn stay in order.
         items.sort_by_key(|(at, _)| *at);
         let mut capture = Capture::new(usize::MAX);
         for (at, item) in items {
@@ -257,19 +258,19 @@ enum Item<'a> {
     Packet(TracedPacket<'a>),
 }
 
-/// What of a message goes into a timeline.
+/// The parts of a message that appear in a timeline.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
 pub(super) struct Heading<'a> {
     pub call_id: &'a [u8],
-    /// Of the request, or the one that the response is to.
+    /// The method of the request, also for its response.
     pub method: &'a str,
     pub status: Option<u16>,
     pub session: bool,
     pub body: bool,
 }
 
-/// Reads it; none: it is no SIP message, or has no Call-ID. Nothing else is checked: the
-/// endpoint does that.
+/// Reads them; `None` if it is not a SIP message or has no Call-ID. Nothing else is validated: the endpoint
+/// does that.
 pub(super) fn heading(data: &Bytes) -> Option<Heading<'_>> {
     let mut lines = Lines(data);
     let first = lines.next()?;
@@ -286,7 +287,7 @@ pub(super) fn heading(data: &Bytes) -> Option<Heading<'_>> {
         if line.is_empty() {
             break;
         }
-        // Call-ID, CSeq, Content-Type, and the short forms of the first and the last (RFC 3261 §7.3.3).
+        // Call-ID, CSeq, Content-Type, and the compact forms of the first and the last (RFC 3261 §7.3.3).
         match line {
             [b'c' | b'C', b'a' | b'A' | b's' | b'S' | b':' | b' ' | b'\t', ..] => {}
             [b'c' | b'C', b'o' | b'O', b'n' | b'N', b't' | b'T', b'e' | b'E', ..] => {}
@@ -309,7 +310,7 @@ pub(super) fn heading(data: &Bytes) -> Option<Heading<'_>> {
     Some(Heading { call_id: call_id?, method: method?, status, session: session && body, body })
 }
 
-/// Lines of a message, without their ends.
+/// The lines of a message, without line endings.
 struct Lines<'a>(&'a [u8]);
 
 impl<'a> Iterator for Lines<'a> {

@@ -1,18 +1,18 @@
-//! The account of every call: its timeline, its messages, its media and its records,
-//! while it is up and for a while after. Pure: no clock, no I/O; what has to happen comes
-//! back as values.
+//! The history of every call: its timeline, messages, media and records, while it is up and for some time
+//! afterwards. Pure: no clock, no I/O; results are returned as values.
 //!
-//! - `messages`: what was on the wire, packed
-//! - `notes`: what an event is in a timeline
+//! - `messages`: the SIP messages, compressed
+//! - `notes`: how events appear in a timeline
 //! - `talk`: two joined legs, and the verdict on their media
-//! - `entry`: one call's account
-//! - `report`: for readers
-//! - `packing`: calls that are up and quiet take less room
-//! - `capturing`: a call's media beside its messages, where somebody asked for it
+//! - `entry`: the history of one call
+//! - `report`: the report for readers
+//! - `packing`: compresses calls that are up and idle
+//! - `capturing`: media capture of a call, where it was requested
 //!
-//! A leg's record is written when its dialog has ended and its media has said its last
-//! word, which takes a moment ([`PATIENCE`] at most). A call that is over is kept among
-//! the latest [`ENDED`], as long as those take no more than [`ENDED_BYTES`].
+//! - `journals`: the journals of calls
+//! A leg's record is written when its dialog has ended and its final media counters have arrived, which takes
+//! a moment ([`PATIENCE`] at most). Of ended calls the latest [`ENDED`] are kept, as long as they take no
+//! more than [`ENDED_BYTES`].
 
 mod capturing;
 mod entry;
@@ -45,44 +45,44 @@ use packing::Pattern;
 pub use report::{LegQuality, LegReport, MediaReport, Report, Unjudged};
 pub use talk::{QualityPoint, TalkView};
 
-/// Calls that are over and can still be asked for.
+/// Maximum number of ended calls that are kept.
 pub const ENDED: usize = 1_000;
-/// Memory that they take at most.
+/// Maximum memory of ended calls, in bytes.
 pub const ENDED_BYTES: usize = 16 << 20;
-/// How long a record waits for what media has to say.
+/// Maximum time for which a record waits for the final media counters.
 pub const PATIENCE: Duration = Duration::from_secs(2);
-/// Messages that belong to no call that is known: an INVITE comes before its call.
+/// Messages of unknown calls: an INVITE arrives before its call is created.
 const UNCLAIMED: usize = 512;
 
-/// What comes out of an account.
+/// A result of a call's history.
 #[derive(Debug)]
 pub enum Outcome {
-    /// A record is complete.
+    /// A complete record.
     Record(Box<Cdr>),
-    /// News for the bus.
+    /// An event to publish.
     News(Event),
 }
 
-/// The accounts of one thread's calls.
+/// The histories of one thread's calls.
 #[derive(Default)]
 pub struct CallHistory {
     entries: HashMap<CallId, Box<Entry>>,
-    /// Hashes of Call-IDs; the keys of the hash are nobody's to guess.
+    /// Keyed by the hash of the Call-ID; the hash key is secret, so that collisions cannot be forced.
     of_call_id: HashMap<u64, (CallId, LegId)>,
     hasher: RandomState,
-    /// Endpoints that are released and have not said their last word.
+    /// Released endpoints whose final counters have not arrived.
     closing: HashMap<EndpointId, (CallId, LegId)>,
-    /// Calls with a leg that waits for that, and until when.
+    /// Calls with such a leg, and the end of the wait.
     waiting: VecDeque<(Instant, CallId)>,
     unclaimed: VecDeque<(u64, Seen)>,
-    /// Calls that are over, oldest first, and what they take.
+    /// Ended calls, oldest first, with their sizes in bytes.
     ended: VecDeque<(CallId, usize)>,
     ended_bytes: usize,
     captures: Captures,
-    /// Calls that may be quiet by then, about in this order.
+    /// Calls that may be idle at that time, approximately in this order.
     quiet: VecDeque<(Instant, CallId)>,
     pattern: Pattern,
-    /// Lines of journals so far.
+    /// The number of journal turns so far.
     turns: u64,
     outcomes: VecDeque<Outcome>,
 }
@@ -94,21 +94,21 @@ impl CallHistory {
         self.will_be_quiet(call, now);
     }
 
-    /// A leg of it has this party.
+    /// Sets the name of a leg's party.
     pub fn named(&mut self, call: CallId, leg: LegId, party: &str) {
         if let Some(entry) = self.entries.get_mut(&call) {
             entry.timeline.leg(leg, party);
         }
     }
 
-    /// Who the party of a leg is: a user, or else a number.
+    /// Sets the party of a leg: a user, otherwise a number.
     pub fn is_of(&mut self, call: CallId, leg: LegId, party: &str) {
         if let Some(account) = self.entries.get_mut(&call).and_then(|entry| entry.get(leg)) {
             account.party = Some(party).filter(|party| !party.is_empty()).map(Into::into);
         }
     }
 
-    /// A leg of it is known by its Call-ID from now on.
+    /// Adds a leg with its Call-ID.
     pub fn leg(&mut self, call: CallId, leg: LegId, call_id: &[u8], remote: Option<SocketAddr>) {
         let Some(entry) = self.entries.get_mut(&call) else { return };
         let hash = self.hasher.hash_one(call_id);
@@ -120,7 +120,7 @@ impl CallHistory {
             for (_, seen) in ours {
                 heading(&seen.data).into_iter().for_each(|heading| entry.message(leg, seen, heading));
                 match seen.direction {
-                    // What was said to an earlier one is of no call.
+                    // A response to an earlier request with this Call-ID belongs to no call.
                     Direction::Received => answers.clear(),
                     Direction::Sent => answers.push(seen),
                 }
@@ -132,7 +132,7 @@ impl CallHistory {
         }
     }
 
-    /// A leg goes over into another call, with all that is its own.
+    /// Moves a leg with its history to another call.
     pub fn move_leg(&mut self, leg: LegId, from: CallId, into: CallId) {
         let Some(left) = self.entries.get_mut(&from) else { return };
         let name = left.timeline.name(leg).map(str::to_owned);
@@ -147,7 +147,7 @@ impl CallHistory {
         entry.legs.push(account);
     }
 
-    /// A message has passed the sockets; gives its call, where that is known.
+    /// Records a message that was sent or received; returns its call, if known.
     pub fn message(&mut self, seen: &Seen) -> Option<CallId> {
         let heading = heading(&seen.data)?;
         let hash = self.hasher.hash_one(heading.call_id);
@@ -171,7 +171,7 @@ impl CallHistory {
         }
     }
 
-    /// Something happened that the world is told of.
+    /// Records an event.
     pub fn note(&mut self, now: Instant, event: &Event) {
         let entry = event.call().and_then(|call| self.entries.get_mut(&call));
         if let Some(entry) = entry {
@@ -179,14 +179,14 @@ impl CallHistory {
         }
     }
 
-    /// A decision that is no event.
+    /// Records a decision that is not an event.
     pub fn decided(&mut self, call: CallId, now: Instant, leg: Option<LegId>, what: &str, why: &str) {
         if let Some(entry) = self.entries.get_mut(&call) {
             entry.timeline.decision(now, leg, what, why);
         }
     }
 
-    /// The route that a call takes.
+    /// Sets the route of a call.
     pub fn route(&mut self, call: CallId, now: Instant, route: &str, why: &str) {
         if let Some(entry) = self.entries.get_mut(&call) {
             entry.route = Some(route.into());
@@ -194,19 +194,19 @@ impl CallHistory {
         }
     }
 
-    /// The name of the route that it takes.
+    /// The name of the route of a call.
     pub fn route_of(&self, call: CallId) -> Option<&str> {
         self.entries.get(&call)?.route.as_deref()
     }
 
-    /// A leg's media in numbers, by its counters.
+    /// Evaluates counters of a leg's media.
     pub fn quality(&self, call: CallId, leg: LegId) -> LegQuality {
         let account =
             self.entries.get(&call).and_then(|it| it.legs.iter().find(|account| account.leg == leg));
         LegQuality { codec: account.and_then(|it| it.codec.as_deref()).map(str::to_owned) }
     }
 
-    /// Two legs are joined; what each of their codecs is.
+    /// Two legs are joined; with the codec of each.
     pub fn joined(&mut self, call: CallId, now: Instant, legs: [(LegId, &str); 2], transcoded: bool) {
         if let Some(entry) = self.entries.get_mut(&call) {
             for (leg, codec) in legs {
@@ -215,7 +215,7 @@ impl CallHistory {
         }
     }
 
-    /// The party of a leg sends past us from now on, or here again.
+    /// The party of a leg now exchanges media directly, or through b2b again.
     pub fn path(&mut self, call: CallId, now: Instant, leg: LegId, direct: bool) {
         if let Some(entry) = self.entries.get_mut(&call) {
             entry.path(now, leg, direct);
@@ -229,7 +229,7 @@ impl CallHistory {
         }
     }
 
-    /// A bridge is over, ended by the party of that leg. Counters of legs that go on are to be brought by
+    /// A bridge has ended, by the party of leg `by`. Counters of legs that continue follow by
     /// [`CallHistory::counted`].
     pub fn talk_over(&mut self, call: CallId, bridge: BridgeId, now: Instant, by: Option<LegId>) {
         if let Some(entry) = self.entries.get_mut(&call) {
@@ -257,7 +257,7 @@ impl CallHistory {
         self.settle(call, now, false);
     }
 
-    /// A leg's endpoint is released; [`CallHistory::closed`] brings its last counters.
+    /// A leg's endpoint is being released; [`CallHistory::closed`] delivers its final counters.
     pub fn releasing(
         &mut self,
         call: CallId,
@@ -269,7 +269,7 @@ impl CallHistory {
         if let Some(account) = account {
             account.closing = true;
             if account.codec.is_none() {
-                // Nobody was joined with it.
+                // The leg was never joined.
                 let codec = described.as_ref().and_then(Descriptions::codec);
                 account.codec = codec.map(String::into_boxed_str);
             }
@@ -278,10 +278,10 @@ impl CallHistory {
         }
     }
 
-    /// An endpoint's last word.
+    /// The final counters of an endpoint.
     pub fn closed(&mut self, endpoint: EndpointId, stats: &EndpointStats, now: Instant) {
         let Some((call, leg)) = self.closing.remove(&endpoint) else { return };
-        // The leg may have gone over into another call since.
+        // The leg may have been moved to another call since.
         let call = self.entries.get(&call).filter(|entry| entry.has(leg)).map_or_else(
             || self.entries.iter().find(|(_, entry)| entry.has(leg)).map(|(call, _)| *call),
             |_| Some(call),
@@ -293,14 +293,14 @@ impl CallHistory {
         self.settle(call, now, false);
     }
 
-    /// The gateway that a leg comes by or goes out by.
+    /// Sets the gateway of a leg.
     pub fn by_gateway(&mut self, call: CallId, leg: LegId, gateway: Option<&str>) {
         if let Some(account) = self.entries.get_mut(&call).and_then(|entry| entry.get(leg)) {
             account.gateway = gateway.map(Into::into);
         }
     }
 
-    /// A leg is over; its record, where records are wanted, comes out once it is complete.
+    /// A leg has ended; its record, if any, is returned once it is complete.
     pub fn leg_over(&mut self, call: CallId, leg: LegId, record: Option<Box<Cdr>>, now: Instant) {
         let Some(entry) = self.entries.get_mut(&call) else {
             self.outcomes.extend(record.map(Outcome::Record));
@@ -319,7 +319,7 @@ impl CallHistory {
         }
     }
 
-    /// A call is over.
+    /// A call has ended.
     pub fn call_over(&mut self, call: CallId, now: Instant) {
         if let Some(entry) = self.entries.get_mut(&call) {
             entry.over = Some(now);
@@ -327,7 +327,7 @@ impl CallHistory {
         }
     }
 
-    /// What has come out of accounts.
+    /// The next result, if there is one.
     pub fn poll(&mut self) -> Option<Outcome> {
         self.outcomes.pop_front()
     }
@@ -337,7 +337,7 @@ impl CallHistory {
         self.waiting.front().map(|(at, _)| *at).into_iter().chain(self.next_quiet()).min()
     }
 
-    /// Time has passed: who has waited long enough waits no more.
+    /// Completes calls that have waited long enough, and compresses idle ones.
     pub fn timeout(&mut self, now: Instant) {
         while let Some((_, call)) = self.waiting.front().copied().filter(|(at, _)| *at <= now) {
             self.waiting.pop_front();
@@ -346,28 +346,28 @@ impl CallHistory {
         self.pack_quiet(now);
     }
 
-    /// Nobody is to wait any more: the thread ends.
+    /// Completes every call without waiting: the thread ends.
     pub fn finish(&mut self, now: Instant) {
         let calls: Vec<CallId> = self.entries.keys().copied().collect();
         calls.into_iter().for_each(|call| self.settle(call, now, true));
     }
 
-    /// Accounts of calls that are not over, or have records to come.
+    /// The number of calls that are up, or have pending records.
     pub fn open_histories(&self) -> usize {
         self.entries.len() - self.ended.len()
     }
 
-    /// A call's account, for readers.
+    /// The report of a call.
     pub fn report(&self, call: CallId, now: Instant) -> Option<Unjudged> {
         self.entries.get(&call).map(|entry| entry.report(now))
     }
 
-    /// The calls that are over and still known, latest first.
+    /// Ended calls that are kept, latest first.
     pub fn ended(&self, limit: usize) -> Vec<CallId> {
         self.ended.iter().rev().take(limit).map(|(call, _)| *call).collect()
     }
 
-    /// Judges and writes whatever can be; with `force`, what cannot be too.
+    /// Completes verdicts and records; with `force`, also those with missing counters.
     fn settle(&mut self, call: CallId, now: Instant, force: bool) {
         let Some(entry) = self.entries.get_mut(&call) else { return };
         entry.settle(now, force, &mut self.outcomes);
@@ -398,7 +398,7 @@ impl CallHistory {
     }
 }
 
-/// Which way a message went, for a timeline.
+/// The direction of a message, for a timeline.
 fn way(direction: Direction) -> super::timeline::Way {
     match direction {
         Direction::Sent => super::timeline::Way::Out,

@@ -1,4 +1,4 @@
-//! What an event is in a call's timeline.
+//! How events appear in a call's timeline.
 
 use std::time::Instant;
 
@@ -11,10 +11,10 @@ use super::super::timeline::Timeline;
 use crate::bridge_fsm::{BridgeState, HeldBy};
 use b2b_base::util::unheard;
 
-/// What is noted of a key.
+/// The fact under which a pressed key is recorded.
 pub(super) const DIGIT: &str = "digit";
 
-/// Writes an event down, if it is one that says something of this call.
+/// Adds an event to the timeline, if it is relevant to the call.
 pub(super) fn note(timeline: &mut Timeline, now: Instant, event: &Event) {
     match event {
         Event::LegCreated { leg, direction, peer, gateway, .. } => {
@@ -117,7 +117,7 @@ pub(super) fn note(timeline: &mut Timeline, now: Instant, event: &Event) {
             let what = if *on { "recording begins" } else { "recording ends" };
             timeline.decision(now, *leg, what, error.as_ref().or(file.as_ref()).map_or("", String::as_str));
         }
-        // One line a prompt: many of them leave room for the rest.
+        // One line per prompt: calls with many prompts leave room for other records.
         Event::Playback(Playback { leg, on: false, complete, .. }) => {
             let what = if *complete == Some(false) { "prompt stopped" } else { "prompt ended" };
             timeline.decision(now, Some(*leg), what, "");
@@ -147,7 +147,7 @@ fn counters(quality: &Quality) -> String {
     format!("in {packets_received}, out {packets_sent}, lost {packets_lost}, jitter {jitter_ms} ms{mos}")
 }
 
-/// How a leg ended, in words.
+/// How a leg ended, as text.
 pub(super) fn words(cause: &TerminationCause) -> String {
     match cause {
         TerminationCause::LocalHangup => "hung up by b2b".to_owned(),

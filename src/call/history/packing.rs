@@ -1,4 +1,4 @@
-//! Calls that are up and quiet: what was said in them is packed.
+//! Calls that are up and idle: their data is compressed.
 
 use std::sync::Arc;
 use std::time::{Duration, Instant};
@@ -7,29 +7,30 @@ use super::CallHistory;
 use super::entry::Entry;
 use crate::CallId;
 
-/// For so long a copy of a message may come, and is to be known as one: 64 × T1 (RFC 3261 §17).
+/// How long a retransmission may arrive and has to be recognised: 64 × T1 (RFC 3261 §17).
 const COPIES: Duration = Duration::from_secs(32);
 
-/// Calls that have been quiet for about as long are looked at together.
+/// Calls that become idle within this time are processed together.
 const TOGETHER: Duration = Duration::from_secs(1);
 
-/// So many calls are packed as like one of them. What calls are like changes with time; but a pattern, which takes what packing
-/// saves of a call, is kept until the last of these has ended.
+/// How many calls are compressed with the same pattern. The similarity of calls changes over time; but a
+/// pattern, which takes about as much memory as compression saves for one call, is kept until the last of
+/// these calls has ended.
 const ALIKE: u32 = 2_048;
 
-/// Octets of a pattern: LZ4 looks back for 64 KB, and the messages of the call stand between.
+/// Maximum size of a pattern: LZ4 looks back 64 KB, and the messages of the call are in between.
 const LONGEST_PATTERN: usize = 32_768;
 
-/// What calls have in common, told by one of them: most of a message and of a journal is what others have, too.
+/// A dictionary taken from one call: most of a message or journal is similar in all calls.
 #[derive(Debug, Default)]
 pub(super) struct Pattern {
     octets: Option<Arc<[u8]>>,
-    /// Calls that were packed as like it.
+    /// The number of calls compressed with it.
     calls: u32,
 }
 
 impl Pattern {
-    /// For the next call.
+    /// The pattern for the next call.
     fn for_next(&mut self, entry: &Entry) -> Option<&Arc<[u8]>> {
         if self.calls == 0 {
             self.octets = entry.usual().map(Arc::from).or(self.octets.take());
@@ -40,7 +41,7 @@ impl Pattern {
 }
 
 impl CallHistory {
-    /// Something was said in a call: what there is of it is packed when it has been quiet for long enough.
+    /// Records activity of a call: its data is compressed once the call has been idle for long enough.
     pub(super) fn will_be_quiet(&mut self, call: CallId, now: Instant) {
         let Some(entry) = self.entries.get_mut(&call) else { return };
         entry.latest = now;
@@ -49,13 +50,13 @@ impl CallHistory {
         }
     }
 
-    /// Memory that a call's account takes.
+    /// The memory of a call's history, in bytes.
     #[cfg(feature = "testkit")]
     pub(crate) fn bytes(&self, call: CallId) -> usize {
         self.entries.get(&call).map_or(0, |entry| entry.bytes())
     }
 
-    /// When to look for such calls.
+    /// When to look for idle calls.
     pub(super) fn next_quiet(&self) -> Option<Instant> {
         self.quiet.front().map(|(at, _)| *at + TOGETHER)
     }
@@ -85,7 +86,7 @@ impl Entry {
         self.timeline.shrink();
     }
 
-    /// What others have much like it: nothing that is kept longer than the call may be a secret.
+    /// Data that is similar in other calls: without secrets, since a pattern outlives its call.
     fn usual(&self) -> Option<Vec<u8>> {
         let mut usual = Vec::new();
         self.journal

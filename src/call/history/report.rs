@@ -1,4 +1,4 @@
-//! An account for readers.
+//! The report of a call for readers.
 
 use std::fmt;
 use std::net::SocketAddr;
@@ -15,8 +15,7 @@ use super::entry::Entry;
 use super::notes;
 use super::talk::{self, Known, QualityPoint, Talk, TalkView};
 
-/// An account at one moment; what goes on in it is to be judged by counters that it takes
-/// a moment to get.
+/// A report at one point in time; talks in progress are judged by counters that have to be fetched first.
 #[derive(Debug, Clone)]
 pub struct Unjudged {
     now: Instant,
@@ -25,26 +24,26 @@ pub struct Unjudged {
     talks: Vec<(Talk, [Known; 2])>,
 }
 
-/// An account of a call.
+/// The report of a call.
 #[derive(Debug, Clone, Serialize)]
 #[cfg_attr(feature = "schema", derive(utoipa::ToSchema))]
 pub struct Report {
     pub call: CallId,
-    /// Whether it is over, and its last counters are in.
+    /// Whether it has ended, and its final counters have arrived.
     pub over: bool,
     #[serde(with = "rfc3339")]
     #[cfg_attr(feature = "schema", schema(value_type = String))]
     pub began: SystemTime,
-    /// From its beginning to its end or to now.
+    /// From its beginning to its end, or to now.
     pub duration_ms: u64,
     pub route: Option<String>,
-    /// Legs in the order in which they came; those that were transferred away stay.
+    /// Legs in order of creation; those that were transferred away stay.
     pub legs: Vec<LegReport>,
-    /// One a bridge, in their order.
+    /// One per bridge, in order.
     pub verdicts: Vec<TalkView>,
-    /// Messages of the call that are not in its capture.
+    /// The number of messages that are not in the capture.
     pub messages_left_out: u64,
-    /// What its capture has of its media; none: it was not asked for.
+    /// The capture of its media; `None` if it was not requested.
     #[serde(skip_serializing_if = "Option::is_none")]
     pub media_captured: Option<CaptureView>,
     #[serde(serialize_with = "viewed")]
@@ -53,35 +52,35 @@ pub struct Report {
 }
 
 impl Report {
-    /// The same for whoever may not know which keys were pressed.
+    /// The report without pressed keys, for readers that may not see them.
     pub fn without_keys(mut self) -> Report {
         self.timeline.cover(notes::DIGIT, "hidden");
         self
     }
 }
 
-/// A leg of it.
+/// A leg in a report.
 #[derive(Debug, Clone, PartialEq, Serialize)]
 #[cfg_attr(feature = "schema", derive(utoipa::ToSchema))]
 pub struct LegReport {
     pub leg: LegId,
-    /// The user whose phone it is, or else the number; none: neither is known.
+    /// The user of the phone, otherwise the number; `None` if neither is known.
     pub party: Option<String>,
-    /// The gateway that it came by or went out by; none while it is up, `GET /calls` has it then.
+    /// The gateway of the leg; `None` while the leg is up: `GET /calls` has it then.
     pub gateway: Option<String>,
-    /// Where the party's signalling comes from.
+    /// The source of the party's signalling.
     #[cfg_attr(feature = "schema", schema(value_type = Option<String>))]
     pub signalling: Option<SocketAddr>,
     pub codec: Option<String>,
-    /// None: not known (yet).
+    /// `None` if it is not known (yet).
     pub media: Option<MediaReport>,
-    /// How it has fared since its beginning, at most 63 points, evenly spread.
+    /// Its quality over time, at most 63 points, evenly spaced.
     #[serde(skip_serializing_if = "Vec::is_empty")]
     pub over_time: Vec<QualityPoint>,
 }
 
 impl LegReport {
-    /// The counters that its media has come to, in a call that began at `start`.
+    /// Sets the statistics of its media, in a call that began at `start`.
     fn counted(&mut self, start: Instant, stats: &EndpointStats) {
         let codec = self.codec.as_deref();
         self.media = Some(MediaReport::new(stats, codec));
@@ -89,27 +88,27 @@ impl LegReport {
     }
 }
 
-/// A leg's media.
+/// The media of a leg.
 #[derive(Debug, Clone, Copy, PartialEq, Serialize)]
 #[cfg_attr(feature = "schema", derive(utoipa::ToSchema))]
 pub struct MediaReport {
     #[serde(flatten)]
     pub quality: Quality,
-    /// Where the party said that it receives.
+    /// The media address in the party's description.
     #[cfg_attr(feature = "schema", schema(value_type = Option<String>))]
     pub signalled: Option<SocketAddr>,
-    /// Where its packets come from.
+    /// The source of its packets.
     #[cfg_attr(feature = "schema", schema(value_type = Option<String>))]
     pub source: Option<SocketAddr>,
     pub source_changes: u32,
-    /// Packets from elsewhere, which were not believed.
+    /// Packets from other addresses, which were refused.
     pub refused_source: u64,
     /// Packets of a payload type that was not agreed.
     pub refused_payload_type: u64,
-    /// Everything that came in and went no further.
+    /// Packets that were received and not passed on.
     pub dropped: u64,
     pub digits: u32,
-    /// What the party says it lost of what we sent.
+    /// The loss that the party reports for packets sent to it.
     pub far_lost: Option<i32>,
 }
 
@@ -135,7 +134,7 @@ impl Entry {
         let view = self.timeline.view();
         let report = Report {
             call: view.call,
-            // Who waits for the end wants what is said of it: the last counters come behind it.
+            // Readers that wait for the end want the verdict: the final counters follow the end of the call.
             over: self.over.is_some() && !self.waits(),
             began: view.began,
             duration_ms: end.saturating_duration_since(self.start).as_millis() as u64,
@@ -181,7 +180,7 @@ impl Entry {
 }
 
 impl Unjudged {
-    /// A leg's counters now, and what was described.
+    /// Sets the current counters and descriptions of a leg.
     pub fn counted(&mut self, leg: LegId, stats: EndpointStats, described: Option<&Descriptions>) {
         if let Some(account) = self.report.legs.iter_mut().find(|it| it.leg == leg) {
             account.codec = spoken(account.codec.take(), &stats, described);
@@ -199,12 +198,12 @@ impl Unjudged {
         }
     }
 
-    /// Without verdicts: its media was none.
+    /// The report without verdicts, for a call without media.
     pub(crate) fn without_media(self) -> Report {
         self.report
     }
 
-    /// With the verdicts.
+    /// The report with verdicts.
     pub fn judged(self) -> Report {
         let Unjudged { now, start, mut report, talks } = self;
         for (mut talk, known) in talks {
@@ -216,22 +215,22 @@ impl Unjudged {
     }
 }
 
-/// How the media of a leg is judged: by its counters, and the codec that is known of it.
+/// Evaluates the media of a leg: from its counters and its known codec.
 #[derive(Debug, Clone)]
 pub struct LegQuality {
     pub(super) codec: Option<String>,
 }
 
 impl LegQuality {
-    /// By these counters, and what was described.
+    /// Evaluates these counters and descriptions.
     pub fn of(self, stats: &EndpointStats, described: Option<&Descriptions>) -> Quality {
         talk::quality_of(stats, spoken(self.codec, stats, described).as_deref())
     }
 }
 
-/// The codec of what comes in; `known`: the one that was agreed on.
+/// The codec of the received media; `known`: the agreed codec.
 fn spoken(known: Option<String>, stats: &EndpointStats, described: Option<&Descriptions>) -> Option<String> {
-    // Nobody was joined with it.
+    // Without a known codec, the leg was never joined.
     let agreed = known.or_else(|| described.and_then(Descriptions::codec));
     let spoken = described.zip(stats.payload_type);
     spoken.and_then(|(it, spoken)| it.spoken(spoken, agreed.as_deref())).or(agreed)
@@ -241,7 +240,7 @@ fn viewed<S: Serializer>(timeline: &Timeline, serializer: S) -> Result<S::Ok, S:
     timeline.view().serialize(serializer)
 }
 
-/// As words: the outcome, the legs' media, the ladder.
+/// As text: the outcome, the legs' media, the ladder.
 impl fmt::Display for Report {
     fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
         let seconds = |ms: u64| ms as f64 / 1_000.0;

@@ -1,4 +1,4 @@
-//! Two legs while they are joined: what their media did, and the verdict on it.
+//! Two legs while they are joined: their media statistics, and the verdict on them.
 
 use std::time::{Duration, Instant};
 
@@ -12,17 +12,17 @@ use b2b_base::metrics::quality::Rating;
 use b2b_media::codec::Codec;
 use b2b_media::relay::{Drops, EndpointStats, Flow, QualitySample, RtcpStats};
 
-/// What a packet of 20 ms and a phone's buffer add to the delay of the way, ms.
+/// The delay that a 20 ms packet and a phone's jitter buffer add to the network's, in ms.
 const PLAYOUT_MS: f64 = 60.0;
 
-/// One party's side of it.
+/// One party's side of a talk.
 #[derive(Debug, Clone, Default)]
 pub(super) struct Part {
-    /// Counters when it began; none: from nothing.
+    /// The counters at the start; `None` for zero.
     pub before: Option<Box<EndpointStats>>,
-    /// Counters at its end.
+    /// The counters at the end.
     pub after: Option<Box<EndpointStats>>,
-    /// How long the party had held when it ended, if it still did.
+    /// How long the party had held, if it still did at the end.
     pub held: Option<Duration>,
 }
 
@@ -30,14 +30,14 @@ pub(super) struct Part {
 #[derive(Debug, Clone)]
 pub(super) struct Talk {
     pub bridge: BridgeId,
-    /// The caller's side first.
+    /// The caller's leg first.
     pub legs: [LegId; 2],
     pub parts: [Part; 2],
     pub began: Instant,
     pub ended: Option<Instant>,
-    /// The leg whose party ended it; none: b2b did.
+    /// The leg of the party that ended it; `None`: b2b ended it.
     pub ended_by: Option<LegId>,
-    /// Its media went past us for a while, where nobody counts it.
+    /// Its media bypassed b2b for some time, so it was not counted.
     pub direct: bool,
     pub verdict: Option<Verdict>,
 }
@@ -54,28 +54,29 @@ impl Talk {
         Some(&mut self.parts[at])
     }
 
-    /// Whether packets have come whose payload type was not agreed on: the one thing for which a verdict says what was.
+    /// Whether packets of a payload type that was not agreed were received: only then does a verdict need the
+    /// formats.
     pub fn has_strays(&self) -> bool {
         self.parts.iter().flat_map(|part| &part.after).any(|stats| stats.dropped.payload_type > 0)
     }
 
-    /// Whether its verdict only waits to be made.
+    /// Whether everything for its verdict is available, and it has none yet.
     pub fn is_complete(&self) -> bool {
         self.ended.is_some() && self.verdict.is_none() && self.parts.iter().all(|part| part.after.is_some())
     }
 }
 
-/// What is known of a leg beside its counters.
+/// Facts about a leg besides its counters.
 #[derive(Debug, Clone, Default)]
 pub(super) struct Known {
-    /// As seen from here; none: it may well send and receive.
+    /// The direction seen from b2b; `None` counts as sendrecv.
     pub direction: Option<Direction>,
-    /// What was agreed on, where it was asked for.
+    /// The agreed formats, if they were requested.
     pub formats: Vec<(u8, String)>,
     pub signalling: Option<std::net::IpAddr>,
 }
 
-/// Judges a talk; a part without counters is judged as one that saw nothing.
+/// Judges a talk; a part without counters counts as one without packets.
 pub(super) fn verdict(talk: &Talk, end: Instant, known: [Known; 2]) -> Verdict {
     let nothing = EndpointStats::new(talk.began);
     let mut sides = talk.legs.into_iter().zip(&talk.parts).zip(known).map(|((leg, part), known)| {
@@ -96,7 +97,7 @@ pub(super) fn verdict(talk: &Talk, end: Instant, known: [Known; 2]) -> Verdict {
     judge(&CallFacts { a, b, answered: Some(talk.began), end, direct: talk.direct })
 }
 
-/// What happened after a moment.
+/// The difference of two sets of counters.
 fn since(now: &EndpointStats, before: &EndpointStats) -> EndpointStats {
     let flow = |now: &Flow, before: &Flow| Flow {
         packets: now.packets.saturating_sub(before.packets),
@@ -125,8 +126,8 @@ fn since(now: &EndpointStats, before: &EndpointStats) -> EndpointStats {
     }
 }
 
-/// A leg's media in numbers; MOS where something came in a codec that the E-model's
-/// numbers are for.
+/// Statistics of a leg's media; with a MOS if packets were received in a codec that the E-model has
+/// parameters for.
 pub(super) fn quality_of(stats: &EndpointStats, codec: Option<&str>) -> Quality {
     let received = stats.received.packets;
     let loss = 100.0 * stats.lost as f64 / (stats.lost + received).max(1) as f64;
@@ -144,27 +145,27 @@ pub(super) fn quality_of(stats: &EndpointStats, codec: Option<&str>) -> Quality 
     }
 }
 
-/// How a leg's media fared at one moment: losses since the point before, the other numbers then.
+/// The quality of a leg's media at one point in time: the loss since the previous point, and current values.
 #[derive(Debug, Clone, Copy, PartialEq, Serialize)]
 #[cfg_attr(feature = "schema", derive(utoipa::ToSchema))]
 pub struct QualityPoint {
-    /// Since the call's beginning.
+    /// Since the beginning of the call.
     pub at_s: f64,
-    /// Of the packets since the point before; none: there were none.
+    /// Loss of the packets since the previous point; `None` without packets.
     pub loss_pct: Option<f64>,
     pub jitter_ms: f64,
     pub round_trip_ms: Option<f64>,
-    /// E-model (G.107), by the losses since the beginning.
+    /// E-model (G.107), with the loss since the beginning.
     pub mos: Option<f64>,
 }
 
-/// An endpoint's samples as points of a call that began at `start`.
+/// An endpoint's samples as points in time of a call that began at `start`.
 pub(super) fn over_time(start: Instant, stats: &EndpointStats, codec: Option<&str>) -> Vec<QualityPoint> {
     let round = |value: f64| (value * 100.0).round() / 100.0;
     let opened = stats.since.saturating_duration_since(start);
     let (mut received, mut lost) = (0, 0);
     let point = |sample: &QualitySample| {
-        // Late packets can make fewer of what was lost.
+        // Late packets can reduce the number of lost ones.
         let more =
             [sample.received.saturating_sub(received), sample.lost.saturating_sub(lost)].map(f64::from);
         (received, lost) = (sample.received, sample.lost);
@@ -186,20 +187,21 @@ pub(super) fn over_time(start: Instant, stats: &EndpointStats, codec: Option<&st
     stats.over_time.iter().map(point).collect()
 }
 
-/// A verdict with the time that it is of.
+/// A verdict with the time span that it covers.
 #[derive(Debug, Clone, PartialEq, Serialize)]
 #[cfg_attr(feature = "schema", derive(utoipa::ToSchema))]
 pub struct TalkView {
     pub bridge: BridgeId,
-    /// The caller's side first.
+    /// The caller's leg first.
     pub legs: [LegId; 2],
-    /// Since the call's beginning.
+    /// Since the beginning of the call.
     pub began_ms: u64,
-    /// None: it goes on.
+    /// `None` while it continues.
     pub ended_ms: Option<u64>,
-    /// The leg whose party ended it; none: it goes on, or no party did, but a program, a transfer or a limit.
+    /// The leg of the party that ended it; `None` while it continues, or if a program, a transfer or a limit
+    /// ended it.
     pub ended_by: Option<LegId>,
-    /// The outcome in words.
+    /// The outcome, as text.
     pub words: String,
     #[serde(flatten)]
     pub verdict: Verdict,

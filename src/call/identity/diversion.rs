@@ -1,12 +1,12 @@
-//! Who has forwarded a call: Diversion (RFC 5806), History-Info (RFC 7044), and what each is to
-//! the other (RFC 7544).
+//! The parties that have forwarded a call: Diversion (RFC 5806), History-Info (RFC 7044), and their mapping
+//! to each other (RFC 7544).
 
 use b2b_sip::msg::{Name, NameAddr, Request};
 use serde::{Deserialize, Deserializer};
 
 use super::number_of;
 
-/// Why a call is diverted, in the words of RFC 5806 §4, and the cause of RFC 4458 §6 for each.
+/// The reasons for a diversion (RFC 5806 §4), each with its cause (RFC 4458 §6).
 const REASONS: [(&str, u16); 11] = [
     ("unconditional", 302),
     ("no-answer", 408),
@@ -21,34 +21,34 @@ const REASONS: [(&str, u16); 11] = [
     ("unknown", 404),
 ];
 
-/// Diversions that are read of one call, and written: more is a loop.
+/// Maximum number of diversions of one call that are read and written: more indicate a loop.
 pub const MOST: usize = 8;
 
-/// A word of RFC 5806 §4, one of those that are known. A name of its own, since `serde` would borrow a `&str`.
+/// A known reason of RFC 5806 §4. An alias, since `serde` would borrow a `&str`.
 pub type ReasonWord = &'static str;
 
-/// Somebody has forwarded a call.
+/// A diversion of a call by one party.
 #[derive(Debug, Clone, PartialEq, Eq, serde::Serialize, serde::Deserialize)]
 pub struct Diversion {
     /// The number that was called.
     pub number: String,
-    /// A word of RFC 5806 §4.
+    /// The reason (RFC 5806 §4).
     #[serde(deserialize_with = "known_word")]
     pub reason: ReasonWord,
 }
 
-/// A known word for why a call is diverted.
+/// The known reason with this name.
 pub fn reason(word: &str) -> Option<&'static str> {
     let word = word.split(',').next().unwrap_or_default().trim().trim_matches('"');
     REASONS.iter().find(|(known, _)| known.eq_ignore_ascii_case(word)).map(|(known, _)| *known)
 }
 
-/// A word that was written down.
+/// Deserializes a reason.
 pub(crate) fn known_word<'de, D: Deserializer<'de>>(word: D) -> Result<&'static str, D::Error> {
     Ok(reason(&String::deserialize(word)?).unwrap_or_default())
 }
 
-/// The word for a cause (RFC 4458 §6).
+/// The reason for a cause (RFC 4458 §6).
 fn reason_of(cause: u16) -> &'static str {
     match cause {
         487 => "deflection",
@@ -57,7 +57,7 @@ fn reason_of(cause: u16) -> &'static str {
     }
 }
 
-/// The word for what came of those who were called before; none: nobody was.
+/// The reason after this status of the earlier targets; `None`: there were none.
 pub fn after(status: Option<u16>) -> &'static str {
     match status {
         None => "unconditional",
@@ -67,13 +67,13 @@ pub fn after(status: Option<u16>) -> &'static str {
     }
 }
 
-/// The cause for a word.
+/// The cause for a reason.
 fn cause_of(reason: &str) -> u16 {
     REASONS.iter().find(|(word, _)| *word == reason).map_or(404, |(_, cause)| *cause)
 }
 
-/// What an INVITE says of who has forwarded it, the last one first; who wants to stay unknown is left
-/// out. Diversion counts, and History-Info where there is none.
+/// The diversions in an INVITE, latest first, without private ones. Diversion takes precedence; History-Info
+/// is read only without it.
 pub fn read(request: &Request) -> Vec<Diversion> {
     let mut found = diversions(request);
     if found.is_empty() {
@@ -95,7 +95,7 @@ fn diversions(request: &Request) -> Vec<Diversion> {
     values.filter(shown).filter_map(read).collect()
 }
 
-/// An entry that leads to one with a cause is who has forwarded the call (RFC 7544 §3).
+/// An entry followed by one with a cause is a party that forwarded the call (RFC 7544 §3).
 fn history(request: &Request) -> Vec<Diversion> {
     let entries: Vec<_> = request.headers(Name::HistoryInfo).filter_map(NameAddr::parse).collect();
     let private = |it: &NameAddr<'_>| {
@@ -113,14 +113,14 @@ fn history(request: &Request) -> Vec<Diversion> {
     forwarded
 }
 
-/// A value of Diversion; `uri`: of who has forwarded the call.
+/// A Diversion value; `uri`: that of the forwarding party.
 pub fn written(uri: &str, reason: &str) -> String {
     let reason = if reason.is_empty() { "unknown" } else { reason };
     format!("<{uri}>;reason={reason}")
 }
 
-/// The values of History-Info for those who have forwarded a call (their URIs and reasons, the last one
-/// first), and the URI that it goes to now, without parameters.
+/// The History-Info values for the forwarding parties (their URIs and reasons, latest first) and the current
+/// target, without parameters.
 pub fn as_history(forwarded: &[(String, &str)], target: &str) -> Vec<String> {
     let mut index = "1".to_owned();
     let mut values = Vec::with_capacity(forwarded.len() + 1);

@@ -1,18 +1,18 @@
-//! Who calls, as one value: read from an INVITE by what is believed of who sends it, and written into
-//! the INVITEs that come of it, as each party may see it. Pure.
+//! The caller's identity as one value: read from an INVITE according to the trust in its sender, and written
+//! into the resulting INVITEs according to what each party may see. Pure.
 //!
-//! What a message says of its caller is a claim. Three kinds of senders are told apart ([`Believed`]):
+//! The caller information in a message is a claim. Senders are distinguished by trust ([`Believed`]):
 //!
-//! | sender | number | taken for it |
+//! | sender | number | authenticated by |
 //! |---|---|---|
-//! | in the trust domain (RFC 3325) | P-Asserted-Identity, else Remote-Party-ID, else From | what it says |
-//! | a user | one of its own, by P-Preferred-Identity or From; else the usual one | the password |
-//! | an address of the operator's | From | that |
+//! | in the trust domain (RFC 3325) | P-Asserted-Identity, else Remote-Party-ID, else From | its assertion |
+//! | a user | one of its own, by P-Preferred-Identity or From; else the default one | the password |
+//! | an address of the operator's | From | the address |
 //! | anybody else | From | nothing |
 //!
-//! That a caller wants to stay unknown is believed of everybody: it hides nothing but what the same
-//! message shows. `outward` is the way out, `number` how numbers are written, `diversion` who has
-//! forwarded the call, `signed` what others have verified or signed (RFC 8224).
+//! A request for privacy is honoured from any sender: it only hides what the same message shows. `outward`
+//! writes the identity, `number` formats numbers, `diversion` reads and writes who has forwarded the call,
+//! `signed` passes on signed and verified information (RFC 8224).
 
 pub mod diversion;
 pub mod number;
@@ -25,38 +25,38 @@ use crate::handler::caller_number;
 use diversion::Diversion;
 use signed::Signed;
 
-/// Who calls.
+/// The identity of a caller.
 #[derive(Debug, Clone, Default, PartialEq, Eq, serde::Serialize, serde::Deserialize)]
 pub struct CallerIdentity {
-    /// The number that the caller has, whether or not it may be shown; may be empty.
+    /// The caller's number, whether or not it may be shown; may be empty.
     pub number: String,
-    /// What applications are told where it may be shown: of a user the name or number of its own that
-    /// From has, of others `number`.
+    /// The number for applications, unless it is private: for a user the name or own number in From,
+    /// otherwise `number`.
     pub said: String,
-    /// The display name that was asserted with the number; none: the one of From counts.
+    /// The display name asserted with the number; `None`: that of From applies.
     pub name: Option<String>,
-    /// The URIs that were asserted (sip, tel), as they came.
+    /// The asserted URIs (sip, tel), unchanged.
     pub asserted: Vec<String>,
-    /// The caller stays unknown to all who are not trusted (RFC 3323 §4.2, RFC 3325 §9.3).
+    /// The caller is anonymous to every untrusted party (RFC 3323 §4.2, RFC 3325 §9.3).
     pub private: bool,
-    /// A password, a trusted gateway or the operator stands for the number.
+    /// The number is authenticated: by a password, a trusted gateway or the operator's configuration.
     pub vouched: bool,
-    /// Who has forwarded the call before it came here, the last one first.
+    /// The forwarding parties before the call arrived here, latest first.
     pub diversions: Vec<Diversion>,
-    /// What the trusted gateway says that came of verifying the number (`verstat`).
+    /// The verification status of the number, as a trusted gateway gives it (`verstat`).
     pub verstat: Option<String>,
-    /// What was signed or attested, for gateways.
+    /// Signed and attested information, for gateways.
     pub signed: Option<Box<Signed>>,
 }
 
-/// How an INVITE is read.
+/// How to read an INVITE.
 #[derive(Debug, Clone, Copy)]
 pub struct Reads<'a> {
-    /// What is believed of who sends it.
+    /// The trust in the sender.
     pub believed: Believed<'a>,
-    /// It comes from a gateway.
+    /// Whether it comes from a gateway.
     pub gateway: bool,
-    /// Where the number is that is called.
+    /// Where the called number is.
     pub called: CalledFrom<'a>,
 }
 
@@ -66,22 +66,22 @@ impl Default for Reads<'_> {
     }
 }
 
-/// What is believed of who sends an INVITE.
+/// The trust in the sender of an INVITE.
 #[derive(Debug, Clone, Copy)]
 pub enum Believed<'a> {
-    /// From, for what it is worth.
+    /// From, without authentication.
     From,
-    /// From, since the operator names the address.
+    /// From, since the operator has configured the address as trusted.
     Local,
-    /// What it asserts: it is in the trust domain (RFC 3325 §2.3, Spec(T)).
+    /// Its assertions: it is in the trust domain (RFC 3325 §2.3, Spec(T)).
     Asserted,
-    /// That it is this user.
+    /// The sender is this user.
     User(UserNumbers<'a>),
 }
 
 impl<'a> Believed<'a> {
-    /// The same of a message that we have written ourselves: of who is no user From counts, which has the
-    /// number that we have called.
+    /// The trust in a message that b2b has written: unless the party is a user, From applies, which has the
+    /// number that b2b called.
     pub fn of_ours(self) -> Believed<'a> {
         if let Believed::User(_) = self { self } else { Believed::Local }
     }
@@ -90,17 +90,17 @@ impl<'a> Believed<'a> {
 /// The names and numbers of a user.
 #[derive(Debug, Clone, Copy)]
 pub struct UserNumbers<'a> {
-    /// Its name.
+    /// The user's name.
     pub name: &'a str,
-    /// Other names of it.
+    /// Aliases of the user.
     pub aliases: &'a [String],
-    /// The number that it shows unless it chooses another one; none: its name.
+    /// The number that the user shows by default; `None`: the name.
     pub usual: Option<&'a str>,
-    /// The numbers that it may choose from.
+    /// The numbers that the user may choose from.
     pub numbers: &'a [String],
 }
 
-/// Where the number is that a gateway's call is for.
+/// Where the called number of a gateway's call is.
 #[derive(Debug, Clone, Copy, Default, PartialEq, Eq)]
 pub enum CalledFrom<'a> {
     /// The Request-URI.
@@ -113,7 +113,7 @@ pub enum CalledFrom<'a> {
 }
 
 impl CallerIdentity {
-    /// Who an INVITE comes from.
+    /// Reads the caller's identity from an INVITE.
     pub fn read(request: &Request, reads: &Reads<'_>) -> CallerIdentity {
         let mut who = match reads.believed {
             Believed::From => unbelieved(request),
@@ -126,13 +126,13 @@ impl CallerIdentity {
         who
     }
 
-    /// Whether From does not have the number and the name that count.
+    /// Whether the identity differs from the number and name in From.
     pub fn corrects(&self, from: &NameAddr<'_>) -> bool {
         let user = from.uri.user_unescaped().unwrap_or_default();
         self.name.is_some() || String::from_utf8_lossy(&user) != self.said.as_str()
     }
 
-    /// The number that applications are told: `anonymous` of who stays unknown.
+    /// The number for applications: `anonymous` for a private caller.
     pub fn told(&self) -> &str {
         if self.private { ANONYMOUS_USER } else { &self.said }
     }
@@ -141,12 +141,12 @@ impl CallerIdentity {
 /// The user part of an anonymous From (RFC 3323 §4.1.1.3).
 pub const ANONYMOUS_USER: &str = "anonymous";
 
-/// Its host.
+/// The host of an anonymous From.
 const ANONYMOUS_HOST: &[u8] = b"anonymous.invalid";
 
 fn unbelieved(request: &Request) -> CallerIdentity {
     let mut number = caller_number(request);
-    // Nobody has verified what somebody says who is not believed.
+    // A `verstat` of an untrusted sender is removed: nobody has verified the number.
     if let Some((_, rest)) = signed::split_verstat(&number) {
         number = rest;
     }
@@ -160,11 +160,11 @@ fn asserted(request: &Request) -> CallerIdentity {
     let sip = values.iter().find(|it| matches!(it.uri.scheme, Scheme::Sip | Scheme::Sips));
     who.asserted = values.iter().map(|it| String::from_utf8_lossy(it.uri.raw).into_owned()).collect();
     who.name = values.iter().find_map(name_of);
-    // A tel URI is a number by itself, a sip URI may be a name.
+    // A tel URI is always a number; a sip URI may be a name.
     let number = tel.and_then(|it| number_of(&it.uri)).or_else(|| number_of(&sip?.uri));
     let party = number.is_none().then(|| remote_party(request)).flatten();
     let from = request.from().ok();
-    // Whoever is nobody in From is not to be shown by what stands beside it.
+    // An anonymous From makes the caller private, even if another field has the number.
     let user = from.as_ref().and_then(|from| from.uri.user).unwrap_or_default();
     who.private = user.eq_ignore_ascii_case(ANONYMOUS_USER.as_bytes());
     let uris = values.iter().map(|it| it.uri).chain(from.as_ref().map(|from| from.uri));
@@ -186,7 +186,7 @@ fn asserted(request: &Request) -> CallerIdentity {
     who
 }
 
-/// Number and name of Remote-Party-ID (draft-ietf-sip-privacy-04), and whether they stay unknown.
+/// Number and name of Remote-Party-ID (draft-ietf-sip-privacy-04), and whether they are private.
 fn remote_party(request: &Request) -> Option<(String, Option<String>, bool)> {
     let values = request.headers(Name::parse(b"Remote-Party-ID")).flat_map(elements);
     values.filter_map(NameAddr::parse).find_map(|it| {
@@ -213,8 +213,8 @@ fn user(request: &Request, user: UserNumbers<'_>) -> CallerIdentity {
     CallerIdentity { number, said, vouched: true, ..CallerIdentity::default() }
 }
 
-/// Whether the caller wants to stay unknown: by Privacy (RFC 3323 §4.2, RFC 3325 §9.3), or by
-/// an anonymous From (RFC 3323 §4.1.1.3).
+/// Whether the caller requests privacy: by Privacy (RFC 3323 §4.2, RFC 3325 §9.3), or by an anonymous From
+/// (RFC 3323 §4.1.1.3).
 fn wants_privacy(request: &Request) -> bool {
     let host = request.from().ok().and_then(|from| from.uri.host);
     let anonymous =
@@ -230,7 +230,7 @@ fn privacy(request: &Request, wanted: &[&str]) -> bool {
         .any(|it| wanted.iter().any(|want| it.trim_ascii().eq_ignore_ascii_case(want.as_bytes())))
 }
 
-/// The number that an INVITE is for, where that is not its Request-URI's.
+/// The number that an INVITE is for, if it is not in the Request-URI.
 pub fn called_number(request: &Request, from: CalledFrom<'_>) -> Option<String> {
     match from {
         CalledFrom::RequestUri => None,
@@ -245,14 +245,14 @@ pub fn called_number(request: &Request, from: CalledFrom<'_>) -> Option<String> 
     }
 }
 
-/// A header field's value that is no URI, but a number.
+/// A header field value that is a number and not a URI.
 fn bare_number(value: &[u8]) -> Option<String> {
     let text = std::str::from_utf8(value).ok()?.split(';').next()?.trim();
     let good = |c: char| c.is_ascii_alphanumeric() || "+*#-_.".contains(c);
     (!text.is_empty() && text.chars().all(good)).then(|| text.to_owned())
 }
 
-/// The user part of a URI, or its number, without parameters of the number.
+/// The user part of a URI, or its number, without parameters.
 pub(crate) fn number_of(uri: &Uri<'_>) -> Option<String> {
     let user = String::from_utf8_lossy(&uri.user_unescaped()?).into_owned();
     let number = user.split(';').next().unwrap_or_default();

@@ -1,10 +1,10 @@
-//! How numbers are written for a gateway.
+//! Number formats of gateways.
 
-/// The form of a number that is international, or national where the country is known. Others, like
-/// those of extensions and services, stay as they are.
+/// The format of a number that is international, or national where the country is known. Other numbers, such
+/// as extensions and services, stay unchanged.
 #[derive(Debug, Clone, Copy, Default, PartialEq, Eq)]
 pub enum NumberFormat {
-    /// As it is.
+    /// Unchanged.
     #[default]
     AsIs,
     /// `+442071838750` (E.164, as in RFC 3966).
@@ -16,8 +16,8 @@ pub enum NumberFormat {
 }
 
 impl NumberFormat {
-    /// A number in this form. `country`: the country code, without which national numbers (`020…`)
-    /// stay as they are.
+    /// Writes a number in this format. `country`: the country code, without which national numbers (`020…`)
+    /// stay unchanged.
     pub fn write(self, country: Option<&str>, number: &str) -> String {
         let prefix = match self {
             NumberFormat::AsIs => return number.to_owned(),
@@ -32,12 +32,12 @@ impl NumberFormat {
     }
 }
 
-/// Country code, or nothing, and the digits behind it.
+/// The country code, or an empty string, and the digits after it.
 fn international<'a>(country: Option<&'a str>, number: &'a str) -> Option<(&'a str, &'a str)> {
     let is = |text: &str, least: usize| {
         text.bytes().all(|byte| byte.is_ascii_digit()) && !text.starts_with('0') && text.len() >= least
     };
-    // At most 15 digits (E.164 §6.2.1); fewer than 7 are of no subscriber abroad.
+    // At most 15 digits (E.164 §6.2.1); fewer than 7 are not a foreign subscriber number.
     let abroad = number.strip_prefix('+').or_else(|| number.strip_prefix("00"));
     if let Some(digits) = abroad {
         return (is(digits, 7) && digits.len() <= 15).then_some(("", digits));
@@ -46,8 +46,8 @@ fn international<'a>(country: Option<&'a str>, number: &'a str) -> Option<(&'a s
     (is(rest, 4) && country.len() + rest.len() <= 15).then_some((country, rest))
 }
 
-/// The digits by which two numbers are compared (RFC 8224 §8.3): without a plus and separators. None:
-/// it is a name.
+/// The digits by which two numbers are compared (RFC 8224 §8.3): without a plus and separators. `None` if it
+/// is a name.
 pub fn canonical(number: &str) -> Option<String> {
     let number = number.split(';').next().unwrap_or_default();
     let number: String = number.chars().filter(|c| !"-.() ".contains(*c)).collect();

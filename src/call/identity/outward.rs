@@ -1,7 +1,7 @@
-//! What a party that is called is told of the caller.
+//! What a called party is told of the caller.
 //!
-//! A caller who stays unknown (RFC 3323) is anonymous in From. Who is in the trust domain (RFC 3325 §7)
-//! gets the number beside that, and keeps it to itself for `Privacy: id`; for all others no field has it.
+//! A private caller (RFC 3323) is anonymous in From. A party in the trust domain (RFC 3325 §7) additionally
+//! gets the number, with `Privacy: id`; for any other party no field contains it.
 
 use std::fmt;
 use std::sync::Arc;
@@ -17,10 +17,10 @@ use crate::lookup::Diverted;
 use crate::resolver::escape_user;
 use crate::resolver::gateway::Rewrite;
 
-/// From of a caller who stays unknown (RFC 3323 §4.1.1.3).
+/// From of a private caller (RFC 3323 §4.1.1.3).
 pub const ANONYMOUS: &str = "\"Anonymous\" <sip:anonymous@anonymous.invalid>";
 
-/// Fields that may name a caller, or a party like them. A caller who stays unknown has none.
+/// Fields that may identify a caller. They are removed for a private caller.
 const NAMING: [&str; 12] = [
     "P-Asserted-Identity",
     "P-Preferred-Identity",
@@ -36,7 +36,7 @@ const NAMING: [&str; 12] = [
     "Session-ID",
 ];
 
-/// What a gateway is sent of a caller.
+/// The caller information that a gateway is sent.
 #[derive(Debug, Clone, Copy, Default, PartialEq, Eq, serde::Serialize, serde::Deserialize)]
 pub struct Sends {
     /// P-Asserted-Identity (RFC 3325 §9.1).
@@ -49,19 +49,19 @@ pub struct Sends {
     pub diversion: bool,
     /// History-Info (RFC 7044).
     pub history: bool,
-    /// What was signed and verified; see `signed`.
+    /// The signed and verified information; see `signed`.
     pub signed: bool,
 }
 
-/// How a gateway is told who calls.
+/// How a gateway is told the caller's identity.
 #[derive(Clone, serde::Serialize, serde::Deserialize)]
 pub struct Outward {
-    /// It is in the trust domain (RFC 3325 §2.3, Spec(T)).
+    /// Whether it is in the trust domain (RFC 3325 §2.3, Spec(T)).
     pub trusted: bool,
-    /// None: nothing but who has redirected the call, at our own address.
+    /// The fields that are sent; `None`: only who redirected the call, with our own address.
     pub sends: Option<Sends>,
-    /// From a number to the one that the gateway is told. What is written down of it has no rule: numbers
-    /// are as they are.
+    /// Converts a number to the gateway's format. It is not serialized: a restored value leaves numbers
+    /// unchanged.
     #[serde(skip, default = "unchanged")]
     pub number: Rewrite,
 }
@@ -88,42 +88,42 @@ impl fmt::Debug for Outward {
 /// What a host of a gateway is told of one caller.
 #[derive(Debug, Clone, PartialEq, Eq, serde::Serialize, serde::Deserialize)]
 pub struct Told {
-    /// The number, as the gateway wants it; may be empty.
+    /// The number in the gateway's format; may be empty.
     pub number: String,
-    /// The host part of URIs with it.
+    /// The host part of URIs with the number.
     pub domain: String,
-    /// User part of From, where the gateway wants an account there.
+    /// The user part of From, if the gateway requires an account there.
     pub account: Option<String>,
-    /// How it is told.
+    /// How the identity is sent.
     pub outward: Arc<Outward>,
 }
 
-/// An INVITE that is to be written for a caller.
+/// An INVITE to be written for a caller.
 #[derive(Debug, Clone, Copy)]
 pub struct Writing<'a> {
-    /// Who calls; none: we do.
+    /// The caller; `None` if b2b originates the call.
     pub who: Option<&'a CallerIdentity>,
-    /// What the gateway is told; none: a phone or another address is called.
+    /// What the gateway is told; `None` if the callee is a phone or another address.
     pub told: Option<&'a Told>,
     /// The Request-URI.
     pub target: &'a str,
-    /// Who has redirected the call here.
+    /// The party that redirected the call here.
     pub diverted: Option<&'a Diverted>,
     /// Our own address.
     pub domain: &'a str,
 }
 
-/// What the fields of an INVITE are.
+/// The identity fields of an INVITE.
 #[derive(Debug, Default)]
 pub struct Written {
     /// The fields.
     pub fields: HeaderFields,
-    /// Why what was signed does not go on.
+    /// Why the signed information was dropped.
     pub dropped: Option<&'static str>,
 }
 
 impl Writing<'_> {
-    /// From of a caller who stays unknown; none: of one who does not. An account in From is the
+    /// The anonymous From of a private caller; `None` for other callers. An account in From is the
     /// operator's, and stays.
     pub fn anonymous_from(&self) -> Option<String> {
         self.is_private().then(|| {
@@ -134,29 +134,28 @@ impl Writing<'_> {
         })
     }
 
-    /// Whether the caller stays unknown.
+    /// Whether the caller is private.
     pub fn is_private(&self) -> bool {
         self.who.is_some_and(|who| who.private)
     }
 
-    /// Whether this party may not be told who calls.
+    /// Whether the caller's identity is hidden from this party.
     pub fn is_hidden(&self) -> bool {
         self.is_private() && !self.told.is_some_and(|told| told.outward.trusted)
     }
 
-    /// Whether a field may go across that the caller has brought.
+    /// Whether a field of the caller's INVITE may be passed on.
     pub fn passes(&self, name: Name<'_>) -> bool {
         !self.is_hidden() || NAMING.iter().all(|naming| Name::parse(naming.as_bytes()) != name)
     }
 
-    /// Whether a rule on header fields applies: none brings across what names a caller who stays
-    /// unknown.
+    /// Whether a header rule applies: no rule may pass on a field that identifies a private caller.
     pub fn allows(&self, rule: &HeaderRule) -> bool {
         rule.change != HeaderChange::Pass || self.passes(Name::parse(rule.name.as_bytes()))
     }
 
-    /// The fields that say who calls. `from`: the user part of From; `name`: the caller's name as it
-    /// stands before a URI, or nothing.
+    /// The fields with the caller's identity. `from`: the user part of From; `name`: the display name as it
+    /// precedes a URI, or empty.
     pub fn fields(&self, from: &str, name: &str) -> Written {
         let mut written = Written::default();
         let fields = &mut written.fields;
@@ -190,7 +189,7 @@ impl Writing<'_> {
         written
     }
 
-    /// The caller's number.
+    /// The fields with the caller's number.
     fn number_fields(&self, told: &Told, sends: Sends, name: &str, fields: &mut HeaderFields) {
         let user = escape_user(&told.number);
         let verstat = self.who.filter(|_| sends.signed).and_then(|who| {
@@ -199,11 +198,11 @@ impl Writing<'_> {
         });
         let verstat = verstat.map(|it| format!(";verstat={it}")).unwrap_or_default();
         let domain = &told.domain;
-        // Nothing is asserted that nobody stands for (RFC 3325 §5).
+        // A number that is not authenticated is not asserted (RFC 3325 §5).
         if sends.asserted && self.who.is_none_or(|who| who.vouched) {
             let value = format!("{name}<sip:{user}{verstat}@{domain}>");
             fields.push(("P-Asserted-Identity".into(), value.into()));
-            // Where it came as a number, too (RFC 3325 §9.1: one sip URI, one tel URI).
+            // A tel URI as well, if the caller's identity had one (RFC 3325 §9.1: one sip URI, one tel URI).
             let tel = |who: &CallerIdentity| who.asserted.iter().any(|uri| uri.starts_with("tel:"));
             if told.number.starts_with('+') && self.who.is_some_and(tel) {
                 fields.push(("P-Asserted-Identity".into(), format!("<tel:{user}{verstat}>").into()));
@@ -222,7 +221,7 @@ impl Writing<'_> {
         }
     }
 
-    /// Who has forwarded the call, here and before.
+    /// The fields with the parties that forwarded the call, here and earlier.
     fn diversion_fields(&self, told: &Told, sends: Sends, fields: &mut HeaderFields) {
         let here = self.diverted.into_iter().flat_map(Diverted::all);
         let here =
@@ -249,7 +248,7 @@ impl Writing<'_> {
     }
 }
 
-/// A display name as it stands before a URI: quoted, or nothing.
+/// A display name as it precedes a URI: quoted, or empty.
 pub fn quoted(name: &str) -> String {
     let good = |c: &char| !c.is_control() && !"\"\\".contains(*c);
     let name: String = name.chars().filter(good).collect();

@@ -1,6 +1,6 @@
-//! What others have signed or verified of a caller's number: Identity and Date (RFC 8224), `verstat`
-//! (3GPP TS 24.229 §7.2A.20) and P-Attestation-Indicator (ATIS-1000074). Between gateways it goes on as it
-//! came, where the numbers that it is about stay as they are.
+//! Signed or verified information about a caller's number: Identity and Date (RFC 8224), `verstat` (3GPP TS
+//! 24.229 §7.2A.20) and P-Attestation-Indicator (ATIS-1000074). Between gateways it is passed on unchanged,
+//! provided that the numbers it concerns are unchanged.
 
 use b2b_sip::endpoint::HeaderFields;
 use b2b_sip::msg::{Name, Request, Uri};
@@ -9,23 +9,23 @@ use bytes::Bytes;
 use super::number::canonical;
 use super::number_of;
 
-/// What is signed: over the numbers of From and To.
+/// The signature, which covers the numbers of From and To.
 const SIGNED: [&str; 2] = ["Identity", "Date"];
-/// What a provider says of what it has verified: only of one that is trusted.
+/// A provider's statement about its verification: only accepted from a trusted one.
 const ATTESTED: [&str; 2] = ["P-Attestation-Indicator", "P-Origination-ID"];
 
-/// Fields of an INVITE about its numbers.
+/// The fields of an INVITE about its numbers.
 #[derive(Debug, Clone, Default, PartialEq, Eq, serde::Serialize, serde::Deserialize)]
 pub struct Signed {
-    /// The digits of From and To; none: a name.
+    /// The digits of From and To; `None` for a name.
     pub numbers: (Option<String>, Option<String>),
-    /// The fields, as they came.
+    /// The fields, unchanged.
     #[serde(with = "crate::controller::json::fields")]
     pub fields: HeaderFields,
 }
 
 impl Signed {
-    /// Of this INVITE; none: it has no such field. `trusted`: what its sender says is believed.
+    /// Reads them from an INVITE; `None` if it has no such field. `trusted`: whether the sender is trusted.
     pub fn read(request: &Request, trusted: bool) -> Option<Box<Signed>> {
         request.header(Name::Identity).or_else(|| request.header(Name::parse(ATTESTED[0].as_bytes())))?;
         let names = SIGNED.into_iter().chain(ATTESTED.into_iter().filter(|_| trusted));
@@ -40,25 +40,25 @@ impl Signed {
         (!fields.is_empty()).then(|| Box::new(Signed { numbers: (from, to), fields }))
     }
 
-    /// Whether an INVITE from this number to that one has the same numbers.
+    /// Whether the numbers of this INVITE are the ones that the fields concern.
     pub fn is_of(&self, from: &str, to: &str) -> bool {
         let same = |digits: &Option<String>, number: &str| digits.is_some() && *digits == canonical(number);
         same(&self.numbers.0, from) && same(&self.numbers.1, to)
     }
 }
 
-/// `verstat` of a URI: a parameter of the number, which a sip URI has in its user part, or of the URI.
+/// `verstat` of a URI: a parameter of the number (in a sip URI, of the user part), or of the URI.
 pub fn verstat_of(uri: &Uri<'_>) -> Option<String> {
     let user = String::from_utf8_lossy(uri.user.unwrap_or_default()).into_owned();
     let in_user = split_verstat(&user).map(|(verstat, _)| verstat);
     let value =
         in_user.or_else(|| Some(String::from_utf8_lossy(uri.params.value("verstat")?).into_owned()))?;
-    // It is written into URIs again.
+    // The value is written into URIs again, so it is restricted.
     let good = |c: char| c.is_ascii_alphanumeric() || "-_.".contains(c);
     (!value.is_empty() && value.chars().all(good)).then_some(value)
 }
 
-/// `verstat` of a user part, and the user part without it; none: it has none.
+/// `verstat` of a user part, and the user part without it; `None` without a `verstat`.
 pub fn split_verstat(user: &str) -> Option<(String, String)> {
     let of = |it: &str| Some((it.get(..8)?.eq_ignore_ascii_case("verstat="), it.get(8..)?.to_owned()));
     let verstat = user.split(';').skip(1).find_map(|it| of(it).filter(|(is, _)| *is))?.1;

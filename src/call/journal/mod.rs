@@ -1,21 +1,25 @@
-//! What has come into a call, in order: from it alone the call is run again, and sends what it has sent
-//! (`replay`).
+//! The inputs of a call, in order: the call can be run again from its journal alone, and sends the same
+//! messages (`replay`).
 //!
-//! For readers it is lines of JSON; `pages` says what it is in memory.
+//! For readers it consists of lines of JSON; `pages` defines the format in memory.
 //!
-//! Each line that begins a turn has its moment in `at`, in microseconds since the call began, and in `n` its place
-//! among the turns of all calls: a message (`received`), a command (`command`), what happened to media (`media`),
-//! an answer to what had to wait (`answered`) or that it is waited for no more (`dropped`), a handler that has the
-//! call again after it was restored (`resumed`), a timer of the calls (`tick`), or something that the endpoint has to tell (`event`). What it tells of a message at once, as it mostly
-//! does, has no line of its own; `with` and `held` say of which messages it did not. What a turn is told on its way
-//! follows it as `fact`, in the order in which it asks: what admission control, a handler, a resolver, media or
-//! chance have said. `begin` says what the call was configured with, `by` a way that messages take.
+//! Each line that begins a turn has its time in `at`, in microseconds since the call began, and in `n` its
+//! sequence number among the turns of all calls. The kinds of turns are: a message (`received`), a command
+//! (`command`), a media event (`media`), the answer to a pending request (`answered`) or its cancellation
+//! (`dropped`), a handler that gets the call again after a restore (`resumed`), a timer of the call layer
+//! (`tick`), and an event of the endpoint (`event`). An endpoint event that follows from a message at once,
+//! as most do, has no line of its own; `with` and `held` mark the messages without such an event. The
+//! external results used in a turn follow it as `fact`, in the order in which they were requested: from
+//! admission control, handlers, resolvers, media and the random generator. `begin` has the configuration of
+//! the call, `by` a flow.
 //!
-//! A message of ours is no input. Of each a hash and its way are kept (`sent`), so that the run sees where it
-//! leaves what was; the way is also what the network has said where a name is looked up or a connection made. It has its
-//! moment and place as well: what a timer of the endpoint sends is of no turn.
+//! An outgoing message is not an input. Of each, a hash and its flow are stored (`sent`), so that a replay
+//! detects where it deviates; the flow is also the result of name resolution and connection setup. Such a
+//! line has a time and a sequence number as well, since a message that an endpoint timer sends belongs to no
+//! turn.
 //!
-//! - `pages`: a journal that is written; `redaction`: one for others to see; `snapshot`: one to be written on elsewhere
+//! - `pages`: a journal being written; `redaction`: a journal for third parties; `snapshot`: a journal to be
+//!   continued elsewhere
 
 mod pages;
 pub mod redaction;
@@ -39,75 +43,76 @@ use super::switch::SwitchConfig;
 use b2b_sip::endpoint::{EndpointConfig, Flow};
 use b2b_sip::msg::veil::without_secrets;
 
-/// Of the format; another one is not read.
+/// The version of the format; other versions are not read.
 pub const VERSION: u32 = 2;
 
-/// No call lasts for a month, in microseconds.
+/// The longest duration of a call, a month, in microseconds.
 const LONGEST_US: u64 = 30 * 86_400 * 1_000_000;
 
-/// Bytes of one journal. What comes later is left out, and the run ends there.
+/// Maximum size of a journal in bytes. Later records are left out, and a replay ends there.
 const MOST: usize = 256 << 10;
 
-/// What a call began with.
+/// The start conditions of a call.
 #[derive(Debug, Clone, Serialize, Deserialize)]
 pub struct Begin {
-    /// See [`VERSION`].
+    /// The format version, see [`VERSION`].
     pub version: u32,
-    /// The program that wrote it.
+    /// The name and version of the program that wrote it.
     pub program: String,
     /// When the call began, microseconds since 1970.
     pub wall_us: u64,
-    /// What its endpoint was told.
+    /// The configuration of the endpoint.
     pub endpoint: EndpointConfig,
-    /// Host of the URIs that callers are named by.
+    /// The host in the URIs of callers.
     pub domain: String,
-    /// How long it may last from its answer on; none: without end.
+    /// Maximum duration from the answer; `None` without a limit.
     pub max_duration: Option<Duration>,
-    /// How calls are recorded where nobody names a file; none: they are not.
+    /// The default recording settings; `None`: calls are recorded only to a named file.
     pub records: Option<RecordingRules>,
 }
 
-/// What began a turn.
+/// The input of a turn.
 #[derive(Debug)]
 pub enum Input {
-    /// A message came.
+    /// A message was received.
     Received {
-        /// By which way.
+        /// The flow of the message.
         flow: Flow,
-        /// Of the INVITE of who calls: where the identifiers of its dialog come from.
+        /// In the INVITE of the caller: the seed of the identifiers of its dialog.
         seed: Option<[u8; 32]>,
-        /// As on the wire.
+        /// The message as on the wire.
         message: Bytes,
-        /// What the endpoint tells of it comes up at once; else it has a line of its own.
+        /// Whether the endpoint reports an event of it at once; otherwise the event has a line of its own.
         up: bool,
     },
-    /// The endpoint tells something.
+    /// An event of the endpoint.
     Event,
-    /// Somebody commands.
+    /// A command.
     Command(Value),
-    /// Something happened to media.
+    /// A media event.
     Media(Value),
-    /// What had to wait is answered: the number of the request, and the answer.
+    /// The answer to a pending request: the number of the request, and the answer.
     Answered(u64, Value),
-    /// What had to wait is waited for no more: the number of the request.
+    /// A pending request was cancelled: its number.
     Dropped(u64),
-    /// The call was restored, and its handler is given it again, who would have answered this.
+    /// The call was restored, and the handler that this request was waiting for gets the call again: the
+    /// number of the request.
     Resumed(u64),
-    /// Time has passed.
+    /// A timer has fired.
     Tick,
 }
 
-/// What was sent: where, and a hash of it.
+/// A sent message: its flow and hash.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
 pub struct Sent {
-    /// The way that it took.
+    /// The flow it was sent on.
     pub flow: Flow,
     /// See [`digest`].
     pub digest: u64,
 }
 
-/// A hash of a message (XXH3), to tell it from another one. It is the same in every build, and also where secrets (keys
-/// of SRTP, digests of passwords, keys pressed) are covered: a journal without them is replayed to the same hashes.
+/// A hash of a message (XXH3), for comparison. It is the same in every build, and does not cover secrets
+/// (SRTP keys, password digests, pressed keys): the replay of a redacted journal yields the same hashes.
 pub fn digest(message: &[u8]) -> u64 {
     XxHash3_64::oneshot(&without_secrets(message))
 }
@@ -115,7 +120,7 @@ pub fn digest(message: &[u8]) -> u64 {
 #[derive(Serialize)]
 struct ReceivedLine<'a> {
     by: usize,
-    /// Nothing had come up of the one before it.
+    /// No event has followed from the previous message.
     #[serde(skip_serializing_if = "std::ops::Not::not")]
     with: bool,
     #[serde(skip_serializing_if = "Option::is_none")]
@@ -139,7 +144,7 @@ struct ReceivedRead {
 
 #[derive(Serialize, Deserialize)]
 struct EventLine {
-    /// Nothing had come up of the message before it.
+    /// No event has followed from the message before it.
     held: bool,
 }
 
@@ -155,21 +160,21 @@ struct AnsweredLine<T> {
     answer: T,
 }
 
-/// Why a text is no journal.
+/// The reason why a text is not a valid journal.
 #[derive(Debug, thiserror::Error)]
 pub enum JournalError {
-    /// It is none at all, or damaged.
+    /// A line is malformed.
     #[error("line {line} is not a line of a journal ({why}); fetch the journal again")]
     Line {
-        /// Counted from 1.
+        /// The line number, from 1.
         line: usize,
-        /// What is wrong with it.
+        /// The error, as text.
         why: String,
     },
-    /// Its first line says nothing of how the call began.
+    /// There is no line with the start conditions of the call.
     #[error("the journal is incomplete: its first line must be `begin`; fetch the whole journal")]
     Begin,
-    /// Another program wrote it.
+    /// It was written by a program with another format version.
     #[error("the journal has version {0}, and this program reads version {VERSION}; replay it with {1}")]
     Version(u32, String),
 }
@@ -177,32 +182,32 @@ pub enum JournalError {
 /// A turn of a journal.
 #[derive(Debug)]
 pub(super) struct Recorded {
-    /// Since the call began.
+    /// The time since the call began.
     pub at: Duration,
-    /// Its place among the turns of all calls of the program.
+    /// Its sequence number among the turns of all calls of the program.
     pub place: u64,
     pub input: Input,
-    /// What it was told on its way.
+    /// The external results used in it.
     pub facts: VecDeque<Value>,
-    /// Messages that had been sent before it.
+    /// The number of messages sent before it.
     pub sent: usize,
 }
 
-/// A journal that is read.
+/// A parsed journal.
 #[derive(Debug)]
 pub struct Journal {
-    /// What the call began with.
+    /// The start conditions of the call.
     pub begin: Begin,
-    /// In order.
+    /// The turns, in order.
     pub(super) turns: VecDeque<Recorded>,
-    /// What was sent, in order.
+    /// The sent messages, in order.
     pub sent: Vec<Sent>,
-    /// Its end was left out.
+    /// Whether its end was left out.
     pub is_cut: bool,
 }
 
 impl Journal {
-    /// Reads one.
+    /// Parses a journal.
     ///
     /// # Errors
     /// See [`JournalError`].
@@ -210,7 +215,7 @@ impl Journal {
         Journal::of(text.lines().map(serde_json::from_str))
     }
 
-    /// The same of a journal that is written.
+    /// Reads a journal that is still being written.
     pub(super) fn of_pages(pages: &Pages) -> Result<Self, JournalError> {
         Journal::of(pages.all(&[]).map(Ok))
     }
@@ -218,7 +223,7 @@ impl Journal {
     fn of(lines: impl Iterator<Item = serde_json::Result<Value>>) -> Result<Self, JournalError> {
         let (mut begin, mut sent, mut flows) = (None, Vec::new(), Vec::new());
         let mut turns = VecDeque::<Recorded>::new();
-        // The place of the last message, until it is known whether something came up of it at once.
+        // The index of the last message, until it is known whether an event followed from it at once.
         let mut waits = None;
         let mut is_cut = false;
         for (index, line) in lines.enumerate() {
@@ -295,7 +300,7 @@ impl Journal {
     }
 }
 
-/// Whether what the endpoint had to tell of a message came up at once is known by what came next.
+/// The next line tells whether an event followed from the message at once.
 fn settle(turns: &mut VecDeque<Recorded>, of: Option<usize>, held: bool) {
     if let Some(Recorded { input: Input::Received { up, .. }, .. }) = of.and_then(|at| turns.get_mut(at)) {
         *up = !held;
@@ -307,7 +312,7 @@ fn of<T: DeserializeOwned>(value: Value) -> Result<T, String> {
 }
 
 impl Begin {
-    /// Of calls that this program begins; when each of them does is told where it is written.
+    /// The start conditions of this program's calls; `wall_us` is set when they are written.
     pub(super) fn of(endpoint: EndpointConfig, config: &SwitchConfig) -> Self {
         Begin {
             version: VERSION,

@@ -1,7 +1,7 @@
-//! A journal that is written, record by record, and two that become one.
+//! A journal being written, record by record, and the merging of two journals.
 //!
-//! In memory a message is its octets, and all else MessagePack: a call writes some thirty records, and nearly always
-//! nobody reads them. Lines of JSON are made of them when somebody does.
+//! In memory a message is stored as its octets, and everything else as MessagePack: a call writes some thirty
+//! records, which are rarely read. They are converted to lines of JSON on demand.
 
 use std::sync::Arc;
 use std::time::{Duration, Instant, SystemTime, UNIX_EPOCH};
@@ -14,63 +14,63 @@ use super::{AnsweredLine, Begin, EventLine, MOST, ReceivedLine, SentLine, digest
 use crate::octets::Octets;
 use b2b_sip::endpoint::Flow;
 
-/// How long a message may take from the sockets to the calls. One of which nothing comes up (100) begins no turn.
+/// Maximum time from the socket to the call layer. A message without an endpoint event (100) begins no turn.
 const COMES_UP: Duration = Duration::from_millis(20);
 
-/// What most maps take.
+/// The typical maximum size of a map.
 const MAP: usize = 128;
 
-/// A journal that is written.
+/// A journal being written.
 #[derive(Debug, Clone)]
 pub(crate) struct Pages {
     begin: Arc<Begin>,
     start: Instant,
-    /// The same by the clock on the wall.
+    /// The start on the wall clock.
     wall: SystemTime,
-    /// Of the last record that has a moment, and of what it has begun.
+    /// The time of the last record that began a turn.
     last: Instant,
-    /// The place of the turn among those of all calls.
+    /// The sequence number of the turn among those of all calls.
     pub turns: u64,
-    /// A message has come, of which nothing has come up yet.
+    /// A message was received, and no endpoint event has followed from it yet.
     fresh: bool,
-    /// No other turn has begun since.
+    /// No other turn has begun since then.
     alone: bool,
     records: Octets,
     flows: Vec<Flow>,
     full: bool,
 }
 
-/// How a journal stands that is to be written on elsewhere.
+/// The state of a journal that is to be continued elsewhere.
 #[derive(Debug, Clone, Copy, Serialize, Deserialize)]
 pub(super) struct Standing {
-    /// The moment of the last record, since the journal began.
+    /// The time of the last record since the journal began.
     pub last: Duration,
     turns: u64,
     fresh: bool,
     alone: bool,
 }
 
-/// What a record is: its first octet. Its length follows, then what it has.
+/// The kind of a record: its first octet. Its length and its fields follow.
 #[derive(Clone, Copy)]
 #[repr(u8)]
 enum Kind {
-    /// Moment, place, way, flags, seed, octets.
+    /// Time, sequence number, flow, flags, seed, octets.
     Received = 1,
-    /// Moment, place, way, hash.
+    /// Time, sequence number, flow, hash.
     Sent,
-    /// Moment, place, a map.
+    /// Time, sequence number, a map.
     Turn,
     /// A map.
     Line,
 }
 
-/// Of a message that came: nothing had come up of the one before it.
+/// A flag of a received message: no endpoint event followed from the previous one.
 const WITH: u8 = 1;
-/// The same: it has a seed.
+/// A flag of a received message: a seed follows.
 const SEEDED: u8 = 2;
 
 impl Pages {
-    /// Of a call that begins now.
+    /// The journal of a call that begins now.
     pub fn new(now: Instant, wall: SystemTime, begin: Arc<Begin>) -> Self {
         Pages {
             begin,
@@ -86,7 +86,7 @@ impl Pages {
         }
     }
 
-    /// How it stands, with its beginning, its ways and its records.
+    /// Its state, with its start conditions, flows and records.
     pub(super) fn stand(&self, like: &[u8]) -> (Begin, Standing, Vec<Flow>, Vec<u8>) {
         let last = self.last.saturating_duration_since(self.start);
         let standing = Standing { last, turns: self.turns, fresh: self.fresh, alone: self.alone };
@@ -99,7 +99,7 @@ impl Pages {
         )
     }
 
-    /// One that stands so; `start`: when it began, by both clocks.
+    /// A journal with this state; `start`: its beginning on both clocks.
     pub(super) fn standing(
         begin: Begin,
         Standing { last, turns, fresh, alone }: Standing,
@@ -114,23 +114,23 @@ impl Pages {
         Pages { begin, start, wall, last, turns, fresh, alone, records: octets, flows, full }
     }
 
-    /// When it began.
+    /// The beginning of the journal.
     pub fn start(&self) -> Instant {
         self.start
     }
 
-    /// Whether what came last was left out.
+    /// Whether later records were left out.
     pub fn is_full(&self) -> bool {
         self.full
     }
 
-    /// When it began, microseconds since 1970.
+    /// The beginning in microseconds since 1970.
     fn began_us(&self) -> u64 {
         let us = self.wall.duration_since(UNIX_EPOCH).unwrap_or_default().as_micros();
         u64::try_from(us).unwrap_or(u64::MAX)
     }
 
-    /// The endpoint has something to tell. Mostly it comes of the message whose record is the last one, and needs none
+    /// Records an endpoint event. Usually it follows from the message in the last record, and needs no record
     /// of its own.
     pub fn event(&mut self, now: Instant) {
         let soon = now.saturating_duration_since(self.last) < COMES_UP;
@@ -140,7 +140,7 @@ impl Pages {
         }
     }
 
-    /// A timer of the calls fires.
+    /// Records that a timer of the call layer has fired.
     pub fn tick(&mut self, now: Instant) {
         self.input(now, "tick", &());
     }
@@ -149,10 +149,10 @@ impl Pages {
         self.message(at, None, flow, message);
     }
 
-    /// The INVITE of who calls; `seed`: where the identifiers of its dialog come from.
+    /// Records the INVITE of the caller; `seed`: the seed of the identifiers of its dialog.
     pub fn began(&mut self, at: Instant, seed: Option<[u8; 32]>, flow: &Flow, invite: &[u8]) {
         self.message(at, seed, flow, invite);
-        // It is told of already.
+        // The event of the INVITE was processed already.
         self.fresh = false;
     }
 
@@ -165,7 +165,8 @@ impl Pages {
         (self.fresh, self.alone) = (true, true);
     }
 
-    /// A message of ours. Where its endpoint sends it by a timer it is of no turn, so it has a place of its own.
+    /// Records a sent message. One that an endpoint timer sends belongs to no turn, so it has a time of its
+    /// own.
     pub fn sent(&mut self, at: Instant, flow: &Flow, message: &[u8]) {
         let way = self.way(flow).to_le_bytes();
         self.record(Kind::Sent, &[&self.place(at), &way, &digest(message).to_le_bytes()]);
@@ -180,12 +181,13 @@ impl Pages {
         self.map(Kind::Turn, &moment, &Named(kind, value));
     }
 
-    /// What a turn is told on its way.
+    /// Records an external result used in the turn.
     pub fn fact(&mut self, what: &'static str, told: &impl Serialize) {
         self.map(Kind::Line, &[], &Named("fact", &Named(what, told)));
     }
 
-    /// Takes in what has come into another call, each turn at its place; both with what they were packed as like.
+    /// Merges the journal of another call, with each turn in its place; each journal comes with its
+    /// decompression data.
     pub fn join(&mut self, like: &[u8], (other, others_like): (&Pages, &[u8])) {
         let start = self.start.min(other.start);
         let mut turns: Vec<Joined> = Vec::new();
@@ -205,7 +207,7 @@ impl Pages {
         (self.fresh, self.alone) = (false, false);
     }
 
-    /// Its turns as they stand among those of another one. `ways`: how many ways that one has.
+    /// Collects its turns for the merge. `ways`: the number of flows of the other journal.
     fn joined(&self, start: Instant, like: &[u8], ways: usize, turns: &mut Vec<Joined>) {
         let later = self.start.saturating_duration_since(start).as_micros() as u64;
         let mut waits = None;
@@ -216,7 +218,7 @@ impl Pages {
                     *by = (by.as_u64().unwrap_or_default() + ways as u64).into();
                 }
             }
-            // What follows a message is no longer what has followed it here.
+            // After the merge a message may be followed by another line, so `up` is stored explicitly.
             let follows = [("received", "with"), ("event", "held")];
             if let Some((kind, flag)) = follows.into_iter().find(|(kind, _)| fields.contains_key(*kind)) {
                 let held = fields.get(kind).and_then(|it| it.get(flag)).is_some_and(|it| *it == true);
@@ -247,12 +249,14 @@ impl Pages {
         self.records.shrink();
     }
 
-    /// Nobody looks at it soon. `like`: the call's messages, which are most of it, as [`Octets::pack`] has it, and `pattern`.
+    /// Compresses the journal, which will not be read soon. `like`: the call's messages, which are most of
+    /// it, as in [`Octets::pack`]; and `pattern`.
     pub fn pack(&mut self, like: &[u8], pattern: Option<&Arc<[u8]>>) {
         self.records.pack(like, pattern);
     }
 
-    /// The records that other calls have much like them, and no secrets: all that are not packed but messages.
+    /// Records that are similar in other calls and contain no secrets: the uncompressed ones, except
+    /// messages.
     pub fn usual(&self) -> impl Iterator<Item = &[u8]> {
         records(self.records.recent()).filter_map(|(kind, record)| match line(kind, record) {
             Some(Value::Object(fields)) if ["received", "sent"].iter().any(|it| fields.contains_key(*it)) => {
@@ -262,7 +266,7 @@ impl Pages {
         })
     }
 
-    /// What is written so far: lines of JSON.
+    /// The journal so far, as lines of JSON.
     pub fn text(&self, like: &[u8]) -> String {
         let mut text = String::with_capacity(self.records.len() * 2);
         for line in self.all(like) {
@@ -272,7 +276,7 @@ impl Pages {
         text
     }
 
-    /// The same as values.
+    /// The journal so far, as values.
     pub fn all(&self, like: &[u8]) -> impl Iterator<Item = Value> + use<> {
         let begin = Begin { wall_us: self.began_us(), ..Begin::clone(&self.begin) };
         let head =
@@ -280,7 +284,7 @@ impl Pages {
         head.chain(self.lines(like)).collect::<Vec<_>>().into_iter()
     }
 
-    /// What is written so far, behind its beginning and its ways.
+    /// The lines after the start conditions and flows.
     fn lines(&self, like: &[u8]) -> Vec<Value> {
         let all = self.records.all(like);
         let mut lines: Vec<Value> = records(&all).filter_map(|(kind, record)| line(kind, record)).collect();
@@ -290,7 +294,7 @@ impl Pages {
 
     fn way(&mut self, flow: &Flow) -> u16 {
         let known = self.flows.iter().position(|it| it == flow);
-        // A journal that is full has no line that would name another one.
+        // A full journal cannot name a further flow.
         let way = known.or(self.full.then_some(0)).unwrap_or_else(|| {
             if self.flows.len() == self.flows.capacity() {
                 self.flows.reserve_exact(2);
@@ -301,7 +305,7 @@ impl Pages {
         u16::try_from(way).unwrap_or(u16::MAX)
     }
 
-    /// A turn begins: its moment, and its place.
+    /// Begins a turn; returns its time and sequence number.
     fn moment(&mut self, at: Instant) -> [u8; 16] {
         (self.last, self.alone) = (at, false);
         self.place(at)
@@ -320,7 +324,7 @@ impl Pages {
         if !self.record(kind, &[moment]) {
             return;
         }
-        // As JSON has it: what is read is lines of JSON.
+        // Encoded as for JSON: records are read as lines of JSON.
         let records = self.records.with_room(MAP);
         let mut into = rmp_serde::Serializer::new(&mut *records).with_struct_map().with_human_readable();
         match value.serialize(&mut into) {
@@ -328,7 +332,8 @@ impl Pages {
                 let length = (records.len() - before - 5) as u32;
                 records[before + 1..before + 5].copy_from_slice(&length.to_le_bytes());
             }
-            // What cannot be written was nothing that comes from outside: the run will miss it and say so.
+            // A value that cannot be serialized does not come from outside: the replay will report that it is
+            // missing.
             Err(error) => {
                 records.truncate(before);
                 tracing::debug!("a journal's line: {error}");
@@ -351,7 +356,7 @@ impl Pages {
     }
 }
 
-/// A value under its name, as each line has it.
+/// A value under its name, the form of every line.
 struct Named<'a, T>(&'static str, &'a T);
 
 impl<T: Serialize> Serialize for Named<'_, T> {
@@ -360,7 +365,7 @@ impl<T: Serialize> Serialize for Named<'_, T> {
     }
 }
 
-/// What each record is, and what it has.
+/// The records: kind and contents.
 fn records(octets: &[u8]) -> impl Iterator<Item = (u8, &[u8])> {
     let mut rest = octets;
     std::iter::from_fn(move || {
@@ -403,15 +408,15 @@ fn line(kind: u8, record: &[u8]) -> Option<Value> {
     Some(line)
 }
 
-/// A turn of one of two journals.
+/// A turn of one of two journals being merged.
 struct Joined {
-    /// Its moment, and its place among the turns of all calls.
+    /// Its time, and its sequence number among the turns of all calls.
     place: (u64, u64),
-    /// Its own, and what follows it.
+    /// Its line, and those that follow it.
     lines: Vec<Value>,
 }
 
-/// Whether something came up of this message at once.
+/// Stores whether an endpoint event followed from this message at once.
 fn came_up(turns: &mut [Joined], of: Option<usize>, up: bool) {
     let line = of.and_then(|at| turns.get_mut(at)?.lines.first_mut()?.get_mut("received"));
     if let Some(Value::Object(received)) = line {

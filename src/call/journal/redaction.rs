@@ -1,8 +1,8 @@
-//! A journal that may be given to others: without keys of SRTP, digests of passwords, tokens of our Contacts and
-//! keys that were pressed. Numbers, names and addresses stay.
+//! Redacted journals for third parties: without SRTP keys, password digests, tokens of b2b's Contacts and
+//! pressed keys. Numbers, names and addresses stay.
 //!
-//! What is covered keeps its length, and a key that was pressed stays one: the call runs the same way, and
-//! [`digest`](super::digest) is the same of what it sends.
+//! Redacted values keep their length, and a pressed key becomes another key: the call runs in the same way,
+//! and [`digest`](super::digest) yields the same for the messages it sends.
 
 use std::collections::HashMap;
 
@@ -11,10 +11,10 @@ use serde_json::Value;
 use crate::recording::RecordingRules;
 use b2b_sip::msg::veil::without_secrets;
 
-/// What stands in the place of a line that is none of a journal: nobody knows what is in it.
+/// Replaces a line that is not valid JSON, since its contents are unknown.
 const LEFT_OUT: &str = "{\"left_out\":true}";
 
-/// The journal without its secrets, line by line. The same secret becomes the same everywhere.
+/// Redacts a journal, line by line. Equal secrets are replaced by equal values.
 pub fn redacted(journal: &str) -> String {
     let mut codes = Codes::default();
     let mut shown = String::with_capacity(journal.len());
@@ -36,12 +36,12 @@ pub fn redacted(journal: &str) -> String {
     shown
 }
 
-/// Whether something of a line would be covered.
+/// Whether a line contains a secret.
 pub(super) fn has_secret(mut line: Value) -> bool {
     cover(&mut line, &mut Codes::default())
 }
 
-/// Whether something was covered.
+/// Redacts a value; returns whether it has changed.
 fn cover(value: &mut Value, codes: &mut Codes) -> bool {
     match value {
         Value::String(text) => match covered(text.as_bytes(), codes).map(String::from_utf8) {
@@ -69,7 +69,7 @@ fn cover(value: &mut Value, codes: &mut Codes) -> bool {
             let source = fields.get("endpoint").map(ToString::to_string);
             fields.iter_mut().fold(false, |was, (name, value)| {
                 let is_other = match (name.as_str(), &mut *value) {
-                    // Of a telephone event or a tone, beside its endpoint.
+                    // A digit of a telephone event or a tone, next to its endpoint.
                     ("digit", Value::String(text)) => {
                         let shown = codes.key(source.as_deref().unwrap_or_default(), text);
                         let is_other = shown != *text;
@@ -89,12 +89,12 @@ fn cover(value: &mut Value, codes: &mut Codes) -> bool {
     }
 }
 
-/// As long as it was.
+/// A placeholder of the same length.
 fn hidden(text: &str) -> String {
     "x".repeat(text.len())
 }
 
-/// A message, or something else in octets, that is no text.
+/// A message or other octets that are not UTF-8.
 fn octets(items: &[Value]) -> Option<Vec<u8>> {
     if items.is_empty() {
         return None;
@@ -102,7 +102,7 @@ fn octets(items: &[Value]) -> Option<Vec<u8>> {
     items.iter().map(|item| item.as_u64().and_then(|it| u8::try_from(it).ok())).collect()
 }
 
-/// The same octets, but for secrets; none: there is no secret in them.
+/// Redacts octets; `None` if they contain no secret.
 fn covered(octets: &[u8], codes: &mut Codes) -> Option<Vec<u8>> {
     let mut shown = without_secrets(octets).into_owned();
     if octets.starts_with(b"INFO ") {
@@ -112,7 +112,7 @@ fn covered(octets: &[u8], codes: &mut Codes) -> Option<Vec<u8>> {
     (shown != octets).then_some(shown)
 }
 
-/// Where an INFO brings a key it still brings one.
+/// Keeps an INFO with a key valid: the redacted body still contains a key.
 fn keep_keys(octets: &[u8], shown: &mut [u8], source: &str, codes: &mut Codes) {
     let body = memchr::memmem::find(octets, b"\r\n\r\n").map_or(octets.len(), |at| at + 4);
     let mut at = body;
@@ -133,7 +133,7 @@ fn keep_keys(octets: &[u8], shown: &mut [u8], source: &str, codes: &mut Codes) {
     }
 }
 
-/// Of a message, as it was written.
+/// The Call-ID of a message, as written.
 fn call_id(message: &[u8]) -> String {
     let lines = message.split(|octet| *octet == b'\n').take_while(|line| !line.trim_ascii().is_empty());
     let named = lines.filter_map(|line| {
@@ -145,17 +145,17 @@ fn call_id(message: &[u8]) -> String {
     named.last().unwrap_or_default()
 }
 
-/// What parties press to have their call recorded is no secret, and the call would run another way without it.
+/// The recording codes of parties are no secret, and the call would run differently without them.
 #[derive(Default)]
 struct Codes {
-    /// Where there are codes.
+    /// The recording settings with the codes.
     rules: Option<RecordingRules>,
-    /// What each party has pressed last.
+    /// The most recent keys of each party.
     pressed: HashMap<String, String>,
 }
 
 impl Codes {
-    /// What stands in the place of a key. `*` and `#` end what is pressed or begin a code, and stay.
+    /// The replacement of a key. `*` and `#` end an input or begin a code, and stay.
     fn key(&mut self, source: &str, key: &str) -> String {
         let mark = match key {
             "*" | "10" => Some('*'),

@@ -1,7 +1,7 @@
-//! A call as octets: its journal, and what is needed to write on in it.
+//! A call as octets: its journal, and the state that is needed to continue it.
 //!
-//! A mark, the version, a hash of all that follows (XXH3: it finds damage, not malice), the length of the head, the
-//! head in MessagePack, the records of the journal in LZ4.
+//! The format: a magic value, the version, a hash of the rest (XXH3: it detects damage, not tampering), the
+//! length of the head, the head in MessagePack, the records of the journal in LZ4.
 
 use std::time::{Duration, Instant, SystemTime, UNIX_EPOCH};
 
@@ -13,19 +13,19 @@ use super::{Begin, LONGEST_US, MOST, Pages};
 use crate::CallId;
 use b2b_sip::endpoint::Flow;
 
-/// Of the format; another one is not read.
+/// The version of the format; other versions are not read.
 pub const SNAPSHOT_VERSION: u32 = 1;
 
 const MARK: &[u8; 8] = b"b2b-call";
 
-/// Mark, version, hash, length of the head.
+/// The magic value, the version, the hash, the length of the head.
 const HEADER: usize = 8 + 4 + 8 + 4;
 
-/// Octets of a journal's records: the last one is whole.
+/// Maximum size of a journal's records: the last record may exceed the limit of a journal.
 const MOST_RECORDS: usize = MOST + (1 << 20);
 
-/// Calls that share one journal, as they stood at one moment. It holds secrets: keys of SRTP, and the seeds that
-/// the tags of its dialogs come from.
+/// Calls that share one journal, at one point in time. It contains secrets: SRTP keys, and the seeds of the
+/// tags of its dialogs.
 #[derive(Debug, Clone)]
 pub struct Snapshot {
     head: Head,
@@ -35,25 +35,25 @@ pub struct Snapshot {
 #[derive(Debug, Clone, Serialize, Deserialize)]
 struct Head {
     begin: Begin,
-    /// The one that has the journal first.
+    /// The calls; the first one has the journal.
     calls: Vec<CallId>,
-    /// When it was taken: since 1970, and since the journal began.
+    /// The time of the snapshot: since 1970, and since the journal began.
     taken: Duration,
     age: Duration,
     standing: Standing,
     flows: Vec<Flow>,
 }
 
-/// Why octets are no snapshot that can be restored here.
+/// The reason why octets are not a snapshot that can be restored here.
 #[derive(Debug, Clone, PartialEq, Eq, thiserror::Error)]
 pub enum SnapshotError {
-    /// They begin with something else.
+    /// The magic value is missing.
     #[error("not a snapshot of a call: it does not begin with '{}'", String::from_utf8_lossy(MARK))]
     Mark,
-    /// Another program wrote it.
+    /// It was written by a program with another format version.
     #[error("the snapshot has version {0}, and this program reads version {SNAPSHOT_VERSION}")]
     Version(u32),
-    /// It is cut, or was changed.
+    /// It is truncated or damaged.
     #[error("the snapshot is damaged: {0}")]
     Damaged(String),
 }
@@ -63,7 +63,7 @@ fn damaged(why: impl ToString) -> SnapshotError {
 }
 
 impl Snapshot {
-    /// Of the calls that have this journal.
+    /// A snapshot of the calls that share this journal.
     pub(crate) fn new(
         (pages, like): (&Pages, &[u8]),
         calls: Vec<CallId>,
@@ -76,29 +76,29 @@ impl Snapshot {
         Snapshot { head: Head { begin, calls, taken, age, standing, flows }, records }
     }
 
-    /// The calls that it is of, those that are over among them.
+    /// The calls in it, ended ones included.
     pub fn calls(&self) -> &[CallId] {
         &self.head.calls
     }
 
-    /// When it was taken.
+    /// The time of the snapshot.
     pub fn taken(&self) -> SystemTime {
         UNIX_EPOCH + self.head.taken
     }
 
-    /// What the first call was configured with. The seed of the endpoint is not in it.
+    /// The start conditions of the first call. The seed of the endpoint is not included.
     pub fn begin(&self) -> &Begin {
         &self.head.begin
     }
 
-    /// The moment when it was taken, on the clock that says `now` at `wall`.
+    /// The time of the snapshot on the monotonic clock that reads `now` at `wall`.
     pub(crate) fn taken_at(&self, now: Instant, wall: SystemTime) -> Option<Instant> {
-        // A clock that was set back stands still here.
+        // If the wall clock was set back, the snapshot counts as taken now.
         now.checked_sub(wall.duration_since(self.taken()).unwrap_or_default())
     }
 
-    /// The journal, to be read and written on; `taken`: when it was taken, on this clock. None: the clock has no such
-    /// beginning.
+    /// The journal, to be read and continued; `taken`: the time of the snapshot on this clock. `None` if this
+    /// clock cannot represent its beginning.
     pub(crate) fn pages(&self, taken: Instant) -> Option<Pages> {
         let Head { begin, age, standing, flows, .. } = &self.head;
         let start = taken.checked_sub(*age)?;
@@ -106,22 +106,22 @@ impl Snapshot {
         Some(Pages::standing(begin.clone(), *standing, flows.clone(), &self.records, (start, wall)))
     }
 
-    /// The journal, as it is shown; any moment is good for `now`.
+    /// The journal as text; any `now` will do.
     pub fn text(&self, now: Instant) -> String {
         self.pages(now).map(|pages| pages.text(&[])).unwrap_or_default()
     }
 
-    /// The same with other records in its journal, as a program has them that acts otherwise, or a liar.
+    /// The snapshot with modified records, as of a program that behaves differently, or of an attacker.
     #[cfg(feature = "testkit")]
     pub fn with_records(mut self, change: impl FnOnce(&mut Vec<u8>)) -> Self {
         change(&mut self.records);
         self
     }
 
-    /// As octets, to be kept as a secret.
+    /// The serialized snapshot, which is to be kept secret.
     ///
     /// # Errors
-    /// A value cannot be written.
+    /// A value cannot be serialized.
     pub fn to_bytes(&self) -> Result<Vec<u8>, SnapshotError> {
         let head = rmp_serde::to_vec_named(&self.head).map_err(damaged)?;
         let records = lz4_flex::compress_prepend_size(&self.records);
@@ -139,7 +139,7 @@ impl Snapshot {
         Ok(bytes)
     }
 
-    /// Reads octets that [`Snapshot::to_bytes`] has written.
+    /// Parses the output of [`Snapshot::to_bytes`].
     ///
     /// # Errors
     /// See [`SnapshotError`].
@@ -163,7 +163,7 @@ impl Snapshot {
             return Err(damaged("its journal is too long"));
         }
         let records = lz4_flex::decompress_size_prepended(records).map_err(damaged)?;
-        // Those that no clock can count are no moments.
+        // Times that no clock can represent are rejected.
         let longest = Duration::from_micros(LONGEST_US);
         if head.age > longest || head.standing.last > longest || head.taken > Duration::from_secs(1 << 40) {
             return Err(damaged("it has a moment that no call has"));

@@ -1,34 +1,33 @@
-//! One resolver after the other.
+//! A chain of resolvers.
 
 use std::sync::Arc;
 
 use crate::lookup::{LookupError, LookupFuture, LookupRequest, LookupResult, Resolver};
 
-/// Asks its resolvers in order; the first result counts. One that fails does not hide
-/// the next (a second directory may know the user), but a refusal is final. If nobody
-/// has a result, the first failure is the answer.
+/// Asks its resolvers in order; the first result counts. A failure of one resolver does not stop the search
+/// (a second directory may know the user), but a refusal is final. Without a result, the first failure is
+/// returned.
 #[derive(Clone, Default)]
 pub struct ChainResolver {
     resolvers: Vec<Arc<dyn Resolver>>,
 }
 
 impl ChainResolver {
-    /// These, in order.
+    /// A chain of these resolvers, in order.
     pub fn new(resolvers: Vec<Arc<dyn Resolver>>) -> Self {
         ChainResolver { resolvers }
     }
 
-    /// One more at the end.
+    /// Appends a resolver.
     pub fn with(mut self, resolver: impl Resolver + 'static) -> Self {
         self.resolvers.push(Arc::new(resolver));
         self
     }
 
-    /// Looks a target up that has to be somebody's.
+    /// Looks a target up and requires a result.
     ///
     /// # Errors
-    /// What the first resolver said that the target belongs to, or
-    /// [`LookupError::NoResolver`].
+    /// The first failure of a resolver, or [`LookupError::NoResolver`].
     pub async fn resolve(&self, request: &LookupRequest) -> Result<LookupResult, LookupError> {
         let known: Vec<&str> = self.resolvers.iter().map(|resolver| resolver.name()).collect();
         let known = match known.is_empty() {

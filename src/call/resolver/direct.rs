@@ -1,5 +1,5 @@
-//! `sip:` and `sips:`: a URI as it is, where a policy allows it. Without one a b2bua
-//! would be an open relay.
+//! `sip:` and `sips:`: a URI as it is, if a policy allows it. Without a policy a b2bua would be an open
+//! relay.
 
 use std::net::IpAddr;
 
@@ -12,36 +12,36 @@ use b2b_sip::msg::{Host, Scheme, Uri};
 /// Which URIs may be dialled.
 #[derive(Debug, Clone, PartialEq, Eq, Default)]
 pub enum DirectPolicy {
-    /// None.
+    /// No URI.
     #[default]
     Nobody,
-    /// Those on these hosts.
+    /// URIs with these hosts.
     Hosts(Vec<HostPattern>),
-    /// Any: for laboratories, and where every caller is trusted.
+    /// Any URI: for laboratories, and where every caller is trusted.
     Anybody,
 }
 
-/// Hosts that a policy allows.
+/// A pattern of hosts.
 #[derive(Debug, Clone, PartialEq, Eq)]
 pub enum HostPattern {
-    /// This name, upper or lower case.
+    /// This name, case-insensitive.
     Name(String),
-    /// Any name below this one: `example.com` for `a.b.example.com`, not for itself.
+    /// Any subdomain of this name: `a.b.example.com` for `example.com`, but not `example.com` itself.
     Below(String),
-    /// Addresses that begin with these bits.
+    /// Addresses with this prefix.
     Net { address: IpAddr, bits: u8 },
 }
 
-/// A pattern that is none.
+/// A malformed pattern.
 #[derive(Debug, Clone, PartialEq, Eq, thiserror::Error)]
 #[error("'{0}' is not a host pattern; write a name, *.name, an address or address/bits")]
 pub struct BadPattern(pub String);
 
 impl HostPattern {
-    /// Reads `example.com`, `*.example.com`, `192.0.2.1`, `2001:db8::/32`.
+    /// Parses `example.com`, `*.example.com`, `192.0.2.1`, `2001:db8::/32`.
     ///
     /// # Errors
-    /// It is none of these.
+    /// The text has none of these forms.
     pub fn parse(text: &str) -> Result<Self, BadPattern> {
         let bad = || BadPattern(text.to_owned());
         let (address, bits) = match text.split_once('/') {
@@ -70,7 +70,7 @@ impl HostPattern {
         Ok(if below { HostPattern::Below(name) } else { HostPattern::Name(name) })
     }
 
-    /// Whether a host is one of these.
+    /// Whether the pattern matches a host.
     pub fn matches(&self, host: &Host<'_>) -> bool {
         match (self, host.ip()) {
             (HostPattern::Net { address, bits }, Some(ip)) => same_net(*address, ip.to_canonical(), *bits),
@@ -83,7 +83,7 @@ impl HostPattern {
     }
 }
 
-/// In lower case, without the dot of a fully qualified name.
+/// The name in lower case, without the trailing dot of a fully qualified name.
 fn host_name(host: &Host<'_>) -> String {
     let Host::Name(name) = host else { return String::new() };
     name.strip_suffix('.').unwrap_or(name).to_ascii_lowercase()
@@ -108,7 +108,7 @@ pub struct DirectResolver {
 }
 
 impl DirectResolver {
-    /// URIs that the policy allows.
+    /// A resolver of URIs that the policy allows.
     pub fn new(policy: DirectPolicy) -> Self {
         DirectResolver { policy }
     }
@@ -128,7 +128,7 @@ impl DirectResolver {
             return Ok(None);
         }
         let host = uri.host.as_ref().ok_or_else(|| bad("the host is missing".to_owned()))?;
-        // They would become header fields of our INVITE (RFC 3261 §19.1.5).
+        // Header fields in the URI would become header fields of our INVITE (RFC 3261 §19.1.5).
         if target.contains('?') || uri.params.has("method") {
             return Err(not_allowed("a URI to be dialled has no header fields and no method"));
         }

@@ -18,48 +18,47 @@ use crate::policy::{Asker, Decision, Party, Place, Redirects, Trunk, Way, decide
 use b2b_sip::endpoint::{Flow, LargeRequests};
 use b2b_sip::msg::{Transport, Uri};
 
-/// A provider.
+/// A gateway to a provider.
 #[derive(Clone)]
 pub struct Gateway {
     pub name: Arc<str>,
-    /// Where it is reached; at least one.
+    /// Its hosts; at least one.
     pub hosts: Vec<GatewayHost>,
-    /// None: as RFC 3263 finds it.
+    /// `None`: selected by RFC 3263.
     pub transport: Option<Transport>,
-    /// The Route of an outbound proxy, a name-addr.
+    /// The Route of an outbound proxy, as a name-addr.
     pub route: Option<String>,
-    /// Header fields that calls to it get.
+    /// Additional header fields of calls to it.
     pub headers: Arc<[(Bytes, Bytes)]>,
-    /// What it is not told that we can.
+    /// Extensions that are not announced to it.
     pub withheld: Withheld,
-    /// By which way large requests go.
+    /// The transport of large requests.
     pub large: LargeRequests,
-    /// For its challenges.
+    /// The credentials for its challenges.
     pub credentials: Option<Arc<Credentials>>,
-    /// User and host of `From` towards it; none: the caller's number, the host that is
-    /// called.
+    /// User and host of `From` towards it; `None`: the caller's number, and the gateway's host.
     pub from: (Option<String>, Option<String>),
-    /// By which settings of TLS connections with it are made; none: the usual ones.
+    /// The named TLS settings for connections to it; `None` for the default ones.
     pub tls: Option<Arc<str>>,
-    /// By which listener of ours requests go to it; none: by the one where the route begins.
+    /// The listener that sends requests to it; `None`: the one on the route to it.
     pub listener: Option<Arc<str>>,
-    /// How it is told who calls: from the caller's number to the one that it is told, and more.
+    /// How it is told the caller's identity, including the caller's number in its format.
     pub outward: Arc<Outward>,
-    /// From the number in the target to the number on the wire.
+    /// Converts the dialled number to the number on the wire.
     pub rewrite: Rewrite,
-    /// How its audio is to be.
+    /// Its audio settings.
     pub audio: PartyAudio,
-    /// Calls at once; none: any number.
+    /// Maximum number of concurrent calls; `None` for no limit.
     pub channels: Option<u32>,
-    /// How long a host may be without any response; none: as the dialling says.
+    /// The time without any response after which a host has failed; `None` for that of the dial request.
     pub trying: Option<Duration>,
 }
 
-/// How a number is written for a gateway.
+/// A number conversion for a gateway.
 pub type Rewrite = Arc<dyn Fn(&str) -> String + Send + Sync>;
 
 impl Gateway {
-    /// A gateway with these hosts, in the order of their priority, and nothing else.
+    /// A gateway with these hosts, in order of priority, and default settings.
     pub fn new(name: &str, hosts: impl IntoIterator<Item = GatewayHost>) -> Self {
         Gateway {
             name: name.into(),
@@ -82,18 +81,17 @@ impl Gateway {
     }
 }
 
-/// Where a gateway's hosts are reached for a number, those that are up and those that are not, each in the
-/// order of their priority.
+/// The contacts of a gateway for a number, by the state of the host, each list in order of priority.
 #[derive(Debug, Clone, Default, PartialEq, Eq)]
 pub struct Reached {
-    /// Up, or nobody has asked.
+    /// Hosts that are up or of unknown state.
     pub up: Vec<ResolvedContact>,
-    /// They do not answer, or our registration there has failed.
+    /// Hosts that do not answer, or where our registration has failed.
     pub down: Vec<ResolvedContact>,
 }
 
 impl Gateway {
-    /// The contacts of this number, as it was dialled, for this caller.
+    /// The contacts of this dialled number, for this caller.
     pub fn reach(&self, status: &impl GatewayStatus, number: &str, caller: Option<&str>) -> Reached {
         let user = escape_user(&(self.rewrite)(number));
         let caller = self.number(caller);
@@ -104,7 +102,7 @@ impl Gateway {
             let contact = match &granted {
                 None => usual,
                 Some(granted) if *granted.host == *host.host => granted.instead_of(usual),
-                // Behind it, whatever its own place is: of one place both would be dialled at once.
+                // Behind the registered host in any case: with equal priority both would be dialled at once.
                 Some(_) => ResolvedContact { priority: usual.priority.saturating_add(1), ..usual },
             };
             match status.health(&self.name, &host.host) {
@@ -117,16 +115,16 @@ impl Gateway {
         reached
     }
 
-    /// A caller's number as it is told, for one who is given as a number or as a URI.
+    /// A caller's number in the gateway's format; the caller is given as a number or a URI.
     fn number(&self, caller: Option<&str>) -> String {
         (self.outward.number)(&caller_number(caller))
     }
 
-    /// A URI that somebody of this gateway names, as a call through it; `host`: which of its
-    /// hosts, for the records.
+    /// A URI named by a party of this gateway, as a call through the gateway; `host`: which of its hosts, for
+    /// the records.
     pub fn at(&self, uri: &str, host: &str, caller: Option<&str>) -> ResolvedContact {
         let host = GatewayHost::new(host, 0);
-        // The URI goes on the wire as it was named, the transport is the gateway's all the same.
+        // The URI on the wire is unchanged, but the gateway's transport is used.
         let next_hop = Uri::parse(uri.as_bytes()).ok().filter(|named| named.transport().is_none());
         let next_hop = next_hop.zip(self.transport).and_then(|(named, transport)| {
             let port = named.port.map(|port| format!(":{port}")).unwrap_or_default();
@@ -152,11 +150,10 @@ impl fmt::Debug for Gateway {
     }
 }
 
-/// A host of a provider.
+/// A host of a gateway.
 #[derive(Debug, Clone, PartialEq, Eq)]
 pub struct GatewayHost {
-    /// As in a URI: name or address, IPv6 in brackets, with a port where it is not the
-    /// usual one.
+    /// The host as in a URI: a name or address, IPv6 in brackets, with a port if it is not the default one.
     pub host: Arc<str>,
     /// Lower is dialled first.
     pub priority: u16,
@@ -169,7 +166,7 @@ impl GatewayHost {
     }
 }
 
-/// `prefix` at the beginning of a number becomes `with`.
+/// Replaces `prefix` at the beginning of a number by `with`.
 #[derive(Debug, Clone, PartialEq, Eq)]
 pub struct PrefixRule {
     pub prefix: String,
@@ -182,7 +179,7 @@ impl PrefixRule {
         PrefixRule { prefix: prefix.to_owned(), with: with.to_owned() }
     }
 
-    /// The first rule whose prefix the number has is applied.
+    /// Applies the first rule whose prefix matches.
     pub fn rewrite(rules: Vec<PrefixRule>) -> Rewrite {
         Arc::new(move |number| {
             let applied =
@@ -192,30 +189,30 @@ impl PrefixRule {
     }
 }
 
-/// How a host answered when it was last asked.
+/// The state of a host at the last check.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
 pub enum Health {
     Up,
-    /// Nobody has asked: it is dialled as if it were up.
+    /// Not checked: it is dialled as if it were up.
     Unknown,
     /// It does not answer, or our registration there has failed.
     Down,
 }
 
-/// A registration of ours at a gateway. Calls go by the same host and way: other hosts of a
-/// provider may refuse them, and a NAT lets only this way back.
+/// An active registration of ours at a gateway. Calls use the same host and flow: other hosts of a provider
+/// may refuse them, and a NAT lets only this flow back in.
 #[derive(Debug, Clone, PartialEq, Eq)]
 pub struct GrantedBy {
     /// The host, as configured.
     pub host: String,
-    /// The flow of the REGISTER that was granted last.
+    /// The flow of the last successful REGISTER.
     pub flow: Option<Flow>,
     /// Its Service-Route (RFC 3608 §5), as a list of name-addrs.
     pub service_route: Option<String>,
 }
 
 impl GrantedBy {
-    /// A contact of this host by the way of the registration.
+    /// The contact of this host, by the route of the registration.
     fn instead_of(&self, usual: ResolvedContact) -> ResolvedContact {
         let name = usual.gateway.as_ref().map(|gateway| gateway.name.as_ref());
         let trunk = Trunk { name, redirects: &Redirects::Own, dialog_own: false };
@@ -225,16 +222,16 @@ impl GrantedBy {
     }
 }
 
-/// Who knows how gateways fare.
+/// A source of gateway states.
 pub trait GatewayStatus: Send + Sync {
-    /// Whether a host answers.
+    /// The state of a host.
     fn health(&self, gateway: &str, host: &str) -> Health;
-    /// Where our registration there is in force; none: there is none.
+    /// Our active registration at a gateway; `None` without one.
     fn granted_by(&self, _gateway: &str) -> Option<GrantedBy> {
         None
     }
-    /// Calls through the gateway now, both ways. Who dials counts the new one when they
-    /// dial: between lookup and dialling another call may take the last channel.
+    /// The number of calls through the gateway, in both directions. The call being dialled is counted only
+    /// when it is dialled: after the lookup another call may take the last channel.
     fn channels_in_use(&self, gateway: &str) -> u32;
 }
 
@@ -245,7 +242,7 @@ pub struct GatewayResolver<S> {
 }
 
 impl<S: GatewayStatus> GatewayResolver<S> {
-    /// These gateways; of two with the same name the last.
+    /// A resolver of these gateways; of several with the same name the last one counts.
     pub fn new(gateways: impl IntoIterator<Item = Gateway>, status: S) -> Self {
         let gateways = gateways.into_iter().map(|gateway| (gateway.name.clone(), gateway)).collect();
         GatewayResolver { gateways, status }
@@ -275,7 +272,7 @@ impl<S: GatewayStatus> GatewayResolver<S> {
     }
 }
 
-/// The number of a caller who is given as a number or as a URI.
+/// The number of a caller given as a number or a URI.
 fn caller_number(caller: Option<&str>) -> String {
     let caller = caller.unwrap_or_default();
     match Uri::parse(caller.as_bytes()).ok().filter(|uri| uri.host.is_some()) {
@@ -284,7 +281,7 @@ fn caller_number(caller: Option<&str>) -> String {
     }
 }
 
-/// A host without its port, which From cannot have (RFC 3261 §19.1.1).
+/// The host without its port, which From cannot have (RFC 3261 §19.1.1).
 fn without_port(host: &str) -> &str {
     match host.rsplit_once(':') {
         Some((before, _)) if !host.ends_with(']') => before,
@@ -292,7 +289,7 @@ fn without_port(host: &str) -> &str {
     }
 }
 
-/// `caller`: the number that it is told.
+/// The contact of one host. `caller`: the caller's number in the gateway's format.
 fn contact(gateway: &Gateway, host: &GatewayHost, user: &str, caller: &str) -> ResolvedContact {
     let domain = gateway.from.1.as_deref().unwrap_or(without_port(&host.host));
     let account = gateway.from.0.as_deref();

@@ -10,38 +10,38 @@ use crate::lookup::{
     LookupError, LookupFuture, LookupKind, LookupRequest, LookupResult, ResolvedContact, Resolver,
 };
 
-/// How deep groups may be nested.
+/// Maximum nesting depth of groups.
 const MAX_DEPTH: usize = 8;
-/// Contacts that a group comes to at most: more branches than these no call needs.
+/// Maximum number of contacts of a group.
 const MAX_CONTACTS: usize = 64;
 
-/// Whom a group calls.
+/// A group of targets.
 #[derive(Debug, Clone, PartialEq, Eq, Default)]
 pub struct Group {
     pub members: Vec<Member>,
-    /// How long a member rings; none: as the dialling says.
+    /// The ring timeout of a member; `None` for that of the dial request.
     pub ring: Option<Duration>,
 }
 
 impl Group {
-    /// All at once.
+    /// A group whose members are dialled at once.
     pub fn parallel<'a>(members: impl IntoIterator<Item = &'a str>) -> Self {
         Group { members: members.into_iter().map(|target| Member::new(target, 0)).collect(), ring: None }
     }
 
-    /// One after the other.
+    /// A group whose members are dialled one after another.
     pub fn serial<'a>(members: impl IntoIterator<Item = &'a str>) -> Self {
         let members = (0..).zip(members).map(|(at, target)| Member::new(target, at)).collect();
         Group { members, ring: None }
     }
 }
 
-/// One of a group.
+/// A member of a group.
 #[derive(Debug, Clone, PartialEq, Eq)]
 pub struct Member {
-    /// Any target, another group too.
+    /// Any target, including another group.
     pub target: String,
-    /// Lower is dialled first; those of the same priority together.
+    /// Lower is dialled first; members of equal priority are dialled together.
     pub priority: u16,
 }
 
@@ -52,25 +52,25 @@ impl Member {
     }
 }
 
-/// Resolves `group/<name>`. A member who cannot be reached is left out.
+/// Resolves `group/<name>`. Unreachable members are left out.
 pub struct GroupResolver {
     groups: HashMap<String, Group>,
-    /// For members that are no groups.
+    /// Resolves members that are not groups.
     others: Arc<dyn Resolver>,
 }
 
 impl GroupResolver {
-    /// These groups, of members that the other resolver knows.
+    /// A resolver of these groups, whose other members `others` resolves.
     ///
     /// # Errors
-    /// A group contains itself, a group that does not exist, or too many levels.
+    /// A group contains itself, contains a group that does not exist, or is nested too deeply.
     pub fn new(
         groups: impl IntoIterator<Item = (String, Group)>,
         others: Arc<dyn Resolver>,
     ) -> Result<Self, LookupError> {
         let resolver = GroupResolver { groups: groups.into_iter().collect(), others };
         let mut names: Vec<&String> = resolver.groups.keys().collect();
-        names.sort(); // the same error each time
+        names.sort(); // makes the error deterministic
         let mut heights = HashMap::new();
         for name in names {
             if resolver.height(name, &mut Vec::new(), &mut heights)? > MAX_DEPTH {
@@ -80,7 +80,7 @@ impl GroupResolver {
         Ok(resolver)
     }
 
-    /// How many levels of groups there are from this one down; `path` is the way to it.
+    /// The number of nested levels below and including this group; `path` leads to it.
     fn height<'a>(
         &'a self,
         name: &'a str,
@@ -116,7 +116,7 @@ impl GroupResolver {
         for tier in tiers {
             let priority = contacts.last().map_or(0, |last| last.priority + 1);
             for contact in tier {
-                // Somebody who is in two groups rings once, at their first turn.
+                // A contact that is in two groups rings once, at its first turn.
                 let known = contacts.iter().any(|other| other.uri == contact.uri);
                 if !known && contacts.len() < MAX_CONTACTS {
                     contacts.push(ResolvedContact { priority, ..contact });
@@ -132,25 +132,25 @@ impl GroupResolver {
     }
 }
 
-/// Contacts in the order to be dialled, those of one turn together.
+/// Contacts in dialling order, those of one turn together.
 type Tiers = Vec<Vec<ResolvedContact>>;
 
 /// One lookup of a group.
 struct Expansion<'a> {
     resolver: &'a GroupResolver,
     request: &'a LookupRequest,
-    /// Who could not be reached, and why.
+    /// The errors of unreachable members.
     missed: Vec<String>,
-    /// Targets that were looked up already.
+    /// Results of targets that were looked up already.
     known: HashMap<&'a str, Tiers>,
 }
 
 impl<'a> Expansion<'a> {
-    /// Of members of one priority first the first choices of all, then the second ones,
-    /// and so on; then the members of the next priority.
+    /// Of members of equal priority first the first choices of all, then the second ones, and so on; then the
+    /// members of the next priority.
     fn group(&mut self, name: &'a str) -> Pin<Box<dyn Future<Output = Tiers> + Send + '_>> {
         Box::pin(async move {
-            // Every nested group exists: `GroupResolver::new` looked.
+            // Every nested group exists: `GroupResolver::new` has checked.
             let group = self.resolver.groups.get(name);
             let members = group.map_or(&[][..], |group| &group.members);
             let ring = group.and_then(|group| group.ring);
@@ -171,7 +171,7 @@ impl<'a> Expansion<'a> {
             for tier in &mut tiers {
                 tier.truncate(MAX_CONTACTS);
                 for contact in tier {
-                    // The shorter of this group's and a nested one's.
+                    // The shorter of the timeouts of this group and a nested one.
                     contact.ring = contact.ring.into_iter().chain(ring).min();
                 }
             }

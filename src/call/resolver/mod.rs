@@ -1,10 +1,10 @@
-//! The resolvers: one a kind of target, and a chain of them.
+//! The resolvers: one per kind of target, and a chain of them.
 //!
-//! - `user`: `user/1001`, from the bindings of the registrar
+//! - `user`: `user/1001`, from the registrar's bindings
 //! - `gateway`: `gateway/carrier/+44…`, a number behind a provider
-//! - `group`: `group/sales`, several of the others, nested
-//! - `direct`: `sip:` and `sips:`, where a policy allows it
-//! - `chain`: one after the other
+//! - `group`: `group/sales`, several targets of the other kinds, nested
+//! - `direct`: `sip:` and `sips:` URIs that a policy allows
+//! - `chain`: resolvers that are asked in order
 
 pub mod chain;
 pub mod direct;
@@ -25,27 +25,27 @@ use std::sync::Arc;
 use super::lookup::{EarlyMedia, LookupError, LookupFuture, LookupResult};
 use crate::controller::PairPolicy;
 
-/// How the audio of a party is to be that is called.
+/// The audio settings of a callee.
 #[derive(Debug, Clone, Default, PartialEq, Eq)]
 pub struct PartyAudio {
-    /// What may be offered to it; none: as the switch's configuration says.
+    /// The media that may be offered to it; `None` for the switch's configuration.
     pub policy: Option<Arc<PairPolicy>>,
-    /// What becomes of its session before it answers.
+    /// The treatment of its session before it answers.
     pub early_media: EarlyMedia,
 }
 
-/// A lookup that is done.
+/// A completed lookup.
 fn ready<'a>(result: Result<Option<LookupResult>, LookupError>) -> LookupFuture<'a> {
     Box::pin(std::future::ready(result))
 }
 
-/// The rest of a target of this kind. None: it is of another kind.
+/// The rest of a target of this kind. `None` if it is of another kind.
 fn rest<'a>(target: &'a str, kind: &str) -> Option<&'a str> {
     let (head, rest) = target.split_once('/')?;
     head.eq_ignore_ascii_case(kind).then_some(rest)
 }
 
-/// The user part of a URI: what may not stand there is escaped (RFC 3261 §25.1).
+/// Text as the user part of a URI, escaped where necessary (RFC 3261 §25.1).
 pub(crate) fn escape_user(text: &str) -> String {
     let mut user = String::with_capacity(text.len());
     for byte in text.bytes() {

@@ -1,4 +1,4 @@
-//! `user/1001`: where somebody who registers here is reached.
+//! `user/1001`: where a registered user can be reached.
 
 use std::net::SocketAddr;
 use std::pin::Pin;
@@ -11,35 +11,34 @@ use crate::lookup::{
 };
 use b2b_sip::endpoint::Flow;
 
-/// One place where a user is registered.
+/// A registered contact of a user.
 #[derive(Debug, Clone, PartialEq, Eq)]
 pub struct Binding {
     /// The contact URI.
     pub contact: String,
-    /// Preference in thousandths, 0 to 1000 (RFC 3261 §20.10); more is better.
+    /// Preference in thousandths, 0 to 1000 (RFC 3261 §20.10); higher is preferred.
     pub q: u16,
-    /// The connection that the registration came by, while it stands.
+    /// The flow of the registration, while its connection is up.
     pub flow: Option<Flow>,
-    /// The address that the registration came from as a SIP URI, if the contact itself
-    /// cannot be reached (NAT).
+    /// The source address of the registration as a SIP URI, if the contact itself cannot be reached (NAT).
     pub next_hop: Option<String>,
-    /// `Path` (RFC 3327), a list as in a Route.
+    /// `Path` (RFC 3327), as a list of Route values.
     pub path: Option<String>,
-    /// Where the registration came from, before any proxy of ours.
+    /// The source of the registration, before any proxy of ours.
     pub source: Option<SocketAddr>,
 }
 
-/// The bindings of a user that have not expired; none: there is no such user. The
-/// error is for people.
+/// The bindings of a user that have not expired; `None` if there is no such user. The error is text for
+/// people.
 pub type BindingsFuture<'a> = Pin<Box<dyn Future<Output = Result<Option<Vec<Binding>>, String>> + Send + 'a>>;
 
-/// Who knows where users are: the registrar, through an adapter. A closure from user
-/// and time to a result will do.
+/// A source of bindings: the registrar, through an adapter. A closure from user and time to a result
+/// implements it, too.
 pub trait Bindings: Send + Sync {
-    /// Where a user is now.
+    /// The current bindings of a user.
     fn bindings<'a>(&'a self, user: &'a str, now: Instant) -> BindingsFuture<'a>;
 
-    /// How a user's audio is to be; without it: as everybody's.
+    /// The audio settings of a user; by default those of every user.
     fn audio(&self, _user: &str) -> PartyAudio {
         PartyAudio::default()
     }
@@ -60,7 +59,7 @@ pub struct UserResolver<B> {
 }
 
 impl<B: Bindings> UserResolver<B> {
-    /// Users as these bindings know them.
+    /// Resolves users from these bindings.
     pub fn new(bindings: B) -> Self {
         UserResolver { bindings }
     }

@@ -1,11 +1,11 @@
-//! What happened in a call, in order: signalling, media and decisions in small
-//! records, bounded, so that every call can have one.
+//! The history of a call, in order: signalling, media and decisions in small records, bounded, so that every
+//! call can have one.
 //!
-//! - `texts`: the words of a timeline, each kept once
-//! - `view`: as text (a ladder) and as JSON
+//! - `texts`: the strings of a timeline, each stored once
+//! - `view`: the timeline as text (a ladder) and as JSON
 //!
-//! The beginning of a call and its latest records are kept, what lies between is
-//! left out and counted. A timeline never takes more than [`MAX_BYTES`].
+//! The beginning of a call and its latest records are kept; records between them are left out and counted. A
+//! timeline never takes more than [`MAX_BYTES`].
 
 #[cfg(test)]
 mod tests;
@@ -21,32 +21,32 @@ use super::{CallId, LegId};
 use texts::{Text, TextId, Texts};
 pub use view::{LegView, RecordView, TimelineView, What};
 
-/// Memory that a timeline takes at most, the value itself included.
+/// Maximum memory of a timeline, including the value itself.
 pub const MAX_BYTES: usize = 4_096;
 
-/// Records from the beginning of the call.
+/// Number of records kept from the beginning of the call.
 const HEAD: usize = 64;
-/// The latest records.
+/// Number of latest records kept.
 const TAIL: usize = 32;
-/// Legs with a name; later ones are "another leg".
+/// Maximum number of named legs; further ones are "another leg".
 const MAX_LEGS: usize = 12;
-/// Stands for a leg without a place in the table, and for none.
+/// Stands for a leg that is not in the table; [`NO_LEG`] for none.
 const OTHER_LEG: u8 = u8::MAX - 1;
 const NO_LEG: u8 = u8::MAX;
 
-/// Which way a message went.
+/// The direction of a message.
 #[derive(Debug, Clone, Copy, PartialEq, Eq, Serialize, Deserialize)]
 #[cfg_attr(feature = "schema", derive(utoipa::ToSchema))]
 #[cfg_attr(feature = "schema", schema(as = MessageWay))]
 #[serde(rename_all = "snake_case")]
 pub enum Way {
-    /// From the party to us.
+    /// From the party to b2b.
     In,
-    /// From us to the party.
+    /// From b2b to the party.
     Out,
 }
 
-/// What a message carried.
+/// The kind of body of a message.
 #[derive(Debug, Clone, Copy, PartialEq, Eq, Default, Serialize, Deserialize)]
 #[cfg_attr(feature = "schema", derive(utoipa::ToSchema))]
 #[cfg_attr(feature = "schema", schema(as = MessageBody))]
@@ -56,7 +56,7 @@ pub enum Body {
     None,
     Offer,
     Answer,
-    /// Something else than a session description.
+    /// A body that is not a session description.
     Other,
 }
 
@@ -64,9 +64,9 @@ pub enum Body {
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
 pub struct Signal<'a> {
     pub way: Way,
-    /// Of the request, or the one that the response is to.
+    /// The method of the request, also for its response.
     pub method: &'a str,
-    /// None: a request.
+    /// `None` for a request.
     pub status: Option<u16>,
     pub body: Body,
 }
@@ -82,7 +82,7 @@ impl<'a> Signal<'a> {
         Signal { way, method, status: Some(status), body: Body::None }
     }
 
-    /// The same with a body.
+    /// The same message with a body.
     pub fn with(self, body: Body) -> Self {
         Signal { body, ..self }
     }
@@ -90,7 +90,7 @@ impl<'a> Signal<'a> {
 
 #[derive(Debug, Clone, Copy)]
 struct Record {
-    /// Since the call's beginning.
+    /// The time since the beginning of the call.
     at_us: u64,
     leg: u8,
     kind: Kind,
@@ -105,7 +105,7 @@ enum Kind {
     State(TextId),
 }
 
-/// The records of one call.
+/// The timeline of one call.
 #[derive(Debug, Clone)]
 pub struct Timeline {
     call: CallId,
@@ -119,7 +119,7 @@ pub struct Timeline {
 }
 
 impl Timeline {
-    /// The timeline of a call that begins now, at `began` by the clock on the wall.
+    /// The timeline of a call that begins now, at `began` on the wall clock.
     pub fn new(call: CallId, now: Instant, began: SystemTime) -> Self {
         Timeline {
             call,
@@ -133,23 +133,23 @@ impl Timeline {
         }
     }
 
-    /// Gives a leg its name: the party's URI or number. The first leg is leg A.
+    /// Names a leg after its party: a URI or number. The first leg is leg A.
     pub fn leg<'a>(&mut self, leg: LegId, name: impl Into<Text<'a>>) {
         if self.legs.len() < MAX_LEGS && !self.legs.iter().any(|(known, _)| *known == leg) {
             if self.legs.is_empty() {
-                self.legs.reserve_exact(2); // what nearly every call needs
+                self.legs.reserve_exact(2); // most calls have two legs
             }
             let name = self.texts.add(name);
             self.legs.push((leg, name));
         }
     }
 
-    /// The name of a leg; none: it has none.
+    /// The name of a leg, if it has one.
     pub fn name(&self, leg: LegId) -> Option<&str> {
         self.legs.iter().find(|(known, _)| *known == leg).map(|(_, name)| self.texts.get(*name))
     }
 
-    /// A message came or went.
+    /// Records a message that was received or sent.
     pub fn signal<'a>(&mut self, now: Instant, leg: LegId, signal: Signal<'_>, note: impl Into<Text<'a>>) {
         let method = self.texts.add(signal.method);
         let status = signal.status.unwrap_or(0);
@@ -157,30 +157,30 @@ impl Timeline {
         self.push(now, Some(leg), kind, note);
     }
 
-    /// Something is known of a leg's media: `first packet`, `silence`, …
+    /// Records a fact about a leg's media: `first packet`, `silence`, …
     pub fn media<'a>(&mut self, now: Instant, leg: LegId, fact: &str, note: impl Into<Text<'a>>) {
         let fact = self.texts.add(fact);
         self.push(now, Some(leg), Kind::Media(fact), note);
     }
 
-    /// b2b decided something, and why: a route, the next contact, a refusal.
+    /// Records a decision and its reason: a route, the next contact, a refusal.
     pub fn decision<'a>(&mut self, now: Instant, leg: Option<LegId>, what: &str, why: impl Into<Text<'a>>) {
         let what = self.texts.add(what);
         self.push(now, leg, Kind::Decision(what), why);
     }
 
-    /// A leg, or without one the call or bridge, is in a new state.
+    /// Records a new state of a leg, or without a leg of the call or bridge.
     pub fn state<'a>(&mut self, now: Instant, leg: Option<LegId>, state: &str, note: impl Into<Text<'a>>) {
         let state = self.texts.add(state);
         self.push(now, leg, Kind::State(state), note);
     }
 
-    /// Records that were left out of the middle.
+    /// The number of records left out of the middle.
     pub fn left_out(&self) -> u32 {
         self.left_out
     }
 
-    /// Memory that it takes now, the value itself included.
+    /// The memory in use, including the value itself.
     pub fn bytes(&self) -> usize {
         size_of::<Self>()
             + self.legs.capacity() * size_of::<(LegId, TextId)>()
@@ -188,13 +188,13 @@ impl Timeline {
             + self.texts.heap_bytes()
     }
 
-    /// Nothing is added soon: room that was made ahead is given back.
+    /// Releases spare capacity; nothing is added soon.
     pub fn shrink(&mut self) {
         self.head.shrink_to_fit();
         self.texts.shrink();
     }
 
-    /// Notes this in the place of whatever was noted with a fact of media.
+    /// Replaces the note of every record with this media fact.
     pub fn cover(&mut self, fact: &str, note: &str) {
         let (fact, note) = (self.texts.add(fact), self.texts.add(note));
         let records = self.head.iter_mut().chain(&mut self.tail);
@@ -211,7 +211,7 @@ impl Timeline {
         let record = Record { at_us: u64::try_from(at).unwrap_or(u64::MAX), leg, kind, note };
         if self.head.len() < HEAD {
             if self.head.len() == self.head.capacity() {
-                // In steps: doubling would waste as much as a whole call has.
+                // In small steps: doubling would waste as much memory as a whole call needs.
                 self.head.reserve_exact(16.min(HEAD - self.head.len()));
             }
             self.head.push(record);

@@ -1,12 +1,12 @@
-//! The words of one timeline, each kept once: a call says the same things many times.
+//! The strings of one timeline, each stored once: a call repeats many of them.
 
 use std::fmt::{self, Write};
 
-/// Names a text of a timeline.
+/// Identifies a string of a timeline.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
 pub struct TextId(u16);
 
-/// Words that most calls use; they take no room.
+/// Strings that most calls use; they are not stored per call.
 const COMMON: &[&str] = &[
     "",
     "INVITE",
@@ -42,7 +42,7 @@ const COMMON: &[&str] = &[
     "silence",
 ];
 
-/// Bytes of the longest of them.
+/// The length of the longest of them in bytes.
 const LONGEST_COMMON: usize = {
     let (mut longest, mut n) = (0, 0);
     while n < COMMON.len() {
@@ -52,19 +52,19 @@ const LONGEST_COMMON: usize = {
     longest
 };
 
-/// Bytes of a text; longer ones are cut.
+/// Maximum length of a string in bytes; longer ones are truncated.
 const MAX_TEXT: usize = 96;
-/// Bytes of all texts.
+/// Maximum size of all strings in bytes.
 const MAX_BYTES: usize = 992;
-/// Texts.
+/// Maximum number of strings.
 const MAX_TEXTS: usize = 64;
-/// In what steps room is made.
+/// The allocation step.
 const STEP: usize = 160;
 
-/// What stands where there was no room left.
+/// Stands for a string that did not fit.
 const FULL: TextId = TextId(u16::MAX);
 
-/// A text that is there, or one that is still to be written.
+/// A string, or one that is still to be formatted.
 #[derive(Clone, Copy)]
 pub enum Text<'a> {
     Said(&'a str),
@@ -92,28 +92,28 @@ impl<'a> From<fmt::Arguments<'a>> for Text<'a> {
 #[derive(Debug, Clone, Default)]
 pub struct Texts {
     bytes: String,
-    /// Where each text ends; it begins where the one before it ends.
+    /// The end of each string; it begins at the end of the previous one.
     ends: Vec<u16>,
 }
 
 impl Texts {
-    /// Keeps a text, if it is not kept already. Control characters become spaces.
+    /// Stores a string, unless it is stored already. Control characters become spaces.
     pub fn add<'a>(&mut self, text: impl Into<Text<'a>>) -> TextId {
         let start = self.bytes.len();
         let room = MAX_TEXT.min(MAX_BYTES.saturating_sub(start));
         let text = text.into();
-        // Most stand as they are, and are known.
+        // Most strings fit unchanged and are stored already.
         let said =
             if let Text::Said(text) = text { Some(text).filter(|text| fits(text, room)) } else { None };
         if let Some(known) = said.and_then(|text| self.find(text, start)) {
             return known;
         }
         if self.bytes.capacity() - start < room {
-            // In steps: doubling would waste as much as a whole call needs.
+            // In small steps: doubling would waste as much memory as a whole call needs.
             self.bytes.reserve_exact(room.max(STEP).min(MAX_BYTES - start));
         }
         let mut writer = Bounded { bytes: &mut self.bytes, room, cut: false };
-        // It only fails to stop a text that is too long.
+        // Writing fails only to stop a string that is too long.
         let _ = match text {
             Text::Said(text) => writer.write_str(text),
             Text::Written(text) => writer.write_fmt(text),
@@ -121,7 +121,7 @@ impl Texts {
         let cut = writer.cut;
         let added = &self.bytes[start..];
         let known = match cut && start + MAX_TEXT > MAX_BYTES {
-            true => Some(FULL), // not cut for its length
+            true => Some(FULL), // not truncated because of its own length
             false if said.is_some() => None,
             false => self.find(added, start),
         };
@@ -144,7 +144,7 @@ impl Texts {
         }
     }
 
-    /// A text that was kept; `…` where there was no room.
+    /// A stored string; `…` for one that did not fit.
     pub fn get(&self, id: TextId) -> &str {
         let id = usize::from(id.0);
         match COMMON.get(id) {
@@ -184,13 +184,13 @@ impl Texts {
     }
 }
 
-/// Whether a text stays as it is, as nearly all do: ASCII without control characters, and room behind it for the mark that
-/// something is missing.
+/// Whether a string can be stored unchanged, as nearly all can: ASCII without control characters, with room
+/// for the truncation mark after it.
 fn fits(text: &str, room: usize) -> bool {
     text.len() + '…'.len_utf8() <= room && text.bytes().all(|byte| matches!(byte, b' '..=b'~'))
 }
 
-/// Writes so many bytes and no more, whole characters only.
+/// Writes at most `room` bytes, whole characters only.
 struct Bounded<'a> {
     bytes: &'a mut String,
     room: usize,
@@ -206,7 +206,7 @@ impl Write for Bounded<'_> {
         }
         for c in text.chars() {
             let c = if c.is_control() { ' ' } else { c };
-            // The last three bytes are for the mark that something is missing.
+            // The last three bytes are reserved for the truncation mark.
             if c.len_utf8() + '…'.len_utf8() > self.room {
                 self.cut = true;
                 if '…'.len_utf8() <= self.room {

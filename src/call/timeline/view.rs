@@ -10,10 +10,10 @@ use crate::CallId;
 use crate::event::rfc3339;
 use b2b_sip::msg::phrase;
 
-/// Columns of an arrow between a party and b2b.
+/// The width of an arrow between a party and b2b, in columns.
 const LANE: usize = 32;
 
-/// A timeline in words. `Display` is a ladder, `Serialize` the JSON.
+/// A view of a timeline. `Display` is a ladder, `Serialize` the JSON.
 #[derive(Debug, Clone, PartialEq, Serialize)]
 #[cfg_attr(feature = "schema", derive(utoipa::ToSchema))]
 #[cfg_attr(feature = "schema", schema(as = CallTimeline))]
@@ -25,12 +25,12 @@ pub struct TimelineView<'a> {
     /// The first one is leg A.
     pub legs: Vec<LegView<'a>>,
     pub records: Vec<RecordView<'a>>,
-    /// How many were left out, and after how many.
+    /// The number of records left out, and after how many records.
     pub left_out: u32,
     pub left_out_after: usize,
 }
 
-/// A leg of it.
+/// A leg in a timeline.
 #[derive(Debug, Clone, PartialEq, Serialize)]
 #[cfg_attr(feature = "schema", derive(utoipa::ToSchema))]
 #[cfg_attr(feature = "schema", schema(as = TimelineLeg))]
@@ -39,14 +39,14 @@ pub struct LegView<'a> {
     pub name: &'a str,
 }
 
-/// A record of it.
+/// A record in a timeline.
 #[derive(Debug, Clone, PartialEq, Serialize)]
 #[cfg_attr(feature = "schema", derive(utoipa::ToSchema))]
 #[cfg_attr(feature = "schema", schema(as = TimelineRecord))]
 pub struct RecordView<'a> {
-    /// Since the beginning.
+    /// The time since the beginning of the call.
     pub at_ms: f64,
-    /// None: the call, or a leg beyond those that have a name.
+    /// `None`: the call, or a leg without a name.
     pub leg: Option<LegId>,
     #[serde(flatten)]
     pub what: What<'a>,
@@ -54,7 +54,7 @@ pub struct RecordView<'a> {
     pub note: &'a str,
 }
 
-/// What a record is of.
+/// The subject of a record.
 #[derive(Debug, Clone, Copy, PartialEq, Serialize)]
 #[cfg_attr(feature = "schema", derive(utoipa::ToSchema))]
 #[cfg_attr(feature = "schema", schema(as = RecordKind))]
@@ -67,7 +67,7 @@ pub enum What<'a> {
 }
 
 impl Timeline {
-    /// For readers.
+    /// The timeline for readers.
     pub fn view(&self) -> TimelineView<'_> {
         let text = |id| self.texts.get(id);
         let record = |record: &Record| RecordView {

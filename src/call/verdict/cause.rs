@@ -1,52 +1,52 @@
-//! The causes of bad audio that can be told from what passes through.
+//! The causes of bad audio that b2b can detect.
 
 use std::fmt;
 
 use serde::Serialize;
 
-/// Why audio went wrong. The names are few and fixed: they may be labels of counters.
+/// A cause of bad audio. The names are few and fixed: they can be labels of counters.
 #[derive(Debug, Clone, Copy, PartialEq, Eq, Hash, Serialize)]
 #[cfg_attr(feature = "schema", derive(utoipa::ToSchema))]
 #[cfg_attr(feature = "schema", schema(as = FindingCause))]
 #[serde(rename_all = "snake_case")]
 pub enum Cause {
-    /// Nothing at all came from the party.
+    /// No packet was received from the party.
     NeverReceived,
-    /// Nothing came, and the party gave an address behind a NAT.
+    /// No packet was received, and the party announced an address behind a NAT.
     BehindNat,
-    /// Packets came from an address that was not believed.
+    /// Packets came from an address that is not accepted, and were refused.
     OtherAddress,
-    /// Packets came from another address than was signalled, and were taken.
+    /// Packets came from another address than the signalled one, and were accepted.
     AddressDiffers,
-    /// We sent to a private address that cannot be reached from here.
+    /// b2b sent to a private address that it cannot reach.
     SentToPrivate,
-    /// The party's host or a router said that nobody receives there.
+    /// The party's host or a router reported the port as unreachable.
     Unreachable,
-    /// Payload types that were not agreed, or that the other leg does not have.
+    /// Payload types that were not agreed, or that the other leg does not support.
     CodecMismatch,
     /// Packets could not be transcoded.
     Undecodable,
     /// STUN or DTLS instead of RTP: the party wants ICE or SRTP.
     OtherProtocol,
-    /// Packets that are not under the key that was agreed on.
+    /// Packets that fail SRTP authentication with the agreed key.
     Unauthenticated,
-    /// Something that is no RTP.
+    /// Packets that are not RTP.
     NotRtp,
-    /// The party's stream was refused as an intruder.
+    /// The party's stream was refused as unverified.
     StreamRefused,
-    /// A party held, and the call ended so.
+    /// A party was holding when the call ended.
     HoldLeftOn,
-    /// The party agreed to listen only.
+    /// The party agreed to receive only.
     SendsNothing,
-    /// Nobody knew where the other party receives.
+    /// The address of the other party's media was not known.
     NoDestination,
-    /// Our system refused to send.
+    /// The operating system refused to send.
     SendFailed,
-    /// It came, and then no more.
+    /// The stream stopped.
     Stopped,
-    /// The party's receiver reports that (nearly) nothing of what we sent arrived.
+    /// The party's receiver reports that (nearly) none of the packets sent to it arrived.
     LostOnTheWay,
-    /// Much was lost.
+    /// High packet loss.
     Lossy,
 }
 
@@ -74,7 +74,7 @@ impl Cause {
         Cause::Lossy,
     ];
 
-    /// As a counter's label and in events.
+    /// The name in counter labels and events.
     pub fn as_str(self) -> &'static str {
         match self {
             Cause::NeverReceived => "never_received",
@@ -99,7 +99,7 @@ impl Cause {
         }
     }
 
-    /// What to do about it.
+    /// The advice for the cause.
     pub fn advice(self) -> &'static str {
         match self {
             Cause::NeverReceived => {

@@ -7,16 +7,16 @@ use super::{Audio, CallFacts, Cause, Finding, LegFacts, Verdict, media_from};
 
 /// Shorter talks are not judged.
 const SHORTEST: Duration = Duration::from_secs(1);
-/// What silence at the end is no accident.
+/// Silence of this length at the end counts as a stopped stream.
 const STOPPED_FOR: Duration = Duration::from_secs(10);
-/// A packet of this length is assumed where a rate is needed.
+/// The assumed packet duration where a rate is needed.
 const PACKET: Duration = Duration::from_millis(20);
-/// Loss that people hear, percent.
+/// Audible loss, in percent.
 const LOSSY_PCT: f64 = 5.0;
-/// Loss after which nothing is heard, percent.
+/// Loss at which nothing is heard, in percent.
 const LOST_PCT: f64 = 95.0;
 
-/// Says what became of a call's audio.
+/// Judges the audio of a call.
 pub fn judge(facts: &CallFacts) -> Verdict {
     let talk = facts.answered.map(|answered| facts.end.saturating_duration_since(answered));
     let Some(talk) = talk.filter(|talk| *talk >= SHORTEST && !facts.direct) else {
@@ -35,7 +35,7 @@ pub fn judge(facts: &CallFacts) -> Verdict {
     Verdict { audio, findings }
 }
 
-/// Whether `to` could hear `from`; what speaks against it is added to the findings.
+/// Whether `to` could hear `from`; contrary evidence is added to the findings.
 fn direction(
     facts: &CallFacts,
     talk: Duration,
@@ -52,7 +52,7 @@ fn direction(
     };
     let mut heard = came && left;
 
-    // A hold explains silence, and is no fault of the way.
+    // Hold explains silence and is not a fault of the network.
     if let Some(held) = to.held {
         let until = format!("the party held for the last {:.1} s, until the end", held.as_secs_f64());
         add(Cause::HoldLeftOn, to, !heard, until);
@@ -94,7 +94,7 @@ fn direction(
     heard
 }
 
-/// Nothing that counts was received from a party.
+/// The reason why no significant number of packets was received from a party.
 fn why_nothing_came(from: &LegFacts) -> (Cause, String) {
     let (stats, dropped) = (&from.stats, &from.stats.dropped);
     let signalled = address(stats.sources.signalled);
@@ -144,7 +144,7 @@ fn why_nothing_came(from: &LegFacts) -> (Cause, String) {
     }
 }
 
-/// Packets came from where the party may not send from.
+/// The evidence for packets from an address that is not accepted.
 fn refused(from: &LegFacts) -> String {
     let (sources, packets) = (&from.stats.sources, from.stats.dropped.source);
     let signalled = address(sources.signalled);
@@ -158,7 +158,7 @@ fn refused(from: &LegFacts) -> String {
     }
 }
 
-/// Packets came from one party, and none went to the other. All causes there are.
+/// The reasons why packets of one party were not sent to the other one. All causes that apply.
 fn why_nothing_left(from: &LegFacts, to: &LegFacts) -> Vec<(Cause, String)> {
     let dropped = &from.stats.dropped;
     let came = from.stats.received.packets;
@@ -192,7 +192,7 @@ fn why_nothing_left(from: &LegFacts, to: &LegFacts) -> Vec<(Cause, String)> {
     found
 }
 
-/// Packets were sent to a party, and something says that they did not get there.
+/// The reason to believe that packets sent to a party did not arrive.
 fn why_nothing_arrived(to: &LegFacts) -> Option<(Cause, String)> {
     let sent = to.stats.sent.packets;
     let sources = &to.stats.sources;
@@ -203,7 +203,7 @@ fn why_nothing_arrived(to: &LegFacts) -> Option<(Cause, String)> {
             format!("{} of {sent} packets to {target} came back", to.unreachable),
         ));
     }
-    // Where its packets come from we know a way to the party, whatever it signalled.
+    // If packets come from the party, their source is a known way back to it, whatever it signalled.
     if sources.locked.is_none()
         && let (Some(target), Some(signalling)) = (sources.signalled, to.signalling)
         && is_private(target.ip())
@@ -227,7 +227,7 @@ fn mismatch(from: &LegFacts) -> String {
     }
 }
 
-/// The stream ended long before the call.
+/// The evidence that the stream ended long before the call.
 fn stopped(facts: &CallFacts, from: &LegFacts) -> Option<String> {
     let last = from.stats.received.last?;
     let silent = facts.end.saturating_duration_since(last);
@@ -235,19 +235,19 @@ fn stopped(facts: &CallFacts, from: &LegFacts) -> Option<String> {
         .then(|| format!("the last packet came {:.1} s before the end", silent.as_secs_f64()))
 }
 
-/// The party sends from another host than it signalled. Another port is no news.
+/// The signalled and the actual address, if the hosts differ. Another port is not reported.
 fn differs(leg: &LegFacts) -> Option<(SocketAddr, SocketAddr)> {
     let (signalled, locked) = (leg.stats.sources.signalled?, leg.stats.sources.locked?);
     (signalled.ip().to_canonical() != locked.ip().to_canonical()).then_some((signalled, locked))
 }
 
-/// Percent of what a party sent that did not arrive, if people hear it.
+/// Audible loss of the party's packets, in percent.
 fn loss_from(leg: &LegFacts) -> Option<f64> {
     let lost = 100.0 * leg.stats.lost as f64 / (leg.stats.lost + leg.stats.received.packets).max(1) as f64;
     (lost >= LOSSY_PCT).then_some(lost)
 }
 
-/// Percent of what we sent that a party reports as lost.
+/// The loss that a party reports for packets sent to it, in percent.
 fn loss_to(leg: &LegFacts) -> Option<f64> {
     let lost = leg.stats.rtcp.far_lost.filter(|lost| *lost > 0)?;
     Some((100.0 * f64::from(lost) / leg.stats.sent.packets.max(1) as f64).min(100.0))
@@ -257,7 +257,7 @@ fn address(address: Option<SocketAddr>) -> String {
     address.map_or("nothing".into(), |address| address.to_string())
 }
 
-/// An address that nobody outside of its network can reach.
+/// Whether an address is unreachable from outside its network.
 fn is_private(ip: IpAddr) -> bool {
     match ip.to_canonical() {
         IpAddr::V4(ip) => {

@@ -1,11 +1,11 @@
-//! What became of a call's audio, in words: whether it went both ways, and if not,
-//! why, with the evidence and what to do.
+//! The verdict on a call's audio, as text: whether it went both ways, and if not, why, with the evidence and
+//! advice.
 //!
-//! - `cause`: the causes there are, what to do about each
+//! - `cause`: the possible causes, and the advice for each
 //! - `judge`: from counters and negotiated facts to findings
 //!
-//! Only what was seen is judged: counters of both endpoints, what was signalled, who
-//! holds. What a far end does with packets that reached it nobody here knows.
+//! Only what b2b can observe is judged: the counters of both endpoints, the signalling, and hold. What a far
+//! end does with packets that reached it is unknown.
 
 mod cause;
 mod judge;
@@ -24,25 +24,25 @@ use b2b_media::relay::EndpointStats;
 pub use cause::Cause;
 pub use judge::judge;
 
-/// The line in the configuration that lets a party's media come from this host.
+/// The configuration line that accepts a party's media from this host.
 pub fn media_from(host: IpAddr) -> String {
     format!("media_from = [\"{}\"]", host.to_canonical())
 }
 
-/// What is known of one leg's media.
+/// Facts about one leg's media.
 #[derive(Debug, Clone, PartialEq)]
 pub struct LegFacts {
     pub leg: LegId,
     pub stats: EndpointStats,
-    /// Packets to the party that came back as ICMP errors.
+    /// Packets to the party that were answered by ICMP errors.
     pub unreachable: u64,
-    /// As seen from here, at the end (or now): `send` off means that the party holds.
+    /// The direction seen from b2b, at the end (or now): without `send` the party is holding.
     pub direction: Direction,
     /// How long the party has held, if it still did at the end.
     pub held: Option<Duration>,
-    /// What was agreed: payload type and name.
+    /// The agreed formats: payload type and name.
     pub formats: Vec<(u8, String)>,
-    /// Where the party's signalling comes from.
+    /// The source of the party's signalling.
     pub signalling: Option<IpAddr>,
 }
 
@@ -61,28 +61,28 @@ impl LegFacts {
     }
 }
 
-/// What is known of a call's media.
+/// Facts about a call's media.
 #[derive(Debug, Clone, PartialEq)]
 pub struct CallFacts {
     /// The caller.
     pub a: LegFacts,
     /// The callee.
     pub b: LegFacts,
-    /// When both were answered; none: they never were.
+    /// When both legs were answered; `None` if they never were.
     pub answered: Option<Instant>,
-    /// When it ended, or now.
+    /// The end of the call, or now.
     pub end: Instant,
-    /// The parties were told to send to each other: nothing comes by here.
+    /// The parties exchange media directly: none passes through b2b.
     pub direct: bool,
 }
 
-/// How audio went.
+/// The outcome for the audio.
 #[derive(Debug, Clone, Copy, PartialEq, Eq, Hash, Serialize)]
 #[cfg_attr(feature = "schema", derive(utoipa::ToSchema))]
 #[cfg_attr(feature = "schema", schema(as = AudioVerdict))]
 #[serde(rename_all = "snake_case")]
 pub enum Audio {
-    /// From each to the other.
+    /// Both parties were heard.
     BothWays,
     /// The caller was heard, the callee was not.
     OnlyFromCaller,
@@ -90,33 +90,33 @@ pub enum Audio {
     OnlyFromCallee,
     /// Neither was heard.
     Nobody,
-    /// Nothing can be said: not answered, too short, or not through here.
+    /// No statement is possible: not answered, too short, or direct media.
     NotJudged,
 }
 
 impl Audio {
-    /// Whether somebody was not heard who should have been.
+    /// Whether a party was not heard that should have been.
     pub fn is_fault(self) -> bool {
         !matches!(self, Audio::BothWays | Audio::NotJudged)
     }
 }
 
-/// One thing that was found.
+/// A single finding.
 #[derive(Debug, Clone, PartialEq, Eq, Serialize)]
 #[cfg_attr(feature = "schema", derive(utoipa::ToSchema))]
 pub struct Finding {
     pub cause: Cause,
-    /// On whose side.
+    /// The leg that it concerns.
     pub leg: LegId,
-    /// Whether it explains missing audio; otherwise it is only worth knowing.
+    /// Whether it explains missing audio; otherwise it is only informative.
     pub fault: bool,
-    /// What was seen.
+    /// The evidence.
     pub evidence: String,
-    /// What to do.
+    /// The advice.
     pub advice: &'static str,
 }
 
-/// What is to be said of a call's audio.
+/// The verdict on a call's audio.
 #[derive(Debug, Clone, PartialEq, Eq, Serialize)]
 #[cfg_attr(feature = "schema", derive(utoipa::ToSchema))]
 pub struct Verdict {
@@ -126,7 +126,7 @@ pub struct Verdict {
 }
 
 impl Verdict {
-    /// Whether somebody should look at it.
+    /// Whether it needs attention.
     pub fn is_fault(&self) -> bool {
         self.audio.is_fault() || self.findings.iter().any(|finding| finding.fault)
     }
@@ -150,7 +150,7 @@ impl fmt::Display for Finding {
     }
 }
 
-/// One line a finding below the outcome.
+/// One line per finding, after the outcome.
 impl fmt::Display for Verdict {
     fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
         write!(f, "{}", self.audio)?;
