@@ -1,22 +1,22 @@
-//! What answers calls by itself: applications over the call model, as machines ([`Application`]) that the
-//! calls' thread steps. None of them knows SIP or RTP, and none has a clock but the moments that it is told.
+//! Applications that answer calls, as state machines ([`Application`]) that the call thread steps. They do
+//! not depend on SIP or RTP, and get the current time with each event instead of reading a clock.
 //!
-//! - `conference`: rooms
-//! - `ivr`: menus
-//! - `park`: parking
-//! - `queue`: callers wait for agents
+//! - `conference`: conference rooms
+//! - `ivr`: IVR menus
+//! - `park`: call parking
+//! - `queue`: call queues with agents
 //! - `test_numbers`: echo and milliwatt
-//! - `voice_agent`: programs elsewhere that talk to callers
+//! - `voice_agent`: external programs that talk to callers
 //! - `voicemail`: mailboxes
-//! - `wrong_pins`: PINs that are guessed, over all calls
-//! - `registry`: which handler is meant by `ivr/main`; `prompts`: files by name
+//! - `wrong_pins`: protection against guessing PINs, over all calls
+//! - `registry`: handlers by name, such as `ivr/main`; `prompts`: files by name
 //!
-//! A room each. Where a caller is stands in their machine, and in no future; what several callers share is a value
-//! behind a handle, or a machine that belongs to no call.
+//! Each application has a module. The state of a caller is in their machine, not in a suspended future; state
+//! that several callers share is a value behind a handle, or a machine that belongs to no call.
 //!
 //! [`Application`]: b2b_call::application::Application
 //!
-//! Applications know no SIP: calls are all they see; this does not compile:
+//! Applications do not depend on SIP, only on the call model; this does not compile:
 //!
 //! ```compile_fail
 //! use b2b_sip::msg;
@@ -33,7 +33,7 @@ pub mod voice_agent;
 pub mod voicemail;
 pub mod wrong_pins;
 
-/// The programs in the documentation of menus.
+/// Compiles the programs in the documentation of menus.
 #[cfg(doctest)]
 #[doc = include_str!("../../docs/apps/ivr.md")]
 struct DocsOfIvr;

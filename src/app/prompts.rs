@@ -1,16 +1,16 @@
-//! Prompts by name: files below one folder, and digits that are put together from files.
+//! Prompts by name: files below one folder, and digits composed of files.
 
 use std::path::{Path, PathBuf};
 use std::sync::Arc;
 
 use b2b_call::controller::Part;
 
-/// Where prompts are.
+/// The location of prompts.
 #[derive(Debug, Clone, PartialEq, Eq)]
 pub struct Prompts {
-    /// What relative names are relative to.
+    /// The folder that relative names refer to.
     pub folder: PathBuf,
-    /// The ending of the files that digits are said with: `wav`.
+    /// The extension of the digit files: `wav`.
     pub ending: String,
 }
 
@@ -21,7 +21,7 @@ impl Default for Prompts {
 }
 
 impl Prompts {
-    /// In this folder, digits as WAV.
+    /// Prompts in this folder, with digits as WAV.
     pub fn new(folder: impl Into<PathBuf>) -> Self {
         Prompts { folder: folder.into(), ..Prompts::default() }
     }
@@ -31,12 +31,12 @@ impl Prompts {
         self.folder.join(name).into()
     }
 
-    /// The same as a part of a prompt.
+    /// The file as a part of a prompt.
     pub fn file(&self, name: &str) -> Part {
         Part::File(self.path(name))
     }
 
-    /// The file that says this key of a telephone; none: it is none.
+    /// The file for a telephone key; `None` for any other character.
     pub fn digit(&self, key: char) -> Option<Arc<Path>> {
         let name = match key {
             '0'..='9' => key.to_string(),
@@ -47,12 +47,12 @@ impl Prompts {
         Some(self.path(&format!("digits/{name}.{}", self.ending)))
     }
 
-    /// These keys one after the other; whatever else is in the text is left out.
+    /// These keys in sequence; other characters are skipped.
     pub fn say_digits(&self, text: &str) -> Vec<Part> {
         text.chars().filter_map(|key| self.digit(key)).map(Part::File).collect()
     }
 
-    /// Every file that may be needed to say digits.
+    /// Every file that may be needed for digits.
     pub fn digit_files(&self) -> Vec<Arc<Path>> {
         "0123456789".chars().filter_map(|key| self.digit(key)).collect()
     }

@@ -1,5 +1,4 @@
-//! Numbers to test lines with: one that says back what a caller says, and one that sends a
-//! tone of a level that is known.
+//! Numbers for line tests: one that echoes the caller's audio, and one that sends a tone of a known level.
 
 use std::time::{Duration, Instant};
 
@@ -8,10 +7,10 @@ use b2b_call::controller::{CollectEnd, DigitPlan, Part, Prompt};
 use b2b_call::handler::{ApplicationHandler, HandlerAction, IncomingCall};
 use b2b_call::service::{CallError, CallService, Place};
 
-/// Longer than any conversation.
+/// Longer than any call.
 const ALWAYS: Duration = Duration::from_secs(7 * 86_400);
 
-/// The application `echo`: callers hear themselves, until they press `#` or hang up.
+/// The application `echo`: callers hear themselves until they press `#` or hang up.
 #[derive(Debug, Clone, Copy, Default)]
 pub struct EchoNumber;
 
@@ -21,16 +20,15 @@ pub struct EchoNumber;
 pub struct Milliwatt;
 
 impl EchoNumber {
-    /// What routes call it.
+    /// The application's name in routes.
     pub const NAME: &'static str = "echo";
 }
 
 impl Milliwatt {
-    /// What routes call it.
+    /// The application's name in routes.
     pub const NAME: &'static str = "milliwatt";
 
-    /// What is heard. 1,000 Hz would meet the same eight samples again and again; 4 Hz more goes
-    /// through all of them.
+    /// The tone. 1,000 Hz would repeat the same eight samples; 1,004 Hz covers all sample phases.
     pub fn tone() -> Prompt {
         Prompt::new(vec![Part::Tone { hz: [1_004, 0], lasts: Duration::from_secs(86_400), dbm0: 0 }])
             .forever()
@@ -42,7 +40,7 @@ impl ApplicationHandler for EchoNumber {
         EchoNumber::NAME
     }
 
-    /// Only by name.
+    /// Selected by name only.
     fn can_handle(&self, _: &IncomingCall) -> bool {
         false
     }
@@ -57,7 +55,7 @@ impl ApplicationHandler for Milliwatt {
         Milliwatt::NAME
     }
 
-    /// Only by name.
+    /// Selected by name only.
     fn can_handle(&self, _: &IncomingCall) -> bool {
         false
     }
@@ -74,7 +72,7 @@ enum Sounds {
     Tone,
 }
 
-/// A caller of one of them.
+/// A caller of one of these numbers.
 struct Line {
     call: IncomingCall,
     sounds: Sounds,
@@ -131,7 +129,7 @@ impl Line {
                     return Ok(());
                 }
                 (CollectEnd::Stopped, _) => return Err(CallError::Gone),
-                // Other keys do nothing.
+                // Other keys are ignored.
                 _ => (At::Listening, wants.collect(leg, &until_hash())),
             },
             (at, sounds) => {
@@ -158,7 +156,7 @@ impl Line {
     fn ended(&self, how: Result<(), CallError>, wants: &mut Wants) {
         wants.end(match how {
             Ok(()) => HandlerAction::Disconnect,
-            // The caller has hung up, or everything ends.
+            // The caller has hung up, or the service is stopping.
             Err(CallError::Gone | CallError::Stopping) => HandlerAction::Complete,
             Err(error) => {
                 let name = if self.sounds == Sounds::Echo { EchoNumber::NAME } else { Milliwatt::NAME };

@@ -1,36 +1,36 @@
-//! Wrong PINs are remembered over calls: whoever goes on guessing waits longer each time, on however many
-//! lines. A handle that can be cloned; no clock.
+//! Counts wrong PINs over all calls: repeated guessing is delayed longer each time, on any number of lines.
+//! Clones share the counts; no clock.
 //!
-//! Two are counted: what the PIN opens (a mailbox, a room), and who calls. Owners who call from their own
-//! phones are counted by themselves only: nobody can keep them out by guessing.
+//! Two counts apply: that of the protected object (a mailbox, a room), and that of the caller. For owners who
+//! call from their own phones only the caller's count applies, so others cannot lock them out by guessing.
 //!
-//! | wrong so far | the next one is looked at |
+//! | wrong PINs so far | the next one is checked |
 //! |---|---|
 //! | up to 4 | at once |
-//! | 5, 6, 7 … | 1, 2, 4 … 60 s behind the one before |
-//! | more than 8 s are left | not at all: it is a wrong one, whatever it is |
+//! | 5, 6, 7 … | 1, 2, 4 … 60 s after the previous one |
+//! | more than 8 s of the delay are left | not at all: it counts as wrong |
 
 use std::collections::HashMap;
 use std::sync::{Arc, Mutex, MutexGuard, PoisonError};
 use std::time::{Duration, Instant};
 
-/// Wrong ones without a pause.
+/// Number of wrong PINs without a delay.
 const FREE: u32 = 5;
 const LONGEST: Duration = Duration::from_secs(60);
-/// A caller does not wait longer for an answer.
+/// Maximum time that a caller waits for the check.
 const PATIENCE: Duration = Duration::from_secs(8);
-/// Nothing is known any more of who has not guessed for so long.
+/// Counts are forgotten after this time without a wrong PIN.
 const KEPT: Duration = Duration::from_secs(86_400);
-/// Of so many at most something is known.
+/// Maximum number of counts.
 const MOST: usize = 4_096;
 
-/// See the module's text.
+/// The counts of wrong PINs; see the module documentation.
 #[derive(Debug, Clone, Default)]
 pub struct WrongPins(Arc<Mutex<HashMap<Whose, Count>>>);
 
 #[derive(Debug, Clone, PartialEq, Eq, Hash)]
 enum Whose {
-    /// What the PIN opens.
+    /// The protected object.
     Place(String),
     Caller(String),
 }
@@ -38,21 +38,21 @@ enum Whose {
 #[derive(Debug, Clone, Copy)]
 struct Count {
     wrong: u32,
-    /// The next one is looked at then.
+    /// The earliest time of the next check.
     next: Instant,
 }
 
-/// A PIN that somebody has said.
+/// A PIN that was entered.
 #[derive(Debug)]
 pub struct Attempt {
     pins: WrongPins,
     whose: Vec<Whose>,
-    /// When it may be looked at; none: never.
+    /// The delay of the check; `None`: it is not checked.
     wait: Option<Duration>,
 }
 
 impl WrongPins {
-    /// Somebody has said a PIN for this place. It counts as a wrong one until it is known to be right.
+    /// A PIN was entered for this place. It counts as wrong until [`Attempt::right`] is called.
     pub fn attempt(&self, now: Instant, place: &str, caller: &str, owner: bool) -> Attempt {
         let caller = Whose::Caller(caller.to_owned());
         let mut whose = if owner { vec![] } else { vec![Whose::Place(place.to_owned())] };
@@ -60,7 +60,7 @@ impl WrongPins {
         let mut counts = self.counts();
         if counts.len() + whose.len() > MOST {
             counts.retain(|_, it| now < it.next + KEPT);
-            // Too many guess at once: callers are counted together, places never are.
+            // Under a flood of guesses callers share one count; places never do.
             if counts.len() + whose.len() > MOST {
                 whose.retain(|it| matches!(it, Whose::Place(_)));
                 whose.push(Whose::Caller(String::new()));
@@ -80,7 +80,7 @@ impl WrongPins {
     }
 
     fn counts(&self) -> MutexGuard<'_, HashMap<Whose, Count>> {
-        // A panic elsewhere leaves nothing half done behind it.
+        // A panic elsewhere leaves no inconsistent state behind this lock.
         self.0.lock().unwrap_or_else(PoisonError::into_inner)
     }
 }
@@ -89,7 +89,7 @@ fn known_of(counts: &HashMap<Whose, Count>, whose: &Whose, now: Instant) -> u32 
     counts.get(whose).filter(|it| now < it.next + KEPT).map_or(0, |it| it.wrong)
 }
 
-/// After so many wrong ones.
+/// The delay after this number of wrong PINs.
 fn pause(wrong: u32) -> Duration {
     match wrong.checked_sub(FREE) {
         None => Duration::ZERO,
@@ -98,12 +98,12 @@ fn pause(wrong: u32) -> Duration {
 }
 
 impl Attempt {
-    /// How long to wait before it is looked at; none: it is a wrong one, unseen.
+    /// How long to wait before the check; `None`: it counts as wrong without a check.
     pub fn wait(&self) -> Option<Duration> {
         self.wait
     }
 
-    /// It was right: it does not count.
+    /// The PIN was right: the attempt does not count.
     pub fn right(self) {
         if self.wait.is_none() {
             return;
@@ -112,7 +112,7 @@ impl Attempt {
         for one in &self.whose {
             if let Some(count) = counts.get_mut(one) {
                 count.wrong = count.wrong.saturating_sub(1);
-                // What this one has added.
+                // Removes the delay that this attempt has added.
                 count.next = count.next.checked_sub(pause(count.wrong + 1)).unwrap_or(count.next);
             }
             if counts.get(one).is_some_and(|it| it.wrong == 0) {
@@ -121,7 +121,7 @@ impl Attempt {
         }
     }
 
-    /// It was wrong; how often that was so here, or for this caller.
+    /// The PIN was wrong; returns the higher of the counts of the place and the caller.
     pub fn wrong(self) -> u32 {
         let counts = self.pins.counts();
         self.whose.iter().filter_map(|one| counts.get(one)).map(|it| it.wrong).max().unwrap_or_default()

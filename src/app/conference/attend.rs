@@ -1,16 +1,16 @@
-//! A caller's way through a room: the PIN, the participant, the keys, the way out.
+//! A caller's way through a room: the PIN, the membership, the keys, the exit.
 //!
-//! | state | is done | then |
+//! | state | action | next |
 //! |---|---|---|
-//! | `Answering`, `Entering` | the caller is up, and the call says where it is | a PIN: `Asking`; none: `Arriving` |
-//! | `Asking` | a PIN is asked for | `Weighing` |
-//! | `Weighing` | nothing, until it may be looked at | right: `Arriving`; wrong: `Refusing`, three times |
-//! | `Refusing` | that it was wrong | `Asking` |
-//! | `Arriving` | what the newcomer alone is to hear, then what their coming changes | `Staying` |
-//! | `Staying` | keys | `*2`: out; `Doing` |
-//! | `Doing` | what a key does | `Staying` |
-//! | `Parting` | why the caller is not let in | out |
-//! | `Leaving` | what the caller has begun and others need | out |
+//! | `Answering`, `Entering` | answer, and set the call's state | a PIN: `Asking`; none: `Arriving` |
+//! | `Asking` | ask for the PIN | `Weighing` |
+//! | `Weighing` | wait until the PIN may be checked | right: `Arriving`; wrong: `Refusing`, three times |
+//! | `Refusing` | say that it was wrong | `Asking` |
+//! | `Arriving` | the prompts for the newcomer alone, then the actions of joining | `Staying` |
+//! | `Staying` | wait for keys | `*2`: out; `Doing` |
+//! | `Doing` | carry out the function of a key | `Staying` |
+//! | `Parting` | say why the caller is not admitted | out |
+//! | `Leaving` | finish an action that others need | out |
 
 use std::collections::VecDeque;
 use std::sync::{Arc, Mutex};
@@ -26,13 +26,13 @@ use b2b_call::controller::{CollectEnd, Collected, DigitPlan};
 use b2b_call::handler::{ApplicationHandler, HandlerAction, IncomingCall};
 use b2b_call::service::{CallError, CallService, Place};
 
-/// How often a PIN may be wrong.
+/// Maximum number of attempts for the PIN.
 const TRIES: usize = 3;
-/// Digits of a PIN at most.
+/// Maximum length of a PIN.
 const PIN: usize = 16;
-/// Longer than any conversation.
+/// Longer than any call.
 const ALWAYS: Duration = Duration::from_secs(7 * 86_400);
-/// The timer of a PIN that may not be looked at yet.
+/// The timer of a PIN that may not be checked yet.
 const LATER: u32 = 1;
 
 /// The handler of one room.
@@ -41,13 +41,13 @@ pub struct Conference {
     pub(super) name: String,
     pub(super) config: Arc<RoomConfig>,
     pub(super) live: Arc<Mutex<Live>>,
-    /// What names of recordings begin with.
+    /// The prefix of recording names.
     pub(super) prefix: Arc<str>,
     wrong_pins: WrongPins,
 }
 
 impl Conference {
-    /// A room as it is to be; who is in it already stays.
+    /// The handler of a room with this configuration; present members stay.
     pub fn new(config: RoomConfig, rooms: &Rooms) -> Self {
         let live = rooms.live(&config.name);
         Conference {
@@ -65,7 +65,7 @@ impl ApplicationHandler for Conference {
         &self.name
     }
 
-    /// Only by name.
+    /// Selected by name only.
     fn can_handle(&self, _: &IncomingCall) -> bool {
         false
     }
@@ -93,22 +93,22 @@ struct Attends {
     call: IncomingCall,
     at: At,
     waits: Option<WantId>,
-    /// PINs so far.
+    /// The number of attempts so far.
     tries: usize,
-    /// What the caller has pressed, until it may be looked at.
+    /// The entered PIN, until it may be checked.
     weighs: Option<(String, Attempt)>,
-    /// The caller is a participant, which is given back whatever becomes of them.
+    /// The caller is a member; the membership is released in any case.
     is_member: bool,
-    /// The first one in the mix.
+    /// The caller was the first member in the mix.
     is_first: bool,
-    /// What the caller alone is to hear before they hear the others.
+    /// The prompts for the caller alone, before they hear the others.
     hears: VecDeque<Word>,
-    /// What the caller's coming changes, behind that.
+    /// The actions of joining, after these prompts.
     later: Vec<Deed>,
     deeds: Deeds,
 }
 
-/// See the module's text.
+/// The states; see the module documentation.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
 enum At {
     Answering,
@@ -156,7 +156,7 @@ impl Application for Attends {
             }
             AppEvent::Answered { .. } | AppEvent::Told(_) | AppEvent::Lost(_) => Ok(()),
         };
-        // The caller has gone, or there are no media: the call's account says which.
+        // The caller has hung up, or there is no media: the call's history tells which.
         if went_on.is_err() {
             self.goes(false, wants);
         }
@@ -200,7 +200,7 @@ impl Attends {
                 answer.done()?;
                 wants.end(HandlerAction::Disconnect);
             }
-            // Deeds and timers bring these on.
+            // Deeds and timers end these states.
             At::Doing | At::Weighing | At::Leaving => {}
         }
         Ok(())
@@ -228,7 +228,7 @@ impl Attends {
         self.waits = Some(wants.play_and_collect(self.call.leg, &prompt, &plan));
     }
 
-    /// A PIN, once it may be looked at.
+    /// Checks a PIN, once it may be checked.
     fn weighs(&mut self, now: Instant, digits: String, wants: &mut Wants) {
         if digits.is_empty() {
             return self.is(self.room.config.role_for(""), wants);
@@ -246,7 +246,7 @@ impl Attends {
 
     fn is_weighed(&mut self, digits: &str, attempt: Attempt, wants: &mut Wants) {
         let config = &self.room.config;
-        // Where only moderators have a PIN, a wrong one lets somebody in, and is a wrong one.
+        // If only moderators have a PIN, a wrong one admits the caller as a participant, but counts as wrong.
         let role = config.role_for(if attempt.wait().is_some() { digits } else { "" });
         match role == Some(Role::Moderator) || role.is_some() && config.pin.is_some() {
             true => attempt.right(),
@@ -255,7 +255,7 @@ impl Attends {
         self.is(role, wants);
     }
 
-    /// What the PIN makes of the caller; none: nothing.
+    /// Continues with the caller's role; `None`: the PIN was wrong.
     fn is(&mut self, role: Option<Role>, wants: &mut Wants) {
         match role {
             Some(role) => self.joins(role, wants),
@@ -283,7 +283,7 @@ impl Attends {
         let mut later = Vec::new();
         for deed in deeds {
             match deed {
-                // The newcomer hears it to its end before they hear the others.
+                // Played to the end before the newcomer hears the others.
                 Deed::Tell(told, word) if told == leg => {
                     self.is_first |= word == Word::Alone;
                     self.hears.push_back(word);
@@ -295,7 +295,7 @@ impl Attends {
         self.arrives(wants);
     }
 
-    /// The next thing that the newcomer alone hears; then what their coming changes.
+    /// The next prompt for the newcomer alone; after the last one the actions of joining.
     fn arrives(&mut self, wants: &mut Wants) {
         if let Some(word) = self.hears.pop_front() {
             return self.says(At::Arriving, word, wants);
@@ -306,7 +306,7 @@ impl Attends {
         self.has_done(wants);
     }
 
-    /// Back to the keys, once all is done.
+    /// Back to waiting for keys, once all actions are done.
     fn has_done(&mut self, wants: &mut Wants) {
         if self.at == At::Leaving {
             return self.goes(false, wants);
@@ -351,7 +351,7 @@ impl Attends {
         self.has_done(wants);
     }
 
-    /// The end, perhaps by the caller's own key.
+    /// Ends the attendance; `wants_out`: by the caller's key.
     fn goes(&mut self, wants_out: bool, wants: &mut Wants) {
         self.leaves(wants);
         if !wants_out && self.deeds.is_one_under_way() {
@@ -364,7 +364,7 @@ impl Attends {
         });
     }
 
-    /// The caller is no participant any more.
+    /// The caller is no longer a member.
     fn leaves(&mut self, wants: &mut Wants) {
         if std::mem::take(&mut self.is_member) {
             let is_last = parts(&self.room, self.call.leg, &mut self.deeds, wants);

@@ -1,5 +1,5 @@
-//! What is to be done in a room, one deed after the other: by the caller who made it happen, or by itself where they
-//! may go before it is done.
+//! The actions in a room, carried out in sequence: by the application of the caller who caused them, or by a
+//! separate one if that caller may be gone before they are done.
 
 use std::collections::VecDeque;
 use std::time::Instant;
@@ -13,24 +13,24 @@ use b2b_call::controller::{ConferenceId, ConferenceSpec, Prompt, RecordingId, Re
 use b2b_call::handler::HandlerAction;
 use b2b_call::service::CallError;
 
-/// Deeds that are carried out in their order. What cannot be done for one member is done for the others: who has
-/// gone meanwhile is told of by their own end.
+/// Carries out deeds in order. A failure for one member does not affect the others: a member who has left
+/// meanwhile is handled by the end of their own leg.
 pub(super) struct Deeds {
     room: Conference,
     todo: VecDeque<Deed>,
     at: Option<(Doing, WantId)>,
 }
 
-/// What is waited for before the next one.
+/// The action in progress.
 #[derive(Debug, Clone, Copy)]
 enum Doing {
-    /// One that needs nothing else.
+    /// An action without a follow-up.
     Plain,
-    /// The room's media are made, for this.
+    /// The conference is being created, for this deed.
     Making(Deed),
-    /// A recording of this room begins.
+    /// A recording of this conference is starting.
     Recording(ConferenceId),
-    /// A recording ends.
+    /// A recording is being stopped.
     Ending,
 }
 
@@ -39,33 +39,33 @@ impl Deeds {
         Deeds { room: room.clone(), todo: VecDeque::new(), at: None }
     }
 
-    /// More of them, behind those that are there.
+    /// Appends deeds.
     pub fn add(&mut self, deeds: impl IntoIterator<Item = Deed>, wants: &mut Wants) {
         self.todo.extend(deeds);
         self.go_on(wants);
     }
 
-    /// All are done.
+    /// Whether all deeds are done.
     pub fn are_done(&self) -> bool {
         self.at.is_none() && self.todo.is_empty()
     }
 
-    /// One is under way.
+    /// Whether a deed is in progress.
     pub fn is_one_under_way(&self) -> bool {
         self.at.is_some()
     }
 
-    /// Those that are not begun: others carry them out.
+    /// Takes the deeds that are not started, for others to carry out.
     pub fn rest(&mut self) -> VecDeque<Deed> {
         std::mem::take(&mut self.todo)
     }
 
-    /// Whether this is what they wait for.
+    /// Whether the deed in progress waits for this answer.
     pub fn wait_for(&self, want: WantId) -> bool {
         self.at.is_some_and(|(_, waits)| waits == want)
     }
 
-    /// The answer to that.
+    /// Processes that answer.
     pub fn answered(&mut self, answer: AppAnswer, wants: &mut Wants) {
         if let Some((doing, _)) = self.at.take()
             && let Err(error) = self.came(doing, answer, wants)
@@ -102,7 +102,7 @@ impl Deeds {
             },
             (Deed::Admit(leg), _) => wants.stop_moh(leg),
             (Deed::Tell(leg, word), _) => {
-                // Nobody waits for it.
+                // The answer is not awaited.
                 wants.play(leg, &config.words.prompt(word));
                 return;
             }
@@ -123,7 +123,7 @@ impl Deeds {
         self.at = Some((Doing::Plain, waits));
     }
 
-    /// Nobody waits for it.
+    /// The answer is not awaited.
     fn says(&self, id: ConferenceId, word: Word, wants: &mut Wants) {
         if self.room.config.announced || !matches!(word, Word::Joined | Word::Gone) {
             wants.announce(id, &self.room.config.words.prompt(word));
@@ -143,7 +143,7 @@ impl Deeds {
                         return Err(error);
                     }
                 };
-                // Another caller may have made one meanwhile.
+                // Another caller may have created one meanwhile.
                 let id = *lock(&self.room.live).id.get_or_insert(made);
                 if id != made {
                     wants.end_conference(made);
@@ -186,7 +186,7 @@ impl Deeds {
                 return Err(error);
             }
         };
-        // The last one may have gone meanwhile, or a recording have been there already.
+        // The last member may have left meanwhile, or another recording may be running.
         let over = if live.id == Some(id) { live.recording.replace(started) } else { Some(started) };
         drop(live);
         if let Some(over) = over {
@@ -197,7 +197,7 @@ impl Deeds {
     }
 }
 
-/// Plays a goodbye to one member while the others go on, and hangs up.
+/// Plays a goodbye to one member, independently of the others, and hangs up.
 struct SendsAway {
     leg: LegId,
     prompt: Prompt,
@@ -217,25 +217,25 @@ impl Application for SendsAway {
     }
 }
 
-/// Carries deeds out that are nobody's any more, and ends the room's media where nobody is left.
+/// Carries out deeds whose caller is gone, and ends the media of an empty room.
 pub(super) struct ByItself {
     deeds: Deeds,
     left: VecDeque<Deed>,
     over: Option<(Option<ConferenceId>, Option<RecordingId>)>,
-    /// The recording's end.
+    /// Waits for the end of the recording.
     waits: Option<WantId>,
-    /// Who wants to know when it is done.
+    /// Notified when all is done.
     done: Option<oneshot::Sender<()>>,
 }
 
 impl ByItself {
-    /// What a program wants; `done` is told when it is done.
+    /// Carries out a program's command; `done` is notified at the end.
     pub fn ordered(room: &Conference, deeds: Vec<Deed>, done: oneshot::Sender<()>) -> Self {
         let (deeds, left) = (Deeds::new(room), deeds.into());
         ByItself { deeds, left, over: None, waits: None, done: Some(done) }
     }
 
-    /// A member has gone; `rest` is what it had not carried out.
+    /// A member has left; `rest` is what their application had not carried out.
     fn parted(room: &Conference, rest: VecDeque<Deed>, left: Left) -> Self {
         let over = left.last.then(|| {
             let mut live = lock(&room.live);
@@ -262,7 +262,7 @@ impl ByItself {
 
     fn ends(&mut self, wants: &mut Wants) {
         if let Some(done) = self.done.take() {
-            // Who does not wait any more has lost interest.
+            // The receiver may be gone.
             let _ = done.send(());
         }
         wants.end(HandlerAction::Complete);
@@ -292,7 +292,8 @@ impl Application for ByItself {
     }
 }
 
-/// A member has gone, however: what is left to do for the others is done. Whether it was the last one.
+/// Removes a member, for whatever reason, and starts the remaining actions for the others. Returns whether it
+/// was the last member.
 pub(super) fn parts(room: &Conference, leg: LegId, deeds: &mut Deeds, wants: &mut Wants) -> bool {
     let left = lock(&room.live).room.leave(leg, room.config.needs_moderator);
     if let Some(id) = lock(&room.live).id.filter(|_| !left.last) {

@@ -1,12 +1,13 @@
-//! Rooms in which callers talk to each other.
+//! Conference rooms.
 //!
-//! - `room`: who is in a room and what keys do there, without I/O
-//! - `words`: what a room says
-//! - `attend`: a caller's way through a room; `deeds`: what is to be done there, one after the other;
-//!   `orders`: what programs want of it
+//! - `room`: the members of a room and the functions of keys, without I/O
+//! - `words`: the prompts of a room
+//! - `attend`: a caller's way through a room; `deeds`: the actions in a room, carried out in sequence;
+//!   `orders`: the commands of programs
 //!
-//! What happens to a room is carried out by the caller who made it happen, or by itself where they may be
-//! gone before it is done. It begins with its first member and ends with its last one.
+//! The effects of an event are carried out by the application of the caller who caused it, or by a separate
+//! one if that caller may be gone before they are done. A room begins with its first member and ends with its
+//! last one.
 
 mod attend;
 #[cfg(test)]
@@ -31,38 +32,38 @@ use crate::wrong_pins::WrongPins;
 use b2b_base::util::secret::SecretText;
 use b2b_call::controller::{ConferenceId, RecordingId};
 
-/// What a room is to be.
+/// The configuration of a room.
 #[derive(Debug, Clone, PartialEq, Eq)]
 pub struct RoomConfig {
-    /// `conference/<name>` is the handler's name.
+    /// The name; `conference/<name>` is the handler's name.
     pub name: String,
-    /// Members at most.
+    /// Maximum number of members.
     pub most: usize,
-    /// Samples a second of what is mixed: 8,000 or 16,000.
+    /// Sample rate of the mix in Hz: 8,000 or 16,000.
     pub rate_hz: u32,
-    /// What lets somebody in; none: everybody is.
+    /// The PIN of participants; `None` admits everyone.
     pub pin: Option<SecretText>,
-    /// What makes somebody a moderator; none: with a `pin` nobody is, without one everybody.
+    /// The PIN of moderators; `None`: with a `pin` there are no moderators, without one every member is one.
     pub moderator_pin: Option<SecretText>,
-    /// Others hear music until a moderator is there, and are sent away when the last one goes.
+    /// Participants hear music until a moderator is present, and are sent away when the last moderator
+    /// leaves.
     pub needs_moderator: bool,
-    /// Class of that music; none: silence.
+    /// The class of that music; `None` for silence.
     pub music: Option<String>,
-    /// Whether coming and going is heard by all.
+    /// Whether joining and leaving are announced to all members.
     pub announced: bool,
-    /// What is said is recorded into this folder from the beginning; none: where a moderator asks
-    /// for it there is no folder, and nothing is recorded.
+    /// The folder of recordings; `None` disables recording, also by moderators.
     pub recordings: Option<PathBuf>,
-    /// Whether it is recorded without being asked for.
+    /// Whether the room is recorded from the beginning.
     pub recorded: bool,
-    /// Who leaves by key is given to this application; none: hung up.
+    /// The application for members who leave by key; `None` hangs up.
     pub then: Option<String>,
-    /// What it says.
+    /// The prompts.
     pub words: Words,
 }
 
 impl RoomConfig {
-    /// A room for 100 at 16 kHz, without a PIN.
+    /// A room for 100 members at 16 kHz, without a PIN.
     pub fn new(name: impl Into<String>) -> Self {
         RoomConfig {
             name: name.into(),
@@ -80,7 +81,7 @@ impl RoomConfig {
         }
     }
 
-    /// Who comes in with these digits; none: nobody. Without PINs nothing is asked for.
+    /// The role for these digits; `None` for a wrong PIN. Without PINs none is asked for.
     pub fn role_for(&self, digits: &str) -> Option<Role> {
         let is = |pin: &SecretText| pin.reveal() == digits;
         if self.moderator_pin.as_ref().is_some_and(is) {
@@ -88,7 +89,7 @@ impl RoomConfig {
         }
         match &self.pin {
             Some(pin) => is(pin).then_some(Role::Participant),
-            // Only moderators have something to say.
+            // Only moderators have a PIN.
             None => Some(Role::Participant),
         }
     }
@@ -99,18 +100,17 @@ impl RoomConfig {
     }
 }
 
-/// A room with the media that it has while somebody is there.
+/// A room with the media that exists while it has members.
 #[derive(Debug, Default)]
 struct Live {
     room: Room,
     id: Option<ConferenceId>,
     recording: Option<RecordingId>,
-    /// Recordings so far, for their names.
+    /// The number of recordings so far, for their names.
     recorded: u64,
 }
 
-/// The rooms of a server by their names; they outlive a change of its configuration. A handle
-/// that can be cloned.
+/// The rooms of a server by name; they survive a configuration reload. Clones share them.
 #[derive(Debug, Clone)]
 pub struct Rooms {
     rooms: Arc<Mutex<BTreeMap<String, Arc<Mutex<Live>>>>>,
@@ -118,7 +118,7 @@ pub struct Rooms {
     wrong_pins: WrongPins,
 }
 
-/// What can be seen of a room.
+/// The public state of a room.
 #[derive(Debug, Clone, PartialEq, Eq)]
 pub struct RoomView {
     pub name: String,
@@ -128,8 +128,8 @@ pub struct RoomView {
 }
 
 impl Rooms {
-    /// None yet. Names of recordings begin with `prefix`, which is another one at each start of a
-    /// server, such as its time.
+    /// No rooms. Names of recordings begin with `prefix`, which must differ between starts of the server,
+    /// such as the start time.
     pub fn new(prefix: &str) -> Self {
         Rooms { rooms: Arc::default(), prefix: prefix.into(), wrong_pins: WrongPins::default() }
     }
@@ -138,7 +138,7 @@ impl Rooms {
         self.prefix.clone()
     }
 
-    /// Rooms in which somebody is.
+    /// The rooms that have members.
     pub fn view(&self) -> Vec<RoomView> {
         let rooms: Vec<_> =
             lock(&self.rooms).iter().map(|(name, live)| (name.clone(), live.clone())).collect();
@@ -158,8 +158,8 @@ impl Rooms {
     }
 }
 
-/// Held for a moment, and never while somebody waits.
+/// Held briefly, and never across a wait.
 fn lock<T>(mutex: &Mutex<T>) -> MutexGuard<'_, T> {
-    // A panic elsewhere leaves nothing half done behind these locks.
+    // A panic elsewhere leaves no inconsistent state behind these locks.
     mutex.lock().unwrap_or_else(PoisonError::into_inner)
 }

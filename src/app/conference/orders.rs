@@ -1,4 +1,5 @@
-//! What programs want of a room: a handle for who is no application, and waits for what comes of it.
+//! Commands of programs to a room: an interface for callers that are not applications and wait for the
+//! result.
 
 use tokio::sync::oneshot;
 
@@ -7,7 +8,7 @@ use super::{Conference, Order, lock};
 use b2b_call::controller::{Played, Prompt};
 use b2b_call::service::{CallError, CallService};
 
-/// Why an order to a room is not carried out.
+/// The reason why a command to a room was not carried out.
 #[derive(Debug, Clone, PartialEq, Eq, thiserror::Error)]
 pub enum NotDone {
     #[error("the room has no such participant; GET /rooms lists them")]
@@ -19,10 +20,10 @@ pub enum NotDone {
 }
 
 impl Conference {
-    /// Carries an order out.
+    /// Carries out a command.
     ///
     /// # Errors
-    /// See [`NotDone`]; nothing changes then.
+    /// See [`NotDone`]; nothing has changed then.
     pub async fn order(&self, service: &CallService, order: Order) -> Result<(), NotDone> {
         if order == Order::Record(true) && self.config.recordings.is_none() {
             return Err(NotDone::NoFolder);
@@ -34,10 +35,10 @@ impl Conference {
         Ok(())
     }
 
-    /// Plays this to all who are there.
+    /// Plays a prompt to all members.
     ///
     /// # Errors
-    /// Nobody is there, or it cannot be played.
+    /// The room has no members, or the prompt cannot be played.
     pub async fn say_to_all(&self, service: &CallService, prompt: &Prompt) -> Result<Played, NotDone> {
         let id = lock(&self.live).id.ok_or(NotDone::NoMember)?;
         Ok(service.announce(id, prompt).await?)

@@ -1,33 +1,33 @@
-//! Who is in a room, and what keys do there. No I/O: what is to be done comes back as deeds,
-//! for whoever made it happen to carry out, in their order.
+//! The members of a room, and the functions of keys. No I/O: the resulting actions are returned as deeds, to
+//! be carried out in order by the application of the caller who caused them.
 //!
 //! | keys | for | what |
 //! |---|---|---|
 //! | `*1` | all | mute, and back |
 //! | `*2` | all | leave |
-//! | `*4`, `*6` | all | the room is 3 dB softer, louder |
+//! | `*4`, `*6` | all | turn the room down, up by 3 dB |
 //! | `*5` | moderators | lock, and back |
-//! | `*7`, `*8` | moderators | mute all who are no moderators, and back |
-//! | `*9` | moderators | send away who came last, no moderator |
-//! | `*0` | moderators | record, and stop |
+//! | `*7`, `*8` | moderators | mute all participants, and back |
+//! | `*9` | moderators | send away the participant who joined last |
+//! | `*0` | moderators | start and stop recording |
 
 use super::Word;
 use b2b_call::controller::Member;
 use b2b_call::{CallId, LegId};
 
-/// Softest and loudest, dB.
+/// Minimum and maximum volume, in dB.
 const VOLUME: (i8, i8) = (-12, 12);
-/// A step of it.
+/// The volume step, in dB.
 const STEP: i8 = 3;
 
-/// What somebody may do.
+/// The role of a member.
 #[derive(Debug, Clone, Copy, PartialEq, Eq, Hash)]
 pub enum Role {
     Participant,
     Moderator,
 }
 
-/// Somebody in a room.
+/// A member of a room.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
 pub struct Participant {
     pub call: CallId,
@@ -35,82 +35,82 @@ pub struct Participant {
     pub role: Role,
     pub muted: bool,
     pub volume_db: i8,
-    /// Hears music until a moderator is there.
+    /// Hears music until a moderator is present.
     pub waits: bool,
 }
 
 impl Participant {
-    /// How it is in the mix.
+    /// The state in the mix.
     pub fn member(&self) -> Member {
         Member { muted: self.muted, deaf: false, volume_db: self.volume_db }
     }
 }
 
-/// Why somebody is not let in.
+/// The reason why a caller is not admitted.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
 pub enum Refused {
     Full,
     Locked,
 }
 
-/// What is to be done.
+/// An action to be carried out.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
 pub enum Deed {
-    /// It hears and is heard: into the mix, or otherwise in it.
+    /// Add the member to the mix, or update it there.
     Mix(LegId, Member),
-    /// It waits, with music.
+    /// The member waits, with music.
     Wait(LegId),
-    /// It waits no more.
+    /// The member waits no longer.
     Admit(LegId),
-    /// It alone hears this.
+    /// Play a prompt to this member only.
     Tell(LegId, Word),
-    /// All in the mix hear this.
+    /// Play a prompt to all in the mix.
     Say(Word),
-    /// It leaves by its own wish.
+    /// The member leaves on their own request.
     Leave(LegId),
-    /// It is sent away.
+    /// The member is sent away.
     SendAway(LegId),
-    /// Recording begins or ends.
+    /// Start or stop recording.
     Record(bool),
 }
 
-/// What a program wants of a room.
+/// A command of a program to a room.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
 pub enum Order {
-    /// A member, or all who are no moderators.
+    /// Mutes a member, or all participants.
     Mute(Option<LegId>, bool),
-    /// How loud the room is for a member, dB.
+    /// Sets the volume of the room for a member, in dB.
     Volume(LegId, i8),
     Lock(bool),
     SendAway(LegId),
     Record(bool),
 }
 
-/// Somebody has gone.
+/// The result of a member leaving.
 #[derive(Debug, Clone, Default, PartialEq, Eq)]
 pub struct Left {
-    /// What is to be done for the others.
+    /// The actions for the remaining members.
     pub deeds: Vec<Deed>,
-    /// Nobody is left: the room ends.
+    /// No member is left: the room ends.
     pub last: bool,
 }
 
-/// See the module's text.
+/// A room; see the module documentation.
 #[derive(Debug, Default)]
 pub struct Room {
-    /// In the order of their coming.
+    /// In order of joining.
     participants: Vec<Participant>,
     locked: bool,
     records: bool,
 }
 
 impl Room {
-    /// Who is there.
+    /// The members.
     pub fn participants(&self) -> &[Participant] {
         &self.participants
     }
 
-    /// Whether nobody may come in but moderators.
+    /// Whether only moderators are admitted.
     pub fn is_locked(&self) -> bool {
         self.locked
     }
@@ -119,7 +119,7 @@ impl Room {
         self.participants.iter().any(|participant| participant.role == Role::Moderator)
     }
 
-    /// Somebody comes in. `needs_moderator`: who is none waits until one is there.
+    /// A caller joins. `needs_moderator`: participants wait until a moderator is present.
     ///
     /// # Errors
     /// The room is full or locked.
@@ -161,7 +161,7 @@ impl Room {
         Ok(deeds)
     }
 
-    /// Somebody has gone, however. One who is not there changes nothing.
+    /// A member has left for any reason. A leg that is not a member changes nothing.
     pub fn leave(&mut self, leg: LegId, needs_moderator: bool) -> Left {
         let Some(place) = self.participants.iter().position(|participant| participant.leg == leg) else {
             return Left::default();
@@ -176,13 +176,13 @@ impl Room {
             deeds.push(Deed::Say(Word::Gone));
         }
         if needs_moderator && participant.role == Role::Moderator && !self.has_moderator() {
-            // Without one there is no conversation.
+            // Without a moderator the conference ends.
             deeds.extend(self.participants.iter().map(|participant| Deed::SendAway(participant.leg)));
         }
         Left { deeds, last: false }
     }
 
-    /// Somebody presses a key behind a star.
+    /// A member has pressed a key after `*`.
     pub fn key(&mut self, leg: LegId, key: char) -> Vec<Deed> {
         let Some(place) =
             self.participants.iter().position(|participant| participant.leg == leg && !participant.waits)
@@ -223,7 +223,7 @@ impl Room {
         }
     }
 
-    /// What a program wants; none: there is no such member, or nobody.
+    /// A command of a program; `None` if the member does not exist, or the room has no members.
     pub fn order(&mut self, order: Order) -> Option<Vec<Deed>> {
         if self.participants.is_empty() {
             return None;
@@ -262,7 +262,7 @@ impl Room {
         Some(deeds)
     }
 
-    /// A recording that was asked for could not begin, or has ended by itself.
+    /// A requested recording could not start, or has ended by itself.
     pub fn records(&mut self, on: bool) {
         self.records = on && !self.participants.is_empty();
     }

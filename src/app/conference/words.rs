@@ -1,4 +1,4 @@
-//! What a room says: a prompt for each occasion. Where a server has no files, tones say it.
+//! The prompts of a room, one per occasion. Without a file, tones are played.
 
 use std::collections::BTreeMap;
 use std::path::PathBuf;
@@ -6,38 +6,38 @@ use std::time::Duration;
 
 use b2b_call::controller::{Part, Prompt};
 
-/// An occasion.
+/// An occasion for a prompt.
 #[derive(Debug, Clone, Copy, PartialEq, Eq, Hash, PartialOrd, Ord)]
 pub enum Word {
-    /// Somebody is asked for the PIN.
+    /// The caller is asked for the PIN.
     AskPin,
     WrongPin,
-    /// Three wrong ones.
+    /// After three wrong PINs.
     Goodbye,
     Full,
     Locked,
-    /// The first one is told so.
+    /// The first member is alone.
     Alone,
-    /// Others wait for a moderator.
+    /// Members wait for a moderator.
     NoModerator,
-    /// All hear that somebody has come.
+    /// To all: a member has joined.
     Joined,
-    /// All hear that somebody has gone.
+    /// To all: a member has left.
     Gone,
     Muted,
     Unmuted,
-    /// All hear that the room was locked.
+    /// To all: the room was locked.
     RoomLocked,
     RoomUnlocked,
-    /// All hear that they are recorded.
+    /// To all: the room is being recorded.
     Recording,
     RecordingEnds,
-    /// A key that does nothing, or not for this member.
+    /// The key has no function, or not for this member.
     Refused,
 }
 
 impl Word {
-    /// Every one.
+    /// Every occasion.
     pub const ALL: [Word; 16] = [
         Word::AskPin,
         Word::WrongPin,
@@ -57,7 +57,7 @@ impl Word {
         Word::Refused,
     ];
 
-    /// As configurations have it.
+    /// The name in the configuration.
     pub const fn as_str(self) -> &'static str {
         match self {
             Word::AskPin => "ask_pin",
@@ -79,7 +79,7 @@ impl Word {
         }
     }
 
-    /// Tones that rise for what is good, and fall for what is not.
+    /// The tones: rising for success, falling for failure.
     fn tones(self) -> &'static [u16] {
         match self {
             Word::AskPin => &[660, 660],
@@ -99,22 +99,22 @@ impl Word {
     }
 }
 
-/// What is said on each occasion.
+/// The prompts by occasion.
 #[derive(Debug, Clone, Default, PartialEq, Eq)]
 pub struct Words(BTreeMap<Word, PathBuf>);
 
 impl Words {
-    /// A file for an occasion.
+    /// Sets the file of an occasion.
     pub fn set(&mut self, word: Word, file: impl Into<PathBuf>) {
         self.0.insert(word, file.into());
     }
 
-    /// The files.
+    /// The configured files.
     pub fn files(&self) -> impl Iterator<Item = (Word, &PathBuf)> {
         self.0.iter().map(|(word, file)| (*word, file))
     }
 
-    /// What is said.
+    /// The prompt of an occasion.
     pub fn prompt(&self, word: Word) -> Prompt {
         if let Some(file) = self.0.get(&word) {
             return Prompt::file(file);

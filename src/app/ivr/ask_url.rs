@@ -1,5 +1,4 @@
-//! What the node `http` asks a URL, and what it may answer. Who carries it there is another
-//! one's business.
+//! The question of a node `http` to a URL, and the possible answers. The HTTP client is provided by others.
 
 use std::pin::Pin;
 
@@ -9,29 +8,29 @@ use super::machine::Told;
 use super::template::{Variables, is_name};
 use b2b_base::util::secret::SecretText;
 
-/// An answer under way: the octets of a body of a 2xx, or why there is none.
+/// A pending answer: the body of a 2xx, or the reason why there is none.
 pub type UrlAnswer = Pin<Box<dyn Future<Output = Result<Vec<u8>, String>> + Send>>;
 
-/// What is asked, and where.
+/// A question to a URL.
 #[derive(Debug, Clone, PartialEq)]
 pub struct UrlQuestion {
     pub url: String,
-    /// Header fields that the node sends; a token is one of them.
+    /// Header fields that the node sends; one may be a token.
     pub fields: UrlFields,
-    /// JSON.
+    /// The body, as JSON.
     pub body: Vec<u8>,
 }
 
-/// Header fields, none of whose values is for a log.
+/// Header fields whose values must not be logged.
 pub type UrlFields = Vec<(String, SecretText)>;
 
-/// Asks URLs. Whoever waits drops the answer to give up: a time is none of its concern.
+/// Asks URLs. The caller enforces the timeout by dropping the answer.
 pub trait AskUrl: Send + Sync {
-    /// POSTs the question; at most 64 KiB of an answer are of interest.
+    /// POSTs the question; at most 64 KiB of the answer are needed.
     fn ask(&self, question: UrlQuestion) -> UrlAnswer;
 }
 
-/// Octets of a value that an answer may set.
+/// Maximum length of a value that an answer may set, in bytes.
 const LONGEST: usize = 1_024;
 
 #[derive(Serialize)]
@@ -50,7 +49,7 @@ struct Answer {
     variables: std::collections::BTreeMap<String, Value>,
 }
 
-/// A variable's value; numbers and truths are written as text.
+/// A variable's value; numbers and booleans are converted to text.
 #[derive(Deserialize)]
 #[serde(untagged)]
 enum Value {
@@ -60,15 +59,15 @@ enum Value {
     Truth(bool),
 }
 
-/// What is asked, as JSON.
+/// The question, as JSON.
 pub(super) fn question(call: u64, ivr: &str, node: &str, variables: &Variables) -> Vec<u8> {
     serde_json::to_vec(&Question { call, ivr, node, variables }).unwrap_or_default()
 }
 
-/// Reads an answer.
+/// Parses an answer.
 ///
 /// # Errors
-/// In words, what is wrong with it.
+/// The error, as text.
 pub fn answer(body: &[u8]) -> Result<Told, String> {
     let what = "its answer is not {\"next\": …, \"variables\": {…}}";
     if body.trim_ascii_start().first() != Some(&b'{') {

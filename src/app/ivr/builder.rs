@@ -10,14 +10,14 @@ use super::template::{Template, TemplateError};
 use crate::prompts::Prompts;
 use b2b_call::controller::DigitPlan;
 
-/// How long a transfer rings where nobody says.
+/// The default ring timeout of a transfer.
 pub const RING: Duration = Duration::from_secs(30);
 
-/// How long a URL may take to answer where nobody says.
+/// The default timeout of a URL.
 pub const ANSWER: Duration = Duration::from_secs(5);
 
-/// Writes a flow down, node by node; the first one is where a call begins. Names of files
-/// are relative to the folder of prompts.
+/// Builds a flow, node by node; a call begins at the first one. File names are relative to the folder of
+/// prompts.
 ///
 /// ```
 /// use b2b_app::ivr::IvrFlow;
@@ -38,7 +38,7 @@ pub struct FlowBuilder {
     nodes: Vec<Unread>,
 }
 
-/// A node whose texts are not read yet.
+/// A node whose texts are not parsed yet.
 #[derive(Debug, Clone)]
 struct Unread {
     name: String,
@@ -58,7 +58,7 @@ enum Writing {
     Http(String, UrlFields, Option<String>, Option<String>),
 }
 
-/// How a caller is asked, with prompts in words.
+/// How a caller is asked, with prompts as text.
 #[derive(Debug, Clone)]
 pub struct AskFor {
     /// Files, `digits:${variable}`, `tone:440:500` (Hz, ms), `silence:500`.
@@ -67,7 +67,7 @@ pub struct AskFor {
     pub tries: u32,
     pub no_input_prompt: Vec<String>,
     pub invalid_prompt: Vec<String>,
-    /// Where it goes on without input, and with none that is right; none: hangs up.
+    /// The next node without input and with invalid input; `None` hangs up.
     pub no_input: Option<String>,
     pub invalid: Option<String>,
 }
@@ -87,7 +87,7 @@ impl AskFor {
     }
 }
 
-/// Why a flow could not be built.
+/// The reason why a flow could not be built.
 #[derive(Debug, Clone, PartialEq, Eq, thiserror::Error)]
 pub enum BuildError {
     #[error("node {node:?}: {error}")]
@@ -98,11 +98,11 @@ pub enum BuildError {
     Flow(#[from] FlowError),
 }
 
-/// How a piece of a prompt is written.
+/// The syntax of a part of a prompt, for error messages.
 pub const SAY: &str =
     "write a file's name, digits:${variable}, tone:440:500 (Hz, ms), tone:350+440:500 or silence:500 (ms)";
 
-/// Reads a piece of a prompt. None: it is none.
+/// Parses a part of a prompt. `None` if it is malformed.
 pub fn say(text: &str, prompts: &Prompts) -> Option<Result<Say, TemplateError>> {
     use b2b_call::controller::Part;
     let ms = |text: &str| text.parse::<u32>().ok().map(|ms| Duration::from_millis(ms.into()));
@@ -137,19 +137,19 @@ impl FlowBuilder {
         self
     }
 
-    /// A call begins at this node, and not at the first one.
+    /// Sets the start node; by default the first one.
     pub fn start(mut self, name: &str) -> Self {
         self.start = Some(name.to_owned());
         self
     }
 
-    /// Says something; without a next node the call is hung up then.
+    /// Plays a prompt; without a next node the call is then hung up.
     pub fn play_prompt(self, name: &str, prompt: &[&str], next: Option<&str>) -> Self {
         let prompt = prompt.iter().map(|text| (*text).to_owned()).collect();
         self.node(name, Writing::Play(prompt, next.map(str::to_owned)))
     }
 
-    /// Asks for digits, at least so many, which become this variable.
+    /// Collects digits, at least `least`, into this variable.
     pub fn collect_input(
         self,
         name: &str,
@@ -161,38 +161,37 @@ impl FlowBuilder {
         self.node(name, Writing::Collect(ask, variable.to_owned(), least, next.map(str::to_owned)))
     }
 
-    /// A prompt and what may be pressed: keys and nodes. Three tries, then it hangs up.
+    /// A menu: a prompt, and nodes by the keys to press. Hangs up after three tries.
     pub fn menu(self, name: &str, prompt: &str, choices: &[(&str, &str)]) -> Self {
         self.menu_with(name, AskFor::new(prompt, DigitPlan::new(1)), choices)
     }
 
-    /// The same with everything said; how many keys are awaited comes from the choices.
+    /// A menu with all settings; the number of awaited keys follows from the choices.
     pub fn menu_with(self, name: &str, ask: AskFor, choices: &[(&str, &str)]) -> Self {
         self.node(name, Writing::Menu(ask, owned(choices)))
     }
 
-    /// Dials this (`user/1001`, `+4420…`, `sip:…`) for 30 s and joins the caller with who
-    /// answers.
+    /// Dials a target (`user/1001`, `+4420…`, `sip:…`) for 30 s and bridges the caller with it.
     pub fn transfer(self, name: &str, to: &str, failed: Option<&str>) -> Self {
         self.node(name, Writing::Transfer(to.to_owned(), RING, failed.map(str::to_owned)))
     }
 
-    /// Gives the call to a queue.
+    /// Hands the call to a queue.
     pub fn queue(self, name: &str, queue: &str) -> Self {
         self.application(name, &format!("queue/{queue}"))
     }
 
-    /// Gives the call to a room.
+    /// Hands the call to a conference room.
     pub fn conference(self, name: &str, room: &str) -> Self {
         self.application(name, &format!("conference/{room}"))
     }
 
-    /// Gives the call to a mailbox.
+    /// Hands the call to a mailbox.
     pub fn voicemail(self, name: &str, mailbox: &str) -> Self {
         self.application(name, &format!("voicemail/{mailbox}"))
     }
 
-    /// Gives the call to any application.
+    /// Hands the call to any application.
     pub fn application(self, name: &str, app: &str) -> Self {
         self.node(name, Writing::Hand(app.to_owned()))
     }
@@ -207,17 +206,17 @@ impl FlowBuilder {
         self.node(name, Writing::Set(owned(values), next.map(str::to_owned)))
     }
 
-    /// Goes where the first case leads that the value is like: `+44*` is a beginning.
+    /// Continues at the node of the first matching case; `+44*` matches a prefix.
     pub fn branch(self, name: &str, of: &str, cases: &[(&str, &str)], otherwise: Option<&str>) -> Self {
         self.node(name, Writing::Branch(of.to_owned(), owned(cases), otherwise.map(str::to_owned)))
     }
 
-    /// Asks a URL what comes next.
+    /// Asks a URL for the next node.
     pub fn http(self, name: &str, url: &str, next: Option<&str>, failed: Option<&str>) -> Self {
         self.http_with(name, url, UrlFields::new(), next, failed)
     }
 
-    /// The same with header fields of its own, such as an `Authorization`.
+    /// As [`FlowBuilder::http`], with header fields, such as `Authorization`.
     pub fn http_with(
         self,
         name: &str,
@@ -230,7 +229,7 @@ impl FlowBuilder {
         self.node(name, Writing::Http(url.to_owned(), fields, next, failed))
     }
 
-    /// The flow, if everything fits together and every prompt is there.
+    /// The flow, if it is consistent and every prompt file exists.
     ///
     /// # Errors
     /// See [`BuildError`].
@@ -240,7 +239,7 @@ impl FlowBuilder {
         Ok(flow)
     }
 
-    /// The same without a look at the files: prompts may come later.
+    /// As [`FlowBuilder::build`], without checking that prompt files exist.
     ///
     /// # Errors
     /// See [`BuildError`].
@@ -311,8 +310,7 @@ impl Unread {
     }
 }
 
-/// A menu waits for as many keys as its longest choice has; `#` ends the input unless it is
-/// in one.
+/// A menu collects as many keys as its longest choice has; `#` ends the input unless it is part of a choice.
 pub fn menu(mut ask: Ask, choices: Vec<(String, String)>) -> Does {
     ask.plan.max = choices.iter().map(|(keys, _)| keys.chars().count()).max().unwrap_or(1);
     if ask.plan.max == 1 || choices.iter().any(|(keys, _)| keys.contains('#')) {

@@ -1,5 +1,4 @@
-//! What is wrong with a flow before anybody calls it. Pure, but for the question whether a
-//! file is there, which is asked of the caller of this.
+//! Finds errors in a flow before it is used. Pure; whether a file exists is decided by a callback.
 
 use std::collections::{BTreeMap, BTreeSet};
 use std::path::Path;
@@ -9,16 +8,16 @@ use super::template::{Variables, is_name};
 use crate::prompts::Prompts;
 use b2b_call::controller::Part;
 
-/// What is wrong with a flow, at one of its nodes or as a whole.
+/// An error in a flow, at one of its nodes or as a whole.
 #[derive(Debug, Clone, PartialEq, Eq, thiserror::Error)]
 #[error("{}{problem}", .node.as_ref().map(|node| format!("node {node:?}: ")).unwrap_or_default())]
 pub struct FlowError {
-    /// None: the flow as a whole.
+    /// `None`: the flow as a whole.
     pub node: Option<String>,
     pub problem: FlowProblem,
 }
 
-/// What can be wrong with a flow.
+/// The possible errors of a flow.
 #[derive(Debug, Clone, PartialEq, Eq, thiserror::Error)]
 pub enum FlowProblem {
     #[error("a flow has at least one node; add one")]
@@ -57,7 +56,7 @@ pub enum FlowProblem {
     Open(String),
 }
 
-/// The first thing that is wrong. `is_there` says whether a prompt is.
+/// Returns the first error. `is_there` tells whether a prompt file exists.
 ///
 /// # Errors
 /// See [`FlowProblem`].
@@ -89,7 +88,7 @@ pub fn check(flow: &IvrFlow, prompts: &Prompts, is_there: &dyn Fn(&Path) -> bool
     graph(flow).map_err(|(node, problem)| at(node, problem))
 }
 
-/// What can be seen of a node without the others.
+/// Checks a node on its own.
 fn alone(node: &Node) -> Result<(), FlowProblem> {
     match &node.does {
         Does::CollectInput { ask, variable, least, .. } => {
@@ -124,7 +123,7 @@ fn alone(node: &Node) -> Result<(), FlowProblem> {
             Some((name, _)) => Err(FlowProblem::Variable(name.clone())),
             None => Ok(()),
         },
-        // A caller may choose an extension, and not what kind of thing is dialled.
+        // A caller may choose an extension, but not the kind of target.
         Does::Hand { app: to } | Does::Transfer { to, .. } => {
             let beginning = to.beginning();
             let kind = beginning.contains('/');
@@ -157,7 +156,7 @@ fn missing(say: &Say, prompts: &Prompts, is_there: &dyn Fn(&Path) -> bool) -> Re
     }
 }
 
-/// Nodes that nobody reaches, that nobody gets away from, and circles.
+/// Finds unreachable nodes, nodes without an exit, and loops.
 fn graph(flow: &IvrFlow) -> Result<(), (&Node, FlowProblem)> {
     let nodes: BTreeMap<&str, &Node> = flow.nodes.iter().map(|node| (node.name.as_str(), node)).collect();
     let ways = |name: &str| nodes.get(name).map(|node| targets(flow, node)).unwrap_or_default();
@@ -182,7 +181,7 @@ fn graph(flow: &IvrFlow) -> Result<(), (&Node, FlowProblem)> {
     Ok(())
 }
 
-/// Where a call may go from here. An answer that may name any node may lead anywhere.
+/// The possible next nodes. A URL that may name any node may lead anywhere.
 fn targets<'a>(flow: &'a IvrFlow, node: &'a Node) -> Vec<&'a str> {
     match &node.does {
         Does::Http { may_name, .. } if may_name.is_empty() => {
@@ -192,7 +191,7 @@ fn targets<'a>(flow: &'a IvrFlow, node: &'a Node) -> Vec<&'a str> {
     }
 }
 
-/// Everything that can be reached from these.
+/// Everything reachable from these nodes.
 fn spread<'a>(mut from: Vec<&'a str>, ways: &dyn Fn(&str) -> Vec<&'a str>) -> BTreeSet<&'a str> {
     let mut reached = BTreeSet::new();
     while let Some(name) = from.pop() {
@@ -203,7 +202,7 @@ fn spread<'a>(mut from: Vec<&'a str>, ways: &dyn Fn(&str) -> Vec<&'a str>) -> BT
     reached
 }
 
-/// The way back to this node that a caller can take who presses nothing.
+/// A loop back to this node that a caller who presses nothing takes.
 fn circle(nodes: &BTreeMap<&str, &Node>, start: &Node) -> Option<String> {
     let mut seen = BTreeSet::new();
     let mut ways = vec![vec![start]];
@@ -223,7 +222,7 @@ fn circle(nodes: &BTreeMap<&str, &Node>, start: &Node) -> Option<String> {
     None
 }
 
-/// Where it goes on for a caller who presses nothing, as far as the flow decides.
+/// The next nodes for a caller who presses nothing, as far as the flow decides.
 fn silent(node: &Node) -> Vec<&str> {
     let presses = |way: &Way<'_>| match way {
         Way::Choice(_) | Way::Invalid | Way::Named => true,

@@ -1,5 +1,5 @@
-//! A flow as data: nodes with names, and which node comes after which. It is read from the
-//! configuration or written with [`IvrFlow::builder`].
+//! A flow as data: named nodes, and which node follows which. It is read from the configuration or created by
+//! [`IvrFlow::builder`].
 
 use std::path::Path;
 use std::sync::Arc;
@@ -10,13 +10,13 @@ use super::builder::FlowBuilder;
 use super::template::Template;
 use b2b_call::controller::{DigitPlan, Part};
 
-/// A menu tree: what a caller hears, presses, and where that leads. `FlowBuilder::build` and
-/// the configuration give only such as [`super::check::check`] passes.
+/// A menu tree: what a caller hears and presses, and where that leads. `FlowBuilder::build` and the
+/// configuration only return flows that pass [`super::check::check`].
 #[derive(Debug, Clone, PartialEq)]
 pub struct IvrFlow {
-    /// Its name: the application is `ivr/` and this.
+    /// The name; the application is `ivr/` and this name.
     pub name: String,
-    /// Where a call begins.
+    /// The node at which a call begins.
     pub start: String,
     pub nodes: Vec<Node>,
 }
@@ -28,18 +28,18 @@ pub struct Node {
     pub does: Does,
 }
 
-/// Where it goes on; none: the call is hung up.
+/// The next node; `None` hangs up.
 pub type Next = Option<String>;
 
-/// What a node does.
+/// The action of a node.
 #[derive(Debug, Clone, PartialEq)]
 pub enum Does {
-    /// Says something.
+    /// Plays a prompt.
     PlayPrompt {
         prompt: Vec<Say>,
         next: Next,
     },
-    /// Asks for digits, which become a variable.
+    /// Collects digits into a variable.
     CollectInput {
         ask: Ask,
         variable: String,
@@ -51,31 +51,31 @@ pub enum Does {
         ask: Ask,
         choices: Vec<(String, String)>,
     },
-    /// Dials, and joins the caller with who answers.
+    /// Dials a target, and bridges the caller with it.
     Transfer {
         to: Template,
         ring: Duration,
-        /// What the target sends before it answers is heard in the place of the ringing.
+        /// Play the target's early media instead of the ringing tone.
         early_media: bool,
         failed: Next,
     },
-    /// Gives the call to another application: `queue/sales`.
+    /// Hands the call to another application: `queue/sales`.
     Hand {
         app: Template,
     },
     Hangup,
-    /// Gives variables these values, in this order.
+    /// Sets variables to these values, in order.
     Set {
         values: Vec<(String, Template)>,
         next: Next,
     },
-    /// Goes where the first case leads that the value is like.
+    /// Continues at the node of the first case that matches the value.
     Branch {
         of: Template,
         cases: Vec<(Case, String)>,
         otherwise: Next,
     },
-    /// Asks a URL what comes next, with the call's variables.
+    /// Asks a URL for the next node, with the call's variables.
     Http {
         url: Template,
         fields: UrlFields,
@@ -91,9 +91,9 @@ pub enum Does {
 pub struct Ask {
     pub prompt: Vec<Say>,
     pub plan: DigitPlan,
-    /// How often the caller is asked before `no_input` or `invalid` is where it goes on.
+    /// How often the caller is asked before the flow continues at `no_input` or `invalid`.
     pub tries: u32,
-    /// What the caller hears before they are asked again; none: only the prompt again.
+    /// The prompt before the caller is asked again; empty: only the main prompt is repeated.
     pub no_input_prompt: Vec<Say>,
     pub invalid_prompt: Vec<Say>,
     pub no_input: Next,
@@ -115,16 +115,16 @@ impl Ask {
     }
 }
 
-/// A piece of what is said.
+/// A part of a prompt in a flow.
 #[derive(Debug, Clone, PartialEq)]
 pub enum Say {
-    /// Always the same: a file, a tone, silence.
+    /// A fixed part: a file, a tone, silence.
     Part(Part),
     /// A value, digit by digit.
     Digits(Template),
 }
 
-/// What a value may be like.
+/// A pattern for a value.
 #[derive(Debug, Clone, PartialEq, Eq)]
 pub enum Case {
     Is(String),
@@ -132,7 +132,7 @@ pub enum Case {
 }
 
 impl Case {
-    /// `+44*` is a beginning, anything else the whole value.
+    /// `+44*` is a prefix, anything else the whole value.
     pub fn new(text: &str) -> Self {
         match text.strip_suffix('*') {
             Some(beginning) if !beginning.is_empty() => Case::BeginsWith(beginning.to_owned()),
@@ -140,7 +140,7 @@ impl Case {
         }
     }
 
-    /// Whether a value is like this.
+    /// Whether a value matches.
     pub fn is_like(&self, value: &str) -> bool {
         match self {
             Case::Is(text) => text == value,
@@ -148,7 +148,7 @@ impl Case {
         }
     }
 
-    /// As it is written.
+    /// The pattern as it is written.
     pub fn words(&self) -> String {
         match self {
             Case::Is(text) => text.clone(),
@@ -157,7 +157,7 @@ impl Case {
     }
 }
 
-/// Why a flow goes from a node to another.
+/// Why a flow goes from one node to another.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
 pub enum Way<'a> {
     Next,
@@ -168,17 +168,17 @@ pub enum Way<'a> {
     Case(&'a Case),
     Otherwise,
     Failed,
-    /// An answer of a URL's names it.
+    /// The answer of a URL names the node.
     Named,
 }
 
 impl IvrFlow {
-    /// A flow of this name, to be written down.
+    /// A builder for a flow of this name.
     pub fn builder(name: impl Into<String>) -> FlowBuilder {
         FlowBuilder::new(name.into())
     }
 
-    /// Its name as an application's.
+    /// The name of its application.
     pub fn application(&self) -> String {
         format!("ivr/{}", self.name)
     }
@@ -189,7 +189,7 @@ impl IvrFlow {
 }
 
 impl Node {
-    /// Every way out of it, where it leads, and where it ends the call (none).
+    /// Every exit of the node, with its target; `None` ends the call.
     pub fn ways(&self) -> Vec<(Way<'_>, Option<&str>)> {
         let mut ways = Vec::new();
         match &self.does {
@@ -219,7 +219,7 @@ impl Node {
         ways
     }
 
-    /// Whether a call that comes here leaves the flow, or may.
+    /// Whether a call at this node leaves the flow, or may leave it.
     pub fn may_end(&self) -> bool {
         match self.does {
             Does::Transfer { .. } | Does::Hand { .. } | Does::Hangup => true,
@@ -227,7 +227,7 @@ impl Node {
         }
     }
 
-    /// Everything that it says.
+    /// Everything that it plays.
     pub fn says(&self) -> Vec<&Say> {
         match &self.does {
             Does::PlayPrompt { prompt, .. } => prompt.iter().collect(),
@@ -238,7 +238,7 @@ impl Node {
         }
     }
 
-    /// What it is, in one word, as the configuration writes it.
+    /// The kind of the node, as the configuration names it.
     pub fn kind(&self) -> &'static str {
         match &self.does {
             Does::PlayPrompt { .. } => "play_prompt",

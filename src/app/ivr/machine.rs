@@ -1,13 +1,13 @@
-//! A call on its way through a flow: what came of a node goes in, what is to be done comes
-//! out. No I/O, no clock.
+//! A call on its way through a flow: the results of actions go in, the next actions come out. No I/O, no
+//! clock.
 //!
-//! | node | what is done | what came of it | goes on at |
+//! | node | action | result | continues at |
 //! |---|---|---|---|
 //! | play_prompt | Play | Played, or NotPlayed | next |
 //! | collect_input | Ask | Digits: enough | next, with the variable set |
 //! | menu | Ask | Digits: a choice | where it leads |
-//! | both | | Digits: none, tries left | again, with `no_input_prompt` before |
-//! | both | | Digits: wrong, tries left | again, with `invalid_prompt` before |
+//! | both | | Digits: none, tries left | the node, with `no_input_prompt` first |
+//! | both | | Digits: wrong, tries left | the node, with `invalid_prompt` first |
 //! | both | | none, or wrong, no tries left | no_input, or invalid |
 //! | transfer | Dial | Refused | failed |
 //! | http | Ask a URL | Told: a node | that node, else next |
@@ -24,15 +24,15 @@ use super::template::Variables;
 use crate::prompts::Prompts;
 use b2b_call::controller::{CollectEnd, Collected, DigitPlan, Part, Prompt};
 
-/// Nodes that one call may come by: a flow that leads round by what a caller presses or a
-/// URL says ends at last.
+/// Maximum number of nodes that one call may pass: ends a loop that depends on a caller's keys or a URL's
+/// answers.
 pub const MOST_NODES: u32 = 1_000;
 
-/// What is to be done now.
+/// The next action.
 #[derive(Debug, Clone, PartialEq)]
 pub enum Do {
     Play(Prompt),
-    /// Without a prompt the digits are awaited at once.
+    /// Without a prompt the digits are collected at once.
     Ask(Option<Prompt>, DigitPlan),
     Dial {
         to: String,
@@ -44,14 +44,14 @@ pub enum Do {
         fields: UrlFields,
         timeout: Duration,
     },
-    /// The end: the call is another application's.
+    /// Ends the flow: the call is handed to another application.
     Hand(String),
-    /// The end.
+    /// Ends the flow and the call.
     HangUp,
 }
 
 impl Do {
-    /// For the log: what is said and asked may have secrets in it.
+    /// A word for the log: prompts and questions may contain secrets.
     pub fn word(&self) -> &'static str {
         match self {
             Do::Play(_) => "plays",
@@ -64,16 +64,16 @@ impl Do {
     }
 }
 
-/// What came of it.
+/// The result of an action.
 #[derive(Debug, Clone, PartialEq, Eq)]
 pub enum Came {
     Played,
     /// The prompt could not be played.
     NotPlayed,
     Digits(Collected),
-    /// Nobody took the call: a SIP status.
+    /// The target did not take the call: the SIP status.
     Refused(u16),
-    /// What a URL has answered.
+    /// The answer of a URL.
     Told(Told),
     NotTold,
 }
@@ -81,7 +81,7 @@ pub enum Came {
 /// The answer of a URL.
 #[derive(Debug, Clone, Default, PartialEq, Eq)]
 pub struct Told {
-    /// None: as the flow says.
+    /// The next node; `None`: as the flow says.
     pub next: Option<String>,
     pub variables: Variables,
 }
@@ -96,22 +96,22 @@ pub struct Machine {
     asked: u32,
     nodes: u32,
     variables: Variables,
-    /// Variables that have changed since this was last asked.
+    /// Variables that have changed since the last [`Machine::take_changed`].
     changed: Vec<String>,
-    /// The same of a choice.
+    /// The choice since the last [`Machine::take_choice`].
     choice: Option<Choice>,
 }
 
-/// What a caller has pressed at a node, and was right there.
+/// A valid input of a caller at a node.
 #[derive(Debug, Clone, PartialEq, Eq)]
 pub struct Choice {
     pub node: String,
-    /// None: the node asks for a secret.
+    /// `None` if the node asks for a secret.
     pub keys: Option<String>,
 }
 
 impl Machine {
-    /// A call with these variables, and what is to be done first.
+    /// A call with these variables, and its first action.
     pub fn begin(flow: Arc<IvrFlow>, prompts: Prompts, variables: Variables) -> (Self, Do) {
         let at = flow.start.clone();
         let mut machine =
@@ -121,7 +121,7 @@ impl Machine {
         (machine, act)
     }
 
-    /// The node that the call is at.
+    /// The current node.
     pub fn at(&self) -> &str {
         &self.at
     }
@@ -130,7 +130,7 @@ impl Machine {
         &self.variables
     }
 
-    /// Variables that have changed since this was last asked.
+    /// Takes the variables that have changed since the last call.
     pub fn take_changed(&mut self) -> Vec<(String, String)> {
         let value = |name: String| {
             let value = self.variables.get(&name).cloned().unwrap_or_default();
@@ -139,12 +139,12 @@ impl Machine {
         std::mem::take(&mut self.changed).into_iter().map(value).collect()
     }
 
-    /// What the caller has pressed since this was last asked, if it was right.
+    /// Takes the caller's valid input since the last call.
     pub fn take_choice(&mut self) -> Option<Choice> {
         self.choice.take()
     }
 
-    /// What comes after this.
+    /// The next action after this result.
     pub fn came(&mut self, came: Came) -> Do {
         let flow = self.flow.clone();
         let Some(node) = flow.node(&self.at) else { return Do::HangUp };
@@ -176,7 +176,7 @@ impl Machine {
                     other => self.again(ask, &other),
                 }
             }
-            // The prompt is not there: a caller cannot know what they are asked.
+            // The prompt is missing: a caller cannot know what to enter.
             (Does::CollectInput { ask, .. } | Does::Menu { ask, .. }, _) => self.go(ask.no_input.clone()),
             (Does::Transfer { failed, .. }, came) => {
                 let status = if let Came::Refused(status) = came { status } else { 500 };
@@ -200,7 +200,7 @@ impl Machine {
         }
     }
 
-    /// The call has it too, from then on.
+    /// Sets a variable, which is then also set on the call.
     fn set(&mut self, name: &str, value: String) {
         if self.variables.get(name) != Some(&value) {
             self.variables.insert(name.to_owned(), value);
@@ -210,7 +210,7 @@ impl Machine {
         }
     }
 
-    /// The caller is asked again, or has been asked often enough.
+    /// Asks the caller again, or gives up after the last try.
     fn again<T>(&mut self, ask: &Ask, input: &Input<T>) -> Do {
         let (before, after) = match input {
             Input::None => (&ask.no_input_prompt, &ask.no_input),
@@ -228,7 +228,7 @@ impl Machine {
         Do::Ask(Some(prompt).filter(|prompt| !prompt.parts.is_empty()), ask.plan.clone())
     }
 
-    /// To the next node at which something has to be done.
+    /// Goes to the next node that has an action.
     fn go(&mut self, next: Next) -> Do {
         let flow = self.flow.clone();
         let mut next = next;
@@ -295,7 +295,7 @@ enum Entered {
     Leads(Next),
 }
 
-/// What a caller has pressed.
+/// The classified input of a caller.
 enum Input<T> {
     Right(T),
     Wrong,
@@ -312,13 +312,13 @@ fn sort<T>(collected: &Collected, right: impl FnOnce(&str) -> Option<T>) -> Inpu
     }
 }
 
-/// What may stand in a target: no value makes it another host, or another kind.
+/// Restricted to characters of a number: no value can change the host or the kind of a target.
 fn push_plain(filled: &mut String, value: &str) {
     let plain = |c: &char| c.is_ascii_alphanumeric() || "+*#-_.".contains(*c);
     filled.extend(value.chars().filter(plain));
 }
 
-/// As part of a URL (RFC 3986 §2.3).
+/// Escaped for a URL (RFC 3986 §2.3).
 fn push_escaped(filled: &mut String, value: &str) {
     for byte in value.bytes() {
         match byte {

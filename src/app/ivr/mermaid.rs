@@ -60,7 +60,7 @@ fn label(node: &Node) -> String {
         Does::PlayPrompt { .. } | Does::Menu { .. } | Does::Hangup => None,
     };
     if let Some(what) = what {
-        // Writing to a text cannot fail.
+        // Writing to a string cannot fail.
         let _ = write!(label, " {what}");
     }
     label
@@ -79,7 +79,7 @@ fn words(way: Way<'_>) -> Option<String> {
     }
 }
 
-/// In quotes, with entities for what would end them.
+/// The text in quotes, with entities for characters that would end them.
 fn quoted(text: &str) -> String {
     format!(
         "\"{}\"",

@@ -1,9 +1,9 @@
-//! Menus: what a caller hears and presses, and where that leads them.
+//! IVR menus: prompts, key presses, and where they lead.
 //!
-//! - `flow`: nodes as data; `builder`: written in code; `template`: `${caller}` in texts
-//! - `check`: what is wrong with a flow before anybody calls it
-//! - `machine`: a call on its way through it, without I/O
-//! - `run`: the handler over the call model; `ask_url`: what a URL is asked, and answers
+//! - `flow`: nodes as data; `builder`: flows written in code; `template`: `${caller}` in texts
+//! - `check`: finds errors in a flow before it is used
+//! - `machine`: a call on its way through a flow, without I/O
+//! - `run`: the handler on the call model; `ask_url`: the questions to URLs, and their answers
 //! - `mermaid`: the flow as a graph for people
 
 mod ask_url;

@@ -1,4 +1,5 @@
-//! A caller in a menu tree, as an application: it wants what the tree's machine says, over the call model.
+//! A caller in a menu tree, as an application: carries out the actions of the flow's machine on the call
+//! model.
 
 use std::sync::Arc;
 use std::time::{Duration, Instant};
@@ -28,12 +29,12 @@ pub struct Ivr {
 }
 
 impl Ivr {
-    /// This flow; prompts that say digits are from there.
+    /// The application of a flow; digits are said with files of `prompts`.
     pub fn new(flow: IvrFlow, prompts: Prompts) -> Self {
         Ivr { name: flow.application(), flow: Arc::new(flow), prompts, urls: None }
     }
 
-    /// What asks the URLs of `http` nodes; without it each of them fails.
+    /// Sets the client for the URLs of `http` nodes; without it these nodes fail.
     pub fn with_urls(mut self, urls: Arc<dyn AskUrl>) -> Self {
         self.urls = Some(urls);
         self
@@ -51,39 +52,38 @@ impl ApplicationHandler for Ivr {
     }
 }
 
-/// What a caller hears while somebody is dialled for them: the tone of ITU-T E.182, as most
-/// of Europe has it.
+/// The ringing tone for the caller while a target is dialled: ITU-T E.182, as in most of Europe.
 fn ringing() -> Prompt {
     let tone = Part::tone(425, Duration::from_secs(1));
     Prompt::new(vec![tone, Part::Silence(Duration::from_secs(4))]).forever()
 }
 
-/// One caller.
+/// A caller in the flow.
 struct Running {
     ivr: Ivr,
     leg: LegId,
     call: IncomingCall,
     at: At,
     waits: Option<WantId>,
-    /// From when the call's variables are known.
+    /// Present once the call's variables are known.
     machine: Option<Machine>,
 }
 
-/// What is waited for.
+/// The action in progress.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
 enum At {
     Answering,
     Entering,
-    /// The flow's name is noted on the call.
+    /// Setting the flow's name on the call.
     Naming,
-    /// What was noted on the call before.
+    /// Reading the variables of the call.
     Reading,
     Playing,
     Asking,
-    /// Where a target leads; it may ring for so long, and whether it is heard before it answers.
+    /// Looking up a target, with the ring timeout, and whether early media is played.
     Deciding(Duration, bool),
     Dialling,
-    /// A URL, for so long.
+    /// Waiting for a URL, with the timeout.
     Fetching(Duration),
 }
 
@@ -138,7 +138,7 @@ impl Running {
             }
             At::Asking => {
                 let came = match answer.collected() {
-                    // The caller has gone, or another one has taken them away.
+                    // The caller has hung up, or another application has taken them over.
                     Ok(Collected { end: CollectEnd::Stopped, .. }) => return Err(CallError::Gone),
                     Ok(collected) => Came::Digits(collected),
                     Err(error) => self.not_played(error, wants)?,
@@ -164,7 +164,7 @@ impl Running {
 
     fn fails(&self, error: &CallError, wants: &mut Wants) {
         wants.end(match error {
-            // The caller has hung up, or everything ends: nothing is left to be decided.
+            // The caller has hung up, or the service is stopping: there is nothing left to decide.
             CallError::Gone | CallError::Stopping => HandlerAction::Complete,
             error => {
                 tracing::warn!("call {}: {}: {error}", self.call.call.0, self.ivr.name);
@@ -173,7 +173,7 @@ impl Running {
         });
     }
 
-    /// What the call has brought, and what was noted on it before.
+    /// The initial variables: those of the call, and those set on it earlier.
     fn variables(&self, noted: Vec<(String, String)>) -> Variables {
         let mut variables: Variables = noted.into_iter().collect();
         variables.insert("caller".to_owned(), self.call.caller());
@@ -186,14 +186,14 @@ impl Running {
         self.machine.as_ref().map(Machine::at).unwrap_or_default()
     }
 
-    /// Tells the flow's machine what came, and does what it says then.
+    /// Passes a result to the flow's machine, and carries out its next action.
     fn goes_on(&mut self, now: Instant, came: Came, wants: &mut Wants) {
         let act = self.machine.as_mut().map_or(Do::HangUp, |machine| machine.came(came));
         self.does(now, act, wants);
     }
 
     fn does(&mut self, now: Instant, act: Do, wants: &mut Wants) {
-        // What the flow has set stands on the call, as far as there is room.
+        // Variables set by the flow are also set on the call, as far as there is room.
         for (name, value) in self.machine.as_mut().map(Machine::take_changed).unwrap_or_default() {
             wants.set_variable(self.leg, &name, &value);
         }
@@ -223,13 +223,13 @@ impl Running {
         self.waits = Some(next);
     }
 
-    /// What the caller has pressed, and where they are now: the call's state says so too.
+    /// Publishes the caller's choice and the current node, which is also in a variable of the call.
     fn tell_way(&mut self, act: &Do, wants: &mut Wants) {
         let Some(machine) = &mut self.machine else { return };
         let (call, name) = (self.call.call, &self.ivr.name);
         if let Some(Choice { node, keys }) = machine.take_choice() {
             let mut data = serde_json::json!({ "node": node });
-            // By the name of what is told only to who may know which keys were pressed.
+            // Under `key`, which is removed for readers that may not see pressed keys.
             if let Some(keys) = keys {
                 data["key"] = keys.into();
             }
@@ -241,7 +241,7 @@ impl Running {
         wants.publish(Some(call), name, "node", serde_json::json!({ "node": node, "does": act.word() }));
     }
 
-    /// What cannot be played is another way out of the node.
+    /// A prompt that cannot be played is a separate exit of the node.
     fn not_played(&self, error: CallError, wants: &mut Wants) -> Result<Came, CallError> {
         let CallError::Media(why) = error else { return Err(error) };
         self.complain(&why, wants);
@@ -255,7 +255,7 @@ impl Running {
         wants.publish(Some(self.call.call), name, "failed", data);
     }
 
-    /// Where the target of a transfer leads.
+    /// The resolved target of a transfer.
     fn decided(
         &mut self,
         now: Instant,
@@ -279,7 +279,7 @@ impl Running {
             request.options.total_timeout.min(ring.max(Duration::from_secs(1)) * 4);
         self.at = At::Dialling;
         self.waits = Some(wants.dial_and_bridge(self.leg, request));
-        // A party that cannot hear it is dialled for all the same.
+        // The target is dialled even if the tone cannot be played.
         wants.play(self.leg, &ringing());
     }
 
@@ -300,7 +300,7 @@ impl Running {
         Ok(())
     }
 
-    /// A URL does not answer.
+    /// The URL has not answered in time.
     fn has_waited(&mut self, now: Instant, wants: &mut Wants) {
         if let (At::Fetching(timeout), Some(asked)) = (self.at, self.waits.take()) {
             wants.forget(asked);
@@ -312,7 +312,7 @@ impl Running {
         let came = match said.and_then(|body| answer(&body)) {
             Ok(told) => Came::Told(told),
             Err(why) => {
-                // Not the URL: what it was made of may be a secret.
+                // The URL is not logged: it may contain secrets.
                 self.complain(&why, wants);
                 Came::NotTold
             }

@@ -1,12 +1,12 @@
-//! Texts with variables in them: `${caller}`.
+//! Texts with variables: `${caller}`.
 
 use std::collections::BTreeMap;
 use std::fmt;
 
-/// What a call's variables are.
+/// The variables of a call.
 pub type Variables = BTreeMap<String, String>;
 
-/// A text that variables are put into.
+/// A text with variables to be substituted.
 #[derive(Debug, Clone, PartialEq, Eq)]
 pub struct Template {
     text: String,
@@ -19,7 +19,7 @@ enum Piece {
     Variable(String),
 }
 
-/// A text that is no template.
+/// The reason why a text is not a template.
 #[derive(Debug, Clone, PartialEq, Eq, thiserror::Error)]
 pub enum TemplateError {
     #[error("a ${{ without }}; write it like ${{caller}}")]
@@ -29,7 +29,7 @@ pub enum TemplateError {
 }
 
 impl Template {
-    /// Reads a text.
+    /// Parses a text.
     ///
     /// # Errors
     /// See [`TemplateError`].
@@ -52,12 +52,12 @@ impl Template {
         Ok(Template { text: text.to_owned(), pieces })
     }
 
-    /// The text with the values of variables; one that is not set is empty.
+    /// Substitutes the variables; one that is not set becomes empty.
     pub fn fill(&self, variables: &Variables) -> String {
         self.fill_with(variables, |filled, value| filled.push_str(value))
     }
 
-    /// The same with each value put in by `push`: escaped.
+    /// Substitutes the variables; `push` appends each value, such as escaped.
     pub fn fill_with(&self, variables: &Variables, push: impl Fn(&mut String, &str)) -> String {
         let mut filled = String::with_capacity(self.text.len());
         for piece in &self.pieces {
@@ -71,12 +71,12 @@ impl Template {
         filled
     }
 
-    /// The text, if no variable is in it.
+    /// The text, if it has no variables.
     pub fn literal(&self) -> Option<&str> {
         self.pieces.iter().all(|piece| matches!(piece, Piece::Text(_))).then_some(self.text.as_str())
     }
 
-    /// What stands before the first variable.
+    /// The text before the first variable.
     pub fn beginning(&self) -> &str {
         match self.pieces.first() {
             Some(Piece::Text(text)) => text,
@@ -84,7 +84,7 @@ impl Template {
         }
     }
 
-    /// As it was written.
+    /// The original text.
     pub fn as_str(&self) -> &str {
         &self.text
     }
@@ -96,7 +96,7 @@ impl fmt::Display for Template {
     }
 }
 
-/// Whether a variable may have this name.
+/// Whether this is a valid variable name.
 pub fn is_name(name: &str) -> bool {
     let good = |c: char| c.is_ascii_alphanumeric() || c == '_';
     !name.is_empty() && name.len() <= 64 && name.chars().all(good)

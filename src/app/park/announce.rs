@@ -1,4 +1,5 @@
-//! Who has parked somebody by a transfer has gone when the slot is known: they are called, and hear its number.
+//! A party that has parked a caller by a transfer is gone when the slot is known: it is called back and told
+//! the number.
 
 use std::time::{Duration, Instant};
 
@@ -11,16 +12,16 @@ use b2b_call::controller::{Part, Prompt};
 use b2b_call::handler::HandlerAction;
 use b2b_call::service::DialRequest;
 
-/// Between the first time and the second.
+/// The pause between the repetitions.
 const PAUSE: Duration = Duration::from_millis(700);
 
-/// A slot's number, twice.
+/// A slot number, said twice.
 pub(super) fn number(prompts: &Prompts, slot: u32) -> Prompt {
     let said = prompts.say_digits(&slot.to_string());
     Prompt::new([said.clone(), vec![Part::Silence(PAUSE)], said].concat())
 }
 
-/// Calls somebody, says the number, and hangs up.
+/// Calls a party, says the number, and hangs up.
 pub(super) struct Announces {
     request: Option<DialRequest>,
     prompt: Prompt,
@@ -29,13 +30,13 @@ pub(super) struct Announces {
 }
 
 impl Announces {
-    /// The number of this slot, to this target.
+    /// Tells this target the number of this slot.
     pub fn new(config: &LotConfig, prompts: &Prompts, slot: u32, to: &str) -> Self {
         let mut request = DialRequest::to(to);
         request.options.ring_timeout = config.ring;
         request.options.total_timeout = config.ring;
         request.options.mode = BridgeMode::Intercepting;
-        // A phone shows it, too, and calls the slot back.
+        // The phone displays the slot, too, and can call it back.
         request.options.caller = Some((String::new(), slot.to_string()));
         Announces { request: Some(request), prompt: number(prompts, slot), waits: None, leg: None }
     }
@@ -45,7 +46,7 @@ impl Application for Announces {
     fn step(&mut self, _: Instant, event: AppEvent, wants: &mut Wants) {
         match event {
             AppEvent::Begin => self.waits = self.request.take().map(|request| wants.originate(request)),
-            // Its call has begun, and it rings.
+            // The call has begun, and the phone rings.
             AppEvent::Answered { answer: AppAnswer::Started(_), .. } => {}
             AppEvent::Answered { want, answer } if Some(want) == self.waits => match (self.leg, answer) {
                 (None, AppAnswer::Reached(Ok(leg))) => {
@@ -56,7 +57,7 @@ impl Application for Announces {
                     wants.hangup(leg);
                     wants.end(HandlerAction::Complete);
                 }
-                // Nobody has answered: the slot is in the events.
+                // No answer: the slot is in the events.
                 (None, _) => wants.end(HandlerAction::Complete),
             },
             AppEvent::Answered { .. }

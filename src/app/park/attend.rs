@@ -1,20 +1,20 @@
-//! Who is parked, and who picks up: a machine each.
+//! The parked caller, and the party that picks them up: a machine each.
 //!
-//! | `Parks` | is done | then |
+//! | `Parks` | action | next |
 //! |---|---|---|
-//! | `Answering` | who is in no conversation is answered | `Asking` |
-//! | `Asking` | who parked the caller? | a slot: `Entering`; none: over |
-//! | `Entering`, `Noting` | the call says where it is | `Waiting`, with music; who has dialled the lot: `Hearing` |
-//! | `Hearing` | the slot's number is said | `Waiting` |
-//! | `Waiting` | nothing, for a while | picked up: over; time over: `GoingBack` |
-//! | `GoingBack` | who parked the caller is called | joined: `Quieting`; else a slot again, three times |
-//! | `Quieting` | the music ends | over |
+//! | `Answering` | answer a caller who is not answered | `Asking` |
+//! | `Asking` | read who parked the caller | a slot: `Entering`; none: over |
+//! | `Entering`, `Noting` | set the call's state and variable | `Waiting`, with music; by dialling: `Hearing` |
+//! | `Hearing` | say the slot number | `Waiting` |
+//! | `Waiting` | wait until the timeout | picked up: over; timeout: `GoingBack` |
+//! | `GoingBack` | call the parking party | joined: `Quieting`; else a slot again, three times |
+//! | `Quieting` | stop the music | over |
 //!
-//! | `PicksUp` | is done |
+//! | `PicksUp` | action |
 //! |---|---|
-//! | `Adopting`, `Answering` | the caller is ours, and up |
-//! | `Quieting` | the music of who is parked ends |
-//! | `Joining` | both are joined |
+//! | `Adopting`, `Answering` | adopt and answer the caller |
+//! | `Quieting` | stop the music of the parked caller |
+//! | `Joining` | join both |
 
 use std::sync::{Arc, Mutex};
 use std::time::Instant;
@@ -29,9 +29,9 @@ use b2b_call::bridge_fsm::BridgeMode;
 use b2b_call::handler::{ApplicationHandler, HandlerAction, IncomingCall};
 use b2b_call::service::{CallError, CallService, DialRequest, Place, TRANSFERRED_BY};
 
-/// How often a caller goes back before the server gives them up.
+/// How often a caller is parked before they are hung up.
 const ROUNDS: usize = 3;
-/// The timer of who waits in a slot.
+/// The timer of a parked caller.
 const PATIENCE: u32 = 1;
 
 /// The handler of one lot.
@@ -43,7 +43,7 @@ pub struct Parking {
 }
 
 impl Parking {
-    /// A lot as it is to be; who is parked there already stays.
+    /// The handler of a lot with this configuration; callers parked there stay.
     pub fn new(config: LotConfig, lots: &Lots) -> Self {
         let lot = lots.lot(&config.name);
         Parking { name: format!("park/{}", config.name), lot, config: Arc::new(config) }
@@ -55,7 +55,7 @@ impl ApplicationHandler for Parking {
         &self.name
     }
 
-    /// Only by name.
+    /// Selected by name only.
     fn can_handle(&self, _: &IncomingCall) -> bool {
         false
     }
@@ -64,7 +64,7 @@ impl ApplicationHandler for Parking {
         let slot = call.called().parse().ok().filter(|slot| self.config.slots.contains(slot));
         let (parking, call) = (self.clone(), call.clone());
         Some(match (call.answered, slot) {
-            // Who is in no conversation yet has dialled.
+            // A caller who is not answered has dialled the slot.
             (false, Some(slot)) => {
                 Box::new(PicksUp { parking, call, slot, at: Picking::Adopting, waits: None, parked: None })
             }
@@ -83,7 +83,7 @@ impl Parking {
     }
 }
 
-/// Joins who has dialled a slot with who is parked there.
+/// Joins a caller who has dialled a slot with the parked one.
 struct PicksUp {
     parking: Parking,
     call: IncomingCall,
@@ -107,7 +107,7 @@ impl Application for PicksUp {
             AppEvent::Begin => self.takes(wants),
             AppEvent::Answered { want, answer } if Some(want) == self.waits => {
                 if self.came(answer, wants).is_err() {
-                    // The caller has gone, or there are no media: the call's account says which.
+                    // The caller has hung up, or there is no media: the call's history tells which.
                     wants.end(HandlerAction::Disconnect);
                 }
             }
@@ -146,7 +146,7 @@ impl PicksUp {
                 match at {
                     Picking::Adopting => (Picking::Answering, wants.answer(leg)),
                     Picking::Answering => (Picking::Quieting, wants.stop_moh(parked)),
-                    // One record of the conversation: from who was parked.
+                    // The bridge belongs to the parked caller's call, so the conversation has one record.
                     Picking::Quieting | Picking::Joining => {
                         let mode = BridgeMode::Intercepting;
                         (Picking::Joining, wants.create_bridge(parked, leg, mode, true))
@@ -159,16 +159,16 @@ impl PicksUp {
     }
 }
 
-/// Waits until somebody picks the caller up, they go, or their time is over.
+/// Waits until the caller is picked up, hangs up, or the timeout expires.
 struct Parks {
     parking: Parking,
     call: IncomingCall,
     wanted: Option<u32>,
     at: At,
     waits: Option<WantId>,
-    /// Who parked the caller.
+    /// The party that parked the caller.
     by: Option<String>,
-    /// The caller's, until they leave it or are picked up.
+    /// The occupied slot, until the caller leaves it or is picked up.
     slot: Option<u32>,
     /// How often the caller has been parked.
     rounds: usize,
@@ -194,7 +194,7 @@ impl Application for Parks {
             AppEvent::Answered { want, answer } if Some(want) == self.waits => {
                 if self.came(now, answer, wants).is_err() {
                     self.leaves(wants);
-                    // The caller has gone, or there are no media: the call's account says which.
+                    // The caller has hung up, or there is no media: the call's history tells which.
                     wants.end(HandlerAction::Disconnect);
                 }
             }
@@ -248,9 +248,9 @@ impl Parks {
                     None => self.waits(wants),
                 }
             }
-            // A number that cannot be said is in the events.
+            // A slot number that cannot be played is in the events.
             At::Hearing => self.waits(wants),
-            // The music.
+            // The answer is that of the music.
             At::Waiting => answer.done()?,
             At::GoingBack => match answer.dialled() {
                 Ok(_) => {
@@ -273,8 +273,8 @@ impl Parks {
         self.waits = music.map(|music| wants.start_moh(self.call.leg, music));
     }
 
-    /// Says where the caller is parked, once, to who did it and did not choose the slot. What the caller hears for
-    /// that, if they have parked themselves.
+    /// Announces the slot once, if it was not chosen, to the party that parked the caller. Returns the prompt
+    /// in progress if the callers have parked themselves.
     fn announces(&self, wants: &mut Wants) -> Option<WantId> {
         let config = &self.parking.config;
         let prompts = config.announce.as_ref().filter(|_| self.rounds == 1 && self.wanted.is_none())?;
@@ -288,7 +288,7 @@ impl Parks {
         }
     }
 
-    /// Into a slot, once more.
+    /// Parks the caller, possibly again.
     fn parks(&mut self, wants: &mut Wants) {
         let (call, leg, by) = (self.call.call, self.call.leg, self.by.clone());
         let parked = Parked { call, leg, by };
@@ -303,16 +303,16 @@ impl Parks {
                 let entered = wants.enter(call, Place::Parking);
                 self.goes(At::Entering, entered);
             }
-            // Nobody wants the caller: it is better to say so than to keep them.
+            // No party takes the caller: hanging up is better than keeping them.
             Err(NoSlot::Taken | NoSlot::Unknown) => wants.end(HandlerAction::Disconnect),
         }
     }
 
-    /// Calls whoever parked the caller.
+    /// The timeout has expired: calls the parking party.
     fn has_waited(&mut self, wants: &mut Wants) {
         let Some(slot) = self.slot.take() else { return };
         if !lock(&self.parking.lot).leave(slot, self.call.leg) {
-            // Somebody is picking the caller up.
+            // The caller is being picked up.
             return wants.end(HandlerAction::Complete);
         }
         self.parking.tell(wants, &self.call, "timed_out", slot);
@@ -326,7 +326,7 @@ impl Parks {
         self.goes(At::GoingBack, dialled);
     }
 
-    /// The slot is given back, if the caller still has it.
+    /// Frees the slot, if the caller still occupies it.
     fn leaves(&mut self, wants: &mut Wants) {
         if let Some(slot) = self.slot.take()
             && lock(&self.parking.lot).leave(slot, self.call.leg)

@@ -1,37 +1,37 @@
-//! Which slots are taken.
+//! The occupied slots of a lot.
 
 use std::collections::BTreeMap;
 use std::ops::RangeInclusive;
 
 use b2b_call::{CallId, LegId};
 
-/// Somebody in a slot.
+/// A parked caller.
 #[derive(Debug, Clone, PartialEq, Eq)]
 pub struct Parked {
     pub call: CallId,
     pub leg: LegId,
-    /// Who parked the caller, if that is known.
+    /// The parking party, if it is known.
     pub by: Option<String>,
 }
 
-/// Why nobody can be parked there.
+/// The reason why a caller cannot be parked.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
 pub enum NoSlot {
-    /// Every slot is taken, or the one that was wanted.
+    /// Every slot is occupied, or the requested one is.
     Taken,
-    /// It is no slot of this lot.
+    /// The number is not a slot of this lot.
     Unknown,
 }
 
-/// Slots that are taken.
+/// The occupied slots.
 #[derive(Debug, Default)]
 pub struct Lot(BTreeMap<u32, Parked>);
 
 impl Lot {
-    /// Parks somebody: in `wanted`, or in the first slot that is free. Its number.
+    /// Parks a caller in `wanted`, or in the first free slot; returns the slot number.
     ///
     /// # Errors
-    /// There is none.
+    /// No slot is available.
     pub fn park(
         &mut self,
         slots: &RangeInclusive<u32>,
@@ -48,12 +48,12 @@ impl Lot {
         Ok(slot)
     }
 
-    /// Takes somebody out.
+    /// Removes the caller from a slot.
     pub fn take(&mut self, slot: u32) -> Option<Parked> {
         self.0.remove(&slot)
     }
 
-    /// This leg leaves the slot, if it still has it.
+    /// Frees the slot if this leg still occupies it; returns whether it did.
     pub fn leave(&mut self, slot: u32, leg: LegId) -> bool {
         let has = self.0.get(&slot).is_some_and(|parked| parked.leg == leg);
         if has {
@@ -62,7 +62,7 @@ impl Lot {
         has
     }
 
-    /// Who is where.
+    /// The parked callers by slot.
     pub fn taken(&self) -> impl Iterator<Item = (u32, &Parked)> {
         self.0.iter().map(|(slot, parked)| (*slot, parked))
     }

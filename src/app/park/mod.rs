@@ -1,12 +1,12 @@
-//! Parking: a caller waits in a slot, with music, until somebody dials the slot, or, after a
-//! time, goes back to who parked them.
+//! Call parking: a caller waits in a slot, with music, until somebody dials the slot, or returns to the
+//! parking party after a timeout.
 //!
-//! - `lot`: which slots are taken, without I/O
-//! - `attend`: the way of who is parked and of who picks them up
-//! - `announce`: who has parked somebody hears where
+//! - `lot`: the occupied slots, without I/O
+//! - `attend`: the parked caller, and the party that picks them up
+//! - `announce`: tells the parking party the slot
 //!
-//! Somebody is parked by a transfer to the lot, into the first free slot, or to a slot. Who
-//! dials a slot picks up whoever is there.
+//! A caller is parked by a transfer to the lot, which takes the first free slot, or to a certain slot.
+//! Dialling a slot picks up the caller parked there.
 
 mod announce;
 mod attend;
@@ -23,27 +23,28 @@ use crate::prompts::Prompts;
 pub use attend::Parking;
 pub use lot::{Lot, NoSlot, Parked};
 
-/// What a lot is to be.
+/// The configuration of a lot.
 #[derive(Debug, Clone, PartialEq, Eq)]
 pub struct LotConfig {
-    /// `park/<name>` is the handler's name.
+    /// The name; `park/<name>` is the handler's name.
     pub name: String,
-    /// The numbers of its slots.
+    /// The slot numbers.
     pub slots: RangeInclusive<u32>,
     /// How long a parked caller waits before `back_to` is called.
     pub timeout: Duration,
-    /// How long `back_to` is called then.
+    /// The ring timeout of that call.
     pub ring: Duration,
-    /// Who is called when nobody picks the caller up; none: who parked the caller.
+    /// The party called after the timeout; `None`: the parking party.
     pub back_to: Option<String>,
-    /// Class of the music; none: silence.
+    /// The class of music; `None` for silence.
     pub music: Option<String>,
-    /// What the slot is said with to who has parked somebody in the first free one; none: nobody says it.
+    /// The prompts that tell the parking party the first free slot that was taken; `None` for no
+    /// announcement.
     pub announce: Option<Prompts>,
 }
 
 impl LotConfig {
-    /// Slots 701 to 720, for a minute.
+    /// Slots 701 to 720, with a timeout of a minute.
     pub fn new(name: impl Into<String>) -> Self {
         LotConfig {
             name: name.into(),
@@ -57,18 +58,17 @@ impl LotConfig {
     }
 }
 
-/// The lots of a server by their names; they outlive a change of its configuration. A handle
-/// that can be cloned.
+/// The lots of a server by name; they survive a configuration reload. Clones share them.
 #[derive(Debug, Clone, Default)]
 pub struct Lots(Arc<Mutex<BTreeMap<String, Arc<Mutex<Lot>>>>>);
 
 impl Lots {
-    /// None yet.
+    /// No lots.
     pub fn new() -> Self {
         Self::default()
     }
 
-    /// Who is parked where, by lot and slot.
+    /// The parked callers, by lot and slot.
     pub fn view(&self) -> Vec<(String, u32, Parked)> {
         let lots: Vec<_> = lock(&self.0).iter().map(|(name, lot)| (name.clone(), lot.clone())).collect();
         let of = |(name, lot): (String, Arc<Mutex<Lot>>)| {
@@ -83,8 +83,8 @@ impl Lots {
     }
 }
 
-/// Held for a moment, and never while somebody waits.
+/// Held briefly, and never across a wait.
 fn lock<T>(mutex: &Mutex<T>) -> MutexGuard<'_, T> {
-    // A panic elsewhere leaves nothing half done behind these locks.
+    // A panic elsewhere leaves no inconsistent state behind these locks.
     mutex.lock().unwrap_or_else(PoisonError::into_inner)
 }

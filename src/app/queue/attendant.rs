@@ -1,5 +1,5 @@
-//! The machine of all queues as an application that belongs to no call: what callers, agents' calls and operators
-//! tell it goes in, and what it says is wanted.
+//! The machine of all queues as an application that belongs to no call: messages of callers, agents' calls
+//! and operators go in, and the machine's outputs become wants.
 
 use std::collections::HashMap;
 use std::sync::Arc;
@@ -19,20 +19,20 @@ use b2b_call::{CallId, LegId};
 /// The timer of the machine's next deadline.
 const DEADLINE: u32 = 1;
 
-/// Somebody who waits.
+/// A waiting caller.
 struct Waiting {
     call: CallId,
     number: String,
     app: AppId,
 }
 
-/// An agent's call.
+/// A call to an agent.
 struct Calling {
     call: Option<CallId>,
     leg: Option<LegId>,
-    /// It is to end as soon as there is something to be ended.
+    /// It is to be ended as soon as its call or leg is known.
     cancelled: bool,
-    /// How it ends, as far as that is known.
+    /// The reason of its end, as far as it is known.
     why: Gone,
 }
 
@@ -43,7 +43,7 @@ impl Default for Calling {
 }
 
 impl Calling {
-    /// Ends it, if there is something to be ended yet. Over already: its end is told.
+    /// Ends the call, if its call or leg is known. If it is over already, its end is being reported.
     fn hang_up(&self, wants: &mut Wants) {
         match (self.leg, self.call) {
             (Some(leg), _) => Some(wants.hangup(leg)),
@@ -53,15 +53,15 @@ impl Calling {
     }
 }
 
-/// See the module's text.
+/// The application of all queues; see the module documentation.
 pub(super) struct Queues {
     settings: Arc<DeskSettings>,
-    /// From its beginning on.
+    /// Present once the application has begun.
     attendant: Option<Attendant>,
 }
 
 impl Queues {
-    /// Queues of these settings, without callers.
+    /// Queues with this configuration, without callers.
     pub fn new(settings: Arc<DeskSettings>) -> Self {
         Queues { settings, attendant: None }
     }
@@ -93,9 +93,9 @@ struct Attendant {
     floor: Floor,
     waiting: HashMap<CallerId, Waiting>,
     calling: HashMap<OfferId, Calling>,
-    /// Agents' calls, by what is waited for.
+    /// The agents' calls by pending want.
     asked: HashMap<WantId, OfferId>,
-    /// The deadline that the timer is set to.
+    /// The time that the timer is set to.
     due: Option<Instant>,
 }
 
@@ -106,7 +106,7 @@ impl Attendant {
         Attendant { settings, floor, waiting, calling, asked, due: None }
     }
 
-    /// Until the machine's next deadline.
+    /// Sets the timer to the machine's next deadline.
     fn wait(&mut self, wants: &mut Wants) {
         let due = self.floor.next_timeout();
         if self.due == due {
@@ -147,7 +147,7 @@ impl Attendant {
                 }
                 let view = agent.and_then(|agent| self.floor.agent_view(now, agent));
                 match reply {
-                    // Who does not wait any more has lost interest; below, too.
+                    // The receiver may be gone; the same applies below.
                     DutyReply::Program(reply) => drop(reply.send(view)),
                     DutyReply::Application(app) => wants.tell(app, view),
                 }
@@ -184,7 +184,7 @@ impl Attendant {
         self.obey(now, wants);
     }
 
-    /// Does what the machine wants.
+    /// Carries out the machine's outputs.
     fn obey(&mut self, now: Instant, wants: &mut Wants) {
         while let Some(output) = self.floor.poll() {
             if let Some(input) = self.carry_out(output, wants) {
@@ -193,7 +193,7 @@ impl Attendant {
         }
     }
 
-    /// Gives what is known of it at once.
+    /// Returns an input that results at once.
     fn carry_out(&mut self, output: Output, wants: &mut Wants) -> Option<Input> {
         match output {
             Output::Welcome { caller, queue } => {
@@ -249,11 +249,11 @@ impl Attendant {
         self.calling.insert(offer, Calling::default());
     }
 
-    /// Something has become of an agent's call. Its end is told once, and last.
+    /// The call to an agent has progressed. Its end is reported exactly once, last.
     fn answered(&mut self, now: Instant, want: WantId, answer: AppAnswer, wants: &mut Wants) {
         let offer = self.asked.get(&want).copied();
         let Some((offer, it)) = offer.and_then(|offer| Some((offer, self.calling.get_mut(&offer)?))) else {
-            // That somebody was hung up needs no answer.
+            // The answer to a hangup is not needed.
             return;
         };
         match answer {
@@ -267,7 +267,7 @@ impl Attendant {
                 self.asked.remove(&want);
                 let over = match &reached {
                     Ok(leg) => Some(wants.wait_for_termination(*leg)),
-                    // A phone that was not told yet may still ring.
+                    // A phone that has not received the CANCEL yet may still ring.
                     Err(_) => it.call.map(|call| wants.wait_for_termination(call)),
                 };
                 it.leg = reached.as_ref().ok().copied();
@@ -302,7 +302,7 @@ impl Attendant {
         self.waiting.remove(&caller);
     }
 
-    /// `false`: the caller is over.
+    /// `false` if the caller is gone.
     fn order(&self, caller: CallerId, order: Order, wants: &mut Wants) -> bool {
         let app = self.waiting.get(&caller).map(|it| it.app);
         if let Some(app) = app {
@@ -319,7 +319,8 @@ impl Attendant {
         self.floor.agent_plan(agent).map(|plan| plan.name.to_string()).unwrap_or_default()
     }
 
-    /// What an agent has said of itself, or is made to: also where nothing of it is seen, as in a call.
+    /// Publishes an agent's duty when the agent changes it or it is changed for them, even if their state
+    /// stays the same, as during a call.
     fn tell_duty(&self, agent: AgentNo, duty: Duty, wants: &mut Wants) {
         self.publish(None, "duty", json!({ "agent": self.agent(agent), "duty": duty }), wants);
     }

@@ -1,4 +1,4 @@
-//! Numbers by which agents log in and out and pause, from their own phones.
+//! Feature codes by which agents log in, log out and pause from their own phones.
 
 use std::sync::Arc;
 use std::time::{Duration, Instant};
@@ -11,8 +11,8 @@ use b2b_call::controller::{Part, Prompt};
 use b2b_call::handler::{ApplicationHandler, HandlerAction, IncomingCall};
 use b2b_call::service::{CallService, Place};
 
-/// Takes calls to [`Codes`](super::Codes) of users who are agents; others go on to the
-/// routes. Only who has proved to be that user changes anything.
+/// Takes calls to [`Codes`](super::Codes) from users who are agents; other calls go on to the routes. Only an
+/// authenticated user can change their own state.
 pub struct AgentCodes {
     desk: QueueDesk,
 }
@@ -48,7 +48,7 @@ impl ApplicationHandler for AgentCodes {
     }
 
     fn can_handle(&self, call: &IncomingCall) -> bool {
-        // Nearly every call ends here: cheaply.
+        // Called for nearly every call, so cheap checks come first.
         call.identity.is_some() && self.agent(call).is_some() && self.change(&call.called()).is_some()
     }
 
@@ -68,7 +68,7 @@ struct Changes {
     agent: Arc<str>,
     at: At,
     waits: Option<WantId>,
-    /// What has come of it.
+    /// The resulting state.
     state: Option<AgentState>,
 }
 
@@ -112,14 +112,14 @@ impl Changes {
                 (At::Entering, wants.enter(self.call.call, Place::Ivr))
             }
             (At::Entering, Some(state)) => (At::Playing, wants.play(self.call.leg, &told(state))),
-            // A party that cannot hear it has still got what it wanted.
+            // The change is done even if the confirmation cannot be played.
             _ => return wants.end(HandlerAction::Disconnect),
         };
         self.waits = Some(next);
     }
 }
 
-/// Up for who takes calls now, down for who takes none, level for a pause.
+/// The confirmation: rising tones for available, falling for logged out, level for paused.
 fn told(state: AgentState) -> Prompt {
     let (first, second) = match state {
         AgentState::LoggedOut => (660, 440),

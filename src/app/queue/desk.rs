@@ -1,5 +1,5 @@
-//! The handle on all queues: what callers, agents and operators tell the one machine that has them all. No
-//! lock is held while anybody waits.
+//! The handle on all queues: messages of callers, agents and operators to the one machine that has them all.
+//! No lock is held across a wait.
 
 use std::sync::atomic::{AtomicU64, Ordering};
 use std::sync::{Arc, Mutex, MutexGuard, PoisonError, RwLock};
@@ -15,41 +15,41 @@ use b2b_call::application::{AppHandle, AppId};
 use b2b_call::service::CallService;
 use b2b_call::{CallId, LegId};
 
-/// What a caller is told.
+/// An order to a caller's application.
 #[derive(Debug)]
 pub(super) enum Order {
-    /// It is let in.
+    /// The caller is admitted.
     Welcome,
-    /// Where it stands.
+    /// Announce the position.
     Say { position: usize, estimate: Option<std::time::Duration> },
-    /// It is joined with this agent.
+    /// Join the caller with this agent.
     Join { offer: OfferId, leg: LegId, agent: Arc<str> },
-    /// Its wait is over.
+    /// The wait has ended.
     Left { how: Left, waited: std::time::Duration },
-    /// There is no such queue any more.
+    /// The queue no longer exists.
     NoQueue,
 }
 
-/// Somebody who wants to wait.
+/// A caller who wants to wait.
 #[derive(Debug)]
 pub(super) struct Entry {
     pub caller: CallerId,
     /// The queue's name.
     pub queue: Arc<str>,
     pub call: CallId,
-    /// The caller's number, for the agent's phone.
+    /// The caller's number, shown on the agent's phone.
     pub number: String,
     pub priority: u8,
     pub skills: Skills,
-    /// Who is told [`Order`]s.
+    /// The application that gets [`Order`]s.
     pub app: AppId,
 }
 
-/// What the machine of all queues is told.
+/// A message to the machine of all queues.
 pub(super) enum Word {
     Enter(Entry),
     Input(Input),
-    /// The phone of this user is there, or not.
+    /// The phone of this user has registered, or is gone.
     Phone {
         user: String,
         there: bool,
@@ -68,24 +68,24 @@ pub(super) enum Word {
     },
 }
 
-/// Who is told what came of it, as `Option<AgentView>`.
+/// The receiver of the result, as `Option<AgentView>`.
 pub(super) enum DutyReply {
     Program(oneshot::Sender<Option<AgentView>>),
     Application(AppId),
 }
 
-/// What an agent's state is to become.
+/// A change of an agent's duty.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
 pub enum Change {
     To(Duty),
-    /// In if it is out, else out.
+    /// Logs in if logged out, otherwise out.
     Login,
-    /// Paused if it is available, else available; nothing for who is logged out.
+    /// Pauses if available, otherwise makes available; no effect if logged out.
     Pause,
 }
 
 impl Change {
-    /// What becomes of this.
+    /// The duty after this change.
     pub fn of(self, duty: Duty) -> Duty {
         match (self, duty) {
             (Change::To(duty), _) => duty,
@@ -106,16 +106,15 @@ pub struct QueueDesk {
 
 /// The machine of all queues.
 enum Machine {
-    /// What it will be told when it begins.
+    /// Not started; messages to deliver at the start.
     Unheard(Vec<Word>),
     Runs(AppHandle),
-    /// The service had stopped before it began.
+    /// The service had stopped before the start.
     Over,
 }
 
 impl QueueDesk {
-    /// Queues without callers. Nothing happens before [`QueueDesk::start`], or the first
-    /// caller.
+    /// Queues without callers. The machine starts with [`QueueDesk::start`], or with the first caller.
     pub fn new(settings: DeskSettings) -> Self {
         QueueDesk {
             settings: Arc::new(RwLock::new(Arc::new(settings))),
@@ -124,20 +123,20 @@ impl QueueDesk {
         }
     }
 
-    /// What it was told last.
+    /// The current configuration.
     pub fn settings(&self) -> Arc<DeskSettings> {
         self.settings.read().unwrap_or_else(PoisonError::into_inner).clone()
     }
 
-    /// Other settings from now on. Agents and queues of the same names go on as they are;
-    /// agents who are no more finish their calls, callers of queues that are no more leave.
+    /// Changes the configuration. Agents and queues of the same names keep their state; removed agents finish
+    /// their calls, callers of removed queues leave.
     pub fn reload(&self, settings: DeskSettings) {
         let settings = Arc::new(settings);
         *self.settings.write().unwrap_or_else(PoisonError::into_inner) = settings.clone();
         self.tell(Word::Settings(settings));
     }
 
-    /// Begins the machine, on the calls' thread. A second time does nothing.
+    /// Starts the machine on the call thread. A second call has no effect.
     pub fn start(&self, service: &CallService) {
         let mut machine = self.machine();
         if let Machine::Unheard(words) = &mut *machine {
@@ -153,11 +152,11 @@ impl QueueDesk {
     }
 
     fn machine(&self) -> MutexGuard<'_, Machine> {
-        // A panic elsewhere leaves nothing half done behind it.
+        // A panic elsewhere leaves no inconsistent state behind this lock.
         self.machine.lock().unwrap_or_else(PoisonError::into_inner)
     }
 
-    /// The machine, for applications; none: it has not begun, or is over.
+    /// The machine's application; `None` if it is not running.
     pub(super) fn app(&self) -> Option<AppId> {
         match &*self.machine() {
             Machine::Runs(begun) => Some(begun.id()),
@@ -175,13 +174,13 @@ impl QueueDesk {
         self.ask(|reply| Word::Agents { reply }).await.unwrap_or_default()
     }
 
-    /// Changes what an agent wants; gives what comes of it. None: there is no such agent.
+    /// Changes an agent's duty; returns the resulting state. `None` if there is no such agent.
     pub async fn change(&self, agent: &str, change: Change) -> Option<AgentView> {
         let agent = agent.to_owned();
         self.ask(|reply| Word::Duty { agent, change, reply: DutyReply::Program(reply) }).await.flatten()
     }
 
-    /// A user's phone has registered, or is gone.
+    /// The phone of a user has registered, or is gone.
     pub fn phone(&self, user: &str, there: bool) {
         let known = |agent: &super::settings::AgentSettings| agent.user.as_deref() == Some(user);
         if self.settings().agents.iter().any(known) {
@@ -197,7 +196,7 @@ impl QueueDesk {
         match &mut *self.machine() {
             Machine::Unheard(words) => words.push(word),
             Machine::Runs(begun) => begun.tell(word),
-            // Who waits for an answer sees that it is dropped.
+            // Dropping the message tells a caller that waits for an answer.
             Machine::Over => {}
         }
     }

@@ -1,11 +1,11 @@
-//! Queues: callers wait, agents are called, and both are joined.
+//! Call queues: callers wait, agents are called, and both are joined.
 //!
-//! - `machine`: every queue and agent as one machine, without I/O or clock
-//! - `settings`: what the queues are told; `sounds`: what callers hear
-//! - `desk`: the handle on all of it, for handlers and operators
-//! - `attendant`: the application that has the machine, and belongs to no call
-//! - `waiter`: a caller, as an application; `offer`: how an agent is called
-//! - `codes`: numbers by which agents log in and pause
+//! - `machine`: all queues and agents as one machine, without I/O or clock
+//! - `settings`: the configuration of queues; `sounds`: what callers hear
+//! - `desk`: the handle for handlers and operators
+//! - `attendant`: the application that runs the machine, and belongs to no call
+//! - `waiter`: a caller, as an application; `offer`: the call to an agent
+//! - `codes`: feature codes by which agents log in and pause
 
 mod attendant;
 mod codes;

@@ -1,14 +1,14 @@
-//! An agent's call: how it is dialled, and what a failure says.
+//! The call to an agent: the dial request, and the meaning of its failure.
 
 use std::time::Duration;
 
 use super::machine::values::Gone;
 use b2b_call::service::{DialError, DialOptions, DialOrder, DialRequest};
 
-/// The machine ends the ringing; the dialling only if that comes to nothing.
+/// The machine ends the ringing; the dial timeout applies only if that fails.
 const SLACK: Duration = Duration::from_secs(5);
 
-/// All phones of an agent, with the queue as the caller's name.
+/// Dials all phones of an agent, with the queue as the caller's name.
 pub(super) fn request(target: String, queue: &str, number: String, ring: Duration) -> DialRequest {
     let name: String = queue.chars().filter(|c| !c.is_control() && !"\"\\".contains(*c)).collect();
     let options = DialOptions {
@@ -21,7 +21,7 @@ pub(super) fn request(target: String, queue: &str, number: String, ring: Duratio
     DialRequest { options, ..DialRequest::to(target) }
 }
 
-/// What a failure says of the agent.
+/// What a failure means for the agent.
 pub(super) fn gone(error: &DialError) -> Gone {
     match error {
         DialError::Failed(failure) => match failure.status {

@@ -1,4 +1,4 @@
-//! What the queues are told: the machine's plans, and what it takes to carry them out.
+//! The configuration of queues: the machine's plans, and the settings to carry them out.
 
 use std::collections::BTreeMap;
 use std::sync::Arc;
@@ -6,7 +6,7 @@ use std::sync::Arc;
 use super::machine::values::{AgentPlan, FloorPlan, Left, QueuePlan};
 use super::sounds::QueueSounds;
 
-/// Every queue, every agent, and the numbers that agents dial.
+/// All queues, all agents, and the agents' feature codes.
 #[derive(Debug, Clone, Default, PartialEq, Eq)]
 pub struct DeskSettings {
     pub agents: Vec<AgentSettings>,
@@ -14,17 +14,17 @@ pub struct DeskSettings {
     pub codes: Codes,
 }
 
-/// An agent, and where it is called.
+/// An agent, and how to call them.
 #[derive(Debug, Clone, PartialEq, Eq)]
 pub struct AgentSettings {
     pub plan: AgentPlan,
-    /// What is dialled: `user/1001`, a URI.
+    /// The target to dial: `user/1001`, a URI.
     pub target: String,
-    /// The user whose phone it is; none: nobody registers.
+    /// The user of the phone; `None` if it does not register.
     pub user: Option<String>,
 }
 
-/// A queue, and what its callers hear and where they go.
+/// A queue, its sounds, and the targets of callers who are not answered.
 #[derive(Debug, Clone, PartialEq, Eq)]
 pub struct QueueSettings {
     pub plan: QueuePlan,
@@ -32,8 +32,7 @@ pub struct QueueSettings {
     pub ways_out: WaysOut,
 }
 
-/// Where those go who are not answered: a target to dial, or an application by its name;
-/// none: they are hung up.
+/// The targets of callers who are not answered: a target to dial, or an application by name; `None` hangs up.
 #[derive(Debug, Clone, Default, PartialEq, Eq)]
 pub struct WaysOut {
     pub timeout: Option<String>,
@@ -43,7 +42,7 @@ pub struct WaysOut {
 }
 
 impl WaysOut {
-    /// The way of somebody who left so.
+    /// The target for this outcome.
     pub fn of(&self, how: Left) -> Option<&str> {
         match how {
             Left::Timeout => self.timeout.as_deref(),
@@ -55,17 +54,17 @@ impl WaysOut {
     }
 }
 
-/// Numbers that agents dial from their own phones; none: there is no such number.
+/// The feature codes that agents dial from their own phones; `None` disables a code.
 #[derive(Debug, Clone, Default, PartialEq, Eq)]
 pub struct Codes {
-    /// In and out.
+    /// Logs in and out.
     pub login: Option<String>,
-    /// Pause and back.
+    /// Pauses and resumes.
     pub pause: Option<String>,
 }
 
 impl DeskSettings {
-    /// What the machine has to know of it.
+    /// The part of the configuration that the machine needs.
     pub fn floor(&self) -> FloorPlan {
         FloorPlan {
             agents: self.agents.iter().map(|agent| agent.plan.clone()).collect(),
@@ -73,7 +72,7 @@ impl DeskSettings {
         }
     }
 
-    /// The name of the application of a queue.
+    /// The application name of a queue.
     pub fn application(queue: &str) -> Arc<str> {
         format!("queue/{queue}").into()
     }

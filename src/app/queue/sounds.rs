@@ -1,4 +1,4 @@
-//! What callers of a queue hear: prompts, put together of files.
+//! What callers of a queue hear: prompts composed of files.
 
 use std::collections::BTreeMap;
 use std::path::Path;
@@ -7,32 +7,32 @@ use std::time::Duration;
 
 use b2b_call::controller::{Part, Prompt};
 
-/// The sounds of a queue; what is none is not heard.
+/// The sounds of a queue; `None` skips a sound.
 #[derive(Debug, Clone, Default, PartialEq, Eq)]
 pub struct QueueSounds {
-    /// Once, before anything else, to its end.
+    /// Played once, first and to the end.
     pub welcome: Option<Arc<Path>>,
-    /// The class of music.
+    /// The class of music on hold.
     pub music: Option<String>,
-    /// In front of the position: “you are number”.
+    /// Played before the position: “you are number”.
     pub position: Option<Arc<Path>>,
-    /// In front of the estimate: “you will wait about”.
+    /// Played before the estimate: “you will wait about”.
     pub wait: Option<Arc<Path>>,
-    /// Behind it: “minutes”.
+    /// Played after the estimate: “minutes”.
     pub minutes: Option<Arc<Path>>,
-    /// In the place of the estimate when it is less than a minute.
+    /// Played instead of an estimate of a minute or less.
     pub soon: Option<Arc<Path>>,
-    /// How numbers are said.
+    /// The files for numbers.
     pub numbers: Numbers,
 }
 
-/// Files of numbers: those from 0 to 9, and others where there are.
+/// Files for numbers: 0 to 9, and optionally others.
 #[derive(Debug, Clone, Default, PartialEq, Eq)]
 pub struct Numbers(pub BTreeMap<usize, Arc<Path>>);
 
 impl Numbers {
-    /// A number as files: one file if there is one, else digit by digit. Nothing at all
-    /// where a file is missing: half a number is worse than none.
+    /// A number as files: its own file if there is one, otherwise digit by digit. Empty if a file is missing:
+    /// a partial number is worse than none.
     pub fn say(&self, number: usize) -> Vec<Part> {
         if let Some(whole) = self.0.get(&number) {
             return vec![Part::File(whole.clone())];
@@ -49,7 +49,7 @@ impl QueueSounds {
         self.welcome.clone().map(|file| Prompt::new(vec![Part::File(file)]))
     }
 
-    /// Where a caller stands, and how long it will wait; none: nothing is to be said of it.
+    /// The announcement of a caller's position and expected wait; `None` if there is nothing to say.
     pub fn announcement(&self, position: usize, estimate: Option<Duration>) -> Option<Prompt> {
         let mut parts = Vec::new();
         let number = self.numbers.say(position);

@@ -1,4 +1,4 @@
-//! A caller in a queue, who does what the machine of all queues orders, and tells it what is done.
+//! A caller in a queue: carries out the orders of the queues' machine, and reports the results.
 
 use std::collections::VecDeque;
 use std::sync::Arc;
@@ -14,10 +14,10 @@ use b2b_call::handler::{ApplicationHandler, HandlerAction, IncomingCall};
 use b2b_call::service::{CallError, CallService, Place};
 use b2b_call::{CallId, LegId};
 
-/// Digits are awaited for so long at a time.
+/// The duration of one digit collection.
 const LISTEN: Duration = Duration::from_secs(3_600);
 
-/// One queue, as `queue/` and its name.
+/// The handler of one queue, `queue/` and its name.
 pub struct QueueHandler {
     name: Arc<str>,
     queue: Arc<str>,
@@ -25,7 +25,7 @@ pub struct QueueHandler {
 }
 
 impl QueueHandler {
-    /// Every queue of a desk.
+    /// The handlers of all queues of a desk.
     pub fn all(desk: &QueueDesk) -> Vec<Arc<dyn ApplicationHandler>> {
         let handler = |it: &QueueSettings| {
             let (queue, desk) = (it.plan.name.clone(), desk.clone());
@@ -41,7 +41,7 @@ impl ApplicationHandler for QueueHandler {
         &self.name
     }
 
-    /// Only by its name.
+    /// Selected by name only.
     fn can_handle(&self, _: &IncomingCall) -> bool {
         false
     }
@@ -64,7 +64,7 @@ impl ApplicationHandler for QueueHandler {
     }
 }
 
-/// A caller of a queue that is no more.
+/// A caller of a queue that no longer exists.
 struct NoQueue;
 
 impl Application for NoQueue {
@@ -73,29 +73,29 @@ impl Application for NoQueue {
     }
 }
 
-/// One caller.
+/// A caller in a queue.
 struct Waiter {
     ear: Ear,
-    /// The machine of all queues.
+    /// The application that runs the machine of all queues.
     queues: AppId,
     caller: CallerId,
     number: String,
     at: At,
     waits: Option<WantId>,
-    /// What the caller is to do when they are at nothing else.
+    /// Orders that are carried out when no other action is in progress.
     orders: VecDeque<Order>,
     is_answered: bool,
 }
 
-/// What the caller is at.
+/// The action in progress.
 #[derive(Debug, Clone, PartialEq, Eq)]
 enum At {
-    /// What was noted on the call before; the queues do not know the caller yet.
+    /// Reading the variables of the call; the queues do not know the caller yet.
     Reading,
     Idle,
     Answering,
     Entering,
-    /// The caller is joined with this agent.
+    /// The caller is being joined with this agent.
     Joining {
         offer: OfferId,
         agent: Arc<str>,
@@ -150,7 +150,7 @@ impl Waiter {
         wants.tell(self.queues, Word::Input(input));
     }
 
-    /// Whatever becomes of the caller: the queues hear that they are gone.
+    /// Tells the queues that the caller is gone.
     fn leaves(&self, wants: &mut Wants) {
         if self.at != At::Reading {
             self.tell(Input::CallerLeft { caller: self.caller }, wants);
@@ -173,7 +173,7 @@ impl Waiter {
                 wants.tell(self.queues, Word::Enter(entry));
             }
             At::Answering => match answer.done() {
-                // Another application has answered.
+                // Another application has answered the call.
                 Ok(()) | Err(CallError::WrongState(_)) => {
                     self.at = At::Entering;
                     self.waits = Some(wants.enter(self.ear.call, Place::Queue));
@@ -226,7 +226,7 @@ impl Waiter {
         }
     }
 
-    /// The caller is up, and hears the welcome.
+    /// The caller is answered and hears the welcome.
     fn is_in(&mut self, wants: &mut Wants) {
         self.is_answered = true;
         let welcome = self.ear.settings.sounds.welcome();
@@ -239,7 +239,7 @@ impl Waiter {
         }
     }
 
-    /// The end of the wait, and what comes behind it.
+    /// The wait has ended: sets the result, and continues the call.
     fn waited(&mut self, how: Left, waited: Duration, wants: &mut Wants) {
         let waited_s = format!("{:.3}", waited.as_secs_f64());
         wants.set_variable(self.ear.call, "queue_result", how.as_str());
@@ -259,8 +259,8 @@ impl Waiter {
     }
 }
 
-/// What earlier applications have noted for the queue: `queue_priority` and `queue_skills`,
-/// as `french:3,billing`.
+/// The priority and skills that earlier applications have set: `queue_priority` and `queue_skills`, such as
+/// `french:3,billing`.
 fn asked_for(variables: &[(String, String)]) -> (u8, Skills) {
     let value = |name: &str| variables.iter().find(|(it, _)| it == name).map(|(_, value)| value.as_str());
     let priority = value("queue_priority").and_then(|value| value.trim().parse().ok()).unwrap_or(0);
@@ -272,7 +272,7 @@ fn asked_for(variables: &[(String, String)]) -> (u8, Skills) {
     (priority, value("queue_skills").unwrap_or_default().split(',').filter_map(skill).collect())
 }
 
-/// What a caller hears and presses.
+/// The audio and digits of a caller.
 struct Ear {
     leg: LegId,
     call: CallId,
@@ -281,9 +281,9 @@ struct Ear {
     digit: Option<WantId>,
     /// The welcome is being played.
     welcome: bool,
-    /// There is music, while nothing else is played.
+    /// Music is on, while no prompt is played.
     music: bool,
-    /// It begins.
+    /// The music is starting.
     begins: Option<WantId>,
 }
 
@@ -293,18 +293,18 @@ impl Ear {
         Ear { leg, call, settings, playing: None, digit: None, welcome: false, music: false, begins: None }
     }
 
-    /// Before the answer, so that the record of who hangs up at once has it, too. Variables of the call are for
-    /// people: without room for one the call goes on.
+    /// Set before the answer, so that the record of a caller who hangs up at once contains it. A call that
+    /// has no room for further variables continues without them.
     fn note_arrival(&self, wants: &mut Wants) {
         wants.set_variable(self.call, "queue", &self.settings.plan.name);
-        // Who hangs up is gone before anybody could note it.
+        // After a hangup the variable could no longer be set.
         let last = Left::Abandoned.as_str();
         wants.set_variable_until_the_end(self.call, "queue_result", "waiting", last);
         wants.set_variable(self.call, "queue_agent", "");
         wants.set_variable(self.call, "queue_wait_s", "");
     }
 
-    /// What cannot be played is not heard; the caller waits on.
+    /// A prompt that cannot be played is skipped; the caller keeps waiting.
     fn complain(&self, answer: AppAnswer) {
         if let Err(error) = answer.done()
             && error != CallError::Gone
@@ -319,7 +319,7 @@ impl Ear {
         }
     }
 
-    /// Music, whenever nothing else is played.
+    /// Plays music while no prompt is played.
     fn go_on(&mut self, wants: &mut Wants) {
         if let Some(music) = self.settings.sounds.music.as_ref().filter(|_| !self.music) {
             self.music = true;
@@ -341,17 +341,17 @@ impl Ear {
         self.digit = Some(wants.collect(self.leg, &plan));
     }
 
-    /// What the caller has pressed, if that is a key.
+    /// The key that the caller has pressed, if any.
     fn pressed(&mut self, answer: AppAnswer, wants: &mut Wants) -> Option<char> {
         match answer.collected() {
-            // Somebody else listens now.
+            // Another application collects digits now.
             Ok(collected) if collected.end == CollectEnd::Stopped => None,
             Ok(collected) => {
                 self.listen(wants);
                 collected.digits.chars().next()
             }
             Err(error) => {
-                // Another try would not be better.
+                // A retry would fail as well.
                 if error != CallError::Gone {
                     tracing::warn!("digits in a queue: {error}");
                 }
@@ -360,7 +360,7 @@ impl Ear {
         }
     }
 
-    /// Nothing of ours is heard any more. What fails here has ended by itself.
+    /// Stops prompts, music and digit collection. Errors mean that they have ended already.
     fn quiet(&mut self, wants: &mut Wants) {
         self.playing = None;
         if self.digit.take().is_some() {

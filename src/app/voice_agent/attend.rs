@@ -1,17 +1,17 @@
-//! What becomes of a caller who is sent to a voice agent.
+//! A caller who is sent to a voice agent.
 //!
-//! The agent is reached first and the caller answered then: a caller without an agent has not been
-//! answered, and whoever takes the agent's place may still refuse them.
+//! The caller is answered only after the agent is connected: if the agent fails, the caller is not answered
+//! yet, and the fallback may still refuse them.
 //!
-//! | state | is done | then |
+//! | state | action | next |
 //! |---|---|---|
-//! | `Connecting` | the agent is reached, in time | `Answering`; not: `FallingBack` |
-//! | `Answering`, `Entering` | the caller is up, and the call says where it is | `Reading` |
-//! | `Reading`, `Opening` | what the agent is told, and the caller's sound | `Talking` |
-//! | `Talking` | nothing, until one of them has enough | by the end: `Sending`, `Keeping`, `FallingBack`, over |
-//! | `Sending` | where the agent sends the caller | over |
-//! | `Keeping` | the caller is somebody else's, or nobody's | over |
-//! | `FallingBack` | where a caller goes whom the agent has failed | over |
+//! | `Connecting` | connect to the agent, with a timeout | `Answering`; failed: `FallingBack` |
+//! | `Answering`, `Entering` | answer, and set the call's state | `Reading` |
+//! | `Reading`, `Opening` | read the call's variables, open the audio stream | `Talking` |
+//! | `Talking` | wait until one of them ends it | by the end: `Sending`, `Keeping`, `FallingBack`, over |
+//! | `Sending` | look up the agent's target for the caller | over |
+//! | `Keeping` | leave the caller to others, or alone | over |
+//! | `FallingBack` | look up the fallback target | over |
 
 use std::collections::BTreeMap;
 use std::sync::Arc;
@@ -25,11 +25,11 @@ use b2b_call::controller::{AudioStream, StreamEnd, StreamSpec};
 use b2b_call::handler::{ApplicationHandler, HandlerAction, IncomingCall};
 use b2b_call::service::{CallError, CallService, Place};
 
-/// Longer than an agent may take to be reached.
+/// Additional time before an agent that neither connects nor fails is given up.
 const GRACE: Duration = Duration::from_secs(1);
-/// Header fields that an agent is told at most, and bytes of each.
+/// Maximum number of header fields passed to an agent, and maximum length of each in bytes.
 const HEADERS: (usize, usize) = (32, 1_024);
-/// The timer of an agent that is being reached.
+/// The timer of the connection attempt.
 const PATIENCE: u32 = 1;
 
 /// The handler of one agent.
@@ -41,7 +41,7 @@ pub struct VoiceAgent {
 }
 
 impl VoiceAgent {
-    /// An agent that is reached by this.
+    /// The handler of an agent that `reach` connects to.
     pub fn new(config: AgentConfig, reach: Arc<dyn Reach>) -> Self {
         VoiceAgent { name: format!("voice_agent/{}", config.name), config: Arc::new(config), reach }
     }
@@ -52,7 +52,7 @@ impl ApplicationHandler for VoiceAgent {
         &self.name
     }
 
-    /// Only by name.
+    /// Selected by name only.
     fn can_handle(&self, _: &IncomingCall) -> bool {
         false
     }
@@ -69,13 +69,13 @@ struct Attends {
     call: IncomingCall,
     at: At,
     waits: Option<WantId>,
-    /// Dropped, it is closed.
+    /// Dropping it closes the connection.
     line: Option<Box<dyn Line>>,
-    /// What has been noted on the call.
+    /// The variables of the call.
     variables: BTreeMap<String, String>,
 }
 
-/// See the module's text.
+/// The states; see the module documentation.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
 enum At {
     Connecting,
@@ -104,14 +104,14 @@ impl Application for Attends {
                 self.is_not_reached(wants);
                 Ok(())
             }
-            // The agent is told so by the end of the stream.
+            // The agent learns this from the end of the stream.
             AppEvent::Gone if self.at == At::Talking => Ok(()),
             AppEvent::Gone => Err(CallError::Gone),
             AppEvent::Answered { .. } | AppEvent::Told(_) | AppEvent::Lost(_) | AppEvent::Over => Ok(()),
         };
         match went_on {
             Ok(()) => {}
-            // The caller has hung up, or everything ends.
+            // The caller has hung up, or the service is stopping.
             Err(CallError::Gone | CallError::Stopping) => wants.end(HandlerAction::Complete),
             Err(error) => self.falls_back(&error.to_string(), wants),
         }
@@ -119,7 +119,7 @@ impl Application for Attends {
 }
 
 impl Attends {
-    /// Who reaches gives up in time and says so; nobody waits for one who does not.
+    /// The connection attempt has its own timeout; this one applies if it is not kept.
     fn patience(&self) -> Duration {
         self.agent.config.connect + GRACE
     }
@@ -218,7 +218,8 @@ impl Attends {
                 self.goes(At::Sending, led);
             }
             Parting::Ended(StreamEnd::Joined | StreamEnd::Replaced) => {
-                // Somebody else has the caller now; or they are nobody's, and stay until they hang up.
+                // Another application has the caller now; or none has, and the caller stays until they hang
+                // up.
                 let adopted = wants.adopt(leg);
                 self.goes(At::Keeping, adopted);
             }
@@ -227,7 +228,7 @@ impl Attends {
         }
     }
 
-    /// The agent is of no use: where the caller goes.
+    /// The agent has failed: sends the caller to the fallback.
     fn falls_back(&mut self, why: &str, wants: &mut Wants) {
         let AgentConfig { name, fallback, .. } = &*self.agent.config;
         tracing::warn!("call {}: voice agent {name}: {why}", self.call.call.0);
@@ -246,7 +247,7 @@ impl Attends {
     }
 }
 
-/// The fields that are meant for applications.
+/// The header fields meant for applications.
 fn headers(call: &IncomingCall) -> BTreeMap<String, String> {
     let all = call.own_fields();
     all.take(HEADERS.0).filter(|(_, value)| value.len() <= HEADERS.1).collect()

@@ -1,8 +1,8 @@
-//! Voice agents: programs elsewhere that hear a caller and speak to them. Who carries the sound there
-//! is another one's business ([`Reach`]).
+//! Voice agents: external programs that listen and speak to a caller. The transport of the audio is provided
+//! by others ([`Reach`]).
 //!
-//! - `attend`: what becomes of a caller
-//! - `url`: where an agent is
+//! - `attend`: a caller who is sent to an agent
+//! - `url`: the address of an agent
 
 mod attend;
 #[cfg(test)]
@@ -22,32 +22,32 @@ use b2b_call::{CallId, LegId};
 pub use attend::VoiceAgent;
 pub use url::{AgentUrl, AgentWay};
 
-/// A voice agent, as it is configured.
+/// The configuration of a voice agent.
 #[derive(Debug, Clone, PartialEq, Eq)]
 pub struct AgentConfig {
     pub name: String,
     pub url: AgentUrl,
-    /// Of its sound: 8,000, 16,000 or 24,000.
+    /// Sample rate of its audio in Hz: 8,000, 16,000 or 24,000.
     pub rate_hz: u32,
-    /// What is sent to it at once, ms: 20, 40 or 60.
+    /// Duration of an audio frame sent to it, in ms: 20, 40 or 60.
     pub frame_ms: u32,
     /// Sent as `Authorization: Bearer`.
     pub token: Option<SecretText>,
-    /// Sent with the WebSocket's request: names, and values that may be secret.
+    /// Additional header fields of the WebSocket request: names, and values that may be secret.
     pub headers: Vec<(String, SecretText)>,
-    /// How long it may take to be there.
+    /// The connect timeout.
     pub connect: Duration,
-    /// How long it may neither read nor answer.
+    /// The maximum time during which it neither reads nor answers.
     pub stall: Duration,
-    /// Calls that a connection to it may have at once. 1: each has its own, without the extension of
-    /// the protocol that tells them apart.
+    /// Maximum number of calls on one connection. 1: each call has a connection of its own, without the
+    /// protocol extension that distinguishes calls.
     pub calls_per_connection: usize,
-    /// Where a caller goes whom it has failed: an application or a target. None: hung up.
+    /// The target for callers whom the agent has failed: an application or a target. `None` hangs up.
     pub fallback: Option<String>,
 }
 
 impl AgentConfig {
-    /// One with everything as it usually is.
+    /// An agent with default settings.
     pub fn new(name: impl Into<String>, url: AgentUrl) -> Self {
         AgentConfig {
             name: name.into(),
@@ -64,26 +64,26 @@ impl AgentConfig {
     }
 }
 
-/// A connection under way, or why there is none.
+/// A connection attempt; the error is text.
 pub type Connecting = Pin<Box<dyn Future<Output = Result<Box<dyn Line>, String>> + Send>>;
 
-/// A talk under way.
+/// A conversation in progress.
 pub type Talking = Pin<Box<dyn Future<Output = Parting> + Send>>;
 
-/// Reaches agents, or gives up after [`AgentConfig::connect`].
+/// Connects to agents, or gives up after [`AgentConfig::connect`].
 pub trait Reach: Send + Sync {
-    /// Connects to one.
+    /// Connects to an agent.
     fn connect(&self, agent: &Arc<AgentConfig>) -> Connecting;
 }
 
-/// A connection to an agent, or a place on one. Dropped, it is closed, or free.
+/// A connection to an agent, or a slot on a shared one. Dropping it closes the connection or frees the slot.
 pub trait Line: Send {
-    /// Has the agent talk to a party until one of them has enough. The first thing that the agent
-    /// is told is what this is about.
+    /// Lets the agent talk to a party until one of them ends the conversation. The agent is told the details
+    /// of the call first.
     fn talk(self: Box<Self>, talk: Talk) -> Talking;
 }
 
-/// Who an agent talks to.
+/// The details of a conversation.
 #[derive(Debug)]
 pub struct Talk {
     pub call: CallId,
@@ -92,20 +92,20 @@ pub struct Talk {
     pub called: String,
     /// Fields of the INVITE whose names begin with `X-`.
     pub headers: BTreeMap<String, String>,
-    /// What has been noted on the call.
+    /// The variables of the call.
     pub variables: BTreeMap<String, String>,
     pub stream: AudioStream,
-    /// For keys that the agent presses.
+    /// For DTMF digits that the agent sends.
     pub service: CallService,
 }
 
-/// How a talk ended.
+/// How a conversation ended.
 #[derive(Debug, Clone, PartialEq, Eq)]
 pub enum Parting {
-    /// The agent has had enough; where the caller is to go, if it said so.
+    /// The agent ended it, and may have named a target for the caller.
     Stopped { transfer: Option<String> },
-    /// The party's side of the stream has ended.
+    /// The party's side of the stream ended.
     Ended(StreamEnd),
-    /// The agent has gone, or is of no use any more; in words.
+    /// The agent disconnected or failed; the reason as text.
     Failed(String),
 }

@@ -1,28 +1,28 @@
-//! Where a voice agent is: `ws://host:port/path`, `wss://…`, or `ws+unix:///socket:/path`.
+//! The address of a voice agent: `ws://host:port/path`, `wss://…`, or `ws+unix:///socket:/path`.
 
 use std::fmt;
 use std::path::PathBuf;
 use std::str::FromStr;
 
-/// A URL of a WebSocket (RFC 6455 §3), taken apart.
+/// A parsed WebSocket URL (RFC 6455 §3).
 #[derive(Debug, Clone, PartialEq, Eq)]
 pub struct AgentUrl {
     text: String,
-    /// By which way.
+    /// The transport.
     pub way: AgentWay,
 }
 
-/// How an agent is connected to.
+/// The transport to an agent.
 #[derive(Debug, Clone, PartialEq, Eq)]
 pub enum AgentWay {
-    /// By TCP, and TLS where it is `secure`.
+    /// TCP, with TLS if `secure`.
     Tcp {
         /// A name or an address, without brackets.
         host: String,
         port: u16,
         secure: bool,
     },
-    /// A Unix socket, and the URL that its request is for.
+    /// A Unix socket, and the URL of the request.
     Unix { socket: PathBuf, request: String },
 }
 
@@ -65,7 +65,7 @@ fn unix(rest: &str) -> Option<AgentWay> {
 }
 
 impl AgentUrl {
-    /// What the WebSocket's request is for.
+    /// The URL of the WebSocket request.
     pub fn request(&self) -> &str {
         match &self.way {
             AgentWay::Tcp { .. } => &self.text,
@@ -74,7 +74,7 @@ impl AgentUrl {
     }
 }
 
-/// Without what may be a secret in its query.
+/// Omits the query, which may contain a secret.
 impl fmt::Display for AgentUrl {
     fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
         f.write_str(self.text.split('?').next().unwrap_or_default())

@@ -1,5 +1,5 @@
-//! Which messages are in which mailbox, as far as the program has to know without a look at
-//! a disk. A handle that can be cloned.
+//! The messages of each mailbox, as far as the program needs them without reading the disk. Clones share
+//! them.
 
 use std::collections::BTreeMap;
 use std::sync::{Arc, Mutex, MutexGuard, PoisonError};
@@ -8,16 +8,16 @@ use tokio::sync::watch;
 
 use crate::wrong_pins::WrongPins;
 
-/// How many messages a mailbox has.
+/// The numbers of messages in a mailbox.
 #[derive(Debug, Clone, Copy, Default, PartialEq, Eq, Hash, serde::Serialize)]
 pub struct Counts {
-    /// Nobody has heard them to their end.
+    /// Not heard to the end yet.
     pub new: usize,
-    /// Heard, and kept.
+    /// Heard and kept.
     pub old: usize,
 }
 
-/// Whether a message has been heard.
+/// Whether a message was heard.
 #[derive(Debug, Clone, Copy, PartialEq, Eq, Hash, PartialOrd, Ord)]
 pub enum Age {
     New,
@@ -25,7 +25,7 @@ pub enum Age {
 }
 
 impl Age {
-    /// The folder below the mailbox's in which messages of this age are.
+    /// The subfolder of a mailbox for messages of this age.
     pub const fn folder(self) -> &'static str {
         match self {
             Age::New => "new",
@@ -37,17 +37,15 @@ impl Age {
 /// A message in a mailbox.
 #[derive(Debug, Clone, PartialEq, Eq)]
 pub struct Message {
-    /// The name of its file; names sort by time.
+    /// The file name; names sort by time.
     pub file: String,
     pub age: Age,
 }
 
-/// The mailboxes of a server; they outlive a change of its configuration. A handle that can be
-/// cloned.
+/// The mailboxes of a server; they survive a configuration reload. Clones share them.
 ///
-/// Who wants to know of changes takes [`Mailboxes::watch`] for one mailbox, or
-/// [`Mailboxes::changes`] for all; on the bus there is an application event `mailbox_changed`
-/// of the application [`super::VOICEMAIL`] with `mailbox`, `new` and `old` for each.
+/// Changes are reported by [`Mailboxes::watch`] for one mailbox, by [`Mailboxes::changes`] for all, and on
+/// the bus by an application event `mailbox_changed` of [`super::VOICEMAIL`] with `mailbox`, `new` and `old`.
 #[derive(Debug, Clone, Default)]
 pub struct Mailboxes(Arc<Inner>);
 
@@ -61,7 +59,7 @@ struct Inner {
 #[derive(Debug)]
 struct Held {
     messages: BTreeMap<String, Age>,
-    /// Messages that are being left.
+    /// The number of messages being recorded.
     coming: usize,
     told: watch::Sender<Counts>,
 }
@@ -81,37 +79,37 @@ impl Held {
 }
 
 impl Mailboxes {
-    /// None yet.
+    /// No mailboxes.
     pub fn new() -> Self {
         Self::default()
     }
 
-    /// PINs that were guessed.
+    /// The counts of wrong PINs.
     pub(super) fn wrong_pins(&self) -> &WrongPins {
         &self.0.wrong_pins
     }
 
-    /// How many messages there are; none: there is no such mailbox.
+    /// The counts of a mailbox; `None` if it does not exist.
     pub fn counts(&self, mailbox: &str) -> Option<Counts> {
         self.lock().get(mailbox).map(Held::counts)
     }
 
-    /// The same, now and whenever it changes; the channel ends when the mailbox is no more.
+    /// The counts of a mailbox, now and on each change; the channel closes when the mailbox is removed.
     pub fn watch(&self, mailbox: &str) -> Option<watch::Receiver<Counts>> {
         self.lock().get(mailbox).map(|held| held.told.subscribe())
     }
 
-    /// A number that grows with each change of any mailbox, and when mailboxes come and go.
+    /// A number that increases with each change of any mailbox, and when mailboxes are added or removed.
     pub fn changes(&self) -> watch::Receiver<u64> {
         self.0.changes.subscribe()
     }
 
-    /// Every mailbox, in order.
+    /// The names of all mailboxes, sorted.
     pub fn names(&self) -> Vec<String> {
         self.lock().keys().cloned().collect()
     }
 
-    /// The messages of a mailbox: the new ones, then the old ones, oldest first.
+    /// The messages of a mailbox: new ones, then old ones, oldest first.
     pub fn messages(&self, mailbox: &str) -> Vec<Message> {
         let boxes = self.lock();
         let Some(held) = boxes.get(mailbox) else { return Vec::new() };
@@ -120,8 +118,7 @@ impl Mailboxes {
         of(Age::New).chain(of(Age::Old)).map(message).collect()
     }
 
-    /// These mailboxes, and no others any more. What one that was there has in it stays; of
-    /// others `load` says what they have.
+    /// Replaces the set of mailboxes. Existing ones keep their messages; `load` returns those of added ones.
     pub fn set<'a>(
         &self,
         names: impl IntoIterator<Item = &'a str>,
@@ -137,7 +134,7 @@ impl Mailboxes {
         self.changed();
     }
 
-    /// A place for one message more, where fewer than `most` are there or on their way.
+    /// Reserves a place for a message, if fewer than `most` exist or are reserved.
     pub fn reserve(&self, mailbox: &str, most: usize) -> Option<Place> {
         let mut boxes = self.lock();
         let held = boxes.get_mut(mailbox).filter(|held| held.messages.len() + held.coming < most)?;
@@ -145,12 +142,12 @@ impl Mailboxes {
         Some(Place { mailboxes: self.clone(), mailbox: mailbox.to_owned() })
     }
 
-    /// A message is there, or has another age now. The counts, if they are others now.
+    /// Adds a message or changes its age. Returns the counts if anything has changed.
     pub fn put(&self, mailbox: &str, message: Message) -> Option<Counts> {
         self.change(mailbox, |messages| messages.insert(message.file, message.age) != Some(message.age))
     }
 
-    /// A message is no more. The counts, if it was there.
+    /// Removes a message. Returns the counts if it existed.
     pub fn remove(&self, mailbox: &str, file: &str) -> Option<Counts> {
         self.change(mailbox, |messages| messages.remove(file).is_some())
     }
@@ -176,14 +173,14 @@ impl Mailboxes {
         self.0.changes.send_modify(|changes| *changes += 1);
     }
 
-    /// Held for a moment, and never while somebody waits.
+    /// Held briefly, and never across a wait.
     fn lock(&self) -> MutexGuard<'_, BTreeMap<String, Held>> {
-        // A panic elsewhere leaves nothing half done behind this lock.
+        // A panic elsewhere leaves no inconsistent state behind this lock.
         self.0.boxes.lock().unwrap_or_else(PoisonError::into_inner)
     }
 }
 
-/// A place that is kept for a message until this is dropped.
+/// A place reserved for a message until it is dropped.
 #[derive(Debug)]
 pub struct Place {
     mailboxes: Mailboxes,

@@ -1,4 +1,4 @@
-//! An owner who hears their messages: what the machine says is wanted of the call model.
+//! The application in which owners hear their messages: carries out the machine's actions on the call model.
 
 use std::sync::Arc;
 use std::time::Instant;
@@ -14,7 +14,7 @@ use b2b_call::application::{AppAnswer, AppEvent, Application, WantId, Wants};
 use b2b_call::handler::{ApplicationHandler, HandlerAction, IncomingCall};
 use b2b_call::service::{CallError, CallService, Place};
 
-/// The timer of a PIN that may not be looked at yet.
+/// The timer of a PIN that may not be checked yet.
 const LATER: u32 = 1;
 
 /// The application in which owners hear their messages.
@@ -25,7 +25,7 @@ impl ApplicationHandler for Hear {
         VOICEMAIL
     }
 
-    /// Only by name.
+    /// Selected by name only.
     fn can_handle(&self, _: &IncomingCall) -> bool {
         false
     }
@@ -40,29 +40,29 @@ impl ApplicationHandler for Hear {
     }
 }
 
-/// One caller.
+/// A caller who hears messages.
 struct Hears {
     visit: Visit,
-    /// The call comes from a phone of the mailbox's own.
+    /// The call comes from a phone of the mailbox's owner.
     is_owner: bool,
     machine: Hearing,
-    /// What the machine says first, for when the caller is up.
+    /// The machine's first action, once the caller is answered.
     first: Option<Do>,
-    /// Wrong PINs so far.
+    /// The number of wrong PINs so far.
     refused: usize,
     at: At,
 }
 
-/// What is waited for.
+/// The action in progress.
 enum At {
     Beginning,
     Answering(WantId),
     Entering(WantId),
-    /// Whether a PIN is said.
+    /// A prompt; whether it asks for a PIN.
     Speaking(Speech, bool),
-    /// What was said may be looked at by the timer.
+    /// The input may be checked when the timer fires.
     Weighing(Came, Attempt),
-    /// The mailbox is noted on the call.
+    /// Setting the mailbox on the call.
     Opening(WantId, String),
     Ageing(WantId, usize),
     Deleting(WantId, usize),
@@ -82,7 +82,7 @@ impl Application for Hears {
                 }
                 Ok(())
             }
-            // A file that is being moved is told of all the same.
+            // The result of a file operation in progress is still reported.
             AppEvent::Gone if matches!(self.at, At::Ageing(..) | At::Deleting(..)) => Ok(()),
             AppEvent::Gone => Err(CallError::Gone),
             AppEvent::Told(_) | AppEvent::Lost(_) | AppEvent::Over => Ok(()),
@@ -138,13 +138,13 @@ impl Hears {
                 self.deleted(&came, n, wants);
                 self.goes_on(came, None, wants);
             }
-            // It is not waited for any more.
+            // An answer that is no longer awaited.
             _ => {}
         }
         Ok(())
     }
 
-    /// What was said in answer to a PIN's question, once it may be looked at.
+    /// Processes the input to the question for a PIN, once it may be checked.
     fn weighs(&mut self, now: Instant, came: Came, wants: &mut Wants) {
         if !matches!(&came, Came::Keys(keys) if !keys.is_empty()) {
             return self.goes_on(came, None, wants);

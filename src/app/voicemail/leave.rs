@@ -1,4 +1,4 @@
-//! A caller who leaves a message: what the machine says is wanted of the call model.
+//! The application in which callers leave messages: carries out the machine's actions on the call model.
 
 use std::path::PathBuf;
 use std::sync::Arc;
@@ -36,7 +36,7 @@ impl ApplicationHandler for Leave {
         &self.name
     }
 
-    /// Only by name.
+    /// Selected by name only.
     fn can_handle(&self, _: &IncomingCall) -> bool {
         false
     }
@@ -58,39 +58,39 @@ impl ApplicationHandler for Leave {
     }
 }
 
-/// One caller.
+/// A caller who leaves a message.
 struct Leaves {
     visit: Visit,
     config: MailboxConfig,
     at: At,
-    /// Kept for the caller while they speak.
+    /// Reserved for the caller's message.
     place: Option<Reserved>,
-    /// The name of the caller's message.
+    /// The file name of the message.
     file: String,
     machine: Leaving,
     recorded: Option<Recorded>,
     has_gone: bool,
 }
 
-/// What is waited for.
+/// The action in progress.
 enum At {
     Answering(Option<WantId>),
     Entering(WantId),
-    /// The mailbox is noted on the call.
+    /// Setting the mailbox on the call.
     Naming(WantId),
     Speaking(Speech),
-    /// A recording begins.
+    /// A recording is starting.
     Beginning(WantId),
     Recording(Recording),
     Keeping(WantId),
     Discarding(WantId),
 }
 
-/// A recording, until its end.
+/// A recording in progress.
 struct Recording {
     id: RecordingId,
     ends: WantId,
-    /// Until `#` is pressed; none: it cannot be any more.
+    /// The collection that waits for `#`; `None` if it has ended.
     hash: Option<WantId>,
 }
 
@@ -109,7 +109,7 @@ impl Application for Leaves {
                         recording.stop(wants);
                         Ok(())
                     }
-                    // What the caller has said is kept, or not.
+                    // The recorded message is still saved or discarded.
                     At::Beginning(_) | At::Keeping(_) | At::Discarding(_) => Ok(()),
                     _ => Err(CallError::Gone),
                 }
@@ -179,7 +179,7 @@ impl Leaves {
                 match answer.collected().map(|it| it.end) {
                     Ok(CollectEnd::Terminator(_)) => recording.stop(wants),
                     Ok(CollectEnd::Stopped) | Err(_) => recording.hash = None,
-                    // Other keys do nothing.
+                    // Other keys are ignored.
                     Ok(_) => recording.hash = Some(wants.collect(leg, &until_hash())),
                 }
             }
@@ -192,7 +192,7 @@ impl Leaves {
                 let came = self.visit.carried_out(answer, wants);
                 self.goes_on(&came, wants);
             }
-            // It is not waited for any more.
+            // An answer that is no longer awaited.
             _ => {}
         }
         Ok(())

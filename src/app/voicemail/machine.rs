@@ -1,36 +1,35 @@
-//! The two ways through a mailbox as machines: what is to be done comes out, what came of it goes
-//! in. No I/O.
+//! Leaving and hearing messages as machines: actions come out, their results go in. No I/O.
 //!
 //! Leaving a message:
 //!
-//! | state | is done | then |
+//! | state | action | next |
 //! |---|---|---|
-//! | `Greeting` | the greeting, until a key is pressed | `Beep` |
-//! | `Beep` | a beep | `Recording` |
-//! | `Recording` | the message | good: `Keeping`; too short or silent: `Discarding`; none: `Last` |
-//! | `Keeping` | the message gets its place | `Last` |
-//! | `Discarding` | it goes | `Last` |
-//! | `Last` | what has become of it | hang up |
+//! | `Greeting` | play the greeting, until a key is pressed | `Beep` |
+//! | `Beep` | play a beep | `Recording` |
+//! | `Recording` | record | good: `Keeping`; too short or silent: `Discarding`; none: `Last` |
+//! | `Keeping` | save the message | `Last` |
+//! | `Discarding` | delete the recording | `Last` |
+//! | `Last` | play the result | hang up |
 //!
 //! Hearing messages:
 //!
-//! | state | is done | then |
+//! | state | action | next |
 //! |---|---|---|
-//! | `Mailbox` | strangers are asked for one | `Pin`, whether there is such a one or not |
-//! | `Pin` | the PIN is asked for | right: `Opening`; wrong: `Mailbox` or again, three times |
-//! | `Opening` | what is there is looked up | `Counting`; nothing: `Last` |
-//! | `Counting` | how many there are | `Playing` the first |
-//! | `Playing` | a message | its end: `Ageing`, then `Choosing`; a key: see below; no file: the next |
-//! | `Choosing` | the choices | a key: see below; none: the next |
-//! | `Deleting` | a message goes | `Deleted`, then the next |
+//! | `Mailbox` | ask callers from other phones for a mailbox | `Pin`, whether it exists or not |
+//! | `Pin` | ask for the PIN | right: `Opening`; wrong: `Mailbox` or again, three times |
+//! | `Opening` | read the messages | `Counting`; none: `Last` |
+//! | `Counting` | say how many there are | `Playing` the first |
+//! | `Playing` | play a message | its end: `Ageing`, then `Choosing`; a key: see below; no file: the next |
+//! | `Choosing` | explain the keys | a key: see below; none: the next |
+//! | `Deleting` | delete a message | `Deleted`, then the next |
 //!
-//! | key | does |
+//! | key | function |
 //! |---|---|
-//! | 1, 5 | the message again |
-//! | 2, 6, # | the next one; this one is old now |
-//! | 3, 7 | deletes it |
-//! | 4 | the one before |
-//! | 9, * | out |
+//! | 1, 5 | repeat the message |
+//! | 2, 6, # | the next message; this one becomes old |
+//! | 3, 7 | delete the message |
+//! | 4 | the previous message |
+//! | 9, * | hang up |
 
 use std::collections::BTreeMap;
 use std::sync::Arc;
@@ -40,80 +39,80 @@ use super::boxes::Age;
 use super::words::Word;
 use b2b_base::util::secret::SecretText;
 
-/// How often a PIN may be wrong.
+/// Maximum number of attempts for the PIN.
 const TRIES: usize = 3;
-/// Shorter messages are none.
+/// Shorter messages are discarded.
 pub const SHORTEST: Duration = Duration::from_secs(1);
-/// Who says less than that has said nothing.
+/// Messages with less speech are discarded.
 const LEAST: Duration = Duration::from_millis(200);
 
-/// A piece of what is said.
+/// A part of an announcement.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
 pub enum Saying {
     Word(Word),
     Number(usize, Age),
-    /// The mailbox's own, or the usual one.
+    /// The greeting of the mailbox, or the default one.
     Greeting,
-    /// A message, by its place.
+    /// A message, by its index.
     Message(usize),
 }
 
-/// Which keys are waited for.
+/// The keys to collect.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
 pub enum Keys {
-    /// One, until all is said.
+    /// One key, until the announcement ends.
     Meanwhile,
-    /// One, and for a while behind that.
+    /// One key, until some time after the announcement.
     Choice,
-    /// A number.
+    /// The number of a mailbox.
     Mailbox,
-    /// A number that nobody is to see.
+    /// A PIN, which is hidden.
     Pin,
 }
 
-/// What is to be done.
+/// The next action.
 #[derive(Debug, Clone, PartialEq, Eq)]
 pub enum Do {
-    /// To its end; what cannot be said is passed over.
+    /// Plays it to the end; parts that cannot be played are skipped.
     Say(Vec<Saying>),
     Ask(Vec<Saying>, Keys),
-    /// Until the caller hangs up, presses `#`, is silent, or the time is over.
+    /// Records until the caller hangs up, presses `#`, is silent, or the maximum duration is reached.
     Record,
-    /// What was recorded is a message now.
+    /// Saves the recording as a message.
     Keep,
-    /// What was recorded is none.
+    /// Deletes the recording.
     Discard,
-    /// What is in this mailbox?
+    /// Reads the messages of this mailbox.
     Open(String),
-    /// This message is an old one now.
+    /// Marks this message as old.
     Age(usize),
-    /// This message is no more.
+    /// Deletes this message.
     Delete(usize),
     HangUp,
 }
 
-/// What came of it.
+/// The result of an action.
 #[derive(Clone, PartialEq, Eq)]
 pub enum Came {
     Said,
-    /// It could not be said: there is no such file.
+    /// It could not be played: the file does not exist.
     NotSaid,
-    /// What was pressed, perhaps nothing.
+    /// The keys pressed, possibly none.
     Keys(String),
-    /// What there is: its length, how much of it is no silence, whether it was cut by an error.
+    /// A recording: its duration, the duration of speech in it, and whether an error truncated it.
     Recorded {
         lasts: Duration,
         spoken: Duration,
         cut: bool,
     },
     NotRecorded,
-    /// What is in the mailbox.
+    /// The messages of the mailbox.
     Opened(Vec<Age>),
     Done,
     NotDone,
 }
 
-/// Says of keys that there are some: they may be a PIN.
+/// Hides the keys, which may be a PIN.
 impl std::fmt::Debug for Came {
     fn fmt(&self, f: &mut std::fmt::Formatter<'_>) -> std::fmt::Result {
         f.write_str(match self {
@@ -134,7 +133,7 @@ fn words<const N: usize>(words: [Word; N]) -> Vec<Saying> {
     words.map(Saying::Word).to_vec()
 }
 
-/// Who leaves a message. See the module's text.
+/// A caller who leaves a message; see the module documentation.
 #[derive(Debug)]
 pub struct Leaving(LeavingAt);
 
@@ -143,14 +142,14 @@ enum LeavingAt {
     Greeting,
     Beep,
     Recording,
-    /// What is said when it is kept.
+    /// The prompt after it is saved.
     Keeping(Word),
     Discarding,
     Last,
 }
 
 impl Leaving {
-    /// At the beginning; `room`: whether there is a place for one message more.
+    /// The beginning; `room`: whether the mailbox has room for another message.
     pub fn begin(room: bool) -> (Leaving, Do) {
         match room {
             true => (Leaving(LeavingAt::Greeting), Do::Ask(vec![Saying::Greeting], Keys::Meanwhile)),
@@ -158,7 +157,7 @@ impl Leaving {
         }
     }
 
-    /// What is next.
+    /// The next action after this result.
     pub fn came(&mut self, came: &Came) -> Do {
         use LeavingAt as At;
         let (at, act) = match (self.0, came) {
@@ -185,15 +184,15 @@ impl Leaving {
 /// The PINs of mailboxes.
 pub type Pins = Arc<BTreeMap<String, SecretText>>;
 
-/// Who hears messages. See the module's text.
+/// A caller who hears messages; see the module documentation.
 #[derive(Debug)]
 pub struct Hearing {
     pins: Pins,
-    /// Whose phone it is, as far as that is known.
+    /// The mailbox of the caller's phone, if it is known.
     owner: Option<String>,
     mailbox: String,
     wrong: usize,
-    /// None: it is deleted.
+    /// `None` for a deleted message.
     messages: Vec<Option<Age>>,
     at: HearingAt,
 }
@@ -205,7 +204,7 @@ enum HearingAt {
     Opening,
     Counting,
     Playing(usize),
-    /// It is heard to its end, or passed over: what is next.
+    /// Heard to the end, or skipped: the next step follows.
     Ageing(usize, Next),
     Choosing(usize),
     Deleting(usize),
@@ -220,7 +219,7 @@ enum Next {
 }
 
 impl Hearing {
-    /// At the beginning; `owner` has this mailbox.
+    /// The beginning; `owner`: the mailbox of the caller's phone.
     pub fn begin(pins: Pins, owner: Option<String>) -> (Hearing, Do) {
         let mut hearing = Hearing {
             pins,
@@ -234,17 +233,17 @@ impl Hearing {
         (hearing, act)
     }
 
-    /// The mailbox that was asked for; empty: none was yet.
+    /// The mailbox in use; empty if none was entered yet.
     pub fn mailbox(&self) -> &str {
         &self.mailbox
     }
 
-    /// Whether this is the moment at which the last answer was a wrong PIN.
+    /// The number of refused inputs so far.
     pub fn refused(&self) -> usize {
         self.wrong
     }
 
-    /// What is next.
+    /// The next action after this result.
     pub fn came(&mut self, came: Came) -> Do {
         use HearingAt as At;
         match (self.at, came) {
@@ -297,7 +296,7 @@ impl Hearing {
         self.goes(HearingAt::Last, Do::Say(words(said)))
     }
 
-    /// Asks who it is; `before` is said first.
+    /// Asks for the mailbox or its PIN; `before` is played first.
     fn asks(&mut self, before: Option<Word>) -> Do {
         match self.owner.clone() {
             Some(owner) => {
@@ -339,7 +338,7 @@ impl Hearing {
         self.goes(HearingAt::Counting, Do::Ask(said, Keys::Meanwhile))
     }
 
-    /// The first one from here on.
+    /// Plays the first message from this index on.
     fn plays(&mut self, from: usize) -> Do {
         match (from..self.messages.len()).find(|n| self.messages[*n].is_some()) {
             Some(n) => self.goes(HearingAt::Playing(n), Do::Ask(vec![Saying::Message(n)], Keys::Meanwhile)),

@@ -1,13 +1,13 @@
-//! Mailboxes: callers leave messages, their owners hear them.
+//! Mailboxes: callers leave messages, and owners listen to them.
 //!
-//! - `boxes`: which messages are where, for the rest of the program
-//! - `machine`: the two ways through a mailbox, without I/O
-//! - `words`: what a mailbox says
-//! - `leave`, `hear`: their callers, as applications; `visit`: what both have
+//! - `boxes`: the messages of each mailbox, in memory
+//! - `machine`: leaving and hearing messages as state machines, without I/O
+//! - `words`: the prompts of a mailbox
+//! - `leave`, `hear`: the two applications; `visit`: what they share
 //!
-//! A message is a WAV file, `<folder>/<mailbox>/new/<time>-call-<number>.wav`, or below `old` once it
-//! was heard. While it is spoken it is below `tmp`: what is below `new` is complete. Who moves
-//! files is another one's business ([`MessageFiles`]): nothing here waits for a disk.
+//! A message is a WAV file, `<folder>/<mailbox>/new/<time>-call-<number>.wav`, or below `old` once it was
+//! heard. While it is being recorded it is below `tmp`, so files below `new` are complete. File operations
+//! are provided by others ([`MessageFiles`]): nothing here waits for a disk.
 
 #[cfg(test)]
 mod attend_tests;
@@ -32,44 +32,44 @@ use b2b_base::util::wall::WallClock;
 use b2b_call::CallId;
 use b2b_call::handler::ApplicationHandler;
 
-/// The application in which owners hear their messages; with a slash and the name of a mailbox
-/// behind it, the one in which callers leave them.
+/// The application in which owners hear their messages; followed by a slash and the name of a mailbox, the
+/// application in which callers leave messages.
 pub const VOICEMAIL: &str = "voicemail";
 
-/// The folder below a mailbox's in which messages are that are being left.
+/// The subfolder of a mailbox for messages that are being recorded.
 pub const COMING: &str = "tmp";
 
-/// Work on a file under way; the error is in words.
+/// A pending file operation; the error is text.
 pub type FileWork = Pin<Box<dyn Future<Output = Result<(), String>> + Send>>;
 
-/// Moves messages.
+/// File operations on messages.
 pub trait MessageFiles: Send + Sync {
-    /// Gives a file another name, which nobody has, in a folder that may have to be made.
+    /// Renames a file to a name that does not exist; creates the target folder if necessary.
     fn rename(&self, from: &Path, to: &Path) -> FileWork;
 
     /// Removes a file.
     fn remove(&self, path: &Path) -> FileWork;
 }
 
-/// What a mailbox is to be.
+/// The configuration of a mailbox.
 #[derive(Debug, Clone, PartialEq, Eq)]
 pub struct MailboxConfig {
-    /// `voicemail/<name>` is the application in which callers leave messages.
+    /// The name; `voicemail/<name>` is the application in which callers leave messages.
     pub name: String,
-    /// What lets its owner in.
+    /// The PIN of the owner.
     pub pin: SecretText,
-    /// Users whose own it is: they are not asked for its name.
+    /// The owning users: they are not asked for the mailbox.
     pub users: Vec<String>,
-    /// What callers hear first; none: the usual words.
+    /// The greeting for callers; `None` for the default one.
     pub greeting: Option<PathBuf>,
-    /// A message is no longer.
+    /// Maximum duration of a message.
     pub longest: Duration,
-    /// No more messages, new and old together.
+    /// Maximum number of messages, new and old.
     pub most: usize,
 }
 
 impl MailboxConfig {
-    /// For 100 messages of three minutes, of the user of its name.
+    /// A mailbox for 100 messages of three minutes, owned by the user of the same name.
     pub fn new(name: impl Into<String>, pin: SecretText) -> Self {
         let name = name.into();
         MailboxConfig {
@@ -83,39 +83,39 @@ impl MailboxConfig {
     }
 }
 
-/// What all mailboxes are to be.
+/// The configuration of all mailboxes.
 #[derive(Debug, Clone, PartialEq, Eq)]
 pub struct VoicemailConfig {
-    /// Where messages are: a folder for each mailbox.
+    /// The folder of messages, with a subfolder per mailbox.
     pub folder: PathBuf,
-    /// Who is silent for so long has said all; none: nobody has.
+    /// Silence of this length ends a message; `None` for never.
     pub silence: Option<Duration>,
-    /// What is said.
+    /// The prompts.
     pub words: Words,
     pub mailboxes: Vec<MailboxConfig>,
 }
 
 impl Default for VoicemailConfig {
-    /// None, in the folder `voicemail`.
+    /// No mailboxes, in the folder `voicemail`.
     fn default() -> Self {
         VoicemailConfig::new("voicemail")
     }
 }
 
 impl VoicemailConfig {
-    /// None yet, in this folder.
+    /// No mailboxes, in this folder.
     pub fn new(folder: impl Into<PathBuf>) -> Self {
         let silence = Some(Duration::from_secs(10));
         VoicemailConfig { folder: folder.into(), silence, words: Words::default(), mailboxes: Vec::new() }
     }
 
-    /// The folder of the messages of this age in a mailbox.
+    /// The folder of a mailbox for messages of this age.
     pub fn folder_of(&self, mailbox: &str, age: Age) -> PathBuf {
         self.folder.join(mailbox).join(age.folder())
     }
 }
 
-/// What the applications share.
+/// The state that the applications share.
 struct House {
     config: VoicemailConfig,
     pins: Pins,
@@ -133,7 +133,7 @@ impl std::ops::Deref for House {
 }
 
 impl House {
-    /// The name of a message that is left now: names sort by time.
+    /// The file name of a message left now: names sort by time.
     fn name_of(&self, now: Instant, call: CallId) -> String {
         let wall = self.clock.time_of(now);
         let time = humantime::format_rfc3339_seconds(wall).to_string().replace(['-', ':'], "");
@@ -144,12 +144,12 @@ impl House {
         self.config.folder_of(mailbox, age).join(file)
     }
 
-    /// Where a message is while it is left.
+    /// The path of a message while it is being recorded.
     fn coming(&self, mailbox: &str, file: &str) -> PathBuf {
         self.config.folder.join(mailbox).join(COMING).join(file)
     }
 
-    /// The mailbox of a user; some phones say `1001@example.com`.
+    /// The mailbox of a user; some phones authenticate as `1001@example.com`.
     fn owner(&self, user: &str) -> Option<String> {
         let of = |user: &str| {
             let mut all = self.config.mailboxes.iter();
@@ -159,8 +159,8 @@ impl House {
     }
 }
 
-/// The applications of these mailboxes: one to hear messages, one for each mailbox to leave
-/// them. `clock` names messages by their time.
+/// The applications of these mailboxes: one to hear messages, and one per mailbox to leave them. `clock`
+/// provides the times in file names.
 pub fn applications(
     config: VoicemailConfig,
     mailboxes: &Mailboxes,

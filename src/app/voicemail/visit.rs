@@ -1,4 +1,4 @@
-//! What both ways through a mailbox have: who it is, what is said, and what goes wrong.
+//! The common part of leaving and hearing messages: the caller, announcements, and errors.
 
 use std::sync::Arc;
 use std::time::Duration;
@@ -13,12 +13,12 @@ use b2b_call::controller::{CollectEnd, Collected, DigitPlan, Part, Prompt};
 use b2b_call::handler::{HandlerAction, IncomingCall};
 use b2b_call::service::CallError;
 
-/// The variable of a call that names the mailbox.
+/// The call variable with the mailbox.
 pub(super) const MAILBOX: &str = "voicemail";
-/// The variable of a call that says what went wrong.
+/// The call variable with the error.
 const ERROR: &str = "voicemail_error";
 
-/// One caller.
+/// A caller.
 pub(super) struct Visit {
     pub app: String,
     pub house: Arc<House>,
@@ -43,7 +43,7 @@ impl Visit {
     pub fn ended(&self, how: Result<(), CallError>, wants: &mut Wants) {
         wants.end(match how {
             Ok(()) => HandlerAction::Disconnect,
-            // The caller has hung up, or everything ends.
+            // The caller has hung up, or the service is stopping.
             Err(CallError::Gone | CallError::Stopping) => HandlerAction::Complete,
             Err(error) => {
                 tracing::warn!("call {}: {}: {error}", self.call.call.0, self.app);
@@ -65,7 +65,7 @@ impl Visit {
         }
     }
 
-    /// What was done with a file.
+    /// The result of a file operation.
     pub fn carried_out(&self, answer: AppAnswer, wants: &mut Wants) -> Came {
         let how = answer.own::<Result<(), String>>();
         match how.unwrap_or_else(|| Err("nothing was done to the file".to_owned())) {
@@ -84,10 +84,10 @@ impl Visit {
         }
     }
 
-    /// Something is wrong with the server's own things: the call's record says what.
+    /// Reports a failure of the server itself, also in the call's record.
     pub fn fails(&self, why: &str, wants: &mut Wants) {
         self.complain(why, wants);
-        // The caller may have gone.
+        // The caller may have hung up.
         wants.set_variable(self.call.call, ERROR, &why[..why.floor_char_boundary(1_024)]);
     }
 
@@ -101,27 +101,27 @@ impl Visit {
     }
 }
 
-/// Something is said, and keys are waited for. What cannot be said is passed over, piece by piece.
+/// An announcement with optional key collection. Parts that cannot be played are skipped.
 pub(super) struct Speech {
     each: Vec<Prompt>,
     keys: Option<Keys>,
     at: At,
     waits: WantId,
-    /// What has come of it so far, without keys.
+    /// The result so far, without keys.
     came: Came,
 }
 
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
 enum At {
     Whole,
-    /// This piece, since the whole could not be said.
+    /// This part, since the whole could not be played.
     Piece(usize),
-    /// All is said that could be.
+    /// Every playable part was played.
     Collecting,
 }
 
 impl Speech {
-    /// Begins; without keys nobody listens.
+    /// Starts the announcement; without `keys` no digits are collected.
     pub fn begin(visit: &Visit, said: &[Saying], keys: Option<Keys>, wants: &mut Wants) -> Self {
         let pause = || Part::Silence(Duration::from_millis(150));
         let each: Vec<Prompt> = said.iter().map(|saying| visit.prompt(*saying)).collect();
@@ -134,12 +134,12 @@ impl Speech {
         Speech { each, keys, at: At::Whole, waits, came: Came::NotSaid }
     }
 
-    /// Whether this is what it waits for.
+    /// Whether it waits for this answer.
     pub fn waits_for(&self, want: WantId) -> bool {
         self.waits == want
     }
 
-    /// What has come of it; none: nothing yet.
+    /// The result; `None` if it is not complete.
     pub fn answered(
         &mut self,
         visit: &Visit,
@@ -170,12 +170,12 @@ impl Speech {
 
     fn in_pieces(&mut self, visit: &Visit, why: &str, wants: &mut Wants) -> Result<Option<Came>, CallError> {
         visit.complain(why, wants);
-        // One that is all there is has been tried.
+        // A single part was tried already.
         let first = if self.each.len() > 1 { 0 } else { self.each.len() };
         Ok(self.says(visit, first, wants))
     }
 
-    /// This piece, if there is one, else keys.
+    /// Plays this part, if there is one; otherwise collects keys.
     fn says(&mut self, visit: &Visit, n: usize, wants: &mut Wants) -> Option<Came> {
         let leg = visit.call.leg;
         (self.at, self.waits) = match (self.each.get(n), self.keys) {
@@ -189,12 +189,12 @@ impl Speech {
 
 fn plan(keys: Keys) -> DigitPlan {
     match keys {
-        // It is over with the prompt.
+        // The collection ends with the prompt.
         Keys::Meanwhile => {
             DigitPlan { terminators: String::new(), first: Duration::from_millis(1), ..DigitPlan::new(1) }
         }
         Keys::Choice => DigitPlan { terminators: String::new(), type_ahead: true, ..DigitPlan::new(1) },
-        // Who types ahead types their PIN behind it.
+        // The caller may type the PIN ahead, after the mailbox.
         Keys::Mailbox => DigitPlan { type_ahead: true, secret: true, ..DigitPlan::new(32) },
         Keys::Pin => DigitPlan { type_ahead: true, secret: true, ..DigitPlan::new(16) },
     }
@@ -202,7 +202,7 @@ fn plan(keys: Keys) -> DigitPlan {
 
 fn pressed(collected: Collected) -> Result<Came, CallError> {
     match collected {
-        // The caller has gone, or another one has taken them away.
+        // The caller has hung up, or another application has taken them over.
         Collected { end: CollectEnd::Stopped, .. } => Err(CallError::Gone),
         Collected { digits, .. } => Ok(Came::Keys(digits)),
     }

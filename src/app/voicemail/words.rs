@@ -1,4 +1,4 @@
-//! What a mailbox says: a prompt for each occasion. Where a server has no files, tones say it.
+//! The prompts of a mailbox, one per occasion. Without a file, tones are played.
 
 use std::collections::BTreeMap;
 use std::path::PathBuf;
@@ -8,44 +8,44 @@ use super::boxes::Age;
 use crate::queue::Numbers;
 use b2b_call::controller::{Part, Prompt};
 
-/// An occasion.
+/// An occasion for a prompt.
 #[derive(Debug, Clone, Copy, PartialEq, Eq, Hash, PartialOrd, Ord)]
 pub enum Word {
-    /// Callers are asked to leave a message, where the mailbox has no greeting of its own.
+    /// Asks callers to leave a message, if the mailbox has no greeting of its own.
     Greeting,
-    /// From now on is recorded.
+    /// Recording starts.
     Beep,
-    /// The message is kept.
+    /// The message was saved.
     Kept,
     /// The message was too short or silent.
     NotKept,
-    /// The message is kept as far as there was room.
+    /// The message was saved, but truncated by an error.
     Cut,
-    /// There can be no message.
+    /// The message could not be recorded.
     NotRecorded,
-    /// The mailbox takes no more messages.
+    /// The mailbox is full.
     Full,
     AskMailbox,
     AskPin,
     Wrong,
     NoMessages,
-    /// In front of the counts.
+    /// Precedes the counts.
     YouHave,
-    /// Behind the first count.
+    /// Follows the number of new messages.
     NewMessages,
-    /// Behind the second one.
+    /// Follows the number of old messages.
     OldMessages,
-    /// What keys do.
+    /// Explains the keys.
     Choices,
     Deleted,
-    /// The message cannot be deleted.
+    /// The message could not be deleted.
     NotDone,
     NoMore,
     Goodbye,
 }
 
 impl Word {
-    /// Every one.
+    /// Every occasion.
     pub const ALL: [Word; 19] = [
         Word::Greeting,
         Word::Beep,
@@ -68,7 +68,7 @@ impl Word {
         Word::Goodbye,
     ];
 
-    /// As configurations have it.
+    /// The name in the configuration.
     pub const fn as_str(self) -> &'static str {
         match self {
             Word::Greeting => "greeting",
@@ -93,7 +93,7 @@ impl Word {
         }
     }
 
-    /// Tones that rise for what is good, and fall for what is not.
+    /// The tones: rising for success, falling for failure.
     fn tones(self) -> &'static [u16] {
         match self {
             Word::Greeting => &[440, 550, 660],
@@ -113,7 +113,7 @@ impl Word {
     }
 }
 
-/// What is said on each occasion, and how numbers are.
+/// The prompts by occasion, and the files for numbers.
 #[derive(Debug, Clone, Default, PartialEq, Eq)]
 pub struct Words {
     files: BTreeMap<Word, PathBuf>,
@@ -121,17 +121,17 @@ pub struct Words {
 }
 
 impl Words {
-    /// A file for an occasion.
+    /// Sets the file of an occasion.
     pub fn set(&mut self, word: Word, file: impl Into<PathBuf>) {
         self.files.insert(word, file.into());
     }
 
-    /// The files.
+    /// The configured files.
     pub fn files(&self) -> impl Iterator<Item = (Word, &PathBuf)> {
         self.files.iter().map(|(word, file)| (*word, file))
     }
 
-    /// What is said.
+    /// The prompt of an occasion.
     pub fn prompt(&self, word: Word) -> Prompt {
         if let Some(file) = self.files.get(&word) {
             return Prompt::file(file);
@@ -140,8 +140,8 @@ impl Words {
         Prompt::new(word.tones().iter().map(tone).collect())
     }
 
-    /// How many messages: a number, or so many short tones, high ones for the new and low ones
-    /// for the old; more than nine are nine.
+    /// A number of messages: as files, or as that many short tones, high for new and low for old messages; at
+    /// most nine.
     pub fn count(&self, count: usize, age: Age) -> Prompt {
         let said = self.numbers.say(count);
         if !said.is_empty() {

@@ -1,4 +1,4 @@
-//! What an agent does, as a table: no I/O, no clock.
+//! The work of an agent as a table: no I/O, no clock.
 //!
 //! | work \ event | Offer | Withdraw | Answer | Join | Over | Rested |
 //! |---|---|---|---|---|---|---|
@@ -9,45 +9,45 @@
 //! | Talking | | Clearing | | | WrapUp | |
 //! | WrapUp | | | | | | Free |
 //!
-//! `Clearing` is why nobody is called twice at once: an offer that was taken back still
-//! rings until its call is known to be over, and an answer that crosses it changes nothing.
+//! `Clearing` ensures that an agent is never called twice at once: a withdrawn offer still rings until its
+//! call is known to be over, and an answer that crosses the withdrawal changes nothing.
 
 use serde::Serialize;
 
-/// What an agent's phone has to do with the queues.
+/// The state of an agent's phone, seen from the queues.
 #[derive(Debug, Clone, Copy, PartialEq, Eq, Hash)]
 pub enum Work {
     Free,
-    /// It rings for a caller.
+    /// The phone rings for a caller.
     Ringing,
-    /// Its call is being ended; it may still ring.
+    /// The call is being ended; the phone may still ring.
     Clearing,
-    /// It has answered, and is being joined with the caller.
+    /// The agent has answered and is being joined with the caller.
     Joining,
-    /// It talks to the caller.
+    /// The agent talks to the caller.
     Talking,
-    /// It rests after a call, or after one that it did not take.
+    /// The agent rests after a call, or after one they did not take.
     WrapUp,
 }
 
-/// What moves an agent's work.
+/// An event that changes an agent's work.
 #[derive(Debug, Clone, Copy, PartialEq, Eq, Hash)]
 pub enum WorkEvent {
-    /// A caller is offered.
+    /// A caller is offered to the agent.
     Offer,
-    /// The offer, or the caller, is gone.
+    /// The offer is withdrawn, or the caller is gone.
     Withdraw,
     /// The agent answers.
     Answer,
-    /// Both are joined.
+    /// Agent and caller are joined.
     Join,
-    /// The agent's call is over.
+    /// The call to the agent is over.
     Over,
     /// The rest is over.
     Rested,
 }
 
-/// The table. None: the event changes nothing there.
+/// The transition table. `None`: the event changes nothing in this state.
 pub const fn next(work: Work, event: WorkEvent) -> Option<Work> {
     use Work as W;
     use WorkEvent as E;
@@ -64,7 +64,7 @@ pub const fn next(work: Work, event: WorkEvent) -> Option<Work> {
     }
 }
 
-/// What an agent wants.
+/// The duty chosen by an agent.
 #[derive(Debug, Clone, Copy, Default, PartialEq, Eq, Hash, Serialize, serde::Deserialize)]
 #[cfg_attr(feature = "schema", derive(utoipa::ToSchema))]
 #[serde(rename_all = "snake_case")]
@@ -72,17 +72,17 @@ pub enum Duty {
     /// Takes calls.
     #[default]
     Available,
-    /// Takes none for a while.
+    /// Temporarily takes no calls.
     Paused,
-    /// Is not at work.
+    /// Is off duty.
     LoggedOut,
 }
 
 impl Duty {
-    /// Each of them.
+    /// Every duty.
     pub const ALL: [Duty; 3] = [Duty::Available, Duty::Paused, Duty::LoggedOut];
 
-    /// As JSON and the configuration have it.
+    /// The name in JSON and the configuration.
     pub const fn as_str(self) -> &'static str {
         match self {
             Duty::Available => "available",
@@ -91,13 +91,13 @@ impl Duty {
         }
     }
 
-    /// That of a word; none: it is none.
+    /// The duty of this name, if there is one.
     pub fn parse(word: &str) -> Option<Duty> {
         Duty::ALL.into_iter().find(|duty| duty.as_str() == word)
     }
 }
 
-/// What is seen of an agent.
+/// The visible state of an agent.
 #[derive(Debug, Clone, Copy, PartialEq, Eq, Hash, Serialize)]
 #[cfg_attr(feature = "schema", derive(utoipa::ToSchema))]
 #[serde(rename_all = "snake_case")]
@@ -105,7 +105,7 @@ pub enum AgentState {
     LoggedOut,
     Paused,
     Available,
-    /// Its phone rings for a caller, or is about to stop.
+    /// The phone rings for a caller, or is about to stop ringing.
     Ringing,
     Busy,
     WrapUp,
@@ -122,7 +122,7 @@ impl AgentState {
         AgentState::WrapUp,
     ];
 
-    /// As JSON has it.
+    /// The name in JSON.
     pub const fn as_str(self) -> &'static str {
         match self {
             AgentState::LoggedOut => "logged_out",
@@ -134,7 +134,7 @@ impl AgentState {
         }
     }
 
-    /// A call that is up is seen before all else; who is away is not seen resting.
+    /// A call in progress takes precedence; an agent who is off duty or paused is not shown in wrap-up.
     pub const fn of(work: Work, duty: Duty, reachable: bool) -> Self {
         match (work, duty) {
             (Work::Ringing | Work::Clearing, _) => AgentState::Ringing,

@@ -1,36 +1,36 @@
-//! Which agents are called. Pure: candidates in, choice out.
+//! The selection of agents. Pure.
 
 use std::cmp::Reverse;
 use std::time::Instant;
 
 use super::values::{AgentNo, Skills, Strategy};
 
-/// An agent that could be called for a caller: it is free, and has the skills.
+/// An agent who could be called for a caller: free, and with the required skills.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
 pub struct Candidate {
     pub agent: AgentNo,
-    /// Its place in the queue.
+    /// The agent's index in the queue.
     pub place: usize,
-    /// Sum of its levels in the skills that are needed.
+    /// The sum of the agent's levels in the required skills.
     pub level: u32,
     pub priority: u8,
-    /// Since when it is free.
+    /// The time since which the agent is free.
     pub free_since: Instant,
 }
 
-/// Whether who can `has` can do what `needs` says.
+/// Whether the skills `has` meet the requirements `needs`.
 pub fn has_skills(has: &Skills, needs: &Skills) -> bool {
     needs.iter().all(|(skill, level)| has.get(skill).is_some_and(|has| has >= level))
 }
 
-/// How well `has` covers `needs`.
+/// The sum of the levels of `has` in the skills of `needs`.
 pub fn level(has: &Skills, needs: &Skills) -> u32 {
     needs.keys().filter_map(|skill| has.get(skill)).map(|level| u32::from(*level)).sum()
 }
 
-/// The agents to call now; `last` is the place of the one that the queue called last.
-/// All strategies but [`Strategy::SkillsThenPriority`] look only at the free agents of the
-/// best priority. [`Strategy::RingAll`] gives all of these, the others one.
+/// The agents to call now; `last` is the index of the agent that the queue called last. All strategies except
+/// [`Strategy::SkillsThenPriority`] consider only the free agents of the best priority. [`Strategy::RingAll`]
+/// returns all of these, the others one.
 pub fn choose(strategy: Strategy, last: Option<usize>, candidates: &mut Vec<Candidate>) {
     if strategy != Strategy::SkillsThenPriority {
         let best = candidates.iter().map(|it| it.priority).min();
@@ -40,7 +40,7 @@ pub fn choose(strategy: Strategy, last: Option<usize>, candidates: &mut Vec<Cand
     match strategy {
         Strategy::RingAll => return candidates.sort_by_key(|it| it.place),
         Strategy::LongestIdle => candidates.sort_by_key(longest),
-        // Those behind the last one first.
+        // Those after the last one come first.
         Strategy::RoundRobin => candidates.sort_by_key(|it| (Some(it.place) <= last, it.place)),
         Strategy::SkillsThenPriority => {
             candidates.sort_by_key(|it| (Reverse(it.level), it.priority, longest(it)));

@@ -1,4 +1,4 @@
-//! Callers: who waits, in which order, for how long, and how they leave.
+//! The waiting callers: their order, their wait, and how they leave.
 
 use std::cmp::Reverse;
 use std::time::Instant;
@@ -6,8 +6,8 @@ use std::time::Instant;
 use super::values::{CallerId, Left, OfferId, Output, QueueNo, Skills, Withdrawn};
 use super::{Floor, Timer};
 
-/// A place in the line: the smallest is served first. Priorities of queues, then of
-/// callers, then who came first.
+/// A place in the line: the smallest is served first. Ordered by the priority of the queue, then of the
+/// caller, then by arrival.
 #[derive(Debug, Clone, Copy, PartialEq, Eq, PartialOrd, Ord)]
 pub(super) struct Place {
     queue_priority: u8,
@@ -16,14 +16,14 @@ pub(super) struct Place {
     pub caller: CallerId,
 }
 
-/// What a caller is at.
+/// The stage of a caller.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
 pub(super) enum Stage {
-    /// It hears the welcome.
+    /// The caller hears the welcome.
     Welcome,
-    /// Agents may be called for it, and are.
+    /// Agents may be called for the caller.
     Waiting,
-    /// It is being joined with the agent of this offer.
+    /// The caller is being joined with the agent of this offer.
     Joining(OfferId),
 }
 
@@ -31,24 +31,24 @@ pub(super) enum Stage {
 pub(super) struct Caller {
     pub queue: QueueNo,
     pub place: Place,
-    /// What an agent needs: the queue's skills and its own.
+    /// The required skills of an agent: those of the queue and of the caller.
     pub skills: Skills,
     pub stage: Stage,
     pub joined: Instant,
-    /// Agents' calls for it that ring.
+    /// The ringing calls to agents for the caller.
     pub offers: Vec<OfferId>,
     patience: Option<Instant>,
     announce: Option<Instant>,
 }
 
 impl Caller {
-    /// Whether an agent has answered for it.
+    /// Whether an agent has answered for the caller.
     pub fn is_joining(&self) -> bool {
         matches!(self.stage, Stage::Joining(_))
     }
 
-    /// Whether an agent who answers for one may as well have the other: they differ in
-    /// nothing but their order.
+    /// Whether an agent who answers for one caller may get the other instead: they differ only in their
+    /// order.
     pub fn is_like(&self, other: &Caller) -> bool {
         self.queue == other.queue
             && self.place.priority == other.place.priority
@@ -125,7 +125,7 @@ impl Floor {
         it.stage = Stage::Waiting;
         let queue = self.queues.get(it.queue.0);
         if queue.is_some_and(|queue| queue.plan.announce.is_some()) {
-            // At once, unless an agent can be called at once.
+            // Announced at once, unless an agent can be called at once.
             it.announce = Some(now);
             self.timers.insert((now, Timer::Announce(id)));
         }
@@ -143,7 +143,7 @@ impl Floor {
         }
     }
 
-    /// Whom an agent answers just then is not sent away.
+    /// A caller whom an agent is just answering is not sent away.
     pub(super) fn out_of_patience(&mut self, now: Instant, id: CallerId) {
         let Some(it) = self.callers.get_mut(&id) else { return };
         it.patience = None;
@@ -161,7 +161,7 @@ impl Floor {
             it.announce = Some(at);
             self.timers.insert((at, Timer::Announce(id)));
         }
-        // What an agent's answer would cut short is not said.
+        // Not announced while an agent is ringing: the answer would cut it short.
         if it.stage == Stage::Waiting && it.offers.is_empty() {
             let (place, of) = (it.place, it.queue);
             let position = self.position(of, place);
@@ -170,13 +170,13 @@ impl Floor {
         }
     }
 
-    /// From 1, among the callers of the same queue.
+    /// The position from 1, among the callers of the same queue.
     pub(super) fn position(&self, queue: QueueNo, place: Place) -> usize {
         let same = |it: &&Place| self.callers.get(&it.caller).is_some_and(|it| it.queue == queue);
         self.line.range(..=place).filter(same).count()
     }
 
-    /// The end of a caller's wait; the only one.
+    /// Ends a caller's wait; the only place that does.
     pub(super) fn leave(&mut self, now: Instant, id: CallerId, how: Left) {
         let Some(it) = self.callers.remove(&id) else { return };
         self.line.remove(&it.place);

@@ -1,14 +1,14 @@
-//! All queues and all agents as one machine: what happened in, what is to be done out. No
-//! I/O, no clock, no randomness; agents are shared, so one machine holds every queue.
+//! All queues and all agents as one machine: events go in, actions come out. No I/O, no clock, no randomness;
+//! agents can be in several queues, so one machine has every queue.
 //!
 //! - `values`: plans, inputs, outputs
-//! - `agent`: what an agent does, as a table
+//! - `agent`: the work of an agent, as a table
 //! - `choose`: the strategies
-//! - `line`: callers in their order
-//! - `offers`: agents' calls, from the ring to their end; `wrap_up`: what comes after
-//! - `rate`: the estimate of a wait
-//! - `reload`: another plan while calls are up
-//! - `view`: what is seen, and counted
+//! - `line`: the waiting callers, in order
+//! - `offers`: calls to agents, from ringing to their end; `wrap_up`: the time after a call
+//! - `rate`: the estimated wait
+//! - `reload`: a configuration change while calls are up
+//! - `view`: views and counters
 
 pub mod agent;
 pub mod choose;
@@ -39,30 +39,30 @@ use values::{
 };
 use view::QueueCounters;
 
-/// Every queue, caller and agent. [`Floor::handle`] takes an input with its time,
-/// [`Floor::poll`] gives what is to be done, [`Floor::next_timeout`] when to come back.
+/// All queues, callers and agents. [`Floor::handle`] processes an input with its time, [`Floor::poll`]
+/// returns the next action, [`Floor::next_timeout`] the next deadline.
 #[derive(Debug)]
 pub struct Floor {
     queues: Vec<Queue>,
     agents: Vec<Agent>,
     callers: BTreeMap<CallerId, Caller>,
-    /// Who waits, in the order of service.
+    /// The waiting callers, in order of service.
     line: BTreeSet<Place>,
     offers: BTreeMap<OfferId, Offer>,
     timers: BTreeSet<(Instant, Timer)>,
     outputs: VecDeque<Output>,
-    /// Of callers, for their order, and of offers.
+    /// The last numbers of callers, for their order, and of offers.
     last: (u64, u64),
 }
 
 #[derive(Debug)]
 struct Queue {
     plan: QueuePlan,
-    /// It is in no plan any more.
+    /// Removed from the configuration.
     closed: bool,
-    /// Callers, ready or not.
+    /// The number of callers, ready or not.
     waiting: usize,
-    /// The place of the agent that was called last.
+    /// The index of the agent called last.
     called: Option<usize>,
     rate: ServiceRate,
     counters: QueueCounters,
@@ -71,19 +71,19 @@ struct Queue {
 #[derive(Debug)]
 struct Agent {
     plan: AgentPlan,
-    /// It is in no plan any more.
+    /// Removed from the configuration.
     retired: bool,
     duty: Duty,
     reachable: bool,
     work: Work,
-    /// Its call.
+    /// The current call to the agent.
     offer: Option<OfferId>,
-    /// Since when `work` is what it is.
+    /// The time of the last change of `work`.
     since: Instant,
-    /// When it last came back from a call, or to work.
+    /// The time of the last return from a call, or to duty.
     free_since: Instant,
     rests_until: Option<Instant>,
-    /// Calls not answered, one after the other.
+    /// The number of consecutive missed calls.
     misses: u32,
     answered: u64,
 }
@@ -121,16 +121,16 @@ impl Agent {
     }
 }
 
-/// What a deadline is for.
+/// The purpose of a deadline.
 #[derive(Debug, Clone, Copy, PartialEq, Eq, PartialOrd, Ord)]
 enum Timer {
-    /// An agent's rest is over.
+    /// An agent's rest ends.
     Rest(AgentNo),
-    /// An agent has rung for long enough.
+    /// An agent's ring timeout.
     Ring(OfferId),
-    /// A caller has waited for long enough.
+    /// A caller's maximum wait.
     Patience(CallerId),
-    /// A caller is told where it stands.
+    /// A caller's position is announced.
     Announce(CallerId),
 }
 
@@ -161,27 +161,27 @@ impl Floor {
         self.agents.iter().position(|agent| !agent.retired && &*agent.plan.name == name).map(AgentNo)
     }
 
-    /// What a queue was told.
+    /// The configuration of a queue.
     pub fn queue_plan(&self, queue: QueueNo) -> Option<&QueuePlan> {
         self.queues.get(queue.0).map(|it| &it.plan)
     }
 
-    /// What is known of an agent.
+    /// The configuration of an agent.
     pub fn agent_plan(&self, agent: AgentNo) -> Option<&AgentPlan> {
         self.agents.get(agent.0).map(|it| &it.plan)
     }
 
-    /// When to come back with [`Input::Tick`]; none: nothing waits for time.
+    /// When to call [`Floor::handle`] with [`Input::Tick`]; `None` without a deadline.
     pub fn next_timeout(&self) -> Option<Instant> {
         self.timers.first().map(|(at, _)| *at)
     }
 
-    /// What is to be done, in this order.
+    /// The next action, in order.
     pub fn poll(&mut self) -> Option<Output> {
         self.outputs.pop_front()
     }
 
-    /// Takes what happened. What is unknown, or over already, changes nothing.
+    /// Processes an input. One about an unknown or ended object changes nothing.
     pub fn handle(&mut self, now: Instant, input: Input) {
         match input {
             Input::CallerJoined { caller, queue, priority, skills } => {
@@ -201,7 +201,7 @@ impl Floor {
         self.settle(now);
     }
 
-    /// Whatever is due, and whoever can be called.
+    /// Processes due timers, and calls agents for waiting callers.
     fn settle(&mut self, now: Instant) {
         loop {
             self.assign(now);
@@ -216,7 +216,7 @@ impl Floor {
         }
     }
 
-    /// Whether nothing is left of any caller or offer, and no agent rests.
+    /// Whether there are no callers or offers, and no agent is in a call or rests.
     pub fn is_idle(&self) -> bool {
         self.callers.is_empty()
             && self.line.is_empty()
@@ -229,7 +229,7 @@ impl Floor {
 
     // ---- agents
 
-    /// Moves an agent's work, and tells of its state.
+    /// Advances an agent's work, and reports a change of state.
     fn advance(&mut self, now: Instant, agent: AgentNo, event: WorkEvent) {
         let Some(it) = self.agents.get_mut(agent.0) else { return };
         let Some(work) = agent::next(it.work, event) else { return };
@@ -261,7 +261,7 @@ impl Floor {
         let to = it.state();
         self.tell(agent, from, to, why);
         match duty {
-            // Who says so has rested for long enough.
+            // An agent who becomes available ends their rest.
             Duty::Available => self.rested(now, agent),
             Duty::LoggedOut => self.take_back_ringing(now, agent),
             Duty::Paused => {}
@@ -282,7 +282,7 @@ impl Floor {
         }
     }
 
-    /// An agent who leaves is not called on; a talk goes on to its end.
+    /// The ringing of an agent who leaves is stopped; a conversation continues.
     fn take_back_ringing(&mut self, now: Instant, agent: AgentNo) {
         let Some(it) = self.agents.get(agent.0).filter(|it| it.work == Work::Ringing) else { return };
         if let Some(offer) = it.offer {

@@ -1,4 +1,4 @@
-//! Agents' calls for callers: whom to call, and what becomes of it.
+//! Calls to agents for callers: the selection of agents, and the progress of the calls.
 
 use std::time::{Duration, Instant};
 
@@ -8,20 +8,20 @@ use super::line::Stage;
 use super::values::{AgentNo, CallerId, Left, OfferId, Output, QueueNo, Why, Withdrawn};
 use super::{Floor, Timer};
 
-/// An agent's call.
+/// A call to an agent.
 #[derive(Debug)]
 pub(super) struct Offer {
     pub agent: AgentNo,
     pub queue: QueueNo,
-    /// For whom; none: for nobody any more, or they talk.
+    /// The caller; `None` once the offer is withdrawn, or they are talking.
     pub caller: Option<CallerId>,
     rings_until: Option<Instant>,
-    /// What the agent gets to rest when it is over.
+    /// The agent's rest after the call.
     pub rest: Duration,
 }
 
 impl Floor {
-    /// Calls agents for whoever waits, in the order of the line.
+    /// Calls agents for waiting callers, in order of service.
     pub(super) fn assign(&mut self, now: Instant) {
         let mut free = self.agents.iter().filter(|it| it.state() == super::AgentState::Available).count();
         if free == 0 {
@@ -39,7 +39,7 @@ impl Floor {
         }
     }
 
-    /// Whom to call for a caller now.
+    /// The agents to call for a caller now.
     fn agents_for(&self, caller: CallerId) -> Vec<AgentNo> {
         let Some(it) = self.callers.get(&caller).filter(|it| it.stage == Stage::Waiting) else {
             return Vec::new();
@@ -49,7 +49,7 @@ impl Floor {
         if !it.offers.is_empty() && !all {
             return Vec::new();
         }
-        // A backup is not called beside those whom it stands in for.
+        // A backup agent is not called while the agents they stand in for are ringing.
         let ringing = it.offers.iter().filter_map(|offer| self.offers.get(offer));
         let worst = ringing.filter_map(|offer| Some(self.agents.get(offer.agent.0)?.plan.priority)).max();
         let candidate = |(place, agent): (usize, &AgentNo)| {
@@ -96,7 +96,7 @@ impl Floor {
         }
     }
 
-    /// Takes an offer from its caller; who stays in the line, at its old place.
+    /// Detaches an offer from its caller, who keeps their place in the line.
     pub(super) fn part(&mut self, id: OfferId) {
         let caller = self.offers.get_mut(&id).and_then(|it| it.caller.take());
         if let Some(it) = caller.and_then(|caller| self.callers.get_mut(&caller)) {
@@ -107,7 +107,7 @@ impl Floor {
         }
     }
 
-    /// Ends an agent's call; it is over when the driver says so.
+    /// Ends the call to an agent; it is over when the driver says so.
     pub(super) fn withdraw(&mut self, now: Instant, id: OfferId, why: Withdrawn) {
         self.end_of_ringing(id);
         self.part(id);
@@ -125,7 +125,7 @@ impl Floor {
         self.missed(now, agent, queue);
     }
 
-    /// Too many calls that an agent does not answer pause it.
+    /// Counts a missed call; too many in a row pause the agent.
     pub(super) fn missed(&mut self, now: Instant, agent: AgentNo, queue: QueueNo) {
         let Some(queue) = self.queues.get_mut(queue.0) else { return };
         queue.counters.missed += 1;
@@ -142,7 +142,7 @@ impl Floor {
         let (agent, caller) = (offer.agent, offer.caller);
         let work = self.agents.get(agent.0).map(|it| it.work);
         let (Some(Work::Ringing), Some(caller)) = (work, caller) else {
-            // It crossed its withdrawal; a copy of an answer changes nothing.
+            // The answer crossed the withdrawal; a repeated answer changes nothing.
             if work == Some(Work::Clearing) {
                 self.withdraw(now, id, Withdrawn::TooLate);
             }
@@ -159,14 +159,14 @@ impl Floor {
             it.misses = 0;
         }
         self.advance(now, agent, WorkEvent::Answer);
-        // A second answer would be one too many.
+        // A second answer would have no caller.
         for other in others.into_iter().flatten().filter(|other| *other != id) {
             self.withdraw(now, other, Withdrawn::Elsewhere);
         }
         self.outputs.push_back(Output::Join { offer: id, caller, agent });
     }
 
-    /// Who of those that differ in nothing but their order is the first to wait.
+    /// The first waiting caller among those that differ only in their order.
     fn first_like(&self, caller: CallerId) -> CallerId {
         let Some(it) = self.callers.get(&caller) else { return caller };
         let like = |other: &CallerId| {
@@ -176,8 +176,8 @@ impl Floor {
         self.line.range(..it.place).map(|place| place.caller).find(like).unwrap_or(caller)
     }
 
-    /// Who stands further in front gets the agent; who was called for gets what rings for
-    /// the other one.
+    /// Gives the agent to a caller further in front; the caller that was originally offered gets the other
+    /// one's ringing agents in exchange.
     fn hand_over(&mut self, id: OfferId, to: CallerId) {
         let Some(from) = self.offers.get(&id).and_then(|it| it.caller).filter(|from| *from != to) else {
             return;
@@ -217,7 +217,7 @@ impl Floor {
         }
     }
 
-    /// The caller, if it is still there, goes back to its place.
+    /// The caller, if still waiting, returns to their place.
     pub(super) fn join_failed(&mut self, now: Instant, id: OfferId) {
         let Some(offer) = self.offers.get_mut(&id) else { return };
         let joining = self.agents.get(offer.agent.0).is_some_and(|it| it.work == Work::Joining);

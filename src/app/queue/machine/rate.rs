@@ -1,21 +1,21 @@
-//! How fast a queue moves: for the wait that its callers are told.
+//! The service rate of a queue, for the wait announced to callers.
 
 use std::collections::VecDeque;
 use std::time::{Duration, Instant};
 
-/// So many latest answers count.
+/// Number of latest answers that count.
 const LATEST: usize = 20;
 
-/// How long it lately took from answer to answer, while callers waited.
+/// The latest intervals between answers, while callers waited.
 #[derive(Debug, Clone, Default)]
 pub struct ServiceRate {
     lately: VecDeque<Duration>,
-    /// The last answer, or when somebody began to wait where nobody had; none: nobody waits.
+    /// The time of the last answer, or of the first caller in an empty queue; `None` for an empty queue.
     since: Option<Instant>,
 }
 
 impl ServiceRate {
-    /// Somebody waits, where nobody did.
+    /// A caller waits in a queue that was empty.
     pub fn begin(&mut self, now: Instant) {
         self.since.get_or_insert(now);
     }
@@ -30,14 +30,13 @@ impl ServiceRate {
         }
     }
 
-    /// Nobody waits.
+    /// The queue is empty.
     pub fn idle(&mut self) {
         self.since = None;
     }
 
-    /// How long who stands at `position` (from 1) will wait: as many times what an answer
-    /// took lately. If the next one takes longer than that, the estimate grows with it.
-    /// None: nobody has been answered yet.
+    /// The estimated wait at `position` (from 1): that many times the average interval between answers. If
+    /// the next answer takes longer, the estimate grows with it. `None` if no caller has been answered yet.
     pub fn estimate(&self, now: Instant, position: usize) -> Option<Duration> {
         let count = u32::try_from(self.lately.len()).ok().filter(|count| *count > 0)?;
         let sum: Duration = self.lately.iter().sum();

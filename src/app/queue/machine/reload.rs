@@ -1,5 +1,5 @@
-//! Another plan while callers wait and agents talk. Names keep their numbers: who is in both
-//! plans goes on as it was.
+//! A configuration change while callers wait and agents talk. Agents and queues in both configurations keep
+//! their numbers and their state.
 
 use std::time::Instant;
 
@@ -8,8 +8,7 @@ use super::values::{AgentNo, CallerId, FloorPlan, Left, QueueNo, Why};
 use super::{Agent, Floor, Queue};
 
 impl Floor {
-    /// This is so from now on. Agents who are in it no more finish their calls; callers of
-    /// queues that are no more leave.
+    /// Applies a new configuration. Removed agents finish their calls; callers of removed queues leave.
     pub fn reload(&mut self, now: Instant, plan: FloorPlan) {
         let mut numbers = Vec::with_capacity(plan.agents.len());
         for plan in plan.agents {
@@ -44,7 +43,7 @@ impl Floor {
                 Some((at, queue)) => {
                     queue.plan = plan;
                     queue.closed = false;
-                    // Places may be others.
+                    // The indexes of agents may have changed.
                     queue.called = None;
                     open.push(QueueNo(at));
                 }

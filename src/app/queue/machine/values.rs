@@ -1,4 +1,4 @@
-//! What the floor is told and says: plain values.
+//! The inputs and outputs of the floor, as plain values.
 
 use std::collections::BTreeMap;
 use std::sync::Arc;
@@ -8,97 +8,97 @@ use serde::{Deserialize, Serialize};
 
 use super::agent::{AgentState, Duty};
 
-/// A caller; the number is the driver's own, and never used twice.
+/// A caller; the number is assigned by the driver, and unique.
 #[derive(Debug, Clone, Copy, PartialEq, Eq, Hash, PartialOrd, Ord)]
 pub struct CallerId(pub u64);
 
-/// An agent's call for a caller; never used twice.
+/// A call to an agent for a caller; unique.
 #[derive(Debug, Clone, Copy, PartialEq, Eq, Hash, PartialOrd, Ord)]
 pub struct OfferId(pub u64);
 
-/// An agent's place in [`FloorPlan::agents`].
+/// An agent's index in [`FloorPlan::agents`].
 #[derive(Debug, Clone, Copy, PartialEq, Eq, Hash, PartialOrd, Ord)]
 pub struct AgentNo(pub usize);
 
-/// A queue's place in [`FloorPlan::queues`].
+/// A queue's index in [`FloorPlan::queues`].
 #[derive(Debug, Clone, Copy, PartialEq, Eq, Hash, PartialOrd, Ord)]
 pub struct QueueNo(pub usize);
 
-/// What somebody can, and how well; or what is needed, and how well at least.
+/// Skills with their levels: those an agent has, or the minimum levels required.
 pub type Skills = BTreeMap<String, u8>;
 
-/// All queues and their agents.
+/// The configuration of all queues and agents.
 #[derive(Debug, Clone, Default, PartialEq, Eq)]
 pub struct FloorPlan {
     pub agents: Vec<AgentPlan>,
     pub queues: Vec<QueuePlan>,
 }
 
-/// One agent. In several queues it is the same one.
+/// The configuration of an agent, who may be in several queues.
 #[derive(Debug, Clone, PartialEq, Eq)]
 pub struct AgentPlan {
     pub name: Arc<str>,
     pub skills: Skills,
-    /// Those of a higher number are called when no lower one is free.
+    /// Agents of a higher number are called only when no agent of a lower number is free.
     pub priority: u8,
-    /// What it wants before it says anything.
+    /// The initial duty.
     pub duty: Duty,
-    /// Whether its phone is there before anything is heard of it.
+    /// The initial state of the phone.
     pub reachable: bool,
 }
 
-/// One queue.
+/// The configuration of a queue.
 #[derive(Debug, Clone, PartialEq, Eq)]
 pub struct QueuePlan {
     pub name: Arc<str>,
-    /// Its callers are served before those of queues of a higher number.
+    /// Callers of queues with a lower number are served first.
     pub priority: u8,
     pub strategy: Strategy,
-    /// In this order where the strategy has an order.
+    /// In order, for strategies that use it.
     pub agents: Vec<AgentNo>,
-    /// What an agent needs for any of its callers.
+    /// The skills an agent needs for any caller of the queue.
     pub skills: Skills,
-    /// How long an agent's phone rings.
+    /// The ring timeout of an agent.
     pub ring: Duration,
-    /// An agent's rest after a call.
+    /// The wrap-up time after a call.
     pub wrap_up: Duration,
-    /// An agent's rest after a call that it did not take.
+    /// An agent's rest after a missed or rejected call.
     pub rest: Duration,
-    /// So many calls not answered, one after the other, pause an agent; 0: never.
+    /// Number of consecutive missed calls that pause an agent; 0 for never.
     pub misses: u32,
-    /// How often a caller hears its position; none: never.
+    /// The interval of position announcements; `None` for no announcements.
     pub announce: Option<Duration>,
-    /// How long a caller waits at most; none: without end.
+    /// Maximum wait of a caller; `None` for no limit.
     pub patience: Option<Duration>,
-    /// How many wait at most.
+    /// Maximum number of waiting callers.
     pub most: usize,
-    /// Answered so soon is good service.
+    /// The target answer time of the service level.
     pub goal: Duration,
     /// Digits by which a caller leaves.
     pub digits: Vec<char>,
-    /// Without any agent at work nobody is let in.
+    /// Refuse callers while no agent is on duty.
     pub needs_agents: bool,
 }
 
-/// Which agent is called.
+/// The strategy that selects an agent.
 #[derive(Debug, Clone, Copy, Default, PartialEq, Eq, Serialize, Deserialize)]
 #[cfg_attr(feature = "schema", derive(utoipa::ToSchema))]
 #[serde(rename_all = "snake_case")]
 pub enum Strategy {
-    /// Who has been free for longest.
+    /// The agent who has been free for longest.
     #[default]
     LongestIdle,
-    /// One after the other, in the queue's order.
+    /// One after another, in the order of the queue.
     RoundRobin,
-    /// All together.
+    /// All at once.
     RingAll,
-    /// Who has most of the skills that are needed, then by priority, then who has been
-    /// free for longest.
+    /// The agent with the highest sum of levels in the required skills, then by priority, then the one who
+    /// has been free for longest.
     SkillsThenPriority,
 }
 
 impl Strategy {
-    /// As configurations have it.
+    /// The name in the configuration.
     pub const fn as_str(self) -> &'static str {
         match self {
             Strategy::LongestIdle => "longest_idle",
@@ -109,74 +109,74 @@ impl Strategy {
     }
 }
 
-/// What happened.
+/// An event for the floor.
 #[derive(Debug, Clone, PartialEq)]
 pub enum Input {
-    /// A caller wants to wait. Of higher priority: is served before lower ones.
+    /// A caller wants to wait. Higher priorities are served first.
     CallerJoined { caller: CallerId, queue: QueueNo, priority: u8, skills: Skills },
-    /// It has heard the welcome; agents may be called for it.
+    /// The caller has heard the welcome; agents may be called for them.
     CallerReady { caller: CallerId },
-    /// It has hung up.
+    /// The caller has hung up.
     CallerLeft { caller: CallerId },
-    /// It has pressed a digit.
+    /// The caller has pressed a digit.
     CallerPressed { caller: CallerId, digit: char },
     /// The agent has answered.
     AgentAnswered { offer: OfferId },
     /// Agent and caller are joined.
     Joined { offer: OfferId },
-    /// They cannot be; both may still be there.
+    /// Joining them failed; both may still be up.
     JoinFailed { offer: OfferId },
-    /// The agent's call is over, however it came to its end. Comes once for each
-    /// [`Output::Ring`], and nothing comes of that offer behind it.
+    /// The call to the agent has ended, for any reason. Comes exactly once per [`Output::Ring`], as the last
+    /// input about the offer.
     AgentGone { offer: OfferId, why: Gone },
-    /// What an agent wants from now on.
+    /// The agent changes their duty.
     AgentDuty { agent: AgentNo, duty: Duty },
-    /// Whether an agent's phone is there.
+    /// Whether the agent's phone is reachable.
     AgentReachable { agent: AgentNo, reachable: bool },
-    /// Time has passed, see [`Floor::next_timeout`](super::Floor::next_timeout).
+    /// A deadline has passed, see [`Floor::next_timeout`](super::Floor::next_timeout).
     Tick,
 }
 
-/// How an agent's call ended.
+/// How the call to an agent ended.
 #[derive(Debug, Clone, Copy, PartialEq, Eq, Serialize)]
 #[serde(rename_all = "snake_case")]
 pub enum Gone {
-    /// It was refused: busy, declined.
+    /// Refused: busy, declined.
     Rejected,
-    /// It rang for too long.
+    /// The ring timeout expired.
     NoAnswer,
     /// No phone was reached.
     Unreachable,
-    /// We ended it.
+    /// Cancelled by the queue.
     Cancelled,
     /// Agent or caller hung up.
     Ended,
 }
 
-/// What is to be done.
+/// An action of the floor.
 #[derive(Debug, Clone, PartialEq)]
 pub enum Output {
-    /// The caller waits from now on: the welcome, then [`Input::CallerReady`].
+    /// The caller is admitted: play the welcome, then send [`Input::CallerReady`].
     Welcome { caller: CallerId, queue: QueueNo },
-    /// Say this to the caller; none: it is not known.
+    /// Announce the position to the caller; the estimate is `None` if it is not known.
     Announce { caller: CallerId, position: usize, estimate: Option<Duration> },
     /// Call the agent.
     Ring { offer: OfferId, caller: CallerId, agent: AgentNo, queue: QueueNo },
-    /// End the agent's call, whatever it is at.
+    /// End the call to the agent, in any state.
     Cancel { offer: OfferId, why: Withdrawn },
     /// Join the agent's call with this caller.
     Join { offer: OfferId, caller: CallerId, agent: AgentNo },
-    /// The caller waits no more. Comes once for each [`Input::CallerJoined`], last.
+    /// The caller waits no longer. Comes exactly once per [`Input::CallerJoined`], last.
     Left { caller: CallerId, queue: QueueNo, how: Left, waited: Duration },
-    /// An agent's state.
+    /// An agent's state has changed.
     Agent { agent: AgentNo, from: AgentState, to: AgentState, why: Why },
 }
 
-/// Why an agent's call is ended.
+/// Why the call to an agent is ended.
 #[derive(Debug, Clone, Copy, PartialEq, Eq, Serialize)]
 #[serde(rename_all = "snake_case")]
 pub enum Withdrawn {
-    /// It rang for too long.
+    /// The ring timeout expired.
     NoAnswer,
     /// Another agent has the caller.
     Elsewhere,
@@ -184,32 +184,32 @@ pub enum Withdrawn {
     CallerGone,
     /// The agent has logged out.
     LoggedOut,
-    /// It could not be joined, or answered when the offer was gone.
+    /// Joining failed, or the agent answered after the offer was withdrawn.
     TooLate,
 }
 
-/// How a caller stopped waiting.
+/// How a caller's wait ended.
 #[derive(Debug, Clone, Copy, PartialEq, Eq, Serialize)]
 #[serde(rename_all = "snake_case")]
 pub enum Left {
-    /// It talks to this agent.
+    /// Joined with this agent.
     Answered(#[serde(skip)] AgentNo),
-    /// It has hung up.
+    /// The caller hung up.
     Abandoned,
-    /// It has waited for too long.
+    /// The maximum wait was exceeded.
     Timeout,
-    /// There was no room.
+    /// The queue was full.
     Full,
-    /// No agent was at work.
+    /// No agent was on duty.
     NoAgents,
-    /// The queue is no more.
+    /// The queue was removed.
     Closed,
-    /// It has pressed this digit.
+    /// The caller has pressed this digit.
     Digit(#[serde(skip)] char),
 }
 
 impl Left {
-    /// As JSON has it.
+    /// The name in JSON.
     pub const fn as_str(self) -> &'static str {
         match self {
             Left::Answered(_) => "answered",
@@ -227,14 +227,14 @@ impl Left {
 #[derive(Debug, Clone, Copy, PartialEq, Eq, Serialize)]
 #[serde(rename_all = "snake_case")]
 pub enum Why {
-    /// It was asked for.
+    /// By request.
     Asked,
-    /// Its phone came or went.
+    /// The agent's phone became reachable or unreachable.
     Registration,
-    /// It did not answer too often.
+    /// Too many missed calls.
     Misses,
-    /// Another configuration.
+    /// A configuration reload.
     Reload,
-    /// Its calls.
+    /// The agent's calls.
     Call,
 }

@@ -1,4 +1,4 @@
-//! What is seen of queues and agents, and what they counted.
+//! Views of queues and agents, and their counters.
 
 use std::time::{Duration, Instant};
 
@@ -10,32 +10,32 @@ use super::line::Stage;
 use super::values::{AgentNo, CallerId, Left, QueueNo, Skills, Strategy};
 use b2b_base::util::seconds::{maybe_seconds, seconds};
 
-/// What a queue counted since the start.
+/// The counters of a queue since the start.
 #[derive(Debug, Clone, Copy, Default, PartialEq, Eq, Serialize)]
 #[cfg_attr(feature = "schema", derive(utoipa::ToSchema))]
 pub struct QueueCounters {
-    /// Callers who came, refused ones included.
+    /// Callers, refused ones included.
     pub joined: u64,
-    /// Those whom an agent answered.
+    /// Callers answered by an agent.
     pub answered: u64,
-    /// Those of them that waited no longer than the goal.
+    /// Those of them who waited no longer than the goal.
     pub answered_in_time: u64,
-    /// Those who hung up.
+    /// Callers who hung up while waiting.
     pub abandoned: u64,
     pub timed_out: u64,
     pub full: u64,
     pub no_agents: u64,
     pub left_by_digit: u64,
-    /// Those who waited when the queue was taken out of the configuration.
+    /// Callers who were waiting when the queue was removed from the configuration.
     pub closed: u64,
     /// Calls to agents.
     pub offered: u64,
-    /// Those of them that were not answered.
+    /// Those that were not answered.
     pub missed: u64,
     /// Those that were refused.
     pub rejected: u64,
     pub most_waiting: usize,
-    /// What those who were answered waited, in all.
+    /// The total wait of answered callers.
     #[serde(rename = "waited_s", serialize_with = "seconds")]
     #[cfg_attr(feature = "schema", schema(value_type = f64))]
     pub waited: Duration,
@@ -58,12 +58,12 @@ impl QueueCounters {
         }
     }
 
-    /// Callers who were let in and have left, one way or another.
+    /// Callers who were admitted and have left, except by the removal of the queue.
     pub fn ended(&self) -> u64 {
         self.answered + self.abandoned + self.timed_out + self.left_by_digit
     }
 
-    /// The part of these that was answered in time, 0 to 1; none: nobody has left yet.
+    /// The fraction of these who were answered in time, 0 to 1; `None` if no caller has left yet.
     pub fn service_level(&self) -> Option<f64> {
         (self.ended() > 0).then(|| self.answered_in_time as f64 / self.ended() as f64)
     }
@@ -76,32 +76,32 @@ pub struct QueueView {
     pub name: String,
     pub strategy: Strategy,
     pub waiting: usize,
-    /// Of those who wait.
+    /// The longest current wait.
     #[serde(rename = "longest_wait_s", serialize_with = "seconds")]
     #[cfg_attr(feature = "schema", schema(value_type = f64))]
     pub longest_wait: Duration,
-    /// What the next caller would be told; none: nobody knows.
+    /// The estimate for the next caller; `None` if it is not known.
     #[serde(rename = "estimate_s", serialize_with = "maybe_seconds")]
     #[cfg_attr(feature = "schema", schema(value_type = Option<f64>))]
     pub estimate: Option<Duration>,
     pub service_level: Option<f64>,
-    /// How soon callers are to be answered.
+    /// The target answer time.
     #[serde(rename = "goal_s", serialize_with = "seconds")]
     #[cfg_attr(feature = "schema", schema(value_type = f64))]
     pub goal: Duration,
     pub counters: QueueCounters,
     pub agents: Vec<String>,
-    /// In the order of their positions.
+    /// In order of position.
     pub callers: Vec<CallerView>,
 }
 
-/// Who waits.
+/// A waiting caller.
 #[derive(Debug, Clone, PartialEq, Serialize)]
 #[cfg_attr(feature = "schema", derive(utoipa::ToSchema))]
 pub struct CallerView {
     #[serde(skip)]
     pub caller: CallerId,
-    /// Its call, and where it calls from; the machine knows of neither.
+    /// The call and the caller's number, which the machine itself does not know.
     pub call: Option<b2b_call::CallId>,
     pub number: String,
     pub position: usize,
@@ -109,7 +109,7 @@ pub struct CallerView {
     #[cfg_attr(feature = "schema", schema(value_type = f64))]
     pub waited: Duration,
     pub stage: &'static str,
-    /// Agents whose phones ring for it.
+    /// Agents whose phones ring for the caller.
     pub ringing: Vec<String>,
 }
 
@@ -119,9 +119,9 @@ pub struct CallerView {
 pub struct AgentView {
     pub name: String,
     pub state: AgentState,
-    /// What it has said, whatever its phone does.
+    /// The duty the agent has chosen, whatever the state of the phone.
     pub duty: Duty,
-    /// Since its calls or its state last changed.
+    /// The time since the last change of the agent's work.
     #[serde(rename = "since_s", serialize_with = "seconds")]
     #[cfg_attr(feature = "schema", schema(value_type = f64))]
     pub since: Duration,
@@ -130,7 +130,7 @@ pub struct AgentView {
     pub skills: Skills,
     pub queues: Vec<String>,
     pub answered: u64,
-    /// Calls not answered, one after the other.
+    /// The number of consecutive missed calls.
     pub misses: u32,
 }
 
@@ -145,12 +145,12 @@ impl Floor {
         self.agents.iter().enumerate().filter(|(_, it)| !it.retired).map(|(no, _)| AgentNo(no))
     }
 
-    /// What an agent wants.
+    /// The duty of an agent.
     pub fn duty(&self, agent: AgentNo) -> Option<Duty> {
         self.agents.get(agent.0).map(|it| it.duty)
     }
 
-    /// One queue now.
+    /// The current view of a queue.
     pub fn queue_view(&self, now: Instant, queue: QueueNo) -> Option<QueueView> {
         let it = self.queues.get(queue.0)?;
         let name = |agent: &AgentNo| self.agents.get(agent.0).map(|it| it.plan.name.to_string());
@@ -186,7 +186,7 @@ impl Floor {
         })
     }
 
-    /// One agent now.
+    /// The current view of an agent.
     pub fn agent_view(&self, now: Instant, agent: AgentNo) -> Option<AgentView> {
         let it = self.agents.get(agent.0)?;
         let queues = self.queues.iter().filter(|queue| queue.plan.agents.contains(&agent));

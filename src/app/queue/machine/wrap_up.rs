@@ -1,5 +1,4 @@
-//! What an agent gets between two calls: time for what is left to do after one, a rest after one that it
-//! did not take.
+//! The time between two calls of an agent: wrap-up time after a call, or a rest after one that was not taken.
 
 use std::time::{Duration, Instant};
 
@@ -25,7 +24,7 @@ impl Floor {
         if let Some(queue) = queue.filter(|_| work == Work::Ringing && why == Gone::Rejected) {
             queue.counters.rejected += 1;
         }
-        // Between two calls an agent without a rest is free at once.
+        // An agent without a rest is free at once.
         if rest.is_zero() {
             self.free_at_once(now, agent);
         } else {
