@@ -132,7 +132,7 @@ impl Attempt {
 mod tests {
     use super::*;
 
-    /// Guesses for so long, each time on a line of its own; how many were looked at.
+    /// Guesses for this time, each attempt on a separate line; returns how many were checked.
     fn guess(pins: &WrongPins, start: Instant, seconds: u64, caller: impl Fn(u64) -> String) -> u32 {
         let mut seen = 0;
         for tenth in 0..seconds * 10 {

@@ -326,7 +326,7 @@ mod tests {
         bus.publish(UNIX_EPOCH, Event::Draining { calls })
     }
 
-    /// Everything there is now: the numbers of `Draining`, losses negative.
+    /// Everything available now: the numbers of `Draining` events, losses as negative numbers.
     fn read(subscriber: &mut Subscriber) -> Vec<i64> {
         std::iter::from_fn(|| subscriber.try_recv()).map(number).collect()
     }

@@ -199,8 +199,8 @@ mod tests {
     use super::CallState::*;
     use super::*;
 
-    /// One letter a state, in the order of [`CallState::ALL`]; `-` is illegal. Columns
-    /// in the order of [`CallEvent::ALL`].
+    /// One letter per state, in the order of [`CallState::ALL`]; `-` is illegal. Columns in the order of
+    /// [`CallEvent::ALL`].
     const TABLE: [&str; 11] = [
         // I O B ri ro ivr que prg cnf T TF P M End
         "io------------", // Idle
@@ -257,7 +257,7 @@ mod tests {
 
     #[test]
     fn only_a_beginning_leads_out_of_idle_and_the_end_leads_there_from_everywhere() {
-        // Merging is over before anything else comes.
+        // A merge ends before any other event.
         for state in CallState::ALL.into_iter().filter(|state| ![Idle, Merging].contains(state)) {
             assert_eq!(next(state, CallEvent::End), Ok(Idle));
         }

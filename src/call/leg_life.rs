@@ -206,7 +206,7 @@ mod tests {
         }
     }
 
-    /// A life of each kind in each state, and whether it has called us, is up, or ends.
+    /// A life of each kind in each state, and the same while ending.
     fn all(now: Instant) -> Vec<Life> {
         let mut all = Vec::new();
         for state in [LegState::Created, LegState::Ringing, LegState::EarlyMedia, LegState::Answered] {

@@ -35,7 +35,7 @@ impl LookupRequest {
         LookupRequest { target: target.into(), caller: None, source: None, now }
     }
 
-    /// The same, for another target.
+    /// The same lookup for another target.
     pub fn with_target(&self, target: impl Into<String>) -> Self {
         LookupRequest { target: target.into(), ..self.clone() }
     }

@@ -157,7 +157,7 @@ mod tests {
         first.pack(&[], None);
         let like = first.first_packed();
         assert_eq!(like, text(1));
-        // What comes later, and what came before the others were packed, is not mixed up with it.
+        // Later octets, and octets compressed before others, are kept apart.
         let mut expected = Vec::new();
         let pattern: Arc<[u8]> = text(4).into();
         let none = &[][..];

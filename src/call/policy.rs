@@ -8,12 +8,12 @@
 //!
 //! | way \ who | stranger | user | gateway | named proxy |
 //! |---|---|---|---|---|
-//! | 3xx, Refer-To | refused | new call through the routes, own class | own hosts, or `redirects` | as the party behind it |
+//! | 3xx, Refer-To | refused | new call by routes, own class | own hosts, `redirects` | as party behind it |
 //! | Replaces | refused | own dialogs, or referred | own dialogs, or referred | as the party behind it |
 //! | Path, second Via, Service-Route | ignored | ignored, alarm | of its own registrar | followed |
 //! | Contact and Record-Route in a dialog | flow | flow | next hop: own, else counted | next hop |
 //! | Contact of REGISTER, SUBSCRIBE | refused | flow, or Contact by the NAT table | – | Path |
-//! | Route, Request-URI host, `maddr`, `?headers` | never followed | never followed | never followed | its own Route |
+//! | Route, Request-URI host, `maddr`, `?headers` | ignored | ignored | ignored | its own Route |
 //!
 //! Trusted addresses and `sip:` targets of routes count as gateways with that host.
 

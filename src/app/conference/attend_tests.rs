@@ -10,7 +10,7 @@ use b2b_call::handler::{ApplicationHandler, HandlerAction, HandlerFuture, Incomi
 use b2b_call::service::CallService;
 use b2b_testkit::{Harness, PartyId, SESSION, UsageId};
 
-/// Gives everybody to the room.
+/// Sends every caller to the room.
 struct Door;
 
 impl ApplicationHandler for Door {
@@ -41,7 +41,7 @@ fn house(change: impl FnOnce(&mut RoomConfig)) -> House {
 }
 
 impl House {
-    /// Somebody calls; a second passes.
+    /// A party calls; one second passes.
     fn comes(&mut self, n: usize) -> (PartyId, UsageId) {
         let party = self.harness.party(&format!("192.0.2.{}:5060", 10 + n));
         let usage = self.harness.call(party, "blue", Some(SESSION));
@@ -65,7 +65,7 @@ impl House {
         self.harness.media().heard_words()
     }
 
-    /// How many are in the mix, of how many rooms.
+    /// The number of members in the mix, and of rooms.
     fn mixed(&self) -> (usize, usize) {
         let rooms = self.harness.media().rooms();
         (rooms.iter().map(|(_, room)| room.members.len()).sum(), rooms.len())
@@ -226,7 +226,7 @@ fn who_leaves_by_key_is_handed_on_where_the_room_says_so() {
     let ann = house.comes(1);
     house.presses(0, "*2");
     house.runs(2);
-    // The door leads back.
+    // `Door` sends the member back into the room.
     assert_eq!(house.mixed(), (1, 1));
     house.harness.hang_up(ann.0, ann.1);
     house.runs(1);

@@ -121,8 +121,8 @@ fn a_program_orders_what_moderators_can_and_no_more() {
 }
 
 proptest! {
-    /// Whatever happens: who came and has not gone is there once, the room is over exactly when
-    /// it becomes empty, and no deed is about somebody who is not there.
+    /// In any sequence of events: a member who has not left is listed exactly once, the room is over exactly
+    /// when it becomes empty, and no deed concerns a leg that is not a member.
     #[test]
     fn nobody_is_lost_or_there_twice(
         steps in prop::collection::vec((0_u8..3, 0_u64..6, any::<bool>(), prop::sample::select(vec!['0', '1', '2', '4', '5', '6', '7', '8', '9'])), 0..200),
@@ -158,7 +158,7 @@ proptest! {
                     | Deed::Leave(leg) | Deed::SendAway(leg) => Some(leg.0),
                     Deed::Say(_) | Deed::Record(_) => None,
                 };
-                // A stranger's key does nothing.
+                // A key of a leg that is not a member has no effect.
                 prop_assert!(about.is_none_or(|about| there.contains(&about)), "{:?}", deed);
             }
             if !needs_moderator || room.participants().iter().any(|participant| participant.role == Role::Moderator) {

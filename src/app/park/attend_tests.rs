@@ -15,7 +15,7 @@ const ANN: &str = "192.0.2.11:5060";
 const BOB: &str = "192.0.2.12:5060";
 const CAT: &str = "192.0.2.13:5060";
 
-/// 700 and the slots are the lot's; everything else is Bob.
+/// 700 and the slots belong to the lot; every other number is Bob.
 struct Desk;
 
 fn is_lot(number: &str) -> bool {
@@ -66,7 +66,7 @@ fn house(change: impl FnOnce(&mut LotConfig)) -> House {
 }
 
 impl House {
-    /// Bob sends Ann there, who takes the offer that comes.
+    /// Bob transfers Ann there; she accepts the offer that follows.
     fn parks(&mut self, number: &str) {
         let now = self.harness.now();
         let to = Bytes::from(format!("<sip:{number}@192.0.2.1>"));
@@ -132,7 +132,7 @@ fn who_parks_somebody_is_called_and_hears_the_slot_and_who_dials_the_lot_hears_t
     assert_eq!(house.harness.media().music().len(), 1);
     house.harness.hang_up(house.ann.0, house.ann.1);
     house.ends();
-    // Who chooses the slot knows it.
+    // A party that chooses the slot is not told its number.
     let mut house = self::house(says);
     house.parks("702");
     assert!(house.harness.incoming(house.bob.0).is_empty(), "Bob is not called");

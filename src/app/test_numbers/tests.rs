@@ -7,7 +7,7 @@ use super::*;
 use b2b_call::handler::HandlerFuture;
 use b2b_testkit::{Harness, SESSION};
 
-/// Gives callers to the number that they have dialled.
+/// Sends callers to the number that they have dialled.
 struct Door;
 
 impl ApplicationHandler for Door {

@@ -14,7 +14,7 @@ use b2b_testkit::{Harness, PartyId, SESSION, UsageId};
 const ANN: &str = "192.0.2.11:5060";
 const BOB: &str = "192.0.2.12:5060";
 
-/// Gives every caller to the agent; targets are looked up as they are.
+/// Sends every caller to the agent; targets are looked up unchanged.
 struct Door;
 
 impl ApplicationHandler for Door {
@@ -27,7 +27,7 @@ impl ApplicationHandler for Door {
     }
 }
 
-/// What becomes of a connection.
+/// The result of a connection attempt.
 #[derive(Clone, Copy)]
 enum Reached {
     There,
@@ -35,13 +35,13 @@ enum Reached {
     Never,
 }
 
-/// An agent that does as the test says.
+/// An agent controlled by the test.
 #[derive(Clone)]
 struct Fake {
     reached: Reached,
-    /// Ends the talk that is under way.
+    /// Ends the conversation in progress.
     parts: Arc<Mutex<Option<oneshot::Sender<Parting>>>>,
-    /// Of whom it was told.
+    /// The calls that it was told of.
     told: Arc<Mutex<Vec<(String, String)>>>,
 }
 

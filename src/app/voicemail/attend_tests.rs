@@ -11,7 +11,7 @@ use b2b_call::handler::{HandlerAction, HandlerFuture, IncomingCall};
 use b2b_call::service::CallService;
 use b2b_testkit::{Harness, PartyId, SESSION, UsageId};
 
-/// Gives everybody to the application that they have dialled, with `1001` to leave a message.
+/// Sends callers to the application that they have dialled; `1001` is for leaving a message.
 struct Door;
 
 impl ApplicationHandler for Door {
@@ -29,7 +29,7 @@ impl ApplicationHandler for Door {
     }
 }
 
-/// Notes what is done to files.
+/// Records file operations.
 #[derive(Default)]
 struct Noted {
     done: Mutex<Vec<String>>,
@@ -67,7 +67,7 @@ struct Test {
     events: Subscriber,
 }
 
-/// One mailbox, 1001 with PIN 4711, in which these messages are.
+/// One mailbox, 1001 with PIN 4711, with these messages.
 fn test(messages: &[(&str, Age)], change: impl FnOnce(&mut VoicemailConfig)) -> Test {
     let mut config = VoicemailConfig::new("/vm");
     for word in Word::ALL {
@@ -113,7 +113,7 @@ impl Test {
         std::mem::take(&mut *self.files.done.lock().unwrap())
     }
 
-    /// Application events since this was last asked: names and data.
+    /// Application events since the last call: names and data.
     fn told(&mut self) -> Vec<(String, serde_json::Value)> {
         let mut told = Vec::new();
         while let Some(received) = self.events.try_recv() {
@@ -296,7 +296,7 @@ fn messages_are_skipped_repeated_and_deleted_and_a_message_without_a_file_is_pas
     test.calls("vm");
     test.runs(200);
     test.presses("1001#4711#");
-    // It skips the counts.
+    // The key skips the counts.
     test.presses("0");
     assert!(test.heard().ends_with("2"));
     test.presses("1");

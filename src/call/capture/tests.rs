@@ -28,7 +28,7 @@ fn read(file: &[u8]) -> Vec<(u32, u32, Vec<u8>, u32)> {
     records
 }
 
-/// Whether the sum over header and pseudo-header is what it has to be (RFC 1071).
+/// Whether the checksum over header and pseudo-header is correct (RFC 1071).
 fn sums_up(bytes: &[u8]) -> bool {
     let pairs =
         bytes.chunks(2).map(|pair| u32::from(pair[0]) << 8 | pair.get(1).map_or(0, |low| u32::from(*low)));

@@ -123,7 +123,7 @@ fn every_ending_has_a_disposition_and_a_cause() {
         let ending = Ending::new(&cause, answered, direction, None);
         let got = (ending.disposition, ending.q850, ending.sip_status, ending.by);
         assert_eq!(got, expected, "{cause:?}, answered: {answered}, {direction:?}");
-        // What the far end said goes before what we make of it.
+        // The far end's cause takes precedence over the derived one.
         assert_eq!(Ending::new(&cause, answered, direction, Some(34)).q850, 34);
     }
 }
@@ -159,7 +159,7 @@ fn records_are_in_the_file_in_order_as_soon_as_their_tickets_say_so() {
         let counters = writer.finish(LONG).unwrap();
         assert_eq!(counters, CdrCounters { submitted: 50, written: 50, lost: 0, failures: 0 });
     }
-    // The second run has appended.
+    // The second run appends.
     assert_eq!(legs(&path), (0..50).chain(0..50).collect::<Vec<_>>());
 }
 
@@ -182,7 +182,7 @@ fn a_renamed_file_is_left_on_reopen() {
 #[test]
 fn a_full_disk_makes_records_wait_and_then_lose_with_a_count() {
     let dir = tempfile::tempdir().unwrap();
-    // Every write to /dev/full fails with ENOSPC. A folder may be a link, a file may not.
+    // Every write to /dev/full fails with ENOSPC. A folder may be a symbolic link, a file may not.
     let (link, good) = (dir.path().join("records"), dir.path().join("good"));
     std::fs::create_dir(&good).unwrap();
     symlink("/dev", &link).unwrap();
@@ -192,7 +192,7 @@ fn a_full_disk_makes_records_wait_and_then_lose_with_a_count() {
     wait_for("the first failure", || writer.counters().failures > 0);
     let accepted = (1..100).filter(|leg| writer.submit(cdr(*leg)).is_some()).count();
     assert_eq!((accepted, writer.counters().lost, writer.counters().written), (5, 94, 0));
-    // Room is made.
+    // Space becomes available.
     std::fs::remove_file(&link).unwrap();
     symlink(&good, &link).unwrap();
     writer.reopen();
@@ -231,7 +231,7 @@ fn a_place_that_cannot_be_written_is_refused_at_the_start() {
     }
 }
 
-/// The child of the test below: writes without end, and tells how many are written.
+/// The child process of the test below: writes without end, and prints how many records are written.
 #[test]
 #[ignore = "run as a child by what_is_written_survives_sigkill"]
 fn child_writes_until_killed() {

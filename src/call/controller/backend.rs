@@ -79,7 +79,7 @@ mod tests {
         MediaController, MediaError, Music, PairPolicy, Played, Prompt, RecordingId, RecordingSpec,
     };
 
-    /// Answers whatever it is asked with this.
+    /// Answers every request with this.
     struct Same(Answer, Mutex<Vec<Verb>>);
 
     impl Same {
@@ -149,7 +149,7 @@ mod tests {
         let spec = || EndpointSpec::new(crate::controller::AddressFamily::V4);
         assert_eq!(now(made.open_endpoint(spec())), Ok(A));
         assert_eq!(now(made.allocate_endpoint(spec())).map(|(id, local)| (id, local.rtp)), Ok((A, rtp)));
-        // One without a name has none for who did not choose it.
+        // An answer without an id has none for a caller that did not choose one.
         let nameless = Same::new(Answer::Allocated { endpoint: None, rtp });
         assert_eq!(now(nameless.open_endpoint(spec())), Err(MediaError::Stopped));
     }

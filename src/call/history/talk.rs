@@ -243,7 +243,7 @@ mod tests {
         let start = Instant::now();
         let end = start + Duration::from_secs(60);
         let mut talk = Talk::new(BridgeId(1), [LegId(1), LegId(2)], start);
-        // The first leg has talked to somebody else before, and says nothing since.
+        // The first leg has talked to another party before, and has sent nothing since.
         talk.parts[0].before = Some(stats(start, 3_000, 3_000));
         talk.parts[0].after = Some(stats(start, 3_000, 6_000));
         talk.parts[1].after = Some(stats(start, 3_000, 0));

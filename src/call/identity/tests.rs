@@ -1,4 +1,4 @@
-//! Reading and writing of callers, with those who lie.
+//! Reading and writing of caller identities, including false claims.
 
 use std::sync::Arc;
 
@@ -153,7 +153,7 @@ fn forwarding_is_read_from_either_field() {
     assert_eq!(trusted(&format!("{diversion}Privacy: history\r\n")).diversions, []);
 }
 
-// ---- the way out
+// ---- outward
 
 fn told(trusts: bool, sends: Option<Sends>) -> Told {
     let number = Arc::new(|number: &str| number.replacen('+', "00", 1));

@@ -272,7 +272,7 @@ mod tests {
     fn codes_for_recordings_stay_where_they_are_awaited() {
         for (records, expected) in [(Some(RecordingRules::new("")), "*1*0"), (None, "*0*0")] {
             let begin = json!({ "begin": { "version": 1, "records": records } });
-            // Another party presses between them.
+            // Another party presses keys in between.
             let keys = [("a", "*"), ("b", "1"), ("a", "1"), ("a", "*"), ("a", "7")];
             let lines = keys.map(|(call, key)| info(call, "dtmf", key).to_string());
             let text = redacted(&format!("{begin}\n{}", lines.join("\n")));

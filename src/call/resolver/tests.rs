@@ -20,7 +20,7 @@ fn look_for(
     let request =
         LookupRequest { caller: caller.map(str::to_owned), ..LookupRequest::new(target, Instant::now()) };
     let mut future = resolver.lookup(&request);
-    // All of them are ready at once here.
+    // All of these futures are ready at once.
     let mut context = std::task::Context::from_waker(std::task::Waker::noop());
     match future.as_mut().poll(&mut context) {
         std::task::Poll::Ready(result) => result,
@@ -45,7 +45,7 @@ fn binding(contact: &str, q: u16) -> Binding {
     Binding { contact: contact.into(), q, flow: None, next_hop: None, path: None, source: None }
 }
 
-/// Users 1 to 9 are registered, 1 at two places; 404 does not exist.
+/// Users 1 to 9 are registered, 1 at two contacts; 404 does not exist.
 fn users() -> UserResolver<impl Bindings> {
     UserResolver::new(|user: &str, _: Instant| match user {
         "1" => Ok(Some(vec![binding("sip:1@desk", 500), binding("sip:1@mobile", 1_000)])),
@@ -307,7 +307,7 @@ fn nested_groups_keep_their_order_and_nobody_rings_twice() {
         found(&resolver, "group/outer"),
         ["0 sip:2@phone", "1 sip:3@phone", "2 sip:1@mobile", "3 sip:1@desk"]
     );
-    // First choices of all together, then the second ones.
+    // First choices of all members together, then the second ones.
     assert_eq!(
         found(&resolver, "group/side"),
         ["0 sip:2@phone", "0 sip:1@mobile", "1 sip:3@phone", "1 sip:1@desk"]
@@ -363,7 +363,7 @@ fn groups_that_contain_themselves_or_nothing_are_refused_at_load() {
 
 #[test]
 fn diamonds_of_groups_cost_no_more_than_they_have_members() {
-    // 8 levels of 20 groups that each have all of the next level as members.
+    // 8 levels of 20 groups, each with all groups of the next level as members.
     let name = |level: usize, n: usize| format!("g{level}x{n}");
     let level = |level: usize| {
         (0..20).map(move |n| {

@@ -1,4 +1,4 @@
-//! The tables of designs/0024-call-states.md are those of the code.
+//! The tables of designs/0024-call-states.md match the code.
 
 use std::fmt::Debug;
 use std::fs;
@@ -10,7 +10,7 @@ const PAGE: &str = concat!(env!("CARGO_MANIFEST_DIR"), "/../../designs/0024-call
 const BEGIN: &str = "<!-- printed: ";
 const END: &str = "<!-- end -->";
 
-/// States down, events across; an empty field: the event has no place there.
+/// States as rows, events as columns; an empty field: the event is illegal.
 fn table<S: Debug + Copy, E: Debug + Copy, X>(
     states: &[S],
     events: &[E],
@@ -32,7 +32,7 @@ fn table<S: Debug + Copy, E: Debug + Copy, X>(
     text
 }
 
-/// The page with the tables between its marks; those of which it has no mark are missing.
+/// The page with the tables inserted between its markers, and the tables without a marker.
 fn with_tables(page: &str, tables: &[(&str, String)]) -> (String, Vec<String>) {
     let (mut written, mut missing) = (page.to_owned(), Vec::new());
     for (name, table) in tables {

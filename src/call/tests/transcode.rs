@@ -1,7 +1,7 @@
-//! Audio through the relay between legs that share no codec: a tone in, the tone out, for
-//! each pair; and nothing decoded where they do share one.
+//! Audio through the relay between legs without a common codec: a tone in, the tone out, for each pair; and
+//! no decoding where they have a common codec.
 
-// As in test functions (clippy.toml): what a helper cannot get fails the test.
+// As in test functions (clippy.toml): a failure in a helper fails the test.
 #![allow(clippy::unwrap_used)]
 
 use std::net::{IpAddr, Ipv4Addr, SocketAddr};
@@ -22,11 +22,11 @@ const FRAME: Duration = Duration::from_millis(20);
 const TONE_HZ: f64 = 440.0;
 const LEVEL: f64 = 8_000.0;
 
-/// What has left for each slot.
+/// The packets sent for each slot.
 #[derive(Default)]
 struct Wire {
     sent: [Vec<Vec<u8>>; 2],
-    /// Only counted when this is set.
+    /// Packets are only counted if this is set.
     count: Option<u64>,
 }
 
@@ -64,7 +64,7 @@ fn session(slot: u32, has: Has, payload_type: u8, (event, clock): (u8, u32), pti
     .into_bytes()
 }
 
-/// Of events towards B: the one that all know, where A has asked for no other.
+/// The clock rate of events towards B: the common one, unless A has asked for another.
 fn event_clock(a: Has, b: Has) -> u32 {
     if a.clock() == 8_000 { 8_000 } else { b.clock() }
 }
@@ -74,7 +74,7 @@ struct Lab {
     machine: Machine,
     now: Now,
     wire: Wire,
-    /// Payload types of audio and events, as each far end sends them.
+    /// The payload types of audio and events that each far end sends.
     types: [(u8, u8); 2],
     sequence: [u16; 2],
     timestamp: [u32; 2],
@@ -82,7 +82,7 @@ struct Lab {
 }
 
 impl Lab {
-    /// A calls B, who answers with what it has; each wants this packet time.
+    /// A calls B, who answers with its codecs; each wants this packet time.
     fn new(a: Has, b: Has, ptime: u32) -> Self {
         let side = |slot: u32| Side::new(SocketAddr::from(([192, 0, 2, 1], 10_000 + slot as u16 * 2)), 7);
         let (mut one, mut other) = (side(0), side(1));
@@ -104,7 +104,7 @@ impl Lab {
         Lab::start([one, other], [first, (speech, event)])
     }
 
-    /// Joined as these two have agreed.
+    /// Joined as these two have negotiated.
     fn start(sides: [Side; 2], types: [(u8, u8); 2]) -> Self {
         let start = Now { at: Instant::now(), wall: NtpTime(0xE000_0000_0000_0000) };
         let mut lab = Lab {
@@ -202,12 +202,12 @@ fn hears(lab: &mut Lab, slot: u32, from: Has, to: Has, ptime: u32) {
         .flat_map(|(packet, header)| decoder.decode(&packet[header.payload..]))
         .collect();
     let rate = to.rate();
-    // Only the tone, and as loud as it was.
+    // Only the tone, at its original level.
     let tone = &heard[rate * 3 / 2..rate * 5 / 2];
     let level = rms(tone) / (LEVEL / std::f64::consts::SQRT_2);
     assert!((0.85..1.15).contains(&level), "{name}: level {level}");
     assert!(purity(tone, rate, TONE_HZ) > 0.97, "{name}: {}", purity(tone, rate, TONE_HZ));
-    // Where it begins: what codecs and filters delay, those of the far ends among it.
+    // The start of the tone: the delay of codecs and filters, including those of the far ends.
     let begins = heard.iter().position(|sample| f64::from(*sample) > LEVEL / 2.0).expect("a tone");
     let delay_ms = (begins as f64 / rate as f64 - 1.0) * 1_000.0;
     assert!((-1.0..40.0).contains(&delay_ms), "{name}: {delay_ms} ms");
@@ -223,7 +223,7 @@ fn a_tone_passes_between_every_two_codecs_both_ways() {
             let law = |has| has == Has::Pcmu || has == Has::Pcma;
             for slot in 0..2 {
                 let stats = lab.stats(slot);
-                // G.711 to G.711 is an octet for an octet.
+                // G.711 to G.711 is converted octet by octet.
                 let expected = if law(a) && law(b) { 0 } else { 150 };
                 assert_eq!((stats.transcoded.decoded, stats.transcoded.encoded), (expected, expected));
                 assert_eq!(
@@ -265,7 +265,7 @@ fn nothing_is_decoded_between_legs_that_share_a_codec() {
     }
 }
 
-/// An answer may take our addition and the shared codec, and its party send either.
+/// An answer may include both the added codec and the shared one, and its party may send either.
 #[test]
 fn a_far_end_that_changes_to_an_added_codec_and_back_is_heard_in_one_stream() {
     let side = |slot: u32| Side::new(SocketAddr::from(([192, 0, 2, 1], 10_000 + slot as u16 * 2)), 7);
@@ -361,7 +361,7 @@ fn transcoded_packets_take_no_memory() {
                 input(a, 150).chunks(a.rate() / 50).map(|frame| encoder.encode(frame)).collect();
             lab.wire.count = Some(0);
             let mut put = |lab: &mut Lab, n: usize| {
-                // Every 37th is lost.
+                // Every 37th packet is lost.
                 if n % 37 == 5 {
                     lab.sequence[0] = lab.sequence[0].wrapping_add(1);
                     lab.timestamp[0] = lab.timestamp[0].wrapping_add(a.clock() / 50);

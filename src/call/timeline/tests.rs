@@ -145,7 +145,7 @@ fn when_texts_are_full_records_go_on_without() {
     let last = view.records.last().unwrap();
     assert_eq!(last.note, "…");
     assert!(matches!(last.what, What::Signal { method: "BYE", .. }));
-    // What is known still has its words.
+    // Strings that were stored earlier are still complete.
     assert!(view.records[0].note.ends_with("number 0, and more words"));
 }
 

@@ -33,13 +33,13 @@ fn good() -> CallFacts {
     }
 }
 
-/// Nothing believed came from this party.
+/// No accepted packet came from this party.
 fn mute(leg: &mut LegFacts) {
     leg.stats.received = Default::default();
     leg.stats.sources.locked = None;
 }
 
-/// B said nothing that was believed, so nothing went to A; `why` says more.
+/// No accepted packet came from B, so none went to A; `why` adds the cause.
 fn b_mute(why: impl Fn(&mut LegFacts)) -> CallFacts {
     let mut facts = good();
     mute(&mut facts.b);
@@ -48,7 +48,7 @@ fn b_mute(why: impl Fn(&mut LegFacts)) -> CallFacts {
     facts
 }
 
-/// B's packets came, and none went to A.
+/// Packets came from B, and none went to A.
 fn b_not_forwarded(why: impl Fn(&mut CallFacts)) -> CallFacts {
     let mut facts = good();
     facts.a.stats.sent = Default::default();
@@ -56,7 +56,7 @@ fn b_not_forwarded(why: impl Fn(&mut CallFacts)) -> CallFacts {
     facts
 }
 
-/// Everything was sent to B.
+/// All packets were sent to B.
 fn to_b(why: impl Fn(&mut LegFacts)) -> CallFacts {
     let mut facts = good();
     why(&mut facts.b);
@@ -66,10 +66,10 @@ fn to_b(why: impl Fn(&mut LegFacts)) -> CallFacts {
 struct Case {
     facts: CallFacts,
     audio: Audio,
-    /// Leg and cause of the findings, faults first.
+    /// The legs and causes of the findings, faults first.
     faults: &'static [(LegId, Cause)],
     notes: &'static [(LegId, Cause)],
-    /// Words of the evidence of the first one.
+    /// Parts of the evidence of the first finding.
     evidence: &'static [&'static str],
 }
 
@@ -90,7 +90,7 @@ fn cases() -> Vec<Case> {
         case(b_mute(|_| ()), caller, &[(B, Cause::NeverReceived)], &["198.51.100.2:4000", "3000 were sent"]),
         case(
             {
-                // Both wait for the other to send first.
+                // Each waits for the other to send first.
                 let mut facts = b_mute(|b| b.stats.sent = Default::default());
                 mute(&mut facts.a);
                 facts
@@ -107,7 +107,7 @@ fn cases() -> Vec<Case> {
         ),
         case(
             b_mute(|b| {
-                // The same network on both sides of the address: no NAT is known of.
+                // The same private network for media and signalling: no NAT is involved.
                 b.stats.sources.signalled = "192.168.1.7:4000".parse().ok();
                 b.signalling = "192.168.1.7".parse().ok();
             }),
@@ -189,7 +189,7 @@ fn cases() -> Vec<Case> {
             &["34.5 s"],
         ),
         Case {
-            // They talked before.
+            // Audio went both ways before.
             notes: &[(A, Cause::HoldLeftOn)],
             ..case(
                 {

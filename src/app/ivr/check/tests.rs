@@ -1,4 +1,4 @@
-//! What is wrong with flows, each by a flow that has it.
+//! The errors of flows, each with a flow that has it.
 
 use super::*;
 use crate::ivr::builder::{AskFor, BuildError};
@@ -47,7 +47,7 @@ fn every_node_is_reached_and_left() {
         .play_prompt("c", &["c.wav"], Some("b"))
         .hangup("bye");
     assert_eq!(problem(trapped), at("b", FlowProblem::NoEnd));
-    // What a URL names may be any node.
+    // The answer of a URL may name any node.
     let named = IvrFlow::builder("x").http("a", "http://h/", None, None).hangup("b");
     assert!(named.build_unchecked(&prompts()).is_ok());
 }

@@ -1,4 +1,4 @@
-//! What comes after what, and that every flow that passes the check ends.
+//! The order of actions, and that every flow that passes the check ends.
 
 use proptest::prelude::*;
 
@@ -23,7 +23,7 @@ fn nothing() -> Came {
     digits("", CollectEnd::NoInput)
 }
 
-/// Names of the files of a prompt.
+/// The names of a prompt's files.
 fn files(prompt: &Prompt) -> Vec<String> {
     let name = |part: &Part| match part {
         Part::File(path) => {
@@ -194,10 +194,10 @@ fn who_goes_round_for_ever_is_hung_up_at_last() {
 
 // ---- every flow that passes the check ends
 
-/// A node of a random flow; the numbers choose what it does and where it leads.
+/// A node of a random flow; the numbers choose its action and its targets.
 fn node(flow: FlowBuilder, index: usize, nodes: usize, (kind, to): (u8, [u8; 3])) -> FlowBuilder {
     let name = |index: usize| format!("n{index}");
-    // One more than there are: none, that is, it hangs up.
+    // One number more than there are nodes means none: the call is hung up.
     let next = |to: u8| Some(usize::from(to) % (nodes + 1)).filter(|to| *to < nodes).map(name);
     let some = |to: u8| name(usize::from(to) % nodes);
     let own = name(index);
@@ -222,8 +222,8 @@ fn node(flow: FlowBuilder, index: usize, nodes: usize, (kind, to): (u8, [u8; 3])
 proptest! {
     #![proptest_config(ProptestConfig { cases: 4_000, max_global_rejects: 1_000_000, ..ProptestConfig::default() })]
 
-    /// A caller who presses nothing, with URLs that say nothing, comes to an end, and
-    /// needs no more nodes than there are. Whoever presses at random ends, too.
+    /// A caller who presses nothing, with URLs that do not answer, reaches an end after at most as many nodes
+    /// as there are. A caller who presses keys at random reaches an end, too.
     #[test]
     fn every_flow_that_passes_the_check_ends(
         nodes in proptest::collection::vec((any::<u8>(), any::<[u8; 3]>()), 1..9),

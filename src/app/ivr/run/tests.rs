@@ -1,5 +1,5 @@
-//! Menu trees over calls in virtual time: every kind of node, each way out of it, and a
-//! caller who hangs up at each step.
+//! Menu trees over calls in virtual time: every kind of node, each exit, and a caller who hangs up at each
+//! step.
 
 use std::sync::{Arc, Mutex};
 use std::time::{Duration, Instant};
@@ -19,7 +19,7 @@ const ANN: &str = "192.0.2.11:5060";
 const BOB: &str = "192.0.2.12:5060";
 const TO_BOB: &str = "sip:bob@192.0.2.12";
 
-/// Gives every call to the tree.
+/// Sends every call to the tree.
 struct First;
 
 impl ApplicationHandler for First {
@@ -53,7 +53,7 @@ impl ApplicationHandler for Queue {
     }
 }
 
-/// A URL that answers this, or never does.
+/// A URL with this answer, or none.
 #[derive(Default)]
 struct Url {
     answers: Option<Result<String, String>>,
@@ -82,12 +82,12 @@ fn harness_with(flow: FlowBuilder, url: Option<Url>) -> Harness {
     if let Some(url) = url {
         ivr = ivr.with_urls(Arc::new(url));
     }
-    // The tree is reached by its name only.
+    // The tree is only selected by name.
     let handlers: Vec<Arc<dyn ApplicationHandler>> = vec![Arc::new(First), Arc::new(ivr), Arc::new(Queue)];
     Harness::new(Instant::now(), handlers)
 }
 
-/// Ann calls a tree whose files last a second each.
+/// Ann calls a tree whose files are one second long each.
 fn called(flow: FlowBuilder) -> (Harness, PartyId, EndpointId) {
     let mut harness = harness_with(flow, None);
     let ann = harness.party(ANN);
@@ -100,7 +100,7 @@ fn seconds(seconds: u64) -> Duration {
     Duration::from_secs(seconds)
 }
 
-/// Name and value of a variable of the one call.
+/// The name and value of a variable of the only call.
 fn variable(harness: &Harness, name: &str) -> Option<String> {
     let call = harness.snapshot().into_iter().next()?;
     call.variables.into_iter().find(|(it, _)| it == name).map(|(_, value)| value)
@@ -139,7 +139,7 @@ fn a_caller_hears_presses_and_is_in_the_queue() {
     harness.assert_nothing_left();
 }
 
-/// What a tree has told of its call: the name, the node, and what it does or what was pressed.
+/// The events of a tree: the name, the node, and the action or the pressed key.
 fn told(bus: &mut Subscriber) -> Vec<String> {
     let all = std::iter::from_fn(|| bus.try_recv());
     let told = all.filter_map(|received| match received {
@@ -300,7 +300,7 @@ fn digits_are_said_again_and_dialled() {
 
 #[test]
 fn a_caller_who_hangs_up_at_any_moment_leaves_nothing() {
-    // Every tenth of a second of: hello, menu, a wrong key, a right one, ringing, joined.
+    // Every tenth of a second of: greeting, menu, a wrong key, a right one, ringing, joined.
     for moment in 0..40 {
         let mut harness = harness_with(menu(), None);
         let (ann, bob) = (harness.party(ANN), harness.party(BOB));
@@ -445,7 +445,7 @@ fn who_is_led_to_an_application_that_is_not_there_is_hung_up() {
 
 #[test]
 fn a_number_is_dialled_as_the_caller_could() {
-    /// Decides on what callers dial themselves.
+    /// Routes calls by the dialled number.
     struct Dialplan;
     impl ApplicationHandler for Dialplan {
         fn name(&self) -> &str {

@@ -1,4 +1,4 @@
-//! The floor by its behaviour: agents of several queues, their states, other plans.
+//! The behaviour of the floor: agents in several queues, their states, reloads.
 
 use super::agent::{AgentState, Duty};
 use super::tests::{Desk, agent, cancel, left, queue, ring, s, told};
@@ -81,7 +81,7 @@ fn another_plan_keeps_who_is_in_both() {
     desk.caller(2);
     desk.answers(1);
     desk.joined(1);
-    // Bob is no agent any more, Cid is one, and Ann stands elsewhere.
+    // Bob is removed, Cid is added, and Ann's index changes.
     let plan = FloorPlan { agents: vec![agent("cid"), agent("ann")], queues: vec![queue("sales", &[0, 1])] };
     desk.floor.reload(desk.now, plan);
     let said: Vec<_> = std::iter::from_fn(|| desk.floor.poll()).collect();
@@ -111,7 +111,7 @@ fn a_queue_that_is_no_more_sends_its_callers_away_but_not_those_who_are_answered
     desk.gone(1, Gone::Ended);
     desk.pass(s(10));
     assert!(desk.floor.is_idle());
-    // Back again, it is the same one.
+    // An agent who is added again has the same number.
     let plan = FloorPlan { agents: vec![agent("ann")], queues: vec![queue("sales", &[0])] };
     desk.floor.reload(desk.now, plan);
     assert_eq!(desk.caller(3), [ring(2, 3, 0)]);

@@ -55,7 +55,7 @@ mod tests {
 
     use super::*;
 
-    /// Agents by their place: level, priority, seconds free.
+    /// Agents by index: level, priority, seconds free.
     fn chosen(strategy: Strategy, last: Option<usize>, agents: &[(u32, u8, u64)]) -> Vec<usize> {
         let now = Instant::now();
         let candidate = |(place, (level, priority, free)): (usize, &(u32, u8, u64))| Candidate {

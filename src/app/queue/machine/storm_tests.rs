@@ -1,6 +1,6 @@
-//! Thousands of callers and dozens of agents in virtual time, who reject, vanish, pause and
-//! hang up as they like: nobody is skipped, lost or doubly bridged, nobody is called twice
-//! at once, and nothing is left at the end.
+//! Thousands of callers and dozens of agents in virtual time, who reject, vanish, pause and hang up at
+//! random: no caller is skipped, lost or bridged twice, no agent is called twice at once, and nothing is left
+//! at the end.
 
 use std::collections::{BTreeMap, BTreeSet};
 use std::time::{Duration, Instant};
@@ -14,16 +14,16 @@ use super::tests::{agent, queue, skills};
 use super::values::*;
 use super::*;
 
-/// What a storm is made of.
+/// The parameters of a storm.
 #[derive(Debug, Clone)]
 struct Weather {
     seed: u64,
     callers: u64,
     agents: usize,
-    /// Mean time between two callers, ms.
+    /// Mean time between two callers, in ms.
     between: u64,
     strategies: Vec<Strategy>,
-    /// Of 100 calls to an agent, so many come to nothing.
+    /// Number of failed calls among 100 calls to an agent.
     trouble: u32,
 }
 
@@ -31,14 +31,14 @@ fn ms(millis: u64) -> Duration {
     Duration::from_millis(millis)
 }
 
-/// What is known of a caller from outside of the machine.
+/// The state of a caller, tracked outside the machine.
 struct Known {
     queue: QueueNo,
     priority: u8,
     skills: Skills,
     ready: bool,
     joining: Option<OfferId>,
-    /// How it left.
+    /// How the caller's wait ended.
     left: Option<Left>,
 }
 
@@ -49,13 +49,13 @@ struct Storm {
     plan: FloorPlan,
     start: Instant,
     now: Instant,
-    /// What will happen, by time.
+    /// Future events, by time.
     coming: BTreeMap<(Instant, u64), Input>,
     number: u64,
     callers: BTreeMap<CallerId, Known>,
-    /// Agents' calls that are not over: of whom.
+    /// The calls to agents in progress, with their agent.
     calls: BTreeMap<OfferId, AgentNo>,
-    /// Calls that are to end; what comes to them later is dropped.
+    /// Calls to be ended; later events about them are dropped.
     cancelled: BTreeSet<OfferId>,
     bridged: BTreeMap<OfferId, CallerId>,
     outs: u64,
@@ -115,7 +115,7 @@ impl Storm {
         self.coming.insert((at, self.number), input);
     }
 
-    /// All callers, and what agents do of themselves.
+    /// Schedules all callers, and the agents' own changes of duty.
     fn arrivals(&mut self) {
         let mut at = self.start;
         for id in 1..=self.weather.callers {
@@ -157,7 +157,7 @@ impl Storm {
         self.at_the_end();
     }
 
-    /// Something that was to come, if it still makes sense.
+    /// Delivers a scheduled event, if it still applies.
     fn happens(&mut self, input: Input) {
         match &input {
             Input::CallerJoined { caller, queue, priority, skills: own } => {
@@ -180,7 +180,7 @@ impl Storm {
                 if self.cancelled.contains(offer) {
                     return;
                 }
-                // From here on they talk; then one of them hangs up.
+                // They talk from now on; then one of them hangs up.
                 self.later(1_000, 90_000, Input::AgentGone { offer: *offer, why: Gone::Ended });
             }
             Input::AgentGone { offer, .. } => {
@@ -265,14 +265,14 @@ impl Storm {
         match self.rng.random_range(0..5) {
             0 => self.later(0, 3_000, Input::AgentGone { offer, why: Gone::Rejected }),
             1 => self.later(0, 3_000, Input::AgentGone { offer, why: Gone::Unreachable }),
-            // It answers just when its time is over.
+            // The agent answers at about the ring timeout.
             2 => self.later(14_900, 15_100, Input::AgentAnswered { offer }),
-            // It answers twice.
+            // The agent answers twice.
             3 => {
                 self.later(500, 9_000, Input::AgentAnswered { offer });
                 self.later(500, 9_000, Input::AgentAnswered { offer });
             }
-            // Nothing.
+            // No reaction.
             _ => {}
         }
     }
@@ -285,7 +285,7 @@ impl Storm {
         assert_eq!(self.bridged.values().filter(of).count(), 1, "{caller:?} is bridged twice");
         let it = &self.callers[&caller];
         assert!(it.left.is_none() && it.ready);
-        // First come, first served: of those that differ in nothing else.
+        // First come, first served, among callers that differ in nothing else.
         let skipped = self.callers.range(..caller).find(|(_, other)| {
             let like = (other.queue, other.priority, &other.skills) == (it.queue, it.priority, &it.skills);
             like && other.ready && other.left.is_none() && other.joining.is_none()
@@ -301,7 +301,7 @@ impl Storm {
         self.later(0, 500, Input::Joined { offer });
     }
 
-    /// No timer is left of somebody who is gone.
+    /// No timer is left for a caller, agent or offer that is gone.
     fn timers_have_owners(&self) {
         let orphan = self.floor.timers.iter().find(|(_, timer)| match timer {
             Timer::Patience(caller) | Timer::Announce(caller) => !self.floor.callers.contains_key(caller),
@@ -311,7 +311,7 @@ impl Storm {
         assert_eq!(orphan, None);
     }
 
-    /// An agent who is free is not left without a caller whom it could help.
+    /// No agent is free while a caller waits whom they could serve.
     fn nobody_waits_in_vain(&self) {
         for agent in self.floor.agents.iter().filter(|it| it.state() == AgentState::Available) {
             let no = self.floor.agent_named(&agent.plan.name).unwrap();

@@ -1,4 +1,4 @@
-//! The floor by its behaviour: one situation a test.
+//! The behaviour of the floor: one situation per test.
 
 use std::time::{Duration, Instant};
 
@@ -44,7 +44,7 @@ pub fn queue(name: &str, agents: &[usize]) -> QueuePlan {
     }
 }
 
-/// A floor with its time, and short ways to speak to it.
+/// A floor with its time, and shortcuts for inputs.
 pub struct Desk {
     pub floor: Floor,
     pub now: Instant,
@@ -56,19 +56,19 @@ impl Desk {
         Desk { floor: Floor::new(now, FloorPlan { agents, queues }), now }
     }
 
-    /// One queue of these agents.
+    /// One queue with these agents.
     pub fn sales(agents: &[&str]) -> Self {
         let all: Vec<usize> = (0..agents.len()).collect();
         Desk::new(agents.iter().map(|name| agent(name)).collect(), vec![queue("sales", &all)])
     }
 
-    /// What is to be done, without the news of agents.
+    /// Handles an input; returns the actions, without changes of agents.
     pub fn say(&mut self, input: Input) -> Vec<Output> {
         self.floor.handle(self.now, input);
         std::iter::from_fn(|| self.floor.poll()).filter(|it| !matches!(it, Output::Agent { .. })).collect()
     }
 
-    /// Time passes; what came of it.
+    /// Lets time pass; returns the resulting actions.
     pub fn pass(&mut self, time: Duration) -> Vec<Output> {
         let end = self.now + time;
         let mut outputs = Vec::new();
@@ -80,7 +80,7 @@ impl Desk {
         outputs
     }
 
-    /// A caller comes, and has heard the welcome.
+    /// A caller joins, and has heard the welcome.
     pub fn caller(&mut self, id: u64) -> Vec<Output> {
         self.caller_for(id, 0, 0, &[])
     }
@@ -188,7 +188,7 @@ fn the_estimate_comes_from_the_latest_answers() {
     let [Output::Announce { position: 1, estimate: Some(estimate), .. }] = told[..] else {
         panic!("{told:?}")
     };
-    // One answer after 12 s, and 18 s without one.
+    // One answer after 12 s, and 18 s without another one.
     assert_eq!(estimate, s(15));
 }
 
@@ -199,7 +199,7 @@ fn when_an_agent_rejects_the_caller_keeps_its_place() {
     assert_eq!(desk.caller(2), [ring(2, 2, 1)]);
     assert_eq!(desk.gone(1, Gone::Rejected), []);
     assert_eq!(desk.state(0), AgentState::WrapUp, "who refuses is left alone for a moment");
-    // The agent who rang for the second one answers: the first one gets that agent.
+    // The agent who rings for the second caller answers: the first caller gets that agent.
     assert_eq!(desk.answers(2), [join(2, 1, 1)]);
     assert_eq!(desk.joined(2), [left(1, Left::Answered(AgentNo(1)), 0)]);
     assert_eq!(desk.pass(s(5)), [ring(3, 2, 0)]);
@@ -265,7 +265,7 @@ fn a_caller_who_hangs_up_ends_the_ringing() {
     desk.caller(1);
     let gone = desk.say(Input::CallerLeft { caller: CallerId(1) });
     assert_eq!(gone, [cancel(1, Withdrawn::CallerGone), left(1, Left::Abandoned, 0)]);
-    // The phone may still ring: nobody else is offered to it before it is known not to.
+    // The phone may still ring: the agent is offered no other caller until it has stopped.
     assert_eq!(desk.caller(2), [told(2, 1)]);
     assert_eq!(desk.gone(1, Gone::Cancelled), [ring(2, 2, 0)]);
     assert_eq!(desk.counters().abandoned, 1);
@@ -395,7 +395,7 @@ fn who_needs_a_skill_waits_for_who_has_it_and_blocks_nobody() {
     desk.duty(1, Duty::Paused);
     assert_eq!(desk.caller_for(1, 0, 0, &[("french", 3)]), [told(1, 1)]);
     assert_eq!(desk.caller(2), [ring(1, 2, 0)]);
-    // Ann cannot help the first one: Ann's answer is the second one's.
+    // Ann lacks the skill for the first caller: her answer is for the second one.
     assert_eq!(desk.answers(1), [join(1, 2, 0)]);
     assert_eq!(desk.duty(1, Duty::Available), [ring(2, 1, 1)]);
 }

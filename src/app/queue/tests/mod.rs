@@ -1,5 +1,5 @@
-//! Queues over calls in virtual time: what a caller hears, whom agents' phones ring for, and
-//! every way in which it can go wrong.
+//! Queues over calls in virtual time: what a caller hears, which agents' phones ring, and every way in which
+//! it can fail.
 
 mod ways;
 
@@ -42,7 +42,7 @@ fn file(name: &str) -> Arc<Path> {
     Path::new(name).into()
 }
 
-/// A queue of all agents.
+/// A queue with all agents.
 pub fn sales(agents: usize) -> QueueSettings {
     let all: Vec<usize> = (0..agents).collect();
     let plan = QueuePlan { most: 2, ..machine::tests::queue("sales", &all) };
@@ -65,7 +65,7 @@ pub fn sales(agents: usize) -> QueueSettings {
     QueueSettings { plan, sounds, ways_out }
 }
 
-/// A harness with a queue that every call goes to, and whoever calls it.
+/// A harness with a queue that every call goes to, and its parties.
 pub struct Office {
     pub harness: Harness,
     pub desk: QueueDesk,
@@ -107,7 +107,7 @@ pub fn one_agent() -> Office {
 }
 
 impl Office {
-    /// Somebody calls, and hears the welcome of a second.
+    /// A party calls, and hears the welcome of one second.
     pub fn caller(&mut self, party: PartyId) -> UsageId {
         let usage = self.harness.call(party, "sales", Some(SESSION));
         self.harness.run(s(1));
@@ -146,7 +146,7 @@ impl Office {
         self.harness.wait(s(1), async move { desk.queues().await }).remove(0).waiting
     }
 
-    /// The queue's news, as `name why agent`.
+    /// The events of the queue, as `name why agent`.
     pub fn news(&mut self) -> Vec<String> {
         let mut news = Vec::new();
         while let Some(received) = self.events.try_recv() {
@@ -162,7 +162,7 @@ impl Office {
         news
     }
 
-    /// What agents have said since.
+    /// The duties that agents have set since the last call.
     pub fn duties(&mut self) -> Vec<String> {
         let mut duties = Vec::new();
         while let Some(received) = self.events.try_recv() {
@@ -177,7 +177,7 @@ impl Office {
         duties
     }
 
-    /// Nothing is left of anybody.
+    /// Asserts that no call or agent is left in any state.
     pub fn close(mut self) {
         self.harness.run(s(30));
         assert_eq!(self.waiting(), 0);
@@ -260,7 +260,7 @@ fn a_caller_who_hangs_up_in_the_welcome_is_forgotten() {
     it.close();
 }
 
-/// What an agent says in a call is seen when that is over, and told at once.
+/// A change of duty during a call is visible after the call, and published at once.
 #[test]
 fn each_change_of_what_an_agent_wants_is_told_whatever_is_seen_of_it() {
     let mut it = one_agent();
@@ -362,7 +362,7 @@ fn an_agent_whose_phone_vanishes_while_it_rings_costs_the_caller_only_time() {
     it.harness.answer_next(it.cat, SESSION);
     assert_eq!(it.variable("queue_agent").as_deref(), Some("cat"));
     it.harness.hang_up(it.ann, a);
-    // Until it is sure that Bob's phone does not ring any more nobody is offered to it.
+    // No other caller is offered to Bob until his phone has stopped ringing.
     assert_eq!(it.agent("bob"), AgentState::Ringing);
     it.harness.run(s(64));
     it.close();
@@ -390,13 +390,13 @@ fn an_agent_who_hangs_up_before_it_is_joined_leaves_the_caller_in_its_place() {
     let a = it.caller(it.ann);
     let b = it.harness.next_call(it.bob);
     let now = it.harness.now();
-    // The answer and the end arrive together.
+    // The answer and the hangup arrive together.
     it.harness.endpoint(it.bob).answer(now, b, Some(Body::sdp(SESSION.to_owned()))).unwrap();
     it.harness.run(Duration::from_millis(20));
     let now = it.harness.now();
     let _ = it.harness.endpoint(it.bob).bye(now, b);
     it.harness.settle();
-    // Joined already, the caller shares the agent's end; else the next one rings.
+    // If already joined, the caller's call ends with the agent's; otherwise the next agent rings.
     if it.harness.is_up(it.ann, a) {
         it.harness.answer_next(it.cat, SESSION);
         it.harness.hang_up(it.ann, a);

@@ -1,4 +1,4 @@
-//! Ways out of a queue, and what agents do.
+//! Exits of a queue, and actions of agents.
 
 use b2b_call::call_fsm::CallState;
 use b2b_testkit::{SESSION, Termination};
@@ -27,7 +27,7 @@ fn patience_leads_to_another_application() {
     it.change("bob", Duty::Paused);
     let a = it.caller(it.ann);
     it.harness.run(s(300));
-    // There is no such application here: it is not an URI either.
+    // There is no such application, and the target is not a URI either.
     assert!(it.harness.ended(it.ann, a).is_some());
     assert_eq!(it.news().last().map(String::as_str), Some("left timeout"));
     let record = it.harness.records().remove(0);
@@ -69,7 +69,7 @@ fn a_prompt_that_is_missing_is_not_heard_and_the_caller_is_served() {
 #[test]
 fn who_is_not_known_to_be_an_agent_changes_nobody_by_a_code() {
     let mut it = one_agent();
-    // The harness's front desk asks nobody for a password: nobody has proved anything.
+    // The harness does not challenge callers, so no user is authenticated.
     let a = it.harness.call(it.bob, "*45", Some(SESSION));
     assert_eq!(it.agent("bob"), AgentState::Available);
     it.harness.run(s(1));

@@ -1,4 +1,5 @@
-//! What parties do: how they ring and answer, what they do in calls, and how they take what the switch asks.
+//! The actions of parties: how they ring and answer, what they do in calls, and how they react to requests of
+//! the switch.
 
 use b2b_call::controller::MediaEvent;
 use b2b_call::service::ReferRequest;
@@ -11,7 +12,7 @@ use crate::plan::{APPS, ASKING, Command, Deed, MORTAL, Route, Says, Side, Then, 
 use crate::program::PLACES;
 use crate::world::{Due, World};
 
-/// An offer that nobody takes.
+/// An offer that no party accepts.
 const STRANGE: &str = "v=0\r\no=party 1 2 IN IP4 198.51.100.7\r\ns=-\r\nc=IN IP4 198.51.100.7\r\nt=0 0\r\n\
                        m=audio 4000 RTP/AVP 96\r\na=rtpmap:96 STRANGE/8000\r\n";
 
@@ -19,13 +20,13 @@ fn session(direction: &str) -> Body {
     Body::sdp(format!("{SESSION}{direction}"))
 }
 
-/// What a party asks for with a challenge in this dialog.
+/// The nonce of a party's challenge in this dialog.
 fn nonce(request: &Request) -> String {
     let call_id = request.call_id().unwrap_or_default();
     format!("of-{}", String::from_utf8_lossy(call_id))
 }
 
-/// How a party refuses what it is asked in this call.
+/// How a party refuses a request in this call.
 fn refusal(usage: UsageId) -> u16 {
     let statuses = [488, 404, 410, 484, 488, 502, 604, 500];
     let seed = format!("{usage:?}").bytes().fold(7_usize, |sum, it| sum.wrapping_mul(31) + usize::from(it));
@@ -33,7 +34,7 @@ fn refusal(usage: UsageId) -> u16 {
 }
 
 impl World {
-    /// Parties take what has come.
+    /// Lets the parties process what has arrived.
     pub fn react(&mut self) {
         self.trace();
         for index in 0..self.parties.len() {
@@ -57,7 +58,7 @@ impl World {
         }
     }
 
-    /// Whether a request has credentials; those of another challenge are none.
+    /// Whether a request has credentials for the current challenge.
     fn proves(&self, request: &Request) -> bool {
         let Some(credentials) = request.header(Name::ProxyAuthorization) else { return false };
         let (text, nonce) = (String::from_utf8_lossy(credentials), nonce(request));
@@ -124,7 +125,7 @@ impl World {
         match phone.then {
             Then::Answer => {
                 let answered = self.harness.endpoint(party).answer(now, usage, Some(Body::sdp(SESSION)));
-                // The offer that was answered reliably needs no other answer.
+                // An offer that was answered reliably needs no other answer.
                 if answered.is_err() {
                     let _ = self.harness.endpoint(party).answer(now, usage, None);
                 }
@@ -155,7 +156,7 @@ impl World {
                 }
                 self.is_up(index, usage);
             }
-            // Whom we have called ourselves.
+            // A call that the switch has made to this party.
             UsageEvent::Acknowledged { .. } => self.is_up(index, usage),
             UsageEvent::ReInviteAnswered { ack_wanted: true, .. } => {
                 let _ = self.harness.endpoint(party).ack(now, usage, Some(Body::sdp(SESSION)));
@@ -165,7 +166,7 @@ impl World {
             }
             UsageEvent::ReInvite { .. } => {
                 let endpoint = self.harness.endpoint(party);
-                // Some do not like it, and say so in words that end a dialog (RFC 5057 §5.1).
+                // Some refuse it with a status that ends a dialog (RFC 5057 §5.1).
                 let _ = match index {
                     5 => endpoint.reject(now, usage, refusal(usage), ""),
                     _ => endpoint.answer(now, usage, Some(Body::sdp(SESSION))),
@@ -199,7 +200,7 @@ impl World {
         }
     }
 
-    /// A caller is answered: what is planned of the call begins.
+    /// A caller is answered: the planned actions of the call begin.
     fn is_up(&mut self, index: usize, usage: UsageId) {
         let Some(n) = self.of_usage.get(&(index, usage)).copied() else { return };
         if std::mem::replace(&mut self.ends[n].is_up, true) {
@@ -223,7 +224,7 @@ impl World {
             return;
         };
         let now = self.harness.now();
-        // What its dialog does not take just now is not done.
+        // Actions that the dialog does not allow at the moment are skipped.
         match what {
             Deed::Reinvite(way) => drop(self.harness.endpoint(party).reinvite(now, usage, way.map(session))),
             Deed::Update(way) => drop(self.harness.endpoint(party).update(now, usage, session(way))),
@@ -242,7 +243,7 @@ impl World {
             }
             Deed::ReferBlind => {
                 self.refer(party, usage, format!("<{}>", uri(&self.desk.plans, n, 2)));
-                // One of the old parties wants an offer about when the target answers.
+                // One of the original parties requests an offer at about the time the target answers.
                 let phone = &self.desk.plans[n].phones[2];
                 let answers = phone.rings.map_or(0, |(ms, ..)| ms) + phone.after;
                 if n.is_multiple_of(3) {
@@ -308,7 +309,7 @@ impl World {
         }
     }
 
-    /// The caller of a call calls somebody else; a while later it joins both.
+    /// The caller of a call calls another party, and joins both a while later.
     fn consult(&mut self, n: usize, (party, usage): (PartyId, UsageId), early: bool) {
         let now = self.harness.now();
         match self.ends[n].consults {
@@ -329,7 +330,7 @@ impl World {
             }
             Some((party, consultation)) => {
                 let Some(replaces) = self.harness.replaces(party, consultation) else { return };
-                // A program may have a word in it.
+                // A program may act on it, too.
                 if let Some((call, _)) = self.legs_of(n).filter(|_| n.is_multiple_of(3)) {
                     let service = self.harness.service();
                     let says = async move { drop(service.enter(call, PLACES[3]).await) };
@@ -340,7 +341,7 @@ impl World {
         }
     }
 
-    /// Another phone takes the call that this party has.
+    /// Another phone replaces this party in its call.
     fn replace(&mut self, n: usize, (party, usage): (PartyId, UsageId)) {
         let Some(replaces) = self.harness.replaces(party, usage) else { return };
         let now = self.harness.now();
@@ -361,7 +362,7 @@ impl World {
         }
     }
 
-    /// A program outside does something to the leg of the caller, or to its other side.
+    /// An external program commands the caller's leg, or its other side.
     fn command(&mut self, n: usize, side: Side, command: Command) {
         let Some((call, leg)) = self.legs_of(n) else { return };
         let service = self.harness.service();

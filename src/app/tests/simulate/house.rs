@@ -34,7 +34,7 @@ use rand::RngExt;
 use crate::plan::{AGENTS, APPS, ASKING, CALLERS, PHONES, Plan, Route, address, dice};
 use crate::program::{self, steps};
 
-/// Plans of calls, and which call and leg they have become.
+/// The plans of calls, and the calls and legs that they have become.
 #[derive(Clone)]
 pub struct Desk {
     pub seed: u64,
@@ -48,7 +48,7 @@ pub fn uri(plans: &[Plan], call: usize, phone: usize) -> String {
     format!("sip:c{call}p{phone}@{}", address(party))
 }
 
-/// The call that a number is of, and what is behind that.
+/// The call that a number belongs to, and the rest of the number.
 pub fn number(text: &str) -> Option<(usize, &str)> {
     let text = text.strip_prefix('c')?;
     let end = text.find(|it: char| !it.is_ascii_digit()).unwrap_or(text.len());
@@ -70,7 +70,7 @@ impl Desk {
         };
         let plans = self.plans.clone();
         if rest == "q" {
-            // It is asked by whom it talks to: to the fourth phone.
+            // The party it talks to has asked: to the fourth phone.
             return action(HandlerAction::TransferTo(uri(&plans, n, 3)));
         }
         let ids = (call.call, call.leg);
@@ -133,7 +133,7 @@ impl ApplicationHandler for Desk {
     }
 }
 
-/// `program/any`: what it does is rolled by the call's number.
+/// `program/any`: its actions are random by the call's number.
 struct Program(Desk);
 
 impl ApplicationHandler for Program {
@@ -152,14 +152,14 @@ impl ApplicationHandler for Program {
     }
 }
 
-/// What is known of a URI: by the gateway, if it leads there.
+/// The contact of a URI, through the gateway if it leads there.
 fn contact(uri: &str, priority: u16) -> ResolvedContact {
     let host = address(ASKING[0]);
     let gateway = uri.ends_with(&host).then(|| gateway(&host));
     ResolvedContact { gateway, ..ResolvedContact::new(uri.to_owned(), priority) }
 }
 
-/// Targets are URIs. Most are found at once, others after a while, when nobody waits any more, or not at all.
+/// Targets are URIs. Most are found at once, others after a while, too late, or not at all.
 pub struct Uris {
     pub seed: u64,
     pub service: OnceLock<CallService>,
@@ -194,7 +194,7 @@ impl Resolver for Uris {
     }
 }
 
-/// A disk on which all works.
+/// A disk on which every operation succeeds.
 struct Disk;
 
 impl MessageFiles for Disk {
@@ -207,7 +207,7 @@ impl MessageFiles for Disk {
     }
 }
 
-/// A voice agent that is there, or not, and has enough after a while.
+/// A voice agent that can or cannot be reached, and ends the talk after a while.
 struct Ada;
 
 impl Reach for Ada {

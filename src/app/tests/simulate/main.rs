@@ -1,4 +1,4 @@
-//! Simulated calls by seed, as many as there is time for: `scripts/simulate.sh` (designs/0023).
+//! Simulated calls by seed, as many as time permits: `scripts/simulate.sh` (designs/0023).
 
 mod deeds;
 mod house;
@@ -44,7 +44,7 @@ asked for. What fails is printed with its seed and the fewest calls that fail as
 ";
 
 thread_local! {
-    /// The last panic of this thread, with its place.
+    /// The last panic of this thread, with its location.
     static LAST: RefCell<String> = const { RefCell::new(String::new()) };
 }
 
@@ -63,7 +63,7 @@ struct Args {
 }
 
 fn args() -> Result<Args, ExitCode> {
-    // As a test, among others, it is brief.
+    // As one of many tests, it is short.
     let mut args = Args {
         seed: 1,
         calls: 1_000,
@@ -108,12 +108,12 @@ fn args() -> Result<Args, ExitCode> {
     Ok(args)
 }
 
-/// Why a world fails; none: it does not.
+/// Why a world fails; `None` if it does not.
 fn fails(which: &Which) -> Result<Outcome, String> {
     catch_unwind(AssertUnwindSafe(|| live(which))).map_err(|_| LAST.take())
 }
 
-/// What a failure is like, whatever the numbers in it; what is 0 is no failure.
+/// The kind of a failure: its text without numbers, except 0, whose meaning differs from that of others.
 fn kind(why: &str) -> String {
     let words = why.split(|it: char| !it.is_alphanumeric()).filter(|it| !it.is_empty());
     let number = |word: &str| word.bytes().all(|it| it.is_ascii_digit());
@@ -121,7 +121,7 @@ fn kind(why: &str) -> String {
     words.take(30).collect::<Vec<_>>().join(" ")
 }
 
-/// The fewest calls of a world that fail in the same way.
+/// The smallest set of calls of a world that fails in the same way.
 fn shrunk(which: &Which, why: &str, patience: Duration) -> Which {
     let begun = Instant::now();
     let same = |which: &Which| fails(which).is_err_and(|it| kind(&it) == kind(why));

@@ -1,5 +1,5 @@
-//! What the calls of a world are to be: all of it is rolled ahead, so that the same seed gives the same calls, and
-//! leaving one out changes no other one.
+//! The plans of a world's calls: everything random is decided in advance, so that the same seed gives the
+//! same calls, and omitting one does not change the others.
 
 use rand::rngs::StdRng;
 use rand::seq::IndexedRandom;
@@ -9,18 +9,18 @@ use b2b_call::bridge_fsm::BridgeMode;
 
 use crate::program::{Step, steps};
 
-/// Parties that call.
+/// Number of calling parties.
 pub const CALLERS: usize = 4;
-/// Parties that are called; their numbers follow. The last of them dies.
+/// Number of called parties; their numbers follow. The last of them dies.
 pub const PHONES: usize = 5;
-/// Agents of the queue; their numbers follow.
+/// Number of queue agents; their numbers follow.
 pub const AGENTS: usize = 2;
-/// All of them.
+/// Number of all parties.
 pub const PARTIES: usize = CALLERS + PHONES + AGENTS;
 /// The party that dies.
 pub const MORTAL: usize = CALLERS + PHONES - 1;
 
-/// What callers are given to by name.
+/// The applications that callers are handed to.
 pub const APPS: [&str; 11] = [
     "ivr/main",
     "queue/sales",
@@ -35,10 +35,10 @@ pub const APPS: [&str; 11] = [
     "program/any",
 ];
 
-/// The phone that is a gateway, and the caller, that ask for credentials.
+/// The parties that ask for credentials: a phone that is a gateway, and a caller.
 pub const ASKING: [usize; 2] = [7, 3];
 
-/// Where a party is after it has moved so often: at another port, or another host.
+/// The address of a party after it has moved this many times: another port, or another host.
 pub fn moved(party: usize, times: usize) -> String {
     match times % 2 {
         1 => format!("192.0.2.{}:{}", 20 + party, 5_060 + 2 * times),
@@ -46,17 +46,17 @@ pub fn moved(party: usize, times: usize) -> String {
     }
 }
 
-/// Where a party is.
+/// The initial address of a party.
 pub fn address(party: usize) -> String {
     format!("192.0.2.{}:5060", 20 + party)
 }
 
-/// Which calls there are.
+/// A mix of calls.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
 pub enum Mix {
     /// Everything.
     All,
-    /// Two parties, or a caller whom nobody answers; on a quiet network.
+    /// Two parties, or an unanswered caller; on a network without loss.
     Basic,
     /// Applications.
     Apps,
@@ -65,11 +65,11 @@ pub enum Mix {
 }
 
 impl Mix {
-    /// Every mix, by its name.
+    /// Every mix, with its name.
     pub const ALL: [(&str, Mix); 4] =
         [("all", Mix::All), ("basic", Mix::Basic), ("apps", Mix::Apps), ("transfers", Mix::Transfers)];
 
-    /// What it is made of, in words.
+    /// The contents of the mix, as text.
     pub fn words(self) -> &'static str {
         match self {
             Mix::All => {
@@ -87,50 +87,51 @@ impl Mix {
     }
 }
 
-/// Who does something in a call.
+/// The party that acts in a call.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
 pub enum Side {
     Caller,
     Callee,
 }
 
-/// What happens to a call that is up.
+/// An action in an answered call.
 #[derive(Debug, Clone, PartialEq)]
 pub enum Deed {
-    /// A re-INVITE with this direction; none: without an offer.
+    /// A re-INVITE with this direction; `None`: without an offer.
     Reinvite(Option<&'static str>),
     Update(&'static str),
     Info(char),
     Message,
-    /// The party is somewhere else from now on, and says so.
+    /// The party moves to another address, and announces it.
     Move(Says),
     /// REFER to the third phone of the call.
     ReferBlind,
     /// REFER to an application.
     ReferTo(usize),
-    /// A second call of the caller's to the fourth phone, and REFER with Replaces; `true`: before that answers.
+    /// A second call of the caller to the fourth phone, and REFER with Replaces; `true`: before it is
+    /// answered.
     ReferAttended(bool),
-    /// Another party takes the caller's place.
+    /// Another party replaces the caller.
     Replace,
     Keys(String),
-    /// Media says that nothing comes.
+    /// The media controller reports missing RTP.
     Silence,
-    /// The party that is mortal dies.
+    /// The mortal party dies.
     Kill,
-    /// A program does something to a leg.
+    /// A program commands a leg.
     Command(Command),
 }
 
-/// By what a party says where it is.
+/// How a party announces its new address.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
 pub enum Says {
     ByReinvite,
     ByUpdate,
-    /// A re-INVITE with an offer that nobody takes: it has not moved then (RFC 6141 §4.6).
+    /// A re-INVITE with an unacceptable offer: the address does not change then (RFC 6141 §4.6).
     InVain,
 }
 
-/// What programs outside do to legs of others.
+/// Commands of external programs to legs.
 #[derive(Debug, Clone, PartialEq, Eq)]
 pub enum Command {
     Hold,
@@ -142,19 +143,19 @@ pub enum Command {
     Refer(bool),
     Record,
     StopRecord,
-    /// Says that the call is at these places, one after the other; 6 and above: transfers it.
+    /// Sets the call's place to these, one after another; 6 and above: transfers it.
     Wander(Vec<usize>),
     HangUpLeg,
     HangUpCall,
 }
 
-/// What a phone does that is called.
+/// The behaviour of a called phone.
 #[derive(Debug, Clone, PartialEq)]
 pub struct Phone {
     pub party: usize,
-    /// After so many ms with this status; with a description, reliably.
+    /// The time in ms, the status, whether it has a description, and whether it is reliable.
     pub rings: Option<(u64, u16, bool, bool)>,
-    /// So many ms later.
+    /// The time until the decision, in ms.
     pub after: u64,
     pub then: Then,
 }
@@ -168,7 +169,7 @@ pub enum Then {
     Nothing,
 }
 
-/// What becomes of a call that comes in.
+/// The handling of an incoming call.
 #[derive(Debug, Clone, PartialEq)]
 pub enum Route {
     Dial {
@@ -182,37 +183,37 @@ pub enum Route {
     Nowhere,
     App(usize),
     Program(Vec<Step>),
-    /// Nobody calls: a program dials the first phone, and has it.
+    /// No caller: a program dials the first phone and controls it.
     Originated(Vec<Step>),
     Refuse(u16),
     Panic,
 }
 
-/// A call.
+/// The plan of a call.
 #[derive(Debug, Clone, PartialEq)]
 pub struct Plan {
-    /// When it begins, ms.
+    /// The start time in ms.
     pub at: u64,
     pub caller: usize,
     /// Whether its INVITE has an offer.
     pub offers: bool,
     pub route: Route,
     pub phones: Vec<Phone>,
-    /// The caller gives up after so many ms.
+    /// The caller cancels after this time in ms.
     pub gives_up: Option<u64>,
-    /// It gives up as its first phone answers: the two cross.
+    /// The caller cancels as the first phone answers: the two cross.
     pub crosses: bool,
-    /// So many ms after the answer.
+    /// Actions, with the time after the answer in ms.
     pub deeds: Vec<(u64, Side, Deed)>,
     pub ends: (u64, Side),
 }
 
-/// The dice of one thing of a world.
+/// The random generator for one part of a world.
 pub fn dice(seed: u64, of: u64) -> StdRng {
     StdRng::seed_from_u64(seed.wrapping_mul(0x9e37_79b9_7f4a_7c15) ^ of.wrapping_mul(0xd1b5_4a32_d192_ed03))
 }
 
-/// The n-th call of a world of this seed.
+/// The n-th call of the world with this seed.
 pub fn plan(seed: u64, n: usize, mix: Mix) -> Plan {
     let mut random = dice(seed, n as u64 + 1);
     let it = &mut random;
@@ -261,7 +262,7 @@ fn phone(it: &mut StdRng, mix: Mix) -> Phone {
     Phone { party, rings, after: it.random_range(0..most), then }
 }
 
-/// A phone of which nothing is planned.
+/// A phone without a plan.
 pub fn any_phone(seed: u64, n: u64, party: usize) -> Phone {
     let phone = phone(&mut dice(seed, n + 1_000_000), Mix::All);
     let then = if phone.then == Then::Redirect { Then::Answer } else { phone.then };
@@ -340,7 +341,7 @@ fn deed(it: &mut StdRng, mix: Mix, route: &Route) -> Deed {
     }
 }
 
-/// Where a call is said to be while it is transferred, or just before: by chance, one of our own is rarely there.
+/// Places that a call is set to during or just before a transfer, which random timing rarely hits.
 fn astray(it: &mut StdRng) -> Vec<usize> {
     let (handler, transfer) = (5, 6);
     let place = it.random_range(0..6);

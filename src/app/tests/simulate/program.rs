@@ -1,4 +1,4 @@
-//! Handlers that do what programs do: they answer, play, ask, dial, join, and end in every way.
+//! Handlers that act like programs: they answer, play, ask, dial, join, and end in every way.
 
 use std::time::Duration;
 
@@ -13,11 +13,11 @@ use b2b_call::{CallId, LegId};
 
 use crate::plan::APPS;
 
-/// The places, in the order in which dice name them.
+/// The places, by random number.
 pub const PLACES: [Place; 6] =
     [Place::Ivr, Place::Queue, Place::Program, Place::Conference, Place::Parking, Place::Handler];
 
-/// What a program does.
+/// An action of a program.
 #[derive(Debug, Clone, PartialEq)]
 pub enum Step {
     Answer,
@@ -32,7 +32,7 @@ pub enum Step {
     Hold,
     /// Dials a phone of its call, and joins it with the leg.
     Dial(usize),
-    /// The same in two steps.
+    /// As `Dial`, in two steps.
     DialThenBridge(usize),
     Variable,
     Panic,
@@ -43,7 +43,7 @@ pub enum Step {
     Disconnect,
 }
 
-/// What one does.
+/// The actions of one program.
 pub fn steps(it: &mut StdRng) -> Vec<Step> {
     let count = it.random_range(1..8);
     let mut all = Vec::new();
@@ -79,7 +79,7 @@ pub fn steps(it: &mut StdRng) -> Vec<Step> {
     all
 }
 
-/// A room that ends with who has made it, whatever ends that.
+/// Ends the room with its creator, however that ends.
 struct Ends(CallService, ConferenceId);
 
 impl Drop for Ends {
@@ -89,7 +89,7 @@ impl Drop for Ends {
     }
 }
 
-/// Does it. What is refused is refused: a program goes on.
+/// Carries out the actions. A refused action is skipped.
 pub async fn run(
     steps: Vec<Step>,
     service: CallService,

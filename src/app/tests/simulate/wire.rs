@@ -1,33 +1,34 @@
-//! Whether what the switch sends keeps to offer and answer (RFC 3264, RFC 6337), goes where the party is and has the
-//! credentials that it has to have, as a bystander sees it.
+//! Checks, as an observer of the wire, that the switch complies with offer/answer (RFC 3264, RFC 6337), sends
+//! to the party's address, and presents the required credentials.
 
 use std::collections::{HashMap, HashSet};
 
 use b2b_testkit::Sent;
 
-/// What is known of one Call-ID.
+/// The state of one Call-ID.
 #[derive(Default)]
 struct Dialog {
-    /// INVITEs and UPDATEs by whether the switch sent them and their CSeq: media lines of their offers.
+    /// INVITEs and UPDATEs by direction (whether the switch sent them) and CSeq, with the number of media
+    /// lines in their offers.
     requests: HashMap<(bool, String), Option<usize>>,
-    /// The offer of the switch that has no final response yet.
+    /// The pending offer of the switch.
     ours: Option<String>,
-    /// Requests to which a provisional response has had a description.
+    /// Requests with a description in a provisional response.
     early: HashSet<(bool, String)>,
-    /// INVITEs of the switch whose 2xx has had one.
+    /// INVITEs of the switch whose 2xx had an offer.
     offered_late: HashSet<String>,
-    /// An ACK that had to bring an answer, and did not.
+    /// An ACK lacked the answer that it had to carry.
     bare_ack: bool,
-    /// How often INVITEs of the switch have got a 2xx, and those of them that it has acknowledged.
+    /// The number of 2xx to each INVITE of the switch, by CSeq; `acknowledged` has the acknowledged ones.
     accepted: HashMap<String, usize>,
     acknowledged: HashSet<String>,
-    /// Credentials of INVITEs of the switch.
+    /// Credentials of the switch's INVITEs.
     credentials: HashMap<String, String>,
-    /// Where the party has said that it is, in requests that were not refused and in responses.
+    /// The targets that the party has announced, in requests that were not refused and in responses.
     targets: HashSet<String>,
-    /// Contacts of its requests that have no response yet.
+    /// Contacts of its requests without a response yet.
     offered_targets: HashMap<String, String>,
-    /// The INVITE that begins it came to nothing, or is about to.
+    /// The initial INVITE has failed, or is about to.
     fails: bool,
     is_up: bool,
     is_over: bool,
@@ -67,7 +68,7 @@ fn seen(text: &str) -> Option<Seen<'_>> {
     Some(Seen { line, call_id: call_id?, cseq: cseq?, media, is_inside, contact, credentials })
 }
 
-/// How many calls the switch has sent an INVITE for.
+/// The number of calls for which the switch has sent an INVITE.
 pub fn invited(wire: &[Sent], ours: std::net::SocketAddr) -> usize {
     let of = |sent: &Sent| {
         let text = std::str::from_utf8(&sent.data).ok()?;
@@ -77,7 +78,7 @@ pub fn invited(wire: &[Sent], ours: std::net::SocketAddr) -> usize {
     wire.iter().filter(|sent| sent.from == ours).filter_map(of).collect::<HashSet<_>>().len()
 }
 
-/// The first message that does not keep to them, and why.
+/// The first violation, and its explanation.
 pub fn fault(wire: &[Sent], ours: std::net::SocketAddr) -> Option<String> {
     let mut dialogs: HashMap<String, Dialog> = HashMap::new();
     for sent in wire {
@@ -92,7 +93,7 @@ pub fn fault(wire: &[Sent], ours: std::net::SocketAddr) -> Option<String> {
         if it.bare_ack {
             return Some(format!("{id}: an offer in a 2xx is not answered in the ACK, and the call goes on"));
         }
-        // One or two may be lost, and whose they are may die.
+        // One or two ACKs may be lost, and the party may die.
         let mut again = it.accepted.iter().filter(|(_, times)| **times > 3);
         if let Some((cseq, _)) = again.find(|(cseq, _)| !it.acknowledged.contains(*cseq)) {
             return Some(format!("{id}: the 2xx to {cseq} has no ACK (RFC 3261 §13.2.2.4)"));
@@ -115,7 +116,7 @@ impl Dialog {
         if !ours && let Some(contact) = it.contact {
             self.offered_targets.insert(it.cseq.to_owned(), contact.to_owned());
         }
-        // CANCEL, and ACK for a refusal, go where the INVITE went.
+        // CANCEL, and ACK for a refusal, are sent to the address of the INVITE.
         let follows = method == "CANCEL"
             || method == "ACK" && !self.accepted.contains_key(&it.cseq.replace("ACK", "INVITE"));
         if ours && it.is_inside && !follows && !self.targets.is_empty() && !self.targets.contains(uri) {
@@ -162,7 +163,7 @@ impl Dialog {
         if !ours && let Some(contact) = it.contact {
             self.targets.insert(contact.to_owned());
         }
-        // Whose INVITE it is that begins the call, is where it says.
+        // The party that sends the initial INVITE is at its Contact.
         if ours
             && (code < 300 || self.targets.is_empty())
             && let Some(contact) = self.offered_targets.get(it.cseq)
@@ -179,7 +180,7 @@ impl Dialog {
         if ours && it.cseq.ends_with("PRACK") && code == 481 && !self.is_over && !self.fails {
             return Some("a PRACK that nobody knows (RFC 3262 §3)");
         }
-        // Theirs would be of no dialog any more (RFC 5057 §5.1).
+        // These statuses end the dialog of the party that asked (RFC 5057 §5.1).
         let ends = matches!(code, 404 | 410 | 416 | 482..=485 | 502 | 604);
         if ours && ends && self.is_up && !self.is_over {
             return Some("a refusal that ends the dialog of who asked");

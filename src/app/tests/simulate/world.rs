@@ -1,4 +1,4 @@
-//! A world: a switch, its parties, a network and media by a seed, and the calls of their plans.
+//! A world: a switch, its parties, a network and media, created from a seed, and the planned calls.
 
 use std::cmp::Reverse;
 use std::collections::{BinaryHeap, HashMap};
@@ -21,62 +21,62 @@ use crate::plan::{Deed, MORTAL, Mix, PARTIES, Phone, Plan, Route, Side, address,
 use crate::program;
 use crate::wire;
 
-/// After so many ms whoever is still up hangs up.
+/// The time in ms after which every remaining party hangs up.
 const DEADLINE: u64 = 480_000;
-/// Every so many ms it is looked at who hears nothing.
+/// The interval of checks for silent calls, in ms.
 const LOOK: u64 = 40_000;
 
-/// Which world.
+/// The parameters of a world.
 #[derive(Debug, Clone)]
 pub struct Which {
     pub seed: u64,
     pub mix: Mix,
-    /// How many calls; none: by the seed.
+    /// The number of calls; `None`: random by the seed.
     pub calls: Option<usize>,
-    /// Only these of them.
+    /// Only these calls.
     pub only: Option<Vec<usize>>,
-    /// Whether all calls are replayed; else of one world in ten.
+    /// Whether the calls are replayed in every world; otherwise in one world in ten.
     pub replays: bool,
     /// Whether every message is printed.
     pub traces: bool,
 }
 
-/// What it came to.
+/// The outcome of a world.
 #[derive(Debug, Default)]
 pub struct Outcome {
     pub rows: Rows,
     pub calls: usize,
     pub legs: usize,
     pub messages: usize,
-    /// A hash of them all, in order, each with its moment and its way.
+    /// A hash of all messages, in order, with their times and addresses.
     pub digest: u64,
     pub replayed: bool,
-    /// Calls that were replayed otherwise: a failure with `--replay` only, since some are known to be.
+    /// Calls whose replay differed: a failure only with `--replay`, since some are known to differ.
     pub otherwise: Vec<String>,
     pub panics: u64,
     pub late: u64,
 }
 
-/// What is due.
+/// A scheduled event.
 #[derive(Debug, Clone, PartialEq, Eq, PartialOrd, Ord)]
 pub enum Due {
     Begin(usize),
     GiveUp(usize),
-    /// A phone rings or decides: which of `World::ringing`.
+    /// A phone rings or decides: index in `World::ringing`.
     Ring(usize),
     Decide(usize),
     Deed(usize, usize),
     End(usize),
-    /// A caller gives up who takes another one's place: which of `World::newcomers`.
+    /// A caller that replaces another one gives up: index in `World::newcomers`.
     Cancel(usize),
-    /// A party of this call asks for an offer.
+    /// A party of this call requests an offer.
     WantOffer(usize),
-    /// It is looked at who hears nothing.
+    /// Checks for silent calls.
     Look,
     Deadline,
 }
 
-/// The ends of a planned call, at its parties.
+/// The parties' ends of a planned call.
 #[derive(Debug, Default, Clone)]
 pub struct Ends {
     pub caller: Option<(PartyId, UsageId)>,
@@ -93,29 +93,29 @@ pub struct World {
     order: u64,
     start: Instant,
     pub ends: Vec<Ends>,
-    /// Phones that ring: whose, for what, and of which call.
+    /// Ringing phones: the party, the usage, the behaviour, and the call.
     pub ringing: Vec<(PartyId, UsageId, Phone, Option<usize>)>,
-    /// Which planned call a usage of a caller is.
+    /// The planned call of each usage of a caller.
     pub of_usage: HashMap<(usize, UsageId), usize>,
     pub unplanned: u64,
-    /// Who calls to take another one's place.
+    /// Callers that replace another party.
     pub newcomers: Vec<(PartyId, UsageId)>,
     pub is_dead: bool,
     /// How often each party has moved.
     pub moves: Vec<usize>,
-    /// Calls whose parties heard nothing when it was last looked at.
+    /// Calls that were silent at the last check.
     silent: Vec<CallId>,
-    /// Calls that were in a transfer then, though everybody in them was answered.
+    /// Calls that were in a transfer at the last check, although all their legs were answered.
     stuck: Vec<CallId>,
-    /// Where what happens is printed.
+    /// Subscribed if events are printed.
     events: Option<Subscriber>,
     traced: usize,
-    /// Whether the switch knew of no call when it was last looked at.
+    /// Whether the switch had no call at the last check.
     was_idle: bool,
     faults: bool,
 }
 
-/// How many calls a world of this seed has.
+/// The number of calls of a world with this seed.
 pub fn calls(which: &Which) -> usize {
     which.calls.unwrap_or_else(|| dice(which.seed, 0).random_range(20..=100))
 }
@@ -195,7 +195,7 @@ impl World {
         self.due.push(Reverse((self.at() + ms, self.order, what)));
     }
 
-    /// The calls, to their end.
+    /// Runs the calls to their end.
     fn run(&mut self, only: Option<&[usize]>) {
         let plans = self.desk.plans.clone();
         for (n, plan) in plans.iter().enumerate() {
@@ -210,7 +210,7 @@ impl World {
         while let Some(Reverse((at, ..))) = self.due.peek() {
             let at = self.start + Duration::from_millis(*at);
             if self.harness.step(at) {
-                // What comes of it may be due before.
+                // Reactions may be due earlier.
                 self.react();
                 continue;
             }
@@ -220,14 +220,14 @@ impl World {
             let Some(Reverse((_, _, what))) = self.due.pop() else { break };
             self.does(&what);
             self.react();
-            // Nobody is left: time need not pass.
+            // Every party is finished, so the remaining time is skipped.
             if self.is_quiet() && self.due.iter().all(|it| matches!(it.0.2, Due::Look | Due::Deadline)) {
                 self.due.clear();
             }
         }
     }
 
-    /// Whether neither the switch nor a living party knows of any call.
+    /// Whether neither the switch nor any living party has a call.
     fn is_quiet(&self) -> bool {
         let is_dead = |n: usize| n == MORTAL && self.is_dead;
         let parties = self.parties.iter().enumerate().filter(|(n, _)| !is_dead(*n));
@@ -255,7 +255,7 @@ impl World {
                 let plan = &self.desk.plans[*n];
                 let ends = &self.ends[*n];
                 let who = if plan.ends.1 == Side::Caller { ends.caller } else { ends.callee.or(ends.caller) };
-                // Who was moved elsewhere meanwhile stays, and the other one goes.
+                // A party that was transferred meanwhile stays; the other one hangs up.
                 for (party, usage) in who.into_iter().chain(ends.caller).chain(ends.callee) {
                     if self.harness.is_up(party, usage) {
                         let _ = self.harness.endpoint(party).bye(now, usage);
@@ -270,7 +270,7 @@ impl World {
                         let _ = self.harness.endpoint(party).bye(now, usage);
                     }
                 }
-                // Whose party is dead hears nothing of it: media does.
+                // A dead party does not notice the end: media monitoring does.
                 let legs: Vec<LegId> = match self.is_dead {
                     true => self.harness.snapshot().iter().flat_map(|it| &it.legs).map(|it| it.leg).collect(),
                     false => Vec::new(),
@@ -280,7 +280,7 @@ impl World {
                         self.harness.media_event(MediaEvent::Timeout { endpoint });
                     }
                 }
-                // Those that ring yet give up by themselves; who answers meanwhile hangs up, too.
+                // Phones that still ring give up on their own; one that answers meanwhile hangs up, too.
                 let is_over = self.due.is_empty() && self.harness.is_idle();
                 if !is_over && self.at() < DEADLINE + 400_000 {
                     self.later(10_000, Due::Deadline);
@@ -325,7 +325,7 @@ impl World {
         }
     }
 
-    /// Prints what has happened.
+    /// Prints the events.
     pub fn trace(&mut self) {
         if self.events.is_none() {
             return;
@@ -346,7 +346,7 @@ impl World {
         }
     }
 
-    /// The legs that a program may do something to.
+    /// The legs that a program may command.
     pub fn legs_of(&self, n: usize) -> Option<(CallId, LegId)> {
         self.desk.legs.lock().ok()?.get(&n).copied()
     }
@@ -356,7 +356,7 @@ impl World {
         Some((*side, what.clone()))
     }
 
-    /// Who is joined hears the other one: a moment may pass in which media is not joined yet, and no more.
+    /// Checks that joined parties hear each other: media may be unjoined only briefly.
     fn look(&mut self) {
         let is_idle = self.harness.is_idle();
         if std::mem::replace(&mut self.was_idle, is_idle) && is_idle {
@@ -369,7 +369,7 @@ impl World {
             }
         }
         let is_stuck = |call: &b2b_call::switch::CallSnapshot| {
-            // Where it has no bridge any more, its parties are about to go.
+            // If it has no bridge any more, its parties are about to leave.
             call.bridge.is_some()
                 && call.state == b2b_call::call_fsm::CallState::Transferring
                 && call.legs.iter().all(|leg| leg.state == b2b_call::leg_fsm::LegState::Answered)
@@ -400,22 +400,22 @@ impl World {
     }
 }
 
-/// Where the switch is.
+/// The address of the switch.
 fn ours() -> std::net::SocketAddr {
     b2b_testkit::B2B.parse().unwrap_or_else(|_| panic!("an address"))
 }
 
-/// What tells this wire from another one.
+/// A hash that distinguishes this wire trace from others.
 fn digest(wire: &[Sent]) -> u64 {
     let mut hasher = DefaultHasher::new();
     wire.iter().for_each(|it| (it.at, it.from, it.to, &it.data).hash(&mut hasher));
     hasher.finish()
 }
 
-/// Lives through a world.
+/// Runs a world.
 ///
 /// # Panics
-/// Something does not hold in it.
+/// A check fails.
 pub fn live(which: &Which) -> Outcome {
     let mut world = World::new(which);
     world.run(which.only.as_deref());
@@ -424,7 +424,7 @@ pub fn live(which: &Which) -> Outcome {
     let wire = std::mem::take(&mut harness.wire);
     harness.assert_nothing_held();
     for (n, party) in world.parties.iter().enumerate() {
-        // Who is dead knows nothing of the end of its calls.
+        // A dead party does not know of the end of its calls.
         if n == MORTAL && world.is_dead {
             continue;
         }
@@ -440,7 +440,7 @@ pub fn live(which: &Which) -> Outcome {
     let double = legs.windows(2).find(|pair| pair[0] == pair[1]);
     assert_eq!(double, None, "two records of one leg");
     let invited = wire::invited(&wire, ours());
-    // Who was refused before an INVITE was sent has no leg on the wire.
+    // A call refused before an INVITE was sent has no leg on the wire.
     assert!(legs.len() >= counters.incoming as usize + invited, "{} records", legs.len());
     assert!(legs.len() <= (counters.incoming + counters.dialled) as usize, "{} records", legs.len());
     if let Some(fault) = wire::fault(&wire, ours()) {

@@ -51,7 +51,7 @@ fn keys(keys: &str) -> Came {
     Came::Keys(keys.to_owned())
 }
 
-/// With these messages, at the first of them.
+/// At the first of these messages.
 fn hearing(messages: &[Age]) -> Hearing {
     let (mut machine, first) = Hearing::begin(pins(), Some("1001".to_owned()));
     assert_eq!(first, Do::Ask(words([Word::AskPin]), Keys::Pin));
@@ -181,8 +181,8 @@ fn no_debug_output_has_a_pin() {
 }
 
 proptest! {
-    /// Whatever comes: messages that are played, aged and deleted are there, nothing is done to
-    /// one after it was deleted, and a caller who presses nothing comes to the end.
+    /// In any sequence of events: only existing messages are played, aged and deleted, a deleted message is
+    /// not touched again, and a caller who presses nothing reaches the end.
     #[test]
     fn nothing_is_done_to_a_message_that_is_not_there(
         count in 0_usize..5,

@@ -52,7 +52,7 @@ impl Lab {
         Party { socket, id, local: rtp }
     }
 
-    /// Waits until every command so far is obeyed.
+    /// Waits until all previous commands are executed.
     fn settle(&self, party: &Party) -> EndpointStats {
         self.controller.stats(party.id).wait().unwrap()
     }
@@ -142,7 +142,7 @@ fn a_call_is_paired_bridged_held_transferred_and_over() {
     let (_, ssrc, payload) = a.receive();
     assert_eq!(payload, b"to a");
 
-    // A holds.
+    // A puts B on hold.
     lab.pair_offer(&a, &b, a.session("0", "sendonly")).unwrap();
     let held = lab.pair_answer(&b, &a, b.session("0", "recvonly")).unwrap();
     assert!(String::from_utf8_lossy(&held).contains("a=recvonly"));
@@ -152,7 +152,7 @@ fn a_call_is_paired_bridged_held_transferred_and_over() {
     assert_eq!(b.receive().2, b"music");
     assert_eq!(lab.settle(&b).dropped.held, 1);
 
-    // A is transferred to C, which has PCMA only.
+    // A is transferred to C, which only supports PCMA.
     let c = lab.party();
     lab.pair_offer(&a, &b, a.session("0", "sendrecv")).unwrap();
     lab.pair_answer(&b, &a, b.session("0", "sendrecv")).unwrap();
@@ -168,7 +168,7 @@ fn a_call_is_paired_bridged_held_transferred_and_over() {
     assert_eq!((payload_type, payload), (8, vec![0xD5; 4]));
     c.send(8, 77, &[0xD5; 4]);
     let (payload_type, after, payload) = a.receive();
-    // The smallest A-law value is 8, and so is the second µ-law one.
+    // The smallest A-law value is 8, and so is the second µ-law value.
     assert_eq!((payload_type, after, payload), (0, ssrc, vec![0xFE; 4]), "one stream for its life");
 
     for party in [&a, &b, &c] {
@@ -210,7 +210,7 @@ fn legs_on_different_threads_are_joined_over_a_trunk() {
     lab.pair_offer(&a, &b, a.session("0", "sendrecv")).unwrap();
     lab.pair_answer(&b, &a, b.session("8", "sendrecv")).unwrap();
     assert!(!lab.bridge(&a, &b).unwrap().is_relay());
-    // Again, and the other way round: the trunk stays.
+    // Joined again in the reverse order: the trunk stays.
     lab.bridge(&b, &a).unwrap();
     assert_eq!(lab.controller.trunks(), 1);
     for party in [&a, &b, &a] {
@@ -222,7 +222,7 @@ fn legs_on_different_threads_are_joined_over_a_trunk() {
         b.send(8, n, &[0xD5; 160]);
         assert_eq!(a.receive().0, 0);
     }
-    // Elsewhere: the trunk is not needed any more.
+    // Joined with another leg: the trunk is no longer needed.
     ready(lab.controller.local_offer(c.id, Some(a.id), &PairPolicy::default())).unwrap();
     ready(lab.controller.apply_remote(c.id, c.session("0", "sendrecv"))).unwrap();
     let near = c.id.0 >> 56 == a.id.0 >> 56;

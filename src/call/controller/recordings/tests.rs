@@ -43,7 +43,7 @@ impl Party {
         .into()
     }
 
-    /// 20 ms of its tone.
+    /// Sends 20 ms of its tone.
     fn speak(&mut self) {
         let mut packet = vec![0x80, 8];
         packet.extend_from_slice(&(self.sent as u16).to_be_bytes());
@@ -81,7 +81,7 @@ impl Call {
         Call { controller, events, parties }
     }
 
-    /// Both speak for so many packets.
+    /// Both send this many packets.
     fn speak(&mut self, packets: u32) {
         let start = Instant::now();
         for n in 0..packets {
@@ -100,7 +100,7 @@ impl Call {
     }
 }
 
-/// Left and right.
+/// The left and right channels.
 fn channels(path: &Path) -> (Vec<i16>, Vec<i16>) {
     let mut reader = hound::WavReader::open(path).unwrap();
     assert_eq!((reader.spec().channels, reader.spec().sample_rate), (2, 8_000));
@@ -108,7 +108,7 @@ fn channels(path: &Path) -> (Vec<i16>, Vec<i16>) {
     all.chunks_exact(2).map(|both| (both[0], both[1])).unzip()
 }
 
-/// How often each of both tones stands out, of all stretches of 20 ms: 440 Hz, 700 Hz.
+/// The number of 20 ms sections in which each tone dominates: 440 Hz, 700 Hz.
 fn tones(samples: &[i16]) -> (usize, usize) {
     let mut found = (0, 0);
     for stretch in samples.chunks_exact(160) {
@@ -126,7 +126,7 @@ fn a_bridged_call_is_recorded_with_what_the_party_says_left_and_hears_right() {
     let mut call = Call::new(22_900..=22_949);
     let recording =
         wait(call.controller.start_recording(call.parties[0].id, &RecordingSpec::new(&path))).unwrap();
-    // More than is looked for: a machine that stands still loses the packets that it did not send.
+    // More than is checked: a machine that stalls loses the packets that it did not send.
     call.speak(150);
     assert!(!path.exists(), "it is not complete");
     let recorded = wait(call.controller.stop_recording(recording)).unwrap();

@@ -1,6 +1,6 @@
-//! What calls hold in memory, counted by the allocator. Alone in its program, for that.
+//! The memory of calls, counted by the allocator. A separate program for that reason.
 
-// As in test functions (clippy.toml): what a helper cannot get fails the test.
+// As in test functions (clippy.toml): a failure in a helper fails the test.
 #![allow(clippy::unwrap_used)]
 
 mod relay;

@@ -1,4 +1,4 @@
-//! What a relayed call holds in memory, and that its packets take none.
+//! The memory of a relayed call, and that its packets allocate none.
 
 use std::net::SocketAddr;
 use std::time::{Duration, Instant, SystemTime};
@@ -11,7 +11,7 @@ use b2b_media::relay::machine::{Command, Machine, Transmit};
 use b2b_media::relay::{EndpointConfig, RelayId};
 use b2b_media::transport::Channel;
 
-/// Counts what leaves.
+/// Counts sent packets.
 struct Wire(u64);
 
 impl Transmit for Wire {
@@ -29,7 +29,7 @@ fn party(slot: u32) -> SocketAddr {
     SocketAddr::from(([127, 0, (slot >> 8) as u8, slot as u8], 4_000))
 }
 
-/// As long as those of usual phones.
+/// A session description of typical length.
 fn session(slot: u32) -> Vec<u8> {
     format!(
         "v=0\r\no=caller 3724394400 3724394405 IN IP4 {ip}\r\ns=A Caller's Session\r\nc=IN IP4 {ip}\r\nt=0 0\r\n\
@@ -45,7 +45,7 @@ fn now() -> Now {
     Now { at: Instant::now(), wall: NtpTime::from_system(SystemTime::UNIX_EPOCH) }
 }
 
-/// Offer and answer of a call, and its two endpoints joined.
+/// The offer and answer of a call, and its two endpoints joined.
 fn call(machine: &mut Machine, now: Now, n: u32) -> [Side; 2] {
     let (a, b) = (n * 2, n * 2 + 1);
     let side = |slot: u32| Side::new(SocketAddr::from(([192, 0, 2, 1], 10_000 + slot as u16 * 2)), 7);

@@ -1,4 +1,4 @@
-//! What calls hold in memory, counted by the allocator.
+//! The memory of calls, counted by the allocator.
 
 use std::net::SocketAddr;
 use std::time::{Duration, Instant};
@@ -70,7 +70,7 @@ fn an_idle_call_is_small_and_leaves_nothing() {
     });
     let tag_bytes: usize = tags.iter().map(String::capacity).sum();
     let held = set_up.bytes_current - tag_bytes as i64;
-    // Timer L and what the timer queue still had of it.
+    // Timer L, and its entry in the timer queue.
     let timers =
         measure(|| endpoint.handle_input(start + Duration::from_secs(60), Input::Timeout)).bytes_current;
     let each = |bytes: i64| bytes / CALLS as i64;

@@ -1,5 +1,5 @@
-//! What is kept of a call: one timeline with signalling, media and decisions, the verdict
-//! on its media, its records, its messages.
+//! The history of a call: one timeline with signalling, media and decisions, the verdict on its media, its
+//! records, its messages.
 
 use std::time::Duration;
 
@@ -18,7 +18,7 @@ use bytes::Bytes;
 
 use crate::routed::{ANN, BOB, CAT, contacts, routed, to_bob, uri};
 
-/// Ann's endpoint is made first, Bob's second.
+/// Ann's endpoint is allocated first, Bob's second.
 const OF_ANN: EndpointId = EndpointId(1);
 const OF_BOB: EndpointId = EndpointId(2);
 
@@ -29,7 +29,7 @@ fn connected(mut harness: Harness) -> (Harness, (PartyId, UsageId), (PartyId, Us
     (harness, (ann, a), (bob, b))
 }
 
-/// The endpoint has received and sent so many packets until now.
+/// Sets the total packets that the endpoint has received and sent.
 fn count(harness: &Harness, endpoint: EndpointId, received: u64, sent: u64) {
     let mut stats = EndpointStats::new(harness.now());
     (stats.received.packets, stats.sent.packets) = (received, sent);
@@ -43,7 +43,7 @@ fn last_report(harness: &mut Harness) -> Report {
     harness.report(call).expect("a call that has ended")
 }
 
-/// Signals as `way method status body`, in their order.
+/// The signals as `way method status body`, in order.
 fn signals(report: &Report) -> Vec<String> {
     let word = |body: Body| if body == Body::None { String::new() } else { format!(" {body:?}") };
     let view = report.timeline.view();
@@ -184,7 +184,7 @@ fn after_a_transfer_each_bridge_has_its_own_verdict_and_the_records_are_linked()
     harness.answer_next(cat, SESSION);
     harness.answer(ann, a, Some(SESSION));
     harness.run(Duration::from_secs(60));
-    // Ann's counters go on; nothing has come from Ann since. Cat's endpoint is the third.
+    // Ann's counters continue; nothing has come from Ann since. Cat's endpoint is the third.
     count(&harness, OF_ANN, 3_000, 6_000);
     count(&harness, EndpointId(3), 3_000, 0);
     harness.hang_up(ann, a);
@@ -250,7 +250,7 @@ fn the_messages_of_a_call_are_a_capture() {
         rest = &behind[length..];
         frames += 1;
     }
-    // Nothing was lost: what was sent by anybody passed b2b.
+    // The network lost nothing, so every message passed b2b.
     assert_eq!(frames, sent);
     harness.assert_nothing_left();
 }

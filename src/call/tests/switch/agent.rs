@@ -1,4 +1,4 @@
-//! Legs of agents, without a client in front.
+//! Legs of agents, without a client library.
 
 use std::net::{Ipv4Addr, SocketAddr};
 use std::sync::Arc;
@@ -11,7 +11,7 @@ use b2b_call::agent::{FEW_CALLS,
     AgentConfig, AgentError, AgentEvent, AgentService, CallOptions, Codec, LegAudio, Signalling, SrtpPolicy,
 };
 
-/// Generous: a loaded machine is slow, a broken agent never gets there.
+/// Generous: a loaded machine is slow, but a broken agent never gets there.
 const PATIENCE: Duration = Duration::from_secs(20);
 
 struct Level(i16);
@@ -23,7 +23,7 @@ impl FrameSource for Level {
     }
 }
 
-/// The level that was heard last.
+/// The most recent audio level.
 #[derive(Clone, Default)]
 struct Heard(Arc<AtomicI16>);
 
@@ -69,7 +69,7 @@ fn audio(says: i16, heard: &Heard) -> LegAudio {
     LegAudio { source: Box::new(Level(says)), sink: Box::new(heard.clone()) }
 }
 
-/// Lets both go on until something holds.
+/// Runs both agents until the condition holds.
 async fn until(agents: &mut [AgentService; 2], what: &str, mut holds: impl FnMut() -> bool) {
     let moved = async {
         while !holds() {

@@ -1,5 +1,4 @@
-//! Applications: they hand a caller on by name, wait by the switch's clock, and hold only
-//! their own call.
+//! Applications: they hand a caller on by name, wait by the switch's clock, and control only their own call.
 
 use std::sync::{Arc, Mutex};
 use std::time::{Duration, Instant};
@@ -16,7 +15,7 @@ use b2b_testkit::{Handler, Harness, PartyId, SESSION};
 
 use crate::routed::{ANN, BOB, uri};
 
-/// A handler with a name that others know.
+/// A handler with a name.
 struct Named<F>(&'static str, F);
 
 impl<F, R> ApplicationHandler for Named<F>
@@ -28,7 +27,7 @@ where
         self.0
     }
 
-    /// Only by name.
+    /// Selected by name only.
     fn can_handle(&self, _: &IncomingCall) -> bool {
         false
     }
@@ -93,7 +92,7 @@ fn a_caller_that_is_answered_is_handed_on_and_dialled_for() {
 fn who_is_taken_from_an_application_is_not_hung_up_by_what_that_decides_then() {
     let menu = Named("ivr/main", |call: IncomingCall, service: CallService| async move {
         service.answer(call.leg).await.expect("an answer");
-        // It is stopped when the caller is taken away.
+        // It is stopped when the caller is taken over.
         let _ = service.play(call.leg, &Prompt::file("/welcome.wav")).await;
         HandlerAction::Disconnect
     });
@@ -122,7 +121,7 @@ fn a_dial_of_an_answered_caller_that_fails_hangs_up() {
     let a = harness.call(ann, "x", Some(SESSION));
     assert!(harness.is_up(ann, a));
     let b = harness.next_call(bob);
-    // What rings with sound of its own is heard, and does not change what Ann was told.
+    // Early media is heard in place of the prompt, and does not change the session that Ann has.
     let endpoint = harness.callers_endpoint();
     let before = harness.media().descriptions(endpoint);
     let early = SESSION.replace("8 0 101", "8 101");
@@ -256,7 +255,7 @@ fn heard(events: &mut Subscriber) -> impl Iterator<Item = Event> {
 
 type Digits = Arc<Mutex<Vec<(u64, Collected)>>>;
 
-/// Collects as the plan says, again and again, and notes after how many ms.
+/// Collects digits by the plan repeatedly, and notes the elapsed ms.
 fn collecting(plan: DigitPlan, prompt: Option<Prompt>) -> (Harness, Digits) {
     let digits = Digits::default();
     let noted = digits.clone();
@@ -297,7 +296,7 @@ fn digits_are_collected_by_plan_in_virtual_time() {
         told(&digits).into_iter().map(|(_, digits, end)| (digits, end)).collect::<Vec<_>>(),
         [("1234".to_owned(), CollectEnd::Full), ("56".to_owned(), CollectEnd::Terminator('#'))]
     );
-    // Nothing for 5 s from the last one's end; then one digit and 3 s of nothing.
+    // 5 s without a digit from the end of the previous collection; then one digit and 3 s without another.
     let last = harness.now() - now;
     harness.run(Duration::from_secs(5));
     let none = told(&digits);
@@ -405,8 +404,8 @@ fn legs_that_were_dialled_apart_are_joined_by_the_application() {
     harness.assert_nothing_left();
 }
 
-/// Bob is dialled for who calls `bob`; who is sent to 701 is given to an application that says
-/// whom it sees.
+/// Dials Bob for calls to `bob`; a party transferred to 701 is handed to an application that reports its
+/// calls.
 struct Desk;
 
 impl ApplicationHandler for Desk {
@@ -448,7 +447,7 @@ fn who_is_sent_to_an_application_by_refer_is_with_it_whichever_party_it_is() {
         let b = harness.answer_next(bob, SESSION);
         let ((leaves, leaving), (stays, staying)) =
             if caller_stays { ((bob, b), (ann, a)) } else { ((ann, a), (bob, b)) };
-        // An application that is not there: they talk on.
+        // The application does not exist: they stay connected.
         harness.refer(leaves, leaving, "<sip:702@192.0.2.1>".to_owned());
         assert_eq!(told_of(&mut harness, leaves).last(), Some(&404));
         assert_eq!(harness.snapshot().remove(0).state, CallState::Bridged);
@@ -459,7 +458,7 @@ fn who_is_sent_to_an_application_by_refer_is_with_it_whichever_party_it_is() {
         let call = harness.snapshot().remove(0);
         assert_eq!((call.state, call.application.as_deref()), (CallState::InIvr, Some("app/x")));
         assert!(call.bridge.is_none());
-        // Offered a conversation with us: it may have been held.
+        // The remaining party may have been on hold, so it is offered sendrecv.
         harness.answer(stays, staying, Some(SESSION));
         assert_eq!(harness.media().heard_words(), ["hello.wav"]);
         harness.run(Duration::from_secs(4));

@@ -1,4 +1,4 @@
-//! Which endpoints' packets are kept of a call that is captured, and how many calls are.
+//! Which endpoints' packets are captured in a captured call, and how many calls can be captured.
 
 use std::time::Duration;
 

@@ -1,5 +1,5 @@
-//! What parties press to have their call recorded, by INFO and as telephone events: the journal without the keys
-//! that were pressed runs the same way.
+//! Recording codes by INFO and as telephone events: a journal without the pressed keys replays in the same
+//! way.
 
 use b2b_call::controller::{EndpointId, MediaEvent};
 

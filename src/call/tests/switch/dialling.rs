@@ -1,4 +1,4 @@
-//! Dialling for a caller: early media, failure, failover, forks, races.
+//! Dialling for a caller: early media, failures, failover, forks, races.
 
 use std::time::{Duration, Instant};
 
@@ -78,7 +78,7 @@ fn a_caller_who_gives_up_cancels_the_callee() {
 
 #[test]
 fn a_cancel_that_crosses_the_200_leaves_nobody_in_a_call() {
-    // Whose 180 was acknowledged has had a request inside of the early dialog: the BYE is a later one.
+    // With an acknowledged 180 there was a request in the early dialog, so the BYE has a higher CSeq.
     for reliable in [false, true] {
         let mut harness = to_bob();
         let (ann, bob) = (harness.party(ANN), harness.party(BOB));
@@ -120,7 +120,7 @@ fn silence_and_refusals_lead_to_the_next_contact_and_the_best_failure_is_told() 
     let (ann, cat) = (harness.party(ANN), harness.party(CAT));
     let dan = harness.party(DAN);
     let a = harness.call(ann, "support", Some(SESSION));
-    // Nobody is at Bob's address: Timer B.
+    // No party is at Bob's address: Timer B.
     harness.run(Duration::from_secs(33));
     let c = harness.next_call(cat);
     harness.reject(cat, c, 486);
@@ -411,7 +411,7 @@ fn who_names_no_target_is_told_so() {
     assert!(matches!(dialled, Err(DialError::Invalid(_))), "{dialled:?}");
 }
 
-/// What a future says now, if it says anything.
+/// The result of a future, if it is ready.
 fn now<T>(future: &mut std::pin::Pin<Box<impl Future<Output = T>>>) -> Option<T> {
     match future.as_mut().poll(&mut std::task::Context::from_waker(std::task::Waker::noop())) {
         std::task::Poll::Ready(it) => Some(it),

@@ -1,5 +1,5 @@
-//! Digits between parties of which one knows telephone events (RFC 4733) and the other INFO, and
-//! what is offered for them.
+//! Digits between a party that supports telephone events (RFC 4733) and one that supports INFO, and the
+//! offers for them.
 
 use std::time::Duration;
 
@@ -13,7 +13,7 @@ use b2b_testkit::{Harness, PartyId, SESSION};
 use crate::in_call::{answered, asked};
 use crate::routed::{ANN, BOB, contacts, routed};
 
-/// The first description that a party was sent.
+/// The first session description sent to a party.
 fn told(harness: &Harness, address: &str, beginning: &str) -> String {
     let to = address.parse().unwrap();
     let mut sent = harness.wire.iter().filter(|it| it.to == to);
@@ -42,7 +42,7 @@ fn renumbered(event: u8) -> String {
         .replace("8 0 101\r\na=rtpmap:101 telephone-event/8000", &numbers)
 }
 
-/// A number that was an event in a session stays one (RFC 3264 §8.3.2).
+/// A payload type used for events in a session is kept (RFC 3264 §8.3.2).
 #[test]
 fn parties_that_send_to_each_other_keep_their_events_after_one_has_numbered_them_anew() {
     let options = DialOptions { direct: true, mode: BridgeMode::Intercepting, ..DialOptions::default() };
@@ -52,7 +52,7 @@ fn parties_that_send_to_each_other_keep_their_events_after_one_has_numbered_them
     let b = harness.answer_next(bob, &renumbered(101));
     harness.take(ann);
     harness.take(bob);
-    // As Asterisk does where it leads media past itself.
+    // As Asterisk does when it starts direct media.
     let now = harness.now();
     harness.endpoint(bob).reinvite(now, b, Some(Body::sdp(renumbered(113)))).unwrap();
     harness.settle();
@@ -73,7 +73,7 @@ fn parties_that_send_to_each_other_keep_their_events_after_one_has_numbered_them
     harness.assert_nothing_left();
 }
 
-/// The codec of a call does not change because somebody holds it.
+/// The codec of a call does not change with hold and resume.
 #[test]
 fn a_hold_and_a_resume_leave_the_codec_in_use_where_it_is() {
     let offered = SESSION.replace("8 0 101", "111 8 0 101\r\na=rtpmap:111 opus/48000/2");
@@ -81,7 +81,7 @@ fn a_hold_and_a_resume_leave_the_codec_in_use_where_it_is() {
     let mut harness = routed(contacts(&[(BOB, 0)], options));
     let (ann, bob) = (harness.party(ANN), harness.party(BOB));
     let a = harness.call(ann, "bob", Some(&offered));
-    // PCMU it is, though it could speak all of them (as Asterisk answers).
+    // It chooses PCMU, although it supports all of them (as Asterisk answers).
     let answer = SESSION.replace("8 0 101", "0 8 111 101\r\na=rtpmap:111 opus/48000/2");
     harness.answer_next(bob, &answer);
     harness.take(ann);
@@ -100,7 +100,7 @@ fn a_hold_and_a_resume_leave_the_codec_in_use_where_it_is() {
 const DEAF: &str = "v=0\r\no=party 1 1 IN IP4 203.0.113.9\r\ns=-\r\nc=IN IP4 203.0.113.9\r\nt=0 0\r\n\
                     m=audio 4000 RTP/AVP 8 0\r\n";
 
-/// A message of this party's says that it allows no more than these methods.
+/// A message of this party whose Allow has only these methods.
 pub fn allowing(message: &str, party: &str, methods: &str) -> String {
     if !message.contains(&format!("Contact: <sip:{party}@")) {
         return message.to_owned();
@@ -111,7 +111,7 @@ pub fn allowing(message: &str, party: &str, methods: &str) -> String {
     changed.collect::<Vec<_>>().join("\r\n")
 }
 
-/// Digits end at b2b. Ann's description and Bob's, of which one takes no events.
+/// b2b terminates digits. Ann's and Bob's descriptions, one of them without events.
 fn digits(ann_says: &str, bob_says: &str, bob_allows: &'static str) -> (Harness, Party, Party) {
     let options = DialOptions { mode: BridgeMode::Intercepting, ..DialOptions::default() };
     let mut harness = routed(contacts(&[(BOB, 0)], options));
@@ -140,7 +140,7 @@ pub fn press(
     harness.settle();
 }
 
-/// The INFO that has come to a party; it answers with this status.
+/// The INFO that a party received, answered with this status.
 fn hears(harness: &mut Harness, party: PartyId, status: u16) -> Option<String> {
     let request = harness.take(party).into_iter().find_map(|event| match event {
         Event::Usage { event: UsageEvent::Request { transaction, request }, .. } => {
@@ -155,7 +155,7 @@ fn hears(harness: &mut Harness, party: PartyId, status: u16) -> Option<String> {
     Some(String::from_utf8_lossy(&request.body()).into_owned())
 }
 
-/// How a party's INFO was answered.
+/// The answer to a party's INFO.
 fn answer(harness: &mut Harness, party: PartyId) -> Option<u16> {
     harness.take(party).into_iter().find_map(|event| match event {
         Event::Usage { event: UsageEvent::Response { result: Ok(response), .. }, .. } => {
@@ -192,7 +192,7 @@ fn an_event_becomes_an_info_for_who_takes_nothing_else() {
     };
     digit(&mut harness, false, false);
     assert_eq!(hears(&mut harness, bob.0, 200).as_deref(), Some("Signal=7\r\nDuration=90\r\n"));
-    // Bob hears tones in the audio, and events that went across.
+    // Bob hears tones in the audio, and events that were passed on.
     digit(&mut harness, false, true);
     digit(&mut harness, true, false);
     assert_eq!(hears(&mut harness, bob.0, 200), None);

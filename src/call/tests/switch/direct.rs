@@ -1,4 +1,4 @@
-//! Direct media: both parties are led to each other by re-INVITE, and back.
+//! Direct media: re-INVITEs let both parties exchange media directly, and take it back.
 
 use std::sync::Arc;
 use std::time::{Duration, Instant};
@@ -26,7 +26,7 @@ fn bob_says() -> String {
     SESSION.replace("198.51.100.7", "203.0.113.9")
 }
 
-/// Sends calls to Bob, and who is transferred to Cat.
+/// Dials Bob, and routes transfers to Cat.
 struct Cats {
     direct: bool,
 }
@@ -48,7 +48,7 @@ impl ApplicationHandler for Cats {
     }
 }
 
-/// Ann and Bob send to each other.
+/// Ann and Bob exchange media directly.
 fn direct_with(handler: impl ApplicationHandler + 'static) -> (Harness, Side, Side) {
     let (mut harness, a, b) = connected_by(handler, Network::QUIET);
     hear(&mut harness, "198.51.100.7:4000", "203.0.113.9:4000");
@@ -56,7 +56,7 @@ fn direct_with(handler: impl ApplicationHandler + 'static) -> (Harness, Side, Si
     (harness, a, b)
 }
 
-/// Ann and Bob talk; where a third one is called, that is Cat.
+/// Ann and Bob are connected; a third party that is called is Cat.
 fn connected(mode: BridgeMode, network: Network) -> (Harness, Side, Side) {
     let handler = Handler(move |call: IncomingCall, _: CallService| async move {
         let address = if call.called() == "bob" { BOB } else { CAT };
@@ -92,7 +92,7 @@ fn second(harness: &mut Harness) {
     harness.run(Duration::from_millis(1_100));
 }
 
-/// They send to each other.
+/// Ann and Bob with direct media.
 fn direct(mode: BridgeMode) -> (Harness, Side, Side) {
     let (mut harness, a, b) = connected(mode, Network::QUIET);
     hear(&mut harness, "198.51.100.7:4000", "203.0.113.9:4000");
@@ -176,13 +176,13 @@ fn media_comes_back_for_hold_and_goes_direct_again_after_it() {
 fn rtp_that_is_missing_counts_again_once_media_is_back() {
     let (mut harness, (ann, a), (bob, b)) = direct(BridgeMode::Transparent);
     let now = harness.now();
-    // A new address of Ann's.
+    // Ann announces a new address.
     let moved = SESSION.replace("m=audio 4000", "m=audio 4100");
     harness.endpoint(ann).reinvite(now, a, Some(Body::sdp(moved))).unwrap();
     harness.settle();
     assert!(asked(&mut harness, bob).expect("Bob hears of it").contains(B2B_MEDIA));
     harness.answer(bob, b, Some(&bob_says()));
-    // Ann's RTP has not come from there: it stays relayed.
+    // Ann's RTP does not come from there yet: media stays relayed.
     nobody_is_asked(&mut harness, Duration::from_secs(60));
     timeout(&mut harness, 1);
     assert!(!harness.is_up(ann, a) && !harness.is_up(bob, b));
@@ -266,7 +266,7 @@ fn a_hold_that_overtakes_bobs_answer_brings_bob_back() {
     harness.assert_nothing_left();
 }
 
-/// Cat's RTP comes from where Cat says; Cat and Ann are led to each other.
+/// Cat's RTP comes from the announced address; Cat and Ann change to direct media.
 fn lead_past_to_cat(harness: &mut Harness, (ann, a): Side, (cat, c): Side, endpoint: u64) {
     let from = "198.51.100.99:4000".parse().unwrap();
     harness.media_event(MediaEvent::Started { endpoint: EndpointId(endpoint), from });
@@ -297,7 +297,7 @@ fn after_a_transfer_media_goes_direct_again_where_the_new_route_allows_it() {
         let c = harness.answer_next(cat, &cat_says());
         let offer = asked(&mut harness, ann).expect("Ann comes back");
         assert!(offer.contains(B2B_MEDIA), "{offer}");
-        // Longer than what was to settle: Ann's answer is when it begins again.
+        // Longer than the settling time, which begins again with Ann's answer.
         second(&mut harness);
         harness.answer(ann, a, Some(SESSION));
         harness.take(cat);
@@ -355,7 +355,7 @@ fn who_is_transferred_comes_back_to_us() {
     harness.assert_nothing_left();
 }
 
-/// The last address that b2b told a party, in an offer or answer.
+/// The last media address that b2b sent to a party, in an offer or answer.
 fn told(harness: &Harness, address: &str) -> String {
     let to = address.parse().unwrap();
     let sent = harness.wire.iter().rev().filter(|it| it.to == to);
@@ -371,7 +371,7 @@ fn glare_ends_with_both_led_the_same_way() {
         let (mut harness, (ann, a), (bob, b)) = connected(BridgeMode::Intercepting, network);
         let up_at = harness.now();
         hear(&mut harness, "198.51.100.7:4000", "203.0.113.9:4000");
-        // Until b2b asks Bob, who changes the packet time in this moment.
+        // Until b2b asks Bob, who changes the packet time at this moment.
         while !harness.wire.iter().any(|it| it.to == BOB.parse().unwrap() && it.text().contains(ANN_MEDIA)) {
             harness.run(Duration::from_millis(5));
             assert!(harness.now() - up_at < Duration::from_secs(10));

@@ -1,4 +1,4 @@
-//! How legs, bridges and calls ended, to who waits for it: who ended them, and when.
+//! The reported ends of legs, bridges and calls: who ended them, and when.
 
 use std::future::Future;
 use std::pin::Pin;
@@ -14,7 +14,7 @@ use crate::routed::{ANN, BOB, to_bob};
 
 type Ends = Pin<Box<dyn Future<Output = Result<CallEnd, CallError>>>>;
 
-/// A call of Ann's with Bob for a minute, and who waits for the end of everything in it.
+/// A call of Ann with Bob for one minute, and watchers of the ends of everything in it.
 struct Watched4 {
     harness: Harness,
     ann: (PartyId, UsageId),
@@ -22,7 +22,7 @@ struct Watched4 {
     call: CallId,
     bridge: BridgeId,
     legs: [LegId; 2],
-    /// Of the caller's leg, the callee's, the bridge, the call.
+    /// The ends of the caller's leg, the callee's, the bridge, the call.
     ends: [Ends; 4],
 }
 
@@ -53,7 +53,7 @@ fn told(end: &mut Ends) -> Option<Result<CallEnd, CallError>> {
 }
 
 impl Watched4 {
-    /// Who has ended the caller's leg, the callee's, the bridge and the call.
+    /// Who ended the caller's leg, the callee's, the bridge and the call.
     fn by(&mut self) -> [Option<LegId>; 4] {
         self.harness.run(Duration::from_secs(1));
         self.ends.each_mut().map(|end| {

@@ -1,5 +1,5 @@
-//! Far ends by hand: every message of theirs is the test's, and goes out when the test says so.
-//! Whatever b2b sends meanwhile crosses it.
+//! Far ends by hand: the test writes each of their messages and decides when it is sent, so it can cross any
+//! message of b2b.
 
 use b2b_testkit::{B2B, Harness, SESSION, Sent};
 
@@ -8,18 +8,18 @@ use crate::routed::{ANN, BOB, to_bob};
 /// One side of a dialog with b2b.
 #[derive(Clone)]
 pub struct Hand {
-    /// Where it is; its Contact leads there.
+    /// Its address, which is in its Contact.
     pub at: &'static str,
-    /// Where its messages come from.
+    /// The source of its messages.
     pub from: &'static str,
     tag: String,
     call_id: String,
-    /// The two ends as From and To have them; b2b's has its tag once that is known.
+    /// The two ends as in From and To; b2b's has its tag once it is known.
     us: String,
     them: String,
     /// b2b's Contact.
     target: String,
-    /// Of its last request.
+    /// The CSeq of its last request.
     pub cseq: u32,
     /// Its last INVITE, as text.
     pub invite: String,
@@ -27,7 +27,7 @@ pub struct Hand {
 }
 
 impl Hand {
-    /// Who is going to call.
+    /// A side that is going to call.
     pub fn caller(at: &'static str) -> Self {
         let tag = "hand".to_owned();
         let target = format!("sip:bob@{B2B}");
@@ -36,7 +36,7 @@ impl Hand {
         Hand { at, from: at, tag, call_id, us, them, target, cseq: 10, invite, calls: true }
     }
 
-    /// Who has got the last INVITE that b2b sent to this address.
+    /// The side that received the last INVITE that b2b sent to this address.
     pub fn callee(harness: &Harness, at: &'static str) -> Self {
         let invite = last(harness, at, "INVITE");
         let field = |name: &str| invite.field(name).unwrap_or_else(|| panic!("no {name}"));
@@ -55,7 +55,7 @@ impl Hand {
         }
     }
 
-    /// Another phone that the same INVITE has reached.
+    /// Another phone that received the same INVITE.
     pub fn fork(&self, tag: &str, at: &'static str) -> Self {
         let us = self.us.replace(&self.tag, tag);
         Hand { at, us, tag: tag.to_owned(), ..self.clone() }
@@ -85,7 +85,7 @@ impl Hand {
         )
     }
 
-    /// Sends its next request; the text is for those who send it again.
+    /// Sends its next request; returns the text, for retransmissions.
     pub fn asks(&mut self, harness: &mut Harness, method: &str, extra: &str, body: &str) -> String {
         self.learn(harness);
         self.cseq += 1;
@@ -118,7 +118,7 @@ impl Hand {
         harness.send_raw(self.from, &ack);
     }
 
-    /// ACK for the refusal of its last INVITE, of whose transaction it is (RFC 3261 §17.1.1.3).
+    /// ACK for the refusal of its last INVITE, in the same transaction (RFC 3261 §17.1.1.3).
     pub fn takes_refusal(&self, harness: &mut Harness) {
         let ack = self.invite.replacen("INVITE ", "ACK ", 1).replacen(" INVITE\r\n", " ACK\r\n", 1);
         harness.send_raw(self.from, &ack);
@@ -128,7 +128,7 @@ impl Hand {
         format!("{}{cseq}{of}", self.tag)
     }
 
-    /// Answers a request of b2b's; the text is for those who send it again.
+    /// Answers a request of b2b; returns the text, for retransmissions.
     pub fn says(
         &self,
         harness: &mut Harness,
@@ -171,7 +171,7 @@ fn uri(contact: &str) -> String {
     inside.map_or(contact, |(uri, _)| uri).to_owned()
 }
 
-/// What b2b has sent to an address that starts so.
+/// The messages of b2b to an address that begin with `start`.
 pub fn told<'a>(harness: &'a Harness, at: &str, start: &str) -> Vec<&'a Sent> {
     let (at, b2b) = (at.parse().expect("an address"), B2B.parse().expect("an address"));
     let of = |it: &&Sent| it.to == at && it.from == b2b && it.line().starts_with(start);
@@ -184,26 +184,26 @@ pub fn last(harness: &Harness, at: &str, start: &str) -> Sent {
     (*all.last().unwrap_or_else(|| panic!("no {start} to {at}"))).clone()
 }
 
-/// The methods of what b2b has asked there, in order. Retransmissions are none of it.
+/// The methods of b2b's requests to an address, in order, without retransmissions.
 pub fn asked(harness: &Harness, at: &str) -> Vec<String> {
     let method = |it: &&Sent| it.line().split(' ').next().unwrap_or_default().to_owned();
     once(told(harness, at, "")).iter().filter(|it| !it.line().starts_with("SIP/2.0")).map(method).collect()
 }
 
-/// Without what has been said before, byte for byte.
+/// Without retransmissions, which are equal byte for byte.
 fn once(all: Vec<&Sent>) -> Vec<&Sent> {
     let said = |at: usize| all[..at].iter().any(|it| it.data == all[at].data);
     (0..all.len()).filter(|at| !said(*at)).map(|at| all[at]).collect()
 }
 
-/// The statuses above 100 that b2b has answered requests of this method there with, in order.
+/// The statuses above 100 of b2b's responses to this method at an address, in order.
 pub fn answered(harness: &Harness, at: &str, method: &str) -> Vec<u16> {
     let of = |it: &&&Sent| it.field("CSeq").is_some_and(|cseq| cseq.ends_with(&format!(" {method}")));
     let status = |it: &&Sent| it.line().split(' ').nth(1).and_then(|it| it.parse().ok()).unwrap_or(0);
     told(harness, at, "SIP/2.0").iter().filter(of).map(status).filter(|it| *it > 100).collect()
 }
 
-/// Body of a message.
+/// The body of a message.
 pub fn body(sent: &Sent) -> String {
     sent.text().split_once("\r\n\r\n").map(|(_, body)| body.to_owned()).unwrap_or_default()
 }
@@ -217,7 +217,7 @@ pub fn calling(offer: &str, extra: &str) -> (Harness, Hand, Hand) {
     (harness, ann, bob)
 }
 
-/// They talk; of `wire` nothing is left.
+/// They are connected; `wire` is cleared.
 pub fn talking() -> (Harness, Hand, Hand) {
     let (mut harness, mut ann, bob) = calling(SESSION, "");
     bob.answers(&mut harness, "INVITE", "200 OK", SESSION);
@@ -229,7 +229,7 @@ pub fn talking() -> (Harness, Hand, Hand) {
     (harness, ann, bob)
 }
 
-/// Both are still in the call: Ann hangs up, Bob hears of it, and nothing is left.
+/// Both are still in the call: Ann hangs up, Bob gets the BYE, and nothing is left.
 pub fn hangs_up(mut harness: Harness, mut ann: Hand, bob: &Hand) {
     assert!(!asked(&harness, ANN).contains(&"BYE".to_owned()), "Ann's call was ended");
     assert!(!asked(&harness, bob.at).contains(&"BYE".to_owned()), "Bob's call was ended");
@@ -239,7 +239,7 @@ pub fn hangs_up(mut harness: Harness, mut ann: Hand, bob: &Hand) {
     nothing_left(harness);
 }
 
-/// Nothing is held, and nobody was sent anything for it.
+/// Nothing is left, and no message was sent for that.
 pub fn nothing_left(mut harness: Harness) {
     harness.assert_nothing_left();
 }

@@ -1,4 +1,4 @@
-//! What handlers hear and note: events of their calls, variables, ends.
+//! Events of handlers' calls, variables, ends.
 
 use std::sync::{Arc, Mutex};
 use std::time::{Duration, Instant};
@@ -17,8 +17,7 @@ use crate::routed::{ANN, BOB, CAT, DAN, uri};
 
 type Heard = Arc<Mutex<Vec<(CallId, Event)>>>;
 
-/// Dials Bob and writes down what it hears; some of its calls it never gets done with,
-/// at others it panics.
+/// Dials Bob and records the events it gets; for some calls it never finishes, for others it panics.
 #[derive(Default)]
 struct Listening {
     heard: Heard,
@@ -131,7 +130,7 @@ fn what_is_noted_on_a_call_is_seen_in_its_snapshot_and_records() {
     harness.answer_next(bob, SESSION);
     let call = harness.snapshot().remove(0);
     assert_eq!(call.variables, [("account".to_owned(), "17".to_owned())]);
-    // By any of its legs, from outside.
+    // Identified by any of its legs, from outside.
     let (service, leg) = (harness.service(), call.legs[1].leg);
     let known = harness.wait(Duration::from_secs(1), async move {
         service.set_variable(leg, "account", "18").await.expect("a variable");
@@ -183,7 +182,7 @@ fn who_asks_for_an_end_too_late_still_hears_of_it() {
     harness.assert_nothing_left();
 }
 
-/// Found by simulation: the bridge that the transfer had made was forgotten, and who was in it left in silence.
+/// Found by simulation: the bridge made by the transfer was forgotten, and its party was left in silence.
 #[test]
 fn whoever_was_transferred_is_not_dialled_for_by_their_handler_any_more() {
     let handler = Handler(|call: IncomingCall, service: CallService| async move {
@@ -227,7 +226,7 @@ fn what_a_program_asks_for_at_a_wrong_moment_is_refused_and_no_illegal_event() {
     let b = harness.answer_next(bob, SESSION);
     let (service, call) = (harness.service(), harness.snapshot()[0].call);
     let second = Duration::from_secs(1);
-    // The transfer comes to nothing when its call is elsewhere by a program's word.
+    // The transfer is cancelled when a program sets the call's place.
     harness.refer(ann, a, format!("<{}>", uri(CAT)));
     let c = harness.next_call(cat);
     assert_eq!(harness.wait(second, service.enter(call, Place::Ivr)), Ok(()));
@@ -245,7 +244,7 @@ fn what_a_program_asks_for_at_a_wrong_moment_is_refused_and_no_illegal_event() {
     harness.assert_nothing_left();
 }
 
-/// Found by simulation: both of the following.
+/// Found by simulation: both of the following cases.
 #[test]
 fn whoever_is_hung_up_with_their_bridge_is_not_dialled_for_by_their_handler_any_more() {
     let handler = Handler(|call: IncomingCall, service: CallService| async move {

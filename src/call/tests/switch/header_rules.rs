@@ -1,4 +1,4 @@
-//! Header rules on the wire: on the INVITE, and on all that a leg gets after it.
+//! Header rules on the wire: on the INVITE, and on every later message of a leg.
 
 use std::time::Duration;
 
@@ -20,7 +20,7 @@ fn rules() -> Vec<HeaderRule> {
     ]
 }
 
-/// What was sent to this address since then, that begins so: the fields that rules are about.
+/// The ruled fields of messages sent to this address since then that begin with `beginning`.
 fn ruled(harness: &Harness, since: usize, address: &str, beginning: &str) -> Vec<Option<String>> {
     let to = address.parse().unwrap();
     let mut sent = harness.wire.iter().skip(since).filter(|it| it.to == to);
@@ -39,7 +39,7 @@ fn with_case() -> Vec<(bytes::Bytes, bytes::Bytes)> {
     CASE.map(|(name, value)| (name.into(), value.into())).to_vec()
 }
 
-/// A party answers the request that has come to it.
+/// A party accepts the request that it received.
 fn agrees(harness: &mut Harness, party: PartyId) {
     let asked = harness.take(party).into_iter().find_map(|event| match event {
         Event::Usage { event: UsageEvent::Request { transaction, .. }, .. } => Some(transaction),
@@ -63,7 +63,7 @@ fn call() -> (Harness, (PartyId, UsageId), (PartyId, UsageId)) {
     (harness, (ann, a), (bob, b))
 }
 
-/// What a program wants in its INVITE is not said again with each message of the call.
+/// A field that a program adds to its INVITE is not repeated in later messages of the call.
 #[test]
 fn a_rule_for_the_invite_is_for_nothing_later() {
     let name = "X-Once".to_owned();

@@ -1,5 +1,5 @@
-//! Who parties are told that they are connected with (RFC 5876): P-Asserted-Identity of gateways
-//! goes on to the other party, and transfers say who has come.
+//! Connected identity (RFC 5876): a gateway's P-Asserted-Identity is passed on to the other party, and
+//! transfers announce the new party.
 
 use std::sync::Arc;
 use std::task::{Context, Waker};
@@ -26,7 +26,7 @@ fn harness(mode: BridgeMode) -> Harness {
     Harness::new(Instant::now(), vec![Arc::new(handler)])
 }
 
-/// The identities that an address was sent since then, each with the method of its request.
+/// The identities sent to an address since then, each with the method of its request.
 fn told(harness: &Harness, from: usize, address: &str) -> Vec<(String, String)> {
     let to = address.parse().unwrap();
     let sent = harness.wire[from..].iter().filter(|it| it.to == to);
@@ -59,7 +59,7 @@ fn an_update_with_another_identity_is_passed_on_to_who_takes_update() {
             let new = "\"New Name\" <sip:7777@b2b.invalid>".to_owned();
             let expected = if takes_update { vec![("UPDATE".to_owned(), new.clone())] } else { vec![] };
             assert_eq!(told(&harness, from, ANN), expected, "{mode:?}");
-            // It is no news any more; and the next re-INVITE says it to who takes no UPDATE.
+            // It has not changed since; a party that does not support UPDATE gets it in the next re-INVITE.
             let fields = asserted("\"New Name\" <sip:7777@pbx.example>");
             harness.endpoint(bob).update_with(now, b, fields, None).unwrap();
             harness.settle();
@@ -98,7 +98,7 @@ fn who_is_alone_with_b2b_is_told_of_no_partner_of_before() {
     harness.answer(ann, a, Some(SESSION));
     harness.answer(bob, b, Some(SESSION));
     harness.settle();
-    // Its next re-INVITE is of something else.
+    // Its next re-INVITE is for another reason.
     let mut hold = Box::pin(service.hold(leg, true));
     assert!(hold.as_mut().poll(&mut Context::from_waker(Waker::noop())).is_pending());
     harness.settle();
@@ -112,7 +112,7 @@ fn who_is_alone_with_b2b_is_told_of_no_partner_of_before() {
     harness.assert_nothing_left();
 }
 
-/// RFC 3323: who wants privacy is nobody's connected line.
+/// RFC 3323: a private identity is never sent as connected identity.
 #[test]
 fn an_identity_that_is_to_stay_private_goes_nowhere() {
     let mut harness = harness(BridgeMode::Intercepting);
@@ -130,7 +130,7 @@ fn an_identity_that_is_to_stay_private_goes_nowhere() {
     harness.assert_nothing_left();
 }
 
-/// Ann calls Bob, and wants to stay unknown.
+/// Ann calls Bob as a private caller.
 fn calls_unknown(harness: &mut Harness, ann: PartyId) -> UsageId {
     let invite = Invite {
         target: format!("sip:bob@{B2B}").into(),
@@ -164,8 +164,8 @@ fn who_is_connected_with_a_caller_who_stays_unknown_is_told_so() {
     harness.assert_nothing_left();
 }
 
-/// RFC 3323: a transfer leads nobody to a caller who stays unknown, neither who comes nor, where the
-/// REFER goes across, who is asked.
+/// RFC 3323: a transfer does not reveal a private caller, neither to the transferee nor, where the REFER is
+/// passed on, to its recipient.
 #[test]
 fn a_caller_who_stays_unknown_does_so_in_transfers() {
     for mode in [BridgeMode::Intercepting, BridgeMode::Transparent] {
@@ -212,12 +212,12 @@ fn who_stays_in_a_transfer_is_told_who_has_come() {
     harness.assert_nothing_left();
 }
 
-/// The name stands where phones write it.
+/// The name is in the header field where phones put it.
 #[test]
 fn a_callee_who_is_transferred_keeps_its_name() {
     let mut harness = harness(BridgeMode::Intercepting);
     harness.change_messages(|message| {
-        // Bob's phone; nobody else calls itself so.
+        // Bob's phone; no other party uses this name.
         message.replace("Contact: <sip:party2@", "Contact: \"Bob B\" <sip:party2@")
     });
     let (ann, bob, cat) = (harness.party(ANN), harness.party(BOB), harness.party(CAT));

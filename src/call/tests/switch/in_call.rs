@@ -1,4 +1,4 @@
-//! Inside a call: re-INVITE, hold, UPDATE, INFO, MESSAGE, the death of a peer.
+//! Inside a call: re-INVITE, hold, UPDATE, INFO, MESSAGE, the loss of a peer.
 
 use b2b_call::bridge_fsm::{BridgeMode, BridgeState};
 use b2b_call::bus::Received;
@@ -21,7 +21,7 @@ fn connected() -> (Harness, (PartyId, UsageId), (PartyId, UsageId)) {
     (harness, (ann, a), (bob, b))
 }
 
-/// The re-INVITE or UPDATE that a party was asked with.
+/// The re-INVITE or UPDATE that a party received.
 pub fn asked(harness: &mut Harness, party: PartyId) -> Option<String> {
     harness.take(party).into_iter().find_map(|event| match event {
         Event::Usage {
@@ -64,7 +64,7 @@ fn either_party_holds_and_resumes_and_the_other_one_is_asked() {
 
 #[test]
 fn a_reinvite_that_the_other_one_refuses_changes_nothing() {
-    // That Bob knows of no such dialog says nothing of Ann's (RFC 3261 §12.2.1.2).
+    // A dialog unknown to Bob says nothing about Ann's (RFC 3261 §12.2.1.2).
     for (said, told) in [(488, 488), (481, 480)] {
         let (mut harness, (ann, a), (bob, b)) = connected();
         let now = harness.now();
@@ -180,7 +180,7 @@ fn the_reason_of_a_bye_goes_across() {
     harness.assert_nothing_left();
 }
 
-/// Asterisk writes it where it knows no cause; Q.850 has no such one.
+/// Asterisk sends it when it knows no cause; Q.850 does not define it.
 #[test]
 fn a_cause_of_0_goes_to_nobody() {
     let zero = || vec![("Reason".into(), "Q.850;cause=0".into())];
@@ -227,7 +227,7 @@ fn the_reason_of_a_callers_cancel_goes_to_whoever_rings() {
 fn silence_from_a_dead_peer_ends_the_call_for_the_other_one() {
     let (mut harness, (ann, a), (bob, _)) = connected();
     harness.kill(bob);
-    // The callee's endpoint is made second.
+    // The callee's endpoint is allocated second.
     harness.media_event(MediaEvent::Timeout { endpoint: EndpointId(2) });
     assert!(matches!(harness.ended(ann, a), Some(Termination::RemoteBye { .. })));
     harness.assert_nothing_left();
@@ -307,7 +307,7 @@ fn digits_by_info_end_at_an_intercepting_bridge_and_go_on_as_telephone_events() 
             assert_eq!(answered, Some(status), "{data}");
         }
         assert!(harness.take(bob).is_empty(), "no INFO goes on");
-        // The callee's endpoint is made second.
+        // The callee's endpoint is allocated second.
         let callee = EndpointId(2);
         assert_eq!(harness.media().digits(), [(callee, '5', 250), (callee, '#', 160)]);
         let mut told = Vec::new();

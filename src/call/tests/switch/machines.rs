@@ -1,4 +1,4 @@
-//! Applications that are machines: what happens to one, and that it holds only its own call.
+//! Applications as machines: the events of one, and that it controls only its own call.
 
 use std::sync::{Arc, Mutex};
 use std::time::{Duration, Instant};
@@ -12,15 +12,15 @@ use b2b_testkit::{Harness, PartyId, SESSION, UsageId};
 
 use crate::routed::ANN;
 
-/// What happened to machines, in words.
+/// The events of machines, as text.
 type Happened = Arc<Mutex<Vec<String>>>;
 
 #[derive(Clone, Default)]
 struct Room {
     happened: Happened,
-    /// After so many keys the shared one is over.
+    /// The number of keys after which the shared machine ends.
     most: usize,
-    /// Told of every key.
+    /// Gets every key.
     shared: Arc<Mutex<Option<AppHandle>>>,
 }
 
@@ -40,7 +40,7 @@ impl ApplicationHandler for Room {
     }
 }
 
-/// Plays a tone, and does what keys say.
+/// Plays a tone, and acts on keys.
 struct Attends {
     room: Room,
     call: IncomingCall,
@@ -98,11 +98,11 @@ impl Application for Attends {
     }
 }
 
-/// Belongs to no call.
+/// A machine that belongs to no call.
 struct Counts {
     happened: Happened,
     keys: usize,
-    /// After so many it is over.
+    /// The number of keys after which it ends.
     most: usize,
 }
 

@@ -1,7 +1,6 @@
-//! The switch in virtual time: calls between parties, with a media controller that
-//! is only told of media.
+//! The switch in virtual time: calls between parties, with a simulated media controller.
 
-// As in test functions (clippy.toml): what a helper cannot get fails the test.
+// As in test functions (clippy.toml): a failure in a helper fails the test.
 #![allow(clippy::unwrap_used)]
 
 mod account;

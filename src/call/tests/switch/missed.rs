@@ -1,5 +1,5 @@
-//! What comes to nothing is counted: late, ignored or impossible. Nobody waits for ever where who has asked for
-//! something is gone when it comes.
+//! Events without effect are counted: late, ignored or impossible ones. No operation waits for ever if its
+//! requester is gone when the answer arrives.
 
 use std::fs;
 use std::path::{Path, PathBuf};
@@ -17,7 +17,7 @@ use crate::hand::{Hand, answered, asked, body, last, nothing_left, talking};
 use crate::routed::{ANN, BOB, CAT, contacts, uri};
 use crate::transfers::{harness, replacing};
 
-/// Silent places that are still to be counted, by file.
+/// Uncounted returns that remain to be fixed, by file.
 const LEFT: [(&str, usize); 1] = [("driver/unsent.rs", 1)];
 
 #[test]
@@ -65,13 +65,13 @@ fn a_newcomer_who_goes_before_the_other_side_agrees_leaves_the_call_as_it_was() 
         let b = harness.answer_next(bob, SESSION);
         let invite = replacing(&mut harness, ann, a);
         let c = harness.invite(cat, invite);
-        // Before the 100 nobody may cancel (RFC 3261 §9.1).
+        // A CANCEL may not be sent before the 100 (RFC 3261 §9.1).
         harness.run(Duration::from_secs(1));
         harness.cancel(cat, c);
         let late = harness.counters().late;
         if agrees {
             harness.answer(bob, b, Some(SESSION));
-            // What Bob has agreed to is nobody's: Bob is offered what Ann can do.
+            // Bob's answer has no counterpart any more: Bob is offered what Ann supports.
             harness.answer(bob, b, Some(SESSION));
         } else {
             harness.reject(bob, b, 488);
@@ -79,7 +79,7 @@ fn a_newcomer_who_goes_before_the_other_side_agrees_leaves_the_call_as_it_was() 
         assert!(harness.counters().late > late);
         assert!(harness.is_up(ann, a) && harness.is_up(bob, b));
         assert_eq!(harness.snapshot()[0].state, CallState::Bridged);
-        // It was 491 for the rest of the call.
+        // Formerly 491 for the rest of the call.
         harness.take(ann);
         harness.refer(ann, a, format!("<{}>", uri(CAT)));
         let taken = harness.take(ann).into_iter().find_map(|event| match event {
@@ -95,7 +95,7 @@ fn a_newcomer_who_goes_before_the_other_side_agrees_leaves_the_call_as_it_was() 
 
 #[test]
 fn an_offer_in_a_2xx_is_answered_though_who_asked_for_it_has_gone() {
-    // It has cancelled its re-INVITE, and both stay.
+    // Ann cancels her re-INVITE, and both stay connected.
     let (mut harness, mut ann, bob) = talking();
     ann.asks(&mut harness, "INVITE", "", "");
     ann.cancels(&mut harness);
@@ -135,7 +135,7 @@ fn an_offer_in_a_2xx_is_answered_though_who_asked_for_it_has_hung_up() {
     nothing_left(harness);
 }
 
-/// Source files of a folder, without tests.
+/// The source files of a folder, without tests.
 fn sources(folder: &Path) -> Vec<PathBuf> {
     let entries = fs::read_dir(folder).unwrap().map(|entry| entry.unwrap().path());
     let of = |path: PathBuf| match path.is_dir() {
@@ -146,7 +146,7 @@ fn sources(folder: &Path) -> Vec<PathBuf> {
     entries.flat_map(of).collect()
 }
 
-/// Lines at which a `let … else` or an `else` returns without a value, and without a word.
+/// The lines where a `let … else` or an `else` only returns, without a value.
 fn silent(text: &str) -> Vec<usize> {
     let production = text.split("#[cfg(test)]\nmod tests {").next().unwrap_or_default();
     let lines: Vec<&str> = production.lines().map(str::trim).collect();
@@ -198,7 +198,7 @@ fn a_bye_that_the_notify_behind_it_overtakes_is_sent_again() {
     assert_eq!(answered(&harness, BOB, "REFER"), [202]);
     let cat = Hand::callee(&harness, CAT);
     cat.answers(&mut harness, "INVITE", "180 Ringing", "");
-    // Bob is told of the end of the transfer after answering what was told before.
+    // Bob learns of the end of the transfer after answering the earlier offer.
     ann.asks(&mut harness, "BYE", "", "");
     cat.answers(&mut harness, "CANCEL", "200 OK", "");
     cat.answers(&mut harness, "INVITE", "487 Request Terminated", "");

@@ -1,4 +1,4 @@
-//! Calls that go on from their snapshots in another process, and octets that are no snapshot, or lie.
+//! Calls that continue from their snapshots in another process, and invalid or forged snapshots.
 
 use std::sync::Arc;
 use std::time::{Duration, Instant};
@@ -89,7 +89,7 @@ fn calls_that_talk_go_on_in_another_process_and_are_replayed_whole_at_their_end(
     assert!(harness.is_up(ann, at_ann) && harness.is_up(bob, at_bob));
     harness.hang_up(ann, at_ann);
     assert!(!harness.is_up(bob, at_bob));
-    // Its journal has what came into it in each of the processes.
+    // Its journal contains the inputs from each of the processes.
     harness.assert_nothing_left();
     let journal = harness.journals().pop().expect("a journal");
     assert_eq!(journal.matches("\"INVITE sip").count(), 4, "{journal}");
@@ -180,7 +180,7 @@ fn a_call_whose_run_is_not_what_was_is_lost_and_leaves_the_others_alone() {
     let at_bob_too = harness.answer_next(bob, SESSION);
     harness.run(Duration::from_secs(2));
     let lost: Vec<Lost> = harness.move_to_another_process_with(|octets| {
-        // As a program would have written it that acts otherwise.
+        // As written by a program that behaves differently.
         let text = |it: &[u8]| Snapshot::from_bytes(it).unwrap().text(Instant::now());
         assert_eq!(octets.len(), 2);
         assert!(text(&octets[0]).contains("\"INVITE "));

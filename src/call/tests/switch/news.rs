@@ -1,4 +1,4 @@
-//! What is told of prompts, recordings and INFO while a call goes on.
+//! Events of prompts, recordings and INFO during a call.
 
 use std::path::PathBuf;
 use std::sync::Arc;
@@ -38,7 +38,7 @@ fn a_prompt_is_told_at_its_beginning_and_with_how_it_ended() {
         let prompt = Prompt::file("welcome.wav");
         service.play(call.leg, &prompt).await.expect("played");
         service.play_and_collect(call.leg, &prompt, &DigitPlan::new(1)).await.expect("collected");
-        // The caller hangs up in the middle of it.
+        // The caller hangs up during the prompt.
         let _gone = service.play(call.leg, &prompt).await;
         HandlerAction::Complete
     };
@@ -92,7 +92,7 @@ fn a_recording_is_told_with_its_file_and_is_over_once_that_is_complete() {
     let of_call = of_call.clone();
     harness.wait(soon, service.stop_call_recording(call)).expect("its end");
     assert_eq!(recordings(&mut bus), [(None, false, Some(of_call), true)]);
-    // One of each ends with the call.
+    // One of each kind ends with the call.
     harness.wait(soon, service.record_call(call, None)).expect("of the call");
     harness.wait(soon, service.record_leg(leg, true)).expect("of the leg");
     let begun = recordings(&mut bus);
@@ -123,7 +123,7 @@ fn a_recording_that_a_full_disk_ends_is_told_with_why() {
     harness.assert_nothing_left();
 }
 
-/// Dials Bob, and wants to hear what happens.
+/// Dials Bob, and subscribes to the call's events.
 struct Curious;
 
 impl ApplicationHandler for Curious {
@@ -177,7 +177,7 @@ fn an_info_that_is_no_digit_is_told_and_taken_where_somebody_hears_of_it() {
             panic!("{told:?}")
         };
         assert_eq!((content_type.as_str(), body.as_deref(), *size), (XML, Some("<fast_update/>"), 14));
-        // A digit is told as one, and what is too long by its length alone.
+        // A digit is reported as a digit; of an overlong body only the length is reported.
         press(&mut harness, (ann, a), "application/dtmf-relay", "Signal=5\r\n", Vec::new());
         let long: &'static str = "x".repeat(INFO_BODY + 1).leak();
         press(&mut harness, (ann, a), XML, long, Vec::new());
@@ -212,7 +212,7 @@ fn a_party_that_floods_with_infos_makes_few_events_and_each_is_answered() {
     harness.answer_next(bob, SESSION);
     harness.take(ann);
     let begun = harness.now();
-    // Ten at once, over and over.
+    // Ten at once, repeatedly.
     let mut flood = |harness: &mut Harness, kind: &'static str, body: &'static str, times: usize| {
         let mut answers = std::collections::BTreeMap::new();
         for _ in 0..times {
@@ -235,12 +235,12 @@ fn a_party_that_floods_with_infos_makes_few_events_and_each_is_answered() {
     let (answers, told) = flood(&mut harness, XML, "<fast_update/>", 50);
     let allowed = 42 + (harness.now() - begun).as_millis() as usize / 100;
     assert!((40..=allowed).contains(&told) && told < 400, "{told}, {allowed} are allowed");
-    // Each is answered: who is not heard may say it again, and digits go where they go.
+    // Every INFO is answered: one that is dropped may be sent again, and digits are passed on.
     assert_eq!(answers, [(200, told), (503, 500 - told)].into());
     let (digits, more) = flood(&mut harness, "application/dtmf-relay", "Signal=5\r\n", 6);
     assert!(more < 60 && !digits.contains_key(&503), "{more}, {digits:?}");
     assert_eq!(harness.counters().infos_untold as usize, 560 - told - more);
-    // The flood is over: it is heard again.
+    // The flood is over: INFO is processed again.
     harness.run(Duration::from_secs(10));
     press(&mut harness, (ann, a), XML, "<fast_update/>", Vec::new());
     assert_eq!((status(&mut harness, ann), hears(&mut bus).len()), (Some(200), 1));

@@ -1,4 +1,4 @@
-//! A contact whose INVITE has to wait, since its gateway takes so many calls in a second.
+//! A contact whose INVITE is delayed, since its gateway limits calls per second.
 
 use std::sync::Arc;
 use std::time::{Duration, Instant};
@@ -18,7 +18,7 @@ use crate::routed::{ANN, BOB, CAT, contacts};
 
 const WAIT: Duration = Duration::from_millis(700);
 
-/// Everybody may call, and every call waits.
+/// Admits every call, after a delay.
 struct Pacing;
 
 impl AdmissionControl for Pacing {
@@ -61,7 +61,7 @@ fn invited_at(harness: &Harness, address: &str) -> usize {
     harness.wire.iter().filter(|it| it.to == at && it.line().starts_with("INVITE")).count()
 }
 
-/// Its patience counts from when its INVITE left, or a slow gateway would never be waited for.
+/// The response timeout starts when the INVITE is sent; otherwise a slow gateway would always fail.
 #[test]
 fn a_host_is_silent_from_when_its_invite_left() {
     let second = Duration::from_secs(1);
@@ -70,12 +70,12 @@ fn a_host_is_silent_from_when_its_invite_left() {
         HandlerAction::Dial(Box::new(contacts(&[(BOB, 0), (CAT, 1)], options)))
     });
     let mut harness = harness_of(handler);
-    // Nobody is at Bob's address.
+    // No party is at Bob's address.
     let (ann, cat) = (harness.party(ANN), harness.party(CAT));
     harness.call(ann, "bob", Some(SESSION));
     harness.run(WAIT + second - Duration::from_millis(200));
     assert_ne!(invited(&harness), 0);
-    // Cat's own INVITE waits, too.
+    // Cat's own INVITE is delayed, too.
     harness.run(WAIT + Duration::from_millis(100));
     assert_eq!(invited_at(&harness, CAT), 0, "Bob's second was not over");
     harness.run(second);

@@ -1,5 +1,5 @@
-//! Offers that cross a transfer, a cancellation or the end of a party: nobody is left without media, and nobody is
-//! told of what is over.
+//! Offers that cross a transfer, a cancellation or the end of a party: no party is left without media or gets
+//! an obsolete offer.
 
 use std::sync::Arc;
 use std::time::{Duration, Instant};
@@ -14,7 +14,7 @@ use crate::hand::{Hand, answered, asked, body, last, nothing_left, told};
 use crate::routed::{ANN, BOB, CAT, contacts, uri};
 use crate::transfers::harness;
 
-/// Ann talks with Bob, who has sent Ann to Cat, whose phone rings.
+/// Ann is connected with Bob, who has transferred Ann to Cat, whose phone rings.
 struct Sent {
     harness: Harness,
     ann: (PartyId, UsageId),
@@ -32,7 +32,7 @@ fn sent() -> Sent {
     Sent { harness, ann: (ann, a), bob: (bob, b), cat: (cat, c) }
 }
 
-/// A re-INVITE of this party's; without an offer it wants one.
+/// A re-INVITE of this party; without an offer it requests one.
 fn reinvites(harness: &mut Harness, (party, usage): (PartyId, UsageId), offer: Option<&str>) {
     let now = harness.now();
     let body = offer.map(|offer| Body::sdp(offer.to_owned()));
@@ -40,14 +40,14 @@ fn reinvites(harness: &mut Harness, (party, usage): (PartyId, UsageId), offer: O
     harness.settle();
 }
 
-/// How often this party was asked by re-INVITE since this was last asked.
+/// The number of re-INVITEs that this party received since the last call.
 fn reinvited(harness: &mut Harness, party: PartyId) -> usize {
     let of = |it: &Event| matches!(it, Event::Usage { event: UsageEvent::ReInvite { .. }, .. });
     harness.take(party).iter().filter(|it| of(it)).count()
 }
 
 impl Sent {
-    /// Ann is offered what Cat can do, and from then on those two hear each other; both hang up.
+    /// Ann is offered what Cat supports, and they hear each other; both hang up.
     fn ann_hears_cat(mut self) {
         assert_eq!(reinvited(&mut self.harness, self.ann.0), 1, "Ann is told of Cat");
         self.harness.answer(self.ann.0, self.ann.1, Some(SESSION));
@@ -105,7 +105,7 @@ fn who_stays_may_owe_an_answer_when_the_target_answers() {
     }
 }
 
-/// It has the session that it has, which is joined with the target's.
+/// The remaining party keeps its session, which is joined with the target's.
 #[test]
 fn who_stays_may_refuse_to_be_told_of_the_target_and_hears_it() {
     let mut it = sent();

@@ -1,5 +1,5 @@
-//! Reliable provisional responses through the switch (RFC 3262): PRACK on each leg,
-//! offers and answers in them. What is lost of them is in `rfc3262`.
+//! Reliable provisional responses through the switch (RFC 3262): PRACK on each leg, with offers and answers.
+//! Losses are tested in `rfc3262`.
 
 use b2b_call::service::{DialOptions, DialOrder};
 use b2b_sip::endpoint::{Body, Event, Invite, Reply, UsageEvent, UsageId};
@@ -8,7 +8,7 @@ use b2b_testkit::{Harness, PartyId, SESSION, Sent};
 
 use crate::routed::{ANN, BOB, CAT, contacts, routed, to_bob};
 
-/// Everything of this method or status that went between b2b and an address.
+/// Every message of this method or status between b2b and an address.
 fn sent<'a>(harness: &'a Harness, start: &str, address: &str) -> Vec<&'a Sent> {
     let address = address.parse().expect("an address");
     let of = |it: &&Sent| (it.to == address || it.from == address) && it.line().starts_with(start);
@@ -20,7 +20,7 @@ fn body(sent: &Sent) -> String {
     text.split_once("\r\n\r\n").map(|(_, body)| body.to_owned()).unwrap_or_default()
 }
 
-/// Rings reliably.
+/// Sends a reliable provisional response.
 fn ring(harness: &mut Harness, party: PartyId, usage: UsageId, status: u16, session: Option<&str>) {
     let now = harness.now();
     let body = session.map(|it| Body::sdp(it.to_owned()));
@@ -29,7 +29,7 @@ fn ring(harness: &mut Harness, party: PartyId, usage: UsageId, status: u16, sess
     harness.settle();
 }
 
-/// The reliable response whose PRACK a caller owes an answer in.
+/// The reliable response with an offer that a caller has to answer in its PRACK.
 fn offered(harness: &mut Harness, party: PartyId) -> Option<Response> {
     harness.take(party).into_iter().find_map(|event| match event {
         Event::Usage { event: UsageEvent::Provisional { response, prack_wanted: true }, .. } => {
@@ -108,7 +108,7 @@ fn an_offer_in_a_reliable_response_goes_to_the_caller_and_the_answer_back_with_p
     let (ann, bob) = (harness.party(ANN), harness.party(BOB));
     let a = harness.call(ann, "bob", None);
     let b = harness.next_call(bob);
-    // Without the offer that would be due there is only a plain response.
+    // Without the offer, which would be due, only an unreliable response is possible.
     harness.ring(bob, b, 180, None);
     assert_eq!(sent(&harness, "SIP/2.0 180", ANN)[0].field("Require"), None);
     ring(&mut harness, bob, b, 183, Some(SESSION));
@@ -148,7 +148,7 @@ fn a_callee_is_not_told_of_reliable_responses_that_its_offer_could_not_go_on_in(
     harness.assert_nothing_left();
 }
 
-/// A caller with or without an offer, and two phones that ring together.
+/// A caller with or without an offer, and two phones that ring in parallel.
 fn two(offer: Option<&str>) -> (Harness, (PartyId, UsageId), [(PartyId, UsageId); 2]) {
     let options = DialOptions { order: DialOrder::Parallel, ..DialOptions::default() };
     let mut harness = routed(contacts(&[(BOB, 0), (CAT, 0)], options));
@@ -158,7 +158,7 @@ fn two(offer: Option<&str>) -> (Harness, (PartyId, UsageId), [(PartyId, UsageId)
     (harness, (ann, a), [(bob, b), (cat, c)])
 }
 
-/// The re-INVITE that tells a caller of the winner, answered.
+/// The re-INVITE that offers a caller the winner's session, answered.
 fn told_of_the_winner(harness: &mut Harness, (party, usage): (PartyId, UsageId)) -> String {
     let offer = harness.take(party).into_iter().find_map(|event| match event {
         Event::Usage { event: UsageEvent::ReInvite { request }, .. } => Some(request.body()),
@@ -195,8 +195,8 @@ fn of_two_offers_in_reliable_responses_one_goes_across_and_either_may_win() {
 
 #[test]
 fn a_callee_who_has_been_answered_by_us_leaves_the_caller_to_be_offered() {
-    // Bob's offer goes to Ann, who does not answer before Bob gives up; Cat has offered
-    // by then, and wins.
+    // Bob's offer is sent to Ann, who does not answer it before Bob gives up; meanwhile Cat has offered and
+    // wins.
     let (mut harness, (ann, a), [(bob, b), (cat, c)]) = two(None);
     ring(&mut harness, bob, b, 183, Some(SESSION));
     let response = offered(&mut harness, ann).expect("an offer");
@@ -232,7 +232,7 @@ fn a_new_offer_in_a_prack_is_answered_here() {
     let bob = harness.party(BOB);
     let a = harness.call(ann, "bob", Some(SESSION));
     let b = harness.next_call(bob);
-    // Ann's own endpoint sends PRACK by itself; the one with an offer is made of it.
+    // Ann's own endpoint sends PRACK by itself; it is turned into one with an offer.
     harness.change_messages(|message| {
         if !message.starts_with("PRACK sip:") || !message.contains("192.0.2.11") {
             return message.to_owned();

@@ -1,5 +1,5 @@
-//! Who was referred by a REFER that went across may come with Replaces for a while (RFC 3891 §3);
-//! nobody else may.
+//! For some time, a party that was referred by a passed-on REFER may call with Replaces (RFC 3891 §3); other
+//! parties may not.
 
 use std::sync::Arc;
 use std::time::{Duration, Instant};
@@ -17,7 +17,7 @@ use bytes::Bytes;
 
 use crate::routed::{ANN, BOB, CAT, DAN, contacts};
 
-/// Ann is a user; everybody else is who they are by their address.
+/// Ann is a user; other parties are identified by their address.
 struct Believing;
 
 impl AdmissionControl for Believing {
@@ -69,7 +69,7 @@ fn who_was_referred_takes_the_place_of_who_referred_them_in_time_and_by_name() {
         let consultation = harness.invite(ann, invite("ann", "cat", &[]));
         let c = harness.answer_next(cat, SESSION);
         assert!(harness.is_up(ann, a) && harness.is_up(ann, consultation));
-        // Header fields beside Replaces do not go across.
+        // Header fields other than Replaces are not passed on.
         harness.refer(ann, a, "<sip:cat@example.com?Route=%3Csip:192.0.2.9%3E&Subject=x>".to_owned());
         let at_bob = BOB.parse().unwrap();
         let asked = harness.take(bob).into_iter().find_map(|event| match event {

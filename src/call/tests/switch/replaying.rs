@@ -1,5 +1,5 @@
-//! Journals of calls, replayed: also those that are not what a b2b has written. That what was written is replayed
-//! octet by octet is asserted at the end of every other test of calls (`Harness::assert_nothing_left`).
+//! The replay of journals, including ones that were not written by b2b. That written journals replay octet by
+//! octet is asserted at the end of every other call test (`Harness::assert_nothing_left`).
 
 use std::time::{Duration, Instant};
 
@@ -14,7 +14,7 @@ use crate::hand::{answered, calling, nothing_left};
 use crate::routed::{ANN, BOB, CAT, to_bob};
 use crate::transfers::{harness, refresh};
 
-/// A call that rings, is answered and hung up by the caller.
+/// The journal of a call that rings, is answered and is hung up by the caller.
 fn journal() -> String {
     let mut harness = to_bob();
     talk(&mut harness);
@@ -30,7 +30,7 @@ fn talk(harness: &mut Harness) {
     harness.hang_up(ann, call);
 }
 
-/// What a run comes to, and the lines of what it has sent.
+/// The result of a replay, and the first lines of its messages.
 fn run(text: &str) -> (Replayed, Vec<String>) {
     let mut sent = Vec::new();
     let replayed = Replay::new(Journal::parse(text).expect("a journal"), Instant::now()).run(&mut |shown| {
@@ -64,7 +64,7 @@ fn a_message_that_is_another_one_is_named() {
 #[test]
 fn what_was_not_sent_again_is_counted() {
     let text = journal();
-    // Nobody hangs up.
+    // The call is not hung up.
     let cut = text.lines().position(|line| line.contains("\"BYE ")).expect("a BYE");
     let lines: Vec<&str> = text.lines().collect();
     let sent = lines[cut..].iter().filter(|line| line.contains("\"sent\":{")).copied();
@@ -169,7 +169,7 @@ fn a_call_that_is_quiet_takes_less_room_and_is_told_of_as_before() {
     harness.run(Duration::from_secs(40));
     assert_eq!(told(&harness), before);
     assert!(harness.history_bytes(id) * 5 < held * 3, "{} of {held} bytes", harness.history_bytes(id));
-    // What comes later stands behind it, also where it is packed again.
+    // Later records follow it, even after it is compressed again.
     for _ in 0..2 {
         let now = harness.now();
         harness.endpoint(ann).reinvite(now, call, Some(Body::sdp(SESSION))).unwrap();
@@ -231,7 +231,7 @@ fn calls_that_meet_are_replayed_where_a_timer_has_sent_between_their_turns() {
     let a = harness.call(ann, "bob", Some(SESSION));
     let b = harness.answer_next(bob, SESSION);
     let consultation = harness.call(ann, "cat", Some(SESSION));
-    // Ann's first call has a turn before the second one's 100, which no turn sends.
+    // Ann's first call has a turn before the second one's 100, which belongs to no turn.
     let now = harness.now();
     harness.endpoint(ann).reinvite(now, a, Some(Body::sdp(SESSION))).unwrap();
     harness.run(Duration::from_millis(500));
@@ -258,7 +258,7 @@ fn what_is_refused_outside_of_any_dialog_is_refused_in_the_same_words_again() {
     ann.acks(&mut harness, invite, "");
     ann.asks(&mut harness, "BYE", "", "");
     bob.answers(&mut harness, "BYE", "200 OK", "");
-    // The CANCEL and the INFO come after the end.
+    // The CANCEL and the INFO arrive after the end.
     ann.cancels(&mut harness);
     ann.asks(&mut harness, "INFO", "", "");
     assert_eq!((answered(&harness, ANN, "CANCEL"), answered(&harness, ANN, "INFO")), (vec![200], vec![481]));

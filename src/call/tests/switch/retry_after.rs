@@ -1,7 +1,7 @@
-//! Refusals that are not the last word, in the middle of dialling and of a re-INVITE: 401 and 407 with a
-//! stale nonce or a wrong password (RFC 3261 §22, RFC 7616 §3.3), 422 with Min-SE (RFC 4028 §7.3), 491 (RFC
-//! 3261 §14.1), 500 with Retry-After (§14.2, §21.5.1). Bob is a gateway with a password; both write their
-//! messages by hand.
+//! Refusals that lead to another attempt, while dialling and in a re-INVITE: 401 and 407 with a stale nonce
+//! or a wrong password (RFC 3261 §22, RFC 7616 §3.3), 422 with Min-SE (RFC 4028 §7.3), 491 (RFC 3261 §14.1),
+//! 500 with Retry-After (§14.2, §21.5.1). Bob is a gateway with a password; both write their messages by
+//! hand.
 //!
 //! Elsewhere: 423 to the REGISTER of a gateway is in `tests/server/admission/gateways.rs`, with 401 to it
 //! and Retry-After; 503 by which the next address of a name is tried in
@@ -18,7 +18,7 @@ use b2b_testkit::{Harness, Network, Passwords, SESSION, Sent, gateway};
 use crate::hand::{Hand, answered, asked, body, hangs_up, last, nothing_left, talking, told};
 use crate::routed::{ANN, BOB, CAT, Route, contacts};
 
-/// Ann calls these in order, Bob of them by a gateway that has a password.
+/// Ann calls these targets in order, Bob through a gateway that has a password.
 fn dialling(of: &[(&str, u16)]) -> (Harness, Hand, Hand) {
     let mut request = contacts(of, DialOptions::default());
     if let DialTo::Contacts(contacts) = &mut request.to {
@@ -38,7 +38,7 @@ fn with(request: DialRequest) -> Harness {
     Harness::with(Instant::now(), handlers, resolver, Box::new(Passwords), config, Network::QUIET)
 }
 
-/// Ann and Bob, the gateway, talk; of `wire` nothing is left.
+/// Ann and Bob, the gateway, are connected; `wire` is cleared.
 fn by_gateway() -> (Harness, Hand, Hand) {
     let (harness, ann, bob) = dialling(&[(BOB, 0)]);
     answered_by(harness, ann, bob)
@@ -54,7 +54,7 @@ fn answered_by(mut harness: Harness, mut ann: Hand, bob: Hand) -> (Harness, Hand
     (harness, ann, bob)
 }
 
-/// Status line and challenge of a 401 or 407.
+/// The status line and challenge of a 401 or 407.
 fn challenge(status: u16, nonce: &str, stale: bool) -> (&'static str, String) {
     let (line, field) = match status {
         401 => ("401 Unauthorized", "WWW-Authenticate"),
@@ -139,11 +139,11 @@ fn a_stale_nonce_costs_one_more_round_while_dialling_and_a_wrong_password_none()
 #[test]
 fn who_has_no_password_goes_on_to_the_next_contact() {
     let (mut harness, mut ann, bob) = dialling(&[(BOB, 0), (CAT, 1)]);
-    // No challenge that can be met: nothing but a scheme that nobody knows.
+    // No usable challenge: only an unknown scheme.
     let other = ("401 Unauthorized", "WWW-Authenticate: Bearer realm=\"carrier\"\r\n".to_owned());
     challenges(&mut harness, &bob, "INVITE", other);
     assert_eq!(asked(&harness, BOB), ["INVITE", "ACK"]);
-    // Cat is no gateway: nothing is told to it.
+    // Cat is not a gateway: it gets no credentials.
     let cat = Hand::callee(&harness, CAT);
     let (line, field) = challenge(407, "one", false);
     let invite = last(&harness, CAT, "INVITE");
@@ -195,7 +195,7 @@ fn a_422_while_dialling_is_met_with_the_interval_that_it_names_and_one_that_name
     assert_eq!((number(&second), second.field("Call-ID")), (number(&first) + 1, first.field("Call-ID")));
     assert_eq!(second.field("Session-Expires").as_deref(), Some("3600"));
     assert_eq!(second.field("Min-SE").as_deref(), Some("3600"));
-    // And again, with a password in between.
+    // Challenged again, with accepted credentials in between.
     challenges(&mut harness, &bob, "INVITE", challenge(407, "one", false));
     let third = last(&harness, BOB, "INVITE");
     assert_eq!(third.field("Session-Expires").as_deref(), Some("3600"));
@@ -237,12 +237,12 @@ fn who_refuses_a_call_with_retry_after_is_not_called_again_and_the_next_contact_
     }
 }
 
-/// What Ann asks: the session on hold.
+/// Ann's offer: the session on hold.
 fn held() -> String {
     format!("{}a=sendonly\r\n", SESSION.replace("party 1 1", "party 1 2"))
 }
 
-/// Ann's re-INVITE or UPDATE, as Bob got it.
+/// Ann's re-INVITE or UPDATE, as Bob received it.
 fn asks(harness: &mut Harness, ann: &mut Hand, method: &str) -> Sent {
     ann.asks(harness, method, "", &held());
     last(harness, BOB, method)
@@ -283,7 +283,7 @@ fn a_password_that_is_refused_inside_of_a_call_leaves_it_up() {
         challenges(&mut harness, &bob, method, challenge(status, "two", false));
         assert_eq!(told(&harness, BOB, method).len(), 2, "{method} {status}");
         assert_eq!(answered(&harness, ANN, method), [488], "it is not Ann's password");
-        // The next one is another request.
+        // The next one is a new request.
         asks(&mut harness, &mut ann, method);
         assert_eq!(told(&harness, BOB, method).len(), 3);
         bob.answers(&mut harness, method, "200 OK", SESSION);
@@ -329,7 +329,7 @@ fn a_422_to_a_reinvite_is_met_with_the_interval_that_it_names() {
     assert!(second.field("Session-Expires").is_some_and(|it| it.starts_with("2400")), "{}", second.text());
     assert_eq!((second.field("Min-SE").as_deref(), body(&second)), (Some("2400"), body(&first)));
     assert!(answered(&harness, ANN, "INVITE").is_empty());
-    // It does not get better: no third one, and the call stays.
+    // A repeated 422 ends the attempts: no third one, and the call stays.
     bob.says(&mut harness, &second, "422 Session Interval Too Small", "Min-SE: 2400\r\n", "");
     assert_eq!(told(&harness, BOB, "INVITE").len(), 2);
     assert_eq!(answered(&harness, ANN, "INVITE"), [488]);
@@ -338,7 +338,7 @@ fn a_422_to_a_reinvite_is_met_with_the_interval_that_it_names() {
 
 #[test]
 fn after_491_the_owner_of_the_call_id_waits_2_1_to_4_s_and_the_other_one_up_to_2_s() {
-    // b2b has called Bob: the Call-ID there is b2b's. Ann has called b2b.
+    // b2b has called Bob, so the Call-ID there is b2b's. Ann has called b2b.
     for (asker, other, waits) in [(ANN, BOB, 2_100..4_101), (BOB, ANN, 0..2_101)] {
         let (mut harness, ann, bob) = talking();
         let (mut one, two) =
@@ -349,7 +349,7 @@ fn after_491_the_owner_of_the_call_id_waits_2_1_to_4_s_and_the_other_one_up_to_2
             let offer = held().replace("party 1 2", &format!("party 1 {version}"));
             let offer = if version % 2 == 0 { offer } else { offer.replace("sendonly", "sendrecv") };
             one.asks(&mut harness, "INVITE", "", &offer);
-            // Twice in a row: who has waited may meet another one.
+            // Twice in a row: a second glare may follow the wait.
             for round in 1..=2 {
                 let refused = harness.now();
                 let before = last(&harness, other, "INVITE");

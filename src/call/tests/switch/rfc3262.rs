@@ -1,9 +1,9 @@
-//! RFC 3262: reliable provisional responses where something is lost. Bob rings reliably to b2b, and b2b to Ann;
+//! RFC 3262: reliable provisional responses with message loss. Bob rings reliably to b2b, and b2b to Ann;
 //! both write their messages by hand.
 //!
-//! Elsewhere: offers and answers in these responses, and callers and callees who know nothing of them, are in
-//! `reliable`; the table of §3 is in `src/sip/dialog/reliable_fsm.rs`, and that a second response waits for the
-//! PRACK of the first in `src/sip/tests/sip/endpoint/reliable.rs`.
+//! Elsewhere: offers and answers in these responses, and parties that do not support them, are in `reliable`;
+//! the table of §3 is in `src/sip/dialog/reliable_fsm.rs`, and that a second response waits for the PRACK of
+//! the first in `src/sip/tests/sip/endpoint/reliable.rs`.
 
 use std::time::Duration;
 
@@ -14,13 +14,14 @@ use crate::routed::{ANN, BOB, CAT};
 
 const SUPPORTED: &str = "Supported: 100rel\r\n";
 
-/// Bob's reliable response of this number to the INVITE.
+/// Bob's reliable response with this RSeq to the INVITE.
 fn rings(harness: &mut Harness, bob: &Hand, status: &str, rseq: u32, session: &str) -> String {
     let invite = last(harness, BOB, "INVITE");
     bob.says(harness, &invite, status, &format!("Require: 100rel\r\nRSeq: {rseq}\r\n"), session)
 }
 
-/// Ann hears Bob's early media reliably, and says nothing yet. The last is the RAck of Ann's PRACK.
+/// Ann receives Bob's early media reliably, and has not acknowledged it. The last value is the RAck of Ann's
+/// PRACK.
 fn ringing() -> (Harness, Hand, Hand, String) {
     let (mut harness, ann, bob) = calling(SESSION, SUPPORTED);
     rings(&mut harness, &bob, "183 Session Progress", 1, SESSION);
@@ -29,14 +30,14 @@ fn ringing() -> (Harness, Hand, Hand, String) {
     (harness, ann, bob, rack)
 }
 
-/// RAck for the last reliable response that Ann was sent.
+/// The RAck for the last reliable response to Ann.
 fn rack(harness: &Harness, ann: &Hand) -> String {
     let all = told(harness, ANN, "SIP/2.0 18");
     let rseq = all.last().and_then(|it| it.field("RSeq")).expect("RSeq");
     format!("RAck: {rseq} {} INVITE\r\n", ann.cseq)
 }
 
-/// When this was sent to an address, in ms after the first time.
+/// The times at which this was sent to an address, in ms after the first one.
 fn times(harness: &Harness, at: &str, start: &str) -> Vec<u128> {
     let all = told(harness, at, start);
     all.iter().map(|it| (it.at - all[0].at).as_millis()).collect()
@@ -107,7 +108,7 @@ fn a_prack_for_what_was_never_sent_gets_481_and_the_response_goes_on() {
     assert_eq!(times(&harness, ANN, "SIP/2.0 183"), [0, 500, 1_500, 3_500]);
     ann.asks(&mut harness, "PRACK", &right, "");
     assert_eq!(answered(&harness, ANN, "PRACK").last(), Some(&200));
-    // It is acknowledged: another PRACK is for nothing.
+    // It is acknowledged already: another PRACK matches nothing.
     ann.asks(&mut harness, "PRACK", &right, "");
     assert_eq!(answered(&harness, ANN, "PRACK").last(), Some(&481));
     bob.answers(&mut harness, "INVITE", "200 OK", SESSION);
@@ -134,7 +135,7 @@ fn a_lost_200_to_a_prack_is_sent_again_for_its_copy_and_nothing_happens_twice() 
 
 #[test]
 fn a_prack_that_comes_after_the_200_is_answered_with_200() {
-    // Ringing without a session does not hold the answer; the PRACK for it was lost once.
+    // A 180 without a session does not delay the answer; the PRACK for it is lost once.
     for after_ack in [false, true] {
         let (mut harness, mut ann, bob) = calling(SESSION, SUPPORTED);
         let invite = ann.cseq;

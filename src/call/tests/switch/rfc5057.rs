@@ -1,11 +1,10 @@
-//! RFC 5057: what a final response to a request inside of a dialog ends. Ann asks, b2b asks Bob the same,
-//! and Bob's answer may end Bob's dialog; Ann's is another one, and b2b says nothing that would end it
-//! while Bob's is up. Both write their messages by hand.
+//! RFC 5057: what a final response to a request inside a dialog ends. Ann sends a request, b2b sends it to
+//! Bob, and Bob's response may end Bob's dialog; Ann's dialog is a different one, and b2b sends no response
+//! that would end it while Bob's is up. Both write their messages by hand.
 //!
-//! Ours differs from the table of §5.1 in one thing: a status by which only RFC 5057 has the far end's
-//! dialog or usage over (403, 404, 410, 480, 482 …) leaves the call up, as RFC 3261 §14.1 has it for a
-//! re-INVITE; 408 and 481 end it (RFC 3261 §12.2.1.2). No answer at all is 408 for a re-INVITE, and nothing
-//! for an INFO.
+//! b2b differs from the table of §5.1 in one point: a status that ends the dialog or usage only by RFC 5057
+//! (403, 404, 410, 480, 482 …) leaves the call up, as in RFC 3261 §14.1 for a re-INVITE; 408 and 481 end it
+//! (RFC 3261 §12.2.1.2). No response at all counts as 408 for a re-INVITE, and is ignored for an INFO.
 //!
 //! Elsewhere: 401 and 407 with a password, 422, 491 and Retry-After are in `retry_after`.
 
@@ -16,7 +15,7 @@ use b2b_testkit::{Harness, SESSION};
 use crate::hand::{Hand, answered, asked, hangs_up, last, nothing_left, talking, told};
 use crate::routed::{ANN, BOB};
 
-/// What Ann asks with: method, header fields, body.
+/// Ann's request: method, header fields, body.
 type Asks = (&'static str, &'static str, String);
 
 fn offer() -> Asks {
@@ -35,7 +34,7 @@ fn message() -> Asks {
     ("MESSAGE", "Content-Type: text/plain\r\n", "hello".to_owned())
 }
 
-/// Ann asks, Bob answers with this status; what Ann is told, and that of the call.
+/// Ann sends a request, Bob answers with this status; returns the status that Ann gets.
 fn answers(asks: &Asks, status: u16) -> (Harness, Hand, Hand, Option<u16>) {
     let (mut harness, mut ann, bob) = talking();
     ann.asks(&mut harness, asks.0, asks.1, &asks.2);
@@ -47,7 +46,7 @@ fn answers(asks: &Asks, status: u16) -> (Harness, Hand, Hand, Option<u16>) {
     (harness, ann, bob, told)
 }
 
-/// The call goes on: nobody is hung up, both may ask again, and it ends as calls do.
+/// The call continues: no BYE is sent, both can send requests again, and it ends normally.
 fn goes_on(mut harness: Harness, mut ann: Hand, mut bob: Hand, what: &str) {
     harness.run(Duration::from_secs(40));
     for at in [ANN, BOB] {
@@ -65,13 +64,14 @@ fn goes_on(mut harness: Harness, mut ann: Hand, mut bob: Hand, what: &str) {
     hangs_up(harness, ann, &bob);
 }
 
-/// Statuses that concern the request alone, and pass as they are.
+/// Statuses that concern the request alone, and pass unchanged.
 const PASS: [u16; 24] = [
     400, 402, 406, 412, 413, 414, 415, 417, 428, 429, 436, 437, 438, 486, 487, 488, 493, 499, 500, 504, 505,
     513, 600, 603,
 ];
 
-/// Statuses that would end Ann's dialog or usage, or that say nothing without a header field of Bob's.
+/// Statuses that would end Ann's dialog or usage, or that are meaningless without a header field of Bob's
+/// response.
 const HIDDEN: [u16; 21] =
     [300, 302, 401, 403, 404, 407, 410, 416, 420, 421, 422, 423, 480, 482, 483, 484, 485, 489, 494, 502, 604];
 
@@ -93,7 +93,7 @@ fn what_concerns_an_offer_alone_goes_back_and_what_would_end_the_dialog_is_488()
 fn what_concerns_another_request_alone_goes_back_and_what_would_end_the_dialog_is_488() {
     let hidden = HIDDEN.into_iter().filter(|status| *status != 489).map(|status| (status, 488));
     let table = PASS.map(|status| (status, status)).into_iter().chain(hidden);
-    // Of a method that Bob does not know nothing depends.
+    // A method that Bob does not support does not affect the dialog.
     for (status, expected) in table.chain([(405, 405), (501, 501), (489, 489), (503, 500), (469, 469)]) {
         for asks in [info(), message()] {
             let (harness, ann, bob, told) = answers(&asks, status);
@@ -111,7 +111,7 @@ fn who_knows_nothing_of_the_dialog_is_hung_up_and_the_other_one_too() {
                 continue;
             }
             let (mut harness, ann, bob, told) = answers(&asks, status);
-            // What Bob has forgotten is not Ann's dialog.
+            // A dialog that Bob has lost is not Ann's.
             assert_eq!(told, Some(480), "{status} to {}", asks.0);
             assert_eq!(
                 asked(&harness, BOB).last().map(String::as_str),
@@ -129,7 +129,7 @@ fn who_knows_nothing_of_the_dialog_is_hung_up_and_the_other_one_too() {
 
 #[test]
 fn a_408_to_another_request_or_no_answer_leaves_the_call_up_and_no_408_goes_back() {
-    // RFC 4320 §4.1: whoever asked has given up by itself by then.
+    // RFC 4320 §4.1: the sender has timed out by then.
     for asks in [info(), message()] {
         let (harness, ann, bob, told) = answers(&asks, 408);
         assert_eq!(told, Some(504), "{}", asks.0);

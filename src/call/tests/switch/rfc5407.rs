@@ -1,8 +1,8 @@
-//! RFC 5407: requests that cross on the wire. Ann has called Bob by way of b2b, which is the
-//! callee in Ann's dialog and the caller in Bob's; both write their messages by hand.
+//! RFC 5407: requests that cross on the wire. Ann has called Bob through b2b, which is the callee in Ann's
+//! dialog and the caller in Bob's; both write their messages by hand.
 //!
-//! Elsewhere: the owner and the other side of re-INVITEs that cross (§3.3.1) are in
-//! `retry_after`, what two endpoints of ours do with them in `trouble`.
+//! Elsewhere: the dialog owner and the other side of crossing re-INVITEs (§3.3.1) are in `retry_after`, the
+//! reaction of two of our endpoints to them in `trouble`.
 
 use std::time::Duration;
 
@@ -64,7 +64,7 @@ fn a_bye_of_the_early_dialog_that_meets_the_200_ends_the_call_3_1_3() {
     assert_eq!(answered(&harness, ANN, "INVITE"), [180, 200], "the 200 was the last word");
     assert_eq!(asked(&harness, BOB), ["INVITE", "ACK", "BYE"]);
     bob.answers(&mut harness, "BYE", "200 OK", "");
-    // The 200 has reached Ann, who acknowledges it as §3.2.4 has it.
+    // The 200 reaches Ann, who acknowledges it as in §3.2.4.
     harness.wire.clear();
     ann.acks(&mut harness, invite, "");
     harness.run(Duration::from_secs(40));
@@ -174,7 +174,7 @@ fn byes_that_cross_are_both_answered_and_nobody_is_sent_another_3_2_1() {
     let bye = ann.asks(&mut harness, "BYE", "", "");
     assert_eq!(answered(&harness, ANN, "BYE"), [200]);
     ann.answers(&mut harness, "BYE", "200 OK", "");
-    // Ann's 200 was lost: the same BYE again.
+    // Ann's 200 was lost: the BYE is retransmitted.
     harness.send_raw(ANN, &bye);
     assert_eq!(answered(&harness, ANN, "BYE"), [200, 200]);
     harness.run(Duration::from_secs(40));
@@ -220,7 +220,7 @@ fn what_is_asked_in_a_call_that_b2b_is_ending_gets_481_and_goes_to_nobody_3_2_2_
 
 #[test]
 fn the_200_of_a_reinvite_that_meets_the_bye_is_acknowledged_3_2_3() {
-    // The 200 comes before or after the answer to the BYE.
+    // The 200 arrives before or after the response to the BYE.
     for bye_first in [false, true] {
         let (mut harness, mut ann, bob) = talking();
         ann.asks(&mut harness, "INVITE", "", HELD);

@@ -1,8 +1,8 @@
-//! RFC 6141: what is in force while a re-INVITE is under way, and after it has failed. b2b asks Bob what Ann
-//! asks; both write their messages by hand.
+//! RFC 6141: the session in effect during a re-INVITE, and after it has failed. b2b forwards Ann's request to
+//! Bob; both write their messages by hand.
 //!
-//! Elsewhere: that a refused re-INVITE leaves the call up, and what 481 says, is in `rfc5057` and `in_call`;
-//! re-INVITEs that cross are in `retry_after`.
+//! Elsewhere: that a refused re-INVITE leaves the call up, and the meaning of 481, are in `rfc5057` and
+//! `in_call`; crossing re-INVITEs are in `retry_after`.
 
 use std::time::Duration;
 
@@ -12,7 +12,7 @@ use b2b_testkit::{Harness, SESSION};
 use crate::hand::{Hand, answered, asked, body, hangs_up, last, nothing_left, talking, told};
 use crate::routed::{ANN, BOB, CAT, DAN};
 
-/// Ann's session with another direction, in another version.
+/// Ann's session with another direction and another version.
 fn changed(direction: &str) -> String {
     format!("{}a={direction}\r\n", SESSION.replace("party 1 1", "party 1 2"))
 }
@@ -22,7 +22,7 @@ fn asks(harness: &mut Harness, ann: &mut Hand, direction: &str) {
     assert!(body(&last(harness, BOB, "INVITE")).contains(&format!("a={direction}")));
 }
 
-/// The direction and number of a description of b2b's.
+/// The direction and version of a description sent by b2b.
 fn said(description: &str) -> (bool, String) {
     let origin = description.lines().find(|line| line.starts_with("o=")).expect("o=");
     (description.contains("a=sendonly"), origin.to_owned())
@@ -39,13 +39,13 @@ fn a_refused_reinvite_leaves_the_session_as_it_was_and_the_next_one_changes_it_3
         assert_eq!(answered(&harness, ANN, "INVITE").last(), Some(&told_to_ann), "{refusal}");
         assert_eq!(asked(&harness, BOB), ["INVITE", "ACK"]);
         assert_eq!(harness.media().bridges().len(), bridged);
-        // The same again is another offer than the refused one, and has its own number (RFC 3264 §8).
+        // The same offer again differs from the refused one, and gets a version of its own (RFC 3264 §8).
         asks(&mut harness, &mut ann, "sendonly");
         let again = said(&body(&last(&harness, BOB, "INVITE")));
         assert!(again.0 && again.1 != under_way.1, "{again:?}");
         bob.answers(&mut harness, "INVITE", refusal, "");
         assert_eq!(answered(&harness, ANN, "INVITE").last(), Some(&told_to_ann), "{refusal}");
-        // What b2b offers is again what holds: asked for an offer, it says nothing of the hold.
+        // b2b offers the session in effect: asked for an offer, it does not mention the hold.
         ann.asks(&mut harness, "INVITE", "", "");
         bob.answers(&mut harness, "INVITE", "200 OK", SESSION);
         let (held, origin) = said(&body(&last(&harness, ANN, "SIP/2.0 200")));
@@ -70,7 +70,7 @@ fn a_reinvite_that_is_answered_provisionally_and_then_refused_changes_nothing_3_
     let reinvite = last(&harness, BOB, "INVITE");
     bob.says(&mut harness, &reinvite, "180 Ringing", "", "");
     bob.says(&mut harness, &reinvite, "183 Session Progress", "", &changed("recvonly"));
-    // Nobody who waits for an answer is told of another one's ringing; the INVITE is not sent again.
+    // The waiting party gets no provisional response of the other one; the INVITE is not retransmitted.
     harness.run(Duration::from_secs(60));
     assert_eq!(told(&harness, BOB, "INVITE").len(), 1);
     assert!(answered(&harness, ANN, "INVITE").iter().all(|status| *status < 200));
@@ -100,15 +100,15 @@ fn an_update_during_a_reinvite_is_put_off_from_either_side_and_taken_after_it() 
     let (mut harness, mut ann, mut bob) = talking();
     asks(&mut harness, &mut ann, "sendonly");
     let reinvite = last(&harness, BOB, "INVITE");
-    // Ann's own offer waits for its answer: RFC 3311 §5.2.
+    // Ann's own offer is pending: RFC 3311 §5.2.
     ann.asks(&mut harness, "UPDATE", "", SESSION);
     assert_eq!(answered(&harness, ANN, "UPDATE"), [500]);
     let wait = last(&harness, ANN, "SIP/2.0 500").field("Retry-After");
     assert!(wait.is_some_and(|wait| wait.parse::<u32>().is_ok_and(|wait| wait <= 10)));
-    // b2b's waits for Bob's.
+    // b2b's offer to Bob is pending.
     bob.asks(&mut harness, "UPDATE", "", SESSION);
     assert_eq!(answered(&harness, BOB, "UPDATE"), [491]);
-    // Without an offer it is nobody's business but the far end's (§5.1).
+    // Without an offer it concerns only the far end (§5.1).
     bob.asks(&mut harness, "UPDATE", "", "");
     assert_eq!(answered(&harness, BOB, "UPDATE"), [491, 200]);
     bob.says(&mut harness, &reinvite, "488 Not Acceptable Here", "", "");
@@ -137,7 +137,7 @@ fn a_cancelled_reinvite_is_answered_with_487_and_leaves_the_call_up() {
     bob.says(&mut harness, &reinvite, "200 OK", "", &changed("recvonly"));
     assert_eq!(told(&harness, BOB, "ACK").len(), 1, "an answer that nobody waits for is acknowledged");
     assert_eq!(answered(&harness, ANN, "INVITE"), [487]);
-    // Ann's session is what it was (§3), and Bob is offered that again.
+    // Ann's session is unchanged (§3), and Bob is offered it again.
     let settled = harness.media().descriptions(harness.callers_endpoint()).expect("Ann's");
     assert_eq!(String::from_utf8_lossy(&settled.said), SESSION);
     assert_eq!(asked(&harness, BOB), ["INVITE", "ACK", "INVITE"]);
@@ -146,7 +146,7 @@ fn a_cancelled_reinvite_is_answered_with_487_and_leaves_the_call_up() {
     bob.answers(&mut harness, "INVITE", "200 OK", SESSION);
     assert_eq!(asked(&harness, BOB), ["INVITE", "ACK", "INVITE", "ACK"]);
     assert_eq!(harness.media().bridges().len(), 1);
-    // The next change finds the way free.
+    // The next change is not blocked.
     asks(&mut harness, &mut ann, "sendonly");
     bob.answers(&mut harness, "INVITE", "200 OK", &changed("recvonly"));
     assert_eq!(answered(&harness, ANN, "INVITE"), [487, 200]);
@@ -158,13 +158,13 @@ fn a_cancelled_reinvite_is_answered_with_487_and_leaves_the_call_up() {
 #[test]
 fn a_refused_reinvite_moves_nobody_and_one_that_is_taken_moves_the_target_4_6() {
     let (mut harness, mut ann, bob) = talking();
-    // Bob asks from another address, and is refused by Ann: §4.6 has b2b go on with the old one.
+    // Bob's re-INVITE has another target, and Ann refuses it: by §4.6 b2b keeps the old target.
     let mut moved = bob.clone();
     moved.at = CAT;
     moved.asks(&mut harness, "INVITE", "", &changed("sendonly"));
     ann.answers(&mut harness, "INVITE", "488 Not Acceptable Here", "");
     assert_eq!(told(&harness, BOB, "SIP/2.0 488").len(), 1);
-    // Ann's target moves by the re-INVITE that is taken.
+    // Ann's target changes with the accepted re-INVITE.
     ann.at = DAN;
     ann.asks(&mut harness, "INVITE", "", &changed("sendonly"));
     assert_eq!(asked(&harness, BOB), ["INVITE"], "Bob has not moved");

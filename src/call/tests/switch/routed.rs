@@ -1,4 +1,4 @@
-//! Handlers that decide at once, for the tests.
+//! Handlers for the tests that decide at once.
 
 use std::sync::Arc;
 use std::time::Instant;
@@ -18,7 +18,7 @@ pub const BOB: &str = "192.0.2.12:5060";
 pub const CAT: &str = "192.0.2.13:5060";
 pub const DAN: &str = "192.0.2.14:5060";
 
-/// Dials the same for every call.
+/// Dials the same request for every call.
 pub struct Route(pub DialRequest);
 
 impl ApplicationHandler for Route {
@@ -31,7 +31,7 @@ impl ApplicationHandler for Route {
         Box::pin(async move { HandlerAction::Dial(Box::new(request)) })
     }
 
-    /// Everybody may lead us everywhere.
+    /// Every redirection is followed.
     fn handle_redirect(&self, redirection: Redirection) -> HandlerFuture {
         let contact = ResolvedContact::new(redirection.target, 0);
         Box::pin(async move { HandlerAction::Dial(Box::new(DialRequest::contacts(vec![contact]))) })
@@ -53,7 +53,7 @@ pub fn routed(request: DialRequest) -> Harness {
     Harness::new(Instant::now(), vec![Arc::new(Route(request))])
 }
 
-/// Everybody who calls is joined with Bob.
+/// Every caller is bridged with Bob.
 pub fn to_bob() -> Harness {
     routed(DialRequest::to(uri(BOB)))
 }

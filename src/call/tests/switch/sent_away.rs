@@ -1,4 +1,4 @@
-//! Parties that a command sends away by REFER, and what they say of it.
+//! Commanded REFERs to parties, and their responses.
 
 use std::pin::Pin;
 use std::sync::Arc;
@@ -37,7 +37,7 @@ fn talk() -> Talk {
 }
 
 impl Talk {
-    /// Commands the REFER; what Bob got of it.
+    /// Commands the REFER; returns the one that Bob received.
     fn ask(&mut self, to: &str, headers: &[(&str, &str)]) -> (Asks, Option<(ReferId, Request)>) {
         let headers = headers.iter().map(|(name, value)| (name.to_string(), value.to_string())).collect();
         let (service, leg) = (self.harness.service(), self.leg);
@@ -144,7 +144,7 @@ fn a_party_that_refuses_or_fails_stays_in_its_call() {
     for (answer, told, error) in [
         (501, None, ReferError::Refused(501)),
         (202, Some(486), ReferError::Failed(486)),
-        // Nothing more is ever heard.
+        // No further response arrives.
         (202, None, ReferError::Unknown),
     ] {
         let mut talk = talk();
@@ -167,7 +167,7 @@ fn a_party_whose_leg_ends_otherwise_has_not_gone_over() {
     let mut talk = talk();
     let (asks, asked) = talk.ask("sip:cat@example.com", &[]);
     talk.answers(asked.expect("a REFER").0, 202);
-    // Who is left hangs up, and with that the call.
+    // The remaining party hangs up, which ends the call.
     let (ann, a) = talk.ann;
     talk.harness.hang_up(ann, a);
     assert_eq!(talk.ended(asks), Err(ReferError::Gone));
@@ -216,7 +216,7 @@ fn a_party_with_an_application_goes_by_its_own_wish_and_never_in_the_place_of_a_
     harness.take(ann);
     let leg = harness.snapshot()[0].legs[0].leg;
     let mut talk = Talk { harness, ann: (ann, a), bob: (ann, a), leg };
-    // The partner that is meant may have hung up a moment ago.
+    // The intended partner may have just hung up.
     let (asks, asked) = talk.ask("tel:+4930123", &[]);
     assert!(asked.is_none());
     assert!(matches!(talk.ended(asks), Err(ReferError::WrongState(_))));

@@ -1,9 +1,9 @@
-//! Several 2xx to one INVITE of b2b's (RFC 3261 §13.2.2.4): the next hop is a proxy that forks, and more
-//! than one phone behind it answers. The first one stays; each further dialog gets its ACK and its BYE. And
-//! copies of one 2xx, of theirs and of ours.
+//! Several 2xx to one INVITE of b2b (RFC 3261 §13.2.2.4): the next hop is a forking proxy, and more than one
+//! phone behind it answers. The first one stays; each further dialog gets its ACK and its BYE. Also
+//! retransmissions of a 2xx, received and sent.
 //!
-//! Elsewhere: branches of b2b's own that answer at once are in `dialling`, the endpoint's bounds on forks
-//! in `src/sip/tests/sip/endpoint/caller.rs`.
+//! Elsewhere: b2b's own branches that answer at once are in `dialling`, the endpoint's limits on forks in
+//! `src/sip/tests/sip/endpoint/caller.rs`.
 
 use std::time::Duration;
 
@@ -12,14 +12,14 @@ use b2b_testkit::{Harness, SESSION};
 use crate::hand::{Hand, answered, asked, body, calling, hangs_up, last, nothing_left, talking, told};
 use crate::routed::{ANN, BOB, CAT, DAN};
 
-/// Ann calls; behind Bob's address are three phones, of which the second and third have Cat's and Dan's.
+/// Ann calls; behind Bob's address are three phones, the second and third with Cat's and Dan's addresses.
 fn forked(offer: &str) -> (Harness, Hand, [Hand; 3]) {
     let (harness, ann, bob) = calling(offer, "");
     let (cat, dan) = (bob.fork("second", CAT), bob.fork("third", DAN));
     (harness, ann, [bob, cat, dan])
 }
 
-/// Bob's INVITE is answered by a phone behind its address.
+/// A phone behind Bob's address answers the INVITE.
 fn answers(harness: &mut Harness, phone: &Hand) -> String {
     let invite = last(harness, BOB, "INVITE");
     phone.says(harness, &invite, "200 OK", "", SESSION)
@@ -177,7 +177,7 @@ fn the_2xx_to_a_reinvite_gets_the_same_ack_each_time_it_comes() {
 
 #[test]
 fn a_2xx_of_ours_that_is_never_acknowledged_is_sent_for_64_t1_and_both_calls_are_ended() {
-    // To the INVITE, and to a re-INVITE (RFC 3261 §13.3.1.4, §14.2).
+    // For the INVITE, and for a re-INVITE (RFC 3261 §13.3.1.4, §14.2).
     for reinvite in [false, true] {
         let (mut harness, mut ann, bob) = if reinvite { talking() } else { calling(SESSION, "") };
         if reinvite {
@@ -187,7 +187,7 @@ fn a_2xx_of_ours_that_is_never_acknowledged_is_sent_for_64_t1_and_both_calls_are
         let began = last(&harness, ANN, "SIP/2.0 200").at;
         harness.run(Duration::from_millis(31_800));
         let sent = told(&harness, ANN, "SIP/2.0 200").into_iter().map(|it| (it.at - began).as_millis());
-        // Doubled up to T2.
+        // Intervals double up to T2.
         let expected = [0, 500, 1_500, 3_500, 7_500, 11_500, 15_500, 19_500, 23_500, 27_500, 31_500];
         assert_eq!(sent.collect::<Vec<_>>(), expected, "a re-INVITE: {reinvite}");
         assert!(asked(&harness, ANN).is_empty());

@@ -1,5 +1,5 @@
-//! Calls that go on from their snapshots in another switch and another endpoint: what is on the wire is the same octet
-//! by octet as where nothing was restored.
+//! Calls that continue from their snapshots in another switch and another endpoint: the wire trace is the
+//! same, octet by octet, as without a restore.
 
 use std::sync::Arc;
 use std::time::{Duration, Instant};
@@ -17,7 +17,8 @@ use crate::routed::{ANN, BOB, CAT, Route, contacts, routed, to_bob, uri};
 pub const HOLD: &str = "v=0\r\no=party 1 2 IN IP4 198.51.100.7\r\ns=-\r\nc=IN IP4 198.51.100.7\r\nt=0 0\r\n\
                     m=audio 4000 RTP/AVP 8 0 101\r\na=rtpmap:101 telephone-event/8000\r\na=sendonly\r\n";
 
-/// Runs a world as it is, and with its calls restored after every step or every few: the same is sent at the same time.
+/// Runs a world unchanged, and with its calls restored after every or every few steps: the messages and their
+/// times are equal.
 fn same_on_the_wire(world: impl Fn(&mut Harness), new: impl Fn() -> Harness) {
     let run = |every: Option<usize>| {
         let mut harness = new();
@@ -170,7 +171,7 @@ fn a_hold_a_reinvite_on_its_way_and_a_refusal_of_it_go_across() {
     );
 }
 
-/// Whom each is called by its number, and who transfers is followed.
+/// Routes calls by number, and follows transfers.
 fn by_name() -> Harness {
     let handler = Handler(|call: IncomingCall, _| async move {
         let to = if call.called() == "cat" { CAT } else { BOB };
@@ -264,7 +265,7 @@ fn what_a_call_takes_as_octets_is_told() {
         let written = began.elapsed();
         harness.restart();
         let (calls, bytes) = (octets.len(), octets.iter().map(Vec::len).sum::<usize>());
-        // A restart writes them, too.
+        // A restart serializes them, too.
         let [written, read] =
             [written, began.elapsed() - written * 2].map(|it| it.as_micros() / calls as u128);
         println!(

@@ -1,5 +1,5 @@
-//! A storm of calls of all kinds over a network that loses, doubles and reorders:
-//! every one is accounted for, and afterwards nothing is held anywhere.
+//! A storm of calls of all kinds over a network with loss, duplicates and reordering: every call is accounted
+//! for, and nothing is left afterwards.
 
 use std::cmp::Reverse;
 use std::collections::{BTreeMap, BinaryHeap, VecDeque};
@@ -24,12 +24,12 @@ use rand::{RngExt, SeedableRng};
 use crate::routed::{ANN, BOB, CAT};
 
 const TICK: Duration = Duration::from_millis(10);
-/// Every so often, ms, the mortal party dies and another one takes its place.
+/// The interval in ms at which the mortal party dies and is replaced by another one.
 const LIFE: u64 = 2_500;
-/// So long after a party's death, ms, its silence is noticed.
+/// The time in ms after a party's death at which its silence is detected.
 const SILENCE: u64 = 3_000;
 
-/// What a call comes to; its first letter is in the number that is called.
+/// The planned outcome of a call; its first letter is in the called number.
 #[derive(Debug, Clone, Copy, PartialEq, Eq, PartialOrd, Ord)]
 enum Kind {
     CallerHangsUp,
@@ -44,7 +44,7 @@ enum Kind {
 }
 
 use Kind::*;
-/// By how often, of 20.
+/// The kinds by frequency, out of 20.
 const KINDS: [Kind; 20] = [
     CallerHangsUp,
     CallerHangsUp,
@@ -73,7 +73,7 @@ impl Kind {
         (b'a' + self as u8) as char
     }
 
-    /// How the caller's leg may end. Who dies may do so before the answer.
+    /// The possible ends of the caller's leg. A dying party may die before the answer.
     fn dispositions(self) -> &'static [Disposition] {
         match self {
             Cancelled => &[Disposition::Cancelled],
@@ -108,16 +108,17 @@ struct Storm {
     harness: Harness,
     rng: StdRng,
     start: Instant,
-    /// What parties will do, and when, ms after the start.
+    /// The planned actions of parties, and their times in ms after the start.
     plan: BinaryHeap<Reverse<(u64, u64, Deed)>>,
-    /// Whose deed it is.
+    /// The party of each action.
     actors: BTreeMap<u64, (PartyId, UsageId)>,
     parties: Vec<PartyId>,
     made: BTreeMap<Kind, usize>,
-    /// Who dies next, at what address, and when.
+    /// The next party to die, its address, and the time.
     mortal: (PartyId, String, u64),
     deaths: u64,
-    /// Where the media of the mortal party's calls goes; where that of the dead went, and when that shows.
+    /// The media ports of the mortal party's calls; those of dead parties, and when their silence is
+    /// detected.
     ports: Vec<u16>,
     silent: VecDeque<(u64, u16)>,
 }
@@ -204,12 +205,12 @@ impl Storm {
             self.later((caller, usage), 200..1_200, Deed::Cancel);
         }
         if matches!(kind, CallerHangsUp | Forked) {
-            // Long after the answer, whatever is lost on the way to it.
+            // Long after the answer, despite losses.
             self.later((caller, usage), 10_000..12_000, Deed::HangUp);
         }
     }
 
-    /// What a party does about a call that came in.
+    /// A party's reaction to an incoming call.
     fn rings(&mut self, party: PartyId, usage: UsageId, kind: u8, body: &[u8]) {
         let now = self.harness.now();
         if kind == b'd' {
@@ -260,7 +261,7 @@ impl Storm {
             let Some((party, usage)) = self.actors.get(&key).copied() else { continue };
             let now = self.harness.now();
             let endpoint = self.harness.endpoint(party);
-            // What has ended meanwhile cannot be answered or hung up.
+            // A call that has ended meanwhile cannot be answered or hung up.
             let _ = match deed {
                 Deed::Answer => endpoint.answer(now, usage, Some(Body::sdp(SESSION))),
                 Deed::HangUp => endpoint.bye(now, usage),
@@ -269,7 +270,7 @@ impl Storm {
         }
     }
 
-    /// The mortal party dies; later media says that it is silent.
+    /// The mortal party dies; later its silence is reported.
     fn deaths(&mut self) {
         let now = self.at();
         if self.mortal.2 <= now {
@@ -279,7 +280,7 @@ impl Storm {
             let address = mortal_address(self.deaths);
             self.mortal = (self.harness.party(&address), address, now + LIFE);
         }
-        // One at a time: time goes on with each.
+        // One at a time: each advances the time.
         if let Some((_, port)) = self.silent.front().copied().filter(|(at, _)| *at <= now) {
             self.silent.pop_front();
             let joined = self.harness.media().bridges();
@@ -304,7 +305,7 @@ fn storm(calls: usize, network: Network) {
     storm_restored(calls, network, None);
 }
 
-/// The same, with all calls restored from their snapshots after every so many steps.
+/// The storm, with all calls restored from their snapshots after every so many steps.
 fn storm_restored(calls: usize, network: Network, every: Option<usize>) {
     let mut storm = Storm::new(network);
     if let Some(every) = every {
@@ -313,7 +314,7 @@ fn storm_restored(calls: usize, network: Network, every: Option<usize>) {
     let mut most = 0;
     for made in 0..calls {
         storm.call();
-        // Two calls a tick: 200 a second.
+        // Two calls per tick: 200 per second.
         if made % 2 == 1 {
             storm.step();
             most = most.max(storm.harness.holdings().0.calls);
@@ -328,12 +329,12 @@ fn storm_restored(calls: usize, network: Network, every: Option<usize>) {
     assert!(storm.harness.media().bridges().is_empty(), "media is joined that nobody has");
     let counters = storm.harness.counters();
     assert_eq!(counters.incoming, counters.ended);
-    // Who dies while their INVITE is lost has never called.
+    // A party that dies while its INVITE is lost has never called.
     let unheard = calls - counters.incoming as usize;
     assert!(network.loss > 0.0 && unheard < calls / 100 || unheard == 0, "{unheard} calls never came in");
     assert_eq!(counters.refused + counters.panics, 0);
 
-    // Every call is accounted for, with an end of its kind.
+    // Every call is accounted for, with an end that fits its kind.
     let records = storm.harness.records();
     let forked = storm.made.get(&Forked).copied().unwrap_or_default();
     assert_eq!(records.len(), (calls - unheard) * 2 + forked, "a record for each leg");

@@ -1,4 +1,4 @@
-//! Session timers (RFC 4028): each leg has its own, and its refreshes go no further.
+//! Session timers (RFC 4028): each leg has its own, and refreshes are not passed on.
 
 use std::time::Duration;
 
@@ -10,7 +10,7 @@ use b2b_testkit::{Harness, PartyId, SESSION, Sent};
 
 use crate::routed::{ANN, BOB, to_bob};
 
-/// Ann in a call with Bob; each keeps session timers of so many seconds, or none.
+/// Ann in a call with Bob; each uses session timers of this many seconds, or none.
 fn connected(ann: Option<u32>, bob: Option<u32>, update: bool) -> (Harness, [(PartyId, UsageId); 2]) {
     let mut harness = to_bob();
     if !update {
@@ -27,7 +27,7 @@ fn connected(ann: Option<u32>, bob: Option<u32>, update: bool) -> (Harness, [(Pa
     (harness, [(ann, a), (bob, b)])
 }
 
-/// No end learns that the other one takes UPDATE.
+/// Hides the support of UPDATE.
 fn without_update(message: &str) -> String {
     let line = |line: &str| {
         if line.starts_with("Allow:") { line.replace("UPDATE", "PUBLISH") } else { line.to_owned() }
@@ -47,7 +47,7 @@ fn body(sent: &Sent) -> String {
     text.split_once("\r\n\r\n").map(|(_, body)| body.to_owned()).unwrap_or_default()
 }
 
-/// Whether a party is asked by a re-INVITE, answered with its session as it was.
+/// Whether a party gets a re-INVITE, which is answered with its unchanged session.
 fn refreshed_by_b2b(harness: &mut Harness, (party, usage): (PartyId, UsageId)) -> bool {
     let asked = harness
         .take(party)
@@ -61,14 +61,14 @@ fn refreshed_by_b2b(harness: &mut Harness, (party, usage): (PartyId, UsageId)) -
 
 #[test]
 fn by_update_either_leg_is_refreshed_alone_by_whoever_is_to() {
-    // Ann knows of no timers; towards Bob the refreshes are ours, every 300 s.
+    // Ann does not support timers; towards Bob b2b refreshes, every 300 s.
     let (mut harness, [(ann, a), _]) = connected(None, Some(600), true);
     harness.run(Duration::from_secs(2_950));
     assert_eq!(sent(&harness, "UPDATE", BOB).len(), 9);
     assert!(sent(&harness, "", ANN).is_empty(), "Ann hears of Bob's timer");
     harness.hang_up(ann, a);
     harness.assert_nothing_left();
-    // Bob knows of none, Ann of some.
+    // Bob does not support timers, Ann does.
     let (mut harness, [(ann, a), _]) = connected(Some(600), None, true);
     harness.run(Duration::from_secs(2_950));
     assert_eq!(sent(&harness, "UPDATE", ANN).len(), 9);
@@ -89,7 +89,7 @@ fn a_far_end_without_update_is_refreshed_by_a_reinvite_that_changes_nothing() {
     }
     assert!(offers.iter().all(|it| it.contains("m=audio") && *it == offers[0]), "{offers:?}");
     assert!(sent(&harness, "", ANN).is_empty(), "Ann hears of Bob's timer");
-    // A change of Ann's goes across as ever.
+    // A change by Ann is passed on as usual.
     let now = harness.now();
     harness.endpoint(ann).reinvite(now, a, Some(Body::sdp(format!("{SESSION}a=sendonly\r\n")))).unwrap();
     harness.settle();
@@ -99,7 +99,7 @@ fn a_far_end_without_update_is_refreshed_by_a_reinvite_that_changes_nothing() {
     harness.assert_nothing_left();
 }
 
-/// RFC 5876: who takes no UPDATE hears it with the next re-INVITE.
+/// RFC 5876: a party without UPDATE gets it in the next re-INVITE.
 #[test]
 fn a_refresh_by_reinvite_says_with_whom_the_far_end_is_connected() {
     let (mut harness, [(ann, a), (bob, b)]) = connected(None, Some(600), false);
@@ -145,7 +145,7 @@ fn a_refresh_of_theirs_by_reinvite_is_answered_here() {
 
 #[test]
 fn a_party_that_is_gone_ends_the_call_with_its_cause() {
-    // Our refresh finds nobody: by UPDATE, by re-INVITE. Theirs does not come.
+    // b2b's refresh gets no response: by UPDATE, by re-INVITE. The party's refresh does not arrive.
     for (dead, update, within) in [(BOB, true, 340), (BOB, false, 340), (ANN, true, 575)] {
         let timers = if dead == BOB { (None, Some(600)) } else { (Some(600), None) };
         let (mut harness, legs) = connected(timers.0, timers.1, update);

@@ -1,4 +1,4 @@
-//! Nothing of one leg's identity or topology shows on the other.
+//! Nothing of one leg's identity or topology is visible on the other.
 
 use b2b_sip::endpoint::{Body, EndpointConfig, Invite};
 use b2b_testkit::{B2B, SESSION};

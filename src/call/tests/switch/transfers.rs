@@ -25,7 +25,7 @@ pub fn harness(mode: BridgeMode) -> Harness {
     Harness::new(Instant::now(), vec![Arc::new(handler)])
 }
 
-/// What a referrer has been told.
+/// The transfer status that a referrer has received.
 pub fn told(harness: &mut Harness, party: PartyId) -> (Option<u16>, Vec<(u16, bool)>) {
     let mut answered = None;
     let mut progress = Vec::new();
@@ -43,7 +43,7 @@ pub fn told(harness: &mut Harness, party: PartyId) -> (Option<u16>, Vec<(u16, bo
     (answered, progress)
 }
 
-/// An INVITE that is to take the place of a party in its call.
+/// An INVITE that replaces a party in its call.
 pub fn replacing(harness: &mut Harness, party: PartyId, usage: UsageId) -> Invite {
     let replaces = harness.replaces(party, usage).expect("a dialog");
     Invite {
@@ -54,7 +54,7 @@ pub fn replacing(harness: &mut Harness, party: PartyId, usage: UsageId) -> Invit
     }
 }
 
-/// A party answers the re-INVITE that it was asked with.
+/// A party answers the re-INVITE that it received.
 pub fn refresh(harness: &mut Harness, party: PartyId, usage: UsageId) {
     harness.answer(party, usage, Some(SESSION));
 }
@@ -242,7 +242,7 @@ fn an_invite_with_replaces_takes_the_place_of_its_sender_s_other_phone() {
     let a = harness.call(ann, "bob", Some(SESSION));
     let b = harness.answer_next(bob, SESSION);
     harness.take(bob);
-    // Cat picks up what Ann holds.
+    // Cat picks up the call that Ann has on hold.
     let invite = replacing(&mut harness, ann, a);
     let c = harness.invite(cat, invite);
     harness.answer(bob, b, Some(SESSION));
@@ -265,7 +265,7 @@ fn nobody_is_transferred_from_a_call_in_which_a_place_is_being_taken() {
     let invite = replacing(&mut harness, ann, a);
     let c = harness.invite(cat, invite);
     harness.settle();
-    // A program may say at any moment where a call is: it is not on its way to anybody any more then.
+    // A program may set a call's place at any time: the transfer then ends.
     let service = harness.service();
     for place in [Place::Queue, Place::Handler] {
         assert_eq!(harness.wait(second, service.enter(call, place)), Ok(()));
@@ -409,7 +409,7 @@ fn every_leg_has_a_record_and_those_of_a_transfer_belong_together() {
     harness.assert_nothing_left();
 }
 
-/// The direction of the last description that a party was sent in a request, and of its own answers.
+/// The directions of the descriptions that a party was sent in requests, and of its own answers.
 fn offered_to(harness: &Harness, from: usize, address: &str) -> Vec<String> {
     let to = address.parse().unwrap();
     let invites = harness.wire[from..].iter().filter(|it| it.to == to && it.line().starts_with("INVITE"));
@@ -420,10 +420,10 @@ fn offered_to(harness: &Harness, from: usize, address: &str) -> Vec<String> {
     invites.map(|it| direction(String::from_utf8_lossy(&it.data).into_owned())).collect()
 }
 
-/// RFC 3264 §6.1: who answers `recvonly` to a hold has not held anybody.
+/// RFC 3264 §6.1: a party that answers `recvonly` to a hold has not put anyone on hold.
 #[test]
 fn an_attended_transfer_after_holds_lets_both_hear_each_other() {
-    // How a party that is put on hold answers.
+    // The answer of a party that is put on hold.
     for answers in ["a=recvonly", "a=inactive"] {
         let holds = if answers == "a=recvonly" { "a=sendonly" } else { "a=inactive" };
         let mut harness = harness(BridgeMode::Transparent);
@@ -456,7 +456,7 @@ fn an_attended_transfer_after_holds_lets_both_hear_each_other() {
     }
 }
 
-/// RFC 6337 §5.3: a party's own hold stays.
+/// RFC 6337 §5.3: a party's own hold continues.
 #[test]
 fn who_holds_itself_goes_on_with_that_after_a_transfer() {
     let mut harness = harness(BridgeMode::Transparent);

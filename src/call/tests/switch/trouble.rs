@@ -1,4 +1,4 @@
-//! What goes wrong between two parties: glare, loops, media that is lost.
+//! Failures between two parties: glare, loops, lost media.
 
 use std::sync::{Arc, Mutex};
 use std::time::{Duration, Instant};
@@ -15,7 +15,7 @@ use tokio::sync::oneshot;
 
 use crate::routed::{ANN, BOB, routed, to_bob};
 
-/// Everything of this method or status that went from b2b to an address.
+/// Every message of this method or status from b2b to an address.
 fn told<'a>(harness: &'a Harness, start: &str, address: &str) -> Vec<&'a Sent> {
     let address = address.parse().expect("an address");
     harness.wire.iter().filter(|it| it.to == address && it.line().starts_with(start)).collect()
@@ -56,7 +56,7 @@ fn reinvites_that_cross_get_491_and_whoever_waits_longer_gives_way() {
     }
     let refused: usize = [ANN, BOB].iter().map(|it| told(&harness, "SIP/2.0 491", it).len()).sum();
     assert!(refused > 0, "no glare");
-    // Who is not answered had to give way to a change of the other one's.
+    // An offer without a 200 had to give way to the other party's change.
     assert_eq!(answered[0] + given_way[0], 1);
     assert_eq!(answered[1] + given_way[1], 1);
     assert!(answered[0] + answered[1] >= 1);
@@ -66,7 +66,7 @@ fn reinvites_that_cross_get_491_and_whoever_waits_longer_gives_way() {
         let invites = harness.wire.iter().filter(|it| it.from == address && it.line().starts_with("INVITE"));
         invites.map(|it| it.at).nth(1)
     };
-    // §14.1: 2.1 to 4 s for whom the Call-ID is, up to 2 s for the other.
+    // §14.1: 2.1 to 4 s for the owner of the Call-ID, up to 2 s for the other.
     let began = harness.wire[0].at;
     if let Some(at) = second(ANN) {
         assert!((2_100..5_000).contains(&(at - began).as_millis()), "{at:?}");
@@ -80,7 +80,7 @@ fn reinvites_that_cross_get_491_and_whoever_waits_longer_gives_way() {
 #[test]
 fn a_call_that_leads_to_itself_ends_after_one_round() {
     let mut harness = routed(DialRequest::to("sip:round@192.0.2.1:5060"));
-    // The mark by which it is known comes from a secret, and the refusal belongs to no call.
+    // The loop mark is derived from a secret, and the refusal belongs to no call.
     harness.has_no_replay();
     let ann = harness.party(ANN);
     let a = harness.call(ann, "bob", Some(SESSION));
@@ -126,7 +126,7 @@ fn legs_whose_media_is_lost_end_answered_or_not_and_no_other_call_does() {
     let b = harness.answer_next(bob, SESSION);
     let stays = harness.call(ann, "bob", Some(SESSION));
     let stays_too = harness.answer_next(bob, SESSION);
-    // And one that rings.
+    // Also a call that rings.
     let rings = harness.call(ann, "bob", Some(SESSION));
     let held = harness.media().held();
     assert_eq!(held, 6);
@@ -143,13 +143,13 @@ fn legs_whose_media_is_lost_end_answered_or_not_and_no_other_call_does() {
     assert!(!harness.is_up(ann, a) && !harness.is_up(bob, b) && !harness.is_up(ann, rings));
     assert!(harness.is_up(ann, stays) && harness.is_up(bob, stays_too));
     assert_eq!(harness.media().held(), 2);
-    // A second word about the same is none.
+    // A second report of the same failure has no effect.
     harness.media_event(MediaEvent::Failed { endpoint: EndpointId(1), reason: String::new() });
     harness.hang_up(ann, stays);
     harness.assert_nothing_left();
 }
 
-/// Finds a target once the test lets it.
+/// Resolves a target once the test allows it.
 struct Slow(Mutex<Vec<oneshot::Receiver<()>>>);
 
 impl Resolver for Slow {

@@ -1,4 +1,4 @@
-//! Waiting for states of legs, and for ends, by who has the service's handle.
+//! Waiting for states of legs, and for ends, with a handle on the service.
 
 use std::future::Future;
 use std::pin::Pin;
@@ -22,10 +22,10 @@ use crate::routed::{ANN, BOB, contacts, to_bob, uri};
 
 const PATIENCE: Duration = Duration::from_secs(40);
 
-/// What is waited for, and looked at by hand.
+/// A future that the test polls by hand.
 type Waits<T> = Pin<Box<dyn Future<Output = T>>>;
 
-/// What a future says now, if it says anything.
+/// The result of a future, if it is ready.
 fn now<T>(future: &mut Waits<T>) -> Option<T> {
     match future.as_mut().poll(&mut Context::from_waker(Waker::noop())) {
         Poll::Ready(it) => Some(it),
@@ -33,7 +33,7 @@ fn now<T>(future: &mut Waits<T>) -> Option<T> {
     }
 }
 
-/// Waits for a state, and asks at once.
+/// Waits for a state, and polls at once.
 fn awaits(harness: &mut Harness, leg: LegId, state: LegState) -> Waits<Result<LegState, CallError>> {
     let service = harness.service();
     let mut future: Waits<_> = Box::pin(async move { service.wait_for_state(leg, state).await });
@@ -42,7 +42,7 @@ fn awaits(harness: &mut Harness, leg: LegId, state: LegState) -> Waits<Result<Le
     future
 }
 
-/// A call of ours to Bob, and its leg before anybody answers.
+/// An originated call to Bob, and its leg before the answer.
 fn originated(harness: &mut Harness) -> (LegId, Waits<Result<LegId, DialError>>) {
     let service = harness.service();
     let begun = harness.wait(PATIENCE, service.originate(DialRequest::to(uri(BOB))));
@@ -71,7 +71,7 @@ fn the_leg_of_a_call_that_began_here_is_known_before_the_answer_and_is_the_one_t
     harness.answer(bob, b, Some(SESSION));
     assert_eq!(now(&mut answered), Some(Ok(LegState::Answered)));
     assert_eq!(now(&mut answer), Some(Ok(leg)));
-    // A state that is behind it is told at once, and a later one at its end.
+    // A state already passed is reported at once, a later one when the leg ends.
     let service = harness.service();
     let late = harness.wait(PATIENCE, service.wait_for_state(leg, LegState::Ringing));
     assert_eq!(late, Ok(LegState::Answered));
@@ -120,7 +120,7 @@ async fn a_switch_for_tests_and_examples_tells_what_happens_on_its_bus() {
     assert_eq!(tokio::time::timeout(PATIENCE, told).await, Ok(begun));
 }
 
-/// Calls Bob, and notes how far the leg comes.
+/// Calls Bob, and records the states of the leg.
 struct Watches(Arc<Mutex<Vec<LegState>>>);
 
 impl Application for Watches {
@@ -161,7 +161,7 @@ fn a_machine_waits_for_states_of_a_leg_as_programs_do() {
     harness.run(PATIENCE);
 }
 
-/// What Bob was sent of a method, with its Reason.
+/// The requests of a method sent to Bob, with their Reason.
 fn told(harness: &Harness, address: &str, method: &str) -> Vec<String> {
     let to = address.parse().unwrap();
     let sent = harness.wire.iter().filter(|sent| sent.to == to && sent.line().starts_with(method));

@@ -10,7 +10,7 @@ use b2b_media::codec::{Codec, Decoder, Encoder, OpusTuning};
 
 const RATE: u32 = 16_000;
 
-/// A party that says a tone and keeps what it hears.
+/// A party that sends a tone and stores what it hears.
 struct Talker {
     party: Party,
     codec: Codec,
@@ -65,7 +65,7 @@ impl Talker {
         }
     }
 
-    /// How strong a tone is in the last 200 ms.
+    /// The level of a tone in the last 200 ms.
     fn strength(&self, hz: f64) -> f64 {
         let last = &self.heard[self.heard.len().saturating_sub(3_200)..];
         let angle = |n: usize| TAU * hz * n as f64 / f64::from(RATE);
@@ -76,7 +76,7 @@ impl Talker {
     }
 }
 
-/// All talk until it is so.
+/// All parties send audio until the condition holds.
 fn talk_until(parties: &mut [Talker], what: impl Fn(&[Talker]) -> bool) {
     let deadline = Instant::now() + PATIENCE;
     while Instant::now() < deadline {
@@ -94,7 +94,7 @@ fn talk_until(parties: &mut [Talker], what: impl Fn(&[Talker]) -> bool) {
     panic!("not in time: {heard:?}");
 }
 
-/// Each hears all others, and nothing of itself.
+/// Whether each party hears all others, and not itself.
 fn all_but_himself(parties: &[Talker]) -> bool {
     parties.iter().all(|one| {
         parties.iter().all(|other| (one.strength(other.hz) > 2_000.0) == (one.party.id != other.party.id))
@@ -135,7 +135,7 @@ fn three_hear_each_other_on_one_thread_and_on_two() {
             .collect();
         assert!(parties.iter().all(|talker| spoke.contains(&talker.party.id)), "{spoke:?}");
 
-        // One more way to be there, and one less.
+        // Muting and unmuting a member.
         let mute = Member { muted: true, ..Member::default() };
         ready(lab.controller.add_to_conference(room, parties[1].party.id, mute)).unwrap();
         talk_until(&mut parties, |parties| {
@@ -222,7 +222,7 @@ fn a_room_is_recorded_as_one_channel_by_nobody_who_is_heard() {
         assert_eq!((file.spec().channels, file.spec().sample_rate), (1, 16_000));
         let samples: Vec<i16> = file.samples().map(Result::unwrap).collect();
         assert!(samples.len() > 16_000, "{}", samples.len());
-        // Both at once in some 200 ms: where this machine was late, sound is stretched.
+        // Both at once within 200 ms: if this machine was late, audio is stretched.
         let both = samples.windows(3_200).step_by(800).any(|part| {
             parties[0].heard = part.to_vec();
             parties[0].strength(500.0) > 2_000.0 && parties[0].strength(700.0) > 2_000.0
@@ -237,7 +237,7 @@ fn a_room_is_recorded_as_one_channel_by_nobody_who_is_heard() {
         assert_eq!(over, Err(MediaError::Conference));
         parties.iter().for_each(|talker| lab.controller.release_endpoint(talker.party.id));
         assert_eq!((lab.controller.endpoints(), lab.controller.relay.open_endpoints()), (0, 0));
-        // The room's end ends what records it.
+        // The end of the room ends its recording.
         loop {
             match lab.events.blocking_recv().unwrap() {
                 MediaEvent::Recorded { recorded, .. } if recorded.path == second => break,

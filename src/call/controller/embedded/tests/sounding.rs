@@ -16,7 +16,7 @@ pub(super) fn wait<T>(future: impl Future<Output = T>) -> T {
     runtime.block_on(async { tokio::time::timeout(PATIENCE, future).await.expect("an answer in time") })
 }
 
-/// A chirp and pauses: found again in what is heard by correlation, and at one place only.
+/// A chirp and pauses: correlation finds it at exactly one position.
 pub(super) fn chirp(rate_hz: u32, ms: usize) -> Vec<i16> {
     let at = |n: usize| {
         let t = n as f64 / f64::from(rate_hz);
@@ -26,7 +26,7 @@ pub(super) fn chirp(rate_hz: u32, ms: usize) -> Vec<i16> {
     (0..rate_hz as usize * ms / 1_000).map(at).collect()
 }
 
-/// A WAV file in a folder of this test's.
+/// Writes a WAV file to a folder of this test.
 pub(super) fn wav(folder: &Path, name: &str, rate_hz: u32, samples: &[i16]) -> PathBuf {
     let path = folder.join(name);
     let spec = hound::WavSpec {
@@ -41,7 +41,7 @@ pub(super) fn wav(folder: &Path, name: &str, rate_hz: u32, samples: &[i16]) -> P
     path
 }
 
-/// The best normalised correlation of `wanted` with `heard`, and where.
+/// The best normalised correlation of `wanted` with `heard`, and its position.
 pub(super) fn found(wanted: &[i16], heard: &[i16]) -> (f64, usize) {
     let norm = |samples: &[i16]| samples.iter().map(|s| f64::from(*s).powi(2)).sum::<f64>().sqrt();
     let at = |n: usize| {
@@ -54,7 +54,7 @@ pub(super) fn found(wanted: &[i16], heard: &[i16]) -> (f64, usize) {
 }
 
 impl Lab {
-    /// A party that described itself with this codec alone, and takes and sends events.
+    /// A party that supports this codec only, and telephone events in both directions.
     pub(super) fn caller(&self, codec: Codec) -> Party {
         let party = self.party();
         let (payload_type, name) = (codec.payload_type(), codec.name());
@@ -70,7 +70,7 @@ impl Lab {
 }
 
 impl Party {
-    /// What is heard of so many packets.
+    /// The decoded audio of this many packets.
     pub(super) fn hear(&self, codec: Codec, rate_hz: u32, packets: usize) -> Vec<i16> {
         let mut decoder = Decoder::new(codec, rate_hz);
         let mut heard = Vec::new();
@@ -84,7 +84,7 @@ impl Party {
         heard
     }
 
-    /// The packets that are there.
+    /// The packets received so far.
     fn waiting(&self) -> usize {
         self.socket.set_nonblocking(true).unwrap();
         let mut buffer = [0; 2_048];
@@ -106,7 +106,7 @@ fn a_prompt_is_heard_in_each_codec() {
         assert_eq!(wait(playing), Ok(Played::Complete));
         let rate_hz = codec.native_rate_hz();
         let heard = party.hear(codec, rate_hz, 45);
-        // Without its ends: codecs delay.
+        // Without its ends, because of codec delay.
         let chirp = chirp(rate_hz, 900);
         let (alike, at) = found(&chirp[chirp.len() / 10..chirp.len() * 8 / 10], &heard);
         assert!(alike > 0.95, "{codec}: {alike}");

@@ -1,4 +1,4 @@
-//! Digits that come as tones, by the embedded controller, with parties on loopback.
+//! DTMF tones as digits, by the embedded controller, with parties on loopback.
 
 use super::sounding::wait;
 use super::*;
@@ -7,10 +7,10 @@ use b2b_media::codec::g711::{alaw_decode, alaw_encode};
 use b2b_media::dtmf::Tone;
 use b2b_media::mix::Energy;
 
-/// -50 dBm0 as samples, root mean square.
+/// -50 dBm0 as an RMS sample value.
 const LEAK: f64 = 51.0;
 
-/// Packets of G.711: a hum of speech's place, digits of 60 ms, pauses of 60 ms.
+/// G.711 packets: a hum instead of speech, digits of 60 ms, pauses of 60 ms.
 fn packets(digits: &str) -> Vec<Vec<u8>> {
     let mut sound = vec![0; 800];
     for digit in digits.chars() {
@@ -27,7 +27,7 @@ impl Party {
         self.say_as(8, sequence, payload);
     }
 
-    /// The same under another payload type.
+    /// Sends it under another payload type.
     pub(super) fn say_as(&self, payload_type: u8, sequence: u16, payload: &[u8]) {
         let mut packet = vec![0x80, payload_type];
         packet.extend_from_slice(&sequence.to_be_bytes());
@@ -60,7 +60,7 @@ fn tones_of_one_party_become_events_for_the_other_and_nothing_of_them_is_heard()
     let mut lab = Lab::new(22_600..=22_649);
     let (a, b) = (lab.party(), lab.party());
     lab.controller.hear_tones(a.id, true);
-    // It knows no events itself.
+    // The party does not support events.
     let offer = lab.pair_offer(&a, &b, a.session("8", "sendrecv")).unwrap();
     assert!(String::from_utf8_lossy(&offer).contains("telephone-event/8000"));
     lab.pair_answer(&b, &a, with_events(&b)).unwrap();
@@ -86,7 +86,7 @@ fn tones_of_one_party_become_events_for_the_other_and_nothing_of_them_is_heard()
         let left = Energy::of(&samples).rms();
         assert!(left < LEAK, "{left} is left of a tone");
     }
-    // What the other one says is not touched.
+    // The other party's audio is not changed.
     b.say(1, &[0x2A; 160]);
     assert_eq!(a.receive().2, [0x2A; 160]);
 }

@@ -1,4 +1,4 @@
-//! Digits and noise between legs on different media threads, as a transfer between two calls has them.
+//! Digits and comfort noise between legs on different media threads, as after a transfer between two calls.
 
 use std::time::Instant;
 
@@ -9,7 +9,7 @@ use b2b_media::dtmf::{Tone, frequencies, goertzel};
 
 const EVENTS: &str = "sendrecv\r\na=rtpmap:101 telephone-event/8000";
 
-/// Two parties on different threads, who say this of themselves.
+/// Two parties on different threads, with these descriptions.
 fn apart(ports: RangeInclusive<u16>, rules: [AudioRules; 2], said: [(&str, &str); 2]) -> (Lab, Party, Party) {
     let lab = Lab::with_threads(2, ports);
     let [a, b] = rules.map(|rules| {
@@ -31,7 +31,7 @@ fn apart(ports: RangeInclusive<u16>, rules: [AudioRules; 2], said: [(&str, &str)
     (lab, a, b)
 }
 
-/// Packets of A-law from one party until the other one has heard what is looked for.
+/// Sends A-law packets from one party until the other one has received the expected packet.
 fn until_heard(
     from: &Party,
     by: &Party,
