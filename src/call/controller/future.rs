@@ -28,7 +28,7 @@ impl<T> MediaFuture<T> {
         MediaFuture(State::Pending(Box::pin(future)))
     }
 
-    /// The controller cannot do this.
+    /// The answer of a controller without this capability.
     pub fn unsupported(what: Capability) -> Self {
         MediaFuture::ready(Err(MediaError::Unsupported(what)))
     }

@@ -61,15 +61,15 @@ pub use verbs::{
 /// How a call uses it:
 /// - A's INVITE with an offer: `open_endpoint` for both, `pair_offer(A, B)`; B's
 ///   180 to 200 with a description: `pair_answer(B, A)`, and `bridge(A, B)` as soon as
-///   media may flow. Forks: one endpoint a branch; losers are released.
-/// - INVITE without an offer: B is invited without one too, then `pair_offer(B, A)`
+///   media may flow. Forks: one endpoint per branch; those of lost branches are released.
+/// - INVITE without an offer: B gets an INVITE without one, too, then `pair_offer(B, A)`
 ///   for our 200 and `pair_answer(A, B)` for the ACK to B; or `local_offer(B)`.
 /// - Re-INVITE, UPDATE, hold: `pair_offer`, `pair_answer` again, in either direction.
 ///   If the other side refuses: `withdraw_offer`; everything stays as it was.
 /// - Hold that b2b answers itself: `local_answer`.
 /// - Transfer of A from B to C: `local_offer(C, Some(A))`, C's answer to
 ///   `apply_remote(C)`, `unbridge(A, B)`, `bridge(A, C)`. If [`Joined`] says that this
-///   needs a transcoder and A could do better: `local_offer(A, Some(C))` in a
+///   needs a transcoder that a new offer to A could avoid: `local_offer(A, Some(C))` in a
 ///   re-INVITE, `apply_remote(A)`, `bridge(A, C)` again.
 pub trait MediaController: MediaBackend {
     /// Allocates an endpoint, where one party's media will arrive.

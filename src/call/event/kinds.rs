@@ -1,4 +1,4 @@
-//! Everything that may happen, as one enum.
+//! Every event, as one enum.
 
 use super::*;
 

@@ -22,7 +22,7 @@ pub(super) struct Part {
     pub before: Option<Box<EndpointStats>>,
     /// The counters at the end.
     pub after: Option<Box<EndpointStats>>,
-    /// How long the party had held, if it still did at the end.
+    /// How long the party had been holding, if it still was at the end.
     pub held: Option<Duration>,
 }
 

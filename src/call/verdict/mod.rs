@@ -38,7 +38,7 @@ pub struct LegFacts {
     pub unreachable: u64,
     /// The direction seen from b2b, at the end (or now): without `send` the party is holding.
     pub direction: Direction,
-    /// How long the party has held, if it still did at the end.
+    /// How long the party had been holding, if it still was at the end.
     pub held: Option<Duration>,
     /// The agreed formats: payload type and name.
     pub formats: Vec<(u8, String)>,

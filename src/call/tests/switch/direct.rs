@@ -191,7 +191,7 @@ fn rtp_that_is_missing_counts_again_once_media_is_back() {
 
 #[test]
 fn whoever_refuses_keeps_the_call_relayed() {
-    // Bob does.
+    // Bob refuses.
     let (mut harness, (ann, a), (bob, b)) = connected(BridgeMode::Transparent, Network::QUIET);
     hear(&mut harness, "198.51.100.7:4000", "203.0.113.9:4000");
     second(&mut harness);
@@ -203,7 +203,7 @@ fn whoever_refuses_keeps_the_call_relayed() {
     timeout(&mut harness, 2);
     assert!(!harness.is_up(bob, b), "what is missing counts");
     harness.assert_nothing_left();
-    // Ann does, and Bob comes back.
+    // Ann refuses, and Bob's media is taken back.
     let (mut harness, (ann, a), (bob, b)) = connected(BridgeMode::Transparent, Network::QUIET);
     hear(&mut harness, "198.51.100.7:4000", "203.0.113.9:4000");
     second(&mut harness);

@@ -3,8 +3,8 @@
 //! 500 with Retry-After (§14.2, §21.5.1). Bob is a gateway with a password; both write their messages by
 //! hand.
 //!
-//! Elsewhere: 423 to the REGISTER of a gateway is in `tests/server/admission/gateways.rs`, with 401 to it
-//! and Retry-After; 503 by which the next address of a name is tried in
+//! Elsewhere: 423 to b2b's REGISTER at a gateway is in `tests/server/admission/gateways.rs`, as are 401 and
+//! Retry-After to it; 503, after which the next address of a name is tried, in
 //! `src/sip/tests/sip/endpoint/failover.rs`; 422 on either leg between endpoints of ours in `timers`.
 
 use std::sync::Arc;
