@@ -1,17 +1,17 @@
-//! Sources that belong here: named by the configuration, or where somebody is registered
-//! from. What is short (connections, places in tables, answers without state) is kept for
-//! them when strangers take the rest.
+//! Known sources: addresses that the configuration names or that a registration came from.
+//! Scarce resources (connections, table entries, stateless responses) are reserved for them
+//! when unknown sources use up the rest.
 
 use std::collections::HashMap;
 use std::net::{IpAddr, Ipv6Addr};
 use std::sync::{Arc, PoisonError, RwLock};
 use std::time::{Duration, Instant};
 
-/// Addresses that are known for a time at most; then those that are over go, and whoever
-/// finds no place is a stranger.
+/// Maximum number of addresses held with an expiry. When the table is full, expired entries
+/// are removed; an address that still finds no room counts as a stranger.
 const MAX_ADDRESSES: usize = 1 << 20;
 
-/// A full table is swept at most this often.
+/// Minimum interval between two sweeps of a full table.
 const SWEEP_INTERVAL: Duration = Duration::from_secs(10);
 
 /// How well a source is known.
@@ -19,14 +19,14 @@ const SWEEP_INTERVAL: Duration = Duration::from_secs(10);
 pub enum Acquaintance {
     /// The configuration names it.
     Named,
-    /// Somebody is at home there; others may be, too.
+    /// A registered user is at this address; the address may be shared with others.
     Home,
-    /// Not at all.
+    /// Neither named nor registered from.
     Stranger,
 }
 
-/// Who is known; clones are the same. Written by whoever authenticates, read by sockets
-/// when somebody new comes, not for each message.
+/// The known sources; clones share the same table. Authentication writes it. Sockets read it
+/// for each new peer, not for each message.
 #[derive(Debug, Clone, Default)]
 pub struct KnownSources(Arc<RwLock<Known>>);
 
@@ -39,12 +39,12 @@ struct Known {
 }
 
 impl KnownSources {
-    /// The blocks of the configuration from now on, each by its first and last address.
+    /// Replaces the blocks of the configuration; each is its first and last address.
     pub fn set_blocks(&self, blocks: Vec<(IpAddr, IpAddr)>) {
         self.write(|known| known.blocks = blocks);
     }
 
-    /// Somebody is at home at this address (IPv6: in its /64), for as long as this.
+    /// Marks this address (IPv6: its /64) as home of a registered user until `until`.
     pub fn at_home(&self, now: Instant, source: IpAddr, until: Instant) {
         let source = network(source);
         self.write(|known| {
@@ -59,7 +59,7 @@ impl KnownSources {
         });
     }
 
-    /// Whether somebody who belongs here may send from this address.
+    /// Whether the source is named or a registered user is at home there.
     pub fn knows(&self, now: Instant, source: IpAddr) -> bool {
         self.acquaintance(now, source) != Acquaintance::Stranger
     }
@@ -81,8 +81,8 @@ impl KnownSources {
     }
 }
 
-/// What is counted as one source: an IPv4 address, or a /64, which one subscriber of an
-/// IPv6 network usually has as a whole.
+/// The unit that counts as one source: an IPv4 address, or an IPv6 /64, which a subscriber
+/// usually holds as a whole.
 pub fn network(source: IpAddr) -> IpAddr {
     match source.to_canonical() {
         IpAddr::V6(v6) => {

@@ -1,27 +1,28 @@
-//! SIP signalling: messages, transactions, dialogs, the endpoint that ties
-//! them, and the drivers around it.
+//! SIP signalling: messages, transactions, dialogs, the endpoint that combines them, and the
+//! drivers around it.
 //!
-//! - `msg`: parse, headers, URIs, write
-//! - `transaction`: the four machines of RFC 3261 §17
+//! - `msg`: parsing, headers, URIs, writing
+//! - `transaction`: the four state machines of RFC 3261 §17
 //! - `dialog`: dialogs and the INVITE usage
-//! - `endpoint`: all of it behind one door, without I/O
-//! - `auth`: digest, both sides, and what failures cost
-//! - `registration`: ours at a registrar, as a machine
-//! - `known`: sources that belong here
-//! - `networks`: blocks of addresses
-//! - `sent_by`: where a sender over UDP says that it listens
+//! - `endpoint`: the sans-I/O endpoint on top of these layers
+//! - `auth`: digest authentication for client and server, and penalties for failures
+//! - `registration`: the client side of a registration, as a state machine
+//! - `known`: source addresses that are known
+//! - `networks`: address blocks
+//! - `sent_by`: where the sender of a message over UDP listens, according to its Via
 //! - `net`: sockets, clock and name resolution around the endpoint
 //!
-//! Modules that the documentation hides are for b2b's other crates and promise nothing
-//! (`cargo doc -- --document-hidden-items` shows them).
+//! Modules hidden from the documentation serve b2b's other crates and have no stability
+//! guarantee (`cargo doc -- --document-hidden-items` shows them).
 //!
-//! SIP knows no media, and media no SIP; this does not compile:
+//! SIP does not depend on media, nor media on SIP; this does not compile:
 //!
 //! ```compile_fail
 //! use b2b_media::mix;
 //! ```
 
-// not in [workspace.lints]: the other crates are internal and promise nothing
+// not in [workspace.lints]: the other crates are internal and need no documentation of every
+// item
 #![warn(missing_docs)]
 
 pub mod auth;
@@ -41,7 +42,7 @@ pub mod sent_by;
 #[doc(hidden)]
 pub mod transaction;
 
-// its example is compiled
+// compiles the example in README.md
 #[cfg(doctest)]
 #[doc = include_str!("README.md")]
 struct Readme;

@@ -1,14 +1,14 @@
-//! Blocks of addresses.
+//! Address blocks.
 
 use std::net::IpAddr;
 use std::sync::Arc;
 
-/// Networks, address and prefix length each. Clones share them.
+/// A set of networks, each an address and a prefix length. Clones share the set.
 #[derive(Debug, Clone, Default, PartialEq, Eq)]
 pub struct Networks(Arc<[(IpAddr, u8)]>);
 
 impl Networks {
-    /// Whether an address is in one of them; an IPv4 address is one, mapped or not.
+    /// Whether an address is in one of the networks; an IPv4-mapped address counts as IPv4.
     pub fn contain(&self, ip: IpAddr) -> bool {
         let ip = ip.to_canonical();
         self.0.iter().any(|(net, prefix)| contains(*net, *prefix, ip))
@@ -21,7 +21,7 @@ impl FromIterator<(IpAddr, u8)> for Networks {
     }
 }
 
-/// Whether an address is in this network.
+/// Whether an address is in the network `net`/`prefix`.
 pub fn contains(net: IpAddr, prefix: u8, ip: IpAddr) -> bool {
     let same = |a: &[u8], b: &[u8]| {
         let bits = usize::from(prefix).min(a.len() * 8);

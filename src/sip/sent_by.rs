@@ -1,33 +1,34 @@
-//! What a message that came over UDP says of where its sender listens, next to where it came
-//! from: at that port, at another one, or behind a NAT.
+//! Where the sender of a message over UDP listens: its Via's sent-by compared with the source
+//! address. The sender may listen at the source port, at another port, or behind a NAT.
 
 use std::net::SocketAddr;
 
 use crate::msg::{Rport, Scheme, Uri, Via};
 
-/// The port of SIP without TLS.
+/// The default port of SIP without TLS.
 pub const SIP: u16 = 5060;
 
-/// What the Vias of a request said, next to where it came from.
+/// How the Vias of a request relate to its source address.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
 pub enum SentBy {
-    /// The sender listens where it sent from.
+    /// Sent-by equals the source: the sender listens where it sends from.
     Source,
-    /// Same host, another port, and no `rport`: it listens there (RFC 3261 §18.2.2).
+    /// Same host, another port, no `rport`: the sender listens at that port (RFC 3261
+    /// §18.2.2).
     OtherPort,
-    /// Same host, another port, with `rport`: answers go where it sent from (RFC 3581 §3).
+    /// Same host, another port, with `rport`: responses go to the source port (RFC 3581 §3).
     OtherPortAnsweredBack,
-    /// A name.
+    /// Sent-by is a host name.
     Name,
-    /// Another address, or somebody in between whom nobody named: the flow alone is known to
-    /// lead there.
+    /// Sent-by is another address, or a proxy that is not configured is in between: only the
+    /// flow is known to reach the sender.
     Elsewhere,
-    /// A named proxy has handed it on.
+    /// A configured proxy forwarded the request.
     Proxy,
 }
 
 impl SentBy {
-    /// Of the Via of who sent this from `remote`.
+    /// Classifies the Via of a message received from `remote`.
     pub fn of_via(via: &Via<'_>, remote: SocketAddr) -> SentBy {
         let Some(ip) = via.host.ip() else { return SentBy::Name };
         if ip.to_canonical() != remote.ip().to_canonical() {
@@ -41,7 +42,7 @@ impl SentBy {
     }
 }
 
-/// The address that a Contact names for UDP; none: it names none.
+/// The address that a Contact names for UDP, or `None` if it names none.
 pub fn address(contact: &Uri<'_>) -> Option<SocketAddr> {
     let by_udp = contact.transport().is_none_or(|transport| transport.eq_ignore_ascii_case(b"udp"));
     let plain = contact.scheme == Scheme::Sip && by_udp && contact.params.get("maddr").is_none();

@@ -1,6 +1,5 @@
-//! The side that is asked: challenges in, credentials out. One client stands for
-//! one account at one peer and keeps what it was asked, so that later requests
-//! carry credentials from the start.
+//! The client side: reads challenges, makes credentials. One client represents one account at
+//! one peer. It remembers the challenges, so later requests carry credentials from the start.
 
 use bytes::Bytes;
 use rand::rngs::StdRng;
@@ -11,36 +10,36 @@ use super::digest::{Algorithm, HexDigest, Qop, Signed};
 use super::fields::{Challenge, OfferedQop};
 use crate::msg::{HeaderFields, Method, Response, chars};
 
-/// Realms that one account answers at most.
+/// Maximum number of realms answered for one account.
 const MAX_REALMS: usize = 8;
 
-/// `stale` answers in a row to credentials that were made for the very nonce of
-/// the answer before: beyond it the peer will never be content.
+/// Maximum number of consecutive `stale` responses to credentials that used the newest nonce.
+/// Beyond it the peer is taken to accept no nonce.
 const MAX_STALE: u32 = 3;
 
 /// Why a challenge cannot be answered.
 #[derive(Debug, Clone, PartialEq, Eq, thiserror::Error)]
 pub enum ChallengeError {
-    /// A response with another status than 401 and 407.
+    /// The response has a status other than 401 and 407.
     #[error("the response is neither 401 nor 407: nothing to answer")]
     NotAChallenge,
-    /// Each challenge has another scheme, another algorithm, or a `qop` without `auth`.
+    /// Every challenge has another scheme, an unknown algorithm, or a `qop` without `auth`.
     #[error("no supported challenge ({offered}); Digest with MD5, SHA-256 or SHA-512-256 is required")]
     Unsupported {
-        /// The challenges as they came, for people.
+        /// The challenges as received, for display.
         offered: String,
     },
-    /// Credentials were made for this realm, and it challenges anew without `stale=true` (RFC 7616
-    /// §3.3).
+    /// The request carried credentials for this realm, and the realm challenges again without
+    /// `stale=true` (RFC 7616 §3.3).
     #[error("username or password refused by realm {realm:?}; check the account's settings")]
     Refused {
         /// The realm that refuses.
         realm: String,
     },
-    /// The realm says `stale=true` to each answer, also to those with the nonce that it just gave.
+    /// The realm answers `stale=true` every time, even to the nonce it has just issued.
     #[error("realm {realm:?} rejects every nonce as stale, even its newest; ask its operator")]
     AlwaysStale {
-        /// The realm whose nonces do not last.
+        /// The realm that rejects its own nonces.
         realm: String,
     },
 }
@@ -48,32 +47,32 @@ pub enum ChallengeError {
 /// Credentials of one request.
 #[derive(Debug, Clone, Default, PartialEq, Eq)]
 pub struct Authorized {
-    /// To be added to the request; and to the ACK, if it is an INVITE (§22.1).
+    /// Header fields to add to the request and, for an INVITE, to its ACK (§22.1).
     pub headers: HeaderFields,
-    /// Side, realm and nonce that they were made for.
+    /// Side, realm and nonce of the challenges that these credentials answer.
     made_for: Vec<(Side, Bytes, Bytes)>,
 }
 
-/// An account's credentials.
+/// The secret of an account.
 #[derive(Clone)]
 enum Secret {
     Password(String),
     Ha1 { algorithm: Algorithm, ha1: HexDigest },
 }
 
-/// What one realm asked last.
+/// The last challenge of one realm.
 struct Session {
     side: Side,
     realm: Bytes,
     nonce: Bytes,
     opaque: Option<Bytes>,
     algorithm: Algorithm,
-    /// A session variant: HA1 of its first cnonce.
+    /// Set for a session variant: its HA1 includes this first cnonce.
     session_cnonce: Option<String>,
     qop: bool,
-    /// Requests that this nonce was used for.
+    /// Number of requests that used this nonce.
     count: u32,
-    /// Credentials for this nonce were accepted.
+    /// Whether credentials with this nonce were accepted.
     proven: bool,
     stale: u32,
 }
@@ -81,9 +80,9 @@ struct Session {
 /// Answers challenges for one account.
 pub struct DigestClient {
     user: String,
-    /// Others get nothing; none: whoever asks.
+    /// Realms that get an answer; `None`: all of them.
     realms: Option<Vec<String>>,
-    /// Weaker ones are not answered.
+    /// Challenges with a weaker algorithm are not answered.
     weakest: Algorithm,
     secret: Secret,
     rng: StdRng,
@@ -91,12 +90,12 @@ pub struct DigestClient {
 }
 
 impl DigestClient {
-    /// An account with its password. `seed` makes the cnonces.
+    /// A client for an account with its password. `seed` generates the cnonces.
     pub fn new(user: impl Into<String>, password: impl Into<String>, seed: [u8; 32]) -> Self {
         DigestClient::with(user.into(), Secret::Password(password.into()), seed)
     }
 
-    /// An account of which only H(user:realm:password) is known: it answers one
+    /// A client for an account of which only H(user:realm:password) is known: it answers one
     /// realm with one algorithm.
     pub fn with_ha1(user: impl Into<String>, algorithm: Algorithm, ha1: HexDigest, seed: [u8; 32]) -> Self {
         DigestClient::with(user.into(), Secret::Ha1 { algorithm, ha1 }, seed)
@@ -107,30 +106,30 @@ impl DigestClient {
         DigestClient { user, realms: None, weakest: Algorithm::Md5, secret, rng, sessions: Vec::new() }
     }
 
-    /// The same for one realm only: no other one is answered.
+    /// Restricts the client to one realm; challenges of others are not answered.
     #[must_use]
     pub fn only_for(self, realm: impl Into<String>) -> Self {
         self.only_for_any([realm.into()])
     }
 
-    /// The same for these realms.
+    /// Restricts the client to these realms.
     #[must_use]
     pub fn only_for_any(self, realms: impl IntoIterator<Item = String>) -> Self {
         DigestClient { realms: Some(realms.into_iter().collect()), ..self }
     }
 
-    /// Weaker algorithms are not answered: who reads an answer with MD5 has less to do to
-    /// find the password.
+    /// Sets the weakest algorithm that is answered: an MD5 response is easier to attack
+    /// offline for whoever captures it.
     #[must_use]
     pub fn at_least(self, weakest: Algorithm) -> Self {
         DigestClient { weakest, ..self }
     }
 
-    /// Takes a 401 or 407 in; `sent` are the credentials that its request carried.
-    /// Then [`DigestClient::authorize`] the request again, with its next CSeq.
+    /// Reads a 401 or 407; `sent` are the credentials that its request carried. Afterwards
+    /// call [`DigestClient::authorize`] for the request again, with its next CSeq.
     ///
     /// # Errors
-    /// [`ChallengeError`]: there is no use in trying again.
+    /// [`ChallengeError`]: retrying is pointless.
     pub fn challenged(&mut self, response: &Response, sent: &Authorized) -> Result<(), ChallengeError> {
         let side = Side::of_status(response.status()).ok_or(ChallengeError::NotAChallenge)?;
         let challenges: Vec<Challenge<'_>> = challenges(response, side).collect();
@@ -140,8 +139,8 @@ impl DigestClient {
         let mut answerable = false;
         for realm in realms.into_iter().take(MAX_REALMS) {
             let of_realm = challenges.iter().filter(|challenge| challenge.realm == realm);
-            // The strongest that both sides can do, not the first: the order could
-            // be an attacker's.
+            // The strongest that both sides support, not the first: an attacker could have
+            // reordered them.
             let best = of_realm
                 .filter(|it| self.can_answer(it))
                 .max_by_key(|it| (it.algorithm, it.qop == OfferedQop::Auth, it.session));
@@ -156,9 +155,9 @@ impl DigestClient {
         }
     }
 
-    /// Credentials for a request, one header field for each realm that has asked
-    /// before; none before the first challenge. Each call counts the nonces up, so
-    /// call it once for each request sent. `uri` is the Request-URI.
+    /// Credentials for a request: one header field for each realm that has challenged before,
+    /// none before the first challenge. Each call increments the nonce counts, so call it
+    /// once per request sent. `uri` is the Request-URI.
     pub fn authorize(&mut self, method: &Method, uri: &[u8]) -> Authorized {
         let mut authorized = Authorized::default();
         for session in &mut self.sessions {
@@ -175,9 +174,9 @@ impl DigestClient {
         authorized
     }
 
-    /// The peer has accepted these credentials: any response but 401 and 407. From
-    /// now on a refusal of the same nonce means that it has run out, whether the
-    /// peer says `stale` or not.
+    /// Notes that the peer accepted these credentials: any response but 401 and 407. A later
+    /// refusal of the same nonce then means that it has expired, whether or not the peer says
+    /// `stale`.
     pub fn accepted(&mut self, sent: &Authorized) {
         for (side, realm, nonce) in &sent.made_for {
             if let Some(session) = self.session(*side, realm)
@@ -199,7 +198,7 @@ impl DigestClient {
             Secret::Password(_) => true,
             Secret::Ha1 { algorithm: only, .. } => *only == algorithm,
         };
-        // A session variant hashes a cnonce, which only a qop can carry.
+        // A session variant hashes a cnonce, which is only sent together with a qop.
         let form = match challenge.qop {
             OfferedQop::Auth => true,
             OfferedQop::None => !challenge.session,
@@ -243,7 +242,7 @@ impl DigestClient {
         if let Some(session) = held
             && session.nonce == nonce
         {
-            // Asked again with the nonce that we have: its count goes on.
+            // Challenged again with the nonce already held: its count continues.
             session.stale = stale;
             session.proven = false;
             return Ok(());
@@ -274,7 +273,7 @@ impl DigestClient {
 impl Session {
     fn credentials(&self, user: &str, secret: &Secret, method: &Method, uri: &[u8], cnonce: &str) -> String {
         let quoted = |text: &str| text.replace('\\', "\\\\").replace('"', "\\\"");
-        // Hashed as it is written: with its escapes, without its quotes.
+        // The hash covers the name as written: with escapes, without quotes.
         let user = quoted(user);
         let ha1 = match secret {
             Secret::Password(password) => {
@@ -315,7 +314,7 @@ fn challenges(response: &Response, side: Side) -> impl Iterator<Item = Challenge
     response.field_values(side.challenge()).flat_map(split_challenges).filter_map(Challenge::parse)
 }
 
-/// The realms that a 401 or 407 asks for, each once.
+/// The realms that a 401 or 407 challenges for, without duplicates.
 pub fn realms(response: &Response) -> Vec<String> {
     let mut realms: Vec<String> = Vec::new();
     let Some(side) = Side::of_status(response.status()) else { return realms };
@@ -328,13 +327,14 @@ pub fn realms(response: &Response) -> Vec<String> {
     realms
 }
 
-/// Whether a 401 or 407 says that the credentials were good but for their nonce (RFC 7616 §3.3).
+/// Whether a 401 or 407 says that the credentials were right except for an expired nonce (RFC
+/// 7616 §3.3).
 pub fn is_stale(response: &Response) -> bool {
     Side::of_status(response.status())
         .is_some_and(|side| challenges(response, side).any(|challenge| challenge.stale))
 }
 
-/// The schemes that a response offers, for people.
+/// The challenges of a response as received, for display.
 fn offered(response: &Response, side: Side) -> String {
     let values: Vec<_> = response
         .field_values(side.challenge())
@@ -346,8 +346,8 @@ fn offered(response: &Response, side: Side) -> String {
     }
 }
 
-/// Challenges of one header field: some servers write two into one, behind a comma
-/// (RFC 7235 §4.1).
+/// Splits the challenges of one header field: some servers put several into one, separated by
+/// commas (RFC 7235 §4.1).
 fn split_challenges(value: &[u8]) -> impl Iterator<Item = &[u8]> {
     let mut rest = Some(value);
     std::iter::from_fn(move || {
@@ -358,7 +358,7 @@ fn split_challenges(value: &[u8]) -> impl Iterator<Item = &[u8]> {
     })
 }
 
-/// Where the next `Digest` scheme begins, outside of quotes, behind a comma.
+/// Offset of the next `Digest` scheme after a comma outside quotes.
 fn next_digest(value: &[u8]) -> Option<usize> {
     let mut at = 0;
     while let Some(found) = value.get(at..).and_then(|rest| memchr::memchr2(b'"', b',', rest)) {

@@ -1,4 +1,4 @@
-//! The digest itself (RFC 7616 §3.4): HA1, HA2 and the response, as lower-case
+//! The digest computation (RFC 7616 §3.4): HA1, HA2 and the response, as lower-case
 //! hexadecimal text.
 
 use std::fmt;
@@ -8,11 +8,11 @@ use md5::Md5;
 use sha2::digest::Output;
 use sha2::{Digest, Sha256, Sha512_256};
 
-/// A hash algorithm, weakest first (RFC 8760 §2.1). The session variants
-/// (`MD5-sess`, …) are these with `session` set where a challenge has them.
+/// A hash algorithm, weakest first (RFC 8760 §2.1). The session variants (`MD5-sess`, …) use
+/// the same value, with `session` set in the challenge.
 #[derive(Debug, Clone, Copy, PartialEq, Eq, Hash, PartialOrd, Ord)]
 pub enum Algorithm {
-    /// `MD5`: all that many phones can do.
+    /// `MD5`: the only one that many phones support.
     Md5,
     /// `SHA-256`.
     Sha256,
@@ -30,7 +30,7 @@ impl Algorithm {
         }
     }
 
-    /// Reads the token, in any case; the flag says that it is a session variant.
+    /// Parses the token, case-insensitively; the flag is set for a session variant.
     pub fn parse(token: &[u8]) -> Option<(Algorithm, bool)> {
         let (name, session) = match token.split_last_chunk::<5>() {
             Some((name, end)) if end.eq_ignore_ascii_case(b"-sess") => (name, true),
@@ -50,7 +50,7 @@ impl Algorithm {
         }
     }
 
-    /// The hash of the parts with a colon between each two.
+    /// Hash of the parts joined by colons.
     pub fn hash(self, parts: &[&[u8]]) -> HexDigest {
         match self {
             Algorithm::Md5 => HexDigest::new(&joined::<Md5>(parts)),
@@ -59,7 +59,7 @@ impl Algorithm {
         }
     }
 
-    /// H(user:realm:password): all that a server has to store.
+    /// H(user:realm:password), which is all that a server has to store.
     pub fn ha1(self, user: &[u8], realm: &[u8], password: &[u8]) -> HexDigest {
         self.hash(&[user, realm, password])
     }
@@ -69,7 +69,7 @@ impl Algorithm {
         self.hash(&[ha1.as_bytes(), nonce, cnonce])
     }
 
-    /// The response. Everything is as it stands in the message, quotes aside.
+    /// The response value. All inputs are as written in the message, without quotes.
     pub fn response(self, ha1: &HexDigest, signed: &Signed<'_>) -> HexDigest {
         let ha2 = self.hash(&[signed.method, signed.uri]);
         match &signed.qop {
@@ -88,7 +88,7 @@ impl fmt::Display for Algorithm {
     }
 }
 
-/// What a response is made of besides HA1.
+/// The inputs of a response besides HA1.
 #[derive(Debug, Clone, Copy)]
 pub struct Signed<'a> {
     /// The method of the request, as on the wire.
@@ -97,22 +97,22 @@ pub struct Signed<'a> {
     pub uri: &'a [u8],
     /// The `nonce` of the challenge, without quotes.
     pub nonce: &'a [u8],
-    /// `None`: the form of RFC 2069, without a count.
+    /// `None` for the form of RFC 2069, without a nonce count.
     pub qop: Option<Qop<'a>>,
 }
 
-/// The parameters that come with a quality of protection.
+/// The parameters that accompany a quality of protection.
 #[derive(Debug, Clone, Copy)]
 pub struct Qop<'a> {
-    /// `auth`
+    /// The `qop` value: `auth`.
     pub qop: &'a [u8],
-    /// Eight hexadecimal digits.
+    /// The nonce count: eight hexadecimal digits.
     pub nc: &'a [u8],
-    /// Nonce of the client, without quotes.
+    /// The client's nonce, without quotes.
     pub cnonce: &'a [u8],
 }
 
-/// A digest in lower-case hexadecimal. Compares in constant time.
+/// A digest in lower-case hexadecimal. Comparison takes constant time.
 #[derive(Clone, Copy)]
 pub struct HexDigest {
     text: [u8; 64],
@@ -129,7 +129,7 @@ impl HexDigest {
         HexDigest { text, len: (bytes.len() * 2).min(64) as u8 }
     }
 
-    /// Reads a digest, 32 or 64 digits in any case.
+    /// Parses a digest of 32 or 64 digits, case-insensitively.
     pub fn parse(text: &[u8]) -> Option<Self> {
         if !matches!(text.len(), 32 | 64) || !text.iter().all(u8::is_ascii_hexdigit) {
             return None;
@@ -141,12 +141,12 @@ impl HexDigest {
         Some(digest)
     }
 
-    /// The digits.
+    /// The digits as bytes.
     pub fn as_bytes(&self) -> &[u8] {
         self.text.get(..usize::from(self.len)).unwrap_or_default()
     }
 
-    /// The digits.
+    /// The digits as text.
     pub fn as_str(&self) -> &str {
         std::str::from_utf8(self.as_bytes()).unwrap_or_default()
     }
@@ -160,7 +160,7 @@ impl PartialEq for HexDigest {
 
 impl Eq for HexDigest {}
 
-/// An HA1 is as good as a password: neither goes into a log.
+/// An HA1 is equivalent to a password, so the digits are kept out of logs.
 impl fmt::Debug for HexDigest {
     fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
         f.write_str("HexDigest(…)")

@@ -1,6 +1,6 @@
-//! The parameter lists of `Authorization` and `WWW-Authenticate` (RFC 7616 §3.3,
-//! §3.4), read as phones write them: values quoted that should not be and the
-//! other way round, odd case, space around `=`, a comma too many.
+//! The parameter lists of `Authorization` and `WWW-Authenticate` (RFC 7616 §3.3, §3.4),
+//! parsed leniently for phones: wrong or missing quotes, odd case, space around `=`, extra
+//! commas.
 
 use std::borrow::Cow;
 
@@ -8,17 +8,17 @@ use crate::msg::chars::{self, TOKEN};
 
 use super::digest::{Algorithm, Qop};
 
-/// Parameters in one header field at most: more is no mistake of a phone.
+/// Maximum number of parameters in one header field; no phone sends more by mistake.
 const MAX_PARAMS: usize = 32;
 
-/// `name=value` pairs behind the scheme.
+/// Iterator over the `name=value` pairs after the scheme.
 #[derive(Debug, Clone, Copy)]
 struct AuthParams<'a> {
     rest: &'a [u8],
 }
 
 impl<'a> AuthParams<'a> {
-    /// The parameters, if the scheme is Digest.
+    /// The parameters if the scheme is Digest.
     fn digest(value: &'a [u8]) -> Option<Self> {
         let (scheme, rest) = value.split_at_checked(6)?;
         let space = rest.first().is_some_and(|&byte| chars::is_lws(byte));
@@ -26,7 +26,7 @@ impl<'a> AuthParams<'a> {
     }
 }
 
-/// The next pair; `Some(None)` where the list breaks its grammar.
+/// Yields the pairs; `Some(None)` where the grammar is broken.
 impl<'a> Iterator for AuthParams<'a> {
     type Item = Option<(&'a [u8], &'a [u8])>;
 
@@ -56,8 +56,8 @@ impl<'a> Iterator for AuthParams<'a> {
     }
 }
 
-/// Reads parameters into places; `false`: broken grammar, too many, or one of
-/// those named twice, of which nobody could say which one counts.
+/// Stores the known parameters in `places`. `false` if the grammar is broken, there are too
+/// many parameters, or a known one occurs twice, which would be ambiguous.
 fn read<'a>(params: AuthParams<'a>, places: &mut [(&str, &mut Option<&'a [u8]>)]) -> bool {
     for (index, param) in params.enumerate() {
         let Some((name, value)) = param.filter(|_| index < MAX_PARAMS) else { return false };
@@ -71,31 +71,31 @@ fn read<'a>(params: AuthParams<'a>, places: &mut [(&str, &mut Option<&'a [u8]>)]
     true
 }
 
-/// What stands in `Authorization`: values without their quotes, escapes kept,
-/// which is how they are hashed.
+/// The contents of `Authorization`: values without quotes but with escapes, which is the form
+/// that is hashed.
 #[derive(Debug, Clone, Copy)]
 pub struct DigestCredentials<'a> {
     /// The user's name within the realm.
     pub username: &'a [u8],
-    /// Of the challenge that this answers.
+    /// The realm of the challenge that this answers.
     pub realm: &'a [u8],
-    /// Of the challenge that this answers.
+    /// The nonce of the challenge that this answers.
     pub nonce: &'a [u8],
     /// The Request-URI that the response was made for (RFC 7616 §3.4).
     pub uri: &'a [u8],
     /// The digest in hexadecimal digits.
     pub response: &'a [u8],
-    /// As it came; none is MD5.
+    /// The algorithm as received; `None` means MD5.
     pub algorithm: Option<&'a [u8]>,
-    /// None: the form of RFC 2069.
+    /// `None` for the form of RFC 2069.
     pub qop: Option<Qop<'a>>,
 }
 
 impl<'a> DigestCredentials<'a> {
-    /// Reads the value of an `Authorization`. `Ok(None)`: another scheme.
+    /// Parses the value of an `Authorization`. `Ok(None)` for another scheme.
     ///
     /// # Errors
-    /// `Err(())`: Digest, but broken, or without what it must have.
+    /// `Err(())` if Digest credentials are malformed or lack a required parameter.
     #[allow(clippy::result_unit_err, reason = "there is nothing to tell an attacker")]
     pub fn parse(value: &'a [u8]) -> Result<Option<Self>, ()> {
         let Some(params) = AuthParams::digest(value) else { return Ok(None) };
@@ -115,7 +115,7 @@ impl<'a> DigestCredentials<'a> {
                 ("cnonce", &mut cnonce),
             ],
         );
-        // An empty qop is none: it is what some phones make of a challenge without.
+        // An empty qop counts as absent: some phones send it for a challenge without qop.
         let qop = match (qop.filter(|qop| !qop.is_empty()), nc, cnonce) {
             (None, ..) => None,
             (Some(qop), Some(nc), Some(cnonce)) => Some(Qop { qop, nc, cnonce }),
@@ -130,7 +130,7 @@ impl<'a> DigestCredentials<'a> {
         }
     }
 
-    /// The user name without escapes: to look the user up.
+    /// The user name without escapes, for looking up the user.
     pub fn plain_username(&self) -> Cow<'a, [u8]> {
         if memchr::memchr(b'\\', self.username).is_none() {
             return Cow::Borrowed(self.username);
@@ -139,39 +139,40 @@ impl<'a> DigestCredentials<'a> {
     }
 }
 
-/// What stands in `WWW-Authenticate`: values without their quotes, escapes kept.
+/// The contents of `WWW-Authenticate`: values without quotes but with escapes.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
 pub struct Challenge<'a> {
-    /// Whose user name and password are asked for.
+    /// The realm whose user name and password are requested.
     pub realm: &'a [u8],
-    /// What the digest is made over, and comes back with the credentials.
+    /// The nonce that the digest covers; the credentials repeat it.
     pub nonce: &'a [u8],
-    /// Comes back as it is with the credentials; `None`: the challenge has none.
+    /// The credentials repeat it unchanged; `None` if the challenge has none.
     pub opaque: Option<&'a [u8]>,
-    /// `None`: one that we do not know.
+    /// `None` if the algorithm is unknown.
     pub algorithm: Option<Algorithm>,
-    /// The session variant of the algorithm.
+    /// Whether it is the session variant of the algorithm.
     pub session: bool,
-    /// The credentials were right but for their nonce: try again with this one, without asking the
-    /// user.
+    /// The credentials were right except for their nonce: retry with this one, without asking
+    /// the user.
     pub stale: bool,
-    /// Which quality of protection may be used.
+    /// The quality of protection offered.
     pub qop: OfferedQop,
 }
 
-/// What a challenge offers.
+/// The quality of protection that a challenge offers.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
 pub enum OfferedQop {
     /// No `qop` at all: the form of RFC 2069.
     None,
     /// `auth`, alone or among others.
     Auth,
-    /// Only what we do not do, as `auth-int`.
+    /// Only unsupported values, such as `auth-int`.
     Other,
 }
 
 impl<'a> Challenge<'a> {
-    /// Reads the value of a `WWW-Authenticate`. `None`: another scheme, or broken.
+    /// Parses the value of a `WWW-Authenticate`. `None` for another scheme or a malformed
+    /// value.
     pub fn parse(value: &'a [u8]) -> Option<Self> {
         let params = AuthParams::digest(value)?;
         let (mut realm, mut nonce, mut opaque) = (None, None, None);

@@ -1,14 +1,14 @@
-//! Digest authentication, both sides (RFC 3261 §22, RFC 7616, RFC 8760), and
-//! what failures cost.
+//! Digest authentication, client and server (RFC 3261 §22, RFC 7616, RFC 8760), and penalties
+//! for failures.
 //!
 //! - `digest`: algorithms, HA1, HA2, the response
-//! - `fields`: the parameter lists of challenges and credentials, as phones write them
-//! - `nonce`: nonces that need no memory; `nonce_count`: which counts were used
-//! - `server`: challenges out, credentials in, a verdict
-//! - `client`: challenges in, credentials out
-//! - `penalty`: who fails is slowed and banned for a time
+//! - `fields`: the parameter lists of challenges and credentials, in the forms that phones send
+//! - `nonce`: stateless nonces; `nonce_count`: which nonce counts were used
+//! - `server`: issues challenges and verifies credentials
+//! - `client`: reads challenges and makes credentials
+//! - `penalty`: delays and bans for repeated failures
 //!
-//! Machines: time is an argument, randomness a seed.
+//! All are state machines: time is an argument, randomness a seed.
 
 pub mod client;
 pub mod digest;
@@ -25,8 +25,8 @@ pub use server::{Asked, Claim, Credentials, DigestConfig, DigestServer, Secret, 
 
 use crate::msg::Name;
 
-/// Who asks for credentials: a user agent server (registrars are one) with 401,
-/// or a proxy with 407.
+/// Which kind of server challenges: a user agent server (registrars included) with 401, or a
+/// proxy with 407.
 #[derive(Debug, Clone, Copy, PartialEq, Eq, Hash)]
 pub enum Side {
     /// 401, `WWW-Authenticate`, `Authorization`.
@@ -36,7 +36,7 @@ pub enum Side {
 }
 
 impl Side {
-    /// The status of the response that asks.
+    /// The status of the challenge response.
     pub fn status(self) -> u16 {
         match self {
             Side::Server => 401,
@@ -44,7 +44,7 @@ impl Side {
         }
     }
 
-    /// The side that asks with this status.
+    /// The side that challenges with this status.
     pub fn of_status(status: u16) -> Option<Side> {
         match status {
             401 => Some(Side::Server),

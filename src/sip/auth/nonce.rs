@@ -1,6 +1,5 @@
-//! Nonces that need no memory: when one was made and a serial number, under a MAC
-//! that also covers the source and the realm. Who did not get the nonce from us at
-//! their own address cannot use it.
+//! Stateless nonces: a timestamp and a serial number under a MAC that also covers the source
+//! and the realm. A nonce is valid only from the source address it was issued to.
 
 use std::net::IpAddr;
 use std::time::{Duration, Instant};
@@ -12,20 +11,20 @@ const PLAIN: usize = 6 + 4;
 const MAC: usize = 16;
 const DIGITS: usize = 2 * (PLAIN + MAC);
 
-/// Which nonce: milliseconds since the mint's start, and a serial number. Ordered
-/// by age, oldest first.
+/// Identifies a nonce: milliseconds since the mint's start, and a serial number. Ordered by
+/// age, oldest first.
 #[derive(Debug, Clone, Copy, PartialEq, Eq, PartialOrd, Ord, Hash)]
 pub(super) struct NonceId {
     pub made_ms: u64,
     pub serial: u32,
 }
 
-/// Makes nonces and knows them again.
+/// Makes and recognises nonces.
 pub(super) struct NonceMint {
     keyed: Hmac<Sha256>,
     start: Instant,
     serial: u32,
-    /// The last one that was found to be ours: a request's is looked at twice.
+    /// The last nonce verified as ours, because a request's nonce is checked twice.
     seen: Option<Seen>,
 }
 
@@ -37,14 +36,14 @@ struct Seen {
 }
 
 impl NonceMint {
-    /// Who knows the key can make nonces of their own.
+    /// `key` must stay secret: it suffices to make valid nonces.
     pub fn new(key: [u8; 32], start: Instant) -> Self {
-        // A MAC takes a key of any length.
+        // HMAC accepts a key of any length.
         let keyed = Hmac::new_from_slice(&key).unwrap_or_else(|_| Hmac::new(&Default::default()));
         NonceMint { keyed, start, serial: 0, seen: None }
     }
 
-    /// Milliseconds since the start: what [`NonceId::made_ms`] is measured in.
+    /// Milliseconds since the start, the unit of [`NonceId::made_ms`].
     pub fn ms(&self, now: Instant) -> u64 {
         now.saturating_duration_since(self.start).as_millis() as u64
     }
@@ -66,7 +65,7 @@ impl NonceMint {
         text
     }
 
-    /// The nonce's name, if we made it for this source and realm within `lifetime`.
+    /// The nonce's id if it was made here for this source and realm within `lifetime`.
     pub fn check(
         &mut self,
         now: Instant,
@@ -104,7 +103,7 @@ impl NonceMint {
             IpAddr::V6(v6) => v6,
         };
         let mut mac = self.keyed.clone();
-        // Everything before the realm has a fixed length: nothing can be shifted.
+        // All fields before the realm have a fixed length, so the input is unambiguous.
         mac.update(plain);
         mac.update(&source.octets());
         mac.update(realm.as_bytes());

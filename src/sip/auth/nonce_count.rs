@@ -1,25 +1,25 @@
-//! Which nonce counts were used (RFC 7616 §3.4). Only those who have shown that they know
-//! a password get an entry here, and when there is no more room the oldest nonce
-//! goes out of use altogether: its holder is asked again, nobody can replay.
+//! Tracks which nonce counts were used (RFC 7616 §3.4). Only a sender that has proved its
+//! password gets an entry. When the table is full, the oldest nonce is retired: its holder is
+//! challenged again, and its requests cannot be replayed.
 
 use std::collections::BTreeMap;
 
 use super::nonce::NonceId;
 
-/// Counts may come out of order by this much, as requests over UDP do.
+/// Counts may arrive out of order by this much, as happens over UDP.
 const WINDOW: u32 = 64;
 
-/// The highest count seen, and a bit for each of those below it.
+/// The highest count seen, and a bit for each of the counts just below it.
 #[derive(Debug, Clone, Copy)]
 struct Window {
-    /// Whose password it was used with, as a hash.
+    /// Hash of the user whose password the nonce was used with.
     user: u32,
     highest: u32,
     seen: u64,
 }
 
 impl Window {
-    /// Takes a count; `false`: used before, or too old to know.
+    /// Uses up a count; `false` if it was used before or is too old to tell.
     fn take(&mut self, count: u32) -> bool {
         if count > self.highest {
             let by = count - self.highest;
@@ -40,7 +40,8 @@ impl Window {
 pub(super) struct NonceCounts {
     windows: BTreeMap<NonceId, Window>,
     max: usize,
-    /// Nonces up to this one that have no window had theirs taken away.
+    /// The newest nonce whose window was evicted: nonces up to this one without a window are
+    /// refused.
     forgotten: Option<NonceId>,
 }
 
@@ -49,8 +50,8 @@ impl NonceCounts {
         NonceCounts { windows: BTreeMap::new(), max: max.max(1), forgotten: None }
     }
 
-    /// Takes a count of a nonce that is ours; call it only when the digest is
-    /// right. `false`: used before, or nobody knows any more.
+    /// Uses up a count of one of our nonces; call it only after the digest was verified.
+    /// `false` if it was used before or can no longer be checked.
     pub fn take(&mut self, nonce: NonceId, count: u32, user: u32) -> bool {
         if let Some(window) = self.windows.get_mut(&nonce) {
             return window.take(count);
@@ -70,7 +71,7 @@ impl NonceCounts {
         self.windows.get(&nonce).is_some_and(|window| window.user == user)
     }
 
-    /// Forgets nonces made up to `ms`: they have expired.
+    /// Removes the nonces made up to `ms`, which have expired.
     pub fn expire(&mut self, ms: u64) {
         while let Some(oldest) = self.windows.first_entry()
             && oldest.key().made_ms <= ms
@@ -79,7 +80,7 @@ impl NonceCounts {
         }
     }
 
-    /// Nonces with a window.
+    /// Number of nonces with a window.
     pub fn len(&self) -> usize {
         self.windows.len()
     }

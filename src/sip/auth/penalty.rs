@@ -1,17 +1,17 @@
-//! What wrong passwords cost. Nothing is held back or delayed here: an attempt that comes
-//! too early is not looked at, and answered like a wrong one.
+//! Penalties for wrong passwords. Nothing is delayed here: an attempt that comes too early is
+//! not checked, and is answered like a wrong one.
 //!
 //! - A **pair** of source and user name: after a few failures it has to wait ever longer
-//!   between two attempts, and long in the end. What fails elsewhere, or for other names,
-//!   does not touch it: phones behind one NAT do not share the fate of one that fails.
-//! - A **source** that fails for many different names guesses names: it is banned.
+//!   between two attempts, up to the length of a ban. Failures from other sources or for
+//!   other names do not affect it, so phones behind one NAT do not suffer for one that fails.
+//! - A **source** that fails for many different names is guessing names: it is banned.
 //! - A **user** whose password is guessed from many sources: each further source has one
-//!   attempt instead of many. A right password comes at the first attempt, a guess does
-//!   not, so nobody is locked out by what others try.
+//!   attempt instead of many. A right password succeeds at the first attempt and a guess does
+//!   not, so the attempts of others lock nobody out.
 //!
-//! Count only [`Verdict::Rejected`](super::Verdict::Rejected): its nonce shows that
-//! the source does receive what we send to it, so nobody gets another address banned
-//! by forging it.
+//! Count only [`Verdict::Rejected`](super::Verdict::Rejected): its nonce proves that the
+//! source receives what is sent to it, so a forged source address cannot get another host
+//! banned.
 
 use std::collections::HashMap;
 use std::hash::{BuildHasher, Hash, RandomState};
@@ -20,22 +20,22 @@ use std::time::{Duration, Instant};
 
 use crate::known::network;
 
-/// How patient we are.
+/// Thresholds and durations of the penalties.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
 pub struct PenaltyConfig {
-    /// Failures of a pair that cost nothing: people mistype.
+    /// Failures of a pair without penalty, because people mistype.
     pub free: u32,
-    /// Wait after the first failure that does; it doubles with each.
+    /// Wait after the first penalised failure; it doubles with each further one.
     pub first_wait: Duration,
     /// Failures of a pair after which it waits for `ban`; names after which a source is
     /// banned; sources after which a user is under attack.
     pub ban_after: u32,
-    /// How long a ban lasts.
+    /// Duration of a ban.
     pub ban: Duration,
-    /// A failure is forgotten in this time: one for each that passes without one.
+    /// Interval without failures after which one failure is forgotten.
     pub forget: Duration,
-    /// Pairs, sources and users watched at most, each; beyond it the mildest cases are
-    /// forgotten.
+    /// Maximum number of pairs, sources and users watched, each; beyond it, entries without a
+    /// penalty in force are forgotten.
     pub max_entries: usize,
 }
 
@@ -53,43 +53,43 @@ impl Default for PenaltyConfig {
 }
 
 impl PenaltyConfig {
-    /// So many failures within the time of a ban lead to it; half of them are free.
+    /// Bans after `failures` within the duration of a ban; half of them are free.
     pub fn new(failures: u32, ban: Duration) -> Self {
         let ban_after = failures.max(1);
         let defaults = PenaltyConfig::default();
         PenaltyConfig { free: ban_after / 2, ban_after, ban, forget: ban / ban_after, ..defaults }
     }
 
-    /// Of one whose password is under attack.
+    /// Settings for a pair whose user is under attack.
     fn strict(self) -> Self {
         PenaltyConfig { free: 0, ban_after: 1, ..self }
     }
 
-    /// Of sources and users, who are counted and wait for nothing before their time.
+    /// Settings for sources and users: they are only counted until the ban.
     fn counted(self) -> Self {
         PenaltyConfig { free: u32::MAX, ..self }
     }
 }
 
-/// How somebody stands.
+/// Whether an attempt is allowed.
 #[derive(Debug, Clone, Copy, PartialEq, Eq, PartialOrd, Ord)]
 pub enum Standing {
-    /// Go on.
+    /// The attempt is allowed.
     Clear,
-    /// Do not look at this attempt, for so long.
+    /// Do not check attempts for this long.
     Wait(Duration),
-    /// Banned for so long.
+    /// Banned for this long.
     Banned(Duration),
 }
 
-/// What a failure came to.
+/// The result of a failure.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
 pub struct Failure {
-    /// The first of its pair since its last ones were forgotten.
+    /// Whether it is the pair's first failure since earlier ones were forgotten.
     pub first: bool,
-    /// How the pair stands now.
+    /// The pair's standing after the failure.
     pub pair: Standing,
-    /// How the source stands now, if it was not banned before.
+    /// The source's standing after the failure; `Clear` if it was already banned.
     pub source: Standing,
 }
 
@@ -97,36 +97,36 @@ pub struct Failure {
 struct Entry {
     failures: u32,
     last: Instant,
-    /// Attempts before this are not looked at.
+    /// Attempts before this time are not checked.
     blocked_until: Instant,
     banned: bool,
 }
 
-/// Entries by what is counted.
+/// Entries keyed by pair, source or user.
 #[derive(Debug)]
 struct Table<K> {
     entries: HashMap<K, Entry>,
     next_sweep: Instant,
 }
 
-/// A full table is swept at most this often.
+/// Minimum interval between two sweeps of a full table.
 const SWEEP_INTERVAL: Duration = Duration::from_secs(1);
 
-/// Failures by pair, by source and by user.
+/// Failures counted by pair, by source and by user.
 #[derive(Debug)]
 pub struct Penalties {
     config: PenaltyConfig,
-    /// Names are kept as hashes: nobody fills the memory with them.
+    /// Names are stored as hashes, so long names cannot fill the memory.
     hashed: RandomState,
     pairs: Table<(IpAddr, u64)>,
-    /// Names that failed.
+    /// Counts the names that failed from each source.
     sources: Table<IpAddr>,
-    /// Sources that failed.
+    /// Counts the sources that failed for each user.
     users: Table<u64>,
 }
 
 impl Penalties {
-    /// Nobody has failed yet.
+    /// Penalties without any failure so far.
     pub fn new(config: PenaltyConfig, now: Instant) -> Self {
         Penalties {
             config,
@@ -137,12 +137,12 @@ impl Penalties {
         }
     }
 
-    /// Another patience from now on; bans that are in force stay.
+    /// Replaces the configuration; bans in force stay.
     pub fn reconfigure(&mut self, config: PenaltyConfig) {
         self.config = config;
     }
 
-    /// Whether an attempt of this source for this user is to be looked at.
+    /// Whether an attempt from this source for this user is to be checked.
     pub fn pair(&self, now: Instant, source: IpAddr, user: &str) -> Standing {
         match self.pairs.entries.is_empty() {
             true => Standing::Clear,
@@ -150,12 +150,12 @@ impl Penalties {
         }
     }
 
-    /// How a source stands: clear or banned.
+    /// The source's standing: clear or banned.
     pub fn source(&self, now: Instant, source: IpAddr) -> Standing {
         self.sources.standing(now, &network(source))
     }
 
-    /// A failure.
+    /// Records a failure.
     pub fn failed(&mut self, now: Instant, source: IpAddr, user: &str) -> Failure {
         let (key, config) = (self.key(source, user), self.config);
         let besieged = self.users.failures(now, &key.1, &config) >= config.ban_after;
@@ -171,20 +171,20 @@ impl Penalties {
         Failure { first, pair, source: stands }
     }
 
-    /// A success: what this user has failed at from this source is forgiven. Nothing else
-    /// is: it says nothing about whoever tries another name, or this one from elsewhere.
+    /// Records a success: clears the failures of this user from this source. Other pairs are
+    /// not cleared, since it says nothing about attempts for another name or from elsewhere.
     pub fn succeeded(&mut self, source: IpAddr, user: &str) {
         if !self.pairs.entries.is_empty() {
             self.pairs.entries.remove(&self.key(source, user));
         }
     }
 
-    /// Pairs, sources and users watched.
+    /// Numbers of pairs, sources and users watched.
     pub fn held(&self) -> [usize; 3] {
         [self.pairs.entries.len(), self.sources.entries.len(), self.users.entries.len()]
     }
 
-    /// Sources banned at the moment, with the rest of their time.
+    /// Sources banned at the moment, with the remaining time.
     pub fn banned_sources(&self, now: Instant) -> impl Iterator<Item = (IpAddr, Duration)> + '_ {
         self.sources.entries.iter().filter_map(move |(source, entry)| match entry.standing(now) {
             Standing::Banned(rest) => Some((*source, rest)),
@@ -207,7 +207,7 @@ impl Entry {
         }
     }
 
-    /// Failures that are not forgotten yet.
+    /// Failures not forgotten yet.
     fn failures(&self, now: Instant, forget: Duration) -> u32 {
         let since = now.saturating_duration_since(self.last).as_millis();
         let forgotten = since / forget.as_millis().max(1);
@@ -254,7 +254,8 @@ impl<K: Hash + Eq> Table<K> {
         entry.standing(now)
     }
 
-    /// Forgets what is over; if that is not enough, those who wait for nothing.
+    /// Removes expired entries; if that is not enough, all entries without a penalty in
+    /// force.
     fn make_room(&mut self, now: Instant, config: &PenaltyConfig) {
         if now < self.next_sweep {
             return;

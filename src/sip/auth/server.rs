@@ -1,4 +1,4 @@
-//! The side that asks: challenges out, credentials in, a verdict.
+//! The server side: issues challenges, verifies credentials, returns a verdict.
 
 use std::borrow::Cow;
 use std::hash::{BuildHasher, RandomState};
@@ -14,43 +14,43 @@ use super::nonce::{NonceId, NonceMint};
 use super::nonce_count::NonceCounts;
 use crate::msg::{HeaderFields, Method, Request, Uri};
 
-/// Credentials looked at in one request at most: each costs up to three hashes.
+/// Maximum number of credentials checked in one request; each costs up to three hashes.
 const MAX_CREDENTIALS: usize = 4;
 
-/// What is known of a user.
+/// The stored secret of a user.
 #[derive(Clone)]
 pub enum Secret<'a> {
     /// The password itself.
     Password(Cow<'a, str>),
-    /// H(user:realm:password) with the algorithm that was asked for.
+    /// H(user:realm:password) for the algorithm asked for.
     Ha1(HexDigest),
 }
 
-/// Where users are looked up.
+/// User lookup.
 pub trait Credentials {
-    /// The secret of `user`, spelled as the phone sends it (some send
-    /// `1001@example.com`). `None`: no such user, or no HA1 of this algorithm. It
-    /// should take as long either way.
+    /// The secret of `user`, spelled as the phone sends it (some send `1001@example.com`).
+    /// `None` if there is no such user, or no HA1 for this algorithm. The lookup should take
+    /// the same time in both cases.
     fn secret(&self, user: &str, realm: &str, algorithm: Algorithm) -> Option<Secret<'_>>;
 }
 
-/// What a [`DigestServer`] is told.
+/// Configuration of a [`DigestServer`].
 #[derive(Debug, Clone)]
 pub struct DigestConfig {
-    /// One challenge each, in this order. MD5 first: old phones look at the first
-    /// challenge only; what knows SHA-256 is expected to look at all (RFC 8760 §2.4).
+    /// One challenge for each, in this order. MD5 first: old phones read only the first
+    /// challenge, while a phone that supports SHA-256 is expected to read them all (RFC 8760
+    /// §2.4).
     pub algorithms: Vec<Algorithm>,
-    /// A nonce is good this long. Longer than registrations last, so that a refresh
-    /// needs no second round; replays are refused by their count all the same.
+    /// Lifetime of a nonce. It exceeds that of registrations, so a refresh needs no second
+    /// round trip; the nonce count prevents replays all the same.
     pub nonce_lifetime: Duration,
-    /// Nonces whose counts are held, some 60 bytes each. Beyond it the oldest ones
-    /// are asked again.
+    /// Maximum number of nonces whose counts are held, some 60 bytes each. Beyond it the
+    /// holders of the oldest ones are challenged again.
     pub max_nonces: usize,
-    /// Refuse responses without `qop` (RFC 2069). They are taken once a nonce
-    /// otherwise.
+    /// Refuse responses without `qop` (RFC 2069). Otherwise they are accepted once per nonce.
     pub require_qop: bool,
-    /// A user in the `uri` parameter must be that of the Request-URI; REGISTER is
-    /// exempt. Switch it off behind a proxy that changes the Request-URI.
+    /// The user in the `uri` parameter must match that of the Request-URI; REGISTER is
+    /// exempt. Disable it behind a proxy that rewrites the Request-URI.
     pub check_uri: bool,
 }
 
@@ -66,102 +66,101 @@ impl Default for DigestConfig {
     }
 }
 
-/// What to think of a request.
+/// The result of verifying a request.
 #[derive(Debug, Clone, PartialEq, Eq)]
 pub enum Verdict {
     /// The sender knows the user's password.
     Authenticated {
-        /// As the credentials name it.
+        /// The user name in the credentials.
         user: String,
     },
-    /// No credentials for this realm, or such whose nonce is used up: answer with
-    /// this. No failure: it is how every conversation begins.
+    /// There are no credentials for this realm, or their nonce has expired: send this
+    /// response. It is not a failure, since every exchange begins this way.
     Challenge {
         /// 401 or 407, by [`Asked::side`].
         status: u16,
         /// The challenges.
         headers: HeaderFields,
     },
-    /// Wrong user or password, with a nonce that this source did get from us: a
-    /// failure to count. Answer with this as well.
+    /// Wrong user or password, with a nonce that this source received from us. Count it as a
+    /// failure and send this response.
     Rejected {
         /// 401 or 407, by [`Asked::side`].
         status: u16,
         /// New challenges.
         headers: HeaderFields,
-        /// As the credentials name it; there may be no such user.
+        /// The user name in the credentials; the user may not exist.
         user: String,
     },
-    /// Credentials that cannot be read, or are for another Request-URI: 400.
+    /// The credentials cannot be parsed or are for another Request-URI: respond with 400.
     Malformed,
 }
 
-/// What happened so far.
+/// Counters of a [`DigestServer`].
 #[derive(Debug, Clone, Copy, Default, PartialEq, Eq)]
 pub struct DigestCounters {
     /// Requests whose credentials were right.
     pub authenticated: u64,
     /// Challenges to requests without credentials.
     pub challenged: u64,
-    /// Challenges because the nonce was expired, of another source, or not ours.
+    /// Challenges because the nonce was expired, issued to another source, or not ours.
     pub stale: u64,
-    /// Challenges because a nonce count came again.
+    /// Challenges because a nonce count was repeated.
     pub replayed: u64,
     /// Wrong user or password.
     pub rejected: u64,
-    /// Credentials that cannot be read, or are for another Request-URI.
+    /// Credentials that cannot be parsed or are for another Request-URI.
     pub malformed: u64,
 }
 
-/// Asks for credentials and verifies them.
+/// Challenges requests and verifies their credentials.
 pub struct DigestServer {
     config: DigestConfig,
     mint: NonceMint,
     counts: NonceCounts,
-    /// Stands in where there is no user: the work is the same.
+    /// Password used for users that do not exist, so that the work is the same.
     nobody: String,
     hashed: RandomState,
     counters: DigestCounters,
 }
 
-/// Who sent a request and what they are asked for.
+/// The source of a request and the challenge that applies to it.
 #[derive(Debug, Clone, Copy)]
 pub struct Asked<'a> {
     /// The address that the request came from.
     pub source: IpAddr,
-    /// Whose users may send it; stands in the challenges.
+    /// The realm that the sender must belong to; the challenges name it.
     pub realm: &'a str,
-    /// Whether a server (401) or a proxy (407) asks.
+    /// Whether a server (401) or a proxy (407) challenges.
     pub side: Side,
-    /// Challenge with MD5 alone, where it is among the algorithms: some phones give up
-    /// at a challenge that they do not know, wherever it stands.
+    /// Challenge with MD5 alone if it is among the algorithms: some phones give up when any
+    /// of the challenges has an algorithm they do not know.
     pub md5_only: bool,
 }
 
-/// Who a request claims to be sent by, as far as can be told before its password is looked
-/// at.
+/// The claimed sender of a request, before the password is verified.
 #[derive(Debug, Clone, PartialEq, Eq)]
 pub struct Claim {
-    /// As the credentials name them.
+    /// The user name in the credentials.
     pub user: String,
-    /// Their nonce was used with this user's right password before: whoever sends this
-    /// knew it then, and is not slowed down by what others try.
+    /// The nonce was used with this user's right password before. The sender knew the
+    /// password then, and is not slowed down by attempts of others.
     pub acquainted: bool,
 }
 
-/// One set of credentials.
+/// The result for one set of credentials.
 enum Outcome {
     Good(String),
     Wrong(String),
     Stale,
     Replayed,
     Malformed,
-    /// For another realm or scheme, or in a form that we did not offer.
+    /// For another realm or scheme, or in a form that was not offered.
     NotForUs,
 }
 
 impl DigestServer {
-    /// In production `seed` comes from the operating system's generator.
+    /// In production, `seed` comes from the operating system's random generator.
     pub fn new(config: DigestConfig, seed: [u8; 32], now: Instant) -> Self {
         let nobody = Algorithm::Sha256.hash(&[b"nobody", &seed]).as_str()[..16].to_owned();
         DigestServer {
@@ -174,13 +173,14 @@ impl DigestServer {
         }
     }
 
-    /// Other rules from now on, for nonces that are out too; how many are held stays.
+    /// Replaces the configuration, also for nonces already issued. The number of nonces held
+    /// does not change.
     pub fn reconfigure(&mut self, config: DigestConfig) {
         self.config = config;
     }
 
-    /// Who `request` claims to be sent by: the user of its first credentials for the
-    /// realm. Those of other users beside them are never verified.
+    /// The claimed sender of `request`: the user of its first credentials for the realm.
+    /// Credentials of other users in the same request are never verified.
     pub fn claim(&mut self, now: Instant, request: &Request, asked: Asked<'_>) -> Option<Claim> {
         let given = request
             .field_values(asked.side.credentials())
@@ -194,13 +194,12 @@ impl DigestServer {
         Some(Claim { user, acquainted })
     }
 
-    /// A short name for a user.
+    /// A short hash of a user name.
     fn tag(&self, user: &str) -> u32 {
         self.hashed.hash_one(user) as u32
     }
 
-    /// What to think of `request`. ACK and CANCEL cannot be asked (§22.1): do not
-    /// put them here.
+    /// Verifies `request`. Do not pass ACK or CANCEL, which cannot be challenged (§22.1).
     pub fn verify(
         &mut self,
         now: Instant,
@@ -222,7 +221,7 @@ impl DigestServer {
                 }
                 Outcome::NotForUs => {}
                 Outcome::Malformed if !matches!(worst, Outcome::NotForUs) => {}
-                // A wrong password counts, whatever stands beside it.
+                // A wrong password counts, whatever other credentials are beside it.
                 outcome if !matches!(worst, Outcome::Wrong(_)) => worst = outcome,
                 _ => {}
             }
@@ -245,7 +244,7 @@ impl DigestServer {
         }
     }
 
-    /// Header fields that ask for credentials.
+    /// The header fields of a challenge.
     pub fn challenge(&mut self, now: Instant, asked: Asked<'_>, stale: bool) -> HeaderFields {
         let nonce = self.mint.mint(now, asked.source, asked.realm);
         let stale = if stale { ", stale=true" } else { "" };
@@ -262,12 +261,12 @@ impl DigestServer {
         challenges.collect()
     }
 
-    /// Counters so far.
+    /// The counters so far.
     pub fn counters(&self) -> DigestCounters {
         self.counters
     }
 
-    /// Nonces whose counts are held.
+    /// Number of nonces whose counts are held.
     pub fn nonces_held(&self) -> usize {
         self.counts.len()
     }
@@ -290,7 +289,8 @@ impl DigestServer {
             return Outcome::NotForUs;
         }
         let user = String::from_utf8_lossy(&given.plain_username()).into_owned();
-        // One request, one user: others could be tried unseen beside a name that may.
+        // One user per request: otherwise passwords of other users could be tried beside an
+        // unpenalised name.
         if *claimed.get_or_insert_with(|| user.clone()) != user {
             return Outcome::NotForUs;
         }
@@ -303,8 +303,8 @@ impl DigestServer {
             None if self.config.require_qop => return Outcome::NotForUs,
             _ => {}
         }
-        // A nonce that is not ours is never worth a look at the password: otherwise
-        // who makes up nonces could try passwords and be told `stale` for the right one.
+        // Credentials with a nonce that is not ours are not checked: otherwise a sender could
+        // make up nonces, try passwords and see `stale` for the right one.
         let lifetime = self.config.nonce_lifetime;
         let Some(nonce) = self.mint.check(now, given.nonce, asked.source, asked.realm, lifetime) else {
             return Outcome::Stale;
@@ -318,8 +318,8 @@ impl DigestServer {
         self.count(nonce, &given, user)
     }
 
-    /// Whether the digest is that of the user's password. The work is the same for
-    /// users that do not exist.
+    /// Whether the digest matches the user's password. The work is the same for users that do
+    /// not exist.
     fn is_right(
         &self,
         user: &str,
@@ -344,11 +344,11 @@ impl DigestServer {
         same & exists
     }
 
-    /// The count last: only who knows the password can use one up.
+    /// Checks the count last: only a sender that knows the password can use one up.
     fn count(&mut self, nonce: NonceId, given: &DigestCredentials<'_>, user: String) -> Outcome {
         let count = match given.qop {
             Some(qop) => hex_count(qop.nc),
-            // Without a count a nonce is good once.
+            // Without a count, a nonce is valid once.
             None => Some(1),
         };
         match count {
@@ -364,11 +364,10 @@ fn hex_count(nc: &[u8]) -> Option<u32> {
     digits.then(|| u32::from_str_radix(std::str::from_utf8(nc).ok()?, 16).ok())?
 }
 
-/// Whether credentials are for this request. RFC 3261 §22.4 leaves it to the server
-/// what two URIs have to have in common: hosts, ports and parameters are written
-/// differently by many phones, and some sign their server's address without a user.
-/// But credentials for one user are none for another. What REGISTER is for stands in
-/// its To.
+/// Whether the credentials are for this request. RFC 3261 §22.4 leaves the comparison of the
+/// two URIs to the server: many phones write hosts, ports and parameters differently, and
+/// some sign their server's address without a user. Credentials for one user are never valid
+/// for another. A REGISTER names its user in the To.
 fn is_for(given: &DigestCredentials<'_>, request: &Request) -> bool {
     if *request.method() == Method::Register {
         return true;

@@ -1,5 +1,5 @@
-//! Their INVITE that starts a call, and our answer to any INVITE: provisional
-//! responses, 2xx until its ACK, CANCEL (RFC 3261 §13.3, §9.2).
+//! An incoming initial INVITE, and our responses to any INVITE: provisional responses, 2xx
+//! until its ACK, CANCEL (RFC 3261 §13.3, §9.2).
 
 use std::time::Instant;
 
@@ -17,7 +17,7 @@ use crate::msg::{Method, Name, Request, phrase};
 use b2b_base::ids::Beginning;
 
 impl Endpoint {
-    /// An INVITE without a To tag that has passed every check.
+    /// Handles an initial INVITE (without a To tag) that has passed every check.
     pub(super) fn incoming(&mut self, now: Instant, path: ReplyPath, flow: Flow, request: Request) {
         if self.usages.len() >= self.config.limits.usages {
             return self.overloaded(now, &path, &request);
@@ -76,7 +76,7 @@ impl Endpoint {
         self.out.event(Event::Incoming { usage, request, flow, replaces });
     }
 
-    /// Sends a final refusal of our own to the INVITE that nobody has decided on.
+    /// Sends a final error response to the INVITE that our user has not answered yet.
     pub(super) fn refuse_pending(&mut self, now: Instant, usage: UsageId, status: u16) {
         let Ok((transaction, _)) = self.undecided(usage) else { return };
         if let Ok(response) = self.dialog_response(transaction, usage, &Reply::status(status)) {
@@ -95,7 +95,8 @@ impl Endpoint {
         }
     }
 
-    /// CANCEL (§9.2): 200 if there is something to cancel, whatever comes of it.
+    /// Handles a CANCEL (§9.2): 200 if it matches an INVITE, even if it is too late to have
+    /// an effect.
     pub(super) fn cancel_received(
         &mut self,
         now: Instant,
@@ -109,7 +110,7 @@ impl Endpoint {
             Some(tag) => {
                 self.answer_now(now, path, request.clone(), Addressee { tag, usage }, 200, &[]);
             }
-            // The call is over, and has been answered with another final response.
+            // The call is over and its INVITE already has a final response.
             None => self.answer_overtaken(now, &path, &request, invite),
         }
         let Some(usage) = usage else { return };
@@ -125,7 +126,7 @@ impl Endpoint {
         }
     }
 
-    /// An ACK inside a dialog of ours. `false`: for no 2xx that we know.
+    /// Handles an ACK in a dialog. `false` if it acknowledges no 2xx of ours.
     pub(super) fn acknowledged(&mut self, now: Instant, id: UsageId, request: Request) -> bool {
         let Some(usage) = self.usages.get_mut(id) else { return false };
         let Ok(cseq) = request.cseq() else { return false };
@@ -150,7 +151,8 @@ impl Endpoint {
         true
     }
 
-    /// Their BYE before our answer was acknowledged. `false`: not such a case.
+    /// Handles a BYE received before the ACK for our answer. `false` if the call is in
+    /// another state.
     pub(super) fn bye_before_ack(&mut self, now: Instant, id: UsageId, request: &Request) -> bool {
         let is_callee = self.usages.get(id).is_some_and(|it| matches!(it.phase, Phase::Callee(_)));
         if is_callee {
@@ -159,7 +161,8 @@ impl Endpoint {
         is_callee
     }
 
-    /// Our user hangs up before our answer was acknowledged. `false`: not such a case.
+    /// Hangs up before the ACK for our answer has arrived. `false` if the call is in another
+    /// state.
     pub(super) fn hang_up_before_ack(&mut self, now: Instant, id: UsageId) -> bool {
         let waiting = self.usages.get(id).is_some_and(|it| {
             matches!(
@@ -173,7 +176,7 @@ impl Endpoint {
         waiting
     }
 
-    /// An INVITE of theirs has waited long enough for our user or for its ACK.
+    /// A received INVITE has waited long enough for our user's answer or for the ACK.
     pub(super) fn their_invite_deadline(&mut self, now: Instant, id: UsageId) {
         if self.reliable_deadline(now, id) {
             return;
@@ -197,7 +200,7 @@ impl Endpoint {
             if initial {
                 self.callee_event(now, id, callee_fsm::Event::AckTimeout, None);
             } else {
-                // §14.2 with §13.3.1.4: no ACK for a re-INVITE ends the session too.
+                // A re-INVITE without ACK ends the session too (§14.2 with §13.3.1.4).
                 self.send_bye(now, id, User::Nobody(id));
                 self.terminate(now, id, Termination::NoAck);
             }
@@ -240,7 +243,7 @@ impl Endpoint {
         self.out.counters.steps += 1;
         for action in actions {
             match *action {
-                // `answer` and `reject` send; `acknowledged` delivers.
+                // `answer` and `reject` send; `acknowledged` reports the ACK.
                 Action::SendSuccess | Action::SendRefusal | Action::DeliverAck => {}
                 Action::StopSuccess => {
                     if let Some(usage) = self.usages.get_mut(id) {
@@ -249,7 +252,7 @@ impl Endpoint {
                 }
                 Action::SendStatus(status) => self.refuse_pending(now, id, status),
                 Action::SendBye => {
-                    // With its end still to come the usage waits for the answer.
+                    // If no `End` follows, the usage waits for the response to the BYE.
                     let ends = actions.iter().any(|action| matches!(action, Action::End(_)));
                     if let Some(usage) = self.usages.get_mut(id).filter(|_| !ends) {
                         usage.phase = Phase::Ending;
@@ -272,7 +275,7 @@ impl Endpoint {
         }
     }
 
-    /// A BYE in the confirmed dialog, with the header fields that its user gave.
+    /// Sends a BYE in the confirmed dialog, with the header fields that the user gave.
     pub(super) fn send_bye(&mut self, now: Instant, id: UsageId, user: User) {
         let Some(usage) = self.usages.get_mut(id) else { return };
         let headers = usage.parting.as_deref().map(|parting| parting.headers.clone()).unwrap_or_default();

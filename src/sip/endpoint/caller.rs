@@ -1,5 +1,5 @@
-//! Our INVITE that starts a call: provisional responses, forks, 2xx and ACK,
-//! CANCEL (RFC 3261 §13.2, §9.1).
+//! An outgoing initial INVITE: provisional responses, forks, 2xx and ACK, CANCEL (RFC 3261
+//! §13.2, §9.1).
 
 use std::time::Instant;
 
@@ -18,11 +18,11 @@ use crate::transaction::client::ClientTransactionId;
 use b2b_base::ids::Beginning;
 
 impl Endpoint {
-    /// Starts a call; everything else comes as events of the usage.
+    /// Starts a call; everything that follows is reported as events of the usage.
     ///
     /// # Errors
-    /// The target is not a URI that can be called, a header is not one, or there
-    /// are too many calls.
+    /// The target is not a URI that can be called, a header field is invalid, or there are
+    /// too many calls.
     pub fn invite(&mut self, now: Instant, invite: Invite) -> Result<UsageId, InviteError> {
         let outbound = invite.addressing().check()?;
         let limit = self.config.limits.usages;
@@ -108,19 +108,19 @@ impl Endpoint {
         Ok(id)
     }
 
-    /// Gives up our INVITE before its answer; `Terminated` follows when it is over.
+    /// Cancels our INVITE before its final response; `Terminated` follows once it is over.
     ///
     /// # Errors
-    /// The call is not ours or is answered: use `bye`.
+    /// The call is not outgoing or is already answered: use `bye`.
     pub fn cancel(&mut self, now: Instant, usage: UsageId) -> Result<(), CommandError> {
         self.cancel_with(now, usage, Vec::new())
     }
 
-    /// The same with header fields in the CANCEL, say Reason (RFC 3326). A 2xx
-    /// that crosses it gets them in its BYE.
+    /// Like `cancel`, with header fields for the CANCEL, such as Reason (RFC 3326). If a 2xx
+    /// crosses the CANCEL, the BYE carries them.
     ///
     /// # Errors
-    /// As for `cancel`, or a header field is not one.
+    /// As for `cancel`, or a header field is invalid.
     pub fn cancel_with(
         &mut self,
         now: Instant,
@@ -138,14 +138,14 @@ impl Endpoint {
         Ok(())
     }
 
-    /// Whether the flow that an INVITE waited for is still of use.
+    /// Whether an INVITE that waited for a flow is still to be sent.
     pub(super) fn still_wants_invite(&mut self, usage: UsageId, cseq: u32) -> bool {
         self.usages
             .get_mut(usage)
             .is_some_and(|it| !matches!(it.phase, Phase::Ending | Phase::Over) && it.ours(cseq).is_some())
     }
 
-    /// Our INVITE is on its way.
+    /// Notes that our INVITE was sent in this transaction.
     pub(super) fn invite_sent(
         &mut self,
         now: Instant,
@@ -161,7 +161,7 @@ impl Endpoint {
         }
     }
 
-    /// A response to an INVITE of ours.
+    /// Handles a response to an INVITE of ours.
     pub(super) fn invite_response(&mut self, now: Instant, usage: UsageId, cseq: u32, response: Response) {
         let Some(it) = self.usages.get_mut(usage) else { return };
         let phase = it.phase;
@@ -193,7 +193,7 @@ impl Endpoint {
         self.caller_event(now, usage, event, Some(response));
     }
 
-    /// No response at all, or no way to send.
+    /// Our INVITE got no response (`timeout`) or could not be sent.
     pub(super) fn invite_failed(&mut self, now: Instant, usage: UsageId, cseq: u32, timeout: bool) {
         let Some(ours) = self.usages.get_mut(usage).and_then(|it| it.ours(cseq)) else { return };
         if ours.origin.is_none() {
@@ -203,8 +203,8 @@ impl Endpoint {
         self.caller_event(now, usage, event, None);
     }
 
-    /// The INVITE transaction is gone: no more 2xx can come by it. The same INVITE may
-    /// be on its way to another address.
+    /// The INVITE transaction has ended, so no further 2xx can arrive through it. The same
+    /// INVITE may be under way to another address.
     pub(super) fn invite_ended(&mut self, usage: UsageId, cseq: u32, id: Option<ClientTransactionId>) {
         if let Some(it) = self.usages.get_mut(usage) {
             if id.is_some() && it.ours(cseq).is_some_and(|ours| ours.transaction != id) {
@@ -222,7 +222,7 @@ impl Endpoint {
         self.usages.settle(usage);
     }
 
-    /// The ring time-out, or the end of waiting after CANCEL.
+    /// The ring time-out has fired, or the wait after CANCEL is over.
     pub(super) fn invite_deadline(&mut self, now: Instant, usage: UsageId, cseq: u32) {
         let Some(it) = self.usages.get_mut(usage) else { return };
         let phase = it.phase;
@@ -304,7 +304,7 @@ impl Endpoint {
         }
     }
 
-    /// Makes or refreshes the early dialog that a provisional response tells of.
+    /// Creates the early dialog of a provisional response, unless it is known already.
     fn early_dialog(&mut self, usage: UsageId, cseq: u32, response: &Response) {
         let limit = self.config.limits.forks;
         let Some(it) = self.usages.get_mut(usage) else { return };

@@ -1,6 +1,6 @@
-//! Our INVITE again after a refusal that need not be the last word: with
-//! credentials after 401 or 407 (RFC 3261 §22.2), with a longer session interval
-//! after 422 (RFC 4028 §7.3). Our BYE likewise.
+//! Resends our INVITE after a refusal that can be remedied: with credentials after 401 or 407
+//! (RFC 3261 §22.2), with a longer session interval after 422 (RFC 4028 §7.3). A challenged
+//! BYE likewise.
 
 use std::time::Instant;
 
@@ -13,16 +13,16 @@ use crate::dialog::session_timer::min_se;
 use crate::dialog::usage::Phase;
 use crate::msg::{Method, Name, Response};
 
-/// How often one INVITE or BYE is sent again: a far end could go on for ever.
+/// Maximum number of times that one INVITE or BYE is resent; a peer could challenge for ever.
 const TRIES: u8 = 8;
 
 impl Endpoint {
-    /// Sends the INVITE or BYE of [`UsageEvent::Challenged`] again, with the same
-    /// Call-ID and From tag and the next number. `headers` are its own and these:
+    /// Resends the INVITE or BYE of [`UsageEvent::Challenged`] with the same Call-ID and From
+    /// tag and the next CSeq number. `headers` are added to its own header fields:
     /// `Authorization`, `Proxy-Authorization`, or both.
     ///
     /// # Errors
-    /// No challenge waits.
+    /// No challenge is pending.
     pub fn authorize(
         &mut self,
         now: Instant,
@@ -52,7 +52,7 @@ impl Endpoint {
         Ok(())
     }
 
-    /// What a refusal of our INVITE means: the end, or another try.
+    /// The event for a refusal of our INVITE: failure, or another attempt.
     pub(super) fn refusal_event(&mut self, usage: UsageId, cseq: u32, response: &Response) -> Event {
         let again =
             self.usages.get_mut(usage).and_then(|it| it.ours(cseq)).and_then(|it| it.again.as_deref());
@@ -66,8 +66,8 @@ impl Endpoint {
         }
     }
 
-    /// The next INVITE takes the place of the refused one, whose transaction still
-    /// acknowledges copies of the refusal.
+    /// Replaces the refused INVITE by the next one. The old transaction still acknowledges
+    /// retransmissions of the refusal.
     pub(super) fn renew_invite(&mut self, usage: UsageId, cseq: u32, response: Option<&Response>) {
         let Some(it) = self.usages.get_mut(usage) else { return };
         it.dialogs.clear();
@@ -84,7 +84,7 @@ impl Endpoint {
         }
     }
 
-    /// The INVITE is to ask for the interval that a 422 names.
+    /// Prepares an INVITE with the session interval that a 422 requires.
     pub(super) fn lengthen_session(&mut self, usage: UsageId, cseq: u32, response: Option<&Response>) {
         self.renew_invite(usage, cseq, response);
         let again = self.usages.get_mut(usage).and_then(|it| it.ours.first_mut()?.again.as_deref_mut());
@@ -94,7 +94,7 @@ impl Endpoint {
         }
     }
 
-    /// Waits for the user's credentials.
+    /// Reports the challenge and waits for the user's credentials.
     pub(super) fn ask_credentials(
         &mut self,
         now: Instant,
@@ -113,7 +113,7 @@ impl Endpoint {
         }
     }
 
-    /// Sends the INVITE that `renew_invite` has made room for.
+    /// Sends the INVITE prepared by `renew_invite`.
     pub(super) fn invite_again(&mut self, now: Instant, usage: UsageId) {
         let Some(ours) = self.usages.get_mut(usage).and_then(|it| it.ours.first_mut()) else { return };
         let (Some(origin), Some(again)) = (ours.origin.as_deref(), ours.again.as_deref()) else { return };
@@ -128,14 +128,14 @@ impl Endpoint {
             session: again.session,
             ..Draft::new(Method::Invite, cseq, again.body.clone())
         };
-        // Who asked has to get it: not the next address of the same name.
+        // To the server that challenged, not to the next address of the same name.
         match dialog.flow.filter(|flow| self.out.is_usable(flow)) {
             Some(flow) => self.launch_on(now, flow, dialog, draft, User::Invite(usage, cseq)),
             None => self.dispatch(now, dialog, draft, User::Invite(usage, cseq)),
         }
     }
 
-    /// The final response to our BYE. `true`: it goes on with credentials.
+    /// Handles the final response to our BYE. `true` if the BYE now waits for credentials.
     pub(super) fn bye_challenged(&mut self, now: Instant, usage: UsageId, response: &Response) -> bool {
         let until = now + self.config.timers.give_up();
         let Some(it) = self.usages.get_mut(usage) else { return false };
@@ -153,7 +153,8 @@ impl Endpoint {
         true
     }
 
-    /// Nobody has met the challenge of our BYE. `false`: nothing was due.
+    /// Ends the call if our user has not answered the challenge of a BYE in time. `false` if
+    /// no deadline was due.
     pub(super) fn bye_challenge_deadline(&mut self, now: Instant, usage: UsageId) -> bool {
         let until = self.usages.get(usage).and_then(|it| it.parting.as_deref()?.challenged_until);
         let due = until.is_some_and(|at| at <= now);
@@ -164,7 +165,7 @@ impl Endpoint {
     }
 }
 
-/// Of these header fields those that have credentials.
+/// The header fields among these that carry credentials.
 pub(super) fn credentials(headers: &HeaderFields) -> HeaderFields {
     headers.iter().filter(|(name, _)| is_credentials(name)).cloned().collect()
 }

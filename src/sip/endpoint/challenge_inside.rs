@@ -1,6 +1,6 @@
-//! Our requests inside a call again, with credentials after 401 or 407 (RFC 3261 §22.2, §22.3):
-//! re-INVITE, UPDATE, REFER, INFO … What became of them is told only when it is the last word, so
-//! whoever sent them need not know of challenges.
+//! Resends our requests in a dialog with credentials after 401 or 407 (RFC 3261 §22.2,
+//! §22.3): re-INVITE, UPDATE, REFER, INFO … Only the last outcome is reported, so the code
+//! that sent the request need not handle challenges.
 
 use std::collections::HashMap;
 use std::time::Instant;
@@ -16,21 +16,22 @@ use crate::dialog::usage::{Phase, Usage};
 use crate::msg::{Method, Response};
 use crate::transaction::client::{ClientTransactionId, Outcome};
 
-/// Requests of one call that may be challenged at once; of more a challenge is a refusal.
+/// Maximum number of requests kept per call; a challenge of any further one counts as a
+/// refusal.
 const KEPT: usize = 8;
-/// How often one request is sent again: a far end could go on for ever.
+/// Maximum number of times that one request is resent; a peer could challenge for ever.
 const TRIES: u8 = 8;
 
-/// Requests inside calls that it may take to send again, as long as they are under way.
+/// Requests in dialogs that are under way and may have to be resent.
 #[derive(Default)]
 pub(super) struct Challengeable(HashMap<UsageId, Vec<Kept>>);
 
-/// One of them.
+/// One request that may have to be resent.
 pub(super) struct Kept {
     transaction: ClientTransactionId,
     user: User,
     draft: Draft,
-    /// It was challenged, and waits for our user.
+    /// Set once it was challenged and waits for our user.
     refusal: Option<(Outcome<User>, Response)>,
 }
 
@@ -51,12 +52,12 @@ impl Challengeable {
         kept
     }
 
-    /// Nobody waits for what becomes of this one any more.
+    /// Drops one request: its outcome is no longer of interest.
     pub fn forget_one(&mut self, usage: UsageId, transaction: ClientTransactionId) {
         self.take(usage, |it| it.transaction == transaction);
     }
 
-    /// The call is over.
+    /// Drops the requests of a call that is over.
     pub fn forget(&mut self, usage: UsageId) {
         self.0.remove(&usage);
         if self.0.is_empty() {
@@ -64,18 +65,19 @@ impl Challengeable {
         }
     }
 
-    /// Requests that are kept.
+    /// Number of requests kept.
     pub fn len(&self) -> usize {
         self.0.values().map(Vec::len).sum()
     }
 }
 
 impl Endpoint {
-    /// Sends the request of [`UsageEvent::RequestChallenged`] again, with the next number. `headers` are its
-    /// own and these: `Authorization`, `Proxy-Authorization`, or both.
+    /// Resends the request of [`UsageEvent::RequestChallenged`] with the next CSeq number.
+    /// `headers` are added to its own header fields: `Authorization`, `Proxy-Authorization`,
+    /// or both.
     ///
     /// # Errors
-    /// It does not wait, or the call has ended.
+    /// No such request waits, or the call has ended.
     pub fn authorize_request(
         &mut self,
         now: Instant,
@@ -97,7 +99,7 @@ impl Endpoint {
                 User::Invite(usage, next)
             }
             User::Refer(_, id) => {
-                // Its NOTIFYs name the REFER that was taken.
+                // The NOTIFYs carry the CSeq number of the REFER that is accepted.
                 if let Some(refer) = it.refers.iter_mut().find(|refer| refer.id == id) {
                     refer.cseq = next;
                 }
@@ -113,11 +115,11 @@ impl Endpoint {
         Ok(())
     }
 
-    /// There are no credentials for the request of [`UsageEvent::RequestChallenged`], or they were not
-    /// good: its 401 or 407 comes as any other refusal does.
+    /// Gives up on the request of [`UsageEvent::RequestChallenged`], for lack of valid
+    /// credentials: its 401 or 407 is reported like any other refusal.
     ///
     /// # Errors
-    /// It does not wait.
+    /// No such request waits.
     pub fn leave_refused(&mut self, now: Instant, usage: UsageId, cseq: u32) -> Result<(), CommandError> {
         if let Some((outcome, response)) = self.waiting_for_credentials(usage, cseq)?.refusal {
             self.tell_outcome(now, outcome, Some(response));
@@ -130,11 +132,11 @@ impl Endpoint {
         kept.ok_or(CommandError::WrongState("no challenge waits for an answer"))
     }
 
-    /// A request goes out: where its user answers challenges, what it takes to send it again is kept.
+    /// Keeps what is needed to resend a request, if its user answers challenges.
     pub(super) fn keep_for_challenge(&mut self, transaction: ClientTransactionId, waiting: &Waiting) {
         let Some(usage) = waiting.user.inside() else { return };
         let Some(it) = self.usages.get(usage).filter(|it| it.authorizes_inside) else { return };
-        // The INVITE that starts the call has a way of its own.
+        // `challenge` handles the initial INVITE.
         let begins = waiting.draft.method == Method::Invite && it.phase != Phase::Established;
         if begins || waiting.draft.authorized >= TRIES {
             return;
@@ -143,7 +145,7 @@ impl Endpoint {
         self.challengeable.push(usage, Kept { transaction, user, draft, refusal: None });
     }
 
-    /// What was kept of a request that a transaction is done with.
+    /// Takes the kept request of a transaction that has its final outcome.
     pub(super) fn kept_for_challenge(
         &mut self,
         outcome: &Outcome<User>,
@@ -157,8 +159,7 @@ impl Endpoint {
         self.challengeable.take(usage, |it| it.transaction == id && it.refusal.is_none())
     }
 
-    /// Asks for credentials, if that is what a response is about. Otherwise the outcome is given
-    /// back.
+    /// Reports the challenge if `response` is one. Otherwise returns the outcome.
     pub(super) fn asks_for_credentials(
         &mut self,
         kept: Box<Kept>,
@@ -184,7 +185,7 @@ impl Endpoint {
 }
 
 impl User {
-    /// The call that a request is inside of, if somebody waits for what becomes of it, and it is no BYE.
+    /// The call of a request in a dialog whose outcome is reported; `None` for BYE.
     fn inside(self) -> Option<UsageId> {
         match self {
             User::Invite(usage, _)
@@ -198,7 +199,7 @@ impl User {
     }
 }
 
-/// Whether requests can still be sent in a call.
+/// Whether requests can still be sent in the call.
 fn may_ask(usage: &Usage) -> bool {
     !matches!(usage.phase, Phase::Ending | Phase::Over)
 }

@@ -1,4 +1,4 @@
-//! What the user asks of an endpoint, as values, and the errors.
+//! The parameters of an endpoint's commands, and the errors.
 
 use std::sync::Arc;
 use std::time::Duration;
@@ -12,114 +12,114 @@ use b2b_base::ids::Tag;
 
 pub use crate::msg::HeaderFields;
 
-/// A message body, opaque here.
+/// A message body; the endpoint does not interpret it.
 #[derive(Debug, Clone, PartialEq, Eq)]
 pub struct Body {
-    /// `application/sdp`
+    /// The media type, for example `application/sdp`.
     pub content_type: Bytes,
     /// The octets of the body.
     pub data: Bytes,
 }
 
 impl Body {
-    /// A session description.
+    /// A body with a session description.
     pub fn sdp(data: impl Into<Bytes>) -> Self {
         Body { content_type: Bytes::from_static(b"application/sdp"), data: data.into() }
     }
 }
 
-/// A call to make.
+/// The parameters of an outgoing call.
 #[derive(Debug, Clone, Default)]
 pub struct Invite {
-    /// Request-URI, used as it is: `sip:sink@127.0.0.1:5060;transport=tcp`.
+    /// Request-URI, sent unchanged: `sip:sink@127.0.0.1:5060;transport=tcp`.
     pub target: Bytes,
-    /// From without its tag, `"B" <sip:b@example.com>`; none: our user at our address.
+    /// From without its tag, `"B" <sip:b@example.com>`; `None` for our user at our address.
     pub from: Option<Bytes>,
-    /// To; none: the target.
+    /// To; `None` for the target.
     pub to: Option<Bytes>,
     /// Preloaded route set, one name-addr each (`<sip:proxy;lr>`).
     pub route: Vec<Bytes>,
-    /// The URI of an outbound proxy that gets the request without standing in
-    /// Route; none: the first route, or the target.
+    /// The URI of an outbound proxy that gets the request without being in Route; `None` for
+    /// the first route, or the target.
     pub outbound: Option<Bytes>,
-    /// Send it, and every later request of the call, by this flow as long as it
-    /// is there: a registered contact behind a NAT. When it is gone the target
-    /// has to do.
+    /// Send the INVITE and every later request of the call by this flow while it exists: for
+    /// a registered contact behind a NAT. Once it is gone, requests go to the target.
     pub flow: Option<Flow>,
-    /// Where later requests of the call may go. [`HopRule::Follow`] with a `flow` is
+    /// Where later requests of the call may be sent. [`HopRule::Follow`] with a `flow` means
     /// [`HopRule::Kept`].
     pub hops: HopRule,
-    /// It asks for no session timer, whatever the endpoint is configured to. The user takes `timer`
-    /// out of Supported, too.
+    /// Request no session timer, whatever the endpoint's configuration. The user also has to
+    /// leave `timer` out of Supported.
     pub no_session_timer: bool,
-    /// By which way it goes when it is large, and later requests of the call.
+    /// The transport for the INVITE and later requests of the call when they are large.
     pub large: LargeRequests,
-    /// By which settings of TLS connections for the call are made: the name of one of
-    /// `net::TlsFiles::peers`. None: the usual ones.
+    /// The TLS settings for connections of the call: the name of one of
+    /// `net::TlsFiles::peers`. `None` for the default ones.
     pub tls: Option<Arc<str>>,
     /// By which listener of ours it goes where there is no `flow`, and later requests of the call:
     /// the name of one of `net::NetConfig::named`. None: the one that the route to the peer begins at.
     pub listener: Option<Arc<str>>,
-    /// Max-Forwards; none: 70. A B2BUA takes one off what its own INVITE had.
+    /// Max-Forwards; `None` for 70. A B2BUA sets one less than in the INVITE it received.
     pub max_forwards: Option<u8>,
-    /// User part of our Contact; none: the endpoint's.
+    /// User part of our Contact; `None` for the endpoint's.
     pub contact_user: Option<Bytes>,
-    /// More header fields. A Supported of the user's stands in the place of ours.
+    /// Additional header fields. A Supported in here replaces ours.
     pub headers: HeaderFields,
-    /// The offer; none: the far end offers in its 2xx.
+    /// The offer; `None` leaves the offer to the peer's 2xx.
     pub body: Option<Body>,
-    /// Instead of the endpoint's `ring_timeout`.
+    /// Overrides the endpoint's `ring_timeout`.
     pub ring_timeout: Option<Duration>,
-    /// Who is to refresh the session, where it has a timer.
+    /// Which side is to refresh the session, if it has a timer.
     pub refresher: SessionRefresher,
-    /// 401 and 407 come as [`super::UsageEvent::Challenged`] and wait for
-    /// `authorize`; else they end the call like other refusals.
+    /// Report 401 and 407 as [`super::UsageEvent::Challenged`] and wait for `authorize`;
+    /// otherwise they end the call like other refusals.
     pub authorizes: bool,
 }
 
-/// A request inside a call: INFO, MESSAGE, NOTIFY, OPTIONS …
+/// The parameters of a request in a dialog: INFO, MESSAGE, NOTIFY, OPTIONS …
 #[derive(Debug, Clone)]
 pub struct InDialog {
-    /// Not INVITE, ACK, CANCEL, BYE, PRACK or UPDATE, which have commands of their own.
+    /// Any method but INVITE, ACK, CANCEL, BYE, PRACK and UPDATE, which have their own
+    /// commands.
     pub method: Method,
-    /// More header fields.
+    /// Additional header fields.
     pub headers: HeaderFields,
-    /// `None`: Content-Length is 0.
+    /// The body; `None` for Content-Length 0.
     pub body: Option<Body>,
 }
 
-/// Call-ID, From tag and number of a request outside any dialog. To answer a
-/// challenge send the request again with [`Self::next`] and the credentials
-/// (RFC 3261 §22.2); a REGISTER keeps the Call-ID for all its refreshes (§10.2.4).
+/// Call-ID, From tag and CSeq number of a request outside any dialog. To answer a challenge,
+/// send the request again with [`Self::next`] and the credentials (RFC 3261 §22.2). A
+/// REGISTER keeps its Call-ID for all refreshes (§10.2.4).
 #[derive(Debug, Clone, PartialEq, Eq)]
 pub struct RequestIdentity {
-    /// Call-ID, the same in all requests of one conversation.
+    /// Call-ID, the same for all requests of one exchange.
     pub call_id: Bytes,
-    /// Tag of From.
+    /// Tag of the From.
     pub from_tag: Tag,
-    /// Number of CSeq, below 2^31.
+    /// CSeq number, below 2^31.
     pub cseq: u32,
 }
 
 impl RequestIdentity {
-    /// The same with the next number.
+    /// The same identity with the next CSeq number.
     pub fn next(&self) -> Self {
         RequestIdentity { cseq: self.cseq.wrapping_add(1) & 0x7fff_ffff, ..self.clone() }
     }
 }
 
-/// A request outside any dialog: REGISTER, OPTIONS, MESSAGE, SUBSCRIBE …
+/// The parameters of a request outside any dialog: REGISTER, OPTIONS, MESSAGE, SUBSCRIBE …
 #[derive(Debug, Clone)]
 pub struct OutOfDialog {
-    /// The method; INVITE has a command of its own.
+    /// Any method but INVITE, which has its own command.
     pub method: Method,
-    /// Request-URI, used as it is.
+    /// Request-URI, sent unchanged.
     pub target: Bytes,
-    /// From without its tag; none: our user at our address.
+    /// From without its tag; `None` for our user at our address.
     pub from: Option<Bytes>,
-    /// To; none: the target.
+    /// To; `None` for the target.
     pub to: Option<Bytes>,
-    /// From `Endpoint::identify`; none: a new one.
+    /// An identity from `Endpoint::identify`; `None` for a new one.
     pub identity: Option<RequestIdentity>,
     /// As for [`Invite`].
     pub route: Vec<Bytes>,
@@ -137,18 +137,18 @@ pub struct OutOfDialog {
     pub contact_user: Option<Bytes>,
     /// Adds our Contact with these parameters (`;expires=300`, or empty).
     pub contact: Option<Bytes>,
-    /// Stands in the place of our Contact's URI: one that is to be taken back.
+    /// Replaces the URI of our Contact, to remove a binding made with that URI.
     pub contact_uri: Option<Bytes>,
     /// Parameters of our Contact's URI (`;a=b`, or empty).
     pub uri_params: Bytes,
-    /// More header fields.
+    /// Additional header fields.
     pub headers: HeaderFields,
-    /// `None`: Content-Length is 0.
+    /// The body; `None` for Content-Length 0.
     pub body: Option<Body>,
 }
 
 impl OutOfDialog {
-    /// A request without header fields of its own.
+    /// A request without additional header fields.
     pub fn new(method: Method, target: impl Into<Bytes>) -> Self {
         OutOfDialog {
             method,
@@ -190,10 +190,10 @@ pub(super) fn has_control(value: &[u8]) -> bool {
     value.iter().any(|&byte| chars::is(byte, chars::CONTROL))
 }
 
-/// Whether the user may add these fields.
+/// Checks that these header fields may be added by the user.
 ///
 /// # Errors
-/// One is none, or the endpoint writes it itself.
+/// A header field is invalid, or is one that the endpoint writes itself.
 pub fn check_headers(headers: &HeaderFields) -> Result<(), CommandError> {
     let unfit = |(name, value): &&(Bytes, Bytes)| {
         !chars::all(name, chars::TOKEN) || has_control(value) || OURS.contains(&Name::parse(name))
@@ -204,7 +204,7 @@ pub fn check_headers(headers: &HeaderFields) -> Result<(), CommandError> {
     }
 }
 
-/// What `Invite` and `OutOfDialog` have in common.
+/// The fields that `Invite` and `OutOfDialog` have in common.
 pub(super) struct Addressing<'a> {
     pub target: &'a Bytes,
     pub from: &'a Option<Bytes>,
@@ -219,7 +219,7 @@ pub(super) struct Addressing<'a> {
 macro_rules! addressing {
     ($type:ident) => {
         impl $type {
-            /// Where it goes, and what is to be checked of it.
+            /// The common fields, for checking and routing.
             pub(super) fn addressing(&self) -> Addressing<'_> {
                 Addressing {
                     target: &self.target,
@@ -239,7 +239,7 @@ addressing!(Invite);
 addressing!(OutOfDialog);
 
 impl Addressing<'_> {
-    /// Whether it can be sent; the outbound proxy's hop.
+    /// Checks that the request can be sent; returns the outbound proxy's hop.
     pub fn check(&self) -> Result<Option<Hop>, InviteError> {
         let bad_target = |reason: String| InviteError::BadTarget {
             target: String::from_utf8_lossy(self.target).into_owned(),
@@ -284,24 +284,24 @@ impl Addressing<'_> {
     }
 }
 
-/// A response to send with `respond` or `reply`.
+/// A response for `respond` or `reply`.
 #[derive(Debug, Clone, Default)]
 pub struct Reply {
     /// 200 to 699; for `reply` 101 to 699.
     pub status: u16,
-    /// Empty: the standard phrase.
+    /// The reason phrase; empty for the standard one.
     pub reason: String,
-    /// More header fields.
+    /// Additional header fields.
     pub headers: HeaderFields,
-    /// `None`: Content-Length is 0.
+    /// The body; `None` for Content-Length 0.
     pub body: Option<Body>,
-    /// A provisional response to an INVITE goes out reliably (RFC 3262) if the
-    /// peer can do that. One that its peer requires to be reliable always is.
+    /// Send a provisional response to an INVITE reliably (RFC 3262) if the peer supports it.
+    /// If the peer requires reliable responses, they always are.
     pub reliable: bool,
 }
 
 impl Reply {
-    /// A response without header fields or body of its own.
+    /// A response without additional header fields or body.
     pub fn status(status: u16) -> Self {
         Reply { status, ..Reply::default() }
     }
@@ -310,38 +310,38 @@ impl Reply {
 /// Why a call could not be started, or a request outside any dialog not sent.
 #[derive(Debug, Clone, PartialEq, Eq, thiserror::Error)]
 pub enum InviteError {
-    /// The target is no URI, or none that a request can be sent to.
+    /// The target is not a URI, or not one that a request can be sent to.
     #[error("bad target {target:?}: {reason}; write it like sip:name@127.0.0.1:5060")]
     BadTarget {
-        /// The target as it was given.
+        /// The target as given.
         target: String,
-        /// What is wrong with it, for people.
+        /// What is wrong with it, for display.
         reason: String,
     },
-    /// A value would break the message, or has not the syntax of its header field.
+    /// A value would break the message, or violates the syntax of its header field.
     #[error("{name} has a control character, or is not valid in its header field")]
     BadHeader {
         /// The header field.
         name: String,
     },
-    /// The endpoint holds as many calls as it may.
+    /// The endpoint holds the maximum number of calls.
     #[error("too many calls ({limit}); try again when calls have ended")]
     TooMany {
-        /// How many that are.
+        /// The maximum number.
         limit: usize,
     },
 }
 
-/// Why a command was refused. Nothing has been sent then.
+/// Why a command was refused. In this case nothing was sent.
 #[derive(Debug, Clone, PartialEq, Eq, thiserror::Error)]
 pub enum CommandError {
     /// The usage or the transaction has ended.
     #[error("no such call or transaction; its last event has been given out")]
     Gone,
-    /// The command does not go with the state of the call; the text says why.
+    /// The command is not allowed in this state of the call; the text says why.
     #[error("not possible now: {0}")]
     WrongState(&'static str),
-    /// A value would break the message, or has not the syntax of its header field.
+    /// A value would break the message, or violates the syntax of its header field.
     #[error("{name} has a control character, or is not valid in its header field")]
     BadHeader {
         /// The header field.

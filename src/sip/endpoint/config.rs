@@ -1,4 +1,4 @@
-//! What an endpoint is told when it is made.
+//! Configuration and limits of an endpoint.
 
 use std::time::Duration;
 
@@ -12,54 +12,54 @@ use crate::transaction::TimerLengths;
 /// Configuration of an endpoint.
 #[derive(Debug, Clone, serde::Serialize, serde::Deserialize)]
 pub struct EndpointConfig {
-    /// User-Agent and Server header fields; empty: neither is sent.
+    /// Value of the User-Agent and Server header fields; empty to send neither.
     pub user_agent: String,
-    /// User part of Contact and of a From that is not given; may be empty.
+    /// User part of Contact, and of From where none is given; may be empty.
     pub user: String,
-    /// Addresses that stand in Via and Contact instead of those of our listeners;
-    /// the first one that fits a flow counts.
+    /// Addresses for Via and Contact that replace those of our listeners; the first one that
+    /// matches a flow is used.
     pub advertised: Vec<Advertised>,
-    /// Methods other than those of a call that come up as requests to be answered
-    /// with `respond`, inside dialogs and outside: INFO, MESSAGE, REGISTER, …
-    /// Without INFO here an INFO in a call gets 200 and is forgotten.
+    /// Methods beyond those of a call that are reported as requests to be answered with
+    /// `respond`, in and out of dialogs: INFO, MESSAGE, REGISTER, … Unless INFO is listed, an
+    /// INFO in a call gets 200 and is discarded.
     #[serde(with = "methods")]
     pub accept: Vec<Method>,
-    /// Session timers (RFC 4028); none: `timer` is not offered.
+    /// Session timers (RFC 4028); `None` to not offer `timer`.
     pub session_timers: Option<SessionTimers>,
-    /// What it can do beyond RFC 3261, and says so.
+    /// Extensions to RFC 3261 that the endpoint supports and advertises.
     pub extensions: Extensions,
-    /// An INVITE may be for a service (`urn:service:sos`, RFC 5031): whoever gets it decides. Else it
-    /// gets 416.
+    /// Accept INVITEs for services (`urn:service:sos`, RFC 5031) and leave the decision to
+    /// the user. Otherwise they get 416.
     pub services: bool,
-    /// What names turn out to be comes as [`super::Event::Located`].
+    /// Report the results of name lookups as [`super::Event::Located`].
     pub locates: bool,
-    /// T1, T2, T4 and when to send 100.
+    /// T1, T2, T4 and the delay of the 100.
     #[serde(skip)]
     pub timers: TimerLengths,
-    /// What is held at most.
+    /// Maximum numbers of entries held.
     #[serde(skip)]
     pub limits: EndpointLimits,
-    /// Who is answered whatever strangers ask.
+    /// Known sources, which are answered however many requests strangers send.
     #[serde(skip)]
     pub known: KnownSources,
-    /// What the parser accepts.
+    /// Limits of the parser.
     #[serde(skip)]
     pub parse: Limits,
-    /// No final response this long after the last provisional one: CANCEL
+    /// Time from the last provisional response to the CANCEL if there is no final response
     /// (Timer C of RFC 3261 §16.6, for a UA). Default 180 s.
     pub ring_timeout: Duration,
-    /// An incoming call that its user has not answered this long after the
-    /// INVITE gets 480. Default 300 s.
+    /// Time from an incoming INVITE to a 480 if its user has not answered it. Default 300 s.
     pub answer_timeout: Duration,
-    /// For tags, branches, Call-IDs and back-off times, of calls by way of
-    /// [`super::Endpoint::seed_of`]; from the operating system's generator in production.
+    /// Seed for tags, branches, Call-IDs and back-off times; for those of calls, see
+    /// [`super::Endpoint::seed_of`]. In production it comes from the operating system's
+    /// random generator.
     #[serde(skip)]
     pub seed: [u8; 32],
     /// The shard byte of every identifier.
     pub shard: u8,
 }
 
-/// Methods by their names.
+/// Serialises methods by their names.
 mod methods {
     use serde::{Deserialize, Deserializer, Serializer};
 
@@ -76,19 +76,19 @@ mod methods {
 }
 
 impl Endpoint {
-    /// What it was told when it was made.
+    /// The configuration that the endpoint was made with.
     pub fn config(&self) -> &EndpointConfig {
         &self.config
     }
 }
 
-/// Extensions that an endpoint offers and takes part in. All are off by default.
+/// Extensions that an endpoint offers and supports. All are off by default.
 #[derive(Debug, Clone, Copy, Default, PartialEq, Eq, serde::Serialize, serde::Deserialize)]
 pub struct Extensions {
-    /// Reliable provisional responses, both ways (RFC 3262). PRACKs for theirs go
-    /// out with or without.
+    /// Reliable provisional responses, sent and received (RFC 3262). PRACKs for the peer's
+    /// reliable responses are sent in any case.
     pub reliable: bool,
-    /// REFER inside calls, both ways, with its NOTIFYs (RFC 3515, RFC 4488):
+    /// REFER in calls, sent and received, with its NOTIFYs (RFC 3515, RFC 4488):
     /// [`super::UsageEvent::Refer`].
     pub refer: bool,
     /// Replaces in an INVITE (RFC 3891): [`super::Event::Incoming`] names the call.
@@ -96,7 +96,7 @@ pub struct Extensions {
 }
 
 impl Extensions {
-    /// Option tags, for Supported, and what Require may ask for.
+    /// Option tags for Supported; Require may list them.
     fn tags(&self) -> impl Iterator<Item = &'static str> {
         [("100rel", self.reliable), ("replaces", self.replaces), ("norefersub", self.refer)]
             .into_iter()
@@ -109,17 +109,17 @@ impl EndpointConfig {
         self.extensions.tags().chain(self.session_timers.map(|_| "timer"))
     }
 
-    /// Supported.
+    /// The value of Supported.
     pub(super) fn supported(&self) -> String {
         self.tags().collect::<Vec<_>>().join(", ")
     }
 
-    /// Whether Require may ask for this option tag.
+    /// Whether Require may list this option tag.
     pub(super) fn supports(&self, tag: &[u8]) -> bool {
         self.tags().any(|known| tag.eq_ignore_ascii_case(known.as_bytes()))
     }
 
-    /// Defaults with a seed.
+    /// The default configuration with this seed.
     pub fn new(seed: [u8; 32]) -> Self {
         EndpointConfig {
             user_agent: String::new(),
@@ -142,33 +142,34 @@ impl EndpointConfig {
     }
 }
 
-/// What an endpoint holds at most.
+/// Limits on what an endpoint holds.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
 pub struct EndpointLimits {
-    /// Server transactions. A call takes two for 32 s after its end. Beyond it
-    /// a request outside any dialog gets 503; an eighth more is kept for
-    /// requests inside dialogs and CANCEL.
+    /// Server transactions. A call takes two until 32 s after its end. Beyond the limit a
+    /// request outside any dialog gets 503; another eighth is reserved for requests in
+    /// dialogs and CANCEL.
     pub server_transactions: usize,
-    /// Bytes of the messages that server transactions keep, with the same eighth
-    /// more: a request until its answer, the answer for 32 s.
+    /// Bytes of messages kept by server transactions, with the same eighth in reserve: a
+    /// request until its response, the response for 32 s.
     pub server_bytes: usize,
     /// Usages.
     pub usages: usize,
-    /// Requests a second inside one call, BYE and ACK aside; beyond it 503.
+    /// Requests per second in one call, except BYE and ACK; beyond it 503.
     pub requests_per_call: u32,
-    /// Stateless answers (503, 400, 481, 200 to OPTIONS …) a second; beyond it silence. One
-    /// source gets a tenth of them at most. Sources where somebody is registered have as
-    /// many for themselves, and so have those that are named, of which each gets half.
+    /// Stateless responses (503, 400, 481, 200 to OPTIONS …) per second; beyond it requests
+    /// are dropped. One source gets at most a tenth of them. Sources of registered users
+    /// share a second budget of this size, and named sources a third, of which each gets at
+    /// most half.
     pub refusals_per_second: u32,
-    /// Retry-After of a 503, seconds.
+    /// Value of Retry-After in a 503, in seconds.
     pub retry_after: u32,
-    /// Early dialogs of one forked INVITE (more forks are ignored until they
-    /// answer), and forks that get ACK and BYE because another one had answered.
+    /// Early dialogs of one forked INVITE (further forks are ignored until they answer), and
+    /// forks that get ACK and BYE because another one answered first.
     pub forks: usize,
 }
 
 impl EndpointLimits {
-    /// For a server of some thousand calls.
+    /// Limits for a server of a few thousand calls.
     pub const DEFAULT: EndpointLimits = EndpointLimits {
         server_transactions: 131_072,
         server_bytes: 256 << 20,

@@ -1,4 +1,4 @@
-//! What an endpoint has done and what it holds, as numbers.
+//! Counters of an endpoint, and the numbers of entries it holds.
 
 /// Counters since the endpoint was made.
 #[derive(Debug, Clone, Copy, Default, PartialEq, Eq)]
@@ -7,11 +7,11 @@ pub struct Counters {
     pub requests_in: u64,
     /// Responses parsed.
     pub responses_in: u64,
-    /// Messages handed to the driver, retransmissions included.
+    /// Messages given to the driver, retransmissions included.
     pub transmitted: u64,
-    /// Requests and responses sent again by a timer or by a retransmission.
+    /// Requests and responses resent because of a timer or a retransmission.
     pub retransmitted: u64,
-    /// Messages received again and absorbed.
+    /// Retransmissions received and absorbed.
     pub absorbed: u64,
     /// Messages that did not parse.
     pub malformed: u64,
@@ -19,39 +19,39 @@ pub struct Counters {
     pub stray_responses: u64,
     /// ACKs that match nothing.
     pub stray_acks: u64,
-    /// Requests that the endpoint refused by itself.
+    /// Requests that the endpoint itself refused.
     pub refused: u64,
-    /// Requests refused with 503 at a limit.
+    /// Requests refused with 503 because of a limit.
     pub overloaded: u64,
-    /// Messages dropped without an answer, beyond the refusal budget.
+    /// Messages dropped without a response because the refusal budget was used up.
     pub dropped: u64,
-    /// Requests that the user wanted left without an answer.
+    /// Requests that the user chose to leave unanswered.
     pub ignored: u64,
-    /// 482 (RFC 3261 §8.2.2.2).
+    /// Merged requests refused with 482 (RFC 3261 §8.2.2.2).
     pub merged: u64,
-    /// 482 for a call that has been here before.
+    /// Looped calls refused with 482.
     pub looped: u64,
-    /// Targets of dialogs that are none of the peer's own, followed all the same.
+    /// Dialog targets outside the peer's own addresses that were followed.
     pub hops_elsewhere: u64,
-    /// Those that were not followed: the peer's flow was taken.
+    /// Such targets that were not followed; the peer's flow was used instead.
     pub hops_refused: u64,
-    /// Messages we could not build from what came in.
+    /// Messages that could not be built from what was received.
     pub unbuildable: u64,
-    /// Steps of work: machine transitions and timer entries taken. For tests
-    /// that count work instead of time.
+    /// Units of work: state transitions and timer entries processed. For tests that measure
+    /// work instead of time.
     pub steps: u64,
 }
 
-/// What an endpoint holds at the moment.
+/// The numbers of entries that an endpoint holds.
 #[derive(Debug, Clone, Copy, Default, PartialEq, Eq)]
 pub struct Holdings {
     /// Client transactions (RFC 3261 §17.1).
     pub client_transactions: usize,
     /// Server transactions (RFC 3261 §17.2).
     pub server_transactions: usize,
-    /// Usages, those included that only wait for stragglers.
+    /// Usages, including those that only wait for late messages.
     pub usages: usize,
-    /// Subscriptions of theirs that we notify.
+    /// Subscriptions in which we are the notifier.
     pub subscriptions: usize,
     /// Entries in timer queues.
     pub timer_entries: usize,

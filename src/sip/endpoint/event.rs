@@ -1,4 +1,4 @@
-//! What comes out of an endpoint for its user, in order.
+//! The events of an endpoint for its user, in order.
 
 use std::net::SocketAddr;
 use std::sync::Arc;
@@ -8,72 +8,71 @@ use bytes::Bytes;
 use super::{Flow, ReferId, RequestId, ServerTransactionId, SubscriptionId, Transport, UsageId};
 use crate::msg::{Method, Request, Response};
 
-/// What happened.
+/// An event.
 #[derive(Debug)]
 pub enum Event {
-    /// An INVITE that starts a call: decide with `provisional`, `answer`, `reject`
-    /// or `reply`. `replaces`: it is to take the place of that call (RFC 3891). Who
-    /// may do so is for its user to decide; after a 2xx the replaced call is to be
-    /// ended with `bye`, or `cancel` if it is not answered.
+    /// An incoming initial INVITE: decide with `provisional`, `answer`, `reject` or `reply`.
+    /// If `replaces` is set, the call is to replace that one (RFC 3891); authorization is up
+    /// to the user. After a 2xx, end the replaced call with `bye`, or with `cancel` if it is
+    /// unanswered.
     Incoming {
         /// The new call.
         usage: UsageId,
         /// The INVITE.
         request: Request,
-        /// The way that it came by.
+        /// The flow that it arrived on.
         flow: Flow,
-        /// The call that Replaces names; `None`: it has no Replaces.
+        /// The call that Replaces names; `None` without Replaces.
         replaces: Option<UsageId>,
     },
-    /// A request outside any dialog that the endpoint does not answer itself
-    /// (REGISTER, MESSAGE …, those in `allow`): answer it with `respond`.
+    /// A request outside any dialog that the endpoint does not answer itself (REGISTER,
+    /// MESSAGE …; see [`super::EndpointConfig::accept`]): answer it with `respond`.
     Request {
-        /// What `respond` takes.
+        /// The argument for `respond`.
         transaction: ServerTransactionId,
         /// The request.
         request: Request,
-        /// The way that it came by.
+        /// The flow that it arrived on.
         flow: Flow,
     },
-    /// A SUBSCRIBE in a subscription that `accept_subscription` began: answer it with
+    /// A SUBSCRIBE in a subscription that `accept_subscription` created: answer it with
     /// `answer_subscriber`.
     Resubscribe {
-        /// The subscription that the dialog belongs to.
+        /// The subscription of the dialog.
         subscription: SubscriptionId,
-        /// What `answer_subscriber` takes.
+        /// The argument for `answer_subscriber`.
         transaction: ServerTransactionId,
         /// The SUBSCRIBE.
         request: Request,
     },
-    /// What became of a request of ours outside any call, once; and the flow
-    /// that it went by, if it went.
+    /// The outcome of a request of ours outside any call, reported once.
     Response {
-        /// As the command that sent it returned.
+        /// The id that the command returned.
         request: RequestId,
         /// The final response, or why there is none.
         result: Result<Response, RequestFailure>,
-        /// `None`: it was not sent.
+        /// The flow that it was sent on; `None` if it was not sent.
         flow: Option<Flow>,
     },
-    /// The connection of [`super::Endpoint::watch_flow`] is gone, or the flow of
-    /// [`super::Endpoint::hold_flow`].
+    /// The connection given to [`super::Endpoint::watch_flow`] was closed, or the flow of
+    /// [`super::Endpoint::hold_flow`] was lost.
     FlowClosed {
         /// The flow that was watched.
         flow: Flow,
     },
-    /// A name was looked up to send a request: where it leads, best first. Only with
+    /// A name was looked up in order to send a request. Only with
     /// [`super::EndpointConfig::locates`].
     Located {
         /// The name that was looked up.
         host: Arc<str>,
-        /// Where it leads, best first; empty: nowhere.
+        /// Its addresses, best first; empty if there are none.
         targets: Vec<(Transport, SocketAddr)>,
     },
-    /// Something inside a call.
+    /// An event of a call.
     Usage {
         /// The call.
         usage: UsageId,
-        /// What happened in it.
+        /// The event.
         event: UsageEvent,
     },
 }
@@ -89,72 +88,70 @@ pub enum RequestFailure {
     Unreachable,
 }
 
-/// A request of ours inside a call that was refused with 401 or 407.
+/// A request of ours in a call that was refused with 401 or 407.
 #[derive(Debug)]
 pub struct Challenge {
-    /// Its number, by which `authorize_request` and `leave_refused` know it.
+    /// Its CSeq number, which `authorize_request` and `leave_refused` take.
     pub cseq: u32,
     /// Its method.
     pub method: Method,
-    /// Its Request-URI: `uri` of the credentials.
+    /// Its Request-URI, the `uri` of the credentials.
     pub uri: Bytes,
-    /// How often it has been sent with credentials already.
+    /// How often it was already sent with credentials.
     pub tries: u8,
     /// The 401 or 407.
     pub response: Response,
 }
 
-/// What happened inside a call. [`UsageEvent::Terminated`] comes exactly once
-/// and last.
+/// Events of a call. [`UsageEvent::Terminated`] comes exactly once and last.
 #[derive(Debug)]
 pub enum UsageEvent {
-    /// 101 to 199 to our INVITE. Its To tag names the early dialog: an INVITE
-    /// that forks has several.
-    /// `prack_wanted`: it is reliable and carries the far end's offer, because the
-    /// INVITE had none: send the answer with `prack`. Other PRACKs go out by
-    /// themselves.
+    /// 101 to 199 to our INVITE. Its To tag identifies the early dialog: a forked INVITE has
+    /// several. `prack_wanted`: the response is reliable and carries the peer's offer,
+    /// because the INVITE had none: send the answer with `prack`. Other PRACKs are sent
+    /// automatically.
     Provisional {
         /// The provisional response.
         response: Response,
         /// Whether `prack` has to be called.
         prack_wanted: bool,
     },
-    /// 401 or 407 to our INVITE, or to our BYE, of a call with
-    /// [`super::Invite::authorizes`]: send it again with `authorize`, or
-    /// `cancel` it. Who does neither in 64*T1 gets the end of the call.
+    /// 401 or 407 to our INVITE or BYE of a call with [`super::Invite::authorizes`]: send it
+    /// again with `authorize`, or `cancel` it. If neither happens within 64*T1, the call
+    /// ends.
     Challenged {
         /// The 401 or 407.
         response: Response,
     },
-    /// 401 or 407 to a request of ours inside a call with [`super::Endpoint::authorizes_inside`]:
-    /// send it again with `authorize_request`, or take the refusal with `leave_refused`. Until
-    /// then nothing is told of what became of it.
+    /// 401 or 407 to a request of ours in a call with [`super::Endpoint::authorizes_inside`]:
+    /// send it again with `authorize_request`, or accept the refusal with `leave_refused`.
+    /// Until then its outcome is not reported.
     RequestChallenged {
-        /// Which request, and what it was asked.
+        /// The request, and the challenge.
         challenge: Box<Challenge>,
     },
-    /// 2xx to our INVITE: the call is up. `ack_wanted`: the INVITE carried no
-    /// offer, so the response does; send the answer with `ack`. Otherwise the
-    /// ACK has gone out.
+    /// 2xx to our INVITE: the call is established. `ack_wanted`: the INVITE carried no offer,
+    /// so the response does; send the answer with `ack`. Otherwise the ACK was already sent.
     Answered {
         /// The 2xx.
         response: Response,
         /// Whether `ack` has to be called with an answer.
         ack_wanted: bool,
     },
-    /// The ACK for our 2xx, to the INVITE or to a re-INVITE. Its body is the
-    /// answer if our 2xx carried the offer.
+    /// The ACK for our 2xx to the INVITE or to a re-INVITE. Its body is the answer if our 2xx
+    /// carried the offer.
     Acknowledged {
         /// The ACK.
         request: Request,
     },
-    /// The PRACK for a reliable provisional response of ours. Its body is the
-    /// answer if our response carried the offer; with `offer` it is a new offer,
-    /// to be answered with `respond`.
+    /// The PRACK for a reliable provisional response of ours. Its body is the answer if our
+    /// response carried the offer. With `offer` set it is a new offer, to be answered with
+    /// `respond`.
     ProvisionalAcknowledged {
         /// The PRACK.
         request: Request,
-        /// What `respond` takes with the answer; `None`: the PRACK holds no new offer, and is answered.
+        /// The argument for `respond` with the answer; `None` if the PRACK has no new offer
+        /// and was answered.
         offer: Option<ServerTransactionId>,
     },
     /// A re-INVITE: decide with `answer` or `reject`.
@@ -162,7 +159,7 @@ pub enum UsageEvent {
         /// The re-INVITE.
         request: Request,
     },
-    /// The re-INVITE was cancelled by its sender; 487 has gone out.
+    /// The re-INVITE was cancelled by its sender; 487 was sent.
     ReInviteCancelled,
     /// 2xx to our re-INVITE; `ack_wanted` as for `Answered`.
     ReInviteAnswered {
@@ -171,88 +168,87 @@ pub enum UsageEvent {
         /// Whether `ack` has to be called with an answer.
         ack_wanted: bool,
     },
-    /// Our re-INVITE or UPDATE came to nothing; the session stays as it was.
-    /// 408 and 503 also stand for no response and no transport. 491 comes only
-    /// when the peer has changed the session in the meantime: make a new offer.
-    /// Other 491 are tried again after the back-off of RFC 3261 §14.1.
-    /// The response, if there was one, holds a challenge or Retry-After: `Some` for
-    /// those that came from the far end.
+    /// Our re-INVITE or UPDATE failed; the session stays unchanged. 408 and 503 also stand
+    /// for a timeout and a transport failure. 491 is reported only if the peer changed the
+    /// session in the meantime: make a new offer. Otherwise a 491 is retried after the
+    /// back-off of RFC 3261 §14.1. A response from the peer may hold a challenge or
+    /// Retry-After.
     ReInviteFailed {
-        /// Status of the final response, or 408 or 503 in its place.
+        /// Status of the final response, or 408 or 503 without one.
         status: u16,
         /// Reason phrase of the response, or ours.
         reason: String,
-        /// `None`: nothing came from the far end.
+        /// `None` if the peer sent no response.
         response: Option<Box<Response>>,
     },
-    /// The session timer wants a refresh that only its user can send, because the
-    /// far end takes no UPDATE: `reinvite` with the session as it is. Comes again
-    /// every 10 s; without any the call ends.
+    /// A session refresh is due that only the user can send, because the peer does not
+    /// support UPDATE: call `reinvite` with the session unchanged. Repeated every 10 s;
+    /// without a refresh the call ends.
     RefreshWanted,
     /// An UPDATE with an offer (RFC 3311): answer with `respond`.
     Update {
-        /// What `respond` takes with the answer.
+        /// The argument for `respond` with the answer.
         transaction: ServerTransactionId,
         /// The UPDATE.
         request: Request,
     },
-    /// An UPDATE without one that says who the far end is now (P-Asserted-Identity, RFC 5876, or
-    /// another URI in From, RFC 4916): it has been answered.
+    /// An UPDATE without an offer that changes the peer's identity (P-Asserted-Identity, RFC
+    /// 5876, or another URI in From, RFC 4916). It was answered.
     Identified {
         /// The UPDATE.
         request: Request,
     },
-    /// 2xx to our UPDATE with an offer. What becomes of one without is not told.
+    /// 2xx to our UPDATE with an offer. The outcome of one without is not reported.
     UpdateAnswered {
         /// The 2xx, with the answer.
         response: Response,
     },
     /// INFO, MESSAGE, NOTIFY … in the dialog: answer with `respond`.
     Request {
-        /// What `respond` takes.
+        /// The argument for `respond`.
         transaction: ServerTransactionId,
         /// The request.
         request: Request,
     },
-    /// What became of a request of ours inside the call, once.
+    /// The outcome of a request of ours in the call, reported once.
     Response {
-        /// As the command that sent it returned.
+        /// The id that the command returned.
         request: RequestId,
         /// The final response, or why there is none.
         result: Result<Response, RequestFailure>,
     },
-    /// A REFER: `ReferTo::of` it says whom to call. Answer with `answer_refer`,
-    /// then tell with `notify_refer`.
+    /// A REFER; `ReferTo::of` it is the party to call. Answer with `answer_refer`, then
+    /// report progress with `notify_refer`.
     Refer {
-        /// What `answer_refer` and `notify_refer` take.
+        /// The argument for `answer_refer` and `notify_refer`.
         refer: ReferId,
         /// The REFER.
         request: Request,
     },
-    /// What became of our REFER, once.
+    /// The outcome of our REFER, reported once.
     ReferAnswered {
-        /// As the command that sent it returned.
+        /// The id that the command returned.
         refer: ReferId,
         /// The final response, or why there is none.
         result: Result<Response, RequestFailure>,
     },
-    /// How far the call is that we asked the far end to make: its status line.
-    /// `last`: nothing more will come; without a status nobody knows how it ended.
+    /// Progress of the call that we asked the peer to make: its status line. `last`: nothing
+    /// more follows; without a status the result is unknown.
     ReferProgress {
-        /// As the command that sent the REFER returned.
+        /// The id that the command for the REFER returned.
         refer: ReferId,
         /// Status code and reason phrase of the `message/sipfrag` body (RFC 3515 §2.4.5).
         status: Option<(u16, String)>,
-        /// Whether the implicit subscription is over.
+        /// Whether the implicit subscription has ended.
         last: bool,
     },
-    /// What [`super::HopRule::Judged`] said of the next hop, where it is not simply the
-    /// peer's own: followed all the same, or the flow was taken that the peer came by. Once for
-    /// each target that the peer gives.
+    /// The verdict of [`super::HopRule::Judged`] on a next hop other than the peer's own
+    /// address: either it was followed, or the peer's flow was used instead. Reported once
+    /// for each target that the peer sets.
     NextHop {
-        /// Where the target leads.
+        /// The address of the target.
         address: SocketAddr,
-        /// `false`: the flow was taken that the peer came by.
+        /// `false` if the flow that the peer used was taken instead.
         followed: bool,
         /// The judge's reason, for logs.
         why: &'static str,
@@ -265,8 +261,8 @@ pub enum UsageEvent {
 }
 
 impl UsageEvent {
-    /// Where the message came from that offer and answer, or the party's word on the dialog,
-    /// came in; none: there is none.
+    /// Source address of the message that carried an offer, an answer or a new identity of
+    /// the peer; `None` for other events.
     pub fn source(&self) -> Option<SocketAddr> {
         match self {
             UsageEvent::Provisional { response, .. }
@@ -286,26 +282,26 @@ impl UsageEvent {
 /// Why a usage ended.
 #[derive(Debug)]
 pub enum Termination {
-    /// We sent BYE and it was answered (481 and 408 count: the far end is gone
-    /// either way).
+    /// We sent BYE and it was answered (481 and 408 count too: the peer has no such call any
+    /// more).
     LocalBye,
-    /// We sent BYE and nothing ever came back.
+    /// We sent BYE and got no response.
     ByeUnanswered,
-    /// They sent BYE.
+    /// The peer sent BYE.
     RemoteBye {
         /// The BYE; it may carry Reason (RFC 3326).
         request: Request,
     },
-    /// We cancelled our INVITE; whether by 487, by silence after the CANCEL, or
-    /// by a 2xx that crossed it and got ACK and BYE.
+    /// We cancelled our INVITE: ended by a 487, by silence after the CANCEL, or by a crossing
+    /// 2xx, which got ACK and BYE.
     LocalCancel,
-    /// They cancelled their INVITE, or sent BYE before our answer; 487 has gone
-    /// out. `request` is the CANCEL or the BYE; it may carry Reason (RFC 3326).
+    /// The peer cancelled its INVITE, or sent BYE before our answer; 487 was sent. `request`
+    /// may carry Reason (RFC 3326).
     RemoteCancel {
         /// The CANCEL or the BYE.
         request: Request,
     },
-    /// We refused their INVITE.
+    /// We refused the peer's INVITE.
     Rejected {
         /// The status that was sent.
         status: u16,
@@ -317,22 +313,21 @@ pub enum Termination {
     },
     /// Our INVITE got no response at all (Timer B).
     NoResponse,
-    /// Our INVITE got provisional responses and then silence; CANCEL was sent.
+    /// Our INVITE got provisional responses but no final one; CANCEL was sent.
     RingTimeout,
-    /// Our user did not decide in time; 480 has gone out.
+    /// Our user did not decide in time; 480 was sent.
     AnswerTimeout,
     /// The target could not be resolved, connected to or sent to.
     Unreachable,
-    /// A reliable provisional response of ours was never acknowledged; 504 has
-    /// gone out (RFC 3262 §3).
+    /// A reliable provisional response of ours got no PRACK; 504 was sent (RFC 3262 §3).
     NoPrack,
-    /// Nobody refreshed the session in time; BYE was sent (RFC 4028 §10).
+    /// The session was not refreshed in time; BYE was sent (RFC 4028 §10).
     SessionExpired,
-    /// Our 2xx was never acknowledged; BYE was sent (RFC 3261 §13.3.1.4).
+    /// Our 2xx got no ACK; BYE was sent (RFC 3261 §13.3.1.4).
     NoAck,
-    /// The far end broke the protocol; the call was ended as well as possible.
+    /// The peer violated the protocol; the call was ended as well as possible.
     Protocol {
-        /// What it did, for logs.
+        /// The violation, for logs.
         message: &'static str,
     },
 }

@@ -1,6 +1,6 @@
-//! Fail-over between the addresses of one name (RFC 3263 §4.3): a request that could not
-//! be sent, got no answer in time, or got a 503, goes to the next address, as a new
-//! transaction. What has failed is tried last for a while.
+//! Fail-over between the addresses of one name (RFC 3263 §4.3): a request that could not be
+//! sent, got no response in time, or got a 503, goes to the next address in a new
+//! transaction. Failed addresses are tried last for a while.
 
 use std::collections::{HashMap, VecDeque};
 use std::net::SocketAddr;
@@ -13,38 +13,38 @@ use crate::dialog::usage::Phase;
 use crate::msg::{Method, Name, Response};
 use crate::transaction::client::{ClientTransactionId, Outcome};
 
-/// A way to try.
+/// A transport and address to try.
 pub(super) type Target = (Transport, SocketAddr);
 
-/// How long an address is tried last that has failed without saying how long.
+/// How long a failed address is tried last if it gave no Retry-After.
 const AVOIDED: Duration = Duration::from_secs(60);
-/// Retry-After may ask for no more than this.
+/// Upper bound for Retry-After.
 const AVOIDED_MOST: Duration = Duration::from_secs(600);
-/// Addresses that are remembered; more, and the table starts again.
+/// Maximum number of failed addresses remembered; a full table is cleared.
 const MAX_FAILED: usize = 1024;
 
-/// Requests under way that can still go elsewhere, and where not to go first.
+/// Requests under way that have addresses left, and the addresses that failed lately.
 #[derive(Default)]
 pub(super) struct Failover {
     under_way: HashMap<ClientTransactionId, Box<Waiting>>,
-    /// Until when.
+    /// Failed addresses, each with the end of its avoidance.
     failed: HashMap<Target, Instant>,
 }
 
 impl Failover {
-    /// Those that have failed lately come last, in their order.
+    /// Moves the addresses that failed lately to the end, otherwise keeping the order.
     pub fn arrange(&self, now: Instant, targets: &mut VecDeque<Target>) {
         if !self.failed.is_empty() {
             targets.make_contiguous().sort_by_key(|target| self.avoids(now, *target));
         }
     }
 
-    /// Whether it has failed lately.
+    /// Whether the address failed lately.
     pub fn avoids(&self, now: Instant, target: Target) -> bool {
         self.failed.get(&target).is_some_and(|until| *until > now)
     }
 
-    /// An address has failed.
+    /// Marks an address as failed.
     pub fn failed(&mut self, now: Instant, target: Target, avoided: Duration) {
         if self.failed.len() >= MAX_FAILED {
             self.failed.retain(|_, until| *until > now);
@@ -55,12 +55,12 @@ impl Failover {
         self.failed.insert(target, now + avoided);
     }
 
-    /// A request has gone out that has other ways left.
+    /// Keeps a request that was sent and may have other addresses left.
     pub fn sent(&mut self, id: ClientTransactionId, waiting: Waiting) {
         self.under_way.insert(id, Box::new(waiting));
     }
 
-    /// Its end is nobody's business any more.
+    /// Drops a request whose outcome no longer matters.
     pub fn forget(&mut self, id: ClientTransactionId) {
         self.take(id);
     }
@@ -73,28 +73,28 @@ impl Failover {
         taken
     }
 
-    /// Whether a request has other ways left.
+    /// Whether the request has other addresses left.
     pub fn has_more(&self, id: ClientTransactionId) -> bool {
         self.under_way.get(&id).is_some_and(|waiting| !waiting.targets.is_empty())
     }
 
-    /// Requests that can still go elsewhere.
+    /// Number of requests kept.
     pub fn len(&self) -> usize {
         self.under_way.len()
     }
 }
 
 impl Endpoint {
-    /// Takes the next address after a failure. `true`: the request is on its way
-    /// again, and nobody needs to hear of the outcome.
+    /// Tries the next address after a failure. `true` if the request is under way again, so
+    /// the outcome is not to be reported.
     pub(super) fn goes_elsewhere(
         &mut self,
         now: Instant,
         outcome: &Outcome<User>,
         response: Option<&Response>,
     ) -> bool {
-        // Nothing came back from there, whatever led there: a BYE that was not answered tells the next
-        // INVITE where not to go first.
+        // A timeout counts against the address of any request: an unanswered BYE makes the
+        // next INVITE try this address last.
         if let Some(flow) = outcome.flow.filter(|_| outcome.timeout) {
             self.failover.failed(now, (flow.transport, flow.remote), AVOIDED);
         }
@@ -110,14 +110,14 @@ impl Endpoint {
             return false;
         }
         let Some(waiting) = self.failover.take(id) else { return false };
-        // The other port of who came by a flow is no other server.
+        // Another port of a peer that is reached by its flow is not another server.
         if status == 503
             && waiting.trying.is_none()
             && waiting.udp.is_some_and(|flow| outcome.flow == Some(flow))
         {
             return false;
         }
-        // A large request whose TCP connection has broken under it.
+        // A large request whose TCP connection failed falls back to UDP.
         let by_udp = waiting.udp.filter(|_| {
             outcome.transport_failed && outcome.flow.is_some_and(|flow| flow.transport != Transport::Udp)
         });
@@ -143,15 +143,15 @@ impl Endpoint {
         wanted
     }
 
-    /// No way led to an address that was looked up.
+    /// Marks an address from a lookup as failed because no connection could be made.
     pub(super) fn could_not_connect(&mut self, now: Instant, waiting: &Waiting) {
         if let Some(target) = waiting.trying {
             self.failover.failed(now, target, AVOIDED);
         }
     }
 
-    /// Whether an INVITE may go out anew; its early dialogs were of the server that
-    /// has failed.
+    /// Whether an INVITE may be sent anew. Drops its early dialogs, which belong to the
+    /// server that failed.
     fn invite_starts_over(&mut self, now: Instant, usage: UsageId, cseq: u32) -> bool {
         if !self.still_wants_invite(usage, cseq) {
             return false;
@@ -171,7 +171,7 @@ impl Endpoint {
     }
 }
 
-/// How long a 503 wants to be left alone (RFC 3261 §20.33, §21.5.4).
+/// The time given by Retry-After of a 503 (RFC 3261 §20.33, §21.5.4).
 fn retry_after(response: &Response) -> Duration {
     let value = response.header(Name::RetryAfter).and_then(|value| std::str::from_utf8(value).ok());
     // A comment or parameters may follow.

@@ -1,29 +1,30 @@
-//! The SIP endpoint: transactions, dialogs and usages behind one door. It has
-//! no socket, no clock, no randomness of its own and no task.
+//! The SIP endpoint: combines transactions, dialogs and usages. It has no socket, no clock,
+//! no randomness of its own and no task.
 //!
 //! - `flow`: transports and flows
-//! - `config`: what an endpoint is told, and its limits
-//! - `event`: what comes out for the user
-//! - `command`: what the user asks for, as values, and the errors
-//! - `counters`: what happened, as numbers
-//! - `outbox`: outputs in order, and the open connections
-//! - `receive`, `refuse`: what comes in, and what is refused without state; `overload`: when there is too much
-//! - `caller`: our INVITE that starts a call; `callee`: theirs
-//! - `success`: 2xx to our INVITE, and ACK
-//! - `challenge`: our INVITE or BYE again, with credentials; `challenge_inside`: other requests inside a call
-//! - `requests`: other requests of ours, inside a call and outside; `overtaken`: those that come out of order
-//! - `outbound`: flows of registrations that are kept
-//! - `onward`: what one INVITE hands on to another; loops
-//! - `failover`: from one address of a name to the next
-//! - `hops`: where the requests of a dialog may go
+//! - `config`: configuration and limits
+//! - `event`: events for the user
+//! - `command`: the parameters of commands, and their errors
+//! - `counters`: counters
+//! - `outbox`: queued outputs, and the open connections
+//! - `receive`, `refuse`: incoming messages, and those refused statelessly; `overload`: load shedding
+//! - `caller`: outgoing initial INVITEs; `callee`: incoming ones
+//! - `success`: 2xx to our INVITE, and the ACK
+//! - `challenge`: resends an INVITE or BYE with credentials; `challenge_inside`: other requests in a dialog
+//! - `requests`: our other requests, in and out of a dialog; `overtaken`: requests that arrive out of order
+//! - `outbound`: flows kept alive for registrations
+//! - `onward`: what one INVITE passes on to another; loop detection
+//! - `failover`: from one address of a host name to the next
+//! - `hops`: where the requests of a dialog may be sent
 //! - `refer`, `replace`: transfer; `refresh`: session timers
-//! - `reply`, `provisional`: our responses to an INVITE, and PRACK for them
-//! - `session`: requests inside a call; `reinvite`: re-INVITE and UPDATE
+//! - `reply`, `provisional`: our responses to an INVITE, and the PRACK for them
+//! - `session`: requests in a dialog; `reinvite`: re-INVITE and UPDATE
 //! - `reliable`: PRACK for reliable provisional responses to our INVITE
-//! - `stranger`: answers that leave nothing behind, and none at all
-//! - `send`: the way to a peer, and requests on it; `udp_or_tcp`: large ones
-//! - `subscription`: dialogs of SUBSCRIBE, where we notify
+//! - `stranger`: stateless responses, and requests dropped without one
+//! - `send`: transport selection, and sending requests; `udp_or_tcp`: large requests
+//! - `subscription`: SUBSCRIBE dialogs in which we are the notifier
 //! - `usages`: the slab of usages, their timers and their end
+//! - `vanish`: makes one side of a call go silent, for tests
 
 mod callee;
 mod caller;
@@ -98,180 +99,178 @@ use subscription::Subscriptions;
 pub use udp_or_tcp::LargeRequests;
 use usages::Usages;
 
-/// An INVITE usage: one call leg from its INVITE to its terminal event. Never
-/// used twice.
+/// An INVITE usage: one call leg from its INVITE to its terminal event. Ids are never reused.
 #[derive(Debug, Clone, Copy, PartialEq, Eq, Hash, PartialOrd, Ord)]
 pub struct UsageId {
-    // First, so that ids are in the order in which they were made.
+    // First, so that ids sort in order of creation.
     pub(crate) generation: u32,
     pub(crate) slot: u32,
 }
 
-/// A request that waits for [`Endpoint::respond`]. Never used twice.
+/// A request that waits for [`Endpoint::respond`]. Ids are never reused.
 #[derive(Debug, Clone, Copy, PartialEq, Eq, Hash, PartialOrd, Ord)]
 pub struct ServerTransactionId {
-    // First, so that ids are in the order in which they were made.
+    // First, so that ids sort in order of creation.
     pub(crate) generation: u32,
     pub(crate) slot: u32,
 }
 
 #[cfg(feature = "harness")]
 impl ServerTransactionId {
-    /// One that no endpoint has given, for tests of who holds it.
+    /// An id that no endpoint has issued, for tests.
     pub fn of_nobody() -> Self {
         ServerTransactionId { slot: 1, generation: 1 }
     }
 }
 
-/// A request of ours that is not an INVITE, BYE or UPDATE. Never used twice.
+/// A request of ours other than INVITE, BYE and UPDATE. Ids are never reused.
 #[derive(Debug, Clone, Copy, PartialEq, Eq, Hash, PartialOrd, Ord)]
 pub struct RequestId(pub(crate) u64);
 
-/// A REFER of ours or theirs. Never used twice.
+/// A REFER, sent or received. Ids are never reused.
 #[derive(Debug, Clone, Copy, PartialEq, Eq, Hash, PartialOrd, Ord)]
 pub struct ReferId(pub(crate) u64);
 
-/// Names a [`Output::Connect`] in its answer.
+/// Matches an [`Output::Connect`] with its answer.
 #[derive(Debug, Clone, Copy, PartialEq, Eq, Hash, PartialOrd, Ord)]
 pub struct ConnectId(pub u64);
 
-/// Names a [`Output::Resolve`] in its answer.
+/// Matches an [`Output::Resolve`] with its answer.
 #[derive(Debug, Clone, Copy, PartialEq, Eq, Hash, PartialOrd, Ord)]
 pub struct ResolveId(pub u64);
 
-/// What a driver puts in with [`Endpoint::handle_input`].
+/// What a driver passes to [`Endpoint::handle_input`].
 #[derive(Debug)]
 #[allow(clippy::large_enum_variant, reason = "moved once or twice: cheaper than an allocation")]
 pub enum Input {
-    /// One datagram as it came.
+    /// One datagram as received.
     Datagram {
-        /// The socket that it came by, and its source.
+        /// The socket that received it, and its source.
         flow: Flow,
         /// The payload.
         data: Bytes,
     },
-    /// One message of a stream transport as its `StreamDecoder` gave it; after
-    /// an error the driver closes the connection once the output is written.
+    /// One message of a stream transport from its `StreamDecoder`. After an error the driver
+    /// closes the connection once the output is written.
     Message {
-        /// The connection that it came by.
+        /// The connection that received it.
         flow: Flow,
-        /// The message, or why its bytes are none.
+        /// The message, or the parse error.
         message: Result<Message, ParseError>,
     },
-    /// A connection is gone.
+    /// A connection was closed.
     FlowClosed {
         /// The connection that was closed.
         flow: Flow,
     },
-    /// A flow that [`Output::KeepAlive`] asks to be kept has shown no life, or is another one now: of UDP,
-    /// where no connection could be closed.
+    /// A flow kept alive for [`Output::KeepAlive`] no longer responds, or its binding has
+    /// changed. For UDP, where no connection can be closed.
     FlowLost {
-        /// The flow that was kept.
+        /// The flow that was kept alive.
         flow: Flow,
     },
-    /// A message could not be sent: the kernel refused it. UDP: `flow.remote` is the destination.
+    /// The kernel refused to send a message. UDP: `flow.remote` is the destination.
     SendFailed {
         /// Where the message was to go.
         flow: Flow,
     },
-    /// The host of `flow.remote` says that nobody got a datagram of ours, and quotes
-    /// how it began (ICMP). Anybody can say that who knows our ports: it concerns the
-    /// request alone that it quotes the branch of.
+    /// An ICMP error for a datagram of ours, with the quoted start of its payload. Anyone who
+    /// knows our ports can forge one, so it affects only the request whose branch it quotes.
     Undelivered {
         /// Where the datagram was sent.
         flow: Flow,
-        /// The first octets of the datagram's payload, as many as the ICMP message has.
+        /// The first octets of the datagram's payload, as many as the ICMP message contains.
         quoted: Bytes,
     },
-    /// The answer to [`Output::Connect`].
+    /// The success of an [`Output::Connect`].
     Connected {
-        /// Of the output.
+        /// The id of the output.
         connect: ConnectId,
-        /// The connection that is open now.
+        /// The connection, now open.
         flow: Flow,
     },
-    /// The other answer to [`Output::Connect`].
+    /// The failure of an [`Output::Connect`].
     ConnectFailed {
-        /// Of the output.
+        /// The id of the output.
         connect: ConnectId,
     },
-    /// The answer to [`Output::Resolve`]: where to go, best first (RFC 3263).
+    /// The success of an [`Output::Resolve`]: the targets, best first (RFC 3263).
     Resolved {
-        /// Of the output.
+        /// The id of the output.
         resolve: ResolveId,
         /// Transports and addresses to try in this order.
         targets: Vec<(Transport, SocketAddr)>,
     },
-    /// The other answer to [`Output::Resolve`].
+    /// The failure of an [`Output::Resolve`].
     ResolveFailed {
-        /// Of the output.
+        /// The id of the output.
         resolve: ResolveId,
     },
-    /// [`Endpoint::next_timeout`] has come.
+    /// [`Endpoint::next_timeout`] has been reached.
     Timeout,
 }
 
-/// What a driver takes out with [`Endpoint::poll_output`].
+/// What a driver takes from [`Endpoint::poll_output`].
 #[derive(Debug)]
 #[allow(clippy::large_enum_variant, reason = "moved once or twice: cheaper than an allocation")]
 pub enum Output {
-    /// Send these bytes on this flow. On a flow that is closed: drop them (the
-    /// endpoint has been or will be told by [`Input::FlowClosed`]).
+    /// Send these bytes on this flow. If the flow is closed, drop them (the endpoint has been
+    /// or will be told by [`Input::FlowClosed`]).
     Transmit {
-        /// Where to.
+        /// The flow to send on.
         flow: Flow,
-        /// One whole message.
+        /// One complete message.
         data: Bytes,
     },
-    /// Keep this flow alive (RFC 5626 §4.4), or no longer: CRLFCRLF on a connection, which is to be closed
-    /// when no CRLF comes back, STUN on UDP.
+    /// Start or stop keep-alives on this flow (RFC 5626 §4.4): CRLFCRLF on a connection,
+    /// which is closed when no CRLF comes back; STUN on UDP.
     KeepAlive {
         /// The flow.
         flow: Flow,
-        /// How long it may be silent at most; none: it is not kept any more.
+        /// Maximum silence on the flow; `None` stops the keep-alives.
         every: Option<Duration>,
     },
-    /// Find or open a way to `remote`. An open connection is to be reused. `name`: the
-    /// host as the URI had it, for which a TLS peer has to have a certificate; none:
-    /// for its address.
+    /// Find or open a flow to `remote`. An open connection is to be reused. `name` is the
+    /// host as written in the URI, which a TLS peer's certificate must match; without one the
+    /// certificate must match the address.
     Connect {
-        /// Comes back with the answer.
+        /// The id for the answer.
         connect: ConnectId,
-        /// TCP, TLS, or UDP for a socket that can send there.
+        /// TCP, TLS, or UDP for a socket that can send to `remote`.
         transport: Transport,
         /// Address and port of the peer.
         remote: SocketAddr,
-        /// The name that its certificate is checked for (RFC 5922 §7.2).
+        /// The name that the peer's certificate is checked against (RFC 5922 §7.2).
         name: Option<Arc<str>>,
-        /// The settings of TLS that the connection is to be made by; none: the usual ones.
+        /// The TLS settings for the connection; `None` for the default ones.
         tls: Option<Arc<str>>,
-        /// The listener of ours at whose address it begins; none: where the route does.
+        /// The local listener whose address is the source; `None` leaves it to the route.
         listener: Option<Arc<str>>,
-        /// A new connection may take no longer; none: as the sockets' limits say.
+        /// Time limit for a new connection; `None` for the limit of the sockets.
         within: Option<Duration>,
     },
-    /// Look a host up (RFC 3263): `port` and `transport` are what the URI says.
+    /// Resolve a host (RFC 3263); `port` and `transport` are those of the URI.
     Resolve {
-        /// Comes back with the answer.
+        /// The id for the answer.
         resolve: ResolveId,
         /// A name, not an address.
         host: Arc<str>,
-        /// `None`: the URI has none, and SRV records give it (RFC 3263 §4.2).
+        /// `None` if the URI has no port; SRV records supply it (RFC 3263 §4.2).
         port: Option<u16>,
-        /// `None`: the URI has no `transport` parameter (RFC 3263 §4.1).
+        /// `None` if the URI has no `transport` parameter (RFC 3263 §4.1).
         transport: Option<Transport>,
     },
-    /// For the user of the endpoint.
+    /// An event for the user of the endpoint.
     Event(Event),
 }
 
-/// A SIP endpoint. After each call of [`Endpoint::handle_input`] or of a command
-/// take the output until there is none, and wake it at
-/// [`Endpoint::next_timeout`] with [`Input::Timeout`]. `now` never goes back.
+/// A SIP endpoint. After each call of [`Endpoint::handle_input`] or of a command, drain the
+/// output, and call [`Endpoint::handle_input`] with [`Input::Timeout`] at
+/// [`Endpoint::next_timeout`]. `now` must not go backwards.
 pub struct Endpoint {
     config: EndpointConfig,
     identity: Identity,
-    /// For all that belongs to no usage, and for the seeds of usages.
+    /// For everything outside a usage, and for seeding usages.
     mint: Mint,
     out: Outbox,
     clients: ClientTransactions<User>,
@@ -289,7 +288,7 @@ pub struct Endpoint {
 }
 
 impl Endpoint {
-    /// An endpoint without calls.
+    /// A new endpoint without calls.
     pub fn new(config: EndpointConfig) -> Self {
         let mut mint = Mint::new(config.seed, config.shard);
         let secret = [mint.random(), mint.random()];
@@ -320,25 +319,25 @@ impl Endpoint {
         }
     }
 
-    /// What stands in Via and Contact instead of our listeners' addresses.
+    /// The addresses in Via and Contact that replace those of our listeners.
     pub fn advertised(&self) -> &[Advertised] {
         &self.identity.advertised
     }
 
-    /// The same from now on; calls that are up are told with the next request.
+    /// Replaces the advertised addresses; established calls use them from their next request
+    /// on.
     pub fn set_advertised(&mut self, advertised: Vec<Advertised>) {
         self.identity.advertised = advertised;
     }
 
-    /// Session timers of calls that begin from now on; none if they were off from the
-    /// start.
+    /// Sets the session timers of new calls; no effect if they were off from the start.
     pub fn set_session_timers(&mut self, timers: SessionTimers) {
         if let Some(now) = &mut self.config.session_timers {
             *now = timers;
         }
     }
 
-    /// Puts something in.
+    /// Processes one input.
     pub fn handle_input(&mut self, now: Instant, input: Input) {
         match input {
             Input::Datagram { flow, data } => {
@@ -366,12 +365,12 @@ impl Endpoint {
         }
     }
 
-    /// Takes something out; what comes first happened first.
+    /// Takes the next output, in the order of events.
     pub fn poll_output(&mut self) -> Option<Output> {
         self.out.pop()
     }
 
-    /// When to put [`Input::Timeout`] in; `None`: not before the next input.
+    /// When to pass [`Input::Timeout`]; `None` if not before the next input.
     pub fn next_timeout(&self) -> Option<Instant> {
         [self.clients.next_timeout(), self.servers.next_timeout(), self.usages.next_timeout()]
             .into_iter()
@@ -397,12 +396,12 @@ impl Endpoint {
         }
     }
 
-    /// Counters so far.
+    /// The counters so far.
     pub fn counters(&self) -> &Counters {
         &self.out.counters
     }
 
-    /// What is held at the moment.
+    /// The numbers of entries held at the moment.
     pub fn holdings(&self) -> Holdings {
         let clients = self.clients.holdings();
         let servers = self.servers.holdings();
