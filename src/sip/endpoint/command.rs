@@ -56,8 +56,8 @@ pub struct Invite {
     /// The TLS settings for connections of the call: the name of one of
     /// `net::TlsFiles::peers`. `None` for the default ones.
     pub tls: Option<Arc<str>>,
-    /// By which listener of ours it goes where there is no `flow`, and later requests of the call:
-    /// the name of one of `net::NetConfig::named`. None: the one that the route to the peer begins at.
+    /// The listener of ours that sends the INVITE if there is no `flow`, and later requests of
+    /// the call: the name of one of `net::NetConfig::named`. `None` for the one on the route.
     pub listener: Option<Arc<str>>,
     /// Max-Forwards; `None` for 70. A B2BUA sets one less than in the INVITE it received.
     pub max_forwards: Option<u8>,

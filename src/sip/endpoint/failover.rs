@@ -110,7 +110,7 @@ impl Endpoint {
             return false;
         }
         let Some(waiting) = self.failover.take(id) else { return false };
-        // Another port of a peer that is reached by its flow is not another server.
+        // After `launch_on` the target is another port of the same server: a 503 is final.
         if status == 503
             && waiting.trying.is_none()
             && waiting.udp.is_some_and(|flow| outcome.flow == Some(flow))

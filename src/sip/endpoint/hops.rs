@@ -1,6 +1,7 @@
-//! Where the requests of a dialog may go. The endpoint knows Route and Contact (RFC 3261
-//! §12.2.1.1) and follows them, unless it is given another rule: what addresses are to whom
-//! is not its business, so whoever admits a call gives the rule as a value, and is asked.
+//! Where the requests of a dialog may be sent. By default the endpoint follows Route and
+//! Contact (RFC 3261 §12.2.1.1). It does not know which addresses belong to a peer, so the
+//! code that admits a call supplies another rule as a value, which is consulted for each next
+//! hop.
 
 use std::fmt;
 use std::net::SocketAddr;
@@ -14,78 +15,79 @@ use crate::dialog::nat;
 use crate::dialog::state::Dialog;
 use crate::msg::Request;
 
-/// By which way the requests of a dialog go, once the peer has said something in it. An
-/// INVITE of ours that starts one goes where its user says.
+/// Where the requests of a dialog are sent once the peer has sent a message in it. Our
+/// initial INVITE goes where its user says.
 #[derive(Debug, Clone, Default)]
 pub enum HopRule {
-    /// Where Route and Contact lead (RFC 3261 §12.2.1.1).
+    /// To Route and Contact (RFC 3261 §12.2.1.1).
     #[default]
     Follow,
-    /// By the flow of the last exchange, as long as it is there: the peer sits behind a NAT.
+    /// By the flow of the last exchange while it exists, since the peer is behind a NAT.
     Kept,
-    /// By the flow that the peer came by, wherever it says it is: Contact is the
-    /// Request-URI and nothing more, Record-Route is as if it were not there. Once that flow
-    /// is gone, where they are now; without that, nowhere else.
+    /// By the flow that the peer used, whatever it claims: Contact is only the Request-URI,
+    /// and Record-Route is ignored. Once that flow is gone, requests go where [`Whereabouts`]
+    /// locates the peer, and otherwise only to the address of that flow.
     Flow(Option<Arc<dyn Whereabouts>>),
-    /// Where Route and Contact lead, if that is allowed: by the flow otherwise.
+    /// To Route and Contact if the judge allows it; by the flow otherwise.
     Judged(Arc<dyn HopJudge>),
 }
 
-/// The next hop of a request: the topmost Route, or the remote target without one, after
-/// the lookup of its name.
+/// The next hop of a request: the topmost Route or else the remote target, after its name was
+/// looked up.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
 pub struct NextHop<'a> {
-    /// The transport that the request would take.
+    /// The transport that the request would use.
     pub transport: Transport,
-    /// Where the request would go.
+    /// The address that the request would be sent to.
     pub address: SocketAddr,
     /// The name that was looked up.
     pub name: Option<&'a str>,
-    /// The other end of the flow that the peer came by.
+    /// The remote address of the flow that the peer used.
     pub came_by: Option<SocketAddr>,
 }
 
-/// What may be done with a next hop.
+/// The decision on a next hop.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
 pub enum HopVerdict {
-    /// It is followed.
+    /// Use the next hop.
     Follow,
-    /// It is followed, and told.
+    /// Use the next hop and report it, with this reason.
     FollowTold(&'static str),
-    /// The flow that the peer came by is taken instead.
+    /// Use the flow that the peer used instead, with this reason.
     Flow(&'static str),
 }
 
 /// Decides on next hops.
 pub trait HopJudge: Send + Sync + fmt::Debug {
-    /// What may be done with this one.
+    /// Decides on one next hop.
     fn judge(&self, hop: NextHop<'_>) -> HopVerdict;
 }
 
-/// Knows where a peer is now.
+/// Locates a peer whose flow is gone.
 pub trait Whereabouts: Send + Sync + fmt::Debug {
-    /// Where they are, now that this flow is gone. `target` is their Contact in the dialog.
+    /// The current location of the peer after the loss of this flow. `target` is its Contact
+    /// in the dialog.
     fn now_at(&self, now: Instant, target: &[u8], lost: &Flow) -> Option<PeerWay>;
 
-    /// Whether they have proven to be there.
+    /// Whether the peer has proved that it is reachable by this flow.
     fn are_at(&self, now: Instant, flow: &Flow) -> bool;
 }
 
-/// A way to a peer.
+/// A path to a peer.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
 pub enum PeerWay {
-    /// By this flow alone.
+    /// Only by this flow.
     Flow(Flow),
-    /// By any flow that leads there.
+    /// By any flow to this address.
     Address(Transport, SocketAddr),
 }
 
 impl Endpoint {
-    /// From now on the requests of this call go by this rule. For a call that comes in it is
-    /// to be said before it is answered.
+    /// Sets the rule for the requests of this call. For an incoming call, set it before the
+    /// call is answered.
     ///
     /// # Errors
-    /// The call is gone.
+    /// There is no such call.
     pub fn set_hops(&mut self, usage: UsageId, hops: HopRule) -> Result<(), CommandError> {
         let it = self.usages.get_mut(usage).filter(|it| !it.is_over()).ok_or(CommandError::Gone)?;
         let invite = it.theirs.as_deref().and_then(|theirs| self.servers.request(theirs.transaction));
@@ -102,13 +104,12 @@ impl Endpoint {
         Ok(())
     }
 
-    /// From now on connections for the requests of this call are made by these settings of TLS,
-    /// as for [`Invite::tls`](super::Invite::tls), and from this listener, as for
-    /// [`Invite::listener`](super::Invite::listener). For a call that comes in it is to be said before
-    /// it is answered.
+    /// Sets the TLS settings, as for [`Invite::tls`](super::Invite::tls), and the listener,
+    /// as for [`Invite::listener`](super::Invite::listener), for the requests of this call.
+    /// For an incoming call, set them before the call is answered.
     ///
     /// # Errors
-    /// The call is gone.
+    /// There is no such call.
     pub fn set_way(
         &mut self,
         usage: UsageId,
@@ -121,7 +122,7 @@ impl Endpoint {
             dialog.tls.clone_from(&tls);
             dialog.listener.clone_from(&listener);
         }
-        // The responses to their INVITE, too, should its connection break.
+        // Also for responses to the peer's INVITE, if its connection breaks.
         if let Some(theirs) = it.theirs.as_deref() {
             let way = self.out.way(tls.as_ref(), listener.as_ref());
             self.servers.set_way(theirs.transaction, way);
@@ -129,8 +130,8 @@ impl Endpoint {
         Ok(())
     }
 
-    /// Whether a request may go to this address. What is told of it is told once for each
-    /// target that the peer gives.
+    /// Whether a request may be sent to this address. The verdict is reported once for each
+    /// target that the peer sets.
     pub(super) fn may_go(&mut self, waiting: &Waiting, transport: Transport, address: SocketAddr) -> bool {
         let dialog = &waiting.dialog;
         let HopRule::Judged(judge) = &dialog.hops else { return true };
@@ -155,8 +156,9 @@ impl Endpoint {
         followed
     }
 
-    /// The flow that a peer came by is gone, and Route and Contact count for nothing: by
-    /// where they are now. A connection that we had opened can be opened again.
+    /// The peer's flow is gone, and Route and Contact do not apply: sends the request to the
+    /// peer's current location, else to the old address, where a connection that we opened
+    /// can be reopened.
     pub(super) fn flow_is_gone(&mut self, now: Instant, mut waiting: Waiting) {
         let dialog = &waiting.dialog;
         let (HopRule::Flow(whereabouts), Some(lost)) = (&dialog.hops, dialog.flow) else {
@@ -180,17 +182,17 @@ impl Endpoint {
     }
 }
 
-/// Which flow a dialog goes on by after a request in it that came by this one. `usable`:
-/// whether the one is still there that it had.
+/// The flow that a dialog continues on after a request received on `flow`. `usable`: whether
+/// the dialog's previous flow still exists.
 pub(super) fn flow_after(now: Instant, dialog: &Dialog, request: &Request, flow: Flow, usable: bool) -> Flow {
     let Some(known) = dialog.flow else { return flow };
     let same_host = known.remote.ip().to_canonical() == flow.remote.ip().to_canonical();
     let same_way = known.transport == flow.transport;
     let moves = match &dialog.hops {
-        // A peer that has come back by another connection is reached by that one.
+        // A peer that has reconnected is reached by the new connection.
         HopRule::Follow | HopRule::Kept => same_way,
-        // Nobody else may call themselves the peer: they come from the same host, or from
-        // where they have proven to be.
+        // Nobody can impersonate the peer: the request must come from the same host, or by a
+        // flow for which the peer has proved itself.
         HopRule::Flow(whereabouts) => {
             let proven = || whereabouts.as_ref().is_some_and(|it| it.are_at(now, &flow));
             same_host && (same_way || !usable) || proven()
@@ -211,8 +213,8 @@ pub(super) fn flow_after(now: Instant, dialog: &Dialog, request: &Request, flow:
     }
 }
 
-/// Whether the flow that a request of ours takes is the dialog's from now on. Where a peer is
-/// judged by the flow that it came by, no hop that it names takes the place of that.
+/// Whether the flow of a request of ours becomes the dialog's. Under [`HopRule::Judged`] a
+/// next hop never replaces the flow that the peer used.
 pub(super) fn keeps(dialog: &Dialog, flow: &Flow) -> bool {
     let same_host = |known: Flow| known.remote.ip().to_canonical() == flow.remote.ip().to_canonical();
     match &dialog.hops {
@@ -221,7 +223,7 @@ pub(super) fn keeps(dialog: &Dialog, flow: &Flow) -> bool {
     }
 }
 
-/// The call in which somebody waits for what becomes of a request.
+/// The call to which the outcome of a request is reported.
 pub(super) fn usage_of(user: User) -> Option<UsageId> {
     match user {
         User::Invite(id, _)

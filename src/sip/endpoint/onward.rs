@@ -1,8 +1,7 @@
-//! What an INVITE of ours inherits from the one that it comes of: hops, and the
-//! marks by which a call that comes back is known. A B2BUA needs its own: each leg
-//! has a Call-ID of its own, so no INVITE that comes back is a merged one
-//! (RFC 3261 §8.2.2.2), and Max-Forwards alone lets a ring group that calls itself
-//! grow threefold with each of 70 rounds.
+//! What our INVITE inherits from the received one that caused it: Max-Forwards, and marks
+//! that reveal a loop. A B2BUA needs its own marks: each leg has another Call-ID, so a
+//! returning INVITE is not a merged request (RFC 3261 §8.2.2.2), and with Max-Forwards alone
+//! a ring group that calls itself could grow threefold in each of 70 rounds.
 
 use std::hash::{DefaultHasher, Hash, Hasher};
 
@@ -13,22 +12,22 @@ use super::{Endpoint, Invite};
 use crate::dialog::request::MAX_FORWARDS;
 use crate::msg::{Name, Request};
 
-/// One mark a value: a keyed hash, which tells nobody anything.
+/// Header field with one mark per value, a keyed hash that discloses nothing.
 const HOP: &[u8] = b"B2b-Hop";
-/// Marks that go on; more than any sound chain of calls has.
+/// Maximum number of marks passed on; no legitimate chain of calls has more.
 const MARKS: usize = 32;
 
-/// What goes on from an INVITE of theirs to one of ours.
+/// What a received INVITE passes on to one of ours.
 #[derive(Debug, Clone, PartialEq, Eq)]
 pub struct Onward {
-    /// One less than theirs.
+    /// Max-Forwards: one less than received.
     pub max_forwards: u8,
-    /// The marks of the way so far, and ours.
+    /// The marks received, and ours.
     pub headers: HeaderFields,
 }
 
 impl Onward {
-    /// Puts it into an INVITE of ours.
+    /// Adds it to an INVITE of ours.
     pub fn apply(self, invite: &mut Invite) {
         invite.max_forwards = Some(self.max_forwards);
         invite.headers.extend(self.headers);
@@ -36,7 +35,7 @@ impl Onward {
 }
 
 impl Endpoint {
-    /// For the INVITEs that an INVITE of theirs leads to.
+    /// What the INVITEs caused by this one inherit.
     pub fn onward(&self, request: &Request) -> Onward {
         let name = Bytes::from_static(HOP);
         let known = request.field_values(Name::Other(HOP)).take(MARKS);
@@ -47,8 +46,8 @@ impl Endpoint {
         Onward { max_forwards: hops.saturating_sub(1), headers }
     }
 
-    /// Whether an INVITE has been here before with the same target from the same
-    /// source. Another target, or another source, makes it a spiral.
+    /// Whether an INVITE was here before with the same target from the same source. With
+    /// another target or source it is a spiral.
     pub(super) fn is_loop(&self, request: &Request) -> bool {
         let mut marks = request.field_values(Name::Other(HOP)).take(MARKS).peekable();
         if marks.peek().is_none() {
@@ -67,7 +66,7 @@ impl Endpoint {
     }
 }
 
-/// A mark as any of us writes it; nothing else is passed on.
+/// Checks the format of a mark; other values are not passed on.
 fn mark(value: &[u8]) -> Option<&[u8]> {
     (value.len() == 16 && value.iter().all(u8::is_ascii_hexdigit)).then_some(value)
 }

@@ -1,13 +1,13 @@
-//! Flows of registrations by RFC 5626, which their user keeps.
+//! Flows of registrations, kept alive for the user according to RFC 5626.
 
 use std::time::Duration;
 
 use super::{Endpoint, Event, Flow, Output};
 
 impl Endpoint {
-    /// Keeps the flow that a registrar has registered us by, in the way of RFC 5626, until
-    /// [`Endpoint::let_flow_go`] or until [`Event::FlowClosed`] tells that it is gone: keep-alives that are
-    /// answered (§4.4), `every` at most apart, and `ob` in our Contact of dialogs on it (§4.3).
+    /// Keeps the flow of a registration alive (RFC 5626) until [`Endpoint::let_flow_go`] or
+    /// until [`Event::FlowClosed`] reports its loss: with keep-alives that the peer answers
+    /// (§4.4), at most `every` apart, and with `ob` in our Contact of dialogs on it (§4.3).
     pub fn hold_flow(&mut self, flow: &Flow, every: Duration) {
         self.out.watch(flow);
         if self.out.is_usable(flow) {
@@ -16,7 +16,7 @@ impl Endpoint {
         }
     }
 
-    /// No longer.
+    /// Stops keeping the flow alive.
     pub fn let_flow_go(&mut self, flow: &Flow) {
         self.out.unwatch(flow);
         if self.identity.outbound.remove(&(flow.id, flow.remote)) {

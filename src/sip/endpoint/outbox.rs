@@ -1,4 +1,4 @@
-//! What waits for [`super::Endpoint::poll_output`], and the open connections.
+//! Outputs queued for [`super::Endpoint::poll_output`], and the open connections.
 
 use std::collections::{HashMap, HashSet, VecDeque};
 use std::net::SocketAddr;
@@ -9,50 +9,51 @@ use bytes::Bytes;
 
 use super::{ConnectId, Counters, Event, Flow, FlowId, Output, Transport};
 
-/// The queue of outputs in order.
+/// The queue of outputs.
 #[derive(Default)]
 pub struct Outbox {
     queue: VecDeque<Output>,
-    /// What the endpoint has done so far.
+    /// Counters of the endpoint.
     pub counters: Counters,
-    /// Connections that are open, as far as we were told.
+    /// Connections known to be open.
     open: HashSet<FlowId>,
-    /// Those of them whose end is news.
+    /// Connections whose end is reported to the user.
     watched: HashSet<FlowId>,
-    /// Responses whose connection is gone, waiting for a new one (RFC 3261 §18.2.2).
+    /// Responses that wait for a new connection because theirs is gone (RFC 3261 §18.2.2).
     responses: HashMap<ConnectId, Bytes>,
     last_connect: u64,
-    /// Settings of TLS and listeners of calls, by their [`Way`]s less one.
+    /// TLS settings and listeners of calls, indexed by [`Way`] minus one.
     ways: Vec<Ours>,
 }
 
-/// By which settings of TLS connections are made, and from which listener of ours.
+/// The TLS settings for connections, and the listener of ours that they start from.
 type Ours = (Option<Arc<str>>, Option<Arc<str>>);
 
-/// The same as a number: there are few of them, and many requests. The default: the usual ones.
+/// The index of an [`Ours`], since there are few of them and many requests. The default
+/// stands for no special settings.
 #[derive(Debug, Clone, Copy, Default, PartialEq, Eq)]
 pub struct Way(u16);
 
-/// Where responses to a request go (RFC 3261 §18.2.2, RFC 3581 §4).
+/// Where the responses to a request are sent (RFC 3261 §18.2.2, RFC 3581 §4).
 #[derive(Debug, Clone, Copy)]
 pub struct ReplyPath {
-    /// The connection the request came by; UDP: the socket and the address to answer to.
+    /// The connection of the request; for UDP, the socket and the address to respond to.
     pub flow: Flow,
-    /// Where to connect to when the connection is gone: the source address with
-    /// the port of sent-by.
+    /// Where to connect if the connection is gone: the source address with the port of
+    /// sent-by.
     pub reconnect: SocketAddr,
-    /// By which way: that of the call.
+    /// The TLS settings and listener of the call.
     pub way: Way,
 }
 
 impl Outbox {
-    /// Sends.
+    /// Sends a message.
     pub fn transmit(&mut self, flow: Flow, data: Bytes) {
         self.counters.transmitted += 1;
         self.queue.push_back(Output::Transmit { flow, data });
     }
 
-    /// Sends a response; over a new connection if the request's is gone.
+    /// Sends a response, over a new connection if that of the request is gone.
     pub fn respond(&mut self, path: &ReplyPath, data: Bytes) {
         if self.is_usable(&path.flow) {
             return self.transmit(path.flow, data);
@@ -63,7 +64,7 @@ impl Outbox {
         self.responses.insert(connect, data);
     }
 
-    /// The way of these settings and this listener.
+    /// The index of these TLS settings and this listener.
     pub fn way(&mut self, tls: Option<&Arc<str>>, listener: Option<&Arc<str>>) -> Way {
         if tls.is_none() && listener.is_none() {
             return Way::default();
@@ -73,12 +74,12 @@ impl Outbox {
             self.ways.push((tls.cloned(), listener.cloned()));
             self.ways.len() - 1
         });
-        // Names of the configuration: there are never so many.
+        // Both come from the configuration, so there are never too many.
         Way(u16::try_from(at + 1).unwrap_or_default())
     }
 
-    /// Asks for a way to `remote`, for TLS with a certificate for `name`, and by these settings, from
-    /// this listener of ours.
+    /// Requests a connection to `remote`: for TLS with a certificate for `name` and these
+    /// settings, and from this listener of ours.
     pub fn connect(
         &mut self,
         transport: Transport,
@@ -92,7 +93,7 @@ impl Outbox {
         connect
     }
 
-    /// Asks for a way over TCP that has to be there soon: there is another one.
+    /// Requests a TCP connection with a time limit, because there is an alternative.
     pub fn connect_soon(
         &mut self,
         remote: SocketAddr,
@@ -105,7 +106,7 @@ impl Outbox {
         connect
     }
 
-    /// Puts these before what waits already.
+    /// Inserts outputs before those already queued.
     pub fn give_again(&mut self, outputs: Vec<Output>) {
         outputs.into_iter().rev().for_each(|output| self.queue.push_front(output));
     }
@@ -115,7 +116,8 @@ impl Outbox {
         ConnectId(self.last_connect)
     }
 
-    /// A connection is there; sends the response that waited for it, if that was why.
+    /// Notes an open connection and sends the response that waited for it. `false` if none
+    /// did.
     pub fn connected(&mut self, connect: ConnectId, flow: Flow) -> bool {
         self.saw(&flow);
         let Some(data) = self.responses.remove(&connect) else { return false };
@@ -123,19 +125,19 @@ impl Outbox {
         true
     }
 
-    /// No connection; drops the response that waited for it, if that was why.
+    /// Drops the response that waited for a failed connection. `false` if none did.
     pub fn connect_failed(&mut self, connect: ConnectId) -> bool {
         self.responses.remove(&connect).is_some()
     }
 
-    /// A connection shows life.
+    /// Notes that a connection is open.
     pub fn saw(&mut self, flow: &Flow) {
         if flow.transport.is_reliable() {
             self.open.insert(flow.id);
         }
     }
 
-    /// A connection is gone.
+    /// Notes that a connection was closed.
     pub fn closed(&mut self, flow: &Flow) {
         self.open.remove(&flow.id);
         if self.watched.remove(&flow.id) {
@@ -143,7 +145,7 @@ impl Outbox {
         }
     }
 
-    /// Tells when this connection is gone; at once, if it is.
+    /// Reports the end of this connection, at once if it is closed already.
     pub fn watch(&mut self, flow: &Flow) {
         if !self.is_usable(flow) {
             self.event(Event::FlowClosed { flow: *flow });
@@ -152,27 +154,27 @@ impl Outbox {
         }
     }
 
-    /// No longer.
+    /// Stops reporting the end of this connection.
     pub fn unwatch(&mut self, flow: &Flow) {
         self.watched.remove(&flow.id);
     }
 
-    /// Whether something can be sent on the flow. UDP: always.
+    /// Whether messages can be sent on the flow; for UDP always.
     pub fn is_usable(&self, flow: &Flow) -> bool {
         !flow.transport.is_reliable() || self.open.contains(&flow.id)
     }
 
-    /// Gives an event to the user.
+    /// Queues an event for the user.
     pub fn event(&mut self, event: Event) {
         self.queue.push_back(Output::Event(event));
     }
 
-    /// Any other output.
+    /// Queues any other output.
     pub fn push(&mut self, output: Output) {
         self.queue.push_back(output);
     }
 
-    /// The next output.
+    /// Takes the next output.
     pub fn pop(&mut self) -> Option<Output> {
         if self.queue.is_empty() {
             if self.queue.capacity() > 1_024 {
@@ -183,7 +185,7 @@ impl Outbox {
         self.queue.pop_front()
     }
 
-    /// Responses that wait for a connection.
+    /// Number of responses that wait for a connection.
     pub fn waiting(&self) -> usize {
         self.responses.len()
     }

@@ -1,20 +1,23 @@
-//! Requests of ours that a later one has overtaken on the network: the far end has seen a higher CSeq, and
-//! refuses them with 500 (RFC 3261 §12.2.2). Over UDP it takes one lost datagram, since the later request
-//! goes out before the first is sent again.
+//! Requests of ours that arrived after a later one: the peer has seen a higher CSeq, and
+//! refuses them with 500 (RFC 3261 §12.2.2). Over UDP one lost datagram suffices, since the
+//! later request is sent before the first is retransmitted.
 //!
-//! No request waits for the answer to another one. RFC 3261 §12.2.1.1 asks for no such order, beside one
-//! INVITE (§14.1), one offer (RFC 3264 §4) and one NOTIFY of a subscription (RFC 6665 §4.2.2) at a time; and a
-//! BYE that waited behind an unanswered request would keep the call for 32 s. Instead, what was overtaken is
-//! sent again with the next number where only the newest state counts, so that order does not matter:
+//! No request waits for the response to another one. RFC 3261 §12.2.1.1 requires no order
+//! beyond one INVITE (§14.1), one offer (RFC 3264 §4) and one NOTIFY of a subscription (RFC
+//! 6665 §4.2.2) at a time; and a BYE that waited behind an unanswered request would keep the
+//! call for 32 s. Instead, an overtaken request is resent with the next number where only the
+//! newest state counts, so that order does not matter:
 //!
-//! - BYE: else the far end stays in a call that we have left
-//! - NOTIFY for a REFER: with what is to be told by then
-//! - re-INVITE: as after a 491, unless the session was changed meanwhile
-//! - PRACK without a body: else the far end repeats its response for 32 s, and refuses the INVITE
+//! - BYE: otherwise the peer stays in a call that we have left
+//! - NOTIFY for a REFER: with the status current at that time
+//! - re-INVITE: as after a 491, unless the session has changed in the meantime
+//! - PRACK without a body: otherwise the peer repeats its response for 32 s, and refuses the
+//!   INVITE
 //!
-//! INFO, MESSAGE and whatever else our user sends goes back to the user with the 500: sent again it would come
-//! behind what it was sent before, and digits in another order are another number. So does an UPDATE with an
-//! offer, and the one that refreshes the session is sent again by the session timer.
+//! For INFO, MESSAGE and other requests of our user, the 500 is reported to the user: a
+//! resent request would arrive after later ones, and reordered digits make another number.
+//! The same holds for an UPDATE with an offer; an UPDATE that refreshes the session is resent
+//! by the session timer.
 
 use std::time::{Duration, Instant};
 
@@ -23,27 +26,28 @@ use super::{Endpoint, ReferId, UsageId};
 use crate::dialog::usage::Phase;
 use crate::msg::{Name, Response};
 
-/// How often one BYE or NOTIFY is sent again: a far end could refuse for ever.
+/// Maximum number of times that one BYE or NOTIFY is resent; a peer could refuse for ever.
 pub(super) const TRIES: u8 = 3;
-/// The longest `Retry-After` that a BYE waits for: as long as §14.2 has somebody ask for with a 500.
+/// The longest `Retry-After` that a BYE waits for: the maximum that §14.2 allows with a 500.
 const LONGEST: Duration = Duration::from_secs(10);
 
 impl Endpoint {
-    /// Whether a refusal says that a later request of ours has come first.
+    /// Whether a refusal means that a later request of ours arrived first.
     pub(super) fn is_overtaken(&mut self, usage: UsageId, response: &Response) -> bool {
         let Ok(cseq) = response.cseq() else { return false };
         let tag = response.to_tag().unwrap_or_default();
         let dialog = self.usages.get_mut(usage).and_then(|it| it.dialog(tag));
         let is_behind = dialog.is_some_and(|dialog| dialog.local_cseq > cseq.number);
-        // Who asks for a later try means something else.
+        // A 500 with Retry-After has another meaning.
         response.status() == 500 && response.header(Name::RetryAfter).is_none() && is_behind
     }
 
-    /// The final response to our BYE. `true`: it is sent again, or will be. The session is over for us in any
-    /// case (§15.1.1); a far end that refuses the BYE stays in it.
+    /// Handles a refusal of our BYE. `true` if the BYE is resent now or later. The session is
+    /// over for us in any case (§15.1.1), but a peer that refuses the BYE stays in it.
     ///
-    /// 500 is of the transaction alone (RFC 5057 §5.1). It may be a matter of order though we know of no later
-    /// request. 491 is no answer to a BYE (§14.1), but some refuse all with it while a re-INVITE is under way.
+    /// A 500 concerns only the transaction (RFC 5057 §5.1), and order may be its cause even
+    /// if no later request is known. 491 is no valid response to a BYE (§14.1), but some
+    /// peers refuse every request with it during a re-INVITE.
     pub(super) fn bye_refused(&mut self, now: Instant, usage: UsageId, response: &Response) -> bool {
         let retry_after = response.header(Name::RetryAfter).is_some();
         let wait = match response.status() {
@@ -72,7 +76,7 @@ impl Endpoint {
         true
     }
 
-    /// Sends a BYE again that was refused for a while. `false`: none is due.
+    /// Resends a BYE whose refusal asked for a delay. `false` if none is due.
     pub(super) fn refused_bye_deadline(&mut self, now: Instant, usage: UsageId) -> bool {
         let parting = self.usages.get_mut(usage).and_then(|it| it.parting.as_deref_mut());
         let due = parting.and_then(|parting| parting.again_at.take_if(|at| *at <= now)).is_some();
@@ -82,7 +86,7 @@ impl Endpoint {
         due
     }
 
-    /// Sends a NOTIFY again that was overtaken. `false`: it was not, or too often.
+    /// Resends an overtaken NOTIFY. `false` if it was not overtaken, or too often.
     pub(super) fn notify_again(
         &mut self,
         now: Instant,
@@ -102,7 +106,7 @@ impl Endpoint {
         true
     }
 
-    /// The answer to a PRACK without a body.
+    /// Handles the response to a PRACK without a body.
     pub(super) fn pracked(&mut self, now: Instant, usage: UsageId, response: &Response) {
         if !self.is_overtaken(usage, response) {
             return;

@@ -1,5 +1,5 @@
-//! Provisional responses of ours to an INVITE, plain and reliable, and the
-//! PRACKs for the latter (RFC 3261 §13.3.1.1, RFC 3262 §3).
+//! Our provisional responses to an INVITE, plain and reliable, and the PRACKs for the latter
+//! (RFC 3261 §13.3.1.1, RFC 3262 §3).
 
 use std::time::Instant;
 
@@ -15,12 +15,13 @@ use crate::dialog::reliable_fsm::{self, Action, Event, State};
 use crate::dialog::usage::{Reliable, Unacknowledged};
 use crate::msg::{Method, Name, Request, chars};
 
-/// Reliable provisional responses that wait for the PRACK of another one.
+/// Maximum number of reliable provisional responses queued until the current one gets its
+/// PRACK.
 const QUEUED: usize = 8;
 
 impl Endpoint {
-    /// Sends a provisional response, reliably if its user wants that and the
-    /// peer can, or if the peer insists.
+    /// Sends a provisional response; reliably if the user wants that and the peer supports
+    /// it, or if the peer requires it.
     pub(super) fn reply_provisional(
         &mut self,
         now: Instant,
@@ -59,14 +60,14 @@ impl Endpoint {
         Ok(())
     }
 
-    /// Supported as we say it, without these option tags.
+    /// The value of our Supported without these option tags.
     pub fn supported_without(&self, without: &[&str]) -> String {
         let stays = |tag: &&str| !without.iter().any(|it| it.eq_ignore_ascii_case(tag));
         let tags = self.identity.supported.split(", ").filter(stays);
         tags.collect::<Vec<_>>().join(", ")
     }
 
-    /// Whether our user has answered and the 2xx waits for a PRACK.
+    /// Whether the user has answered but the 2xx has to wait for a PRACK.
     pub(super) fn answer_is_held(&self, usage: UsageId) -> bool {
         let theirs = self.usages.get(usage).and_then(|it| it.theirs.as_deref());
         let reliable = theirs.and_then(|theirs| theirs.reliable.as_deref());
@@ -130,7 +131,7 @@ impl Endpoint {
             interval: t1,
             give_up_at: now + give_up,
         });
-        // To an INVITE without one it is our offer (§5).
+        // In response to an INVITE without an offer, the body is our offer (§5).
         if let Some(dialog) = it.dialogs.first_mut()
             && has_body
             && dialog.offer_answer == OfferAnswer::Idle
@@ -146,7 +147,7 @@ impl Endpoint {
         let transaction = theirs.transaction;
         let reliable = theirs.reliable.as_deref_mut();
         let Some(it) = reliable.and_then(|reliable| reliable.unacknowledged.as_mut()) else { return };
-        // §3: doubled without a limit.
+        // §3: the interval doubles without an upper bound.
         it.interval *= 2;
         it.resend_at = now + it.interval;
         let response = it.response.clone();
@@ -156,8 +157,8 @@ impl Endpoint {
         }
     }
 
-    /// A reliable response has waited long enough, for its next copy or for good.
-    /// `false`: none has.
+    /// Handles the time-out of a reliable response: retransmits it, or gives up. `false` if
+    /// none was due.
     pub(super) fn reliable_deadline(&mut self, now: Instant, usage: UsageId) -> bool {
         let Some(reliable) = self.reliable_mut(usage).filter(|reliable| reliable.is_waiting()) else {
             return false;
@@ -172,7 +173,7 @@ impl Endpoint {
         true
     }
 
-    /// A PRACK inside a call (§3): 481 unless it is for what is under way.
+    /// Handles a PRACK in a call (§3): 481 unless it matches the outstanding response.
     pub(super) fn prack_received(
         &mut self,
         now: Instant,
@@ -189,7 +190,7 @@ impl Endpoint {
             Some((it.rseq, theirs.cseq, it.has_body))
         });
         let named = request.header(Name::RAck).and_then(rack);
-        // It was overtaken by the ACK, and asks for nothing more (§3).
+        // This PRACK arrives after the ACK and has no further effect (§3).
         if named.is_some() && named == usage.prack_due && request.body().is_empty() {
             usage.prack_due = None;
             return self.answer_now(now, path, request, addressee, 200, &[]);
@@ -202,7 +203,7 @@ impl Endpoint {
         let Some(dialog) = usage.dialogs.first_mut() else { return };
         let mut offers = false;
         match dialog.offer_answer {
-            // Their answer to our offer; without it our offer came to nothing.
+            // The answer to our offer; without one our offer has failed.
             OfferAnswer::LocalOffer if had_body => {
                 dialog.offer_answer = OfferAnswer::Idle;
                 dialog.settled = true;
@@ -212,7 +213,7 @@ impl Endpoint {
                 dialog.settled = true;
                 offers = has_body;
             }
-            // A new offer, if the first one is answered (§5).
+            // A new offer, allowed once the first one was answered (§5).
             OfferAnswer::Idle if has_body && dialog.settled => {
                 dialog.offer_answer = OfferAnswer::RemoteOffer;
                 offers = true;
@@ -231,7 +232,7 @@ impl Endpoint {
     }
 }
 
-/// RSeq and CSeq number of a RAck that names an INVITE.
+/// RSeq and CSeq number of a RAck, if it is for an INVITE.
 fn rack(value: &[u8]) -> Option<(u32, u32)> {
     let mut words = value.split(|&byte| chars::is_lws(byte)).filter(|word| !word.is_empty());
     let mut number = || u32::try_from(chars::number(words.next()?)?).ok();

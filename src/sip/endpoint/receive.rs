@@ -1,4 +1,5 @@
-//! What comes in: to its transaction, its usage, or a refusal (RFC 3261 §8.2).
+//! Dispatches incoming messages to their transaction or usage, or refuses them (RFC 3261
+//! §8.2).
 
 use std::time::Instant;
 
@@ -8,11 +9,11 @@ use super::{Endpoint, EndpointConfig, Event, Extensions, Flow, UsageId};
 use crate::msg::{Message, Method, Name, ParseError, Request, Response, Scheme, Uri, chars};
 use crate::transaction::server::Matched;
 
-/// Methods that belong to calls and that we answer ourselves.
+/// Methods of calls, which the endpoint handles itself.
 const OURS: [Method; 7] =
     [Method::Invite, Method::Ack, Method::Bye, Method::Cancel, Method::Options, Method::Update, Method::Info];
 
-/// The value of Allow inside calls, where nobody registers.
+/// The value of Allow in dialogs, which excludes REGISTER.
 pub(super) fn allow(config: &EndpointConfig) -> String {
     let Extensions { reliable, refer, .. } = config.extensions;
     let extensions = [(Method::Prack, reliable), (Method::Refer, refer), (Method::Notify, refer)];
@@ -29,7 +30,7 @@ pub(super) fn allow(config: &EndpointConfig) -> String {
     names.into_iter().map(Method::to_string).collect::<Vec<_>>().join(", ")
 }
 
-/// Header fields of the 200 to OPTIONS.
+/// Header fields of the 200 to an OPTIONS.
 pub(super) fn abilities<'a>(allow: &'a str, supported: &'a str) -> [(Name<'static>, &'a [u8]); 5] {
     [
         (Name::Allow, allow.as_bytes()),
@@ -40,14 +41,14 @@ pub(super) fn abilities<'a>(allow: &'a str, supported: &'a str) -> [(Name<'stati
     ]
 }
 
-/// As much of a datagram is looked at before it is parsed.
+/// Number of octets of a datagram that are searched before it is parsed.
 const HEAD: usize = 2_048;
-/// And so many identifiers in it.
+/// Number of tags and of branches that are compared.
 const IDENTIFIERS: usize = 4;
 
 impl Endpoint {
-    /// Whether a datagram, unparsed, carries a tag or branch of ours: it belongs to a
-    /// call or answers a request. Nobody else can know them.
+    /// Whether an unparsed datagram carries a tag or branch of ours, so it belongs to a call
+    /// or responds to a request. Others cannot guess them.
     pub fn expects(&self, datagram: &[u8]) -> bool {
         let head = datagram.get(..HEAD).unwrap_or(datagram);
         let mut tags = chars::tokens_after(head, b";tag=").take(IDENTIFIERS);
@@ -83,7 +84,7 @@ impl Endpoint {
     }
 
     fn response(&mut self, now: Instant, response: Response) {
-        // More than one Via: it was meant for somebody else (§8.1.3.3).
+        // More than one Via: the response is for another element (§8.1.3.3).
         if response.headers(Name::Via).nth(1).is_some() {
             self.out.counters.stray_responses += 1;
             return;
@@ -95,7 +96,7 @@ impl Endpoint {
     }
 
     fn incoming_request(&mut self, now: Instant, flow: Flow, request: Request) {
-        // The parser has seen to it that there is one.
+        // The parser guarantees a Via.
         let Ok(via) = request.top_via() else { return };
         let path = reply_path(flow, &via);
         match self.servers.matched(now, &mut self.out, &request, &via) {
@@ -114,14 +115,14 @@ impl Endpoint {
         }
     }
 
-    /// A request with a To tag: for a dialog that we have, or 481.
+    /// Handles a request with a To tag: in a known dialog, else 481.
     fn within(&mut self, now: Instant, path: ReplyPath, flow: Flow, request: Request) {
         let usage = self.usages.of_request(&request);
         let subscription = if usage.is_none() { self.subscriptions.of_request(&request) } else { None };
         if usage.is_none() && subscription.is_none() {
             return self.refuse(now, &path, &request, 481);
         }
-        // A call that is up is worth more than one that begins.
+        // Requests in established calls have priority over new calls.
         if self.is_full(9) {
             return self.overloaded(now, &path, &request);
         }
@@ -132,7 +133,7 @@ impl Endpoint {
         }
     }
 
-    /// A request without a To tag (§8.2.1, §8.2.2).
+    /// Handles a request without a To tag (§8.2.1, §8.2.2).
     fn outside(&mut self, now: Instant, path: ReplyPath, flow: Flow, request: Request) {
         if self.is_full(8) {
             return self.overloaded(now, &path, &request);
@@ -142,7 +143,8 @@ impl Endpoint {
         if !accepted && !OURS.contains(&method) {
             return self.not_allowed(now, &path, &request);
         }
-        // `tel` and `sips` can be meant for us, and services; what else there is we do not know.
+        // `tel` and `sips` URIs can be for us, and so can services; other schemes are
+        // unknown.
         let services = self.config.services && method == Method::Invite;
         let unknown =
             |uri: Uri<'_>| matches!(uri.scheme, Scheme::Other(_)) && !(services && uri.is_service());
@@ -152,7 +154,7 @@ impl Endpoint {
             Ok(true) => return self.refuse(now, &path, &request, 416),
             Err(_) => return self.refuse(now, &path, &request, 400),
         }
-        // An OPTIONS that has run out of hops is answered here (§11).
+        // An OPTIONS with Max-Forwards 0 is answered here (§11).
         if request.max_forwards() == Ok(Some(0)) && method != Method::Options {
             return self.refuse(now, &path, &request, 483);
         }
@@ -170,7 +172,7 @@ impl Endpoint {
         match method {
             Method::Invite => self.incoming(now, path, flow, request),
             Method::Options => self.options(now, &path, &request),
-            // RFC 6086 §4.2.2: INFO lives inside a dialog, whoever takes it there.
+            // RFC 6086 §4.2.2: INFO is only valid in a dialog, accepted or not.
             _ if accepted && method != Method::Info => {
                 let copy = request.clone();
                 if let Some(transaction) = self.servers.start(now, &mut self.out, copy, path, None) {
@@ -188,7 +190,7 @@ impl Endpoint {
         self.refuse_with(now, path, request, 405, "Method Not Allowed", &headers);
     }
 
-    /// The value of Allow outside of calls.
+    /// The value of Allow outside of dialogs.
     fn allow_outside(&self) -> String {
         match self.config.accept.contains(&Method::Register) {
             true => format!("{}, REGISTER", self.identity.allow),
@@ -196,13 +198,13 @@ impl Endpoint {
         }
     }
 
-    /// 200 with what we can do (§11.2).
+    /// Responds to OPTIONS: 200 with our capabilities (§11.2).
     fn options(&mut self, now: Instant, path: &ReplyPath, request: &Request) {
         let (allow, supported) = (self.allow_outside(), self.identity.supported.clone());
         self.refuse_with(now, path, request, 200, "OK", &abilities(&allow, &supported));
     }
 
-    /// 420 if the request needs an extension that we do not have (§8.2.2.3).
+    /// Refuses with 420 a request that requires an unsupported extension (§8.2.2.3).
     pub(super) fn refuses_extension(&mut self, now: Instant, path: &ReplyPath, request: &Request) -> bool {
         let missing = |tag: &&[u8]| !self.config.supports(tag);
         let required: Vec<&[u8]> = request.headers(Name::Require).filter(missing).collect();
@@ -215,7 +217,7 @@ impl Endpoint {
         true
     }
 
-    /// The usage that an ACK for a 2xx belongs to.
+    /// Passes an ACK for a 2xx to its usage.
     fn ack_received(&mut self, now: Instant, request: Request) {
         let usage: Option<UsageId> = self.usages.of_request(&request);
         let taken = usage.is_some_and(|usage| self.acknowledged(now, usage, request));

@@ -1,5 +1,4 @@
-//! REFER inside a call and its implicit subscription, both sides (RFC 3515,
-//! RFC 4488).
+//! REFER in a call and its implicit subscription, sent and received (RFC 3515, RFC 4488).
 
 use std::time::{Duration, Instant};
 
@@ -17,18 +16,18 @@ use crate::dialog::usage::{Phase, Refer, ReferRole, Usage};
 use crate::msg::{Method, Name, Request, Response, chars, phrase};
 use crate::transaction::client::Outcome;
 
-/// How long a transfer is told of, and waited for: longer than any ringing.
+/// Lifetime of the implicit subscription of a REFER: longer than any ringing.
 const EXPIRES: Duration = Duration::from_secs(300);
-/// REFERs at once in one call.
+/// Maximum number of concurrent REFERs in one call.
 const REFERS: usize = 4;
 
 impl Endpoint {
-    /// Asks the far end to call somebody: `refer_to` is the value of Refer-To,
-    /// `<sip:c@example.com>`. What comes of it are `ReferAnswered` and
-    /// `ReferProgress`; without `subscribe` the far end is asked to send no NOTIFY.
+    /// Asks the peer to call another party: `refer_to` is the value of Refer-To,
+    /// `<sip:c@example.com>`. The results are reported as `ReferAnswered` and
+    /// `ReferProgress`; without `subscribe` the peer is asked to send no NOTIFY.
     ///
     /// # Errors
-    /// The call is not up, or a header field is not one.
+    /// The call is not established, or a header field is invalid.
     pub fn refer(
         &mut self,
         now: Instant,
@@ -64,11 +63,11 @@ impl Endpoint {
         Ok(id)
     }
 
-    /// Answers [`UsageEvent::Refer`] with 200 to 699. A 2xx begins to tell the far
-    /// end of the transfer, unless it does not want that: go on with `notify_refer`.
+    /// Answers [`UsageEvent::Refer`] with 200 to 699. A 2xx starts the implicit subscription,
+    /// unless the peer declined it; continue with `notify_refer`.
     ///
     /// # Errors
-    /// It is answered already.
+    /// The REFER was answered already.
     pub fn answer_refer(
         &mut self,
         now: Instant,
@@ -101,12 +100,12 @@ impl Endpoint {
         Ok(())
     }
 
-    /// Tells the far end how far the call is that it asked for: a status line of
-    /// that call. 200 and above are the last. May go on when the call with the
-    /// far end itself is over.
+    /// Notifies the peer of the progress of the call that it asked for: the status line of
+    /// that call. A status of 200 or above is the last one. Allowed even after the call with
+    /// the peer itself has ended.
     ///
     /// # Errors
-    /// The far end does not want to hear of it, or has heard the last.
+    /// The peer declined the subscription, or the last status was sent.
     pub fn notify_refer(
         &mut self,
         now: Instant,
@@ -133,7 +132,7 @@ impl Endpoint {
         Ok(())
     }
 
-    /// A REFER inside a call.
+    /// Handles a REFER in a call.
     pub(super) fn refer_received(
         &mut self,
         now: Instant,
@@ -167,7 +166,7 @@ impl Endpoint {
         self.usage_event(id, UsageEvent::Refer { refer, request });
     }
 
-    /// A NOTIFY inside a call. `false`: not about a REFER of ours.
+    /// Handles a NOTIFY in a call. `false` if it is not about a REFER of ours.
     pub(super) fn refer_notified(
         &mut self,
         now: Instant,
@@ -183,7 +182,7 @@ impl Endpoint {
         if !chars::trim(package).eq_ignore_ascii_case(b"refer") {
             return false;
         }
-        // Without an id it is the first one (RFC 3515 §2.4.6).
+        // Without an id it concerns the first REFER (RFC 3515 §2.4.6).
         let cseq =
             params.split(|&byte| byte == b';').find_map(|param| chars::trim(param).strip_prefix(b"id="));
         let cseq = cseq.and_then(chars::number);
@@ -206,7 +205,7 @@ impl Endpoint {
         true
     }
 
-    /// What has become of our REFER.
+    /// Handles the outcome of our REFER.
     pub(super) fn refer_outcome(
         &mut self,
         now: Instant,
@@ -228,7 +227,7 @@ impl Endpoint {
         self.subscriber_event(now, usage, refer, event, Reported::Answer(Box::new(result)));
     }
 
-    /// What has become of a NOTIFY of ours.
+    /// Handles the outcome of our NOTIFY.
     pub(super) fn notify_outcome(
         &mut self,
         now: Instant,
@@ -246,7 +245,7 @@ impl Endpoint {
         self.notifier_event(now, usage, refer, event);
     }
 
-    /// A subscription has run out. `false`: none has.
+    /// Handles the expiry of a subscription. `false` if none was due.
     pub(super) fn refer_deadline(&mut self, now: Instant, id: UsageId) -> bool {
         let Some(usage) = self.usages.get_mut(id) else { return false };
         let due = |it: &&mut Refer| it.expires_at.is_some_and(|at| at <= now);
@@ -254,7 +253,8 @@ impl Endpoint {
         refer.expires_at = None;
         let id_of = refer.id;
         match &refer.role {
-            // The user has not decided, and the REFER's client has given up.
+            // The user has not decided, and the REFER's transaction has timed out at the
+            // peer.
             ReferRole::Notifier { state: notifier::State::Asked, .. } => {
                 self.notifier_event(now, id, id_of, notifier::Event::Refuse);
             }
@@ -267,8 +267,8 @@ impl Endpoint {
         true
     }
 
-    /// The call is over: REFERs that nobody has decided on are refused, ours are
-    /// forgotten; of theirs the far end still hears the end.
+    /// The call is over: refuses the REFERs that the user has not answered and drops ours.
+    /// The peer is still notified of the outcome of the REFERs that were accepted.
     pub(super) fn refers_after_end(&mut self, now: Instant, id: UsageId) {
         let Some(usage) = self.usages.get_mut(id) else { return };
         let unanswered: Vec<ServerTransactionId> = usage.refers.iter().filter_map(asked).collect();
@@ -288,7 +288,7 @@ impl Endpoint {
         }
         for action in actions {
             match action {
-                // `answer_refer` has.
+                // Sent by `answer_refer`.
                 notifier::Action::Answer => {}
                 notifier::Action::Notify => self.send_notify(now, id, refer, false),
                 notifier::Action::NotifyLast => self.send_notify(now, id, refer, true),
@@ -298,7 +298,7 @@ impl Endpoint {
         self.usages.arm(now, id);
     }
 
-    /// The NOTIFY that is under way once more.
+    /// Resends the current NOTIFY.
     pub(super) fn repeat_notify(&mut self, now: Instant, id: UsageId, refer: ReferId) {
         let known = self.usages.get_mut(id).and_then(|usage| usage.refer(refer));
         if let Some(Refer { role: ReferRole::Notifier { state, .. }, .. }) = known {
@@ -368,7 +368,7 @@ impl Endpoint {
     }
 }
 
-/// What goes to the user with a step of a subscriber.
+/// What is reported to the user with a step of the subscriber.
 enum Reported {
     Answer(Box<Result<Response, super::RequestFailure>>),
     Progress(Option<(u16, String)>, bool),
@@ -381,7 +381,7 @@ fn asked(refer: &Refer) -> Option<ServerTransactionId> {
     }
 }
 
-/// Status and reason of a `message/sipfrag` (RFC 3420).
+/// Status and reason phrase of a `message/sipfrag` body (RFC 3420).
 fn sipfrag(body: &[u8]) -> Option<(u16, String)> {
     let line = body.split(|&byte| byte == b'\r' || byte == b'\n').next()?;
     let rest = line.strip_prefix(b"SIP/2.0 ")?;

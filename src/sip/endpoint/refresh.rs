@@ -1,5 +1,5 @@
-//! Session timers at work: agreed in 2xx of either side, refreshed by UPDATE or
-//! by our user, and the BYE when nobody does (RFC 4028).
+//! Runs session timers (RFC 4028): agreed in the 2xx of either side, refreshed by UPDATE or
+//! by our user, and ended by BYE without a refresh.
 
 use std::time::{Duration, Instant};
 
@@ -15,11 +15,11 @@ use crate::dialog::usage::Phase;
 use crate::msg::{Headers, Method, Name, Request, Response, ResponseWriter};
 use crate::transaction::client::Outcome;
 
-/// The wait before another try when a refresh came to nothing.
+/// Delay after a failed refresh until the next attempt.
 const TRY_LATER: Duration = Duration::from_secs(10);
 
 impl Endpoint {
-    /// What an INVITE of ours that starts a call asks for.
+    /// The session timer fields for our initial INVITE.
     pub(super) fn session_wanted(&self, refresher: SessionRefresher) -> Option<SessionFields> {
         let wanted = self.config.session_timers?;
         let refresher = refresher.is_us().map(|we_refresh| Refresher::of(we_refresh, true));
@@ -27,7 +27,7 @@ impl Endpoint {
         Some(SessionFields { expires, min_se: if wanted.min_se > 90 { wanted.min_se } else { 0 } })
     }
 
-    /// What a re-INVITE or UPDATE of ours says of the timer that runs (§7.4).
+    /// The session timer fields for our re-INVITE or UPDATE, as agreed (§7.4).
     pub(super) fn session_kept(&self, usage: UsageId) -> Option<SessionFields> {
         let timer = self.usages.get(usage)?.timer.as_deref()?;
         let refresher = Some(Refresher::of(timer.we_refresh, true));
@@ -35,7 +35,7 @@ impl Endpoint {
         Some(SessionFields { expires, min_se: timer.min_se })
     }
 
-    /// What we say in a 2xx to an INVITE or UPDATE.
+    /// The agreement for our 2xx to an INVITE or UPDATE.
     pub(super) fn session_agreed(
         &self,
         usage: Option<UsageId>,
@@ -48,7 +48,7 @@ impl Endpoint {
         }
         let timer = usage.and_then(|it| it.timer.as_deref());
         if let Some(timer) = timer {
-            // What was agreed on stays so, whatever new calls are asked for.
+            // An agreed interval stays valid, whatever the configuration for new calls.
             wanted.expires = wanted.expires.max(timer.seconds);
             wanted.min_se = wanted.min_se.min(timer.seconds);
         }
@@ -57,18 +57,18 @@ impl Endpoint {
         session_timer::agree(&wanted, request, we_refresh)
     }
 
-    /// Who is to refresh the session of a call, where the far end does not say it: for calls of theirs, as
-    /// [`super::Invite::refresher`] for ours.
+    /// Sets which side is to refresh the session if the peer does not say: the equivalent of
+    /// [`super::Invite::refresher`] for incoming calls.
     ///
     /// # Errors
-    /// The call is gone.
+    /// There is no such call.
     pub fn set_refresher(&mut self, usage: UsageId, refresher: SessionRefresher) -> Result<(), CommandError> {
         let it = self.usages.get_mut(usage).filter(|it| !it.is_over()).ok_or(CommandError::Gone)?;
         it.refresher = refresher;
         Ok(())
     }
 
-    /// Whether the interval of a request is too short for us; Min-SE of the 422.
+    /// Min-SE for a 422 if the interval of a request is too short for us.
     pub(super) fn session_too_small(&self, usage: Option<UsageId>, request: &Request) -> Option<String> {
         self.session_agreed(usage, request).is_err().then(|| {
             let wanted = self.config.session_timers.unwrap_or_default();
@@ -76,7 +76,8 @@ impl Endpoint {
         })
     }
 
-    /// The timer that our 2xx to this request starts or ends; `None`: we keep none.
+    /// The timer after our 2xx to this request; `Some(None)` ends it, `None` if session
+    /// timers are off.
     pub(super) fn session_confirmed(
         &self,
         now: Instant,
@@ -92,7 +93,7 @@ impl Endpoint {
         }))
     }
 
-    /// Starts the timer that a 2xx to a request of ours tells of.
+    /// Starts the timer that a 2xx to our request specifies.
     pub(super) fn session_answered(&mut self, now: Instant, usage: UsageId, response: &Response) {
         let refused =
             |usage| self.usages.get(usage).is_some_and(|it| it.refresher == SessionRefresher::Nobody);
@@ -104,7 +105,7 @@ impl Endpoint {
         self.set_timer(now, usage, timer);
     }
 
-    /// Whether the far end takes UPDATE, as far as it has said.
+    /// Whether the peer supports UPDATE, according to its last Allow.
     fn takes_update(&self, usage: UsageId, message: &Headers) -> bool {
         let known = self.usages.get(usage).and_then(|it| it.timer.as_deref()).is_some_and(|it| it.by_update);
         match message.header(Name::Allow) {
@@ -122,7 +123,7 @@ impl Endpoint {
         self.usages.arm(now, usage);
     }
 
-    /// The far end wants a longer interval. `false`: it has said no better one.
+    /// Handles a 422 that requires a longer interval. `false` if it gives none.
     pub(super) fn session_longer(&mut self, usage: UsageId, response: &Response) -> bool {
         let least = session_timer::min_se(response);
         let timer = self.usages.get_mut(usage).and_then(|it| it.timer.as_deref_mut());
@@ -135,7 +136,7 @@ impl Endpoint {
         }
     }
 
-    /// The timer has something to do. `false`: it has not.
+    /// Handles the timer's deadline. `false` if none was due.
     pub(super) fn session_deadline(&mut self, now: Instant, usage: UsageId) -> bool {
         let Some(it) = self.usages.get_mut(usage) else { return false };
         let Some(timer) =
@@ -173,13 +174,13 @@ impl Endpoint {
                     self.hang_up_for(now, usage, User::Nobody(usage));
                     self.terminate(now, usage, Termination::SessionExpired);
                 }
-                // A hang-up is under way.
+                // A hang-up is under way already.
                 Action::SendBye => {}
             }
         }
     }
 
-    /// UPDATE without a body, or word to our user that it has to re-INVITE.
+    /// Sends an UPDATE without a body, or asks the user to send a re-INVITE.
     fn send_refresh(&mut self, now: Instant, usage: UsageId) {
         let session = self.session_kept(usage);
         let Some(it) = self.usages.get_mut(usage) else { return };
@@ -197,7 +198,7 @@ impl Endpoint {
         self.dispatch(now, dialog, draft, User::Refresh(usage));
     }
 
-    /// What has become of our refresh (§10).
+    /// Handles the outcome of our refresh (§10).
     pub(super) fn refresh_outcome(
         &mut self,
         now: Instant,
@@ -217,7 +218,7 @@ impl Endpoint {
                 408 | 481 => Event::RefreshRefused,
                 422 if self.session_longer(usage, &response) => return self.send_refresh(now, usage),
                 491 | 500 | 503 | 504 => Event::RefreshFailed,
-                // Not by UPDATE, whatever its reason.
+                // UPDATE fails with this peer, whatever the reason.
                 _ => {
                     if let Some(timer) = self.usages.get_mut(usage).and_then(|it| it.timer.as_deref_mut()) {
                         timer.by_update = false;
@@ -231,7 +232,7 @@ impl Endpoint {
     }
 }
 
-/// Adds Session-Expires to a 2xx, and Require where the peer has a part in it.
+/// Adds Session-Expires to a 2xx, and Require if the peer supports session timers.
 pub(super) fn write_agreement(writer: ResponseWriter, agreement: Option<Agreement>) -> ResponseWriter {
     let Some(Agreement { expires, require }) = agreement else { return writer };
     let writer = writer.header_fmt(Name::SessionExpires, format_args!("{expires}"));

@@ -1,6 +1,5 @@
-//! Refusals without state (RFC 3261 §8.2.7): a retransmission is refused again
-//! with the same To tag, nothing is kept, and a flood is answered only as far as
-//! a budget goes.
+//! Stateless refusals (RFC 3261 §8.2.7): a retransmission gets the same response with the
+//! same To tag, nothing is stored, and a flood is answered only within a budget.
 
 use std::hash::{DefaultHasher, Hash, Hasher};
 use std::net::IpAddr;
@@ -14,9 +13,9 @@ use crate::dialog::usage::PerSecond;
 use crate::known::{Acquaintance, KnownSources};
 use crate::msg::{Name, ParseError, ParseErrorKind, Request, ResponseWriter, Rport, Via, phrase};
 
-/// Stateless answers a second: those of strangers together and a tenth of them for each
-/// source, as many again for sources where somebody is registered, and for those that are
-/// named, of which each may have half. A password buys nobody the answers of a carrier.
+/// Stateless responses per second, for three kinds of sources: strangers, sources of
+/// registered users (a tenth of the budget for each source), and named sources (half for
+/// each). Each kind has its own budget, so a registered user cannot use up that of a carrier.
 pub(super) struct Budget {
     secret: [u64; 2],
     known: KnownSources,
@@ -25,12 +24,12 @@ pub(super) struct Budget {
     named: Part,
 }
 
-/// Answers of one kind of sources.
+/// The budget of one kind of sources.
 struct Part {
     per_second: u32,
     per_source: u32,
     all: PerSecond,
-    /// By the hash of the source; who shares a place shares its part.
+    /// By the hash of the source; sources with the same place share its part.
     sources: [PerSecond; SOURCES],
 }
 
@@ -47,7 +46,7 @@ impl Part {
     }
 
     fn take(&mut self, now: Instant, place: usize) -> bool {
-        // What one source may not have must not be taken from the others.
+        // Checked first, so that a source over its own limit takes nothing from the others.
         self.sources.get_mut(place).is_some_and(|it| it.take(now, self.per_source))
             && self.all.take(now, self.per_second)
     }
@@ -59,7 +58,7 @@ impl Budget {
         Budget { secret, known, strangers, home, named }
     }
 
-    /// Keys hashes that go out.
+    /// The key for hashes that appear in messages.
     pub fn secret(&self) -> [u64; 2] {
         self.secret
     }
@@ -76,8 +75,9 @@ impl Budget {
         part.take(now, place)
     }
 
-    /// A To tag that is the same for every copy of a request, and in a replay of it: so no secret is in it. What it
-    /// is made of is chance already (§8.1.1.7, §19.3), and no dialog begins with it.
+    /// A To tag that is the same for all copies of a request and in replays, so it contains
+    /// no secret. Its inputs are random already (§8.1.1.7, §19.3), and no dialog begins with
+    /// it.
     fn tag(request: &Request) -> String {
         let mut hasher = DefaultHasher::new();
         for name in [Name::Via, Name::From, Name::CallId, Name::CSeq] {
@@ -87,9 +87,8 @@ impl Budget {
     }
 }
 
-/// Where responses go (§18.2.2, RFC 3581 §4): over UDP to the source address,
-/// at the source port if the client asked for it with `rport`, else at the port
-/// of sent-by.
+/// Where responses are sent (§18.2.2, RFC 3581 §4): over UDP to the source address, at the
+/// source port if the client sent `rport`, else at the port of sent-by.
 pub(super) fn reply_path(flow: Flow, via: &Via<'_>) -> ReplyPath {
     let mut sent_by = flow.remote;
     sent_by.set_port(via.port.unwrap_or(5060));
@@ -99,12 +98,12 @@ pub(super) fn reply_path(flow: Flow, via: &Via<'_>) -> ReplyPath {
 }
 
 impl Endpoint {
-    /// Answers without state; beyond the budget: silence.
+    /// Responds statelessly; drops the request beyond the budget.
     pub(super) fn refuse(&mut self, now: Instant, path: &ReplyPath, request: &Request, status: u16) {
         self.refuse_with(now, path, request, status, phrase(status), &[]);
     }
 
-    /// The same with a reason phrase and header fields.
+    /// Like `refuse`, with a reason phrase and header fields.
     pub(super) fn refuse_with(
         &mut self,
         now: Instant,
@@ -122,7 +121,8 @@ impl Endpoint {
         self.refuse_as(path, request, &tag, (status, reason), headers);
     }
 
-    /// The 200 to a CANCEL that our refusal has overtaken: it SHOULD have that one's To tag (§9.2).
+    /// Responds 200 to a CANCEL that crossed our refusal: it SHOULD have the same To tag
+    /// (§9.2).
     pub(super) fn answer_overtaken(
         &mut self,
         now: Instant,
@@ -162,7 +162,7 @@ impl Endpoint {
         }
     }
 
-    /// Adds Server.
+    /// Adds the Server header field.
     pub(super) fn served(&self, writer: ResponseWriter) -> ResponseWriter {
         match self.identity.user_agent.as_str() {
             "" => writer,
@@ -170,15 +170,15 @@ impl Endpoint {
         }
     }
 
-    /// A message that did not parse: 400, 505 or 513 where one is possible.
+    /// Handles a message that did not parse: 400, 505 or 513 if a response is possible.
     pub(super) fn malformed(&mut self, now: Instant, flow: Flow, error: &ParseError) {
-        // Line ends alone keep a flow alive and are no fault.
+        // Bare line ends are keep-alives, not errors.
         if error.kind == ParseErrorKind::Empty {
             return;
         }
         self.out.counters.malformed += 1;
         let Some(partial) = error.partial.as_deref() else { return };
-        // A Via that tells nothing still came from somewhere.
+        // Without a usable Via the response goes to the source.
         let source = ReplyPath { flow, reconnect: flow.remote, way: Way::default() };
         let path = partial.headers().top_via().map_or(source, |via| reply_path(flow, &via));
         if !self.budget.take(now, flow.remote.ip()) {

@@ -1,5 +1,5 @@
-//! Changing a session: re-INVITE and UPDATE in both directions, and glare
-//! (RFC 3261 §14, RFC 3311).
+//! Session modification: re-INVITE and UPDATE in both directions, and glare (RFC 3261 §14,
+//! RFC 3311).
 
 use std::time::{Duration, Instant};
 
@@ -14,22 +14,23 @@ use crate::dialog::request::Draft;
 use crate::dialog::usage::{OurInvite, Phase, Progress, TheirInvite};
 use crate::msg::{Method, Name, NameAddr, Request, Response};
 
-/// INVITEs of ours whose 2xx may still come again; more re-INVITEs have to wait.
+/// Maximum number of our INVITEs whose 2xx may still be retransmitted; beyond it re-INVITEs
+/// are refused.
 const LINGERING: usize = 8;
 
 impl Endpoint {
-    /// Sends a re-INVITE with a new offer (none: the far end offers).
+    /// Sends a re-INVITE with a new offer; without a body the peer makes the offer.
     ///
     /// # Errors
-    /// The call is not up, or an offer is under way in either direction.
+    /// The call is not established, or an offer is pending in either direction.
     pub fn reinvite(&mut self, now: Instant, usage: UsageId, body: Option<Body>) -> Result<(), CommandError> {
         self.reinvite_with(now, usage, Vec::new(), body)
     }
 
-    /// The same with header fields.
+    /// Like `reinvite`, with header fields.
     ///
     /// # Errors
-    /// As for `reinvite`, or a header field is not one.
+    /// As for `reinvite`, or a header field is invalid.
     pub fn reinvite_with(
         &mut self,
         now: Instant,
@@ -66,7 +67,8 @@ impl Endpoint {
         });
         let session = self.session_kept(usage);
         let mut headers = headers;
-        // Of a provisional response to it nobody hears: a PRACK would answer for nobody (RFC 3262 §4).
+        // Its provisional responses are not reported, so no user could answer an offer in one
+        // by PRACK (RFC 3262 §4).
         if self.config.extensions.reliable
             && !headers.iter().any(|(name, _)| Name::parse(name) == Name::Supported)
         {
@@ -80,16 +82,16 @@ impl Endpoint {
     /// Sends an UPDATE with a new offer (RFC 3311).
     ///
     /// # Errors
-    /// There is no dialog yet, or an offer is under way in either direction.
+    /// There is no dialog yet, or an offer is pending in either direction.
     pub fn update(&mut self, now: Instant, usage: UsageId, body: Body) -> Result<(), CommandError> {
         self.update_with(now, usage, Vec::new(), Some(body))
     }
 
-    /// The same with header fields. Without a body it changes no session: such a
-    /// one may go at any time.
+    /// Like `update`, with header fields. Without a body it does not change the session and
+    /// may be sent at any time.
     ///
     /// # Errors
-    /// As for `update`, or a header field is not one.
+    /// As for `update`, or a header field is invalid.
     pub fn update_with(
         &mut self,
         now: Instant,
@@ -118,7 +120,7 @@ impl Endpoint {
         Ok(())
     }
 
-    /// A re-INVITE (§14.2).
+    /// Handles a re-INVITE (§14.2).
     pub(super) fn reinvite_received(
         &mut self,
         now: Instant,
@@ -133,10 +135,10 @@ impl Endpoint {
         let decided = usage.theirs.as_deref().map(|theirs| theirs.success.is_some());
         let refusal = match (usage.phase, decided) {
             (Phase::Ending | Phase::Over, _) => Some(481),
-            // The first one is still to be answered.
+            // The first one is not answered yet.
             (_, Some(false)) => Some(500),
-            // Our 2xx is not acknowledged: this one has overtaken the ACK
-            // (RFC 5407 §3.1.4), or ours is under way.
+            // Our 2xx has no ACK yet: this re-INVITE has overtaken it (RFC 5407 §3.1.4), or
+            // one of ours is under way.
             (_, Some(true)) => Some(491),
             (Phase::Caller(_) | Phase::Callee(_), None) => Some(491),
             (Phase::Established, None) if usage.is_inviting() => Some(491),
@@ -175,7 +177,7 @@ impl Endpoint {
         self.usage_event(id, UsageEvent::ReInvite { request });
     }
 
-    /// An UPDATE (RFC 3311 §5.2).
+    /// Handles an UPDATE (RFC 3311 §5.2).
     pub(super) fn update_received(
         &mut self,
         now: Instant,
@@ -194,7 +196,7 @@ impl Endpoint {
         let Some(dialog) = usage.dialog(remote_tag) else { return };
         if request.body().is_empty() {
             dialog.refresh_target(&request);
-            // RFC 4916 §4.3: From of a later request says who is there now.
+            // RFC 4916 §4.3: the From of a later request gives the current identity.
             let known = NameAddr::parse(dialog.remote()).map(|known| known.uri.raw);
             let renamed = request.from().is_ok_and(|from| Some(from.uri.raw) != known);
             self.answer_now(now, path, request.clone(), addressee, 200, &[]);
@@ -214,8 +216,8 @@ impl Endpoint {
         }
     }
 
-    /// Our user never answered a request, and its time is over. The offer in an
-    /// UPDATE or PRACK is no longer open then: new ones may be made.
+    /// Handles a request that the user did not answer in time. The offer of an UPDATE or
+    /// PRACK is then no longer pending, so new offers are allowed.
     pub(super) fn unanswered(&mut self, usage: Option<UsageId>, request: &Request) {
         if !matches!(request.method(), Method::Update | Method::Prack) {
             return;
@@ -228,7 +230,7 @@ impl Endpoint {
         }
     }
 
-    /// 491, or 500 with a Retry-After between 0 and 10 s (§14.2).
+    /// Responds 491, or 500 with a Retry-After from 0 to 10 s (§14.2).
     fn answer_later(
         &mut self,
         now: Instant,
@@ -245,7 +247,7 @@ impl Endpoint {
         self.answer_now(now, path, request, addressee, status, &headers);
     }
 
-    /// A response to a re-INVITE of ours.
+    /// Handles a response to a re-INVITE of ours.
     pub(super) fn reinvite_response(&mut self, now: Instant, id: UsageId, cseq: u32, response: Response) {
         let status = response.status();
         let Some(usage) = self.usages.get_mut(id) else { return };
@@ -263,7 +265,7 @@ impl Endpoint {
             200..300 => {
                 ours.deadline = None;
                 ours.body = None;
-                // After a hang-up the 2xx only needs its ACK.
+                // After a hang-up the 2xx only needs an ACK.
                 let ack_wanted = !ours.offered && phase == Phase::Established;
                 ours.progress = if ack_wanted { Progress::AckOwed } else { Progress::Succeeded };
                 if let Some(dialog) = usage.dialogs.first_mut() {
@@ -285,7 +287,8 @@ impl Endpoint {
                 self.usages.arm(now, id);
                 self.offer_is_over(id);
             }
-            // Again at once: with the interval that the 422 names, or since a later request has come first.
+            // Resend at once: a 422 gives a longer interval, or the request was overtaken by
+            // a later one.
             422 | 500
                 if phase == Phase::Established
                     && (self.session_longer(id, &response) || self.may_follow(id, cseq, &response)) =>
@@ -303,14 +306,14 @@ impl Endpoint {
         }
     }
 
-    /// Whether a re-INVITE was overtaken, and its offer is still what the session needs.
+    /// Whether a re-INVITE was overtaken and its offer is still valid.
     fn may_follow(&mut self, id: UsageId, cseq: u32, response: &Response) -> bool {
         let ours = self.usages.get_mut(id).and_then(|usage| usage.ours(cseq));
         ours.is_some_and(|ours| !ours.superseded) && self.is_overtaken(id, response)
     }
 
-    /// Theirs changes the session: ours are out of date. Those that wait for another try
-    /// after glare are over, and in the way of nothing.
+    /// The peer changes the session, so our re-INVITEs are outdated. Those that wait for a
+    /// retry after glare fail at once.
     fn give_way(&mut self, id: UsageId) {
         let Some(usage) = self.usages.get_mut(id) else { return };
         let before = usage.ours.len();
@@ -322,7 +325,7 @@ impl Endpoint {
         }
     }
 
-    /// Tries again after glare.
+    /// Retries a re-INVITE after glare.
     pub(super) fn retry_reinvite(&mut self, now: Instant, id: UsageId, cseq: u32) {
         let Some(usage) = self.usages.get_mut(id) else { return };
         let Some(index) = usage.ours.iter().position(|ours| ours.cseq == cseq) else { return };
@@ -332,7 +335,7 @@ impl Endpoint {
         }
     }
 
-    /// No final response to a re-INVITE of ours, or no way to send it.
+    /// Our re-INVITE got no final response or could not be sent.
     pub(super) fn reinvite_unanswered(&mut self, now: Instant, id: UsageId, cseq: u32, status: u16) {
         let transaction = self.usages.get_mut(id).and_then(|it| it.ours(cseq)).and_then(|it| it.transaction);
         if let Some(transaction) = transaction {
@@ -349,7 +352,7 @@ impl Endpoint {
         }
         self.offer_is_over(id);
         self.update_failed(now, id, true, failure);
-        // The call was over before.
+        // Relevant if the call was already over.
         self.usages.settle(id);
     }
 
@@ -377,8 +380,8 @@ impl Endpoint {
         }
     }
 
-    /// A re-INVITE or UPDATE of ours came to nothing. 408 and 481 say that the dialog is gone
-    /// (§12.2.1.2): the call ends.
+    /// Handles the failure of our re-INVITE or UPDATE. 408 and 481 mean that the dialog is
+    /// gone (§12.2.1.2), so the call ends.
     pub(super) fn update_failed(&mut self, now: Instant, id: UsageId, offered: bool, failure: Failure) {
         let Some(phase) = self.usages.get(id).map(|usage| usage.phase) else { return };
         if phase == Phase::Ending {
@@ -394,8 +397,8 @@ impl Endpoint {
     }
 }
 
-/// The wait after glare (§14.1): 2.1 to 4 s for the owner of the Call-ID, up to
-/// 2 s for the other, in steps of 10 ms.
+/// The delay after glare (§14.1): 2.1 to 4 s for the owner of the Call-ID, 0 to 2 s for the
+/// other side, in steps of 10 ms.
 fn back_off(random: u64, owns_call_id: bool) -> Duration {
     Duration::from_millis(10 * if owns_call_id { 210 + random % 191 } else { random % 201 })
 }

@@ -1,6 +1,6 @@
-//! Reliable provisional responses to our INVITE (RFC 3262 §4). They are
-//! acknowledged where they come, whether we ask for them or not: PRACK goes hop
-//! by hop, and its user only sees the one that answers an offer.
+//! Reliable provisional responses to our INVITE (RFC 3262 §4). Each call leg acknowledges its
+//! own, even if we did not request them: the user only handles the PRACK that carries an
+//! answer.
 
 use std::time::Instant;
 
@@ -12,14 +12,13 @@ use crate::dialog::request::Draft;
 use crate::dialog::state::Dialog;
 use crate::msg::{Method, Name, Response};
 
-/// PRACKs for one INVITE: each is a transaction of ours for up to 32 s, and the
-/// far end decides how many it asks for.
+/// Maximum number of PRACKs for one INVITE: each is a transaction of up to 32 s, and the peer
+/// decides how many it requires.
 const PRACKS: u8 = 64;
 
 impl Endpoint {
-    /// Sends the PRACK that a reliable provisional response wants, if it is not our
-    /// user's to send. `false`: the response is a copy, or has overtaken another
-    /// one, and says nothing new.
+    /// Sends the PRACK for a reliable provisional response, unless the user has to send it.
+    /// `false` if the response is a retransmission or out of order and is to be ignored.
     pub(super) fn acknowledge_provisional(
         &mut self,
         now: Instant,
@@ -45,13 +44,13 @@ impl Endpoint {
         }
         dialog.remote_rseq = Some(rseq);
         let has_body = !response.body().is_empty();
-        // The answer to our offer has come (§5).
+        // The answer to our offer (§5).
         if has_body && dialog.offer_answer == OfferAnswer::LocalOffer && !dialog.settled {
             dialog.offer_answer = OfferAnswer::Idle;
             dialog.settled = true;
         }
-        // Their offer, to an INVITE without one. Who did not ask for it leaves it
-        // unanswered.
+        // The peer's offer in response to an INVITE without one. If we do not support 100rel,
+        // it stays unanswered.
         if has_body && !offered && !dialog.settled && offers_allowed {
             dialog.offer_answer = OfferAnswer::RemoteOffer;
             dialog.prack_owed = true;
@@ -64,7 +63,7 @@ impl Endpoint {
     /// Sends the PRACK with our answer after a `Provisional` with `prack_wanted`.
     ///
     /// # Errors
-    /// No PRACK is wanted for this response.
+    /// No PRACK is due for this response.
     pub fn prack(
         &mut self,
         now: Instant,
@@ -84,7 +83,7 @@ impl Endpoint {
         Ok(())
     }
 
-    /// Whether this response wants its PRACK from our user.
+    /// Whether the user has to send the PRACK for this response.
     pub(super) fn prack_wanted(&self, usage: UsageId, response: &Response) -> bool {
         let rseq = response.number::<u32>(Name::RSeq).ok().flatten();
         let tag = response.to_tag().unwrap_or_default();
@@ -109,7 +108,7 @@ impl Endpoint {
         self.dispatch(now, dialog, draft, user);
     }
 
-    /// The PRACK that was sent last, with the next number: it has no body.
+    /// Resends the last PRACK, which had no body, with the next number.
     pub(super) fn prack_again(&mut self, now: Instant, usage: UsageId, cseq: u32, tag: &[u8]) {
         let Some(it) = self.usages.get_mut(usage) else { return };
         if it.ours(cseq).is_some_and(|ours| ours.pracks < PRACKS) {

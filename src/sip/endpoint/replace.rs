@@ -1,4 +1,4 @@
-//! Which call a Replaces header field means (RFC 3891 §3).
+//! Finds the call that a Replaces header field names (RFC 3891 §3).
 
 use super::{Endpoint, UsageId};
 use crate::dialog::replaces::Replaces;
@@ -7,11 +7,11 @@ use crate::dialog::{callee_fsm, caller_fsm};
 use crate::msg::{Name, Request};
 
 impl Endpoint {
-    /// The call that an INVITE or a Refer-To with this Replaces means.
+    /// The call that an INVITE or a Refer-To with this Replaces is for.
     ///
     /// # Errors
-    /// The status that the RFC has for it: 481 no such call, or one that rings
-    /// and is not ours; 486 answered already and `early-only`; 603 over.
+    /// The status that RFC 3891 specifies: 481 if there is no such call, or it is ringing and
+    /// incoming; 486 if it is answered and `early-only` is set; 603 if it is over.
     pub fn replaced(&self, replaces: &Replaces) -> Result<UsageId, u16> {
         let id =
             self.usages.of_dialog(&replaces.call_id, &replaces.to_tag, &replaces.from_tag).ok_or(481u16)?;
@@ -21,29 +21,29 @@ impl Endpoint {
                 Err(486)
             }
             Phase::Established | Phase::Callee(callee_fsm::State::AwaitingAck) => Ok(id),
-            // An early dialog that we have begun.
+            // An early dialog that we initiated.
             Phase::Caller(caller_fsm::State::Calling | caller_fsm::State::Proceeding) => Ok(id),
-            // The other side's to replace.
+            // Only the peer may have this early dialog replaced.
             Phase::Callee(callee_fsm::State::Incoming) | Phase::Caller(_) => Err(481),
             Phase::Callee(_) | Phase::Ending | Phase::Over => Err(603),
         }
     }
 
-    /// The call that has this dialog, whatever its state: a Refer-To may name one that
-    /// its referrer has begun and that is not answered yet.
+    /// The call with this dialog, whatever its state: a Refer-To may name a call that the
+    /// transferor initiated and that is not answered yet.
     pub fn named(&self, replaces: &Replaces) -> Option<UsageId> {
         let id = self.usages.of_dialog(&replaces.call_id, &replaces.to_tag, &replaces.from_tag)?;
         self.usages.get(id).filter(|usage| !usage.is_over()).map(|_| id)
     }
 
-    /// The call that an INVITE replaces, if it is to replace one.
+    /// The call that an INVITE replaces, if it has a Replaces.
     pub(super) fn replaced_by(&self, invite: &Request) -> Result<Option<UsageId>, u16> {
         if !self.config.extensions.replaces {
             return Ok(None);
         }
         let mut values = invite.field_values(Name::Replaces);
         let Some(value) = values.next() else { return Ok(None) };
-        // §3: not with another one, nor with Join.
+        // §3: only one Replaces, and no Join.
         if values.next().is_some() || invite.header(Name::Join).is_some() {
             return Err(400);
         }

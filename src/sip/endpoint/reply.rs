@@ -1,5 +1,5 @@
-//! Our responses to an INVITE or re-INVITE, as the user gives them: provisional
-//! ones, 2xx until its ACK, refusals (RFC 3261 §13.3.1).
+//! The user's responses to an INVITE or re-INVITE: provisional ones, 2xx until its ACK,
+//! refusals (RFC 3261 §13.3.1).
 
 use std::time::Instant;
 
@@ -15,11 +15,10 @@ use crate::dialog::usage::Success;
 use crate::msg::{Name, ResponseWriter, phrase};
 
 impl Endpoint {
-    /// Sends 101 to 199 to an INVITE that starts a call; an empty reason takes
-    /// the standard phrase.
+    /// Sends 101 to 199 to an initial INVITE; an empty reason stands for the standard phrase.
     ///
     /// # Errors
-    /// The call is gone or already answered.
+    /// The call is over or already answered.
     pub fn provisional(
         &mut self,
         now: Instant,
@@ -42,8 +41,8 @@ impl Endpoint {
         self.reply(now, usage, Reply { body, ..Reply::status(200) })
     }
 
-    /// Refuses an INVITE (the call ends) or a re-INVITE (it goes on) with 300 to
-    /// 699; an empty reason takes the standard phrase.
+    /// Refuses an INVITE (the call ends) or a re-INVITE (the call continues) with 300 to 699;
+    /// an empty reason stands for the standard phrase.
     ///
     /// # Errors
     /// There is no INVITE to refuse.
@@ -60,11 +59,11 @@ impl Endpoint {
         self.reply(now, usage, Reply { reason: reason.to_owned(), ..Reply::status(status) })
     }
 
-    /// Responds to an INVITE or re-INVITE with 101 to 699: `provisional`, `answer`
-    /// and `reject` with header fields and body.
+    /// Responds to an INVITE or re-INVITE with 101 to 699: like `provisional`, `answer` and
+    /// `reject`, with header fields and body.
     ///
     /// # Errors
-    /// There is no INVITE to respond to, or a header field is not one.
+    /// There is no INVITE to respond to, or a header field is invalid.
     pub fn reply(&mut self, now: Instant, usage: UsageId, reply: Reply) -> Result<(), CommandError> {
         if !(101..700).contains(&reply.status) {
             return Err(CommandError::WrongState("a status is 101 to 699"));
@@ -72,7 +71,7 @@ impl Endpoint {
         let redirects = (300..400).contains(&reply.status);
         let contact = |(name, _): &(Bytes, Bytes)| redirects && Name::parse(name) == Name::Contact;
         match reply.headers.iter().any(contact) {
-            // Where else to try (§21.3).
+            // The redirection targets (§21.3).
             true => check_headers(&reply.headers.iter().filter(|it| !contact(it)).cloned().collect())?,
             false => check_headers(&reply.headers)?,
         }
@@ -92,7 +91,7 @@ impl Endpoint {
         }
     }
 
-    /// The 2xx, at once or behind the PRACK of a session description that is under way.
+    /// Sends the 2xx at once, or after the PRACK for an outstanding session description.
     fn reply_success(
         &mut self,
         now: Instant,
@@ -109,8 +108,8 @@ impl Endpoint {
             return Ok(());
         };
         let behind = reliable.unacknowledged.as_ref().is_some_and(|it| it.has_body);
-        // What was offered is answered, or will be: a body here would be a new
-        // offer that nobody may make (RFC 6337 §3.1.1).
+        // The offer is answered or will be; a body here would be a new offer, which is not
+        // allowed (RFC 6337 §3.1.1).
         if settled || behind {
             reply.body = None;
         }
@@ -125,7 +124,7 @@ impl Endpoint {
         Ok(())
     }
 
-    /// Sends the 2xx, again and again until its ACK (§13.3.1.4).
+    /// Sends the 2xx and retransmits it until its ACK (§13.3.1.4).
     pub(super) fn succeed(
         &mut self,
         now: Instant,
@@ -153,7 +152,7 @@ impl Endpoint {
             give_up_at: now + give_up,
         });
         if let Some(dialog) = it.dialogs.first_mut() {
-            // Where they are is agreed on with the rest (RFC 6141 §4.4, §4.6).
+            // The 2xx also confirms the peer's new target (RFC 6141 §4.4, §4.6).
             if let Some(request) = self.servers.request(transaction).filter(|_| !initial) {
                 dialog.refresh_target(request);
             }
@@ -168,8 +167,7 @@ impl Endpoint {
         self.usages.arm(now, usage);
     }
 
-    /// The INVITE of theirs that our user has not decided on, and whether it is
-    /// the one that started the call.
+    /// The received INVITE that the user has not answered, and whether it is the initial one.
     pub(super) fn undecided(&self, usage: UsageId) -> Result<(ServerTransactionId, bool), CommandError> {
         let it = self.usages.get(usage).filter(|it| !it.is_over()).ok_or(CommandError::Gone)?;
         let theirs = it.theirs.as_deref().filter(|theirs| theirs.success.is_none());

@@ -1,5 +1,5 @@
-//! Requests of ours other than INVITE, UPDATE and BYE: inside a call (RFC 3261
-//! §12.2.1) and outside any dialog (§8.1).
+//! Our requests other than INVITE, UPDATE and BYE: in a call (RFC 3261 §12.2.1) and outside
+//! any dialog (§8.1).
 
 use std::time::Instant;
 
@@ -18,28 +18,28 @@ use crate::dialog::usage::Phase;
 use crate::msg::{Method, NameAddr, Response, Uri};
 use crate::transaction::client::{ClientTransactionId, Outcome};
 
-/// What is known of a call's dialog.
+/// Identifiers and target of a call's dialog.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
 pub struct DialogFacts<'a> {
-    /// Call-ID, of both sides.
+    /// Call-ID, the same for both sides.
     pub call_id: &'a [u8],
-    /// From of our requests, To of our responses.
+    /// Tag in the From of our requests and the To of our responses.
     pub local_tag: &'a str,
-    /// Empty before the far end has given one.
+    /// The peer's tag; empty until it is known.
     pub remote_tag: &'a [u8],
-    /// Contact of the far end, or the target of our INVITE.
+    /// Contact of the peer, or the target of our INVITE.
     pub remote_target: &'a [u8],
-    /// The way of the last exchange.
+    /// The flow of the last exchange.
     pub flow: Option<Flow>,
 }
 
 impl Endpoint {
-    /// Sends a request inside a call, early dialogs included: INFO, MESSAGE,
-    /// OPTIONS, NOTIFY … Its final response comes as [`UsageEvent::Response`], if
-    /// the call does not end before.
+    /// Sends a request in a call, early dialogs included: INFO, MESSAGE, OPTIONS, NOTIFY …
+    /// Its final response is reported as [`UsageEvent::Response`], unless the call ends
+    /// first.
     ///
     /// # Errors
-    /// There is no dialog, or the method has a command of its own.
+    /// There is no dialog, or the method has its own command.
     pub fn request(
         &mut self,
         now: Instant,
@@ -67,8 +67,8 @@ impl Endpoint {
         Ok(id)
     }
 
-    /// Sends a request outside any dialog: REGISTER, OPTIONS, MESSAGE … What
-    /// becomes of it comes as [`Event::Response`].
+    /// Sends a request outside any dialog: REGISTER, OPTIONS, MESSAGE … Its outcome is
+    /// reported as [`Event::Response`].
     ///
     /// # Errors
     /// As for `invite`.
@@ -130,8 +130,7 @@ impl Endpoint {
         Ok(id)
     }
 
-    /// A Call-ID, From tag and first number for requests outside any dialog that
-    /// belong together.
+    /// A Call-ID, From tag and first CSeq number for a series of requests outside any dialog.
     pub fn identify(&mut self) -> RequestIdentity {
         RequestIdentity {
             call_id: Bytes::copy_from_slice(self.mint.call_id().as_bytes()),
@@ -140,33 +139,34 @@ impl Endpoint {
         }
     }
 
-    /// Tells by [`Event::FlowClosed`] when this connection is gone: a registration lives on it.
-    /// UDP has none that could go.
+    /// Reports the end of this connection by [`Event::FlowClosed`], for a registration that
+    /// depends on it. UDP flows never end.
     pub fn watch_flow(&mut self, flow: &Flow) {
         self.out.watch(flow);
     }
 
-    /// Nothing is told of this connection any more.
+    /// Stops reporting the end of this connection.
     pub fn unwatch_flow(&mut self, flow: &Flow) {
         self.out.unwatch(flow);
     }
 
-    /// Whether 401 and 407 to our BYE come as [`UsageEvent::Challenged`], as
-    /// [`super::Invite::authorizes`] says for calls of ours.
+    /// Reports 401 and 407 to our BYE as [`UsageEvent::Challenged`], as
+    /// [`super::Invite::authorizes`] does for outgoing calls.
     ///
     /// # Errors
-    /// The call is gone.
+    /// There is no such call.
     pub fn authorizes(&mut self, usage: UsageId) -> Result<(), CommandError> {
         let it = self.usages.get_mut(usage).filter(|it| !it.is_over()).ok_or(CommandError::Gone)?;
         it.authorizes = true;
         Ok(())
     }
 
-    /// The same, and 401 and 407 to any other request of ours inside the call come as
-    /// [`UsageEvent::RequestChallenged`], from now on. PRACK is none of them: nobody waits for its answer.
+    /// Like `authorizes`; in addition, 401 and 407 to our other requests in the call are
+    /// reported as [`UsageEvent::RequestChallenged`] from now on. Except for PRACK, whose
+    /// outcome is not reported.
     ///
     /// # Errors
-    /// The call is gone.
+    /// There is no such call.
     pub fn authorizes_inside(&mut self, usage: UsageId) -> Result<(), CommandError> {
         self.authorizes(usage)?;
         if let Some(it) = self.usages.get_mut(usage) {
@@ -175,11 +175,11 @@ impl Endpoint {
         Ok(())
     }
 
-    /// Whether requests inside the call go by the flow of its last exchange as
-    /// long as that is there, whatever Contact says: for a peer behind a NAT.
+    /// Sets whether requests in the call use the flow of the last exchange while it exists,
+    /// whatever Contact says: for a peer behind a NAT.
     ///
     /// # Errors
-    /// The call is gone.
+    /// There is no such call.
     pub fn keep_flow(&mut self, usage: UsageId, keep: bool) -> Result<(), CommandError> {
         let it = self.usages.get_mut(usage).filter(|it| !it.is_over()).ok_or(CommandError::Gone)?;
         let origins = it.ours.iter_mut().filter_map(|ours| ours.origin.as_deref_mut());
@@ -188,16 +188,16 @@ impl Endpoint {
         Ok(())
     }
 
-    /// The next request inside the call finds its way anew: the flow of the last exchange
-    /// begins at an address that is not ours any more.
+    /// Makes the next request in the call look for a new flow, because the local address of
+    /// the previous one is no longer ours.
     pub fn forget_flow(&mut self, usage: UsageId) {
         let Some(it) = self.usages.get_mut(usage) else { return };
         let origins = it.ours.iter_mut().filter_map(|ours| ours.origin.as_deref_mut());
         it.dialogs.iter_mut().chain(origins).for_each(|dialog| dialog.flow = None);
     }
 
-    /// Whether our INVITE for a call has got no response yet, and has no other address left
-    /// to go to.
+    /// Whether our initial INVITE has had no response yet and has no other address left to
+    /// try.
     pub fn is_silent(&self, usage: UsageId) -> bool {
         let Some(it) = self.usages.get(usage) else { return false };
         let waits = matches!(it.phase, Phase::Caller(State::Connecting | State::Calling));
@@ -205,7 +205,7 @@ impl Endpoint {
         waits && !it.ours.iter().filter_map(|ours| ours.transaction).any(more)
     }
 
-    /// The dialog of a call; of several early ones the first.
+    /// The dialog of a call; the first one if there are several early dialogs.
     pub fn dialog(&self, usage: UsageId) -> Option<DialogFacts<'_>> {
         let it = self.usages.get(usage)?;
         let origin = || it.ours.first().and_then(|ours| ours.origin.as_deref());
@@ -219,8 +219,7 @@ impl Endpoint {
         })
     }
 
-    /// Our URI as it stands in Contact for a peer on `flow`; an empty user takes
-    /// the endpoint's.
+    /// Our Contact URI for a peer on `flow`; an empty user stands for the endpoint's.
     pub fn contact_uri(&self, flow: &Flow, user: &[u8]) -> String {
         self.identity.uri(flow, user).to_string()
     }
@@ -250,7 +249,8 @@ impl Endpoint {
         response: Option<Response>,
     ) {
         let Some(result) = result(outcome, response) else { return };
-        // The dialog is gone (§12.2.1.2); a NOTIFY's 481 is about its subscription alone (RFC 5057 §4).
+        // The dialog is gone (§12.2.1.2). A 481 to NOTIFY concerns only its subscription (RFC
+        // 5057 §4).
         let gone = result
             .as_ref()
             .is_ok_and(|it| it.status() == 481 && it.cseq().is_ok_and(|cseq| cseq.method != Method::Notify));
@@ -260,7 +260,7 @@ impl Endpoint {
         }
     }
 
-    /// Header fields for the BYE or CANCEL that ends a call, whenever it goes out.
+    /// Sets the header fields for the BYE or CANCEL that will end the call.
     pub(super) fn part_with(&mut self, usage: UsageId, headers: HeaderFields) {
         if let Some(it) = self.usages.get_mut(usage)
             && !headers.is_empty()
@@ -270,7 +270,7 @@ impl Endpoint {
     }
 }
 
-/// What a client transaction has come to; `None`: nothing yet.
+/// The final result of a client transaction; `None` if there is none yet.
 pub(super) fn result(
     outcome: &Outcome<User>,
     response: Option<Response>,

@@ -1,5 +1,4 @@
-//! The way to a peer: resolve, connect, and put a request on the flow (RFC 3261
-//! §8.1.2, §18.1.1).
+//! Resolves and connects to the next hop, and sends requests (RFC 3261 §8.1.2, §18.1.1).
 
 use std::collections::VecDeque;
 use std::net::SocketAddr;
@@ -19,10 +18,10 @@ use crate::dialog::state::Dialog;
 use crate::msg::{Method, Response};
 use crate::transaction::client::Outcome;
 
-/// Whom the outcome of a client transaction concerns.
+/// The recipient of the outcome of a client transaction.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
 pub(super) enum User {
-    /// The INVITE with this CSeq. For an ACK: the INVITE it is for.
+    /// The INVITE with this CSeq. For an ACK, the INVITE that it acknowledges.
     Invite(UsageId, u32),
     Bye(UsageId),
     /// An UPDATE, and whether it carries an offer.
@@ -30,19 +29,19 @@ pub(super) enum User {
     Request(UsageId, RequestId),
     /// The UPDATE that refreshes the session timer.
     Refresh(UsageId),
-    /// REFER, and NOTIFY for one of theirs.
+    /// Our REFER.
     Refer(UsageId, ReferId),
     Notify(UsageId, ReferId),
     /// A request outside any dialog.
     Outside(RequestId),
     /// PRACK without a body.
     Prack(UsageId),
-    /// Nobody: CANCEL, other PRACKs, and BYE to a fork that lost, of this call.
+    /// No recipient: CANCEL, other PRACKs, and BYE to a losing fork of this call.
     Nobody(UsageId),
 }
 
 impl User {
-    /// The call that the request is of, whoever waits for what becomes of it.
+    /// The call of the request, whether or not its outcome is reported.
     fn usage(self) -> Option<UsageId> {
         match self {
             User::Prack(usage) | User::Nobody(usage) => Some(usage),
@@ -51,10 +50,10 @@ impl User {
     }
 }
 
-/// Why a re-INVITE or UPDATE of ours came to nothing.
+/// Why our re-INVITE or UPDATE failed.
 pub(super) enum Failure {
     Response(Box<Response>),
-    /// 408: no response; 503: no way to send it; 491: out of date.
+    /// 408 for no response, 503 for a transport failure, 491 for an outdated offer.
     Status(u16),
 }
 
@@ -74,11 +73,11 @@ pub(super) struct Waiting {
     pub(super) user: User,
     /// The host that was looked up.
     pub(super) host: Option<Arc<str>>,
-    /// Other ways to try, best first.
+    /// Targets left to try, best first.
     pub(super) targets: VecDeque<Target>,
-    /// The one of them that is being tried.
+    /// The target being tried.
     pub(super) trying: Option<Target>,
-    /// The UDP flow of a large request, should TCP not work.
+    /// The UDP flow for a large request if TCP fails.
     pub(super) udp: Option<Flow>,
 }
 
@@ -89,7 +88,7 @@ impl Waiting {
 }
 
 impl Endpoint {
-    /// Sends a request, as soon as there is a way.
+    /// Sends a request once there is a flow for it.
     pub(super) fn dispatch(&mut self, now: Instant, dialog: Dialog, draft: Draft, user: User) {
         let flow = dialog.flow.filter(|flow| self.out.is_usable(flow));
         match (&dialog.hops, flow) {
@@ -136,10 +135,9 @@ impl Endpoint {
         }
     }
 
-    /// Sends a request by a flow that is known to lead there.
-    /// However large it is, it does not go by TCP. No other way is looked for, but for another
-    /// port of the same host that the outbound proxy of the request names: it is tried when
-    /// nobody listens at the other end of the flow.
+    /// Sends a request by a flow that leads to the peer. It stays on UDP however large it is.
+    /// The only alternative is another port of the same host that the request's outbound
+    /// proxy names; it is tried if the flow's remote port is closed.
     pub(super) fn launch_on(&mut self, now: Instant, flow: Flow, dialog: Dialog, draft: Draft, user: User) {
         let by_udp = flow.transport == Transport::Udp;
         let other = match draft.outbound {
@@ -164,8 +162,8 @@ impl Endpoint {
         }
     }
 
-    /// Inside a dialog the flow that the peer came by is better than none: its
-    /// Contact may not be reachable from here.
+    /// In a dialog, falls back to the peer's flow: its Contact may not be reachable from
+    /// here.
     pub(super) fn fall_back(&mut self, now: Instant, waiting: Waiting) {
         match waiting.dialog.flow.filter(|flow| self.out.is_usable(flow)) {
             Some(flow) => self.launch(now, flow, waiting),
@@ -263,8 +261,8 @@ impl Endpoint {
         }
     }
 
-    /// The dialog keeps the flow for the next request. What a large request went
-    /// by is no rule for the others.
+    /// Stores the flow in the dialog for later requests. The flow of a REFER, NOTIFY or
+    /// refresh is not stored.
     fn remember_flow(&mut self, user: &User, sent: &Dialog, flow: Flow) {
         let (User::Invite(id, _) | User::Bye(id) | User::Update(id, _) | User::Request(id, _)) = *user else {
             return;
@@ -287,8 +285,8 @@ impl Endpoint {
         }
     }
 
-    /// A request could not be sent at all. A lost ACK is the peer's to notice:
-    /// it sends its 2xx again.
+    /// A request could not be sent at all. A lost ACK needs no action: the peer retransmits
+    /// its 2xx.
     fn undeliverable(&mut self, now: Instant, user: User, is_ack: bool) {
         if is_ack {
             return;
@@ -305,7 +303,7 @@ impl Endpoint {
         self.client_outcome(now, outcome, None);
     }
 
-    /// Tells whoever is concerned what a client transaction has come to.
+    /// Handles an outcome of a client transaction.
     pub(super) fn client_outcome(
         &mut self,
         now: Instant,
@@ -327,7 +325,7 @@ impl Endpoint {
         }
     }
 
-    /// The same of one that nothing more can be done about.
+    /// Passes on an outcome after fail-over and authentication were considered.
     pub(super) fn tell_outcome(&mut self, now: Instant, outcome: Outcome<User>, response: Option<Response>) {
         match outcome.user {
             User::Invite(usage, cseq) => {
@@ -379,8 +377,7 @@ impl Endpoint {
         }
     }
 
-    /// Our offer came to nothing: by a response, or by a status that stands for
-    /// none.
+    /// Reports the failure of our offer, by its response or by a substitute status.
     pub(super) fn reinvite_failed_event(&mut self, usage: UsageId, failure: Failure) {
         let event = match failure {
             Failure::Response(response) => UsageEvent::ReInviteFailed {

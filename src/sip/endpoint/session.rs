@@ -1,4 +1,4 @@
-//! Requests inside a call (RFC 3261 §12.2): BYE, and what its user answers.
+//! Requests in a call (RFC 3261 §12.2): BYE, and those that the user answers.
 
 use std::time::Instant;
 
@@ -16,7 +16,7 @@ use crate::dialog::usage::{Phase, Progress};
 use crate::msg::{Method, Name, Request, ResponseWriter, phrase};
 use b2b_base::ids::Tag;
 
-/// Whom a request is for: our tag in the answer, and the usage when there is one.
+/// The addressee of a request: our tag for the response, and the usage if there is one.
 #[derive(Clone, Copy)]
 pub(super) struct Addressee {
     pub tag: Tag,
@@ -24,7 +24,7 @@ pub(super) struct Addressee {
 }
 
 impl Endpoint {
-    /// A request for a dialog of this usage that matches no transaction.
+    /// Handles a request in a dialog of this usage that matches no transaction.
     pub(super) fn in_dialog(
         &mut self,
         now: Instant,
@@ -46,8 +46,8 @@ impl Endpoint {
         if dialog.remote_cseq.is_some_and(|last| cseq.number <= last) {
             return self.refuse(now, &path, &request, 500);
         }
-        // Our BYE is under way: nothing can be asked of the call (RFC 5407 §3.2.2, §3.3.3). What tells of
-        // a transfer is none of it.
+        // Our BYE is under way, so the call accepts no requests (RFC 5407 §3.2.2, §3.3.3),
+        // except NOTIFYs about a transfer.
         if usage.phase == Phase::Ending && !matches!(request.method(), Method::Bye | Method::Notify) {
             return self.refuse(now, &path, &request, 481);
         }
@@ -56,7 +56,7 @@ impl Endpoint {
             Method::Bye | Method::Invite | Method::Update | Method::Info | Method::Options | Method::Prack
         ) || self.config.accept.contains(request.method())
             || self.config.extensions.refer && matches!(request.method(), Method::Refer | Method::Notify);
-        // Without reliable provisional responses of ours (RFC 3262 §3).
+        // We send no reliable provisional responses (RFC 3262 §3).
         let reliable = self.config.extensions.reliable;
         if *request.method() == Method::Prack && !reliable {
             return self.refuse(now, &path, &request, 481);
@@ -113,7 +113,7 @@ impl Endpoint {
         }
     }
 
-    /// Starts a server transaction for a request and answers it at once.
+    /// Starts a server transaction for a request and responds at once.
     pub(super) fn answer_now(
         &mut self,
         now: Instant,
@@ -155,10 +155,10 @@ impl Endpoint {
         let Some(phase) = self.usages.get(id).map(|usage| usage.phase) else { return };
         match phase {
             Phase::Established => self.terminate(now, id, Termination::RemoteBye { request }),
-            // Both hang up at once: it was our wish, and the far end agrees.
+            // Both sides hang up at once; report it as our own hang-up.
             Phase::Ending => self.terminate(now, id, Termination::LocalBye),
-            // A BYE in an early dialog of our own INVITE: the final response is
-            // still to come and says how the call ends.
+            // A BYE in an early dialog of our INVITE: the final response is still to come and
+            // determines how the call ends.
             _ => {}
         }
     }
@@ -171,10 +171,10 @@ impl Endpoint {
         self.bye_with(now, usage, Vec::new())
     }
 
-    /// The same with header fields in the BYE, say Reason (RFC 3326).
+    /// Like `bye`, with header fields for the BYE, such as Reason (RFC 3326).
     ///
     /// # Errors
-    /// As for `bye`, or a header field is not one.
+    /// As for `bye`, or a header field is invalid.
     pub fn bye_with(
         &mut self,
         now: Instant,
@@ -194,7 +194,7 @@ impl Endpoint {
                 self.part_with(usage, headers);
                 self.hang_up_before_ack(now, usage);
             }
-            // Our answer waits for a PRACK: it has not gone out.
+            // The answer still waits for a PRACK and was not sent.
             Phase::Callee(State::Incoming) if self.answer_is_held(usage) => {
                 self.reply(now, usage, Reply { headers, ..Reply::status(480) })?;
             }
@@ -204,12 +204,12 @@ impl Endpoint {
         Ok(())
     }
 
-    /// BYE in an established session.
+    /// Sends BYE in an established session.
     pub(super) fn hang_up(&mut self, now: Instant, id: UsageId) {
         self.hang_up_for(now, id, User::Bye(id));
     }
 
-    /// The same; `user` hears what becomes of the BYE.
+    /// Like `hang_up`; `user` gets the outcome of the BYE.
     pub(super) fn hang_up_for(&mut self, now: Instant, id: UsageId, user: User) {
         self.refuse_pending(now, id, 487);
         let Some(usage) = self.usages.get_mut(id) else { return };
@@ -225,7 +225,7 @@ impl Endpoint {
             }
             ours.progress != Progress::BackOff
         });
-        // The far end's 2xx has to be acknowledged all the same (§13.2.2.4).
+        // The peer's 2xx still has to be acknowledged (§13.2.2.4).
         if let Some(cseq) = owed {
             self.send_ack(now, id, cseq, None);
         }
@@ -235,11 +235,11 @@ impl Endpoint {
         self.send_bye(now, id, user);
     }
 
-    /// Answers a request that came as `Event::Request`, `UsageEvent::Request` or
+    /// Answers a request that was reported as `Event::Request`, `UsageEvent::Request` or
     /// `UsageEvent::Update`.
     ///
     /// # Errors
-    /// It is answered already, or too old to answer (64*T1).
+    /// The request was answered already, or has timed out (64*T1).
     pub fn respond(
         &mut self,
         now: Instant,

@@ -1,6 +1,5 @@
-//! How strangers are answered: once, or not at all, and nothing is kept of them
-//! (RFC 3261 §26.3.2.4). Who forges a source address must not make us send again
-//! and again to somebody who has asked for nothing.
+//! Responses to unknown sources: sent once or not at all, without keeping state (RFC 3261
+//! §26.3.2.4). A forged source address must not make us retransmit to an uninvolved host.
 
 use std::time::Instant;
 
@@ -10,15 +9,15 @@ use super::command::{CommandError, Reply, check_headers};
 use super::{Endpoint, Flow, ServerTransactionId, UsageId};
 use crate::dialog::callee_fsm;
 
-/// Two line ends (RFC 5626 §3.5.1).
+/// CRLFCRLF (RFC 5626 §3.5.1).
 const KEEP_ALIVE: &[u8] = b"\r\n\r\n";
 
 impl Endpoint {
-    /// Refuses the INVITE that starts a call with 300 to 699, once: it is not sent
-    /// again, whether an ACK comes or not. Who missed it sends its INVITE again.
+    /// Refuses an initial INVITE with 300 to 699, once: the response is not retransmitted,
+    /// with or without an ACK. If it is lost, the caller retransmits its INVITE.
     ///
     /// # Errors
-    /// There is no INVITE to refuse, or a header field is not one.
+    /// There is no INVITE to refuse, or a header field is invalid.
     pub fn refuse_once(&mut self, now: Instant, usage: UsageId, reply: Reply) -> Result<(), CommandError> {
         if !(300..700).contains(&reply.status) {
             return Err(CommandError::WrongState("a refusal's status is 300 to 699"));
@@ -31,10 +30,10 @@ impl Endpoint {
         self.part_silently(now, usage, reply.status)
     }
 
-    /// Forgets the INVITE that starts a call, without a word.
+    /// Drops an initial INVITE without a response.
     ///
     /// # Errors
-    /// There is none to decide on.
+    /// There is no undecided INVITE.
     pub fn ignore(&mut self, now: Instant, usage: UsageId) -> Result<(), CommandError> {
         self.out.counters.ignored += 1;
         self.part_silently(now, usage, 0)
@@ -51,8 +50,8 @@ impl Endpoint {
         Ok(())
     }
 
-    /// Answers a request that waits for [`Endpoint::respond`], once: it is not kept for
-    /// those who missed it and ask again.
+    /// Answers a request that waits for [`Endpoint::respond`], once: the response is not kept
+    /// for retransmissions of the request.
     ///
     /// # Errors
     /// As for `respond`.
@@ -67,7 +66,7 @@ impl Endpoint {
         Ok(())
     }
 
-    /// Forgets a request that waits for [`Endpoint::respond`], without a word.
+    /// Drops a request that waits for [`Endpoint::respond`] without a response.
     pub fn ignore_request(&mut self, transaction: ServerTransactionId) {
         if self.servers.request(transaction).is_some() {
             self.out.counters.ignored += 1;
@@ -75,8 +74,8 @@ impl Endpoint {
         }
     }
 
-    /// Sends two line ends to keep the way to a peer behind a NAT open. `false`: the
-    /// connection is gone.
+    /// Sends CRLFCRLF to keep the flow to a peer behind a NAT open. `false` if the connection
+    /// is closed.
     pub fn keep_alive(&mut self, flow: Flow) -> bool {
         let usable = self.out.is_usable(&flow);
         if usable {

@@ -1,5 +1,5 @@
-//! Dialogs that a SUBSCRIBE of theirs makes (RFC 6665 §4.4.1), on the notifier's side: who
-//! is in them and how to reach them. What is told in them, and for how long, is their user's.
+//! Dialogs created by a received SUBSCRIBE (RFC 6665 §4.4.1), on the notifier's side: their
+//! parties and how to reach them. State and lifetime of the subscription are up to the user.
 
 use std::time::Instant;
 
@@ -18,7 +18,7 @@ use crate::transaction::slots::give_back;
 use crate::transaction::tokens::Tokens;
 use b2b_base::ids::{Tag, locate_tag};
 
-/// A dialog that a SUBSCRIBE of theirs made. Never used twice.
+/// A dialog created by a received SUBSCRIBE. Ids are never reused.
 #[derive(Debug, Clone, Copy, PartialEq, Eq, Hash, PartialOrd, Ord)]
 pub struct SubscriptionId {
     slot: u32,
@@ -30,7 +30,7 @@ struct Subscription {
     dialog: Dialog,
 }
 
-/// All of an endpoint.
+/// All subscriptions of an endpoint.
 #[derive(Default)]
 pub(super) struct Subscriptions {
     slab: Slab<Subscription>,
@@ -52,7 +52,7 @@ impl Subscriptions {
         self.by_tag.entries()
     }
 
-    /// Whether a tag is that of a subscription.
+    /// Whether a tag belongs to a subscription.
     pub fn has_tag(&self, tag: &[u8]) -> bool {
         self.of_tag(tag).is_some()
     }
@@ -63,7 +63,7 @@ impl Subscriptions {
         (it.dialog.local_tag.as_bytes() == tag).then_some((slot, it))
     }
 
-    /// The one whose dialog a request belongs to (RFC 3261 §12.2.2).
+    /// The subscription whose dialog a request belongs to (RFC 3261 §12.2.2).
     pub fn of_request(&self, request: &Request) -> Option<SubscriptionId> {
         let (slot, it) = self.of_tag(request.to_tag()?)?;
         let known = request.call_id().is_ok_and(|id| id == it.dialog.call_id())
@@ -101,14 +101,14 @@ impl Subscriptions {
 }
 
 impl Endpoint {
-    /// Takes a SUBSCRIBE that came as [`Event::Request`], with a 2xx: its dialog begins.
-    /// A NOTIFY has to follow at once (RFC 6665 §4.2.1.1): [`Endpoint::notify`]. It goes by
-    /// this rule, [`HopRule::Follow`] standing for [`HopRule::Kept`]: whoever can ask by this
-    /// way is to be told by it.
+    /// Accepts a SUBSCRIBE reported as [`Event::Request`] with a 2xx, which creates its
+    /// dialog. A NOTIFY must follow at once (RFC 6665 §4.2.1.1): [`Endpoint::notify`].
+    /// Requests are sent by the rule `hops`, where [`HopRule::Follow`] stands for
+    /// [`HopRule::Kept`]: a subscriber is notified by the flow that it subscribed on.
     ///
     /// # Errors
-    /// It is answered already or no SUBSCRIBE; or it makes no dialog, for want of a Contact
-    /// or a Record-Route that can be read: answer it with 400.
+    /// The request was answered already or is not a SUBSCRIBE; or it creates no dialog,
+    /// because its Contact or Record-Route is missing or invalid: answer it with 400.
     pub fn accept_subscription(
         &mut self,
         now: Instant,
@@ -140,11 +140,11 @@ impl Endpoint {
         told.map(|()| id)
     }
 
-    /// Answers a request that came as [`Event::Resubscribe`]. It may be refused when the
-    /// subscription has gone meanwhile.
+    /// Answers a request reported as [`Event::Resubscribe`]. If the subscription is gone by
+    /// now, it can only be refused.
     ///
     /// # Errors
-    /// It is answered already, or is to be taken in a subscription that has gone.
+    /// The request was answered already, or the subscription is gone and `reply` is a 2xx.
     pub fn answer_subscriber(
         &mut self,
         now: Instant,
@@ -196,11 +196,11 @@ impl Endpoint {
         Ok(())
     }
 
-    /// Sends a NOTIFY in a subscription. What becomes of it comes as [`Event::Response`].
-    /// The next one is to wait for that (RFC 6665 §4.2.2).
+    /// Sends a NOTIFY in a subscription. Its outcome is reported as [`Event::Response`]; wait
+    /// for it before the next NOTIFY (RFC 6665 §4.2.2).
     ///
     /// # Errors
-    /// The subscription has gone, or a header field is not one.
+    /// The subscription is gone, or a header field is invalid.
     pub fn notify(
         &mut self,
         now: Instant,
@@ -218,12 +218,12 @@ impl Endpoint {
         Ok(id)
     }
 
-    /// Forgets a subscription: requests in it get 481.
+    /// Removes a subscription: requests in it get 481.
     pub fn forget_subscription(&mut self, subscription: SubscriptionId) {
         self.subscriptions.remove(subscription);
     }
 
-    /// A request in a subscription that matches no transaction.
+    /// Handles a request in a subscription that matches no transaction.
     pub(super) fn in_subscription(
         &mut self,
         now: Instant,

@@ -1,5 +1,5 @@
-//! 2xx to our INVITE and the ACKs for them: the first one, copies of it, and
-//! those of other forks (RFC 3261 §13.2.2.4).
+//! 2xx to our INVITE and their ACKs: for the first 2xx, its retransmissions, and those of
+//! other forks (RFC 3261 §13.2.2.4).
 
 use std::time::Instant;
 
@@ -13,8 +13,8 @@ use crate::dialog::request::Draft;
 use crate::dialog::usage::{Phase, Progress};
 use crate::msg::{Method, Response};
 
-/// ACKs for the 2xx of one fork that we have no use for: in 64*T1 an honest one
-/// comes eleven times, and each ACK may cost a lookup or a connection.
+/// Maximum number of ACKs for the unwanted 2xx of one fork: in 64*T1 a compliant peer sends
+/// eleven, and each ACK may cost a lookup or a connection.
 const DISMISSAL_ACKS: u8 = 16;
 
 impl Endpoint {
@@ -22,7 +22,7 @@ impl Endpoint {
     /// `ack_wanted`.
     ///
     /// # Errors
-    /// No ACK is wanted.
+    /// No ACK is due.
     pub fn ack(&mut self, now: Instant, usage: UsageId, body: Option<Body>) -> Result<(), CommandError> {
         let it = self.usages.get_mut(usage).filter(|it| !it.is_over()).ok_or(CommandError::Gone)?;
         let ours = it.ours.iter_mut().find(|ours| ours.progress == Progress::AckOwed);
@@ -39,8 +39,8 @@ impl Endpoint {
         Ok(())
     }
 
-    /// The first 2xx: its dialog is the call's, other early ones are forgotten
-    /// (§13.2.2.4).
+    /// Handles the first 2xx: its dialog becomes that of the call, and other early dialogs
+    /// are dropped (§13.2.2.4).
     pub(super) fn confirm(&mut self, now: Instant, id: UsageId, cseq: u32, response: Response) {
         let Some(usage) = self.usages.get_mut(id) else { return };
         let Some(ours) = usage.ours(cseq) else { return };
@@ -53,18 +53,18 @@ impl Endpoint {
             return self.terminate(now, id, cause);
         };
         let early = usage.dialogs.iter().find(|early| early.remote_tag() == dialog.remote_tag());
-        // Reliable provisional responses may have brought the offer, too.
+        // The offer may have been exchanged in reliable provisional responses.
         let settled = early.is_some_and(|early| early.settled);
         let offered = carried || settled;
         dialog.offer_answer = match offered {
             true => OfferAnswer::Idle,
             false => OfferAnswer::after_request(!response.body().is_empty(), false),
         };
-        // Requests inside the early dialog have counted on (PRACK, UPDATE).
+        // Requests in the early dialog have advanced the CSeq numbers (PRACK, UPDATE).
         if let Some(early) = early {
             dialog.local_cseq = early.local_cseq;
             dialog.remote_cseq = early.remote_cseq;
-            // An UPDATE under way does not end with the 2xx.
+            // A pending UPDATE does not end with the 2xx.
             if settled || early.offer_answer == OfferAnswer::RemoteOffer && !early.prack_owed {
                 dialog.offer_answer = early.offer_answer;
             }
@@ -82,7 +82,7 @@ impl Endpoint {
         self.usage_event(id, UsageEvent::Answered { response, ack_wanted: !offered });
     }
 
-    /// A 2xx after the one that decided: ours again, or another fork's.
+    /// Handles a 2xx after the first: a retransmission, or the 2xx of another fork.
     pub(super) fn late_success(&mut self, now: Instant, id: UsageId, cseq: u32, response: Response) {
         let Some(usage) = self.usages.get_mut(id) else { return };
         let tag = response.to_tag().unwrap_or_default();
@@ -95,7 +95,7 @@ impl Endpoint {
         }
     }
 
-    /// Sends the ACK again, if it has been sent.
+    /// Retransmits the ACK, if one was sent.
     pub(super) fn repeat_ack(&mut self, id: UsageId, cseq: u32) {
         let ours = self.usages.get_mut(id).and_then(|usage| usage.ours(cseq));
         if let Some((flow, ack)) = ours.and_then(|ours| ours.ack.clone()) {
@@ -104,12 +104,11 @@ impl Endpoint {
         }
     }
 
-    /// ACK and BYE for a 2xx that we have no use for; for its retransmissions
-    /// only the ACK.
+    /// Sends ACK and BYE for an unwanted 2xx; only the ACK for its retransmissions.
     pub(super) fn dismiss(&mut self, now: Instant, id: UsageId, cseq: u32, response: &Response) {
         let limit = self.config.limits.forks;
         let Some(usage) = self.usages.get_mut(id) else { return };
-        // Requests inside the early dialog have counted on (PRACK, UPDATE).
+        // Requests in the early dialog have advanced the CSeq number (PRACK, UPDATE).
         let tag = response.to_tag().unwrap_or_default();
         let counted = usage.dialogs.iter().find(|early| early.remote_tag() == tag).map(|it| it.local_cseq);
         let Some(ours) = usage.ours(cseq) else { return };
@@ -143,7 +142,7 @@ impl Endpoint {
         }
     }
 
-    /// The ACK for a 2xx (§13.2.2.4), with the credentials of its INVITE.
+    /// Sends the ACK for a 2xx (§13.2.2.4), with the credentials of its INVITE.
     pub(super) fn send_ack(&mut self, now: Instant, id: UsageId, cseq: u32, body: Option<Body>) {
         let Some(usage) = self.usages.get_mut(id) else { return };
         let headers = usage.ours(cseq).map(|ours| ours.credentials.clone()).unwrap_or_default();

@@ -1,8 +1,9 @@
-//! Requests that are too large for UDP go over TCP, if that can be had (RFC 3261 §18.1.1).
+//! Sends requests that are too large for UDP over TCP, if possible (RFC 3261 §18.1.1).
 //!
-//! Providers that take calls over UDP often have no TCP there, and drop the SYN: who names UDP
-//! gets UDP, in fragments, as Asterisk and PJSIP do it (`disable_tcp_switch`). Elsewhere TCP has a
-//! second to come, and a host that has none is not asked again for a while.
+//! Providers that accept calls over UDP often have no TCP and drop the SYN. A URI that names
+//! UDP therefore gets UDP, in fragments, as in Asterisk and PJSIP (`disable_tcp_switch`).
+//! Otherwise TCP has one second to connect, and after a failure the host is not tried over
+//! TCP for a while.
 
 use std::time::{Duration, Instant};
 
@@ -10,27 +11,27 @@ use super::send::Waiting;
 use super::{Endpoint, Flow, Transport};
 use crate::dialog::hop::names_udp;
 
-/// Larger requests do not go over UDP if there is another way, octets.
+/// Largest request sent over UDP if there is an alternative, in octets.
 const LARGE: usize = 1_300;
-/// How long the connection may take.
+/// Time limit for the TCP connection.
 const CONNECT: Duration = Duration::from_secs(1);
-/// How long it is remembered that none came.
+/// How long a failure of TCP is remembered.
 const REMEMBERED: Duration = Duration::from_secs(600);
 
-/// By which way requests of more than 1,300 octets go.
+/// The transport for requests of more than 1,300 octets.
 #[derive(Debug, Clone, Copy, PartialEq, Eq, Default, serde::Serialize, serde::Deserialize)]
 pub enum LargeRequests {
-    /// Over UDP where the URI that leads there says `transport=udp`, else over TCP.
+    /// UDP if the URI of the next hop has `transport=udp`, else TCP.
     #[default]
     AsNamed,
-    /// Over UDP.
+    /// Always UDP.
     Udp,
-    /// Over TCP, and over UDP where there is none.
+    /// TCP, with UDP as the fallback.
     Tcp,
 }
 
 impl LargeRequests {
-    /// Whether they stay with UDP on the way to this URI.
+    /// Whether large requests to this URI stay on UDP.
     pub(super) fn by_udp(self, uri: &[u8]) -> bool {
         match self {
             LargeRequests::AsNamed => names_udp(uri),
@@ -40,13 +41,13 @@ impl LargeRequests {
     }
 }
 
-/// Whether a request of so many octets wants another way than this flow.
+/// Whether a request of this size is too large for this flow.
 pub(super) fn is_too_large(octets: usize, flow: &Flow) -> bool {
     octets > LARGE && flow.transport == Transport::Udp
 }
 
 impl Endpoint {
-    /// The request waits for a connection; where none comes, it goes over UDP all the same.
+    /// Makes the request wait for a TCP connection; if that fails, it is sent over UDP.
     pub(super) fn connect_for_size(&mut self, now: Instant, mut waiting: Waiting, flow: Flow) {
         waiting.udp = Some(flow);
         if self.failover.avoids(now, (Transport::Tcp, flow.remote)) {
@@ -56,7 +57,7 @@ impl Endpoint {
         self.connecting.insert(connect, Box::new(waiting));
     }
 
-    /// There is no connection for it.
+    /// The TCP connection has failed: sends the request over UDP.
     pub(super) fn no_tcp_for_size(&mut self, now: Instant, flow: Flow, waiting: Waiting) {
         tracing::info!(
             "{} takes no TCP connection: requests of more than {LARGE} octets go there over UDP for {} s",

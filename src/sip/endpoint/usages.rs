@@ -15,8 +15,8 @@ use crate::transaction::timer_queue::TimerQueue;
 use crate::transaction::tokens::Tokens;
 use b2b_base::ids::{Branch, Chance, Mint, locate_tag};
 
-/// A deadline further away than this is looked at again on the way, so that the
-/// entries of calls that were answered meanwhile do not pile up.
+/// Maximum time until a deadline is checked again, so that timer entries of calls answered in
+/// the meantime do not accumulate.
 const HORIZON: Duration = Duration::from_secs(16);
 
 /// All usages of an endpoint.
@@ -24,7 +24,7 @@ const HORIZON: Duration = Duration::from_secs(16);
 pub(super) struct Usages {
     slab: Slab<Usage>,
     by_tag: Tokens,
-    /// Seeds for usages to come, in place of the mint's.
+    /// Seeds for the next usages, used instead of the mint's.
     foreseen: VecDeque<[u8; 32]>,
     removals: usize,
     timers: TimerQueue<UsageId>,
@@ -32,7 +32,7 @@ pub(super) struct Usages {
 }
 
 impl Usages {
-    /// The stream of the usage that is inserted next.
+    /// The random stream for the next usage inserted.
     pub fn chance(&self, mint: &mut Mint) -> Chance {
         match self.foreseen.front() {
             Some(seed) => Chance::new(*seed, mint.shard()),
@@ -47,7 +47,7 @@ impl Usages {
     pub fn insert(&mut self, mut usage: Usage) -> UsageId {
         self.generation = self.generation.wrapping_add(1);
         usage.generation = self.generation;
-        // Its stream was made from it.
+        // The seed was used for this usage.
         self.foreseen.pop_front();
         let tag = usage.local_tag;
         let slot = self.slab.insert(usage) as u32;
@@ -65,14 +65,14 @@ impl Usages {
         self.slab.get_mut(id.slot as usize).filter(|usage| usage.generation == id.generation)
     }
 
-    /// The usage whose dialog a request belongs to (§12.2.2): our tag leads to
-    /// it, Call-ID and remote tag have to agree.
+    /// The usage whose dialog a request belongs to (§12.2.2): found by our tag; Call-ID and
+    /// remote tag must match.
     pub fn of_request(&self, request: &Request) -> Option<UsageId> {
         let remote_tag = request.from_tag().unwrap_or_default();
         self.of_dialog(request.call_id().ok()?, request.to_tag()?, remote_tag)
     }
 
-    /// Whether a tag is that of a call.
+    /// Whether a tag belongs to a call.
     pub fn has_tag(&self, tag: &[u8]) -> bool {
         self.of_tag(tag).is_some()
     }
@@ -90,8 +90,7 @@ impl Usages {
         known.then_some(UsageId { slot, generation: usage.generation })
     }
 
-    /// Makes sure that the usage wakes at its earliest deadline, or at the horizon
-    /// to look again.
+    /// Arms the timer for the usage's earliest deadline, or for the horizon.
     pub fn arm(&mut self, now: Instant, id: UsageId) {
         let Some(usage) = self.slab.get_mut(id.slot as usize).filter(|it| it.generation == id.generation)
         else {
@@ -101,7 +100,7 @@ impl Usages {
         self.timers.arm(&mut usage.queued, deadline, id);
     }
 
-    /// The next usage that has something to do now.
+    /// The next usage with a deadline that has passed.
     pub fn due(&mut self, now: Instant, out: &mut Outbox) -> Option<UsageId> {
         while let Some((at, id)) = self.timers.pop_due(now) {
             out.counters.steps += 1;
@@ -121,7 +120,7 @@ impl Usages {
         self.timers.next()
     }
 
-    /// Removes the usage if nothing of it can be asked for any more.
+    /// Removes the usage if nothing can refer to it any more.
     pub fn settle(&mut self, id: UsageId) {
         if self.get(id).is_some_and(|usage| !usage.is_needed()) {
             let mut usage = self.slab.remove(id.slot as usize);
@@ -135,50 +134,49 @@ impl Usages {
         }
     }
 
-    /// Usages, timer entries, map entries, slab capacity.
+    /// Numbers of usages, timer entries and map entries, and the slab capacity.
     pub fn holdings(&self) -> [usize; 4] {
         [self.slab.len(), self.timers.len(), self.by_tag.entries(), self.slab.capacity()]
     }
 }
 
 impl Endpoint {
-    /// The seed that the identifiers and random choices of a call come from: its
-    /// tag, Call-ID, branches, and first CSeq and RSeq, and how long it waits after
-    /// glare. Who knows it can forge requests in the call.
+    /// The seed of a call's identifiers and random choices: its tag, Call-ID, branches, first
+    /// CSeq and RSeq, and back-off after glare. It must stay secret: it allows forging
+    /// requests in the call.
     ///
-    /// With this seed, by [`Endpoint::foresee`], and the same input, another
-    /// endpoint of the same configuration sends the same bytes in that call,
-    /// whatever else either of them does.
+    /// With this seed, given to [`Endpoint::foresee`], and the same input, another endpoint
+    /// of the same configuration sends the same bytes in that call, whatever else the two
+    /// endpoints do.
     pub fn seed_of(&self, usage: UsageId) -> Option<[u8; 32]> {
         self.usages.get(usage).map(|it| it.chance.seed())
     }
 
-    /// The next call that begins, ours or theirs, takes this seed in place of one
-    /// of the endpoint's. Several seeds are taken in the order in which they were
-    /// given. Calls with the same seed have the same tags and branches, so an
-    /// endpoint has room for one of them at a time.
+    /// Sets the seed of the next call, incoming or outgoing. Several seeds are used in the
+    /// order given. Calls with the same seed have the same tags and branches, so an endpoint
+    /// must not have two of them at a time.
     pub fn foresee(&mut self, seed: [u8; 32]) {
         self.usages.foreseen.push_back(seed);
     }
 
-    /// How much of what its seed gives is used: for [`Endpoint::go_on_from`].
+    /// Position in the endpoint's random stream, for [`Endpoint::go_on_from`].
     pub fn position(&self) -> u64 {
         self.mint.position()
     }
 
-    /// Goes on with what the seed gives where another endpoint of the same seed has stopped ([`Endpoint::position`]):
-    /// else identifiers would come twice. What the endpoint knows its own loops and answers by is the same.
+    /// Skips to the position where another endpoint with the same seed stopped
+    /// ([`Endpoint::position`]), so that no identifier repeats. The keys for loop marks and
+    /// stateless responses are the same in both.
     pub fn go_on_from(&mut self, position: u64) {
         self.mint.skip_to(position);
     }
 
-    /// Gives these outputs again, before all others: whoever took them could not carry them out.
+    /// Queues outputs again, before all others, because the driver could not carry them out.
     pub fn give_again(&mut self, outputs: Vec<Output>) {
         self.out.give_again(outputs);
     }
 
-    /// A branch for a request of this usage; without one, or when it is gone, a
-    /// branch of the endpoint.
+    /// A branch for a request of this usage; a branch of the endpoint if there is no usage.
     pub(super) fn next_branch(&mut self, usage: Option<UsageId>) -> Branch {
         match usage.and_then(|usage| self.usages.get_mut(usage)) {
             Some(usage) => usage.chance.branch(),
@@ -186,7 +184,7 @@ impl Endpoint {
         }
     }
 
-    /// Random bits, as `next_branch`.
+    /// Random bits, from the same source as `next_branch`.
     pub(super) fn next_random(&mut self, usage: Option<UsageId>) -> u64 {
         match usage.and_then(|usage| self.usages.get_mut(usage)) {
             Some(usage) => usage.chance.random(),
@@ -194,25 +192,25 @@ impl Endpoint {
         }
     }
 
-    /// User part of our Contact in this call; empty: the endpoint's.
+    /// User part of our Contact in this call; empty for the endpoint's.
     pub(super) fn contact_user(&self, usage: Option<UsageId>) -> &[u8] {
         let dialog = usage.and_then(|usage| self.usages.get(usage)).and_then(|it| it.dialogs.first());
         dialog.map_or(b"", Dialog::contact_user)
     }
 
-    /// Gives an event of a usage to the user, unless its last one is out.
+    /// Reports an event of a usage, unless it has terminated.
     pub(super) fn usage_event(&mut self, usage: UsageId, event: UsageEvent) {
         if self.usages.get(usage).is_some_and(|it| !it.is_over()) {
             self.out.event(Event::Usage { usage, event });
         }
     }
 
-    /// Ends a usage: its last event. Only stragglers are dealt with from now on.
+    /// Ends a usage and reports its last event. Afterwards only late messages are handled.
     pub(super) fn terminate(&mut self, now: Instant, id: UsageId, cause: Termination) {
         if self.usages.get(id).is_none_or(Usage::is_over) {
             return;
         }
-        // What they still ask for inside a session that is over (§15.1.2).
+        // Refuses requests still pending in the ended session (§15.1.2).
         self.refuse_pending(now, id, 487);
         self.refers_after_end(now, id);
         self.challengeable.forget(id);
@@ -223,7 +221,7 @@ impl Endpoint {
         usage.timer = None;
         usage.ours.retain_mut(|ours| {
             let open = ours.transaction.filter(|_| ours.progress == Progress::Open);
-            // The 2xx to a re-INVITE wants its ACK all the same (RFC 5407 §3.2.3).
+            // A 2xx to a re-INVITE still needs its ACK (RFC 5407 §3.2.3).
             let awaited = open.is_some() && ours.origin.is_none();
             if let (Some(transaction), false) = (open, awaited) {
                 self.clients.orphan(now, &mut self.out, transaction);
@@ -243,7 +241,7 @@ impl Endpoint {
         self.usages.settle(id);
     }
 
-    /// Something a usage asked to be woken for.
+    /// Handles the deadlines of a usage.
     pub(super) fn usage_timeout(&mut self, now: Instant, id: UsageId) {
         let Some(usage) = self.usages.get(id) else { return };
         let due = |at: Option<Instant>| at.is_some_and(|at| at <= now);
@@ -260,7 +258,7 @@ impl Endpoint {
         {
             self.their_invite_deadline(now, id);
         }
-        // The usage may have more that is due: it stays armed until it has not.
+        // The usage may have further deadlines, so its timer is armed again.
         self.usages.arm(now, id);
     }
 }

@@ -1,5 +1,5 @@
-//! A side of a call that is gone from one moment to the next, as a telephone whose mains plug is pulled: for tests
-//! of those who have to notice.
+//! Makes one side of a call go silent from one moment to the next, like a telephone that
+//! loses power, to test how others detect it.
 
 use std::collections::{HashSet, VecDeque};
 use std::time::Instant;
@@ -8,19 +8,20 @@ use super::command::CommandError;
 use super::{Endpoint, Termination, UsageId};
 use crate::msg::{Request, Response};
 
-/// Calls that are remembered as gone; the oldest give way, and are answered with 481 again.
+/// Number of vanished calls remembered; requests in older ones get 481 again.
 const MOST: usize = 1 << 16;
 
-/// Calls that nothing is heard of any more.
+/// Calls that have vanished.
 #[derive(Debug, Default)]
 pub(super) struct Gone {
-    /// Call-ID and the tag of who sends the message, which the far end's requests have in From, and responses to ours.
+    /// Call-ID and the From tag of a message: the peer's tag for its requests, ours for
+    /// responses to us.
     known: HashSet<Box<[u8]>>,
     order: VecDeque<Box<[u8]>>,
 }
 
 fn key(call_id: &[u8], tag: &[u8]) -> Box<[u8]> {
-    // no NUL stands in either (RFC 3261 §25.1)
+    // neither contains a NUL (RFC 3261 §25.1)
     [call_id, b"\0", tag].concat().into()
 }
 
@@ -41,7 +42,7 @@ impl Gone {
         !self.known.is_empty() && call_id.zip(tag).is_some_and(known)
     }
 
-    /// Whether a request is one of theirs.
+    /// Whether a request belongs to a vanished call.
     pub fn is_of_request(&self, request: &Request) -> bool {
         self.has(request.call_id().ok(), request.from_tag())
     }
@@ -53,9 +54,9 @@ impl Gone {
 }
 
 impl Endpoint {
-    /// Forgets a call without a word to the far end, and is deaf to what that still sends in it: neither is it answered nor
-    /// refused with 481. The usage ends with [`Termination::ByeUnanswered`]. A request of ours that waits for its
-    /// response is sent again as long as it would have been.
+    /// Drops a call without telling the peer and ignores whatever the peer still sends in it,
+    /// without a response, not even 481. The usage ends with [`Termination::ByeUnanswered`].
+    /// A pending request of ours is retransmitted as usual.
     ///
     /// # Errors
     /// There is no such call.

@@ -1,4 +1,4 @@
-//! Sources that nothing is taken from for a time, looked up before a message is parsed.
+//! Banned sources, checked before a message is parsed.
 
 use std::collections::HashMap;
 use std::net::IpAddr;
@@ -7,19 +7,19 @@ use std::time::Instant;
 use crate::endpoint::Endpoint;
 use crate::known::network;
 
-/// Banned sources at most. Whoever finds no place is left to who bans.
+/// Maximum number of banned sources. Further ones have to be refused by the code that bans.
 const MAX_BANS: usize = 65_536;
 
-/// A ban, or its end, for [`SipStack::ban`](super::SipStack::ban).
+/// A ban or its end, for [`SipStack::ban`](super::SipStack::ban).
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
 pub struct Ban {
-    /// An IPv4 address, or any of an IPv6 /64.
+    /// An IPv4 address, or any address of an IPv6 /64.
     pub source: IpAddr,
-    /// When it ends; none: now.
+    /// When the ban ends; `None` lifts it now.
     pub until: Option<Instant>,
 }
 
-/// Who is banned, and until when: an IPv4 address or an IPv6 /64 each.
+/// The end of each ban, by IPv4 address or IPv6 /64.
 #[derive(Debug, Default)]
 pub(super) struct Bans {
     until: HashMap<IpAddr, Instant>,
@@ -53,10 +53,11 @@ impl Bans {
         holds
     }
 
-    /// Whether a message, unparsed, is not to be taken: it comes from a banned source, and
-    /// does not belong to anything that the endpoint has.
+    /// Whether to drop an unparsed message: its source is banned, and it belongs to no call
+    /// or request of the endpoint.
     pub fn refuse(&mut self, now: Instant, source: IpAddr, message: &[u8], endpoint: &Endpoint) -> bool {
-        // Without a tag or branch of ours (RFC 3261 §9.1, §17.1.1.3), but they begin nothing.
+        // They carry no tag or branch of ours (RFC 3261 §9.1, §17.1.1.3), but start nothing
+        // new.
         let ends = message.starts_with(b"ACK ") || message.starts_with(b"CANCEL ");
         self.holds(now, source) && !ends && !endpoint.expects(message)
     }

@@ -1,8 +1,8 @@
-//! Budgets per source address, spent before a message is parsed.
+//! Message budgets per source address, applied before a message is parsed.
 //!
-//! A bucket is one instant, the theoretical arrival time of the generic cell
-//! rate algorithm: it needs no refill, and a bucket whose instant has passed is
-//! as good as a new one, so that forgetting it costs nobody anything.
+//! A bucket is one instant, the theoretical arrival time of the generic cell rate algorithm.
+//! It needs no refill, and once the instant has passed it equals a new bucket, so it can be
+//! dropped without loss.
 
 use std::collections::HashMap;
 use std::net::IpAddr;
@@ -10,12 +10,12 @@ use std::time::{Duration, Instant};
 
 use crate::known::{KnownSources, network};
 
-/// How many messages a source may send.
+/// The rate of messages allowed per source.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
 pub struct Rate {
-    /// Messages per second in the long run; at least 1.
+    /// Messages per second on average; at least 1.
     pub per_second: u32,
-    /// Messages at once after a rest; at least 1.
+    /// Messages in a burst after a pause; at least 1.
     pub burst: u32,
 }
 
@@ -41,7 +41,8 @@ impl Bucket {
         Bucket { full_again_at: now }
     }
 
-    /// Takes one message out. When there is none left: how long until there is.
+    /// Takes one message out. If the bucket is empty, returns the time until one is
+    /// available.
     pub fn take(&mut self, now: Instant, rate: Rate) -> Result<(), Duration> {
         let at = self.full_again_at.max(now);
         let ahead = at.duration_since(now);
@@ -54,33 +55,33 @@ impl Bucket {
         }
     }
 
-    /// Puts one message back in.
+    /// Puts one message back.
     pub fn give_back(&mut self, rate: Rate) {
         self.full_again_at = self.full_again_at.checked_sub(rate.interval()).unwrap_or(self.full_again_at);
     }
 
-    /// Whether it is as good as a new one.
+    /// Whether the bucket equals a new one.
     pub fn is_full(&self, now: Instant) -> bool {
         self.full_again_at <= now
     }
 }
 
-/// The buckets of all sources: an IPv4 address or an IPv6 /64 each. The table
-/// is bounded, and a quarter of it is kept for sources that are known; who finds no
-/// place shares one bucket with all others of the kind.
+/// The buckets of all sources, one for each IPv4 address or IPv6 /64. The table is bounded,
+/// with a quarter reserved for known sources; sources without an entry share one bucket,
+/// strangers and known sources separately.
 #[derive(Debug)]
 pub struct SourceBudget {
     rate: Rate,
     max_sources: usize,
     buckets: HashMap<IpAddr, Bucket>,
     known: KnownSources,
-    /// Of strangers, and of those who are known.
+    /// The shared buckets of strangers and of known sources.
     overflow: [Bucket; 2],
     next_sweep: Instant,
 }
 
-/// A full table is swept at most this often: a flood of forged sources must not
-/// buy a walk through the table with each datagram.
+/// Minimum interval between two sweeps of a full table: a flood of forged sources must not
+/// cause a sweep for each datagram.
 const SWEEP_INTERVAL: Duration = Duration::from_secs(1);
 
 impl SourceBudget {
@@ -119,19 +120,19 @@ impl SourceBudget {
         admitted
     }
 
-    /// The last message of a source was worth it: it costs nothing.
+    /// Refunds the last message of a source.
     pub fn give_back(&mut self, source: IpAddr) {
         if let Some(bucket) = self.buckets.get_mut(&network(source)) {
             bucket.give_back(self.rate);
         }
     }
 
-    /// Another rate from now on.
+    /// Replaces the rate.
     pub fn set_rate(&mut self, rate: Rate) {
         self.rate = rate;
     }
 
-    /// How many sources have a bucket of their own.
+    /// Number of sources with their own bucket.
     pub fn sources(&self) -> usize {
         self.buckets.len()
     }

@@ -1,12 +1,12 @@
-//! The names of a certificate, and which of them stands for which other.
+//! The names in a certificate.
 
 use rustls::pki_types::CertificateDer;
 use webpki::EndEntityCert;
 
-/// Who a SIP server is by its certificate (RFC 5922 §7.1): the hosts of `sip:` URIs of
-/// subjectAltName that name no user, and where there are none its DNS names, in lower case.
-/// The common name is no name: public authorities do not vouch for it any more. DNS names may be
-/// wildcards, which RFC 5922 §7.2 forbids and which stand in certificates of large providers.
+/// The identities of a SIP server in its certificate (RFC 5922 §7.1): the hosts of `sip:`
+/// URIs without a user in subjectAltName, or if there are none its DNS names, in lower case.
+/// The common name is not used, because public authorities no longer vouch for it. DNS names
+/// may be wildcards, which RFC 5922 §7.2 forbids but large providers use.
 pub(super) fn names(certificate: &CertificateDer<'_>) -> Vec<String> {
     let Ok(certificate) = EndEntityCert::try_from(certificate) else { return Vec::new() };
     let hosts: Vec<String> = certificate.valid_uri_names().filter_map(host).collect();
@@ -16,7 +16,7 @@ pub(super) fn names(certificate: &CertificateDer<'_>) -> Vec<String> {
     }
 }
 
-/// The host of `sip:host`; none of a URI that names a user, who is no server.
+/// The host of `sip:host`; `None` for a URI with a user, which is not a server.
 fn host(uri: &str) -> Option<String> {
     let (scheme, rest) = uri.split_once(':')?;
     let host = rest.split([';', '?']).next()?;
@@ -25,7 +25,7 @@ fn host(uri: &str) -> Option<String> {
     is_host.then(|| plain(host))
 }
 
-/// As names are compared.
+/// The form in which names are compared.
 fn plain(name: &str) -> String {
     name.trim_end_matches('.').to_ascii_lowercase()
 }

@@ -1,36 +1,37 @@
-//! Connections over TLS whose peers have shown a certificate that was verified: what it names,
-//! and whom the configuration means by that.
+//! TLS connections whose peers presented a verified certificate: the names in it, and the
+//! configured peers that they belong to.
 
 use std::collections::HashMap;
 use std::sync::{Arc, PoisonError, RwLock};
 
 use crate::endpoint::Flow;
 
-/// Who has come by which connection, by certificates; clones are the same. Sockets write what
-/// certificates name, whoever admits calls writes whose names those are, and asks.
+/// The certificate names of each connection; clones share the table. The sockets write the
+/// names in certificates; the code that admits calls sets which peer has which names, and
+/// queries it.
 ///
-/// A certificate counts for the connection that it was shown on, as long as that is up, and for
-/// no other one.
+/// A certificate counts only for the connection that it was presented on, while that is open.
 #[derive(Debug, Clone, Default)]
 pub struct CertifiedPeers(Arc<RwLock<Table>>);
 
 #[derive(Debug, Default)]
 struct Table {
-    /// A name in lower case, `*.` for any one label before it, and whose it is.
+    /// A name in lower case, with `*.` for any one leading label, and the peer that it
+    /// belongs to.
     known: Vec<(Box<str>, Arc<str>)>,
-    /// By the connection.
+    /// The certificate names of each connection.
     names: HashMap<u64, Box<[String]>>,
 }
 
 impl CertifiedPeers {
-    /// Whose names are whose from now on; `*.example.com` is every name of one label more than
-    /// `example.com`. Of two that fit equally well the first counts.
+    /// Sets the names of the configured peers; `*.example.com` stands for every name with one
+    /// more label than `example.com`. Of equally good matches the first counts.
     pub fn set_known<'a>(&self, known: impl IntoIterator<Item = (&'a str, &'a str)>) {
         let known = known.into_iter().map(|(name, of)| (name.to_ascii_lowercase().into(), of.into()));
         self.0.write().unwrap_or_else(PoisonError::into_inner).known = known.collect();
     }
 
-    /// Whose certificate was shown on this connection; none: nobody's who is known.
+    /// The configured peer whose certificate was presented on this connection, if any.
     pub fn peer(&self, flow: &Flow) -> Option<Arc<str>> {
         self.of(flow.id.0)
     }
@@ -60,13 +61,12 @@ impl CertifiedPeers {
     }
 }
 
-/// How well a name of a certificate fits one of the configuration; the larger the better.
+/// How well a certificate name matches a configured one; larger is better.
 #[derive(Debug, Clone, Copy, PartialEq, Eq, PartialOrd, Ord)]
 enum Fit {
-    /// The certificate is for every name of a domain (which RFC 5922 §7.2 forbids, and which
-    /// large providers have).
+    /// The certificate has a wildcard (which RFC 5922 §7.2 forbids but large providers use).
     ByItsWildcard,
-    /// The configuration takes every name of a domain.
+    /// The configuration has a wildcard.
     ByOurs,
     Same,
 }
@@ -81,8 +81,7 @@ fn fit(known: &str, shown: &str) -> Option<Fit> {
     }
 }
 
-/// Whether `*.example.com` stands for a name: one label takes the place of the star (RFC 6125
-/// §6.4.3).
+/// Whether `*.example.com` matches a name: the star stands for one label (RFC 6125 §6.4.3).
 pub(super) fn covers(wildcard: &str, name: &str) -> bool {
     let parts = wildcard.strip_prefix("*.").zip(name.split_once('.'));
     parts.is_some_and(|(domain, (label, rest))| domain == rest && !label.is_empty() && label != "*")

@@ -1,4 +1,4 @@
-//! Whether a certificate of somebody who connects to us is good.
+//! Verification of client certificates.
 
 use std::sync::Arc;
 
@@ -15,13 +15,13 @@ use webpki::{
     RequiredEkuNotFoundContext,
 };
 
-/// Checks certificates of clients against authorities. The library's own verifier takes none
-/// whose extended key usage lacks id-kp-clientAuth; peers of a SIP server are servers, and public
-/// authorities do not vouch for clients any more.
+/// Verifies client certificates against authorities. The library's own verifier rejects those
+/// whose extended key usage lacks id-kp-clientAuth; but the peers of a SIP server are
+/// servers, and public authorities no longer certify clients.
 #[derive(Debug)]
 pub(super) struct ClientVerifier {
     roots: RootCertStore,
-    /// Their names, for who has several certificates to choose from.
+    /// The authorities' names, sent as a hint to clients with several certificates.
     subjects: Vec<DistinguishedName>,
     required: bool,
     provider: Arc<CryptoProvider>,
@@ -33,7 +33,7 @@ impl ClientVerifier {
     }
 }
 
-/// What a certificate may be meant for; one that does not say is meant for everything.
+/// The accepted key purposes; a certificate without any is valid for all.
 struct SipPeer;
 
 impl SipPeer {
@@ -111,7 +111,7 @@ impl ClientCertVerifier for ClientVerifier {
     }
 }
 
-/// As the peer is told by an alert, and as the log has it.
+/// The error for the TLS alert and the log.
 fn refusal(error: webpki::Error) -> Error {
     let error = match error {
         webpki::Error::BadDer | webpki::Error::BadDerTime => CertificateError::BadEncoding,

@@ -1,6 +1,5 @@
-//! One TCP or TLS connection: a task of its own that frames what comes, and writes
-//! from a bounded queue of its own. Whatever the peer does, only this task
-//! waits for it.
+//! One TCP or TLS connection: a task that frames the input and writes from its own bounded
+//! queue. A slow peer blocks only this task.
 
 use std::net::SocketAddr;
 use std::sync::Arc;
@@ -19,19 +18,18 @@ use super::tls::Tls;
 use crate::msg::framing::{StreamDecoder, StreamItem};
 use crate::msg::{Limits, Message, ParseError};
 
-/// What a connection task tells the stack.
+/// What a connection task reports to the stack.
 #[derive(Debug)]
 #[expect(clippy::large_enum_variant, reason = "nearly all are messages; a box would cost each an allocation")]
 pub(super) enum ConnectionEvent {
-    /// The peer has shown a certificate that was verified, and which has these names. Comes
-    /// before every message.
+    /// The peer presented a verified certificate with these names. Comes before any message.
     Certified { id: u64, names: Vec<String> },
-    /// A message. `last`: nothing that follows could be read as one, so the
-    /// connection is to be closed once this one is answered.
+    /// A message. `last`: the rest of the stream cannot be framed, so the connection is to be
+    /// closed once this message was answered.
     Message { id: u64, message: Result<Message, ParseError>, last: bool },
-    /// The peer has answered a ping of ours.
+    /// The peer answered a ping of ours.
     Pong { id: u64 },
-    /// The peer sends no more; what it asked before is still to be answered.
+    /// The peer sends no more; its earlier requests are still to be answered.
     Ended { id: u64 },
     /// The last event of a connection.
     Closed { id: u64, reason: CloseReason },
@@ -40,13 +38,13 @@ pub(super) enum ConnectionEvent {
 /// Why a connection ended.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
 pub(super) enum CloseReason {
-    /// The peer closed, the network broke, or we dropped the queue.
+    /// The peer closed, the network failed, or the queue was dropped.
     Closed,
     /// A write took too long.
     NotReading,
-    /// Half a message or handshake for too long, or nothing at all.
+    /// A message or handshake was incomplete for too long, or the connection was idle.
     Timeout,
-    /// The peer does not speak TLS, or wants what we do not have.
+    /// The TLS handshake failed.
     Handshake,
 }
 
@@ -57,30 +55,30 @@ pub(super) struct Halves {
 }
 
 impl Halves {
-    /// Of a stream that has no halves of its own.
+    /// Splits a stream that has no halves of its own.
     #[cfg(feature = "tls")]
     pub(super) fn of(stream: impl AsyncRead + AsyncWrite + Send + 'static) -> Self {
         let (read, write) = tokio::io::split(stream);
         Halves { read: Box::new(read), write: Box::new(write) }
     }
 
-    /// Of a TCP connection.
+    /// Splits a TCP connection.
     pub(super) fn plain(stream: TcpStream) -> Self {
         let (read, write) = stream.into_split();
         Halves { read: Box::new(read), write: Box::new(write) }
     }
 }
 
-/// What a connection's task begins with.
+/// The initial state of a connection task.
 pub(super) enum Beginning {
     Open(Halves),
-    /// The peer has connected to this listener, as it was configured, and is to begin the
+    /// The peer connected to this listener, with these settings, and is to start the
     /// handshake.
     Handshake(TcpStream, Tls, SocketAddr),
 }
 
-/// Whether a connection has shown that it belongs to somebody who has business here; its
-/// table and its task share it.
+/// Whether a connection has proved that it belongs to a legitimate peer; shared by the table
+/// and the task.
 #[derive(Debug, Clone, Default)]
 pub(super) struct Proof(Arc<AtomicBool>);
 
@@ -94,8 +92,8 @@ impl Proof {
     }
 }
 
-/// Whether a ping of ours waits for its answer (RFC 5626 §4.4.1); the table of connections and the
-/// connection's task share it.
+/// Whether a ping of ours waits for its answer (RFC 5626 §4.4.1); shared by the table and the
+/// task.
 #[derive(Debug, Clone, Default)]
 pub(super) struct Pinged(Arc<AtomicBool>);
 
@@ -108,20 +106,20 @@ impl Pinged {
         self.0.store(true, Ordering::Relaxed);
     }
 
-    /// Something has come that answers it; whether one waited.
+    /// Notes an answer; `true` if a ping was waiting.
     fn heard(&self) -> bool {
         self.0.swap(false, Ordering::Relaxed)
     }
 }
 
-/// How many times as long as a message a connection without a proof may last.
+/// Lifetime of an unproven connection, in multiples of the message time-out.
 const UNPROVEN: u32 = 3;
 
-/// Read at once from a socket.
+/// Maximum number of octets per read.
 const CHUNK: usize = 16 * 1024;
 
-/// Runs a connection to its end. Ends when the last strong sender of `queue`
-/// is gone and everything in it has been written.
+/// Runs a connection to its end, which is when the last strong sender of `queue` is dropped
+/// and the queue is written.
 pub(super) async fn run(
     id: u64,
     (proof, pinged): (Proof, Pinged),
@@ -135,7 +133,7 @@ pub(super) async fn run(
     let reason = match open(beginning, &mut outgoing, net.message_timeout).await {
         Ok((Halves { read, write: write_half }, certificate)) => {
             if let Some(names) = certificate {
-                // Without the stack there is nobody to read for, either.
+                // Fails only when the stack is gone; the reader notices that too.
                 let _ = events.send(ConnectionEvent::Certified { id, names }).await;
             }
             let reader = Reader { id, proof, pinged, keep_alive, events: events.clone(), net: net.clone() };
@@ -146,12 +144,12 @@ pub(super) async fn run(
         }
         Err(reason) => reason,
     };
-    // Everything is closed before the news of it: who hears of it may connect again.
+    // Sent after everything is closed, so that the receiver may connect again.
     let _ = events.send(ConnectionEvent::Closed { id, reason }).await;
 }
 
-/// Does the handshake, if there is one to do; what the peer's certificate names that was asked
-/// for.
+/// Performs the TLS handshake if one is due; returns the names in the peer's certificate if
+/// one was requested.
 async fn open(
     beginning: Beginning,
     outgoing: &mut mpsc::Receiver<Bytes>,
@@ -174,7 +172,7 @@ async fn open(
             }
             Err(_) => Err(CloseReason::Timeout),
         },
-        // Nobody knows the way yet who could want to send: the stack closes.
+        // Nothing can be sent yet, so this is the stack closing the connection.
         _ = outgoing.recv() => Err(CloseReason::Closed),
     }
 }
@@ -187,7 +185,7 @@ async fn write(
     while let Some(data) = queue.recv().await {
         let written = async {
             half.write_all(&data).await?;
-            // TLS keeps back what the socket did not take at once.
+            // TLS buffers what the socket did not accept at once.
             half.flush().await
         };
         match timeout(stall, written).await {
@@ -204,8 +202,8 @@ struct Reader {
     id: u64,
     proof: Proof,
     pinged: Pinged,
-    /// For the answer to keep-alives only: weak, so that the stack's sender
-    /// alone keeps the connection open.
+    /// For keep-alive answers only: weak, so that only the stack's sender keeps the
+    /// connection open.
     keep_alive: mpsc::WeakSender<Bytes>,
     events: mpsc::Sender<ConnectionEvent>,
     net: NetLimits,
@@ -225,7 +223,7 @@ impl Reader {
         loop {
             let data = match timeout_at(deadline, half.read(&mut chunk)).await {
                 Err(_) => {
-                    // The proof may have come after the last message was read.
+                    // The proof may have been given after the last message was read.
                     let idle = heard + self.net.idle_timeout;
                     if decoder.buffered() == 0 && self.proof.given() && idle > deadline {
                         deadline = idle;
@@ -238,7 +236,7 @@ impl Reader {
                     if self.events.send(ConnectionEvent::Ended { id: self.id }).await.is_err() {
                         return CloseReason::Closed;
                     }
-                    // The stack drops the queue when the answers are in it.
+                    // The stack drops the queue once the responses are in it.
                     return std::future::pending().await;
                 }
                 Ok(Ok(len)) => chunk.get(..len).unwrap_or_default(),
@@ -267,7 +265,7 @@ impl Reader {
                         {
                             return CloseReason::NotReading;
                         }
-                        // One of its own that has crossed ours shows life as well.
+                        // A ping of the peer that crosses ours also proves that it is alive.
                         if self.pinged.heard()
                             && self.events.send(ConnectionEvent::Pong { id: self.id }).await.is_err()
                         {
@@ -276,7 +274,7 @@ impl Reader {
                         continue;
                     }
                 };
-                // The peer is slowed down by not being read.
+                // Not reading slows the peer down.
                 while let Err(wait) = pace.take(std::time::Instant::now(), self.net.per_source) {
                     tokio::time::sleep(wait).await;
                 }
@@ -285,7 +283,7 @@ impl Reader {
                     return CloseReason::Closed;
                 }
                 if last {
-                    // The stack drops the queue when the answer is in it.
+                    // The stack drops the queue once the response is in it.
                     return std::future::pending().await;
                 }
             }
@@ -298,14 +296,14 @@ impl Reader {
                 match (proven, messages) {
                     (true, _) => deadline = heard + self.net.idle_timeout,
                     (false, true) => deadline = soon.min(end),
-                    // Line ends buy no time.
+                    // Bare line ends do not extend the deadline.
                     (false, false) => {}
                 }
             } else if complete || !was_partial {
                 deadline = if proven { soon } else { soon.min(end) };
             }
-            // Else the same message goes on, and its deadline with it: a byte
-            // now and then buys no time.
+            // Otherwise the same message continues with its deadline, so single bytes do not
+            // extend it.
         }
     }
 }

@@ -1,4 +1,4 @@
-//! The table of TCP and TLS connections, with its limits.
+//! The table of TCP and TLS connections, and its limits.
 
 use std::collections::{BTreeSet, HashMap};
 use std::net::{IpAddr, SocketAddr};
@@ -15,75 +15,76 @@ use crate::endpoint::{Flow, FlowId, Transport};
 use crate::known::{Acquaintance, network};
 use crate::msg::Limits;
 
-/// Events of all connections that may wait for the stack; more, and the
-/// connections wait, each in its turn. Messages may be large: not too many.
+/// Capacity of the event queue of all connections; when it is full, they wait their turn.
+/// Small, because messages may be large.
 const EVENT_QUEUE: usize = 256;
 
-/// Connections being opened at once: each is a descriptor for up to
-/// `connect_timeout`, and peers say in Contact where to.
+/// Maximum number of connections being opened: each takes a descriptor for up to
+/// `connect_timeout`, and peers choose the targets in their Contacts.
 const MAX_OPENING: usize = 256;
 
-/// Who opened a connection.
+/// Which side opened a connection.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
 pub(super) enum Opened {
     ByUs,
     ByPeer,
 }
 
-/// Whom a connection leads to.
+/// The peer of a connection, with the properties that decide about reuse.
 #[derive(Debug, Clone, PartialEq, Eq, Hash)]
 pub(super) struct Peer {
     pub transport: Transport,
     pub remote: SocketAddr,
-    /// For TLS, by which name its certificate was checked (RFC 5922 §4), none for its address.
+    /// For TLS, the name that the certificate was checked for (RFC 5922 §4); `None` for the
+    /// address.
     pub name: Option<Arc<str>>,
-    /// For TLS, the number of the settings that the connection was made by: another certificate,
-    /// or trust in others, needs a connection of its own.
+    /// For TLS, the number of the settings used: another certificate or other trusted
+    /// authorities need a separate connection.
     pub settings: u64,
-    /// The listener that a connection of ours was made from, where one was named: it begins at an
-    /// address of its network.
+    /// The named listener that a connection of ours was made from, if any; it starts from an
+    /// address of that listener's network.
     pub listener: Option<Arc<str>>,
 }
 
 #[derive(Debug)]
 struct Connection {
-    /// `local` of it is where peers reach us.
+    /// `local` is the address at which peers reach us.
     flow: Flow,
     peer: Peer,
     opened: Opened,
     proof: Proof,
     pinged: Pinged,
-    /// It stands among those that may go to make room.
+    /// Whether it is among the connections that may be closed to make room.
     unproven: bool,
     queue: mpsc::Sender<Bytes>,
     task: AbortHandle,
 }
 
-/// What one source has opened.
+/// The connections opened by one source.
 #[derive(Debug, Default)]
 struct OfSource {
     all: usize,
-    /// The oldest first.
+    /// Ids of unproven connections, oldest first.
     unproven: BTreeSet<u64>,
 }
 
-/// Whether there is room for one more connection of a peer's.
+/// Whether there is room for another connection opened by a peer.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
 pub(super) enum Room {
     Yes,
-    /// If this one goes, which has proven nothing.
+    /// Yes, if this unproven connection is closed.
     InsteadOf(u64),
     No,
 }
 
-/// What became of a message to be sent.
+/// The result of queuing a message.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
 pub(super) enum Queued {
     Yes,
-    /// There is no such connection (any more).
+    /// There is no such connection, or no longer.
     NoConnection,
-    /// The peer has not read for so long that its queue was full: the
-    /// connection is closed and gone.
+    /// The queue was full because the peer does not read: the connection was closed and
+    /// removed.
     NotReading,
 }
 
@@ -94,20 +95,20 @@ pub(super) struct Connections {
     message_limits: Limits,
     next_id: u64,
     by_id: HashMap<u64, Connection>,
-    /// To reuse what is open (RFC 3261 §18.1.1).
+    /// Open connections for reuse (RFC 3261 §18.1.1).
     by_peer: HashMap<Peer, u64>,
     per_source: HashMap<IpAddr, OfSource>,
-    /// Of strangers that have proven nothing, the oldest first.
+    /// Ids of unproven connections of strangers, oldest first.
     strangers: BTreeSet<u64>,
-    /// What the certificates of some of them name.
+    /// The names in their peers' certificates.
     certified: CertifiedPeers,
-    /// Being opened by us.
+    /// Number of connections that we are opening.
     opening: usize,
     events: mpsc::Sender<ConnectionEvent>,
 }
 
 impl Connections {
-    /// An empty table whose ids start at `first_id`, and where its events come out.
+    /// An empty table whose ids start at `first_id`, and the receiver of its events.
     pub(super) fn new(
         first_id: u64,
         limits: NetLimits,
@@ -130,15 +131,15 @@ impl Connections {
         (table, receiver)
     }
 
-    /// Whether there is room for one more that we open.
+    /// Whether we may open another connection.
     pub(super) fn has_room(&self) -> bool {
         self.by_id.len() + self.opening < self.limits.max_connections && self.opening < MAX_OPENING
     }
 
-    /// Whether there is room for one more from `source`. An eighth is kept for connections
-    /// that we open, and where passwords prove them another one for sources that are named,
-    /// and one more for those where somebody is registered.
-    /// When it is short a stranger's connection that has proven nothing goes.
+    /// Whether `source` may open another connection. An eighth of the table is reserved for
+    /// connections that we open; with proof by password, another eighth for named sources,
+    /// and one more that strangers may not use. If there is no room, a stranger's unproven
+    /// connection is closed.
     pub(super) fn room(&self, source: IpAddr, acquaintance: Acquaintance) -> Room {
         let NetLimits { max_connections: most, max_connections_per_source: many, .. } = self.limits;
         let eighth = most / 8;
@@ -163,7 +164,7 @@ impl Connections {
         }
     }
 
-    /// This connection is one of somebody who has business here.
+    /// Marks a connection as belonging to a legitimate peer.
     pub(super) fn prove(&mut self, id: u64) {
         if let Some(connection) = self.by_id.get_mut(&id).filter(|connection| connection.unproven) {
             connection.unproven = false;
@@ -175,8 +176,8 @@ impl Connections {
         }
     }
 
-    /// The peer of a connection has shown a certificate with these names. One whom the
-    /// configuration means by them has business here.
+    /// Stores the names in the certificate that the peer presented. A configured peer's
+    /// connection counts as proved.
     pub(super) fn certified(&mut self, id: u64, names: Vec<String>) {
         if self.by_id.contains_key(&id) {
             self.certified.add(id, names);
@@ -186,7 +187,7 @@ impl Connections {
         }
     }
 
-    /// Whether a connection has proven nothing yet.
+    /// Whether a connection is still unproven.
     pub(super) fn is_unproven(&self, id: u64) -> bool {
         self.by_id.get(&id).is_some_and(|connection| connection.unproven)
     }
@@ -200,18 +201,18 @@ impl Connections {
         Some(flow)
     }
 
-    /// One more is being opened; `opened` follows, whatever becomes of it.
+    /// Counts a connection being opened; `opened` follows in any case.
     pub(super) fn opening(&mut self) {
         self.opening += 1;
     }
 
-    /// One is no longer being opened.
+    /// The attempt to open a connection is over.
     pub(super) fn opened(&mut self) {
         self.opening = self.opening.saturating_sub(1);
     }
 
-    /// Takes a connected stream in and starts its task. `local` is where peers reach
-    /// us, `peer` the other end.
+    /// Adds a connected stream and starts its task. `local` is the address at which peers
+    /// reach us.
     pub(super) fn add(
         &mut self,
         beginning: Beginning,
@@ -247,7 +248,7 @@ impl Connections {
             }
         }
         let flow = Flow { transport: peer.transport, local, remote: peer.remote, id: FlowId(id) };
-        // Who has come to us over TLS has proven no name of theirs to be connected to.
+        // A client over TLS has not proved a name under which it could be connected to.
         if opened == Opened::ByUs || peer.transport == Transport::Tcp {
             self.by_peer.insert(peer.clone(), id);
         }
@@ -256,12 +257,12 @@ impl Connections {
         flow
     }
 
-    /// The flow of a connection that is open.
+    /// The flow of an open connection.
     pub(super) fn flow(&self, id: u64) -> Option<Flow> {
         self.by_id.get(&id).map(|connection| connection.flow)
     }
 
-    /// Connections whose end on this side is at this address.
+    /// Connections with this local address.
     pub(super) fn from(&self, local: IpAddr) -> Vec<Flow> {
         let flows = self.by_id.values().map(|connection| connection.flow);
         flows.filter(|flow| flow.local.ip() == local).collect()
@@ -272,7 +273,7 @@ impl Connections {
         self.flow(*self.by_peer.get(peer)?)
     }
 
-    /// Queues a message; never waits.
+    /// Queues a message without blocking.
     pub(super) fn send(&mut self, id: u64, data: Bytes) -> Queued {
         let Some(connection) = self.by_id.get(&id) else { return Queued::NoConnection };
         match connection.queue.try_send(data) {
@@ -286,7 +287,7 @@ impl Connections {
         }
     }
 
-    /// Asks the peer for a sign of life (RFC 5626 §4.4.1), which comes as [`ConnectionEvent::Pong`].
+    /// Pings the peer (RFC 5626 §4.4.1); the answer is reported as [`ConnectionEvent::Pong`].
     pub(super) fn ping(&mut self, id: u64) -> Queued {
         if let Some(connection) = self.by_id.get(&id) {
             connection.pinged.begin();
@@ -294,7 +295,7 @@ impl Connections {
         self.send(id, Bytes::from_static(b"\r\n\r\n"))
     }
 
-    /// Forgets a connection that has ended. False when it was gone already.
+    /// Removes a connection that has ended. `false` if it was gone already.
     pub(super) fn remove(&mut self, id: u64) -> bool {
         let Some(connection) = self.by_id.remove(&id) else { return false };
         self.certified.remove(id);
@@ -315,7 +316,7 @@ impl Connections {
         true
     }
 
-    /// Lets every connection write what is queued and close.
+    /// Makes every connection write its queue and close.
     pub(super) fn finish(&mut self) {
         self.certified.clear();
         self.by_peer.clear();

@@ -1,5 +1,4 @@
-//! DNS for `locate`: a stub resolver with a cache, which keeps records as long as
-//! they say.
+//! DNS for `locate`: a stub resolver with a cache that respects the TTL of records.
 
 use std::net::{IpAddr, SocketAddr};
 use std::sync::Arc;
@@ -16,10 +15,10 @@ use hickory_resolver::{Hosts, TokioResolver};
 
 use super::locate::{Naptr, Records, Srv};
 
-/// How long one server may take for one question.
+/// Time limit for one query to one server.
 const TIMEOUT: Duration = Duration::from_secs(2);
 
-/// A resolver with the system's configuration, or another server.
+/// A resolver with the system's configuration or a given server.
 #[derive(Clone)]
 pub(super) struct Dns {
     resolver: TokioResolver,
@@ -27,7 +26,7 @@ pub(super) struct Dns {
 }
 
 impl Dns {
-    /// Asks `server`, or those of the system.
+    /// A resolver that queries `server`, or the system's servers.
     pub(super) fn new(server: Option<SocketAddr>) -> Result<Self, LookupFailure> {
         let mut builder = match server {
             Some(server) => {
@@ -50,7 +49,7 @@ impl Dns {
         Ok(Dns { resolver: builder.build()?, hosts })
     }
 
-    /// Whether `/etc/hosts` has the name: then nothing else needs to be asked.
+    /// Whether `/etc/hosts` has the name, so that no query is needed.
     pub(super) fn is_in_hosts_file(&self, name: &str) -> bool {
         let Some(name) = absolute(name) else { return false };
         let has = |kind| self.hosts.lookup_static_host(&Query::query(name.clone(), kind)).is_some();
@@ -71,7 +70,7 @@ impl Dns {
     }
 }
 
-/// No search list is gone through: what is in a URI is the whole name.
+/// The search list is not used: a URI has complete names.
 fn absolute(name: &str) -> Option<Name> {
     let mut name = Name::from_ascii(name).ok()?;
     name.set_fqdn(true);
@@ -110,7 +109,7 @@ impl Records for Dns {
     }
 
     async fn addresses(&self, name: &str) -> Vec<IpAddr> {
-        // A name without a dot is for the system's search list.
+        // Except for names without a dot, which use the system's search list.
         let name = match absolute(name) {
             Some(absolute) if name.contains('.') => absolute,
             _ => match Name::from_ascii(name) {

@@ -1,4 +1,4 @@
-//! Flows that are kept alive, by the stack's sockets.
+//! Flows kept alive by the stack's sockets.
 
 use std::future::Future;
 use std::net::SocketAddr;
@@ -16,26 +16,26 @@ use super::stun::message;
 use super::udp::UdpPort;
 use crate::endpoint::{Flow, Input, Transport};
 
-/// The flows. A server has some with each gateway.
+/// The flows; a server has a few for each gateway.
 #[derive(Default)]
 pub(super) struct Held {
     flows: Vec<(Flow, KeepAlive)>,
     timer: Option<Pin<Box<Sleep>>>,
-    /// For when that is.
+    /// The time that `timer` is set to.
     armed: Option<Instant>,
 }
 
-/// What has become of a datagram.
+/// The result of checking a datagram.
 pub(super) enum Taken {
-    /// It is somebody else's.
+    /// It is not an answer to a keep-alive.
     No,
     Yes,
-    /// It says that this flow is gone.
+    /// It shows that this flow is lost.
     Lost(Flow),
 }
 
 impl Held {
-    /// Keeps a flow, by an interval that is no longer than one that was asked for before, or no more.
+    /// Keeps a flow alive, at the shortest interval requested so far; `None` stops it.
     pub fn set(&mut self, now: Instant, flow: Flow, every: Option<Duration>) {
         let known = self.flows.iter_mut().find(|(its, _)| is_same(its, &flow));
         match (known, every) {
@@ -48,7 +48,7 @@ impl Held {
         }
     }
 
-    /// The peer of a connection has answered a ping.
+    /// Notes that the peer of a connection answered a ping.
     pub fn pong(&mut self, now: Instant, id: u64) {
         let found = self.flows.iter_mut().find(|(its, _)| its.transport.is_reliable() && its.id.0 == id);
         if let Some((_, it)) = found {
@@ -56,7 +56,7 @@ impl Held {
         }
     }
 
-    /// A datagram has come to this socket, from there.
+    /// Handles a datagram received on this socket from this address.
     pub fn takes(&mut self, now: Instant, (index, from): (usize, SocketAddr), datagram: &[u8]) -> Taken {
         if self.flows.is_empty() || !message::is_answer(datagram) {
             return Taken::No;
@@ -77,7 +77,7 @@ impl Held {
     }
 }
 
-/// Of a flow over UDP `local` may be looked up anew.
+/// Ignores `local`, which may be determined anew for UDP.
 fn is_same(one: &Flow, other: &Flow) -> bool {
     (one.transport, one.id, one.remote) == (other.transport, other.id, other.remote)
 }
@@ -91,7 +91,7 @@ fn tell(flow: &Flow, why: &'static str) {
 }
 
 impl SipStack {
-    /// Asks whom it is time to ask; whether the endpoint was told something.
+    /// Sends the keep-alives that are due; `true` if the endpoint got an input.
     pub(super) fn poll_held(&mut self, cx: &mut Context<'_>) -> bool {
         let mut fed = false;
         loop {
@@ -116,7 +116,7 @@ impl SipStack {
             Order::Nothing => true,
             Order::Ping => match connections.ping(flow.id.0) {
                 Queued::Yes => true,
-                // The endpoint knows.
+                // The endpoint was told already.
                 Queued::NoConnection => false,
                 Queued::NotReading => {
                     lost.push((*flow, "it does not read"));
@@ -125,7 +125,7 @@ impl SipStack {
             },
             Order::Ask(transaction) => {
                 let port = usize::try_from(flow.id.0).ok().and_then(|index| udp.get(index));
-                // One that is not taken is as good as lost.
+                // A failed send counts as a lost request.
                 let request = Bytes::copy_from_slice(&message::request(&transaction));
                 let _ = port.map(|port: &UdpPort| port.send(&request, flow.remote));
                 true

@@ -1,22 +1,22 @@
 //! Network drivers: sockets, clock and name resolution around the sans-IO
 //! endpoint, on one current-thread tokio runtime.
 //!
-//! - `stack`: the endpoint with its sockets, asked for its next event
-//! - `inputs`, `outputs`: what comes in, what goes out
-//! - `sockets`: making sockets; `udp`: one UDP socket, and what ICMP says of it
-//! - `connection`: one TCP or TLS connection's task; `connections`: their table
-//! - `tls`: TLS with certificates that may change; `tls_files`: from which files; `inward`: with who
-//!   connects to us; `outward`: with whom we connect to; `unverified`: anybody's certificate will do
-//! - `client_verifier`: whose certificates are good who connect to us; `certificate_names`: what they
-//!   name; `certified`: whom the configuration means by that
+//! - `stack`: the endpoint with its sockets, polled for the next event
+//! - `inputs`, `outputs`: incoming and outgoing messages
+//! - `sockets`: creation of sockets; `udp`: one UDP socket, and its ICMP errors
+//! - `connection`: the task of one TCP or TLS connection; `connections`: the table of connections
+//! - `tls`: TLS with replaceable certificates; `tls_files`: loading them from files; `inward`: accepted
+//!   connections; `outward`: outgoing connections; `unverified`: accepts any server certificate
+//! - `client_verifier`: verification of client certificates; `certificate_names`: the names in a certificate;
+//!   `certified`: the configured peers that they belong to
 //! - `budget`: messages per source, before parsing; `limits`: limits, counters
-//! - `bans`: sources that nothing is taken from
-//! - `listeners`: those that have a name
+//! - `bans`: banned sources
+//! - `listeners`: named listeners
 //! - `local_addr`: the concrete local address of a flow; `unbound`: flows without sockets
-//! - `resolve`: names to addresses; `locate`: RFC 3263; `dns`: the records for it
-//! - `held`: flows that are kept alive; `keep_alive`: when one is asked, and when it is gone
-//! - `stun`: by which address the outside sees us
-//! - `trace`: the SIP trace file; `tap`: messages for whoever keeps them
+//! - `resolve`: host names to addresses; `locate`: RFC 3263; `dns`: the DNS queries for it
+//! - `held`: flows kept alive; `keep_alive`: the keep-alive timers of one flow
+//! - `stun`: our public addresses by STUN
+//! - `trace`: the SIP trace file; `tap`: copies of messages for other uses
 
 mod bans;
 pub mod budget;

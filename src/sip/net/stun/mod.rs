@@ -1,8 +1,8 @@
-//! Our UDP listeners ask a STUN server by which address the outside sees them (RFC 8489), from the
-//! sockets themselves: behind a NAT whose address changes.
+//! STUN queries of our UDP listeners for their public address (RFC 8489), sent from the
+//! sockets themselves: for a NAT whose address changes.
 //!
-//! - `message`: the request, and what counts of an answer
-//! - `binding`: what one socket knows, and when it asks
+//! - `message`: the request, and parsing of responses
+//! - `binding`: the state of one socket, and its query times
 
 mod binding;
 pub(super) mod message;
@@ -27,72 +27,72 @@ use crate::endpoint::{Advertised, Endpoint, Transport};
 use binding::{Binding, News};
 pub(super) use binding::{RTO, SENDS};
 
-/// How often trouble of a socket is told.
+/// Minimum interval between two warnings about a socket.
 const TOLD: Duration = Duration::from_secs(60);
 
-/// Whom to ask for a listener, and what becomes of the answers.
+/// The STUN server of a listener, and the recipient of the results.
 #[derive(Debug, Clone)]
 pub struct StunConfig {
-    /// The name of the listener; none: those that have none.
+    /// The name of the listener; `None` for all listeners without a name.
     pub listener: Option<Arc<str>>,
-    /// A name or an address, without brackets.
+    /// The server's name or address, without brackets.
     pub host: String,
-    /// Usually 3478.
+    /// The server's port, usually 3478.
     pub port: u16,
-    /// How often each socket asks; it keeps the way through the NAT open, too.
+    /// Interval of the queries of each socket; they also keep the NAT binding open.
     pub every: Duration,
-    /// As [`Advertised::inside`].
+    /// See [`Advertised::inside`].
     pub inside: Vec<(IpAddr, u8)>,
-    /// Where an address that is new goes.
+    /// Receives each new public address.
     pub seen: Sender<SeenAs>,
 }
 
-/// By which address the outside sees a listener from now on.
+/// A new public address of a listener.
 #[derive(Debug, Clone, PartialEq, Eq)]
 pub struct SeenAs {
     /// The listener's name, if it has one.
     pub listener: Option<Arc<str>>,
-    /// As bound.
+    /// The bound address.
     pub local: SocketAddr,
-    /// As seen.
+    /// The public address.
     pub seen: SocketAddr,
 }
 
-/// What is asked for listeners, each by its own server.
+/// The STUN queries of all listeners.
 pub(super) struct Stun {
     servers: Vec<Server>,
-    /// By the place of their sockets.
+    /// Indexed like the UDP sockets.
     sockets: Vec<Option<Asking>>,
     listening: Vec<Listening>,
-    /// What is advertised beside what is found out.
+    /// The configured advertised addresses.
     base: Vec<Advertised>,
     timer: Pin<Box<Sleep>>,
-    /// For when that is.
+    /// The time that `timer` is set to.
     armed: Option<Instant>,
     lookups: (mpsc::UnboundedSender<Found>, mpsc::UnboundedReceiver<Found>),
 }
 
-/// The place of a server, and its addresses.
+/// The index of a server, and its addresses.
 type Found = (usize, Vec<SocketAddr>);
 
 struct Server {
     config: StunConfig,
-    /// When to look it up; none: a lookup is under way, or has found it.
+    /// When to look the server up; `None` if a lookup is under way or has succeeded.
     look_up: Option<Instant>,
 }
 
 struct Asking {
-    /// The place of the server that it asks.
+    /// The index of the server.
     server: usize,
     bound: SocketAddr,
     /// None: nobody knows yet where the server is.
     binding: Option<Binding>,
-    /// When its last trouble was told: strangers may make some all the time.
+    /// When trouble was last logged; strangers could cause it all the time.
     told: Option<Instant>,
 }
 
 impl Stun {
-    /// For these sockets, of which the UDP sockets come first.
+    /// For these listeners; their UDP sockets come first.
     pub fn new(servers: Vec<StunConfig>, listening: Vec<Listening>, endpoint: &Endpoint) -> Stun {
         let asking = |it: &Listening| {
             let server = servers.iter().position(|server| server.listener == it.name)?;
@@ -139,8 +139,9 @@ impl Stun {
         }
     }
 
-    /// Each socket asks the first address of its family. One that it asks already stays, if it is
-    /// still among them: names of large services have other addresses each time.
+    /// Assigns to each socket the first server address of its family. A socket keeps its
+    /// server if that is still among the addresses: names of large services resolve
+    /// differently each time.
     fn located(&mut self, now: Instant, place: usize, found: &[SocketAddr]) {
         let Some(server) = self.servers.get_mut(place) else { return };
         let every = server.config.every;
@@ -159,20 +160,20 @@ impl Stun {
         }
     }
 
-    /// Sends what is due.
+    /// Sends the queries that are due.
     fn ask(&mut self, now: Instant, udp: &[UdpPort]) {
         for (index, it) in self.sockets.iter_mut().enumerate() {
             let Some(it) = it else { continue };
             let Some(binding) = &mut it.binding else { continue };
             let (request, news) = binding.timeout(now, rand::random());
             if let (Some(transaction), Some(port)) = (request, udp.get(index)) {
-                // One that is not taken is as good as lost.
+                // A failed send counts as a lost request.
                 let _ = port.send(&Bytes::copy_from_slice(&message::request(&transaction)), binding.server());
             }
             if news == News::Silence {
                 let at = binding.server();
                 it.tell(now, "it does not answer", at);
-                // It may have moved.
+                // The server may have moved.
                 if let Some(server) = self.servers.get_mut(it.server) {
                     server.look_up.get_or_insert(now);
                 }
@@ -180,7 +181,8 @@ impl Stun {
         }
     }
 
-    /// A datagram that has come to a socket; whether it was an answer. What it says is in force then.
+    /// Handles a received datagram; `true` if it was a STUN response. A new address takes
+    /// effect at once.
     pub fn takes(
         &mut self,
         now: Instant,
@@ -202,7 +204,7 @@ impl Stun {
                 it.told = None;
                 endpoint.set_advertised(self.advertised());
                 if let Some(Server { config, .. }) = self.servers.get(server) {
-                    // Nobody listens any more when the program is on its way out.
+                    // During shutdown there is no receiver any more.
                     let _ = config.seen.send(SeenAs { listener: config.listener.clone(), local, seen });
                 }
             }
@@ -210,8 +212,8 @@ impl Stun {
         true
     }
 
-    /// What has been found out, before the rest. The port is that of UDP: what is known of the others is
-    /// the address.
+    /// The advertised addresses: those found by STUN first. The port is used only for UDP;
+    /// for other transports only the address is known.
     fn advertised(&self) -> Vec<Advertised> {
         let mut all = Vec::new();
         for it in self.sockets.iter().flatten() {
@@ -241,7 +243,7 @@ impl Stun {
 }
 
 impl Asking {
-    /// Once in a while.
+    /// Logs a warning, at most once per interval.
     fn tell(&mut self, now: Instant, why: &'static str, from: SocketAddr) {
         if self.told.is_none_or(|told| told + TOLD <= now) {
             self.told = Some(now);
@@ -252,7 +254,7 @@ impl Asking {
 }
 
 impl SipStack {
-    /// Asks what is due.
+    /// Sends the queries that are due and waits for lookups.
     pub(super) fn poll_stun(&mut self, cx: &mut Context<'_>) {
         let Some(stun) = &mut self.stun else { return };
         while let Poll::Ready(Some((place, found))) = stun.lookups.1.poll_recv(cx) {
