@@ -261,8 +261,8 @@ impl Endpoint {
         }
     }
 
-    /// Stores the flow in the dialog for later requests. The flow of a REFER, NOTIFY or
-    /// refresh is not stored.
+    /// Stores the flow in the dialog for later requests. A TCP flow used only because of a
+    /// request's size does not bind the others.
     fn remember_flow(&mut self, user: &User, sent: &Dialog, flow: Flow) {
         let (User::Invite(id, _) | User::Bye(id) | User::Update(id, _) | User::Request(id, _)) = *user else {
             return;

@@ -47,7 +47,7 @@ impl Gone {
         self.has(request.call_id().ok(), request.from_tag())
     }
 
-    /// Whether a response is to a request of ours.
+    /// Whether a response belongs to a vanished call.
     pub fn is_of_response(&self, response: &Response) -> bool {
         self.has(response.call_id().ok(), response.from_tag())
     }

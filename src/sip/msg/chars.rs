@@ -4,14 +4,14 @@ use std::borrow::Cow;
 
 /// `token`
 pub const TOKEN: u8 = 1;
-/// `word` and `@`, of which a Call-ID is made
+/// `word` and `@`, the characters of a Call-ID
 pub const CALL_ID: u8 = 2;
-/// host names; the underscore is not in the grammar but in many networks
+/// host names; the underscore is not in the grammar but is used in many networks
 pub const HOST: u8 = 4;
-/// what may stand in an unquoted parameter value: wider than `token`, because
-/// tags with `=` or `/` (base64) and bare IPv6 addresses are in use
+/// characters of an unquoted parameter value: wider than `token`, because tags with `=` or
+/// `/` (base64) and bare IPv6 addresses are in use
 pub const VALUE: u8 = 8;
-/// what may stand in a URI; space, controls, `<`, `>` and `"` end or break one
+/// characters of a URI; space, controls, `<`, `>` and `"` end or break one
 pub const URI: u8 = 16;
 /// control characters other than HTAB
 pub const CONTROL: u8 = 32;
@@ -60,7 +60,8 @@ const fn build() -> [u8; 256] {
     class
 }
 
-/// Whether a control character other than HTAB is among them: [`CONTROL`], of many octets at once.
+/// Whether there is a control character other than HTAB: [`CONTROL`], tested on many octets
+/// at once.
 pub fn has_control(bytes: &[u8]) -> bool {
     let control = |byte: u8| (byte < b' ') & (byte != b'\t') | (byte == 0x7f);
     bytes.iter().fold(false, |found, &byte| found | control(byte))
@@ -78,17 +79,17 @@ pub const fn classes(byte: u8) -> u8 {
     CLASS[byte as usize]
 }
 
-/// Whether `bytes` is not empty and wholly in one of `classes`.
+/// Whether `bytes` is not empty and all of it is in one of `classes`.
 #[inline]
 pub fn all(bytes: &[u8], classes: u8) -> bool {
     !bytes.is_empty() && span(bytes, classes) == bytes.len()
 }
 
-/// How many bytes at the front of `bytes` are in the class `class`.
+/// Number of leading bytes in the class `class`.
 #[inline]
 pub fn span(bytes: &[u8], class: u8) -> usize {
     let mut end = 0;
-    // Eight at a time: half the instructions of one at a time.
+    // Eight at a time takes half the instructions.
     while let Some(&[a, b, c, d, e, f, g, h]) = bytes.get(end..).and_then(|rest| rest.first_chunk::<8>()) {
         let common =
             [b, c, d, e, f, g, h].into_iter().fold(classes(a), |common, byte| common & classes(byte));
@@ -103,8 +104,8 @@ pub fn span(bytes: &[u8], class: u8) -> usize {
     end
 }
 
-/// Linear white space with folding: inside a header value CR and LF occur only
-/// as part of a fold, so each of the four counts as white space.
+/// Whether `byte` is linear white space. In a header value CR and LF occur only in folds, so
+/// all four characters count.
 #[inline]
 pub const fn is_lws(byte: u8) -> bool {
     matches!(byte, b' ' | b'\t' | b'\r' | b'\n')
@@ -149,8 +150,8 @@ pub fn number(digits: &[u8]) -> Option<u64> {
     })
 }
 
-/// Length of the quoted string that `bytes` begins with, both quotes included;
-/// `None` if it does not begin with one or never ends.
+/// Length of the quoted string at the start of `bytes`, both quotes included; `None` if there
+/// is none or it is not closed.
 pub fn quoted_string_len(bytes: &[u8]) -> Option<usize> {
     if bytes.first() != Some(&b'"') {
         return None;
@@ -165,8 +166,8 @@ pub fn quoted_string_len(bytes: &[u8]) -> Option<usize> {
     }
 }
 
-/// The content of a quoted string without quotes and escapes; anything else is
-/// returned as it is.
+/// The content of a quoted string without quotes and escapes; anything else is returned
+/// unchanged.
 pub fn unquote(bytes: &[u8]) -> Cow<'_, [u8]> {
     let [b'"', inner @ .., b'"'] = bytes else { return Cow::Borrowed(bytes) };
     if memchr::memchr(b'\\', inner).is_none() {
@@ -180,7 +181,7 @@ pub fn unquote(bytes: &[u8]) -> Cow<'_, [u8]> {
     Cow::Owned(plain)
 }
 
-/// A header value with each fold made one space (RFC 3261 §7.3.1).
+/// A header value with each fold replaced by one space (RFC 3261 §7.3.1).
 pub fn unfold(value: &[u8]) -> Cow<'_, [u8]> {
     if memchr::memchr(b'\n', value).is_none() {
         return Cow::Borrowed(value);
@@ -196,7 +197,7 @@ pub fn unfold(value: &[u8]) -> Cow<'_, [u8]> {
     Cow::Owned(line)
 }
 
-/// `%HH` escapes decoded; an incomplete escape stays as it came.
+/// Decodes `%HH` escapes; an incomplete escape stays unchanged.
 pub fn unescape(bytes: &[u8]) -> Cow<'_, [u8]> {
     if memchr::memchr(b'%', bytes).is_none() {
         return Cow::Borrowed(bytes);
@@ -219,7 +220,7 @@ pub fn unescape(bytes: &[u8]) -> Cow<'_, [u8]> {
     Cow::Owned(plain)
 }
 
-/// The tokens behind each occurrence of `word`, in what need not be a whole message.
+/// The tokens after each occurrence of `word`; `text` need not be a whole message.
 pub fn tokens_after<'a>(text: &'a [u8], word: &'a [u8]) -> impl Iterator<Item = &'a [u8]> {
     memchr::memmem::find_iter(text, word).map(move |at| {
         let rest = text.get(at + word.len()..).unwrap_or_default();
@@ -228,8 +229,9 @@ pub fn tokens_after<'a>(text: &'a [u8], word: &'a [u8]) -> impl Iterator<Item = 
     })
 }
 
-/// A display name as it may be shown: without characters that turn the direction of text round or
-/// cannot be seen, by which one name looks like another one. What is no UTF-8 stays.
+/// A display name that is safe to show: without bidirectional controls and invisible
+/// characters, which make one name look like another. A name that is not UTF-8 stays
+/// unchanged.
 pub fn shown(name: &[u8]) -> Cow<'_, [u8]> {
     let odd = |c: char| {
         c.is_control()

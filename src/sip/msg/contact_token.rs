@@ -1,11 +1,11 @@
-//! A token in the URI of our Contact, by which a registrar's calls are known that come back to it: whoever
-//! has it was told by us, or has read it on the way.
+//! A token in the URI of our Contact that identifies a registrar's calls when they return:
+//! whoever sends it got it from us, or has read it in transit.
 //!
-//! It is a URI parameter, `;b2b-token=…`, since the user part is often another one when a call comes back:
-//! trunks put the called number there. A registrar keeps the URI as it is (RFC 3261 §10.3 step 7), and a
-//! Request-URI has all its parameters (§16.6 step 2).
+//! It is a URI parameter, `;b2b-token=…`, because the user part often changes: trunks replace
+//! it by the called number. A registrar keeps the URI unchanged (RFC 3261 §10.3 step 7), and
+//! a Request-URI keeps all its parameters (§16.6 step 2).
 //!
-//! The parser takes it out of requests, so nobody who is shown one finds it there.
+//! The parser removes it from requests, so that it is not shown to anyone.
 
 use std::fmt;
 use std::hint::black_box;
@@ -14,28 +14,28 @@ use std::sync::LazyLock;
 use bytes::Bytes;
 use memchr::memmem;
 
-/// Before its value, in URIs.
+/// The parameter's text up to its value.
 pub(super) const PARAM: &[u8] = b";b2b-token=";
 const DIGITS: usize = 32;
-/// Every message is searched for it, so what the search needs is made once.
+/// Every message is searched, so the searcher is built once.
 static FINDER: LazyLock<memmem::Finder<'static>> = LazyLock::new(|| memmem::Finder::new(PARAM));
 
-/// Whether there is a token in it.
+/// Whether `text` contains a token.
 pub(super) fn is_in(text: &[u8]) -> bool {
     FINDER.find(text).is_some()
 }
 
-/// 128 bits that nobody can guess. Compares in constant time, and is never shown.
+/// 128 random bits. Comparison takes constant time, and the value is never shown.
 #[derive(Clone, Copy)]
 pub struct ContactToken(u128);
 
 impl ContactToken {
-    /// From the operating system's generator, or one that it has seeded.
+    /// `random` must come from the operating system's generator, or from one seeded by it.
     pub fn new(random: u128) -> Self {
         ContactToken(random)
     }
 
-    /// The parameter as it stands in our Contact.
+    /// The parameter as written in our Contact.
     pub fn param(self) -> Bytes {
         let name = String::from_utf8_lossy(PARAM);
         format!("{name}{:032x}", self.0).into()
@@ -50,7 +50,7 @@ impl ContactToken {
 
 impl PartialEq for ContactToken {
     fn eq(&self, other: &Self) -> bool {
-        // No branch before all bits have been looked at.
+        // No branch before all bits were compared.
         black_box(self.0 ^ other.0) == 0
     }
 }
@@ -61,8 +61,9 @@ impl fmt::Debug for ContactToken {
     }
 }
 
-/// A message without the tokens in its Request-URI, and the one that was there. What other fields have of it
-/// (some copy the Request-URI into To) is covered in its place. Responses stay as they are.
+/// Returns a message without the tokens in its Request-URI, and the token. Copies in other
+/// header fields (some copy the Request-URI into To) are masked in place. Responses stay
+/// unchanged.
 pub(super) fn take(raw: Bytes) -> (Bytes, Option<Box<ContactToken>>) {
     let end = memchr::memchr(b'\n', &raw).unwrap_or(raw.len());
     let line = raw.get(..end).unwrap_or_default();
@@ -83,12 +84,12 @@ pub(super) fn take(raw: Bytes) -> (Bytes, Option<Box<ContactToken>>) {
     let head = without.len();
     without.extend_from_slice(raw.get(end..).unwrap_or_default());
     cover(without.get_mut(head..).unwrap_or_default());
-    // Two of them are nobody's.
+    // Two tokens are ambiguous.
     let token = if let [one] = &found[..] { ContactToken::parse(one) } else { None };
     (without.into(), token.map(Box::new))
 }
 
-/// Covers the values of tokens in the head of a message.
+/// Masks the values of tokens in the header section of a message.
 pub(super) fn cover(message: &mut [u8]) {
     let head = memmem::find(message, b"\r\n\r\n").unwrap_or(message.len());
     let mut from = 0;
@@ -100,7 +101,7 @@ pub(super) fn cover(message: &mut [u8]) {
     }
 }
 
-/// Of the value of a URI's parameter, whatever it is: nothing of it is to stay behind.
+/// Length of a URI parameter's value, whatever its contents, so that all of it is removed.
 fn length(text: &[u8]) -> usize {
     let ends = |octet: &u8| octet.is_ascii_whitespace() || b";?>,\"".contains(octet);
     text.iter().position(ends).unwrap_or(text.len())

@@ -1,4 +1,4 @@
-//! Why bytes are not a message, and the answer that they may still get.
+//! Parse errors, and the responses to them.
 
 use std::net::SocketAddr;
 
@@ -12,22 +12,22 @@ use super::reply;
 /// What is wrong with a message.
 #[derive(Debug, Clone, Copy, PartialEq, Eq, thiserror::Error)]
 pub enum ParseErrorKind {
-    /// Nothing but line ends: a keep-alive, not a fault.
+    /// Only line ends: a keep-alive, not an error.
     #[error("no message, only line ends")]
     Empty,
     /// The first line is neither a request line nor a status line.
     #[error("malformed request line")]
     RequestLine,
-    /// See `RequestLine`.
+    /// The status line is malformed. See `RequestLine`.
     #[error("malformed status line")]
     StatusLine,
-    /// The Request-URI breaks its grammar, or has headers (RFC 3261 §19.1.1).
+    /// The Request-URI is malformed, or has headers (RFC 3261 §19.1.1).
     #[error("invalid Request-URI")]
     RequestUri,
     /// Not SIP/2.0.
     #[error("SIP version not supported")]
     Version,
-    /// A line of the header section is no header field.
+    /// A line of the header section is not a header field.
     #[error("malformed header line")]
     HeaderLine,
     /// The header section does not end with an empty line.
@@ -36,10 +36,10 @@ pub enum ParseErrorKind {
     /// A header field is missing, invalid or repeated.
     #[error(transparent)]
     Header(#[from] HeaderError),
-    /// The method in CSeq is not the request's.
+    /// The method in CSeq differs from that of the request.
     #[error("CSeq method does not match the request")]
     CSeqMismatch,
-    /// Content-Length says more than there is.
+    /// Content-Length exceeds the datagram.
     #[error("Content-Length beyond the end of the datagram")]
     ShortBody,
     /// A limit is exceeded.
@@ -48,7 +48,7 @@ pub enum ParseErrorKind {
 }
 
 impl ParseErrorKind {
-    /// The status code that answers it.
+    /// The status code of the response.
     pub fn status(&self) -> u16 {
         match self {
             ParseErrorKind::Version => 505,
@@ -57,7 +57,7 @@ impl ParseErrorKind {
         }
     }
 
-    /// The reason phrase that answers it.
+    /// The reason phrase of the response.
     pub fn reason(&self) -> String {
         match self {
             ParseErrorKind::Version => "Version Not Supported".to_owned(),
@@ -71,23 +71,23 @@ impl ParseErrorKind {
 #[derive(Debug, Clone, thiserror::Error)]
 #[error("{kind}")]
 pub struct ParseError {
-    /// The first fault found.
+    /// The first error found.
     pub kind: ParseErrorKind,
-    /// What an answer can be made of: present if the message is a request other
-    /// than ACK that has a Via and a CSeq, which identify its transaction.
+    /// The material for a response: present if the message is a request other than ACK with a
+    /// Via and a CSeq, which identify its transaction.
     pub partial: Option<Box<PartialRequest>>,
 }
 
 impl ParseError {
-    /// The answer (400, 505 or 513) to send where the request came from, if one
-    /// is possible; `source` goes into the top Via as `received` and `rport`.
+    /// The response (400, 505 or 513) to the request, if one is possible; `source` goes into
+    /// the top Via as `received` and `rport`.
     pub fn response(&self, source: SocketAddr) -> Option<Bytes> {
         let partial = self.partial.as_deref()?;
         Some(partial.response(self.kind.status(), &self.kind.reason(), source))
     }
 }
 
-/// What could be read of a malformed request.
+/// The readable parts of a malformed request.
 #[derive(Debug, Clone)]
 pub struct PartialRequest {
     pub(super) method: Method,
@@ -95,7 +95,7 @@ pub struct PartialRequest {
 }
 
 impl PartialRequest {
-    /// The method, whose request this may be.
+    /// The method of the request.
     pub fn method(&self) -> &Method {
         &self.method
     }
@@ -105,8 +105,8 @@ impl PartialRequest {
         &self.headers
     }
 
-    /// A response made of what is there (RFC 4475 §3.3.1): missing header
-    /// fields stay missing.
+    /// A response from the readable parts (RFC 4475 §3.3.1): missing header fields stay
+    /// missing.
     pub fn response(&self, status: u16, reason: &str, source: SocketAddr) -> Bytes {
         reply::stateless(&self.headers, status, reason, Some(source))
     }

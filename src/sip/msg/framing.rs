@@ -8,47 +8,45 @@ use super::name::{self, Name};
 use super::parse::{self, Framing};
 use super::{Limits, Message};
 
-/// What came out of a stream.
+/// An item of a stream.
 #[derive(Debug, Clone)]
 #[allow(clippy::large_enum_variant, reason = "moved once or twice: cheaper than an allocation")]
 pub enum StreamItem {
     /// A message.
     Message(Message),
-    /// CRLFCRLF between messages: answer with CRLF.
+    /// CRLFCRLF between messages: respond with CRLF.
     Ping,
-    /// A CRLF alone, the answer to a CRLFCRLF of ours ([`StreamDecoder::awaits_pong`]).
+    /// A single CRLF, the response to our CRLFCRLF ([`StreamDecoder::awaits_pong`]).
     Pong,
-    /// A message that could not be parsed, but whose end is known: answer it
-    /// and go on.
+    /// A message that could not be parsed but whose end is known: respond and continue.
     Malformed(ParseError),
-    /// Nobody knows where the next message begins: answer it, then close the
-    /// connection. Nothing comes after this.
+    /// The start of the next message is unknown: respond, then close the connection. This is
+    /// the last item.
     Broken(ParseError),
 }
 
-/// Cuts a byte stream into messages.
+/// Splits a byte stream into messages.
 ///
-/// Push what was read, then take items until there are none. Memory is bounded
-/// by `Limits::message` plus the largest piece pushed, as long as items are
-/// taken after every push. Every byte is looked at once, however small the
-/// pieces.
+/// Push the input, then take items until there are none. Memory is bounded by
+/// `Limits::message` plus the largest piece pushed, provided that items are taken after every
+/// push. Every byte is scanned once, however small the pieces.
 #[derive(Debug)]
 pub struct StreamDecoder {
     limits: Limits,
     buffer: Vec<u8>,
-    /// First byte that is not consumed.
+    /// First byte not consumed.
     start: usize,
     state: State,
-    /// The next CRLF that stands alone is a pong.
+    /// Whether the next single CRLF is a pong.
     pong: bool,
 }
 
 #[derive(Debug, Clone, Copy)]
 enum State {
-    /// Between messages, after so many line ends.
+    /// Between messages, after this number of line ends.
     Between { line_ends: u8 },
-    /// In a header section; lines before `line` (relative to `start`) are
-    /// looked at, and so is what follows up to `scanned`.
+    /// In a header section; lines before `line` (relative to `start`) and the bytes up to
+    /// `scanned` are already scanned.
     Head { line: usize, scanned: usize },
     /// The message is complete with this many bytes.
     Body { total: usize },
@@ -68,13 +66,13 @@ impl StreamDecoder {
         }
     }
 
-    /// Takes bytes that were read.
+    /// Adds input.
     pub fn push(&mut self, bytes: &[u8]) {
         if matches!(self.state, State::Broken) {
             return;
         }
-        // Move what is left only when at least as much is consumed: every byte
-        // is moved a constant number of times.
+        // Moves the rest only after at least as much was consumed, so every byte is moved a
+        // constant number of times.
         if self.start > self.buffer.len() / 2 {
             self.buffer.drain(..self.start);
             self.start = 0;
@@ -82,8 +80,8 @@ impl StreamDecoder {
         self.buffer.extend_from_slice(bytes);
     }
 
-    /// A ping of ours has gone out, and has not been answered. To be said before what may be the answer
-    /// is pushed. Line ends that came before have nothing to do with it.
+    /// Notes that a ping of ours is outstanding. Call it before pushing the possible
+    /// response; line ends received earlier do not count.
     pub fn awaits_pong(&mut self) {
         self.pong = true;
         if self.buffered() == 0 && matches!(self.state, State::Between { .. }) {
@@ -91,18 +89,18 @@ impl StreamDecoder {
         }
     }
 
-    /// Bytes that wait for the rest of their message.
+    /// Number of bytes of an incomplete message.
     pub fn buffered(&self) -> usize {
         self.buffer.len() - self.start
     }
 
-    /// Bytes that the buffer can hold without growing.
+    /// Number of bytes that fit without reallocation.
     #[cfg(test)]
     pub(super) fn capacity(&self) -> usize {
         self.buffer.capacity()
     }
 
-    /// The next item; `None` until more is pushed.
+    /// The next item; `None` until more input is pushed.
     pub fn next_item(&mut self) -> Option<StreamItem> {
         loop {
             let pending = self.buffer.get(self.start..).unwrap_or_default();
@@ -118,7 +116,7 @@ impl StreamDecoder {
                             continue;
                         }
                     };
-                    // Two of them are the peer's own ping.
+                    // Two of them are a ping of the peer.
                     let is_alone = line_ends == 0 && !matches!(pending.get(taken), Some(b'\r' | b'\n'));
                     self.start += taken;
                     if is_alone && std::mem::take(&mut self.pong) {
@@ -144,8 +142,7 @@ impl StreamDecoder {
                     }
                 },
                 State::Body { total } => {
-                    // A copy of its own: a message that is kept for long does not
-                    // keep the whole buffer.
+                    // Copied, so that a message kept for long does not keep the whole buffer.
                     let message = Bytes::copy_from_slice(pending.get(..total)?);
                     self.start += total;
                     self.state = State::Between { line_ends: 0 };
@@ -198,8 +195,8 @@ impl StreamDecoder {
     }
 }
 
-/// Where the body begins, or where the first line begins that is not complete.
-/// Lines before `line` are known, bytes before `scanned` hold no further end.
+/// The start of the body, or `Err` with the start of the first incomplete line. Lines before
+/// `line` and bytes before `scanned` are already scanned.
 fn head_end(pending: &[u8], mut line: usize, scanned: usize) -> Result<usize, usize> {
     let mut from = scanned.max(line);
     while let Some(end) = lines::line_end(pending, from) {

@@ -1,5 +1,5 @@
-//! The header fields of a message: raw values in order, and typed views of
-//! those that every layer needs.
+//! The header fields of a message: raw values in order, and typed access to those that every
+//! layer needs.
 
 use bytes::Bytes;
 
@@ -11,21 +11,21 @@ use super::name_addr::NameAddr;
 use super::offsets::{NameAddrAt, Part, ViaAt};
 use super::via::Via;
 
-/// Header fields for a message, in order: name and value.
+/// Header fields in order, each name and value.
 pub type HeaderFields = Vec<(Bytes, Bytes)>;
 
-/// Header fields as spans into the message they came in.
+/// Header fields as spans into their message.
 #[derive(Debug, Clone)]
 pub struct Headers {
     pub(super) raw: Bytes,
     pub(super) spans: Spans,
-    /// What `check` has found; absent while a message is malformed.
+    /// The results of `check`; `None` for a malformed message.
     checked: Option<Checked>,
-    /// What `check_contacts` has found: the first Contact.
+    /// The result of `check_contacts`: the first Contact.
     contact: Option<NameAddrAt>,
 }
 
-/// What every layer reads of a message that has passed [`Headers::check`].
+/// The fields that every layer reads, from a message that passed [`Headers::check`].
 #[derive(Debug, Clone)]
 struct Checked {
     via: ViaAt,
@@ -34,14 +34,13 @@ struct Checked {
     cseq: CSeq,
 }
 
-/// Where the header fields are.
+/// The positions of the header fields.
 #[derive(Debug, Clone)]
 pub(super) struct Spans {
     all: Vec<Span>,
-    /// By id: one more than the index of the first field with that name, 0 if
-    /// there is none.
+    /// By id: the index plus one of the first field with that name, 0 if there is none.
     first: [u32; name::HOT + 1],
-    /// By id: whether there is a second one.
+    /// By id: whether the field is repeated.
     repeated: [bool; name::HOT + 1],
 }
 
@@ -68,7 +67,7 @@ impl Spans {
     }
 }
 
-/// Header fields that may be there once only and that we act upon.
+/// Header fields that must not be repeated and that we use.
 const SINGLE: [Name<'static>; 5] = [Name::From, Name::To, Name::CallId, Name::CSeq, Name::MaxForwards];
 
 /// One header field: offsets into the message.
@@ -96,16 +95,16 @@ impl Span {
     }
 }
 
-/// Why a header field cannot be used.
+/// Why a header field is unusable.
 #[derive(Debug, Clone, Copy, PartialEq, Eq, thiserror::Error)]
 pub enum HeaderError {
-    /// The field is not there.
+    /// The field is missing.
     #[error("missing {0}")]
     Missing(Name<'static>),
-    /// The field breaks its grammar or range.
+    /// The field is malformed or out of range.
     #[error("invalid {0}")]
     Invalid(Name<'static>),
-    /// The field may be there once only.
+    /// The field must not be repeated.
     #[error("repeated {0}")]
     Repeated(Name<'static>),
 }
@@ -124,8 +123,8 @@ impl Headers {
         Headers { raw, spans, checked: None, contact: None }
     }
 
-    /// Checks the fields that identify transaction and dialog (§8.1.1), of
-    /// requests and responses alike, and keeps what they say.
+    /// Checks the fields that identify transaction and dialog (§8.1.1), in requests and
+    /// responses alike, and stores their contents.
     pub(super) fn check(&mut self) -> Result<(), HeaderError> {
         if let Some(&name) = SINGLE.iter().find(|name| self.is_repeated(**name)) {
             return Err(HeaderError::Repeated(name));
@@ -151,18 +150,18 @@ impl Headers {
         &self.raw[span.value_start as usize..span.value_end as usize]
     }
 
-    /// Every field in order: the name as it was written and the value without
-    /// surrounding white space, folds inside kept.
+    /// Every field in order: the name as written, and the value without surrounding white
+    /// space but with folds.
     pub fn fields(&self) -> impl Iterator<Item = (Name<'_>, &[u8])> {
         self.spans.all.iter().map(|span| (Name::parse(self.span_name(span)), self.span_value(span)))
     }
 
-    /// Every field in order as it came: name, colon, value and line end.
+    /// Every field in order as received: name, colon, value and line end.
     pub fn lines(&self) -> impl Iterator<Item = &[u8]> {
         self.spans.all.iter().map(|span| &self.raw[span.start as usize..span.end as usize])
     }
 
-    /// The values of the fields with this name, one a line, in order.
+    /// The values of the fields with this name, one per field, in order.
     pub fn field_values<'a>(&'a self, name: Name<'a>) -> impl Iterator<Item = &'a [u8]> {
         let id = name.id();
         self.spans
@@ -172,7 +171,7 @@ impl Headers {
             .map(|span| self.span_value(span))
     }
 
-    /// The value of the first field with this name, as it came; a list is not split.
+    /// The value of the first field with this name, unsplit.
     #[inline(always)]
     pub fn header<'a>(&'a self, name: Name<'a>) -> Option<&'a [u8]> {
         let id = usize::from(name.id());
@@ -185,14 +184,14 @@ impl Headers {
         }
     }
 
-    /// All values of this name in order; lists are split at their commas
-    /// (RFC 3261 §7.3.1), empty elements left out.
+    /// All values of this name in order; lists are split at commas (RFC 3261 §7.3.1), without
+    /// empty elements.
     pub fn headers<'a>(&'a self, name: Name<'a>) -> impl Iterator<Item = &'a [u8]> {
         let list = name.is_list();
         self.field_values(name).flat_map(move |value| Elements { rest: Some(value), list })
     }
 
-    /// Whether a field that every message is asked for is there more than once.
+    /// Whether a field with an indexed name is repeated.
     pub(super) fn is_repeated(&self, name: Name<'static>) -> bool {
         self.spans.repeated.get(usize::from(name.id())).is_some_and(|repeated| *repeated)
     }
@@ -216,7 +215,7 @@ impl Headers {
         self.headers(Name::Via).map(|value| Via::parse(value).ok_or(HeaderError::Invalid(Name::Via)))
     }
 
-    /// From.
+    /// The From.
     pub fn from(&self) -> Result<NameAddr<'_>, HeaderError> {
         if let Some(checked) = &self.checked {
             return Ok(checked.from.get(&self.raw));
@@ -224,12 +223,12 @@ impl Headers {
         NameAddr::parse(self.required(Name::From)?).ok_or(HeaderError::Invalid(Name::From))
     }
 
-    /// To.
+    /// The To.
     pub fn to(&self) -> Result<NameAddr<'_>, HeaderError> {
         NameAddr::parse(self.required(Name::To)?).ok_or(HeaderError::Invalid(Name::To))
     }
 
-    /// The From tag; absent only from RFC 2543 clients.
+    /// The From tag; missing only from RFC 2543 clients.
     pub fn from_tag(&self) -> Option<&[u8]> {
         match &self.checked {
             Some(checked) => checked.from.tag(&self.raw),
@@ -245,12 +244,12 @@ impl Headers {
         }
     }
 
-    /// Whether To is one.
+    /// Whether the To is valid.
     pub(super) fn has_to(&self) -> bool {
         self.checked.is_some() || self.to().is_ok()
     }
 
-    /// Call-ID.
+    /// The Call-ID.
     pub fn call_id(&self) -> Result<&[u8], HeaderError> {
         let value = self.required(Name::CallId)?;
         match self.checked.is_some() || chars::all(value, CALL_ID) {
@@ -259,7 +258,7 @@ impl Headers {
         }
     }
 
-    /// CSeq.
+    /// The CSeq.
     pub fn cseq(&self) -> Result<CSeq, HeaderError> {
         if let Some(checked) = &self.checked {
             return Ok(checked.cseq.clone());
@@ -277,7 +276,7 @@ impl Headers {
         Ok(CSeq { number, method })
     }
 
-    /// The method that CSeq names, of a message that has passed `check`.
+    /// The method in CSeq, if the message has passed `check`.
     pub(super) fn cseq_method(&self) -> Option<&Method> {
         self.checked.as_ref().map(|checked| &checked.cseq.method)
     }
@@ -287,13 +286,12 @@ impl Headers {
         self.number(Name::MaxForwards)
     }
 
-    /// Content-Length as it is written; the parser has held it against the body.
+    /// The Content-Length as written; the parser has checked it against the body.
     pub fn content_length(&self) -> Result<Option<u32>, HeaderError> {
         self.number(Name::ContentLength)
     }
 
-    /// A header field whose value is a number that fits `T`: Expires, RSeq,
-    /// Min-SE, …
+    /// A header field with a number that fits `T`: Expires, RSeq, Min-SE, …
     pub fn number<T: TryFrom<u64>>(&self, name: Name<'static>) -> Result<Option<T>, HeaderError> {
         self.header(name)
             .map(|value| {
@@ -303,13 +301,13 @@ impl Headers {
             .transpose()
     }
 
-    /// The media type of the body, lower case or not, without its parameters.
+    /// The media type of the body in its original case, without parameters.
     pub fn content_type(&self) -> Option<&[u8]> {
         let value = self.header(Name::ContentType)?;
         Some(chars::trim_end(value.split(|&byte| byte == b';').next().unwrap_or(value)))
     }
 
-    /// The first Contact. Absent, and `*`, are `Ok(None)`.
+    /// The first Contact. `Ok(None)` if it is missing or `*`.
     pub fn contact(&self) -> Result<Option<NameAddr<'_>>, HeaderError> {
         match &self.contact {
             Some(contact) => Ok(Some(contact.get(&self.raw))),
@@ -317,14 +315,14 @@ impl Headers {
         }
     }
 
-    /// The contacts of the first Contact field.
+    /// The contacts in the first Contact field.
     fn first_contacts(&self) -> impl Iterator<Item = Result<NameAddr<'_>, HeaderError>> {
         let value = self.header(Name::Contact).filter(|value| *value != b"*");
         let invalid = HeaderError::Invalid(Name::Contact);
         Elements { rest: value, list: true }.map(move |value| NameAddr::parse(value).ok_or(invalid))
     }
 
-    /// Checks that every contact is valid, and keeps the first.
+    /// Checks that every contact is valid, and stores the first.
     pub(super) fn check_contacts(&mut self) -> Result<(), HeaderError> {
         let mut contacts = self.first_contacts();
         let first = contacts.next().transpose()?.map(|contact| NameAddrAt::of(&self.raw, &contact));
@@ -337,13 +335,13 @@ impl Headers {
         Ok(())
     }
 
-    /// Every Contact in order; `Contact: *` has none.
+    /// Every Contact in order; none for `Contact: *`.
     pub fn contacts(&self) -> impl Iterator<Item = Result<NameAddr<'_>, HeaderError>> {
         let star = self.contact_is_star();
         self.name_addrs(Name::Contact).filter(move |_| !star)
     }
 
-    /// Whether Contact is `*` (§10.2.2).
+    /// Whether the Contact is `*` (§10.2.2).
     pub fn contact_is_star(&self) -> bool {
         self.header(Name::Contact) == Some(b"*")
     }
@@ -358,25 +356,25 @@ impl Headers {
         self.name_addrs(Name::RecordRoute)
     }
 
-    /// Every value of a header field whose values are `name-addr`s.
+    /// Every value of a header field that consists of `name-addr`s.
     pub fn name_addrs(&self, name: Name<'static>) -> impl Iterator<Item = Result<NameAddr<'_>, HeaderError>> {
         self.headers(name).map(move |value| NameAddr::parse(value).ok_or(HeaderError::Invalid(name)))
     }
 
-    /// Whether a list of tokens (Supported, Require, Allow, …) has this one,
-    /// without regard to case.
+    /// Whether a list of tokens (Supported, Require, Allow, …) contains this one, ignoring
+    /// case.
     pub fn has_token<'a>(&'a self, name: Name<'a>, token: &str) -> bool {
         self.headers(name).any(|value| value.eq_ignore_ascii_case(token.as_bytes()))
     }
 }
 
-/// The elements of a list that is no header field of a message.
+/// The elements of a list outside the header fields of a message.
 pub fn elements(list: &[u8]) -> impl Iterator<Item = &[u8]> {
     Elements { rest: Some(list), list: true }
 }
 
-/// The elements of a comma-separated list: commas in quoted strings and in
-/// angle brackets separate nothing.
+/// The elements of a comma-separated list. Commas in quoted strings and in angle brackets do
+/// not separate.
 struct Elements<'a> {
     rest: Option<&'a [u8]>,
     list: bool,
@@ -413,7 +411,7 @@ fn element_len(list: &[u8]) -> usize {
             b'"' => chars::quoted_string_len(&list[found..]),
             _ => memchr::memchr(b'>', &list[found..]).map(|end| end + 1),
         };
-        // What never closes belongs to the element; its own parser refuses it.
+        // An unclosed quote or bracket stays in the element; its parser rejects it.
         let Some(skipped) = skipped else { break };
         at = found + skipped;
     }

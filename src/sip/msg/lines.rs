@@ -1,46 +1,46 @@
-//! Splitting a header section into fields: line ends, folding, the colon.
+//! Splits a header section into fields: line ends, folding, the colon.
 
 use super::chars::{self, TOKEN};
 use super::name;
 
-/// One header field as offsets into the buffer it was found in.
+/// One header field, as offsets into its buffer.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
 pub(super) struct Field {
-    /// First byte of the name, and of the field.
+    /// First byte of the name and of the field.
     pub start: usize,
     /// End of the name.
     pub name_end: usize,
-    /// Id of the name, 0 if it is not a known one.
+    /// Id of the name, 0 if it is unknown.
     pub id: u8,
-    /// The value without surrounding white space, folds inside kept.
+    /// Start of the value, which has no surrounding white space but keeps its folds.
     pub value_start: usize,
     /// End of the value.
     pub value_end: usize,
-    /// First byte behind the field's line end.
+    /// First byte after the field's line end.
     pub end: usize,
 }
 
-/// What stands at an offset of the header section.
+/// The kind of line at an offset of the header section.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
 pub(super) enum Line {
     /// A field.
     Field(Field),
-    /// Something that ends like a line but is no field: no colon, or no token
-    /// before it. The next line begins at the offset.
+    /// A line that is not a field: no colon, or no token before it. The next line begins at
+    /// this offset.
     Bad(usize),
-    /// The empty line; the body begins at the offset.
+    /// The empty line; the body begins at this offset.
     Empty(usize),
-    /// The buffer ends before a line end.
+    /// The buffer ends before the line does.
     Unterminated,
 }
 
-/// Offset behind the line end of the line (folds excluded) that begins at `at`.
+/// Offset after the end of the line (folds excluded) that begins at `at`.
 pub(super) fn line_end(buffer: &[u8], at: usize) -> Option<usize> {
     memchr::memchr(b'\n', buffer.get(at..)?).map(|found| at + found + 1)
 }
 
-/// The line at `at`. Lines end with CRLF; a lone LF is taken as well, because a
-/// value with an LF inside is worse than a lenient line end.
+/// The line at `at`. Lines end with CRLF; a single LF is accepted too, because an LF inside a
+/// value would be worse.
 #[inline]
 pub(super) fn line(buffer: &[u8], at: usize) -> Line {
     match buffer.get(at..) {
@@ -56,13 +56,13 @@ pub(super) fn line(buffer: &[u8], at: usize) -> Line {
         }
     }
     let text = &buffer[at..end];
-    // Names are short: a loop is there before `memchr` has begun.
+    // Names are short, so a loop is faster than `memchr`.
     let Some(colon) = text.iter().position(|&byte| byte == b':') else { return Line::Bad(end) };
     let mut name = &text[..colon];
     while let [shorter @ .., b' ' | b'\t'] = name {
         name = shorter;
     }
-    // A known name is a token.
+    // Known names are tokens.
     let id = name::identify(name);
     if id == 0 && !chars::all(name, TOKEN) {
         return Line::Bad(end);

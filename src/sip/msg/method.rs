@@ -11,7 +11,7 @@ macro_rules! methods {
         #[allow(missing_docs)]
         pub enum Method {
             $($variant,)*
-            /// Any other token, as it came.
+            /// Any other token, as received.
             Other(Bytes),
         }
 
@@ -22,7 +22,7 @@ macro_rules! methods {
                 None
             }
 
-            /// The name as it stands in a message.
+            /// The name as written in a message.
             pub fn as_bytes(&self) -> &[u8] {
                 match self {
                     $(Method::$variant => $text.as_bytes(),)*
@@ -51,7 +51,7 @@ methods! {
 }
 
 impl Method {
-    /// The method with this name; copies only names that are not known.
+    /// The method with this name; copies the name only if it is unknown.
     pub fn from_bytes(text: &[u8]) -> Method {
         Method::known(text).unwrap_or_else(|| Method::Other(Bytes::copy_from_slice(text)))
     }

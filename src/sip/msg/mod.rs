@@ -1,16 +1,16 @@
-//! SIP messages: one `Bytes` each with spans into it. Parsing copies nothing
-//! and normalises nothing; what is written back is what came.
+//! SIP messages: each is one `Bytes` with spans into it. Parsing copies and normalises
+//! nothing; messages are written back as received.
 //!
-//! - `parse`, `lines`, `error`: bytes to message; faults and their answers
-//! - `headers`, `offsets`, `name`, `method`: raw and typed header fields; `structural`: those
-//!   that a dialog needs
+//! - `parse`, `lines`, `error`: bytes to message; parse errors and the responses to them
+//! - `headers`, `offsets`, `name`, `method`: raw and typed header fields; `structural`: those that a dialog
+//!   needs
 //! - `via`, `name_addr`, `uri`, `uri_compare`, `params`: borrowed typed values
 //! - `phrase`: reason phrases
 //! - `writer`, `reply`: requests and responses to bytes
 //! - `framing`: messages from a byte stream
 //! - `chars`: character classes, quoting, folding, escapes
-//! - `contact_token`: by which calls of a registrar are known
-//! - `veil`: messages without what others may not see
+//! - `contact_token`: a token that identifies calls returning from a registrar
+//! - `veil`: messages with private parts removed
 
 pub mod chars;
 pub mod contact_token;
@@ -54,14 +54,14 @@ pub use via::{MAGIC_COOKIE, Rport, Transport, Via};
 pub(crate) use writer::echo;
 pub use writer::{Quoted, RequestWriter, WriteError};
 
-/// How large a message may be.
+/// Size limits of a message.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
 pub struct Limits {
-    /// Bytes of a whole message.
+    /// Octets of a whole message.
     pub message: usize,
     /// Number of header fields.
     pub headers: usize,
-    /// Bytes of one header field, folds included, and of the start line.
+    /// Octets of one header field, folds included, and of the start line.
     pub header_line: usize,
 }
 
@@ -88,7 +88,7 @@ pub struct Request {
     headers: Headers,
     body: usize,
     source: Option<SocketAddr>,
-    /// Of few requests, so they do not all have the place for it.
+    /// Boxed, because few requests have one.
     token: Option<Box<ContactToken>>,
 }
 
@@ -103,17 +103,17 @@ pub struct Response {
 }
 
 impl Message {
-    /// Parses one datagram. Leading line ends are skipped; without
-    /// Content-Length the body runs to the end of the datagram, and what stands
-    /// behind the body is dropped (RFC 3261 §18.3).
+    /// Parses one datagram. Leading line ends are skipped. Without Content-Length the body
+    /// extends to the end of the datagram, and anything after the body is dropped (RFC 3261
+    /// §18.3).
     ///
     /// # Errors
-    /// [`ParseError`], with the makings of an answer where one is possible.
+    /// [`ParseError`], with the material for a response if one is possible.
     pub fn parse(datagram: Bytes, limits: &Limits) -> Result<Message, ParseError> {
         parse::message(datagram, limits, parse::Framing::Datagram)
     }
 
-    /// The message as it came.
+    /// The message as received.
     pub fn as_bytes(&self) -> &Bytes {
         &self.raw
     }
@@ -125,39 +125,38 @@ impl Request {
         &self.method
     }
 
-    /// The Request-URI as it came.
+    /// The Request-URI as received.
     pub fn uri_bytes(&self) -> &[u8] {
         &self.headers.raw[self.uri.0 as usize..self.uri.1 as usize]
     }
 
-    /// The Request-URI.
+    /// The parsed Request-URI.
     pub fn uri(&self) -> Result<Uri<'_>, UriError> {
         Uri::parse(self.uri_bytes())
     }
 
-    /// The body; it may be empty. Costs a reference count, no copy.
+    /// The body; it may be empty. Not copied, only reference-counted.
     pub fn body(&self) -> Bytes {
         self.headers.raw.slice(self.body..)
     }
 
-    /// The request as it came.
+    /// The request as received.
     pub fn as_bytes(&self) -> &Bytes {
         &self.headers.raw
     }
 
-    /// Notes where the request came from. Responses then carry `received` and
-    /// `rport` in the top Via as RFC 3261 §18.2.1 and RFC 3581 §4 say; the
-    /// request itself stays as it came.
+    /// Sets the source of the request. Responses then carry `received` and `rport` in the top
+    /// Via according to RFC 3261 §18.2.1 and RFC 3581 §4; the request itself stays unchanged.
     pub fn set_source(&mut self, source: SocketAddr) {
         self.source = Some(source);
     }
 
-    /// The token that its Request-URI had, which is not there any more.
+    /// The token that was removed from the Request-URI.
     pub fn contact_token(&self) -> Option<ContactToken> {
         self.token.as_deref().copied()
     }
 
-    /// Where the request came from.
+    /// The source of the request.
     pub fn source(&self) -> Option<SocketAddr> {
         self.source
     }
@@ -169,27 +168,27 @@ impl Response {
         self.status
     }
 
-    /// The reason phrase as it came: any bytes, or none.
+    /// The reason phrase as received: any octets, or none.
     pub fn reason(&self) -> &[u8] {
         &self.headers.raw[self.reason.0 as usize..self.reason.1 as usize]
     }
 
-    /// The body; it may be empty. Costs a reference count, no copy.
+    /// The body; it may be empty. Not copied, only reference-counted.
     pub fn body(&self) -> Bytes {
         self.headers.raw.slice(self.body..)
     }
 
-    /// The response as it came.
+    /// The response as received.
     pub fn as_bytes(&self) -> &Bytes {
         &self.headers.raw
     }
 
-    /// Notes where the response came from.
+    /// Sets the source of the response.
     pub fn set_source(&mut self, source: SocketAddr) {
         self.source = Some(source);
     }
 
-    /// Where the response came from.
+    /// The source of the response.
     pub fn source(&self) -> Option<SocketAddr> {
         self.source
     }

@@ -164,7 +164,7 @@ async fn open(
         opened = timeout(patience, tls.accept(stream, listener)) => match opened {
             Ok(Ok(opened)) => Ok(opened),
             Ok(Err(error)) => {
-                // Strangers knock all day: they are counted, and no more.
+                // Strangers cause this all day: it is counted but not logged as a warning.
                 if let Ok(remote) = remote {
                     tracing::debug!("no TLS connection from {remote}: {error}");
                 }

@@ -35,7 +35,7 @@ pub(super) enum Taken {
 }
 
 impl Held {
-    /// Keeps a flow alive, at the shortest interval requested so far; `None` stops it.
+    /// Keeps a flow alive at this interval; `None` stops it.
     pub fn set(&mut self, now: Instant, flow: Flow, every: Option<Duration>) {
         let known = self.flows.iter_mut().find(|(its, _)| is_same(its, &flow));
         match (known, every) {

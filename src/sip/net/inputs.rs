@@ -1,4 +1,4 @@
-//! What comes in: time, datagrams, connections, and the results of tasks.
+//! Inputs of the stack: time, datagrams, connections, and the results of tasks.
 
 use std::future::Future;
 use std::io;
@@ -20,24 +20,24 @@ use crate::endpoint::{Flow, Input, Transport};
 use crate::known::Acquaintance;
 use crate::msg::{Message, ParseError};
 
-/// Datagrams read, or connection events taken, before the outputs that they
-/// caused go out: bounds what one busy socket delays everything else.
+/// Maximum number of datagrams or connection events handled before their outputs are sent:
+/// limits how long one busy socket delays everything else.
 const BATCH: usize = 128;
 
-/// Timers may be this late: T1 is 500 ms, and what is due is done together.
+/// Timer granularity: T1 is 500 ms, and everything due is handled together.
 const TICK: Duration = Duration::from_millis(10);
 
-/// How long nothing is accepted after the system refused to.
+/// Pause after a failed accept.
 const ACCEPT_PAUSE: Duration = Duration::from_millis(100);
 
-/// What came of reading a socket.
+/// The result of reading a socket.
 struct Read {
     fed: bool,
     empty: bool,
 }
 
 impl SipStack {
-    /// Ready when the endpoint has been given something.
+    /// Ready once the endpoint got an input.
     pub(super) fn poll_inputs(&mut self, cx: &mut Context<'_>) -> Poll<()> {
         let mut fed = self.close_broken();
         fed |= self.poll_timer(cx);
@@ -47,7 +47,7 @@ impl SipStack {
         }
         self.poll_stun(cx);
         fed |= self.poll_connections(cx);
-        // Behind what may have brought signs of life: they move its timer.
+        // After the inputs that may be signs of life, because they move its timer.
         fed |= self.poll_held(cx);
         self.poll_listeners(cx);
         while let Poll::Ready(Some(result)) = self.results.1.poll_recv(cx) {
@@ -57,9 +57,9 @@ impl SipStack {
         if fed { Poll::Ready(()) } else { Poll::Pending }
     }
 
-    /// The timer is moved only to be earlier, and by no less than a tick: moving
-    /// it costs a system call and a wake-up, and calls move deadlines all the
-    /// time. One that fires too early finds nothing due.
+    /// Only moves the timer to an earlier time, and to at least a tick from now: each move
+    /// costs a system call and a wake-up, and calls change deadlines all the time. A timer
+    /// that fires early finds nothing due.
     fn poll_timer(&mut self, cx: &mut Context<'_>) -> bool {
         let Some(deadline) = self.endpoint.next_timeout() else { return false };
         let now = Instant::now();
@@ -80,14 +80,14 @@ impl SipStack {
     }
 
     fn poll_udp(&mut self, index: usize, cx: &mut Context<'_>) -> bool {
-        // Only an empty socket wakes us again: read until it is, unless there is
-        // something to send first.
+        // Only a socket read until empty wakes us again, so read on, unless there is output
+        // to send first.
         while self.udp.get(index).is_some_and(|port| port.poll_readable(cx).is_ready()) {
             match self.read_udp(index) {
                 Read { fed: true, .. } => return true,
                 Read { empty: true, .. } => {}
                 Read { .. } => {
-                    // A flood, all of it over budget: let others have a turn.
+                    // A flood entirely over budget: give the other inputs a turn.
                     cx.waker().wake_by_ref();
                     return false;
                 }
@@ -110,14 +110,14 @@ impl SipStack {
                 self.counters.banned += 1;
                 continue;
             }
-            // Those who share an address with a flood keep their calls.
+            // Calls continue even if their address is shared with a flood.
             let admitted = self.budget.admit(now, source)
                 || (self.endpoint.expects(data) && self.spared.admit(now, source));
             if !admitted {
                 self.counters.over_budget += 1;
                 continue;
             }
-            // A keep-alive: common on UDP too, although RFC 5626 has STUN there.
+            // A CRLF keep-alive: common on UDP too, although RFC 5626 specifies STUN.
             if data.iter().all(|byte| matches!(byte, b'\r' | b'\n' | 0)) {
                 continue;
             }
@@ -148,7 +148,7 @@ impl SipStack {
         Read { fed, empty: false }
     }
 
-    /// What ICMP says of datagrams that we sent.
+    /// Handles the ICMP errors for datagrams that we sent.
     fn poll_undelivered(&mut self, index: usize, cx: &mut Context<'_>) -> bool {
         let mut fed = false;
         while self.udp.get_mut(index).is_some_and(|port| port.poll_undelivered(cx).is_ready()) {
@@ -180,7 +180,7 @@ impl SipStack {
                 Poll::Ready(None) | Poll::Pending => return fed,
             }
         }
-        // More may wait, and nobody would tell us.
+        // More events may be queued, without a wake-up for them.
         cx.waker().wake_by_ref();
         fed
     }
@@ -239,7 +239,7 @@ impl SipStack {
         if self.connections.is_unproven(flow.id.0) {
             let proves = match self.limits.proof {
                 ProvenBy::Message => message.is_ok(),
-                // It belongs to a call that is there, or answers a request of ours.
+                // It belongs to an existing call or responds to a request of ours.
                 ProvenBy::Password => self.endpoint.expects(octets),
             };
             if proves {
@@ -253,7 +253,7 @@ impl SipStack {
         true
     }
 
-    /// Closes what is to be closed, now that the last answers are queued.
+    /// Closes the connections in `closing`, whose last responses are queued by now.
     fn close_broken(&mut self) -> bool {
         let fed = !self.closing.is_empty();
         for flow in std::mem::take(&mut self.closing) {
@@ -263,8 +263,7 @@ impl SipStack {
         fed
     }
 
-    /// Takes new connections in. They are nothing to the endpoint before their
-    /// first message.
+    /// Accepts new connections. The endpoint learns of them by their first message.
     fn poll_listeners(&mut self, cx: &mut Context<'_>) {
         if let Some(pause) = &mut self.accept_pause {
             if pause.as_mut().poll(cx).is_pending() {
@@ -275,13 +274,13 @@ impl SipStack {
         for index in 0..self.listeners.len() {
             for turn in 0..=BATCH {
                 if turn == BATCH {
-                    // More may wait, and nobody would tell us.
+                    // More connections may be queued, without a wake-up for them.
                     cx.waker().wake_by_ref();
                     break;
                 }
                 match self.listeners.get(index).map(|listener| listener.socket.poll_accept(cx)) {
                     Some(Poll::Ready(Ok((stream, remote)))) => self.accepted(index, stream, remote),
-                    // It was gone before we came to it.
+                    // The peer closed it before it was accepted.
                     Some(Poll::Ready(Err(error))) if error.kind() == io::ErrorKind::ConnectionAborted => {}
                     Some(Poll::Ready(Err(error))) => return self.pause_accepting(cx, &error),
                     Some(Poll::Pending) | None => break,
@@ -293,7 +292,7 @@ impl SipStack {
     fn accepted(&mut self, listener: usize, stream: TcpStream, remote: SocketAddr) {
         let Some(listener) = self.listeners.get(listener) else { return };
         let (transport, configured, name) = (listener.transport, listener.configured, listener.name.clone());
-        // A stream without addresses is closed already.
+        // A stream without addresses is already closed.
         let local = stream.set_nodelay(true).and_then(|()| stream.local_addr());
         let beginning = match (transport, &self.tls) {
             (Transport::Tls, Some(tls)) => Beginning::Handshake(stream, tls.clone(), configured),
@@ -322,15 +321,15 @@ impl SipStack {
         self.connections.add(beginning, local, peer, opened);
     }
 
-    /// No descriptors, or no memory: the connection waits in the kernel's queue,
-    /// and its listener would be ready again at once.
+    /// Out of descriptors or memory: the connection stays in the kernel's queue, so its
+    /// listener would be ready again at once.
     fn pause_accepting(&mut self, cx: &mut Context<'_>, error: &io::Error) {
         if self.counters.accept_errors == 0 {
             tracing::warn!("cannot accept a TCP connection: {error}; later ones are counted only");
         }
         self.counters.accept_errors += 1;
         let pause = self.accept_pause.insert(Box::pin(tokio::time::sleep(ACCEPT_PAUSE)));
-        // For its waker: it cannot be over yet.
+        // Polled to register the waker; the pause cannot be over yet.
         if pause.as_mut().poll(cx).is_ready() {
             cx.waker().wake_by_ref();
         }

@@ -1,4 +1,5 @@
-//! TLS with who connects to us: which certificate is shown, and who is asked for one.
+//! TLS for accepted connections: which certificate is presented, and which listeners request
+//! one.
 
 use std::collections::HashMap;
 use std::net::SocketAddr;
@@ -14,15 +15,15 @@ use super::client_verifier::ClientVerifier;
 use super::tls::provider;
 use super::tls_files::{AskClient, Contents, PairPem, Pem, TlsError, TlsFiles};
 
-/// What connections to us are taken with.
+/// The acceptors of all listeners.
 pub(super) struct Inward {
-    /// Where nobody is asked for a certificate.
+    /// For listeners that request no client certificate.
     open: TlsAcceptor,
     asking: HashMap<SocketAddr, TlsAcceptor>,
 }
 
 impl Inward {
-    /// Of these files; none: they have no certificate of ours.
+    /// Builds the acceptors from these files; `None` if there is no certificate of ours.
     pub fn new(files: &TlsFiles, contents: &Contents) -> Result<Option<Self>, TlsError> {
         let Some(first) = &files.certificate else { return Ok(None) };
         let mut shown = Shown::new(PairPem::of(contents, first).certified_key()?);
@@ -43,7 +44,7 @@ impl Inward {
         Ok(Some(Inward { open: acceptor(&shown, None)?, asking }))
     }
 
-    /// For a listener, as it was configured.
+    /// The acceptor of a listener, by its configured address.
     pub fn at(&self, listener: SocketAddr) -> TlsAcceptor {
         self.asking.get(&listener).unwrap_or(&self.open).clone()
     }
@@ -56,8 +57,8 @@ fn acceptor(shown: &Arc<Shown>, verifier: Option<ClientVerifier>) -> Result<TlsA
         Some(verifier) => {
             let builder = builder.with_client_cert_verifier(Arc::new(verifier));
             let mut config = builder.with_cert_resolver(shown.clone());
-            // A session that is taken up again shows no certificate: whoever has its keys would
-            // be who had one once, whatever the authorities are by then.
+            // A resumed session presents no certificate: it would be accepted because of an
+            // earlier certificate, even if the authorities have changed since.
             config.session_storage = Arc::new(NoServerSessionStorage {});
             config.send_tls13_tickets = 0;
             config
@@ -66,11 +67,11 @@ fn acceptor(shown: &Arc<Shown>, verifier: Option<ClientVerifier>) -> Result<TlsA
     Ok(TlsAcceptor::from(Arc::new(config)))
 }
 
-/// Our certificates, and which of them is shown to whom (SNI, RFC 6066 §3).
+/// Our certificates, selected by SNI (RFC 6066 §3).
 #[derive(Debug)]
 struct Shown {
     first: Arc<CertifiedKey>,
-    /// By name in lower case, `*.` for one label.
+    /// By name in lower case, with `*.` for one label.
     by_name: HashMap<String, Arc<CertifiedKey>>,
 }
 
@@ -81,7 +82,8 @@ impl Shown {
         shown
     }
 
-    /// Takes one in; of two with the same name the earlier one is shown. `false`: it has no name.
+    /// Adds a certificate; of two with the same name the earlier one is presented. `false` if
+    /// it has no name.
     fn add(&mut self, key: Arc<CertifiedKey>) -> bool {
         let names = key.end_entity_cert().map(names).unwrap_or_default();
         let has_some = !names.is_empty();

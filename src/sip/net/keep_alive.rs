@@ -1,5 +1,5 @@
-//! A flow that is kept alive (RFC 5626 §4.4): when the peer is asked for a sign of life, and when the flow
-//! counts as gone. Pure: time is an argument, and the dice are its own.
+//! The keep-alives of one flow (RFC 5626 §4.4): when to send them, and when the flow counts
+//! as lost. No I/O: time is an argument, and it has its own random generator.
 
 use std::net::SocketAddr;
 use std::time::{Duration, Instant};
@@ -10,22 +10,22 @@ use rand::{RngExt, SeedableRng};
 use super::stun::message::{Transaction, answer, is_answer};
 use super::stun::{RTO, SENDS};
 
-/// How long a CRLF may take to come back (RFC 5626 §4.4.1).
+/// Time limit for the CRLF in return (RFC 5626 §4.4.1).
 const PONG: Duration = Duration::from_secs(10);
 
-/// What is to be done.
+/// What the caller is to do.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
 pub enum Order {
     Nothing,
     /// Send CRLFCRLF.
     Ping,
-    /// Send a Binding request.
+    /// Send a STUN Binding request.
     Ask(Transaction),
-    /// It is gone: why.
+    /// The flow is lost, for this reason.
     Lost(&'static str),
 }
 
-/// One flow.
+/// The keep-alive state of one flow.
 #[derive(Debug)]
 pub struct KeepAlive {
     every: Duration,
@@ -36,14 +36,15 @@ pub struct KeepAlive {
 
 #[derive(Debug)]
 enum Way {
-    /// A connection; whether a ping is on its way.
+    /// A connection; whether a ping is outstanding.
     Crlf { asked: bool },
-    /// UDP: what is under way and how often it was sent, and by which address the peer sees us.
+    /// UDP: the outstanding transaction and how often it was sent, and our address as the
+    /// peer sees it.
     Stun { asked: Option<(Transaction, u32)>, seen: Option<SocketAddr> },
 }
 
 impl KeepAlive {
-    /// Of a flow that has just been used; its peer is asked so often at least.
+    /// For a flow that was just used, with this maximum interval.
     pub fn new(now: Instant, is_reliable: bool, every: Duration, seed: [u8; 32]) -> Self {
         let way = match is_reliable {
             true => Way::Crlf { asked: false },
@@ -54,7 +55,7 @@ impl KeepAlive {
         it
     }
 
-    /// It is to be asked so often from now on.
+    /// Changes the interval.
     pub fn set_every(&mut self, now: Instant, every: Duration) {
         if self.every != every {
             self.every = every;
@@ -67,12 +68,13 @@ impl KeepAlive {
         self.due
     }
 
-    /// Anywhere between 80 and 100 % of the time (RFC 5626 §4.4): after a restart of the registrar not all ask at once.
+    /// Waits 80 to 100 % of the interval (RFC 5626 §4.4), so that a registrar's clients do
+    /// not all send at once after its restart.
     fn rest(&mut self, now: Instant) {
         self.due = now + self.every.mul_f64(self.dice.random_range(0.8..=1.0));
     }
 
-    /// Time has passed.
+    /// Handles the passing of time.
     pub fn timeout(&mut self, now: Instant) -> Order {
         if now < self.due {
             return Order::Nothing;
@@ -95,7 +97,7 @@ impl KeepAlive {
         }
     }
 
-    /// A CRLF has come back.
+    /// Handles a CRLF from the peer.
     pub fn pong(&mut self, now: Instant) {
         if let Way::Crlf { asked: asked @ true } = &mut self.way {
             *asked = false;
@@ -103,9 +105,9 @@ impl KeepAlive {
         }
     }
 
-    /// A datagram of the peer's; none: it is no answer to what was asked. What it says of our address is
-    /// not believed for anything but that the NAT has given us another one: the registrar has the old one
-    /// (RFC 5626 §4.4.2).
+    /// Handles a datagram from the peer; `None` if it is not the response to our request. The
+    /// address in it is used only to detect a new NAT binding: the registrar still has the
+    /// old one (RFC 5626 §4.4.2).
     pub fn datagram(&mut self, now: Instant, datagram: &[u8]) -> Option<Order> {
         let Way::Stun { asked: asked @ Some(_), seen } = &mut self.way else { return None };
         let (transaction, _) = (*asked)?;

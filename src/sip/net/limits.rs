@@ -1,4 +1,4 @@
-//! What a peer may cost us, and the counters of what was refused.
+//! Limits on the resources that a peer can use, and counters.
 
 use std::time::Duration;
 
@@ -7,34 +7,33 @@ use super::budget::Rate;
 /// Limits of the network drivers.
 #[derive(Debug, Clone)]
 pub struct NetLimits {
-    /// Messages per source address; more are dropped unparsed, but for as many again
-    /// that belong to calls that are up or answer requests of ours. Generous: a load
-    /// generator on loopback sends some 1,500 a second at 500 calls a second.
+    /// Messages per source address. Messages beyond it are dropped unparsed, except for the
+    /// same number again that belong to existing calls or respond to our requests. Generous:
+    /// a load generator on loopback sends some 1,500 per second at 500 calls per second.
     pub per_source: Rate,
-    /// Sources with a bucket of their own.
+    /// Sources with their own bucket.
     pub max_sources: usize,
-    /// TCP and TLS connections at once; an eighth is for those that we open.
+    /// Concurrent TCP and TLS connections; an eighth is reserved for those that we open.
     pub max_connections: usize,
-    /// TCP and TLS connections at once that one source address opened. One that is known
-    /// may have half of all.
+    /// Concurrent TCP and TLS connections opened by one source address. A known source may
+    /// have half of all.
     pub max_connections_per_source: usize,
-    /// Those of them that have proven nothing yet. One more, and the oldest goes.
+    /// Unproven ones among them. Beyond the limit the oldest is closed.
     pub max_unproven_per_source: usize,
     /// What proves a connection.
     pub proof: ProvenBy,
-    /// Messages that may wait for one connection to be read; one more, and the
-    /// connection is closed.
+    /// Messages queued for one connection; when the queue is full, the connection is closed.
     pub write_queue: usize,
-    /// One write that takes longer closes its connection.
+    /// A connection is closed when one write takes longer.
     pub write_stall: Duration,
-    /// A message that began must be complete within this time. Also the time
-    /// that a connection accepted may take for its TLS handshake, and to send its first
-    /// message; three times as long it may go without a proof.
+    /// Time limit for the rest of a message once it has begun. Also for the TLS handshake of
+    /// an accepted connection and for its first message. An unproven connection lasts three
+    /// times as long.
     pub message_timeout: Duration,
-    /// A connection without traffic is closed after this time. Longer than most
-    /// calls: peers expect to find a dialog's connection open.
+    /// Time after which an idle connection is closed. Longer than most calls, because peers
+    /// expect a dialog's connection to stay open.
     pub idle_timeout: Duration,
-    /// Opening a connection may take this long, TLS included.
+    /// Time limit for opening a connection, TLS handshake included.
     pub connect_timeout: Duration,
 }
 
@@ -56,47 +55,47 @@ impl Default for NetLimits {
     }
 }
 
-/// What shows that a connection belongs to somebody who has business here: it may be idle for
-/// long, and is not closed to make room.
+/// What proves that a connection belongs to a legitimate peer: it may then be idle for long,
+/// and is not closed to make room.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
 pub enum ProvenBy {
     /// Any message.
     Message,
-    /// Whoever authenticates, by [`SipStack::prove`](super::SipStack::prove); or a message that
-    /// carries an identifier of ours.
+    /// Authentication, reported by [`SipStack::prove`](super::SipStack::prove); or a message
+    /// that carries an identifier of ours.
     Password,
 }
 
-/// What the drivers counted since the start.
+/// Counters of the drivers since the start.
 #[derive(Debug, Clone, Copy, Default, PartialEq, Eq)]
 pub struct NetCounters {
-    /// Messages received and within their source's budget.
+    /// Messages received within the budget of their source.
     pub received: u64,
-    /// Messages handed to the kernel (UDP) or a connection's queue (TCP).
+    /// Messages given to the kernel (UDP) or to a connection's queue (TCP).
     pub sent: u64,
     /// Messages dropped because their source was over its budget.
     pub over_budget: u64,
     /// Messages dropped because their source was banned.
     pub banned: u64,
-    /// Datagrams of ours that found nobody, by ICMP.
+    /// Our datagrams reported undeliverable by ICMP.
     pub undelivered: u64,
-    /// Datagrams that the kernel would not take.
+    /// Datagrams that the kernel refused to send.
     pub send_errors: u64,
-    /// Connections opened to us, or by us.
+    /// Connections opened by peers or by us.
     pub connections_opened: u64,
     /// Connections refused because there were too many, or their source was banned.
     pub connections_refused: u64,
-    /// Connections that had proven nothing, closed to make room for another one.
+    /// Unproven connections closed to make room for another one.
     pub connections_displaced: u64,
-    /// Times that the system refused to accept one: no descriptors left.
+    /// Failed accepts: no descriptors left.
     pub accept_errors: u64,
     /// Connections closed because the peer did not read.
     pub closed_not_reading: u64,
-    /// Connections closed because what came was not SIP, or beyond a limit.
+    /// Connections closed because their input was not SIP or exceeded a limit.
     pub closed_bad_framing: u64,
-    /// Connections closed because a handshake or a message took too long, or for
-    /// idleness.
+    /// Connections closed because a handshake or message took too long, or because they were
+    /// idle.
     pub closed_timeout: u64,
-    /// Connections to us whose TLS handshake failed.
+    /// Accepted connections whose TLS handshake failed.
     pub failed_handshakes: u64,
 }

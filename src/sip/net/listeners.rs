@@ -1,36 +1,36 @@
-//! Listeners that have a name: by one of them requests go where their user says so, and by its name
-//! who came by it is known.
+//! Named listeners: requests can be sent from one of them, and its name tells which listener
+//! a message was received on.
 
 use std::net::SocketAddr;
 use std::sync::Arc;
 
 use crate::endpoint::{Flow, Transport};
 
-/// Sockets that are one listener to who names it: those of one network.
+/// The sockets of one network, which form one listener with a name.
 #[derive(Debug, Clone, PartialEq, Eq)]
 pub struct NamedListener {
-    /// What requests name.
+    /// The name that requests refer to.
     pub name: Arc<str>,
-    /// As [`NetConfig::bind`](super::NetConfig::bind).
+    /// See [`NetConfig::bind`](super::NetConfig::bind).
     pub bind: Vec<SocketAddr>,
-    /// As [`NetConfig::bind_tls`](super::NetConfig::bind_tls).
+    /// See [`NetConfig::bind_tls`](super::NetConfig::bind_tls).
     pub bind_tls: Vec<SocketAddr>,
 }
 
-/// A socket that listens.
+/// A listening socket.
 #[derive(Debug, Clone, PartialEq, Eq)]
 pub struct Listening {
     /// UDP, TCP or TLS.
     pub transport: Transport,
-    /// As bound, with the real port: may be a wildcard.
+    /// The bound address with the actual port; may be a wildcard.
     pub bound: SocketAddr,
     /// The name of its listener, if it has one.
     pub name: Option<Arc<str>>,
 }
 
-/// The listener that a flow came by or leaves by: the one at its address and port, else one of a
-/// wildcard at that port. A connection of ours begins at another port where we do not listen for its
-/// transport: it is of the first listener at its address.
+/// The listener of a flow: the one with its address and port, else a wildcard at that port. A
+/// connection that we opened has another local port if we have no listener for its transport:
+/// it belongs to the first listener at its address.
 pub fn listener_of<'a>(listening: &'a [Listening], flow: &Flow) -> Option<&'a Listening> {
     let local = flow.local;
     let at_port = |it: &&Listening| it.transport == flow.transport && it.bound.port() == local.port();

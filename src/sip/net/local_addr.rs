@@ -1,5 +1,5 @@
-//! Which of our addresses a peer sees. A wildcard bind has none of its own, and
-//! a wildcard never goes into Via, Contact or SDP.
+//! Our address as a peer sees it. A wildcard bind has no concrete address, and a wildcard is
+//! never written into Via, Contact or SDP.
 
 use std::collections::HashMap;
 use std::io;
@@ -7,8 +7,8 @@ use std::net::{IpAddr, Ipv4Addr, Ipv6Addr, SocketAddr, UdpSocket};
 
 use crate::endpoint::Transport;
 
-/// The address that the kernel would send from to `remote`. Asks the routing
-/// table by connecting a UDP socket; nothing is sent.
+/// The address that the kernel would send from to `remote`. Queries the routing table by
+/// connecting a UDP socket; nothing is sent.
 ///
 /// # Errors
 /// There is no route to `remote`.
@@ -18,18 +18,18 @@ pub fn towards(remote: IpAddr) -> io::Result<IpAddr> {
         IpAddr::V6(_) => Ipv6Addr::UNSPECIFIED.into(),
     };
     let socket = UdpSocket::bind((any, 0))?;
-    // Port 9 (discard): any port but 0 serves.
+    // Port 9 (discard): any port except 0 works.
     socket.connect((remote, 9))?;
     Ok(socket.local_addr()?.ip())
 }
 
-/// The concrete form of a bound address for people and configuration: itself,
+/// The concrete form of a bound address, for display and configuration: the address itself,
 /// or for a wildcard the address of the default route, or loopback without one.
 pub fn concrete(bound: SocketAddr) -> SocketAddr {
     if !bound.ip().is_unspecified() {
         return bound;
     }
-    // Documentation addresses (RFC 5737, RFC 3849) stand for "anywhere".
+    // Documentation addresses (RFC 5737, RFC 3849) stand for any remote host.
     let (probe, fallback): (IpAddr, IpAddr) = match bound {
         SocketAddr::V4(_) => (Ipv4Addr::new(192, 0, 2, 1).into(), Ipv4Addr::LOCALHOST.into()),
         SocketAddr::V6(_) => {
@@ -40,8 +40,9 @@ pub fn concrete(bound: SocketAddr) -> SocketAddr {
     SocketAddr::new(ip, bound.port())
 }
 
-/// Where peers reach us over `transport` who see a connection of ours come from `local`: where we
-/// listen, and without a listener at the connection itself. `listeners` are as they are bound.
+/// Our address for a connection over `transport` from `local`: with the port of a listener of
+/// ours, or without one the port of the connection itself. `listeners` are the bound
+/// addresses.
 pub(super) fn reached_at(
     listeners: impl Iterator<Item = (Transport, SocketAddr)> + Clone,
     transport: Transport,
@@ -53,13 +54,13 @@ pub(super) fn reached_at(
     SocketAddr::new(local.ip(), listener.map_or(local.port(), |(_, bound)| bound.port()))
 }
 
-/// Remembers [`towards`] per peer; bounded.
+/// Caches [`towards`] per peer; bounded.
 #[derive(Debug, Default)]
 pub struct LocalAddresses {
     known: HashMap<IpAddr, IpAddr>,
 }
 
-/// Peers remembered. More, and the table starts again.
+/// Maximum number of peers cached; a full cache is cleared.
 const MAX_KNOWN: usize = 1024;
 
 impl LocalAddresses {
@@ -75,8 +76,8 @@ impl LocalAddresses {
         Ok(SocketAddr::new(self.towards(remote.ip())?, bound.port()))
     }
 
-    /// Which of the addresses that sockets are bound to suits `remote` best, by its
-    /// place: one of its family, and of several the one that the route to it begins at.
+    /// The index of the bound address best suited for `remote`: one of its family, preferably
+    /// the one on the route to it.
     pub fn nearest(
         &mut self,
         bound: impl Iterator<Item = IpAddr> + Clone,

@@ -1,14 +1,14 @@
-//! Locating SIP servers (RFC 3263 §4): from a host name to transports and addresses
-//! in the order to try. What the records are asked from is a trait.
+//! Locating SIP servers (RFC 3263 §4): from a host name to transports and addresses in order
+//! of preference. The source of DNS records is a trait.
 
 use std::net::{IpAddr, SocketAddr};
 
 use crate::endpoint::Transport;
 
-/// Addresses tried for one request: a name may have any number of records.
+/// Maximum number of addresses per request, since a name may have any number of records.
 const MAX_TARGETS: usize = 16;
 
-/// A NAPTR record (RFC 3403), as far as SIP needs it.
+/// The fields of a NAPTR record (RFC 3403) that SIP needs.
 #[derive(Debug, Clone, PartialEq, Eq)]
 pub(super) struct Naptr {
     pub order: u16,
@@ -24,43 +24,42 @@ pub(super) struct Srv {
     pub priority: u16,
     pub weight: u16,
     pub port: u16,
-    /// `.`: the service is decidedly not there.
+    /// `.` means that the service is not available.
     pub target: String,
 }
 
-/// Who knows records. Names are absolute. No records is an empty list, and so is a
-/// failure: the next step is tried in either case.
+/// A source of DNS records. Names are absolute. Both a missing record and a failure give an
+/// empty list, because the next step is the same.
 pub(super) trait Records {
     async fn naptr(&self, name: &str) -> Vec<Naptr>;
     async fn srv(&self, name: &str) -> Vec<Srv>;
     async fn addresses(&self, name: &str) -> Vec<IpAddr>;
-    /// A number below `bound`, which is not 0.
+    /// A random number below `bound`, which is not 0.
     fn random(&self, bound: u32) -> u32;
 }
 
-/// What a URI says of where it leads.
+/// The host, port and transport of a URI.
 #[derive(Debug, Clone, Copy)]
 pub(super) struct Wanted<'a> {
     pub host: &'a str,
     pub port: Option<u16>,
-    /// TLS for SIPS, whatever else the URI says.
+    /// TLS for a SIPS URI, whatever else it says.
     pub transport: Option<Transport>,
 }
 
-/// What we can do of what NAPTR and SRV offer, with the names that they have for it.
+/// The services of NAPTR and SRV that we support: NAPTR service, SRV prefix, transport.
 const SERVICES: [(&str, &str, Transport); 3] = [
     ("SIP+D2U", "_sip._udp.", Transport::Udp),
     ("SIP+D2T", "_sip._tcp.", Transport::Tcp),
     ("SIPS+D2T", "_sips._tcp.", Transport::Tls),
 ];
 
-/// The port without one in the URI or in SRV (§4.2).
+/// The default port without one in the URI or in SRV (§4.2).
 pub(super) fn usual_port(transport: Transport) -> u16 {
     if transport == Transport::Tls { 5061 } else { 5060 }
 }
 
-/// Where to go, best first; empty: the name leads nowhere. `usable` are the transports
-/// that we have.
+/// The targets, best first; empty if there are none. `usable` are the available transports.
 pub(super) async fn locate(
     records: &impl Records,
     wanted: Wanted<'_>,
@@ -68,7 +67,7 @@ pub(super) async fn locate(
 ) -> Vec<(Transport, SocketAddr)> {
     let Wanted { host, port, transport } = wanted;
     let mut found = Vec::new();
-    // With a port there is nothing to choose but the address (§4.1, §4.2).
+    // With a port only the addresses have to be looked up (§4.1, §4.2).
     if port.is_none() {
         for (transport, name) in services(records, wanted, usable).await {
             for server in ordered(records, records.srv(&name).await) {
@@ -94,17 +93,17 @@ pub(super) async fn locate(
     found
 }
 
-/// The names of SRV records to ask for, best first.
+/// The SRV names to query, best first.
 async fn services(
     records: &impl Records,
     Wanted { host, transport, .. }: Wanted<'_>,
     usable: &[Transport],
 ) -> Vec<(Transport, String)> {
     let possible = |service: &&(&str, &str, Transport)| {
-        // A SIP URI that does not ask for TLS goes by it only where NAPTR says so.
+        // TLS for a SIP URI that does not ask for it is used only if NAPTR offers it.
         usable.contains(&service.2) && transport.is_none_or(|transport| transport == service.2)
     };
-    // Who has named the transport has done NAPTR's work (§4.1).
+    // With a transport in the URI, NAPTR is not needed (§4.1).
     if transport.is_none() {
         let mut offered = records.naptr(host).await;
         offered.sort_by_key(|it| (it.order, it.preference));
@@ -123,8 +122,8 @@ async fn services(
     asked.map(|(_, prefix, transport)| (*transport, format!("{prefix}{host}"))).collect()
 }
 
-/// SRV records in the order of RFC 2782: by priority, and among equals by lot, where
-/// the weight is the chance.
+/// Orders SRV records as in RFC 2782: by priority, and at random by weight among equal
+/// priorities.
 fn ordered(records: &impl Records, mut servers: Vec<Srv>) -> Vec<Srv> {
     servers.sort_by_key(|server| (server.priority, server.weight));
     let mut ordered = Vec::with_capacity(servers.len());

@@ -1,4 +1,4 @@
-//! In the place of `tls` in a build without it: there is none.
+//! Replaces `tls` in a build without TLS.
 
 use std::convert::Infallible;
 use std::io;
@@ -8,21 +8,21 @@ use tokio::net::TcpStream;
 
 use super::connection::Halves;
 
-/// Nobody distrusts.
+/// Always `false` without TLS.
 pub(super) fn is_distrust(_: &io::Error) -> bool {
     false
 }
 
-/// What went wrong, for people.
+/// The text of an error, for display.
 pub(super) fn told(error: &io::Error) -> String {
     error.to_string()
 }
 
-/// Nobody has one.
+/// Without TLS there are no values of this type.
 #[derive(Debug, Clone)]
 pub struct Tls(Infallible);
 
-/// No connection is made by it.
+/// Without TLS there are no values of this type.
 #[derive(Clone)]
 pub(super) struct Outward(Infallible);
 

@@ -1,4 +1,4 @@
-//! What goes out: messages, connections to open, names to look up.
+//! Outputs of the stack: messages, connections to open, names to look up.
 
 use std::io;
 use std::net::{IpAddr, SocketAddr};
@@ -17,7 +17,7 @@ use super::udp::UdpPort;
 use crate::endpoint::{ConnectId, Event, Flow, FlowId, Input, Output, Transport};
 
 impl SipStack {
-    /// Carries out what the endpoint wants, up to its next event.
+    /// Carries out the endpoint's outputs up to its next event.
     pub(super) fn pump(&mut self) -> Option<Event> {
         while let Some(output) = self.endpoint.poll_output() {
             match output {
@@ -45,14 +45,15 @@ impl SipStack {
         let sent = match flow.transport {
             Transport::Udp => match self.udp_port(flow.id).map(|port| port.send(&data, flow.remote)) {
                 Some(Ok(())) => true,
-                // Full: lost like a datagram on the wire, and repeated like one.
+                // The socket buffer is full: treated as packet loss, so the message is
+                // retransmitted.
                 Some(Err(error)) if error.kind() == io::ErrorKind::WouldBlock => {
                     self.counters.send_errors += 1;
                     return;
                 }
                 Some(Err(_)) | None => false,
             },
-            // Every connection is in one table, whatever it speaks.
+            // One table has all connections, TCP and TLS.
             _ => match self.connections.send(flow.id.0, data) {
                 Queued::Yes => true,
                 Queued::NoConnection => false,
@@ -75,7 +76,7 @@ impl SipStack {
         self.udp.get(usize::try_from(id.0).ok()?)
     }
 
-    /// The transports that we have.
+    /// The available transports.
     fn usable(&self) -> Vec<Transport> {
         let ours = [
             (!self.udp.is_empty(), Transport::Udp),
@@ -85,7 +86,7 @@ impl SipStack {
         ours.into_iter().filter_map(|(there, transport)| there.then_some(transport)).collect()
     }
 
-    /// Whether there is a socket for such a target.
+    /// Whether we have a socket for this target.
     pub(super) fn has_way(&self, transport: Transport, remote: SocketAddr) -> bool {
         match transport {
             Transport::Udp => self.udp.iter().any(|port| port.bound.is_ipv4() == remote.is_ipv4()),
@@ -122,7 +123,7 @@ impl SipStack {
             Transport::Tls => match self.tls.as_ref().and_then(|tls| tls.outward(settings)) {
                 Some(tls) => self.reuse_or_open(connect, remote, Some((tls, name)), within),
                 None => {
-                    // A gateway that is not configured any more.
+                    // A gateway that is no longer configured.
                     if let Some(settings) = settings {
                         tracing::warn!("no TLS connection to {remote}: nothing says how for {settings}");
                     }
@@ -133,7 +134,7 @@ impl SipStack {
         }
     }
 
-    /// A connection that is open already will do if it was made by the same settings.
+    /// Reuses an open connection if it was made with the same settings.
     fn reuse_or_open(
         &mut self,
         connect: ConnectId,
@@ -154,7 +155,7 @@ impl SipStack {
         }
     }
 
-    /// Opens a connection, in a task of its own.
+    /// Opens a connection in a separate task.
     fn open(&mut self, connect: ConnectId, peer: Peer, tls: Option<Outward>, within: Option<Duration>) {
         let remote = peer.remote;
         let bound: Vec<IpAddr> = self.bound(peer.listener.as_deref()).map(|bound| bound.ip()).collect();
@@ -184,7 +185,8 @@ impl SipStack {
         });
     }
 
-    /// Who reads the log can tell a wrong certificate from a dead host, and who asks, too.
+    /// Logs the error and stores it, so that a wrong certificate can be told from a dead
+    /// host.
     pub(super) fn connect_failed(&mut self, peer: &Peer, error: &io::Error) {
         let Peer { transport, remote, name, .. } = peer;
         let name = name.as_deref().map_or(String::new(), |name| format!(" ({name})"));

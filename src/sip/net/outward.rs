@@ -1,5 +1,4 @@
-//! TLS with whom we connect to: by which certificate of ours, and by whose authorities the peer
-//! is checked.
+//! TLS for outgoing connections: our certificate, and the authorities for verifying the peer.
 
 use std::io;
 use std::sync::atomic::{AtomicU64, Ordering};
@@ -16,40 +15,40 @@ use super::tls::provider;
 use super::tls_files::{Contents, PairPem, PeerTls, Pem, TlsError, TlsFiles};
 use super::unverified::Anybody;
 
-/// The settings of those connections that have none of their own.
+/// Number of the default settings.
 pub(super) const USUAL: u64 = 0;
 
-/// The last number that settings of their own have got.
+/// The last number given to other settings.
 static LAST: AtomicU64 = AtomicU64::new(USUAL);
 
-/// How connections of ours are made. Clones are the same.
+/// TLS settings for outgoing connections. Clones share them.
 #[derive(Clone)]
 pub(super) struct Outward(Arc<Settings>);
 
 struct Settings {
-    /// Connections that were made by other ones are not used for these.
+    /// Connections made with other settings are not reused for these.
     number: u64,
     parts: Parts,
-    /// Made when it is needed: the system has many authorities.
+    /// Built on first use, because the system has many authorities.
     config: OnceLock<Arc<ClientConfig>>,
 }
 
 #[derive(PartialEq, Eq)]
 struct Parts {
     certificate: Option<PairPem>,
-    /// None: the system's.
+    /// `None` for the system's authorities.
     authorities: Option<Pem>,
     unverified: bool,
     name: Option<String>,
 }
 
 impl Outward {
-    /// For everybody of whom nothing else is said.
+    /// The default settings.
     pub fn usual(files: &TlsFiles, contents: &Contents) -> Result<Self, TlsError> {
         Outward::new(USUAL, Parts::of(files, &PeerTls::default(), contents))
     }
 
-    /// For one peer; what it was before goes on where nothing has changed.
+    /// Settings for one peer; the previous ones are kept if nothing has changed.
     pub fn own(
         files: &TlsFiles,
         peer: &PeerTls,
@@ -80,16 +79,17 @@ impl Outward {
         self.0.number
     }
 
-    /// The handshake with somebody whom we have connected to; its certificate has to be good for
-    /// `name`, or without one for its address (RFC 5922 §4), unless the settings have a name.
+    /// Performs the handshake on an outgoing connection. The peer's certificate must be valid
+    /// for `name`, or without one for its address (RFC 5922 §4), unless the settings have a
+    /// name.
     pub async fn connect(&self, stream: TcpStream, name: Option<&str>) -> io::Result<Halves> {
         Ok(Halves::of(self.open(stream, name).await?))
     }
 
-    /// The same, for whoever speaks another protocol than SIP.
+    /// Like `connect`, for protocols other than SIP.
     pub async fn open(&self, stream: TcpStream, name: Option<&str>) -> io::Result<TlsStream<TcpStream>> {
         let server = match self.0.parts.name.as_deref().or(name) {
-            // A dot at the end belongs to DNS only.
+            // A trailing dot is only used in DNS.
             Some(name) => ServerName::try_from(name.trim_end_matches('.').to_owned()),
             None => Ok(ServerName::from(stream.peer_addr()?.ip().to_canonical())),
         };
@@ -98,7 +98,7 @@ impl Outward {
         TlsConnector::from(config).connect(server, stream).await
     }
 
-    /// For those who make connections themselves.
+    /// The client configuration, for code that opens its own connections.
     pub async fn config(&self) -> Result<Arc<ClientConfig>, TlsError> {
         match self.0.config.get() {
             Some(config) => Ok(config.clone()),
@@ -149,7 +149,7 @@ impl Settings {
             return pem.authorities();
         }
         let mut store = RootCertStore::empty();
-        // One that cannot be read is no reason to do without the others.
+        // Unreadable authorities are skipped.
         let _ = store.add_parsable_certificates(rustls_native_certs::load_native_certs().certs);
         if store.is_empty() { Err(TlsError::NoAuthorities) } else { Ok(store) }
     }

@@ -1,7 +1,7 @@
-//! Name resolution for the endpoint, off the signalling thread's turns.
+//! Name resolution for the endpoint, outside the signalling thread's turns.
 //!
-//! IP literals need none and never come here. As the system does it (A and AAAA,
-//! `/etc/hosts`), or with DNS as RFC 3263 says (`locate`).
+//! IP literals need none and are not passed here. Either by the system (A and AAAA,
+//! `/etc/hosts`), or by DNS according to RFC 3263 (`locate`).
 
 use std::net::SocketAddr;
 use std::time::Duration;
@@ -12,22 +12,22 @@ use super::dns::Dns;
 use super::locate::{self, Wanted};
 use crate::endpoint::Transport;
 
-/// A lookup that takes longer has failed: the system resolver's own limit can
-/// be half a minute, as long as a transaction.
+/// Time limit of a lookup: the system resolver's own limit can be half a minute, as long as a
+/// transaction.
 const TIMEOUT: Duration = Duration::from_secs(10);
 
-/// Who knows where hosts are.
+/// The source of host addresses.
 #[derive(Debug, Clone, Copy, Default, PartialEq, Eq)]
 pub enum NameService {
-    /// The system: addresses only, and the usual ports.
+    /// The system resolver: addresses only, with default ports.
     #[default]
     System,
-    /// DNS with NAPTR and SRV (RFC 3263), by this server or those of the system.
+    /// DNS with NAPTR and SRV (RFC 3263), by this server or the system's.
     #[cfg(feature = "dns")]
     Dns(Option<SocketAddr>),
 }
 
-/// A name service at work.
+/// An active name service.
 #[derive(Clone)]
 pub(super) enum Resolver {
     System,
@@ -36,14 +36,14 @@ pub(super) enum Resolver {
 }
 
 impl Resolver {
-    /// `Err`: why DNS cannot be asked.
+    /// `Err` with the reason if DNS is not available.
     pub(super) fn new(service: NameService) -> Result<Self, String> {
         match service {
             NameService::System => Ok(Resolver::System),
             #[cfg(feature = "dns")]
             NameService::Dns(server) => match Dns::new(server) {
                 Ok(dns) => Ok(Resolver::Dns(Box::new(dns))),
-                // Addresses may be all that anybody uses here.
+                // Not an error, since all targets may be addresses.
                 Err(error) if server.is_none() => {
                     tracing::warn!("the system names no name server ({error}): no NAPTR and no SRV");
                     Ok(Resolver::System)
@@ -53,9 +53,9 @@ impl Resolver {
         }
     }
 
-    /// Where `host` can be reached by one of the `usable` transports, in the order to
-    /// try; empty when it cannot. Without a transport it is UDP (RFC 3263 §4.1), if
-    /// DNS has no other opinion.
+    /// The targets of `host` for the `usable` transports, in order of preference; empty if
+    /// there are none. The default transport is UDP (RFC 3263 §4.1), unless DNS specifies
+    /// another one.
     pub(super) async fn targets(
         &self,
         host: &str,

@@ -1,4 +1,4 @@
-//! Making sockets: listeners, one port for UDP and TCP, and connections out.
+//! Creates sockets: listeners, one port for both UDP and TCP, and outgoing connections.
 
 use std::io;
 use std::net::SocketAddr;
@@ -9,20 +9,20 @@ use tokio::net::{TcpListener, TcpSocket, TcpStream};
 use super::udp::UdpPort;
 use crate::endpoint::Transport;
 
-/// Tries for a port that is free for UDP and TCP.
+/// Maximum number of attempts to find a port that is free for both UDP and TCP.
 const PORT_TRIES: u32 = 32;
 
-/// A listener for connections.
+/// A listening socket for connections.
 #[derive(Debug)]
 pub(super) struct Listener {
     pub(super) socket: TcpListener,
     /// TCP or TLS.
     pub(super) transport: Transport,
-    /// As bound: may be a wildcard.
+    /// The bound address; may be a wildcard.
     pub(super) bound: SocketAddr,
-    /// As it was asked for: port 0 takes a free one.
+    /// The configured address; port 0 takes a free one.
     pub(super) configured: SocketAddr,
-    /// The listener that it is a part of, if that has a name.
+    /// The name of its listener, if it has one.
     pub(super) name: Option<Arc<str>>,
 }
 
@@ -42,14 +42,14 @@ pub(super) fn bind_both(addr: SocketAddr, name: Option<&Arc<str>>) -> io::Result
     }
 }
 
-/// Listens for connections.
+/// Opens a listening socket for connections.
 pub(super) fn listen(
     transport: Transport,
     addr: SocketAddr,
     name: Option<&Arc<str>>,
 ) -> io::Result<Listener> {
     let socket = tcp_socket(addr)?;
-    // A restart must not wait for the last run's connections to time out.
+    // Lets a restart bind despite old connections in TIME_WAIT.
     socket.set_reuseaddr(true)?;
     socket.bind(addr)?;
     let socket = socket.listen(1024)?;
@@ -61,7 +61,7 @@ pub(super) async fn open(local: SocketAddr, remote: SocketAddr) -> io::Result<Tc
     let socket = tcp_socket(local)?;
     socket.bind(local)?;
     let stream = socket.connect(remote).await?;
-    // Signalling is small messages that somebody waits for.
+    // Signalling consists of small messages that must not be delayed.
     stream.set_nodelay(true)?;
     Ok(stream)
 }

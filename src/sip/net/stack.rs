@@ -1,5 +1,5 @@
-//! The endpoint on the network: one struct that owns the sockets, the clock and
-//! the endpoint, and is asked for its next event.
+//! The endpoint on the network: one struct that owns the sockets, the clock and the endpoint,
+//! and is polled for its next event.
 
 use std::io;
 use std::net::{IpAddr, SocketAddr};
@@ -32,40 +32,40 @@ use crate::endpoint::{ConnectId, Endpoint, Event, Flow, FlowId, Input, ResolveId
 use crate::known::KnownSources;
 use crate::msg::Limits;
 
-/// Where a stack listens, and its limits.
+/// Listening addresses and limits of a stack.
 #[derive(Debug, Clone)]
 pub struct NetConfig {
-    /// Each is bound for UDP and TCP on the same port; port 0 takes one that is
-    /// free for both.
+    /// Each is bound for UDP and TCP on the same port; port 0 takes one that is free for
+    /// both.
     pub bind: Vec<SocketAddr>,
-    /// Each is bound for TLS; with `bind` at least one.
+    /// Each is bound for TLS; together with `bind` at least one address is needed.
     pub bind_tls: Vec<SocketAddr>,
-    /// Further ones, which requests may name.
+    /// Further listeners, which requests may name.
     pub named: Vec<NamedListener>,
-    /// For TLS listeners, and for connections of ours over TLS.
+    /// TLS for listeners and for outgoing connections.
     pub tls: Option<Tls>,
-    /// Who knows where hosts are.
+    /// The name service.
     pub names: NameService,
-    /// Who is asked by which address the outside sees listeners, one for each name.
+    /// The STUN server for each listener name.
     pub stun: Vec<StunConfig>,
     /// Limits of the drivers.
     pub limits: NetLimits,
-    /// For whom room is kept.
+    /// Known sources, for which room is reserved.
     pub known: KnownSources,
-    /// Where it is written whose certificate was shown on which connection.
+    /// Receives the names in the certificates of connections.
     pub certified: CertifiedPeers,
-    /// Limits of one message.
+    /// Parser limits for one message.
     pub message: Limits,
-    /// Write every message here.
+    /// File to which every message is written.
     pub trace: Option<PathBuf>,
-    /// Where that is changed later.
+    /// Allows changing the trace later.
     pub trace_slot: TraceSlot,
-    /// Whoever takes what passed gets what belongs to no call, too.
+    /// Whether the tap also gets messages that belong to no call.
     pub tap_all: bool,
 }
 
 impl NetConfig {
-    /// One address, default limits, no trace.
+    /// A configuration with one address, default limits and no trace.
     pub fn new(bind: SocketAddr) -> Self {
         NetConfig {
             bind: vec![bind],
@@ -91,30 +91,29 @@ pub enum NetError {
     /// A listening socket could not be opened.
     #[error("cannot bind {addr}: {error}; choose another address, or stop the program that uses it")]
     Bind {
-        /// The address and port that were asked for.
+        /// The requested address and port.
         addr: SocketAddr,
-        /// What the system says.
+        /// The system's error.
         error: io::Error,
     },
     /// The resolver could not be set up; the text says why.
     #[error("cannot query DNS: {0}; set a server, or check /etc/resolv.conf")]
     Names(String),
-    /// The file of the SIP trace could not be opened.
+    /// The SIP trace file could not be opened.
     #[error("cannot write the SIP trace {path}: {error}; choose a path that can be written", path = path.display())]
     Trace {
-        /// The file.
+        /// The path of the file.
         path: PathBuf,
-        /// What the system says.
+        /// The system's error.
         error: io::Error,
     },
 }
 
-/// Turns that the stack may take, when there is always something to read, before
-/// the tasks of connections get theirs.
+/// Number of turns with input before the tasks of connections get a turn.
 const TURNS: u32 = 64;
 
-/// An [`Endpoint`] with its sockets and its clock. Lives on one current-thread
-/// tokio runtime; nothing of it is shared.
+/// An [`Endpoint`] with its sockets and its clock. It lives on one current-thread tokio
+/// runtime and shares nothing.
 ///
 /// ```text
 /// loop { select! {
@@ -123,75 +122,74 @@ const TURNS: u32 = 64;
 /// } }
 /// ```
 ///
-/// Input: datagrams, connections, time. Output: [`Event`]s, in order. Commands
-/// go to the endpoint itself; what they cause is sent by the next call of
-/// [`SipStack::next_event`].
+/// Input: datagrams, connections, time. Output: [`Event`]s, in order. Commands go to the
+/// endpoint itself; their messages are sent by the next call of [`SipStack::next_event`].
 pub struct SipStack {
     pub(super) endpoint: Endpoint,
     pub(super) udp: Vec<UdpPort>,
     pub(super) listeners: Vec<Listener>,
     pub(super) tls: Option<Tls>,
     pub(super) names: Resolver,
-    /// Runs while nothing is accepted.
+    /// Set while accepting is paused.
     pub(super) accept_pause: Option<Pin<Box<Sleep>>>,
     pub(super) connections: Connections,
     pub(super) connection_events: mpsc::Receiver<ConnectionEvent>,
-    /// Results of connects and lookups, from tasks of their own.
+    /// Results of connects and lookups, from their tasks.
     pub(super) results: (mpsc::UnboundedSender<TaskResult>, mpsc::UnboundedReceiver<TaskResult>),
     pub(super) timer: Pin<Box<Sleep>>,
     pub(super) armed_for: Option<Instant>,
-    /// Turns since connections last had theirs.
+    /// Turns since the connection tasks last had one.
     turns: u32,
     pub(super) budget: SourceBudget,
-    /// What calls that are up may still send from an address over its budget.
+    /// The budget of existing calls from an address over its own budget.
     pub(super) spared: SourceBudget,
     pub(super) bans: Bans,
     pub(super) known: KnownSources,
     pub(super) locals: LocalAddresses,
-    /// Connections to close when everything has been sent.
+    /// Connections to close once their output is queued.
     pub(super) closing: Vec<Flow>,
     pub(super) limits: NetLimits,
     pub(super) trace: TraceSlot,
-    /// Boxed: few have one.
+    /// Boxed because it is rarely used.
     pub(super) stun: Option<Box<Stun>>,
-    /// Flows that are kept alive.
+    /// Flows kept alive.
     pub(super) held: Held,
-    /// None: nobody takes what passes.
+    /// `None` if messages are not watched.
     pub(super) tap: Option<Tap>,
     pub(super) counters: NetCounters,
     pub(super) connect_error: Option<ConnectError>,
 }
 
-/// Why a connection of ours could not be opened.
+/// Why an outgoing connection could not be opened.
 #[derive(Debug, Clone, PartialEq, Eq, thiserror::Error)]
 pub enum ConnectError {
-    /// TLS: its certificate is none for that name, or of nobody whom we trust.
+    /// TLS: the certificate is not valid for the name, or not from a trusted authority.
     #[error("the certificate of {peer} is not trusted: {reason}")]
     Certificate {
-        /// Address and port, and the name where one was looked up.
+        /// Address and port, and the host name if one was looked up.
         peer: String,
-        /// What the TLS library says.
+        /// The TLS library's error.
         reason: String,
     },
-    /// TCP or TLS.
+    /// The TCP connection or the TLS handshake failed.
     #[error("no connection to {peer}: {reason}")]
     Connection {
-        /// Address and port, and the name where one was looked up.
+        /// Address and port, and the host name if one was looked up.
         peer: String,
-        /// What the system or the TLS library says.
+        /// The error of the system or the TLS library.
         reason: String,
     },
 }
 
-/// What a task of ours brought back.
+/// The result of a task.
 pub(super) enum TaskResult {
     Connected { connect: ConnectId, peer: Peer, opened: io::Result<(SocketAddr, Halves)> },
     Resolved { resolve: ResolveId, targets: Vec<(Transport, SocketAddr)> },
 }
 
 impl SipStack {
-    /// Binds everything and takes the endpoint in. Must be called within the
-    /// tokio runtime that the stack will live on.
+    /// Binds all sockets and takes the endpoint. Must be called within the tokio runtime that
+    /// the stack will run on.
     ///
     /// # Errors
     /// See [`NetError`].
@@ -254,25 +252,25 @@ impl SipStack {
         })
     }
 
-    /// The first bound address, with the real port; never a wildcard.
+    /// The first bound address, with the actual port; never a wildcard.
     pub fn local(&self) -> Option<SocketAddr> {
         self.locals().next().map(|(_, local)| local)
     }
 
-    /// Every bound address, with the real port; never a wildcard. Those for UDP come
-    /// first.
+    /// Every bound address, with the actual port; never a wildcard. UDP addresses come first.
     pub fn locals(&self) -> impl Iterator<Item = (Transport, SocketAddr)> {
         let udp = self.udp.iter().map(|port| (Transport::Udp, port.bound));
         let listeners = self.listeners.iter().map(|listener| (listener.transport, listener.bound));
         udp.chain(listeners).map(|(transport, bound)| (transport, local_addr::concrete(bound)))
     }
 
-    /// Every socket that listens, with the name of its listener.
+    /// Every listening socket, with the name of its listener.
     pub fn listening(&self) -> impl Iterator<Item = Listening> {
         listening(&self.udp, &self.listeners)
     }
 
-    /// Every address as it is bound, wildcards included; of this listener, if one is named.
+    /// Every address as bound, wildcards included; only those of the listener `name` if
+    /// given.
     pub(super) fn bound(&self, name: Option<&str>) -> impl Iterator<Item = SocketAddr> {
         let of = move |its: &Option<Arc<str>>| name.is_none_or(|name| its.as_deref() == Some(name));
         let udp = self.udp.iter().filter(move |port| of(&port.name)).map(|port| port.bound);
@@ -289,45 +287,43 @@ impl SipStack {
         Instant::now()
     }
 
-    /// Nothing that would begin something is taken from this source for a time: its
-    /// datagrams are dropped unparsed and its connections refused, but for what belongs to
-    /// calls that are there.
+    /// Bans a source, or lifts a ban: datagrams are dropped unparsed and connections refused,
+    /// except for messages that belong to existing calls.
     pub fn ban(&mut self, ban: Ban) {
         self.bans.set(Instant::now(), ban);
     }
 
-    /// Who came by this way has shown who they are: a connection may be idle for long, and
-    /// is not closed to make room.
+    /// Marks a connection as proved: it may be idle for long, and is not closed to make room.
     pub fn prove(&mut self, flow: &Flow) {
         if flow.transport.is_reliable() {
             self.connections.prove(flow.id.0);
         }
     }
 
-    /// Keeps the messages of calls from now on, to be taken by [`SipStack::take_seen`]
-    /// at every turn.
+    /// Starts to keep the messages of calls; drain them with [`SipStack::take_seen`] at every
+    /// turn.
     pub fn watch(&mut self) {
         self.tap.get_or_insert_default();
     }
 
-    /// The next message that passed; there are some only after [`SipStack::watch`].
+    /// The next message kept; only after [`SipStack::watch`].
     pub fn take_seen(&mut self) -> Option<Seen> {
         self.tap.as_mut()?.take()
     }
 
-    /// What the drivers counted so far.
+    /// The counters so far.
     pub fn counters(&self) -> NetCounters {
         self.counters
     }
 
-    /// Why the last connection of ours that failed did so, once: a request that was to go by
-    /// it is told no more than that there was no way.
+    /// Takes the error of the last failed outgoing connection. The request itself only fails
+    /// as unreachable.
     pub fn take_connect_error(&mut self) -> Option<ConnectError> {
         self.connect_error.take()
     }
 
-    /// This address of ours is gone, and another one may be there: connections from it are
-    /// closed, and by which address peers are reached is looked up again.
+    /// Handles the loss of a local address: closes the connections from it, and clears the
+    /// cached local addresses.
     pub fn lost_address(&mut self, gone: IpAddr) {
         self.locals = LocalAddresses::default();
         for flow in self.connections.from(gone) {
@@ -336,20 +332,20 @@ impl SipStack {
         }
     }
 
-    /// TCP and TLS connections open now.
+    /// Number of open TCP and TLS connections.
     pub fn connections(&self) -> usize {
         self.connections.len()
     }
 
-    /// Moves messages and time until the endpoint has something to tell.
-    /// Nothing is lost when the future is dropped half way.
+    /// Processes messages and time until there is an event. Cancel safe: nothing is lost when
+    /// the future is dropped.
     pub async fn next_event(&mut self) -> Event {
         loop {
             if let Some(event) = self.pump() {
                 return event;
             }
-            // The runtime's own budget would cut a burst in pieces, each with a
-            // wake-up through the kernel; turns are counted here instead.
+            // The runtime's own budget would split a burst, with a wake-up through the kernel
+            // for each part; turns are counted here instead.
             self.turns += 1;
             if self.turns >= TURNS {
                 self.turns = 0;
@@ -359,8 +355,8 @@ impl SipStack {
         }
     }
 
-    /// Sends what is left to send, and closes: waits for connections to take
-    /// what is queued for them, at most `patience`.
+    /// Sends the remaining output and closes, waiting at most `patience` for the connections
+    /// to write their queues.
     pub async fn close(mut self, patience: Duration) {
         while self.pump().is_some() {}
         self.listeners.clear();
@@ -409,9 +405,9 @@ impl SipStack {
         Ok(Flow { transport: Transport::Udp, local, remote, id: FlowId(index as u64) })
     }
 
-    /// Where peers reach us over `transport` who see a connection of ours come from
-    /// `local`: where we listen, by the listener that the connection was made from if one was named,
-    /// and without a listener at the connection itself.
+    /// Our address for a connection over `transport` from `local`, with the port of a
+    /// listener of ours: that of the listener `name` if given. Without a listener it is the
+    /// connection's own address.
     pub(super) fn reached_at(
         &self,
         transport: Transport,
@@ -424,7 +420,7 @@ impl SipStack {
     }
 }
 
-/// Those for UDP come first.
+/// UDP sockets come first.
 fn listening(udp: &[UdpPort], listeners: &[Listener]) -> impl Iterator<Item = Listening> {
     let one = |transport, bound, name: &Option<Arc<str>>| Listening { transport, bound, name: name.clone() };
     let udp = udp.iter().map(move |port| one(Transport::Udp, port.bound, &port.name));

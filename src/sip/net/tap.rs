@@ -1,4 +1,4 @@
-//! Messages as they passed the sockets, for whoever keeps them with their calls.
+//! Copies of the messages that passed the sockets, to be stored with their calls.
 
 use std::collections::VecDeque;
 use std::time::Instant;
@@ -8,40 +8,40 @@ use bytes::Bytes;
 pub use super::trace::Direction;
 use crate::endpoint::Flow;
 
-/// Messages that may wait to be taken; the oldest give way.
+/// Maximum number of messages queued; beyond it the oldest are dropped.
 const MOST: usize = 4_096;
 
-/// Requests that belong to no call, and come in floods.
+/// Requests that belong to no call and come in floods.
 const NO_CALLS: [&[u8]; 3] = [b"OPTIONS ", b"REGISTER ", b"SUBSCRIBE "];
 
-/// A message that passed.
+/// A message that passed the sockets.
 #[derive(Debug, Clone)]
 pub struct Seen {
     /// When it was sent or received.
     pub at: Instant,
     /// Whether the endpoint sent or received it.
     pub direction: Direction,
-    /// The way that it took.
+    /// The flow that it took.
     pub flow: Flow,
-    /// The whole message as on the wire; of TLS, what it protects.
+    /// The whole message as on the wire; for TLS in plain text.
     pub data: Bytes,
 }
 
-/// What passed and has not been taken.
+/// The messages not taken yet.
 #[derive(Debug, Default)]
 pub struct Tap {
     seen: VecDeque<Seen>,
-    /// Those that belong to no call, too.
+    /// Whether to keep messages that belong to no call, too.
     all: bool,
 }
 
 impl Tap {
-    /// One that everything goes into, whether it belongs to a call or not.
+    /// A tap for all messages, whether they belong to a call or not.
     pub fn of_everything() -> Self {
         Tap { all: true, ..Tap::default() }
     }
 
-    /// A message passes.
+    /// Adds a message.
     pub fn pass(&mut self, at: Instant, direction: Direction, flow: &Flow, data: &Bytes) {
         if !self.all && NO_CALLS.iter().any(|method| data.starts_with(method)) {
             return;
@@ -52,7 +52,7 @@ impl Tap {
         self.seen.push_back(Seen { at, direction, flow: *flow, data: data.clone() });
     }
 
-    /// The next one, in order.
+    /// The oldest message.
     pub fn take(&mut self) -> Option<Seen> {
         self.seen.pop_front()
     }

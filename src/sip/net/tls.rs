@@ -1,5 +1,5 @@
-//! TLS for SIP (RFC 3261 §26.2.1, RFC 5922): certificates from PEM files, which may
-//! change while connections are up.
+//! TLS for SIP (RFC 3261 §26.2.1, RFC 5922): with certificates from PEM files, which can be
+//! reloaded while connections are up.
 
 use std::collections::BTreeMap;
 use std::io;
@@ -26,7 +26,8 @@ pub(super) fn is_distrust(error: &io::Error) -> bool {
     matches!(error, Some(rustls::Error::InvalidCertificate(_) | rustls::Error::NoCertificatesPresented))
 }
 
-/// What went wrong, for people: where a certificate is that of an authority, how to make another one.
+/// The text of an error, for display; for an authority certificate with instructions for
+/// making another one.
 pub(super) fn told(error: &io::Error) -> String {
     let text = error.to_string();
     match text.contains("CaUsedAsEndEntity") {
@@ -38,8 +39,8 @@ pub(super) fn told(error: &io::Error) -> String {
     }
 }
 
-/// Certificates in force. Clones are the same: what one reloads holds for all,
-/// from the next connection on.
+/// The certificates in force. Clones share them: a reload applies to all, from the next
+/// connection on.
 #[derive(Clone)]
 pub struct Tls(Arc<Shared>);
 
@@ -83,11 +84,11 @@ impl Tls {
         Ok(Tls(Arc::new(Shared { in_force, refused: Mutex::default() })))
     }
 
-    /// Reads the files, which may be others, again. `false`: they say the same as
-    /// before. Connections that are up keep what they have.
+    /// Reads the files again, possibly other ones. `false` if nothing has changed. Open
+    /// connections are not affected.
     ///
     /// # Errors
-    /// One of them is no good; what was in force stays, all of it, and [`Tls::refused`] tells why.
+    /// A file is invalid; everything in force stays, and [`Tls::refused`] tells why.
     pub fn reload(&self, files: TlsFiles) -> Result<bool, TlsError> {
         let result = self.exchange(files);
         let refused = result
@@ -113,8 +114,8 @@ impl Tls {
         self.0.refused.lock().unwrap_or_else(PoisonError::into_inner).clone()
     }
 
-    /// The files of our certificates, each with the moment until which it is good (RFC 5280 §4.1.2.5);
-    /// one that cannot be read is not among them.
+    /// The files of our certificates, each with its expiry (RFC 5280 §4.1.2.5). Files whose
+    /// expiry cannot be read are left out.
     pub fn expiries(&self) -> Vec<(PathBuf, SystemTime)> {
         self.get().expiries.clone()
     }
@@ -123,8 +124,9 @@ impl Tls {
         self.0.in_force.read().unwrap_or_else(PoisonError::into_inner).clone()
     }
 
-    /// The handshake with somebody who has connected to this listener, as it was configured; and
-    /// what the certificate names that was asked for. None: none was shown.
+    /// Performs the handshake on a connection accepted by this listener (its configured
+    /// address). Returns the names in the client certificate, or `None` if none was
+    /// presented.
     pub(super) async fn accept(
         &self,
         stream: TcpStream,
@@ -136,7 +138,8 @@ impl Tls {
         Ok((Halves::of(stream), shown))
     }
 
-    /// How connections are made to the peer of this name; without one to anybody else.
+    /// The settings for connections to the peer of this name; without a name the default
+    /// settings.
     pub(super) fn outward(&self, peer: Option<&str>) -> Option<Outward> {
         let in_force = self.get();
         match peer {
@@ -145,19 +148,19 @@ impl Tls {
         }
     }
 
-    /// The handshake with somebody whom we have connected to and who speaks another protocol than
-    /// SIP; its certificate has to be good for `name`, or without one for its address.
+    /// Performs the handshake on an outgoing connection for a protocol other than SIP. The
+    /// peer's certificate must be valid for `name`, or without one for its address.
     ///
     /// # Errors
-    /// What went wrong in the handshake; a certificate that is not good is one.
+    /// The handshake has failed, for example because of an invalid certificate.
     pub async fn open(&self, stream: TcpStream, name: Option<&str>) -> io::Result<TlsStream<TcpStream>> {
         self.get().usual.open(stream, name).await
     }
 
-    /// What connections of ours are made with, for those who make them themselves.
+    /// The client configuration, for code that opens its own connections.
     ///
     /// # Errors
-    /// There are no authorities to check servers against.
+    /// There are no authorities for verifying servers.
     pub async fn client(&self) -> Result<Arc<ClientConfig>, TlsError> {
         self.get().usual.config().await
     }
@@ -173,7 +176,7 @@ impl InForce {
         };
         let peers = files.peers.iter().map(own).collect::<Result<_, TlsError>>()?;
         let expiries = files.own().map(|own| PairPem::of(&contents, own));
-        // One may be shown to several.
+        // One certificate may be used for several purposes.
         let expiries: BTreeMap<_, _> =
             expiries.filter_map(|own| Some((own.path(), own.not_after()?))).collect();
         let expiries = expiries.into_iter().collect();

@@ -1,5 +1,4 @@
-//! The files that TLS is made from: which they are, what is in them, and what may be wrong
-//! with them.
+//! The files for TLS: their paths, their contents, and the errors in them.
 
 use std::collections::BTreeMap;
 use std::io;
@@ -15,128 +14,129 @@ use rustls::sign::CertifiedKey;
 
 use super::tls::provider;
 
-/// Octets of the largest PEM file that is read.
+/// Maximum number of octets read from a PEM file.
 const LARGEST: u64 = 4 << 20;
 
-/// PEM files of a certificate, followed by its chain, and of its private key.
+/// Paths of two PEM files: a certificate followed by its chain, and its private key.
 pub type CertificateFiles = (PathBuf, PathBuf);
 
-/// What TLS is made from.
+/// The files and settings for TLS.
 #[derive(Debug, Clone, Default, PartialEq, Eq)]
 pub struct TlsFiles {
-    /// Our certificate. It is shown to who connects to us, and to servers that ask for one.
-    /// Without it only connections of our own can be made.
+    /// Our certificate, presented to clients, and to servers that request one. Without it
+    /// only outgoing connections are possible.
     pub certificate: Option<CertificateFiles>,
-    /// Further ones, shown to who connects to us and asks for one of their names (SNI, RFC 6066
-    /// §3). A wildcard stands for one label. Whoever asks for another name, or for none, is
-    /// shown [`TlsFiles::certificate`].
+    /// Further certificates, presented to clients that request one of their names (SNI, RFC
+    /// 6066 §3). A wildcard stands for one label. Clients that request another name, or none,
+    /// get [`TlsFiles::certificate`].
     pub further: Vec<CertificateFiles>,
-    /// PEM of the authorities that servers are checked against; none: the system's.
+    /// PEM file of the authorities for verifying servers; `None` for the system's.
     pub authorities: Option<PathBuf>,
-    /// Whether servers are not checked at all.
+    /// Disables the verification of servers.
     pub unverified: bool,
-    /// The listeners, as [`NetConfig::bind_tls`](super::NetConfig::bind_tls) has them, that ask
-    /// who connects for a certificate. Others never do.
+    /// The listeners that request client certificates, by their addresses in
+    /// [`NetConfig::bind_tls`](super::NetConfig::bind_tls). Other listeners do not.
     pub asking: Vec<(SocketAddr, AskClient)>,
-    /// PEM of the authorities that such certificates are checked against.
+    /// PEM file of the authorities for verifying client certificates.
     pub client_authorities: Option<PathBuf>,
-    /// Connections of ours that are made otherwise, by the name that
-    /// [`Invite::tls`](crate::endpoint::Invite::tls) gives.
+    /// Separate settings for outgoing connections, by the name given in
+    /// [`Invite::tls`](crate::endpoint::Invite::tls).
     pub peers: BTreeMap<Arc<str>, PeerTls>,
 }
 
-/// Whether who connects has to have a certificate. One that is shown has to be good either way.
+/// Whether a client must present a certificate. One that is presented must be valid either
+/// way.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
 pub enum AskClient {
-    /// It may have none.
+    /// The certificate is optional.
     Request,
-    /// Without one there is no connection.
+    /// The certificate is required.
     Require,
 }
 
-/// How connections to one peer differ from others of ours. What it does not say is as for them.
+/// Settings for connections to one peer; unset fields take the default settings.
 #[derive(Debug, Clone, Default, PartialEq, Eq)]
 pub struct PeerTls {
-    /// Our certificate, shown when the peer asks for one.
+    /// Our certificate, presented if the peer requests one.
     pub certificate: Option<CertificateFiles>,
-    /// PEM of the authorities that the peer is checked against.
+    /// PEM file of the authorities for verifying the peer.
     pub authorities: Option<PathBuf>,
-    /// The name, or IP address, that the peer's certificate has to be good for, and that is sent
-    /// as SNI, in the place of the host of the URI (RFC 5922 §4).
+    /// The name or IP address that the peer's certificate must be valid for, also sent as
+    /// SNI, in place of the host of the URI (RFC 5922 §4).
     pub name: Option<String>,
 }
 
-/// Why TLS files are no good. Nothing of them is in force then.
+/// Why TLS files are invalid. None of them takes effect then.
 #[derive(Debug, thiserror::Error)]
 pub enum TlsError {
     /// A file could not be read.
     #[error("cannot read {path}: {error}; name a PEM file that this user may read", path = path.display())]
     Read {
-        /// The file.
+        /// The path of the file.
         path: PathBuf,
-        /// What the system says.
+        /// The system's error.
         error: io::Error,
     },
-    /// The file is PEM, and no certificate is in it.
+    /// The PEM file contains no certificate.
     #[error("{path} has no PEM certificate; one begins with -----BEGIN CERTIFICATE-----", path = path.display())]
     NoCertificate {
-        /// The file.
+        /// The path of the file.
         path: PathBuf,
     },
-    /// The file is PEM, and no unencrypted private key is in it.
+    /// The PEM file contains no unencrypted private key.
     #[error("{path} has no unencrypted PEM private key; one begins with -----BEGIN PRIVATE KEY-----", path = path.display())]
     NoKey {
-        /// The file.
+        /// The path of the file.
         path: PathBuf,
     },
     /// The file is not PEM.
     #[error("{path} is not PEM: {error}", path = path.display())]
     Pem {
-        /// The file.
+        /// The path of the file.
         path: PathBuf,
-        /// Where the parser gave up.
+        /// The parser's error.
         error: pem::Error,
     },
-    /// The key is not that of the certificate, or one of them cannot be used.
+    /// The key does not belong to the certificate, or one of them is unusable.
     #[error("{certificate} and {key} do not match: {error}", certificate = certificate.display(), key = key.display())]
     Pair {
-        /// File of the certificate and its chain.
+        /// The file of the certificate and its chain.
         certificate: PathBuf,
-        /// File of the private key.
+        /// The file of the private key.
         key: PathBuf,
-        /// What the TLS library says.
+        /// The TLS library's error.
         error: rustls::Error,
     },
-    /// A certificate of the authorities is not one that others can be checked against.
+    /// An authority certificate is unusable for verification.
     #[error("{path}: an authority certificate cannot be used: {error}", path = path.display())]
     Authority {
-        /// File of the authorities.
+        /// The file of the authorities.
         path: PathBuf,
-        /// What the TLS library says.
+        /// The TLS library's error.
         error: rustls::Error,
     },
-    /// No file of authorities is named, and the system's store is empty.
+    /// No authorities file is configured, and the system's store is empty.
     #[error("the system has no authority certificates: set a file of them in `authorities`")]
     NoAuthorities,
-    /// A certificate beside the first one has no name that somebody could ask for.
+    /// An additional certificate has no name that a client could request.
     #[error("{path}: its certificate has no DNS name, so clients cannot request it; remove it, or make it the only one", path = path.display())]
     NoNames {
-        /// File of the certificate.
+        /// The file of the certificate.
         path: PathBuf,
     },
-    /// A listener asks for certificates, and no authorities of theirs are named.
+    /// A listener requests client certificates, but no authorities are configured for them.
     #[error("client certificates are requested without authorities to check them: set a file of authorities")]
     NoClientAuthorities,
-    /// The TLS library refuses the configuration.
+    /// The TLS library rejected the configuration.
     #[error("TLS: {0}")]
     Provider(#[from] rustls::Error),
-    /// The thread that reads the authorities' certificates did not finish.
+    /// The task that reads the authorities failed.
     #[error("TLS: the authorities could not be read: {0}")]
     Thread(#[from] tokio::task::JoinError),
 }
 
 impl TlsError {
-    /// The file that is at fault, where it is one.
+    /// The file that caused the error, if any.
     pub fn path(&self) -> Option<&Path> {
         match self {
             TlsError::Read { path, .. }
@@ -154,11 +154,11 @@ impl TlsError {
     }
 }
 
-/// What the files say, each by its path.
+/// The contents of the files, by path.
 pub(super) type Contents = BTreeMap<PathBuf, Arc<[u8]>>;
 
 impl TlsFiles {
-    /// The certificates that we show.
+    /// The certificates that we present.
     pub(super) fn own(&self) -> impl Iterator<Item = &CertificateFiles> {
         let listeners = self.certificate.iter().chain(&self.further);
         listeners.chain(self.peers.values().filter_map(|peer| peer.certificate.as_ref()))
@@ -187,7 +187,7 @@ fn read(path: &Path) -> Result<Arc<[u8]>, TlsError> {
     Ok(contents.into())
 }
 
-/// A PEM file that was read.
+/// The contents of a PEM file.
 #[derive(Clone, PartialEq, Eq)]
 pub(super) struct Pem {
     path: PathBuf,
@@ -195,7 +195,7 @@ pub(super) struct Pem {
 }
 
 impl Pem {
-    /// One of those that were read.
+    /// Takes one of the files that were read.
     pub fn of(contents: &Contents, path: &Path) -> Self {
         Pem { path: path.to_owned(), octets: contents.get(path).cloned().unwrap_or_default() }
     }
@@ -209,7 +209,7 @@ impl Pem {
         }
     }
 
-    /// The authorities that are in it.
+    /// The authorities in the file.
     pub fn authorities(&self) -> Result<RootCertStore, TlsError> {
         let mut store = RootCertStore::empty();
         for certificate in self.certificates()? {
@@ -220,10 +220,10 @@ impl Pem {
     }
 }
 
-/// A certificate with its chain, and its key.
+/// A certificate with its chain, and its private key.
 pub(super) type Pair = (Vec<CertificateDer<'static>>, PrivateKeyDer<'static>);
 
-/// The files of a certificate of ours that were read.
+/// The contents of the files of one of our certificates.
 #[derive(Clone, PartialEq, Eq)]
 pub(super) struct PairPem {
     certificate: Pem,
@@ -231,17 +231,17 @@ pub(super) struct PairPem {
 }
 
 impl PairPem {
-    /// Those of the files that were read.
+    /// Takes the files of a certificate from those that were read.
     pub fn of(contents: &Contents, (certificate, key): &CertificateFiles) -> Self {
         PairPem { certificate: Pem::of(contents, certificate), key: Pem::of(contents, key) }
     }
 
-    /// File of the certificate.
+    /// The file of the certificate.
     pub fn path(&self) -> PathBuf {
         self.certificate.path.clone()
     }
 
-    /// Until when the certificate is good; none: it does not say so in a way that can be read.
+    /// When the certificate expires; `None` if that cannot be read.
     pub fn not_after(&self) -> Option<SystemTime> {
         let chain = self.certificate.certificates().ok()?;
         let (_, certificate) = x509_parser::parse_x509_certificate(chain.first()?).ok()?;
@@ -249,14 +249,14 @@ impl PairPem {
         SystemTime::UNIX_EPOCH.checked_add(Duration::from_secs(seconds))
     }
 
-    /// What they hold, fit to be shown.
+    /// The certificate and key, ready for use.
     pub fn certified_key(&self) -> Result<Arc<CertifiedKey>, TlsError> {
         let (chain, private) = self.pair()?;
         let key = CertifiedKey::from_der(chain, private, &provider());
         key.map(Arc::new).map_err(|error| self.refused(error))
     }
 
-    /// What they hold.
+    /// The parsed certificate chain and key.
     pub fn pair(&self) -> Result<Pair, TlsError> {
         let chain = self.certificate.certificates()?;
         let private = PrivateKeyDer::from_pem_slice(&self.key.octets).map_err(|error| match error {
@@ -266,7 +266,7 @@ impl PairPem {
         Ok((chain, private))
     }
 
-    /// The TLS library does not take them together.
+    /// The error for a pair that the TLS library rejects.
     pub fn refused(&self, error: rustls::Error) -> TlsError {
         TlsError::Pair { certificate: self.path(), key: self.key.path.clone(), error }
     }

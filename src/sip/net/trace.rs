@@ -1,7 +1,6 @@
-//! The SIP trace: every message sent and received, in a text file. The format
-//! is in `designs/0001-borders.md`. Writing has its own thread behind a bounded
-//! channel; when the disk is slow the trace loses messages and says how many,
-//! and signalling waits for nothing.
+//! The SIP trace: every message sent and received, in a text file. The format is in
+//! `designs/0001-borders.md`. A separate thread writes, behind a bounded channel; if the disk
+//! is slow, the trace loses messages and records how many, and signalling never waits.
 
 use std::io::{self, BufWriter, Write};
 use std::net::SocketAddr;
@@ -17,10 +16,10 @@ use crossbeam_channel::{Receiver, Sender, TrySendError};
 use crate::msg::veil::without_secrets;
 use b2b_base::util::file;
 
-/// Messages that may wait for the disk.
+/// Maximum number of messages queued for the disk.
 const QUEUE: usize = 4096;
 
-/// Which way a message went.
+/// The direction of a message.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
 pub enum Direction {
     /// From the endpoint to a peer.
@@ -32,9 +31,9 @@ pub enum Direction {
 /// One message of the trace.
 #[derive(Debug)]
 pub struct Record {
-    /// When it passed.
+    /// The time at which it was sent or received.
     pub at: SystemTime,
-    /// Which way it went.
+    /// Its direction.
     pub direction: Direction,
     /// `udp`, `tcp` or `tls`.
     pub transport: &'static str,
@@ -46,7 +45,7 @@ pub struct Record {
     pub data: Bytes,
 }
 
-/// Where a trace is, or none: whoever has it changes that while messages pass.
+/// Holds the current trace, if any; can be changed while messages pass.
 #[derive(Debug, Clone, Default)]
 pub struct TraceSlot {
     on: Arc<AtomicBool>,
@@ -54,16 +53,16 @@ pub struct TraceSlot {
 }
 
 impl TraceSlot {
-    /// From now on messages go there, or nowhere; what was there is written to its end.
+    /// Replaces the trace, or ends it; the previous one is completed.
     pub fn set(&self, trace: Option<SipTrace>) {
         self.on.store(trace.is_some(), Ordering::Relaxed);
         let before =
             std::mem::replace(&mut *self.trace.lock().unwrap_or_else(PoisonError::into_inner), trace);
-        // Outside of the lock: it waits for the disk.
+        // Outside the lock, because it waits for the disk.
         drop(before);
     }
 
-    /// Whether messages are written.
+    /// Whether there is a trace.
     pub fn is_on(&self) -> bool {
         self.on.load(Ordering::Relaxed)
     }
@@ -76,7 +75,7 @@ impl TraceSlot {
     }
 }
 
-/// The writing end of a trace. Dropping it writes what is queued and closes.
+/// The writing end of a trace. Dropping it writes the queue and closes the file.
 #[derive(Debug)]
 pub struct SipTrace {
     queue: Option<Sender<Record>>,
@@ -88,7 +87,7 @@ impl SipTrace {
     /// Creates the file and starts the writer.
     ///
     /// # Errors
-    /// The file cannot be created, or the thread not be started.
+    /// The file cannot be created, or the thread cannot be started.
     pub fn create(path: &Path) -> io::Result<Self> {
         Self::to_writer(BufWriter::new(file::begin(path)?))
     }
@@ -103,7 +102,7 @@ impl SipTrace {
         Ok(SipTrace { queue: Some(queue), lost, thread: Some(thread) })
     }
 
-    /// Queues one message; counts it as lost when the queue is full.
+    /// Queues one message, or counts it as lost if the queue is full.
     pub fn write(&self, record: Record) {
         let Some(queue) = &self.queue else { return };
         if let Err(TrySendError::Full(_)) = queue.try_send(record) {
@@ -121,8 +120,8 @@ impl Drop for SipTrace {
     }
 }
 
-/// Ends when the queue is closed and empty. After a write error (a full disk)
-/// it goes on taking records, so that the sender sees no difference.
+/// Ends when the queue is closed and empty. After a write error (a full disk) it still drains
+/// the queue, so that the sender is not affected.
 fn write_all(mut out: impl Write, records: Receiver<Record>, lost: &AtomicU64) {
     let mut failed = false;
     let mut lost_told = 0;
@@ -132,7 +131,7 @@ fn write_all(mut out: impl Write, records: Receiver<Record>, lost: &AtomicU64) {
         }
         let lost_now = lost.load(Ordering::Relaxed);
         let result = write_record(&mut out, &record, lost_now - lost_told)
-            // Somebody may be following the file: flush when nothing waits.
+            // Somebody may be following the file, so flush when the queue is empty.
             .and_then(|()| if records.is_empty() { out.flush() } else { Ok(()) });
         lost_told = lost_now;
         if let Err(error) = result {

@@ -15,35 +15,35 @@ use socket2::{Domain, Protocol, Socket, Type};
 use tokio::io::Interest;
 use tokio::io::unix::AsyncFd;
 
-/// The largest datagram there is.
+/// The largest possible datagram, in octets.
 const MAX_DATAGRAM: usize = 65_535;
-/// Asked of the kernel for each direction, which may grant less: room for a
-/// burst while another call is worked on.
+/// Buffer size requested from the kernel for each direction; it may grant less. Holds a burst
+/// while other input is processed.
 const SOCKET_BUFFER: usize = 4 << 20;
-/// What is read of a datagram that ICMP quotes: routers quote 576 octets at most
-/// (RFC 1812 §4.3.2.3), and Via comes early.
+/// Octets read of a datagram quoted by ICMP: routers quote at most 576 (RFC 1812 §4.3.2.3),
+/// and Via comes early.
 const QUOTED: usize = 600;
-/// Sends tried before an error counts as one of this datagram.
+/// Attempts before a send error is attributed to this datagram.
 const SENDS: usize = 4;
 
 type Watch = Pin<Box<dyn Future<Output = ()> + Send>>;
 
 /// A bound UDP socket.
 pub(super) struct UdpPort {
-    /// Watched for reading only: a socket that is watched for writing, too, as tokio's own
-    /// is, wakes us once more for each datagram sent, when the kernel is done with it.
+    /// Registered for reading only: a socket also registered for writing, as tokio's own is,
+    /// causes another wake-up for each datagram sent, once the kernel is done with it.
     socket: Arc<AsyncFd<UdpSocket>>,
-    /// Ready when ICMP has answered something that we sent.
+    /// Ready when the error queue may have an ICMP report.
     reports: Watch,
-    /// As bound: may be a wildcard.
+    /// The bound address; may be a wildcard.
     pub(super) bound: SocketAddr,
-    /// The listener that it is a part of, if that has a name.
+    /// The name of its listener, if it has one.
     pub(super) name: Option<Arc<str>>,
     buffer: Box<[u8]>,
 }
 
 impl UdpPort {
-    /// Binds. An IPv6 socket takes IPv6 only.
+    /// Binds a socket; an IPv6 socket is for IPv6 only.
     pub(super) fn bind(addr: SocketAddr) -> io::Result<Self> {
         let socket = Socket::new(Domain::for_address(addr), Type::DGRAM, Some(Protocol::UDP))?;
         if addr.is_ipv6() {
@@ -51,9 +51,10 @@ impl UdpPort {
         }
         socket.set_recv_buffer_size(SOCKET_BUFFER)?;
         socket.set_send_buffer_size(SOCKET_BUFFER)?;
-        // Beyond the system's limit, where we may.
+        // Exceeds the system's limit if permitted.
         let _ = setsockopt(&socket, sockopt::RcvBufForce, &SOCKET_BUFFER);
-        // ICMP comes with what it is about, and not only as an error of a later call.
+        // Makes ICMP errors available with the datagram concerned, not only as the error of a
+        // later call.
         match addr {
             SocketAddr::V4(_) => setsockopt(&socket, sockopt::Ipv4RecvErr, &true)?,
             SocketAddr::V6(_) => setsockopt(&socket, sockopt::Ipv6RecvErr, &true)?,
@@ -67,27 +68,27 @@ impl UdpPort {
         Ok(UdpPort { socket, reports, bound, name: None, buffer: vec![0; MAX_DATAGRAM].into() })
     }
 
-    /// Ready when a datagram may wait.
+    /// Ready when there may be a datagram.
     pub(super) fn poll_readable(&self, cx: &mut Context<'_>) -> Poll<()> {
-        // An error here shows again, and is dealt with, in `receive`.
+        // An error shows again in `receive` and is handled there.
         self.socket.poll_read_ready(cx).map(|_| ())
     }
 
-    /// The next datagram. `WouldBlock`: the socket is empty. Any other error (an
-    /// ICMP answer to what we sent) concerns no datagram, and more may follow.
+    /// The next datagram. `WouldBlock` means that there is none. Any other error is an ICMP
+    /// error for an earlier send, and datagrams may follow.
     pub(super) fn receive(&mut self) -> io::Result<(&[u8], SocketAddr)> {
         let buffer = &mut self.buffer;
         let (len, from) = self.socket.try_io(Interest::READABLE, |socket| socket.recv_from(buffer))?;
         Ok((self.buffer.get(..len).unwrap_or_default(), from))
     }
 
-    /// Sends at once or not at all: a datagram that finds the send buffer full
-    /// is lost, as it could be on the wire, and the transaction repeats it.
+    /// Sends without waiting: if the send buffer is full, the datagram is lost, as it could
+    /// be on the network, and the transaction retransmits it.
     pub(super) fn send(&self, data: &Bytes, to: SocketAddr) -> io::Result<()> {
         let mut result = Ok(0);
         for _ in 0..SENDS {
             result = self.socket.get_ref().send_to(data, to);
-            // An error may be that of an earlier datagram, and is gone once it is told.
+            // The error may belong to an earlier datagram and is then cleared.
             match &result {
                 Err(error) if error.kind() != io::ErrorKind::WouldBlock => {}
                 _ => break,
@@ -96,15 +97,15 @@ impl UdpPort {
         result.map(|_| ())
     }
 
-    /// Ready when `undelivered` may have something.
+    /// Ready when `undelivered` may have a report.
     pub(super) fn poll_undelivered(&mut self, cx: &mut Context<'_>) -> Poll<()> {
         ready!(self.reports.as_mut().poll(cx));
         self.reports = watch(&self.socket);
         Poll::Ready(())
     }
 
-    /// Where a datagram of ours found nobody, and how it began. `None` inside: the
-    /// report is of something else. `WouldBlock`: there is no more.
+    /// The destination and the first octets of an undeliverable datagram of ours. `Ok(None)`
+    /// if the report is about something else, `WouldBlock` if there are no more.
     pub(super) fn undelivered(&self) -> io::Result<Option<(SocketAddr, Bytes)>> {
         self.socket.try_io(Interest::ERROR, |socket| report(socket.as_raw_fd()))
     }
@@ -115,7 +116,7 @@ fn watch(socket: &Arc<AsyncFd<UdpSocket>>) -> Watch {
     Box::pin(async move { drop(socket.ready(Interest::ERROR).await) })
 }
 
-/// The next report of the error queue (RFC 3261 §18.4, Linux `IP_RECVERR`).
+/// The next report in the error queue (RFC 3261 §18.4, Linux `IP_RECVERR`).
 fn report(socket: std::os::fd::RawFd) -> io::Result<Option<(SocketAddr, Bytes)>> {
     let mut quoted = [0; QUOTED];
     let mut control = nix::cmsg_space!(libc::sock_extended_err, libc::sockaddr_in6);
@@ -136,7 +137,8 @@ fn report(socket: std::os::fd::RawFd) -> io::Result<Option<(SocketAddr, Bytes)>>
     Ok(to.filter(|_| nobody).map(|to| (to, Bytes::copy_from_slice(quoted.get(..length).unwrap_or_default()))))
 }
 
-/// Destination unreachable (RFC 792), but for "too large", which is not about who is there.
+/// Destination unreachable (RFC 792), except for "fragmentation needed", which says nothing
+/// about the destination.
 fn is_unreachable_v4(kind: u8, code: u8) -> bool {
     kind == 3 && code != 4
 }

@@ -1,4 +1,4 @@
-//! The flows that a stack would have, without a socket of it: for who wants to see what it would send.
+//! The flows that a stack would use, without any sockets: for computing what it would send.
 
 use std::collections::HashMap;
 use std::net::{IpAddr, SocketAddr};
@@ -8,13 +8,13 @@ use super::NetConfig;
 use super::local_addr::{LocalAddresses, reached_at};
 use crate::endpoint::{Flow, FlowId, Transport};
 
-/// Where a peer of a connection would see us come from where nothing listens.
+/// Local port assumed for a connection where nothing listens.
 const ANY_PORT: u16 = 49_152;
 
-/// The name of a listener; none: it has none, or any will do.
+/// The name of a listener; `None` for no name, or for any listener.
 type Name = Option<Arc<str>>;
 
-/// Flows of a [`NetConfig`] that nothing is bound for. Ports that are 0 there stay so.
+/// The flows of a [`NetConfig`] without bound sockets. Ports that are 0 stay 0.
 #[derive(Debug)]
 pub struct Unbound {
     udp: Vec<(SocketAddr, Name)>,
@@ -25,7 +25,7 @@ pub struct Unbound {
 }
 
 impl Unbound {
-    /// Where this configuration listens.
+    /// The listeners of this configuration.
     pub fn new(config: &NetConfig) -> Self {
         let (mut udp, mut listeners) = (Vec::new(), Vec::new());
         let named = config.named.iter().map(|it| (Some(it.name.clone()), &it.bind, &it.bind_tls));
@@ -38,8 +38,8 @@ impl Unbound {
         Unbound { udp, listeners, locals: LocalAddresses::default(), connections: HashMap::new(), last }
     }
 
-    /// The way to `remote`, by this listener if one is named; none: there is no socket for it. Connections
-    /// open at once, and stay.
+    /// The flow to `remote`, from the listener `by` if given; `None` if there is no socket
+    /// for it. Connections are open at once and stay open.
     pub fn flow_to(&mut self, transport: Transport, remote: SocketAddr, by: Name) -> Option<Flow> {
         let of = |name: &Name| by.is_none() || *name == by;
         match transport {

@@ -1,5 +1,5 @@
-//! Anybody's certificate is good enough: for tests, and for those who know what they do. The
-//! handshake itself is still checked, so that the certificate's owner is who speaks.
+//! Accepts any server certificate: for tests and deliberate use. The handshake is still
+//! verified, so the peer does own the certificate.
 
 use std::sync::Arc;
 

@@ -1,74 +1,74 @@
-//! What one UDP socket is told of the address by which the outside sees it: when it asks, and what of
-//! the answers counts. Pure.
+//! The public address of one UDP socket: when to query it, and which responses count. No I/O.
 //!
-//! The answer is a claim, and what it says stands in Via, Contact and SDP: who forges one leads calls
-//! away. So it counts only from the very address that was asked, to a transaction of 96 random bits that
-//! is under way, and when a second one, asked anew, says the same.
+//! A response is only a claim, and the address in it goes into Via, Contact and SDP: a forged
+//! one diverts calls. It therefore counts only if it comes from the server's address, matches
+//! an outstanding transaction with 96 random bits, and is confirmed by a second query.
 
 use std::net::{IpAddr, Ipv6Addr, SocketAddr};
 use std::time::{Duration, Instant};
 
 use super::message::{Transaction, answer, is_answer};
 
-/// The first wait for an answer, which doubles (RFC 8489 §6.2.1: RTO).
+/// Initial retransmission interval, which doubles (RFC 8489 §6.2.1: RTO).
 pub const RTO: Duration = Duration::from_millis(500);
-/// How often a request is sent (Rc).
+/// Number of times a request is sent (Rc).
 pub const SENDS: u32 = 7;
-/// How soon a new address is asked for again.
+/// Delay before a new address is confirmed by another query.
 const CONFIRM: Duration = Duration::from_millis(500);
-/// An address that has just come stays at least so long: one that changes all the time is that of no
-/// NAT that anybody could be reached through.
+/// Minimum time between two changes of the address: if it changes all the time, it is not
+/// usable behind that NAT anyway.
 const HOLD: Duration = Duration::from_secs(60);
 
-/// What has come of a datagram or of time.
+/// The result of a datagram or of a time-out.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
 pub enum News {
-    /// It is none of ours: somebody else may read it.
+    /// The datagram is not a STUN response.
     NotOurs,
     Nothing,
-    /// This is our address from now on.
+    /// The new public address.
     Address(SocketAddr),
-    /// What was said does not count.
+    /// The response does not count, for this reason.
     Refused(&'static str),
-    /// No answer has come. What was known stays.
+    /// No response; the known address stays.
     Silence,
 }
 
-/// One socket.
+/// The state of one socket.
 #[derive(Debug)]
 pub struct Binding {
     local: SocketAddr,
     server: SocketAddr,
     every: Duration,
-    /// What is under way, how often it was sent, and when it is sent again.
+    /// The outstanding transaction, and how often it was sent.
     asked: Option<(Transaction, u32)>,
     due: Instant,
     known: Option<SocketAddr>,
     since: Option<Instant>,
-    /// What the last answer has said, if that is not known yet.
+    /// The address in the last response, if not confirmed yet.
     claimed: Option<SocketAddr>,
 }
 
 impl Binding {
-    /// Of a socket that is bound here, which asks this server at once, and then so often.
+    /// For a socket bound to `local`, which queries this server at once and then at this
+    /// interval.
     pub fn new(now: Instant, local: SocketAddr, server: SocketAddr, every: Duration) -> Self {
         let (asked, known, since, claimed) = (None, None, None, None);
         Binding { local, server, every, asked, due: now, known, since, claimed }
     }
 
-    /// Whom it asks.
+    /// The server queried.
     pub fn server(&self) -> SocketAddr {
         self.server
     }
 
-    /// Asks this server from now on: its name leads there.
+    /// Changes the server, after a new lookup of its name.
     pub fn set_server(&mut self, now: Instant, server: SocketAddr) {
         if self.server != server {
             (self.server, self.asked, self.due) = (server, None, now);
         }
     }
 
-    /// The address that counts.
+    /// The confirmed address.
     pub fn known(&self) -> Option<SocketAddr> {
         self.known
     }
@@ -78,7 +78,7 @@ impl Binding {
         self.due
     }
 
-    /// The transaction to ask for now, if it is time; `fresh` is taken for a new one.
+    /// The transaction to send now, if one is due; `fresh` is used for a new one.
     pub fn timeout(&mut self, now: Instant, fresh: Transaction) -> (Option<Transaction>, News) {
         if now < self.due {
             return (None, News::Nothing);
@@ -100,7 +100,7 @@ impl Binding {
         }
     }
 
-    /// A datagram has come.
+    /// Handles a datagram.
     pub fn datagram(&mut self, now: Instant, from: SocketAddr, datagram: &[u8]) -> News {
         if !is_answer(datagram) {
             return News::NotOurs;
@@ -137,7 +137,7 @@ impl Binding {
         News::Nothing
     }
 
-    /// An address by which somebody outside could reach us.
+    /// Checks that the address could be a public one.
     fn sound(&self, address: SocketAddr) -> Result<SocketAddr, &'static str> {
         let ip = address.ip().to_canonical();
         let nowhere = match ip {
@@ -150,8 +150,8 @@ impl Binding {
         if nowhere || ip.is_multicast() || address.port() == 0 {
             return Err("the address that it says is nobody's");
         }
-        // Whoever is asked on the Internet sees no private address, and nobody sees loopback from
-        // another machine.
+        // A server on the Internet sees no private address, and a server on another machine
+        // sees no loopback address.
         if reach(ip) < reach(self.server.ip().to_canonical()) {
             return Err("the address that it says cannot be reached from where it is");
         }
@@ -159,7 +159,7 @@ impl Binding {
     }
 }
 
-/// From how far an address can be reached: this machine, the link, a private network, everywhere.
+/// The scope of an address: this machine, the link, a private network, everywhere.
 fn reach(ip: IpAddr) -> u8 {
     match ip {
         ip if ip.is_loopback() => 0,

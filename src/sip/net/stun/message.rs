@@ -1,22 +1,21 @@
-//! The one message that a STUN client sends for its address, and what it reads of the answer
-//! (RFC 8489). Pure.
+//! The STUN Binding request and the parsing of its response (RFC 8489). No I/O.
 
 use std::net::{IpAddr, Ipv4Addr, Ipv6Addr, SocketAddr};
 
-/// In every message (RFC 8489 §5).
+/// The magic cookie in every message (RFC 8489 §5).
 const COOKIE: u32 = 0x2112_A442;
 const HEADER: usize = 20;
 const BINDING_REQUEST: u16 = 0x0001;
 const BINDING_SUCCESS: u16 = 0x0101;
 const BINDING_ERROR: u16 = 0x0111;
 const XOR_MAPPED_ADDRESS: u16 = 0x0020;
-/// Attributes below this have to be understood, or the answer counts for nothing (RFC 8489 §6.3.3).
+/// Unknown attributes below this value invalidate the response (RFC 8489 §6.3.3).
 const OPTIONAL: u16 = 0x8000;
-/// Those that are understood, and say nothing that is wanted here: MAPPED-ADDRESS, which NATs
-/// rewrite (RFC 8489 §14.1), what RFC 3489 had in its place, and authentication.
+/// Attributes that are known but ignored: MAPPED-ADDRESS, which NATs rewrite (RFC 8489
+/// §14.1), its equivalents in RFC 3489, and authentication.
 const PASSED_OVER: [u16; 9] = [0x0001, 0x0004, 0x0005, 0x0006, 0x0008, 0x0009, 0x000A, 0x0014, 0x0015];
 
-/// 96 bits that nobody off the path can know (RFC 8489 §5).
+/// 96 random bits, unknown to off-path attackers (RFC 8489 §5).
 pub type Transaction = [u8; 12];
 
 /// A Binding request without attributes.
@@ -28,15 +27,15 @@ pub fn request(transaction: &Transaction) -> [u8; HEADER] {
     message
 }
 
-/// Whether this is an answer to a Binding request, by its first octets: no SIP message begins so.
+/// Whether the first octets are those of a Binding response; no SIP message starts like that.
 pub fn is_answer(datagram: &[u8]) -> bool {
     let Some(header) = datagram.first_chunk::<HEADER>() else { return false };
     let kind = u16::from_be_bytes([header[0], header[1]]);
     matches!(kind, BINDING_SUCCESS | BINDING_ERROR) && header[4..8] == COOKIE.to_be_bytes()
 }
 
-/// The address that an answer to this transaction says; `Err`: it says none. `None`: it is an answer to
-/// nothing that was asked.
+/// The address in the response to this transaction; `Err` if it has none. `None` if it is a
+/// response to another transaction.
 pub fn answer(datagram: &[u8], transaction: &Transaction) -> Option<Result<SocketAddr, &'static str>> {
     let (header, attributes) = datagram.split_first_chunk::<HEADER>()?;
     if !is_answer(datagram) || header[8..] != transaction[..] {
@@ -60,7 +59,7 @@ fn mapped(mut attributes: &[u8], transaction: &Transaction) -> Result<SocketAddr
         let value = rest.get(..length).ok_or("an attribute is longer than the message")?;
         attributes = rest.get(length.next_multiple_of(4)..).unwrap_or_default();
         match kind {
-            // The first one counts (RFC 8489 §14).
+            // Only the first one counts (RFC 8489 §14).
             XOR_MAPPED_ADDRESS if found.is_none() => found = Some(address(value, transaction)?),
             XOR_MAPPED_ADDRESS => {}
             kind if kind >= OPTIONAL || PASSED_OVER.contains(&kind) => {}
@@ -70,7 +69,7 @@ fn mapped(mut attributes: &[u8], transaction: &Transaction) -> Result<SocketAddr
     found.ok_or("it has no XOR-MAPPED-ADDRESS")
 }
 
-/// RFC 8489 §14.2.
+/// Decodes XOR-MAPPED-ADDRESS (RFC 8489 §14.2).
 fn address(value: &[u8], transaction: &Transaction) -> Result<SocketAddr, &'static str> {
     let cookie = COOKIE.to_be_bytes();
     let mut mask = [0; 16];
@@ -87,12 +86,12 @@ fn address(value: &[u8], transaction: &Transaction) -> Result<SocketAddr, &'stat
     Ok(SocketAddr::new(ip, port))
 }
 
-/// Answers, for tests of who asks.
+/// Responses for tests of the callers.
 #[cfg(test)]
 pub mod tests_only {
     use super::*;
 
-    /// One that says this IPv4 or IPv6 address.
+    /// A success response with this IPv4 or IPv6 address.
     pub fn success(transaction: &Transaction, said: SocketAddr) -> Vec<u8> {
         let (family, ip) = match said.ip() {
             IpAddr::V4(ip) => (1, ip.octets().to_vec()),

@@ -85,7 +85,7 @@ struct Asking {
     /// The index of the server.
     server: usize,
     bound: SocketAddr,
-    /// None: nobody knows yet where the server is.
+    /// `None` until the server's address is known.
     binding: Option<Binding>,
     /// When trouble was last logged; strangers could cause it all the time.
     told: Option<Instant>,
