@@ -1,48 +1,48 @@
-//! Their INVITE that starts a call, until it is acknowledged (RFC 3261 §13.3,
-//! §9.2, §15.1), as a table.
+//! State table of an incoming initial INVITE until it is acknowledged (RFC 3261 §13.3, §9.2,
+//! §15.1).
 
 use Action::*;
 
 /// States.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
 pub enum State {
-    /// Our user has not decided.
+    /// The user has not decided yet.
     Incoming,
     /// 2xx sent, no ACK yet.
     AwaitingAck,
-    /// The same, and our user wants to hang up: a BYE of the callee has to wait
-    /// for the ACK (§15).
+    /// Like `AwaitingAck`, and the user wants to hang up: the callee must not send BYE before
+    /// the ACK (§15).
     HangupPending,
-    /// Acknowledged: the session is up.
+    /// Acknowledged: the session is established.
     Confirmed,
-    /// Over, or a BYE of ours is on its way.
+    /// Over, or our BYE is under way.
     Over,
 }
 
-/// What happens.
+/// Events.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
 pub enum Event {
-    /// Our user answers.
+    /// The user answers.
     Answer,
-    /// Our user refuses.
+    /// The user refuses.
     Reject,
-    /// Our user hangs up.
+    /// The user hangs up.
     Hangup,
-    /// Our user has not decided in time.
+    /// The user has not decided in time.
     AnswerTimeout,
-    /// CANCEL.
+    /// CANCEL received.
     Cancel,
-    /// BYE.
+    /// BYE received.
     Bye,
-    /// ACK for our 2xx.
+    /// ACK for our 2xx received.
     Ack,
-    /// No ACK in 64*T1.
+    /// No ACK within 64*T1.
     AckTimeout,
-    /// No PRACK in 64*T1 (RFC 3262 §3).
+    /// No PRACK within 64*T1 (RFC 3262 §3).
     PrackTimeout,
 }
 
-/// How a call ends.
+/// How the call ends.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
 pub enum Cause {
     Rejected,
@@ -54,24 +54,24 @@ pub enum Cause {
     NoPrack,
 }
 
-/// What to do, in order.
+/// Actions, in order.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
 pub enum Action {
-    /// Send the 2xx and keep sending it.
+    /// Send the 2xx and retransmit it.
     SendSuccess,
-    /// The 2xx has arrived, or no longer matters.
+    /// Stop retransmitting the 2xx.
     StopSuccess,
-    /// Send the refusal that our user chose.
+    /// Send the user's refusal.
     SendRefusal,
-    /// Send this status to the INVITE.
+    /// Send a final response with this status.
     SendStatus(u16),
-    /// Tell the user of the ACK.
+    /// Report the ACK to the user.
     DeliverAck,
     SendBye,
     End(Cause),
 }
 
-/// The table.
+/// The state table.
 pub fn step(state: State, event: Event) -> (State, &'static [Action]) {
     use {Cause as C, Event as E, State as S};
     match (state, event) {
@@ -84,7 +84,7 @@ pub fn step(state: State, event: Event) -> (State, &'static [Action]) {
         (S::AwaitingAck, E::Hangup) => (S::HangupPending, &[]),
         (S::AwaitingAck, E::AckTimeout) => (S::Over, &[StopSuccess, SendBye, End(C::NoAck)]),
         (S::AwaitingAck, E::Bye) => (S::Over, &[StopSuccess, End(C::RemoteBye)]),
-        // The end comes with the answer to the BYE.
+        // The usage ends with the response to the BYE.
         (S::HangupPending, E::Ack | E::AckTimeout) => (S::Over, &[StopSuccess, SendBye]),
         (S::HangupPending, E::Bye) => (S::Over, &[StopSuccess, End(C::LocalBye)]),
         (state, _) => (state, &[]),

@@ -1,35 +1,34 @@
-//! Our INVITE that starts a call, from the command to the answer (RFC 3261
-//! §13.2, §9.1), as a table.
+//! State table of an outgoing initial INVITE until it is answered (RFC 3261 §13.2, §9.1).
 
 use Action::*;
 
 /// States.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
 pub enum State {
-    /// Looking for a way to the target; nothing is sent yet.
+    /// Resolving and connecting; nothing was sent yet.
     Connecting,
     /// INVITE sent, no response yet.
     Calling,
-    /// To be cancelled, but CANCEL has to wait for a provisional response (§9.1).
+    /// To be cancelled, but the CANCEL has to wait for a provisional response (§9.1).
     CancelPending,
-    /// A provisional response has come.
+    /// A provisional response was received.
     Proceeding,
-    /// Refused for want of credentials: our user may have them.
+    /// Challenged for credentials, which the user may supply.
     Challenged,
-    /// CANCEL sent at our user's wish.
+    /// CANCEL sent on the user's request.
     Cancelling,
-    /// CANCEL sent because nobody answers.
+    /// CANCEL sent because the call was not answered.
     GivingUp,
-    /// 2xx: the session is up.
+    /// 2xx received: the session is established.
     Answered,
     /// Over without a session.
     Over,
 }
 
-/// What happens.
+/// Events.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
 pub enum Event {
-    /// The INVITE is on its way.
+    /// The INVITE was sent.
     Sent,
     /// 1xx
     Provisional,
@@ -37,27 +36,27 @@ pub enum Event {
     Success,
     /// 3xx to 6xx
     Failure,
-    /// 401 or 407 that our user wants to hear of.
+    /// 401 or 407, to be reported to the user.
     Challenge,
-    /// Our user has credentials.
+    /// The user supplies credentials.
     Again,
     /// 422: the session interval is too small.
     TooBrief,
     /// Timer B.
     NoResponse,
-    /// Not resolved, not connected, not sent.
+    /// Resolving, connecting or sending has failed.
     Unreachable,
-    /// It failed at one address of its target and is to go to the next.
+    /// One address of the target has failed; the next one is tried.
     Elsewhere,
-    /// Nothing for the ring time-out after the last provisional response.
+    /// The ring time-out after the last provisional response has expired.
     RingTimeout,
     /// 64*T1 after CANCEL without a final response.
     CancelTimeout,
-    /// Our user does not want to go on.
+    /// The user cancels.
     Cancel,
 }
 
-/// How a call ends without a session.
+/// How the call ends without a session.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
 pub enum Cause {
     Failed,
@@ -67,32 +66,32 @@ pub enum Cause {
     RingTimeout,
 }
 
-/// What to do, in order.
+/// Actions, in order.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
 pub enum Action {
-    /// Start the ring timer anew.
+    /// Restart the ring timer.
     StartRing,
-    /// Tell the user of the response.
+    /// Report the response to the user.
     Deliver,
     SendCancel,
-    /// Wait 64*T1 for the effect of CANCEL.
+    /// Wait 64*T1 for the final response after CANCEL.
     GuardCancel,
-    /// Let go of the INVITE transaction.
+    /// Abandon the INVITE transaction.
     Abandon,
-    /// Confirm the dialog, send ACK.
+    /// Confirm the dialog and send ACK.
     Confirm,
-    /// The 2xx crossed our wish to stop: ACK and BYE (§15).
+    /// The 2xx crossed our CANCEL: send ACK and BYE (§15).
     AckAndBye,
     /// Ask the user for credentials, and wait 64*T1 for them.
     AskCredentials,
-    /// Take the interval of the 422 (RFC 4028 §7.3).
+    /// Adopt the interval of the 422 (RFC 4028 §7.3).
     Lengthen,
-    /// Send the INVITE again, with the next number.
+    /// Resend the INVITE with the next number.
     SendAgain,
     End(Cause),
 }
 
-/// The table.
+/// The state table.
 pub fn step(state: State, event: Event) -> (State, &'static [Action]) {
     use {Cause as C, Event as E, State as S};
     match (state, event) {

@@ -1,24 +1,23 @@
-//! The next hop of a request: what of a URI says where to send it (RFC 3261
-//! §8.1.2, RFC 3263 §4 as far as no name has to be looked up).
+//! The next hop according to a URI (RFC 3261 §8.1.2, and RFC 3263 §4 except for lookups).
 
 use std::net::{IpAddr, Ipv4Addr, SocketAddr};
 use std::sync::Arc;
 
 use crate::msg::{Host, Scheme, Transport, Uri};
 
-/// Where a URI leads.
+/// The next hop of a URI.
 #[derive(Debug, Clone, PartialEq, Eq)]
 pub enum Hop {
-    /// An address: no lookup is needed.
+    /// An address; no lookup is needed.
     Address(Transport, SocketAddr),
-    /// A name to look up, with what the URI says about port and transport.
+    /// A name to look up, with the port and transport of the URI.
     Name { host: Arc<str>, port: Option<u16>, transport: Option<Transport> },
-    /// Not a URI that a request can be sent to.
+    /// No request can be sent to this URI.
     Nowhere,
 }
 
-/// Whether a request can be sent there: not to the unspecified address, which
-/// would come back to us, not to many hosts at once, not to port 0.
+/// Whether a request can be sent to this address: not the unspecified address, which would
+/// lead back to us, not a multicast or broadcast address, and not port 0.
 pub fn is_one_host(address: SocketAddr) -> bool {
     let ip = address.ip().to_canonical();
     let many = ip.is_multicast() || ip == IpAddr::V4(Ipv4Addr::BROADCAST);
@@ -37,7 +36,7 @@ impl Hop {
         if named == Some(None) {
             return Hop::Nowhere;
         }
-        // Nothing but TLS will do for SIPS (§26.2.2); `transport=tcp` is what it runs on.
+        // SIPS requires TLS (§26.2.2); `transport=tcp` names the transport below it.
         let transport = match named.flatten() {
             None | Some(Transport::Tcp | Transport::Tls) if secure => Some(Transport::Tls),
             Some(_) if secure => return Hop::Nowhere,
@@ -64,7 +63,7 @@ impl Hop {
     }
 }
 
-/// Whether a URI says itself that UDP leads there.
+/// Whether a URI explicitly names UDP.
 pub fn names_udp(uri: &[u8]) -> bool {
     let named = Uri::parse(uri).ok().and_then(|uri| uri.transport().and_then(Transport::parse));
     named == Some(Transport::Udp)

@@ -1,5 +1,5 @@
-//! What our messages say about us: sent-by of Via, our URI in Contact, Allow,
-//! Supported, User-Agent.
+//! Our identity in messages: sent-by of Via, our URI in Contact, Allow, Supported,
+//! User-Agent.
 
 use std::collections::HashSet;
 use std::fmt;
@@ -10,21 +10,21 @@ use crate::msg::Transport;
 use crate::networks::contains;
 use b2b_base::util::host::Host;
 
-/// The address by which the outside reaches a listener of ours, instead of its
-/// own: behind a NAT, or by a name.
+/// The public address of one of our listeners, which replaces its own: behind a NAT, or as a
+/// host name.
 #[derive(Debug, Clone, PartialEq, Eq, serde::Serialize, serde::Deserialize)]
 pub struct Advertised {
-    /// The listener. An unspecified IP stands for every address of ours of its
-    /// family, port 0 for every port.
+    /// The listener. An unspecified IP stands for every local address of its family, port 0
+    /// for every port.
     pub listener: SocketAddr,
-    /// Only of this transport; none: of all.
+    /// Only this transport; `None` for all.
     pub transport: Option<Transport>,
-    /// Host as it stands in a URI: a name, an IPv4 address, an IPv6 address in brackets. Empty: the
-    /// listener's own, whatever stands further down.
+    /// The host as written in a URI: a name, an IPv4 address, an IPv6 address in brackets.
+    /// Empty for the listener's own address, even if a later entry would apply.
     pub host: String,
-    /// None: the listener's.
+    /// The port; `None` for the listener's.
     pub port: Option<u16>,
-    /// Networks (address, prefix length) whose hosts reach us by our own address.
+    /// Networks (address, prefix length) that reach us by our own address.
     pub inside: Vec<(IpAddr, u8)>,
 }
 
@@ -41,29 +41,30 @@ impl Advertised {
     }
 }
 
-/// What all our messages say about us.
+/// The parts of our identity used in all messages.
 #[derive(Debug, Clone)]
 pub struct Identity {
-    /// User part of Contact.
+    /// User part of the Contact.
     pub user: String,
-    /// User-Agent and Server; may be empty.
+    /// Value of User-Agent and Server; may be empty.
     pub user_agent: String,
-    /// Allow.
+    /// Value of Allow.
     pub allow: String,
-    /// Supported; may be empty.
+    /// Value of Supported; may be empty.
     pub supported: String,
     pub advertised: Vec<Advertised>,
-    /// Flows of registrations by RFC 5626: the requests of a dialog that is made on one come back by it.
+    /// Flows of registrations (RFC 5626): requests in dialogs created on them return by the
+    /// same flow.
     pub outbound: HashSet<(FlowId, SocketAddr)>,
 }
 
 impl Identity {
-    /// Host and port for the top Via of what is sent on `flow`.
+    /// Host and port for the top Via of messages sent on `flow`.
     pub fn sent_by(&self, flow: &Flow) -> SentBy<'_> {
         SentBy { local: flow.local, advertised: self.advertised.iter().find(|it| it.applies(flow)) }
     }
 
-    /// Our URI for a peer on `flow`; an empty `user` takes the endpoint's.
+    /// Our URI for a peer on `flow`; an empty `user` stands for the endpoint's.
     pub fn uri<'a>(&'a self, flow: &Flow, user: &'a [u8]) -> OurUri<'a> {
         let user = match std::str::from_utf8(user) {
             Ok(user) if !user.is_empty() => user,
@@ -72,15 +73,15 @@ impl Identity {
         OurUri { user, sent_by: self.sent_by(flow), transport: flow.transport, secure: false, ob: "" }
     }
 
-    /// The same as the remote target of a dialog: with `ob` on a flow of a registration by RFC 5626
-    /// (§4.3), whose proxy sends nothing by it else.
+    /// Our URI as the remote target of a dialog: with `ob` on a flow of a registration (RFC
+    /// 5626 §4.3), because otherwise the proxy does not use that flow for the dialog.
     pub fn target<'a>(&'a self, flow: &Flow, user: &'a [u8]) -> OurUri<'a> {
         let is_outbound = !self.outbound.is_empty() && self.outbound.contains(&(flow.id, flow.remote));
         OurUri { ob: if is_outbound { ";ob" } else { "" }, ..self.uri(flow, user) }
     }
 }
 
-/// `host:port` of ours.
+/// Our `host:port`.
 #[derive(Debug, Clone, Copy)]
 pub struct SentBy<'a> {
     local: SocketAddr,
@@ -93,7 +94,7 @@ impl fmt::Display for SentBy<'_> {
             Some(it) if !it.host.is_empty() => {
                 write!(f, "{}:{}", it.host, it.port.unwrap_or(self.local.port()))
             }
-            // Without an IPv6 scope, which nobody else understands.
+            // Without the IPv6 scope, which has no meaning elsewhere.
             _ => match self.local.ip() {
                 IpAddr::V4(_) => write!(f, "{}:{}", Host(self.local.ip()), self.local.port()),
                 IpAddr::V6(ip) => write!(f, "[{ip}]:{}", self.local.port()),
@@ -102,19 +103,19 @@ impl fmt::Display for SentBy<'_> {
     }
 }
 
-/// A URI of ours.
+/// Our own URI.
 #[derive(Debug, Clone, Copy)]
 pub struct OurUri<'a> {
     user: &'a str,
     sent_by: SentBy<'a>,
     transport: Transport,
     secure: bool,
-    /// `;ob`, or nothing.
+    /// `;ob` or empty.
     ob: &'static str,
 }
 
 impl OurUri<'_> {
-    /// As a SIPS URI, in answer to one (RFC 3261 §8.1.1.8, §12.1.1), if it came by TLS.
+    /// As a SIPS URI in response to one (RFC 3261 §8.1.1.8, §12.1.1), if the flow is TLS.
     pub fn secure(self, secure: bool) -> Self {
         OurUri { secure: secure && self.transport == Transport::Tls, ..self }
     }

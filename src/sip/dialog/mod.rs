@@ -1,17 +1,17 @@
 //! Dialogs (RFC 3261 §12) and the INVITE usage.
 //!
 //! - `state`: a dialog: identifiers, route set, target, sequence numbers
-//! - `hop`: where a URI leads; `nat`: at which port somebody behind a NAT is reached
-//! - `identity`: what our messages say about us; advertised addresses
-//! - `request`: requests to bytes
-//! - `redirect`: where a 3xx sends us
-//! - `replaces`: Replaces and Refer-To, as values
+//! - `hop`: the next hop of a URI; `nat`: the port of a peer behind a NAT
+//! - `identity`: our own addresses and header fields; advertised addresses
+//! - `request`: writing requests
+//! - `redirect`: the targets of a 3xx
+//! - `replaces`: Replaces and Refer-To
 //! - `offer_answer`: the offer/answer phase of a dialog
-//! - `caller_fsm`, `callee_fsm`: the two sides of an INVITE, as tables
-//! - `reliable_fsm`: reliable provisional responses of ours, as a table
-//! - `refer_fsm`: the two sides of a REFER, as tables
-//! - `session_timer`: what two sides agree on, and its table
-//! - `usage`: what is known of one call leg
+//! - `caller_fsm`, `callee_fsm`: state tables of the two sides of an INVITE
+//! - `reliable_fsm`: state table of our reliable provisional responses
+//! - `refer_fsm`: state tables of the two sides of a REFER
+//! - `session_timer`: negotiation of session timers, and their state table
+//! - `usage`: the state of one call leg
 
 pub mod callee_fsm;
 pub mod caller_fsm;

@@ -1,5 +1,5 @@
-//! At which port a peer is reached that sent this over UDP: it may listen elsewhere than it
-//! sends from, or sit behind a NAT that lets nothing in but answers.
+//! The port at which the sender of a message over UDP is reached: it may listen on another
+//! port than it sends from, or be behind a NAT that only admits responses.
 
 use std::net::SocketAddr;
 
@@ -7,17 +7,17 @@ use crate::endpoint::Flow;
 use crate::msg::Request;
 use crate::sent_by::{self, SentBy};
 
-/// The flow by which whoever sent this is reached; none: it does not say, as nothing but a
-/// Contact could. It never leads to another host than the one that the request came from.
+/// The flow to the sender of a request; `None` if only a Contact could tell and there is
+/// none. It never leads to another host than the source of the request.
 ///
-/// | topmost Via's sent-by | `rport` | Contact | reached |
+/// | topmost Via's sent-by | `rport` | Contact | reached at |
 /// |---|---|---|---|
-/// | where it came from | any | same IP | at Contact |
-/// | same IP, another port | absent | same IP | at Contact: it sends from one port and listens on another |
-/// | same IP, another port | there | any | where it came from (RFC 3581 §4) |
-/// | another IP, a name | any | any | where it came from: a NAT |
+/// | the source | any | same IP | Contact |
+/// | same IP, another port | absent | same IP | Contact: it sends from one port and listens on another |
+/// | same IP, another port | present | any | the source (RFC 3581 §4) |
+/// | another IP, a name | any | any | the source: it is behind a NAT |
 ///
-/// A connection is its own way.
+/// Connections are used as they are.
 pub fn reached(request: &Request, flow: Flow) -> Option<Flow> {
     if flow.transport.is_reliable() {
         return Some(flow);

@@ -1,21 +1,20 @@
-//! The offer/answer phase of a dialog (RFC 3261 §13.2.1, RFC 3311 §5.2). Bodies
-//! are opaque: one in an INVITE, or in the 2xx to an INVITE without one, is the
-//! offer.
+//! The offer/answer state of a dialog (RFC 3261 §13.2.1, RFC 3311 §5.2). Bodies are opaque: a
+//! body in an INVITE, or in the 2xx to an INVITE without one, is the offer.
 
-/// Whose offer is waiting for its answer.
+/// The side whose offer is pending.
 #[derive(Debug, Clone, Copy, PartialEq, Eq, Default)]
 pub enum OfferAnswer {
-    /// None: a new offer may be made by either side.
+    /// No offer is pending: either side may make one.
     #[default]
     Idle,
-    /// Ours.
+    /// Our offer.
     LocalOffer,
-    /// Theirs.
+    /// The peer's offer.
     RemoteOffer,
 }
 
 impl OfferAnswer {
-    /// The phase after a side has sent an INVITE or UPDATE.
+    /// The state after an INVITE or UPDATE.
     pub fn after_request(has_body: bool, ours: bool) -> Self {
         match (has_body, ours) {
             (false, _) => OfferAnswer::Idle,
@@ -24,8 +23,8 @@ impl OfferAnswer {
         }
     }
 
-    /// The phase after the 2xx to it: what was offered is answered; a 2xx with a
-    /// body to an INVITE without one is the other side's offer, answered in the ACK.
+    /// The state after its 2xx: a pending offer is answered. A 2xx with a body to an INVITE
+    /// without one is the offer, to be answered in the ACK.
     pub fn after_success(self, has_body: bool, ours: bool) -> Self {
         match self {
             OfferAnswer::Idle => OfferAnswer::after_request(has_body, ours),
@@ -33,8 +32,8 @@ impl OfferAnswer {
         }
     }
 
-    /// The status that refuses an offer coming in now (RFC 3311 §5.2): 491 while
-    /// ours is open, 500 with Retry-After while theirs is.
+    /// The status that refuses an offer received now (RFC 3311 §5.2): 491 while our offer is
+    /// pending, 500 with Retry-After while the peer's is.
     pub fn refuses_offer(self) -> Option<u16> {
         match self {
             OfferAnswer::Idle => None,

@@ -1,25 +1,24 @@
-//! Where a 3xx sends us (RFC 3261 §8.1.3.4).
+//! The targets of a 3xx (RFC 3261 §8.1.3.4).
 
 use bytes::Bytes;
 
 use crate::msg::{Response, chars};
 
-/// Targets of one response at most.
+/// Maximum number of targets per response.
 const TARGETS: usize = 16;
 
 /// One Contact of a 3xx.
 #[derive(Debug, Clone, PartialEq, Eq)]
 pub struct RedirectTarget {
-    /// Fit for a Request-URI: what stands behind `?` is left out.
+    /// The URI without the part after `?`, valid as a Request-URI.
     pub uri: Bytes,
-    /// `q` in thousandths; 1000 if it is not given.
+    /// `q` in thousandths; 1000 if absent.
     pub q: u16,
-    /// For how long the target may be kept, seconds.
+    /// How long the target may be cached, in seconds.
     pub expires: Option<u32>,
 }
 
-/// The contacts of a 3xx in order of `q`, best first; as many as make sense, each
-/// one once.
+/// The contacts of a 3xx ordered by `q`, best first, without duplicates and up to a limit.
 pub fn redirect_targets(response: &Response) -> Vec<RedirectTarget> {
     let mut targets: Vec<RedirectTarget> = Vec::new();
     for contact in response.contacts().flatten() {
@@ -41,7 +40,7 @@ pub fn redirect_targets(response: &Response) -> Vec<RedirectTarget> {
     targets
 }
 
-/// `0.7` is 700 (RFC 3261 §25.1 `qvalue`).
+/// Parses a `qvalue` into thousandths: `0.7` is 700 (RFC 3261 §25.1).
 fn q_value(text: &[u8]) -> Option<u16> {
     let mut parts = text.splitn(2, |&byte| byte == b'.');
     let whole = parts.next()?;

@@ -1,60 +1,59 @@
-//! The implicit subscription of a REFER (RFC 3515, RFC 6665), both sides, as
-//! tables.
+//! State tables of the implicit subscription of a REFER (RFC 3515, RFC 6665), for both sides.
 
-/// Their REFER: we tell them how far we are. One NOTIFY is under way at a time
-/// (RFC 6665 §4.2.2); what happens meanwhile goes into the next one.
+/// A received REFER: we notify the peer of the progress. There is one NOTIFY under way at a
+/// time (RFC 6665 §4.2.2); later changes go into the next one.
 pub mod notifier {
     use Action::*;
 
     /// States.
     #[derive(Debug, Clone, Copy, PartialEq, Eq)]
     pub enum State {
-        /// Our user has not decided.
+        /// The user has not decided yet.
         Asked,
-        /// They know what we know.
+        /// The peer is up to date.
         Idle,
         /// A NOTIFY is under way.
         Notifying,
-        /// The same, and there is something newer to tell.
+        /// Like `Notifying`, and there is newer progress to report.
         Stale,
-        /// The same, and what is to be told is the last.
+        /// Like `Notifying`, and the final status is to be reported next.
         LastWaits,
         /// The last NOTIFY is under way.
         Closing,
         Over,
     }
 
-    /// What happens.
+    /// Events.
     #[derive(Debug, Clone, Copy, PartialEq, Eq)]
     pub enum Event {
-        /// Our user takes it.
+        /// The user accepts.
         Accept,
-        /// Our user takes it, and they do not want to hear of it (RFC 4488).
+        /// The user accepts, and the peer declined the subscription (RFC 4488).
         AcceptSilently,
-        /// Our user refuses.
+        /// The user refuses.
         Refuse,
-        /// 1xx of the new call.
+        /// A 1xx of the new call.
         Progress,
-        /// Its final response, or nothing more will come.
+        /// The final response of the new call, or no further progress.
         Last,
-        /// 2xx to a NOTIFY of ours.
+        /// A 2xx to our NOTIFY.
         Told,
-        /// Another answer, or none: they do not want to know any more.
+        /// Another response to our NOTIFY, or none: the subscription is over.
         Untold,
     }
 
-    /// What to do, in order.
+    /// Actions, in order.
     #[derive(Debug, Clone, Copy, PartialEq, Eq)]
     pub enum Action {
         /// Respond to the REFER.
         Answer,
-        /// NOTIFY with what we know, active.
+        /// Send NOTIFY with the current status, active.
         Notify,
-        /// The same, terminated.
+        /// Send NOTIFY with the current status, terminated.
         NotifyLast,
     }
 
-    /// The table.
+    /// The state table.
     pub fn step(state: State, event: Event) -> (State, &'static [Action]) {
         use {Event as E, State as S};
         match (state, event) {
@@ -74,7 +73,8 @@ pub mod notifier {
     }
 }
 
-/// Our REFER: they tell us. A NOTIFY may overtake the 2xx (RFC 6665 §4.1.2.4).
+/// A sent REFER: the peer notifies us. A NOTIFY may arrive before the 2xx (RFC 6665
+/// §4.1.2.4).
 pub mod subscriber {
     use Action::*;
 
@@ -83,24 +83,24 @@ pub mod subscriber {
     pub enum State {
         /// REFER sent.
         Sent,
-        /// 2xx, no NOTIFY yet.
+        /// 2xx received, no NOTIFY yet.
         Accepted,
-        /// A NOTIFY has come, the 2xx has not.
+        /// A NOTIFY was received before the 2xx.
         Overtaken,
-        /// The last NOTIFY has come, the 2xx has not.
+        /// The last NOTIFY was received before the 2xx.
         OvertakenByLast,
         Subscribed,
         Over,
     }
 
-    /// What happens.
+    /// Events.
     #[derive(Debug, Clone, Copy, PartialEq, Eq)]
     pub enum Event {
         /// 2xx
         Success,
-        /// 2xx with `Refer-Sub: false`: nothing more will come.
+        /// 2xx with `Refer-Sub: false`: there will be no NOTIFY.
         SuccessSilently,
-        /// Any other end of the transaction.
+        /// Any other outcome of the transaction.
         Failure,
         Notify,
         /// NOTIFY with `Subscription-State: terminated`.
@@ -109,20 +109,20 @@ pub mod subscriber {
         Expired,
     }
 
-    /// What to do, in order.
+    /// Actions, in order.
     #[derive(Debug, Clone, Copy, PartialEq, Eq)]
     pub enum Action {
-        /// Tell our user what became of the REFER.
+        /// Report the outcome of the REFER to the user.
         DeliverAnswer,
-        /// Tell our user what the NOTIFY says.
+        /// Report the contents of the NOTIFY to the user.
         DeliverProgress,
-        /// Tell our user that nothing more will come.
+        /// Report to the user that there will be no further NOTIFY.
         DeliverExpiry,
         /// Wait 64*T1 for the first NOTIFY (Timer N).
         AwaitFirst,
     }
 
-    /// The table.
+    /// The state table.
     pub fn step(state: State, event: Event) -> (State, &'static [Action]) {
         use {Event as E, State as S};
         match (state, event) {

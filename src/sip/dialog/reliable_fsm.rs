@@ -1,56 +1,56 @@
-//! Reliable provisional responses of ours to one INVITE (RFC 3262 §3), as a
-//! table: one at a time until its PRACK, and a 2xx that may have to wait for it.
+//! State table of our reliable provisional responses to one INVITE (RFC 3262 §3): one at a
+//! time until its PRACK, and a 2xx that may have to wait for it.
 
 use Action::*;
 
 /// States.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
 pub enum State {
-    /// None is under way.
+    /// None is outstanding.
     Open,
-    /// One waits for its PRACK.
+    /// One awaits its PRACK.
     Awaiting,
-    /// The same, and our 2xx waits with it: it must not overtake a session
-    /// description.
+    /// Like `Awaiting`, and our 2xx waits too: it must not be sent before the session
+    /// description is acknowledged.
     AnswerHeld,
-    /// The final response is out.
+    /// The final response was sent.
     Answered,
 }
 
-/// What happens.
+/// Events.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
 pub enum Event {
-    /// There is one to send.
+    /// A response was queued.
     Send,
-    /// The PRACK for the one under way.
+    /// PRACK for the outstanding response.
     Prack,
-    /// Time to send it again.
+    /// The retransmission timer has fired.
     Resend,
-    /// No PRACK in 64*T1.
+    /// No PRACK within 64*T1.
     GiveUp,
-    /// Our user answers, and the one under way says nothing of the session.
+    /// The user answers; the outstanding response, if any, has no session description.
     Answer,
-    /// Our user answers, and the one under way carries a session description.
+    /// The user answers; the outstanding response carries a session description.
     AnswerBehind,
 }
 
-/// What to do, in order.
+/// Actions, in order.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
 pub enum Action {
-    /// Send the first one that waits.
+    /// Send the first response in the queue.
     Transmit,
-    /// Send the one under way again, and wait twice as long.
+    /// Retransmit the outstanding response, and double the interval.
     Retransmit,
-    /// It has arrived.
+    /// Stop the retransmission.
     Stop,
-    /// If another one waits, it is its turn.
+    /// Continue with the next response in the queue, if any.
     Next,
     SendAnswer,
     /// Refuse the INVITE.
     Refuse,
 }
 
-/// The table.
+/// The state table.
 pub fn step(state: State, event: Event) -> (State, &'static [Action]) {
     use {Event as E, State as S};
     match (state, event) {

@@ -1,5 +1,4 @@
-//! Replaces (RFC 3891) and Refer-To with what may be embedded in it (RFC 3515,
-//! RFC 3891 §3), as values.
+//! Replaces (RFC 3891), and Refer-To with embedded header fields (RFC 3515, RFC 3891 §3).
 
 use std::fmt;
 
@@ -8,21 +7,21 @@ use bytes::Bytes;
 use crate::endpoint::HeaderFields;
 use crate::msg::{Method, Name, NameAddr, Request, chars};
 
-/// The dialog that a new INVITE takes the place of, as the user agent sees it
-/// that the header field is for.
+/// The dialog that a new INVITE replaces, from the viewpoint of the user agent that receives
+/// the header field.
 #[derive(Debug, Clone, PartialEq, Eq)]
 pub struct Replaces {
     pub call_id: Bytes,
-    /// Its own tag.
+    /// The local tag of that user agent.
     pub to_tag: Bytes,
-    /// The other side's.
+    /// The remote tag.
     pub from_tag: Bytes,
-    /// Only if the dialog is not confirmed yet.
+    /// Whether only an early dialog may be replaced.
     pub early_only: bool,
 }
 
 impl Replaces {
-    /// A header value; `None` if it breaks the grammar.
+    /// Parses a header value; `None` if it is malformed.
     pub fn parse(value: &[u8]) -> Option<Replaces> {
         let value = chars::trim(value);
         let end = memchr::memchr(b';', value)?;
@@ -30,7 +29,7 @@ impl Replaces {
         if call_id.is_empty() || call_id.iter().any(|&byte| chars::is_lws(byte)) {
             return None;
         }
-        // The grammar of its parameters is that of any header parameter.
+        // The parameters have the grammar of any header parameters.
         let carrier = [b"<sip:a>", value.get(end..)?].concat();
         let params = NameAddr::parse(&carrier)?.params;
         let tag = |name| params.value(name).filter(|tag| !tag.is_empty()).map(Bytes::copy_from_slice);
@@ -42,7 +41,7 @@ impl Replaces {
         })
     }
 
-    /// For the URI in Refer-To: `Replaces=…` as it stands behind `?`.
+    /// The header field for a Refer-To URI: `Replaces=…` to be written after `?`.
     pub fn embedded(&self) -> String {
         let mut text = String::from("Replaces=");
         for byte in self.to_string().bytes() {
@@ -66,22 +65,21 @@ impl fmt::Display for Replaces {
     }
 }
 
-/// Where a REFER sends its recipient.
+/// The target of a REFER.
 #[derive(Debug, Clone, PartialEq, Eq)]
 pub struct ReferTo {
-    /// The URI without what stands behind `?`: fit for a Request-URI.
+    /// The URI without the part after `?`, valid as a Request-URI.
     pub uri: Bytes,
-    /// The `method` parameter of the URI; none: INVITE.
+    /// The `method` parameter of the URI; INVITE if absent.
     pub method: Method,
-    /// The call to take over (attended transfer).
+    /// The call to replace (attended transfer).
     pub replaces: Option<Replaces>,
-    /// Other header fields that the URI carries; those that no URI may set
-    /// (RFC 3261 §19.1.5) are left out.
+    /// Other header fields embedded in the URI, except for those that a URI must not set (RFC
+    /// 3261 §19.1.5).
     pub headers: HeaderFields,
 }
 
-/// What a URI in Refer-To may not say for us: who we are, where it goes, what
-/// we are allowed to do.
+/// Header fields that a Refer-To URI must not set for us: identity, routing, authorization.
 const UNSAFE: [Name<'static>; 20] = [
     Name::Via,
     Name::From,
@@ -106,7 +104,8 @@ const UNSAFE: [Name<'static>; 20] = [
 ];
 
 impl ReferTo {
-    /// Of a REFER; `None`: there is not exactly one, or it breaks the grammar.
+    /// Parses the Refer-To of a REFER; `None` if there is not exactly one, or it is
+    /// malformed.
     pub fn of(request: &Request) -> Option<ReferTo> {
         let mut values = request.headers(Name::ReferTo);
         let value = values.next()?;
@@ -116,7 +115,7 @@ impl ReferTo {
         ReferTo::parse(value)
     }
 
-    /// A header value.
+    /// Parses a header value.
     pub fn parse(value: &[u8]) -> Option<ReferTo> {
         let uri = NameAddr::parse(value)?.uri;
         let behind = uri.headers.map_or(0, |headers| headers.len() + 1);

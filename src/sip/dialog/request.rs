@@ -1,5 +1,4 @@
-//! Requests inside a dialog, the INVITE that starts one, and requests outside of
-//! any, to bytes.
+//! Writes requests: those in a dialog, the initial INVITE, and those outside any dialog.
 
 use bytes::Bytes;
 
@@ -11,49 +10,50 @@ use crate::endpoint::{Body, Flow, HeaderFields};
 use crate::msg::{Method, Name, RequestWriter, WriteError};
 use b2b_base::ids::Branch;
 
-/// Hops of a request that starts here (RFC 3261 §8.1.1.6).
+/// Initial Max-Forwards (RFC 3261 §8.1.1.6).
 pub const MAX_FORWARDS: u8 = 70;
 
-/// A request that waits for its flow, and with it for Via and Contact.
+/// A request that waits for its flow, which determines Via and Contact.
 #[derive(Debug, Clone)]
 pub struct Draft {
     pub method: Method,
     pub cseq: u32,
     pub max_forwards: u8,
-    /// More header fields.
+    /// Additional header fields.
     pub headers: HeaderFields,
     pub body: Option<Body>,
-    /// What our Contact has besides our URI; none: it stands only where it is a matter of course.
+    /// The contents of Contact besides our URI; `None` if Contact is only written where
+    /// mandatory.
     pub contact: Option<Box<DraftContact>>,
-    /// Session-Expires and Min-SE.
+    /// Session-Expires and Min-SE, if any.
     pub session: Option<SessionFields>,
-    /// Where to send it, if not where the dialog leads.
+    /// Where to send the request instead of the dialog's next hop.
     pub outbound: Option<Hop>,
-    /// How often it has been sent again with credentials.
+    /// How often it was resent with credentials.
     pub authorized: u8,
 }
 
-/// A Contact that is more than our own URI: of few requests, and kept apart for those that have none.
+/// Contents of a Contact besides our URI; separate because few requests have them.
 #[derive(Debug, Clone)]
 pub struct DraftContact {
     /// Its parameters, from the first `;` on.
     pub params: Bytes,
-    /// Instead of our own URI.
+    /// Replaces our own URI.
     pub uri: Option<Bytes>,
     /// Parameters of the URI.
     pub uri_params: Bytes,
 }
 
-/// What a request says of session timers (RFC 4028).
+/// The session timer fields of a request (RFC 4028).
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
 pub struct SessionFields {
     pub expires: SessionExpires,
-    /// 0: none.
+    /// Min-SE; 0 for none.
     pub min_se: u32,
 }
 
 impl Draft {
-    /// A request without header fields of its own.
+    /// A request without additional header fields.
     pub fn new(method: Method, cseq: u32, body: Option<Body>) -> Self {
         Draft {
             method,
@@ -90,7 +90,7 @@ pub fn write(
         .header(Name::To, dialog.remote())
         .header(Name::CallId, dialog.call_id())
         .header_fmt(Name::CSeq, format_args!("{} {}", draft.cseq, draft.method));
-    // Target refresh requests (§12.2, RFC 3311 §5.1), and those that make dialogs.
+    // Target refresh requests (§12.2, RFC 3311 §5.1), and requests that create dialogs.
     let refreshes = matches!(draft.method, Method::Invite | Method::Update);
     if refreshes || draft.contact.is_some() || matches!(draft.method, Method::Refer | Method::Notify) {
         writer = match &draft.contact {

@@ -1,17 +1,16 @@
-//! Session timers (RFC 4028): what two sides agree on, and the timer of one call
-//! as a table.
+//! Session timers (RFC 4028): negotiation, and the state table of one call's timer.
 
 use std::fmt;
 use std::time::{Duration, Instant};
 
 use crate::msg::{Headers, Name, Request, Response, chars};
 
-/// What an endpoint wants of session timers.
+/// Settings of session timers.
 #[derive(Debug, Clone, Copy, PartialEq, Eq, serde::Serialize, serde::Deserialize)]
 pub struct SessionTimers {
-    /// The interval that it asks for, and the longest that it agrees to, seconds.
+    /// The interval requested, and the longest accepted, in seconds.
     pub expires: u32,
-    /// The shortest that it agrees to, seconds; at least 90 (§4).
+    /// The shortest interval accepted, in seconds; at least 90 (§4).
     pub min_se: u32,
 }
 
@@ -21,22 +20,22 @@ impl Default for SessionTimers {
     }
 }
 
-/// Who is to send the refreshes, where the far end has not said who does.
+/// Which side is to send the refreshes, if the peer does not say.
 #[derive(Debug, Clone, Copy, PartialEq, Eq, Default, serde::Serialize, serde::Deserialize)]
 pub enum SessionRefresher {
-    /// Who has called, as far as we decide; of our calls the far end does.
+    /// The caller for incoming calls; for outgoing calls the peer decides.
     #[default]
     Either,
-    /// We are.
+    /// We refresh.
     Us,
-    /// The far end is.
+    /// The peer refreshes.
     Them,
-    /// Nobody: no timer is kept in this call, whatever the far end says.
+    /// No session timer in this call, whatever the peer says.
     Nobody,
 }
 
 impl SessionRefresher {
-    /// Whether we are; none: either.
+    /// Whether we refresh; `None` if it is not determined.
     pub fn is_us(self) -> Option<bool> {
         match self {
             SessionRefresher::Either | SessionRefresher::Nobody => None,
@@ -46,7 +45,7 @@ impl SessionRefresher {
     }
 }
 
-/// Who sends the refreshes, by the part in the transaction that said so.
+/// Which side refreshes, by its role in the transaction that negotiates.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
 pub enum Refresher {
     Uac,
@@ -54,7 +53,7 @@ pub enum Refresher {
 }
 
 impl Refresher {
-    /// The side that is us or is not us, in a transaction that we began or did not.
+    /// The role of the refreshing side, given whether that is us and whether we are the UAC.
     pub fn of(we_refresh: bool, we_are_uac: bool) -> Self {
         if we_refresh == we_are_uac { Refresher::Uac } else { Refresher::Uas }
     }
@@ -68,7 +67,7 @@ pub struct SessionExpires {
 }
 
 impl SessionExpires {
-    /// Of a message; `None`: absent or not readable.
+    /// Parses the header field of a message; `None` if it is absent or malformed.
     pub fn of(message: &Headers) -> Option<SessionExpires> {
         let value = message.header(Name::SessionExpires)?;
         let (seconds, params) = value.split_at(memchr::memchr(b';', value).unwrap_or(value.len()));
@@ -97,29 +96,28 @@ impl fmt::Display for SessionExpires {
     }
 }
 
-/// Min-SE of a message; 0 if there is none.
+/// Min-SE of a message; 0 if absent.
 pub fn min_se(message: &Headers) -> u32 {
     let value = message.header(Name::MinSe).unwrap_or_default();
     let (seconds, _) = value.split_at(memchr::memchr(b';', value).unwrap_or(value.len()));
     chars::number(chars::trim(seconds)).map_or(0, |seconds| u32::try_from(seconds).unwrap_or(u32::MAX))
 }
 
-/// What a UAS says in its 2xx (§9): the interval and who refreshes; with
-/// `require` the peer is told that it has to, or has to hang up when we do not.
+/// The session timer of a UAS's 2xx (§9): interval and refresher. `require` adds Require,
+/// which obliges the peer to refresh, or to hang up if we do not.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
 pub struct Agreement {
     pub expires: SessionExpires,
     pub require: bool,
 }
 
-/// The interval in a request is shorter than we agree to: 422.
+/// The interval in a request is too short: respond with 422.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
 pub struct TooSmall;
 
-/// The answer of a UAS to an INVITE or UPDATE. `we_refresh`: what holds so far, or is wished for; whom
-/// the request names does it (§9, table 2).
-/// Without a wish of theirs there is no timer: who does not know of it is left
-/// in peace.
+/// The response of a UAS to an INVITE or UPDATE. `we_refresh` is the current or preferred
+/// refresher; the request's own choice takes precedence (§9, table 2). If the request neither
+/// asks for a timer nor supports it, there is none.
 pub fn agree(
     wanted: &SessionTimers,
     request: &Request,
@@ -145,7 +143,7 @@ pub fn agree(
     Ok(Some(Agreement { expires, require: supports }))
 }
 
-/// States of the timer of one call.
+/// States of a call's session timer.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
 pub enum State {
     Running,
@@ -154,29 +152,29 @@ pub enum State {
     Over,
 }
 
-/// What happens to it.
+/// Events.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
 pub enum Event {
-    /// Half of the interval is over, and the refresh is ours.
+    /// Half of the interval has passed, and we refresh.
     RefreshDue,
-    /// Our refresh came to nothing; the call may still be there.
+    /// Our refresh has failed; the call may still exist.
     RefreshFailed,
-    /// The dialog is gone at the far end.
+    /// The peer's dialog is gone.
     RefreshRefused,
-    /// Nobody has refreshed in time.
+    /// There was no refresh in time.
     Lapsed,
 }
 
-/// What to do.
+/// Actions.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
 pub enum Action {
     SendRefresh,
-    /// Once more, well before the end.
+    /// Retry well before the expiry.
     TryLater,
     SendBye,
 }
 
-/// The table. A 2xx of either side makes a new timer.
+/// The state table. A 2xx of either side starts a new timer.
 pub fn step(state: State, event: Event) -> (State, &'static [Action]) {
     use {Event as E, State as S};
     match (state, event) {
@@ -192,20 +190,20 @@ pub fn step(state: State, event: Event) -> (State, &'static [Action]) {
 pub struct SessionTimer {
     pub state: State,
     pub seconds: u32,
-    /// What the far end has asked for in a 422.
+    /// The minimum that the peer required in a 422.
     pub min_se: u32,
-    /// The refreshes are ours.
+    /// Whether we refresh.
     pub we_refresh: bool,
-    /// The far end takes UPDATE.
+    /// Whether the peer supports UPDATE.
     pub by_update: bool,
-    /// None: theirs to refresh, or ours is under way.
+    /// `None` if the peer refreshes, or our refresh is under way.
     pub refresh_at: Option<Instant>,
     pub lapse_at: Instant,
 }
 
 impl SessionTimer {
-    /// As agreed now. The last third of a short interval, and 32 s of a long one,
-    /// are for the BYE (§10).
+    /// Starts a timer now. The last third of a short interval, or the last 32 s of a long
+    /// one, are reserved for the BYE (§10).
     pub fn start(now: Instant, seconds: u32, we_refresh: bool, by_update: bool) -> Self {
         let length = Duration::from_secs(seconds.into());
         SessionTimer {
@@ -219,14 +217,14 @@ impl SessionTimer {
         }
     }
 
-    /// Of a 2xx to a request of ours; `None`: no timer any more.
+    /// The timer after a 2xx to our request; `None` if it ends the timer.
     pub fn of_response(now: Instant, response: &Response, by_update: bool) -> Option<Self> {
         let expires = SessionExpires::of(response).filter(|expires| expires.seconds > 0)?;
         let we_refresh = expires.refresher != Some(Refresher::Uas);
         Some(SessionTimer::start(now, expires.seconds, we_refresh, by_update))
     }
 
-    /// When to look at it next.
+    /// The next deadline.
     pub fn deadline(&self) -> Option<Instant> {
         if self.state == State::Over {
             return None;

@@ -1,6 +1,6 @@
-//! A dialog (RFC 3261 §12): identifiers, route set, remote target, sequence
-//! numbers. Its texts lie in one allocation, so that an idle call is small and
-//! does not keep the messages alive that made it.
+//! A dialog (RFC 3261 §12): identifiers, route set, remote target, sequence numbers. Its
+//! texts share one allocation, so an idle call is small and does not keep the original
+//! messages alive.
 
 use std::sync::Arc;
 
@@ -11,27 +11,27 @@ use b2b_base::ids::Tag;
 use super::hop::{Hop, is_secure};
 use super::offer_answer::OfferAnswer;
 
-/// The texts of a dialog, in the order they lie in.
+/// The texts of a dialog, in storage order.
 #[derive(Debug, Clone, Copy)]
 enum Part {
     CallId,
     /// From of our requests, with our tag.
     Local,
-    /// To of our requests, with the remote tag once there is one.
+    /// To of our requests, with the remote tag once it is known.
     Remote,
     RemoteTag,
-    /// Remote target as it came in Contact.
+    /// Remote target as received in Contact.
     Target,
     FirstRoute,
     /// The rest of the route set, as one header value.
     OtherRoutes,
-    /// User part of our Contact, if it is not the endpoint's.
+    /// User part of our Contact, if it differs from the endpoint's.
     ContactUser,
 }
 
 const PARTS: usize = 8;
 
-/// Why a message does not make a dialog.
+/// Why a message creates no dialog.
 #[derive(Debug, Clone, Copy, PartialEq, Eq, thiserror::Error)]
 pub enum NoDialog {
     #[error("missing or invalid Contact")]
@@ -42,44 +42,45 @@ pub enum NoDialog {
     Identity,
 }
 
-/// State of a dialog, or of one about to be made by our INVITE.
+/// State of a dialog, or of one that our INVITE is about to create.
 #[derive(Debug, Clone)]
 pub struct Dialog {
     text: Box<[u8]>,
     ends: [u32; PARTS],
     pub local_tag: Tag,
-    /// Of our last request.
+    /// CSeq number of our last request.
     pub local_cseq: u32,
-    /// Of their last request.
+    /// CSeq number of the peer's last request.
     pub remote_cseq: Option<u32>,
     /// The flow of the last exchange.
     pub flow: Option<Flow>,
-    /// By which way requests go.
+    /// The rule for where requests are sent.
     pub hops: HopRule,
-    /// By which settings of TLS connections for them are made; none: the usual ones.
+    /// TLS settings for connections; `None` for the default ones.
     pub tls: Option<Arc<str>>,
-    /// From which listener of ours they go where no flow is there; none: where the route begins.
+    /// The listener of ours that sends requests if there is no flow; `None` for the one on
+    /// the route.
     pub listener: Option<Arc<str>>,
-    /// The peer has made it with a message of theirs: the rule holds.
+    /// Whether a message of the peer has created it, so that the rule applies.
     pub bound: bool,
-    /// What the rule says of the target has been told.
+    /// Whether the verdict on the current target was reported.
     pub hop_told: bool,
-    /// Requests beyond 1,300 octets stay with UDP.
+    /// Whether requests beyond 1,300 octets stay on UDP.
     pub large_by_udp: bool,
     pub offer_answer: OfferAnswer,
-    /// What was offered with the INVITE, or in answer to it, has been answered in
-    /// reliable provisional responses: no later response to it says more (RFC 3262
-    /// §5, RFC 6337 §3.1).
+    /// The offer/answer exchange of the INVITE was completed in reliable provisional
+    /// responses: later responses to it carry no new session description (RFC 3262 §5, RFC
+    /// 6337 §3.1).
     pub settled: bool,
-    /// Our user owes the PRACK for the last reliable provisional response.
+    /// Whether the user has to send the PRACK for the last reliable provisional response.
     pub prack_owed: bool,
     /// RSeq of the last reliable provisional response (RFC 3262 §4).
     pub remote_rseq: Option<u32>,
 }
 
 impl Dialog {
-    /// What our INVITE starts from: no remote tag, and the target is the
-    /// Request-URI. `local` and `remote` are From and To without tags.
+    /// The initial state for our INVITE: without a remote tag, and with the Request-URI as
+    /// target. `local` and `remote` are From and To without tags.
     pub fn outgoing(
         call_id: &[u8],
         (local, local_tag): (&[u8], Tag),
@@ -116,8 +117,8 @@ impl Dialog {
         Ok(dialog)
     }
 
-    /// The dialog of a UAC (§12.1.2) out of the state its INVITE was sent with.
-    /// Without Contact a provisional response keeps the INVITE's target.
+    /// Creates the dialog of a UAC (§12.1.2) from the state that its INVITE was sent with. A
+    /// provisional response without Contact keeps the target of the INVITE.
     pub fn from_response(&self, response: &Response) -> Result<Dialog, NoDialog> {
         let target = match contact(response) {
             Ok(contact) => target(contact.uri),
@@ -132,8 +133,8 @@ impl Dialog {
         self.with(response, target, &routes)
     }
 
-    /// As good as it gets for a 2xx that is not fit to make a dialog of: the
-    /// remote tag of the response, the INVITE's target and routes.
+    /// A best-effort dialog for a 2xx that cannot create one: with the remote tag of the
+    /// response, and the target and routes of the INVITE.
     pub fn salvaged(&self, response: &Response) -> Result<Dialog, NoDialog> {
         let routes: Vec<&[u8]> = [Part::FirstRoute, Part::OtherRoutes]
             .into_iter()
@@ -182,23 +183,23 @@ impl Dialog {
         self.get(Part::Remote)
     }
 
-    /// Empty: a peer of RFC 2543, or none yet.
+    /// Empty for a peer of RFC 2543, or if it is not known yet.
     pub fn remote_tag(&self) -> &[u8] {
         self.get(Part::RemoteTag)
     }
 
-    /// The remote target as it came.
+    /// The remote target as received.
     pub fn target(&self) -> &[u8] {
         self.get(Part::Target)
     }
 
-    /// User part of our Contact; empty: the endpoint's.
+    /// User part of our Contact; empty for the endpoint's.
     pub fn contact_user(&self) -> &[u8] {
         self.get(Part::ContactUser)
     }
 
-    /// Takes the Contact of a target refresh request or its 2xx as the new
-    /// remote target (§12.2); without a usable one nothing changes.
+    /// Adopts the Contact of a target refresh request or its 2xx as the new remote target
+    /// (§12.2); no change without a valid one.
     pub fn refresh_target(&mut self, message: &Headers) {
         let Ok(contact) = contact(message) else { return };
         let target = target(contact.uri);
@@ -217,7 +218,7 @@ impl Dialog {
         self.hop_told = false;
     }
 
-    /// Leaves the route set empty.
+    /// Clears the route set.
     pub fn forget_routes(&mut self) {
         if self.get(Part::FirstRoute).is_empty() {
             return;
@@ -233,7 +234,7 @@ impl Dialog {
         (self.text, self.ends) = (builder.text.into(), builder.ends);
     }
 
-    /// Gives the local side its URI when that was not known before the flow.
+    /// Sets the local URI once the flow is known.
     pub fn set_local(&mut self, local: &[u8]) {
         let mut builder = Builder::new();
         builder.part(Part::CallId, self.call_id());
@@ -255,12 +256,12 @@ impl Dialog {
         NameAddr::parse(self.get(Part::FirstRoute))
     }
 
-    /// The URI of where the next request goes.
+    /// The URI of the next hop.
     pub fn leads(&self) -> &[u8] {
         self.first_route().map_or(self.target(), |route| route.uri.raw)
     }
 
-    /// Where the next request goes (§12.2.1.1): the first route, or the target.
+    /// The next hop (§12.2.1.1): the first route, or the target.
     pub fn hop(&self) -> Hop {
         match self.first_route() {
             Some(route) => Hop::of(&route.uri),
@@ -268,14 +269,14 @@ impl Dialog {
         }
     }
 
-    /// Whether requests go to a SIPS URI, and by TLS only (§8.1.1.8, §26.2.2).
+    /// Whether the next hop or the target is a SIPS URI, which requires TLS (§8.1.1.8,
+    /// §26.2.2).
     pub fn is_secure(&self) -> bool {
         is_secure(self.target()) || self.first_route().is_some_and(|route| is_secure(route.uri.raw))
     }
 
-    /// Request-URI of the next request, and its Route values (§12.2.1.1). When
-    /// the first router is a strict one its URI is the Request-URI and the
-    /// target comes last in Route.
+    /// Request-URI and Route values of the next request (§12.2.1.1). If the first route is a
+    /// strict router, its URI becomes the Request-URI, and the target the last Route.
     pub fn request_uri(&self) -> (&[u8], Vec<Vec<u8>>) {
         let routes = || {
             [self.get(Part::FirstRoute), self.get(Part::OtherRoutes)]
@@ -293,7 +294,7 @@ impl Dialog {
     }
 }
 
-/// Whether our Contact in the answer to this request has to be a SIPS URI (§12.1.1).
+/// Whether our Contact in the response to this request must be a SIPS URI (§12.1.1).
 pub fn answers_secure(request: &Request) -> bool {
     let route = || request.record_routes().next().and_then(Result::ok);
     let contact = || request.contact().ok().flatten();
@@ -301,7 +302,7 @@ pub fn answers_secure(request: &Request) -> bool {
         || route().or_else(contact).is_some_and(|came_by| is_secure(came_by.uri.raw))
 }
 
-/// The URI without what stands behind `?`: no Request-URI may have that (§19.1.1).
+/// The URI without the part after `?`, which a Request-URI must not have (§19.1.1).
 fn target(uri: Uri<'_>) -> &[u8] {
     let headers = uri.headers.map_or(0, |headers| headers.len() + 1);
     uri.raw.get(..uri.raw.len().saturating_sub(headers)).unwrap_or(uri.raw)
@@ -318,7 +319,7 @@ fn record_routes(message: &Headers) -> Result<Vec<&[u8]>, NoDialog> {
     Ok(message.headers(Name::RecordRoute).collect())
 }
 
-/// What the texts of most dialogs take.
+/// Capacity for the texts of most dialogs.
 const USUAL: usize = 384;
 
 struct Builder {
@@ -335,8 +336,8 @@ impl Builder {
         self.ends[part as usize] = self.text.len() as u32;
     }
 
-    /// Appends a text; folds and control characters become spaces, so that it
-    /// can be written again.
+    /// Appends a text; folds and control characters become spaces, so that it is valid in a
+    /// new message.
     fn append(&mut self, text: &[u8]) {
         echo(&mut self.text, text);
     }

@@ -1,4 +1,4 @@
-//! The INVITE usage: what is known of one call leg between two events.
+//! The INVITE usage: the state of one call leg.
 
 use std::collections::VecDeque;
 use std::time::{Duration, Instant};
@@ -17,63 +17,64 @@ use crate::transaction::client::ClientTransactionId;
 use crate::transaction::timer_queue::Queued;
 use b2b_base::ids::{Chance, Tag};
 
-/// Where a usage is in its life.
+/// The phase of a usage.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
 pub enum Phase {
-    /// Our INVITE is not answered.
+    /// Our INVITE has no final response.
     Caller(caller_fsm::State),
-    /// Their INVITE is not answered, or our answer not acknowledged.
+    /// The peer's INVITE is unanswered, or our answer is not acknowledged.
     Callee(callee_fsm::State),
-    /// The session is up.
+    /// The session is established.
     Established,
-    /// Our BYE is on its way.
+    /// Our BYE is under way.
     Ending,
-    /// The last event is out; stragglers are still dealt with.
+    /// The last event was reported; late messages are still handled.
     Over,
 }
 
-/// A usage.
+/// The state of a call leg.
 pub struct Usage {
     pub generation: u32,
     pub phase: Phase,
     pub local_tag: Tag,
-    /// Where the identifiers and the random choices of the call come from.
+    /// The source of the call's identifiers and random choices.
     pub chance: Chance,
-    /// Whether the Call-ID is ours: decides who waits longer after glare (§14.1).
+    /// Whether the Call-ID is ours, which determines the back-off after glare (§14.1).
     pub owns_call_id: bool,
-    /// Whether our user answers challenges: those to our INVITE and BYE, and those to other
-    /// requests inside the call.
+    /// Whether the user answers challenges to our INVITE and BYE, and to other requests in
+    /// the call.
     pub authorizes: bool,
     pub authorizes_inside: bool,
-    /// Early dialogs, one per fork; once confirmed, the one that was.
+    /// Early dialogs, one per fork; after the 2xx only the confirmed one.
     pub dialogs: Vec<Dialog>,
-    /// INVITEs of ours: the one under way, and those whose 2xx may come again.
+    /// Our INVITEs: the current one, and those whose 2xx may be retransmitted.
     pub ours: Vec<OurInvite>,
-    /// The INVITE of theirs that is not answered or not acknowledged.
+    /// The peer's INVITE that is unanswered or not acknowledged.
     pub theirs: Option<Box<TheirInvite>>,
-    /// RSeq and CSeq number of a reliable response whose PRACK had not come before the ACK.
+    /// RSeq and CSeq number of a reliable response whose PRACK had not arrived before the
+    /// ACK.
     pub prack_due: Option<(u32, u32)>,
-    /// How the call is to end, once our user has said so.
+    /// How the call is to end, once the user has decided.
     pub parting: Option<Box<Parting>>,
-    /// Who is to refresh the session, where nobody does so far.
+    /// Which side is to refresh the session, if that is not negotiated yet.
     pub refresher: SessionRefresher,
-    /// The session timer, once agreed on.
+    /// The session timer, once negotiated.
     pub timer: Option<Box<SessionTimer>>,
-    /// REFERs that are not done with.
+    /// REFERs in progress.
     pub refers: Vec<Refer>,
-    /// Requests of theirs inside the call.
+    /// Limits the peer's requests in the call.
     pub requests: PerSecond,
     pub queued: Queued,
 }
 
-/// What goes with the BYE or CANCEL of ours that ends a call.
+/// Data for the BYE or CANCEL by which we end a call.
 #[derive(Debug, Default)]
 pub struct Parting {
     pub headers: HeaderFields,
-    /// The BYE was challenged: until when its user may send credentials.
+    /// If the BYE was challenged: deadline for the user's credentials.
     pub challenged_until: Option<Instant>,
     pub challenges: u8,
-    /// The BYE was refused for now: when it is sent again.
+    /// If the BYE was refused temporarily: when to resend it.
     pub again_at: Option<Instant>,
     pub refusals: u8,
 }
@@ -82,31 +83,31 @@ pub struct Parting {
 #[derive(Debug)]
 pub struct Refer {
     pub id: ReferId,
-    /// Of the REFER: what its NOTIFYs name it by.
+    /// CSeq number of the REFER, the `id` of its NOTIFYs.
     pub cseq: u32,
     pub role: ReferRole,
     pub expires_at: Option<Instant>,
-    /// How often its NOTIFYs were sent again since a later request had come first.
+    /// How often its NOTIFYs were resent because a later request arrived first.
     pub overtaken: u8,
 }
 
-/// Who asked whom.
+/// Our role in a REFER.
 #[derive(Debug)]
 pub enum ReferRole {
-    /// They asked us.
+    /// The peer sent the REFER.
     Notifier {
         state: notifier::State,
         transaction: ServerTransactionId,
-        /// They want no NOTIFY (RFC 4488).
+        /// The peer wants no NOTIFY (RFC 4488).
         silent: bool,
-        /// The newest status line.
+        /// The latest status line.
         told: (u16, String),
     },
-    /// We asked them.
+    /// We sent the REFER.
     Subscriber(subscriber::State),
 }
 
-/// How often something happened in this second.
+/// Counts occurrences per second.
 #[derive(Debug, Clone, Copy, Default)]
 pub struct PerSecond {
     since: Option<Instant>,
@@ -114,7 +115,7 @@ pub struct PerSecond {
 }
 
 impl PerSecond {
-    /// Counts once more; whether that is within `limit` a second.
+    /// Counts an occurrence; `true` if it is within `limit` per second.
     pub fn take(&mut self, now: Instant, limit: u32) -> bool {
         let over = |since| now.saturating_duration_since(since) >= Duration::from_secs(1);
         if self.since.is_none_or(over) {
@@ -129,33 +130,33 @@ impl PerSecond {
 pub struct OurInvite {
     pub cseq: u32,
     pub transaction: Option<ClientTransactionId>,
-    /// What the INVITE that starts the call was sent with; forks are made from it.
+    /// The dialog state of the initial INVITE, from which forks are created.
     pub origin: Option<Box<Dialog>>,
-    /// What it takes to send it again after a refusal, where that may come.
+    /// Data for resending it after a refusal, if that is possible.
     pub again: Option<Box<Again>>,
     /// Whether it carried an offer.
     pub offered: bool,
-    /// Authorization and Proxy-Authorization that it carried: its ACK has them, too (§22.1).
+    /// Its Authorization and Proxy-Authorization, which the ACK repeats (§22.1).
     pub credentials: HeaderFields,
-    /// For another try after glare.
+    /// For a retry after glare.
     pub headers: HeaderFields,
     pub body: Option<Body>,
-    /// The peer has changed the session since: the offer is out of date.
+    /// The peer has changed the session in the meantime, so the offer is outdated.
     pub superseded: bool,
     pub progress: Progress,
-    /// Ring time-out, end of waiting after CANCEL, or next try after glare.
+    /// Ring time-out, end of the wait after CANCEL, or retry after glare.
     pub deadline: Option<Instant>,
     pub ring_timeout: Duration,
-    /// The ACK for its 2xx, to be sent for each retransmission.
+    /// The ACK for its 2xx, sent again for each retransmission.
     pub ack: Option<(Flow, Bytes)>,
-    /// Remote tags of forks that got ACK and BYE, and how many ACKs.
+    /// Remote tags of forks that got ACK and BYE, and the numbers of ACKs.
     pub dismissed: Vec<(Bytes, u8)>,
-    /// Reliable provisional responses that got their PRACK.
+    /// Number of PRACKs sent.
     pub pracks: u8,
 }
 
 impl OurInvite {
-    /// An INVITE that is about to be sent.
+    /// An INVITE about to be sent.
     pub fn new(cseq: u32, offered: bool) -> Self {
         OurInvite {
             cseq,
@@ -177,49 +178,49 @@ impl OurInvite {
     }
 }
 
-/// An INVITE that may have to be sent again with other header fields.
+/// Data for resending an INVITE with other header fields.
 #[derive(Debug)]
 pub struct Again {
     pub headers: HeaderFields,
     pub body: Option<Body>,
     pub max_forwards: u8,
     pub outbound: Option<Hop>,
-    /// Whether a challenge goes to our user.
+    /// Whether challenges are reported to the user.
     pub authorizes: bool,
     pub session: Option<SessionFields>,
-    /// What our user gave last.
+    /// The credentials that the user supplied last.
     pub credentials: HeaderFields,
     pub tries: u8,
-    /// Why it is to be sent again.
+    /// The response that caused the resending.
     pub refusal: Option<Response>,
 }
 
-/// How far an INVITE of ours is.
+/// The progress of our INVITE.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
 pub enum Progress {
-    /// No final response.
+    /// No final response yet.
     Open,
-    /// 491: waits for its next try.
+    /// Got 491 and waits for a retry.
     BackOff,
-    /// 2xx with an offer: our user owes an ACK.
+    /// Got a 2xx with an offer: the user has to send the ACK.
     AckOwed,
-    /// 2xx: only retransmissions and other forks can come.
+    /// Got a 2xx: only retransmissions and other forks can follow.
     Succeeded,
-    /// Refused or given up.
+    /// Refused or abandoned.
     Failed,
 }
 
-/// An INVITE or re-INVITE of theirs.
+/// An INVITE or re-INVITE of the peer.
 pub struct TheirInvite {
     pub transaction: ServerTransactionId,
     pub cseq: u32,
-    /// Whether it is the one that started the call.
+    /// Whether it is the initial one.
     pub initial: bool,
-    /// Until our user decides.
+    /// Deadline for the user's decision.
     pub answer_by: Option<Instant>,
-    /// Our 2xx, until its ACK.
+    /// Our 2xx until its ACK.
     pub success: Option<Success>,
-    /// Reliable provisional responses of ours to it.
+    /// Our reliable provisional responses to it.
     pub reliable: Option<Box<Reliable>>,
 }
 
@@ -230,11 +231,11 @@ pub struct Reliable {
     pub unacknowledged: Option<Unacknowledged>,
     /// RSeq, status, response, and whether it has a body.
     pub queue: VecDeque<(u32, u16, Bytes, bool)>,
-    /// The 2xx that waits: status, response, and whether it has a body.
+    /// The 2xx that waits for a PRACK: status, response, and whether it has a body.
     pub answer: Option<(u16, Bytes, bool)>,
 }
 
-/// The one that is under way.
+/// The outstanding reliable response.
 pub struct Unacknowledged {
     pub rseq: u32,
     pub response: Bytes,
@@ -245,7 +246,7 @@ pub struct Unacknowledged {
 }
 
 impl Reliable {
-    /// Nothing sent yet.
+    /// A state in which nothing was sent yet.
     pub fn new(rseq: u32) -> Self {
         Reliable {
             state: reliable_fsm::State::Open,
@@ -256,7 +257,7 @@ impl Reliable {
         }
     }
 
-    /// Whether the one under way is sent again and again.
+    /// Whether the outstanding response is retransmitted.
     pub fn is_waiting(&self) -> bool {
         matches!(self.state, reliable_fsm::State::Awaiting | reliable_fsm::State::AnswerHeld)
     }
@@ -267,7 +268,7 @@ impl Reliable {
     }
 }
 
-/// A 2xx under way (§13.3.1.4).
+/// A 2xx until its ACK (§13.3.1.4).
 pub struct Success {
     pub response: Bytes,
     pub resend_at: Instant,
@@ -276,32 +277,31 @@ pub struct Success {
 }
 
 impl Usage {
-    /// Whether the last event is out.
+    /// Whether the last event was reported.
     pub fn is_over(&self) -> bool {
         self.phase == Phase::Over
     }
 
-    /// Whether something of it can still be asked for.
+    /// Whether late messages can still refer to it.
     pub fn is_needed(&self) -> bool {
         !self.is_over()
             || !self.refers.is_empty()
             || self.ours.iter().any(|ours| matches!(ours.progress, Progress::Succeeded | Progress::Open))
     }
 
-    /// Gives the dialogs back when nothing can be sent in them any more.
+    /// Drops the dialogs once nothing can be sent in them any more.
     pub fn forget_dialogs(&mut self) {
         if self.is_over() && self.ours.is_empty() && self.refers.is_empty() {
             self.dialogs = Vec::new();
         }
     }
 
-    /// Forgets INVITEs of ours that succeeded and whose transaction is gone: no
-    /// 2xx of theirs can come any more.
+    /// Drops our successful INVITEs whose transaction has ended: no further 2xx can arrive.
     pub fn forget_finished(&mut self) {
         self.ours.retain(|ours| ours.progress != Progress::Succeeded || ours.transaction.is_some());
     }
 
-    /// The INVITE of ours with this CSeq.
+    /// Our INVITE with this CSeq.
     pub fn ours(&mut self, cseq: u32) -> Option<&mut OurInvite> {
         self.ours.iter_mut().find(|ours| ours.cseq == cseq)
     }

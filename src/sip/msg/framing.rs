@@ -183,7 +183,7 @@ impl StreamDecoder {
         }
     }
 
-    /// Gives up, with as much of an answer as the first `len` bytes allow.
+    /// Gives up, with a response if the first `len` bytes allow one.
     fn broken(&mut self, len: usize, kind: ParseErrorKind) -> StreamItem {
         let pending = self.buffer.get(self.start..).unwrap_or_default();
         let head = Bytes::copy_from_slice(pending.get(..len).unwrap_or(pending));

@@ -1,20 +1,20 @@
-//! Header field names: long and compact forms, and which values are lists.
+//! Header field names: long and compact forms, and which of them hold lists.
 
 use std::fmt;
 
 macro_rules! names {
     ($($variant:ident $text:literal $compact:literal $list:literal)*) => {
-        /// A header field name. Equality ignores case and form: `Name::Via`,
-        /// `via` and `v` are one name.
+        /// A header field name. Equality ignores case and form: `Name::Via`, `via` and `v`
+        /// are equal.
         #[derive(Debug, Clone, Copy)]
         #[allow(missing_docs)]
         pub enum Name<'a> {
             $($variant,)*
-            /// Any other name, as it was written.
+            /// Any other name, as written.
             Other(&'a [u8]),
         }
 
-        /// The known names in order; ids count from 1, 0 stands for `Other`.
+        /// The known names in order; ids count from 1, and 0 stands for `Other`.
         enum Code { $($variant),* }
 
         const KNOWN: &[Name<'static>] = &[$(Name::$variant),*];
@@ -34,8 +34,8 @@ macro_rules! names {
     };
 }
 
-// variant, long form, compact form (0: none), comma-separated list; the first
-// `HOT` ones are those that every message is asked for
+// variant, long form, compact form (0: none), comma-separated list; the first `HOT` ones are
+// looked up in every message
 names! {
     Via "Via" b'v' true
     From "From" b'f' false
@@ -113,7 +113,7 @@ names! {
     WwwAuthenticate "WWW-Authenticate" 0 false
 }
 
-/// How many ids are those of fields that every message is asked for.
+/// Number of ids that belong to fields looked up in every message.
 pub(super) const HOT: usize = 8;
 
 const fn hash(len: usize, first: u8, last: u8) -> u8 {
@@ -137,7 +137,7 @@ const TABLE: [u8; 256] = {
     table
 };
 
-/// Compact letter (lower case, less `a`) to id.
+/// Maps a compact letter (lower case, minus `a`) to an id.
 const LETTERS: [u8; 26] = {
     let mut letters = [0u8; 26];
     let mut id = 1;
@@ -150,7 +150,7 @@ const LETTERS: [u8; 26] = {
     letters
 };
 
-/// The id of a written name, 0 if it is not a known one.
+/// The id of a name as written, 0 if it is unknown.
 pub(super) fn identify(text: &[u8]) -> u8 {
     match *text {
         [] => 0,
@@ -163,7 +163,7 @@ pub(super) fn identify(text: &[u8]) -> u8 {
             loop {
                 let id = TABLE[usize::from(slot)];
                 let known = TEXT[usize::from(id)].as_bytes();
-                // Nearly all are written in their canonical form.
+                // Most names are written in their canonical form.
                 if id == 0 || known == text || known.eq_ignore_ascii_case(text) {
                     return id;
                 }
@@ -173,7 +173,7 @@ pub(super) fn identify(text: &[u8]) -> u8 {
     }
 }
 
-/// Whether values of the name with this id are comma-separated lists.
+/// Whether the values of the name with this id are comma-separated lists.
 pub(super) fn is_list(id: u8) -> bool {
     LIST.get(usize::from(id)).copied().unwrap_or(false)
 }
@@ -187,7 +187,7 @@ impl<'a> Name<'a> {
         }
     }
 
-    /// The long form; for `Other` the bytes as they are.
+    /// The long form; for `Other` the text as written.
     pub fn as_bytes(self) -> &'a [u8] {
         match self {
             Name::Other(text) => text,
@@ -195,8 +195,8 @@ impl<'a> Name<'a> {
         }
     }
 
-    /// Whether the grammar lets several values share one line, separated by
-    /// commas (RFC 3261 §7.3.1).
+    /// Whether the grammar allows several values in one field, separated by commas (RFC 3261
+    /// §7.3.1).
     pub fn is_list(self) -> bool {
         is_list(self.id())
     }

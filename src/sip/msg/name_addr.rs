@@ -10,7 +10,7 @@ use super::uri::{Scheme, Uri};
 /// A URI with an optional display name and header parameters.
 #[derive(Debug, Clone, Copy)]
 pub struct NameAddr<'a> {
-    /// The display name as it came, quotes included.
+    /// The display name as received, quotes included.
     pub display: Option<&'a [u8]>,
     /// The URI.
     pub uri: Uri<'a>,
@@ -20,9 +20,9 @@ pub struct NameAddr<'a> {
 }
 
 impl<'a> NameAddr<'a> {
-    /// Parses one value; `None` if it breaks the grammar. Without brackets the
-    /// URI ends at the first semicolon and has neither comma nor question mark
-    /// (§20: such a URI must be in brackets).
+    /// Parses one value; `None` if it is malformed. Without brackets the URI ends at the
+    /// first semicolon and may contain neither comma nor question mark (§20: such a URI must
+    /// be in brackets).
     pub fn parse(raw: &'a [u8]) -> Option<NameAddr<'a>> {
         let raw = chars::trim(raw);
         let (display, uri, rest) = if raw.first() == Some(&b'"') {
@@ -60,13 +60,13 @@ impl<'a> NameAddr<'a> {
         Some(NameAddr { display, uri, params, tag })
     }
 
-    /// The `tag` parameter as it came.
+    /// The `tag` parameter as received.
     pub fn tag(&self) -> Option<&'a [u8]> {
         self.tag
     }
 
-    /// The display name without quotes and their escapes, to show or to write
-    /// anew. It may hold any byte.
+    /// The display name without quotes and escapes, for display or for writing again. It may
+    /// contain any byte.
     pub fn display_name(&self) -> Option<Cow<'a, [u8]>> {
         self.display.map(|display| match chars::unquote(display) {
             Cow::Borrowed(plain) => chars::unfold(plain),
@@ -75,7 +75,7 @@ impl<'a> NameAddr<'a> {
     }
 }
 
-/// `<URI>` and what follows.
+/// Parses `<URI>`; returns the URI and the rest.
 #[inline]
 fn bracketed(bytes: &[u8]) -> Option<(Uri<'_>, &[u8])> {
     let inner = bytes.strip_prefix(b"<")?;

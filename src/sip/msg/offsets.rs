@@ -1,4 +1,4 @@
-//! What parsing has found, kept as offsets into the message instead of borrows.
+//! Parse results stored as offsets into the message instead of borrows.
 
 use std::net::{IpAddr, Ipv4Addr, Ipv6Addr};
 
@@ -7,7 +7,7 @@ use super::params::Params;
 use super::uri::{Host, Scheme, Uri};
 use super::via::{Rport, Via};
 
-/// A piece of a message.
+/// A part of a message.
 #[derive(Debug, Clone, Copy)]
 pub(super) struct Part {
     start: u32,
@@ -15,7 +15,7 @@ pub(super) struct Part {
 }
 
 impl Part {
-    /// Where `part`, a slice of `whole`, stands in it.
+    /// The position of `part`, a slice of `whole`.
     pub(super) fn of(whole: &[u8], part: &[u8]) -> Part {
         if part.is_empty() {
             return Part { start: 0, end: 0 };
@@ -54,7 +54,7 @@ impl HostAt {
     }
 }
 
-/// The top Via: every layer asks for it, and parsing it costs ten times this.
+/// The top Via: every layer uses it, and parsing it again would cost ten times as much.
 #[derive(Debug, Clone, Copy)]
 pub(super) struct ViaAt {
     raw: Part,
@@ -155,7 +155,7 @@ impl UriAt {
     }
 }
 
-/// From, or the first Contact: parsing checks them, and several layers need them.
+/// The From or the first Contact: checked by the parser and used by several layers.
 #[derive(Debug, Clone, Copy)]
 pub(super) struct NameAddrAt {
     display: Option<Part>,

@@ -1,11 +1,11 @@
-//! Parameters behind a semicolon, of header values and of URIs.
+//! Semicolon parameters of header values and URIs.
 
 use std::borrow::Cow;
 
 use super::chars::{self, TOKEN, VALUE};
 
-/// The `;name=value` parameters of a header value or URI, unparsed until asked.
-/// Names compare without regard to case.
+/// The `;name=value` parameters of a header value or URI, parsed on access. Names compare
+/// case-insensitively.
 #[derive(Debug, Clone, Copy, PartialEq, Eq, Default)]
 pub struct Params<'a> {
     raw: &'a [u8],
@@ -14,39 +14,38 @@ pub struct Params<'a> {
 /// One parameter.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
 pub struct Param<'a> {
-    /// The name as it came.
+    /// The name as received.
     pub name: &'a [u8],
-    /// The value as it came, quotes included; `None` without `=`.
+    /// The value as received, quotes included; `None` without `=`.
     pub value: Option<&'a [u8]>,
 }
 
 impl<'a> Param<'a> {
-    /// Whether the name is `name`, without regard to case.
+    /// Whether the name is `name`, ignoring case.
     pub fn is(&self, name: &str) -> bool {
         self.name.eq_ignore_ascii_case(name.as_bytes())
     }
 
-    /// The value without quotes and their escapes; empty without a value.
+    /// The value without quotes and escapes; empty without a value.
     pub fn unquoted(&self) -> Cow<'a, [u8]> {
         chars::unquote(self.value.unwrap_or_default())
     }
 }
 
 impl<'a> Params<'a> {
-    /// Parameters of a header value that `of_header` has accepted before.
+    /// Parameters of a header value already accepted by `of_header`.
     pub(super) fn checked(raw: &'a [u8]) -> Self {
         Params { raw }
     }
 
-    /// Parameters of a URI, from the first `;` on. URIs have no quoting and no
-    /// white space, and nothing to refuse that `Uri` has not refused.
+    /// Parameters of a URI, from the first `;` on. URIs have no quoting and no white space,
+    /// and `Uri` has already checked the characters.
     pub(super) fn of_uri(raw: &'a [u8]) -> Self {
         Params { raw }
     }
 
-    /// Parameters of a header value: empty, or from the first `;` on. `each` is
-    /// called for every parameter; `None` if one breaks the grammar
-    /// (RFC 3261 §25.1 `generic-param`).
+    /// Parameters of a header value: empty, or from the first `;` on. `each` is called for
+    /// every parameter; `None` if one is malformed (RFC 3261 §25.1 `generic-param`).
     #[inline]
     pub(super) fn of_header(raw: &'a [u8], mut each: impl FnMut(Param<'a>)) -> Option<Self> {
         let raw = chars::trim(raw);
@@ -59,7 +58,7 @@ impl<'a> Params<'a> {
         Some(Params { raw })
     }
 
-    /// The parameters as they came, from the first `;` on.
+    /// The parameters as received, from the first `;` on.
     pub fn as_bytes(&self) -> &'a [u8] {
         self.raw
     }
@@ -79,8 +78,8 @@ impl<'a> Params<'a> {
         self.iter().find(|param| param.is(name))
     }
 
-    /// The value of the first parameter with this name; `None` when absent or
-    /// without a value.
+    /// The value of the first parameter with this name; `None` if it is absent or has no
+    /// value.
     pub fn value(&self, name: &str) -> Option<&'a [u8]> {
         self.get(name)?.value
     }
@@ -91,7 +90,8 @@ impl<'a> Params<'a> {
     }
 }
 
-/// `SEMI token [EQUAL gen-value]` and what follows it, white space skipped.
+/// Parses `SEMI token [EQUAL gen-value]`; returns the parameter and the rest, without white
+/// space.
 #[inline]
 fn header_param(raw: &[u8]) -> Option<(Param<'_>, &[u8])> {
     let rest = chars::trim_start(raw.strip_prefix(b";")?);
@@ -115,7 +115,7 @@ fn header_param(raw: &[u8]) -> Option<(Param<'_>, &[u8])> {
     matches!(rest.first(), None | Some(b';')).then_some((Param { name, value }, rest))
 }
 
-/// A URI parameter, whose name has a wider grammar; the next one begins at `;`.
+/// Parses a URI parameter, whose name has a wider grammar; the next one begins at `;`.
 fn uri_param(raw: &[u8]) -> Option<(Param<'_>, &[u8])> {
     let rest = raw.strip_prefix(b";")?;
     let (param, after) = rest.split_at(memchr::memchr(b';', rest).unwrap_or(rest.len()));

@@ -1,5 +1,5 @@
-//! From bytes to a message: start line, header fields, the checks that every
-//! message has to pass, and the extent of the body.
+//! From bytes to a message: start line, header fields, the checks for every message, and the
+//! extent of the body.
 
 use bytes::Bytes;
 
@@ -15,13 +15,13 @@ use super::{Limits, Message, Request, Response, contact_token};
 /// Where a message ends (RFC 3261 §18.3).
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
 pub(super) enum Framing {
-    /// With the datagram, unless Content-Length says earlier.
+    /// At the end of the datagram, or earlier according to Content-Length.
     Datagram,
-    /// Where Content-Length says, which has to be there.
+    /// Where Content-Length says; it is mandatory.
     Stream,
 }
 
-/// Room for the header fields of an ordinary request, in one allocation.
+/// Capacity for the header fields of a typical request, in one allocation.
 const USUAL_FIELDS: usize = 24;
 
 enum StartLine {
@@ -84,8 +84,8 @@ pub(super) fn message(data: Bytes, limits: &Limits, framing: Framing) -> Result<
     }
 }
 
-/// The first fault found; a message is read to its end in spite of it, because
-/// its answer needs header fields that may follow.
+/// The first error found. A message is read to its end despite an error, because the response
+/// needs header fields that may follow.
 struct Fault(Option<ParseErrorKind>);
 
 impl Fault {
@@ -94,8 +94,8 @@ impl Fault {
     }
 }
 
-/// Reads the first line, which ends at `end`. `None` if not even a method is
-/// there. A faulty Request-URI or version leaves the method readable.
+/// Parses the first line, which ends at `end`. `None` if it has no method. After an invalid
+/// Request-URI or version the method is still usable.
 fn start_line(raw: &Bytes, end: usize, limits: &Limits, fault: &mut Fault) -> Option<StartLine> {
     let line = &raw[..end];
     let line = line.strip_suffix(b"\n").unwrap_or(line);
@@ -133,7 +133,7 @@ fn start_line(raw: &Bytes, end: usize, limits: &Limits, fault: &mut Fault) -> Op
     Some(StartLine::Request { method, uri: (first as u32 + 1, last as u32) })
 }
 
-/// Whether a SIP-Version is ours; `None` if it is no SIP-Version.
+/// Whether a SIP-Version is supported; `None` if it is malformed.
 fn version(text: &[u8]) -> Option<bool> {
     let (name, number) = text.split_at_checked(4)?;
     let dot = memchr::memchr(b'.', number)?;
@@ -142,7 +142,7 @@ fn version(text: &[u8]) -> Option<bool> {
     valid.then(|| number == b"2.0")
 }
 
-/// `SIP/2.0 SP 3DIGIT SP [reason]`; the space before an empty reason may be missing.
+/// Parses `SIP/2.0 SP 3DIGIT SP [reason]`; the space before an empty reason may be missing.
 fn status_line(line: &[u8], space: usize, fault: &mut Fault) -> StartLine {
     let rest = line.get(space + 1..).unwrap_or_default();
     let (code, reason) = match memchr::memchr(b' ', rest) {
@@ -157,7 +157,7 @@ fn status_line(line: &[u8], space: usize, fault: &mut Fault) -> StartLine {
     StartLine::Response { status: status as u16, reason: (reason as u32, line.len() as u32) }
 }
 
-/// Reads header fields from `at` to the empty line; returns where the body begins.
+/// Parses header fields from `at` to the empty line; returns the start of the body.
 fn header_section(raw: &[u8], mut at: usize, limits: &Limits, fault: &mut Fault) -> (Spans, usize) {
     let mut spans = Spans::with_capacity(USUAL_FIELDS);
     loop {
@@ -186,9 +186,9 @@ fn header_section(raw: &[u8], mut at: usize, limits: &Limits, fault: &mut Fault)
     }
 }
 
-/// What a request is refused for but a response is not: losing a 2xx for its
-/// Contact would leave a call half up. Header fields that the method does not
-/// need are ignored if they are malformed (§8.2.2).
+/// Checks that apply only to requests: dropping a 2xx because of its Contact would leave a
+/// call half established. Header fields that the method does not need are ignored if they are
+/// malformed (§8.2.2).
 fn requests_only(method: &Method, headers: &mut Headers) -> Result<(), HeaderError> {
     headers.max_forwards()?;
     match method {
@@ -216,8 +216,8 @@ fn body_end(headers: &Headers, head_end: usize, framing: Framing) -> Result<usiz
     }
 }
 
-/// What all Content-Length fields of a message say together: repeated ones have
-/// to agree, or nobody knows where the message ends (RFC 4475 §3.3.9).
+/// The value of all Content-Length fields of a message: repeated ones must agree, otherwise
+/// the end of the message is ambiguous (RFC 4475 §3.3.9).
 pub(super) fn content_length<'a>(
     values: impl Iterator<Item = &'a [u8]>,
 ) -> Result<Option<usize>, HeaderError> {
@@ -233,7 +233,7 @@ pub(super) fn content_length<'a>(
     Ok(agreed)
 }
 
-/// What an answer can be made of, whatever else is wrong with `data`.
+/// The material for a response, whatever else is wrong with `data`.
 pub(super) fn partial(data: Bytes, limits: &Limits) -> Option<Box<PartialRequest>> {
     match message(data, limits, Framing::Datagram) {
         Ok(Message::Request(request)) => PartialRequest::answerable(request.method, request.headers),

@@ -1,6 +1,6 @@
-//! Reason phrases (RFC 3261 §21 and later ones).
+//! Reason phrases (RFC 3261 §21 and extensions).
 
-/// The usual reason phrase.
+/// The standard reason phrase.
 pub fn phrase(status: u16) -> &'static str {
     match status {
         100 => "Trying",

@@ -1,4 +1,4 @@
-//! Responses made from a request (RFC 3261 §8.2.6).
+//! Responses built from a request (RFC 3261 §8.2.6).
 
 use std::hash::{DefaultHasher, Hash, Hasher};
 use std::io::Write as _;
@@ -14,8 +14,8 @@ use super::uri::Host;
 use super::via::{Rport, Via};
 use super::writer::{Buffer, WriteError, common_methods, echo};
 
-/// Writes a response. Header fields stand in the order of the calls, behind
-/// those copied from the request.
+/// Writes a response. Header fields are in the order of the calls, after those copied from
+/// the request.
 #[derive(Debug)]
 #[must_use = "finish() gives the bytes"]
 pub struct ResponseWriter {
@@ -25,24 +25,22 @@ pub struct ResponseWriter {
 common_methods!(ResponseWriter);
 
 impl ResponseWriter {
-    /// A response to `request`: every Via (the top one with `received` and
-    /// `rport`, if [`Request::set_source`] was called), From, To, Call-ID, CSeq,
-    /// and Timestamp in a 100. `to_tag` is added to a To without a tag.
+    /// A response to `request` with every Via (the top one with `received` and `rport`, if
+    /// [`Request::set_source`] was called), From, To, Call-ID, CSeq, and in a 100 Timestamp.
+    /// `to_tag` is added to a To without a tag.
     pub fn reply_to(request: &Request, status: u16, reason: &str, to_tag: Option<&str>) -> ResponseWriter {
         let tag = |out: &mut Vec<u8>| to_tag.map(|tag| out.extend_from_slice(tag.as_bytes())).is_some();
         ResponseWriter { buffer: copied(request, status, reason, request.source, tag) }
     }
 
-    /// Copies Record-Route, which a response that makes a dialog has to carry
-    /// (§12.1.1).
+    /// Copies Record-Route, which is required in a response that creates a dialog (§12.1.1).
     pub fn record_routes(self, request: &Request) -> ResponseWriter {
         self.copy(request, Name::RecordRoute)
     }
 }
 
-/// A response with nothing but the copied header fields and a To tag that is
-/// the same for every retransmission (§8.2.7). Header fields that the request
-/// lacks are left out.
+/// A response with only the copied header fields and a To tag that is the same for every
+/// retransmission (§8.2.7). Header fields missing in the request are left out.
 pub(super) fn stateless(headers: &Headers, status: u16, reason: &str, source: Option<SocketAddr>) -> Bytes {
     let tag = |out: &mut Vec<u8>| {
         let mut hasher = DefaultHasher::new();
@@ -51,11 +49,11 @@ pub(super) fn stateless(headers: &Headers, status: u16, reason: &str, source: Op
         }
         write!(out, "{:016x}", hasher.finish()).is_ok()
     };
-    // Copied values are cleaned and the reason is ours: nothing can be refused.
+    // Cannot fail: copied values are cleaned, and the reason is ours.
     copied(headers, status, reason, source, tag).finish().unwrap_or_default()
 }
 
-/// `to_tag` appends the tag's text, and says whether there is one.
+/// `to_tag` appends the text of the tag and returns whether there is one.
 fn copied(
     headers: &Headers,
     status: u16,
@@ -92,9 +90,9 @@ fn copied(
     buffer
 }
 
-/// The Via as received from `source`: `received` unless sent-by is that very
-/// address (§18.2.1), and with `rport` asked for both of them (RFC 3581 §4). A
-/// `received` that the client wrote itself is dropped.
+/// Writes the Via as received from `source`: with `received` unless sent-by is that address
+/// (§18.2.1), and with both `received` and `rport` if `rport` was requested (RFC 3581 §4). A
+/// `received` written by the client is dropped.
 fn via_with_source(out: &mut Vec<u8>, via: &Via<'_>, source: SocketAddr) {
     let head = &via.raw[..via.raw.len() - via.params.as_bytes().len()];
     echo(out, chars::trim(head));

@@ -1,4 +1,4 @@
-//! Which header fields a dialog cannot do without.
+//! The header fields that are specific to a dialog.
 
 use super::Name;
 
@@ -47,14 +47,13 @@ const STRUCTURAL: [Name<'static>; 41] = [
     Name::WwwAuthenticate,
 ];
 
-/// The same, of names that have no number here: what b2b marks its hops with, and what
-/// it says of itself.
+/// Further ones, whose names have no id: b2b's own loop marks, and its product name.
 const ALSO: [&str; 3] = ["B2b-Hop", "Server", "User-Agent"];
 
 impl Name<'_> {
-    /// Whether a B2BUA writes this field itself on each leg: one that names or routes a
-    /// dialog, negotiates for a hop, or describes the body. Carried from one leg to the
-    /// other it would break the call, or show the one's topology to the other.
+    /// Whether a B2BUA writes this field itself on each leg: it identifies or routes a
+    /// dialog, is negotiated per hop, or describes the body. Copied to the other leg, it
+    /// would break the call or disclose the topology.
     pub fn is_structural(self) -> bool {
         let also = || ALSO.iter().any(|also| Name::parse(also.as_bytes()) == self);
         STRUCTURAL.contains(&self) || also()

@@ -17,25 +17,25 @@ pub enum Scheme<'a> {
     Sips,
     /// `tel`
     Tel,
-    /// Any other, as it came.
+    /// Any other scheme, as received.
     Other(&'a [u8]),
 }
 
 /// A host in a URI or a Via.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
 pub enum Host<'a> {
-    /// A domain name as it came.
+    /// A domain name as received.
     Name(&'a str),
     /// An IPv4 address.
     V4(Ipv4Addr),
-    /// An IPv6 address; written in brackets.
+    /// An IPv6 address, written in brackets.
     V6(Ipv6Addr),
 }
 
 /// A URI, borrowed from a message. Nothing is decoded or normalised.
 #[derive(Debug, Clone, Copy)]
 pub struct Uri<'a> {
-    /// The whole URI as it came.
+    /// The whole URI as received.
     pub raw: &'a [u8],
     /// The scheme.
     pub scheme: Scheme<'a>,
@@ -45,30 +45,30 @@ pub struct Uri<'a> {
     pub password: Option<&'a [u8]>,
     /// The host; always present for `sip` and `sips`, never for others.
     pub host: Option<Host<'a>>,
-    /// The port, if one is written.
+    /// The port, if present.
     pub port: Option<u16>,
     /// URI parameters: `transport`, `lr`, `maddr`, …
     pub params: Params<'a>,
-    /// What stands behind `?`.
+    /// The part after `?`.
     pub headers: Option<&'a [u8]>,
 }
 
-/// Why a URI is not one.
+/// Why a URI is invalid.
 #[derive(Debug, Clone, Copy, PartialEq, Eq, thiserror::Error)]
 pub enum UriError {
-    /// There is no scheme, or no colon behind it.
+    /// There is no scheme, or no colon after it.
     #[error("a URI begins with a scheme and a colon")]
     Scheme,
-    /// An octet that no URI has unescaped.
+    /// A character that must not occur unescaped in a URI.
     #[error("a URI contains no white space, control character, <, > or quote")]
     Character,
-    /// `@` stands at the beginning.
+    /// The URI begins with `@` after its scheme.
     #[error("the user part before @ is empty")]
     User,
-    /// Neither a name nor an address (RFC 3261 §25.1, `host`).
+    /// The host is neither a name nor an address (RFC 3261 §25.1, `host`).
     #[error("the host is neither a name nor an IPv4 address nor an IPv6 address in brackets")]
     Host,
-    /// Digits are missing, others stand there, or the number is too large.
+    /// The port has no digits or other characters, or is too large.
     #[error("the port is not a number from 0 to 65535")]
     Port,
     /// `tel:` without digits (RFC 3966 §3).
@@ -77,7 +77,7 @@ pub enum UriError {
 }
 
 impl<'a> Host<'a> {
-    /// Takes a host off the front of `bytes`; the rest begins behind it.
+    /// Parses a host at the start of `bytes`; returns it and the rest.
     #[inline]
     pub(super) fn take(bytes: &'a [u8]) -> Option<(Host<'a>, &'a [u8])> {
         if let Some(inner) = bytes.strip_prefix(b"[") {
@@ -94,7 +94,7 @@ impl<'a> Host<'a> {
         Some((host, rest))
     }
 
-    /// The address, if the host is one.
+    /// The IP address, if the host is one.
     pub fn ip(&self) -> Option<IpAddr> {
         match *self {
             Host::Name(_) => None,
@@ -114,8 +114,8 @@ impl fmt::Display for Host<'_> {
     }
 }
 
-/// Four decimal octets without leading zeros. The standard library's parser
-/// does the same at several times the cost, and addresses are in every message.
+/// Parses four decimal octets without leading zeros. The standard library's parser does the
+/// same at several times the cost, and every message has addresses.
 fn ipv4(text: &[u8]) -> Option<Ipv4Addr> {
     let (a, rest) = octet(text)?;
     let (b, rest) = octet(rest.strip_prefix(b".")?)?;
@@ -124,7 +124,7 @@ fn ipv4(text: &[u8]) -> Option<Ipv4Addr> {
     rest.is_empty().then(|| Ipv4Addr::new(a, b, c, d))
 }
 
-/// Takes an octet off the front of `text`; what follows is no digit of it.
+/// Parses an octet at the start of `text`; the longest match counts.
 #[inline]
 fn octet(text: &[u8]) -> Option<(u8, &[u8])> {
     const ZERO: u8 = b'0';
@@ -139,7 +139,7 @@ fn octet(text: &[u8]) -> Option<(u8, &[u8])> {
     }
 }
 
-/// Takes `:port` off the front of `bytes` if it is there.
+/// Parses `:port` at the start of `bytes`, if present.
 pub(super) fn take_port(bytes: &[u8]) -> Option<(Option<u16>, &[u8])> {
     let Some(rest) = bytes.strip_prefix(b":") else { return Some((None, bytes)) };
     let end = rest.iter().position(|byte| !byte.is_ascii_digit()).unwrap_or(rest.len());
@@ -148,7 +148,7 @@ pub(super) fn take_port(bytes: &[u8]) -> Option<(Option<u16>, &[u8])> {
 }
 
 impl<'a> Uri<'a> {
-    /// Parses a URI without brackets or white space around it.
+    /// Parses a URI without surrounding brackets or white space.
     pub fn parse(raw: &'a [u8]) -> Result<Uri<'a>, UriError> {
         let (scheme, rest) = match raw {
             [b's' | b'S', b'i' | b'I', b'p' | b'P', b':', rest @ ..] => (Scheme::Sip, rest),
@@ -182,7 +182,7 @@ impl<'a> Uri<'a> {
         }
     }
 
-    /// Whether it names a service: `urn:service:sos` (RFC 5031 §3).
+    /// Whether the URI names a service: `urn:service:sos` (RFC 5031 §3).
     pub fn is_service(&self) -> bool {
         self.raw.get(..12).is_some_and(|start| start.eq_ignore_ascii_case(b"urn:service:"))
     }
@@ -192,9 +192,8 @@ impl<'a> Uri<'a> {
         Uri { raw, scheme, user: None, password: None, host: None, port: None, params, headers: None }
     }
 
-    /// Parses what stands behind `sip:`. `@` stands nowhere unescaped but behind
-    /// the user part, which itself may contain `;`, `?`, `/` and `,` (§25.1
-    /// user-unreserved).
+    /// Parses the part after `sip:`. An unescaped `@` only occurs after the user part, which
+    /// may itself contain `;`, `?`, `/` and `,` (§25.1 user-unreserved).
     #[inline]
     fn sip(raw: &'a [u8], scheme: Scheme<'a>, rest: &'a [u8]) -> Result<Uri<'a>, UriError> {
         let (mut user, mut password, mut host) = (None, None, rest);
@@ -222,13 +221,13 @@ impl<'a> Uri<'a> {
         Ok(Uri { raw, scheme, user, password, host: Some(host), port, params, headers })
     }
 
-    /// The user part (or telephone number) with its escapes decoded: to look
-    /// at, never to be put into another URI.
+    /// The user part (or telephone number) with its escapes decoded: for inspection, not for
+    /// building another URI.
     pub fn user_unescaped(&self) -> Option<Cow<'a, [u8]>> {
         self.user.map(chars::unescape)
     }
 
-    /// The `transport` parameter as it came.
+    /// The `transport` parameter as received.
     pub fn transport(&self) -> Option<&'a [u8]> {
         self.params.value("transport")
     }
@@ -239,7 +238,7 @@ impl<'a> Uri<'a> {
     }
 }
 
-/// As it came; bytes that are not UTF-8 are replaced, so this is for people.
+/// The URI as received, for display: bytes that are not UTF-8 are replaced.
 impl fmt::Display for Uri<'_> {
     fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
         f.write_str(&String::from_utf8_lossy(self.raw))

@@ -5,17 +5,17 @@ use std::borrow::Cow;
 use super::params::Params;
 use super::uri::{Host, Scheme, Uri};
 
-/// Parameters that must be in both URIs or in neither. `transport` is not in
-/// the section's list but in its examples.
+/// Parameters that must be in both URIs or in neither. `transport` is missing in the
+/// section's list but included in its examples.
 const NEVER_ALONE: [&str; 5] = ["user", "ttl", "method", "maddr", "transport"];
 
-/// Characters whose escaped form means something else (RFC 2396 §2.2).
+/// Characters whose escaped form has another meaning (RFC 2396 §2.2).
 const RESERVED: &[u8] = b";/?:@&=+$,%";
 
 impl Uri<'_> {
-    /// Whether both URIs are equal by §19.1.4. A written port, even the default
-    /// one, differs from none. `tel` and unknown schemes compare byte by byte
-    /// behind the scheme.
+    /// Whether both URIs are equal according to §19.1.4. An explicit port, even the default
+    /// one, differs from none. `tel` and unknown schemes are compared byte by byte after the
+    /// scheme.
     pub fn equivalent(&self, other: &Uri<'_>) -> bool {
         if self.raw == other.raw {
             return true;
@@ -49,8 +49,8 @@ fn optional(a: Option<&[u8]>, b: Option<&[u8]>, same: impl Fn(&[u8], &[u8]) -> b
     }
 }
 
-/// Escapes of characters that are not reserved decoded, the digits of the
-/// remaining ones in upper case: two spellings of one string become equal.
+/// Normalises a string: decodes escapes of characters that are not reserved, and writes the
+/// others in upper case, so that equivalent spellings become equal.
 fn plain(bytes: &[u8]) -> Cow<'_, [u8]> {
     if memchr::memchr(b'%', bytes).is_none() {
         return Cow::Borrowed(bytes);

@@ -1,6 +1,6 @@
-//! Messages as others may see them: in files, at a collector. Keys that were pressed (INFO) are never
-//! told, they may be a PIN, nor is the token of a Contact of ours; where it is said so neither is what proves a password or opens SRTP.
-//! Octets are covered in their places, so that every length stays true.
+//! Messages for files and collectors, with private parts masked. DTMF digits in INFO, which
+//! may be a PIN, and the tokens of our Contacts are always masked; on request also password
+//! digests and SRTP keys. Octets are masked in place, so every length stays valid.
 
 use std::borrow::Cow;
 use std::sync::LazyLock;
@@ -14,8 +14,8 @@ const COVER: u8 = b'x';
 static RESPONSE: LazyLock<Finder<'static>> = LazyLock::new(|| Finder::new("response=\""));
 static INLINE: LazyLock<Finder<'static>> = LazyLock::new(|| Finder::new("inline:"));
 
-/// The message without the keys that an INFO brings (`application/dtmf-relay`, `application/dtmf`), and
-/// without tokens ([`ContactToken`](super::contact_token::ContactToken)).
+/// The message without the digits in an INFO (`application/dtmf-relay`, `application/dtmf`),
+/// and without tokens ([`ContactToken`](super::contact_token::ContactToken)).
 pub fn without_keys(message: &[u8]) -> Cow<'_, [u8]> {
     let (body, has_token) = (keys_in(message), contact_token::is_in(message));
     if body.is_none() && !has_token {
@@ -35,7 +35,7 @@ pub fn without_keys(message: &[u8]) -> Cow<'_, [u8]> {
     Cow::Owned(shown)
 }
 
-/// The message without keys, digests of passwords (`response` of Authorization) and keys of SRTP
+/// The message without digits, password digests (`response` of Authorization) and SRTP keys
 /// (`a=crypto`, RFC 4568).
 pub fn without_secrets(message: &[u8]) -> Cow<'_, [u8]> {
     let mut shown = without_keys(message);
@@ -51,7 +51,7 @@ pub fn without_secrets(message: &[u8]) -> Cow<'_, [u8]> {
     shown
 }
 
-/// Where the body begins that has a key in it.
+/// The start of the body if it contains DTMF digits.
 fn keys_in(message: &[u8]) -> Option<usize> {
     if !message.starts_with(b"INFO ") {
         return None;

@@ -10,7 +10,7 @@ use super::uri::{Host, take_port};
 /// The branch prefix that marks a transaction id of RFC 3261 (§8.1.1.7).
 pub const MAGIC_COOKIE: &[u8] = b"z9hG4bK";
 
-/// A transport that we know.
+/// A known transport.
 #[derive(Debug, Clone, Copy, PartialEq, Eq, Hash, PartialOrd, Ord, serde::Serialize, serde::Deserialize)]
 #[allow(missing_docs)]
 pub enum Transport {
@@ -23,8 +23,8 @@ pub enum Transport {
 }
 
 impl Transport {
-    /// The transport with this name, in any case: `UDP` of a Via, `udp` of a
-    /// URI parameter.
+    /// The transport with this name, case-insensitive: `UDP` in a Via, `udp` in a URI
+    /// parameter.
     pub fn parse(name: &[u8]) -> Option<Transport> {
         use Transport::*;
         [Udp, Tcp, Tls, Sctp, Ws, Wss]
@@ -32,7 +32,7 @@ impl Transport {
             .find(|it| it.as_str().as_bytes().eq_ignore_ascii_case(name))
     }
 
-    /// The name as a Via writes it.
+    /// The name as written in a Via.
     pub fn as_str(self) -> &'static str {
         match self {
             Transport::Udp => "UDP",
@@ -44,8 +44,8 @@ impl Transport {
         }
     }
 
-    /// Whether the transport delivers every message in order, so that timers A,
-    /// E and G do not run (RFC 3261 §17).
+    /// Whether the transport is reliable, so that timers A, E and G are not used (RFC 3261
+    /// §17).
     pub fn is_reliable(self) -> bool {
         self != Transport::Udp
     }
@@ -60,26 +60,26 @@ impl fmt::Display for Transport {
 /// The `rport` parameter.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
 pub enum Rport {
-    /// Not there.
+    /// Absent.
     Absent,
-    /// There without a value: the client asks for the response at its source port.
+    /// Present without a value: the client asks for the response at its source port.
     Requested,
-    /// The port that the server saw.
+    /// The source port as seen by the server.
     Port(u16),
 }
 
 /// One Via value, borrowed from a message.
 #[derive(Debug, Clone, Copy)]
 pub struct Via<'a> {
-    /// The value as it came.
+    /// The value as received.
     pub raw: &'a [u8],
-    /// The transport token as it came; [`Transport::parse`] knows the usual ones.
+    /// The transport token as received; see [`Transport::parse`].
     pub transport: &'a [u8],
     /// Host of sent-by.
     pub host: Host<'a>,
-    /// Port of sent-by, if one is written.
+    /// Port of sent-by, if present.
     pub port: Option<u16>,
-    /// The `branch` parameter as it came.
+    /// The `branch` parameter as received.
     pub branch: Option<&'a [u8]>,
     /// The `received` parameter, if it is an address; IPv6 with or without brackets.
     pub received: Option<IpAddr>,
@@ -90,7 +90,7 @@ pub struct Via<'a> {
 }
 
 impl<'a> Via<'a> {
-    /// Parses one value; `None` if it breaks the grammar.
+    /// Parses one value; `None` if it is malformed.
     pub fn parse(raw: &'a [u8]) -> Option<Via<'a>> {
         let raw = chars::trim(raw);
         let rest = match raw.strip_prefix(b"SIP/2.0/") {
@@ -138,14 +138,13 @@ impl<'a> Via<'a> {
         good.then_some(Via { raw, transport, host, port, branch, received, rport, params })
     }
 
-    /// The transport, if we know it.
+    /// The transport, if it is known.
     pub fn known_transport(&self) -> Option<Transport> {
         Transport::parse(self.transport)
     }
 
-    /// The branch, if it is a transaction id of RFC 3261: it begins with the
-    /// magic cookie and something follows. Others match by RFC 2543 rules
-    /// (§17.2.3).
+    /// The branch, if it is a transaction id of RFC 3261: the magic cookie followed by more
+    /// characters. Other branches match by the rules of RFC 2543 (§17.2.3).
     pub fn rfc3261_branch(&self) -> Option<&'a [u8]> {
         let branch = self.branch?;
         let (prefix, id) = branch.split_at_checked(MAGIC_COOKIE.len())?;
@@ -153,7 +152,7 @@ impl<'a> Via<'a> {
     }
 }
 
-/// `part SLASH`, with white space around the slash.
+/// Parses `part SLASH` with white space around the slash; returns the rest.
 fn protocol_part(bytes: &[u8], fits: impl Fn(&[u8]) -> bool) -> Option<&[u8]> {
     let slash = memchr::memchr(b'/', bytes)?;
     fits(chars::trim(&bytes[..slash])).then(|| chars::trim_start(&bytes[slash + 1..]))

@@ -1,4 +1,4 @@
-//! Writing messages: one buffer, and no control character in any value.
+//! Writes messages into one buffer, rejecting control characters in values.
 
 use std::fmt;
 use std::io::Write as _;
@@ -10,35 +10,35 @@ use super::headers::Headers;
 use super::method::Method;
 use super::name::Name;
 
-/// Room for an ordinary message with SDP.
+/// Capacity for a typical message with SDP.
 const USUAL_SIZE: usize = 1_400;
 
 /// Why a message cannot be written.
 #[derive(Debug, Clone, PartialEq, Eq, thiserror::Error)]
 pub enum WriteError {
-    /// CR, LF, NUL or another control character: such a value could end its
-    /// line and begin another one.
+    /// CR, LF, NUL or another control character: the value could end its line and begin
+    /// another one.
     #[error("control character in {0}; remove it before the value goes into a message")]
     Control(String),
-    /// The method is no token.
+    /// The method is not a token.
     #[error("the method is not a token")]
     Method,
-    /// The Request-URI is empty or holds a space, bracket, quote or control character.
+    /// The Request-URI is empty or contains a space, bracket, quote or control character.
     #[error("the Request-URI has an invalid character")]
     Uri,
-    /// A header name is no token.
+    /// A header name is not a token.
     #[error("the header name {0:?} is not a token")]
     Name(String),
-    /// The writer itself writes Content-Length.
+    /// The writer adds Content-Length itself.
     #[error("Content-Length is written by the writer; do not add it")]
     ContentLength,
-    /// The status code is not within 100 to 699.
+    /// The status code is not in the range 100 to 699.
     #[error("{0} is not a status code")]
     Status(u16),
 }
 
-/// A message under construction. The first error stays and comes out at the end,
-/// so that calls can be chained.
+/// A message under construction. The first error is stored and returned at the end, so that
+/// calls can be chained.
 #[derive(Debug)]
 pub(super) struct Buffer {
     bytes: Vec<u8>,
@@ -126,9 +126,9 @@ impl Buffer {
     }
 }
 
-/// Appends a value of a received message: folds become one space, and so does
-/// every control character. Quoted strings may legally hold escaped ones
-/// (RFC 4475 §3.1.1.2), so refusing them would leave such a peer unanswered.
+/// Appends a value of a received message; folds and control characters become one space each.
+/// Quoted strings may legally contain escaped control characters (RFC 4475 §3.1.1.2), so
+/// rejecting them would leave such a peer without a response.
 pub(crate) fn echo(out: &mut Vec<u8>, value: &[u8]) {
     let value = chars::unfold(value);
     if chars::has_control(&value) {
@@ -138,7 +138,7 @@ pub(crate) fn echo(out: &mut Vec<u8>, value: &[u8]) {
     }
 }
 
-/// The methods that requests and responses have in common.
+/// The methods common to requests and responses.
 macro_rules! common_methods {
     ($writer:ident) => {
         impl $writer {
@@ -148,15 +148,15 @@ macro_rules! common_methods {
                 self
             }
 
-            /// Adds a header field from `format_args!`, without a string in between.
+            /// Adds a header field from `format_args!`, without an intermediate string.
             pub fn header_fmt(mut self, name: Name<'_>, value: std::fmt::Arguments<'_>) -> Self {
                 // Writing to a Vec cannot fail.
                 self.buffer.field(name, |out| drop(std::io::Write::write_fmt(out, value)));
                 self
             }
 
-            /// Copies every field with this name of a message that was parsed:
-            /// folds and control characters become spaces.
+            /// Copies every field with this name from a parsed message: folds and control
+            /// characters become spaces.
             pub fn copy(mut self, from: &Headers, name: Name<'_>) -> Self {
                 self.buffer.copy(from, name);
                 self
@@ -171,7 +171,7 @@ macro_rules! common_methods {
             /// The message, with Content-Length as the last header field.
             ///
             /// # Errors
-            /// The first fault of all that was put in.
+            /// The first error in any of the calls.
             pub fn finish(self) -> Result<Bytes, WriteError> {
                 self.buffer.finish()
             }
@@ -180,7 +180,7 @@ macro_rules! common_methods {
 }
 pub(super) use common_methods;
 
-/// Writes a request. Header fields stand in the order of the calls.
+/// Writes a request. Header fields are in the order of the calls.
 #[derive(Debug)]
 #[must_use = "finish() gives the bytes"]
 pub struct RequestWriter {
@@ -196,8 +196,8 @@ impl RequestWriter {
     }
 }
 
-/// A display name as a quoted string, to be put before `<URI>`; control
-/// characters become spaces.
+/// A display name as a quoted string, to be written before `<URI>`; control characters become
+/// spaces.
 pub struct Quoted<'a>(pub &'a str);
 
 impl fmt::Display for Quoted<'_> {

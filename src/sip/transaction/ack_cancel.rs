@@ -1,17 +1,16 @@
-//! Requests made from the INVITE of a transaction: the ACK for a non-2xx
-//! (RFC 3261 §17.1.1.3) and the CANCEL (§9.1). Both carry the INVITE's top Via,
-//! branch included.
+//! Requests built from the INVITE of a transaction: the ACK for a non-2xx (RFC 3261
+//! §17.1.1.3) and the CANCEL (§9.1). Both have the INVITE's top Via, including its branch.
 
 use bytes::Bytes;
 
 use crate::msg::{Headers, Limits, Message, Method, Name, Request, RequestWriter, Response};
 
-/// The ACK that a non-2xx response to `invite` gets: To is the response's.
+/// The ACK for a non-2xx response to `invite`, with the To of the response.
 pub fn ack(invite: &Bytes, response: &Response) -> Option<Bytes> {
     from_invite(invite, Method::Ack, Some(response), &[])
 }
 
-/// The CANCEL for `invite`, with more header fields.
+/// The CANCEL for `invite`, with additional header fields.
 pub fn cancel(invite: &Bytes, headers: &[(Bytes, Bytes)]) -> Option<Bytes> {
     from_invite(invite, Method::Cancel, None, headers)
 }

@@ -1,7 +1,7 @@
-//! The client transactions of an endpoint: a slab of machines and their timers.
+//! The client transactions of an endpoint: a slab of state machines and their timers.
 //!
-//! A response finds its transaction by our branch (§17.1.3); a CANCEL, which
-//! shares its INVITE's (§9.1), has a map of its own.
+//! A response is matched by our branch (§17.1.3). CANCEL shares the branch of its INVITE
+//! (§9.1), so it has its own map.
 
 use std::collections::BTreeSet;
 use std::net::SocketAddr;
@@ -20,29 +20,29 @@ use crate::endpoint::{Flow, FlowId};
 use crate::msg::{Method, Response, chars};
 use b2b_base::ids::{Branch, locate_branch};
 
-/// A client transaction. Never used twice. What is due at once is done in the
-/// order of the ids, in which those of a call began, whatever slots were free.
+/// A client transaction. Ids are never reused. Actions due at the same time are performed in
+/// the order of ids, which is the order of creation, whatever slots were free.
 #[derive(Debug, Clone, Copy, PartialEq, Eq, PartialOrd, Ord, Hash)]
 pub struct ClientTransactionId {
     generation: u32,
     slot: u32,
 }
 
-/// What a step of a machine means to its user.
+/// The result of a step for the transaction user.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
 pub struct Outcome<U> {
-    /// None: no transaction was made.
+    /// `None` if no transaction was created.
     pub id: Option<ClientTransactionId>,
     pub user: U,
-    /// The response is for the user.
+    /// The response is to be passed to the user.
     pub deliver: bool,
-    /// No final response in time (Timer B or F).
+    /// There was no final response in time (Timer B or F).
     pub timeout: bool,
     /// The request could not be sent.
     pub transport_failed: bool,
-    /// The transaction is gone.
+    /// The transaction has ended.
     pub ended: bool,
-    /// The way of the request, if it went.
+    /// The flow of the request, if it was sent.
     pub flow: Option<Flow>,
 }
 
@@ -112,12 +112,12 @@ struct Client<U> {
     queued: Queued,
     flow: Flow,
     request: Bytes,
-    /// The ACK for a non-2xx, once made.
+    /// The ACK for a non-2xx, once it was built.
     ack: Option<Bytes>,
     user: U,
 }
 
-/// All client transactions of an endpoint; `U` says whom to tell.
+/// All client transactions of an endpoint; `U` identifies the transaction user.
 pub struct ClientTransactions<U> {
     slab: Slab<Client<U>>,
     removals: usize,
@@ -143,7 +143,7 @@ impl<U: Copy> ClientTransactions<U> {
         }
     }
 
-    /// Starts a transaction for a request that carries `branch`, and sends it.
+    /// Starts a transaction for a request with this branch, and sends it.
     pub fn start(
         &mut self,
         now: Instant,
@@ -188,7 +188,7 @@ impl<U: Copy> ClientTransactions<U> {
         id
     }
 
-    /// Takes a response. `None`: it matches no transaction.
+    /// Handles a response. `None` if it matches no transaction.
     pub fn response(&mut self, now: Instant, out: &mut Outbox, response: &Response) -> Option<Outcome<U>> {
         let via = response.top_via().ok()?;
         let cseq = response.cseq().ok()?;
@@ -206,25 +206,25 @@ impl<U: Copy> ClientTransactions<U> {
         Some(self.happen(now, out, slot, Happening::Response(response.status()), Some(response)))
     }
 
-    /// Gives an INVITE up whose CANCEL had no effect.
+    /// Abandons an INVITE whose CANCEL had no effect.
     pub fn abandon(&mut self, now: Instant, out: &mut Outbox, id: ClientTransactionId) -> Option<Outcome<U>> {
         self.get(id)?;
         Some(self.happen(now, out, id.slot, Happening::Abandon, None))
     }
 
-    /// The user of an INVITE is gone: its transaction ends by itself.
+    /// Detaches an INVITE from its user; the transaction ends by itself.
     pub fn orphan(&mut self, now: Instant, out: &mut Outbox, id: ClientTransactionId) {
         if self.get(id).is_some() {
             self.happen(now, out, id.slot, Happening::Orphan, None);
         }
     }
 
-    /// The request of a transaction, its branch and its flow: what a CANCEL is made from.
+    /// The request of a transaction, with its branch and flow, for building a CANCEL.
     pub fn sent(&self, id: ClientTransactionId) -> Option<(Branch, Flow, &Bytes)> {
         self.get(id).map(|client| (client.branch, client.flow, &client.request))
     }
 
-    /// A timer of some transaction is due. `None`: no more of them.
+    /// Handles the next due timer. `None` if there are no more.
     pub fn timeout(&mut self, now: Instant, out: &mut Outbox) -> Option<Outcome<U>> {
         while let Some((at, id)) = self.timers.pop_due(now) {
             out.counters.steps += 1;
@@ -243,8 +243,8 @@ impl<U: Copy> ClientTransactions<U> {
         None
     }
 
-    /// A request on `flow` could not be sent, or the connection is gone.
-    /// `None`: no more transactions on it.
+    /// Handles the failure of a flow: a request could not be sent, or the connection was
+    /// closed. Returns the outcomes of all its transactions.
     pub fn transport_error(&mut self, now: Instant, out: &mut Outbox, flow: Flow) -> Vec<Outcome<U>> {
         let [first, last] = [0, u32::MAX].map(|it| ClientTransactionId { slot: it, generation: it });
         let range = (flow.id, flow.remote, first)..=(flow.id, flow.remote, last);
@@ -252,8 +252,8 @@ impl<U: Copy> ClientTransactions<U> {
         slots.into_iter().map(|slot| self.happen(now, out, slot, Happening::TransportError, None)).collect()
     }
 
-    /// A host says that the datagram which began like this found nobody there. Our
-    /// branch in it is what no third party could know.
+    /// Handles an ICMP error for a datagram with this start. The branch in it proves that the
+    /// sender of the error has seen the datagram.
     pub fn undelivered(
         &mut self,
         now: Instant,
@@ -269,19 +269,20 @@ impl<U: Copy> ClientTransactions<U> {
         Some(self.happen(now, out, slot, Happening::TransportError, None))
     }
 
-    /// The transaction that a branch of ours names; not CANCEL, which has its INVITE's.
+    /// The transaction with this branch of ours; not for CANCEL, which shares that of its
+    /// INVITE.
     pub fn of_branch(&self, branch: &[u8]) -> Option<u32> {
         let slot = self.by_branch.get(locate_branch(branch)?.random)?;
         let client = self.slab.get(slot as usize)?;
         (client.branch.as_bytes() == branch).then_some(slot)
     }
 
-    /// When [`Self::timeout`] wants to be called.
+    /// When to call [`Self::timeout`].
     pub fn next_timeout(&self) -> Option<Instant> {
         self.timers.next()
     }
 
-    /// Transactions, timer entries, map entries, slab capacity.
+    /// Numbers of transactions, timer entries and map entries, and the slab capacity.
     pub fn holdings(&self) -> [usize; 4] {
         let maps = self.by_branch.entries() + self.cancels.entries() + self.by_flow.len();
         [self.slab.len(), self.timers.len(), maps, self.slab.capacity()]

@@ -11,12 +11,12 @@ pub enum State {
     Proceeding,
     Completed,
     Accepted,
-    /// Nobody wants the answer; a refusal is still acknowledged.
+    /// The response is no longer of interest; a refusal is still acknowledged.
     Orphaned,
     Terminated,
 }
 
-/// What happens to the machine.
+/// Events.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
 pub enum Event {
     /// 1xx
@@ -27,16 +27,16 @@ pub enum Event {
     Failure,
     Timer(Timer),
     TransportError,
-    /// The transaction user gives it up: 64*T1 after its CANCEL (§9.1).
+    /// The user abandons the transaction, 64*T1 after its CANCEL (§9.1).
     Abandon,
-    /// The user is gone: the session ended while its re-INVITE was under way.
+    /// The user is gone: the session ended during a re-INVITE.
     Orphan,
 }
 
-/// What the machine does when it is made.
+/// Initial state and actions.
 pub const START: (State, &[Action]) = (State::Calling, &[Send, Start(Timer::A), Start(Timer::B)]);
 
-/// The table.
+/// The state table.
 pub fn step(state: State, event: Event) -> (State, &'static [Action]) {
     use {Event as E, State as S};
     match (state, event) {
@@ -52,7 +52,7 @@ pub fn step(state: State, event: Event) -> (State, &'static [Action]) {
             (S::Completed, &[Stop(Timer::A), SendAck, Start(Timer::D), Deliver])
         }
         (S::Completed, E::Failure) => (S::Completed, &[SendAck]),
-        // The user has its final response: nothing more to tell it.
+        // The user already has the final response, so nothing is reported.
         (S::Completed, E::TransportError | E::Timer(Timer::D)) => (S::Terminated, &[]),
         (S::Accepted, E::Success) => (S::Accepted, &[Deliver]),
         (S::Accepted, E::Timer(Timer::M)) => (S::Terminated, &[]),
@@ -60,8 +60,8 @@ pub fn step(state: State, event: Event) -> (State, &'static [Action]) {
         (S::Calling | S::Proceeding, E::Orphan) => (S::Orphaned, &[Stop(Timer::A), Start(Timer::B)]),
         (S::Orphaned, E::Failure) => (S::Completed, &[SendAck, Start(Timer::D)]),
         (S::Orphaned, E::Success | E::TransportError | E::Timer(Timer::B)) => (S::Terminated, &[]),
-        // In Proceeding a lost connection is no end: the final response may
-        // come over another one (§18.2.2). The user's Timer C bounds the wait.
+        // In Proceeding a lost connection does not end the transaction: the final response
+        // may arrive over another one (§18.2.2). The user's Timer C limits the wait.
         (state, _) => (state, &[]),
     }
 }

@@ -1,5 +1,5 @@
-//! The INVITE server transaction (RFC 3261 §17.2.1, figure 7, with the
-//! Accepted state of RFC 6026 §7.1). The 2xx is retransmitted by its user.
+//! The INVITE server transaction (RFC 3261 §17.2.1, figure 7, with the Accepted state of RFC
+//! 6026 §7.1). Its user retransmits the 2xx.
 
 use super::{Action, Timer};
 use Action::*;
@@ -14,12 +14,12 @@ pub enum State {
     Terminated,
 }
 
-/// What happens to the machine.
+/// Events.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
 pub enum Event {
-    /// The INVITE again.
+    /// A retransmission of the INVITE.
     Retransmission,
-    /// The ACK that matches this transaction.
+    /// An ACK that matches this transaction.
     Ack,
     /// The user sends 1xx.
     Provisional,
@@ -31,10 +31,10 @@ pub enum Event {
     TransportError,
 }
 
-/// What the machine does when it is made.
+/// Initial state and actions.
 pub const START: (State, &[Action]) = (State::Proceeding, &[Start(Timer::Trying)]);
 
-/// The table.
+/// The state table.
 pub fn step(state: State, event: Event) -> (State, &'static [Action]) {
     use {Event as E, State as S};
     match (state, event) {
@@ -48,11 +48,11 @@ pub fn step(state: State, event: Event) -> (State, &'static [Action]) {
         (S::Proceeding, E::TransportError) => (S::Terminated, &[TransportFailed]),
         (S::Completed, E::Retransmission) => (S::Completed, &[Send]),
         (S::Completed, E::Timer(Timer::G)) => (S::Completed, &[Send, Double(Timer::G)]),
-        // No ACK for a refusal changes nothing for the user.
+        // A missing ACK for a refusal makes no difference to the user.
         (S::Completed, E::Timer(Timer::H) | E::TransportError) => (S::Terminated, &[]),
         (S::Completed, E::Ack) => (S::Confirmed, &[Stop(Timer::G), Start(Timer::I)]),
         (S::Confirmed, E::Timer(Timer::I)) => (S::Terminated, &[]),
-        // An ACK for a 2xx on the INVITE's own branch: some peers do this.
+        // An ACK for a 2xx with the branch of the INVITE, as sent by some peers.
         (S::Accepted, E::Ack) => (S::Accepted, &[Deliver]),
         (S::Accepted, E::Timer(Timer::L)) => (S::Terminated, &[]),
         (state, _) => (state, &[]),

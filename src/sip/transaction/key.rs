@@ -4,9 +4,9 @@ use std::hash::{DefaultHasher, Hash, Hasher};
 
 use crate::msg::{Host, Method, Request, Via};
 
-/// Writes the key of the transaction that `request` belongs to, as if its
-/// method were `method`: a CANCEL finds its INVITE that way (§9.2). ACK has the
-/// key of its INVITE. `None`: a header field that it needs is missing.
+/// Writes the key of the transaction of `request` as if its method were `method`, by which a
+/// CANCEL finds its INVITE (§9.2). An ACK has the key of its INVITE. `None` if a required
+/// header field is missing.
 pub fn server_key(key: &mut Vec<u8>, request: &Request, via: &Via<'_>, method: &Method) -> Option<()> {
     key.clear();
     match via.rfc3261_branch() {
@@ -22,9 +22,8 @@ pub fn server_key(key: &mut Vec<u8>, request: &Request, via: &Via<'_>, method: &
             key.push(0);
             key.extend_from_slice(&via.port.unwrap_or(5060).to_be_bytes());
         }
-        // RFC 2543. The To tag is left out: only the ACK of a transaction
-        // carries one that its INVITE did not, and its Call-ID, From tag, CSeq
-        // and Via say the same.
+        // RFC 2543. The To tag is omitted: only the ACK has one that its INVITE lacks, and
+        // Call-ID, From tag, CSeq and Via suffice.
         None => {
             key.push(b'2');
             key.extend_from_slice(request.uri_bytes());
@@ -45,9 +44,9 @@ pub fn server_key(key: &mut Vec<u8>, request: &Request, via: &Via<'_>, method: &
     Some(())
 }
 
-/// What two copies of one request that came by different ways have in common
-/// (§8.2.2.2), hashed with a secret, so that nobody can make two calls
-/// collide. `None`: in a dialog, or a method that cannot be merged.
+/// The common parts of a request that arrives by several paths (§8.2.2.2), hashed with a
+/// secret, so that collisions cannot be provoked. `None` for requests in a dialog, and for
+/// methods that cannot be merged.
 pub fn merge_key(request: &Request, secret: [u64; 2]) -> Option<u64> {
     if matches!(request.method(), Method::Ack | Method::Cancel) || request.to_tag().is_some() {
         return None;

@@ -1,14 +1,14 @@
 //! The transaction layer (RFC 3261 §17, RFC 6026).
 //!
-//! - `invite_client`, `non_invite_client`, `invite_server`,
-//!   `non_invite_server`: one machine each, a table without I/O
-//! - `timer`: the timers A to M, their lengths, and the two slots of a machine
-//! - `timer_queue`: deadlines of many machines, one lazy entry for each
+//! - `invite_client`, `non_invite_client`, `invite_server`, `non_invite_server`: one state machine each, as a
+//!   table without I/O
+//! - `timer`: the timers A to M, their durations, and the two timer slots of a machine
+//! - `timer_queue`: the deadlines of many machines, with one lazy entry each
 //! - `key`: matching of requests to server transactions (§17.2.3)
-//! - `client`, `server`: the slabs that run the machines
-//! - `ack_cancel`: the ACK for a non-2xx and the CANCEL, made from the INVITE
-//! - `slots`: slab house-keeping after a flood
-//! - `tokens`: slab slots by what is random in tags and branches
+//! - `client`, `server`: the slabs of state machines, and their operation
+//! - `ack_cancel`: the ACK for a non-2xx and the CANCEL, built from the INVITE
+//! - `slots`: shrinking slabs after a flood
+//! - `tokens`: maps the random parts of tags and branches to slab slots
 
 pub mod ack_cancel;
 pub mod client;
@@ -28,28 +28,28 @@ mod machine_tests;
 
 pub use timer::{Timer, TimerLengths};
 
-/// What a machine asks for on a transition, in order.
+/// Actions of a state machine, in order.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
 pub enum Action {
-    /// Transmit the transaction's message: a client's request, a server's
-    /// last response (nothing if there is none yet).
+    /// Transmit the transaction's message: a client's request, or a server's last response
+    /// (if there is one).
     Send,
-    /// Transmit the ACK for the final response that has just come (§17.1.1.3).
+    /// Transmit the ACK for the final response just received (§17.1.1.3).
     SendAck,
     /// Transmit a 100 (§17.2.1).
     SendTrying,
-    /// Start a timer at its first length; another timer in its slot is replaced.
+    /// Start a timer with its initial duration; it replaces the timer in its slot.
     Start(Timer),
-    /// Start a retransmission timer at twice its last length (E and G: at most T2).
+    /// Start a retransmission timer with twice its last duration (E and G: at most T2).
     Double(Timer),
-    /// Start timer E at T2 (§17.1.2.2, Proceeding).
+    /// Start timer E with T2 (§17.1.2.2, Proceeding).
     Slow(Timer),
     /// Stop a timer.
     Stop(Timer),
     /// Pass the message up to the transaction user.
     Deliver,
-    /// Tell the transaction user that no answer (or no ACK) came in time.
+    /// Report to the transaction user that there was no response (or no ACK) in time.
     Timeout,
-    /// Tell the transaction user that the message could not be sent.
+    /// Report to the transaction user that the message could not be sent.
     TransportFailed,
 }

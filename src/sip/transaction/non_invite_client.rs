@@ -12,7 +12,7 @@ pub enum State {
     Terminated,
 }
 
-/// What happens to the machine.
+/// Events.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
 pub enum Event {
     /// 1xx
@@ -23,10 +23,10 @@ pub enum Event {
     TransportError,
 }
 
-/// What the machine does when it is made.
+/// Initial state and actions.
 pub const START: (State, &[Action]) = (State::Trying, &[Send, Start(Timer::E), Start(Timer::F)]);
 
-/// The table.
+/// The state table.
 pub fn step(state: State, event: Event) -> (State, &'static [Action]) {
     use {Event as E, State as S};
     match (state, event) {

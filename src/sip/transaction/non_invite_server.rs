@@ -12,10 +12,10 @@ pub enum State {
     Terminated,
 }
 
-/// What happens to the machine.
+/// Events.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
 pub enum Event {
-    /// The request again.
+    /// A retransmission of the request.
     Retransmission,
     /// The user sends 1xx.
     Provisional,
@@ -25,10 +25,10 @@ pub enum Event {
     TransportError,
 }
 
-/// What the machine does when it is made.
+/// Initial state and actions.
 pub const START: (State, &[Action]) = (State::Trying, &[Start(Timer::Unanswered)]);
 
-/// The table.
+/// The state table.
 pub fn step(state: State, event: Event) -> (State, &'static [Action]) {
     use {Event as E, State as S};
     match (state, event) {
