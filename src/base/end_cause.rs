@@ -1,35 +1,35 @@
-//! How a call ended, as people and programs outside of b2b are told: by the client library, by the
-//! lab's roles, whatever their engine. Inside, a leg's end is a `TerminationCause` of the crate `call`.
+//! How a call ended, as reported outside b2b: by the client library, and by the lab's roles
+//! whatever their engine. Inside, a leg ends with a `TerminationCause` of the crate `call`.
 
 use std::fmt;
 
 use crate::util::unheard;
 
-/// How a call ended. As text it says what to do about it.
+/// How a call ended. Its text includes advice.
 #[derive(Debug, Clone, PartialEq, Eq)]
 #[non_exhaustive]
 pub enum EndCause {
-    /// We hung up, and the far end confirmed it.
+    /// We hung up, and the peer confirmed it.
     LocalHangup,
-    /// We hung up, and the far end never confirmed it.
+    /// We hung up, and the peer did not confirm it.
     ByeUnanswered,
-    /// The far end hung up.
+    /// The peer hung up.
     RemoteHangup,
-    /// CANCEL, ours or theirs, before the answer.
+    /// CANCEL from either side before the answer.
     Cancelled,
     /// We refused the call.
     Rejected { status: u16 },
-    /// The far end refused the call, or could not be reached (408, 503).
+    /// The peer refused the call, or could not be reached (408, 503).
     Failed { status: u16, reason: String },
-    /// The server on the way shows a certificate that is not trusted: no connection was made.
+    /// The server's certificate is not trusted: no connection was made.
     NotTrusted { peer: String, reason: String },
-    /// No RTP came from the far end for too long; BYE was sent.
+    /// No RTP arrived from the peer for too long; BYE was sent.
     MediaTimeout,
     /// The session was not refreshed in time (RFC 4028).
     SessionExpired,
-    /// The far end broke the protocol within the call: no ACK, no usable answer.
+    /// The peer violated the protocol in the call: no ACK, no usable answer.
     Protocol { message: String },
-    /// The client stopped.
+    /// The client was stopped.
     ClientStopped,
 }
 
@@ -60,7 +60,7 @@ impl fmt::Display for EndCause {
     }
 }
 
-/// What to do about a final response.
+/// Advice for a final response.
 pub fn advice(status: u16) -> Option<&'static str> {
     Some(match status {
         401 | 407 => "the far end requires a password: set the credentials of an account that it accepts",

@@ -1,55 +1,54 @@
-//! Audio frames: what an engine and an application hand each other.
+//! Audio frames exchanged between an engine and an application.
 //!
-//! The engine owns the clock. It calls [`FrameSource::fill`] when a packet is
-//! due and [`FrameSink::frame`] when a frame is played out, both on its audio
-//! thread, at most once per ptime and call. Within one tick every sink of an
-//! engine is served before any source, so that a mixer forwards without delay.
+//! The engine owns the clock. It calls [`FrameSource::fill`] when a packet is due and
+//! [`FrameSink::frame`] when a frame is played out, both on its audio thread, at most once
+//! per ptime and call. Within one tick all sinks of an engine are served before any source,
+//! so that a mixer forwards without delay.
 //!
-//! Rule for both: no allocation, lock, log line, system call or wait. Move
-//! samples through a ring (`rtrb`) and do the work elsewhere.
+//! Rule for both: no allocation, lock, log line, system call or wait. Move samples through a
+//! ring (`rtrb`) and do the work elsewhere.
 
 use crate::util::ntp::NtpTime;
 
-/// Sampling rate of every frame in the lab, in Hz. Other sessions have the rate that they were
+/// Sampling rate of every frame in the lab, in Hz. Other sessions use the rate that they were
 /// opened with.
 pub const RATE_HZ: u32 = 8_000;
 
-/// What a source did with the frame it was given.
+/// What a source did with its frame.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
 pub enum Fill {
     /// Samples were written.
     Audio,
-    /// Nothing to say now: the frame was filled with silence. A marker bit
-    /// follows on the next [`Fill::Audio`] (RFC 3551 §4.1).
+    /// Nothing to send: the frame is silence. The next [`Fill::Audio`] gets a marker bit (RFC
+    /// 3551 §4.1).
     Silence,
-    /// The source ran dry although it should not have: silence was filled,
-    /// timestamps go on undisturbed, and the underrun is counted.
+    /// The source unexpectedly ran dry: the frame is silence, timestamps continue without
+    /// interruption, and the underrun is counted.
     Underrun,
-    /// The source has ended: this frame holds nothing of it. The engine reports
-    /// `SourceEnded` once and goes on sending silence until the hang-up.
+    /// The source has ended: this frame has no audio from it. The engine reports
+    /// `SourceEnded` once and sends silence until the hang-up.
     End,
 }
 
 /// A frame to be filled for sending.
 #[derive(Debug)]
 pub struct OutFrame<'a> {
-    /// Mono samples at the session's rate ([`RATE_HZ`] in the lab), as many as the ptime
-    /// holds; zeroed.
+    /// Mono samples at the session's rate ([`RATE_HZ`] in the lab) for one ptime; zeroed.
     pub samples: &'a mut [i16],
-    /// When the first sample was captured. Preset to the slot of this frame
-    /// (send deadline minus ptime); a source that forwards audio overwrites it
-    /// with the capture time of what it forwards.
+    /// Capture time of the first sample. Preset to the slot of this frame (send deadline
+    /// minus ptime); a source that forwards audio overwrites it with the original capture
+    /// time.
     pub captured_at: NtpTime,
 }
 
-/// How a played-out frame came about.
+/// The origin of a played-out frame.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
 pub enum FrameKind {
     /// Decoded from a packet.
     Audio,
-    /// Made up for a lost or late packet.
+    /// Generated for a lost or late packet.
     Concealed,
-    /// No stream to play, or a loss too long to conceal.
+    /// There is no stream to play, or the loss is too long to conceal.
     Silence,
 }
 
@@ -58,20 +57,20 @@ pub enum FrameKind {
 pub struct InFrame<'a> {
     /// Mono samples at the session's rate; always 20 ms (160 samples at [`RATE_HZ`]).
     pub samples: &'a [i16],
-    /// When the first sample was captured at the far end, if the sender said so
-    /// (abs-capture-time header extension, RFC 8285).
+    /// Capture time of the first sample at the sender, if it was sent (abs-capture-time
+    /// header extension, RFC 8285).
     pub captured_at: Option<NtpTime>,
-    /// How the frame came about.
+    /// The origin of the frame.
     pub kind: FrameKind,
 }
 
-/// Where an engine gets the audio of a call from.
+/// Supplies the audio of a call to an engine.
 pub trait FrameSource: Send {
     /// Fills one frame. See the module's rule.
     fn fill(&mut self, frame: &mut OutFrame<'_>) -> Fill;
 }
 
-/// Where an engine puts the audio of a call.
+/// Receives the audio of a call from an engine.
 pub trait FrameSink: Send {
     /// Takes one frame. See the module's rule.
     fn frame(&mut self, frame: &InFrame<'_>);

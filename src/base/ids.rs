@@ -1,12 +1,11 @@
-//! Minting of tags, branches and Call-IDs.
+//! Generation of tags, branches and Call-IDs.
 //!
-//! Each token starts with a shard byte, so that more than one signalling shard
-//! can share a port: responses route by branch, in-dialog requests by our tag.
-//! The rest is random, which makes them unguessable (RFC 3261 §19.3), and says
-//! nothing of what else is there: what a token names is found by its bits in a
-//! map. Randomness comes from seeded cryptographic generators: what is part of
-//! a call from the `Chance` of its leg, so that the leg can be replayed alone,
-//! all else from the one `Mint`.
+//! Each token starts with a shard byte, so that several signalling shards can share a port:
+//! responses are routed by branch, requests in a dialog by our tag. The rest is random, which
+//! makes tokens unguessable (RFC 3261 §19.3) and discloses nothing; a map finds the state of
+//! a token by its bits. Randomness comes from seeded cryptographic generators: for a call leg
+//! from its `Chance`, so that the leg can be replayed alone, for everything else from the
+//! `Mint`.
 
 use std::fmt;
 
@@ -38,7 +37,7 @@ macro_rules! token_text {
         impl $type {
             /// The token as text.
             pub fn as_str(&self) -> &str {
-                // Only ASCII is ever written into it.
+                // It contains only ASCII.
                 std::str::from_utf8(&self.0).unwrap_or_default()
             }
 
@@ -66,17 +65,17 @@ token_text!(Tag);
 token_text!(Branch);
 token_text!(CallIdToken);
 
-/// What a token of ours says of itself.
+/// The parts of one of our tokens.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
 pub struct Locator {
-    /// The signalling shard that minted it.
+    /// The signalling shard that generated it.
     pub shard: u8,
-    /// The last 64 of its random bits, for a map; compare the whole token
-    /// before believing it.
+    /// The last 64 of its random bits, as a map key; compare the whole token before trusting
+    /// it.
     pub random: u64,
 }
 
-/// Reads a tag that came back to us. `None`: not a tag of our making.
+/// Parses a tag from a message. `None` if it is not in our format.
 pub fn locate_tag(tag: &[u8]) -> Option<Locator> {
     if tag.len() != TAG_LEN {
         return None;
@@ -85,12 +84,12 @@ pub fn locate_tag(tag: &[u8]) -> Option<Locator> {
     Some(Locator { shard: from_hex(head.get(..2)?)? as u8, random: from_hex(random)? })
 }
 
-/// Reads a branch that came back to us. `None`: not a branch of our making.
+/// Parses a branch from a message. `None` if it is not in our format.
 pub fn locate_branch(branch: &[u8]) -> Option<Locator> {
     locate_tag(branch.strip_prefix(MAGIC_COOKIE.as_bytes())?)
 }
 
-/// Writes tokens with the bits of a generator.
+/// Writes tokens from a random generator.
 struct Writer<R> {
     rng: R,
     shard: u8,
@@ -122,22 +121,22 @@ impl<R: Rng> Writer<R> {
     }
 }
 
-/// The identifiers and the randomness of a signalling shard that are no call's.
+/// The source of identifiers and randomness of a signalling shard, outside of calls.
 pub struct Mint(Writer<ChaCha12Rng>);
 
 impl Mint {
-    /// In production `seed` comes from the operating system's generator: who
-    /// knows it knows every tag.
+    /// In production, `seed` comes from the operating system's generator; it must stay
+    /// secret, since all tags follow from it.
     pub fn new(seed: [u8; 32], shard: u8) -> Self {
         Mint(Writer { rng: ChaCha12Rng::from_seed(seed), shard })
     }
 
-    /// How far its stream is used: what [`Mint::skip_to`] takes.
+    /// Position in the random stream, for [`Mint::skip_to`].
     pub fn position(&self) -> u64 {
         self.0.rng.get_word_pos() as u64
     }
 
-    /// Goes on where another one of the same seed has stopped.
+    /// Continues where another mint with the same seed has stopped.
     pub fn skip_to(&mut self, position: u64) {
         self.0.rng.set_word_pos(u128::from(position));
     }
@@ -147,27 +146,27 @@ impl Mint {
         self.0.shard
     }
 
-    /// A tag.
+    /// A new tag.
     pub fn tag(&mut self) -> Tag {
         self.0.tag()
     }
 
-    /// A branch.
+    /// A new branch.
     pub fn branch(&mut self) -> Branch {
         self.0.branch()
     }
 
-    /// A Call-ID.
+    /// A new Call-ID.
     pub fn call_id(&mut self) -> CallIdToken {
         self.0.call_id()
     }
 
-    /// 64 random bits, for sequence origins and back-off times.
+    /// 64 random bits, for initial sequence numbers and back-off times.
     pub fn random(&mut self) -> u64 {
         self.0.rng.next_u64()
     }
 
-    /// The stream of a call leg of its own, which nobody can foresee.
+    /// An unpredictable random stream for a call leg.
     pub fn chance(&mut self) -> Chance {
         let mut seed = [0; 32];
         self.0.rng.fill_bytes(&mut seed);
@@ -175,50 +174,50 @@ impl Mint {
     }
 }
 
-/// The identifiers and the randomness of one call leg. What it gives is
-/// determined by its seed and by what was drawn from it before.
+/// The source of identifiers and randomness of one call leg, fully determined by its seed and
+/// the previous draws.
 ///
-/// It keeps no generator, which would be several times as large: one is made
-/// for each draw and set to where the last one ended. The algorithm is named,
-/// since `StdRng` may be another one in another version, and seeds are kept.
+/// It stores no generator, which would be several times as large: each draw makes one and
+/// positions it where the last draw ended. The algorithm is fixed because seeds are stored,
+/// and `StdRng` may change between versions.
 pub struct Chance {
     seed: [u8; 32],
-    /// Words of the stream that are taken.
+    /// Words of the stream used so far.
     position: u64,
     shard: u8,
 }
 
-/// What a call leg begins with.
+/// The initial values of a call leg.
 pub struct Beginning {
     pub tag: Tag,
-    /// Of use where the call is ours.
+    /// For outgoing calls.
     pub call_id: CallIdToken,
-    /// For the origin of its CSeq.
+    /// For the initial CSeq number.
     pub random: u64,
 }
 
 impl Chance {
-    /// Who knows `seed` knows every identifier of the leg.
+    /// `seed` must stay secret, since all identifiers of the leg follow from it.
     pub fn new(seed: [u8; 32], shard: u8) -> Self {
         Chance { seed, position: 0, shard }
     }
 
-    /// What [`Chance::new`] takes to give the same again.
+    /// The seed, for [`Chance::new`] to reproduce the leg.
     pub fn seed(&self) -> [u8; 32] {
         self.seed
     }
 
-    /// What a leg begins with, in one draw.
+    /// The initial values of a leg, in one draw.
     pub fn begin(&mut self) -> Beginning {
         self.draw(|from| Beginning { tag: from.tag(), call_id: from.call_id(), random: from.rng.next_u64() })
     }
 
-    /// A branch.
+    /// A new branch.
     pub fn branch(&mut self) -> Branch {
         self.draw(Writer::branch)
     }
 
-    /// 64 random bits, for sequence origins and back-off times.
+    /// 64 random bits, for initial sequence numbers and back-off times.
     pub fn random(&mut self) -> u64 {
         self.draw(|from| from.rng.next_u64())
     }
@@ -233,7 +232,7 @@ impl Chance {
     }
 }
 
-/// Without the seed: it is a secret.
+/// Omits the seed, which is a secret.
 impl fmt::Debug for Chance {
     fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
         f.debug_struct("Chance").field("position", &self.position).finish_non_exhaustive()

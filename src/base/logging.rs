@@ -1,5 +1,5 @@
-//! Log lines: one event, one line on standard error, `<ts> <level> <role> <msg>`
-//! or a JSON object. Text is coloured where its reader wants that: level and role.
+//! Log lines: one event is one line on standard error, `<ts> <level> <role> <msg>` or a JSON
+//! object. In text, level and role are coloured if wanted.
 
 mod color;
 
@@ -20,27 +20,27 @@ pub use color::{Color, of_role};
 use crate::util::panics;
 use crate::util::redact::Redaction;
 
-/// How lines are written.
+/// The format of log lines.
 #[derive(Debug, Clone, Copy, PartialEq, Eq, Default)]
 pub enum Format {
     /// `<ts> <level> <role> <msg>`
     #[default]
     Text,
-    /// One JSON object a line: `ts`, `level`, `role`, `msg`, and the event's fields.
+    /// One JSON object per line: `ts`, `level`, `role`, `msg`, and the event's fields.
     Json,
 }
 
-/// Where finished lines go, without their line feed.
+/// Receives finished lines, without their line feed.
 pub type Emit = Box<dyn Fn(String) + Send + Sync>;
 
-/// RFC 3339 UTC with milliseconds.
+/// RFC 3339 in UTC, with milliseconds.
 pub fn timestamp(time: SystemTime) -> String {
     humantime::format_rfc3339_millis(time).to_string()
 }
 
 static REDACTION: OnceLock<Redaction> = OnceLock::new();
 
-/// From now on numbers in log lines are shown so; the first call counts.
+/// Sets how numbers in log lines are masked; only the first call has an effect.
 pub fn redact(redaction: Redaction) {
     let _ = REDACTION.set(redaction);
 }
@@ -49,7 +49,7 @@ fn redaction() -> Redaction {
     REDACTION.get().copied().unwrap_or_default()
 }
 
-/// How the lines of this process look.
+/// The appearance of this process's lines.
 #[derive(Debug, Clone, Copy)]
 struct Look {
     role: &'static str,
@@ -63,40 +63,40 @@ type SetLevel = Box<dyn Fn(Level) + Send + Sync>;
 
 static LEVEL: OnceLock<SetLevel> = OnceLock::new();
 
-/// From now on lines of this level and above are written.
+/// Sets the minimum level of lines that are written.
 pub fn set_level(level: Level) {
     if let Some(set) = LEVEL.get() {
         set(level);
     }
 }
 
-/// Says who this process is, for lines written before logging starts.
+/// Sets role and format for lines written before logging starts.
 pub fn identify(role: &'static str, format: Format, color: bool) {
-    // the first one stays
+    // only the first call has an effect
     let _ = LOOK.set(Look { role, format, color });
 }
 
-/// Starts logging for this process; later calls change nothing.
+/// Starts logging for this process; later calls have no effect.
 pub fn init(role: &'static str, level: Level, format: Format, color: bool) {
     init_with(role, level, format, color, Box::new(to_stderr));
 }
 
-/// As [`init`], with another place for the lines.
+/// Like [`init`], with another destination for lines.
 pub fn init_with(role: &'static str, level: Level, format: Format, color: bool, emit: Emit) {
     identify(role, format, color);
     let (filter, handle) = reload::Layer::new(LevelFilter::from_level(level));
     let lines = Lines { look: Look { role, format, color }, emit }.with_filter(filter);
-    // Fails only where one is there already, which is the one that logs.
+    // Fails only if one is set already, which is then in use.
     let _ = LEVEL.set(Box::new(move |level| {
         // The subscriber lives as long as the process.
         let _ = handle.modify(|filter| *filter = LevelFilter::from_level(level));
     }));
     let subscriber = tracing_subscriber::registry().with(lines);
-    // fails only if a subscriber is set already, and then that one logs
+    // fails only if a subscriber is set already, which is then in use
     let _ = tracing::subscriber::set_global_default(subscriber);
 }
 
-/// Writes one error line past `tracing`, for a panic: no lock of ours is taken.
+/// Writes one error line without `tracing`, for use in a panic: it takes none of our locks.
 pub fn emergency(message: &str) {
     let unknown = Look { role: "b2b", format: Format::Text, color: false };
     let look = LOOK.get().copied().unwrap_or(unknown);
@@ -104,8 +104,8 @@ pub fn emergency(message: &str) {
     to_stderr(line(look, SystemTime::now(), Level::ERROR, message, Map::new()));
 }
 
-/// From now on a panic in any thread is a line and a count, and no more: who owns the thread decides
-/// what it costs. For servers, whose calls are not each other's concern.
+/// Makes a panic in any thread write a line and count, and nothing more: the owner of the
+/// thread handles the consequences. For servers, whose calls are independent of each other.
 pub fn report_panics() {
     std::panic::set_hook(Box::new(|panic| {
         let thread = std::thread::current();
@@ -115,9 +115,9 @@ pub fn report_panics() {
     }));
 }
 
-/// From now on a panic in any thread ends the process with this exit code, after
-/// a line that says where it was. For a run with one end, such as a measurement: what is left of it
-/// would be reported as if it were all.
+/// Makes a panic in any thread end the process with this exit code, after a line with its
+/// location. For runs with a single result, such as measurements: a partial result would be
+/// reported as complete.
 pub fn exit_on_panic(code: i32) {
     std::panic::set_hook(Box::new(move |panic| {
         emergency(&format!("panic, which is a bug of b2b: {panic}"));
@@ -146,7 +146,7 @@ impl<S: Subscriber> Layer<S> for Lines {
     }
 }
 
-/// A finished line, without its line feed.
+/// A complete line, without its line feed.
 fn line(look: Look, time: SystemTime, level: Level, message: String, fields: Map<String, Value>) -> String {
     let Look { role, format, color } = look;
     match format {
@@ -178,14 +178,14 @@ fn line(look: Look, time: SystemTime, level: Level, message: String, fields: Map
     }
 }
 
-/// A line without fields and without colour.
+/// A line without fields and colour.
 pub fn plain_line(format: Format, level: Level, role: &'static str, message: &str) -> String {
     let look = Look { role, format, color: false };
     line(look, SystemTime::now(), level, message.to_string(), Map::new())
 }
 
-/// Log text may quote what came over the network: it stays one line, without
-/// control characters.
+/// Log text may quote input from the network, so it is kept to one line without control
+/// characters.
 fn one_line(text: &str) -> std::borrow::Cow<'_, str> {
     if !text.contains(char::is_control) {
         return text.into();
@@ -221,7 +221,7 @@ impl Fields {
 }
 
 impl Fields {
-    /// The same without what nobody is to see.
+    /// Masks numbers in the message and in text fields.
     fn redacted(mut self, redaction: Redaction) -> Self {
         if redaction == Redaction::Off {
             return self;

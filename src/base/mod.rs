@@ -1,10 +1,10 @@
-//! What every room of b2b may use and nothing in b2b stands below: identifiers, audio frames,
-//! metrics, log lines, and small helpers. Internal: its API makes no promise.
+//! The lowest layer of b2b, used by all other crates: identifiers, audio frames, metrics, log
+//! lines, and small helpers. Internal: its API has no stability guarantee.
 //!
 //! - `ids`: tags, branches and Call-IDs
-//! - `end_cause`: how a call ended, for people
-//! - `frame`: audio as an engine and an application hand it over
-//! - `metrics`: what a UA counts, and the line that every role prints
+//! - `end_cause`: how a call ended, for display
+//! - `frame`: audio frames exchanged between engine and application
+//! - `metrics`: counters of a UA, and the metrics line of every role
 //! - `logging`: log lines (feature `logging`)
 //! - `util`: exit codes, files, clocks, secrets
 

@@ -1,4 +1,4 @@
-//! An audio line with everything that belongs to it.
+//! An audio line with all its attributes.
 
 use std::fmt::Write as _;
 use std::net::{IpAddr, SocketAddr};
@@ -7,23 +7,22 @@ use sdp_types::{Attribute, Direction, ExtMap, Media, Session};
 
 use super::{Crypto, Format, SdpError, connection_ip, crypto};
 
-/// An audio line: read from a description with session-level values filled in,
-/// or to be written into an offer or answer.
+/// An audio line: parsed from a description with session-level values applied, or to be
+/// written into an offer or answer.
 #[derive(Debug, Clone, PartialEq, Eq)]
 pub struct AudioMedia {
-    /// Where the describing party receives RTP. The unspecified address means
-    /// an old-style hold (RFC 3264 §8.4).
+    /// Where the describing party receives RTP. The unspecified address means an old-style
+    /// hold (RFC 3264 §8.4).
     pub address: IpAddr,
-    /// RTP port; 0 refuses the line.
+    /// RTP port; 0 means that the stream is refused.
     pub port: u16,
-    /// `RTP/AVP`, …
+    /// The transport protocol: `RTP/AVP`, …
     pub protocol: String,
-    /// Formats in order of preference. Dynamic payload types without an rtpmap
-    /// are left out.
+    /// Formats in order of preference, without dynamic payload types that lack an rtpmap.
     pub formats: Vec<Format>,
-    /// Direction as the describing party sees it.
+    /// Direction from the viewpoint of the describing party.
     pub direction: Direction,
-    /// Packet time that the describing party wants to receive, ms.
+    /// Packet time that the describing party prefers to receive, ms.
     pub ptime_ms: Option<u32>,
     /// Longest packet time that it can receive, ms.
     pub maxptime_ms: Option<u32>,
@@ -31,29 +30,29 @@ pub struct AudioMedia {
     pub rtcp_mux: bool,
     /// RTCP port, if it is not the one after the RTP port (RFC 3605).
     pub rtcp_port: Option<u16>,
-    /// RTCP address, if `a=rtcp` names one.
+    /// RTCP address, if given in `a=rtcp`.
     pub rtcp_address: Option<IpAddr>,
     /// RTP header extensions (RFC 8285).
     pub extensions: Vec<ExtMap>,
-    /// Keys of the describing party for SRTP, in order of preference (RFC 4568). Lines
-    /// that do not parse are left out.
+    /// SRTP keys of the describing party, in order of preference (RFC 4568). Malformed lines
+    /// are left out.
     pub crypto: Vec<Crypto>,
-    /// Attributes that say nothing of the above, of addresses or of keys; written, and
-    /// read by [`SessionDescription::other_attributes`] only.
+    /// Attributes other than the above and those of addresses or keys. Only for writing;
+    /// [`SessionDescription::other_attributes`] reads them.
     ///
     /// [`SessionDescription::other_attributes`]: super::SessionDescription::other_attributes
     pub others: Vec<Attribute>,
 }
 
-/// Lines `a=crypto` that are read; a phone has one for each suite.
+/// Maximum number of `a=crypto` lines read; a phone sends one per suite.
 const MAX_CRYPTO: usize = 32;
 
-/// Attributes that other fields of [`AudioMedia`] stand for.
+/// Attributes represented by other fields of [`AudioMedia`].
 const KNOWN: [&str; 10] = [
     "rtpmap", "fmtp", "ptime", "maxptime", "sendrecv", "sendonly", "recvonly", "inactive", "rtcp", "rtcp-mux",
 ];
-/// Attributes that must not go from one leg to another: they carry addresses, keys or the
-/// topology, or speak of streams by numbers that are not the other leg's.
+/// Attributes that must not be copied to another leg: they contain addresses, keys or
+/// topology, or refer to streams by numbers that are not valid there.
 const PRIVATE: [&str; 20] = [
     "extmap",
     "candidate",
@@ -77,7 +76,7 @@ const PRIVATE: [&str; 20] = [
     "rtcp-fb",
 ];
 
-/// What [`AudioMedia::others`] may hold of a line.
+/// The attributes of a line for [`AudioMedia::others`].
 pub(super) fn other_attributes(media: &Media) -> Vec<Attribute> {
     let named = |attribute: &&Attribute| {
         let is = |name: &&str| attribute.attribute.eq_ignore_ascii_case(name);
@@ -87,8 +86,7 @@ pub(super) fn other_attributes(media: &Media) -> Vec<Attribute> {
 }
 
 /// Whether a program may add this attribute to an audio line: its name is a token (RFC 8866
-/// §9) that says nothing that we say, nothing of addresses and nothing of keys, and its value is
-/// one line.
+/// §9) that is not one of ours, nor about addresses or keys, and its value is a single line.
 pub fn may_add_attribute(name: &str, value: Option<&str>) -> bool {
     let token = |byte: u8| byte.is_ascii_alphanumeric() || b"!#$%&'*+-.^_`{|}~".contains(&byte);
     let ours = KNOWN.iter().chain(&PRIVATE).any(|known| known.eq_ignore_ascii_case(name));
@@ -96,8 +94,7 @@ pub fn may_add_attribute(name: &str, value: Option<&str>) -> bool {
     !name.is_empty() && name.bytes().all(token) && !ours && one_line
 }
 
-/// Whether this is RTP without encryption, which every profile of RFC 3551 and
-/// RFC 4585 is.
+/// Whether this is RTP without encryption, that is, a profile of RFC 3551 or RFC 4585.
 pub(super) fn is_plain_rtp(protocol: &str) -> bool {
     protocol.eq_ignore_ascii_case("RTP/AVP") || protocol.eq_ignore_ascii_case("RTP/AVPF")
 }
@@ -108,7 +105,7 @@ pub(super) fn is_secure_rtp(protocol: &str) -> bool {
 }
 
 impl AudioMedia {
-    /// A line that sends and receives these formats at this address.
+    /// A line for sending and receiving these formats at this address.
     pub fn new(rtp: SocketAddr, formats: Vec<Format>) -> AudioMedia {
         AudioMedia {
             address: rtp.ip(),
@@ -154,13 +151,14 @@ impl AudioMedia {
         Ok(audio)
     }
 
-    /// Where RTP goes.
+    /// Destination of RTP.
     pub fn rtp(&self) -> SocketAddr {
         (self.address, self.port).into()
     }
 
-    /// Where RTCP is wanted by `a=rtcp` (RFC 3605); none: at the port after that of RTP, or at that of RTP with mux.
-    /// Another host that it names gets nothing: nobody there has asked for reports.
+    /// Destination of RTCP according to `a=rtcp` (RFC 3605); `None` for the port after that
+    /// of RTP, or the RTP port itself with mux. Another host than that of RTP is ignored,
+    /// since it has not asked for reports.
     pub fn named_rtcp(&self) -> Option<SocketAddr> {
         let here = |named: &IpAddr| named.to_canonical() == self.address.to_canonical();
         let port = self.rtcp_port.filter(|_| self.rtcp_address.as_ref().is_none_or(here))?;
@@ -172,7 +170,7 @@ impl AudioMedia {
         is_plain_rtp(&self.protocol)
     }
 
-    /// Whether the line is SRTP, and nothing else will do.
+    /// Whether the line is SRTP, without an unencrypted alternative.
     pub fn is_secure_rtp(&self) -> bool {
         is_secure_rtp(&self.protocol)
     }
@@ -182,8 +180,8 @@ impl AudioMedia {
         self.port == 0
     }
 
-    /// Whether the describing party takes no media from us: by direction, or by
-    /// the unspecified address of RFC 2543.
+    /// Whether the describing party receives no media from us: by direction, or by the
+    /// unspecified address of RFC 2543.
     pub fn is_hold(&self) -> bool {
         !self.direction.has_recv() || self.address.is_unspecified()
     }
@@ -193,7 +191,7 @@ impl AudioMedia {
         self.formats.iter().find(|format| format.payload_type == payload_type)
     }
 
-    /// The `telephone-event` format with the clock rate of `audio`.
+    /// The `telephone-event` format with this clock rate.
     pub fn telephone_event(&self, clock_rate: u32) -> Option<&Format> {
         self.formats.iter().find(|format| format.is_telephone_event() && format.clock_rate == clock_rate)
     }
@@ -203,7 +201,8 @@ impl AudioMedia {
         self.extensions.iter().find(|extension| extension.uri == uri).map(|extension| extension.id)
     }
 
-    /// The line as `sdp-types` has it, without a connection line, which would only repeat the session's.
+    /// The line for `sdp-types`, without a connection line, which would only repeat that of
+    /// the session.
     pub(super) fn write(&self) -> Media {
         let mut types = String::with_capacity(4 * self.formats.len());
         let mut attributes = Vec::with_capacity(2 * self.formats.len() + 4);
@@ -252,7 +251,7 @@ fn named<'a>(attributes: &'a [Attribute], name: &'a str) -> impl Iterator<Item =
     attributes.iter().filter(move |attribute| attribute.attribute.eq_ignore_ascii_case(name))
 }
 
-/// The formats of the `m=` line in its order, explained by rtpmap and fmtp.
+/// The formats of the `m=` line in order, with their rtpmap and fmtp.
 fn formats(media: &Media) -> Vec<Format> {
     let value = |attribute: &'_ Attribute| attribute.value.clone();
     let maps: Vec<Format> = named(&media.attributes, "rtpmap")
@@ -267,7 +266,7 @@ fn formats(media: &Media) -> Vec<Format> {
     };
     let mut formats: Vec<Format> = Vec::new();
     for payload_type in media.fmt.split_ascii_whitespace().filter_map(|word| word.parse::<u8>().ok()) {
-        // Each type once: a hostile line may hold thousands of words and maps.
+        // Each type only once: a hostile line may contain thousands of words and maps.
         if payload_type > 127 || formats.iter().any(|format| format.payload_type == payload_type) {
             continue;
         }
@@ -283,7 +282,7 @@ fn direction(attributes: &[Attribute]) -> Option<Direction> {
     attributes.iter().find_map(|attribute| attribute.attribute.parse().ok())
 }
 
-/// A time attribute; a fraction is cut off, 0 and nonsense are no value.
+/// A time attribute; fractions are truncated, and 0 or an invalid value gives `None`.
 fn milliseconds(media: &Media, name: &str) -> Option<u32> {
     let value = named(&media.attributes, name).next()?.value.as_deref()?;
     value.trim().split('.').next()?.parse().ok().filter(|ms| *ms > 0)

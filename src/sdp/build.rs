@@ -1,4 +1,4 @@
-//! Building offers and answers.
+//! Builds offers and answers.
 
 use std::net::IpAddr;
 
@@ -7,19 +7,19 @@ use sdp_types::{Media, NetType, Session, Time};
 
 use super::{AudioMedia, SessionDescription};
 
-/// What identifies our description within a call.
+/// The identity of our description within a call.
 #[derive(Debug, Clone, PartialEq, Eq)]
 pub struct Origin {
-    /// Chosen once per call, at random; below 2^63 (RFC 3264 §5).
+    /// Chosen at random once per call; below 2^63 (RFC 3264 §5).
     pub session_id: u64,
-    /// Grows by one with every description that differs from the last (§8).
+    /// Incremented with every description that differs from the previous one (§8).
     pub version: u64,
     /// Our address.
     pub address: IpAddr,
 }
 
 impl Origin {
-    /// A session whose lines are received at one address.
+    /// A session whose media are received at one address.
     fn session(&self, connection: IpAddr) -> Session {
         let origin = sdp_types::Origin {
             username: None,
@@ -48,9 +48,8 @@ impl SessionDescription {
         SessionDescription { session }
     }
 
-    /// An answer to `offer`: a line for each of its lines in the same order, the
-    /// one with index `index` being `audio` and every other one refused with
-    /// port 0 (RFC 3264 §6).
+    /// An answer to `offer`: a line for each of its lines in the same order, where the line
+    /// `index` is `audio` and all others are refused with port 0 (RFC 3264 §6).
     pub fn answer(
         origin: &Origin,
         offer: &SessionDescription,
@@ -58,7 +57,7 @@ impl SessionDescription {
         audio: &AudioMedia,
     ) -> SessionDescription {
         let mut session = origin.session(audio.address);
-        // RFC 3264 §6: the t= line is the offer's.
+        // RFC 3264 §6: the t= line equals that of the offer.
         session.times.clone_from(&offer.session.times);
         session.medias = offer
             .session
@@ -70,8 +69,8 @@ impl SessionDescription {
         SessionDescription { session }
     }
 
-    /// A later offer in a call whose last description, ours or theirs, had these
-    /// lines: lines never disappear and keep their places (RFC 3264 §8).
+    /// A later offer in a call whose last description, from either side, had these lines:
+    /// lines are never removed and keep their positions (RFC 3264 §8).
     pub fn reoffer(
         origin: &Origin,
         last: &SessionDescription,

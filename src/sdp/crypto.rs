@@ -1,4 +1,4 @@
-//! Keys of SRTP in a description (RFC 4568): the attribute `crypto`.
+//! SRTP keys in a description (RFC 4568): the attribute `crypto`.
 
 use std::fmt;
 use std::str::FromStr;
@@ -9,27 +9,27 @@ use base64::engine::{DecodePaddingMode, GeneralPurpose, GeneralPurposeConfig};
 
 use b2b_base::util::secret::Secret;
 
-/// Padding is written, and not missed: keys of 46 octets come with and without.
+/// Padding is written but optional when read: keys of 46 octets occur with and without it.
 const BASE64: GeneralPurpose = GeneralPurpose::new(
     &STANDARD,
     GeneralPurposeConfig::new().with_decode_padding_mode(DecodePaddingMode::Indifferent),
 );
 
-/// Octets of the longest key with salt of any suite (AES-256, §6.1, RFC 6188).
+/// Longest master key with salt of any suite, in octets (AES-256, §6.1, RFC 6188).
 const MAX_KEY_SALT: usize = 46;
-/// Keys in one line, and session parameters, that are read.
+/// Maximum number of keys, and of session parameters, read from one line.
 const MAX_PARTS: usize = 16;
 
-/// An `a=crypto` line (§9.1): what may be used, and the key of the party that says so.
+/// An `a=crypto` line (§9.1): a suite, and the key of the describing party.
 #[derive(Debug, Clone, PartialEq, Eq)]
 pub struct Crypto {
-    /// Names the line in the answer; at most nine digits.
+    /// Identifies the line in the answer; at most nine digits.
     pub tag: u32,
     /// `AES_CM_128_HMAC_SHA1_80`, …
     pub suite: String,
-    /// Master keys; more than one have MKIs that tell them apart.
+    /// Master keys; if there are several, MKIs distinguish them.
     pub keys: Vec<InlineKey>,
-    /// Session parameters (§6.3) as they stand: `WSH=64`, `UNENCRYPTED_SRTCP`, …
+    /// Session parameters (§6.3) as written: `WSH=64`, `UNENCRYPTED_SRTCP`, …
     pub session: Vec<String>,
 }
 
@@ -38,9 +38,9 @@ pub struct Crypto {
 pub struct InlineKey {
     /// The key, then the salt.
     pub key_salt: Secret,
-    /// Packets that it is good for.
+    /// Maximum number of packets for this key.
     pub lifetime: Option<u64>,
-    /// The identifier that its packets carry.
+    /// The identifier carried in its packets.
     pub mki: Option<Mki>,
 }
 
@@ -49,11 +49,11 @@ pub struct InlineKey {
 pub struct Mki {
     /// Its value.
     pub value: u64,
-    /// Octets that it takes in a packet, 1 to 128.
+    /// Its length in packets, 1 to 128 octets.
     pub len: u8,
 }
 
-/// Why a line is of no use.
+/// Why a line is unusable.
 #[derive(Debug, Clone, Copy, PartialEq, Eq, thiserror::Error)]
 pub enum CryptoError {
     #[error("the tag of a=crypto is not a number of at most nine digits")]
@@ -71,7 +71,7 @@ pub enum CryptoError {
 }
 
 impl Crypto {
-    /// A line with one key and nothing beside it.
+    /// A line with one key and no parameters.
     pub fn new(tag: u32, suite: &str, key_salt: Secret) -> Crypto {
         let key = InlineKey { key_salt, lifetime: None, mki: None };
         Crypto { tag, suite: suite.to_owned(), keys: vec![key], session: Vec::new() }
@@ -81,7 +81,7 @@ impl Crypto {
 impl FromStr for Crypto {
     type Err = CryptoError;
 
-    /// Reads the attribute's value.
+    /// Parses the attribute's value.
     fn from_str(value: &str) -> Result<Self, Self::Err> {
         let mut words = value.split_ascii_whitespace();
         let tag = words.next().unwrap_or_default();
@@ -111,7 +111,7 @@ impl InlineKey {
             return Err(CryptoError::Key);
         }
         let mut key = InlineKey { key_salt: Secret::new(&octets[..len]), lifetime: None, mki: None };
-        // Either may be missing; only the MKI has a colon.
+        // Both are optional; only the MKI has a colon.
         for part in parts {
             match part.split_once(':') {
                 _ if key.mki.is_some() => return Err(CryptoError::Mki),
@@ -136,12 +136,12 @@ fn mki(value: &str, len: &str) -> Option<Mki> {
     Some(Mki { value: number(value)?, len })
 }
 
-/// Digits, without the sign that `parse` would take.
+/// Parses digits, without the sign that `parse` accepts.
 fn number<T: FromStr>(text: &str) -> Option<T> {
     text.bytes().all(|octet| octet.is_ascii_digit()).then(|| text.parse().ok())?
 }
 
-/// The attribute's value, with the key: for the wire.
+/// Writes the attribute's value, including the key.
 pub(super) struct Value<'a>(pub &'a Crypto);
 
 impl fmt::Display for Value<'_> {
@@ -164,13 +164,13 @@ impl fmt::Display for Value<'_> {
     }
 }
 
-/// A description's lines without its keys, for `Debug`.
+/// The lines of a description without keys, for `Debug`.
 pub(super) struct Keyless<'a>(pub &'a str);
 
 impl fmt::Debug for Keyless<'_> {
     fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
         let lines = self.0.lines().map(|line| {
-            // What is behind the name, whatever it says: the line may be malformed.
+            // Removes everything after the name, since the line may be malformed.
             let keyed = ["a=crypto", "a=key-mgmt", "k="]
                 .into_iter()
                 .find(|name| line.get(..name.len()).is_some_and(|start| start.eq_ignore_ascii_case(name)));

@@ -1,17 +1,17 @@
-//! Payload types and what they stand for (RFC 3551 §6, `a=rtpmap`, `a=fmtp`).
+//! Media formats and their payload types (RFC 3551 §6, `a=rtpmap`, `a=fmtp`).
 
-/// A media format: payload type and what it stands for.
+/// A media format with its payload type.
 #[derive(Debug, Clone, PartialEq, Eq)]
 pub struct Format {
     /// RTP payload type, 0 to 127.
     pub payload_type: u8,
     /// Encoding name: `PCMU`, `telephone-event`, …
     pub encoding: String,
-    /// RTP ticks a second.
+    /// RTP clock rate in Hz.
     pub clock_rate: u32,
-    /// Channels; 1 unless the description says otherwise.
+    /// Number of channels; 1 by default.
     pub channels: u8,
-    /// Format parameters as they stand behind the payload type.
+    /// Format parameters: the part of `a=fmtp` after the payload type.
     pub fmtp: Option<String>,
 }
 
@@ -57,13 +57,13 @@ impl Format {
         Format { fmtp: Some("0-15".to_owned()), ..Format::new(payload_type, "telephone-event", 8_000) }
     }
 
-    /// The format that a payload type means without an rtpmap, if it is a static one.
+    /// The format of a static payload type, which needs no rtpmap.
     pub fn from_static(payload_type: u8) -> Option<Format> {
         let &(_, encoding, clock_rate, channels) = STATIC.iter().find(|row| row.0 == payload_type)?;
         Some(Format { channels, ..Format::new(payload_type, encoding, clock_rate) })
     }
 
-    /// The format of an `a=rtpmap` value: `111 opus/48000/2`.
+    /// Parses an `a=rtpmap` value: `111 opus/48000/2`.
     pub(super) fn from_rtpmap(value: &str) -> Option<Format> {
         let (payload_type, rest) = value.trim().split_once(' ')?;
         let payload_type = payload_type.parse().ok().filter(|payload_type| *payload_type < 128)?;
@@ -84,15 +84,15 @@ impl Format {
         }
     }
 
-    /// Whether both mean the same encoding, whatever their payload types and
-    /// parameters; names compare without regard to case (RFC 8866 §6.6).
+    /// Whether both have the same encoding, whatever their payload types and parameters;
+    /// names compare case-insensitively (RFC 8866 §6.6).
     pub fn same_encoding(&self, other: &Format) -> bool {
-        // Events have no channels, whatever somebody writes (RFC 4733 §7.1.1).
+        // Events have no channels, even if a number is written (RFC 4733 §7.1.1).
         let same_channels = self.channels == other.channels || self.is_telephone_event();
         same_channels && self.is(&other.encoding, other.clock_rate)
     }
 
-    /// Whether this is the encoding with this name and clock rate.
+    /// Whether the encoding has this name and clock rate.
     pub fn is(&self, encoding: &str, clock_rate: u32) -> bool {
         self.encoding.eq_ignore_ascii_case(encoding) && self.clock_rate == clock_rate
     }

@@ -1,11 +1,11 @@
-//! Session descriptions (RFC 8866): parse and print on `sdp-types`, with typed
-//! audio lines. Who answers what is decided in `call/negotiate`.
+//! Session descriptions (RFC 8866): parsing and printing based on `sdp-types`, with typed
+//! audio lines. Codec negotiation is in `call/negotiate`.
 //!
-//! - `audio`: an audio line, read from a description or to be written into one
-//! - `crypto`: keys of SRTP (RFC 4568)
-//! - `format`: payload types, with the static ones of RFC 3551
+//! - `audio`: an audio line, parsed from a description or to be written into one
+//! - `crypto`: SRTP keys (RFC 4568)
+//! - `format`: payload types, including the static ones of RFC 3551
 //! - `build`: offers and answers (RFC 3264 §5, §6: the lines and their order)
-//! - `write`: descriptions as octets
+//! - `write`: serialisation
 
 mod audio;
 mod build;
@@ -24,36 +24,36 @@ pub use crypto::{Crypto, CryptoError, InlineKey, Mki};
 pub use format::Format;
 pub use sdp_types::{Attribute, Direction, ExtMap};
 
-/// The media type of a body that is a session description.
+/// The media type of a session description.
 pub const CONTENT_TYPE: &str = "application/sdp";
 
-/// A session description. What is read is kept, known or not, and printed again.
+/// A session description. Everything parsed is kept, even if unknown, and printed again.
 #[derive(Clone, PartialEq, Eq)]
 pub struct SessionDescription {
     session: sdp_types::Session,
 }
 
-/// The lines, without keys.
+/// Shows the lines without keys.
 impl fmt::Debug for SessionDescription {
     fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
         crypto::Keyless(&String::from_utf8_lossy(&self.to_bytes())).fmt(f)
     }
 }
 
-/// Why a session description cannot be used.
+/// Why a session description is unusable.
 #[derive(Debug, thiserror::Error)]
 pub enum SdpError {
-    /// It is no session description.
+    /// It is not a session description.
     #[error("malformed session description: {0}")]
     Malformed(#[from] sdp_types::ParserError),
-    /// It is larger than any honest one.
+    /// It is larger than any legitimate one.
     #[error("session description of {0} bytes, more than {MAX_SIZE}")]
     TooLarge(usize),
-    /// A media line has neither a connection line of its own nor one above it
-    /// (RFC 8866 §5.7).
+    /// A media line has no connection line, and there is none at session level (RFC 8866
+    /// §5.7).
     #[error("media line {0} has no connection line")]
     NoConnection(usize),
-    /// The connection line names no unicast IP address. Host names are not resolved.
+    /// The connection line has no unicast IP address. Host names are not resolved.
     #[error("media line {0}: {1:?} is not a unicast IP address")]
     Address(usize, String),
     /// There is no such media line, or it is not audio.
@@ -61,15 +61,15 @@ pub enum SdpError {
     NotAudio(usize),
 }
 
-/// Largest description that is parsed, bytes.
+/// Maximum size of a description that is parsed, in octets.
 pub const MAX_SIZE: usize = 32_768;
 
-/// One `m=` line as it stands, whatever it is about.
+/// One `m=` line of any type.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
 pub struct MediaLine<'a> {
     /// `audio`, `video`, `application`, …
     pub media: &'a str,
-    /// The port; 0 refuses the line.
+    /// The port; 0 means that the stream is refused.
     pub port: u16,
     /// `RTP/AVP`, `RTP/SAVP`, `UDP/TLS/RTP/SAVPF`, …
     pub protocol: &'a str,
@@ -78,10 +78,10 @@ pub struct MediaLine<'a> {
 }
 
 impl SessionDescription {
-    /// Parses a description. Lines may end with LF only, and `o=`, `s=` and `t=`
-    /// may be missing: peers do both, and nothing we do depends on them. NULs at
-    /// the end, which some peers count in, are left out. Text that is not UTF-8
-    /// is read with replacement characters.
+    /// Parses a description. Lines may end with a single LF, and `o=`, `s=` and `t=` may be
+    /// missing: peers send both, and we do not depend on them. Trailing NULs, which some
+    /// peers count in, are removed. Text that is not UTF-8 is read with replacement
+    /// characters.
     ///
     /// # Errors
     /// [`SdpError::Malformed`], [`SdpError::TooLarge`].
@@ -92,7 +92,7 @@ impl SessionDescription {
         let text = String::from_utf8_lossy(body);
         let mut session = sdp_types::Session::parse(text.trim_end_matches('\0').as_bytes())?;
         if session.session_name.is_empty() {
-            // What RFC 8866 §5.3 says to write for a session without a name.
+            // The value of RFC 8866 §5.3 for a session without a name.
             session.session_name.push('-');
         }
         if session.times.is_empty() {
@@ -101,13 +101,13 @@ impl SessionDescription {
         Ok(SessionDescription { session })
     }
 
-    /// The description as bytes, lines ended by CRLF.
+    /// The description as octets, with lines ended by CRLF.
     pub fn to_bytes(&self) -> Vec<u8> {
         write::to_bytes(&self.session)
     }
 
-    /// Session id and version of the `o=` line. A description with the version
-    /// of the one before it is the same one (RFC 3264 §8).
+    /// Session id and version of the `o=` line. A description with an unchanged version is
+    /// identical to the previous one (RFC 3264 §8).
     pub fn origin(&self) -> (&str, u64) {
         (&self.session.origin.sess_id, self.session.origin.sess_version)
     }
@@ -122,8 +122,8 @@ impl SessionDescription {
         })
     }
 
-    /// Index of the first audio line that is in use (port not 0) and plain RTP; without such
-    /// a line, of the first in use that is SRTP, else of the first audio line.
+    /// Index of the first audio line in use (port not 0) with plain RTP; otherwise of the
+    /// first in use with SRTP, else of the first audio line.
     pub fn audio_index(&self) -> Option<usize> {
         let is_audio = |line: &MediaLine<'_>| line.media.eq_ignore_ascii_case("audio");
         let in_use = |is: fn(&str) -> bool| {
@@ -134,13 +134,13 @@ impl SessionDescription {
             .or_else(|| self.lines().position(|line| is_audio(&line)))
     }
 
-    /// What an audio line says beside what [`AudioMedia`] reads, without what must not go
-    /// from one leg to another: addresses, keys, topology.
+    /// The attributes of an audio line not covered by [`AudioMedia`], except for those that
+    /// must not be copied to another leg: addresses, keys, topology.
     pub fn other_attributes(&self, index: usize) -> Vec<Attribute> {
         self.session.medias.get(index).map(audio::other_attributes).unwrap_or_default()
     }
 
-    /// The audio line with this index, session-level values filled in.
+    /// The audio line with this index, with session-level values applied.
     ///
     /// # Errors
     /// [`SdpError::NotAudio`], [`SdpError::NoConnection`], [`SdpError::Address`].

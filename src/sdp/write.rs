@@ -1,14 +1,14 @@
-//! Descriptions as octets, as `Session::write` of `sdp-types` has them. That one formats each character by itself, which
-//! is most of what an offer takes.
+//! Serialises descriptions like `Session::write` of `sdp-types`, which formats character by
+//! character and would take most of the time of an offer.
 
 use std::io::Write as _;
 
 use sdp_types::{Attribute, Connection, Media, Session};
 
-/// What most descriptions take.
+/// Capacity for most descriptions.
 const USUAL: usize = 512;
 
-/// The description, lines ended by CRLF.
+/// The description, with lines ended by CRLF.
 pub(super) fn to_bytes(session: &Session) -> Vec<u8> {
     let mut out = Vec::with_capacity(USUAL);
     // Writing to a Vec cannot fail.
@@ -19,7 +19,7 @@ pub(super) fn to_bytes(session: &Session) -> Vec<u8> {
     out
 }
 
-/// Whether it has nothing but what we and nearly all parties write.
+/// Whether it consists only of what we and nearly all peers use.
 fn is_usual(session: &Session) -> bool {
     let Session { session_description, uri, emails, phones, bandwidths, times, time_zones, key, .. } =
         session;
@@ -70,13 +70,13 @@ fn attribute(out: &mut Vec<u8>, it: &Attribute) {
     }
 }
 
-/// Ends the line before, and begins another one.
+/// Ends the previous line and begins another one.
 fn line(out: &mut Vec<u8>, parts: &[&str]) {
     out.extend_from_slice(b"\r\n");
     texts(out, parts);
 }
 
-/// Texts, without what would end a line (RFC 8866 §9, `byte-string`).
+/// Appends texts without characters that would end a line (RFC 8866 §9, `byte-string`).
 fn texts(out: &mut Vec<u8>, parts: &[&str]) {
     let ends = |byte: &u8| matches!(byte, b'\0' | b'\r' | b'\n');
     for part in parts {

@@ -1,18 +1,18 @@
-//! The lab's own network impairer, as values: what `--impair` says.
+//! The parameters of the lab's network impairer, as given by `--impair`.
 
 use std::fmt;
 use std::str::FromStr;
 
-/// Impairment of received RTP; seeded, so that a run can be repeated.
+/// Impairment of received RTP; seeded for reproducible runs.
 #[derive(Debug, Clone, Copy, PartialEq)]
 pub struct Impairment {
     /// Random loss, percent.
     pub loss_pct: f64,
     /// Extra delay per packet, uniform between 0 and this, ms.
     pub jitter_ms: f64,
-    /// Packets held back behind the next one, percent.
+    /// Packets delayed until after the next one, percent.
     pub reorder_pct: f64,
-    /// Packets doubled, percent.
+    /// Packets duplicated, percent.
     pub dup_pct: f64,
     /// Seed of the random generator.
     pub seed: u64,

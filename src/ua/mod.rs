@@ -1,8 +1,7 @@
-//! The adapter that lab roles see: listen, dial, call events, and one audio
-//! source and sink per call. A role's code has no line that knows which engine
-//! runs.
+//! The interface of the lab's roles to an engine: listen, dial, call events, and one audio
+//! source and sink per call. Roles do not depend on the engine in use.
 //!
-//! - `impairment`: the lab's network impairer, as values
+//! - `impairment`: the parameters of the lab's network impairer
 
 pub mod impairment;
 
@@ -33,7 +32,7 @@ pub enum Codec {
 }
 
 impl fmt::Display for Codec {
-    /// As SDP writes it (RFC 3551 table 4).
+    /// The encoding name in SDP (RFC 3551 table 4).
     fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
         f.write_str(match self {
             Codec::Pcmu => "PCMU",
@@ -42,31 +41,31 @@ impl fmt::Display for Codec {
     }
 }
 
-/// What a UA needs to start.
+/// Configuration of a UA.
 #[derive(Debug, Clone)]
 pub struct UaConfig {
     /// User part of our Contact and From: `source`, `mixer`, `sink`.
     pub user: String,
-    /// SIP address, UDP and TCP; port 0 takes a free one. RTP binds to the same IP.
+    /// SIP address for UDP and TCP; port 0 takes a free one. RTP uses the same IP address.
     pub bind: SocketAddr,
-    /// Codecs in order of priority, for offers; answers follow the peer's order.
+    /// Codecs in order of preference, for offers; answers follow the peer's order.
     pub codecs: Vec<Codec>,
-    /// Packet time of what we send, ms: 10 to 60 in steps of 10.
+    /// Packet time for sending, in ms: 10 to 60 in steps of 10.
     pub ptime_ms: u32,
     /// Minimum playout delay, ms.
     pub jitter_ms: u32,
     /// Impairment of received RTP.
     pub impairment: Option<Impairment>,
-    /// No RTP for this long in a call that should receive is the end of it.
+    /// Time without RTP after which a call that should receive is ended.
     pub rtp_timeout: Duration,
-    /// Write every SIP message sent and received here.
+    /// File to which every SIP message sent and received is written.
     pub sip_trace: Option<PathBuf>,
-    /// Write one CSV row per received RTP packet here.
+    /// File to which one CSV row per received RTP packet is written.
     pub packet_log: Option<PathBuf>,
 }
 
 impl Default for UaConfig {
-    /// On a free port of loopback, as the lab's roles are without flags.
+    /// On a free loopback port, like the lab's roles without flags.
     fn default() -> Self {
         UaConfig {
             user: "b2b".to_owned(),
@@ -82,34 +81,34 @@ impl Default for UaConfig {
     }
 }
 
-/// One call's audio: where it comes from and where it goes.
+/// The audio source and sink of one call.
 pub struct Audio {
-    /// What we send.
+    /// The audio to send.
     pub source: Box<dyn FrameSource>,
-    /// What we receive.
+    /// Receives the incoming audio.
     pub sink: Box<dyn FrameSink>,
 }
 
-/// What happens to calls.
+/// Events of calls.
 #[derive(Debug, Clone, PartialEq)]
 pub enum UaEvent {
-    /// Somebody calls; decide with `answer` or `reject`.
+    /// An incoming call; decide with `answer` or `reject`.
     Incoming { call: CallId, from: String, to: String, sip_call_id: String },
-    /// A provisional response to our call other than 100.
+    /// A provisional response other than 100 to our call.
     Progress { call: CallId, status: u16, reason: String },
-    /// The call is up: answered (by us or them) and acknowledged.
+    /// The call is established: answered (by either side) and acknowledged.
     Answered { call: CallId, codec: Codec, ptime_ms: u32, remote_rtp: SocketAddr },
-    /// The first RTP packet of the far end has arrived.
+    /// The first RTP packet from the peer has arrived.
     MediaStarted { call: CallId },
-    /// The far end holds us, or takes us back.
+    /// The peer holds or resumes the call.
     Hold { call: CallId, held: bool },
-    /// A digit by RFC 4733.
+    /// A DTMF digit (RFC 4733).
     Digit { call: CallId, digit: char, duration_ms: u32 },
-    /// The source said [`Fill::End`] and everything before it has been sent.
+    /// The source returned [`Fill::End`], and everything before it was sent.
     SourceEnded { call: CallId },
     /// The last event of a call, exactly once.
     Ended { call: CallId, cause: EndCause },
-    /// The engine cannot go on; every call is gone.
+    /// The engine cannot continue; all calls have ended.
     Fatal { message: String },
 }
 
@@ -128,35 +127,35 @@ pub enum UaError {
     NoSuchCall,
     #[error("the engine has stopped: {0}")]
     Stopped(String),
-    /// The engine is not in this build, or it has no such ability.
+    /// The engine is not in this build, or does not support the operation.
     #[error("{0}")]
     Unsupported(String),
 }
 
 /// A SIP endpoint with audio.
 pub trait Ua: Send {
-    /// The SIP address in use, with the real port; never a wildcard.
+    /// The SIP address in use, with the actual port; never a wildcard.
     fn local(&self) -> SocketAddr;
-    /// What happens, in order.
+    /// The events, in order.
     fn events(&self) -> &Receiver<UaEvent>;
-    /// Calls `target` (a `sip:` URI, `;transport=tcp` honoured).
+    /// Calls `target` (a `sip:` URI; `;transport=tcp` is supported).
     fn dial(&self, target: &str, audio: Audio) -> Result<CallId, UaError>;
     /// Answers an incoming call with 200.
     fn answer(&self, call: CallId, audio: Audio) -> Result<(), UaError>;
     /// Refuses an incoming call.
     fn reject(&self, call: CallId, status: u16, reason: &str) -> Result<(), UaError>;
-    /// Ends a call: BYE, CANCEL or a refusal, whichever fits its state.
+    /// Ends a call with BYE, CANCEL or a refusal, depending on its state.
     fn hangup(&self, call: CallId) -> Result<(), UaError>;
-    /// Counters so far, by who placed the calls.
+    /// Counters so far, by direction of the calls.
     fn stats(&self) -> UaStats;
-    /// Hangs everything up, waits for it at most `grace`, and stops.
+    /// Hangs up all calls, waits at most `grace` for them, and stops.
     fn shutdown(self: Box<Self>, grace: Duration);
 }
 
-/// The engines behind [`Ua`], as `--engine` names them.
+/// The engines behind [`Ua`], by their names in `--engine`.
 #[derive(Debug, Clone, Copy, PartialEq, Eq, Default)]
 pub enum Engine {
-    /// Our own SIP core and media engine.
+    /// b2b's own SIP and media engine.
     #[default]
     Native,
     /// libbaresip, in builds with the cargo feature `baresip`.
@@ -164,8 +163,8 @@ pub enum Engine {
 }
 
 impl Engine {
-    /// Whether its RTP carries when audio was captured ([`InFrame::captured_at`]): what
-    /// mouth-to-ear latency is measured by.
+    /// Whether its RTP carries the capture time of audio ([`InFrame::captured_at`]), which is
+    /// needed to measure mouth-to-ear latency.
     pub fn measures_latency(self) -> bool {
         self == Engine::Native
     }

@@ -1,13 +1,13 @@
-//! Colours of log lines: when, and which.
+//! Colours of log lines: when to use them, and which.
 
 use std::io::IsTerminal as _;
 
 use tracing::Level;
 
-/// When to colour.
+/// When to use colours.
 #[derive(Debug, Clone, Copy, PartialEq, Eq, Default)]
 pub enum Color {
-    /// On a terminal, unless `NO_COLOR` is set to something.
+    /// On a terminal, unless `NO_COLOR` is set and not empty.
     #[default]
     Auto,
     /// Always.
@@ -17,8 +17,8 @@ pub enum Color {
 }
 
 impl Color {
-    /// Whether to colour what goes to a terminal (or not to one).
-    /// `no_color` is the environment's `NO_COLOR`.
+    /// Whether to use colours, depending on whether the output is a terminal. `no_color` is
+    /// the environment's `NO_COLOR`.
     pub fn enabled(self, terminal: bool, no_color: Option<&std::ffi::OsStr>) -> bool {
         match self {
             Color::Always => true,
@@ -27,7 +27,7 @@ impl Color {
         }
     }
 
-    /// Whether to colour what this process writes to standard error.
+    /// Whether to use colours on standard error.
     pub fn on_stderr(self) -> bool {
         self.enabled(std::io::stderr().is_terminal(), std::env::var_os("NO_COLOR").as_deref())
     }
@@ -49,7 +49,7 @@ pub fn of_role(role: &str, text: &str) -> String {
     painted(code, text)
 }
 
-/// `text` in the colour of a level; as it is where the level asks for no attention.
+/// `text` in the colour of a level; unchanged below WARN.
 pub(super) fn of_level(level: Level, text: String) -> String {
     match level {
         Level::ERROR => painted(31, &text),
@@ -58,7 +58,7 @@ pub(super) fn of_level(level: Level, text: String) -> String {
     }
 }
 
-/// In the foreground colour of this number (ECMA-48, SGR), and back.
+/// `text` in the foreground colour with this number (ECMA-48, SGR).
 fn painted(code: u8, text: &str) -> String {
     format!("\u{1b}[{code}m{text}\u{1b}[39m")
 }

@@ -1,14 +1,14 @@
 //! Percentiles without allocation: a histogram of fixed size.
 
-/// Fine buckets: one RTP tick at 8 kHz (125 µs) each, up to 64 ms.
+/// Number of fine buckets: one RTP tick at 8 kHz (125 µs) each, up to 64 ms.
 const FINE: usize = 512;
 const FINE_MS: f64 = 0.125;
-/// Coarse buckets: 2 ms each, from 64 ms on; the last one takes the rest.
+/// Number of coarse buckets: 2 ms each, from 64 ms on; the last one is open-ended.
 const COARSE: usize = 256;
 const COARSE_MS: f64 = 2.0;
 const SPLIT_MS: f64 = FINE as f64 * FINE_MS;
 
-/// Counts of times in ms.
+/// A histogram of times in ms.
 #[derive(Debug, Clone)]
 pub struct Histogram {
     buckets: Box<[u32; FINE + COARSE]>,
@@ -22,7 +22,7 @@ impl Default for Histogram {
 }
 
 impl Histogram {
-    /// Counts one value; below 0 counts as 0.
+    /// Counts one value; negative values count as 0.
     pub fn record(&mut self, ms: f64) {
         let bucket = if ms < SPLIT_MS {
             (ms.max(0.0) / FINE_MS) as usize
@@ -33,8 +33,8 @@ impl Histogram {
         self.total += 1;
     }
 
-    /// The value that `percent` of the values do not exceed, as the middle of
-    /// its bucket: exact to 0.07 ms below 64 ms, to 1 ms above; 0 when empty.
+    /// The value that `percent` of the values do not exceed, as the middle of its bucket:
+    /// exact to 0.07 ms below 64 ms, to 1 ms above; 0 if empty.
     pub fn percentile(&self, percent: f64) -> f64 {
         if self.total == 0 {
             return 0.0;

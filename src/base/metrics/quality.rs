@@ -1,7 +1,7 @@
 //! Conversational quality of speech over IP by the E-model: ITU-T G.107 for narrow-band
 //! codecs, G.107.1 for wide-band ones, each with its default values.
 //!
-//! What a codec is worth is its [`Curve`]. Where its figures are from:
+//! The quality of a codec is described by its [`Curve`]. Sources of the values:
 //!
 //! | codec | scale | Ie | Bpl | source |
 //! |---|---|---|---|---|
@@ -9,24 +9,24 @@
 //! | G.722 at 64 kbit/s | G.107.1 | 13 | 12.5 | Ie: G.113 appendix IV; Bpl: ours, a guess: half of G.711's, since a loss upsets the predictor too |
 //! | Opus, wide band | G.107.1 | 18 | 18.7 | measured by Al-Ahmadi (2021) at 15 kbit/s, random loss; at our 24 kbit/s and more it is better, so this is a lower bound |
 //!
-//! The scales are not one: a wide-band 4.3 sounds better than a narrow-band 4.4, since each
-//! is measured by what its own bandwidth can be at best.
+//! The two scales are not comparable: a wide-band 4.3 sounds better than a narrow-band 4.4,
+//! since each is relative to the best that its bandwidth allows.
 
 /// R without delay and loss: G.107 with every default (§7.7).
 const R_DEFAULT: f64 = 93.2;
-/// The same of G.107.1.
+/// R without delay and loss in G.107.1.
 const R_DEFAULT_WIDE: f64 = 129.0;
-/// What R of G.107.1 is divided by before it becomes a MOS (its Annex A).
+/// R of G.107.1 is divided by this before it is converted to MOS (its Annex A).
 const WIDE_SCALE: f64 = 1.29;
 
-/// How a codec takes loss.
+/// The sensitivity of a codec to loss.
 #[derive(Debug, Clone, Copy, PartialEq)]
 pub struct Curve {
-    /// By G.107.1.
+    /// Whether G.107.1 applies.
     pub wide: bool,
-    /// Impairment without loss.
+    /// Ie: impairment without loss.
     pub ie: f64,
-    /// Robustness against loss, in percent.
+    /// Bpl: robustness against loss, in percent.
     pub bpl: f64,
 }
 
@@ -39,17 +39,17 @@ impl Curve {
     pub const OPUS: Curve = Curve { wide: true, ie: 18.0, bpl: 18.7 };
 }
 
-/// What is heard of a stream.
+/// Parameters of a received stream's quality.
 #[derive(Debug, Clone, Copy, PartialEq)]
 pub struct Rating {
-    /// Its codec's.
+    /// The curve of its codec.
     pub curve: Curve,
-    /// Packets missing at playout: lost and not made good, or too late; percent.
+    /// Packets missing at playout (lost and not recovered, or too late), percent.
     pub loss_pct: f64,
-    /// How much longer losses in a row are than chance makes them (G.107 §3.5, BurstR); 1 for
-    /// random loss. See [`burst_ratio`].
+    /// Length of loss bursts relative to random loss (G.107 §3.5, BurstR); 1 for random loss.
+    /// See [`burst_ratio`].
     pub burst_ratio: f64,
-    /// One way, mouth to ear, ms.
+    /// One-way mouth-to-ear delay, ms.
     pub delay_ms: f64,
 }
 
@@ -65,7 +65,8 @@ impl Rating {
         mos_of_r(if self.curve.wide { self.r() / WIDE_SCALE } else { self.r() })
     }
 
-    /// Ie,eff (§7.6). G.107.1 has it for random loss only; bursts count there as in G.107.
+    /// Ie,eff (§7.6). G.107.1 defines it only for random loss; bursts are treated as in
+    /// G.107.
     fn loss_impairment(&self) -> f64 {
         let Curve { ie, bpl, .. } = self.curve;
         let loss = self.loss_pct.clamp(0.0, 100.0);
@@ -73,8 +74,8 @@ impl Rating {
     }
 }
 
-/// BurstR of so many losses in so many bursts, at that loss in percent: 1 to 8, beyond which
-/// nothing was ever measured.
+/// BurstR from the number of losses and bursts at this loss percentage: 1 to 8, since larger
+/// values were never measured.
 pub fn burst_ratio(lost: u64, bursts: u64, loss_pct: f64) -> f64 {
     if bursts == 0 {
         return 1.0;
@@ -82,13 +83,13 @@ pub fn burst_ratio(lost: u64, bursts: u64, loss_pct: f64) -> f64 {
     (lost as f64 / bursts as f64 * (1.0 - loss_pct.clamp(0.0, 100.0) / 100.0)).clamp(1.0, 8.0)
 }
 
-/// [`Rating::mos`] of G.711 under random loss, in percent, and one-way delay in ms.
+/// [`Rating::mos`] of G.711 with random loss, in percent, and one-way delay in ms.
 pub fn mos(loss_pct: f64, one_way_delay_ms: f64) -> f64 {
     Rating { curve: Curve::G711, loss_pct, burst_ratio: 1.0, delay_ms: one_way_delay_ms }.mos()
 }
 
-/// Idd: the part of Id that delay alone causes, for a link without echo (§7.5,
-/// with the default sensitivity sT = 1, mT = 100 ms).
+/// Idd: the part of Id caused by delay alone, without echo (§7.5, with the default
+/// sensitivity sT = 1, mT = 100 ms).
 fn delay_impairment(one_way_delay_ms: f64) -> f64 {
     if one_way_delay_ms.is_nan() || one_way_delay_ms <= 100.0 {
         return 0.0;
@@ -97,7 +98,7 @@ fn delay_impairment(one_way_delay_ms: f64) -> f64 {
     25.0 * ((1.0 + x.powi(6)).powf(1.0 / 6.0) - 3.0 * (1.0 + (x / 3.0).powi(6)).powf(1.0 / 6.0) + 2.0)
 }
 
-/// MOS from R (Annex B).
+/// Converts R to MOS (Annex B).
 fn mos_of_r(r: f64) -> f64 {
     if r <= 0.0 {
         1.0

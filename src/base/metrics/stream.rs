@@ -1,18 +1,18 @@
-//! What a receiver measures of an accepted stream: interarrival jitter (RFC
-//! 3550 §6.4.1, A.8) and gaps. All times in RTP ticks at 8 kHz or in ms.
+//! Measurements of a received stream: interarrival jitter (RFC 3550 §6.4.1, A.8) and gaps.
+//! Times are in RTP ticks of the stream's clock, or in ms.
 
 use std::time::{Duration, Instant};
 
 use super::histogram::Histogram;
 use crate::frame::RATE_HZ;
 
-/// Jitter and gaps of one received stream, over SSRC changes.
+/// Jitter and gaps of one received stream, across SSRC changes.
 #[derive(Debug, Clone)]
 pub struct StreamStats {
     epoch: Instant,
-    /// Ticks a second of the stream's timestamps.
+    /// RTP clock rate in Hz.
     ticks_hz: u32,
-    /// Arrival minus timestamp of the packet before, ticks.
+    /// Arrival minus timestamp of the previous packet, in ticks.
     transit: Option<f64>,
     jitter: f64,
     percentiles: Histogram,
@@ -22,8 +22,8 @@ pub struct StreamStats {
 }
 
 impl StreamStats {
-    /// Nothing received yet, of a stream with a clock of 8,000 Hz. `epoch` is any moment
-    /// before the first arrival.
+    /// Statistics for a stream with a clock of 8,000 Hz, before the first packet. `epoch` is
+    /// any time before the first arrival.
     pub fn new(epoch: Instant) -> Self {
         StreamStats {
             epoch,
@@ -37,7 +37,7 @@ impl StreamStats {
         }
     }
 
-    /// Timestamps count in this clock from now on: another codec.
+    /// Changes the RTP clock rate, for another codec.
     pub fn clock(&mut self, ticks_hz: u32) {
         if ticks_hz == self.ticks_hz || ticks_hz == 0 {
             return;
@@ -49,7 +49,7 @@ impl StreamStats {
         self.ticks_hz = ticks_hz;
     }
 
-    /// Ticks a second of the timestamps.
+    /// The RTP clock rate in Hz.
     pub fn ticks_hz(&self) -> u32 {
         self.ticks_hz
     }
@@ -58,11 +58,10 @@ impl StreamStats {
         f64::from(self.ticks_hz) / 1_000.0
     }
 
-    /// Counts a packet of the media clock, in order of arrival.
+    /// Counts a packet on the media clock, in order of arrival.
     pub fn media(&mut self, sequence: u64, timestamp: u32, arrival: Instant) {
         let ticks = arrival.saturating_duration_since(self.epoch).as_secs_f64() * f64::from(self.ticks_hz);
-        // The timestamp wraps; the difference of two transits does not care once
-        // it is brought back into half a cycle.
+        // Timestamps wrap: the difference of two transits is reduced to within half a cycle.
         let transit = ticks - f64::from(timestamp);
         if let Some(before) = self.transit.replace(transit) {
             let cycle = 4_294_967_296.0;
@@ -75,9 +74,9 @@ impl StreamStats {
         self.arrived(arrival);
     }
 
-    /// Counts a packet whose timestamp does not follow the media clock: a
-    /// telephone-event packet, which keeps the timestamp of its start. `until` is
-    /// the timestamp up to which it speaks.
+    /// Counts a packet whose timestamp does not follow the media clock: a telephone-event
+    /// packet, which keeps the timestamp of its start. `until` is the timestamp at the end of
+    /// its duration.
     pub fn event(&mut self, sequence: u64, until: u32, arrival: Instant) {
         self.gaps.record(sequence, until);
         self.arrived(arrival);
@@ -89,30 +88,31 @@ impl StreamStats {
         }
     }
 
-    /// Another source: its timestamps have an origin of their own, and its jitter begins at zero (RFC 3550 A.8).
+    /// Handles a change of source: timestamps have a new origin, and jitter starts at zero
+    /// (RFC 3550 A.8).
     pub fn new_source(&mut self) {
         self.forget_times();
         self.jitter = 0.0;
     }
 
-    /// What is measured from the packet before to the next one would mean nothing.
+    /// Forgets the last packet, because the difference to the next one is meaningless.
     fn forget_times(&mut self) {
         self.transit = None;
         self.gaps.new_source();
     }
 
-    /// Nothing is expected (hold): neither time nor timestamps count across it.
+    /// Nothing is expected (hold): no gap is measured across the pause.
     pub fn pause(&mut self) {
         self.last_arrival = None;
         self.forget_times();
     }
 
-    /// Jitter estimate, ticks: what a report block carries.
+    /// The jitter estimate in ticks, as in a report block.
     pub fn jitter_ticks(&self) -> u32 {
         self.jitter as u32
     }
 
-    /// The jitter estimate now, ms.
+    /// The current jitter estimate, ms.
     pub fn jitter_now_ms(&self) -> f64 {
         self.jitter / self.ticks_per_ms()
     }
@@ -127,17 +127,17 @@ impl StreamStats {
         self.arrival_gap.as_secs_f64() * 1_000.0
     }
 
-    /// Longest step between the timestamps of packets that follow each other in
-    /// sequence, ms: the ptime when nothing was lost.
+    /// Longest step between the timestamps of packets consecutive in sequence, ms: the ptime
+    /// if nothing was lost.
     pub fn rtp_gap_ms(&self) -> f64 {
         f64::from(self.gaps.longest()) / self.ticks_per_ms()
     }
 }
 
-/// Packets held in sequence order before their gap counts.
+/// Number of packets kept in sequence order before their gaps count.
 const WINDOW: u64 = 32;
 
-/// Finds timestamp steps in sequence order although packets come out of order.
+/// Measures timestamp steps in sequence order, although packets arrive out of order.
 #[derive(Debug, Clone, Default)]
 struct GapMeter {
     window: [Option<(u64, u32)>; WINDOW as usize],
@@ -179,7 +179,7 @@ impl GapMeter {
         self.window[(sequence % WINDOW) as usize] = Some((sequence, timestamp));
     }
 
-    /// Runs over the window in sequence order.
+    /// Includes the steps within the window, in sequence order.
     fn with_window(&self) -> Steps {
         let mut steps = self.settled;
         for number in self.highest.saturating_sub(WINDOW - 1)..=self.highest {

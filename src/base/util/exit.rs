@@ -2,17 +2,17 @@
 
 use std::fmt;
 
-/// Exit codes of every role. The values follow sysexits(3) where one fits.
+/// Exit codes of every role. They follow sysexits(3) where possible.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
 #[repr(u8)]
 pub enum Exit {
-    /// All went well.
+    /// Success.
     Ok = 0,
-    /// The run ended well but an expectation of the plan was not met.
+    /// The run ended properly, but an expectation of the plan was not met.
     Expectation = 1,
-    /// Arguments or plan.
+    /// Invalid arguments or plan.
     Usage = 64,
-    /// SIP: a call could not be placed, or the far end is gone.
+    /// SIP: a call could not be placed, or the peer is gone.
     Sip = 65,
     /// Audio: file, player or recording.
     Audio = 66,
@@ -22,8 +22,8 @@ pub enum Exit {
     Panic = 70,
 }
 
-/// An error that decides the exit code. Wrap it in `anyhow::Error`; `main`
-/// finds it again by downcast.
+/// An error that determines the exit code. Wrap it in `anyhow::Error`; `main` finds it by
+/// downcast.
 #[derive(Debug)]
 pub struct Failure {
     /// The exit code.

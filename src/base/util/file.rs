@@ -1,4 +1,4 @@
-//! Files that hold what others on the machine have no business with: calls, voices, secrets.
+//! Files that other users must not read: calls, voices, secrets.
 
 use std::fs::{File, OpenOptions};
 use std::io;
@@ -9,15 +9,15 @@ use nix::errno::Errno;
 use nix::fcntl::OFlag;
 use nix::sys::stat::{Mode, umask};
 
-/// The permissions of files that a process makes.
+/// The permissions of files that a process creates.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
 pub struct FileMode(u32);
 
 impl FileMode {
-    /// The owner reads and writes, nobody else.
+    /// Read and write for the owner only.
     pub const OWNER: FileMode = FileMode(0o600);
 
-    /// Of its octal digits: `"0640"`. The owner has to be able to read and write.
+    /// Parses octal digits: `"0640"`. The owner must have read and write permission.
     pub fn parse(text: &str) -> Option<FileMode> {
         let digits = text.len() == 3 || text.len() == 4 && text.starts_with('0');
         let mode = u32::from_str_radix(text, 8).ok().filter(|_| digits)?;
@@ -25,20 +25,21 @@ impl FileMode {
         usable.then_some(FileMode(mode))
     }
 
-    /// What the process may not give to others; who may read a file may look into its folder.
+    /// The umask for this mode; read permission for a file implies search permission for its
+    /// directory.
     fn mask(self) -> u32 {
         !(self.0 | (self.0 & 0o444) >> 2) & 0o077
     }
 
-    /// From now on every file that this process makes has this mode, whoever makes it: a database,
-    /// a recording. To be called before there are threads.
+    /// Sets this mode for every file that the process creates from now on, by whatever code:
+    /// a database, a recording. Call it before any thread is started.
     pub fn is_for_all(self) {
         umask(Mode::from_bits_truncate(self.mask()));
     }
 }
 
-/// Opens a file for writing, and makes it if it is not there. A link is not followed: whoever may write
-/// into the folder would have us write elsewhere.
+/// Opens a file for writing, and creates it if necessary. Symbolic links are not followed,
+/// because anyone with write access to the directory could redirect the output.
 ///
 /// # Errors
 /// The system refuses, or the path is a link.
@@ -47,15 +48,15 @@ pub fn open(path: &Path, options: &OpenOptions, flags: OFlag) -> io::Result<File
     options.clone().create(true).custom_flags(flags.bits()).open(path).map_err(no_link)
 }
 
-/// The same for a file that begins anew.
+/// Like [`open`], and truncates the file.
 ///
 /// # Errors
-/// As [`open`].
+/// As for [`open`].
 pub fn begin(path: &Path) -> io::Result<File> {
     open(path, OpenOptions::new().write(true).truncate(true), OFlag::empty())
 }
 
-/// For what is opened by others.
+/// Checks a path that other code will open.
 ///
 /// # Errors
 /// The path is a link.
@@ -68,7 +69,7 @@ pub fn is_no_link(path: &Path) -> io::Result<()> {
 
 const LINK: &str = "it is a link, which is not followed; name the file itself";
 
-/// Standard output and standard error are links by nature.
+/// Standard output and standard error are always links.
 fn is_standard(path: &Path) -> bool {
     path == Path::new("/dev/stdout") || path == Path::new("/dev/stderr")
 }

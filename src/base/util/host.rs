@@ -1,10 +1,11 @@
-//! IP addresses as text, in one piece.
+//! Efficient formatting of IP addresses.
 
 use std::fmt;
 use std::net::IpAddr;
 
-/// An address as it prints itself. The standard library formats each number of an IPv4 address by itself, which takes a
-/// thousand instructions; messages name our own in every Via and Contact.
+/// An address with the usual text form. The standard library formats each number of an IPv4
+/// address separately, which takes a thousand instructions, and every Via and Contact has our
+/// address.
 #[derive(Debug, Clone, Copy)]
 pub struct Host(pub IpAddr);
 
@@ -13,7 +14,7 @@ impl fmt::Display for Host {
         let IpAddr::V4(ip) = self.0 else { return self.0.fmt(f) };
         let (mut text, mut length) = ([b'.'; "255.255.255.255".len()], 0);
         for (place, octet) in ip.octets().into_iter().enumerate() {
-            // The dots are there.
+            // The dots are preset.
             length += usize::from(place > 0);
             for (unit, least) in [(100, 100), (10, 10), (1, 0)] {
                 if octet >= least {

@@ -1,15 +1,14 @@
-//! Lines from a stream that nobody trusts: a line has a length limit, and the
-//! rest of a longer one is thrown away as it comes, so a line without an end
-//! costs no more memory than a short one.
+//! Lines from an untrusted stream: a line has a length limit, and the rest of a longer one is
+//! discarded as it is read, so a line without an end takes no more memory than a short one.
 
 use std::io::{self, BufReader, Read};
 
 /// One line, without its line feed.
 #[derive(Debug, Clone, PartialEq, Eq)]
 pub struct RawLine {
-    /// At most as many bytes as the reader's limit.
+    /// At most `limit` bytes.
     pub bytes: Vec<u8>,
-    /// How many bytes were thrown away behind them.
+    /// Number of bytes discarded after them.
     pub cut: u64,
 }
 
@@ -26,10 +25,10 @@ impl<R: Read> LineReader<R> {
         LineReader { input: BufReader::with_capacity(8 * 1024, input), limit }
     }
 
-    /// The next line; none at the end. A last line without a line feed counts.
+    /// The next line; `None` at the end. A last line without a line feed counts.
     ///
     /// # Errors
-    /// Those of the stream.
+    /// Errors of the stream.
     pub fn next_line(&mut self) -> io::Result<Option<RawLine>> {
         use std::io::BufRead;
         let mut line = RawLine { bytes: Vec::new(), cut: 0 };
@@ -63,9 +62,8 @@ impl<R: Read> LineReader<R> {
 }
 
 impl RawLine {
-    /// The line as text that is safe to show: bytes that are not UTF-8 become
-    /// U+FFFD, control characters and direction overrides their escapes, and a
-    /// cut is marked.
+    /// The line as text that is safe to display: bytes that are not UTF-8 become U+FFFD,
+    /// control characters and direction overrides are escaped, and a cut is marked.
     pub fn visible(&self) -> String {
         let mut text = visible(&String::from_utf8_lossy(&self.bytes));
         if self.cut > 0 {
@@ -75,7 +73,7 @@ impl RawLine {
     }
 }
 
-/// Text without anything that a terminal would act on; tabs stay.
+/// Text without anything that a terminal interprets; tabs stay.
 pub fn visible(text: &str) -> String {
     let mut out = String::with_capacity(text.len());
     for c in text.chars() {
@@ -84,7 +82,7 @@ pub fn visible(text: &str) -> String {
     out
 }
 
-/// Control characters (C0, DEL, C1), and what reorders or breaks lines on screen.
+/// Control characters (C0, DEL, C1), and characters that reorder or break lines on screen.
 pub fn is_unsafe(c: char) -> bool {
     c.is_control() || matches!(c, '\u{200e}' | '\u{200f}' | '\u{2028}'..='\u{202e}' | '\u{2066}'..='\u{2069}')
 }

@@ -1,19 +1,19 @@
-//! Small leaves: nothing in here imports another room.
+//! Small helpers without dependencies on other crates of b2b.
 //!
 //! - `ntp`: wall-clock time as NTP timestamps (RFC 5905 §6)
 //! - `exit`: the process exit codes and the error that carries one
-//! - `file`: files that nobody else reads
+//! - `file`: files that only their owner can read
 //! - `host`: IP addresses as text
-//! - `lines`: bounded lines from streams that nobody trusts
+//! - `lines`: bounded lines from untrusted streams
 //! - `signal`: SIGTERM, SIGINT and SIGHUP as values
-//! - `panics`: how many there were
-//! - `process`: CPU time, memory, the parent
-//! - `redact`: numbers in log lines
-//! - `seconds`: times in JSON
-//! - `secret`: octets and texts that are in none
-//! - `unheard`: failures that nobody has sent
-//! - `vital`: threads that their owner cannot do without
-//! - `wall`: what time it was of moments of the steady clock
+//! - `panics`: counts panics
+//! - `process`: CPU time, memory, the parent process
+//! - `redact`: masks numbers in log lines
+//! - `seconds`: durations in JSON
+//! - `secret`: octets and texts that are kept out of logs
+//! - `unheard`: failures that stand for a missing response
+//! - `vital`: threads that must not end
+//! - `wall`: wall-clock time of steady-clock instants
 
 pub mod exit;
 pub mod file;

@@ -1,6 +1,6 @@
-//! Wall-clock time as a 64-bit NTP timestamp (RFC 5905 §6): 32 bits of seconds
-//! since 1900 and 32 bits of fraction. RTCP sender reports (RFC 3550 §6.4.1)
-//! and the abs-capture-time header extension carry it as it is.
+//! Wall-clock time as a 64-bit NTP timestamp (RFC 5905 §6): 32 bits of seconds since 1900 and
+//! 32 bits of fraction. RTCP sender reports (RFC 3550 §6.4.1) and the abs-capture-time header
+//! extension use this format.
 
 use std::time::{Duration, Instant, SystemTime, UNIX_EPOCH};
 
@@ -12,24 +12,24 @@ const UNIX_OFFSET: u64 = 2_208_988_800;
 pub struct NtpTime(pub u64);
 
 impl NtpTime {
-    /// The NTP timestamp of a system time (before 1970: 1970).
+    /// The NTP timestamp of a system time (times before 1970 become 1970).
     pub fn from_system(time: SystemTime) -> Self {
         let unix = time.duration_since(UNIX_EPOCH).unwrap_or_default();
         let fraction = (u64::from(unix.subsec_nanos()) << 32) / 1_000_000_000;
         NtpTime(((unix.as_secs().wrapping_add(UNIX_OFFSET)) << 32) | fraction)
     }
 
-    /// Later by `duration`; wraps with the era.
+    /// The time `duration` later; wraps with the era.
     pub fn plus(self, duration: Duration) -> Self {
         NtpTime(self.0.wrapping_add(to_units(duration)))
     }
 
-    /// Earlier by `duration`; wraps with the era.
+    /// The time `duration` earlier; wraps with the era.
     pub fn minus(self, duration: Duration) -> Self {
         NtpTime(self.0.wrapping_sub(to_units(duration)))
     }
 
-    /// Milliseconds from `earlier` to `self`; negative when `self` is earlier.
+    /// Milliseconds from `earlier` to `self`; negative if `self` is earlier.
     pub fn millis_since(self, earlier: NtpTime) -> f64 {
         (self.0.wrapping_sub(earlier.0) as i64) as f64 / 4_294_967_296.0 * 1_000.0
     }
@@ -41,7 +41,7 @@ impl NtpTime {
         seconds * 1_000_000_000 + fraction as i64
     }
 
-    /// The middle 32 bits, as RTCP's LSR and DLSR use them (RFC 3550 §6.4.1).
+    /// The middle 32 bits, used for LSR in RTCP (RFC 3550 §6.4.1).
     pub fn middle(self) -> u32 {
         (self.0 >> 16) as u32
     }
@@ -51,8 +51,8 @@ fn to_units(duration: Duration) -> u64 {
     (duration.as_secs() << 32) | ((u64::from(duration.subsec_nanos()) << 32) / 1_000_000_000)
 }
 
-/// One reading of both clocks: the monotonic one, on which everything is
-/// scheduled, and the wall clock, which RTCP and capture times carry.
+/// A simultaneous reading of both clocks: the monotonic one, used for scheduling, and the
+/// wall clock, used in RTCP and capture times.
 #[derive(Debug, Clone, Copy)]
 pub struct Now {
     /// Monotonic time.
@@ -62,7 +62,7 @@ pub struct Now {
 }
 
 impl Now {
-    /// The wall-clock time at another monotonic moment, by this reading.
+    /// The wall-clock time at another monotonic time, according to this reading.
     pub fn wall_at(&self, at: Instant) -> NtpTime {
         match at.checked_duration_since(self.at) {
             Some(ahead) => self.wall.plus(ahead),

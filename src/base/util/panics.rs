@@ -1,8 +1,8 @@
-//! Panics so far, by the kind of thread.
+//! Counts panics by kind of thread.
 
 use std::sync::atomic::{AtomicU64, Ordering};
 
-/// Kinds of threads, and how the names of theirs begin.
+/// Kinds of threads, and the prefixes of their names.
 const KINDS: [(&str, &[&str]); 4] = [
     ("calls", &["calls"]),
     ("media", &["relay-", "media", "recording", "sound", "rtpengine", "remote-media"]),
@@ -13,7 +13,7 @@ const KINDS: [(&str, &[&str]); 4] = [
 static COUNTS: [AtomicU64; KINDS.len()] = [const { AtomicU64::new(0) }; KINDS.len()];
 static OTHERS: AtomicU64 = AtomicU64::new(0);
 
-/// One more, in a thread of this name.
+/// Counts a panic in a thread with this name.
 pub fn count(thread: Option<&str>) {
     let begins = |name: &str| {
         KINDS.iter().position(|(_, names)| names.iter().any(|beginning| name.starts_with(beginning)))
@@ -22,14 +22,14 @@ pub fn count(thread: Option<&str>) {
     count.unwrap_or(&OTHERS).fetch_add(1, Ordering::Relaxed);
 }
 
-/// All of them.
+/// The counters of all kinds.
 pub fn counts() -> impl Iterator<Item = (&'static str, u64)> {
     let kinds = KINDS.iter().zip(&COUNTS).map(|((kind, _), count)| (*kind, count));
     kinds.chain([("other", &OTHERS)]).map(|(kind, count)| (kind, count.load(Ordering::Relaxed)))
 }
 
-/// A way to panic, in debug builds only, for tests of what a panic costs: here, if `B2B_PANIC`
-/// names this place and these octets end so.
+/// Panics on purpose, in debug builds only, to test the consequences of a panic: if
+/// `B2B_PANIC` names this place and the octets end with `panic`.
 #[inline]
 pub fn on_purpose(_place: &str, _octets: &[u8]) {
     #[cfg(debug_assertions)]

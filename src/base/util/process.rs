@@ -1,4 +1,4 @@
-//! What a process knows about itself: its CPU time, its memory, its parent.
+//! Information about the own process: CPU time, memory, parent.
 
 use std::time::Duration;
 
@@ -8,10 +8,11 @@ use nix::sys::signal::Signal;
 use nix::sys::time::TimeVal;
 use nix::unistd::getppid;
 
-/// The environment variable that holds the process id of the orchestrator.
+/// The environment variable with the process id of the orchestrator.
 pub const PARENT: &str = "B2B_PARENT";
 
-/// Ticks in a second, as /proc counts them (`USER_HZ`): on every architecture of today, whatever the kernel's own are.
+/// Ticks per second in /proc (`USER_HZ`): the same on every current architecture, whatever
+/// the kernel's own tick rate.
 const USER_HZ: u64 = 100;
 
 /// User and system time of this process so far.
@@ -25,7 +26,7 @@ pub fn cpu_time() -> Duration {
         .unwrap_or_default()
 }
 
-/// Resident memory of this process, bytes; 0 when the system does not tell.
+/// Resident memory of this process, in octets; 0 if unknown.
 pub fn resident_bytes() -> u64 {
     let status = std::fs::read_to_string("/proc/self/status").unwrap_or_default();
     let line = status.lines().find_map(|line| line.strip_prefix("VmRSS:"));
@@ -33,25 +34,24 @@ pub fn resident_bytes() -> u64 {
     kilobytes.unwrap_or(0) * 1_024
 }
 
-/// Descriptors that this process may have once it asks for them: the hard limit. 0
-/// when the system does not tell.
+/// The hard limit of descriptors, up to which the process may raise its own. 0 if unknown.
 pub fn descriptor_limit() -> usize {
     getrlimit(Resource::RLIMIT_NOFILE)
         .map(|(_, hard)| usize::try_from(hard).unwrap_or(usize::MAX))
         .unwrap_or(0)
 }
 
-/// Descriptors that are open now, the one that counts them included; 0 when the system does not tell.
+/// Number of open descriptors, including the one used for counting; 0 if unknown.
 pub fn open_descriptors() -> usize {
     std::fs::read_dir("/proc/self/fd").map_or(0, Iterator::count)
 }
 
-/// Descriptors that this process may have now: the soft limit. 0 when the system does not tell.
+/// The soft limit of descriptors, which is in force. 0 if unknown.
 pub fn descriptor_soft_limit() -> u64 {
     getrlimit(Resource::RLIMIT_NOFILE).map_or(0, |(soft, _)| soft)
 }
 
-/// When this process started, as time since 1970; none: the system does not tell.
+/// Start time of this process since 1970; `None` if unknown.
 pub fn started() -> Option<Duration> {
     let stat = std::fs::read_to_string("/proc/self/stat").ok()?;
     let stat_of_system = std::fs::read_to_string("/proc/stat").ok()?;
@@ -60,29 +60,29 @@ pub fn started() -> Option<Duration> {
     Some(Duration::from_secs(booted) + Duration::from_millis(started_ticks(&stat)? * 1_000 / USER_HZ))
 }
 
-/// The field `starttime` of /proc/[pid]/stat (proc(5)): ticks since the system has booted. The name of the
-/// program stands before it and may have spaces and brackets.
+/// The field `starttime` of /proc/[pid]/stat (proc(5)): ticks since boot. The program name
+/// before it may contain spaces and brackets.
 fn started_ticks(stat: &str) -> Option<u64> {
     let (_, fields) = stat.rsplit_once(')')?;
     fields.split_whitespace().nth(19)?.parse().ok()
 }
 
-/// Cores that this process may use; 1 when the system does not tell.
+/// Number of cores that this process may use; 1 if unknown.
 pub fn cores() -> usize {
     std::thread::available_parallelism().map_or(1, std::num::NonZero::get)
 }
 
-/// The orchestrator that started this process is gone.
+/// The orchestrator that started this process has exited.
 #[derive(Debug, thiserror::Error, PartialEq, Eq)]
 #[error("the orchestrator (pid {0}) has exited")]
 pub struct ParentGone(pub i32);
 
-/// Asks the system for a SIGTERM when the process named in [`PARENT`] dies; does
-/// nothing without that variable. (The signal comes when the *thread* that started
-/// us ends: the orchestrator starts its children from a thread that lives on.)
+/// Requests a SIGTERM for when the process named in [`PARENT`] dies; no effect without that
+/// variable. (The signal is sent when the *thread* that started this process ends: the
+/// orchestrator starts its children from a thread that lives on.)
 ///
 /// # Errors
-/// When that process is gone already.
+/// That process has already exited.
 pub fn follow_parent() -> Result<(), ParentGone> {
     let Some(parent) = std::env::var(PARENT).ok().and_then(|pid| pid.parse::<i32>().ok()) else {
         return Ok(());

@@ -1,35 +1,35 @@
-//! Numbers in log lines: what is left of them when people must not be recognised.
+//! Masking of telephone numbers in log lines, so that people cannot be identified.
 
 use std::borrow::Cow;
 use std::fmt;
 
-/// Digits that a run needs to be somebody's number: shorter ones are extensions,
-/// ports, status codes.
+/// Minimum number of digits of a telephone number: shorter ones are extensions, ports or
+/// status codes.
 const SHORTEST: usize = 7;
-/// Digits that stay at its beginning: a country, an area.
+/// Number of leading digits kept: country and area.
 const HEAD: usize = 3;
-/// Digits that stay at its end.
+/// Number of trailing digits kept.
 const TAIL: usize = 2;
 
-/// What is left of numbers.
+/// How telephone numbers are masked.
 #[derive(Debug, Clone, Copy, Default, PartialEq, Eq)]
 pub enum Redaction {
-    /// All of it.
+    /// Not at all.
     #[default]
     Off,
-    /// The first three and the last two digits of every number of seven or more.
+    /// Only the first three and last two digits of each number with seven or more are kept.
     Numbers,
 }
 
 impl Redaction {
-    /// A number, a URI or a header value, to be shown. Nothing is allocated; give it to
-    /// `format!` or a log macro. Not for whole lines: it takes a date for a number.
+    /// A number, URI or header value for display. Nothing is allocated; use it in `format!`
+    /// or a log macro. Not for whole lines, because it takes dates for numbers.
     pub fn of(self, text: &str) -> Redacted<'_> {
         Redacted { text, redaction: self }
     }
 
-    /// A log line's text. Numbers of calls and legs (`call 4194304`, `legs 1 and 2`) are
-    /// ours and stay: a line would be of no use without them. Dates go.
+    /// The text of a log line. Ids of calls and legs (`call 4194304`, `legs 1 and 2`) are
+    /// b2b's own and stay, because a line is useless without them. Dates are masked.
     pub fn of_line(self, text: &str) -> Cow<'_, str> {
         if self == Redaction::Off || !has_number(text) {
             return Cow::Borrowed(text);
@@ -81,13 +81,13 @@ impl fmt::Display for Redacted<'_> {
     }
 }
 
-/// Whether there may be anything to take away: most lines have nothing.
+/// Whether there can be anything to mask; most lines have nothing.
 fn has_number(text: &str) -> bool {
     text.bytes().filter(u8::is_ascii_digit).nth(SHORTEST - 1).is_some()
 }
 
-/// Where a number ends: its digits, and the separators (RFC 3966 §5.1.1) that stand singly between two of them. An address in dots is no number: its
-/// parts are short, and dots are not among the separators.
+/// The end of a number: digits and single separators between them (RFC 3966 §5.1.1). An IPv4
+/// address is not a number: its parts are short, and dots are not separators here.
 fn end_of_number(text: &str) -> usize {
     let mut end = 0;
     let mut separated = false;

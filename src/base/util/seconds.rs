@@ -1,4 +1,4 @@
-//! Times in JSON: seconds, with three places behind the point.
+//! Durations in JSON: seconds with three decimals.
 
 use std::time::Duration;
 
@@ -9,7 +9,7 @@ pub fn seconds<S: Serializer>(duration: &Duration, serializer: S) -> Result<S::O
     serializer.serialize_f64(duration.as_millis() as f64 / 1_000.0)
 }
 
-/// For `serialize_with`; none is `null`.
+/// For `serialize_with`; `None` becomes `null`.
 pub fn maybe_seconds<S: Serializer>(duration: &Option<Duration>, serializer: S) -> Result<S::Ok, S::Error> {
     match duration {
         Some(duration) => seconds(duration, serializer),

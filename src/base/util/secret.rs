@@ -1,24 +1,24 @@
-//! Values that must not be seen: octets, texts.
+//! Values that must not be shown: octets and texts.
 
 use std::fmt;
 
-/// Key material: to be compared and handed on, and in no log line.
+/// Key material: can be compared and passed on, but is not shown in logs.
 #[derive(Clone, PartialEq, Eq)]
 pub struct Secret(Box<[u8]>);
 
 impl Secret {
-    /// Takes a copy.
+    /// Makes a secret from a copy of the octets.
     pub fn new(octets: &[u8]) -> Self {
         Secret(octets.into())
     }
 
-    /// The octets, for whoever computes with them.
+    /// The octets, for cryptographic use.
     pub fn expose(&self) -> &[u8] {
         &self.0
     }
 }
 
-/// A password, a hash of one, a PIN, a token.
+/// A password, its hash, a PIN or a token.
 #[derive(Clone, PartialEq, Eq)]
 pub struct SecretText(String);
 
@@ -28,20 +28,20 @@ impl SecretText {
         SecretText(text.into())
     }
 
-    /// The text; for the one place that needs it.
+    /// The text, for the code that needs it.
     pub fn reveal(&self) -> &str {
         &self.0
     }
 }
 
-/// Says nothing of it, not even how long it is.
+/// Discloses nothing, not even the length.
 impl fmt::Debug for SecretText {
     fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
         f.write_str("Secret(…)")
     }
 }
 
-/// Says that there is something, and how long it is.
+/// Shows only the length.
 impl fmt::Debug for Secret {
     fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
         write!(f, "Secret({} octets)", self.0.len())

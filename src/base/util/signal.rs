@@ -8,21 +8,21 @@ use nix::sys::signal::{SigSet, Signal};
 
 use super::exit::Exit;
 
-/// What a shell reports for a program that SIGINT has ended.
+/// Exit code of shells for a program ended by SIGINT.
 const INTERRUPTED: i32 = 130;
 
 static TAKEN: AtomicBool = AtomicBool::new(false);
 
-/// Takes over the signals that ask a program to end. The first one comes out of
-/// the channel; a second SIGINT ends the process at once (exit code 130); and if
-/// the process still runs `patience` after the first one, it is ended (exit code
-/// 67). SIGHUP counts as SIGTERM: the terminal is gone.
+/// Takes over the signals that ask a program to end. The first one is sent to the channel; a
+/// second SIGINT ends the process at once (exit code 130). If the process still runs
+/// `patience` after the first one, it is ended (exit code 67). SIGHUP counts as SIGTERM: the
+/// terminal is gone.
 ///
-/// Call this first of all, in the main thread: threads that exist already would
-/// still get the signals.
+/// Call this first, in the main thread: threads that already exist would still receive the
+/// signals.
 ///
 /// # Errors
-/// When the thread cannot be started, or somebody has taken the signals already.
+/// The thread cannot be started, or the signals were taken over before.
 pub fn take_over(patience: Duration) -> std::io::Result<Receiver<Signal>> {
     if TAKEN.swap(true, Ordering::SeqCst) {
         return Err(std::io::Error::other("the signals are taken already"));

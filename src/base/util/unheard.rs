@@ -1,14 +1,14 @@
-//! Failures of requests that nobody has answered: they have a status, so that they can be passed on,
-//! and are not told to people as if somebody had sent it.
+//! Failures that stand for a missing response: they have a status so that they can be passed
+//! on, but are not presented as if the peer had sent it.
 
-/// The target could not be resolved, connected to or sent to, or is not there (503).
+/// The target could not be resolved, connected to or sent to, or does not exist (503).
 pub const UNREACHABLE: &str = "no answer from that address";
-/// Nothing came back in 64*T1 (408).
+/// No response within 64*T1 (408).
 pub const SILENT: &str = "no answer in 32 s";
-/// It rang, and then nothing came (408).
+/// It rang, and there was no final response (408).
 pub const RANG_OUT: &str = "it rang, and nobody answered";
 
-/// A failure in words.
+/// A failure as text.
 pub fn in_words(status: u16, reason: &str) -> String {
     match (status, reason) {
         (503, UNREACHABLE) | (408, SILENT | RANG_OUT) => reason.to_owned(),

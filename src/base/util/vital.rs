@@ -1,10 +1,10 @@
-//! Threads that their owner cannot do without: when one panics, the owner is told.
+//! Threads that must not end: their owner is told of a panic.
 
 use std::panic::{AssertUnwindSafe, catch_unwind};
 
 use crossbeam_channel::{Receiver, Sender, unbounded};
 
-/// Where the names of threads that have panicked go, and come out. Clones are the same.
+/// A channel for the names of threads that panicked. Clones share it.
 #[derive(Debug, Clone)]
 pub struct Vital {
     tell: Sender<String>,
@@ -19,9 +19,9 @@ impl Default for Vital {
 }
 
 impl Vital {
-    /// Runs a thread's work. A panic ends here, and is told; none.
+    /// Runs the work of a thread. A panic is caught and reported, and gives `None`.
     pub fn run<T>(&self, thread: &str, work: impl FnOnce() -> T) -> Option<T> {
-        // Nothing that was in work is looked at again.
+        // The state used by the work is not used again.
         let done = catch_unwind(AssertUnwindSafe(work)).ok();
         if done.is_none() {
             self.has_panicked(thread);
@@ -29,13 +29,13 @@ impl Vital {
         done
     }
 
-    /// This thread has panicked.
+    /// Reports that this thread has panicked.
     pub fn has_panicked(&self, thread: &str) {
-        // We hold the other end ourselves.
+        // Cannot fail, because `self` holds the receiver.
         let _ = self.tell.send(thread.to_owned());
     }
 
-    /// Hears of threads that have panicked.
+    /// Receives the names of threads that panicked.
     pub fn panicked(&self) -> Receiver<String> {
         self.told.clone()
     }

@@ -1,9 +1,9 @@
-//! What time it was, for people, of moments that only the steady clock knows.
+//! Converts times of the steady clock to wall-clock times, for display.
 
 use std::time::{Instant, SystemTime};
 
-/// A moment of the steady clock, and what time it was then. It does not follow a clock that is set later:
-/// names and records keep their order.
+/// A reading of the steady clock with its wall-clock time. Later adjustments of the wall
+/// clock are ignored, so names and records stay in order.
 #[derive(Clone, Copy, Debug)]
 pub struct WallClock {
     at: Instant,
@@ -11,13 +11,13 @@ pub struct WallClock {
 }
 
 impl WallClock {
-    /// Now, which is this time.
+    /// A reading of both clocks at the same time.
     pub fn new(now: Instant, wall: SystemTime) -> Self {
         WallClock { at: now, wall }
     }
 
-    /// What time it was at a moment, before or after the first one; the first one's where no time can be
-    /// told.
+    /// The wall-clock time of another instant, before or after the reading; that of the
+    /// reading itself if it cannot be represented.
     pub fn time_of(&self, at: Instant) -> SystemTime {
         let told = match at.checked_duration_since(self.at) {
             Some(since) => self.wall.checked_add(since),

@@ -1,10 +1,10 @@
-//! Our registration somewhere (RFC 3261 §10.2): a server's at a gateway, a phone's at its
-//! registrar. Machines: time is an argument, requests and answers are values.
+//! The client side of registrations (RFC 3261 §10.2): a server's at a gateway, a phone's at
+//! its registrar. State machines: time is an argument, requests and responses are values.
 //!
 //! - `table`: states and events, without times
-//! - `schedule`: the same with its times: when to refresh it, when to try again
-//! - `outbound`: its flow by RFC 5626
-//! - `register`: REGISTER and its answers, with credentials
+//! - `schedule`: the state machine with its times: refresh and retry
+//! - `outbound`: the flow of a registration (RFC 5626)
+//! - `register`: REGISTER and its responses, with credentials
 
 pub mod outbound;
 pub mod register;

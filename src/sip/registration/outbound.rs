@@ -1,4 +1,5 @@
-//! A registration's flow by RFC 5626: what REGISTER says of it, and how it is kept.
+//! The flow of a registration (RFC 5626): header fields of REGISTER, and the keep-alive
+//! interval.
 
 use std::sync::Arc;
 use std::time::Duration;
@@ -7,30 +8,32 @@ use bytes::Bytes;
 
 use crate::msg::{Name, Response, Transport};
 
-/// Silence on a connection at most, where the registrar does not say (RFC 5626 §4.4.1): 95 to 120 s.
+/// Default for the maximum silence on a connection (RFC 5626 §4.4.1): keep-alives every 95 to
+/// 120 s.
 const CONNECTION: Duration = Duration::from_secs(120);
-/// The same on UDP, whose NATs forget sooner (RFC 5626 §4.4.2): 24 to 29 s.
+/// The same for UDP, whose NAT bindings expire sooner (RFC 5626 §4.4.2): every 24 to 29 s.
 const UDP: Duration = Duration::from_secs(29);
-/// A registrar that wants to hear of us more often than that does so in vain.
+/// Lower bound of the interval, whatever the registrar asks for.
 const LEAST: Duration = Duration::from_secs(5);
 
-/// A flow that a registrar has granted.
+/// A flow that a registrar accepted for outbound.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
 pub struct OutboundFlow {
-    /// After how long a silence the registrar takes it for gone; none: it does not say.
+    /// Silence after which the registrar considers the flow dead; `None` if not stated.
     pub timer: Option<Duration>,
 }
 
 impl OutboundFlow {
-    /// What a 2xx to REGISTER says of its flow; none: it is an ordinary one (RFC 5626 §4.2.1).
+    /// The flow accepted in a 2xx to REGISTER; `None` for an ordinary registration (RFC 5626
+    /// §4.2.1).
     pub(super) fn of(response: &Response) -> Option<Self> {
         let seconds = response.number::<u32>(Name::parse(b"Flow-Timer")).ok().flatten();
         let timer = seconds.map(|it| Duration::from_secs(u64::from(it)));
         response.has_token(Name::Require, "outbound").then_some(OutboundFlow { timer })
     }
 
-    /// How long the flow may be silent at most: a tenth less than the registrar's patience, 10 s at most, since
-    /// a keep-alive takes its time.
+    /// The maximum silence on the flow: the registrar's limit less a tenth, at most 10 s, as
+    /// a margin for the keep-alive.
     pub fn every(self, transport: Transport) -> Duration {
         let usual = if transport.is_reliable() { CONNECTION } else { UDP };
         let Some(timer) = self.timer else { return usual };
@@ -39,8 +42,8 @@ impl OutboundFlow {
     }
 }
 
-/// The header fields and the parameters of Contact by which REGISTER asks for such a flow: one flow, since
-/// one address of ours is there to be reached by (RFC 5626 §4.2.1).
+/// The header field and Contact parameters by which REGISTER asks for such a flow. There is
+/// one flow, because there is one address of ours (RFC 5626 §4.2.1).
 pub(super) fn asks(instance: &Arc<str>) -> ((Bytes, Bytes), Bytes) {
     let supported = (Bytes::from_static(b"Supported"), Bytes::from_static(b"path, outbound"));
     (supported, format!(";reg-id=1;+sip.instance=\"<{instance}>\"").into())

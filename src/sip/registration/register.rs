@@ -1,4 +1,4 @@
-//! REGISTER and its answers (RFC 3261 §10.2), with credentials.
+//! REGISTER and its responses (RFC 3261 §10.2), with credentials.
 
 use std::sync::Arc;
 use std::time::{Duration, Instant};
@@ -13,98 +13,98 @@ use crate::endpoint::{Endpoint, InviteError, OutOfDialog, RequestFailure, Reques
 use crate::msg::contact_token::ContactToken;
 use crate::msg::{Method, Name, NameAddr, Response, Uri};
 
-/// An expiry that 423 may ask for at most, seconds.
+/// The longest expiry accepted from a 423, in seconds.
 const LONGEST: u32 = 7 * 24 * 3_600;
-/// Values of a Service-Route that are taken: an IMS has three.
+/// Maximum number of Service-Route values accepted; an IMS uses three.
 const MOST_ROUTES: usize = 8;
 
-/// A registrar: one of several that stand for one another.
+/// A registrar: one of several alternatives.
 #[derive(Debug, Clone, Default, PartialEq, Eq)]
 pub struct Place {
     /// The Request-URI.
     pub registrar: String,
-    /// Our address there, for From and To: `<sip:alice@example.com>`.
+    /// Our address-of-record, for From and To: `<sip:alice@example.com>`.
     pub address: String,
-    /// The URI of where to send it, if the registrar's does not say so.
+    /// The URI of the next hop, if it is not that of the registrar.
     pub way: Option<String>,
-    /// Route, one name-addr each: an outbound proxy.
+    /// Route values (name-addrs): an outbound proxy.
     pub route: Vec<Bytes>,
 }
 
-/// Who is registered.
+/// The account to register.
 pub struct Account {
-    /// None: a challenge is the end.
+    /// Credentials; without them a challenge is a failure.
     pub digest: Option<DigestClient>,
-    /// For how long, seconds.
+    /// The expiry requested, in seconds.
     pub expires: u32,
-    /// User part of our contact, escaped.
+    /// User part of our Contact, escaped.
     pub user: String,
-    /// By which settings of TLS connections are made, as [`OutOfDialog::tls`].
+    /// The TLS settings for connections, as in [`OutOfDialog::tls`].
     pub tls: Option<Arc<str>>,
-    /// From which listener of ours requests go, as [`OutOfDialog::listener`].
+    /// The listener of ours that sends requests, as in [`OutOfDialog::listener`].
     pub listener: Option<Arc<str>>,
-    /// The URN of this instance (RFC 5626 §4.1), by which the registrar is asked to reach us by the flow of
-    /// the REGISTER; none: it is not asked.
+    /// The URN of this instance (RFC 5626 §4.1): asks the registrar to reach us by the flow
+    /// of the REGISTER. `None` to not ask.
     pub outbound: Option<Arc<str>>,
-    /// In the URI of our contact: calls that have it come of this registration.
+    /// Token in the URI of our Contact, which identifies calls of this registration.
     pub token: Option<ContactToken>,
 }
 
-/// Why we are not registered.
+/// Why the registration has failed.
 #[derive(Debug, Clone, PartialEq, Eq, thiserror::Error)]
 pub enum Failure {
-    /// The challenge cannot be answered, or our answer was not good.
+    /// The challenge cannot be answered, or our credentials were refused.
     #[error(transparent)]
     Challenge(#[from] ChallengeError),
-    /// It asks for a password, and there is none.
+    /// The registrar asks for a password, and none is set.
     #[error("the registrar requires a password, and none is set")]
     NoCredentials,
-    /// Any other answer but 2xx.
+    /// Any other final response except 2xx.
     #[error("{status} {reason}")]
     Response { status: u16, reason: String },
-    /// No answer.
+    /// There was no final response.
     #[error(transparent)]
     Request(#[from] RequestFailure),
-    /// It could not even be written.
+    /// The request could not be built.
     #[error(transparent)]
     Unsent(#[from] InviteError),
 }
 
-/// What the last answer came to.
+/// The result of the last request.
 #[derive(Debug, Clone, PartialEq, Eq)]
 pub struct Last {
-    /// Its status; none: there was no answer.
+    /// Its status; `None` if there was no response.
     pub status: Option<u16>,
-    /// Its words.
+    /// Its reason phrase.
     pub reason: String,
-    /// Why it is not a success.
+    /// Why it failed; `None` on success.
     pub failure: Option<Failure>,
 }
 
-/// A registration at work: its times, its requests, and what the answers mean.
+/// An active registration: its times, its requests, and the handling of responses.
 pub struct Registrant {
-    /// When what is to be done.
+    /// The state and times of the registration.
     pub schedule: Registration,
     account: Account,
     places: Vec<Place>,
     place: usize,
-    /// The credentials of the request that is on its way.
+    /// The credentials of the outstanding request.
     sent: Authorized,
     identity: Option<RequestIdentity>,
     last: Option<Last>,
     granted: Option<Duration>,
-    /// The contact that was accepted last.
+    /// The Contact accepted last.
     contact: Option<String>,
-    /// The one before, if it was another: it is still there.
+    /// The previous Contact, if it was different: the registrar still has it.
     stale: Option<String>,
-    /// Of the place that has granted it last.
+    /// Index of the registrar that granted the registration last.
     granted_by: usize,
     service_route: Vec<Bytes>,
     outbound: Option<OutboundFlow>,
 }
 
 impl Registrant {
-    /// One that is not begun. `places`: at least one.
+    /// A registration that has not started. `places` must not be empty.
     pub fn new(schedule: Registration, account: Account, places: Vec<Place>) -> Self {
         Registrant {
             schedule,
@@ -123,54 +123,54 @@ impl Registrant {
         }
     }
 
-    /// User part of our contact.
+    /// User part of our Contact.
     pub fn user(&self) -> &str {
         &self.account.user
     }
 
-    /// Whether this is the token of our contact, and the registrar has that.
+    /// Whether this is the token of our Contact and the registration is in force.
     pub fn is_token(&self, token: ContactToken) -> bool {
         self.account.token == Some(token) && self.schedule.state().is_in_force()
     }
 
-    /// The registrar that is asked now.
+    /// The current registrar.
     pub fn place(&self) -> Option<&Place> {
         self.places.get(self.place)
     }
 
-    /// What the last answer came to; none: there was none yet.
+    /// The result of the last request; `None` before the first.
     pub fn last(&self) -> Option<&Last> {
         self.last.as_ref()
     }
 
-    /// What was granted last.
+    /// The expiry granted last.
     pub fn granted(&self) -> Option<Duration> {
         self.granted
     }
 
-    /// Which of the places has granted what is in force; none: nothing is.
+    /// Index of the registrar that granted the registration in force, if any.
     pub fn granted_by(&self) -> Option<usize> {
         self.contact().map(|_| self.granted_by)
     }
 
-    /// The routes of requests outside of a dialog by this registration (RFC 3608), name-addrs, the
-    /// first one first; what is no list of SIP URIs, or a long one, counts as none.
+    /// The Service-Route for requests outside dialogs (RFC 3608), as name-addrs in order.
+    /// Empty if it is not a list of SIP URIs, or too long.
     pub fn service_route(&self) -> &[Bytes] {
         &self.service_route
     }
 
-    /// That the registrar reaches us by the flow of the last REGISTER (RFC 5626); none: it does not, or
-    /// nothing is in force.
+    /// The flow by which the registrar reaches us (RFC 5626); `None` without outbound
+    /// support, or if nothing is in force.
     pub fn outbound(&self) -> Option<OutboundFlow> {
         self.outbound.filter(|_| self.schedule.state().is_in_force())
     }
 
-    /// The contact that the registrar has; none: it has none of ours, as far as we know.
+    /// Our Contact at the registrar, or `None` if it has none as far as we know.
     pub fn contact(&self) -> Option<&str> {
         self.contact.as_deref().filter(|_| self.schedule.state().is_in_force())
     }
 
-    /// The request that an order asks for. All have one Call-ID (§10.2.4).
+    /// The request for an order. All requests have the same Call-ID (§10.2.4).
     pub fn request(&mut self, order: Order, endpoint: &mut Endpoint) -> Option<OutOfDialog> {
         let expires = match order {
             Order::Nothing => return None,
@@ -187,8 +187,8 @@ impl Registrant {
         Some(request)
     }
 
-    /// The request that takes back a contact of ours which another one has replaced: we
-    /// are reached elsewhere now. Its answer is of no consequence.
+    /// The request that removes our previous Contact after our address has changed. Its
+    /// response does not matter.
     pub fn remove_stale(&mut self, endpoint: &mut Endpoint) -> Option<OutOfDialog> {
         let stale = self.stale.take()?;
         let (request, _) = self.build(0, endpoint)?;
@@ -232,13 +232,13 @@ impl Registrant {
         Some((request, sent))
     }
 
-    /// It could not be sent at all.
+    /// Handles a request that could not be sent.
     pub fn unsent(&mut self, now: Instant, error: InviteError) -> Order {
         self.failed(None, error.into());
         self.schedule.answered(now, Answer::Failed { retry_after: None })
     }
 
-    /// Takes what became of it. `contact` is ours as the request had it.
+    /// Handles the outcome of a request. `contact` is our Contact in it.
     pub fn answered(
         &mut self,
         now: Instant,
@@ -255,8 +255,8 @@ impl Registrant {
         };
         if let (Answer::Accepted { .. }, Some(contact), false) = (answer, contact, leaves) {
             let old = self.contact.replace(contact.to_owned());
-            // One of the same instance and flow is replaced by the new one (RFC 5626 §6): its end would
-            // be that of the new one.
+            // With the same instance and flow, the new binding replaces the old one (RFC 5626
+            // §6): removing the old one would remove the new one.
             self.stale = old.filter(|old| old != contact && self.outbound.is_none());
         }
         self.schedule.answered(now, answer)
@@ -331,8 +331,7 @@ fn service_route(response: &Response) -> Vec<Bytes> {
     if good { values.into_iter().map(Bytes::copy_from_slice).collect() } else { Vec::new() }
 }
 
-/// For how long: of our contact among those that the answer lists (§10.2.4), else what
-/// Expires says.
+/// The expiry granted: that of our Contact in the response (§10.2.4), else that of Expires.
 fn granted(response: &Response, contact: Option<&str>) -> Option<u32> {
     let ours = contact.and_then(|contact| Uri::parse(contact.as_bytes()).ok());
     let listed: Vec<_> = response.contacts().flatten().collect();

@@ -1,5 +1,5 @@
-//! A registration with its times: when to refresh it, when to try again. Pure: time is
-//! an argument, and the dice are its own.
+//! A registration with its times: refresh and retry. No I/O: time is an argument, and it has
+//! its own random generator.
 
 use std::time::{Duration, Instant};
 
@@ -8,20 +8,20 @@ use rand::{RngExt, SeedableRng};
 
 use super::table::{Action, Event, State, next};
 
-/// How soon failures are followed by another attempt.
+/// The delays between attempts after failures.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
 pub struct Pace {
-    /// The first wait after a failure is half of twice this, at least.
+    /// The first wait after a failure is one to two times this.
     pub base: Duration,
     /// The longest wait.
     pub max: Duration,
-    /// The first wait after a refusal, at most: it grows to the longest one, since who insists
-    /// is banned. None: there is no other attempt before [`Registration::now`].
+    /// Upper bound of the first wait after a refusal; it doubles up to `max`, since insistent
+    /// clients get banned. `None` for no further attempt until [`Registration::now`].
     pub refused: Option<Duration>,
 }
 
 impl Pace {
-    /// For a provider. Shorter than in RFC 5626 §4.5, whose half a minute is meant for
+    /// For a provider. Shorter than the half minute of RFC 5626 §4.5, which is meant for
     /// thousands of phones at once.
     pub const GATEWAY: Pace = Pace {
         base: Duration::from_secs(5),
@@ -30,43 +30,43 @@ impl Pace {
     };
 }
 
-/// A flow that has been there for so long is one that works: when it goes, another one is made at once.
+/// Age after which a flow counts as working: when it is lost, a new one is made at once.
 const LASTING: Duration = Duration::from_secs(120);
 
-/// The longest wait that a provider may ask for with Retry-After.
+/// Upper bound for Retry-After.
 const MAX_ASKED: Duration = Duration::from_secs(3_600);
 
-/// A registration.
+/// The state of a registration.
 #[derive(Debug)]
 pub struct Registration {
     state: State,
     pace: Pace,
-    /// Failures since the last success.
+    /// Number of failures since the last success.
     failures: u32,
-    /// Attempts that may follow at once: there are other hosts.
+    /// Number of attempts that may follow at once, at the other hosts.
     spare: u32,
     hosts: u32,
     due: Option<Instant>,
     lapses: Option<Instant>,
-    /// Since when the flow is there that it is in force by; none: it is gone.
+    /// Since when the current flow exists; `None` if it is lost.
     flow_since: Option<Instant>,
-    /// Flows that have gone soon after they came, one after the other.
+    /// Number of consecutive flows that were lost soon after they were made.
     flows_lost: u32,
-    /// What the REGISTER says that is on its way is not true any more.
+    /// Whether the Contact in the outstanding REGISTER is outdated.
     outdated: bool,
     dice: StdRng,
 }
 
-/// What became of a REGISTER.
+/// The result of a REGISTER.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
 pub enum Answer {
-    /// It is in force for so long.
+    /// The registration is in force for this time.
     Accepted { granted: Duration },
-    /// Ask again at once.
+    /// Send another REGISTER at once.
     Again,
-    /// Trouble; not before so long, if the provider said so.
+    /// A temporary failure, possibly with a minimum delay.
     Failed { retry_after: Option<Duration> },
-    /// Not wanted.
+    /// Refused by the registrar.
     Refused,
 }
 
@@ -74,16 +74,16 @@ pub enum Answer {
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
 pub enum Order {
     Nothing,
-    /// REGISTER; `next_host`: at the next host of the list, since this one failed.
+    /// REGISTER. `next_host`: at the next host of the list, since this one failed.
     Register {
         next_host: bool,
     },
-    /// The end of it.
+    /// REGISTER with an expiry of 0.
     Unregister,
 }
 
 impl Registration {
-    /// One that is not begun, where so many hosts stand for one another.
+    /// A registration that has not started, with this number of alternative hosts.
     pub fn new(hosts: usize, pace: Pace, seed: [u8; 32]) -> Self {
         Registration {
             state: State::Off,
@@ -100,28 +100,28 @@ impl Registration {
         }
     }
 
-    /// Where it is.
+    /// The current state.
     pub fn state(&self) -> State {
         self.state
     }
 
-    /// When the next attempt or refresh is due; none: nothing is waited for.
+    /// When the next attempt or refresh is due, if any.
     pub fn due(&self) -> Option<Instant> {
         self.due
     }
 
-    /// It is wanted.
+    /// Starts the registration.
     pub fn start(&mut self, now: Instant) -> Order {
         self.step(now, Event::Start)
     }
 
-    /// It is not wanted any more.
+    /// Ends the registration.
     pub fn stop(&mut self, now: Instant) -> Order {
         self.step(now, Event::Stop)
     }
 
-    /// It is wanted at once, whatever was waited for: the way to the registrar is a new one,
-    /// or somebody asks. Nothing, while an answer is still to come.
+    /// Registers at once, whatever the schedule: because the path to the registrar has
+    /// changed, or on request. No effect while a response is outstanding.
     pub fn now(&mut self, now: Instant) -> Order {
         self.failures = 0;
         self.spare = self.hosts - 1;
@@ -132,16 +132,17 @@ impl Registration {
         order
     }
 
-    /// As [`Registration::now`] for who has another contact: while an answer is still to come, once it has come.
+    /// Like [`Registration::now`], for a changed Contact: if a response is outstanding,
+    /// another REGISTER follows it.
     pub fn renew(&mut self, now: Instant) -> Order {
         let order = self.now(now);
         self.outdated = matches!(self.state, State::Asking | State::Refreshing) && order == Order::Nothing;
         order
     }
 
-    /// The flow is gone that it is in force by (RFC 5626 §4.5): again at once if it has lasted, or is the
-    /// first one that has not; else after ever longer waits, since whoever drops us at once would do so for
-    /// ever.
+    /// Handles the loss of the flow (RFC 5626 §4.5): registers again at once if the flow has
+    /// lasted, or is the first that has not. Otherwise the waits grow, since a peer that
+    /// drops flows at once would do so for ever.
     pub fn lost(&mut self, now: Instant) -> Order {
         let lasted = self.flow_since.take().is_some_and(|since| now.duration_since(since) >= LASTING);
         if lasted {
@@ -157,7 +158,7 @@ impl Registration {
         Order::Nothing
     }
 
-    /// An answer.
+    /// Handles the result of a REGISTER.
     pub fn answered(&mut self, now: Instant, answer: Answer) -> Order {
         match answer {
             Answer::Accepted { granted } => {
@@ -192,7 +193,7 @@ impl Registration {
         [self.due, self.lapses].into_iter().flatten().min()
     }
 
-    /// Time has passed.
+    /// Handles the passing of time.
     pub fn timeout(&mut self, now: Instant) -> Order {
         if self.lapses.is_some_and(|at| at <= now) {
             self.lapses = None;
@@ -221,7 +222,7 @@ impl Registration {
         }
         match action {
             Action::Nothing | Action::RetryLater => Order::Nothing,
-            // With its real time it is set by who knows what was granted.
+            // `answered` then sets the actual time from the expiry granted.
             Action::RefreshLater => {
                 self.due = Some(now);
                 Order::Nothing
@@ -237,7 +238,7 @@ impl Registration {
         }
     }
 
-    /// When to try again: at once where another host is left, else after ever longer waits.
+    /// Schedules a retry: at once if another host is left, otherwise after growing waits.
     fn retry(&mut self, now: Instant, asked: Option<Duration>, refused: bool) {
         if !matches!(self.state, State::Waiting | State::Holding) {
             return;
@@ -261,14 +262,16 @@ impl Registration {
         self.due = Some(now + wait.max(asked.unwrap_or_default()));
     }
 
-    /// A wait that was doubled so often, anywhere in the second half of its length (RFC 5626 §4.5).
+    /// The wait after this many doublings, randomised to between half and all of it (RFC 5626
+    /// §4.5).
     fn backed_off(&mut self, first: Duration, times: u32) -> Duration {
         let longest = first.saturating_mul(2u32.saturating_pow(times)).min(self.pace.max);
         longest.mul_f64(self.dice.random_range(0.5..=1.0))
     }
 
-    /// Early enough that one or two attempts may fail: at half of a short time, ten
-    /// minutes before the end of a long one, a little earlier by the dice.
+    /// The time of the refresh, which leaves room for one or two failed attempts: at half of
+    /// a short expiry, ten minutes before the end of a long one, and at random a little
+    /// earlier.
     fn refresh_after(&mut self, granted: Duration) -> Duration {
         const ROOM: Duration = Duration::from_secs(600);
         let at = if granted > 2 * ROOM { granted - ROOM } else { granted / 2 };

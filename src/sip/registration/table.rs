@@ -1,5 +1,5 @@
-//! A registration of ours (RFC 3261 §10.2) as a table: state and event
-//! in, state and action out, no I/O.
+//! State table of a registration (RFC 3261 §10.2): state and event in, state and action out,
+//! no I/O.
 //!
 //! | state \\ event | Start | Accepted | Again | Failed, Refused | Due | Lapsed | Stop |
 //! |---|---|---|---|---|---|---|---|
@@ -14,31 +14,31 @@
 //! | Leaving | – | Gone | send the end | Gone | – | Gone | – |
 //! | Gone | – | – | – | – | – | – | – |
 //!
-//! A new REGISTER waits for the answer to the one before (§10.2): whoever is told to
-//! stop meanwhile is `Unwanted`.
+//! A new REGISTER must wait for the response to the previous one (§10.2): a registration
+//! stopped in the meantime is `Unwanted`.
 
-/// Where a registration is.
+/// The state of a registration.
 #[derive(Debug, Clone, Copy, PartialEq, Eq, Hash)]
 pub enum State {
-    /// Not begun.
+    /// Not started.
     Off,
-    /// REGISTER is on its way, nothing is in force.
+    /// REGISTER sent; nothing is in force.
     Asking,
     /// In force.
     Registered,
-    /// In force, and a REGISTER is on its way.
+    /// In force, and a REGISTER was sent.
     Refreshing,
-    /// Nothing is in force; another attempt follows.
+    /// Nothing is in force; a retry is scheduled.
     Waiting,
-    /// In force, but the last attempt came to nothing; another one follows.
+    /// In force, but the last attempt has failed; a retry is scheduled.
     Holding,
-    /// As `Asking`, to be ended.
+    /// Like `Asking`, to be ended.
     AskingUnwanted,
-    /// As `Refreshing`, to be ended.
+    /// Like `Refreshing`, to be ended.
     RefreshingUnwanted,
-    /// Its end is on the way.
+    /// REGISTER with an expiry of 0 sent.
     Leaving,
-    /// Over.
+    /// Ended.
     Gone,
 }
 
@@ -57,35 +57,35 @@ impl State {
         State::Gone,
     ];
 
-    /// Whether calls reach us by it.
+    /// Whether the registrar sends calls to us.
     pub fn is_in_force(self) -> bool {
         matches!(self, State::Registered | State::Refreshing | State::Holding)
     }
 
-    /// Whether it would be in force if nobody had stopped it.
+    /// Whether the registration has ended.
     pub fn is_over(self) -> bool {
         self == State::Gone
     }
 }
 
-/// What moves it.
+/// Events.
 #[derive(Debug, Clone, Copy, PartialEq, Eq, Hash)]
 pub enum Event {
-    /// It is wanted.
+    /// The registration is wanted.
     Start,
-    /// 2xx.
+    /// 2xx received.
     Accepted,
-    /// A challenge that can be answered, or 423: ask again at once.
+    /// A challenge that can be answered, or 423: send another REGISTER at once.
     Again,
-    /// Silence, no way, or trouble at the registrar.
+    /// Time-out, transport failure, or a temporary failure at the registrar.
     Failed,
-    /// The registrar does not want us.
+    /// Refused by the registrar.
     Refused,
-    /// The time for the next REGISTER has come.
+    /// The next REGISTER is due.
     Due,
-    /// What the registrar granted is over.
+    /// The granted time is over.
     Lapsed,
-    /// It is not wanted any more.
+    /// The registration is no longer wanted.
     Stop,
 }
 
@@ -103,7 +103,7 @@ impl Event {
     ];
 }
 
-/// What is to be done.
+/// Actions.
 #[derive(Debug, Clone, Copy, PartialEq, Eq, Hash)]
 pub enum Action {
     Nothing,
@@ -111,13 +111,13 @@ pub enum Action {
     Send,
     /// Send REGISTER with an expiry of 0.
     SendEnd,
-    /// Wait until it is to be refreshed.
+    /// Schedule the refresh.
     RefreshLater,
-    /// Wait until the next attempt.
+    /// Schedule the next attempt.
     RetryLater,
 }
 
-/// An event that the state has no place for. It changes nothing.
+/// An event that is not allowed in the state. It has no effect.
 #[derive(Debug, Clone, Copy, PartialEq, Eq, thiserror::Error)]
 #[error("a registration in state {state:?} takes no {event:?}; ignore it")]
 pub struct IllegalEvent {
@@ -125,10 +125,10 @@ pub struct IllegalEvent {
     pub event: Event,
 }
 
-/// The table.
+/// The state table.
 ///
 /// # Errors
-/// The event has no place in this state; the state stays.
+/// The event is not allowed in this state, which stays unchanged.
 pub fn next(state: State, event: Event) -> Result<(State, Action), IllegalEvent> {
     use Action as A;
     use Event as E;

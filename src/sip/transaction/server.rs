@@ -1,4 +1,4 @@
-//! The server transactions of an endpoint: a slab of machines and their timers.
+//! The server transactions of an endpoint: a slab of state machines and their timers.
 
 use std::collections::HashMap;
 use std::sync::Arc;
@@ -87,35 +87,36 @@ struct Server<U> {
     key: Arc<[u8]>,
     merge_key: Option<u64>,
     path: ReplyPath,
-    /// Until the final response.
+    /// Kept until the final response.
     request: Option<Box<Request>>,
-    /// The last response, as long as it may have to be sent again.
+    /// The last response, kept while it may have to be resent.
     response: Bytes,
-    /// Our To tag in a refusal whose ACK has come: the answer to a CANCEL that it overtook has the same.
+    /// Our To tag in a refusal that was acknowledged: the response to a crossing CANCEL has
+    /// the same tag.
     tag: Option<Box<[u8]>>,
-    /// What of `ServerTransactions::bytes` is its.
+    /// Its share of `ServerTransactions::bytes`.
     weight: usize,
     user: U,
 }
 
 impl<U> Server<U> {
-    /// Bytes of the messages that it keeps.
+    /// Size of the messages that it keeps, in octets.
     fn weigh(&self) -> usize {
         let request = self.request.as_deref().map_or(0, |request| request.as_bytes().len());
         self.key.len() + request + self.response.len() + self.tag.as_ref().map_or(0, |tag| tag.len())
     }
 }
 
-/// What a request that matches a transaction was.
+/// The kind of a request that matched a transaction.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
 pub enum Matched<U> {
-    /// A retransmission, or an ACK for a refusal: done with.
+    /// A retransmission, or an ACK for a refusal: nothing more to do.
     Absorbed,
-    /// An ACK on the branch of an INVITE that was answered with 2xx.
+    /// An ACK with the branch of an INVITE that was answered with 2xx.
     AckForUser(U),
 }
 
-/// All server transactions of an endpoint; `U` says whose they are.
+/// All server transactions of an endpoint; `U` identifies the transaction user.
 pub struct ServerTransactions<U> {
     slab: Slab<Server<U>>,
     removals: usize,
@@ -130,7 +131,7 @@ pub struct ServerTransactions<U> {
 }
 
 impl<U: Copy> ServerTransactions<U> {
-    /// `secret` keys the hashes of requests.
+    /// `secret` is the key for hashes of requests.
     pub fn new(lengths: TimerLengths, secret: [u64; 2]) -> Self {
         ServerTransactions {
             slab: Slab::new(),
@@ -146,7 +147,7 @@ impl<U: Copy> ServerTransactions<U> {
         }
     }
 
-    /// Gives a request to the transaction it belongs to, if there is one.
+    /// Passes a request to the transaction that it matches, if any.
     pub fn matched(
         &mut self,
         now: Instant,
@@ -165,7 +166,7 @@ impl<U: Copy> ServerTransactions<U> {
         Some(if deliver { Matched::AckForUser(user) } else { Matched::Absorbed })
     }
 
-    /// The INVITE transaction that a CANCEL means (§9.2).
+    /// The INVITE transaction that a CANCEL is for (§9.2).
     pub fn cancelled(&mut self, cancel: &Request, via: &Via<'_>) -> Option<(ServerTransactionId, U)> {
         server_key(&mut self.scratch, cancel, via, &Method::Invite)?;
         let slot = *self.keys.get(self.scratch.as_slice())?;
@@ -173,8 +174,8 @@ impl<U: Copy> ServerTransactions<U> {
         Some((ServerTransactionId { slot, generation: server.generation }, server.user))
     }
 
-    /// Whether a request that matches no transaction is one that came by another
-    /// way before (§8.2.2.2).
+    /// Whether a request that matches no transaction has already arrived by another path
+    /// (§8.2.2.2).
     pub fn is_merged(&self, request: &Request) -> bool {
         merge_key(request, self.secret).is_some_and(|key| self.merge_keys.contains_key(&key))
     }
@@ -226,32 +227,33 @@ impl<U: Copy> ServerTransactions<U> {
         Some(ServerTransactionId { slot, generation })
     }
 
-    /// Says whose a transaction is.
+    /// Sets the user of a transaction.
     pub fn assign(&mut self, id: ServerTransactionId, user: U) {
         if self.request(id).is_some() {
             self.slab[id.slot as usize].user = user;
         }
     }
 
-    /// The request of a transaction that has no final response yet.
+    /// The request of a transaction without a final response.
     pub fn request(&self, id: ServerTransactionId) -> Option<&Request> {
         let server = self.slab.get(id.slot as usize).filter(|server| server.generation == id.generation)?;
         server.request.as_deref().filter(|_| server.machine.is_undecided())
     }
 
-    /// Our To tag in the refusal that it was answered with.
+    /// Our To tag in the refusal of a request.
     pub fn refused_as(&self, id: ServerTransactionId) -> Option<&[u8]> {
         let server = self.slab.get(id.slot as usize).filter(|server| server.generation == id.generation)?;
         server.tag.as_deref().or_else(|| to_tag(&server.response))
     }
 
-    /// Where its responses go.
+    /// Where its responses are sent.
     pub fn path(&self, id: ServerTransactionId) -> Option<ReplyPath> {
         let server = self.slab.get(id.slot as usize)?;
         (server.generation == id.generation).then_some(server.path)
     }
 
-    /// By which way its responses go, should the connection of the request be gone.
+    /// Sets the TLS settings and listener for its responses, used if the connection of the
+    /// request is gone.
     pub fn set_way(&mut self, id: ServerTransactionId, way: Way) {
         let server = self.slab.get_mut(id.slot as usize);
         if let Some(server) = server.filter(|server| server.generation == id.generation) {
@@ -259,7 +261,7 @@ impl<U: Copy> ServerTransactions<U> {
         }
     }
 
-    /// Sends a response. `false`: too late.
+    /// Sends a response. `false` if it is too late.
     pub fn respond(
         &mut self,
         now: Instant,
@@ -271,21 +273,21 @@ impl<U: Copy> ServerTransactions<U> {
         if self.request(id).is_none() {
             return false;
         }
-        // It may lie here for 32 s: without the room that the writer left.
+        // Kept for up to 32 s, so copied without the writer's spare capacity.
         self.slab[id.slot as usize].response = Bytes::copy_from_slice(&response);
         self.happen(now, out, id.slot, Happening::Respond(status));
         true
     }
 
-    /// Ends a transaction at once: what comes of it later is new.
+    /// Ends a transaction at once; retransmissions of its request will count as new.
     pub fn forget(&mut self, id: ServerTransactionId) {
         if self.slab.get(id.slot as usize).is_some_and(|server| server.generation == id.generation) {
             self.remove(id.slot);
         }
     }
 
-    /// Runs the timers that are due. A request that its user never answered
-    /// comes back, with whose it is; `None`: no more of them.
+    /// Handles the due timers. Returns a request that its user has not answered in time, with
+    /// the user; `None` if there are no more due timers.
     pub fn timeout(&mut self, now: Instant, out: &mut Outbox) -> Option<(U, Box<Request>)> {
         while let Some((at, id)) = self.timers.pop_due(now) {
             out.counters.steps += 1;
@@ -311,22 +313,22 @@ impl<U: Copy> ServerTransactions<U> {
         None
     }
 
-    /// When [`Self::timeout`] wants to be called.
+    /// When to call [`Self::timeout`].
     pub fn next_timeout(&self) -> Option<Instant> {
         self.timers.next()
     }
 
-    /// Bytes of the messages that they keep.
+    /// Size of the messages kept by all transactions, in octets.
     pub fn bytes(&self) -> usize {
         self.bytes
     }
 
-    /// How many there are.
+    /// Number of transactions.
     pub fn count(&self) -> usize {
         self.slab.len()
     }
 
-    /// Transactions, timer entries, map entries, slab capacity.
+    /// Numbers of transactions, timer entries and map entries, and the slab capacity.
     pub fn holdings(&self) -> [usize; 4] {
         [self.slab.len(), self.timers.len(), self.keys.len() + self.merge_keys.len(), self.slab.capacity()]
     }
@@ -371,7 +373,7 @@ impl<U: Copy> ServerTransactions<U> {
                     }
                     Action::Stop(timer) => server.timers.stop(timer),
                     Action::Deliver => deliver = true,
-                    // Only client machines ask for these.
+                    // Only client machines have these actions.
                     Action::SendAck | Action::Slow(_) | Action::Timeout | Action::TransportFailed => {}
                 }
             }
@@ -387,8 +389,8 @@ impl<U: Copy> ServerTransactions<U> {
         if !server.machine.is_undecided() {
             server.request = None;
         }
-        // RFC 6026: from here on the 2xx is its user's business; and an ACK ends
-        // all need for the refusal.
+        // RFC 6026: from now on the user retransmits the 2xx; and after the ACK a refusal is
+        // no longer needed.
         if let Machine::Invite(invite_server::State::Accepted | invite_server::State::Confirmed) =
             server.machine
         {
@@ -422,7 +424,7 @@ impl<U: Copy> ServerTransactions<U> {
     }
 }
 
-/// The tag in To of a response of ours.
+/// The tag in the To of one of our responses.
 fn to_tag(response: &[u8]) -> Option<&[u8]> {
     let mut lines = response.split(|octet| *octet == b'\n');
     let to = lines.find_map(|line| line.strip_prefix(b"To: "))?;
@@ -431,8 +433,8 @@ fn to_tag(response: &[u8]) -> Option<&[u8]> {
     Some(&to[at + mark.len()..])
 }
 
-/// The 100 that stops the client's retransmissions (§8.2.6.1).
+/// The 100, which stops the client's retransmissions (§8.2.6.1).
 fn trying(request: &Request) -> Bytes {
-    // Copied values are cleaned and the rest is ours: nothing can be refused.
+    // Cannot fail: copied values are cleaned, and the rest is ours.
     ResponseWriter::reply_to(request, 100, "Trying", None).finish().unwrap_or_default()
 }

@@ -1,13 +1,13 @@
-//! Slab house-keeping: a flood's memory is given back after it.
+//! Releases the memory of slabs after a flood.
 
 use slab::Slab;
 
-/// Slabs up to this size are never shrunk; larger ones are looked at once in
-/// this many removals.
+/// Slabs up to this size are never shrunk; larger ones are checked once per this many
+/// removals.
 const SMALL: usize = 1_024;
 
-/// Called after each removal; shrinks a slab that has become mostly empty, and
-/// says whether it did. Its cost is paid for by the removals counted before.
+/// Called after each removal; shrinks a slab that is mostly empty. Returns whether it did.
+/// The cost is amortised over the removals counted.
 pub fn give_back<T>(slab: &mut Slab<T>, removals: &mut usize) -> bool {
     *removals += 1;
     let capacity = slab.capacity();

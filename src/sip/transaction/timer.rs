@@ -1,43 +1,42 @@
-//! Timers A to M (RFC 3261 table 4, RFC 6026 §7) and the slots they live in.
+//! Timers A to M (RFC 3261 table 4, RFC 6026 §7) and their slots.
 
 use std::time::{Duration, Instant};
 
-/// A timer of a transaction machine.
+/// A timer of a transaction's state machine.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
 pub enum Timer {
     /// INVITE request retransmission.
     A,
     /// INVITE client time-out.
     B,
-    /// Wait for retransmissions of a final response to INVITE.
+    /// Waits for retransmissions of a final response to INVITE.
     D,
     /// Non-INVITE request retransmission.
     E,
     /// Non-INVITE client time-out.
     F,
-    /// Final response to INVITE, retransmission.
+    /// Retransmission of a final response to INVITE.
     G,
-    /// Wait for the ACK.
+    /// Waits for the ACK.
     H,
-    /// Wait for retransmitted ACKs.
+    /// Waits for retransmitted ACKs.
     I,
-    /// Wait for retransmitted non-INVITE requests.
+    /// Waits for retransmitted non-INVITE requests.
     J,
-    /// Wait for retransmitted non-INVITE responses.
+    /// Waits for retransmitted non-INVITE responses.
     K,
-    /// Wait for retransmitted INVITEs after a 2xx (RFC 6026).
+    /// Waits for retransmitted INVITEs after a 2xx (RFC 6026).
     L,
-    /// Wait for retransmitted and forked 2xx (RFC 6026).
+    /// Waits for retransmitted and forked 2xx (RFC 6026).
     M,
-    /// An INVITE without any response so far gets a 100 (§17.2.1).
+    /// Delay until an INVITE without any response gets a 100 (§17.2.1).
     Trying,
-    /// A non-INVITE request that nobody answered: after 64*T1 its client has
-    /// given up and an answer would be noise (RFC 4320 §4.2).
+    /// Limit for answering a non-INVITE request: after 64*T1 its client has timed out, and a
+    /// response would be useless (RFC 4320 §4.2).
     Unanswered,
 }
 
-/// A machine has at most two timers at a time: one that makes it send, one
-/// that ends its state.
+/// A state machine has at most two timers: one for sending, one for ending its state.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
 pub enum Slot {
     Sending = 0,
@@ -45,7 +44,7 @@ pub enum Slot {
 }
 
 impl Timer {
-    /// Where the timer lives.
+    /// The slot of the timer.
     pub fn slot(self) -> Slot {
         match self {
             Timer::A | Timer::E | Timer::G | Timer::Trying => Slot::Sending,
@@ -54,17 +53,17 @@ impl Timer {
     }
 }
 
-/// The constants of RFC 3261 §17.1.1.1 and §17.1.2.2.
+/// The durations of RFC 3261 §17.1.1.1 and §17.1.2.2.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
 pub struct TimerLengths {
-    /// Round-trip estimate, default 500 ms.
+    /// Round-trip estimate; default 500 ms.
     pub t1: Duration,
-    /// Longest retransmission interval of non-INVITE requests and INVITE
-    /// responses, default 4 s.
+    /// Longest retransmission interval of non-INVITE requests and INVITE responses; default 4
+    /// s.
     pub t2: Duration,
-    /// Longest time a message stays in the network, default 5 s.
+    /// Longest time that a message stays in the network; default 5 s.
     pub t4: Duration,
-    /// An INVITE not answered in this time gets a 100; zero: at once. Default 200 ms.
+    /// Delay until an unanswered INVITE gets a 100; zero for none. Default 200 ms.
     pub trying: Duration,
 }
 
@@ -80,13 +79,13 @@ impl Default for TimerLengths {
 }
 
 impl TimerLengths {
-    /// 64*T1: how long a request or a 2xx is tried.
+    /// 64*T1: how long a request or a 2xx is retransmitted.
     pub fn give_up(&self) -> Duration {
         self.t1 * 64
     }
 
-    /// The first length of a timer. `None`: the timer does not run on this kind
-    /// of transport. Zero: it fires at once.
+    /// The initial duration of a timer. `None` if the timer is not used on this kind of
+    /// transport; zero if it fires at once.
     pub fn first(&self, timer: Timer, reliable: bool) -> Option<Duration> {
         match timer {
             Timer::A | Timer::E | Timer::G => (!reliable).then_some(self.t1),
@@ -100,7 +99,7 @@ impl TimerLengths {
         }
     }
 
-    /// The length after `last`.
+    /// The duration that follows `last`.
     pub fn doubled(&self, timer: Timer, last: Duration) -> Duration {
         match timer {
             Timer::A => last * 2,
@@ -109,7 +108,7 @@ impl TimerLengths {
     }
 }
 
-/// The running timers of one machine.
+/// The running timers of one state machine.
 #[derive(Debug, Clone, Copy, Default)]
 pub struct TimerTable {
     running: [Option<(Timer, Instant)>; 2],
@@ -117,7 +116,7 @@ pub struct TimerTable {
 }
 
 impl TimerTable {
-    /// Runs `timer` for `length` from `now`.
+    /// Starts `timer` with duration `length`.
     pub fn start(&mut self, now: Instant, timer: Timer, length: Duration) {
         if timer.slot() == Slot::Sending {
             self.interval = length;
@@ -125,12 +124,12 @@ impl TimerTable {
         self.running[timer.slot() as usize] = Some((timer, now + length));
     }
 
-    /// The last length of the sending timer.
+    /// The last duration of the sending timer.
     pub fn interval(&self) -> Duration {
         self.interval
     }
 
-    /// Stops `timer` if it runs.
+    /// Stops `timer` if it is running.
     pub fn stop(&mut self, timer: Timer) {
         let slot = &mut self.running[timer.slot() as usize];
         if slot.is_some_and(|(running, _)| running == timer) {
@@ -143,8 +142,8 @@ impl TimerTable {
         self.running.iter().flatten().map(|(_, at)| *at).min()
     }
 
-    /// Takes one timer that is due. The ending timer goes first: what is over
-    /// is not sent again.
+    /// Takes one timer that is due. The ending timer goes first, so nothing is sent after the
+    /// end.
     pub fn take_due(&mut self, now: Instant) -> Option<Timer> {
         for slot in [Slot::Ending, Slot::Sending] {
             let slot = &mut self.running[slot as usize];

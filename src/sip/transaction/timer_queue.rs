@@ -1,9 +1,8 @@
-//! Deadlines of many machines, in their order.
+//! The deadlines of many state machines, in order.
 //!
-//! A machine has at most one entry, the earliest it asked for. Moving a deadline
-//! later costs nothing: the entry pops, the machine says when it really wants to be
-//! woken. A machine that is gone takes its entry along, so that what is held here
-//! is what is alive.
+//! A machine has at most one entry, for the earliest deadline it asked for. Moving a deadline
+//! later costs nothing: when the entry pops, the machine arms it with the current deadline. A
+//! removed machine also removes its entry, so all entries are of live machines.
 
 use std::collections::BTreeSet;
 use std::time::Instant;
@@ -20,12 +19,12 @@ impl<K: Ord + Copy> Default for TimerQueue<K> {
     }
 }
 
-/// A machine's side of the queue: the deadline of its entry.
+/// The machine's part: the deadline of its entry.
 #[derive(Debug, Clone, Copy, Default, PartialEq, Eq)]
 pub struct Queued(Option<Instant>);
 
 impl<K: Ord + Copy> TimerQueue<K> {
-    /// Makes sure that the machine `key` wakes no later than `deadline`.
+    /// Ensures that the machine `key` is woken no later than `deadline`.
     pub fn arm(&mut self, queued: &mut Queued, deadline: Option<Instant>, key: K) {
         let Some(deadline) = deadline else { return };
         if queued.0.is_none_or(|at| deadline < at) {
@@ -35,7 +34,7 @@ impl<K: Ord + Copy> TimerQueue<K> {
         }
     }
 
-    /// Takes the entry of a machine that is gone.
+    /// Removes the entry of a machine.
     pub fn disarm(&mut self, queued: &mut Queued, key: K) {
         if let Some(at) = queued.0.take() {
             self.entries.remove(&(at, key));
@@ -51,25 +50,25 @@ impl<K: Ord + Copy> TimerQueue<K> {
         self.entries.pop_first()
     }
 
-    /// When the next entry is due.
+    /// The deadline of the next entry.
     pub fn next(&self) -> Option<Instant> {
         self.entries.first().map(|(at, _)| *at)
     }
 
-    /// Entries held.
+    /// Number of entries.
     pub fn len(&self) -> usize {
         self.entries.len()
     }
 
-    /// Whether no entry is held.
+    /// Whether there are no entries.
     pub fn is_empty(&self) -> bool {
         self.entries.is_empty()
     }
 }
 
 impl Queued {
-    /// Whether the popped entry is the machine's; if so the machine has none now and
-    /// must arm again.
+    /// Whether the popped entry is the machine's current one. If so, the machine has no entry
+    /// any more and must arm again.
     pub fn matches(&mut self, at: Instant) -> bool {
         let current = self.0 == Some(at);
         if current {

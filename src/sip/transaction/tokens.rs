@@ -1,16 +1,15 @@
-//! What tokens of ours name: slab slots by the random bits of a tag or branch.
+//! Maps our own tokens to slab slots, by the random bits of a tag or branch.
 
 use std::collections::HashMap;
 use std::hash::{BuildHasherDefault, Hasher};
 
-/// Slots by the random bits of tokens. Only tokens of our own making are put in:
-/// nobody else can fill it, nor choose what lies where. What is found is a guess
-/// until the whole token has been compared.
+/// Slots by the random bits of tokens. Only our own tokens are inserted, so nobody else can
+/// fill the map or choose its keys. A hit is only valid once the whole token was compared.
 #[derive(Default)]
 pub struct Tokens(HashMap<u64, u32, BuildHasherDefault<AsItIs>>);
 
 impl Tokens {
-    /// Of two tokens with the same bits the newer one is found.
+    /// Adds a token; it replaces one with the same bits.
     pub fn insert(&mut self, random: u64, slot: u32) {
         self.0.insert(random, slot);
     }
@@ -20,25 +19,25 @@ impl Tokens {
         self.0.get(&random).copied()
     }
 
-    /// Forgets a token, if it is still the one of this slot.
+    /// Removes a token if it still maps to this slot.
     pub fn remove(&mut self, random: u64, slot: u32) {
         if self.get(random) == Some(slot) {
             self.0.remove(&random);
         }
     }
 
-    /// How many there are.
+    /// Number of tokens.
     pub fn entries(&self) -> usize {
         self.0.len()
     }
 
-    /// Gives memory back, when the slab does.
+    /// Releases memory when the slab does.
     pub fn shrink(&mut self) {
         self.0.shrink_to_fit();
     }
 }
 
-/// Keys that are random are their own hash.
+/// A hasher that uses random keys as their own hash.
 #[derive(Default)]
 struct AsItIs(u64);
 
