@@ -302,11 +302,11 @@ mod tests {
         assert_ne!(first(1), first(2));
     }
 
-    /// All that a leg may draw, as text.
+    /// Everything that a leg can draw, as text.
     fn leg(chance: &mut Chance, mut between: impl FnMut()) -> String {
         let Beginning { tag, call_id, random } = chance.begin();
         let mut text = format!("{tag} {call_id} {random}");
-        // Beyond the words that a generator makes at once.
+        // More words than a generator produces at once.
         for _ in 0..40 {
             between();
             text += &format!(" {} {}", chance.branch(), chance.random());

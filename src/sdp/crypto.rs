@@ -186,7 +186,7 @@ mod tests {
 
     use super::*;
 
-    /// 30 octets 0xAB.
+    /// 30 octets of 0xAB.
     const KEY: &str = "q6urq6urq6urq6urq6urq6urq6urq6urq6urq6ur";
 
     fn read(value: &str) -> Crypto {

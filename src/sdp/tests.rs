@@ -264,7 +264,7 @@ fn descriptions_are_written_as_the_library_writes_them() {
     for text in [
         "v=0\r\no=ann 1 2 IN IP6 2001:db8::1\r\ns=a call\r\nc=IN IP4 192.0.2.1\r\nt=1 2\r\nt=3 4\r\na=sendonly\r\n\
          m=audio 4000 RTP/AVP 0 8\r\nc=IN IP4 192.0.2.2\r\na=rtcp-mux\r\na=fmtp:101 0-15\r\nm=video 0 RTP/AVP 96\r\n",
-        // What few write.
+        // Rarely used lines.
         "v=0\r\no=- 1 2 IN IP4 192.0.2.1\r\ns=-\r\ni=about\r\nu=http://x\r\ne=a@b\r\np=+1\r\nb=AS:64\r\nt=1 2\r\n\
          r=604800 3600 0 90000\r\nz=2882844526 -1h\r\nk=prompt\r\nm=audio 4000/2 RTP/AVP 0\r\ni=title\r\nb=AS:32\r\n",
     ] {

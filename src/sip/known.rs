@@ -111,7 +111,7 @@ mod tests {
         for outside in ["192.0.2.16", "2001:db8::1:0", "198.51.100.8", "2001:db8:1:1::7"] {
             assert!(!known.knows(now, at(outside)), "{outside}");
         }
-        // A shorter one does not end a longer one.
+        // A shorter registration does not end a longer one.
         known.at_home(now, at("198.51.100.7"), now);
         assert!(known.knows(now, at("198.51.100.7")) && !known.knows(later, at("198.51.100.7")));
     }

@@ -113,7 +113,7 @@ mod tests {
     fn cpu_time_grows_with_work_and_memory_with_data() {
         let (cpu, memory) = (cpu_time(), resident_bytes());
         let mut data = vec![0u8; 64 << 20];
-        // Once at least: tests beside this one spend the same process's time.
+        // Repeated, because tests in parallel use CPU time of the same process.
         loop {
             data.iter_mut().for_each(|byte| *byte = byte.wrapping_mul(3) | 1);
             if cpu_time() >= cpu + Duration::from_millis(20) {

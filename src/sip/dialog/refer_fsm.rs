@@ -149,7 +149,7 @@ mod tests {
     #[test]
     fn a_notifier_has_one_notify_under_way_and_ends_with_a_last_one() {
         let events = [E::Accept, E::AcceptSilently, E::Refuse, E::Progress, E::Last, E::Told, E::Untold];
-        // Every walk of six events.
+        // Every sequence of six events.
         for walk in 0..events.len().pow(6) {
             let (mut state, mut under_way, mut last, mut rest) = (S::Asked, 0, 0, walk);
             for _ in 0..6 {

@@ -79,7 +79,7 @@ mod tests {
             for _ in 0..6 {
                 let event = events[rest % events.len()];
                 rest /= events.len();
-                // A PRACK is for the one under way, and so is a time-out.
+                // PRACK and time-outs concern the outstanding response.
                 let needs =
                     matches!(event, Event::Prack | Event::Resend | Event::GiveUp | Event::AnswerBehind);
                 if needs && !under_way {

@@ -278,7 +278,7 @@ mod tests {
             agreed("k: timer\r\nx: 9000\r\nMin-SE: 3600;a\r\n", None),
             says("3600;refresher=uac", true)
         );
-        // A proxy asks, the caller knows nothing of it: it cannot be told 422.
+        // A proxy asks for a timer that the caller does not support, so 422 is not possible.
         assert_eq!(agreed("Session-Expires: 90\r\n", None), says("120;refresher=uas", false));
         assert_eq!(agreed("Session-Expires: 600;refresher=uac\r\n", None), says("600;refresher=uas", false));
     }

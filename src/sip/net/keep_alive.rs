@@ -157,7 +157,7 @@ mod tests {
     #[test]
     fn a_connection_that_answers_too_late_is_gone() {
         let (mut it, _) = kept(true);
-        // One that nobody has asked for buys no time.
+        // An unsolicited pong does not extend the deadline.
         it.pong(it.due());
         let now = it.due();
         assert_eq!(it.timeout(now), Order::Ping);

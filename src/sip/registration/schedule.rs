@@ -318,7 +318,7 @@ mod tests {
         assert_eq!(registration.renew(now), Order::Nothing);
         registration.answered(now, Answer::Accepted { granted: HOUR });
         assert_eq!(registration.timeout(now), Order::Register { next_host: false });
-        // once
+        // only once
         registration.answered(now, Answer::Accepted { granted: HOUR });
         assert_eq!(registration.timeout(now), Order::Nothing);
         assert_eq!(registration.renew(now), Order::Register { next_host: false });
@@ -391,7 +391,7 @@ mod tests {
         registration.answered(now, granted);
         now += LASTING / 2;
         assert_eq!(registration.now(now), Order::Register { next_host: false });
-        // A refresh is not another flow.
+        // A refresh does not start another flow.
         registration.answered(now, granted);
         now += LASTING / 2;
         assert_eq!(registration.lost(now), Order::Register { next_host: false });
@@ -411,7 +411,7 @@ mod tests {
     fn who_is_refused_does_not_insist() {
         let (mut registration, now) = begun(2);
         let mut now = now;
-        // From one to two minutes on, twice as long each time.
+        // From one to two minutes on, doubling each time.
         for least in [60.0_f64, 120.0, 240.0, 450.0, 450.0] {
             assert_eq!(registration.answered(now, Answer::Refused), Order::Nothing);
             let wait = wait(&registration, now);

@@ -1,7 +1,7 @@
-//! A stack whose process has no descriptors left. Alone in its program, because
-//! the limit is the process's.
+//! A stack whose process has no descriptors left. It has its own program, because the limit
+//! applies to the process.
 
-// As in test functions (clippy.toml): what a helper cannot get fails the test.
+// As in test functions (clippy.toml): a failing helper fails the test.
 #![allow(clippy::unwrap_used)]
 
 use std::fs::File;
@@ -54,7 +54,7 @@ fn without_descriptors_others_are_served_and_connections_are_taken_in_later() {
     let hoard: Vec<File> = std::iter::from_fn(|| File::open("/dev/null").ok()).collect();
     assert!(!hoard.is_empty());
 
-    // The connection is made by the kernel; nobody can take it in.
+    // The kernel makes the connection; the stack cannot accept it.
     tcp.connect(&addr.into()).expect("connected");
     let from = udp.local_addr().expect("address");
     let mut answer = [0; 2_000];

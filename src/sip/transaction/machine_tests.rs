@@ -1,4 +1,4 @@
-//! What holds for every state of the four machines.
+//! Properties of every state of the four state machines.
 
 use super::{Action, Timer, invite_client, invite_server, non_invite_client, non_invite_server};
 
@@ -19,8 +19,8 @@ const TIMERS: [Timer; 14] = [
     Timer::Unanswered,
 ];
 
-/// Walks every state that can be reached from the start: none is left without
-/// running timers in which only a timer could end it, and the end is the end.
+/// Visits every state reachable from the start: no state that only a timer can end lacks a
+/// running timer, and the terminated state is final.
 fn walk<S: Copy + PartialEq + std::fmt::Debug, E: Copy + std::fmt::Debug>(
     start: (S, &[Action]),
     terminated: S,

@@ -34,7 +34,8 @@ mod tests {
                 slab.remove(*key);
                 give_back(&mut slab, &mut removals);
             }
-            // Survivors at an end of the slab may delay it by a little ordinary traffic.
+            // Remaining entries at the end of the slab may delay it by a little ordinary
+            // traffic.
             for i in 0..2 * SMALL {
                 let key = slab.insert(i);
                 slab.remove(key);

@@ -65,7 +65,8 @@ mod tests {
         tokens.insert(5, 1);
         tokens.insert(6, 2);
         assert_eq!((tokens.get(5), tokens.get(6), tokens.get(7)), (Some(1), Some(2), None));
-        // The same token again, elsewhere: the end of the older one is not its end.
+        // The same token again, in another slot: the removal of the older entry does not
+        // remove it.
         tokens.insert(5, 3);
         tokens.remove(5, 1);
         assert_eq!(tokens.get(5), Some(3));

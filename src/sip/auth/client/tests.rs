@@ -1,4 +1,4 @@
-//! The client's side: vectors, odd challenges, and the server of this house.
+//! The client side: vectors, odd challenges, and b2b's own server.
 
 use std::net::IpAddr;
 use std::time::{Duration, Instant};
@@ -224,7 +224,7 @@ fn an_ha1_answers_with_its_own_algorithm_only() {
     assert!(only(&register(&mut client)).contains("algorithm=MD5"));
 }
 
-// ---- against the server of this house
+// ---- against b2b's own server
 
 struct One;
 

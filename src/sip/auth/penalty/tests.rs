@@ -73,7 +73,7 @@ fn a_success_forgives_its_own_user_at_its_own_source_and_nobody_else() {
     for _ in 0..7 {
         for (source, user) in [(1, "1001"), (1, "1002"), (2, "1001")] {
             penalties.failed(t0, ip(source), user);
-            // Who has a password of its own forgives itself between two guesses.
+            // A user with a valid password cannot clear its failures between two guesses.
             penalties.succeeded(ip(source), "1003");
         }
     }

@@ -1,4 +1,4 @@
-//! The server's side, with digests made by hand.
+//! The server side, with digests made by hand.
 
 use std::cell::RefCell;
 
@@ -8,7 +8,7 @@ use crate::msg::{Limits, Message, Name};
 const REALM: &str = "b2b.example";
 const HOME: &str = "192.0.2.1";
 
-/// Passwords, HA1s, and who was asked for.
+/// Passwords and HA1s, and a record of the lookups.
 #[derive(Default)]
 struct Users {
     asked: RefCell<Vec<(String, Algorithm)>>,
@@ -49,7 +49,7 @@ struct Bench {
     source: IpAddr,
 }
 
-/// What the phone puts into its credentials.
+/// The contents of the phone's credentials.
 struct Answer<'a> {
     user: &'a str,
     password: &'a str,
@@ -57,7 +57,7 @@ struct Answer<'a> {
     nonce: &'a str,
     uri: &'a str,
     method: &'a str,
-    /// `None`: the form of RFC 2069.
+    /// `None` for the form of RFC 2069.
     count: Option<u32>,
 }
 

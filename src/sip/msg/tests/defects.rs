@@ -1,5 +1,5 @@
-//! Regression tests: each name is a defect measured in a SIP crate (house plan
-//! §4) that ours must not have.
+//! Regression tests: each name is a defect measured in a SIP crate (house plan §4) that this
+//! one must not have.
 
 use super::*;
 

@@ -1,4 +1,4 @@
-//! Properties over generated messages, and over plain noise.
+//! Properties over generated messages, and over random noise.
 
 use proptest::prelude::*;
 

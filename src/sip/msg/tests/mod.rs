@@ -1,4 +1,4 @@
-//! - `defects`: what the measured crates got wrong, one test each
+//! - `defects`: defects of the measured crates, one test each
 //! - `parsing`: start lines, header fields, limits
 //! - `values`: Via, name-addr, URI, parameters
 //! - `writing`: requests, responses, echoed values
@@ -38,7 +38,7 @@ fn fault(text: impl AsRef<[u8]>) -> ParseErrorKind {
     parse(text).unwrap_err().kind
 }
 
-/// A valid OPTIONS with these header lines added, and this behind the header section.
+/// A valid OPTIONS with these additional header lines, and this body.
 fn options(lines: &str, body: &str) -> String {
     format!(
         "OPTIONS sip:bob@example.com SIP/2.0\r\nVia: SIP/2.0/UDP 192.0.2.1:5060;branch=z9hG4bK1\r\n\

@@ -5,7 +5,7 @@ fn decoder() -> StreamDecoder {
     StreamDecoder::new(Limits { message: 2_000, ..Limits::default() })
 }
 
-/// A short note for each item that comes out.
+/// A short note for each item.
 fn drain(decoder: &mut StreamDecoder) -> Vec<String> {
     let items = std::iter::from_fn(|| decoder.next_item());
     items
@@ -133,7 +133,7 @@ fn memory_stays_bounded_over_many_messages() {
 fn a_line_end_alone_is_the_answer_to_a_ping_of_ours_and_two_are_a_ping() {
     let taken = |pieces: &[&str]| {
         let mut decoder = StreamDecoder::new(Limits::default());
-        // A line end of before says nothing.
+        // An earlier line end does not count.
         decoder.push(b"\r\n");
         assert!(decoder.next_item().is_none());
         decoder.awaits_pong();

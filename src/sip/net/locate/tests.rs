@@ -6,7 +6,7 @@ use std::task::{Context, Poll, Waker};
 
 use super::*;
 
-/// A zone, and what was asked of it.
+/// A zone, and the queries made to it.
 #[derive(Default)]
 struct Zone {
     naptr: HashMap<&'static str, Vec<Naptr>>,
@@ -152,7 +152,7 @@ fn weights_are_chances_among_equals() {
         assert_eq!((order.len(), order[0].target.as_str()), (4, "first"), "priority comes first");
         *firsts.entry(order[1].target.clone()).or_default() += 1;
     }
-    // The lot of the first, alone at its priority, is 0 whatever it is.
+    // The draw for the first record, alone at its priority, is 0 in any case.
     assert_eq!((firsts["a"], firsts["b"], firsts["c"]), (60, 10, 1));
 }
 

@@ -195,7 +195,7 @@ mod tests {
             Bench { now, it: Binding::new(now, at("10.0.0.5:5060"), server, EVERY), number: 0 }
         }
 
-        /// Waits until it asks.
+        /// Waits until it sends a request.
         fn asks(&mut self) -> Transaction {
             self.now = self.now.max(self.it.due());
             self.number += 1;
@@ -207,7 +207,7 @@ mod tests {
             self.it.datagram(self.now, server, &success(transaction, at(address)))
         }
 
-        /// Asks, and is told this.
+        /// Sends a request and receives this response.
         fn told(&mut self, address: &str) -> News {
             let transaction = self.asks();
             self.hears(&transaction, address)
@@ -252,7 +252,8 @@ mod tests {
         assert_eq!(bench.it.known(), None);
     }
 
-    /// The liar answers from elsewhere, to nothing that was asked, too late, or what nobody can see.
+    /// A liar responds from another address, to no request of ours, too late, or with an
+    /// impossible address.
     #[test]
     fn a_liar_is_not_believed() {
         let mut bench = Bench::new();

@@ -115,7 +115,7 @@ pub mod tests_only {
 mod tests {
     use super::*;
 
-    /// RFC 5769 §2.1 to §2.3: its transaction, and what its responses say.
+    /// RFC 5769 §2.1 to §2.3: the transaction and the responses.
     const ASKED: Transaction = [0xb7, 0xe7, 0xa7, 0x01, 0xbc, 0x34, 0xd6, 0x86, 0xfa, 0x87, 0xdf, 0xae];
 
     fn response(kind: u16, attributes: &[u8]) -> Vec<u8> {

@@ -1,7 +1,6 @@
-//! The seeds of the fuzz target `sip_in`, as they are and spoiled, at an endpoint in
-//! calls: no panic, no endless output, and nothing is left at the end. A short
-//! mutational fuzzer that every `cargo test` runs; `cargo fuzz run sip_in` goes on from
-//! there.
+//! The seeds of the fuzz target `sip_in`, unchanged and spoiled, sent to an endpoint with
+//! calls: no panic, no endless output, and nothing left at the end. A short mutational fuzzer
+//! that every `cargo test` runs; `cargo fuzz run sip_in` continues from there.
 
 use std::fs;
 use std::path::Path;
@@ -27,13 +26,14 @@ fn every_seed_leaves_nothing_behind() {
     assert!(seeds.len() >= 8, "{} seeds", seeds.len());
     for (name, data) in seeds {
         let counters = b2b_test_support::sip_in::run(&data);
-        // Each message belongs to something: otherwise the seed is worth little.
+        // Each message has to match something, otherwise the seed is worth little.
         let lost = (counters.malformed, counters.stray_responses, counters.stray_acks, counters.refused);
         assert_eq!(lost, (0, 0, 0, 0), "{name}");
     }
 }
 
-/// One to four changes: an octet, a piece cut out, a piece doubled, two seeds crossed.
+/// One to four changes: an octet changed, a piece removed, a piece duplicated, two seeds
+/// crossed.
 fn spoiled(seeds: &[(String, Vec<u8>)], random: &mut StdRng) -> Vec<u8> {
     let one = |random: &mut StdRng| seeds[random.random_range(0..seeds.len())].1.clone();
     let mut data = one(random);

@@ -1,4 +1,4 @@
-//! Flows that are kept alive (RFC 5626 §4.4), on real connections.
+//! Flows kept alive (RFC 5626 §4.4), on real connections.
 
 use std::io::{Read, Write};
 use std::net::{TcpListener, TcpStream};
@@ -10,7 +10,8 @@ use b2b_sip::net::NetConfig;
 
 use crate::stack::{PATIENCE, Stack};
 
-/// A connection of ours whose peer has answered an OPTIONS, held so that it is silent for no longer than 100 ms.
+/// A connection of ours whose peer has answered an OPTIONS, held with a maximum silence of
+/// 100 ms.
 fn held(stack: &Stack) -> (TcpStream, Flow) {
     let listener = TcpListener::bind("127.0.0.1:0").expect("listener");
     let target = format!("sip:{};transport=tcp", listener.local_addr().expect("address"));
@@ -64,7 +65,7 @@ fn a_connection_that_sends_line_ends_back_stays_and_one_that_does_not_is_closed_
     assert!(matches!(told, Event::FlowClosed { flow } if flow.id == gone.id), "{told:?}");
     assert_eq!(silent.read(&mut [0; 16]).expect("its end"), 0);
     assert!(pings > 10, "{pings}");
-    // Its own ping is answered, and counts.
+    // The peer's own ping is answered, and counts.
     hears_a_ping(&mut alive);
     alive.write_all(b"\r\n\r\n").expect("open");
     let mut pong = [0; 2];

@@ -1,6 +1,6 @@
-//! SIP: the endpoint in virtual time, its sockets, names and TLS, and messages made to break it.
+//! SIP: the endpoint in virtual time, its sockets, names and TLS, and malicious messages.
 
-// As in test functions (clippy.toml): what a helper cannot get fails the test.
+// As in test functions (clippy.toml): a failing helper fails the test.
 #![allow(clippy::unwrap_used)]
 
 mod endpoint;

@@ -1,5 +1,5 @@
-//! The network drivers over real loopback sockets: hostile and slow peers, and
-//! what the others notice of them (nothing).
+//! The network drivers over real loopback sockets: hostile and slow peers, which must not
+//! affect the others.
 
 use std::io::{ErrorKind, Read, Write};
 use std::net::{IpAddr, SocketAddr, TcpStream, UdpSocket};
@@ -16,11 +16,11 @@ use tokio::sync::mpsc;
 /// Generous: a loaded machine is slow, a broken driver never answers.
 const PATIENCE: Duration = Duration::from_secs(20);
 
-/// A stack on a thread of its own. The endpoint answers OPTIONS by itself.
+/// A stack on its own thread. The endpoint answers OPTIONS itself.
 struct Server {
     addr: SocketAddr,
     queries: Option<mpsc::UnboundedSender<crossbeam_channel::Sender<(NetCounters, usize)>>>,
-    /// Bodies of INVITEs that came.
+    /// Bodies of received INVITEs.
     bodies: Receiver<Vec<u8>>,
     thread: Option<JoinHandle<()>>,
 }
@@ -39,7 +39,7 @@ impl Server {
             let runtime =
                 tokio::runtime::Builder::new_current_thread().enable_all().build().expect("runtime");
             runtime.block_on(async {
-                // Floods of these tests are of one source, and of OPTIONS.
+                // Floods in these tests come from one source and consist of OPTIONS.
                 let limits = EndpointLimits { refusals_per_second: 20_000, ..EndpointLimits::default() };
                 let endpoint = Endpoint::new(EndpointConfig { limits, ..EndpointConfig::new([7; 32]) });
                 let mut stack = SipStack::bind(config, endpoint).expect("bound");
@@ -110,7 +110,7 @@ impl Drop for Server {
     }
 }
 
-/// An OPTIONS of its own transaction.
+/// An OPTIONS with its own transaction.
 fn options(via: &str, from: SocketAddr) -> String {
     static NEXT: AtomicU64 = AtomicU64::new(0);
     let n = NEXT.fetch_add(1, Ordering::Relaxed);
@@ -120,7 +120,7 @@ fn options(via: &str, from: SocketAddr) -> String {
     )
 }
 
-/// Reads until the answers are complete; all are without body.
+/// Reads until the responses are complete; none has a body.
 fn read_answers(stream: &mut TcpStream, count: usize) -> String {
     let mut text = String::new();
     let mut chunk = [0; 4096];
@@ -173,7 +173,7 @@ fn a_tcp_peer_that_never_reads_loses_its_connection_and_delays_nobody() {
     let mut deaf = server.tcp();
     let addr = deaf.local_addr().expect("address");
     let flood = std::thread::spawn(move || {
-        // It asks and asks, and reads none of the answers.
+        // It keeps sending requests and reads none of the responses.
         loop {
             if let Err(error) = deaf.write_all(options("TCP", addr).as_bytes()) {
                 return error.kind();
@@ -241,12 +241,12 @@ fn a_flood_is_dropped_silently_others_are_served_and_the_silence_after_is_too() 
         }
     }
     server.wait_for("most of the flood is dropped", |counters, _| counters.over_budget > 1_000);
-    // What was answered is at most the burst and what the time allowed.
+    // At most the burst and what the elapsed time allows was answered.
     let (counters, _) = server.counters();
     assert!(counters.sent < 2_000, "{counters:?}");
     ask_udp(&other, server.addr);
-    // Rested, the flooder is served again: some of its datagrams may still wait
-    // for their turn, and answers to the burst for being read.
+    // After a pause the flooder is served again: some of its datagrams may still be queued,
+    // as may responses to the burst.
     flooder.set_nonblocking(true).expect("non-blocking");
     let until = Instant::now() + PATIENCE;
     let late = options("UDP", from);

@@ -11,7 +11,7 @@ use tokio::time::{sleep, timeout};
 /// Generous: a loaded machine is slow.
 const PATIENCE: Duration = Duration::from_secs(20);
 
-/// A stack that dials a listener of ours over TCP, and that listener.
+/// A stack that dials our listener over TCP, and that listener.
 async fn dialling(limits: NetLimits) -> (SipStack, TcpListener) {
     let listener = TcpListener::bind("127.0.0.1:0").await.expect("listener");
     let target = format!("sip:far@{};transport=tcp", listener.local_addr().expect("address"));
@@ -61,7 +61,7 @@ fn a_callee_that_is_slow_to_answer_keeps_the_connection_that_we_opened() {
                 }
                 other => panic!("{other:?}"),
             }
-            // The ACK goes out while the next event is waited for.
+            // The ACK is sent while waiting for the next event.
             stack
         };
         let (mut stack, ()) = tokio::join!(

@@ -1,4 +1,4 @@
-//! UDP at the stack: ports where nobody is, and calls beside a flood.
+//! UDP at the stack: closed ports, and calls during a flood.
 
 use std::io::Read;
 use std::net::{SocketAddr, TcpStream, UdpSocket};
@@ -33,7 +33,7 @@ fn a_call_to_a_port_where_nobody_is_fails_at_once() {
     }
 }
 
-/// The error that ICMP leaves on the socket is not the next datagram's.
+/// The ICMP error left on the socket must not be attributed to the next datagram.
 #[test]
 fn a_dead_port_costs_other_peers_no_message() {
     let stack = Stack::start(NetConfig::new("127.0.0.1:0".parse().expect("address")));
@@ -51,7 +51,7 @@ fn a_dead_port_costs_other_peers_no_message() {
             .collect();
         let busy = format!("SIP/2.0 486 Busy\r\n{}\r\nContent-Length: 0\r\n\r\n", head.join("\r\n"));
         alive.send_to(busy.as_bytes(), stack.at(Transport::Udp)).expect("sent");
-        // ACK, and with bad luck a copy of the INVITE before.
+        // ACK, possibly after a retransmission of the INVITE.
         while !receive(&alive).starts_with("ACK ") {}
     }
     assert_eq!(stack.run(|stack| stack.counters().send_errors), 0);
@@ -65,7 +65,7 @@ fn request(method: &str, from: SocketAddr, to_tag: &str, n: u32) -> String {
     )
 }
 
-/// A phone that has called from here, and the tag that its call has on our side.
+/// A phone that has called from this address, and our tag in its call.
 fn ringing(stack: &Stack, phone: &UdpSocket) -> String {
     let from = phone.local_addr().expect("address");
     phone.send_to(request("INVITE", from, "", 1).as_bytes(), stack.at(Transport::Udp)).expect("sent");
@@ -85,7 +85,7 @@ fn ringing(stack: &Stack, phone: &UdpSocket) -> String {
     line.split_once(";tag=").expect("tag").1.to_owned()
 }
 
-/// A phone behind the address that a flood comes from.
+/// A phone with the same address as a flood.
 #[test]
 fn a_call_that_is_up_goes_on_beside_a_flood_from_its_address() {
     let limits = NetLimits { per_source: Rate { per_second: 1, burst: 10 }, ..NetLimits::default() };
@@ -105,7 +105,7 @@ fn a_call_that_is_up_goes_on_beside_a_flood_from_its_address() {
     phone.send_to(request("BYE", from, &format!(";tag={tag}"), 4).as_bytes(), to).expect("sent");
     assert!(matches!(stack.ended(), Termination::RemoteCancel { .. }), "BYE came through");
     stack.wait_for("nothing else did", |counters, _| counters.over_budget >= dropped);
-    // What came for the phone: answers to its BYE and INVITE, none to the flood.
+    // Received by the phone: responses to its BYE and INVITE, none to the flood.
     let answers = [receive(&phone), receive(&phone)].concat();
     assert!(answers.contains("200 OK") && answers.contains("487"), "{answers}");
 }
@@ -124,7 +124,7 @@ fn of_a_banned_source_only_what_belongs_to_a_call_is_read_until_the_ban_is_lifte
     phone.send_to(request("OPTIONS", from, "", 2).as_bytes(), to).expect("sent");
     phone.send_to(request("BYE", from, ";tag=0000000000ffffffffffffffff", 3).as_bytes(), to).expect("sent");
     stack.wait_for("both are dropped", |counters, _| counters.banned == 2 && counters.received == read);
-    // A connection: nothing comes of it but its end.
+    // A connection is only closed.
     let mut stream = TcpStream::connect(stack.at(Transport::Tcp)).expect("the kernel takes it");
     stream.set_read_timeout(Some(PATIENCE)).expect("a timeout");
     assert_eq!(stream.read(&mut [0; 16]).unwrap_or(0), 0);

@@ -1,5 +1,5 @@
-//! Names to servers (RFC 3263) with a name server of our own, and what becomes of a
-//! call when one of them is not there.
+//! Names to servers (RFC 3263) with our own name server, and calls whose first server is
+//! unavailable.
 
 use std::net::{Ipv4Addr, SocketAddr, TcpListener, UdpSocket};
 
@@ -27,7 +27,7 @@ fn receive(socket: &UdpSocket) -> (String, SocketAddr) {
     (String::from_utf8_lossy(&buffer[..length]).into_owned(), from)
 }
 
-/// The next INVITE that is not a copy of the last.
+/// The next INVITE that is not a retransmission of the last one.
 fn invite(socket: &UdpSocket) -> (String, SocketAddr) {
     loop {
         let (message, from) = receive(socket);
@@ -116,7 +116,7 @@ fn a_503_of_one_server_leads_to_the_next_with_the_same_call() {
     }
     assert_ne!(field(&refused.0, "Via"), field(&taken.0, "Via"));
     loop {
-        // Copies of the INVITE may have been on their way.
+        // Retransmissions of the INVITE may have been under way.
         let (message, _) = receive(&one);
         if message.starts_with("ACK ") {
             break;

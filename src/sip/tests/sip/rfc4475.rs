@@ -1,7 +1,7 @@
-//! The torture messages of RFC 4475, read from `../shared/rfc4475` beside the
-//! project or from the folder that `B2B_RFC4475` names. They are not part of the
-//! project, so these tests run when they are asked for (`--ignored`), and fail where the
-//! folder is missing. The constructs that matter are also in `src/sip/msg/tests/`.
+//! The torture messages of RFC 4475, read from `../shared/rfc4475` beside the project or from
+//! the directory in `B2B_RFC4475`. They are not part of the project, so these tests run only
+//! on request (`--ignored`), and fail without the directory. The important constructs are
+//! also in `src/sip/msg/tests/`.
 
 use std::collections::BTreeMap;
 use std::path::PathBuf;
@@ -33,7 +33,7 @@ fn parse(data: &Bytes) -> Result<Message, ParseError> {
     Message::parse(data.clone(), &Limits::default())
 }
 
-/// The message put together again from its parsed pieces.
+/// The message assembled from its parsed parts.
 fn rebuilt(message: &Message) -> Vec<u8> {
     let mut out = Vec::new();
     let body = match message {
@@ -81,7 +81,7 @@ fn every_valid_message_parses_and_writes_back_byte_for_byte() {
     for name in VALID {
         let data = &corpus[name];
         let message = parse(data).unwrap_or_else(|error| panic!("{name}: {error}"));
-        // A datagram holds one message; what follows its body is dropped (RFC 3261 §18.3).
+        // A datagram holds one message; anything after its body is dropped (RFC 3261 §18.3).
         let expected = if name == "dblreq" { data.slice(..data.len() - 450) } else { data.clone() };
         assert_eq!(message.as_bytes(), &expected, "{name}");
         assert_eq!(Bytes::from(rebuilt(&message)), expected, "{name}");
@@ -93,11 +93,11 @@ fn every_valid_message_parses_and_writes_back_byte_for_byte() {
     }
 }
 
-/// How a malformed message of §3.1.2 ends.
+/// The expected outcome for a malformed message of §3.1.2.
 enum Malformed {
     /// Refused with this status.
     Refused(u16),
-    /// Dropped: it is a response, so there is nobody to answer.
+    /// Dropped: it is a response, which cannot be answered.
     Dropped,
     /// Accepted, for this reason.
     Accepted(&'static str),
@@ -153,8 +153,8 @@ fn assert_answered(name: &str, error: &ParseError, status: u16) {
     assert!(response.ends_with(b"\r\n\r\n"), "{name}: {response:?}");
 }
 
-/// §3.2 to 3.4: for the layers above. `Some(status)`: the RFC's own answer is
-/// about fields that parsing checks, so it is given here.
+/// §3.2 to 3.4: for the layers above. `Some(status)`: the RFC's response is about fields that
+/// the parser checks, so it is expected here.
 const WELL_FORMED: [(&str, Option<u16>); 17] = [
     ("badbranch", None),
     ("bcast", None),

@@ -1,4 +1,4 @@
-//! A SIP stack on a thread of its own.
+//! A SIP stack on its own thread.
 
 use std::net::SocketAddr;
 use std::thread::JoinHandle;
@@ -15,7 +15,7 @@ pub const PATIENCE: Duration = Duration::from_secs(30);
 
 type Work = Box<dyn FnOnce(&mut SipStack) + Send>;
 
-/// A stack on a thread of its own. The endpoint answers OPTIONS by itself.
+/// A stack on its own thread. The endpoint answers OPTIONS itself.
 pub struct Stack {
     locals: Vec<(Transport, SocketAddr)>,
     work: Option<mpsc::UnboundedSender<Work>>,
@@ -31,7 +31,7 @@ impl Stack {
         let thread = std::thread::spawn(move || {
             let runtime = tokio::runtime::Builder::new_current_thread().enable_all().build();
             runtime.expect("runtime").block_on(async {
-                // Floods of these tests are of one source, and of OPTIONS.
+                // Floods in these tests come from one source and consist of OPTIONS.
                 let limits = EndpointLimits { refusals_per_second: 20_000, ..EndpointLimits::default() };
                 let endpoint = Endpoint::new(EndpointConfig { limits, ..EndpointConfig::new([7; 32]) });
                 let mut stack = SipStack::bind(config, endpoint).expect("bound");
@@ -52,12 +52,12 @@ impl Stack {
         Stack { locals, work: Some(work), events: happened, thread: Some(thread) }
     }
 
-    /// Where it listens for this transport.
+    /// The listening address for this transport.
     pub fn at(&self, wanted: Transport) -> SocketAddr {
         self.locals.iter().find(|(transport, _)| *transport == wanted).expect("bound").1
     }
 
-    /// Every place where it listens for this transport, in the order of its configuration.
+    /// All listening addresses for this transport, in the order of the configuration.
     pub fn all_at(&self, wanted: Transport) -> Vec<SocketAddr> {
         let of = |(transport, at): &(Transport, SocketAddr)| (*transport == wanted).then_some(*at);
         self.locals.iter().filter_map(of).collect()
@@ -86,7 +86,7 @@ impl Stack {
         self.dial_by(target, None);
     }
 
-    /// The same, by these settings of TLS.
+    /// Like `dial`, with these TLS settings.
     pub fn dial_by(&self, target: String, tls: Option<&str>) {
         let (target, body) = (target.into(), Some(Body::sdp("offer")));
         let invite = Invite { target, body, tls: tls.map(Into::into), ..Invite::default() };

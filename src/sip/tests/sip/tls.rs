@@ -1,4 +1,4 @@
-//! SIP over TLS at the stack: who connects to us, and whom we connect to.
+//! SIP over TLS at the stack: incoming and outgoing connections.
 
 use std::io::ErrorKind;
 use std::net::{SocketAddr, TcpListener};
@@ -19,7 +19,7 @@ fn start(tls: Tls, limits: NetLimits) -> Stack {
     Stack::start(NetConfig { bind_tls: vec![any], tls: Some(tls), limits, ..NetConfig::new(any) })
 }
 
-/// Files of a server for `localhost`, and of what it trusts.
+/// Files of a server for `localhost`, with the authority that it trusts.
 fn files(folder: &Path) -> (Authority, TlsFiles) {
     let authority = Authority::new(folder, "authority");
     let certificate = Some(authority.issue("server", &["localhost", "127.0.0.1"]));
@@ -86,7 +86,7 @@ fn a_tls_peer_that_never_reads_loses_its_connection_and_delays_nobody() {
         let mut n = 1;
         loop {
             n += 1;
-            // It writes without reading what comes: rustls' own stream would read.
+            // It writes without reading the responses, unlike rustls' own stream.
             let written = std::io::Write::write_all(&mut deaf.conn.writer(), options(n).as_bytes());
             let sent = written.and_then(|()| deaf.conn.write_tls(&mut deaf.sock));
             if let Err(error) = sent {
@@ -179,7 +179,7 @@ fn nothing_is_sent_to_who_has_no_good_certificate_for_the_name() {
     }
 }
 
-/// What comes from somebody who will refuse this certificate.
+/// Input from a peer that will refuse this certificate.
 fn refused(listener: &TcpListener, pair: &(std::path::PathBuf, std::path::PathBuf)) -> String {
     let mut callee = accept(listener, pair);
     let mut text = Vec::new();

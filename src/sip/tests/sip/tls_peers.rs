@@ -1,5 +1,5 @@
-//! TLS by whom it is with: a certificate for each name of ours, certificates of those who
-//! connect, and settings of one peer.
+//! TLS depending on the peer: a certificate for each of our names, client certificates, and
+//! settings for one peer.
 
 use std::collections::BTreeMap;
 use std::net::{SocketAddr, TcpListener};
@@ -39,7 +39,7 @@ fn who_asks_for_a_name_is_shown_its_certificate_and_anybody_else_the_first() {
     let stack =
         Stack::start(NetConfig { bind_tls: vec![any], tls: Some(tls.clone()), ..NetConfig::new(any) });
     let at = stack.at(Transport::Tls);
-    // The client refuses what is not for the name.
+    // The client refuses a certificate for another name.
     let shown = |name: &str, pair: &(PathBuf, PathBuf)| {
         let mut stream = connect(at, &authority.pem, name);
         ask(&mut stream, 1);
@@ -73,8 +73,8 @@ fn who_asks_for_a_name_is_shown_its_certificate_and_anybody_else_the_first() {
     shown("two.example", &two);
 }
 
-/// A stack with a listener that asks nobody, one that requests and one that requires; and where
-/// they are.
+/// A stack with three listeners, of which one requests no client certificate, one requests
+/// and one requires it; and their addresses.
 fn asking(folder: &Path, authority: &Authority) -> (Stack, [SocketAddr; 3], CertifiedPeers) {
     let binds = ["127.0.0.1:0", "127.0.0.2:0", "127.0.0.3:0"].map(address);
     let files = TlsFiles {
@@ -168,7 +168,7 @@ fn a_session_that_was_made_with_a_certificate_is_not_taken_up_again() {
     assert!(resumed(open), "where nobody shows one");
 }
 
-/// Who connects shows `pair` and is asked for the rest by an authority of their own.
+/// Settings for connecting with the certificate `pair`.
 fn peer(pair: &(PathBuf, PathBuf)) -> PeerTls {
     PeerTls { certificate: Some(pair.clone()), ..PeerTls::default() }
 }
@@ -212,11 +212,11 @@ fn peers_with_settings_of_their_own_see_their_certificate_and_share_no_connectio
         stack.dial_by(target.clone(), name);
         refuse(&mut open[stream]);
     }
-    // A name without settings leads nowhere, and not by those of others.
+    // A name without settings leads nowhere, in particular not with those of others.
     stack.dial_by(target.clone(), Some("three"));
     assert!(matches!(stack.ended(), Termination::Unreachable));
 
-    // Other settings take another connection, and the same ones do not.
+    // Other settings need another connection, the same ones do not.
     authority.issue("one", &["one.example"]);
     assert!(tls.reload(files).expect("good files"));
     stack.dial_by(target.clone(), Some("two"));

@@ -1,5 +1,5 @@
-//! Their INVITE: CANCEL, BYE and re-INVITE at awkward moments (RFC 3261 §9.2,
-//! §13.3, §14.2, §15).
+//! The peer's INVITE: CANCEL, BYE and re-INVITE at awkward moments (RFC 3261 §9.2, §13.3,
+//! §14.2, §15).
 
 use std::time::Duration;
 

@@ -1,5 +1,5 @@
-//! Our INVITE and what a far end can do with it: CANCEL and its races, forks,
-//! silence, broken answers (RFC 3261 §9.1, §13.2).
+//! Our INVITE and the peer's possible reactions: CANCEL and its races, forks, silence, broken
+//! responses (RFC 3261 §9.1, §13.2).
 
 use std::time::Duration;
 
@@ -114,7 +114,7 @@ fn a_cancel_before_anything_is_sent_ends_the_call_at_once() {
     let mut pair = Pair::new(Network::QUIET);
     let now = pair.now;
     let target = "sip:nobody@example.com".into();
-    // The lookup is not answered: nothing is flushed in between.
+    // The lookup has no result yet, and nothing is flushed in between.
     let a = pair.ends[A].invite(now, Invite { target, ..Invite::default() }).unwrap();
     pair.ends[A].cancel(now, a).unwrap();
     pair.settle();
@@ -130,7 +130,7 @@ fn ringing_and_then_silence_ends_with_cancel() {
     pair.answer_by_hand(&invite, "180 Ringing", "far", CONTACT);
     pair.take(A);
     pair.run(Duration::from_secs(100));
-    // Another one starts Timer C anew (§16.6).
+    // Another provisional response restarts Timer C (§16.6).
     pair.answer_by_hand(&invite, "180 Ringing", "far", CONTACT);
     pair.take(A);
     pair.run(Duration::from_millis(179_999));
@@ -187,7 +187,7 @@ fn a_second_fork_that_answers_gets_ack_and_bye() {
     assert_eq!(pair.sent(A, "ACK sip:hand@").len(), 1);
     let bye = pair.last(A, "BYE");
     pair.answer_by_hand(&bye, "200 OK", "", "");
-    // A fork that answers when the call is over already.
+    // A fork answers when the call is already over.
     let now = pair.now;
     pair.ends[A].bye(now, a).unwrap();
     pair.flush();
@@ -313,7 +313,7 @@ fn a_reliable_provisional_response_gets_one_prack_and_counts_once() {
         .collect();
     assert_eq!(acknowledged, [format!("700 {cseq} INVITE"), format!("701 {cseq} INVITE")]);
     assert_eq!(pair.take(A).len(), 2);
-    // The ACK has the INVITE's number, the BYE goes on from the last PRACK's.
+    // The ACK has the number of the INVITE; the BYE continues from the last PRACK.
     pair.answer_by_hand(&invite, "200 OK", "far", CONTACT);
     assert_eq!(field(&pair.last(A, "ACK"), "CSeq"), format!("{cseq} ACK"));
     let now = pair.now;

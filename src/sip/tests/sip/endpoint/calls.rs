@@ -96,7 +96,7 @@ fn every_call_ends_properly_on_a_bad_network() {
                     }
                 }
             }
-            // Seven tries of 30 % each way may fail: then both ends know it.
+            // All seven attempts with 30 % loss each way may fail; then both ends know it.
             assert_eq!(ended[A], 1, "{transport:?} seed {seed}");
             assert_eq!(ended[B], usize::from(incoming.is_some()), "{transport:?} seed {seed}");
             if transport == Transport::Tcp {

@@ -1,5 +1,5 @@
-//! Two endpoints whose users do anything at any time on a bad network: whatever
-//! happens, each call has one last event, and nothing is left.
+//! Two endpoints whose users do anything at any time on a bad network: whatever happens, each
+//! call has exactly one last event, and nothing is left behind.
 
 use std::collections::BTreeMap;
 use std::time::Duration;
@@ -14,10 +14,10 @@ use rand::{RngExt, SeedableRng};
 
 use super::pair::{A, B, Network, Pair, config};
 
-/// What the two users know of their calls.
+/// The two users' knowledge of their calls.
 #[derive(Default)]
 struct Users {
-    /// By end: calls, and whether their last event has come.
+    /// By end: calls, and whether they have ended.
     calls: [BTreeMap<UsageId, bool>; 2],
     waiting: [Vec<ServerTransactionId>; 2],
     pracks: [Vec<(UsageId, Response)>; 2],
@@ -62,7 +62,7 @@ impl Users {
         }
     }
 
-    /// One command of one user; most are refused, and that is the point.
+    /// One command of one user; most are refused, on purpose.
     fn act(&mut self, pair: &mut Pair, random: &mut StdRng) {
         let end = random.random_range(0..2usize);
         let now = pair.now;
@@ -118,7 +118,7 @@ impl Users {
         };
     }
 
-    /// Both users want everything to end.
+    /// Both users end everything.
     fn end(&self, pair: &mut Pair) {
         for end in [A, B] {
             for (usage, _) in self.calls[end].iter().filter(|(_, over)| !**over) {

@@ -1,4 +1,4 @@
-//! Several addresses of one name (RFC 3263 §4.3), and ICMP: an endpoint by itself.
+//! Several addresses of one name (RFC 3263 §4.3), and ICMP, with a single endpoint.
 
 use std::net::SocketAddr;
 use std::time::{Duration, Instant};
@@ -15,16 +15,16 @@ use super::hand::{field, reply};
 const FIRST: &str = "192.0.2.11:5060";
 const SECOND: &str = "192.0.2.12:5060";
 
-/// An endpoint whose every name has the same two addresses.
+/// An endpoint for which every name has the same two addresses.
 struct One {
     endpoint: Endpoint,
     now: Instant,
-    /// To where, and what.
+    /// Destinations and messages.
     sent: Vec<(SocketAddr, String)>,
     events: Vec<Event>,
-    /// Nothing connects there.
+    /// Addresses at which connections fail.
     closed: Vec<SocketAddr>,
-    /// How the last was sent.
+    /// The flow of the last message.
     by: Option<Flow>,
 }
 
@@ -95,7 +95,7 @@ impl One {
         self.now = end;
     }
 
-    /// The last one with this method, and where it went.
+    /// The last message with this method, and its destination.
     fn last(&self, method: &str) -> (String, String) {
         let last = self.sent.iter().rev().find(|(_, text)| text.starts_with(method));
         let (to, text) = last.unwrap_or_else(|| panic!("no {method} was sent"));
@@ -153,14 +153,14 @@ fn a_503_sends_a_call_to_the_next_address_and_is_tried_last_for_as_long_as_it_as
     let (to, second) = one.last("INVITE");
     assert_eq!(to, SECOND);
     one.answer(&second, "180 Ringing", "Contact: <sip:far@192.0.2.12>\r\n");
-    // The first transaction ends while the second one goes on.
+    // The first transaction ends while the second one continues.
     one.pass(Duration::from_secs(40));
     one.answer(&second, "200 OK", "Contact: <sip:far@192.0.2.12>\r\n");
     assert_eq!(one.last("ACK").0, SECOND);
     let answered = |event: &Event| matches!(event, Event::Usage { event: UsageEvent::Answered { .. }, .. });
     assert_eq!(one.events.iter().filter(|event| answered(event)).count(), 1);
 
-    // Longer than without such a wish.
+    // Longer than without Retry-After.
     one.pass(Duration::from_secs(80));
     one.dial();
     assert_eq!(one.last("INVITE").0, SECOND, "the other one wants to be left alone");
@@ -186,7 +186,7 @@ fn who_hangs_up_meanwhile_calls_nobody_else() {
     let called = |sent: &(SocketAddr, String)| sent.1.starts_with("INVITE");
     let places: std::collections::BTreeSet<SocketAddr> =
         one.sent.iter().filter(|sent| called(sent)).map(|sent| sent.0).collect();
-    // The second call went to the address that had not failed in the first.
+    // The second call went to the address that had not failed in the first one.
     assert_eq!(places.len(), 2);
     one.assert_nothing_is_held();
 }
@@ -255,7 +255,7 @@ fn icmp_ends_the_request_that_it_quotes_and_no_other() {
     one.assert_nothing_is_held();
 }
 
-/// RFC 3261 §18.1.1: whatever becomes of TCP, UDP is what the URI asked for.
+/// RFC 3261 §18.1.1: whatever happens to TCP, the URI asked for UDP.
 #[test]
 fn a_large_invite_whose_connection_breaks_goes_by_udp() {
     let mut one = One::new();
@@ -276,7 +276,7 @@ fn a_large_invite_whose_connection_breaks_goes_by_udp() {
     one.assert_nothing_is_held();
 }
 
-/// Ann is called by whatever address answers first, and hangs up.
+/// Ann is called at whichever address answers first, and hangs up.
 fn talk(one: &mut One) -> UsageId {
     let usage = one.dial();
     let (at, invite) = one.last("INVITE");

@@ -1,5 +1,5 @@
-//! Overload and the silence after it, and what a call costs in memory. Work is
-//! counted, not timed.
+//! Overload and the recovery from it, and the memory used by a call. Work is counted, not
+//! timed.
 
 use std::time::Duration;
 
@@ -55,7 +55,7 @@ fn flood_and_the_silence_after_it() {
     assert_eq!(counters.dropped, 9_800);
     pair.take(B);
 
-    // Nobody decides on them: the user's time passes, then all timers.
+    // The user decides on none of them: its time-out passes, then all timers.
     pair.wire.clear();
     pair.run(Duration::from_secs(400));
     pair.take(B);

@@ -1,18 +1,18 @@
-//! A peer that is no endpoint of ours: messages written by hand.
+//! A peer that is not our endpoint: messages written by hand.
 
 use b2b_sip::endpoint::{Body, Transport, UsageId};
 use bytes::Bytes;
 
 use super::pair::{A, B, Pair};
 
-/// The value of a header field of a message as text.
+/// The value of a header field in the text of a message.
 pub fn field<'a>(message: &'a str, name: &str) -> &'a str {
     let mut lines = message.lines().filter_map(|line| line.split_once(": "));
     lines.find(|(it, _)| it.eq_ignore_ascii_case(name)).map(|(_, value)| value).unwrap_or_default()
 }
 
-/// A response of a hand-made peer to a request of ours: `extra` are whole header
-/// lines and, behind an empty line, the body.
+/// A response of a hand-made peer to our request: `extra` contains whole header lines and,
+/// after an empty line, the body.
 pub fn reply(request: &str, status: &str, tag: &str, extra: &str) -> Bytes {
     let mut text = format!("SIP/2.0 {status}\r\n");
     for name in ["Via", "From", "To", "Call-ID", "CSeq"] {
@@ -41,7 +41,7 @@ pub struct Hand {
 }
 
 impl Hand {
-    /// An INVITE with an offer, complete.
+    /// A complete INVITE with an offer.
     pub fn invite() -> Self {
         Hand {
             method: "INVITE",
@@ -56,7 +56,7 @@ impl Hand {
         }
     }
 
-    /// Another request of the same dialog, with the tag that `response` gives.
+    /// Another request in the same dialog, with the tag in `response`.
     pub fn next(&self, method: &'static str, cseq: u32, response: &str) -> Self {
         let to_tag = field(response, "To").split_once(";tag=").map(|(_, tag)| tag.to_owned());
         Hand {
@@ -72,7 +72,7 @@ impl Hand {
         }
     }
 
-    /// The bytes.
+    /// The message.
     pub fn data(&self) -> Bytes {
         let Hand { method, uri, branch, from_tag, to_tag, call_id, cseq, extra, body } = self;
         let to_tag = if to_tag.is_empty() { String::new() } else { format!(";tag={to_tag}") };
@@ -92,15 +92,14 @@ impl Pair {
         self.deliver(B, Transport::Udp, request.data());
     }
 
-    /// A's INVITE to a B that is deaf and mute: the hand-made peer answers.
+    /// A's INVITE to a B that is cut off: the hand-made peer responds.
     pub fn call_by_hand(&mut self) -> (UsageId, String) {
         self.deaf[B] = true;
         let usage = self.call(Transport::Udp);
         (usage, self.last(A, "INVITE"))
     }
 
-    /// B answers a call of the hand-made peer; nothing is acknowledged. The call, and its
-    /// 200.
+    /// B answers a call of the hand-made peer, without an ACK. Returns the call and its 200.
     pub fn answers(&mut self, invite: &Hand) -> (UsageId, String) {
         self.hand(invite);
         let b = self.incoming();
@@ -110,7 +109,7 @@ impl Pair {
         (b, self.last(B, "SIP/2.0 200"))
     }
 
-    /// The hand-made peer answers A.
+    /// The hand-made peer responds to A.
     pub fn answer_by_hand(&mut self, request: &str, status: &str, tag: &str, extra: &str) {
         self.deliver(A, Transport::Udp, reply(request, status, tag, extra));
     }

@@ -1,5 +1,5 @@
-//! What a B2BUA says of its own in the messages of a call: header fields,
-//! Max-Forwards, Contact, the way of the INVITE (RFC 3261 §8.1.1, RFC 3326).
+//! A B2BUA's own parts in the messages of a call: header fields, Max-Forwards, Contact, the
+//! path of the INVITE (RFC 3261 §8.1.1, RFC 3326).
 
 use std::net::SocketAddr;
 use std::time::Duration;
@@ -156,7 +156,7 @@ fn max_forwards_contact_user_and_header_fields_of_an_invite_are_the_users() {
     assert_eq!(field(&sent, "Max-Forwards"), "17");
     assert_eq!(field(&sent, "Contact"), "<sip:line1@192.0.2.1:5060>");
     assert_eq!(field(&sent, "P-Asserted-Identity"), "<sip:a@example.com>");
-    // The Contact stays the same for the life of the call.
+    // The Contact stays the same for the whole call.
     let now = pair.now;
     pair.ends[B].answer(now, b, Some(Body::sdp("answer"))).unwrap();
     pair.settle();
@@ -198,7 +198,7 @@ fn an_invite_over_a_flow_stays_on_it_whatever_contact_says() {
         let mut pair = Pair::new(Network::QUIET);
         let flow = pair.flow(A, transport);
         if transport == Transport::Tcp {
-            // The phone has come by this connection.
+            // The phone has used this connection.
             pair.deliver(A, transport, "OPTIONS sip:a SIP/2.0\r\n\r\n".into());
         }
         let now = pair.now;
@@ -343,7 +343,7 @@ fn a_challenge_that_nobody_meets_ends_the_call_with_it() {
             pair.settle();
             assert!(matches!(pair.ended(A), Termination::LocalCancel));
         } else {
-            // Longer than Timer D: the refused transaction is gone before.
+            // Longer than Timer D: the refused transaction ends first.
             pair.run(Duration::from_secs(33));
             assert!(matches!(pair.ended(A), Termination::Failed { response } if response.status() == 401));
         }

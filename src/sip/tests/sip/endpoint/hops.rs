@@ -1,5 +1,5 @@
-//! By which way the requests of a dialog go: as Route and Contact say, by the flow, or as
-//! somebody judges.
+//! Where the requests of a dialog are sent: to Route and Contact, by the flow, or as a judge
+//! decides.
 
 use std::net::SocketAddr;
 use std::sync::Arc;
@@ -12,14 +12,14 @@ use b2b_sip::endpoint::{
 
 use super::pair::{A, B, Hand, Network, Pair, field};
 
-/// Where the hand-made peer is.
+/// The address of the hand-made peer.
 const PEER: &str = "192.0.2.1:5060";
 
-/// Leads to another host by Contact and by Record-Route.
+/// Points to another host in Contact and in Record-Route.
 const LIES: &str = "Contact: <sip:hand@203.0.113.9:5070;alias=1~2;ob>\r\n\
                     Record-Route: <sip:203.0.113.10;lr>, <sip:203.0.113.11;lr>\r\n";
 
-/// A call of the hand-made peer's that B has taken, by this rule.
+/// A call from the hand-made peer that B has accepted, with this rule.
 fn call(pair: &mut Pair, lines: &str, hops: HopRule) -> UsageId {
     let invite = Hand { extra: lines.to_owned(), ..Hand::invite() };
     pair.hand(&invite);
@@ -33,7 +33,7 @@ fn call(pair: &mut Pair, lines: &str, hops: HopRule) -> UsageId {
     usage
 }
 
-/// B hangs up: where its BYE goes, and what it is.
+/// B hangs up: the destination of its BYE, and its text.
 fn bye(pair: &mut Pair, usage: UsageId) -> (SocketAddr, String) {
     let now = pair.now;
     pair.ends[B].bye(now, usage).unwrap();
@@ -43,7 +43,7 @@ fn bye(pair: &mut Pair, usage: UsageId) -> (SocketAddr, String) {
     (sent.to, sent.text())
 }
 
-/// What the rule has told.
+/// The verdicts reported.
 fn told(pair: &mut Pair) -> Vec<(String, bool)> {
     let told = pair.take(B).into_iter().filter_map(|event| match event {
         Event::Usage { event: UsageEvent::NextHop { address, followed, .. }, .. } => {
@@ -158,7 +158,7 @@ fn what_a_judge_refuses_goes_by_the_flow_with_the_route_set_as_it_came() {
     assert_eq!(pair.ends[B].counters().hops_refused, 1);
 }
 
-/// The same over TCP, whose connection breaks.
+/// The same over TCP, after the connection has broken.
 fn bye_after_the_connection_broke(hops: HopRule) -> (Transport, SocketAddr) {
     let mut pair = Pair::new(Network::QUIET);
     let invite = Hand { extra: LIES.to_owned(), ..Hand::invite() };

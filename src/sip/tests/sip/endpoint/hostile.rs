@@ -1,5 +1,5 @@
-//! Peers that ask for too much, for nonsense, or in the wrong moment: the call
-//! goes on and costs no more than it may.
+//! Peers that ask for too much, for nonsense, or at the wrong moment: the call continues and
+//! costs no more than allowed.
 
 use std::net::SocketAddr;
 use std::time::Duration;
@@ -22,7 +22,7 @@ fn up(pair: &mut Pair, invite: &Hand) -> (UsageId, String) {
     (b, ok)
 }
 
-/// B hangs up and the peer agrees.
+/// B hangs up and the peer confirms.
 fn hang_up(pair: &mut Pair, b: UsageId) {
     let now = pair.now;
     pair.ends[B].bye(now, b).unwrap();

@@ -1,5 +1,4 @@
-//! Messages that were whole once: whatever arrives, nothing breaks and nothing
-//! stays.
+//! Spoiled messages: whatever arrives, nothing breaks and nothing is left behind.
 
 use std::time::Duration;
 
@@ -43,7 +42,7 @@ fn mangled_requests_and_responses_break_nothing_and_leave_nothing() {
             [super::pair::config(1), super::pair::config(2)],
             ["192.0.2.1:5060", "192.0.2.2:5060"],
         );
-        // B in a call with the hand-made peer, A calling it.
+        // B is in a call with the hand-made peer, and A calls it.
         let invite = Hand::invite();
         let (b, ok) = pair.answers(&invite);
         let (_, ours) = pair.call_by_hand();
@@ -65,7 +64,7 @@ fn mangled_requests_and_responses_break_nothing_and_leave_nothing() {
             pair.deliver(A, Transport::Udp, mangled);
             pair.run(Duration::from_millis(20));
         }
-        // Calls of A that were answered are its user's to end.
+        // A's user has to end calls of A that were answered.
         for event in pair.take(A) {
             if let Event::Usage { usage, .. } = event {
                 let now = pair.now;

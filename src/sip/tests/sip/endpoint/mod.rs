@@ -1,5 +1,5 @@
-//! The SIP endpoint in virtual time: two of them joined by a seeded network, or
-//! one and a hand-made peer.
+//! The SIP endpoint in virtual time: two of them connected by a seeded network, or one with a
+//! hand-made peer.
 
 mod callee;
 mod caller;

@@ -1,11 +1,11 @@
-//! A call that leads to another one: hops, and loops (RFC 3261 §8.1.1.6).
+//! A call that causes another one: Max-Forwards, and loops (RFC 3261 §8.1.1.6).
 
 use b2b_sip::endpoint::{Body, Event, Invite, Termination};
 use b2b_sip::msg::Request;
 
 use super::pair::{A, B, Hand, Network, Pair, field};
 
-/// B takes an INVITE: the request, or the status that B refuses it with.
+/// B receives an INVITE: returns the request, or the status of B's refusal.
 fn taken(pair: &mut Pair, invite: &Hand) -> Result<Request, String> {
     let before = pair.wire.len();
     pair.hand(invite);
@@ -16,7 +16,7 @@ fn taken(pair: &mut Pair, invite: &Hand) -> Result<Request, String> {
     }
 }
 
-/// The INVITE that B makes of one of theirs, as it would come back by way of others.
+/// The INVITE that B makes from a received one, as it would return by way of others.
 fn comes_back(pair: &mut Pair, request: &Request, nr: u32) -> Hand {
     let mut invite = Invite {
         target: "sip:elsewhere@192.0.2.1".into(),
@@ -63,12 +63,12 @@ fn a_call_that_comes_back_is_refused_and_a_spiral_is_not() {
     let mut pair = Pair::new(Network::QUIET);
     let request = taken(&mut pair, &Hand::invite()).unwrap();
     let back = comes_back(&mut pair, &request, 1);
-    // Another target: it may well be right.
+    // Another target, which may be legitimate.
     let mut spiral = comes_back(&mut pair, &request, 2);
     spiral.uri = "sip:another@192.0.2.2".to_owned();
     let onward = taken(&mut pair, &spiral).unwrap();
     assert!(taken(&mut pair, &back).is_err_and(|status| status == "482"));
-    // The third time round is the first one again.
+    // The third round equals the first one.
     let third = comes_back(&mut pair, &onward, 3);
     assert!(taken(&mut pair, &third).is_err_and(|status| status == "482"));
     assert!(pair.take(B).iter().all(|event| !matches!(event, Event::Incoming { .. })));

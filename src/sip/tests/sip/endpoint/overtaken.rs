@@ -1,4 +1,4 @@
-//! Requests of ours that come out of order, and are refused with 500 (RFC 3261 §12.2.2).
+//! Requests of ours that arrive out of order and are refused with 500 (RFC 3261 §12.2.2).
 
 use std::time::Duration;
 
@@ -11,7 +11,7 @@ use super::pair::{A, B, Hand, Network, Pair, config, field, reply};
 
 const REFUSED: &str = "500 Server Internal Error";
 
-/// A hand-made peer has called B, which takes REFERs, and they talk.
+/// A hand-made peer has called B, which accepts REFERs, and the call is established.
 fn talking() -> (Pair, UsageId, Hand, String) {
     let extensions = Extensions { refer: true, ..Extensions::default() };
     let configs = [1, 2].map(|end| EndpointConfig { extensions, ..config(end) });
@@ -28,7 +28,7 @@ fn cseq(message: &str) -> u32 {
     field(message, "CSeq").split(' ').next().unwrap().parse().unwrap()
 }
 
-/// B's requests of a method, by their numbers.
+/// The CSeq numbers of B's requests with this method.
 fn numbers(pair: &Pair, method: &str) -> Vec<u32> {
     let sent = pair.wire.iter().filter(|it| it.from == B && it.line().starts_with(method));
     let mut numbers: Vec<u32> = sent.map(|it| cseq(&it.text())).collect();
@@ -49,7 +49,7 @@ fn info(pair: &mut Pair, usage: UsageId) {
     pair.flush();
 }
 
-/// B has taken a REFER of the peer's; its first NOTIFY is under way.
+/// B has accepted a REFER of the peer; its first NOTIFY is under way.
 fn referred(pair: &mut Pair, b: UsageId, invite: &Hand, ok: &str) -> b2b_sip::endpoint::ReferId {
     let mut refer = invite.next("REFER", 11, ok);
     refer.extra.push_str("Refer-To: <sip:c@192.0.2.3>\r\n");
@@ -144,7 +144,7 @@ fn a_reinvite_that_is_overtaken_is_sent_again_and_another_refusal_is_told() {
     assert_eq!(sent, [sent[0], sent[0] + 2]);
     assert!(pair.last(B, "INVITE").ends_with("offer"));
     assert!(pair.take(B).is_empty());
-    // Nothing has come behind this one.
+    // No later request has followed this one.
     answers(&mut pair, "INVITE", REFUSED, "");
     pair.run(Duration::from_secs(5));
     assert_eq!(numbers(&pair, "INVITE").len(), 2);
@@ -222,7 +222,7 @@ fn a_prack_that_an_update_overtakes_goes_out_again() {
     let again = pair.last(A, "PRACK");
     assert_eq!(cseq(&again), cseq(&prack) + 2);
     assert_eq!(field(&again, "RAck"), field(&prack, "RAck"));
-    // No later one has come before this one.
+    // No later request has arrived before this one.
     pair.answer_by_hand(&again, REFUSED, "", "");
     assert_eq!(cseq(&pair.last(A, "PRACK")), cseq(&again));
 }

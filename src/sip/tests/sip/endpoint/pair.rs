@@ -1,5 +1,5 @@
-//! Two endpoints in virtual time, joined by a seeded network that delays,
-//! reorders, loses and duplicates datagrams and delivers streams in order.
+//! Two endpoints in virtual time, connected by a seeded network that delays, reorders, loses
+//! and duplicates datagrams and delivers streams in order.
 
 use std::cmp::Reverse;
 use std::collections::BinaryHeap;
@@ -20,14 +20,14 @@ pub use super::hand::{Hand, field, reply};
 pub const A: usize = 0;
 pub const B: usize = 1;
 
-/// How bad the network is.
+/// The quality of the network.
 #[derive(Clone, Copy)]
 pub struct Network {
     /// Probability that a datagram is lost.
     pub loss: f64,
-    /// Probability that a datagram comes twice.
+    /// Probability that a datagram is duplicated.
     pub duplicate: f64,
-    /// One-way delay, between these, ms; a difference reorders.
+    /// Range of the one-way delay in ms; a range reorders datagrams.
     pub delay_ms: (u64, u64),
     pub seed: u64,
 }
@@ -69,13 +69,13 @@ pub struct Pair {
     pub now: Instant,
     pub ends: [Endpoint; 2],
     pub addresses: [SocketAddr; 2],
-    /// Events not looked at yet, by end.
+    /// Events not taken yet, by end.
     pub events: [Vec<Event>; 2],
-    /// Everything that was transmitted, lost or not.
+    /// All messages transmitted, lost or not.
     pub wire: Vec<Sent>,
-    /// Cut off: what this end sends is lost.
+    /// Messages from this end are lost.
     pub mute: [bool; 2],
-    /// Cut off: what comes to this end is lost.
+    /// Messages to this end are lost.
     pub deaf: [bool; 2],
     /// Whether TCP connections can be made.
     pub tcp: bool,
@@ -113,13 +113,13 @@ impl Pair {
         }
     }
 
-    /// Another network from now on.
+    /// Replaces the network.
     pub fn set_network(&mut self, network: Network) {
         self.network = network;
         self.random = StdRng::seed_from_u64(network.seed);
     }
 
-    /// The flow of `end` to the other one.
+    /// The flow from `end` to the other one.
     pub fn flow(&self, end: usize, transport: Transport) -> Flow {
         let id = FlowId(if transport == Transport::Udp { 1 } else { 2 });
         Flow { transport, local: self.addresses[end], remote: self.addresses[1 - end], id }
@@ -141,7 +141,7 @@ impl Pair {
         usage
     }
 
-    /// A calls B, B answers: both sides' usages.
+    /// A calls B, and B answers: both usages.
     pub fn connected(&mut self, transport: Transport) -> (UsageId, UsageId) {
         let a = self.call(transport);
         let b = self.incoming();
@@ -156,7 +156,7 @@ impl Pair {
         (a, b)
     }
 
-    /// The call that has just come in at B.
+    /// The call that has just arrived at B.
     pub fn incoming(&mut self) -> UsageId {
         self.settle();
         match self.take(B).as_slice() {
@@ -170,7 +170,7 @@ impl Pair {
         std::mem::take(&mut self.events[end])
     }
 
-    /// The one event of an end, which is the last of a usage.
+    /// The only event of an end, which must be the last of a usage.
     pub fn ended(&mut self, end: usize) -> Termination {
         let mut events = self.take(end);
         match events.pop() {
@@ -179,7 +179,7 @@ impl Pair {
         }
     }
 
-    /// Lets everything in flight arrive (delays are at most 50 ms here).
+    /// Delivers everything in flight (delays are at most 50 ms here).
     pub fn settle(&mut self) {
         self.run(Duration::from_millis(50));
     }
@@ -191,7 +191,7 @@ impl Pair {
         self.now = end;
     }
 
-    /// To the next thing that happens, at most until `end`.
+    /// Advances to the next event, at most to `end`.
     pub fn step(&mut self, end: Instant) -> bool {
         self.flush();
         let flight = self.flights.peek().map(|Reverse(flight)| flight.at);
@@ -215,7 +215,7 @@ impl Pair {
         true
     }
 
-    /// Hands a message to an end as if the other one had sent it.
+    /// Delivers a message to an end as if from the other one.
     pub fn deliver(&mut self, to: usize, transport: Transport, data: Bytes) {
         let flow = self.flow(to, transport);
         let input = match transport {
@@ -226,7 +226,7 @@ impl Pair {
         self.flush();
     }
 
-    /// The connection of an end breaks.
+    /// Breaks the connection of an end.
     pub fn close(&mut self, end: usize) {
         let flow = self.flow(end, Transport::Tcp);
         let now = self.now;
@@ -234,7 +234,7 @@ impl Pair {
         self.flush();
     }
 
-    /// Takes what the endpoints put out.
+    /// Processes the outputs of the endpoints.
     pub fn flush(&mut self) {
         for end in [A, B] {
             while let Some(output) = self.ends[end].poll_output() {
@@ -292,7 +292,7 @@ impl Pair {
         }
     }
 
-    /// First lines of what an end has sent since, with the time in ms.
+    /// The first lines of messages sent by an end, with the time in ms.
     pub fn sent(&self, end: usize, starts_with: &str) -> Vec<(u128, String)> {
         let from = self.wire.iter().filter(|sent| sent.from == end);
         from.map(|sent| (sent.at.as_millis(), sent.line()))
@@ -300,12 +300,12 @@ impl Pair {
             .collect()
     }
 
-    /// The times in ms at which an end has sent messages that start so.
+    /// The times in ms at which an end sent messages that start like this.
     pub fn times(&self, end: usize, starts_with: &str) -> Vec<u128> {
         self.sent(end, starts_with).into_iter().map(|(at, _)| at).collect()
     }
 
-    /// The last message of an end that starts so, as text.
+    /// The text of an end's last message that starts like this.
     pub fn last(&self, end: usize, starts_with: &str) -> String {
         let mut from = self.wire.iter().rev().filter(|sent| sent.from == end);
         from.find(|sent| sent.line().starts_with(starts_with))
@@ -313,7 +313,7 @@ impl Pair {
             .text()
     }
 
-    /// After the longest timer nothing is held.
+    /// Checks that nothing is held after the longest timer.
     pub fn assert_nothing_left(&mut self) {
         self.run(Duration::from_secs(400));
         for end in [A, B] {

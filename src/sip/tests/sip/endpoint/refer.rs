@@ -1,4 +1,4 @@
-//! REFER inside a call and its NOTIFYs, both sides (RFC 3515, RFC 4488).
+//! REFER in a call and its NOTIFYs, both sides (RFC 3515, RFC 4488).
 
 use std::time::Duration;
 
@@ -22,7 +22,7 @@ fn up() -> (Pair, UsageId, UsageId) {
     (pair, a, b)
 }
 
-/// A refers B.
+/// A sends a REFER to B.
 fn referred(pair: &mut Pair, a: UsageId, subscribe: bool, headers: HeaderFields) -> (ReferId, ReferId) {
     let now = pair.now;
     let ours = pair.ends[A].refer(now, a, TARGET.into(), subscribe, headers).unwrap();
@@ -35,7 +35,8 @@ fn referred(pair: &mut Pair, a: UsageId, subscribe: bool, headers: HeaderFields)
     (ours, *refer)
 }
 
-/// What A has heard: of its REFER the status, of its progress status and whether it was the last.
+/// What was reported to A: the status of its REFER, and the progress with its status and
+/// whether it was the last.
 fn heard(pair: &mut Pair, refer: ReferId) -> (Option<u16>, Vec<(u16, bool)>) {
     let (mut answer, mut progress) = (None, Vec::new());
     for event in pair.take(A) {
@@ -75,7 +76,7 @@ fn a_transfer_is_asked_for_followed_and_told_to_its_end() {
     assert_eq!(field(&notify, "Content-Type"), "message/sipfrag;version=2.0");
     assert!(notify.ends_with("\r\n\r\nSIP/2.0 100 Trying\r\n"));
 
-    // What happens while a NOTIFY is under way goes into the next one.
+    // Changes during a NOTIFY go into the next one.
     let now = pair.now;
     for (status, reason) in [(180, ""), (183, "One"), (183, "Two")] {
         pair.ends[B].notify_refer(now, b, theirs, status, reason).unwrap();
@@ -202,7 +203,7 @@ fn a_notify_that_overtakes_the_202_counts_and_a_foreign_one_gets_481_or_489() {
     pair.deliver(B, Transport::Udp, reply(&sent, "202 Accepted", "", "Contact: <sip:hand@192.0.2.1>\r\n"));
     pair.hand(&notify(14, "refer;id=99", "active"));
     assert_eq!(pair.sent(B, "SIP/2.0 481").len(), 2);
-    // The subscription runs out without another word.
+    // The subscription expires without a further NOTIFY.
     pair.run(Duration::from_secs(301));
     let events = pair.take(B);
     let seen: Vec<String> = events

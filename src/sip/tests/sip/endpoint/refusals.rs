@@ -1,11 +1,11 @@
-//! What the endpoint answers by itself (RFC 3261 §8.2, §11).
+//! Responses of the endpoint itself (RFC 3261 §8.2, §11).
 
 use b2b_sip::endpoint::{EndpointConfig, Event, Reply, Transport, UsageEvent};
 use b2b_sip::msg::Method;
 
 use super::pair::{A, B, Hand, Network, Pair, config, field};
 
-/// What B says to one request; it keeps nothing of it.
+/// B's response to one request, of which it keeps nothing.
 fn answer(pair: &mut Pair, request: &Hand) -> String {
     pair.hand(request);
     assert!(pair.take(B).is_empty());
@@ -169,7 +169,7 @@ fn merged_request_gets_482_and_a_retransmission_does_not() {
     assert!(pair.take(B).is_empty());
     assert_eq!(pair.sent(B, "SIP/2.0 482").len(), 1);
     assert_eq!(pair.ends[B].counters().merged, 1);
-    // Another CSeq is another request: the caller tries again.
+    // Another CSeq means another request: the caller tries again.
     let again = Hand { branch: "z9hG4bKagain".to_owned(), cseq: 11, ..Hand::invite() };
     pair.hand(&again);
     assert!(matches!(pair.take(B).as_slice(), [Event::Incoming { .. }]));

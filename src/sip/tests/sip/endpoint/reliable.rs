@@ -1,5 +1,5 @@
-//! Reliable provisional responses, both sides (RFC 3262), and what they allow
-//! before the answer (RFC 3311 §5.1).
+//! Reliable provisional responses, both sides (RFC 3262), and what they allow before the
+//! answer (RFC 3311 §5.1).
 
 use std::time::Duration;
 
@@ -22,7 +22,7 @@ fn early(status: u16, body: Option<&'static str>) -> Reply {
     Reply { reliable: true, body: body.map(Body::sdp), ..Reply::status(status) }
 }
 
-/// A hand-made caller that can do 100rel.
+/// A hand-made caller that supports 100rel.
 fn hand(tag: &'static str) -> Hand {
     let mut invite = Hand::invite();
     invite.extra.push_str(&format!("{tag}: 100rel\r\n"));
@@ -35,7 +35,7 @@ fn prack(invite: &Hand, cseq: u32, response: &str, rack: &str) -> Hand {
     prack
 }
 
-/// The one event of an end.
+/// The only event of an end.
 fn event(pair: &mut Pair, end: usize) -> UsageEvent {
     let mut events = pair.take(end);
     match (events.pop(), events.is_empty()) {
@@ -92,7 +92,7 @@ fn a_reliable_response_is_sent_at_doubling_intervals_and_the_answer_waits_for_it
     assert!(matches!(event(&mut pair, B), UsageEvent::Acknowledged { .. }));
     pair.run(Duration::from_secs(40));
     assert_eq!(pair.sent(B, "SIP/2.0 183").len(), 6);
-    // The session is settled: either side may change it.
+    // The session is established: either side may change it.
     let now = pair.now;
     pair.ends[B].reinvite(now, b, Some(Body::sdp("hold"))).unwrap();
 }
@@ -141,7 +141,7 @@ fn a_second_one_waits_for_the_prack_of_the_first_and_ringing_does_not_hold_the_a
     pair.flush();
     let ok = pair.last(B, "SIP/2.0 200");
     assert!(field(&ok, "CSeq") == "10 INVITE" && ok.ends_with("answer"));
-    // The PRACK that was on its way is still answered.
+    // The PRACK that was under way still gets a response.
     pair.hand(&prack(&invite, 12, &first, &format!("{} 10 INVITE", rseq + 1)));
     assert_eq!(field(&pair.last(B, "SIP/2.0 200"), "CSeq"), "12 PRACK");
     pair.run(Duration::from_secs(5));
@@ -237,7 +237,7 @@ fn the_session_changes_by_update_before_the_answer_in_either_direction() {
         pair.settle();
         let UsageEvent::Update { transaction, request } = event(&mut pair, 1 - who) else { panic!() };
         assert_eq!(request.body(), "new offer");
-        // The call is answered in the middle of it.
+        // The call is answered during the exchange.
         let now = pair.now;
         pair.ends[B].answer(now, b, None).unwrap();
         pair.settle();

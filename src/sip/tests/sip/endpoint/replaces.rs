@@ -12,7 +12,7 @@ fn replacing() -> Pair {
     Pair::with(Network::QUIET, configs, ["192.0.2.1:5060", "192.0.2.2:5060"])
 }
 
-/// The call of an end, as the far end of a third party would name it.
+/// The call of an end, as the peer of a third party would name it.
 fn name(pair: &Pair, end: usize, usage: UsageId) -> Replaces {
     let facts = pair.ends[end].dialog(usage).unwrap();
     Replaces {
@@ -23,13 +23,13 @@ fn name(pair: &Pair, end: usize, usage: UsageId) -> Replaces {
     }
 }
 
-/// A third party's INVITE to B.
+/// An INVITE of a third party to B.
 fn invite(replaces: &str, nr: u32) -> Hand {
     let extra = format!("Contact: <sip:hand@192.0.2.1>\r\nRequire: replaces\r\nReplaces: {replaces}\r\n");
     Hand { call_id: format!("third{nr}"), branch: format!("z9hG4bKthird{nr}"), extra, ..Hand::invite() }
 }
 
-/// The status that B refuses it with, or the call that it names.
+/// The status of B's refusal, or the call that was named.
 fn outcome(pair: &mut Pair, replaces: &str, nr: u32) -> Result<UsageId, String> {
     let before = pair.wire.len();
     pair.hand(&invite(replaces, nr));
@@ -68,7 +68,7 @@ fn an_answered_call_is_named_whoever_began_it() {
 #[test]
 fn an_early_call_is_named_only_by_who_began_it() {
     let mut pair = replacing();
-    // A's call to B: B is not the one who began it.
+    // A's call to B, which B did not initiate.
     let a = pair.call(Transport::Udp);
     let b = pair.incoming();
     let now = pair.now;
@@ -80,7 +80,7 @@ fn an_early_call_is_named_only_by_who_began_it() {
     let at_a = name(&pair, A, a);
     assert_eq!(pair.ends[A].replaced(&at_a), Ok(a));
     assert_eq!(pair.ends[A].replaced(&Replaces { early_only: true, ..at_a.clone() }), Ok(a));
-    // The new call comes, the old one is given up.
+    // The new call arrives, and the old one is cancelled.
     let mut third = invite(&at_a.to_string(), 2);
     third.uri = "sip:end1@192.0.2.1".to_owned();
     pair.deliver(A, Transport::Udp, third.data());

@@ -1,5 +1,5 @@
-//! A call sends the same bytes again in an endpoint that holds nothing else, when that one has
-//! the call's seed and gets the same input.
+//! A call sends the same bytes again in an otherwise empty endpoint that has the call's seed
+//! and gets the same input.
 
 use std::time::Duration;
 
@@ -13,14 +13,14 @@ use super::pair::{A, B, Hand, Network, Pair, config, field};
 const ADDRESSES: [&str; 2] = ["192.0.2.1:5060", "192.0.2.2:5060"];
 const CONTACT: &str = "Contact: <sip:fork@192.0.2.2>\r\n";
 
-/// What else happens meanwhile. It takes 300 ms.
+/// Other activity during a call; it takes 300 ms.
 type Meanwhile = fn(&mut Pair);
-/// Of the call, at either end.
+/// The seeds of the call at both ends.
 type Seeds = [Option<[u8; 32]>; 2];
-/// What happens in the call; its Call-ID.
+/// The actions in a call; returns its Call-ID and seeds.
 type Script = fn(&mut Pair, Meanwhile) -> (String, Seeds);
 
-/// Calls come, go, and stay.
+/// Calls start, end, and continue.
 fn others(pair: &mut Pair) {
     pair.take(A);
     pair.take(B);
@@ -47,7 +47,7 @@ fn pair(seed: u8) -> Pair {
     Pair::with(Network::QUIET, [end(1), end(2)], ADDRESSES)
 }
 
-/// What the ends have sent since in a call: when, who, where to, and the bytes.
+/// What the ends have sent in a call since then: time, sender, destination, and the text.
 fn sent(pair: &Pair, since: Duration, call_id: &str) -> Vec<String> {
     let texts = pair.wire.iter().map(|it| (it, it.text())).filter(|(_, it)| field(it, "Call-ID") == call_id);
     texts.map(|(it, text)| format!("{:?} {} {} {text}", it.at - since, it.from, it.to)).collect()
@@ -57,7 +57,8 @@ fn seeds(pair: &Pair, calls: [Option<UsageId>; 2]) -> Seeds {
     [A, B].map(|end| calls[end].and_then(|call| pair.ends[end].seed_of(call)))
 }
 
-/// Runs a script in ends full of other calls, and with its seeds in fresh ones. What it sent.
+/// Runs a script in ends full of other calls, and with its seeds in fresh ones. Returns what
+/// was sent.
 fn twice(script: Script) -> Vec<String> {
     let mut crowded = pair(10);
     (0..7).for_each(|_| others(&mut crowded));
@@ -79,7 +80,7 @@ fn twice(script: Script) -> Vec<String> {
     recorded
 }
 
-/// How many of the messages have this in them.
+/// The number of messages that contain this text.
 fn with(sent: &[String], text: &str) -> usize {
     sent.iter().filter(|it| it.contains(text)).count()
 }
@@ -100,7 +101,7 @@ fn a_call_among_others_is_sent_again_byte_for_byte_where_it_is_alone() {
         pair.ends[B].answer(now, b, None).unwrap();
         pair.settle();
         meanwhile(pair);
-        // Both change the session at once: 491, and both try again after a random time.
+        // Both change the session at once: both get 491 and retry after a random time.
         let now = pair.now;
         pair.ends[A].reinvite(now, a, Some(Body::sdp("from a"))).unwrap();
         pair.ends[B].reinvite(now, b, Some(Body::sdp("from b"))).unwrap();
@@ -163,12 +164,12 @@ fn forks_and_what_is_put_off_are_sent_again_byte_for_byte() {
     });
     assert_eq!((with(&cancelled, " CANCEL sip:"), with(&cancelled, " ACK sip:")), (1, 1), "{cancelled:#?}");
 
-    // Copies that are due at once go in the order of the first ones.
+    // Retransmissions due at the same time are sent in the order of the originals.
     let unanswered = twice(|pair, meanwhile| {
         let (a, b) = pair.connected(Transport::Udp);
         let seeds = seeds(pair, [Some(a), Some(b)]);
         meanwhile(pair);
-        // Transactions of others are gone, in this order: their slots are taken in the other one.
+        // Other transactions have ended in this order, so their slots are reused in reverse.
         pair.run(Duration::from_secs(10));
         pair.deaf[B] = true;
         let now = pair.now;

@@ -1,5 +1,5 @@
-//! Requests of ours that are not INVITE, BYE or UPDATE: inside a call, and
-//! outside of any dialog (RFC 3261 §8.1, §12.2.1, §22.2).
+//! Requests of ours other than INVITE, BYE and UPDATE: in a call, and outside any dialog (RFC
+//! 3261 §8.1, §12.2.1, §22.2).
 
 use std::time::Duration;
 
@@ -55,7 +55,7 @@ fn a_request_inside_a_call_and_its_response_on_a_bad_network() {
             }
         }
         assert_eq!(responses.len(), 1, "seed {seed}");
-        // Eleven copies of which 20 % are lost each way: it always gets through here.
+        // Eleven transmissions with 20 % loss each way: here one always succeeds.
         assert!(responses.pop().unwrap().is_ok_and(|response| response.status() == 200), "seed {seed}");
         assert_eq!(answered, 1, "seed {seed}");
     }

@@ -130,7 +130,7 @@ fn a_2xx_is_sent_until_its_ack_over_any_transport_and_then_the_call_ends() {
         pair.run(Duration::from_millis(31_990));
         let times: Vec<u128> = pair.times(B, "SIP/2.0 200").iter().map(|at| at - start).collect();
         assert_eq!(times, [0, 500, 1_500, 3_500, 7_500, 11_500, 15_500, 19_500, 23_500, 27_500, 31_500]);
-        // The ACK is repeated for each.
+        // The ACK is sent again for each.
         assert_eq!(pair.sent(A, "ACK").len(), times.len());
         pair.run(Duration::from_millis(100));
         assert!(matches!(pair.ended(B), Termination::NoAck));
@@ -156,7 +156,7 @@ fn the_ack_for_a_refusal_is_the_transactions_and_repeats_with_it() {
     assert_eq!(field(&ack, "To"), format!("{};tag=gone", field(&invite, "To")));
     let number = |message: &str| field(message, "CSeq").split(' ').next().map(str::to_owned);
     assert_eq!(number(&ack), number(&invite));
-    // Timer D: 32 s later it is forgotten.
+    // Timer D: the transaction ends 32 s later.
     pair.run(Duration::from_millis(31_900));
     assert_eq!(pair.ends[A].holdings().client_transactions, 1);
     pair.run(Duration::from_millis(200));

@@ -1,5 +1,5 @@
-//! Inside a call: re-INVITE, UPDATE, glare, order, routes, and what a Contact
-//! looks like when it comes back (RFC 3261 §12.2, §14, RFC 3311).
+//! Requests in a call: re-INVITE, UPDATE, glare, order, routes, and a Contact that comes back
+//! to us (RFC 3261 §12.2, §14, RFC 3311).
 
 use std::time::Duration;
 
@@ -10,7 +10,7 @@ use b2b_sip::msg::Method;
 
 use super::pair::{A, B, Hand, Network, Pair, config, field, reply};
 
-/// The one event of an end.
+/// The only event of an end.
 fn event(pair: &mut Pair, end: usize) -> UsageEvent {
     let mut events = pair.take(end);
     match (events.pop(), events.is_empty()) {
@@ -52,7 +52,7 @@ fn either_side_changes_the_session_with_a_reinvite() {
         }
         assert!(matches!(event(&mut pair, 1 - who), UsageEvent::Acknowledged { .. }));
 
-        // A refused one leaves the session as it was.
+        // A refused one leaves the session unchanged.
         let now = pair.now;
         pair.ends[1 - who].reinvite(now, usages[1 - who], Some(Body::sdp("video"))).unwrap();
         pair.settle();
@@ -105,9 +105,9 @@ fn glare_is_491_for_both_and_resolved_by_waiting_differently() {
         assert_eq!(pair.sent(A, "SIP/2.0 491").len(), 1);
         assert_eq!(pair.sent(B, "SIP/2.0 491").len(), 1);
         assert!(pair.take(A).is_empty() && pair.take(B).is_empty());
-        // B does not own the Call-ID: it is back within 2 s, A after 2.1 s.
+        // B does not own the Call-ID: it retries within 2 s, A after 2.1 s.
         pair.run(Duration::from_millis(2_010));
-        // The session changes under A's offer: A hears of it and decides anew.
+        // The session changes before A's retry: A is told and decides anew.
         match pair.take(A).as_slice() {
             [
                 Event::Usage { event: UsageEvent::ReInviteFailed { status: 491, .. }, .. },
@@ -120,7 +120,7 @@ fn glare_is_491_for_both_and_resolved_by_waiting_differently() {
         pair.settle();
         assert!(matches!(event(&mut pair, B), UsageEvent::ReInviteAnswered { .. }));
         assert!(matches!(event(&mut pair, A), UsageEvent::Acknowledged { .. }));
-        // What was put off is in the way of nothing.
+        // The postponed request blocks nothing.
         let now = pair.now;
         pair.ends[A].reinvite(now, a, Some(Body::sdp("new from a"))).unwrap();
         pair.settle();
@@ -144,7 +144,7 @@ fn update_carries_an_offer_both_ways() {
             }
             other => panic!("{other:?}"),
         };
-        // While theirs is open no offer of ours may go out (RFC 3311 §5.2).
+        // While the peer's offer is pending, we must not send one (RFC 3311 §5.2).
         let now = pair.now;
         let early = pair.ends[1 - who].reinvite(now, usages[1 - who], Some(Body::sdp("no")));
         assert!(matches!(early, Err(CommandError::WrongState(_))));
@@ -302,7 +302,7 @@ fn routes_are_taken_from_record_route_on_both_sides() {
     let text = ack.text();
     let routes: Vec<&str> = text.lines().filter_map(|line| line.strip_prefix("Route: ")).collect();
     assert_eq!(routes.join(", "), "<sip:192.0.2.9:5070;lr;x=%20>, <sip:192.0.2.8;lr>");
-    // As UAS in the order they came; a response carries them back.
+    // As UAS in the order received; a response repeats them.
     let mut pair = Pair::new(Network::QUIET);
     let mut invite = Hand::invite();
     invite.extra = extra;

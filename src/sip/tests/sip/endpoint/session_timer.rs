@@ -19,7 +19,7 @@ fn pair(a: EndpointConfig, b: EndpointConfig) -> Pair {
     Pair::with(Network::QUIET, [a, EndpointConfig { user: "end2".to_owned(), seed: [2; 32], ..b }], ADDRESSES)
 }
 
-/// The one event of an end.
+/// The only event of an end.
 fn event(pair: &mut Pair, end: usize) -> UsageEvent {
     let mut events = pair.take(end);
     match (events.pop(), events.is_empty()) {
@@ -38,7 +38,7 @@ fn answered(pair: &mut Pair, headers: &str) -> (Hand, UsageId, String) {
     (invite, b, ok)
 }
 
-/// A's call to a hand-made peer that answers with these fields.
+/// A's call to a hand-made peer that answers with these header fields.
 fn called(pair: &mut Pair, headers: &str) -> UsageId {
     let (a, invite) = pair.call_by_hand();
     pair.answer_by_hand(&invite, "200 OK", "far", &format!("{CONTACT}{headers}"));
@@ -81,7 +81,7 @@ fn a_far_end_that_is_gone_is_noticed_by_either_side() {
         pair.deaf[deaf] = true;
         pair.mute[deaf] = true;
         let other = 1 - deaf;
-        // The refresher hears of it with the UPDATE, the other one 32 s before the end.
+        // The refresher detects it by the UPDATE, the other side 32 s before the expiry.
         let last_word = if other == A { 300 + 32 } else { 568 };
         pair.run(Duration::from_secs(last_word - 1));
         assert!(pair.take(other).is_empty());
@@ -118,7 +118,7 @@ fn the_uas_refreshes_where_it_is_to_and_the_uac_where_it_is_to() {
     pair.run(Duration::from_secs(151));
     assert_eq!(field(&pair.last(A, "UPDATE"), "Session-Expires"), "300;refresher=uac");
 
-    // Theirs to refresh: nothing goes out until the end of it.
+    // The peer refreshes: we send nothing until the expiry.
     let mut pair = self::pair(timed(1_800, 90), timed(1_800, 90));
     called(&mut pair, "Allow: INVITE, UPDATE\r\nSession-Expires: 300;refresher=uas\r\n");
     pair.run(Duration::from_secs(267));
@@ -192,12 +192,12 @@ fn an_interval_that_is_too_small_gets_422_and_the_caller_asks_for_a_longer_one()
     pair.settle();
     pair.assert_nothing_left();
 
-    // A 422 that names nothing better is a refusal like others.
+    // A 422 without a longer interval is an ordinary refusal.
     let mut pair = self::pair(timed(100, 90), config(2));
     let (_, invite) = pair.call_by_hand();
     pair.answer_by_hand(&invite, "422 Session Interval Too Small", "far", "Min-SE: 100\r\n");
     assert!(matches!(pair.ended(A), Termination::Failed { response } if response.status() == 422));
-    // Inside a call it is refused as well, and the call goes on.
+    // In a call it is refused as well, and the call continues.
     let mut pair = self::pair(timed(1_800, 90), timed(1_800, 400));
     let (invite, _, ok) = answered(&mut pair, "Supported: timer\r\nSession-Expires: 500\r\n");
     for (cseq, method) in [(11, "UPDATE"), (12, "INVITE")] {
@@ -267,7 +267,7 @@ fn a_peer_without_update_is_refreshed_by_its_user_or_lost() {
             ));
         }
     }
-    // One that only says so when it is asked.
+    // A peer that says so only when asked.
     let mut pair = pair(timed(600, 90), config(2));
     called(&mut pair, "Allow: UPDATE\r\nSession-Expires: 600;refresher=uac\r\n");
     pair.run(Duration::from_secs(301));
@@ -294,7 +294,7 @@ fn a_refresh_that_fails_for_now_is_tried_again_and_one_that_is_gone_ends_the_cal
 
 #[test]
 fn who_knows_nothing_of_session_timers_is_left_in_peace() {
-    // As callee, and as caller.
+    // As callee and as caller.
     let mut pair = pair(timed(600, 90), timed(600, 90));
     called(&mut pair, "Allow: UPDATE\r\n");
     pair.run(Duration::from_secs(7_200));

@@ -1,4 +1,4 @@
-//! Answers to strangers: once or not at all, and nothing is kept of them.
+//! Responses to strangers: once or not at all, without keeping state.
 
 use std::time::Duration;
 
@@ -28,7 +28,7 @@ fn a_refusal_once_is_not_sent_again_and_leaves_nothing_behind() {
     assert_eq!((held.server_transactions, held.usages, held.map_entries), (0, 0, 0), "{held:?}");
     let refusal = pair.last(B, "SIP/2.0 407");
     assert!(refusal.contains("Proxy-Authenticate: Digest realm=\"r\""), "{refusal}");
-    // No ACK comes: a forged address gets nothing more.
+    // Without an ACK, a forged address gets nothing more.
     pair.run(Duration::from_secs(60));
     assert_eq!(pair.sent(B, "SIP/2.0 ").len(), 1);
     let ended = pair.take(B);
@@ -38,7 +38,7 @@ fn a_refusal_once_is_not_sent_again_and_leaves_nothing_behind() {
             if format!("{cause:?}") == format!("{rejected:?}")),
         "{ended:?}"
     );
-    // Who missed it asks again, and their ACK is nobody's.
+    // If the response was lost, the INVITE is sent again, and its ACK matches nothing.
     pair.hand(&invite);
     let again = pair.incoming();
     assert_ne!(again, usage);

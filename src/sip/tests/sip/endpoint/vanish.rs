@@ -1,4 +1,4 @@
-//! Sides of calls that are gone from one moment to the next.
+//! Sides of calls that vanish from one moment to the next.
 
 use std::time::Duration;
 
@@ -23,7 +23,7 @@ fn who_vanishes_from_a_call_says_nothing_and_answers_nothing() {
             ),
             "{gone:?}"
         );
-        // the far end asks again and again, and finds nobody: not even one who says that there is no such call
+        // the peer retransmits without any response, not even a 481
         let now = pair.now;
         pair.ends[1 - who].bye(now, usages[1 - who]).unwrap();
         pair.run(Duration::from_secs(60));
@@ -52,7 +52,7 @@ fn who_vanishes_while_it_rings_is_deaf_to_cancel_and_not_to_others() {
     pair.run(Duration::from_secs(60));
     assert_eq!(pair.sent(B, "").len(), before);
     pair.take(B);
-    // another call of the same party is another call
+    // another call of the same party is not affected
     pair.hand(&Hand { call_id: "another".into(), branch: "z9hG4bKanother".into(), ..Hand::invite() });
     pair.incoming();
 }
