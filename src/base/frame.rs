@@ -19,8 +19,8 @@ pub const RATE_HZ: u32 = 8_000;
 pub enum Fill {
     /// Samples were written.
     Audio,
-    /// Nothing to send: the frame is silence. The next [`Fill::Audio`] gets a marker bit (RFC
-    /// 3551 §4.1).
+    /// Nothing to send: the frame is silence. The next [`Fill::Audio`] gets a marker bit
+    /// (RFC 3551 §4.1).
     Silence,
     /// The source unexpectedly ran dry: the frame is silence, timestamps continue without
     /// interruption, and the underrun is counted.

@@ -3,11 +3,17 @@
 //!
 //! The quality of a codec is described by its [`Curve`]. Sources of the values:
 //!
-//! | codec | scale | Ie | Bpl | source |
-//! |---|---|---|---|---|
-//! | G.711 with concealment | G.107 | 0 | 25.1 | G.113 appendix I |
-//! | G.722 at 64 kbit/s | G.107.1 | 13 | 12.5 | Ie: G.113 appendix IV; Bpl: ours, a guess: half of G.711's, since a loss upsets the predictor too |
-//! | Opus, wide band | G.107.1 | 18 | 18.7 | measured by Al-Ahmadi (2021) at 15 kbit/s, random loss; at our 24 kbit/s and more it is better, so this is a lower bound |
+//! | codec | scale | Ie | Bpl |
+//! |---|---|---|---|
+//! | G.711 with concealment | G.107 | 0 | 25.1 |
+//! | G.722 at 64 kbit/s | G.107.1 | 13 | 12.5 |
+//! | Opus, wide band | G.107.1 | 18 | 18.7 |
+//!
+//! - G.711: G.113 appendix I
+//! - G.722: Ie from G.113 appendix IV; Bpl is our estimate, half of G.711's, since a loss also
+//!   disturbs the predictor
+//! - Opus: measured by Al-Ahmadi (2021) at 15 kbit/s with random loss; b2b uses 24 kbit/s and
+//!   more, so this is a lower bound
 //!
 //! The two scales are not comparable: a wide-band 4.3 sounds better than a narrow-band 4.4,
 //! since each is relative to the best that its bandwidth allows.

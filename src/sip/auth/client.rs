@@ -327,8 +327,8 @@ pub fn realms(response: &Response) -> Vec<String> {
     realms
 }
 
-/// Whether a 401 or 407 says that the credentials were right except for an expired nonce (RFC
-/// 7616 §3.3).
+/// Whether a 401 or 407 says that the credentials were right except for an expired nonce
+/// (RFC 7616 §3.3).
 pub fn is_stale(response: &Response) -> bool {
     Side::of_status(response.status())
         .is_some_and(|side| challenges(response, side).any(|challenge| challenge.stale))

@@ -73,8 +73,8 @@ impl Identity {
         OurUri { user, sent_by: self.sent_by(flow), transport: flow.transport, secure: false, ob: "" }
     }
 
-    /// Our URI as the remote target of a dialog: with `ob` on a flow of a registration (RFC
-    /// 5626 §4.3), because otherwise the proxy does not use that flow for the dialog.
+    /// Our URI as the remote target of a dialog: with `ob` on a flow of a registration
+    /// (RFC 5626 §4.3), because otherwise the proxy does not use that flow for the dialog.
     pub fn target<'a>(&'a self, flow: &Flow, user: &'a [u8]) -> OurUri<'a> {
         let is_outbound = !self.outbound.is_empty() && self.outbound.contains(&(flow.id, flow.remote));
         OurUri { ob: if is_outbound { ";ob" } else { "" }, ..self.uri(flow, user) }

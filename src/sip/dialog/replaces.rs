@@ -74,8 +74,8 @@ pub struct ReferTo {
     pub method: Method,
     /// The call to replace (attended transfer).
     pub replaces: Option<Replaces>,
-    /// Other header fields embedded in the URI, except for those that a URI must not set (RFC
-    /// 3261 §19.1.5).
+    /// Other header fields embedded in the URI, except for those that a URI must not set
+    /// (RFC 3261 §19.1.5).
     pub headers: HeaderFields,
 }
 

@@ -69,8 +69,8 @@ pub struct Dialog {
     pub large_by_udp: bool,
     pub offer_answer: OfferAnswer,
     /// The offer/answer exchange of the INVITE was completed in reliable provisional
-    /// responses: later responses to it carry no new session description (RFC 3262 §5, RFC
-    /// 6337 §3.1).
+    /// responses: later responses to it carry no new session description (RFC 3262 §5,
+    /// RFC 6337 §3.1).
     pub settled: bool,
     /// Whether the user has to send the PRACK for the last reliable provisional response.
     pub prack_owed: bool,

@@ -192,8 +192,8 @@ pub enum UsageEvent {
         /// The UPDATE.
         request: Request,
     },
-    /// An UPDATE without an offer that changes the peer's identity (P-Asserted-Identity, RFC
-    /// 5876, or another URI in From, RFC 4916). It was answered.
+    /// An UPDATE without an offer that changes the peer's identity (P-Asserted-Identity,
+    /// RFC 5876, or another URI in From, RFC 4916). It was answered.
     Identified {
         /// The UPDATE.
         request: Request,

@@ -29,7 +29,7 @@ pub struct Outbox {
 /// The TLS settings for connections, and the listener of ours that they start from.
 type Ours = (Option<Arc<str>>, Option<Arc<str>>);
 
-/// The index of an [`Ours`], since there are few of them and many requests. The default
+/// The index of such a pair, since there are few of them and many requests. The default
 /// stands for no special settings.
 #[derive(Debug, Clone, Copy, Default, PartialEq, Eq)]
 pub struct Way(u16);

@@ -3,10 +3,10 @@
 //! later request is sent before the first is retransmitted.
 //!
 //! No request waits for the response to another one. RFC 3261 §12.2.1.1 requires no order
-//! beyond one INVITE (§14.1), one offer (RFC 3264 §4) and one NOTIFY of a subscription (RFC
-//! 6665 §4.2.2) at a time; and a BYE that waited behind an unanswered request would keep the
-//! call for 32 s. Instead, an overtaken request is resent with the next number where only the
-//! newest state counts, so that order does not matter:
+//! beyond one INVITE (§14.1), one offer (RFC 3264 §4) and one NOTIFY of a subscription
+//! (RFC 6665 §4.2.2) at a time; and a BYE that waited behind an unanswered request would keep
+//! the call for 32 s. Instead, an overtaken request is resent with the next number where only
+//! the newest state counts, so that order does not matter:
 //!
 //! - BYE: otherwise the peer stays in a call that we have left
 //! - NOTIFY for a REFER: with the status current at that time

@@ -249,8 +249,8 @@ impl Endpoint {
         response: Option<Response>,
     ) {
         let Some(result) = result(outcome, response) else { return };
-        // The dialog is gone (§12.2.1.2). A 481 to NOTIFY concerns only its subscription (RFC
-        // 5057 §4).
+        // The dialog is gone (§12.2.1.2). A 481 to NOTIFY concerns only its subscription
+        // (RFC 5057 §4).
         let gone = result
             .as_ref()
             .is_ok_and(|it| it.status() == 481 && it.cseq().is_ok_and(|cseq| cseq.method != Method::Notify));

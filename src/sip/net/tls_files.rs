@@ -26,9 +26,9 @@ pub struct TlsFiles {
     /// Our certificate, presented to clients, and to servers that request one. Without it
     /// only outgoing connections are possible.
     pub certificate: Option<CertificateFiles>,
-    /// Further certificates, presented to clients that request one of their names (SNI, RFC
-    /// 6066 §3). A wildcard stands for one label. Clients that request another name, or none,
-    /// get [`TlsFiles::certificate`].
+    /// Further certificates, presented to clients that request one of their names (SNI,
+    /// RFC 6066 §3). A wildcard stands for one label. Clients that request another name, or
+    /// none, get [`TlsFiles::certificate`].
     pub further: Vec<CertificateFiles>,
     /// PEM file of the authorities for verifying servers; `None` for the system's.
     pub authorities: Option<PathBuf>,

@@ -5,13 +5,13 @@
 //! |---|---|---|---|---|---|---|---|
 //! | Off | Asking, send | – | – | – | – | – | Gone |
 //! | Asking | – | Registered, refresh later | send | Waiting, retry later | – | – | AskingUnwanted |
-//! | Registered | – | – | – | – | Refreshing, send | Asking, send | Leaving, send the end |
+//! | Registered | – | – | – | – | Refreshing, send | Asking, send | Leaving, unregister |
 //! | Refreshing | – | Registered, refresh later | send | Holding, retry later | – | Asking | RefreshingUnwanted |
 //! | Waiting | – | – | – | – | Asking, send | – | Gone |
-//! | Holding | – | – | – | – | Refreshing, send | Waiting | Leaving, send the end |
-//! | AskingUnwanted | – | Leaving, send the end | Gone | Gone | – | – | – |
-//! | RefreshingUnwanted | – | Leaving, send the end | Leaving, send the end | Leaving, send the end | – | – | – |
-//! | Leaving | – | Gone | send the end | Gone | – | Gone | – |
+//! | Holding | – | – | – | – | Refreshing, send | Waiting | Leaving, unregister |
+//! | AskingUnwanted | – | Leaving, unregister | Gone | Gone | – | – | – |
+//! | RefreshingUnwanted | – | Leaving, unregister | Leaving, unregister | Leaving, unregister | – | – | – |
+//! | Leaving | – | Gone | unregister | Gone | – | Gone | – |
 //! | Gone | – | – | – | – | – | – | – |
 //!
 //! A new REGISTER must wait for the response to the previous one (§10.2): a registration

@@ -1,5 +1,5 @@
-//! The INVITE server transaction (RFC 3261 §17.2.1, figure 7, with the Accepted state of RFC
-//! 6026 §7.1). Its user retransmits the 2xx.
+//! The INVITE server transaction (RFC 3261 §17.2.1, figure 7, with the Accepted state of
+//! RFC 6026 §7.1). Its user retransmits the 2xx.
 
 use super::{Action, Timer};
 use Action::*;

@@ -1,5 +1,5 @@
-//! Requests of ours other than INVITE, BYE and UPDATE: in a call, and outside any dialog (RFC
-//! 3261 §8.1, §12.2.1, §22.2).
+//! Requests of ours other than INVITE, BYE and UPDATE: in a call, and outside any dialog
+//! (RFC 3261 §8.1, §12.2.1, §22.2).
 
 use std::time::Duration;
 
