@@ -163,8 +163,8 @@ pub enum Input {
         /// The connection that was closed.
         flow: Flow,
     },
-    /// A flow kept alive for [`Output::KeepAlive`] no longer responds, or its binding has
-    /// changed. For UDP, where no connection can be closed.
+    /// A flow kept alive for [`Output::KeepAlive`] no longer responds, or its NAT binding
+    /// has changed. Only for UDP, where no connection can be closed.
     FlowLost {
         /// The flow that was kept alive.
         flow: Flow,

@@ -162,7 +162,7 @@ impl Endpoint {
     }
 
     /// Like `authorizes`; in addition, 401 and 407 to our other requests in the call are
-    /// reported as [`UsageEvent::RequestChallenged`] from now on. Except for PRACK, whose
+    /// reported as [`UsageEvent::RequestChallenged`] from now on, except for PRACK, whose
     /// outcome is not reported.
     ///
     /// # Errors

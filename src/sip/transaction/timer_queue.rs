@@ -1,8 +1,8 @@
 //! The deadlines of many state machines, in order.
 //!
 //! A machine has at most one entry, for the earliest deadline it asked for. Moving a deadline
-//! later costs nothing: when the entry pops, the machine arms it with the current deadline. A
-//! removed machine also removes its entry, so all entries are of live machines.
+//! later costs nothing: when the entry pops, the machine arms a new one for its current deadline.
+//! A removed machine also removes its entry, so all entries are of live machines.
 
 use std::collections::BTreeSet;
 use std::time::Instant;
