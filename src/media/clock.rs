@@ -1,5 +1,5 @@
-//! The clock of a recording: when each of its frames was captured or handed over, a line each. What was sent and what
-//! was heard are compared by it where packets do not say when they were captured.
+//! The clock file of a recording: one line for each frame, with the time of its capture or of its delivery. It
+//! serves to compare what was sent and heard if packets do not carry their capture time.
 
 use std::fmt::Write as _;
 use std::fs::File;
@@ -11,12 +11,12 @@ use b2b_base::util::ntp::NtpTime;
 
 use crate::tap::Age;
 
-/// Which moment of a frame a clock tells.
+/// Which time of a frame is recorded.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
 pub enum Moment {
     /// When its first sample was captured.
     Captured,
-    /// When it was handed over.
+    /// When it was delivered.
     Heard,
 }
 
@@ -29,7 +29,7 @@ impl Moment {
     }
 }
 
-/// A CSV file that grows: `sample,unix_ns`.
+/// A growing CSV file: `sample,unix_ns`.
 #[derive(Debug)]
 pub struct ClockFile {
     file: File,
@@ -38,16 +38,16 @@ pub struct ClockFile {
 }
 
 impl ClockFile {
-    /// Creates the file; one in its place is lost.
+    /// Creates the file; an existing one is overwritten.
     ///
     /// # Errors
-    /// It cannot be created.
+    /// The file cannot be created.
     pub fn create(path: &Path, moment: Moment) -> io::Result<Self> {
         let file = file::begin(path)?;
         Ok(ClockFile { file, moment, lines: "sample,unix_ns\n".to_owned() })
     }
 
-    /// Tells of a frame whose first sample is the recording's `sample`th.
+    /// Adds a frame that starts at the recording's sample number `sample`.
     pub fn frame(&mut self, sample: u64, age: &Age) {
         if let Some(time) = self.moment.of(age) {
             // Writing to a string cannot fail.
@@ -55,10 +55,10 @@ impl ClockFile {
         }
     }
 
-    /// Writes what it was told.
+    /// Writes the lines added so far.
     ///
     /// # Errors
-    /// It cannot be written; a full disk for one.
+    /// The file cannot be written, for example because the disk is full.
     pub fn flush(&mut self) -> io::Result<()> {
         self.file.write_all(self.lines.as_bytes())?;
         self.lines.clear();

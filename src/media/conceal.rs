@@ -1,16 +1,14 @@
-//! Packet-loss concealment by repeating the last pitch period, after the idea of
-//! G.711 Appendix I: full level for 10 ms, then a fade to silence at 60 ms, and a
-//! cross-fade where real samples return. No delay is added: where the period does
-//! not quite follow the last sample, the step between them is spread.
+//! Packet-loss concealment by repeating the last pitch period, after the idea of G.711 Appendix I:
+//! full level for 10 ms, then a fade to silence at 60 ms, and a cross-fade where real samples
+//! return. It adds no delay: the step between the last sample and the period is spread over time.
 
 use super::mix::clip;
 use super::pitch::{self, BASE_HZ};
 
-/// Samples kept, 48.75 ms: two windows of the pitch search and the longest lag. This and all
-/// that follows is in samples at 8 kHz; at other rates, in multiples of it.
+/// Samples kept, 48.75 ms: two windows of the pitch search and the longest lag. This and the
+/// following constants are in samples at 8 kHz, and in multiples of it at other rates.
 const HISTORY: usize = 390;
-/// Pitch lags searched: 5 to 15 ms (200 to 66 Hz); half-periods of higher
-/// voices fit in as multiples.
+/// Pitch lags searched: 5 to 15 ms (200 to 66 Hz); multiples of shorter periods fit in as well.
 const LAGS: std::ops::RangeInclusive<usize> = 40..=120;
 /// Window of the pitch search, 20 ms.
 const WINDOW: usize = 160;
@@ -25,18 +23,18 @@ const JOIN: usize = 32;
 const RECOVER_MIN: usize = 32;
 const RECOVER_MAX: usize = 80;
 
-/// Keeps what was played, and makes up what is missing.
+/// Keeps the samples played, and synthesises missing ones.
 #[derive(Debug, Clone)]
 pub struct Concealer {
-    /// Samples for one at 8 kHz.
+    /// Samples per sample at 8 kHz.
     factor: usize,
     history: Box<[i16]>,
-    /// Samples made up since the last real one.
+    /// Samples synthesised since the last real one.
     lost: usize,
-    /// The period that repeats, its end smoothed into its start.
+    /// The repeated period, its end smoothed into its start.
     period: Box<[i16]>,
     lag: usize,
-    /// How far the last real sample lies above the one that the period follows.
+    /// Difference between the last real sample and the one that precedes the period.
     step: i32,
 }
 
@@ -54,8 +52,8 @@ impl Concealer {
         }
     }
 
-    /// Takes real samples. The first ones after a loss are cross-faded with what
-    /// the concealment would have gone on with.
+    /// Takes real samples. The first ones after a loss are cross-faded with what concealment would
+    /// have continued with.
     pub fn good(&mut self, samples: &mut [i16]) {
         if self.lost > 0 && !samples.is_empty() {
             let tens = self.lost / (FADE_START * self.factor);
@@ -71,8 +69,7 @@ impl Concealer {
         self.remember(samples);
     }
 
-    /// Fills `samples` with what sounds least like a loss. Returns whether
-    /// anything but silence was made.
+    /// Fills `samples` with concealment. Returns whether it is audible.
     pub fn lost(&mut self, samples: &mut [i16]) -> bool {
         if self.lost == 0 {
             self.find_period();
@@ -85,7 +82,7 @@ impl Concealer {
         audible
     }
 
-    /// Whether the last sample was made up.
+    /// Whether the last sample was synthesised.
     pub fn in_loss(&self) -> bool {
         self.lost > 0
     }
@@ -105,7 +102,7 @@ impl Concealer {
         let level = (end - n.max(start)) as i32;
         let step = self.step * join.saturating_sub(n) as i32 / (join + 1) as i32;
         let sample = i32::from(self.period[n % self.lag]) + step;
-        // A sample and its step have 17 bits, a level at 48 kHz twelve.
+        // A sample and its step have 17 bits, the level at 48 kHz has twelve.
         clip(sample * level / (end - start) as i32)
     }
 
@@ -115,8 +112,8 @@ impl Concealer {
         let start = length - self.lag;
         self.step = i32::from(self.history[length - 1]) - i32::from(self.history[start - 1]);
         self.period[..self.lag].copy_from_slice(&self.history[start..]);
-        // Where the period's end meets its start again, the quarter before it
-        // leads over to the quarter before the start.
+        // So that the period's end meets its start, its last quarter fades to the quarter before
+        // the start.
         let quarter = self.lag / 4;
         for n in 0..quarter {
             let to_end = self.lag - quarter + n;

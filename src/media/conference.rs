@@ -1,35 +1,33 @@
-//! A conference of several calls on one media thread: every far end hears all the others and
-//! what our side says to any of them, and our side hears all far ends, on whichever of the calls
-//! it listens.
+//! A conference of several calls on one media thread: every far end hears all the others and what
+//! our side says in any call; our side hears all far ends, on whichever call it listens.
 //!
-//! Each call gets a [`Participant`], which mixes what it sends and what it plays. Participants are joined by
-//! rings, so that a call that leaves needs nobody's consent: no lock, no allocation, and a
-//! ring that is empty is silence. Within a tick every sink is served before any source, so what a
-//! far end says goes to the others in the same tick.
+//! Each call gets a [`Participant`], which mixes into what it sends and what it plays. Participants
+//! are connected by rings, so that a call can leave on its own: there is no lock and no allocation,
+//! and an empty ring is silence. Within a tick every sink is served before any source, so what a
+//! far end says reaches the others in the same tick.
 
 use rtrb::{Consumer, Producer, RingBuffer};
 
 use super::mix::{add, clip};
 
-/// The longest packet, ms.
+/// Maximum packet time, ms.
 const LONGEST_MS: u32 = 60;
-/// What a ring holds, ms: the longest packet, twice.
+/// Capacity of a ring, ms: twice the longest packet.
 const RING_MS: u32 = 2 * LONGEST_MS;
 
-/// A call's place: what its far end hears is more than what our side says to it, and what our
-/// side hears is more than what that far end says.
+/// A call's mixer: adds the other calls to what its far end hears and to what our side hears.
 pub struct Participant {
     others: Vec<Other>,
     mixed: Box<[i32]>,
 }
 
-/// What goes to another participant, and what comes from there.
+/// The rings to and from another participant.
 struct Other {
     outlets: Outlets,
     inlets: Inlets,
 }
 
-/// Far is what a far end says, near what our side says to it: who hears it stands behind.
+/// In each name, the first part is the speaker (far: the far end, near: our side), the second the listener.
 struct Outlets {
     far_to_far: Producer<i16>,
     far_to_near: Producer<i16>,
@@ -42,15 +40,15 @@ struct Inlets {
     near_to_far: Inlet,
 }
 
-/// The end of a ring that is read.
+/// The reading end of a ring.
 struct Inlet {
     ring: Consumer<i16>,
-    /// More than that behind what is wanted is old: the reader stood still (hold).
+    /// If more than this is left over, it is outdated: the reader paused (hold).
     limit: usize,
 }
 
 impl Inlet {
-    /// Adds what has come; what is missing is silence.
+    /// Adds pending samples; missing ones are silence.
     fn add_to(&mut self, mixed: &mut [i32]) {
         let there = self.ring.slots();
         if there > mixed.len() + self.limit
@@ -66,7 +64,7 @@ impl Inlet {
     }
 }
 
-/// Participants for so many calls of one rate, each for one of them.
+/// Participants for `count` calls of one rate.
 pub fn participants(count: usize, rate_hz: u32) -> Vec<Participant> {
     let longest = (rate_hz / 1_000 * LONGEST_MS) as usize;
     let participant = |_| Participant { others: Vec::with_capacity(count), mixed: vec![0; longest].into() };
@@ -81,7 +79,7 @@ pub fn participants(count: usize, rate_hz: u32) -> Vec<Participant> {
     participants
 }
 
-/// From one participant to another.
+/// The rings from one participant to another.
 fn way(rate_hz: u32) -> (Outlets, Inlets) {
     let samples = |ms: u32| (rate_hz / 1_000 * ms) as usize;
     let ring = || {
@@ -96,8 +94,8 @@ fn way(rate_hz: u32) -> (Outlets, Inlets) {
 }
 
 impl Participant {
-    /// A packet's sound, as our side says it; it becomes what the far end is to hear. At most
-    /// 60 ms.
+    /// Takes the audio of a packet that our side sends, and adds what else the far end is to hear.
+    /// At most 60 ms.
     pub fn sent(&mut self, samples: &mut [i16]) {
         let Some(mixed) = self.mixed.get_mut(..samples.len()) else { return };
         mixed.fill(0);
@@ -110,7 +108,7 @@ impl Participant {
         samples.iter_mut().zip(mixed).for_each(|(sample, sum)| *sample = clip(*sum));
     }
 
-    /// A frame that is played, as the far end says it; it becomes what our side is to hear.
+    /// Takes a frame of the far end that is played, and adds what else our side is to hear.
     pub fn heard(&mut self, samples: &mut [i16]) {
         let Some(mixed) = self.mixed.get_mut(..samples.len()) else { return };
         mixed.fill(0);
@@ -124,7 +122,7 @@ impl Participant {
     }
 }
 
-/// A full ring: nobody reads it, or too slowly. Its reader drops what is old.
+/// A full ring is not read, or too slowly. Its reader drops outdated samples.
 fn push(ring: &mut Producer<i16>, samples: &[i16]) {
     let _ = ring.push_partial_slice(samples);
 }

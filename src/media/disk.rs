@@ -1,10 +1,9 @@
-//! WAV files, written on their own thread and valid at every moment.
+//! WAV files, written on their own thread and valid at all times.
 //!
-//! Each write puts the samples behind what is there; after every 200 ms of sound,
-//! and when no more comes, the whole header with the new sizes goes over the old one.
-//! Whenever the process is killed, the header tells of no sample that is not there;
-//! at worst 200 ms more follow than it says. (A general WAV writer updates its header
-//! in several writes, which may be torn.)
+//! Each write appends samples; after every 200 ms of audio, and when no more comes, the whole
+//! header is rewritten with the new sizes. Whenever the process is killed, the header never counts
+//! samples that are missing; at worst 200 ms more follow than it counts. (A general WAV writer
+//! updates its header in several writes, which may be torn.)
 //!
 //! This is a driver, a thread with a file: it reads the clock.
 
@@ -27,13 +26,13 @@ use b2b_base::frame::RATE_HZ;
 use b2b_base::util::file;
 
 const HEADER: usize = 44;
-/// How often a second of sound the header is written again.
+/// Header rewrites per second of audio.
 const HEADERS: u32 = 5;
-/// How often a recording is written.
+/// How often pending samples are written.
 const GATHER: Duration = Duration::from_millis(250);
-/// Seconds of sound for which room is taken at once.
+/// Seconds of audio for which disk space is reserved at once.
 const RESERVE_S: u32 = 8;
-/// What the ring holds while the disk is slow.
+/// Capacity of the ring while the disk is slow.
 const RING: Duration = Duration::from_secs(4);
 
 /// Why a recording cannot be made or has ended.
@@ -49,12 +48,12 @@ pub enum DiskError {
     Stuck { path: PathBuf },
 }
 
-/// What a WAV file of 16-bit samples holds.
+/// Format of a WAV file of 16-bit samples.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
 pub struct WavFormat {
-    /// Samples a second of each channel.
+    /// Sampling rate of each channel.
     pub rate_hz: u32,
-    /// Channels, whose samples take turns.
+    /// Number of interleaved channels.
     pub channels: u16,
 }
 
@@ -67,29 +66,29 @@ impl WavFormat {
     }
 }
 
-/// An S16 WAV file that grows, and is valid at every moment.
+/// A growing S16 WAV file that is valid at all times.
 #[derive(Debug)]
 pub struct WavFile {
     path: PathBuf,
     file: File,
     format: WavFormat,
-    /// Bytes of sound in the file, and what the header says of them.
+    /// Bytes of audio in the file, and the count in its header.
     data_bytes: u32,
     settled_bytes: u32,
-    /// Bytes of sound for which there is room on the disk, and whether to ask for more.
+    /// Bytes of audio for which disk space is reserved, and whether to reserve more.
     reserved_bytes: u32,
     reserves: bool,
     buffer: Vec<u8>,
 }
 
 impl WavFile {
-    /// Creates the file, and the directory it lies in; a file in its place is lost.
+    /// Creates the file and its directory; an existing file is overwritten.
     pub fn create(path: &Path, format: WavFormat) -> Result<Self, DiskError> {
         let error = |error: io::Error| DiskError::Create { path: path.into(), reason: error.to_string() };
         if let Some(parent) = path.parent().filter(|parent| !parent.as_os_str().is_empty()) {
             std::fs::create_dir_all(parent).map_err(error)?;
         }
-        // Opening a FIFO would wait for a reader, and no header could be corrected.
+        // Opening a FIFO would wait for a reader, and its header could not be rewritten.
         if std::fs::metadata(path).is_ok_and(|meta| meta.file_type().is_fifo()) {
             return Err(error(io::Error::other("a WAV cannot be written to a pipe; name a file")));
         }
@@ -107,7 +106,7 @@ impl WavFile {
         })
     }
 
-    /// Adds samples.
+    /// Appends samples.
     pub fn write(&mut self, samples: &[i16]) -> Result<(), DiskError> {
         self.buffer.clear();
         self.buffer.extend(samples.iter().flat_map(|sample| sample.to_le_bytes()));
@@ -125,8 +124,8 @@ impl WavFile {
         if unsettled >= self.format.bytes_a_second() / HEADERS { self.settle() } else { Ok(()) }
     }
 
-    /// Takes room for what comes, behind the end of the file: a small write then
-    /// costs a file system half of what it does if it has to find room each time.
+    /// Reserves disk space beyond the end of the file: a small write then costs the file system
+    /// half as much as finding space each time.
     fn reserve(&mut self, bytes: u32) {
         if !self.reserves || bytes <= self.reserved_bytes {
             return;
@@ -134,13 +133,13 @@ impl WavFile {
         let length = self.format.bytes_a_second() * RESERVE_S;
         let offset = HEADER as i64 + i64::from(self.data_bytes);
         let added = fallocate(&self.file, FallocateFlags::FALLOC_FL_KEEP_SIZE, offset, i64::from(length));
-        // Not every file system can do it, and a full one has no such room: then
-        // the writes themselves tell.
+        // Not every file system supports this, and a full one has no space: then the writes
+        // themselves report it.
         self.reserves = added.is_ok();
         self.reserved_bytes = self.data_bytes.saturating_add(length);
     }
 
-    /// Makes the header tell of everything that is written.
+    /// Updates the header to all samples written.
     pub fn settle(&mut self) -> Result<(), DiskError> {
         if self.settled_bytes != self.data_bytes {
             let written = self.file.write_all_at(&header(self.format, self.data_bytes), 0);
@@ -150,11 +149,11 @@ impl WavFile {
         Ok(())
     }
 
-    /// Settles, and gives back the room that was taken and is not needed.
+    /// Updates the header, and releases reserved space that is not needed.
     pub fn close(mut self) -> Result<(), DiskError> {
         self.settle()?;
         if self.reserved_bytes > self.data_bytes {
-            // It stays reserved where this fails, which harms nobody.
+            // If this fails the space stays reserved, which is harmless.
             let _ = self.file.set_len(HEADER as u64 + u64::from(self.data_bytes));
         }
         Ok(())
@@ -165,7 +164,7 @@ impl WavFile {
     }
 }
 
-/// The header of a file with this much data: RIFF, `fmt ` for PCM, `data`.
+/// The header of a file with this many bytes of data: RIFF, `fmt ` for PCM, `data`.
 fn header(format: WavFormat, data_bytes: u32) -> [u8; HEADER] {
     let mut header = [0; HEADER];
     let mut at = 0;
@@ -181,14 +180,14 @@ fn header(format: WavFormat, data_bytes: u32) -> [u8; HEADER] {
     put(&format.channels.to_le_bytes());
     put(&format.rate_hz.to_le_bytes());
     put(&format.bytes_a_second().to_le_bytes());
-    put(&(format.channels * 2).to_le_bytes()); // bytes a sample, all channels
-    put(&16u16.to_le_bytes()); // bits a sample
+    put(&(format.channels * 2).to_le_bytes()); // bytes per sample of all channels
+    put(&16u16.to_le_bytes()); // bits per sample
     put(b"data");
     put(&data_bytes.to_le_bytes());
     header
 }
 
-/// A recording that is being written by its own thread.
+/// A recording written by its own thread.
 #[derive(Debug)]
 pub struct Recorder {
     path: PathBuf,
@@ -204,13 +203,13 @@ struct Shared {
 }
 
 impl Recorder {
-    /// Creates the file and starts the thread. Frames go into the tap; the
-    /// recording ends when the tap is dropped or [`Recorder::finish`] is called.
+    /// Creates the file and starts the thread. Frames are written through the tap; the recording
+    /// ends when the tap is dropped or [`Recorder::finish`] is called.
     pub fn start(path: &Path) -> Result<(Recorder, Tap), DiskError> {
         Recorder::begin(path, None)
     }
 
-    /// The same, and beside `a.wav` an `a.clock.csv` with the moment of each frame.
+    /// The same, with an `a.clock.csv` beside `a.wav` that holds the time of each frame.
     pub fn with_clock(path: &Path, moment: Moment) -> Result<(Recorder, Tap), DiskError> {
         Recorder::begin(path, Some(moment))
     }
@@ -233,22 +232,22 @@ impl Recorder {
         Ok((Recorder { path: path.into(), shared, thread }, tap))
     }
 
-    /// The file.
+    /// The path of the file.
     pub fn path(&self) -> &Path {
         &self.path
     }
 
-    /// Why the recording has ended before its time, if it has.
+    /// Why the recording ended early, if it did.
     pub fn failure(&self) -> Option<&DiskError> {
         self.shared.failure.get()
     }
 
-    /// Time from capture until frames were handed over.
+    /// Latency from capture until frames were handed over.
     pub fn latency(&self) -> Arc<Latency> {
         self.shared.latency.clone()
     }
 
-    /// Writes what is left and closes the file. Waits at most `within`.
+    /// Writes the remaining samples and closes the file. Waits at most `within`.
     pub fn finish(self, within: Duration) -> Result<(), DiskError> {
         self.shared.stop.store(true, Ordering::Release);
         self.thread.thread().unpark();
@@ -265,7 +264,7 @@ impl Recorder {
 
 fn write_all(mut file: WavFile, mut clock: Option<ClockFile>, mut frames: Tapped, shared: &Shared) {
     let written = write_until_over(&mut file, clock.as_mut(), &mut frames, shared);
-    // The header lies inside the file: it can be right even on a full disk.
+    // The header lies within the file, so it can be updated even on a full disk.
     let closed = file.close();
     if let Err(error) = written.and(closed) {
         tracing::error!("{error}");
@@ -312,7 +311,7 @@ fn write_until_over(
 
 #[cfg(any(test, feature = "harness"))]
 impl WavFile {
-    /// One on a disk that has become full since it was created.
+    /// A file on a disk that has become full since the file was created.
     pub fn on_a_full_disk(path: &Path, format: WavFormat) -> Self {
         let full = File::options().write(true).open("/dev/full").expect("Linux");
         WavFile { file: full, ..Self::create(path, format).expect("created") }

@@ -11,37 +11,37 @@ use rand::{RngExt, SeedableRng};
 pub struct ImpairConfig {
     /// Random loss, percent.
     pub loss_pct: f64,
-    /// Extra delay per packet, uniform between 0 and this, ms.
+    /// Extra delay per packet, uniform between 0 and this value, ms.
     pub jitter_ms: f64,
-    /// Packets held back behind the next one, percent.
+    /// Packets held back behind the next packet, percent.
     pub reorder_pct: f64,
-    /// Packets doubled, percent.
+    /// Packets duplicated, percent.
     pub dup_pct: f64,
-    /// Seed of the random generator.
+    /// Seed of the random number generator.
     pub seed: u64,
 }
 
-/// Octets of the longest packet that can be held back; longer ones are lost.
+/// Maximum octets of a packet that can be held back; longer ones are lost.
 pub const MAX_PACKET: usize = 1_500;
-/// Packets held back at most, with their copies; more are lost.
+/// Maximum packets held back, with their copies; further ones are lost.
 const SLOTS: usize = 128;
-/// A packet that waits for the next one waits no longer than this.
+/// Maximum time that a packet waits to be overtaken.
 const REORDER_WAIT: Duration = Duration::from_millis(100);
 
 #[derive(Debug)]
 struct Held<T> {
     release: Instant,
-    /// Breaks ties: the order in which packets were scheduled.
+    /// Position in the schedule, to break ties.
     order: u64,
     len: usize,
     tag: T,
     /// Waits for the next packet to overtake it.
     overtaken: bool,
-    /// Where its octets lie in `storage`.
+    /// Index of its octets in `storage`.
     slot: usize,
 }
 
-/// Holds packets back. `T` travels with each of them: where it came from.
+/// Impairs packets. The tag `T`, such as the packet's source, travels with each.
 #[derive(Debug)]
 pub struct Impairer<T> {
     config: ImpairConfig,
@@ -53,7 +53,7 @@ pub struct Impairer<T> {
 }
 
 impl<T: Copy> Impairer<T> {
-    /// All memory is taken here.
+    /// Allocates all memory.
     pub fn new(config: ImpairConfig) -> Self {
         Impairer {
             config,
@@ -65,11 +65,11 @@ impl<T: Copy> Impairer<T> {
         }
     }
 
-    /// Takes a packet that arrived at `arrival`; `false` when it is lost. Packets
-    /// come back from [`Impairer::release`].
+    /// Takes a packet that arrived at `arrival`; returns `false` if it is lost. Packets come back
+    /// from [`Impairer::release`].
     pub fn offer(&mut self, arrival: Instant, tag: T, data: &[u8]) -> bool {
-        // Every packet draws the same numbers whatever its fate: one setting does
-        // not change what another one hits.
+        // Every packet draws the same random numbers whatever its fate, so that one setting does
+        // not change which packets another one hits.
         let mut hit = |percent: f64| self.rng.random::<f64>() * 100.0 < percent;
         let lost = hit(self.config.loss_pct);
         let reorder = hit(self.config.reorder_pct);
@@ -84,7 +84,7 @@ impl<T: Copy> Impairer<T> {
             self.hold(release + REORDER_WAIT, true, tag, data);
         } else {
             self.hold(release, false, tag, data);
-            // Who waited for a packet to overtake goes right behind this one.
+            // Packets that waited to be overtaken follow right behind this one.
             for held in self.held.iter_mut().filter(|held| held.overtaken) {
                 held.overtaken = false;
                 held.release = release;
@@ -105,8 +105,8 @@ impl<T: Copy> Impairer<T> {
         self.order += 1;
     }
 
-    /// Hands the next packet whose time has come to `take`, with the time at
-    /// which it now arrives; `None` when there is none.
+    /// Hands the next packet that is due to `take`, with its new arrival time; `None` if there is
+    /// none.
     pub fn release<R>(&mut self, now: Instant, take: impl FnOnce(Instant, T, &[u8]) -> R) -> Option<R> {
         let due = self.held.iter().enumerate().filter(|(_, held)| held.release <= now);
         let (index, _) = due.min_by_key(|(_, held)| (held.release, held.order))?;

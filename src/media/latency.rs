@@ -1,4 +1,4 @@
-//! How long sound took from its capture to where it is heard or kept.
+//! Latency from the capture of audio until it is heard or stored.
 
 use std::sync::{Mutex, PoisonError};
 use std::time::SystemTime;
@@ -6,15 +6,14 @@ use std::time::SystemTime;
 use b2b_base::metrics::histogram::Histogram;
 use b2b_base::util::ntp::NtpTime;
 
-/// A histogram that one thread fills and another reads. Not for media threads: it
-/// locks.
+/// A histogram written by one thread and read by another. Not for media threads: it locks.
 #[derive(Debug, Default)]
 pub struct Latency {
     seen: Mutex<(Histogram, u64)>,
 }
 
 impl Latency {
-    /// Counts sound that was captured at `captured_at` and arrived at `arrived`.
+    /// Counts audio captured at `captured_at` that arrived at `arrived`.
     pub fn record(&self, captured_at: NtpTime, arrived: SystemTime) {
         let delay = NtpTime::from_system(arrived).millis_since(captured_at);
         let mut seen = self.seen.lock().unwrap_or_else(PoisonError::into_inner);
@@ -22,7 +21,7 @@ impl Latency {
         seen.1 += 1;
     }
 
-    /// p50 and p95 in ms; none before the first sound.
+    /// p50 and p95 in ms; `None` before the first record.
     pub fn p50_p95_ms(&self) -> Option<(f64, f64)> {
         let seen = self.seen.lock().unwrap_or_else(PoisonError::into_inner);
         (seen.1 > 0).then(|| (seen.0.percentile(50.0), seen.0.percentile(95.0)))

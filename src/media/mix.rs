@@ -1,15 +1,15 @@
-//! Mixing: sums, gains, saturation, and how loud a signal is.
+//! Mixing: sums, gains, saturation and signal levels.
 
 /// 0 dBov: the RMS of a full-scale square wave (RFC 6465 §3, after G.100.1).
 const FULL_SCALE: f64 = 32_768.0;
 
-/// Multiplies by `gain` and saturates at both rails.
+/// Multiplies by `gain`, with saturation.
 #[inline]
 pub fn apply_gain(samples: &mut [i16], gain: f32) {
     samples.iter_mut().for_each(|sample| *sample = saturate(f32::from(*sample) * gain));
 }
 
-/// Adds `other × gain` to `samples × own_gain` and saturates at both rails.
+/// Sets `samples` to `samples × own_gain + other × gain`, with saturation.
 #[inline]
 pub fn mix(samples: &mut [i16], own_gain: f32, other: &[f32], gain: f32) {
     for (sample, &added) in samples.iter_mut().zip(other) {
@@ -17,30 +17,30 @@ pub fn mix(samples: &mut [i16], own_gain: f32, other: &[f32], gain: f32) {
     }
 }
 
-/// The nearest 16-bit value; what lies outside stays at the rail, and NaN becomes zero. `f32::round` is a call on
-/// most machines, and there is no vector instruction for a cast to 16 bits that saturates.
+/// The nearest 16-bit value; values out of range saturate, and NaN becomes zero. `f32::round` is a function
+/// call on most machines, and there is no vector instruction for a saturating cast to 16 bits.
 #[inline]
 pub fn saturate(value: f32) -> i16 {
     (value + 0.5f32.copysign(value)).clamp(-32_768.0, 32_767.0) as i32 as i16
 }
 
-/// Adds what one more says to a sum.
+/// Adds another signal to a sum.
 pub(crate) fn add<'a>(sum: &mut [i32], samples: impl IntoIterator<Item = &'a i16>) {
     sum.iter_mut().zip(samples).for_each(|(sum, sample)| *sum += i32::from(*sample));
 }
 
-/// A sum as a sample; what lies outside stays at the rail.
+/// A sum as a sample; values out of range saturate.
 #[inline]
 pub(crate) fn clip(sum: i32) -> i16 {
     sum.clamp(i32::from(i16::MIN), i32::from(i16::MAX)) as i16
 }
 
-/// The loudness of a signal, as a running sum.
+/// The energy of a signal, as a running sum.
 #[derive(Debug, Clone, Copy, Default, PartialEq)]
 pub struct Energy {
     /// Sum of the squared samples.
     pub sum: u64,
-    /// How many samples.
+    /// Number of samples.
     pub samples: u64,
 }
 
@@ -59,12 +59,12 @@ impl Energy {
         self.samples += samples.len() as u64;
     }
 
-    /// The root of the mean square; 0 without samples.
+    /// The root mean square; 0 without samples.
     pub fn rms(&self) -> f64 {
         if self.samples == 0 { 0.0 } else { (self.sum as f64 / self.samples as f64).sqrt() }
     }
 
-    /// The RMS in dBov; none for digital silence.
+    /// The RMS in dBov; `None` for digital silence.
     pub fn dbov(&self) -> Option<f64> {
         (self.sum > 0).then(|| 20.0 * (self.rms() / FULL_SCALE).log10())
     }

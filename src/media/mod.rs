@@ -1,33 +1,34 @@
-//! The media engine: RTP in and out, from datagrams to frames of samples.
-//! Neither this room nor `sip` knows the other.
+//! The media engine: RTP in and out, from datagrams to frames of samples. It does not depend on
+//! `sip`, nor `sip` on it.
 //!
-//! - `relay`: endpoints, the machine and the threads that carry them; `forward`: a relayed packet's fate as data;
-//!   `transcode`: for legs that share no codec; `local`: sources and sinks of frames in the place of another leg
-//! - `transport`: what lies under RTP; `remote`: what a far end says of itself; `far_end`: what is known of it
+//! - `relay`: endpoints, the machine and the threads that run them; `forward`: how a relayed packet is handled,
+//!   as data; `transcode`: for legs that share no codec; `local`: sources and sinks of frames in place of
+//!   another leg
+//! - `transport`: the layers under RTP; `remote`: what a far end says of itself; `far_end`: what is known of it
 //! - `rtp`: packets, RTCP, receiver statistics; `jitter`, `conceal`, `pitch`: playout
-//! - `recording`: what a relayed party says and hears, to a file
-//! - `conference`: endpoints of a program that hear each other
-//! - `snapshot`: what snapshots of media have in common
-//! - `impair`: the lab's network impairer; `packet_ring`: packets from a media thread to another;
-//!   `ring`: samples to and from one
-//! - `stage`: what applications play to a party of the relay, and collect of it; `sounds`:
-//!   the files for that; `room`: parties of the relay that hear each other; `stream`: a party's
-//!   sound to and from outside of the media threads
-//! - `codec` … `disk`: samples and files; `timeline`: where the sound of recorded calls stands;
-//!   `stereo`: both sides of a call, from a media thread to a timeline
+//! - `recording`: records what a relayed party says and hears to a file
+//! - `conference`: endpoints of one program that hear each other
+//! - `snapshot`: what all media snapshots share
+//! - `impair`: the lab's network impairer; `packet_ring`: packets from a media thread to another; `ring`:
+//!   samples to and from one
+//! - `stage`: what applications play to and collect from a relayed party; `sounds`: the files they play;
+//!   `room`: relayed parties that hear each other; `stream`: a party's audio to and from code outside the media
+//!   threads
+//! - `codec` … `disk`: samples and files; `timeline`: alignment of recorded calls; `stereo`: both sides of a
+//!   call, from a media thread to a timeline
 //!
-//! Modules that the documentation hides are for b2b's other crates and promise nothing
+//! Modules hidden from the documentation are for b2b's other crates and have no stability guarantee
 //! (`cargo doc -- --document-hidden-items` shows them).
 //!
 //! Machines take the time as an argument, see [`Now`].
 //!
-//! Media knows no SIP, and SIP no media; this does not compile:
+//! Media does not depend on SIP, nor SIP on media; this does not compile:
 //!
 //! ```compile_fail
 //! use b2b_sip::msg;
 //! ```
 
-// not in [workspace.lints]: the other crates are internal and promise nothing
+// not in [workspace.lints]: the other crates are internal and have no stability guarantee
 #![warn(missing_docs)]
 
 #[doc(hidden)]

@@ -1,31 +1,31 @@
-//! Packets from a media thread, which never waits, to a thread that reads them now and then: octets in a
-//! ring, a head of fixed length before each packet.
+//! Packets from a media thread, which never waits, to a thread that polls: octets in a ring, with a
+//! head of fixed length before each packet.
 
 use rtrb::{Consumer, Producer, RingBuffer};
 
-/// Octets of a ring: 3 s of a leg's packets, 20 ms of G.711 each, both ways.
+/// Octets of a ring: 3 s of a leg's packets, with 20 ms of G.711 each, in both directions.
 pub const RING: usize = 64 * 1_024;
-/// Octets of a packet at most; what is longer is no packet of ours.
+/// Maximum octets of a packet; we have no longer ones.
 pub const LONGEST: usize = 2_048;
-/// Octets of a packet's length, which comes before its head.
+/// Octets of a packet's length field, which comes before its head.
 const LENGTH: usize = 2;
 
-/// What became of a packet.
+/// The outcome of a push.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
 pub enum Pushed {
-    /// It is in the ring.
+    /// The packet is in the ring.
     Taken,
-    /// There is no room for it, or it is too long.
+    /// There was no room for the packet, or it is too long.
     Missed,
-    /// Nobody reads any more.
+    /// The reader is gone.
     Abandoned,
 }
 
-/// A media thread's end.
+/// The writing end, on a media thread.
 #[derive(Debug)]
 pub struct PacketWriter<const HEAD: usize>(Producer<u8>);
 
-/// The other end.
+/// The reading end.
 #[derive(Debug)]
 pub struct PacketReader<const HEAD: usize> {
     ring: Consumer<u8>,
@@ -49,28 +49,29 @@ impl<const HEAD: usize> PacketWriter<HEAD> {
         }
         let length = (packet.len() as u16).to_le_bytes();
         for part in [&length, &head[..], packet] {
-            // There is room for all three, and whoever reads waits for them.
+            // There is room for all three, and the reader waits for a complete packet.
             let _ = self.0.push_entire_slice(part);
         }
         Pushed::Taken
     }
 
-    /// Whether nobody reads any more.
+    /// Whether the reader is gone.
     pub fn is_abandoned(&self) -> bool {
         self.0.is_abandoned()
     }
 }
 
 impl<const HEAD: usize> PacketReader<HEAD> {
-    /// Hands over what is there, head and packet, while `each` wants more. Whether more may come.
+    /// Passes pending packets with their heads to `each` until that returns `false`. Returns
+    /// whether more may come.
     pub fn drain(&mut self, mut each: impl FnMut(&[u8; HEAD], &[u8]) -> bool) -> bool {
-        // Asked before the ring is emptied: what was pushed before it was left is then seen.
+        // Checked before the ring is emptied, so that everything pushed before the writer left is read.
         let left = self.ring.is_abandoned();
         loop {
             let slots = self.ring.slots();
             let Ok(chunk) = self.ring.read_chunk(slots) else { break };
             let (first, second) = chunk.as_slices();
-            // The ring's end may lie anywhere in a packet.
+            // A packet may wrap around the ring's end.
             let read = |at: usize, to: &mut [u8]| {
                 let (begin, rest) = (at.min(first.len()), at.saturating_sub(first.len()));
                 let from_first = (first.len() - begin).min(to.len());

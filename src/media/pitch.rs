@@ -1,18 +1,18 @@
-//! Where a signal repeats itself: the search for a pitch period.
+//! Pitch search: the lag at which a signal repeats.
 
 use std::ops::RangeInclusive;
 
-/// The rate at which periods are looked for. At a higher one, first in a signal that is made
-/// as short as at this rate, then close to what was found: 48 kHz costs twice as much as 8,
-/// not 36 times.
+/// The rate at which pitch is searched. At higher rates the search first uses a signal averaged
+/// down to this rate and then refines near the result: 48 kHz costs twice as much as 8, not 36
+/// times.
 pub const BASE_HZ: u32 = 8_000;
-/// The longest signal, samples at [`BASE_HZ`].
+/// Maximum length of the signal, in samples at [`BASE_HZ`].
 const LONGEST: usize = 400;
 
-/// The lag at which the last `window` samples are most like those before them,
-/// and how alike: the normalised correlation, 1 for a perfect repetition. Lags and window are
-/// in samples at [`BASE_HZ`]; the signal, which must hold the window plus the longest lag, and
-/// the lag found are at `factor` times that.
+/// The lag at which the last `window` samples are most like those before them, and their normalised
+/// correlation, 1 for a perfect repetition. `lags` and `window` are in samples at [`BASE_HZ`]; the
+/// signal, which must hold the window plus the longest lag, and the lag found are at `factor` times
+/// that rate.
 pub fn best_lag(signal: &[i16], lags: RangeInclusive<usize>, window: usize, factor: usize) -> (usize, f32) {
     if factor <= 1 {
         return search(signal, lags, window);

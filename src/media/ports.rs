@@ -1,7 +1,7 @@
-//! The pool of RTP ports: even ports with their odd RTCP neighbour (RFC 3550
-//! §11), and a quarantine, so that packets of a call that has ended do not
-//! arrive in the next one. It is shorter where ports are short: a new call matters
-//! more, and packets of others are not believed in it anyway.
+//! The pool of RTP ports: even ports with the odd RTCP port above (RFC 3550 §11), and a quarantine,
+//! so that packets of an ended call do not arrive in the next one. The quarantine is shorter if
+//! ports are scarce: a new call matters more, and it does not believe packets of other sources
+//! anyway.
 
 use std::collections::VecDeque;
 use std::ops::RangeInclusive;
@@ -9,11 +9,11 @@ use std::time::{Duration, Instant};
 
 /// How long a port rests after its call.
 pub const QUARANTINE: Duration = Duration::from_secs(30);
-/// The same where no other port is free: packets that are on their way arrive in this time.
+/// The same if no other port is free: packets in flight arrive within this time.
 const SHORTEST: Duration = Duration::from_secs(1);
 
-/// Even ports, each free, taken or in quarantine. The caller binds what it
-/// takes, and takes another when the system refuses.
+/// Even ports, each free, taken or in quarantine. The caller binds the port that it takes, and
+/// takes another if the system refuses.
 #[derive(Debug)]
 pub struct PortPool {
     free: VecDeque<u16>,
@@ -21,10 +21,10 @@ pub struct PortPool {
 }
 
 impl PortPool {
-    /// A pool of the even ports in `range` whose odd neighbour is in it too. The
-    /// first one given is `start` pairs into the range, and each next one far from
-    /// it, by a step of its own: programs that share a range rarely meet, and the ports that another
-    /// one holds, in a block or by the same rule, are met as often as there are many, not try after try.
+    /// A pool of the even ports in `range` whose odd neighbour is in it too. The first port is
+    /// `start` pairs into the range, and each further one a distinctive step away: programs that
+    /// share a range rarely collide, and ports that another program holds, in a block or by the
+    /// same rule, are met in proportion to their number, not try after try.
     pub fn new(range: RangeInclusive<u16>, start: usize) -> Self {
         let end = *range.end();
         let even: Vec<u16> =
@@ -35,8 +35,8 @@ impl PortPool {
         PortPool { free, resting: VecDeque::new() }
     }
 
-    /// Takes the even port that has been free for longest, or else rests for longest;
-    /// `None` when every port is taken, or has been a moment ago.
+    /// Takes the port that has been free for longest, or failing that in quarantine for longest;
+    /// `None` if every port is taken or has been until a moment ago.
     pub fn take(&mut self, now: Instant) -> Option<u16> {
         self.rested(now);
         self.free.pop_front().or_else(|| self.rested_for(now, SHORTEST))
@@ -48,7 +48,7 @@ impl PortPool {
         }
     }
 
-    /// The one that rests for longest, if that is so long.
+    /// The port in quarantine for longest, if for at least `least`.
     fn rested_for(&mut self, now: Instant, least: Duration) -> Option<u16> {
         let &(since, port) = self.resting.front()?;
         if now.saturating_duration_since(since) < least {
@@ -58,7 +58,7 @@ impl PortPool {
         Some(port)
     }
 
-    /// How many ports are free, and how many rest.
+    /// The numbers of free ports and of ports in quarantine.
     pub fn count(&mut self, now: Instant) -> (usize, usize) {
         self.rested(now);
         (self.free.len(), self.resting.len())
@@ -74,14 +74,14 @@ impl PortPool {
         self.free.push_back(port);
     }
 
-    /// How many ports are neither taken nor resting for sure.
+    /// Number of free ports, without those whose quarantine has ended since the last call.
     pub fn free(&self) -> usize {
         self.free.len()
     }
 }
 
-/// A step that visits each of `count` places once, neighbours long after each other: near
-/// the golden section, and without a divisor in common with `count`. Who begins elsewhere has another one.
+/// A step that visits each of `count` positions once and neighbours far apart: near the golden
+/// section and coprime to `count`. Different starts get different steps.
 fn stride(count: usize, start: usize) -> usize {
     let divides = |mut a: usize, mut b: usize| {
         while b != 0 {

@@ -1,10 +1,10 @@
-//! Both sides of a call as one stereo stream, aligned in time: two tapes on the media thread, and
-//! their joining elsewhere.
+//! Both sides of a call as one stereo stream, aligned in time: two tapes on the media thread,
+//! joined on another thread.
 //!
-//! What is received is the clock: it comes with every tick of 20 ms while a call lasts. What is
-//! sent is put where the clock stands then: within a tick a sink is served before a source. So
-//! silence stands where nothing was sent (hold), and a frame that found the ring full is a gap,
-//! not a shift.
+//! Received frames are the clock: one comes with every tick of 20 ms while a call lasts. A sent
+//! frame is put at the clock's current position, since sinks are served before sources within a
+//! tick. Silence thus stands where nothing was sent (hold), and a frame lost at a full ring is a
+//! gap, not a shift.
 
 use std::sync::Arc;
 use std::sync::atomic::{AtomicU64, Ordering};
@@ -13,7 +13,7 @@ use std::time::Duration;
 use super::tap::{Tap, Tapped, tap};
 use super::timeline::{self, Track};
 
-/// What the rings hold while the disk is slow.
+/// Capacity of the rings while the disk is slow.
 const RING: Duration = Duration::from_secs(2);
 
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
@@ -22,31 +22,31 @@ enum Way {
     Received,
 }
 
-/// Takes what is sent, or what is received.
+/// Records what is sent, or what is received.
 #[derive(Debug)]
 pub struct Tape {
     way: Way,
-    /// Frames, and where they stand.
+    /// Frames, and their positions.
     tap: Tap<u64>,
     /// Samples received since the start.
     clock: Arc<AtomicU64>,
-    /// Where the next frame stands, if it follows without a gap.
+    /// Position of the next frame, if it follows without a gap.
     next: Option<u64>,
-    /// Samples of 20 ms.
+    /// Samples per 20 ms.
     tick: u64,
 }
 
-/// The other end.
+/// The reading end of both tapes.
 #[derive(Debug)]
 pub struct Joined {
     sides: [(Tapped<u64>, Track); 2],
-    /// One that is on its way to its track.
+    /// A frame on its way to its track.
     frame: Vec<i16>,
-    /// Samples of 20 ms.
+    /// Samples per 20 ms.
     tick: i64,
 }
 
-/// The tapes of what a call sends and receives at this rate, and their joining.
+/// The tapes of a call's sent and received audio at this rate, and their reading end.
 pub fn tapes(rate_hz: u32) -> (Tape, Tape, Joined) {
     let (clock, tick) = (Arc::new(AtomicU64::new(0)), rate_hz / 50);
     let tape = |way| {
@@ -59,7 +59,8 @@ pub fn tapes(rate_hz: u32) -> (Tape, Tape, Joined) {
 }
 
 impl Tape {
-    /// A frame of 20 ms is received; or one is sent, in the tick of the received frame before it.
+    /// Records a frame of 20 ms that is received, or one that is sent in the tick of the received
+    /// frame before it.
     pub fn frame(&mut self, frame: &[i16]) {
         let length = frame.len() as u64;
         let Some(at) = self.place(length) else { return };
@@ -74,29 +75,29 @@ impl Tape {
         if self.way == Way::Received {
             return self.next.or(Some(0));
         }
-        // Before the first tick there is no time.
+        // Before the first tick there is no position.
         let now = self.clock.load(Ordering::Acquire).checked_sub(self.tick)?;
-        // Packets of another length than a tick are early or late by up to their own.
+        // Packets longer or shorter than a tick are early or late by up to their own length.
         let tolerance = self.tick.max(length);
         self.next.filter(|next| now <= next + tolerance).or(Some(now))
     }
 
-    /// Nobody reads any more.
+    /// Whether the reader is gone.
     pub fn is_abandoned(&self) -> bool {
         self.tap.is_abandoned()
     }
 
-    /// Another one is in its place.
+    /// Ends the tape, as another one takes its place.
     pub fn end(&self) {
         self.tap.end();
     }
 }
 
 impl Joined {
-    /// Adds what is complete on both sides to `samples`: left (sent), right (received), left …
-    /// With `all`, what is there of one side only, too: nothing more comes.
+    /// Appends the samples that are complete on both sides to `samples`: left (sent), right
+    /// (received), left … With `all`, also those of one side only, as nothing more comes.
     pub fn take(&mut self, all: bool, samples: &mut Vec<i16>) {
-        // Received sound first, since it says what is complete: what is sent beside it is there by then.
+        // Received audio first, since it determines what is complete: audio sent beside it is there by then.
         for (tapped, track) in self.sides.iter_mut().rev() {
             while let Some(at) = tapped.take(&mut self.frame) {
                 track.put(at as i64, &self.frame);
@@ -104,17 +105,17 @@ impl Joined {
             }
         }
         let [left, right] = self.sides.each_ref().map(|(_, track)| track.end());
-        // What is sent in the last tick may come yet.
+        // Frames sent in the last tick may still arrive.
         let complete = if all { left.max(right) } else { right - self.tick };
         timeline::take(self.sides.iter_mut().map(|(_, track)| track), complete, samples);
     }
 
-    /// Both tapes are gone: nothing more comes into them.
+    /// Whether both tapes have ended.
     pub fn is_closed(&self) -> bool {
         self.sides.iter().all(|(tapped, _)| tapped.is_closed())
     }
 
-    /// Frames that found a ring full.
+    /// Frames dropped because a ring was full.
     pub fn dropped(&self) -> u64 {
         self.sides.iter().map(|(tapped, _)| tapped.dropped()).sum()
     }

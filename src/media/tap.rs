@@ -1,8 +1,8 @@
-//! Frames from a media thread to a thread that may wait: a player, a disk.
+//! Frames from a media thread to a thread that may block, such as a player or a disk writer.
 //!
-//! The media thread puts frames into a ring and goes on; it wakes nobody, because
-//! that would be a system call. A player looks when the next frame is due ([`Pace`]):
-//! about one look a frame, and within a millisecond of it. A disk has time.
+//! The media thread puts frames into a ring without waking the reader, as that would be a system
+//! call. A player polls when the next frame is due ([`Pace`]): about once per frame, and within a
+//! millisecond of it. A disk writer has time.
 
 use std::sync::Arc;
 use std::sync::atomic::{AtomicBool, AtomicU64, Ordering};
@@ -12,16 +12,17 @@ use rtrb::{Consumer, Producer, RingBuffer};
 
 use b2b_base::util::ntp::NtpTime;
 
-/// When a frame was where, and so how old it is.
+/// The times of a frame, and so its age.
 #[derive(Debug, Clone, Copy)]
 pub struct Age {
-    /// When its first sample was captured, where that is known.
+    /// When its first sample was captured, if known.
     pub captured_at: Option<NtpTime>,
     /// When the frame was handed over.
     pub heard_at: SystemTime,
 }
 
-/// The media thread's end. Each frame has a mark: its age, if that is known, or what else its reader is to know.
+/// The writing end, on the media thread. Each frame has a mark: its age, if known, or other
+/// information for the reader.
 #[derive(Debug)]
 pub struct Tap<M = Option<Age>> {
     samples: Producer<i16>,
@@ -29,7 +30,7 @@ pub struct Tap<M = Option<Age>> {
     shared: Arc<Shared>,
 }
 
-/// The other end.
+/// The reading end.
 #[derive(Debug)]
 pub struct Tapped<M = Option<Age>> {
     samples: Consumer<i16>,
@@ -43,7 +44,7 @@ struct Shared {
     dropped: AtomicU64,
 }
 
-/// A ring that holds `length` of frames of 10 ms or more.
+/// A ring for `length` of audio in frames of 10 ms or more.
 pub fn tap<M>(length: Duration, rate_hz: u32) -> (Tap<M>, Tapped<M>) {
     let ms = length.as_millis() as usize;
     let (samples, their_samples) = RingBuffer::new(rate_hz as usize * ms / 1_000);
@@ -54,7 +55,7 @@ pub fn tap<M>(length: Duration, rate_hz: u32) -> (Tap<M>, Tapped<M>) {
 }
 
 impl<M> Tap<M> {
-    /// Hands a frame over. A full ring drops it and counts: nobody waits.
+    /// Writes a frame. If the ring is full, the frame is dropped and counted: the writer never waits.
     pub fn push(&mut self, samples: &[i16], mark: M) {
         if self.marks.is_full() || self.samples.push_entire_slice(samples).is_err() {
             self.shared.dropped.fetch_add(1, Ordering::Relaxed);
@@ -63,12 +64,12 @@ impl<M> Tap<M> {
         let _ = self.marks.push((samples.len(), mark));
     }
 
-    /// Nobody reads any more.
+    /// Whether the reader is gone.
     pub fn is_abandoned(&self) -> bool {
         self.samples.is_abandoned()
     }
 
-    /// Nothing more comes.
+    /// Marks the end: no more frames follow.
     pub fn end(&self) {
         self.shared.closed.store(true, Ordering::Release);
     }
@@ -81,31 +82,30 @@ impl<M> Drop for Tap<M> {
 }
 
 impl<M> Tapped<M> {
-    /// Adds the next frame to `samples`, if one is there; gives its mark.
+    /// Appends the next frame to `samples`, if there is one, and returns its mark.
     pub fn take(&mut self, samples: &mut Vec<i16>) -> Option<M> {
         let (length, mark) = self.marks.pop().ok()?;
         samples.extend(self.samples.read_chunk(length).ok()?);
         Some(mark)
     }
 
-    /// Nothing more comes than what is there.
+    /// Whether no more frames follow the pending ones.
     pub fn is_closed(&self) -> bool {
         self.shared.closed.load(Ordering::Acquire)
     }
 
-    /// No frame is there, and none will ever be.
+    /// Whether no frame is pending and none will follow.
     pub fn is_over(&self) -> bool {
         self.is_closed() && self.marks.is_empty()
     }
 
-    /// Frames that found the ring full.
+    /// Frames dropped because the ring was full.
     pub fn dropped(&self) -> u64 {
         self.shared.dropped.load(Ordering::Relaxed)
     }
 }
 
-/// When to look into a ring that gets a frame every 20 ms. A machine: the time is
-/// an argument.
+/// When to poll a ring that gets a frame every 20 ms. A machine: time is an argument.
 #[derive(Debug)]
 pub struct Pace {
     /// When the next frame is expected.
@@ -116,32 +116,32 @@ pub struct Pace {
 
 impl Pace {
     const FRAME: Duration = Duration::from_millis(20);
-    /// Each look comes a little earlier than the one before, until one comes too
-    /// early: so looks stay close behind the frames, whatever the two clocks do.
+    /// Each poll comes a little earlier than the one before, until one is too early: polls thus
+    /// stay close behind the frames, whatever the two clocks do.
     const CREEP: Duration = Duration::from_micros(100);
     const RETRY: Duration = Duration::from_millis(1);
-    /// After so long without a frame there is no rhythm to keep.
+    /// After this long without a frame there is no rhythm to keep.
     const IDLE: Duration = Duration::from_millis(200);
 
-    /// A pace that knows nothing yet.
+    /// A pace without any history.
     pub fn new(now: Instant) -> Self {
         Pace { due: now, found: now }
     }
 
-    /// Whether no frame has come for so long that none is on its way.
+    /// Whether no frame has come for so long that the stream is idle.
     pub fn is_idle(&self, now: Instant) -> bool {
         now.saturating_duration_since(self.found) > Self::IDLE
     }
 
-    /// How long to sleep after a look that found something, or did not.
+    /// How long to sleep after a poll; `found` is whether it found a frame.
     pub fn rest(&mut self, now: Instant, found: bool) -> Duration {
         if found && self.is_idle(now) {
-            // The first one after a rest: how old it is shows with the next.
+            // The first frame after an idle time: the next one shows its age.
             self.found = now;
             self.due = now + Self::RETRY;
         } else if found {
             self.found = now;
-            // A look that came late (retries, a busy machine) shows when frames come.
+            // A late poll (after retries, or on a busy machine) shows when frames come.
             let expected = self.due + Self::FRAME - Self::CREEP;
             self.due = if expected > now { expected } else { now + Self::FRAME - Self::CREEP };
         } else if self.is_idle(now) {

@@ -1,35 +1,35 @@
-//! The timeline of a recorded call: sound stands where it was put, and silence where none was.
+//! The timeline of a recorded call: samples at their positions, and silence in between.
 
-/// Cross-fade where sounds overlap, ms.
+/// Length of the cross-fade at overlaps, ms.
 const FADE_MS: u32 = 2;
 
-/// One direction of a call. Places are counted in samples.
+/// One direction of a call. Positions are in samples.
 #[derive(Debug)]
 pub struct Track {
-    /// Place of the first sample of `samples`.
+    /// Position of the first sample of `samples`.
     begin: i64,
     samples: Vec<i16>,
     fade: usize,
 }
 
 impl Track {
-    /// An empty one.
+    /// An empty track.
     pub fn new(rate_hz: u32) -> Self {
         Track { begin: 0, samples: Vec::new(), fade: (rate_hz * FADE_MS / 1_000) as usize }
     }
 
-    /// What stands before this place was taken off.
+    /// The first position that has not been taken off.
     pub fn begin(&self) -> i64 {
         self.begin
     }
 
-    /// Nothing stands here or behind.
+    /// The position after the last sample.
     pub fn end(&self) -> i64 {
         self.begin + self.samples.len() as i64
     }
 
-    /// Puts samples in their place; over what is there already with a short cross-fade. What
-    /// belongs before the beginning is lost.
+    /// Puts samples at a position, with a short cross-fade over samples that are there already.
+    /// Samples before the beginning are lost.
     pub fn put(&mut self, at: i64, samples: &[i16]) {
         let late = usize::try_from(self.begin - at).unwrap_or(0);
         let Some(samples) = samples.get(late..).filter(|samples| !samples.is_empty()) else { return };
@@ -44,13 +44,13 @@ impl Track {
             let rise = (n as i32 + 1).min(span);
             *there = ((i32::from(*sample) * rise + i32::from(*there) * (span - rise)) / span) as i16;
         }
-        // What was there and is not covered belongs to nobody.
+        // Earlier samples beyond the new ones are outdated.
         self.samples.truncate(at + overlap);
         self.samples.extend_from_slice(&samples[overlap..]);
     }
 }
 
-/// Takes what stands before `until` off all tracks, and adds it to `samples`: one of each in turn.
+/// Removes the samples before `until` from all tracks, and appends them to `samples`, interleaved.
 pub fn take<'a>(tracks: impl ExactSizeIterator<Item = &'a mut Track>, until: i64, samples: &mut Vec<i16>) {
     let (from, channels) = (samples.len(), tracks.len());
     for (channel, track) in tracks.enumerate() {

@@ -2,8 +2,8 @@
 
 use std::f64::consts::TAU;
 
-/// A sine of one frequency. Its phase runs on from call to call, so that a tone
-/// made in pieces has no steps.
+/// A sine of one frequency. Its phase continues from call to call, so that a tone generated in
+/// pieces has no discontinuities.
 #[derive(Debug, Clone)]
 pub struct Oscillator {
     phase: f64,
@@ -11,7 +11,7 @@ pub struct Oscillator {
 }
 
 impl Oscillator {
-    /// A sine of `hz` at a sampling rate of `rate_hz`, beginning at phase 0.
+    /// A sine of `hz` at a sampling rate of `rate_hz`, starting at phase 0.
     pub fn new(hz: f64, rate_hz: u32) -> Self {
         Oscillator { phase: 0.0, step: TAU * hz / f64::from(rate_hz) }
     }

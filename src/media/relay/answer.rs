@@ -1,9 +1,9 @@
-//! Answers of media threads to whoever waits in a runtime.
+//! Delivers answers of media threads to callers that wait in an async runtime.
 //!
-//! A media thread has a table of descriptors of its own. To complete a future, or to drop
-//! what would have completed it, wakes its runtime, and that is a write to a descriptor of
-//! the process's table: in this thread the number means a socket, or nothing. So answers
-//! take a thread between, which has the process's table.
+//! A media thread has its own descriptor table. Completing a future, or dropping its sender, wakes
+//! the runtime by a write to a descriptor of the process's table; in a media thread that number is
+//! another socket, or nothing. Answers therefore go through an intermediate thread that has the
+//! process's table.
 
 use std::io;
 
@@ -12,11 +12,11 @@ use tokio::sync::oneshot;
 
 use b2b_base::util::vital::Vital;
 
-/// An answer on its way: whoever receives it calls it.
+/// An answer in transit; the receiver calls it to deliver it.
 pub type Answer = Box<dyn FnOnce() + Send>;
 
-/// A question's way back: the answer leaves a media thread by a channel, even that there
-/// is none.
+/// The return path of a request. The answer leaves the media thread through a channel; so does the
+/// notice that there is none.
 #[derive(Debug)]
 pub struct Reply<T: Send + 'static> {
     to: Option<oneshot::Sender<T>>,
@@ -24,17 +24,17 @@ pub struct Reply<T: Send + 'static> {
 }
 
 impl<T: Send + 'static> Reply<T> {
-    /// The answer goes to `to`, handed over to who receives from `via`.
+    /// Sends the answer to `to`; the receiver of `via` delivers it.
     pub fn new(to: oneshot::Sender<T>, via: Sender<Answer>) -> Self {
         Reply { to: Some(to), via }
     }
 
-    /// Answers.
+    /// Sends the answer.
     pub fn give(mut self, answer: T) {
         self.hand_over(Some(answer), ());
     }
 
-    /// Answers, and leaves it to the other thread to give memory back.
+    /// Sends the answer, and lets the other thread free `luggage`.
     pub fn give_with(mut self, answer: T, luggage: impl Send + 'static) {
         self.hand_over(Some(answer), luggage);
     }
@@ -43,13 +43,13 @@ impl<T: Send + 'static> Reply<T> {
         if let Some(to) = self.to.take() {
             let complete = move || {
                 match answer {
-                    // Whoever asked may have gone.
+                    // The requester may have gone away.
                     Some(answer) => drop(to.send(answer)),
                     None => drop(to),
                 }
                 drop(luggage);
             };
-            // The thread between lives as long as anybody can send to it.
+            // The intermediate thread lives as long as a sender exists.
             let _ = self.via.send(Box::new(complete));
         }
     }
@@ -61,7 +61,7 @@ impl<T: Send + 'static> Drop for Reply<T> {
     }
 }
 
-/// Starts the thread between; it ends with the last sender.
+/// Starts the intermediate thread; it ends when the last sender is dropped.
 pub(super) fn between(vital: Vital) -> io::Result<Sender<Answer>> {
     let (via, answers): (Sender<Answer>, Receiver<Answer>) = crossbeam_channel::unbounded();
     let run = move || answers.iter().for_each(|complete| complete());

@@ -1,5 +1,5 @@
-//! One leg's place in the relay: the fate of what it receives, its outgoing stream,
-//! and what is known of its far end.
+//! One leg of the relay: the forwarding rule of what it receives, its outgoing stream, and the
+//! state of its far end.
 
 use std::net::{Ipv4Addr, SocketAddr, SocketAddrV4};
 use std::time::{Duration, Instant};
@@ -25,26 +25,26 @@ use crate::transcode::{Heard, Plan, TranscodeStats, Transcoder};
 use crate::transport::lock::Belief;
 use crate::transport::reports::Receiving;
 
-/// A stream that has been silent for this long may be replaced by any other's first
-/// packet, ns.
+/// After this much silence, ns, the first packet of any other stream may replace the current
+/// stream.
 const STREAM_SILENCE: u64 = 60_000_000;
-/// Packets of an address that may not be believed, and no others, before it is told.
+/// Consecutive packets from one refused address before it is reported.
 const REFUSED: u32 = 50;
 
-/// No packet comes from here.
+/// An address that no packet comes from.
 pub(super) const NOWHERE: SocketAddr = SocketAddr::V4(SocketAddrV4::new(Ipv4Addr::UNSPECIFIED, 0));
 
-/// An address that may not be believed.
+/// The source address that was refused.
 #[derive(Debug, Clone, Copy, Default)]
 pub(super) struct Refused {
-    /// The last one.
+    /// The last refused address.
     pub source: Option<SocketAddr>,
-    /// Packets from there since anybody was believed.
+    /// Consecutive packets from that address while no source is believed.
     in_vain: u32,
     pub told: bool,
 }
 
-/// See the module's text. About 1.5 KB, and 12 KB with what codecs need where it transcodes.
+/// An endpoint takes about 1.5 KB, and 12 KB with codec state where it transcodes.
 pub(super) struct Endpoint {
     pub id: RelayId,
     pub rule: ForwardRule,
@@ -53,38 +53,38 @@ pub(super) struct Endpoint {
     pub far: FarEnd,
     pub pace: Pace,
     pub recode: Option<Recode>,
-    /// The payload type of comfort noise that its other party does not know.
+    /// Payload type of comfort noise, if the other leg does not support it.
     pub noise: Option<u8>,
-    /// How packets that go up are transcoded, what does it once one has come, and what the
-    /// ones before it have done.
+    /// How packets passed up are transcoded; the transcoder, created with the first such packet;
+    /// and the counters of earlier transcoders.
     pub plan: Option<Box<Plan>>,
-    /// Its party is on hold: what comes here goes nowhere.
+    /// The leg is on hold: its packets are not forwarded.
     pub held: bool,
     transcoder: Option<Box<Transcoder>>,
     pub transcoded: TranscodeStats,
-    /// The endpoint that gets what comes here.
+    /// The endpoint that receives this endpoint's packets.
     pub peer: Option<u32>,
     pub drops: Drops,
     pub refused: Refused,
-    /// Made when it opens, so that reports take no memory.
+    /// Allocated when the endpoint opens, so that reports do not allocate.
     accounted: Option<Box<Accounted>>,
     pub timeouts: u32,
-    /// When this endpoint's entry among the timers is due, ns; 0 for none.
+    /// When this endpoint's timer entry is due, ns; 0 for none.
     pub armed: u64,
-    /// Digits of ours that its party is being sent.
+    /// Telephone events being sent to the leg.
     pub inserted: Option<Box<Inserted>>,
-    /// What an application has to do with its party.
+    /// Application state: prompts, digit collection, streams and rooms.
     pub stage: Option<Box<Stage>>,
-    /// A source and a sink that it is joined with.
+    /// The local source and sink joined to this endpoint.
     pub local: Option<Box<Local>>,
-    /// What hears digits in its party's audio.
+    /// The in-band DTMF detector on the leg's audio.
     pub tones: Option<Box<Tones>>,
-    /// What was pressed and nobody has taken.
+    /// Digits received and not yet collected.
     pub typed: Typed,
-    /// When it was opened, ns.
+    /// When the endpoint was opened, ns.
     pub since: u64,
     pub refused_payload_type: Option<u8>,
-    /// A stream that has to send one packet more.
+    /// SSRC and next sequence number of a stream that needs one more packet to be believed.
     pub candidate: Option<(u32, u16)>,
     pub started: bool,
     pub lost_before: u32,
@@ -92,7 +92,7 @@ pub(super) struct Endpoint {
 }
 
 impl Endpoint {
-    /// One that was opened at this moment, which is `since` in ns.
+    /// An endpoint opened at `now`, which is `since` in ns.
     pub fn new(id: RelayId, config: EndpointConfig, (now, since): (Instant, u64), rng: &mut StdRng) -> Self {
         let rule = ForwardRule {
             source: NOWHERE,
@@ -112,7 +112,7 @@ impl Endpoint {
             id,
             rule,
             state: ForwardState::default(),
-            // A first number in the lower half: RFC 3711 §3.3.1.
+            // RFC 3711 §3.3.1: the first sequence number is in the lower half.
             out: OutSpace::new(rng.random(), rng.random::<u16>() >> 1, rng.random()),
             far: FarEnd::new(config.sources, config.rtp_timeout, now, rng),
             pace: Pace::default(),
@@ -147,23 +147,23 @@ impl Endpoint {
         self.stage.as_ref().is_some_and(|stage| stage.receiver.is_some())
     }
 
-    /// Whether somebody outside of the media threads hears its party.
+    /// Whether a stream outside the media threads receives this leg's audio.
     pub fn has_stream(&self) -> bool {
         self.stage.as_ref().is_some_and(|stage| stage.has_stream())
     }
 
-    /// Whether its party's packets are looked at beside whatever becomes of them.
+    /// Whether the leg's packets are inspected in addition to being forwarded.
     pub fn is_overheard(&self) -> bool {
         self.tones.is_some() || self.peer.is_some() && self.has_stream()
     }
 
-    /// Whether its party hears itself.
+    /// Whether the leg's audio is echoed back to it.
     pub fn has_echo(&self) -> bool {
         self.stage.as_ref().is_some_and(|stage| stage.echo.is_some())
     }
 
-    /// What becomes of packets while nobody is joined: events go up, if any were agreed, and
-    /// sound if a room or the party itself is to hear it.
+    /// The rule for packets while the endpoint is not joined: events are passed up if any were
+    /// negotiated, and audio if a room, a stream, an echo or a local sink needs it.
     pub fn idle_way(&self) -> Way {
         let mut payload_types = PayloadMap::EMPTY;
         let mut clock_rate = 8_000;
@@ -190,7 +190,7 @@ impl Endpoint {
         way
     }
 
-    /// Takes a way for what comes here.
+    /// Applies a forwarding rule to received packets.
     pub fn set_way(&mut self, way: &Way) {
         self.rule.payload_types = way.payload_types;
         self.rule.clock_rate = self.clock_in(way);
@@ -208,8 +208,8 @@ impl Endpoint {
         }
     }
 
-    /// Takes a packet that goes up for the other leg's stream, and hands what becomes of it
-    /// to `send`. Whether it was of use.
+    /// Transcodes a packet that was passed up into the other leg's stream, and hands each resulting
+    /// packet to `send`. Returns whether the packet was used.
     pub fn transcode(
         &mut self,
         at: u64,
@@ -221,14 +221,14 @@ impl Endpoint {
         let Some(payload) = datagram.get(header.payload..header.payload + header.payload_len) else {
             return false;
         };
-        // What a relay fed until now.
+        // Settle what the relay has forwarded so far.
         space.settle(&mut self.rule, &mut self.state);
         let transcoder = self.transcoder.get_or_insert_with(|| Box::new(Transcoder::new(plan)));
         match transcoder.packet(&header, payload, at, space, send) {
             Heard::Taken => return true,
             Heard::Late => self.drops.stream += 1,
             Heard::Undecodable => self.drops.undecodable += 1,
-            // Events that go no further have been taken all the same, and so is comfort noise.
+            // Events that are not forwarded were handled all the same, and so was comfort noise.
             Heard::Unknown => {
                 let taken = self.is_event() || self.noise == Some(header.payload_type);
                 self.drops.payload_type += u64::from(!taken);
@@ -237,25 +237,25 @@ impl Endpoint {
         false
     }
 
-    /// This packet of its stream was no sound: nothing is missing where it was.
+    /// Marks a packet without audio, so that its sequence number does not count as a gap.
     pub fn pass_over(&mut self, sequence: u16) {
         if let Some(transcoder) = &mut self.transcoder {
             transcoder.pass_over(sequence);
         }
     }
 
-    /// Its party's stream, as we report on it; none: there is none yet.
+    /// The received stream as we report it; `None` before there is one.
     pub fn receiving(&self) -> Option<Receiving> {
         self.state.numbers.receiving(self.rule.ssrc, self.state.jitter_ticks())
     }
 
-    /// Where packets of what it is joined to go: nowhere while we speak to it ourselves.
+    /// Where its peer's packets are sent; `None` while we send our own audio to this leg.
     pub fn hears_at(&self) -> Option<SocketAddr> {
         let spoken_to = self.stage.as_ref().is_some_and(|stage| stage.has_encoder);
         self.far.rtp_at().filter(|_| !spoken_to)
     }
 
-    /// Looks at a packet from another source than the rule's.
+    /// Considers a packet whose source is not the rule's.
     pub fn believes_source(&mut self, source: SocketAddr, at: u64) -> Belief {
         let belief = self.far.lock.consider(source, at, self.state.last_at);
         match belief {
@@ -268,7 +268,7 @@ impl Endpoint {
             Belief::Waits => self.drops.source += 1,
             Belief::Refused => {
                 self.drops.source += 1;
-                // Whoever is heard has found the way: what comes beside is noise, or an attack.
+                // Once a source is believed, packets from others are noise or an attack.
                 let in_vain = self.far.lock.believed().is_none() && self.refused.source == Some(source);
                 self.refused.in_vain = if in_vain { self.refused.in_vain.saturating_add(1) } else { 1 };
                 self.refused.source = Some(source);
@@ -277,20 +277,20 @@ impl Endpoint {
         belief
     }
 
-    /// The address that is to be told as one that is refused: nobody else sends. Once.
+    /// The refused address to report, if no other source sends. At most once.
     pub fn refused_to_tell(&mut self) -> Option<SocketAddr> {
         let due = self.refused.in_vain >= REFUSED && !self.refused.told && self.far.lock.believed().is_none();
         self.refused.told |= due;
         self.refused.source.filter(|_| due)
     }
 
-    /// Who is believed may have changed without a packet.
+    /// Updates the rule after the believed source changed without a packet.
     pub fn follow_lock(&mut self) {
         self.rule.source = self.far.lock.believed().unwrap_or(NOWHERE);
     }
 
-    /// Whether a stream that the rule does not know, or a jump in it, is believed with
-    /// this packet: at once after silence, else with its second packet in sequence.
+    /// Whether to believe a stream that the rule does not know, or a jump within a stream: at once
+    /// after silence, otherwise with the second packet in sequence.
     pub fn believes_stream(&mut self, header: &Header, at: u64) -> bool {
         let silent = at.saturating_sub(self.state.last_at) >= STREAM_SILENCE;
         if self.state.numbers.highest() == 0
@@ -301,25 +301,25 @@ impl Endpoint {
             return true;
         }
         self.candidate = Some((header.ssrc, header.sequence.wrapping_add(1)));
-        // Where there is a sink it is held.
+        // With a local sink the packet is held, not dropped.
         self.drops.stream += u64::from(self.local.is_none());
         false
     }
 
-    /// The next packet of a stream that the rule does not know is believed, if it is this one.
+    /// Makes this packet, if it comes next, confirm the unknown stream.
     pub fn expect_stream(&mut self, header: &Header) {
         self.candidate = Some((header.ssrc, header.sequence));
     }
 
-    /// Begins to receive a stream with this packet. Whether it is the very first one, and the digit of a key that
-    /// was down in the one before.
+    /// Starts receiving a stream with this packet. Returns whether it is the very first stream, and
+    /// the digit of a key that was still pressed in the previous one.
     pub fn begin_stream(&mut self, header: &Header, now: Instant, at: u64) -> (bool, Option<Digit>) {
         let mut digit = None;
         let expected = self.expected();
         if let Some(local) = &mut self.local {
             local.new_stream(self.rule.ssrc != header.ssrc, expected);
         }
-        // Another source has another clock, which says nothing of events before.
+        // A new source has another clock, which says nothing about earlier events.
         if self.state.numbers.highest() != 0 && self.rule.ssrc != header.ssrc {
             digit = self.far.digits.new_source(now);
         }
@@ -346,29 +346,29 @@ impl Endpoint {
         (!std::mem::replace(&mut self.started, true), digit)
     }
 
-    /// Packets that are missing. What is missing while the far end is not to send is not lost.
+    /// Lost packets. Gaps while the far end is not to send do not count.
     pub fn lost(&self) -> u64 {
         u64::from(self.lost_before) + u64::from(self.missing())
     }
 
-    /// The same of this stream.
+    /// Lost packets of the current stream.
     fn missing(&self) -> u32 {
         let missing = self.state.numbers.lost();
         self.pace.missing_at_rest.map_or(missing, |at_rest| missing.min(at_rest))
     }
 
-    /// Packets of this stream that should have come.
+    /// Packets expected of the current stream.
     pub fn expected(&self) -> u32 {
         let not_for_us = self.state.numbers.lost() - self.missing();
         self.state.numbers.expected().saturating_sub(not_for_us)
     }
 
-    /// Whether the last packet was of an event.
+    /// Whether the last packet was a telephone event.
     pub fn is_event(&self) -> bool {
         self.rule.payload_types.is_event(self.state.payload_type)
     }
 
-    /// Ticks a second of what it feeds to the other leg now.
+    /// Clock rate, Hz, of what it currently sends to the other leg.
     pub fn clock_rate_out(&self) -> u32 {
         match self.plan.as_deref().filter(|_| self.rule.gate != Gate::Open) {
             Some(plan) => plan.to.codec.clock_rate(),
@@ -376,7 +376,7 @@ impl Endpoint {
         }
     }
 
-    /// Ticks a second of what we say to it ourselves, while we do.
+    /// Clock rate, Hz, of the audio that we send to it ourselves, while we do.
     pub fn spoken_clock_rate(&self) -> Option<u32> {
         if let Some(local) = &self.local {
             return Some(local.sender.ticks_hz());
@@ -385,34 +385,34 @@ impl Endpoint {
         Some(self.far.remote?.voice.gets?.codec.clock_rate())
     }
 
-    /// The last payload type was refused.
+    /// Records the last payload type as refused.
     pub fn refuse_payload_type(&mut self) {
         self.refused_payload_type = Some(self.state.payload_type);
     }
 
-    /// Takes a `telephone-event` packet, `rewritten` or as it came.
+    /// Processes a `telephone-event` packet, either `rewritten` or as it was received.
     pub fn event_packet(&mut self, datagram: &[u8], rewritten: bool, now: Instant) -> Option<Digit> {
         let header = Header::read(datagram)?;
         let payload = datagram.get(header.payload..header.payload + header.payload_len)?;
-        // An event's key is its timestamp, and must not change in its middle.
+        // An event is identified by its timestamp, which must not change midway.
         let offset = if rewritten { self.rule.timestamp_offset } else { 0 };
         let clock_rate = self.event_rate();
         self.far.digits.packet(header.timestamp.wrapping_sub(offset), payload, clock_rate, now)
     }
 
-    /// Ticks a second of an event: those of audio beside it may be others.
+    /// Clock rate, Hz, of an event, which may differ from that of the audio.
     pub fn event_rate(&self) -> u32 {
         let events = self.far.remote.as_ref().map(|remote| &remote.telephone_events);
         events.and_then(|events| events.rate(self.state.payload_type)).unwrap_or(self.rule.clock_rate)
     }
 
-    /// Whether events go to the party that it is joined with, as far as that takes them.
+    /// Whether events are forwarded to the joined party, as far as that party supports them.
     pub fn passes_events(&self) -> bool {
         self.rule.gate == Gate::Open || self.plan.is_some() && self.rule.gate == Gate::Unanchored
     }
 
-    /// Writes the payload anew, if it is of that kind; `packet` is rewritten already, so
-    /// its type is that of the other leg.
+    /// Re-encodes the payload if its type is the one to recode. `packet` is rewritten already, so
+    /// its payload type is the other leg's.
     pub fn recode(&self, packet: &mut [u8]) {
         let Some(recode) = self.recode.filter(|recode| recode.payload_type == self.state.payload_type) else {
             return;
@@ -431,26 +431,27 @@ impl Endpoint {
         }
     }
 
-    /// Silence counts from now on, if anything is to be expected.
+    /// Starts counting silence from now on, if media is expected.
     pub fn expect(&mut self, at: u64) {
-        // Who holds us may be silent: with `sendonly` too, many send no music. Who was never sent anything does not.
+        // A party that holds us may be silent: many send no music even with `sendonly`. A party to
+        // which nothing was ever sent does not hold us.
         let unheard = self.local.is_some() && self.out.packets == 0;
         let expects = self.far.remote.is_some_and(|remote| remote.sends && (remote.receives || unheard));
         self.far.silence.expect(at, expects);
     }
 
-    /// What its counters were at its reports.
+    /// Its counters as of its reports.
     pub fn accounted(&mut self) -> &mut Accounted {
         self.accounted.get_or_insert_default()
     }
 
-    /// The samples of its reports.
+    /// The quality samples taken at its reports.
     pub fn over_time(&self) -> &[QualitySample] {
         self.accounted.as_ref().map_or(&[], |it| it.over_time.samples())
     }
 
-    /// Its counters; `out` is its outgoing stream with what runs now, `sent_at` the last
-    /// moment of that, `moment` turns ns into moments.
+    /// Its counters. `out` is its outgoing stream including the current run, and `moment` converts
+    /// ns to instants.
     pub fn stats(&self, out: &OutSpace, moment: impl Fn(u64) -> Instant) -> EndpointStats {
         let state = &self.state;
         let since = moment(self.since);

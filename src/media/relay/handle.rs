@@ -1,4 +1,4 @@
-//! How the rest of the program speaks to the relay threads.
+//! The handle by which the rest of the program controls the relay threads.
 
 use std::io;
 use std::net::{IpAddr, SocketAddr};
@@ -35,31 +35,31 @@ use crate::transport::protection::Keys;
 use b2b_base::util::vital::Vital;
 use b2b_sys::udp::Batch;
 
-/// What relay threads need to start.
+/// Configuration of the relay threads.
 #[derive(Debug, Clone)]
 pub struct RelayConfig {
-    /// Addresses to bind, each once; no wildcards. The first of a family is that of endpoints that
-    /// name no address.
+    /// Addresses to bind, each once; no wildcards. The first address of a family is the default for
+    /// endpoints that name none.
     pub addresses: Vec<IpAddr>,
-    /// RTP takes even ports of this range, RTCP the odd ones behind them.
+    /// RTP uses the even ports of this range, RTCP the odd ports above them.
     pub ports: RangeInclusive<u16>,
     /// Threads; at least 1 is started.
     pub threads: usize,
-    /// Far ends that do not multiplex RTCP get a socket for it: one descriptor a leg more.
+    /// Whether far ends without RTCP multiplexing get an RTCP socket: one more descriptor per leg.
     pub rtcp_sockets: bool,
-    /// Endpoints bound ahead, of each thread and address: who opens one need not wait for it.
+    /// Endpoints bound ahead per thread and address, so that opening one does not wait.
     pub ahead: usize,
-    /// Endpoints may be joined with a source and a sink of frames.
+    /// Whether endpoints may be joined with a local source and sink of frames.
     pub has_locals: bool,
-    /// Write one CSV row for each RTP packet that an endpoint with a source and a sink receives.
+    /// Writes one CSV row for each RTP packet received by an endpoint with a local source and sink.
     pub packet_log: Option<PathBuf>,
-    /// Seed of SSRCs, sequence numbers and timestamps: unpredictable in use (RFC 3550
-    /// §5.1), fixed in tests.
+    /// Seed of SSRCs, sequence numbers and timestamps: unpredictable in production (RFC 3550 §5.1),
+    /// fixed in tests.
     pub seed: u64,
 }
 
 impl RelayConfig {
-    /// One thread for each core but one.
+    /// The defaults, with one thread per core except one.
     pub fn new(addresses: Vec<IpAddr>, ports: RangeInclusive<u16>, seed: u64) -> Self {
         let cores = std::thread::available_parallelism().map_or(1, std::num::NonZero::get);
         let threads = cores.saturating_sub(1).max(1);
@@ -74,10 +74,10 @@ pub enum SpawnError {
     /// The system refused a thread or a descriptor.
     #[error("cannot start a media thread: {0}")]
     System(io::Error),
-    /// Nothing can be bound there.
+    /// The address cannot be bound.
     #[error("cannot bind a media socket to {ip}: {error}; choose an address of this machine")]
     Bind { ip: IpAddr, error: io::Error },
-    /// The packet log.
+    /// The packet log cannot be written.
     #[error("cannot write the packet log {path}: {error}", path = path.display())]
     PacketLog { path: PathBuf, error: io::Error },
     /// The range has too few ports for the threads.
@@ -85,7 +85,7 @@ pub enum SpawnError {
     Ports(usize),
 }
 
-/// Tells one endpoint what to play and to collect, from any thread of the process's.
+/// Controls what one endpoint plays and collects, from any thread of the process.
 #[derive(Clone)]
 pub struct Stager {
     id: RelayId,
@@ -94,14 +94,14 @@ pub struct Stager {
 }
 
 impl Stager {
-    /// Tells it.
+    /// Sends the command.
     pub fn act(&self, act: Act) {
         let _ = self.commands.send(Command::Stage { id: self.id, act: Box::new(act) });
         self.shared.wake();
     }
 }
 
-/// Tells a room what becomes of it, from any thread of the process's.
+/// Controls one room, from any thread of the process.
 pub struct Roomer {
     number: u64,
     commands: Sender<Command>,
@@ -109,17 +109,17 @@ pub struct Roomer {
 }
 
 impl Roomer {
-    /// Tells it.
+    /// Sends the command.
     pub fn act(&self, act: RoomAct) {
         let _ = self.commands.send(Command::Room { number: self.number, act: Box::new(act) });
         self.shared.wake();
     }
 }
 
-/// The relay's front. Commands return at once and are obeyed in their order.
+/// The relay's handle. Commands return at once and are executed in order.
 pub struct RelayHandle {
     threads: Vec<Thread>,
-    /// What is bound.
+    /// The bound addresses.
     addresses: Vec<IpAddr>,
     own_tables: usize,
     turns: Arc<Turns>,
@@ -130,8 +130,8 @@ pub struct RelayHandle {
 }
 
 impl RelayHandle {
-    /// Starts the threads. Events come as whatever the caller makes of them; the channel is
-    /// closed when the threads have ended.
+    /// Starts the threads. Events are converted to the caller's type; the channel is closed when
+    /// the threads have ended.
     ///
     /// # Errors
     /// See [`SpawnError`].
@@ -142,7 +142,7 @@ impl RelayHandle {
         Ok((RelayHandle::spawn_with(config, events)?, event_queue))
     }
 
-    /// The same with events to a channel that others send to as well.
+    /// The same, with events sent to a channel that has other senders as well.
     ///
     /// # Errors
     /// See [`SpawnError`].
@@ -151,7 +151,7 @@ impl RelayHandle {
         events: mpsc::UnboundedSender<E>,
     ) -> Result<RelayHandle, SpawnError> {
         for &ip in &config.addresses {
-            // Whether the address is ours shows here, and not in every call.
+            // Check here, and not in every call, that the address is local.
             b2b_sys::relay::bind(SocketAddr::new(ip, 0)).map_err(|error| SpawnError::Bind { ip, error })?;
         }
         let count = config.threads.max(1);
@@ -234,12 +234,12 @@ impl RelayHandle {
     }
 
     fn joins(&self) -> std::sync::MutexGuard<'_, Vec<JoinHandle<()>>> {
-        // A panic elsewhere leaves nothing half done behind this lock.
+        // A panic elsewhere leaves no inconsistent state behind this lock.
         self.joins.lock().unwrap_or_else(PoisonError::into_inner)
     }
 
-    /// Opens an endpoint, on the thread of `near` if that is given, else where there are
-    /// fewest, and says where it receives: at once where one is bound ahead, soon where not.
+    /// Opens an endpoint and returns its address: on the thread of `near` if given, otherwise on the thread
+    /// with the fewest endpoints. Completes at once if an endpoint is bound ahead, otherwise once one is bound.
     pub fn open(&self, ipv6: bool, near: Option<RelayId>, config: EndpointConfig) -> Opening {
         match self.addresses.iter().find(|ip| ip.is_ipv6() == ipv6) {
             Some(usual) => self.open_at(*usual, near, config),
@@ -247,7 +247,7 @@ impl RelayHandle {
         }
     }
 
-    /// The same at this address.
+    /// The same at the given address.
     pub fn open_at(&self, ip: IpAddr, near: Option<RelayId>, config: EndpointConfig) -> Opening {
         let Some(address) = self.addresses.iter().position(|it| *it == ip) else {
             return Opening::Done(Err(OpenError::Family));
@@ -256,8 +256,8 @@ impl RelayHandle {
         opening::open(&self.threads, near, (address, config), &self.answers)
     }
 
-    /// Opens an endpoint on the thread of `near`, for who cannot go on without: some that are bound ahead are kept for
-    /// that. Blocks where even those are taken.
+    /// Opens an endpoint on the thread of `near`, for a caller that cannot proceed without: some
+    /// endpoints bound ahead are reserved for this. Blocks if even those are taken.
     ///
     /// # Errors
     /// See [`OpenError`].
@@ -267,7 +267,8 @@ impl RelayHandle {
         thread.take_or_wait(address, config, PATIENCE)
     }
 
-    /// Opens an endpoint at this address of the first thread's, for who blocks until it is there, or for so long.
+    /// Opens an endpoint at this address on the first thread. Blocks until it is there, or for at
+    /// most `patience`.
     ///
     /// # Errors
     /// See [`OpenError`].
@@ -276,46 +277,46 @@ impl RelayHandle {
         self.threads.first().ok_or(OpenError::Stopped)?.take_or_wait(address, config, patience)
     }
 
-    /// Tells an endpoint what becomes of its source and its sink.
+    /// Sends a command to an endpoint's local source and sink.
     pub fn local(&self, id: RelayId, act: LocalAct) {
         self.command(id, Command::Local { id, act });
     }
 
     fn command(&self, id: RelayId, command: Command) {
         let Some(thread) = self.threads.get(usize::from(id.thread)) else { return };
-        // Only a thread that has ended refuses, and that has closed everything.
+        // Sending fails only if the thread has ended, and then everything is closed.
         let _ = thread.commands.send(command);
         thread.shared.wake();
     }
 
-    /// Commands from now on, of whoever gives some, wake their threads at the end of the turn: a wake-up costs more than
-    /// the rest of a command, and what one message of the far end brings about is several.
+    /// Defers wake-ups for commands from any sender to the end of the turn. A wake-up costs more
+    /// than the rest of a command, and one message from the far end causes several commands.
     pub fn begin_turn(&self) {
         self.turns.begin();
     }
 
-    /// Wakes the threads that have got commands since.
+    /// Ends the turn and wakes the threads that received commands.
     pub fn end_turn(&self) {
         self.turns.end(self.threads.iter().map(|thread| &*thread.shared));
     }
 
-    /// What offer and answer settled of a far end.
+    /// Applies what offer and answer settled about a far end.
     pub fn describe(&self, id: RelayId, remote: Remote) {
         self.command(id, Command::Describe { id, remote });
     }
 
-    /// SRTP with these keys from now on, or plain RTP. The same keys again change nothing.
+    /// Uses SRTP with these keys from now on, or plain RTP. The same keys again change nothing.
     pub fn protect(&self, id: RelayId, keys: Option<Keys>) {
         self.command(id, Command::Protect { id, keys: keys.map(Box::new) });
     }
 
-    /// Bounds what is sent to a host until something comes from there, or no more; see
+    /// Limits what is sent to a host until something is received from it, or lifts the limit; see
     /// [`Command::Bound`].
     pub fn bound(&self, id: RelayId, to: Option<(String, IpAddr)>) {
         self.command(id, Command::Bound { id, to });
     }
 
-    /// Joins two endpoints of one thread; does nothing and says so if they are not of one.
+    /// Joins two endpoints of one thread; returns `false` and does nothing if their threads differ.
     pub fn join(&self, a: RelayId, b: RelayId, forward: Way, backward: Way) -> bool {
         let near = a.thread == b.thread;
         if near {
@@ -325,58 +326,58 @@ impl RelayHandle {
         near
     }
 
-    /// Parts them.
+    /// Parts two joined endpoints.
     pub fn part(&self, a: RelayId, b: RelayId) {
         self.command(a, Command::Part { a, b });
     }
 
-    /// A digit for an endpoint's party, by its event code (RFC 4733 table 3).
+    /// Sends a digit to an endpoint's party, by its event code (RFC 4733 table 3).
     pub fn digit(&self, id: RelayId, code: u8, duration_ms: u32) {
         self.command(id, Command::Digit { id, code, duration_ms });
     }
 
-    /// Who tells this endpoint what to play and to collect; none: its thread is none of ours.
+    /// The [`Stager`] of an endpoint; `None` if no such thread exists.
     pub fn stager(&self, id: RelayId) -> Option<Stager> {
         let thread = self.threads.get(usize::from(id.thread))?;
         Some(Stager { id, commands: thread.commands.clone(), shared: thread.shared.clone() })
     }
 
-    /// Tells a thread what becomes of a room.
+    /// Sends a command to a room on a thread.
     pub fn room(&self, thread: u16, number: u64, act: RoomAct) {
         if let Some(roomer) = self.roomer(thread, number) {
             roomer.act(act);
         }
     }
 
-    /// Who tells a room what is played in it.
+    /// The [`Roomer`] of a room; `None` if no such thread exists.
     pub fn roomer(&self, thread: u16, number: u64) -> Option<Roomer> {
         let thread = self.threads.get(usize::from(thread))?;
         Some(Roomer { number, commands: thread.commands.clone(), shared: thread.shared.clone() })
     }
 
-    /// A way back for an answer.
+    /// A return path for an answer.
     pub fn reply<T: Send + 'static>(&self) -> (Reply<T>, oneshot::Receiver<T>) {
         let (to, answer) = oneshot::channel();
         (Reply::new(to, self.answers.clone()), answer)
     }
 
-    /// An endpoint's counters, soon; the channel is dropped when there is no such endpoint.
+    /// Requests an endpoint's counters; the channel is dropped if there is no such endpoint.
     pub fn stats(&self, id: RelayId) -> oneshot::Receiver<Box<EndpointStats>> {
         let (reply, stats) = oneshot::channel();
         self.command(id, Command::Stats { id, reply: Reply::new(reply, self.answers.clone()) });
         stats
     }
 
-    /// An endpoint as it stands, with its SRTP, for another process to go on with, soon; the channel is dropped when
-    /// there is no such endpoint.
+    /// Requests an endpoint's snapshot, with its SRTP state, for another process to continue from;
+    /// the channel is dropped if there is no such endpoint.
     pub fn snapshot(&self, id: RelayId) -> oneshot::Receiver<Box<EndpointSnapshot>> {
         let (reply, snapshot) = self.reply();
         self.command(id, Command::Snapshot { id, reply });
         snapshot
     }
 
-    /// An endpoint that was just opened goes on as this one; whether it does comes soon. Whom it is joined to is told
-    /// once both are restored, and a new snapshot is written before that.
+    /// Restores a newly opened endpoint from a snapshot; the result arrives later. Join it once
+    /// both endpoints are restored, and write a new snapshot before that.
     pub fn restore(
         &self,
         id: RelayId,
@@ -387,8 +388,7 @@ impl RelayHandle {
         restored
     }
 
-    /// What the endpoints of each thread have come to, and its ports, soon; threads that are
-    /// gone do not answer.
+    /// Requests the totals and ports of each thread; threads that have ended do not answer.
     pub fn totals(&self) -> Vec<oneshot::Receiver<(Totals, Ports)>> {
         let ask = |thread: &Thread| {
             let (reply, totals) = oneshot::channel();
@@ -399,7 +399,7 @@ impl RelayHandle {
         self.threads.iter().map(ask).collect()
     }
 
-    /// Packets of an endpoint go into this trace from now on, or into none.
+    /// Copies packets of an endpoint into this trace from now on, or into none.
     pub fn trace(&self, id: RelayId, trace: Option<Arc<PacketTrace>>) {
         let tap = trace.map(|trace| {
             let (tap, tapped) = tap(trace);
@@ -409,17 +409,17 @@ impl RelayHandle {
         self.command(id, Command::Trace { id, tap });
     }
 
-    /// Whether tones in the audio of an endpoint's party are digits.
+    /// Sets whether tones in the audio of an endpoint's party are reported as digits.
     pub fn hear_tones(&self, id: RelayId, on: bool) {
         self.command(id, Command::HearTones { id, on });
     }
 
-    /// RTP packets of an endpoint are copied into this tap too, until nobody reads it.
+    /// Also copies RTP packets of an endpoint into this tap, until its reader is gone.
     pub fn record(&self, id: RelayId, tap: recording::Tap) {
         self.command(id, Command::Record { id, tap: Box::new(tap) });
     }
 
-    /// Closes an endpoint: RTCP BYE, sockets closed, `Closed` follows. To be called once.
+    /// Closes an endpoint: sends RTCP BYE and closes its sockets; `Closed` follows. Call it once only.
     pub fn close(&self, id: RelayId) {
         if let Some(thread) = self.threads.get(usize::from(id.thread)) {
             thread.shared.open.fetch_sub(1, Ordering::Relaxed);
@@ -432,12 +432,12 @@ impl RelayHandle {
         self.threads.iter().map(Thread::open).sum()
     }
 
-    /// Threads that run, and how many of them have a descriptor table of their own.
+    /// Number of running threads, and how many of them have their own descriptor table.
     pub fn threads(&self) -> (usize, usize) {
         (self.threads.len(), self.own_tables)
     }
 
-    /// Hears when a thread has panicked: its endpoints are gone, and new ones cannot do without it.
+    /// Receives the name of a thread that panicked: its endpoints are gone, and new ones need it.
     pub fn panicked(&self) -> Receiver<String> {
         self.vital.panicked()
     }
@@ -449,26 +449,26 @@ impl RelayHandle {
             thread.shared.wake.wake();
         }
         for join in self.joins().drain(..) {
-            // Its panic was told.
+            // Its panic was reported already.
             let _ = join.join();
         }
     }
 }
 
 impl Drop for RelayHandle {
-    /// The threads' wake-up descriptors are closed here, in the table in which they were
+    /// Closes the threads' wake-up descriptors here, in the descriptor table in which they were
     /// opened.
     fn drop(&mut self) {
         self.shutdown();
     }
 }
 
-/// As the system shows it: a program has one.
+/// The thread name shown by the system; a program with local sources and sinks has one thread.
 fn name(index: usize, has_locals: bool) -> String {
     if has_locals { "media".to_owned() } else { format!("relay-{index}") }
 }
 
-/// As many ranges of even ports with their odd neighbours.
+/// Splits the range into `count` ranges of even ports with the odd ports above them.
 fn split(ports: &RangeInclusive<u16>, count: usize) -> Option<Vec<RangeInclusive<u16>>> {
     let first = u32::from(ports.start().max(&1).next_multiple_of(2));
     let pairs = (u32::from(*ports.end()) + 1).saturating_sub(first) / 2;

@@ -1,31 +1,31 @@
-//! Digits that we send to a leg as telephone events (RFC 4733), one after the other: what
-//! to send when. No I/O, and time is an argument.
+//! Digits sent to a leg as telephone events (RFC 4733), one after the other: what to send when. No
+//! I/O; time is an argument.
 
 use std::collections::VecDeque;
 
 use crate::rtp::telephone_event::{EventPacket, SentEvent};
 
-/// Between two packets of an event, ms; timers are not looked at more often.
+/// Interval between two packets of an event, ms; timers are not checked more often.
 const STEP_MS: u32 = 20;
-/// Between two events, ns: receivers tell them apart.
+/// Pause between two events, ns, so that receivers tell them apart.
 const PAUSE: u64 = 60_000_000;
-/// Digits that wait at most.
+/// Maximum number of queued digits.
 const QUEUE: usize = 32;
-/// How long a digit may be, ms: what is shorter is missed, what is longer is a mistake.
+/// Limits of a digit's length, ms: shorter ones are missed, longer ones are a mistake.
 const LENGTH: (u32, u32) = (80, 6_000);
 
-/// Digits on their way to one leg.
+/// Digits being sent to one leg.
 #[derive(Debug, Default)]
 pub(super) struct Inserted {
     queue: VecDeque<(u8, u32)>,
-    /// With the timestamp of its first packet, once that has gone.
+    /// The event being sent, with the timestamp of its first packet once that is sent.
     current: Option<(SentEvent, Option<u32>)>,
-    /// When the next packet goes, ns; 0: nothing is left.
+    /// When the next packet is due, ns; 0 if none is left.
     pub due: u64,
 }
 
 impl Inserted {
-    /// Puts a digit behind those that wait. Too many are lost.
+    /// Queues a digit; digits beyond the limit are dropped.
     pub fn push(&mut self, at: u64, code: u8, duration_ms: u32) {
         if self.queue.len() < QUEUE {
             self.queue.push_back((code, duration_ms.clamp(LENGTH.0, LENGTH.1)));
@@ -35,8 +35,8 @@ impl Inserted {
         }
     }
 
-    /// The packet that is due, and its timestamp: none if it is the first one, which takes the moment's.
-    /// `clock_rate` is that of the events.
+    /// The packet that is due, and its timestamp; `None` for the first packet, which takes the
+    /// current one. `clock_rate` is that of the events.
     pub fn packet(&mut self, at: u64, clock_rate: u32) -> Option<(EventPacket, Option<u32>)> {
         if self.current.is_none() {
             let (code, duration_ms) = self.queue.pop_front()?;
@@ -53,7 +53,7 @@ impl Inserted {
         Some((packet, timestamp))
     }
 
-    /// The timestamp that the event's first packet was sent with.
+    /// Records the timestamp with which the event's first packet was sent.
     pub fn begun(&mut self, timestamp: u32) {
         if let Some((_, begun)) = &mut self.current {
             begun.get_or_insert(timestamp);

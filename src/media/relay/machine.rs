@@ -1,10 +1,9 @@
-//! The relay machine of one thread: endpoints in a table, joins, timers; the time as an
-//! argument, no socket, no clock, no thread.
+//! The relay machine of one thread: a table of endpoints, joins and timers. Time is an argument;
+//! there is no socket, clock or thread.
 //!
-//! Who drives it hands it datagrams with the moment at which they were read
-//! ([`Machine::packet`]), commands ([`Machine::command`]), and calls
-//! [`Machine::maintain`] at [`Machine::next_wake`]. What is to be sent goes to a
-//! [`Transmit`] at once, what has happened comes out of [`Machine::poll_event`].
+//! Its driver passes in datagrams with their arrival times ([`Machine::packet`]) and commands
+//! ([`Machine::command`]), and calls [`Machine::maintain`] at [`Machine::next_wake`]. Packets to
+//! send go to a [`Transmit`] at once; events are read from [`Machine::poll_event`].
 
 mod accounts;
 mod command;
@@ -40,35 +39,35 @@ use crate::transport::lock::Belief;
 
 pub use command::Command;
 
-/// Moments are counted in ns from here before the machine's start, so that 0 is none.
+/// Times in ns count from this long before the machine's start, so that 0 means none.
 const BEFORE: u64 = 1_000_000_000;
-/// Timers are looked at in steps of this, ns: many then share a wake-up.
+/// Timers are rounded to steps of this, ns, so that many share a wake-up.
 const GRAIN: u64 = 20_000_000;
-/// How often pressed keys are looked at.
+/// How often pressed keys are checked.
 const PRESSED: Duration = Duration::from_millis(40);
-/// Times that one packet is looked at: its source, stream, clock and anchor may be new.
+/// Maximum attempts at one packet: its source, stream, clock and anchor may each be new.
 const LESSONS: usize = 5;
 
-/// Where datagrams go.
+/// Sends datagrams.
 pub trait Transmit {
-    /// Sends from an endpoint's socket; whether the system took it.
+    /// Sends from an endpoint's socket; returns whether the system accepted the datagram.
     fn transmit(&mut self, slot: u32, channel: Channel, to: SocketAddr, datagram: &[u8]) -> bool;
 }
 
-/// A moment in ns from before a machine's start.
+/// Converts a time to ns since [`BEFORE`] the machine's start.
 fn ns(epoch: Instant, at: Instant) -> u64 {
     BEFORE + at.saturating_duration_since(epoch).as_nanos() as u64
 }
 
-/// See the module's text.
+/// The relay machine of one thread; see the module documentation.
 pub struct Machine {
     endpoints: Vec<Option<Box<Endpoint>>>,
-    /// When an endpoint's next timer is due, and its place. Entries that are no longer
-    /// what the endpoint says are passed over.
+    /// When an endpoint's next timer is due, and its slot. Entries that no longer match the
+    /// endpoint's own time are skipped.
     timers: BinaryHeap<Reverse<(u64, u32)>>,
     /// Endpoints with a key pressed.
     pressed: Vec<u32>,
-    /// Endpoints that we speak to.
+    /// Endpoints and rooms that are served every 20 ms.
     wheel: Wheel,
     rooms: Vec<Option<Box<Room>>>,
     locals: Locals,
@@ -80,8 +79,8 @@ pub struct Machine {
 }
 
 impl Machine {
-    /// An empty machine. `epoch` is any moment before the first packet, `seed` gives
-    /// SSRCs, sequence numbers and timestamps.
+    /// An empty machine. `epoch` is any time before the first packet; `seed` determines SSRCs,
+    /// sequence numbers and timestamps.
     pub fn new(epoch: Instant, seed: u64) -> Self {
         Machine {
             endpoints: Vec::new(),
@@ -103,13 +102,13 @@ impl Machine {
         self.open
     }
 
-    /// RTP packets of an endpoint's party that were believed so far.
+    /// Number of RTP packets of an endpoint's party that were believed so far.
     pub fn believed(&self, slot: u32) -> u64 {
         let endpoint = self.endpoints.get(slot as usize).and_then(Option::as_deref);
         endpoint.map_or(0, |endpoint| endpoint.state.packets)
     }
 
-    /// The next thing that has happened.
+    /// The next event.
     pub fn poll_event(&mut self) -> Option<RelayEvent> {
         self.events.pop_front()
     }
@@ -127,14 +126,14 @@ impl Machine {
         self.endpoints.get_mut(slot as usize)?.as_deref_mut()
     }
 
-    /// An endpoint and the one that gets what comes to it.
+    /// An endpoint and the peer that receives its packets.
     fn pair(&mut self, slot: u32) -> Option<(&mut Endpoint, &mut Endpoint)> {
         let peer = self.at(slot)?.peer?;
         let [one, other] = self.endpoints.get_disjoint_mut([slot as usize, peer as usize]).ok()?;
         Some((one.as_deref_mut()?, other.as_deref_mut()?))
     }
 
-    /// Obeys.
+    /// Executes a command.
     pub fn command(&mut self, now: Now, command: Command, out: &mut impl Transmit) {
         let at = self.ns(now.at);
         match command {
@@ -159,7 +158,7 @@ impl Machine {
             }
             Command::Restore { id, snapshot, reply } => reply.give(self.restore(now, id, &snapshot)),
             Command::Local { id, act } => self.act_locally(now, id, act),
-            // Its source alone speaks to the party.
+            // Only its local source sends to the party.
             Command::Digit { id, .. } | Command::Stage { id, .. } if self.has_local(id) => {}
             Command::Digit { id, code, duration_ms } => self.insert_digit(at, id, code, duration_ms),
             Command::Stage { id, act } => self.stage(at, id, *act),
@@ -178,7 +177,7 @@ impl Machine {
         }
     }
 
-    /// Whether what comes to an endpoint has proved itself before (SRTP).
+    /// Sets whether packets to an endpoint are authenticated before they arrive here (SRTP).
     pub fn authenticates(&mut self, id: RelayId, on: bool) {
         if let Some(endpoint) = self.get(id) {
             endpoint.far.lock.authenticates(on);
@@ -198,7 +197,7 @@ impl Machine {
         }
     }
 
-    /// A datagram has come to an endpoint.
+    /// Processes a datagram received by an endpoint.
     #[inline]
     pub fn packet(
         &mut self,
@@ -210,7 +209,7 @@ impl Machine {
         out: &mut impl Transmit,
     ) {
         let at = self.ns(now.at);
-        // RFC 5761 §4: where RTCP is on the RTP port.
+        // RFC 5761 §4: RTCP may arrive on the RTP port.
         let rtcp = datagram.get(1).is_some_and(|second| (64..=95).contains(&(second & 0x7F)));
         if rtcp || channel == Channel::Rtcp {
             return self.rtcp(now, at, slot, source, datagram);
@@ -273,8 +272,7 @@ impl Machine {
         }
     }
 
-    /// Changes a rule that did not cover a packet. Whether there is a point in applying it
-    /// again.
+    /// Changes a rule that did not cover a packet. Returns whether to apply it again.
     #[cold]
     fn learn(&mut self, what: Unknown, slot: u32, now: Now, source: SocketAddr, header: &Header) -> bool {
         let at = self.ns(now.at);
@@ -326,7 +324,7 @@ impl Machine {
         }
     }
 
-    /// A packet for the other leg that does not stay what it is.
+    /// Transcodes a packet for the other leg.
     fn transcode(&mut self, now: Now, at: u64, slot: u32, datagram: &[u8], out: &mut impl Transmit) {
         let (mut passed_on, mut held) = (false, false);
         if let Some((endpoint, peer)) = self.pair(slot) {
@@ -375,7 +373,7 @@ impl Machine {
         self.events.push_back(RelayEvent::Digit { id, digit, duration_ms, passed_on, by_tone: false });
     }
 
-    /// Puts an endpoint's next timer among the others.
+    /// Schedules an endpoint's next timer.
     fn arm(&mut self, slot: u32) {
         let Some(endpoint) = self.at(slot) else { return };
         let inserted = endpoint.inserted.as_ref().map_or(0, |it| it.due);
@@ -391,7 +389,7 @@ impl Machine {
         }
     }
 
-    /// What is due beside packets: reports, silence, keys without an end.
+    /// Handles what is due apart from packets: reports, silence, keys without an end.
     pub fn maintain(&mut self, now: Now, out: &mut impl Transmit) {
         let at = self.ns(now.at);
         while let Some(&Reverse((due, slot))) = self.timers.peek()
@@ -434,7 +432,7 @@ impl Machine {
         }
         if endpoint.far.reports.due != 0 && endpoint.far.reports.due <= at {
             endpoint.far.reports.schedule(at, rng);
-            // Packets may have come since the last timeout: the next silence counts again.
+            // Packets may have arrived since the last timeout: the next silence counts again.
             endpoint.far.silence.look_back(at, endpoint.state.last_at);
             self.report(now, at, slot, false, out);
             self.sample(at, slot);
@@ -460,7 +458,7 @@ impl Machine {
         self.events.push_back(RelayEvent::Closed { id, stats });
     }
 
-    /// When [`Machine::maintain`] must be called next; `None` while nothing is due.
+    /// When [`Machine::maintain`] must be called next; `None` if nothing is due.
     pub fn next_wake(&self, now: Instant) -> Option<Instant> {
         let timer = self.timers.peek();
         let timer =

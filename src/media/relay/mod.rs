@@ -1,25 +1,25 @@
-//! The relay: RTP of two legs joined, forwarded when it comes; decoded only where the
-//! legs share no codec, and where an endpoint is joined with something else than another one: a room, a stage, or a
-//! source and a sink of frames ([`local`](super::local)).
+//! The relay: RTP of two joined legs, forwarded as it arrives. It is decoded only where the legs
+//! share no codec, and where an endpoint is joined with something other than an endpoint: a room, a
+//! stage, or a local source and sink of frames ([`local`](super::local)).
 //!
 //! - `machine`: endpoints, joins and timers of one thread, without I/O
-//! - `endpoint`: one leg's place
-//! - `answer`: what the threads answer, on its way to who waits
-//! - `handle`: how the rest of the program speaks to the threads; `thread`: their driver; `sockets`: those of endpoints; `shared`: what
-//!   handle and thread have
-//! - `inserted`: digits that we send to a leg as events; `tones`: those that it presses as sound
-//! - `opening`: how an endpoint is opened, and by whom it is bound
-//! - `pace`: the clock of what is received, and which gaps are no loss
-//! - `protection`: SRTP, between the sockets and all that
-//! - `snapshot`: an endpoint, to be written and read back
-//! - `stats`: what an endpoint has seen and done, as it stands
-//! - `totals`: the same over all endpoints
+//! - `endpoint`: one leg
+//! - `answer`: answers of the threads, on their way to the requester
+//! - `handle`: how the rest of the program controls the threads; `thread`: their driver; `sockets`:
+//!   the endpoints' sockets; `shared`: state shared by handle and thread
+//! - `inserted`: digits sent to a leg as events; `tones`: digits that it sends as tones
+//! - `opening`: how an endpoint is opened, and which thread binds it
+//! - `pace`: the clock of a received stream, and which gaps are not loss
+//! - `protection`: SRTP, between the sockets and the machine
+//! - `snapshot`: an endpoint's state, to be written and read back
+//! - `stats`: an endpoint's counters; `over_time`: samples of them
+//! - `totals`: the counters summed over all endpoints
 //! - `trace`: packets of endpoints, for captures
-//! - `unproven`: how much is sent to who has proved nothing
-//! - `wheel`: what is ticked every 20 ms, at phases of its own
+//! - `unproven`: the limit on what is sent to an unproven address
+//! - `wheel`: what is served every 20 ms, at its own phase
 //!
-//! What becomes of a packet is a [`ForwardRule`](super::forward::ForwardRule). The
-//! machine makes and changes rules; between two changes packets meet nothing else.
+//! A [`ForwardRule`](super::forward::ForwardRule) decides how each packet is handled. Only the
+//! machine creates and changes rules; between two changes, no other code touches a packet.
 
 mod answer;
 mod endpoint;
@@ -62,50 +62,50 @@ use super::transcode::Plan;
 use super::transport::lock::NamedSources;
 use b2b_base::metrics::MediaStats;
 
-/// An endpoint: which thread has it, where, and which one it is of all that were there.
+/// Identifies an endpoint: its thread, its slot, and which endpoint of that slot it is.
 #[derive(Debug, Clone, Copy, PartialEq, Eq, Hash, PartialOrd, Ord)]
 pub struct RelayId {
     /// Index of the thread.
     pub thread: u16,
-    /// Place in the thread's table.
+    /// Slot in the thread's table.
     pub slot: u32,
-    /// Grows with each endpoint in this place.
+    /// Increases with each endpoint in this slot.
     pub generation: u32,
 }
 
-/// What an endpoint is told at its start.
+/// Configuration of an endpoint when it opens.
 #[derive(Debug, Clone, Default, PartialEq, Eq, serde::Serialize, serde::Deserialize)]
 pub struct EndpointConfig {
-    /// [`RelayEvent::Timeout`] when no RTP came for this long although it should.
+    /// Silence after which [`RelayEvent::Timeout`] is raised if RTP is expected.
     pub rtp_timeout: Option<Duration>,
-    /// From where its far end may send beside what the signalling names, and what is answered.
+    /// Addresses besides the signalled one from which its far end may send, and the replies to them.
     pub sources: NamedSources,
 }
 
-/// What becomes of packets on their way from one endpoint to another.
+/// How packets from one endpoint to another are handled.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
 pub struct Way {
-    /// By payload type.
+    /// Handling by payload type.
     pub payload_types: PayloadMap,
-    /// Ticks a second of the stream, until its packets say otherwise.
+    /// Clock rate of the stream, Hz, until its packets show another.
     pub clock_rate: u32,
-    /// By payload type.
+    /// Clock rates by payload type.
     pub clocks: Clocks,
-    /// By header extension.
+    /// Handling by header extension.
     pub extensions: ExtensionMap,
-    /// Payloads of this type are written anew.
+    /// The payload type that is re-encoded from one G.711 law to the other.
     pub recode: Option<Recode>,
-    /// The payload type of comfort noise (RFC 3389) that the other leg does not know: it goes up,
-    /// and is heard there as noise of ours.
+    /// Payload type of comfort noise (RFC 3389) that the other leg does not support: its packets
+    /// are passed up, and the other leg hears generated noise.
     pub noise: Option<u8>,
-    /// Payload types that go up are decoded, and encoded for the other leg.
+    /// Packets that are passed up are decoded and encoded for the other leg.
     pub transcode: Option<Plan>,
-    /// Nothing passes, though both parties are there: whose packets these are is on hold.
+    /// The sender is on hold: nothing is forwarded although both parties are there.
     pub held: bool,
 }
 
 impl Way {
-    /// Packets pass as they are, without header extensions.
+    /// Forwards packets unchanged, without header extensions.
     pub fn new(payload_types: PayloadMap, clock_rate: u32) -> Self {
         let extensions = ExtensionMap::EMPTY;
         let clocks = Clocks::default();
@@ -113,53 +113,53 @@ impl Way {
         Way { payload_types, clock_rate, clocks, extensions, recode, noise, transcode, held: false }
     }
 
-    /// The same, of a party that is on hold: nothing passes but digits, which go up.
+    /// Changes the rule to that of a sender on hold: nothing is forwarded; digits are passed up.
     pub fn hold(&mut self) {
         self.payload_types.hold();
         (self.recode, self.noise, self.transcode, self.held) = (None, None, None, true);
     }
 
-    /// Ticks a second of what leaves.
+    /// Clock rate of the outgoing stream, Hz.
     pub fn clock_rate_out(&self) -> u32 {
         self.transcode.map_or(self.clock_rate, |plan| plan.to.codec.clock_rate())
     }
 }
 
-/// G.711 to G.711: an octet for an octet, so that a packet stays what it is.
+/// Conversion between the G.711 laws: one octet for one octet, so that the packet is otherwise unchanged.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
 pub struct Recode {
-    /// Payload type of packets that are written anew, as they come in.
+    /// The payload type to convert, as received.
     pub payload_type: u8,
-    /// To this law.
+    /// The law to convert to.
     pub to: Law,
 }
 
-/// What happens at endpoints.
+/// Events of endpoints.
 #[derive(Debug, Clone, PartialEq)]
 pub enum RelayEvent {
-    /// The first RTP packet was believed. Once.
+    /// The first RTP packet was believed. Raised once.
     Started { id: RelayId, from: SocketAddr },
-    /// No RTP for the configured time although it is expected. Once; armed again by the
-    /// next packet, by [`machine::Command::Describe`] and by a join.
+    /// No RTP for the configured time although it is expected. Raised once; re-armed by the next
+    /// packet, by [`machine::Command::Describe`] and by a join.
     Timeout { id: RelayId },
-    /// RTP is believed from another address, without a word of signalling.
+    /// RTP from another address is believed, without any signalling.
     SourceChanged { id: RelayId, from: SocketAddr, to: SocketAddr },
-    /// No more is sent to where the party said that it receives: nothing has ever come from there.
-    /// Once.
+    /// Nothing more is sent to the address at which the party said it receives, because nothing was
+    /// ever received from there. Raised once.
     Withheld { id: RelayId, to: SocketAddr },
-    /// Packets come, and none of them from an address that may be believed. Once.
+    /// Packets arrive, but none from an address that may be believed. Raised once.
     SourceRefused { id: RelayId, from: SocketAddr },
-    /// A digit by RFC 4733, once per event, or `by_tone`; whether it went to the other leg as an
-    /// event.
+    /// A digit by RFC 4733, once per event, or by tone (`by_tone`); `passed_on` is whether the
+    /// other leg got it as an event.
     Digit { id: RelayId, digit: char, duration_ms: u32, passed_on: bool, by_tone: bool },
-    /// Somebody in a room begins or ceases to speak.
+    /// A member of a room begins or stops speaking.
     Speaking { room: u64, id: RelayId, on: bool },
-    /// The source of an endpoint has ended, and everything before that has been sent.
+    /// The source of an endpoint has ended, and all its audio has been sent.
     SourceEnded { id: RelayId },
-    /// An endpoint with a source and a sink closes: what it has come to. [`RelayEvent::Closed`] follows.
+    /// The final counters of a closing endpoint with a local source and sink. [`RelayEvent::Closed`] follows.
     Heard { id: RelayId, stats: Box<MediaStats>, reception: Box<Reception> },
     /// The last event of an endpoint.
     Closed { id: RelayId, stats: Box<EndpointStats> },
-    /// A thread could not go on.
+    /// A media thread has failed.
     Lost { reason: String },
 }

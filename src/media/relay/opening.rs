@@ -1,5 +1,5 @@
-//! How an endpoint is opened: one of those that its media thread has bound ahead, or else one that the thread binds when
-//! it is asked. Nobody blocks for it: who gives commands to media has the calls.
+//! Opens an endpoint: one that its media thread has bound ahead, or one that the thread binds on
+//! request. The caller never blocks for it, as the thread that commands media also runs the calls.
 
 use std::net::SocketAddr;
 use std::sync::Arc;
@@ -15,40 +15,41 @@ use super::shared::Shared;
 use super::thread::Ready;
 use super::{EndpointConfig, RelayId};
 
-/// Endpoints bound ahead, of each address, that are kept for who cannot wait while more can be bound.
+/// Endpoints bound ahead per address that are reserved for callers that cannot wait, as long as
+/// more can be bound.
 const KEPT: usize = 8;
-/// How long such a one waits where even those are taken: the thread is awake then and binds more. It takes
-/// microseconds, unless the machine stands still.
+/// How long such a caller waits if even those are taken. The thread is awake then and binds more
+/// within microseconds, unless the machine stalls.
 pub(super) const PATIENCE: Duration = Duration::from_millis(250);
 
 /// Why an endpoint could not be opened.
 #[derive(Debug, Clone, Copy, PartialEq, Eq, thiserror::Error)]
 pub enum OpenError {
-    /// Ports or descriptors are used up.
+    /// No free port or descriptor.
     #[error("no free RTP port; widen the port range or end calls")]
     Ports,
-    /// No address of this family, or not this one, is configured.
+    /// No address of this family, or not the requested address, is configured.
     #[error("no media address of this family; add one")]
     Family,
-    /// The threads are gone.
+    /// The threads have ended.
     #[error("the relay has stopped")]
     Stopped,
 }
 
-/// An endpoint, and where it receives.
+/// An endpoint and its local address.
 pub type Opened = Result<(RelayId, SocketAddr), OpenError>;
 
-/// An endpoint that is opened, or will be.
+/// An endpoint that is open, or will be.
 #[derive(Debug)]
 pub enum Opening {
-    /// It was bound ahead, or there is none.
+    /// It was bound ahead, or opening failed.
     Done(Opened),
-    /// All that were bound ahead are taken: its thread binds it and answers.
+    /// No endpoint bound ahead was free: the thread binds one and answers.
     Soon(oneshot::Receiver<Opened>),
 }
 
 impl Opening {
-    /// The endpoint, once it is there.
+    /// Waits for the endpoint.
     ///
     /// # Errors
     /// See [`OpenError`].
@@ -71,30 +72,30 @@ impl Opening {
     }
 }
 
-/// What a thread is to bind, since nothing bound ahead is left.
+/// A request to a thread to bind an endpoint, as none bound ahead is left.
 pub(super) struct Wanted {
     pub address: usize,
     pub config: EndpointConfig,
     pub reply: Reply<Opened>,
 }
 
-/// A media thread, as the handle knows it.
+/// The handle's view of a media thread.
 pub(super) struct Thread {
     pub shared: Arc<Shared>,
     pub commands: Sender<Command>,
     pub wanted: Sender<Wanted>,
-    /// Endpoints bound ahead, of each address, and how many there are to be.
+    /// Endpoints bound ahead, per address, and the target number of them.
     pub ready: Vec<Receiver<Ready>>,
     pub ahead: usize,
 }
 
 impl Thread {
-    /// Endpoints that are open.
+    /// Number of open endpoints.
     pub fn open(&self) -> usize {
         self.shared.open.load(Ordering::Relaxed)
     }
 
-    /// One that is bound ahead; `hurry`: one of those that are kept, too.
+    /// Takes an endpoint bound ahead; with `hurry` also one of the reserved ones.
     pub fn take(
         &self,
         address: usize,
@@ -107,7 +108,8 @@ impl Thread {
         self.used(bound, ready, config)
     }
 
-    /// The same for who cannot go on without: waits for so long where even those that are kept are taken.
+    /// The same for a caller that cannot proceed without: waits up to `patience` if even the
+    /// reserved ones are taken.
     pub fn take_or_wait(&self, address: usize, config: &EndpointConfig, patience: Duration) -> Opened {
         let bound = self.ready.get(address).ok_or(OpenError::Family)?;
         if let Some(opened) = self.take(address, config, true) {
@@ -124,15 +126,15 @@ impl Thread {
         }
     }
 
-    /// One that was bound ahead, once it is open; none: its thread has ended.
+    /// Opens an endpoint that was bound ahead; `None` if its thread has ended.
     fn used(
         &self,
         bound: &Receiver<Ready>,
         Ready { id, local }: Ready,
         config: &EndpointConfig,
     ) -> Option<(RelayId, SocketAddr)> {
-        // Nothing is to be done before the endpoint is described, but for binding more
-        // ahead in time: a wake-up costs more than the rest of a command.
+        // The thread need not act before the endpoint is described, except to bind more ahead in
+        // time: a wake-up costs more than the rest of a command.
         self.commands.send(Command::Open { id, config: config.clone() }).ok()?;
         self.shared.open.fetch_add(1, Ordering::Relaxed);
         if bound.len() < self.ahead / 2 + 1 {
@@ -141,12 +143,12 @@ impl Thread {
         Some((id, local))
     }
 
-    /// Whether nothing more could be bound when that was last tried.
+    /// Whether the thread failed to bind enough endpoints when it last tried.
     fn is_exhausted(&self) -> bool {
         self.shared.exhausted.load(Ordering::Acquire)
     }
 
-    /// Lets the thread bind one.
+    /// Asks the thread to bind one.
     fn ask(&self, address: usize, config: EndpointConfig, answers: &Sender<Answer>) -> Opening {
         let (to, answer) = oneshot::channel();
         let _ = self.wanted.send(Wanted { address, config, reply: Reply::new(to, answers.clone()) });
@@ -155,8 +157,8 @@ impl Thread {
     }
 }
 
-/// Opens an endpoint at this address of the threads': of this one, or of any, the one with the fewest first. A thread
-/// whose ports rest is passed over while another one has some.
+/// Opens an endpoint at this address: on the thread `near`, or on any, trying the one with the fewest endpoints
+/// first. A thread whose ports are all resting is skipped if another has a free one.
 pub(super) fn open(
     threads: &[Thread],
     near: Option<&Thread>,

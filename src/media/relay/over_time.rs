@@ -1,31 +1,31 @@
-//! How an endpoint's media has fared from its beginning, in at most [`MOST_SAMPLES`] samples: one at each report
-//! (RFC 3550 §6.2, every five seconds or so), and every second one dropped when there are as many, so that they stay
-//! evenly spread. No I/O, no clock.
+//! How an endpoint's counters developed since it opened, in at most [`MOST_SAMPLES`] samples: one
+//! per report (RFC 3550 §6.2, about every five seconds). When the limit is reached every second
+//! sample is dropped, so that the rest stay evenly spaced. No I/O, no clock.
 
 use std::time::Duration;
 
 use super::Totals;
 
-/// Samples of one endpoint at most: 0.5 KB.
+/// Maximum samples of one endpoint: 0.5 KB.
 pub const MOST_SAMPLES: usize = 32;
 
-/// Counters of one moment, since the endpoint's beginning.
+/// Cumulative counters at one time.
 #[derive(Debug, Clone, Copy, Default, PartialEq, Eq, serde::Serialize, serde::Deserialize)]
 pub struct QualitySample {
-    /// Since the endpoint was opened, ms.
+    /// Time since the endpoint was opened, ms.
     pub at_ms: u32,
     /// RTP packets received.
     pub received: u32,
     /// Missing by sequence number.
     pub lost: u32,
-    /// Interarrival jitter then, in tenths of a millisecond; 65,535 also stands for more.
+    /// Interarrival jitter at that time, in tenths of a millisecond; 65,535 also stands for more.
     pub jitter_tenths: u16,
-    /// Round trip then, in tenths of a millisecond and one more; 0: no report has said it.
+    /// Round-trip time plus one, in tenths of a millisecond; 0 if no report has told it.
     pub round_trip_tenths: u16,
 }
 
 impl QualitySample {
-    /// Counters at this time since the beginning; the round trip in ms.
+    /// A sample `at` this time since the endpoint was opened.
     pub fn new(at: Duration, received: u64, lost: u64, jitter: Duration, round_trip_ms: Option<f64>) -> Self {
         let few = |count: u64| u32::try_from(count).unwrap_or(u32::MAX);
         let short = |tenths: f64| tenths.clamp(0.0, f64::from(u16::MAX)) as u16;
@@ -43,29 +43,29 @@ impl QualitySample {
         f64::from(self.jitter_tenths) / 10.0
     }
 
-    /// Round trip, ms; none: no report has said it.
+    /// Round-trip time, ms; `None` if no report has told it.
     pub fn round_trip_ms(&self) -> Option<f64> {
         Some(f64::from(self.round_trip_tenths.checked_sub(1)?) / 10.0)
     }
 }
 
-/// The samples of an endpoint.
+/// The quality samples of an endpoint.
 #[derive(Debug, Clone, Default, PartialEq, Eq)]
 pub(super) struct OverTime {
     samples: Vec<QualitySample>,
-    /// Of so many reports one is kept, in powers of two: 2 to the power of this.
+    /// One of every 2^`halved` reports is kept.
     halved: u8,
-    /// Reports that were passed over since the last one that was kept.
+    /// Reports skipped since the last one that was kept.
     passed: u32,
 }
 
 impl OverTime {
-    /// Takes room for all samples, so that reports take no memory.
+    /// Reserves memory for all samples, so that reports do not allocate.
     pub fn begin(&mut self) {
         self.samples.reserve_exact(MOST_SAMPLES);
     }
 
-    /// A report is due; this is the state of things.
+    /// Adds the sample of a report.
     pub fn add(&mut self, sample: QualitySample) {
         self.passed += 1;
         if self.passed < 1 << self.halved.min(31) {
@@ -83,16 +83,16 @@ impl OverTime {
         }
     }
 
-    /// In their order.
+    /// The samples in chronological order.
     pub fn samples(&self) -> &[QualitySample] {
         &self.samples
     }
 }
 
-/// What an endpoint's counters were at its reports.
+/// An endpoint's counters as of its reports.
 #[derive(Debug, Default)]
 pub(super) struct Accounted {
-    /// What of them is in the thread's totals.
+    /// The part of the counters that is in the thread's totals.
     pub added_up: Totals,
     pub over_time: OverTime,
 }

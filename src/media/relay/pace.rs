@@ -1,5 +1,5 @@
-//! What is measured of a stream by its clock and its sequence numbers: which clock that is, and which
-//! gaps are no loss.
+//! Measures a received stream by its clock and its sequence numbers: which clock rate applies, and
+//! which gaps are not loss.
 
 use rand::rngs::StdRng;
 
@@ -8,14 +8,14 @@ use super::endpoint::Endpoint;
 use crate::forward::{Clocks, Header};
 use crate::remote::Remote;
 
-/// What is known of that at one endpoint.
+/// Clock and gap state of one endpoint.
 pub(super) struct Pace {
     pub clocks: Clocks,
-    /// Ticks a second that jitter is measured in.
+    /// Clock rate, Hz, in which jitter is measured.
     pub measured_in: u32,
-    /// Loss is counted anew from the next packet on.
+    /// Loss counting restarts at the next packet.
     pub afresh: bool,
-    /// What was missing when it ceased to send; none: it is to send.
+    /// Packets missing when it stopped sending; `None` while it is to send.
     pub missing_at_rest: Option<u32>,
 }
 
@@ -26,7 +26,7 @@ impl Default for Pace {
 }
 
 impl Endpoint {
-    /// Ticks a second of what comes here, by what came last.
+    /// Clock rate, Hz, of the stream received here, by the last payload type.
     pub(super) fn clock_in(&self, way: &Way) -> u32 {
         self.state.sound.and_then(|payload_type| way.clocks.get(payload_type)).unwrap_or(way.clock_rate)
     }
@@ -37,8 +37,8 @@ impl Endpoint {
         self.rule.looks = types & self.rule.payload_types.all_but_events();
     }
 
-    /// The far end has said anew what it does: while it is not to send nothing is missing, and
-    /// whatever else has changed, what comes next begins a count of its own.
+    /// Applies a new remote description: while the far end is not to send, gaps are not loss, and
+    /// after any other change, loss counting restarts at the next packet.
     pub(super) fn describe(&mut self, at: u64, remote: Remote, rng: &mut StdRng) {
         let missing = self.pace.missing_at_rest.take();
         if let Some(missing) = missing {
@@ -50,7 +50,7 @@ impl Endpoint {
         self.pace.missing_at_rest = (!remote.sends).then(|| self.state.numbers.lost());
     }
 
-    /// What is missing before the next packet is no loss, be it of an event.
+    /// Makes the gap before the next packet not count as loss, even if that packet is an event.
     pub(super) fn count_afresh(&mut self) {
         self.pace.afresh = true;
         self.rule.looks = !0;
@@ -64,11 +64,11 @@ impl Endpoint {
         }
     }
 
-    /// Looks at a packet before it is counted: its clock, and what is missing before it.
+    /// Examines a packet before it is counted: its clock rate, and the gap before it.
     pub(super) fn look_at(&mut self, header: &Header, at: u64) {
         if self.rule.payload_types.is_event(header.payload_type) {
             self.state.numbers.resume(header.sequence);
-            // Its clock is measured with the first sound.
+            // The clock rate is determined by the first audio packet.
             return self.set_looks();
         }
         self.measure_in(self.pace.clocks.get(header.payload_type), header, at);

@@ -1,21 +1,21 @@
-//! SRTP of relay endpoints, between their sockets and the machine, which sees plain packets
-//! only. Each leg has its own keys: what comes under one's leaves under the other's.
+//! SRTP of relay endpoints, between their sockets and the machine, which sees only plain packets. Each leg has
+//! its own keys: a packet is decrypted with one leg's keys and encrypted with the other's.
 
 use crate::transport::Channel;
 use crate::transport::protection::{Protection, RTCP_OVERHEAD, UnprotectError};
 
-/// Room for a datagram and what protection adds.
+/// Room for a datagram and its SRTP overhead.
 pub(super) type Room = [u8; super::thread::SIZE + RTCP_OVERHEAD];
 
-/// RFC 5761 §4, as the machine tells them apart.
+/// RFC 5761 §4: tells RTCP from RTP as the machine does.
 fn is_rtcp(channel: Channel, datagram: &[u8]) -> bool {
     channel == Channel::Rtcp || datagram.get(1).is_some_and(|second| (64..=95).contains(&(second & 0x7F)))
 }
 
-/// Takes the protection off in place; the octets that are left.
+/// Decrypts a datagram in place; returns its remaining length.
 ///
 /// # Errors
-/// Forged, plain or seen before.
+/// The datagram is forged, plain or a replay.
 pub(super) fn unprotect(
     protection: &mut Protection,
     channel: Channel,
@@ -27,7 +27,7 @@ pub(super) fn unprotect(
     }
 }
 
-/// The datagram as it is to be sent. `None`: it must not be.
+/// Returns the datagram as it is to be sent; `None` if it must not be sent.
 pub(super) fn protect<'a>(
     protection: &mut Protection,
     channel: Channel,

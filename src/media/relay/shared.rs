@@ -1,11 +1,11 @@
-//! What the handle and a thread share: how a thread is woken, and what it says of itself.
+//! State shared by the handle and a thread: wake-up flags and what the thread reports.
 
 use std::sync::Arc;
 use std::sync::atomic::{AtomicBool, AtomicUsize, Ordering};
 
 use b2b_sys::wake::Wake;
 
-/// Whether commands are gathered: those of one turn of who gives them end one sleep of a thread.
+/// Whether wake-ups are deferred: all commands of one turn wake a thread once.
 #[derive(Default)]
 pub(super) struct Turns(AtomicBool);
 
@@ -14,25 +14,25 @@ impl Turns {
         self.0.store(true, Ordering::SeqCst);
     }
 
-    /// Wakes the threads that have got commands meanwhile.
+    /// Ends the turn and wakes the threads that received commands meanwhile.
     pub fn end<'a>(&self, threads: impl Iterator<Item = &'a Shared>) {
         self.0.store(false, Ordering::SeqCst);
         threads.filter(|shared| shared.wanted.swap(false, Ordering::SeqCst)).for_each(Shared::wake_now);
     }
 }
 
-/// What the handle and one thread share.
+/// State shared by the handle and one thread.
 pub(super) struct Shared {
     pub wake: Wake,
     pub turns: Arc<Turns>,
-    /// It is to be woken at the end of the turn.
+    /// The thread is to be woken at the end of the turn.
     pub wanted: AtomicBool,
-    /// A wake-up is under way already.
+    /// A wake-up is already pending.
     pub woken: AtomicBool,
     pub stop: AtomicBool,
-    /// The thread could bind no more when it last tried.
+    /// The thread could not bind enough endpoints when it last tried.
     pub exhausted: AtomicBool,
-    /// Endpoints that are open.
+    /// Number of open endpoints.
     pub open: AtomicUsize,
 }
 
@@ -51,11 +51,11 @@ impl Shared {
 }
 
 impl Shared {
-    /// Ends the thread's sleep, at the end of the turn where there is one.
+    /// Wakes the thread, at the end of the turn if there is one.
     pub fn wake(&self) {
         if self.turns.0.load(Ordering::SeqCst) {
             self.wanted.store(true, Ordering::SeqCst);
-            // One that has ended in between may not have seen that: then it is ours to wake.
+            // If the turn ended in between, it may have missed the flag: then wake the thread here.
             if self.turns.0.load(Ordering::SeqCst) || !self.wanted.swap(false, Ordering::SeqCst) {
                 return;
             }
@@ -63,7 +63,7 @@ impl Shared {
         self.wake_now();
     }
 
-    /// Ends the thread's sleep, once for many commands.
+    /// Wakes the thread, once for any number of commands.
     pub fn wake_now(&self) {
         if !self.woken.swap(true, Ordering::AcqRel) {
             self.wake.wake();

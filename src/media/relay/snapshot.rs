@@ -1,8 +1,8 @@
-//! What an endpoint has to remember, as a value that is written and read back: for a process that takes calls over
-//! from one that is gone, and for calls that move between processes.
+//! The state of an endpoint as a value that is written and read back: for a process that takes over
+//! the calls of one that has ended, and for calls that move between processes.
 //!
-//! The value is made of each part's own snapshot: of what was received and sent (`forward`), of addresses, reports and
-//! keys (`transport`), of events (`rtp`). Moments are ages, since the next machine counts from another epoch.
+//! It consists of each part's own snapshot: received and sent streams (`forward`), addresses, reports and keys
+//! (`transport`), and events (`rtp`). Times are ages, since the next machine counts from another epoch.
 
 use std::fmt;
 use std::net::SocketAddr;
@@ -24,43 +24,45 @@ use crate::transport::protection::{Protection, ProtectionSnapshot};
 use crate::transport::reports::ReportsSnapshot;
 use b2b_base::util::ntp::NtpTime;
 
-/// The version that is written, and the only one that is read.
+/// The version that is written, and the only one that is accepted.
 const VERSION: u16 = 1;
-/// Packets that are longer than this are none that we make, ms.
+/// Maximum packet time, ms; we send no longer packets.
 const LONGEST_PACKET: u32 = 1_000;
 
-/// An endpoint of a relay, with all that it has to remember: its configuration and what its far end said, from where
-/// that is believed, what was received, sent, dropped and reported, digits, and SRTP with its keys. Who opens an
-/// endpoint and restores this one in it goes on under the same SSRC, with timestamps as much later as time has
-/// gone on, and with the counters of before.
+/// The state of a relay endpoint: its configuration, what its far end said of itself, the believed
+/// source address, what was received, sent, dropped and reported, digits, and SRTP with its keys.
+/// An endpoint restored from it continues under the same SSRC, with timestamps advanced by the
+/// elapsed time, and with its earlier counters.
 ///
-/// **Its octets are as secret as the keys**, which are among them where the endpoint has SRTP, beside digits that
-/// were pressed. `Debug` shows neither.
+/// **Its octets are as secret as the keys**, which it contains if the endpoint uses SRTP, and so
+/// are the pressed digits it contains. `Debug` shows neither.
 ///
-/// It may be older than the last packets that were sent, since it is written every so often. So sequence numbers and
-/// the indices of SRTP and SRTCP go on [`MARGIN`] ahead: no index is used twice under one key (RFC 3711 §9.1) if
+/// Snapshots are periodic, so one may be older than the last packets sent. Sequence numbers and SRTP and SRTCP
+/// indices therefore continue [`MARGIN`] ahead: no index is used twice under one key (RFC 3711 §9.1) if
 ///
-/// - it is restored at most [`LONGEST_AWAY`] after it was written ([`RestoreError::TooOld`]; by the wall clock, which
-///   is not set back meanwhile), and no more than 273 packets a second were sent to the far end since,
-/// - it is restored once: who has restored it writes a new one before anything is sent, which is before the endpoint
-///   is joined, and before its first report, a second later at the earliest, and
-/// - a new one is written when other keys are agreed on, before any packet leaves under them.
+/// - it is restored at most [`LONGEST_AWAY`] after it was written ([`RestoreError::TooOld`]; by the wall clock,
+///   which must not be set back meanwhile), and at most 273 packets a second were sent to the far end since,
+/// - it is restored once, and a new snapshot is written before anything is sent, that is, before the endpoint
+///   is joined, and before its first report, which is a second later at the earliest, and
+/// - a new snapshot is written when other keys are agreed, before any packet is sent under them.
 ///
-/// What is not in it:
+/// Not included:
 ///
-/// - *What is told again*: what the endpoint is joined to ([`Command::Join`](super::machine::Command::Join), once both
-///   are restored), what is recorded and traced, and [`Command::Bound`](super::machine::Command::Bound).
-/// - *What begins anew, as after a gap*: transcoders and jitter buffers, whose state is of the last tenths of a second;
-///   the search for tones in sound; how many digits may come at once.
-/// - *What nobody knows how far it came*: prompts, music and streams, which applications begin again; rooms, whose members
-///   enter again; digits on their way to the far end, of which those that were sent since would be heard twice.
-/// - *How media has fared over time*: its samples begin anew.
-/// - *What was received and sent between the writing and the end of the former process*: it is in no counter. What
+/// - *What is configured again*: the peer ([`Command::Join`](super::machine::Command::Join), once both are
+///   restored), recordings and traces, and [`Command::Bound`](super::machine::Command::Bound).
+/// - *What restarts as after a gap*: transcoders and jitter buffers, whose state covers the last tenths of a
+///   second; tone detection; the limit on simultaneous digits.
+/// - *What has an unknown position*: prompts, music and streams, which applications start again; rooms, whose
+///   members enter again; digits being sent to the far end, since those sent after the snapshot would be heard
+///   twice.
+/// - *Quality over time*: its samples start anew.
+/// - *What was received and sent between the snapshot and the end of the former process*: no counter includes
+///   it. Packets missing before the first sound packet are not network loss, and are not counted as such.
 ///   was missing until the first packet of sound is no loss of the network's, and is not counted as one.
 #[derive(Debug, Clone, PartialEq, serde::Serialize, serde::Deserialize)]
 pub struct EndpointSnapshot {
     version: u16,
-    /// When it was written: an NTP time (RFC 5905 §6).
+    /// When it was written, as an NTP time (RFC 5905 §6).
     written: u64,
     /// How long the endpoint had been open, ns.
     age: u64,
@@ -75,7 +77,7 @@ pub struct EndpointSnapshot {
     events: EventSnapshot,
     drops: Drops,
     transcoded: TranscodeStats,
-    /// Ticks a second that jitter is measured in.
+    /// Clock rate, Hz, in which jitter is measured.
     measured_in: u32,
     missing_at_rest: Option<u32>,
     lost_before: u32,
@@ -85,15 +87,15 @@ pub struct EndpointSnapshot {
     refused_payload_type: Option<u8>,
     refused_source: Option<SocketAddr>,
     refused_told: bool,
-    /// Its first packet was told.
+    /// [`RelayEvent::Started`](super::RelayEvent::Started) was raised.
     started: bool,
-    /// Tones are digits.
+    /// Tones are reported as digits.
     hears_tones: bool,
     typed: Pressed,
     protection: Option<ProtectionSnapshot>,
 }
 
-/// What was pressed and nobody has taken; it may be a PIN.
+/// Digits not yet collected; they may be a PIN.
 #[derive(Clone, PartialEq, serde::Serialize, serde::Deserialize)]
 struct Pressed(String);
 
@@ -104,7 +106,7 @@ impl fmt::Debug for Pressed {
 }
 
 impl EndpointSnapshot {
-    /// What the endpoint was told at its start, to open the next one with.
+    /// The endpoint's configuration, with which to open the next one.
     pub fn config(&self) -> EndpointConfig {
         self.config.clone()
     }
@@ -114,26 +116,26 @@ impl EndpointSnapshot {
         self.remote
     }
 
-    /// Whether it has SRTP, and its octets hold keys.
+    /// Whether it has SRTP, so that its octets contain keys.
     pub fn is_protected(&self) -> bool {
         self.protection.is_some()
     }
 
-    /// Adds SRTP, which is not the machine's.
+    /// Adds the SRTP state, which the machine does not have.
     pub(super) fn protect(&mut self, protection: Option<&Protection>) {
         self.protection = protection.map(ProtectionSnapshot::new);
     }
 
-    /// SRTP as it goes on.
+    /// The restored SRTP state.
     ///
     /// # Errors
-    /// It is none that was written.
+    /// The state is not one that was written here.
     pub(super) fn protection(&self) -> Result<Option<Protection>, RestoreError> {
         let restored = self.protection.as_ref().map(|it| it.restored(self.sent.last()));
         restored.transpose()
     }
 
-    /// Whether an endpoint can be made of it now; how long ago it was written.
+    /// Checks whether an endpoint can be restored from it now; returns its age.
     pub(super) fn check(&self, now: NtpTime) -> Result<Duration, RestoreError> {
         if self.version != VERSION {
             return Err(RestoreError::Version(self.version));
@@ -170,7 +172,7 @@ impl EndpointSnapshot {
     }
 }
 
-/// Whether what a far end has said can be dealt with.
+/// Checks the limits of a remote description.
 fn check_remote(remote: &Remote) -> Result<(), RestoreError> {
     if let Some((payload_type, rate)) = remote.takes_event {
         holds(payload_type < 128, "payload type")?;
@@ -188,7 +190,8 @@ fn check_remote(remote: &Remote) -> Result<(), RestoreError> {
 }
 
 impl Endpoint {
-    /// As it stands; `out` is its outgoing stream with what runs now, whose timestamps tick at `clock_rate`.
+    /// The endpoint's state; `out` is its outgoing stream including the current run, with
+    /// timestamps at `clock_rate`.
     pub(super) fn snapshot(
         &self,
         now: Now,
@@ -230,7 +233,7 @@ impl Endpoint {
         }
     }
 
-    /// Goes on as this one, which was checked. It has no far end yet, and nothing was sent.
+    /// Restores a checked snapshot. The endpoint has no far end yet and has sent nothing.
     pub(super) fn restore(&mut self, snapshot: &EndpointSnapshot, back: Back, now: Instant) {
         self.since = back.at.saturating_sub(back.since(snapshot.age)).max(1);
         self.far.silence = Silence::new(snapshot.config.rtp_timeout);

@@ -1,5 +1,5 @@
-//! The sockets of a relay thread's endpoints, with what stands between them and the machine: protection, traces,
-//! recordings, and the bound of what goes to who has proved nothing.
+//! The sockets of a relay thread's endpoints, and the layers between them and the machine: SRTP,
+//! traces, recordings, and the limit on what is sent to an unproven address.
 
 use std::net::{SocketAddr, UdpSocket};
 use std::time::Instant;
@@ -22,27 +22,27 @@ pub(super) struct Place {
     pub layers: Layers,
 }
 
-/// What stands between an endpoint's sockets and the machine.
+/// The layers between an endpoint's sockets and the machine.
 pub(super) struct Layers {
     pub protection: Option<Box<Protection>>,
-    /// Where RTP is received.
+    /// Local RTP address.
     pub local: SocketAddr,
-    /// Where its packets are copied, if anybody wants them.
+    /// Where packets are traced, if they are.
     pub tap: Option<Box<Tap>>,
-    /// Who records it.
+    /// Where RTP packets are recorded.
     pub records: Vec<recording::Tap>,
-    /// Where a bounded amount goes, until something comes from there.
+    /// The limit on what is sent to a host until something is received from it.
     pub unproven: Option<Box<Unproven>>,
 }
 
 impl Place {
-    /// With nothing between.
+    /// A place without any layers.
     pub fn new(id: RelayId, rtp: UdpSocket, address: usize, local: SocketAddr) -> Self {
         let layers = Layers { protection: None, local, tap: None, records: Vec::new(), unproven: None };
         Place { id, rtp, rtcp: None, address, layers }
     }
 
-    /// The socket of a channel, and which one that is: without one of its own RTCP leaves
+    /// The socket of a channel, and the channel that this is: without its own socket RTCP is sent
     /// from the RTP port.
     #[inline]
     pub fn socket(&self, channel: Channel) -> (&UdpSocket, Channel) {
@@ -54,10 +54,10 @@ impl Place {
 }
 
 impl Layers {
-    /// A datagram that was received, without its protection.
+    /// Removes the protection of a received datagram.
     ///
     /// # Errors
-    /// It is not from the holder of the key, or was received before.
+    /// The datagram is not from the holder of the key, or is a replay.
     #[inline]
     pub fn receive<'a>(
         &mut self,
@@ -79,7 +79,7 @@ impl Layers {
         Ok(datagram)
     }
 
-    /// Something has come while a bounded amount is sent.
+    /// Lifts the limit if this datagram proves the host.
     #[cold]
     fn prove(&mut self, source: SocketAddr, datagram: &[u8]) {
         self.unproven.take_if(|it| it.is_proved_by(source, datagram));
@@ -100,7 +100,7 @@ impl Layers {
         let port = self.local.port() + u16::from(channel == Channel::Rtcp);
         let local = SocketAddr::new(self.local.ip(), port);
         let way = (sent, self.protection.is_some());
-        // The moment of this packet: the loop's may be that of 255 packets before it.
+        // The time of this packet: the loop's time may be that of 255 packets before it.
         let more =
             self.tap.as_mut().is_some_and(|tap| tap.take(Instant::now(), way, local, remote, datagram));
         if !more {
@@ -109,13 +109,13 @@ impl Layers {
     }
 }
 
-/// The table of sockets; its places are those of the machine's endpoints.
+/// The table of sockets; its slots are those of the machine's endpoints.
 pub(super) struct Sockets {
     pub places: Vec<Option<Place>>,
     pub free: Vec<u32>,
-    /// Where packets are protected.
+    /// Buffer for protected packets.
     pub room: Box<Room>,
-    /// Endpoints to whose party no more may be sent, to be told.
+    /// Endpoints to whose party nothing more may be sent, to be reported.
     pub withheld: Vec<(RelayId, SocketAddr)>,
 }
 
@@ -150,7 +150,7 @@ impl Transmit for Sockets {
             return false;
         }
         let (socket, channel) = place.socket(channel);
-        // A full buffer, an unreachable peer: the network lost it.
+        // On a full buffer or an unreachable peer the packet counts as lost.
         let sent = socket.send_to(datagram, to).is_ok();
         if place.layers.tap.is_some() && sent {
             place.layers.trace(true, channel, to, datagram);

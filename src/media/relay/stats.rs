@@ -1,5 +1,4 @@
-//! What a relay endpoint has seen and done, as a snapshot: the matter of which a
-//! media verdict is made.
+//! A snapshot of what a relay endpoint has received and sent: the input of a media verdict.
 
 use std::net::SocketAddr;
 use std::time::{Duration, Instant};
@@ -15,40 +14,39 @@ pub struct Flow {
     pub packets: u64,
     /// Octets of RTP packets, headers included.
     pub bytes: u64,
-    /// When the first one came or went.
+    /// When the first packet was received or sent.
     pub first: Option<Instant>,
-    /// When the last one came or went.
+    /// When the last packet was received or sent.
     pub last: Option<Instant>,
 }
 
 /// Datagrams that were not forwarded, by reason.
 #[derive(Debug, Clone, Copy, Default, PartialEq, Eq, serde::Serialize, serde::Deserialize)]
 pub struct Drops {
-    /// No RTP packet: lengths that lie, version not 2.
+    /// Not a valid RTP packet: inconsistent lengths, or a version other than 2.
     pub malformed: u64,
     /// Neither RTP nor RTCP: STUN, DTLS, keep-alives (RFC 7983).
     pub other_protocol: u64,
-    /// From another address than the locked one: an injection.
+    /// From an address other than the locked one: an injection.
     pub source: u64,
-    /// Plain, changed on their way, seen before or under another key, where SRTP is agreed
-    /// on.
+    /// Where SRTP is agreed: plain, modified, replayed, or under another key.
     pub unauthenticated: u64,
-    /// Of a stream (SSRC) that has not proved itself, or has been replaced.
+    /// Of a stream (SSRC) that is not confirmed yet, or has been replaced.
     pub stream: u64,
-    /// A payload type that was not agreed, or that the other leg does not have.
+    /// A payload type that was not negotiated, or that the other leg does not support.
     pub payload_type: u64,
-    /// The other leg is held or does not want to receive.
+    /// The other leg is on hold or does not want to receive.
     pub held: u64,
-    /// There is no other leg, or nobody knows yet where it receives.
+    /// There is no other leg, or its address is not known yet.
     pub unjoined: u64,
-    /// The transcoder could make nothing of the payload.
+    /// The transcoder could not decode the payload.
     pub undecodable: u64,
     /// The system refused to send.
     pub send_failed: u64,
 }
 
 impl Drops {
-    /// All of them.
+    /// The sum of all reasons.
     pub fn total(&self) -> u64 {
         let Drops {
             malformed,
@@ -75,14 +73,14 @@ impl Drops {
     }
 }
 
-/// Where packets came from.
+/// Source addresses of received packets.
 #[derive(Debug, Clone, Copy, Default, PartialEq, Eq, serde::Serialize, serde::Deserialize)]
 pub struct Sources {
-    /// Where the far end said that it receives; `None` before it said anything.
+    /// Where the far end said that it receives; `None` before it said so.
     pub signalled: Option<SocketAddr>,
-    /// The address that is believed, once one has proved itself.
+    /// The believed address, once one is confirmed.
     pub locked: Option<SocketAddr>,
-    /// How often the believed address changed without a word of signalling.
+    /// How often the believed address changed without any signalling.
     pub changes: u32,
     /// The last address that was not believed.
     pub refused: Option<SocketAddr>,
@@ -93,20 +91,20 @@ pub struct Sources {
 pub struct EndpointStats {
     /// When the endpoint was allocated.
     pub since: Instant,
-    /// RTP that came in from the far end and was believed.
+    /// RTP received from the far end and believed.
     pub received: Flow,
-    /// RTP that was sent to the far end.
+    /// RTP sent to the far end.
     pub sent: Flow,
-    /// What came in and went no further.
+    /// Received datagrams that were not forwarded.
     pub dropped: Drops,
-    /// Where it came from.
+    /// Source addresses of received packets.
     pub sources: Sources,
-    /// The far end's stream.
+    /// SSRC of the far end's stream.
     pub ssrc: Option<u32>,
-    /// How often it changed.
+    /// How often the SSRC changed.
     pub ssrc_changes: u32,
-    /// Missing by sequence number (RFC 3550 A.3), rests left out: on hold, and while media goes past
-    /// us.
+    /// Packets missing by sequence number (RFC 3550 A.3), except while on hold and while media
+    /// bypasses the relay.
     pub lost: u64,
     /// Interarrival jitter now (RFC 3550 §6.4.1).
     pub jitter: Duration,
@@ -114,23 +112,22 @@ pub struct EndpointStats {
     pub payload_type: Option<u8>,
     /// The last payload type that was refused.
     pub payload_type_refused: Option<u8>,
-    /// RFC 4733 digits.
+    /// Digits by RFC 4733.
     pub digits: u32,
-    /// What was decoded of what came in, and encoded for the other leg; nothing on a plain
-    /// relay.
+    /// Packets decoded and encoded for the other leg; zero without transcoding.
     pub transcoded: TranscodeStats,
-    /// Times that RTP failed to come for the configured time.
+    /// How often no RTP arrived for the configured time.
     pub timeouts: u32,
-    /// RTCP.
+    /// RTCP counters.
     pub rtcp: RtcpStats,
-    /// How received packets, losses, jitter and round trip have grown: at most
-    /// [`MOST_SAMPLES`](super::MOST_SAMPLES), in their order. Empty: no report was due yet, or whoever carries the
-    /// media keeps none.
+    /// The development of received packets, losses, jitter and round-trip time: at most
+    /// [`MOST_SAMPLES`](super::MOST_SAMPLES), in chronological order. Empty if no report was due
+    /// yet, or if the media carrier keeps none.
     pub over_time: Vec<QualitySample>,
 }
 
 impl EndpointStats {
-    /// Nothing seen yet.
+    /// Empty statistics.
     pub fn new(since: Instant) -> Self {
         EndpointStats {
             since,
@@ -152,7 +149,7 @@ impl EndpointStats {
         }
     }
 
-    /// The same without its samples.
+    /// A copy without the samples.
     pub fn without_samples(&self) -> Self {
         EndpointStats {
             since: self.since,

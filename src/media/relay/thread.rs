@@ -1,8 +1,8 @@
-//! The thread that drives a relay machine: its clock, its sockets, its sleep.
+//! The thread that drives a relay machine: its clock, its sockets and its sleep.
 //!
-//! Sockets are opened, used and closed on this thread only, since it has a descriptor
-//! table of its own. So that nobody has to wait for a socket, some are always bound ahead
-//! and told to the handle.
+//! Sockets are opened, used and closed on this thread only, since it has its own descriptor table.
+//! So that opening an endpoint need not wait for a socket, some are always bound ahead and handed
+//! to the handle.
 
 use std::io;
 use std::net::{IpAddr, SocketAddr};
@@ -36,61 +36,61 @@ use b2b_sys::relay::bind;
 use b2b_sys::udp::Batch;
 use b2b_sys::wake::is_readable;
 
-/// An endpoint that got more datagrams than this since the last look is flooded.
+/// An endpoint with more datagrams than this since the last read is flooded.
 const FLOOD: u32 = 64;
 const SOON: Duration = Duration::from_millis(4);
-/// Ports tried before the range counts as taken for now.
+/// Ports tried before the range counts as exhausted for now.
 const TRIES: usize = 256;
-/// Sockets looked at between two looks at the clock and at commands.
+/// Sockets read before the clock and the commands are checked again.
 const READY: usize = 256;
-/// How soon ports that rest, or descriptors that were missing, are looked for again.
+/// How soon to look again for resting ports or missing descriptors.
 const AGAIN: Duration = Duration::from_millis(500);
-/// Moments of restored endpoints are known if they were no longer ago when the thread began.
+/// Times of restored endpoints are preserved if they were at most this long before the thread's start.
 const REMEMBERED: Duration = Duration::from_secs(86_400);
-/// Octets of a datagram; what is longer is cut, and no RTP of anybody is.
+/// Maximum octets of a datagram; a longer one is truncated, and is not RTP anyway.
 pub(super) const SIZE: usize = 2_048;
 /// The token of the wake-up descriptor.
 const WAKE: u64 = u64::MAX;
 
-/// An endpoint that is bound and waits to be used.
+/// An endpoint that is bound and not yet used.
 #[derive(Debug, Clone, Copy)]
 pub(super) struct Ready {
     pub id: RelayId,
     pub local: SocketAddr,
 }
 
-/// What the thread is started with.
+/// The start parameters of the thread.
 pub(super) struct Driver<E> {
     pub index: u16,
     pub seed: u64,
     pub shared: Arc<Shared>,
     pub commands: Receiver<Command>,
-    /// What is to be opened and was not bound ahead.
+    /// Endpoints to open for which none was bound ahead.
     pub wanted: Receiver<Wanted>,
     pub events: mpsc::UnboundedSender<E>,
     pub addresses: Vec<Address>,
-    /// Whether far ends that do not multiplex get an RTCP socket.
+    /// Whether far ends without RTCP multiplexing get an RTCP socket.
     pub rtcp_sockets: bool,
-    /// Shared by the threads.
+    /// Shared by all threads.
     pub allowances: Arc<Allowances>,
-    /// Endpoints may have sources and sinks, which may hold a file or a device: dropped by a thread with a table of
-    /// its own it would close another descriptor, by its number.
+    /// Whether endpoints may have local sources and sinks, which may hold a file or a device: a thread with its
+    /// own descriptor table would close another descriptor of the same number when it drops them.
     pub has_locals: bool,
-    /// Endpoints bound ahead, of each address.
+    /// Target number of endpoints bound ahead, per address.
     pub ahead: usize,
-    /// A row for each packet that an endpoint with a source and a sink receives.
+    /// Log of each packet received by an endpoint with a local source and sink.
     pub log: Option<PacketLog>,
     pub batch: Batch,
     /// Endpoints that are read at ticks.
     pub listeners: Vec<u32>,
-    /// Told at once whether the thread has a descriptor table of its own.
+    /// Receives at once whether the thread has its own descriptor table.
     pub own_table: Sender<bool>,
 }
 
-/// An address to bind.
+/// A local address to bind.
 pub(super) struct Address {
     pub ip: IpAddr,
-    /// Where endpoints that are bound are told, and taken by who opens one.
+    /// The queue of bound endpoints, taken from when one is opened.
     pub ready: (Sender<Ready>, Receiver<Ready>),
     pub ports: PortPool,
 }
@@ -100,15 +100,15 @@ fn now() -> Now {
 }
 
 impl<E: TryFrom<RelayEvent>> Driver<E> {
-    /// Runs until it is stopped; then every endpoint is closed.
+    /// Runs until stopped; then closes every endpoint.
     pub fn run(mut self) -> io::Result<()> {
-        // Where it is refused, everything works but for the limit.
+        // If the system refuses, everything works except the higher descriptor limit.
         let own = !self.has_locals && descriptors::own_table(self.shared.wake.as_raw_fd()).is_ok();
         let _ = self.own_table.send(own);
         let epoll = Epoll::new(EpollCreateFlags::EPOLL_CLOEXEC)?;
         epoll.add(&self.shared.wake, EpollEvent::new(EpollFlags::EPOLLIN, WAKE))?;
 
-        // Endpoints that are restored have known moments of before.
+        // Restored endpoints may hold times from before the start.
         let start = Instant::now();
         let mut machine = Machine::new(start.checked_sub(REMEMBERED).unwrap_or(start), self.seed);
         let room = Box::new([0; SIZE + RTCP_OVERHEAD]);
@@ -132,7 +132,7 @@ impl<E: TryFrom<RelayEvent>> Driver<E> {
                 let (slot, channel) = place(token);
                 let Some(place) = sockets.get(slot) else { continue };
                 let (socket, channel) = place.socket(channel);
-                // An error that ICMP reported for a packet sent before is read, and over.
+                // This read also clears an ICMP error of an earlier packet.
                 if let Ok((len, source)) = socket.recv_from(&mut buffer) {
                     match place.layers.receive(channel, source, &mut buffer[..len]) {
                         Ok(datagram) if !place.layers.records.is_empty() => {
@@ -140,7 +140,7 @@ impl<E: TryFrom<RelayEvent>> Driver<E> {
                             copy.copy_from_slice(datagram);
                             let before = machine.believed(slot);
                             machine.packet(now, slot, channel, source, datagram, &mut sockets);
-                            // Nobody else's, and no RTCP.
+                            // Only packets of the believed party, and no RTCP.
                             if let Some(place) = sockets.get(slot).filter(|_| machine.believed(slot) > before)
                             {
                                 place.layers.record(Side::Said, copy);
@@ -156,7 +156,7 @@ impl<E: TryFrom<RelayEvent>> Driver<E> {
             }
             if woken {
                 self.shared.wake.reset();
-                // Sees every command whose sender found the flag set.
+                // This sees every command whose sender found the flag set.
                 self.shared.woken.swap(false, Ordering::AcqRel);
                 while let Ok(command) = self.commands.try_recv() {
                     self.obey(&epoll, &mut machine, &mut sockets, now, command);
@@ -167,7 +167,7 @@ impl<E: TryFrom<RelayEvent>> Driver<E> {
                 }
                 while let Ok(Wanted { address, config, reply }) = self.wanted.try_recv() {
                     let bound = self.bind_one(&epoll, &mut sockets, &mut generations, now.at, address);
-                    // The last ones are among those that are bound ahead.
+                    // The last free endpoints may be among those bound ahead.
                     let bound = bound.or_else(|| self.addresses.get(address)?.ready.1.try_recv().ok());
                     reply.give(bound.ok_or(OpenError::Ports).map(|Ready { id, local }| {
                         self.shared.open.fetch_add(1, Ordering::Relaxed);
@@ -207,10 +207,10 @@ impl<E: TryFrom<RelayEvent>> Driver<E> {
         }
     }
 
-    /// Tells what its receiver makes something of.
+    /// Sends an event, if its receiver wants this kind.
     fn tell(&self, event: RelayEvent) {
         if let Ok(event) = E::try_from(event) {
-            // Nobody listens any more when the program is on its way out.
+            // No receiver is left when the program is ending.
             let _ = self.events.send(event);
         }
     }
@@ -275,7 +275,8 @@ impl<E: TryFrom<RelayEvent>> Driver<E> {
                 let begins = matches!(act, LocalAct::Begin(_));
                 machine.command(now, Command::Local { id, act }, sockets);
                 if begins && let Some(place) = sockets.place(id) {
-                    // It is read at ticks, many packets at once with the kernel's times. It was in the set.
+                    // It is read at ticks, many packets at once with the kernel's timestamps. It
+                    // was in the epoll set.
                     let _ = epoll.delete(&place.rtp);
                     b2b_sys::udp::time_arrivals(&place.rtp);
                 }
@@ -293,8 +294,8 @@ impl<E: TryFrom<RelayEvent>> Driver<E> {
         machine.command(now, command, sockets);
     }
 
-    /// Reads all that endpoints with a source and a sink have received. Whether one of them is flooded: then it is read
-    /// again soon, so that wanted packets find room in its socket.
+    /// Reads all datagrams of endpoints with a local source and sink. Returns whether one of them
+    /// is flooded and must be read again soon, so that wanted packets find room in its socket.
     fn listen(&mut self, machine: &mut Machine, sockets: &mut Sockets, now: Now) -> bool {
         self.listeners.clear();
         self.listeners.extend(machine.listeners());
@@ -322,7 +323,7 @@ impl<E: TryFrom<RelayEvent>> Driver<E> {
         flooded
     }
 
-    /// An endpoint that was just opened goes on as this one.
+    /// Restores a newly opened endpoint from a snapshot.
     fn restore(
         &mut self,
         epoll: &Epoll,
@@ -342,7 +343,7 @@ impl<E: TryFrom<RelayEvent>> Driver<E> {
         Ok(())
     }
 
-    /// How many ports are what; `used` is the number of endpoints.
+    /// Counts the ports by state; `used` is the number of endpoints.
     fn ports(&mut self, used: usize, sockets: &Sockets, now: Instant) -> Ports {
         let bound = sockets.places.len() - sockets.free.len();
         let mut ports = Ports { used, ready: bound.saturating_sub(used), free: 0, resting: 0 };
@@ -354,7 +355,7 @@ impl<E: TryFrom<RelayEvent>> Driver<E> {
         ports
     }
 
-    /// Binds endpoints until enough are there; whether they are.
+    /// Binds endpoints ahead up to the target; returns whether it was reached.
     fn bind_ahead(
         &mut self,
         epoll: &Epoll,
@@ -375,7 +376,7 @@ impl<E: TryFrom<RelayEvent>> Driver<E> {
         enough
     }
 
-    /// Binds an endpoint at this address; none: no port is to be had, or no descriptor.
+    /// Binds an endpoint at this address; `None` if no port or no descriptor is left.
     fn bind_one(
         &mut self,
         epoll: &Epoll,
@@ -417,8 +418,8 @@ impl<E: TryFrom<RelayEvent>> Driver<E> {
         None
     }
 
-    /// A far end that does not multiplex sends RTCP to the port above; one that does
-    /// needs no second socket.
+    /// Opens an RTCP socket on the port above for a far end that does not multiplex RTCP; one that
+    /// does needs no second socket.
     fn rtcp_socket(&self, epoll: &Epoll, sockets: &mut Sockets, id: RelayId, remote: &Remote) {
         let rtcp_sockets = self.rtcp_sockets;
         let Some(place) = sockets.place(id) else { return };
@@ -426,14 +427,14 @@ impl<E: TryFrom<RelayEvent>> Driver<E> {
             place.rtcp = None;
         } else if place.rtcp.is_none() {
             let address = SocketAddr::new(place.layers.local.ip(), place.layers.local.port() + 1);
-            // Held by somebody else, or no descriptor left: the call does without.
+            // If another program holds the port or no descriptor is left, the call goes on without RTCP socket.
             let Ok(rtcp) = bind(address) else { return };
             let event = EpollEvent::new(EpollFlags::EPOLLIN, token(id.slot, Channel::Rtcp));
             place.rtcp = epoll.add(&rtcp, event).is_ok().then_some(rtcp);
         }
     }
 
-    /// Closes sockets, which also takes them off the epoll set, and lets the port rest.
+    /// Closes an endpoint's sockets, which also removes them from the epoll set, and lets its port rest.
     fn close(&mut self, sockets: &mut Sockets, now: Instant, id: RelayId) {
         if sockets.place(id).is_none() {
             return;
@@ -463,7 +464,7 @@ fn place(token: u64) -> (u32, Channel) {
     ((token >> 1) as u32, if token & 1 == 1 { Channel::Rtcp } else { Channel::Rtp })
 }
 
-/// Sleeps until a moment as well as the system can: sources and sinks have ticks to keep.
+/// Sleeps until `wake` as precisely as the system can, since sources and sinks have ticks to keep.
 fn wait_precisely(epoll: &Epoll, ready: &mut [EpollEvent], wake: Option<Instant>) -> usize {
     let sleep = wake.map(|wake| wake.saturating_duration_since(Instant::now()));
     match is_readable(&epoll.0, sleep) {
@@ -472,7 +473,7 @@ fn wait_precisely(epoll: &Epoll, ready: &mut [EpollEvent], wake: Option<Instant>
     }
 }
 
-/// How long to sleep: a millisecond too long rather than a busy loop.
+/// The time to sleep: a millisecond too long rather than a busy loop.
 fn timeout(now: Instant, wake: Option<Instant>) -> EpollTimeout {
     let Some(wake) = wake else { return EpollTimeout::NONE };
     let sleep = wake.saturating_duration_since(now) + Duration::from_millis(1);

@@ -1,5 +1,5 @@
-//! Digits that a party presses as tones in its audio: decoded beside whatever becomes of its
-//! packets.
+//! In-band digits: decodes a party's audio and detects DTMF, in addition to however its packets are
+//! handled.
 
 use crate::codec::{Codec, Decoder, LONGEST_MS};
 use crate::dtmf::LineDetector;
@@ -9,18 +9,18 @@ use crate::rtp::telephone_event::Digit;
 
 /// Samples of the longest packet at 8 kHz.
 const LONGEST: usize = 8 * LONGEST_MS as usize;
-/// Digits that end within one packet at most.
+/// Maximum digits that end within one packet.
 const MOST: usize = 4;
-/// Packets in a row that are made up for: one lost in a digit must not make two of it.
+/// Consecutive lost packets that are filled in, so that a loss within a digit does not split it in two.
 const MADE_UP: u16 = 2;
 
-/// Listens to one party.
+/// The DTMF detector of one party.
 pub(super) struct Tones {
     decoders: [Option<Decoder>; Codec::ALL.len()],
     detector: LineDetector,
     expected: Option<(u32, u16)>,
     samples: Box<[i16; LONGEST]>,
-    /// Of the last packet.
+    /// Samples in the last packet.
     length: usize,
 }
 
@@ -35,14 +35,14 @@ impl Tones {
         }
     }
 
-    /// Takes a packet; the digits that have ended with it.
+    /// Processes a packet; returns the digits that end with it.
     pub fn packet(&mut self, voice: &Voice, header: &Header, payload: &[u8]) -> [Option<Digit>; MOST] {
         let mut found = [None; MOST];
         let ahead = match self.expected {
             Some((ssrc, expected)) if ssrc == header.ssrc => header.sequence.wrapping_sub(expected),
             _ => 0,
         };
-        // What comes late has been made up for.
+        // A late packet was filled in already.
         if ahead > u16::MAX / 2 {
             return found;
         }

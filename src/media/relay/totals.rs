@@ -1,39 +1,39 @@
-//! What all endpoints of a media thread have seen and done. Packets are counted at their
-//! endpoints only; an endpoint's counters are added up with each of its reports, which is
-//! every few seconds, and at its end.
+//! Totals over all endpoints of a media thread. Packets are counted at their endpoints only; an
+//! endpoint's counters are added to the totals with each of its reports, every few seconds, and
+//! when it closes.
 
 use super::{Drops, EndpointStats};
 
-/// Sums over endpoints, those that are closed included. They only grow.
+/// Sums over all endpoints, including closed ones. They only grow.
 #[derive(Debug, Clone, Copy, Default, PartialEq, Eq)]
 pub struct Totals {
-    /// RTP packets that came and were believed, and their octets.
+    /// RTP packets received and believed, and their octets.
     pub received: (u64, u64),
-    /// RTP packets that left, and their octets.
+    /// RTP packets sent, and their octets.
     pub sent: (u64, u64),
-    /// What came and went no further.
+    /// Received datagrams that were not forwarded.
     pub dropped: Drops,
     /// Missing by sequence number.
     pub lost: u64,
-    /// What far ends say they lost of what we sent.
+    /// Losses of our streams that far ends report.
     pub far_lost: u64,
-    /// RTCP packets that came and were read, and that left.
+    /// RTCP packets received and parsed, and RTCP packets sent.
     pub rtcp: (u64, u64),
-    /// Ticks of what is played and mixed, one for each party, and those that came more than
-    /// 5 ms late.
+    /// Playout and mixing ticks, one for each party, and those of them that came more than 5 ms
+    /// late.
     pub ticks: (u64, u64),
 }
 
-/// RTP ports of a media thread, RTCP's not counted.
+/// RTP ports of a media thread, without the RTCP ports.
 #[derive(Debug, Clone, Copy, Default, PartialEq, Eq)]
 pub struct Ports {
-    /// In calls.
+    /// In use.
     pub used: usize,
-    /// Bound ahead for the next ones.
+    /// Bound ahead.
     pub ready: usize,
     /// Neither bound nor resting.
     pub free: usize,
-    /// They rest after a call.
+    /// Resting after a call.
     pub resting: usize,
 }
 
@@ -46,14 +46,14 @@ impl From<&EndpointStats> for Totals {
             lost: stats.lost,
             far_lost: u64::try_from(stats.rtcp.far_lost.unwrap_or(0)).unwrap_or(0),
             rtcp: (stats.rtcp.received.into(), stats.rtcp.sent.into()),
-            // A thread counts them, not an endpoint.
+            // Counted by the thread, not by an endpoint.
             ticks: (0, 0),
         }
     }
 }
 
 impl Totals {
-    /// Each pair of counters.
+    /// Pairs each counter with the other's.
     fn each<'a>(&'a mut self, other: &'a Totals) -> [(&'a mut u64, u64); 20] {
         let (drops, others) = (&mut self.dropped, &other.dropped);
         [
@@ -80,13 +80,13 @@ impl Totals {
         ]
     }
 
-    /// Adds others.
+    /// Adds another's sums.
     pub fn add(&mut self, other: &Totals) {
         self.each(other).into_iter().for_each(|(sum, more)| *sum += more);
     }
 
-    /// An endpoint's counters are these now: gives what has come since the last time.
-    /// Losses become fewer when late packets come; sums do not.
+    /// Takes an endpoint's current counters and returns the increase since the last time. A loss
+    /// count can fall when late packets arrive; sums never do.
     pub fn advance(&mut self, now: Totals) -> Totals {
         let mut more = now;
         more.each(self).into_iter().for_each(|(now, before)| *now = now.saturating_sub(before));
@@ -96,7 +96,7 @@ impl Totals {
 }
 
 impl Ports {
-    /// Adds others.
+    /// Adds another's counts.
     pub fn add(&mut self, other: &Ports) {
         self.used += other.used;
         self.ready += other.ready;

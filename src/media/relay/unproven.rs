@@ -1,9 +1,9 @@
-//! How much is sent to an address that a party has named and that has proved nothing: whoever is
-//! there may never have asked for it.
+//! Limits what is sent to an address that a party has named and from which nothing was received
+//! yet: the host there may never have asked for it.
 //!
-//! A party and a host have one allowance over all calls: two streams of G.711, 30 s each. What
-//! comes from the host (RTP, RTCP, STUN) is the proof: it fills the allowance again, and the
-//! endpoint counts no more.
+//! Each pair of party and host has one allowance over all calls: two streams of G.711, 30 s each. A
+//! packet from the host (RTP, RTCP, STUN) is the proof: it refills the allowance, and the endpoint
+//! is no longer limited.
 
 use std::collections::HashMap;
 use std::net::{IpAddr, SocketAddr};
@@ -13,14 +13,14 @@ use std::time::{Duration, Instant};
 
 use crate::transport::demux::{Protocol, classify};
 
-/// Octets of RTP: 2 streams, 30 s, 50 packets a second of 172 octets.
+/// Octets of RTP: 2 streams, 30 s, 50 packets of 172 octets a second.
 pub const ALLOWED: u32 = 2 * 30 * 50 * 172;
-/// An allowance is full again so long after it was begun.
+/// An allowance is refilled this long after it began.
 const FULL_AFTER: Duration = Duration::from_secs(3_600);
-/// Allowances that are remembered; parties and hosts beyond that share one.
+/// Maximum number of allowances; parties and hosts beyond that share one.
 const MOST: usize = 65_536;
 
-/// What may still be sent.
+/// How much may still be sent.
 #[derive(Debug)]
 pub struct Allowance(AtomicU32);
 
@@ -31,7 +31,7 @@ impl Default for Allowance {
 }
 
 impl Allowance {
-    /// Whether so many octets more may be sent.
+    /// Takes `octets` from the allowance; returns whether they may be sent.
     fn takes(&self, octets: usize) -> bool {
         let octets = u32::try_from(octets).unwrap_or(u32::MAX);
         let less = |left: u32| left.checked_sub(octets);
@@ -43,21 +43,21 @@ impl Allowance {
     }
 }
 
-/// A party and a host that it names.
+/// A party, and a host that it names.
 type Destination = (String, IpAddr);
 
 /// The allowances of all calls.
 #[derive(Debug, Default)]
 pub struct Allowances {
-    /// Each with the time from which it counts.
+    /// Each allowance, with the time it began.
     known: Mutex<HashMap<Destination, (Instant, Arc<Allowance>)>>,
     others: Arc<Allowance>,
 }
 
 impl Allowances {
-    /// That of a party and a host.
+    /// The allowance of a party and a host.
     pub fn of(&self, now: Instant, party: String, host: IpAddr) -> Arc<Allowance> {
-        // A panic elsewhere leaves nothing half done behind this lock.
+        // A panic elsewhere leaves no inconsistent state behind this lock.
         let mut known = self.known.lock().unwrap_or_else(PoisonError::into_inner);
         let is_over = |begun: Instant| now.saturating_duration_since(begun) >= FULL_AFTER;
         let key = (party, host);
@@ -76,7 +76,7 @@ impl Allowances {
     }
 }
 
-/// A host that has proved nothing to an endpoint.
+/// A host from which an endpoint has received nothing yet.
 #[derive(Debug)]
 pub struct Unproven {
     host: IpAddr,
@@ -85,22 +85,22 @@ pub struct Unproven {
 }
 
 impl Unproven {
-    /// Nothing has come from this host.
+    /// Applies an allowance to this host.
     pub fn new(host: IpAddr, allowance: Arc<Allowance>) -> Self {
         Unproven { host, allowance, told: false }
     }
 
-    /// Whether a datagram of so many octets may be sent there.
+    /// Whether a datagram of this many octets may be sent to `to`.
     pub fn admits(&self, to: SocketAddr, octets: usize) -> bool {
         to.ip() != self.host || self.allowance.takes(octets)
     }
 
-    /// Whether this is the first one that may not be sent.
+    /// Whether this is the first datagram that may not be sent.
     pub fn is_news(&mut self) -> bool {
         !std::mem::replace(&mut self.told, true)
     }
 
-    /// Whether this datagram proves that somebody is there who wants to hear.
+    /// Whether this datagram proves that the host wants to receive.
     pub fn is_proved_by(&self, source: SocketAddr, datagram: &[u8]) -> bool {
         // RFC 8489 §5: the magic cookie of STUN.
         let stun = datagram.get(4..8) == Some(&[0x21, 0x12, 0xA4, 0x42]);

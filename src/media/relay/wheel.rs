@@ -1,14 +1,14 @@
-//! What is ticked every 20 ms, spread over phases 1 ms apart, so that a thread looks at its
-//! sockets between two lots of it.
+//! Schedules what is served every 20 ms over phases 1 ms apart, so that a thread reads its sockets
+//! between two batches.
 
 use crate::stage::TICK_NS;
 
 const PHASES: usize = 20;
 const STEP_NS: u64 = TICK_NS / PHASES as u64;
-/// A lot that is behind by more than this does not catch up.
+/// A batch that is further behind than this skips the missed ticks.
 const BEHIND_NS: u64 = 200_000_000;
 
-/// See the module's text. What is ticked has a number.
+/// The schedule; see the module documentation. Members are identified by numbers.
 #[derive(Debug, Default)]
 pub(super) struct Wheel {
     lots: [Lot; PHASES],
@@ -16,13 +16,13 @@ pub(super) struct Wheel {
 
 #[derive(Debug, Default)]
 struct Lot {
-    /// When it is ticked next, ns; the number of its phase is in it.
+    /// The next tick, ns; it determines the phase.
     due: u64,
     members: Vec<u32>,
 }
 
 impl Wheel {
-    /// Adds one where there are fewest; it is ticked within 20 ms. Gives its phase.
+    /// Adds a member to the phase with the fewest; it is served within 20 ms. Returns the phase.
     pub fn add(&mut self, at: u64, member: u32) -> u8 {
         let fewest = self.lots.iter().enumerate().min_by_key(|(_, lot)| lot.members.len());
         let phase = fewest.map_or(0, |(phase, _)| phase);
@@ -34,19 +34,19 @@ impl Wheel {
         phase as u8
     }
 
-    /// Takes one out of its phase.
+    /// Removes a member from its phase.
     pub fn remove(&mut self, phase: u8, member: u32) {
         if let Some(lot) = self.lots.get_mut(usize::from(phase)) {
             lot.members.retain(|known| *known != member);
         }
     }
 
-    /// When somebody is due.
+    /// When the next batch is due.
     pub fn next(&self) -> Option<u64> {
         self.lots.iter().filter(|lot| !lot.members.is_empty()).map(|lot| lot.due).min()
     }
 
-    /// A lot that is due: its phase, since when, and its members, to be given back.
+    /// A batch that is due: its phase, its due time, and its members, to be given back.
     pub fn take(&mut self, at: u64) -> Option<(u8, u64, Vec<u32>)> {
         let late = |lot: &Lot| !lot.members.is_empty() && lot.due <= at;
         let due = self.lots.iter().enumerate().filter(|(_, lot)| late(lot));
@@ -60,7 +60,7 @@ impl Wheel {
         Some((phase as u8, since, std::mem::take(&mut lot.members)))
     }
 
-    /// Gives those back who stay.
+    /// Gives back the members that stay.
     pub fn put(&mut self, phase: u8, members: Vec<u32>) {
         if let Some(lot) = self.lots.get_mut(usize::from(phase)) {
             lot.members = members;
@@ -68,7 +68,7 @@ impl Wheel {
     }
 }
 
-/// The next moment of a phase after this one.
+/// The next time of a phase after `at`.
 fn next(at: u64, phase: usize) -> u64 {
     let offset = phase as u64 * STEP_NS;
     (at + TICK_NS - offset) / TICK_NS * TICK_NS + offset

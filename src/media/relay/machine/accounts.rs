@@ -1,4 +1,4 @@
-//! What a leg is told of its streams, and what is told of the leg: reports and counters.
+//! Reports sent to and received from a leg, and its counters.
 
 use std::net::SocketAddr;
 use std::time::{Duration, Instant};
@@ -14,7 +14,7 @@ use crate::transport::reports::Sending;
 use b2b_base::metrics::MediaStats;
 
 impl Machine {
-    /// An endpoint's outgoing stream as it stands now, and what its clock shows.
+    /// An endpoint's outgoing stream as it stands now, and its current timestamp.
     fn sending(&mut self, at: u64, slot: u32) -> Option<(OutSpace, u32)> {
         let (space, rate) = self.outgoing(slot)?;
         let elapsed = if space.at == 0 { 0 } else { at.saturating_sub(space.at) };
@@ -22,7 +22,7 @@ impl Machine {
         Some((space, timestamp))
     }
 
-    /// An endpoint's outgoing stream with what its feeder has sent, and ticks a second of it.
+    /// An endpoint's outgoing stream including what its feeder has sent, and its clock rate, Hz.
     pub(super) fn outgoing(&mut self, slot: u32) -> Option<(OutSpace, u32)> {
         let endpoint = self.at(slot)?;
         let (own, mut space, mut rate) = (endpoint.out, endpoint.out, endpoint.rule.clock_rate);
@@ -55,7 +55,7 @@ impl Machine {
     pub(super) fn report(&mut self, now: Now, at: u64, slot: u32, bye: bool, out: &mut impl Transmit) {
         let Some((space, timestamp)) = self.sending(at, slot) else { return };
         let Some(endpoint) = self.at(slot) else { return };
-        // Under this SSRC.
+        // Packets and octets sent under this SSRC.
         let before = endpoint.local.as_ref().map_or((0, 0), |local| local.sent_before);
         let (packets, octets) = ((space.packets - before.0) as u32, (space.payload - before.1) as u32);
         let sending = Sending { ssrc: space.ssrc, timestamp, packets, octets };
@@ -67,12 +67,12 @@ impl Machine {
         }
     }
 
-    /// What all endpoints have come to, each as far as it has been added up.
+    /// The totals of all endpoints, each as of its last report.
     pub fn totals(&self) -> Totals {
         self.totals
     }
 
-    /// Adds up an endpoint's counters, and gives them.
+    /// Adds an endpoint's counters to the totals, and returns them.
     pub(super) fn add_up(&mut self, slot: u32) -> EndpointStats {
         let stats = self.stats(slot);
         if let Some(endpoint) = self.at(slot) {
@@ -82,7 +82,7 @@ impl Machine {
         stats
     }
 
-    /// The same at a report, with a sample of them.
+    /// The same at a report, and adds a quality sample.
     pub(super) fn sample(&mut self, at: u64, slot: u32) {
         let EndpointStats { received, lost, jitter, rtcp, .. } = self.add_up(slot);
         if let Some(endpoint) = self.at(slot) {
@@ -97,7 +97,7 @@ impl Machine {
         }
     }
 
-    /// The counters with the samples up to now.
+    /// The counters with the quality samples up to now.
     pub(super) fn stats_over_time(&mut self, slot: u32) -> EndpointStats {
         let over_time = self.at(slot).map(|it| it.over_time().to_vec()).unwrap_or_default();
         EndpointStats { over_time, ..self.stats(slot) }
@@ -115,7 +115,7 @@ impl Machine {
 }
 
 impl Endpoint {
-    /// What its source and its sink have come to; none: it has none.
+    /// The counters of its local source and sink; `None` if it has none.
     pub fn heard(&self, now: Instant) -> Option<(MediaStats, Reception)> {
         let local = self.local.as_deref()?;
         let (playout, reports) = (&local.playout, &self.far.reports.stats);
@@ -128,7 +128,7 @@ impl Endpoint {
         let reception = Reception {
             codec: playout.codec,
             expected: local.expected_before + u64::from(self.expected()),
-            // What was made good is not heard as a loss.
+            // Recovered packets are not heard as loss.
             missing: (lost + playout.late).saturating_sub(recovered),
             bursts: playout.bursts,
             jitter_ms: local.stats.jitter_now_ms(),

@@ -1,14 +1,14 @@
-//! Digits by telephone events (RFC 4733): those that come without an end, and ours in
-//! what a leg is sent, as events or as tones.
+//! Digits by telephone events (RFC 4733): received events without an end, and digits that we send
+//! to a leg as events or as tones.
 
 use super::{Channel, Digit, Endpoint, Header, Machine, Now, RelayEvent, RelayId, Transmit};
 use crate::rtp::telephone_event;
 
-/// An RTP header without extras, and an event.
+/// Length of an RTP header without extras, and an event.
 const PACKET: usize = 12 + 4;
 
 impl Machine {
-    /// Keys that are pressed and whose packets have stopped.
+    /// Ends the digits of pressed keys whose packets have stopped.
     pub(super) fn look_at_pressed(&mut self, now: Now) {
         if self.pressed.is_empty() {
             return;
@@ -25,14 +25,14 @@ impl Machine {
         self.pressed.append(&mut pressed);
     }
 
-    /// Looks for digits in a packet that has come of the party that is believed.
+    /// Detects digits in a packet of the believed party.
     #[cold]
     pub(super) fn hear_tones(&mut self, now: Now, slot: u32, header: &Header, datagram: &[u8]) {
         let Some(endpoint) = self.at(slot) else { return };
         let Endpoint { tones: Some(tones), far, .. } = endpoint else { return };
         let Some(remote) = &far.remote else { return };
         let payload = datagram.get(header.payload..header.payload + header.payload_len).unwrap_or_default();
-        // Who sends events presses no tones meanwhile: what sounds then is the same digit.
+        // A sender of events presses no tones meanwhile: a tone heard then is the same digit.
         if far.digits.is_pressed() {
             return;
         }
@@ -41,7 +41,7 @@ impl Machine {
         }
     }
 
-    /// A digit in a party's audio: its other party gets it as an event where it is cut out.
+    /// A digit in a party's audio; where the tone is cut out, the other party gets it as an event.
     fn tone_digit(&mut self, now: Now, slot: u32, digit: Digit) {
         let at = self.ns(now.at);
         let Some(endpoint) = self.at(slot) else { return };
@@ -58,7 +58,7 @@ impl Machine {
         self.events.push_back(RelayEvent::Digit { id, digit, duration_ms, passed_on, by_tone: true });
     }
 
-    /// A digit for this endpoint's party, by its event code.
+    /// Sends a digit to this endpoint's party, by its event code.
     pub(super) fn insert_digit(&mut self, at: u64, id: RelayId, code: u8, duration_ms: u32) {
         let Some(endpoint) = self.get(id) else { return };
         if endpoint.far.rtp_at().is_some() && endpoint.far.remote.is_some_and(|it| it.takes_event.is_some()) {
@@ -69,7 +69,7 @@ impl Machine {
         }
     }
 
-    /// A digit as a tone in what this party hears, if it takes no other. Whether it does.
+    /// Sends a digit as a tone if this party supports nothing else. Returns whether it does.
     fn sound_digit(&mut self, at: u64, slot: u32, digit: char, duration_ms: u32) -> bool {
         let Some(endpoint) = self.at(slot) else { return false };
         let takes = endpoint.far.remote.filter(|it| it.takes_tones && it.voice.gets.is_some());
@@ -80,22 +80,22 @@ impl Machine {
         true
     }
 
-    /// An event of a party whose other party takes digits as tones: it hears one as long as the
-    /// event was, once that has ended. Whether it does.
+    /// Sends a tone as long as the event, once the event has ended, if the other party takes digits
+    /// as tones. Returns whether it does.
     pub(super) fn event_as_tone(&mut self, at: u64, slot: u32, digit: char, duration_ms: u32) -> bool {
         let peer = self.at(slot).filter(|endpoint| !endpoint.held).and_then(|endpoint| endpoint.peer);
         peer.is_some_and(|peer| self.sound_digit(at, peer, digit, duration_ms))
     }
 
-    /// The next packet of a digit is due.
+    /// Sends the next packet of a digit.
     pub(super) fn send_digit(&mut self, at: u64, slot: u32, out: &mut impl Transmit) {
         let Some(endpoint) = self.at(slot) else { return };
         let Some(mut inserted) = endpoint.inserted.take() else { return };
         let takes = endpoint.far.rtp_at().zip(endpoint.far.remote.and_then(|remote| remote.takes_event));
-        // Held meanwhile: what is left of them comes too late.
+        // The leg was put on hold meanwhile: the remaining digits would come too late.
         let Some((to, (payload_type, rate))) = takes else { return };
         let Some((packet, timestamp)) = inserted.packet(at, rate) else { return };
-        // The timeline is that of the audio; only an event's length counts in its own ticks.
+        // The timeline is that of the audio; only an event's duration uses the event clock rate.
         let voice = self.at(slot).and_then(|endpoint| endpoint.far.remote?.voice.gets);
         let rate = voice.map_or(rate, |voice| voice.codec.clock_rate());
         let size = (PACKET as u64, 4);
@@ -114,7 +114,7 @@ impl Machine {
         let mut datagram = [0; PACKET];
         endpoint.out.header(packet.first, payload_type, sequence, timestamp).write_fixed(&mut datagram);
         datagram[12..].copy_from_slice(&packet.payload);
-        // A box that lives on only where more is to come.
+        // Keep the box only if more packets follow.
         endpoint.inserted = Some(inserted).filter(|it| it.due != 0);
         out.transmit(slot, Channel::Rtp, to, &datagram);
     }

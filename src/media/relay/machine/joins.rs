@@ -1,4 +1,4 @@
-//! What far ends have said of themselves, and who is joined to whom.
+//! Remote descriptions, and joins of endpoints.
 
 use std::time::Instant;
 
@@ -40,7 +40,7 @@ impl Machine {
     }
 
     pub(super) fn join(&mut self, at: u64, a: RelayId, b: RelayId, forward: &Way, backward: &Way) {
-        // Who has a source and a sink is joined with them.
+        // An endpoint with a local source and sink is joined to those.
         let can_join = |endpoint: &mut Endpoint| endpoint.local.is_none();
         if a == b || !self.get(a).is_some_and(can_join) || !self.get(b).is_some_and(can_join) {
             return;
@@ -82,7 +82,7 @@ impl Machine {
         }
     }
 
-    /// What comes to this endpoint goes nowhere from now on.
+    /// Stops forwarding this endpoint's packets.
     pub(super) fn part(&mut self, slot: u32) {
         if let Some((endpoint, peer)) = self.pair(slot) {
             peer.out.settle(&mut endpoint.rule, &mut endpoint.state);
@@ -97,7 +97,7 @@ impl Machine {
         endpoint.set_way(&idle);
     }
 
-    /// Brings an endpoint's rule in line with what its peer takes now.
+    /// Updates an endpoint's rule to what its peer receives now.
     pub(super) fn refresh(&mut self, slot: u32) {
         let Some((endpoint, peer)) = self.pair(slot) else { return };
         match peer.hears_at().filter(|_| !endpoint.held) {

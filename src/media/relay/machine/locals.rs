@@ -1,4 +1,4 @@
-//! Endpoints that are joined with a source and a sink of frames: what is sent and heard of them, tick by tick.
+//! Endpoints joined with a local source and sink of frames: sending and playout, tick by tick.
 
 use std::collections::VecDeque;
 use std::net::SocketAddr;
@@ -21,13 +21,13 @@ use crate::transport::protection::UnprotectError;
 /// How often counters are published.
 const CHORES: Duration = Duration::from_millis(500);
 
-/// What a machine knows of all of them.
+/// State shared by all such endpoints of a machine.
 pub(super) struct Locals {
     slots: Vec<u32>,
-    /// A tick; all others are multiples of 20 ms away.
+    /// The time of one tick; all others are multiples of 20 ms away.
     phase: Instant,
     chores: Instant,
-    /// What has become of received packets, to be taken; none: nobody wants to know.
+    /// Records of received packets, to be read; `None` if they are not logged.
     records: Option<VecDeque<PacketRecord>>,
 }
 
@@ -45,18 +45,18 @@ impl Locals {
 }
 
 impl Machine {
-    /// From now on it is kept what has become of each packet that an endpoint with a source and a sink receives; see
-    /// [`Machine::poll_record`].
+    /// Keeps a record of each packet received by an endpoint with a local source and sink from now
+    /// on; see [`Machine::poll_record`].
     pub fn keep_records(&mut self) {
         self.locals.records = Some(VecDeque::new());
     }
 
-    /// What has become of the next packet.
+    /// The record of the next packet.
     pub fn poll_record(&mut self) -> Option<PacketRecord> {
         self.locals.records.as_mut()?.pop_front()
     }
 
-    /// Endpoints with a source and a sink whose datagrams are to be read now, all that have come: see
+    /// Endpoints with a local source and sink whose pending datagrams are to be read now; see
     /// [`Machine::arrived`].
     pub fn listeners(&self) -> impl Iterator<Item = u32> {
         let listens =
@@ -64,12 +64,12 @@ impl Machine {
         self.locals.slots.iter().copied().filter(listens)
     }
 
-    /// When the next one is to be served: then its datagrams are read first.
+    /// When the next endpoint is due; its datagrams are to be read before that.
     pub fn next_tick(&self) -> Option<Instant> {
         self.locals.slots.iter().filter_map(|slot| self.local(*slot)?.1.deadline()).min()
     }
 
-    /// Whether an endpoint has a source and a sink.
+    /// Whether an endpoint has a local source and sink.
     pub fn has_local(&self, id: RelayId) -> bool {
         self.local(id.slot).is_some_and(|(endpoint, _)| endpoint.id == id)
     }
@@ -79,7 +79,7 @@ impl Machine {
         Some((endpoint, endpoint.local.as_deref()?))
     }
 
-    /// Obeys what is asked of a source and a sink.
+    /// Executes a command for a local source and sink.
     pub(super) fn act_locally(&mut self, now: Now, id: RelayId, act: LocalAct) {
         if self.get(id).is_none() {
             return;
@@ -102,7 +102,7 @@ impl Machine {
         }
     }
 
-    /// Brings what is sent and played in line with what is agreed on.
+    /// Updates sending and playout to what was negotiated.
     pub(super) fn schedule_local(&mut self, now: Instant, slot: u32) {
         let (tick, epoch) = (self.locals.tick_from(now), self.epoch);
         let Some(Endpoint { local: Some(local), far, out, .. }) = self.at(slot) else { return };
@@ -112,7 +112,8 @@ impl Machine {
         }
     }
 
-    /// A datagram that an endpoint with a source and a sink has received at `arrival`, without its protection.
+    /// Processes a datagram, already unprotected, that an endpoint with a local source and sink
+    /// received at `arrival`.
     pub fn arrived(&mut self, arrival: Now, slot: u32, source: SocketAddr, datagram: &mut [u8]) {
         let at = self.ns(arrival.at);
         let Some(Endpoint { local: Some(local), far, drops, state, .. }) = self.at(slot) else { return };
@@ -122,7 +123,8 @@ impl Machine {
                 drops.other_protocol += 1;
                 return;
             }
-            // Whoever is not believed takes neither room nor luck from the stream that is impaired.
+            // Packets of a source that is not believed must not use impairer slots or random draws
+            // of the stream.
             Protocol::Rtp if far.lock.objection(source, at, state.last_at).is_some() => None,
             Protocol::Rtp => local.impairer.as_mut().map(|it| it.offer(arrival.at, source, datagram)),
         };
@@ -133,14 +135,14 @@ impl Machine {
         }
     }
 
-    /// The kernel has dropped this many datagrams of an endpoint's RTP socket so far.
+    /// Sets how many datagrams the kernel has dropped so far at an endpoint's RTP socket.
     pub fn overflowed(&mut self, slot: u32, total: u32) {
         if let Some(Endpoint { local: Some(local), .. }) = self.at(slot) {
             local.overflowed = total.into();
         }
     }
 
-    /// A datagram of an endpoint with SRTP was not from the holder of the key, or was received before.
+    /// Counts a datagram that SRTP refused: it was not from the holder of the key, or a replay.
     #[cold]
     pub fn refused(&mut self, arrival: Instant, slot: u32, datagram: &[u8], why: UnprotectError) {
         let is_replayed = why == UnprotectError::Replayed;
@@ -182,7 +184,7 @@ impl Machine {
         if local.is_stale(arrival.at) {
             return Verdict::Unexpected;
         }
-        // What nobody has agreed on says nothing of who is there.
+        // A payload type that was not negotiated proves nothing about the sender.
         if !rule.payload_types.goes_up(header.payload_type) {
             drops.payload_type += 1;
             endpoint.refused_payload_type = Some(header.payload_type);
@@ -209,7 +211,8 @@ impl Machine {
         Verdict::Unexpected
     }
 
-    /// A packet confirms the one before it, which was held: that one begins the stream. Whether it did.
+    /// Replays the held packet that this packet confirms as the start of a stream. Returns whether
+    /// there was one.
     fn confirm(&mut self, slot: u32, header: &Header) -> bool {
         let mut room = held::room();
         let Some(endpoint) = self.at(slot) else { return false };
@@ -218,12 +221,12 @@ impl Machine {
             return false;
         };
         endpoint.expect_stream(&first);
-        // It is in the log already.
+        // Its record is in the log already.
         self.judge(arrival, slot, source, datagram);
         true
     }
 
-    /// A packet that the rule does not cover, and is not to cover with it alone.
+    /// Handles a packet that the rule does not cover and that does not suffice to change it.
     fn not_yet(
         &mut self,
         what: Unknown,
@@ -242,7 +245,7 @@ impl Machine {
         }
     }
 
-    /// A packet of the party's, which was counted: `before` are the numbers without it.
+    /// Processes a counted packet of the party; `before` is the sequence state without it.
     fn hear_locally(
         &mut self,
         arrival: Now,
@@ -258,7 +261,7 @@ impl Machine {
             return Verdict::Unexpected;
         };
         let Some(remote) = &far.remote else { return Verdict::Unexpected };
-        // The stream that is heard goes on: another one beside it does not take its place.
+        // The current stream goes on; a competing stream does not replace it.
         *candidate = None;
         drops.stream += u64::from(local.held.forget());
         if state.numbers.received() == before.received() {
@@ -290,7 +293,7 @@ impl Machine {
         verdict
     }
 
-    /// Serves every tick that is due. In a tick every sink is served before any source.
+    /// Serves every tick that is due. In each tick all sinks are served before any source.
     pub(super) fn tick_locals(&mut self, now: Now, out: &mut impl Transmit) {
         if self.locals.slots.is_empty() {
             return;
@@ -325,7 +328,7 @@ impl Machine {
         self.at(slot)?.local.as_mut()?.next_due(now)
     }
 
-    /// Packets whose delay by the impairer is over.
+    /// Releases packets whose delay by the impairer is over.
     fn release_impaired(&mut self, now: Now, slot: u32) {
         let mut room = [0; MAX_PACKET];
         loop {
@@ -347,7 +350,7 @@ impl Machine {
             return;
         };
         let Some(to) = far.rtp_at() else {
-            // Nobody takes packets any more, without a word of signalling.
+            // The far end accepts no packets any more, though no signalling said so.
             return local.sender.stop();
         };
         let (id, mut ended) = (*id, false);
@@ -363,14 +366,14 @@ impl Machine {
         }
     }
 
-    /// What is due beside audio.
+    /// Handles what is due apart from audio.
     fn maintain_local(&mut self, now: Now, slot: u32, chores: bool, out: &mut impl Transmit) {
         let at = self.ns(now.at);
         let Machine { endpoints, events, rng, .. } = self;
         let Some(endpoint) = endpoints.get_mut(slot as usize).and_then(Option::as_deref_mut) else { return };
         let Endpoint { id, local: Some(local), far, .. } = endpoint else { return };
         while let Some(digit) = local.playout.take_digit() {
-            // A gateway that sends events too has left the sound in.
+            // A gateway that also sends events has left the tone in the audio.
             let heard = Some(digit).filter(|_| !far.digits.has_heard());
             if let Some(Digit { digit, duration_ms }) = far.digits.admit(heard, now.at) {
                 let (passed_on, by_tone) = (false, true);
@@ -402,12 +405,13 @@ impl Machine {
         }
     }
 
-    /// An endpoint closes: what its buffer holds is played, and what it has come to is told.
+    /// Plays out the buffer of a closing endpoint and reports its counters.
     pub(super) fn close_local(&mut self, now: Now, id: RelayId) {
         let Some(Endpoint { local: Some(local), .. }) = self.get(id) else { return };
         local.playout.play_out(now, local.sender.participant.as_deref_mut());
         let Some(endpoint) = self.get(id) else { return };
-        // It goes with the endpoint: the last report speaks of what it has sent.
+        // The local source and sink stay until the endpoint is removed, as the last report covers
+        // what they sent.
         let (heard, diagnostics) = (endpoint.heard(now.at), endpoint.diagnostics());
         self.locals.slots.retain(|slot| *slot != id.slot);
         if diagnostics.overflowed > 0 {

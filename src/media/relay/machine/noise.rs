@@ -1,10 +1,10 @@
-//! Comfort noise (RFC 3389) of a party whose other party knows none: that one hears soft noise of
-//! ours until the next sound, the next word of an application, or the end of the join.
+//! Comfort noise (RFC 3389) for a party that does not support it: it hears soft generated noise
+//! until the next sound, the next application command, or the end of the join.
 
 use super::{Header, Machine};
 
 impl Machine {
-    /// Takes a packet that went up, if it is comfort noise. Whether it is.
+    /// Handles a packet that was passed up if it is comfort noise. Returns whether it is.
     #[cold]
     pub(super) fn comfort_noise(&mut self, at: u64, slot: u32, datagram: &[u8]) -> bool {
         let Some(endpoint) = self.at(slot) else { return false };
@@ -25,7 +25,7 @@ impl Machine {
         true
     }
 
-    /// A packet that was to be transcoded and was not. Whether there is a point in doing it again.
+    /// Handles a packet that was not transcoded. Returns whether to try again.
     #[cold]
     pub(super) fn unheard(&mut self, at: u64, slot: u32, datagram: &[u8], held: bool) -> bool {
         if self.comfort_noise(at, slot, datagram) || !held {
@@ -40,8 +40,8 @@ impl Machine {
         false
     }
 
-    /// A packet of so many octets was stopped. Whether it was by noise in its place, and is to be
-    /// looked at once more.
+    /// Handles a packet of `length` octets that was held back. Returns whether generated noise was
+    /// the reason, so that it is to be processed again.
     #[cold]
     pub(super) fn hears_again(&mut self, at: u64, slot: u32, length: usize) -> bool {
         let again = self.end_noise(at, slot);
@@ -52,8 +52,8 @@ impl Machine {
         again
     }
 
-    /// A packet of sound has come that nobody hears. Whether that was for noise in its place,
-    /// which is over now.
+    /// Ends generated noise when a sound packet arrives. Returns whether noise was playing and the
+    /// peer can be sent to now.
     #[cold]
     pub(super) fn end_noise(&mut self, at: u64, slot: u32) -> bool {
         let Some((_, peer)) = self.pair(slot) else { return false };

@@ -1,4 +1,4 @@
-//! Rooms of this thread: who is in them, and their ticks.
+//! Rooms of this thread: their members and their ticks.
 
 use std::time::Duration;
 
@@ -10,16 +10,16 @@ use crate::remote::Voice;
 use crate::room::{Room, RoomAct, RoomReceiver};
 use crate::stage::TICK_SAMPLES;
 
-/// A number on the wheel that is a room's place and not an endpoint's.
+/// Flag of a number on the wheel that is a room's slot, not an endpoint's.
 const ROOM: u32 = 1 << 31;
 
-/// The place of a room that a number on the wheel stands for.
+/// The room's slot that a number on the wheel denotes.
 pub(super) fn room_of(member: u32) -> Option<usize> {
     (member & ROOM != 0).then_some((member & !ROOM) as usize)
 }
 
 impl Machine {
-    /// Obeys; `number` is the room's for all who are not this thread.
+    /// Executes a command for a room; `number` identifies it outside this thread.
     pub(super) fn room(&mut self, at: u64, number: u64, act: RoomAct) {
         let found = self.rooms.iter().position(|room| room.as_ref().is_some_and(|it| it.number == number));
         match (act, found) {
@@ -63,7 +63,7 @@ impl Machine {
                     }
                 }
             }
-            // It is there already, or there is none; whoever waits for an answer is told by the reply's end.
+            // The room exists already, or there is none; a requester is told by the reply being dropped.
             (RoomAct::Open { .. }, Some(_))
             | (
                 RoomAct::Enter { .. }
@@ -99,7 +99,7 @@ impl Machine {
         self.set_stage(at, id.slot);
     }
 
-    /// An endpoint is in no room any more, or in none but this one.
+    /// Removes an endpoint from its room, unless that is `but`.
     pub(super) fn leave_room(&mut self, at: u64, id: RelayId, but: Option<usize>) {
         let Some(stage) = self.get(id).and_then(|endpoint| endpoint.stage.as_mut()) else { return };
         let Some(place) = stage.room.filter(|place| Some(*place as usize) != but) else { return };
@@ -132,7 +132,7 @@ impl Machine {
         }
     }
 
-    /// What a party in a room says.
+    /// Processes a packet of a party in a room.
     pub(super) fn hear(&mut self, now: Now, slot: u32, datagram: &[u8]) {
         let Some(endpoint) = self.at(slot) else { return };
         if endpoint.is_event() {
@@ -146,7 +146,7 @@ impl Machine {
         drops.undecodable += u64::from(!taken);
     }
 
-    /// A room is due: how many are in it, and whether there will be another tick.
+    /// Serves a room that is due. Returns its number of members, and whether there will be another tick.
     pub(super) fn tick_room(
         &mut self,
         due: u64,

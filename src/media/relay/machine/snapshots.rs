@@ -1,4 +1,4 @@
-//! Endpoints that are written and read back.
+//! Snapshots of endpoints, and their restoration.
 
 use super::{Machine, RelayId};
 use crate::Now;
@@ -6,7 +6,7 @@ use crate::relay::{EndpointSnapshot, RestoreError, Totals};
 use crate::snapshot::Back;
 
 impl Machine {
-    /// An endpoint as it stands now, without SRTP, which is the driver's; none: there is none.
+    /// An endpoint's state, without SRTP, which the driver has; `None` if there is no such endpoint.
     pub fn snapshot(&mut self, now: Now, id: RelayId) -> Option<EndpointSnapshot> {
         let at = self.ns(now.at);
         self.get(id)?;
@@ -14,7 +14,7 @@ impl Machine {
         Some(self.get(id)?.snapshot(now, at, (&space, clock_rate)))
     }
 
-    /// An endpoint that was just opened goes on as this one.
+    /// Restores a newly opened endpoint.
     ///
     /// # Errors
     /// See [`RestoreError`]; nothing has changed then.
@@ -36,13 +36,13 @@ impl Machine {
         if endpoint.far.remote.is_some() {
             endpoint.far.reports.start(at, rng);
         }
-        // The far end has its time anew.
+        // The far end's timeout starts anew.
         endpoint.expect(at);
         if endpoint.far.digits.is_pressed() && !self.pressed.contains(&id.slot) {
             self.pressed.push(id.slot);
         }
         self.arm(id.slot);
-        // What was counted before was counted in the totals of another machine.
+        // Earlier counts are in the totals of another machine.
         let known = Totals::from(&self.stats(id.slot));
         if let Some(endpoint) = self.get(id) {
             endpoint.accounted().added_up.advance(known);

@@ -1,17 +1,17 @@
-//! What applications have to do with parties: orders, ticks and digits for their stages.
+//! Application control of parties: commands, ticks and digits of their stages.
 
 use super::rooms::room_of;
 use super::{Channel, Header, Machine, Now, RelayId, Transmit};
 use crate::relay::endpoint::Endpoint;
 use crate::stage::Act;
 
-/// A tick that comes later than this is counted as late, ns.
+/// A tick later than this counts as late, ns.
 const LATE: u64 = 5_000_000;
 
 impl Machine {
-    /// An order of an application's.
+    /// Executes an application's command.
     pub(super) fn stage(&mut self, at: u64, id: RelayId, act: Act) {
-        // Whoever waits for an answer of an endpoint that is gone is told by the reply's end.
+        // If the endpoint is gone, a requester is told by the reply being dropped.
         let act = match act {
             Act::Stream(line) => return self.begin_stream(at, id, *line),
             act => act,
@@ -27,7 +27,7 @@ impl Machine {
         self.set_stage(at, id.slot);
     }
 
-    /// Every party that is due is spoken to.
+    /// Serves every party and room that is due.
     pub(super) fn tick(&mut self, at: u64, out: &mut impl Transmit) {
         while let Some((phase, due, mut members)) = self.wheel.take(at) {
             let mut count = 0;
@@ -45,7 +45,7 @@ impl Machine {
         }
     }
 
-    /// Whether there will be another one.
+    /// Serves a stage. Returns whether there will be another tick.
     fn tick_stage(&mut self, due: u64, at: u64, slot: u32, out: &mut impl Transmit) -> bool {
         self.stream_tick(due, slot);
         let Some(Endpoint { stage: Some(stage), typed, out: space, far, inserted, drops, .. }) =
@@ -53,7 +53,7 @@ impl Machine {
         else {
             return false;
         };
-        // A digit of ours is in the place of sound.
+        // A digit that we send takes the place of audio.
         let takes = far.rtp_at().filter(|_| inserted.is_none());
         let target = far.remote.and_then(|remote| remote.voice.gets).filter(|_| takes.is_some());
         let streams = stage.has_stream();
@@ -72,7 +72,7 @@ impl Machine {
         goes_on
     }
 
-    /// A packet for its own party: back it goes, unless something else is played to it.
+    /// Sends a packet back to its own party, unless something else is played to it.
     pub(super) fn echo(
         &mut self,
         now: Now,
@@ -95,18 +95,18 @@ impl Machine {
         }
     }
 
-    /// A collection has waited for long.
+    /// Tells a collection that its timer has expired.
     pub(super) fn stage_time(&mut self, at: u64, slot: u32) {
         self.with_stage(at, slot, |stage, typed| stage.time(at, typed));
     }
 
-    /// A key went down.
+    /// Tells the stage that a key was pressed.
     pub(super) fn key_down(&mut self, now: Now, slot: u32) {
         let at = self.ns(now.at);
         self.with_stage(at, slot, |stage, typed| stage.key_down(at, typed));
     }
 
-    /// A digit was pressed, whichever way it came.
+    /// Passes on a digit, whether it came as an event or as a tone.
     pub(super) fn typed(&mut self, now: Now, slot: u32, digit: char) {
         let at = self.ns(now.at);
         if self.at(slot).is_some_and(|endpoint| endpoint.stage.is_some()) {
@@ -116,7 +116,7 @@ impl Machine {
         }
     }
 
-    /// An endpoint closes.
+    /// Clears the stage of an endpoint that closes.
     pub(super) fn leave_stage(&mut self, at: u64, slot: u32) {
         if let Some(id) = self.at(slot).map(|endpoint| endpoint.id) {
             self.leave_room(at, id, None);
@@ -140,7 +140,7 @@ impl Machine {
         }
     }
 
-    /// Brings wheel, timers and the leg's feeder in line with what a stage does now.
+    /// Updates wheel, timers and the leg's feeder to what a stage does now.
     pub(super) fn set_stage(&mut self, at: u64, slot: u32) {
         let Machine { endpoints, wheel, .. } = self;
         let Some(endpoint) = endpoints.get_mut(slot as usize).and_then(Option::as_deref_mut) else { return };

@@ -1,5 +1,4 @@
-//! Streams of this thread's parties: somebody outside of the media threads hears them, and speaks
-//! to them.
+//! Streams of this thread's parties: listeners and speakers outside the media threads.
 
 use std::net::SocketAddr;
 use std::time::Duration;
@@ -10,7 +9,7 @@ use crate::stage::Streaming;
 use crate::stream::Inside;
 
 impl Machine {
-    /// Begins a stream; who is outside is told by its end that there is no such endpoint.
+    /// Begins a stream; if there is no such endpoint, the outside is told by the stream's end.
     pub(super) fn begin_stream(&mut self, at: u64, id: RelayId, line: Inside) {
         let epoch = self.epoch;
         let Some(endpoint) = self.get(id) else { return };
@@ -25,7 +24,7 @@ impl Machine {
         self.set_stage(at, id.slot);
     }
 
-    /// What becomes of packets while nobody is joined.
+    /// Applies the rule for packets of an endpoint that is not joined.
     pub(super) fn set_idle(&mut self, slot: u32) {
         if let Some(endpoint) = self.at(slot).filter(|endpoint| endpoint.peer.is_none()) {
             let idle = endpoint.idle_way();
@@ -33,7 +32,7 @@ impl Machine {
         }
     }
 
-    /// What the party says in a tick goes to its stream, which may be over then.
+    /// Passes the party's audio of one tick to its stream, which may end with it.
     pub(super) fn stream_tick(&mut self, due: u64, slot: u32) {
         let moment = self.epoch + Duration::from_nanos(due - BEFORE);
         let Some(Endpoint { stage: Some(stage), .. }) = self.at(slot) else { return };
@@ -45,8 +44,8 @@ impl Machine {
         }
     }
 
-    /// A packet that goes up, of a party with a stream that is joined with nobody; or of one that
-    /// is, and was overheard.
+    /// Processes a packet passed up, of a party with a stream; if the party is joined, the packet
+    /// was overheard already.
     pub(super) fn up_to_stream(
         &mut self,
         now: Now,
@@ -71,8 +70,8 @@ impl Machine {
         }
     }
 
-    /// A packet that has come, before anything becomes of it: for tones and streams, if it is of
-    /// the party that is believed.
+    /// Inspects a packet before it is forwarded, for tones and streams, if it is from the believed
+    /// party.
     pub(super) fn overhear(&mut self, now: Now, slot: u32, source: SocketAddr, datagram: &[u8]) {
         let (Some(endpoint), Some(header)) = (self.at(slot), Header::read(datagram)) else { return };
         if endpoint.rule.source != source || endpoint.rule.ssrc != header.ssrc {
@@ -88,7 +87,7 @@ impl Machine {
 }
 
 impl Endpoint {
-    /// What is no sound that the party may send is none of a stream's.
+    /// Passes a packet to the stream if it is audio that the party may send.
     fn hear_stream(&mut self, now: Now, header: &Header, datagram: &[u8]) {
         let Endpoint { stage: Some(stage), far, .. } = self else { return };
         let (Some(stream), Some(remote)) = (stage.stream(), &far.remote) else { return };

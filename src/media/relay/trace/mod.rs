@@ -1,9 +1,8 @@
-//! Packets of an endpoint as they are on the wire, kept for who wants to look at them.
+//! Packet traces: an endpoint's packets as they are on the wire, kept for inspection.
 //!
-//! A media thread copies what comes and goes at a traced endpoint into a ring of that
-//! endpoint's ([`Tap`]); a thread of its own ([`Gatherer`]) empties the rings into the
-//! [`PacketTrace`], ten times a second. So a media thread takes no memory and waits for
-//! nobody, and what does not fit is counted.
+//! A media thread copies the packets of a traced endpoint into that endpoint's ring ([`Tap`]); a
+//! separate thread ([`Gatherer`]) moves them into the [`PacketTrace`] ten times a second. A media
+//! thread thus never allocates or waits, and packets that do not fit are counted.
 //!
 //! - `tap`: both ends of a ring
 
@@ -18,23 +17,23 @@ use std::time::{Duration, Instant};
 
 pub(super) use tap::{Gatherer, Tap, tap};
 
-/// Ways between an address of ours and one of theirs; packets of later ones are left out.
+/// Maximum pairs of local and remote address; packets of further pairs are left out.
 const WAYS: usize = 128;
-/// In what steps room is made.
+/// Increment by which the buffer grows.
 const STEP: usize = 256 * 1_024;
-/// Octets of a packet's own record: time, way, direction, lengths.
+/// Octets of a packet's record header: time, address pair, direction, lengths.
 const OWN: usize = 8 + 1 + 1 + 2 + 2;
 
 /// What is kept of an RTP packet. RTCP is kept whole.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
 pub enum Snap {
-    /// Its header with extensions: nobody's voice, no digit.
+    /// The header with extensions: no voice, no digits.
     Headers,
-    /// All of it, but of a telephone event the header: no digit.
+    /// The whole packet, except for telephone events, of which only the header is kept: no digits.
     Whole,
 }
 
-/// Packets of any number of endpoints, the first ones of them.
+/// The first packets of any number of endpoints, up to a size limit.
 #[derive(Debug)]
 pub struct PacketTrace {
     since: Instant,
@@ -42,46 +41,46 @@ pub struct PacketTrace {
     snap: Snap,
     limit: usize,
     stopped: AtomicBool,
-    /// Packets that found a ring full.
+    /// Packets lost because a ring was full.
     missed: AtomicU64,
     kept: Mutex<Kept>,
 }
 
 #[derive(Debug, Clone, Default)]
 struct Kept {
-    /// Ours, theirs.
+    /// Pairs of local and remote address.
     ways: Vec<(SocketAddr, SocketAddr)>,
     octets: Vec<u8>,
     packets: u64,
     left_out: u64,
 }
 
-/// What a trace has come to.
+/// Counters of a trace.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
 pub struct TraceStats {
     /// Packets that are kept.
     pub packets: u64,
     /// Octets that they take.
     pub bytes: u64,
-    /// Packets that are not kept: there was no room for them.
+    /// Packets that were left out because there was no room.
     pub left_out: u64,
 }
 
-/// A packet as it came or went.
+/// A packet as received or sent.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
 pub struct TracedPacket<'a> {
     pub at: Instant,
-    /// It left from here.
+    /// Whether we sent it.
     pub sent: bool,
     pub local: SocketAddr,
     pub remote: SocketAddr,
-    /// What is kept of it.
+    /// The part of it that is kept.
     pub octets: &'a [u8],
     /// Its length on the wire.
     pub original: usize,
 }
 
-/// Packets of a trace at one moment.
+/// The packets of a trace at one time.
 #[derive(Debug, Clone)]
 pub struct TracedPackets {
     since: Instant,
@@ -89,8 +88,8 @@ pub struct TracedPackets {
 }
 
 impl PacketTrace {
-    /// A trace that begins now, takes no packets from `until` on, and keeps at most
-    /// `limit` octets.
+    /// A trace that starts now, accepts no packets from `until` on, and keeps at most `limit`
+    /// octets.
     pub fn new(since: Instant, until: Option<Instant>, snap: Snap, limit: usize) -> Self {
         PacketTrace {
             since,
@@ -108,7 +107,7 @@ impl PacketTrace {
         self.snap
     }
 
-    /// Takes no more packets.
+    /// Stops accepting packets.
     pub fn stop(&self) {
         self.stopped.store(true, Ordering::Release);
     }
@@ -122,7 +121,7 @@ impl PacketTrace {
         self.stopped.load(Ordering::Acquire)
     }
 
-    /// What it has come to.
+    /// The trace's counters.
     pub fn stats(&self) -> TraceStats {
         let kept = self.kept();
         TraceStats {
@@ -132,12 +131,12 @@ impl PacketTrace {
         }
     }
 
-    /// What it holds.
+    /// A copy of the packets kept so far.
     pub fn packets(&self) -> TracedPackets {
         TracedPackets { since: self.since, kept: self.kept().clone() }
     }
 
-    /// Takes packets of nobody's, for tests of who holds traces.
+    /// Adds synthetic packets, for tests of code that holds traces.
     #[cfg(any(test, feature = "harness"))]
     pub fn fill(&self, octets: usize) {
         let nobody = SocketAddr::from(([192, 0, 2, 1], 4_000));
@@ -149,11 +148,11 @@ impl PacketTrace {
     }
 
     fn kept(&self) -> MutexGuard<'_, Kept> {
-        // A panic elsewhere leaves nothing half done behind this lock.
+        // A panic elsewhere leaves no inconsistent state behind this lock.
         self.kept.lock().unwrap_or_else(PoisonError::into_inner)
     }
 
-    /// Whether more may come after this one; `at` is ns since the beginning.
+    /// Whether packets of this time are still accepted; `at` is ns since the trace began.
     fn takes(&self, at: u64) -> bool {
         let until = self.until.map(|until| until.saturating_duration_since(self.since).as_nanos());
         !self.is_stopped() && until.is_none_or(|until| u128::from(at) < until)
@@ -166,7 +165,7 @@ impl Kept {
         let known = self.ways.iter().position(|known| *known == way);
         let needed = OWN + packet.octets.len();
         let room = self.octets.len() + needed <= limit && (known.is_some() || self.ways.len() < WAYS);
-        // Nothing after the first one that did not fit: a capture with holes misleads.
+        // Nothing is kept after the first packet that did not fit: a capture with holes misleads.
         if !room || self.left_out > 0 {
             self.left_out += 1;
             return;
@@ -187,9 +186,9 @@ impl Kept {
     }
 }
 
-/// A packet on its way into the trace.
+/// A packet to be added to the trace.
 struct Packet<'a> {
-    /// ns since the trace began.
+    /// Time since the trace began, ns.
     at: u64,
     sent: bool,
     local: SocketAddr,
@@ -199,7 +198,7 @@ struct Packet<'a> {
 }
 
 impl TracedPackets {
-    /// Each of them; in order of time for each endpoint, not among them.
+    /// Iterates over the packets; they are in chronological order per endpoint only.
     pub fn iter(&self) -> impl Iterator<Item = TracedPacket<'_>> {
         let mut rest = self.kept.octets.as_slice();
         std::iter::from_fn(move || {

@@ -1,4 +1,4 @@
-//! A traced endpoint's packets on their way from a media thread to the thread that gathers.
+//! The ring that carries a traced endpoint's packets from a media thread to the gathering thread.
 
 use std::io;
 use std::net::{IpAddr, Ipv6Addr, SocketAddr};
@@ -14,27 +14,27 @@ use crate::packet_ring::{PacketReader, PacketWriter, Pushed, packet_ring};
 
 /// How often rings are emptied.
 const PERIOD: Duration = Duration::from_millis(100);
-/// Octets of a packet's head: time, length on the wire, flags, port of ours and of theirs,
-/// our address and theirs.
+/// Octets of a packet's head: time, length on the wire, flags, local and remote port, local and
+/// remote address.
 const HEAD: usize = 8 + 2 + 1 + 2 + 2 + 16 + 16;
 const SENT: u8 = 1;
 const IPV6: u8 = 2;
-/// What is kept of a packet that is neither RTP nor RTCP where headers are asked for.
+/// Octets kept of a packet that is neither RTP nor RTCP if only headers are wanted.
 const UNKNOWN: usize = 48;
 
-/// A media thread's end.
+/// The writing end, on a media thread.
 pub struct Tap {
     ring: PacketWriter<HEAD>,
     trace: Arc<PacketTrace>,
 }
 
-/// The other end.
+/// The reading end.
 pub struct Tapped {
     ring: PacketReader<HEAD>,
     trace: Arc<PacketTrace>,
 }
 
-/// A ring into a trace.
+/// A new ring into a trace.
 pub fn tap(trace: Arc<PacketTrace>) -> (Tap, Tapped) {
     let (writer, reader) = packet_ring();
     (Tap { ring: writer, trace: trace.clone() }, Tapped { ring: reader, trace })
@@ -47,8 +47,8 @@ impl std::fmt::Debug for Tap {
 }
 
 impl Tap {
-    /// Copies a packet that was `sent` or has come, with SRTP where it is `secured`. Whether more are
-    /// wanted.
+    /// Copies a packet that was `sent` or received, with SRTP if `secured`. Returns whether more
+    /// packets are wanted.
     pub fn take(
         &mut self,
         at: Instant,
@@ -81,7 +81,7 @@ impl Tap {
     }
 }
 
-/// How much of a packet says nothing of what was said.
+/// Length of the part of a packet that reveals no media.
 fn header(datagram: &[u8]) -> usize {
     // RFC 5761 §4.
     if matches!(datagram, [first, second, ..] if first >> 6 == 2 && (64..=95).contains(&(second & 0x7F))) {
@@ -90,22 +90,22 @@ fn header(datagram: &[u8]) -> usize {
     Header::read(datagram).map_or(UNKNOWN, |header| header.payload).min(datagram.len())
 }
 
-/// Whether this is a key that is pressed (RFC 4733 §2.3), perhaps of a PIN: nobody is shown
-/// which one. What its payload type means is not known here; it is a dynamic one, and nothing
+/// Whether this is a telephone event (RFC 4733 §2.3), perhaps of a PIN, whose digit must not be
+/// shown. The meaning of payload types is not known here; an event has a dynamic one, and nothing
 /// else of those has four octets.
 fn is_key(datagram: &[u8], secured: bool) -> bool {
     let is_dynamic = datagram.get(1).is_some_and(|second| second & 0x7F >= 96);
     let Some(header) = Header::read(datagram).filter(|_| is_dynamic) else { return false };
     let length = datagram.len().saturating_sub(header.payload);
     match secured {
-        // With a tag of 32 or 80 bits (RFC 4568 §6.2).
+        // With an authentication tag of 32 or 80 bits (RFC 4568 §6.2).
         true => matches!(length, 8 | 14),
         false => length == 4,
     }
 }
 
 impl Tapped {
-    /// Brings what is there into the trace. Whether more may come.
+    /// Moves pending packets into the trace. Returns whether more may come.
     pub(super) fn gather(&mut self) -> bool {
         let trace = &self.trace;
         let mut kept = trace.kept();
@@ -137,7 +137,7 @@ impl Tapped {
     }
 }
 
-/// Two addresses.
+/// Splits the octets into two addresses.
 fn addresses(octets: [u8; 32]) -> (u128, u128) {
     let half = |at: usize| {
         let mut half = [0; 16];
@@ -147,14 +147,14 @@ fn addresses(octets: [u8; 32]) -> (u128, u128) {
     (half(0), half(16))
 }
 
-/// The thread that empties rings: asleep while there are none, and over with its handle.
+/// The thread that empties rings: it sleeps while there are none, and ends with its handle.
 pub struct Gatherer(Sender<Tapped>);
 
 impl Gatherer {
-    /// Starts it.
+    /// Starts the thread.
     ///
     /// # Errors
-    /// Those of the system.
+    /// The system could not start a thread.
     pub fn start() -> io::Result<Gatherer> {
         let (to, tapped) = crossbeam_channel::unbounded();
         let run = move || gather(&tapped);
@@ -162,9 +162,9 @@ impl Gatherer {
         Ok(Gatherer(to))
     }
 
-    /// Empties this ring too, until it is left.
+    /// Empties this ring too, until its writer is gone.
     pub fn add(&self, tapped: Tapped) {
-        // The thread lives as long as anybody can send to it.
+        // The thread lives as long as a sender exists.
         let _ = self.0.send(tapped);
     }
 }
