@@ -1,11 +1,11 @@
-//! Digits let through: what people and dialling machines press, but not a far end
-//! that makes every packet a new event. Each digit is an event and a log line.
+//! Rate limit for digits: lets through what people and dialling machines press, but not a far end
+//! that makes every packet a new event. Each digit causes an event and a log line.
 
 use std::time::{Duration, Instant};
 
-/// The fastest that digits may follow each other for long.
+/// Minimum sustained interval between digits.
 const PERIOD: Duration = Duration::from_millis(40);
-/// Digits that may come together, after a stall of the network.
+/// Maximum digits in a burst, after a stall of the network.
 const BURST: u32 = 32;
 
 /// A token bucket.
@@ -13,17 +13,17 @@ const BURST: u32 = 32;
 pub(crate) struct DigitGate {
     tokens: u32,
     filled: Instant,
-    /// Digits that found it empty.
+    /// Digits refused because the bucket was empty.
     pub refused: u32,
 }
 
 impl DigitGate {
-    /// A full bucket. `epoch` is any moment before the first digit.
+    /// A full bucket. `epoch` is any time before the first digit.
     pub fn new(epoch: Instant) -> Self {
         DigitGate { tokens: BURST, filled: epoch, refused: 0 }
     }
 
-    /// Whether a digit at this moment may pass.
+    /// Whether a digit at this time may pass.
     pub fn admit(&mut self, at: Instant) -> bool {
         let periods = at.saturating_duration_since(self.filled).as_nanos() / PERIOD.as_nanos();
         let periods = u32::try_from(periods).unwrap_or(u32::MAX);

@@ -1,10 +1,10 @@
-//! What is known of a far end, whatever it is joined with: what it has said of itself, from where it is believed,
-//! what we report to it and it to us, its silence and its digits. Each endpoint has one.
+//! The state of a far end, independent of what it is joined with: what it has said of itself, its
+//! believed source, RTCP in both directions, its silence and its digits. Each endpoint has one.
 //!
-//! - `silence`: no RTP although some should come
-//! - `digits`: those that it presses; `digit_gate`: digits, but no flood
+//! - `silence`: no RTP although some is expected
+//! - `digits`: the digits it sends; `digit_gate`: their rate limit
 //!
-//! Pure. Moments are ns since whatever the owner counts from, and 0 is none.
+//! No I/O, no clock. Times are ns since the owner's epoch; 0 means none.
 
 mod digit_gate;
 mod digits;
@@ -24,10 +24,10 @@ use crate::transport::reports::{Receiving, Reports, Sending};
 pub use digits::Digits;
 pub use silence::Silence;
 
-/// See the module's text.
+/// The state of one far end; see the module documentation.
 pub struct FarEnd {
     pub lock: SourceLock,
-    /// None: nothing was agreed on yet.
+    /// `None` until it is described.
     pub remote: Option<Remote>,
     pub reports: Reports,
     pub silence: Silence,
@@ -35,7 +35,7 @@ pub struct FarEnd {
 }
 
 impl FarEnd {
-    /// One that nothing is known of yet. `epoch` is any moment before the first packet.
+    /// A far end of which nothing is known yet. `epoch` is any time before the first packet.
     pub fn new(
         sources: NamedSources,
         rtp_timeout: Option<Duration>,
@@ -51,8 +51,8 @@ impl FarEnd {
         }
     }
 
-    /// What it has said of itself; gives what it had said before. A stream that it refuses (port 0) says nothing of
-    /// where it is.
+    /// Applies its description and returns the previous one. A refused stream (port 0) says nothing
+    /// about its address.
     pub fn describe(&mut self, at: u64, remote: Remote, rng: &mut StdRng) -> Option<Remote> {
         if remote.rtp.port() != 0 {
             self.lock.signal(remote.rtp, remote.signalling, at);
@@ -61,16 +61,16 @@ impl FarEnd {
         self.remote.replace(remote)
     }
 
-    /// Where RTP goes to it; none: it takes no packets now.
+    /// The destination of RTP; `None` if it accepts no packets now.
     pub fn rtp_at(&self) -> Option<SocketAddr> {
         let remote =
             self.remote.as_ref().filter(|remote| remote.receives && !remote.rtp.ip().is_unspecified())?;
-        // Port 0 refuses the stream, wherever packets may have come from.
+        // Port 0 refuses the stream, wherever packets came from.
         self.lock.destination().filter(|to| remote.rtp.port() != 0 && to.port() != 0)
     }
 
-    /// Writes the report that is due, or the last one with BYE (RFC 3550 §6.6): from which socket it goes, to where,
-    /// and its length; none: nobody is there.
+    /// Writes the report that is due, or the last one with BYE (RFC 3550 §6.6). Returns the socket
+    /// to send it from, its destination and its length; `None` if there is no destination.
     pub fn report(
         &mut self,
         now: Now,
@@ -84,7 +84,7 @@ impl FarEnd {
         Some((channel, to, length))
     }
 
-    /// When something of it is due, if RTP came at `last`; 0: nothing is.
+    /// When its next timer is due, if RTP was last received at `last`; 0 if none is.
     pub fn due(&self, last: u64) -> u64 {
         let all = [self.reports.due, self.silence.due(last), self.lock.due()];
         all.into_iter().filter(|due| *due != 0).min().unwrap_or(0)

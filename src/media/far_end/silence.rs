@@ -1,35 +1,35 @@
-//! A far end that should send RTP, and is silent.
+//! Detects a far end that should send RTP but is silent.
 
 use std::time::Duration;
 
-/// Counts from the moment at which RTP is expected, or from the last that came.
+/// Counts from the time RTP is first expected, or was last received.
 #[derive(Debug, Clone, Copy)]
 pub struct Silence {
-    /// From when it counts; 0 when it does not, or has been told.
+    /// Start of counting; 0 if it does not count or the timeout was raised.
     since: u64,
-    /// How long it may last, ms; 0 for ever.
+    /// Maximum silence, ms; 0 for no limit.
     timeout_ms: u32,
     expects: bool,
 }
 
 impl Silence {
-    /// Nothing is expected yet.
+    /// No RTP is expected yet.
     pub fn new(timeout: Option<Duration>) -> Self {
         let timeout_ms = timeout.map_or(0, |timeout| u32::try_from(timeout.as_millis()).unwrap_or(u32::MAX));
         Silence { since: 0, timeout_ms, expects: false }
     }
 
-    /// How long it may last; none: for ever.
+    /// Maximum silence; `None` for no limit.
     pub fn timeout(&self) -> Option<Duration> {
         (self.timeout_ms != 0).then(|| Duration::from_millis(self.timeout_ms.into()))
     }
 
-    /// From now on RTP is expected, or is not.
+    /// Sets whether RTP is expected from now on.
     pub fn expect(&mut self, at: u64, expects: bool) {
         (self.expects, self.since) = (expects, if expects { at } else { 0 });
     }
 
-    /// RTP has come: what is silent next counts again. Whether it did not count.
+    /// Restarts counting as RTP has been received. Returns whether counting was off.
     pub fn heard(&mut self, at: u64) -> bool {
         let again = self.expects && self.since == 0;
         if again {
@@ -38,14 +38,15 @@ impl Silence {
         again
     }
 
-    /// RTP came last at `last`: if that was less than the whole silence ago, it was after it had been told.
+    /// Restarts counting if RTP was last received after the timeout was raised, that is, within the
+    /// last timeout period.
     pub fn look_back(&mut self, at: u64, last: u64) {
         if at.saturating_sub(last) < u64::from(self.timeout_ms) * 1_000_000 {
             self.heard(last);
         }
     }
 
-    /// When it will have lasted for too long, if RTP came last at `last`; 0 for never.
+    /// When the timeout is due, if RTP was last received at `last`; 0 for never.
     pub fn due(&self, last: u64) -> u64 {
         match (self.timeout_ms, self.since) {
             (0, _) | (_, 0) => 0,
@@ -53,7 +54,7 @@ impl Silence {
         }
     }
 
-    /// Whether it has lasted for too long; told once.
+    /// Whether the timeout has expired; `true` once.
     pub fn is_over(&mut self, at: u64, last: u64) -> bool {
         let due = self.due(last);
         let over = due != 0 && due <= at;

@@ -1,12 +1,12 @@
-//! Packets of our own in a leg's outgoing stream.
+//! Inserts our own packets into a leg's outgoing stream.
 
 use super::{ForwardRule, ForwardState, Gate, OutSpace, ticks};
 
 impl OutSpace {
-    /// Room for one packet of ours after all that this leg has been sent: its sequence
-    /// number, and the timestamp of this moment. `feeder` is whatever is forwarded to this
-    /// leg; its packets go on behind this one without new offsets. `size` is what is
-    /// counted: octets, and those of the payload.
+    /// Reserves the place of one packet of ours after everything sent to this leg so far: its
+    /// sequence number and the current timestamp. `feeder` is what is forwarded to this leg; its
+    /// packets continue after this one without new offsets. `size` is what to count: octets of the
+    /// packet and of its payload.
     pub fn insert(
         &mut self,
         feeder: Option<(&ForwardRule, &mut ForwardState)>,
@@ -17,7 +17,7 @@ impl OutSpace {
         if let Some((rule, state)) = feeder.filter(|(rule, _)| rule.gate == Gate::Open) {
             let last = (state.numbers.highest() as u16).wrapping_add(rule.sequence_offset);
             let sequence = last.wrapping_sub(state.withheld).wrapping_add(1);
-            // One more that was not theirs, where `withheld` counts those that were not ours.
+            // A packet of ours shifts the feeder's by one, the opposite of what `withheld` counts.
             state.withheld = state.withheld.wrapping_sub(1);
             state.forwarded += 1;
             state.forwarded_bytes += size.0;

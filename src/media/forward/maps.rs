@@ -1,10 +1,10 @@
-//! What becomes of numbers that mean something else on the other leg.
+//! Maps of numbers that differ between the two legs.
 
 use std::ops::Range;
 
 use crate::rtp::header::extension;
 
-/// What becomes of each payload type of a direction.
+/// How each payload type of one direction is handled.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
 pub struct PayloadMap {
     to: [u8; 128],
@@ -12,37 +12,37 @@ pub struct PayloadMap {
     event: u128,
 }
 
-/// Not to be forwarded.
+/// The type is not forwarded.
 const NONE: u8 = 0xFF;
 
 impl PayloadMap {
-    /// Nothing passes.
+    /// Forwards nothing.
     pub const EMPTY: PayloadMap = PayloadMap { to: [NONE; 128], up: 0, event: 0 };
 
-    /// Everything passes under its own number.
+    /// Forwards everything under its own number.
     pub fn all() -> Self {
         PayloadMap { to: std::array::from_fn(|payload_type| payload_type as u8), up: 0, event: 0 }
     }
 
-    /// Packets of this type are forwarded under another number, or the same one.
+    /// Forwards packets of this type, under another number or the same one.
     pub fn forward(&mut self, from: u8, to: u8) {
         self.to[usize::from(from & 0x7F)] = to & 0x7F;
     }
 
-    /// Packets of this type go up, whether or not they are forwarded.
+    /// Passes packets of this type up, whether or not they are forwarded.
     pub fn up(&mut self, from: u8) {
         self.up |= 1 << (from & 0x7F);
     }
 
-    /// This type is `telephone-event`: it goes up, and its timestamps do not follow
-    /// the media clock.
+    /// Marks this type as `telephone-event`: it is passed up, and its timestamps do not follow the
+    /// media clock.
     pub fn telephone_event(&mut self, from: u8) {
         self.up(from);
         self.event |= 1 << (from & 0x7F);
     }
 
-    /// What went up to be forwarded in another form is to be forwarded as it is: a gate that is shut
-    /// stops it then. Events still go up.
+    /// Makes types that were passed up for conversion forwarded as they are, so that a closed gate
+    /// stops them. Events are still passed up.
     pub fn hold(&mut self) {
         for payload_type in 0..128 {
             if self.goes_up(payload_type) && !self.is_event(payload_type) {
@@ -57,12 +57,12 @@ impl PayloadMap {
         Some(self.to[usize::from(from & 0x7F)]).filter(|to| *to != NONE)
     }
 
-    /// Whether a type goes up.
+    /// Whether a type is passed up.
     pub fn goes_up(&self, from: u8) -> bool {
         self.up >> (from & 0x7F) & 1 == 1
     }
 
-    /// All types but `telephone-event`, a bit each.
+    /// All types except `telephone-event`, one bit each.
     pub fn all_but_events(&self) -> u128 {
         !self.event
     }
@@ -73,11 +73,11 @@ impl PayloadMap {
     }
 }
 
-/// Clocks that one direction has beside each other: 8, 16 and 48 kHz, and one more.
+/// Maximum clock rates in one direction: 8, 16 and 48 kHz, and one more.
 const CLOCKS: usize = 4;
 
-/// Ticks a second of each payload type of sound in a direction. What is not there ticks as the packets
-/// before it did: comfort noise, what nobody agreed to.
+/// Clock rate, Hz, of each audio payload type in one direction. Types without an entry use the
+/// clock of the packets before them: comfort noise, and types that were not negotiated.
 #[derive(Debug, Clone, Copy, Default, PartialEq, Eq)]
 pub struct Clocks {
     rates: [u32; CLOCKS],
@@ -85,7 +85,7 @@ pub struct Clocks {
 }
 
 impl Clocks {
-    /// Packets of this type tick so often a second. A fifth clock is left out.
+    /// Sets the clock rate of a type. A fifth rate is ignored.
     pub fn set(&mut self, payload_type: u8, rate: u32) {
         let place = self.rates.iter().position(|known| *known == rate || *known == 0);
         if let Some(place) = place.filter(|_| rate != 0) {
@@ -94,13 +94,13 @@ impl Clocks {
         }
     }
 
-    /// Ticks a second of a type.
+    /// The clock rate of a type.
     pub fn get(&self, payload_type: u8) -> Option<u32> {
         let place = self.of.iter().position(|types| types >> (payload_type & 0x7F) & 1 == 1)?;
         self.rates.get(place).copied()
     }
 
-    /// The types that tick otherwise, a bit each.
+    /// The types with another clock rate, one bit each.
     pub fn others(&self, rate: u32) -> u128 {
         let others = self.rates.iter().zip(self.of).filter(|(known, _)| **known != rate);
         others.fold(0, |all, (_, types)| all | types)
@@ -112,23 +112,23 @@ const ONE_BYTE: u16 = 0xBEDE;
 /// Identifiers of the one-byte form, 1 to 14.
 const IDS: usize = 15;
 
-/// What becomes of each RTP header extension (RFC 8285) of a direction: its number on the
-/// other leg. What was not agreed there is taken out.
+/// How each RTP header extension (RFC 8285) of one direction is handled: its number on the other
+/// leg. Extensions not negotiated there are removed.
 #[derive(Debug, Clone, Copy, Default, PartialEq, Eq)]
 pub struct ExtensionMap {
     to: [u8; IDS],
 }
 
 impl ExtensionMap {
-    /// None passes.
+    /// Forwards no extension.
     pub const EMPTY: ExtensionMap = ExtensionMap { to: [0; IDS] };
 
-    /// Every one passes under its own number.
+    /// Forwards every extension under its own number.
     pub fn all() -> Self {
         ExtensionMap { to: std::array::from_fn(|id| id as u8) }
     }
 
-    /// This one passes under another number, or the same one. Both are 1 to 14, else
+    /// Forwards an extension under another number or the same one. Both must be 1 to 14; otherwise
     /// nothing changes.
     pub fn pass(&mut self, from: u8, to: u8) {
         if let Some(place) = self.to.get_mut(usize::from(from)).filter(|_| from != 0 && usize::from(to) < IDS)
@@ -141,9 +141,9 @@ impl ExtensionMap {
         self.to.get(usize::from(id)).copied().unwrap_or(0)
     }
 
-    /// Writes the extensions of a packet anew, in place, and says how long it is then: the
-    /// whole block goes when nothing in it passes. The packet is one that
-    /// [`Header::read`](super::Header::read) has taken, with its extension bit set.
+    /// Rewrites the extensions of a packet in place and returns its new length: the whole block is
+    /// removed if no element of it is forwarded. The packet must have been accepted by
+    /// [`Header::read`](super::Header::read), and its extension bit set.
     pub fn apply(&self, packet: &mut [u8]) -> usize {
         let len = packet.len();
         let Ok(Range { start, end }) = extension(packet) else { return len };
@@ -153,7 +153,7 @@ impl ExtensionMap {
         let kept = match u16::from_be_bytes([p0, p1]) {
             ONE_BYTE => self.elements(elements, false),
             profile if profile >> 4 == 0x100 => self.elements(elements, true),
-            // No elements, no numbers: nobody can have agreed to it.
+            // It has no elements or numbers, so it cannot have been negotiated.
             _ => 0,
         };
         if kept > 0 {
@@ -164,7 +164,7 @@ impl ExtensionMap {
         len - (end - start)
     }
 
-    /// Renumbers what passes and writes padding over what does not; how many pass.
+    /// Renumbers the forwarded elements and overwrites the others with padding; returns how many are forwarded.
     fn elements(&self, mut rest: &mut [u8], two_byte: bool) -> usize {
         let mut kept = 0;
         loop {
@@ -173,7 +173,7 @@ impl ExtensionMap {
             let (id, len) = match *rest {
                 [] => return kept,
                 [id, len, ..] if two_byte => (id, 2 + usize::from(len)),
-                // The reserved number ends the list (RFC 8285 §4.2).
+                // The reserved identifier ends the list (RFC 8285 §4.2).
                 [first, ..] if !two_byte && first >> 4 != 15 => (first >> 4, 2 + usize::from(first & 0x0F)),
                 _ => (0, usize::MAX),
             };

@@ -1,19 +1,18 @@
-//! What becomes of a relayed packet, as plain data.
+//! How a relayed packet is handled, as plain data.
 //!
-//! A [`ForwardRule`] says everything that can be said of a packet without knowing the
-//! ones before it, a [`ForwardState`] is what has to be remembered of them. Together
-//! they hold no reference, take no memory and make no decision that needs thought:
-//! what they do not cover is [`Verdict::Unknown`], for the relay machine to look at and
-//! to change the rule. So rules can be carried out elsewhere later, in the kernel too.
+//! A [`ForwardRule`] covers everything that can be decided about a packet without knowing earlier
+//! ones; a [`ForwardState`] holds what must be remembered of them. Together they hold no reference,
+//! allocate nothing and make no complex decision: what they do not cover is [`Verdict::Unknown`],
+//! upon which the relay machine changes the rule. Rules can thus be executed elsewhere later, even
+//! in the kernel.
 //!
-//! A leg has one outgoing SSRC, sequence and timestamp space for its life
-//! ([`OutSpace`]). Whoever feeds it gets offsets into this space that hold from an
-//! *anchor* on, its first packet: a transfer, a hold or a new stream of the far end is
-//! for the other leg a pause and a marker.
+//! A leg has one outgoing SSRC, sequence and timestamp space for its whole life ([`OutSpace`]). Its
+//! feeder gets offsets into this space that are valid from its first packet, the *anchor*, on: to
+//! the other leg a transfer, a hold or a new stream of the far end is a pause and a marker.
 //!
 //! - `maps`: payload types and header extensions by number
-//! - `space`: the outgoing stream of a leg; `insert`: packets of our own in it
-//! - `snapshot`: what is remembered, to be written and read back
+//! - `space`: the outgoing stream of a leg; `insert`: our own packets in it
+//! - `snapshot`: the state, to be written and read back
 
 mod insert;
 mod maps;
@@ -30,58 +29,57 @@ pub use maps::{Clocks, ExtensionMap, PayloadMap};
 pub(crate) use snapshot::{SpaceSnapshot, StateSnapshot};
 pub use space::OutSpace;
 
-/// A static payload type (RFC 3389).
+/// Static payload type of comfort noise (RFC 3389).
 pub(crate) const COMFORT_NOISE: u8 = 13;
 /// Whether packets are forwarded at all.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
 pub enum Gate {
-    /// They are.
+    /// Packets are forwarded.
     Open,
-    /// They are, once the offsets are known: the next one is the anchor.
+    /// Packets are forwarded once the offsets are known: the next one is the anchor.
     Unanchored,
-    /// They are not, since the other leg does not want any.
+    /// Packets are not forwarded, as the other leg does not want any.
     Held,
-    /// They are not, since there is no other leg.
+    /// Packets are not forwarded, as there is no other leg.
     Unjoined,
 }
 
-/// The fate of the packets that one leg receives.
+/// The rule for packets that one leg receives.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
 pub struct ForwardRule {
-    /// From where they are believed.
+    /// The believed source address.
     pub source: SocketAddr,
-    /// The stream that is believed.
+    /// SSRC of the believed stream.
     pub ssrc: u32,
-    /// Where they go.
+    /// Where packets are forwarded to.
     pub destination: SocketAddr,
-    /// Under this SSRC.
+    /// SSRC of forwarded packets.
     pub out_ssrc: u32,
     /// Added to sequence numbers.
     pub sequence_offset: u16,
     /// Added to timestamps.
     pub timestamp_offset: u32,
-    /// The extended sequence number from which the offsets hold.
+    /// The extended sequence number from which the offsets are valid.
     pub anchor: u32,
-    /// Ticks a second of the stream, as it comes now.
+    /// Current clock rate of the stream, Hz.
     pub clock_rate: u32,
-    /// Payload types of which the next packet is looked at first, a bit each: they tick otherwise, or
-    /// loss is to be counted anew.
+    /// Payload types of which the next packet is examined first, one bit each: their clock rate
+    /// differs, or loss counting restarts.
     pub looks: u128,
-    /// Whether they go anywhere.
+    /// Whether packets are forwarded at all.
     pub gate: Gate,
-    /// By payload type.
+    /// Handling by payload type.
     pub payload_types: PayloadMap,
-    /// By number of a header extension.
+    /// Handling by number of a header extension.
     pub extensions: ExtensionMap,
 }
 
-/// What is remembered of the packets that one leg receives. Times are in ns since
-/// any fixed moment.
+/// State of the packets that one leg receives. Times are in ns since any fixed point.
 #[derive(Debug, Clone, Copy, Default, PartialEq, Eq)]
 pub struct ForwardState {
-    /// Its sequence numbers.
+    /// The received sequence numbers.
     pub numbers: Sequence,
-    /// Timestamp of the highest one that had a place on the other leg, and when it came.
+    /// Timestamp of the highest packet whose type the other leg supports, and its arrival time.
     pub highest_timestamp: u32,
     /// See `highest_timestamp`.
     pub highest_at: u64,
@@ -89,20 +87,20 @@ pub struct ForwardState {
     transit: u32,
     /// Interarrival jitter (RFC 3550 A.8), sixteenths of a tick.
     jitter: u32,
-    /// Sequence numbers left out since the anchor, because their packets were not
-    /// forwarded: the other leg is not to take them for lost.
+    /// Number of sequence numbers skipped since the anchor because their packets were not
+    /// forwarded: to the other leg they must not look lost.
     withheld: u16,
-    /// The next packet forwarded begins something (marker).
+    /// The next forwarded packet gets the marker.
     mark: bool,
-    /// Packets and octets over all streams, and the first and last arrival.
+    /// Packets and octets of all streams, and the first and last arrival.
     pub packets: u64,
     /// See `packets`.
     pub bytes: u64,
-    /// See `packets`; 0 when there was none.
+    /// See `packets`; 0 if there was none.
     pub first_at: u64,
     /// See `first_at`.
     pub last_at: u64,
-    /// Packets forwarded since they were last taken.
+    /// Packets forwarded since these counters were last taken.
     pub forwarded: u64,
     /// Their octets.
     pub forwarded_bytes: u64,
@@ -110,59 +108,59 @@ pub struct ForwardState {
     pub forwarded_payload: u64,
     /// The last payload type.
     pub payload_type: u8,
-    /// The last one that was sound.
+    /// The last audio payload type.
     pub sound: Option<u8>,
-    /// Octets of the last packet that was forwarded: extensions may have been taken out.
+    /// Octets of the last forwarded packet: extensions may have been removed.
     pub length: u16,
 }
 
-/// What is to be done with a packet.
+/// What to do with a packet.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
 pub enum Verdict {
-    /// Send it; it is rewritten.
+    /// Send it; it is rewritten in place.
     Forward,
-    /// The same, and its payload is of interest above.
+    /// The same, and pass it up.
     ForwardAndUp,
-    /// It is untouched, and only of interest above.
+    /// Only pass it up; it is unchanged.
     Up,
-    /// The rule does not cover it; nothing was counted.
+    /// The rule does not cover the packet; nothing was counted.
     Unknown(Unknown),
-    /// Nothing more; it is counted as received.
+    /// Drop it; it is counted as received.
     Drop(Reason),
-    /// It is no RTP packet; nothing was counted.
+    /// It is not an RTP packet; nothing was counted.
     Malformed,
 }
 
 /// What a rule does not cover.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
 pub enum Unknown {
-    /// Another address.
+    /// The source address.
     Source,
-    /// Another SSRC, or the first one.
+    /// The SSRC, or the first stream.
     Stream,
-    /// A jump in the sequence.
+    /// A jump in the sequence numbers.
     Jump,
-    /// Another clock, or a stream that begins again after a rest.
+    /// Another clock rate, or a stream that resumes after a pause.
     Pace,
-    /// No offsets yet.
+    /// There are no offsets yet.
     Anchor,
 }
 
-/// Why a packet that was believed goes no further.
+/// Why a believed packet is not forwarded.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
 pub enum Reason {
-    /// The other leg is held.
+    /// The other leg is on hold.
     Held,
     /// There is no other leg.
     Unjoined,
-    /// The payload type has no place on the other leg.
+    /// The other leg does not support the payload type.
     PayloadType,
-    /// It is older than what the other leg has from us.
+    /// The packet precedes the anchor.
     Stale,
 }
 
-/// Applies a rule to a packet that came from `source` at `at`: checks, counts, and
-/// rewrites in place what is to be forwarded.
+/// Applies a rule to a packet received from `source` at `at`: checks and counts it, and rewrites it
+/// in place if it is to be forwarded.
 #[inline]
 pub fn apply(
     state: &mut ForwardState,
@@ -225,7 +223,7 @@ pub fn apply(
 fn rewrite(rule: &ForwardRule, withheld: u16, header: &Header, to: u8, mark: bool, packet: &mut [u8]) {
     let sequence = header.sequence.wrapping_add(rule.sequence_offset).wrapping_sub(withheld);
     let timestamp = header.timestamp.wrapping_add(rule.timestamp_offset);
-    // `Header::read` has seen that many octets.
+    // `Header::read` has checked this length.
     if let Some(start) = packet.first_chunk_mut::<HEADER_LEN>() {
         start[1] = (u8::from(header.marker || mark) << 7) | to;
         start[2..4].copy_from_slice(&sequence.to_be_bytes());
@@ -235,7 +233,7 @@ fn rewrite(rule: &ForwardRule, withheld: u16, header: &Header, to: u8, mark: boo
 }
 
 impl ForwardState {
-    /// A new stream begins with this packet, which is not counted yet.
+    /// Starts a new stream with this packet, which is not counted yet.
     pub fn begin(&mut self, header: &Header, at: u64, clock_rate: u32) {
         self.numbers.begin(header.sequence);
         (self.highest_timestamp, self.highest_at) = (header.timestamp, at);
@@ -243,22 +241,22 @@ impl ForwardState {
         self.transit = ticks(at, clock_rate).wrapping_sub(header.timestamp);
     }
 
-    /// The stream's clock is another one from this packet on, which is not counted yet: jitter stays
-    /// what it is in time (RFC 7160 §3.2).
+    /// Changes the clock rate from this packet on, which is not counted yet: jitter keeps its value
+    /// in time (RFC 7160 §3.2).
     pub fn change_clock(&mut self, header: &Header, at: u64, from: u32, to: u32) {
         let scaled = u64::from(self.jitter) * u64::from(to) / u64::from(from.max(1));
         self.jitter = u32::try_from(scaled).unwrap_or(u32::MAX);
         self.transit = ticks(at, to).wrapping_sub(header.timestamp);
     }
 
-    /// The stream has rested, or was elsewhere, until this packet, which is not counted yet: what is
-    /// missing before it was not for us.
+    /// Resumes the stream with this packet, which is not counted yet, after a pause or a bypass:
+    /// the gap before it is not loss.
     pub fn resume(&mut self, header: &Header, at: u64, clock_rate: u32) {
         self.numbers.resume(header.sequence);
         self.transit = ticks(at, clock_rate).wrapping_sub(header.timestamp);
     }
 
-    /// The offsets of `rule` hold from this packet on, which is not counted yet.
+    /// Records that the offsets of `rule` are valid from this packet on, which is not counted yet.
     pub fn anchored(&mut self) {
         (self.withheld, self.mark) = (0, true);
     }
@@ -295,7 +293,7 @@ impl ForwardState {
         self.payload_type = header.payload_type;
     }
 
-    /// The last packet, of so many octets, comes once more by the same way: it is counted then.
+    /// Reverts the count of the last packet, of this length, which is to be processed again.
     pub(crate) fn uncount(&mut self, len: usize) {
         self.packets = self.packets.saturating_sub(1);
         self.bytes = self.bytes.saturating_sub(len as u64);
@@ -306,7 +304,7 @@ impl ForwardState {
         self.jitter >> 4
     }
 
-    /// Adds what was forwarded to the receiving leg's count and begins again.
+    /// Moves the counts of forwarded packets to the receiving leg.
     pub fn take_forwarded(&mut self, out: &mut OutSpace) {
         out.packets += std::mem::take(&mut self.forwarded);
         out.bytes += std::mem::take(&mut self.forwarded_bytes);
@@ -319,7 +317,7 @@ fn ticks(at: u64, clock_rate: u32) -> u32 {
 }
 
 impl Drops {
-    /// Counts a packet that was believed and not forwarded.
+    /// Counts a believed packet that was not forwarded.
     pub fn count(&mut self, reason: Reason) {
         match reason {
             Reason::Held => self.held += 1,

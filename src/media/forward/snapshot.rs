@@ -1,13 +1,14 @@
-//! What is remembered of a leg's packets, to be written and read back.
+//! The state of a leg's packets, to be written and read back.
 //!
-//! A rule is not: its source is that of the lock, its stream is in here, and the rest of it comes with the join that is
-//! given again. Nor are offsets: the feeder is anchored anew, and the leg hears one stream all the same.
+//! The rule is not included: its source comes from the lock, its stream is in the state, and the
+//! rest is set by the repeated join. Neither are offsets: the feeder is anchored anew, and the leg
+//! still receives a single stream.
 
 use super::{ForwardState, OutSpace, ticks};
 use crate::rtp::sequence::Sequence;
 use crate::snapshot::{self, Back, MARGIN, RestoreError, age, holds};
 
-/// A [`ForwardState`], with ages in the place of moments. What was forwarded is counted in the other leg's space.
+/// A [`ForwardState`], with ages in place of times. Forwarded packets are counted in the other leg's space.
 #[derive(Debug, Clone, PartialEq, serde::Serialize, serde::Deserialize)]
 pub(crate) struct StateSnapshot {
     numbers: Sequence,
@@ -23,7 +24,7 @@ pub(crate) struct StateSnapshot {
 }
 
 impl StateSnapshot {
-    /// As it stands at `at`.
+    /// The state as of `at`.
     pub fn new(state: &ForwardState, at: u64) -> Self {
         StateSnapshot {
             numbers: state.numbers,
@@ -39,18 +40,18 @@ impl StateSnapshot {
         }
     }
 
-    /// Whether packets can be counted from there on.
+    /// Checks that packets can be counted from this state on.
     pub fn check(&self) -> Result<(), RestoreError> {
         self.numbers.check()?;
-        // 16 times the longest difference that is counted, in another clock.
+        // 16 times the longest difference that is counted, in another clock rate.
         holds(self.jitter <= 1 << 28, "jitter")?;
         holds(self.payload_type < 128 && self.sound.is_none_or(|sound| sound < 128), "payload type")?;
         snapshot::counters([self.packets, self.bytes])?;
         snapshot::ages([self.highest_age, self.first_age, self.last_age])
     }
 
-    /// The state, once it was checked. The next packet's transit time is another machine's: the first packet is to be
-    /// looked at ([`ForwardState::resume`]).
+    /// The state; it must have been checked. Transit times of another machine do not carry over:
+    /// the first packet must be examined ([`ForwardState::resume`]).
     pub fn restored(&self, back: Back) -> ForwardState {
         ForwardState {
             numbers: self.numbers,
@@ -68,7 +69,7 @@ impl StateSnapshot {
     }
 }
 
-/// An [`OutSpace`], with what its feeder has sent, and ages in the place of moments.
+/// An [`OutSpace`] that includes what its feeder has sent, with ages in place of times.
 #[derive(Debug, Clone, PartialEq, serde::Serialize, serde::Deserialize)]
 pub(crate) struct SpaceSnapshot {
     ssrc: u32,
@@ -79,12 +80,12 @@ pub(crate) struct SpaceSnapshot {
     packets: u64,
     bytes: u64,
     payload: u64,
-    /// Ticks a second of the timestamp.
+    /// Clock rate of the timestamp, Hz.
     clock_rate: u32,
 }
 
 impl SpaceSnapshot {
-    /// As it stands at `at`; its timestamps tick at this rate.
+    /// The space as of `at`; its timestamps have this clock rate.
     pub fn new(space: &OutSpace, clock_rate: u32, at: u64) -> Self {
         SpaceSnapshot {
             ssrc: space.ssrc,
@@ -99,20 +100,20 @@ impl SpaceSnapshot {
         }
     }
 
-    /// Whether it can go on from there.
+    /// Checks that the space can be continued.
     pub fn check(&self) -> Result<(), RestoreError> {
         snapshot::clock_rate(self.clock_rate)?;
         snapshot::counters([self.packets, self.bytes, self.payload])?;
         snapshot::ages([self.age, self.first_age])
     }
 
-    /// The stream and the number of its last packet, as they were when this was written.
+    /// The SSRC and the sequence number of its last packet at the time of the snapshot.
     pub fn last(&self) -> (u32, u16) {
         (self.ssrc, self.sequence)
     }
 
-    /// The space, once it was checked: ahead of all that may have been sent since, and as much later as time has gone
-    /// on.
+    /// The space, which must have been checked: ahead of everything that may have been sent since,
+    /// and advanced by the elapsed time.
     pub fn restored(&self, back: Back) -> OutSpace {
         let mut space = OutSpace {
             ssrc: self.ssrc,
@@ -124,7 +125,8 @@ impl SpaceSnapshot {
             bytes: self.bytes,
             payload: self.payload,
         };
-        // Nothing was sent, though it may have been since; or it was before this machine counts.
+        // Nothing was sent before the snapshot, though it may have been since; or it was sent
+        // before this machine's epoch.
         let elapsed = back.since(self.age.unwrap_or(0));
         if self.age.is_none() || elapsed >= back.at {
             space.timestamp = space.timestamp.wrapping_add(ticks(elapsed, self.clock_rate));

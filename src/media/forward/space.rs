@@ -1,38 +1,38 @@
-//! A leg's outgoing stream: one SSRC, sequence and timestamp space, whoever feeds it.
+//! A leg's outgoing stream: one SSRC, sequence and timestamp space, whatever feeds it.
 
 use crate::rtp::RtpHeader;
 
 use super::{ForwardRule, ForwardState, Gate, Header, ticks};
 
-/// A leg's outgoing stream, for its life.
+/// A leg's outgoing stream, for the life of the leg.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
 pub struct OutSpace {
     /// SSRC of everything that we send to this leg.
     pub ssrc: u32,
     /// Highest sequence number sent.
     pub sequence: u16,
-    /// Its timestamp, and when that was right.
+    /// Its timestamp, and the time to which that belongs.
     pub timestamp: u32,
-    /// See `timestamp`; 0 while nothing was sent.
+    /// See `timestamp`; 0 if nothing was sent yet.
     pub at: u64,
-    /// When the first one was sent; 0 while none was.
+    /// When the first packet was sent; 0 if none was.
     pub first_at: u64,
     /// Packets sent.
     pub packets: u64,
-    /// Octets of them.
+    /// Octets sent.
     pub bytes: u64,
-    /// Payload octets of them.
+    /// Payload octets sent.
     pub payload: u64,
 }
 
 impl OutSpace {
-    /// A space that begins at random places (RFC 3550 §5.1).
+    /// A space with random initial values (RFC 3550 §5.1).
     pub fn new(ssrc: u32, sequence: u16, timestamp: u32) -> Self {
         OutSpace { ssrc, sequence, timestamp, at: 0, first_at: 0, packets: 0, bytes: 0, payload: 0 }
     }
 
-    /// The timestamp of a moment: time has gone on while nothing was sent. At least one
-    /// frame after the last packet.
+    /// The timestamp of a given time, which counts the time in which nothing was sent. It is at
+    /// least one frame after the last packet.
     pub fn timestamp_at(&self, at: u64, clock_rate: u32) -> u32 {
         if self.at == 0 {
             return self.timestamp;
@@ -41,12 +41,12 @@ impl OutSpace {
         self.timestamp.wrapping_add(elapsed.max(clock_rate / 50))
     }
 
-    /// The header of a packet in it.
+    /// The header of a packet of this stream.
     pub fn header(&self, marker: bool, payload_type: u8, sequence: u16, timestamp: u32) -> RtpHeader {
         RtpHeader { marker, payload_type, sequence, timestamp, ssrc: self.ssrc, abs_capture_time: None }
     }
 
-    /// A packet was sent that no rule forwarded.
+    /// Records a packet that was sent without a rule.
     pub fn sent(&mut self, sequence: u16, timestamp: u32, at: u64, len: usize, payload: usize) {
         (self.sequence, self.timestamp, self.at) = (sequence, timestamp, at);
         if self.first_at == 0 {
@@ -57,7 +57,7 @@ impl OutSpace {
         self.payload += payload as u64;
     }
 
-    /// Gives a feeder offsets into this space, from this packet on.
+    /// Gives a feeder offsets into this space, valid from this packet on.
     pub fn anchor(&mut self, rule: &mut ForwardRule, state: &mut ForwardState, header: &Header, at: u64) {
         rule.out_ssrc = self.ssrc;
         rule.sequence_offset = self.sequence.wrapping_add(1).wrapping_sub(header.sequence);
@@ -70,14 +70,14 @@ impl OutSpace {
         state.anchored();
     }
 
-    /// The space as it stands while this feeder runs.
+    /// The space including what this feeder has sent so far.
     pub fn with(&self, rule: &ForwardRule, state: &ForwardState) -> OutSpace {
         let (mut space, mut rule, mut state) = (*self, *rule, *state);
         space.settle(&mut rule, &mut state);
         space
     }
 
-    /// A feeder's offsets hold no longer: remembers how far it has come.
+    /// Ends the validity of a feeder's offsets, and records how far it has come.
     pub fn settle(&mut self, rule: &mut ForwardRule, state: &mut ForwardState) {
         if rule.gate == Gate::Open {
             let last = state.numbers.highest() as u16;

@@ -1,65 +1,65 @@
-//! What is counted of an endpoint's sound.
+//! Counters of an endpoint's audio.
 
 use crate::codec::Codec;
 use b2b_base::metrics::quality::{Curve, Rating, burst_ratio};
 
-/// Counters that `MediaStats` has no room for.
+/// Counters that are not in `MediaStats`.
 #[derive(Debug, Clone, Copy, Default, PartialEq, Eq)]
 pub struct Diagnostics {
-    /// Datagrams that were neither RTP nor RTCP, and RTCP that nobody could read, or of a stranger.
+    /// Datagrams that were neither RTP nor RTCP, and RTCP that could not be parsed or came from an
+    /// unknown source.
     pub malformed: u64,
     /// RTP packets with a payload type that was not negotiated.
     pub unknown_payload: u64,
-    /// Packets never sent, and ticks never played, because the thread was kept
-    /// from running.
+    /// Packets not sent, and ticks not played, because the thread got no CPU time.
     pub skipped_packets: u64,
-    /// Of 20 ms each; see `skipped_packets`.
+    /// In ticks of 20 ms; see `skipped_packets`.
     pub skipped_ticks: u64,
     /// Pitch periods inserted or removed.
     pub corrections: u64,
-    /// Times that the far end used our SSRC (RFC 3550 §8.2).
+    /// Packets in which the far end used our SSRC (RFC 3550 §8.2).
     pub collisions: u64,
-    /// Digits beyond what anybody can press.
+    /// Digits faster than can be pressed.
     pub refused_digits: u64,
-    /// Digits to be sent that were none, too many, or came while nothing was sent.
+    /// Digits to send that were invalid, too many, or requested while nothing was sent.
     pub unsent_digits: u64,
-    /// Payloads that their codec could not read.
+    /// Payloads that their codec could not decode.
     pub undecodable: u64,
-    /// Packets that were decoded when playout needed them: all but G.711 at 8 kHz.
+    /// Packets decoded only when playout needed them: all but G.711 at 8 kHz.
     pub decoded: u64,
-    /// Lost packets that the packet behind them made good (Opus).
+    /// Lost packets recovered from the next packet (Opus).
     pub recovered: u64,
-    /// Packets that were not sent: SRTP could not protect them, or the system refused.
+    /// Packets not sent because SRTP could not protect them or the system refused.
     pub unprotected: u64,
-    /// Datagrams that found the RTP socket's buffer full.
+    /// Datagrams dropped because the RTP socket's buffer was full.
     pub overflowed: u64,
 }
 
-/// What is heard of the far end, and what it hears: beside `MediaStats`, since of several
-/// endpoints it means nothing.
+/// Reception quality of one endpoint in both directions. It is not part of `MediaStats`, since it
+/// has no meaning as a sum over endpoints.
 #[derive(Debug, Clone, Copy, Default, PartialEq)]
 pub struct Reception {
-    /// Of the last packet of sound.
+    /// Codec of the last audio packet.
     pub codec: Option<Codec>,
     /// Packets expected so far.
     pub expected: u64,
-    /// Packets that playout missed: lost and not made good, or late.
+    /// Packets missing at playout: lost and not recovered, or late.
     pub missing: u64,
-    /// Times that concealment began.
+    /// Number of times that concealment began.
     pub bursts: u64,
-    /// Interarrival jitter now (RFC 3550 A.8), ms.
+    /// Current interarrival jitter (RFC 3550 A.8), ms.
     pub jitter_ms: f64,
-    /// One way, mouth to ear, ms: measured where the far end says when it captured, else a
-    /// frame, half of the round trip and the playout delay.
+    /// One-way mouth-to-ear delay, ms: measured if the far end sends capture times, otherwise a
+    /// frame plus half the round-trip time plus the playout delay.
     pub delay_ms: Option<f64>,
-    /// Loss of what we send, in the far end's last report, percent.
+    /// Loss of our packets in the far end's last report, percent.
     pub remote_loss_pct: Option<f64>,
-    /// Reports of the far end's so far.
+    /// Reports received from the far end so far.
     pub remote_reports: u64,
 }
 
 impl Reception {
-    /// How it is heard, by the E-model; `None` before anything was expected.
+    /// The estimated MOS by the E-model; `None` before any packet was expected.
     pub fn mos(&self) -> Option<f64> {
         if self.expected == 0 {
             return None;
@@ -74,7 +74,7 @@ impl Reception {
         Some(rating.mos())
     }
 
-    /// What has come since `before`; what is no counter stands as it is now.
+    /// The counters since `before`; values that are not counters are the current ones.
     pub fn since(&self, before: &Reception) -> Reception {
         Reception {
             expected: self.expected.saturating_sub(before.expected),

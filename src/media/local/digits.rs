@@ -1,5 +1,5 @@
-//! Digits that we send, one after the other: as telephone events (RFC 4733) in the place of
-//! audio packets, or as sound in the place of audio. No I/O; time is counted in packets.
+//! Digits to send, one after the other: as telephone events (RFC 4733) in place of audio packets,
+//! or as tones in place of the audio. No I/O; time is counted in packets.
 
 use std::collections::VecDeque;
 
@@ -7,45 +7,45 @@ use super::params::DigitMode;
 use crate::dtmf::Tone;
 use crate::rtp::telephone_event::{ENDS, EventPacket, SentEvent, code};
 
-/// Digits that wait at most.
+/// Maximum number of queued digits.
 const QUEUE: usize = 64;
-/// How long a digit may be, ms: what is shorter is missed, what is longer is a mistake.
+/// Limits of a digit's length, ms: shorter ones are missed, longer ones are a mistake.
 const LENGTH_MS: (u32, u32) = (50, 6_000);
-/// Between two digits at least, ms: receivers tell them apart.
+/// Minimum pause between two digits, ms, so that receivers tell them apart.
 const PAUSE_MS: u32 = 60;
-/// Of each tone of a digit in band: together -13 dBov.
+/// RMS of each tone of an in-band digit: together -13 dBov.
 const RMS: f32 = 7_300.0;
 
-/// What a packet is to be.
+/// The contents of a packet.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
 pub(crate) enum Slot {
-    /// Audio as the source gave it.
+    /// Audio from the source.
     Source,
-    /// Audio that is a digit, or the silence behind one.
+    /// A digit's tone, or the silence after it.
     Sound,
-    /// An event in the place of audio.
+    /// An event in place of audio.
     Event { payload_type: u8, timestamp: u32, payload: [u8; 4], first: bool },
 }
 
-/// Where a packet stands.
+/// The position of a packet.
 #[derive(Debug, Clone, Copy)]
 pub(crate) struct Place {
     /// Timestamp of its first sample.
     pub timestamp: u32,
     pub ptime_ms: u32,
     pub rate_hz: u32,
-    /// Payload type and clock rate of events that the far end takes.
+    /// Payload type and clock rate of events that the far end accepts.
     pub events: Option<(u8, u32)>,
 }
 
-/// See the module's text.
+/// The queue of digits; see the module documentation.
 #[derive(Debug, Default)]
 pub(crate) struct Digits {
     queue: VecDeque<(char, u32, DigitMode)>,
     current: Option<Current>,
-    /// Pause that is left, ms.
+    /// Remaining pause, ms.
     rest_ms: u32,
-    /// Digits that were no digits, or too many.
+    /// Invalid digits, and digits beyond the limit.
     pub refused: u64,
 }
 
@@ -56,7 +56,7 @@ enum Current {
 }
 
 impl Digits {
-    /// Puts a digit behind those that wait.
+    /// Queues a digit.
     pub fn push(&mut self, digit: char, duration_ms: u32, mode: DigitMode) {
         if code(digit).is_none() || self.queue.len() >= QUEUE {
             self.refused += 1;
@@ -65,13 +65,14 @@ impl Digits {
         self.queue.push_back((digit, duration_ms.clamp(LENGTH_MS.0, LENGTH_MS.1), mode));
     }
 
-    /// Nothing is sent any more: what waits would come too late.
+    /// Discards everything, as nothing is sent any more and digits would come too late.
     pub fn clear(&mut self) {
         self.queue.clear();
         (self.current, self.rest_ms) = (None, 0);
     }
 
-    /// What the next packet is; `samples` are those of the source and become those of a digit.
+    /// Decides the contents of the next packet; `samples` holds the source's audio, which a digit's
+    /// tone overwrites.
     pub fn next(&mut self, place: Place, samples: &mut [i16]) -> Slot {
         if self.current.is_none() && self.rest_ms > 0 {
             self.rest_ms = self.rest_ms.saturating_sub(place.ptime_ms);
@@ -97,7 +98,7 @@ impl Digits {
                 let EventPacket { payload, first, segment } = event.packet(place.ptime_ms);
                 let (payload_type, timestamp) = (*payload_type, start.wrapping_add(segment));
                 if event.is_over() {
-                    // The repeated ends are part of the pause.
+                    // The repeated end packets are part of the pause.
                     let past = u32::from(ENDS - 1) * place.ptime_ms;
                     (self.current, self.rest_ms) = (None, PAUSE_MS.saturating_sub(past));
                 }

@@ -1,4 +1,4 @@
-//! How a program speaks to the media thread that carries its sources and sinks.
+//! The handle by which a program controls the media thread of its sources and sinks.
 
 use std::collections::HashMap;
 use std::net::{IpAddr, SocketAddr};
@@ -19,27 +19,27 @@ use crate::transport::lock::NamedSources;
 use b2b_base::frame::{FrameSink, FrameSource};
 use b2b_base::metrics::MediaStats;
 
-/// Endpoints bound ahead: who opens one while its thread is busy need not wait.
+/// Endpoints bound ahead, so that opening one does not wait while the thread is busy.
 const AHEAD: usize = 4;
-/// How long an endpoint may take that was not: a machine that stands still for a second is no lack of ports.
+/// How long opening may take if none is bound ahead: a machine stalled for a second is not a lack of ports.
 const PATIENCE: Duration = Duration::from_secs(2);
 
-/// What the media thread of a program needs to start.
+/// Configuration of a program's media thread.
 #[derive(Debug, Clone)]
 pub struct MediaConfig {
     /// Address of every RTP socket.
     pub bind_ip: IpAddr,
-    /// RTP takes even ports of this range, RTCP the odd ones behind them.
+    /// RTP uses the even ports of this range, RTCP the odd ports above them.
     pub port_range: RangeInclusive<u16>,
-    /// Seed of SSRCs, sequence numbers and timestamps: unpredictable in use
-    /// (RFC 3550 §5.1), fixed in tests.
+    /// Seed of SSRCs, sequence numbers and timestamps: unpredictable in production (RFC 3550 §5.1),
+    /// fixed in tests.
     pub seed: u64,
-    /// Write one CSV row per received RTP packet here.
+    /// Writes one CSV row per received RTP packet to this file.
     pub packet_log: Option<PathBuf>,
 }
 
 impl MediaConfig {
-    /// The usual port range, no packet log.
+    /// The default port range, and no packet log.
     pub fn new(bind_ip: IpAddr, seed: u64) -> Self {
         MediaConfig { bind_ip, port_range: 16_384..=32_767, seed, packet_log: None }
     }
@@ -48,19 +48,19 @@ impl MediaConfig {
 /// Why a command was refused.
 #[derive(Debug, thiserror::Error, PartialEq, Eq)]
 pub enum CommandError {
-    /// Never opened, or closed.
+    /// The endpoint was never opened, or is closed.
     #[error("no such endpoint: it was never opened, or is closed")]
     NoSuchEndpoint,
-    /// Not one of `0-9 * # A-D`.
+    /// The digit is not one of `0-9 * # A-D`.
     #[error("{0:?} is not a DTMF digit; use 0-9 * # A-D")]
     NoDigit(char),
-    /// The parameters cannot be served.
+    /// The parameters are not supported.
     #[error(transparent)]
     Params(#[from] ParamsError),
 }
 
-/// A handle of the media thread of a program; clones speak to the same one, which ends with the last of them.
-/// Endpoints here have a source and a sink of frames.
+/// A handle of a program's media thread; clones share the thread, which ends with the last of them.
+/// Its endpoints have a local source and sink of frames.
 #[derive(Clone)]
 pub struct MediaHandle(Arc<Inner>);
 
@@ -73,7 +73,7 @@ struct Inner {
 
 impl Inner {
     fn open(&self) -> MutexGuard<'_, HashMap<RelayId, Arc<Published>>> {
-        // A panic of another thread leaves nothing half done behind this lock.
+        // A panic elsewhere leaves no inconsistent state behind this lock.
         self.open.lock().unwrap_or_else(PoisonError::into_inner)
     }
 
@@ -89,7 +89,7 @@ impl Inner {
 }
 
 impl MediaHandle {
-    /// Starts a media thread. Events come until it has ended.
+    /// Starts a media thread. Events are delivered until it has ended.
     ///
     /// # Errors
     /// See [`SpawnError`].
@@ -104,7 +104,8 @@ impl MediaHandle {
         Ok((MediaHandle(Arc::new(Inner { relay, ip, epoch, open })), events))
     }
 
-    /// Opens an endpoint, and says where RTP is received. RTCP is one port above, where the far end does not multiplex.
+    /// Opens an endpoint, and returns its RTP address. RTCP is received one port above if the far
+    /// end does not multiplex.
     ///
     /// # Errors
     /// See [`OpenError`].
@@ -120,8 +121,8 @@ impl MediaHandle {
         Ok((id, at))
     }
 
-    /// Tells an endpoint what offer and answer settled; sending starts with the
-    /// next tick once a source is attached.
+    /// Applies what offer and answer settled; sending starts with the next tick once a source is
+    /// attached.
     ///
     /// # Errors
     /// See [`CommandError`].
@@ -133,11 +134,11 @@ impl MediaHandle {
         Ok(())
     }
 
-    /// Gives an endpoint its audio, in place of what it had. Dropping the replaced
-    /// source and sink happens on the media thread and must be cheap.
+    /// Attaches a source and a sink, in place of the previous ones, which are dropped on the media
+    /// thread, so that dropping them must be cheap.
     ///
     /// # Errors
-    /// [`CommandError::NoSuchEndpoint`], as of the others here.
+    /// [`CommandError::NoSuchEndpoint`], as for the other methods.
     pub fn attach(
         &self,
         id: RelayId,
@@ -147,11 +148,11 @@ impl MediaHandle {
         self.0.act(id, LocalAct::Attach(source, sink))
     }
 
-    /// Sends a digit (`0-9 * # A-D`) of that length behind those that wait; audio is suspended
-    /// meanwhile. What is shorter than 50 ms is sent as 50 ms.
+    /// Queues a digit (`0-9 * # A-D`) of this length; audio is suspended while it is sent. Less
+    /// than 50 ms is sent as 50 ms.
     ///
     /// # Errors
-    /// It is no digit, or there is no such endpoint.
+    /// The digit is invalid, or there is no such endpoint.
     pub fn digit(
         &self,
         id: RelayId,
@@ -165,7 +166,7 @@ impl MediaHandle {
         self.0.act(id, LocalAct::Digit { digit, duration_ms, mode })
     }
 
-    /// Sends silence in place of what the source gives, or no longer.
+    /// Sends silence in place of the source's audio, or stops doing so.
     ///
     /// # Errors
     /// There is no such endpoint.
@@ -173,7 +174,7 @@ impl MediaHandle {
         self.0.act(id, LocalAct::Mute(muted))
     }
 
-    /// Multiplies what is sent, and what is heard; `None`: as before.
+    /// Sets the gain of what is sent and of what is heard; `None` leaves it unchanged.
     ///
     /// # Errors
     /// There is no such endpoint.
@@ -181,10 +182,10 @@ impl MediaHandle {
         self.0.act(id, LocalAct::Volume { sent, heard })
     }
 
-    /// Makes these endpoints one conference, in place of any that they are in. All have this rate.
+    /// Joins these endpoints in one conference, in place of any that they are in. All must have this rate.
     ///
     /// # Errors
-    /// One of them is not open; those before it have their participants.
+    /// One of them is not open.
     pub fn confer(&self, ids: &[RelayId], rate_hz: u32) -> Result<(), CommandError> {
         ids.iter().try_for_each(|id| self.0.known(*id))?;
         for (id, participant) in ids.iter().zip(conference::participants(ids.len(), rate_hz)) {
@@ -193,7 +194,7 @@ impl MediaHandle {
         Ok(())
     }
 
-    /// Takes an endpoint out of its conference.
+    /// Removes an endpoint from its conference.
     ///
     /// # Errors
     /// There is no such endpoint.
@@ -201,7 +202,7 @@ impl MediaHandle {
         self.0.act(id, LocalAct::Participant(None))
     }
 
-    /// Changes how robust Opus is sent, from the next packet on; kept across changes of codec.
+    /// Changes the robustness of the Opus encoding from the next packet on; it is kept across codec changes.
     ///
     /// # Errors
     /// There is no such endpoint.
@@ -209,12 +210,12 @@ impl MediaHandle {
         self.0.act(id, LocalAct::Adapt(adapt))
     }
 
-    /// How loud both directions of an open endpoint are: the last tenth of a second.
+    /// Levels of both directions of an open endpoint over the last 100 ms.
     pub fn levels(&self, id: RelayId) -> Option<Levels> {
         self.0.open().get(&id).map(|published| published.levels())
     }
 
-    /// What is heard in an open endpoint, at most half a second old.
+    /// Reception quality of an open endpoint, at most half a second old.
     pub fn reception(&self, id: RelayId) -> Option<Reception> {
         self.0.open().get(&id).map(|published| published.reception())
     }
@@ -224,8 +225,8 @@ impl MediaHandle {
         self.0.open().get(&id).map(|published| published.load())
     }
 
-    /// Closes an endpoint: RTCP BYE, sockets closed, `Heard` and `Closed` told. Never
-    /// fails and never waits; a second call does nothing.
+    /// Closes an endpoint: sends RTCP BYE, closes its sockets and raises `Heard` and `Closed`.
+    /// Never fails or waits; a second call does nothing.
     pub fn close(&self, id: RelayId) {
         if self.0.open().remove(&id).is_some() {
             self.0.relay.close(id);

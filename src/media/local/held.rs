@@ -1,4 +1,4 @@
-//! A packet of a stream that the packet behind it is to confirm: it is played before that one.
+//! Holds the packet of an unconfirmed stream; once the next packet confirms it, it is played first.
 
 use std::net::SocketAddr;
 use std::time::Instant;
@@ -7,10 +7,10 @@ use crate::Now;
 use crate::forward::Header;
 use b2b_base::util::ntp::NtpTime;
 
-/// Octets of the longest packet that is held; a longer one is forgotten.
+/// Maximum octets of a held packet; a longer one is not held.
 const MAX_HELD: usize = 1_500;
 
-/// See the module's text.
+/// A slot for one packet; see the module documentation.
 pub(crate) struct Held {
     arrival: Now,
     source: Option<SocketAddr>,
@@ -19,13 +19,13 @@ pub(crate) struct Held {
 }
 
 impl Held {
-    /// Nothing is held. `epoch` is any moment.
+    /// An empty slot. `epoch` is any time.
     pub fn new(epoch: Instant) -> Self {
         let arrival = Now { at: epoch, wall: NtpTime(0) };
         Held { arrival, source: None, len: 0, data: Box::new([0; MAX_HELD]) }
     }
 
-    /// Holds this one, in place of one before. Whether there was one.
+    /// Holds this packet in place of an earlier one. Returns whether there was one.
     pub fn hold(&mut self, arrival: Now, source: SocketAddr, datagram: &[u8]) -> bool {
         let had = self.forget();
         if let Some(room) = self.data.get_mut(..datagram.len()) {
@@ -35,13 +35,13 @@ impl Held {
         had
     }
 
-    /// What is held will not be confirmed. Whether something is.
+    /// Discards the held packet. Returns whether there was one.
     pub fn forget(&mut self) -> bool {
         self.source.take().is_some()
     }
 
-    /// The packet right before this one, if it is held: when and from where it came, its header, and its octets, which
-    /// are copied to `room`.
+    /// Takes the held packet if `next` directly follows it: its arrival time, source, header and
+    /// octets, which are copied to `room`.
     pub fn take_before<'a>(
         &mut self,
         next: &Header,
@@ -58,7 +58,7 @@ impl Held {
     }
 }
 
-/// Where it is copied to.
+/// A buffer for the copy.
 pub(crate) const fn room() -> [u8; MAX_HELD] {
     [0; MAX_HELD]
 }

@@ -1,10 +1,10 @@
-//! Digits in the sound that is played.
+//! Detects digits in the played audio.
 
 use crate::codec::rates::Rates;
 use crate::dtmf::LineDetector;
 use crate::rtp::telephone_event::Digit;
 
-/// Digits that wait to be told; there are fewer in a tick.
+/// Maximum detected digits that wait to be reported; a tick has fewer.
 const WAITING: usize = 8;
 /// Samples of a frame at 8 kHz.
 const FRAME: usize = 160;
@@ -21,7 +21,7 @@ impl InBand {
         InBand { rates, detector: LineDetector::default(), found: [None; WAITING] }
     }
 
-    /// Listens to a frame.
+    /// Analyses a frame.
     pub fn frame(&mut self, samples: &[i16]) {
         let mut narrow = [0; FRAME];
         let samples = match &mut self.rates {
@@ -39,7 +39,7 @@ impl InBand {
         });
     }
 
-    /// The next digit that was found.
+    /// The next detected digit.
     pub fn take(&mut self) -> Option<Digit> {
         let first = self.found[0].take();
         self.found.rotate_left(1);

@@ -1,16 +1,16 @@
-//! How loud both directions are.
+//! Level meters of both directions.
 
 use crate::mix::Energy;
 
-/// What a level is measured over, ms.
+/// Measuring window, ms.
 const WINDOW_MS: u32 = 100;
 
-/// The loudness of a tenth of a second, in units of a 16-bit sample.
+/// The level over 100 ms, in units of a 16-bit sample.
 #[derive(Debug, Clone, Copy, Default, PartialEq, Eq)]
 pub struct Level {
     /// The largest magnitude, up to 32,768.
     pub peak: u16,
-    /// The root of the mean square.
+    /// The root mean square.
     pub rms: u16,
 }
 
@@ -21,17 +21,17 @@ impl Level {
     }
 }
 
-/// Both directions, over the last whole tenth of a second.
+/// The levels of both directions over the last full 100 ms.
 #[derive(Debug, Clone, Copy, Default, PartialEq, Eq)]
 pub struct Levels {
-    /// What was sent: after mute, digits in band among it.
+    /// What was sent: after muting, including in-band digits.
     pub sent: Level,
     /// What was played.
     pub heard: Level,
 }
 
 impl Levels {
-    /// All of it in one word, so that another thread reads it whole.
+    /// All levels in one word, so that another thread reads them atomically.
     pub(crate) fn to_bits(self) -> u64 {
         let words = [self.sent.peak, self.sent.rms, self.heard.peak, self.heard.rms];
         words.into_iter().fold(0, |bits, word| bits << 16 | u64::from(word))
@@ -44,7 +44,7 @@ impl Levels {
     }
 }
 
-/// Measures one direction.
+/// The meter of one direction.
 #[derive(Debug, Default)]
 pub(crate) struct Meter {
     energy: Energy,
@@ -54,7 +54,7 @@ pub(crate) struct Meter {
 }
 
 impl Meter {
-    /// Takes a frame that lasts so long.
+    /// Adds a frame of this duration.
     pub fn add(&mut self, samples: &[i16], ms: u32) {
         self.energy.add(samples);
         self.peak = samples.iter().map(|sample| sample.unsigned_abs()).fold(self.peak, u16::max);

@@ -1,15 +1,17 @@
-//! What an endpoint may be joined with: a source of frames that its party hears, and a sink for what the party says.
+//! What an endpoint may be joined with in place of another leg: a source of frames that its party
+//! hears, and a sink for what the party says.
 //!
-//! - `params`: how that begins, and what offer and answer settle
-//! - `playout`: what is heard; `sender`: what is sent; `held`: a packet that waits for the one behind it
-//! - `digits`: digits that we send; `inband`: digits heard in the sound; `meter`: levels
-//! - `collision`: our SSRC from the far end
-//! - `counters`: what is counted of it; `published`: the same for other threads
-//! - `handle`: how a program speaks to the media thread that carries some
-//! - `record`: what is kept of every received packet; `packet_log`: a CSV of that
+//! - `params`: the initial configuration, and what offer and answer settle
+//! - `playout`: received audio; `sender`: sent audio; `held`: a packet that waits for confirmation
+//! - `digits`: digits that we send; `inband`: digits detected in the audio; `meter`: levels
+//! - `collision`: our SSRC in packets from the far end
+//! - `counters`: counters; `published`: counters for other threads
+//! - `handle`: how a program controls the media thread
+//! - `record`: a record of each received packet; `packet_log`: a CSV file of them
 //!
-//! Its packets leave each packet time and its frames are played each 20 ms, all of a thread in one phase, so that a mixer
-//! between two of them forwards within a tick. What it has of sequence numbers, source and silence is the endpoint's.
+//! Packets are sent every packet time and frames are played every 20 ms, for all of a thread in one
+//! phase, so that a mixer between two endpoints forwards within a tick. Sequence numbers, source
+//! address and silence are kept by the endpoint.
 
 pub(crate) mod collision;
 mod counters;
@@ -51,44 +53,46 @@ use sender::{Format, Sender};
 
 /// Playout is one frame of 20 ms per tick.
 pub const TICK: Duration = Duration::from_millis(20);
-/// A thread that came this late catches up: a busy machine then costs delay, and no
-/// packet. One that came later (a stopped process) gives up all but the tick that is
-/// due, instead of bursting.
+/// A thread that is late by up to this catches up: on a busy machine this costs delay, but no
+/// packet. One that is later still (a stopped process) skips everything but the tick that is due,
+/// instead of sending a burst.
 const CATCH_UP: Duration = Duration::from_secs(1);
-/// Packets that came earlier than this before offer and answer settled something are stale.
+/// Packets that arrived earlier than this before the first remote description are stale.
 const STALE: Duration = Duration::from_millis(40);
 
-/// What is asked of a source and a sink in mid-call, beside what offer and answer settle.
+/// Commands for a local source and sink during a call, besides what offer and answer settle.
 pub enum LocalAct {
-    /// The endpoint is joined with this.
+    /// Joins the endpoint with this.
     Begin(Box<Local>),
-    /// The local identifier of the abs-capture-time header extension (RFC 8285) from the next description on.
+    /// Sets the local identifier of the abs-capture-time header extension (RFC 8285) from the next
+    /// description on.
     CaptureTime(Option<u8>),
-    /// New audio in place of what there was, which is dropped by the media thread.
+    /// Attaches a source and a sink in place of the previous ones, which the media thread drops.
     Attach(Box<dyn FrameSource>, Box<dyn FrameSink>),
-    /// Sends a digit (`0-9 * # A-D`) behind those that wait. One that cannot be sent (nothing is sent now, too many wait)
-    /// is counted and lost.
+    /// Queues a digit (`0-9 * # A-D`). One that cannot be sent (because nothing is sent now, or too
+    /// many wait) is counted and dropped.
     Digit {
-        /// Which one.
+        /// The digit.
         digit: char,
-        /// How long it sounds, ms.
+        /// Its length, ms.
         duration_ms: u32,
         /// As events (RFC 4733), or as tones in the audio.
         mode: DigitMode,
     },
-    /// Sends silence instead of what the source gives; digits are sent all the same.
+    /// Sends silence in place of the source's audio; digits are sent all the same.
     Mute(bool),
-    /// Multiplies what the source gives, and what is played; `None`: as before. Beyond full scale it stays at the rail.
-    /// Digits of ours keep their level, and those of the far end's are looked for at theirs.
+    /// Sets the gain of the source's audio and of what is played; `None` leaves it unchanged. Values beyond
+    /// full scale saturate. Our digits keep their level, and the far end's are detected before the gain.
     Volume {
         /// Factor for what is sent.
         sent: Option<f32>,
         /// Factor for what is played.
         heard: Option<f32>,
     },
-    /// A place in a conference of endpoints of this rate and thread; `None`: none any more. The one before is dropped.
+    /// Sets the place in a conference of endpoints of this rate and thread; `None` for no
+    /// conference. The previous one is dropped.
     Participant(Option<Box<Participant>>),
-    /// How robust Opus is sent from now on.
+    /// Sets the robustness of the Opus encoding.
     Adapt(Adapt),
 }
 
@@ -107,8 +111,8 @@ impl fmt::Debug for LocalAct {
     }
 }
 
-/// See the module's text. About 30 KB at 8 kHz with G.711, all taken at its start; what
-/// other codecs need is taken when they are agreed on.
+/// A local source and sink; see the module documentation. About 30 KB at 8 kHz with G.711, all
+/// allocated at the start; what other codecs need is allocated when they are negotiated.
 pub struct Local {
     pub(crate) sender: Sender,
     pub(crate) playout: Playout,
@@ -117,24 +121,24 @@ pub struct Local {
     pub(crate) collisions: Collisions,
     pub(crate) impairer: Option<Impairer<SocketAddr>>,
     abs_capture_time_id: Option<u8>,
-    /// When offer and answer settled something for the last time.
+    /// When offer and answer last settled something.
     settled_at: Option<Instant>,
     pub(crate) packets: u64,
     pub(crate) octets: u64,
     pub(crate) duplicates: u64,
     pub(crate) reordered: u64,
-    /// Datagrams that the kernel has dropped so far.
+    /// Datagrams dropped by the kernel so far.
     pub(crate) overflowed: u64,
-    /// What should have come of streams before this one.
+    /// Packets expected of earlier streams.
     pub(crate) expected_before: u64,
-    /// Packets, and octets of payload, that were sent under SSRCs before this one.
+    /// Packets, and octets of payload, sent under earlier SSRCs.
     pub(crate) sent_before: (u64, u64),
     pub(crate) published: Arc<Published>,
 }
 
 impl Local {
-    /// One that has no source and no sink yet. `epoch` is any moment before the first packet; counters are left in
-    /// `published` for others to read.
+    /// A local without source and sink. `epoch` is any time before the first packet; counters are
+    /// written to `published` for other threads.
     pub fn new(config: &LocalConfig, epoch: Instant, published: Arc<Published>) -> Self {
         Local {
             sender: Sender::new(config.rate_hz()),
@@ -156,7 +160,7 @@ impl Local {
         }
     }
 
-    /// Obeys.
+    /// Executes a command.
     pub(crate) fn act(&mut self, act: LocalAct) {
         match act {
             LocalAct::Begin(_) => {}
@@ -179,7 +183,7 @@ impl Local {
         }
     }
 
-    /// What offer and answer settled, and before.
+    /// Applies a remote description; `before` is the previous one.
     pub(crate) fn describe(&mut self, at: Instant, remote: &Remote, before: Option<&Remote>) {
         if !remote.sends || before.is_some_and(|before| !before.sends) {
             self.stats.pause();
@@ -188,8 +192,8 @@ impl Local {
         self.settled_at = Some(at);
     }
 
-    /// Begins at this tick what has not begun, or goes on in the format that is agreed on; `to`: whether anybody takes
-    /// packets. `ns` turns moments into those of the leg's stream.
+    /// Starts playout and sending at this tick if they have not started, or continues in the negotiated format.
+    /// `takes` is whether the far end accepts packets; `ns` converts times to those of the leg's stream.
     pub(crate) fn schedule(
         &mut self,
         (tick, ns): (Instant, impl Fn(Instant) -> u64),
@@ -207,13 +211,13 @@ impl Local {
         }
     }
 
-    /// When it must be served next; `None` while it has nothing to do.
+    /// When it must be served next; `None` if nothing is scheduled.
     pub(crate) fn deadline(&self) -> Option<Instant> {
         [self.playout.deadline(), self.sender.deadline()].into_iter().flatten().min()
     }
 
-    /// The earliest of playout and sending that is due at `now`: the moment of
-    /// one tick. What is overdue for too long is given up here.
+    /// The earlier of playout and sending if due at `now`: the time of one tick. What is overdue
+    /// for too long is skipped here.
     pub(crate) fn next_due(&mut self, now: Instant) -> Option<Instant> {
         if let Some(limit) = now.checked_sub(TICK) {
             self.sender.skip_before(limit, now);
@@ -222,12 +226,13 @@ impl Local {
         self.deadline().filter(|due| *due <= now)
     }
 
-    /// Whether a packet came before anybody said what to expect.
+    /// Whether a packet arrived before the far end was described.
     pub(crate) fn is_stale(&self, arrival: Instant) -> bool {
         self.packets == 0 && self.settled_at.is_none_or(|since| arrival + STALE < since)
     }
 
-    /// The far end begins a stream, of another SSRC or not; of the one before so many packets should have come.
+    /// Starts a received stream, of another SSRC or not; `expected` is the number of packets
+    /// expected of the previous one.
     pub(crate) fn new_stream(&mut self, is_another: bool, expected: u32) {
         self.expected_before += u64::from(expected);
         self.stats.new_source();
@@ -236,7 +241,7 @@ impl Local {
         }
     }
 
-    /// Takes a packet of sound, or comfort noise: its place in the sequence, and when it came.
+    /// Processes an audio or comfort-noise packet, given its sequence number and arrival time.
     pub(crate) fn sound(
         &mut self,
         (sequence, arrival): (u64, Instant),
@@ -256,7 +261,7 @@ impl Local {
         self.playout.payload(codec, header.timestamp, arrival, payload, captured_at)
     }
 
-    /// Takes a packet of a telephone event: it stands for the sound until its end (RFC 4733).
+    /// Processes a telephone-event packet, which replaces the audio until its end (RFC 4733).
     pub(crate) fn event(
         &mut self,
         (sequence, arrival): (u64, Instant),
@@ -273,7 +278,7 @@ impl Local {
         self.stats.event(sequence, until, arrival);
     }
 
-    /// How loud both directions are.
+    /// The levels of both directions.
     pub(crate) fn levels(&self) -> Levels {
         Levels { sent: self.sender.meter.level, heard: self.playout.heard.level }
     }

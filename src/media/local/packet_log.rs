@@ -1,5 +1,5 @@
-//! The packet log: one CSV row per received RTP packet. The media thread pushes
-//! records into a ring; a thread of its own writes them.
+//! The packet log: one CSV row per received RTP packet. The media thread pushes records into a
+//! ring; a separate thread writes them.
 
 use std::fs::File;
 use std::io::{self, BufWriter, Write};
@@ -13,16 +13,16 @@ use super::{PacketRecord, Verdict};
 use crate::Now;
 use b2b_base::util::ntp::NtpTime;
 
-/// Records between the threads: more than a second of 50 calls.
+/// Capacity of the ring in records: more than a second of 50 calls.
 const RING: usize = 4_096;
-/// Of them, for packets that are not of a stream.
+/// Records in the ring up to which those of stray packets are accepted.
 const STRAY: usize = 256;
-/// How often the writer looks into the ring.
+/// How often the writer empties the ring.
 const PERIOD: Duration = Duration::from_millis(100);
 /// Seconds from 1900 to 1970.
 const UNIX_OFFSET: u64 = 2_208_988_800;
 
-/// The media thread's end; dropping it ends the log.
+/// The media thread's end; the log ends when it is dropped.
 pub struct PacketLog {
     ring: Producer<(u64, PacketRecord)>,
     dropped: u64,
@@ -41,8 +41,8 @@ impl PacketLog {
         Ok((PacketLog { ring, dropped: 0, strays: 0 }, thread))
     }
 
-    /// Takes a record; drops it when the disk does not keep up. Of packets that are
-    /// not of a stream it takes a part only, so that a flood of them leaves room.
+    /// Adds a record, or drops it if the disk does not keep up. Records of packets outside any stream are
+    /// accepted only while the ring is nearly empty, so that a flood of them leaves room.
     pub fn push(&mut self, now: &Now, record: PacketRecord) {
         let stray =
             matches!(record.verdict, Verdict::Injected | Verdict::Malformed | Verdict::UnknownPayload);
@@ -76,8 +76,8 @@ fn unix_nanos(time: NtpTime) -> u64 {
 fn run(mut records: Consumer<(u64, PacketRecord)>, mut file: BufWriter<File>) {
     let mut failed = false;
     loop {
-        // Asked before the ring is emptied: what was pushed before it was left is
-        // then seen.
+        // Checked before the ring is emptied, so that everything pushed before the writer left is
+        // read.
         let last = records.is_abandoned();
         let written = drain(&mut records, &mut file);
         if let (Err(error), false) = (written, failed) {

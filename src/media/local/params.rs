@@ -1,4 +1,4 @@
-//! What a source and a sink are told: once at their start, and again with each offer and answer.
+//! Configuration of a source and a sink: at the start, and with each offer and answer.
 
 use std::time::Duration;
 
@@ -8,26 +8,25 @@ use crate::remote::{Remote, SendFormat};
 use crate::transport::protection::Keys;
 use b2b_base::frame::RATE_HZ;
 
-/// What they need from their start.
+/// The initial configuration.
 #[derive(Debug, Clone)]
 pub struct LocalConfig {
     /// Minimum playout delay, ms.
     pub jitter_ms: u32,
     /// Impairment of received RTP.
     pub impairment: Option<ImpairConfig>,
-    /// `RtpTimeout` is reported when no RTP came for this long although it
-    /// should.
+    /// Silence after which `RtpTimeout` is raised if RTP is expected.
     pub rtp_timeout: Option<Duration>,
-    /// Samples a second of all frames, for the endpoint's life, whatever codec is agreed on:
-    /// 8,000, 16,000, 24,000 or 48,000; another one counts as the next lower of these.
+    /// Sampling rate of all frames for the endpoint's life, whatever codec is negotiated: 8,000,
+    /// 16,000, 24,000 or 48,000; other values are rounded down to one of these.
     pub rate_hz: u32,
-    /// Look for digits in the sound that is played (ITU-T Q.24), until one has come by
-    /// RFC 4733. It costs as much as the rest of a G.711 call.
+    /// Whether to detect digits in the played audio (ITU-T Q.24) until one has arrived by RFC 4733.
+    /// It costs as much as the rest of a G.711 call.
     pub detect_digits: bool,
 }
 
 impl LocalConfig {
-    /// The rate that is used.
+    /// The sampling rate in effect.
     pub fn rate_hz(&self) -> u32 {
         match self.rate_hz {
             48_000.. => 48_000,
@@ -53,41 +52,41 @@ impl Default for LocalConfig {
 /// How a digit is sent.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
 pub enum DigitMode {
-    /// As events (RFC 4733); as sound where the far end takes none.
+    /// As events (RFC 4733), or in band if the far end accepts none.
     Event,
-    /// As sound.
+    /// As tones in the audio.
     InBand,
 }
 
-/// How robust Opus is sent from now on; other codecs have nothing to adapt.
+/// Robustness of the Opus encoding; other codecs have no such settings.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
 pub struct Adapt {
-    /// Loss that the far end sees, percent. Above 0, and where the far end makes use of it,
-    /// each packet repeats the one before it, coarser.
+    /// Loss that the far end sees, percent. If it is above 0 and the far end supports it, each
+    /// packet repeats the previous one at a lower quality.
     pub expected_loss_pct: u8,
-    /// Bits a second: 6,000 to 64,000, and no more than the far end wants.
+    /// Bit rate, bits a second: 6,000 to 64,000, and no more than the far end wants.
     pub bitrate: u32,
 }
 
-/// What offer and answer settled. May be given again at any time: SSRC,
-/// sequence numbers and timestamps go on.
+/// What offer and answer settled. May be updated at any time: SSRC, sequence numbers and timestamps
+/// continue.
 #[derive(Debug, Clone, PartialEq)]
 pub struct MediaParams {
-    /// What is known of the far end. While it does not mean to send, and while it holds us, no
-    /// RTP timeout runs; what arrives all the same is played.
+    /// The remote description. While the far end is not to send, and while it holds us, no RTP
+    /// timeout runs; packets that arrive all the same are played.
     pub remote: Remote,
     /// Local identifier of the abs-capture-time header extension (RFC 8285), 1
     /// to 14.
     pub abs_capture_time_id: Option<u8>,
-    /// Keys of SRTP (RFC 3711). With them nothing is sent plain, and what is not under
-    /// the far end's key is dropped. The same keys again: the streams go on.
+    /// SRTP keys (RFC 3711). With them nothing is sent in the clear, and packets not under the far
+    /// end's key are dropped. With the same keys again the streams continue.
     pub protection: Option<Keys>,
 }
 
 /// Why [`MediaParams`] were refused.
 #[derive(Debug, thiserror::Error, PartialEq, Eq)]
 pub enum ParamsError {
-    /// The packet time cannot be sent.
+    /// The packet time is not supported.
     #[error("ptime {0} ms cannot be sent as {1}; use 10 to 60 in steps of 10, with Opus 10, 20, 40 or 60")]
     Ptime(u32, Codec),
     /// A payload type has more than seven bits.
@@ -99,7 +98,7 @@ pub enum ParamsError {
 }
 
 impl MediaParams {
-    /// Refuses what cannot be done.
+    /// Rejects unsupported parameters.
     pub fn validate(&self) -> Result<(), ParamsError> {
         let Remote { voice, telephone_events, takes_event, .. } = &self.remote;
         if let Some(SendFormat { ptime_ms, codec, .. }) = voice.gets

@@ -1,4 +1,4 @@
-//! What is heard of the far end: received sound through the jitter buffer into the sink, a frame a tick.
+//! Playout of received audio: through the jitter buffer into the sink, one frame per tick.
 
 use std::time::Instant;
 
@@ -15,30 +15,30 @@ use crate::mix::apply_gain;
 use b2b_base::frame::{FrameKind, FrameSink, InFrame};
 use b2b_base::util::ntp::NtpTime;
 
-/// Frames played out at most when an endpoint closes.
+/// Maximum frames played out when an endpoint closes.
 const LAST_FRAMES: u32 = 20;
-/// A capture time further away than this is a clock that is not ours.
+/// Maximum delay by a capture time; a longer one means that the clocks differ.
 const BELIEVABLE_DELAY_MS: f64 = 10_000.0;
 
-/// See the module's text.
+/// The playout of one endpoint.
 pub(crate) struct Playout {
     pub buffer: JitterBuffer,
     pub sink: Option<Box<dyn FrameSink>>,
     in_band: Option<Box<InBand>>,
-    /// The frame that is played.
+    /// The frame being played.
     frame: Box<[i16]>,
     pub heard: Meter,
     pub gain: f32,
     next: Option<Instant>,
-    /// Of the last packet of sound.
+    /// Codec of the last audio packet.
     pub codec: Option<Codec>,
     pub late: u64,
-    /// Payloads that their codec could not read.
+    /// Payloads that their codec could not decode.
     pub undecodable: u64,
-    /// Mouth to ear, smoothed, ms.
+    /// Mouth-to-ear delay, smoothed, ms.
     pub delay_ms: Option<f64>,
     pub concealed: u64,
-    /// Times that concealment began.
+    /// Number of times that concealment began.
     pub bursts: u64,
     concealing: bool,
     pub skipped_ticks: u64,
@@ -66,7 +66,7 @@ impl Playout {
         }
     }
 
-    /// Begins at this tick, if it has not begun. Without a sink too: what arrives is judged and played to nobody.
+    /// Starts at this tick if not started. It also runs without a sink: packets are still judged.
     pub fn start(&mut self, tick: Instant) {
         self.next.get_or_insert(tick);
     }
@@ -76,7 +76,7 @@ impl Playout {
         self.next
     }
 
-    /// Gives up ticks that were due before `limit`, where it stood still for too long.
+    /// Skips ticks due before `limit`, if playout stalled for too long.
     pub fn skip_before(&mut self, limit: Instant, now: Instant) {
         let stood_still = self.next.is_some_and(|due| due + CATCH_UP < now);
         while let Some(tick) = self.next.filter(|tick| stood_still && *tick < limit) {
@@ -85,7 +85,7 @@ impl Playout {
         }
     }
 
-    /// Takes a payload of sound.
+    /// Processes an audio payload.
     pub fn payload(
         &mut self,
         codec: Codec,
@@ -140,10 +140,9 @@ impl Playout {
         sink.frame(&InFrame { samples: &self.frame, captured_at: played.captured_at, kind: played.kind });
     }
 
-    /// Plays what the jitter buffer still holds, at once: the call is over, and
-    /// what has arrived is to be heard.
+    /// Plays what the jitter buffer still holds, at once, as the call is over.
     pub fn play_out(&mut self, now: Now, mut participant: Option<&mut Participant>) {
-        // The last frame may end in the middle, which is not a loss.
+        // The last frame may be incomplete, which is not a loss.
         let before = (self.concealed, self.bursts);
         for _ in 0..LAST_FRAMES {
             let Some(tick) = self.next.filter(|_| self.buffer.holds_any()) else { break };
@@ -152,7 +151,7 @@ impl Playout {
         (self.concealed, self.bursts) = before;
     }
 
-    /// The next digit that was heard in the sound, where that is looked at.
+    /// The next digit detected in the audio, if detection is on.
     pub fn take_digit(&mut self) -> Option<crate::rtp::telephone_event::Digit> {
         self.in_band.as_mut()?.take()
     }

@@ -1,5 +1,5 @@
 //! Counters of an endpoint's source and sink for other threads: written by the media thread without
-//! a lock, read at any time.
+//! a lock, readable at any time.
 
 use std::sync::atomic::{AtomicU64, Ordering};
 
@@ -7,8 +7,8 @@ use super::{Levels, Reception};
 use crate::codec::Codec;
 use b2b_base::metrics::MediaStats;
 
-/// A snapshot of [`MediaStats`]. A reader may see two counters of different
-/// moments, at most half a second apart.
+/// A snapshot of [`MediaStats`]. A reader may see two counters from different times, at most half a
+/// second apart.
 #[derive(Debug, Default)]
 pub struct Published {
     stats: [AtomicU64; 21],
@@ -16,7 +16,7 @@ pub struct Published {
     reception: [AtomicU64; 8],
 }
 
-/// What stands for `None`; no measurement is NaN.
+/// Encodes `None` as NaN, which no measurement is.
 fn optional(value: Option<f64>) -> u64 {
     value.unwrap_or(f64::NAN).to_bits()
 }
@@ -52,7 +52,7 @@ impl Published {
         self.stats[20].store(1, Ordering::Release);
     }
 
-    /// Replaces what is heard.
+    /// Replaces the reception quality.
     pub fn store_reception(&self, reception: &Reception) {
         let codec = reception.codec.and_then(|codec| Codec::ALL.iter().position(|known| *known == codec));
         let values = [
@@ -70,7 +70,7 @@ impl Published {
         }
     }
 
-    /// Reads what is heard; as for [`Published::load`].
+    /// Reads the reception quality; see [`Published::load`].
     pub fn reception(&self) -> Reception {
         if self.stats[20].load(Ordering::Acquire) == 0 {
             return Reception::default();
@@ -91,7 +91,7 @@ impl Published {
         }
     }
 
-    /// Replaces the levels, which belong together.
+    /// Replaces all levels at once.
     pub fn store_levels(&self, levels: Levels) {
         self.levels.store(levels.to_bits(), Ordering::Relaxed);
     }

@@ -1,11 +1,11 @@
-//! What is kept of every received RTP packet, for the packet log.
+//! The record of each received RTP packet, for the packet log.
 
 use std::fmt;
 use std::time::Instant;
 
 use crate::rtp::RtpPacket;
 
-/// What became of a packet. The names are those of the log.
+/// How a packet was handled. The names are those of the log.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
 pub enum Verdict {
     /// Decoded in time.
@@ -16,21 +16,21 @@ pub enum Verdict {
     Event,
     /// Comfort noise: counted, not played.
     ComfortNoise,
-    /// Came after its playout time.
+    /// Arrived after its playout time.
     Late,
     /// Received before.
     Duplicate,
-    /// From another address than the locked one.
+    /// From an address other than the locked one.
     Injected,
-    /// Plain, changed on its way or under another key, where SRTP is agreed on.
+    /// Plain, modified or under another key, although SRTP is agreed.
     Unauthenticated,
-    /// Lost on purpose by the impairer.
+    /// Dropped on purpose by the impairer.
     ImpairedLost,
     /// A payload type that was not negotiated.
     UnknownPayload,
-    /// Too far from the sequence or the timeline to be believed.
+    /// Too far from the sequence or the timeline to be plausible.
     Implausible,
-    /// Arrived before anybody knew what to expect.
+    /// Arrived before the far end was described.
     Unexpected,
     /// Not an RTP packet.
     Malformed,
@@ -59,24 +59,24 @@ impl fmt::Display for Verdict {
 /// One received RTP packet.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
 pub struct PacketRecord {
-    /// When the kernel received it; after the impairer when there is one.
+    /// When the kernel received it, or when the impairer released it.
     pub arrival: Instant,
-    /// Zero like the next ones when the packet was malformed.
+    /// Zero, like the next fields, if the packet was malformed.
     pub sequence: u16,
-    /// As in the header, on the RTP clock.
+    /// Timestamp from the header.
     pub timestamp: u32,
-    /// As in the header.
+    /// SSRC from the header.
     pub ssrc: u32,
-    /// Seven bits.
+    /// Payload type, seven bits.
     pub payload_type: u8,
     /// Octets of the datagram.
     pub size: u16,
-    /// What became of it.
+    /// How it was handled.
     pub verdict: Verdict,
 }
 
 impl PacketRecord {
-    /// That of a datagram.
+    /// The record of a datagram.
     pub(crate) fn new(arrival: Instant, datagram: &[u8], verdict: Verdict) -> Self {
         let packet = RtpPacket::parse(datagram).ok();
         PacketRecord {

@@ -15,26 +15,27 @@ use crate::remote::SendFormat;
 use crate::rtp::RtpHeader;
 use b2b_base::frame::{Fill, FrameSource, OutFrame};
 
-/// The longest packet sent, ms.
+/// Maximum packet time, ms.
 const LONGEST_MS: u32 = 60;
-/// Octets of the longest packet sent.
+/// Maximum octets of a packet.
 const MAX_PACKET: usize = RtpHeader::MAX_LEN + MAX_PAYLOAD;
-/// Loss for which Opus is sent, where the far end makes use of redundancy and nobody knows
-/// better, percent.
+/// Loss, percent, for which Opus is encoded if the far end uses redundancy and no better value is
+/// known.
 const EXPECTED_LOSS: u8 = 5;
 
-/// See the module's text. SSRC, sequence numbers and timestamps are those of the leg's stream ([`OutSpace`]).
+/// The sender of one endpoint. SSRC, sequence numbers and timestamps are those of the leg's stream
+/// ([`OutSpace`]).
 pub(crate) struct Sender {
     rate_hz: u32,
-    /// The sequence number of the last packet here: another one in the leg's stream says that somebody else has
-    /// sent since.
+    /// Sequence number of the last packet sent here: if the leg's stream has another one, other
+    /// packets were sent since.
     used: Option<u16>,
     /// Timestamp of the first sample of packet 0 of this schedule.
     origin: u32,
     schedule: Option<Schedule>,
-    /// When `origin` was, also while nothing is sent.
+    /// The time of `origin`, also while nothing is sent.
     origin_at: Option<Instant>,
-    /// Ticks a second of the timestamps, also while nothing is sent.
+    /// Clock rate of the timestamps, Hz, also while nothing is sent.
     ticks_hz: u32,
     encoder: Option<Encoder>,
     adapt: Option<Adapt>,
@@ -43,17 +44,17 @@ pub(crate) struct Sender {
     pub digits: Digits,
     pub muted: bool,
     pub gain: f32,
-    /// In a conference.
+    /// The place in a conference, if any.
     pub participant: Option<Box<Participant>>,
     pub meter: Meter,
     marker: bool,
     ended: bool,
     pub underruns: u64,
-    /// Packets not sent because the thread was kept from running for too long.
+    /// Packets not sent because the thread got no CPU time for too long.
     pub skipped: u64,
 }
 
-/// How packets are sent.
+/// The format of sent packets.
 #[derive(Debug, Clone, Copy)]
 pub(crate) struct Format {
     pub send: SendFormat,
@@ -73,22 +74,22 @@ impl Schedule {
         Duration::from_millis(u64::from(self.format.send.ptime_ms))
     }
 
-    /// Packet n leaves at start + n · ptime, whenever the ones before it left.
+    /// Packet n is sent at start + n · ptime, whenever the earlier ones were sent.
     fn deadline(&self, n: u32) -> Instant {
         self.start + self.ptime() * n
     }
 }
 
-/// What a call of [`Sender::send`] did.
+/// The outcome of [`Sender::send`].
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
 pub(crate) enum Sent {
     Packet,
-    /// The source ended before this packet, which is the first without it.
+    /// The source ended before this packet, which is the first one without it.
     SourceEnded,
 }
 
 impl Sender {
-    /// One of frames of this rate.
+    /// A sender for frames of this rate.
     pub fn new(rate_hz: u32) -> Self {
         Sender {
             rate_hz,
@@ -113,7 +114,7 @@ impl Sender {
         }
     }
 
-    /// The timestamp of a moment, `ns` on the clock of the leg's stream.
+    /// The timestamp of a time, which is `ns` on the clock of the leg's stream.
     pub fn timestamp_at(&self, at: Instant, ns: u64, space: &OutSpace) -> u32 {
         match self.origin_at.filter(|_| self.used == Some(space.sequence)) {
             Some(origin_at) => self.origin.wrapping_add(ticks_between(origin_at, at, self.ticks_hz)),
@@ -121,14 +122,14 @@ impl Sender {
         }
     }
 
-    /// Ticks a second of what it sends, or has sent last.
+    /// Clock rate, Hz, of what it sends, or sent last.
     pub fn ticks_hz(&self) -> u32 {
         self.ticks_hz
     }
 
-    /// Sends in this format from `first` on, which is `ns` for the leg's stream; time that went by since its last
-    /// packet is in the timestamps. Does nothing when nothing changes, or while there is no
-    /// source. What the codec needs is made here.
+    /// Sends in this format from `first` on, which is `ns` for the leg's stream; timestamps include
+    /// the time since its last packet. Does nothing if nothing changes, and stops if there is no
+    /// source. The codec's state is allocated here.
     pub fn start(
         &mut self,
         (first, ns): (Instant, impl Fn(Instant) -> u64),
@@ -157,20 +158,20 @@ impl Sender {
                 first
             }
         };
-        // The time up to here counts in the clock before (RFC 7160 §4.2).
+        // The time up to here counts in the previous clock rate (RFC 7160 §4.2).
         self.origin = self.timestamp_at(first, ns(first), space);
         self.origin_at = Some(first);
         self.ticks_hz = ticks_hz;
         self.schedule = Some(Schedule { start: first, format, next: 0 });
     }
 
-    /// Nothing is sent until the next `start`.
+    /// Stops sending until the next `start`.
     pub fn stop(&mut self) {
         self.schedule = None;
         self.digits.clear();
     }
 
-    /// How robust Opus is sent from now on.
+    /// Changes the robustness of the Opus encoding.
     pub fn adapt(&mut self, adapt: Adapt) {
         self.adapt = Some(adapt);
         if let Some(schedule) = &self.schedule {
@@ -187,12 +188,12 @@ impl Sender {
         format.tuning(bitrate, expected_loss_pct)
     }
 
-    /// Whether packets go out.
+    /// Whether packets are sent.
     pub fn sends(&self) -> bool {
         self.schedule.is_some()
     }
 
-    /// A new source, in place of the one before: it has not ended.
+    /// Replaces the source; the new one has not ended.
     pub fn new_source(&mut self, source: Box<dyn FrameSource>) {
         self.source = Some(source);
         self.ended = false;
@@ -204,7 +205,7 @@ impl Sender {
         self.schedule.map(|schedule| schedule.deadline(schedule.next))
     }
 
-    /// Gives up packets that were due before `limit`, where it stood still for too long; timestamps go on with
+    /// Skips packets due before `limit`, if sending stalled for too long; timestamps follow the
     /// time.
     pub fn skip_before(&mut self, limit: Instant, now: Instant) {
         let Some(schedule) = &mut self.schedule else { return };
@@ -218,7 +219,7 @@ impl Sender {
         }
     }
 
-    /// Makes the packet that is due next, at `at` for the leg's stream, and hands it to `transmit`.
+    /// Builds the next due packet, at `at` for the leg's stream, and hands it to `transmit`.
     pub fn send(
         &mut self,
         now: Now,
@@ -263,8 +264,8 @@ impl Sender {
         let timestamp = self.origin.wrapping_add(schedule.next.wrapping_mul(step));
         let place = Place { timestamp, ptime_ms: format.ptime_ms, rate_hz: self.rate_hz, events };
         let digit = self.digits.next(place, samples);
-        // The first packet has the marker, and the first audio after silence
-        // (RFC 3551 §4.1).
+        // The first packet has the marker, and so has the first audio after silence (RFC 3551
+        // §4.1).
         let speaks = match digit {
             Slot::Source if self.participant.is_some() => true,
             Slot::Source => matches!(fill, Some((Fill::Audio | Fill::Underrun, _))) && !self.muted,
@@ -292,11 +293,11 @@ impl Sender {
         };
         self.marker = !speaks;
         schedule.next += 1;
-        // A codec that has failed leaves a gap in time, not in the numbers.
+        // A codec failure leaves a gap in time, but not in sequence numbers.
         if let Some(payload_len) = payload {
             let mut written = [0; RtpHeader::MAX_LEN];
             let header_len = header.write(&mut written);
-            // The header goes right before the payload, however long it is.
+            // The header directly precedes the payload, whatever its length.
             let start = RtpHeader::MAX_LEN - header_len;
             head[start..].copy_from_slice(&written[..header_len]);
             let len = header_len + payload_len;

@@ -4,14 +4,13 @@
 /// The `a=extmap` URI of the absolute capture time.
 pub const ABS_CAPTURE_TIME_URI: &str = "http://www.webrtc.org/experiments/rtp-hdrext/abs-capture-time";
 
-/// Octets of an extension that holds an abs-capture-time in its 8-byte form and
-/// nothing else.
+/// Octets of an extension that holds only an abs-capture-time in its 8-byte form.
 pub const ABS_CAPTURE_TIME_LEN: usize = 16;
 
 const ONE_BYTE: u16 = 0xBEDE;
 
-/// Iterates over (identifier, data). Stops at the first element that does not
-/// fit; an unknown profile has no elements.
+/// Iterates over (identifier, data). Stops at the first element that is too long; an unknown
+/// profile has no elements.
 #[derive(Debug, Clone, Copy, Default, PartialEq, Eq)]
 pub struct Extensions<'a> {
     two_byte: bool,
@@ -23,14 +22,14 @@ impl<'a> Extensions<'a> {
     pub fn new(profile: u16, data: &'a [u8]) -> Self {
         match profile {
             ONE_BYTE => Extensions { two_byte: false, rest: data },
-            // The low four bits are the application's (RFC 8285 §4.3).
+            // The low four bits are application-specific (RFC 8285 §4.3).
             _ if profile >> 4 == 0x100 => Extensions { two_byte: true, rest: data },
             _ => Extensions::default(),
         }
     }
 
-    /// The abs-capture-time with this identifier: UQ32.32 NTP time of the first
-    /// sample. The longer form with a clock offset is read too, without the offset.
+    /// The abs-capture-time with this identifier: UQ32.32 NTP time of the first sample. The longer
+    /// form with a clock offset is accepted, but the offset is ignored.
     pub fn abs_capture_time(mut self, id: u8) -> Option<u64> {
         let (_, data) = self.find(|(found, _)| *found == id)?;
         data.first_chunk::<8>().map(|bytes| u64::from_be_bytes(*bytes))
@@ -65,8 +64,8 @@ impl<'a> Iterator for Extensions<'a> {
     }
 }
 
-/// A whole extension, one-byte form: profile, length in words, one element of
-/// eight octets, padding.
+/// A complete extension in the one-byte form: profile, length in words, one element of eight
+/// octets, padding.
 pub fn abs_capture_time(id: u8, time: u64) -> [u8; ABS_CAPTURE_TIME_LEN] {
     let mut extension = [0; ABS_CAPTURE_TIME_LEN];
     extension[..2].copy_from_slice(&ONE_BYTE.to_be_bytes());

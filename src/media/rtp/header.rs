@@ -1,16 +1,16 @@
-//! The header of a received RTP packet (RFC 3550 §5.1): every length in it is checked here (A.1), and
-//! nowhere else.
+//! The header of a received RTP packet (RFC 3550 §5.1). Every length in it is checked here (A.1),
+//! and nowhere else.
 
 use std::ops::Range;
 
 use super::packet::{HEADER_LEN, PacketError};
 
-/// What a header says.
+/// The fields of a header.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
 pub struct Header {
     /// Marker bit.
     pub marker: bool,
-    /// Seven bits.
+    /// Payload type, seven bits.
     pub payload_type: u8,
     /// Sequence number.
     pub sequence: u16,
@@ -18,27 +18,27 @@ pub struct Header {
     pub timestamp: u32,
     /// SSRC.
     pub ssrc: u32,
-    /// Where the payload begins.
+    /// Offset of the payload.
     pub payload: usize,
-    /// Octets of the payload, padding left out.
+    /// Octets of the payload without padding.
     pub payload_len: usize,
 }
 
 impl Header {
-    /// The header of a packet; `None` when it is none.
+    /// Parses a packet's header; `None` if it is not an RTP packet.
     #[inline]
     pub fn read(packet: &[u8]) -> Option<Header> {
         Header::parse(packet).ok()
     }
 
-    /// The same, with the reason.
+    /// The same, with the reason for failure.
     ///
     /// # Errors
     /// See [`PacketError`].
     #[inline]
     pub fn parse(packet: &[u8]) -> Result<Header, PacketError> {
         let (first, mut header) = Header::fixed(packet)?;
-        // Most packets have none of all this.
+        // Most packets have neither padding, extension nor CSRCs.
         if first & 0x3F != 0 {
             header.extend(packet)?;
             if first & 0x20 != 0 {
@@ -50,7 +50,7 @@ impl Header {
         Ok(header)
     }
 
-    /// What SRTP leaves readable: padding counts as payload.
+    /// The header as SRTP leaves it readable: padding counts as payload.
     ///
     /// # Errors
     /// See [`PacketError`].
@@ -61,7 +61,7 @@ impl Header {
         Ok(header)
     }
 
-    /// The fixed part, behind its first octet.
+    /// The fixed part, and the first octet.
     #[inline]
     fn fixed(packet: &[u8]) -> Result<(u8, Header), PacketError> {
         let &[first, second, s0, s1, t0, t1, t2, t3, i0, i1, i2, i3] =
@@ -81,7 +81,7 @@ impl Header {
         Ok((first, header))
     }
 
-    /// CSRCs and extension are header, too.
+    /// Includes CSRCs and extension in the header.
     #[inline]
     fn extend(&mut self, packet: &[u8]) -> Result<(), PacketError> {
         self.payload = extension(packet)?.end;
@@ -90,11 +90,11 @@ impl Header {
     }
 }
 
-/// Where the header extension stands, behind the CSRCs: its profile, its length and its elements. Empty where
+/// The range of the header extension after the CSRCs: its profile, length and elements. Empty if
 /// there is none.
 ///
 /// # Errors
-/// It, or the CSRC list, leads beyond the packet.
+/// The extension or the CSRC list exceeds the packet.
 #[inline]
 pub(crate) fn extension(packet: &[u8]) -> Result<Range<usize>, PacketError> {
     let first = packet.first().ok_or(PacketError::Short)?;

@@ -1,8 +1,9 @@
-//! RTP (RFC 3550): what is on the wire and what a receiver counts.
+//! RTP (RFC 3550): the wire format and a receiver's counters.
 //!
-//! - `header`: the header of a received packet; `packet`: one packet, read and written
+//! - `header`: the header of a received packet; `packet`: one packet, parsed and written
 //! - `extension`: header extensions (RFC 8285) and abs-capture-time
-//! - `rtcp`: SR, RR, SDES and BYE, read and written
+//! - `rtcp`: SR, RR, SDES and BYE, parsed and written
+//! - `sequence`: sequence numbers of a stream
 //! - `telephone_event`: RFC 4733 digits
 
 pub mod extension;

@@ -1,4 +1,4 @@
-//! One RTP packet (RFC 3550 §5.1), read without copying and written in place.
+//! One RTP packet (RFC 3550 §5.1), parsed without copying and written in place.
 
 use super::extension::{self, Extensions};
 use super::header::{self, Header};
@@ -9,19 +9,19 @@ pub const HEADER_LEN: usize = 12;
 /// Why bytes are not an RTP packet.
 #[derive(Debug, Clone, Copy, PartialEq, Eq, thiserror::Error)]
 pub enum PacketError {
-    /// Less than [`HEADER_LEN`] octets.
+    /// Fewer than [`HEADER_LEN`] octets.
     #[error("shorter than an RTP header")]
     Short,
-    /// Another version than 2 (RFC 3550 §5.1).
+    /// A version other than 2 (RFC 3550 §5.1).
     #[error("version {0}, not 2")]
     Version(u8),
-    /// The CSRC count leads beyond the datagram.
+    /// The CSRC count exceeds the datagram.
     #[error("the CSRC list is longer than the packet")]
     Csrc,
-    /// The length of the header extension leads beyond the datagram.
+    /// The length of the header extension exceeds the datagram.
     #[error("the header extension is longer than the packet")]
     Extension,
-    /// The padding count is 0, or leads beyond the payload.
+    /// The padding count is 0 or exceeds the payload.
     #[error("the padding is empty or longer than the payload")]
     Padding,
 }
@@ -31,23 +31,22 @@ pub enum PacketError {
 pub struct RtpPacket<'a> {
     /// For audio: the first packet after a silence (RFC 3551 §4.1).
     pub marker: bool,
-    /// Seven bits.
+    /// Payload type, seven bits.
     pub payload_type: u8,
-    /// Grows by one for each packet, modulo 2^16.
+    /// Sequence number, which increases by one for each packet, modulo 2^16.
     pub sequence: u16,
-    /// Of the first sample, on the RTP clock of the payload type.
+    /// Timestamp of the first sample, on the RTP clock of the payload type.
     pub timestamp: u32,
     /// Synchronization source.
     pub ssrc: u32,
-    /// Header extension elements; empty when there are none.
+    /// Header extension elements; empty if there are none.
     pub extensions: Extensions<'a>,
-    /// Without padding.
+    /// The payload without padding.
     pub payload: &'a [u8],
 }
 
 impl<'a> RtpPacket<'a> {
-    /// Reads a datagram. Every length in it is checked against what is there
-    /// (RFC 3550 A.1).
+    /// Parses a datagram. Every length in it is checked against the actual size (RFC 3550 A.1).
     pub fn parse(datagram: &'a [u8]) -> Result<Self, PacketError> {
         let Header { marker, payload_type, sequence, timestamp, ssrc, payload, payload_len } =
             Header::parse(datagram)?;
@@ -66,20 +65,20 @@ impl<'a> RtpPacket<'a> {
 pub struct RtpHeader {
     /// For audio: the first packet after a silence (RFC 3551 §4.1).
     pub marker: bool,
-    /// Seven bits.
+    /// Payload type, seven bits.
     pub payload_type: u8,
-    /// Grows by one for each packet, modulo 2^16.
+    /// Sequence number, which increases by one for each packet, modulo 2^16.
     pub sequence: u16,
-    /// Of the first sample, on the RTP clock of the payload type.
+    /// Timestamp of the first sample, on the RTP clock of the payload type.
     pub timestamp: u32,
-    /// Synchronization source: ours.
+    /// Our synchronization source.
     pub ssrc: u32,
     /// Capture time of the first sample, with its local identifier (1 to 14).
     pub abs_capture_time: Option<(u8, u64)>,
 }
 
 impl RtpHeader {
-    /// Octets of the longest header that [`RtpHeader::write`] produces.
+    /// Octets of the longest header that [`RtpHeader::write`] writes.
     pub const MAX_LEN: usize = HEADER_LEN + extension::ABS_CAPTURE_TIME_LEN;
 
     /// Writes the header to the front of `buffer` and returns its length.
@@ -95,7 +94,7 @@ impl RtpHeader {
         }
     }
 
-    /// Writes the part that every packet has to the front of one, if it is as long as that.
+    /// Writes the fixed header to the front of `packet`, if that is long enough.
     #[inline]
     pub(crate) fn write_fixed(&self, packet: &mut [u8]) {
         if let Some(fixed) = packet.first_chunk_mut::<HEADER_LEN>() {

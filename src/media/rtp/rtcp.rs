@@ -8,7 +8,7 @@ const BYE: u8 = 203;
 /// SDES item.
 const CNAME: u8 = 1;
 
-/// Octets of the longest compound packet that [`Report::write`] produces.
+/// Octets of the longest compound packet that [`Report::write`] writes.
 pub const MAX_LEN: usize = 28 + 24 + 8 + 2 + MAX_CNAME + 4 + 8;
 /// Octets of the longest canonical name.
 pub const MAX_CNAME: usize = 64;
@@ -16,77 +16,77 @@ pub const MAX_CNAME: usize = 64;
 /// Why bytes are not a compound RTCP packet (RFC 3550 A.2).
 #[derive(Debug, Clone, Copy, PartialEq, Eq, thiserror::Error)]
 pub enum RtcpError {
-    /// Less than the eight octets of header and SSRC.
+    /// Fewer than the eight octets of header and SSRC.
     #[error("shorter than an RTCP header")]
     Short,
-    /// Another version than 2.
+    /// A version other than 2.
     #[error("version is not 2")]
     Version,
     /// The first packet of a compound is neither SR nor RR (RFC 3550 §6.1).
     #[error("does not begin with SR or RR")]
     First,
-    /// The length of a packet leads beyond the datagram.
+    /// The length of a packet exceeds the datagram.
     #[error("a length goes beyond the datagram")]
     Length,
 }
 
-/// Times of a sender report.
+/// The sender information of a sender report.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
 pub struct SenderInfo {
     /// NTP timestamp.
     pub ntp: u64,
-    /// The same moment on the RTP clock.
+    /// The same time on the RTP clock.
     pub rtp: u32,
     /// RTP packets sent since the start.
     pub packets: u32,
-    /// Payload octets.
+    /// Payload octets sent since the start.
     pub octets: u32,
 }
 
 /// A report block.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
 pub struct ReportBlock {
-    /// Of whom it speaks.
+    /// SSRC of the stream reported on.
     pub ssrc: u32,
-    /// Lost since the last report, in 256ths.
+    /// Fraction lost since the last report, in 256ths.
     pub fraction_lost: u8,
-    /// 24 bits, signed.
+    /// Cumulative number of packets lost: 24 bits, signed.
     pub cumulative_lost: i32,
     /// Highest sequence number received, with 16 bits of cycles above.
     pub highest_sequence: u32,
-    /// Interarrival jitter in units of the RTP clock (RFC 3550 §6.4.1).
+    /// Interarrival jitter, in timestamp units (RFC 3550 §6.4.1).
     pub jitter: u32,
     /// Last SR: middle 32 bits of its NTP timestamp.
     pub lsr: u32,
-    /// Delay since it, 1/65536 s.
+    /// Delay since the last SR, in units of 1/65536 s.
     pub dlsr: u32,
 }
 
-/// What is sent: SR when there is `sender`, else RR; always SDES; BYE at the end.
+/// A report to send: SR if there is a `sender`, otherwise RR; always SDES; BYE at the end.
 #[derive(Debug, Clone, Copy)]
 pub struct Report<'a> {
-    /// Ours.
+    /// Our SSRC.
     pub ssrc: u32,
-    /// `None`: nothing was sent since the report before.
+    /// `None` if nothing was sent since the previous report.
     pub sender: Option<SenderInfo>,
-    /// `None`: nothing was received that could be reported on.
+    /// `None` if nothing was received to report on.
     pub block: Option<ReportBlock>,
-    /// Longer names are cut at [`MAX_CNAME`] octets.
+    /// Canonical name; longer ones are truncated to [`MAX_CNAME`] octets.
     pub cname: &'a [u8],
-    /// Whether we leave (RFC 3550 §6.6).
+    /// Whether we leave the session (RFC 3550 §6.6).
     pub bye: bool,
 }
 
-/// What a received compound packet said, as far as two parties need it.
+/// The contents of a received compound packet, as far as two parties need them.
 #[derive(Debug, Clone, Copy, Default, PartialEq, Eq)]
 pub struct Received {
-    /// Who sent it.
+    /// SSRC of the sender.
     pub ssrc: u32,
-    /// From a sender report.
+    /// The sender information, if it is a sender report.
     pub sender: Option<SenderInfo>,
-    /// The block that speaks of our SSRC.
+    /// The report block about our SSRC.
     pub block: Option<ReportBlock>,
-    /// Whether the far end leaves (RFC 3550 §6.6).
+    /// Whether the far end leaves the session (RFC 3550 §6.6).
     pub bye: bool,
 }
 
@@ -157,8 +157,8 @@ impl Writer<'_> {
     }
 }
 
-/// Reads a compound packet; `ours` is the SSRC whose report block is wanted.
-/// Unknown packet types are passed over, as §6.1 asks.
+/// Parses a compound packet; `ours` is the SSRC whose report block is wanted. Unknown packet types
+/// are skipped, as §6.1 requires.
 pub fn parse(datagram: &[u8], ours: u32) -> Result<Received, RtcpError> {
     let mut received = Received::default();
     let mut rest = datagram;
@@ -227,15 +227,15 @@ fn report_block(bytes: &[u8]) -> Option<ReportBlock> {
     })
 }
 
-/// The round trip from a report block of ours that arrived at `arrival` (middle
-/// 32 bits of the NTP time), ms; `None` when the far end had no SR of ours yet
-/// or its numbers cannot be right.
+/// The round-trip time, ms, from a report block about our stream that arrived at `arrival` (middle
+/// 32 bits of the NTP time); `None` if the far end has had no SR of ours yet or its values are
+/// implausible.
 pub fn round_trip_ms(block: &ReportBlock, arrival: u32) -> Option<f64> {
     if block.lsr == 0 {
         return None;
     }
     let ticks = arrival.wrapping_sub(block.lsr).wrapping_sub(block.dlsr) as i32;
-    // Clocks of 1/65536 s may round to just below zero.
+    // Rounding to 1/65536 s may give a value just below zero.
     (-66..65_536 * 60).contains(&ticks).then(|| f64::from(ticks.max(0)) * 1_000.0 / 65_536.0)
 }
 

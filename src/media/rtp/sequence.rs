@@ -1,34 +1,35 @@
-//! Sequence numbers of one stream: which have come, how many should have (RFC 3550 A.1, A.3), and which gaps are no
-//! loss.
+//! Sequence numbers of one stream: packets received, packets expected (RFC 3550 A.1, A.3), and
+//! which gaps are not loss.
 
 use crate::snapshot::{self, RestoreError, holds};
 use crate::transport::reports::Receiving;
 
 /// A larger step ahead is a restart of the stream (A.1).
 const MAX_DROPOUT: u16 = 3_000;
-/// A packet this far behind is reordered, not a restart.
+/// A packet at most this far behind is reordered, not a restart.
 const MAX_MISORDER: u16 = 100;
-/// Where extended numbers begin: room for what came before the first one.
+/// Offset of extended numbers: room for packets that precede the first one received.
 const CYCLE: u32 = 1 << 16;
 
-/// Extended numbers have their cycles in the upper half; 0 is none.
+/// The state of a stream's sequence numbers. Extended numbers have their cycles in the upper half;
+/// 0 means none.
 #[derive(Debug, Clone, Copy, Default, PartialEq, Eq, serde::Serialize, serde::Deserialize)]
 pub struct Sequence {
-    /// The first.
+    /// The first extended number.
     base: u32,
     highest: u32,
-    /// Numbers between these two that nobody was to expect.
+    /// Numbers between `base` and `highest` that were not expected.
     skipped: u32,
-    /// Packets, duplicates not counted.
+    /// Packets received, without duplicates.
     received: u32,
     /// Bit n: `highest - n` was received.
     window: u64,
-    /// The highest number before the last rest, and the first that came after it.
+    /// The highest number before the last pause, and the first one after it.
     rested: (u32, u32),
 }
 
 impl Sequence {
-    /// A stream begins with this number, which is not counted yet.
+    /// Starts a stream with this number, which is not counted yet.
     pub fn begin(&mut self, first: u16) {
         let base = CYCLE + u32::from(first);
         *self = Sequence { base, highest: base - 1, ..Sequence::default() };
@@ -40,7 +41,7 @@ impl Sequence {
         self.highest
     }
 
-    /// A number with its cycles; `None` if it is too far from the others.
+    /// Extends a number by its cycles; `None` if it is too far from the others.
     #[inline]
     pub fn extend(&self, sequence: u16) -> Option<u32> {
         let ahead = sequence.wrapping_sub(self.highest as u16);
@@ -53,8 +54,8 @@ impl Sequence {
         }
     }
 
-    /// Counts a packet by its extended number. Whether it is new: what is further behind than the window reaches is
-    /// taken for one that has come.
+    /// Counts a packet by its extended number. Returns whether it is new: a packet older than the
+    /// window counts as a duplicate.
     #[inline]
     pub fn count(&mut self, sequence: u32) -> bool {
         if let Some(ahead) = sequence.checked_sub(self.highest).filter(|ahead| *ahead > 0) {
@@ -69,15 +70,15 @@ impl Sequence {
         }
         self.window |= bit;
         self.base = self.base.min(sequence);
-        // It was for us after all.
+        // It was sent to us after all.
         let (before, after) = self.rested;
         self.skipped -= u32::from((before + 1..after).contains(&sequence)).min(self.skipped);
         self.received += 1;
         true
     }
 
-    /// The stream has rested, or was elsewhere, until this number, which is not counted yet: what is missing before
-    /// it was not for us.
+    /// Resumes the stream at this number, which is not counted yet, after a pause or a bypass: the
+    /// gap before it is not loss.
     pub fn resume(&mut self, sequence: u16) {
         if let Some(sequence) = self.extend(sequence).filter(|sequence| *sequence > self.highest) {
             self.skipped += sequence - self.highest - 1;
@@ -85,29 +86,29 @@ impl Sequence {
         }
     }
 
-    /// So many packets are missing of which nobody was to expect any.
+    /// Declares this many missing packets as not expected.
     pub fn forgive(&mut self, packets: u32) {
         self.skipped += packets.min(self.lost());
     }
 
-    /// Packets that should have come so far.
+    /// Packets expected so far.
     pub fn expected(&self) -> u32 {
         if self.highest == 0 { 0 } else { (self.highest + 1).saturating_sub(self.base + self.skipped) }
     }
 
-    /// Packets that came; duplicates do not count.
+    /// Packets received, without duplicates.
     pub fn received(&self) -> u32 {
         self.received
     }
 
-    /// Packets that did not come.
+    /// Packets lost.
     pub fn lost(&self) -> u32 {
         self.expected().saturating_sub(self.received)
     }
 
-    /// Whether packets can be counted from there on, as it was read back.
+    /// Checks that packets can be counted from a restored state on.
     pub fn check(&self) -> Result<(), RestoreError> {
-        // Numbers may have come before the first one, and go on for a year.
+        // Packets may have preceded the first one, and may go on for a year.
         let numbers = CYCLE / 2..1 << 31;
         let none = self.highest == 0 && self.base == 0 && self.skipped == 0;
         let some = numbers.contains(&self.highest) && numbers.contains(&self.base);
@@ -118,13 +119,13 @@ impl Sequence {
         snapshot::counters_32([self.received])
     }
 
-    /// The stream as a report has it (§6.4.1), with its jitter in ticks; none: it has not begun.
+    /// The stream as reported (§6.4.1), with its jitter in timestamp units; `None` if it has not started.
     pub fn receiving(&self, ssrc: u32, jitter: u32) -> Option<Receiving> {
         (self.highest != 0).then(|| Receiving {
             ssrc,
             expected: self.expected(),
             received: self.received,
-            // One cycle is our own, for what comes before the first packet.
+            // One cycle is our own offset for packets that precede the first.
             highest: self.highest.wrapping_sub(CYCLE),
             jitter,
         })

@@ -1,5 +1,5 @@
-//! Telephone events (RFC 4733): received, one digit per event, however many of its packets come,
-//! come twice or are lost; and sent, packet by packet.
+//! Telephone events (RFC 4733): received, one digit per event however many of its packets are
+//! repeated or lost; and sent, packet by packet.
 
 mod snapshot;
 
@@ -7,18 +7,18 @@ use std::time::{Duration, Instant};
 
 pub(crate) use snapshot::EventSnapshot;
 
-/// An event whose packets stop without an end bit has ended after this time.
+/// An event whose packets stop without an end bit ends after this time.
 const LOST_END: Duration = Duration::from_millis(120);
 
-/// A packet of an event before the last one comes no later than this after it.
+/// Maximum time between a packet and a late packet of an earlier event.
 const UNDER_WAY: Duration = Duration::from_secs(2);
 
-/// An end is sent so often (§2.5.1.4).
+/// How often an end packet is sent (§2.5.1.4).
 pub const ENDS: u8 = 3;
-/// E bit and volume of a payload that we send: -10 dBm0.
+/// E bit, and volume of the payloads that we send: -10 dBm0.
 const END: u8 = 0x80;
 const VOLUME: u8 = 10;
-/// Ticks of a segment of a long event (§2.5.1.3).
+/// Timestamp units of a segment of a long event (§2.5.1.3).
 const SEGMENT: u64 = u16::MAX as u64;
 
 /// A digit that was pressed.
@@ -26,11 +26,11 @@ const SEGMENT: u64 = u16::MAX as u64;
 pub struct Digit {
     /// `0`–`9`, `*`, `#`, `A`–`D`.
     pub digit: char,
-    /// As far as it is known: all of it when the end came.
+    /// Its duration as far as known: complete if an end packet arrived.
     pub duration_ms: u32,
 }
 
-/// Collects the packets of events. An event's key is its RTP timestamp.
+/// Assembles events from packets. An event is identified by its RTP timestamp.
 #[derive(Debug, Clone, Default)]
 pub struct EventReceiver {
     current: Option<Event>,
@@ -41,18 +41,18 @@ pub struct EventReceiver {
 struct Event {
     timestamp: u32,
     code: u8,
-    /// Ticks of the segments before this one (RFC 4733 §2.5.1.3).
+    /// Timestamp units of earlier segments (RFC 4733 §2.5.1.3).
     segments: u32,
     duration: u16,
-    /// Ticks a second.
+    /// Clock rate, Hz.
     clock_rate: u32,
     last_arrival: Instant,
     reported: bool,
 }
 
 impl EventReceiver {
-    /// Takes the payload of an event packet, whose clock has so many ticks a second; a digit comes out with the first
-    /// end packet, or with the next event when every end was lost.
+    /// Processes the payload of an event packet with this clock rate. A digit is returned with the
+    /// first end packet, or with the next event if every end packet was lost.
     pub fn packet(
         &mut self,
         timestamp: u32,
@@ -69,14 +69,15 @@ impl EventReceiver {
                 event.duration = event.duration.max(duration);
                 event.last_arrival = arrival;
             }
-            // Nothing is under way for so long: it is of another clock, which a far end may go on with.
+            // After this long no packet is still in flight: the timestamp is from another clock,
+            // which a far end may switch to.
             Some(event)
                 if (timestamp.wrapping_sub(event.timestamp) as i32) < 0
                     && arrival.saturating_duration_since(event.last_arrival) < UNDER_WAY =>
             {
                 return None;
             }
-            // A long event goes on in a new segment where the last one ended.
+            // A long event continues in a new segment where the last one ended.
             Some(event)
                 if event.code == code
                     && !event.reported
@@ -100,8 +101,8 @@ impl EventReceiver {
                 });
             }
         }
-        // An unfinished event before one whose only packet is its end: the end
-        // is repeated, and if not, `expire` reports it.
+        // If an unfinished event precedes one whose only packet so far is its end, the latter is
+        // reported with the repeated end packet, or else by `expire`.
         if unfinished.is_none() && end { self.report() } else { unfinished }
     }
 
@@ -111,17 +112,17 @@ impl EventReceiver {
         if now.saturating_duration_since(event.last_arrival) < LOST_END { None } else { self.report() }
     }
 
-    /// Whether an event has begun that was not reported yet.
+    /// Whether an event has started that was not reported yet.
     pub fn is_pressed(&self) -> bool {
         self.current.as_ref().is_some_and(|event| !event.reported)
     }
 
-    /// Whether the far end has ever sent a digit this way.
+    /// Whether the far end has ever sent an event.
     pub fn has_heard(&self) -> bool {
         self.heard
     }
 
-    /// The far end has a new timestamp origin.
+    /// Resets the timestamp origin, and reports a pending event.
     pub fn new_source(&mut self) -> Option<Digit> {
         let digit = self.report();
         self.current = None;
@@ -149,7 +150,7 @@ pub fn digit(code: u8) -> Option<char> {
     b"0123456789*#ABCD".get(usize::from(code)).map(|&byte| char::from(byte))
 }
 
-/// An event on its way out.
+/// An event being sent.
 #[derive(Debug, Clone, Copy)]
 pub struct SentEvent {
     code: u8,
@@ -162,22 +163,22 @@ pub struct SentEvent {
 /// One packet of an event.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
 pub struct EventPacket {
-    /// What is in it.
+    /// The payload.
     pub payload: [u8; 4],
-    /// It begins the event: the marker bit.
+    /// Whether this packet starts the event and has the marker bit.
     pub first: bool,
-    /// Ticks between the event's first timestamp and this packet's: it is of a later segment.
+    /// Timestamp units between the event's first timestamp and this packet's, if it belongs to a later segment.
     pub segment: u32,
 }
 
 impl SentEvent {
-    /// An event of this code and length, whose clock has so many ticks a second.
+    /// An event of this code and duration at this clock rate.
     pub fn new(code: u8, duration_ms: u32, clock_rate: u32) -> Self {
         let ticks = u64::from(duration_ms) * u64::from(clock_rate) / 1_000;
         SentEvent { code, clock_rate, ticks, sent: 0, ends: 0 }
     }
 
-    /// The next packet, which goes out so many ms after the one before.
+    /// The next packet, sent `step_ms` after the previous one.
     pub fn packet(&mut self, step_ms: u32) -> EventPacket {
         let first = self.sent == 0;
         let step = u64::from(step_ms) * u64::from(self.clock_rate) / 1_000;
@@ -190,7 +191,7 @@ impl SentEvent {
         EventPacket { payload, first, segment: segment as u32 }
     }
 
-    /// Whether its end is sent for the last time.
+    /// Whether the last end packet was sent.
     pub fn is_over(&self) -> bool {
         self.ends >= ENDS
     }

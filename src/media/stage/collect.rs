@@ -1,37 +1,37 @@
-//! Digits in, time in; what they come to out.
+//! Digit collection: digits and time in, the result out.
 //!
-//! | state | a digit | the prompt is over | too long |
+//! | state | a digit | the prompt ends | timeout |
 //! |---|---|---|---|
-//! | `Prompt` | with barge-in the prompt is over, then as in `First`; else it waits | `First`, and what waits is taken | |
-//! | `First` | taken: over, or `Between` | | `NoInput` |
-//! | `Between` | taken: over, or `Between` | | `BetweenDigits`, `TotalTime` |
+//! | `Prompt` | with barge-in the prompt ends, then as in `First`; else it waits | `First`, taking waiting digits | |
+//! | `First` | taken: end, or `Between` | | `NoInput` |
+//! | `Between` | taken: end, or `Between` | | `BetweenDigits`, `TotalTime` |
 //!
-//! No I/O; moments are ns since whatever the caller counts from.
+//! No I/O; times are ns since the caller's epoch.
 
 use std::time::Duration;
 
-/// Presses that are kept while nobody takes them.
+/// Maximum digits kept while none are collected.
 const KEPT: usize = 15;
 
-/// Which digits are awaited.
+/// Parameters of a collection.
 #[derive(Debug, Clone, PartialEq, Eq, serde::Serialize, serde::Deserialize)]
 pub struct DigitPlan {
-    /// No more than these.
+    /// Maximum number of digits.
     pub max: usize,
-    /// These end the collection and are not part of it.
+    /// Digits that end the collection and are not part of it.
     pub terminators: String,
-    /// Longest wait for the first digit, from the prompt's end.
+    /// Maximum wait for the first digit, from the prompt's end.
     pub first: Duration,
-    /// Longest wait between two.
+    /// Maximum wait between two digits.
     pub between: Duration,
-    /// Longest wait for all, from the prompt's end.
+    /// Maximum time for all digits, from the prompt's end.
     pub total: Duration,
-    /// The first digit ends the prompt; else digits wait until the prompt is over.
+    /// The first digit ends the prompt; otherwise digits wait until the prompt ends.
     pub barge_in: bool,
-    /// Digits that came before the collection began count, the prompt's are never lost.
+    /// Whether digits pressed before the collection count; those pressed during the prompt always do.
     pub type_ahead: bool,
-    /// What is pressed is nobody else's business: it is in no event, account or trace. Of media nobody
-    /// need know.
+    /// Whether the digits are confidential: they appear in no event, account or trace. Media does
+    /// not use it.
     #[serde(skip)]
     pub secret: bool,
 }
@@ -56,29 +56,29 @@ impl DigitPlan {
 #[derive(Debug, Clone, Copy, Default, PartialEq, Eq, serde::Serialize, serde::Deserialize)]
 #[serde(rename_all = "snake_case")]
 pub enum CollectEnd {
-    /// As many as were wanted.
+    /// The maximum number of digits was reached.
     Full,
     Terminator(char),
-    /// No digit came.
+    /// No digit was pressed in time.
     #[default]
     NoInput,
-    /// No further digit came.
+    /// No further digit was pressed in time.
     BetweenDigits,
-    /// All of it took too long.
+    /// The total time ran out.
     TotalTime,
-    /// Another collection takes its place, it was stopped, or the party has gone.
+    /// Another collection replaced it, it was stopped, or the party has gone.
     Stopped,
 }
 
-/// Digits that were collected.
+/// The result of a collection.
 #[derive(Debug, Clone, Default, PartialEq, Eq, serde::Serialize, serde::Deserialize)]
 pub struct Collected {
-    /// As they were pressed, without the terminator.
+    /// The digits as pressed, without the terminator.
     pub digits: String,
     pub end: CollectEnd,
 }
 
-/// Presses that nobody has taken yet, oldest first; what does not fit is lost.
+/// Digits not collected yet, oldest first; those beyond the limit are dropped.
 #[derive(Debug, Clone, Copy, Default, PartialEq, Eq)]
 pub struct Typed {
     digits: [u8; KEPT],
@@ -86,7 +86,7 @@ pub struct Typed {
 }
 
 impl Typed {
-    /// One more.
+    /// Adds a digit.
     pub fn push(&mut self, digit: char) {
         if let (Some(place), Ok(digit)) = (self.digits.get_mut(usize::from(self.count)), u8::try_from(digit))
         {
@@ -95,7 +95,7 @@ impl Typed {
         }
     }
 
-    /// The oldest one, which is no longer here then.
+    /// Removes and returns the oldest digit.
     pub fn pop(&mut self) -> Option<char> {
         let first = *self.digits[..usize::from(self.count)].first()?;
         self.digits.copy_within(1.., 0);
@@ -103,7 +103,7 @@ impl Typed {
         Some(char::from(first))
     }
 
-    /// None any more.
+    /// Removes all digits.
     pub fn clear(&mut self) {
         self.count = 0;
     }
@@ -116,20 +116,20 @@ enum State {
     Between,
 }
 
-/// One collection. See the module's text.
+/// One collection; see the module documentation.
 #[derive(Debug)]
 pub struct Collector {
     plan: DigitPlan,
     state: State,
     digits: String,
     waiting: Typed,
-    /// When the prompt was over, and the last digit came.
+    /// When the prompt ended, and when the last digit came.
     since: u64,
     last: u64,
 }
 
 impl Collector {
-    /// A collection that begins at `at`; with a `prompt` its time runs from that one's end.
+    /// A collection that begins at `at`; with a `prompt` its time runs from the prompt's end.
     pub fn new(mut plan: DigitPlan, prompt: bool, at: u64) -> Self {
         plan.max = plan.max.max(1);
         let state = if prompt { State::Prompt } else { State::First };
@@ -137,13 +137,13 @@ impl Collector {
         Collector { plan, state, digits, waiting: Typed::default(), since: at, last: at }
     }
 
-    /// Whether a press ends the prompt.
+    /// Whether a digit ends the prompt.
     pub fn barges_in(&self) -> bool {
         self.plan.barge_in
     }
 
-    /// A digit was pressed; how that ends the collection. Whoever calls it ends the prompt
-    /// first if that is what a press does.
+    /// Processes a digit; returns how it ends the collection, if it does. The caller must first end
+    /// the prompt if a digit does that.
     pub fn digit(&mut self, at: u64, digit: char) -> Option<CollectEnd> {
         match self.state {
             State::Prompt => {
@@ -164,7 +164,7 @@ impl Collector {
         (self.digits.len() >= self.plan.max).then_some(CollectEnd::Full)
     }
 
-    /// The prompt is over: time runs.
+    /// Records that the prompt has ended, which starts the timers.
     pub fn prompt_over(&mut self, at: u64) -> Option<CollectEnd> {
         if self.state != State::Prompt {
             return None;
@@ -179,7 +179,7 @@ impl Collector {
         None
     }
 
-    /// When it has taken too long; 0: time does not run.
+    /// When the next timer expires; 0 if none runs.
     pub fn due(&self) -> u64 {
         let after = |since: u64, time: Duration| {
             since.saturating_add(u64::try_from(time.as_nanos()).unwrap_or(u64::MAX)).max(1)
@@ -192,7 +192,7 @@ impl Collector {
         after(self.last, wait).min(after(self.since, self.plan.total))
     }
 
-    /// Time has passed.
+    /// Checks the timers.
     pub fn time(&self, at: u64) -> Option<CollectEnd> {
         let due = self.due();
         if due == 0 || at < due {
@@ -206,7 +206,7 @@ impl Collector {
         })
     }
 
-    /// What was collected; `rest` gets what came and was not taken.
+    /// The result; `rest` receives digits that were not taken.
     pub fn finish(mut self, end: CollectEnd, rest: &mut Typed) -> Collected {
         while let Some(digit) = self.waiting.pop() {
             rest.push(digit);

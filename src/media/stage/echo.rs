@@ -1,32 +1,32 @@
-//! A party's own packets back to it, in the leg's outgoing stream: same payload, our SSRC,
-//! numbers and timestamps with the steps that the party's have.
+//! Sends a party's own packets back to it in the leg's outgoing stream: same payload, our SSRC,
+//! sequence numbers and timestamps with the same increments as the party's.
 
 use crate::forward::{Header, OutSpace};
 use crate::rtp::packet::HEADER_LEN;
 
-/// A larger step is a stream that begins anew (RFC 3550 A.1).
+/// A larger step is a restart of the stream (RFC 3550 A.1).
 const LARGEST_STEP: u16 = 3_000;
 
-/// See the module's text.
+/// The echo of one party.
 #[derive(Debug, Clone, Copy, Default)]
 pub struct Echo {
     anchor: Option<Anchor>,
 }
 
-/// How the party's numbers become ours.
+/// The offsets from the party's numbers to ours.
 #[derive(Debug, Clone, Copy)]
 struct Anchor {
     ssrc: u32,
     sequence_offset: u16,
     timestamp_offset: u32,
-    /// Our highest number: another one in the leg's stream says that somebody else has sent
+    /// Our highest sequence number: if the leg's stream has another one, other packets were sent
     /// since.
     used: u16,
 }
 
 impl Echo {
-    /// Makes of a packet the one that goes back, in its place, and counts it; its octets. None:
-    /// there is none to be sent.
+    /// Turns a packet in place into the one to send back, and counts it. Returns its length; `None`
+    /// if there is nothing to send.
     pub fn turn(
         &mut self,
         header: &Header,
@@ -57,7 +57,7 @@ impl Echo {
             anchor.used = sequence;
             space.sent(sequence, timestamp, at, len, header.payload_len);
         } else if goes_on.is_some() {
-            // One that others have overtaken: it has its place, and the stream stays where it is.
+            // A reordered packet keeps its number, and the stream's position stays.
             space.sent(space.sequence, space.timestamp, space.at, len, header.payload_len);
         }
         self.anchor = Some(anchor);

@@ -1,34 +1,34 @@
-//! Digits as tones in what a party hears (ITU-T Q.23), for who takes no telephone events: one
-//! after the other, in the place of all other sound.
+//! Digits as tones (ITU-T Q.23) for a party that accepts no telephone events: one after the other,
+//! in place of all other audio.
 
 use std::collections::VecDeque;
 
 use crate::dtmf::Tone;
 
-/// How long a digit may be, ms: what is shorter is missed (ITU-T Q.24 §2.3 has 40 ms), what is
-/// longer is a mistake.
+/// Limits of a digit's length, ms: shorter ones are missed (ITU-T Q.24 §2.3 has 40 ms), longer ones
+/// are a mistake.
 const LENGTH: (u32, u32) = (50, 6_000);
-/// Silence behind a digit, ms: receivers tell them apart (ITU-T Q.24 §2.4).
+/// Silence after a digit, ms, so that receivers tell digits apart (ITU-T Q.24 §2.4).
 const PAUSE_MS: u32 = 60;
-/// Digits that wait at most.
+/// Maximum number of queued digits.
 const QUEUE: usize = 32;
-/// The amplitude of each of both tones at -10 dBm0, where a full sine has 3.17 dBm0 (ITU-T G.711
-/// §4): 32768 · 10^(-13.17 / 20). It is the RMS of both together, too.
+/// Amplitude of each of the two tones at -10 dBm0, where a full-scale sine has 3.17 dBm0 (ITU-T
+/// G.711 §4): 32768 · 10^(-13.17 / 20). It is also the RMS of both together.
 const RMS: f32 = 7_193.0;
 
-/// See the module's text.
+/// The queue of digits.
 #[derive(Debug, Default)]
 pub(super) struct Keys {
     /// Digits and their lengths, ms.
     queue: VecDeque<(char, u32)>,
     current: Option<Tone>,
-    /// Samples of the current one that are left, its pause included.
+    /// Remaining samples of the current digit, including its pause.
     left: usize,
     rate_hz: u32,
 }
 
 impl Keys {
-    /// Puts a digit behind those that wait; samples are of 8,000 or 16,000 Hz. Too many are lost.
+    /// Queues a digit at 8,000 or 16,000 Hz; digits beyond the limit are dropped.
     pub fn push(&mut self, digit: char, duration_ms: u32, rate_hz: u32) {
         if self.rate_hz == 0 {
             self.rate_hz = rate_hz;
@@ -38,17 +38,17 @@ impl Keys {
         }
     }
 
-    /// Samples a second.
+    /// Sampling rate, Hz.
     pub fn rate_hz(&self) -> u32 {
         self.rate_hz
     }
 
-    /// Whether its last sample was read.
+    /// Whether all samples were read.
     pub fn is_over(&self) -> bool {
         self.queue.is_empty() && self.left == 0
     }
 
-    /// Fills the next samples; behind the last digit there is silence.
+    /// Reads the next samples; after the last digit there is silence.
     pub fn read(&mut self, frame: &mut [i16]) {
         let mut filled = 0;
         while filled < frame.len() {

@@ -1,16 +1,17 @@
-//! What an application has to do with one party of the relay: it plays to it, and collects
-//! its digits. A [`Stage`] stands in a relay endpoint while there is anything of that.
+//! What an application does with one party of the relay: it plays to it and collects its digits. A
+//! relay endpoint has a [`Stage`] while any of this is going on.
 //!
-//! - `sound`: samples, and their packets; `program`: what is played, part after part; `music`: what is played without an end
+//! - `sound`: samples and their encoded packets; `program`: a sequence of parts to play; `music`:
+//!   endless playback
 //! - `prompt_encoder`: samples to packets, in the leg's own outgoing stream
-//! - `echo`: a party's own packets back to it
+//! - `echo`: sends a party's own packets back to it
 //! - `keys`: digits as tones; `noise`: comfort noise
-//! - `collect`: digits in, time in, what they come to out
-//! - `streaming`: sound to and from outside of the media threads
-//! - `stand`: all of these in one place, by orders with tickets
+//! - `collect`: digit collection
+//! - `streaming`: audio to and from code outside the media threads
+//! - `stand`: all of these together, controlled by commands with tickets
 //!
-//! No I/O, and time is an argument: ns since whatever moment the relay machine counts from.
-//! Nothing is allocated for a tick or a packet.
+//! No I/O, and time is an argument: ns since the relay machine's epoch. Nothing is allocated per
+//! tick or packet.
 
 pub mod collect;
 mod echo;
@@ -36,28 +37,28 @@ use super::forward::Clocks;
 use super::remote::Voice;
 use super::sounds::Listener;
 
-/// Samples of the longest tick: 20 ms at 16 kHz.
+/// Maximum samples of a tick: 20 ms at 16 kHz.
 pub const TICK_SAMPLES: usize = 320;
-/// A tick, ms and ns.
+/// Length of a tick, ms and ns.
 pub const TICK_MS: u32 = 20;
 /// See [`TICK_MS`].
 pub const TICK_NS: u64 = TICK_MS as u64 * 1_000_000;
 
 impl Voice {
-    /// Ticks a second of what the party says.
+    /// Clock rates of what the party sends.
     pub fn clocks(&self) -> Clocks {
         let mut clocks = Clocks::default();
         self.says.iter().flatten().for_each(|(number, codec)| clocks.set(*number, codec.clock_rate()));
         clocks
     }
 
-    /// For whom sounds are that are played to it.
+    /// The listener for which sounds played to the party are prepared.
     pub fn listener(&self) -> Listener {
         let rate_hz = self.rate_hz();
         Listener { rate_hz, opus: self.gets.as_ref().and_then(|target| OpusMode::of(target, rate_hz)) }
     }
 
-    /// Samples a second that are worth playing to it.
+    /// The highest useful sampling rate of audio played to it, Hz.
     pub fn rate_hz(&self) -> u32 {
         self.gets.map_or(8_000, |target| target.codec.native_rate_hz())
     }
@@ -67,8 +68,8 @@ impl Voice {
 #[derive(Debug, Clone, Copy, PartialEq, Eq, serde::Serialize, serde::Deserialize)]
 #[serde(rename_all = "snake_case")]
 pub enum Played {
-    /// To its last sample.
+    /// It was played to the last sample.
     Complete,
-    /// Something else is played in its place, it was stopped, or the party has gone.
+    /// It was replaced or stopped, or the party has gone.
     Stopped,
 }

@@ -1,30 +1,30 @@
-//! Music on hold: tracks one after the other, from the first one again after the last.
+//! Music on hold: tracks played one after the other, in a loop.
 
 use std::sync::Arc;
 
 use super::{Place, Sound};
 
-/// What a class of music has, at one rate.
+/// The tracks of a music class at one sampling rate.
 #[derive(Debug, Clone)]
 pub struct Tracks {
     pub rate_hz: u32,
-    /// None is empty, and there is one at least.
+    /// At least one track; none is empty.
     tracks: Arc<[Sound]>,
-    /// Each track is this many samples long, or a multiple, with silence behind it.
+    /// Each track is padded with silence to a multiple of this many samples.
     step: usize,
     samples: u64,
 }
 
 impl Tracks {
-    /// These; none if there is nothing to hear in them.
+    /// These tracks; `None` if all are empty.
     pub fn new(rate_hz: u32, tracks: Vec<Sound>) -> Option<Self> {
         let tracks: Arc<[Sound]> = tracks.into_iter().filter(|track| !track.is_empty()).collect();
         let tracks = Tracks { rate_hz, tracks, step: 1, samples: 0 }.in_steps(1);
         (tracks.samples > 0).then_some(tracks)
     }
 
-    /// Behind each track there is silence to the end of its last tick, so that it begins with a packet, and
-    /// those that it has been encoded to fit.
+    /// Pads each track with silence to a whole tick, so that each begins with a packet and its
+    /// pre-encoded packets fit.
     pub fn in_whole_ticks(self) -> Self {
         let step = (self.rate_hz / 50) as usize;
         self.in_steps(step)
@@ -35,7 +35,7 @@ impl Tracks {
         Tracks { step, samples, ..self }
     }
 
-    /// The track that has this sample, and where in it; silence may be there.
+    /// The track that contains this sample, and the offset in it, which may be in the padding.
     fn at(&self, position: u64) -> Option<(usize, usize)> {
         let mut at = usize::try_from(position).ok()?;
         for (n, track) in self.tracks.iter().enumerate() {
@@ -49,31 +49,31 @@ impl Tracks {
     }
 }
 
-/// Music that is played to one party.
+/// Music played to one party.
 #[derive(Debug)]
 pub struct Music {
     tracks: Tracks,
-    /// All hear the same moment, which is that of the machine's clock. The clocks of threads
-    /// differ by as much as they were started after each other, which nobody hears.
+    /// All listeners hear the same position, given by the machine's clock. The clocks of threads
+    /// differ by the difference of their start times, which is inaudible.
     shared: bool,
-    /// The next sample.
+    /// Position of the next sample.
     position: u64,
-    /// The track that all of the last frame was of, and where that began in it.
+    /// The track that contains all of the last frame, and the frame's offset in it.
     place: Option<(usize, usize)>,
 }
 
 impl Music {
-    /// From its beginning, or `shared`: where all others are.
+    /// Music from its beginning, or, if `shared`, from the common position.
     pub fn new(tracks: Tracks, shared: bool) -> Self {
         Music { tracks, shared, position: 0, place: None }
     }
 
-    /// Samples a second.
+    /// Sampling rate, Hz.
     pub fn rate_hz(&self) -> u32 {
         self.tracks.rate_hz
     }
 
-    /// The samples of the tick that was due at `due`.
+    /// Reads the samples of the tick due at `due`.
     pub fn read(&mut self, due: u64, frame: &mut [i16]) {
         let Tracks { rate_hz, step, samples, .. } = self.tracks;
         if self.shared {
@@ -101,7 +101,7 @@ impl Music {
         }
     }
 
-    /// Where the last frame was read, if all of it is of one track.
+    /// The place of the last frame, if all of it is within one track.
     pub fn place(&self) -> Option<Place<'_>> {
         let (track, at) = self.place?;
         Some(Place { sound: self.tracks.tracks.get(track)?, at })

@@ -1,29 +1,29 @@
-//! Comfort noise (RFC 3389): what is heard while the other party sends nothing but how loud its
-//! silence is.
+//! Comfort noise (RFC 3389): played while the other party sends only the level of its background
+//! noise.
 
-/// The loudest that is made, dB below overload: a payload is a claim, and silence is soft.
+/// Highest level generated, dB below overload: the payload is untrusted, and background noise is soft.
 const LOUDEST: u8 = 40;
 
-/// White noise of a level. Its spectrum is left out, as RFC 3389 §3.2 lets receivers do.
+/// White noise of a given level. The spectral information is ignored, as RFC 3389 §3.2 allows.
 #[derive(Debug)]
 pub(super) struct Noise {
-    /// The largest sample.
+    /// The largest sample value.
     amplitude: i32,
     state: u32,
 }
 
 impl Noise {
-    /// Noise as a CN payload wants it; without one as soft as it can be heard.
+    /// Noise at the level of a CN payload; at a very soft level without one.
     pub fn new(payload: &[u8]) -> Self {
         let mut noise = Noise { amplitude: 0, state: 0x9E37_79B9 };
         noise.set(payload);
         noise
     }
 
-    /// Another level from now on: the first octet, -dBov (RFC 3389 §3.1).
+    /// Sets the level: the first octet, -dBov (RFC 3389 §3.1).
     pub fn set(&mut self, payload: &[u8]) {
         let level = payload.first().map_or(70, |level| level & 0x7F).max(LOUDEST);
-        // The RMS of even noise is its largest sample by the root of 3.
+        // The RMS of uniform noise is its peak divided by the square root of 3.
         let rms = 32_768.0 * 10_f64.powf(-f64::from(level) / 20.0);
         self.amplitude = (rms * 3_f64.sqrt()) as i32;
     }

@@ -1,10 +1,10 @@
-//! What is played: parts one after the other, once or more often.
+//! A program of parts that are played one after the other, once or repeatedly.
 
 use super::{Place, Sound};
 use crate::mix::saturate;
 use crate::tone::Oscillator;
 
-/// A full sine, dBm0 (ITU-T G.711 §4), give or take what A-law's has less.
+/// Level of a full-scale sine, dBm0 (ITU-T G.711 §4), apart from A-law's slightly lower one.
 const FULL_DBM0: f64 = 3.17;
 
 /// The amplitude of a sine of this level.
@@ -12,18 +12,18 @@ fn amplitude(dbm0: i8) -> f64 {
     32_768.0 * 10_f64.powf((f64::from(dbm0) - FULL_DBM0) / 20.0)
 }
 
-/// Raised-cosine edges of a tone, which keep it from clicking, ms.
+/// Length of the raised-cosine edges of a tone, which avoid clicks, ms.
 const EDGE_MS: usize = 5;
 
 /// A part of a program, in samples of the program's rate.
 #[derive(Debug, Clone)]
 pub enum Segment {
     Sound(Sound),
-    /// One tone, or two together; 0 Hz is none.
+    /// One or two simultaneous tones; 0 Hz for none.
     Tone {
         hz: [u16; 2],
         samples: usize,
-        /// The level of each.
+        /// The level of each tone.
         dbm0: i8,
     },
     Silence(usize),
@@ -35,7 +35,7 @@ impl Segment {
         Segment::Tone { hz: [hz, 0], samples, dbm0: -16 }
     }
 
-    /// How many samples it has.
+    /// Number of samples.
     pub fn len(&self) -> usize {
         match self {
             Segment::Sound(sound) => sound.len(),
@@ -43,32 +43,31 @@ impl Segment {
         }
     }
 
-    /// Whether it has none.
+    /// Whether it has no samples.
     pub fn is_empty(&self) -> bool {
         self.len() == 0
     }
 }
 
-/// See the module's text.
+/// A program; see the module documentation.
 #[derive(Debug)]
 pub struct Program {
     rate_hz: u32,
     segments: Box<[Segment]>,
-    /// How often all of it is still to be played, this time included; none: until it is
-    /// stopped.
+    /// Remaining repetitions, including the current one; `None` to repeat until stopped.
     times: Option<u32>,
     segment: usize,
     sample: usize,
-    /// Behind a sound there is silence to the end of the tick.
+    /// Each sound is padded with silence to the end of the tick.
     whole_ticks: bool,
-    /// The sound that all of the last frame was of, by its segment, and where that began in it.
+    /// The segment of the sound that contains all of the last frame, and the frame's offset in it.
     place: Option<(usize, usize)>,
     tones: [Option<Oscillator>; 2],
     amplitude: f64,
 }
 
 impl Program {
-    /// These segments, in samples of `rate_hz`, so many times; 0 is until it is stopped.
+    /// These segments, in samples of `rate_hz`, played `times` times; 0 to repeat until stopped.
     pub fn new(rate_hz: u32, segments: Vec<Segment>, times: u32) -> Self {
         let nothing = segments.iter().all(Segment::is_empty);
         let times = match times {
@@ -91,23 +90,23 @@ impl Program {
         program
     }
 
-    /// Behind each sound there is silence to the end of the tick, so that it begins with a packet, and
-    /// those that it has been encoded to fit.
+    /// Pads each sound with silence to a whole tick, so that what follows begins with a packet and
+    /// pre-encoded packets fit.
     pub fn in_whole_ticks(self) -> Self {
         Program { whole_ticks: true, ..self }
     }
 
-    /// Samples a second.
+    /// Sampling rate, Hz.
     pub fn rate_hz(&self) -> u32 {
         self.rate_hz
     }
 
-    /// Whether its last sample was read.
+    /// Whether all samples were read.
     pub fn is_over(&self) -> bool {
         self.times == Some(0)
     }
 
-    /// Reads the next samples and says how many there were; the rest of `frame` is silence.
+    /// Reads the next samples and returns their number; the rest of `frame` is silence.
     pub fn read(&mut self, frame: &mut [i16]) -> usize {
         let mut filled = 0;
         self.place = None;
@@ -148,7 +147,7 @@ impl Program {
         filled
     }
 
-    /// Where the last frame was read, if all of it is of one sound.
+    /// The place of the last frame, if all of it is within one sound.
     pub fn place(&self) -> Option<Place<'_>> {
         let (segment, at) = self.place?;
         match self.segments.get(segment) {

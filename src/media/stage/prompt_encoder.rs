@@ -1,5 +1,5 @@
-//! Samples to packets in a leg's outgoing stream: what is said goes on from whatever the
-//! leg was sent before, with its next sequence number and the timestamp of the moment.
+//! Encodes samples into packets of a leg's outgoing stream, continuing from whatever was sent to
+//! the leg before, with the next sequence number and the current timestamp.
 
 use crate::codec::{Encoder, MAX_PAYLOAD};
 use crate::forward::OutSpace;
@@ -9,35 +9,36 @@ use crate::transcode::tuning;
 
 use super::{OpusMode, Place, TICK_NS, TICK_SAMPLES};
 
-/// Samples of the longest packet: 60 ms at 16 kHz.
+/// Maximum samples of a packet: 60 ms at 16 kHz.
 const LONGEST: usize = 960;
 
-/// See the module's text. About 3.5 KB, and what the codec needs.
+/// The encoder for one leg. About 3.5 KB, and the codec's state.
 pub struct PromptEncoder {
     target: SendFormat,
     rate_hz: u32,
-    /// Where it is Opus.
+    /// The mode, if the codec is Opus.
     mode: Option<OpusMode>,
-    /// None: what is said was encoded before, or nothing was said.
+    /// `None` if everything played was pre-encoded, or nothing was played.
     encoder: Option<Encoder>,
     pending: [i16; LONGEST + TICK_SAMPLES],
     filled: usize,
-    /// Samples of a packet.
+    /// Samples per packet.
     frame: usize,
-    /// What is pending is of one sound, from here on, and its packets may be taken: they go on from what was said.
+    /// Offset of the pending samples in their sound, if they are of one sound and its pre-encoded
+    /// packets may be used, as they continue from what was played.
     place: Option<usize>,
     packet: [u8; HEADER_LEN + MAX_PAYLOAD],
 }
 
-/// Where the next packet stands in the leg's stream.
+/// The position of the next packet in the leg's stream.
 #[derive(Debug, Clone, Copy)]
 pub struct Line {
     /// Its timestamp.
     next: u32,
-    /// The last sequence number that was used here: another one in the leg's stream says
-    /// that somebody else has sent since.
+    /// The last sequence number used here: if the leg's stream has another one, other packets were
+    /// sent since.
     used: Option<u16>,
-    /// What comes next has a gap before it.
+    /// There is a gap before the next packet.
     interrupted: bool,
     mark: bool,
     /// When the last tick was due.
@@ -45,19 +46,19 @@ pub struct Line {
 }
 
 impl Default for Line {
-    /// Nobody has sent yet.
+    /// Nothing was sent yet.
     fn default() -> Self {
         Line { next: 0, used: None, interrupted: false, mark: true, ticked: 0 }
     }
 }
 
 impl Line {
-    /// Whether there is a gap before what comes, or somebody else has sent since, or nobody yet.
+    /// Whether there is a gap before the next packet, other packets were sent since, or none were sent yet.
     pub fn is_broken(&self, space: &OutSpace) -> bool {
         self.interrupted || self.used != Some(space.sequence)
     }
 
-    /// Goes on at this moment; behind its own last packet, which may be longer than the gap.
+    /// Continues at this time, but not before the end of its own last packet, which may outlast the gap.
     pub fn resume(&mut self, at: u64, clock_rate: u32, space: &OutSpace) {
         let own = self.used.replace(space.sequence) == Some(space.sequence);
         let now = space.timestamp_at(at, clock_rate);
@@ -66,9 +67,9 @@ impl Line {
         (self.interrupted, self.mark) = (false, true);
     }
 
-    /// A tick that was due then is next: if ticks were left out since the last one, what comes
-    /// has a gap before it. Its timestamp says so (RFC 3550 §5.1): a stream that went on from
-    /// the last one would be late by that much from there on.
+    /// Starts the tick due at `due`. If ticks were skipped since the last one, there is a gap
+    /// before the next packet. Its timestamp must show it (RFC 3550 §5.1): a stream that simply
+    /// continued would be late by that much from then on.
     pub fn tick(&mut self, due: u64) {
         if due > self.ticked + TICK_NS * 3 / 2 {
             self.interrupt();
@@ -76,13 +77,13 @@ impl Line {
         self.ticked = due;
     }
 
-    /// What comes next has a gap before it.
+    /// Records a gap before the next packet.
     pub fn interrupt(&mut self) {
         self.interrupted = true;
     }
 
-    /// Writes the header of the next packet, which has so many ticks and octets of payload,
-    /// and counts it.
+    /// Writes the header of the next packet, which has this many timestamp units and octets of
+    /// payload, and counts it.
     pub fn write(
         &mut self,
         packet: &mut [u8],
@@ -102,7 +103,7 @@ impl Line {
 }
 
 impl PromptEncoder {
-    /// A prompt that has said nothing, for samples at 8,000 or 16,000 Hz.
+    /// An encoder that has played nothing yet, for samples at 8,000 or 16,000 Hz.
     pub fn new(target: &SendFormat, rate_hz: u32) -> Self {
         PromptEncoder {
             target: *target,
@@ -117,19 +118,19 @@ impl PromptEncoder {
         }
     }
 
-    /// What it needs to encode is taken now.
+    /// Allocates the codec now.
     pub fn prepare(&mut self) {
         let new = || Encoder::new(self.target.codec, self.rate_hz, tuning(&self.target));
         self.encoder.get_or_insert_with(new);
     }
 
-    /// Whether it says things so.
+    /// Whether it encodes in this format and at this rate.
     pub fn is_for(&self, target: &SendFormat, rate_hz: u32) -> bool {
         self.target == *target && self.rate_hz == rate_hz
     }
 
-    /// Says the samples of a tick, which are of this place; each packet that is full goes to `send`. `last`:
-    /// what is left over goes too, with silence behind it.
+    /// Encodes the samples of a tick, which are from `place`; each full packet goes to `send`. With
+    /// `last` the remaining samples go too, padded with silence.
     pub fn say(
         &mut self,
         (samples, place): (&[i16], Option<Place<'_>>),
@@ -164,10 +165,11 @@ impl PromptEncoder {
         self.filled -= taken;
     }
 
-    /// Where in its sound what is pending begins, with a tick of this place behind it: the packets of that sound
-    /// go on, or begin. They begin with the sound, or where nothing else was encoded just before: who decodes
-    /// them is prepared for what was before. An encoder that has nothing but this sound behind it, from its beginning on,
-    /// gives the same ones, so that they are taken from wherever they are made.
+    /// The offset in its sound of the pending samples, followed by a tick from `place`, if that
+    /// sound's pre-encoded packets can be continued or started. They can start with the sound's
+    /// beginning, or if nothing was encoded just before, since the decoder's state is that of what
+    /// was before. An encoder that has encoded only this sound, from its beginning on, produces the
+    /// same packets, so that pre-encoded ones can be used as soon as they exist.
     fn goes_on(&self, place: Place<'_>) -> Option<usize> {
         match self.place {
             Some(begun) if begun + self.filled == place.at => Some(begun),
@@ -176,13 +178,13 @@ impl PromptEncoder {
         }
     }
 
-    /// The same where nothing is pending.
+    /// The same if no samples are pending.
     fn begins(&self, place: Place<'_>) -> Option<usize> {
         let made = place.sound.packet(self.mode.as_ref()?, place.at).is_some();
         (made || place.at == 0 && self.encoder.is_none()).then_some(place.at)
     }
 
-    /// What was said and has not filled a packet is silence.
+    /// Replaces pending samples by silence.
     pub fn hush(&mut self) {
         self.place = None;
         self.pending[..self.filled].fill(0);
@@ -208,14 +210,14 @@ impl PromptEncoder {
                 Some(made.len())
             }
             None => {
-                // One that begins in the middle of a sound does not say what the others do.
+                // An encoder that starts within a sound does not produce the pre-encoded packets.
                 self.place = self.place.filter(|at| *at == 0 || self.encoder.is_some());
                 let new = || Encoder::new(self.target.codec, self.rate_hz, tuning(&self.target));
                 let encoder = self.encoder.get_or_insert_with(new);
                 encoder.encode(&self.pending[from..from + self.frame], payload)
             }
         };
-        // The codec has failed for good: the party hears nothing.
+        // The codec has failed permanently: the party hears nothing.
         let Some(octets) = octets else { return line.interrupt() };
         line.write(header, self.target.payload_type, ticks, octets, at, space);
         send(&self.packet[..HEADER_LEN + octets]);

@@ -1,5 +1,5 @@
-//! Decoded samples that many may hear at once, and what they are in packets of Opus: an encoder costs more
-//! than all else that a listener needs, and gives all who are told alike the same packets.
+//! Decoded samples that many listeners may share, with their Opus packets: an encoder costs more
+//! than everything else a listener needs, and listeners with equal settings get the same packets.
 
 use std::ops::Deref;
 use std::sync::{Arc, OnceLock};
@@ -8,34 +8,34 @@ use crate::codec::{Codec, Encoder, MAX_PAYLOAD, OpusTuning};
 use crate::remote::SendFormat;
 use crate::transcode::tuning;
 
-/// Modes that the packets of one sound are kept for.
+/// Maximum modes for which packets of one sound are kept.
 const MODES: usize = 4;
-/// A longer sound is encoded for each who hears it, s: to encode it takes half a percent of that.
+/// Longer sounds, s, are encoded per listener: encoding takes half a percent of the duration.
 const LONGEST_S: usize = 600;
 
-/// How Opus is encoded: who has the same mode gets the same packets.
+/// Opus settings: listeners with the same mode get the same packets.
 #[derive(Debug, Clone, Copy, PartialEq, Eq, Hash)]
 pub struct OpusMode {
-    /// Samples a second.
+    /// Sampling rate, Hz.
     rate_hz: u32,
     ptime_ms: u32,
     tuning: OpusTuning,
 }
 
 impl OpusMode {
-    /// That of this listener; none: it hears another codec.
+    /// The mode for this format; `None` for another codec.
     pub fn of(target: &SendFormat, rate_hz: u32) -> Option<OpusMode> {
         let (ptime_ms, tuning) = (target.ptime_ms, tuning(target));
         (target.codec == Codec::Opus).then_some(OpusMode { rate_hz, ptime_ms, tuning })
     }
 
-    /// Samples of a packet.
+    /// Samples per packet.
     fn frame(&self) -> usize {
         (self.rate_hz / 1_000 * self.ptime_ms) as usize
     }
 }
 
-/// See the module's text.
+/// Shared samples with their packets.
 #[derive(Debug, Clone)]
 pub struct Sound(Arc<Kept>);
 
@@ -53,17 +53,17 @@ struct Packets {
     ends: Box<[usize]>,
 }
 
-/// Where samples were read.
+/// The place from which samples were read.
 #[derive(Debug, Clone, Copy)]
 pub struct Place<'a> {
-    /// The sound that all of them are of.
+    /// The sound that contains all of them.
     pub sound: &'a Sound,
-    /// The first one.
+    /// Offset of the first sample.
     pub at: usize,
 }
 
 impl Sound {
-    /// Whether it is to be encoded for this mode: it is not yet, and is not too long.
+    /// Whether it should be encoded for this mode: it is not yet, there is room, and it is not too long.
     pub fn lacks(&self, mode: &OpusMode) -> bool {
         let known = |slot: &OnceLock<Packets>| slot.get().is_none_or(|packets| packets.mode == *mode);
         let room = self.0.packets.iter().find(|slot| known(slot));
@@ -71,7 +71,7 @@ impl Sound {
         short && !self.is_empty() && room.is_some_and(|slot| slot.get().is_none())
     }
 
-    /// Encodes it, which takes its time; who hears it gets these packets from its next beginning on.
+    /// Encodes it, which takes time; listeners get these packets from its next beginning on.
     pub fn encode(&self, mode: OpusMode) {
         if !self.lacks(&mode) {
             return;
@@ -80,10 +80,10 @@ impl Sound {
         let (mut octets, mut ends) = (Vec::new(), Vec::new());
         let (mut frame, mut payload) = (vec![0; mode.frame()], [0; MAX_PAYLOAD]);
         for samples in self.chunks(mode.frame().max(1)) {
-            // Silence behind the last ones.
+            // Pad the last samples with silence.
             frame[samples.len()..].fill(0);
             frame[..samples.len()].copy_from_slice(samples);
-            // A codec that has failed leaves the rest to the encoders of who hears it.
+            // If the codec fails, the rest is encoded per listener.
             let Some(length) = encoder.encode(&frame, &mut payload) else { break };
             octets.extend_from_slice(&payload[..length]);
             ends.push(octets.len());
@@ -97,7 +97,7 @@ impl Sound {
         }
     }
 
-    /// The packet of this mode that begins with this sample; none: there is none.
+    /// The packet of this mode that begins with this sample, if there is one.
     pub fn packet(&self, mode: &OpusMode, at: usize) -> Option<&[u8]> {
         let mut all = self.0.packets.iter().map_while(OnceLock::get);
         let packets = all.find(|packets| packets.mode == *mode)?;

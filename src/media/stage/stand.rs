@@ -1,11 +1,10 @@
-//! One party's stage: which of all that could be played to it is, who waits for its end, and
-//! who waits for digits.
+//! One party's stage: which of the things to be played is played, and the requests that wait for
+//! its end or for digits.
 //!
-//! A prompt comes before a stream, a stream before music, and all before what the leg is joined to;
-//! digits that are tones come before everything, comfort noise comes last.
-//! What waits in a stream waits on while a prompt is played. Orders about
-//! prompts and music have tickets that grow, since what is played has to be fetched first: one
-//! that comes late, after a later order, is over before it has begun.
+//! A prompt has precedence over a stream, a stream over music, and all over what the leg is joined
+//! to; digits as tones have the highest precedence, comfort noise the lowest. A stream pauses
+//! during a prompt. Commands about prompts and music carry increasing tickets, since audio must be
+//! loaded first: one that arrives after a later command is obsolete.
 
 use super::collect::Collector;
 use super::keys::Keys;
@@ -23,31 +22,31 @@ use crate::rtp::packet::HEADER_LEN;
 use crate::sounds::SoundError;
 use crate::stream::{Inside, Spoken, StreamEnd};
 
-/// The order of orders.
+/// The order of commands.
 pub type Ticket = u64;
 
-/// What a stage is told to do.
+/// A command to a stage.
 #[derive(Debug)]
 pub enum Act {
-    /// Plays this in the place of all else.
+    /// Plays this program in place of everything else.
     Play { ticket: Ticket, program: Box<Program>, reply: Option<Reply<Result<Played, SoundError>>> },
-    /// Ends what is played, and what was to be played by an earlier order.
+    /// Stops the current prompt, and any prompt of an earlier command.
     StopPrompt { ticket: Ticket },
-    /// Collects digits; with a prompt its time runs from the prompt's end.
+    /// Collects digits; with a prompt the time runs from the prompt's end.
     Collect { plan: Box<DigitPlan>, prompt: Option<Ticket>, reply: Reply<Result<Collected, SoundError>> },
-    /// The prompt of a collection cannot be played.
+    /// Fails a collection whose prompt cannot be played.
     FailCollect { prompt: Ticket, error: SoundError },
-    /// Ends a collection.
+    /// Stops a collection.
     StopCollecting,
-    /// A digit that came by signalling.
+    /// A digit that was signalled.
     Digit { digit: char },
     /// Plays music while no prompt is played.
     Music { ticket: Ticket, music: Box<Music>, reply: Option<Reply<Result<(), SoundError>>> },
-    /// Ends the music.
+    /// Stops the music.
     StopMusic { ticket: Ticket },
-    /// Whether the party hears itself while nothing else is played to it.
+    /// Sets whether the party's audio is echoed to it while nothing else is played.
     Echo { on: bool },
-    /// A stream, in the place of one that there is. The machine's: a stage alone does nothing.
+    /// Begins a stream in place of an existing one. For the machine: a stage alone does nothing.
     Stream(Box<Inside>),
 }
 
@@ -61,27 +60,27 @@ struct Prompt {
 #[derive(Debug)]
 struct Collection {
     collector: Collector,
-    /// It waits for the end of this prompt.
+    /// The prompt for whose end the collection waits.
     prompt: Option<Ticket>,
     reply: Reply<Result<Collected, SoundError>>,
 }
 
-/// See the module's text.
+/// The stage of one party; see the module documentation.
 #[derive(Debug, Default)]
 pub struct Stage {
-    /// Where on the machine's wheel it stands.
+    /// Its phase on the machine's wheel, if it is on it.
     pub phase: Option<u8>,
-    /// Whether the leg's feeder was told to be quiet.
+    /// Whether our own audio replaces that of the leg's feeder.
     pub has_encoder: bool,
-    /// Where the next packet of ours stands, whoever of us makes it.
+    /// The position of our next packet, whichever part produces it.
     line: Line,
     encoder: Option<Box<PromptEncoder>>,
-    /// The room that the party is in, and what hears it there.
+    /// The room that the party is in, and its receiver there.
     pub room: Option<u32>,
     pub receiver: Option<Box<RoomReceiver>>,
-    /// The party hears itself.
+    /// Set if the party's audio is echoed to it.
     pub echo: Option<Echo>,
-    /// The last packet was one of the room's listeners'.
+    /// The last packet was one shared by listeners of the room.
     shares: bool,
     prompt: Option<Prompt>,
     music: Option<Box<Music>>,
@@ -89,13 +88,13 @@ pub struct Stage {
     keys: Option<Box<Keys>>,
     noise: Option<Noise>,
     collection: Option<Collection>,
-    /// Prompts and music of orders up to these are over.
+    /// Prompts and music of tickets up to these are obsolete.
     prompts_over: Ticket,
     music_over: Ticket,
 }
 
 impl Stage {
-    /// Obeys. `typed` is what was pressed and not taken.
+    /// Executes a command. `typed` holds digits not collected yet.
     pub fn act(&mut self, at: u64, act: Act, typed: &mut Typed) {
         match act {
             Act::Play { ticket, program, reply } => {
@@ -138,7 +137,7 @@ impl Stage {
         }
     }
 
-    /// Whether something of ours is played to the party.
+    /// Whether anything of ours is played to the party.
     pub fn is_playing(&self) -> bool {
         self.prompt.is_some()
             || self.music.is_some()
@@ -147,13 +146,12 @@ impl Stage {
             || self.stream.as_ref().is_some_and(|it| it.speaks())
     }
 
-    /// The party hears a digit as a tone, behind those that it hears already. `rate_hz`: samples a
-    /// second that are worth playing to it.
+    /// Plays a digit as a tone after those queued. `rate_hz` is the highest useful sampling rate.
     pub fn sound_digit(&mut self, digit: char, duration_ms: u32, rate_hz: u32) {
         self.keys.get_or_insert_default().push(digit, duration_ms, rate_hz);
     }
 
-    /// The other party's silence is this loud from now on: the payload of a CN packet.
+    /// Plays the other party's background noise at the level of this CN payload.
     pub fn hear_noise(&mut self, payload: &[u8]) {
         match &mut self.noise {
             Some(noise) => noise.set(payload),
@@ -161,12 +159,12 @@ impl Stage {
         }
     }
 
-    /// The other party is heard again. Whether there was noise.
+    /// Ends comfort noise as the other party is heard again. Returns whether there was noise.
     pub fn end_noise(&mut self) -> bool {
         self.noise.take().is_some()
     }
 
-    /// Whether it is to be ticked.
+    /// Whether it needs ticks.
     pub fn is_ticked(&self) -> bool {
         self.is_playing() || self.stream.is_some()
     }
@@ -176,7 +174,7 @@ impl Stage {
         self.stream.as_deref_mut()
     }
 
-    /// Whether there is one.
+    /// Whether there is a stream.
     pub fn has_stream(&self) -> bool {
         self.stream.is_some()
     }
@@ -194,33 +192,33 @@ impl Stage {
         }
     }
 
-    /// The party hears somebody else from now on: ends a stream that speaks.
+    /// Ends a stream that speaks, as the party hears others from now on.
     pub fn leave_to_others(&mut self) {
         if self.stream.as_ref().is_some_and(|it| it.speaks()) {
             self.end_stream(StreamEnd::Joined);
         }
     }
 
-    /// When [`Stage::time`] is due; 0: never.
+    /// When [`Stage::time`] is due; 0 for never.
     pub fn due(&self) -> u64 {
         self.collection.as_ref().map_or(0, |collection| collection.collector.due())
     }
 
-    /// Time has passed.
+    /// Checks the collection's timers.
     pub fn time(&mut self, at: u64, typed: &mut Typed) {
         if let Some(end) = self.collection.as_ref().and_then(|it| it.collector.time(at)) {
             self.finish(end, typed);
         }
     }
 
-    /// A key went down: its digit comes when it goes up.
+    /// A key was pressed; its digit follows when it is released.
     pub fn key_down(&mut self, at: u64, typed: &mut Typed) {
         if self.collection.as_ref().is_some_and(|it| it.collector.barges_in()) {
             self.barge_in(at, typed);
         }
     }
 
-    /// A digit was pressed.
+    /// Processes a digit.
     pub fn digit(&mut self, at: u64, digit: char, typed: &mut Typed) {
         self.key_down(at, typed);
         if let Some(stream) = &mut self.stream {
@@ -236,8 +234,8 @@ impl Stage {
         }
     }
 
-    /// The next 20 ms: what the party takes goes to `send`. `target`: what it gets now, none
-    /// while it is held; time goes on all the same.
+    /// Plays the next 20 ms; packets go to `send`. `target` is the party's current format, `None`
+    /// while it is on hold; playback time advances all the same.
     pub fn tick(
         &mut self,
         due: u64,
@@ -303,7 +301,7 @@ impl Stage {
         self.prompt_at_its_end(at, typed);
     }
 
-    /// What the party says in this tick goes to its stream, if it has one.
+    /// Passes the party's audio of this tick to its stream, if there is one.
     pub fn overhear(&mut self, moment: std::time::Instant) {
         let Some(stream) = &mut self.stream else { return };
         stream.hear(moment);
@@ -312,12 +310,12 @@ impl Stage {
         }
     }
 
-    /// A tick of its room is next, while nothing else is played to it.
+    /// Starts a tick of its room, while nothing else is played to it.
     pub fn room_tick(&mut self, due: u64) {
         self.line.tick(due);
     }
 
-    /// What the party alone hears of the room.
+    /// Plays the party's individual mix of the room.
     pub fn say_room(
         &mut self,
         target: &SendFormat,
@@ -332,7 +330,7 @@ impl Stage {
         encoder.say((frame, None), false, at, &mut self.line, space, send);
     }
 
-    /// What the party hears of a room with others.
+    /// Plays the mix of the room that the party shares with others.
     pub fn say_shared(
         &mut self,
         target: &SendFormat,
@@ -354,17 +352,18 @@ impl Stage {
         }
     }
 
-    /// The party hears nothing of its room for now.
+    /// Plays nothing of its room for now.
     pub fn say_nothing(&mut self) {
         self.line.interrupt();
     }
 
-    /// What it needs to be spoken to is taken now.
+    /// Allocates what is needed to play to the party.
     pub fn prepare(&mut self, target: &SendFormat, rate_hz: u32) {
         encoder(&mut self.encoder, target, rate_hz).prepare();
     }
 
-    /// Packets of which a tick has no whole number stand elsewhere on the shared line than on its own.
+    /// If a tick does not hold a whole number of packets, switching between the shared line and its
+    /// own leaves a gap.
     fn share(&mut self, shares: bool, target: &SendFormat) {
         let is_whole = TICK_MS.is_multiple_of(target.ptime_ms);
         if std::mem::replace(&mut self.shares, shares) != shares && !is_whole {
@@ -372,7 +371,7 @@ impl Stage {
         }
     }
 
-    /// The party has gone.
+    /// Ends everything, as the party has gone.
     pub fn close(&mut self, at: u64) {
         let mut typed = Typed::default();
         self.finish(CollectEnd::Stopped, &mut typed);
@@ -383,7 +382,7 @@ impl Stage {
         self.end_stream(StreamEnd::Closed);
     }
 
-    /// Nothing is played for the time being: the encoder's memory is given back.
+    /// Frees the encoder while nothing is played.
     pub fn rest(&mut self) {
         if !self.is_playing() && self.room.is_none() {
             self.encoder = None;
@@ -406,12 +405,12 @@ impl Stage {
         let collector = Collector::new(plan, prompt.is_some(), at);
         self.collection = Some(Collection { collector, prompt, reply });
         while let Some(digit) = ahead.pop() {
-            // What is too much stays in `typed` for the next one.
+            // Excess digits stay in `typed` for the next collection.
             self.digit(at, digit, typed);
         }
     }
 
-    /// A press ends whatever prompt there is, and the one that a collection waits for.
+    /// Ends the current prompt, and the one that a collection waits for.
     fn barge_in(&mut self, at: u64, typed: &mut Typed) {
         let awaited = self.collection.as_ref().and_then(|collection| collection.prompt);
         if let Some(awaited) = awaited {
@@ -437,7 +436,7 @@ impl Stage {
         }
     }
 
-    /// A collection that waits for the end of this prompt begins.
+    /// Starts a collection that waits for the end of this prompt.
     fn prompt_over(&mut self, at: u64, ticket: Ticket, typed: &mut Typed) {
         let Some(collection) = self.collection.as_mut().filter(|it| it.prompt == Some(ticket)) else {
             return;
@@ -455,8 +454,7 @@ impl Stage {
     }
 }
 
-/// Answers, and lets who hears it take the program's memory away.
-/// The encoder for this listener, in the place of one for another.
+/// The encoder for this listener; replaces one for another listener.
 fn encoder<'a>(
     slot: &'a mut Option<Box<PromptEncoder>>,
     target: &SendFormat,
@@ -466,13 +464,14 @@ fn encoder<'a>(
     slot.get_or_insert_with(|| Box::new(PromptEncoder::new(target, rate_hz)))
 }
 
+/// Answers, and lets the receiver free the program.
 fn give(reply: Option<Reply<Result<Played, SoundError>>>, played: Played, program: Box<Program>) {
     if let Some(reply) = reply {
         reply.give_with(Ok(played), program);
     }
 }
 
-/// Samples of a tick.
+/// Samples per tick.
 fn samples(rate_hz: u32) -> usize {
     (rate_hz as usize / 50).min(TICK_SAMPLES)
 }

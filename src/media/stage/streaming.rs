@@ -1,5 +1,5 @@
-//! A stream at a party's stage: its packets to frames for the outside, and frames of the outside to
-//! its encoder.
+//! A stream at a party's stage: from received packets to frames for the outside, and from the
+//! outside's frames to the encoder.
 
 use std::time::Instant;
 
@@ -10,22 +10,22 @@ use crate::remote::Voice;
 use crate::room::RoomReceiver;
 use crate::stream::{Inside, Spoken, StreamEnd};
 
-/// Samples of 20 ms at the highest rate of a stream.
+/// Samples per 20 ms at the highest rate of a stream.
 const LONGEST: usize = 480;
-/// The highest rate of a encoder.
+/// The highest rate of an encoder.
 const MOUTH_HZ: u32 = 16_000;
 
-/// See the module's text.
+/// The stream of one party.
 #[derive(Debug)]
 pub struct Streaming {
     line: Inside,
     receiver: RoomReceiver,
-    /// From the stream's rate, where no encoder has that.
+    /// Resampler, if the stream's rate is higher than an encoder's.
     rates: Option<Box<Rates>>,
 }
 
 impl Streaming {
-    /// A stream of a party that speaks so; `epoch` is any moment before.
+    /// A stream for a party with this voice; `epoch` is any earlier time.
     pub fn new(line: Inside, epoch: Instant, voice: &Voice) -> Self {
         let rate_hz = line.spec().rate_hz;
         let receiver = RoomReceiver::new(epoch, rate_hz, voice);
@@ -33,37 +33,37 @@ impl Streaming {
         Streaming { line, receiver, rates }
     }
 
-    /// Whether the party hears it.
+    /// Whether the party hears the stream.
     pub fn speaks(&self) -> bool {
         self.line.spec().speaks
     }
 
-    /// Whether it is over without a further word.
+    /// Whether it is over and can be ended at once.
     pub fn is_over(&self) -> bool {
         self.line.is_abandoned() || !self.speaks() && self.line.is_finished()
     }
 
-    /// What the party may say from now on.
+    /// Updates what the party may send.
     pub fn listen(&mut self, voice: &Voice) {
         self.receiver.listen(voice);
     }
 
-    /// Another stream of the party's begins.
+    /// Starts another received stream of the party.
     pub fn new_stream(&mut self) {
         self.receiver.new_stream();
     }
 
-    /// Takes a packet of the party's; whether it was of use.
+    /// Processes a packet of the party; returns whether it was used.
     pub fn packet(&mut self, now: Instant, voice: &Voice, header: &Header, payload: &[u8]) -> bool {
         self.receiver.packet(now, voice, header, payload)
     }
 
-    /// The party has pressed this.
+    /// Passes on a digit of the party.
     pub fn digit(&mut self, digit: char) {
         self.line.digit(digit);
     }
 
-    /// What the party says in this tick goes out.
+    /// Passes the party's audio of this tick to the outside.
     pub fn hear(&mut self, at: Instant) {
         let mut frame = [0; LONGEST];
         let frame = &mut frame[..self.line.spec().tick()];
@@ -71,12 +71,12 @@ impl Streaming {
         self.line.hear(frame);
     }
 
-    /// Samples a second of [`Streaming::speak`].
+    /// Sampling rate of [`Streaming::speak`], Hz.
     pub fn rate_hz(&self) -> u32 {
         self.line.spec().rate_hz.min(MOUTH_HZ)
     }
 
-    /// What the party hears in this tick.
+    /// Reads what the party hears in this tick.
     pub fn speak(&mut self, frame: &mut [i16]) -> Spoken {
         let Some(rates) = &mut self.rates else { return self.line.speak(frame) };
         let mut wide = [0; LONGEST];
@@ -88,7 +88,7 @@ impl Streaming {
         spoken
     }
 
-    /// Whether what of it waits to be sent is not to be.
+    /// Whether the line was cleared, so that its unsent samples must be discarded.
     pub fn is_cut(&mut self) -> bool {
         let cut = self.line.is_cut();
         if let Some(rates) = self.rates.as_mut().filter(|_| cut) {
@@ -97,7 +97,7 @@ impl Streaming {
         cut
     }
 
-    /// Ends it.
+    /// Ends the stream.
     pub fn end(mut self: Box<Self>, why: StreamEnd) {
         self.line.end(why);
     }

@@ -1,11 +1,11 @@
-//! Waking whoever reads a stream. A media thread must wake no runtime (see `relay::answer`), and
-//! has a wake-up for every party every 20 ms: so it sends a handle by a channel that allocates
-//! nothing, at most one for each stream at a time, and a thread between does the rest. That one
-//! tells all who have rung and rests for a millisecond, so the channel costs the media thread a
-//! system call only for who rings when nobody has for that long.
+//! Wakes the reader of a stream. A media thread must not wake a runtime (see `relay::answer`), and
+//! has a wake-up for every party every 20 ms. It therefore sends a handle through a channel that
+//! does not allocate, at most one per stream at a time, and an intermediate thread does the rest.
+//! That thread wakes all pending readers and then sleeps for a millisecond, so the channel costs
+//! the media thread a system call only if no stream has rung for that long.
 //!
-//! Who has many streams and looks at all of them every few milliseconds needs no wake-up: a stream
-//! that is polled has its flag set, and nothing goes through the channel.
+//! A program that checks many streams every few milliseconds needs no wake-up: a polled stream only
+//! has its flag set, and nothing goes through the channel.
 
 use std::io;
 use std::sync::Arc;
@@ -19,44 +19,44 @@ use tokio::sync::Notify;
 use super::{AudioStream, Inside, StreamSpec};
 use crate::ring::line;
 
-/// Streams at once.
+/// Maximum number of streams.
 pub const MOST_STREAMS: usize = 4_096;
 
-/// What a ring holds, ms: so long may the outside be away before something is lost, or missing.
+/// Capacity of a ring, ms: how long the outside may pause before samples are lost or missing.
 const RING_MS: usize = 1_000;
-/// Who rings this soon after others is told with the next ones: readers are woken together, and
-/// the media thread finds nobody asleep whom it would have to wake. A lone stream never waits.
+/// Streams that ring this soon after others are woken with the next ones: readers are woken
+/// together, and the media thread need not wake the intermediate thread. A lone stream never waits.
 const GATHER: Duration = Duration::from_millis(1);
-/// Digits that wait at most.
+/// Maximum number of unread digits.
 const DIGITS: usize = 64;
 
-/// What both ends of a stream share.
+/// State shared by both ends of a stream.
 #[derive(Debug)]
 pub(super) struct Shared {
     pub spec: StreamSpec,
-    /// Nothing more will be written.
+    /// Nothing more will be written to it.
     pub finish: AtomicBool,
-    /// Samples of the party's that found no room.
+    /// Samples of the party lost because the ring was full.
     pub missed: AtomicU64,
-    /// A [`super::StreamEnd`] as a number; 0: it goes on.
+    /// A [`super::StreamEnd`] as a number; 0 while the stream runs.
     pub ended: AtomicU8,
-    /// It is on its way to be woken; of one that is polled: there is something to look at.
+    /// A wake-up is pending, or, on a polled stream, there is news.
     rung: AtomicBool,
-    /// Nobody is to be woken.
+    /// The stream is polled, so no reader is woken.
     polled: AtomicBool,
     pub wake: Notify,
     counters: Arc<StreamCounters>,
 }
 
 impl Shared {
-    /// From now on nobody is woken.
+    /// Switches to polling.
     pub fn poll(&self) {
         self.polled.store(true, Ordering::Release);
     }
 
-    /// Whether it has rung since it was asked last.
+    /// Whether the stream has rung since the last call.
     pub fn has_rung(&self) -> bool {
-        // Most of the time it has not: that costs a look and no write.
+        // Usually it has not: then this costs a read and no write.
         self.rung.load(Ordering::Relaxed) && self.rung.swap(false, Ordering::AcqRel)
     }
 }
@@ -76,47 +76,47 @@ pub(super) struct Bell {
 }
 
 impl Bell {
-    /// Wakes the outside, soon.
+    /// Wakes the outside soon.
     pub fn ring(&self) {
         let first = !self.shared.rung.swap(true, Ordering::AcqRel);
         if !first || self.shared.polled.load(Ordering::Acquire) {
             return;
         }
         if self.via.try_send(self.shared.clone()).is_err() {
-            // Not reached while there are no more streams than there may be.
+            // Not reached with at most [`MOST_STREAMS`] streams.
             self.shared.rung.store(false, Ordering::Release);
         }
     }
 }
 
-/// What all streams have come to.
+/// Counters of all streams.
 #[derive(Debug, Default)]
 pub struct StreamCounters {
-    /// Streams of which an end is still there.
+    /// Streams of which at least one end exists.
     open: AtomicUsize,
     opened: AtomicU64,
-    /// Samples of parties' that found no room; of streams that are over.
+    /// Samples of parties lost because a ring was full, on closed streams.
     missed: AtomicU64,
 }
 
 impl StreamCounters {
-    /// Streams of which an end is still there.
+    /// Streams of which at least one end exists.
     pub fn open(&self) -> usize {
         self.open.load(Ordering::Relaxed)
     }
 
-    /// Streams so far.
+    /// Streams opened so far.
     pub fn opened(&self) -> u64 {
         self.opened.load(Ordering::Relaxed)
     }
 
-    /// Samples of parties' that were lost since nobody took them; of streams that are over.
+    /// Samples of parties lost because the outside did not read them, on closed streams.
     pub fn missed(&self) -> u64 {
         self.missed.load(Ordering::Relaxed)
     }
 }
 
-/// Opens streams. The thread between ends with this and the last stream.
+/// Opens streams. The intermediate thread ends with this and the last stream.
 #[derive(Debug)]
 pub struct Streams {
     via: Sender<Arc<Shared>>,
@@ -124,12 +124,12 @@ pub struct Streams {
 }
 
 impl Streams {
-    /// Starts the thread between.
+    /// Starts the intermediate thread.
     ///
     /// # Errors
-    /// The system refuses a thread.
+    /// The system could not start a thread.
     pub fn start() -> io::Result<Streams> {
-        // One that is being woken may be rung for once more.
+        // A stream being woken may ring once more.
         let (via, rung): (Sender<Arc<Shared>>, Receiver<Arc<Shared>>) =
             crossbeam_channel::bounded(2 * MOST_STREAMS);
         std::thread::Builder::new().name("media-bells".into()).spawn(move || {
@@ -144,15 +144,15 @@ impl Streams {
         Ok(Streams { via, counters: Arc::default() })
     }
 
-    /// What all of them have come to.
+    /// Counters of all streams.
     pub fn counters(&self) -> &StreamCounters {
         &self.counters
     }
 
-    /// Both ends of a stream; none: there are as many as there may be.
+    /// Opens a stream and returns both ends; `None` at the maximum number of streams.
     ///
     /// # Panics
-    /// If its rate is none of [`StreamSpec::RATES`], or its frames are none of [`StreamSpec::FRAMES_MS`].
+    /// If its rate is not in [`StreamSpec::RATES`], or its frame length not in [`StreamSpec::FRAMES_MS`].
     pub fn open(&self, spec: StreamSpec) -> Option<(Inside, AudioStream)> {
         assert!(StreamSpec::RATES.contains(&spec.rate_hz), "no stream at {} Hz", spec.rate_hz);
         assert!(StreamSpec::FRAMES_MS.contains(&spec.frame_ms), "no stream of {} ms", spec.frame_ms);

@@ -11,14 +11,14 @@ use crate::ring::LineReader;
 /// What a frame of the line was.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
 pub enum Spoken {
-    /// It goes on.
+    /// More may follow.
     More,
-    /// It was the last one: silence behind the last word, which gives what codecs hold back the
-    /// time to come out.
+    /// It was the last one: silence after the last samples, so that the codec's delayed samples
+    /// come out.
     Last,
 }
 
-/// See the module's text. Dropped, it tells the outside that the party has gone.
+/// The media thread's end of a stream. When dropped, it tells the outside that the party has gone.
 #[derive(Debug)]
 pub struct Inside {
     bell: Bell,
@@ -27,9 +27,9 @@ pub struct Inside {
     digits: Producer<char>,
     /// The last frame was full.
     speaking: bool,
-    /// What is too short for a frame waits for the next one.
+    /// An incomplete frame waits for more samples.
     waits: bool,
-    /// Something was thrown away for this frame.
+    /// The line was cleared before this frame.
     cut: bool,
 }
 
@@ -38,23 +38,23 @@ impl Inside {
         Inside { bell, said, line, digits, speaking: false, waits: false, cut: false }
     }
 
-    /// What it is to be.
+    /// The stream's format.
     pub fn spec(&self) -> StreamSpec {
         self.bell.shared.spec
     }
 
-    /// Whether nobody is outside any more.
+    /// Whether the outside is gone.
     pub fn is_abandoned(&self) -> bool {
         self.said.is_abandoned()
     }
 
-    /// Whether the outside wants nothing more of a stream that only listens.
+    /// Whether the outside has finished a stream that only listens.
     pub fn is_finished(&self) -> bool {
         self.bell.shared.finish.load(Ordering::Acquire)
     }
 
-    /// Takes what the party has said in 20 ms. What finds no room is lost as a whole, and counted. The outside is
-    /// woken once a frame of its is there.
+    /// Takes 20 ms of the party's audio. If the ring has no room, all of it is dropped and counted.
+    /// The outside is woken once a full frame is there.
     pub fn hear(&mut self, tick: &[i16]) {
         let lost = self.said.push_entire_slice(tick).is_err();
         if lost {
@@ -66,19 +66,19 @@ impl Inside {
         }
     }
 
-    /// The party has pressed this.
+    /// Passes on a digit of the party.
     pub fn digit(&mut self, digit: char) {
-        // Who has not read for so long has lost more than digits.
+        // A reader this late has lost more than digits.
         let _ = self.digits.push(digit);
         self.bell.ring();
     }
 
-    /// The next frame of the line, with silence where nothing is there.
+    /// Reads the next frame of the line, filled up with silence.
     ///
-    /// A frame that would be cut short waits once where nothing was said before it, so that who
-    /// writes little by little has a word in one piece; in the middle of a word nothing waits.
+    /// After silence, an incomplete frame waits once, so that speech written in small pieces starts
+    /// without a gap; within speech nothing waits.
     pub fn speak(&mut self, frame: &mut [i16]) -> Spoken {
-        // Before the ring is looked at: what was written before is in it then.
+        // Read before the ring, so that the ring then holds everything written before.
         let finish = self.bell.shared.finish.load(Ordering::Acquire);
         if self.line.clear() {
             (self.speaking, self.cut) = (false, true);
@@ -92,12 +92,12 @@ impl Inside {
         if finish && there == 0 { Spoken::Last } else { Spoken::More }
     }
 
-    /// Whether the line was cut before the last frame: what of it waits to be sent is not to be.
+    /// Whether the line was cleared before the last frame, so that its unsent samples must be discarded.
     pub fn is_cut(&mut self) -> bool {
         std::mem::take(&mut self.cut)
     }
 
-    /// Ends the stream, unless it has ended.
+    /// Ends the stream, unless it has ended already.
     pub fn end(&mut self, why: StreamEnd) {
         let ended = &self.bell.shared.ended;
         let _ = ended.compare_exchange(0, why as u8, Ordering::AcqRel, Ordering::Relaxed);

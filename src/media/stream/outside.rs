@@ -1,4 +1,4 @@
-//! The outside's end of a stream: what the party says and presses, what is said to it, and marks.
+//! The outside end of a stream: what the party says and presses, what is played to it, and marks.
 
 use std::collections::VecDeque;
 use std::sync::Arc;
@@ -10,34 +10,34 @@ use super::bell::Shared;
 use super::{StreamEnd, StreamSpec};
 use crate::ring::{LineWriter, Marks};
 
-/// What happens in a stream beside sound.
+/// Events of a stream, besides audio.
 #[derive(Debug, Clone, PartialEq, Eq)]
 pub enum StreamEvent {
-    /// The party has pressed this.
+    /// The party has pressed this digit.
     Digit(char),
-    /// The line has come to this mark: `played` to its last sample before it, or cut short.
+    /// The line has reached this mark: with everything before it `played`, or cut short.
     Mark { name: String, played: bool },
-    /// So many samples of the party's were lost, since nobody took them.
+    /// This many samples of the party were lost because the outside did not read them.
     Lost { samples: u64 },
-    /// It is over; the last event.
+    /// The stream has ended; this is the last event.
     Ended(StreamEnd),
 }
 
-/// A party's sound, as somebody has it who is no media thread. It ends when it is dropped, when the
-/// party goes or is joined with another one, or after [`AudioStream::finish`].
+/// A party's audio for code outside the media threads. It ends when it is dropped, when the party
+/// goes or is joined with another one, or after [`AudioStream::finish`].
 ///
-/// Wait with [`AudioStream::changed`], then take what is there with [`AudioStream::read`] and
+/// Wait with [`AudioStream::changed`], then read with [`AudioStream::read`] and
 /// [`AudioStream::poll_event`]. Writing never waits: what does not fit into the ring stays here
-/// until there is room, so who writes looks at [`AudioStream::queued`].
+/// until there is room, so a writer should check [`AudioStream::queued`].
 #[derive(Debug)]
 pub struct AudioStream {
     shared: Arc<Shared>,
     heard: Consumer<i16>,
     line: LineWriter,
     digits: Consumer<char>,
-    /// What waits for room in the ring.
+    /// Samples that wait for room in the ring.
     backlog: VecDeque<i16>,
-    /// Not reported yet.
+    /// Marks not reported yet.
     marks: Marks<String>,
     events: VecDeque<StreamEvent>,
     missed: u64,
@@ -66,32 +66,32 @@ impl AudioStream {
         }
     }
 
-    /// What it is.
+    /// The stream's format.
     pub fn spec(&self) -> StreamSpec {
         self.shared.spec
     }
 
-    /// Waits until there is something to look at. Dropping the future loses nothing.
+    /// Waits until there is something to read. Dropping the future loses nothing.
     pub async fn changed(&mut self) {
         self.shared.wake.notified().await;
         self.look();
     }
 
-    /// From now on whoever has it looks at it by the clock, with [`AudioStream::has_news`], and
-    /// [`AudioStream::changed`] is woken no more: who has many streams is spared a wake-up for each
-    /// frame of each of them. What was told in this very moment may be no news any more; so look at
+    /// Switches to polling: the program checks [`AudioStream::has_news`] by the clock, and
+    /// [`AudioStream::changed`] is no longer woken. A program with many streams is thus spared a
+    /// wake-up for each frame of each stream. News of this very moment may be missed, so check
     /// everything now and then.
     pub fn poll_by_the_clock(&mut self) {
         self.shared.poll();
     }
 
-    /// Of a stream that is polled: whether there may be something to look at since this was asked last.
+    /// On a polled stream: whether there may be something to read since the last call.
     pub fn has_news(&mut self) -> bool {
         self.shared.has_rung()
     }
 
-    /// Reads what the party has said: whole frames, every one of them, silence too. How
-    /// many samples those are; 0: nothing more for now.
+    /// Reads whole frames of what the party said, without omission, including silence. Returns the
+    /// number of samples; 0 if there is nothing more for now.
     pub fn read(&mut self, to: &mut [i16]) -> usize {
         let frame = self.spec().frame();
         let count = to.len().min(self.heard.slots()) / frame * frame;
@@ -101,13 +101,13 @@ impl AudioStream {
         }
     }
 
-    /// What has happened.
+    /// The next event.
     pub fn poll_event(&mut self) -> Option<StreamEvent> {
         self.look();
         self.events.pop_front()
     }
 
-    /// Puts this behind what is to be said.
+    /// Appends samples to what is played.
     pub fn write(&mut self, samples: &[i16]) {
         if self.finishing || !self.spec().speaks {
             return;
@@ -116,39 +116,39 @@ impl AudioStream {
         self.backlog.extend(&samples[taken..]);
     }
 
-    /// Samples that are not played yet.
+    /// Samples not played yet.
     pub fn queued(&self) -> usize {
         self.line.waiting() as usize + self.backlog.len()
     }
 
-    /// Puts a mark behind what is to be said; it is reported when its last sample before is played.
+    /// Appends a mark; it is reported when the last sample before it is played.
     pub fn mark(&mut self, name: impl Into<String>) {
         self.marks.push(name.into(), self.line.place() + self.backlog.len() as u64);
         self.look();
     }
 
-    /// Marks that are not reported yet.
+    /// Number of marks not reported yet.
     pub fn marks(&self) -> usize {
         self.marks.waiting()
     }
 
-    /// Drops everything that waits to be said: the party hears silence from its next packet on.
-    /// Marks in it are reported as not played.
+    /// Discards everything not played yet: the party hears silence from its next packet on. Marks
+    /// in the discarded part are reported as not played.
     pub fn clear(&mut self) {
         self.backlog.clear();
         self.line.clear(&mut self.marks);
     }
 
-    /// Nothing more will be said. What waits is played to its end; then the stream ends.
+    /// Ends the writing. What was written is played to its end; then the stream ends.
     pub fn finish(&mut self) {
         self.finishing = true;
         self.look();
     }
 
-    /// Moves what waits into the ring, and reads what the media thread tells.
+    /// Moves the backlog into the ring, and reads what the media thread has published.
     fn look(&mut self) {
         self.feed();
-        // The end first: all that was told before it is there then.
+        // Read the end first: everything published before it is visible then.
         let ended = StreamEnd::of(self.shared.ended.load(Ordering::Acquire));
         while let Ok(digit) = self.digits.pop() {
             self.events.push_back(StreamEvent::Digit(digit));
@@ -181,7 +181,7 @@ impl AudioStream {
         }
     }
 
-    /// Those that the line has come to.
+    /// Reports the marks that the line has reached.
     fn tell_marks(&mut self) {
         while let Some((name, played)) = self.marks.pass(self.line.progress().played()) {
             self.events.push_back(StreamEvent::Mark { name, played });

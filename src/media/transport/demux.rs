@@ -1,18 +1,18 @@
-//! What a datagram on a media port is, by its first two octets.
+//! Classifies a datagram on a media port by its first two octets.
 
 /// A protocol that may share an RTP port.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
 pub enum Protocol {
-    /// RTP, or what SRTP makes of it.
+    /// RTP or SRTP.
     Rtp,
-    /// RTCP, or what SRTCP makes of it.
+    /// RTCP or SRTCP.
     Rtcp,
-    /// STUN, ZRTP, DTLS, TURN (RFC 7983 §7) or nothing known.
+    /// STUN, ZRTP, DTLS, TURN (RFC 7983 §7) or an unknown protocol.
     Other,
 }
 
-/// Tells protocols apart (RFC 7983 §7); RTCP is where the second octet, read as
-/// an RTP payload type with its marker, is 64 to 95 (RFC 5761 §4).
+/// Classifies a datagram (RFC 7983 §7). It is RTCP if the second octet, read as an RTP payload type
+/// with its marker, is 64 to 95 (RFC 5761 §4).
 pub fn classify(datagram: &[u8]) -> Protocol {
     match datagram {
         [128..=191, second, ..] if (64..=95).contains(&(second & 0x7F)) => Protocol::Rtcp,

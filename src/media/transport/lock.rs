@@ -1,22 +1,22 @@
-//! From where a far end's packets are believed, and where ours go: symmetric RTP (RFC 4961)
-//! for those whom the signalling or the configuration names.
+//! The source address from which a far end's packets are believed, and the destination of ours:
+//! symmetric RTP (RFC 4961) for sources that the signalling or the configuration names.
 //!
-//! 1. Whoever may be learned has a rank: the signalled address and port, the signalled host,
-//!    the host that its signalling comes from, a named network. With SRTP each packet has
-//!    proved itself, so any source counts as a named one. IPv6 hosts are compared by their
-//!    /64. Nobody else is ever believed.
-//! 2. A source of a better rank takes the place of the believed one at once; one of the same
-//!    or a worse rank only when that has been silent for 250 ms: a NAT has bound it anew, or
-//!    the party sends from elsewhere now.
-//! 3. A new signalled address begins again. The source of before is heard for a second more,
-//!    since its packets are still on the way, and anybody else who may be learned takes its
-//!    place at once. It is answered only if it may be learned itself, from its next packet on:
-//!    a party behind a NAT has signalled anew and sends from where it did. After that second it
-//!    counts as any other source.
-//! 4. Packets go to the believed source, or to the signalled address whatever comes
-//!    ([`Answering::Signalled`]).
+//! 1. Every source that may be learned has a rank: the signalled address and port, the signalled
+//! host, the host of its signalling, a named network. With SRTP each packet is authenticated, so
+//! any source counts as a named one. IPv6 hosts are compared by their /64. No other source is ever
+//! believed.
+//! 2. A source of a better rank replaces the believed one at once; one of the same or a worse rank
+//! only after the believed one has been silent for 250 ms: a NAT binding has changed, or the party
+//! now sends from elsewhere.
+//! 3. A new signalled address starts over. The former source is accepted for one more second, since
+//! its packets are still in flight, and any other source that may be learned replaces it at once.
+//! We send to the former source only if it may be learned itself, from its next packet on: a party
+//! behind a NAT has signalled again and still sends from the same address. After that second it
+//! counts as any other source.
+//! 4. Packets go to the believed source, or always to the signalled address
+//! ([`Answering::Signalled`]).
 //!
-//! Pure. Times are in ns since any fixed moment, and 0 is none.
+//! No I/O, no clock. Times are in ns since any fixed point; 0 means none.
 
 mod snapshot;
 
@@ -26,36 +26,36 @@ use ipnet::IpNet;
 
 pub(crate) use snapshot::LockSnapshot;
 
-/// How long the believed source must have been silent before one of no better rank may take
-/// its place, ns.
+/// How long the believed source must have been silent before one of no better rank may replace it,
+/// ns.
 const SILENCE: u64 = 250_000_000;
-/// How long a source is heard after another address was signalled, ns.
+/// How long a former source is accepted after another address was signalled, ns.
 const FORMER: u64 = 1_000_000_000;
 
-/// Where packets go, once a source is believed.
+/// Where packets are sent once a source is believed.
 #[derive(Debug, Clone, Copy, Default, PartialEq, Eq, serde::Serialize, serde::Deserialize)]
 #[serde(rename_all = "snake_case")]
 pub enum Answering {
-    /// To where packets come from.
+    /// To the believed source.
     #[default]
     Source,
-    /// To where the far end said that it receives.
+    /// To where the far end said it receives.
     Signalled,
 }
 
-/// Whom the configuration lets a party send from, beside what the signalling names.
+/// The sources that the configuration permits in addition to those the signalling names.
 #[derive(Debug, Clone, Default, PartialEq, Eq, serde::Serialize, serde::Deserialize)]
 pub struct NamedSources {
     /// Networks that are believed.
     pub networks: Vec<IpNet>,
-    /// Whether what is believed is answered.
+    /// Where packets are sent once a source is believed.
     pub answer: Answering,
 }
 
-/// Hosts that a far end's signalling comes from: at its beginning, and in its last message.
+/// Hosts of a far end's signalling: that of its first message, and that of its last one.
 pub type Signalling = [Option<IpAddr>; 2];
 
-/// How well a source is known, the best first.
+/// How well a source is known, best first.
 #[derive(Debug, Clone, Copy, PartialEq, Eq, PartialOrd, Ord, serde::Serialize, serde::Deserialize)]
 #[serde(rename_all = "snake_case")]
 enum Rank {
@@ -63,28 +63,28 @@ enum Rank {
     SignalledHost,
     Signalling,
     Named,
-    /// Believed until another address was signalled, and again since; it may be learned.
+    /// Believed until another address was signalled, and heard again since; it may be learned.
     Again,
     /// Believed until another address was signalled; it may not be learned.
     Former,
 }
 
-/// What comes of a source that is not the believed one.
+/// The outcome for a source that is not the believed one.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
 pub enum Belief {
-    /// It is believed from now on. `before`: instead of that one, without a word of signalling.
+    /// The source is believed from now on.
     Believed {
-        /// The source that was believed until now, or before the last signalled address; `None`: the
-        /// first.
+        /// The source that was believed until now, without any signalling, or before the last
+        /// signalled address; `None` if this is the first.
         before: Option<SocketAddr>,
     },
-    /// It may be learned, but another source is heard.
+    /// The source may be learned, but another one is active.
     Waits,
-    /// It may not be learned.
+    /// The source may not be learned.
     Refused,
 }
 
-/// One far end's addresses. See the module's text.
+/// The addresses of one far end; see the module documentation.
 #[derive(Debug, Clone, Default)]
 pub struct SourceLock {
     sources: NamedSources,
@@ -93,20 +93,20 @@ pub struct SourceLock {
     believed: Option<(SocketAddr, Rank)>,
     /// Believed until another address was signalled, and not heard since.
     former: Option<SocketAddr>,
-    /// Until when a former source is heard; 0 when there is none.
+    /// Until when a former source is accepted; 0 if there is none.
     former_until: u64,
     authenticates: bool,
     changes: u32,
 }
 
 impl SourceLock {
-    /// A lock of a far end that nothing is known of yet.
+    /// A lock for a far end of which nothing is known yet.
     pub fn new(sources: NamedSources) -> Self {
         SourceLock { sources, ..SourceLock::default() }
     }
 
-    /// The far end says where it receives, and its signalling comes from these hosts. An
-    /// unspecified address (RFC 2543's hold) says nothing.
+    /// Applies the address at which the far end says it receives, and the hosts of its signalling.
+    /// An unspecified address (RFC 2543's hold) is ignored.
     pub fn signal(&mut self, address: SocketAddr, signalling: Signalling, at: u64) {
         self.signalling = signalling;
         let new = self.signalled != Some(address) && !address.ip().is_unspecified();
@@ -121,7 +121,7 @@ impl SourceLock {
                 (self.believed, self.former_until) = (Some((source, Rank::Signalled)), 0)
             }
             Some(rank) if !new && !was_former => self.believed = Some((source, rank)),
-            // Its second runs already.
+            // Its extra second is running already.
             _ if !new && was_former => {}
             Some(_) => (self.believed, self.former, self.former_until) = (None, Some(source), at + FORMER),
             None if was_former => self.believed = Some((source, Rank::Former)),
@@ -129,12 +129,12 @@ impl SourceLock {
         }
     }
 
-    /// Whether every packet has proved itself before it gets here (SRTP).
+    /// Sets whether packets are authenticated before they get here (SRTP).
     pub fn authenticates(&mut self, authenticates: bool) {
         self.authenticates = authenticates;
     }
 
-    /// How well a source is known; none: it may not be learned.
+    /// The rank of a source; `None` if it may not be learned.
     fn rank(&self, source: SocketAddr) -> Option<Rank> {
         let host = source.ip().to_canonical();
         if let Some(signalled) = self.signalled {
@@ -152,8 +152,8 @@ impl SourceLock {
         named.then_some(Rank::Named)
     }
 
-    /// What would come of a packet from `source` at `at`, if the believed one was heard last at
-    /// `heard`; none: it is believed, or would be.
+    /// Why a packet from `source` at `at` would not be believed, if the believed source was last
+    /// heard at `heard`; `None` if it would be.
     pub fn objection(&self, source: SocketAddr, at: u64, heard: u64) -> Option<Belief> {
         if self.believed() == Some(source) {
             return None;
@@ -163,7 +163,7 @@ impl SourceLock {
         (rank >= known && at.saturating_sub(heard) < SILENCE).then_some(Belief::Waits)
     }
 
-    /// Looks at a packet from a source that is not the believed one; that was heard last at
+    /// Considers a packet from a source other than the believed one, which was last heard at
     /// `heard`.
     pub fn consider(&mut self, source: SocketAddr, at: u64, heard: u64) -> Belief {
         if let Some(objection) = self.objection(source, at, heard) {
@@ -181,12 +181,13 @@ impl SourceLock {
         Belief::Believed { before: before.filter(|before| *before != source) }
     }
 
-    /// When [`SourceLock::expire`] is to be called; 0: never.
+    /// When [`SourceLock::expire`] is to be called; 0 for never.
     pub fn due(&self) -> u64 {
         self.former_until
     }
 
-    /// A former source's second may be over. Whether what is believed or answered has changed.
+    /// Ends the former source's extra second if it is over. Returns whether the believed source or
+    /// the destination may have changed.
     pub fn expire(&mut self, at: u64) -> bool {
         if self.former_until == 0 || at < self.former_until {
             return false;
@@ -196,27 +197,27 @@ impl SourceLock {
         true
     }
 
-    /// Whom the configuration names.
+    /// The sources named by the configuration.
     pub(crate) fn sources(&self) -> &NamedSources {
         &self.sources
     }
 
-    /// Where the far end said that it receives.
+    /// Where the far end said it receives.
     pub fn signalled(&self) -> Option<SocketAddr> {
         self.signalled
     }
 
-    /// From where its packets are believed.
+    /// The believed source.
     pub fn believed(&self) -> Option<SocketAddr> {
         self.believed.map(|(source, _)| source)
     }
 
-    /// How often another source was believed, without a word of signalling.
+    /// How often another source was believed without any signalling.
     pub fn changes(&self) -> u32 {
         self.changes
     }
 
-    /// Where to send; none: nobody knows yet.
+    /// Where to send; `None` if not known yet.
     pub fn destination(&self) -> Option<SocketAddr> {
         match (self.believed, self.sources.answer) {
             (Some((source, rank)), Answering::Source) if rank != Rank::Former => Some(source),
@@ -224,13 +225,13 @@ impl SourceLock {
         }
     }
 
-    /// Whether RTCP from `source` is believed: any port of a host that RTP may come from.
+    /// Whether RTCP from `source` is accepted: from any port of a host that RTP may come from.
     pub fn admits_rtcp(&self, source: SocketAddr) -> bool {
         self.rank(source).is_some() || self.believed().is_some_and(|known| same_host(known.ip(), source.ip()))
     }
 }
 
-/// Whether two addresses are of one host: an IPv6 host has its /64 (RFC 8981).
+/// Whether two addresses belong to one host: an IPv6 host has a /64 (RFC 8981).
 pub fn same_host(one: IpAddr, other: IpAddr) -> bool {
     match (one.to_canonical(), other.to_canonical()) {
         (IpAddr::V6(one), IpAddr::V6(other)) => one.segments()[..4] == other.segments()[..4],

@@ -1,7 +1,7 @@
-//! What lies between a datagram and RTP, in layers.
+//! The layers between a datagram and RTP.
 //!
 //! - `demux`: RTP, RTCP or something else (RFC 5761, RFC 7983)
-//! - `lock`: from where packets are believed and where ours go
+//! - `lock`: the source address that is believed, and the destination of our packets
 //! - `protection`: SRTP and SRTCP (RFC 3711)
 //! - `reports`: RTCP of one endpoint
 
@@ -10,11 +10,11 @@ pub mod lock;
 pub mod protection;
 pub mod reports;
 
-/// Which of the two sockets of an endpoint.
+/// One of the two sockets of an endpoint.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
 pub enum Channel {
-    /// The socket of RTP; of RTCP as well where both are multiplexed (RFC 5761).
+    /// The RTP socket; also for RTCP if both are multiplexed (RFC 5761).
     Rtp,
-    /// The socket of RTCP, one port above.
+    /// The RTCP socket, one port above.
     Rtcp,
 }

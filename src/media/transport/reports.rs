@@ -1,7 +1,7 @@
-//! RTCP of one endpoint, which ends here (RFC 3550 §6): when reports are due, what is in them, and what
-//! those of the far end say. What we report is what we received from it, and sent to it.
+//! RTCP of one endpoint, which terminates here (RFC 3550 §6): when reports are due, their contents,
+//! and what the far end's reports say. We report what we received from it and sent to it.
 //!
-//! Moments are ns since whatever the owner counts from; 0 is none.
+//! Times are ns since the owner's epoch; 0 means none.
 
 mod snapshot;
 
@@ -13,61 +13,61 @@ pub(crate) use snapshot::ReportsSnapshot;
 use crate::rtp::rtcp::{self, MAX_LEN, Report, ReportBlock, SenderInfo};
 use b2b_base::util::ntp::NtpTime;
 
-/// Tmin, ns. With two parties the share of the bandwidth allows more than this, so it
-/// alone decides.
+/// Tmin, ns. With two parties the bandwidth share allows shorter intervals, so only this bound
+/// matters.
 const INTERVAL: f64 = 5e9;
-/// Timer reconsideration makes intervals shorter; this makes up for it (§6.3.1).
+/// Timer reconsideration makes intervals shorter; this factor compensates (§6.3.1).
 const COMPENSATION: f64 = 1.218_28;
-/// The cumulative loss of a report block has 24 bits with a sign (§6.4.1).
+/// The cumulative loss of a report block is a signed 24-bit number (§6.4.1).
 const MOST_LOST: i64 = 0x7F_FFFF;
 
-/// What RTCP said and did.
+/// RTCP counters, and what the far end reported.
 #[derive(Debug, Clone, Copy, Default, PartialEq, serde::Serialize, serde::Deserialize)]
 pub struct RtcpStats {
     /// Compound packets sent.
     pub sent: u32,
     /// Compound packets received and read.
     pub received: u32,
-    /// Not compound RTCP, or from nowhere known.
+    /// Received packets that were not compound RTCP, or from an unknown source.
     pub refused: u32,
-    /// Round trip to the far end, ms.
+    /// Round-trip time to the far end, ms.
     pub rtt_ms: Option<f64>,
-    /// Report blocks about our stream.
+    /// Received report blocks about our stream.
     #[serde(default)]
     pub blocks: u32,
-    /// What the far end says it lost of what we sent, in 256ths of the last interval.
+    /// Loss of our packets that the far end reports, in 256ths of the last interval.
     pub far_fraction_lost: Option<u8>,
-    /// The same since the start, packets.
+    /// The same since the start, in packets.
     pub far_lost: Option<i32>,
-    /// The far end said goodbye.
+    /// Whether the far end has sent BYE.
     pub bye: bool,
 }
 
-/// Our stream, as a sender report has it.
+/// Our stream, as reported in a sender report.
 #[derive(Debug, Clone, Copy)]
 pub struct Sending {
-    /// Ours.
+    /// Our SSRC.
     pub ssrc: u32,
-    /// What the stream's clock shows now.
+    /// The stream's current timestamp.
     pub timestamp: u32,
     /// Packets sent under this SSRC.
     pub packets: u32,
-    /// Payload octets of them.
+    /// Payload octets sent under this SSRC.
     pub octets: u32,
 }
 
-/// The far end's stream, as a report block has it.
+/// The far end's stream, as reported in a report block.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
 pub struct Receiving {
-    /// Theirs.
+    /// The far end's SSRC.
     pub ssrc: u32,
-    /// Packets of this stream that should have come.
+    /// Packets expected of this stream.
     pub expected: u32,
-    /// Those that came; duplicates are not counted.
+    /// Packets received, without duplicates.
     pub received: u32,
     /// Highest sequence number, with 16 bits of cycles above.
     pub highest: u32,
-    /// Interarrival jitter, ticks (§6.4.1).
+    /// Interarrival jitter, in timestamp units (§6.4.1).
     pub jitter: u32,
 }
 
@@ -76,50 +76,50 @@ pub struct Receiving {
 pub struct Reports {
     /// When the next report is due; 0 before the first offer and answer.
     pub due: u64,
-    /// What was said on both sides.
+    /// Counters of both sides.
     pub stats: RtcpStats,
-    /// RFC 7022 §4.2: a random CNAME says nothing about who or where we are.
+    /// RFC 7022 §4.2: a random CNAME reveals nothing about our identity or location.
     cname: [u8; 24],
-    /// Packets sent up to the last report, and to the one before it.
+    /// Packets sent up to the last report, and up to the one before it.
     sent: [u32; 2],
-    /// The far end's stream as the last report had it: SSRC, expected and received.
+    /// The far end's stream at the last report: SSRC, packets expected and received.
     prior: (u32, u32, u32),
-    /// Last SR of the far end: middle of its NTP time, and when it came; 0: none has.
+    /// Last SR of the far end: the middle of its NTP time, and its arrival time; 0 if there was none.
     last_sr: u32,
     last_sr_at: u64,
 }
 
 impl Reports {
-    /// Nothing is reported yet.
+    /// The initial state: no report is due yet.
     pub fn new(rng: &mut StdRng) -> Self {
         let cname = std::array::from_fn(|_| b"0123456789abcdef"[usize::from(rng.random::<u8>() & 0x0F)]);
         let stats = RtcpStats::default();
         Reports { due: 0, stats, cname, sent: [0; 2], prior: (0, 0, 0), last_sr: 0, last_sr_at: 0 }
     }
 
-    /// Begins to report; the first interval is half as long (§6.2).
+    /// Starts reporting; the first interval is half as long (§6.2).
     pub fn start(&mut self, at: u64, rng: &mut StdRng) {
         if self.due == 0 {
             self.due = at + interval(rng) / 2;
         }
     }
 
-    /// The next report comes an interval after this moment.
+    /// Schedules the next report one interval after `at`.
     pub fn schedule(&mut self, at: u64, rng: &mut StdRng) {
         self.due = at + interval(rng);
     }
 
-    /// The far end's stream begins anew, under its SSRC or another one.
+    /// Records that the far end's stream restarts, under the same SSRC or another.
     pub fn new_stream(&mut self) {
         self.prior = (0, 0, 0);
     }
 
-    /// Our SSRC is another one (§8.2).
+    /// Records that our SSRC has changed (§8.2).
     pub fn new_ssrc(&mut self) {
         self.sent = [0; 2];
     }
 
-    /// Writes a compound packet, and gives its length.
+    /// Writes a compound packet and returns its length.
     pub fn write(
         &mut self,
         (wall, at): (NtpTime, u64),
@@ -128,7 +128,7 @@ impl Reports {
         bye: bool,
         buffer: &mut [u8; MAX_LEN],
     ) -> usize {
-        // A sender is who sent since the report before the last (§6.4).
+        // A sender is a party that has sent since the report before the last (§6.4).
         let sender = (sending.packets > self.sent[1]).then_some(SenderInfo {
             ntp: wall.0,
             rtp: sending.timestamp,
@@ -145,7 +145,7 @@ impl Reports {
         let Receiving { ssrc, expected, received, .. } = *receiving;
         let (_, expected_prior, received_prior) =
             Some(self.prior).filter(|it| it.0 == ssrc).unwrap_or_default();
-        // Less than before: some of what was missing was forgiven.
+        // It can be fewer than before, if missing packets were forgiven.
         let due = expected.saturating_sub(expected_prior);
         let lost = due.saturating_sub(received.saturating_sub(received_prior));
         self.prior = (ssrc, expected, received);
@@ -162,8 +162,8 @@ impl Reports {
         }
     }
 
-    /// Takes a compound packet of the far end, which came at this moment; `ours` is our SSRC. The SSRC it is
-    /// from; none: it is no compound packet, which is counted.
+    /// Processes a compound packet of the far end, received at this time; `ours` is our SSRC.
+    /// Returns the sender's SSRC; `None` if it is not a compound packet, which is counted.
     pub fn received(&mut self, (wall, at): (NtpTime, u64), datagram: &[u8], ours: u32) -> Option<u32> {
         let Ok(received) = rtcp::parse(datagram, ours) else {
             self.stats.refused += 1;

@@ -1,12 +1,12 @@
-//! An event that is received, to be written and read back: what is left of its packets is no
-//! digit more.
+//! The state of a received event, to be written and read back, so that its remaining packets do not
+//! count as another digit.
 
 use std::time::{Duration, Instant};
 
 use super::{Event, EventReceiver};
 use crate::snapshot::{self, Back, RestoreError};
 
-/// An [`EventReceiver`], with an age in the place of a moment.
+/// An [`EventReceiver`], with an age in place of a time.
 #[derive(Debug, Clone, PartialEq, serde::Serialize, serde::Deserialize)]
 pub(crate) struct EventSnapshot {
     current: Option<Current>,
@@ -25,7 +25,7 @@ struct Current {
 }
 
 impl EventSnapshot {
-    /// As it stands now.
+    /// The state as of `now`.
     pub fn new(receiver: &EventReceiver, now: Instant) -> Self {
         let current = receiver.current.map(|event| Current {
             timestamp: event.timestamp,
@@ -39,14 +39,14 @@ impl EventSnapshot {
         EventSnapshot { current, heard: receiver.heard }
     }
 
-    /// Whether it can go on from there.
+    /// Checks that the event can be continued.
     pub fn check(&self) -> Result<(), RestoreError> {
         let Some(current) = &self.current else { return Ok(()) };
         snapshot::counters_32([current.segments])?;
         snapshot::ages([Some(current.age)])
     }
 
-    /// The receiver, once it was checked.
+    /// The receiver, which must have been checked.
     pub fn restored(&self, back: Back, now: Instant) -> EventReceiver {
         let moment = |age| now.checked_sub(Duration::from_nanos(back.since(age))).unwrap_or(now);
         let current = self.current.as_ref().map(|current| Event {

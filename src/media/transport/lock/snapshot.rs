@@ -1,26 +1,26 @@
-//! A far end's addresses, to be written and read back: whoever was believed still is, and nobody
-//! else has a better chance than before.
+//! A far end's addresses, to be written and read back: the believed source is still believed, and
+//! no other source gains from the restoration.
 
 use std::net::SocketAddr;
 
 use super::{FORMER, NamedSources, Rank, Signalling, SourceLock};
 use crate::snapshot::{self, Back, RestoreError};
 
-/// A [`SourceLock`] but for what the configuration names.
+/// A [`SourceLock`], without what the configuration names.
 #[derive(Debug, Clone, PartialEq, serde::Serialize, serde::Deserialize)]
 pub(crate) struct LockSnapshot {
     signalled: Option<SocketAddr>,
     signalling: Signalling,
     believed: Option<(SocketAddr, Rank)>,
     former: Option<SocketAddr>,
-    /// For how long a former source is still heard, ns.
+    /// For how long a former source is still accepted, ns.
     former_left: Option<u64>,
     authenticates: bool,
     changes: u32,
 }
 
 impl LockSnapshot {
-    /// As it stands at `at`.
+    /// The lock as of `at`.
     pub fn new(lock: &SourceLock, at: u64) -> Self {
         LockSnapshot {
             signalled: lock.signalled,
@@ -33,12 +33,12 @@ impl LockSnapshot {
         }
     }
 
-    /// Whether it can go on from there.
+    /// Checks that the lock can be continued.
     pub fn check(&self) -> Result<(), RestoreError> {
         snapshot::counters_32([self.changes])
     }
 
-    /// The lock, once it was checked. What is left of a former source's second passes while nobody is there.
+    /// The lock, which must have been checked. A former source's extra second also runs during the absence.
     pub fn restored(&self, back: Back, sources: NamedSources) -> SourceLock {
         let former_until = |left: u64| (back.at + left.min(FORMER).saturating_sub(back.away)).max(1);
         SourceLock {

@@ -1,5 +1,5 @@
-//! Session keys from a master key (RFC 3711 §4.3), with a key derivation rate of 0:
-//! once for the life of the master key.
+//! Derives session keys from a master key (RFC 3711 §4.3) with a key derivation rate of 0: once for
+//! the life of the master key.
 
 use aes::cipher::{BlockCipherEncrypt, BlockSizeUser, InnerIvInit, KeyInit, StreamCipher, consts::U16};
 use aes::{Aes128Enc, Aes256Enc};
@@ -7,7 +7,7 @@ use ctr::{Ctr128BE, CtrCore, flavors};
 
 use super::suite::MasterKey;
 
-/// What a session key is for (§4.3.2).
+/// The purpose of a session key (§4.3.2).
 #[derive(Debug, Clone, Copy)]
 pub(super) enum Label {
     RtpCipher = 0,
@@ -18,7 +18,7 @@ pub(super) enum Label {
     RtcpSalt = 5,
 }
 
-/// Fills `out` with the session key of this label.
+/// Fills `out` with the session key for this label.
 pub(super) fn derive(master: &MasterKey, label: Label, out: &mut [u8]) {
     let (key, mut salt) = master.parts();
     // §4.3.1: the label is the octet above the 48 bits of the index, which is 0.
@@ -32,12 +32,12 @@ pub(super) fn derive(master: &MasterKey, label: Label, out: &mut [u8]) {
     }
 }
 
-/// A cipher from a key whose length the suite has settled.
+/// A cipher from a key whose length is that of the suite.
 pub(super) fn cipher<C: KeyInit>(key: &[u8]) -> C {
     C::new_from_slice(key).expect("a suite's key has its cipher's length")
 }
 
-/// Adds the key stream of counter mode to `data` (§4.1.1).
+/// XORs the key stream of counter mode into `data` (§4.1.1).
 pub(super) fn keystream<C: BlockCipherEncrypt + BlockSizeUser<BlockSize = U16>>(
     cipher: &C,
     iv: [u8; 16],

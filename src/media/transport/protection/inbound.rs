@@ -1,5 +1,4 @@
-//! What we receive: packets lose their tag and their key stream, if they are what they
-//! say.
+//! Received packets: verifies and decrypts them.
 
 use super::outbound::{associated, rollovers};
 use super::streams::{Streams, estimate};
@@ -8,16 +7,16 @@ use super::transform::{Forged, Transform};
 use super::{ENCRYPTED, RTCP_CLEAR, RTCP_WORD, rtcp_ssrc};
 use crate::rtp::header::Header;
 
-/// Why a packet is to be dropped. Its octets are as they came.
+/// Why a packet is to be dropped. Its octets are unchanged.
 #[derive(Debug, Clone, Copy, PartialEq, Eq, thiserror::Error)]
 pub enum UnprotectError {
-    /// Too short, or a header that is none.
+    /// Too short, or with an invalid header.
     #[error("no SRTP or SRTCP packet")]
     Malformed,
-    /// Its index was received before, or is left of the replay window (RFC 3711 §3.3.2).
+    /// Its index was received before, or is older than the replay window (RFC 3711 §3.3.2).
     #[error("replayed, or too old to check")]
     Replayed,
-    /// Changed on its way, plain, or under another key.
+    /// Modified on its way, plain, or under another key.
     #[error("authentication failed")]
     Forged,
 }
@@ -28,20 +27,20 @@ impl From<Forged> for UnprotectError {
     }
 }
 
-/// One direction under one key: the far end's.
+/// The receiving direction, under one key of the far end.
 pub struct Inbound {
     rtp: Transform,
     rtcp: Transform,
     pub(super) rtp_streams: Streams,
     pub(super) rtcp_streams: Streams,
-    /// RTP streams under the key before this one.
+    /// RTP streams under the previous key.
     pub(super) former: Option<Box<Streams>>,
-    /// Octets of the master key identifier that packets carry.
+    /// Octets of the master key identifier in packets.
     mki: usize,
 }
 
 impl Inbound {
-    /// The beginning: nothing is known of any stream.
+    /// The initial state, without any stream.
     pub fn new(master: &MasterKey) -> Self {
         Inbound {
             rtp: Transform::rtp(master),
@@ -53,14 +52,14 @@ impl Inbound {
         }
     }
 
-    /// Goes on under another key. Some peers begin to count rollovers anew then, others
-    /// go on: a stream's first packet decides.
+    /// Switches to another key. Some peers then restart their rollover counter, others continue it:
+    /// a stream's first packet decides.
     pub fn rekey(&mut self, master: &MasterKey) {
         let streams = std::mem::take(&mut self.rtp_streams);
         *self = Inbound { former: Some(Box::new(streams)), ..Inbound::new(master) };
     }
 
-    /// Checks and decrypts an RTP packet in place, and says how long it is then.
+    /// Verifies and decrypts an RTP packet in place, and returns its new length.
     ///
     /// # Errors
     /// See [`UnprotectError`].
@@ -95,8 +94,8 @@ impl Inbound {
     }
 
     fn open_rtp(&self, packet: &mut [u8], len: usize, header: &Header, index: u64) -> Result<(), Forged> {
-        // the identifier, which nothing authenticates, is before the tag of an HMAC (RFC 3711 §3.1),
-        // and behind that of GCM, which belongs to the payload (RFC 7714)
+        // the identifier, which is not authenticated, precedes the tag of an HMAC (RFC 3711 §3.1),
+        // and follows that of GCM, which belongs to the payload (RFC 7714)
         let (packet, trailer) = packet.split_at_mut(len);
         if self.rtp.is_aead() {
             let tag = trailer.first_chunk().copied().ok_or(Forged)?;
@@ -126,7 +125,7 @@ impl Inbound {
         self.rtcp_streams.check(ssrc, index).map_err(|_| UnprotectError::Replayed)?;
         let (packet, trailer) = packet.split_at_mut(len);
         if transform.is_aead() {
-            // With the E bit only: nobody asks for GCM to send reports for all to read.
+            // Only with the E bit: reports readable by everyone are not what GCM is used for.
             if !encrypted {
                 return Err(UnprotectError::Malformed);
             }

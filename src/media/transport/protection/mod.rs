@@ -1,14 +1,14 @@
-//! SRTP and SRTCP (RFC 3711) as machines: packets are protected and unprotected in
-//! place; no I/O, no clock, no allocation for a packet. Keys come from outside
-//! (RFC 4568, in `call/negotiate/crypto`).
+//! SRTP and SRTCP (RFC 3711) as machines: packets are protected and unprotected in place, without
+//! I/O, a clock, or allocation per packet. Keys come from outside (RFC 4568, in
+//! `call/negotiate/crypto`).
 //!
-//! - `suite`: the crypto suites, master keys; `derive`: session keys (§4.3)
+//! - `suite`: crypto suites and master keys; `derive`: session keys (§4.3)
 //! - `transform`: AES in counter mode with HMAC-SHA1 (§4, RFC 6188), AES-GCM (RFC 7714)
-//! - `streams`: what is known of each SSRC: index, rollover counter, replay window (§3.3)
+//! - `streams`: the state of each SSRC: index, rollover counter, replay window (§3.3)
 //! - `outbound`, `inbound`: the two directions of a session, each with its own key
 //! - `snapshot`: both, to be written and read back
 //!
-//! A packet that fails has changed nothing: neither the stream's state nor its octets.
+//! A packet that fails changes nothing: neither the stream's state nor its own octets.
 
 mod derive;
 mod inbound;
@@ -28,24 +28,24 @@ pub use outbound::{Outbound, ProtectError};
 pub(crate) use snapshot::ProtectionSnapshot;
 pub use suite::{MasterKey, Suite};
 
-/// Octets that [`Outbound::rtp`] adds at most.
+/// Maximum octets that [`Outbound::rtp`] adds.
 pub const RTP_OVERHEAD: usize = 16;
-/// Octets that [`Outbound::rtcp`] adds at most.
+/// Maximum octets that [`Outbound::rtcp`] adds.
 pub const RTCP_OVERHEAD: usize = 20;
 
-/// Octets of RTCP that stay readable: the first header with the sender's SSRC (§3.4).
+/// Octets of RTCP that are not encrypted: the first header with the sender's SSRC (§3.4).
 const RTCP_CLEAR: usize = 8;
-/// The E bit and the SRTCP index (§3.4).
+/// Octets of the E bit and the SRTCP index (§3.4).
 const RTCP_WORD: usize = 4;
 /// The E bit: the packet is encrypted.
 const ENCRYPTED: u32 = 1 << 31;
 
-/// Both directions' keys, as an answer settled them.
+/// The keys of both directions, as offer and answer settled them.
 #[derive(Debug, Clone, PartialEq, Eq)]
 pub struct Keys {
-    /// With which we protect: ours, from our description.
+    /// The key with which we protect, from our description.
     pub local: MasterKey,
-    /// With which the far end does: theirs, from their description.
+    /// The key with which the far end protects, from its description.
     pub remote: MasterKey,
 }
 
@@ -59,13 +59,13 @@ pub struct Protection {
 }
 
 impl Protection {
-    /// Both directions at their beginning.
+    /// Both directions in their initial state.
     pub fn new(keys: Keys) -> Self {
         let (outbound, inbound) = (Outbound::new(&keys.local), Inbound::new(&keys.remote));
         Protection { keys, outbound, inbound }
     }
 
-    /// Whoever may have SRTP goes on with these keys, or without.
+    /// Sets, changes or removes the SRTP session.
     pub(crate) fn settle(this: &mut Option<Box<Protection>>, keys: Option<Keys>) {
         match (keys, this) {
             (Some(keys), Some(protection)) => protection.rekey(keys),
@@ -74,7 +74,7 @@ impl Protection {
         }
     }
 
-    /// Goes on with these keys: a direction whose key is the same keeps its state.
+    /// Switches to these keys: a direction whose key is unchanged keeps its state.
     pub fn rekey(&mut self, keys: Keys) {
         if self.keys.local != keys.local {
             self.outbound = Outbound::new(&keys.local);
@@ -86,7 +86,7 @@ impl Protection {
     }
 }
 
-/// The sender's SSRC of an RTCP packet. `None`: it is none.
+/// The sender's SSRC of an RTCP packet; `None` if it is not one.
 fn rtcp_ssrc(packet: &[u8]) -> Option<u32> {
     let [first, _, _, _, i0, i1, i2, i3] = *packet.first_chunk::<RTCP_CLEAR>()?;
     (first >> 6 == 2).then_some(u32::from_be_bytes([i0, i1, i2, i3]))

@@ -1,4 +1,4 @@
-//! What we send: packets get their key stream and their tag.
+//! Sent packets: encrypts and authenticates them.
 
 use super::streams::{Refused, Streams, estimate};
 use super::suite::MasterKey;
@@ -9,10 +9,10 @@ use crate::rtp::header::Header;
 /// Why a packet was not protected. It must not be sent then.
 #[derive(Debug, Clone, Copy, PartialEq, Eq, thiserror::Error)]
 pub enum ProtectError {
-    /// Too short, or a header that is none.
+    /// Too short, or with an invalid header.
     #[error("no RTP or RTCP packet")]
     Malformed,
-    /// The tag does not fit behind the packet.
+    /// The buffer has no room for the tag.
     #[error("{needed} octets are needed for the protected packet; give a larger buffer")]
     NoRoom {
         /// Octets of the protected packet.
@@ -21,7 +21,7 @@ pub enum ProtectError {
     /// Two packets under one index would have the same key stream.
     #[error("a packet with this sequence number was sent before")]
     Repeated,
-    /// The state of a stream that we sent must not be forgotten.
+    /// The state of a sent stream must not be forgotten.
     #[error("too many SSRCs under one key; agree on a new one")]
     TooManyStreams,
     /// 2^31 SRTCP packets (RFC 3711 §9.2).
@@ -38,7 +38,7 @@ impl From<Refused> for ProtectError {
     }
 }
 
-/// One direction under one key: ours.
+/// The sending direction, under one key of ours.
 pub struct Outbound {
     rtp: Transform,
     rtcp: Transform,
@@ -47,7 +47,7 @@ pub struct Outbound {
 }
 
 impl Outbound {
-    /// The beginning: rollover counters and SRTCP indices are 0.
+    /// The initial state: rollover counters and SRTCP indices are 0.
     pub fn new(master: &MasterKey) -> Self {
         Outbound {
             rtp: Transform::rtp(master),
@@ -57,8 +57,8 @@ impl Outbound {
         }
     }
 
-    /// Protects the RTP packet in the first `len` octets of `buffer` in place and says
-    /// how long it is then: at most [`RTP_OVERHEAD`](super::RTP_OVERHEAD) more.
+    /// Protects the RTP packet in the first `len` octets of `buffer` in place, and returns its new
+    /// length, which is at most [`RTP_OVERHEAD`](super::RTP_OVERHEAD) more.
     ///
     /// A stream's first sequence number should be below 2^15, so that a receiver that
     /// misses the first packets does not miss a rollover (RFC 3711 §3.3.1).
@@ -105,7 +105,7 @@ impl Outbound {
         let word = (number.ok_or(ProtectError::KeyUsedUp)? | ENCRYPTED).to_be_bytes();
         let (clear, payload) = packet.split_at_mut(RTCP_CLEAR);
         if transform.is_aead() {
-            // RFC 7714 §9: the tag is before the word.
+            // RFC 7714 §9: the tag precedes the word.
             let clear = associated(clear, word);
             let sum = transform.seal(ssrc, index, &clear, payload).map_err(|_| ProtectError::Malformed)?;
             trailer[..sum.len()].copy_from_slice(&sum);
@@ -120,18 +120,18 @@ impl Outbound {
     }
 }
 
-/// The packet and the room behind it.
+/// Splits the buffer into the packet and the room after it.
 fn split(buffer: &mut [u8], len: usize, end: usize) -> Result<(&mut [u8], &mut [u8]), ProtectError> {
     let room = buffer.get_mut(..end).ok_or(ProtectError::NoRoom { needed: end })?;
     Ok(room.split_at_mut(len))
 }
 
-/// The rollover counter, which is signed beside the packet (RFC 3711 §4.2).
+/// The rollover counter, which is authenticated with the packet (RFC 3711 §4.2).
 pub(super) fn rollovers(index: u64) -> [u8; 4] {
     ((index >> 16) as u32).to_be_bytes()
 }
 
-/// What GCM signs of an SRTCP packet beside its payload (RFC 7714 §9.2).
+/// What GCM authenticates of an SRTCP packet besides its payload (RFC 7714 §9.2).
 pub(super) fn associated(clear: &[u8], word: [u8; RTCP_WORD]) -> [u8; RTCP_CLEAR + RTCP_WORD] {
     let mut associated = [0; RTCP_CLEAR + RTCP_WORD];
     associated[..RTCP_CLEAR].copy_from_slice(clear);

@@ -1,18 +1,19 @@
-//! A session's protection, to be written and read back, so that no index is used twice under one key.
+//! A session's SRTP state, to be written and read back such that no index is used twice under one key.
 //!
-//! What is sent goes on behind all that may have been sent since ([`MARGIN`]): RTP with the stream's sequence numbers,
-//! which pass over as many. What is received has the replay window of before; what was accepted since is not known.
+//! Sending continues after everything that may have been sent since ([`MARGIN`]), for RTP together
+//! with the stream's sequence numbers, which skip as many. Receiving continues with the replay
+//! window of the snapshot; packets accepted since are not known.
 
 use super::streams::{StreamSnapshot, Streams};
 use super::{ENCRYPTED, Inbound, Keys, MasterKey, Outbound, Protection, Suite};
 use crate::snapshot::{MARGIN, RestoreError};
 
-/// Bits of an SRTP index that a margin can still be added to; one has 48 (RFC 3711 §3.3.1).
+/// Bits of an SRTP index to which a margin can still be added; an index has 48 (RFC 3711 §3.3.1).
 const RTP_BITS: u32 = 47;
 /// Bits of an SRTCP index (§3.4).
 const RTCP_BITS: u32 = ENCRYPTED.trailing_zeros();
 
-/// A [`Protection`]. Its octets hold the keys, and are as secret as they are.
+/// A [`Protection`]. Its octets contain the keys and are as secret.
 #[derive(Debug, Clone, PartialEq, serde::Serialize, serde::Deserialize)]
 pub(crate) struct ProtectionSnapshot {
     local: KeySnapshot,
@@ -21,16 +22,16 @@ pub(crate) struct ProtectionSnapshot {
     sent_rtcp: Vec<StreamSnapshot>,
     received: Vec<StreamSnapshot>,
     received_rtcp: Vec<StreamSnapshot>,
-    /// Of RTP under the far end's key before this one.
+    /// RTP streams under the far end's previous key.
     received_before: Option<Vec<StreamSnapshot>>,
 }
 
-/// A key that is written with its octets, and printed without.
+/// A key that is serialized with its octets, and printed without.
 #[derive(Debug, Clone, PartialEq, serde::Serialize, serde::Deserialize)]
 #[serde(into = "KeyOctets", try_from = "KeyOctets")]
 struct KeySnapshot(MasterKey);
 
-/// No `Debug`: nothing hides these.
+/// Not `Debug`, which would show the key.
 #[derive(serde::Serialize, serde::Deserialize)]
 struct KeyOctets {
     suite: Suite,
@@ -54,7 +55,7 @@ impl TryFrom<KeyOctets> for KeySnapshot {
 }
 
 impl ProtectionSnapshot {
-    /// As it stands.
+    /// The state as it stands.
     pub fn new(protection: &Protection) -> Self {
         let Protection { keys, outbound, inbound } = protection;
         ProtectionSnapshot {
@@ -68,16 +69,17 @@ impl ProtectionSnapshot {
         }
     }
 
-    /// The protection of an endpoint whose stream has this SSRC, and had this sequence number when this was written.
+    /// The protection of an endpoint whose stream had this SSRC and sequence number at the time of
+    /// the snapshot.
     ///
     /// # Errors
-    /// It is none that was written.
+    /// The state is not one that was written here.
     pub fn restored(&self, (ssrc, sequence): (u32, u16)) -> Result<Protection, RestoreError> {
         let keys = Keys { local: self.local.0.clone(), remote: self.remote.0.clone() };
         let mut outbound = Outbound::new(&keys.local);
         outbound.rtp_streams = Streams::restored(&self.sent, RTP_BITS)?;
         outbound.rtcp_streams = Streams::restored(&self.sent_rtcp, RTCP_BITS)?;
-        // A stream that is not known may have begun since: behind that number, and before any rollover.
+        // A stream not in the snapshot may have started since: after that number, and before any rollover.
         outbound.rtp_streams.pass_over(MARGIN.into(), ssrc, sequence.into())?;
         outbound.rtcp_streams.pass_over(MARGIN.into(), ssrc, 0)?;
         let mut inbound = Inbound::new(&keys.remote);

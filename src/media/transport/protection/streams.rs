@@ -1,21 +1,21 @@
-//! What is known of each SSRC under one key: the highest packet index, and which of
-//! those just below it were seen.
+//! The state of each SSRC under one key: the highest packet index, and which of those just below it
+//! were seen.
 
 use crate::snapshot::{RestoreError, holds};
 
-/// Streams that a table holds. A call has one at a time in each direction, and another
-/// with each party that takes its place behind a far end.
+/// Maximum streams in a table. A call has one at a time in each direction, and another for each
+/// party that replaces the far end.
 pub(super) const STREAMS: usize = 8;
-/// Indices below the highest that are told apart; older ones are refused (RFC 3711
-/// §3.3.2: at least 64).
+/// Size of the replay window below the highest index; older indices are refused (RFC 3711 §3.3.2:
+/// at least 64).
 pub(super) const WINDOW: u64 = 128;
 
 /// Why an index is refused.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
 pub(super) enum Refused {
-    /// Seen before, or too old to know.
+    /// Seen before, or too old to tell.
     Replayed,
-    /// Every place of the table is taken by a stream that must not be forgotten.
+    /// Every entry of the table is a stream that must not be forgotten.
     Full,
 }
 
@@ -23,22 +23,22 @@ pub(super) enum Refused {
 struct Stream {
     ssrc: u32,
     highest: u64,
-    /// Bit n: the index n below the highest was seen.
+    /// Bit n: index `highest - n` was seen.
     seen: u128,
-    /// When it was last used, by count.
+    /// When it was last used, as a count of uses.
     used: u64,
 }
 
-/// A stream of a table that is written and read back.
+/// A stream of the table, to be written and read back.
 #[derive(Debug, Clone, PartialEq, serde::Serialize, serde::Deserialize)]
 pub(super) struct StreamSnapshot {
     ssrc: u32,
     highest: u64,
-    /// The upper and the lower half.
+    /// The upper and the lower half of `Stream::seen`.
     seen: [u64; 2],
 }
 
-/// A table of streams. Looking changes nothing; what passed every check is taken in.
+/// A table of streams. Checks change nothing; an index is recorded after every check.
 #[derive(Debug, Default)]
 pub(super) struct Streams {
     places: [Option<Stream>; STREAMS],
@@ -55,7 +55,7 @@ impl Streams {
         self.find(ssrc).map(|stream| stream.highest)
     }
 
-    /// Whether an index was not seen yet.
+    /// Checks that an index was not seen yet.
     pub fn check(&self, ssrc: u32, index: u64) -> Result<(), Refused> {
         let Some(stream) = self.find(ssrc) else { return Ok(()) };
         match stream.highest.checked_sub(index) {
@@ -65,14 +65,14 @@ impl Streams {
         }
     }
 
-    /// Whether a stream has a place, or could have one without another being forgotten.
+    /// Checks that a stream has an entry, or could get one without evicting another.
     pub fn has_room(&self, ssrc: u32) -> Result<(), Refused> {
         let room = self.places.iter().any(|place| place.is_none_or(|stream| stream.ssrc == ssrc));
         room.then_some(()).ok_or(Refused::Full)
     }
 
-    /// Takes in an index that was checked. In a full table the stream that was not used
-    /// for longest is forgotten; its packets would pass once more.
+    /// Records a checked index. In a full table the least recently used stream is evicted; its
+    /// packets could then be replayed.
     pub fn take(&mut self, ssrc: u32, index: u64) {
         self.uses += 1;
         let new = Stream { ssrc, highest: index, seen: 1, used: self.uses };
@@ -96,7 +96,7 @@ impl Streams {
 }
 
 impl Streams {
-    /// The streams, the one that was not used for longest first.
+    /// The streams, least recently used first.
     pub fn snapshot(&self) -> Vec<StreamSnapshot> {
         let mut streams: Vec<&Stream> = self.places.iter().flatten().collect();
         streams.sort_by_key(|stream| stream.used);
@@ -106,10 +106,10 @@ impl Streams {
         streams.into_iter().map(snapshot).collect()
     }
 
-    /// The table; its indices are below 2 to the power of `bits`.
+    /// The table; its indices must be below 2^`bits`.
     ///
     /// # Errors
-    /// It is none that was written.
+    /// The table is not one that was written here.
     pub fn restored(snapshot: &[StreamSnapshot], bits: u32) -> Result<Self, RestoreError> {
         holds(snapshot.len() <= STREAMS, "number of SRTP streams")?;
         let mut streams = Streams::default();
@@ -123,11 +123,11 @@ impl Streams {
         Ok(streams)
     }
 
-    /// Every index that may have been used since counts as used: so many of each stream, and of this one, if it is
-    /// not known, those from this index on.
+    /// Marks every index as used that may have been used since: `indices` of each stream, counted
+    /// from index `from` for the stream `ssrc` if the table does not have it.
     ///
     /// # Errors
-    /// There is no room for it, which there was for who sent.
+    /// The table has no room for the stream, though the sender's had.
     pub fn pass_over(&mut self, indices: u64, ssrc: u32, from: u64) -> Result<(), RestoreError> {
         if self.find(ssrc).is_none() {
             self.has_room(ssrc).map_err(|_| RestoreError::Value("number of SRTP streams"))?;
@@ -141,9 +141,8 @@ impl Streams {
     }
 }
 
-/// The packet index (rollover counter and sequence number, 48 bits) that is nearest to the
-/// highest one (RFC 3711 §3.3.1 and appendix A). Before the first rollover there is none
-/// to go back to.
+/// The packet index (rollover counter and sequence number, 48 bits) that is nearest to the highest
+/// one (RFC 3711 §3.3.1 and appendix A). The rollover counter never falls below 0.
 pub(super) fn estimate(highest: u64, sequence: u16) -> u64 {
     let (rollovers, last) = (highest >> 16, highest as u16);
     let rollovers = match i32::from(sequence) - i32::from(last) {
@@ -151,7 +150,7 @@ pub(super) fn estimate(highest: u64, sequence: u16) -> u64 {
         ahead if ahead < -0x8000 => rollovers + 1,
         _ => rollovers,
     };
-    // 2^48 packets are 178,000 years of a call.
+    // 2^48 packets last 178,000 years of a call.
     (rollovers & 0xFFFF_FFFF) << 16 | u64::from(sequence)
 }
 

@@ -1,16 +1,16 @@
-//! The crypto suites that we know, and their master keys.
+//! The supported crypto suites, and their master keys.
 
 use std::fmt;
 use std::str::FromStr;
 
 use b2b_base::util::secret::Secret;
 
-/// Cipher, authentication and their lengths, under their names in SDP.
+/// Cipher, authentication and their lengths, by the suite's name in SDP.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
 pub enum Suite {
-    /// RFC 4568 §6.2.1: what every implementation has.
+    /// RFC 4568 §6.2.1: supported by every implementation.
     AesCm128HmacSha1_80,
-    /// RFC 4568 §6.2.2: a short tag for RTP, the long one for RTCP.
+    /// RFC 4568 §6.2.2: a short tag for RTP, a long one for RTCP.
     AesCm128HmacSha1_32,
     /// RFC 6188 §2.
     Aes256CmHmacSha1_80,
@@ -35,13 +35,13 @@ impl<'de> serde::Deserialize<'de> for Suite {
     }
 }
 
-/// The suite has a name that we do not know.
+/// The name is not that of a supported suite.
 #[derive(Debug, Clone, Copy, PartialEq, Eq, thiserror::Error)]
 #[error("unknown crypto suite")]
 pub struct UnknownSuite;
 
 impl Suite {
-    /// All of them, the strongest first.
+    /// All suites, strongest first.
     pub const ALL: [Suite; 6] = [
         Suite::AeadAes256Gcm,
         Suite::AeadAes128Gcm,
@@ -51,7 +51,7 @@ impl Suite {
         Suite::AesCm128HmacSha1_32,
     ];
 
-    /// As it stands in `a=crypto`.
+    /// The name in `a=crypto`.
     pub fn name(self) -> &'static str {
         match self {
             Suite::AesCm128HmacSha1_80 => "AES_CM_128_HMAC_SHA1_80",
@@ -63,7 +63,7 @@ impl Suite {
         }
     }
 
-    /// Octets of the master key, and of the cipher's session keys.
+    /// Octets of the master key and of the cipher's session keys.
     pub fn key_len(self) -> usize {
         match self {
             Suite::AesCm128HmacSha1_80 | Suite::AesCm128HmacSha1_32 | Suite::AeadAes128Gcm => 16,
@@ -71,7 +71,7 @@ impl Suite {
         }
     }
 
-    /// Octets of the master salt, and of the session salts.
+    /// Octets of the master salt and of the session salts.
     pub fn salt_len(self) -> usize {
         match self {
             Suite::AeadAes128Gcm | Suite::AeadAes256Gcm => 12,
@@ -106,30 +106,30 @@ impl fmt::Display for Suite {
 impl FromStr for Suite {
     type Err = UnknownSuite;
 
-    /// In any case: peers that write small letters mean the same.
+    /// Ignores case: some peers write lower case.
     fn from_str(text: &str) -> Result<Self, Self::Err> {
         Suite::ALL.into_iter().find(|suite| suite.name().eq_ignore_ascii_case(text)).ok_or(UnknownSuite)
     }
 }
 
-/// A master key with its salt, of the lengths of its suite.
+/// A master key with its salt, with the lengths of its suite.
 #[derive(Debug, Clone, PartialEq, Eq)]
 pub struct MasterKey {
     suite: Suite,
     key_salt: Secret,
-    /// Octets of the identifier that its packets carry.
+    /// Octets of the master key identifier in its packets.
     mki: u8,
 }
 
 impl MasterKey {
-    /// `key_salt` is the key, then the salt (RFC 4568 §6.1). `None`: not of the
-    /// length that the suite has.
+    /// `key_salt` is the key, then the salt (RFC 4568 §6.1). `None` if its length is not that of
+    /// the suite.
     pub fn new(suite: Suite, key_salt: &[u8]) -> Option<Self> {
         let fits = key_salt.len() == suite.key_len() + suite.salt_len();
         fits.then(|| MasterKey { suite, key_salt: Secret::new(key_salt), mki: 0 })
     }
 
-    /// A key from `fill`, which gives octets that nobody can foretell.
+    /// A key from `fill`, which must provide unpredictable octets.
     pub fn generate(suite: Suite, fill: impl FnOnce(&mut [u8])) -> Self {
         let mut octets = [0; 32 + 14];
         let key_salt = &mut octets[..suite.key_len() + suite.salt_len()];
@@ -137,13 +137,13 @@ impl MasterKey {
         MasterKey { suite, key_salt: Secret::new(key_salt), mki: 0 }
     }
 
-    /// The same of a sender whose packets carry a master key identifier of this many octets
-    /// (RFC 3711 §3.1). There is one key, so its value says nothing.
+    /// The same key for a sender whose packets carry a master key identifier of this many octets
+    /// (RFC 3711 §3.1). As there is only one key, the identifier's value is ignored.
     pub fn with_mki(self, octets: u8) -> Self {
         MasterKey { mki: octets, ..self }
     }
 
-    /// Octets of the identifier.
+    /// Octets of the master key identifier.
     pub(super) fn mki_len(&self) -> usize {
         usize::from(self.mki)
     }
@@ -158,8 +158,8 @@ impl MasterKey {
         &self.key_salt
     }
 
-    /// The key, and the salt at the full 14 octets: a shorter one has zeroes behind it
-    /// (RFC 7714 §11).
+    /// The key, and the salt extended to 14 octets: a shorter one is padded with zeroes (RFC 7714
+    /// §11).
     pub(super) fn parts(&self) -> (&[u8], [u8; 14]) {
         let (key, short) = self.key_salt.expose().split_at(self.suite.key_len());
         let mut salt = [0; 14];

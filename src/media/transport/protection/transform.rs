@@ -1,5 +1,4 @@
-//! A session's ciphers with their session keys: what a suite does to the octets of a
-//! packet.
+//! A session's ciphers with their session keys: how a suite transforms the octets of a packet.
 
 use aes::cipher::consts::U12;
 use aes::{Aes128Enc, Aes256Enc};
@@ -12,14 +11,14 @@ use sha1::Sha1;
 use super::derive::{Label, cipher, derive, keystream};
 use super::suite::{MasterKey, Suite};
 
-/// The authentication tag is not that of these octets.
+/// The authentication tag does not match.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
 pub(super) struct Forged;
 
-/// Octets of the session keys of authentication (RFC 3711 §5.2).
+/// Octets of the session authentication keys (RFC 3711 §5.2).
 const AUTHENTICATION_KEY: usize = 20;
 
-/// One of RTP and RTCP, in one direction.
+/// The transform of RTP or RTCP in one direction.
 pub(super) struct Transform {
     cipher: Cipher,
     salt: [u8; 14],
@@ -35,13 +34,13 @@ enum Cipher {
 }
 
 impl Transform {
-    /// That of RTP.
+    /// The transform of RTP.
     pub fn rtp(master: &MasterKey) -> Self {
         let labels = [Label::RtpCipher, Label::RtpAuthentication, Label::RtpSalt];
         Transform::new(master, labels, master.suite().rtp_tag())
     }
 
-    /// That of RTCP.
+    /// The transform of RTCP.
     pub fn rtcp(master: &MasterKey) -> Self {
         let labels = [Label::RtcpCipher, Label::RtcpAuthentication, Label::RtcpSalt];
         Transform::new(master, labels, master.suite().rtcp_tag())
@@ -57,7 +56,7 @@ impl Transform {
         Transform::from_session_keys(suite, key, &hmac_key, salt, tag)
     }
 
-    /// From session keys; those of authentication are of no use to GCM.
+    /// A transform from session keys; GCM does not use the authentication key.
     pub(super) fn from_session_keys(
         suite: Suite,
         key: &[u8],
@@ -79,13 +78,12 @@ impl Transform {
         Transform { cipher, salt, tag }
     }
 
-    /// Octets of its tag.
+    /// Octets of the tag.
     pub fn tag_len(&self) -> usize {
         self.tag
     }
 
-    /// Whether the tag is part of encryption (RFC 7714), and stands right behind
-    /// the payload.
+    /// Whether the tag is part of encryption (RFC 7714) and directly follows the payload.
     pub fn is_aead(&self) -> bool {
         matches!(self.cipher, Cipher::Gcm128(_) | Cipher::Gcm256(_))
     }
@@ -100,7 +98,7 @@ impl Transform {
         iv
     }
 
-    /// The one of GCM (RFC 7714 §8.1, §9.1).
+    /// The initialisation vector of GCM (RFC 7714 §8.1, §9.1).
     fn nonce(&self, ssrc: u32, index: u64) -> [u8; 12] {
         let mut iv = [0; 12];
         iv.copy_from_slice(&self.salt[..12]);
@@ -109,7 +107,7 @@ impl Transform {
         iv
     }
 
-    /// Adds the key stream; of the suites with HMAC only.
+    /// XORs the key stream into `data`; for the suites with HMAC only.
     pub fn crypt(&self, ssrc: u32, index: u64, data: &mut [u8]) {
         match &self.cipher {
             Cipher::Cm128(aes, _) => keystream(aes.as_ref(), self.counter(ssrc, index), data),
@@ -118,15 +116,15 @@ impl Transform {
         }
     }
 
-    /// Writes the tag of `data` and `more`, as long as `tag` is; of the suites with HMAC
-    /// only.
+    /// Writes the tag of `data` and `more`, truncated to the length of `tag`; for the suites with
+    /// HMAC only.
     pub fn sign(&self, data: &[u8], more: &[u8], tag: &mut [u8]) {
         let sum = self.hmac(data, more);
         let len = tag.len().min(sum.len());
         tag[..len].copy_from_slice(&sum[..len]);
     }
 
-    /// Compares the tag, in a time that says nothing of where it differs.
+    /// Compares the tag in constant time.
     pub fn verify(&self, data: &[u8], more: &[u8], tag: &[u8]) -> Result<(), Forged> {
         let sum = self.hmac(data, more);
         let expected = sum.get(..tag.len()).ok_or(Forged)?;
@@ -148,7 +146,7 @@ impl Transform {
         }
     }
 
-    /// Encrypts `data` and gives the tag of it and `clear`; of GCM only.
+    /// Encrypts `data` and returns the tag of it and `clear`; for GCM only.
     pub fn seal(&self, ssrc: u32, index: u64, clear: &[u8], data: &mut [u8]) -> Result<[u8; 16], Forged> {
         let nonce = self.nonce(ssrc, index);
         match &self.cipher {
@@ -158,7 +156,7 @@ impl Transform {
         }
     }
 
-    /// Decrypts `data` if its tag is right, and leaves it alone if not; of GCM only.
+    /// Decrypts `data` if its tag matches, and leaves it unchanged otherwise; for GCM only.
     pub fn open(
         &self,
         ssrc: u32,
@@ -180,7 +178,7 @@ fn seal<A>(gcm: &A, nonce: [u8; 12], clear: &[u8], data: &mut [u8]) -> Result<[u
 where
     A: AeadInOut<NonceSize = U12, TagSize = aes::cipher::consts::U16>,
 {
-    // Only a packet of gigabytes is too long.
+    // Only a packet of gigabytes would be too long.
     let tag = gcm.encrypt_inout_detached(&nonce.into(), clear, data.into()).map_err(|_| Forged)?;
     Ok(tag.into())
 }

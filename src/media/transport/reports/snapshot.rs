@@ -1,9 +1,9 @@
-//! Reports, to be written and read back: the same CNAME, and what was said on both sides.
+//! Reports, to be written and read back: the same CNAME, and the counters of both sides.
 
 use super::{Reports, RtcpStats};
 use crate::snapshot::{self, Back, RestoreError, age, holds};
 
-/// [`Reports`], with ages in the place of moments. When the next one is due is settled anew.
+/// [`Reports`], with ages in place of times. The next report is scheduled anew.
 #[derive(Debug, Clone, PartialEq, serde::Serialize, serde::Deserialize)]
 pub(crate) struct ReportsSnapshot {
     stats: RtcpStats,
@@ -15,7 +15,7 @@ pub(crate) struct ReportsSnapshot {
 }
 
 impl ReportsSnapshot {
-    /// As they stand at `at`.
+    /// The reports as of `at`.
     pub fn new(reports: &Reports, at: u64) -> Self {
         ReportsSnapshot {
             stats: reports.stats,
@@ -27,7 +27,7 @@ impl ReportsSnapshot {
         }
     }
 
-    /// Whether they can go on from there.
+    /// Checks that the reports can be continued.
     pub fn check(&self) -> Result<(), RestoreError> {
         let RtcpStats { sent, received, refused, blocks, rtt_ms, .. } = self.stats;
         holds(self.cname.iter().all(u8::is_ascii_hexdigit), "CNAME")?;
@@ -36,7 +36,7 @@ impl ReportsSnapshot {
         snapshot::ages([self.last_sr_age])
     }
 
-    /// The reports, once they were checked; none is due yet.
+    /// The reports, which must have been checked; none is due yet.
     pub fn restored(&self, back: Back) -> Reports {
         Reports {
             due: 0,
